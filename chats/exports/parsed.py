@@ -1,0 +1,93 @@
+"""What every parser returns: an export's messages in columns, in file order, a batch at a time.
+
+A batch holds parallel lists rather than message objects: a million messages
+must pass through parsing, counting and sealing without a million objects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import IntEnum
+from typing import NamedTuple
+
+SYSTEM_SENDER = -1
+
+
+class Kind(IntEnum):
+    TEXT = 0
+    MEDIA = 1
+    DELETED = 2
+    CALL = 3
+    POLL = 4
+    LOCATION = 5
+    CONTACT = 6
+    SYSTEM = 7
+
+    @property
+    def label(self) -> str:
+        return self.name.lower()
+
+
+class Message(NamedTuple):
+    """One message as a reader sees it. `sent_at` is naive: the wall clock, as printed."""
+
+    number: int
+    sent_at: datetime
+    sender: str | None
+    kind: Kind
+    text: str
+    edited: bool = False
+
+
+def wall_clock(seconds: int) -> datetime:
+    """Seconds of the wall clock since 1970-01-01 00:00, read as if in UTC, to a naive datetime."""
+    return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None)
+
+
+@dataclass(slots=True)
+class Batch:
+    """Consecutive messages in columns of one length; `first_number` is the number of the first (from 1).
+
+    `seconds` are wall-clock seconds since 1970-01-01; `senders` index
+    `ParsedExport.participants`, SYSTEM_SENDER for system lines; `kinds` are
+    `Kind` values; `edited` holds positions within the batch.
+    """
+
+    first_number: int
+    seconds: list[int]
+    senders: list[int]
+    kinds: list[int]
+    texts: list[str]
+    edited: frozenset[int] = frozenset()
+
+    def __len__(self) -> int:
+        return len(self.seconds)
+
+    def messages(self, participants: list[str]) -> Iterator[Message]:
+        rows = zip(self.seconds, self.senders, self.kinds, self.texts, strict=True)
+        for position, (seconds, sender, kind, text) in enumerate(rows):
+            name = None if sender == SYSTEM_SENDER else participants[sender]
+            yield Message(
+                self.first_number + position, wall_clock(seconds), name, Kind(kind), text, position in self.edited
+            )
+
+
+@dataclass
+class ParsedExport:
+    """An export whose dialect is known and whose messages are read while `batches` is consumed, once.
+
+    `participants` grows as the batches are read and is complete, in order of
+    first appearance, when they are exhausted. `n_messages` counts what people
+    sent, `n_system` the system lines; message numbers run over both.
+    """
+
+    platform: str
+    dialect: str
+    date_order: str
+    ambiguous_dates: bool
+    batches: Iterator[Batch]
+    participants: list[str]
+    n_messages: int = 0
+    n_system: int = 0
