@@ -1,0 +1,168 @@
+"""Coins: what a person owns, what is held, and every change of it. Only `billing.ledger` writes these tables."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Self
+
+from django.conf import settings
+from django.db import models
+from django.db.models import F, Q
+from django.db.models.functions import Now
+
+
+class Wallet(models.Model):
+    """`balance` coins are owned, `reserved` of them are held for running jobs; the rest is free to spend."""
+
+    user = models.OneToOneField(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="wallet")
+    balance = models.BigIntegerField(default=0)
+    reserved = models.BigIntegerField(default=0)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        db_table = "wallets"
+        constraints = [
+            models.CheckConstraint(condition=Q(reserved__gte=0), name="wallet_reserved_not_negative"),
+            models.CheckConstraint(condition=Q(reserved__lte=F("balance")), name="wallet_reserved_within_balance"),
+        ]
+
+    def __str__(self) -> str:
+        return f"wallet {self.pk}"
+
+    @property
+    def spendable(self) -> int:
+        return self.balance - self.reserved
+
+
+class ReservationQuerySet(models.QuerySet["CoinReservation"]):
+    def active(self) -> Self:
+        return self.filter(status=CoinReservation.Status.ACTIVE)
+
+    def overdue(self) -> Self:
+        """Past their time by the database's clock: there should be none."""
+        return self.active().filter(expires_at__lt=Now())
+
+
+class CoinReservation(models.Model):
+    """Coins held for one job until it settles: captured for what was delivered, released otherwise."""
+
+    class Status(models.TextChoices):
+        ACTIVE = "active"
+        CAPTURED = "captured"
+        RELEASED = "released"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    wallet = models.ForeignKey(Wallet, models.PROTECT, related_name="reservations")
+    coins = models.BigIntegerField()
+    captured_coins = models.BigIntegerField(default=0)
+    status = models.CharField(max_length=16, choices=Status, default=Status.ACTIVE)
+    expires_at = models.DateTimeField()
+    resolved_at = models.DateTimeField(null=True)
+    idempotency_key = models.CharField(max_length=100)
+    reason = models.CharField(max_length=200, blank=True)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    objects = ReservationQuerySet.as_manager()
+
+    class Meta:
+        db_table = "coin_reservations"
+        indexes = [
+            models.Index(fields=["expires_at"], name="reservations_active_expiry", condition=Q(status="active")),
+            models.Index(fields=["wallet"], name="reservations_active_of_wallet", condition=Q(status="active")),
+            models.Index(fields=["-created_at"], name="reservations_newest"),
+        ]
+        constraints = [
+            models.UniqueConstraint(fields=["wallet", "idempotency_key"], name="one_reservation_per_key"),
+            models.CheckConstraint(condition=Q(coins__gt=0), name="reservation_holds_coins"),
+            models.CheckConstraint(
+                condition=Q(captured_coins__gte=0, captured_coins__lte=F("coins")), name="reservation_captures_within"
+            ),
+            models.CheckConstraint(
+                condition=Q(status="active", resolved_at__isnull=True)
+                | Q(status__in=["captured", "released"], resolved_at__isnull=False),
+                name="reservation_resolved_iff_not_active",
+            ),
+            models.CheckConstraint(
+                condition=Q(status="captured", captured_coins__gt=0)
+                | Q(status__in=["active", "released"], captured_coins=0),
+                name="reservation_captured_iff_coins_taken",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"reservation {self.pk}"
+
+
+class CreditTransaction(models.Model):
+    """One change of a wallet's balance. Append-only: a trigger refuses UPDATE and DELETE."""
+
+    class Type(models.TextChoices):
+        SIGNUP_BONUS = "signup_bonus"
+        PURCHASE = "purchase"
+        INSIGHT_UNLOCK = "insight_unlock"
+        REFUND = "refund"
+        ADMIN_ADJUSTMENT = "admin_adjustment"
+
+    wallet = models.ForeignKey(Wallet, models.PROTECT, related_name="transactions")
+    sequence = models.PositiveBigIntegerField()
+    type = models.CharField(max_length=20, choices=Type)
+    amount = models.BigIntegerField(help_text="Coins, signed.")
+    balance_after = models.BigIntegerField()
+    reservation = models.ForeignKey(
+        CoinReservation, models.PROTECT, null=True, blank=True, related_name="transactions"
+    )
+    reverses = models.ForeignKey("self", models.PROTECT, null=True, blank=True, related_name="reversed_by")
+    idempotency_key = models.CharField(max_length=100)
+    actor = models.CharField(max_length=150, blank=True, help_text="Who did it: `user <id>` or `command`.")
+    reason = models.CharField(max_length=200, blank=True)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        db_table = "credit_transactions"
+        indexes = [models.Index(fields=["-created_at", "-id"], name="transactions_newest")]
+        constraints = [
+            models.UniqueConstraint(fields=["wallet", "sequence"], name="one_transaction_per_sequence"),
+            models.UniqueConstraint(fields=["wallet", "idempotency_key"], name="one_transaction_per_key"),
+            models.UniqueConstraint(
+                fields=["reservation"], condition=Q(type="insight_unlock"), name="one_capture_per_reservation"
+            ),
+            models.UniqueConstraint(
+                fields=["wallet"], condition=Q(type="signup_bonus"), name="one_signup_bonus_per_wallet"
+            ),
+            models.CheckConstraint(condition=~Q(amount=0), name="transaction_moves_coins"),
+            models.CheckConstraint(condition=Q(balance_after__gte=0), name="transaction_balance_not_negative"),
+            models.CheckConstraint(condition=Q(sequence__gte=1), name="transaction_sequence_from_one"),
+            models.CheckConstraint(
+                condition=Q(type__in=["signup_bonus", "purchase"], amount__gt=0)
+                | Q(type__in=["insight_unlock", "refund"], amount__lt=0)
+                | Q(type="admin_adjustment"),
+                name="transaction_sign_fits_type",
+            ),
+            models.CheckConstraint(
+                condition=~Q(type="insight_unlock") | Q(reservation__isnull=False), name="unlock_has_a_reservation"
+            ),
+            models.CheckConstraint(
+                condition=~Q(type="admin_adjustment") | (~Q(actor="") & ~Q(reason="")),
+                name="adjustment_has_actor_and_reason",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"transaction {self.pk}"
+
+
+class Bonus(models.Model):
+    """Coins given at an event, edited by staff."""
+
+    class Event(models.TextChoices):
+        SIGNUP = "signup"
+
+    event = models.CharField(max_length=16, choices=Event, primary_key=True)
+    coins = models.PositiveIntegerField()
+
+    class Meta:
+        db_table = "bonuses"
+        verbose_name_plural = "bonuses"
+
+    def __str__(self) -> str:
+        return f"{self.event} bonus"

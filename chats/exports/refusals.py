@@ -1,0 +1,64 @@
+"""Why an upload is refused: each title names the cause, each detail says what to do next."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from relivchats.errors import DomainError
+
+HOW_TO_EXPORT = "In WhatsApp open the chat, choose Export chat, and upload the .txt or .zip that it makes, unchanged."
+
+
+class ExportRefused(DomainError):
+    """An upload that cannot become a chat. Never carries a word of the file."""
+
+    code, status, title = "ERR_3003", 422, "This file cannot be read"
+    advice = HOW_TO_EXPORT
+
+    def __init__(self, detail: str = "", **extra: Any) -> None:
+        super().__init__(detail or self.advice, **extra)
+
+
+class EmptyExport(ExportRefused):
+    code, status, title = "ERR_3002", 400, "The file is empty"
+    advice = f"It holds no text at all. {HOW_TO_EXPORT}"
+
+
+class ExportTooLarge(ExportRefused):
+    code, status, title = "ERR_3004", 413, "The file is too large"
+    advice = "Export the chat again without media, or upload it as the .zip that WhatsApp makes."
+
+
+class UnpackedTooLarge(ExportRefused):
+    code, status, title = "ERR_3004", 413, "The archive is too large once unpacked"
+    advice = "Export the chat again without media and upload the .zip that WhatsApp makes."
+
+
+class PasswordProtected(ExportRefused):
+    title = "The archive is password-protected"
+    advice = "Unpack it with its password and upload the .txt inside."
+
+
+class DamagedArchive(ExportRefused):
+    title = "The archive is damaged"
+    advice = f"It may have been cut short on its way, or packed in an unusual manner. {HOW_TO_EXPORT}"
+
+
+class NoChatText(ExportRefused):
+    title = "There is no chat text inside the archive"
+    advice = f"A chat export holds a .txt file with the messages. {HOW_TO_EXPORT}"
+
+
+class SeveralChats(ExportRefused):
+    title = "There is more than one chat inside the archive"
+    advice = "Upload each chat by itself."
+
+
+class NotAChatExport(ExportRefused):
+    title = "This is not a chat export"
+    advice = f"None of its lines begins like a message, with a date, a time and a name. {HOW_TO_EXPORT}"
+
+
+class OnlySystemMessages(ExportRefused):
+    code, status, title = "ERR_3002", 422, "The chat has only system messages"
+    advice = "No person wrote anything in it. Choose a chat in which people talk, and export it again."

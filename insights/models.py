@@ -1,0 +1,262 @@
+"""What coins buy: the catalogue, a job for each unlock, and the insights it delivers."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any, Self
+
+from django.conf import settings
+from django.db import models
+from django.db.models import F, Q
+from django.db.models.functions import Now
+
+from billing.models import CoinReservation
+from chats.models import Chat
+
+
+class Category(models.Model):
+    id = models.SlugField(primary_key=True, max_length=64)
+    title = models.CharField(max_length=100)
+    description = models.TextField(blank=True)
+    icon = models.CharField(max_length=16, blank=True)
+    price = models.PositiveIntegerField(help_text="Coins for the whole category.")
+    display_order = models.PositiveSmallIntegerField(default=0)
+    active = models.BooleanField(default=True)
+
+    class Meta:
+        db_table = "analysis_categories"
+        ordering = ["display_order", "id"]
+        verbose_name_plural = "categories"
+
+    def __str__(self) -> str:
+        return self.id
+
+
+class InsightType(models.Model):
+    """What is sold now. `definition` is the catalogue's table of sections; each change makes a new version."""
+
+    id = models.SlugField(primary_key=True, max_length=64)
+    category = models.ForeignKey(Category, models.PROTECT, related_name="types")
+    title = models.CharField(max_length=100)
+    icon = models.CharField(max_length=16, blank=True)
+    purpose = models.TextField()
+    price = models.PositiveIntegerField(help_text="Coins for this insight alone.")
+    groups = models.BooleanField(help_text="Fits chats of more than two people.")
+    min_messages = models.PositiveIntegerField(help_text="Fewer messages than this are refused before coins are held.")
+    display_order = models.PositiveSmallIntegerField(default=0)
+    active = models.BooleanField(default=True)
+    definition = models.JSONField(help_text="Sections, scales, facts and queries; checked on saving.")
+    version = models.PositiveIntegerField(default=1, editable=False)
+
+    class Meta:
+        db_table = "insight_types"
+        ordering = ["category", "display_order", "id"]
+        constraints = [models.CheckConstraint(condition=Q(price__gt=0), name="insight_type_has_a_price")]
+
+    def __str__(self) -> str:
+        return self.id
+
+
+class InsightTypeVersion(models.Model):
+    """A definition as it stood; an insight remembers the one it was made with. Never changed."""
+
+    insight_type = models.ForeignKey(InsightType, models.CASCADE, related_name="versions")
+    version = models.PositiveIntegerField()
+    definition = models.JSONField()
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        db_table = "insight_type_versions"
+        constraints = [models.UniqueConstraint(fields=["insight_type", "version"], name="one_definition_per_version")]
+
+    def __str__(self) -> str:
+        return f"{self.insight_type_id} v{self.version}"
+
+
+class JobQuerySet(models.QuerySet["GenerationJob"]):
+    def open(self) -> Self:
+        return self.filter(status__in=GenerationJob.OPEN)
+
+    def overdue(self) -> Self:
+        """Open past the deadline by the database's clock."""
+        return self.open().filter(deadline_at__lt=Now())
+
+    def finished_but_open(self) -> Self:
+        return self.open().exclude(insights__status__in=Insight.OPEN)
+
+
+class GenerationJob(models.Model):
+    class Status(models.TextChoices):
+        QUEUED = "queued"
+        RUNNING = "running"
+        COMPLETED = "completed"
+        PARTIAL_FAILURE = "partial_failure"
+        FAILED = "failed"
+
+    OPEN = (Status.QUEUED, Status.RUNNING)
+
+    job_id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    chat = models.ForeignKey(Chat, models.SET_NULL, null=True, related_name="jobs")
+    category = models.ForeignKey(Category, models.PROTECT, related_name="jobs")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="jobs")
+    reservation = models.OneToOneField(CoinReservation, models.PROTECT, related_name="job")
+    status = models.CharField(max_length=16, choices=Status, default=Status.QUEUED)
+    total_insights = models.PositiveSmallIntegerField()
+    completed_insights = models.PositiveSmallIntegerField(default=0)
+    failed_insights = models.PositiveSmallIntegerField(default=0)
+    started_at = models.DateTimeField(null=True)
+    deadline_at = models.DateTimeField()
+    finished_at = models.DateTimeField(null=True)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    objects = JobQuerySet.as_manager()
+
+    class Meta:
+        db_table = "insight_generation_jobs"
+        indexes = [
+            models.Index(fields=["deadline_at"], name="jobs_open_deadline", condition=Q(status__in=["queued", "running"])),
+            models.Index(fields=["chat", "-created_at"], name="jobs_of_chat"),
+            models.Index(fields=["-created_at"], name="jobs_newest"),
+        ]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(status__in=["queued", "running"], finished_at__isnull=True)
+                | Q(status__in=["completed", "partial_failure", "failed"], finished_at__isnull=False),
+                name="job_finished_iff_not_open",
+            ),
+            models.CheckConstraint(
+                condition=Q(total_insights__gte=F("completed_insights") + F("failed_insights")),
+                name="job_counts_within_total",
+            ),
+            models.CheckConstraint(condition=Q(total_insights__gt=0), name="job_has_insights"),
+        ]
+
+    def __str__(self) -> str:
+        return f"job {self.pk}"
+
+    @property
+    def is_open(self) -> bool:
+        return self.status in self.OPEN
+
+
+class InsightQuerySet(models.QuerySet["Insight"]):
+    def owned_by(self, user: Any) -> Self:
+        return self.filter(job__user=user)
+
+    def open(self) -> Self:
+        return self.filter(status__in=Insight.OPEN)
+
+    def due(self) -> Self:
+        """Pending, and their time has come by the database's clock."""
+        return self.filter(status=Insight.Status.PENDING, next_attempt_at__lte=Now())
+
+    def abandoned(self) -> Self:
+        """Generating under a lease that its worker stopped renewing."""
+        return self.filter(status=Insight.Status.GENERATING, lease_expires_at__lt=Now())
+
+    def leased(self) -> Self:
+        return self.filter(status=Insight.Status.GENERATING, lease_expires_at__gte=Now())
+
+    def failed(self) -> Self:
+        return self.filter(status=Insight.Status.FAILED)
+
+
+class Insight(models.Model):
+    """One insight of one chat. A failed row stays as history; trying again makes a new row in a new job."""
+
+    class Status(models.TextChoices):
+        PENDING = "pending"
+        GENERATING = "generating"
+        COMPLETED = "completed"
+        FAILED = "failed"
+
+    OPEN = (Status.PENDING, Status.GENERATING)
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    job = models.ForeignKey(GenerationJob, models.CASCADE, related_name="insights")
+    chat = models.ForeignKey(Chat, models.SET_NULL, null=True, related_name="insights")
+    insight_type = models.ForeignKey(InsightType, models.PROTECT, related_name="insights")
+    type_version = models.ForeignKey(InsightTypeVersion, models.PROTECT, related_name="insights")
+    status = models.CharField(max_length=16, choices=Status, default=Status.PENDING)
+    price = models.PositiveIntegerField(help_text="This insight's part of the job's coins.")
+    language = models.CharField(max_length=8, default="en")
+    attempt = models.PositiveSmallIntegerField(default=0)
+    next_attempt_at = models.DateTimeField(db_default=Now())
+    lease_token = models.UUIDField(null=True, editable=False)
+    lease_expires_at = models.DateTimeField(null=True, editable=False)
+    dispatched_at = models.DateTimeField(null=True, editable=False)
+    started_at = models.DateTimeField(null=True, editable=False)
+    finished_at = models.DateTimeField(null=True, editable=False)
+    error_code = models.CharField(max_length=64, blank=True)
+    error_message = models.CharField(max_length=300, blank=True, help_text="For operators. Never chat text.")
+    sealed_document = models.BinaryField(null=True, editable=False)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    objects = InsightQuerySet.as_manager()
+
+    class Meta:
+        db_table = "insights"
+        indexes = [
+            models.Index(fields=["next_attempt_at"], name="insights_due", condition=Q(status="pending")),
+            models.Index(fields=["lease_expires_at"], name="insights_leased", condition=Q(status="generating")),
+            models.Index(fields=["-created_at"], name="insights_failed_newest", condition=Q(status="failed")),
+            models.Index(fields=["-created_at"], name="insights_newest"),
+            models.Index(fields=["-finished_at"], name="insights_last_finished"),
+        ]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["chat", "insight_type"],
+                condition=~Q(status="failed"),
+                name="one_insight_per_chat_and_type_unless_failed",
+            ),
+            models.CheckConstraint(
+                condition=Q(status="generating", lease_token__isnull=False, lease_expires_at__isnull=False)
+                | (~Q(status="generating") & Q(lease_token__isnull=True, lease_expires_at__isnull=True)),
+                name="insight_leased_iff_generating",
+            ),
+            models.CheckConstraint(
+                condition=Q(status__in=["completed", "failed"], finished_at__isnull=False)
+                | Q(status__in=["pending", "generating"], finished_at__isnull=True),
+                name="insight_finished_iff_not_open",
+            ),
+            models.CheckConstraint(condition=Q(price__gt=0), name="insight_has_a_price"),
+            models.CheckConstraint(
+                condition=~Q(status="failed") | ~Q(error_code=""), name="failed_insight_has_an_error_code"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"insight {self.pk}"
+
+    @property
+    def is_open(self) -> bool:
+        return self.status in self.OPEN
+
+
+class InsightAttempt(models.Model):
+    """One try at writing an insight: what it cost and how it ended. Numbers only."""
+
+    class Outcome(models.TextChoices):
+        COMPLETED = "completed"
+        RETRY = "retry"
+        FAILED = "failed"
+        DISCARDED = "discarded"
+
+    insight = models.ForeignKey(Insight, models.CASCADE, related_name="attempts")
+    number = models.PositiveSmallIntegerField()
+    engine = models.CharField(max_length=32)
+    model = models.CharField(max_length=64)
+    prompt_version = models.CharField(max_length=32, blank=True)
+    tokens_in = models.PositiveIntegerField(default=0)
+    tokens_out = models.PositiveIntegerField(default=0)
+    milliseconds = models.PositiveIntegerField()
+    outcome = models.CharField(max_length=16, choices=Outcome)
+    error_code = models.CharField(max_length=64, blank=True)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        db_table = "insight_attempts"
+        indexes = [models.Index(fields=["-created_at"], name="insight_attempts_newest")]
+
+    def __str__(self) -> str:
+        return f"attempt {self.number} at insight {self.insight_id}"

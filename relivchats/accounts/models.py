@@ -1,0 +1,68 @@
+"""People who use RelivChats, and the tokens by which their clients speak for them."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
+from django.db import models
+from django.db.models.functions import Lower, Now
+
+
+class UserManager(BaseUserManager["User"]):
+    def create_user(self, email: str | None, password: str | None = None, **fields: Any) -> User:
+        """A person with a lower-cased address; without a password they sign in by token only."""
+        user = self.model(email=email.strip().lower() if email else None, **fields)
+        user.set_password(password)
+        user.full_clean(exclude=["password"])
+        user.save()
+        return user
+
+    def create_superuser(self, email: str, password: str, **fields: Any) -> User:
+        return self.create_user(email, password, is_staff=True, is_superuser=True, **fields)
+
+    def get_by_natural_key(self, username: str | None) -> User:
+        return self.get(email=(username or "").strip().lower())
+
+
+class User(AbstractBaseUser, PermissionsMixin):
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    email = models.EmailField(unique=True, null=True, blank=True)
+    external_id = models.CharField(
+        max_length=255, unique=True, null=True, blank=True, help_text="The identity provider's name for this person."
+    )
+    is_staff = models.BooleanField(default=False, help_text="May open the admin.")
+    is_active = models.BooleanField(default=True)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    objects = UserManager()
+
+    USERNAME_FIELD = "email"
+    REQUIRED_FIELDS: list[str] = []
+
+    class Meta:
+        db_table = "users"
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(email=Lower("email")) | models.Q(email=None), name="user_email_is_lower_case"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"user {self.pk}"
+
+
+class AccessToken(models.Model):
+    """A bearer token of our own. Only its SHA-256 digest is kept: the token is 256 random bits."""
+
+    user = models.ForeignKey(User, models.CASCADE, related_name="access_tokens")
+    digest = models.CharField(max_length=64, unique=True, editable=False)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        db_table = "access_tokens"
+
+    def __str__(self) -> str:
+        return f"access token {self.pk}"

@@ -1,0 +1,48 @@
+"""Reading one variable of the environment, or refusing by its name. Pure, but for the environment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from django.core.exceptions import ImproperlyConfigured
+
+T = TypeVar("T")
+
+
+def read(name: str, cast: Callable[[str], T], *, default: T | None = None, least: Any = None) -> T:
+    """The variable's value, or the default. Raises ImproperlyConfigured, naming the variable."""
+    text = os.environ.get(name, "").strip()
+    if not text:
+        if default is None:
+            raise ImproperlyConfigured(f"{name} is not set. See docs/settings.md.")
+        return default
+    try:
+        value: Any = cast(text)
+    except ValueError as error:
+        raise ImproperlyConfigured(f"{name} is malformed: {error}. See docs/settings.md.") from None
+    if least is not None and value < least:
+        raise ImproperlyConfigured(f"{name} is {value}; it must be at least {least}. See docs/settings.md.")
+    return value  # type: ignore[no-any-return]
+
+
+def boolean(text: str) -> bool:
+    if text.lower() in {"1", "true", "yes", "on"}:
+        return True
+    if text.lower() in {"0", "false", "no", "off"}:
+        return False
+    raise ValueError("use true or false")
+
+
+def words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def one_of(*choices: str) -> Callable[[str], str]:
+    def cast(text: str) -> str:
+        if text not in choices:
+            raise ValueError(f"use one of: {', '.join(choices)}")
+        return text
+
+    return cast

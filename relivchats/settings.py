@@ -1,0 +1,243 @@
+"""Settings, every one from the environment: docs/settings.md lists them.
+
+A missing or malformed value stops the start with the variable's name. Where
+DATABASE_URL or REDIS_URL is unset, the servers of `relivchats.embedded` serve;
+the secrets of such an installation lie beside its data.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+
+from relivchats import embedded
+from relivchats.crypto import Keyring
+from relivchats.environment import boolean, one_of, read, words
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+EMBEDDED = not os.environ.get("DATABASE_URL")
+DATABASE_URL = os.environ.get("DATABASE_URL") or embedded.database_url()
+REDIS_URL = os.environ.get("REDIS_URL") or embedded.redis_url()
+
+if EMBEDDED:
+    SECRET_KEY = read("SECRET_KEY", str, default=embedded.secret("django", Keyring.new_secret))
+    ENCRYPTION_KEYS = read("ENCRYPTION_KEYS", str, default=embedded.secret("keyring", Keyring.new_text))
+else:
+    SECRET_KEY = read("SECRET_KEY", str)
+    ENCRYPTION_KEYS = read("ENCRYPTION_KEYS", str)
+try:
+    Keyring.parse(ENCRYPTION_KEYS)
+except ValueError as error:
+    raise ImproperlyConfigured(f"ENCRYPTION_KEYS is malformed: {error}. See docs/settings.md.") from None
+
+DEBUG = read("DEBUG", boolean, default=False)
+ALLOWED_HOSTS = read("ALLOWED_HOSTS", words, default=["localhost", "127.0.0.1", "[::1]"])
+CSRF_TRUSTED_ORIGINS = read("CSRF_TRUSTED_ORIGINS", words, default=[])
+HTTPS_ONLY = read("HTTPS_ONLY", boolean, default=not EMBEDDED)
+SUPPORT_EMAIL = read("SUPPORT_EMAIL", str, default="support@relivchats.com")
+LOG_LEVEL = read("LOG_LEVEL", one_of("DEBUG", "INFO", "WARNING", "ERROR"), default="INFO")
+CELERY_WORKER = read("CELERY_WORKER", boolean, default=False)
+
+# Applications and requests
+
+INSTALLED_APPS = [
+    "unfold",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "django_celery_results",
+    "relivchats.accounts",
+    "chats",
+    "billing",
+    "insights",
+    "ops",
+]
+MIDDLEWARE = [
+    "relivchats.logs.RequestMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+ROOT_URLCONF = "relivchats.urls"
+WSGI_APPLICATION = "relivchats.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+STATIC_URL = "/static/"
+STATIC_ROOT = embedded.data_directory() / "static"
+WHITENOISE_USE_FINDERS = True
+APPEND_SLASH = False
+USE_TZ = True
+TIME_ZONE = "UTC"
+LANGUAGE_CODE = "en"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# Database. Only the web tier pools (wsgi.py asks for it); workers and commands close what they open.
+
+DATABASE_POOL_SIZE = read("DATABASE_POOL_SIZE", int, default=0, least=0)
+STATEMENT_TIMEOUT_SECONDS = read("STATEMENT_TIMEOUT_SECONDS", int, default=60, least=1)
+try:
+    DATABASES: dict[str, dict[str, Any]] = {"default": environ.Env.db_url_config(DATABASE_URL)}
+except (ValueError, ImproperlyConfigured):
+    raise ImproperlyConfigured(
+        "DATABASE_URL is malformed: use postgresql://user:password@host:port/name. See docs/settings.md."
+    ) from None
+if DATABASES["default"].get("ENGINE") != "django.db.backends.postgresql":
+    raise ImproperlyConfigured("DATABASE_URL must name a Postgres database: postgresql://user:password@host:port/name.")
+DATABASES["default"]["OPTIONS"] = {
+    **DATABASES["default"].get("OPTIONS", {}),
+    "connect_timeout": 5,
+    "options": f"-c statement_timeout={STATEMENT_TIMEOUT_SECONDS}s -c lock_timeout=15s"
+    " -c idle_in_transaction_session_timeout=120s",
+}
+if DATABASE_POOL_SIZE and not CELERY_WORKER:
+    DATABASES["default"]["OPTIONS"]["pool"] = {"min_size": 1, "max_size": DATABASE_POOL_SIZE, "timeout": 5}
+
+# People
+
+AUTH_USER_MODEL = "accounts.User"
+LOGIN_URL = "admin:login"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS_ONLY
+SECURE_SSL_REDIRECT = HTTPS_ONLY
+SECURE_REDIRECT_EXEMPT = [r"^health"]
+SECURE_HSTS_SECONDS = 31_536_000 if HTTPS_ONLY else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS_ONLY
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if read("BEHIND_PROXY", boolean, default=False) else None
+X_FRAME_OPTIONS = "DENY"
+
+# API
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "relivchats.accounts.tokens.BearerTokenAuthentication",
+        "rest_framework.authentication.SessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "relivchats.rest.problem_response",
+}
+SPECTACULAR_SETTINGS: dict[str, Any] = {
+    "TITLE": "RelivChats",
+    "DESCRIPTION": "Upload an exported chat, read its statistics, unlock insights backed by its own messages.",
+    "VERSION": "1.0.0",
+    "OAS_VERSION": "3.1.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+}
+UPLOAD_LIMIT_BYTES = read("MAX_UPLOAD_SIZE_MB", int, default=25, least=1) * 1024 * 1024
+# A person's upload stays in memory: no file of theirs is ever written.
+FILE_UPLOAD_HANDLERS = ["chats.uploads.BoundedMemoryUploadHandler"]
+
+# Insights
+
+INSIGHT_ENGINE = read("INSIGHT_ENGINE", one_of("local"), default="local")
+EMBEDDING_ENGINE = read("EMBEDDING_ENGINE", one_of("local"), default="local")
+MAX_CONCURRENT_INSIGHTS = read("MAX_CONCURRENT_INSIGHTS", int, default=8, least=1)
+INSIGHT_MAX_ATTEMPTS = read("INSIGHT_MAX_ATTEMPTS", int, default=3, least=1)
+INSIGHT_LEASE_SECONDS = read("INSIGHT_LEASE_SECONDS", int, default=90, least=2)
+INSIGHT_GENERATION_TIMEOUT = read("INSIGHT_GENERATION_TIMEOUT", int, default=600, least=10)
+RESERVATION_MARGIN_SECONDS = read("RESERVATION_MARGIN_SECONDS", int, default=600, least=60)
+
+# Celery. A message is only a wake-up call: Postgres holds what is to be done.
+
+CELERY_BROKER_URL = REDIS_URL
+CELERY_RESULT_BACKEND = "django-db"
+CELERY_RESULT_EXTENDED = True
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_TASK_TRACK_STARTED = True
+CELERY_TASK_IGNORE_RESULT = False
+CELERY_TASK_DEFAULT_QUEUE = "upkeep"
+CELERY_TASK_CREATE_MISSING_QUEUES = True
+CELERY_TASK_PUBLISH_RETRY = False
+CELERY_TASK_SERIALIZER = "json"
+CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_RESULT_EXPIRES = 7 * 24 * 3600
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "visibility_timeout": 3600,
+    # With the defaults the task of a killed worker came back only after about 100 s.
+    "unacked_restore_interval": 5,
+    "unacked_restore_throttle": 1,
+    # Without these a frozen broker held a publisher for over a minute.
+    "socket_timeout": 5,
+    "socket_connect_timeout": 2,
+    "socket_keepalive": True,
+    "health_check_interval": 25,
+}
+CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
+    "dispatch-indexing": {"task": "chats.tasks.dispatch", "schedule": 5.0, "options": {"expires": 5}},
+    "dispatch-insights": {"task": "insights.tasks.dispatch", "schedule": 5.0, "options": {"expires": 5}},
+    "recover": {"task": "insights.tasks.recover", "schedule": 15.0, "options": {"expires": 15}},
+    "canary": {"task": "ops.tasks.canary", "schedule": 10.0, "options": {"expires": 10}},
+    "prune": {"task": "ops.tasks.prune", "schedule": 3600.0, "options": {"expires": 3600}},
+}
+
+# Health: the levels at which a check warns
+
+HEALTH_QUEUE_WARNING = read("HEALTH_QUEUE_WARNING", int, default=100, least=1)
+HEALTH_QUEUE_AGE_WARNING_SECONDS = read("HEALTH_QUEUE_AGE_WARNING_SECONDS", int, default=120, least=1)
+HEALTH_DISK_CRITICAL_PERCENT = read("HEALTH_DISK_CRITICAL_PERCENT", int, default=90, least=1)
+HEALTH_HEARTBEAT_SECONDS = read("HEALTH_HEARTBEAT_SECONDS", int, default=30, least=1)
+
+# Logging: one JSON line an event, to standard output
+
+LOGGING: dict[str, Any] = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"json": {"()": "relivchats.logs.JSONFormatter"}},
+    "handlers": {"stdout": {"class": "logging.StreamHandler", "stream": "ext://sys.stdout", "formatter": "json"}},
+    "root": {"handlers": ["stdout"], "level": LOG_LEVEL},
+    "loggers": {
+        "django.server": {"level": "WARNING"},
+        "celery.app.trace": {"level": "WARNING"},
+    },
+}
+
+UNFOLD: dict[str, Any] = {
+    "SITE_TITLE": "RelivChats",
+    "SITE_HEADER": "RelivChats",
+    "SITE_URL": None,
+    "SHOW_HISTORY": True,
+    "SHOW_VIEW_ON_SITE": False,
+}
