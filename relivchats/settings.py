@@ -146,7 +146,7 @@ REST_FRAMEWORK = {
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["relivchats.rest.BoundedJSONParser"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "EXCEPTION_HANDLER": "relivchats.rest.problem_response",
 }
@@ -172,6 +172,8 @@ MAX_CONCURRENT_INSIGHTS = read("MAX_CONCURRENT_INSIGHTS", int, default=8, least=
 INSIGHT_MAX_ATTEMPTS = read("INSIGHT_MAX_ATTEMPTS", int, default=3, least=1)
 INSIGHT_LEASE_SECONDS = read("INSIGHT_LEASE_SECONDS", int, default=90, least=2)
 INSIGHT_GENERATION_TIMEOUT = read("INSIGHT_GENERATION_TIMEOUT", int, default=600, least=10)
+# A message that woke nobody within this time is published again.
+REDISPATCH_SECONDS = read("REDISPATCH_SECONDS", int, default=30, least=1)
 RESERVATION_MARGIN_SECONDS = read("RESERVATION_MARGIN_SECONDS", int, default=600, least=60)
 
 # Celery. A message is only a wake-up call: Postgres holds what is to be done.

@@ -8,6 +8,7 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
 urlpatterns = [
     path("admin/", admin.site.urls),
+    path("api/", include("relivchats.accounts.urls")),
     path("api/", include("chats.urls")),
     path("api/", include("billing.urls")),
     path("api/", include("insights.urls")),
@@ -15,3 +16,8 @@ urlpatterns = [
     path("api/docs", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
     path("", include("ops.urls")),
 ]
+
+handler400 = "relivchats.rest.bad_request"
+handler403 = "relivchats.rest.forbidden"
+handler404 = "relivchats.rest.not_found"
+handler500 = "relivchats.rest.server_error"

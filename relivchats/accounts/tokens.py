@@ -51,4 +51,4 @@ class BearerTokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-unty
     name = "bearerToken"
 
     def get_security_definition(self, auto_schema: object) -> dict[str, str]:
-        return {"type": "http", "scheme": "bearer", "description": "A token of ours: `manage.py token EMAIL` prints one."}
+        return {"type": "http", "scheme": "bearer", "description": "One of ours: `manage.py token EMAIL` prints it."}

@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+from drf_spectacular.utils import OpenApiExample, extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from relivchats.accounts.models import User
+from relivchats.openapi import problems
+
+
+class PersonSerializer(serializers.ModelSerializer[User]):
+    class Meta:
+        model = User
+        fields = ("id", "email", "created_at")
+
+
+class Me(APIView):
+    @extend_schema(
+        operation_id="me",
+        tags=["people"],
+        summary="Who am I",
+        description="The person whose token this is.",
+        responses={200: PersonSerializer, **problems(401)},
+        examples=[
+            OpenApiExample(
+                "A person",
+                response_only=True,
+                status_codes=["200"],
+                value={
+                    "id": "5b0a4c1e-8f4f-4a3e-9a55-0d6f6f0f6f01",
+                    "email": "ann@example.org",
+                    "created_at": "2026-01-05T09:30:00Z",
+                },
+            )
+        ],
+    )
+    def get(self, request: Request) -> Response:
+        return Response(PersonSerializer(request.user).data)
