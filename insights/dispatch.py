@@ -1,0 +1,90 @@
+"""Due rows become Celery messages. A message is only a wake-up call: losing or doubling one costs nothing."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from uuid import UUID
+
+from django.conf import settings
+from django.db import connection, connections, transaction
+from kombu.exceptions import OperationalError
+
+logger = logging.getLogger(__name__)
+
+# Rows in flight count against the free places, so that jobs which come later are not queued behind one big
+# job: each round takes the first due insight of every job, then the second, and so on.
+_CHOOSE = """
+WITH taken AS (
+    SELECT count(*) AS places FROM insights
+    WHERE (status = 'generating' AND lease_expires_at >= clock_timestamp())
+       OR (status = 'pending' AND dispatched_at >= clock_timestamp() - make_interval(secs => %(republish)s))
+), due AS (
+    SELECT insights.id, row_number() OVER (PARTITION BY job_id ORDER BY next_attempt_at, insights.id) AS turn,
+           insights.next_attempt_at
+    FROM insights JOIN chats ON chats.id = insights.chat_id
+    WHERE insights.status = 'pending' AND next_attempt_at <= clock_timestamp()
+      AND (dispatched_at IS NULL OR dispatched_at < clock_timestamp() - make_interval(secs => %(republish)s))
+      AND chats.vector_status = 'completed'
+), chosen AS (
+    SELECT insights.id FROM insights JOIN due ON due.id = insights.id
+    WHERE insights.status = 'pending'
+    ORDER BY due.turn, due.next_attempt_at
+    LIMIT GREATEST(0, %(places)s - (SELECT places FROM taken))
+    FOR UPDATE OF insights SKIP LOCKED
+)
+UPDATE insights SET dispatched_at = clock_timestamp() FROM chosen WHERE insights.id = chosen.id
+RETURNING insights.id
+"""
+
+
+def dispatch() -> int:
+    """Publish the ids of due insights whose chat is searchable, as many as there are free places. Returns how many.
+
+    With the broker out of reach the rest waits for the next round, which beat asks for every few seconds.
+    """
+    from insights.tasks import generate_insight
+
+    published = 0
+    for insight_id in _choose():
+        try:
+            generate_insight.delay(str(insight_id))
+        except (OperationalError, OSError) as error:
+            logger.warning("the broker did not take a wake-up call", extra={"error": type(error).__name__})
+            break
+        published += 1
+    return published
+
+
+def _choose() -> list[UUID]:
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(_CHOOSE, {"republish": settings.REDISPATCH_SECONDS, "places": settings.MAX_CONCURRENT_INSIGHTS})
+        return [row[0] for row in cursor.fetchall()]
+
+
+class _Waker:
+    """Dispatches beside the caller, so that an answer never waits for the broker; calls in between are one."""
+
+    def __init__(self) -> None:
+        self._wanted = threading.Event()
+        self._running = threading.Lock()
+
+    def wake(self) -> None:
+        self._wanted.set()
+        if not self._running.locked():
+            threading.Thread(target=self._run, name="dispatch").start()
+
+    def _run(self) -> None:
+        with self._running:
+            try:
+                while self._wanted.is_set():
+                    self._wanted.clear()
+                    dispatch()
+            finally:
+                connections.close_all()
+        if self._wanted.is_set():
+            # Asked between the last look and letting go.
+            self.wake()
+
+
+wake = _Waker().wake
