@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
-from insights.document import Definition, Section
+from insights.definition import Definition, Section
 
 
 @dataclass(frozen=True, slots=True)

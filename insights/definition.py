@@ -1,0 +1,307 @@
+"""What an insight type asks for: sections, scales, facts, queries and signals, read from its table in the catalogue.
+
+`Definition.parse` reads the mapping that `InsightType.definition` holds and
+raises ValueError with the place at fault, so that staff can mend what they
+edited. Scales run from the best member to the worst; `cuts[i]` parts member i
+from member i + 1, and a figure on a cut belongs to the better one. Rising cuts
+put small figures first, falling cuts large ones; a lone cut goes by its kind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+from insights.facts import FACTS
+from insights.tables import SLUG, Table
+
+NOT_ENOUGH_DATA = "not_enough_data"
+MOST_EXCHANGES = 5
+MOST_SECTIONS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class SignalKind:
+    """What one kind of signal reads: `needs` and `takes` name its keys, `ordered` whether its scale ranks."""
+
+    needs: frozenset[str]
+    takes: frozenset[str] = frozenset()
+    ordered: bool = True
+    grouped: bool = False
+    rising: bool = False
+
+
+def _kind(
+    needs: str, takes: str = "", *, ordered: bool = True, grouped: bool = False, rising: bool = False
+) -> SignalKind:
+    return SignalKind(frozenset(needs.split()), frozenset(takes.split()), ordered, grouped, rising)
+
+
+SIGNALS: Mapping[str, SignalKind] = {
+    # How far the largest share of a fact (or of the mentions) lies above an even split: 0 even, 1 one person alone.
+    "share_gap": _kind("cuts", "fact least", rising=True),
+    # A fact's value, per person or of the whole chat.
+    "threshold": _kind("fact cuts"),
+    # The largest of the people's values of a fact, divided by the smallest.
+    "spread": _kind("fact cuts", rising=True),
+    # Mentions per hundred text messages.
+    "per_hundred": _kind("cuts", "least"),
+    # How many messages mention it at all.
+    "presence": _kind("cuts"),
+    # The query group that leads: its key is the rating.
+    "majority": _kind("", "rank least", ordered=False, grouped=True),
+    # The leading group's part of all groups' mentions.
+    "lead": _kind("cuts", "least", grouped=True),
+    # Mentions of the group `over` for each mention of the group `under`.
+    "ratio": _kind("over under cuts", "least", grouped=True),
+    # The part of the mentioned groups that everybody mentions.
+    "coverage": _kind("cuts", "least", grouped=True),
+    # Whether people's leading groups are the same, cross over, or differ.
+    "match": _kind("", "least", grouped=True),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """How the local engine rates a section without reading it. See SIGNALS."""
+
+    kind: str
+    fact: str = ""
+    cuts: tuple[float, ...] = ()
+    least: int = 1
+    rank: int = 1
+    over: str = ""
+    under: str = ""
+
+    @property
+    def ordered(self) -> bool:
+        return SIGNALS[self.kind].ordered
+
+    @property
+    def rising(self) -> bool:
+        """Whether small figures come first on the scale."""
+        return self.cuts[0] < self.cuts[-1] if len(self.cuts) > 1 else SIGNALS[self.kind].rising
+
+    def place(self, value: float, scale: Sequence[str]) -> str:
+        return place_on_scale(value, scale=scale, cuts=self.cuts, rising=self.rising)
+
+    @classmethod
+    def parse(cls, table: Table, *, scale: Sequence[str], groups: Sequence[Group]) -> Self:
+        kind = table.one_of("kind", SIGNALS)
+        shape = SIGNALS[kind]
+        if shape.grouped and not groups:
+            raise table.wrong("kind", f"{kind} compares query groups, and the section has none")
+        table.need(shape.needs)
+        signal = cls(
+            kind=kind,
+            fact=table.one_of("fact", FACTS) if "fact" in table else "",
+            cuts=table.numbers("cuts") if "cuts" in table else (),
+            least=table.integer("least", default=1, least=1),
+            rank=table.integer("rank", default=1, least=1),
+            over=table.one_of("over", [group.key for group in groups]) if "over" in table else "",
+            under=table.one_of("under", [group.key for group in groups]) if "under" in table else "",
+        )
+        table.only({"kind", *shape.needs, *shape.takes})
+        signal._must_fit(table, scale=scale, groups=groups)
+        return signal
+
+    def _must_fit(self, table: Table, *, scale: Sequence[str], groups: Sequence[Group]) -> None:
+        if self.kind == "majority":
+            strangers = [group.key for group in groups if group.key not in scale]
+            if strangers:
+                raise table.wrong("kind", f"group {strangers[0]} is not a member of the scale")
+            return
+        expected = 2 if self.kind == "match" else len(self.cuts)
+        if len(scale) != expected + 1:
+            raise table.wrong("cuts", f"a scale of {len(scale)} takes {len(scale) - 1} cuts, not {expected}")
+        if list(self.cuts) not in (sorted(set(self.cuts)), sorted(set(self.cuts), reverse=True)):
+            raise table.wrong("cuts", "must only rise or only fall")
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """One of several things that a section tells apart, with the words that show it."""
+
+    key: str
+    title: str
+    terms: tuple[str, ...]
+
+    @classmethod
+    def parse(cls, table: Table) -> Self:
+        group = cls(key=table.slug("key"), title=table.text("title"), terms=table.texts("terms", least=1))
+        table.only({"key", "title", "terms"})
+        return group
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """A recommendation that fits when the section's signal is low."""
+
+    title: str
+    suggestion: str
+    why: str
+    example: str
+
+    @classmethod
+    def parse(cls, table: Table) -> Self:
+        advice = cls(**{key: table.text(key) for key in ("title", "suggestion", "why", "example")})
+        table.only({"title", "suggestion", "why", "example"})
+        return advice
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One question of an insight.
+
+    `scale` is empty where the section only tells. `queries` find conversations,
+    by meaning and by words; `terms` are counted as whole words over the chat
+    (a section with groups counts the terms of them all). `counted` names in
+    plain words what the terms show; `says` has a sentence for a rating.
+    """
+
+    key: str
+    title: str
+    question: str
+    scale: tuple[str, ...]
+    per_person: bool
+    facts: tuple[str, ...]
+    queries: tuple[str, ...]
+    terms: tuple[str, ...]
+    groups: tuple[Group, ...]
+    counted: str
+    signal: Signal | None
+    says: Mapping[str, str]
+    weight: float
+    sensitive: bool
+    evidence_min: int
+    evidence_max: int
+    advice: Advice | None
+
+    @classmethod
+    def parse(cls, table: Table) -> Self:
+        groups = tuple(Group.parse(group) for group in table.tables("group"))
+        if len({group.key for group in groups}) < len(groups):
+            raise table.wrong("group", "two groups have one key")
+        scale = _scale(table, required=False)
+        evidence = table.table("evidence")
+        section = cls(
+            key=table.slug("key"),
+            title=table.text("title"),
+            question=table.text("question"),
+            scale=scale,
+            per_person=table.boolean("per_person", default=False),
+            facts=tuple(table.members("facts", FACTS)),
+            queries=table.texts("queries"),
+            terms=tuple(dict.fromkeys([*table.texts("terms"), *(term for group in groups for term in group.terms)])),
+            groups=groups,
+            counted=table.text("counted", default=""),
+            signal=Signal.parse(table.table("signal"), scale=scale, groups=groups) if "signal" in table else None,
+            says=_says(table, scale),
+            weight=table.number("weight", default=1.0),
+            sensitive=table.boolean("sensitive", default=False),
+            evidence_min=evidence.integer("min", default=0, least=0),
+            evidence_max=evidence.integer("max", default=0, least=0),
+            advice=Advice.parse(table.table("advice")) if "advice" in table else None,
+        )
+        evidence.only({"min", "max"})
+        table.only(_SECTION_KEYS)
+        section._must_hold(table)
+        return section
+
+    def _must_hold(self, table: Table) -> None:
+        if self.scale and self.signal is None:
+            raise table.wrong("signal", "a section with a scale needs one")
+        if self.signal is not None and not self.scale:
+            raise table.wrong("scale", "a section with a signal needs one")
+        if not self.evidence_min <= self.evidence_max <= MOST_EXCHANGES:
+            raise table.wrong("evidence", f"needs 0 <= min <= max <= {MOST_EXCHANGES}")
+        if self.evidence_max and not self.queries:
+            raise table.wrong("queries", "a section with evidence needs at least one")
+        if self.terms and not self.counted:
+            raise table.wrong("counted", "say in plain words what the terms show")
+        reads_mentions = self.signal is not None and not self.signal.fact
+        if reads_mentions and not self.terms:
+            raise table.wrong("terms", "the signal counts mentions, and there are no terms")
+
+    @property
+    def ratings(self) -> frozenset[str]:
+        """What a rating of this section may be."""
+        return frozenset((*self.scale, NOT_ENOUGH_DATA)) if self.scale else frozenset()
+
+
+_SECTION_KEYS = frozenset(
+    "key title question scale per_person facts queries terms group counted signal says weight sensitive evidence advice"
+    .split()
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Overall:
+    """`cuts` part the scale over the score from 0 to 10; `rubric` says what a range of scores means."""
+
+    scale: tuple[str, ...]
+    cuts: tuple[float, ...]
+    rubric: Mapping[str, str]
+
+    @classmethod
+    def parse(cls, table: Table) -> Self:
+        overall = cls(scale=_scale(table, required=True), cuts=table.numbers("cuts"), rubric=table.strings("rubric"))
+        table.only({"scale", "cuts", "rubric"})
+        if len(overall.cuts) != len(overall.scale) - 1 or list(overall.cuts) != sorted(overall.cuts, reverse=True):
+            raise table.wrong("cuts", "one falling cut between each two members of the scale")
+        if not overall.rubric:
+            raise table.wrong("rubric", "say what the scores mean")
+        return overall
+
+    def rate(self, score: int | None) -> str:
+        return NOT_ENOUGH_DATA if score is None else place_on_scale(score, scale=self.scale, cuts=self.cuts, rising=False)
+
+    @property
+    def ratings(self) -> frozenset[str]:
+        return frozenset((*self.scale, NOT_ENOUGH_DATA))
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    sections: tuple[Section, ...]
+    overall: Overall
+
+    @classmethod
+    def parse(cls, mapping: Any) -> Self:
+        """Raises ValueError that names the place, such as `section 3 (affection): cuts: must be numbers`."""
+        table = Table(mapping, place="definition")
+        sections = tuple(Section.parse(section) for section in table.tables("section"))
+        if not 1 <= len(sections) <= MOST_SECTIONS:
+            raise table.wrong("section", f"needs 1 to {MOST_SECTIONS} of them")
+        keys = [section.key for section in sections]
+        if repeated := {key for key in keys if keys.count(key) > 1}:
+            raise table.wrong("section", f"{min(repeated)} stands twice")
+        definition = cls(sections=sections, overall=Overall.parse(table.table("overall")))
+        table.only({"section", "overall"})
+        return definition
+
+    def section(self, key: str) -> Section:
+        return next(section for section in self.sections if section.key == key)
+
+
+def place_on_scale(value: float, *, scale: Sequence[str], cuts: Sequence[float], rising: bool) -> str:
+    """The member of the scale where the value lies between the cuts."""
+    return scale[sum(value > cut if rising else value < cut for cut in cuts)]
+
+
+def _scale(table: Table, *, required: bool) -> tuple[str, ...]:
+    members = table.texts("scale", least=2 if required else 0)
+    for member in members:
+        if not SLUG.fullmatch(member):
+            raise table.wrong("scale", f"{member!r} is not in lower snake case")
+    if len(set(members)) < len(members) or NOT_ENOUGH_DATA in members or len(members) == 1:
+        raise table.wrong("scale", f"at least two different members, {NOT_ENOUGH_DATA} is added by itself")
+    return members
+
+
+def _says(table: Table, scale: Sequence[str]) -> Mapping[str, str]:
+    says = table.strings("says")
+    if strangers := sorted(says.keys() - {*scale, NOT_ENOUGH_DATA}):
+        raise table.wrong("says", f"{strangers[0]} is not a member of the scale")
+    return says

@@ -1,0 +1,3 @@
+from insights.definition import Definition, Section
+
+__all__ = ["Definition", "Section"]
