@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 from uuid import UUID
 
+from celery.signals import worker_ready
+from django.db import connections
 from django.dispatch import receiver
 
 from chats.models import Chat
@@ -26,3 +29,16 @@ def settle_and_wipe(*, chat: Chat, **_: Any) -> None:
     for job_id in GenerationJob.objects.open().filter(chat=chat).values_list("pk", flat=True):
         settlement.fail_open(job_id, error_code="chat_deleted", error_message="The chat was deleted.")
     Insight.objects.filter(chat=chat).update(sealed_document=None)
+
+
+@worker_ready.connect
+def recover_at_start(**_: Any) -> None:
+    """A worker that comes up first puts right what an earlier one left; beside its start, never in its way."""
+    threading.Thread(target=_recover, name="recover", daemon=True).start()
+
+
+def _recover() -> None:
+    try:
+        recovery.recover()
+    finally:
+        connections.close_all()

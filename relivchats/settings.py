@@ -35,6 +35,9 @@ try:
 except ValueError as error:
     raise ImproperlyConfigured(f"ENCRYPTION_KEYS is malformed: {error}. See docs/settings.md.") from None
 
+if not REDIS_URL.startswith(("redis://", "rediss://")):
+    raise ImproperlyConfigured("REDIS_URL is malformed: use redis://:password@host:port/0. See docs/settings.md.")
+
 DEBUG = read("DEBUG", boolean, default=False)
 ALLOWED_HOSTS = read("ALLOWED_HOSTS", words, default=["localhost", "127.0.0.1", "[::1]"])
 CSRF_TRUSTED_ORIGINS = read("CSRF_TRUSTED_ORIGINS", words, default=[])

@@ -1,0 +1,70 @@
+"""Settings come from the environment, are documented, and refuse what they cannot use by its name."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+GOOD = {
+    "DATABASE_URL": "postgresql://someone:secret@localhost:5432/relivchats",
+    "REDIS_URL": "redis://localhost:6379/0",
+    "SECRET_KEY": "a-secret-of-some-length",
+    "ENCRYPTION_KEYS": "k1:MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=",
+}
+
+
+def start(**environment: str) -> subprocess.CompletedProcess[str]:
+    keep = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    return subprocess.run(
+        [sys.executable, "-c", "import django; django.setup()"],
+        cwd=ROOT,
+        env={**keep, "DJANGO_SETTINGS_MODULE": "relivchats.settings", **GOOD, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_good_settings_start() -> None:
+    started = start()
+    assert started.returncode == 0, started.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SECRET_KEY", ""),
+        ("ENCRYPTION_KEYS", ""),
+        ("ENCRYPTION_KEYS", "k1:tooshort"),
+        ("DATABASE_URL", "mysql://localhost/x"),
+        ("DEBUG", "perhaps"),
+        ("LOG_LEVEL", "LOUD"),
+        ("MAX_CONCURRENT_INSIGHTS", "many"),
+        ("MAX_CONCURRENT_INSIGHTS", "0"),
+        ("INSIGHT_ENGINE", "oracle"),
+        ("MAX_UPLOAD_SIZE_MB", "-1"),
+        ("REDIS_URL", "http://localhost"),
+    ],
+)
+def test_a_missing_or_malformed_setting_stops_the_start_by_its_name(name: str, value: str) -> None:
+    refused = start(**{name: value})
+    assert refused.returncode != 0
+    assert name in refused.stderr.splitlines()[-1]
+    assert "MDEyMzQ1" not in refused.stderr, "a key was printed"
+
+
+def test_every_variable_is_documented_and_every_documented_one_is_read() -> None:
+    sources = [*(ROOT / "relivchats").glob("*.py")]
+    read = {
+        name
+        for source in sources
+        for name in re.findall(r'(?:read\(|environ\.get\(|environ\.setdefault\(|environ\[)\s*"([A-Z_]+)"', source.read_text())
+    } - {"DJANGO_SETTINGS_MODULE"}
+    documented = set(re.findall(r"^\| `([A-Z_]+)` \|", (ROOT / "docs" / "settings.md").read_text(), re.MULTILINE))
+    assert documented == read
