@@ -59,7 +59,8 @@ class CoinReservation(models.Model):
     expires_at = models.DateTimeField()
     resolved_at = models.DateTimeField(null=True)
     idempotency_key = models.CharField(max_length=100)
-    reason = models.CharField(max_length=200, blank=True)
+    reason = models.CharField(max_length=200, blank=True, help_text="What the coins are held for.")
+    release_reason = models.CharField(max_length=200, blank=True, help_text="Why they were given back.")
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     objects = ReservationQuerySet.as_manager()
@@ -87,10 +88,15 @@ class CoinReservation(models.Model):
                 | Q(status__in=["active", "released"], captured_coins=0),
                 name="reservation_captured_iff_coins_taken",
             ),
+            models.CheckConstraint(condition=~Q(idempotency_key=""), name="reservation_has_a_key"),
         ]
 
     def __str__(self) -> str:
         return f"reservation {self.pk}"
+
+    @property
+    def is_active(self) -> bool:
+        return self.status == self.Status.ACTIVE
 
 
 class CreditTransaction(models.Model):
@@ -108,9 +114,7 @@ class CreditTransaction(models.Model):
     type = models.CharField(max_length=20, choices=Type)
     amount = models.BigIntegerField(help_text="Coins, signed.")
     balance_after = models.BigIntegerField()
-    reservation = models.ForeignKey(
-        CoinReservation, models.PROTECT, null=True, blank=True, related_name="transactions"
-    )
+    reservation = models.ForeignKey(CoinReservation, models.PROTECT, null=True, blank=True, related_name="transactions")
     reverses = models.ForeignKey("self", models.PROTECT, null=True, blank=True, related_name="reversed_by")
     idempotency_key = models.CharField(max_length=100)
     actor = models.CharField(max_length=150, blank=True, help_text="Who did it: `user <id>` or `command`.")
@@ -139,8 +143,11 @@ class CreditTransaction(models.Model):
                 name="transaction_sign_fits_type",
             ),
             models.CheckConstraint(
-                condition=~Q(type="insight_unlock") | Q(reservation__isnull=False), name="unlock_has_a_reservation"
+                condition=Q(type="insight_unlock", reservation__isnull=False)
+                | (~Q(type="insight_unlock") & Q(reservation__isnull=True)),
+                name="reservation_named_iff_unlock",
             ),
+            models.CheckConstraint(condition=~Q(idempotency_key=""), name="transaction_has_a_key"),
             models.CheckConstraint(
                 condition=~Q(type="admin_adjustment") | (~Q(actor="") & ~Q(reason="")),
                 name="adjustment_has_actor_and_reason",

@@ -37,7 +37,8 @@ class Migration(migrations.Migration):
                 ('expires_at', models.DateTimeField()),
                 ('resolved_at', models.DateTimeField(null=True)),
                 ('idempotency_key', models.CharField(max_length=100)),
-                ('reason', models.CharField(blank=True, max_length=200)),
+                ('reason', models.CharField(blank=True, help_text='What the coins are held for.', max_length=200)),
+                ('release_reason', models.CharField(blank=True, help_text='Why they were given back.', max_length=200)),
                 ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
             ],
             options={
@@ -128,7 +129,11 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='credittransaction',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('type', 'insight_unlock'), _negated=True), ('reservation__isnull', False), _connector='OR'), name='unlock_has_a_reservation'),
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('reservation__isnull', False), ('type', 'insight_unlock')), models.Q(models.Q(('type', 'insight_unlock'), _negated=True), ('reservation__isnull', True)), _connector='OR'), name='reservation_named_iff_unlock'),
+        ),
+        migrations.AddConstraint(
+            model_name='credittransaction',
+            constraint=models.CheckConstraint(condition=models.Q(('idempotency_key', ''), _negated=True), name='transaction_has_a_key'),
         ),
         migrations.AddConstraint(
             model_name='credittransaction',
@@ -165,5 +170,9 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='coinreservation',
             constraint=models.CheckConstraint(condition=models.Q(models.Q(('captured_coins__gt', 0), ('status', 'captured')), models.Q(('captured_coins', 0), ('status__in', ['active', 'released'])), _connector='OR'), name='reservation_captured_iff_coins_taken'),
+        ),
+        migrations.AddConstraint(
+            model_name='coinreservation',
+            constraint=models.CheckConstraint(condition=models.Q(('idempotency_key', ''), _negated=True), name='reservation_has_a_key'),
         ),
     ]
