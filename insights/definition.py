@@ -231,8 +231,7 @@ class Section:
 
 
 _SECTION_KEYS = frozenset(
-    "key title question scale per_person facts queries terms group counted signal says weight sensitive evidence advice"
-    .split()
+    "key title question scale per_person facts queries terms group counted signal says weight sensitive evidence advice".split()
 )
 
 
@@ -255,7 +254,9 @@ class Overall:
         return overall
 
     def rate(self, score: int | None) -> str:
-        return NOT_ENOUGH_DATA if score is None else place_on_scale(score, scale=self.scale, cuts=self.cuts, rising=False)
+        return (
+            NOT_ENOUGH_DATA if score is None else place_on_scale(score, scale=self.scale, cuts=self.cuts, rising=False)
+        )
 
     @property
     def ratings(self) -> frozenset[str]:

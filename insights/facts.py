@@ -78,18 +78,14 @@ FACTS: Mapping[str, Measure] = {
     "conversation_start_share": Measure(
         "Part of the conversations started", "percent", of_person=_share("conversation_starts")
     ),
-    "reply_median_seconds": Measure(
-        "Typical time to reply", "seconds", of_person=_own("median_response_time_seconds")
-    ),
+    "reply_median_seconds": Measure("Typical time to reply", "seconds", of_person=_own("median_response_time_seconds")),
     "reply_average_seconds": Measure("Average time to reply", "seconds", of_person=_own("avg_response_time_seconds")),
     "questions": Measure("Messages with a question", "messages", of_person=_own("questions_asked")),
     "question_share": Measure("Part of the questions asked", "percent", of_person=_share("questions_asked")),
     "question_rate": Measure(
         "Questions per hundred messages", "per_hundred", of_person=_per_hundred("questions_asked")
     ),
-    "double_texting": Measure(
-        "Turns of two messages or more", "percent", of_person=_own("double_texting_rate")
-    ),
+    "double_texting": Measure("Turns of two messages or more", "percent", of_person=_own("double_texting_rate")),
     "media": Measure("Photos, videos and other media", "messages", of_person=_own("media_shared")),
     "media_rate": Measure("Media per hundred messages", "per_hundred", of_person=_per_hundred("media_shared")),
     "links": Measure("Links shared", "links", of_person=_own("links_shared")),

@@ -31,10 +31,26 @@ class Table:
             if key not in self._mapping:
                 raise self.wrong(key, "is missing")
 
-    def only(self, keys: Collection[str]) -> None:
+    def only(self, keys: Collection[str], *, all_of_them: bool = False) -> None:
         """Refuse a key that nothing reads: it is a slip of the pen."""
+        if all_of_them:
+            self.need(keys)
         if strangers := sorted(self._mapping.keys() - set(keys)):
             raise self.wrong(strangers[0], "is not known here")
+
+    def value(self, key: str) -> Any:
+        return self._mapping.get(key)
+
+    def string(self, key: str) -> str:
+        """Any text, however long, and the empty one."""
+        value = self._mapping.get(key)
+        if not isinstance(value, str):
+            raise self.wrong(key, "must be a text")
+        return value
+
+    def whole(self, key: str) -> int:
+        self.need([key])
+        return self.integer(key, default=0, least=0)
 
     def text(self, key: str, *, default: str | None = None) -> str:
         value = self._mapping.get(key, default)

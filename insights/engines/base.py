@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -12,7 +12,7 @@ from insights.definition import Definition, Section
 
 @dataclass(frozen=True, slots=True)
 class ShownMessage:
-    """A message that the engine may cite. `person` indexes `Brief.people`; `sent_at` is wall-clock time."""
+    """A text message that the engine may cite. `person` indexes `Brief.people`; `sent_at` is wall-clock time."""
 
     number: int
     sent_at: datetime
@@ -27,35 +27,61 @@ class Conversation:
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """A counted number. `person` is None for the whole chat; `unit` is such as `percent`, `seconds`, `messages`."""
+    """A counted number. `person` is None for the whole chat; `unit` is such as `percent`, `seconds`, `messages`.
+
+    `name` is one of `insights.facts.FACTS`, or `mentions` and `mentions.<group>` for counted mentions.
+    """
 
     name: str
     label: str
     person: int | None
-    value: float | int | str
+    value: float | int
     unit: str
 
 
 @dataclass(frozen=True, slots=True)
 class SectionBrief:
-    """One section's material. `mentions` counts, per person, the messages of the whole chat that match its queries."""
+    """One section's material.
+
+    `mentions` counts, per person, the text messages of the whole chat that hold
+    one of the section's terms; `groups` the same for each of its groups, by key.
+    Both are empty where the section has no terms.
+    """
 
     section: Section
     facts: tuple[Fact, ...]
     conversations: tuple[Conversation, ...]
-    mentions: tuple[int, ...]
+    mentions: tuple[int, ...] = ()
+    groups: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+    def figures(self, fact: str) -> dict[int, float]:
+        """A fact's values by person."""
+        return {row.person: row.value for row in self.facts if row.name == fact and row.person is not None}
+
+    def figure(self, fact: str) -> float | None:
+        """A fact's value for the whole chat."""
+        return next((row.value for row in self.facts if row.name == fact and row.person is None), None)
 
 
 @dataclass(frozen=True, slots=True)
 class Brief:
-    """Everything an engine may know of a chat: the server's facts and the messages it was shown, no more."""
+    """Everything an engine may know of a chat: the server's facts and the messages it was shown, no more.
 
+    `written` counts each person's messages. `concerns` counts the messages of
+    the whole chat that may speak of violence, coercion or self-harm, by kind
+    (insights/safety.py): where there are any, no score is given.
+    """
+
+    title: str
+    purpose: str
     definition: Definition
     language: str
     people: tuple[str, ...]
+    written: tuple[int, ...]
     sections: tuple[SectionBrief, ...]
     statistics: Mapping[str, Any]
     messages_total: int
+    concerns: Mapping[str, int] = field(default_factory=dict)
 
     def shown(self) -> dict[int, ShownMessage]:
         return {
