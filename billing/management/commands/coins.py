@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import re
+from typing import Any
+from uuid import uuid4
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from billing import ledger
+from relivchats.accounts.models import User
+from relivchats.errors import DomainError
+
+
+class Command(BaseCommand):
+    help = "Add coins to a person's wallet, or take some: coins ann@example.org +400 --reason 'a gift'"
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("email")
+        parser.add_argument("amount", help="coins to add (+400 or 400) or to take (-50)")
+        parser.add_argument("--reason", required=True, help="why: it stays in the ledger for good")
+
+    def handle(self, *, email: str, amount: str, reason: str, **options: Any) -> str:
+        if not re.fullmatch(r"[+-]?[0-9]{1,18}", amount):
+            raise CommandError(f"{amount} is not a number of coins. Write it like +400 or -50.")
+        user = User.objects.filter(email=email.strip().lower()).first()
+        if user is None:
+            raise CommandError(f"Nobody here has the address {email}. `manage.py token {email}` makes them.")
+        wallet = ledger.open_wallet(user=user)
+        try:
+            ledger.adjust(
+                wallet=wallet, amount=int(amount), actor="command", reason=reason, idempotency_key=f"command {uuid4()}"
+            )
+        except DomainError as refusal:
+            raise CommandError(refusal.detail) from None
+        return f"Balance: {wallet.balance} coins, {wallet.reserved} of them held."
