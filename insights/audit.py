@@ -1,24 +1,34 @@
-"""The invariants that tie coins to jobs and insights. Each query returns offending rows only.
-
-The numbers go on from `billing.audit`, which holds those of the ledger alone.
-"""
+"""The invariants that tie coins to jobs and insights, registered beside those that `billing.audit` has of the ledger."""
 
 from __future__ import annotations
 
-JOB_INVARIANTS = {
-    "an open job's reservation is active": """
+from billing.audit import Invariant, register
+
+register(
+    Invariant(
+        "6a",
+        "an open job's reservation is active",
+        """
         SELECT job_id, jobs.status, reservations.status AS reservation_status
         FROM insight_generation_jobs jobs JOIN coin_reservations reservations ON reservations.id = jobs.reservation_id
         WHERE (jobs.status IN ('queued', 'running')) <> (reservations.status = 'active')
-    """,
-    "a job is finished if and only if nothing of it is pending or generating": """
+        """,
+    ),
+    Invariant(
+        "6b",
+        "a job is finished if and only if nothing of it is pending or generating",
+        """
         SELECT job_id, jobs.status, count(insights.id) AS open_insights
         FROM insight_generation_jobs jobs
         LEFT JOIN insights ON insights.job_id = jobs.job_id AND insights.status IN ('pending', 'generating')
         GROUP BY jobs.job_id, jobs.status
         HAVING (jobs.status IN ('queued', 'running')) <> (count(insights.id) > 0)
-    """,
-    "captured coins are the sum of the completed insights' prices": """
+        """,
+    ),
+    Invariant(
+        "7",
+        "captured coins are the sum of the completed insights' prices",
+        """
         SELECT jobs.job_id, reservations.captured_coins, COALESCE(sum(insights.price), 0) AS delivered_coins
         FROM insight_generation_jobs jobs
         JOIN coin_reservations reservations ON reservations.id = jobs.reservation_id
@@ -26,12 +36,20 @@ JOB_INVARIANTS = {
         WHERE jobs.status NOT IN ('queued', 'running')
         GROUP BY jobs.job_id, reservations.captured_coins
         HAVING reservations.captured_coins <> COALESCE(sum(insights.price), 0)
-    """,
-    "no lease of a generating insight ran out more than two minutes ago": """
+        """,
+    ),
+    Invariant(
+        "8b",
+        "no lease of a generating insight ran out more than two minutes ago",
+        """
         SELECT id AS insight_id, job_id, lease_expires_at FROM insights
         WHERE status = 'generating' AND lease_expires_at < clock_timestamp() - interval '2 minutes'
-    """,
-    "a job's counters equal the counts of its insights, and its prices the coins held": """
+        """,
+    ),
+    Invariant(
+        "10",
+        "a job's counters equal the counts of its insights, and its prices the coins held",
+        """
         SELECT jobs.job_id, total_insights, completed_insights, failed_insights, reservations.coins
         FROM insight_generation_jobs jobs
         JOIN coin_reservations reservations ON reservations.id = jobs.reservation_id
@@ -40,5 +58,6 @@ JOB_INVARIANTS = {
         HAVING total_insights <> count(*) OR reservations.coins <> sum(insights.price)
             OR completed_insights <> count(*) FILTER (WHERE insights.status = 'completed')
             OR failed_insights <> count(*) FILTER (WHERE insights.status = 'failed')
-    """,
-}
+        """,
+    ),
+)

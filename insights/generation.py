@@ -192,9 +192,7 @@ def _put_off(claim: Claim, error: EngineError) -> bool:
         extra={"insight": str(claim.insight_id), "error_code": error.code, "seconds": round(wait)},
     )
     return bool(
-        Insight.objects.filter(
-            pk=claim.insight_id, lease_token=claim.token, status=Insight.Status.GENERATING
-        ).update(
+        Insight.objects.filter(pk=claim.insight_id, lease_token=claim.token, status=Insight.Status.GENERATING).update(
             status=Insight.Status.PENDING,
             attempt=F("attempt") - (0 if error.uses_attempt else 1),
             next_attempt_at=Now() + timedelta(seconds=wait),

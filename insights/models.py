@@ -114,7 +114,9 @@ class GenerationJob(models.Model):
     class Meta:
         db_table = "insight_generation_jobs"
         indexes = [
-            models.Index(fields=["deadline_at"], name="jobs_open_deadline", condition=Q(status__in=["queued", "running"])),
+            models.Index(
+                fields=["deadline_at"], name="jobs_open_deadline", condition=Q(status__in=["queued", "running"])
+            ),
             models.Index(fields=["chat", "-created_at"], name="jobs_of_chat"),
             models.Index(fields=["-created_at"], name="jobs_newest"),
         ]

@@ -88,7 +88,10 @@ def free_insight(insight_id: UUID) -> bool:
         tries = f"failed after {insight.attempt} attempts"
         logger.error(tries, extra={"insight": str(insight_id), "error_code": "worker_lost"})
         return settlement.fail(
-            insight_id=insight_id, token=insight.lease_token, error_code="worker_lost", error_message=f"{tries}: worker_lost"
+            insight_id=insight_id,
+            token=insight.lease_token,
+            error_code="worker_lost",
+            error_message=f"{tries}: worker_lost",
         )
     return bool(
         Insight.objects.abandoned()

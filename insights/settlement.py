@@ -51,9 +51,7 @@ def fail_open(job_id: UUID, *, error_code: str, error_message: str, only: Iterab
     still_open = job.insights.open()  # type: ignore[attr-defined]
     if only is not None:
         still_open = still_open.filter(pk__in=list(only))
-    return _end(
-        job, still_open, status=Insight.Status.FAILED, error_code=error_code, error_message=error_message
-    )
+    return _end(job, still_open, status=Insight.Status.FAILED, error_code=error_code, error_message=error_message)
 
 
 @transaction.atomic

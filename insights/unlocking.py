@@ -176,7 +176,9 @@ def _open_job(
     )
     versions = {
         (version.insight_type_id, version.version): version
-        for version in InsightTypeVersion.objects.filter(insight_type__in=list(parts)).only("id", "insight_type", "version")
+        for version in InsightTypeVersion.objects.filter(insight_type__in=list(parts)).only(
+            "id", "insight_type", "version"
+        )
     }
     insights = Insight.objects.bulk_create(
         Insight(

@@ -1,0 +1,34 @@
+"""A Celery application whose engine stops at a gate: a worker can be killed in the middle of writing.
+
+`celery -A tests.fakes.gated_worker worker`. While the file named by GATE exists,
+every `write` notes its process in GATE.waiting and waits until the gate is gone.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from celery import signals
+
+from relivchats.celery import app as celery_app  # noqa: F401
+
+GATE = Path(os.environ["GATE"])
+
+
+@signals.celeryd_init.connect
+def _put_up_the_gate(**_: Any) -> None:
+    from insights.engines.local import LocalEngine
+
+    write = LocalEngine.write
+
+    def gated(self: LocalEngine, brief: Any) -> Any:
+        while GATE.exists():
+            with GATE.with_suffix(".waiting").open("a") as note:
+                note.write(f"{os.getpid()}\n")
+            time.sleep(0.05)
+        return write(self, brief)
+
+    LocalEngine.write = gated  # type: ignore[method-assign]

@@ -1,0 +1,330 @@
+"""One insight's life: claimed once, finished by whoever holds the lease, settled with the coins in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db.models.functions import Now
+
+from billing.audit import audit
+from billing.models import CoinReservation, CreditTransaction
+from chats import erasure
+from chats.models import Chat
+from insights import dispatch, engines, generation, reading, recovery, settlement, unlocking
+from insights.engines.base import EngineError, RateLimited, Refused, Unavailable
+from insights.engines.local import LocalEngine
+from insights.models import GenerationJob, Insight, InsightAttempt
+from relivchats.accounts.models import User
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def job(person: User, chat: Chat) -> GenerationJob:
+    return unlocking.unlock(user=person, chat=chat, category_id="romantic").job
+
+
+@pytest.fixture
+def insight(person: User, chat: Chat) -> Insight:
+    """The only insight of its job, for 50 coins."""
+    return unlocking.unlock(user=person, chat=chat, type_ids=["communication_basics"]).insights[0]
+
+
+@pytest.fixture
+def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[[EngineError], None]:
+    """Make the engine's provider fail in the given way, as an engine reports it."""
+
+    def install(error: EngineError) -> None:
+        def write(self: LocalEngine, brief: object) -> Any:
+            raise error
+
+        monkeypatch.setattr(LocalEngine, "write", write)
+
+    return install
+
+
+def held(insight: Insight) -> tuple[int, int]:
+    wallet = insight.job.reservation.wallet
+    wallet.refresh_from_db()
+    return wallet.balance, wallet.reserved
+
+
+def let_the_lease_run_out(insight: Insight) -> None:
+    Insight.objects.filter(pk=insight.pk).update(lease_expires_at=Now() - timedelta(seconds=1))
+
+
+def make_due(insight: Insight) -> None:
+    Insight.objects.filter(pk=insight.pk).update(next_attempt_at=Now() - timedelta(seconds=1))
+
+
+def test_every_insight_of_a_job_is_delivered_and_the_coins_are_captured_once(job: GenerationJob) -> None:
+    for insight in job.insights.all():
+        generation.run(insight.pk)
+    job.refresh_from_db()
+    assert (job.status, job.completed_insights, job.failed_insights) == ("completed", 6, 0)
+    assert job.reservation.status == "captured"
+    assert CreditTransaction.objects.get(type="insight_unlock").amount == -400
+    for insight in job.insights.select_related("chat"):
+        document = reading.document(insight)
+        assert document is not None
+        assert document["sections"]
+    assert audit() == []
+
+
+def test_an_insight_delivered_three_times_over_is_written_once(insight: Insight) -> None:
+    for _ in range(3):
+        generation.run(insight.pk)
+    assert InsightAttempt.objects.filter(insight=insight).count() == 1
+    assert held(insight) == (350, 0)
+
+
+def test_a_claimed_insight_cannot_be_claimed_again(insight: Insight) -> None:
+    assert generation.claim_insight(insight.pk) is not None
+    assert generation.claim_insight(insight.pk) is None
+
+
+def test_the_first_claim_starts_the_job(insight: Insight) -> None:
+    generation.claim_insight(insight.pk)
+    insight.job.refresh_from_db()
+    assert insight.job.status == "running"
+    assert insight.job.started_at is not None
+
+
+def test_an_insight_that_is_not_due_cannot_be_claimed(insight: Insight) -> None:
+    Insight.objects.filter(pk=insight.pk).update(next_attempt_at=Now() + timedelta(minutes=1))
+    assert generation.claim_insight(insight.pk) is None
+
+
+def test_no_more_leases_live_than_allowed(job: GenerationJob, settings: Any) -> None:
+    settings.MAX_CONCURRENT_INSIGHTS = 2
+    claims = [generation.claim_insight(insight.pk) for insight in job.insights.all()]
+    assert sum(claim is not None for claim in claims) == 2
+
+
+def test_a_stale_worker_cannot_overwrite_a_finished_insight(insight: Insight) -> None:
+    stale = generation.claim_insight(insight.pk)
+    assert stale is not None
+    let_the_lease_run_out(insight)
+    fresh = generation.claim_insight(insight.pk)
+    assert fresh is not None
+    assert settlement.complete(insight_id=insight.pk, token=fresh.token, sealed_document=b"fresh")
+    assert not settlement.complete(insight_id=insight.pk, token=stale.token, sealed_document=b"stale")
+    assert not settlement.fail(insight_id=insight.pk, token=stale.token, error_code="late", error_message="")
+    insight.refresh_from_db()
+    assert (insight.status, bytes(insight.sealed_document or b"")) == ("completed", b"fresh")
+    assert held(insight) == (350, 0)
+    assert audit() == []
+
+
+def test_a_stale_worker_cannot_finish_while_another_one_writes(insight: Insight) -> None:
+    stale = generation.claim_insight(insight.pk)
+    assert stale is not None
+    let_the_lease_run_out(insight)
+    assert generation.claim_insight(insight.pk) is not None
+    assert not settlement.complete(insight_id=insight.pk, token=stale.token, sealed_document=b"stale")
+
+
+def test_an_unavailable_engine_is_tried_three_times_and_then_the_coins_go_back(
+    insight: Insight, failing: Callable[[EngineError], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    failing(Unavailable())
+    for attempt, wait in ((1, 15), (2, 45)):
+        generation.run(insight.pk)
+        insight.refresh_from_db()
+        assert (insight.status, insight.attempt) == ("pending", attempt)
+        assert Insight.objects.filter(
+            pk=insight.pk,
+            next_attempt_at__gt=Now() + timedelta(seconds=wait - 5),
+            next_attempt_at__lte=Now() + timedelta(seconds=wait),
+        ).exists()
+        make_due(insight)
+    generation.run(insight.pk)
+    insight.refresh_from_db()
+    assert (insight.status, insight.error_code) == ("failed", "engine_unavailable")
+    assert held(insight) == (400, 0)
+    assert "failed after 3 attempts" in caplog.text
+    assert audit() == []
+
+
+def test_a_refused_request_is_not_tried_again(insight: Insight, failing: Callable[[EngineError], None]) -> None:
+    failing(Refused())
+    generation.run(insight.pk)
+    insight.refresh_from_db()
+    assert (insight.status, insight.attempt) == ("failed", 1)
+    assert held(insight) == (400, 0)
+
+
+def test_a_rate_limit_uses_no_attempt_and_waits_as_told(
+    insight: Insight, failing: Callable[[EngineError], None]
+) -> None:
+    failing(RateLimited(retry_after_seconds=40))
+    for _ in range(5):
+        generation.run(insight.pk)
+        assert Insight.objects.filter(
+            pk=insight.pk, status="pending", attempt=0, next_attempt_at__gt=Now() + timedelta(seconds=35)
+        ).exists()
+        make_due(insight)
+
+
+def test_a_fault_of_our_own_gives_the_coins_back_and_keeps_the_worker(
+    insight: Insight, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(self: LocalEngine, brief: object) -> Any:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(LocalEngine, "write", write)
+    for _ in range(3):
+        generation.run(insight.pk)
+        make_due(insight)
+    insight.refresh_from_db()
+    assert (insight.status, insight.error_code) == ("failed", "internal_error")
+    assert held(insight) == (400, 0)
+
+
+def test_partial_delivery_is_charged_by_parts(job: GenerationJob) -> None:
+    delivered, *others = job.insights.order_by("price")
+    generation.run(delivered.pk)
+    settlement.fail_open(job.pk, error_code="test", error_message="")
+    job.refresh_from_db()
+    assert (job.status, job.completed_insights, job.failed_insights) == ("partial_failure", 1, len(others))
+    assert job.reservation.captured_coins == delivered.price
+    assert held(delivered) == (400 - delivered.price, 0)
+    assert audit() == []
+
+
+def test_a_dead_lease_makes_the_insight_due_again(insight: Insight) -> None:
+    generation.claim_insight(insight.pk)
+    let_the_lease_run_out(insight)
+    assert recovery.recover().leases == 1
+    insight.refresh_from_db()
+    assert (insight.status, insight.lease_token) == ("pending", None)
+
+
+def test_a_dead_lease_on_the_last_attempt_fails_the_insight(insight: Insight) -> None:
+    for _ in range(3):
+        generation.claim_insight(insight.pk)
+        let_the_lease_run_out(insight)
+    assert generation.claim_insight(insight.pk) is None
+    recovery.recover()
+    insight.refresh_from_db()
+    assert (insight.status, insight.error_code) == ("failed", "worker_lost")
+    assert held(insight) == (400, 0)
+    assert audit() == []
+
+
+def test_recovery_leaves_a_living_lease_alone(insight: Insight) -> None:
+    claim = generation.claim_insight(insight.pk)
+    assert claim is not None
+    recovery.recover()
+    insight.refresh_from_db()
+    assert insight.lease_token == claim.token
+
+
+def test_a_job_past_its_deadline_ends_and_keeps_what_was_delivered(job: GenerationJob) -> None:
+    delivered = job.insights.first()
+    assert delivered is not None
+    generation.run(delivered.pk)
+    generation.claim_insight(job.insights.open()[0].pk)  # type: ignore[attr-defined]
+    GenerationJob.objects.filter(pk=job.pk).update(deadline_at=Now() - timedelta(seconds=1))
+    assert recovery.recover().overdue_jobs == 1
+    job.refresh_from_db()
+    assert (job.status, job.completed_insights) == ("partial_failure", 1)
+    assert job.reservation.captured_coins == delivered.price
+    assert audit() == []
+
+
+def test_a_reservation_without_an_open_job_is_released(person: User, insight: Insight) -> None:
+    reservation = insight.job.reservation
+    GenerationJob.objects.filter(pk=insight.job_id).delete()
+    assert recovery.recover().reservations == 1
+    reservation.refresh_from_db()
+    assert reservation.status == CoinReservation.Status.RELEASED
+
+
+def test_an_open_jobs_reservation_is_never_released(insight: Insight) -> None:
+    assert not recovery.release_orphaned(insight.job.reservation_id)
+    assert recovery.recover().reservations == 0
+
+
+def test_deleting_a_chat_ends_its_jobs_gives_the_coins_back_and_destroys_what_was_written(
+    job: GenerationJob, chat: Chat
+) -> None:
+    delivered = job.insights.first()
+    assert delivered is not None
+    generation.run(delivered.pk)
+    late = generation.claim_insight(job.insights.open()[0].pk)  # type: ignore[attr-defined]
+    assert late is not None
+    erasure.erase(chat)
+    assert not settlement.complete(insight_id=late.insight_id, token=late.token, sealed_document=b"late")
+    job.refresh_from_db()
+    assert (job.status, job.chat_id) == ("partial_failure", None)
+    assert not Insight.objects.exclude(sealed_document=None).exists()
+    assert audit() == []
+
+
+def test_a_chat_that_cannot_be_searched_fails_its_insights_and_gives_the_coins_back(
+    person: User, make_chat: Callable[..., Chat]
+) -> None:
+    chat = make_chat(person, searchable=False)
+    job = unlocking.unlock(user=person, chat=chat, category_id="romantic").job
+    Chat.objects.filter(pk=chat.pk).update(vector_status="failed")
+    assert recovery.recover().unindexable == 1
+    job.refresh_from_db()
+    assert (job.status, job.reservation.status) == ("failed", "released")
+    assert audit() == []
+
+
+def test_the_engine_is_called_without_a_database_connection(
+    transactional_db: None,
+    make_person: Callable[..., User],
+    make_chat: Callable[..., Chat],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from django.db import connection
+
+    person = make_person(coins=50)
+    (insight,) = unlocking.unlock(user=person, chat=make_chat(person), type_ids=["communication_basics"]).insights
+    seen = []
+    write = LocalEngine.write
+
+    def watched(self: LocalEngine, brief: Any) -> Any:
+        seen.append(connection.connection)
+        return write(self, brief)
+
+    monkeypatch.setattr(LocalEngine, "write", watched)
+    generation.run(insight.pk)
+    assert seen == [None]
+
+
+def test_dispatch_waits_until_the_chat_is_searchable(person: User, make_chat: Callable[..., Chat]) -> None:
+    chat = make_chat(person, searchable=False)
+    unlocking.unlock(user=person, chat=chat, category_id="romantic")
+    assert dispatch.dispatch() == 0
+    Chat.objects.filter(pk=chat.pk).update(vector_status="completed")
+    assert dispatch.dispatch() == 6
+
+
+def test_dispatch_wakes_each_insight_once_until_the_call_counts_as_lost(job: GenerationJob, settings: Any) -> None:
+    assert dispatch.dispatch() == 6
+    assert dispatch.dispatch() == 0
+    job.insights.update(dispatched_at=Now() - timedelta(seconds=settings.REDISPATCH_SECONDS + 1))
+    assert dispatch.dispatch() == 6
+
+
+def test_dispatch_is_fair_between_jobs(
+    make_person: Callable[..., User], make_chat: Callable[..., Chat], settings: Any
+) -> None:
+    settings.MAX_CONCURRENT_INSIGHTS = 4
+    for _ in range(2):
+        person = make_person(coins=400)
+        unlocking.unlock(user=person, chat=make_chat(person), category_id="romantic")
+    assert dispatch.dispatch() == 4
+    woken = Insight.objects.exclude(dispatched_at=None).values_list("job", flat=True)
+    assert sorted(list(woken).count(job) for job in set(woken)) == [2, 2]
+
+
+def test_one_engine_serves_a_process() -> None:
+    assert engines.engine() is engines.engine()

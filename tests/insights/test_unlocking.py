@@ -1,0 +1,190 @@
+"""An unlock holds the right coins once, or refuses before any coin is held."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from django.db import connections
+
+from billing.audit import audit
+from billing.ledger import InsufficientCoins
+from billing.models import CoinReservation
+from chats.models import Chat
+from insights import settlement, unlocking
+from insights.models import GenerationJob, Insight, InsightType
+from relivchats.accounts.models import User
+from relivchats.errors import Conflict, NotFound
+
+pytestmark = pytest.mark.django_db
+
+
+def test_a_category_costs_its_price_and_the_parts_sum_to_it(person: User, chat: Chat) -> None:
+    unlocked = unlocking.unlock(user=person, chat=chat, category_id="romantic")
+    assert unlocked.created
+    assert unlocked.coins == 400
+    assert unlocked.spendable == 0
+    assert sum(insight.price for insight in unlocked.insights) == 400
+    assert {insight.insight_type_id for insight in unlocked.insights} == set(
+        InsightType.objects.filter(category="romantic").values_list("pk", flat=True)
+    )
+    person.wallet.refresh_from_db()
+    assert (person.wallet.balance, person.wallet.reserved) == (400, 400)
+
+
+def test_single_types_cost_their_own_prices(person: User, chat: Chat) -> None:
+    unlocked = unlocking.unlock(user=person, chat=chat, type_ids=["communication_basics", "love_language"])
+    assert (unlocked.coins, unlocked.spendable) == (150, 250)
+
+
+def test_the_signup_bonus_buys_one_small_insight(make_chat: Callable[..., Chat]) -> None:
+    newcomer = User.objects.create_user("newcomer@example.org")
+    unlocked = unlocking.unlock(user=newcomer, chat=make_chat(newcomer), type_ids=["communication_basics"])
+    assert (unlocked.coins, unlocked.spendable) == (50, 0)
+
+
+def test_what_is_unlocked_already_is_returned_and_costs_nothing(person: User, chat: Chat) -> None:
+    first = unlocking.unlock(user=person, chat=chat, category_id="romantic")
+    again = unlocking.unlock(user=person, chat=chat, category_id="romantic")
+    assert not again.created
+    assert again.coins == 0
+    assert again.job == first.job
+    assert {insight.pk for insight in again.insights} == {insight.pk for insight in first.insights}
+    assert GenerationJob.objects.count() == 1
+
+
+def test_the_rest_of_a_category_costs_only_the_rest(
+    make_person: Callable[..., User], make_chat: Callable[..., Chat]
+) -> None:
+    person = make_person(coins=1000)
+    chat = make_chat(person)
+    unlocking.unlock(user=person, chat=chat, type_ids=["love_language", "emotional_intimacy"])
+    rest = unlocking.unlock(user=person, chat=chat, category_id="romantic")
+    assert rest.coins == 300
+    assert len(rest.insights) == 4
+
+
+def test_too_few_coins_are_refused_with_the_numbers(
+    make_person: Callable[..., User], make_chat: Callable[..., Chat]
+) -> None:
+    person = make_person(coins=399)
+    chat = make_chat(person)
+    with pytest.raises(InsufficientCoins) as refused:
+        unlocking.unlock(user=person, chat=chat, category_id="romantic")
+    assert refused.value.extra == {"required": 400, "available": 399, "deficit": 1}
+    assert nothing_was_made()
+
+
+def test_too_few_messages_are_refused_before_coins_are_held(person: User, make_chat: Callable[..., Chat]) -> None:
+    chat = make_chat(person, messages=12)
+    with pytest.raises(unlocking.DoesNotFit) as refused:
+        unlocking.unlock(user=person, chat=chat, category_id="romantic")
+    assert "communication_basics" in refused.value.extra["too_few_messages"]
+    assert nothing_was_made()
+
+
+def test_too_many_people_are_refused_and_what_fits_is_named(person: User, make_chat: Callable[..., Chat]) -> None:
+    chat = make_chat(person, people=5)
+    with pytest.raises(unlocking.DoesNotFit) as refused:
+        unlocking.unlock(user=person, chat=chat, category_id="romantic")
+    assert refused.value.extra["possible"] == ["communication_basics"]
+    assert nothing_was_made()
+    assert unlocking.unlock(user=person, chat=chat, type_ids=["communication_basics"]).created
+
+
+def test_somebody_elses_chat_is_not_found(chat: Chat, make_person: Callable[..., User]) -> None:
+    with pytest.raises(NotFound):
+        unlocking.unlock(user=make_person(coins=400), chat=chat, category_id="romantic")
+    assert nothing_was_made()
+
+
+@pytest.mark.parametrize("asked", [{"category_id": "unknown"}, {"type_ids": ["communication_basics", "unknown"]}])
+def test_what_is_not_in_the_catalogue_is_not_found(person: User, chat: Chat, asked: dict[str, object]) -> None:
+    with pytest.raises(NotFound):
+        unlocking.unlock(user=person, chat=chat, **asked)  # type: ignore[arg-type]
+
+
+def test_asking_for_nothing_is_refused(person: User, chat: Chat) -> None:
+    with pytest.raises(unlocking.NothingAsked):
+        unlocking.unlock(user=person, chat=chat)
+
+
+def test_a_withdrawn_type_cannot_be_unlocked(person: User, chat: Chat) -> None:
+    InsightType.objects.filter(pk="love_language").update(active=False)
+    with pytest.raises(NotFound):
+        unlocking.unlock(user=person, chat=chat, type_ids=["love_language"])
+    assert unlocking.unlock(user=person, chat=chat, category_id="romantic").coins == 400
+
+
+def test_a_failed_insight_is_tried_again_for_its_own_part(person: User, chat: Chat) -> None:
+    job = unlocking.unlock(user=person, chat=chat, category_id="romantic").job
+    settlement.fail_open(job.pk, error_code="test", error_message="")
+    failed = Insight.objects.get(job=job, insight_type="love_language")
+    retried = unlocking.retry(failed)
+    assert retried.created
+    assert retried.coins == failed.price < failed.insight_type.price
+    assert retried.job != job
+    assert Insight.objects.get(pk=failed.pk).status == "failed", "the failed row stays as history"
+    assert not unlocking.retry(failed).created, "a second try finds the first"
+
+
+def test_only_a_failed_insight_can_be_tried_again(person: User, chat: Chat) -> None:
+    (insight,) = unlocking.unlock(user=person, chat=chat, type_ids=["love_language"]).insights
+    with pytest.raises(Conflict):
+        unlocking.retry(insight)
+
+
+def test_a_hold_outlives_its_job(person: User, chat: Chat) -> None:
+    job = unlocking.unlock(user=person, chat=chat, category_id="romantic").job
+    assert job.reservation.expires_at > job.deadline_at
+
+
+def nothing_was_made() -> bool:
+    return not GenerationJob.objects.exists() and not CoinReservation.objects.exists()
+
+
+def at_once(callables: list[Callable[[], object]]) -> list[object]:
+    """Start all at one moment in threads of their own; results and exceptions in order."""
+    start = threading.Barrier(len(callables))
+
+    def run(call: Callable[[], object]) -> object:
+        start.wait()
+        try:
+            return call()
+        except Exception as error:  # the test looks at what each one raised
+            return error
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(len(callables)) as pool:
+        return list(pool.map(run, callables))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_unlocks_at_once_charge_once(make_person: Callable[..., User], make_chat: Callable[..., Chat]) -> None:
+    person = make_person(coins=1000)
+    chat = make_chat(person)
+    results = at_once([lambda: unlocking.unlock(user=person, chat=chat, category_id="romantic")] * 2)
+    assert sorted(result.created for result in results) == [False, True]  # type: ignore[attr-defined]
+    assert len({result.job.pk for result in results}) == 1  # type: ignore[attr-defined]
+    person.wallet.refresh_from_db()
+    assert person.wallet.reserved == 400
+    assert audit() == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_fifty_unlocks_at_once_on_a_balance_for_one_give_one(
+    make_person: Callable[..., User], make_chat: Callable[..., Chat]
+) -> None:
+    person = make_person(coins=100)
+    chats = [make_chat(person, messages=120, searchable=False) for _ in range(50)]
+    results = at_once(
+        [lambda chat=chat: unlocking.unlock(user=person, chat=chat, type_ids=["love_language"]) for chat in chats]  # type: ignore[misc]
+    )
+    assert sum(isinstance(result, unlocking.Unlocked) for result in results) == 1
+    assert sum(isinstance(result, InsufficientCoins) for result in results) == 49
+    person.wallet.refresh_from_db()
+    assert (person.wallet.balance, person.wallet.reserved) == (100, 100)
+    assert audit() == []
