@@ -120,6 +120,10 @@ class Chat(models.Model):
     def is_group(self) -> bool:
         return self.participant_count > 2
 
+    @property
+    def is_searchable(self) -> bool:
+        return self.vector_status == self.VectorStatus.COMPLETED
+
     def context(self, column: str) -> str:
         """Where a sealed value of this chat belongs; crypto refuses it anywhere else."""
         return f"chat:{self.pk}:{column}"

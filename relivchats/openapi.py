@@ -7,7 +7,7 @@ from typing import Any
 from drf_spectacular.utils import OpenApiExample, OpenApiResponse
 from rest_framework import serializers
 
-from relivchats.rest import PROBLEM_TYPE
+from relivchats.problems import PROBLEM_TYPE
 
 
 class FaultSerializer(serializers.Serializer[Any]):
@@ -60,6 +60,11 @@ _MEANINGS: dict[int, tuple[str, str, str, str, dict[str, Any]]] = {
 }
 
 
+def example(name: str, value: Any, *, status: int = 200) -> OpenApiExample:
+    """What an operation answers, for `extend_schema(examples=…)`."""
+    return OpenApiExample(name, value=value, response_only=True, status_codes=[str(status)])
+
+
 def problems(*statuses: int, **descriptions: str) -> dict[tuple[int, str], OpenApiResponse]:
     """The errors of an operation, for `extend_schema(responses=…)`. `_422="…"` says what the status means here."""
     return {
@@ -70,7 +75,7 @@ def problems(*statuses: int, **descriptions: str) -> dict[tuple[int, str], OpenA
 
 def _documented(status: int, description: str | None) -> OpenApiResponse:
     meaning, slug, code, title, extra = _MEANINGS[status]
-    example = {
+    document = {
         **extra,
         "type": f"urn:relivchats:problem:{slug}",
         "title": title,
@@ -83,5 +88,5 @@ def _documented(status: int, description: str | None) -> OpenApiResponse:
     return OpenApiResponse(
         ProblemSerializer,
         description=description or meaning,
-        examples=[OpenApiExample(title, value=example, response_only=True, status_codes=[str(status)])],
+        examples=[example(title, document, status=status)],
     )

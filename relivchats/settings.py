@@ -151,7 +151,7 @@ REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["relivchats.rest.BoundedJSONParser"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
-    "EXCEPTION_HANDLER": "relivchats.rest.problem_response",
+    "EXCEPTION_HANDLER": "relivchats.problems.problem_response",
 }
 SPECTACULAR_SETTINGS: dict[str, Any] = {
     "TITLE": "RelivChats",

@@ -17,7 +17,7 @@ urlpatterns = [
     path("", include("ops.urls")),
 ]
 
-handler400 = "relivchats.rest.bad_request"
-handler403 = "relivchats.rest.forbidden"
-handler404 = "relivchats.rest.not_found"
-handler500 = "relivchats.rest.server_error"
+handler400 = "relivchats.problems.bad_request"
+handler403 = "relivchats.problems.forbidden"
+handler404 = "relivchats.problems.not_found"
+handler500 = "relivchats.problems.server_error"

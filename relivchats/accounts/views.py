@@ -1,13 +1,13 @@
 from __future__ import annotations
 
-from drf_spectacular.utils import OpenApiExample, extend_schema
+from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from relivchats.accounts.models import User
-from relivchats.openapi import problems
+from relivchats.openapi import example, problems
 
 
 class PersonSerializer(serializers.ModelSerializer[User]):
@@ -24,11 +24,9 @@ class Me(APIView):
         description="The person whose token this is.",
         responses={200: PersonSerializer, **problems(401)},
         examples=[
-            OpenApiExample(
+            example(
                 "A person",
-                response_only=True,
-                status_codes=["200"],
-                value={
+                {
                     "id": "5b0a4c1e-8f4f-4a3e-9a55-0d6f6f0f6f01",
                     "email": "ann@example.org",
                     "created_at": "2026-01-05T09:30:00Z",

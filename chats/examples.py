@@ -1,0 +1,75 @@
+"""What the API's documentation shows of chats."""
+
+from __future__ import annotations
+
+from typing import Any
+
+CHAT_ID = "0b8f9a52-3c52-4f0e-9a8e-7f1f6a1f2b11"
+
+CHAT: dict[str, Any] = {
+    "id": CHAT_ID,
+    "title": "Asha, Ravi",
+    "participants": ["Asha", "Ravi"],
+    "is_group": False,
+    "platform": "whatsapp",
+    "dialect": "android",
+    "date_order": "dmy",
+    "ambiguous_dates": False,
+    "message_count": 4213,
+    "participant_count": 2,
+    "first_message_on": "2024-01-14",
+    "last_message_on": "2025-11-02",
+    "status": "completed",
+    "vector_status": "completed",
+    "chunk_count": 312,
+    "indexed_at": "2026-01-05T09:31:03.120000Z",
+    "is_searchable": True,
+    "created_at": "2026-01-05T09:30:12.410000Z",
+}
+
+STATISTICS: dict[str, Any] = {
+    "total_messages": 4213,
+    "total_words": 31877,
+    "total_days": 659,
+    "messages_per_day_avg": 6.4,
+    "date_range": {"start": "2024-01-14T08:02:00", "end": "2025-11-02T22:41:00"},
+    "busiest_hour": 21,
+    "busiest_day": "Sunday",
+    "top_words": [{"word": "chai", "count": 214}],
+    "top_emojis": [{"emoji": "😂", "count": 391}],
+    "user_stats": {"Asha": {"message_count": 2305, "word_count": 17012, "questions_asked": 402}},
+}
+
+NOT_YET_SEARCHABLE = {"vector_status": "pending", "chunk_count": 0, "indexed_at": None, "is_searchable": False}
+
+UPLOADED = {**CHAT, **NOT_YET_SEARCHABLE, "statistics": STATISTICS}
+
+VECTOR_STATUS = {
+    "chat_id": CHAT_ID,
+    **{name: CHAT[name] for name in ("vector_status", "chunk_count", "indexed_at", "is_searchable")},
+}
+
+_ADDRESS = f"https://relivchats.example/api/chats/{CHAT_ID}/messages"
+
+MESSAGES = {
+    "next": f"{_ADDRESS}?after=2&limit=2",
+    "previous": None,
+    "results": [
+        {
+            "number": 1,
+            "sent_at": "2024-01-14T08:02:00",
+            "sender": None,
+            "kind": "system",
+            "text": "Messages and calls are end-to-end encrypted.",
+            "edited": False,
+        },
+        {
+            "number": 2,
+            "sent_at": "2024-01-14T08:02:00",
+            "sender": "Asha",
+            "kind": "text",
+            "text": "Good morning! Chai at five?",
+            "edited": False,
+        },
+    ],
+}

@@ -1,0 +1,176 @@
+"""What the API's documentation shows of insights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from drf_spectacular.utils import OpenApiExample
+
+CHAT_ID = "0b8f9a52-3c52-4f0e-9a8e-7f1f6a1f2b11"
+JOB_ID = "9d0c4b7e-5a58-4d8c-b8ad-3f0e2f6c7a22"
+OTHER_JOB_ID = "b1d2c3e4-0f6a-4f43-8f0d-6a7b8c9d0e33"
+INSIGHT_ID = "3f7e6d5c-4b3a-4c2d-9e1f-0a9b8c7d6e44"
+
+INSIGHT_TYPE = {
+    "id": "communication_basics",
+    "category_id": "romantic",
+    "title": "Communication Basics",
+    "icon": "💬",
+    "description": "Who starts, who answers how fast, and how balanced it is.",
+    "price": 50,
+    "groups": True,
+    "min_messages": 50,
+}
+
+CATEGORY = {
+    "id": "romantic",
+    "title": "Romantic",
+    "description": "For two people who are close.",
+    "icon": "❤️",
+    "price": 400,
+    "insight_types": [INSIGHT_TYPE],
+}
+
+PENDING = {
+    "id": INSIGHT_ID,
+    "insight_type_id": "communication_basics",
+    "title": "Communication Basics",
+    "status": "pending",
+    "price": 50,
+    "attempt": 0,
+    "error_code": "",
+    "started_at": None,
+    "finished_at": None,
+}
+
+COMPLETED = {
+    **PENDING,
+    "status": "completed",
+    "attempt": 1,
+    "started_at": "2026-01-05T09:31:04Z",
+    "finished_at": "2026-01-05T09:31:05Z",
+}
+
+UNLOCK_REQUESTS = [
+    OpenApiExample("A category", value={"chat_id": CHAT_ID, "category_id": "romantic"}, request_only=True),
+    OpenApiExample(
+        "One insight",
+        value={"chat_id": CHAT_ID, "insight_type_ids": ["communication_basics"], "language": "en"},
+        request_only=True,
+    ),
+]
+
+UNLOCKED = {
+    "success": True,
+    "job_id": JOB_ID,
+    "status": "queued",
+    "coins_reserved": 50,
+    "spendable": 400,
+    "total_insights": 1,
+    "insights": [PENDING],
+    "poll_url": f"/api/insights/jobs/{JOB_ID}/status",
+    "message": "50 coins are held. Only insights that are delivered will be charged.",
+}
+
+UNLOCKED_BEFORE = {
+    "status": "completed",
+    "coins_reserved": 0,
+    "insights": [COMPLETED],
+    "message": "This is unlocked already. Nothing was held.",
+}
+
+RETRIED = {"job_id": OTHER_JOB_ID, "poll_url": f"/api/insights/jobs/{OTHER_JOB_ID}/status"}
+
+JOB = {
+    "job_id": JOB_ID,
+    "chat_id": CHAT_ID,
+    "category_id": "romantic",
+    "status": "running",
+    "progress_percentage": 50,
+    "total_insights": 2,
+    "completed_insights": 1,
+    "failed_insights": 0,
+    "created_at": "2026-01-05T09:31:01Z",
+    "started_at": "2026-01-05T09:31:04Z",
+    "deadline_at": "2026-01-05T09:41:01Z",
+    "finished_at": None,
+    "insights": [
+        COMPLETED,
+        {
+            **PENDING,
+            "id": "5c4b3a29-1807-4f6e-8d5c-4b3a29180755",
+            "insight_type_id": "playfulness_romance",
+            "title": "Playfulness & Keeping Romance Alive",
+        },
+    ],
+}
+
+DOCUMENT: dict[str, Any] = {
+    "schema_version": 1,
+    "overall": {"score": 8, "rating": "excellent", "summary": "Both begin, both answer, and neither waits for long."},
+    "sections": [
+        {
+            "key": "initiation_balance",
+            "title": "Starting conversations",
+            "rating": "balanced",
+            "finding": "Asha and Ravi start about as often as each other.",
+            "people": [{"name": "Asha", "rating": None, "note": "Often the first in the morning."}],
+            "facts": [{"label": "Conversations started", "person": "Asha", "value": 52, "unit": "percent"}],
+            "evidence": [
+                {
+                    "context": "An ordinary morning",
+                    "messages": [
+                        {
+                            "number": 2,
+                            "sender": "Asha",
+                            "sent_at": "2024-01-14T08:02:00",
+                            "text": "Good morning! Chai at five?",
+                        }
+                    ],
+                }
+            ],
+        }
+    ],
+    "recommendations": [
+        {
+            "id": "r1",
+            "title": "Keep the morning message",
+            "for": ["Asha", "Ravi"],
+            "suggestion": "Take turns in writing first.",
+            "why": "It is what both answer soonest.",
+            "example": "Morning! What is your day like?",
+        }
+    ],
+    "sufficiency": {
+        "messages_read": 380,
+        "messages_total": 4213,
+        "first_at": "2024-01-14T08:02:00",
+        "last_at": "2025-11-02T22:41:00",
+        "limits": [],
+    },
+    "provenance": {
+        "engine": "local",
+        "model": "signals",
+        "type_version": 1,
+        "prompt_version": "1",
+        "tokens": {"in": 0, "out": 0},
+        "milliseconds": 41,
+        "citations": {"given": 3, "kept": 3, "dropped": 0},
+    },
+    "language": "en",
+}
+
+INSIGHTS = {
+    "chat_id": CHAT_ID,
+    "insights": [
+        {
+            **COMPLETED,
+            "job_id": JOB_ID,
+            "category_id": "romantic",
+            "icon": "💬",
+            "language": "en",
+            "created_at": "2026-01-05T09:31:01Z",
+            "document": DOCUMENT,
+        }
+    ],
+}
