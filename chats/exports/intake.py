@@ -186,10 +186,13 @@ def as_utf8(text: bytes) -> bytes:
     """UTF-8 without BOM and NUL, from UTF-8, UTF-16 or, if all of it fits, cp1252; a bad byte is replaced alone."""
     encoding = _wide_encoding(text)
     if encoding:
-        text = text.decode(encoding, "replace").encode("utf-8", "replace")
+        text = _recoded(text, encoding, "replace")
     text = text.removeprefix(codecs.BOM_UTF8)
-    if not _is_utf8(text):
-        text = _repaired(text)
+    if not text.isascii():
+        try:
+            _check(text)
+        except UnicodeDecodeError:
+            text = _repaired(text)
     return text.replace(b"\0", b"") if b"\0" in text else text
 
 
@@ -203,28 +206,31 @@ def _wide_encoding(text: bytes) -> str | None:
     return "utf-16-le" if head[1::2].count(0) > head[0::2].count(0) else "utf-16-be"
 
 
-def _is_utf8(text: bytes) -> bool:
-    """Decoded a step at a time: a whole chat with one emoji would take four bytes a character."""
-    if text.isascii():
-        return True
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    view = memoryview(text)
-    try:
-        for start in range(0, len(text), _STEP_BYTES):
-            decoder.decode(view[start : start + _STEP_BYTES])
-        decoder.decode(b"", final=True)
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
 def _repaired(text: bytes) -> bytes:
     sample = text[: 4 * _STEP_BYTES]
     bad = sample.decode("utf-8", "replace").count("\ufffd")
     good = sum(byte >= 0xC2 for byte in sample) - bad
     if bad > good and not any(byte in sample for byte in _CONTROL_BYTES):
         try:
-            return text.decode("cp1252").encode()
+            return _recoded(text, "cp1252", "strict")
         except UnicodeDecodeError:
             pass
-    return text.decode("utf-8", "replace").encode()
+    return _recoded(text, "utf-8", "replace")
+
+
+def _recoded(text: bytes, encoding: str, errors: str) -> bytes:
+    return b"".join(part.encode() for part in _steps(text, encoding, errors))
+
+
+def _check(text: bytes) -> None:
+    for _ in _steps(text, "utf-8", "strict"):
+        pass
+
+
+def _steps(text: bytes, encoding: str, errors: str) -> Iterator[str]:
+    """Decoded a step at a time: a whole chat with one emoji would take four bytes a character."""
+    decoder = codecs.getincrementaldecoder(encoding)(errors)
+    view = memoryview(text)
+    for start in range(0, len(text), _STEP_BYTES):
+        yield decoder.decode(view[start : start + _STEP_BYTES])
+    yield decoder.decode(b"", final=True)

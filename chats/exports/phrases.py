@@ -1,0 +1,103 @@
+"""Which bodies are WhatsApp's own words and not a person's: phrases.toml, read once and made quick to ask."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from chats.exports.parsed import Kind
+
+# Left-to-right and right-to-left marks, embeddings and isolates: invisible, and no part of a name or a phrase.
+BIDI_MARKS = dict.fromkeys([0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A), 0xFEFF])
+MARK = "\u200e".encode()
+MARKS = tuple(chr(code).encode() for code in BIDI_MARKS)
+
+_HEAD, _TAIL = 3, 6
+
+
+class Reading(NamedTuple):
+    kind: Kind
+    text: bytes
+    edited: bool
+
+
+class Phrases:
+    """Every language's phrases together: an export names its language nowhere."""
+
+    def __init__(self, languages: dict[str, dict[str, Any]]) -> None:
+        self.whole: dict[bytes, Kind] = {}
+        self.begins: list[tuple[bytes, Kind]] = []
+        self.ends: list[tuple[bytes, Kind]] = []
+        self.edited: list[bytes] = []
+        self.system: list[str] = []
+        self.afternoon_by_marker: dict[str, bool] = {}
+        for phrases in languages.values():
+            self._add(phrases)
+        # Nearly all bodies begin and end otherwise, and are not looked at again.
+        self.heads = {begin[:_HEAD] for begin, _ in self.begins} | set(MARKS)
+        self.tails = {end[-_TAIL:] for end, _ in self.ends} | {end[-_TAIL:] for end in self.edited}
+
+    def _add(self, phrases: dict[str, Any]) -> None:
+        for kind, texts in phrases["whole"].items():
+            self.whole.update((text.encode(), Kind[kind.upper()]) for text in texts)
+        for field, places in (("begins", self.begins), ("ends", self.ends)):
+            for kind, texts in phrases[field].items():
+                places.extend((text.encode(), Kind[kind.upper()]) for text in texts)
+        self.edited += [text.encode() for text in phrases["edited"]]
+        self.system += phrases["system"]
+        self.afternoon_by_marker.update(dict.fromkeys(phrases["morning"], False))
+        self.afternoon_by_marker.update(dict.fromkeys(phrases["afternoon"], True))
+
+    def notable(self, bodies: list[bytes]) -> list[int]:
+        """Positions of the bodies that `read` may find to be more than plain text."""
+        whole, heads, tails = self.whole, self.heads, self.tails
+        return [
+            position
+            for position, body in enumerate(bodies)
+            if body in whole or body[:_HEAD] in heads or body[-_TAIL:] in tails or b"\n" in body
+        ]
+
+    def read(self, body: bytes) -> Reading:
+        """Kind, text without the marks around WhatsApp's own words, and whether it was edited."""
+        text = _without_leading_marks(body)
+        edited = False
+        for end in self.edited:
+            if text.endswith(end):
+                text, edited = _without_marks(text[: -len(end)]).rstrip(), True
+        head, newline, caption = text.partition(b"\n")
+        kind = self._kind(text, head, captioned=bool(newline))
+        if kind is not Kind.TEXT:
+            text = _without_marks(head).strip() + newline + caption
+        return Reading(kind, text, edited)
+
+    def is_call(self, text: str) -> bool:
+        return self.read(text.encode()).kind is Kind.CALL
+
+    def _kind(self, text: bytes, head: bytes, *, captioned: bool) -> Kind:
+        plain = _without_marks(head).strip()
+        kind = self.whole.get(plain)
+        if kind is Kind.MEDIA or (kind is not None and not captioned):
+            return kind
+        for end, kind in self.ends:
+            if head.endswith(end) and b"." in plain:
+                return kind
+        for begin, kind in self.begins:
+            if text.startswith(begin):
+                return kind
+        return Kind.TEXT
+
+
+def _without_leading_marks(text: bytes) -> bytes:
+    while text.startswith(MARKS):
+        text = text[len(MARK) :]
+    return text
+
+
+def _without_marks(text: bytes) -> bytes:
+    for mark in MARKS if not text.isascii() else ():
+        text = text.replace(mark, b"")
+    return text
+
+
+PHRASES = Phrases(tomllib.loads(Path(__file__).with_name("phrases.toml").read_text(encoding="utf-8")))

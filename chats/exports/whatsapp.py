@@ -1,0 +1,222 @@
+"""A WhatsApp export's text to messages: sniff the dialect, then split the bytes with its one pattern.
+
+A window of the file at a time is split into flat columns, which are mapped
+through caches of the few distinct dates, times and names it holds: a million
+messages cost neither a million objects nor a second copy of the file.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from chats.exports.dates import ORDERS, DateOrder, DaySeconds, TimeSeconds, decide_order
+from chats.exports.dialect import SAMPLE_BYTES, Dialect, sniff
+from chats.exports.parsed import SYSTEM_SENDER, Batch, Kind, ParsedExport
+from chats.exports.phrases import BIDI_MARKS, MARK, PHRASES
+from chats.exports.refusals import NotAChatExport, OnlySystemMessages
+
+BATCH_MESSAGES = 5_000
+WINDOW_BYTES = 512 * 1024
+
+_COLUMNS = 5  # marks, date, time, sender, body
+_QUOTES = ('"', "\u201c", "\u201d", "\u201e", "\u00ab", "\u00bb")
+
+
+def parse(text: bytes, *, date_order: str | None = None) -> ParsedExport:
+    """Read UTF-8 text. `date_order` (dmy, mdy, ymd) overrides what the dates say.
+
+    Raises NotAChatExport at once; OnlySystemMessages when the batches end and no person wrote anything.
+    """
+    dialect = sniff(text)
+    if dialect is None:
+        raise NotAChatExport
+    if dialect.newline == b"\n" and b"\r" in text:
+        text = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    order = DateOrder(date_order, ambiguous=False) if date_order in ORDERS else _order(text, dialect)
+    export = ParsedExport(
+        platform="whatsapp",
+        dialect=dialect.name,
+        date_order=order.order,
+        ambiguous_dates=order.ambiguous,
+        batches=iter(()),
+        participants=[],
+    )
+    export.batches = _Reader(text, dialect, export).batches()
+    return export
+
+
+def _order(text: bytes, dialect: Dialect) -> DateOrder:
+    sample = _printed_dates(b"\n" + text[:SAMPLE_BYTES], dialect)
+    american = dialect.american(sample[0]) if sample else False
+    return decide_order(sample, lambda: _printed_dates(text, dialect), american=american)
+
+
+def _printed_dates(text: bytes, dialect: Dialect) -> list[bytes]:
+    """Dates in file order, a run of equal ones once."""
+    dates: list[bytes] = []
+    last = b""
+    for match in dialect.pattern.finditer(text):
+        printed = match[2]
+        if printed != last:
+            dates.append(printed)
+            last = printed
+    return dates
+
+
+@dataclass
+class _Columns:
+    """Records in file order; `senders` are names as printed, None where there is none."""
+
+    marks: list[bytes] = field(default_factory=list)
+    seconds: list[int] = field(default_factory=list)
+    senders: list[bytes | None] = field(default_factory=list)
+    bodies: list[bytes] = field(default_factory=list)
+
+    def extend(self, other: _Columns) -> None:
+        self.marks += other.marks
+        self.seconds += other.seconds
+        self.senders += other.senders
+        self.bodies += other.bodies
+
+    def take(self, count: int) -> _Columns:
+        taken = _Columns(self.marks[:count], self.seconds[:count], self.senders[:count], self.bodies[:count])
+        del self.marks[:count], self.seconds[:count], self.senders[:count], self.bodies[:count]
+        return taken
+
+
+class _Names(dict["bytes | None", int]):
+    """Sender as printed to the participant's number, SYSTEM_SENDER if it is no person's name."""
+
+    def __init__(self, participants: list[str]) -> None:
+        super().__init__({None: SYSTEM_SENDER})
+        self.participants = participants
+        self.numbers: dict[str, int] = {}
+
+    def __missing__(self, printed: bytes | None) -> int:
+        name = _clean_name((printed or b"").decode("utf-8", "replace"))
+        self[printed] = number = SYSTEM_SENDER if _is_system(name) else self._number(name)
+        return number
+
+    def _number(self, name: str) -> int:
+        number = self.numbers.setdefault(name, len(self.participants))
+        if number == len(self.participants):
+            self.participants.append(name)
+        return number
+
+
+def _clean_name(printed: str) -> str:
+    name = printed.translate(BIDI_MARKS).strip()
+    # The tilde marks a person who is not among the contacts.
+    return name[1:].lstrip() if name[:2] in ("~ ", "~\u202f", "~\u00a0") else name
+
+
+def _is_system(name: str) -> bool:
+    """An open quotation before the colon is a group's subject in a system line, in any language."""
+    quotes = sum(map(name.count, _QUOTES))
+    return not name or quotes % 2 == 1 or any(phrase in name for phrase in PHRASES.system)
+
+
+class _Reader:
+    def __init__(self, text: bytes, dialect: Dialect, export: ParsedExport) -> None:
+        self.text = text
+        self.dialect = dialect
+        self.export = export
+        self.days = DaySeconds(export.date_order)
+        self.times = TimeSeconds()
+        self.names = _Names(export.participants)
+
+    def batches(self) -> Iterator[Batch]:
+        waiting = _Columns()
+        number = 1
+        for window in self._windows():
+            waiting.extend(self._columns(window))
+            while len(waiting.bodies) >= BATCH_MESSAGES:
+                yield self._batch(waiting.take(BATCH_MESSAGES), number)
+                number += BATCH_MESSAGES
+        if waiting.bodies:
+            yield self._batch(waiting, number)
+        if not self.export.n_messages:
+            raise OnlySystemMessages
+
+    def _windows(self) -> Iterator[bytes]:
+        """The text in pieces that begin at the newline before a header and hold whole records."""
+        text, newline = self.text, self.dialect.newline
+        end = len(text.rstrip(b"\r\n"))
+        start = 0
+        while start < end:
+            stop = self._next_record(start + WINDOW_BYTES, end)
+            yield text[start:stop] if start else newline + text[:stop]
+            start = stop
+
+    def _next_record(self, position: int, end: int) -> int:
+        for match in self.dialect.pattern.finditer(self.text, position, end):
+            if self._sent_at(match) > 0:
+                return match.start()
+        return end
+
+    def _sent_at(self, match: re.Match[bytes]) -> int:
+        return self.days[match[2]] + self.times[match[3]]
+
+    def _columns(self, window: bytes) -> _Columns:
+        parts = self.dialect.pattern.split(window)
+        dates, times = parts[2::_COLUMNS], parts[3::_COLUMNS]
+        seconds = list(map(int.__add__, map(self.days.__getitem__, dates), map(self.times.__getitem__, times)))
+        if seconds and min(seconds) < 0:
+            return self._columns_with_impossible_dates(window)
+        return _Columns(parts[1::_COLUMNS], seconds, parts[4::_COLUMNS], parts[5::_COLUMNS])
+
+    def _columns_with_impossible_dates(self, window: bytes) -> _Columns:
+        """A header with a date that no calendar has is text of the message before it."""
+        headers = [match for match in self.dialect.pattern.finditer(window) if self._sent_at(match) > 0]
+        ends = [match.start() for match in headers[1:]] + [len(window)]
+        return _Columns(
+            [match[1] for match in headers],
+            [self._sent_at(match) for match in headers],
+            [match[4] for match in headers],
+            [window[match.end() : end] for match, end in zip(headers, ends, strict=True)],
+        )
+
+    def _batch(self, columns: _Columns, first_number: int) -> Batch:
+        bodies, printed = columns.bodies, columns.senders
+        kinds = [int(Kind.TEXT)] * len(bodies)
+        edited = set()
+        for position in PHRASES.notable(bodies):
+            kinds[position], is_edited = self._read(columns, position)
+            if is_edited:
+                edited.add(position)
+        senders = list(map(self.names.__getitem__, printed))
+        n_system = senders.count(SYSTEM_SENDER)
+        if n_system:
+            self._restore_system_lines(senders, columns, kinds)
+        self.export.n_system += n_system
+        self.export.n_messages += len(bodies) - n_system
+        return Batch(first_number, columns.seconds, senders, kinds, _decoded(bodies), frozenset(edited))
+
+    def _read(self, columns: _Columns, position: int) -> tuple[int, bool]:
+        """Replace the body by its text without WhatsApp's marks; give its kind and whether it was edited."""
+        body = columns.bodies[position].replace(b"\r\n", b"\n")
+        kind, columns.bodies[position], edited = PHRASES.read(body)
+        if kind is Kind.TEXT and self.dialect.family == "ios" and body.startswith(MARK):
+            # WhatsApp wrote it: a placeholder of a language not known here stands after a mark before the bracket.
+            kind = Kind.MEDIA if columns.marks[position] else Kind.SYSTEM
+        if kind is Kind.SYSTEM:
+            columns.senders[position] = None
+        return int(kind), edited
+
+    @staticmethod
+    def _restore_system_lines(senders: list[int], columns: _Columns, kinds: list[int]) -> None:
+        for position, sender in enumerate(senders):
+            if sender == SYSTEM_SENDER:
+                kinds[position] = int(Kind.SYSTEM)
+                before = columns.senders[position]
+                if before is not None:
+                    columns.bodies[position] = before + b": " + columns.bodies[position]
+
+
+def _decoded(bodies: list[bytes]) -> list[str]:
+    try:
+        return list(map(bytes.decode, bodies))
+    except UnicodeDecodeError:
+        return [body.decode("utf-8", "replace") for body in bodies]
