@@ -1,5 +1,10 @@
 from __future__ import annotations
 
-from django.urls.resolvers import URLPattern
+from django.urls import path
 
-urlpatterns: list[URLPattern] = []
+from billing import views
+
+urlpatterns = [
+    path("credits/balance", views.Balance.as_view(), name="balance"),
+    path("credits/transactions", views.Transactions.as_view(), name="transactions"),
+]

@@ -1,0 +1,93 @@
+"""The API of coins. A person sees their own wallet and no other."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from django.db.models import QuerySet
+from drf_spectacular.utils import extend_schema
+from rest_framework.generics import ListAPIView
+from rest_framework.pagination import LimitOffsetPagination
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.utils.urls import replace_query_param
+from rest_framework.views import APIView
+
+from billing import ledger
+from billing.models import CreditTransaction
+from billing.serializers import BalanceSerializer, OffsetQuery, TransactionSerializer
+from relivchats.accounts.models import User
+from relivchats.openapi import example, problems
+from relivchats.rest import Pages
+
+BALANCE = {"user_id": "5b0a4c1e-8f4f-4a3e-9a55-0d6f6f0f6f01", "balance": 450, "reserved": 400, "spendable": 50}
+TRANSACTION = {
+    "id": 812,
+    "type": "insight_unlock",
+    "amount": -350,
+    "balance_after": 100,
+    "description": "Insights unlocked",
+    "reservation_id": "0f6c1c9e-6d0a-4c62-8f3e-2b8f5a7d9e10",
+    "created_at": "2026-01-05T09:31:12Z",
+}
+
+
+class OffsetPages(LimitOffsetPagination):
+    def get_previous_link(self) -> str | None:
+        """The framework leaves `offset` out of the first page's address, which here would mean pages by cursor."""
+        link = super().get_previous_link()
+        return link and replace_query_param(link, "offset", max(0, self.offset - self.limit))
+
+
+class TransactionPages(Pages):
+    """Pages by cursor; with `offset` in the address pages by offset, and a `count` of all beside them."""
+
+    ordering = ("-sequence", "-id")
+    by_offset: OffsetPages | None = None
+
+    def paginate_queryset(self, queryset: Any, request: Request, view: APIView | None = None) -> list[Any] | None:
+        query = OffsetQuery(data=request.query_params)
+        query.is_valid(raise_exception=True)
+        if "offset" not in query.validated_data:
+            return super().paginate_queryset(queryset, request, view)
+        self.by_offset = OffsetPages()
+        self.by_offset.default_limit = self.get_page_size(request)
+        return self.by_offset.paginate_queryset(queryset.order_by(*self.ordering), request, view)
+
+    def get_paginated_response(self, data: Any) -> Response:
+        return self.by_offset.get_paginated_response(data) if self.by_offset else super().get_paginated_response(data)
+
+    def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
+        page = super().get_paginated_response_schema(schema)
+        count = {"type": "integer", "example": 123, "description": "All of them; only in pages by `offset`."}
+        return {**page, "properties": {**page["properties"], "count": count}}
+
+
+class Balance(APIView):
+    @extend_schema(
+        operation_id="get_balance",
+        tags=["coins"],
+        summary="Your coins",
+        description="Coins are held while insights are written, taken for those delivered and given back for the rest.",
+        responses={200: BalanceSerializer, **problems(401)},
+        examples=[example("A wallet", BALANCE)],
+    )
+    def get(self, request: Request) -> Response:
+        return Response(BalanceSerializer(ledger.open_wallet(user=cast(User, request.user))).data)
+
+
+@extend_schema(
+    operation_id="list_transactions",
+    tags=["coins"],
+    summary="Every change of your coins, newest first",
+    description="Follow `next`, or page with `limit` and `offset`. Coins that are only held are no change.",
+    parameters=[OffsetQuery],
+    responses={200: TransactionSerializer(many=True), **problems(401, 422)},
+    examples=[example("An unlock", TRANSACTION)],
+)
+class Transactions(ListAPIView[CreditTransaction]):
+    serializer_class = TransactionSerializer
+    pagination_class = TransactionPages
+
+    def get_queryset(self) -> QuerySet[CreditTransaction]:
+        return CreditTransaction.objects.filter(wallet__user=cast(User, self.request.user))
