@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.apps import apps as installed_apps
 from django.apps.registry import Apps
 
 from billing import ledger
@@ -17,7 +18,7 @@ def open_wallet_with_user(*, instance: User, created: bool, raw: bool, **_: Any)
         ledger.open_wallet(user=instance)
 
 
-def make_bonus_row(*, apps: Apps, using: str, **_: Any) -> None:
+def make_bonus_row(*, using: str, apps: Apps = installed_apps, **_: Any) -> None:
     """Make the row that staff edit, and leave theirs alone."""
     try:
         bonus = apps.get_model("billing", "Bonus")

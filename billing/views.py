@@ -36,7 +36,7 @@ class OffsetPages(LimitOffsetPagination):
     def get_previous_link(self) -> str | None:
         """The framework leaves `offset` out of the first page's address, which here would mean pages by cursor."""
         link = super().get_previous_link()
-        return link and replace_query_param(link, "offset", max(0, self.offset - self.limit))
+        return link and replace_query_param(link, "offset", max(0, (self.offset or 0) - (self.limit or 0)))
 
 
 class TransactionPages(Pages):

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from time import monotonic
+from typing import Any, Protocol
+
+import pytest
+from django.db import connection, transaction
+
+from billing import ledger
+from billing.models import CoinReservation, Wallet
+from relivchats import clock
+from relivchats.accounts.models import User
+
+DEADLINE_SECONDS = 20
+
+
+class MakeWallet(Protocol):
+    def __call__(self, *, coins: int = 0) -> Wallet: ...
+
+
+class Hold(Protocol):
+    def __call__(self, wallet: Wallet, coins: int, *, key: str = "job 1") -> CoinReservation: ...
+
+
+@pytest.fixture
+def make_wallet() -> MakeWallet:
+    def make(*, coins: int = 0) -> Wallet:
+        """The wallet of a new person with exactly these coins."""
+        wallet: Wallet = User.objects.create_user(f"{uuid.uuid4()}@example.org").wallet  # type: ignore[attr-defined]
+        if coins != wallet.balance:
+            ledger.adjust(
+                wallet=wallet,
+                amount=coins - wallet.balance,
+                actor="test",
+                reason="a known balance",
+                idempotency_key="start",
+            )
+        return wallet
+
+    return make
+
+
+@pytest.fixture
+def hold() -> Hold:
+    def make(wallet: Wallet, coins: int, *, key: str = "job 1") -> CoinReservation:
+        return ledger.reserve(
+            wallet=wallet, coins=coins, idempotency_key=key, expires_at=clock.now() + timedelta(hours=1)
+        )
+
+    return make
+
+
+def all_at_once(calls: Sequence[Callable[[], Any]]) -> list[Any]:
+    """Run each call in a thread with a connection of its own; give what each returned or raised.
+
+    The wallets are closed to writers until every call waits for a lock, so all of them have
+    read what they read without a lock before any of them can write.
+    """
+    outcomes: list[Any] = [None] * len(calls)
+
+    def run(index: int) -> None:
+        try:
+            outcomes[index] = calls[index]()
+        except Exception as error:
+            outcomes[index] = error
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=run, args=(index,)) for index in range(len(calls))]
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute("LOCK TABLE wallets IN SHARE MODE")
+        for thread in threads:
+            thread.start()
+        _wait_until_blocked(len(calls))
+    for thread in threads:
+        thread.join(DEADLINE_SECONDS)
+    return outcomes
+
+
+def _wait_until_blocked(count: int) -> None:
+    give_up_at = monotonic() + DEADLINE_SECONDS
+    blocked = 0
+    while blocked < count:
+        assert monotonic() < give_up_at, f"{blocked} of {count} calls wait for a lock"
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_stat_clear_snapshot()")
+            cursor.execute(
+                "SELECT count(*) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND wait_event_type = 'Lock' AND pid <> pg_backend_pid()"
+            )
+            (blocked,) = cursor.fetchone()

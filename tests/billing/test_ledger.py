@@ -1,0 +1,269 @@
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from billing import ledger
+from billing.audit import audit
+from billing.models import CoinReservation, CreditTransaction, Wallet
+from relivchats import clock
+from tests.billing.conftest import Hold, MakeWallet
+
+pytestmark = pytest.mark.django_db
+
+PURCHASE = CreditTransaction.Type.PURCHASE
+
+
+def coins_of(wallet: Wallet) -> tuple[int, int]:
+    stored = Wallet.objects.get(pk=wallet.pk)
+    assert audit() == []
+    return stored.balance, stored.reserved
+
+
+def test_a_grant_adds_coins_and_one_line(make_wallet: MakeWallet) -> None:
+    wallet = make_wallet(coins=50)
+    line = ledger.grant(wallet=wallet, type=PURCHASE, coins=400, idempotency_key="order 1")
+    assert (line.type, line.amount, line.balance_after) == (PURCHASE, 400, 450)
+    assert wallet.balance == 450
+    assert coins_of(wallet) == (450, 0)
+
+
+@pytest.mark.parametrize("type", ["insight_unlock", "refund", "admin_adjustment"])
+def test_only_a_bonus_or_a_purchase_is_granted(make_wallet: MakeWallet, type: str) -> None:
+    with pytest.raises(ledger.InvalidMovement):
+        ledger.grant(wallet=make_wallet(), type=type, coins=1, idempotency_key="a")
+
+
+@pytest.mark.parametrize("coins", [0, -1, ledger.MOST_COINS + 1])
+def test_coins_move_in_whole_bounded_numbers(make_wallet: MakeWallet, hold: Hold, coins: int) -> None:
+    wallet = make_wallet(coins=50)
+    with pytest.raises(ledger.InvalidMovement):
+        ledger.grant(wallet=wallet, type=PURCHASE, coins=coins, idempotency_key="a")
+    with pytest.raises(ledger.InvalidMovement):
+        hold(wallet, coins)
+    assert coins_of(wallet) == (50, 0)
+
+
+def test_held_coins_are_owned_but_not_spendable(make_wallet: MakeWallet, hold: Hold) -> None:
+    wallet = make_wallet(coins=450)
+    hold(wallet, 400)
+    assert wallet.spendable == 50
+    assert coins_of(wallet) == (450, 400)
+
+
+def test_too_few_coins_are_refused_with_the_numbers_and_what_to_do(make_wallet: MakeWallet, hold: Hold) -> None:
+    wallet = make_wallet(coins=450)
+    hold(wallet, 400)
+    with pytest.raises(ledger.InsufficientCoins) as refusal:
+        hold(wallet, 100, key="job 2")
+    assert refusal.value.extra == {"required": 100, "available": 50, "deficit": 50}
+    assert (refusal.value.status, refusal.value.code) == (402, "ERR_3000")
+    assert "Get 50 more" in refusal.value.detail
+    assert coins_of(wallet) == (450, 400)
+
+
+def test_all_spendable_coins_can_be_held(make_wallet: MakeWallet, hold: Hold) -> None:
+    wallet = make_wallet(coins=50)
+    hold(wallet, 50)
+    assert coins_of(wallet) == (50, 50)
+
+
+def test_a_capture_takes_its_part_and_gives_the_rest_back(make_wallet: MakeWallet, hold: Hold) -> None:
+    wallet = make_wallet(coins=450)
+    reservation = hold(wallet, 400)
+    line = ledger.capture(reservation=reservation, coins=300)
+    assert (line.type, line.amount, line.balance_after) == ("insight_unlock", -300, 150)
+    assert line.reservation == reservation
+    assert (reservation.status, reservation.captured_coins) == ("captured", 300)
+    assert coins_of(wallet) == (150, 0)
+
+
+def test_capturing_again_gives_the_earlier_answer_and_takes_nothing(make_wallet: MakeWallet, hold: Hold) -> None:
+    wallet = make_wallet(coins=450)
+    reservation = hold(wallet, 400)
+    first = ledger.capture(reservation=reservation, coins=300)
+    assert ledger.capture(reservation=reservation, coins=300) == first
+    assert coins_of(wallet) == (150, 0)
+
+
+def test_capturing_again_another_amount_is_refused(make_wallet: MakeWallet, hold: Hold) -> None:
+    wallet = make_wallet(coins=450)
+    reservation = hold(wallet, 400)
+    ledger.capture(reservation=reservation, coins=300)
+    with pytest.raises(ledger.ReservationResolved, match="captured with 300 coins"):
+        ledger.capture(reservation=reservation, coins=301)
+    assert coins_of(wallet) == (150, 0)
+
+
+@pytest.mark.parametrize("coins", [-1, 0, 401])
+def test_no_more_than_what_is_held_and_no_nothing_is_captured(make_wallet: MakeWallet, hold: Hold, coins: int) -> None:
+    wallet = make_wallet(coins=450)
+    reservation = hold(wallet, 400)
+    with pytest.raises(ledger.InvalidMovement):
+        ledger.capture(reservation=reservation, coins=coins)
+    assert coins_of(wallet) == (450, 400)
+
+
+def test_a_release_gives_everything_back_without_a_line(make_wallet: MakeWallet, hold: Hold) -> None:
+    wallet = make_wallet(coins=450)
+    reservation = hold(wallet, 400)
+    lines = wallet.transactions.count()
+    ledger.release(reservation=reservation, reason="nothing was delivered")
+    assert (reservation.status, reservation.release_reason) == ("released", "nothing was delivered")
+    assert reservation.resolved_at is not None
+    assert wallet.transactions.count() == lines
+    assert coins_of(wallet) == (450, 0)
+
+
+def test_releasing_again_changes_nothing_and_keeps_the_first_reason(make_wallet: MakeWallet, hold: Hold) -> None:
+    wallet = make_wallet(coins=450)
+    reservation = hold(wallet, 400)
+    first = ledger.release(reservation=reservation, reason="first").resolved_at
+    again = ledger.release(reservation=CoinReservation.objects.get(pk=reservation.pk), reason="second")
+    assert (again.release_reason, again.resolved_at) == ("first", first)
+    assert coins_of(wallet) == (450, 0)
+
+
+def test_captured_coins_are_not_released(make_wallet: MakeWallet, hold: Hold) -> None:
+    wallet = make_wallet(coins=450)
+    reservation = hold(wallet, 400)
+    ledger.capture(reservation=reservation, coins=400)
+    with pytest.raises(ledger.ReservationResolved):
+        ledger.release(reservation=reservation, reason="too late")
+    assert coins_of(wallet) == (50, 0)
+
+
+def test_released_coins_are_not_captured(make_wallet: MakeWallet, hold: Hold) -> None:
+    wallet = make_wallet(coins=450)
+    reservation = hold(wallet, 400)
+    ledger.release(reservation=reservation, reason="given up")
+    with pytest.raises(ledger.ReservationResolved):
+        ledger.capture(reservation=reservation, coins=400)
+    assert coins_of(wallet) == (450, 0)
+
+
+def test_a_stale_instance_cannot_resolve_twice(make_wallet: MakeWallet, hold: Hold) -> None:
+    wallet = make_wallet(coins=450)
+    reservation = hold(wallet, 400)
+    stale = CoinReservation.objects.get(pk=reservation.pk)
+    ledger.release(reservation=reservation, reason="given up")
+    with pytest.raises(ledger.ReservationResolved):
+        ledger.capture(reservation=stale, coins=400)
+    assert coins_of(wallet) == (450, 0)
+
+
+def test_a_stale_wallet_cannot_spend_what_is_gone(make_wallet: MakeWallet, hold: Hold) -> None:
+    wallet = make_wallet(coins=450)
+    stale = Wallet.objects.get(pk=wallet.pk)
+    hold(wallet, 400)
+    with pytest.raises(ledger.InsufficientCoins):
+        hold(stale, 400, key="job 2")
+    assert coins_of(wallet) == (450, 400)
+
+
+@pytest.mark.parametrize("blank", ["", "   ", "x" * 201])
+def test_release_and_adjustment_need_a_reason_of_bounded_length(
+    make_wallet: MakeWallet, hold: Hold, blank: str
+) -> None:
+    wallet = make_wallet(coins=450)
+    reservation = hold(wallet, 400)
+    with pytest.raises(ledger.InvalidMovement, match="Say why"):
+        ledger.release(reservation=reservation, reason=blank)
+    with pytest.raises(ledger.InvalidMovement, match="Say why"):
+        ledger.adjust(wallet=wallet, amount=1, actor="command", reason=blank, idempotency_key="a")
+    assert coins_of(wallet) == (450, 400)
+
+
+def test_an_adjustment_needs_an_actor(make_wallet: MakeWallet) -> None:
+    with pytest.raises(ledger.InvalidMovement, match="actor"):
+        ledger.adjust(wallet=make_wallet(), amount=1, actor=" ", reason="a gift", idempotency_key="a")
+
+
+def test_an_adjustment_moves_coins_both_ways_and_says_who_and_why(make_wallet: MakeWallet) -> None:
+    wallet = make_wallet(coins=50)
+    ledger.adjust(wallet=wallet, amount=400, actor="command", reason=" a gift ", idempotency_key="a")
+    line = ledger.adjust(wallet=wallet, amount=-450, actor="user 7", reason="a mistake", idempotency_key="b")
+    assert (line.amount, line.balance_after, line.actor, line.reason) == (-450, 0, "user 7", "a mistake")
+    assert wallet.transactions.get(idempotency_key="a").reason == "a gift"
+    assert coins_of(wallet) == (0, 0)
+
+
+def test_an_adjustment_leaves_held_coins_alone(make_wallet: MakeWallet, hold: Hold) -> None:
+    wallet = make_wallet(coins=450)
+    hold(wallet, 400)
+    with pytest.raises(ledger.InsufficientCoins, match="400 more are held") as refusal:
+        ledger.adjust(wallet=wallet, amount=-51, actor="command", reason="a mistake", idempotency_key="a")
+    assert refusal.value.extra == {"required": 51, "available": 50, "deficit": 1}
+    assert coins_of(wallet) == (450, 400)
+
+
+def test_an_adjustment_of_nothing_is_refused(make_wallet: MakeWallet) -> None:
+    with pytest.raises(ledger.InvalidMovement):
+        ledger.adjust(wallet=make_wallet(), amount=0, actor="command", reason="why not", idempotency_key="a")
+
+
+def test_the_same_key_and_request_move_coins_once(make_wallet: MakeWallet, hold: Hold) -> None:
+    wallet = make_wallet(coins=50)
+    grants = [ledger.grant(wallet=wallet, type=PURCHASE, coins=400, idempotency_key="order 1") for _ in range(2)]
+    holds = [hold(wallet, 100) for _ in range(2)]
+    adjustments = [
+        ledger.adjust(wallet=wallet, amount=7, actor=actor, reason="a gift", idempotency_key="a")
+        for actor in ("command", "user 7")
+    ]
+    assert [first == again for first, again in (grants, holds, adjustments)] == [True, True, True]
+    assert coins_of(wallet) == (457, 100)
+
+
+def test_a_held_key_answers_even_when_the_coins_are_all_gone(make_wallet: MakeWallet, hold: Hold) -> None:
+    wallet = make_wallet(coins=100)
+    first = hold(wallet, 100)
+    assert hold(wallet, 100) == first
+    assert coins_of(wallet) == (100, 100)
+
+
+def test_a_key_answers_for_a_reservation_that_is_already_resolved(make_wallet: MakeWallet, hold: Hold) -> None:
+    wallet = make_wallet(coins=100)
+    first = hold(wallet, 100)
+    ledger.release(reservation=first, reason="given up")
+    assert hold(wallet, 100).status == CoinReservation.Status.RELEASED
+    assert coins_of(wallet) == (100, 0)
+
+
+def test_another_request_under_a_used_key_is_refused(make_wallet: MakeWallet, hold: Hold) -> None:
+    wallet = make_wallet(coins=450)
+    ledger.grant(wallet=wallet, type=PURCHASE, coins=5, idempotency_key="a")
+    hold(wallet, 100)
+    with pytest.raises(ledger.IdempotencyMismatch):
+        ledger.grant(wallet=wallet, type=PURCHASE, coins=6, idempotency_key="a")
+    with pytest.raises(ledger.IdempotencyMismatch):
+        ledger.adjust(wallet=wallet, amount=5, actor="command", reason="a gift", idempotency_key="a")
+    with pytest.raises(ledger.IdempotencyMismatch):
+        hold(wallet, 101)
+    assert coins_of(wallet) == (455, 100)
+
+
+def test_keys_belong_to_one_wallet(make_wallet: MakeWallet, hold: Hold) -> None:
+    ann, ben = make_wallet(coins=100), make_wallet(coins=100)
+    assert hold(ann, 50) != hold(ben, 50)
+    assert coins_of(ann) == coins_of(ben) == (100, 50)
+
+
+def test_times_are_the_databases(make_wallet: MakeWallet, hold: Hold, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("django.utils.timezone.now", lambda: pytest.fail("the machine's clock was asked"))
+    wallet = make_wallet(coins=100)
+    before = clock.now()
+    reservation = hold(wallet, 50)
+    line = ledger.capture(reservation=reservation, coins=50)
+    assert reservation.resolved_at is not None
+    assert before <= reservation.created_at <= reservation.resolved_at <= line.created_at <= clock.now()
+
+
+def test_a_reservation_is_overdue_only_while_active_and_past_its_time(make_wallet: MakeWallet, hold: Hold) -> None:
+    wallet = make_wallet(coins=100)
+    hold(wallet, 10, key="in time")
+    late = hold(wallet, 10, key="late")
+    resolved = hold(wallet, 10, key="resolved")
+    CoinReservation.objects.filter(pk__in=[late.pk, resolved.pk]).update(expires_at=clock.now() - timedelta(seconds=1))
+    ledger.release(reservation=resolved, reason="given up")
+    assert list(CoinReservation.objects.overdue()) == [late]

@@ -1,0 +1,97 @@
+"""Many at once, each with a connection of its own."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+
+from billing import ledger
+from billing.audit import audit
+from billing.models import CoinReservation, CreditTransaction, Wallet
+from relivchats.accounts.models import User
+from tests.billing.conftest import Hold, MakeWallet, all_at_once
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def fresh(reservation: CoinReservation) -> CoinReservation:
+    return CoinReservation.objects.get(pk=reservation.pk)
+
+
+def own(wallet: Wallet) -> Wallet:
+    return Wallet.objects.get(pk=wallet.pk)
+
+
+def test_fifty_at_once_on_coins_for_one_hold_exactly_once(make_wallet: MakeWallet, hold: Hold) -> None:
+    wallet = make_wallet(coins=50)
+    outcomes = all_at_once([partial(hold, own(wallet), 50, key=f"job {n}") for n in range(50)])
+    assert sorted(type(outcome).__name__ for outcome in outcomes) == ["CoinReservation"] + ["InsufficientCoins"] * 49
+    assert (own(wallet).balance, own(wallet).reserved) == (50, 50)
+    assert audit() == []
+
+
+def test_one_key_sent_ten_times_at_once_holds_once(make_wallet: MakeWallet, hold: Hold) -> None:
+    wallet = make_wallet(coins=500)
+    outcomes = all_at_once([partial(hold, own(wallet), 50, key="job 1") for _ in range(10)])
+    assert len({outcome.pk for outcome in outcomes}) == 1
+    assert own(wallet).reserved == 50
+    assert audit() == []
+
+
+def test_grants_and_adjustments_at_once_lose_none_and_leave_no_gap(make_wallet: MakeWallet) -> None:
+    wallet = make_wallet(coins=50)
+    grants = [
+        partial(
+            ledger.grant,
+            wallet=own(wallet),
+            type=CreditTransaction.Type.PURCHASE,
+            coins=10,
+            idempotency_key=f"order {n}",
+        )
+        for n in range(8)
+    ]
+    adjustments = [
+        partial(ledger.adjust, wallet=own(wallet), amount=-5, actor="test", reason="a test", idempotency_key=f"fix {n}")
+        for n in range(8)
+    ]
+    all_at_once([*grants, *adjustments])
+    assert own(wallet).balance == 50 + 8 * 10 - 8 * 5
+    assert audit() == []
+
+
+def test_capture_and_release_at_once_end_in_one_of_them(make_wallet: MakeWallet, hold: Hold) -> None:
+    wallet = make_wallet(coins=450)
+    reservation = hold(wallet, 400)
+    captured, released = all_at_once(
+        [
+            partial(ledger.capture, reservation=fresh(reservation), coins=300),
+            partial(ledger.release, reservation=fresh(reservation), reason="given up"),
+        ],
+    )
+    stored = fresh(reservation)
+    if stored.status == CoinReservation.Status.CAPTURED:
+        assert isinstance(released, ledger.ReservationResolved)
+        assert own(wallet).balance == 150
+    else:
+        assert isinstance(captured, ledger.ReservationResolved)
+        assert own(wallet).balance == 450
+    assert own(wallet).reserved == 0
+    assert audit() == []
+
+
+def test_ten_captures_at_once_take_the_coins_once(make_wallet: MakeWallet, hold: Hold) -> None:
+    wallet = make_wallet(coins=450)
+    reservation = hold(wallet, 400)
+    outcomes = all_at_once([partial(ledger.capture, reservation=fresh(reservation), coins=300) for _ in range(10)])
+    assert len({outcome.pk for outcome in outcomes}) == 1
+    assert own(wallet).balance == 150
+    assert audit() == []
+
+
+def test_opening_one_wallet_five_times_at_once_gives_one_bonus() -> None:
+    (user,) = User.objects.bulk_create([User(email="ann@example.org")])
+    outcomes = all_at_once([partial(ledger.open_wallet, user=user) for _ in range(5)])
+    assert len({outcome.pk for outcome in outcomes}) == 1
+    assert own(outcomes[0]).balance == 50
+    assert audit() == []
