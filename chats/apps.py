@@ -4,3 +4,7 @@ from django.apps import AppConfig
 class ChatsConfig(AppConfig):
     name = "chats"
     verbose_name = "Chats"
+
+    def ready(self) -> None:
+        # Their receivers must hear every deletion.
+        from chats import erasure, searching  # noqa: F401

@@ -1,0 +1,236 @@
+"""Making a chat searchable: asked for, published, claimed with a lease, finished by compare-and-set.
+
+Postgres is the queue: a chat whose `vector_status` is pending and which was
+asked for is due. A Celery message only wakes a worker, so lost, late and
+doubled messages cost nothing. An indexer that is killed stops renewing its
+lease, and `recover` makes the chat due again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from datetime import timedelta
+from functools import partial
+from itertools import islice
+from uuid import UUID, uuid4
+
+import numpy as np
+from django.conf import settings
+from django.db import connection, transaction
+from django.db.models import F, Q
+from django.db.models.functions import Now
+from kombu.exceptions import OperationalError as BrokerUnavailable
+
+from chats import embedding, vectors
+from chats.chunking import Piece, pieces
+from chats.embedding import Vectors
+from chats.models import Chat, Chunk
+from chats.searching import ChunkRange, Hit, NotSearchable, Searcher, search, searcher
+from chats.signals import index_settled
+from chats.transcript import Reader
+from relivchats.crypto import CannotOpen
+from relivchats.waking import Waker
+
+__all__ = [
+    "ChunkRange",
+    "Hit",
+    "NotSearchable",
+    "Searcher",
+    "dispatch",
+    "index_chat",
+    "recover",
+    "request",
+    "search",
+    "searcher",
+]
+
+logger = logging.getLogger(__name__)
+
+MAX_ATTEMPTS = 3
+
+#: Chunks that are embedded between two renewals of the lease: a fifth of a second's work.
+_STEP_CHUNKS = 1_000
+_PUBLISHED_AT_ONCE = 200
+
+
+class _LeaseLost(Exception):
+    """Another claimed the chat, or it was erased: what was made of it is thrown away."""
+
+
+def request(chat: Chat) -> None:
+    """Ask for the chat to be indexed, again if it is: pending, with all attempts before it. One under way goes on."""
+    Chat.objects.filter(pk=chat.pk).exclude(vector_status=Chat.VectorStatus.INDEXING).update(
+        vector_status=Chat.VectorStatus.PENDING,
+        index_requested_at=Now(),
+        index_dispatched_at=None,
+        index_attempt=0,
+        index_error_code="",
+    )
+    transaction.on_commit(_waker.wake)
+
+
+def dispatch() -> int:
+    """Publish the ids of due chats; one that woke nobody is published again later. Returns how many.
+
+    With the broker out of reach the rest waits for the next round, which beat asks for every few seconds.
+    """
+    chosen = _choose()
+    published = 0
+    for chat_id in chosen:
+        if not _publish(chat_id):
+            Chat.objects.index_due().filter(pk__in=chosen[published:]).update(index_dispatched_at=None)
+            break
+        published += 1
+    return published
+
+
+_waker = Waker(dispatch, name="dispatch-indexing")
+
+
+@transaction.atomic
+def _choose() -> list[UUID]:
+    unanswered = Now() - timedelta(seconds=settings.REDISPATCH_SECONDS)
+    due = (
+        Chat.objects.index_due()
+        .filter(Q(index_dispatched_at=None) | Q(index_dispatched_at__lt=unanswered))
+        .order_by("index_requested_at")
+        .select_for_update(skip_locked=True)
+    )
+    chosen = list(due.values_list("pk", flat=True)[:_PUBLISHED_AT_ONCE])
+    Chat.objects.filter(pk__in=chosen).update(index_dispatched_at=Now())
+    return chosen
+
+
+def _publish(chat_id: UUID) -> bool:
+    from chats.tasks import index_chat as task
+
+    try:
+        task.delay(str(chat_id))
+    except (BrokerUnavailable, OSError) as error:
+        logger.warning("the broker did not take a wake-up call", extra={"error": type(error).__name__})
+        return False
+    return True
+
+
+def index_chat(chat_id: UUID) -> bool:
+    """Chunk and embed a chat that is due. False when there was nothing to do, or it came to nothing."""
+    token = uuid4()
+    chat = _claim(chat_id, token)
+    if chat is None:
+        return False
+    try:
+        parts, matrix = _build(chat, token)
+        _finish(chat, token, parts, matrix)
+    except _LeaseLost:
+        logger.warning("another took over the indexing", extra={"chat": str(chat_id)})
+        return False
+    except Exception as error:
+        logger.exception("indexing failed", extra={"chat": str(chat_id), "attempt": chat.index_attempt})
+        _free(chat_id, token, error_code=_code(error))
+        return False
+    logger.info("chat indexed", extra={"chat": str(chat_id), "chunks": len(parts)})
+    return True
+
+
+def recover() -> int:
+    """Chats whose indexer stopped renewing its lease: due again, or failed after the last attempt. Returns how many."""
+    abandoned = list(Chat.objects.index_abandoned().values_list("pk", "index_lease_token")[:_PUBLISHED_AT_ONCE])
+    freed = sum(_free(pk, token, error_code="worker_lost") for pk, token in abandoned if token is not None)
+    if freed:
+        _waker.wake()
+    return freed
+
+
+def _lease_end() -> Now:
+    return Now() + timedelta(seconds=settings.INSIGHT_LEASE_SECONDS)
+
+
+def _claim(chat_id: UUID, token: UUID) -> Chat | None:
+    claimed = (
+        Chat.objects.index_due()
+        .filter(pk=chat_id)
+        .update(
+            vector_status=Chat.VectorStatus.INDEXING,
+            index_lease_token=token,
+            index_lease_expires_at=_lease_end(),
+            index_attempt=F("index_attempt") + 1,
+        )
+    )
+    return Chat.objects.filter(pk=chat_id, index_lease_token=token).first() if claimed else None
+
+
+def _build(chat: Chat, token: UUID) -> tuple[list[Piece], Vectors]:
+    """Chunks, their texts already dropped, and their vectors as they are kept."""
+    engine = embedding.engine()
+    parts: list[Piece] = []
+    rows: list[np.ndarray] = []
+    for step in _steps(pieces(Reader(chat).batches())):
+        rows.append(engine.embed([piece.text for piece in step]).astype(np.float16))
+        parts += (piece._replace(text="") for piece in step)
+        _renew(chat.pk, token)
+    return parts, np.concatenate(rows)
+
+
+def _steps(parts: Iterator[Piece]) -> Iterator[list[Piece]]:
+    while step := list(islice(parts, _STEP_CHUNKS)):
+        yield step
+
+
+def _renew(chat_id: UUID, token: UUID) -> None:
+    if not Chat.objects.filter(pk=chat_id, index_lease_token=token).update(index_lease_expires_at=_lease_end()):
+        raise _LeaseLost
+
+
+@transaction.atomic
+def _finish(chat: Chat, token: UUID, parts: list[Piece], matrix: Vectors) -> None:
+    done = Chat.objects.filter(pk=chat.pk, index_lease_token=token).update(
+        vector_status=Chat.VectorStatus.COMPLETED,
+        index_lease_token=None,
+        index_lease_expires_at=None,
+        index_error_code="",
+        indexed_at=Now(),
+        chunk_count=len(parts),
+    )
+    if not done:
+        raise _LeaseLost
+    Chunk.objects.filter(chat=chat.pk).delete()
+    _copy_chunks(chat.pk, parts)
+    vectors.store(chat, matrix, engine=embedding.engine().name)
+    _announce_on_commit(chat.pk)
+
+
+def _copy_chunks(chat_id: UUID, parts: list[Piece]) -> None:
+    statement = (
+        "COPY chunks (chat_id, number, conversation, first_number, last_number, token_count) FROM STDIN (FORMAT BINARY)"
+    )
+    with connection.cursor() as cursor, cursor.copy(statement) as copy:
+        copy.set_types(["uuid", "int4", "int4", "int4", "int4", "int4"])
+        for number, piece in enumerate(parts):
+            copy.write_row(
+                (chat_id, number, piece.conversation, piece.first_number, piece.last_number, piece.token_count)
+            )
+
+
+@transaction.atomic
+def _free(chat_id: UUID, token: UUID, *, error_code: str) -> bool:
+    """End this lease, and only this one: due again, or failed after the last attempt."""
+    held = Chat.objects.filter(pk=chat_id, index_lease_token=token)
+    ended = {"index_lease_token": None, "index_lease_expires_at": None, "index_error_code": error_code}
+    if held.filter(index_attempt__lt=MAX_ATTEMPTS).update(vector_status=Chat.VectorStatus.PENDING, **ended):
+        return True
+    if not held.update(vector_status=Chat.VectorStatus.FAILED, **ended):
+        return False
+    logger.error(f"failed after {MAX_ATTEMPTS} attempts", extra={"chat": str(chat_id), "error_code": error_code})
+    _announce_on_commit(chat_id)
+    return True
+
+
+def _announce_on_commit(chat_id: UUID) -> None:
+    transaction.on_commit(partial(index_settled.send_robust, sender=Chat, chat_id=chat_id))
+
+
+def _code(error: Exception) -> str:
+    if isinstance(error, CannotOpen):
+        return "key_unavailable"
+    return "out_of_memory" if isinstance(error, MemoryError) else "internal_error"

@@ -1,0 +1,36 @@
+"""The chunks' vectors of one chat: a sealed float16 matrix, searched exactly."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chats.embedding import Vectors
+from chats.models import Chat, VectorMatrix
+
+
+def store(chat: Chat, matrix: Vectors, *, engine: str) -> None:
+    """Replace the chat's matrix; row n belongs to chunk n."""
+    packed = np.ascontiguousarray(matrix, "<f2").tobytes()
+    VectorMatrix.objects.update_or_create(
+        chat_id=chat.pk,
+        defaults={
+            "engine": engine,
+            "dimensions": matrix.shape[1],
+            "sealed": chat.key.seal(packed, context=chat.context("vectors")),
+        },
+    )
+
+
+def load(chat: Chat, *, engine: str) -> Vectors | None:
+    """The matrix, or None when there is none by this engine: vectors of another cannot be compared."""
+    kept = VectorMatrix.objects.filter(chat=chat.pk, engine=engine).first()
+    if kept is None:
+        return None
+    packed = chat.key.open(kept.sealed, context=chat.context("vectors"))
+    return np.frombuffer(packed, "<f2").reshape(-1, kept.dimensions).astype(np.float32)
+
+
+def closeness(matrix: Vectors, queries: Vectors) -> NDArray[np.float32]:
+    """For each row the cosine to the query that is closest to it; both must have rows of length 1."""
+    return (matrix @ queries.T).max(axis=1)

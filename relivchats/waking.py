@@ -1,0 +1,35 @@
+"""Doing something beside the caller: an answer never waits for the broker."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from django.db import connections
+
+
+class Waker:
+    """Runs `work` in a thread of its own; calls while it runs become one further run."""
+
+    def __init__(self, work: Callable[[], object], *, name: str) -> None:
+        self._work = work
+        self._name = name
+        self._wanted = threading.Event()
+        self._running = threading.Lock()
+
+    def wake(self) -> None:
+        self._wanted.set()
+        if not self._running.locked():
+            threading.Thread(target=self._run, name=self._name).start()
+
+    def _run(self) -> None:
+        with self._running:
+            try:
+                while self._wanted.is_set():
+                    self._wanted.clear()
+                    self._work()
+            finally:
+                connections.close_all()
+        if self._wanted.is_set():
+            # Asked between the last look and letting go.
+            self.wake()
