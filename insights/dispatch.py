@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
-import threading
 from uuid import UUID
 
 from django.conf import settings
-from django.db import connection, connections, transaction
-from kombu.exceptions import OperationalError
+from django.db import connection, transaction
+from kombu.exceptions import OperationalError as BrokerUnavailable
+
+from insights.models import Insight
+from relivchats.waking import Waker
 
 logger = logging.getLogger(__name__)
 
@@ -43,17 +45,26 @@ def dispatch() -> int:
 
     With the broker out of reach the rest waits for the next round, which beat asks for every few seconds.
     """
-    from insights.tasks import generate_insight
-
+    chosen = _choose()
     published = 0
-    for insight_id in _choose():
-        try:
-            generate_insight.delay(str(insight_id))
-        except (OperationalError, OSError) as error:
-            logger.warning("the broker did not take a wake-up call", extra={"error": type(error).__name__})
+    for insight_id in chosen:
+        if not _publish(insight_id):
+            unpublished = Insight.objects.filter(pk__in=chosen[published:], status=Insight.Status.PENDING)
+            unpublished.update(dispatched_at=None)
             break
         published += 1
     return published
+
+
+def _publish(insight_id: UUID) -> bool:
+    from insights.tasks import generate_insight
+
+    try:
+        generate_insight.delay(str(insight_id))
+    except (BrokerUnavailable, OSError) as error:
+        logger.warning("the broker did not take a wake-up call", extra={"error": type(error).__name__})
+        return False
+    return True
 
 
 def _choose() -> list[UUID]:
@@ -62,29 +73,4 @@ def _choose() -> list[UUID]:
         return [row[0] for row in cursor.fetchall()]
 
 
-class _Waker:
-    """Dispatches beside the caller, so that an answer never waits for the broker; calls in between are one."""
-
-    def __init__(self) -> None:
-        self._wanted = threading.Event()
-        self._running = threading.Lock()
-
-    def wake(self) -> None:
-        self._wanted.set()
-        if not self._running.locked():
-            threading.Thread(target=self._run, name="dispatch").start()
-
-    def _run(self) -> None:
-        with self._running:
-            try:
-                while self._wanted.is_set():
-                    self._wanted.clear()
-                    dispatch()
-            finally:
-                connections.close_all()
-        if self._wanted.is_set():
-            # Asked between the last look and letting go.
-            self.wake()
-
-
-wake = _Waker().wake
+wake = Waker(dispatch, name="dispatch-insights").wake

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 
-from django.db import connections
+from django.db import DatabaseError, connections
+
+logger = logging.getLogger(__name__)
 
 
 class Waker:
@@ -28,6 +31,9 @@ class Waker:
                 while self._wanted.is_set():
                     self._wanted.clear()
                     self._work()
+            except DatabaseError as error:
+                # Nothing is lost: the next round of beat does the same.
+                logger.warning("a wake-up came to nothing", extra={"waker": self._name, "error": type(error).__name__})
             finally:
                 connections.close_all()
         if self._wanted.is_set():
