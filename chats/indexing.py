@@ -19,8 +19,8 @@ import numpy as np
 from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import F, Q
+from django.db.models.expressions import Combinable
 from django.db.models.functions import Now
-from kombu.exceptions import OperationalError as BrokerUnavailable
 
 from chats import embedding, vectors
 from chats.chunking import Piece, pieces
@@ -30,7 +30,7 @@ from chats.searching import ChunkRange, Hit, NotSearchable, Searcher, search, se
 from chats.signals import index_settled
 from chats.transcript import Reader
 from relivchats.crypto import CannotOpen
-from relivchats.waking import Waker
+from relivchats.waking import Waker, publish
 
 __all__ = [
     "ChunkRange",
@@ -75,10 +75,12 @@ def dispatch() -> int:
 
     With the broker out of reach the rest waits for the next round, which beat asks for every few seconds.
     """
+    from chats.tasks import index_chat as task
+
     chosen = _choose()
     published = 0
     for chat_id in chosen:
-        if not _publish(chat_id):
+        if not publish(task, chat_id):
             Chat.objects.index_due().filter(pk__in=chosen[published:]).update(index_dispatched_at=None)
             break
         published += 1
@@ -100,17 +102,6 @@ def _choose() -> list[UUID]:
     chosen = list(due.values_list("pk", flat=True)[:_PUBLISHED_AT_ONCE])
     Chat.objects.filter(pk__in=chosen).update(index_dispatched_at=Now())
     return chosen
-
-
-def _publish(chat_id: UUID) -> bool:
-    from chats.tasks import index_chat as task
-
-    try:
-        task.delay(str(chat_id))
-    except (BrokerUnavailable, OSError) as error:
-        logger.warning("the broker did not take a wake-up call", extra={"error": type(error).__name__})
-        return False
-    return True
 
 
 def index_chat(chat_id: UUID) -> bool:
@@ -142,7 +133,7 @@ def recover() -> int:
     return freed
 
 
-def _lease_end() -> Now:
+def _lease_end() -> Combinable:
     return Now() + timedelta(seconds=settings.INSIGHT_LEASE_SECONDS)
 
 

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from uuid import UUID
 
 from django.conf import settings
 from django.db import connection, transaction
-from kombu.exceptions import OperationalError as BrokerUnavailable
 
 from insights.models import Insight
-from relivchats.waking import Waker
-
-logger = logging.getLogger(__name__)
+from relivchats.waking import Waker, publish
 
 # Rows in flight count against the free places, so that jobs which come later are not queued behind one big
 # job: each round takes the first due insight of every job, then the second, and so on.
@@ -45,26 +41,17 @@ def dispatch() -> int:
 
     With the broker out of reach the rest waits for the next round, which beat asks for every few seconds.
     """
+    from insights.tasks import generate_insight
+
     chosen = _choose()
     published = 0
     for insight_id in chosen:
-        if not _publish(insight_id):
+        if not publish(generate_insight, insight_id):
             unpublished = Insight.objects.filter(pk__in=chosen[published:], status=Insight.Status.PENDING)
             unpublished.update(dispatched_at=None)
             break
         published += 1
     return published
-
-
-def _publish(insight_id: UUID) -> bool:
-    from insights.tasks import generate_insight
-
-    try:
-        generate_insight.delay(str(insight_id))
-    except (BrokerUnavailable, OSError) as error:
-        logger.warning("the broker did not take a wake-up call", extra={"error": type(error).__name__})
-        return False
-    return True
 
 
 def _choose() -> list[UUID]:

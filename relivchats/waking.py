@@ -1,14 +1,28 @@
-"""Doing something beside the caller: an answer never waits for the broker."""
+"""Waking others: a message to a worker, and doing so beside the caller, so that an answer never waits for the broker."""
 
 from __future__ import annotations
 
 import logging
 import threading
 from collections.abc import Callable
+from typing import Any
+from uuid import UUID
 
 from django.db import DatabaseError, connections
+from kombu.exceptions import OperationalError as BrokerUnavailable
+from redis.exceptions import RedisError
 
 logger = logging.getLogger(__name__)
+
+
+def publish(task: Any, row_id: UUID) -> bool:
+    """Send a Celery task its row's id. False, and a line in the log, when the broker does not take it."""
+    try:
+        task.delay(str(row_id))
+    except (BrokerUnavailable, RedisError, OSError) as error:
+        logger.warning("the broker did not take a wake-up call", extra={"error": type(error).__name__})
+        return False
+    return True
 
 
 class Waker:
