@@ -1,4 +1,4 @@
-"""Waking others: a message to a worker, and doing so beside the caller, so that an answer never waits for the broker."""
+"""Waking others: one message to a worker, sent beside the caller so that an answer never waits for the broker."""
 
 from __future__ import annotations
 
