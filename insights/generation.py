@@ -85,7 +85,7 @@ def claim_insight(insight_id: UUID) -> Claim | None:
     token = uuid.uuid4()
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_CLAIMS_LOCK])
-        job = GenerationJob.objects.select_for_update().open().filter(insights=insight_id).first()  # type: ignore[attr-defined]
+        job = GenerationJob.objects.select_for_update().open().filter(insights=insight_id).first()
         if job is None:
             return None
         cursor.execute(

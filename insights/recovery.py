@@ -125,7 +125,7 @@ def _jobs_of_unindexable_chats() -> QuerySet[GenerationJob, UUID]:
 @transaction.atomic
 def _fail_unindexable(job_id: UUID) -> bool:
     job = GenerationJob.objects.select_for_update().get(pk=job_id)
-    if not Chat.objects.filter(pk=job.chat_id, vector_status=Chat.VectorStatus.FAILED).exists():
+    if job.chat is None or job.chat.vector_status != Chat.VectorStatus.FAILED:
         return False
     waiting = Insight.objects.filter(job=job_id, status=Insight.Status.PENDING).values_list("pk", flat=True)
     return settlement.fail_open(

@@ -48,7 +48,7 @@ def fail(*, insight_id: UUID, token: UUID, error_code: str, error_message: str) 
 def fail_open(job_id: UUID, *, error_code: str, error_message: str, only: Iterable[UUID] | None = None) -> bool:
     """Give up a job's open insights, or only some of them, whoever holds them; then settle."""
     job = GenerationJob.objects.select_for_update().get(pk=job_id)
-    still_open = job.insights.open()  # type: ignore[attr-defined]
+    still_open = job.insights.open()
     if only is not None:
         still_open = still_open.filter(pk__in=list(only))
     return _end(job, still_open, status=Insight.Status.FAILED, error_code=error_code, error_message=error_message)

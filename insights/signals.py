@@ -31,7 +31,7 @@ def settle_and_wipe(*, chat: Chat, **_: Any) -> None:
     Insight.objects.filter(chat=chat).update(sealed_document=None)
 
 
-@worker_ready.connect
+@receiver(worker_ready)
 def recover_at_start(**_: Any) -> None:
     """A worker that comes up first puts right what an earlier one left; beside its start, never in its way."""
     threading.Thread(target=_recover, name="recover", daemon=True).start()

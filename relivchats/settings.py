@@ -40,7 +40,7 @@ if not REDIS_URL.startswith(("redis://", "rediss://")):
 
 DEBUG = read("DEBUG", boolean, default=False)
 ALLOWED_HOSTS = read("ALLOWED_HOSTS", words, default=["localhost", "127.0.0.1", "[::1]"])
-CSRF_TRUSTED_ORIGINS = read("CSRF_TRUSTED_ORIGINS", words, default=[])
+CSRF_TRUSTED_ORIGINS: list[str] = read("CSRF_TRUSTED_ORIGINS", words, default=[])
 HTTPS_ONLY = read("HTTPS_ONLY", boolean, default=not EMBEDDED)
 SUPPORT_EMAIL = read("SUPPORT_EMAIL", str, default="support@relivchats.com")
 LOG_LEVEL = read("LOG_LEVEL", one_of("DEBUG", "INFO", "WARNING", "ERROR"), default="INFO")
@@ -162,6 +162,12 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "ENUM_NAME_OVERRIDES": {
+        "ChatState": "chats.models.Chat.Status",
+        "VectorState": "chats.models.Chat.VectorStatus",
+        "JobState": "insights.models.GenerationJob.Status",
+        "InsightState": "insights.models.Insight.Status",
+    },
 }
 UPLOAD_LIMIT_BYTES = read("MAX_UPLOAD_SIZE_MB", int, default=25, least=1) * 1024 * 1024
 # A person's upload stays in memory: no file of theirs is ever written.
@@ -216,12 +222,18 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "recover": {"task": "insights.tasks.recover", "schedule": 15.0, "options": {"expires": 15}},
     "canary": {"task": "ops.tasks.canary", "schedule": 10.0, "options": {"expires": 10}},
     "prune": {"task": "ops.tasks.prune", "schedule": 3600.0, "options": {"expires": 3600}},
+    "audit-ledger": {"task": "ops.tasks.audit_ledger", "schedule": 3600.0, "options": {"expires": 3600}},
 }
 
 # Health: the levels at which a check warns
 
 HEALTH_QUEUE_WARNING = read("HEALTH_QUEUE_WARNING", int, default=100, least=1)
 HEALTH_QUEUE_AGE_WARNING_SECONDS = read("HEALTH_QUEUE_AGE_WARNING_SECONDS", int, default=120, least=1)
+HEALTH_DATABASE_WARNING_MS = read("HEALTH_DATABASE_WARNING_MS", int, default=250, least=1)
+HEALTH_CONNECTIONS_WARNING_PERCENT = read("HEALTH_CONNECTIONS_WARNING_PERCENT", int, default=80, least=1)
+HEALTH_CONNECTIONS_CRITICAL_PERCENT = read("HEALTH_CONNECTIONS_CRITICAL_PERCENT", int, default=95, least=1)
+HEALTH_LEDGER_AUDIT_SECONDS = read("HEALTH_LEDGER_AUDIT_SECONDS", int, default=7200, least=1)
+HEALTH_DISK_WARNING_PERCENT = read("HEALTH_DISK_WARNING_PERCENT", int, default=80, least=1)
 HEALTH_DISK_CRITICAL_PERCENT = read("HEALTH_DISK_CRITICAL_PERCENT", int, default=90, least=1)
 HEALTH_HEARTBEAT_SECONDS = read("HEALTH_HEARTBEAT_SECONDS", int, default=30, least=1)
 
@@ -245,4 +257,6 @@ UNFOLD: dict[str, Any] = {
     "SITE_URL": None,
     "SHOW_HISTORY": True,
     "SHOW_VIEW_ON_SITE": False,
+    "DASHBOARD_CALLBACK": "ops.dashboard.context",
+    "SIDEBAR": {"show_search": False, "navigation": "ops.dashboard.sidebar"},
 }

@@ -64,7 +64,9 @@ def test_every_variable_is_documented_and_every_documented_one_is_read() -> None
     read = {
         name
         for source in sources
-        for name in re.findall(r'(?:read\(|environ\.get\(|environ\.setdefault\(|environ\[)\s*"([A-Z_]+)"', source.read_text())
+        for name in re.findall(
+            r'(?:read\(|environ\.get\(|environ\.setdefault\(|environ\[)\s*"([A-Z_]+)"', source.read_text()
+        )
     } - {"DJANGO_SETTINGS_MODULE"}
     documented = set(re.findall(r"^\| `([A-Z_]+)` \|", (ROOT / "docs" / "settings.md").read_text(), re.MULTILINE))
     assert documented == read
