@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 from django.db.models import QuerySet
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework.generics import ListAPIView
 from rest_framework.pagination import LimitOffsetPagination
 from rest_framework.request import Request
@@ -76,14 +76,16 @@ class Balance(APIView):
         return Response(BalanceSerializer(ledger.open_wallet(user=cast(User, request.user))).data)
 
 
-@extend_schema(
-    operation_id="list_transactions",
-    tags=["coins"],
-    summary="Every change of your coins, newest first",
-    description="Follow `next`, or page with `limit` and `offset`. Coins that are only held are no change.",
-    parameters=[OffsetQuery],
-    responses={200: TransactionSerializer(many=True), **problems(401, 422)},
-    examples=[example("An unlock", TRANSACTION)],
+@extend_schema_view(
+    get=extend_schema(
+        operation_id="list_transactions",
+        tags=["coins"],
+        summary="Every change of your coins, newest first",
+        description="Follow `next`, or page with `limit` and `offset`. Coins that are only held are no change.",
+        parameters=[OffsetQuery],
+        responses={200: TransactionSerializer(many=True), **problems(401, 422)},
+        examples=[example("An unlock", TRANSACTION)],
+    )
 )
 class Transactions(ListAPIView[CreditTransaction]):
     serializer_class = TransactionSerializer

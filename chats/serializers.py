@@ -8,6 +8,7 @@ from rest_framework import serializers
 
 from chats.exports.parsed import Message
 from chats.models import Chat
+from chats.statistics_schema import StatisticsSerializer
 
 DATE_ORDERS = ("dmy", "mdy", "ymd")
 MESSAGES_LIMIT = 500
@@ -53,15 +54,6 @@ class ChatSerializer(serializers.ModelSerializer[Chat]):
                 " upload the file again with `date_order`."
             },
         }
-
-
-class StatisticsSerializer(serializers.Serializer[Any]):
-    """What was counted, as `chats.statistics` keeps it; the most asked for, among more."""
-
-    total_messages = serializers.IntegerField()
-
-    def to_representation(self, instance: Any) -> Any:
-        return instance
 
 
 class UploadedChatSerializer(ChatSerializer):

@@ -7,7 +7,7 @@ from uuid import UUID
 from django.db.models import QuerySet
 from django.http import HttpResponseBase
 from django.urls import reverse
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework.generics import ListAPIView
 from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
@@ -23,14 +23,14 @@ from chats.serializers import (
     MessagePageSerializer,
     MessageSerializer,
     MessagesQuery,
-    StatisticsSerializer,
     UploadedChatSerializer,
     UploadSerializer,
     VectorStatusSerializer,
 )
+from chats.statistics_schema import StatisticsSerializer
 from relivchats.errors import NotFound
 from relivchats.logs import request_id
-from relivchats.openapi import example, problems
+from relivchats.openapi import UNCHANGED, example, problems
 from relivchats.rest import Pages, conditional
 
 
@@ -71,7 +71,7 @@ class Upload(APIView):
         fields.is_valid(raise_exception=True)
         chat = importing.import_chat(
             owner=request.user,
-            upload=fields.validated_data["file"].read(),
+            upload=fields.validated_data["file"],
             request_id=request_id.get(),
             date_order=fields.validated_data.get("date_order"),
         )
@@ -79,13 +79,15 @@ class Upload(APIView):
         return Response(UploadedChatSerializer(chat).data, status=201, headers={"Location": location})
 
 
-@extend_schema(
-    operation_id="list_chats",
-    tags=["chats"],
-    summary="Your chats, newest first",
-    description="A page of them. Statistics are read one chat at a time.",
-    responses={200: ChatSerializer(many=True), **problems(401, 422)},
-    examples=[example("A chat", examples.CHAT)],
+@extend_schema_view(
+    get=extend_schema(
+        operation_id="list_chats",
+        tags=["chats"],
+        summary="Your chats, newest first",
+        description="A page of them. Statistics are read one chat at a time.",
+        responses={200: ChatSerializer(many=True), **problems(401, 422)},
+        examples=[example("A chat", examples.CHAT)],
+    )
 )
 class Chats(ListAPIView[Chat]):
     serializer_class = ChatSerializer
@@ -101,7 +103,7 @@ class OneChat(APIView):
         tags=["chats"],
         summary="One chat",
         description="Supports ETag and If-None-Match.",
-        responses={200: ChatSerializer, **problems(401, 404)},
+        responses={200: ChatSerializer, **UNCHANGED, **problems(401, 404)},
         examples=[example("A chat", examples.CHAT)],
     )
     def get(self, request: Request, chat_id: UUID) -> HttpResponseBase:
@@ -167,7 +169,7 @@ class Statistics(APIView):
         tags=["chats"],
         summary="What was counted in a chat",
         description="Free, and counted once at upload. Supports ETag and If-None-Match.",
-        responses={200: StatisticsSerializer, **problems(401, 404)},
+        responses={200: StatisticsSerializer, **UNCHANGED, **problems(401, 404)},
         examples=[example("Statistics", examples.STATISTICS)],
     )
     def get(self, request: Request, chat_id: UUID) -> HttpResponseBase:

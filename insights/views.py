@@ -8,7 +8,7 @@ from uuid import UUID
 from django.db.models import Prefetch, QuerySet
 from django.http import HttpResponseBase
 from django.urls import reverse
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework.generics import ListAPIView
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
@@ -29,7 +29,7 @@ from insights.serializers import (
     UnlockSerializer,
 )
 from relivchats.errors import NotFound
-from relivchats.openapi import example, problems
+from relivchats.openapi import UNCHANGED, example, problems
 from relivchats.rest import Pages, conditional
 
 #: How soon to ask again while a job is open.
@@ -41,14 +41,16 @@ class CataloguePages(Pages):
     page_size = 100
 
 
-@extend_schema(
-    operation_id="list_categories",
-    tags=["catalogue"],
-    summary="What can be unlocked",
-    description="Categories and their insights with their prices in coins. Needs no token.",
-    auth=[],
-    responses={200: CategorySerializer(many=True), **problems(422)},
-    examples=[example("A category", examples.CATEGORY)],
+@extend_schema_view(
+    get=extend_schema(
+        operation_id="list_categories",
+        tags=["catalogue"],
+        summary="What can be unlocked",
+        description="Categories and their insights with their prices in coins. Needs no token.",
+        auth=[],
+        responses={200: CategorySerializer(many=True), **problems(422)},
+        examples=[example("A category", examples.CATEGORY)],
+    )
 )
 class Categories(ListAPIView[Category]):
     authentication_classes = []
@@ -61,14 +63,16 @@ class Categories(ListAPIView[Category]):
         return Category.objects.filter(active=True).prefetch_related(Prefetch("types", types))
 
 
-@extend_schema(
-    operation_id="list_insight_types",
-    tags=["catalogue"],
-    summary="The insights of a category",
-    description="In display order. Needs no token.",
-    auth=[],
-    responses={200: InsightTypeSerializer(many=True), **problems(422, _404="There is no such category.")},
-    examples=[example("An insight", examples.INSIGHT_TYPE)],
+@extend_schema_view(
+    get=extend_schema(
+        operation_id="list_insight_types",
+        tags=["catalogue"],
+        summary="The insights of a category",
+        description="In display order. Needs no token.",
+        auth=[],
+        responses={200: InsightTypeSerializer(many=True), **problems(422, _404="There is no such category.")},
+        examples=[example("An insight", examples.INSIGHT_TYPE)],
+    )
 )
 class CategoryInsights(ListAPIView[InsightType]):
     authentication_classes = []
@@ -186,7 +190,7 @@ class JobStatus(APIView):
         summary="How far a job is",
         description="With each insight as it completes. While the job is open, Retry-After says in how many seconds to"
         " ask again. Supports ETag and If-None-Match.",
-        responses={200: JobSerializer, **problems(401, 404)},
+        responses={200: JobSerializer, **UNCHANGED, **problems(401, 404)},
         examples=[example("Half done", examples.JOB)],
     )
     def get(self, request: Request, job_id: UUID) -> HttpResponseBase:
@@ -213,7 +217,7 @@ class InsightsOfChat(APIView):
         summary="All insights of a chat",
         description="Each with its document once it is completed. Of an insight that was tried again, the latest try."
         " Every quoted message stands in the chat under its number. Supports ETag and If-None-Match.",
-        responses={200: ChatInsightsSerializer, **problems(401, 404)},
+        responses={200: ChatInsightsSerializer, **UNCHANGED, **problems(401, 404)},
         examples=[example("One insight", examples.INSIGHTS)],
     )
     def get(self, request: Request, chat_id: UUID) -> HttpResponseBase:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from drf_spectacular.utils import OpenApiExample, OpenApiResponse
 from rest_framework import serializers
 
-from relivchats.problems import PROBLEM_TYPE
+from relivchats.problems import KINDS, PROBLEM_TYPE, Kind, members
 
 
 class FaultSerializer(serializers.Serializer[Any]):
@@ -29,35 +30,40 @@ class ProblemSerializer(serializers.Serializer[Any]):
     errors = FaultSerializer(many=True, required=False, help_text="With 422: each value at fault.")
 
 
-_MEANINGS: dict[int, tuple[str, str, str, str, dict[str, Any]]] = {
-    400: ("The request cannot be read.", "bad-request", "ERR_1001", "The request cannot be read", {}),
-    401: ("No token, or one that is not known.", "unauthorised", "ERR_1003", "You are not signed in", {}),
-    402: (
+class _Shown(NamedTuple):
+    meaning: str
+    kind: Kind
+    extra: Mapping[str, Any] = {}
+
+
+_SHOWN: Mapping[int, _Shown] = {
+    400: _Shown("The request cannot be read.", KINDS[400]),
+    401: _Shown("No token, or one that is not known.", KINDS[401]),
+    402: _Shown(
         "Too few coins are free to spend.",
-        "insufficient-coins",
-        "ERR_3000",
-        "Not enough coins",
+        Kind("insufficient-coins", "ERR_3000", "Not enough coins", ""),
         {"required": 400, "available": 50, "deficit": 350},
     ),
-    404: ("There is none, or it is somebody else's.", "not-found", "ERR_1002", "Not found", {}),
-    409: ("Something is in the way.", "conflict", "ERR_2001", "Conflict", {}),
-    413: ("More bytes than this takes.", "request-too-large", "ERR_1001", "The request is too large", {}),
-    415: (
-        "A format that is not read here.",
-        "unsupported-media-type",
-        "ERR_1001",
-        "The request's format is not read",
-        {},
+    404: _Shown("There is none, or it is somebody else's.", KINDS[404]),
+    409: _Shown("Something is in the way.", Kind("conflict", "ERR_2001", "Conflict", "")),
+    413: _Shown(
+        "More bytes than are read here.", Kind("request-too-large", "ERR_1001", "The request is too large", "")
     ),
-    422: (
+    415: _Shown("A format that is not read here.", KINDS[415]),
+    422: _Shown(
         "A value is missing or not valid.",
-        "invalid",
-        "ERR_1001",
-        "A value is missing or not valid",
+        KINDS[422],
         {"errors": [{"pointer": "#/chat_id", "code": "required", "message": "This field is required."}]},
     ),
-    503: ("The database did not answer in time.", "database-unavailable", "ERR_2002", "The service is busy", {}),
+    503: _Shown(
+        "The database did not answer in time: Retry-After says when to try again.",
+        Kind("database-unavailable", "ERR_2002", "The service is busy", ""),
+    ),
 }
+
+
+#: For operations that support ETag and If-None-Match.
+UNCHANGED = {304: OpenApiResponse(description="You hold this version already: If-None-Match named its ETag.")}
 
 
 def example(name: str, value: Any, *, status: int = 200) -> OpenApiExample:
@@ -74,19 +80,15 @@ def problems(*statuses: int, **descriptions: str) -> dict[tuple[int, str], OpenA
 
 
 def _documented(status: int, description: str | None) -> OpenApiResponse:
-    meaning, slug, code, title, extra = _MEANINGS[status]
+    shown = _SHOWN[status]
     document = {
-        **extra,
-        "type": f"urn:relivchats:problem:{slug}",
-        "title": title,
-        "status": status,
-        "detail": description or meaning,
-        "error_code": code,
+        **shown.extra,
+        **members(shown.kind, status=status, detail=shown.kind.advice or shown.meaning),
         "request_id": "4f0c2f5ad37c4b6c8f5a0e3f0d1b2c3d",
         "support_email": "support@relivchats.com",
     }
     return OpenApiResponse(
         ProblemSerializer,
-        description=description or meaning,
-        examples=[example(title, document, status=status)],
+        description=description or shown.meaning,
+        examples=[example(shown.kind.title, document, status=status)],
     )

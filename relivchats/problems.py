@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.core.exceptions import PermissionDenied
@@ -14,6 +14,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.views import defaults
 from rest_framework import exceptions
 from rest_framework.utils.encoders import JSONEncoder
+from rest_framework.views import APIView
 
 from relivchats.errors import DomainError
 from relivchats.logs import request_id
@@ -34,46 +35,55 @@ class Unexpected(DomainError):
     code, status, title = "ERR_1000", 500, "Something went wrong"
 
 
-# status of the framework's exception: the slug of its type, error code, title, what to do (where it has no better word)
-_KINDS: dict[int, tuple[str, str, str, str]] = {
-    400: (
+class Kind(NamedTuple):
+    slug: str
+    code: str
+    title: str
+    #: what to do, where the framework's exception has no better word
+    advice: str
+
+
+#: The framework's refusals by status.
+KINDS: Mapping[int, Kind] = {
+    400: Kind(
         "bad-request",
         "ERR_1001",
         "The request cannot be read",
         "Send well-formed JSON; a file goes as multipart/form-data.",
     ),
-    401: (
+    401: Kind(
         "unauthorised",
         "ERR_1003",
         "You are not signed in",
         "Send your token in the header: Authorization: Bearer rc_….",
     ),
-    403: ("forbidden", "ERR_1004", "This is not allowed", "Sign in as somebody who may do this."),
-    404: (
-        "not-found",
-        "ERR_1002",
-        "Not found",
-        "There is nothing of yours at this address. Check the id and the path.",
-    ),
-    405: (
+    403: Kind("forbidden", "ERR_1004", "This is not allowed", "Sign in as somebody who may do this."),
+    404: Kind("not-found", "ERR_1002", "Not found", "There is nothing of yours here. Check the id and the path."),
+    405: Kind(
         "method-not-allowed",
         "ERR_1001",
         "This address does not take that method",
         "Use one of the methods in the Allow header.",
     ),
-    406: (
+    406: Kind(
         "not-acceptable",
         "ERR_1001",
         "No answer in that format",
         "Ask for application/json, or leave the Accept header out.",
     ),
-    415: (
+    415: Kind(
         "unsupported-media-type",
         "ERR_1001",
         "The request's format is not read here",
         "Send JSON with Content-Type: application/json; upload files as multipart/form-data.",
     ),
-    429: (
+    422: Kind(
+        "invalid",
+        "ERR_1001",
+        "A value is missing or not valid",
+        "Mend the values that `errors` points to.",
+    ),
+    429: Kind(
         "rate-limited",
         "ERR_1005",
         "Too many requests",
@@ -92,59 +102,46 @@ def problem_response(exception: Exception, context: Mapping[str, Any]) -> HttpRe
         exception = exceptions.PermissionDenied()
     if isinstance(exception, exceptions.ValidationError):
         return _invalid(exception)
-    if isinstance(exception, exceptions.APIException):
-        return _of_framework(exception, context)
+    if isinstance(exception, exceptions.APIException) and exception.status_code in KINDS:
+        return _of_framework(exception, context.get("view"))
     return None
 
 
 def _refusal(error: DomainError) -> HttpResponse:
-    response = problem(
-        status=error.status,
-        slug=re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", type(error).__name__).lower(),
-        code=error.code,
-        title=error.title,
-        detail=error.detail,
-        extra=error.extra,
-    )
+    kind = Kind(slug_of(type(error)), error.code, error.title, error.detail)
+    response = _problem(kind, status=error.status, detail=error.detail, extra=error.extra)
     if seconds := error.extra.get("retry_after_seconds"):
         response["Retry-After"] = str(int(seconds))
     return response
 
 
-def _of_framework(exception: exceptions.APIException, context: Mapping[str, Any]) -> HttpResponse:
-    status = exception.status_code
-    if status not in _KINDS:
-        return _refusal(Unexpected())
-    slug, code, title, advice = _KINDS[status]
-    own_words = isinstance(exception, exceptions.AuthenticationFailed) or _differs(exception)
-    response = problem(
-        status=status, slug=slug, code=code, title=title, detail=str(exception.detail) if own_words else advice
-    )
+def slug_of(error: type[DomainError]) -> str:
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", error.__name__).lower()
+
+
+def _of_framework(exception: exceptions.APIException, view: APIView | None = None) -> HttpResponse:
+    kind = KINDS[exception.status_code]
+    detail = str(exception.detail) if _has_own_words(exception) else kind.advice
+    response = _problem(kind, status=exception.status_code, detail=detail)
     if header := getattr(exception, "auth_header", None):
         response["WWW-Authenticate"] = header
     if wait := getattr(exception, "wait", None):
         response["Retry-After"] = str(int(wait))
-    if status == 405 and (view := context.get("view")):
+    if isinstance(exception, exceptions.MethodNotAllowed) and view is not None:
         response["Allow"] = ", ".join(view.allowed_methods)
     return response
 
 
-def _differs(exception: exceptions.APIException) -> bool:
-    """Whether whoever raised it said more than the framework's default words."""
+def _has_own_words(exception: exceptions.APIException) -> bool:
+    """Whether we raised it with a sentence of ours, rather than the framework with its default."""
     stock = (exceptions.MethodNotAllowed, exceptions.UnsupportedMediaType, exceptions.Throttled, exceptions.ParseError)
     return not isinstance(exception, stock) and exception.detail != type(exception)().detail
 
 
 def _invalid(exception: exceptions.ValidationError) -> HttpResponse:
     errors = list(_faults(exception.get_full_details(), "#"))
-    return problem(
-        status=422,
-        slug="invalid",
-        code="ERR_1001",
-        title="A value is missing or not valid",
-        detail=" ".join(dict.fromkeys(_sentence(error) for error in errors)),
-        extra={"errors": errors},
-    )
+    detail = " ".join(dict.fromkeys(map(_sentence, errors)))
+    return _problem(KINDS[422], status=422, detail=detail, extra={"errors": errors})
 
 
 def _faults(details: Any, pointer: str) -> Iterator[dict[str, str]]:
@@ -165,21 +162,22 @@ def _sentence(error: Mapping[str, str]) -> str:
     return f"{name}: {error['message']}" if name else error["message"]
 
 
-def problem(
-    *, status: int, slug: str, code: str, title: str, detail: str, extra: Mapping[str, Any] | None = None
-) -> HttpResponse:
-    document = {
-        **(extra or {}),
-        "type": f"urn:relivchats:problem:{slug}",
-        "title": title,
-        "status": status,
-        "detail": detail,
-        "error_code": code,
-        "request_id": request_id.get(),
-        "support_email": settings.SUPPORT_EMAIL,
-    }
+def _problem(kind: Kind, *, status: int, detail: str, extra: Mapping[str, Any] | None = None) -> HttpResponse:
+    document = {**(extra or {}), **members(kind, status=status, detail=detail), "request_id": request_id.get()}
     body = JSONEncoder(ensure_ascii=False).encode(document)  # type: ignore[no-untyped-call]
     return HttpResponse(body, status=status, content_type=PROBLEM_TYPE)
+
+
+def members(kind: Kind, *, status: int, detail: str) -> dict[str, Any]:
+    """What every problem document says."""
+    return {
+        "type": f"urn:relivchats:problem:{kind.slug}",
+        "title": kind.title,
+        "status": status,
+        "detail": detail,
+        "error_code": kind.code,
+        "support_email": settings.SUPPORT_EMAIL,
+    }
 
 
 # Django's own error handlers, named in relivchats.urls
@@ -200,13 +198,13 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponseBase:
 def forbidden(request: HttpRequest, exception: Exception) -> HttpResponseBase:
     if not _is_api(request):
         return defaults.permission_denied(request, exception)
-    return _of_framework(exceptions.PermissionDenied(), {})
+    return _of_framework(exceptions.PermissionDenied())
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponseBase:
     if not _is_api(request):
         return defaults.page_not_found(request, exception)
-    return _of_framework(exceptions.NotFound("There is nothing at this address. /api/docs lists every address."), {})
+    return _of_framework(exceptions.NotFound("There is nothing at this address. /api/docs lists every address."))
 
 
 def server_error(request: HttpRequest) -> HttpResponseBase:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.core.exceptions import ValidationError as InvalidValue
@@ -17,9 +17,12 @@ from rest_framework.pagination import CursorPagination
 from rest_framework.parsers import JSONParser
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from relivchats.errors import DomainError
+
+if TYPE_CHECKING:
+    # The framework's views read these classes from the settings while they are being defined.
+    from rest_framework.views import APIView
 
 JSON_LIMIT_BYTES = 64 * 1024
 
@@ -70,10 +73,11 @@ class Pages(CursorPagination):
 
     def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
         address = {"type": "string", "format": "uri", "nullable": True}
+        later = {**address, "example": "https://relivchats.example/api/…?cursor=cD0yMDI2"}
         return {
             "type": "object",
             "required": ["next", "previous", "results"],
-            "properties": {"next": address, "previous": address, "results": schema},
+            "properties": {"next": later, "previous": {**address, "example": None}, "results": schema},
         }
 
     def paginate_queryset(self, queryset: Any, request: Request, view: APIView | None = None) -> list[Any] | None:

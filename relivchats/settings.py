@@ -163,10 +163,10 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "ENUM_NAME_OVERRIDES": {
-        "ChatState": "chats.models.Chat.Status",
-        "VectorState": "chats.models.Chat.VectorStatus",
-        "JobState": "insights.models.GenerationJob.Status",
-        "InsightState": "insights.models.Insight.Status",
+        "ChatStage": "chats.models.Chat.Status",
+        "VectorStage": "chats.models.Chat.VectorStatus",
+        "JobStage": "insights.models.GenerationJob.Status",
+        "InsightStage": "insights.models.Insight.Status",
     },
 }
 UPLOAD_LIMIT_BYTES = read("MAX_UPLOAD_SIZE_MB", int, default=25, least=1) * 1024 * 1024

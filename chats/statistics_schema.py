@@ -1,0 +1,136 @@
+"""The statistics of a chat, described for the API's readers. `chats.statistics` counts them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rest_framework import serializers
+
+
+def _whole(words: str = "") -> serializers.IntegerField:
+    return serializers.IntegerField(help_text=words)
+
+
+def _figure(words: str = "") -> serializers.FloatField:
+    return serializers.FloatField(allow_null=True, help_text=words)
+
+
+def _counts(words: str) -> serializers.DictField:
+    return serializers.DictField(child=serializers.IntegerField(), help_text=words)
+
+
+class SpanSerializer(serializers.Serializer[Any]):
+    start = serializers.CharField(allow_null=True, help_text="The wall clock of the export, without a zone.")
+    end = serializers.CharField(allow_null=True)
+
+
+class WordCountSerializer(serializers.Serializer[Any]):
+    word = serializers.CharField()
+    count = serializers.IntegerField()
+
+
+class EmojiCountSerializer(serializers.Serializer[Any]):
+    emoji = serializers.CharField()
+    count = serializers.IntegerField()
+
+
+class SiteCountSerializer(serializers.Serializer[Any]):
+    site = serializers.CharField()
+    count = serializers.IntegerField()
+
+
+class SentLinkSerializer(serializers.Serializer[Any]):
+    url = serializers.CharField()
+    user = serializers.CharField()
+    timestamp = serializers.CharField()
+
+
+class StartsSerializer(serializers.Serializer[Any]):
+    count = serializers.IntegerField()
+    share_percent = serializers.FloatField()
+
+
+class LongestMessageSerializer(serializers.Serializer[Any]):
+    word_count = serializers.IntegerField()
+    char_count = serializers.IntegerField()
+    timestamp = serializers.CharField()
+    message = serializers.CharField(help_text="Its first 500 characters.")
+
+
+class ResponseTimesSerializer(serializers.Serializer[Any]):
+    """How soon an answer came, in seconds; null where nobody answered."""
+
+    responses = serializers.IntegerField(help_text="How many answers there were.")
+    avg_response_time_seconds = _figure()
+    median_response_time_seconds = _figure()
+    p90_response_time_seconds = _figure("Nine of ten answers came sooner.")
+
+
+class PersonFiguresSerializer(ResponseTimesSerializer):
+    message_count = _whole()
+    word_count = _whole()
+    avg_words_per_message = _figure()
+    avg_message_length_chars = _figure()
+    deleted_messages = _whole()
+    media_shared = _whole()
+    links_shared = _whole()
+    calls = _whole()
+    edited_messages = _whole()
+    conversation_initiations = _whole("First messages after six hours of silence.")
+    conversation_initiations_percent = _figure()
+    double_texting_rate = _figure("Percent of this person's runs that hold two messages or more.")
+    questions_asked = _whole()
+    top_words = WordCountSerializer(many=True)
+    top_emojis = EmojiCountSerializer(many=True)
+    busiest_hour = serializers.IntegerField(allow_null=True)
+    hourly_distribution = serializers.ListField(child=serializers.IntegerField(), help_text="24 counts, from midnight.")
+    longest_message = LongestMessageSerializer(allow_null=True)
+
+
+class OthersSerializer(PersonFiguresSerializer):
+    people = _whole("How many people these figures sum up.")
+
+
+class StatisticsSerializer(ResponseTimesSerializer):
+    total_messages = _whole("What people sent; system lines are not counted.")
+    total_words = _whole()
+    deleted_messages_count = _whole()
+    media_shared_count = _whole()
+    links_shared_count = _whole()
+    calls_count = _whole()
+    edited_messages_count = _whole()
+    questions_count = _whole()
+    top_words = WordCountSerializer(many=True)
+    top_emojis = EmojiCountSerializer(many=True)
+    date_range = SpanSerializer()
+    first_message_at = serializers.CharField(allow_null=True)
+    last_message_at = serializers.CharField(allow_null=True)
+    total_days = _whole("From the first day to the last, both included.")
+    active_days = _whole("Days on which somebody wrote.")
+    messages_per_day_avg = _figure()
+    messages_by_date = _counts("Messages of each day.")
+    messages_by_month = _counts("Messages of each month.")
+    busiest_hour = serializers.IntegerField(allow_null=True)
+    busiest_day = serializers.CharField(allow_null=True, help_text="A weekday in English.")
+    hourly_distribution = serializers.ListField(child=serializers.IntegerField(), help_text="24 counts, from midnight.")
+    daily_distribution = _counts("Messages of each weekday.")
+    weekday_hour_distribution = serializers.DictField(
+        child=serializers.ListField(child=serializers.IntegerField()), help_text="24 counts for each weekday."
+    )
+    conversations_count = _whole("Conversations begin after six hours of silence.")
+    conversation_starts = serializers.DictField(child=StartsSerializer(), help_text="By person.")
+    longest_streak_days = _whole("Days in a row with messages.")
+    longest_streak = SpanSerializer(allow_null=True)
+    current_streak_days = _whole("The streak that the export ends with.")
+    longest_silence_seconds = _whole()
+    longest_silence = SpanSerializer(allow_null=True)
+    links = SentLinkSerializer(many=True, help_text="The first thousand.")
+    top_sites = SiteCountSerializer(many=True)
+    user_stats = serializers.DictField(
+        child=PersonFiguresSerializer(), help_text="By person: the 50 who wrote most, the busiest first."
+    )
+    others = OthersSerializer(allow_null=True, help_text="Everybody beyond those 50 together.")
+
+    def to_representation(self, instance: Any) -> Any:
+        """As it was counted: the figures come from a sealed column, not from rows."""
+        return instance
