@@ -32,11 +32,11 @@ def data_directory() -> Path:
 
 
 def database_url() -> str:
-    return _postgres().url
+    return postgres().url
 
 
 def redis_url() -> str:
-    return _valkey().url
+    return valkey().url
 
 
 def secret(name: str, make: Callable[[], str]) -> str:
@@ -47,8 +47,8 @@ def secret(name: str, make: Callable[[], str]) -> str:
 def needed() -> list[servers.Server]:
     """The servers that the environment does not give an address for."""
     return [
-        *([] if os.environ.get("DATABASE_URL") else [_postgres()]),
-        *([] if os.environ.get("REDIS_URL") else [_valkey()]),
+        *([] if os.environ.get("DATABASE_URL") else [postgres()]),
+        *([] if os.environ.get("REDIS_URL") else [valkey()]),
     ]
 
 
@@ -78,11 +78,11 @@ def ensure(using: list[servers.Server]) -> None:
             _await_ready(server, keeper)
 
 
-def _postgres() -> servers.Postgres:
+def postgres() -> servers.Postgres:
     return servers.Postgres(*_identity("postgres"))
 
 
-def _valkey() -> servers.Valkey:
+def valkey() -> servers.Valkey:
     return servers.Valkey(*_identity("valkey"))
 
 

@@ -198,7 +198,7 @@ class Postgres(Server):
     def answers(self) -> bool:
         with contextlib.suppress(FileNotFoundError):
             lines = (self.home / "postmaster.pid").read_text().splitlines()
-            return len(lines) >= 8 and lines[7].strip() == "ready"
+            return len(lines) >= 8 and lines[7].strip() == "ready" and connects(self.port)
         return False
 
 
@@ -279,6 +279,14 @@ def port_free(port: int) -> bool:
             probe.bind((HOST, port))
         except OSError:
             return False
+    return True
+
+
+def connects(port: int) -> bool:
+    try:
+        socket.create_connection((HOST, port), timeout=1).close()
+    except OSError:
+        return False
     return True
 
 

@@ -1,0 +1,67 @@
+"""What tests of any room may ask for. The servers themselves come from tests/plugin.py."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+from django.db import connection
+
+from relivchats import embedded
+from tests.processes import BrokerHandle, RunningProcess, ServerHandle, start_celery
+
+
+class StartCelery(Protocol):
+    def __call__(self, *, app: str = "relivchats", wait: bool = True, **environment: str) -> RunningProcess: ...
+
+
+@pytest.fixture
+def broker() -> BrokerHandle:
+    """The run's Valkey, emptied."""
+    handle = BrokerHandle(embedded.valkey())
+    handle.flush()
+    return handle
+
+
+@pytest.fixture
+def postgres() -> ServerHandle:
+    """The run's Postgres."""
+    return ServerHandle(embedded.postgres())
+
+
+@pytest.fixture
+def worker(transactional_db: None, broker: BrokerHandle, tmp_path: Path) -> Iterator[StartCelery]:
+    """Start real workers on the test database, with environment variables as keywords: `worker(LOG_LEVEL="DEBUG")`."""
+    yield from _celery("worker", tmp_path)
+
+
+@pytest.fixture
+def beat(transactional_db: None, broker: BrokerHandle, tmp_path: Path) -> Iterator[StartCelery]:
+    """Start a real beat on the test database, with environment variables as keywords."""
+    yield from _celery("beat", tmp_path)
+
+
+def _celery(kind: str, directory: Path) -> Iterator[StartCelery]:
+    started: list[RunningProcess] = []
+    numbers = itertools.count(1)
+
+    def start(*, app: str = "relivchats", wait: bool = True, **environment: str) -> RunningProcess:
+        process = start_celery(
+            kind,
+            directory=directory,
+            number=next(numbers),
+            database=connection.settings_dict["NAME"],
+            app=app,
+            environment=environment,
+        )
+        started.append(process)
+        if wait:
+            process.wait_until_ready()
+        return process
+
+    yield start
+    for process in started:
+        process.stop()

@@ -1,0 +1,172 @@
+"""Real processes for tests: workers and beat against the test database, and the servers behind it to kill and to freeze."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import psutil
+import redis
+
+from relivchats import embedded
+from relivchats.alive import beating
+from relivchats.processes import Child, tail
+from relivchats.servers import Server
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+START_TIMEOUT_SECONDS = 30
+QUEUES = "insights,indexing,upkeep"
+
+
+def eventually(predicate: Callable[[], object], timeout_seconds: float = 10, *, because: str = "") -> None:
+    """Wait until the predicate is true, looking often; fail with the reason when it never is."""
+    deadline = time.monotonic() + timeout_seconds
+    while not predicate():
+        if time.monotonic() > deadline:
+            raise AssertionError(because or f"not within {timeout_seconds} s")
+        time.sleep(0.02)
+
+
+def database_url(name: str) -> str:
+    """The test servers' address of one database."""
+    return urlunsplit(urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{name}"))
+
+
+class RunningProcess:
+    """A worker or beat that a test started."""
+
+    def __init__(self, child: Child, *, kind: str) -> None:
+        self._child = child
+        self._kind = kind
+        child.start()
+        assert child.process
+        self.pid = child.process.pid
+        self.log = child.log
+
+    @property
+    def alive(self) -> bool:
+        return self._child.alive
+
+    def wait_until_ready(self) -> None:
+        """Until its first heartbeat stands in the database."""
+        url = self._child.environment["DATABASE_URL"]
+        deadline = time.monotonic() + START_TIMEOUT_SECONDS
+        while not beating(url, kind=self._kind, pid=self.pid):
+            assert self.alive, f"{self._kind} stopped while starting:\n{tail(self.log, lines=30)}"
+            assert time.monotonic() < deadline, f"{self._kind} is not ready:\n{tail(self.log, lines=30)}"
+            time.sleep(0.05)
+
+    def kill(self) -> None:
+        """SIGKILL: no clean-up, no farewell."""
+        self._signal(signal.SIGKILL)
+        assert self._child.process
+        self._child.process.wait(10)
+
+    def stop(self) -> None:
+        """SIGTERM, and wait: a worker finishes what it runs."""
+        self._child.stop()
+
+    def pause(self) -> None:
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, number)
+
+
+def start_celery(
+    kind: str, *, directory: Path, number: int, database: str, app: str, environment: dict[str, str]
+) -> RunningProcess:
+    """A `celery worker` or `celery beat` process. Killed by the kernel if the test run dies."""
+    name = f"{kind}-{number}"
+    options = {
+        "worker": ["--pool", "threads", "--concurrency", "8", "-Q", QUEUES, "-n", f"{name}-{os.getpid()}@test"],
+        "beat": ["--schedule", str(directory / f"{name}.schedule")],
+    }
+    values = {**os.environ, "DATABASE_URL": database_url(database), "PYTHONUNBUFFERED": "1"}
+    child = Child(
+        name=name,
+        command=[sys.executable, "-m", "celery", "-A", app, kind, *options[kind]],
+        run=directory,
+        log=directory / f"{name}.log",
+        environment=values | ({"CELERY_WORKER": "true"} if kind == "worker" else {}) | environment,
+        cwd=REPOSITORY,
+        stop_signals=[(signal.SIGCONT, 0), (signal.SIGTERM, 20)],
+    )
+    return RunningProcess(child, kind=kind)
+
+
+@dataclass(frozen=True)
+class ServerHandle:
+    """Postgres or Valkey of this test run. Its keeper starts it again whenever it dies, with what it had on disk."""
+
+    server: Server
+
+    @property
+    def pid(self) -> int:
+        return int((self.server.run / f"{self.server.name}.pid").read_text())
+
+    def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
+        """Kill it, and wait until its successor answers."""
+        with self.down(number):
+            pass
+
+    @contextlib.contextmanager
+    def down(self, number: signal.Signals = signal.SIGKILL) -> Iterator[None]:
+        """Dead for the block: its keeper is frozen meanwhile."""
+        keeper, _ = self.server.keeper_state()
+        os.kill(keeper, signal.SIGSTOP)
+        try:
+            server = psutil.Process(self.pid)
+            server.send_signal(number)
+            eventually(lambda: server.status() == psutil.STATUS_ZOMBIE)
+            yield
+        finally:
+            os.kill(keeper, signal.SIGCONT)
+            eventually(lambda: not server.is_running())
+            self.wait_until_ready()
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Frozen for the block: it takes connections and answers nothing."""
+        pid = self.pid
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(pid, signal.SIGCONT)
+            self.wait_until_ready()
+
+    def wait_until_ready(self) -> None:
+        def ready() -> bool:
+            # A keeper whose server died too often gives up: the next one starts with a clean slate.
+            embedded.ensure([self.server])
+            return self.server.answers()
+
+        eventually(ready, 30, because=f"{self.server.name} did not come back:\n{tail(self.server.log)}")
+
+
+class BrokerHandle(ServerHandle):
+    @property
+    def client(self) -> redis.Redis:
+        return redis.Redis.from_url(os.environ["REDIS_URL"])
+
+    def flush(self) -> None:
+        """Lose every message."""
+        with self.client as client:
+            client.flushall()
+
+    def waiting(self, queue: str) -> int:
+        """How many messages wait in a queue."""
+        with self.client as client:
+            return int(client.llen(queue))
