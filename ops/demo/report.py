@@ -1,0 +1,230 @@
+"""What the API answered, as lines for a person to read. Pure: documents in, lines out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from ops.demo.page import Page, plain
+
+Document = Mapping[str, Any]
+
+#: Of each section the short report quotes this many messages, each cut to so many characters.
+SHORT_QUOTES, SHORT_CHARACTERS = 2, 240
+PEOPLE_SHOWN = 8
+WORDS_SHOWN = 6
+NO_RATING = "not_enough_data"
+
+
+# The chat
+
+
+def chat(uploaded: Document, *, page: Page) -> list[str]:
+    """The key statistics of an uploaded chat."""
+    statistics = uploaded["statistics"]
+    people = statistics.get("user_stats") or {}
+    lines = ["", page.heading(plain(uploaded["title"])), ""]
+    lines += page.wrapped(_span(statistics), first="  ")
+    lines += page.wrapped(_habits(statistics), first="  ")
+    lines += [""]
+    for name in list(people)[:PEOPLE_SHOWN]:
+        lines += page.wrapped(_person(name, people[name], statistics), first="  ", rest="    ")
+    if len(people) > PEOPLE_SHOWN:
+        lines += [f"  and {len(people) - PEOPLE_SHOWN} more"]
+    if favourites := _favourites(statistics):
+        lines += ["", *page.wrapped(favourites, first="  ", rest="    ")]
+    return lines
+
+
+def _span(statistics: Document) -> str:
+    first, last = _date(statistics["first_message_at"]), _date(statistics["last_message_at"])
+    return (
+        f"{number(statistics['total_messages'])} messages in {number(statistics['total_days'])} days,"
+        f" from {first} to {last}; {_plural(statistics['conversations_count'], 'conversation')},"
+        f" {_plural(statistics['longest_streak_days'], 'day')} in a row at most."
+    )
+
+
+def _habits(statistics: Document) -> str:
+    counted = {
+        "media message": statistics["media_shared_count"],
+        "link": statistics["links_shared_count"],
+        "question": statistics["questions_count"],
+    }
+    shared = ", ".join(_plural(count, thing) for thing, count in counted.items() if count)
+    hour = statistics["busiest_hour"]
+    busiest = f"Busiest on {statistics['busiest_day']}s and between {hour}:00 and {(hour + 1) % 24}:00"
+    return f"{busiest}. {shared}." if shared else f"{busiest}."
+
+
+def _person(name: str, person: Document, statistics: Document) -> str:
+    share = round(100 * person["message_count"] / max(1, statistics["total_messages"]))
+    pieces = [
+        f"{number(person['message_count'])} messages ({share}%)",
+        f"starts {person['conversation_initiations_percent']:.0f}% of the conversations",
+        f"asks {_plural(person['questions_asked'], 'question')}",
+    ]
+    if (reply := person["median_response_time_seconds"]) is not None:
+        pieces.append(f"answers within {duration(reply)} half of the time")
+    return f"{plain(name)}: {', '.join(pieces)}."
+
+
+def _favourites(statistics: Document) -> str:
+    words = [plain(item["word"]) for item in statistics["top_words"][:WORDS_SHOWN]]
+    emoji = [plain(item["emoji"]) for item in statistics["top_emojis"][:WORDS_SHOWN]]
+    pieces = [f"Often said: {', '.join(words)}."] if words else []
+    return "  ".join([*pieces, " ".join(emoji)] if emoji else pieces)
+
+
+# An insight
+
+
+def insight(found: Document, *, page: Page, full: bool = False, quoted: set[int] | None = None) -> list[str]:
+    """One completed insight. `quoted` holds numbers already shown, which the short report does not repeat."""
+    document = found["document"]
+    overall, quoted = document["overall"], set() if quoted is None else quoted
+    lines = ["", page.heading(f"{plain(found['icon'])} {plain(found['title'])}".strip()), ""]
+    lines += [f"  {page.accent(rating(overall['rating']))}{_score(overall['score'], page)}"]
+    lines += page.wrapped(plain(overall["summary"]), first="  ")
+    for section in document["sections"]:
+        lines += ["", *_section(section, page=page, full=full, quoted=quoted)]
+    for recommendation in document["recommendations"]:
+        lines += ["", *_recommendation(recommendation, page=page, full=full)]
+    return [*lines, "", *_sufficiency(document, page=page)]
+
+
+def _score(score: int | None, page: Page) -> str:
+    if score is None:
+        return ""
+    return f"  {page.accent('●' * score)}{page.dim('○' * (10 - score))}  {score} of 10"
+
+
+def _section(section: Document, *, page: Page, full: bool, quoted: set[int]) -> list[str]:
+    rated = f": {page.accent(rating(section['rating']))}" if section["rating"] else ""
+    lines = [f"  {page.bold(plain(section['title']))}{rated}"]
+    lines += page.wrapped(plain(section["finding"]), first="    ")
+    if full or len(section["people"]) <= PEOPLE_SHOWN:
+        for person in section["people"]:
+            lines += _note(person, page)
+    for fact in facts(section["facts"]):
+        lines += page.wrapped(fact, first="    · ")
+    for exchange in _chosen(section["evidence"], full=full, quoted=quoted):
+        lines += _exchange(exchange, page=page, full=full)
+        quoted.update(message["number"] for message in exchange["messages"])
+    return lines
+
+
+def _note(person: Document, page: Page) -> list[str]:
+    rated = rating(person["rating"]) if person["rating"] else ""
+    said = plain(person["note"])
+    if not rated and not said:
+        return []
+    return page.wrapped(": ".join(filter(None, [plain(person["name"]), rated, said])), first="    · ")
+
+
+def _chosen(evidence: Sequence[Document], *, full: bool, quoted: set[int]) -> Iterator[Document]:
+    """Everything, or the first exchange that no earlier section quoted, shortened."""
+    if full:
+        yield from evidence
+        return
+    fresh = [one for one in evidence if not quoted & {message["number"] for message in one["messages"]}]
+    for exchange in (fresh or evidence)[:1]:
+        yield {**exchange, "messages": exchange["messages"][:SHORT_QUOTES]}
+
+
+def _exchange(exchange: Document, *, page: Page, full: bool) -> list[str]:
+    lines = []
+    if full and exchange["context"]:
+        lines = [page.dim(line) for line in page.wrapped(plain(exchange["context"]), first="    ")]
+    for message in exchange["messages"]:
+        lines += _quote(message, page=page, full=full)
+    return lines
+
+
+def _quote(message: Document, *, page: Page, full: bool) -> list[str]:
+    text = plain(message["text"])
+    if not full and len(text) > SHORT_CHARACTERS:
+        text = f"{text[:SHORT_CHARACTERS].rstrip()} …"
+    when, margin = _when(message), "    ┃   "
+    first, *others = page.wrapped(f"{plain(message['sender'])}: {text}", first=when, rest=margin)
+    return [
+        page.dim(when) + first.removeprefix(when),
+        *(page.dim(margin) + line.removeprefix(margin) for line in others),
+    ]
+
+
+def _when(message: Document) -> str:
+    sent_at = datetime.fromisoformat(message["sent_at"])
+    return f"    ┃ {_date(message['sent_at'])} {sent_at:%H:%M} #{message['number']} "
+
+
+def _recommendation(recommendation: Document, *, page: Page, full: bool) -> list[str]:
+    people = f" ({', '.join(map(plain, recommendation['for']))})" if recommendation["for"] else ""
+    lines = [f"  → {page.bold(plain(recommendation['title']))}{people}"]
+    lines += page.wrapped(plain(recommendation["suggestion"]), first="    ")
+    if full and recommendation["why"]:
+        lines += page.wrapped(f"Why: {plain(recommendation['why'])}", first="    ")
+    if recommendation["example"]:
+        lines += page.wrapped(f"“{plain(recommendation['example'])}”", first="    ")
+    return lines
+
+
+def _sufficiency(document: Document, *, page: Page) -> list[str]:
+    sufficiency, provenance = document["sufficiency"], document["provenance"]
+    read, total = sufficiency["messages_read"], sufficiency["messages_total"]
+    whole = "all" if read == total else f"{number(read)} of"
+    said = [f"Read {whole} {number(total)} messages, written by the {plain(provenance['engine'])} engine."]
+    return [page.dim(line) for line in page.wrapped(" ".join([*said, *map(plain, sufficiency["limits"])]), first="  ")]
+
+
+# Words and figures
+
+
+def facts(found: Sequence[Document]) -> list[str]:
+    """One line a label, with each person's figure in it."""
+    by_label: dict[str, list[str]] = {}
+    for fact in found:
+        value = figure(fact["value"], unit=fact["unit"])
+        by_label.setdefault(plain(fact["label"]), []).append(
+            f"{plain(fact['person'])} {value}" if fact["person"] else value
+        )
+    return [f"{label}: {', '.join(values[:PEOPLE_SHOWN])}" for label, values in by_label.items()]
+
+
+def figure(value: float | str, *, unit: str) -> str:
+    if isinstance(value, str):
+        return plain(value)
+    if unit == "percent":
+        return f"{number(value)}%"
+    return duration(value) if unit == "seconds" else number(value)
+
+
+def number(value: float) -> str:
+    return f"{value:,.1f}".removesuffix(".0")
+
+
+def duration(seconds: float) -> str:
+    """The two largest parts: `45 s`, `2 min`, `1 h 5 min`, `2 days 3 h`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    days, rest = divmod(whole, 86_400)
+    hours, rest = divmod(rest, 3_600)
+    parts = [_plural(days, "day") if days else "", f"{hours} h" if hours else "", f"{rest // 60} min"]
+    told = [part for part in parts if part and part != "0 min"]
+    return " ".join(told[:2])
+
+
+def rating(member: str) -> str:
+    """`slightly_imbalanced` as words."""
+    return "not enough said to rate it" if member == NO_RATING else plain(member).replace("_", " ")
+
+
+def _date(moment: str) -> str:
+    at = datetime.fromisoformat(moment)
+    return f"{at.day} {at:%b %Y}"
+
+
+def _plural(count: int, thing: str) -> str:
+    return f"{number(count)} {thing}" if count == 1 else f"{number(count)} {thing}s"

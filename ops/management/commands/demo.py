@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandParser
+
+from chats.exports.refusals import ExportTooLarge
+from ops import demo
+from ops.demo import people
+from ops.demo.client import Answer, Client, Problem, Unreachable
+from ops.demo.page import Page, plain
+from ops.demo.story import Story, Unfinished, closing
+
+SAMPLE = Path(demo.__file__).with_name("sample.txt")
+COINS = 1_000
+UNREADABLE, UNFINISHED = 2, 1
+
+
+class Command(BaseCommand):
+    help = "The main job from end to end, as a client of a running RelivChats: an export in, insights out."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("export", nargs="?", type=Path, default=SAMPLE, help="a chat export; a sample without one")
+        parser.add_argument("--base-url", required=True, help="where RelivChats answers: http://127.0.0.1:8000")
+        parser.add_argument("--once", action="store_true", help="end after the report, without a log-in")
+        parser.add_argument("--full", action="store_true", help="every quote, and the reason of every suggestion")
+
+    def handle(self, *, export: Path, base_url: str, once: bool, full: bool, **options: Any) -> None:
+        if not (settings.EMBEDDED or settings.DEBUG):
+            self._end(
+                "The demo gives away coins and a staff log-in, so it runs on the embedded stack alone: "
+                "unset DATABASE_URL.",
+                UNFINISHED,
+            )
+        content = self._content(export)
+        base_url = base_url.rstrip("/")
+        page = Page.of(self.stdout)
+        token = people.demo_token(coins=COINS)
+        story = Story(Client(base_url, token), page, self._say, full=full)
+        chat = self._upload(story, content, name=export.name)
+        self._unlock(story, chat)
+        if not once:
+            staff = people.STAFF_EMAIL, people.staff_password()
+            for line in closing(base_url=base_url, chat_id=chat["id"], token=token, staff=staff, page=page):
+                self._say(line)
+
+    def _content(self, export: Path) -> bytes:
+        try:
+            if export.stat().st_size > settings.UPLOAD_LIMIT_BYTES:
+                too_large = ExportTooLarge()
+                self._end(f"{too_large.title}. {too_large.detail}", UNREADABLE)
+            return export.read_bytes()
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else "that is no file name"
+            self._end(f"{export} cannot be read: {reason[:1].lower()}{reason[1:]}.", UNREADABLE)
+
+    def _upload(self, story: Story, content: bytes, *, name: str) -> Answer:
+        try:
+            return story.upload(content, name=name)
+        except Problem as problem:
+            self._end(str(problem), UNREADABLE if problem.status < 500 else UNFINISHED)
+        except Unreachable as error:
+            self._end(str(error), UNFINISHED)
+
+    def _unlock(self, story: Story, chat: Answer) -> None:
+        try:
+            story.unlock(chat)
+        except (Problem, Unfinished, Unreachable) as error:
+            self._end(str(error), UNFINISHED)
+
+    def _say(self, line: str) -> None:
+        self.stdout.write(line)
+        self.stdout.flush()
+
+    def _end(self, sentence: str, status: int) -> NoReturn:
+        self.stderr.write(plain(sentence), lambda line: line)
+        sys.exit(status)

@@ -1,0 +1,159 @@
+"""What a newcomer reads: every line comes from the documents, and none of them can harm the terminal."""
+
+from __future__ import annotations
+
+import copy
+from io import StringIO
+from typing import Any
+
+import pytest
+
+from ops.demo import report
+from ops.demo.page import Page, columns, plain
+
+PAGE = Page(width=80)
+
+MESSAGES = [
+    {"number": 14, "sender": "Asha", "sent_at": "2025-06-03T13:12:00", "text": "khana khaya?"},
+    {"number": 15, "sender": "Rohan", "sent_at": "2025-06-03T13:40:00", "text": "haan, rajma. " * 30},
+    {"number": 16, "sender": "Asha", "sent_at": "2025-06-03T13:44:00", "text": "a third message"},
+]
+SECTION = {
+    "key": "checkins",
+    "title": "Checking in",
+    "rating": "very_frequent",
+    "finding": "They ask how the other is on most days.",
+    "people": [{"name": "Asha", "rating": "frequent", "note": "Often at lunch."}],
+    "facts": [
+        {"label": "Typical time to reply", "person": "Asha", "value": 60.0, "unit": "seconds"},
+        {"label": "Typical time to reply", "person": "Rohan", "value": 3_900, "unit": "seconds"},
+        {"label": "Messages", "person": None, "value": 4213, "unit": "messages"},
+        {"label": "Part of the messages", "person": "Asha", "value": 52.1, "unit": "percent"},
+    ],
+    "evidence": [
+        {"context": "Over lunch", "messages": MESSAGES},
+        {"context": "Another day", "messages": [{**MESSAGES[0], "number": 90, "text": "kaisa tha din?"}]},
+    ],
+}
+INSIGHT: dict[str, Any] = {
+    "icon": "💕",
+    "title": "Emotional Intimacy",
+    "document": {
+        "overall": {"score": 8, "rating": "deeply_connected", "summary": "Both tell and both listen."},
+        "sections": [SECTION],
+        "recommendations": [
+            {
+                "title": "Say it aloud",
+                "for": ["Rohan"],
+                "suggestion": "Name one feeling a week.",
+                "why": "It makes asking easier.",
+                "example": "I felt proud today.",
+            }
+        ],
+        "sufficiency": {"messages_read": 200, "messages_total": 443, "limits": ["Too little was said to rate: Trips."]},
+        "provenance": {"engine": "local"},
+    },
+}
+
+
+def text(insight: dict[str, Any] = INSIGHT, **options: Any) -> str:
+    return "\n".join(report.insight(insight, page=PAGE, **options))
+
+
+def test_an_insight_shows_its_rating_score_finding_figures_and_advice() -> None:
+    shown = text()
+    assert "Emotional Intimacy" in shown
+    assert "deeply connected" in shown
+    assert "8 of 10" in shown
+    assert "Both tell and both listen." in shown
+    assert "Checking in: very frequent" in shown
+    assert "They ask how the other is on most days." in shown
+    assert "Asha: frequent: Often at lunch." in shown
+    assert "Typical time to reply: Asha 1 min, Rohan 1 h 5 min" in shown
+    assert "Messages: 4,213" in shown
+    assert "Part of the messages: Asha 52.1%" in shown
+    assert "Say it aloud (Rohan)" in shown
+    assert "“I felt proud today.”" in shown
+    assert "Read 200 of 443 messages, written by the local engine. Too little was said to rate: Trips." in " ".join(
+        shown.split()
+    )
+
+
+def test_a_quote_stands_with_its_date_number_and_sender() -> None:
+    assert "3 Jun 2025 13:12 #14 Asha: khana khaya?" in text()
+
+
+def test_the_short_report_quotes_one_exchange_of_two_messages_cut_short() -> None:
+    shown = text()
+    assert "#15 Rohan" in shown
+    assert "…" in shown
+    assert "a third message" not in shown
+    assert "kaisa tha din?" not in shown
+
+
+def test_the_full_report_quotes_everything_whole_and_says_why() -> None:
+    shown = text(full=True)
+    assert "a third message" in shown
+    assert "kaisa tha din?" in shown
+    assert "…" not in shown
+    assert shown.count("rajma.") == 30
+    assert "Why: It makes asking easier." in shown
+
+
+def test_the_short_report_prefers_messages_that_it_has_not_quoted_before() -> None:
+    quoted: set[int] = set()
+    assert "khana khaya?" in text(quoted=quoted)
+    again = text(quoted=quoted)
+    assert "khana khaya?" not in again
+    assert "kaisa tha din?" in again
+
+
+def test_an_insight_without_a_score_says_that_too_little_was_said() -> None:
+    insight = copy.deepcopy(INSIGHT)
+    insight["document"]["overall"].update(score=None, rating="not_enough_data")
+    shown = text(insight)
+    assert "not enough said to rate it" in shown
+    assert "of 10" not in shown
+
+
+def test_no_text_of_a_chat_can_steer_the_terminal() -> None:
+    insight = copy.deepcopy(INSIGHT)
+    insight["document"]["sections"][0]["evidence"][0]["messages"][0]["text"] = "hi\033[2J\x07\u202egnorw\r\tthere"
+    shown = text(insight)
+    assert "hi[2Jgnorw there" in shown
+    assert not {"\033", "\x07", "\u202e", "\r"} & set(shown)
+
+
+def test_joined_emoji_and_indian_scripts_stay_whole() -> None:
+    assert plain("👩‍⚕️ क्‍ष नमस्ते") == "👩‍⚕️ क्‍ष नमस्ते"
+
+
+def test_lines_keep_to_the_width_in_columns_not_in_characters() -> None:
+    lines = PAGE.wrapped("😂😂😂 बहुत अच्छा " * 30, first="  ┃ ", rest="    ")
+    assert max(map(columns, lines)) <= PAGE.width
+    assert len(lines) > 5
+
+
+def test_a_message_of_several_lines_keeps_them() -> None:
+    assert PAGE.wrapped("one\ntwo", first="> ", rest="  ") == ["> one", "  two"]
+
+
+@pytest.mark.parametrize(("no_color", "expected"), [("", "\033[1mhello\033[0m"), ("1", "hello")])
+def test_emphasis_needs_a_terminal_and_no_objection(
+    no_color: str, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Terminal(StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setenv("NO_COLOR", no_color)
+    assert Page.of(Terminal()).bold("hello") == expected
+    assert Page.of(StringIO()).bold("hello") == "hello"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [(0, "0 s"), (59.4, "59 s"), (60, "1 min"), (3_600, "1 h"), (3_900, "1 h 5 min"), (97_200, "1 day 3 h")],
+)
+def test_durations_read_as_people_say_them(seconds: float, expected: str) -> None:
+    assert report.duration(seconds) == expected
