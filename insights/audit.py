@@ -18,7 +18,7 @@ register(
         "6b",
         "a job is finished if and only if nothing of it is pending or generating",
         """
-        SELECT job_id, jobs.status, count(insights.id) AS open_insights
+        SELECT jobs.job_id, jobs.status, count(insights.id) AS open_insights
         FROM insight_generation_jobs jobs
         LEFT JOIN insights ON insights.job_id = jobs.job_id AND insights.status IN ('pending', 'generating')
         GROUP BY jobs.job_id, jobs.status
