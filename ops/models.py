@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 from django.db import models
 from django.db.models.functions import Now
+
+
+class HeartbeatQuerySet(models.QuerySet["Heartbeat"]):
+    def of(self, kind: str) -> Self:
+        return self.filter(kind=kind)
 
 
 class Heartbeat(models.Model):
@@ -21,9 +28,49 @@ class Heartbeat(models.Model):
     started_at = models.DateTimeField(db_default=Now())
     beat_at = models.DateTimeField(db_default=Now())
 
+    objects = HeartbeatQuerySet.as_manager()
+
     class Meta:
         db_table = "heartbeats"
         indexes = [models.Index(fields=["kind", "-beat_at"], name="heartbeats_by_kind")]
 
     def __str__(self) -> str:
         return self.name
+
+
+class AuditEntry(models.Model):
+    """One thing that an operator or a member of staff did to one row, and why. Ids only; never changed."""
+
+    actor = models.CharField(max_length=150, help_text="`command`, or `user <id>`.")
+    action = models.CharField(max_length=64)
+    object_id = models.CharField(max_length=64)
+    reason = models.CharField(max_length=200, blank=True)
+    done = models.BooleanField(help_text="False: it was refused, and nothing changed.")
+    outcome = models.CharField(max_length=300)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        db_table = "audit_entries"
+        indexes = [
+            models.Index(fields=["-created_at"], name="audit_entries_newest"),
+            models.Index(fields=["object_id"], name="audit_entries_of_object"),
+        ]
+        verbose_name_plural = "audit entries"
+
+    def __str__(self) -> str:
+        return f"audit entry {self.pk}"
+
+
+class LedgerAudit(models.Model):
+    """A full audit of the ledger and what it found. `health` tells of the latest when the ledger is large."""
+
+    ended_at = models.DateTimeField(db_default=Now(), editable=False)
+    milliseconds = models.PositiveIntegerField()
+    broken = models.JSONField(default=list, help_text="Numbers of the broken invariants.")
+
+    class Meta:
+        db_table = "ledger_audits"
+        indexes = [models.Index(fields=["-ended_at"], name="ledger_audits_newest")]
+
+    def __str__(self) -> str:
+        return f"ledger audit {self.pk}"

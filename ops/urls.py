@@ -1,5 +1,14 @@
 from __future__ import annotations
 
+from django.urls import path
 from django.urls.resolvers import URLPattern
 
-urlpatterns: list[URLPattern] = []
+from ops import views
+
+urlpatterns: list[URLPattern] = [
+    path("", views.home, name="home"),
+    path("health", views.summary, name="health"),
+    path("health/live", views.live, name="health-live"),
+    path("health/ready", views.ready, name="health-ready"),
+    path("health/db-pool", views.pool, name="health-db-pool"),
+]

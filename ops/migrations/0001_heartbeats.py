@@ -5,26 +5,29 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='Heartbeat',
+            name="Heartbeat",
             fields=[
-                ('name', models.CharField(max_length=150, primary_key=True, serialize=False)),
-                ('kind', models.CharField(choices=[('worker', 'Worker'), ('beat', 'Beat'), ('canary', 'Canary')], max_length=16)),
-                ('pid', models.PositiveIntegerField(default=0)),
-                ('marked_as_worker', models.BooleanField(default=False, help_text='Runs with CELERY_WORKER=true.')),
-                ('started_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('beat_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("name", models.CharField(max_length=150, primary_key=True, serialize=False)),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[("worker", "Worker"), ("beat", "Beat"), ("canary", "Canary")], max_length=16
+                    ),
+                ),
+                ("pid", models.PositiveIntegerField(default=0)),
+                ("marked_as_worker", models.BooleanField(default=False, help_text="Runs with CELERY_WORKER=true.")),
+                ("started_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("beat_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
             ],
             options={
-                'db_table': 'heartbeats',
-                'indexes': [models.Index(fields=['kind', '-beat_at'], name='heartbeats_by_kind')],
+                "db_table": "heartbeats",
+                "indexes": [models.Index(fields=["kind", "-beat_at"], name="heartbeats_by_kind")],
             },
         ),
     ]

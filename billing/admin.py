@@ -1,0 +1,110 @@
+"""Coins for staff: wallets, reservations and transactions to read; bonuses to edit. A mend is a new transaction."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.safestring import SafeString
+
+from billing.models import Bonus, CoinReservation, CreditTransaction, ReservationQuerySet, Wallet
+from relivchats import spans
+from relivchats.accounts.models import User
+from relivchats.admin import EditedAdmin, StaffAdmin, label, link
+
+
+class OverdueFilter(admin.SimpleListFilter):
+    title = "past their time"
+    parameter_name = "stuck"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("yes", "overdue")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if self.value() == "yes" and isinstance(queryset, ReservationQuerySet):
+            return queryset.overdue()
+        return queryset
+
+
+class OfWalletAdmin(StaffAdmin):
+    @admin.display(description="wallet")
+    def wallet_link(self, row: Any) -> SafeString | str:
+        return link(Wallet, row.wallet_id)
+
+
+@admin.register(Wallet)
+class WalletAdmin(StaffAdmin):
+    list_display = ("id", "user_link", "balance", "reserved", "spendable", "age")
+    ordering = ("-id",)
+    search_ids = ("pk", "user_id")
+    fields = (("id", "user_link"), ("balance", "reserved", "spendable"), "created_at")
+    readonly_fields = ("id", "user_link", "spendable", "created_at")
+
+    @admin.display(description="person")
+    def user_link(self, wallet: Wallet) -> SafeString | str:
+        return link(User, wallet.user_id)
+
+
+@admin.register(CoinReservation)
+class ReservationAdmin(OfWalletAdmin):
+    list_display = ("id", "state", "standing", "wallet_link", "coins", "captured_coins", "age")
+    list_filter = (OverdueFilter, "status")
+    ordering = ("-created_at",)
+    search_ids = ("pk", "wallet_id")
+    fields = (
+        ("id", "wallet_link"),
+        ("state", "standing"),
+        ("coins", "captured_coins"),
+        ("created_at", "expires_at", "resolved_at"),
+        ("idempotency_key", "reason"),
+    )
+    readonly_fields = ("id", "wallet_link", "state", "standing", "created_at")
+
+    @label("status")
+    def state(self, reservation: CoinReservation) -> str:
+        return reservation.status
+
+    @admin.display(description="what holds it up")
+    def standing(self, reservation: Any) -> str:
+        if reservation.status != CoinReservation.Status.ACTIVE:
+            return ""
+        left = reservation.expires_at - reservation.looked_at
+        if left.total_seconds() < 0:
+            return f"overdue for {spans.short(-left)}"
+        return f"held for its job, at most {spans.short(left)} more"
+
+
+@admin.register(CreditTransaction)
+class TransactionAdmin(OfWalletAdmin):
+    list_display = ("id", "wallet_link", "sequence", "type", "amount", "balance_after", "actor", "age")
+    list_filter = ("type",)
+    ordering = ("-created_at", "-id")
+    search_ids = ("pk", "wallet_id", "reservation_id")
+    fields = (
+        ("id", "wallet_link", "sequence"),
+        ("type", "amount", "balance_after"),
+        ("reservation_link", "reverses_link"),
+        ("actor", "reason"),
+        ("idempotency_key", "created_at"),
+    )
+    readonly_fields = ("id", "wallet_link", "reservation_link", "reverses_link", "created_at")
+
+    @admin.display(description="reservation")
+    def reservation_link(self, row: CreditTransaction) -> SafeString | str:
+        return link(CoinReservation, row.reservation_id)
+
+    @admin.display(description="reverses")
+    def reverses_link(self, row: CreditTransaction) -> SafeString | str:
+        return link(CreditTransaction, row.reverses_id)
+
+
+@admin.register(Bonus)
+class BonusAdmin(EditedAdmin):
+    list_display = ("event", "coins")
+    fields = ("event", "coins")
+    search_fields = ()
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Bonus | None = None) -> tuple[str, ...]:
+        return ("event",) if obj else ()

@@ -1,0 +1,244 @@
+"""Jobs and insights for staff: how far they are and what holds them up; the catalogue to edit. No insight's text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.core.exceptions import ValidationError
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.safestring import SafeString
+
+from billing.models import CoinReservation
+from chats.models import Chat
+from insights import catalogue, standing
+from insights.definition import Definition
+from insights.models import Category, GenerationJob, Insight, InsightAttempt, InsightType, InsightTypeVersion
+from relivchats.accounts.models import User
+from relivchats.admin import EditedAdmin, StaffAdmin, label, link
+
+
+class StuckJobFilter(admin.SimpleListFilter):
+    title = "open or stuck"
+    parameter_name = "stuck"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("yes", "stuck"), ("open", "open")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[GenerationJob]) -> QuerySet[GenerationJob]:
+        if self.value() == "yes":
+            return queryset.filter(pk__in=standing.stuck_jobs().values("pk"))
+        if self.value() == "open":
+            return queryset.filter(status__in=GenerationJob.OPEN)
+        return queryset
+
+
+class StuckInsightFilter(admin.SimpleListFilter):
+    title = "open or stuck"
+    parameter_name = "stuck"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("yes", "stuck in generating"), ("failed", "failed, not tried again"), ("open", "open")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Insight]) -> QuerySet[Insight]:
+        if self.value() == "yes":
+            return queryset.filter(pk__in=standing.stuck_insights().values("pk"))
+        if self.value() == "failed":
+            return queryset.filter(pk__in=standing.failed_insights().values("pk"))
+        if self.value() == "open":
+            return queryset.filter(status__in=Insight.OPEN)
+        return queryset
+
+
+@admin.register(GenerationJob)
+class GenerationJobAdmin(StaffAdmin):
+    list_display = ("job_id", "state", "progress", "standing", "category_id", "chat_link", "age")
+    list_filter = (StuckJobFilter, "status", "category")
+    ordering = ("-created_at",)
+    search_ids = ("pk", "chat_id", "user_id", "reservation_id")
+    fields = (
+        ("job_id", "category_id"),
+        ("state", "standing"),
+        ("progress", "completed_insights", "failed_insights"),
+        ("chat_link", "user_link", "reservation_link"),
+        ("created_at", "started_at", "deadline_at", "finished_at"),
+    )
+    readonly_fields = (
+        "job_id",
+        "category_id",
+        "state",
+        "standing",
+        "progress",
+        "chat_link",
+        "user_link",
+        "reservation_link",
+        "created_at",
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[GenerationJob]:
+        return standing.with_job_standing(super().get_queryset(request))
+
+    @label("status")
+    def state(self, job: GenerationJob) -> str:
+        return job.status
+
+    @admin.display(description="done")
+    def progress(self, job: GenerationJob) -> str:
+        return f"{job.completed_insights + job.failed_insights} of {job.total_insights}"
+
+    @admin.display(description="what holds it up")
+    def standing(self, job: GenerationJob) -> str:
+        return standing.of_job(job)
+
+    @admin.display(description="chat")
+    def chat_link(self, job: GenerationJob) -> SafeString | str:
+        return link(Chat, job.chat_id)
+
+    @admin.display(description="person")
+    def user_link(self, job: GenerationJob) -> SafeString | str:
+        return link(User, job.user_id)
+
+    @admin.display(description="reservation")
+    def reservation_link(self, job: GenerationJob) -> SafeString | str:
+        return link(CoinReservation, job.reservation_id)
+
+
+@admin.register(Insight)
+class InsightAdmin(StaffAdmin):
+    list_display = ("id", "insight_type_id", "state", "standing", "attempt", "cause", "job_link", "age")
+    list_filter = (StuckInsightFilter, "status", "insight_type")
+    ordering = ("-created_at",)
+    search_ids = ("pk", "job_id", "chat_id")
+    fields = (
+        ("id", "insight_type_id", "language"),
+        ("state", "standing"),
+        ("job_link", "chat_link"),
+        ("price", "attempt"),
+        ("created_at", "started_at", "finished_at"),
+        ("next_attempt_at", "dispatched_at", "lease_expires_at"),
+        ("error_code", "error_message"),
+    )
+    readonly_fields = (
+        "id",
+        "insight_type_id",
+        "state",
+        "standing",
+        "job_link",
+        "chat_link",
+        "created_at",
+        "started_at",
+        "finished_at",
+        "dispatched_at",
+        "lease_expires_at",
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Insight]:
+        return standing.with_insight_standing(super().get_queryset(request))
+
+    @label("status")
+    def state(self, insight: Insight) -> str:
+        return insight.status
+
+    @admin.display(description="what holds it up")
+    def standing(self, insight: Insight) -> str:
+        return standing.of_insight(insight)
+
+    @admin.display(description="cause")
+    def cause(self, insight: Insight) -> str:
+        return insight.error_code
+
+    @admin.display(description="job")
+    def job_link(self, insight: Insight) -> SafeString | str:
+        return link(GenerationJob, insight.job_id)
+
+    @admin.display(description="chat")
+    def chat_link(self, insight: Insight) -> SafeString | str:
+        return link(Chat, insight.chat_id)
+
+
+@admin.register(InsightAttempt)
+class InsightAttemptAdmin(StaffAdmin):
+    list_display = ("id", "insight_link", "number", "outcome", "error_code", "engine", "model", "milliseconds", "age")
+    list_filter = ("outcome",)
+    ordering = ("-created_at",)
+    search_ids = ("pk", "insight_id")
+    fields = (
+        ("id", "insight_link", "number"),
+        ("outcome", "error_code"),
+        ("engine", "model", "prompt_version"),
+        ("tokens_in", "tokens_out", "milliseconds"),
+        "created_at",
+    )
+    readonly_fields = ("id", "insight_link", "created_at")
+
+    @admin.display(description="insight")
+    def insight_link(self, attempt: InsightAttempt) -> SafeString | str:
+        return link(Insight, attempt.insight_id)
+
+
+@admin.register(Category)
+class CategoryAdmin(EditedAdmin):
+    list_display = ("id", "title", "price", "display_order", "active")
+    list_filter = ("active",)
+    fields = ("id", ("title", "icon"), "description", ("price", "display_order"), "active")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Category | None = None) -> tuple[str, ...]:
+        return ("id",) if obj else ()
+
+
+class InsightTypeForm(forms.ModelForm):  # type: ignore[type-arg]
+    class Meta:
+        model = InsightType
+        fields = (
+            "id",
+            "category",
+            "title",
+            "icon",
+            "purpose",
+            "price",
+            "groups",
+            "min_messages",
+            "display_order",
+            "active",
+            "definition",
+        )
+
+    def clean_definition(self) -> Any:
+        definition = self.cleaned_data["definition"]
+        try:
+            Definition.parse(definition)
+        except ValueError as error:
+            raise ValidationError(f"This definition does not hold: {error}") from None
+        return definition
+
+
+@admin.register(InsightType)
+class InsightTypeAdmin(EditedAdmin):
+    form = InsightTypeForm
+    list_display = ("id", "category_id", "title", "price", "min_messages", "groups", "version", "active")
+    list_filter = ("active", "category")
+    fields = (
+        "id",
+        ("category", "active"),
+        ("title", "icon"),
+        "purpose",
+        ("price", "min_messages", "groups", "display_order"),
+        "definition",
+    )
+
+    def get_readonly_fields(self, request: HttpRequest, obj: InsightType | None = None) -> tuple[str, ...]:
+        return ("id",) if obj else ()
+
+    def save_model(self, request: HttpRequest, obj: InsightType, form: Any, change: bool) -> None:
+        catalogue.save_type(obj)
+
+
+@admin.register(InsightTypeVersion)
+class InsightTypeVersionAdmin(StaffAdmin):
+    list_display = ("id", "insight_type_id", "version", "age")
+    list_filter = ("insight_type",)
+    ordering = ("-id",)
+    fields = (("id", "insight_type_id", "version"), "created_at", "definition")
+    readonly_fields = ("id", "insight_type_id", "created_at")

@@ -1,0 +1,62 @@
+"""The ledger: is every invariant clean."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+
+from django.conf import settings
+from django.db import connection, transaction
+from django.db.models import F
+from django.db.models.functions import Now
+from django.db.utils import OperationalError
+
+from billing import audit
+from ops.models import LedgerAudit
+from ops.report import Level, Line
+from relivchats import spans
+
+_MEND = "manage.py ledger"
+
+#: What the invariants together may take here; a large ledger needs longer and is audited by beat.
+SECONDS = 1.0
+
+
+def clean() -> Line:
+    """Ask the invariants now; where that takes too long, tell what the latest full audit found."""
+    invariants = audit.registered()
+    try:
+        broken = [invariant.name for invariant in _broken(invariants)]
+    except OperationalError:
+        return _latest()
+    if broken:
+        return Line("ledger", Level.CRITICAL, f"{len(broken)} broken: {broken[0]}", _MEND, {"broken": broken})
+    return Line("ledger", Level.FINE, f"{len(invariants)} invariants hold", data={"broken": []})
+
+
+def _broken(invariants: list[audit.Invariant]) -> list[audit.Invariant]:
+    """Each invariant is one statement, so it sees one moment."""
+    until = time.monotonic() + SECONDS
+    found = []
+    with transaction.atomic(), connection.cursor() as cursor:
+        for invariant in invariants:
+            left = max(1, int((until - time.monotonic()) * 1000))
+            cursor.execute("SELECT set_config('statement_timeout', %s, true)", [str(left)])
+            cursor.execute(f"SELECT EXISTS ({invariant.sql})")
+            if cursor.fetchone()[0]:
+                found.append(invariant)
+    return found
+
+
+def _latest() -> Line:
+    latest = LedgerAudit.objects.annotate(age=Now() - F("ended_at")).order_by("-ended_at").first()
+    if latest is None:
+        return Line("ledger", Level.UNKNOWN, "too large to audit here, and never audited in full", _MEND)
+    age: timedelta = vars(latest)["age"]
+    text = f"audited in full {spans.short(age)} ago"
+    data = {"broken": latest.broken, "seconds": round(age.total_seconds())}
+    if latest.broken:
+        return Line("ledger", Level.CRITICAL, f"{text}: {len(latest.broken)} invariants broken", _MEND, data)
+    if age.total_seconds() > settings.HEALTH_LEDGER_AUDIT_SECONDS:
+        return Line("ledger", Level.WARNING, text, _MEND, data)
+    return Line("ledger", Level.FINE, f"{text}: every invariant held", data=data)

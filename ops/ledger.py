@@ -1,0 +1,54 @@
+"""The ledger's invariants, one by one, and its latest transactions."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+
+from django.db.models.functions import Now
+
+from billing import audit
+from billing.models import CreditTransaction
+from ops.models import LedgerAudit
+from ops.report import Level, Line, Report, Table
+
+COLUMNS = ("transaction", "wallet", "sequence", "type", "amount", "balance after", "at")
+SHOWN = 5
+
+
+def report(*, recent: int | None) -> Report:
+    if recent is not None:
+        return Report("Latest transactions", table=_latest(recent))
+    broken = {finding.invariant.number: finding for finding in full_audit()}
+    lines = tuple(
+        _broken(broken[invariant.number])
+        if invariant.number in broken
+        else Line(invariant.number, Level.FINE, invariant.name)
+        for invariant in audit.registered()
+    )
+    return Report("Ledger", lines, data={"clean": not broken})
+
+
+def full_audit() -> list[audit.Finding]:
+    """Every invariant over every row, and a note of the result for `health`."""
+    started = time.monotonic()
+    found = audit.audit(limit=SHOWN)
+    LedgerAudit.objects.create(
+        milliseconds=int((time.monotonic() - started) * 1000),
+        broken=[finding.invariant.number for finding in found],
+    )
+    LedgerAudit.objects.filter(ended_at__lt=Now() - timedelta(days=30)).delete()
+    return found
+
+
+def _broken(finding: audit.Finding) -> Line:
+    text = f"BROKEN by {finding.total} rows: {finding.invariant.name}"
+    mend = "look at these rows, find the cause, then: manage.py coins EMAIL +N --reason TEXT"
+    return Line(finding.invariant.number, Level.CRITICAL, text, mend, {"total": finding.total, "rows": finding.rows})
+
+
+def _latest(number: int) -> Table:
+    rows = CreditTransaction.objects.order_by("-created_at", "-id").values_list(
+        "id", "wallet_id", "sequence", "type", "amount", "balance_after", "created_at"
+    )
+    return Table(COLUMNS, tuple(rows[: max(1, min(number, 1000))]))

@@ -1,0 +1,19 @@
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import CommandParser
+
+from ops import ledger
+from ops.management.base import OpsCommand
+from ops.report import Report
+
+
+class Command(OpsCommand):
+    help = "Every invariant of the coins, and whether it holds. Exits 2 when one is broken."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--recent", type=int, metavar="N", help="print the latest N transactions instead")
+
+    def report(self, *, recent: int | None, **options: Any) -> Report:
+        return ledger.report(recent=recent)

@@ -1,0 +1,14 @@
+from __future__ import annotations
+
+from typing import Any
+
+from ops import queues
+from ops.management.base import OpsCommand
+from ops.report import Report
+
+
+class Command(OpsCommand):
+    help = "What waits: messages in the broker, due rows and leases in Postgres."
+
+    def report(self, **options: Any) -> Report:
+        return queues.report()

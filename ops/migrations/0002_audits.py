@@ -1,0 +1,43 @@
+from django.db import migrations, models
+from django.db.models.functions import Now
+
+
+class Migration(migrations.Migration):
+    dependencies = [("ops", "0001_heartbeats")]
+
+    operations = [
+        migrations.CreateModel(
+            name="AuditEntry",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("actor", models.CharField(help_text="`command`, or `user <id>`.", max_length=150)),
+                ("action", models.CharField(max_length=64)),
+                ("object_id", models.CharField(max_length=64)),
+                ("reason", models.CharField(blank=True, max_length=200)),
+                ("done", models.BooleanField(help_text="False: it was refused, and nothing changed.")),
+                ("outcome", models.CharField(max_length=300)),
+                ("created_at", models.DateTimeField(db_default=Now(), editable=False)),
+            ],
+            options={
+                "db_table": "audit_entries",
+                "verbose_name_plural": "audit entries",
+                "indexes": [
+                    models.Index(fields=["-created_at"], name="audit_entries_newest"),
+                    models.Index(fields=["object_id"], name="audit_entries_of_object"),
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="LedgerAudit",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("ended_at", models.DateTimeField(db_default=Now(), editable=False)),
+                ("milliseconds", models.PositiveIntegerField()),
+                ("broken", models.JSONField(default=list, help_text="Numbers of the broken invariants.")),
+            ],
+            options={
+                "db_table": "ledger_audits",
+                "indexes": [models.Index(fields=["-ended_at"], name="ledger_audits_newest")],
+            },
+        ),
+    ]
