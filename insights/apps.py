@@ -1,4 +1,10 @@
+from __future__ import annotations
+
+from typing import Any
+
 from django.apps import AppConfig
+from django.apps.registry import Apps
+from django.db.models.signals import post_migrate
 
 
 class InsightsConfig(AppConfig):
@@ -7,3 +13,17 @@ class InsightsConfig(AppConfig):
 
     def ready(self) -> None:
         from insights import audit, signals  # noqa: F401
+
+        post_migrate.connect(_load_catalogue, sender=self, dispatch_uid="insights.load_catalogue")
+
+
+def _load_catalogue(*, apps: Apps, **_: Any) -> None:
+    """After a migrate, unless it stopped before the tables are as the models say."""
+    from insights import catalogue
+
+    try:
+        columns = {field.name for field in apps.get_model("insights", "InsightType")._meta.get_fields()}
+    except LookupError:
+        return
+    if "loaded_digest" in columns:
+        catalogue.load()

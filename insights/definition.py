@@ -45,7 +45,9 @@ SIGNALS: Mapping[str, SignalKind] = {
     "threshold": _kind("fact cuts"),
     # The largest of the people's values of a fact, divided by the smallest.
     "spread": _kind("fact cuts", rising=True),
-    # Mentions per hundred text messages.
+    # The highest of the people's mentions per hundred messages, divided by the lowest.
+    "rate_gap": _kind("cuts", "least", rising=True),
+    # Mentions per hundred messages.
     "per_hundred": _kind("cuts", "least"),
     # How many messages mention it at all.
     "presence": _kind("cuts"),
@@ -55,6 +57,8 @@ SIGNALS: Mapping[str, SignalKind] = {
     "lead": _kind("cuts", "least", grouped=True),
     # Mentions of the group `over` for each mention of the group `under`.
     "ratio": _kind("over under cuts", "least", grouped=True),
+    # The part of all groups that come up at least `least` times.
+    "breadth": _kind("cuts", "least", grouped=True),
     # The part of the mentioned groups that everybody mentions.
     "coverage": _kind("cuts", "least", grouped=True),
     # Whether people's leading groups are the same, cross over, or differ.
@@ -271,7 +275,7 @@ class Definition:
     @classmethod
     def parse(cls, mapping: Any) -> Self:
         """Raises ValueError that names the place, such as `section 3 (affection): cuts: must be numbers`."""
-        table = Table(mapping, place="definition")
+        table = Table(_with_borrowed(mapping), place="definition")
         sections = tuple(Section.parse(section) for section in table.tables("section"))
         if not 1 <= len(sections) <= MOST_SECTIONS:
             raise table.wrong("section", f"needs 1 to {MOST_SECTIONS} of them")
@@ -284,6 +288,26 @@ class Definition:
 
     def section(self, key: str) -> Section:
         return next(section for section in self.sections if section.key == key)
+
+
+_BORROWED = ("queries", "terms", "group", "counted")
+
+
+def _with_borrowed(mapping: Any) -> Any:
+    """A section that is `like` another asks the same words another question: what it lacks of them is the other's."""
+    sections = mapping.get("section") if isinstance(mapping, Mapping) else None
+    if not isinstance(sections, list):
+        return mapping
+    by_key = {section.get("key"): section for section in sections if isinstance(section, Mapping)}
+    return {**mapping, "section": [_filled(section, by_key) for section in sections]}
+
+
+def _filled(section: Any, by_key: Mapping[Any, Mapping[str, Any]]) -> Any:
+    if not isinstance(section, Mapping) or section.get("like") not in by_key:
+        return section
+    other = by_key[section["like"]]
+    own = {key: value for key, value in section.items() if key != "like"}
+    return {**{key: other[key] for key in _BORROWED if key in other}, **own}
 
 
 def place_on_scale(value: float, *, scale: Sequence[str], cuts: Sequence[float], rising: bool) -> str:

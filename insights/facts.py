@@ -51,11 +51,11 @@ def _whole(key: str) -> Callable[[Statistics], Figure | None]:
     return lambda chat: _number(chat, key)
 
 
-def _share(key: str) -> Callable[[Statistics, Statistics], Figure | None]:
+def _share(key: str, *, of: str) -> Callable[[Statistics, Statistics], Figure | None]:
     """One person's part of everybody's, in percent; none where nobody has any."""
 
     def share(person: Statistics, chat: Statistics) -> Figure | None:
-        total = sum(_number(other, key) or 0 for other in chat["user_stats"].values())
+        total = _number(chat, of)
         return round(100 * (_number(person, key) or 0) / total, 1) if total else None
 
     return share
@@ -71,17 +71,21 @@ def _per_hundred(key: str) -> Callable[[Statistics, Statistics], Figure | None]:
 
 FACTS: Mapping[str, Measure] = {
     "messages": Measure("Messages", "messages", _whole("total_messages"), _own("message_count")),
-    "message_share": Measure("Part of the messages", "percent", of_person=_share("message_count")),
-    "word_share": Measure("Part of the words", "percent", of_person=_share("word_count")),
+    "message_share": Measure("Part of the messages", "percent", of_person=_share("message_count", of="total_messages")),
+    "word_share": Measure("Part of the words", "percent", of_person=_share("word_count", of="total_words")),
     "words_per_message": Measure("Words per message", "words", of_person=_own("avg_words_per_message")),
-    "conversation_starts": Measure("Conversations started", "conversations", of_person=_own("conversation_starts")),
+    "conversation_starts": Measure(
+        "Conversations started", "conversations", of_person=_own("conversation_initiations")
+    ),
     "conversation_start_share": Measure(
-        "Part of the conversations started", "percent", of_person=_share("conversation_starts")
+        "Part of the conversations started", "percent", of_person=_own("conversation_initiations_percent")
     ),
     "reply_median_seconds": Measure("Typical time to reply", "seconds", of_person=_own("median_response_time_seconds")),
     "reply_average_seconds": Measure("Average time to reply", "seconds", of_person=_own("avg_response_time_seconds")),
     "questions": Measure("Messages with a question", "messages", of_person=_own("questions_asked")),
-    "question_share": Measure("Part of the questions asked", "percent", of_person=_share("questions_asked")),
+    "question_share": Measure(
+        "Part of the questions asked", "percent", of_person=_share("questions_asked", of="questions_count")
+    ),
     "question_rate": Measure(
         "Questions per hundred messages", "per_hundred", of_person=_per_hundred("questions_asked")
     ),

@@ -22,6 +22,7 @@ class Category(models.Model):
     price = models.PositiveIntegerField(help_text="Coins for the whole category.")
     display_order = models.PositiveSmallIntegerField(default=0)
     active = models.BooleanField(default=True)
+    loaded_digest = models.CharField(max_length=64, blank=True, editable=False)
 
     class Meta:
         db_table = "analysis_categories"
@@ -47,6 +48,7 @@ class InsightType(models.Model):
     active = models.BooleanField(default=True)
     definition = models.JSONField(help_text="Sections, scales, facts and queries; checked on saving.")
     version = models.PositiveIntegerField(default=1, editable=False)
+    loaded_digest = models.CharField(max_length=64, blank=True, editable=False)
 
     class Meta:
         db_table = "insight_types"
