@@ -13,19 +13,24 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 
-NAMES = (
+
+def _listed(text: str) -> list[str]:
+    return text.split()
+
+
+NAMES = _listed(
     "Aarav Anaya Rohan Meera Kabir Tara Vihaan Diya Arjun Isha Dev Nisha Karan Pooja Aditya Sneha Neel Riya Sameer Zoya"
-).split()
-WORDS = """
+)
+WORDS = _listed("""
 haan nahi yaar kya kal aaj abhi phir chalo acha theek bata suno matlab kaise kyun kahan milte ghar office chai khana
 bohot thoda sab kuch accha lagta pyaar dost bhai didi mummy papa shaadi paisa ticket train flight hotel movie gaana
 the you and for that with this have not but what when how love miss home work meeting call late early morning night
 tomorrow today weekend dinner lunch coffee sorry thanks please happy tired hungry sleep dream plan travel beach rain
 project deadline boss salary rent doctor gym match cricket score ticket birthday gift cake party photo song don't
 can't it's we're I'll okay really maybe never always sometimes together forever wait listen promise remember forget
-""".split()
-DEVANAGARI = "हाँ नहीं कल आज प्यार दोस्त घर चाय खाना बहुत अच्छा शादी हिन्दी".split()
-EMOJI = "😂 ❤️ 😍 🙏🏽 😭 👍🏻 🔥 🥰 👩‍❤️‍👨 🇮🇳 🎉 😅".split()
+""")
+DEVANAGARI = _listed("हाँ नहीं कल आज प्यार दोस्त घर चाय खाना बहुत अच्छा शादी हिन्दी")
+EMOJI = _listed("😂 ❤️ 😍 🙏🏽 😭 👍🏻 🔥 🥰 👩‍❤️‍👨 🇮🇳 🎉 😅")
 SITES = (
     "https://youtu.be/{}",
     "https://www.instagram.com/reel/{}/",

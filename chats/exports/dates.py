@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import date
 from itertools import pairwise
 from typing import NamedTuple
@@ -15,6 +15,8 @@ IMPOSSIBLE = -(2**60)
 FIRST_YEAR, LAST_YEAR = 1990, 2099
 ORDERS = ("dmy", "mdy", "ymd")
 
+# A pasted line or two must not decide for a whole chat.
+_ENOUGH_EVIDENCE = 3
 _EPOCH = date(1970, 1, 1).toordinal()
 _DAY_SECONDS = 86_400
 _NUMBERS = re.compile(r"\d+")
@@ -51,40 +53,45 @@ def ordinal(parts: Parts, order: str) -> int | None:
         return None
 
 
-def decide_order(sample: list[bytes], everything: Callable[[], Iterable[bytes]], *, american: bool) -> DateOrder:
-    """Day or month first, from the printed dates in file order, neighbours distinct.
+def decide_order(
+    sample: list[bytes], everything: Callable[[], list[bytes]], *, wanted: str | None, american: bool
+) -> DateOrder:
+    """Which part is the day, from the printed dates in file order, neighbours distinct.
 
-    A part above 12 decides; else the order with the fewest steps backward in
-    time; else the locale that `american` hints at; else the day comes first.
-    `everything` gives the dates of the whole file, read only if the sample
-    leaves a doubt.
+    A four-digit or impossible first part is a year. Else a part above 12
+    decides; else what the caller wants; else the order with the fewest steps
+    backward in time; else the locale that `american` hints at; else the day
+    comes first. `everything` gives the dates of the whole file, read only if
+    the sample leaves a doubt.
     """
-    if any(len(_NUMBERS.match(printed.decode()).group()) == 4 for printed in sample[:1]):  # type: ignore[union-attr]
+    parts = list(map(parts_of, sample))
+    if any(first > 31 for first, _, _ in parts):
         return DateOrder("ymd", ambiguous=False)
-    day_first, month_first = _evidence(sample)
-    dates = sample
-    if min(day_first, month_first) or max(day_first, month_first) < 3:
-        dates = list(everything())
-        day_first, month_first = _evidence(dates)
-    if any(parts_of(printed)[0] > 31 for printed in sample):
+    if wanted == "ymd" and all(ordinal(each, "ymd") is not None for each in map(parts_of, everything())):
         return DateOrder("ymd", ambiguous=False)
+    day_first, month_first = _evidence(parts)
+    if min(day_first, month_first) or max(day_first, month_first) < _ENOUGH_EVIDENCE:
+        parts = list(map(parts_of, everything()))
+        day_first, month_first = _evidence(parts)
     if day_first != month_first:
         return DateOrder("dmy" if day_first > month_first else "mdy", ambiguous=False)
-    backward = {order: _steps_backward(dates, order) for order in ("dmy", "mdy")}
+    if wanted in ("dmy", "mdy"):
+        return DateOrder(wanted, ambiguous=False)
+    backward = {order: _steps_backward(parts, order) for order in ("dmy", "mdy")}
     if backward["dmy"] != backward["mdy"]:
         return DateOrder(min(backward, key=backward.__getitem__), ambiguous=False)
     return DateOrder("mdy" if american else "dmy", ambiguous=True)
 
 
-def _evidence(dates: list[bytes]) -> tuple[int, int]:
+def _evidence(dates: list[Parts]) -> tuple[int, int]:
     """How many distinct dates can only be day first, and how many only month first."""
-    parts = set(map(parts_of, dates))
+    parts = set(dates)
     day_first = sum(first > 12 >= second for first, second, _ in parts)
     return day_first, sum(second > 12 >= first for first, second, _ in parts)
 
 
-def _steps_backward(dates: list[bytes], order: str) -> int:
-    days = [day for printed in dates if (day := ordinal(parts_of(printed), order)) is not None]
+def _steps_backward(dates: list[Parts], order: str) -> int:
+    days = [day for parts in dates if (day := ordinal(parts, order)) is not None]
     return sum(later < earlier for earlier, later in pairwise(days))
 
 

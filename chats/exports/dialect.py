@@ -92,7 +92,7 @@ class Dialect:
         sender = rb"(?:([^:\n]{1,%d}+(?::(?![ \r\n]|\Z)[^:\n]{0,%d}+){0,4}+):(?: |(?=\r?\n|\Z)))?"
         return re.compile(
             self.newline
-            + rb"((?:\xe2\x80[\x8e\x8f\xaa-\xae]|\xe2\x81[\xa6-\xa9]){0,3}+)"
+            + rb"((?:\xe2\x80[\x8e\x8f\xaa-\xae]|\xe2\x81[\xa6-\xa9]|\xef\xbb\xbf){0,3}+)"
             + opens
             + b"("
             + dates
@@ -111,13 +111,14 @@ def sniff(text: bytes) -> Dialect | None:
     votes: Counter[Header] = Counter()
     ends: Counter[bytes] = Counter()
     upper = 0
-    last = b"\r\n"
+    last = b""
     for line in text[:SAMPLE_BYTES].splitlines(keepends=True):
         match = _HEADER.match(line[: 3 * HEADER_LIMIT].decode("utf-8", "replace")[:HEADER_LIMIT])
         header = _read(match) if match else None
         if match and header:
             votes[header] += 1
-            ends[last] += 1
+            if last:
+                ends[last] += 1
             upper += (match["marker"] or "").isupper()
         last = line[-2:] if line.endswith(b"\r\n") else line[-1:]
     if not votes:
@@ -128,8 +129,8 @@ def sniff(text: bytes) -> Dialect | None:
 
 
 def _newline(ends: Counter[bytes]) -> bytes:
-    """CRLF only if it ends what stands before nearly every header: then a bare LF is inside a message."""
-    return b"\r\n" if ends[b"\r\n"] > (1 - _KEPT_SHARE) * ends.total() else b"\n"
+    """CRLF if it ends what stands before most headers: then a bare LF is inside a message, whatever follows it."""
+    return b"\r\n" if 2 * ends[b"\r\n"] >= max(1, ends.total()) else b"\n"
 
 
 def _read(match: re.Match[str]) -> Header | None:

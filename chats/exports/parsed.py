@@ -52,7 +52,9 @@ class Batch:
 
     `seconds` are wall-clock seconds since 1970-01-01; `senders` index
     `ParsedExport.participants`, SYSTEM_SENDER for system lines; `kinds` are
-    `Kind` values; `edited` holds positions within the batch.
+    `Kind` values, SYSTEM exactly where nobody sent the line; `edited` holds
+    positions within the batch. Texts are as printed, without the invisible
+    marks around WhatsApp's own words; a caption stands below its placeholder.
     """
 
     first_number: int

@@ -11,8 +11,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from chats.exports.dates import ORDERS, DateOrder, DaySeconds, TimeSeconds, decide_order
-from chats.exports.dialect import SAMPLE_BYTES, Dialect, sniff
+from chats.exports.dates import DateOrder, DaySeconds, TimeSeconds, decide_order
+from chats.exports.dialect import SAMPLE_BYTES, SENDER_LIMIT_BYTES, Dialect, sniff
 from chats.exports.parsed import SYSTEM_SENDER, Batch, Kind, ParsedExport
 from chats.exports.phrases import BIDI_MARKS, MARK, PHRASES
 from chats.exports.refusals import NotAChatExport, OnlySystemMessages
@@ -21,20 +21,22 @@ BATCH_MESSAGES = 5_000
 WINDOW_BYTES = 512 * 1024
 
 _COLUMNS = 5  # marks, date, time, sender, body
+_COLON_MARK = b": " + MARK
 _QUOTES = ('"', "\u201c", "\u201d", "\u201e", "\u00ab", "\u00bb")
 
 
 def parse(text: bytes, *, date_order: str | None = None) -> ParsedExport:
-    """Read UTF-8 text. `date_order` (dmy, mdy, ymd) overrides what the dates say.
+    """Read UTF-8 text. `date_order` (dmy, mdy) settles what no date of the file proves or disproves.
 
-    Raises NotAChatExport at once; OnlySystemMessages when the batches end and no person wrote anything.
+    Raises NotAChatExport at once, or when the batches end if no header held a possible date;
+    OnlySystemMessages when they end and no person wrote anything.
     """
     dialect = sniff(text)
     if dialect is None:
         raise NotAChatExport
     if dialect.newline == b"\n" and b"\r" in text:
         text = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-    order = DateOrder(date_order, ambiguous=False) if date_order in ORDERS else _order(text, dialect)
+    order = _order(text, dialect, date_order)
     export = ParsedExport(
         platform="whatsapp",
         dialect=dialect.name,
@@ -47,10 +49,10 @@ def parse(text: bytes, *, date_order: str | None = None) -> ParsedExport:
     return export
 
 
-def _order(text: bytes, dialect: Dialect) -> DateOrder:
-    sample = _printed_dates(b"\n" + text[:SAMPLE_BYTES], dialect)
+def _order(text: bytes, dialect: Dialect, wanted: str | None) -> DateOrder:
+    sample = _printed_dates(dialect.newline + text[:SAMPLE_BYTES], dialect)
     american = dialect.american(sample[0]) if sample else False
-    return decide_order(sample, lambda: _printed_dates(text, dialect), american=american)
+    return decide_order(sample, lambda: sample[:1] + _printed_dates(text, dialect), wanted=wanted, american=american)
 
 
 def _printed_dates(text: bytes, dialect: Dialect) -> list[bytes]:
@@ -138,7 +140,7 @@ class _Reader:
         if waiting.bodies:
             yield self._batch(waiting, number)
         if not self.export.n_messages:
-            raise OnlySystemMessages
+            raise OnlySystemMessages if self.export.n_system else NotAChatExport
 
     def _windows(self) -> Iterator[bytes]:
         """The text in pieces that begin at the newline before a header and hold whole records."""
@@ -170,7 +172,7 @@ class _Reader:
     def _columns_with_impossible_dates(self, window: bytes) -> _Columns:
         """A header with a date that no calendar has is text of the message before it."""
         headers = [match for match in self.dialect.pattern.finditer(window) if self._sent_at(match) > 0]
-        ends = [match.start() for match in headers[1:]] + [len(window)]
+        ends = [match.start() for match in headers[1:]] + [len(window)] * bool(headers)
         return _Columns(
             [match[1] for match in headers],
             [self._sent_at(match) for match in headers],
@@ -186,6 +188,8 @@ class _Reader:
             kinds[position], is_edited = self._read(columns, position)
             if is_edited:
                 edited.add(position)
+        if self.dialect.family == "ios":
+            _drop_group_subjects(columns, kinds)
         senders = list(map(self.names.__getitem__, printed))
         n_system = senders.count(SYSTEM_SENDER)
         if n_system:
@@ -213,6 +217,16 @@ class _Reader:
                 before = columns.senders[position]
                 if before is not None:
                     columns.bodies[position] = before + b": " + columns.bodies[position]
+
+
+def _drop_group_subjects(columns: _Columns, kinds: list[int]) -> None:
+    """`Trip: Goa: <mark>…` is a system line of a group whose subject holds a colon: nobody is called Trip."""
+    candidates = [position for position, body in enumerate(columns.bodies) if _COLON_MARK in body]
+    for position in candidates:
+        subject, _, body = columns.bodies[position].partition(_COLON_MARK)
+        if not columns.marks[position] and b"\n" not in subject and len(subject) < SENDER_LIMIT_BYTES:
+            columns.senders[position], columns.bodies[position] = None, body
+            kinds[position] = int(Kind.SYSTEM)
 
 
 def _decoded(bodies: list[bytes]) -> list[str]:

@@ -22,7 +22,7 @@ _CUT = bytes(code if code in _LETTERS_AND_MARKS else 32 for code in bytes(range(
 _IDEOGRAPHS = ((0x3041, 0x309F), (0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF), (0x20000, 0x3347F))
 
 _SKIN = "\U0001f3fb-\U0001f3ff"
-# Code points with Unicode's Emoji property; those below U+1F000 named one by one, since their neighbours are plain signs.
+# Code points with Unicode's Emoji property; below U+1F000 one by one, since their neighbours are plain signs.
 _BASE = (
     "[\u203c\u2049\u2194-\u2199\u21a9\u21aa\u231a\u231b\u2328\u23cf\u23e9-\u23f3\u23f8-\u23fa\u24c2\u25b6\u25c0"
     "\u25fb-\u25fe\u2600-\u2604\u260e\u2611\u2614\u2615\u2618\u261d\u2620\u2622\u2623\u2626\u262a\u262e\u262f"

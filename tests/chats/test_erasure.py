@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from uuid import UUID
+
+import pytest
+from django.db import connection, transaction
+
+from chats import indexing
+from chats.erasure import erase
+from chats.models import Chat, ChatUpload, Chunk, TranscriptBlock, VectorMatrix
+from chats.signals import chat_erasing
+from tests.chats import samples
+
+pytestmark = pytest.mark.django_db
+
+WAYS: dict[str, Callable[[Chat], object]] = {
+    "erase": erase,
+    "delete": lambda chat: chat.delete(),
+    "queryset": lambda chat: Chat.objects.filter(pk=chat.pk).delete(),
+    "owner": lambda chat: chat.owner.delete(),
+}
+
+
+@contextmanager
+def heard() -> Iterator[list[tuple[UUID, bool]]]:
+    """What was announced, and whether the chat's row was still there and in a transaction."""
+    calls: list[tuple[UUID, bool]] = []
+
+    def listen(*, chat: Chat, **_: Any) -> None:
+        calls.append((chat.pk, connection.in_atomic_block and Chat.objects.filter(pk=chat.pk).exists()))
+
+    chat_erasing.connect(listen)
+    try:
+        yield calls
+    finally:
+        chat_erasing.disconnect(listen)
+
+
+@pytest.fixture
+def chat() -> Chat:
+    chat = samples.stored()
+    indexing.request(chat)
+    assert indexing.index_chat(chat.pk)
+    return Chat.objects.get(pk=chat.pk)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_however_a_chat_goes_nothing_of_it_stays(chat: Chat, way: str) -> None:
+    assert chat.blocks.exists()
+    assert chat.chunks.exists()
+    WAYS[way](chat)
+    for model in (Chat, TranscriptBlock, Chunk, VectorMatrix):
+        assert not model._default_manager.exists(), model
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_however_a_chat_goes_it_is_announced_once_before_its_rows_are_gone(chat: Chat, way: str) -> None:
+    chat_id = chat.pk
+    with heard() as calls:
+        WAYS[way](chat)
+    assert calls == [(chat_id, True)]
+
+
+def test_the_key_goes_with_the_rows(chat: Chat) -> None:
+    wrapped = bytes(chat.wrapped_key).hex()
+    with connection.cursor() as cursor:
+        held = "SELECT count(*) FROM chats WHERE encode(wrapped_key, 'hex') = %s"
+        cursor.execute(held, [wrapped])
+        assert cursor.fetchone() == (1,)
+        erase(chat)
+        cursor.execute(held, [wrapped])
+        assert cursor.fetchone() == (0,)
+
+
+def test_the_upload_row_stays_without_the_chat(chat: Chat) -> None:
+    erase(chat)
+    assert ChatUpload.objects.get().chat is None
+
+
+def test_when_a_listener_cannot_settle_the_chat_stays_whole(chat: Chat) -> None:
+    def refuse(**_: Any) -> None:
+        raise RuntimeError("not now")
+
+    chat_erasing.connect(refuse)
+    try:
+        with pytest.raises(RuntimeError), transaction.atomic():
+            erase(chat)
+    finally:
+        chat_erasing.disconnect(refuse)
+    assert Chat.objects.get().title == "Asha & Ravi"
+    assert chat.blocks.exists()
+
+
+def test_a_chat_erased_twice_is_announced_once(chat: Chat) -> None:
+    again = Chat.objects.get(pk=chat.pk)
+    with heard() as calls:
+        erase(chat)
+        erase(again)
+    assert len(calls) == 1
+
+
+def test_a_searcher_kept_in_memory_is_dropped(chat: Chat) -> None:
+    kept = indexing.searcher(chat)
+    assert indexing.searcher(chat) is kept
+    copy = Chat.objects.get(pk=chat.pk)
+    erase(chat)
+    with pytest.raises(indexing.NotSearchable):
+        indexing.searcher(copy)

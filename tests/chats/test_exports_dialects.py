@@ -1,0 +1,187 @@
+"""How headers are printed: each dialect read, each look-alike left as text."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import pytest
+
+from chats.exports import whatsapp
+from chats.exports.parsed import Message, ParsedExport
+from chats.exports.refusals import NotAChatExport
+
+
+def read(text: str, *, date_order: str | None = None) -> tuple[ParsedExport, list[Message]]:
+    export = whatsapp.parse(text.encode(), date_order=date_order)
+    return export, [message for batch in export.batches for message in batch.messages(export.participants)]
+
+
+AT = datetime(2024, 2, 13, 21, 5)
+WITH_SECONDS = datetime(2024, 2, 13, 21, 5, 9)
+
+
+@pytest.mark.parametrize(
+    ("header", "dialect", "order", "at"),
+    [
+        ("13/02/2024, 21:05 - ", "android-24h", "dmy", AT),
+        ("13/02/24, 21:05 - ", "android-24h", "dmy", AT),
+        ("13/2/24 21:05 - ", "android-24h", "dmy", AT),
+        ("2/13/24, 9:05 PM - ", "android-12h", "mdy", AT),
+        ("2/13/24, 9:05\u202fPM - ", "android-12h", "mdy", AT),
+        ("2/13/24, 9:05\u00a0PM - ", "android-12h", "mdy", AT),
+        ("13/02/2024, 9:05 pm - ", "android-12h", "dmy", AT),
+        ("13/02/2024, 9:05 p.m. - ", "android-12h", "dmy", AT),
+        ("13/2/2024, 9:05 p. m. - ", "android-12h", "dmy", AT),
+        ("13/2/2024, 9:05\u202fp.\u00a0m. - ", "android-12h", "dmy", AT),
+        ("13/2/2024, 9:05P.M. - ", "android-12h", "dmy", AT),
+        ("13.02.24, 21:05 - ", "android-24h", "dmy", AT),
+        ("13.02.2024, 21.05 - ", "android-24h", "dmy", AT),
+        ("13-02-2024 21:05 - ", "android-24h", "dmy", AT),
+        ("2024-02-13, 21:05 - ", "android-24h", "ymd", AT),
+        ("2024/02/13, 21:05 - ", "android-24h", "ymd", AT),
+        ("2024. 02. 13. 21:05 - ", "android-24h", "ymd", AT),
+        ("13.02.24 um 21:05 - ", "android-24h", "dmy", AT),
+        ("13.2.2024 klo 21.05 - ", "android-24h", "dmy", AT),
+        ("13.02.2024 г., 21:05 - ", "android-24h", "dmy", AT),
+        ("١٣/٠٢/٢٠٢٤, ٢١:٠٥ - ", "android-24h", "dmy", AT),
+        ("१३/०२/२०२४, २१:०५ - ", "android-24h", "dmy", AT),
+        ("13/02/2567, 21:05 - ", "android-24h", "dmy", AT),
+        ("[13/02/2024, 21:05:09] ", "ios-24h", "dmy", WITH_SECONDS),
+        ("[13.02.24, 21:05:09] ", "ios-24h", "dmy", WITH_SECONDS),
+        ("[2024-02-13 21:05:09] ", "ios-24h", "ymd", WITH_SECONDS),
+        ("[2/13/24, 9:05:09 PM] ", "ios-12h", "mdy", WITH_SECONDS),
+        ("[2/13/24, 9:05:09\u202fPM] ", "ios-12h", "mdy", WITH_SECONDS),
+        ("\u200e[13/02/24, 9:05:09 pm] ", "ios-12h", "dmy", WITH_SECONDS),
+        ("[13-02-24 21.05.09] ", "ios-24h", "dmy", WITH_SECONDS),
+        ("[13/02/2024 21:05] ", "ios-24h", "dmy", AT),
+        ("13/02/2024 21:05:09: ", "legacy-24h", "dmy", WITH_SECONDS),
+    ],
+)
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_the_dialect_is_told_from_the_file(header: str, dialect: str, order: str, at: datetime, end: str) -> None:
+    export, messages = read(f"\ufeff{header}Asha: hello{end}world: 10:30{end}{header}Ben: bye{end}")
+    assert (export.platform, export.dialect, export.date_order) == ("whatsapp", dialect, order)
+    assert not export.ambiguous_dates
+    assert [(message.sent_at, message.sender, message.text) for message in messages] == [
+        (at, "Asha", "hello\nworld: 10:30"),
+        (at, "Ben", "bye"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("printed", "hour"), [("12:05 AM", 0), ("1:05 AM", 1), ("12:05 PM", 12), ("1:05 PM", 13), ("11:05 pm", 23)]
+)
+def test_noon_and_midnight_of_a_twelve_hour_clock(printed: str, hour: int) -> None:
+    assert read(f"13/02/2024, {printed} - Asha: x")[1][0].sent_at.hour == hour
+
+
+def test_seconds_and_markers_are_right_for_every_time_of_a_day() -> None:
+    times = [(hour, minute, second) for hour in range(24) for minute in (0, 9, 59) for second in (0, 7, 59)]
+    lines = [
+        f"[13/02/2024, {hour % 12 or 12}:{minute:02}:{second:02} {'PM' if hour > 11 else 'AM'}] A: x"
+        for hour, minute, second in times
+    ]
+    messages = read("\r\n".join(lines))[1]
+    assert [(m.sent_at.hour, m.sent_at.minute, m.sent_at.second) for m in messages] == times
+
+
+def chat(*dates: str, time: str = "21:05") -> str:
+    return "".join(f"{date}, {time} - Asha: x\n" for date in dates)
+
+
+def test_a_part_above_twelve_anywhere_in_the_file_decides_day_or_month() -> None:
+    filler = "01/02/2024, 21:05 - Asha: x\n" * 9_000
+    assert read(filler + chat("01/13/2024"))[0].date_order == "mdy"
+    assert read(filler + chat("13/01/2024"))[0].date_order == "dmy"
+
+
+def test_a_pasted_date_does_not_outvote_the_chat() -> None:
+    export, messages = read(chat("25/12/2023", *(f"01/{day}/2024" for day in range(13, 30))))
+    assert (export.date_order, len(messages)) == ("mdy", 17)
+
+
+def test_without_proof_the_order_that_goes_back_in_time_least_is_taken() -> None:
+    export, _ = read(chat("01/09/2024", "01/10/2024", "02/01/2024", "02/02/2024"))
+    assert (export.date_order, export.ambiguous_dates) == ("mdy", False)
+    export, _ = read(chat("09/01/2024", "10/01/2024", "01/02/2024", "02/02/2024"))
+    assert (export.date_order, export.ambiguous_dates) == ("dmy", False)
+
+
+def test_without_any_sign_the_day_comes_first_and_the_doubt_is_told() -> None:
+    export, messages = read(chat("03/04/2024"))
+    assert (export.date_order, export.ambiguous_dates) == ("dmy", True)
+    assert messages[0].sent_at == datetime(2024, 4, 3, 21, 5)
+
+
+def test_the_american_way_of_printing_hints_at_month_first_but_leaves_the_doubt() -> None:
+    export, _ = read(chat("3/4/24", time="9:05 PM"))
+    assert (export.date_order, export.ambiguous_dates) == ("mdy", True)
+    assert read(chat("3/4/24", time="9:05 pm"))[0].date_order == "dmy"
+    assert read(chat("03/04/24", time="9:05 PM"))[0].date_order == "dmy"
+
+
+def test_a_caller_settles_what_the_file_leaves_open() -> None:
+    export, messages = read(chat("03/04/2024"), date_order="mdy")
+    assert (export.date_order, export.ambiguous_dates) == ("mdy", False)
+    assert messages[0].sent_at == datetime(2024, 3, 4, 21, 5)
+    assert read(chat("23/03/15", "23/04/01"), date_order="ymd")[1][0].sent_at == datetime(2023, 3, 15, 21, 5)
+
+
+@pytest.mark.parametrize("wanted", ["mdy", "ymd"])
+def test_a_caller_cannot_make_a_chat_unreadable(wanted: str) -> None:
+    export, messages = read(chat("03/04/2024", "13/04/2024"), date_order=wanted)
+    assert (export.date_order, len(messages)) == ("dmy", 2)
+
+
+ANDROID = "".join(f"{day:02}/02/2024, 10:00 - Asha: message {day}\n" for day in range(10, 20))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "[13/02/2024, 10:00:00] Ben: pasted from another phone",
+        "13/02/2024, 9:05 PM - Ben: twelve hours",
+        "13.02.2024, 10:00 - Ben: dots",
+        "13/02/24, 10:00 - Ben: short year",
+        "31/02/2024, 10:00 - Ben: no such day",
+        "13/13/2024, 10:00 - Ben: no such month",
+        "13/02/2024, 25:00 - Ben: no such hour",
+        "13/02/2024, 10:61 - Ben: no such minute",
+        " 13/02/2024, 10:00 - Ben: indented",
+        "13/02/2024, 10:00 Ben: no dash",
+        "0/0/0000, 10:00 - Ben: no year",
+    ],
+)
+def test_a_line_that_only_looks_like_a_header_is_text_of_the_message_before_it(line: str) -> None:
+    export, messages = read(f"{ANDROID}{line}\nand more\n20/02/2024, 10:00 - Asha: end")
+    assert export.participants == ["Asha"]
+    assert [message.text for message in messages[-2:]] == [f"message 19\n{line}\nand more", "end"]
+
+
+def test_a_second_dialect_above_a_fifth_of_the_headers_is_read_too() -> None:
+    export, messages = read(ANDROID + "".join(f"{day}/03/2024, 9:00 PM - Ben: x\n" for day in range(10, 20)))
+    assert export.participants == ["Asha", "Ben"]
+    assert len(messages) == 20
+
+
+def test_a_bare_line_feed_inside_an_iphone_message_starts_no_message() -> None:
+    text = "[13/02/2024, 21:05:09] Asha: look:\n[13/02/2024, 21:00:00] Ben: pasted\nend\r\n[13/02/2024, 21:06:00] Cy: x\r\n"
+    export, messages = read(text)
+    assert export.participants == ["Asha", "Cy"]
+    assert messages[0].text == "look:\n[13/02/2024, 21:00:00] Ben: pasted\nend"
+
+
+def test_old_macintosh_line_ends_are_read() -> None:
+    assert [message.text for message in read(ANDROID.replace("\n", "\r"))[1]][:2] == ["message 10", "message 11"]
+
+
+def test_lines_before_the_first_header_are_left_out() -> None:
+    assert len(read(f"Some title\n\n{ANDROID}")[1]) == 10
+
+
+@pytest.mark.parametrize(
+    "text", ["hello\nworld", "12:30 lunch", "%PDF-1.7\n1 0 obj", "2024-02-13 INFO started", "a,b\n1,2"]
+)
+def test_what_is_no_chat_is_refused_at_once(text: str) -> None:
+    with pytest.raises(NotAChatExport):
+        whatsapp.parse(text.encode())

@@ -1,0 +1,202 @@
+"""From the bytes of an upload to the text of one chat."""
+
+from __future__ import annotations
+
+import io
+import random
+import stat
+import struct
+import zipfile
+
+import pytest
+
+from chats.exports import intake, refusals
+from tests import exports
+
+CHAT = exports.text(40)
+OTHER = exports.text(40, seed=2)
+EMPTY_ZIP = b"PK\x05\x06" + bytes(18)
+
+
+def archive(*files: tuple[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", method) as target:
+        for name, content in files:
+            target.writestr(name, content)
+    return packed.getvalue()
+
+
+def test_a_text_file_is_taken_as_it_is() -> None:
+    assert intake.read_text(CHAT) == CHAT
+
+
+def test_byte_order_mark_and_nul_are_removed() -> None:
+    assert intake.read_text(b"\xef\xbb\xbf" + CHAT.replace(b" - ", b" \0- ")) == CHAT
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_utf_16_is_read_with_and_without_a_mark(encoding: str) -> None:
+    assert intake.read_text(CHAT.decode().encode(encoding)) == CHAT
+
+
+def test_a_bad_byte_is_replaced_alone() -> None:
+    broken = CHAT.replace("नहीं".encode(), "नहीं".encode() + b"\xff", 1)
+    assert intake.read_text(broken).decode() == CHAT.decode().replace("नहीं", "नहीं\ufffd", 1)
+
+
+def test_cp1252_is_read_if_the_whole_file_fits_it() -> None:
+    chat = "01/02/2024, 10:00 - Zoë: café “très” bien – à bientôt\n" * 3
+    assert intake.read_text(chat.encode("cp1252")).decode() == chat
+
+
+def test_the_chat_of_a_zip_is_found_among_media_and_system_files() -> None:
+    upload = archive(
+        ("__MACOSX/._chat.txt", b"junk"),
+        ("folder/", b""),
+        ("IMG-1.jpg", random.Random(1).randbytes(2000)),
+        ("export/_chat.txt", CHAT),
+        ("notes.txt", OTHER),
+    )
+    assert intake.read_text(upload) == CHAT
+
+
+def test_the_file_named_like_an_android_export_comes_before_other_texts() -> None:
+    assert intake.read_text(archive(("a.txt", OTHER), ("WhatsApp Chat with Meera.txt", CHAT))) == CHAT
+
+
+def test_a_text_of_another_name_is_taken_if_it_alone_reads_like_a_chat() -> None:
+    assert intake.read_text(archive(("readme.txt", b"hello"), ("Чат.TXT", CHAT))) == CHAT
+
+
+def test_a_stored_entry_is_read_like_a_deflated_one() -> None:
+    assert intake.read_text(archive(("_chat.txt", CHAT), method=zipfile.ZIP_STORED)) == CHAT
+
+
+def test_several_chats_in_one_archive_are_refused_rather_than_guessed() -> None:
+    with pytest.raises(refusals.SeveralChats):
+        intake.read_text(archive(("a.txt", CHAT), ("b.txt", OTHER)))
+
+
+def test_links_and_directories_are_never_the_chat() -> None:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as target:
+        link = zipfile.ZipInfo("_chat.txt")
+        link.external_attr = (stat.S_IFLNK | 0o777) << 16
+        target.writestr(link, CHAT)
+    with pytest.raises(refusals.NoChatText):
+        intake.read_text(packed.getvalue())
+
+
+@pytest.mark.parametrize("upload", [b"", b" \r\n\t\n", b"\0\0\0\0", b"\xef\xbb\xbf", b"\xff\xfe"])
+def test_a_file_without_text_is_called_empty(upload: bytes) -> None:
+    with pytest.raises(refusals.EmptyExport):
+        intake.read_text(upload)
+
+
+def test_an_upload_above_the_limit_is_refused_with_its_size() -> None:
+    with pytest.raises(refusals.ExportTooLarge) as refusal:
+        intake.read_text(bytes(intake.UPLOAD_LIMIT_BYTES + 1))
+    assert refusal.value.status == 413
+    assert refusal.value.code == "ERR_3004"
+    assert refusal.value.extra == {"limit_bytes": 25 * 1024 * 1024, "size_bytes": 25 * 1024 * 1024 + 1}
+
+
+def test_a_zip_bomb_is_stopped_by_its_ratio() -> None:
+    with pytest.raises(refusals.UnpackedTooLarge):
+        intake.read_text(archive(("_chat.txt", CHAT + bytes(20_000_000))))
+
+
+def test_the_unpacked_limit_holds_for_text_that_packs_honestly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intake, "UNPACKED_LIMIT_BYTES", len(CHAT) - 1)
+    with pytest.raises(refusals.UnpackedTooLarge):
+        intake.read_text(archive(("_chat.txt", CHAT)))
+
+
+def test_a_directory_that_lies_about_sizes_does_not_open_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    upload = bytearray(archive(("_chat.txt", CHAT + b" " * 3_000_000)))
+    place = upload.index(b"PK\x01\x02")
+    struct.pack_into("<I", upload, place + 24, 10)
+    with pytest.raises((refusals.DamagedArchive, refusals.UnpackedTooLarge)):
+        intake.read_text(bytes(upload))
+    struct.pack_into("<I", upload, place + 24, 2**32 - 2)
+    with pytest.raises((refusals.DamagedArchive, refusals.UnpackedTooLarge)):
+        intake.read_text(bytes(upload))
+
+
+def test_too_many_entries_are_refused() -> None:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED) as target:
+        for number in range(intake.ENTRIES_LIMIT + 1):
+            target.writestr(f"{number}.txt", b"")
+    with pytest.raises(refusals.UnpackedTooLarge):
+        intake.read_text(packed.getvalue())
+
+
+def test_an_encrypted_archive_is_called_password_protected() -> None:
+    upload = bytearray(archive(("_chat.txt", CHAT)))
+    upload[6] |= 1
+    upload[upload.index(b"PK\x01\x02") + 8] |= 1
+    with pytest.raises(refusals.PasswordProtected):
+        intake.read_text(bytes(upload))
+
+
+@pytest.mark.parametrize("files", [(), (("photo.jpg", b"x"),), (("chat.zip", archive(("_chat.txt", CHAT))),)])
+def test_an_archive_without_text_is_refused_and_nested_ones_stay_closed(files: tuple[tuple[str, bytes], ...]) -> None:
+    with pytest.raises(refusals.NoChatText):
+        intake.read_text(archive(*files))
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_methods_that_inflate_without_bound_are_not_opened(method: int) -> None:
+    with pytest.raises(refusals.DamagedArchive):
+        intake.read_text(archive(("_chat.txt", CHAT), method=method))
+
+
+def test_every_way_of_cutting_or_breaking_an_archive_is_a_refusal() -> None:
+    whole = archive(("_chat.txt", CHAT))
+    chance = random.Random(3)
+    for _ in range(400):
+        upload = bytearray(whole)
+        for _ in range(chance.randrange(1, 4)):
+            upload[chance.randrange(4, len(upload))] = chance.randrange(256)
+        upload = upload[: chance.randrange(4, len(upload))] if chance.random() < 0.3 else upload
+        try:
+            intake.read_text(bytes(upload))
+        except refusals.ExportRefused:
+            continue
+
+
+def test_an_archive_cut_short_is_called_damaged() -> None:
+    with pytest.raises(refusals.DamagedArchive):
+        intake.read_text(archive(("_chat.txt", CHAT))[:-30])
+
+
+def test_an_archive_with_a_flipped_byte_is_called_damaged() -> None:
+    upload = bytearray(archive(("_chat.txt", CHAT)))
+    upload[len(upload) // 2] ^= 0xFF
+    with pytest.raises(refusals.DamagedArchive):
+        intake.read_text(bytes(upload))
+
+
+def test_each_refusal_names_its_cause_and_what_to_do() -> None:
+    kinds = refusals.ExportRefused.__subclasses__()
+    assert len({kind.title for kind in kinds}) == len(kinds)
+    for kind in kinds:
+        refusal = kind()
+        assert refusal.detail.endswith(".")
+        assert refusal.detail != refusal.title
+        assert 400 <= refusal.status < 500
+        assert refusal.code in {"ERR_3002", "ERR_3003", "ERR_3004"}
+
+
+def test_the_shape_of_a_header_shows_no_letter_of_the_chat() -> None:
+    line = "20.3.2024 klo 18.00 - Ärla Söder: geheim 42 🌸 हिन्दी"
+    shape = intake.header_shape(f"title\n{line}\nmore".encode())
+    assert shape == "99.9.9999 aaa 99.99 - aaaa aaaaa: aaaaaa 99 ? aaaaaa"
+    assert len(intake.header_shape(CHAT)) <= 60
+    assert intake.header_shape(archive(("_chat.txt", CHAT))).startswith("99/99/9999, 99:99 - ")
+
+
+@pytest.mark.parametrize("junk", [b"", b"no date here", EMPTY_ZIP, b"PK\x03\x04junk"])
+def test_a_file_without_a_header_has_no_shape(junk: bytes) -> None:
+    assert intake.header_shape(junk) == ""

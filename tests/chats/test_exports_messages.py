@@ -1,0 +1,222 @@
+"""Who wrote a line, what kind it is, and what of it is text."""
+
+from __future__ import annotations
+
+import pytest
+
+from chats import exports
+from chats.exports import parsed, whatsapp
+from chats.exports.parsed import Kind, Message, ParsedExport
+from chats.exports.refusals import OnlySystemMessages
+from tests import exports as generator
+
+MARK = "\u200e"
+AT = "13/02/2024, 21:05 - "
+IOS = "[13/02/2024, 21:05:09] "
+END = f"{AT}Zoya: end"
+IOS_END = f"{IOS}Zoya: end"
+
+
+def read(*lines: str, end: str = "\n") -> tuple[ParsedExport, list[Message]]:
+    export = exports.read(end.join(lines).encode())
+    return export, [message for batch in export.batches for message in batch.messages(export.participants)]
+
+
+def first(line: str) -> Message:
+    return read(line, IOS_END if "[" in line[:2] else END)[1][0]
+
+
+@pytest.mark.parametrize(
+    ("printed", "name"),
+    [
+        ("Asha", "Asha"),
+        ("Asha 👩🏽\u200d🚀 ❤️", "Asha 👩🏽\u200d🚀 ❤️"),
+        ("نرگس\u200cجان", "نرگس\u200cجان"),
+        ("\u202a+91 98765 43210\u202c", "+91 98765 43210"),
+        ("\u2068Asha\u2069", "Asha"),
+        ("~ Asha", "Asha"),
+        ("~\u202fAsha", "Asha"),
+        ("~Asha", "~Asha"),
+        ("Team:A", "Team:A"),
+        ("Dr. O'Neil - Work", "Dr. O'Neil - Work"),
+        ("x" * 255, "x" * 255),
+    ],
+)
+def test_a_name_keeps_its_unicode_and_loses_what_is_not_part_of_it(printed: str, name: str) -> None:
+    for header, end in ((AT, END), (IOS, IOS_END)):
+        export, messages = read(f"{header}{printed}: hi: there", end)
+        assert export.participants == [name, "Zoya"]
+        assert (messages[0].sender, messages[0].text) == (name, "hi: there")
+
+
+def test_one_person_printed_in_two_ways_is_one_participant() -> None:
+    export, messages = read(f"{AT}~ Asha: a", f"{AT}\u200eAsha: b", END)
+    assert export.participants == ["Asha", "Zoya"]
+    assert [message.sender for message in messages] == ["Asha", "Asha", "Zoya"]
+
+
+@pytest.mark.parametrize("body", ["", " "])
+def test_a_name_at_the_end_of_the_line_is_an_empty_message(body: str) -> None:
+    for end in ("\n", "\r\n"):
+        messages = read(f"{AT}Asha:{body}", END, f"{AT}Asha:{body}", end=end)[1]
+        assert [(message.sender, message.text) for message in messages] == [("Asha", ""), ("Zoya", "end"), ("Asha", "")]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Messages and calls are end-to-end encrypted. No one outside of this chat can read them. Tap to learn more.",
+        "Messages and calls are end-to-end encrypted. Learn more: https://example.com",
+        "Asha created group “Trip: Goa 2024”",
+        'Asha changed the subject from "Trip: Goa" to "Goa: done"',
+        'Asha hat die Gruppe "Reise: Goa" erstellt',
+        "Asha a créé le groupe « Voyage : Goa »",
+        "Asha changed the group description",
+        "You added Ben: Work",
+        "Ben left",
+        "Missed voice call",
+        "x" * 300 + ": far too long for a name",
+    ],
+)
+def test_an_android_system_line_never_becomes_a_person(line: str) -> None:
+    export, messages = read(f"{AT}{line}", END)
+    assert export.participants == ["Zoya"]
+    assert (messages[0].sender, messages[0].kind, messages[0].text) == (None, Kind.SYSTEM, line)
+    assert (export.n_messages, export.n_system) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("sender", "line"),
+    [
+        ("Trip: Goa", "Messages and calls are end-to-end encrypted."),
+        ("Trip Goa", "Asha created this group"),
+        ("Asha", "Asha added you"),
+        ("Viaje", "Asha cambió el nombre del grupo"),
+    ],
+)
+def test_an_iphone_system_line_is_known_by_its_mark_in_any_language(sender: str, line: str) -> None:
+    export, messages = read(f"{IOS}{sender}: {MARK}{line}", IOS_END, end="\r\n")
+    assert export.participants == ["Zoya"]
+    assert (messages[0].sender, messages[0].kind) == (None, Kind.SYSTEM)
+    assert messages[0].text.endswith(line)
+
+
+def test_a_marked_body_below_a_marked_header_is_an_attachment_of_an_unknown_language() -> None:
+    message = first(f"{MARK}{IOS}Asha: {MARK}imagen omitida")
+    assert (message.sender, message.kind, message.text) == ("Asha", Kind.MEDIA, "imagen omitida")
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        ("<Media omitted>", Kind.MEDIA),
+        ("IMG-20240213-WA0001.jpg (file attached)", Kind.MEDIA),
+        (f"{MARK}PTT-20240213-WA0001.opus (file attached)", Kind.MEDIA),
+        ("<attached: 00000012-PHOTO-2024-02-13.jpg>", Kind.MEDIA),
+        ("image omitted", Kind.MEDIA),
+        ("GIF omitted", Kind.MEDIA),
+        (f"Bill.pdf • {MARK}2 pages {MARK}document omitted", Kind.MEDIA),
+        ("This message was deleted", Kind.DELETED),
+        ("You deleted this message.", Kind.DELETED),
+        ("This message was deleted by admin Ben", Kind.DELETED),
+        ("Missed video call", Kind.CALL),
+        ("Missed voice call at 9:05 PM", Kind.CALL),
+        (f"Voice call, {MARK}3 min", Kind.CALL),
+        ("location: https://maps.google.com/?q=1.5,2.5", Kind.LOCATION),
+        ("Location: https://maps.google.com/?q=1.5,2.5", Kind.LOCATION),
+        ("live location shared", Kind.LOCATION),
+        ("Asha Rao.vcf (file attached)", Kind.CONTACT),
+        ("Contact card omitted", Kind.CONTACT),
+        ("POLL:\nWhere?\nOPTION: Goa (2 votes)\nOPTION: Pune (0 votes)", Kind.POLL),
+    ],
+)
+def test_placeholders_are_told_from_text(body: str, kind: Kind) -> None:
+    for line in (f"{AT}Asha: {body}", f"{MARK}{IOS}Asha: {MARK}{body}", f"{IOS}Asha: {body}"):
+        message = first(line)
+        assert (message.sender, message.kind) == ("Asha", kind)
+        assert message.text == body.replace(MARK, "")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "<Media omitted> was all I got",
+        "the image omitted",
+        "I saw This message was deleted",
+        "This message was deleted\nreally?",
+        "Voice call, 8 pm?",
+        "missed voice call",
+        "see (file attached)",
+        "location: home",
+        "the document omitted",
+        f"right {MARK}to left",
+    ],
+)
+def test_what_a_person_typed_stays_text(body: str) -> None:
+    message = first(f"{AT}Asha: {body}")
+    assert (message.kind, message.text, message.edited) == (Kind.TEXT, body, False)
+
+
+def test_a_caption_stands_below_its_placeholder() -> None:
+    message = first(f"{AT}Asha: IMG-1.jpg (file attached)\nat the beach\nlast year")
+    assert (message.kind, message.text) == (Kind.MEDIA, "IMG-1.jpg (file attached)\nat the beach\nlast year")
+
+
+@pytest.mark.parametrize("mark", ["", MARK])
+def test_an_edited_message_is_flagged_and_the_note_taken_off(mark: str) -> None:
+    message = first(f"{AT}Asha: see you\nat nine {mark}<This message was edited>")
+    assert (message.text, message.edited) == ("see you\nat nine", True)
+    assert first(f"{AT}Asha: <This message was edited> is odd").edited is False
+
+
+def test_several_lines_blank_lines_and_indentation_belong_to_the_message() -> None:
+    text = "one\n\n  two\n\tthree: four\n- five"
+    for end in ("\n", "\r\n"):
+        assert read(f"{AT}Asha: {text}".replace("\n", end), END, end=end)[1][0].text == text
+
+
+def test_messages_are_numbered_from_one_in_file_order_over_every_batch() -> None:
+    export = whatsapp.parse(generator.text(12_345, people=5))
+    batches = list(export.batches)
+    assert [len(batch) for batch in batches] == [5_000, 5_000, 2_345]
+    assert [batch.first_number for batch in batches] == [1, 5_001, 10_001]
+    assert whatsapp.BATCH_MESSAGES % 500 == 0
+    assert export.n_messages + export.n_system == 12_345
+    numbers = [message.number for batch in batches for message in batch.messages(export.participants)]
+    assert numbers == list(range(1, 12_346))
+
+
+@pytest.mark.parametrize("style", generator.STYLES)
+def test_every_style_reads_to_the_same_messages_however_the_file_is_cut_into_windows(
+    style: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = generator.text(600, style=style)
+
+    def messages() -> list[Message]:
+        export = whatsapp.parse(text)
+        return [message for batch in export.batches for message in batch.messages(export.participants)]
+
+    whole = messages()
+    assert len(whole) == 600
+    for size in (1, 64, 1000):
+        monkeypatch.setattr(whatsapp, "WINDOW_BYTES", size)
+        assert messages() == whole
+
+
+def test_an_impossible_date_at_the_edge_of_a_window_is_still_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(whatsapp, "WINDOW_BYTES", 1)
+    messages = read(f"{AT}Asha: a", "31/02/2024, 21:05 - Ben: b", END)[1]
+    assert [message.text for message in messages] == ["a\n31/02/2024, 21:05 - Ben: b", "end"]
+
+
+def test_nobody_sent_a_line_exactly_when_it_is_a_system_line() -> None:
+    export = whatsapp.parse(generator.text(4000, people=6, style="ios-24h"))
+    for batch in export.batches:
+        for sender, kind in zip(batch.senders, batch.kinds, strict=True):
+            assert (sender == parsed.SYSTEM_SENDER) == (kind == Kind.SYSTEM)
+
+
+@pytest.mark.parametrize("lines", [[f"{AT}Ben left"], [f"{AT}You created group “A: b”", f"{AT}Ben left"]])
+def test_a_chat_of_system_lines_alone_is_refused_when_it_has_been_read(lines: list[str]) -> None:
+    with pytest.raises(OnlySystemMessages):
+        read(*lines)

@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from pytest_django import DjangoAssertNumQueries
+
+from chats.exports.parsed import Batch, Kind
+from chats.models import TranscriptBlock
+from chats.transcript import BLOCK_MESSAGES, Reader, open_block, page, seal_batches
+from relivchats.crypto import CannotOpen, DataKey, new_data_key
+from tests.chats import samples
+
+
+def batch(first_number: int, texts: list[str], **columns: list[int]) -> Batch:
+    n = len(texts)
+    return Batch(
+        first_number,
+        columns.get("seconds", [1_700_000_000 + 60 * position for position in range(n)]),
+        columns.get("senders", [position % 2 for position in range(n)]),
+        columns.get("kinds", [int(Kind.TEXT)] * n),
+        texts,
+        frozenset(columns.get("edited", [])),
+    )
+
+
+def opened(key: DataKey, batches: list[Batch]) -> Iterator[Batch]:
+    for first, last, sealed in seal_batches(key, "chat:1", batches):
+        block = open_block(key, "chat:1", first_number=first, sealed=sealed)
+        assert (block.first_number, block.first_number + len(block) - 1) == (first, last)
+        yield block
+
+
+def test_every_column_survives_sealing() -> None:
+    original = batch(
+        1,
+        ["hello", "", "नमस्ते 👩‍❤️‍👨", "nul \0 and\nnew line", '"quoted" \\u0041'],
+        seconds=[5, 5, 3, 1_700_000_000, -60],
+        senders=[0, -1, 41, 1, 0],
+        kinds=[0, 7, 1, 2, 6],
+        edited=[0, 4],
+    )
+    assert list(opened(new_data_key(), [original])) == [original]
+
+
+def test_half_a_surrogate_is_replaced_and_a_pair_is_joined() -> None:
+    (block,) = opened(new_data_key(), [batch(1, ["half \ud83d", "pair \ud83d\ude00", "plain"])])
+    assert block.texts == ["half \ufffd", "pair 😀", "plain"]
+
+
+@pytest.mark.parametrize("sizes", [[1], [499], [500], [501], [1200, 3, 700], [5000, 5000], [0, 10, 0], [250] * 5])
+def test_blocks_are_of_one_size_whatever_the_batches(sizes: list[int]) -> None:
+    batches, number = [], 1
+    for size in sizes:
+        texts = [f"text {number + position}" for position in range(size)]
+        batches.append(batch(number, texts, edited=[size - 1] if size else []))
+        number += size
+    blocks = list(opened(new_data_key(), batches))
+    assert [len(block) for block in blocks[:-1]] == [BLOCK_MESSAGES] * (len(blocks) - 1)
+    assert [text for block in blocks for text in block.texts] == [f"text {n}" for n in range(1, number)]
+    edited = {block.first_number + position for block in blocks for position in block.edited}
+    assert edited == {part.first_number + len(part) - 1 for part in batches if len(part)}
+
+
+def test_a_gap_between_batches_is_a_fault() -> None:
+    with pytest.raises(ValueError, match="message 3 follows 1"):
+        list(seal_batches(new_data_key(), "chat:1", [batch(1, ["a"]), batch(3, ["b"])]))
+
+
+def test_a_block_opens_only_in_its_chat_and_place() -> None:
+    key = new_data_key()
+    ((first, _, sealed),) = seal_batches(key, "chat:1", [batch(1, ["secret"])])
+    for context, number, other_key in [("chat:2", first, key), ("chat:1", 501, key), ("chat:1", 1, new_data_key())]:
+        with pytest.raises(CannotOpen):
+            open_block(other_key, context, first_number=number, sealed=sealed)
+
+
+@pytest.mark.django_db
+class TestReading:
+    @pytest.fixture
+    def reader(self) -> Reader:
+        return Reader(samples.stored((1, "AR"[number % 2] * 3, f"message {number}") for number in range(1, 1301)))
+
+    def test_messages_come_back_by_number(self, reader: Reader) -> None:
+        read = reader.messages(499, 1002)
+        assert [message.number for message in read] == list(range(499, 1003))
+        assert [message.text for message in read] == [f"message {n}" for n in range(499, 1003)]
+        assert {(message.sender, message.number % 2) for message in read} == {("AAA", 0), ("RRR", 1)}
+
+    def test_numbers_outside_the_chat_are_left_out(self, reader: Reader) -> None:
+        assert [message.number for message in reader.messages(-5, 2)] == [1, 2]
+        assert [message.number for message in reader.messages(1299, 10**9)] == [1299, 1300]
+        assert reader.messages(1301, 1400) == reader.messages(10, 5) == []
+        assert reader.get([0, -1, 1301, 10**12]) == {}
+
+    def test_scattered_numbers_are_found(self, reader: Reader) -> None:
+        read = reader.get([1300, 3, 3, 500, 501, 9999])
+        assert {number: message.text for number, message in read.items()} == {
+            number: f"message {number}" for number in (3, 500, 501, 1300)
+        }
+
+    def test_all_batches_hold_all_messages_once(self, reader: Reader) -> None:
+        texts = [text for part in reader.batches() for text in part.texts]
+        assert texts == [f"message {number}" for number in range(1, 1301)]
+
+    def test_pages_follow_each_other(self, reader: Reader) -> None:
+        numbers, after = [], 0
+        while messages := page(reader.chat, after=after, limit=450):
+            after = messages[-1].number
+            numbers += [message.number for message in messages]
+        assert numbers == list(range(1, 1301))
+
+    def test_a_page_opens_only_the_blocks_it_needs(
+        self, reader: Reader, django_assert_num_queries: DjangoAssertNumQueries
+    ) -> None:
+        TranscriptBlock.objects.exclude(first_number=501).update(sealed=b"would not open")
+        with django_assert_num_queries(2):
+            assert [message.number for message in page(reader.chat, after=500, limit=500)] == list(range(501, 1001))
+
+    def test_a_block_is_read_once(self, reader: Reader, django_assert_num_queries: DjangoAssertNumQueries) -> None:
+        reader.get([1])
+        with django_assert_num_queries(0):
+            reader.messages(2, 500)
+
+    def test_a_block_moved_to_another_chat_does_not_open(self, reader: Reader) -> None:
+        other = samples.stored()
+        TranscriptBlock.objects.filter(chat=other).delete()
+        TranscriptBlock.objects.filter(chat=reader.chat, first_number=1).update(chat=other)
+        with pytest.raises(CannotOpen):
+            page(other, limit=1)
