@@ -30,7 +30,7 @@ class Hold(Protocol):
 def make_wallet() -> MakeWallet:
     def make(*, coins: int = 0) -> Wallet:
         """The wallet of a new person with exactly these coins."""
-        wallet: Wallet = User.objects.create_user(f"{uuid.uuid4()}@example.org").wallet  # type: ignore[attr-defined]
+        wallet: Wallet = User.objects.create_user(f"{uuid.uuid4()}@example.org").wallet
         if coins != wallet.balance:
             ledger.adjust(
                 wallet=wallet,

@@ -1,0 +1,81 @@
+"""What the ledger should do, in plain Python and knowing nothing of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+MOST = 1_000_000_000
+
+
+class Refused(Exception):
+    """Named by the class name of the error that the ledger should raise."""
+
+
+@dataclass
+class ModelHold:
+    coins: int
+    state: str = "active"
+    captured: int = 0
+
+
+@dataclass
+class ModelWallet:
+    lines: list[tuple[str, int]] = field(default_factory=list)
+    keys: dict[str, tuple[str, int]] = field(default_factory=dict)
+    holds: dict[str, ModelHold] = field(default_factory=dict)
+
+    @property
+    def balance(self) -> int:
+        return sum(amount for _, amount in self.lines)
+
+    @property
+    def reserved(self) -> int:
+        return sum(hold.coins for hold in self.holds.values() if hold.state == "active")
+
+    @property
+    def running(self) -> list[tuple[int, str, int, int]]:
+        """(sequence, type, amount, balance after) of each line."""
+        return [
+            (number, type, amount, sum(earlier for _, earlier in self.lines[:number]))
+            for number, (type, amount) in enumerate(self.lines, start=1)
+        ]
+
+    def move(self, type: str, amount: int, key: str) -> None:
+        if not 1 <= abs(amount) <= MOST or (type == "purchase" and amount < 0):
+            raise Refused("InvalidMovement")
+        if key in self.keys:
+            if self.keys[key] != (type, amount):
+                raise Refused("IdempotencyMismatch")
+            return
+        if amount < 0 and self.balance - self.reserved + amount < 0:
+            raise Refused("InsufficientCoins")
+        self.keys[key] = (type, amount)
+        self.lines.append((type, amount))
+
+    def hold(self, coins: int, key: str) -> None:
+        if not 1 <= coins <= MOST:
+            raise Refused("InvalidMovement")
+        if key in self.holds:
+            if self.holds[key].coins != coins:
+                raise Refused("IdempotencyMismatch")
+            return
+        if self.balance - self.reserved - coins < 0:
+            raise Refused("InsufficientCoins")
+        self.holds[key] = ModelHold(coins)
+
+    def capture(self, coins: int, key: str) -> None:
+        hold = self.holds[key]
+        if hold.state == "captured" and hold.captured == coins:
+            return
+        if hold.state != "active":
+            raise Refused("ReservationResolved")
+        if coins < 1 or coins > hold.coins:
+            raise Refused("InvalidMovement")
+        hold.state, hold.captured = "captured", coins
+        self.lines.append(("insight_unlock", -coins))
+
+    def release(self, key: str) -> None:
+        hold = self.holds[key]
+        if hold.state == "captured":
+            raise Refused("ReservationResolved")
+        hold.state = "released"

@@ -1,0 +1,249 @@
+"""Each invariant finds its own fault and no other. The faults are made behind the ledger's back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from types import NoneType
+from uuid import UUID
+
+import pytest
+from django.db import DatabaseError, connection, transaction
+
+from billing import audit, ledger
+from billing.audit import Invariant
+from billing.models import Wallet
+from tests.billing.conftest import Hold, MakeWallet
+
+pytestmark = pytest.mark.django_db
+
+NUMBERS = (int, Decimal, UUID, datetime, NoneType)
+
+
+@dataclass(frozen=True)
+class Fault:
+    invariant: str
+    name: str
+    sql: str
+    without: tuple[str, ...] = ()
+    """The constraints that would refuse it."""
+
+
+FAULTS = [
+    Fault("1", "balance above the lines", "UPDATE wallets SET balance = balance + 1 WHERE id = {wallet}"),
+    Fault("1", "balance without a line", "UPDATE wallets SET balance = 7 WHERE id = {untouched_wallet}"),
+    Fault("2", "more reserved than held", "UPDATE wallets SET reserved = reserved + 1 WHERE id = {wallet}"),
+    Fault("2", "reserved and nothing held", "UPDATE wallets SET reserved = 1 WHERE id = {spent_wallet}"),
+    Fault(
+        "2",
+        "more held than owned",
+        "UPDATE wallets SET reserved = reserved + 1000 WHERE id = {wallet};"
+        "UPDATE coin_reservations SET coins = coins + 1000 WHERE id = '{active}'",
+        without=("wallets.wallet_reserved_within_balance",),
+    ),
+    Fault(
+        "3",
+        "a wrong running balance",
+        "UPDATE credit_transactions SET balance_after = balance_after + 1 WHERE wallet_id = {wallet} AND sequence = 2",
+    ),
+    Fault(
+        "3",
+        "a gap",
+        "UPDATE credit_transactions SET sequence = 9 WHERE wallet_id = {wallet} AND sequence = 3",
+    ),
+    Fault(
+        "3",
+        "a history that starts late",
+        "UPDATE credit_transactions SET sequence = sequence + 10 WHERE wallet_id = {wallet}",
+    ),
+    Fault(
+        "3",
+        "a balance below zero on the way",
+        "UPDATE credit_transactions SET amount = amount - 1000, balance_after = balance_after - 1000"
+        " WHERE wallet_id = {wallet} AND sequence = 1;"
+        "UPDATE credit_transactions SET amount = amount + 1000 WHERE wallet_id = {wallet} AND sequence = 2",
+        without=(
+            "credit_transactions.transaction_balance_not_negative",
+            "credit_transactions.transaction_sign_fits_type",
+        ),
+    ),
+    Fault(
+        "4",
+        "another sum captured than taken",
+        "UPDATE coin_reservations SET captured_coins = captured_coins - 1 WHERE id = '{captured}'",
+    ),
+    Fault(
+        "4",
+        "more captured than held",
+        "UPDATE coin_reservations SET coins = captured_coins - 1 WHERE id = '{captured}'",
+        without=("coin_reservations.reservation_captures_within",),
+    ),
+    Fault(
+        "4",
+        "an unlock on a released reservation",
+        "UPDATE credit_transactions SET reservation_id = '{released}' WHERE reservation_id = '{captured}'",
+    ),
+    Fault(
+        "4",
+        "captured and nothing taken",
+        "UPDATE credit_transactions SET type = 'admin_adjustment', reservation_id = NULL, actor = 'x', reason = 'x'"
+        " WHERE reservation_id = '{captured}'",
+    ),
+    Fault(
+        "4",
+        "taken twice",
+        "INSERT INTO credit_transactions"
+        " (wallet_id, sequence, type, amount, balance_after, reservation_id, idempotency_key, actor, reason)"
+        " SELECT wallet_id, 4, type, -1, balance_after - 1, reservation_id, 'again', '', '' FROM credit_transactions"
+        " WHERE reservation_id = '{captured}';"
+        "UPDATE wallets SET balance = balance - 1 WHERE id = {wallet}",
+        without=("credit_transactions.one_capture_per_reservation",),
+    ),
+    Fault(
+        "4",
+        "taken from another wallet",
+        "UPDATE coin_reservations SET wallet_id = {untouched_wallet} WHERE id = '{captured}'",
+    ),
+    Fault(
+        "4",
+        "released but with captured coins",
+        "UPDATE coin_reservations SET captured_coins = 1 WHERE id = '{released}'",
+        without=("coin_reservations.reservation_captured_iff_coins_taken",),
+    ),
+    Fault(
+        "4",
+        "an unlock of nothing",
+        "UPDATE credit_transactions SET type = 'insight_unlock' WHERE wallet_id = {spent_wallet} AND amount < 0",
+        without=("credit_transactions.reservation_named_iff_unlock",),
+    ),
+    Fault(
+        "5",
+        "captured at no time",
+        "UPDATE coin_reservations SET resolved_at = NULL WHERE id = '{captured}'",
+        without=("coin_reservations.reservation_resolved_iff_not_active",),
+    ),
+    Fault(
+        "5",
+        "active but resolved",
+        "UPDATE coin_reservations SET resolved_at = now() WHERE id = '{active}'",
+        without=("coin_reservations.reservation_resolved_iff_not_active",),
+    ),
+    Fault(
+        "8a",
+        "held past its time",
+        "UPDATE coin_reservations SET expires_at = statement_timestamp() - interval '121 s' WHERE id = '{active}'",
+    ),
+    Fault("11", "nobody adjusted", "UPDATE credit_transactions SET actor = ' ' WHERE type = 'admin_adjustment'"),
+    Fault(
+        "11", "adjusted for no reason", "UPDATE credit_transactions SET reason = ' ' WHERE type = 'admin_adjustment'"
+    ),
+]
+
+
+@pytest.fixture
+def places(make_wallet: MakeWallet, hold: Hold) -> dict[str, object]:
+    """A wallet with a reservation of each state, one that spent nearly all, and one that never had a coin."""
+    wallet, spent, untouched = make_wallet(coins=1000), make_wallet(coins=100), Wallet.objects.create()
+    ledger.adjust(wallet=spent, amount=-99, actor="test", reason="spent", idempotency_key="spent")
+    captured, released, active = (hold(wallet, 300, key=key) for key in ("captured", "released", "active"))
+    ledger.capture(reservation=captured, coins=200)
+    ledger.release(reservation=released, reason="given up")
+    return {
+        "wallet": wallet.pk,
+        "spent_wallet": spent.pk,
+        "untouched_wallet": untouched.pk,
+        "captured": captured.pk,
+        "released": released.pk,
+        "active": active.pk,
+    }
+
+
+def make_fault(fault: Fault, places: dict[str, object]) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        for place in fault.without:
+            table, name = place.split(".")
+            cursor.execute(
+                f"DROP INDEX {name}" if name.startswith("one_") else f"ALTER TABLE {table} DROP CONSTRAINT {name}"
+            )
+        cursor.execute("ALTER TABLE credit_transactions DISABLE TRIGGER USER")
+        cursor.execute(fault.sql.format(**places))
+        assert cursor.rowcount > 0
+
+
+def broken() -> list[str]:
+    return [finding.invariant.number for finding in audit.audit()]
+
+
+def test_sound_coins_have_no_findings(places: dict[str, object]) -> None:
+    assert audit.audit() == []
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: f"{fault.invariant}: {fault.name}")
+def test_a_fault_is_found_by_its_invariant_alone(fault: Fault, places: dict[str, object]) -> None:
+    make_fault(fault, places)
+    assert broken() == [fault.invariant]
+
+
+def test_every_invariant_of_the_ledger_has_a_fault_that_it_finds() -> None:
+    own = {"1", "2", "3", "4", "5", "8a", "11"}
+    assert own <= {invariant.number for invariant in audit.registered()}
+    assert own == {fault.invariant for fault in FAULTS}
+
+
+def test_a_reservation_may_be_two_minutes_late(places: dict[str, object]) -> None:
+    sql = "UPDATE coin_reservations SET expires_at = statement_timestamp() - interval '110 s' WHERE id = '{active}'"
+    make_fault(Fault("8a", "a little late", sql), places)
+    assert audit.audit() == []
+
+
+def test_findings_name_the_rows_by_ids_and_numbers_only(places: dict[str, object]) -> None:
+    for fault in FAULTS:
+        with transaction.atomic():
+            make_fault(fault, places)
+            (finding,) = audit.audit()
+            assert finding.total == len(finding.rows) > 0
+            for row in finding.rows:
+                assert any(column.endswith("_id") for column in row)
+                states = {row.get("status")}
+                assert all(value in states or isinstance(value, NUMBERS) for value in row.values())
+            transaction.set_rollback(True)
+
+
+def test_all_offending_rows_are_counted_and_the_first_are_shown(places: dict[str, object]) -> None:
+    make_fault(Fault("1", "every balance", "UPDATE wallets SET balance = balance + 1"), places)
+    (finding,) = audit.audit(limit=2)
+    assert (finding.total, len(finding.rows)) == (3, 2)
+
+
+def test_invariants_come_in_order_and_a_number_is_taken_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit, "_registry", {})
+    tenth, ninth = Invariant("10", "ten", "SELECT 1 AS one"), Invariant("9b", "nine", "SELECT 1 AS one WHERE false")
+    audit.register(tenth, ninth)
+    audit.register(tenth)
+    assert audit.registered() == [ninth, tenth]
+    assert broken() == ["10"]
+    with pytest.raises(ValueError, match="10 is already"):
+        audit.register(Invariant("10", "another", "SELECT 1 AS one"))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_audit_reads_one_moment_and_cannot_write(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit, "_registry", {})
+    audit.register(
+        Invariant(
+            "1",
+            "one moment",
+            "SELECT 1 AS one WHERE current_setting('transaction_isolation') <> 'repeatable read'"
+            " OR current_setting('transaction_read_only') <> 'on'",
+        )
+    )
+    assert audit.audit() == []
+
+
+def test_an_audit_inside_a_transaction_cannot_write_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit, "_registry", {})
+    audit.register(Invariant("1", "a write", "SELECT setval('credit_transactions_id_seq', 1) AS one"))
+    with pytest.raises(DatabaseError, match="read-only"), transaction.atomic():
+        audit.audit()

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+from io import StringIO
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from billing.audit import audit
+from billing.models import Wallet
+from relivchats.accounts.models import User
+from tests.billing.conftest import Hold
+
+pytestmark = pytest.mark.django_db
+
+EMAIL = "ann@example.org"
+
+
+@pytest.fixture
+def wallet() -> Wallet:
+    wallet: Wallet = User.objects.create_user(EMAIL).wallet
+    return wallet
+
+
+def coins(*arguments: str) -> str:
+    out = StringIO()
+    call_command("coins", *arguments, stdout=out)
+    return out.getvalue().strip()
+
+
+@pytest.mark.parametrize(("amount", "balance"), [("+400", 450), ("400", 450), ("-50", 0), ("-1", 49)])
+def test_coins_are_added_or_taken_and_the_new_balance_printed(wallet: Wallet, amount: str, balance: int) -> None:
+    assert coins(EMAIL, amount, "--reason", "a gift") == f"Balance: {balance} coins, 0 of them held."
+    wallet.refresh_from_db()
+    assert wallet.balance == balance
+    assert audit() == []
+
+
+def test_the_ledger_says_that_it_was_the_command_and_why(wallet: Wallet) -> None:
+    coins(EMAIL, "-50", "--reason", "a mistake")
+    line = wallet.transactions.get(type="admin_adjustment")
+    assert (line.amount, line.actor, line.reason) == (-50, "command", "a mistake")
+
+
+def test_each_run_is_a_request_of_its_own(wallet: Wallet) -> None:
+    coins(EMAIL, "+10", "--reason", "a gift")
+    assert coins(EMAIL, "+10", "--reason", "a gift") == "Balance: 70 coins, 0 of them held."
+
+
+def test_the_address_may_be_written_in_capitals(wallet: Wallet) -> None:
+    assert coins(EMAIL.upper(), "+1", "--reason", "a gift") == "Balance: 51 coins, 0 of them held."
+
+
+def test_held_coins_are_shown_and_left_alone(wallet: Wallet, hold: Hold) -> None:
+    hold(wallet, 40)
+    assert coins(EMAIL, "-10", "--reason", "a mistake") == "Balance: 40 coins, 40 of them held."
+    with pytest.raises(CommandError, match=r"^Only 0 coins are free to take; 40 more are held for running insights.$"):
+        coins(EMAIL, "-1", "--reason", "a mistake")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("ben@example.org", "+5", "--reason", "x"), "^Nobody here has the address ben@example.org"),
+        ((EMAIL, "abc", "--reason", "x"), "^abc is not a number of coins. Write it like \\+400 or -50.$"),
+        ((EMAIL, "1.5", "--reason", "x"), "^1.5 is not a number of coins"),
+        ((EMAIL, "-1.5", "--reason", "x"), "^-1.5 is not a number of coins"),
+        ((EMAIL, "٤", "--reason", "x"), "is not a number of coins"),
+        ((EMAIL, "9" * 30, "--reason", "x"), "is not a number of coins"),
+        ((EMAIL, "0", "--reason", "x"), "^Coins move in whole numbers from 1 to"),
+        ((EMAIL, "9" * 12, "--reason", "x"), "^Coins move in whole numbers from 1 to"),
+        ((EMAIL, "-51", "--reason", "x"), "^Only 50 coins are free to take.$"),
+        ((EMAIL, "+5", "--reason", "  "), "^Say why"),
+    ],
+)
+def test_a_refusal_is_one_sentence_and_exit_code_1(wallet: Wallet, arguments: tuple[str, ...], says: str) -> None:
+    with pytest.raises(CommandError, match=says) as refusal:
+        coins(*arguments)
+    assert refusal.value.returncode == 1
+    assert "\n" not in str(refusal.value)
+    wallet.refresh_from_db()
+    assert wallet.balance == 50
+
+
+def test_a_reason_is_required(wallet: Wallet) -> None:
+    with pytest.raises(CommandError, match="--reason"):
+        coins(EMAIL, "+5")

@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from django.test import Client
+
+from billing import ledger
+from billing.models import CreditTransaction, Wallet
+from relivchats.accounts import tokens
+from relivchats.accounts.models import User
+from tests.billing.conftest import Hold, MakeWallet
+
+pytestmark = pytest.mark.django_db
+
+
+class Api:
+    def __init__(self, wallet: Wallet) -> None:
+        assert wallet.user is not None
+        self.headers = {"Authorization": f"Bearer {tokens.issue(wallet.user)}"}
+
+    def get(self, path: str, *, status: int = 200) -> Any:
+        parts = urlsplit(path)
+        response = Client().get(f"{parts.path}?{parts.query}", headers=self.headers, secure=True)
+        assert response.status_code == status, response.content
+        return response.json()
+
+
+def with_lines(wallet: Wallet, count: int) -> Api:
+    """A wallet with `count` lines more than its bonus, of 1, 2, 3 … coins."""
+    for coins in range(1, count + 1):
+        ledger.grant(wallet=wallet, type=CreditTransaction.Type.PURCHASE, coins=coins, idempotency_key=f"order {coins}")
+    return Api(wallet)
+
+
+def amounts(page: Any) -> list[int]:
+    return [line["amount"] for line in page["results"]]
+
+
+def test_the_balance_says_what_is_owned_held_and_free(make_wallet: MakeWallet, hold: Hold) -> None:
+    wallet = make_wallet(coins=450)
+    hold(wallet, 400)
+    assert Api(wallet).get("/api/credits/balance") == {
+        "user_id": str(wallet.user_id),
+        "balance": 450,
+        "reserved": 400,
+        "spendable": 50,
+    }
+
+
+def test_a_person_made_without_a_wallet_gets_one_on_looking() -> None:
+    (user,) = User.objects.bulk_create([User(email="ann@example.org")])
+    client = Client(headers={"Authorization": f"Bearer {tokens.issue(user)}"})
+    assert client.get("/api/credits/balance", secure=True).json()["balance"] == 50
+
+
+def test_a_transaction_says_what_moved_and_not_who_did_it_or_why(make_wallet: MakeWallet, hold: Hold) -> None:
+    wallet = make_wallet(coins=50)
+    ledger.adjust(wallet=wallet, amount=400, actor="user 7", reason="an internal note", idempotency_key="a")
+    reservation = hold(wallet, 400)
+    unlock = ledger.capture(reservation=reservation, coins=350)
+    first, second, third = Api(wallet).get("/api/credits/transactions")["results"]
+    assert first == {
+        "id": unlock.pk,
+        "type": "insight_unlock",
+        "amount": -350,
+        "balance_after": 100,
+        "description": "Insights unlocked",
+        "reservation_id": str(reservation.pk),
+        "created_at": unlock.created_at.isoformat().replace("+00:00", "Z"),
+    }
+    assert (second["description"], second["amount"], second["reservation_id"]) == ("Corrected by our team", 400, None)
+    assert (third["description"], third["amount"]) == ("Welcome coins", 50)
+    assert "note" not in str(second)
+
+
+def test_every_type_of_transaction_has_a_description() -> None:
+    from billing.serializers import DESCRIPTIONS
+
+    assert set(DESCRIPTIONS) == set(CreditTransaction.Type)
+
+
+def test_following_next_shows_every_line_once_though_new_ones_arrive(make_wallet: MakeWallet) -> None:
+    wallet = make_wallet(coins=50)
+    api = with_lines(wallet, 5)
+    page = api.get("/api/credits/transactions?limit=2")
+    assert page["previous"] is None
+    seen = amounts(page)
+    ledger.grant(wallet=wallet, type=CreditTransaction.Type.PURCHASE, coins=99, idempotency_key="meanwhile")
+    while page["next"]:
+        page = api.get(page["next"])
+        seen += amounts(page)
+    assert seen == [5, 4, 3, 2, 1, 50]
+    assert amounts(api.get(page["previous"])) == [3, 2]
+
+
+def test_limit_and_offset_page_too_and_count(make_wallet: MakeWallet) -> None:
+    api = with_lines(make_wallet(coins=50), 5)
+    page = api.get("/api/credits/transactions?limit=2&offset=2")
+    assert (page["count"], amounts(page)) == (6, [3, 2])
+    last = api.get(page["next"])
+    assert (amounts(last), last["next"]) == ([1, 50], None)
+    first = api.get(page["previous"])
+    assert (first["count"], amounts(first), first["previous"]) == (6, [5, 4], None)
+    assert amounts(api.get("/api/credits/transactions?offset=100")) == []
+
+
+@pytest.mark.parametrize(
+    "query", ["limit=0", "limit=101", "limit=x", "offset=-1", "offset=x", "offset=99999999999999999999", "cursor=zz"]
+)
+def test_a_malformed_page_is_a_problem_that_names_the_value(make_wallet: MakeWallet, query: str) -> None:
+    problem = Api(make_wallet()).get(f"/api/credits/transactions?{query}", status=422)
+    assert problem["errors"][0]["pointer"] == "#/" + query.partition("=")[0]
+    assert problem["error_code"] == "ERR_1001"
+
+
+def test_nobody_sees_the_coins_of_others(make_wallet: MakeWallet) -> None:
+    ann, ben = make_wallet(coins=450), make_wallet(coins=50)
+    page = Api(ben).get("/api/credits/transactions?offset=0")
+    assert page["count"] == ben.transactions.count()
+    assert Api(ben).get("/api/credits/balance")["user_id"] != str(ann.user_id)
+
+
+@pytest.mark.parametrize("path", ["/api/credits/balance", "/api/credits/transactions"])
+def test_without_a_token_there_is_nothing_to_see(path: str) -> None:
+    response = Client().get(path, secure=True)
+    assert (response.status_code, response.json()["error_code"]) == (401, "ERR_1003")

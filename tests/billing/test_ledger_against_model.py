@@ -1,0 +1,169 @@
+"""Random histories: whatever is asked in whatever order, the ledger does what a plain model says, and audits clean."""
+
+from __future__ import annotations
+
+import copy
+import uuid
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import transaction
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
+
+from billing import ledger
+from billing.audit import audit
+from billing.models import Bonus, CoinReservation, Wallet
+from relivchats import clock
+from relivchats.accounts.models import User
+from relivchats.errors import DomainError
+from tests.billing.model import ModelWallet, Refused
+
+KEYS = st.sampled_from(["a", "b", "c", "d", "e", "f"])
+COINS = st.integers(-1, 300) | st.sampled_from([50, 100, 400])
+
+
+def outcome(call: Callable[[], Any]) -> str:
+    """What became of a call: "done", or the name of the refusal."""
+    try:
+        call()
+    except Refused as refusal:
+        return str(refusal)
+    except DomainError as refusal:
+        return type(refusal).__name__
+    return "done"
+
+
+class LedgerMachine(RuleBasedStateMachine):
+    wallets = Bundle("wallets")
+    holds = Bundle("holds")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.atomic = transaction.atomic()
+        self.atomic.__enter__()
+        self.models: dict[int, ModelWallet] = {}
+        self.reservations: dict[tuple[int, str], CoinReservation] = {}
+
+    def teardown(self) -> None:
+        transaction.set_rollback(True)
+        self.atomic.__exit__(None, None, None)
+
+    @initialize(target=wallets, bonus=st.sampled_from([0, 50]))
+    def first_person(self, bonus: int) -> Wallet:
+        Bonus.objects.update_or_create(event="signup", defaults={"coins": bonus})
+        return self.new_wallet()
+
+    @rule(target=wallets)
+    def another_person(self) -> Wallet:
+        return self.new_wallet()
+
+    def new_wallet(self) -> Wallet:
+        wallet: Wallet = User.objects.create_user(f"{uuid.uuid4()}@example.org").wallet
+        model = self.models[wallet.pk] = ModelWallet()
+        if bonus := Bonus.objects.get().coins:
+            model.lines.append(("signup_bonus", bonus))
+            model.keys["signup"] = ("signup_bonus", bonus)
+        return wallet
+
+    def both(self, real: Callable[[], Any], expected: Callable[[], Any]) -> None:
+        assert outcome(real) == outcome(expected)
+
+    # Instances are copied before each call, so that the ledger meets ones that are out of date.
+
+    @rule(wallet=wallets, coins=COINS, key=KEYS)
+    def purchase(self, wallet: Wallet, coins: int, key: str) -> None:
+        self.both(
+            lambda: ledger.grant(wallet=copy.copy(wallet), type="purchase", coins=coins, idempotency_key=key),
+            lambda: self.models[wallet.pk].move("purchase", coins, key),
+        )
+
+    @rule(wallet=wallets, amount=COINS | COINS.map(lambda coins: -coins), key=KEYS)
+    def adjust(self, wallet: Wallet, amount: int, key: str) -> None:
+        self.both(
+            lambda: ledger.adjust(
+                wallet=copy.copy(wallet), amount=amount, actor="test", reason="a test", idempotency_key=key
+            ),
+            lambda: self.models[wallet.pk].move("admin_adjustment", amount, key),
+        )
+
+    @rule(target=holds, wallet=wallets, coins=COINS, key=KEYS)
+    def reserve(self, wallet: Wallet, coins: int, key: str) -> tuple[int, str]:
+        def real() -> None:
+            reservation = ledger.reserve(
+                wallet=copy.copy(wallet),
+                coins=coins,
+                idempotency_key=key,
+                expires_at=clock.now() + timedelta(hours=1),
+            )
+            earlier = self.reservations.setdefault((wallet.pk, key), reservation)
+            assert earlier.pk == reservation.pk
+
+        self.both(real, lambda: self.models[wallet.pk].hold(coins, key))
+        return wallet.pk, key
+
+    @rule(hold=holds, coins=COINS, whole=st.booleans())
+    def capture(self, hold: tuple[int, str], coins: int, whole: bool) -> None:
+        if reservation := self.reservations.get(hold):
+            coins = reservation.coins if whole else coins
+            self.both(
+                lambda: ledger.capture(reservation=copy.copy(reservation), coins=coins),
+                lambda: self.models[hold[0]].capture(coins, hold[1]),
+            )
+
+    @rule(hold=holds)
+    def release(self, hold: tuple[int, str]) -> None:
+        if reservation := self.reservations.get(hold):
+            self.both(
+                lambda: ledger.release(reservation=copy.copy(reservation), reason="given up"),
+                lambda: self.models[hold[0]].release(hold[1]),
+            )
+
+    @invariant()
+    def audits_clean(self) -> None:
+        assert audit() == []
+
+    @invariant()
+    def equals_the_model(self) -> None:
+        for wallet in Wallet.objects.filter(pk__in=self.models):
+            model = self.models[wallet.pk]
+            lines = wallet.transactions.order_by("sequence").values_list("sequence", "type", "amount", "balance_after")
+            assert (wallet.balance, wallet.reserved, list(lines)) == (model.balance, model.reserved, model.running)
+            holds = wallet.reservations.values_list("idempotency_key", "coins", "status", "captured_coins")
+            assert {key: tuple(rest) for key, *rest in holds} == {
+                key: (hold.coins, hold.state, hold.captured) for key, hold in model.holds.items()
+            }
+
+
+def run(*, histories: int, steps: int) -> None:
+    run_state_machine_as_test(
+        LedgerMachine,
+        settings=settings(
+            max_examples=histories,
+            stateful_step_count=steps,
+            deadline=None,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+
+
+@pytest.mark.django_db
+def test_any_short_history_equals_the_model() -> None:
+    run(histories=20, steps=25)
+
+
+@pytest.mark.slow
+@pytest.mark.django_db
+def test_any_long_history_equals_the_model() -> None:
+    run(histories=400, steps=60)

@@ -1,0 +1,124 @@
+"""What must never happen does not happen even to somebody who goes round the ledger."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.db import IntegrityError, connection, transaction
+from django.db.models import ProtectedError
+
+from billing import ledger
+from billing.audit import audit
+from billing.models import CreditTransaction, Wallet
+from relivchats.accounts.models import User
+from tests.billing.conftest import Hold, MakeWallet
+
+pytestmark = pytest.mark.django_db
+
+LINE = (
+    "INSERT INTO credit_transactions"
+    " (wallet_id, sequence, type, amount, balance_after, reservation_id, idempotency_key, actor, reason)"
+    " VALUES ({wallet}, "
+)
+HOLD = (
+    "INSERT INTO coin_reservations"
+    " (id, wallet_id, coins, captured_coins, status, expires_at, idempotency_key, reason, release_reason)"
+    " VALUES (gen_random_uuid(), {wallet}, "
+)
+
+REFUSED = [
+    ("credit_transactions is append-only", "UPDATE credit_transactions SET reason = 'another'"),
+    ("credit_transactions is append-only", "UPDATE credit_transactions SET amount = amount + 1"),
+    ("credit_transactions is append-only", "DELETE FROM credit_transactions"),
+    ("wallet_reserved_within_balance", "UPDATE wallets SET balance = -1, reserved = 0"),
+    ("wallet_reserved_within_balance", "UPDATE wallets SET reserved = balance + 1"),
+    ("wallet_reserved_not_negative", "UPDATE wallets SET reserved = -1"),
+    ("transaction_moves_coins", LINE + "9, 'admin_adjustment', 0, 50, NULL, 'k', 'a', 'r')"),
+    ("transaction_balance_not_negative", LINE + "9, 'refund', -60, -10, NULL, 'k', '', '')"),
+    ("one_transaction_per_sequence", LINE + "1, 'purchase', 1, 51, NULL, 'k', '', '')"),
+    ("transaction_sequence_from_one", LINE + "0, 'purchase', 1, 51, NULL, 'k', '', '')"),
+    ("one_transaction_per_key", LINE + "9, 'purchase', 1, 51, NULL, 'signup', '', '')"),
+    ("transaction_has_a_key", LINE + "9, 'purchase', 1, 51, NULL, '', '', '')"),
+    ("transaction_sign_fits_type", LINE + "9, 'purchase', -1, 49, NULL, 'k', '', '')"),
+    ("transaction_sign_fits_type", LINE + "9, 'refund', 1, 51, NULL, 'k', '', '')"),
+    ("transaction_sign_fits_type", LINE + "9, 'gift', 1, 51, NULL, 'k', '', '')"),
+    ("one_signup_bonus_per_wallet", LINE + "9, 'signup_bonus', 50, 100, NULL, 'k', '', '')"),
+    ("one_capture_per_reservation", LINE + "9, 'insight_unlock', -1, 49, '{captured}', 'k', '', '')"),
+    ("reservation_named_iff_unlock", LINE + "9, 'insight_unlock', -1, 49, NULL, 'k', '', '')"),
+    ("reservation_named_iff_unlock", LINE + "9, 'refund', -1, 49, '{captured}', 'k', '', '')"),
+    ("adjustment_has_actor_and_reason", LINE + "9, 'admin_adjustment', 1, 51, NULL, 'k', '', 'r')"),
+    ("adjustment_has_actor_and_reason", LINE + "9, 'admin_adjustment', 1, 51, NULL, 'k', 'a', '')"),
+    ("reservation_holds_coins", HOLD + "0, 0, 'active', now(), 'k', '', '')"),
+    ("reservation_has_a_key", HOLD + "1, 0, 'active', now(), '', '', '')"),
+    ("one_reservation_per_key", HOLD + "1, 0, 'active', now(), 'active', '', '')"),
+    ("reservation_captures_within", "UPDATE coin_reservations SET captured_coins = coins + 1 WHERE id = '{captured}'"),
+    (
+        "reservation_captured_iff_coins_taken",
+        "UPDATE coin_reservations SET captured_coins = 0 WHERE id = '{captured}'",
+    ),
+    (
+        "reservation_captured_iff_coins_taken",
+        "UPDATE coin_reservations SET captured_coins = 1 WHERE id = '{active}'",
+    ),
+    (
+        "reservation_resolved_iff_not_active",
+        "UPDATE coin_reservations SET resolved_at = NULL WHERE id = '{captured}'",
+    ),
+    (
+        "reservation_resolved_iff_not_active",
+        "UPDATE coin_reservations SET resolved_at = now() WHERE id = '{active}'",
+    ),
+    ("reservation_captured_iff_coins_taken", "UPDATE coin_reservations SET status = 'lost' WHERE id = '{active}'"),
+]
+
+
+@pytest.fixture
+def places(make_wallet: MakeWallet, hold: Hold) -> dict[str, Any]:
+    wallet = make_wallet(coins=450)
+    captured, active = hold(wallet, 300, key="captured"), hold(wallet, 100, key="active")
+    ledger.capture(reservation=captured, coins=200)
+    return {"wallet": wallet.pk, "captured": captured.pk, "active": active.pk}
+
+
+@pytest.mark.parametrize(("says", "sql"), REFUSED)
+def test_the_database_refuses_and_says_why(says: str, sql: str, places: dict[str, Any]) -> None:
+    with pytest.raises(IntegrityError, match=says), transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(sql.format(**places))
+    assert audit() == []
+
+
+def test_every_constraint_of_coins_is_tried_here() -> None:
+    tables = ("wallets", "coin_reservations", "credit_transactions")
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT conname FROM pg_constraint WHERE conrelid::regclass::text = ANY(%s) AND contype IN ('c', 'u')"
+            " AND conname NOT LIKE '%%\\_check' AND conname NOT LIKE '%%\\_key'"
+            " UNION SELECT indexname FROM pg_indexes WHERE tablename = ANY(%s) AND indexname LIKE 'one\\_%%'",
+            [list(tables), list(tables)],
+        )
+        named = {name for (name,) in cursor.fetchall()}
+    assert named - {says for says, _ in REFUSED} == set()
+
+
+def test_a_transaction_cannot_be_saved_or_deleted_again(make_wallet: MakeWallet) -> None:
+    line = CreditTransaction.objects.get(wallet=make_wallet(coins=50))
+    with pytest.raises(IntegrityError, match="append-only"), transaction.atomic():
+        line.save()
+    with pytest.raises(IntegrityError, match="append-only"), transaction.atomic():
+        line.delete()
+
+
+def test_a_wallet_with_history_cannot_be_deleted(make_wallet: MakeWallet) -> None:
+    with pytest.raises(ProtectedError):
+        make_wallet(coins=50).delete()
+
+
+def test_erasing_a_person_keeps_the_coins_and_drops_the_link(places: dict[str, Any]) -> None:
+    wallet = Wallet.objects.get(pk=places["wallet"])
+    lines = list(wallet.transactions.values_list("amount", flat=True))
+    User.objects.get(wallet=wallet).delete()
+    wallet.refresh_from_db()
+    assert wallet.user is None
+    assert list(wallet.transactions.values_list("amount", flat=True)) == lines
+    assert audit() == []
