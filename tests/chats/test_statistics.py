@@ -1,0 +1,344 @@
+"""The figures of a chat, against a slow and obvious count of the same messages."""
+
+from __future__ import annotations
+
+import calendar
+import json
+import re
+import statistics
+import unicodedata
+from collections import Counter
+from datetime import datetime, timedelta
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chats.exports import whatsapp
+from chats.exports.parsed import Batch, Kind, Message
+from chats.statistics import Statistics, counting
+from chats.statistics.words import STOP_WORDS, Vocabulary
+from tests import exports
+
+Figures = dict[str, Any]
+
+
+def count(text: bytes | str) -> Figures:
+    export = whatsapp.parse(text if isinstance(text, bytes) else text.encode())
+    counter = Statistics()
+    for batch in export.batches:
+        counter.add(batch)
+    return counter.result(export.participants)
+
+
+def chat(*lines: tuple[str, str, str]) -> Figures:
+    """Figures of (time, sender, text) lines."""
+    return count("".join(f"{at} - {sender}: {text}\n" for at, sender, text in lines))
+
+
+def said(*texts: str, sender: str = "Asha") -> Figures:
+    return chat(*(("13/02/2024, 10:00", sender, text) for text in texts))
+
+
+def words_of(text: str) -> list[str]:
+    """Letter by letter: a word is a run of letters, marks, digits and apostrophes that holds a letter."""
+    text = re.sub(r"(?i)(https?://|www\.)\S+", " ", text).lower().replace("’", "'")
+    cut = "".join(char if unicodedata.category(char)[0] in "LMN'" or char == "'" else " " for char in text)
+    return [word for piece in cut.split() if any(map(str.isalpha, word := piece.strip("'")))]
+
+
+def emoji_of(text: str) -> list[str]:
+    found = []
+    for sign in sorted(exports.EMOJI, key=len, reverse=True):
+        found += [re.sub("[\U0001f3fb-\U0001f3ff]", "", sign)] * text.count(sign)
+        text = text.replace(sign, " ")
+    return found
+
+
+def own_words(message: Message) -> str | None:
+    if message.kind == Kind.TEXT:
+        return message.text
+    caption = message.text.partition("\n")[2]
+    return caption if message.kind == Kind.MEDIA and caption else None
+
+
+def obvious(messages: list[Message]) -> Figures:
+    sent = [message for message in messages if message.sender]
+    people = list(dict.fromkeys(message.sender for message in sent if message.sender))
+    pauses = list(zip(sent, sent[1:], strict=False))
+    starts = Counter([sent[0].sender])
+    answers: dict[str, list[int]] = {name: [] for name in people}
+    for before, after in pauses:
+        gap = int((after.sent_at - before.sent_at).total_seconds())
+        if gap >= 6 * 3600:
+            starts[after.sender] += 1
+        elif before.sender != after.sender and 0 <= gap < 4 * 3600 and after.sender:
+            answers[after.sender].append(gap)
+    runs = [(name, len(list(group))) for name, group in groupby(sent, key=lambda message: message.sender)]
+    days = sorted({message.sent_at.date() for message in sent})
+    streak = longest = 1
+    for earlier, later in zip(days, days[1:], strict=False):
+        streak = streak + 1 if later - earlier == timedelta(days=1) else 1
+        longest = max(longest, streak)
+    everyone = [gap for gaps in answers.values() for gap in gaps]
+    return {
+        "total_messages": len(sent),
+        "total_words": sum(len(words_of(own_words(message) or "")) for message in sent),
+        "deleted_messages_count": sum(message.kind == Kind.DELETED for message in sent),
+        "media_shared_count": sum(message.kind == Kind.MEDIA for message in sent),
+        "calls_count": sum(message.kind == Kind.CALL for message in sent),
+        "edited_messages_count": sum(message.edited for message in sent),
+        "links_shared_count": sum(len(re.findall("https?://", own_words(message) or "")) for message in sent),
+        "first_message_at": min(message.sent_at for message in sent).isoformat(),
+        "last_message_at": max(message.sent_at for message in sent).isoformat(),
+        "total_days": (days[-1] - days[0]).days + 1,
+        "active_days": len(days),
+        "messages_by_date": dict(sorted(Counter(m.sent_at.date().isoformat() for m in sent).items())),
+        "messages_by_month": dict(sorted(Counter(m.sent_at.strftime("%Y-%m") for m in sent).items())),
+        "hourly_distribution": [sum(m.sent_at.hour == hour for m in sent) for hour in range(24)],
+        "daily_distribution": {day: sum(m.sent_at.strftime("%A") == day for m in sent) for day in calendar.day_name},
+        "longest_streak_days": longest,
+        "current_streak_days": streak,
+        "longest_silence_seconds": max((int((b.sent_at - a.sent_at).total_seconds()) for a, b in pauses), default=0),
+        "conversations_count": starts.total(),
+        "median_response_time_seconds": statistics.median(everyone) if everyone else None,
+        "people": {name: obvious_person(name, sent, runs, starts, answers[name]) for name in people},
+    }
+
+
+def obvious_person(
+    name: str, sent: list[Message], runs: list[tuple[str | None, int]], starts: Counter[str | None], gaps: list[int]
+) -> Figures:
+    mine = [message for message in sent if message.sender == name]
+    texts = [text for message in mine if (text := own_words(message)) is not None]
+    words = Counter(word for text in texts for word in words_of(text))
+    signs = Counter(sign for text in texts for sign in emoji_of(text))
+    my_runs = [length for who, length in runs if who == name]
+    telling = [(word, uses) for word, uses in words.items() if word not in STOP_WORDS and len(word) > 1]
+    return {
+        "message_count": len(mine),
+        "word_count": words.total(),
+        "avg_words_per_message": round(words.total() / len(texts), 2) if texts else 0.0,
+        "avg_message_length_chars": round(sum(map(len, texts)) / len(texts), 2) if texts else 0.0,
+        "questions_asked": sum("?" in text for text in texts),
+        "conversation_initiations": starts[name],
+        "double_texting_rate": round(100 * sum(length > 1 for length in my_runs) / len(my_runs), 1),
+        "responses": len(gaps),
+        "avg_response_time_seconds": round(sum(gaps) / len(gaps), 1) if gaps else None,
+        "median_response_time_seconds": statistics.median(gaps) if gaps else None,
+        "top_words": [
+            {"word": word, "count": uses} for word, uses in sorted(telling, key=lambda pair: (-pair[1], pair[0]))[:50]
+        ],
+        "top_emojis": [
+            {"emoji": sign, "count": uses} for sign, uses in sorted(signs.items(), key=lambda pair: (-pair[1], pair[0]))
+        ],
+        "hourly_distribution": [sum(message.sent_at.hour == hour for message in mine) for hour in range(24)],
+    }
+
+
+@pytest.mark.parametrize(
+    ("messages", "people", "style"),
+    [(3000, 2, "android-24h"), (3000, 2, "ios-12h"), (2000, 7, "android-us"), (1500, 50, "ios-24h"), (1, 2, "android-12h")],
+)
+def test_the_figures_are_those_of_the_obvious_count(messages: int, people: int, style: str) -> None:
+    text = exports.text(messages + 1, people=people, style=style, seed=messages)
+    export = whatsapp.parse(text)
+    expected = obvious([message for batch in export.batches for message in batch.messages(export.participants)])
+    figures = count(text)
+    persons = expected.pop("people")
+    assert {key: figures[key] for key in expected} == expected
+    assert set(figures["user_stats"]) == set(persons)
+    for name, person in persons.items():
+        assert {key: figures["user_stats"][name][key] for key in person} == person
+
+
+def test_the_figures_do_not_depend_on_how_messages_are_batched() -> None:
+    export = whatsapp.parse(exports.text(900, people=4))
+    (whole,) = export.batches
+    one, many = Statistics(), Statistics()
+    one.add(whole)
+    for start in range(0, len(whole), 7):
+        end = start + 7
+        edited = frozenset(position - start for position in whole.edited if start <= position < end)
+        columns = (whole.seconds, whole.senders, whole.kinds, whole.texts)
+        many.add(Batch(start + 1, *(column[start:end] for column in columns), edited))  # type: ignore[arg-type]
+    assert one.result(export.participants) == many.result(export.participants)
+
+
+def test_everything_of_the_original_is_there_and_json_ready() -> None:
+    figures = json.loads(json.dumps(count(exports.text(300))))
+    assert set(
+        "total_messages total_words date_range total_days messages_per_day_avg messages_by_date deleted_messages_count "
+        "media_shared_count links_shared_count links busiest_hour busiest_day hourly_distribution daily_distribution "
+        "top_words top_emojis user_stats".split()
+    ) <= set(figures)
+    assert set(
+        "message_count word_count avg_words_per_message avg_message_length_chars deleted_messages media_shared "
+        "links_shared conversation_initiations double_texting_rate questions_asked avg_response_time_seconds top_words "
+        "top_emojis busiest_hour hourly_distribution longest_message".split()
+    ) <= set(figures["user_stats"]["Aarav"])
+    assert set(figures["user_stats"]["Aarav"]["longest_message"]) == {"word_count", "char_count", "timestamp", "message"}
+
+
+def test_every_figure_is_documented() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "statistics.md").read_text(encoding="utf-8")
+    figures = count(exports.text(50))
+    for key in {*figures, *figures["user_stats"]["Aarav"]}:
+        assert f"`{key}`" in page, key
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("Hello, hello WORLD!", ["hello", "hello", "world"]),
+        ("don't DON’T 'quoted' rock'n'roll", ["don't", "don't", "quoted", "rock'n'roll"]),
+        ("हिन्दी में बात", ["हिन्दी", "में", "बात"]),
+        ("مرحبا، كيف حالك؟", ["مرحبا", "كيف", "حالك"]),
+        ("می‌خواهم", ["می\u200cخواهم"]),
+        ("Привет МИР", ["привет", "мир"]),
+        ("你好吗", ["你", "好", "吗"]),
+        ("カタカナ", ["カタカナ"]),
+        ("안녕 하세요", ["안녕", "하세요"]),
+        ("gr8 2024 10:30 x2", ["gr8", "x2"]),
+        ("yes😂no ❤️ok👍🏽", ["yes", "no", "ok"]),
+        ("*bold* _it_ well-known", ["bold", "it", "well", "known"]),
+        ("see https://a.b/c?d=e and www.x.com/y now", ["see", "and", "now"]),
+        ("… — “” 😂 123 ''", []),
+    ],
+)
+def test_words_are_counted_in_every_script(text: str, words: list[str]) -> None:
+    assert said(text)["total_words"] == len(words)
+    if "http" not in text:
+        vocabulary = Vocabulary()
+        vocabulary.add(text)
+        assert vocabulary.usage().words == Counter(words)
+
+
+@pytest.mark.parametrize(
+    ("text", "emoji"),
+    [
+        ("👍👍🏽👍🏿", {"👍": 3}),
+        ("❤️❤ ❤️", {"❤️": 3}),
+        ("👩‍❤️‍👨 👨‍👩‍👧‍👦", {"👩‍❤️‍👨": 1, "👨‍👩‍👧‍👦": 1}),
+        ("🇮🇳🇩🇪", {"🇮🇳": 1, "🇩🇪": 1}),
+        ("1️⃣ 🏴󠁧󠁢󠁥󠁮󠁧󠁿", {"1️⃣": 1, "🏴󠁧󠁢󠁥󠁮󠁧󠁿": 1}),
+        ("word😂😂word", {"😂": 2}),
+        ("🧑🏽‍💻", {"🧑‍💻": 1}),
+        ("plain © ™ ✓ → text", {}),
+    ],
+)
+def test_emoji_are_counted_whole_with_skin_tones_merged(text: str, emoji: dict[str, int]) -> None:
+    assert {entry["emoji"]: entry["count"] for entry in said(text)["top_emojis"]} == emoji
+
+
+def test_stop_words_count_as_words_but_not_among_the_top_words() -> None:
+    figures = said("the mango and the मैं mango hai")
+    assert figures["total_words"] == 7
+    assert figures["top_words"] == [{"word": "mango", "count": 2}]
+
+
+def test_placeholders_count_neither_as_words_nor_as_length() -> None:
+    figures = said("<Media omitted>", "This message was deleted", "Missed voice call", "IMG-1.jpg (file attached)\nsunset at Goa", "hi")
+    person = figures["user_stats"]["Asha"]
+    assert figures["total_words"] == 4
+    assert figures["total_messages"] == 5
+    assert (figures["media_shared_count"], figures["deleted_messages_count"], figures["calls_count"]) == (2, 1, 1)
+    assert (person["avg_words_per_message"], person["avg_message_length_chars"]) == (2.0, 7.5)
+    assert person["longest_message"]["message"] == "sunset at Goa"
+
+
+def test_a_missed_call_that_names_no_sender_is_counted_for_the_chat() -> None:
+    figures = count("13/02/2024, 10:00 - Asha: x\n13/02/2024, 10:01 - Missed voice call\n")
+    assert (figures["calls_count"], figures["total_messages"]) == (1, 1)
+
+
+def test_links_are_listed_with_sender_and_time_and_counted_beyond_the_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(counting, "LINKS_LIMIT", 2)
+    figures = said("look: https://www.a.com/x. and WWW.b.org", "Http://a.com/y!", "www is no link, nor ://")
+    assert figures["links"] == [
+        {"url": "https://www.a.com/x", "user": "Asha", "timestamp": "2024-02-13T10:00:00"},
+        {"url": "WWW.b.org", "user": "Asha", "timestamp": "2024-02-13T10:00:00"},
+    ]
+    assert figures["links_shared_count"] == figures["user_stats"]["Asha"]["links_shared"] == 3
+    assert figures["top_sites"] == [{"site": "a.com", "count": 2}, {"site": "b.org", "count": 1}]
+
+
+def test_an_answer_within_the_same_minute_counts_and_one_after_four_hours_does_not() -> None:
+    figures = chat(
+        ("13/02/2024, 10:00", "A", "x"),
+        ("13/02/2024, 10:00", "B", "x"),
+        ("13/02/2024, 13:59", "A", "x"),
+        ("13/02/2024, 17:59", "B", "x"),
+    )
+    assert figures["user_stats"]["B"]["responses"] == 1
+    assert figures["user_stats"]["B"]["avg_response_time_seconds"] == 0
+    assert figures["user_stats"]["A"]["median_response_time_seconds"] == 239 * 60
+    assert figures["p90_response_time_seconds"] == 239 * 60
+
+
+def test_a_conversation_starts_after_six_silent_hours() -> None:
+    figures = chat(
+        ("13/02/2024, 10:00", "A", "x"),
+        ("13/02/2024, 15:59", "B", "x"),
+        ("13/02/2024, 21:59", "B", "x"),
+    )
+    assert figures["conversation_starts"] == {
+        "B": {"count": 1, "share_percent": 50.0},
+        "A": {"count": 1, "share_percent": 50.0},
+    }
+
+
+def test_a_clock_set_back_makes_no_answer_and_no_silence() -> None:
+    figures = chat(("13/02/2024, 10:00", "A", "x"), ("13/02/2024, 09:00", "B", "x"), ("13/02/2024, 09:30", "A", "x"))
+    assert figures["responses"] == 1
+    assert figures["longest_silence_seconds"] == 1800
+    assert figures["first_message_at"] == "2024-02-13T09:00:00"
+
+
+def test_streaks_are_runs_of_days_and_the_current_one_ends_on_the_last_day() -> None:
+    figures = chat(*((f"{day:02}/02/2024, 10:00", "A", "x") for day in (13, 14, 15, 20, 21)))
+    assert (figures["longest_streak_days"], figures["current_streak_days"]) == (3, 2)
+    assert figures["longest_streak"] == {"start": "2024-02-13", "end": "2024-02-15"}
+    assert figures["longest_silence"] == {"start": "2024-02-15T10:00:00", "end": "2024-02-20T10:00:00"}
+
+
+def test_a_group_lists_the_fifty_most_active_and_sums_the_others() -> None:
+    lines = [("13/02/2024, 10:00", f"Guest {n}", "hello friend 😂?") for n in range(60) for _ in range(60 - n)]
+    figures = chat(*lines)
+    assert list(figures["user_stats"]) == [f"Guest {number}" for number in range(50)]
+    assert figures["others"]["people"] == 10
+    assert figures["others"]["message_count"] == figures["others"]["questions_asked"] == sum(range(1, 11))
+    assert figures["others"]["top_words"] == [{"word": "friend", "count": 55}, {"word": "hello", "count": 55}]
+    assert chat(*lines[:60])["others"] is None
+
+
+def test_a_boundless_vocabulary_keeps_its_totals_and_its_frequent_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(counting, "DISTINCT_TOKENS_LIMIT", 200)
+    export = whatsapp.parse(
+        "".join(f"13/02/2024, 10:00 - A: common w{n}x v{n}x 😂\n" for n in range(12_000)).encode()
+    )
+    counter = Statistics()
+    for batch in export.batches:
+        counter.add(batch)
+    figures = counter.result(export.participants)
+    assert figures["total_words"] == 36_000
+    assert figures["top_words"][0] == {"word": "common", "count": 12_000}
+    assert figures["top_emojis"] == [{"emoji": "😂", "count": 12_000}]
+
+
+def test_the_longest_message_is_cut_for_show_but_measured_whole() -> None:
+    longest = said("short", "word " * 200, "mid")["user_stats"]["Asha"]["longest_message"]
+    assert (longest["char_count"], longest["word_count"], len(longest["message"])) == (1000, 200, 500)
+    assert longest["timestamp"] == datetime(2024, 2, 13, 10).isoformat()
+
+
+@pytest.mark.parametrize("text", ["really?", "真的吗？", "حقا؟"])
+def test_a_question_is_known_by_its_mark_in_any_script(text: str) -> None:
+    assert said(text, "no question")["questions_count"] == 1
+
+
+def test_nobody_wrote_words_and_the_figures_still_stand() -> None:
+    person = said("<Media omitted>")["user_stats"]["Asha"]
+    assert (person["word_count"], person["avg_words_per_message"], person["longest_message"]) == (0, 0.0, None)
+    assert person["avg_response_time_seconds"] is None
