@@ -40,7 +40,7 @@ def chat(uploaded: Document, *, page: Page) -> list[str]:
 def _span(statistics: Document) -> str:
     first, last = _date(statistics["first_message_at"]), _date(statistics["last_message_at"])
     return (
-        f"{number(statistics['total_messages'])} messages in {number(statistics['total_days'])} days,"
+        f"{number(statistics['total_messages'])} messages in {_plural(statistics['total_days'], 'day')},"
         f" from {first} to {last}; {_plural(statistics['conversations_count'], 'conversation')},"
         f" {_plural(statistics['longest_streak_days'], 'day')} in a row at most."
     )

@@ -1,0 +1,244 @@
+"""The first thing a newcomer sees: the whole way over HTTP, and every refusal in a sentence."""
+
+from __future__ import annotations
+
+import re
+from io import StringIO
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from django.contrib.auth import authenticate
+from django.core.management import call_command
+from pytest_django.fixtures import Settings
+from pytest_django.live_server_helper import LiveServer
+
+from billing.audit import audit
+from chats import exports as chat_exports
+from chats.exports.parsed import Kind
+from chats.models import Chat
+from insights.models import Insight
+from ops.demo import people
+from ops.management.commands.demo import SAMPLE
+from relivchats.accounts.models import User
+from relivchats.accounts.tokens import digest
+from tests import exports
+from tests.conftest import StartCelery
+
+ROMANTIC = {
+    "communication_basics",
+    "emotional_intimacy",
+    "love_language",
+    "conflict_resolution",
+    "future_planning",
+    "playfulness_romance",
+}
+
+
+SHORT = "".join(f"02/06/2025, 09:{minute:02} - {'Asha' if minute % 3 else 'Rohan'}: hello\n" for minute in range(12))
+
+
+class Told(NamedTuple):
+    status: int
+    out: str
+    err: str
+
+
+@pytest.fixture(autouse=True)
+def embedded_stack(settings: Settings) -> None:
+    settings.EMBEDDED = True
+
+
+def demo(*arguments: object, base_url: str, once: bool = True) -> Told:
+    out, err = StringIO(), StringIO()
+    options = ["--once"] if once else []
+    try:
+        call_command(
+            "demo", *map(str, arguments), "--base-url", base_url, *options, stdout=out, stderr=err, no_color=True
+        )
+    except SystemExit as ended:
+        return Told(int(ended.code or 0), out.getvalue(), err.getvalue())
+    return Told(0, out.getvalue(), err.getvalue())
+
+
+# The sample
+
+
+def sample() -> list[Any]:
+    export = chat_exports.read(SAMPLE.read_bytes())
+    messages = [message for batch in export.batches for message in batch.messages(export.participants)]
+    assert export.participants == ["Rohan", "Asha"]
+    assert not export.ambiguous_dates
+    return messages
+
+
+def test_the_sample_is_a_chat_of_two_over_four_months() -> None:
+    messages = [message for message in sample() if message.kind != Kind.SYSTEM]
+    assert 350 <= len(messages) <= 450
+    assert 110 <= (messages[-1].sent_at - messages[0].sent_at).days <= 130
+    share = sum(message.sender == "Asha" for message in messages) / len(messages)
+    assert 0.4 < share < 0.6
+
+
+def test_the_sample_shows_what_exports_hold() -> None:
+    messages = sample()
+    assert {Kind.TEXT, Kind.MEDIA, Kind.DELETED, Kind.CALL, Kind.SYSTEM} <= {message.kind for message in messages}
+    assert any("\n" in message.text for message in messages)
+    assert any(message.edited for message in messages)
+
+
+def test_the_sample_names_no_real_address_or_number() -> None:
+    text = SAMPLE.read_text(encoding="utf-8")
+    assert set(re.findall(r"https?://([^/\s]+)", text)) == {"example.org"}
+    assert not re.search(r"\w@\w|\d{7,}|\+\d", re.sub(r"https?://\S+", "", text))
+
+
+# The whole way
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_demo_shows_every_insight_with_messages_that_stand_in_the_chat(
+    live_server: LiveServer, worker: StartCelery
+) -> None:
+    worker()
+    told = demo(base_url=live_server.url)
+    assert (told.status, told.err) == (0, "")
+    insights = Insight.objects.filter(chat=Chat.objects.get())
+    assert {(insight.insight_type_id, insight.status) for insight in insights} == {
+        (name, "completed") for name in ROMANTIC
+    }
+    for insight in insights.select_related("insight_type"):
+        assert told.out.count(insight.insight_type.title) >= 2, "as it arrives, and in the report"
+    quotes = re.findall(r"(?m)^    ┃ \d+ \w{3} 2025 \d\d:\d\d #(\d+) (Asha|Rohan): (.+)$", told.out)
+    assert len(quotes) >= 20
+    spoken = {message.number: message for message in sample()}
+    for number, sender, line in quotes:
+        message = spoken[int(number)]
+        assert message.sender == sender
+        assert " ".join(message.text.split()).startswith(" ".join(line.removesuffix("…").split()))
+    assert "sender, time and text are the same" in " ".join(told.out.split())
+    assert "They cost 400 coins; 600 are left to spend." in told.out
+    assert "password" not in told.out
+    assert audit() == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_group_is_told_what_does_not_fit_and_gets_what_does(
+    live_server: LiveServer, worker: StartCelery, tmp_path: Path
+) -> None:
+    worker()
+    group = tmp_path / "group.txt"
+    group.write_bytes(exports.text(200, people=4))
+    told = demo(group, base_url=live_server.url)
+    assert (told.status, told.err) == (0, "")
+    assert "This chat has 4 people" in told.out
+    assert [insight.insight_type_id for insight in Insight.objects.all()] == ["communication_basics"]
+    assert "They cost 50 coins" in told.out
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_chat_too_short_for_insights_still_gets_its_statistics(live_server: LiveServer, tmp_path: Path) -> None:
+    short = tmp_path / "short.txt"
+    short.write_text(SHORT)
+    told = demo(short, base_url=live_server.url, once=False)
+    assert (told.status, told.err) == (0, "")
+    assert "12 messages in 1 day" in told.out
+    assert "This chat has 12 messages" in told.out
+    assert not Insight.objects.exists()
+    assert f"{live_server.url}/admin/" in told.out, "it serves on, so it says where"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_last_lines_let_a_newcomer_in(live_server: LiveServer, tmp_path: Path) -> None:
+    short = tmp_path / "short.txt"
+    short.write_text(SHORT)
+    told = demo(short, base_url=live_server.url, once=False)
+    password = re.search(r"password +(\S+)", told.out)
+    assert password is not None
+    staff = authenticate(username=people.STAFF_EMAIL, password=password[1])
+    assert isinstance(staff, User)
+    assert staff.is_superuser
+    token = re.search(r"Bearer (rc_\S+)\"", told.out)
+    assert token is not None
+    assert User.objects.get(access_tokens__digest=digest(token[1])).email == people.DEMO_EMAIL
+
+
+# Refusals
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "The file is empty."),
+        (b"Dear diary, nothing happened today.\n", "This is not a chat export."),
+        (b"PK\x03\x04 and then nothing that is a zip", "The archive is damaged."),
+    ],
+)
+def test_an_export_that_cannot_be_read_ends_with_the_reason(
+    content: bytes, reason: str, live_server: LiveServer, tmp_path: Path
+) -> None:
+    file = tmp_path / "export.txt"
+    file.write_bytes(content)
+    told = demo(file, base_url=live_server.url)
+    assert (told.status, told.out) == (2, "")
+    assert told.err.startswith(reason)
+    assert told.err.count("\n") == 1
+    assert not Chat.objects.exists()
+
+
+@pytest.mark.parametrize("name", ["nowhere.txt", "."])
+def test_a_file_that_cannot_be_opened_ends_with_the_reason(name: str, tmp_path: Path) -> None:
+    told = demo(tmp_path / name, base_url="http://127.0.0.1:9")
+    assert (told.status, told.out) == (2, "")
+    assert re.fullmatch(r".+ cannot be read: [a-z ]+\.\n", told.err)
+
+
+def test_a_file_over_the_limit_is_not_even_opened(tmp_path: Path, settings: Settings) -> None:
+    settings.UPLOAD_LIMIT_BYTES = 10
+    file = tmp_path / "export.txt"
+    file.write_bytes(b"x" * 11)
+    told = demo(file, base_url="http://127.0.0.1:9")
+    assert (told.status, told.out) == (2, "")
+    assert told.err.startswith("The file is too large.")
+
+
+@pytest.mark.django_db
+def test_without_a_server_the_demo_says_so() -> None:
+    told = demo(base_url="http://127.0.0.1:9")
+    assert (told.status, told.out) == (1, "")
+    assert "does not answer at http://127.0.0.1:9" in told.err
+
+
+@pytest.mark.django_db
+def test_a_real_installation_gives_away_neither_coins_nor_a_log_in(settings: Settings) -> None:
+    settings.EMBEDDED = False
+    settings.DEBUG = False
+    told = demo(base_url="http://127.0.0.1:9", once=False)
+    assert told.status == 1
+    assert "embedded stack" in told.err
+    assert not User.objects.exists()
+
+
+# The people
+
+
+@pytest.mark.django_db
+def test_a_second_demo_finds_enough_coins_and_ends_the_first_token() -> None:
+    first = people.demo_token(coins=400)
+    user = User.objects.get(email=people.DEMO_EMAIL)
+    second = people.demo_token(coins=1_000)
+    user.wallet.refresh_from_db()
+    assert user.wallet.spendable == 1_000
+    assert list(user.access_tokens.filter(revoked_at=None).values_list("digest", flat=True)) == [digest(second)]
+    assert digest(first) != digest(second)
+    assert people.demo_token(coins=400)
+    user.wallet.refresh_from_db()
+    assert user.wallet.spendable == 1_000, "coins that are there already are enough"
+
+
+@pytest.mark.django_db
+def test_the_staff_password_is_new_each_time() -> None:
+    first, second = people.staff_password(), people.staff_password()
+    assert authenticate(username=people.STAFF_EMAIL, password=first) is None
+    assert authenticate(username=people.STAFF_EMAIL, password=second) is not None
