@@ -87,13 +87,14 @@ def valkey() -> servers.Valkey:
 
 
 def _identity(name: str) -> tuple[Path, str]:
-    directory = data_directory()
-    _make_directories(directory)
+    directory = prepare_directory()
     _kept(directory / "run" / f"{name}.port", lambda: str(servers.free_port()))
     return directory, secret(f"{name}.password", lambda: secrets.token_urlsafe(24))
 
 
-def _make_directories(directory: Path) -> None:
+def prepare_directory() -> Path:
+    """The data directory, made where it was missing. Raises ProcessError when it cannot be."""
+    directory = data_directory()
     try:
         # Postgres will not run as root, so another user must be able to pass through.
         directory.mkdir(mode=0o711 if os.geteuid() == 0 else 0o700, parents=True, exist_ok=True)
@@ -101,13 +102,14 @@ def _make_directories(directory: Path) -> None:
             (directory / name).mkdir(mode=mode, exist_ok=True)
     except OSError as error:
         raise ProcessError(f"Cannot write to the data directory {directory}: {error.strerror}.") from None
+    return directory
 
 
 def _kept(path: Path, make: Callable[[], str]) -> str:
     """The file's text, made once: two first callers get the same one, and a crash leaves a whole file or none."""
     with contextlib.suppress(FileNotFoundError):
         return path.read_text()
-    _make_directories(data_directory())
+    prepare_directory()
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(make())
@@ -124,9 +126,8 @@ def _handle(path: Path) -> int:
 
 
 def _start_keeper(server: servers.Server) -> subprocess.Popen[bytes] | None:
-    with locked(server.keeper, wait=False) as free:
-        if not free:
-            return None
+    if server.kept():
+        return None
     with server.log.open("ab") as log:
         return subprocess.Popen(
             [sys.executable, "-m", "relivchats.servers", server.name, str(server.directory)],

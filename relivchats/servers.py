@@ -48,6 +48,10 @@ class Server(ABC):
         return self.directory / "logs" / f"{self.name}.log"
 
     @property
+    def pid_file(self) -> Path:
+        return self.run / f"{self.name}.pid"
+
+    @property
     def users(self) -> Path:
         """Everybody who uses the server holds a shared lock on this file."""
         return self.run / f"{self.name}.users"

@@ -1,4 +1,4 @@
-"""Real processes for tests: workers and beat against the test database, and the servers behind it to kill and to freeze."""
+"""Real processes for tests: workers and beat on the test database, and the servers behind it to kill or freeze."""
 
 from __future__ import annotations
 

@@ -1,0 +1,318 @@
+"""The whole of RelivChats in one terminal: `python -m relivchats.stack up|demo|env`. No Django."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import http.client
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import psutil
+
+from relivchats import embedded
+from relivchats.alive import beating
+from relivchats.embedded import REPOSITORY
+from relivchats.processes import Child, Interrupts, ProcessError, locked, sweep, tail, write_atomically
+from relivchats.servers import HOST, port_free
+
+PORT = 8000
+READY_TIMEOUT_SECONDS = 120.0
+WATCH_SECONDS = 0.5
+WATCH_WHILE_STARTING_SECONDS = 0.05
+WARM_SHUTDOWN_SECONDS = 15.0
+QUEUES = "insights,indexing,upkeep"
+# Which installation and which part a process belongs to, for the sweep after a crash.
+MARK = "RELIVCHATS_PROCESS"
+
+
+class Stack:
+    """Web, worker and beat over the servers that they need. The caller holds the directory's lock."""
+
+    def __init__(self, *, directory: Path, port: int) -> None:
+        self.directory = directory
+        self.port = port
+        self.interrupts = Interrupts()
+        self.web, self.worker, self.beat = _web(directory, port), _worker(directory), _beat(directory)
+        self._due_at: dict[str, float] = {}
+        self._server_pids: dict[str, str] = {}
+
+    @property
+    def address(self) -> str:
+        return f"http://{HOST}:{self.port}"
+
+    @contextlib.contextmanager
+    def started(self) -> Iterator[None]:
+        """Ready for the block, or asked to stop before it was; stopped in order after it."""
+        _say("Starting Postgres, the broker and RelivChats…")
+        with embedded.running():
+            self._server_pids = {server.name: _text(server.pid_file) for server in embedded.needed()}
+            try:
+                self._migrate()
+                for child in (self.web, self.worker, self.beat):
+                    child.start()
+                self._await_ready()
+                yield
+            finally:
+                self.address_file.unlink(missing_ok=True)
+                for child in (self.web, self.beat, self.worker):
+                    child.stop()
+
+    @property
+    def address_file(self) -> Path:
+        return self.directory / "run" / "address"
+
+    def watch(self, timeout_seconds: float = WATCH_SECONDS) -> bool:
+        """Look after every process once. True when asked to stop. Raises ProcessError when one dies too often."""
+        for child in (self.web, self.worker, self.beat):
+            self._look_after(child)
+        self._look_after_servers()
+        return self.interrupts.wait(timeout_seconds)
+
+    def serve(self) -> None:
+        while not self.watch():
+            pass
+
+    def _migrate(self) -> None:
+        log = self.directory / "logs" / "migrate.log"
+        with log.open("wb") as output:
+            done = subprocess.run(
+                [sys.executable, str(REPOSITORY / "manage.py"), "migrate", "--noinput"],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                check=False,
+            )
+        if done.returncode:
+            raise ProcessError(f"The database could not be brought up to date. The end of {log}:\n{tail(log)}")
+
+    def _await_ready(self) -> None:
+        deadline = time.monotonic() + READY_TIMEOUT_SECONDS
+        while not self._ready():
+            if self.watch(WATCH_WHILE_STARTING_SECONDS):
+                return
+            if time.monotonic() > deadline:
+                raise ProcessError(f"RelivChats is not ready after {READY_TIMEOUT_SECONDS:.0f} s: see {self._logs}.")
+        write_atomically(self.address_file, self.address)
+
+    def _ready(self) -> bool:
+        url = os.environ.get("DATABASE_URL") or embedded.database_url()
+        return _answers(self.port) and all(
+            child.process is not None and beating(url, kind=child.name, pid=child.process.pid)
+            for child in (self.worker, self.beat)
+        )
+
+    def _look_after(self, child: Child) -> None:
+        if child.alive:
+            return
+        due_at = self._due_at.get(child.name)
+        if due_at is None:
+            child.end_session()
+            delay_seconds = child.restart_delay_seconds()
+            if delay_seconds is None:
+                raise ProcessError(f"{child.name} died too often. The end of {child.log}:\n{tail(child.log)}")
+            _say(f"{child.name} died and is started again; its log is {child.log}")
+            self._due_at[child.name] = time.monotonic() + delay_seconds
+        elif time.monotonic() >= due_at:
+            del self._due_at[child.name]
+            child.start()
+
+    def _look_after_servers(self) -> None:
+        """Their keepers restart the servers; here a killed keeper gets a successor."""
+        for server in embedded.needed():
+            if not server.kept():
+                pid, _ = server.keeper_state()
+                if not pid:
+                    raise ProcessError(f"{server.name} died too often. The end of {server.log}:\n{tail(server.log)}")
+                embedded.ensure([server])
+            if (pid_now := _text(server.pid_file)) and pid_now != self._server_pids[server.name]:
+                _say(f"{server.name} died and was started again; its log is {server.log}")
+                self._server_pids[server.name] = pid_now
+
+    @property
+    def _logs(self) -> Path:
+        return self.directory / "logs"
+
+
+def up(*, port: int) -> int:
+    """Serve in the foreground until asked to stop."""
+    directory = embedded.prepare_directory()
+    with locked(directory / "run" / "up", wait=False) as free:
+        if not free:
+            _complain(f"RelivChats already runs on {directory}{_at(directory)}.")
+            return 1
+        stack = _stack(directory, port)
+        with stack.started():
+            if not stack.interrupts.stop:
+                _say(f"ready: {stack.address}    (Ctrl-C stops it)")
+            stack.serve()
+        _say("Stopped.")
+    return 0
+
+
+def demo(*, port: int, once: bool, arguments: Sequence[str]) -> int:
+    """Start the stack, run the demo as its client, and keep serving unless told otherwise."""
+    directory = embedded.prepare_directory()
+    with locked(directory / "run" / "up", wait=False) as free:
+        if not free:
+            return subprocess.run(
+                _demo_command(_text(directory / "run" / "address"), arguments), check=False
+            ).returncode
+        stack = _stack(directory, port)
+        with stack.started():
+            status = _run_beside(stack, _demo_command(stack.address, arguments))
+            if status == 0 and not once:
+                _say(f"Serving at {stack.address}    (Ctrl-C stops it)")
+                stack.serve()
+    return status
+
+
+def _stack(directory: Path, port: int) -> Stack:
+    """A stack whose port is free, once nothing of an earlier run is left."""
+    sweep(lambda process: _belongs_to(process, directory), ask=signal.SIGTERM)
+    if not port_free(port):
+        raise ProcessError(f"Port {port} is taken by another program. Choose another: --port {port + 1}")
+    return Stack(directory=directory, port=port)
+
+
+def _run_beside(stack: Stack, command: list[str]) -> int:
+    """The status of a child that runs while the stack is looked after; 0 when asked to stop meanwhile."""
+    if stack.interrupts.stop:
+        return 0
+    with subprocess.Popen(command) as child:
+        try:
+            while child.poll() is None:
+                if stack.watch():
+                    return 0
+            return child.returncode
+        finally:
+            child.terminate()
+
+
+def _demo_command(address: str, arguments: Sequence[str]) -> list[str]:
+    return [sys.executable, str(REPOSITORY / "manage.py"), "demo", *arguments, "--base-url", address]
+
+
+def _web(directory: Path, port: int) -> Child:
+    options = ["--interface", "wsgi", "--host", HOST, "--port", str(port), "--workers", "1", "--blocking-threads", "8"]
+    return _child(
+        directory,
+        "web",
+        ["granian", *options, "--workers-kill-timeout", "5", "--no-ws", "relivchats.wsgi:application"],
+        patience_seconds=10,
+        orphan_signal=signal.SIGTERM,
+    )
+
+
+def _worker(directory: Path) -> Child:
+    options = ["--pool", "threads", "--concurrency", "8", "-Q", QUEUES]
+    return _child(
+        directory,
+        "worker",
+        ["celery", "-A", "relivchats", "worker", *options],
+        patience_seconds=WARM_SHUTDOWN_SECONDS,
+        CELERY_WORKER="true",
+    )
+
+
+def _beat(directory: Path) -> Child:
+    schedule = str(directory / "run" / "beat.schedule")
+    return _child(directory, "beat", ["celery", "-A", "relivchats", "beat", "--schedule", schedule], patience_seconds=5)
+
+
+def _child(
+    directory: Path,
+    name: str,
+    module: list[str],
+    *,
+    patience_seconds: float,
+    orphan_signal: signal.Signals = signal.SIGKILL,
+    **environment: str,
+) -> Child:
+    return Child(
+        name=name,
+        command=[sys.executable, "-m", *module],
+        run=directory / "run",
+        log=directory / "logs" / f"{name}.log",
+        environment={**os.environ, "RELIVCHATS_DATA": str(directory), MARK: name, **environment},
+        cwd=REPOSITORY,
+        stop_signals=[(signal.SIGTERM, patience_seconds)],
+        orphan_signal=orphan_signal,
+    )
+
+
+def _belongs_to(process: psutil.Process, directory: Path) -> bool:
+    environment = process.environ()
+    return MARK in environment and environment.get("RELIVCHATS_DATA") == str(directory)
+
+
+def _answers(port: int) -> bool:
+    connection = http.client.HTTPConnection(HOST, port, timeout=2)
+    try:
+        connection.request("GET", "/health/ready")
+        return connection.getresponse().status == http.HTTPStatus.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def _text(path: Path) -> str:
+    with contextlib.suppress(FileNotFoundError):
+        return path.read_text()
+    return ""
+
+
+def _at(directory: Path) -> str:
+    address = _text(directory / "run" / "address")
+    return f" at {address}" if address else ""
+
+
+def _say(text: str) -> None:
+    # Nobody reading any more is no reason to stop serving.
+    with contextlib.suppress(OSError):
+        print(text, flush=True)
+
+
+def _complain(text: str) -> None:
+    with contextlib.suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="./dev")
+    commands = parser.add_subparsers(dest="command", required=True)
+    serve = commands.add_parser("up", help="the stack in the foreground")
+    serve.add_argument("--port", type=int, default=PORT)
+    show = commands.add_parser("demo", help="an export in, insights out")
+    show.add_argument("export", nargs="?", type=Path)
+    show.add_argument("--port", type=int, default=PORT)
+    show.add_argument("--once", action="store_true", help="stop everything when the report is printed")
+    show.add_argument("--full", action="store_true", help="every quote")
+    commands.add_parser("env", help="the addresses of the embedded servers")
+    return parser
+
+
+def main() -> int:
+    options = _parser().parse_args()
+    try:
+        if options.command == "env":
+            print(f"DATABASE_URL={embedded.database_url()}\nREDIS_URL={embedded.redis_url()}")
+            return 0
+        if options.command == "up":
+            return up(port=options.port)
+        flags = [f"--{name}" for name in ("once", "full") if getattr(options, name)]
+        export = [str(options.export.resolve())] if options.export else []
+        return demo(port=options.port, once=options.once, arguments=[*export, *flags])
+    except ProcessError as error:
+        _complain(str(error))
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
