@@ -8,7 +8,7 @@ CHAT_ID = "0b8f9a52-3c52-4f0e-9a8e-7f1f6a1f2b11"
 
 CHAT: dict[str, Any] = {
     "id": CHAT_ID,
-    "title": "Asha, Ravi",
+    "title": "Asha & Ravi",
     "participants": ["Asha", "Ravi"],
     "is_group": False,
     "platform": "whatsapp",

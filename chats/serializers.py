@@ -16,7 +16,7 @@ MESSAGE_NUMBER_LIMIT = 2_000_000_000
 
 
 class ChatSerializer(serializers.ModelSerializer[Chat]):
-    title = serializers.CharField(read_only=True, help_text="The people's names, or how many they are.")
+    title = serializers.CharField(read_only=True, help_text="The two names, or the group's size.")
     participants = serializers.ListField(
         child=serializers.CharField(), read_only=True, help_text="Names in order of first appearance."
     )
@@ -25,7 +25,7 @@ class ChatSerializer(serializers.ModelSerializer[Chat]):
 
     class Meta:
         model = Chat
-        fields = (
+        fields: tuple[str, ...] = (
             "id",
             "title",
             "participants",
@@ -60,7 +60,7 @@ class UploadedChatSerializer(ChatSerializer):
     statistics = StatisticsSerializer(read_only=True)
 
     class Meta(ChatSerializer.Meta):
-        fields = (*ChatSerializer.Meta.fields, "statistics")  # type: ignore[assignment]
+        fields = (*ChatSerializer.Meta.fields, "statistics")
         read_only_fields = fields
 
 

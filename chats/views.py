@@ -31,7 +31,7 @@ from chats.statistics_schema import StatisticsSerializer
 from relivchats.errors import NotFound
 from relivchats.logs import request_id
 from relivchats.openapi import UNCHANGED, example, problems
-from relivchats.rest import Pages, conditional
+from relivchats.rest import Pages, conditional, person
 
 
 def own_chat(request: Request, chat_id: UUID) -> Chat:
@@ -70,7 +70,7 @@ class Upload(APIView):
         fields = UploadSerializer(data=request.data)
         fields.is_valid(raise_exception=True)
         chat = importing.import_chat(
-            owner=request.user,
+            owner=person(request),
             upload=fields.validated_data["file"],
             request_id=request_id.get(),
             date_order=fields.validated_data.get("date_order"),
@@ -145,7 +145,7 @@ class Messages(APIView):
             {
                 "next": _page(request, after=found[-1].number, limit=limit) if _has_more(chat, found) else None,
                 "previous": _page_before(request, end=min(after, chat.line_count), limit=limit) if after else None,
-                "results": MessageSerializer(found, many=True).data,
+                "results": MessageSerializer(found, many=True).data,  # type: ignore[arg-type]
             }
         )
 

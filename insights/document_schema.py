@@ -20,7 +20,7 @@ class PersonNoteSerializer(serializers.Serializer[Any]):
 
 
 class FactSerializer(serializers.Serializer[Any]):
-    label = serializers.CharField()
+    label = serializers.CharField()  # type: ignore[assignment]
     person = serializers.CharField(allow_null=True, help_text="Null for the whole chat.")
     value = serializers.JSONField(help_text="A number or a word; counted, never written by a model.")
     unit = serializers.CharField()
@@ -34,7 +34,7 @@ class QuotedMessageSerializer(serializers.Serializer[Any]):
 
 
 class ExchangeSerializer(serializers.Serializer[Any]):
-    context = serializers.CharField()
+    context = serializers.CharField()  # type: ignore[assignment]
     messages = QuotedMessageSerializer(many=True)
 
 

@@ -62,7 +62,7 @@ class InsightStateSerializer(serializers.ModelSerializer[Insight]):
 
     class Meta:
         model = Insight
-        fields = (
+        fields: tuple[str, ...] = (
             "id",
             "insight_type_id",
             "title",

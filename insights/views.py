@@ -30,7 +30,7 @@ from insights.serializers import (
 )
 from relivchats.errors import NotFound
 from relivchats.openapi import UNCHANGED, example, problems
-from relivchats.rest import Pages, conditional
+from relivchats.rest import Pages, conditional, person
 
 #: How soon to ask again while a job is open.
 POLL_SECONDS = 2
@@ -123,7 +123,7 @@ class Unlock(APIView):
         asked.is_valid(raise_exception=True)
         values = asked.validated_data
         unlocked = unlocking.unlock(
-            user=request.user,
+            user=person(request),
             chat=own_chat(request, values["chat_id"]),
             category_id=values.get("category_id"),
             type_ids=values.get("insight_type_ids", ()),
@@ -194,7 +194,7 @@ class JobStatus(APIView):
         examples=[example("Half done", examples.JOB)],
     )
     def get(self, request: Request, job_id: UUID) -> HttpResponseBase:
-        job = GenerationJob.objects.filter(user=request.user.pk, pk=job_id).first()
+        job = GenerationJob.objects.filter(user=person(request), pk=job_id).first()
         if job is None:
             raise NotFound("You have no job with this id.")
         # After the job: a finished job never shows an insight that is still open.

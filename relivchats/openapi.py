@@ -27,7 +27,9 @@ class ProblemSerializer(serializers.Serializer[Any]):
     error_code = serializers.CharField(help_text="ERR_ and four digits; several kinds may share one.")
     request_id = serializers.CharField(help_text="Name it when you write to support.")
     support_email = serializers.EmailField()
-    errors = FaultSerializer(many=True, required=False, help_text="With 422: each value at fault.")
+    errors = FaultSerializer(  # type: ignore[assignment]
+        many=True, required=False, help_text="With 422: each value at fault."
+    )
 
 
 class _Shown(NamedTuple):

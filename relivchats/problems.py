@@ -164,7 +164,7 @@ def _sentence(error: Mapping[str, str]) -> str:
 
 def _problem(kind: Kind, *, status: int, detail: str, extra: Mapping[str, Any] | None = None) -> HttpResponse:
     document = {**(extra or {}), **members(kind, status=status, detail=detail), "request_id": request_id.get()}
-    body = JSONEncoder(ensure_ascii=False).encode(document)  # type: ignore[no-untyped-call]
+    body = JSONEncoder(ensure_ascii=False).encode(document)
     return HttpResponse(body, status=status, content_type=PROBLEM_TYPE)
 
 

@@ -247,6 +247,8 @@ LOGGING: dict[str, Any] = {
     "root": {"handlers": ["stdout"], "level": LOG_LEVEL},
     "loggers": {
         "django.server": {"level": "WARNING"},
+        # Every request has its line already; only what went wrong within one is added.
+        "django.request": {"level": "ERROR"},
         "celery.app.trace": {"level": "WARNING"},
     },
 }

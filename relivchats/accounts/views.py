@@ -8,6 +8,7 @@ from rest_framework.views import APIView
 
 from relivchats.accounts.models import User
 from relivchats.openapi import example, problems
+from relivchats.rest import person
 
 
 class PersonSerializer(serializers.ModelSerializer[User]):
@@ -35,4 +36,4 @@ class Me(APIView):
         ],
     )
     def get(self, request: Request) -> Response:
-        return Response(PersonSerializer(request.user).data)
+        return Response(PersonSerializer(person(request)).data)

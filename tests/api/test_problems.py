@@ -1,0 +1,137 @@
+"""Whatever is refused or fails, the answer is one problem document that says what to do."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from django.db import OperationalError
+
+from chats import views
+from relivchats.errors import DomainError
+from relivchats.logs import JSONFormatter
+from relivchats.problems import problem_response
+from tests.api.conftest import Api
+
+pytestmark = pytest.mark.django_db
+
+PRIVATE = "Meera said the password is swordfish"
+
+
+@pytest.fixture
+def failing(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Make the list of chats fail as its database or code might."""
+
+    def install(error: Exception) -> None:
+        def fail(self: object) -> None:
+            raise error
+
+        monkeypatch.setattr(views.Chats, "get_queryset", fail)
+
+    return install
+
+
+def test_a_call_without_a_token_is_told_how_to_send_one(nobody: Api) -> None:
+    response = nobody.send("GET", "/api/chats")
+    assert (response.status_code, response["WWW-Authenticate"]) == (401, "Bearer")
+    assert response.json()["error_code"] == "ERR_1003"
+    assert "Authorization: Bearer" in response.json()["detail"]
+
+
+@pytest.mark.parametrize("token", ["rc_unknown", "", "é", "rc_" + "x" * 10_000])
+def test_an_unknown_token_is_refused(nobody: Api, token: str) -> None:
+    response = nobody.send("GET", "/api/chats", headers={"Authorization": f"Bearer {token}"})
+    assert (response.status_code, response.json()["title"]) == (401, "You are not signed in")
+
+
+def test_a_method_that_an_address_does_not_take_is_told_which_it_takes(api: Api) -> None:
+    response = api.send("PUT", "/api/chats")
+    assert response.status_code == 405
+    assert "GET" in response["Allow"]
+
+
+@pytest.mark.parametrize("path", ["/api/nothing", "/api/chats/not-an-id", "/api/chats/", "/api/"])
+def test_an_unknown_address_is_a_404_that_names_the_documentation(nobody: Api, path: str) -> None:
+    response = nobody.send("GET", path)
+    assert (response.status_code, response.json()["error_code"]) == (404, "ERR_1002")
+    assert "/api/docs" in response.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"{", b"[" * 60_000, b'{"chat_id": NaN}', b"\xff\xfe", b'"text"', b"[]", b"null", b"12"],
+    ids=["empty", "cut off", "bottomless", "NaN", "not UTF-8", "a text", "a list", "null", "a number"],
+)
+def test_a_malformed_body_is_a_4xx_and_never_an_error_of_ours(api: Api, body: bytes) -> None:
+    response = api.send("POST", "/api/insights/unlock", data=body, content_type="application/json")
+    assert response.status_code in (400, 422)
+    assert response.json()["error_code"] == "ERR_1001"
+
+
+def test_a_body_that_is_too_large_is_refused_before_it_is_read(api: Api) -> None:
+    body = json.dumps({"chat_id": "x" * 100_000})
+    response = api.send("POST", "/api/insights/unlock", data=body, content_type="application/json")
+    assert (response.status_code, response.json()["limit_bytes"]) == (413, 65536)
+
+
+def test_a_body_in_another_format_is_told_which_is_read(api: Api) -> None:
+    response = api.send("POST", "/api/insights/unlock", data=b"chat_id=1", content_type="text/plain")
+    assert response.status_code == 415
+    assert "application/json" in response.json()["detail"]
+
+
+def test_an_answer_in_an_unknown_format_is_refused_in_json(api: Api) -> None:
+    assert api.send("GET", "/api/me", headers={"Accept": "application/xml"}).status_code == 406
+
+
+def test_values_at_fault_are_pointed_to(api: Api) -> None:
+    problem = api.post("/api/insights/unlock", {"insight_type_ids": ["fine", "not fine!"]}, status=422)
+    assert [(error["pointer"], error["code"]) for error in problem["errors"]] == [
+        ("#/chat_id", "required"),
+        ("#/insight_type_ids/1", "invalid"),
+    ]
+    assert "chat_id: This field is required." in problem["detail"]
+
+
+def test_a_refusal_brings_its_numbers_and_its_name() -> None:
+    class TooEarly(DomainError):
+        code, status, title = "ERR_1005", 429, "Too early"
+
+    response = problem_response(TooEarly("Come back in 3 seconds.", retry_after_seconds=3.2, status=200), {})
+    assert response is not None
+    problem = json.loads(response.content)
+    assert (problem["type"], problem["retry_after_seconds"]) == ("urn:relivchats:problem:too-early", 3.2)
+    assert (response["Retry-After"], problem["status"]) == ("3", 429)
+
+
+def test_an_unexpected_error_reveals_nothing_and_is_logged_once_without_its_words(
+    api: Api, failing: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    failing(RuntimeError(PRIVATE))
+    response = api.send("GET", "/api/chats")
+    assert (response.status_code, response.json()["error_code"]) == (500, "ERR_1000")
+    assert "swordfish" not in response.content.decode()
+    errors = [record for record in caplog.records if record.exc_info]
+    assert len(errors) == 1
+    lines = [JSONFormatter().format(record) for record in caplog.records]
+    assert not any("swordfish" in line for line in lines)
+
+
+def test_a_database_that_does_not_answer_is_a_503_that_says_when_to_try_again(api: Api, failing: Any) -> None:
+    failing(OperationalError("connection to server at 10.0.0.7 failed"))
+    response = api.send("GET", "/api/chats")
+    assert (response.status_code, response.json()["error_code"]) == (503, "ERR_2002")
+    assert int(response["Retry-After"]) > 0
+    assert "10.0.0.7" not in response.content.decode()
+
+
+def test_pages_outside_the_api_keep_djangos_own_answers(nobody: Api) -> None:
+    response = nobody.client.get("/nothing", secure=True)
+    assert response.status_code == 404
+    assert "problem" not in response["Content-Type"]
+
+
+def test_a_host_that_is_not_ours_is_refused_with_a_problem(nobody: Api) -> None:
+    response = nobody.send("GET", "/api/chats", headers={"Host": "evil.example"})
+    assert response.status_code == 400
