@@ -9,11 +9,11 @@ from celery import shared_task
 from chats import indexing
 
 
-@shared_task(queue="indexing")
+@shared_task
 def index_chat(chat_id: str) -> None:
     indexing.index_chat(UUID(chat_id))
 
 
-@shared_task(queue="upkeep")
+@shared_task(ignore_result=True)
 def dispatch() -> None:
     indexing.dispatch()

@@ -10,16 +10,16 @@ from insights import dispatch as dispatching
 from insights import generation, recovery
 
 
-@shared_task(queue="insights")
+@shared_task
 def generate_insight(insight_id: str) -> None:
     generation.run(UUID(insight_id))
 
 
-@shared_task(queue="upkeep", ignore_result=True)
+@shared_task(ignore_result=True)
 def dispatch() -> None:
     dispatching.dispatch()
 
 
-@shared_task(queue="upkeep", ignore_result=True)
+@shared_task(ignore_result=True)
 def recover() -> None:
     recovery.recover()

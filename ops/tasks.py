@@ -8,18 +8,18 @@ from ops import heartbeats, ledger, results
 from ops.models import Heartbeat
 
 
-@shared_task(queue="upkeep", ignore_result=True)
+@shared_task(ignore_result=True)
 def canary() -> None:
     """Sent by beat, done by a worker: its row proves the way through beat, broker, worker and database."""
     heartbeats.beat(name=heartbeats.CANARY, kind=Heartbeat.Kind.CANARY)
 
 
-@shared_task(queue="upkeep", ignore_result=True)
+@shared_task(ignore_result=True)
 def prune() -> None:
     heartbeats.prune()
     results.prune()
 
 
-@shared_task(queue="upkeep", ignore_result=True)
+@shared_task(ignore_result=True)
 def audit_ledger() -> None:
     ledger.full_audit()
