@@ -37,7 +37,7 @@ _REINDEX: Any = {
 _RECOVER: Any = {
     "name": "recover",
     "title": "Recover",
-    "consequence": "Dead leases are freed. A job past its deadline ends; what it delivered is paid, the rest given back.",
+    "consequence": "Dead leases are freed. A job past its deadline ends: what it delivered is paid, the rest is free.",
 }
 _RELEASE: Any = {
     "name": "release",

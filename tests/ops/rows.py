@@ -1,0 +1,103 @@
+"""Rows as the service makes them, and the troubles that operators meet."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import timedelta
+
+from django.db.models.functions import Now
+
+from billing import ledger
+from billing.models import CoinReservation
+from chats.models import Chat
+from insights import settlement, unlocking
+from insights.models import GenerationJob, Insight, InsightType
+from ops.models import Heartbeat
+from relivchats import clock
+from relivchats.accounts.models import User
+from relivchats.crypto import keyring, new_data_key
+
+LONG = timedelta(hours=1)
+
+
+def person(*, coins: int = 1000, email: str = "") -> User:
+    user = User.objects.create_user(email or f"{uuid.uuid4().hex}@example.org")
+    ledger.adjust(wallet=user.wallet, amount=coins, actor="test", reason="test", idempotency_key="coins")
+    return user
+
+
+def chat(owner: User, *, vector_status: str = "completed") -> Chat:
+    """A chat with a key that opens and sealed columns that hold nothing."""
+    pk, key = uuid.uuid4(), new_data_key()
+    return Chat.objects.create(
+        id=pk,
+        owner=owner,
+        platform="whatsapp",
+        dialect="android",
+        date_order="dmy",
+        message_count=5000,
+        line_count=5000,
+        participant_count=2,
+        first_message_on="2024-01-01",
+        last_message_on="2024-12-31",
+        wrapped_key=keyring().wrap(key, context=f"chat:{pk}:key"),
+        sealed_title=b"sealed",
+        sealed_participants=b"sealed",
+        sealed_statistics=b"sealed",
+        vector_status=vector_status,
+    )
+
+
+def job(*, types: int = 2, vector_status: str = "completed") -> GenerationJob:
+    """An unlock of some types, by a new person for a new chat."""
+    owner = person()
+    ids = list(InsightType.objects.order_by("display_order").values_list("pk", flat=True)[:types])
+    return unlocking.unlock(user=owner, chat=chat(owner, vector_status=vector_status), type_ids=ids).job
+
+
+def abandoned_insight(*, late: timedelta = LONG) -> Insight:
+    """Its worker was killed, and recovery has not come by."""
+    insight = job().insights.first()
+    assert insight is not None
+    Insight.objects.filter(pk=insight.pk).update(
+        status=Insight.Status.GENERATING,
+        attempt=1,
+        lease_token=uuid.uuid4(),
+        lease_expires_at=Now() - late,
+        started_at=Now() - late,
+    )
+    insight.refresh_from_db()
+    return insight
+
+
+def overdue_job() -> GenerationJob:
+    late = job()
+    GenerationJob.objects.filter(pk=late.pk).update(deadline_at=Now() - LONG)
+    late.refresh_from_db()
+    return late
+
+
+def failed_job(*, code: str = "engine_unavailable") -> GenerationJob:
+    """Every insight of it failed, and its coins are free again."""
+    failed = job()
+    settlement.fail_open(failed.pk, error_code=code, error_message="The engine did not answer.")
+    failed.refresh_from_db()
+    return failed
+
+
+def orphaned_reservation() -> CoinReservation:
+    """Coins held for nothing, past their time."""
+    return ledger.reserve(
+        wallet=person().wallet, coins=50, idempotency_key="orphan", expires_at=clock.now() - timedelta(minutes=1)
+    )
+
+
+def heartbeat(kind: str, *, age: timedelta = timedelta(), marked: bool = True, name: str = "") -> Heartbeat:
+    return Heartbeat.objects.create(
+        name=name or f"{kind}@host:{uuid.uuid4().hex[:6]}", kind=kind, marked_as_worker=marked, beat_at=clock.now() - age
+    )
+
+
+def everything_alive() -> None:
+    for kind in ("worker", "beat", "canary"):
+        heartbeat(kind)

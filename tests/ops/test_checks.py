@@ -1,0 +1,165 @@
+"""Each check tells trouble from rest, and ends trouble with a mend."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from django.core.management import get_commands
+from django.db import connection
+from django.db.migrations.recorder import MigrationRecorder
+from django.db.models.functions import Now
+
+from billing.models import Wallet
+from chats.models import Chat
+from insights.models import Insight
+from ops import checks
+from ops.checks import database, ledger, machine, processes, work
+from ops.models import Heartbeat
+from ops.report import Level, Line
+from relivchats.crypto import Keyring
+from tests.ops import rows
+from tests.processes import BrokerHandle
+
+pytestmark = pytest.mark.django_db
+
+
+def test_a_quiet_service_is_fine(broker: BrokerHandle) -> None:
+    rows.everything_alive()
+    lines = [check.ask() for check in (*checks.ALL, *checks.MORE) if check.name != "disk"]
+    assert {line.name: line.text for line in lines if line.level is not Level.FINE} == {}
+
+
+def _old_schema() -> None:
+    MigrationRecorder(connection).record_unapplied("ops", "0002_audits")
+
+
+def _failed_chat() -> None:
+    rows.chat(rows.person(), vector_status="failed")
+
+
+def _chat_being_indexed_by_nobody() -> None:
+    chat = rows.chat(rows.person(), vector_status="pending")
+    Chat.objects.filter(pk=chat.pk).update(
+        vector_status="indexing", index_lease_token=chat.pk, index_lease_expires_at=Now() - rows.LONG
+    )
+
+
+def _five_failures() -> None:
+    for _ in range(3):
+        rows.failed_job()
+
+
+def _due_too_long() -> None:
+    job = rows.job()
+    Insight.objects.filter(job=job).update(next_attempt_at=Now() - rows.LONG)
+
+
+def _wrong_balance() -> None:
+    Wallet.objects.filter(pk=rows.person().wallet.pk).update(balance=7)
+
+
+def _unmarked_worker() -> None:
+    rows.heartbeat("worker", marked=False)
+
+
+def _silent_worker() -> None:
+    rows.heartbeat("worker")
+    rows.heartbeat("worker", age=timedelta(minutes=5))
+
+
+def _two_beats() -> None:
+    rows.heartbeat("beat")
+    rows.heartbeat("beat")
+
+
+@pytest.mark.parametrize(
+    ("trouble", "ask", "level"),
+    [
+        (_old_schema, database.migrations, Level.WARNING),
+        (_failed_chat, work.vectors, Level.WARNING),
+        (_chat_being_indexed_by_nobody, work.vectors, Level.WARNING),
+        (rows.orphaned_reservation, work.reservations, Level.WARNING),
+        (rows.abandoned_insight, work.insights, Level.WARNING),
+        (_five_failures, work.insights, Level.CRITICAL),
+        (rows.overdue_job, work.jobs, Level.WARNING),
+        (rows.abandoned_insight, work.jobs, Level.WARNING),
+        (_due_too_long, work.queue, Level.WARNING),
+        (_wrong_balance, ledger.clean, Level.CRITICAL),
+        (lambda: None, processes.workers, Level.CRITICAL),
+        (_unmarked_worker, processes.workers, Level.WARNING),
+        (_silent_worker, processes.workers, Level.WARNING),
+        (lambda: None, processes.beat, Level.CRITICAL),
+        (_two_beats, processes.beat, Level.WARNING),
+        (lambda: None, processes.canary, Level.WARNING),
+        (lambda: rows.heartbeat("canary", age=rows.LONG), processes.canary, Level.CRITICAL),
+    ],
+)
+def test_trouble_is_told_with_its_mend(
+    trouble: Callable[[], object], ask: Callable[[], Line], level: Level, broker: BrokerHandle
+) -> None:
+    trouble()
+    line = ask()
+    assert line.level is level, line.text
+    assert line.mend
+    if line.mend.startswith("manage.py"):
+        assert line.mend.split()[1].strip(";,") in get_commands()
+
+
+def test_an_insight_in_its_worker_s_hands_is_not_stuck() -> None:
+    rows.abandoned_insight(late=-rows.LONG)
+    assert work.insights().level is work.jobs().level is Level.FINE
+
+
+def test_what_recovery_will_find_within_seconds_is_not_stuck() -> None:
+    """Recovery comes every 15 s: a lease that just ran out is its business, not an operator's."""
+    rows.abandoned_insight(late=timedelta(seconds=20))
+    assert work.insights().level is work.jobs().level is Level.FINE
+
+
+def test_four_failures_or_one_success_are_not_an_outage() -> None:
+    rows.failed_job()
+    rows.failed_job()
+    assert work.insights().level is Level.FINE
+
+
+def test_insights_that_wait_for_indexing_are_not_due(broker: BrokerHandle) -> None:
+    job = rows.job(vector_status="pending")
+    Insight.objects.filter(job=job).update(next_attempt_at=Now() - rows.LONG)
+    line = work.queue()
+    assert line.level is Level.FINE
+    assert line.data["waiting_for_index"] == job.total_insights
+
+
+def test_a_lost_key_is_critical(settings: object) -> None:
+    rows.chat(rows.person())
+    assert database.keys().level is Level.FINE
+    settings.ENCRYPTION_KEYS = Keyring.new_text()  # type: ignore[attr-defined]
+    line = database.keys()
+    assert line.level is Level.CRITICAL
+    assert "ENCRYPTION_KEYS" in line.mend
+
+
+@pytest.mark.parametrize(
+    ("warning", "critical", "level"), [(101, 101, Level.FINE), (0, 101, Level.WARNING), (0, 0, Level.CRITICAL)]
+)
+def test_thresholds_are_settings(settings: object, warning: int, critical: int, level: Level) -> None:
+    for name in ("DISK", "CONNECTIONS"):
+        setattr(settings, f"HEALTH_{name}_WARNING_PERCENT", warning)
+        setattr(settings, f"HEALTH_{name}_CRITICAL_PERCENT", critical)
+    assert machine.disk().level is database.connections().level is level
+
+
+def test_a_worker_without_its_mark_is_named() -> None:
+    rows.heartbeat("worker", marked=False, name="worker@db-eater:41")
+    line = processes.workers()
+    assert "worker@db-eater:41" in line.text
+    assert "CELERY_WORKER=true" in line.mend
+
+
+def test_a_silent_process_does_not_count_as_alive() -> None:
+    Heartbeat.objects.create(name="worker@gone:1", kind="worker", marked_as_worker=True)
+    assert processes.workers().level is Level.FINE
+    Heartbeat.objects.update(beat_at=Now() - timedelta(seconds=31))
+    assert processes.workers().level is Level.CRITICAL
