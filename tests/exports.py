@@ -54,7 +54,7 @@ def lines(messages: int, *, people: int = 2, seed: int = 1, style: str = "androi
     header, end = _STYLES[style]
     names = [NAMES[number] if number < len(NAMES) else f"Guest {number}" for number in range(people)]
     ios = header.startswith("[")
-    at = datetime(2021, 3, 1, 8, 0)
+    at = datetime.fromisoformat("2021-03-01T08:00")
     # A few people write most of a group's messages.
     weights = [1 / (number + 1) for number in range(people)] if people > 2 else [1] * people
     sender = names[0]

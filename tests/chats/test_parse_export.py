@@ -1,0 +1,115 @@
+"""manage.py parse_export: what an upload would give, without a database."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+
+from tests import exports
+
+ROOT = Path(__file__).parents[2]
+CHAT = (
+    "13/02/2024, 10:00 - Asha: hello\nthere\n13/02/2024, 10:01 - Ben: <Media omitted>\n14/02/2024, 10:02 - Ben left\n"
+)
+
+
+def run(path: Path, *flags: str) -> tuple[int, str, str]:
+    out, err = StringIO(), StringIO()
+    try:
+        call_command("parse_export", str(path), *flags, stdout=out, stderr=err)
+    except SystemExit as exit_:
+        return int(exit_.code or 0), out.getvalue(), err.getvalue()
+    return 0, out.getvalue(), err.getvalue()
+
+
+@pytest.fixture
+def chat(tmp_path: Path) -> Path:
+    path = tmp_path / "export"
+    path.write_bytes(exports.zipped(CHAT.encode()))
+    return path
+
+
+def test_json_is_one_object_with_every_message_and_the_statistics(chat: Path) -> None:
+    code, out, err = run(chat, "--json")
+    answer: dict[str, Any] = json.loads(out)
+    assert (code, err) == (0, "")
+    assert set(answer.pop("statistics")) >= {"total_messages", "user_stats"}
+    assert answer == {
+        "platform": "whatsapp",
+        "dialect": "android-24h",
+        "date_order": "dmy",
+        "ambiguous_dates": False,
+        "participants": ["Asha", "Ben"],
+        "messages": [
+            {"timestamp": "2024-02-13T10:00:00", "sender": "Asha", "text": "hello\nthere", "kind": "text"},
+            {"timestamp": "2024-02-13T10:01:00", "sender": "Ben", "text": "<Media omitted>", "kind": "media"},
+            {"timestamp": "2024-02-14T10:02:00", "sender": None, "text": "Ben left", "kind": "system"},
+        ],
+        "n_messages": 2,
+        "n_system": 1,
+    }
+
+
+def test_messages_of_several_batches_are_one_list(tmp_path: Path) -> None:
+    answer = json.loads(run(exports.write(tmp_path / "chat.txt", 11_000), "--json")[1])
+    assert len(answer["messages"]) == answer["n_messages"] + answer["n_system"] == 11_000
+
+
+def test_the_summary_is_short_and_shows_no_message(chat: Path) -> None:
+    code, out, _ = run(chat)
+    assert code == 0
+    assert len(out.splitlines()) < 20
+    assert "android-24h" in out
+    assert "2 by 2 people" in out
+    assert "hello" not in out
+
+
+def test_an_order_of_dates_can_be_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "chat.txt"
+    path.write_text("03/04/2024, 10:00 - Asha: x\n", encoding="utf-8")
+    assert json.loads(run(path, "--json")[1])["messages"][0]["timestamp"] == "2024-04-03T10:00:00"
+    answer = json.loads(run(path, "--json", "--date-order", "mdy")[1])
+    assert answer["messages"][0]["timestamp"] == "2024-03-04T10:00:00"
+
+
+@pytest.mark.parametrize(
+    ("content", "error", "code"),
+    [
+        (b"", "The file is empty", "ERR_3002"),
+        (b"hello", "This is not a chat export", "ERR_3003"),
+        (b"PK\x03\x04junk", "The archive is damaged", "ERR_3003"),
+        (b"13/02/2024, 10:00 - Ben left\n", "The chat has only system messages", "ERR_3002"),
+        (b"31/02/2024, 10:00 - Ben: x\n", "This is not a chat export", "ERR_3003"),
+        (None, "This file cannot be opened", "ERR_3003"),
+    ],
+)
+def test_a_refusal_is_an_object_or_a_sentence_and_exit_code_two(
+    tmp_path: Path, content: bytes | None, error: str, code: str
+) -> None:
+    path = tmp_path / "chat.txt"
+    if content is not None:
+        path.write_bytes(content)
+    status, out, err = run(path, "--json")
+    assert (status, json.loads(out), err) == (2, {"error": error, "code": code}, "")
+    status, out, err = run(path)
+    assert (status, out, err) == (2, "", f"{error}.\n")
+
+
+def test_no_server_is_started(chat: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    environment = {**os.environ, "RELIVCHATS_DATA": str(data)}
+    for name in ("DATABASE_URL", "REDIS_URL"):
+        environment.pop(name, None)
+    command = [sys.executable, "manage.py", "parse_export", str(chat), "--json"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, check=True, timeout=60)
+    assert json.loads(done.stdout)["n_messages"] == 2
+    assert not (data / "postgres").exists()
+    assert not list(data.glob("run/*.pid"))
