@@ -6,14 +6,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from ops.demo.page import Page, plain
+from ops.demo.page import Page, columns, plain
 
 Document = Mapping[str, Any]
 
 #: Of each section the short report quotes this many messages, each cut to so many characters.
 SHORT_QUOTES, SHORT_CHARACTERS = 2, 240
 PEOPLE_SHOWN = 8
-WORDS_SHOWN = 6
+WORDS_SHOWN = 8
+NAME_COLUMNS = 24
 NO_RATING = "not_enough_data"
 
 
@@ -23,58 +24,65 @@ NO_RATING = "not_enough_data"
 def chat(uploaded: Document, *, page: Page) -> list[str]:
     """The key statistics of an uploaded chat."""
     statistics = uploaded["statistics"]
-    people = statistics.get("user_stats") or {}
     lines = ["", page.heading(plain(uploaded["title"])), ""]
-    lines += page.wrapped(_span(statistics), first="  ")
-    lines += page.wrapped(_habits(statistics), first="  ")
-    lines += [""]
-    for name in list(people)[:PEOPLE_SHOWN]:
-        lines += page.wrapped(_person(name, people[name], statistics), first="  ", rest="    ")
-    if len(people) > PEOPLE_SHOWN:
-        lines += [f"  and {len(people) - PEOPLE_SHOWN} more"]
-    if favourites := _favourites(statistics):
-        lines += ["", *page.wrapped(favourites, first="  ", rest="    ")]
-    return lines
+    lines += page.wrapped(f"{_span(statistics)} {_habits(statistics)}", first="  ")
+    return [*lines, "", *_table(statistics, page), "", *_favourites(statistics, page)]
 
 
 def _span(statistics: Document) -> str:
     first, last = _date(statistics["first_message_at"]), _date(statistics["last_message_at"])
-    return (
-        f"{number(statistics['total_messages'])} messages in {_plural(statistics['total_days'], 'day')},"
-        f" from {first} to {last}; {_plural(statistics['conversations_count'], 'conversation')},"
-        f" {_plural(statistics['longest_streak_days'], 'day')} in a row at most."
-    )
+    when = f"on {first}" if first == last else f"from {first} to {last}"
+    days = f"on {number(statistics['active_days'])} of {_plural(statistics['total_days'], 'day')}"
+    conversations = _plural(statistics["conversations_count"], "conversation")
+    return f"{_plural(statistics['total_messages'], 'message')} {when}, {days}, in {conversations}."
 
 
 def _habits(statistics: Document) -> str:
-    counted = {
-        "media message": statistics["media_shared_count"],
-        "link": statistics["links_shared_count"],
-        "question": statistics["questions_count"],
-    }
-    shared = ", ".join(_plural(count, thing) for thing, count in counted.items() if count)
     hour = statistics["busiest_hour"]
-    busiest = f"Busiest on {statistics['busiest_day']}s and between {hour}:00 and {(hour + 1) % 24}:00"
-    return f"{busiest}. {shared}." if shared else f"{busiest}."
-
-
-def _person(name: str, person: Document, statistics: Document) -> str:
-    share = round(100 * person["message_count"] / max(1, statistics["total_messages"]))
-    pieces = [
-        f"{number(person['message_count'])} messages ({share}%)",
-        f"starts {person['conversation_initiations_percent']:.0f}% of the conversations",
-        f"asks {_plural(person['questions_asked'], 'question')}",
+    shared = [
+        _plural(statistics["questions_count"], "question"),
+        _plural(statistics["links_shared_count"], "link"),
+        f"{_plural(statistics['media_shared_count'], 'photo')} and other media",
     ]
-    if (reply := person["median_response_time_seconds"]) is not None:
-        pieces.append(f"answers within {duration(reply)} half of the time")
-    return f"{plain(name)}: {', '.join(pieces)}."
+    busiest = f"Most are written on {statistics['busiest_day']}s, and from {hour}:00 to {(hour + 1) % 24}:00."
+    return f"{', '.join(shared)}. {busiest}"
 
 
-def _favourites(statistics: Document) -> str:
-    words = [plain(item["word"]) for item in statistics["top_words"][:WORDS_SHOWN]]
-    emoji = [plain(item["emoji"]) for item in statistics["top_emojis"][:WORDS_SHOWN]]
-    pieces = [f"Often said: {', '.join(words)}."] if words else []
-    return "  ".join([*pieces, " ".join(emoji)] if emoji else pieces)
+def _table(statistics: Document, page: Page) -> list[str]:
+    people = list(statistics["user_stats"].items())
+    names = [_clipped(plain(name), NAME_COLUMNS) for name, _ in people[:PEOPLE_SHOWN]]
+    width = max(map(columns, ["", *names]))
+    head = f"  {'':{width}}  {'messages':>10} {'starts':>8} {'questions':>10} {'usual reply':>13}"
+    rows = [
+        f"  {name}{' ' * (width - columns(name))}  {_figures(person, statistics)}"
+        for name, (_, person) in zip(names, people, strict=False)
+    ]
+    more = len(people) - len(names)
+    return [page.dim(head), *rows, *([page.dim(f"  and {number(more)} more")] if more else [])]
+
+
+def _figures(person: Document, statistics: Document) -> str:
+    share = f"{100 * person['message_count'] / max(1, statistics['total_messages']):.0f}%"
+    reply = person["median_response_time_seconds"]
+    return (
+        f"{number(person['message_count']):>5} {share:>4} {person['conversation_initiations_percent']:>7.0f}%"
+        f" {number(person['questions_asked']):>10} {'–' if reply is None else duration(reply):>13}"
+    )
+
+
+def _favourites(statistics: Document, page: Page) -> list[str]:
+    words = ", ".join(plain(item["word"]) for item in statistics["top_words"][:WORDS_SHOWN])
+    emoji = "  ".join(
+        f"{plain(item['emoji'])} {number(item['count'])}" for item in statistics["top_emojis"][:WORDS_SHOWN]
+    )
+    told = {"Often said": words, "Emoji": emoji}
+    return [line for label, text in told.items() if text for line in page.wrapped(text, first=f"  {label:<12}")]
+
+
+def _clipped(text: str, width: int) -> str:
+    while columns(text) > width:
+        text = f"{text[:-2]}…"
+    return text
 
 
 # An insight
@@ -209,11 +217,10 @@ def duration(seconds: float) -> str:
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
-    days, rest = divmod(whole, 86_400)
-    hours, rest = divmod(rest, 3_600)
-    parts = [_plural(days, "day") if days else "", f"{hours} h" if hours else "", f"{rest // 60} min"]
-    told = [part for part in parts if part and part != "0 min"]
-    return " ".join(told[:2])
+    days, minutes = divmod(round(whole / 60), 24 * 60)
+    hours, minutes = divmod(minutes, 60)
+    parts = [_plural(days, "day") if days else "", f"{hours} h" if hours else "", f"{minutes} min" if minutes else ""]
+    return " ".join([part for part in parts if part][:2])
 
 
 def rating(member: str) -> str:

@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 
+from chats import exports as chat_exports
+from chats.statistics import Statistics
 from ops.demo import report
 from ops.demo.page import Page, columns, plain
+from tests import exports
 
 PAGE = Page(width=80)
 
@@ -58,6 +61,44 @@ INSIGHT: dict[str, Any] = {
 
 def text(insight: dict[str, Any] = INSIGHT, **options: Any) -> str:
     return "\n".join(report.insight(insight, page=PAGE, **options))
+
+
+def counted(export: bytes) -> str:
+    parsed = chat_exports.read(export)
+    counter = Statistics()
+    for batch in parsed.batches:
+        counter.add(batch)
+    statistics = counter.result(parsed.participants)
+    return "\n".join(report.chat({"title": "A chat", "statistics": statistics}, page=PAGE))
+
+
+def test_a_chat_shows_its_span_its_people_and_its_favourites() -> None:
+    lines = [
+        "02/06/2025, 09:00 - Asha: chai chai chai 😂",
+        "02/06/2025, 09:02 - Rohan: chai?",
+        "03/06/2025, 20:00 - Asha: https://example.org",
+        "03/06/2025, 20:05 - Rohan: <Media omitted>",
+    ]
+    shown = counted("\n".join(lines).encode())
+    assert "4 messages from 2 Jun 2025 to 3 Jun 2025, on 2 of 2 days, in 2 conversations." in " ".join(shown.split())
+    assert "1 question, 1 link, 1 photo and other media" in " ".join(shown.split())
+    assert "Asha 2 50% 100% 0 –" in " ".join(shown.split())
+    assert "Rohan 2 50% 0% 1 4 min" in " ".join(shown.split())
+    assert "Often said  chai" in shown
+    assert "Emoji       😂 1" in shown
+
+
+def test_a_large_group_shows_its_most_active_people_only() -> None:
+    shown = counted(exports.text(600, people=12))
+    assert "and 4 more" in shown
+    assert sum(name in shown for name in exports.NAMES[:12]) == report.PEOPLE_SHOWN
+
+
+def test_a_long_name_is_cut_to_its_column() -> None:
+    shown = counted(f"02/06/2025, 09:00 - {'😂' * 40}: hello".encode())
+    row = next(line for line in shown.splitlines() if "😂" in line)
+    assert "…" in row
+    assert columns(row) <= PAGE.width
 
 
 def test_an_insight_shows_its_rating_score_finding_figures_and_advice() -> None:

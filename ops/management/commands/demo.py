@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any, NoReturn
@@ -72,8 +73,12 @@ class Command(BaseCommand):
             self._end(str(error), UNFINISHED)
 
     def _say(self, line: str) -> None:
-        self.stdout.write(line)
-        self.stdout.flush()
+        try:
+            self.stdout.write(line)
+            self.stdout.flush()
+        except BrokenPipeError:
+            # Whoever read has seen enough; the rest, and what Python flushes at its end, goes nowhere.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
     def _end(self, sentence: str, status: int) -> NoReturn:
         self.stderr.write(plain(sentence), lambda line: line)
