@@ -58,7 +58,8 @@ class LocalEngine:
                     # The mean's direction is the sum's, and a product with ones is its fastest form.
                     rows[row] = np.ones(len(tokens.ids), np.float32) @ table[tokens.ids]
         lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-        return np.divide(rows, lengths, out=rows, where=lengths > 0)
+        np.divide(rows, lengths, out=rows, where=lengths > 0)
+        return rows
 
     def _loaded(self) -> tuple[Any, Vectors]:
         with self._loading:

@@ -9,20 +9,21 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import orjson
 from django.conf import settings
-from django.core.files.uploadedfile import UploadedFile
-from django.db import DatabaseError, connection, transaction
+from django.db import DatabaseError, transaction
 
 from chats import exports
+from chats.copying import copy_rows
 from chats.exports.intake import header_shape
 from chats.exports.parsed import Batch, Kind, ParsedExport, wall_clock
 from chats.exports.refusals import OnlySystemMessages
 from chats.models import Chat, ChatUpload
 from chats.statistics import Statistics
 from chats.transcript import seal_batches, whole, whole_texts
+from chats.uploads import BytesUpload
 from relivchats.accounts.models import User
 from relivchats.crypto import DataKey, keyring, new_data_key
 from relivchats.errors import DomainError
@@ -33,12 +34,12 @@ Sealed = list[tuple[int, int, bytes]]
 
 
 def import_chat(
-    *, owner: User, upload: bytes | UploadedFile, request_id: str = "", date_order: str | None = None
+    *, owner: User, upload: bytes | BytesUpload, request_id: str = "", date_order: str | None = None
 ) -> Chat:
     """The chat in an upload, stored. Raises ExportRefused.
 
     Whatever comes of it, one ChatUpload row tells; a refused or failed upload
-    leaves nothing else. An UploadedFile is read here, so that one too large
+    leaves nothing else. An uploaded file is read here, so that one too large
     to be read leaves its row as well.
     """
     receipt = _Receipt(owner=owner, request_id=request_id, size_bytes=_size(upload))
@@ -58,7 +59,7 @@ def import_chat(
     return chat
 
 
-def _size(upload: bytes | UploadedFile) -> int:
+def _size(upload: bytes | BytesUpload) -> int:
     return len(upload) if isinstance(upload, bytes) else upload.size or 0
 
 
@@ -175,7 +176,11 @@ def _day(seconds: int) -> date:
 @transaction.atomic
 def _write(chat: Chat, blocks: Sealed, receipt: _Receipt) -> None:
     chat.save(force_insert=True)
-    _copy_blocks(chat.pk, blocks)
+    copy_rows(
+        "transcript_blocks",
+        {"chat_id": "uuid", "first_number": "int4", "last_number": "int4", "sealed": "bytea"},
+        ((chat.pk, first, last, sealed) for first, last, sealed in blocks),
+    )
     row = receipt.row(ChatUpload.Outcome.ACCEPTED, chat=chat, message_count=chat.message_count)
     row.save()
     transaction.on_commit(
@@ -184,11 +189,3 @@ def _write(chat: Chat, blocks: Sealed, receipt: _Receipt) -> None:
             extra={"chat": str(chat.pk), "messages": chat.message_count, "milliseconds": row.milliseconds},
         )
     )
-
-
-def _copy_blocks(chat_id: UUID, blocks: Sealed) -> None:
-    statement = "COPY transcript_blocks (chat_id, first_number, last_number, sealed) FROM STDIN (FORMAT BINARY)"
-    with connection.cursor() as cursor, cursor.copy(statement) as copy:
-        copy.set_types(["uuid", "int4", "int4", "bytea"])
-        for first, last, sealed in blocks:
-            copy.write_row((chat_id, first, last, sealed))

@@ -17,13 +17,14 @@ from uuid import UUID, uuid4
 
 import numpy as np
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import F, Q
 from django.db.models.expressions import Combinable
 from django.db.models.functions import Now
 
 from chats import embedding, vectors
 from chats.chunking import Piece, pieces
+from chats.copying import copy_rows
 from chats.embedding import Vectors
 from chats.models import Chat, Chunk
 from chats.searching import ChunkRange, Hit, NotSearchable, Searcher, search, searcher
@@ -160,6 +161,9 @@ def _build(chat: Chat, token: UUID) -> tuple[list[Piece], Vectors]:
         rows.append(engine.embed([piece.text for piece in step]).astype(np.float16))
         parts += (piece._replace(text="") for piece in step)
         _renew(chat.pk, token)
+    if not parts:
+        # Every chat has messages: this one was erased meanwhile.
+        raise _LeaseLost
     return parts, np.concatenate(rows)
 
 
@@ -186,21 +190,14 @@ def _finish(chat: Chat, token: UUID, parts: list[Piece], matrix: Vectors) -> Non
     if not done:
         raise _LeaseLost
     Chunk.objects.filter(chat=chat.pk).delete()
-    _copy_chunks(chat.pk, parts)
+    copy_rows(
+        "chunks",
+        dict.fromkeys(("number", "conversation", "first_number", "last_number", "token_count"), "int4")
+        | {"chat_id": "uuid"},
+        ((number, *piece[:4], chat.pk) for number, piece in enumerate(parts)),
+    )
     vectors.store(chat, matrix, engine=embedding.engine().name)
     _announce_on_commit(chat.pk)
-
-
-def _copy_chunks(chat_id: UUID, parts: list[Piece]) -> None:
-    statement = (
-        "COPY chunks (chat_id, number, conversation, first_number, last_number, token_count) FROM STDIN (FORMAT BINARY)"
-    )
-    with connection.cursor() as cursor, cursor.copy(statement) as copy:
-        copy.set_types(["uuid", "int4", "int4", "int4", "int4", "int4"])
-        for number, piece in enumerate(parts):
-            copy.write_row(
-                (chat_id, number, piece.conversation, piece.first_number, piece.last_number, piece.token_count)
-            )
 
 
 @transaction.atomic

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from functools import cached_property
 from typing import Any, Self
 
 import orjson
@@ -11,6 +10,9 @@ from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
+
+# Not functools': in Python 3.11 that one takes a lock which all instances share, so chats would wait for each other.
+from django.utils.functional import cached_property
 
 from relivchats.crypto import DataKey, keyring
 

@@ -92,14 +92,20 @@ class Searcher:
 
     def count_matches(self, terms: Sequence[str]) -> list[int]:
         """For each participant, how many of their text messages hold any of the terms: whole words, any case."""
-        found = np.unique(np.concatenate([self._words.occurrences(words(term)) for term in terms] or [_NOWHERE]))
-        senders = self._sender_of_text[found]
-        return np.bincount(senders[senders >= 0], minlength=self.chat.participant_count).tolist()
+        senders = self._sender_of_text[self._found(terms)]
+        counts: list[int] = np.bincount(senders, minlength=self.chat.participant_count).tolist()
+        return counts
 
     def matches(self, terms: Sequence[str]) -> list[int]:
         """The numbers of the text messages that `count_matches` counts, in order."""
-        found = np.unique(np.concatenate([self._words.occurrences(words(term)) for term in terms] or [_NOWHERE]))
-        return (found[self._sender_of_text[found] >= 0] + 1).tolist()
+        numbers: list[int] = (self._found(terms) + 1).tolist()
+        return numbers
+
+    def _found(self, terms: Sequence[str]) -> NDArray[np.int64]:
+        """Places of the text messages that hold any of the terms; a place is a message's number less one."""
+        places = np.unique(np.concatenate([_NOWHERE, *(self._words.occurrences(words(term)) for term in terms)]))
+        found: NDArray[np.int64] = places[self._sender_of_text[places] >= 0]
+        return found
 
     def _texts(self) -> Iterator[list[str]]:
         senders: list[NDArray[np.int32]] = []
@@ -147,7 +153,8 @@ def _ranking(scores: NDArray[np.floating]) -> list[int]:
     most = min(_RANKED, len(scores))
     best = np.argpartition(-scores, most - 1)[:most]
     best = best[scores[best] > 0]
-    return best[np.lexsort((best, -scores[best]))].tolist()
+    numbers: list[int] = best[np.lexsort((best, -scores[best]))].tolist()
+    return numbers
 
 
 class _Kept(NamedTuple):

@@ -11,12 +11,12 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Iterator
-from functools import cached_property
 from itertools import accumulate
 from operator import sub
 
 import orjson
 import zstandard
+from django.utils.functional import cached_property
 
 from chats.exports.parsed import Batch, Message
 from chats.models import Chat, TranscriptBlock

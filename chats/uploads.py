@@ -9,7 +9,7 @@ the refusal and raises it like any other.
 from __future__ import annotations
 
 from io import BytesIO
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from django.conf import settings
 from django.core.files.uploadedfile import InMemoryUploadedFile, UploadedFile
@@ -19,13 +19,18 @@ from django.utils.datastructures import MultiValueDict
 
 from chats.exports.refusals import ExportTooLarge
 
+if TYPE_CHECKING:
+    BytesUpload = UploadedFile[bytes]
+else:
+    BytesUpload = UploadedFile
+
 #: The form field of the API's upload.
 FIELD = "file"
 #: What a multipart body may hold beside the file: boundaries, part headers, small fields.
 _FRAME_BYTES = 64 * 1024
 
 
-class OversizedUpload(UploadedFile):
+class OversizedUpload(BytesUpload):
     """A file that was larger than the limit, by the size its request declared. None of it was kept."""
 
     def __init__(self, size_bytes: int) -> None:
@@ -51,10 +56,10 @@ class BoundedMemoryUploadHandler(FileUploadHandler):
 
     def handle_raw_input(
         self, input_data: Any, META: Any, content_length: int, boundary: Any, encoding: str | None = None
-    ) -> tuple[QueryDict, MultiValueDict[str, UploadedFile]] | None:
+    ) -> tuple[QueryDict, MultiValueDict[str, BytesUpload]] | None:
         if content_length <= settings.UPLOAD_LIMIT_BYTES + _FRAME_BYTES:
             return None
-        oversized: UploadedFile = OversizedUpload(content_length)
+        oversized: BytesUpload = OversizedUpload(content_length)
         return QueryDict(encoding=encoding), MultiValueDict({FIELD: [oversized]})
 
     def new_file(self, *args: Any, **kwargs: Any) -> None:
@@ -66,7 +71,7 @@ class BoundedMemoryUploadHandler(FileUploadHandler):
         if self._left_bytes >= 0:
             self._content.write(raw_data)
 
-    def file_complete(self, file_size: int) -> UploadedFile:
+    def file_complete(self, file_size: int) -> BytesUpload:
         if self._left_bytes < 0:
             return OversizedUpload(file_size)
         self._content.seek(0)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable, Sequence
-from functools import cached_property, reduce
+from functools import reduce
 from itertools import chain
 
 import numpy as np
@@ -21,8 +21,8 @@ Positions = NDArray[np.int32]
 _END = b"\0"
 _KEPT = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789\0")
 _PLAIN = bytes(byte if byte in _KEPT or byte >= 0x80 else 0x20 for byte in bytes(range(256)).lower())
-# Common signs that would glue two words together; rarer ones are parted word by word.
-_SIGNS = [sign.encode() for sign in "’‘“”…।–—\u00a0\u202f\u200e"]
+# Quotation marks, dashes, danda and odd spaces would glue words together; rarer signs are parted word by word.
+_SIGNS = [sign.encode() for sign in "\u2018\u2019\u201c\u201d\u2013\u2014\u2026\u0964\u00a0\u202f\u200e"]
 _UNSEEN = frozenset("\u200b\u200c\u200d\u200e\u200f\ufe0e\ufe0f\u20e3")
 
 
@@ -46,15 +46,15 @@ class WordIndex:
             size += len(ids)
         self._ids = np.concatenate(groups) if groups else np.zeros(0, np.int32)
         self._starts = np.concatenate(starts)
+        self._by_word = np.argsort(self._ids, kind="stable").astype(np.int32)
+        counts = np.bincount(self._ids, minlength=len(self._numbers))
+        self._begins = np.concatenate([[0], np.cumsum(counts)])
+        #: Words of each text.
+        self.lengths = np.diff(self._starts)
 
     @property
     def text_count(self) -> int:
         return len(self._starts) - 1
-
-    @cached_property
-    def lengths(self) -> NDArray[np.int64]:
-        """Words of each text."""
-        return np.diff(self._starts)
 
     def occurrences(self, phrase: Sequence[str]) -> NDArray[np.int64]:
         """The place of the text of each occurrence, in order; a text that holds the phrase twice is there twice."""
@@ -83,15 +83,6 @@ class WordIndex:
     def _places(self, number: int) -> Positions:
         begins = self._begins
         return self._by_word[begins[number] : begins[number + 1]]
-
-    @cached_property
-    def _by_word(self) -> Positions:
-        return np.argsort(self._ids, kind="stable").astype(np.int32)
-
-    @cached_property
-    def _begins(self) -> NDArray[np.int64]:
-        counts = np.bincount(self._ids, minlength=len(self._numbers))
-        return np.concatenate([[0], np.cumsum(counts)])
 
 
 class _Vocabulary:

@@ -42,6 +42,13 @@ def asked() -> Chat:
     return chat
 
 
+def due(n: int) -> list[Chat]:
+    """Chats that were asked for and whose wake-up calls are still to be published."""
+    chats = [samples.stored() for _ in range(n)]
+    Chat.objects.update(index_requested_at=Now())
+    return chats
+
+
 def abandon(chat: Chat, *, attempt: int = 1) -> UUID:
     """As a process leaves the chat that was killed while it indexed it, a second after its lease ran out."""
     token = uuid4()
@@ -99,7 +106,9 @@ class TestIndexing:
     def test_chunks_cover_every_message_of_a_person_in_order(self) -> None:
         chat = asked()
         indexing.index_chat(chat.pk)
-        ranges = list(chat.chunks.order_by("number").values_list("number", "conversation", "first_number", "last_number"))
+        ranges = list(
+            chat.chunks.order_by("number").values_list("number", "conversation", "first_number", "last_number")
+        )
         assert ranges == [(0, 0, 1, 2), (1, 1, 3, 4), (2, 2, 5, 6)]
 
     def test_three_failures_are_the_end_until_asked_again(
@@ -179,17 +188,16 @@ class TestDispatching:
         assert broker.waiting("indexing") == 1
 
     def test_without_a_broker_the_request_stands_and_is_published_later(self, broker: BrokerHandle) -> None:
+        (chat,) = due(1)
         with broker.down():
-            chat = asked()
             assert indexing.dispatch() == 0
         chat.refresh_from_db()
         assert (chat.vector_status, chat.index_dispatched_at) == ("pending", None)
-        eventually(lambda: indexing.dispatch() == 1 or broker.waiting("indexing"))
-        eventually(lambda: broker.waiting("indexing"))
+        assert indexing.dispatch() == 1
+        assert broker.waiting("indexing") == 1
 
     def test_two_dispatchers_publish_a_chat_once(self, broker: BrokerHandle) -> None:
-        chats = [samples.stored() for _ in range(10)]
-        Chat.objects.filter(pk__in=[chat.pk for chat in chats]).update(index_requested_at=Now())
+        due(10)
         assert sum(at_once(4, indexing.dispatch)) == 10
         assert broker.waiting("indexing") == 10
 
@@ -228,14 +236,9 @@ class TestRacing:
         assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
     def test_a_worker_killed_while_it_indexes_loses_nothing(self, worker: StartCelery, broker: BrokerHandle) -> None:
-        process = worker()
+        process, chat = worker(), samples.stored()
         with transcript_withheld():
-            chat = asked()
-            # The request's own wake-up call waits for this transaction.
-            transaction.get_connection().commit()
-            with connection.cursor() as cursor:
-                cursor.execute("LOCK TABLE transcript_blocks IN ACCESS EXCLUSIVE MODE")
-            indexing.dispatch()
+            Background(lambda: indexing.request(chat)).result()
             eventually(lambda: Chat.objects.get(pk=chat.pk).vector_status == "indexing", 20)
             process.kill()
         broker.flush()
