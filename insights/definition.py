@@ -235,7 +235,24 @@ class Section:
 
 
 _SECTION_KEYS = frozenset(
-    "key title question scale per_person facts queries terms group counted signal says weight sensitive evidence advice".split()
+    [
+        "key",
+        "title",
+        "question",
+        "scale",
+        "per_person",
+        "facts",
+        "queries",
+        "terms",
+        "group",
+        "counted",
+        "signal",
+        "says",
+        "weight",
+        "sensitive",
+        "evidence",
+        "advice",
+    ]
 )
 
 

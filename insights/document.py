@@ -59,7 +59,7 @@ def complete(*, brief: Brief, draft: Draft, provenance: Mapping[str, Any]) -> di
         ],
         "sufficiency": _sufficiency(brief, sections),
         "provenance": {**provenance, "citations": citations},
-        "language": brief.language,
+        "language": draft.language or brief.language,
     }
     try:
         validate(document, brief.definition)
@@ -75,6 +75,8 @@ def _section(
     facts: Sequence[Fact],
     exchanges: Sequence[Exchange],
 ) -> dict[str, Any]:
+    if section.sensitive and brief.concerns:
+        written, exchanges = SectionDraft(rating=NOT_ENOUGH_DATA, finding=safety.FINDING), ()
     supported = len(exchanges) >= section.evidence_min
     quotable = [*brief.people, *(message.text for exchange in exchanges for message in exchange.messages)]
     finding = written.finding if supported or written.rating == NOT_ENOUGH_DATA else TOO_LITTLE

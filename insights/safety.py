@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 CONCERNS: Mapping[str, tuple[str, ...]] = {
     "violence": (
-        "hit me", "slapped me", "beat me", "beats me", "choked me", "punched me", "kicked me", "pushed me against",
+        "he hit me", "she hit me", "you hit me", "hits me", "slapped me", "choked me", "punched me",
         "hurts me physically", "raised his hand on me", "raised her hand on me", "domestic violence",
         "mujhe maara", "mujhe mara", "mujhe thappad", "haath uthaya", "hath uthaya", "maar peet", "marpeet",
         "मुझे मारा", "हाथ उठाया", "मारपीट",
@@ -22,7 +22,7 @@ CONCERNS: Mapping[str, tuple[str, ...]] = {
         "photo leak kar dunga", "photos viral kar", "ghar se nikalne nahi deta", "जबरदस्ती की", "ब्लैकमेल",
     ),
     "self_harm": (
-        "kill myself", "end my life", "want to die", "wanna die", "commit suicide", "suicidal", "self harm",
+        "kill myself", "end my life", "want to die", "commit suicide", "suicidal", "self harm",
         "self-harm", "hurt myself", "cut myself again", "don't want to live", "dont want to live",
         "no reason to live", "better off without me", "jeena nahi chahta", "jeena nahi chahti", "jeena nhi chahta",
         "jeena nhi chahti", "marna chahta hu", "marna chahti hu", "mar jana chahta", "mar jana chahti",

@@ -15,7 +15,8 @@ def validate(document: Any, definition: Definition) -> None:
     """Raises ValueError that names the place at fault."""
     table = Table(document, place="document")
     table.only(
-        "schema_version overall sections recommendations sufficiency provenance language".split(), all_of_them=True
+        ["schema_version", "overall", "sections", "recommendations", "sufficiency", "provenance", "language"],
+        all_of_them=True,
     )
     if table.integer("schema_version", default=0, least=0) != SCHEMA_VERSION:
         raise table.wrong("schema_version", f"must be {SCHEMA_VERSION}")
@@ -48,7 +49,7 @@ def _sections(table: Table, definition: Definition) -> None:
 
 
 def _section(table: Table, section: Section) -> None:
-    table.only("key title rating finding people facts evidence".split(), all_of_them=True)
+    table.only(["key", "title", "rating", "finding", "people", "facts", "evidence"], all_of_them=True)
     table.string("title")
     table.string("finding")
     _rating(table, section.ratings)
@@ -109,7 +110,7 @@ def _exchange(table: Table) -> None:
 def _recommendations(table: Table) -> None:
     recommendations = table.tables("recommendations")
     for recommendation in recommendations:
-        recommendation.only("id title for suggestion why example".split(), all_of_them=True)
+        recommendation.only(["id", "title", "for", "suggestion", "why", "example"], all_of_them=True)
         for key in ("id", "title", "suggestion", "why", "example"):
             recommendation.string(key)
         if not isinstance(recommendation.value("for"), list):
@@ -120,7 +121,7 @@ def _recommendations(table: Table) -> None:
 
 
 def _sufficiency(table: Table) -> None:
-    table.only("messages_read messages_total first_at last_at limits".split(), all_of_them=True)
+    table.only(["messages_read", "messages_total", "first_at", "last_at", "limits"], all_of_them=True)
     table.whole("messages_read")
     table.whole("messages_total")
     table.texts("limits")

@@ -1,0 +1,16 @@
+"""Who writes insights: INSIGHT_ENGINE chooses."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from django.conf import settings
+
+from insights.engines.base import Engine
+from insights.engines.local import LocalEngine
+
+
+@cache
+def engine() -> Engine:
+    """The engine of this process."""
+    return {"local": LocalEngine}[settings.INSIGHT_ENGINE]()

@@ -126,7 +126,11 @@ class RecommendationDraft:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """An engine's answer before its citations are checked. `sections` is keyed by the section's key."""
+    """An engine's answer before its citations are checked.
+
+    `sections` is keyed by the section's key; `language` is that of the
+    findings where it is not the one that was asked for.
+    """
 
     score: int | None
     rating: str
@@ -135,6 +139,7 @@ class Draft:
     recommendations: tuple[RecommendationDraft, ...]
     tokens_in: int = 0
     tokens_out: int = 0
+    language: str = ""
 
 
 class Engine(Protocol):

@@ -1,0 +1,110 @@
+"""Gathers what an engine may know of a chat. The only part of writing an insight that reads the database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+
+from chats import indexing
+from chats.indexing import Searcher
+from insights import retrieval, safety
+from insights.definition import Definition, Section
+from insights.engines.base import Brief, Fact, SectionBrief, Unavailable
+from insights.facts import FACTS
+from insights.models import Insight
+
+#: In a big group the figures of those who wrote most stand for it.
+MOST_PEOPLE = 8
+
+
+def prepare(insight: Insight) -> Brief:
+    """All of an insight's material. Raises Unavailable while the chat is not searchable or after it was deleted."""
+    chat = insight.chat
+    if chat is None:
+        raise Unavailable("chat_deleted")
+    try:
+        searcher = indexing.searcher(chat)
+    except indexing.NotSearchable as error:
+        raise Unavailable("chat_not_searchable") from error
+    definition = Definition.parse(insight.type_version.definition)
+    people = tuple(chat.participants)
+    statistics = chat.statistics
+    written = _written(people, statistics["user_stats"])
+    return Brief(
+        title=insight.insight_type.title,
+        purpose=insight.insight_type.purpose,
+        definition=definition,
+        language=insight.language,
+        people=people,
+        written=written,
+        sections=_sections(searcher, definition, people=people, written=written, statistics=statistics),
+        statistics=statistics,
+        messages_total=chat.message_count,
+        concerns=_concerns(searcher),
+    )
+
+
+def _written(people: Sequence[str], persons: Mapping[str, Mapping[str, int]]) -> tuple[int, ...]:
+    return tuple(persons[name]["message_count"] if name in persons else 0 for name in people)
+
+
+def _concerns(searcher: Searcher) -> dict[str, int]:
+    counted = {kind: sum(searcher.count_matches(phrases)) for kind, phrases in safety.CONCERNS.items()}
+    return {kind: count for kind, count in counted.items() if count}
+
+
+def _sections(
+    searcher: Searcher,
+    definition: Definition,
+    *,
+    people: tuple[str, ...],
+    written: Sequence[int],
+    statistics: Mapping[str, object],
+) -> tuple[SectionBrief, ...]:
+    conversations = retrieval.retrieve(searcher, definition.sections, people=people)
+    shown = sorted(range(len(people)), key=lambda person: -written[person])[:MOST_PEOPLE]
+
+    @cache
+    def mentions(terms: tuple[str, ...]) -> tuple[int, ...]:
+        return tuple(searcher.count_matches(terms))
+
+    briefs = []
+    told: set[tuple[str, ...]] = set()
+    for section in definition.sections:
+        counts = mentions(section.terms) if section.terms else ()
+        groups = {group.key: mentions(group.terms) for group in section.groups}
+        facts = [*_figures(section, people, statistics)]
+        # Sections that share their words share the counts too: one of them shows them.
+        if section.terms and section.terms not in told:
+            told.add(section.terms)
+            facts += _mentions(section, counts, groups)
+        briefs.append(
+            SectionBrief(
+                section=section,
+                facts=tuple(fact for fact in facts if fact.person is None or fact.person in shown),
+                conversations=conversations[section.key],
+                mentions=counts,
+                groups=groups,
+            )
+        )
+    return tuple(briefs)
+
+
+def _figures(section: Section, people: tuple[str, ...], statistics: Mapping[str, object]) -> Iterator[Fact]:
+    for name in section.facts:
+        measure = FACTS[name]
+        figure = measure.chat(statistics)
+        if figure is not None:
+            yield Fact(name, measure.label, None, figure, measure.unit)
+        for person, own in measure.people(statistics, people).items():
+            yield Fact(name, measure.label, person, own, measure.unit)
+
+
+def _mentions(section: Section, counts: Sequence[int], groups: Mapping[str, Sequence[int]]) -> Iterator[Fact]:
+    if not section.groups:
+        label = section.counted[:1].upper() + section.counted[1:]
+        for person, count in enumerate(counts):
+            yield Fact("mentions", label, person, count, "messages")
+    for group in section.groups:
+        for person, count in enumerate(groups[group.key]):
+            yield Fact(f"mentions.{group.key}", group.title, person, count, "messages")

@@ -1,0 +1,173 @@
+"""An engine without a model: rates by each section's signal, words what was counted, quotes from retrieval.
+
+It needs no key and no network and is deterministic: one brief, one draft.
+
+The score: each rated section that ranks stands at a place from 0 (worst
+member of its scale) to 1 (best), the mean of its people's where it rates
+people. The score is ten times the mean of the places, weighed by the
+sections' weights. It is left out where less than half of the weight could be
+rated, or where messages may speak of danger.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from insights import safety
+from insights.definition import NOT_ENOUGH_DATA, Section
+from insights.engines import phrasing
+from insights.engines.base import (
+    Brief,
+    CitedExchange,
+    Draft,
+    PersonDraft,
+    RecommendationDraft,
+    SectionBrief,
+    SectionDraft,
+)
+from insights.engines.quoting import Quoter
+from insights.engines.rating import Reading, read, speakers
+
+MOST_RECOMMENDATIONS = 3
+LEAST_RECOMMENDATIONS = 2
+_LEAST_RATED = 0.5
+_WELL = 0.75
+
+
+class LocalEngine:
+    name = "local"
+    model = "rules-1"
+    prompt_version = ""
+
+    def write(self, brief: Brief) -> Draft:
+        readings = {material.section.key: read(brief, material) for material in brief.sections}
+        quoter = Quoter(brief)
+        sections: dict[str, SectionDraft] = {}
+        # Sections that need examples choose theirs first.
+        for material in sorted(brief.sections, key=lambda material: -material.section.evidence_min):
+            key = material.section.key
+            reading = readings[key]
+            evidence = quoter.pick(material, leaders=_leaders(material.section, reading))
+            if len(evidence) < material.section.evidence_min:
+                readings[key] = reading = _unproven(reading)
+            sections[key] = _section(brief, material, reading, evidence)
+        score = _score(brief, readings)
+        return Draft(
+            score=score,
+            rating=brief.definition.overall.rate(score),
+            summary=_summary(brief, readings, score),
+            sections=sections,
+            recommendations=tuple(_recommendations(brief, readings)),
+            language="en",
+        )
+
+
+def _leaders(section: Section, reading: Reading) -> Mapping[int, str]:
+    """The group that stands for each person, where the ratings are groups."""
+    groups = {group.key for group in section.groups}
+    return {person: rating for person, rating in reading.people.items() if rating in groups}
+
+
+def _unproven(reading: Reading) -> Reading:
+    """A rating that no message can be shown for is none."""
+    return Reading(NOT_ENOUGH_DATA, dict.fromkeys(reading.people, NOT_ENOUGH_DATA))
+
+
+def _section(
+    brief: Brief, material: SectionBrief, reading: Reading, evidence: tuple[CitedExchange, ...]
+) -> SectionDraft:
+    section = material.section
+    told = reading.people or (speakers(brief) if section.groups and section.evidence_max else ())
+    return SectionDraft(
+        rating=reading.rating,
+        finding=phrasing.finding(brief, material, reading),
+        people=tuple(
+            PersonDraft(person, reading.people.get(person), phrasing.note(brief, material, person)) for person in told
+        ),
+        evidence=evidence,
+    )
+
+
+def _rated(brief: Brief, readings: Mapping[str, Reading]) -> list[tuple[float, Section]]:
+    """Ranking sections that could be rated, with their places, the best first."""
+    rated = [
+        (position, section)
+        for section in brief.definition.sections
+        if section.weight and (position := readings[section.key].position) is not None
+    ]
+    return sorted(rated, key=lambda entry: -entry[0])
+
+
+def _score(brief: Brief, readings: Mapping[str, Reading]) -> int | None:
+    rated = _rated(brief, readings)
+    weight = sum(section.weight for _, section in rated)
+    possible = sum(
+        section.weight for section in brief.definition.sections if section.signal is not None and section.signal.ordered
+    )
+    if brief.concerns or not weight or weight < possible * _LEAST_RATED:
+        return None
+    return math.floor(10 * sum(position * section.weight for position, section in rated) / weight + 0.5)
+
+
+def _summary(brief: Brief, readings: Mapping[str, Reading], score: int | None) -> str:
+    if brief.concerns:
+        return safety.NOTICE
+    counted = f"Counted over {brief.messages_total:,} messages"
+    if score is None:
+        return f"{counted}, there is too little to give a score."
+    rated = _rated(brief, readings)
+    best = [section.title for position, section in rated[:2] if position >= _WELL]
+    room = [section.title for position, section in rated[::-1][:2] if position < _WELL and section.title not in best]
+    parts = [f"{counted}, the score is {score} of 10."]
+    parts += [f"Strongest: {' and '.join(best)}."] if best else []
+    parts += [f"Most room to grow: {' and '.join(room)}."] if room else []
+    return " ".join([*parts, _rubric(brief, score)]).strip()
+
+
+def _rubric(brief: Brief, score: int) -> str:
+    for scores, meaning in brief.definition.overall.rubric.items():
+        low, _, high = scores.partition("-")
+        if low.isdigit() and int(low) <= score <= int(high if high.isdigit() else low):
+            return f"Such a score stands for: {meaning[:1].lower()}{meaning[1:]}"
+    return ""
+
+
+def _recommendations(brief: Brief, readings: Mapping[str, Reading]) -> Sequence[RecommendationDraft]:
+    """From the lowest places, two at least, as far as the sections have advice."""
+    rated = [(position, section) for position, section in _rated(brief, readings)[::-1] if section.advice]
+    low = [section for position, section in rated if position < _WELL][:MOST_RECOMMENDATIONS]
+    others = [section for _, section in rated if section not in low]
+    unrated = [section for section in brief.definition.sections if section.advice and section not in [*low, *others]]
+    chosen = [*low, *[*others, *unrated][: max(LEAST_RECOMMENDATIONS - len(low), 0)]]
+    written = [_advice(section, readings[section.key], speakers(brief)) for section in chosen]
+    if brief.concerns:
+        everyone = speakers(brief)
+        return [replace(_HELP, people=everyone), *written[: MOST_RECOMMENDATIONS - 1]]
+    return written
+
+
+_HELP = RecommendationDraft(
+    title="Reach out for help if it is needed",
+    people=(),
+    suggestion=f"If anyone is in danger, hurt or in despair, talk to somebody who can help. {safety.HELP}",
+    why="Nobody has to carry such things alone, and trained people are there at any hour.",
+    example="I am worried and I do not want to be alone with this. Could you stay with me while I call?",
+)
+
+
+def _advice(section: Section, reading: Reading, everyone: Sequence[int]) -> RecommendationDraft:
+    assert section.advice is not None
+    places = {
+        person: section.scale.index(rating) for person, rating in reading.people.items() if rating in section.scale
+    }
+    ordered = section.signal is not None and section.signal.ordered
+    lowest = [person for person, place in places.items() if place == max(places.values())] if ordered else []
+    return RecommendationDraft(
+        title=section.advice.title,
+        people=tuple(lowest or everyone),
+        suggestion=section.advice.suggestion,
+        why=section.advice.why,
+        example=section.advice.example,
+    )
