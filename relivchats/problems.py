@@ -116,7 +116,7 @@ def _refusal(error: DomainError) -> HttpResponse:
 
 
 def slug_of(error: type[DomainError]) -> str:
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", error.__name__).lower()
+    return re.sub(r"(?<!^)(?=[A-Z])", "-", error.__name__).lower()
 
 
 def _of_framework(exception: exceptions.APIException, view: APIView | None = None) -> HttpResponse:

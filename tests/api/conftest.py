@@ -17,6 +17,7 @@ from billing.models import Wallet
 from chats import indexing
 from chats.importing import import_chat
 from chats.models import Chat
+from insights import generation
 from insights.models import GenerationJob
 from relivchats.accounts import tokens
 from relivchats.accounts.models import User
@@ -140,8 +141,6 @@ def searchable(chat: Chat) -> Chat:
 
 def work(job_id: object) -> GenerationJob:
     """What the workers do: write every insight of the job, one after another."""
-    from insights import generation
-
     job = GenerationJob.objects.get(pk=job_id)
     for insight_id in job.insights.values_list("pk", flat=True):
         generation.run(insight_id)

@@ -1,0 +1,143 @@
+"""A person's chats: pages, messages by number, statistics, searchability, deletion."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from chats import indexing, transcript
+from chats.importing import import_chat
+from chats.models import Chat, ChatUpload, TranscriptBlock
+from relivchats.accounts.models import User
+from tests import exports
+from tests.api.conftest import Api
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def five_chats(owner: User) -> list[str]:
+    """Newest first."""
+    made = [import_chat(owner=owner, upload=exports.text(60 + number)) for number in range(5)]
+    return [str(chat.pk) for chat in reversed(made)]
+
+
+def ids(page: Any) -> list[str]:
+    return [chat["id"] for chat in page["results"]]
+
+
+def test_chats_come_in_pages_newest_first(api: Api, five_chats: list[str]) -> None:
+    first = api.get("/api/chats?limit=2")
+    second = api.get(first["next"])
+    third = api.get(second["next"])
+    assert [ids(page) for page in (first, second, third)] == [five_chats[:2], five_chats[2:4], five_chats[4:]]
+    assert (first["previous"], third["next"]) == (None, None)
+    assert ids(api.get(third["previous"])) == five_chats[2:4]
+
+
+def test_a_page_stays_the_same_while_chats_arrive(api: Api, owner: User, five_chats: list[str]) -> None:
+    first = api.get("/api/chats?limit=2")
+    import_chat(owner=owner, upload=exports.text(70))
+    assert ids(api.get(first["next"])) == five_chats[2:4]
+
+
+@pytest.mark.parametrize("query", ["limit=0", "limit=101", "limit=many", "limit=" + "9" * 5000])
+def test_a_page_of_an_impossible_size_is_refused(api: Api, query: str) -> None:
+    response = api.send("GET", f"/api/chats?{query}")
+    assert (response.status_code, response.json()["errors"][0]["pointer"]) == (422, "#/limit")
+
+
+@pytest.mark.parametrize("cursor", ["nonsense", "cD1qdW5r", "cD0yMDI2LTEzLTQ1", "cD0lMDA=", "é"])
+def test_a_cursor_that_is_not_ours_is_refused(api: Api, chat: Chat, cursor: str) -> None:
+    response = api.send("GET", f"/api/chats?cursor={cursor}")
+    assert (response.status_code, response.json()["errors"][0]["code"]) == (422, "invalid_cursor")
+
+
+def test_a_list_shows_no_statistics(api: Api, chat: Chat) -> None:
+    assert "statistics" not in api.get("/api/chats")["results"][0]
+
+
+def test_every_message_is_read_once_by_following_next(api: Api, chat: Chat) -> None:
+    address, read = f"/api/chats/{chat.pk}/messages?limit=70", []
+    while address:
+        page = api.get(address)
+        read += page["results"]
+        address = page["next"]
+    assert [message["number"] for message in read] == list(range(1, chat.line_count + 1))
+    stored = transcript.page(chat, limit=chat.line_count)
+    assert [message["text"] for message in read] == [message.text for message in stored]
+    assert [message["sent_at"] for message in read] == [message.sent_at.isoformat() for message in stored]
+
+
+def test_pages_of_messages_lead_back_without_repeating_any(api: Api, chat: Chat) -> None:
+    page = api.get(f"/api/chats/{chat.pk}/messages?after=150&limit=100")
+    before = api.get(page["previous"])
+    first = api.get(before["previous"])
+    numbers = [message["number"] for part in (first, before, page) for message in part["results"]]
+    assert numbers == list(range(1, 251))
+    assert first["previous"] is None
+
+
+def test_after_the_last_message_there_is_an_empty_page(api: Api, chat: Chat) -> None:
+    page = api.get(f"/api/chats/{chat.pk}/messages?after={10**9}")
+    assert (page["results"], page["next"]) == ([], None)
+    assert api.get(page["previous"])["results"][-1]["number"] == chat.line_count
+
+
+@pytest.mark.parametrize("query", ["after=-1", "after=x", "after=99999999999999999999", "limit=0", "limit=501"])
+def test_messages_that_cannot_be_are_refused(api: Api, chat: Chat, query: str) -> None:
+    response = api.send("GET", f"/api/chats/{chat.pk}/messages?{query}")
+    assert response.status_code == 422
+
+
+def test_a_system_line_has_no_sender(api: Api, chat: Chat) -> None:
+    first = api.get(f"/api/chats/{chat.pk}/messages?limit=1")["results"][0]
+    assert (first["kind"], first["sender"]) == ("system", None)
+
+
+@pytest.mark.parametrize("path", ["", "/statistics"])
+def test_what_the_caller_holds_already_is_not_sent_again(api: Api, chat: Chat, path: str) -> None:
+    first = api.send("GET", f"/api/chats/{chat.pk}{path}")
+    again = api.send("GET", f"/api/chats/{chat.pk}{path}", headers={"If-None-Match": first["ETag"]})
+    assert (first.status_code, again.status_code, again.content) == (200, 304, b"")
+    assert first["Cache-Control"] == "private, no-cache"
+
+
+def test_a_chat_that_changed_is_sent_again(api: Api, chat: Chat) -> None:
+    first = api.send("GET", f"/api/chats/{chat.pk}")
+    indexing.request(chat)
+    indexing.index_chat(chat.pk)
+    again = api.send("GET", f"/api/chats/{chat.pk}", headers={"If-None-Match": first["ETag"]})
+    assert (again.status_code, again.json()["vector_status"]) == (200, "completed")
+
+
+def test_a_chat_says_when_it_is_searchable(api: Api, chat: Chat) -> None:
+    path = f"/api/chats/{chat.pk}/vector-status"
+    before = api.get(path)
+    assert before == {
+        "chat_id": str(chat.pk),
+        "vector_status": "pending",
+        "chunk_count": 0,
+        "indexed_at": None,
+        "is_searchable": False,
+    }
+    asked = api.post(f"/api/chats/{chat.pk}/reindex", status=202)
+    assert asked["is_searchable"] is False
+    indexing.index_chat(chat.pk)
+    after = api.get(path)
+    assert (after["is_searchable"], after["chunk_count"] > 0, after["indexed_at"] is None) == (True, True, False)
+
+
+def test_a_deleted_chat_is_gone_with_everything_in_it(api: Api, chat: Chat) -> None:
+    api.delete(f"/api/chats/{chat.pk}", status=204)
+    api.delete(f"/api/chats/{chat.pk}", status=404)
+    api.get(f"/api/chats/{chat.pk}", status=404)
+    assert api.get("/api/chats")["results"] == []
+    assert not Chat.objects.exists()
+    assert not TranscriptBlock.objects.exists()
+    assert ChatUpload.objects.get().chat is None
+
+
+def test_nobody_sees_the_chats_of_another(stranger: Api, chat: Chat) -> None:
+    assert stranger.get("/api/chats")["results"] == []

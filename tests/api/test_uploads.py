@@ -1,0 +1,146 @@
+"""An upload is answered at once: with a chat and its statistics, or with the cause of the refusal and nothing kept."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from pytest_django.fixtures import Settings
+
+from chats.models import Chat, ChatUpload, TranscriptBlock
+from tests import exports
+from tests.api.conftest import Api, check_problem
+
+pytestmark = pytest.mark.django_db
+
+SYSTEM_LINE = "14/03/2024, 09:00 - Messages and calls are end-to-end encrypted.\n"
+
+
+def test_an_upload_answers_with_the_chat_and_its_statistics(api: Api) -> None:
+    answer = api.upload(exports.text(300))
+    assert answer["participants"] == ["Aarav", "Anaya"]
+    assert (answer["platform"], answer["is_group"], answer["vector_status"]) == ("whatsapp", False, "pending")
+    assert answer["statistics"]["total_messages"] == answer["message_count"]
+    assert answer["statistics"] == api.get(f"/api/chats/{answer['id']}/statistics")
+
+
+def test_a_new_chat_says_where_it_is(api: Api) -> None:
+    form = {"file": SimpleUploadedFile("chat.txt", exports.text(50))}
+    response = api.client.post("/api/chats/upload", form, headers=api.headers, secure=True)
+    assert api.get(response["Location"])["id"] == response.json()["id"]
+
+
+def test_a_zip_is_read_whatever_it_is_called(api: Api) -> None:
+    answer = api.upload(exports.zipped(exports.text(80)), name="../../etc/passwd")
+    assert answer["statistics"]["total_messages"] > 0
+
+
+def test_the_caller_may_say_how_dates_are_written(api: Api) -> None:
+    content = b"03/04/2024, 09:00 - Asha: hello\n03/04/2024, 09:01 - Ravi: hi\n"
+    days = [api.upload(content, date_order=order)["first_message_on"] for order in ("dmy", "mdy")]
+    assert days == ["2024-04-03", "2024-03-04"]
+    assert api.upload(content)["ambiguous_dates"] is True
+
+
+@pytest.mark.parametrize("order", ["ydm", "d", "DMY"])
+def test_an_unknown_date_order_is_refused(api: Api, order: str) -> None:
+    problem = api.upload(exports.text(50), date_order=order, status=422)
+    assert problem["errors"][0]["pointer"] == "#/date_order"
+
+
+def damaged() -> bytes:
+    whole = exports.zipped(exports.text(200))
+    return whole[: len(whole) // 2]
+
+
+def encrypted() -> bytes:
+    """A zip whose entry says that it is encrypted (APPNOTE 4.4.4: bit 0 of the flags)."""
+    content = bytearray(exports.zipped(exports.text(50)))
+    for mark, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        start = content.index(mark) + offset
+        flags = struct.unpack_from("<H", content, start)[0]
+        struct.pack_into("<H", content, start, flags | 1)
+    return bytes(content)
+
+
+def bomb() -> bytes:
+    return exports.zipped(b"0" * (50 * 1024 * 1024))
+
+
+def pictures() -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("IMG-1.jpg", b"\xff\xd8\xff")
+    return packed.getvalue()
+
+
+REFUSALS: dict[str, tuple[Any, int, str, str]] = {
+    "empty": (lambda: b"", 400, "ERR_3002", "empty-export"),
+    "only blanks": (lambda: b" \r\n\n ", 400, "ERR_3002", "empty-export"),
+    "not a chat": (lambda: b"Dear Sir,\nplease find enclosed.\n", 422, "ERR_3003", "not-a-chat-export"),
+    "binary junk": (lambda: bytes(range(256)) * 64, 422, "ERR_3003", "not-a-chat-export"),
+    "a damaged zip": (damaged, 422, "ERR_3003", "damaged-archive"),
+    "an encrypted zip": (encrypted, 422, "ERR_3003", "password-protected"),
+    "a zip bomb": (bomb, 413, "ERR_3004", "unpacked-too-large"),
+    "a zip of pictures": (pictures, 422, "ERR_3003", "no-chat-text"),
+    "only system messages": (lambda: SYSTEM_LINE.encode() * 3, 422, "ERR_3002", "only-system-messages"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSALS)
+def test_a_refused_upload_names_its_cause_and_leaves_only_its_row(api: Api, name: str) -> None:
+    content, status, code, slug = REFUSALS[name]
+    problem = api.upload(content(), status=status)
+    assert (problem["error_code"], problem["type"]) == (code, f"urn:relivchats:problem:{slug}")
+    upload = ChatUpload.objects.get()
+    assert (upload.outcome, upload.error_code, upload.request_id) == ("refused", code, problem["request_id"])
+    assert not Chat.objects.exists()
+    assert not TranscriptBlock.objects.exists()
+
+
+@pytest.mark.parametrize("size", [1_001, 200_000])
+def test_too_large_an_upload_is_refused_by_its_size(api: Api, settings: Settings, size: int) -> None:
+    settings.UPLOAD_LIMIT_BYTES = 1_000
+    problem = api.upload(b"x" * size, status=413)
+    assert (problem["title"], problem["limit_bytes"]) == ("The file is too large", 1_000)
+    assert ChatUpload.objects.get().outcome == "refused"
+
+
+def test_a_form_without_a_file_is_told_what_is_missing(api: Api) -> None:
+    response = api.client.post("/api/chats/upload", {"date_order": "dmy"}, headers=api.headers, secure=True)
+    check_problem(response)
+    assert (response.status_code, response.json()["errors"][0]["pointer"]) == (422, "#/file")
+
+
+def test_a_form_that_is_cut_off_is_refused(api: Api) -> None:
+    response = api.send("POST", "/api/chats/upload", data=b"--x", content_type="multipart/form-data")
+    assert response.status_code == 400
+
+
+def test_json_is_not_an_upload(api: Api) -> None:
+    response = api.send("POST", "/api/chats/upload", data=b"{}", content_type="application/json")
+    assert response.status_code == 415
+
+
+def test_an_upload_without_a_token_is_refused_before_it_is_read(nobody: Api) -> None:
+    assert nobody.upload(exports.text(50), status=401)["error_code"] == "ERR_1003"
+    assert not ChatUpload.objects.exists()
+
+
+def test_no_word_of_an_upload_is_logged(api: Api, caplog: pytest.LogCaptureFixture, capsys: Any) -> None:
+    line = "14/03/2024, 09:00 - Ferdinand: the swordfish is in the cellar\n"
+    api.upload(line.encode() * 3)
+    api.upload(("swordfish " * 50).encode(), status=422)
+    logged = caplog.text + capsys.readouterr().out + "".join(str(vars(record)) for record in caplog.records)
+    assert "swordfish" not in logged
+    assert "Ferdinand" not in logged
+
+
+def test_an_upload_writes_no_file(api: Api, tmp_path: Path, settings: Settings) -> None:
+    settings.FILE_UPLOAD_TEMP_DIR = str(tmp_path / "nowhere")
+    api.upload(exports.text(40_000))
