@@ -139,7 +139,7 @@ def searchable(chat: Chat) -> Chat:
     return chat
 
 
-def work(job_id: object) -> GenerationJob:
+def work(job_id: str) -> GenerationJob:
     """What the workers do: write every insight of the job, one after another."""
     job = GenerationJob.objects.get(pk=job_id)
     for insight_id in job.insights.values_list("pk", flat=True):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import struct
 import zipfile
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -139,8 +138,3 @@ def test_no_word_of_an_upload_is_logged(api: Api, caplog: pytest.LogCaptureFixtu
     logged = caplog.text + capsys.readouterr().out + "".join(str(vars(record)) for record in caplog.records)
     assert "swordfish" not in logged
     assert "Ferdinand" not in logged
-
-
-def test_an_upload_writes_no_file(api: Api, tmp_path: Path, settings: Settings) -> None:
-    settings.FILE_UPLOAD_TEMP_DIR = str(tmp_path / "nowhere")
-    api.upload(exports.text(40_000))
