@@ -145,7 +145,7 @@ class _Reader:
     def _windows(self) -> Iterator[bytes]:
         """The text in pieces that begin at the newline before a header and hold whole records."""
         text, newline = self.text, self.dialect.newline
-        end = len(text.rstrip(b"\r\n"))
+        end = len(text) - _line_ends_at_the_end(text)
         start = 0
         while start < end:
             stop = self._next_record(start + WINDOW_BYTES, end)
@@ -219,9 +219,21 @@ class _Reader:
                     columns.bodies[position] = before + b": " + columns.bodies[position]
 
 
+def _line_ends_at_the_end(text: bytes) -> int:
+    """How many bytes; found backward in growing steps, since stripping would copy the file."""
+    size = 64
+    while True:
+        tail = text[-size:]
+        stripped = tail.rstrip(b"\r\n")
+        if stripped or size >= len(text):
+            return len(tail) - len(stripped)
+        size *= 8
+
+
 def _drop_group_subjects(columns: _Columns, kinds: list[int]) -> None:
     """`Trip: Goa: <mark>…` is a system line of a group whose subject holds a colon: nobody is called Trip."""
-    candidates = [position for position, body in enumerate(columns.bodies) if _COLON_MARK in body]
+    marked = [position for position, body in enumerate(columns.bodies) if MARK[0] in body]
+    candidates = [position for position in marked if _COLON_MARK in columns.bodies[position]]
     for position in candidates:
         subject, _, body = columns.bodies[position].partition(_COLON_MARK)
         if not columns.marks[position] and b"\n" not in subject and len(subject) < SENDER_LIMIT_BYTES:

@@ -32,6 +32,12 @@ _QUESTION_MARK = re.compile("[?\uff1f\u061f\u037e\u055e\u1367]")
 _RARE_QUESTION_MARKS = "\uff1f\u061f\u037e\u055e\u1367"
 
 
+def _questions(said: list[str], together: str) -> int:
+    if any(mark in together for mark in _RARE_QUESTION_MARKS):
+        return sum(1 for text in said if _QUESTION_MARK.search(text))
+    return len([1 for text in said if "?" in text])
+
+
 class Statistics:
     """Feed every batch in file order to `add`, then ask for `result` once. Shapes and units: docs/statistics.md."""
 
@@ -77,11 +83,14 @@ class Statistics:
         written = self._written(batch, texts)
         sizes = list(map(len, texts))
         for sender, positions in written.items():
-            self._add_written(self._people[sender], positions, texts, sizes, seconds)
+            self._measure(self._people[sender], positions, texts, sizes, seconds)
         self._add_links(batch, texts)
         for sender, positions in written.items():
-            grown = self._people[sender].vocabulary.add("\n".join([texts[position] for position in positions]))
-            self._distinct_tokens += grown
+            said = [texts[position] for position in positions]
+            together = "\n".join(said)
+            person = self._people[sender]
+            person.questions += _questions(said, together)
+            self._distinct_tokens += person.vocabulary.add(together)
         for position in batch.edited:
             if batch.senders[position] != SYSTEM_SENDER:
                 self._people[batch.senders[position]].edits += 1
@@ -106,35 +115,25 @@ class Statistics:
         return written
 
     @staticmethod
-    def _add_written(
-        person: Person, positions: list[int], texts: list[str], sizes: list[int], seconds: list[int]
-    ) -> None:
-        said = [texts[position] for position in positions]
-        person.written += len(said)
+    def _measure(person: Person, positions: list[int], texts: list[str], sizes: list[int], seconds: list[int]) -> None:
+        person.written += len(positions)
         person.chars += sum([sizes[position] for position in positions])
         longest = max(positions, key=sizes.__getitem__)
         if sizes[longest] > len(person.longest):
             person.longest, person.longest_at = texts[longest], seconds[longest]
-        together = "".join(said)
-        if any(mark in together for mark in _RARE_QUESTION_MARKS):
-            person.questions += sum(1 for text in said if _QUESTION_MARK.search(text))
-        else:
-            person.questions += len([1 for text in said if "?" in text])
 
     def _add_links(self, batch: Batch, texts: list[str]) -> None:
-        """Count the links and take them out of the texts, so that no address counts as words."""
-        linked = [position for position, text in enumerate(texts) if "://" in text or "ww." in text]
-        for position in linked:
+        """Count the links and take them out of the texts: no part of an address is a word or a question."""
+        for position in links.candidates(texts):
             if batch.kinds[position] not in (_TEXT, _MEDIA):
                 continue
-            sender, text = batch.senders[position], texts[position]
-            found = links.links(text)
+            sender = batch.senders[position]
+            texts[position], found = links.split(texts[position])
             self._people[sender].links += len(found)
             for link in found:
                 self._sites[links.site(link)] += 1
                 if len(self._links) < LINKS_LIMIT:
                     self._links.append((link, sender, batch.seconds[position]))
-            texts[position] = links.without_links(text)
         if len(self._sites) > SITES_LIMIT:
             self._sites = Counter(dict(self._sites.most_common(SITES_LIMIT // 2)))
 

@@ -34,9 +34,7 @@ class Timing(NamedTuple):
 def main() -> None:
     sizes = [int(argument) for argument in sys.argv[1:]] or [100_000, 1_000_000]
     print(f"{platform.processor() or platform.machine()}, Python {platform.python_version()}")
-    print(
-        f"{'messages':>10} {'people':>6} {'style':12} {'MB':>6} {'intake':>7} {'parse':>7} {'count':>7} {'total':>7} {'peak':>8}"
-    )
+    print("  messages people style            MB  intake   parse   count   total     peak")
     with tempfile.TemporaryDirectory() as folder:
         for messages in sizes:
             for people, style in ROWS if messages < 500_000 else ROWS[:1]:

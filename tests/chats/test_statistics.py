@@ -41,9 +41,13 @@ def said(*texts: str, sender: str = "Asha") -> Figures:
     return chat(*(("13/02/2024, 10:00", sender, text) for text in texts))
 
 
+def without_links(text: str) -> str:
+    return re.sub(r"(?i)(https?://|www\.)\S+", " ", text)
+
+
 def words_of(text: str) -> list[str]:
     """Letter by letter: a word is a run of letters, marks, digits and apostrophes that holds a letter."""
-    text = re.sub(r"(?i)(https?://|www\.)\S+", " ", text).lower().replace("’", "'")
+    text = without_links(text).lower().replace("’", "'")
     cut = "".join(char if unicodedata.category(char)[0] in "LMN'" or char == "'" else " " for char in text)
     return [word for piece in cut.split() if any(map(str.isalpha, word := piece.strip("'")))]
 
@@ -121,7 +125,7 @@ def obvious_person(
         "word_count": words.total(),
         "avg_words_per_message": round(words.total() / len(texts), 2) if texts else 0.0,
         "avg_message_length_chars": round(sum(map(len, texts)) / len(texts), 2) if texts else 0.0,
-        "questions_asked": sum("?" in text for text in texts),
+        "questions_asked": sum("?" in without_links(text) for text in texts),
         "conversation_initiations": starts[name],
         "double_texting_rate": round(100 * sum(length > 1 for length in my_runs) / len(my_runs), 1),
         "responses": len(gaps),
@@ -358,7 +362,7 @@ def test_the_longest_message_is_cut_for_show_but_measured_whole() -> None:
 
 @pytest.mark.parametrize("text", ["really?", "真的吗？", "حقا؟"])
 def test_a_question_is_known_by_its_mark_in_any_script(text: str) -> None:
-    assert said(text, "no question")["questions_count"] == 1
+    assert said(text, "no question", "https://a.b/c?d=e")["questions_count"] == 1
 
 
 def test_nobody_wrote_words_and_the_figures_still_stand() -> None:
