@@ -10,8 +10,8 @@ from ops.demo.page import Page, columns, plain
 
 Document = Mapping[str, Any]
 
-#: Of each section the short report quotes this many messages, each cut to so many characters.
-SHORT_QUOTES, SHORT_CHARACTERS = 2, 240
+#: Of each section the short report quotes so many messages, each cut to so many characters, and tells so many figures.
+SHORT_QUOTES, SHORT_CHARACTERS, SHORT_FACTS = 2, 240, 2
 PEOPLE_SHOWN = 8
 WORDS_SHOWN = 8
 NAME_COLUMNS = 24
@@ -88,10 +88,11 @@ def _clipped(text: str, width: int) -> str:
 # An insight
 
 
-def insight(found: Document, *, page: Page, full: bool = False, quoted: set[int] | None = None) -> list[str]:
-    """One completed insight. `quoted` holds numbers already shown, which the short report does not repeat."""
+def insight(found: Document, *, page: Page, full: bool = False) -> list[str]:
+    """One completed insight. The short report does not quote a message twice in it if it has another."""
     document = found["document"]
-    overall, quoted = document["overall"], set() if quoted is None else quoted
+    overall = document["overall"]
+    quoted: set[int] = set()
     lines = ["", page.heading(f"{plain(found['icon'])} {plain(found['title'])}".strip()), ""]
     lines += [f"  {page.accent(rating(overall['rating']))}{_score(overall['score'], page)}"]
     lines += page.wrapped(plain(overall["summary"]), first="  ")
@@ -112,23 +113,33 @@ def _section(section: Document, *, page: Page, full: bool, quoted: set[int]) -> 
     rated = f": {page.accent(rating(section['rating']))}" if section["rating"] else ""
     lines = [f"  {page.bold(plain(section['title']))}{rated}"]
     lines += page.wrapped(plain(section["finding"]), first="    ")
-    if full or len(section["people"]) <= PEOPLE_SHOWN:
-        for person in section["people"]:
-            lines += _note(person, page)
-    for fact in facts(section["facts"]):
-        lines += page.wrapped(fact, first="    · ")
+    lines += _details(section, page) if full else _essence(section, page)
     for exchange in _chosen(section["evidence"], full=full, quoted=quoted):
         lines += _exchange(exchange, page=page, full=full)
         quoted.update(message["number"] for message in exchange["messages"])
     return lines
 
 
-def _note(person: Document, page: Page) -> list[str]:
-    rated = rating(person["rating"]) if person["rating"] else ""
-    said = plain(person["note"])
-    if not rated and not said:
-        return []
-    return page.wrapped(": ".join(filter(None, [plain(person["name"]), rated, said])), first="    · ")
+def _details(section: Document, page: Page) -> list[str]:
+    notes = [
+        ": ".join(filter(None, [plain(person["name"]), _rating(person), plain(person["note"])]))
+        for person in section["people"]
+    ]
+    return [line for detail in [*notes, *facts(section["facts"])] for line in page.wrapped(detail, first="    · ")]
+
+
+def _essence(section: Document, page: Page) -> list[str]:
+    """Each person's rating, and the first figures that the finding does not tell, in a line or two."""
+    rated = [f"{plain(person['name'])} {_rating(person)}" for person in section["people"] if person["rating"]]
+    told = [", ".join(rated[:PEOPLE_SHOWN])] if rated else []
+    said = section["finding"].lower()
+    new = [fact for fact in section["facts"] if fact["label"].lower() not in said]
+    told += facts(new, nothing=False)[: SHORT_FACTS - len(told)]
+    return [page.dim(line) for line in page.wrapped(" · ".join(told), first="    ")] if told else []
+
+
+def _rating(person: Document) -> str:
+    return rating(person["rating"]) if person["rating"] else ""
 
 
 def _chosen(evidence: Sequence[Document], *, full: bool, quoted: set[int]) -> Iterator[Document]:
@@ -189,10 +200,13 @@ def _sufficiency(document: Document, *, page: Page) -> list[str]:
 # Words and figures
 
 
-def facts(found: Sequence[Document]) -> list[str]:
-    """One line a label, with each person's figure in it."""
+def facts(found: Sequence[Document], *, nothing: bool = True) -> list[str]:
+    """One line a label, with each person's figure in it; labels with nothing but zeros only if asked for."""
     by_label: dict[str, list[str]] = {}
+    telling = {fact["label"] for fact in found if nothing or fact["value"]}
     for fact in found:
+        if fact["label"] not in telling:
+            continue
         value = figure(fact["value"], unit=fact["unit"])
         by_label.setdefault(plain(fact["label"]), []).append(
             f"{plain(fact['person'])} {value}" if fact["person"] else value
@@ -225,7 +239,7 @@ def duration(seconds: float) -> str:
 
 def rating(member: str) -> str:
     """`slightly_imbalanced` as words."""
-    return "not enough said to rate it" if member == NO_RATING else plain(member).replace("_", " ")
+    return "not rated" if member == NO_RATING else plain(member).replace("_", " ")
 
 
 def _date(moment: str) -> str:

@@ -89,9 +89,8 @@ class Story:
     def _report(self, chat_id: str) -> None:
         insights = self.client.insights(chat_id)
         completed = [insight for insight in insights if insight["status"] == "completed"]
-        shown: set[int] = set()
         for insight in completed:
-            self._lines(report.insight(insight, page=self.page, full=self.full, quoted=shown))
+            self._lines(report.insight(insight, page=self.page, full=self.full))
         self._lines(["", self.page.heading("What this was"), ""])
         self._check_quotes(chat_id, completed)
         self._count_coins(completed)

@@ -109,10 +109,7 @@ def test_an_insight_shows_its_rating_score_finding_figures_and_advice() -> None:
     assert "Both tell and both listen." in shown
     assert "Checking in: very frequent" in shown
     assert "They ask how the other is on most days." in shown
-    assert "Asha: frequent: Often at lunch." in shown
-    assert "Typical time to reply: Asha 1 min, Rohan 1 h 5 min" in shown
-    assert "Messages: 4,213" in shown
-    assert "Part of the messages: Asha 52.1%" in shown
+    assert "Asha frequent · Typical time to reply: Asha 1 min, Rohan 1 h 5 min" in shown
     assert "Say it aloud (Rohan)" in shown
     assert "“I felt proud today.”" in shown
     assert "Read 200 of 443 messages, written by the local engine. Too little was said to rate: Trips." in " ".join(
@@ -134,6 +131,10 @@ def test_the_short_report_quotes_one_exchange_of_two_messages_cut_short() -> Non
 
 def test_the_full_report_quotes_everything_whole_and_says_why() -> None:
     shown = text(full=True)
+    assert "Over lunch" in shown
+    assert "Asha: frequent: Often at lunch." in shown
+    assert "Messages: 4,213" in shown
+    assert "Part of the messages: Asha 52.1%" in shown
     assert "a third message" in shown
     assert "kaisa tha din?" in shown
     assert "…" not in shown
@@ -141,19 +142,31 @@ def test_the_full_report_quotes_everything_whole_and_says_why() -> None:
     assert "Why: It makes asking easier." in shown
 
 
-def test_the_short_report_prefers_messages_that_it_has_not_quoted_before() -> None:
-    quoted: set[int] = set()
-    assert "khana khaya?" in text(quoted=quoted)
-    again = text(quoted=quoted)
-    assert "khana khaya?" not in again
-    assert "kaisa tha din?" in again
+def test_the_short_report_prefers_messages_that_the_insight_has_not_quoted_before() -> None:
+    insight = copy.deepcopy(INSIGHT)
+    insight["document"]["sections"] *= 2
+    shown = text(insight)
+    assert shown.count("khana khaya?") == 1
+    assert shown.count("kaisa tha din?") == 1
 
 
-def test_an_insight_without_a_score_says_that_too_little_was_said() -> None:
+def test_the_short_report_leaves_out_figures_that_the_finding_tells_and_figures_of_nothing() -> None:
+    insight = copy.deepcopy(INSIGHT)
+    section = insight["document"]["sections"][0]
+    section["finding"] = "Quick. Typical time to reply: one minute."
+    section["facts"] += [{"label": "Links", "person": "Asha", "value": 0, "unit": "links"}]
+    shown = text(insight)
+    assert "1 h 5 min" not in shown
+    assert "Messages: 4,213" in shown
+    assert "Links" not in shown
+    assert "Links: Asha 0" in text(insight, full=True)
+
+
+def test_an_insight_without_a_score_shows_none() -> None:
     insight = copy.deepcopy(INSIGHT)
     insight["document"]["overall"].update(score=None, rating="not_enough_data")
     shown = text(insight)
-    assert "not enough said to rate it" in shown
+    assert "not rated" in shown
     assert "of 10" not in shown
 
 
