@@ -25,12 +25,14 @@ START_TIMEOUT_SECONDS = 30
 QUEUES = "insights,indexing,upkeep"
 
 
-def eventually(predicate: Callable[[], object], timeout_seconds: float = 10, *, because: str = "") -> None:
+def eventually(
+    predicate: Callable[[], object], timeout_seconds: float = 10, *, because: Callable[[], str] | None = None
+) -> None:
     """Wait until the predicate is true, looking often; fail with the reason when it never is."""
     deadline = time.monotonic() + timeout_seconds
     while not predicate():
         if time.monotonic() > deadline:
-            raise AssertionError(because or f"not within {timeout_seconds} s")
+            raise AssertionError(because() if because else f"not within {timeout_seconds} s")
         time.sleep(0.02)
 
 
@@ -153,7 +155,7 @@ class ServerHandle:
             embedded.ensure([self.server])
             return self.server.answers()
 
-        eventually(ready, 30, because=f"{self.server.name} did not come back:\n{tail(self.server.log)}")
+        eventually(ready, 30, because=lambda: f"{self.server.name} did not come back:\n{tail(self.server.log)}")
 
 
 class BrokerHandle(ServerHandle):

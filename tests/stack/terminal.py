@@ -1,0 +1,116 @@
+"""A stack as a person starts it: `up` in a terminal of its own, on a directory of its own."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+
+from relivchats.servers import HOST, free_port
+from tests.processes import REPOSITORY, eventually
+
+PARTS = ("postgres", "valkey", "web", "worker", "beat")
+
+
+def environment(directory: Path, **more: str) -> dict[str, str]:
+    """A newcomer's: nothing of the test run's own but where it is."""
+    ours = ("DATABASE_URL", "REDIS_URL", "SECRET_KEY", "ENCRYPTION_KEYS", "HTTPS_ONLY", "DJANGO_SETTINGS_MODULE")
+    kept = {name: value for name, value in os.environ.items() if name not in ours}
+    return {**kept, "RELIVCHATS_DATA": str(directory), **more}
+
+
+def run(directory: Path, *words: str, timeout_seconds: float = 60, **more: str) -> subprocess.CompletedProcess[str]:
+    """A command of ./dev, to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "relivchats.stack", *words],
+        cwd=REPOSITORY,
+        env=environment(directory, **more),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=timeout_seconds,
+        check=False,
+    )
+
+
+def manage(directory: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "manage.py", *words],
+        cwd=REPOSITORY,
+        env=environment(directory),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+class Up:
+    """A running `up`. `output` is what the person has read so far."""
+
+    def __init__(self, directory: Path, *, port: int | None = None, **more: str) -> None:
+        self.directory = directory
+        self.port = port or free_port()
+        self._output = directory.parent / f"{directory.name}.output"
+        with self._output.open("wb") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "relivchats.stack", "up", "--port", str(self.port)],
+                cwd=REPOSITORY,
+                env=environment(directory, **more),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+            )
+
+    @property
+    def output(self) -> str:
+        return self._output.read_text()
+
+    def wait_until_ready(self) -> Up:
+        eventually(lambda: "ready: " in self.output or self.process.poll() is not None, 60, because=lambda: self.output)
+        assert self.process.poll() is None, self.output
+        return self
+
+    def pid(self, part: str) -> int:
+        return int((self.directory / "run" / f"{part}.pid").read_text())
+
+    def serves(self) -> bool:
+        """The web answers, with the database behind it."""
+        connection = http.client.HTTPConnection(HOST, self.port, timeout=5)
+        try:
+            connection.request("GET", "/health/ready")
+            return connection.getresponse().status == 200
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+
+    def kill(self) -> None:
+        """SIGKILL to the supervisor itself."""
+        self.process.kill()
+        self.process.wait(10)
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Ask it to stop; its exit status."""
+        self.process.send_signal(number)
+        return self.process.wait(40)
+
+    def processes(self) -> list[psutil.Process]:
+        """Every process of this directory, whoever its parent is now."""
+        return [process for process in psutil.process_iter() if self._is_ours(process)]
+
+    def _is_ours(self, process: psutil.Process) -> bool:
+        directory = str(self.directory)
+        try:
+            return process.status() != psutil.STATUS_ZOMBIE and (
+                process.cwd().startswith(directory)
+                or directory in process.cmdline()
+                or process.environ().get("RELIVCHATS_DATA") == directory
+            )
+        except psutil.Error:
+            return False

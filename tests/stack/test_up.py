@@ -1,0 +1,120 @@
+"""Promises of `./dev up`: it serves, it looks after its processes, and whatever is killed, nothing is left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from relivchats.servers import HOST, free_port
+from tests.processes import eventually
+from tests.stack.terminal import PARTS, Up, manage, run
+
+
+@pytest.fixture(scope="module")
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    """One stack for the tests that leave it serving. Its directory is private, and its name has a space."""
+    stack = Up(tmp_path_factory.mktemp("shared") / "the data").wait_until_ready()
+    yield stack
+    stack.stop()
+
+
+def test_up_serves_when_it_says_ready(up: Up) -> None:
+    assert up.serves()
+    assert f"ready: http://127.0.0.1:{up.port}" in up.output
+    assert all(Path(f"/proc/{up.pid(part)}").exists() for part in PARTS)
+
+
+def test_keys_and_logs_are_private_to_their_owner(up: Up) -> None:
+    for directory in ("keys", "logs"):
+        assert stat.S_IMODE((up.directory / directory).stat().st_mode) == 0o700
+    for key in (up.directory / "keys").iterdir():
+        assert stat.S_IMODE(key.stat().st_mode) == 0o600
+
+
+def test_no_command_line_shows_a_password(up: Up) -> None:
+    secrets = [key.read_text() for key in (up.directory / "keys").iterdir()]
+    lines = [" ".join(process.cmdline()) for process in up.processes()]
+    assert len(lines) > len(PARTS)
+    assert not [line for line in lines if any(secret in line for secret in secrets)]
+
+
+def test_a_second_up_on_the_same_directory_says_so_and_stops(up: Up) -> None:
+    second = run(up.directory, "up", "--port", str(free_port()))
+    assert second.returncode == 1
+    assert second.stderr == f"RelivChats already runs on {up.directory} at http://127.0.0.1:{up.port}.\n"
+    assert up.serves()
+
+
+def test_manage_beside_up_uses_its_servers_and_leaves_them_running(up: Up) -> None:
+    before = [up.pid(part) for part in PARTS]
+    done = manage(up.directory, "shell", "-c", "from ops.models import Heartbeat; print(Heartbeat.objects.count())")
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout.split()[-1]) >= 2
+    assert [up.pid(part) for part in PARTS] == before
+    assert up.serves()
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_killed_process_is_started_again_in_one_line(up: Up, part: str) -> None:
+    first = up.pid(part)
+    os.kill(first, signal.SIGKILL)
+    eventually(lambda: f"{part} died" in up.output, 20)
+    eventually(lambda: up.pid(part) != first and up.serves(), 20)
+    assert up.output.count(f"{part} died") == 1
+
+
+def test_a_killed_keeper_gets_a_successor(up: Up) -> None:
+    keeper = up.directory / "run" / "postgres.keeper"
+    first = int(keeper.read_text().split()[0])
+    os.kill(first, signal.SIGKILL)
+    eventually(lambda: keeper.read_text().endswith("ready") and int(keeper.read_text().split()[0]) != first, 20)
+    eventually(up.serves, 20)
+
+
+def test_two_stacks_run_side_by_side_and_one_stops_without_the_other(up: Up, tmp_path: Path) -> None:
+    other = Up(tmp_path / "other").wait_until_ready()
+    assert other.serves()
+    assert up.serves()
+    assert not {up.pid(part) for part in PARTS} & {other.pid(part) for part in PARTS}
+    assert other.stop(signal.SIGINT) == 0
+    assert other.processes() == []
+    assert up.serves()
+
+
+def test_a_taken_port_is_named_before_anything_starts(tmp_path: Path) -> None:
+    with socket.create_server((HOST, 0)) as stranger:
+        port = stranger.getsockname()[1]
+        done = run(tmp_path / "data", "up", "--port", str(port))
+    assert done.returncode == 1
+    assert done.stderr == f"Port {port} is taken by another program. Choose another: --port {port + 1}\n"
+    assert not (tmp_path / "data" / "run" / "postgres.keeper").exists()
+
+
+def test_nothing_outlives_a_killed_supervisor_and_the_next_up_works(tmp_path: Path) -> None:
+    first = Up(tmp_path / "data").wait_until_ready()
+    first.kill()
+    eventually(lambda: first.processes() == [], 20)
+    second = Up(tmp_path / "data", port=first.port).wait_until_ready()
+    assert second.serves()
+    for process in second.processes():
+        process.kill()
+    second.process.wait(10)
+    third = Up(tmp_path / "data", port=first.port).wait_until_ready()
+    assert third.serves()
+    assert third.stop() == 0
+    assert third.processes() == []
+    assert not list((tmp_path / "data" / "run").glob("*.pid"))
+
+
+@pytest.mark.slow
+def test_a_process_that_keeps_dying_stops_everything_and_names_its_log(tmp_path: Path) -> None:
+    done = run(tmp_path / "data", "up", "--port", str(free_port()), GRANIAN_BACKLOG="1")
+    assert done.returncode == 1
+    assert f"web died too often. The end of {tmp_path / 'data' / 'logs' / 'web.log'}:" in done.stderr
+    assert "GRANIAN_BACKLOG" in done.stderr or "--backlog" in done.stderr
