@@ -33,5 +33,5 @@ def load(chat: Chat, *, engine: str) -> Vectors | None:
 
 def closeness(matrix: Vectors, queries: Vectors) -> NDArray[np.float32]:
     """For each row the cosine to the query that is closest to it; both must have rows of length 1."""
-    closest: NDArray[np.float32] = (matrix @ queries.T).max(axis=1)
+    closest: NDArray[np.float32] = (matrix @ queries.T).max(axis=1, initial=-1.0)
     return closest

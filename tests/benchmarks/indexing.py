@@ -1,0 +1,64 @@
+"""How long a chat takes to become searchable, and a search: `python -m tests.benchmarks.indexing [MESSAGES ...]`."""
+
+from __future__ import annotations
+
+import sys
+
+import psutil
+
+from tests import exports
+from tests.benchmarks import stage
+
+QUERIES = [
+    ["good morning", "what are you doing", "kya kar rahe ho"],
+    ["I miss you", "love you so much", "pyaar"],
+    ["sorry, my fault", "I was angry", "let us not fight"],
+    ["we should travel", "plan for next year", "book the flight"],
+    ["haha that is funny", "you are crazy"],
+    ["thank you for everything", "proud of you"],
+    ["money", "salary and rent", "how much did it cost"],
+    ["are you okay", "did you eat", "take care"],
+    ["marriage", "shaadi", "our parents"],
+    ["home", "ghar kab aaoge"],
+]
+TERMS = ["love", "miss you", "pyaar", "❤️", "sorry", "can't", "प्यार", "thank you", "good night", "😂"]
+
+
+def main() -> None:
+    sizes = [int(argument) for argument in sys.argv[1:]] or [100_000]
+    print(stage.machine())
+    with stage.installation():
+        for messages in sizes:
+            measure(messages)
+
+
+def measure(messages: int) -> None:
+    from chats import embedding, indexing
+    from chats.chunking import pieces
+    from chats.importing import import_chat
+    from chats.models import Chat
+    from chats.transcript import Reader
+    from relivchats.accounts.models import User
+
+    owner = User.objects.create_user(f"benchmark-{messages}@example.com")
+    content = exports.zipped(exports.text(messages))
+    chat, importing = stage.timed(lambda: import_chat(owner=owner, upload=content))
+    _, loading = stage.timed(lambda: embedding.engine().embed(["hello"]))
+    texts, chunking = stage.timed(lambda: [piece.text for piece in pieces(Reader(chat).batches())])
+    _, embedded = stage.timed(lambda: embedding.engine().embed(texts))
+    print(f"{messages:,} messages: import {importing}, model load {loading}")
+    print(f"  read and chunk {chunking}: {len(texts):,} chunks; embed {embedded}")
+    indexing.request(chat)
+    done, whole = stage.timed(lambda: indexing.index_chat(chat.pk))
+    assert done
+    print(f"  index_chat: {whole}")
+    chat = Chat.objects.get(pk=chat.pk)
+    searcher, opening = stage.timed(lambda: indexing.Searcher(chat))
+    _, searching = stage.timed(lambda: [searcher.search(queries, limit=20) for queries in QUERIES])
+    _, counting = stage.timed(lambda: [searcher.count_matches(TERMS) for _ in QUERIES])
+    print(f"  open a Searcher {opening}; {len(QUERIES)} searches {searching}; {len(QUERIES)} counts {counting}")
+    print(f"  this process: {stage.megabytes(stage.peak_bytes(psutil.Process()))} at its peak")
+
+
+if __name__ == "__main__":
+    main()

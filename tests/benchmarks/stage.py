@@ -1,0 +1,113 @@
+"""What the benchmarks stand on: an installation of their own that is gone after, a web process, and the figures."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+import psutil
+
+T = TypeVar("T")
+
+REPOSITORY = Path(__file__).resolve().parent.parent.parent
+
+
+@contextlib.contextmanager
+def installation() -> Iterator[Path]:
+    """Servers from their wheels in a directory of this run, migrated; Django is ready for use."""
+    directory = Path(tempfile.mkdtemp(prefix="relivchats-benchmark-"))
+    directory.chmod(0o711)
+    os.environ.update(RELIVCHATS_DATA=str(directory), DJANGO_SETTINGS_MODULE="relivchats.settings", LOG_LEVEL="WARNING")
+    for name in ("DATABASE_URL", "REDIS_URL"):
+        os.environ.pop(name, None)
+    from relivchats import embedded
+
+    try:
+        with embedded.running():
+            import django
+            from django.core.management import call_command
+
+            django.setup()
+            call_command("migrate", verbosity=0)
+            yield directory
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+class Web(NamedTuple):
+    port: int
+    process: psutil.Process
+
+    def peak_bytes(self) -> int:
+        """Of the process that answers, since its start."""
+        return max(map(peak_bytes, self._processes()))
+
+    def cpu_seconds(self) -> float:
+        times = [process.cpu_times() for process in self._processes()]
+        return sum(spent.user + spent.system for spent in times)
+
+    def _processes(self) -> list[psutil.Process]:
+        return [self.process, *self.process.children(recursive=True)]
+
+
+@contextlib.contextmanager
+def web() -> Iterator[Web]:
+    """One web process as `./dev up` runs it."""
+    from relivchats.servers import connects, free_port
+    from tests.processes import eventually
+
+    port = free_port()
+    options = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1", "--blocking-threads", "8", "--no-ws"]
+    command = [sys.executable, "-m", "granian", "--interface", "wsgi", *options, "relivchats.wsgi:application"]
+    with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.DEVNULL) as child:
+        try:
+            eventually(lambda: connects(port), 30, because="the web process did not start")
+            yield Web(port, psutil.Process(child.pid))
+        finally:
+            child.terminate()
+
+
+def peak_bytes(process: psutil.Process) -> int:
+    """The largest resident set that the process ever had."""
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    (line,) = (line for line in status.splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) * 1024
+
+
+def machine() -> str:
+    memory = psutil.virtual_memory().total / 2**30
+    return f"{os.cpu_count()} CPUs, {memory:.0f} GB, Python {platform.python_version()}, {platform.system()}"
+
+
+class Spent(NamedTuple):
+    """Seconds of the clock, and of this process's own work: they part when others use the machine."""
+
+    clock: float
+    work: float
+
+    def __str__(self) -> str:
+        return f"{self.clock:.2f} s ({self.work:.2f} s of work)"
+
+
+def timed(do: Callable[[], T]) -> tuple[T, Spent]:
+    clock, work = time.perf_counter(), time.process_time()
+    result = do()
+    return result, Spent(time.perf_counter() - clock, time.process_time() - work)
+
+
+def median(seconds: Sequence[float]) -> str:
+    return f"{statistics.median(seconds):.2f} s (median of {len(seconds)})"
+
+
+def megabytes(size_bytes: int) -> str:
+    return f"{size_bytes / 1e6:.0f} MB"

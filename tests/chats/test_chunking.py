@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import pytest
+
+from chats.chunking import FULL_BYTES, MESSAGES_LIMIT, Piece, pieces
+from chats.exports.parsed import SYSTEM_SENDER, Batch, Kind
+
+MINUTE, HOUR = 60, 3600
+
+
+def chat(*rows: tuple[int, str], kinds: dict[int, Kind] | None = None) -> Batch:
+    """Rows of seconds after the row before, and text; positions with another kind than text in `kinds`."""
+    given = [int((kinds or {}).get(position, Kind.TEXT)) for position in range(len(rows))]
+    seconds, at = [], 1_700_000_000
+    for pause, _ in rows:
+        at += pause
+        seconds.append(at)
+    senders = [SYSTEM_SENDER if kind == Kind.SYSTEM else position % 2 for position, kind in enumerate(given)]
+    return Batch(1, seconds, senders, given, [text for _, text in rows])
+
+
+def ranges(batch: Batch) -> list[tuple[int, int, int]]:
+    return [piece[:3] for piece in pieces([batch])]
+
+
+def test_a_long_pause_begins_a_conversation() -> None:
+    assert ranges(chat((0, "a"), (MINUTE, "b"), (4 * HOUR, "c"), (2 * HOUR, "d"))) == [(0, 1, 2), (1, 3, 4)]
+
+
+def test_a_conversation_longer_than_a_chunk_is_cut() -> None:
+    long = "x" * (FULL_BYTES // 2 - 10)
+    assert ranges(chat(*[(MINUTE, long)] * 5)) == [(0, 1, 2), (0, 3, 4), (0, 5, 5)]
+
+
+def test_a_short_pause_ends_a_chunk_only_once_it_holds_enough() -> None:
+    long = "x" * 350
+    assert ranges(chat((0, long), (20 * MINUTE, "b"))) == [(0, 1, 1), (0, 2, 2)]
+    assert ranges(chat((0, "a"), (20 * MINUTE, "b"))) == [(0, 1, 2)]
+
+
+def test_a_message_longer_than_a_chunk_stands_alone() -> None:
+    assert ranges(chat((0, "a"), (1, "y" * 100_000), (1, "b"))) == [(0, 1, 1), (0, 2, 2), (0, 3, 3)]
+
+
+def test_many_tiny_messages_do_not_make_an_endless_chunk() -> None:
+    found = ranges(chat(*[(1, "k")] * (MESSAGES_LIMIT * 2 + 1)))
+    assert [last - first + 1 for _, first, last in found] == [MESSAGES_LIMIT, MESSAGES_LIMIT, 1]
+
+
+def test_system_lines_are_in_no_text_and_start_nothing() -> None:
+    batch = chat((0, "Encrypted."), (1, "a"), (1, "Asha left"), (1, "b"), kinds={0: Kind.SYSTEM, 2: Kind.SYSTEM})
+    assert list(pieces([batch])) == [Piece(0, 2, 4, 1, "a\nb")]
+
+
+def test_only_what_people_wrote_is_in_the_text() -> None:
+    kinds = {0: Kind.MEDIA, 1: Kind.MEDIA, 2: Kind.DELETED, 3: Kind.CALL}
+    batch = chat(
+        (0, "<Media omitted>"), (1, "IMG-1.jpg (file attached)\nat the beach"), (1, "deleted"), (1, "Call"), kinds=kinds
+    )
+    (piece,) = pieces([batch])
+    assert (piece.first_number, piece.last_number, piece.text) == (1, 4, "at the beach")
+
+
+@pytest.mark.parametrize("cut", [1, 3, 7, 50])
+def test_chunks_do_not_depend_on_how_the_messages_arrive(cut: int) -> None:
+    whole = chat(*[((position % 5) * 20 * MINUTE, f"message {position} " * 9) for position in range(100)])
+    parts = [
+        Batch(
+            1 + start,
+            whole.seconds[start : start + cut],
+            whole.senders[start : start + cut],
+            whole.kinds[start : start + cut],
+            whole.texts[start : start + cut],
+        )
+        for start in range(0, 100, cut)
+    ]
+    assert list(pieces(parts)) == list(pieces([whole]))
+
+
+def test_times_that_run_backward_end_no_conversation() -> None:
+    assert ranges(chat((0, "a"), (-5 * HOUR, "b"), (MINUTE, "c"))) == [(0, 1, 3)]
+
+
+def test_tokens_are_counted_alike_for_latin_and_devanagari() -> None:
+    (latin,) = pieces([chat((0, "we will meet at the station tomorrow evening"))])
+    (hindi,) = pieces([chat((0, "हम कल शाम को स्टेशन पर मिलेंगे"))])
+    assert 8 <= latin.token_count <= 16
+    assert 8 <= hindi.token_count <= 30

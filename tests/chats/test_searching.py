@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import pytest
+from pytest_django import DjangoAssertNumQueries
+
+from chats import indexing
+from chats.models import Chat
+from tests.chats import samples
+
+pytestmark = pytest.mark.django_db
+
+
+def indexed(lines: list[samples.Line]) -> Chat:
+    chat = samples.stored(lines)
+    indexing.request(chat)
+    assert indexing.index_chat(chat.pk)
+    return Chat.objects.get(pk=chat.pk)
+
+
+@pytest.fixture
+def talk() -> Chat:
+    return indexed(samples.TALK)
+
+
+def best(chat: Chat, *queries: str) -> int:
+    """The first message of the best hit."""
+    return indexing.search(chat, queries, limit=1)[0].chunk.first_number
+
+
+def test_a_search_finds_by_meaning(talk: Chat) -> None:
+    assert best(talk, "planning a vacation by plane") == 3
+    assert best(talk, "health checkup at the hospital") == 5
+
+
+def test_a_search_finds_by_word(talk: Chat) -> None:
+    assert best(talk, "Goa") == 3
+    assert best(talk, "गर्व") == 5
+    assert best(talk, "❤️") == 5
+
+
+def test_any_of_several_queries_may_fit(talk: Chat) -> None:
+    hits = indexing.search(talk, ["blood pressure", "coffee"], limit=3)
+    assert {hit.chunk.first_number for hit in hits[:2]} == {1, 5}
+    assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
+    assert len(indexing.search(talk, ["blood pressure", "coffee"], limit=1)) == 1
+
+
+@pytest.mark.parametrize("queries", [[], [""], ["  "], ["zzzz qqqq"]])
+def test_a_search_for_nothing_is_no_fault(talk: Chat, queries: list[str]) -> None:
+    assert len(indexing.search(talk, queries, limit=5)) <= 3
+
+
+def test_messages_around_a_hit_can_be_read(talk: Chat) -> None:
+    searcher = indexing.Searcher(talk)
+    (hit,) = searcher.search(["flight"], limit=1)
+    texts = [message.text for message in searcher.messages(hit.chunk.first_number, hit.chunk.last_number)]
+    assert texts == ["we should buy tickets for the flight to Goa", "window seat please, and a hotel near the beach"]
+
+
+def test_matches_are_counted_by_person_and_once_a_message() -> None:
+    chat = indexed(
+        [
+            (0, "Asha", "love love LOVE"),
+            (1, "Ravi", "lovely glove"),
+            (1, "Asha", "I miss you, and I love you"),
+            (1, "Ravi", "miss\nyou ❤️"),
+            (1, "Ravi", "मुझे तुमसे प्यार है"),
+            (1, "Asha", "<Media omitted>"),
+        ]
+    )
+    searcher = indexing.Searcher(chat)
+    assert searcher.count_matches(["love"]) == [2, 0]
+    assert searcher.count_matches(["love", "miss you"]) == [2, 1]
+    assert searcher.count_matches(["प्यार", "❤️"]) == [0, 2]
+    assert searcher.count_matches(["media", "omitted"]) == [0, 0]
+    assert searcher.count_matches([]) == searcher.count_matches(["", "..."]) == [0, 0]
+    assert searcher.matches(["love", "miss you"]) == [1, 3, 4]
+
+
+def test_a_chat_that_is_not_indexed_is_not_searched() -> None:
+    chat = samples.stored()
+    with pytest.raises(indexing.NotSearchable):
+        indexing.search(chat, ["anything"], limit=3)
+
+
+def test_an_opened_chat_is_kept_until_it_is_indexed_again(
+    talk: Chat, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    kept = indexing.searcher(talk)
+    with django_assert_num_queries(0):
+        assert indexing.searcher(Chat(pk=talk.pk, indexed_at=talk.indexed_at)) is kept
+    indexing.request(talk)
+    indexing.index_chat(talk.pk)
+    assert indexing.searcher(Chat.objects.get(pk=talk.pk)) is not kept

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import random
+import re
+
+import pytest
+
+from chats.words import WordIndex, words
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Hello, WORLD!", ["hello", "world"]),
+        ("don't stop_now", ["don", "t", "stop", "now"]),
+        ("don\u2019t \u201cquote\u201d a\u2026b", ["don", "t", "quote", "a", "b"]),
+        ("नमस्ते। कैसे हो?", ["नमस्ते", "कैसे", "हो"]),
+        ("क\u093c क़", ["क़", "क़"]),
+        ("é e\u0301 STRASSE straße", ["é", "é", "strasse", "strasse"]),
+        ("love😂😂❤️you", ["love", "😂", "😂", "❤", "you"]),
+        ("👍🏽👍", ["👍", "👍"]),
+        ("👩‍❤️‍👨", ["👩", "❤", "👨"]),
+        ("a\0b c\td", ["a", "b", "c", "d"]),
+        ("100₹ 5,000", ["100", "₹", "5", "000"]),
+        ("\ud83d half", ["half"]),
+        ("", []),
+        ("...", []),
+    ],
+)
+def test_words_of_a_text(text: str, expected: list[str]) -> None:
+    assert words(text) == [word for part in expected for word in words(part)] == words(" ".join(expected))
+    assert len(words(text)) == len(expected)
+
+
+def found(texts: list[str], term: str) -> list[int]:
+    return WordIndex([texts]).occurrences(words(term)).tolist()
+
+
+def test_a_word_is_found_whole_only() -> None:
+    assert found(["I love you", "lovely", "glove", "LOVE!", "(love)", "love-love"], "Love") == [0, 3, 4, 5, 5]
+
+
+def test_a_matra_belongs_to_its_word() -> None:
+    assert found(["की", "क", "की।", "किताब"], "क") == [1]
+    assert found(["की", "क", "की।", "किताब"], "की") == [0, 2]
+
+
+def test_a_phrase_is_found_in_order_and_within_one_text() -> None:
+    texts = ["miss you", "you miss", "I MISS  you, too", "miss", "you", "miss me you", "miss\nyou miss you"]
+    assert found(texts, "miss you") == [0, 2, 6, 6]
+
+
+def test_an_emoji_is_found_among_letters_and_its_like() -> None:
+    assert found(["haha😂😂", "😂", "❤️", "❤", "no"], "😂") == [0, 0, 1]
+    assert found(["haha😂😂", "😂", "❤️", "❤", "no"], "❤️") == [2, 3]
+
+
+@pytest.mark.parametrize("term", ["", "!!!", "nobody said this", "love nobody"])
+def test_what_is_not_there_is_not_found(term: str) -> None:
+    assert found(["love", "", "said this"], term) == []
+
+
+def test_an_index_of_nothing_finds_nothing() -> None:
+    assert WordIndex([]).occurrences(["a"]).tolist() == []
+    assert WordIndex([[], [""], []]).text_count == 1
+
+
+def test_texts_keep_their_places_whatever_the_groups() -> None:
+    texts = ["a b", "", "b", "\0", "c b", "😂b"]
+    grouped = WordIndex([texts[:1], [], texts[1:4], texts[4:]])
+    assert grouped.text_count == 6
+    assert grouped.occurrences(["b"]).tolist() == [0, 2, 4, 5]
+    assert grouped.lengths.tolist() == [2, 0, 1, 0, 2, 2]
+
+
+def test_it_agrees_with_a_slow_search_over_many_texts() -> None:
+    chance = random.Random(7)
+    vocabulary = ["a", "ab", "b", "the", "The", "a,b", "b.", "x_y", "c\u2019d"]
+    texts = [" ".join(chance.choices(vocabulary, k=chance.randrange(8))) for _ in range(500)]
+    index = WordIndex([texts[:100], texts[100:]])
+    for term in ("a", "b", "the", "a b", "the a", "b b", "c d"):
+        plain = [" ".join(re.findall(r"[a-z0-9]+", text.lower())) for text in texts]
+        expected = [at for at, text in enumerate(plain) if f" {term} " in f" {text} "]
+        assert sorted(set(index.occurrences(words(term)).tolist())) == expected, term
