@@ -91,7 +91,11 @@ def _unpacked(upload: bytes) -> bytes:
         budget = Budget(len(upload))
         entry = _chosen(archive, budget)
         budget.restart()
-        return b"".join(_inflated(archive, entry, budget))
+        # Its value is the buffer itself: joined parts would take the memory twice.
+        text = BytesIO()
+        for part in _inflated(archive, entry, budget):
+            text.write(part)
+        return text.getvalue()
 
 
 @contextmanager

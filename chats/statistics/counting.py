@@ -14,6 +14,7 @@ from chats.statistics.person import (
     TOP_WORDS,
     Person,
     busiest,
+    merged,
     percent,
     ratio,
     response_times,
@@ -150,11 +151,9 @@ class Statistics:
         ranked = sorted(self._people.items(), key=lambda item: (-item[1].messages, item[0]))
         for sender, person in ranked:
             person.turns = self._conversation.of(sender)
-        everyone, others = Person(), Person()
-        for rank, (_, person) in enumerate(ranked):
-            everyone.merge(person)
-            if rank >= PEOPLE_LIMIT:
-                others.merge(person)
+        listed, rest = ranked[:PEOPLE_LIMIT], ranked[PEOPLE_LIMIT:]
+        others = merged([person for _, person in rest])
+        everyone = merged([*(person for _, person in listed), others])
         conversations = everyone.turns.starts
         return {
             **self._amounts(everyone),
@@ -165,7 +164,7 @@ class Statistics:
                     "count": person.turns.starts,
                     "share_percent": percent(person.turns.starts, conversations),
                 }
-                for sender, person in ranked[:PEOPLE_LIMIT]
+                for sender, person in listed
             },
             **response_times(everyone.turns),
             **self._silences(),
@@ -177,12 +176,8 @@ class Statistics:
                 for site, count in sorted(self._sites.items(), key=lambda item: (-item[1], item[0]))
                 if site
             ][:TOP_SITES],
-            "user_stats": {
-                participants[sender]: person.figures(conversations) for sender, person in ranked[:PEOPLE_LIMIT]
-            },
-            "others": {"people": len(ranked) - PEOPLE_LIMIT, **others.figures(conversations)}
-            if len(ranked) > PEOPLE_LIMIT
-            else None,
+            "user_stats": {participants[sender]: person.figures(conversations) for sender, person in listed},
+            "others": {"people": len(rest), **others.figures(conversations)} if rest else None,
         }
 
     def _amounts(self, everyone: Person) -> dict[str, Any]:

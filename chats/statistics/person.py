@@ -86,6 +86,13 @@ class Person:
         }
 
 
+def merged(people: list[Person]) -> Person:
+    together = Person()
+    for person in people:
+        together.merge(person)
+    return together
+
+
 def response_times(turns: Turns) -> dict[str, Any]:
     return {
         "responses": turns.gaps.total(),
