@@ -54,7 +54,7 @@ class Web(NamedTuple):
 
     def cpu_seconds(self) -> float:
         times = [process.cpu_times() for process in self._processes()]
-        return sum(spent.user + spent.system for spent in times)
+        return float(sum(spent.user + spent.system for spent in times))
 
     def _processes(self) -> list[psutil.Process]:
         return [self.process, *self.process.children(recursive=True)]
@@ -71,7 +71,7 @@ def web() -> Iterator[Web]:
     command = [sys.executable, "-m", "granian", "--interface", "wsgi", *options, "relivchats.wsgi:application"]
     with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.DEVNULL) as child:
         try:
-            eventually(lambda: connects(port), 30, because="the web process did not start")
+            eventually(lambda: connects(port), 30, because=lambda: "the web process did not start")
             yield Web(port, psutil.Process(child.pid))
         finally:
             child.terminate()

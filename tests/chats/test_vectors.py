@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from chats import vectors
+from chats.embedding import Vectors
 from chats.models import Chat, VectorMatrix
 from relivchats.crypto import CannotOpen
 from tests.chats import samples
@@ -22,19 +23,19 @@ class TestKeeping:
         return samples.stored()
 
     @pytest.fixture
-    def matrix(self) -> vectors.Vectors:
+    def matrix(self) -> Vectors:
         rows = np.random.default_rng(1).normal(size=(50, 16)).astype(np.float32)
-        unit: vectors.Vectors = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+        unit: Vectors = rows / np.linalg.norm(rows, axis=1, keepdims=True)
         return unit
 
-    def test_a_matrix_comes_back_almost_exactly(self, chat: Chat, matrix: vectors.Vectors) -> None:
+    def test_a_matrix_comes_back_almost_exactly(self, chat: Chat, matrix: Vectors) -> None:
         vectors.store(chat, matrix, engine="a")
         loaded = vectors.load(chat, engine="a")
         assert loaded is not None
         assert loaded.dtype == np.float32
         assert np.abs(loaded - matrix).max() < 1e-3
 
-    def test_a_new_matrix_takes_the_place_of_the_old_one(self, chat: Chat, matrix: vectors.Vectors) -> None:
+    def test_a_new_matrix_takes_the_place_of_the_old_one(self, chat: Chat, matrix: Vectors) -> None:
         vectors.store(chat, matrix, engine="a")
         vectors.store(chat, matrix[:7, :8], engine="b")
         loaded = vectors.load(chat, engine="b")
@@ -42,7 +43,7 @@ class TestKeeping:
         assert loaded.shape == (7, 8)
         assert vectors.load(chat, engine="a") is None
 
-    def test_a_matrix_does_not_open_in_another_chat(self, chat: Chat, matrix: vectors.Vectors) -> None:
+    def test_a_matrix_does_not_open_in_another_chat(self, chat: Chat, matrix: Vectors) -> None:
         other = samples.stored()
         vectors.store(chat, matrix, engine="a")
         VectorMatrix.objects.filter(chat=chat).update(chat=other)

@@ -33,7 +33,8 @@ def test_words_of_a_text(text: str, expected: list[str]) -> None:
 
 
 def found(texts: list[str], term: str) -> list[int]:
-    return WordIndex([texts]).occurrences(words(term)).tolist()
+    places: list[int] = WordIndex([texts]).occurrences(words(term)).tolist()
+    return places
 
 
 def test_a_word_is_found_whole_only() -> None:

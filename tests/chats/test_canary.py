@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import base64
+import io
+import json
+import logging
+from collections.abc import Iterator
+
+import pytest
+from django.db import connection
+
+from chats import indexing
+from chats.exports.refusals import ExportRefused
+from chats.importing import import_chat
+from chats.models import Chat, ChatUpload
+from chats.transcript import page
+from relivchats.logs import JSONFormatter
+from tests import exports
+from tests.canary import assert_nowhere, unique
+from tests.chats import samples
+from tests.processes import BrokerHandle, eventually
+
+WORD, NAME, HINDI = unique("xylophone"), unique("Quetzal Canary"), unique("गुप्त")
+
+
+@pytest.fixture
+def logged() -> Iterator[io.StringIO]:
+    """Everything that is logged, down to DEBUG, as the log's reader sees it."""
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(JSONFormatter())
+    root = logging.getLogger()
+    level = root.level
+    root.addHandler(handler)
+    root.setLevel(logging.DEBUG)
+    yield stream
+    root.setLevel(level)
+    root.removeHandler(handler)
+
+
+def lines() -> list[samples.Line]:
+    return [(0, NAME, f"hello {WORD}"), (1, "Ravi", HINDI), (1, NAME, "😂 fine")] * 40
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_people_wrote_stands_nowhere_but_sealed(broker: BrokerHandle, logged: io.StringIO) -> None:
+    chat = samples.stored(lines())
+    indexing.request(chat)
+    eventually(lambda: broker.waiting("indexing"))
+    assert indexing.index_chat(chat.pk)
+    chat = Chat.objects.get(pk=chat.pk)
+    assert indexing.search(chat, [WORD, HINDI], limit=3)
+    assert_nowhere(WORD, NAME, HINDI, chat.title, logs=logged.getvalue().splitlines())
+    assert WORD in page(chat, limit=1)[0].text
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_fails_says_nothing_of_what_it_read(broker: BrokerHandle, logged: io.StringIO) -> None:
+    chat = samples.stored(lines())
+    chat.blocks.update(sealed=b"does not open")
+    indexing.request(chat)
+    assert not indexing.index_chat(chat.pk)
+    for content in (f"{WORD} no chat {NAME}".encode(), exports.zipped(WORD.encode(), name=f"{NAME}.txt")):
+        with pytest.raises(ExportRefused):
+            import_chat(owner=samples.person(), upload=content)
+    assert ChatUpload.objects.filter(outcome="refused").count() == 2
+    assert_nowhere(WORD, NAME, HINDI, logs=logged.getvalue().splitlines())
+
+
+@pytest.mark.django_db(transaction=True)
+class TestTheCanaryItself:
+    """It must find what is there, or its silence says nothing."""
+
+    @pytest.mark.parametrize("table", ["text", "bytes"])
+    def test_it_finds_a_column(self, table: str) -> None:
+        word = unique("गुप्त")
+        with connection.cursor() as cursor:
+            kind = {"text": "text", "bytes": "bytea"}[table]
+            cursor.execute(
+                f"CREATE TABLE leak AS SELECT %s::{kind} AS said", [word if table == "text" else word.encode()]
+            )
+        try:
+            with pytest.raises(AssertionError, match="leak row 0"):
+                assert_nowhere(word)
+        finally:
+            with connection.cursor() as cursor:
+                cursor.execute("DROP TABLE leak")
+
+    def test_it_finds_a_message_and_a_log_line(self, broker: BrokerHandle) -> None:
+        word = unique()
+        with broker.client as client:
+            client.lpush("celery", json.dumps({"body": base64.b64encode(f'["{word}"]'.encode()).decode()}))
+        try:
+            with pytest.raises(AssertionError, match="broker 0 b'celery'"):
+                assert_nowhere(word)
+        finally:
+            broker.flush()
+        spoken = unique()
+        with pytest.raises(AssertionError, match="log line 1"):
+            assert_nowhere(spoken, logs=["fine", f"saw {spoken}"])
