@@ -94,7 +94,7 @@ TEMPLATES = [
     }
 ]
 STATIC_URL = "/static/"
-STATIC_ROOT = embedded.data_directory() / "static"
+# Served from the packages they come in: nothing is collected.
 WHITENOISE_USE_FINDERS = True
 APPEND_SLASH = False
 USE_TZ = True
