@@ -1,0 +1,143 @@
+"""Promises of docker-compose.yml, as far as a machine without a container engine can keep them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+from django.db import connection
+
+from relivchats.processes import Child, tail
+from relivchats.servers import free_port
+from tests.processes import REPOSITORY, database_url, eventually
+
+COMPOSE: dict[str, Any] = yaml.safe_load((REPOSITORY / "docker-compose.yml").read_text())
+SERVICES: dict[str, Any] = COMPOSE["services"]
+OURS = [name for name, service in SERVICES.items() if service["image"] == "relivchats"]
+SERVING = [name for name in OURS if "healthcheck" in SERVICES[name]]
+
+
+def test_the_file_follows_the_specification() -> None:
+    schema = json.loads((REPOSITORY / "tests" / "data" / "compose.schema.json").read_text())
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.Draft202012Validator(schema).validate(COMPOSE)
+
+
+def test_the_services_are_those_that_operators_know() -> None:
+    known = {"relivchats-api", "celery_worker", "celery_beat", "redis", "qdrant", "postgres"}
+    assert set(SERVICES) - {"migrate"} == known
+    assert all(SERVICES[name]["container_name"] == name for name in known)
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_service_waits_only_for_what_can_come(name: str) -> None:
+    for other, how in SERVICES[name].get("depends_on", {}).items():
+        needs = {"service_healthy": "healthcheck" in SERVICES[other], "service_completed_successfully": True}
+        assert needs[how["condition"]]
+        if how["condition"] == "service_completed_successfully":
+            assert SERVICES[other]["restart"] == "no"
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_what_a_service_keeps_lies_in_a_named_volume(name: str) -> None:
+    for volume in SERVICES[name].get("volumes", []):
+        assert volume.split(":")[0] in COMPOSE["volumes"]
+
+
+def test_no_secret_stands_in_the_file() -> None:
+    text = (REPOSITORY / "docker-compose.yml").read_text()
+    for line in re.findall(r"^.*PASSWORD.*$|^.*_AUTH:.*$|^.*_URL:.*$", text, re.MULTILINE):
+        assert line.startswith("#") or "${" in line or "POSTGRES_PASSWORD, REDIS_PASSWORD" in line
+
+
+def test_the_image_serves_what_the_file_serves() -> None:
+    dockerfile = (REPOSITORY / "Dockerfile").read_text()
+    api = SERVICES["relivchats-api"]
+    assert f"\nCMD {json.dumps(api['command'])}\n" in dockerfile
+    assert f"    CMD {json.dumps(api['healthcheck']['test'][1:])}\n" in dockerfile
+    assert "\nUSER relivchats\n" in dockerfile
+
+
+@pytest.fixture
+def port() -> str:
+    return str(free_port())
+
+
+@pytest.fixture
+def outside(tmp_path: Path, port: str) -> Iterator[Any]:
+    """Run words of the file outside a container: the same ones, but for the volume and the port."""
+    children: list[Child] = []
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+
+    def start(service: str, words: list[str], log: str) -> Child:
+        extra = {key: value for key, value in SERVICES[service]["environment"].items() if not key.endswith("_URL")}
+        child = Child(
+            name=log,
+            command=[re.sub(r"\b8000\b", port, word).replace("/data", str(tmp_path)) for word in words],
+            run=tmp_path,
+            log=tmp_path / f"{log}.log",
+            environment={**os.environ, **extra, "PATH": path, "DATABASE_URL": database_url(_database())},
+            cwd=REPOSITORY,
+            stop_signals=[(signal.SIGTERM, 20)],
+        )
+        children.append(child)
+        child.start()
+        return child
+
+    yield start
+    for child in children:
+        child.stop()
+
+
+def _database() -> str:
+    return str(connection.settings_dict["NAME"])
+
+
+def _status(child: Child) -> int:
+    assert child.process
+    return child.process.wait(20)
+
+
+@pytest.mark.parametrize("service", SERVING)
+def test_a_service_gets_healthy_by_its_own_check(service: str, outside: Any, transactional_db: None) -> None:
+    checks = iter(range(1000))
+    kind, *check = SERVICES[service]["healthcheck"]["test"]
+    assert kind == "CMD"
+
+    def healthy() -> bool:
+        return _status(outside(service, check, f"check-{next(checks)}")) == 0
+
+    assert not healthy()
+    running = outside(service, SERVICES[service]["command"], "service")
+    eventually(lambda: healthy() or not running.alive, 40, because=lambda: tail(running.log, lines=30))
+    assert running.alive, tail(running.log, lines=30)
+    running.stop()
+    assert running.process.returncode == 0, tail(running.log, lines=30)
+
+
+def test_migrate_ends_well(outside: Any, transactional_db: None) -> None:
+    done = outside("migrate", SERVICES["migrate"]["command"], "migrate")
+    assert _status(done) == 0, tail(done.log, lines=30)
+
+
+def test_the_shell_commands_of_the_other_services_are_sound() -> None:
+    scripts = [
+        word.replace("$$", "$")
+        for service in SERVICES.values()
+        for words in (service.get("command", []), service.get("healthcheck", {}).get("test", []))
+        for word in words[-1:]
+        if {"sh", "bash", "CMD-SHELL"} & set(words)
+    ]
+    assert len(scripts) == 3
+    for script in scripts:
+        subprocess.run(["bash", "-n", "-c", script], check=True)
