@@ -31,10 +31,10 @@ def chat(uploaded: Document, *, page: Page) -> list[str]:
 
 def _span(statistics: Document) -> str:
     first, last = _date(statistics["first_message_at"]), _date(statistics["last_message_at"])
-    when = f"on {first}" if first == last else f"from {first} to {last}"
-    days = f"on {number(statistics['active_days'])} of {_plural(statistics['total_days'], 'day')}"
+    days = f"{number(statistics['active_days'])} of {_plural(statistics['total_days'], 'day')}"
+    when = f"on {first}" if first == last else f"from {first} to {last}, on {days}"
     conversations = _plural(statistics["conversations_count"], "conversation")
-    return f"{_plural(statistics['total_messages'], 'message')} {when}, {days}, in {conversations}."
+    return f"{_plural(statistics['total_messages'], 'message')} {when}, in {conversations}."
 
 
 def _habits(statistics: Document) -> str:

@@ -142,7 +142,7 @@ def test_a_chat_too_short_for_insights_still_gets_its_statistics(live_server: Li
     short.write_text(SHORT)
     told = demo(short, base_url=live_server.url, once=False)
     assert (told.status, told.err) == (0, "")
-    assert "12 messages in 1 day" in told.out
+    assert "12 messages on 2 Jun 2025, in 1 conversation." in told.out
     assert "This chat has 12 messages" in told.out
     assert not Insight.objects.exists()
     assert f"{live_server.url}/admin/" in told.out, "it serves on, so it says where"
