@@ -10,7 +10,7 @@ import pytest
 from chats import indexing
 from chats.importing import import_chat
 from chats.models import Chat
-from insights import settlement
+from insights import generation, settlement
 from insights.models import Category, GenerationJob, Insight, InsightType
 from relivchats.accounts.models import User
 from tests import exports
@@ -152,6 +152,16 @@ def test_a_job_is_sent_again_only_when_it_moved_on(api: Api, searchable: Chat) -
     assert (again.status_code, again["Retry-After"]) == (304, first["Retry-After"])
     work(answer["job_id"])
     assert api.send("GET", path, headers={"If-None-Match": first["ETag"]}).status_code == 200
+
+
+def test_a_job_is_sent_again_when_one_of_its_insights_moved_on(api: Api, searchable: Chat) -> None:
+    path = unlock(api, searchable, category_id="romantic")["poll_url"]
+    first, second = Insight.objects.order_by("pk")[:2]
+    generation.claim_insight(first.pk)
+    running = api.send("GET", path)
+    generation.claim_insight(second.pk)
+    later = api.send("GET", path, headers={"If-None-Match": running["ETag"]})
+    assert [insight["status"] for insight in later.json()["insights"]].count("generating") == 2
 
 
 def test_insights_are_sent_again_only_when_they_changed(api: Api, searchable: Chat) -> None:
