@@ -65,16 +65,15 @@ def _tables() -> Iterator[tuple[str, bytes]]:
 
 
 def _broker() -> Iterator[tuple[str, bytes]]:
-    with redis.Redis.from_url(os.environ["REDIS_URL"]) as client:
-        for database in range(16):
-            client.select(database)
+    for database in range(16):
+        with redis.Redis.from_url(os.environ["REDIS_URL"], db=database) as client:
             for key in client.scan_iter():
                 value = repr(_value(client, key)).encode() + b" " + b" ".join(_flat(_value(client, key)))
                 yield f"broker {database} {key!r}", key + b" " + value
 
 
 def _value(client: redis.Redis, key: bytes) -> object:
-    kind = client.type(key)  # type: ignore[no-untyped-call]
+    kind = client.type(key)
     readers = {
         b"string": lambda: client.get(key),
         b"list": lambda: client.lrange(key, 0, -1),
