@@ -66,7 +66,7 @@ class Pulse:
         try:
             step()
         except (DatabaseError, OSError) as error:
-            logger.warning("a heartbeat was not written", extra={"process": self.name, "error": type(error).__name__})
+            logger.warning("a heartbeat was not written", extra={"heartbeat": self.name, "error": type(error).__name__})
         finally:
             connections.close_all()
 

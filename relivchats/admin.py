@@ -89,7 +89,7 @@ class StaffAdmin(ModelAdmin):  # type: ignore[misc]
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
-    def has_operate_permission(self, request: HttpRequest) -> bool:
+    def has_operate_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
         """May this member of staff act on these rows, though nobody edits them?"""
         return request.user.has_perm(f"{self.opts.app_label}.change_{self.opts.model_name}")
 
@@ -110,7 +110,7 @@ class StaffAdmin(ModelAdmin):  # type: ignore[misc]
         return (queryset.filter(reduce(or_, found)) if found else queryset.none()), False
 
     def _fits(self, name: str, term: str) -> bool:
-        field = self.opts.pk if name == "pk" else self.opts.get_field(name.removesuffix("_id"))
+        field = self.opts.pk if name == "pk" else self.opts.get_field(name)
         try:
             (field.target_field if field.is_relation else field).to_python(term)
         except ValidationError:

@@ -51,7 +51,7 @@ def chat(owner: User, *, vector_status: str = "completed") -> Chat:
 def job(*, types: int = 2, vector_status: str = "completed") -> GenerationJob:
     """An unlock of some types, by a new person for a new chat."""
     owner = person()
-    ids = list(InsightType.objects.order_by("display_order").values_list("pk", flat=True)[:types])
+    ids = list(InsightType.objects.filter(category="romantic").order_by("display_order").values_list("pk", flat=True)[:types])
     return unlocking.unlock(user=owner, chat=chat(owner, vector_status=vector_status), type_ids=ids).job
 
 

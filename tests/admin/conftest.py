@@ -1,0 +1,25 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from django.test import Client
+
+from ops import health
+from relivchats.accounts.models import User
+
+
+@pytest.fixture
+def staff(db: None) -> User:
+    """A superuser, without a password: hashing one takes longer than most tests."""
+    return User.objects.create_user("staff@example.org", is_staff=True, is_superuser=True)
+
+
+@pytest.fixture
+def desk(staff: User) -> Iterator[Client]:
+    """A superuser's browser."""
+    client = Client()
+    client.force_login(staff)
+    health.forget()
+    yield client
+    health.forget()

@@ -1,0 +1,103 @@
+"""Rows in every table, as many as asked for, and every page of the admin."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+from django.apps import apps
+from django.contrib import admin
+from django.contrib.admin.models import CHANGE, LogEntry
+from django.contrib.auth.models import Group, Permission
+from django.contrib.contenttypes.models import ContentType
+from django.contrib.sessions.models import Session
+from django.db import models
+from django.db.models.functions import Now
+from django.urls import reverse
+from django_celery_results.models import ChordCounter, GroupResult, TaskResult
+
+from billing.models import Bonus
+from chats.models import Chat, ChatUpload, Chunk, TranscriptBlock, VectorMatrix
+from insights.models import Category, Insight, InsightAttempt, InsightType, InsightTypeVersion
+from ops.models import AuditEntry, LedgerAudit
+from relivchats.accounts import tokens
+from tests.ops import rows
+
+#: Not in the admin: a session's key signs in, permissions are given through people and groups, kinds are Django's own.
+LEFT_OUT = {Session, Permission, ContentType}
+
+
+def all_models() -> list[type[models.Model]]:
+    return [model for model in apps.get_models() if model not in LEFT_OUT]
+
+
+def one_of_each(number: int) -> None:
+    """A person with a chat in every state of work, and one row more in every other table."""
+    failed = rows.failed_job()
+    running = rows.abandoned_insight()
+    rows.overdue_job()
+    rows.orphaned_reservation()
+    chat, user = failed.chat, failed.user
+    assert chat is not None
+    assert user is not None
+    unlucky = rows.chat(user, vector_status="failed")
+    ChatUpload.objects.create(owner=user, chat=chat, outcome="accepted", size_bytes=10, milliseconds=5)
+    TranscriptBlock.objects.create(chat=chat, first_number=1, last_number=500, sealed=b"sealed")
+    Chunk.objects.create(chat=chat, number=1, conversation=1, first_number=1, last_number=9, token_count=80)
+    VectorMatrix.objects.create(chat=unlucky, engine="local", dimensions=256, sealed=b"sealed")
+    InsightAttempt.objects.create(
+        insight=running, number=1, engine="local", model="rules", milliseconds=5, outcome="retry"
+    )
+    Insight.objects.filter(job=failed).update(sealed_document=b"sealed")
+    _operations(number, user=user, chat=chat)
+    Category.objects.create(id=f"category-{number}", title="Another", price=400)
+    Group.objects.create(name=f"group {number}")
+    tokens.issue(user)
+    some = InsightType.objects.filter(category="romantic")[0]
+    copied = InsightType.objects.create(
+        **{
+            field.attname: getattr(some, field.attname)
+            for field in InsightType._meta.concrete_fields
+            if field.attname not in {"id", "category_id"}
+        },
+        id=f"type-{number}",
+        category_id=f"category-{number}",
+    )
+    InsightTypeVersion.objects.create(insight_type=copied, version=1, definition=copied.definition)
+
+
+def _operations(number: int, *, user: Any, chat: Chat) -> None:
+    for kind in ("worker", "beat"):
+        rows.heartbeat(kind)
+    AuditEntry.objects.create(actor="command", action="reindex chat", object_id=chat.pk, done=True, outcome="asked for")
+    LedgerAudit.objects.create(milliseconds=5)
+    TaskResult.objects.create(task_id=uuid.uuid4(), task_name="chats.tasks.index_chat", status="FAILURE")
+    GroupResult.objects.create(group_id=uuid.uuid4())
+    ChordCounter.objects.create(group_id=uuid.uuid4(), count=1)
+    LogEntry.objects.create(
+        user=user,
+        content_type=ContentType.objects.get_for_model(Chat),
+        object_id=chat.pk,
+        object_repr=str(chat),
+        action_flag=CHANGE,
+        change_message="Reindex. Reason: test.",
+        action_time=Now(),
+    )
+    Bonus.objects.get_or_create(event="signup", defaults={"coins": 50})
+
+
+def list_address(model: type[models.Model]) -> str:
+    return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
+
+
+def row_addresses(row: models.Model) -> Iterator[str]:
+    name = f"admin:{row._meta.app_label}_{row._meta.model_name}"
+    yield reverse(f"{name}_change", args=[row.pk])
+    yield reverse(f"{name}_history", args=[row.pk])
+
+
+def add_addresses() -> Iterator[str]:
+    for model, model_admin in admin.site._registry.items():
+        if "Edited" in {base.__name__[:6] for base in type(model_admin).__mro__}:
+            yield reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_add")

@@ -1,0 +1,204 @@
+"""Staff mend things with a reason; it is asked, written down, and does what the commands do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Permission
+from django.db import models
+from django.test import Client
+from django.urls import reverse
+
+from billing import audit
+from billing.models import CoinReservation
+from chats.models import Chat
+from insights.models import Category, GenerationJob, Insight, InsightType, InsightTypeVersion
+from ops.models import AuditEntry
+from relivchats.accounts.models import User
+from tests.admin import everything
+from tests.ops import rows
+
+pytestmark = pytest.mark.django_db
+
+
+def failed_chat() -> Chat:
+    return rows.chat(rows.person(), vector_status="failed")
+
+
+def failed_insight() -> Insight:
+    return rows.failed_job().insights.all()[0]
+
+
+ACTIONS: list[tuple[str, Callable[[], models.Model], Callable[[Any], bool]]] = [
+    ("reindex", failed_chat, lambda row: Chat.objects.index_due().filter(pk=row.pk).exists()),
+    ("recover", rows.overdue_job, lambda row: GenerationJob.objects.filter(pk=row.pk, status="failed").exists()),
+    (
+        "release",
+        rows.orphaned_reservation,
+        lambda row: CoinReservation.objects.filter(pk=row.pk, status="released").exists(),
+    ),
+    ("retry", failed_insight, lambda row: Insight.objects.filter(chat=row.chat_id, status="pending").exists()),
+]
+every_action = pytest.mark.parametrize(("name", "trouble", "mended"), ACTIONS, ids=[action[0] for action in ACTIONS])
+
+
+def choose(client: Client, row: models.Model, name: str, **more: str) -> Any:
+    chosen = {"action": name, "_selected_action": [str(row.pk)], **more}
+    return client.post(everything.list_address(type(row)), chosen, follow=True)
+
+
+@every_action
+def test_an_action_asks_for_a_reason_first(
+    desk: Client, name: str, trouble: Callable[[], models.Model], mended: Callable[[Any], bool]
+) -> None:
+    row = trouble()
+    for answer in (choose(desk, row, name), choose(desk, row, name, reason="  ")):
+        assert answer.status_code == 200
+        assert "ops/reason.html" in {template.name for template in answer.templates}
+        assert str(row.pk) in answer.content.decode()
+    assert not mended(row)
+    assert not AuditEntry.objects.exists()
+
+
+@every_action
+def test_with_a_reason_it_is_done_and_written_down(
+    desk: Client, staff: User, name: str, trouble: Callable[[], models.Model], mended: Callable[[Any], bool]
+) -> None:
+    row = trouble()
+    answer = choose(desk, row, name, reason="asked by support")
+    assert answer.redirect_chain
+    assert mended(row)
+    entry = AuditEntry.objects.get()
+    assert (entry.actor, entry.object_id, entry.reason, entry.done) == (
+        f"user {staff.pk}",
+        str(row.pk),
+        "asked by support",
+        True,
+    )
+    written = LogEntry.objects.get()
+    assert (written.user, written.object_id) == (staff, str(row.pk))
+    assert "asked by support" in written.change_message
+    history = reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_history", args=[row.pk])
+    assert "asked by support" in desk.get(history).content.decode()
+    assert audit.audit() == []
+
+
+@every_action
+def test_a_row_s_own_page_offers_it_too(
+    desk: Client, name: str, trouble: Callable[[], models.Model], mended: Callable[[Any], bool]
+) -> None:
+    row = trouble()
+    page = reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_change", args=[row.pk])
+    offered = page.replace("/change/", f"/{name}/")
+    assert offered in desk.get(page).content.decode()
+    answer = desk.get(offered)
+    assert answer.context["ids"] == [str(row.pk)]
+    assert answer.context["list_address"] == everything.list_address(type(row))
+    assert not mended(row), "opening the page changes nothing"
+
+
+@every_action
+def test_who_may_only_look_cannot_act(
+    name: str, trouble: Callable[[], models.Model], mended: Callable[[Any], bool]
+) -> None:
+    row = trouble()
+    viewer = rows.person(email="viewer@example.org")
+    viewer.is_staff = True
+    viewer.save()
+    viewer.user_permissions.add(Permission.objects.get(codename=f"view_{row._meta.model_name}"))
+    client = Client()
+    client.force_login(viewer)
+    choose(client, row, name, reason="I would like to")
+    page = reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_change", args=[row.pk])
+    assert client.get(page.replace("/change/", f"/{name}/")).status_code == 403
+    assert not mended(row)
+    assert not AuditEntry.objects.exists()
+
+
+def test_a_reservation_whose_job_still_runs_is_refused_with_the_reason_shown(desk: Client) -> None:
+    reservation = rows.job().reservation
+    answer = choose(desk, reservation, "release", reason="impatience")
+    assert "its job still runs" in answer.content.decode()
+    reservation.refresh_from_db()
+    assert reservation.status == "active"
+    assert not AuditEntry.objects.get().done
+
+
+def type_form(insight_type: InsightType, **changes: Any) -> dict[str, Any]:
+    values = {name: getattr(insight_type, name) for name in ("title", "icon", "purpose", "price", "min_messages")}
+    values |= {"category": insight_type.category_id, "display_order": insight_type.display_order, "active": "on"}
+    return values | {"definition": json.dumps(insight_type.definition)} | changes
+
+
+@pytest.fixture
+def conflict_type() -> InsightType:
+    return InsightType.objects.filter(category="romantic")[0]
+
+
+def test_a_faulty_definition_is_refused_with_its_place_and_saves_nothing(
+    desk: Client, conflict_type: InsightType
+) -> None:
+    page = reverse("admin:insights_insighttype_change", args=[conflict_type.pk])
+    answer = desk.post(page, type_form(conflict_type, definition='{"section": [{"title": 3}], "overall": {}}'))
+    assert answer.status_code == 200
+    assert "This definition does not hold: section 1" in answer.content.decode()
+    assert InsightTypeVersion.objects.filter(insight_type=conflict_type).count() == 1
+
+
+def test_a_new_price_makes_no_new_version_and_a_new_definition_makes_one(
+    desk: Client, conflict_type: InsightType
+) -> None:
+    page = reverse("admin:insights_insighttype_change", args=[conflict_type.pk])
+    assert desk.post(page, type_form(conflict_type, price=75)).status_code == 302
+    conflict_type.refresh_from_db()
+    assert (conflict_type.price, conflict_type.version) == (75, 1)
+    changed = {**conflict_type.definition}
+    first, *others = changed["section"]
+    changed["section"] = [{**first, "title": "Another title"}, *others]
+    conflict_type.definition = changed
+    assert desk.post(page, type_form(conflict_type)).status_code == 302
+    conflict_type.refresh_from_db()
+    assert (conflict_type.version, conflict_type.definition["section"][0]["title"]) == (2, "Another title")
+    assert InsightTypeVersion.objects.filter(insight_type=conflict_type).count() == 2
+
+
+def test_staff_set_prices_and_the_signup_bonus(desk: Client) -> None:
+    category = Category.objects.get(pk="romantic")
+    page = reverse("admin:insights_category_change", args=["romantic"])
+    values = {"title": category.title, "icon": category.icon, "description": category.description}
+    assert desk.post(page, {**values, "price": 350, "display_order": 1, "active": "on"}).status_code == 302
+    category.refresh_from_db()
+    assert category.price == 350
+    assert LogEntry.objects.filter(object_id="romantic").exists()
+
+
+def test_only_a_superuser_gives_powers() -> None:
+    clerk = rows.person(email="clerk@example.org")
+    clerk.is_staff = True
+    clerk.save()
+    clerk.user_permissions.add(*Permission.objects.filter(codename__in=["view_user", "change_user"]))
+    client = Client()
+    client.force_login(clerk)
+    page = reverse("admin:accounts_user_change", args=[clerk.pk])
+    client.post(page, {"email": "Clerk2@example.org", "is_active": "on", "is_superuser": "on", "is_staff": "on"})
+    clerk.refresh_from_db()
+    assert (clerk.email, clerk.is_superuser) == ("clerk2@example.org", False)
+    boss = User.objects.create_user("boss@example.org", is_staff=True, is_superuser=True)
+    for address in ("accounts_user_change", "auth_user_password_change"):
+        page = reverse(f"admin:{address}", args=[boss.pk])
+        client.post(page, {"email": "mine@example.org", "password1": "x" * 20, "password2": "x" * 20})
+    boss.refresh_from_db()
+    assert (boss.email, boss.has_usable_password()) == ("boss@example.org", False)
+
+
+def test_a_person_is_added_with_a_wallet(desk: Client) -> None:
+    answer = desk.post(
+        reverse("admin:accounts_user_add"),
+        {"email": "New@Example.org", "usable_password": "false", "password1": "", "password2": ""},
+    )
+    assert answer.status_code == 302, answer.context["errors"]
+    assert User.objects.get(email="new@example.org").wallet.balance >= 0

@@ -1,0 +1,240 @@
+"""Every model has a page, every page opens, none shows what is private, and none slows with its table."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from django.contrib import admin
+from django.contrib.auth.models import Permission
+from django.db import connection, models
+from django.test import Client, RequestFactory
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+from django_celery_results.models import TaskResult
+
+from billing.models import CoinReservation, CreditTransaction, Wallet
+from chats import indexing
+from chats.importing import import_chat
+from chats.models import Chat, Chunk, TranscriptBlock
+from insights import generation, unlocking
+from insights.models import GenerationJob, Insight
+from relivchats.accounts.models import User
+from relivchats.admin import BoundedPaginator, StaffAdmin
+from tests.admin import everything
+from tests.ops import rows
+
+CANARY = "Zorblax"
+SEARCHES = ("7", "9" * 30, "3f9a6dbe-8b7f-4f7e-9f1b-0c8f5c1f6d11", "words", "a" * 500)
+ALL_MODELS = everything.all_models()
+
+
+def test_no_model_is_left_without_admin() -> None:
+    assert [model for model in ALL_MODELS if model not in admin.site._registry] == []
+
+
+@pytest.mark.django_db
+def test_every_page_opens(desk: Client) -> None:
+    everything.one_of_each(1)
+    addresses = ["/admin/", *everything.add_addresses(), reverse("admin:accounts_user_add")]
+    for model in ALL_MODELS:
+        row = model._default_manager.first()
+        assert row is not None, f"no {model.__name__} to open"
+        addresses += [everything.list_address(model), *everything.row_addresses(row)]
+    answers = {address: desk.get(address).status_code for address in addresses}
+    assert {address: status for address, status in answers.items() if status != 200} == {}
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("model", ALL_MODELS, ids=lambda model: model.__name__)
+def test_every_filter_and_search_answers(staff: User, model: type[models.Model]) -> None:
+    everything.one_of_each(1)
+    everything_shown = _list(staff, model, "")
+    filters = [choice for spec in everything_shown.filter_specs for choice in spec.choices(everything_shown)]
+    for query in [choice["query_string"] for choice in filters] + [f"?q={term}" for term in SEARCHES]:
+        assert _list(staff, model, query).result_count <= everything_shown.result_count, query
+
+
+def _list(staff: User, model: type[models.Model], query: str) -> Any:
+    request = RequestFactory().get(everything.list_address(model) + query)
+    request.user = staff
+    return admin.site._registry[model].get_changelist_instance(request)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("query", ["?q=%00", "?p=3", "?status=nonsense", "?o=1.-2", "?nonsense=1"])
+def test_a_senseless_address_breaks_no_list(desk: Client, query: str) -> None:
+    everything.one_of_each(1)
+    assert desk.get(everything.list_address(Insight) + query, follow=True).status_code == 200
+
+
+@pytest.mark.django_db
+def test_a_list_asks_the_same_number_of_queries_for_three_rows_and_for_thirty(desk: Client) -> None:
+    for number in range(3):
+        everything.one_of_each(number)
+    desk.get("/admin/")
+    few = {model: _queries(desk, model) for model in ALL_MODELS}
+    for number in range(3, 30):
+        everything.one_of_each(number)
+    assert Chat.objects.count() >= 30
+    assert {model: _queries(desk, model) for model in ALL_MODELS} == few
+
+
+def _queries(desk: Client, model: type[models.Model]) -> int:
+    with CaptureQueriesContext(connection) as asked:
+        assert desk.get(everything.list_address(model)).status_code == 200
+    return len(asked)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("model", [Chat, Chunk, TranscriptBlock, GenerationJob, Insight, CoinReservation, CreditTransaction])
+def test_a_big_list_never_counts_everything_and_never_reads_what_is_sealed(
+    desk: Client, model: type[models.Model]
+) -> None:
+    everything.one_of_each(1)
+    with CaptureQueriesContext(connection) as asked:
+        desk.get(everything.list_address(model))
+    table = model._meta.db_table
+    queries = [query["sql"] for query in asked if f'FROM "{table}"' in query["sql"]]
+    counts = [sql for sql in queries if "COUNT(*)" in sql]
+    assert len(counts) == 1
+    assert f"LIMIT {BoundedPaginator.MOST}" in counts[0]
+    selected = [sql for sql in queries if "COUNT(*)" not in sql]
+    assert selected
+    assert all("sealed" not in sql and "wrapped_key" not in sql for sql in selected)
+
+
+@pytest.fixture
+def private_chat(staff: User) -> Chat:
+    """A chat whose every private part holds the canary, with its insights written."""
+    lines = [
+        f"{1 + day % 28:02}/0{1 + day // 28}/2024, 10:{minute:02} - {CANARY} {name}: I love {CANARY}, {CANARY}{minute}"
+        for day in range(100)
+        for minute, name in enumerate(["Ann", "Bob", "Ann", "Bob", "Ann", "Bob"])
+    ]
+    owner = rows.person(email=f"{CANARY.lower()}@example.org")
+    chat = import_chat(owner=owner, upload="\n".join(lines).encode())
+    indexing.request(chat)
+    indexing.index_chat(chat.pk)
+    chat.refresh_from_db()
+    unlocked = unlocking.unlock(user=owner, chat=chat, category_id="romantic")
+    for insight in unlocked.insights:
+        generation.run(insight.pk)
+    assert CANARY in chat.title + "".join(chat.participants)
+    assert Insight.objects.filter(status="completed", sealed_document__isnull=False).exists()
+    return chat
+
+
+@pytest.mark.django_db(transaction=True)
+def test_no_page_shows_what_is_private(desk: Client, private_chat: Chat) -> None:
+    words = json.dumps({"exc_type": "ValueError", "exc_message": [f"what {CANARY} wrote"]})
+    TaskResult.objects.create(task_id="t", status="FAILURE", result=words, traceback=f"ValueError: {CANARY}")
+    pages = {"/admin/": desk.get("/admin/")}
+    for model in ALL_MODELS:
+        if model is User:
+            continue
+        addresses = [everything.list_address(model), f"{everything.list_address(model)}?q={private_chat.pk}"]
+        for row in model._default_manager.order_by("-pk")[:3]:
+            assert CANARY.lower() not in str(row).lower()
+            addresses += everything.row_addresses(row)
+        pages |= {address: desk.get(address) for address in addresses}
+    assert len(pages) > 60
+    assert [address for address, page in pages.items() if CANARY.lower() in page.content.decode().lower()] == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_searching_for_private_words_finds_nothing(desk: Client, private_chat: Chat) -> None:
+    for model in ALL_MODELS:
+        if model is not User:
+            found = desk.get(everything.list_address(model), {"q": CANARY}).context["cl"]
+            assert found.result_count == 0 or not found.search_fields, model
+    assert desk.get("/admin/search/", {"s": CANARY, "extended": "1"}).content.decode().count(CANARY) == 0
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("name", ["pk", "chat_id"])
+def test_an_id_finds_its_row(desk: Client, name: str) -> None:
+    everything.one_of_each(1)
+    everything.one_of_each(2)
+    insight = Insight.objects.order_by("-created_at")[0]
+    found = desk.get(everything.list_address(Insight), {"q": str(getattr(insight, name))}).context["cl"]
+    assert insight in found.result_list
+    assert found.result_count < Insight.objects.count()
+
+
+@pytest.mark.django_db
+def test_a_person_is_found_by_their_address(desk: Client) -> None:
+    person = rows.person(email="ann@example.org")
+    rows.person()
+    for term in ("Ann@Example.org", str(person.pk)):
+        found = desk.get(everything.list_address(User), {"q": term}).context["cl"]
+        assert list(found.result_list) == [person]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("model", [Wallet, CoinReservation, CreditTransaction])
+def test_the_ledger_is_read_only_even_for_a_superuser(desk: Client, model: type[models.Model]) -> None:
+    everything.one_of_each(1)
+    row = model._default_manager.all()[0]
+    name = f"admin:{row._meta.app_label}_{row._meta.model_name}"
+    before = list(model._default_manager.order_by("pk").values())
+    assert desk.get(reverse(f"{name}_add")).status_code == 403
+    assert desk.get(reverse(f"{name}_delete", args=[row.pk])).status_code == 403
+    assert desk.post(reverse(f"{name}_change", args=[row.pk]), {"balance": 9, "amount": 9, "coins": 9}).status_code == 403
+    chosen = {"action": "delete_selected", "_selected_action": [str(row.pk)], "post": "yes"}
+    desk.post(everything.list_address(model), chosen)
+    assert list(model._default_manager.order_by("pk").values()) == before
+
+
+@pytest.mark.django_db
+def test_the_front_page_counts_the_troubles_and_leads_to_them(desk: Client) -> None:
+    rows.overdue_job()
+    rows.failed_job()
+    rows.orphaned_reservation()
+    rows.abandoned_insight()
+    rows.chat(rows.person(), vector_status="failed")
+    page = desk.get("/admin/")
+    troubles = {trouble.title: trouble for trouble in page.context["troubles"]}
+    counted = {title: trouble.count for title, trouble in troubles.items()}
+    assert counted == {
+        "Stuck jobs": "2",
+        "Stuck insights": "1",
+        "Failed insights, not tried again": "2",
+        "Overdue reservations": "1",
+        "Failed indexing": "1",
+    }
+    for trouble in troubles.values():
+        assert str(desk.get(trouble.link).context["cl"].result_count) == trouble.count
+
+
+@pytest.mark.django_db
+def test_the_front_page_shows_health_with_its_mends(desk: Client) -> None:
+    page = desk.get("/admin/")
+    assert page.context["health_level"] == "critical"
+    assert "celery_worker" in page.content.decode()
+
+
+@pytest.mark.django_db
+def test_staff_see_only_what_they_may(desk: Client) -> None:
+    viewer = rows.person(email="viewer@example.org")
+    viewer.is_staff = True
+    viewer.save()
+    viewer.user_permissions.add(Permission.objects.get(codename="view_chat"))
+    client = Client()
+    client.force_login(viewer)
+    page = client.get("/admin/")
+    assert [trouble.title for trouble in page.context["troubles"]] == ["Failed indexing"]
+    shown = [item["title"] for group in page.context["sidebar_navigation"] for item in group["items"]]
+    assert shown == ["Overview", "Chats"]
+    for model in ALL_MODELS:
+        assert client.get(everything.list_address(model)).status_code == (200 if model is Chat else 403)
+
+
+def test_every_page_of_ours_is_blind_by_default() -> None:
+    """A page names the fields it shows: a new column does not appear by itself."""
+    for model, model_admin in admin.site._registry.items():
+        if isinstance(model_admin, StaffAdmin):
+            shown: Any = model_admin.fields
+            assert shown, model
+            assert "sealed" not in str((shown, model_admin.list_display)), model
