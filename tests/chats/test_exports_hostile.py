@@ -53,20 +53,20 @@ LINES = st.tuples(
 ).map("".join)
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(LINES, max_size=12).map("".join))
 def test_text_that_looks_like_headers_is_read_or_refused(text: str) -> None:
     read_and_count(text.encode("utf-8", "surrogatepass"))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.binary(max_size=300) | st.binary(max_size=100).map(lambda tail: AT + b"A: " + tail + b"\n" + AT + b"B: x"))
 def test_any_bytes_are_read_or_refused(upload: bytes) -> None:
     read_and_count(upload)
     assert len(intake.header_shape(upload)) <= 60
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.binary(min_size=1, max_size=8), st.integers(min_value=4, max_value=400))
 def test_any_damage_to_an_archive_is_read_or_refused(junk: bytes, place: int) -> None:
     upload = zipped(AT + b"A: hello\n" * 20)
@@ -129,8 +129,8 @@ def test_reading_takes_time_in_proportion_to_size(shape: str) -> None:
             times.append(time.process_time() - start)
         return min(times)
 
-    small = max(seconds(100_000), 0.002)
-    assert seconds(800_000) < 24 * small
+    small = max(seconds(60_000), 0.002)
+    assert seconds(480_000) < 24 * small
 
 
 def test_a_line_of_ten_megabytes_is_one_message() -> None:

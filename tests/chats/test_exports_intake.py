@@ -52,6 +52,7 @@ def test_cp1252_is_read_if_the_whole_file_fits_it() -> None:
 def test_the_chat_of_a_zip_is_found_among_media_and_system_files() -> None:
     upload = archive(
         ("__MACOSX/._chat.txt", b"junk"),
+        ("__MACOSX/export/_chat.txt", OTHER),
         ("folder/", b""),
         ("IMG-1.jpg", random.Random(1).randbytes(2000)),
         ("export/_chat.txt", CHAT),
