@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
+from typing import Any
 
 from chats import indexing
-from chats.indexing import Searcher
 from insights import retrieval, safety
 from insights.definition import Definition, Section
-from insights.engines.base import Brief, Fact, SectionBrief, Unavailable
+from insights.engines.base import Brief, Conversation, Fact, SectionBrief, Unavailable
 from insights.facts import FACTS
 from insights.models import Insight
 
+#: For each person, how many of their messages hold one of the terms.
+Count = Callable[[Sequence[str]], Sequence[int]]
 #: In a big group the figures of those who wrote most stand for it.
 MOST_PEOPLE = 8
 
@@ -29,52 +31,57 @@ def prepare(insight: Insight) -> Brief:
     definition = Definition.parse(insight.type_version.definition)
     people = tuple(chat.participants)
     statistics = chat.statistics
-    written = _written(people, statistics["user_stats"])
     return Brief(
         title=insight.insight_type.title,
         purpose=insight.insight_type.purpose,
         definition=definition,
         language=insight.language,
         people=people,
-        written=written,
-        sections=_sections(searcher, definition, people=people, written=written, statistics=statistics),
+        written=written(statistics, people),
+        sections=sections(
+            definition,
+            count=searcher.count_matches,
+            conversations=retrieval.retrieve(searcher, definition.sections, people=people),
+            people=people,
+            statistics=statistics,
+        ),
         statistics=statistics,
         messages_total=chat.message_count,
-        concerns=_concerns(searcher),
+        concerns=concerns(searcher.count_matches),
     )
 
 
-def _written(people: Sequence[str], persons: Mapping[str, Mapping[str, int]]) -> tuple[int, ...]:
+def written(statistics: Mapping[str, Any], people: Sequence[str]) -> tuple[int, ...]:
+    """Each person's messages; 0 for those of a big group whom the statistics do not name."""
+    persons = statistics["user_stats"]
     return tuple(persons[name]["message_count"] if name in persons else 0 for name in people)
 
 
-def _concerns(searcher: Searcher) -> dict[str, int]:
-    counted = {kind: sum(searcher.count_matches(phrases)) for kind, phrases in safety.CONCERNS.items()}
-    return {kind: count for kind, count in counted.items() if count}
+def concerns(count: Count) -> dict[str, int]:
+    """Messages that may speak of danger, by kind, where there are any."""
+    counted = {kind: sum(count(phrases)) for kind, phrases in safety.CONCERNS.items()}
+    return {kind: messages for kind, messages in counted.items() if messages}
 
 
-def _sections(
-    searcher: Searcher,
+def sections(
     definition: Definition,
     *,
+    count: Count,
+    conversations: Mapping[str, tuple[Conversation, ...]],
     people: tuple[str, ...],
-    written: Sequence[int],
-    statistics: Mapping[str, object],
+    statistics: Mapping[str, Any],
 ) -> tuple[SectionBrief, ...]:
-    conversations = retrieval.retrieve(searcher, definition.sections, people=people)
-    shown = sorted(range(len(people)), key=lambda person: -written[person])[:MOST_PEOPLE]
-
-    @cache
-    def mentions(terms: tuple[str, ...]) -> tuple[int, ...]:
-        return tuple(searcher.count_matches(terms))
-
+    """Each section's material: facts from the statistics, mentions from `count`. Pure."""
+    sizes = written(statistics, people)
+    shown = sorted(range(len(people)), key=lambda person: -sizes[person])[:MOST_PEOPLE]
+    mentions = cache(lambda terms: tuple(count(terms)))
     briefs = []
     told: set[tuple[str, ...]] = set()
     for section in definition.sections:
         counts = mentions(section.terms) if section.terms else ()
         groups = {group.key: mentions(group.terms) for group in section.groups}
-        facts = [*_figures(section, people, statistics)]
-        # Sections that share their words share the counts too: one of them shows them.
+        facts = list(_figures(section, people, statistics))
+        # Sections that share their words share the counts too: the first of them shows them.
         if section.terms and section.terms not in told:
             told.add(section.terms)
             facts += _mentions(section, counts, groups)
@@ -90,7 +97,7 @@ def _sections(
     return tuple(briefs)
 
 
-def _figures(section: Section, people: tuple[str, ...], statistics: Mapping[str, object]) -> Iterator[Fact]:
+def _figures(section: Section, people: tuple[str, ...], statistics: Mapping[str, Any]) -> Iterator[Fact]:
     for name in section.facts:
         measure = FACTS[name]
         figure = measure.chat(statistics)

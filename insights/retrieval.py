@@ -9,9 +9,10 @@ chunks of a conversation are joined.
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import numpy as np
 
 from chats.exports.parsed import Kind
 from chats.indexing import ChunkRange, Searcher
@@ -79,10 +80,13 @@ def _scores(searcher: Searcher, section: Section) -> dict[int, float]:
 
 def _by_terms(searcher: Searcher, terms: Sequence[str]) -> list[int]:
     """Numbers of the chunks that hold most of the terms' messages for their length."""
-    firsts = [chunk.first_number for chunk in searcher.chunks]
-    matching = Counter(bisect_right(firsts, number) - 1 for number in searcher.matches(terms))
-    density = {number: count / searcher.chunks[number].token_count for number, count in matching.items()}
-    return sorted(density, key=lambda number: (-density[number], number))[:_HITS]
+    firsts = np.array([chunk.first_number for chunk in searcher.chunks])
+    tokens = np.array([chunk.token_count for chunk in searcher.chunks])
+    holding = np.searchsorted(firsts, searcher.matches(terms), side="right") - 1
+    density = np.bincount(holding, minlength=len(firsts)) / tokens
+    best = np.argsort(-density, kind="stable")[:_HITS]
+    numbers: list[int] = best[density[best] > 0].tolist()
+    return numbers
 
 
 def _joined(chunks: Sequence[ChunkRange], picked: Iterable[ChunkRange]) -> list[Span]:

@@ -90,18 +90,22 @@ def _section(
     )
 
 
-def _rated(brief: Brief, readings: Mapping[str, Reading]) -> list[tuple[float, Section]]:
-    """Ranking sections that could be rated, with their places, the best first."""
-    rated = [
+def _ranked(brief: Brief, readings: Mapping[str, Reading]) -> list[tuple[float, Section]]:
+    """Sections that could be rated on a scale that ranks, with their places, the best first."""
+    placed = [
         (position, section)
         for section in brief.definition.sections
-        if section.weight and (position := readings[section.key].position) is not None
+        if (position := readings[section.key].position) is not None
     ]
-    return sorted(rated, key=lambda entry: -entry[0])
+    return sorted(placed, key=lambda entry: -entry[0])
+
+
+def _weighed(brief: Brief, readings: Mapping[str, Reading]) -> list[tuple[float, Section]]:
+    return [(position, section) for position, section in _ranked(brief, readings) if section.weight]
 
 
 def _score(brief: Brief, readings: Mapping[str, Reading]) -> int | None:
-    rated = _rated(brief, readings)
+    rated = _weighed(brief, readings)
     weight = sum(section.weight for _, section in rated)
     possible = sum(
         section.weight for section in brief.definition.sections if section.signal is not None and section.signal.ordered
@@ -117,7 +121,7 @@ def _summary(brief: Brief, readings: Mapping[str, Reading], score: int | None) -
     counted = f"Counted over {brief.messages_total:,} messages"
     if score is None:
         return f"{counted}, there is too little to give a score."
-    rated = _rated(brief, readings)
+    rated = _weighed(brief, readings)
     best = [section.title for position, section in rated[:2] if position >= _WELL]
     room = [section.title for position, section in rated[::-1][:2] if position < _WELL and section.title not in best]
     parts = [f"{counted}, the score is {score} of 10."]
@@ -136,7 +140,7 @@ def _rubric(brief: Brief, score: int) -> str:
 
 def _recommendations(brief: Brief, readings: Mapping[str, Reading]) -> Sequence[RecommendationDraft]:
     """From the lowest places, two at least, as far as the sections have advice."""
-    rated = [(position, section) for position, section in _rated(brief, readings)[::-1] if section.advice]
+    rated = [(position, section) for position, section in _ranked(brief, readings)[::-1] if section.advice]
     low = [section for position, section in rated if position < _WELL][:MOST_RECOMMENDATIONS]
     others = [section for _, section in rated if section not in low]
     unrated = [section for section in brief.definition.sections if section.advice and section not in [*low, *others]]

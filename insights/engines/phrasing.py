@@ -13,23 +13,33 @@ _TOO_LITTLE = "There is too little in this chat to rate this."
 
 
 def finding(brief: Brief, material: SectionBrief, reading: Reading) -> str:
-    section = material.section
     counts = Counts(material, speakers(brief), brief.written)
+    says = _says(material.section, reading.rating)
+    told = "" if says and _nothing(counts) else _told(brief, counts)
+    return f"{says} {told}".strip()
+
+
+def _nothing(counts: Counts) -> bool:
+    """Whether the rating's own sentence has said it all: nothing was counted."""
+    signal = counts.material.section.signal
+    return not (signal and signal.fact) and not any(counts.mentions(person) for person in counts.speakers)
+
+
+def _told(brief: Brief, counts: Counts) -> str:
+    """What was counted, in the words that fit the section's signal."""
+    section = counts.material.section
     kind = section.signal.kind if section.signal else ""
-    parts = [_says(section, reading.rating)]
     if section.signal and section.signal.fact:
-        parts += [_figures(brief, counts, section.signal.fact)]
-    elif kind == "breadth":
-        parts += [_breadth(counts)]
-    elif kind == "coverage":
-        parts += [_coverage(brief, counts)]
-    elif kind == "match":
-        parts += [_leaders(brief, counts)]
-    elif section.groups:
-        parts += [_groups(counts)]
-    elif section.terms:
-        parts += [_mentions(brief, counts)]
-    return " ".join(part for part in parts if part)
+        return _figures(brief, counts, section.signal.fact)
+    if kind in ("match", "lead") or (section.signal and section.signal.rank > 1):
+        return _leaders(brief, counts)
+    if kind == "breadth":
+        return _breadth(counts)
+    if kind == "coverage":
+        return _coverage(brief, counts)
+    if section.groups and kind != "share_gap":
+        return _groups(counts)
+    return _mentions(brief, counts) if section.terms else ""
 
 
 def note(brief: Brief, material: SectionBrief, person: int) -> str:
@@ -47,7 +57,7 @@ def note(brief: Brief, material: SectionBrief, person: int) -> str:
         return f"{_capital(section.counted)} appear in {own} of {brief.written[person]} messages."
     ranked = [(key, count) for key, count in counts.ranked(person) if count]
     if not ranked:
-        return f"No {section.counted} among {brief.written[person]} messages."
+        return f"{_capital(section.counted)} appear in none of {brief.written[person]} messages."
     kinds = _listed(f"{_title(section, key)} ({count})" for key, count in ranked[:3])
     return f"{_capital(section.counted)} appear in {own} of {brief.written[person]} messages, by kind: {kinds}."
 
@@ -56,7 +66,7 @@ def amount(value: float, unit: str) -> str:
     if unit == "seconds":
         return _duration(value)
     number = f"{value:,.1f}".removesuffix(".0")
-    return {"percent": f"{number} percent", "per_hundred": f"{number} per hundred messages"}.get(unit, number)
+    return f"{number} percent" if unit == "percent" else number
 
 
 def _says(section: Section, rating: str | None) -> str:
@@ -78,7 +88,7 @@ def _figures(brief: Brief, counts: Counts, fact: str) -> str:
 def _mentions(brief: Brief, counts: Counts) -> str:
     section = counts.material.section
     if not sum(counts.mentions(person) for person in counts.speakers):
-        return f"No {section.counted} were found among the counted phrases."
+        return f"No message with {section.counted} was counted."
     told = [
         f"{counts.mentions(person)} of {brief.people[person]}'s {counts.written[person]:,} messages"
         for person in counts.speakers[:_MOST_NAMES]
@@ -91,7 +101,7 @@ def _groups(counts: Counts) -> str:
     told = [(group.title, counts.group(group.key)) for group in section.groups]
     found = sorted((entry for entry in told if entry[1]), key=lambda entry: -entry[1])
     if not found:
-        return f"No {section.counted} were found among the counted phrases."
+        return f"No message with {section.counted} was counted."
     kinds = _listed(
         f"{title} ({_messages(count)})" if not place else f"{title} ({count})"
         for place, (title, count) in enumerate(found)
@@ -126,13 +136,16 @@ def _coverage(brief: Brief, counts: Counts) -> str:
 
 
 def _leaders(brief: Brief, counts: Counts) -> str:
-    section = counts.material.section
-    told = [
-        f"{brief.people[person]}, {_title(section, leader)}"
-        for person in counts.speakers[:_MOST_NAMES]
-        if (leader := counts.leader(person))
-    ]
-    return f"Most frequent signs: {'; '.join(told)}." if told else ""
+    """Each person's group at the signal's rank, with its part of all the groups' mentions."""
+    rank = counts.signal.rank
+    told = []
+    for person in counts.speakers[:_MOST_NAMES]:
+        if leader := counts.leader(person, rank=rank):
+            ranked = counts.ranked(person)
+            own, total = dict(ranked)[leader], sum(count for _, count in ranked)
+            told.append(f"{brief.people[person]}, {_title(counts.material.section, leader)} ({own} of {total})")
+    place = "Most frequent" if rank == 1 else "Next most frequent"
+    return f"{place}: {'; '.join(told)}." if told else ""
 
 
 def _label(material: SectionBrief, fact: str) -> str:

@@ -174,10 +174,8 @@ def _lead(counts: Counts) -> Figures:
 
 
 def _ratio(counts: Counts) -> Figures:
-    under = counts.group(counts.signal.under)
-    if under < max(counts.signal.least, 1):
-        return None, {}
-    return counts.group(counts.signal.over) / under, {}
+    over, under = counts.group(counts.signal.over), counts.group(counts.signal.under)
+    return (over / under if under and over + under >= counts.signal.least else None), {}
 
 
 def _breadth(counts: Counts) -> Figures:

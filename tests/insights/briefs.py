@@ -1,0 +1,92 @@
+"""Briefs made in memory: a conversation written out, counted and shown whole."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from functools import cache
+from itertools import accumulate
+from typing import NamedTuple
+
+from chats.exports.parsed import Batch, Kind, wall_clock
+from chats.statistics import Statistics
+from chats.words import words
+from insights import briefing, catalogue
+from insights.definition import Definition
+from insights.engines.base import Brief, Conversation, ShownMessage
+
+PEOPLE = ("Asha", "Ravi")
+_START = int((datetime.fromisoformat("2024-01-01T09:00") - datetime.fromisoformat("1970-01-01T00:00")).total_seconds())
+CONVERSATION_GAP = timedelta(hours=6)
+
+
+class Line(NamedTuple):
+    """One message; `after` is the time since the one before."""
+
+    person: int
+    text: str
+    after: timedelta = timedelta(minutes=1)
+
+
+@cache
+def definition(name: str) -> Definition:
+    _, types = catalogue.read(catalogue.DIRECTORY / "romantic.toml")
+    return next(Definition.parse(values["definition"]) for values in types if values["id"] == name)
+
+
+def brief(lines: Sequence[Line], *, of: Definition, people: tuple[str, ...] = PEOPLE) -> Brief:
+    """What briefing would prepare of such a chat, every message shown to every section."""
+    seconds = _seconds(lines)
+    statistics = Statistics()
+    statistics.add(
+        Batch(1, seconds, [line.person for line in lines], [Kind.TEXT] * len(lines), [line.text for line in lines])
+    )
+    counted = statistics.result(list(people))
+    count = _counter(lines, people=len(people))
+    conversations = _conversations(lines, seconds)
+    return Brief(
+        title="An insight",
+        purpose="To be tested.",
+        definition=of,
+        language="en",
+        people=people,
+        written=briefing.written(counted, people),
+        sections=briefing.sections(
+            of,
+            count=count,
+            conversations={section.key: conversations for section in of.sections},
+            people=people,
+            statistics=counted,
+        ),
+        statistics=counted,
+        messages_total=len(lines),
+        concerns=briefing.concerns(count),
+    )
+
+
+def _seconds(lines: Sequence[Line]) -> list[int]:
+    waits = [round(line.after.total_seconds()) for line in lines]
+    return [_START + passed for passed in accumulate(waits)]
+
+
+def _conversations(lines: Sequence[Line], seconds: Sequence[int]) -> tuple[Conversation, ...]:
+    found: list[list[ShownMessage]] = []
+    for number, (line, at) in enumerate(zip(lines, seconds, strict=True), start=1):
+        if not found or line.after >= CONVERSATION_GAP:
+            found.append([])
+        found[-1].append(ShownMessage(number, wall_clock(at), line.person, line.text))
+    return tuple(Conversation(tuple(messages)) for messages in found)
+
+
+def _counter(lines: Sequence[Line], *, people: int) -> briefing.Count:
+    """Counts as the chat's word index does: whole words, any case."""
+    texts = [f" {' '.join(words(line.text))} " for line in lines]
+
+    def count(terms: Sequence[str]) -> list[int]:
+        phrases = [f" {' '.join(words(term))} " for term in terms]
+        counts = [0] * people
+        for line, text in zip(lines, texts, strict=True):
+            counts[line.person] += any(phrase in text for phrase in phrases)
+        return counts
+
+    return count

@@ -1,0 +1,227 @@
+"""Definitions are read with care, and a document keeps the shape that its definition promises."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from insights import document
+from insights.definition import NOT_ENOUGH_DATA, Definition
+from insights.engines.base import (
+    Brief,
+    CitedExchange,
+    Draft,
+    PersonDraft,
+    RecommendationDraft,
+    SectionDraft,
+    Unusable,
+)
+from tests.insights.briefs import Line, brief
+
+SECTION: dict[str, Any] = {
+    "key": "warmth",
+    "title": "Warmth",
+    "question": "How warm is it?",
+    "scale": ["warm", "cool"],
+    "per_person": True,
+    "queries": ["love you"],
+    "terms": ["love"],
+    "counted": "words of love",
+    "signal": {"kind": "per_hundred", "cuts": [5]},
+    "evidence": {"min": 1, "max": 2},
+}
+DEFINITION: dict[str, Any] = {
+    "section": [SECTION, {**SECTION, "key": "tales", "scale": [], "signal": None, "evidence": {"min": 0, "max": 1}}],
+    "overall": {"scale": ["good", "poor"], "cuts": [5], "rubric": {"0-4": "Poor.", "5-10": "Good."}},
+}
+DEFINITION["section"][1].pop("signal")
+LINES = [Line(0, "I love you"), Line(1, "love you too"), Line(0, "good night")]
+
+
+def made(path: str, value: Any) -> dict[str, Any]:
+    """The definition with one value changed, or taken out."""
+    definition = copy.deepcopy(DEFINITION)
+    *way, last = [int(step) if step.isdigit() else step for step in path.split(".")]
+    table: Any = definition
+    for step in way:
+        table = table[step]
+    if value is None:
+        del table[last]
+    else:
+        table[last] = value
+    return definition
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "place"),
+    [
+        ("section.0.title", None, r"section 1 \(warmth\): title: is missing"),
+        ("section.0.key", "Warm th", r"section 1 \(Warm th\): key: 'Warm th' is not in lower snake case"),
+        ("section.0.scale", ["warm", "Cool"], r"section 1 \(warmth\): scale: 'Cool'"),
+        ("section.0.scale", ["warm", NOT_ENOUGH_DATA], r"scale: at least two different members"),
+        ("section.0.signal", None, r"section 1 \(warmth\): signal: a section with a scale needs one"),
+        ("section.0.signal.kind", "guess", r"section 1 \(warmth\): signal: kind: 'guess' is none of"),
+        ("section.0.signal.cuts", [5, 6], r"signal: cuts: a scale of 2 takes 1 cuts"),
+        ("section.0.signal.cuts", ["5"], r"signal: cuts: must be a list of numbers"),
+        ("section.0.signal.colour", "red", r"signal: colour: is not known here"),
+        ("section.0.facts", ["shoe_size"], r"section 1 \(warmth\): facts: 'shoe_size' is none of"),
+        ("section.0.evidence", {"min": 3, "max": 2}, r"evidence: needs 0 <= min <= max"),
+        ("section.0.terms", None, r"terms: the signal counts mentions"),
+        ("section.0.says", {"hot": "Hot."}, r"says: hot is not a member of the scale"),
+        ("section.1.key", "warmth", r"definition: section: warmth stands twice"),
+        ("section.1.colour", "red", r"section 2 \(tales\): colour: is not known here"),
+        ("section.1", "tale", r"section 2: must be a table"),
+        ("section", [], r"definition: section: needs 1 to"),
+        ("overall.cuts", [5, 6], r"definition: overall: cuts"),
+        ("overall.rubric", {}, r"definition: overall: rubric"),
+    ],
+)
+def test_a_faulty_definition_is_refused_with_the_place_named(path: str, value: Any, place: str) -> None:
+    with pytest.raises(ValueError, match=place):
+        Definition.parse(made(path, value))
+
+
+@pytest.mark.parametrize("nonsense", [None, 3, "text", [], {"section": 3}, {"section": [3]}])
+def test_what_is_no_definition_at_all_is_refused(nonsense: Any) -> None:
+    with pytest.raises(ValueError, match="definition"):
+        Definition.parse(nonsense)
+
+
+def test_a_section_like_another_asks_with_its_words() -> None:
+    twin = {"key": "coolness", "title": "Coolness", "question": "How cool?", "like": "warmth"}
+    definition = Definition.parse({**DEFINITION, "section": [SECTION, twin]})
+    assert definition.section("coolness").terms == definition.section("warmth").terms
+    assert definition.section("coolness").scale == ()
+
+
+def test_a_document_has_every_part_and_validates() -> None:
+    finished = complete(written())
+    assert list(finished) == [
+        "schema_version", "overall", "sections", "recommendations", "sufficiency", "provenance", "language",
+    ]  # fmt: skip
+    warmth, tales = finished["sections"]
+    assert (warmth["key"], warmth["rating"], tales["rating"]) == ("warmth", "warm", None)
+    assert warmth["people"] == [{"name": "Asha", "rating": "warm", "note": "Says it first."}]
+    assert warmth["facts"][0] == {"label": "Words of love", "person": "Asha", "value": 1, "unit": "messages"}
+    assert warmth["evidence"] == [
+        {
+            "context": "An evening",
+            "messages": [
+                {"number": 1, "sender": "Asha", "sent_at": "2024-01-01T09:01:00", "text": "I love you"},
+                {"number": 2, "sender": "Ravi", "sent_at": "2024-01-01T09:02:00", "text": "love you too"},
+            ],
+        }
+    ]
+    assert finished["provenance"] == {"engine": "test", "citations": {"given": 2, "kept": 2, "dropped": 0}}
+    assert finished["sufficiency"]["messages_read"] == finished["sufficiency"]["messages_total"] == 3
+
+
+def test_the_overall_rating_is_what_the_score_stands_for() -> None:
+    assert complete(replace(written(), score=7, rating="poor"))["overall"]["rating"] == "good"
+    assert complete(replace(written(), score=None, rating="good"))["overall"]["rating"] == NOT_ENOUGH_DATA
+
+
+def test_recommendations_have_ids_of_their_titles_and_places() -> None:
+    again = RecommendationDraft(title="Say it: “now”!", people=(1,), suggestion="S", why="W", example="E")
+    recommendations = complete(replace(written(), recommendations=(again, again)))["recommendations"]
+    assert [entry["id"] for entry in recommendations] == ["say-it-now-1", "say-it-now-2"]
+    assert recommendations[0]["for"] == ["Ravi"]
+
+
+def test_below_its_minimum_of_evidence_a_section_is_not_rated() -> None:
+    uncited = SectionDraft("warm", "They are warm.", (PersonDraft(0, "warm", "Warm."),))
+    half = Draft(
+        score=5,
+        rating="good",
+        summary="",
+        sections={"warmth": uncited, "colder": cited((1, 2)), "tales": SectionDraft(None, "")},
+        recommendations=(),
+    )
+    both = {**DEFINITION, "section": [SECTION, {**SECTION, "key": "colder"}, DEFINITION["section"][1]]}
+    finished = document.complete(brief=material(both), draft=half, provenance={})
+    warmth, colder, _ = finished["sections"]
+    assert (warmth["rating"], warmth["people"][0]["rating"], warmth["finding"]) == (
+        NOT_ENOUGH_DATA,
+        NOT_ENOUGH_DATA,
+        document.TOO_LITTLE,
+    )
+    assert colder["rating"] == "warm"
+    assert "Warmth" in finished["sufficiency"]["limits"][-1]
+
+
+@pytest.mark.parametrize(
+    ("draft", "code"),
+    [
+        (lambda: replace(written(), sections={}), "section_missing"),
+        (lambda: with_warmth(replace(cited((1, 2)), rating="blazing")), "malformed_answer"),
+        (lambda: with_warmth(replace(cited((1, 2)), people=(PersonDraft(0, "blazing", ""),))), "malformed_answer"),
+        (lambda: with_warmth(replace(cited((1, 2)), people=(PersonDraft(7, "warm", ""),))), "unknown_person"),
+        (lambda: replace(written(), score=11), "malformed_answer"),
+        (lambda: with_warmth(cited((1, 900, 901))), "evidence_not_in_chat"),
+        (lambda: with_warmth(cited()), "too_little_evidence"),
+    ],
+)
+def test_a_draft_that_does_not_hold_is_unusable(draft: Any, code: str) -> None:
+    with pytest.raises(Unusable) as raised:
+        complete(draft())
+    assert raised.value.code == code
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "place"),
+    [
+        ("overall.score", 11, "overall: score"),
+        ("overall.rating", "poor", "overall: rating"),
+        ("sections.0.rating", "blazing", r"sections 1 \(warmth\): rating"),
+        ("sections.0.people.0.rating", "blazing", "people 1: rating"),
+        ("sections.0.evidence", [], r"sections 1 \(warmth\): evidence: at least 1"),
+        ("sections.1.key", "other", "document: sections"),
+        ("sections.0.evidence.0.messages", [], "messages: at least one"),
+        ("provenance.citations.kept", 9, "citations"),
+        ("sufficiency.limits", "none", "sufficiency: limits"),
+        ("schema_version", 99, "schema_version"),
+    ],
+)
+def test_a_document_out_of_shape_is_refused_with_the_place(path: str, value: Any, place: str) -> None:
+    finished = complete(written())
+    *way, last = [int(step) if step.isdigit() else step for step in path.split(".")]
+    table: Any = finished
+    for step in way:
+        table = table[step]
+    table[last] = value
+    with pytest.raises(ValueError, match=place):
+        document.validate(finished, Definition.parse(DEFINITION))
+
+
+def cited(*exchanges: tuple[int, ...]) -> SectionDraft:
+    return SectionDraft(
+        rating="warm",
+        finding="Love is said.",
+        people=(PersonDraft(0, "warm", "Says it first."),),
+        evidence=tuple(CitedExchange("An evening", numbers) for numbers in exchanges),
+    )
+
+
+def written() -> Draft:
+    return Draft(
+        score=8,
+        rating="good",
+        summary="Warm.",
+        sections={"warmth": cited((2, 1)), "tales": SectionDraft(None, "A tale.")},
+        recommendations=(),
+    )
+
+
+def with_warmth(section: SectionDraft) -> Draft:
+    return replace(written(), sections={**written().sections, "warmth": section})
+
+
+def material(definition: dict[str, Any] = DEFINITION) -> Brief:
+    return brief(LINES, of=Definition.parse(definition))
+
+
+def complete(draft: Draft) -> dict[str, Any]:
+    return document.complete(brief=material(), draft=draft, provenance={"engine": "test"})

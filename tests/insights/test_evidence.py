@@ -1,0 +1,61 @@
+"""Only what stands in the transcript is quoted."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import pytest
+
+from insights.engines.base import CitedExchange, ShownMessage
+from insights.evidence import DROPPED, check, honest
+
+AT = datetime.fromisoformat("2024-03-14T21:05")
+SHOWN = {
+    number: ShownMessage(number, AT, number % 2, text)
+    for number, text in [(3, "Kab miloge?"), (4, "Sunday, I promise"), (7, "Love you ❤️")]
+}
+
+
+def test_a_citation_that_was_not_shown_is_dropped_and_counted() -> None:
+    checked = check([CitedExchange("A plan", (3, 4, 5))], shown=SHOWN, most=3)
+    assert [message.number for message in checked.exchanges[0].messages] == [3, 4]
+    assert (checked.given, checked.kept) == (3, 2)
+
+
+def test_an_exchange_of_which_nothing_was_shown_is_dropped() -> None:
+    checked = check([CitedExchange("", (5, 6)), CitedExchange("", (7,))], shown=SHOWN, most=3)
+    assert [[message.number for message in exchange.messages] for exchange in checked.exchanges] == [[7]]
+    assert (checked.given, checked.kept) == (3, 1)
+
+
+def test_messages_stand_in_the_transcripts_order_and_once() -> None:
+    checked = check([CitedExchange("", (4, 3, 4))], shown=SHOWN, most=3)
+    assert [message.number for message in checked.exchanges[0].messages] == [3, 4]
+    assert (checked.given, checked.kept) == (2, 2)
+
+
+def test_no_more_exchanges_than_a_section_takes_and_none_of_them_twice() -> None:
+    cited = [CitedExchange("", (3,)), CitedExchange("again", (3,)), CitedExchange("", (4,)), CitedExchange("", (7,))]
+    checked = check(cited, shown=SHOWN, most=2)
+    assert [exchange.messages[0].number for exchange in checked.exchanges] == [3, 4]
+
+
+def test_a_context_quotes_only_its_own_messages() -> None:
+    cited = [CitedExchange('Asks "Kab miloge" and hears "never"', (3,))]
+    assert check(cited, shown=SHOWN, most=1).exchanges[0].context == f'Asks "Kab miloge" and hears {DROPPED}'
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ('Ravi says "I promise".', 'Ravi says "I promise".'),
+        ("Ravi says “i  PROMISE!”", "Ravi says “i  PROMISE!”"),
+        ('Ravi says "I swear it".', f"Ravi says {DROPPED}."),
+        ("He wrote «never again» and “Sunday”", f"He wrote {DROPPED} and “Sunday”"),
+        ("It's Asha's turn, isn't it", "It's Asha's turn, isn't it"),
+        ("They say ‘forever’ often", f"They say {DROPPED} often"),
+        ('An empty "" quotation', f"An empty {DROPPED} quotation"),
+    ],
+)
+def test_a_quotation_that_nobody_wrote_is_dropped(text: str, left: str) -> None:
+    assert honest(text, quotable=["Sunday, I promise", "Kab miloge?"]) == left

@@ -1,0 +1,162 @@
+"""Each section reads its own conversations, over the whole of the chat's time, within its tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from chats import indexing
+from chats.importing import import_chat
+from chats.indexing import Searcher
+from chats.models import Chat
+from insights import briefing, document, engines, retrieval
+from insights.definition import Definition
+from insights.engines.base import Brief, Conversation, Unavailable
+from insights.models import Insight, InsightType
+from relivchats.accounts.models import User
+
+pytestmark = pytest.mark.django_db
+
+START = datetime.fromisoformat("2022-01-01T09:00")
+SECTION: dict[str, Any] = {
+    "key": "hills",
+    "title": "Hills",
+    "question": "Are there hills?",
+    "queries": ["a walk in the mountains", "pahaad par chalte hain"],
+    "terms": ["mountains", "pahaad"],
+    "counted": "words of hills",
+    "evidence": {"min": 0, "max": 3},
+}
+CATS = {**SECTION, "key": "cats", "queries": ["the cat sleeps"], "terms": ["cat"], "counted": "cats"}
+OVERALL = {"scale": ["good", "poor"], "cuts": [5], "rubric": {"0-10": "Any."}}
+
+
+def definition(*sections: dict[str, Any]) -> Definition:
+    return Definition.parse({"section": list(sections), "overall": OVERALL})
+
+
+@pytest.fixture
+def make_indexed(person: User) -> Callable[[Iterable[tuple[timedelta, str]]], Chat]:
+    def make(lines: Iterable[tuple[timedelta, str]]) -> Chat:
+        """A searchable chat of two people in turns; each line comes so long after the one before."""
+        at, records = START, []
+        for number, (wait, text) in enumerate(lines):
+            at += wait
+            records.append(f"{at:%d/%m/%Y, %H:%M} - {('Asha', 'Ravi')[number % 2]}: {text}\n")
+        chat = import_chat(owner=person, upload="".join(records).encode())
+        indexing.request(chat)
+        indexing.index_chat(chat.pk)
+        chat.refresh_from_db()
+        return chat
+
+    return make
+
+
+MakeIndexed = Callable[[Iterable[tuple[timedelta, str]]], Chat]
+
+
+def long_chat(months: int = 12) -> list[tuple[timedelta, str]]:
+    """Every month some hundred dull messages and one talk about the mountains."""
+    lines: list[tuple[timedelta, str]] = []
+    for month in range(months):
+        for number in range(60):
+            wait = timedelta(hours=5) if number % 10 == 0 else timedelta(minutes=2)
+            lines.append((wait, f"invoice {month} {number} was sent to the office, please confirm the amount"))
+        lines.append((timedelta(hours=8), f"shall we walk in the mountains in month {month}?"))
+        lines.append((timedelta(minutes=1), "yes, pahaad par chalte hain"))
+        lines.append((timedelta(days=20), "the invoice again"))
+    return lines
+
+
+def retrieved(chat: Chat, *sections: dict[str, Any], tokens: int) -> dict[str, tuple[Conversation, ...]]:
+    return retrieval.retrieve(
+        Searcher(chat), definition(*sections).sections, people=chat.participants, token_budget=tokens
+    )
+
+
+def texts(conversations: Iterable[Conversation]) -> list[str]:
+    return [message.text for conversation in conversations for message in conversation.messages]
+
+
+def test_a_section_finds_its_own_conversations_first(make_indexed: MakeIndexed) -> None:
+    found = retrieved(make_indexed(long_chat()), SECTION, tokens=600)["hills"]
+    assert "mountains" in texts(found[:1])[0]
+    assert sum("mountains" in text for text in texts(found)) >= 4
+
+
+def test_what_is_found_spans_the_chats_time(make_indexed: MakeIndexed) -> None:
+    found = retrieved(make_indexed(long_chat()), SECTION, tokens=400)["hills"]
+    months = {conversation.messages[0].sent_at.month for conversation in found[:6]}
+    assert len(months) >= 4
+
+
+def test_a_section_keeps_to_its_part_of_the_tokens(make_indexed: MakeIndexed) -> None:
+    chat = make_indexed(long_chat())
+    small, large = (texts(retrieved(chat, SECTION, tokens=tokens)["hills"]) for tokens in (300, 3000))
+    assert len(" ".join(small)) < 300 * 4.5
+    assert len(large) > 3 * len(small)
+
+
+def test_the_tokens_are_shared_over_the_sections_that_quote(make_indexed: MakeIndexed) -> None:
+    silent = {**SECTION, "key": "silent", "evidence": {"min": 0, "max": 0}}
+    found = retrieved(make_indexed(long_chat()), SECTION, CATS, silent, tokens=1200)
+    assert found["silent"] == ()
+    assert 0 < len(" ".join(texts(found["hills"]))) < 600 * 4.5
+
+
+def test_a_small_chat_is_read_whole_by_every_section_with_its_own_first(make_indexed: MakeIndexed) -> None:
+    chat = make_indexed([*long_chat(months=2), (timedelta(days=1), "the cat sleeps"), (timedelta(minutes=1), "aww")])
+    found = retrieved(chat, SECTION, CATS, tokens=500)
+    for key in ("hills", "cats"):
+        assert sorted(texts(found[key])) == sorted(
+            text for _, text in [*long_chat(2), (0, "the cat sleeps"), (0, "aww")]
+        )
+    assert "mountains" in texts(found["hills"])[0]
+    assert texts(found["cats"])[0] == "the cat sleeps"
+
+
+def test_neighbouring_parts_of_a_conversation_are_shown_as_one(make_indexed: MakeIndexed) -> None:
+    talk = [(timedelta(minutes=1), f"the mountains and the long walk number {number}") for number in range(80)]
+    found = retrieved(make_indexed([*long_chat(), *talk]), SECTION, tokens=4000)["hills"]
+    longest = max(found, key=lambda conversation: len(conversation.messages))
+    assert sum("long walk number" in message.text for message in longest.messages) == 80
+
+
+def test_only_written_messages_are_shown(make_indexed: MakeIndexed) -> None:
+    chat = make_indexed([(timedelta(minutes=1), text) for text in ("the mountains", "<Media omitted>", "so high")])
+    assert texts(retrieved(chat, SECTION, tokens=500)["hills"]) == ["the mountains", "so high"]
+
+
+def test_a_brief_needs_no_database_once_it_is_prepared(
+    chat: Chat, django_assert_num_queries: Callable[[int], Any]
+) -> None:
+    insight = insight_of(chat, "playfulness_romance")
+    material = briefing.prepare(insight)
+    engine = engines.engine()
+    with django_assert_num_queries(0):
+        finished = document.complete(brief=material, draft=engine.write(material), provenance={"engine": engine.name})
+    assert finished["sufficiency"]["messages_total"] == chat.message_count
+
+
+def test_a_brief_counts_over_the_whole_chat(make_indexed: MakeIndexed) -> None:
+    chat = make_indexed([*long_chat(), (timedelta(minutes=1), "haha"), (timedelta(minutes=1), "Haha 😂")])
+    material = prepared(chat, "playfulness_romance")
+    assert dict(zip(material.people, material.sections[0].mentions, strict=True)) == {"Asha": 1, "Ravi": 1}
+    assert sum(material.written) == chat.message_count
+
+
+def test_a_chat_that_is_not_searchable_yet_is_tried_again_later(person: User, make_chat: Callable[..., Chat]) -> None:
+    with pytest.raises(Unavailable, match="chat_not_searchable"):
+        prepared(make_chat(person, searchable=False), "love_language")
+
+
+def prepared(chat: Chat, name: str) -> Brief:
+    return briefing.prepare(insight_of(chat, name))
+
+
+def insight_of(chat: Chat, name: str) -> Insight:
+    insight_type = InsightType.objects.get(pk=name)
+    return Insight(chat=chat, insight_type=insight_type, type_version=insight_type.versions.latest("version"))
