@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import itertools
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
@@ -11,11 +13,27 @@ import pytest
 from django.db import connection
 
 from relivchats import embedded
+from relivchats.logs import JSONFormatter
 from tests.processes import BrokerHandle, RunningProcess, ServerHandle, start_celery
 
 
 class StartCelery(Protocol):
     def __call__(self, *, app: str = "relivchats", wait: bool = True, **environment: str) -> RunningProcess: ...
+
+
+@pytest.fixture
+def logged() -> Iterator[io.StringIO]:
+    """Everything that is logged, down to DEBUG, as the log's reader sees it."""
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(JSONFormatter())
+    root = logging.getLogger()
+    level = root.level
+    root.addHandler(handler)
+    root.setLevel(logging.DEBUG)
+    yield stream
+    root.setLevel(level)
+    root.removeHandler(handler)
 
 
 @pytest.fixture

@@ -3,8 +3,6 @@ from __future__ import annotations
 import base64
 import io
 import json
-import logging
-from collections.abc import Iterator
 
 import pytest
 from django.db import connection
@@ -14,28 +12,12 @@ from chats.exports.refusals import ExportRefused
 from chats.importing import import_chat
 from chats.models import Chat, ChatUpload
 from chats.transcript import page
-from relivchats.logs import JSONFormatter
 from tests import exports
 from tests.canary import assert_nowhere, unique
 from tests.chats import samples
 from tests.processes import BrokerHandle, eventually
 
 WORD, NAME, HINDI = unique("xylophone"), unique("Quetzal Canary"), unique("गुप्त")
-
-
-@pytest.fixture
-def logged() -> Iterator[io.StringIO]:
-    """Everything that is logged, down to DEBUG, as the log's reader sees it."""
-    stream = io.StringIO()
-    handler = logging.StreamHandler(stream)
-    handler.setFormatter(JSONFormatter())
-    root = logging.getLogger()
-    level = root.level
-    root.addHandler(handler)
-    root.setLevel(logging.DEBUG)
-    yield stream
-    root.setLevel(level)
-    root.removeHandler(handler)
 
 
 def lines() -> list[samples.Line]:

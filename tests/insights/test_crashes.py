@@ -104,7 +104,12 @@ def test_a_frozen_worker_that_wakes_after_its_lease_changes_nothing(
 
 
 def test_a_broker_flushed_in_the_middle_of_a_job_loses_nothing(
-    worker: StartCelery, beat: StartCelery, broker: BrokerHandle, quick: None, person: User, make_chat: Callable[..., Chat]
+    worker: StartCelery,
+    beat: StartCelery,
+    broker: BrokerHandle,
+    quick: None,
+    person: User,
+    make_chat: Callable[..., Chat],
 ) -> None:
     job = unlocking.unlock(user=person, chat=make_chat(person), category_id="romantic").job
     eventually(lambda: broker.waiting("insights") == 6)

@@ -1,0 +1,85 @@
+"""From upload to insight, through API, broker and a real worker: nothing private stands outside sealed columns."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
+
+from chats.models import Chat
+from insights import generation, unlocking
+from insights.engines.local import LocalEngine
+from insights.models import GenerationJob, Insight
+from relivchats.accounts import tokens
+from relivchats.accounts.models import User
+from tests.canary import assert_nowhere, unique
+from tests.conftest import StartCelery
+from tests.processes import eventually
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+WORD, NAME, OTHER = unique("tamarind"), unique("Asha"), unique("Rohan")
+
+
+def export() -> bytes:
+    """A chat whose every message is worth quoting, and holds the word."""
+    said = [
+        f"I love you so much {WORD} ❤️",
+        f"thank you for being there, miss you {WORD}",
+        f"sorry jaan, maaf karo {WORD} please",
+        f"let's plan our future home next year {WORD} 😂",
+    ]
+    lines = []
+    for number in range(240):
+        at = f"{1 + number // 24:02}/03/2024, {number % 24:02}:{number % 60:02}"
+        lines.append(f"{at} - {(NAME, OTHER)[number % 2]}: {said[number % 4]}")
+    return "\n".join(lines).encode()
+
+
+def test_the_whole_way_leaves_nothing_private_outside_sealed_columns(
+    worker: StartCelery, beat: StartCelery, person: User
+) -> None:
+    working, ticking = worker(LOG_LEVEL="DEBUG"), beat(LOG_LEVEL="DEBUG")
+    token = tokens.issue(person)
+    client = Client(headers={"Authorization": f"Bearer {token}"})
+    uploaded = client.post("/api/chats/upload", {"file": SimpleUploadedFile(f"{NAME}.txt", export())})
+    assert uploaded.status_code == 201, uploaded.content
+    unlocked = client.post(
+        "/api/insights/unlock",
+        {"chat_id": uploaded.json()["id"], "category_id": "romantic"},
+        content_type="application/json",
+    )
+    assert unlocked.status_code == 202, unlocked.content
+    job = GenerationJob.objects.get(pk=unlocked.json()["job_id"])
+    eventually(lambda: not GenerationJob.objects.open().filter(pk=job.pk).exists(), 60)
+    written = client.get(f"/api/insights/chats/{job.chat_id}").content.decode()
+    assert WORD in written, "the owner reads the quotes"
+    assert NAME in written
+    assert Insight.objects.filter(job=job, status="completed").count() == 6
+    logs = [*working.log.read_text().splitlines(), *ticking.log.read_text().splitlines()]
+    assert any("insight delivered" in line for line in logs)
+    assert_nowhere(WORD, NAME, OTHER, token, logs=logs)
+
+
+def test_a_fault_of_an_engine_tells_nothing_of_the_chat(
+    person: User, make_chat: Callable[..., Chat], monkeypatch: pytest.MonkeyPatch, logged: io.StringIO
+) -> None:
+    secret = unique("betrayal")
+
+    def write(self: LocalEngine, brief: object) -> None:
+        raise ValueError(secret)
+
+    monkeypatch.setattr(LocalEngine, "write", write)
+    (insight,) = unlocking.unlock(
+        user=person,
+        chat=make_chat(person),
+        type_ids=["love_language"],
+    ).insights
+    generation.run(insight.pk)
+    insight.refresh_from_db()
+    assert insight.error_code == "internal_error"
+    assert "an insight could not be written" in logged.getvalue()
+    assert secret not in logged.getvalue()
