@@ -78,9 +78,19 @@ class Phrases:
                 text, edited = _without_marks(text[: -len(end)]).rstrip(), True
         head, newline, caption = text.partition(b"\n")
         kind = self._kind(text, head, captioned=bool(newline))
-        if kind is not Kind.TEXT:
+        if kind is Kind.POLL:
+            text = _without_marks(text)
+        elif kind is not Kind.TEXT:
             text = _without_marks(head).strip() + newline + caption
         return Reading(kind, text, edited)
+
+    def captioned(self, text: bytes) -> Reading | None:
+        """iPhones print the caption first: `at the beach <mark>image omitted`. Here it stands below, as everywhere."""
+        caption, _, placeholder = text.rpartition(MARK)
+        reading = self.read(placeholder)
+        if reading.kind is Kind.MEDIA and caption.strip() and b"\n" not in placeholder:
+            return Reading(Kind.MEDIA, reading.text + b"\n" + caption.strip(), edited=False)
+        return None
 
     def is_call(self, text: str) -> bool:
         return self.read(text.encode()).kind is Kind.CALL

@@ -189,7 +189,7 @@ class _Reader:
             if is_edited:
                 edited.add(position)
         if self.dialect.family == "ios":
-            _drop_group_subjects(columns, kinds)
+            _read_inner_marks(columns, kinds)
         senders = list(map(self.names.__getitem__, printed))
         n_system = senders.count(SYSTEM_SENDER)
         if n_system:
@@ -230,14 +230,20 @@ def _line_ends_at_the_end(text: bytes) -> int:
         size *= 8
 
 
-def _drop_group_subjects(columns: _Columns, kinds: list[int]) -> None:
-    """`Trip: Goa: <mark>…` is a system line of a group whose subject holds a colon: nobody is called Trip."""
+def _read_inner_marks(columns: _Columns, kinds: list[int]) -> None:
+    """What iPhones write behind a person's words, or behind a group's subject that holds a colon."""
     marked = [position for position, body in enumerate(columns.bodies) if MARK[0] in body]
-    candidates = [position for position in marked if _COLON_MARK in columns.bodies[position]]
-    for position in candidates:
-        subject, _, body = columns.bodies[position].partition(_COLON_MARK)
-        if not columns.marks[position] and b"\n" not in subject and len(subject) < SENDER_LIMIT_BYTES:
-            columns.senders[position], columns.bodies[position] = None, body
+    for position in marked:
+        body = columns.bodies[position]
+        if MARK not in body or kinds[position] != Kind.TEXT:
+            continue
+        if (captioned := PHRASES.captioned(body)) is not None:
+            kinds[position], columns.bodies[position] = int(captioned.kind), captioned.text
+            continue
+        subject, colon, line = body.partition(_COLON_MARK)
+        if colon and not columns.marks[position] and b"\n" not in subject and len(subject) < SENDER_LIMIT_BYTES:
+            # `Trip: Goa: <mark>…` is a system line of the group Trip: Goa, and nobody is called Trip.
+            columns.senders[position], columns.bodies[position] = None, line
             kinds[position] = int(Kind.SYSTEM)
 
 

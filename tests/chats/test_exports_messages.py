@@ -162,6 +162,19 @@ def test_a_caption_stands_below_its_placeholder() -> None:
     assert (message.kind, message.text) == (Kind.MEDIA, "IMG-1.jpg (file attached)\nat the beach\nlast year")
 
 
+@pytest.mark.parametrize("placeholder", ["image omitted", "<attached: 00000002-PHOTO.jpg>"])
+def test_a_caption_that_an_iphone_prints_before_its_placeholder_is_put_below_it(placeholder: str) -> None:
+    for caption in ("at the beach", "two\nlines: yes"):
+        message = first(f"{MARK}{IOS}Asha: {caption} {MARK}{placeholder}")
+        assert (message.sender, message.kind, message.text) == ("Asha", Kind.MEDIA, f"{placeholder}\n{caption}")
+    assert first(f"{IOS}Asha: an image omitted").kind is Kind.TEXT
+
+
+def test_a_poll_is_kept_whole_without_its_marks() -> None:
+    message = first(f"{MARK}{IOS}Asha: {MARK}POLL:\nWhere?\n{MARK}OPTION: Goa (3 votes)")
+    assert (message.kind, message.text) == (Kind.POLL, "POLL:\nWhere?\nOPTION: Goa (3 votes)")
+
+
 @pytest.mark.parametrize("mark", ["", MARK])
 def test_an_edited_message_is_flagged_and_the_note_taken_off(mark: str) -> None:
     message = first(f"{AT}Asha: see you\nat nine {mark}<This message was edited>")
