@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 from celery import Celery, signals
+from django.dispatch import receiver
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "relivchats.settings")
 
@@ -14,7 +15,7 @@ app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 
 
-@signals.setup_logging.connect
+@receiver(signals.setup_logging)
 def _keep_our_logging(**_: Any) -> None:
     """A connected receiver stops Celery from setting up logging of its own."""
     from logging.config import dictConfig

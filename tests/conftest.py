@@ -18,7 +18,7 @@ from tests.processes import BrokerHandle, RunningProcess, ServerHandle, start_ce
 
 
 class StartCelery(Protocol):
-    def __call__(self, *, app: str = "relivchats", wait: bool = True, **environment: str) -> RunningProcess: ...
+    def __call__(self, *, app: str = "relivchats", **environment: str) -> RunningProcess: ...
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def _celery(kind: str, directory: Path) -> Iterator[StartCelery]:
     started: list[RunningProcess] = []
     numbers = itertools.count(1)
 
-    def start(*, app: str = "relivchats", wait: bool = True, **environment: str) -> RunningProcess:
+    def start(*, app: str = "relivchats", **environment: str) -> RunningProcess:
         process = start_celery(
             kind,
             directory=directory,
@@ -76,8 +76,7 @@ def _celery(kind: str, directory: Path) -> Iterator[StartCelery]:
             environment=environment,
         )
         started.append(process)
-        if wait:
-            process.wait_until_ready()
+        process.wait_until_ready()
         return process
 
     yield start

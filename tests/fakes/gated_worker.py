@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from celery import signals
+from django.dispatch import receiver
 
 from relivchats.celery import app as celery_app  # noqa: F401
 
 GATE = Path(os.environ["GATE"])
 
 
-@signals.celeryd_init.connect
+@receiver(signals.celeryd_init)
 def _put_up_the_gate(**_: Any) -> None:
     from insights.engines.local import LocalEngine
 

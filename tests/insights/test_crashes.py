@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
@@ -45,6 +46,10 @@ def writing(gate: Path) -> set[int]:
 
 def finished(job: GenerationJob) -> bool:
     return not GenerationJob.objects.open().filter(pk=job.pk).exists()
+
+
+def sealed_documents() -> dict[UUID, bytes]:
+    return {insight.pk: bytes(insight.sealed_document or b"") for insight in Insight.objects.all()}
 
 
 def assert_delivered_and_charged_once(job: GenerationJob, *, coins: int = 400) -> None:
@@ -94,12 +99,10 @@ def test_a_frozen_worker_that_wakes_after_its_lease_changes_nothing(
     worker(**QUICK)
     beat(**QUICK)
     eventually(lambda: finished(job), 60)
-    documents = dict(Insight.objects.values_list("pk", "sealed_document"))
+    written = sealed_documents()
     frozen.resume()
     eventually(lambda: InsightAttempt.objects.filter(outcome="discarded").exists(), 30)
-    assert {pk: bytes(d) for pk, d in documents.items()} == {
-        pk: bytes(d) for pk, d in Insight.objects.values_list("pk", "sealed_document")
-    }
+    assert sealed_documents() == written
     assert_delivered_and_charged_once(job)
 
 

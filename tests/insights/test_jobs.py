@@ -227,7 +227,7 @@ def test_a_job_past_its_deadline_ends_and_keeps_what_was_delivered(job: Generati
     delivered = job.insights.first()
     assert delivered is not None
     generation.run(delivered.pk)
-    generation.claim_insight(job.insights.open()[0].pk)  # type: ignore[attr-defined]
+    generation.claim_insight(job.insights.open()[0].pk)
     GenerationJob.objects.filter(pk=job.pk).update(deadline_at=Now() - timedelta(seconds=1))
     assert recovery.recover().overdue_jobs == 1
     job.refresh_from_db()
@@ -255,7 +255,7 @@ def test_deleting_a_chat_ends_its_jobs_gives_the_coins_back_and_destroys_what_wa
     delivered = job.insights.first()
     assert delivered is not None
     generation.run(delivered.pk)
-    late = generation.claim_insight(job.insights.open()[0].pk)  # type: ignore[attr-defined]
+    late = generation.claim_insight(job.insights.open()[0].pk)
     assert late is not None
     erasure.erase(chat)
     assert not settlement.complete(insight_id=late.insight_id, token=late.token, sealed_document=b"late")
