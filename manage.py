@@ -34,7 +34,8 @@ def main() -> None:
 
 
 def needs_servers(arguments: list[str]) -> bool:
-    if not arguments or {"-h", "--help", "--version"} & set(arguments):
+    ours = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    if not ours or {"-h", "--help", "--version"} & set(ours):
         return False
     return arguments[0] not in NEED_NO_DATABASE or "--database" in arguments
 

@@ -1,14 +1,262 @@
-"""Promises of the embedded servers: they start, they are shared, they leave nothing behind."""
+"""Promises of the embedded servers: they are shared, they survive, and the last one out stops them."""
 
 from __future__ import annotations
 
 import os
+import pwd
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
 
 import psycopg
+import pytest
 import redis
 
+from relivchats import embedded
+from relivchats.processes import ProcessError
+from relivchats.servers import HOST
+from relivchats.unprivileged import reachable
+from tests.processes import REPOSITORY, eventually
+from tests.stack.terminal import environment
 
-def test_the_servers_of_a_test_run_answer_over_loopback_with_a_password() -> None:
+USER = """
+import sys
+from relivchats import embedded
+with embedded.running():
+    print(embedded.database_url(), embedded.redis_url(), flush=True)
+    sys.stdin.read()
+"""
+
+
+class User:
+    """Another process that uses the servers of a directory until told to leave."""
+
+    def __init__(self, directory: Path) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", USER],
+            cwd=REPOSITORY,
+            env=environment(directory),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def addresses(self) -> list[str]:
+        assert self.process.stdout
+        return self.process.stdout.readline().split()
+
+    def leave(self) -> None:
+        self.process.communicate(timeout=30)
+        assert self.process.returncode == 0
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.communicate(timeout=10)
+
+
+@pytest.fixture
+def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A new data directory, which this process names too. Where root runs the tests, only root may enter it."""
+    for name in ("DATABASE_URL", "REDIS_URL"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("RELIVCHATS_DATA", str(tmp_path / "data"))
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def users(directory: Path) -> Iterator[list[User]]:
+    started: list[User] = []
+    yield started
+    for user in started:
+        if user.process.poll() is None:
+            user.kill()
+
+
+def answers(url: str) -> bool:
+    try:
+        if url.startswith("redis"):
+            with redis.Redis.from_url(url) as client:
+                return bool(client.ping())
+        with psycopg.connect(url) as connection:
+            return connection.execute("SELECT 1").fetchone() == (1,)
+    except (redis.ConnectionError, psycopg.OperationalError):
+        return False
+
+
+def test_the_servers_of_a_test_run_speak_utc_and_every_script() -> None:
     with psycopg.connect(os.environ["DATABASE_URL"]) as connection:
-        assert connection.execute("select current_setting('TimeZone')").fetchone() == ("UTC",)
-    assert redis.from_url(os.environ["REDIS_URL"]).ping()
+        row = connection.execute(
+            "SELECT current_setting('TimeZone'), current_setting('server_encoding'), datcollate"
+            " FROM pg_database WHERE datname = current_database()"
+        ).fetchone()
+    assert row == ("UTC", "UTF8", "C")
+
+
+def test_a_wrong_password_opens_neither_server() -> None:
+    database = embedded.postgres()
+    with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+        psycopg.connect(database.url.replace(database.password, "guess"))
+    with pytest.raises(redis.AuthenticationError):
+        redis.Redis(host=HOST, port=embedded.valkey().port).ping()
+
+
+def test_the_application_is_no_superuser() -> None:
+    with psycopg.connect(os.environ["DATABASE_URL"]) as connection:
+        assert connection.execute("SELECT rolsuper FROM pg_roles WHERE rolname = current_user").fetchone() == (False,)
+
+
+def test_naming_the_servers_starts_nothing_and_gives_the_same_names_again(directory: Path) -> None:
+    url = embedded.database_url()
+    assert embedded.database_url() == url
+    assert not answers(url)
+    assert not (directory / "postgres").exists()
+
+
+def test_the_last_user_out_stops_the_servers_and_finds_their_data_again(directory: Path, users: list[User]) -> None:
+    users.extend([User(directory), User(directory)])
+    first, second = (user.addresses() for user in users)
+    assert first == second
+    with psycopg.connect(first[0]) as connection:
+        connection.execute("CREATE TABLE kept (word text)")
+    redis.Redis.from_url(first[1]).set("kept", "yes")
+    users[0].leave()
+    assert all(answers(url) for url in first)
+    users[1].leave()
+    assert not any(answers(url) for url in first)
+    with embedded.running():
+        assert redis.Redis.from_url(embedded.redis_url()).get("kept") == b"yes"
+        with psycopg.connect(embedded.database_url()) as connection:
+            assert connection.execute("SELECT count(*) FROM kept").fetchone() == (0,)
+
+
+def test_the_servers_of_a_killed_user_stop_by_themselves(directory: Path, users: list[User]) -> None:
+    users.append(User(directory))
+    addresses = users[0].addresses()
+    users[0].kill()
+    eventually(lambda: not any(answers(url) for url in addresses), 15)
+
+
+def test_a_stranger_on_the_port_makes_the_server_move(directory: Path) -> None:
+    embedded.redis_url()
+    taken = embedded.valkey().port
+    with socket.create_server((HOST, taken)), embedded.running():
+        assert embedded.valkey().port != taken
+        assert answers(embedded.redis_url())
+
+
+def test_a_pid_file_that_names_a_stranger_does_not_keep_postgres_from_starting(directory: Path) -> None:
+    with embedded.running():
+        postmaster = directory / "postgres" / "postmaster.pid"
+        lines = postmaster.read_text().splitlines()
+    postmaster.write_text("\n".join([str(os.getppid()), *lines[1:]]) + "\n")
+    with embedded.running():
+        assert answers(embedded.database_url())
+
+
+def test_a_half_made_cluster_is_made_anew(directory: Path) -> None:
+    embedded.prepare_directory()
+    (directory / "postgres.new").mkdir()
+    (directory / "postgres.new" / "PG_VERSION").write_text("18")
+    with embedded.running():
+        assert answers(embedded.database_url())
+
+
+def test_only_the_missing_server_is_started(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://somewhere/else")
+    with embedded.running():
+        assert answers(embedded.redis_url())
+        assert not (directory / "postgres").exists()
+
+
+def test_a_server_that_cannot_start_is_named_with_the_end_of_its_log(directory: Path) -> None:
+    embedded.prepare_directory()
+    (directory / "postgres").mkdir()
+    (directory / "postgres" / "PG_VERSION").write_text("9")
+    with (
+        pytest.raises(ProcessError, match=r"Postgres did not start. The end of .*postgres\.log:\n"),
+        embedded.running(),
+    ):
+        pass
+
+
+def test_a_data_directory_that_cannot_be_made_is_named(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("RELIVCHATS_DATA", str(tmp_path / "file" / "data"))
+    with pytest.raises(ProcessError, match="Cannot write to the data directory"):
+        embedded.prepare_directory()
+
+
+def test_a_secret_is_made_once_though_many_ask_at_once(directory: Path) -> None:
+    barrier = threading.Barrier(8)
+    found: list[str] = []
+
+    def ask(number: int) -> None:
+        barrier.wait()
+        found.append(embedded.secret("word", lambda: f"made by {number}"))
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 8
+    assert len(set(found)) == 1
+    assert (directory / "keys" / "word").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_frozen_user_keeps_its_servers(directory: Path, users: list[User]) -> None:
+    users.append(User(directory))
+    addresses = users[0].addresses()
+    users[0].process.send_signal(signal.SIGSTOP)
+    with embedded.running():
+        pass
+    assert all(answers(url) for url in addresses)
+
+
+def test_an_ordinary_user_needs_no_help() -> None:
+    if os.geteuid() != 0:
+        pytest.skip("these tests run as an ordinary user already")
+    account = pwd.getpwnam("daemon")
+    # Beside the run's own servers: pytest's directories let in nobody but root.
+    data = Path(os.environ["RELIVCHATS_DATA"]) / "ordinary"
+    data.mkdir(mode=0o700)
+    os.chown(data, account.pw_uid, account.pw_gid)
+    done = subprocess.run(
+        [ordinary_python(), "-c", USER],
+        cwd=REPOSITORY,
+        env=environment(data) | {"PYTHONPATH": os.pathsep.join([str(REPOSITORY), *site_packages()])},
+        user=account.pw_uid,
+        group=account.pw_gid,
+        extra_groups=[],
+        input="",
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert [url.split(":")[0] for url in done.stdout.split()] == ["postgresql", "redis"]
+    assert (data / "postgres" / "PG_VERSION").stat().st_uid == account.pw_uid
+
+
+def site_packages() -> list[str]:
+    return [path for path in sys.path if path.endswith("site-packages")]
+
+
+def ordinary_python() -> str:
+    """A Python of this version that any user may run, since root's own may lie in root's home."""
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    candidates = [Path(sys.executable).resolve(), *(Path(place) / version for place in ("/usr/bin", "/usr/local/bin"))]
+    paths = [REPOSITORY / "x", *(Path(path) / "x" for path in site_packages())]
+    if not all(reachable(path) for path in paths):
+        pytest.skip("the code lies where only root may enter")
+    for candidate in candidates:
+        if candidate.exists() and reachable(candidate):
+            return str(candidate)
+    pytest.skip(f"no {version} that an ordinary user may run")

@@ -1,0 +1,94 @@
+"""Promises of ./dev and manage.py at the door, before anything is started."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import manage
+from tests.processes import REPOSITORY
+from tests.stack import terminal
+
+OLD_PYTHON = """#!/bin/sh
+[ "$1" = --version ] && echo "Python 3.9.2"
+[ "$1" = --version ]
+"""
+
+
+def dev(*words: str, script: Path = REPOSITORY / "dev", cwd: Path | None = None, **more: str) -> tuple[int, str, str]:
+    done = subprocess.run(
+        [str(script), *words],
+        cwd=cwd,
+        env={**os.environ, **more},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_dev_alone_tells_what_it_can_do() -> None:
+    status, output, _ = dev()
+    assert status == 0
+    assert all(f"  {command} " in output for command in ("demo", "up", "manage", "env", "test", "lint"))
+
+
+def test_an_unknown_command_tells_the_same_and_fails() -> None:
+    status, output, errors = dev("deploy")
+    assert (status, output) == (2, "")
+    assert errors == dev()[1]
+
+
+def test_an_old_python_is_named_and_nothing_is_made(tmp_path: Path) -> None:
+    clone = tmp_path / "a clone"
+    clone.mkdir()
+    for name in ("dev", "requirements.txt"):
+        shutil.copy(REPOSITORY / name, clone)
+    old = tmp_path / "python3"
+    old.write_text(OLD_PYTHON)
+    old.chmod(0o755)
+    status, _, errors = dev("up", script=clone / "dev", cwd=tmp_path, PYTHON=str(old))
+    assert status == 1
+    assert errors == (
+        f"RelivChats needs Python 3.11 or newer; found: Python 3.9.2 ({old}). "
+        "Install one, or name it: PYTHON=/path/to/python3 ./dev ...\n"
+    )
+    assert not (clone / ".venv").exists()
+
+
+def test_no_python_at_all_is_said_too(tmp_path: Path) -> None:
+    for name in ("dev", "requirements.txt"):
+        shutil.copy(REPOSITORY / name, tmp_path)
+    _, _, errors = dev("up", script=tmp_path / "dev", PYTHON="no-such-python")
+    assert errors.startswith("RelivChats needs Python 3.11 or newer; found: none. ")
+
+
+@pytest.mark.parametrize("arguments", [[], ["help"], ["migrate", "--help"], ["--version"], ["check"], ["parse_export"]])
+def test_a_command_that_asks_no_database_starts_none(arguments: list[str]) -> None:
+    assert not manage.needs_servers(arguments)
+
+
+@pytest.mark.parametrize(
+    "arguments", [["migrate"], ["shell"], ["health", "--json"], ["check", "--database", "default"]]
+)
+def test_a_command_that_asks_the_database_gets_it(arguments: list[str]) -> None:
+    assert manage.needs_servers(arguments)
+
+
+def test_manage_alone_brings_its_servers_and_stops_them(tmp_path: Path) -> None:
+    query = "from django.db import connection as c; print(c.cursor().execute('SELECT 41 + 1').fetchone()[0])"
+    done = terminal.manage(tmp_path / "data", "shell", "--no-imports", "-c", query)
+    assert (done.returncode, done.stdout) == (0, "42\n"), done.stderr
+    assert not list((tmp_path / "data" / "run").glob("*.pid"))
+
+
+def test_env_prints_the_addresses_for_a_shell(tmp_path: Path) -> None:
+    done = terminal.run(tmp_path / "data", "env")
+    names = [line.split("=")[0] for line in done.stdout.splitlines()]
+    assert (done.returncode, names) == (0, ["DATABASE_URL", "REDIS_URL"])
