@@ -160,10 +160,10 @@ def run(*, histories: int, steps: int) -> None:
 
 @pytest.mark.django_db
 def test_any_short_history_equals_the_model() -> None:
-    run(histories=20, steps=25)
+    run(histories=12, steps=25)
 
 
 @pytest.mark.slow
 @pytest.mark.django_db
 def test_any_long_history_equals_the_model() -> None:
-    run(histories=400, steps=60)
+    run(histories=80, steps=50)

@@ -89,6 +89,22 @@ def test_ten_captures_at_once_take_the_coins_once(make_wallet: MakeWallet, hold:
     assert audit() == []
 
 
+def test_settling_two_reservations_of_one_wallet_while_buying_loses_nothing(
+    make_wallet: MakeWallet, hold: Hold
+) -> None:
+    wallet = make_wallet(coins=450)
+    captured, released = hold(wallet, 200, key="job 1"), hold(wallet, 100, key="job 2")
+    all_at_once(
+        [
+            partial(ledger.capture, reservation=fresh(captured), coins=150),
+            partial(ledger.release, reservation=fresh(released), reason="given up"),
+            partial(ledger.grant, wallet=own(wallet), type="purchase", coins=400, idempotency_key="order 1"),
+        ]
+    )
+    assert (own(wallet).balance, own(wallet).reserved) == (700, 0)
+    assert audit() == []
+
+
 def test_opening_one_wallet_five_times_at_once_gives_one_bonus() -> None:
     (user,) = User.objects.bulk_create([User(email="ann@example.org")])
     outcomes = all_at_once([partial(ledger.open_wallet, user=user) for _ in range(5)])

@@ -64,3 +64,12 @@ def test_a_person_is_never_stored_without_their_wallet() -> None:
         User.objects.create(email="ben@example.org")
     assert not User.objects.exists()
     assert not Wallet.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_wallet_is_never_opened_without_its_bonus() -> None:
+    (user,) = User.objects.bulk_create([User(email="ann@example.org")])
+    Bonus.objects.filter(event="signup").update(coins=ledger.MOST_COINS + 1)
+    with pytest.raises(DomainError):
+        ledger.open_wallet(user=user)
+    assert not Wallet.objects.exists()
