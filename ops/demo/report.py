@@ -31,18 +31,18 @@ def chat(uploaded: Document, *, page: Page) -> list[str]:
 
 def _span(statistics: Document) -> str:
     first, last = _date(statistics["first_message_at"]), _date(statistics["last_message_at"])
-    days = f"{number(statistics['active_days'])} of {_plural(statistics['total_days'], 'day')}"
+    days = f"{number(statistics['active_days'])} of {plural(statistics['total_days'], 'day')}"
     when = f"on {first}" if first == last else f"from {first} to {last}, on {days}"
-    conversations = _plural(statistics["conversations_count"], "conversation")
-    return f"{_plural(statistics['total_messages'], 'message')} {when}, in {conversations}."
+    conversations = plural(statistics["conversations_count"], "conversation")
+    return f"{plural(statistics['total_messages'], 'message')} {when}, in {conversations}."
 
 
 def _habits(statistics: Document) -> str:
     hour = statistics["busiest_hour"]
     shared = [
-        _plural(statistics["questions_count"], "question"),
-        _plural(statistics["links_shared_count"], "link"),
-        f"{_plural(statistics['media_shared_count'], 'photo')} and other media",
+        plural(statistics["questions_count"], "question"),
+        plural(statistics["links_shared_count"], "link"),
+        f"{plural(statistics['media_shared_count'], 'photo')} and other media",
     ]
     busiest = f"Most are written on {statistics['busiest_day']}s, and from {hour}:00 to {(hour + 1) % 24}:00."
     return f"{', '.join(shared)}. {busiest}"
@@ -233,7 +233,7 @@ def duration(seconds: float) -> str:
         return f"{whole} s"
     days, minutes = divmod(round(whole / 60), 24 * 60)
     hours, minutes = divmod(minutes, 60)
-    parts = [_plural(days, "day") if days else "", f"{hours} h" if hours else "", f"{minutes} min" if minutes else ""]
+    parts = [plural(days, "day") if days else "", f"{hours} h" if hours else "", f"{minutes} min" if minutes else ""]
     return " ".join([part for part in parts if part][:2])
 
 
@@ -247,5 +247,5 @@ def _date(moment: str) -> str:
     return f"{at.day} {at:%b %Y}"
 
 
-def _plural(count: int, thing: str) -> str:
+def plural(count: int, thing: str) -> str:
     return f"{number(count)} {thing}" if count == 1 else f"{number(count)} {thing}s"

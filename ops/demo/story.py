@@ -105,14 +105,15 @@ class Story:
         wrong = [quote["number"] for quote in quotes if not _same(quote, chat.get(quote["number"]))]
         if wrong:
             raise Unfinished(f"Messages {', '.join(map(str, wrong))} are not quoted as they stand in the chat.")
+        counted = f"{report.plural(len(insights), 'insight')} with {report.plural(len(quotes), 'quote')}"
         self._paragraph(
-            f"The {len(insights)} insights quote {len(numbers)} messages, {len(quotes)} times in all. Each was just"
-            " read back from the chat by its number: sender, time and text are the same."
+            f"{counted} of {report.plural(len(numbers), 'message')}. Each was just read back from the chat by its number:"
+            " sender, time and text are the same."
         )
 
     def _count_coins(self, insights: list[Answer]) -> None:
         spent, balance = sum(insight["price"] for insight in insights), self.client.balance()
-        self._paragraph(f"They cost {spent:,} coins; {balance['spendable']:,} are left to spend.")
+        self._paragraph(f"They cost {report.plural(spent, 'coin')}; {balance['spendable']:,} are left to spend.")
         if not self.full:
             self._paragraph("This was the short report: --full shows every quote and the reason of every suggestion.")
 
@@ -125,8 +126,8 @@ class Story:
 
 
 def _title(unlocked: Answer) -> str:
-    count = unlocked["total_insights"]
-    return f"Unlocking {count} insight{'' if count == 1 else 's'} for {unlocked['coins_reserved']:,} coins"
+    insights = report.plural(unlocked["total_insights"], "insight")
+    return f"Unlocking {insights} for {report.plural(unlocked['coins_reserved'], 'coin')}"
 
 
 def _arrival(insight: Answer, *, since: str) -> str:

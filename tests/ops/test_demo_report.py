@@ -186,6 +186,7 @@ def test_lines_keep_to_the_width_in_columns_not_in_characters() -> None:
     lines = PAGE.wrapped("😂😂😂 बहुत अच्छा " * 30, first="  ┃ ", rest="    ")
     assert max(map(columns, lines)) <= PAGE.width
     assert len(lines) > 5
+    assert Page(width=40).wrapped("😂 " * 20)[0].count("😂") == 13, "each takes two columns and a space"
 
 
 def test_a_message_of_several_lines_keeps_them() -> None:

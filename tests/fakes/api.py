@@ -1,0 +1,69 @@
+"""An API at the wire that answers what a test tells it to, for what a real one seldom does."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+
+class Answer(NamedTuple):
+    body: Any
+    status: int = 200
+    retry_after: int | None = None
+
+
+class FakeAPI:
+    """`answers` by method and path; of several the first are given once each, the last again and again."""
+
+    def __init__(self, answers: dict[str, list[Answer]]) -> None:
+        self.answers = answers
+        self.asked: list[str] = []
+        self.base_url = ""
+
+    def answer(self, method: str, path: str) -> Answer:
+        asked = f"{method} {urlsplit(path).path}"
+        self.asked.append(asked)
+        left = self.answers.get(asked) or [Answer({"title": f"No answer for {asked}"}, 404)]
+        return left.pop(0) if len(left) > 1 else left[0]
+
+
+@contextmanager
+def serving(answers: dict[str, list[Answer]]) -> Iterator[FakeAPI]:
+    api = FakeAPI(answers)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self._reply()
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self._reply()
+
+        def _reply(self) -> None:
+            answer = api.answer(self.command, self.path)
+            body = answer.body if isinstance(answer.body, bytes) else json.dumps(answer.body).encode()
+            self.send_response(answer.status)
+            if answer.retry_after is not None:
+                self.send_header("Retry-After", str(answer.retry_after))
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    api.base_url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    try:
+        yield api
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
