@@ -31,7 +31,7 @@ from chats.statistics_schema import StatisticsSerializer
 from relivchats.errors import NotFound
 from relivchats.logs import request_id
 from relivchats.openapi import UNCHANGED, example, problems
-from relivchats.rest import Pages, conditional, person
+from relivchats.rest import Pages, body, conditional, person
 
 
 def own_chat(request: Request, chat_id: UUID) -> Chat:
@@ -56,6 +56,7 @@ class Upload(APIView):
             201: UploadedChatSerializer,
             **problems(
                 401,
+                411,
                 415,
                 _400="The request is not well-formed multipart/form-data, or the file is empty (ERR_3002).",
                 _413="The file is too large, packed or unpacked (ERR_3004).",
@@ -67,7 +68,7 @@ class Upload(APIView):
         examples=[example("A chat", examples.UPLOADED, status=201)],
     )
     def post(self, request: Request) -> Response:
-        fields = UploadSerializer(data=request.data)
+        fields = UploadSerializer(data=body(request))
         fields.is_valid(raise_exception=True)
         chat = importing.import_chat(
             owner=person(request),

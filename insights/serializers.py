@@ -50,7 +50,10 @@ class UnlockSerializer(serializers.Serializer[Any]):
         help_text="Only these insights. They are of one category.",
     )
     language = serializers.RegexField(
-        r"^[a-z]{2,3}(-[A-Z]{2})?$", default="en", max_length=6, help_text="The language of the findings."
+        r"^[a-z]{2,3}(-[A-Z]{2})?$",
+        default="en",
+        max_length=6,
+        help_text="Wanted for the findings; the document's `language` says what they became.",
     )
 
 

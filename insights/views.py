@@ -30,7 +30,7 @@ from insights.serializers import (
 )
 from relivchats.errors import NotFound
 from relivchats.openapi import UNCHANGED, example, problems
-from relivchats.rest import Pages, conditional, person
+from relivchats.rest import Pages, body, conditional, person
 
 #: How soon to ask again while a job is open.
 POLL_SECONDS = 2
@@ -104,6 +104,7 @@ class Unlock(APIView):
                 400,
                 401,
                 402,
+                411,
                 413,
                 415,
                 _404="There is no such chat of yours, no such category, or no such insight type.",
@@ -119,7 +120,7 @@ class Unlock(APIView):
         ],
     )
     def post(self, request: Request) -> Response:
-        asked = UnlockSerializer(data=request.data)
+        asked = UnlockSerializer(data=body(request))
         asked.is_valid(raise_exception=True)
         values = asked.validated_data
         unlocked = unlocking.unlock(

@@ -48,6 +48,10 @@ _SHOWN: Mapping[int, _Shown] = {
     ),
     404: _Shown("There is none, or it is somebody else's.", KINDS[404]),
     409: _Shown("Something is in the way.", Kind("conflict", "ERR_2001", "Conflict", "")),
+    411: _Shown(
+        "The request does not declare its length.",
+        Kind("length-required", "ERR_1001", "The length of the request is not known", ""),
+    ),
     413: _Shown(
         "More bytes than are read here.", Kind("request-too-large", "ERR_1001", "The request is too large", "")
     ),

@@ -163,7 +163,8 @@ def _sentence(error: Mapping[str, str]) -> str:
 
 
 def _problem(kind: Kind, *, status: int, detail: str, extra: Mapping[str, Any] | None = None) -> HttpResponse:
-    document = {**(extra or {}), **members(kind, status=status, detail=detail), "request_id": request_id.get()}
+    document = {**members(kind, status=status, detail=detail), "request_id": request_id.get()}
+    document |= {name: value for name, value in (extra or {}).items() if name not in document}
     body = JSONEncoder(ensure_ascii=False).encode(document)
     return HttpResponse(body, status=status, content_type=PROBLEM_TYPE)
 

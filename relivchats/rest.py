@@ -33,20 +33,31 @@ class RequestTooLarge(DomainError):
     code, status, title = "ERR_1001", 413, "The request is too large"
 
 
+class LengthRequired(DomainError):
+    code, status, title = "ERR_1001", 411, "The length of the request is not known"
+
+
 def person(request: Request) -> User:
     """Who asks, in views that nobody enters without a token."""
     return cast("User", request.user)
+
+
+def body(request: Request) -> Any:
+    """What the request holds, parsed. A body of undeclared length would be read as none, so it is refused."""
+    if "HTTP_TRANSFER_ENCODING" in request.META and not request.META.get("CONTENT_LENGTH"):
+        raise LengthRequired("Send the header Content-Length, not a body in chunks.")
+    return request.data
 
 
 class BoundedJSONParser(JSONParser):
     """Bodies of this API are small: a larger or bottomless one is refused before it is understood."""
 
     def parse(self, stream: Any, media_type: str | None = None, parser_context: Mapping[str, Any] | None = None) -> Any:
-        body = stream.read(JSON_LIMIT_BYTES + 1)
-        if len(body) > JSON_LIMIT_BYTES:
+        content = stream.read(JSON_LIMIT_BYTES + 1)
+        if len(content) > JSON_LIMIT_BYTES:
             raise RequestTooLarge(f"Send at most {JSON_LIMIT_BYTES // 1024} KB of JSON.", limit_bytes=JSON_LIMIT_BYTES)
         try:
-            value = json.loads(body.decode(), parse_constant=_no_constant)
+            value = json.loads(content.decode(), parse_constant=_no_constant)
         except (ValueError, RecursionError):
             raise exceptions.ParseError from None
         if not isinstance(value, dict):

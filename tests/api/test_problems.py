@@ -75,6 +75,13 @@ def test_a_body_that_is_too_large_is_refused_before_it_is_read(api: Api) -> None
     assert (response.status_code, response.json()["limit_bytes"]) == (413, 65536)
 
 
+@pytest.mark.parametrize("path", ["/api/insights/unlock", "/api/chats/upload"])
+def test_a_body_in_chunks_is_told_to_declare_its_length(api: Api, path: str) -> None:
+    response = api.send("POST", path, headers={"Transfer-Encoding": "chunked"}, content_type="application/json")
+    assert response.status_code == 411
+    assert "Content-Length" in response.json()["detail"]
+
+
 def test_a_body_in_another_format_is_told_which_is_read(api: Api) -> None:
     response = api.send("POST", "/api/insights/unlock", data=b"chat_id=1", content_type="text/plain")
     assert response.status_code == 415
@@ -101,6 +108,7 @@ def test_a_refusal_brings_its_numbers_and_its_name() -> None:
     response = problem_response(TooEarly("Come back in 3 seconds.", retry_after_seconds=3.2, status=200), {})
     assert response is not None
     problem = json.loads(response.content)
+    assert list(problem)[:4] == ["type", "title", "status", "detail"]
     assert (problem["type"], problem["retry_after_seconds"]) == ("urn:relivchats:problem:too-early", 3.2)
     assert (response["Retry-After"], problem["status"]) == ("3", 429)
 
