@@ -11,7 +11,7 @@ from ops.demo.page import Page, columns, plain
 Document = Mapping[str, Any]
 
 #: Of each section the short report quotes so many messages, each cut to so many characters, and tells so many figures.
-SHORT_QUOTES, SHORT_CHARACTERS, SHORT_FACTS = 2, 240, 2
+SHORT_QUOTES, SHORT_CHARACTERS, SHORT_FACTS, SHORT_PEOPLE = 2, 240, 2, 4
 PEOPLE_SHOWN = 8
 WORDS_SHOWN = 8
 NAME_COLUMNS = 24
@@ -130,12 +130,19 @@ def _details(section: Document, page: Page) -> list[str]:
 
 def _essence(section: Document, page: Page) -> list[str]:
     """Each person's rating, and the first figures that the finding does not tell, in a line or two."""
-    rated = [f"{plain(person['name'])} {_rating(person)}" for person in section["people"] if person["rating"]]
-    told = [", ".join(rated[:PEOPLE_SHOWN])] if rated else []
+    told = _ratings(section["people"])
     said = section["finding"].lower()
     new = [fact for fact in section["facts"] if fact["label"].lower() not in said]
-    told += facts(new, nothing=False)[: SHORT_FACTS - len(told)]
+    told += facts(new, zeros=False, people=SHORT_PEOPLE)[: SHORT_FACTS - len(told)]
     return [page.dim(line) for line in page.wrapped(" · ".join(told), first="    ")] if told else []
+
+
+def _ratings(people: Sequence[Document]) -> list[str]:
+    rated = [person for person in people if person["rating"]]
+    if len(rated) > SHORT_PEOPLE and len({person["rating"] for person in rated}) == 1:
+        return [f"everybody {_rating(rated[0])}"]
+    listed = ", ".join(f"{plain(person['name'])} {_rating(person)}" for person in rated[:SHORT_PEOPLE])
+    return [listed] if listed else []
 
 
 def _rating(person: Document) -> str:
@@ -200,18 +207,16 @@ def _sufficiency(document: Document, *, page: Page) -> list[str]:
 # Words and figures
 
 
-def facts(found: Sequence[Document], *, nothing: bool = True) -> list[str]:
-    """One line a label, with each person's figure in it; labels with nothing but zeros only if asked for."""
+def facts(found: Sequence[Document], *, zeros: bool = True, people: int = PEOPLE_SHOWN) -> list[str]:
+    """One line a label, with the first people's figures in it; labels that have only zeros if asked for."""
+    telling = {fact["label"] for fact in found if zeros or fact["value"]}
     by_label: dict[str, list[str]] = {}
-    telling = {fact["label"] for fact in found if nothing or fact["value"]}
     for fact in found:
-        if fact["label"] not in telling:
-            continue
-        value = figure(fact["value"], unit=fact["unit"])
-        by_label.setdefault(plain(fact["label"]), []).append(
-            f"{plain(fact['person'])} {value}" if fact["person"] else value
-        )
-    return [f"{label}: {', '.join(values[:PEOPLE_SHOWN])}" for label, values in by_label.items()]
+        if fact["label"] in telling:
+            value = figure(fact["value"], unit=fact["unit"])
+            told = f"{plain(fact['person'])} {value}" if fact["person"] else value
+            by_label.setdefault(plain(fact["label"]), []).append(told)
+    return [f"{label}: {', '.join(values[:people])}" for label, values in by_label.items()]
 
 
 def figure(value: float | str, *, unit: str) -> str:

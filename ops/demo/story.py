@@ -107,8 +107,8 @@ class Story:
             raise Unfinished(f"Messages {', '.join(map(str, wrong))} are not quoted as they stand in the chat.")
         counted = f"{report.plural(len(insights), 'insight')} with {report.plural(len(quotes), 'quote')}"
         self._paragraph(
-            f"{counted} of {report.plural(len(numbers), 'message')}. Each was just read back from the chat by its number:"
-            " sender, time and text are the same."
+            f"{counted} of {report.plural(len(numbers), 'message')}. Each was just read back from the chat by its"
+            " number: sender, time and text are the same."
         )
 
     def _count_coins(self, insights: list[Answer]) -> None:

@@ -162,6 +162,15 @@ def test_the_short_report_leaves_out_figures_that_the_finding_tells_and_figures_
     assert "Links: Asha 0" in text(insight, full=True)
 
 
+def test_a_group_of_one_mind_takes_one_word() -> None:
+    insight = copy.deepcopy(INSIGHT)
+    section = insight["document"]["sections"][0]
+    section["people"] = [{"name": f"Guest {number}", "rating": "quick", "note": ""} for number in range(9)]
+    assert "everybody quick" in text(insight)
+    section["people"][8]["rating"] = "slow"
+    assert "Guest 0 quick, Guest 1 quick, Guest 2 quick, Guest 3 quick ·" in text(insight)
+
+
 def test_an_insight_without_a_score_shows_none() -> None:
     insight = copy.deepcopy(INSIGHT)
     insight["document"]["overall"].update(score=None, rating="not_enough_data")
