@@ -24,9 +24,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from insights import safety
-from insights.definition import NOT_ENOUGH_DATA, Definition, Section
+from insights.definition import Definition, Section
 from insights.engines.base import Brief, Draft, Fact, PersonDraft, RecommendationDraft, SectionDraft, Unusable
 from insights.evidence import Checked, Exchange, check, honest
+from insights.scales import NOT_ENOUGH_DATA
 from insights.validation import SCHEMA_VERSION, validate
 
 __all__ = ["NOT_ENOUGH_DATA", "SCHEMA_VERSION", "Definition", "Section", "complete", "validate"]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from insights.definition import NOT_ENOUGH_DATA, Definition, Section
+from insights.definition import Definition, Section
+from insights.scales import NOT_ENOUGH_DATA
 from insights.tables import Table
 
 SCHEMA_VERSION = 1

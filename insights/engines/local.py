@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from insights import safety
-from insights.definition import NOT_ENOUGH_DATA, Section
+from insights.definition import Section
 from insights.engines import phrasing
 from insights.engines.base import (
     Brief,
@@ -29,6 +29,7 @@ from insights.engines.base import (
 )
 from insights.engines.quoting import Quoter
 from insights.engines.rating import Reading, read, speakers
+from insights.scales import NOT_ENOUGH_DATA
 
 MOST_RECOMMENDATIONS = 3
 LEAST_RECOMMENDATIONS = 2

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from insights.definition import NOT_ENOUGH_DATA, Section
+from insights.definition import Section
 from insights.engines.base import Brief, SectionBrief
 from insights.engines.rating import Counts, Reading, speakers
+from insights.scales import NOT_ENOUGH_DATA
 
 _MOST_NAMES = 4
 _TOO_LITTLE = "There is too little in this chat to rate this."

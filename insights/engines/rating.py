@@ -1,4 +1,4 @@
-"""Ratings of the local engine: counted figures against a section's cuts. `definition.SIGNALS` says what each reads."""
+"""Ratings of the local engine: counted figures against a section's cuts. `scales.SIGNALS` says what each reads."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from statistics import fmean
 
-from insights.definition import NOT_ENOUGH_DATA, Signal
 from insights.engines.base import Brief, SectionBrief
+from insights.scales import NOT_ENOUGH_DATA, Signal
 
 #: So many people of a big group are rated one by one: those who wrote most.
 MOST_PEOPLE = 8

@@ -9,8 +9,9 @@ import pytest
 from django.core.management import call_command
 
 from insights import catalogue
-from insights.definition import SIGNALS, Definition
+from insights.definition import Definition
 from insights.models import Category, InsightType, InsightTypeVersion
+from insights.scales import SIGNALS
 
 SECTIONS = {
     "communication_basics": [

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from insights import document
-from insights.definition import NOT_ENOUGH_DATA, Definition
+from insights import document, safety
+from insights.definition import Definition
 from insights.engines.base import (
     Brief,
     CitedExchange,
@@ -19,6 +19,7 @@ from insights.engines.base import (
     SectionDraft,
     Unusable,
 )
+from insights.scales import NOT_ENOUGH_DATA
 from tests.insights.briefs import Line, brief
 
 SECTION: dict[str, Any] = {
@@ -168,6 +169,18 @@ def test_a_draft_that_does_not_hold_is_unusable(draft: Any, code: str) -> None:
     with pytest.raises(Unusable) as raised:
         complete(draft())
     assert raised.value.code == code
+
+
+def test_signs_of_danger_take_the_score_from_any_draft() -> None:
+    danger = replace(material(), concerns={"violence": 1})
+    finished = document.complete(brief=danger, draft=written(), provenance={})
+    assert (finished["overall"]["score"], finished["overall"]["rating"]) == (None, NOT_ENOUGH_DATA)
+    assert finished["overall"]["summary"] == f"{safety.NOTICE} Warm."
+
+
+def test_a_quotation_in_a_finding_stands_only_if_its_section_cites_it() -> None:
+    said = replace(cited((1, 2)), finding='One says "I love you", the other "good night".')
+    assert complete(with_warmth(said))["sections"][0]["finding"] == 'One says "I love you", the other […].'
 
 
 @pytest.mark.parametrize(

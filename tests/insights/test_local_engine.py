@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from insights import document, engines, safety
-from insights.definition import NOT_ENOUGH_DATA
 from insights.engines.local import LocalEngine
+from insights.scales import NOT_ENOUGH_DATA
 from tests.insights.briefs import PEOPLE, Line, brief, definition
 
 TYPES = (
