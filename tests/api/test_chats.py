@@ -104,6 +104,18 @@ def test_what_the_caller_holds_already_is_not_sent_again(api: Api, chat: Chat, p
     assert first["Cache-Control"] == "private, no-cache"
 
 
+@pytest.mark.parametrize("held", ["W/{}", '"other", {}', "*"])
+def test_a_version_is_known_among_others(api: Api, chat: Chat, held: str) -> None:
+    etag = api.send("GET", f"/api/chats/{chat.pk}")["ETag"]
+    headers = {"If-None-Match": held.format(etag)}
+    assert api.send("GET", f"/api/chats/{chat.pk}", headers=headers).status_code == 304
+
+
+@pytest.mark.parametrize("headers", [{"If-None-Match": "nonsense"}, {"If-None-Match": ""}, {"If-Match": '"other"'}])
+def test_a_version_that_is_not_named_is_sent(api: Api, chat: Chat, headers: dict[str, str]) -> None:
+    assert api.send("GET", f"/api/chats/{chat.pk}", headers=headers).status_code == 200
+
+
 def test_a_chat_that_changed_is_sent_again(api: Api, chat: Chat) -> None:
     first = api.send("GET", f"/api/chats/{chat.pk}")
     indexing.request(chat)

@@ -1,0 +1,83 @@
+"""Whatever a caller sends in any documented place, the answer is never an error of ours."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from django.core.management import call_command
+
+from chats.models import Chat
+from insights import unlocking
+from insights.models import Insight
+from relivchats.accounts.models import User
+from tests.api.conftest import Api
+
+pytestmark = pytest.mark.django_db
+
+TEXTS = ["", " ", "\0", "é𝕏" * 300, "-1", "1e309", "0x10", "9" * 4400, "NaN", "'; --", "../..", "%00", "true", "*"]
+VALUES: list[Any] = [*TEXTS, "\ud800", None, True, -1, 2**63, 1.5, [], [[]], {}, {"id": 1}, ["a"] * 1000]
+
+
+@pytest.fixture
+def names(owner: User, chat: Chat) -> dict[str, str]:
+    job = unlocking.unlock(user=owner, chat=chat, type_ids=["communication_basics"]).job
+    insight = Insight.objects.get(job=job)
+    return {
+        "chat_id": str(chat.pk),
+        "job_id": str(job.pk),
+        "insight_id": str(insight.pk),
+        "category_id": "romantic",
+    }
+
+
+@pytest.fixture
+def operations() -> list[tuple[str, str, Any]]:
+    out = io.StringIO()
+    call_command("spectacular", format="openapi-json", stdout=out)
+    paths = json.loads(out.getvalue())["paths"]
+    return [(method.upper(), path, what) for path, methods in paths.items() for method, what in methods.items()]
+
+
+def queries(operation: Any) -> Iterator[str]:
+    for parameter in operation.get("parameters", []):
+        if parameter["in"] == "query":
+            yield from (f"{parameter['name']}={quote(text)}" for text in TEXTS)
+
+
+def test_no_query_breaks_a_list(api: Api, operations: list[tuple[str, str, Any]], names: dict[str, str]) -> None:
+    asked = 0
+    for method, path, operation in operations:
+        for query in queries(operation):
+            response = api.send(method, f"{path.format(**names)}?{query}")
+            assert response.status_code in (200, 422), f"{method} {path}?{query[:80]}"
+            asked += 1
+    assert asked > 100
+
+
+def test_no_name_in_an_address_breaks_a_route(api: Api, operations: list[tuple[str, str, Any]]) -> None:
+    for method, path, _ in operations:
+        if "{" in path:
+            for text in TEXTS:
+                broken = path.format_map(dict.fromkeys(("chat_id", "job_id", "insight_id", "category_id"), quote(text)))
+                assert api.send(method, broken).status_code in (404, 405), f"{method} {broken[:80]}"
+
+
+def test_no_value_breaks_an_unlock(api: Api, names: dict[str, str]) -> None:
+    good = {"chat_id": names["chat_id"], "insight_type_ids": ["communication_basics"], "language": "en"}
+    for field in (*good, "category_id"):
+        for value in VALUES:
+            body = json.dumps({**good, field: value})
+            response = api.send("POST", "/api/insights/unlock", data=body, content_type="application/json")
+            assert response.status_code in (200, 404, 422), f"{field}={value!r:.80}"
+
+
+def test_no_field_breaks_an_upload(api: Api) -> None:
+    for text in (*TEXTS, "x" * 3_000_000):
+        fields = {"file": text, "date_order": text, text or "unnamed": text}
+        response = api.client.post("/api/chats/upload", fields, headers=api.headers, secure=True)
+        assert response.status_code in (400, 422), text[:80]
