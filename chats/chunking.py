@@ -2,8 +2,14 @@
 
 A pause of CONVERSATION_GAP begins a conversation. Within it a chunk grows to
 about 250 tokens, and ends earlier at a shorter pause, where a subject often
-ends too. Senders' names, system lines and placeholders are left out of a
-chunk's text: every chunk has them, so they tell none apart.
+ends too. Senders' names, system lines and placeholders are left out of what
+is embedded: every chunk has them, so they tell none apart.
+
+A chunk is embedded as several short texts and found by the closest of them.
+The local engine averages words, and an average over 250 tokens means little:
+with 20 known passages hidden in 4,000 everyday messages, the right chunk came
+first for 16 % of the searches by one vector a chunk and for 50 % by texts of
+120 bytes; with the senders' names in them, for 4 %.
 """
 
 from __future__ import annotations
@@ -20,19 +26,22 @@ FULL_BYTES = 900
 #: A pause ends a chunk that holds at least this much.
 ENOUGH_BYTES = 300
 MESSAGES_LIMIT = 60
+TEXT_BYTES = 120
+#: A longer message is several texts of this many characters; what exceeds their number is not embedded.
+MESSAGE_TEXT_CHARS, MESSAGE_TEXTS_LIMIT = 400, 10
 BYTES_A_TOKEN = 3.5
 
 _CAPTIONED = frozenset({Kind.MEDIA, Kind.POLL})
 
 
 class Piece(NamedTuple):
-    """A chunk before it is stored. `text` is what is embedded, empty when nobody wrote a word in it."""
+    """A chunk before it is stored. `texts` are what is embedded; none when nobody wrote a word in it."""
 
     conversation: int
     first_number: int
     last_number: int
     token_count: int
-    text: str
+    texts: list[str]
 
 
 def pieces(batches: Iterable[Batch]) -> Iterator[Piece]:
@@ -75,4 +84,23 @@ def written_words(kind: int, text: str) -> str:
 
 
 def _piece(conversation: int, first: int, last: int, size: int, texts: list[str]) -> Piece:
-    return Piece(conversation, first, last, max(1, round(size / BYTES_A_TOKEN)), "\n".join(texts))
+    return Piece(conversation, first, last, max(1, round(size / BYTES_A_TOKEN)), list(_texts(texts)))
+
+
+def _texts(messages: list[str]) -> Iterator[str]:
+    """Messages that follow each other in texts of about TEXT_BYTES, a long message in several."""
+    joined: list[str] = []
+    size = 0
+    for message in messages:
+        added = len(message.encode(errors="replace"))
+        if joined and size + added > TEXT_BYTES:
+            yield "\n".join(joined)
+            joined, size = [], 0
+        if len(message) > MESSAGE_TEXT_CHARS:
+            most = min(len(message), MESSAGE_TEXT_CHARS * MESSAGE_TEXTS_LIMIT)
+            yield from (message[start : start + MESSAGE_TEXT_CHARS] for start in range(0, most, MESSAGE_TEXT_CHARS))
+            continue
+        joined.append(message)
+        size += added + 1
+    if joined:
+        yield "\n".join(joined)

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from functools import partial
 from itertools import islice
+from typing import NamedTuple
 from uuid import UUID, uuid4
 
 import numpy as np
@@ -25,11 +26,11 @@ from django.db.models.functions import Now
 from chats import embedding, vectors
 from chats.chunking import Piece, pieces
 from chats.copying import copy_rows
-from chats.embedding import Vectors
 from chats.models import Chat, Chunk
 from chats.searching import ChunkRange, Hit, NotSearchable, Searcher, search, searcher
 from chats.signals import index_settled
 from chats.transcript import Reader
+from chats.vectors import Packed
 from relivchats.crypto import CannotOpen
 from relivchats.waking import Waker, publish
 
@@ -50,9 +51,22 @@ logger = logging.getLogger(__name__)
 
 MAX_ATTEMPTS = 3
 
-#: Chunks that are embedded between two renewals of the lease: a fifth of a second's work.
+#: Chunks that are embedded between two renewals of the lease: about a fifth of a second of work.
 _STEP_CHUNKS = 1_000
 _PUBLISHED_AT_ONCE = 200
+
+
+class ChunkRow(NamedTuple):
+    number: int
+    conversation: int
+    first_number: int
+    last_number: int
+    token_count: int
+    vector_count: int
+    chat_id: UUID
+
+
+_CHUNK_TYPES = dict.fromkeys(ChunkRow._fields, "int4") | {"vector_count": "int2", "chat_id": "uuid"}
 
 
 class _LeaseLost(Exception):
@@ -152,14 +166,17 @@ def _claim(chat_id: UUID, token: UUID) -> Chat | None:
     return Chat.objects.filter(pk=chat_id, index_lease_token=token).first() if claimed else None
 
 
-def _build(chat: Chat, token: UUID) -> tuple[list[Piece], Vectors]:
-    """Chunks, their texts already dropped, and their vectors as they are kept."""
+def _build(chat: Chat, token: UUID) -> tuple[list[ChunkRow], Packed]:
+    """Chunks without their texts, and the vectors of these as they are kept."""
     engine = embedding.engine()
-    parts: list[Piece] = []
+    parts: list[ChunkRow] = []
     rows: list[np.ndarray] = []
     for step in _steps(pieces(Reader(chat).batches())):
-        rows.append(engine.embed([piece.text for piece in step]).astype(np.float16))
-        parts += (piece._replace(text="") for piece in step)
+        rows.append(engine.embed([text for piece in step for text in piece.texts]).astype(np.float16))
+        parts += (
+            ChunkRow(number, *piece[:4], len(piece.texts), chat.pk)
+            for number, piece in enumerate(step, start=len(parts))
+        )
         _renew(chat.pk, token)
     if not parts:
         # Every chat has messages: this one was erased meanwhile.
@@ -178,7 +195,7 @@ def _renew(chat_id: UUID, token: UUID) -> None:
 
 
 @transaction.atomic
-def _finish(chat: Chat, token: UUID, parts: list[Piece], matrix: Vectors) -> None:
+def _finish(chat: Chat, token: UUID, parts: list[ChunkRow], matrix: Packed) -> None:
     done = Chat.objects.filter(pk=chat.pk, index_lease_token=token).update(
         vector_status=Chat.VectorStatus.COMPLETED,
         index_lease_token=None,
@@ -190,12 +207,7 @@ def _finish(chat: Chat, token: UUID, parts: list[Piece], matrix: Vectors) -> Non
     if not done:
         raise _LeaseLost
     Chunk.objects.filter(chat=chat.pk).delete()
-    copy_rows(
-        "chunks",
-        dict.fromkeys(("number", "conversation", "first_number", "last_number", "token_count"), "int4")
-        | {"chat_id": "uuid"},
-        ((number, *piece[:4], chat.pk) for number, piece in enumerate(parts)),
-    )
+    copy_rows("chunks", _CHUNK_TYPES, parts)
     vectors.store(chat, matrix, engine=embedding.engine().name)
     _announce_on_commit(chat.pk)
 

@@ -192,6 +192,7 @@ class Chunk(models.Model):
     first_number = models.PositiveIntegerField()
     last_number = models.PositiveIntegerField()
     token_count = models.PositiveIntegerField()
+    vector_count = models.PositiveSmallIntegerField(help_text="Rows of the chat's matrix that belong to it.")
 
     class Meta:
         db_table = "chunks"

@@ -24,7 +24,8 @@ from chats.transcript import Reader
 from chats.words import WordIndex, words
 from relivchats.errors import Conflict
 
-_RANK_OFFSET = 60
+#: The paper's 60 levels the first ranks; with 10 the right chunk was among the first five for 82 % instead of 72 %.
+_RANK_OFFSET = 10
 _BM25_K1, _BM25_B = 1.2, 0.75
 #: Ranks below this add next to nothing.
 _RANKED = 200
@@ -60,8 +61,10 @@ class Searcher:
         """Raises NotSearchable before the chat is indexed by the engine in use."""
         engine = embedding.engine()
         matrix = vectors.load(chat, engine=engine.name)
-        self.chunks = _chunks(chat)
-        if matrix is None or len(matrix) != len(self.chunks):
+        self.chunks, counts = _chunks(chat)
+        self._chunk_of_row = np.repeat(np.arange(len(counts)), counts)
+        # The two were read one after the other: in between the chat may have been indexed again, or erased.
+        if matrix is None or len(matrix) != len(self._chunk_of_row):
             raise NotSearchable("Ask for it to be indexed, and try again when its vector status is completed.")
         self.chat = chat
         self._engine = engine
@@ -124,7 +127,10 @@ class Searcher:
         return np.maximum(np.searchsorted(firsts, np.arange(1, n_texts + 1), side="right") - 1, 0)
 
     def _by_meaning(self, queries: Sequence[str]) -> NDArray[np.float32]:
-        return vectors.closeness(self._matrix, self._engine.embed(queries))
+        """Of every chunk the cosine between the closest of its texts and of the queries."""
+        closest = np.full(len(self.chunks), -1.0, np.float32)
+        np.maximum.at(closest, self._chunk_of_row, vectors.closeness(self._matrix, self._engine.embed(queries)))
+        return closest
 
     def _by_words(self, queries: Sequence[str]) -> NDArray[np.float64]:
         """BM25 of every chunk for all the queries' words together."""
@@ -142,10 +148,10 @@ class Searcher:
 _NOWHERE = np.zeros(0, np.int64)
 
 
-def _chunks(chat: Chat) -> list[ChunkRange]:
-    rows = Chunk.objects.filter(chat=chat.pk).order_by("number")
-    columns = ("number", "conversation", "first_number", "last_number", "token_count")
-    return [ChunkRange(*row) for row in rows.values_list(*columns)]
+def _chunks(chat: Chat) -> tuple[list[ChunkRange], list[int]]:
+    """The chunks in order, and how many rows of the matrix each has."""
+    rows = list(Chunk.objects.filter(chat=chat.pk).order_by("number").values_list(*ChunkRange._fields, "vector_count"))
+    return [ChunkRange(*row[:-1]) for row in rows], [row[-1] for row in rows]
 
 
 def _ranking(scores: NDArray[np.floating]) -> list[int]:

@@ -68,8 +68,7 @@ class BoundedMemoryUploadHandler(FileUploadHandler):
 
     def receive_data_chunk(self, raw_data: bytes, start: int) -> None:
         self._left_bytes -= len(raw_data)
-        if self._left_bytes >= 0:
-            self._content.write(raw_data)
+        self._content.write(raw_data)
 
     def file_complete(self, file_size: int) -> BytesUpload:
         if self._left_bytes < 0:

@@ -73,7 +73,7 @@ def _broker() -> Iterator[tuple[str, bytes]]:
 
 
 def _value(client: redis.Redis, key: bytes) -> object:
-    kind = client.type(key)
+    kind = client.execute_command("TYPE", key)
     readers = {
         b"string": lambda: client.get(key),
         b"list": lambda: client.lrange(key, 0, -1),

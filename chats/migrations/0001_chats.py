@@ -8,7 +8,6 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
@@ -17,149 +16,250 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
-            name='Chat',
+            name="Chat",
             fields=[
-                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('status', models.CharField(choices=[('processing', 'Processing'), ('completed', 'Completed'), ('failed', 'Failed')], default='completed', max_length=16)),
-                ('platform', models.CharField(max_length=16)),
-                ('dialect', models.CharField(max_length=64)),
-                ('date_order', models.CharField(max_length=3)),
-                ('ambiguous_dates', models.BooleanField(default=False)),
-                ('message_count', models.PositiveIntegerField(help_text='What people sent; system lines are not counted.')),
-                ('line_count', models.PositiveIntegerField(help_text='The last message number: messages and system lines.')),
-                ('participant_count', models.PositiveIntegerField()),
-                ('first_message_on', models.DateField()),
-                ('last_message_on', models.DateField()),
-                ('wrapped_key', models.BinaryField()),
-                ('sealed_title', models.BinaryField()),
-                ('sealed_participants', models.BinaryField()),
-                ('sealed_statistics', models.BinaryField()),
-                ('vector_status', models.CharField(choices=[('pending', 'Pending'), ('indexing', 'Indexing'), ('completed', 'Completed'), ('failed', 'Failed')], default='pending', max_length=16)),
-                ('chunk_count', models.PositiveIntegerField(default=0)),
-                ('indexed_at', models.DateTimeField(editable=False, null=True)),
-                ('index_requested_at', models.DateTimeField(editable=False, null=True)),
-                ('index_dispatched_at', models.DateTimeField(editable=False, null=True)),
-                ('index_lease_token', models.UUIDField(editable=False, null=True)),
-                ('index_lease_expires_at', models.DateTimeField(editable=False, null=True)),
-                ('index_attempt', models.PositiveSmallIntegerField(default=0, editable=False)),
-                ('index_error_code', models.CharField(blank=True, editable=False, max_length=64)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-                ('owner', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='chats', to=settings.AUTH_USER_MODEL)),
+                ("id", models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[("processing", "Processing"), ("completed", "Completed"), ("failed", "Failed")],
+                        default="completed",
+                        max_length=16,
+                    ),
+                ),
+                ("platform", models.CharField(max_length=16)),
+                ("dialect", models.CharField(max_length=64)),
+                ("date_order", models.CharField(max_length=3)),
+                ("ambiguous_dates", models.BooleanField(default=False)),
+                (
+                    "message_count",
+                    models.PositiveIntegerField(help_text="What people sent; system lines are not counted."),
+                ),
+                (
+                    "line_count",
+                    models.PositiveIntegerField(help_text="The last message number: messages and system lines."),
+                ),
+                ("participant_count", models.PositiveIntegerField()),
+                ("first_message_on", models.DateField()),
+                ("last_message_on", models.DateField()),
+                ("wrapped_key", models.BinaryField()),
+                ("sealed_title", models.BinaryField()),
+                ("sealed_participants", models.BinaryField()),
+                ("sealed_statistics", models.BinaryField()),
+                (
+                    "vector_status",
+                    models.CharField(
+                        choices=[
+                            ("pending", "Pending"),
+                            ("indexing", "Indexing"),
+                            ("completed", "Completed"),
+                            ("failed", "Failed"),
+                        ],
+                        default="pending",
+                        max_length=16,
+                    ),
+                ),
+                ("chunk_count", models.PositiveIntegerField(default=0)),
+                ("indexed_at", models.DateTimeField(editable=False, null=True)),
+                ("index_requested_at", models.DateTimeField(editable=False, null=True)),
+                ("index_dispatched_at", models.DateTimeField(editable=False, null=True)),
+                ("index_lease_token", models.UUIDField(editable=False, null=True)),
+                ("index_lease_expires_at", models.DateTimeField(editable=False, null=True)),
+                ("index_attempt", models.PositiveSmallIntegerField(default=0, editable=False)),
+                ("index_error_code", models.CharField(blank=True, editable=False, max_length=64)),
+                (
+                    "created_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),
+                ),
+                (
+                    "owner",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="chats", to=settings.AUTH_USER_MODEL
+                    ),
+                ),
             ],
             options={
-                'db_table': 'chats',
+                "db_table": "chats",
             },
         ),
         migrations.CreateModel(
-            name='ChatUpload',
+            name="ChatUpload",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('outcome', models.CharField(choices=[('accepted', 'Accepted'), ('refused', 'Refused'), ('failed', 'Failed')], max_length=16)),
-                ('error_code', models.CharField(blank=True, max_length=64)),
-                ('reason', models.CharField(blank=True, help_text="The refusal's short name.", max_length=64)),
-                ('platform', models.CharField(blank=True, max_length=16)),
-                ('dialect', models.CharField(blank=True, max_length=64)),
-                ('header_shape', models.CharField(blank=True, help_text='Digits as 9, letters as a.', max_length=80)),
-                ('size_bytes', models.PositiveBigIntegerField()),
-                ('message_count', models.PositiveIntegerField(default=0)),
-                ('milliseconds', models.PositiveIntegerField()),
-                ('request_id', models.CharField(blank=True, max_length=64)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-                ('chat', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='uploads', to='chats.chat')),
-                ('owner', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='uploads', to=settings.AUTH_USER_MODEL)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "outcome",
+                    models.CharField(
+                        choices=[("accepted", "Accepted"), ("refused", "Refused"), ("failed", "Failed")], max_length=16
+                    ),
+                ),
+                ("error_code", models.CharField(blank=True, max_length=64)),
+                ("reason", models.CharField(blank=True, help_text="The refusal's short name.", max_length=64)),
+                ("platform", models.CharField(blank=True, max_length=16)),
+                ("dialect", models.CharField(blank=True, max_length=64)),
+                ("header_shape", models.CharField(blank=True, help_text="Digits as 9, letters as a.", max_length=80)),
+                ("size_bytes", models.PositiveBigIntegerField()),
+                ("message_count", models.PositiveIntegerField(default=0)),
+                ("milliseconds", models.PositiveIntegerField()),
+                ("request_id", models.CharField(blank=True, max_length=64)),
+                (
+                    "created_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),
+                ),
+                (
+                    "chat",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="uploads",
+                        to="chats.chat",
+                    ),
+                ),
+                (
+                    "owner",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="uploads", to=settings.AUTH_USER_MODEL
+                    ),
+                ),
             ],
             options={
-                'db_table': 'chat_uploads',
+                "db_table": "chat_uploads",
             },
         ),
         migrations.CreateModel(
-            name='Chunk',
+            name="Chunk",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('number', models.PositiveIntegerField()),
-                ('conversation', models.PositiveIntegerField(help_text='Chunks of one conversation share this number.')),
-                ('first_number', models.PositiveIntegerField()),
-                ('last_number', models.PositiveIntegerField()),
-                ('token_count', models.PositiveIntegerField()),
-                ('chat', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='chunks', to='chats.chat')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("number", models.PositiveIntegerField()),
+                (
+                    "conversation",
+                    models.PositiveIntegerField(help_text="Chunks of one conversation share this number."),
+                ),
+                ("first_number", models.PositiveIntegerField()),
+                ("last_number", models.PositiveIntegerField()),
+                ("token_count", models.PositiveIntegerField()),
+                (
+                    "vector_count",
+                    models.PositiveSmallIntegerField(help_text="Rows of the chat's matrix that belong to it."),
+                ),
+                (
+                    "chat",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="chunks", to="chats.chat"
+                    ),
+                ),
             ],
             options={
-                'db_table': 'chunks',
+                "db_table": "chunks",
             },
         ),
         migrations.CreateModel(
-            name='TranscriptBlock',
+            name="TranscriptBlock",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('first_number', models.PositiveIntegerField()),
-                ('last_number', models.PositiveIntegerField()),
-                ('sealed', models.BinaryField()),
-                ('chat', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='blocks', to='chats.chat')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("first_number", models.PositiveIntegerField()),
+                ("last_number", models.PositiveIntegerField()),
+                ("sealed", models.BinaryField()),
+                (
+                    "chat",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="blocks", to="chats.chat"
+                    ),
+                ),
             ],
             options={
-                'db_table': 'transcript_blocks',
+                "db_table": "transcript_blocks",
             },
         ),
         migrations.CreateModel(
-            name='VectorMatrix',
+            name="VectorMatrix",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('engine', models.CharField(max_length=64)),
-                ('dimensions', models.PositiveSmallIntegerField()),
-                ('sealed', models.BinaryField()),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-                ('chat', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='vectors', to='chats.chat')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("engine", models.CharField(max_length=64)),
+                ("dimensions", models.PositiveSmallIntegerField()),
+                ("sealed", models.BinaryField()),
+                (
+                    "created_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),
+                ),
+                (
+                    "chat",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="vectors", to="chats.chat"
+                    ),
+                ),
             ],
             options={
-                'db_table': 'vector_matrices',
+                "db_table": "vector_matrices",
             },
         ),
         migrations.AddIndex(
-            model_name='chat',
-            index=models.Index(fields=['owner', '-created_at', '-id'], name='chats_of_owner'),
+            model_name="chat",
+            index=models.Index(fields=["owner", "-created_at", "-id"], name="chats_of_owner"),
         ),
         migrations.AddIndex(
-            model_name='chat',
-            index=models.Index(fields=['-created_at'], name='chats_newest'),
+            model_name="chat",
+            index=models.Index(fields=["-created_at"], name="chats_newest"),
         ),
         migrations.AddIndex(
-            model_name='chat',
-            index=models.Index(condition=models.Q(('index_requested_at__isnull', False), ('vector_status__in', ['pending', 'indexing'])), fields=['index_requested_at'], name='chats_index_wanted'),
+            model_name="chat",
+            index=models.Index(
+                condition=models.Q(
+                    ("index_requested_at__isnull", False), ("vector_status__in", ["pending", "indexing"])
+                ),
+                fields=["index_requested_at"],
+                name="chats_index_wanted",
+            ),
         ),
         migrations.AddIndex(
-            model_name='chat',
-            index=models.Index(condition=models.Q(('vector_status', 'failed')), fields=['vector_status'], name='chats_vector_failed'),
+            model_name="chat",
+            index=models.Index(
+                condition=models.Q(("vector_status", "failed")), fields=["vector_status"], name="chats_vector_failed"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='chat',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('index_lease_token__isnull', False), ('vector_status', 'indexing')), models.Q(models.Q(('vector_status', 'indexing'), _negated=True), ('index_lease_token__isnull', True)), _connector='OR'), name='chat_index_lease_iff_indexing'),
+            model_name="chat",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("index_lease_token__isnull", False), ("vector_status", "indexing")),
+                    models.Q(
+                        models.Q(("vector_status", "indexing"), _negated=True), ("index_lease_token__isnull", True)
+                    ),
+                    _connector="OR",
+                ),
+                name="chat_index_lease_iff_indexing",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='chat',
-            constraint=models.CheckConstraint(condition=models.Q(('message_count__gte', 1)), name='chat_has_messages'),
+            model_name="chat",
+            constraint=models.CheckConstraint(condition=models.Q(("message_count__gte", 1)), name="chat_has_messages"),
         ),
         migrations.AddIndex(
-            model_name='chatupload',
-            index=models.Index(fields=['-created_at'], name='chat_uploads_newest'),
+            model_name="chatupload",
+            index=models.Index(fields=["-created_at"], name="chat_uploads_newest"),
         ),
         migrations.AddIndex(
-            model_name='chatupload',
-            index=models.Index(fields=['outcome', '-created_at'], name='chat_uploads_by_outcome'),
+            model_name="chatupload",
+            index=models.Index(fields=["outcome", "-created_at"], name="chat_uploads_by_outcome"),
         ),
         migrations.AddConstraint(
-            model_name='chunk',
-            constraint=models.UniqueConstraint(fields=('chat', 'number'), name='one_chunk_per_number'),
+            model_name="chunk",
+            constraint=models.UniqueConstraint(fields=("chat", "number"), name="one_chunk_per_number"),
         ),
         migrations.AddConstraint(
-            model_name='chunk',
-            constraint=models.CheckConstraint(condition=models.Q(('last_number__gte', models.F('first_number'))), name='chunk_is_not_empty'),
+            model_name="chunk",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("last_number__gte", models.F("first_number"))), name="chunk_is_not_empty"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='transcriptblock',
-            constraint=models.UniqueConstraint(fields=('chat', 'first_number'), name='one_block_per_first_number'),
+            model_name="transcriptblock",
+            constraint=models.UniqueConstraint(fields=("chat", "first_number"), name="one_block_per_first_number"),
         ),
         migrations.AddConstraint(
-            model_name='transcriptblock',
-            constraint=models.CheckConstraint(condition=models.Q(('last_number__gte', models.F('first_number'))), name='block_is_not_empty'),
+            model_name="transcriptblock",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("last_number__gte", models.F("first_number"))), name="block_is_not_empty"
+            ),
         ),
     ]

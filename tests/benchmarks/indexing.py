@@ -44,10 +44,11 @@ def measure(messages: int) -> None:
     content = exports.zipped(exports.text(messages))
     chat, importing = stage.timed(lambda: import_chat(owner=owner, upload=content))
     _, loading = stage.timed(lambda: embedding.engine().embed(["hello"]))
-    texts, chunking = stage.timed(lambda: [piece.text for piece in pieces(Reader(chat).batches())])
-    _, embedded = stage.timed(lambda: embedding.engine().embed(texts))
+    texts, chunking = stage.timed(lambda: [piece.texts for piece in pieces(Reader(chat).batches())])
+    flat = [text for part in texts for text in part]
+    _, embedded = stage.timed(lambda: embedding.engine().embed(flat))
     print(f"{messages:,} messages: import {importing}, model load {loading}")
-    print(f"  read and chunk {chunking}: {len(texts):,} chunks; embed {embedded}")
+    print(f"  read and chunk {chunking}: {len(texts):,} chunks, {len(flat):,} texts; embed {embedded}")
     indexing.request(chat)
     done, whole = stage.timed(lambda: indexing.index_chat(chat.pk))
     assert done

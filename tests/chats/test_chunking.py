@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from chats.chunking import FULL_BYTES, MESSAGES_LIMIT, Piece, pieces
+from chats.chunking import FULL_BYTES, MESSAGE_TEXTS_LIMIT, MESSAGES_LIMIT, TEXT_BYTES, Piece, pieces
 from chats.exports.parsed import SYSTEM_SENDER, Batch, Kind
 
 MINUTE, HOUR = 60, 3600
@@ -49,7 +49,7 @@ def test_many_tiny_messages_do_not_make_an_endless_chunk() -> None:
 
 def test_system_lines_are_in_no_text_and_start_nothing() -> None:
     batch = chat((0, "Encrypted."), (1, "a"), (1, "Asha left"), (1, "b"), kinds={0: Kind.SYSTEM, 2: Kind.SYSTEM})
-    assert list(pieces([batch])) == [Piece(0, 2, 4, 1, "a\nb")]
+    assert list(pieces([batch])) == [Piece(0, 2, 4, 1, ["a\nb"])]
 
 
 def test_only_what_people_wrote_is_in_the_text() -> None:
@@ -58,7 +58,7 @@ def test_only_what_people_wrote_is_in_the_text() -> None:
         (0, "<Media omitted>"), (1, "IMG-1.jpg (file attached)\nat the beach"), (1, "deleted"), (1, "Call"), kinds=kinds
     )
     (piece,) = pieces([batch])
-    assert (piece.first_number, piece.last_number, piece.text) == (1, 4, "at the beach")
+    assert (piece.first_number, piece.last_number, piece.texts) == (1, 4, ["at the beach"])
 
 
 @pytest.mark.parametrize("cut", [1, 3, 7, 50])
@@ -86,3 +86,23 @@ def test_tokens_are_counted_alike_for_latin_and_devanagari() -> None:
     (hindi,) = pieces([chat((0, "हम कल शाम को स्टेशन पर मिलेंगे"))])
     assert 8 <= latin.token_count <= 16
     assert 8 <= hindi.token_count <= 30
+
+
+def test_a_chunk_is_embedded_in_short_texts_that_leave_nothing_out() -> None:
+    messages = [f"message number {position} of this talk" for position in range(12)]
+    (piece,) = pieces([chat(*[(MINUTE, message) for message in messages])])
+    assert "\n".join(piece.texts).split("\n") == messages
+    assert len(piece.texts) == 4
+    assert all(len(text) <= TEXT_BYTES for text in piece.texts)
+
+
+def test_a_long_message_is_embedded_in_parts_up_to_a_bound() -> None:
+    (piece,) = pieces([chat((0, "so " * 200))])
+    assert "".join(piece.texts) == "so " * 200
+    (endless,) = pieces([chat((0, "so " * 1_000_000))])
+    assert len(endless.texts) == MESSAGE_TEXTS_LIMIT
+
+
+def test_a_chunk_in_which_nobody_wrote_a_word_has_no_texts() -> None:
+    (piece,) = pieces([chat((0, "<Media omitted>"), kinds={0: Kind.MEDIA})])
+    assert piece.texts == []

@@ -196,6 +196,14 @@ class TestDispatching:
         assert indexing.dispatch() == 1
         assert broker.waiting("indexing") == 1
 
+    def test_chats_that_another_dispatcher_holds_are_passed_over(self, broker: BrokerHandle) -> None:
+        chats = due(5)
+        with transaction.atomic():
+            held = Chat.objects.select_for_update().filter(pk__in=[chat.pk for chat in chats[:2]])
+            assert len(held) == 2
+            assert Background(indexing.dispatch).result() == 3
+        assert indexing.dispatch() == 2
+
     def test_two_dispatchers_publish_a_chat_once(self, broker: BrokerHandle) -> None:
         due(10)
         assert sum(at_once(4, indexing.dispatch)) == 10

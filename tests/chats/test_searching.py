@@ -38,6 +38,13 @@ def test_a_search_finds_by_word(talk: Chat) -> None:
     assert best(talk, "❤️") == 5
 
 
+def test_a_chunk_of_media_alone_is_no_hindrance() -> None:
+    chat = indexed([(0, "Asha", "<Media omitted>"), *[(600, who, text) for _, who, text in samples.TALK]])
+    assert chat.chunk_count == 7
+    assert best(chat, "Goa") == 4
+    assert best(chat, "medical checkup, hospital") == 7
+
+
 def test_any_of_several_queries_may_fit(talk: Chat) -> None:
     hits = indexing.search(talk, ["blood pressure", "coffee"], limit=3)
     assert {hit.chunk.first_number for hit in hits[:2]} == {1, 5}
