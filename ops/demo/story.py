@@ -91,9 +91,10 @@ class Story:
         completed = [insight for insight in insights if insight["status"] == "completed"]
         for insight in completed:
             self._lines(report.insight(insight, page=self.page, full=self.full))
-        self._lines(["", self.page.heading("What this was"), ""])
-        self._check_quotes(chat_id, completed)
-        self._count_coins(completed)
+        if completed:
+            self._lines(["", self.page.heading("What this was"), ""])
+            self._check_quotes(chat_id, completed)
+            self._count_coins(completed)
         if failed := [insight for insight in insights if insight["status"] == "failed"]:
             raise Unfinished(_failures(failed))
 

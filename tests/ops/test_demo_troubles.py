@@ -98,6 +98,17 @@ def test_an_insight_that_failed_is_named_and_the_others_are_shown() -> None:
     assert "They cost 100 coins" in shown
 
 
+def test_when_every_insight_failed_there_is_nothing_to_report_on() -> None:
+    failed = {**INSIGHT, "status": "failed", "error_code": "indexing_failed", "document": None}
+    job = [Answer({**JOB, "status": "failed", "insights": [failed]})]
+    told: list[str] = []
+    with serving(answers(job=job, insights=[Answer({"insights": [failed]})])) as api:
+        story = Story(Client(api.base_url, "rc_token"), Page(width=96), told.append)
+        with pytest.raises(Unfinished, match="Their coins came back"):
+            story.unlock(CHAT)
+    assert "cost" not in "\n".join(told)
+
+
 def test_each_insight_is_told_once_when_it_arrives() -> None:
     running = {**JOB, "status": "running", "insights": [{**INSIGHT, "status": "generating", "finished_at": None}]}
     arrived = {**JOB, "status": "running"}
