@@ -146,9 +146,18 @@ class TranscriptBlockAdmin(PartOfChatAdmin):
 
 @admin.register(Chunk)
 class ChunkAdmin(PartOfChatAdmin):
-    list_display = ("id", "chat_link", "number", "conversation", "first_number", "last_number", "token_count")
+    list_display = (
+        "id",
+        "chat_link",
+        "number",
+        "conversation",
+        "first_number",
+        "last_number",
+        "token_count",
+        "vector_count",
+    )
     ordering = ("-id",)
-    fields = ("id", "chat_link", "number", "conversation", "first_number", "last_number", "token_count")
+    fields = ("id", "chat_link", "number", "conversation", "first_number", "last_number", "token_count", "vector_count")
     readonly_fields = ("id", "chat_link")
 
 

@@ -34,17 +34,18 @@ def all_models() -> list[type[models.Model]]:
 
 def one_of_each(number: int) -> None:
     """A person with a chat in every state of work, and one row more in every other table."""
-    failed = rows.failed_job()
-    running = rows.abandoned_insight()
-    rows.overdue_job()
-    rows.orphaned_reservation()
-    chat, user = failed.chat, failed.user
+    user = rows.person()
+    failed = rows.failed_job(owner=user)
+    running = rows.abandoned_insight(owner=user)
+    rows.overdue_job(owner=user)
+    chat = failed.chat
     assert chat is not None
-    assert user is not None
     unlucky = rows.chat(user, vector_status="failed")
     ChatUpload.objects.create(owner=user, chat=chat, outcome="accepted", size_bytes=10, milliseconds=5)
     TranscriptBlock.objects.create(chat=chat, first_number=1, last_number=500, sealed=b"sealed")
-    Chunk.objects.create(chat=chat, number=1, conversation=1, first_number=1, last_number=9, token_count=80)
+    Chunk.objects.create(
+        chat=chat, number=1, conversation=1, first_number=1, last_number=9, token_count=80, vector_count=1
+    )
     VectorMatrix.objects.create(chat=unlucky, engine="local", dimensions=256, sealed=b"sealed")
     InsightAttempt.objects.create(
         insight=running, number=1, engine="local", model="rules", milliseconds=5, outcome="retry"
@@ -70,7 +71,9 @@ def one_of_each(number: int) -> None:
 def _operations(number: int, *, user: Any, chat: Chat) -> None:
     for kind in ("worker", "beat"):
         rows.heartbeat(kind)
-    AuditEntry.objects.create(actor="command", action="reindex chat", object_id=chat.pk, done=True, outcome="asked for")
+    AuditEntry.objects.create(
+        actor="command", action="reindex chat", object_id=str(chat.pk), done=True, outcome="asked for"
+    )
     LedgerAudit.objects.create(milliseconds=5)
     TaskResult.objects.create(task_id=uuid.uuid4(), task_name="chats.tasks.index_chat", status="FAILURE")
     GroupResult.objects.create(group_id=uuid.uuid4())
@@ -78,7 +81,7 @@ def _operations(number: int, *, user: Any, chat: Chat) -> None:
     LogEntry.objects.create(
         user=user,
         content_type=ContentType.objects.get_for_model(Chat),
-        object_id=chat.pk,
+        object_id=str(chat.pk),
         object_repr=str(chat),
         action_flag=CHANGE,
         change_message="Reindex. Reason: test.",

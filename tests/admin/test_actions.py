@@ -139,13 +139,25 @@ def conflict_type() -> InsightType:
     return InsightType.objects.filter(category="romantic")[0]
 
 
+@pytest.mark.parametrize(
+    ("definition", "place"),
+    [
+        ('{"section": [{"title": 3}], "overall": {}}', "section 1"),
+        ('{"section": [{"key": [], "like": []}], "overall": {}}', "section 1"),
+        ('{"section": 7, "overall": {}}', "section"),
+        ("[7]", "definition"),
+        ('"words"', "definition"),
+    ],
+)
 def test_a_faulty_definition_is_refused_with_its_place_and_saves_nothing(
-    desk: Client, conflict_type: InsightType
+    desk: Client, conflict_type: InsightType, definition: str, place: str
 ) -> None:
     page = reverse("admin:insights_insighttype_change", args=[conflict_type.pk])
-    answer = desk.post(page, type_form(conflict_type, definition='{"section": [{"title": 3}], "overall": {}}'))
+    answer = desk.post(page, type_form(conflict_type, definition=definition))
     assert answer.status_code == 200
-    assert "This definition does not hold: section 1" in answer.content.decode()
+    (told,) = answer.context["errors"]
+    assert "This definition does not hold" in str(told)
+    assert place in str(told)
     assert InsightTypeVersion.objects.filter(insight_type=conflict_type).count() == 1
 
 

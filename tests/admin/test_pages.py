@@ -88,7 +88,9 @@ def _queries(desk: Client, model: type[models.Model]) -> int:
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("model", [Chat, Chunk, TranscriptBlock, GenerationJob, Insight, CoinReservation, CreditTransaction])
+@pytest.mark.parametrize(
+    "model", [Chat, Chunk, TranscriptBlock, GenerationJob, Insight, CoinReservation, CreditTransaction]
+)
 def test_a_big_list_never_counts_everything_and_never_reads_what_is_sealed(
     desk: Client, model: type[models.Model]
 ) -> None:
@@ -181,7 +183,9 @@ def test_the_ledger_is_read_only_even_for_a_superuser(desk: Client, model: type[
     before = list(model._default_manager.order_by("pk").values())
     assert desk.get(reverse(f"{name}_add")).status_code == 403
     assert desk.get(reverse(f"{name}_delete", args=[row.pk])).status_code == 403
-    assert desk.post(reverse(f"{name}_change", args=[row.pk]), {"balance": 9, "amount": 9, "coins": 9}).status_code == 403
+    assert (
+        desk.post(reverse(f"{name}_change", args=[row.pk]), {"balance": 9, "amount": 9, "coins": 9}).status_code == 403
+    )
     chosen = {"action": "delete_selected", "_selected_action": [str(row.pk)], "post": "yes"}
     desk.post(everything.list_address(model), chosen)
     assert list(model._default_manager.order_by("pk").values()) == before

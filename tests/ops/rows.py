@@ -48,16 +48,18 @@ def chat(owner: User, *, vector_status: str = "completed") -> Chat:
     )
 
 
-def job(*, types: int = 2, vector_status: str = "completed") -> GenerationJob:
-    """An unlock of some types, by a new person for a new chat."""
-    owner = person()
-    ids = list(InsightType.objects.filter(category="romantic").order_by("display_order").values_list("pk", flat=True)[:types])
+def job(*, owner: User | None = None, types: int = 2, vector_status: str = "completed") -> GenerationJob:
+    """An unlock of some types for a new chat, of a new person unless somebody is named."""
+    owner = owner or person()
+    ids = list(
+        InsightType.objects.filter(category="romantic").order_by("display_order").values_list("pk", flat=True)[:types]
+    )
     return unlocking.unlock(user=owner, chat=chat(owner, vector_status=vector_status), type_ids=ids).job
 
 
-def abandoned_insight(*, late: timedelta = LONG) -> Insight:
+def abandoned_insight(*, late: timedelta = LONG, owner: User | None = None) -> Insight:
     """Its worker was killed, and recovery has not come by."""
-    insight = job().insights.first()
+    insight = job(owner=owner).insights.first()
     assert insight is not None
     Insight.objects.filter(pk=insight.pk).update(
         status=Insight.Status.GENERATING,
@@ -70,16 +72,16 @@ def abandoned_insight(*, late: timedelta = LONG) -> Insight:
     return insight
 
 
-def overdue_job() -> GenerationJob:
-    late = job()
+def overdue_job(*, owner: User | None = None) -> GenerationJob:
+    late = job(owner=owner)
     GenerationJob.objects.filter(pk=late.pk).update(deadline_at=Now() - LONG)
     late.refresh_from_db()
     return late
 
 
-def failed_job(*, code: str = "engine_unavailable") -> GenerationJob:
+def failed_job(*, code: str = "engine_unavailable", owner: User | None = None) -> GenerationJob:
     """Every insight of it failed, and its coins are free again."""
-    failed = job()
+    failed = job(owner=owner)
     settlement.fail_open(failed.pk, error_code=code, error_message="The engine did not answer.")
     failed.refresh_from_db()
     return failed
@@ -94,7 +96,10 @@ def orphaned_reservation() -> CoinReservation:
 
 def heartbeat(kind: str, *, age: timedelta = timedelta(), marked: bool = True, name: str = "") -> Heartbeat:
     return Heartbeat.objects.create(
-        name=name or f"{kind}@host:{uuid.uuid4().hex[:6]}", kind=kind, marked_as_worker=marked, beat_at=clock.now() - age
+        name=name or f"{kind}@host:{uuid.uuid4().hex[:6]}",
+        kind=kind,
+        marked_as_worker=marked,
+        beat_at=clock.now() - age,
     )
 
 

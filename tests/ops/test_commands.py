@@ -27,8 +27,7 @@ def call(*arguments: str) -> tuple[int, str]:
     try:
         call_command(*arguments, stdout=printed, stderr=StringIO())
     except SystemExit as left:
-        assert isinstance(left.code, int)
-        return left.code, printed.getvalue()
+        return int(left.code or 0), printed.getvalue()
     return 0, printed.getvalue()
 
 

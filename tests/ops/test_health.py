@@ -86,9 +86,7 @@ def test_a_frozen_database_is_told_in_time(broker: BrokerHandle, postgres: Serve
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_database_that_is_down_fails_readiness_but_not_liveness(
-    broker: BrokerHandle, postgres: ServerHandle
-) -> None:
+def test_a_database_that_is_down_fails_readiness_but_not_liveness(broker: BrokerHandle, postgres: ServerHandle) -> None:
     staff = rows.person()
     staff.is_staff = True
     staff.save()

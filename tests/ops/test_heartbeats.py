@@ -75,7 +75,7 @@ def test_a_heartbeat_holds_no_connection_between_beats() -> None:
     def alone() -> bool:
         with connection.cursor() as cursor:
             cursor.execute(others)
-            return cursor.fetchone() == (0,)
+            return bool(cursor.fetchone() == (0,))
 
     eventually(alone)
     pulse.stop()
