@@ -73,3 +73,8 @@ def test_a_wallet_is_never_opened_without_its_bonus() -> None:
     with pytest.raises(DomainError):
         ledger.open_wallet(user=user)
     assert not Wallet.objects.exists()
+
+
+def test_loading_a_dump_gives_no_wallet_beside_the_dumped_one() -> None:
+    User(email="ann@example.org").save_base(raw=True)
+    assert not Wallet.objects.exists()
