@@ -59,7 +59,7 @@ class Categories(ListAPIView[Category]):
     pagination_class = CataloguePages
 
     def get_queryset(self) -> QuerySet[Category]:
-        types = InsightType.objects.filter(active=True).order_by("display_order", "id")
+        types = InsightType.objects.filter(active=True).defer("definition").order_by("display_order", "id")
         return Category.objects.filter(active=True).prefetch_related(Prefetch("types", types))
 
 
@@ -79,7 +79,7 @@ class CategoryInsights(ListAPIView[InsightType]):
     permission_classes = [AllowAny]
     serializer_class = InsightTypeSerializer
     pagination_class = CataloguePages
-    queryset = InsightType.objects.filter(active=True)
+    queryset = InsightType.objects.filter(active=True).defer("definition")
 
     def get_queryset(self) -> QuerySet[InsightType]:
         category = Category.objects.filter(active=True, pk=self.kwargs["category_id"]).first()
@@ -199,7 +199,7 @@ class JobStatus(APIView):
         if job is None:
             raise NotFound("You have no job with this id.")
         # After the job: a finished job never shows an insight that is still open.
-        insights = list(_shown(Insight.objects.filter(job=job)))
+        insights = list(_shown(Insight.objects.filter(job=job).defer("sealed_document")))
         response = conditional(
             request,
             *(job.pk, job.chat_id, job.status, job.completed_insights, job.failed_insights, job.started_at),
@@ -235,7 +235,9 @@ def _insights_of(chat: Chat) -> Response:
 
 
 def _shown(insights: QuerySet[Insight]) -> QuerySet[Insight]:
-    return insights.select_related("insight_type").order_by("insight_type__display_order", "insight_type", "created_at")
+    # A definition is a large document that no answer here shows.
+    shown = insights.select_related("insight_type").defer("insight_type__definition")
+    return shown.order_by("insight_type__display_order", "insight_type", "created_at")
 
 
 def _latest(insights: Iterable[Insight]) -> list[Insight]:
