@@ -11,7 +11,7 @@ from ops.demo.page import Page, columns, plain
 Document = Mapping[str, Any]
 
 #: Of each section the short report quotes so many messages, each cut to so many characters, and tells so many figures.
-SHORT_QUOTES, SHORT_CHARACTERS, SHORT_FACTS, SHORT_PEOPLE = 2, 240, 2, 4
+SHORT_QUOTES, SHORT_CHARACTERS, SHORT_FACTS, SHORT_PEOPLE = 2, 320, 2, 4
 PEOPLE_SHOWN = 8
 WORDS_SHOWN = 8
 NAME_COLUMNS = 24
@@ -171,7 +171,7 @@ def _exchange(exchange: Document, *, page: Page, full: bool) -> list[str]:
 def _quote(message: Document, *, page: Page, full: bool) -> list[str]:
     text = plain(message["text"])
     if not full and len(text) > SHORT_CHARACTERS:
-        text = f"{text[:SHORT_CHARACTERS].rstrip()} …"
+        text = f"{text[:SHORT_CHARACTERS].rpartition(' ')[0] or text[:SHORT_CHARACTERS]} …"
     when, margin = _when(message), "    ┃   "
     first, *others = page.wrapped(f"{plain(message['sender'])}: {text}", first=when, rest=margin)
     return [
