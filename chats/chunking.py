@@ -7,9 +7,9 @@ is embedded: every chunk has them, so they tell none apart.
 
 A chunk is embedded as several short texts and found by the closest of them.
 The local engine averages words, and an average over 250 tokens means little:
-with 20 known passages hidden in 4,000 everyday messages, the right chunk came
-first for 16 % of the searches by one vector a chunk and for 50 % by texts of
-120 bytes; with the senders' names in them, for 4 %.
+of passages hidden in 4,000 everyday messages, meaning alone put the right chunk
+first for 16 % of the searches with one vector a chunk and for 50 % with texts
+of 120 bytes; with the senders' names in them, for 4 %.
 """
 
 from __future__ import annotations

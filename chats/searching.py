@@ -24,7 +24,7 @@ from chats.transcript import Reader
 from chats.words import WordIndex, words
 from relivchats.errors import Conflict
 
-#: The paper's 60 levels the first ranks; with 10 the right chunk was among the first five for 82 % instead of 72 %.
+#: The paper's 60 levels the first ranks; with 10 the right chunk was oftener among the first five.
 _RANK_OFFSET = 10
 _BM25_K1, _BM25_B = 1.2, 0.75
 #: Ranks below this add next to nothing.

@@ -10,8 +10,6 @@ from chats.models import Chat, VectorMatrix
 
 Packed = NDArray[np.float16]
 
-_ROWS_A_STEP = 4_096
-
 
 def store(chat: Chat, matrix: Vectors | Packed, *, engine: str) -> None:
     """Replace the chat's matrix of rows of length 1."""
@@ -26,20 +24,16 @@ def store(chat: Chat, matrix: Vectors | Packed, *, engine: str) -> None:
     )
 
 
-def load(chat: Chat, *, engine: str) -> Packed | None:
+def load(chat: Chat, *, engine: str) -> Vectors | None:
     """The matrix, or None when there is none by this engine: vectors of another cannot be compared."""
     kept = VectorMatrix.objects.filter(chat=chat.pk, engine=engine).first()
     if kept is None:
         return None
     packed = chat.key.open(kept.sealed, context=chat.context("vectors"))
-    return np.frombuffer(packed, "<f2").reshape(-1, kept.dimensions)
+    return np.frombuffer(packed, "<f2").reshape(-1, kept.dimensions).astype(np.float32)
 
 
-def closeness(matrix: Packed, queries: Vectors) -> Vectors:
+def closeness(matrix: Vectors, queries: Vectors) -> Vectors:
     """For each row the cosine to the query that is closest to it; both must have rows of length 1."""
-    closest = np.empty(len(matrix), np.float32)
-    # In steps, since a whole chat in float32 would be twice what is kept of it in memory.
-    for start in range(0, len(matrix), _ROWS_A_STEP):
-        rows = matrix[start : start + _ROWS_A_STEP].astype(np.float32)
-        closest[start : start + len(rows)] = (rows @ queries.T).max(axis=1, initial=-1.0)
+    closest: Vectors = (matrix @ queries.T).max(axis=1, initial=-1.0)
     return closest

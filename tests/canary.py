@@ -13,7 +13,7 @@ import base64
 import json
 import os
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import redis
 from django.db import connection
@@ -73,8 +73,8 @@ def _broker() -> Iterator[tuple[str, bytes]]:
 
 
 def _value(client: redis.Redis, key: bytes) -> object:
-    kind = client.execute_command("TYPE", key)
-    readers = {
+    kind = client.type(key)
+    readers: dict[bytes, Callable[[], object]] = {
         b"string": lambda: client.get(key),
         b"list": lambda: client.lrange(key, 0, -1),
         b"set": lambda: client.smembers(key),

@@ -67,4 +67,4 @@ def test_loading_it_leaves_the_logs_alone_and_needs_no_network() -> None:
 
 def test_one_engine_serves_a_process() -> None:
     assert engine() is engine()
-    assert engine().name == "wordllama-l2-supercat-256"
+    assert engine().name == "wordllama-l2-supercat-128"

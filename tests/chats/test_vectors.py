@@ -11,10 +11,9 @@ from tests.chats import samples
 
 
 def test_the_closest_of_the_queries_counts() -> None:
-    matrix = np.eye(3, dtype=np.float16)
+    matrix = np.eye(3, dtype=np.float32)
     queries = np.array([[1, 0, 0], [0.6, 0.8, 0]], dtype=np.float32)
     assert np.allclose(vectors.closeness(matrix, queries), [1, 0.8, 0])
-    assert np.allclose(vectors.closeness(np.tile(matrix, (5_000, 1)), queries), [1, 0.8, 0] * 5_000)
 
 
 @pytest.mark.django_db
@@ -33,7 +32,7 @@ class TestKeeping:
         vectors.store(chat, matrix, engine="a")
         loaded = vectors.load(chat, engine="a")
         assert loaded is not None
-        assert loaded.dtype == np.float16
+        assert loaded.dtype == np.float32
         assert np.abs(loaded - matrix).max() < 1e-3
 
     def test_a_new_matrix_takes_the_place_of_the_old_one(self, chat: Chat, matrix: Vectors) -> None:
