@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -176,9 +178,21 @@ def test_no_message_is_quoted_in_two_places(name: str) -> None:
 
 
 def test_examples_are_from_different_times() -> None:
+    """Every day of this chat has the same messages, so that only time tells them apart."""
     evidence = section(insight("emotional_intimacy", WARM), "affection_expression")["evidence"]
-    days = {exchange["messages"][0]["sent_at"][:10] for exchange in evidence}
-    assert len(days) == len(evidence) == 3
+    days = sorted(datetime.fromisoformat(exchange["messages"][0]["sent_at"]) for exchange in evidence)
+    assert len(days) == 3
+    assert min(later - earlier for earlier, later in pairwise(days)) >= timedelta(days=3)
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_what_was_counted_but_cannot_be_shown_is_not_rated_where_examples_are_due(name: str) -> None:
+    full = brief([*WARM, *QUARREL, *PLANS], of=definition(name))
+    unseen = replace(full, sections=tuple(replace(material, conversations=()) for material in full.sections))
+    finished = document.complete(brief=unseen, draft=LocalEngine().write(unseen), provenance={})
+    for entry, asked in zip(finished["sections"], definition(name).sections, strict=True):
+        if asked.evidence_min:
+            assert entry["rating"] == NOT_ENOUGH_DATA
 
 
 @pytest.mark.parametrize("name", TYPES)

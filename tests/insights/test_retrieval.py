@@ -88,9 +88,17 @@ def test_a_section_finds_its_own_conversations_first(make_indexed: MakeIndexed) 
 
 
 def test_what_is_found_spans_the_chats_time(make_indexed: MakeIndexed) -> None:
-    found = retrieved(make_indexed(long_chat()), SECTION, tokens=400)["hills"]
-    months = {conversation.messages[0].sent_at.month for conversation in found[:6]}
-    assert len(months) >= 4
+    """One month is full of the mountains, the others speak of them once."""
+    crowd = [(timedelta(hours=8), f"a walk in the mountains, pahaad par chalte hain {number}") for number in range(40)]
+    lines = [*long_chat(months=6), *crowd, *long_chat(months=6)]
+    found = retrieved(make_indexed(lines), SECTION, tokens=200)["hills"]
+    assert sum("in month" in text for text in texts(found)) >= 6
+
+
+def test_words_that_are_counted_are_found_whatever_the_queries_find(make_indexed: MakeIndexed) -> None:
+    astray = {**SECTION, "queries": ["confirm the amount of the invoice"]}
+    found = retrieved(make_indexed(long_chat()), astray, tokens=300)["hills"]
+    assert any("mountains" in text for text in texts(found))
 
 
 def test_a_section_keeps_to_its_part_of_the_tokens(make_indexed: MakeIndexed) -> None:
