@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.apps import AppConfig
+from django.apps import apps as installed_apps
 from django.apps.registry import Apps
 from django.db.models.signals import post_migrate
 
@@ -17,7 +18,7 @@ class InsightsConfig(AppConfig):
         post_migrate.connect(_load_catalogue, sender=self, dispatch_uid="insights.load_catalogue")
 
 
-def _load_catalogue(*, apps: Apps, **_: Any) -> None:
+def _load_catalogue(*, apps: Apps = installed_apps, **_: Any) -> None:
     """After a migrate, unless it stopped before the tables are as the models say."""
     from insights import catalogue
 
