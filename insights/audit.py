@@ -1,4 +1,4 @@
-"""The invariants that tie coins to jobs and insights, registered beside those that `billing.audit` has of the ledger."""
+"""The invariants that tie coins to jobs and insights, registered beside those of the ledger."""
 
 from __future__ import annotations
 

@@ -6,7 +6,6 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 
 from django.conf import settings
 from django.db import transaction
@@ -15,14 +14,19 @@ from billing import ledger
 from billing.models import Wallet
 from chats import indexing
 from chats.models import Chat
-from insights import dispatch, prices
+from insights import dispatch, engines, prices
 from insights.models import Category, GenerationJob, Insight, InsightType, InsightTypeVersion
 from relivchats import clock
+from relivchats.accounts.models import User
 from relivchats.errors import Conflict, DomainError, NotFound
 
 
 class NothingAsked(DomainError):
     code, status, title = "ERR_1001", 422, "Nothing to unlock"
+
+
+class UnknownLanguage(DomainError):
+    code, status, title = "ERR_1001", 422, "Not a language of the findings"
 
 
 class DoesNotFit(DomainError):
@@ -44,14 +48,15 @@ class Unlocked:
 
 @transaction.atomic
 def unlock(
-    *, user: Any, chat: Chat, category_id: str | None = None, type_ids: Sequence[str] = (), language: str = "en"
+    *, user: User, chat: Chat, category_id: str | None = None, type_ids: Sequence[str] = (), language: str = "en"
 ) -> Unlocked:
     """Unlock a category, or some of its types, for one chat.
 
     What is already unlocked or running is returned and costs nothing. Raises
-    NotFound, NothingAsked, DoesNotFit or InsufficientCoins, each before any
+    UnknownLanguage, NotFound, NothingAsked, DoesNotFit or InsufficientCoins, each before any
     coin is held.
     """
+    _must_be_written(language)
     chat = _lock(chat, user=user)
     category, types = _asked(category_id=category_id, type_ids=type_ids)
     found = _existing(chat, types)
@@ -92,7 +97,13 @@ def retry(insight: Insight) -> Unlocked:
     )
 
 
-def _lock(chat: Chat, *, user: Any) -> Chat:
+def _must_be_written(language: str) -> None:
+    languages = engines.engine().languages
+    if language not in languages:
+        raise UnknownLanguage(f"Findings are written in these languages: {', '.join(languages)}. Ask for one of them.")
+
+
+def _lock(chat: Chat, *, user: User) -> Chat:
     """One unlock of a chat at a time, so that the second sees what the first made."""
     locked = Chat.objects.select_for_update(no_key=True).owned_by(user).filter(pk=chat.pk).first()
     if locked is None:
@@ -104,6 +115,7 @@ def _asked(*, category_id: str | None, type_ids: Sequence[str]) -> tuple[Categor
     if not type_ids and category_id is None:
         raise NothingAsked("Name a category_id, or the insight_type_ids that you want.")
     types = InsightType.objects.filter(active=True, category__active=True).select_related("category")
+    types = types.defer("definition")
     if type_ids:
         types = types.filter(pk__in=type_ids)
     if category_id is not None:
@@ -147,12 +159,12 @@ def _titles(types: Sequence[InsightType]) -> str:
     return ", ".join(t.title for t in types)
 
 
-def _wallet(user: Any) -> Wallet:
-    return Wallet.objects.get(user=user)
+def _wallet(user: User) -> Wallet:
+    return ledger.open_wallet(user=user)
 
 
 def _open_job(
-    *, user: Any, chat: Chat, category: Category, parts: Mapping[InsightType, int], language: str
+    *, user: User, chat: Chat, category: Category, parts: Mapping[InsightType, int], language: str
 ) -> Unlocked:
     job_id = uuid.uuid4()
     deadline_at = clock.now() + timedelta(seconds=settings.INSIGHT_GENERATION_TIMEOUT)

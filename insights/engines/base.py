@@ -148,6 +148,8 @@ class Engine(Protocol):
     name: str
     model: str
     prompt_version: str
+    #: Codes of the languages it writes findings in; the first is the usual one.
+    languages: tuple[str, ...]
 
     def write(self, brief: Brief) -> Draft:
         """Raises EngineError, whose kind decides what happens next."""

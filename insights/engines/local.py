@@ -41,6 +41,7 @@ class LocalEngine:
     name = "local"
     model = "rules-1"
     prompt_version = ""
+    languages: tuple[str, ...] = ("en",)
 
     def write(self, brief: Brief) -> Draft:
         readings = {material.section.key: read(brief, material) for material in brief.sections}

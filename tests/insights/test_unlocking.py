@@ -111,6 +111,12 @@ def test_asking_for_nothing_is_refused(person: User, chat: Chat) -> None:
         unlocking.unlock(user=person, chat=chat)
 
 
+def test_a_language_that_is_not_written_is_refused(person: User, chat: Chat) -> None:
+    with pytest.raises(unlocking.UnknownLanguage, match="en"):
+        unlocking.unlock(user=person, chat=chat, category_id="romantic", language="fr")
+    assert nothing_was_made()
+
+
 def test_a_withdrawn_type_cannot_be_unlocked(person: User, chat: Chat) -> None:
     InsightType.objects.filter(pk="love_language").update(active=False)
     with pytest.raises(NotFound):
