@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from chats.copying import copy_rows
 from chats.embedding import Vectors
 from chats.models import Chat, VectorMatrix
 
@@ -12,16 +13,12 @@ Packed = NDArray[np.float16]
 
 
 def store(chat: Chat, matrix: Vectors | Packed, *, engine: str) -> None:
-    """Replace the chat's matrix of rows of length 1."""
-    packed = np.ascontiguousarray(matrix, "<f2").tobytes()
-    VectorMatrix.objects.update_or_create(
-        chat_id=chat.pk,
-        defaults={
-            "engine": engine,
-            "dimensions": matrix.shape[1],
-            "sealed": chat.key.seal(packed, context=chat.context("vectors")),
-        },
-    )
+    """Replace the chat's matrix, whose rows are of length 1. Within the caller's transaction."""
+    sealed = chat.key.seal(np.ascontiguousarray(matrix, "<f2").tobytes(), context=chat.context("vectors"))
+    VectorMatrix.objects.filter(chat=chat.pk).delete()
+    # An INSERT would write the bytes in hexadecimal, which takes several times their memory.
+    types = {"chat_id": "uuid", "engine": "varchar", "dimensions": "int2", "sealed": "bytea"}
+    copy_rows("vector_matrices", types, [(chat.pk, engine, matrix.shape[1], sealed)])
 
 
 def load(chat: Chat, *, engine: str) -> Vectors | None:
