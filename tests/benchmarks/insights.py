@@ -1,0 +1,70 @@
+"""How long an insight of each type takes with the local engine: `python -m tests.benchmarks.insights [MESSAGES ...]`.
+
+Median seconds of three rounds for the brief (retrieval and counts), the draft
+and the checked document; opening the chat for searching is shared by all.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, NamedTuple
+
+from tests import exports
+from tests.benchmarks import stage
+
+if TYPE_CHECKING:
+    from chats.models import Chat
+    from insights.models import InsightType
+
+ROUNDS = 3
+
+
+class Written(NamedTuple):
+    """What the brief, the draft and the document took."""
+
+    steps: tuple[stage.Spent, stage.Spent, stage.Spent]
+    messages_read: int
+
+
+def main() -> None:
+    sizes = [int(argument) for argument in sys.argv[1:]] or [100_000]
+    print(stage.machine())
+    with stage.installation():
+        for messages in sizes:
+            measure(messages)
+
+
+def measure(messages: int) -> None:
+    from chats import indexing
+    from chats.importing import import_chat
+    from insights.models import InsightType
+    from relivchats.accounts.models import User
+
+    owner = User.objects.create_user(f"benchmark-{messages}@example.com")
+    chat = import_chat(owner=owner, upload=exports.zipped(exports.text(messages)))
+    indexing.request(chat)
+    indexing.index_chat(chat.pk)
+    chat.refresh_from_db()
+    _, opening = stage.timed(lambda: indexing.searcher(chat))
+    print(f"{messages:,} messages, {chat.chunk_count:,} chunks: opened for searching in {opening}")
+    for insight_type in InsightType.objects.all():
+        rounds = [_write(chat, insight_type) for _ in range(ROUNDS)]
+        brief, draft, document = (sorted(written.steps[place] for written in rounds)[ROUNDS // 2] for place in range(3))
+        read = rounds[0].messages_read
+        print(f"  {insight_type.pk:22} brief {brief}, draft {draft}, document {document}; {read:,} messages read")
+
+
+def _write(chat: Chat, insight_type: InsightType) -> Written:
+    from insights import briefing, document, engines
+    from insights.models import Insight
+
+    version = insight_type.versions.latest("version")
+    insight = Insight(chat=chat, insight_type=insight_type, type_version=version)
+    brief, briefed = stage.timed(lambda: briefing.prepare(insight))
+    draft, drafted = stage.timed(lambda: engines.engine().write(brief))
+    finished, completed = stage.timed(lambda: document.complete(brief=brief, draft=draft, provenance={}))
+    return Written((briefed, drafted, completed), finished["sufficiency"]["messages_read"])
+
+
+if __name__ == "__main__":
+    main()
