@@ -22,7 +22,7 @@ def status() -> Report:
     failed = counts.get(Chat.VectorStatus.FAILED, 0)
     line = Line("vectors", Level.FINE, "no chat failed to index")
     if failed:
-        line = Line("vectors", Level.WARNING, f"{failed} chats failed to index", "manage.py reindex --failed")
+        line = Line("vectors", Level.WARNING, f"{failed} failed to index", "manage.py reindex --failed")
     return Report("Indexing", (line,), Table(("vector_status", "chats"), rows))
 
 

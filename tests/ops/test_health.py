@@ -129,6 +129,15 @@ def test_a_ledger_too_slow_to_audit_is_told_from_its_latest_full_audit(broker: B
 
 
 @pytest.mark.django_db(transaction=True)
+def test_all_invariants_together_get_a_second_no_more() -> None:
+    started = time.monotonic()
+    with psycopg.connect(database_url(connection.settings_dict["NAME"])) as other:
+        other.execute("LOCK TABLE credit_transactions IN ACCESS EXCLUSIVE MODE")
+        checks.ledger.clean()
+    assert time.monotonic() - started < checks.ledger.SECONDS + 0.5
+
+
+@pytest.mark.django_db(transaction=True)
 def test_health_exits_by_its_worst_line_and_prints_json(broker: BrokerHandle) -> None:
     printed = StringIO()
     with pytest.raises(SystemExit) as left:
