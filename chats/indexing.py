@@ -172,12 +172,12 @@ def _build(chat: Chat, token: UUID) -> tuple[list[ChunkRow], Packed]:
     parts: list[ChunkRow] = []
     rows: list[np.ndarray] = []
     for step in _steps(pieces(Reader(chat).batches())):
+        _renew(chat.pk, token)
         rows.append(engine.embed([text for piece in step for text in piece.texts]).astype(np.float16))
         parts += (
             ChunkRow(number, *piece[:4], len(piece.texts), chat.pk)
             for number, piece in enumerate(step, start=len(parts))
         )
-        _renew(chat.pk, token)
     if not parts:
         # Every chat has messages: this one was erased meanwhile.
         raise _LeaseLost

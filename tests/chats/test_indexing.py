@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -13,7 +13,8 @@ from django.db.models.functions import Now
 from pytest_django import DjangoCaptureOnCommitCallbacks
 from pytest_django.fixtures import Settings
 
-from chats import indexing, tasks
+from chats import embedding, indexing, tasks
+from chats.embedding import Vectors
 from chats.erasure import erase
 from chats.models import Chat, TranscriptBlock, VectorMatrix
 from chats.signals import index_settled
@@ -231,6 +232,25 @@ class TestRacing:
         assert stale.result() is False
         assert Chat.objects.values().get(pk=chat.pk) == finished
         assert list(chat.chunks.values_list("pk", flat=True)) == chunks
+
+    def test_a_lease_lost_at_the_last_moment_is_noticed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        chat = asked()
+
+        class OvertakenEngine(embedding.LocalEngine):
+            """While its only texts are embedded, the lease runs out and another finishes."""
+
+            def embed(self, texts: Sequence[str]) -> Vectors:
+                monkeypatch.undo()
+                Chat.objects.filter(pk=chat.pk).update(index_lease_expires_at=Now() - timedelta(seconds=1))
+                assert indexing.recover() == 1
+                assert indexing.index_chat(chat.pk)
+                self.finished = Chat.objects.values().get(pk=chat.pk)
+                return super().embed(texts)
+
+        engine = OvertakenEngine()
+        monkeypatch.setattr(embedding, "engine", lambda: engine)
+        assert not indexing.index_chat(chat.pk)
+        assert Chat.objects.values().get(pk=chat.pk) == engine.finished
 
     def test_a_chat_erased_while_it_is_indexed_leaves_nothing(self, caplog: pytest.LogCaptureFixture) -> None:
         chat = asked()

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import gc
+import weakref
+
 import pytest
 from pytest_django import DjangoAssertNumQueries
 
-from chats import indexing
+from chats import indexing, searching
 from chats.models import Chat
 from tests.chats import samples
+from tests.processes import eventually
 
 pytestmark = pytest.mark.django_db
 
@@ -99,3 +103,22 @@ def test_an_opened_chat_is_kept_until_it_is_indexed_again(
     indexing.request(talk)
     indexing.index_chat(talk.pk)
     assert indexing.searcher(Chat.objects.get(pk=talk.pk)) is not kept
+
+
+def held(kept: weakref.ref[indexing.Searcher]) -> bool:
+    gc.collect()
+    return kept() is not None
+
+
+def test_only_two_opened_chats_are_kept(talk: Chat) -> None:
+    kept = weakref.ref(indexing.searcher(talk))
+    indexing.searcher(indexed(samples.TALK))
+    assert held(kept)
+    indexing.searcher(indexed(samples.TALK))
+    assert not held(kept)
+
+
+def test_an_opened_chat_that_nobody_uses_is_let_go(talk: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(searching, "_KEEP_SECONDS", 0.05)
+    kept = weakref.ref(indexing.searcher(talk))
+    eventually(lambda: not held(kept))
