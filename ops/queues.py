@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from datetime import timedelta
+from typing import Any
 
 import redis
 from django.conf import settings
-from django.db.models import Count, Min
+from django.db.models import F, QuerySet
 from django.db.models.functions import Now
 from redis.exceptions import RedisError
 
@@ -16,6 +17,9 @@ from insights.models import Insight
 from ops.report import Level, Line, Report, Table
 
 NAMES = ("insights", "indexing", "upkeep")
+
+#: Rows are counted up to here: a longer queue is no quicker to mend for being counted.
+MOST = 10_000
 
 
 @dataclass(frozen=True)
@@ -41,21 +45,26 @@ def look() -> Waiting:
     messages, unacked = _messages()
     due = Insight.objects.due()
     ready = due.filter(chat__vector_status=Chat.VectorStatus.COMPLETED)
-    waiting = ready.aggregate(due=Count("pk"), oldest=Now() - Min("next_attempt_at"))
-    oldest: timedelta = waiting["oldest"] or timedelta()
+    oldest = (
+        ready.order_by("next_attempt_at").annotate(late=Now() - F("next_attempt_at")).values_list("late", flat=True)
+    )
     return Waiting(
         messages=messages,
         unacked=unacked,
-        due=waiting["due"],
-        oldest_seconds=int(oldest.total_seconds()),
-        waiting_for_index=due.exclude(chat__vector_status=Chat.VectorStatus.COMPLETED).count(),
-        generating=Insight.objects.leased().count(),
+        due=_count(ready),
+        oldest_seconds=int((oldest.first() or timedelta()).total_seconds()),
+        waiting_for_index=_count(due.exclude(chat__vector_status=Chat.VectorStatus.COMPLETED)),
+        generating=_count(Insight.objects.leased()),
         places=settings.MAX_CONCURRENT_INSIGHTS,
-        chats_due=Chat.objects.index_due().count(),
-        chats_indexing=Chat.objects.filter(
-            vector_status=Chat.VectorStatus.INDEXING, index_lease_expires_at__gte=Now()
-        ).count(),
+        chats_due=_count(Chat.objects.index_due()),
+        chats_indexing=_count(
+            Chat.objects.filter(vector_status=Chat.VectorStatus.INDEXING, index_lease_expires_at__gte=Now())
+        ),
     )
+
+
+def _count(rows: QuerySet[Any]) -> int:
+    return rows.order_by()[:MOST].count()
 
 
 def _messages() -> tuple[dict[str, int] | None, int | None]:

@@ -42,9 +42,7 @@ def vectors() -> Line:
     if abandoned:
         return Line("vectors", Level.WARNING, f"{words(abandoned)} stopped half-way", "manage.py jobs --recover", data)
     if failed:
-        return Line(
-            "vectors", Level.WARNING, f"{words(failed)} failed to index", "manage.py reindex --failed", data
-        )
+        return Line("vectors", Level.WARNING, f"{words(failed)} failed to index", "manage.py reindex --failed", data)
     return Line("vectors", Level.FINE, "no chat failed to index", data=data)
 
 

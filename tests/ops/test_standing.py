@@ -46,7 +46,7 @@ def test_a_job_and_its_insights_say_what_holds_them_up(
     chat: dict[str, Any], job: dict[str, Any], insight: dict[str, Any], said: str
 ) -> None:
     made = rows.job()
-    Chat.objects.filter(pk=made.chat_id).update(**chat)
+    Chat.objects.filter(jobs=made).update(**chat)
     GenerationJob.objects.filter(pk=made.pk).update(**job)
     Insight.objects.filter(job=made).update(**insight)
     assert both(made) == {said}
