@@ -196,14 +196,16 @@ def _with_borrowed(mapping: Any) -> Any:
     sections = mapping.get("section") if isinstance(mapping, Mapping) else None
     if not isinstance(sections, list):
         return mapping
-    by_key = {section.get("key"): section for section in sections if isinstance(section, Mapping)}
+    keyed = [section for section in sections if isinstance(section, Mapping) and isinstance(section.get("key"), str)]
+    by_key = {section["key"]: section for section in keyed}
     return {**mapping, "section": [_filled(section, by_key) for section in sections]}
 
 
 def _filled(section: Any, by_key: Mapping[Any, Mapping[str, Any]]) -> Any:
-    if not isinstance(section, Mapping) or section.get("like") not in by_key:
+    like = section.get("like") if isinstance(section, Mapping) else None
+    if not isinstance(like, str) or like not in by_key:
         return section
-    other = by_key[section["like"]]
+    other = by_key[like]
     own = {key: value for key, value in section.items() if key != "like"}
     return {**{key: other[key] for key in _BORROWED if key in other}, **own}
 

@@ -71,20 +71,22 @@ def _per_hundred(key: str) -> Callable[[Statistics, Statistics], Figure | None]:
 
 FACTS: Mapping[str, Measure] = {
     "messages": Measure("Messages", "messages", _whole("total_messages"), _own("message_count")),
-    "message_share": Measure("Part of the messages", "percent", of_person=_share("message_count", of="total_messages")),
-    "word_share": Measure("Part of the words", "percent", of_person=_share("word_count", of="total_words")),
+    "message_share": Measure(
+        "Share of the messages", "percent", of_person=_share("message_count", of="total_messages")
+    ),
+    "word_share": Measure("Share of the words", "percent", of_person=_share("word_count", of="total_words")),
     "words_per_message": Measure("Words per message", "words", of_person=_own("avg_words_per_message")),
     "conversation_starts": Measure(
         "Conversations started", "conversations", of_person=_own("conversation_initiations")
     ),
     "conversation_start_share": Measure(
-        "Part of the conversations started", "percent", of_person=_own("conversation_initiations_percent")
+        "Share of the conversations started", "percent", of_person=_own("conversation_initiations_percent")
     ),
     "reply_median_seconds": Measure("Typical time to reply", "seconds", of_person=_own("median_response_time_seconds")),
     "reply_average_seconds": Measure("Average time to reply", "seconds", of_person=_own("avg_response_time_seconds")),
     "questions": Measure("Messages with a question", "messages", of_person=_own("questions_asked")),
     "question_share": Measure(
-        "Part of the questions asked", "percent", of_person=_share("questions_asked", of="questions_count")
+        "Share of the questions asked", "percent", of_person=_share("questions_asked", of="questions_count")
     ),
     "question_rate": Measure(
         "Questions per hundred messages", "per_hundred", of_person=_per_hundred("questions_asked")

@@ -85,7 +85,9 @@ def test_a_faulty_definition_is_refused_with_the_place_named(path: str, value: A
         Definition.parse(made(path, value))
 
 
-@pytest.mark.parametrize("nonsense", [None, 3, "text", [], {"section": 3}, {"section": [3]}])
+@pytest.mark.parametrize(
+    "nonsense", [None, 3, "text", [], {"section": 3}, {"section": [3]}, {"section": [{"key": [], "like": {}}]}]
+)
 def test_what_is_no_definition_at_all_is_refused(nonsense: Any) -> None:
     with pytest.raises(ValueError, match="definition"):
         Definition.parse(nonsense)
