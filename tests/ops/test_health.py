@@ -6,14 +6,17 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from io import StringIO
 
 import psycopg
 import pytest
 from django.core.management import call_command
 from django.db import connection
+from django.db.models.functions import Now
 from django.test import Client
 
+from billing.models import Wallet
 from ops import checks, health, ledger
 from ops.checks import Check
 from ops.models import LedgerAudit
@@ -126,6 +129,21 @@ def test_a_ledger_too_slow_to_audit_is_told_from_its_latest_full_audit(broker: B
         assert _asked()[0]["ledger"].level is Level.FINE
         LedgerAudit.objects.update(broken=["1"])
         assert _asked()[0]["ledger"].level is Level.CRITICAL
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("milliseconds", "age", "level"),
+    [(9000, 60, Level.FINE), (9000, 10_000, Level.CRITICAL), (200, 60, Level.CRITICAL)],
+)
+def test_a_ledger_known_to_be_large_is_not_asked_again_while_its_audit_is_fresh(
+    milliseconds: int, age: int, level: Level
+) -> None:
+    """A ledger that is broken just now: only who asks sees it."""
+    audited = LedgerAudit.objects.create(milliseconds=milliseconds)
+    LedgerAudit.objects.filter(pk=audited.pk).update(ended_at=Now() - timedelta(seconds=age))
+    Wallet.objects.filter(pk=rows.person().wallet.pk).update(balance=7)
+    assert checks.ledger.clean().level is level
 
 
 @pytest.mark.django_db(transaction=True)
