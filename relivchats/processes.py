@@ -150,6 +150,7 @@ def sweep(matches: Callable[[psutil.Process], bool], *, ask: signal.Signals = si
     for process in left:
         with contextlib.suppress(psutil.Error):
             process.send_signal(ask)
+            process.resume()
     _, stubborn = psutil.wait_procs(left, timeout=5)
     for process in stubborn:
         with contextlib.suppress(psutil.Error):

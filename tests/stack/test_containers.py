@@ -88,7 +88,7 @@ def outside(tmp_path: Path, port: str) -> Iterator[Any]:
             log=tmp_path / f"{log}.log",
             environment={**os.environ, **extra, "PATH": path, "DATABASE_URL": database_url(_database())},
             cwd=REPOSITORY,
-            stop_signals=[(signal.SIGTERM, 20)],
+            stop_signals=[(signal.SIGTERM, 30)],
         )
         children.append(child)
         child.start()

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +24,8 @@ from relivchats.unprivileged import reachable
 from tests.processes import REPOSITORY, eventually
 from tests.stack.terminal import environment
 
+# Where the servers of this test run lie.
+RUN = Path(os.environ["RELIVCHATS_DATA"])
 USER = """
 import sys
 from relivchats import embedded
@@ -47,7 +50,8 @@ class User:
 
     def addresses(self) -> list[str]:
         assert self.process.stdout
-        return self.process.stdout.readline().split()
+        line: str = self.process.stdout.readline()
+        return line.split()
 
     def leave(self) -> None:
         self.process.communicate(timeout=30)
@@ -152,7 +156,9 @@ def test_a_pid_file_that_names_a_stranger_does_not_keep_postgres_from_starting(d
     with embedded.running():
         postmaster = directory / "postgres" / "postmaster.pid"
         lines = postmaster.read_text().splitlines()
-    postmaster.write_text("\n".join([str(os.getppid()), *lines[1:]]) + "\n")
+    # Postgres gives way only to processes of its own user.
+    stranger = (RUN / "run" / "valkey.pid").read_text().strip()
+    postmaster.write_text("\n".join([stranger, *lines[1:]]) + "\n")
     with embedded.running():
         assert answers(embedded.database_url())
 
@@ -210,12 +216,14 @@ def test_a_secret_is_made_once_though_many_ask_at_once(directory: Path) -> None:
     assert (directory / "keys" / "word").stat().st_mode & 0o777 == 0o600
 
 
-def test_a_frozen_user_keeps_its_servers(directory: Path, users: list[User]) -> None:
+def test_a_frozen_user_keeps_its_servers_and_holds_nobody_up(directory: Path, users: list[User]) -> None:
     users.append(User(directory))
     addresses = users[0].addresses()
     users[0].process.send_signal(signal.SIGSTOP)
+    started_at = time.monotonic()
     with embedded.running():
         pass
+    assert time.monotonic() - started_at < embedded.STOP_TIMEOUT_SECONDS / 2
     assert all(answers(url) for url in addresses)
 
 
@@ -224,7 +232,7 @@ def test_an_ordinary_user_needs_no_help() -> None:
         pytest.skip("these tests run as an ordinary user already")
     account = pwd.getpwnam("daemon")
     # Beside the run's own servers: pytest's directories let in nobody but root.
-    data = Path(os.environ["RELIVCHATS_DATA"]) / "ordinary"
+    data = RUN / "ordinary"
     data.mkdir(mode=0o700)
     os.chown(data, account.pw_uid, account.pw_gid)
     done = subprocess.run(

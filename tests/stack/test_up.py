@@ -9,6 +9,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from relivchats.servers import HOST, free_port
@@ -99,9 +100,13 @@ def test_a_taken_port_is_named_before_anything_starts(tmp_path: Path) -> None:
     assert not (tmp_path / "data" / "run" / "postgres.keeper").exists()
 
 
-def test_after_everything_is_killed_at_once_the_next_up_works_and_stops_clean(up: Up) -> None:
+def test_after_a_crash_of_everything_but_a_stray_the_next_up_works_and_stops_clean(up: Up) -> None:
+    strays = psutil.Process(up.pid("web")).children()
+    for stray in strays:
+        stray.suspend()
     for process in up.processes():
-        process.kill()
+        if process not in strays:
+            process.kill()
     up.process.wait(10)
     again = Up(up.directory, port=up.port).wait_until_ready()
     assert again.serves()
