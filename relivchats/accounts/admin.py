@@ -78,7 +78,7 @@ class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[misc,type-arg]
 
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> tuple[str, ...]:
         """Only a superuser gives powers, or somebody with few could give themselves all."""
-        return self.readonly_fields
+        return self.readonly_fields if _is_superuser(request) else (*self.readonly_fields, *_POWERS)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[User], search_term: str
