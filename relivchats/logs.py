@@ -48,7 +48,8 @@ class JSONFormatter(logging.Formatter):
         }
         if current := request_id.get():
             line["request_id"] = current
-        line.update({name: scrub(value) if isinstance(value, str) else value for name, value in _fields(record).items()})
+        for name, value in _fields(record).items():
+            line[name] = scrub(value) if isinstance(value, str) else value
         if record.exc_info and record.exc_info[0]:
             line["error"] = record.exc_info[0].__name__
             line["where"] = _places(record)
