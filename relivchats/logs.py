@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
+from django.utils.functional import SimpleLazyObject
 
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 
@@ -88,7 +89,10 @@ class RequestMiddleware:
     @staticmethod
     def _log(request: HttpRequest, response: HttpResponse, *, milliseconds: float) -> None:
         route = request.resolver_match.route if request.resolver_match else "unmatched"
-        user = getattr(request, "user", None)
+        user = request.__dict__.get("user")
+        if isinstance(user, SimpleLazyObject):
+            # Only if somebody asked who it is: a log line costs no query, and none fails for want of a database.
+            user = getattr(request, "_cached_user", None)
         logger.log(
             logging.ERROR if response.status_code >= 500 else logging.INFO,
             "request",
