@@ -252,6 +252,24 @@ class TestRacing:
         assert not indexing.index_chat(chat.pk)
         assert Chat.objects.values().get(pk=chat.pk) == engine.finished
 
+    def test_a_lease_is_renewed_while_the_work_goes_on(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        chat = asked()
+        leases = []
+
+        class SlowEngine(embedding.LocalEngine):
+            """Each of its steps uses up nearly all of the lease."""
+
+            def embed(self, texts: Sequence[str]) -> Vectors:
+                held = Chat.objects.filter(pk=chat.pk, index_lease_expires_at__gt=Now() + timedelta(seconds=10))
+                leases.append(held.update(index_lease_expires_at=Now() + timedelta(seconds=1)))
+                return super().embed(texts)
+
+        engine = SlowEngine()
+        monkeypatch.setattr(embedding, "engine", lambda: engine)
+        monkeypatch.setattr(indexing, "_STEP_CHUNKS", 1)
+        assert indexing.index_chat(chat.pk)
+        assert leases == [1, 1, 1]
+
     def test_a_chat_erased_while_it_is_indexed_leaves_nothing(self, caplog: pytest.LogCaptureFixture) -> None:
         chat = asked()
         with transcript_withheld():

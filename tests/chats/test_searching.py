@@ -76,7 +76,7 @@ def test_matches_are_counted_by_person_and_once_a_message() -> None:
             (1, "Asha", "I miss you, and I love you"),
             (1, "Ravi", "miss\nyou ❤️"),
             (1, "Ravi", "मुझे तुमसे प्यार है"),
-            (1, "Asha", "<Media omitted>"),
+            (1, "Asha", "<Media omitted>\nwith love"),
         ]
     )
     searcher = indexing.Searcher(chat)
