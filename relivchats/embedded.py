@@ -74,8 +74,10 @@ def ensure(using: list[servers.Server]) -> None:
         for server in using:
             held.enter_context(locked(server.run / f"{server.name}.start"))
         keepers = [(server, _start_keeper(server)) for server in using]
-        for server, keeper in keepers:
-            _await_ready(server, keeper)
+        # All of them, even when one fails: a keeper left while it starts would be hard to stop.
+        failures = [failure for server, keeper in keepers if (failure := _failure(server, keeper))]
+    if failures:
+        raise failures[0]
 
 
 def postgres() -> servers.Postgres:
@@ -139,17 +141,18 @@ def _start_keeper(server: servers.Server) -> subprocess.Popen[bytes] | None:
         )
 
 
-def _await_ready(server: servers.Server, keeper: subprocess.Popen[bytes] | None) -> None:
+def _failure(server: servers.Server, keeper: subprocess.Popen[bytes] | None) -> ProcessError | None:
+    """Wait until the server answers. What to tell the person when it never does."""
     deadline = time.monotonic() + START_TIMEOUT_SECONDS
     while time.monotonic() < deadline:
         pid, ready = server.keeper_state()
         if ready and (keeper is None or pid == keeper.pid):
-            return
+            return None
         gone = keeper.poll() is not None if keeper else not server.kept()
         if gone:
             break
         time.sleep(0.01)
-    raise ProcessError(f"{server.title} did not start. The end of {server.log}:\n{tail(server.log)}")
+    return ProcessError(f"{server.title} did not start. The end of {server.log}:\n{tail(server.log)}")
 
 
 def _leave(server: servers.Server, handle: int) -> None:
@@ -169,11 +172,14 @@ def _leave(server: servers.Server, handle: int) -> None:
 
 
 def _stop_keeper(server: servers.Server, deadline: float) -> None:
-    pid, _ = server.keeper_state()
-    if server.kept() and pid:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGTERM)
+    asked = 0
     while server.kept() and time.monotonic() < deadline:
+        pid, _ = server.keeper_state()
+        if pid and pid != asked:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
+            asked = pid
         time.sleep(0.01)
-    with contextlib.suppress(ChildProcessError):
-        os.waitpid(pid, 0)
+    if asked:
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(asked, 0)

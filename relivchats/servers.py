@@ -299,25 +299,31 @@ def keep(server: Server) -> None:
     interrupts = Interrupts(ignore_ctrl_c=True)
     with locked(server.keeper):
         write_pid(server, "")
-        server.clear()
-        if not port_free(server.port):
-            write_atomically(server.run / f"{server.name}.port", str(free_port()))
-        server.prepare()
-        child = server.child()
         try:
-            _start(server, child, interrupts)
-            write_pid(server, "ready")
-            while not interrupts.wait(USERS_POLL_SECONDS):
-                if not child.alive:
-                    _restart(server, child, interrupts)
-                with locked(server.users, wait=False) as unused:
-                    if unused:
-                        # Stopped under the lock: whoever comes now waits until it is free, and starts anew.
-                        child.stop()
-                        return
+            server.clear()
+            if not port_free(server.port):
+                write_atomically(server.run / f"{server.name}.port", str(free_port()))
+            server.prepare()
+            _serve(server, interrupts)
         finally:
-            child.stop()
             server.keeper.write_text("")
+
+
+def _serve(server: Server, interrupts: Interrupts) -> None:
+    child = server.child()
+    try:
+        _start(server, child, interrupts)
+        write_pid(server, "ready")
+        while not interrupts.wait(USERS_POLL_SECONDS):
+            if not child.alive:
+                _restart(server, child, interrupts)
+            with locked(server.users, wait=False) as unused:
+                if unused:
+                    # Stopped under the lock: whoever comes now waits until it is free, and starts anew.
+                    child.stop()
+                    return
+    finally:
+        child.stop()
 
 
 def write_pid(server: Server, state: str) -> None:
