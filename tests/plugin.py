@@ -9,19 +9,24 @@ import contextlib
 import os
 import shutil
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
 
 from relivchats import embedded
 from relivchats.crypto import Keyring
+from relivchats.processes import locked
 
+PREFIX = "relivchats-tests-"
+LEFT_FOR_SECONDS = 600
 _servers = contextlib.ExitStack()
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests() -> None:
-    directory = Path(tempfile.mkdtemp(prefix="relivchats-tests-"))
+    _remove_what_killed_runs_left()
+    directory = Path(tempfile.mkdtemp(prefix=PREFIX))
     # The directory above the servers' own is entered by another user when root runs the tests.
     directory.chmod(0o711)
     _servers.callback(shutil.rmtree, directory, ignore_errors=True)
@@ -42,3 +47,14 @@ def pytest_load_initial_conftests() -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_unconfigure() -> None:
     _servers.close()
+
+
+def _remove_what_killed_runs_left() -> None:
+    """Their servers stopped by themselves; nobody uses the directories any more."""
+    for directory in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        with contextlib.suppress(OSError):
+            users = directory / "run" / "postgres.users"
+            if users.stat().st_mtime < time.time() - LEFT_FOR_SECONDS:
+                with locked(users, wait=False) as unused:
+                    if unused:
+                        shutil.rmtree(directory, ignore_errors=True)
