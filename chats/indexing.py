@@ -90,12 +90,10 @@ def dispatch() -> int:
 
     With the broker out of reach the rest waits for the next round, which beat asks for every few seconds.
     """
-    from chats.tasks import index_chat as task
-
     chosen = _choose()
     published = 0
     for chat_id in chosen:
-        if not publish(task, chat_id):
+        if not publish("chats.tasks.index_chat", chat_id):
             Chat.objects.index_due().filter(pk__in=chosen[published:]).update(index_dispatched_at=None)
             break
         published += 1

@@ -41,12 +41,10 @@ def dispatch() -> int:
 
     With the broker out of reach the rest waits for the next round, which beat asks for every few seconds.
     """
-    from insights.tasks import generate_insight
-
     chosen = _choose()
     published = 0
     for insight_id in chosen:
-        if not publish(generate_insight, insight_id):
+        if not publish("insights.tasks.generate_insight", insight_id):
             unpublished = Insight.objects.filter(pk__in=chosen[published:], status=Insight.Status.PENDING)
             unpublished.update(dispatched_at=None)
             break

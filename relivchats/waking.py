@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from typing import Any
 from uuid import UUID
 
+from celery import current_app
 from django.db import DatabaseError, connections
 from kombu.exceptions import OperationalError as BrokerUnavailable
 from redis.exceptions import RedisError
@@ -15,10 +15,10 @@ from redis.exceptions import RedisError
 logger = logging.getLogger(__name__)
 
 
-def publish(task: Any, row_id: UUID) -> bool:
-    """Send a Celery task its row's id. False, and a line in the log, when the broker does not take it."""
+def publish(task: str, row_id: UUID) -> bool:
+    """Send the task of this name its row's id. False, and a line in the log, when the broker does not take it."""
     try:
-        task.delay(str(row_id))
+        current_app.send_task(task, args=[str(row_id)])
     except (BrokerUnavailable, RedisError, OSError) as error:
         logger.warning("the broker did not take a wake-up call", extra={"error": type(error).__name__})
         return False
