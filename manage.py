@@ -1,7 +1,6 @@
 #!/usr/bin/env python
 """Django's command line, with the embedded servers running for as long as the command needs them."""
 
-import contextlib
 import os
 import sys
 
@@ -27,10 +26,28 @@ def main() -> None:
     from django.core.management import execute_from_command_line
 
     try:
-        with embedded.running() if needs_servers(sys.argv[1:]) else contextlib.nullcontext():
+        if not needs_servers(sys.argv[1:]):
+            execute_from_command_line(sys.argv)
+            return
+        with embedded.running():
+            if not os.environ.get("DATABASE_URL") and sys.argv[1] != "migrate":
+                make_first_tables()
             execute_from_command_line(sys.argv)
     except ProcessError as error:
         sys.exit(str(error))
+
+
+def make_first_tables() -> None:
+    """A new installation works from its first command on. An older one is migrated by `up`, or by hand."""
+    import django
+
+    django.setup()
+    from django.core.management import call_command
+    from django.db import connection
+
+    if "django_migrations" not in connection.introspection.table_names():
+        call_command("migrate", verbosity=0)
+    connection.close()
 
 
 def needs_servers(arguments: list[str]) -> bool:

@@ -39,6 +39,13 @@ def redis_url() -> str:
     return valkey().url
 
 
+def owns(url: str) -> bool:
+    """Whether this is the address of the data directory's own Postgres. Makes nothing."""
+    directory = data_directory()
+    known = (directory / "run" / "postgres.port", directory / "keys" / "postgres.password")
+    return all(path.exists() for path in known) and url == database_url()
+
+
 def secret(name: str, make: Callable[[], str]) -> str:
     """A secret of this installation, made at the first call and kept in keys/<name>, readable by its owner alone."""
     return _kept(data_directory() / "keys" / name, make)

@@ -20,8 +20,8 @@ from relivchats.environment import boolean, one_of, read, words
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
-EMBEDDED = not os.environ.get("DATABASE_URL")
 DATABASE_URL = os.environ.get("DATABASE_URL") or embedded.database_url()
+EMBEDDED = embedded.owns(DATABASE_URL)
 REDIS_URL = os.environ.get("REDIS_URL") or embedded.redis_url()
 
 if EMBEDDED:

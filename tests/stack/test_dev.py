@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -86,6 +87,12 @@ def test_manage_alone_brings_its_servers_and_stops_them(tmp_path: Path) -> None:
     done = terminal.manage(tmp_path / "data", "shell", "--no-imports", "-c", query)
     assert (done.returncode, done.stdout) == (0, "42\n"), done.stderr
     assert not list((tmp_path / "data" / "run").glob("*.pid"))
+
+
+def test_the_first_command_of_a_new_installation_finds_its_tables(tmp_path: Path) -> None:
+    done = terminal.manage(tmp_path / "data", "token", "newcomer@example.org")
+    assert done.returncode == 0, done.stderr
+    assert re.fullmatch(r"rc_\S+\n", done.stdout), "the token alone"
 
 
 def test_env_prints_the_addresses_for_a_shell(tmp_path: Path) -> None:
