@@ -27,7 +27,7 @@ from chats import embedding, vectors
 from chats.chunking import Piece, pieces
 from chats.copying import copy_rows
 from chats.models import Chat, Chunk
-from chats.searching import ChunkRange, Hit, NotSearchable, Searcher, search, searcher
+from chats.searching import ChunkRange, Hit, NotSearchable, Searcher, WordUses, search, searcher
 from chats.signals import index_settled
 from chats.transcript import Reader
 from chats.vectors import Packed
@@ -39,6 +39,7 @@ __all__ = [
     "Hit",
     "NotSearchable",
     "Searcher",
+    "WordUses",
     "dispatch",
     "index_chat",
     "recover",

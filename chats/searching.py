@@ -7,7 +7,7 @@ SIGIR 2009), words are weighed by BM25 (Robertson and Zaragoza, 2009).
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
@@ -29,6 +29,7 @@ _RANK_OFFSET = 10
 _BM25_K1, _BM25_B = 1.2, 0.75
 #: Ranks below this add next to nothing.
 _RANKED = 200
+_DAY_SECONDS = 86_400
 _KEEP_SEARCHERS = 2
 _KEEP_SECONDS = 60.0
 
@@ -52,6 +53,19 @@ class Hit(NamedTuple):
 
     chunk: ChunkRange
     score: float
+
+
+class WordUses(NamedTuple):
+    """Uses of some words in text messages, in the chat's order: one place of each array is one use.
+
+    `word` indexes `words`, `sender` the participants; `day` counts the days since 1970.
+    """
+
+    words: Sequence[str]
+    word: NDArray[np.int64]
+    number: NDArray[np.int64]
+    sender: NDArray[np.int64]
+    day: NDArray[np.int64]
 
 
 class Searcher:
@@ -93,33 +107,49 @@ class Searcher:
         with self._reading:
             return self._reader.get(numbers)
 
-    def count_matches(self, terms: Sequence[str]) -> list[int]:
-        """For each participant, how many of their text messages hold any of the terms: whole words, any case."""
-        senders = self._sender_of_text[self._found(terms)]
+    def count_matches(self, terms: Sequence[str], unless: Sequence[str] = ()) -> list[int]:
+        """For each participant, how many of their text messages hold any of the terms: whole words, any case.
+
+        A term that stands within a longer phrase of `unless` does not count there.
+        """
+        senders = self._sender_of_text[self._found(terms, unless)]
         counts: list[int] = np.bincount(senders, minlength=self.chat.participant_count).tolist()
         return counts
 
-    def matches(self, terms: Sequence[str]) -> list[int]:
+    def matches(self, terms: Sequence[str], unless: Sequence[str] = ()) -> list[int]:
         """The numbers of the text messages that `count_matches` counts, in order."""
-        numbers: list[int] = (self._found(terms) + 1).tolist()
+        numbers: list[int] = (self._found(terms, unless) + 1).tolist()
         return numbers
 
-    def _found(self, terms: Sequence[str]) -> NDArray[np.int64]:
+    def word_uses(self, *, least: int, most: int, telling: Callable[[str], bool]) -> WordUses:
+        """The uses of those words that stand in the chat so often and that are `telling`."""
+        chosen = [word for word in self._words.used(least=least, most=most) if telling(word)]
+        word, text = self._words.uses(chosen)
+        written = self._sender_of_text[text] >= 0
+        word, text = word[written], text[written]
+        return WordUses(chosen, word, text + 1, self._sender_of_text[text].astype(np.int64), self._day_of_text[text])
+
+    def _found(self, terms: Sequence[str], unless: Sequence[str] = ()) -> NDArray[np.int64]:
         """Places of the text messages that hold any of the terms; a place is a message's number less one."""
-        places = np.unique(np.concatenate([_NOWHERE, *(self._words.occurrences(words(term)) for term in terms)]))
+        longer = [words(phrase) for phrase in unless]
+        texts = (self._words.occurrences(words(term), unless=longer) for term in terms)
+        places = np.unique(np.concatenate([_NOWHERE, *texts]))
         found: NDArray[np.int64] = places[self._sender_of_text[places] >= 0]
         return found
 
     def _texts(self) -> Iterator[list[str]]:
         senders: list[NDArray[np.int32]] = []
+        days: list[NDArray[np.int64]] = []
         for batch in self._reader.batches():
             kinds = np.array(batch.kinds)
+            days.append(np.array(batch.seconds, np.int64) // _DAY_SECONDS)
             senders.append(np.where(kinds == Kind.TEXT, np.array(batch.senders), -1).astype(np.int32))
             yield [
                 text if kind == Kind.TEXT else written_words(kind, text)
                 for kind, text in zip(batch.kinds, batch.texts, strict=True)
             ]
         self._sender_of_text = np.concatenate(senders)
+        self._day_of_text = np.concatenate(days)
         self._chunk_of_text = self._chunk_numbers(len(self._sender_of_text))
 
     def _chunk_numbers(self, n_texts: int) -> NDArray[np.int64]:

@@ -31,6 +31,14 @@ def words(text: str) -> list[str]:
     return [word for part in _cut(text) for word in _parted(part)]
 
 
+def turns_within(phrase: Sequence[str], longer: Sequence[str]) -> list[int]:
+    """After how many words of a longer phrase the phrase begins in it, as often as it does."""
+    size, sought = len(phrase), tuple(phrase)
+    if not 0 < size < len(longer):
+        return []
+    return [turn for turn in range(len(longer) - size + 1) if tuple(longer[turn : turn + size]) == sought]
+
+
 class WordIndex:
     """The words of consecutive texts; a text is known by its place, from 0."""
 
@@ -56,17 +64,43 @@ class WordIndex:
     def text_count(self) -> int:
         return len(self._starts) - 1
 
-    def occurrences(self, phrase: Sequence[str]) -> NDArray[np.int64]:
-        """The place of the text of each occurrence, in order; a text that holds the phrase twice is there twice."""
+    def occurrences(self, phrase: Sequence[str], *, unless: Iterable[Sequence[str]] = ()) -> NDArray[np.int64]:
+        """The place of the text of each occurrence, in order; a text that holds the phrase twice is there twice.
+
+        An occurrence within one of the longer phrases of `unless` is none.
+        """
+        begins, texts = self._within_texts(phrase)
+        for longer in unless:
+            for turn in turns_within(phrase, longer):
+                keep = ~np.isin(begins, self._within_texts(longer)[0] + turn)
+                begins, texts = begins[keep], texts[keep]
+        return texts
+
+    def used(self, *, least: int, most: int) -> list[str]:
+        """The words that stand in the texts so often."""
+        counts = np.diff(self._begins)
+        chosen = (counts >= least) & (counts <= most)
+        return [word for word, number in self._numbers.items() if chosen[number]]
+
+    def uses(self, chosen: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Every use of the chosen words, by their place in the texts: the word's place in `chosen`, and the text's."""
+        turn = np.full(len(self._numbers), -1, np.int64)
+        turn[[self._numbers[word] for word in chosen]] = np.arange(len(chosen))
+        turns = turn[self._ids]
+        texts = np.repeat(np.arange(self.text_count), self.lengths)
+        return turns[turns >= 0], texts[turns >= 0]
+
+    def _within_texts(self, phrase: Sequence[str]) -> tuple[Positions, NDArray[np.int64]]:
+        """Where the phrase begins and in which text: it does not run on from one text into the next."""
         found = self._found(phrase)
         texts = np.searchsorted(self._starts, found, side="right") - 1
         if len(phrase) > 1:
-            # A phrase does not run on from one text into the next.
-            texts = texts[found + len(phrase) <= self._starts[texts + 1]]
-        return texts
+            keep = found + len(phrase) <= self._starts[texts + 1]
+            found, texts = found[keep], texts[keep]
+        return found, texts
 
     def _found(self, phrase: Sequence[str]) -> Positions:
-        """Where among all words the phrase begins."""
+        """Where among all words the phrase begins, though it may run on into the next text."""
         numbers = [self._numbers.get(word) for word in phrase]
         if not numbers or None in numbers:
             return np.zeros(0, np.int32)

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, Protocol
 
 from chats import indexing
-from insights import retrieval, safety
+from chats.indexing import Searcher
+from insights import recurring, retrieval, safety
 from insights.definition import Definition, Section
-from insights.engines.base import Brief, Conversation, Fact, SectionBrief, Unavailable
+from insights.engines.base import Brief, Conversation, Fact, RecurringWord, SectionBrief, Unavailable
 from insights.facts import FACTS
 from insights.models import Insight
 
-#: For each person, how many of their messages hold one of the terms.
-Count = Callable[[Sequence[str]], Sequence[int]]
+#: Messages that hold a phrase of danger and are read to see whether they mean it: more of them change nothing.
+MOST_CONCERNS = 1_000
+
+
+class Count(Protocol):
+    """For each person, how many of their messages hold one of the terms, not within a phrase of `unless`."""
+
+    def __call__(self, terms: Sequence[str], unless: Sequence[str]) -> Sequence[int]: ...
+
+
 #: In a big group the figures of those who wrote most stand for it.
 MOST_PEOPLE = 8
 
@@ -31,6 +40,7 @@ def prepare(insight: Insight) -> Brief:
     definition = Definition.parse(insight.type_version.definition)
     people = tuple(chat.participants)
     statistics = chat.statistics
+    words = _recurring(searcher, definition, people=people)
     return Brief(
         title=insight.insight_type.title,
         purpose=insight.insight_type.purpose,
@@ -41,13 +51,14 @@ def prepare(insight: Insight) -> Brief:
         sections=sections(
             definition,
             count=searcher.count_matches,
-            conversations=retrieval.retrieve(searcher, definition.sections, people=people),
+            conversations=retrieval.retrieve(searcher, definition.sections, people=people, recurring=words),
             people=people,
             statistics=statistics,
+            recurring=words,
         ),
         statistics=statistics,
         messages_total=chat.message_count,
-        concerns=concerns(searcher.count_matches),
+        concerns=_concerns(searcher),
     )
 
 
@@ -57,10 +68,15 @@ def written(statistics: Mapping[str, Any], people: Sequence[str]) -> tuple[int, 
     return tuple(persons[name]["message_count"] if name in persons else 0 for name in people)
 
 
-def concerns(count: Count) -> dict[str, int]:
+def _concerns(searcher: Searcher) -> dict[str, int]:
     """Messages that may speak of danger, by kind, where there are any."""
-    counted = {kind: sum(count(phrases)) for kind, phrases in safety.CONCERNS.items()}
-    return {kind: messages for kind, messages in counted.items() if messages}
+    numbers = searcher.matches(safety.PHRASES)[:MOST_CONCERNS]
+    return safety.concerns(message.text for message in searcher.get(numbers).values())
+
+
+def _recurring(searcher: Searcher, definition: Definition, *, people: Sequence[str]) -> tuple[RecurringWord, ...]:
+    asked = any(section.signal and section.signal.kind == "recurring_words" for section in definition.sections)
+    return recurring.find(searcher, people=people) if asked else ()
 
 
 def sections(
@@ -70,17 +86,20 @@ def sections(
     conversations: Mapping[str, tuple[Conversation, ...]],
     people: tuple[str, ...],
     statistics: Mapping[str, Any],
+    recurring: tuple[RecurringWord, ...] = (),
 ) -> tuple[SectionBrief, ...]:
     """Each section's material: facts from the statistics, mentions from `count`. Pure."""
     sizes = written(statistics, people)
     shown = sorted(range(len(people)), key=lambda person: -sizes[person])[:MOST_PEOPLE]
-    mentions = cache(lambda terms: tuple(count(terms)))
+    mentions = cache(lambda terms, unless: tuple(count(terms, unless)))
     briefs = []
     told: set[tuple[str, ...]] = set()
     for section in definition.sections:
-        counts = mentions(section.terms) if section.terms else ()
-        groups = {group.key: mentions(group.terms) for group in section.groups}
+        counts = mentions(section.terms, section.unless) if section.terms else ()
+        groups = {group.key: mentions(group.terms, section.unless) for group in section.groups}
         facts = list(_figures(section, people, statistics))
+        own = recurring if section.signal and section.signal.kind == "recurring_words" else ()
+        facts += [Fact("recurring_words", f"Days with “{word.word}”", None, word.days, "days") for word in own]
         # Sections that share their words share the counts too: the first of them shows them.
         if section.terms and section.terms not in told:
             told.add(section.terms)
@@ -92,6 +111,7 @@ def sections(
                 conversations=conversations[section.key],
                 mentions=counts,
                 groups=groups,
+                recurring=own,
             )
         )
     return tuple(briefs)

@@ -41,8 +41,9 @@ class Section:
 
     `scale` is empty where the section only tells. `queries` find conversations,
     by meaning and by words; `terms` are counted as whole words over the chat
-    (a section with groups counts the terms of them all). `counted` names in
-    plain words what the terms show; `says` has a sentence for a rating.
+    (a section with groups counts the terms of them all), but not where they
+    stand within a longer phrase of `unless`. `counted` names in plain words
+    what the terms show; `says` has a sentence for a rating.
     """
 
     key: str
@@ -53,6 +54,7 @@ class Section:
     facts: tuple[str, ...]
     queries: tuple[str, ...]
     terms: tuple[str, ...]
+    unless: tuple[str, ...]
     groups: tuple[Group, ...]
     counted: str
     signal: Signal | None
@@ -79,6 +81,7 @@ class Section:
             facts=tuple(table.members("facts", FACTS)),
             queries=table.texts("queries"),
             terms=tuple(dict.fromkeys([*table.texts("terms"), *(term for group in groups for term in group.terms)])),
+            unless=tuple(table.texts("unless")),
             groups=groups,
             counted=table.text("counted", default=""),
             signal=Signal.parse(table.table("signal"), scale=scale, groups=groups) if "signal" in table else None,
@@ -105,8 +108,7 @@ class Section:
             raise table.wrong("queries", "a section with evidence needs at least one")
         if self.terms and not self.counted:
             raise table.wrong("counted", "say in plain words what the terms show")
-        reads_mentions = self.signal is not None and not self.signal.fact
-        if reads_mentions and not self.terms:
+        if self.signal is not None and self.signal.counts_mentions and not self.terms:
             raise table.wrong("terms", "the signal counts mentions, and there are no terms")
 
     @property
@@ -125,6 +127,7 @@ _SECTION_KEYS = frozenset(
         "facts",
         "queries",
         "terms",
+        "unless",
         "group",
         "counted",
         "signal",
@@ -188,7 +191,7 @@ class Definition:
         return next(section for section in self.sections if section.key == key)
 
 
-_BORROWED = ("queries", "terms", "group", "counted")
+_BORROWED = ("queries", "terms", "unless", "group", "counted")
 
 
 def _with_borrowed(mapping: Any) -> Any:

@@ -17,7 +17,7 @@ import numpy as np
 from chats.exports.parsed import Kind
 from chats.indexing import ChunkRange, Searcher
 from insights.definition import Section
-from insights.engines.base import Conversation, ShownMessage
+from insights.engines.base import Conversation, RecurringWord, ShownMessage
 
 #: For all sections together. About 2,000 messages of ordinary length.
 TOKEN_BUDGET = 24_000
@@ -33,12 +33,23 @@ Span = range
 
 
 def retrieve(
-    searcher: Searcher, sections: Sequence[Section], *, people: Sequence[str], token_budget: int = TOKEN_BUDGET
+    searcher: Searcher,
+    sections: Sequence[Section],
+    *,
+    people: Sequence[str],
+    token_budget: int = TOKEN_BUDGET,
+    recurring: Sequence[RecurringWord] = (),
 ) -> dict[str, tuple[Conversation, ...]]:
-    """Conversations by the section's key, the best first. Conversations of two sections may share messages."""
+    """Conversations by the section's key, the best first. Conversations of two sections may share messages.
+
+    A section that asks for recurring words is shown where they came up too.
+    """
     asking = [section for section in sections if section.queries and section.evidence_max]
     share = token_budget // max(len(asking), 1)
     spans = {section.key: _joined(searcher.chunks, _pick(searcher, section, tokens=share)) for section in asking}
+    for section in sections:
+        if section.signal and section.signal.kind == "recurring_words" and section.evidence_max:
+            spans.setdefault(section.key, []).extend(_around(recurring, spans.get(section.key, [])))
     if searcher.chat.line_count <= WHOLE_CHAT_MESSAGES:
         whole = _joined(searcher.chunks, searcher.chunks)
         spans = {key: [*own, *(span for span in whole if span not in own)] for key, own in spans.items()}
@@ -70,7 +81,7 @@ def _pick(searcher: Searcher, section: Section, *, tokens: int) -> list[ChunkRan
 def _scores(searcher: Searcher, section: Section) -> dict[int, float]:
     rankings = [[hit.chunk.number for hit in searcher.search(section.queries, limit=_HITS)]]
     words = [group.terms for group in section.groups] or [section.terms]
-    rankings += [_by_terms(searcher, terms) for terms in words if terms]
+    rankings += [_by_terms(searcher, terms, section.unless) for terms in words if terms]
     scores: dict[int, float] = {}
     for ranking in rankings:
         for rank, number in enumerate(ranking, start=1):
@@ -78,15 +89,21 @@ def _scores(searcher: Searcher, section: Section) -> dict[int, float]:
     return scores
 
 
-def _by_terms(searcher: Searcher, terms: Sequence[str]) -> list[int]:
+def _by_terms(searcher: Searcher, terms: Sequence[str], unless: Sequence[str]) -> list[int]:
     """Numbers of the chunks that hold most of the terms' messages for their length."""
     firsts = np.array([chunk.first_number for chunk in searcher.chunks])
     tokens = np.array([chunk.token_count for chunk in searcher.chunks])
-    holding = np.searchsorted(firsts, searcher.matches(terms), side="right") - 1
+    holding = np.searchsorted(firsts, searcher.matches(terms, unless), side="right") - 1
     density = np.bincount(holding, minlength=len(firsts)) / tokens
     best = np.argsort(-density, kind="stable")[:_HITS]
     numbers: list[int] = best[density[best] > 0].tolist()
     return numbers
+
+
+def _around(recurring: Iterable[RecurringWord], spans: Sequence[Span]) -> list[Span]:
+    """The messages that the words are quoted with, those that are not shown anyway."""
+    numbers = dict.fromkeys(number for word in recurring for number in (word.first, word.later))
+    return [range(number, number + 1) for number in numbers if not any(number in span for span in spans)]
 
 
 def _joined(chunks: Sequence[ChunkRange], picked: Iterable[ChunkRange]) -> list[Span]:

@@ -1,36 +1,88 @@
 """Signs that somebody may be in danger: then an insight gives no score and points to help.
 
-A small list of phrases in English and Hinglish that seldom stand in a joke. It
-finds words, it does not judge people: what is said of a match is neutral.
+A list of phrases in English and Hinglish, and a list of longer, harmless ones
+that hold them. At each place of a text the longest phrase decides: "don't want
+to live with your mother" is harmless, "don't want to live with this pain" is
+not. In doubt the list errs on the side of care; what is hardly ever said in
+earnest ("hass hass ke mar jaungi") is left out. It finds words, it does not
+judge people: what is said of a match is neutral.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
+from itertools import product
+
+
+def _each(*parts: str) -> tuple[str, ...]:
+    """Every phrase of one choice from each part; choices stand between bars."""
+    return tuple(" ".join(choice) for choice in product(*(part.split("|") for part in parts)))
+
+
+_NOT = "don't|dont|do not|didn't|didnt|did not"
+_WANT = "want to|wanna"
 
 CONCERNS: Mapping[str, tuple[str, ...]] = {
     "violence": (
-        "he hit me", "she hit me", "you hit me", "hits me", "slapped me", "choked me", "punched me",
+        *_each("he|she|you|dad|papa|husband|they", "hit me|hits me|beats me|slapped me|punched me|choked me|kicked me"),
+        "hits me", "slapped me", "choked me", "punched me", "beats me up", "beat me up", "hitting me",
         "hurts me physically", "raised his hand on me", "raised her hand on me", "domestic violence",
-        "mujhe maara", "mujhe mara", "mujhe thappad", "haath uthaya", "hath uthaya", "maar peet", "marpeet",
-        "मुझे मारा", "हाथ उठाया", "मारपीट",
+        "mujhe maara", "mujhe mara", "mujhe marta hai", "mujhe maarta hai", "mujhe marti hai", "mujhe maarti hai",
+        "mujhe thappad", "haath uthaya", "hath uthaya", "haath uthata", "hath uthata", "maar peet", "maarpeet",
+        "marpeet", "मुझे मारा", "मुझे मारता", "मुझे मारती", "हाथ उठाया", "हाथ उठाता", "मारपीट",
     ),
     "coercion": (
-        "forced me to", "forced himself", "forced herself", "raped", "molested", "blackmail", "blackmailing",
-        "leak your photos", "leak your pics", "leak my photos", "leak my pics", "won't let me leave",
-        "wont let me leave", "locked me in", "not allowed to meet anyone", "zabardasti ki", "jabardasti ki",
-        "photo leak kar dunga", "photos viral kar", "ghar se nikalne nahi deta", "जबरदस्ती की", "ब्लैकमेल",
+        "forced me to", "forces me to", "forced himself", "forced herself", "raped", "rape", "molested",
+        "blackmail", "blackmails", "blackmailed", "blackmailing",
+        *_each("leak", "your|my", "photos|pics|videos"), *_each("won't|wont", "let me leave"), "locked me in",
+        "not allowed to meet anyone", "zabardasti ki", "jabardasti ki", "photo leak kar dunga", "photos viral kar",
+        *_each("ghar se nikalne", "nahi|nhi", "deta|deti|dete"), "जबरदस्ती की", "ब्लैकमेल",
     ),
     "self_harm": (
-        "kill myself", "end my life", "want to die", "commit suicide", "suicidal", "self harm",
-        "self-harm", "hurt myself", "cut myself again", "don't want to live", "dont want to live",
-        "no reason to live", "better off without me", "jeena nahi chahta", "jeena nahi chahti", "jeena nhi chahta",
-        "jeena nhi chahti", "marna chahta hu", "marna chahti hu", "mar jana chahta", "mar jana chahti",
-        "suicide kar", "khudkushi", "आत्महत्या", "जीना नहीं चाहता", "जीना नहीं चाहती", "मरना चाहता", "मरना चाहती",
+        "kill myself", "killing myself", "end my life", "ending my life", *_each("want to|wanted to|wanna", "die"),
+        "commit suicide", "suicidal", "self harm", "self-harm", "hurt myself", "hurting myself", "cut myself again",
+        "cutting myself", *_each(_NOT, _WANT, "live"), *_each("no longer", _WANT, "live"),
+        *_each(_NOT, _WANT, "live in", "this world|this life|this hell|this pain|pain|fear|hell|misery"),
+        *_each(_NOT, _WANT, "live with", "this|this pain|this guilt|this shame|pain|guilt|myself"),
+        *_each(_NOT, _WANT, "live on", "earth|this earth|this planet"),
+        *_each(_NOT, _WANT, "be alive"), "no reason to live", "better off without me", "better off dead",
+        *_each("jeena", "nahi|nhi|nai", "chahta|chahti|hai mujhe"), *_each("mujhe", "jeena", "nahi|nhi|nai"),
+        *_each("zinda", "nahi|nhi|nai", "rehna"), *_each("marna|mar jana", "chahta|chahti"),
+        *_each("mujhe", "marna hai|mar jana hai|mar jana chahiye"), *_each("jeene ka", "man|mann", "nahi|nhi|nai"),
+        *_each("suicide", "kar|karna|karne|karunga|karungi|kar lunga|kar lungi"), "khudkushi", "आत्महत्या",
+        "जीना नहीं", "मरना चाहता", "मरना चाहती", "मर जाना चाहता", "मर जाना चाहती",
     ),
 }  # fmt: skip
 
-#: Every one of them: the messages that are never quoted as an example of something else.
+_PLACES = (
+    "in|at|near|here|there|next|close|far|on|under|alone|apart|separately|together|around|by|inside|outside|abroad|away"
+    "|off|with|beside|between|among|upstairs|downstairs|anywhere near"
+)
+
+#: Longer phrases that hold one of the above and mean no harm.
+HARMLESS: tuple[str, ...] = (
+    *_each(_NOT, _WANT, "live", _PLACES), *_each("no longer", _WANT, "live", _PLACES),
+    *_each("no reason to live", _PLACES), *_each(_NOT, _WANT, "die"),
+    *_each("want to|wanted to|wanna", "die", "laughing|of laughter|of laughing|of embarrassment|of cuteness"),
+    *_each("he|she|you|dad|papa|husband|they", "hit me", "up|back"),
+    *_each("he|she|you|dad|papa|husband|they", "beats me", "at|in|to|by|every"),
+    *_each("it|this|that|song|music|nostalgia|hunger|sleep", "hits me"),
+    *_each("hits me", "different|differently|up|hard|that|right"), "choked me up",
+    *_each("mujhe mara", "hua|samjho"), *_each("class|meeting", "mein|me", "haath|hath", "uthaya"),
+    *_each("maar peet|marpeet|maarpeet", "wali", "film|movie|picture"),
+    *_each("forced me to", "eat|watch|dance|try|sing|play|laugh|smile|study|wake|attend|listen|buy|read|cook|clean"
+           "|learn|join|work|exercise|walk|run|rest|have lunch|have dinner|have breakfast|take rest|take a"),
+    *_each("forced himself|forced herself", "to"), "emotional blackmail", "emotional blackmailing",
+    *_each("won't|wont", "let me leave", "without|early|work|office|hungry|the table"),
+    *_each("zabardasti ki|jabardasti ki", "smile|hasi|hassi"),
+    *_each("kill myself|killing myself", "laughing|with laughter"),
+    *_each("hurt myself", "while|playing|cooking|running|falling|shaving|chopping|cutting vegetables|accidentally"
+           "|at the gym|in the gym|in the kitchen|by mistake|by accident"), "accidentally hurt myself",
+    *_each("nahi|nhi", "marna chahta|marna chahti"), *_each("marna", "nahi|nhi", "chahta|chahti"),
+)  # fmt: skip
+
+#: Every one of them, as words to look up; `kinds_in` says whether a text holds one in earnest.
 PHRASES = tuple(phrase for phrases in CONCERNS.values() for phrase in phrases)
 
 HELP = (
@@ -43,7 +95,52 @@ NOTICE = (
 )
 FINDING = "Some messages of this chat may speak of someone being hurt or in distress, so nothing is rated here. " + HELP
 
+Tokens = tuple[str, ...]
+
+# A word with its apostrophes, in any script (vowel signs of Devanagari are no word characters for `re`), or a sign.
+_TOKEN = re.compile(r"[\w'\u0900-\u0963]+|[^\w\s]")
+
+
+def kinds_in(text: str) -> set[str]:
+    """The kinds of danger that a text may speak of.
+
+    Nothing but spaces may stand within a phrase: "I don't want to live, there
+    is no point" does not hold the harmless "live there".
+    """
+    tokens, place, kinds = _tokens(text), 0, set()
+    while place < len(tokens):
+        longest = next((phrase for phrase in _SIGNS.get(tokens[place], ()) if _stands(phrase, tokens, place)), ())
+        if longest in _KIND:
+            kinds.add(_KIND[longest])
+        place += len(longest) or 1
+    return kinds
+
 
 def speaks_of_danger(text: str) -> bool:
-    lowered = text.casefold()
-    return any(phrase in lowered for phrase in PHRASES)
+    return bool(kinds_in(text))
+
+
+def concerns(texts: Iterable[str]) -> dict[str, int]:
+    """How many of the texts may speak of danger, by kind, where there are any."""
+    found = [kind for text in texts for kind in kinds_in(text)]
+    return {kind: found.count(kind) for kind in CONCERNS if kind in found}
+
+
+def _tokens(text: str) -> Tokens:
+    return tuple(_TOKEN.findall(text.casefold().replace("\u2019", "'")))
+
+
+def _stands(phrase: Tokens, tokens: Tokens, place: int) -> bool:
+    return tokens[place : place + len(phrase)] == phrase
+
+
+_KIND: Mapping[Tokens, str] = {_tokens(phrase): kind for kind, phrases in CONCERNS.items() for phrase in phrases}
+
+
+def _by_first_word() -> Mapping[str, list[Tokens]]:
+    """All phrases, the longest of each first word first."""
+    phrases = sorted({*_KIND, *map(_tokens, HARMLESS)}, key=len, reverse=True)
+    return {first: [phrase for phrase in phrases if phrase[0] == first] for first in {phrase[0] for phrase in phrases}}
+
+
+_SIGNS = _by_first_word()

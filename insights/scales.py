@@ -59,6 +59,8 @@ SIGNALS: Mapping[str, SignalKind] = {
     "coverage": _kind("cuts", "least", grouped=True),
     # Whether people's leading groups are the same, cross over, or differ.
     "match": _kind("", "least", grouped=True),
+    # How many words and names keep coming back that only these people use so (insights/recurring.py).
+    "recurring_words": _kind("cuts"),
 }
 
 
@@ -77,6 +79,10 @@ class Signal:
     @property
     def ordered(self) -> bool:
         return SIGNALS[self.kind].ordered
+
+    @property
+    def counts_mentions(self) -> bool:
+        return not self.fact and self.kind != "recurring_words"
 
     @property
     def rising(self) -> bool:

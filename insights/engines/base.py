@@ -40,12 +40,29 @@ class Fact:
 
 
 @dataclass(frozen=True, slots=True)
+class RecurringWord:
+    """A word or name that is no ordinary word and that people keep coming back to, as they write it.
+
+    `first` and `later` are numbers of messages that hold it: the first of the
+    chat, and one from its second half.
+    """
+
+    word: str
+    days: int
+    first: int
+    later: int
+    first_at: datetime
+    last_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class SectionBrief:
     """One section's material.
 
     `mentions` counts, per person, the text messages of the whole chat that hold
     one of the section's terms; `groups` the same for each of its groups, by key.
-    Both are empty where the section has no terms.
+    Both are empty where the section has no terms. `recurring` is filled where
+    the section's signal asks for it.
     """
 
     section: Section
@@ -53,6 +70,7 @@ class SectionBrief:
     conversations: tuple[Conversation, ...]
     mentions: tuple[int, ...] = ()
     groups: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    recurring: tuple[RecurringWord, ...] = ()
 
     def figures(self, fact: str) -> dict[int, float]:
         """A fact's values by person."""

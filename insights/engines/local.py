@@ -27,6 +27,7 @@ from insights.engines.base import (
     SectionBrief,
     SectionDraft,
 )
+from insights.engines.phrasing import Told
 from insights.engines.quoting import Quoter
 from insights.engines.rating import Reading, read, speakers
 from insights.scales import NOT_ENOUGH_DATA
@@ -46,15 +47,20 @@ class LocalEngine:
     def write(self, brief: Brief) -> Draft:
         readings = {material.section.key: read(brief, material) for material in brief.sections}
         quoter = Quoter(brief)
-        sections: dict[str, SectionDraft] = {}
+        evidence: dict[str, tuple[CitedExchange, ...]] = {}
         # Sections that need examples choose theirs first.
         for material in sorted(brief.sections, key=lambda material: -material.section.evidence_min):
             key = material.section.key
-            reading = readings[key]
-            evidence = quoter.pick(material, leaders=_leaders(material.section, reading))
-            if len(evidence) < material.section.evidence_min:
-                readings[key] = reading = _unproven(reading)
-            sections[key] = _section(brief, material, reading, evidence)
+            evidence[key] = quoter.pick(material, leaders=_leaders(material.section, readings[key]))
+            if len(evidence[key]) < material.section.evidence_min:
+                readings[key] = _unproven(readings[key])
+        told = Told()
+        sections = {
+            material.section.key: _section(
+                brief, material, readings[material.section.key], evidence[material.section.key], told
+            )
+            for material in brief.sections
+        }
         score = _score(brief, readings)
         return Draft(
             score=score,
@@ -74,19 +80,26 @@ def _leaders(section: Section, reading: Reading) -> Mapping[int, str]:
 
 def _unproven(reading: Reading) -> Reading:
     """A rating that no message can be shown for is none."""
-    return Reading(NOT_ENOUGH_DATA, dict.fromkeys(reading.people, NOT_ENOUGH_DATA))
+    return Reading(NOT_ENOUGH_DATA, dict.fromkeys(reading.people, NOT_ENOUGH_DATA), thin=reading.thin)
 
 
 def _section(
-    brief: Brief, material: SectionBrief, reading: Reading, evidence: tuple[CitedExchange, ...]
+    brief: Brief, material: SectionBrief, reading: Reading, evidence: tuple[CitedExchange, ...], told: Told
 ) -> SectionDraft:
     section = material.section
-    told = reading.people or (speakers(brief) if section.groups and section.evidence_max else ())
+    # Where a section compares what another has told of each person, its finding says all.
+    lists = section.groups and section.evidence_max and not (section.signal and section.signal.kind == "coverage")
+    people = reading.people or (speakers(brief) if lists else ())
     return SectionDraft(
         rating=reading.rating,
-        finding=phrasing.finding(brief, material, reading),
+        finding=phrasing.finding(brief, material, reading, told=told),
         people=tuple(
-            PersonDraft(person, reading.people.get(person), phrasing.note(brief, material, person)) for person in told
+            PersonDraft(
+                person,
+                reading.people.get(person),
+                phrasing.note(brief, material, person, rating=reading.people.get(person)),
+            )
+            for person in people
         ),
         evidence=evidence,
     )
@@ -120,23 +133,22 @@ def _score(brief: Brief, readings: Mapping[str, Reading]) -> int | None:
 def _summary(brief: Brief, readings: Mapping[str, Reading], score: int | None) -> str:
     if brief.concerns:
         return safety.NOTICE
-    counted = f"Counted over {brief.messages_total:,} messages"
     if score is None:
-        return f"{counted}, there is too little to give a score."
+        return f"The {brief.messages_total:,} messages of this chat hold too little of this to give a score."
     rated = _weighed(brief, readings)
     best = [section.title for position, section in rated[:2] if position >= _WELL]
     room = [section.title for position, section in rated[::-1][:2] if position < _WELL and section.title not in best]
-    parts = [f"{counted}, the score is {score} of 10."]
-    parts += [f"Strongest: {' and '.join(best)}."] if best else []
-    parts += [f"Most room to grow: {' and '.join(room)}."] if room else []
-    return " ".join([*parts, _rubric(brief, score)]).strip()
+    parts = [_rubric(brief, score), f"That is {score} of 10, by what {brief.messages_total:,} messages say in words."]
+    parts += [f"It shows best under {' and '.join(best)}."] if best else []
+    parts += [f"There is most room to grow under {' and '.join(room)}."] if room else []
+    return " ".join(part for part in parts if part)
 
 
 def _rubric(brief: Brief, score: int) -> str:
     for scores, meaning in brief.definition.overall.rubric.items():
         low, _, high = scores.partition("-")
         if low.isdigit() and int(low) <= score <= int(high if high.isdigit() else low):
-            return f"Such a score stands for: {meaning[:1].lower()}{meaning[1:]}"
+            return meaning
     return ""
 
 

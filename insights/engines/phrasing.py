@@ -5,19 +5,51 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from insights.definition import Section
-from insights.engines.base import Brief, SectionBrief
+from insights.engines.base import Brief, RecurringWord, SectionBrief
 from insights.engines.rating import Counts, Reading, speakers
 from insights.scales import NOT_ENOUGH_DATA
 
 _MOST_NAMES = 4
 _TOO_LITTLE = "There is too little in this chat to rate this."
+#: From here on a tenth tells nothing more.
+_WHOLE_FROM = 10
 
 
-def finding(brief: Brief, material: SectionBrief, reading: Reading) -> str:
+class Told:
+    """What an insight has said so far: no sentence of counts stands in two sections."""
+
+    def __init__(self) -> None:
+        self._sentences: set[str] = set()
+
+    def has(self, sentence: str) -> bool:
+        return sentence in self._sentences
+
+    def new(self, sentence: str) -> bool:
+        new = sentence not in self._sentences
+        self._sentences.add(sentence)
+        return new
+
+
+def finding(brief: Brief, material: SectionBrief, reading: Reading, *, told: Told) -> str:
     counts = Counts(material, speakers(brief), brief.written)
-    says = _says(material.section, reading.rating)
-    told = "" if says and _nothing(counts) else _told(brief, counts)
-    return f"{says} {told}".strip()
+    says = _says(material.section, reading)
+    if material.recurring:
+        says = f"{says} {_recurring(material)}".strip()
+    counted = [] if says and _nothing(counts) else _told(brief, counts, told)
+    new = [sentence for sentence in counted if told.new(sentence)]
+    if reading.thin is not None:
+        new.append(f"With {reading.thin:,} in all, that is too few to weigh one side against the other.")
+    return " ".join([*([says] if says else []), *new])
+
+
+def _recurring(material: SectionBrief) -> str:
+    words = [f"{word.word} (on {word.days} days, {_months(word)})" for word in material.recurring]
+    return f"Look for {_listed(words)}. Jokes, names or places: you will know."
+
+
+def _months(word: RecurringWord) -> str:
+    first, last = word.first_at, word.last_at
+    return f"{first:%B}{'' if first.year == last.year else f' {first.year}'} to {last:%B %Y}"
 
 
 def _nothing(counts: Counts) -> bool:
@@ -26,27 +58,34 @@ def _nothing(counts: Counts) -> bool:
     return not (signal and signal.fact) and not any(counts.mentions(person) for person in counts.speakers)
 
 
-def _told(brief: Brief, counts: Counts) -> str:
+def _told(brief: Brief, counts: Counts, told: Told) -> list[str]:
     """What was counted, in the words that fit the section's signal."""
     section = counts.material.section
     kind = section.signal.kind if section.signal else ""
     if section.signal and section.signal.fact:
-        return _figures(brief, counts, section.signal.fact)
+        return [_figures(brief, counts, section.signal.fact)]
     if kind in ("match", "lead") or (section.signal and section.signal.rank > 1):
-        return _leaders(brief, counts)
+        return [_leaders(brief, counts)]
     if kind == "breadth":
-        return _breadth(counts)
+        return _breadth(counts, told)
     if kind == "coverage":
         return _coverage(brief, counts)
     if section.groups and kind != "share_gap":
-        return _groups(counts)
-    return _mentions(brief, counts) if section.terms else ""
+        return [_groups(counts)]
+    return [_mentions(brief, counts)] if section.terms else []
 
 
-def note(brief: Brief, material: SectionBrief, person: int) -> str:
-    """What was counted of one person."""
-    section = material.section
+def note(brief: Brief, material: SectionBrief, person: int, *, rating: str | None) -> str:
+    """What was counted of one person, and why there is no rating where there is none."""
     counts = Counts(material, speakers(brief), brief.written)
+    parts = [_own(brief, counts, person)]
+    if rating == NOT_ENOUGH_DATA:
+        parts.append(_why_not(brief, counts, person))
+    return " ".join(part for part in parts if part)
+
+
+def _own(brief: Brief, counts: Counts, person: int) -> str:
+    material, section = counts.material, counts.material.section
     if section.signal and section.signal.fact:
         figures = material.figures(section.signal.fact)
         unit = next((fact.unit for fact in material.facts if fact.name == section.signal.fact), "")
@@ -54,26 +93,53 @@ def note(brief: Brief, material: SectionBrief, person: int) -> str:
     if not section.terms:
         return ""
     own = counts.mentions(person)
-    if not section.groups:
-        return f"{_capital(section.counted)} appear in {own} of {brief.written[person]} messages."
     ranked = [(key, count) for key, count in counts.ranked(person) if count]
-    if not ranked:
-        return f"{_capital(section.counted)} appear in none of {brief.written[person]} messages."
-    kinds = _listed(f"{_title(section, key)} ({count})" for key, count in ranked[:3])
-    return f"{_capital(section.counted)} appear in {own} of {brief.written[person]} messages, by kind: {kinds}."
+    if section.signal and (section.signal.kind == "lead" or section.signal.rank > 1):
+        return _rank(counts, person)
+    if not own:
+        return f"None in {_messages(brief.written[person])}."
+    kinds = _listed(f"{_lower(_title(section, key))} ({count})" for key, count in ranked[:3])
+    return f"In {own} of {_messages(brief.written[person])}{': ' + kinds if ranked else ''}."
+
+
+def _rank(counts: Counts, person: int) -> str:
+    """The group that stands at the signal's rank, with its part of all the person's mentions."""
+    leader = counts.leader(person, rank=counts.signal.rank)
+    if leader is None:
+        return ""
+    ranked = dict(counts.ranked(person))
+    title = "" if counts.signal.kind == "majority" else f"{_title(counts.material.section, leader)}: "
+    return f"{title}{ranked[leader]} of {sum(ranked.values())} signs."
+
+
+def _why_not(brief: Brief, counts: Counts, person: int) -> str:
+    signal = counts.signal
+    if signal.fact:
+        return "There was nothing to measure."
+    if signal.kind == "per_hundred":
+        return f"A rating takes at least {_messages(signal.least)}."
+    if signal.kind not in ("majority", "lead"):
+        return ""
+    ranked = counts.ranked(person)
+    if (total := sum(count for _, count in ranked)) < signal.least:
+        return f"{total} {'sign is' if total == 1 else 'signs are'} too few to name one."
+    if counts.leader(person, rank=signal.rank) is None:
+        return "Two or more kinds come equally often."
+    return "No message could be shown for it."
 
 
 def amount(value: float, unit: str) -> str:
     if unit == "seconds":
         return _duration(value)
-    number = f"{value:,.1f}".removesuffix(".0")
+    number = f"{value:,.0f}" if value >= _WHOLE_FROM else f"{value:,.1f}".removesuffix(".0")
     return f"{number} percent" if unit == "percent" else number
 
 
-def _says(section: Section, rating: str | None) -> str:
-    if rating is None:
+def _says(section: Section, reading: Reading) -> str:
+    if reading.rating is None or reading.thin is not None:
         return ""
-    return section.says.get(rating) or (_TOO_LITTLE if rating == NOT_ENOUGH_DATA else "")
+    too_few = f"{_capital(section.counted)} are too few here to rate." if section.counted else _TOO_LITTLE
+    return section.says.get(reading.rating) or (too_few if reading.rating == NOT_ENOUGH_DATA else "")
 
 
 def _figures(brief: Brief, counts: Counts, fact: str) -> str:
@@ -110,18 +176,21 @@ def _groups(counts: Counts) -> str:
     return f"{_capital(section.counted)}, by kind: {kinds}."
 
 
-def _breadth(counts: Counts) -> str:
+def _breadth(counts: Counts, told: Told) -> list[str]:
     groups = counts.material.section.groups
     heard = [(group.title, counts.group(group.key)) for group in groups]
     least = counts.signal.least
     present = [f"{title} ({count})" for title, count in sorted(heard, key=lambda entry: -entry[1]) if count >= least]
     absent = [title for title, count in heard if count < least]
-    parts = [f"Messages counted: {_listed(present)}." if present else ""]
-    parts += [f"In fewer than {_messages(least)}: {_listed(absent)}." if absent else ""]
-    return " ".join(part for part in parts if part)
+    parts = [f"By messages: {_listed(map(_lower, present))}." if present else ""]
+    parts += [f"Hardly or not at all: {_listed(map(_lower, absent))}." if absent else ""]
+    if any(map(told.has, parts)):
+        fewest, count = min(heard, key=lambda entry: entry[1])
+        return [f"The least is said of {_lower(fewest)}, {_messages(count) if count else 'no message at all'}."]
+    return [part for part in parts if part]
 
 
-def _coverage(brief: Brief, counts: Counts) -> str:
+def _coverage(brief: Brief, counts: Counts) -> list[str]:
     everyone, some = [], []
     for group in counts.material.section.groups:
         raised = [person for person in counts.speakers if counts.material.groups[group.key][person]]
@@ -133,7 +202,7 @@ def _coverage(brief: Brief, counts: Counts) -> str:
         f"Raised by {'both' if len(counts.speakers) == 2 else 'everybody'}: {_listed(everyone)}." if everyone else ""
     ]
     parts += [f"Raised from one side: {_listed(some)}." if some else ""]
-    return " ".join(part for part in parts if part)
+    return [part for part in parts if part]
 
 
 def _leaders(brief: Brief, counts: Counts) -> str:
@@ -142,11 +211,10 @@ def _leaders(brief: Brief, counts: Counts) -> str:
     told = []
     for person in counts.speakers[:_MOST_NAMES]:
         if leader := counts.leader(person, rank=rank):
-            ranked = counts.ranked(person)
-            own, total = dict(ranked)[leader], sum(count for _, count in ranked)
-            told.append(f"{brief.people[person]}, {_title(counts.material.section, leader)} ({own} of {total})")
-    place = "Most frequent" if rank == 1 else "Next most frequent"
-    return f"{place}: {'; '.join(told)}." if told else ""
+            ranked = dict(counts.ranked(person))
+            part = f"{ranked[leader]} of {sum(ranked.values())} signs"
+            told.append(f"{_lower(_title(counts.material.section, leader))} for {brief.people[person]} ({part})")
+    return f"{'First' if rank == 1 else 'Second'} comes {_listed(told)}." if told else ""
 
 
 def _label(material: SectionBrief, fact: str) -> str:
@@ -163,6 +231,10 @@ def _messages(count: int) -> str:
 
 def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
+
+
+def _lower(title: str) -> str:
+    return title[:1].lower() + title[1:] if title[1:2].islower() else title
 
 
 def _listed(parts: Iterable[str]) -> str:

@@ -1,6 +1,7 @@
-"""Examples for a section: short exchanges around messages that hold its terms. Pure.
+"""Examples for a section: short exchanges around messages that hold its terms, or a query of it nearly whole. Pure.
 
-No message is quoted twice in one insight, and what may speak of danger is
+What is only near in meaning is not quoted: a section without such a message
+has no example. No message is quoted twice in one insight, and what may speak of danger is
 never quoted as an example of something else.
 """
 
@@ -10,9 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from chats.words import words
+from chats.statistics.words import STOP_WORDS
+from chats.words import turns_within, words
 from insights import safety
-from insights.engines.base import Brief, CitedExchange, Conversation, SectionBrief, ShownMessage
+from insights.engines.base import Brief, CitedExchange, Conversation, RecurringWord, SectionBrief, ShownMessage
 
 MOST_MESSAGES = 4
 _ANSWER_WITHIN = timedelta(hours=1)
@@ -20,6 +22,11 @@ _LEADS_IN_WITHIN = timedelta(minutes=10)
 _LONGEST_WORDS = 80
 _PERIODS = 3
 _LONGEST_TERM = 6
+#: So much of a query's telling words make a message one that it asks for; a lone word does not.
+_ASKED_FOR = 0.75
+#: More than length, answer and place together: what is asked for to the letter comes first.
+_ASKED_FOR_WORTH = 2.0
+_LEAST_TELLING = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +51,10 @@ class Quoter:
         self._used: set[int] = set()
         shown = brief.shown().values()
         self._words = {message.number: tuple(words(message.text)) for message in shown}
-        self._dangerous = {message.number for message in shown if safety.speaks_of_danger(message.text)}
+        self._dangerous = (
+            {message.number for message in shown if safety.speaks_of_danger(message.text)} if brief.concerns else set()
+        )
+        self._shown = brief.shown()
         instants = [message.sent_at for message in shown]
         self._span = (min(instants), max(instants)) if instants else None
 
@@ -53,7 +63,7 @@ class Quoter:
         candidates = list(self._candidates(material, leaders))
         titles = {group.key: group.title for group in material.section.groups}
         picked: list[_Candidate] = []
-        exchanges: list[CitedExchange] = []
+        exchanges = list(self._returns(material))
         while candidates and len(exchanges) < material.section.evidence_max:
             best = max(candidates, key=lambda candidate: (self._worth(candidate, picked), -candidate.message.number))
             candidates.remove(best)
@@ -69,19 +79,34 @@ class Quoter:
             )
         return tuple(exchanges)
 
+    def _returns(self, material: SectionBrief) -> Iterator[CitedExchange]:
+        """Words that keep coming back, each by its first message and a later one; one exchange is left to others."""
+        for word in material.recurring[: max(material.section.evidence_max - 1, 0)]:
+            messages = [self._shown[number] for number in (word.first, word.later) if number in self._shown]
+            if len(messages) == 2 and all(map(self._quotable, messages)):
+                self._used.update(message.number for message in messages)
+                yield CitedExchange(_return(word, messages), tuple(message.number for message in messages))
+
     def _candidates(self, material: SectionBrief, leaders: Mapping[int, str]) -> Iterator[_Candidate]:
-        terms = _terms(material)
+        terms, longer = _terms(material), _longer(material)
+        queries = _queries(material)
         seen: set[int] = set()
         for rank, conversation in enumerate(material.conversations):
             for place, message in enumerate(conversation.messages):
                 if message.number in seen or not self._quotable(message):
                     continue
                 seen.add(message.number)
-                held = _held(self._words[message.number], terms) if terms else {""} if place == 0 else set()
+                text = self._words[message.number]
+                held = _held(text, terms, longer)
+                asked = _asked(text, queries) if held or not terms else 0.0
+                if not held and asked >= _ASKED_FOR:
+                    held = {""}
                 if held:
                     group = leaders.get(message.person, "")
                     group = group if group in held else min(held)
-                    yield _Candidate(conversation, place, group, self._score(conversation, place, rank, held, leaders))
+                    score = self._score(conversation, place, rank, held, leaders)
+                    score += _ASKED_FOR_WORTH * (asked >= _ASKED_FOR)
+                    yield _Candidate(conversation, place, group, score)
 
     def _score(
         self, conversation: Conversation, place: int, rank: int, held: set[str], leaders: Mapping[int, str]
@@ -153,11 +178,41 @@ def _terms(material: SectionBrief) -> dict[tuple[str, ...], str]:
     return {tuple(words(term)): "" for term in section.terms}
 
 
-def _held(text: Sequence[str], terms: Mapping[tuple[str, ...], str]) -> set[str]:
-    """The groups whose terms stand in a text."""
-    return {
-        terms[phrase]
-        for length in range(1, _LONGEST_TERM + 1)
-        for start in range(len(text) - length + 1)
-        if (phrase := tuple(text[start : start + length])) in terms
-    }
+def _longer(material: SectionBrief) -> tuple[tuple[str, ...], ...]:
+    return tuple(tuple(words(phrase)) for phrase in material.section.unless)
+
+
+def _held(text: Sequence[str], terms: Mapping[tuple[str, ...], str], longer: Sequence[tuple[str, ...]]) -> set[str]:
+    """The groups whose terms stand in a text outside the longer phrases."""
+    held = set()
+    for length in range(1, _LONGEST_TERM + 1):
+        for start in range(len(text) - length + 1):
+            phrase = tuple(text[start : start + length])
+            if phrase in terms and not _inside(text, start, phrase, longer):
+                held.add(terms[phrase])
+    return held
+
+
+def _inside(text: Sequence[str], start: int, phrase: tuple[str, ...], longer: Sequence[tuple[str, ...]]) -> bool:
+    return any(
+        start >= turn and tuple(text[start - turn : start - turn + len(other)]) == other
+        for other in longer
+        for turn in turns_within(phrase, other)
+    )
+
+
+def _queries(material: SectionBrief) -> list[frozenset[str]]:
+    """The telling words of each query that has some."""
+    queries = (frozenset(words(query)) - STOP_WORDS for query in material.section.queries)
+    return [query for query in queries if len(query) >= _LEAST_TELLING]
+
+
+def _asked(text: Sequence[str], queries: Sequence[frozenset[str]]) -> float:
+    """How much of a query's telling words the text holds, of the query that it fits best."""
+    held = set(text)
+    return max((len(query & held) / len(query) for query in queries), default=0.0)
+
+
+def _return(word: RecurringWord, messages: Sequence[ShownMessage]) -> str:
+    first, later = (f"{message.sent_at.day} {message.sent_at:%B %Y}" for message in messages)
+    return f"“{word.word}”: first on {first}, and again on {later}."

@@ -9,17 +9,25 @@ from statistics import fmean
 from insights.engines.base import Brief, SectionBrief
 from insights.scales import NOT_ENOUGH_DATA, Signal
 
+#: Fewer mentions in all do not weigh one side, or one thing, against another: only the best member is given then.
+LEAST_TO_COMPARE = 12
+#: The worst member of a scale on which much is bad takes as many mentions, however few messages there are.
+LEAST_TO_BLAME = 4
 #: So many people of a big group are rated one by one: those who wrote most.
 MOST_PEOPLE = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A section's rating, each person's where the section rates people, and `position` from 1 (best) to 0."""
+    """A section's rating, each person's where the section rates people, and `position` from 1 (best) to 0.
+
+    `thin` counts the mentions where they are too few for the comparison that would have been made.
+    """
 
     rating: str | None = None
     people: Mapping[int, str] = field(default_factory=dict)
     position: float | None = None
+    thin: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +92,13 @@ def _placed(counts: Counts) -> Reading:
     whole, each = _FIGURES[counts.signal.kind](counts)
     people = {}
     if section.per_person:
-        people = {person: _place(counts, each.get(person)) for person in counts.speakers}
-    rating = _place(counts, whole)
+        people = {
+            person: _place(counts, each.get(person), mentions=counts.mentions(person)) for person in counts.speakers
+        }
+    rating = _place(counts, whole, mentions=sum(map(counts.mentions, counts.speakers)))
+    weighed = _weighed(counts)
+    if weighed is not None and weighed < LEAST_TO_COMPARE and rating in section.scale[1:]:
+        return Reading(NOT_ENOUGH_DATA, thin=weighed)
     rated = [member for member in people.values() if member in section.scale] or [rating]
     positions = [
         1 - section.scale.index(member) / (len(section.scale) - 1) for member in rated if member in section.scale
@@ -93,13 +106,28 @@ def _placed(counts: Counts) -> Reading:
     return Reading(rating, people, fmean(positions) if positions else None)
 
 
-def _place(counts: Counts, figure: float | None) -> str:
+def _weighed(counts: Counts) -> int | None:
+    """How many mentions a comparison stands on; None where nothing is compared, or a share is all that is known."""
+    kind, fact = counts.signal.kind, counts.signal.fact
+    if kind == "share_gap" and fact:
+        shares = any(row.unit == "percent" for row in counts.material.facts if row.name == fact)
+        return None if shares else int(sum(_fact_figures(counts).values()))
+    if kind in ("share_gap", "rate_gap"):
+        return sum(map(counts.mentions, counts.speakers))
+    if kind == "ratio":
+        return counts.group(counts.signal.over) + counts.group(counts.signal.under)
+    return sum(map(sum, counts.material.groups.values())) if kind == "coverage" else None
+
+
+def _place(counts: Counts, figure: float | None, *, mentions: int) -> str:
     if figure is None:
         return NOT_ENOUGH_DATA
     scale = counts.material.section.scale
     if counts.signal.kind == "match":
         return scale[int(figure)]
-    return counts.signal.place(figure, scale)
+    member = counts.signal.place(figure, scale)
+    blames = counts.signal.kind == "per_hundred" and counts.signal.rising
+    return scale[-2] if blames and member == scale[-1] and mentions < LEAST_TO_BLAME else member
 
 
 Figures = tuple[float | None, Mapping[int, float]]
@@ -160,6 +188,10 @@ def _times(figures: Mapping[int, float]) -> float | None:
     return max(figures.values()) / min(figures.values()) if min(figures.values()) else float("inf")
 
 
+def _recurring_words(counts: Counts) -> Figures:
+    return len(counts.material.recurring), {}
+
+
 def _presence(counts: Counts) -> Figures:
     return sum(counts.mentions(person) for person in counts.speakers), {}
 
@@ -209,6 +241,7 @@ _FIGURES: Mapping[str, Callable[[Counts], Figures]] = {
     "per_hundred": _per_hundred,
     "rate_gap": _rate_gap,
     "presence": _presence,
+    "recurring_words": _recurring_words,
     "lead": _lead,
     "ratio": _ratio,
     "breadth": _breadth,

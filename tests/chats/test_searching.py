@@ -86,6 +86,9 @@ def test_matches_are_counted_by_person_and_once_a_message() -> None:
     assert searcher.count_matches(["media", "omitted"]) == [0, 0]
     assert searcher.count_matches([]) == searcher.count_matches(["", "..."]) == [0, 0]
     assert searcher.matches(["love", "miss you"]) == [1, 3, 4]
+    assert searcher.count_matches(["love"], ["i love you"]) == [1, 0]
+    uses = searcher.word_uses(least=2, most=5, telling=lambda word: word == "love")
+    assert (uses.words, uses.number.tolist(), uses.sender.tolist()) == (["love"], [1, 1, 1, 3], [0, 0, 0, 0])
 
 
 def test_a_chat_that_is_not_indexed_is_not_searched() -> None:

@@ -83,3 +83,17 @@ def test_it_agrees_with_a_slow_search_over_many_texts() -> None:
         plain = [" ".join(re.findall(r"[a-z0-9]+", text.lower())) for text in texts]
         expected = [at for at, text in enumerate(plain) if f" {term} " in f" {text} "]
         assert sorted(set(index.occurrences(words(term)).tolist())) == expected, term
+
+
+def test_a_phrase_within_a_longer_one_can_be_left_out() -> None:
+    index = WordIndex([["let's not fight", "we fight", "let's not fight, but we fight", "let's", "not fight"]])
+    longer = [words("let's not fight")]
+    assert index.occurrences(["fight"], unless=longer).tolist() == [1, 2, 4]
+    assert index.occurrences(words("let's not fight"), unless=longer).tolist() == [0, 2]
+
+
+def test_the_uses_of_words_that_stand_so_often_are_listed() -> None:
+    index = WordIndex([["a b b", "c"], ["b a"]])
+    assert index.used(least=2, most=2) == ["a"]
+    word, text = index.uses(["b", "c"])
+    assert (word.tolist(), text.tolist()) == ([0, 0, 1, 0], [0, 0, 1, 2])

@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 from chats.exports.parsed import Batch, Kind, wall_clock
 from chats.statistics import Statistics
-from chats.words import words
-from insights import briefing, catalogue
+from chats.words import WordIndex, words
+from insights import briefing, catalogue, safety
 from insights.definition import Definition
-from insights.engines.base import Brief, Conversation, ShownMessage
+from insights.engines.base import Brief, Conversation, RecurringWord, ShownMessage
 
 PEOPLE = ("Asha", "Ravi")
 _START = int((datetime.fromisoformat("2024-01-01T09:00") - datetime.fromisoformat("1970-01-01T00:00")).total_seconds())
@@ -34,7 +34,13 @@ def definition(name: str) -> Definition:
     return next(Definition.parse(values["definition"]) for values in types if values["id"] == name)
 
 
-def brief(lines: Sequence[Line], *, of: Definition, people: tuple[str, ...] = PEOPLE) -> Brief:
+def brief(
+    lines: Sequence[Line],
+    *,
+    of: Definition,
+    people: tuple[str, ...] = PEOPLE,
+    recurring: tuple[RecurringWord, ...] = (),
+) -> Brief:
     """What briefing would prepare of such a chat, every message shown to every section."""
     seconds = _seconds(lines)
     statistics = Statistics()
@@ -57,10 +63,11 @@ def brief(lines: Sequence[Line], *, of: Definition, people: tuple[str, ...] = PE
             conversations={section.key: conversations for section in of.sections},
             people=people,
             statistics=counted,
+            recurring=recurring,
         ),
         statistics=counted,
         messages_total=len(lines),
-        concerns=briefing.concerns(count),
+        concerns=safety.concerns(line.text for line in lines),
     )
 
 
@@ -79,14 +86,12 @@ def _conversations(lines: Sequence[Line], seconds: Sequence[int]) -> tuple[Conve
 
 
 def _counter(lines: Sequence[Line], *, people: int) -> briefing.Count:
-    """Counts as the chat's word index does: whole words, any case."""
-    texts = [f" {' '.join(words(line.text))} " for line in lines]
+    """Counts as Searcher does, over the chat's word index."""
+    index = WordIndex([[line.text for line in lines]])
 
-    def count(terms: Sequence[str]) -> list[int]:
-        phrases = [f" {' '.join(words(term))} " for term in terms]
-        counts = [0] * people
-        for line, text in zip(lines, texts, strict=True):
-            counts[line.person] += any(phrase in text for phrase in phrases)
-        return counts
+    def count(terms: Sequence[str], unless: Sequence[str] = ()) -> list[int]:
+        longer = [words(phrase) for phrase in unless]
+        found = {text for term in terms for text in index.occurrences(words(term), unless=longer).tolist()}
+        return [sum(lines[text].person == person for text in found) for person in range(people)]
 
     return count

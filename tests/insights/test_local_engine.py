@@ -258,6 +258,94 @@ def test_a_group_is_told_by_its_people() -> None:
     assert list(ratings(finished, "engagement_indicators")) == ["Asha", "Ravi", "Meera", "Kabir"]
 
 
+def test_few_mentions_weigh_nobody_against_another() -> None:
+    """Eight words of support against two are no ground for an unkind rating, sixteen against four are."""
+    support, dull = (0, "don't worry, main hoon na"), (1, "the bus is late")
+    few = [*talk(support, dull, days=8), *talk((1, "you can do it"), dull, days=2), *talk(dull, days=40)]
+    entry = section(insight("emotional_intimacy", few), "emotional_support_patterns")
+    assert entry["rating"] == NOT_ENOUGH_DATA
+    assert "8 of Asha's 8 messages and 2 of Ravi's 52 messages" in entry["finding"]
+    assert "With 10 in all, that is too few to weigh one side against the other." in entry["finding"]
+    assert section(insight("emotional_intimacy", few * 2), "emotional_support_patterns")["rating"] == "one_sided"
+
+
+def test_few_mentions_that_are_even_may_be_called_even() -> None:
+    lines = talk((0, "don't worry"), (1, "you can do it"), (0, "ok"), days=4)
+    assert section(insight("emotional_intimacy", lines), "emotional_support_patterns")["rating"] == "mutual"
+
+
+def test_a_few_conversations_say_nothing_of_who_starts_them() -> None:
+    alone = talk((0, "hello"), (1, "hi"), (0, "the bus is late"), (1, "ok"), days=5)
+    assert section(insight("communication_basics", alone), "initiation_balance")["rating"] == NOT_ENOUGH_DATA
+    many = talk((0, "hello"), (1, "hi"), days=15)
+    assert section(insight("communication_basics", many), "initiation_balance")["rating"] == "highly_imbalanced"
+
+
+def test_one_strong_word_is_not_many() -> None:
+    lines = [*talk((0, "the bus is late"), (1, "ok"), days=35), Line(0, "I hate you, the bus is late")]
+    assert ratings(insight("conflict_resolution", lines), "conflict_intensity")["Asha"] == "moderate"
+
+
+def test_a_message_that_says_what_is_asked_is_quoted_before_others() -> None:
+    """Both hold a term; the first one to the letter."""
+    chatter = talk((0, "are you there yet, at the far end of the very long platform?"), (1, "yes, all is well"), days=3)
+    lines = [*chatter, Line(0, "sorry for late reply", A_DAY), *talk((1, "ok"), (0, "fine"), days=3)]
+    evidence = section(insight("communication_basics", lines), "response_patterns")["evidence"]
+    assert "sorry for late reply" in [message["text"] for message in evidence[0]["messages"]]
+
+
+def test_a_section_quotes_nothing_rather_than_what_is_beside_the_point() -> None:
+    lines = talk((0, "you looked lovely, I forgot to say because I was busy staring"), (1, "smooth"), days=20)
+    assert section(insight("communication_basics", lines), "response_patterns")["evidence"] == []
+
+
+@pytest.mark.parametrize(
+    ("key", "meant", "harmless"),
+    [
+        ("destructive_patterns", "you are useless", "I am so stupid, useless phone, exam is over, it's over!"),
+        ("destructive_patterns", "we're over", "you always know what to say"),
+        ("conflict_presence", "why are you angry", "I'm angry for you, let's not fight, no gussa"),
+        ("individual_styles", "fine whatever", "whatever we eat, both of us, you always make me smile"),
+        ("conflict_triggers", "how can i trust you", "I trust you, jealous of your lunch, your mother called"),
+        ("stress_communication", "so tired today", "no pressure, tension mat lo"),
+        ("positive_behaviors", "I understand", "work is work, I understand it"),
+        ("primary_languages", "time with you", "with you in the meeting was the boss"),
+        ("conflict_and_repair", "you never listen", "you always make me happy, let's not fight"),
+    ],
+)
+def test_words_count_where_they_carry_the_meaning(key: str, meant: str, harmless: str) -> None:
+    of = next(definition(name) for name in TYPES if key in {entry.key for entry in definition(name).sections})
+    for text, counted in ((meant, 2), (harmless, 0), (f"{harmless}, but {meant}", 2)):
+        material = brief([Line(0, text), Line(1, "ok"), Line(0, text)], of=of)
+        entry = next(entry for entry in material.sections if entry.section.key == key)
+        assert entry.groups.get("quarrel", entry.mentions)[0] == counted, text
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_no_sentence_of_counts_stands_in_two_sections(name: str) -> None:
+    findings = [entry["finding"] for entry in insight(name, [*WARM, *QUARREL, *PLANS])["sections"]]
+    sentences = Counter(
+        sentence for finding in findings for sentence in finding.split(". ") if any(map(str.isdigit, sentence))
+    )
+    assert [sentence for sentence, times in sentences.items() if times > 1] == []
+
+
+def test_who_is_not_rated_beside_another_is_told_why() -> None:
+    lines = talk((0, "drama queen, so lazy"), (1, "ok"), days=8)
+    people = section(insight("playfulness_romance", lines), "humor_styles")["people"]
+    assert {person["name"]: person["rating"] for person in people} == {"Asha": "teasing", "Ravi": NOT_ENOUGH_DATA}
+    assert people[1]["note"] == "None in 8 messages. 0 signs are too few to name one."
+    tie = talk((0, "drama queen"), (0, "you are crazy"), (1, "ok"), days=8)
+    assert "equally often" in section(insight("playfulness_romance", tie), "humor_styles")["people"][0]["note"]
+
+
+def test_the_summary_says_what_the_score_means_and_holds_no_gap() -> None:
+    for name in TYPES:
+        summary = insight(name, [*WARM, *PLANS])["overall"]["summary"]
+        assert "Such a score" not in summary
+        assert "[…]" not in summary
+
+
 _PHRASES = [term for name in TYPES for entry in definition(name).sections for term in entry.terms] + list(
     safety.PHRASES
 )
