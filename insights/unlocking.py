@@ -20,6 +20,9 @@ from relivchats import clock
 from relivchats.accounts.models import User
 from relivchats.errors import Conflict, DomainError, NotFound
 
+#: A monologue has no relationship to tell of.
+FEWEST_PEOPLE = 2
+
 
 class NothingAsked(DomainError):
     code, status, title = "ERR_1001", 422, "Nothing to unlock"
@@ -30,7 +33,7 @@ class UnknownLanguage(DomainError):
 
 
 class DoesNotFit(DomainError):
-    """The chat has too few messages or too many people for what was asked. Nothing was held."""
+    """The chat has too few messages, or too few or too many people, for what was asked. Nothing was held."""
 
     code, status, title = "ERR_1001", 422, "These insights do not fit this chat"
 
@@ -134,24 +137,28 @@ def _existing(chat: Chat, types: Sequence[InsightType]) -> dict[str, Insight]:
 
 
 def _must_fit(chat: Chat, types: Sequence[InsightType]) -> None:
-    too_few = [t for t in types if chat.message_count < t.min_messages]
-    too_many = [t for t in types if chat.is_group and not t.groups]
-    if not too_few and not too_many:
+    few_people = [t for t in types if chat.participant_count < FEWEST_PEOPLE]
+    many_people = [t for t in types if chat.is_group and not t.groups]
+    few_messages = [t for t in types if chat.message_count < t.min_messages]
+    unfit = {t.id for t in [*few_people, *many_people, *few_messages]}
+    if not unfit:
         return
+    fitting = [t for t in types if t.id not in unfit]
     reasons = []
-    if too_many:
-        reasons.append(f"This chat has {chat.participant_count} people; {_titles(too_many)} need a chat of two.")
-    if too_few:
-        most = max(t.min_messages for t in too_few)
-        reasons.append(f"This chat has {chat.message_count} messages; {_titles(too_few)} need at least {most}.")
-    unfit = {t.id for t in [*too_few, *too_many]}
-    fitting = [t.id for t in types if t.id not in unfit]
-    reasons.append(f"Ask for these instead: {', '.join(fitting)}." if fitting else "No coins were held.")
+    if few_people:
+        reasons.append("Only one person writes in this chat; insights are about people with each other.")
+    if many_people:
+        reasons.append(f"This chat has {chat.participant_count} people; {_titles(many_people)} need a chat of two.")
+    if few_messages:
+        needs = ", ".join(f"{t.title} needs {t.min_messages}" for t in few_messages)
+        reasons.append(f"This chat has {chat.message_count} messages; {needs}.")
+    reasons.append(f"Ask for what fits: {_titles(fitting)}." if fitting else "No coins were held.")
     raise DoesNotFit(
         " ".join(reasons),
-        too_few_messages=[t.id for t in too_few],
-        too_many_people=[t.id for t in too_many],
-        possible=fitting,
+        too_few_people=[t.id for t in few_people],
+        too_few_messages=[t.id for t in few_messages],
+        too_many_people=[t.id for t in many_people],
+        possible=[t.id for t in fitting],
     )
 
 

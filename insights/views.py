@@ -109,8 +109,8 @@ class Unlock(APIView):
                 415,
                 _404="There is no such chat of yours, no such category, or no such insight type.",
                 _422="A value is missing or not valid, or the chat has too few messages or too many people for what"
-                " was asked: then `too_few_messages`, `too_many_people` and `possible` list insight types. No coin"
-                " was held.",
+                " was asked: then `too_few_people`, `too_few_messages`, `too_many_people` and `possible` list insight"
+                " types. No coin was held.",
             ),
         },
         examples=[

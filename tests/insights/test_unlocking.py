@@ -85,6 +85,23 @@ def test_too_few_messages_are_refused_before_coins_are_held(person: User, make_c
     assert nothing_was_made()
 
 
+def test_each_insight_names_the_messages_it_needs(person: User, make_chat: Callable[..., Chat]) -> None:
+    chat = make_chat(person, messages=61)
+    with pytest.raises(unlocking.DoesNotFit) as refused:
+        unlocking.unlock(user=person, chat=chat, category_id="romantic")
+    fewest = InsightType.objects.get(pk="communication_basics").min_messages
+    assert fewest <= chat.message_count
+    assert refused.value.extra["possible"] == ["communication_basics"]
+    for insight_type in InsightType.objects.filter(category="romantic").exclude(pk="communication_basics"):
+        assert f"{insight_type.title} needs {insight_type.min_messages}" in refused.value.detail
+
+
+def test_a_monologue_is_refused_before_coins_are_held(person: User, make_chat: Callable[..., Chat]) -> None:
+    with pytest.raises(unlocking.DoesNotFit, match="one person"):
+        unlocking.unlock(user=person, chat=make_chat(person, people=1), type_ids=["communication_basics"])
+    assert nothing_was_made()
+
+
 def test_too_many_people_are_refused_and_what_fits_is_named(person: User, make_chat: Callable[..., Chat]) -> None:
     chat = make_chat(person, people=5)
     with pytest.raises(unlocking.DoesNotFit) as refused:
