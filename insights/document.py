@@ -56,7 +56,7 @@ def complete(*, brief: Brief, draft: Draft, provenance: Mapping[str, Any]) -> di
         "sections": sections,
         "recommendations": [
             _recommendation(brief, recommendation, number)
-            for number, recommendation in enumerate(draft.recommendations, start=1)
+            for number, recommendation in enumerate(_advised(brief, draft), start=1)
         ],
         "sufficiency": _sufficiency(brief, sections),
         "provenance": {**provenance, "citations": citations},
@@ -76,8 +76,10 @@ def _section(
     facts: Sequence[Fact],
     exchanges: Sequence[Exchange],
 ) -> dict[str, Any]:
-    if section.sensitive and brief.concerns:
-        written, exchanges = SectionDraft(rating=NOT_ENOUGH_DATA, finding=safety.FINDING), ()
+    if brief.concerns:
+        # Beside a sign of danger no word of praise or blame stands, whatever the engine wrote.
+        written = SectionDraft(rating=NOT_ENOUGH_DATA, finding=safety.FINDING)
+        exchanges = () if section.sensitive else exchanges
     supported = len(exchanges) >= section.evidence_min
     quotable = [*brief.people, *(message.text for exchange in exchanges for message in exchange.messages)]
     finding = written.finding if supported or written.rating == NOT_ENOUGH_DATA else TOO_LITTLE
@@ -158,10 +160,16 @@ def _overall(brief: Brief, draft: Draft, checked: Mapping[str, Checked]) -> dict
             for message in exchange.messages
         ),
     ]
-    summary = honest(draft.summary, quotable=quotable)
-    if brief.concerns and safety.NOTICE not in summary:
-        summary = f"{safety.NOTICE} {summary}".strip()
+    summary = safety.NOTICE if brief.concerns else honest(draft.summary, quotable=quotable)
     return {"score": score, "rating": brief.definition.overall.rate(score), "summary": summary}
+
+
+def _advised(brief: Brief, draft: Draft) -> Sequence[RecommendationDraft]:
+    """The engine's advice, or, with a sign of danger, where help is to be had and nothing else."""
+    if not brief.concerns:
+        return draft.recommendations
+    people = sorted({person for person, count in enumerate(brief.written) if count})
+    return [RecommendationDraft(people=tuple(people), **safety.RECOMMENDATION)]
 
 
 def _recommendation(brief: Brief, recommendation: RecommendationDraft, number: int) -> dict[str, Any]:
@@ -190,7 +198,9 @@ def _sufficiency(brief: Brief, sections: Sequence[Mapping[str, Any]]) -> dict[st
         limits.append(
             f"Counts cover all {brief.messages_total} messages; {len(shown)} of them were picked to be read closely."
         )
-    if thin := [section["title"] for section in sections if section["rating"] == NOT_ENOUGH_DATA]:
+    if brief.concerns:
+        limits.append("Nothing was rated: some messages may speak of someone in danger.")
+    elif thin := [section["title"] for section in sections if section["rating"] == NOT_ENOUGH_DATA]:
         limits.append(f"Too little was said to rate: {', '.join(thin)}.")
     return {
         "messages_read": len(shown),

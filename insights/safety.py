@@ -91,9 +91,15 @@ HELP = (
 )
 NOTICE = (
     "Some messages may speak of someone being hurt, pressed or in despair. A count of words cannot judge that, so "
-    f"this insight gives no score. If anyone is in danger or needs to talk, help is near. {HELP}"
+    f"nothing is rated here. If anyone is in danger or needs to talk, help is near. {HELP}"
 )
-FINDING = "Some messages of this chat may speak of someone being hurt or in distress, so nothing is rated here. " + HELP
+FINDING = "Nothing is rated here; the summary says why. What was counted stands as it is."
+RECOMMENDATION = {
+    "title": "Reach out for help if it is needed",
+    "suggestion": "If anyone is in danger or in despair, talk to somebody who can help: the summary says whom to call.",
+    "why": "Nobody has to carry such things alone, and trained people are there at any hour.",
+    "example": "I am worried and I do not want to be alone with this. Could you stay with me while I call?",
+}
 
 Tokens = tuple[str, ...]
 

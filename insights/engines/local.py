@@ -13,9 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
-from insights import safety
 from insights.definition import Section
 from insights.engines import phrasing
 from insights.engines.base import (
@@ -125,14 +123,12 @@ def _score(brief: Brief, readings: Mapping[str, Reading]) -> int | None:
     possible = sum(
         section.weight for section in brief.definition.sections if section.signal is not None and section.signal.ordered
     )
-    if brief.concerns or not weight or weight < possible * _LEAST_RATED:
+    if not weight or weight < possible * _LEAST_RATED:
         return None
     return math.floor(10 * sum(position * section.weight for position, section in rated) / weight + 0.5)
 
 
 def _summary(brief: Brief, readings: Mapping[str, Reading], score: int | None) -> str:
-    if brief.concerns:
-        return safety.NOTICE
     if score is None:
         return f"The {brief.messages_total:,} messages of this chat hold too little of this to give a score."
     rated = _weighed(brief, readings)
@@ -159,20 +155,7 @@ def _recommendations(brief: Brief, readings: Mapping[str, Reading]) -> Sequence[
     others = [section for _, section in rated if section not in low]
     unrated = [section for section in brief.definition.sections if section.advice and section not in [*low, *others]]
     chosen = [*low, *[*others, *unrated][: max(LEAST_RECOMMENDATIONS - len(low), 0)]]
-    written = [_advice(section, readings[section.key], speakers(brief)) for section in chosen]
-    if brief.concerns:
-        everyone = speakers(brief)
-        return [replace(_HELP, people=everyone), *written[: MOST_RECOMMENDATIONS - 1]]
-    return written
-
-
-_HELP = RecommendationDraft(
-    title="Reach out for help if it is needed",
-    people=(),
-    suggestion=f"If anyone is in danger, hurt or in despair, talk to somebody who can help. {safety.HELP}",
-    why="Nobody has to carry such things alone, and trained people are there at any hour.",
-    example="I am worried and I do not want to be alone with this. Could you stay with me while I call?",
-)
+    return [_advice(section, readings[section.key], speakers(brief)) for section in chosen]
 
 
 def _advice(section: Section, reading: Reading, everyone: Sequence[int]) -> RecommendationDraft:

@@ -177,7 +177,7 @@ def test_signs_of_danger_take_the_score_from_any_draft() -> None:
     danger = replace(material(), concerns={"violence": 1})
     finished = document.complete(brief=danger, draft=written(), provenance={})
     assert (finished["overall"]["score"], finished["overall"]["rating"]) == (None, NOT_ENOUGH_DATA)
-    assert finished["overall"]["summary"] == f"{safety.NOTICE} Warm."
+    assert finished["overall"]["summary"] == safety.NOTICE
 
 
 def test_a_quotation_in_a_finding_stands_only_if_its_section_cites_it() -> None:

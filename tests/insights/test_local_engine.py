@@ -228,8 +228,18 @@ def test_signs_of_danger_lead_to_help_and_to_no_score(name: str, sign: str) -> N
     assert (finished["overall"]["score"], finished["overall"]["rating"]) == (None, NOT_ENOUGH_DATA)
     for number in ("14416", "112", "local emergency number"):
         assert number in finished["overall"]["summary"]
-    assert finished["recommendations"][0]["id"] == "reach-out-for-help-if-it-is-needed-1"
+    assert [entry["id"] for entry in finished["recommendations"]] == ["reach-out-for-help-if-it-is-needed-1"]
     assert sign not in {message["text"] for message in quoted(finished)}
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_beside_a_sign_of_danger_stands_no_praise_and_no_blame(name: str) -> None:
+    finished = insight(name, [*WARM, *QUARREL, Line(0, "he hit me again yesterday")])
+    for told in finished["sections"]:
+        assert told["rating"] in (None, NOT_ENOUGH_DATA)
+        assert (told["finding"], told["people"]) == (safety.FINDING, [])
+    assert finished["sufficiency"]["limits"][-1].startswith("Nothing was rated:")
+    assert str(finished).count("14416") == 1, "help is named once, where it is read first"
 
 
 def test_what_is_sensitive_is_not_rated_where_there_are_signs_of_danger() -> None:
