@@ -6,6 +6,7 @@ import uuid
 from typing import Any, Self
 
 from django.conf import settings
+from django.core.validators import MinValueValidator
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
@@ -19,7 +20,9 @@ class Category(models.Model):
     title = models.CharField(max_length=100)
     description = models.TextField(blank=True)
     icon = models.CharField(max_length=16, blank=True)
-    price = models.PositiveIntegerField(help_text="Coins for the whole category.")
+    price = models.PositiveIntegerField(
+        validators=[MinValueValidator(50)], help_text="Coins for the whole category: each of its insights costs a part."
+    )
     display_order = models.PositiveSmallIntegerField(default=0)
     active = models.BooleanField(default=True)
     loaded_digest = models.CharField(max_length=64, blank=True, editable=False)
