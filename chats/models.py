@@ -82,6 +82,9 @@ class Chat(models.Model):
                 name="chats_index_wanted",
                 condition=Q(vector_status__in=["pending", "indexing"], index_requested_at__isnull=False),
             ),
+            models.Index(
+                fields=["index_lease_expires_at"], name="chats_index_leased", condition=Q(vector_status="indexing")
+            ),
             models.Index(fields=["vector_status"], name="chats_vector_failed", condition=Q(vector_status="failed")),
         ]
         constraints = [
