@@ -6,14 +6,16 @@ import logging
 import random
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 import orjson
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import Error, connection, transaction
 from django.db.models import F
 from django.db.models.functions import Coalesce, Now
 
@@ -26,6 +28,9 @@ logger = logging.getLogger(__name__)
 
 #: Seconds before the second, third, … try.
 RETRY_AFTER_SECONDS = (15, 45, 135)
+
+#: Seconds before the end of a try is recorded again, when the database refused it.
+RECORD_AGAIN_SECONDS = (0.2, 2)
 
 _CLAIMS_LOCK = 0x52656C6976  # an advisory lock: claims count the leases one at a time
 
@@ -65,18 +70,39 @@ def run(insight_id: UUID) -> None:
         return
     engine = engines.engine()
     started = time.monotonic()
+    with keeper.holding(claim.token):
+        outcome = _written_or_failed(claim, engine)
+        milliseconds = _since(started)
+        if isinstance(outcome, Written):
+            _record(partial(_deliver, claim, engine, outcome, milliseconds=milliseconds))
+        else:
+            _record(partial(_put_off_or_fail, claim, engine, outcome, milliseconds=milliseconds))
+    dispatch.wake()
+
+
+def _written_or_failed(claim: Claim, engine: Engine) -> Written | EngineError:
     try:
-        with keeper.holding(claim.token):
-            written = _write(claim, engine)
+        return _write(claim, engine)
     except EngineError as error:
-        _put_off_or_fail(claim, engine, error, milliseconds=_since(started))
+        return error
     except Exception:
         # Whatever it was, the insight must not stay held until its lease runs out.
-        logger.exception("an insight could not be written", extra={"insight": str(insight_id)})
-        _put_off_or_fail(claim, engine, EngineError("internal_error"), milliseconds=_since(started))
-    else:
-        _deliver(claim, engine, written, milliseconds=_since(started))
-    dispatch.wake()
+        logger.exception("an insight could not be written", extra={"insight": str(claim.insight_id)})
+        return EngineError("internal_error")
+
+
+def _record(end: Callable[[], None]) -> None:
+    """Write down how a try ended. What is finished is not thrown away for one broken connection or deadlock."""
+    for wait_seconds in RECORD_AGAIN_SECONDS:
+        try:
+            end()
+        except Error as error:
+            logger.warning("an insight's end was not recorded", extra={"error": type(error).__name__})
+            _let_go_of_the_database()
+            time.sleep(wait_seconds)
+        else:
+            return
+    end()
 
 
 @transaction.atomic
@@ -84,10 +110,12 @@ def claim_insight(insight_id: UUID) -> Claim | None:
     """Take the insight under a new lease, or None when it is not to be had now."""
     token = uuid.uuid4()
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_CLAIMS_LOCK])
-        job = GenerationJob.objects.select_for_update().open().filter(insights=insight_id).first()
+        open_jobs = GenerationJob.objects.select_for_update(of=("self",)).open()
+        job = open_jobs.filter(insights=insight_id).first()
         if job is None:
             return None
+        # After the job: who counts the leases waits for nobody.
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_CLAIMS_LOCK])
         cursor.execute(
             _CLAIM,
             {

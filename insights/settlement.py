@@ -61,7 +61,7 @@ def settle(job_id: UUID) -> bool:
 
 
 def _lock_job(insight_id: UUID) -> GenerationJob:
-    return GenerationJob.objects.select_for_update().get(insights=insight_id)
+    return GenerationJob.objects.select_for_update(of=("self",)).get(insights=insight_id)
 
 
 def _end(job: GenerationJob, insights: InsightQuerySet, **fields: object) -> bool:

@@ -26,8 +26,10 @@ def go_on(*, chat_id: UUID, **_: Any) -> None:
 @receiver(chat_erasing)
 def settle_and_wipe(*, chat: Chat, **_: Any) -> None:
     """In the transaction that erases the chat: give back what is held, destroy what was written."""
-    for job_id in GenerationJob.objects.open().filter(chat=chat).values_list("pk", flat=True):
-        settlement.fail_open(job_id, error_code="chat_deleted", error_message="The chat was deleted.")
+    # All jobs before any wallet: a worker that finishes one of them holds the job and waits for the wallet.
+    jobs = list(GenerationJob.objects.select_for_update().open().filter(chat=chat).order_by("pk"))
+    for job in jobs:
+        settlement.fail_open(job.pk, error_code="chat_deleted", error_message="The chat was deleted.")
     Insight.objects.filter(chat=chat).update(sealed_document=None)
 
 
