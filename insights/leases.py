@@ -10,13 +10,15 @@ from contextlib import contextmanager
 from uuid import UUID
 
 from django.conf import settings
-from django.db import DatabaseError, connection, connections
+from django.db import Error, connection, connections
 
 logger = logging.getLogger(__name__)
 
 _RENEW = """
 UPDATE insights SET lease_expires_at = clock_timestamp() + make_interval(secs => %s)
-WHERE lease_token = ANY(%s) AND status = 'generating'
+WHERE id IN (
+    SELECT id FROM insights WHERE lease_token = ANY(%s) AND status = 'generating' ORDER BY id FOR UPDATE SKIP LOCKED
+)
 """
 
 
@@ -29,12 +31,13 @@ class LeaseKeeper:
     @contextmanager
     def holding(self, token: UUID) -> Iterator[None]:
         """Renew this lease every fifth of its length until the block ends."""
-        with self._lock:
-            self._held.add(token)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._keep, name="leases", daemon=True)
-                self._thread.start()
         try:
+            with self._lock:
+                self._held.add(token)
+                if self._thread is None or not self._thread.is_alive():
+                    thread = threading.Thread(target=self._keep, name="leases", daemon=True)
+                    thread.start()
+                    self._thread = thread
             yield
         finally:
             with self._lock:
@@ -54,7 +57,8 @@ class LeaseKeeper:
         try:
             with connection.cursor() as cursor:
                 cursor.execute(_RENEW, [settings.INSIGHT_LEASE_SECONDS, tokens])
-        except DatabaseError as error:
+        except Error as error:
+            # Whatever the database says, the next round tries again: a dead keeper would lose every lease.
             logger.warning("leases were not renewed", extra={"error": type(error).__name__, "leases": len(tokens)})
         finally:
             connections.close_all()

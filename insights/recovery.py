@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from django.conf import settings
-from django.db import transaction
+from django.db import DatabaseError, transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 
@@ -19,6 +19,7 @@ from chats import indexing
 from chats.models import Chat
 from insights import dispatch, settlement
 from insights.models import GenerationJob, Insight
+from relivchats.errors import DomainError
 
 logger = logging.getLogger(__name__)
 
@@ -74,13 +75,22 @@ def recover_job(job_id: UUID) -> bool:
 
 
 def _each(ids: QuerySet[Any, UUID], step: Callable[[UUID], bool]) -> int:
-    return sum(step(pk) for pk in list(ids[:BATCH]))
+    """How many of the rows the step put right. One that cannot be is logged, and the others go on."""
+    return sum(_tried(step, pk) for pk in list(ids[:BATCH]))
+
+
+def _tried(step: Callable[[UUID], bool], pk: UUID) -> bool:
+    try:
+        return step(pk)
+    except (DomainError, DatabaseError) as error:
+        logger.error("recovery failed", extra={"step": step.__name__, "row": str(pk), "error": type(error).__name__})
+        return False
 
 
 @transaction.atomic
 def free_insight(insight_id: UUID) -> bool:
     """An insight whose worker stopped renewing its lease: due again, or failed after its last attempt."""
-    GenerationJob.objects.select_for_update().filter(insights=insight_id).first()
+    GenerationJob.objects.select_for_update(of=("self",)).filter(insights=insight_id).first()
     insight = Insight.objects.abandoned().filter(pk=insight_id).first()
     if insight is None or insight.lease_token is None:
         return False

@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 from celery import signals
 from django.conf import settings
-from django.db import DatabaseError, connections
+from django.db import Error, connections
 from django.db.models import Q
 from django.db.models.functions import Now
 
@@ -65,7 +65,7 @@ class Pulse:
         # A connection for each beat: after an outage, or behind a pooler, there is nothing stale to trip over.
         try:
             step()
-        except (DatabaseError, OSError) as error:
+        except (Error, OSError) as error:
             logger.warning("a heartbeat was not written", extra={"heartbeat": self.name, "error": type(error).__name__})
         finally:
             connections.close_all()

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from uuid import UUID
 
 from celery import current_app
-from django.db import DatabaseError, connections
+from django.db import Error, connections
 from kombu.exceptions import OperationalError as BrokerUnavailable
 from redis.exceptions import RedisError
 
@@ -45,7 +45,7 @@ class Waker:
                 while self._wanted.is_set():
                     self._wanted.clear()
                     self._work()
-            except DatabaseError as error:
+            except Error as error:
                 # Nothing is lost: the next round of beat does the same.
                 logger.warning("a wake-up came to nothing", extra={"waker": self._name, "error": type(error).__name__})
             finally:
