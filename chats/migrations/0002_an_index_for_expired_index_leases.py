@@ -5,15 +5,18 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('chats', '0001_chats'),
+        ("chats", "0001_chats"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
         migrations.AddIndex(
-            model_name='chat',
-            index=models.Index(condition=models.Q(('vector_status', 'indexing')), fields=['index_lease_expires_at'], name='chats_index_leased'),
+            model_name="chat",
+            index=models.Index(
+                condition=models.Q(("vector_status", "indexing")),
+                fields=["index_lease_expires_at"],
+                name="chats_index_leased",
+            ),
         ),
     ]
