@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connection, transaction
 from django.db.models.functions import Now
 
+from billing import ledger
 from billing.audit import audit
 from billing.models import CoinReservation, CreditTransaction
 from chats import erasure
@@ -18,6 +21,7 @@ from insights.engines.base import EngineError, RateLimited, Refused, Unavailable
 from insights.engines.local import LocalEngine
 from insights.models import GenerationJob, Insight, InsightAttempt
 from relivchats.accounts.models import User
+from tests.processes import eventually
 
 pytestmark = pytest.mark.django_db
 
@@ -283,8 +287,6 @@ def test_the_engine_is_called_without_a_database_connection(
     make_chat: Callable[..., Chat],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from django.db import connection
-
     person = make_person(coins=50)
     (insight,) = unlocking.unlock(user=person, chat=make_chat(person), type_ids=["communication_basics"]).insights
     seen = []
@@ -297,6 +299,113 @@ def test_the_engine_is_called_without_a_database_connection(
     monkeypatch.setattr(LocalEngine, "write", watched)
     generation.run(insight.pk)
     assert seen == [None]
+
+
+def test_a_finished_insight_is_kept_when_the_connection_breaks_while_it_is_recorded(
+    transactional_db: None,
+    make_person: Callable[..., User],
+    make_chat: Callable[..., Chat],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    person = make_person(coins=50)
+    (insight,) = unlocking.unlock(user=person, chat=make_chat(person), type_ids=["communication_basics"]).insights
+    complete = settlement.complete
+    broken = []
+
+    def break_once(**arguments: Any) -> bool:
+        if not broken:
+            broken.append(True)
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+        return complete(**arguments)
+
+    monkeypatch.setattr(settlement, "complete", break_once)
+    monkeypatch.setattr(generation, "RECORD_AGAIN_SECONDS", (0, 0))
+    generation.run(insight.pk)
+    insight.refresh_from_db()
+    assert (insight.status, insight.attempt) == ("completed", 1)
+    assert held(insight) == (0, 0)
+    assert audit() == []
+
+
+def test_who_waits_for_a_job_keeps_nobody_else_from_claiming(
+    transactional_db: None, make_person: Callable[..., User], make_chat: Callable[..., Chat]
+) -> None:
+    insights = []
+    for _ in range(2):
+        person = make_person(coins=50)
+        insights += unlocking.unlock(user=person, chat=make_chat(person), type_ids=["communication_basics"]).insights
+    busy, other = insights
+
+    def claim_the_busy_one() -> None:
+        generation.claim_insight(busy.pk)
+        connection.close()
+
+    with transaction.atomic():
+        GenerationJob.objects.select_for_update().get(pk=busy.job_id)
+        waiting = threading.Thread(target=claim_the_busy_one)
+        waiting.start()
+        eventually(is_somebody_waiting)
+        with connection.cursor() as cursor:
+            cursor.execute("SET LOCAL lock_timeout = '5s'")
+        assert generation.claim_insight(other.pk) is not None
+    waiting.join(10)
+    busy.refresh_from_db()
+    assert busy.status == "generating"
+
+
+def is_somebody_waiting() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)")
+        return bool(cursor.fetchone()[0])
+
+
+def test_recovery_goes_on_past_a_job_that_cannot_be_put_right(
+    make_person: Callable[..., User], make_chat: Callable[..., Chat], caplog: pytest.LogCaptureFixture
+) -> None:
+    jobs = []
+    for _ in range(2):
+        person = make_person(coins=400)
+        jobs.append(unlocking.unlock(user=person, chat=make_chat(person), category_id="romantic").job)
+    odd, fine = jobs
+    delivered = odd.insights.first()
+    assert delivered is not None
+    generation.run(delivered.pk)
+    ledger.release(reservation=odd.reservation, reason="by hand, too early")
+    GenerationJob.objects.update(deadline_at=Now() - timedelta(seconds=1))
+    assert recovery.recover().overdue_jobs == 1
+    fine.refresh_from_db()
+    assert (fine.status, fine.reservation.status) == ("failed", "released")
+    assert "recovery failed" in caplog.text
+
+
+def test_deleting_a_chat_takes_all_its_jobs_before_any_coins(
+    transactional_db: None, make_person: Callable[..., User], make_chat: Callable[..., Chat]
+) -> None:
+    person = make_person(coins=150)
+    chat = make_chat(person)
+    first, second = (
+        unlocking.unlock(user=person, chat=chat, type_ids=[type_id]).job
+        for type_id in ("communication_basics", "emotional_intimacy")
+    )
+
+    def erase() -> None:
+        erasure.erase(Chat.objects.get(pk=chat.pk))
+        connection.close()
+
+    # A worker ends an insight of the job that the deletion comes to last: it holds the job, then takes the wallet.
+    last = max(first, second, key=lambda job: job.pk)
+    with transaction.atomic():
+        GenerationJob.objects.select_for_update().get(pk=last.pk)
+        erasing = threading.Thread(target=erase)
+        erasing.start()
+        eventually(is_somebody_waiting)
+        settlement.fail_open(last.pk, error_code="test", error_message="")
+    erasing.join(10)
+    assert not GenerationJob.objects.open().exists()
+    person.wallet.refresh_from_db()
+    assert (person.wallet.balance, person.wallet.reserved) == (150, 0)
+    assert audit() == []
 
 
 def test_dispatch_waits_until_the_chat_is_searchable(person: User, make_chat: Callable[..., Chat]) -> None:
