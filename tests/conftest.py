@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import logging
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
@@ -19,6 +20,14 @@ from tests.processes import BrokerHandle, RunningProcess, ServerHandle, start_ce
 
 class StartCelery(Protocol):
     def __call__(self, *, app: str = "relivchats", **environment: str) -> RunningProcess: ...
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_teardown() -> None:
+    """Whoever a test woke has finished before the database is emptied under them."""
+    for thread in threading.enumerate():
+        if thread.name.startswith("dispatch-"):
+            thread.join(10)
 
 
 @pytest.fixture
