@@ -9,8 +9,10 @@ class DomainError(Exception):
     """A refusal that a person can act on.
 
     `code` is the API's stable error code (ERR_…), `title` names the kind of
-    problem, `detail` is a sentence that says what to do, `extra` holds the
-    numbers a client needs. None of them ever holds chat text or a name.
+    problem, `detail` is a sentence that says what to do, `extra` holds what a
+    client needs to act. The first three never hold chat text or a name and may
+    be logged. `extra` goes to the caller alone and is never logged: it may name
+    what the caller just sent, such as the titles of the chats to choose from.
     """
 
     code = "ERR_1000"

@@ -6,6 +6,16 @@ from chats.exports import intake, whatsapp
 from chats.exports.parsed import ParsedExport
 
 
-def read(upload: bytes, *, date_order: str | None = None, limit_bytes: int = intake.UPLOAD_LIMIT_BYTES) -> ParsedExport:
-    """Find the chat's text in an upload and read it. Raises ExportRefused, also while the batches are read."""
-    return whatsapp.parse(intake.read_text(upload, limit_bytes=limit_bytes), date_order=date_order)
+def read(
+    upload: bytes,
+    *,
+    date_order: str | None = None,
+    chat: str | None = None,
+    limit_bytes: int = intake.UPLOAD_LIMIT_BYTES,
+) -> ParsedExport:
+    """Find the chat in an upload and read it. Raises ExportRefused, also while the batches are read.
+
+    An upload may hold several chats; then SeveralChats lists them with their
+    ids, and `chat` is the id of the one to read.
+    """
+    return whatsapp.parse(intake.read_text(upload, chat=chat, limit_bytes=limit_bytes), date_order=date_order)

@@ -24,6 +24,7 @@ from chats.exports.refusals import (
     ExportRefused,
     ExportTooLarge,
     NoChatText,
+    NoSuchChat,
     PasswordProtected,
     SeveralChats,
     UnpackedTooLarge,
@@ -45,13 +46,13 @@ _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _CONTROL_BYTES = bytes(code for code in range(32) if code not in b"\t\n\r\x1a\x1b\0")
 
 
-def read_text(upload: bytes, *, limit_bytes: int = UPLOAD_LIMIT_BYTES) -> bytes:
-    """The chat's text in UTF-8 without BOM and NUL. Raises ExportRefused."""
+def read_text(upload: bytes, *, chat: str | None = None, limit_bytes: int = UPLOAD_LIMIT_BYTES) -> bytes:
+    """The chat's text in UTF-8 without BOM and NUL; of several, the one whose id is `chat`. Raises ExportRefused."""
     if not upload:
         raise EmptyExport
     if len(upload) > limit_bytes:
         raise ExportTooLarge(limit_bytes=limit_bytes, size_bytes=len(upload))
-    text = _unpacked(upload) if upload.startswith(_ARCHIVE_MARKS) else upload
+    text = _unpacked(upload, chat) if upload.startswith(_ARCHIVE_MARKS) else upload
     text = as_utf8(text)
     if not text[:_STEP_BYTES].strip() and not text.strip():
         raise EmptyExport
@@ -84,12 +85,12 @@ def _shape(char: str) -> str:
 # Archives
 
 
-def _unpacked(upload: bytes) -> bytes:
+def _unpacked(upload: bytes, chat: str | None = None) -> bytes:
     if upload.count(_DIRECTORY_MARK) > ENTRIES_LIMIT:
         raise UnpackedTooLarge(entries_limit=ENTRIES_LIMIT)
     with _damage_named(), zipfile.ZipFile(BytesIO(upload)) as archive:
         budget = Budget(len(upload))
-        entry = _chosen(archive, budget)
+        entry = _chosen(archive, budget, chat)
         budget.restart()
         # Its value is the buffer itself: joined parts would take the memory twice.
         text = BytesIO()
@@ -128,8 +129,8 @@ class Budget:
             raise UnpackedTooLarge(ratio_limit=RATIO_LIMIT)
 
 
-def _chosen(archive: zipfile.ZipFile, budget: Budget) -> zipfile.ZipInfo:
-    """`_chat.txt`, else `WhatsApp Chat with ….txt`, else the only text that reads like a chat."""
+def _chosen(archive: zipfile.ZipFile, budget: Budget, chat: str | None) -> zipfile.ZipInfo:
+    """The wanted chat, else `_chat.txt`, else `WhatsApp Chat with ….txt`, else the only text that reads like a chat."""
     entries = [entry for entry in archive.infolist() if _may_be_text(entry)]
     if not entries:
         raise NoChatText
@@ -143,9 +144,26 @@ def _chosen(archive: zipfile.ZipFile, budget: Budget) -> zipfile.ZipInfo:
         return min(readable, key=_rank)
     best = min(map(_rank, chats))
     first = [entry for entry in chats if _rank(entry) == best]
-    if len(first) > 1:
-        raise SeveralChats(chats=len(first))
-    return first[0]
+    numbered = {str(number): entry for number, entry in enumerate(first, start=1)}
+    if len(first) == 1 and chat is None:
+        return first[0]
+    if chat in numbered:
+        return numbered[chat]
+    listed = [
+        {"id": number, "title": _title(entry), "messages": _messages(archive, entry, budget)}
+        for number, entry in numbered.items()
+    ]
+    raise SeveralChats(chats=listed) if chat is None else NoSuchChat(chats=listed)
+
+
+def _title(entry: zipfile.ZipInfo) -> str:
+    return entry.filename.replace("\\", "/").rpartition("/")[2].removesuffix(".txt")
+
+
+def _messages(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, budget: Budget) -> int:
+    text = as_utf8(b"".join(_inflated(archive, entry, budget)))
+    dialect = sniff(text)
+    return sum(1 for _ in dialect.pattern.finditer(dialect.newline + text)) if dialect else 0
 
 
 def _may_be_text(entry: zipfile.ZipInfo) -> bool:

@@ -10,9 +10,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 SYSTEM_SENDER = -1
+
+#: What an export's seconds count: the wall clock as printed, or instants whose wall clock the export does not say.
+Clock = Literal["local", "utc"]
 
 
 class Kind(IntEnum):
@@ -31,7 +34,7 @@ class Kind(IntEnum):
 
 
 class Message(NamedTuple):
-    """One message as a reader sees it. `sent_at` is naive: the wall clock, as printed."""
+    """One message as a reader sees it. `sent_at` is naive: what the export's clock says."""
 
     number: int
     sent_at: datetime
@@ -50,7 +53,7 @@ def wall_clock(seconds: int) -> datetime:
 class Batch:
     """Consecutive messages in columns of one length; `first_number` is the number of the first (from 1).
 
-    `seconds` are wall-clock seconds since 1970-01-01; `senders` index
+    `seconds` are seconds since 1970-01-01 of the export's `clock`; `senders` index
     `ParsedExport.participants`, SYSTEM_SENDER for system lines; `kinds` are
     `Kind` values, SYSTEM exactly where nobody sent the line; `edited` holds
     positions within the batch. Texts are as printed, without the invisible
@@ -83,6 +86,10 @@ class ParsedExport:
     `participants` grows as the batches are read and is complete, in order of
     first appearance, when they are exhausted. `n_messages` counts what people
     sent, `n_system` the system lines; message numbers run over both.
+
+    `clock` says how `seconds` are read: "local" as the wall clock (WhatsApp and
+    Telegram print it), "utc" as instants (Instagram), which whoever shows them
+    converts to the chat's time zone: UTC until its owner sets one.
     """
 
     platform: str
@@ -93,3 +100,4 @@ class ParsedExport:
     participants: list[str]
     n_messages: int = 0
     n_system: int = 0
+    clock: Clock = "local"

@@ -10,7 +10,7 @@ HOW_TO_EXPORT = "In WhatsApp open the chat, choose Export chat, and upload the .
 
 
 class ExportRefused(DomainError):
-    """An upload that cannot become a chat. Never carries a word of the file."""
+    """An upload that cannot become a chat. Neither its title nor its detail carries a word of the file."""
 
     code, status, title = "ERR_3003", 422, "This file cannot be read"
     advice = HOW_TO_EXPORT
@@ -50,8 +50,17 @@ class NoChatText(ExportRefused):
 
 
 class SeveralChats(ExportRefused):
-    title = "There is more than one chat inside the archive"
-    advice = "Upload each chat by itself."
+    """`chats` in `extra` lists them for whoever uploaded them: `{"id", "title", "messages"}`, ids and titles text."""
+
+    title = "There is more than one chat in this upload"
+    advice = "Upload it again with `chat` set to the id of the one you want; `chats` lists them."
+
+
+class NoSuchChat(ExportRefused):
+    """`chats` in `extra` as in SeveralChats."""
+
+    title = "There is no such chat in this upload"
+    advice = "Set `chat` to one of the ids that `chats` lists."
 
 
 class NotAChatExport(ExportRefused):

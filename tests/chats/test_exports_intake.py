@@ -73,9 +73,21 @@ def test_a_stored_entry_is_read_like_a_deflated_one() -> None:
     assert intake.read_text(archive(("_chat.txt", CHAT), method=zipfile.ZIP_STORED)) == CHAT
 
 
-def test_several_chats_in_one_archive_are_refused_rather_than_guessed() -> None:
-    with pytest.raises(refusals.SeveralChats):
-        intake.read_text(archive(("a.txt", CHAT), ("b.txt", OTHER)))
+def test_several_chats_in_one_archive_are_listed_rather_than_guessed() -> None:
+    upload = archive(("a.txt", CHAT), ("b.txt", OTHER))
+    with pytest.raises(refusals.SeveralChats) as refusal:
+        intake.read_text(upload)
+    assert refusal.value.extra["chats"] == [
+        {"id": "1", "title": "a", "messages": 40},
+        {"id": "2", "title": "b", "messages": 40},
+    ]
+    assert intake.read_text(upload, chat="2") == OTHER
+
+
+def test_a_chat_that_is_not_in_the_upload_is_not_replaced_by_another() -> None:
+    with pytest.raises(refusals.NoSuchChat) as refusal:
+        intake.read_text(archive(("a.txt", CHAT), ("b.txt", OTHER)), chat="3")
+    assert [listed["id"] for listed in refusal.value.extra["chats"]] == ["1", "2"]
 
 
 def test_links_and_directories_are_never_the_chat() -> None:
