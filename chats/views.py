@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import UUID
 
 from django.db.models import QuerySet
@@ -28,7 +29,9 @@ from chats.serializers import (
     VectorStatusSerializer,
 )
 from chats.statistics_schema import StatisticsSerializer
+from relivchats import idempotency
 from relivchats.errors import NotFound
+from relivchats.idempotency import idempotent
 from relivchats.logs import request_id
 from relivchats.openapi import UNCHANGED, example, problems
 from relivchats.rest import Pages, body, conditional, person
@@ -42,6 +45,11 @@ def own_chat(request: Request, chat_id: UUID) -> Chat:
     return chat
 
 
+def _uploaded(request: Request, chat_id: str) -> Any:
+    """The answer to an upload, made anew: its statistics are kept under the chat's key alone."""
+    return UploadedChatSerializer(own_chat(request, UUID(chat_id))).data
+
+
 class Upload(APIView):
     parser_classes = [MultiPartParser]
 
@@ -51,6 +59,7 @@ class Upload(APIView):
         summary="Upload an exported chat",
         description="Reads a WhatsApp export (.txt or .zip) and answers at once with the chat and its statistics."
         " A file is judged by its content; of a refused file nothing is kept. Nothing is charged.",
+        parameters=idempotency.PARAMETERS,
         request={"multipart/form-data": UploadSerializer},
         responses={
             201: UploadedChatSerializer,
@@ -59,6 +68,7 @@ class Upload(APIView):
                 411,
                 415,
                 _400="The request is not well-formed multipart/form-data, or the file is empty (ERR_3002).",
+                _409=idempotency.STILL_RUNNING,
                 _413="The file is too large, packed or unpacked (ERR_3004).",
                 _422="The file is missing, or it is no chat that can be read: the title names the cause, such as a"
                 " damaged or password-protected archive, no chat text, not a chat export (ERR_3003), or only system"
@@ -67,6 +77,7 @@ class Upload(APIView):
         },
         examples=[example("A chat", examples.UPLOADED, status=201)],
     )
+    @idempotent(rebuild=_uploaded)
     def post(self, request: Request) -> Response:
         fields = UploadSerializer(data=body(request))
         fields.is_valid(raise_exception=True)

@@ -28,7 +28,9 @@ from insights.serializers import (
     UnlockedSerializer,
     UnlockSerializer,
 )
+from relivchats import idempotency
 from relivchats.errors import NotFound
+from relivchats.idempotency import idempotent
 from relivchats.openapi import UNCHANGED, example, problems
 from relivchats.rest import Pages, body, conditional, person
 
@@ -96,6 +98,7 @@ class Unlock(APIView):
         description="Holds the coins, starts writing and answers at once: 202 when a job was made, 200 when"
         " everything asked for exists or is running, which costs nothing. Only what is delivered is charged; the rest"
         " of the coins return when the job ends. Ask `poll_url` how far it is.",
+        parameters=idempotency.PARAMETERS,
         request=UnlockSerializer,
         responses={
             200: UnlockedSerializer,
@@ -108,6 +111,7 @@ class Unlock(APIView):
                 413,
                 415,
                 _404="There is no such chat of yours, no such category, or no such insight type.",
+                _409=idempotency.STILL_RUNNING,
                 _422="A value is missing or not valid, or the chat has too few messages or too many people for what"
                 " was asked: then `too_few_people`, `too_few_messages`, `too_many_people` and `possible` list insight"
                 " types. No coin was held.",
@@ -119,6 +123,7 @@ class Unlock(APIView):
             *examples.UNLOCK_REQUESTS,
         ],
     )
+    @idempotent(atomic=True)
     def post(self, request: Request) -> Response:
         asked = UnlockSerializer(data=body(request))
         asked.is_valid(raise_exception=True)
@@ -139,17 +144,26 @@ class Retry(APIView):
         tags=["insights"],
         summary="Try a failed insight again",
         description="In a new job, for the part it cost before. 200 when it has been unlocked again since.",
+        parameters=idempotency.PARAMETERS,
         request=None,
         responses={
             200: UnlockedSerializer,
             202: UnlockedSerializer,
-            **problems(401, 402, 404, 422, _409="The insight has not failed, or its chat was deleted."),
+            **problems(
+                401,
+                402,
+                404,
+                422,
+                _409="The insight has not failed, its chat was deleted, or an earlier sending of this request under the"
+                " same Idempotency-Key is still being worked on.",
+            ),
         },
         examples=[
             example("Being written", {**examples.UNLOCKED, **examples.RETRIED}, status=202),
             example("Unlocked since", {**examples.UNLOCKED, **examples.UNLOCKED_BEFORE}),
         ],
     )
+    @idempotent(atomic=True)
     def post(self, request: Request, insight_id: UUID) -> Response:
         insight = Insight.objects.owned_by(request.user).filter(pk=insight_id).select_related("job", "chat").first()
         if insight is None:

@@ -21,7 +21,7 @@ from ops import health
 from ops.checks.work import count, words
 from ops.models import AuditEntry, Heartbeat, LedgerAudit
 from ops.report import Level, Line
-from relivchats.accounts.models import AccessToken, User
+from relivchats.accounts.models import AccessToken, IdempotencyKey, User
 
 _COLOURS = {Level.FINE: "success", Level.WARNING: "warning", Level.UNKNOWN: "warning", Level.CRITICAL: "danger"}
 
@@ -71,6 +71,7 @@ _GROUPS: Sequence[tuple[str, Sequence[tuple[str, str, type[Model]]]]] = (
             ("Transcript blocks", "inventory_2", TranscriptBlock),
             ("Chunks", "segment", Chunk),
             ("Vectors", "grid_on", VectorMatrix),
+            ("Idempotency keys", "sync_lock", IdempotencyKey),
             ("Task groups", "dataset", GroupResult),
             ("Task chords", "hub", ChordCounter),
         ),

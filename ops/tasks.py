@@ -6,6 +6,7 @@ from celery import shared_task
 
 from ops import heartbeats, ledger, results
 from ops.models import Heartbeat
+from relivchats import idempotency
 
 
 @shared_task(ignore_result=True)
@@ -18,6 +19,7 @@ def canary() -> None:
 def prune() -> None:
     heartbeats.prune()
     results.prune()
+    idempotency.prune()
 
 
 @shared_task(ignore_result=True)

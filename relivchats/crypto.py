@@ -85,18 +85,26 @@ class Keyring:
     def current(self) -> str:
         return next(iter(self.keys))
 
-    def wrap(self, key: DataKey, *, context: str) -> bytes:
+    def seal(self, plaintext: bytes, *, context: str) -> bytes:
+        """For what belongs to no chat, such as an answer that is kept for a day."""
         name = self.current.encode()
-        return bytes([len(name)]) + name + DataKey(self.keys[self.current]).seal(key._key, context=context)
+        return bytes([len(name)]) + name + DataKey(self.keys[self.current]).seal(plaintext, context=context)
+
+    def open(self, sealed: bytes | memoryview, *, context: str) -> bytes:
+        """Raises CannotOpen when the keyring does not hold the key that sealed it."""
+        sealed = bytes(sealed)
+        length = sealed[0] if sealed else 0
+        key = self.keys.get(sealed[1 : 1 + length].decode(errors="replace"))
+        if key is None:
+            raise CannotOpen("ENCRYPTION_KEYS does not hold the key that sealed this")
+        return DataKey(key).open(sealed[1 + length :], context=context)
+
+    def wrap(self, key: DataKey, *, context: str) -> bytes:
+        return self.seal(key._key, context=context)
 
     def unwrap(self, wrapped: bytes | memoryview, *, context: str) -> DataKey:
         """Raises CannotOpen when the keyring does not hold the key that wrapped it."""
-        wrapped = bytes(wrapped)
-        length = wrapped[0] if wrapped else 0
-        key = self.keys.get(wrapped[1 : 1 + length].decode(errors="replace"))
-        if key is None:
-            raise CannotOpen("ENCRYPTION_KEYS does not hold the key that wrapped this chat's key")
-        return DataKey(DataKey(key).open(wrapped[1 + length :], context=context))
+        return DataKey(self.open(wrapped, context=context))
 
     def __repr__(self) -> str:
         return f"Keyring({', '.join(self.keys)})"

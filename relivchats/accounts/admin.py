@@ -16,7 +16,7 @@ from django.utils.safestring import SafeString
 from unfold import forms
 from unfold.admin import ModelAdmin
 
-from relivchats.accounts.models import AccessToken, User
+from relivchats.accounts.models import AccessToken, IdempotencyKey, User
 from relivchats.admin import BoundedPaginator, StaffAdmin, link
 
 
@@ -107,6 +107,21 @@ class AccessTokenAdmin(StaffAdmin):
     @admin.display(description="person")
     def user_link(self, token: AccessToken) -> SafeString | str:
         return link(User, token.user_id)
+
+
+@admin.register(IdempotencyKey)
+class IdempotencyKeyAdmin(StaffAdmin):
+    """That a request was sent under a key, and how it was answered: never the key or the answer itself."""
+
+    list_display = ("id", "user_link", "status", "age", "expires_at")
+    ordering = ("-id",)
+    search_ids = ("pk", "user_id")
+    fields = (("id", "user_link"), "status", ("created_at", "lease_expires_at", "expires_at"))
+    readonly_fields = ("id", "user_link", "created_at")
+
+    @admin.display(description="person")
+    def user_link(self, key: IdempotencyKey) -> SafeString | str:
+        return link(User, key.user_id)
 
 
 admin.site.unregister(Group)

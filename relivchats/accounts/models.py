@@ -71,3 +71,35 @@ class AccessToken(models.Model):
 
     def __str__(self) -> str:
         return f"access token {self.pk}"
+
+
+class IdempotencyKey(models.Model):
+    """A request that its client may send again: running until it has a `status`, then its answer, for a day.
+
+    Only `relivchats.idempotency` writes it. The key and the request are kept as digests, the answer sealed.
+    """
+
+    user = models.ForeignKey(User, models.CASCADE, related_name="idempotency_keys")
+    digest = models.CharField(max_length=64, editable=False)
+    fingerprint = models.CharField(max_length=64, editable=False)
+    token = models.UUIDField(editable=False, help_text="Of the process that answers, while its lease lasts.")
+    lease_expires_at = models.DateTimeField()
+    status = models.PositiveSmallIntegerField(null=True, help_text="Of the answer; none while it is being made.")
+    sealed_answer = models.BinaryField(null=True, editable=False)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    expires_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "idempotency_keys"
+        indexes = [models.Index(fields=["expires_at"], name="idempotency_keys_expiry")]
+        constraints = [
+            models.UniqueConstraint(fields=["user", "digest"], name="one_request_per_idempotency_key"),
+            models.CheckConstraint(
+                condition=models.Q(status__isnull=True, sealed_answer__isnull=True)
+                | models.Q(status__isnull=False, sealed_answer__isnull=False),
+                name="idempotency_key_answered_iff_status",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"idempotency key {self.pk}"

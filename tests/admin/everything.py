@@ -22,6 +22,7 @@ from chats.models import Chat, ChatUpload, Chunk, TranscriptBlock, VectorMatrix
 from insights.models import Category, Insight, InsightAttempt, InsightType, InsightTypeVersion
 from ops.models import AuditEntry, LedgerAudit
 from relivchats.accounts import tokens
+from relivchats.accounts.models import IdempotencyKey
 from tests.ops import rows
 
 #: Not in the admin: a session's key signs in, permissions are given through people and groups, kinds are Django's own.
@@ -73,6 +74,9 @@ def _operations(number: int, *, user: Any, chat: Chat) -> None:
         rows.heartbeat(kind)
     AuditEntry.objects.create(
         actor="command", action="reindex chat", object_id=str(chat.pk), done=True, outcome="asked for"
+    )
+    IdempotencyKey.objects.create(
+        user=user, digest=number, fingerprint="a", token=uuid.uuid4(), lease_expires_at=Now(), expires_at=Now()
     )
     LedgerAudit.objects.create(milliseconds=5)
     TaskResult.objects.create(task_id=uuid.uuid4(), task_name="chats.tasks.index_chat", status="FAILURE")
