@@ -9,10 +9,13 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
-from billing.models import Bonus, CoinReservation, CreditTransaction, ReservationQuerySet, Wallet
+from billing.models import Bonus, CoinReservation, CreditTransaction, PaymentOrder, ReservationQuerySet, Wallet
+from billing.payments import admin as payments_admin
 from relivchats import spans
 from relivchats.accounts.models import User
 from relivchats.admin import EditedAdmin, StaffAdmin, label, link
+
+__all__ = ["payments_admin"]
 
 
 class OverdueFilter(admin.SimpleListFilter):
@@ -81,15 +84,19 @@ class TransactionAdmin(OfWalletAdmin):
     list_display = ("id", "wallet_link", "sequence", "type", "amount", "balance_after", "actor", "age")
     list_filter = ("type",)
     ordering = ("-created_at", "-id")
-    search_ids = ("pk", "wallet_id", "reservation_id")
+    search_ids = ("pk", "wallet_id", "reservation_id", "payment_order_id")
     fields = (
         ("id", "wallet_link", "sequence"),
         ("type", "amount", "balance_after"),
-        ("reservation_link", "reverses_link"),
+        ("reservation_link", "order_link", "reverses_link"),
         ("actor", "reason"),
         ("idempotency_key", "created_at"),
     )
-    readonly_fields = ("id", "wallet_link", "reservation_link", "reverses_link", "created_at")
+    readonly_fields = ("id", "wallet_link", "reservation_link", "order_link", "reverses_link", "created_at")
+
+    @admin.display(description="order")
+    def order_link(self, row: CreditTransaction) -> SafeString | str:
+        return link(PaymentOrder, row.payment_order_id)
 
     @admin.display(description="reservation")
     def reservation_link(self, row: CreditTransaction) -> SafeString | str:

@@ -18,7 +18,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 
-from billing.models import Bonus, CoinReservation, CreditTransaction, Wallet
+from billing.models import Bonus, CoinReservation, CreditTransaction, PaymentOrder, Wallet
 from relivchats.accounts.models import User
 from relivchats.errors import Conflict, DomainError
 
@@ -75,16 +75,31 @@ def open_wallet(*, user: User) -> Wallet:
 
 @transaction.atomic
 def grant(
-    *, wallet: Wallet, type: str, coins: int, idempotency_key: str, actor: str = "", reason: str = ""
+    *,
+    wallet: Wallet,
+    type: str,
+    coins: int,
+    idempotency_key: str,
+    actor: str = "",
+    reason: str = "",
+    payment_order: PaymentOrder | None = None,
 ) -> CreditTransaction:
-    """Add coins to a wallet: a signup bonus or a purchase."""
+    """Add coins to a wallet: a signup bonus, or a purchase that names the order it was paid by."""
     if type not in GRANTED_TYPES:
         raise InvalidMovement(f"Coins are granted as {' or '.join(GRANTED_TYPES)}, not as {type}.")
     _check_positive(coins)
     _lock(wallet)
     if earlier := _earlier(wallet, idempotency_key=idempotency_key, type=type, amount=coins):
         return earlier
-    return _append(wallet, type=type, amount=coins, idempotency_key=idempotency_key, actor=actor, reason=reason)
+    return _append(
+        wallet,
+        type=type,
+        amount=coins,
+        idempotency_key=idempotency_key,
+        actor=actor,
+        reason=reason,
+        payment_order=payment_order,
+    )
 
 
 @transaction.atomic
@@ -157,6 +172,56 @@ def adjust(*, wallet: Wallet, amount: int, actor: str, reason: str, idempotency_
     return _append(wallet, type=type, amount=amount, idempotency_key=idempotency_key, actor=actor, reason=reason)
 
 
+@transaction.atomic
+def refund(
+    *, payment_order: PaymentOrder, coins: int, idempotency_key: str, actor: str = "", reason: str = ""
+) -> CreditTransaction | None:
+    """Take back up to `coins` that the order bought, since its money went back: as many as are free to spend.
+
+    The transaction says how many were taken; None: not one was there. Held coins stay held.
+    """
+    _check_positive(coins)
+    wallet = payment_order.wallet
+    _lock(wallet)
+    if earlier := wallet.transactions.filter(idempotency_key=idempotency_key).first():
+        if earlier.type != CreditTransaction.Type.REFUND or earlier.payment_order_id != payment_order.pk:
+            raise IdempotencyMismatch
+        return earlier
+    if not wallet.spendable:
+        return None
+    return _append(
+        wallet,
+        type=CreditTransaction.Type.REFUND,
+        amount=-min(coins, wallet.spendable),
+        idempotency_key=idempotency_key,
+        actor=actor,
+        reason=reason,
+        payment_order=payment_order,
+    )
+
+
+@transaction.atomic
+def reverse_refund(*, refund: CreditTransaction, reason: str) -> CreditTransaction:
+    """Give back what a refund took: its money never reached the person."""
+    reason = _explained(reason)
+    if refund.type != CreditTransaction.Type.REFUND:
+        raise InvalidMovement(f"Only a refund is reversed, not a transaction of type {refund.type}.")
+    wallet = refund.wallet
+    _lock(wallet)
+    type, key = CreditTransaction.Type.ADMIN_ADJUSTMENT, f"reverse {refund.pk}"
+    if earlier := _earlier(wallet, idempotency_key=key, type=type, amount=-refund.amount):
+        return earlier
+    return _append(
+        wallet,
+        type=type,
+        amount=-refund.amount,
+        idempotency_key=key,
+        actor="provider",
+        reason=reason,
+        reverses=refund,
+    )
+
+
 def _lock(row: Wallet | CoinReservation) -> None:
     """Hold the row until the transaction ends, and bring the instance up to date."""
     rows: QuerySet[Any] = row.__class__._base_manager.select_for_update(no_key=True)
@@ -180,6 +245,8 @@ def _append(
     actor: str = "",
     reason: str = "",
     reservation: CoinReservation | None = None,
+    payment_order: PaymentOrder | None = None,
+    reverses: CreditTransaction | None = None,
 ) -> CreditTransaction:
     """Write the wallet's next transaction and move its balance with it. The wallet is locked."""
     last = wallet.transactions.order_by("-sequence").values_list("sequence", flat=True).first() or 0
@@ -194,6 +261,8 @@ def _append(
         actor=actor,
         reason=reason,
         reservation=reservation,
+        payment_order=payment_order,
+        reverses=reverses,
     )
 
 

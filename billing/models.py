@@ -10,6 +10,20 @@ from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
+from billing.payments.models import CreditPackage, PackagePrice, PaymentOrder, PaymentRefund, WebhookEvent
+
+__all__ = [
+    "Bonus",
+    "CoinReservation",
+    "CreditPackage",
+    "CreditTransaction",
+    "PackagePrice",
+    "PaymentOrder",
+    "PaymentRefund",
+    "Wallet",
+    "WebhookEvent",
+]
+
 
 class Wallet(models.Model):
     """`balance` coins are owned, `reserved` of them are held for running jobs; the rest is free to spend."""
@@ -115,6 +129,7 @@ class CreditTransaction(models.Model):
     amount = models.BigIntegerField(help_text="Coins, signed.")
     balance_after = models.BigIntegerField()
     reservation = models.ForeignKey(CoinReservation, models.PROTECT, null=True, blank=True, related_name="transactions")
+    payment_order = models.ForeignKey(PaymentOrder, models.PROTECT, null=True, blank=True, related_name="transactions")
     reverses = models.ForeignKey("self", models.PROTECT, null=True, blank=True, related_name="reversed_by")
     idempotency_key = models.CharField(max_length=100)
     actor = models.CharField(max_length=150, blank=True, help_text="Who did it: `user <id>` or `command`.")
@@ -129,6 +144,9 @@ class CreditTransaction(models.Model):
             models.UniqueConstraint(fields=["wallet", "idempotency_key"], name="one_transaction_per_key"),
             models.UniqueConstraint(
                 fields=["reservation"], condition=Q(type="insight_unlock"), name="one_capture_per_reservation"
+            ),
+            models.UniqueConstraint(
+                fields=["payment_order"], condition=Q(type="purchase"), name="one_purchase_per_paid_order"
             ),
             models.UniqueConstraint(
                 fields=["wallet"], condition=Q(type="signup_bonus"), name="one_signup_bonus_per_wallet"
@@ -146,6 +164,14 @@ class CreditTransaction(models.Model):
                 condition=Q(type="insight_unlock", reservation__isnull=False)
                 | (~Q(type="insight_unlock") & Q(reservation__isnull=True)),
                 name="reservation_named_iff_unlock",
+            ),
+            models.CheckConstraint(
+                condition=Q(payment_order__isnull=True) | Q(type__in=["purchase", "refund"]),
+                name="payment_order_named_for_payments_only",
+            ),
+            models.CheckConstraint(
+                condition=~Q(type="refund") | Q(payment_order__isnull=False),
+                name="transaction_without_order_is_no_refund",
             ),
             models.CheckConstraint(condition=~Q(idempotency_key=""), name="transaction_has_a_key"),
             models.CheckConstraint(

@@ -1,4 +1,4 @@
-"""What happens to coins when something else happens: a wallet for each new person, the bonus row after migrating."""
+"""What happens to coins when something else happens: a wallet for each new person, staff's rows after migrating."""
 
 from __future__ import annotations
 
@@ -6,11 +6,19 @@ from typing import Any
 
 from django.apps import apps as installed_apps
 from django.apps.registry import Apps
+from django.db import transaction
 
 from billing import ledger
 from relivchats.accounts.models import User
 
 SIGNUP_BONUS_COINS = 50
+
+#: What is sold to begin with: (id, title, coins, popular, {currency: minor units}).
+PACKAGES: tuple[tuple[str, str, int, bool, dict[str, int]], ...] = (
+    ("starter", "Starter", 400, False, {"INR": 39_900, "USD": 499}),
+    ("popular", "Popular", 850, True, {"INR": 79_900, "USD": 999}),
+    ("pro", "Pro", 1600, False, {"INR": 149_900, "USD": 1799}),
+)
 
 
 def open_wallet_with_user(*, instance: User, created: bool, raw: bool, **_: Any) -> None:
@@ -25,3 +33,20 @@ def make_bonus_row(*, using: str, apps: Apps = installed_apps, **_: Any) -> None
     except LookupError:  # migrated back to before the table
         return
     bonus.objects.using(using).get_or_create(event="signup", defaults={"coins": SIGNUP_BONUS_COINS})
+
+
+def make_packages(*, using: str, apps: Apps = installed_apps, **_: Any) -> None:
+    """What is sold to begin with, where nothing ever was: staff's own choice is left alone."""
+    try:
+        packages, prices = apps.get_model("billing", "CreditPackage"), apps.get_model("billing", "PackagePrice")
+    except LookupError:  # migrated back to before the tables
+        return
+    with transaction.atomic(using=using):
+        if packages.objects.using(using).exists():
+            return
+        for order, (slug, title, coins, popular, amounts) in enumerate(PACKAGES):
+            package = packages.objects.using(using).create(
+                id=slug, title=title, coins=coins, popular=popular, display_order=order
+            )
+            for currency, amount in amounts.items():
+                prices.objects.using(using).create(package=package, currency=currency, amount=amount)

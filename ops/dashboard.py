@@ -13,7 +13,17 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django_celery_results.models import ChordCounter, GroupResult, TaskResult
 
-from billing.models import Bonus, CoinReservation, CreditTransaction, Wallet
+from billing.models import (
+    Bonus,
+    CoinReservation,
+    CreditPackage,
+    CreditTransaction,
+    PackagePrice,
+    PaymentOrder,
+    PaymentRefund,
+    Wallet,
+    WebhookEvent,
+)
 from chats.models import Chat, ChatUpload, Chunk, TranscriptBlock, VectorMatrix
 from insights import standing
 from insights.models import Category, GenerationJob, Insight, InsightAttempt, InsightType, InsightTypeVersion
@@ -44,6 +54,16 @@ _GROUPS: Sequence[tuple[str, Sequence[tuple[str, str, type[Model]]]]] = (
             ("Reservations", "lock_clock", CoinReservation),
             ("Transactions", "receipt_long", CreditTransaction),
             ("Bonuses", "redeem", Bonus),
+        ),
+    ),
+    (
+        "Payments",
+        (
+            ("Orders", "shopping_cart", PaymentOrder),
+            ("Refunds", "undo", PaymentRefund),
+            ("Webhook events", "webhook", WebhookEvent),
+            ("Packages", "sell", CreditPackage),
+            ("Prices", "payments", PackagePrice),
         ),
     ),
     (

@@ -17,7 +17,7 @@ from django.db.models.functions import Now
 from django.urls import reverse
 from django_celery_results.models import ChordCounter, GroupResult, TaskResult
 
-from billing.models import Bonus
+from billing.models import Bonus, CreditPackage, PackagePrice, PaymentOrder, PaymentRefund, WebhookEvent
 from chats.models import Chat, ChatUpload, Chunk, TranscriptBlock, VectorMatrix
 from insights.models import Category, Insight, InsightAttempt, InsightType, InsightTypeVersion
 from ops.models import AuditEntry, LedgerAudit
@@ -91,7 +91,28 @@ def _operations(number: int, *, user: Any, chat: Chat) -> None:
         change_message="Reindex. Reason: test.",
         action_time=Now(),
     )
+    _payments(number, user=user)
     Bonus.objects.get_or_create(event="signup", defaults={"coins": 50})
+
+
+def _payments(number: int, *, user: Any) -> None:
+    package = CreditPackage.objects.create(id=f"package-{number}", title="Another", coins=100)
+    PackagePrice.objects.create(package=package, currency="USD", amount=100)
+    order = PaymentOrder.objects.create(
+        wallet=user.wallet,
+        package=package,
+        provider="stripe",
+        status="completed",
+        coins=100,
+        amount=100,
+        currency="USD",
+        provider_order_id=f"pi_{number}",
+        idempotency_key="key",
+        attention="paid twice",
+        completed_at=Now(),
+    )
+    PaymentRefund.objects.create(order=order, source="provider", status="completed", amount=10, coins=10)
+    WebhookEvent.objects.create(provider="stripe", event_id=f"evt_{number}", type="x", kind="paid", order=order)
 
 
 def list_address(model: type[models.Model]) -> str:

@@ -11,7 +11,7 @@ import pytest
 from django.db import connection, transaction
 
 from billing import ledger
-from billing.models import CoinReservation, Wallet
+from billing.models import CoinReservation, PackagePrice, PaymentOrder, Wallet
 from relivchats import clock
 from relivchats.accounts.models import User
 
@@ -24,6 +24,12 @@ class MakeWallet(Protocol):
 
 class Hold(Protocol):
     def __call__(self, wallet: Wallet, coins: int, *, key: str = "job 1") -> CoinReservation: ...
+
+
+class MakeOrder(Protocol):
+    def __call__(
+        self, wallet: Wallet, *, package: str = "starter", provider: str = "stripe", **columns: Any
+    ) -> PaymentOrder: ...
 
 
 @pytest.fixture
@@ -49,6 +55,27 @@ def hold() -> Hold:
     def make(wallet: Wallet, coins: int, *, key: str = "job 1") -> CoinReservation:
         return ledger.reserve(
             wallet=wallet, coins=coins, idempotency_key=key, expires_at=clock.now() + timedelta(hours=1)
+        )
+
+    return make
+
+
+@pytest.fixture
+def make_order() -> MakeOrder:
+    def make(wallet: Wallet, *, package: str = "starter", provider: str = "stripe", **columns: Any) -> PaymentOrder:
+        """An order of the package that the provider knows, not paid unless the columns say so."""
+        price = PackagePrice.objects.select_related("package").get(
+            package=package, currency="INR" if provider == "razorpay" else "USD"
+        )
+        return PaymentOrder.objects.create(
+            wallet=wallet,
+            package=price.package,
+            provider=provider,
+            coins=price.package.coins,
+            amount=price.amount,
+            currency=price.currency,
+            idempotency_key=uuid.uuid4().hex,
+            **{"provider_order_id": f"order_{uuid.uuid4().hex}", **columns},
         )
 
     return make

@@ -12,7 +12,7 @@ from billing import ledger
 from billing.audit import audit
 from billing.models import CreditTransaction, Wallet
 from relivchats.accounts.models import User
-from tests.billing.conftest import Hold, MakeWallet
+from tests.billing.conftest import Hold, MakeOrder, MakeWallet
 
 pytestmark = pytest.mark.django_db
 
@@ -21,6 +21,7 @@ LINE = (
     " (wallet_id, sequence, type, amount, balance_after, reservation_id, idempotency_key, actor, reason)"
     " VALUES ({wallet}, "
 )
+OF_ORDER = LINE.replace("reservation_id", "payment_order_id")
 HOLD = (
     "INSERT INTO coin_reservations"
     " (id, wallet_id, coins, captured_coins, status, expires_at, idempotency_key, reason, release_reason)"
@@ -47,6 +48,9 @@ REFUSED = [
     ("one_capture_per_reservation", LINE + "9, 'insight_unlock', -1, 49, '{captured}', 'k', '', '')"),
     ("reservation_named_iff_unlock", LINE + "9, 'insight_unlock', -1, 49, NULL, 'k', '', '')"),
     ("reservation_named_iff_unlock", LINE + "9, 'refund', -1, 49, '{captured}', 'k', '', '')"),
+    ("one_purchase_per_paid_order", OF_ORDER + "9, 'purchase', 1, 51, '{order}', 'k', '', '')"),
+    ("payment_order_named_for_payments_only", OF_ORDER + "9, 'admin_adjustment', 1, 51, '{order}', 'k', 'a', 'r')"),
+    ("transaction_without_order_is_no_refund", OF_ORDER + "9, 'refund', -1, 49, NULL, 'k', '', '')"),
     ("adjustment_has_actor_and_reason", LINE + "9, 'admin_adjustment', 1, 51, NULL, 'k', '', 'r')"),
     ("adjustment_has_actor_and_reason", LINE + "9, 'admin_adjustment', 1, 51, NULL, 'k', 'a', '')"),
     ("reservation_holds_coins", HOLD + "0, 0, 'active', now(), 'k', '', '')"),
@@ -74,11 +78,13 @@ REFUSED = [
 
 
 @pytest.fixture
-def places(make_wallet: MakeWallet, hold: Hold) -> dict[str, Any]:
+def places(make_wallet: MakeWallet, hold: Hold, make_order: MakeOrder) -> dict[str, Any]:
     wallet = make_wallet(coins=450)
     captured, active = hold(wallet, 300, key="captured"), hold(wallet, 100, key="active")
     ledger.capture(reservation=captured, coins=200)
-    return {"wallet": wallet.pk, "captured": captured.pk, "active": active.pk}
+    order = make_order(wallet)
+    ledger.grant(wallet=wallet, type="purchase", coins=order.coins, idempotency_key="order", payment_order=order)
+    return {"wallet": wallet.pk, "captured": captured.pk, "active": active.pk, "order": order.pk}
 
 
 @pytest.mark.parametrize(("says", "sql"), REFUSED)

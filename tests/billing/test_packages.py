@@ -1,0 +1,45 @@
+"""What is sold: three packages to begin with, and then whatever staff make of them."""
+
+from __future__ import annotations
+
+import pytest
+from django.core.management import call_command
+
+from billing.models import CreditPackage, PackagePrice
+from billing.payments import money
+
+pytestmark = pytest.mark.django_db
+
+
+def test_three_packages_are_sold_to_begin_with() -> None:
+    sold = [
+        (package.title, package.coins, package.popular, dict(package.prices.values_list("currency", "amount")))
+        for package in CreditPackage.objects.all()
+    ]
+    assert sold == [
+        ("Starter", 400, False, {"INR": 39_900, "USD": 499}),
+        ("Popular", 850, True, {"INR": 79_900, "USD": 999}),
+        ("Pro", 1600, False, {"INR": 149_900, "USD": 1799}),
+    ]
+
+
+def test_migrating_again_leaves_what_staff_changed() -> None:
+    CreditPackage.objects.filter(id="pro").delete()
+    PackagePrice.objects.filter(package="starter", currency="USD").update(amount=599)
+    call_command("migrate", verbosity=0)
+    assert list(CreditPackage.objects.values_list("id", flat=True)) == ["starter", "popular"]
+    assert PackagePrice.objects.get(package="starter", currency="USD").amount == 599
+
+
+@pytest.mark.parametrize(
+    ("amount", "currency", "shown"),
+    [
+        (149_900, "INR", "₹1,499"),
+        (499, "USD", "$4.99"),
+        (1005, "USD", "$10.05"),
+        (5, "INR", "₹0.05"),
+        (1, "XYZ", "0.01 XYZ"),
+    ],
+)
+def test_money_is_shown_as_people_read_it(amount: int, currency: str, shown: str) -> None:
+    assert money.shown(amount, currency) == shown
