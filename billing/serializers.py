@@ -47,6 +47,22 @@ class TransactionSerializer(serializers.ModelSerializer[CreditTransaction]):
         return DESCRIPTIONS[CreditTransaction.Type(transaction.type)]
 
 
+class StatementQuery(serializers.Serializer[Any]):
+    type = serializers.ChoiceField(
+        CreditTransaction.Type.choices, required=False, help_text="Only transactions of this type."
+    )
+
+    def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
+        """`from` is a word of the language, so these two cannot be written as attributes."""
+        since = serializers.DateTimeField(
+            required=False, help_text="Only from this instant on, or from the beginning of this day (UTC)."
+        )
+        until = serializers.DateTimeField(
+            required=False, help_text="Only before this instant, or before the beginning of this day (UTC)."
+        )
+        return {**super().get_fields(), "from": since, "to": until}
+
+
 class OffsetQuery(serializers.Serializer[Any]):
     offset = serializers.IntegerField(
         required=False,

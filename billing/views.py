@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 from django.db.models import QuerySet
-from drf_spectacular.utils import extend_schema, extend_schema_view
+from django.http import StreamingHttpResponse
+from drf_spectacular.utils import OpenApiExample, extend_schema, extend_schema_view
 from rest_framework.generics import ListAPIView
 from rest_framework.pagination import LimitOffsetPagination
+from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.utils.urls import replace_query_param
 from rest_framework.views import APIView
 
-from billing import ledger
+from billing import ledger, statements
 from billing.models import CreditTransaction
-from billing.serializers import BalanceSerializer, OffsetQuery, TransactionSerializer
-from relivchats.accounts.models import User
+from billing.serializers import BalanceSerializer, OffsetQuery, StatementQuery, TransactionSerializer
+from relivchats import clock
 from relivchats.openapi import example, problems
-from relivchats.rest import Pages
+from relivchats.rest import Pages, person
 
 BALANCE = {"user_id": "5b0a4c1e-8f4f-4a3e-9a55-0d6f6f0f6f01", "balance": 450, "reserved": 400, "spendable": 50}
 TRANSACTION = {
@@ -30,6 +32,17 @@ TRANSACTION = {
     "reservation_id": "0f6c1c9e-6d0a-4c62-8f3e-2b8f5a7d9e10",
     "created_at": "2026-01-05T09:31:12Z",
 }
+
+
+CSV_EXAMPLE = """id,created_at,type,description,amount,balance_after,reservation_id
+812,2026-01-05T09:31:12+00:00,insight_unlock,Insights unlocked,-350,100,0f6c1c9e-6d0a-4c62-8f3e-2b8f5a7d9e10
+"""
+
+
+class CSVRenderer(BaseRenderer):
+    """For callers that accept nothing but text/csv; the view writes the file itself."""
+
+    media_type, format = "text/csv", "csv"
 
 
 class OffsetPages(LimitOffsetPagination):
@@ -73,7 +86,7 @@ class Balance(APIView):
         examples=[example("A wallet", BALANCE)],
     )
     def get(self, request: Request) -> Response:
-        return Response(BalanceSerializer(ledger.open_wallet(user=cast(User, request.user))).data)
+        return Response(BalanceSerializer(ledger.open_wallet(user=person(request))).data)
 
 
 @extend_schema_view(
@@ -82,7 +95,7 @@ class Balance(APIView):
         tags=["coins"],
         summary="Every change of your coins, newest first",
         description="Follow `next`, or page with `limit` and `offset`. Coins that are only held are no change.",
-        parameters=[OffsetQuery],
+        parameters=[OffsetQuery, StatementQuery],
         responses={200: TransactionSerializer(many=True), **problems(401, 422)},
         examples=[example("An unlock", TRANSACTION)],
     )
@@ -92,4 +105,32 @@ class Transactions(ListAPIView[CreditTransaction]):
     pagination_class = TransactionPages
 
     def get_queryset(self) -> QuerySet[CreditTransaction]:
-        return CreditTransaction.objects.filter(wallet__user=cast(User, self.request.user))
+        return _asked_for(self.request)
+
+
+class StatementDownload(APIView):
+    renderer_classes = [CSVRenderer]
+
+    @extend_schema(
+        operation_id="download_transactions",
+        tags=["coins"],
+        summary="The same as a file for spreadsheets",
+        description="Comma-separated, newest first, with a heading: all that you ask for in one file. Amounts are"
+        " numbers; a text that a spreadsheet would take for a formula begins with an apostrophe.",
+        parameters=[StatementQuery],
+        responses={(200, "text/csv"): str, **problems(401, 422)},
+        examples=[OpenApiExample("A file", CSV_EXAMPLE, response_only=True, media_type="text/csv")],
+    )
+    def get(self, request: Request) -> StreamingHttpResponse:
+        lines = statements.lines(_asked_for(request))
+        headers = {"Content-Disposition": f'attachment; filename="coins-{clock.now():%Y-%m-%d}.csv"'}
+        return StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8", headers=headers)
+
+
+def _asked_for(request: Request) -> QuerySet[CreditTransaction]:
+    """The caller's own transactions, of the type and time that the address names."""
+    query = StatementQuery(data=request.query_params)
+    query.is_valid(raise_exception=True)
+    names = {"type": "type", "from": "created_at__gte", "to": "created_at__lt"}
+    chosen = {names[name]: value for name, value in query.validated_data.items()}
+    return CreditTransaction.objects.filter(wallet__user=person(request), **chosen)

@@ -60,6 +60,37 @@ UNLOCK_REQUESTS = [
     ),
 ]
 
+QUOTE = {
+    "chat_id": CHAT_ID,
+    "category_id": "romantic",
+    "coins": 100,
+    "balance": 450,
+    "spendable": 50,
+    "deficit": 50,
+    "can_unlock": False,
+    "possible": ["love_language"],
+    "insights": [
+        {
+            "insight_type_id": "communication_basics",
+            "title": "Communication Basics",
+            "price": 50,
+            "coins": 0,
+            "state": "owned",
+            "insight_id": INSIGHT_ID,
+            "why_not": "",
+        },
+        {
+            "insight_type_id": "love_language",
+            "title": "Love Language",
+            "price": 100,
+            "coins": 100,
+            "state": "available",
+            "insight_id": None,
+            "why_not": "",
+        },
+    ],
+}
+
 UNLOCKED = {
     "success": True,
     "job_id": JOB_ID,

@@ -83,6 +83,33 @@ class InsightStateSerializer(serializers.ModelSerializer[Insight]):
         }
 
 
+class QuotedInsightSerializer(serializers.Serializer[Any]):
+    insight_type_id = serializers.CharField()
+    title = serializers.CharField()
+    price = serializers.IntegerField(help_text="What it costs alone.")
+    coins = serializers.IntegerField(help_text="Its part of the quote: 0 when it exists or does not fit.")
+    state = serializers.ChoiceField(
+        ("available", "running", "owned", "does_not_fit"),
+        help_text="`running` and `owned` cost nothing; `does_not_fit` cannot be unlocked for this chat.",
+    )
+    insight_id = serializers.UUIDField(allow_null=True, help_text="Of the insight that exists.")
+    why_not = serializers.CharField(help_text="Why it does not fit; empty when it does.")
+
+
+class QuoteSerializer(serializers.Serializer[Any]):
+    chat_id = serializers.UUIDField()
+    category_id = serializers.CharField()
+    coins = serializers.IntegerField(help_text="What would be held for everything that is missing and fits.")
+    balance = serializers.IntegerField(help_text="Coins that you own.")
+    spendable = serializers.IntegerField(help_text="Those of them that are free to spend.")
+    deficit = serializers.IntegerField(help_text="How many more you need; 0 when you have enough.")
+    can_unlock = serializers.BooleanField(help_text="Whether an unlock of exactly this would be accepted now.")
+    possible = serializers.ListField(
+        child=serializers.CharField(), help_text="Ask for these `insight_type_ids` and `coins` is what they cost."
+    )
+    insights = QuotedInsightSerializer(many=True)
+
+
 class UnlockedSerializer(serializers.Serializer[Any]):
     success = serializers.BooleanField()
     job_id = serializers.UUIDField()

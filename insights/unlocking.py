@@ -14,14 +14,14 @@ from billing import ledger
 from billing.models import Wallet
 from chats import indexing
 from chats.models import Chat
-from insights import dispatch, engines, prices
+from insights import dispatch, engines, fitting, prices
+from insights.fitting import DoesNotFit, Fit
 from insights.models import Category, GenerationJob, Insight, InsightType, InsightTypeVersion
 from relivchats import clock
 from relivchats.accounts.models import User
 from relivchats.errors import Conflict, DomainError, NotFound
 
-#: A monologue has no relationship to tell of.
-FEWEST_PEOPLE = 2
+__all__ = ["DoesNotFit", "NothingAsked", "Plan", "Quote", "UnknownLanguage", "Unlocked", "quote", "retry", "unlock"]
 
 
 class NothingAsked(DomainError):
@@ -30,12 +30,6 @@ class NothingAsked(DomainError):
 
 class UnknownLanguage(DomainError):
     code, status, title = "ERR_1001", 422, "Not a language of the findings"
-
-
-class DoesNotFit(DomainError):
-    """The chat has too few messages, or too few or too many people, for what was asked. Nothing was held."""
-
-    code, status, title = "ERR_1001", 422, "These insights do not fit this chat"
 
 
 @dataclass(frozen=True)
@@ -47,6 +41,53 @@ class Unlocked:
     created: bool
     coins: int
     spendable: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What an unlock would do: the types asked for, which of them exist, which fit, and what each of the rest costs.
+
+    `parts` holds the types that are missing and fit, with their parts of the coins.
+    """
+
+    category: Category
+    types: list[InsightType]
+    found: Mapping[str, Insight]
+    fit: Fit
+    parts: Mapping[InsightType, int]
+
+    @property
+    def coins(self) -> int:
+        return sum(self.parts.values())
+
+
+@dataclass(frozen=True)
+class Quote:
+    """A plan beside the wallet that would pay for it. `deficit` coins are missing."""
+
+    plan: Plan
+    wallet: Wallet
+
+    @property
+    def deficit(self) -> int:
+        return max(0, self.plan.coins - self.wallet.spendable)
+
+    @property
+    def can_unlock(self) -> bool:
+        """Whether an unlock of exactly this would be accepted now."""
+        missing = len(self.plan.types) - len(self.plan.found)
+        return len(self.plan.parts) == missing and not self.deficit
+
+
+def quote(
+    *, user: User, chat: Chat, category_id: str | None = None, type_ids: Sequence[str] = (), language: str = "en"
+) -> Quote:
+    """What `unlock` would cost and do, priced by the same plan. Holds nothing.
+
+    Raises UnknownLanguage, NotFound or NothingAsked. What does not fit is in the plan, and not in its coins.
+    """
+    _must_be_written(language)
+    return Quote(_plan(chat, category_id=category_id, type_ids=type_ids), _wallet(user))
 
 
 @transaction.atomic
@@ -61,18 +102,13 @@ def unlock(
     """
     _must_be_written(language)
     chat = _lock(chat, user=user)
-    category, types = _asked(category_id=category_id, type_ids=type_ids)
-    found = _existing(chat, types)
-    missing = [insight_type for insight_type in types if insight_type.id not in found]
-    if not missing:
-        insights = tuple(found[insight_type.id] for insight_type in types)
+    plan = _plan(chat, category_id=category_id, type_ids=type_ids)
+    if len(plan.found) == len(plan.types):
+        insights = tuple(plan.found[insight_type.id] for insight_type in plan.types)
         newest = max(insights, key=lambda insight: insight.created_at)
         return Unlocked(newest.job, insights, created=False, coins=0, spendable=_wallet(user).spendable)
-    _must_fit(chat, missing)
-    weights = [insight_type.price for insight_type in missing]
-    coins = prices.total(weights, category_price=category.price)
-    parts = dict(zip(missing, prices.spread(coins, weights=weights), strict=True))
-    return _open_job(user=user, chat=chat, category=category, parts=parts, language=language)
+    plan.fit.refuse_misfits()
+    return _open_job(user=user, chat=chat, category=plan.category, parts=plan.parts, language=language)
 
 
 @transaction.atomic
@@ -90,7 +126,7 @@ def retry(insight: Insight) -> Unlocked:
     chat = _lock(insight.chat, user=user)
     if found := _existing(chat, [insight.insight_type]).get(insight.insight_type_id):
         return Unlocked(found.job, (found,), created=False, coins=0, spendable=_wallet(user).spendable)
-    _must_fit(chat, [insight.insight_type])
+    fitting.fit(chat, [insight.insight_type]).refuse_misfits()
     return _open_job(
         user=user,
         chat=chat,
@@ -114,6 +150,16 @@ def _lock(chat: Chat, *, user: User) -> Chat:
     return locked
 
 
+def _plan(chat: Chat, *, category_id: str | None, type_ids: Sequence[str]) -> Plan:
+    category, types = _asked(category_id=category_id, type_ids=type_ids)
+    found = _existing(chat, types)
+    fit = fitting.fit(chat, [insight_type for insight_type in types if insight_type.id not in found])
+    weights = [insight_type.price for insight_type in fit.fitting]
+    coins = prices.total(weights, category_price=category.price)
+    parts = dict(zip(fit.fitting, prices.spread(coins, weights=weights), strict=True))
+    return Plan(category, types, found, fit, parts)
+
+
 def _asked(*, category_id: str | None, type_ids: Sequence[str]) -> tuple[Category, list[InsightType]]:
     if not type_ids and category_id is None:
         raise NothingAsked("Name a category_id, or the insight_type_ids that you want.")
@@ -134,36 +180,6 @@ def _asked(*, category_id: str | None, type_ids: Sequence[str]) -> tuple[Categor
 def _existing(chat: Chat, types: Sequence[InsightType]) -> dict[str, Insight]:
     present = chat.insights.filter(insight_type__in=types).exclude(status=Insight.Status.FAILED)
     return {insight.insight_type_id: insight for insight in present.select_related("job", "insight_type")}
-
-
-def _must_fit(chat: Chat, types: Sequence[InsightType]) -> None:
-    few_people = [t for t in types if chat.participant_count < FEWEST_PEOPLE]
-    many_people = [t for t in types if chat.is_group and not t.groups]
-    few_messages = [t for t in types if chat.message_count < t.min_messages]
-    unfit = {t.id for t in [*few_people, *many_people, *few_messages]}
-    if not unfit:
-        return
-    fitting = [t for t in types if t.id not in unfit]
-    reasons = []
-    if few_people:
-        reasons.append("Only one person writes in this chat; insights are about people with each other.")
-    if many_people:
-        reasons.append(f"This chat has {chat.participant_count} people; {_titles(many_people)} need a chat of two.")
-    if few_messages:
-        needs = ", ".join(f"{t.title} needs {t.min_messages}" for t in few_messages)
-        reasons.append(f"This chat has {chat.message_count} messages; {needs}.")
-    reasons.append(f"Ask for what fits: {_titles(fitting)}." if fitting else "No coins were held.")
-    raise DoesNotFit(
-        " ".join(reasons),
-        too_few_people=[t.id for t in few_people],
-        too_few_messages=[t.id for t in few_messages],
-        too_many_people=[t.id for t in many_people],
-        possible=[t.id for t in fitting],
-    )
-
-
-def _titles(types: Sequence[InsightType]) -> str:
-    return ", ".join(t.title for t in types)
 
 
 def _wallet(user: User) -> Wallet:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 from uuid import UUID
 
 from django.db.models import Prefetch, QuerySet
@@ -25,6 +26,7 @@ from insights.serializers import (
     InsightStateSerializer,
     InsightTypeSerializer,
     JobSerializer,
+    QuoteSerializer,
     UnlockedSerializer,
     UnlockSerializer,
 )
@@ -90,6 +92,77 @@ class CategoryInsights(ListAPIView[InsightType]):
         return super().get_queryset().filter(category=category)
 
 
+class Quote(APIView):
+    @extend_schema(
+        operation_id="quote_insights",
+        tags=["insights"],
+        summary="What an unlock would cost",
+        description="Send what you would send to unlock. Tells the price of each insight, which exist already, which do"
+        " not fit this chat and why, and whether you have the coins. Nothing is held. An unlock is priced by the same"
+        " rules: until the prices, your chat's insights or your coins change, it costs what was quoted.",
+        request=UnlockSerializer,
+        responses={
+            200: QuoteSerializer,
+            **problems(
+                400,
+                401,
+                411,
+                413,
+                415,
+                422,
+                _404="There is no such chat of yours, no such category, or no such insight type.",
+            ),
+        },
+        examples=[example("A quote", examples.QUOTE), *examples.UNLOCK_REQUESTS],
+    )
+    def post(self, request: Request) -> Response:
+        quoted = unlocking.quote(**_asked(request))
+        plan, wallet = quoted.plan, quoted.wallet
+        answer = {
+            "chat_id": plan.fit.chat.pk,
+            "category_id": plan.category.pk,
+            "coins": plan.coins,
+            "balance": wallet.balance,
+            "spendable": wallet.spendable,
+            "deficit": quoted.deficit,
+            "can_unlock": quoted.can_unlock,
+            "possible": [insight_type.pk for insight_type in plan.parts],
+            "insights": [_quoted(plan, insight_type) for insight_type in plan.types],
+        }
+        return Response(QuoteSerializer(answer).data)
+
+
+def _asked(request: Request) -> dict[str, Any]:
+    """What an unlock or a quote asks for, as the functions of `unlocking` take it."""
+    asked = UnlockSerializer(data=body(request))
+    asked.is_valid(raise_exception=True)
+    values = asked.validated_data
+    return {
+        "user": person(request),
+        "chat": own_chat(request, values["chat_id"]),
+        "category_id": values.get("category_id"),
+        "type_ids": values.get("insight_type_ids", ()),
+        "language": values["language"],
+    }
+
+
+def _quoted(plan: unlocking.Plan, insight_type: InsightType) -> dict[str, Any]:
+    existing = plan.found.get(insight_type.pk)
+    if existing is not None:
+        state = "running" if existing.is_open else "owned"
+    else:
+        state = "available" if insight_type in plan.parts else "does_not_fit"
+    return {
+        "insight_type_id": insight_type.pk,
+        "title": insight_type.title,
+        "price": insight_type.price,
+        "coins": plan.parts.get(insight_type, 0),
+        "state": state,
+        "insight_id": existing and existing.pk,
+        "why_not": plan.fit.why_not(insight_type),
+    }
+
+
 class Unlock(APIView):
     @extend_schema(
         operation_id="unlock_insights",
@@ -125,17 +198,7 @@ class Unlock(APIView):
     )
     @idempotent(atomic=True)
     def post(self, request: Request) -> Response:
-        asked = UnlockSerializer(data=body(request))
-        asked.is_valid(raise_exception=True)
-        values = asked.validated_data
-        unlocked = unlocking.unlock(
-            user=person(request),
-            chat=own_chat(request, values["chat_id"]),
-            category_id=values.get("category_id"),
-            type_ids=values.get("insight_type_ids", ()),
-            language=values["language"],
-        )
-        return _unlocked(unlocked)
+        return _unlocked(unlocking.unlock(**_asked(request)))
 
 
 class Retry(APIView):

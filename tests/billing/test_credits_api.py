@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import csv
+import io
+import re
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -8,6 +11,7 @@ from django.test import Client
 
 from billing import ledger
 from billing.models import CreditTransaction, Wallet
+from billing.serializers import DESCRIPTIONS
 from relivchats.accounts import tokens
 from relivchats.accounts.models import User
 from tests.billing.conftest import Hold, MakeWallet
@@ -76,8 +80,6 @@ def test_a_transaction_says_what_moved_and_not_who_did_it_or_why(make_wallet: Ma
 
 
 def test_every_type_of_transaction_has_a_description() -> None:
-    from billing.serializers import DESCRIPTIONS
-
     assert set(DESCRIPTIONS) == set(CreditTransaction.Type)
 
 
@@ -126,3 +128,75 @@ def test_nobody_sees_the_coins_of_others(make_wallet: MakeWallet) -> None:
 def test_without_a_token_there_is_nothing_to_see(path: str) -> None:
     response = Client().get(path, secure=True)
     assert (response.status_code, response.json()["error_code"]) == (401, "ERR_1003")
+
+
+def test_a_statement_is_narrowed_by_type_and_time(make_wallet: MakeWallet) -> None:
+    wallet = make_wallet(coins=50)
+    api = with_lines(wallet, 3)
+    first, second, third = wallet.transactions.filter(type="purchase").order_by("sequence")
+    assert amounts(api.get("/api/credits/transactions?type=signup_bonus")) == [50]
+    assert amounts(api.get("/api/credits/transactions?type=refund")) == []
+    since, until = stamp(second), stamp(third)
+    assert amounts(api.get(f"/api/credits/transactions?from={since}")) == [3, 2]
+    assert amounts(api.get(f"/api/credits/transactions?from={since}&to={until}")) == [2]
+    page = api.get(f"/api/credits/transactions?type=purchase&to={until}&limit=1")
+    assert amounts(page) + amounts(api.get(page["next"])) == [2, 1]
+    assert first.amount == 1
+    assert amounts(api.get("/api/credits/transactions?to=2020-01-01")) == []
+    counted = api.get("/api/credits/transactions?type=purchase&offset=1")
+    assert (counted["count"], amounts(counted)) == (3, [2, 1])
+
+
+def stamp(line: CreditTransaction) -> str:
+    return line.created_at.isoformat().replace("+00:00", "Z")
+
+
+@pytest.mark.parametrize("query", ["type=gift", "from=yesterday", "to=9"])
+@pytest.mark.parametrize("path", ["/api/credits/transactions", "/api/credits/transactions.csv"])
+def test_a_malformed_filter_is_a_problem_that_names_the_value(make_wallet: MakeWallet, path: str, query: str) -> None:
+    problem = Api(make_wallet()).get(f"{path}?{query}", status=422)
+    assert problem["errors"][0]["pointer"] == "#/" + query.partition("=")[0]
+
+
+def download(wallet: Wallet, query: str = "", **headers: str) -> tuple[Any, list[list[str]]]:
+    client = Client(headers={**Api(wallet).headers, **headers})
+    response: Any = client.get(f"/api/credits/transactions.csv{query}", secure=True)
+    assert response.status_code == 200
+    return response, list(csv.reader(io.StringIO(b"".join(response.streaming_content).decode(), newline="")))
+
+
+def test_a_statement_is_a_file_whose_amounts_are_numbers(make_wallet: MakeWallet, hold: Hold) -> None:
+    wallet = make_wallet(coins=50)
+    ledger.grant(wallet=wallet, type=CreditTransaction.Type.PURCHASE, coins=400, idempotency_key="order")
+    unlock = ledger.capture(reservation=hold(wallet, 400), coins=350)
+    response, (heading, *lines) = download(wallet, Accept="text/csv")
+    assert response["Content-Type"] == "text/csv; charset=utf-8"
+    assert re.fullmatch(r'attachment; filename="coins-\d{4}-\d\d-\d\d\.csv"', response["Content-Disposition"])
+    assert heading == ["id", "created_at", "type", "description", "amount", "balance_after", "reservation_id"]
+    assert lines[0] == [
+        str(unlock.pk),
+        unlock.created_at.isoformat(),
+        "insight_unlock",
+        "Insights unlocked",
+        "-350",
+        "100",
+        str(unlock.reservation_id),
+    ]
+    assert [line[4] for line in lines] == ["-350", "400", "50"]
+    assert [line[2] for line in download(wallet, "?type=purchase")[1][1:]] == ["purchase"]
+
+
+def test_a_text_that_a_spreadsheet_would_run_is_made_harmless(
+    make_wallet: MakeWallet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wallet = make_wallet(coins=50)
+    for first in "=+-@\t\r\n":
+        monkeypatch.setitem(DESCRIPTIONS, CreditTransaction.Type.SIGNUP_BONUS, f"{first}1+1")
+        assert download(wallet)[1][1][3] == f"'{first}1+1"
+
+
+def test_a_statement_holds_its_owners_lines_alone(make_wallet: MakeWallet) -> None:
+    make_wallet(coins=450)
+    ben = make_wallet(coins=50)
+    assert len(download(ben)[1]) == 1 + ben.transactions.count()
+    assert Client().get("/api/credits/transactions.csv", secure=True).status_code == 401

@@ -1,0 +1,123 @@
+"""A quote says what an unlock costs, and the unlock then costs that."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import Any
+
+import pytest
+
+from billing.models import CoinReservation
+from chats.importing import import_chat
+from chats.models import Chat
+from insights import settlement
+from insights.models import Category, GenerationJob, InsightType
+from tests import exports
+from tests.api.conftest import Api, MakePerson, work
+
+pytestmark = pytest.mark.django_db
+
+
+def ask(api: Api, address: str, chat: Chat, *, status: int, **asked: Any) -> Any:
+    return api.post(f"/api/insights/{address}", {"chat_id": str(chat.pk), **asked}, status=status)
+
+
+def quote(api: Api, chat: Chat, *, status: int = 200, **asked: Any) -> Any:
+    return ask(api, "quote", chat, status=status, **asked)
+
+
+def by_type(quoted: Any, name: str) -> dict[str, Any]:
+    return {insight["insight_type_id"]: insight[name] for insight in quoted["insights"]}
+
+
+def test_a_quote_tells_prices_parts_and_what_is_missing(make_person: MakePerson) -> None:
+    person = make_person(coins=150)
+    chat = import_chat(owner=person, upload=exports.text(300))
+    quoted = quote(Api(person), chat, category_id="romantic")
+    assert (quoted["coins"], quoted["balance"], quoted["spendable"], quoted["deficit"]) == (400, 150, 150, 250)
+    assert not quoted["can_unlock"]
+    assert sum(by_type(quoted, "coins").values()) == 400 < sum(by_type(quoted, "price").values())
+    assert set(by_type(quoted, "state").values()) == {"available"}
+    assert quoted["possible"] == list(by_type(quoted, "coins"))
+    assert not CoinReservation.objects.exists()
+
+
+def test_a_quote_shows_what_is_owned_running_and_failed(api: Api, searchable: Chat) -> None:
+    owned = ask(api, "unlock", searchable, status=202, insight_type_ids=["communication_basics"])
+    work(owned["job_id"])
+    ask(api, "unlock", searchable, status=202, insight_type_ids=["love_language"])
+    quoted = quote(api, searchable, insight_type_ids=["communication_basics", "love_language"])
+    assert by_type(quoted, "state") == {"communication_basics": "owned", "love_language": "running"}
+    assert by_type(quoted, "insight_id")["communication_basics"] == owned["insights"][0]["id"]
+    assert (quoted["coins"], quoted["can_unlock"], quoted["possible"]) == (0, True, [])
+    settlement.fail_open(GenerationJob.objects.open().get().pk, error_code="test", error_message="")
+    assert quote(api, searchable, insight_type_ids=["love_language"])["coins"] == 100
+
+
+def test_a_quote_says_what_does_not_fit_and_why(api: Api) -> None:
+    group = import_chat(owner=api.user, upload=exports.text(400, people=4))  # type: ignore[arg-type]
+    quoted = quote(api, group, category_id="romantic")
+    assert quoted["possible"] == ["communication_basics"]
+    assert (quoted["coins"], quoted["can_unlock"]) == (50, False)
+    assert by_type(quoted, "state")["love_language"] == "does_not_fit"
+    assert "4 people" in by_type(quoted, "why_not")["love_language"]
+    small = import_chat(owner=api.user, upload=exports.text(10))  # type: ignore[arg-type]
+    quoted = quote(api, small, insight_type_ids=["love_language"])
+    assert (quoted["coins"], quoted["possible"]) == (0, [])
+    assert "messages" in by_type(quoted, "why_not")["love_language"]
+
+
+CHATS: dict[str, Any] = {
+    "two people": {"messages": 300},
+    "a group": {"messages": 300, "people": 4},
+    "short": {"messages": 61},
+}
+
+
+@pytest.mark.parametrize("kind", CHATS)
+@pytest.mark.parametrize("coins", [0, 100, 399, 1000])
+@pytest.mark.parametrize("category_price", [120, 400])
+def test_a_quote_and_an_unlock_never_disagree(
+    make_person: MakePerson, kind: str, coins: int, category_price: int
+) -> None:
+    """Every selection is quoted and then unlocked, one upon the other, whatever the first left behind."""
+    Category.objects.filter(pk="romantic").update(price=category_price)
+    person = make_person(coins=coins)
+    api, chat = Api(person), import_chat(owner=person, upload=exports.text(**CHATS[kind]))
+    ids = list(InsightType.objects.filter(category="romantic").order_by("display_order").values_list("pk", flat=True))
+    for chosen in [*(list(pair) for pair in combinations(ids[:4], 2)), ids[3:], ids]:
+        asked: dict[str, Any] = {"insight_type_ids": chosen}
+        quoted = quote(api, chat, **asked)
+        held = api.client.post(
+            "/api/insights/unlock",
+            {"chat_id": str(chat.pk), **asked},
+            content_type="application/json",
+            headers=api.headers,
+            secure=True,
+        )
+        answer = held.json()
+        assert quoted["can_unlock"] == (held.status_code < 400), (quoted, answer)
+        if held.status_code < 400:
+            assert answer["coins_reserved"] == quoted["coins"]
+            parts = {
+                i["insight_type_id"]: i["price"]
+                for i in answer["insights"]
+                if i["insight_type_id"] in quoted["possible"]
+            }
+            assert parts == {name: part for name, part in by_type(quoted, "coins").items() if part}
+        elif held.status_code == 402:
+            assert (answer["required"], answer["deficit"]) == (quoted["coins"], quoted["deficit"])
+        else:
+            assert answer["possible"] == quoted["possible"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "status"),
+    [({}, 422), ({"category_id": "nothing"}, 404), ({"category_id": "romantic", "language": "fr"}, 422)],
+)
+def test_what_cannot_be_quoted_is_refused(api: Api, chat: Chat, asked: dict[str, Any], status: int) -> None:
+    quote(api, chat, status=status, **asked)
+
+
+def test_somebody_elses_chat_has_no_quote(stranger: Api, chat: Chat) -> None:
+    quote(stranger, chat, status=404, category_id="romantic")
