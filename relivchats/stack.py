@@ -22,6 +22,8 @@ from relivchats.processes import Child, Interrupts, ProcessError, locked, sweep,
 from relivchats.servers import HOST, port_free
 
 PORT = 8000
+#: As the demo command says it of an export that cannot be read.
+UNREADABLE = 2
 READY_TIMEOUT_SECONDS = 120.0
 WATCH_SECONDS = 0.5
 WATCH_WHILE_STARTING_SECONDS = 0.05
@@ -284,14 +286,21 @@ def _complain(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
 
+def _port(text: str) -> int:
+    port = int(text)
+    if not 0 < port < 65_536:
+        raise argparse.ArgumentTypeError(f"{port} is no port: choose one from 1 to 65535")
+    return port
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="./dev")
     commands = parser.add_subparsers(dest="command", required=True)
     serve = commands.add_parser("up", help="the stack in the foreground")
-    serve.add_argument("--port", type=int, default=PORT)
+    serve.add_argument("--port", type=_port, default=PORT)
     show = commands.add_parser("demo", help="an export in, insights out")
     show.add_argument("export", nargs="?", type=Path)
-    show.add_argument("--port", type=int, default=PORT)
+    show.add_argument("--port", type=_port, default=PORT)
     show.add_argument("--once", action="store_true", help="stop everything when the report is printed")
     show.add_argument("--full", action="store_true", help="every quote")
     commands.add_parser("env", help="the addresses of the embedded servers")
@@ -306,6 +315,9 @@ def main() -> int:
             return 0
         if options.command == "up":
             return up(port=options.port)
+        if options.export and not options.export.exists():
+            _complain(f"There is no file {options.export}. Check its path.")
+            return UNREADABLE
         flags = [f"--{name}" for name in ("once", "full") if getattr(options, name)]
         export = [str(options.export.resolve())] if options.export else []
         return demo(port=options.port, once=options.once, arguments=[*export, *flags])

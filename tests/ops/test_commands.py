@@ -43,6 +43,7 @@ def as_json(*arguments: str) -> tuple[int, dict[str, Any]]:
         ("jobs",),
         ("jobs", "--stuck"),
         ("jobs", "--recover"),
+        ("insights",),
         ("insights", "--failed"),
         ("insights", "--failed", "--retry"),
         ("reservations",),

@@ -100,6 +100,19 @@ def test_a_taken_port_is_named_before_anything_starts(tmp_path: Path) -> None:
     assert not (tmp_path / "data" / "run" / "postgres.keeper").exists()
 
 
+@pytest.mark.parametrize("port", ["0", "65536", "80000", "-1"])
+def test_what_is_no_port_is_said_in_a_sentence(tmp_path: Path, port: str) -> None:
+    done = run(tmp_path / "data", "up", f"--port={port}")
+    assert done.returncode == 2
+    assert done.stderr.endswith(f"{port} is no port: choose one from 1 to 65535\n")
+
+
+def test_a_demo_of_a_file_that_is_not_there_says_so_and_starts_nothing(tmp_path: Path) -> None:
+    done = run(tmp_path / "data", "demo", "missing.txt", "--once")
+    assert (done.returncode, done.stderr) == (2, "There is no file missing.txt. Check its path.\n")
+    assert not (tmp_path / "data").exists()
+
+
 def test_after_a_crash_of_everything_but_a_stray_the_next_up_works_and_stops_clean(up: Up) -> None:
     strays = psutil.Process(up.pid("web")).children()
     for stray in strays:

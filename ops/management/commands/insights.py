@@ -13,7 +13,7 @@ class Command(OpsCommand):
     help = "Failed insights with their causes, those tried again since left out."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--failed", action="store_true", required=True, help="list the failed ones")
+        parser.add_argument("--failed", action="store_true", help="list the failed ones, as without it")
         parser.add_argument(
             "--retry", action="store_true", help="try them again, each paid from its owner's wallet for its own part"
         )
