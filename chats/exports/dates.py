@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import date
 from itertools import pairwise
 from typing import NamedTuple
 
-from chats.exports.phrases import PHRASES
+from chats.exports.calendar import FIRST_HOURS, day_number, marker_of, without_eras
+from chats.exports.marks import BIDI_MARKS
 
 # Adding any time of day to it stays far below every date a messenger could print.
 IMPOSSIBLE = -(2**60)
 FIRST_YEAR, LAST_YEAR = 1990, 2099
 ORDERS = ("dmy", "mdy", "ymd")
 
+# WhatsApp's first year: a two-digit part below it is no year.
+_WHATSAPP_BEGAN = 2009
 # A pasted line or two must not decide for a whole chat.
 _ENOUGH_EVIDENCE = 3
+# How much less a chat must move through time before its two-digit dates are read with the year first.
+_MUCH_LESS = 4
 _EPOCH = date(1970, 1, 1).toordinal()
+_FIRST_DAY, _LAST_DAY = date(FIRST_YEAR, 1, 1).toordinal(), date(LAST_YEAR, 12, 31).toordinal()
+_FIRST_EVIDENCE = date(_WHATSAPP_BEGAN, 1, 1).toordinal() - _EPOCH
 _DAY_SECONDS = 86_400
 _NUMBERS = re.compile(r"\d+")
-# Thai calendars count from the Buddha; no Gregorian year of a chat comes near it.
-_BUDDHIST_FROM, _BUDDHIST_OFFSET = 2400, 543
 
 Parts = tuple[int, int, int]
 
@@ -34,47 +39,58 @@ class DateOrder(NamedTuple):
 
 
 def parts_of(printed: bytes) -> Parts:
-    first, second, third = (int(number) for number in _NUMBERS.findall(printed.decode()))
+    text = printed.decode()
+    numbers = _NUMBERS.findall(without_eras(text.translate(BIDI_MARKS)) if _has_words(text) else text)
+    first, second, third = map(int, numbers)
     return first, second, third
 
 
+def _has_words(text: str) -> bool:
+    return not text.isascii() or any(map(str.isalpha, text))
+
+
 def ordinal(parts: Parts, order: str) -> int | None:
-    """Days since 1970-01-01, or None for a date that no calendar has."""
+    """Days since 1970-01-01, or None for a date that no calendar has. A first part above 31 is a year in any order."""
+    if parts[0] > 31:
+        order = "ymd"
     year, month, day = (parts[order.index(part)] for part in "ymd")
-    if year < 100:
-        year += 2000
-    elif year > _BUDDHIST_FROM:
-        year -= _BUDDHIST_OFFSET
-    if not FIRST_YEAR <= year <= LAST_YEAR:
-        return None
     try:
-        return date(year, month, day).toordinal() - _EPOCH
+        days = day_number(year + 2000 if year < 100 else year, month, day)
     except ValueError:
         return None
+    return days - _EPOCH if _FIRST_DAY <= days <= _LAST_DAY else None
 
 
 def decide_order(
-    sample: list[bytes], everything: Callable[[], list[bytes]], *, wanted: str | None, american: bool
+    sample: list[bytes],
+    everything: Callable[[], list[bytes]],
+    *,
+    orders: Iterable[str],
+    wanted: str | None,
+    american: bool,
 ) -> DateOrder:
     """Which part is the day, from the printed dates in file order, neighbours distinct.
 
-    A four-digit or impossible first part is a year. Else a part above 12
-    decides; else what the caller wants; else the order with the fewest steps
-    backward in time; else the locale that `american` hints at; else the day
-    comes first. `everything` gives the dates of the whole file, read only if
-    the sample leaves a doubt.
+    `orders` are those that the printed form leaves open. The order under which
+    the fewest dates are impossible is taken (so a part above 12 decides); else
+    what the caller wants; else the order with the fewest steps backward in
+    time; else the locale that `american` hints at; else the day comes first.
+    `everything` gives the dates of the whole file, read only if the sample
+    leaves a doubt.
     """
+    candidates = [order for order in ORDERS if order in orders]
+    if len(candidates) == 1:
+        return DateOrder(candidates[0], ambiguous=False)
     parts = list(map(parts_of, sample))
-    if any(first > 31 for first, _, _ in parts):
-        return DateOrder("ymd", ambiguous=False)
-    if wanted == "ymd" and all(ordinal(each, "ymd") is not None for each in map(parts_of, everything())):
-        return DateOrder("ymd", ambiguous=False)
-    day_first, month_first = _evidence(parts)
-    if min(day_first, month_first) or max(day_first, month_first) < _ENOUGH_EVIDENCE:
+    impossible = _impossible(parts, candidates)
+    lowest, second, *_ = sorted(impossible.values())
+    if lowest or second < _ENOUGH_EVIDENCE:
         parts = list(map(parts_of, everything()))
-        day_first, month_first = _evidence(parts)
-    if day_first != month_first:
-        return DateOrder("dmy" if day_first > month_first else "mdy", ambiguous=False)
+        impossible = _impossible(parts, candidates)
+    if "ymd" in candidates and _year_first(parts, impossible, wanted=wanted == "ymd"):
+        return DateOrder("ymd", ambiguous=False)
+    if impossible["dmy"] != impossible["mdy"]:
+        return DateOrder("dmy" if impossible["dmy"] < impossible["mdy"] else "mdy", ambiguous=False)
     if wanted in ("dmy", "mdy"):
         return DateOrder(wanted, ambiguous=False)
     backward = {order: _steps_backward(parts, order) for order in ("dmy", "mdy")}
@@ -83,16 +99,34 @@ def decide_order(
     return DateOrder("mdy" if american else "dmy", ambiguous=True)
 
 
-def _evidence(dates: list[Parts]) -> tuple[int, int]:
-    """How many distinct dates can only be day first, and how many only month first."""
-    parts = set(dates)
-    day_first = sum(first > 12 >= second for first, second, _ in parts)
-    return day_first, sum(second > 12 >= first for first, second, _ in parts)
+def _impossible(dates: list[Parts], orders: list[str]) -> dict[str, int]:
+    """By order, how many distinct dates it cannot be."""
+    distinct = set(dates)
+    days = {order: [ordinal(parts, order) for parts in distinct] for order in orders}
+    return {order: sum(day is None or day < _FIRST_EVIDENCE for day in days[order]) for order in orders}
+
+
+def _year_first(dates: list[Parts], impossible: dict[str, int], *, wanted: bool) -> bool:
+    """Whether dates of two digits a part begin with the year: rare, so it needs a reason."""
+    year_last = "dmy" if impossible["dmy"] <= impossible["mdy"] else "mdy"
+    if wanted or impossible["ymd"] != impossible[year_last]:
+        return impossible["ymd"] < impossible[year_last] + wanted
+    if len(set(dates)) < _ENOUGH_EVIDENCE:
+        return False
+    return _MUCH_LESS * _travelled(dates, "ymd") < _travelled(dates, year_last)
+
+
+def _possible_days(dates: list[Parts], order: str) -> list[int]:
+    return [day for parts in dates if (day := ordinal(parts, order)) is not None]
+
+
+def _travelled(dates: list[Parts], order: str) -> int:
+    """Days from each date to the next, in both directions: a wrong order leaps about."""
+    return sum(abs(later - earlier) for earlier, later in pairwise(_possible_days(dates, order)))
 
 
 def _steps_backward(dates: list[Parts], order: str) -> int:
-    days = [day for parts in dates if (day := ordinal(parts, order)) is not None]
-    return sum(later < earlier for earlier, later in pairwise(days))
+    return sum(later < earlier for earlier, later in pairwise(_possible_days(dates, order)))
 
 
 class DaySeconds(dict[bytes, int]):
@@ -114,39 +148,30 @@ class TimeSeconds(dict[bytes, int]):
 
     def __init__(self) -> None:
         super().__init__()
-        self._minutes: dict[bytes, int] = {}
-        self._rest: dict[bytes, int] = {}
+        # By `9:05` and ` PM`: with seconds, most of a day's 86,400 times are new.
+        self._minutes: dict[tuple[bytes, bytes], int] = {}
 
     def __missing__(self, printed: bytes) -> int:
-        seconds = self._by_halves(printed)
-        if seconds is None:
-            seconds = self._minutes_and_rest(printed)
+        minutes, _, rest = printed.rpartition(b":")
+        second, marker = rest[:2], rest[2:]
+        start = self._minutes.get((minutes, marker))
+        if start is not None and second.isdigit() and second < b"60":
+            seconds = start + int(second)
+        else:
+            seconds = _seconds(printed.decode())
+            if b":" in minutes and seconds >= 0 and second.isdigit():
+                self._minutes[minutes, marker] = seconds - int(second)
         if seconds >= 0:
             self[printed] = seconds
         return seconds
 
-    def _by_halves(self, printed: bytes) -> int | None:
-        """`9:05` and `:11 PM` from two small caches: with seconds, most of a day's 86,400 times are new."""
-        minutes, _, rest = printed.rpartition(b":")
-        if minutes in self._minutes and rest in self._rest:
-            return self._minutes[minutes] + self._rest[rest]
-        return None
 
-    def _minutes_and_rest(self, printed: bytes) -> int:
-        text = printed.decode()
-        hour, minute, second = (*(int(number) for number in _NUMBERS.findall(text)), 0)[:3]
-        marker = "".join(char for char in text if char.isalpha()).lower()
-        if hour > 23 or minute > 59 or second > 59:
-            return IMPOSSIBLE
-        if not marker:
-            noon_seconds = 0
-        elif hour > 12:
-            # Some phones print a marker beside a 24-hour time.
-            return hour * 3600 + minute * 60 + second
-        else:
-            hour, noon_seconds = hour % 12, 43_200 * PHRASES.afternoon_by_marker[marker]
-        minutes, _, rest = printed.rpartition(b":")
-        if minutes.count(b":") == 1:
-            self._minutes[minutes] = hour * 3600 + minute * 60
-            self._rest[rest] = noon_seconds + second
-        return hour * 3600 + minute * 60 + noon_seconds + second
+def _seconds(printed: str) -> int:
+    hour, minute, second = (*map(int, _NUMBERS.findall(printed)), 0)[:3]
+    if hour > 23 or minute > 59 or second > 59:
+        return IMPOSSIBLE
+    first_hour = FIRST_HOURS.get(marker_of(printed))
+    # Some phones print a marker beside a 24-hour time.
+    if first_hour is not None and hour <= 12:
+        hour = (first_hour + (hour - first_hour) % 12) % 24
+    return hour * 3600 + minute * 60 + second

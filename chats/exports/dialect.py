@@ -1,9 +1,14 @@
 """How an export prints its headers: told from a sample, then fixed in one compiled pattern.
 
-Sniffing reads the beginning of the file with a wide but bounded pattern and
+Sniffing reads the beginning of the file with a wide but bounded grammar and
 lets every header vote. Every dialect that wins more than a fifth of the votes
 is kept; the pattern that splits the file knows those and nothing else, so a
 line that looks like another dialect's header stays text.
+
+The grammar is written once, over a plain form of the line (ASCII digits, one
+kind of space, no invisible marks). What it finds is kept as a template, such
+as `D/D/Y` and `D:T M`, and the pattern is built from the templates, piece by
+piece, for the digits and marks that this file prints.
 """
 
 from __future__ import annotations
@@ -15,7 +20,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
-from chats.exports.phrases import PHRASES
+from chats.exports.calendar import CLOCK_OF, ERA_NAMES, FIRST_OF_AN_ERA, UNIT, Clock, marker_of
+from chats.exports.marks import BIDI_MARKS
 
 SAMPLE_BYTES = 64 * 1024
 # A line longer than this before its header's end is no header.
@@ -23,44 +29,72 @@ HEADER_LIMIT = 120
 SENDER_LIMIT_BYTES = 255
 _KEPT_SHARE = 0.2
 
-_SPACE = " \u00a0\u202f\u2009"
-_INVISIBLE = "\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff"
-_MARKER = "|".join(
-    rf"\.?[{_SPACE}]?".join(f"[{char}{char.upper()}]" for char in marker) + r"\.?"
-    for marker in sorted(PHRASES.afternoon_by_marker, key=len, reverse=True)
+_SPACES = "\u00a0\u202f\u2009"
+_ZEROS = "٠۰०০੦૦୦௦౦೦൦๐໐༠၀០"
+_PLAIN = (
+    dict.fromkeys(map(ord, _SPACES), " ")
+    | {ord(zero) + digit: str(digit) for zero in _ZEROS for digit in range(10)}
+    | BIDI_MARKS
 )
 
-# date, what stands between, time, 12-hour marker, what ends the header
-_HEADER = re.compile(
-    rf"""^(?P<lead>[{_INVISIBLE}]{{0,3}})(?P<open>\[?)
-    (?P<first>\d{{1,4}})(?P<separator>[/.\-][ ]?)(?P<second>\d{{1,2}})(?P=separator)(?P<third>\d{{1,4}})
-    (?P<gap>\.?,?[{_SPACE}]{{1,2}}(?:[^\W\d_]{{1,4}}\.?,?[{_SPACE}])?)
-    (?P<hour>\d{{1,2}})(?P<colon>[:.])\d\d(?P<seconds>(?P=colon)\d\d)?
-    (?P<marker>[{_SPACE}]?(?:{_MARKER}))?
-    (?P<close>\]\ |[{_SPACE}]-\ |:\ )""",
-    re.VERBOSE,
+# The grammar
+
+
+def _spelled(marker: str) -> str:
+    """`pm` also as `p.m.` and `p. m.`; of lower-case text."""
+    return r"\.?\u200c?\ ?".join(map(re.escape, marker)) + r"\.?"
+
+
+_MARKER = "|".join(map(_spelled, sorted(CLOCK_OF, key=len, reverse=True)))
+_COMMAS = "[,،]?"
+# `um`, `klo`, `г.`, `at`, `alle ore`: any short word but a marker of the time after it.
+_WORD = rf"(?:(?!(?i:{_MARKER})\ ?\d)[^\d\s()\[\]:/,،]{{1,10}}{_COMMAS}\ )"
+_DATE = rf"""(?P<date>(?:(?:{ERA_NAMES})\.?\ ?)?(?P<first>\d{{1,4}}|{FIRST_OF_AN_ERA})
+    (?P<separator>[/.\-]\ ?|[年년]\ ?)\d{{1,2}}(?:(?P=separator)|[月월]\ ?)
+    (?P<third>\d{{1,4}})[日일]?(?:\ (?:{ERA_NAMES}))?)"""
+_TIME = rf"""(?P<time>(?:(?i:{_MARKER})\ ?)?\d{{1,2}}(?P<colon>[:.]|\ ?h\ ?)\d\d
+    (?:(?:(?P=colon)|\ ?min\ ?)\d\d)?(?:\ ?(?:{UNIT})(?!\w))?(?:\ ?(?i:{_MARKER}))?)"""
+_CLOSE = r"\)?(?P<close>\]\ |\ [-–]\ |:\ )"
+_FORMS = (
+    re.compile(rf"(?P<open>\[?){_DATE}(?P<gap>\.?{_COMMAS}\ {{1,2}}{_WORD}{{0,2}}\(?){_TIME}{_CLOSE}", re.VERBOSE),
+    re.compile(rf"(?P<open>\[?){_TIME}(?P<gap>{_COMMAS}\ {{1,2}}{_WORD}?){_DATE}{_CLOSE}", re.VERBOSE),
 )
+
+# What the two parts of a header are made of. Each piece is a capital letter in a template.
+_YEAR, _SHORT, _TWO, _MARKED, _ERA, _ERA_WITH_YEAR = "YDTMNE"
+_ERA_YEAR = re.compile(rf"(?:{ERA_NAMES})\.? ?(?:\d{{1,3}}|{FIRST_OF_AN_ERA})")
+_ERA_NAME = re.compile(ERA_NAMES)
+_NUMBER = re.compile(r"\d+")
+_MARKER_AT = re.compile(f"^(?i:{_MARKER})|(?<= )(?i:{_MARKER})$|(?<=\\d)(?i:{_MARKER})$")
 
 
 class Header(NamedTuple):
-    """What tells one dialect from another."""
+    """What tells one dialect from another; `date`, `gap` and `time` are templates."""
 
     bracket: bool
-    year_digits: int
-    year_first: bool
-    separator: str
+    date: str
     gap: str
-    zero: str
-    colon: str
-    seconds: bool
-    marked: bool
+    time: str
     close: str
+    time_first: bool
+    zero: str
+    marks: bool
+
+    @property
+    def orders(self) -> frozenset[str]:
+        """The orders of year, month and day that it can be."""
+        if self.date[0] in (_YEAR, _ERA_WITH_YEAR):
+            return frozenset({"ymd"})
+        if _YEAR in self.date or _ERA in self.date:
+            return frozenset({"dmy", "mdy"})
+        return frozenset({"dmy", "mdy", "ymd"})
 
 
 @dataclass(frozen=True)
 class Dialect:
     headers: tuple[Header, ...]
     newline: bytes
+    clocks: tuple[Clock, ...] = ()
     upper_markers: bool = False
 
     @property
@@ -70,38 +104,46 @@ class Dialect:
 
     @property
     def name(self) -> str:
-        return f"{self.family}-{12 if self.headers[0].marked else 24}h"
+        return f"{self.family}-{12 if _MARKED in self.headers[0].time else 24}h"
+
+    @property
+    def orders(self) -> frozenset[str]:
+        """The orders that the dates can have: of all the headers, but those that say it themselves."""
+        open_orders = frozenset[str]().union(*(header.orders for header in self.headers if len(header.orders) > 1))
+        if not open_orders or any(clock.year_first for clock in self.clocks):
+            return open_orders & {"ymd"} or open_orders or frozenset({"ymd"})
+        return open_orders
 
     def american(self, printed: bytes) -> bool:
         """`1/2/24, 9:05 PM`: what the United States print, and hardly anyone who puts the day first."""
         first = self.headers[0]
-        slashed = first.separator == "/" and first.year_digits == 2 and first.marked
+        slashed = first.date == "D/D/D" and _MARKED in first.time
         return slashed and self.upper_markers and b"/0" not in printed and not printed.startswith(b"0")
+
+    @property
+    def date_group(self) -> int:
+        return 3 if self.headers[0].time_first else 2
+
+    @property
+    def time_group(self) -> int:
+        return 5 - self.date_group
 
     @cached_property
     def pattern(self) -> re.Pattern[bytes]:
-        """Groups: marks before the header, date, time, sender. Begins at the newline before the header.
+        """Groups: marks before the header, date, time (in the order that they are printed in), sender.
 
-        Nothing in it can be matched in two ways, so that it takes one step a byte.
+        Begins at the newline before the header. Nothing in it can be matched
+        in two ways, so that it takes one step a byte.
         """
-        dates = _either(map(_date, self.headers))
-        gaps = _either(map(_gap, self.headers))
-        times = _either(map(_time, self.headers))
-        opens = _either(b"\\[" if header.bracket else b"" for header in self.headers)
-        closes = _either(_close(header) for header in self.headers)
+        dates = _either(_bytes(header.date, header, self.clocks) for header in self.headers)
+        gaps = _either(_bytes(header.gap, header, self.clocks, pieces=False) for header in self.headers)
+        times = _either(_bytes(header.time, header, self.clocks) for header in self.headers)
+        opens = _either(_bytes("[" * header.bracket, header, (), pieces=False) for header in self.headers)
+        closes = _either(_bytes(header.close, header, (), pieces=False) for header in self.headers)
+        first, second = (times, dates) if self.headers[0].time_first else (dates, times)
         sender = rb"(?:([^:\n]{1,%d}+(?::(?![ \r\n]|\Z)[^:\n]{0,%d}+){0,4}+):(?: |(?=\r?\n|\Z)))?"
         return re.compile(
-            self.newline
-            + rb"((?:\xe2\x80[\x8e\x8f\xaa-\xae]|\xe2\x81[\xa6-\xa9]|\xef\xbb\xbf){0,3}+)"
-            + opens
-            + b"("
-            + dates
-            + b")"
-            + gaps
-            + b"("
-            + times
-            + b")"
-            + closes
+            b"%b((?:%b){0,3}+)%b(%b)%b(%b)%b" % (self.newline, _MARK, opens, first, gaps, second, closes)
             + sender % (SENDER_LIMIT_BYTES, SENDER_LIMIT_BYTES)
         )
 
@@ -110,22 +152,34 @@ def sniff(text: bytes) -> Dialect | None:
     """The dialect that the beginning of the text is written in, or None if no line begins like a message."""
     votes: Counter[Header] = Counter()
     ends: Counter[bytes] = Counter()
+    clocks: Counter[Clock] = Counter()
     upper = 0
     last = b""
     for line in text[:SAMPLE_BYTES].splitlines(keepends=True):
-        match = _HEADER.match(line[: 3 * HEADER_LIMIT].decode("utf-8", "replace")[:HEADER_LIMIT])
-        header = _read(match) if match else None
+        match, raw = _match(line)
+        header = _read(match, raw) if match else None
         if match and header:
             votes[header] += 1
             if last:
                 ends[last] += 1
-            upper += (match["marker"] or "").isupper()
+            if marker := CLOCK_OF.get(marker_of(match["time"])):
+                clocks[marker] += 1
+                upper += match["time"].isupper()
         last = line[-2:] if line.endswith(b"\r\n") else line[-1:]
     if not votes:
         return None
     least = _KEPT_SHARE * votes.total()
-    kept = tuple(header for header, count in votes.most_common() if count > least) or (votes.most_common(1)[0][0],)
-    return Dialect(kept, _newline(ends), upper_markers=2 * upper > votes.total())
+    first = votes.most_common(1)[0][0]
+    kept = [header for header, count in votes.most_common() if count > least] or [first]
+    headers = tuple(header for header in kept if header.time_first == first.time_first)
+    return Dialect(headers, _newline(ends), tuple(clocks), upper_markers=2 * upper > votes.total())
+
+
+def _match(line: bytes) -> tuple[re.Match[str] | None, str]:
+    """The header at a line's beginning in its plain form, and the line's beginning as printed."""
+    raw = line[: 3 * HEADER_LIMIT].decode("utf-8", "replace")[:HEADER_LIMIT]
+    plain = raw if raw.isascii() else raw.translate(_PLAIN)
+    return _FORMS[0].match(plain) or _FORMS[1].match(plain), raw
 
 
 def _newline(ends: Counter[bytes]) -> bytes:
@@ -133,36 +187,94 @@ def _newline(ends: Counter[bytes]) -> bytes:
     return b"\r\n" if 2 * ends[b"\r\n"] >= max(1, ends.total()) else b"\n"
 
 
-def _read(match: re.Match[str]) -> Header | None:
-    first, third = match["first"], match["third"]
-    year_first = len(first) == 4
-    if (len(first), len(third)) not in ((1, 2), (2, 2), (1, 4), (2, 4), (4, 1), (4, 2)):
-        return None
+def _read(match: re.Match[str], raw: str) -> Header | None:
     bracket = bool(match["open"])
-    close = match["close"] if match["close"] in ("] ", ": ") else " - "
-    if bracket != (close == "] "):
+    if bracket != (match["close"] == "] "):
         return None
-    zero = chr(ord(first[0]) - int(first[0]))
+    date = _date_template(match)
+    if date is None:
+        return None
+    inside = raw.lstrip("".join(map(chr, BIDI_MARKS)))
+    first_digit = next(char for char in inside if char.isdecimal())
     return Header(
         bracket=bracket,
-        year_digits=4 if year_first or len(third) == 4 else 2,
-        year_first=year_first,
-        separator=match["separator"],
-        gap=re.sub(f"[{_SPACE}]+", " ", match["gap"]),
-        zero=zero,
-        colon=match["colon"],
-        seconds=bool(match["seconds"]),
-        marked=bool(match["marker"]),
-        close=close,
+        date=date,
+        gap=match["gap"],
+        time=_time_template(match["time"]),
+        close=match[0][max(match.end("date"), match.end("time")) :],
+        time_first=match.start("time") < match.start("date"),
+        zero=chr(ord(first_digit) - int(first_digit)),
+        marks=any(ord(char) in BIDI_MARKS for char in inside[: len(match[0])]),
     )
 
 
+def _date_template(match: re.Match[str]) -> str | None:
+    named = _ERA_YEAR.sub(_ERA_WITH_YEAR, match["date"])
+    era = named != match["date"]
+    if not era:
+        named = _ERA_NAME.sub(_ERA, match["date"])
+    widths = [len(number) for number in _NUMBER.findall(named)]
+    short = widths if len(widths) < 3 else [widths[0], widths[2]]
+    if era:
+        return _NUMBER.sub(_SHORT, named) if max(short) <= 2 else None
+    # `1/2/3` is a list, not a date.
+    if 3 in short or short == [4, 4] or (short == [1, 1] and _ERA not in named):
+        return None
+    return _NUMBER.sub(lambda number: _YEAR if len(number[0]) == 4 else _SHORT, named)
+
+
+def _time_template(time: str) -> str:
+    unmarked = _MARKER_AT.sub(_MARKED, time)
+    hour, *rest = _NUMBER.finditer(unmarked)
+    after = _NUMBER.sub(_TWO, unmarked[hour.end() :]) if rest else ""
+    return unmarked[: hour.start()] + _SHORT + after
+
+
 # Pieces of the pattern, in bytes
+
+_MARK = rb"\xe2\x80[\x8e\x8f\xaa-\xae]|\xe2\x81[\xa6-\xa9]|\xef\xbb\xbf"
+_ANY_MARKS = b"(?:%b){0,3}+" % _MARK
+_ANY_SPACE = b"(?:[ ]|\xc2\xa0|\xe2\x80\xaf|\xe2\x80\x89)"
 
 
 def _either(pieces: Iterable[bytes]) -> bytes:
     distinct = list(dict.fromkeys(pieces))
     return distinct[0] if len(distinct) == 1 else b"(?:" + b"|".join(distinct) + b")"
+
+
+def _bytes(template: str, header: Header, clocks: tuple[Clock, ...], *, pieces: bool = True) -> bytes:
+    """A template as a pattern; without `pieces` a capital letter stands for itself, too."""
+    between = _ANY_MARKS if header.marks else b""
+    return between.join(
+        _piece(char, header.zero, clocks) if pieces or char == " " else re.escape(char.encode()) for char in template
+    )
+
+
+def _piece(char: str, zero: str, clocks: tuple[Clock, ...]) -> bytes:
+    match char:
+        case " ":
+            return _ANY_SPACE
+        case "Y":
+            return _digits(zero, 4, 4)
+        case "D":
+            return _digits(zero, 1, 2)
+        case "T":
+            return _digits(zero, 2, 2)
+        case "M":
+            return _either(_marker(marker) for clock in clocks for marker in clock.first_hours)
+        case "N":
+            return _ERA_NAMES_BYTES
+        case "E":
+            return rb"%b\.?%b?(?:%b|%b)" % (
+                _ERA_NAMES_BYTES,
+                _ANY_SPACE,
+                _digits(zero, 1, 3),
+                FIRST_OF_AN_ERA.encode(),
+            )
+    return re.escape(char.encode())
+
+
+_ERA_NAMES_BYTES = b"(?:" + ERA_NAMES.encode() + b")"
 
 
 def _digits(zero: str, least: int, most: int) -> bytes:
@@ -173,35 +285,6 @@ def _digits(zero: str, least: int, most: int) -> bytes:
     return digit + (b"{%d}" % most if least == most else b"{%d,%d}+" % (least, most))
 
 
-def _date(header: Header) -> bytes:
-    short = _digits(header.zero, 1, 2)
-    year = _digits(header.zero, 4, 4) if header.year_digits == 4 else short
-    parts = (year, short, short) if header.year_first else (short, short, year)
-    return re.escape(header.separator.encode()).join(parts)
-
-
-_ANY_SPACE = b"(?:[ ]|\xc2\xa0|\xe2\x80\xaf|\xe2\x80\x89)"
-
-
-def _gap(header: Header) -> bytes:
-    words = header.gap.split(" ")
-    return (_ANY_SPACE + b"{1,2}+").join(re.escape(word.encode()) for word in words)
-
-
-def _time(header: Header) -> bytes:
-    colon = re.escape(header.colon.encode())
-    two = _digits(header.zero, 2, 2)
-    time = _digits(header.zero, 1, 2) + colon + two + (colon + two if header.seconds else b"")
-    return time + _MARKERS if header.marked else time
-
-
 def _marker(marker: str) -> bytes:
     letters = (_either((char.encode(), char.upper().encode())) for char in marker)
-    return (rb"\.?" + _ANY_SPACE + b"?").join(letters) + rb"\.?"
-
-
-_MARKERS = _ANY_SPACE + b"?" + _either(_marker(marker) for marker in PHRASES.afternoon_by_marker)
-
-
-def _close(header: Header) -> bytes:
-    return {"] ": rb"\] ", " - ": _ANY_SPACE + b"- ", ": ": b": "}[header.close]
+    return (rb"\.?(?:\xe2\x80\x8c)?" + _ANY_SPACE + b"?").join(letters) + rb"\.?"

@@ -6,12 +6,8 @@ import tomllib
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from chats.exports.marks import MARK, MARKS, without_leading_marks, without_marks
 from chats.exports.parsed import Kind
-
-# Left-to-right and right-to-left marks, embeddings and isolates: invisible, and no part of a name or a phrase.
-BIDI_MARKS = dict.fromkeys([0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A), 0xFEFF])
-MARK = "\u200e".encode()
-MARKS = tuple(chr(code).encode() for code in BIDI_MARKS)
 
 _HEAD_BYTES = 3  # of a mark
 # A byte is found by its number in a sixth of the time that a bytes object of length one takes.
@@ -33,7 +29,6 @@ class Phrases:
         self.ends: list[tuple[bytes, Kind]] = []
         self.edited: list[bytes] = []
         self.system: list[str] = []
-        self.afternoon_by_marker: dict[str, bool] = {}
         for phrases in languages.values():
             self._add(phrases)
         # Nearly all bodies begin and end otherwise, and are not looked at again.
@@ -55,8 +50,6 @@ class Phrases:
                 places.extend((text.encode(), Kind[kind.upper()]) for text in texts)
         self.edited += [text.encode() for text in phrases["edited"]]
         self.system += phrases["system"]
-        self.afternoon_by_marker.update(dict.fromkeys(phrases["morning"], False))
-        self.afternoon_by_marker.update(dict.fromkeys(phrases["afternoon"], True))
 
     def notable(self, bodies: list[bytes]) -> list[int]:
         """Positions of the bodies that `read` may find to be more than plain text."""
@@ -71,17 +64,17 @@ class Phrases:
         """Kind, text without the marks around WhatsApp's own words, and whether it was edited."""
         if (placeholder := self._placeholders.get(body)) is not None:
             return placeholder
-        text = _without_leading_marks(body)
+        text = without_leading_marks(body)
         edited = False
         for end in self.edited:
             if text.endswith(end):
-                text, edited = _without_marks(text[: -len(end)]).rstrip(), True
+                text, edited = without_marks(text[: -len(end)]).rstrip(), True
         head, newline, caption = text.partition(b"\n")
         kind = self._kind(text, head, captioned=bool(newline))
         if kind is Kind.POLL:
-            text = _without_marks(text)
+            text = without_marks(text)
         elif kind is not Kind.TEXT:
-            text = _without_marks(head).strip() + newline + caption
+            text = without_marks(head).strip() + newline + caption
         return Reading(kind, text, edited)
 
     def captioned(self, text: bytes) -> Reading | None:
@@ -96,7 +89,7 @@ class Phrases:
         return self.read(text.encode()).kind is Kind.CALL
 
     def _kind(self, text: bytes, head: bytes, *, captioned: bool) -> Kind:
-        plain = _without_marks(head).strip()
+        plain = without_marks(head).strip()
         kind = self.whole.get(plain)
         if kind is Kind.MEDIA or (kind is not None and not captioned):
             return kind
@@ -109,18 +102,6 @@ class Phrases:
                 if text.startswith(begin):
                     return kind
         return Kind.TEXT
-
-
-def _without_leading_marks(text: bytes) -> bytes:
-    while text.startswith(MARKS):
-        text = text[len(MARK) :]
-    return text
-
-
-def _without_marks(text: bytes) -> bytes:
-    for mark in MARKS if not text.isascii() else ():
-        text = text.replace(mark, b"")
-    return text
 
 
 PHRASES = Phrases(tomllib.loads(Path(__file__).with_name("phrases.toml").read_text(encoding="utf-8")))

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 
 from chats.exports.dates import DateOrder, DaySeconds, TimeSeconds, decide_order
 from chats.exports.dialect import SAMPLE_BYTES, SENDER_LIMIT_BYTES, Dialect, sniff
+from chats.exports.marks import BIDI_MARKS, MARK
 from chats.exports.parsed import SYSTEM_SENDER, Batch, Kind, ParsedExport
-from chats.exports.phrases import BIDI_MARKS, MARK, PHRASES
+from chats.exports.phrases import PHRASES
 from chats.exports.refusals import NotAChatExport, OnlySystemMessages
 
 BATCH_MESSAGES = 5_000
@@ -52,15 +53,21 @@ def parse(text: bytes, *, date_order: str | None = None) -> ParsedExport:
 def _order(text: bytes, dialect: Dialect, wanted: str | None) -> DateOrder:
     sample = _printed_dates(dialect.newline + text[:SAMPLE_BYTES], dialect)
     american = dialect.american(sample[0]) if sample else False
-    return decide_order(sample, lambda: sample[:1] + _printed_dates(text, dialect), wanted=wanted, american=american)
+    return decide_order(
+        sample,
+        lambda: sample[:1] + _printed_dates(text, dialect),
+        orders=dialect.orders,
+        wanted=wanted,
+        american=american,
+    )
 
 
 def _printed_dates(text: bytes, dialect: Dialect) -> list[bytes]:
     """Dates in file order, a run of equal ones once."""
     dates: list[bytes] = []
-    last = b""
+    last, group = b"", dialect.date_group
     for match in dialect.pattern.finditer(text):
-        printed = match[2]
+        printed = match[group]
         if printed != last:
             dates.append(printed)
             last = printed
@@ -159,11 +166,11 @@ class _Reader:
         return end
 
     def _sent_at(self, match: re.Match[bytes]) -> int:
-        return self.days[match[2]] + self.times[match[3]]
+        return self.days[match[self.dialect.date_group]] + self.times[match[self.dialect.time_group]]
 
     def _columns(self, window: bytes) -> _Columns:
         parts = self.dialect.pattern.split(window)
-        dates, times = parts[2::_COLUMNS], parts[3::_COLUMNS]
+        dates, times = parts[self.dialect.date_group :: _COLUMNS], parts[self.dialect.time_group :: _COLUMNS]
         seconds = list(map(int.__add__, map(self.days.__getitem__, dates), map(self.times.__getitem__, times)))
         if seconds and min(seconds) < 0:
             return self._columns_with_impossible_dates(window)

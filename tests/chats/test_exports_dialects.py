@@ -46,6 +46,70 @@ WITH_SECONDS = datetime.fromisoformat("2024-02-13T21:05:09")
         ("١٣/٠٢/٢٠٢٤, ٢١:٠٥ - ", "android-24h", "dmy", AT),
         ("१३/०२/२०२४, २१:०५ - ", "android-24h", "dmy", AT),
         ("13/02/2567, 21:05 - ", "android-24h", "dmy", AT),
+        # Digits and marks of right-to-left scripts.
+        ("\u200f١٣\u200f/٢\u200f/٢٠٢٤، ٩:٠٥ م - ", "android-12h", "dmy", AT),
+        ("13\u200f/2\u200f/2024، 9:05 م - ", "android-12h", "dmy", AT),
+        ("۲۰۲۴/۲/۱۳،\u200f ۲۱:۰۵ - ", "android-24h", "ymd", AT),
+        ("۱۴۰۲/۱۱/۲۴،\u200f ۹:۰۵ ب.ظ. - ", "android-12h", "ymd", AT),
+        ("13/2/2024, 9:05\u00a0ب\u200cظ - ", "android-12h", "dmy", AT),
+        ("13.2.2024, 9:05 PM - ", "android-12h", "dmy", AT),
+        ("१३/२/२४, ९:०५ अपराह्न - ", "android-12h", "dmy", AT),
+        ("১৩/২/২৪, ৯:০৫ PM - ", "android-12h", "dmy", AT),
+        ("၁၃/၂/၂၄, ၂၁:၀၅ - ", "android-24h", "dmy", AT),
+        # Markers after the time.
+        ("13/2/24, 9:05 μ.μ. - ", "android-12h", "dmy", AT),
+        ("13/2/24, 9:05 CH - ", "android-12h", "dmy", AT),
+        ("13/02/2024, 9:05 PTG - ", "android-12h", "dmy", AT),
+        ("13/2/2024, 9:05 பிற்பகல் - ", "android-12h", "dmy", AT),
+        ("13.02.2024, 9:05 ÖS - ", "android-12h", "dmy", AT),
+        ("13.2.2024, 9:05 e pasdites - ", "android-12h", "dmy", AT),
+        ("13.2.2024 klo 9.05 ip. - ", "android-12h", "dmy", AT),
+        ("2024-02-13, 9:05 em - ", "android-12h", "ymd", AT),
+        ("13.02.24, 9:05 odp. - ", "android-12h", "dmy", AT),
+        ("2024. 02. 13. 9:05 du. - ", "android-12h", "ymd", AT),
+        ("13.02.24, 9:05 пп - ", "android-12h", "dmy", AT),
+        ("13.02.24 г., 9:05 ч. pm - ", "android-12h", "dmy", AT),
+        ("13/2/2024, 9:05 da tarde - ", "android-12h", "dmy", AT),
+        # Markers before the time, years first.
+        ("2024. 2. 13. 오후 9:05 - ", "android-12h", "ymd", AT),
+        ("24. 2. 13. 오후 9:05 - ", "android-12h", "ymd", AT),
+        ("2024년 2월 13일 오후 9:05 - ", "android-12h", "ymd", AT),
+        ("2024/2/13 下午9:05 - ", "android-12h", "ymd", AT),
+        ("2024/2/13, 晚上9:05 - ", "android-12h", "ymd", AT),
+        ("2024年2月13日 21:05 - ", "android-24h", "ymd", AT),
+        ("2024/02/13, 午後9:05 - ", "android-12h", "ymd", AT),
+        ("13/02/2024, ÖS 9:05 - ", "android-12h", "dmy", AT),
+        # Words between, words after, brackets around.
+        ("13/02/2024 à 21:05 - ", "android-24h", "dmy", AT),
+        ("13.02.2024 kl. 21.05 - ", "android-24h", "dmy", AT),
+        ("13.02.2024 в 21:05 - ", "android-24h", "dmy", AT),
+        ("13.02.24\u202fг., 21:05 ч. - ", "android-24h", "dmy", AT),
+        ("13/02/2024 alle ore 21:05 - ", "android-24h", "dmy", AT),
+        ("2/13/24 at 9:05 PM - ", "android-12h", "mdy", AT),
+        ("13/2/2567 21:05 น. - ", "android-24h", "dmy", AT),
+        ("2024-02-13, 21 h 05 - ", "android-24h", "ymd", AT),
+        ("2024/2/13 (21:05) - ", "android-24h", "ymd", AT),
+        ("13. 2. 2024 21:05 - ", "android-24h", "dmy", AT),
+        ("13. 02. 2024. 21:05 - ", "android-24h", "dmy", AT),
+        # Time first, eras, other calendars.
+        ("21:05, 13/02/2024 - ", "android-24h", "dmy", AT),
+        ("21:05 13/2/24 - ", "android-24h", "dmy", AT),
+        ("[21:05:09 13/02/2024] ", "ios-24h", "dmy", WITH_SECONDS),
+        ("[21:05, 13/2/2024] ", "ios-24h", "dmy", AT),
+        ("[9:05:09 CH, 13/2/24] ", "ios-12h", "dmy", WITH_SECONDS),
+        ("[令和6年2月13日 21:05:09] ", "ios-24h", "ymd", WITH_SECONDS),
+        ("[R6/02/13 21:05:09] ", "ios-24h", "ymd", WITH_SECONDS),
+        ("[R6.2.13 21:05:09] ", "ios-24h", "ymd", WITH_SECONDS),
+        ("[2/13/6 R, 9:05:09 PM] ", "ios-12h", "mdy", WITH_SECONDS),
+        ("[民國113/2/13 下午9:05:09] ", "ios-12h", "ymd", WITH_SECONDS),
+        ("[13/2/2567 BE, 21:05:09] ", "ios-24h", "dmy", WITH_SECONDS),
+        ("[13/2/2567, 21:05:09] ", "ios-24h", "dmy", WITH_SECONDS),
+        ("[2024/2/13 下午9:05:09] ", "ios-12h", "ymd", WITH_SECONDS),
+        ("[2024. 2. 13. 오후 9:05:09] ", "ios-12h", "ymd", WITH_SECONDS),
+        ("\u200f[13\u200f/2\u200f/2024, 9:05:09 م] ", "ios-12h", "dmy", WITH_SECONDS),
+        ("[١٣\u200f/٢\u200f/٢٠٢٤، ٩:٠٥:٠٩ م] ", "ios-12h", "dmy", WITH_SECONDS),
+        ("[13.2.2024, 21.05.09] ", "ios-24h", "dmy", WITH_SECONDS),
+        ("[2024-02-13 21 h 05 min 09 s] ", "ios-24h", "ymd", WITH_SECONDS),
         ("[13/02/2024, 21:05:09] ", "ios-24h", "dmy", WITH_SECONDS),
         ("[13.02.24, 21:05:09] ", "ios-24h", "dmy", WITH_SECONDS),
         ("[2024-02-13 21:05:09] ", "ios-24h", "ymd", WITH_SECONDS),
@@ -69,10 +133,78 @@ def test_the_dialect_is_told_from_the_file(header: str, dialect: str, order: str
 
 
 @pytest.mark.parametrize(
-    ("printed", "hour"), [("12:05 AM", 0), ("1:05 AM", 1), ("12:05 PM", 12), ("1:05 PM", 13), ("11:05 pm", 23)]
+    ("printed", "hour"),
+    [
+        ("12:05 AM", 0),
+        ("1:05 AM", 1),
+        ("12:05 PM", 12),
+        ("1:05 PM", 13),
+        ("11:05 pm", 23),
+        ("21:05 PM", 21),
+        ("凌晨12:05", 0),
+        ("早上8:05", 8),
+        ("中午11:05", 11),
+        ("中午12:05", 12),
+        ("下午1:05", 13),
+        ("晚上11:05", 23),
+        ("半夜12:05", 0),
+        ("半夜1:05", 1),
+        ("রাত 10:05", 22),
+        ("রাত 2:05", 2),
+    ],
 )
-def test_noon_and_midnight_of_a_twelve_hour_clock(printed: str, hour: int) -> None:
+def test_the_hour_that_a_twelve_hour_marker_means(printed: str, hour: int) -> None:
     assert read(f"13/02/2024, {printed} - Asha: x")[1][0].sent_at.hour == hour
+
+
+@pytest.mark.parametrize(
+    ("morning", "afternoon"),
+    [("AM", "PM"), ("午前", "午後"), ("ص", "م"), ("ق.ظ.", "ب.ظ."), ("π.μ.", "μ.μ."), ("SA", "CH"), ("de.", "du.")],
+)
+def test_a_marker_that_the_beginning_of_the_file_lacks_is_known_by_its_pair(morning: str, afternoon: str) -> None:
+    lines = [f"13/02/2024, 9:05 {morning} - Asha: x"] * 3000 + [f"14/02/2024, 9:05 {afternoon} - Ben: y"]
+    export, messages = read("\n".join(lines))
+    assert (len(messages), messages[-1].sent_at.hour, export.participants) == (3001, 21, ["Asha", "Ben"])
+
+
+@pytest.mark.parametrize(
+    ("printed", "iso"),
+    [
+        ("平成31年4月30日", "2019-04-30"),
+        ("令和元年5月1日", "2019-05-01"),
+        ("H31/4/30", "2019-04-30"),
+        ("1402/12/29", "2024-03-19"),
+        ("1403/01/01", "2024-03-20"),
+        ("1403/12/30", "2025-03-20"),
+        ("1402/12/30", None),
+        ("29/02/2567", "2024-02-29"),
+        ("29/02/2566", None),
+    ],
+)
+def test_years_of_other_calendars_are_counted_from_the_same_point(printed: str, iso: str | None) -> None:
+    lines = f"[{printed}, 21:05:09] Asha: x\n"
+    if iso is None:
+        with pytest.raises(NotAChatExport):
+            read(lines)
+    else:
+        assert read(lines)[1][0].sent_at.date().isoformat() == iso
+
+
+def test_an_era_may_change_within_a_chat() -> None:
+    messages = read("[平成31年4月30日 21:05:09] A: x\r\n[令和元年5月1日 9:05:09] A: y\r\n")[1]
+    assert [message.sent_at.date().isoformat() for message in messages] == ["2019-04-30", "2019-05-01"]
+
+
+def test_the_clock_may_change_within_a_chat() -> None:
+    lines = [f"[13/02/2024, {hour}:05:0{second}] A: x" for hour in (9, 12, 21) for second in range(9)]
+    lines += [
+        f"[14/02/2024, {hour}:05:0{second} {half}] A: x"
+        for hour in (9, 12)
+        for half in ("AM", "PM")
+        for second in range(9)
+    ]
+    hours = [message.sent_at.hour for message in read("\r\n".join(lines))[1]]
+    assert hours == [9] * 9 + [12] * 9 + [21] * 9 + [9] * 9 + [21] * 9 + [0] * 9 + [12] * 9
 
 
 def test_seconds_and_markers_are_right_for_every_time_of_a_day() -> None:
@@ -126,6 +258,36 @@ def test_a_caller_settles_what_the_file_leaves_open() -> None:
     assert messages[0].sent_at.isoformat() == "2024-03-04T21:05:00"
     messages = read(chat("23/03/15", "23/04/01"), date_order="ymd")[1]
     assert messages[0].sent_at.isoformat() == "2023-03-15T21:05:00"
+
+
+def test_two_digit_years_may_stand_first() -> None:
+    def chats(first: str, months: int) -> list[str]:
+        return [first.format(month, day) for month in range(1, months) for day in (3, 15, 27)]
+
+    assert read(chat(*chats("24-{:02}-{:02}", 12)))[0].date_order == "ymd"
+    assert read(chat("24/02/20", "24/02/21", "24/02/23"))[0].date_order == "ymd"
+    assert read(chat(*chats("{1:02}/{0:02}/24", 12)))[0].date_order == "dmy"
+    assert read(chat(*chats("{:02}/{:02}/24", 12)))[0].date_order == "mdy"
+    assert read(chat("20/02/24", "21/02/24", "23/02/24"))[0].date_order == "dmy"
+    assert read(chat("14/02/24", "14/02/25"))[0].date_order == "dmy"
+
+
+def test_a_year_of_four_digits_says_the_order_itself() -> None:
+    assert read(chat("2024-03-04"), date_order="dmy")[0].date_order == "ymd"
+    assert not read(chat("2024-03-04"))[0].ambiguous_dates
+
+
+def test_messages_out_of_order_keep_the_order_of_the_file() -> None:
+    days = [message.sent_at.day for message in read(chat("14/02/2024", "13/02/2024", "15/02/2024"))[1]]
+    assert days == [14, 13, 15]
+
+
+def test_proof_on_both_sides_is_settled_by_the_caller() -> None:
+    both = chat("25/12/2023", "12/25/2023")
+    assert read(both)[0].ambiguous_dates
+    for order in ("dmy", "mdy"):
+        export, messages = read(both, date_order=order)
+        assert (export.date_order, export.ambiguous_dates, len(messages)) == (order, False, 1)
 
 
 @pytest.mark.parametrize("wanted", ["mdy", "ymd"])

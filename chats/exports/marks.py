@@ -1,0 +1,27 @@
+"""Invisible characters: no part of a name, a number or a phrase."""
+
+from __future__ import annotations
+
+_CODES = (0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A), 0xFEFF)
+
+#: Left-to-right and right-to-left marks, embeddings and isolates, for `str.translate`.
+BIDI_MARKS = dict.fromkeys(_CODES)
+#: What WhatsApp puts before its own words.
+MARK = "\u200e".encode()
+MARKS = tuple(chr(code).encode() for code in _CODES)
+
+
+def without_leading_marks(text: bytes) -> bytes:
+    """In one step: a body can be nothing but marks."""
+    if not text.startswith(MARKS):
+        return text
+    return text.decode("utf-8", "surrogateescape").lstrip(_STRIPPED).encode("utf-8", "surrogateescape")
+
+
+def without_marks(text: bytes) -> bytes:
+    for mark in MARKS if not text.isascii() else ():
+        text = text.replace(mark, b"")
+    return text
+
+
+_STRIPPED = "".join(map(chr, _CODES))
