@@ -45,9 +45,23 @@ class SentLinkSerializer(serializers.Serializer[Any]):
     timestamp = serializers.CharField()
 
 
-class StartsSerializer(serializers.Serializer[Any]):
+class ShareSerializer(serializers.Serializer[Any]):
     count = serializers.IntegerField()
     share_percent = serializers.FloatField()
+
+
+class ResponseBucketSerializer(serializers.Serializer[Any]):
+    """Answers that took `from_seconds` or longer, and less than `below_seconds`."""
+
+    from_seconds = serializers.IntegerField()
+    below_seconds = serializers.IntegerField()
+    count = serializers.IntegerField()
+
+
+class MonthOfResponsesSerializer(serializers.Serializer[Any]):
+    responses = serializers.IntegerField()
+    median_response_time_seconds = serializers.FloatField()
+    p90_response_time_seconds = serializers.IntegerField()
 
 
 class LongestMessageSerializer(serializers.Serializer[Any]):
@@ -63,7 +77,11 @@ class ResponseTimesSerializer(serializers.Serializer[Any]):
     responses = serializers.IntegerField(help_text="How many answers there were.")
     avg_response_time_seconds = _figure()
     median_response_time_seconds = _figure()
-    p90_response_time_seconds = _figure("Nine of ten answers came sooner.")
+    p90_response_time_seconds = _figure("Nine of ten answers came as soon or sooner.")
+    response_time_distribution = ResponseBucketSerializer(many=True)
+    response_times_by_month = serializers.DictField(
+        child=MonthOfResponsesSerializer(), help_text="The months that have answers, such as `2024-02`."
+    )
 
 
 class PersonFiguresSerializer(ResponseTimesSerializer):
@@ -78,12 +96,15 @@ class PersonFiguresSerializer(ResponseTimesSerializer):
     edited_messages = _whole()
     conversation_initiations = _whole("First messages after six hours of silence.")
     conversation_initiations_percent = _figure()
+    conversation_endings = _whole("Last messages before six hours of silence; the chat's last message is none.")
+    conversation_endings_percent = _figure()
     double_texting_rate = _figure("Percent of this person's runs that hold two messages or more.")
     questions_asked = _whole()
     top_words = WordCountSerializer(many=True)
     top_emojis = EmojiCountSerializer(many=True)
     busiest_hour = serializers.IntegerField(allow_null=True)
     hourly_distribution = serializers.ListField(child=serializers.IntegerField(), help_text="24 counts, from midnight.")
+    messages_by_month = _counts("Messages of each month.")
     longest_message = LongestMessageSerializer(allow_null=True)
 
 
@@ -118,7 +139,12 @@ class StatisticsSerializer(ResponseTimesSerializer):
         child=serializers.ListField(child=serializers.IntegerField()), help_text="24 counts for each weekday."
     )
     conversations_count = _whole("Conversations begin after six hours of silence.")
-    conversation_starts = serializers.DictField(child=StartsSerializer(), help_text="By person.")
+    conversation_starts = serializers.DictField(
+        child=ShareSerializer(), help_text="By person: who wrote the first message."
+    )
+    conversation_ends = serializers.DictField(
+        child=ShareSerializer(), help_text="By person: who wrote the last message before the silence."
+    )
     longest_streak_days = _whole("Days in a row with messages.")
     longest_streak = SpanSerializer(allow_null=True)
     current_streak_days = _whole("The streak that the export ends with.")

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
+from typing import NamedTuple
+
+from chats.statistics.tally import Ints
 
 URL_LIMIT = 2_000
+LINKS_LIMIT = 1_000
+SITES_LIMIT = 10_000
 
 _LINK = re.compile(r"""((?:[hH][tT][tT][pP][sS]?://|\b[wW][wW][wW]\.)[^\s<>"]+)""")
 _HOST = re.compile(r"(?:https?://)?(?:[^/?#@]*@)?(?:www\.)?([^/?#:@\s]+)")
@@ -30,3 +36,33 @@ def site(link: str) -> str:
     """The host without `www.`, or an empty string for an address that has none."""
     match = _HOST.match(link.lower())
     return match[1] if match else ""
+
+
+class SentLink(NamedTuple):
+    url: str
+    person: int
+    at: int
+
+
+class SentLinks:
+    """The first links of a chat, and the sites of all."""
+
+    def __init__(self) -> None:
+        self.first: list[SentLink] = []
+        self.sites: Counter[str] = Counter()
+
+    def take_out(self, texts: list[str], seconds: Ints, people: Ints) -> list[int]:
+        """Count the links and take them out of the texts: no part of an address is a word or a question.
+
+        Returns the place of the text of each link.
+        """
+        places = []
+        for place in candidates(texts):
+            texts[place], found = split(texts[place])
+            places += [place] * len(found)
+            self.sites.update(map(site, found))
+            room = LINKS_LIMIT - len(self.first)
+            self.first += [SentLink(link, int(people[place]), int(seconds[place])) for link in found[: max(0, room)]]
+        if len(self.sites) > SITES_LIMIT:
+            self.sites = Counter(dict(self.sites.most_common(SITES_LIMIT // 2)))
+        return places

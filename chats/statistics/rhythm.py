@@ -2,39 +2,24 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
-from datetime import date, timedelta
-from itertools import accumulate, pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from chats.exports.parsed import SYSTEM_SENDER, wall_clock
+import numpy as np
+from numpy.typing import NDArray
+
+from chats.exports.parsed import SYSTEM_SENDER
+from chats.statistics.calendar import hours_of, month, months
+from chats.statistics.tally import Columns, Counted, Ints, Tally, runs, summed
 
 CONVERSATION_GAP_SECONDS = 6 * 3600
 RESPONSE_LIMIT_SECONDS = 4 * 3600
-WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
-_EPOCH = date(1970, 1, 1)
-_EPOCH_WEEKDAY = 3
-NOBODY = SYSTEM_SENDER
-
-
-class Turns:
-    """One person's share of the back and forth."""
-
-    __slots__ = ("double_runs", "gaps", "runs", "starts")
-
-    def __init__(self) -> None:
-        self.runs = 0
-        self.double_runs = 0
-        self.starts = 0
-        self.gaps: Counter[int] = Counter()
-
-    def merge(self, other: Turns) -> None:
-        self.runs += other.runs
-        self.double_runs += other.double_runs
-        self.starts += other.starts
-        self.gaps.update(other.gaps)
+# Months since 1970 as numbers from 0, whatever year a phone printed.
+_MONTHS_SHIFT = 1 << 17
+# An answer is one number: its month, and how long it took.
+_GAP_BITS = 14
+_GAP = (1 << _GAP_BITS) - 1
 
 
 class Silence(NamedTuple):
@@ -43,106 +28,84 @@ class Silence(NamedTuple):
     end: int
 
 
-class Conversation:
-    """Who spoke after whom, message by message, across batches."""
+class Rhythm:
+    """Who wrote when, and who after whom; fed with what people sent, in the order of the file."""
 
     def __init__(self) -> None:
-        self.turns: dict[int, Turns] = {}
+        self.turns = Columns("runs", "double_runs", "starts", "ends")
+        self.hours = Tally()
+        self.gaps = Tally()
         self.first: int | None = None
-        self.last = 0
+        self.last: int | None = None
         self.silence = Silence(0, 0, 0)
-        self._sender = NOBODY
+        self._sender = SYSTEM_SENDER
         self._at = 0
-        self._run = 0
+        self._began_run = False
 
-    def of(self, sender: int) -> Turns:
-        turns = self.turns.get(sender)
-        if turns is None:
-            turns = self.turns[sender] = Turns()
-        return turns
+    def add(self, seconds: Ints, people: NDArray[Any]) -> None:
+        if not len(seconds):
+            return
+        first, last = int(seconds.min()), int(seconds.max())
+        self.first = first if self.first is None else min(first, self.first)
+        self.last = last if self.last is None else max(last, self.last)
+        self.hours.add(people, hours_of(seconds))
+        self.turns.make_room(int(people.max()) + 1)
+        self._add_turns(seconds, people)
 
-    def add(self, seconds: list[int], senders: list[int]) -> None:
-        before, at, run = self._sender, self._at, self._run
-        for now, sender in zip(seconds, senders, strict=True):
-            if sender == before:
-                if now - at < CONVERSATION_GAP_SECONDS:
-                    at = now
-                    run += 1
-                    if run == 2:
-                        self.of(sender).double_runs += 1
-                    continue
-            elif sender == NOBODY:
-                continue
-            self._pause(before, at, sender, now)
-            if sender == before:
-                run += 1
-                if run == 2:
-                    self.of(sender).double_runs += 1
-            else:
-                run = 1
-                self.of(sender).runs += 1
-            before, at = sender, now
-        self._sender, self._at, self._run = before, at, run
-
-    def _pause(self, before: int, at: int, sender: int, now: int) -> None:
-        """What a change of speaker, or a long gap, means: an answer, a new conversation, the longest silence."""
-        gap = now - at
-        if before == NOBODY or gap >= CONVERSATION_GAP_SECONDS:
-            self.of(sender).starts += 1
-        elif sender != before and 0 <= gap < RESPONSE_LIMIT_SECONDS:
-            self.of(sender).gaps[gap] += 1
-        if before != NOBODY and gap > self.silence.seconds:
-            self.silence = Silence(gap, at, now)
+    def _add_turns(self, seconds: Ints, people: NDArray[Any]) -> None:
+        before = np.concatenate([[self._sender], people[:-1]])
+        earlier = np.concatenate([[self._at], seconds[:-1]])
+        gaps = seconds - earlier
+        somebody = before != SYSTEM_SENDER
+        begins_run = people != before
+        silent = (gaps >= CONVERSATION_GAP_SECONDS) & somebody
+        self.turns.add("runs", people[begins_run])
+        second = ~begins_run & np.concatenate([[self._began_run], begins_run[:-1]])
+        self.turns.add("double_runs", people[second])
+        self.turns.add("starts", people[silent | ~somebody])
+        self.turns.add("ends", before[silent])
+        answered = begins_run & somebody & (gaps >= 0) & (gaps < RESPONSE_LIMIT_SECONDS)
+        month = months(seconds[answered] // 86_400) + _MONTHS_SHIFT
+        self.gaps.add(people[answered], (month << _GAP_BITS) | gaps[answered])
+        longest = int(np.where(somebody, gaps, 0).argmax())
+        if somebody[longest] and gaps[longest] > self.silence.seconds:
+            self.silence = Silence(int(gaps[longest]), int(earlier[longest]), int(seconds[longest]))
+        self._sender, self._at, self._began_run = int(people[-1]), int(seconds[-1]), bool(begins_run[-1])
 
 
-def quantile(counts: Counter[int], share: float) -> int | None:
-    """The smallest value that at least this share of the values does not exceed."""
-    ordered = sorted(counts)
-    target = share * counts.total()
-    for value, seen in zip(ordered, accumulate(counts[value] for value in ordered), strict=True):
-        if seen >= target:
-            return value
-    return None
+class Answers:
+    """How long answers took: distinct seconds in order, and how often each was needed."""
+
+    def __init__(self, seconds: Ints, counts: Ints) -> None:
+        self._seconds = seconds
+        self._counts = counts
+        self._up_to = np.cumsum(counts)
+        self.total = int(counts.sum())
+
+    def between(self, start: int, end: int) -> int:
+        return int(self._counts[(self._seconds >= start) & (self._seconds < end)].sum())
+
+    def mean(self) -> float | None:
+        return round(int((self._seconds * self._counts).sum()) / self.total, 1) if self.total else None
+
+    def median(self) -> float | None:
+        """The middle value, or the mean of the two in the middle."""
+        total = self.total
+        return (self._ranked((total - 1) // 2) + self._ranked(total // 2)) / 2 if total else None
+
+    def quantile(self, *, tenths: int) -> int | None:
+        """The smallest value that at least so many tenths of the values do not exceed."""
+        return self._ranked(-(-self.total * tenths // 10) - 1) if self.total else None
+
+    def _ranked(self, rank: int) -> int:
+        """The value at a place, from 0, among all values in order."""
+        return int(self._seconds[np.searchsorted(self._up_to, rank, side="right")])
 
 
-def median(counts: Counter[int]) -> float | None:
-    """The middle value, or the mean of the two in the middle."""
-    total = counts.total()
-    if not total:
-        return None
-    ordered = sorted(counts)
-    sums = list(accumulate(counts[value] for value in ordered))
-    low, high = (
-        next(v for v, seen in zip(ordered, sums, strict=True) if seen > rank) for rank in ((total - 1) // 2, total // 2)
-    )
-    return (low + high) / 2
+def answers(counted: Counted) -> Answers:
+    return Answers(*summed(counted.things & _GAP, counted.counts))
 
 
-def mean(counts: Counter[int]) -> float | None:
-    total = counts.total()
-    return round(sum(value * count for value, count in counts.items()) / total, 1) if total else None
-
-
-def day(number: int) -> str:
-    """Days since 1970-01-01 to an ISO date."""
-    return (_EPOCH + timedelta(days=number)).isoformat()
-
-
-def weekday(number: int) -> int:
-    """Days since 1970-01-01 to 0 (Monday) … 6."""
-    return (number + _EPOCH_WEEKDAY) % 7
-
-
-def moment(seconds: int) -> str:
-    return wall_clock(seconds).isoformat()
-
-
-def streaks(days: list[int]) -> Iterator[tuple[int, int]]:
-    """Runs of consecutive days as (length, last day), from days in order."""
-    length = 1
-    for earlier, later in pairwise([*days, 10**9]):
-        if later == earlier + 1:
-            length += 1
-            continue
-        yield length, earlier
-        length = 1
+def answers_by_month(counted: Counted) -> Iterator[tuple[str, Answers]]:
+    for number, start, end in runs((counted.things >> _GAP_BITS) - _MONTHS_SHIFT):
+        yield month(number), Answers(counted.things[start:end] & _GAP, counted.counts[start:end])

@@ -2,7 +2,7 @@
 
 Counting happens in two steps, which makes it quick: texts are cut at spaces
 and ASCII punctuation as bytes, and only the few distinct tokens that result
-are then read with Unicode's eyes.
+are then read with Unicode's eyes. From there on, words are numbers in arrays.
 """
 
 from __future__ import annotations
@@ -11,12 +11,19 @@ import re
 import tomllib
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Mapping, Sequence, Set
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
+from chats.statistics.tally import Counted, Ints, Tally
+
 _LETTERS_AND_MARKS = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789'") | frozenset(range(0x80, 0x100))
 _CUT = bytes(code if code in _LETTERS_AND_MARKS else 32 for code in bytes(range(256)).lower())
+_END = b"\0"
+_CUT_BUT_ENDS = _END + _CUT[1:]
 
 # Scripts without spaces whose characters Unicode's word rules (UAX 29) take one by one.
 _IDEOGRAPHS = ((0x3041, 0x309F), (0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF), (0x20000, 0x3347F))
@@ -48,9 +55,9 @@ class Reading(NamedTuple):
     emoji: tuple[str, ...]
 
 
-def tokens(text: str) -> list[bytes]:
-    """Lower-cased pieces between spaces and ASCII punctuation."""
-    return text.encode("utf-8", "replace").translate(_CUT).split()
+def words_of(text: str) -> list[str]:
+    """The words of one text."""
+    return [word for token in text.encode("utf-8", "replace").translate(_CUT).split() for word in read(token).words]
 
 
 def read(token: bytes) -> Reading:
@@ -95,72 +102,128 @@ STOP_WORDS: frozenset[str] = frozenset(
 )
 
 
+class Terms(NamedTuple):
+    """The words and emoji of some texts, one after the other: each one's number, and the place of its text."""
+
+    numbers: Ints
+    texts: Ints
+
+
 class Vocabulary:
-    """How often each word and emoji was used; totals are exact, rare words of a boundless vocabulary are dropped."""
+    """Numbers for words and emoji, and how often each person used each; the rare ones of too many are forgotten."""
 
     def __init__(self) -> None:
-        self.tokens: Counter[bytes] = Counter()
-        self.dropped_words = 0
-        self.dropped_emoji: Counter[str] = Counter()
+        self.names: list[str] = []
+        self._emoji = bytearray()
+        self._numbers: dict[str, int] = {}
+        self._tokens = _Tokens(self._learn)
+        self.uses = Tally()
 
-    def add(self, text: str) -> int:
-        """Count a text and return by how much the distinct tokens grew."""
-        before = len(self.tokens)
-        self.tokens.update(tokens(text))
-        return len(self.tokens) - before
+    def read(self, texts: Sequence[str]) -> Terms:
+        joined = " \0 ".join(texts)
+        if joined.count("\0") >= len(texts):
+            joined = " \0 ".join(text.replace("\0", " ") for text in texts)
+        tokens = joined.encode("utf-8", "replace").translate(_CUT_BUT_ENDS).split()
+        found = np.fromiter(map(self._tokens.__getitem__, tokens), np.int64, len(tokens))
+        ends = found == _Tokens.END
+        return self._tokens.spread(Terms(found[~ends], np.cumsum(ends)[~ends]))
 
-    def drop_below(self, count: int) -> None:
-        for token in [token for token, uses in self.tokens.items() if uses < count]:
-            uses = self.tokens.pop(token)
-            reading = read(token)
-            self.dropped_words += uses * len(reading.words)
-            for emoji in reading.emoji:
-                self.dropped_emoji[emoji] += uses
+    def are_emoji(self, numbers: Ints) -> Ints:
+        """1 for an emoji, 0 for a word."""
+        return np.frombuffer(self._emoji, np.uint8)[numbers].astype(np.int64)
 
-    def merge(self, other: Vocabulary) -> None:
-        self.tokens.update(other.tokens)
-        self.dropped_words += other.dropped_words
-        self.dropped_emoji.update(other.dropped_emoji)
+    def named(self, numbers: Ints, counts: Ints) -> dict[str, int]:
+        return dict(zip(map(self.names.__getitem__, numbers.tolist()), counts.tolist(), strict=True))
 
-    def usage(self) -> Usage:
-        words: Counter[str] = Counter()
-        emoji = Counter(self.dropped_emoji)
-        for token, uses in self.tokens.items():
-            reading = read(token)
-            for word in reading.words:
-                words[word] += uses
-            for sign in reading.emoji:
-                emoji[sign] += uses
-        return Usage(words, _merged_variants(emoji), words.total() + self.dropped_words)
+    def _learn(self, token: bytes) -> list[int]:
+        reading = read(token)
+        return [self._number(word, emoji=False) for word in reading.words] + [
+            self._number(sign, emoji=True) for sign in reading.emoji
+        ]
+
+    def _number(self, name: str, *, emoji: bool) -> int:
+        number = self._numbers.setdefault(name, len(self.names))
+        if number == len(self.names):
+            self.names.append(name)
+            self._emoji.append(emoji)
+        return number
+
+    def forget(self, limit: int) -> None:
+        """Keep at most about `limit` words of a person each, those used most."""
+        if len(self._tokens) > limit:
+            self._tokens.forget()
+        if max(len(self.uses), len(self.names)) <= limit:
+            return
+        uses = self.uses.counted()
+        least = 1
+        while len(uses.counts) > limit // 2 or (least == 1 and len(self.names) > limit):
+            least *= 2
+            kept = uses.counts >= least
+            uses = Counted(uses.people[kept], uses.things[kept], uses.counts[kept])
+        self._renumber(uses)
+
+    def _renumber(self, uses: Counted) -> None:
+        """Know only the words that are still counted."""
+        known, numbers = np.unique(uses.things, return_inverse=True)
+        self.names = [self.names[number] for number in known.tolist()]
+        self._emoji = bytearray(self._emoji[number] for number in known.tolist())
+        self._numbers = {name: number for number, name in enumerate(self.names)}
+        self._tokens.forget()
+        self.uses.replace(Counted(uses.people, numbers.astype(np.int64), uses.counts))
 
 
-class Usage(NamedTuple):
-    words: Counter[str]
-    emoji: Counter[str]
-    total_words: int
+class _Tokens(dict[bytes, int]):
+    """The number of the one word that a token holds, or a negative number for its end, none or several."""
 
-    def top_words(self, limit: int) -> list[dict[str, object]]:
-        telling = Counter({word: uses for word, uses in self.words.items() if _is_telling(word)})
-        return [{"word": word, "count": uses} for word, uses in _most_common(telling, limit)]
+    END = -1
 
-    def top_emojis(self, limit: int) -> list[dict[str, object]]:
-        return [{"emoji": emoji, "count": uses} for emoji, uses in _most_common(self.emoji, limit)]
+    def __init__(self, learn: Callable[[bytes], list[int]]) -> None:
+        super().__init__({_END: self.END})
+        self._learn = learn
+        self._several: list[list[int]] = []
+
+    def __missing__(self, token: bytes) -> int:
+        held = self._learn(token)
+        if len(held) == 1:
+            number = held[0]
+        else:
+            self._several.append(held)
+            number = self.END - len(self._several)
+        self[token] = number
+        return number
+
+    def spread(self, terms: Terms) -> Terms:
+        """Give each word of a token with several a place of its own."""
+        many = np.flatnonzero(terms.numbers < self.END)
+        if not len(many):
+            return terms
+        held = [self._several[self.END - 1 - number] for number in terms.numbers[many].tolist()]
+        times = np.ones(len(terms.numbers), np.int64)
+        times[many] = [len(numbers) for numbers in held]
+        numbers = np.repeat(terms.numbers, times)
+        numbers[numbers < self.END] = list(chain.from_iterable(held))
+        return Terms(numbers, np.repeat(terms.texts, times))
+
+    def forget(self) -> None:
+        self.clear()
+        self[_END] = self.END
+        self._several.clear()
 
 
-def _is_telling(word: str) -> bool:
-    return word not in STOP_WORDS and (len(word) > 1 or not word.isascii())
+def is_telling(word: str, stop_words: Set[str]) -> bool:
+    return word not in stop_words and (len(word) > 1 or not word.isascii())
 
 
-def _merged_variants(emoji: Counter[str]) -> Counter[str]:
+def merged_variants(emoji: Mapping[str, int]) -> dict[str, int]:
     """With and without the variation selector is one emoji, shown as it was written most."""
     shown: dict[str, str] = {}
     totals: Counter[str] = Counter()
-    for sign, uses in _most_common(emoji, None):
+    for sign, uses in most_common(emoji, None):
         plain = sign.replace(_VARIATION, "")
         totals[shown.setdefault(plain, sign)] += uses
     return totals
 
 
-def _most_common(counts: Counter[str], limit: int | None) -> Iterable[tuple[str, int]]:
+def most_common(counts: Mapping[str, int], limit: int | None) -> list[tuple[str, int]]:
     """Equal counts in the order of the alphabet, so that the same chat gives the same answer."""
     return sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))[:limit]

@@ -1,0 +1,178 @@
+"""From counts to the figures that people read: of the chat, of the most active, and of the others together."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from chats.exports.parsed import Kind
+from chats.statistics import calendar
+from chats.statistics.calendar import moment, percent, ratio
+from chats.statistics.links import SentLinks
+from chats.statistics.rhythm import RESPONSE_LIMIT_SECONDS, Silence, answers, answers_by_month
+from chats.statistics.seats import Counts, Seat, seated
+from chats.statistics.tally import Counted, Ints
+from chats.statistics.words import STOP_WORDS, is_telling, merged_variants, most_common, words_of
+
+PEOPLE_LIMIT = 50
+TOP_SITES = 20
+TOP_WORDS, TOP_EMOJIS = 50, 40
+LONGEST_CHARS = 500
+RESPONSE_BUCKETS_SECONDS = (0, 60, 5 * 60, 15 * 60, 3600, RESPONSE_LIMIT_SECONDS)
+
+
+class Figures:
+    """The figures of a whole chat; `participants` are known by the numbers that the counts have for people."""
+
+    def __init__(self, counts: Counts, participants: list[str]) -> None:
+        self._counts = counts
+        self._participants = participants
+        counts.amounts.make_room(len(participants))
+        counts.rhythm.turns.make_room(len(participants))
+        one = _one_of_each_name(participants)
+        messages = np.bincount(one, counts.amounts.of("messages")[: len(one)], len(one)).astype(np.int64)
+        present = np.flatnonzero(messages)
+        ranked = present[np.argsort(-messages[present], kind="stable")].tolist()
+        self._listed: list[str] = [participants[person] for person in ranked[:PEOPLE_LIMIT]]
+        self._n_others = len(ranked) - len(self._listed)
+        # Whoever has no message sits with the others and brings nothing.
+        seats = np.full(len(one), len(self._listed), np.int64)
+        seats[ranked[:PEOPLE_LIMIT]] = np.arange(len(self._listed))
+        *self._people, self._others = seated(counts, seats[one], len(self._listed) + 1)
+        (self._everyone,) = seated(counts, np.zeros_like(one), 1)
+
+    def whole(self) -> dict[str, Any]:
+        everyone, rhythm = self._everyone, self._counts.rhythm
+        people = dict(zip(self._listed, self._people, strict=True))
+        return {
+            **self._amounts(everyone),
+            **calendar.figures(everyone.hours, first=rhythm.first, last=rhythm.last),
+            "conversations_count": everyone.amounts["starts"],
+            "conversation_starts": _shares(people, "starts", everyone),
+            "conversation_ends": _shares(people, "ends", everyone),
+            **_response_times(everyone.gaps),
+            **_longest_silence(rhythm.silence),
+            "links": [
+                {"url": link.url, "user": self._participants[link.person], "timestamp": moment(link.at)}
+                for link in self._counts.links.first
+            ],
+            "top_sites": _top_sites(self._counts.links),
+            "user_stats": {name: self._person(seat) for name, seat in people.items()},
+            "others": {"people": self._n_others, **self._person(self._others)} if self._n_others else None,
+        }
+
+    def _amounts(self, everyone: Seat) -> dict[str, Any]:
+        amounts = everyone.amounts
+        return {
+            "total_messages": amounts["messages"],
+            "total_words": amounts["words"],
+            "deleted_messages_count": amounts[Kind.DELETED.label],
+            "media_shared_count": amounts[Kind.MEDIA.label],
+            "links_shared_count": amounts["links"],
+            "calls_count": amounts[Kind.CALL.label] + self._counts.senderless_calls,
+            "edited_messages_count": amounts["edits"],
+            "questions_count": amounts["questions"],
+            **self._favourites(everyone),
+        }
+
+    def _person(self, seat: Seat) -> dict[str, Any]:
+        amounts, everyone = seat.amounts, self._everyone.amounts
+        by_hour = seat.hours.by_hour_of_day()
+        return {
+            "message_count": amounts["messages"],
+            "word_count": amounts["words"],
+            "avg_words_per_message": ratio(amounts["words"], amounts["written"]),
+            "avg_message_length_chars": ratio(amounts["chars"], amounts["written"]),
+            "deleted_messages": amounts[Kind.DELETED.label],
+            "media_shared": amounts[Kind.MEDIA.label],
+            "links_shared": amounts["links"],
+            "calls": amounts[Kind.CALL.label],
+            "edited_messages": amounts["edits"],
+            "conversation_initiations": amounts["starts"],
+            "conversation_initiations_percent": percent(amounts["starts"], everyone["starts"]),
+            "conversation_endings": amounts["ends"],
+            "conversation_endings_percent": percent(amounts["ends"], everyone["ends"]),
+            "double_texting_rate": percent(amounts["double_runs"], amounts["runs"]),
+            "questions_asked": amounts["questions"],
+            **_response_times(seat.gaps),
+            **self._favourites(seat),
+            "busiest_hour": calendar.busiest(by_hour),
+            "hourly_distribution": by_hour,
+            "messages_by_month": seat.hours.by_month(),
+            "longest_message": _longest_message(seat),
+        }
+
+    def _favourites(self, seat: Seat) -> dict[str, Any]:
+        vocabulary = self._counts.vocabulary
+        numbers, counts = seat.terms.things, seat.terms.counts
+        emoji = vocabulary.are_emoji(numbers).astype(bool)
+        words = vocabulary.named(numbers[~emoji], counts[~emoji])
+        telling = {word: uses for word, uses in words.items() if is_telling(word, STOP_WORDS)}
+        signs = merged_variants(vocabulary.named(numbers[emoji], counts[emoji]))
+        return {
+            "top_words": [{"word": word, "count": uses} for word, uses in most_common(telling, TOP_WORDS)],
+            "top_emojis": [{"emoji": sign, "count": uses} for sign, uses in most_common(signs, TOP_EMOJIS)],
+        }
+
+
+def _one_of_each_name(participants: list[str]) -> Ints:
+    """People of one name are one person here: the figures are told by name."""
+    first: dict[str, int] = {}
+    return np.array([first.setdefault(name, person) for person, name in enumerate(participants)], np.int64)
+
+
+def _shares(people: Mapping[str, Seat], amount: str, everyone: Seat) -> dict[str, Any]:
+    of = everyone.amounts[amount]
+    return {
+        name: {"count": seat.amounts[amount], "share_percent": percent(seat.amounts[amount], of)}
+        for name, seat in people.items()
+    }
+
+
+def _response_times(gaps: Counted) -> dict[str, Any]:
+    took = answers(gaps)
+    return {
+        "responses": took.total,
+        "avg_response_time_seconds": took.mean(),
+        "median_response_time_seconds": took.median(),
+        "p90_response_time_seconds": took.quantile(tenths=9),
+        "response_time_distribution": [
+            {"from_seconds": start, "below_seconds": end, "count": took.between(start, end)}
+            for start, end in pairwise(RESPONSE_BUCKETS_SECONDS)
+        ],
+        "response_times_by_month": {
+            month: {
+                "responses": own.total,
+                "median_response_time_seconds": own.median(),
+                "p90_response_time_seconds": own.quantile(tenths=9),
+            }
+            for month, own in answers_by_month(gaps)
+        },
+    }
+
+
+def _longest_silence(silence: Silence) -> dict[str, Any]:
+    span = {"start": moment(silence.start), "end": moment(silence.end)} if silence.seconds else None
+    return {"longest_silence_seconds": silence.seconds, "longest_silence": span}
+
+
+def _longest_message(seat: Seat) -> dict[str, Any] | None:
+    if seat.longest is None:
+        return None
+    text, at = seat.longest
+    return {
+        "word_count": len(words_of(text)),
+        "char_count": len(text),
+        "timestamp": moment(at),
+        "message": text[:LONGEST_CHARS],
+    }
+
+
+def _top_sites(links: SentLinks) -> list[dict[str, Any]]:
+    sites: Counter[str] = Counter(links.sites)
+    del sites[""]
+    return [{"site": site, "count": count} for site, count in most_common(sites, TOP_SITES)]

@@ -1,0 +1,83 @@
+"""What was counted, gathered by seat: the most active people have one each, all others share the last."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+
+from chats.exports.parsed import Kind
+from chats.statistics.calendar import Hours
+from chats.statistics.links import SentLinks
+from chats.statistics.rhythm import Rhythm
+from chats.statistics.tally import Columns, Counted, Ints, Tally, grouped
+from chats.statistics.words import Vocabulary
+
+Longest = tuple[str, int]
+
+_KINDS = [kind.label for kind in Kind if kind is not Kind.SYSTEM]
+_NONE = np.zeros(0, np.int64)
+_NOTHING = Counted(_NONE, _NONE, _NONE)
+
+
+class Counts:
+    """Everything that is counted while an export is read. `longest` holds text and second by person."""
+
+    def __init__(self) -> None:
+        self.amounts = Columns(
+            "messages", "written", "chars", "words", "questions", "links", "edits", "longest", *_KINDS
+        )
+        self.rhythm = Rhythm()
+        self.vocabulary = Vocabulary()
+        self.links = SentLinks()
+        self.longest: dict[int, Longest] = {}
+        self.senderless_calls = 0
+
+
+class Seat(NamedTuple):
+    amounts: dict[str, int]
+    hours: Hours
+    gaps: Counted
+    terms: Counted
+    longest: Longest | None
+
+
+def seated(counts: Counts, seats: Ints, n_seats: int) -> list[Seat]:
+    """Everybody's counts summed by seat; `seats` holds each person's, from 0."""
+    amounts = [_summed(columns, seats, n_seats) for columns in (counts.amounts, counts.rhythm.turns)]
+    hours, gaps, terms = (
+        _gathered(tally, seats) for tally in (counts.rhythm.hours, counts.rhythm.gaps, counts.vocabulary.uses)
+    )
+    longest = _longest(counts.longest.items(), seats)
+    return [
+        Seat(
+            amounts=amounts[0][seat] | amounts[1][seat],
+            hours=Hours.of(hours.get(seat, _NOTHING)),
+            gaps=gaps.get(seat, _NOTHING),
+            terms=terms.get(seat, _NOTHING),
+            longest=longest.get(seat),
+        )
+        for seat in range(n_seats)
+    ]
+
+
+def _gathered(tally: Tally, seats: Ints) -> dict[int, Counted]:
+    return grouped(tally.counted(), seats)
+
+
+def _summed(columns: Columns, seats: Ints, n_seats: int) -> list[dict[str, int]]:
+    sums = np.zeros((n_seats, len(columns.names)), np.int64)
+    for place, name in enumerate(columns.names):
+        np.add.at(sums[:, place], seats, columns.of(name)[: len(seats)])
+    return [dict(zip(columns.names, row, strict=True)) for row in sums.tolist()]
+
+
+def _longest(texts: Iterable[tuple[int, Longest]], seats: Ints) -> dict[int, Longest]:
+    """Each seat's longest text, the earliest of equals."""
+    found: dict[int, Longest] = {}
+    for person, (text, at) in texts:
+        seat = int(seats[person])
+        if seat not in found or (len(text), -at) > (len(found[seat][0]), -found[seat][1]):
+            found[seat] = text, at
+    return found
