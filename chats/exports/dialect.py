@@ -37,6 +37,9 @@ _PLAIN = (
     | BIDI_MARKS
 )
 
+_ZEROED = dict.fromkeys(map(ord, "123456789"), "0")
+_MARKS = "".join(map(chr, BIDI_MARKS))
+
 # The grammar
 
 
@@ -45,15 +48,18 @@ def _spelled(marker: str) -> str:
     return r"\.?\u200c?\ ?".join(map(re.escape, marker)) + r"\.?"
 
 
-_MARKER = "|".join(map(_spelled, sorted(CLOCK_OF, key=len, reverse=True)))
+# Looking at the first letter spares most lines the whole list.
+_LETTER = r"(?=[^\W\d_])"
+_MARKER = rf"(?:{_LETTER}(?i:{'|'.join(map(_spelled, sorted(CLOCK_OF, key=len, reverse=True)))}))"
+_ERA_NAMES = rf"(?:{_LETTER}(?:{ERA_NAMES}))"
 _COMMAS = "[,،]?"
 # `um`, `klo`, `г.`, `at`, `alle ore`: any short word but a marker of the time after it.
-_WORD = rf"(?:(?!(?i:{_MARKER})\ ?\d)[^\d\s()\[\]:/,،]{{1,10}}{_COMMAS}\ )"
-_DATE = rf"""(?P<date>(?:(?:{ERA_NAMES})\.?\ ?)?(?P<first>\d{{1,4}}|{FIRST_OF_AN_ERA})
+_WORD = rf"(?:(?!{_MARKER}\ ?\d)[^\d\s()\[\]:/,،]{{1,10}}{_COMMAS}\ )"
+_DATE = rf"""(?P<date>(?:{_ERA_NAMES}\.?\ ?)?(?P<first>\d{{1,4}}|{FIRST_OF_AN_ERA})
     (?P<separator>[/.\-]\ ?|[年년]\ ?)\d{{1,2}}(?:(?P=separator)|[月월]\ ?)
-    (?P<third>\d{{1,4}})[日일]?(?:\ (?:{ERA_NAMES}))?)"""
-_TIME = rf"""(?P<time>(?:(?i:{_MARKER})\ ?)?\d{{1,2}}(?P<colon>[:.]|\ ?h\ ?)\d\d
-    (?:(?:(?P=colon)|\ ?min\ ?)\d\d)?(?:\ ?(?:{UNIT})(?!\w))?(?:\ ?(?i:{_MARKER}))?)"""
+    (?P<third>\d{{1,4}})[日일]?(?:\ {_ERA_NAMES})?)"""
+_TIME = rf"""(?P<time>(?:{_MARKER}\ ?)?\d{{1,2}}(?P<colon>[:.]|\ ?h\ ?)\d\d
+    (?:(?:(?P=colon)|\ ?min\ ?)\d\d)?(?:\ ?(?:{UNIT})(?!\w))?(?:\ ?{_MARKER})?)"""
 _CLOSE = r"\)?(?P<close>\]\ |\ [-–]\ |:\ )"
 _FORMS = (
     re.compile(rf"(?P<open>\[?){_DATE}(?P<gap>\.?{_COMMAS}\ {{1,2}}{_WORD}{{0,2}}\(?){_TIME}{_CLOSE}", re.VERBOSE),
@@ -62,10 +68,10 @@ _FORMS = (
 
 # What the two parts of a header are made of. Each piece is a capital letter in a template.
 _YEAR, _SHORT, _TWO, _MARKED, _ERA, _ERA_WITH_YEAR = "YDTMNE"
-_ERA_YEAR = re.compile(rf"(?:{ERA_NAMES})\.? ?(?:\d{{1,3}}|{FIRST_OF_AN_ERA})")
+_ERA_YEAR = re.compile(rf"{_ERA_NAMES}\.? ?(?:\d{{1,3}}|{FIRST_OF_AN_ERA})")
 _ERA_NAME = re.compile(ERA_NAMES)
 _NUMBER = re.compile(r"\d+")
-_MARKER_AT = re.compile(f"^(?i:{_MARKER})|(?<= )(?i:{_MARKER})$|(?<=\\d)(?i:{_MARKER})$")
+_MARKER_AT = re.compile(f"^{_MARKER}|(?<= ){_MARKER}$|(?<=\\d){_MARKER}$")
 
 
 class Header(NamedTuple):
@@ -150,36 +156,57 @@ class Dialect:
 
 def sniff(text: bytes) -> Dialect | None:
     """The dialect that the beginning of the text is written in, or None if no line begins like a message."""
-    votes: Counter[Header] = Counter()
+    shapes: Counter[_Shape] = Counter()
     ends: Counter[bytes] = Counter()
-    clocks: Counter[Clock] = Counter()
-    upper = 0
     last = b""
     for line in text[:SAMPLE_BYTES].splitlines(keepends=True):
-        match, raw = _match(line)
-        header = _read(match, raw) if match else None
-        if match and header:
-            votes[header] += 1
+        if shape := _shape(line):
+            shapes[shape] += 1
             if last:
                 ends[last] += 1
-            if marker := CLOCK_OF.get(marker_of(match["time"])):
-                clocks[marker] += 1
-                upper += match["time"].isupper()
         last = line[-2:] if line.endswith(b"\r\n") else line[-1:]
+    votes: Counter[Header] = Counter()
+    clocks: list[Clock] = []
+    upper = 0
+    for shape, count in shapes.items():
+        if (found := _find(shape.plain)) and (header := _read(found, shape)):
+            votes[header] += count
+            if clock := CLOCK_OF.get(marker_of(found["time"])):
+                clocks.append(clock)
+                upper += count * found["time"].isupper()
     if not votes:
         return None
     least = _KEPT_SHARE * votes.total()
     first = votes.most_common(1)[0][0]
     kept = [header for header, count in votes.most_common() if count > least] or [first]
     headers = tuple(header for header in kept if header.time_first == first.time_first)
-    return Dialect(headers, _newline(ends), tuple(clocks), upper_markers=2 * upper > votes.total())
+    return Dialect(headers, _newline(ends), tuple(dict.fromkeys(clocks)), upper_markers=2 * upper > votes.total())
 
 
-def _match(line: bytes) -> tuple[re.Match[str] | None, str]:
-    """The header at a line's beginning in its plain form, and the line's beginning as printed."""
+class _Shape(NamedTuple):
+    """A header in its plain form with every digit as 0, the zero of its script, and whether marks stand within."""
+
+    plain: str
+    zero: str
+    marks: bool
+
+
+def _shape(line: bytes) -> _Shape | None:
+    """A file has few, so that each is read once."""
     raw = line[: 3 * HEADER_LIMIT].decode("utf-8", "replace")[:HEADER_LIMIT]
-    plain = raw if raw.isascii() else raw.translate(_PLAIN)
-    return _FORMS[0].match(plain) or _FORMS[1].match(plain), raw
+    if raw.isascii():
+        found = _find(raw)
+        return _Shape(found[0].translate(_ZEROED), "0", marks=False) if found else None
+    if not (found := _find(raw.translate(_PLAIN))):
+        return None
+    inside = raw.lstrip(_MARKS)
+    digit = next(char for char in inside if char.isdecimal())
+    marks = any(ord(char) in BIDI_MARKS for char in inside[: len(found[0])])
+    return _Shape(found[0].translate(_ZEROED), chr(ord(digit) - int(digit)), marks)
+
+
+def _find(plain: str) -> re.Match[str] | None:
+    return _FORMS[0].match(plain) or _FORMS[1].match(plain)
 
 
 def _newline(ends: Counter[bytes]) -> bytes:
@@ -187,32 +214,28 @@ def _newline(ends: Counter[bytes]) -> bytes:
     return b"\r\n" if 2 * ends[b"\r\n"] >= max(1, ends.total()) else b"\n"
 
 
-def _read(match: re.Match[str], raw: str) -> Header | None:
-    bracket = bool(match["open"])
-    if bracket != (match["close"] == "] "):
+def _read(found: re.Match[str], shape: _Shape) -> Header | None:
+    bracket = bool(found["open"])
+    date = _date_template(found)
+    if date is None or bracket != (found["close"] == "] "):
         return None
-    date = _date_template(match)
-    if date is None:
-        return None
-    inside = raw.lstrip("".join(map(chr, BIDI_MARKS)))
-    first_digit = next(char for char in inside if char.isdecimal())
     return Header(
         bracket=bracket,
         date=date,
-        gap=match["gap"],
-        time=_time_template(match["time"]),
-        close=match[0][max(match.end("date"), match.end("time")) :],
-        time_first=match.start("time") < match.start("date"),
-        zero=chr(ord(first_digit) - int(first_digit)),
-        marks=any(ord(char) in BIDI_MARKS for char in inside[: len(match[0])]),
+        gap=found["gap"],
+        time=_time_template(found["time"]),
+        close=found[0][max(found.end("date"), found.end("time")) :],
+        time_first=found.start("time") < found.start("date"),
+        zero=shape.zero,
+        marks=shape.marks,
     )
 
 
-def _date_template(match: re.Match[str]) -> str | None:
-    named = _ERA_YEAR.sub(_ERA_WITH_YEAR, match["date"])
-    era = named != match["date"]
+def _date_template(found: re.Match[str]) -> str | None:
+    named = _ERA_YEAR.sub(_ERA_WITH_YEAR, found["date"])
+    era = named != found["date"]
     if not era:
-        named = _ERA_NAME.sub(_ERA, match["date"])
+        named = _ERA_NAME.sub(_ERA, found["date"])
     widths = [len(number) for number in _NUMBER.findall(named)]
     short = widths if len(widths) < 3 else [widths[0], widths[2]]
     if era:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 _CODES = (0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A), 0xFEFF)
 
 #: Left-to-right and right-to-left marks, embeddings and isolates, for `str.translate`.
@@ -19,9 +21,8 @@ def without_leading_marks(text: bytes) -> bytes:
 
 
 def without_marks(text: bytes) -> bytes:
-    for mark in MARKS if not text.isascii() else ():
-        text = text.replace(mark, b"")
-    return text
+    return text if text.isascii() else _ANY_MARK.sub(b"", text)
 
 
+_ANY_MARK = re.compile(b"|".join(MARKS))
 _STRIPPED = "".join(map(chr, _CODES))

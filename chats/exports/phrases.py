@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
+from collections import defaultdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from chats.exports.marks import MARK, MARKS, without_leading_marks, without_marks
 from chats.exports.parsed import Kind
 
+_ANY = "…"
 _HEAD_BYTES = 3  # of a mark
 # A byte is found by its number in a sixth of the time that a bytes object of length one takes.
 _LINE_FEED = 0x0A
+# An iPhone's note that a message was edited, in any language: only WhatsApp writes the mark before it.
+_NOTE = MARK + b"<"
+_FULL_STOPS = (".", "。")
+_ENCLOSED = re.compile("^<.*>$")
+# What opens a quotation. A mark after a letter closes one, or is part of a word as in ד"ר, or means inches; only
+# where words are not set apart by spaces may it open one.
+_QUOTES = re.compile('["\u201c\u201d\u201e\u00ab\u00bb\u300c\u300d\u300e\u300f]')
+_OPENING = re.compile(
+    '(?:^|[\\s(\\[\\-\u3040-\u9fff\uac00-\ud7a3])["\u201c\u201d\u201e\u00ab\u00bb]$|[\u300c\u300e\u201e]$'
+)
 
 
 class Reading(NamedTuple):
@@ -23,33 +36,95 @@ class Reading(NamedTuple):
 class Phrases:
     """Every language's phrases together: an export names its language nowhere."""
 
-    def __init__(self, languages: dict[str, dict[str, Any]]) -> None:
+    def __init__(self, languages: dict[str, dict[str, list[str]]]) -> None:
         self.whole: dict[bytes, Kind] = {}
-        self.begins: list[tuple[bytes, Kind]] = []
-        self.ends: list[tuple[bytes, Kind]] = []
-        self.edited: list[bytes] = []
-        self.system: list[str] = []
+        self.begins: dict[bytes, list[tuple[bytes, Kind]]] = defaultdict(list)
+        self.ends: dict[bytes, Kind] = {b".vcf>": Kind.CONTACT}
+        self.edited: set[bytes] = set()
+        self.lines = SystemLines([line for phrases in languages.values() for line in phrases.get("system", ())])
         for phrases in languages.values():
             self._add(phrases)
+        self._begin(Kind.CONTACT, "BEGIN:VCARD")
         # Nearly all bodies begin and end otherwise, and are not looked at again.
         self._placeholders = {
             lead + phrase: Reading(kind, phrase, edited=False)
             for phrase, kind in self.whole.items()
             for lead in (b"", MARK)
         }
-        ends = [end for end, _ in self.ends] + self.edited
-        self.tail_bytes = min(map(len, ends))
-        self.heads = {begin[:_HEAD_BYTES] for begin, _ in self.begins} | set(MARKS)
-        self.tails = {end[-self.tail_bytes :] for end in ends}
+        notes = tuple(self.edited)
+        self._ends, self._notes = tuple(self.ends), notes
+        self.tail_bytes = min(map(len, self._ends + notes))
+        self.heads = {head: tuple(begin for begin, _ in begins) for head, begins in self.begins.items()}
+        self.heads |= {mark: (mark,) for mark in MARKS}
+        self.tails = {end[-self.tail_bytes :] for end in self._ends + notes}
 
-    def _add(self, phrases: dict[str, Any]) -> None:
-        for kind, texts in phrases["whole"].items():
-            self.whole.update((text.encode(), Kind[kind.upper()]) for text in texts)
-        for field, places in (("begins", self.begins), ("ends", self.ends)):
-            for kind, texts in phrases[field].items():
-                places.extend((text.encode(), Kind[kind.upper()]) for text in texts)
-        self.edited += [text.encode() for text in phrases["edited"]]
-        self.system += phrases["system"]
+    def _add(self, phrases: dict[str, list[str]]) -> None:
+        for field, texts in phrases.items():
+            for text in texts:
+                getattr(self, f"_add_{field}")(text)
+
+    def _add_media(self, text: str, kind: Kind = Kind.MEDIA) -> None:
+        for spelled in _spellings(text):
+            self.whole[spelled.encode()] = kind
+            if not _ENCLOSED.match(text):
+                self.whole[f"<{spelled}>".encode()] = kind
+
+    def _add_document(self, text: str) -> None:
+        self._add_media(text)
+        self.ends.update((MARK + spelled.encode(), Kind.MEDIA) for spelled in _spellings(text))
+
+    def _add_contact(self, text: str) -> None:
+        self._add_media(text, Kind.CONTACT)
+
+    def _add_attached(self, text: str) -> None:
+        self.ends[f".vcf ({text})".encode()] = Kind.CONTACT
+        self.ends[f" ({text})".encode()] = Kind.MEDIA
+
+    def _add_attachment(self, text: str) -> None:
+        self._begin(Kind.MEDIA, f"<{text}: ")
+
+    def _add_deleted(self, text: str) -> None:
+        self._add_sentence(Kind.DELETED, text)
+
+    def _add_call(self, text: str) -> None:
+        self._add_sentence(Kind.CALL, text)
+        if _ANY not in text:
+            self._begin(Kind.CALL, f"{text}, \u200e", f"{text}. \u200e")
+
+    def _add_talk(self, text: str) -> None:
+        self._begin(Kind.CALL, f"{text}, \u200e", f"{text}. \u200e")
+
+    def _add_location(self, text: str) -> None:
+        for spelled in _spellings(text):
+            self._begin(Kind.LOCATION, f"{spelled}: https://maps.google.com/", f"live {spelled}: https://")
+
+    def _add_live(self, text: str) -> None:
+        for spelled in _spellings(text):
+            self.whole[spelled.encode()] = Kind.LOCATION
+
+    def _add_poll(self, text: str) -> None:
+        self._begin(Kind.POLL, f"{text}:\n", f"{text}: \n")
+
+    def _add_edited(self, text: str) -> None:
+        self.edited.add(text.encode())
+
+    def _add_system(self, text: str) -> None:
+        """A whole sentence that WhatsApp writes is known in a body, too: old iPhones gave it a sender and no mark."""
+        sentence = text.removesuffix(_ANY)
+        if sentence != text and _ANY not in sentence and sentence.endswith(_FULL_STOPS):
+            self._begin(Kind.SYSTEM, sentence)
+
+    def _add_sentence(self, kind: Kind, text: str) -> None:
+        if text.endswith(_ANY):
+            self._begin(kind, text.removesuffix(_ANY))
+            return
+        for end in ("", "."):
+            self.whole[(text + end).encode()] = kind
+
+    def _begin(self, kind: Kind, *texts: str) -> None:
+        for text in texts:
+            begin = text.encode()
+            self.begins[begin[:_HEAD_BYTES]].append((begin, kind))
 
     def notable(self, bodies: list[bytes]) -> list[int]:
         """Positions of the bodies that `read` may find to be more than plain text."""
@@ -57,7 +132,10 @@ class Phrases:
         return [
             position
             for position, body in enumerate(bodies)
-            if body in whole or body[:_HEAD_BYTES] in heads or body[tail:] in tails or _LINE_FEED in body
+            if body in whole
+            or body[tail:] in tails
+            or _LINE_FEED in body
+            or (body[:_HEAD_BYTES] in heads and body.startswith(heads[body[:_HEAD_BYTES]]))
         ]
 
     def read(self, body: bytes) -> Reading:
@@ -65,10 +143,9 @@ class Phrases:
         if (placeholder := self._placeholders.get(body)) is not None:
             return placeholder
         text = without_leading_marks(body)
-        edited = False
-        for end in self.edited:
-            if text.endswith(end):
-                text, edited = without_marks(text[: -len(end)]).rstrip(), True
+        edited = text[-self.tail_bytes :] in self.tails and text.endswith(self._notes)
+        if edited:
+            text = without_marks(text[: text.rindex(b"<")]).rstrip()
         head, newline, caption = text.partition(b"\n")
         kind = self._kind(text, head, captioned=bool(newline))
         if kind is Kind.POLL:
@@ -85,6 +162,14 @@ class Phrases:
             return Reading(Kind.MEDIA, reading.text + b"\n" + caption.strip(), edited=False)
         return None
 
+    @staticmethod
+    def without_note(text: bytes) -> bytes | None:
+        """The text before an iPhone's note that it was edited, in any language; None if there is no such note."""
+        before, note, words = text.rpartition(_NOTE)
+        if note and words.endswith(b">") and words.count(b">") == 1 and b":" not in words and b"\n" not in words:
+            return before.rstrip()
+        return None
+
     def is_call(self, text: str) -> bool:
         return self.read(text.encode()).kind is Kind.CALL
 
@@ -93,15 +178,52 @@ class Phrases:
         kind = self.whole.get(plain)
         if kind is Kind.MEDIA or (kind is not None and not captioned):
             return kind
-        if head[-self.tail_bytes :] in self.tails:
-            for end, kind in self.ends:
-                if head.endswith(end) and b"." in plain:
-                    return kind
-        if text[:_HEAD_BYTES] in self.heads:
-            for begin, kind in self.begins:
-                if text.startswith(begin):
-                    return kind
+        if head[-self.tail_bytes :] in self.tails and head.endswith(self._ends) and b"." in plain:
+            return next(kind for end, kind in self.ends.items() if head.endswith(end))
+        for begin, kind in self.begins.get(text[:_HEAD_BYTES], ()):
+            if text.startswith(begin):
+                return kind
         return Kind.TEXT
+
+
+class SystemLines:
+    """Which names are no names but the beginning of a line that WhatsApp wrote."""
+
+    def __init__(self, lines: list[str]) -> None:
+        self._begins = tuple(line.partition(_ANY)[0] for line in lines if not line.startswith(_ANY))
+        inner = [line.split(_ANY)[1] for line in lines if line.startswith(_ANY)]
+        # By their first word, and those of languages that set no spaces between words.
+        self._by_word: dict[str, list[str]] = defaultdict(list)
+        for phrase in inner:
+            if phrase.startswith(" "):
+                self._by_word[phrase.split()[0]].append(phrase)
+        self._dense = [phrase for phrase in inner if not phrase.startswith(" ")]
+
+    def begin(self, name: str) -> bool:
+        return _quotation_is_open(name) or name.startswith(self._begins) or self._holds_phrase(name)
+
+    def _holds_phrase(self, name: str) -> bool:
+        _, *words = name.split()
+        by_word = self._by_word
+        if any(phrase in name for word in words if word in by_word for phrase in by_word[word]):
+            return True
+        return not name.isascii() and any(phrase in name for phrase in self._dense)
+
+
+def _quotation_is_open(name: str) -> bool:
+    """A group's subject that holds a colon is cut in the middle: `Asha changed the subject from "Trip`."""
+    if not (quotes := list(_QUOTES.finditer(name))):
+        return False
+    last = quotes[-1]
+    if last[0] == "\u201c" and "\u201e" in name:
+        return False
+    return bool(_OPENING.search(name, 0, last.end()))
+
+
+def _spellings(text: str) -> set[str]:
+    """Releases differ in whether they begin with a capital letter."""
+    place = 1 if text.startswith("<") else 0
+    return {text[:place] + text[place].swapcase() + text[place + 1 :], text}
 
 
 PHRASES = Phrases(tomllib.loads(Path(__file__).with_name("phrases.toml").read_text(encoding="utf-8")))

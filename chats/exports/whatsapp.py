@@ -23,7 +23,6 @@ WINDOW_BYTES = 512 * 1024
 
 _COLUMNS = 5  # marks, date, time, sender, body
 _COLON_MARK = b": " + MARK
-_QUOTES = ('"', "\u201c", "\u201d", "\u201e", "\u00ab", "\u00bb")
 
 
 def parse(text: bytes, *, date_order: str | None = None) -> ParsedExport:
@@ -105,8 +104,12 @@ class _Names(dict["bytes | None", int]):
 
     def __missing__(self, printed: bytes | None) -> int:
         name = _clean_name((printed or b"").decode("utf-8", "replace"))
-        self[printed] = number = SYSTEM_SENDER if _is_system(name) else self._number(name)
+        self[printed] = number = self._number(name) if self._is_person(name) else SYSTEM_SENDER
         return number
+
+    @staticmethod
+    def _is_person(name: str) -> bool:
+        return bool(name) and not PHRASES.lines.begin(name)
 
     def _number(self, name: str) -> int:
         number = self.numbers.setdefault(name, len(self.participants))
@@ -121,16 +124,11 @@ def _clean_name(printed: str) -> str:
     return name[1:].lstrip() if name[:2] in ("~ ", "~\u202f", "~\u00a0") else name
 
 
-def _is_system(name: str) -> bool:
-    """An open quotation before the colon is a group's subject in a system line, in any language."""
-    quotes = sum(map(name.count, _QUOTES))
-    return not name or quotes % 2 == 1 or any(phrase in name for phrase in PHRASES.system)
-
-
 class _Reader:
     def __init__(self, text: bytes, dialect: Dialect, export: ParsedExport) -> None:
         self.text = text
         self.dialect = dialect
+        self.is_ios = dialect.family == "ios"
         self.export = export
         self.days = DaySeconds(export.date_order)
         self.times = TimeSeconds()
@@ -195,8 +193,8 @@ class _Reader:
             kinds[position], is_edited = self._read(columns, position)
             if is_edited:
                 edited.add(position)
-        if self.dialect.family == "ios":
-            _read_inner_marks(columns, kinds)
+        if self.is_ios:
+            _read_inner_marks(columns, kinds, edited)
         senders = list(map(self.names.__getitem__, printed))
         n_system = senders.count(SYSTEM_SENDER)
         if n_system:
@@ -209,9 +207,12 @@ class _Reader:
         """Replace the body by its text without WhatsApp's marks; give its kind and whether it was edited."""
         body = columns.bodies[position].replace(b"\r\n", b"\n")
         kind, columns.bodies[position], edited = PHRASES.read(body)
-        if kind is Kind.TEXT and self.dialect.family == "ios" and body.startswith(MARK):
+        if kind is Kind.TEXT and self.is_ios and body.startswith(MARK):
             # WhatsApp wrote it: a placeholder of a language not known here stands after a mark before the bracket.
             kind = Kind.MEDIA if columns.marks[position] else Kind.SYSTEM
+        elif kind is Kind.SYSTEM and not self.is_ios:
+            # Only iPhones give such a line a sender: a person typed it.
+            return int(Kind.TEXT), edited
         if kind is Kind.SYSTEM:
             columns.senders[position] = None
         return int(kind), edited
@@ -237,12 +238,16 @@ def _line_ends_at_the_end(text: bytes) -> int:
         size *= 8
 
 
-def _read_inner_marks(columns: _Columns, kinds: list[int]) -> None:
+def _read_inner_marks(columns: _Columns, kinds: list[int], edited: set[int]) -> None:
     """What iPhones write behind a person's words, or behind a group's subject that holds a colon."""
     marked = [position for position, body in enumerate(columns.bodies) if MARK[0] in body]
     for position in marked:
         body = columns.bodies[position]
         if MARK not in body or kinds[position] != Kind.TEXT:
+            continue
+        if (text := PHRASES.without_note(body)) is not None:
+            columns.bodies[position] = text
+            edited.add(position)
             continue
         if (captioned := PHRASES.captioned(body)) is not None:
             kinds[position], columns.bodies[position] = int(captioned.kind), captioned.text

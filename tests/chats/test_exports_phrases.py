@@ -1,0 +1,236 @@
+"""WhatsApp's own words in many languages: told from what people wrote, and never made a person."""
+
+# ruff: noqa: E501  (a language a line)
+
+from __future__ import annotations
+
+import tomllib
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from chats import exports
+from chats.exports import phrases
+from chats.exports.parsed import Kind, Message
+
+MARK = "\u200e"
+ANDROID = "13/02/2024, 21:05 - "
+IOS = "[13/02/2024, 21:05:09] "
+LANGUAGES = tomllib.loads(Path(phrases.__file__).with_name("phrases.toml").read_text(encoding="utf-8"))
+
+
+def first(line: str, *, end: str = "\n") -> tuple[list[str], Message]:
+    """The participants and the first message of a chat that begins with the line."""
+    header = IOS if IOS in line else ANDROID
+    export = exports.read(end.join([line, f"{header}Zoya: end"]).encode())
+    messages = [message for batch in export.batches for message in batch.messages(export.participants)]
+    assert len(messages) == 2
+    return export.participants, messages[0]
+
+
+#: What an Android and an iPhone print in place of a file, a deleted message, a missed call, a file that stays.
+SAMPLES = {
+    "en": ("<Media omitted>", "image omitted", "This message was deleted", "Missed voice call", "(file attached)"),
+    "es": ("<Multimedia omitido>", "imagen omitida", "Se eliminó este mensaje.", "Llamada perdida", "(archivo adjunto)"),
+    "pt-BR": ("<Mídia oculta>", "imagem ocultada", "Mensagem apagada", "Chamada de voz perdida", "(arquivo anexado)"),
+    "pt": ("<Ficheiro não revelado>", "imagem não revelada", "Apagou esta mensagem", "Videochamada perdida", "(ficheiro anexado)"),
+    "fr": ("<Médias omis>", "image absente", "Ce message a été supprimé", "Appel vocal manqué", "(fichier joint)"),
+    "de": ("<Medien ausgeschlossen>", "Bild weggelassen", "Diese Nachricht wurde gelöscht", "Verpasster Sprachanruf", "(Datei angehängt)"),
+    "it": ("<Media omessi>", "immagine omessa", "Questo messaggio è stato eliminato", "Chiamata vocale persa", "(file allegato)"),
+    "nl": ("<Media weggelaten>", "afbeelding weggelaten", "Dit bericht is verwijderd", "Gemiste spraakoproep", "(bestand bijgevoegd)"),
+    "pl": ("<Pominięto multimedia>", "obraz pominięty", "Ta wiadomość została usunięta", "Nieodebrane połączenie głosowe", "(plik załączony)"),
+    "ru": ("<Без медиафайлов>", "изображение отсутствует", "Данное сообщение удалено", "Пропущенный аудиозвонок", "(файл добавлен)"),
+    "uk": ("<Медіа пропущено>", "зображення відсутнє", "Ви видалили це повідомлення", "Пропущений відеодзвінок", "(файл додано)"),
+    "tr": ("<Medya dahil edilmedi>", "görüntü dahil edilmedi", "Bu mesaj silindi", "Cevapsız sesli arama", "(dosya ekli)"),
+    "ar": ("<تم استبعاد الوسائط>", "لم يتم إدراج الصورة", "تم حذف هذه الرسالة", "مكالمة صوتية فائتة", "(الملف مرفق)"),
+    "fa": ("<رسانه حذف شد>", "تصویر حذف شد", "این پیام حذف شد", "تماس صوتی پاسخ داده نشده", "(پیوست شد)"),
+    "he": ("<המדיה לא נכללה>", "התמונה הושמטה", "הודעה זו נמחקה", "שיחה קולית שלא נענתה", "(קובץ מצורף)"),
+    "hi": ("<मीडिया के बिना>", "फ़ोटो हटाई गई", "यह मैसेज डिलीट कर दिया गया है", "मिस्ड वॉइस कॉल", "(फाइल अटैच कर दी गई है)"),
+    "bn": ("<মিডিয়া বাদ দেওয়া হয়েছে>", "ইমেজ বাদ দেওয়া হয়েছে", "এই মেসেজটি বাদ দেওয়া হয়েছে", "মিসড ভয়েস কল", "(ফাইল সংযুক্ত হয়েছে)"),
+    "ta": ("<கோப்புகள் விடப்பட்டன>", "", "இத்தகவல் திரும்பப்பெறப்பட்டது", "தவறிய குரல் அழைப்பு", ""),
+    "te": ("<మీడియా విస్మరించబడింది>", "", "ఈ సందేశం తొలగించబడింది", "మిస్సేడ్ వాయిస్ కాల్", "(ఫైల్ జోడించబడినది)"),
+    "mr": ("<मीडिया वगळले>", "इमेज वगळली", "हा मेसेज हटवण्यात आला", "मिस्ड व्हॉइस कॉल", "(फाइल संलग्न)"),
+    "gu": ("<મીડિયા અવગણાયું>", "છબી પડતી મૂકાઈ", "આ મેસેજ ડિલીટ કરાયો", "છૂટેલો વોઇસ કૉલ", "(ફાઇલ જોડાયેલ)"),
+    "ur": ("<میڈیا چھوڑ دیا گیا>", "تصویر نکال دی گئی ہے", "یہ میسج حذف کر دیا گیا ہے۔", "مسڈ وائس کال", "(پیوستہ فائل)"),
+    "id": ("<Media tidak disertakan>", "gambar tidak disertakan", "Pesan ini telah dihapus", "Panggilan suara tak terjawab", "(file terlampir)"),
+    "ms": ("<Media disingkirkan>", "imej tidak dimasukkan", "Mesej ini telah dipadam", "Panggilan suara terlepas", "(fail dilampirkan)"),
+    "vi": ("<Bỏ qua Media>", "đã bỏ qua hình ảnh", "Tin nhắn này đã bị xóa", "Cuộc gọi nhỡ", "(tệp đính kèm)"),
+    "th": ("<ไฟล์สื่อถูกลบ>", "วิดีโอถูกลบ", "ข้อความนี้ถูกลบแล้ว", "สายที่ไม่ได้รับ", "(ไฟล์ที่แนบ)"),
+    "zh-CN": ("<省略多媒体文件>", "照片已忽略", "这条消息已被删除", "未接语音通话", "(文件附件)"),
+    "zh-TW": ("<省略多媒體檔案>", "圖片已略去", "此訊息已刪除。", "未接語音通話", "(附件檔案)"),
+    "ja": ("<メディアなし>", "画像は含まれていません", "このメッセージは削除されました", "音声通話不在着信", "(添付ファイル有り)"),
+    "ko": ("<미디어 파일 제외됨>", "이미지 생략됨", "이 메시지는 삭제되었습니다", "부재중 전화", "(파일 첨부됨)"),
+    "sv": ("<Media har utelämnats>", "bild utesluten", "Det här meddelandet raderades", "Missat röstsamtal", "(bifogad fil)"),
+    "da": ("<Medier udeladt>", "billede udeladt", "Denne besked blev slettet", "Ubesvaret taleopkald", "(fil vedhæftet)"),
+    "nb": ("<Media utelatt>", "bilde ikke inkludert", "Denne meldingen ble slettet", "Tapt taleanrop", "(vedlagt fil)"),
+    "fi": ("<Media jätettiin pois>", "videota ei sisällytetä", "Tämä viesti poistettiin", "Vastaamaton äänipuhelu", "(liitetiedosto)"),
+    "cs": ("<Média vynechány>", "obrázek vynechán", "Tato zpráva byla odstraněna", "Zmeškaný hlasový hovor", "(soubor byl přiložen)"),
+    "sk": ("<Médiá vynechané>", "obrázok vynechaný", "Táto správa bola odstránená", "Zmeškaný hovor", "(súbor pripojený)"),
+    "hu": ("<Hiányzó médiafájl>", "Videó kihagyva", "Ez az üzenet törlésre került", "Nem fogadott hanghívás", "(fájl csatolva)"),
+    "ro": ("<Conținut media omis>", "Imagine omisă", "Acest mesaj a fost șters", "Apel vocal nepreluat", "(fișier atașat)"),
+    "el": ("<Εξαίρεση πολυμέσων>", "εικόνα παραλείφθηκε", "Αυτό το μήνυμα διαγράφηκε", "Αναπάντητη κλήση", "(συνημμένο αρχείο)"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("language", SAMPLES)
+def test_placeholders_are_known_in_every_language(language: str) -> None:
+    android, iphone, deleted, call, attached = SAMPLES[language]
+    expected = {android: Kind.MEDIA, iphone: Kind.MEDIA, deleted: Kind.DELETED, call: Kind.CALL}
+    if attached:
+        expected |= {f"IMG-1.jpg {attached}": Kind.MEDIA, f"Ben Rao.vcf {attached}": Kind.CONTACT}
+    expected.pop("", None)
+    for body, kind in expected.items():
+        for line in (f"{ANDROID}Asha: {body}", f"{IOS}Asha: {MARK}{body}", f"{MARK}{IOS}Asha: {MARK}{body}"):
+            assert first(line) == (["Asha", "Zoya"], message(body, kind, ios="[" in line))
+
+
+def message(body: str, kind: Kind, *, ios: bool) -> Message:
+    at = datetime.fromisoformat("2024-02-13T21:05:09" if ios else "2024-02-13T21:05:00")
+    return Message(1, at, "Asha", kind, body)
+
+
+def test_forty_languages_know_media_deleted_messages_and_calls() -> None:
+    complete = [name for name, table in LANGUAGES.items() if {"media", "deleted", "call"} <= set(table)]
+    assert len(complete) >= 40
+    with_system_lines = [name for name, table in LANGUAGES.items() if "system" in table]
+    assert len(with_system_lines) >= 25
+    assert set(SAMPLES) <= set(LANGUAGES)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_whole_phrase_is_read_as_its_kind(language: str) -> None:
+    kinds = {"media": Kind.MEDIA, "document": Kind.MEDIA, "contact": Kind.CONTACT, "live": Kind.LOCATION}
+    kinds |= {"deleted": Kind.DELETED, "call": Kind.CALL}
+    for field, kind in kinds.items():
+        for phrase in LANGUAGES[language].get(field, ()):
+            assert phrases.PHRASES.read(phrase.replace("…", "x").encode()).kind is kind, phrase
+
+
+@pytest.mark.parametrize(
+    "note",
+    [
+        "<This message was edited>",
+        "<Mensagem editada>",
+        "<Se editó este mensaje.>",
+        "<Diese Nachricht wurde bearbeitet.>",
+    ],
+)
+def test_an_edited_message_is_flagged_in_other_languages(note: str) -> None:
+    for line in (f"{ANDROID}Asha: nine {note}", f"{IOS}Asha: nine {MARK}{note}"):
+        _, read = first(line)
+        assert (read.text, read.edited, read.kind) == ("nine", True, Kind.TEXT)
+
+
+def test_an_iphone_note_of_an_unknown_language_says_that_a_message_was_edited() -> None:
+    _, read = first(f"{IOS}Asha: zu spät <3 {MARK}<Hierdie boodskap is gewysig>", end="\r\n")
+    assert (read.text, read.edited) == ("zu spät <3", True)
+    assert not first(f"{IOS}Asha: I <3 you>")[1].edited
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'Asha changed the subject from "a: b" to "c"',
+        'Asha changed the subject from "c" to "a: b"',
+        "Asha changed the subject to “Trip: Goa”",
+        "Asha creó el grupo “Viaje: Goa”",
+        "Asha criou o grupo “Viagem: Goa”",
+        "Asha a créé le groupe « Voyage : Goa »",
+        "Asha hat die Gruppe „Reise: Goa“ erstellt",
+        "Asha hat den Betreff von „Reise: Goa“ zu „Goa“ geändert",
+        "Asha ha creato il gruppo «Viaggio: Goa»",
+        "Asha heeft de groep 'Reis: Goa' gemaakt",
+        "Asha utworzył(a) grupę „Podróż: Goa”",
+        "Asha создал(-а) группу «Поездка: Гоа»",
+        "Asha, “Gezi: Goa” grubunu oluşturdu",
+        "Asha skapade gruppen ”Resa: Goa”",
+        "Asha loi ryhmän ”Matka: Goa”",
+        "הקבוצה נוצרה על ידי Asha: טיול",
+        'Asha שינה את הנושא ל"טיול: גואה"',
+        'قام Asha بإنشاء المجموعة "رحلة: غوا"',
+        "Asha membuat grup “Liburan: Goa”",
+        "Asha đã tạo nhóm “Du lịch: Goa”",
+        "Ashaさんが件名を「旅行: ゴア」に変更しました",
+        "Asha创建了群组“旅行: 果阿”",
+        "Asha將主旨從「旅行: 果亞」變更為「果亞」",
+        "Asha님이 “여행: 고아” 그룹을 만들었습니다.",
+        'Asha ने ग्रुप "यात्रा: गोवा" बनाया',
+        "Asha added Ben: Work",
+        "Asha añadió a Ben: Trabajo",
+        "Asha adicionou Ben: Trabalho",
+        "Asha a ajouté Ben: Travail",
+        "Asha добавил(а) Ben: работа",
+        "Your security code with Ben: Work changed. Tap to learn more.",
+        "Seu código de segurança com Ben: Work mudou. Toque para saber mais.",
+    ],
+)
+def test_a_line_about_a_subject_or_a_name_with_a_colon_never_makes_a_person(line: str) -> None:
+    participants, read = first(f"{ANDROID}{line}")
+    assert participants == ["Zoya"]
+    assert (read.sender, read.kind, read.text) == (None, Kind.SYSTEM, line)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "I added sugar: two spoons",
+        "Ravi added Ben: Work",
+        'who changed the subject from "a: b" to "c"?',
+        "Your security code with Ben changed. Tap to learn more.",
+        "she left, he removed it: done",
+        "Se eliminó este mensaje ayer",
+        "<3 <Medien>",
+        "die Nachricht wurde gelöscht",
+        "image omitted? why",
+        "ei kuvaa",
+        "ไม่มีรูปภาพ",
+    ],
+)
+def test_a_sentence_that_holds_a_phrase_stays_its_author_s(body: str) -> None:
+    for line in (f"{ANDROID}Asha: {body}", f"{IOS}Asha: {body}"):
+        participants, read = first(line)
+        assert participants == ["Asha", "Zoya"]
+        assert (read.sender, read.kind, read.text, read.edited) == ("Asha", Kind.TEXT, body, False)
+
+
+def test_what_whatsapp_says_about_encryption_is_a_person_s_text_where_a_person_sent_it() -> None:
+    sentence = "Messages and calls are end-to-end encrypted."
+    assert first(f"{ANDROID}Asha: {sentence}")[1].sender == "Asha"
+    assert first(f"{IOS}Our trip: {sentence}")[0] == ["Zoya"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        'ד"ר כהן',
+        'Asha "Ash" Rao',
+        'TV 55"',
+        "O’Neil",
+        "„Ash“ Rao",
+        "«Ася»",
+        "Removed",
+        "added",
+        "Ася (добавил)",
+        "「旅」さん",
+    ],
+)
+def test_a_name_with_quotation_marks_or_words_of_a_phrase_is_a_person(name: str) -> None:
+    participants, read = first(f"{ANDROID}{name}: hi")
+    assert participants == [name, "Zoya"]
+    assert read.kind is Kind.TEXT
+
+
+@pytest.mark.parametrize(
+    "word", ["location", "Location", "ubicación", "Standort", "localisation ", "местоположение", "位置"]
+)
+def test_a_shared_place_is_a_location(word: str) -> None:
+    body = f"{word}: https://maps.google.com/?q=15.5,73.8"
+    assert first(f"{ANDROID}Asha: {body}")[1].kind is Kind.LOCATION
+
+
+@pytest.mark.parametrize(
+    "body", [f"Llamada de voz, {MARK}3 min", f"Videoanruf. {MARK}2 Std.", f"Chamada de voz perdida. {MARK}Toque"]
+)
+def test_a_call_with_its_length_is_a_call(body: str) -> None:
+    assert first(f"{MARK}{IOS}Asha: {MARK}{body}")[1].kind is Kind.CALL
