@@ -85,6 +85,7 @@ class CoinReservation(models.Model):
             models.Index(fields=["expires_at"], name="reservations_active_expiry", condition=Q(status="active")),
             models.Index(fields=["wallet"], name="reservations_active_of_wallet", condition=Q(status="active")),
             models.Index(fields=["-created_at"], name="reservations_newest"),
+            models.Index(fields=["-resolved_at"], name="reservations_last_resolved"),
         ]
         constraints = [
             models.UniqueConstraint(fields=["wallet", "idempotency_key"], name="one_reservation_per_key"),

@@ -13,6 +13,12 @@ register(
         FROM insight_generation_jobs jobs JOIN coin_reservations reservations ON reservations.id = jobs.reservation_id
         WHERE (jobs.status IN ('queued', 'running')) <> (reservations.status = 'active')
         """,
+        """
+        SELECT job_id, jobs.status, reservations.status AS reservation_status
+        FROM insight_generation_jobs jobs JOIN coin_reservations reservations ON reservations.id = jobs.reservation_id
+        WHERE (jobs.status IN ('queued', 'running') OR jobs.finished_at >= %(at)s)
+            AND (jobs.status IN ('queued', 'running')) <> (reservations.status = 'active')
+        """,
     ),
     Invariant(
         "6b",
@@ -21,6 +27,14 @@ register(
         SELECT jobs.job_id, jobs.status, count(insights.id) AS open_insights
         FROM insight_generation_jobs jobs
         LEFT JOIN insights ON insights.job_id = jobs.job_id AND insights.status IN ('pending', 'generating')
+        GROUP BY jobs.job_id, jobs.status
+        HAVING (jobs.status IN ('queued', 'running')) <> (count(insights.id) > 0)
+        """,
+        """
+        SELECT jobs.job_id, jobs.status, count(insights.id) AS open_insights
+        FROM insight_generation_jobs jobs
+        LEFT JOIN insights ON insights.job_id = jobs.job_id AND insights.status IN ('pending', 'generating')
+        WHERE jobs.status IN ('queued', 'running') OR jobs.finished_at >= %(at)s
         GROUP BY jobs.job_id, jobs.status
         HAVING (jobs.status IN ('queued', 'running')) <> (count(insights.id) > 0)
         """,
@@ -34,6 +48,15 @@ register(
         JOIN coin_reservations reservations ON reservations.id = jobs.reservation_id
         LEFT JOIN insights ON insights.job_id = jobs.job_id AND insights.status = 'completed'
         WHERE jobs.status NOT IN ('queued', 'running')
+        GROUP BY jobs.job_id, reservations.captured_coins
+        HAVING reservations.captured_coins <> COALESCE(sum(insights.price), 0)
+        """,
+        """
+        SELECT jobs.job_id, reservations.captured_coins, COALESCE(sum(insights.price), 0) AS delivered_coins
+        FROM insight_generation_jobs jobs
+        JOIN coin_reservations reservations ON reservations.id = jobs.reservation_id
+        LEFT JOIN insights ON insights.job_id = jobs.job_id AND insights.status = 'completed'
+        WHERE jobs.finished_at >= %(at)s AND jobs.status NOT IN ('queued', 'running')
         GROUP BY jobs.job_id, reservations.captured_coins
         HAVING reservations.captured_coins <> COALESCE(sum(insights.price), 0)
         """,
@@ -54,6 +77,17 @@ register(
         FROM insight_generation_jobs jobs
         JOIN coin_reservations reservations ON reservations.id = jobs.reservation_id
         JOIN insights ON insights.job_id = jobs.job_id
+        GROUP BY jobs.job_id, reservations.coins
+        HAVING total_insights <> count(*) OR reservations.coins <> sum(insights.price)
+            OR completed_insights <> count(*) FILTER (WHERE insights.status = 'completed')
+            OR failed_insights <> count(*) FILTER (WHERE insights.status = 'failed')
+        """,
+        """
+        SELECT jobs.job_id, total_insights, completed_insights, failed_insights, reservations.coins
+        FROM insight_generation_jobs jobs
+        JOIN coin_reservations reservations ON reservations.id = jobs.reservation_id
+        JOIN insights ON insights.job_id = jobs.job_id
+        WHERE jobs.status IN ('queued', 'running') OR jobs.finished_at >= %(at)s
         GROUP BY jobs.job_id, reservations.coins
         HAVING total_insights <> count(*) OR reservations.coins <> sum(insights.price)
             OR completed_insights <> count(*) FILTER (WHERE insights.status = 'completed')

@@ -124,6 +124,7 @@ class GenerationJob(models.Model):
             ),
             models.Index(fields=["chat", "-created_at"], name="jobs_of_chat"),
             models.Index(fields=["-created_at"], name="jobs_newest"),
+            models.Index(fields=["-finished_at"], name="jobs_last_finished"),
         ]
         constraints = [
             models.CheckConstraint(

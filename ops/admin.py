@@ -104,10 +104,11 @@ class AuditEntryAdmin(StaffAdmin):
 
 @admin.register(LedgerAudit)
 class LedgerAuditAdmin(StaffAdmin):
-    list_display = ("id", "clean", "broken", "milliseconds", "age")
+    list_display = ("id", "clean", "complete", "broken", "milliseconds", "settled_at", "age")
+    list_filter = ("complete",)
     ordering = ("-ended_at",)
     age_of = "ended_at"
-    fields = ("id", "ended_at", "broken", "milliseconds")
+    fields = (("id", "complete"), ("ended_at", "milliseconds"), "broken", ("marked_at", "settled_at", "settled_coins"))
     readonly_fields = ("id", "ended_at")
 
     @admin.display(boolean=True)

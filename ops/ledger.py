@@ -14,6 +14,8 @@ from ops.report import Level, Line, Report, Table
 
 COLUMNS = ("transaction", "wallet", "sequence", "type", "amount", "balance after", "at")
 SHOWN = 5
+#: Earlier looks that are asked whether what ran at their time is over.
+MARKS = 50
 
 
 def report(*, recent: int | None) -> Report:
@@ -31,14 +33,36 @@ def report(*, recent: int | None) -> Report:
 
 def full_audit() -> list[audit.Finding]:
     """Every invariant over every row, and a note of the result for `health`."""
+    return _audit(since=None)
+
+
+def recent_audit() -> list[audit.Finding]:
+    """Every invariant over what changed since the horizon; over everything where there is none yet."""
+    return _audit(since=horizon())
+
+
+def horizon() -> audit.Horizon | None:
+    """From where an audit of what changed may start, by the latest clean one."""
+    latest = LedgerAudit.objects.settled().order_by("-ended_at").values_list("settled_at", "settled_coins").first()
+    return audit.Horizon(*latest) if latest else None  # type: ignore[arg-type]
+
+
+def _audit(*, since: audit.Horizon | None) -> list[audit.Finding]:
     started = time.monotonic()
-    found = audit.audit(limit=SHOWN)
+    marked = LedgerAudit.objects.filter(next_xid__isnull=False).order_by("-ended_at")
+    marks = [audit.Mark(*each) for each in marked.values_list("marked_at", "next_xid")[:MARKS]]  # type: ignore[arg-type]
+    seen = audit.look(limit=SHOWN, since=since, marks=marks)
     LedgerAudit.objects.create(
+        complete=since is None,
         milliseconds=int((time.monotonic() - started) * 1000),
-        broken=[finding.invariant.number for finding in found],
+        broken=[finding.invariant.number for finding in seen.findings],
+        marked_at=seen.mark.at,
+        next_xid=seen.mark.next_xid,
+        settled_at=seen.horizon.at if seen.horizon else None,
+        settled_coins=seen.horizon.coins if seen.horizon else None,
     )
     LedgerAudit.objects.filter(ended_at__lt=Now() - timedelta(days=30)).delete()
-    return found
+    return seen.findings
 
 
 def _broken(finding: audit.Finding) -> Line:

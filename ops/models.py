@@ -61,12 +61,28 @@ class AuditEntry(models.Model):
         return f"audit entry {self.pk}"
 
 
-class LedgerAudit(models.Model):
-    """A full audit of the ledger and what it found. `health` tells of the latest when the ledger is large."""
+class LedgerAuditQuerySet(models.QuerySet["LedgerAudit"]):
+    def complete(self) -> Self:
+        return self.filter(complete=True)
 
+    def settled(self) -> Self:
+        """Clean ones that the next audit may start from."""
+        return self.filter(settled_at__isnull=False)
+
+
+class LedgerAudit(models.Model):
+    """An audit of the ledger and what it found, and from where the next one may go on."""
+
+    complete = models.BooleanField(default=True, help_text="Every row was read, not only what changed.")
     ended_at = models.DateTimeField(db_default=Now(), editable=False)
     milliseconds = models.PositiveIntegerField()
     broken = models.JSONField(default=list, help_text="Numbers of the broken invariants.")
+    marked_at = models.DateTimeField(null=True, help_text="The moment just before it.")
+    next_xid = models.BigIntegerField(null=True, help_text="The database's next transaction at that moment.")
+    settled_at = models.DateTimeField(null=True, help_text="Everything before was found clean and cannot grow.")
+    settled_coins = models.BigIntegerField(null=True, help_text="What all transactions before that moved.")
+
+    objects = LedgerAuditQuerySet.as_manager()
 
     class Meta:
         db_table = "ledger_audits"

@@ -24,4 +24,10 @@ def prune() -> None:
 
 @shared_task(ignore_result=True)
 def audit_ledger() -> None:
+    """Moves the horizon up, so that `health` has little to read."""
+    ledger.recent_audit()
+
+
+@shared_task(ignore_result=True)
+def audit_ledger_in_full() -> None:
     ledger.full_audit()

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import environ
+from celery.schedules import crontab
 from django.core.exceptions import ImproperlyConfigured
 
 from relivchats import embedded
@@ -223,7 +224,12 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "recover": {"task": "insights.tasks.recover", "schedule": 15.0, "options": {"expires": 15}},
     "canary": {"task": "ops.tasks.canary", "schedule": 10.0, "options": {"expires": 10}},
     "prune": {"task": "ops.tasks.prune", "schedule": 3600.0, "options": {"expires": 3600}},
-    "audit-ledger": {"task": "ops.tasks.audit_ledger", "schedule": 3600.0, "options": {"expires": 3600}},
+    "audit-ledger": {"task": "ops.tasks.audit_ledger", "schedule": 300.0, "options": {"expires": 300}},
+    "audit-ledger-in-full": {
+        "task": "ops.tasks.audit_ledger_in_full",
+        "schedule": crontab(minute="40", hour="3"),
+        "options": {"expires": 3600},
+    },
 }
 
 # Health: the levels at which a check warns
@@ -233,7 +239,7 @@ HEALTH_QUEUE_AGE_WARNING_SECONDS = read("HEALTH_QUEUE_AGE_WARNING_SECONDS", int,
 HEALTH_DATABASE_WARNING_MS = read("HEALTH_DATABASE_WARNING_MS", int, default=250, least=1)
 HEALTH_CONNECTIONS_WARNING_PERCENT = read("HEALTH_CONNECTIONS_WARNING_PERCENT", int, default=80, least=1)
 HEALTH_CONNECTIONS_CRITICAL_PERCENT = read("HEALTH_CONNECTIONS_CRITICAL_PERCENT", int, default=95, least=1)
-HEALTH_LEDGER_AUDIT_SECONDS = read("HEALTH_LEDGER_AUDIT_SECONDS", int, default=7200, least=1)
+HEALTH_LEDGER_AUDIT_SECONDS = read("HEALTH_LEDGER_AUDIT_SECONDS", int, default=93_600, least=1)
 HEALTH_DISK_WARNING_PERCENT = read("HEALTH_DISK_WARNING_PERCENT", int, default=80, least=1)
 HEALTH_DISK_CRITICAL_PERCENT = read("HEALTH_DISK_CRITICAL_PERCENT", int, default=90, least=1)
 HEALTH_HEARTBEAT_SECONDS = read("HEALTH_HEARTBEAT_SECONDS", int, default=30, least=1)

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from types import NoneType
+from typing import Any
 from uuid import UUID
 
+import psycopg
 import pytest
 from django.db import DatabaseError, connection, transaction
+from django.db.models import F
 
 from billing import audit, ledger
-from billing.audit import Invariant
-from billing.models import Wallet
+from billing.audit import Horizon, Invariant, Mark
+from billing.models import CreditTransaction, Wallet
+from relivchats import clock
 from tests.billing.conftest import Hold, MakeWallet
+from tests.processes import database_url
 
 pytestmark = pytest.mark.django_db
 
@@ -142,6 +148,12 @@ FAULTS = [
 
 
 @pytest.fixture
+def horizon(db: None) -> Horizon:
+    """Before everything that the test makes."""
+    return Horizon(clock.now(), sum(CreditTransaction.objects.values_list("amount", flat=True)))
+
+
+@pytest.fixture
 def places(make_wallet: MakeWallet, hold: Hold) -> dict[str, object]:
     """A wallet with a reservation of each state, one that spent nearly all, and one that never had a coin."""
     wallet, spent, untouched = make_wallet(coins=1000), make_wallet(coins=100), Wallet.objects.create()
@@ -184,6 +196,33 @@ def test_sound_coins_have_no_findings(places: dict[str, object]) -> None:
 def test_a_fault_is_found_by_its_invariant_alone(fault: Fault, places: dict[str, object]) -> None:
     make_fault(fault, places)
     assert broken() == [fault.invariant]
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: f"{fault.invariant}: {fault.name}")
+def test_a_fault_in_what_changed_is_found_without_reading_the_rest(
+    fault: Fault, horizon: Horizon, places: dict[str, object]
+) -> None:
+    make_fault(fault, places)
+    found = [finding.invariant.number for finding in audit.audit(since=horizon)]
+    assert fault.invariant in found
+    assert set(found) <= {fault.invariant, "1"}, "coins that went missing on the way are missing in the sum too"
+
+
+def test_sound_coins_have_no_findings_since_a_horizon_either(horizon: Horizon, places: dict[str, object]) -> None:
+    assert audit.audit(since=horizon) == []
+    now = Horizon(clock.now(), sum(CreditTransaction.objects.values_list("amount", flat=True)))
+    assert audit.audit(since=now) == []
+
+
+def test_every_question_about_what_changed_reads_by_an_index(horizon: Horizon, places: dict[str, object]) -> None:
+    """The tables that grow for good are never read from end to end; wallets are, once, for their sum."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off")
+        for invariant, sql, values in audit.questions(horizon):
+            cursor.execute(f"EXPLAIN {sql}", values)
+            plan = "\n".join(line for (line,) in cursor.fetchall())
+            for table in ("credit_transactions", "coin_reservations", "insight_generation_jobs", "insights"):
+                assert f"Seq Scan on {table}" not in plan, f"{invariant.number}: {plan}"
 
 
 def test_every_invariant_of_the_ledger_has_a_fault_that_it_finds() -> None:
@@ -247,3 +286,61 @@ def test_an_audit_inside_a_transaction_cannot_write_either(monkeypatch: pytest.M
     audit.register(Invariant("1", "a write", "SELECT setval('credit_transactions_id_seq', 1) AS one"))
     with pytest.raises(DatabaseError, match="read-only"), transaction.atomic():
         audit.audit()
+
+
+@pytest.fixture
+def bystander() -> Iterator[psycopg.Connection[Any]]:
+    """Another connection to the test's database, with nothing under way."""
+    with psycopg.connect(database_url(connection.settings_dict["NAME"])) as other:
+        yield other
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_horizon_never_passes_a_transaction_that_is_still_running(
+    make_wallet: MakeWallet, bystander: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A line written before the look and committed after it has an earlier time than lines that the look saw."""
+    monkeypatch.setattr(audit, "MARGIN", timedelta())
+    wallet, other = make_wallet(coins=50), make_wallet(coins=70)
+    bystander.execute(
+        "INSERT INTO credit_transactions"
+        " (wallet_id, sequence, type, amount, balance_after, idempotency_key, actor, reason)"
+        " VALUES (%s, 2, 'purchase', 5, 55, 'slow', '', '')",
+        [wallet.pk],
+    )
+    first = audit.look()
+    assert (first.findings, first.horizon) == ([], None)
+    ledger.grant(wallet=other, type="purchase", coins=9, idempotency_key="meanwhile")
+    assert audit.look(marks=[first.mark]).horizon is None
+    bystander.execute("UPDATE wallets SET balance = 55 WHERE id = %s", [wallet.pk])
+    bystander.commit()
+    after = audit.look(marks=[first.mark])
+    assert after.findings == []
+    assert after.horizon is not None
+    assert audit.audit(since=after.horizon) == []
+    moved = CreditTransaction.objects.filter(created_at__lt=after.horizon.at)
+    assert after.horizon.coins == sum(moved.values_list("amount", flat=True))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_horizon_moves_up_with_each_clean_look_and_stays_where_coins_are_broken(
+    make_wallet: MakeWallet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit, "MARGIN", timedelta())
+    make_wallet(coins=50)
+    first = audit.look()
+    assert first.horizon is not None
+    make_wallet(coins=70)
+    second = audit.look(since=first.horizon, marks=[first.mark])
+    assert second.horizon is not None
+    assert (second.horizon.at > first.horizon.at, second.horizon.coins) == (True, 120)
+    Wallet.objects.update(balance=F("balance") + 1)
+    broken = audit.look(since=second.horizon, marks=[second.mark])
+    assert [finding.invariant.number for finding in broken.findings] == ["1"]
+    assert broken.horizon is None
+
+
+def test_a_mark_of_long_ago_moves_no_horizon_back(make_wallet: MakeWallet) -> None:
+    make_wallet(coins=50)
+    since = Horizon(clock.now(), 50)
+    assert audit.look(since=since, marks=[Mark(since.at - timedelta(days=1), 1)]).horizon == since

@@ -32,6 +32,15 @@ REFUSED = [
     ("credit_transactions is append-only", "UPDATE credit_transactions SET reason = 'another'"),
     ("credit_transactions is append-only", "UPDATE credit_transactions SET amount = amount + 1"),
     ("credit_transactions is append-only", "DELETE FROM credit_transactions"),
+    (
+        "credit_transactions is append-only: TRUNCATE",
+        (
+            "SET CONSTRAINTS ALL IMMEDIATE; ALTER TABLE credit_transactions ENABLE TRIGGER"
+            " credit_transactions_never_emptied; TRUNCATE wallets, credit_transactions CASCADE"
+        ),
+    ),
+    ("transaction_follows_the_one_before", LINE + "9, 'purchase', 1, 251, NULL, 'k', '', '')"),
+    ("transaction_follows_the_one_before", LINE + "5, 'purchase', 1, 999, NULL, 'k', '', '')"),
     ("wallet_reserved_within_balance", "UPDATE wallets SET balance = -1, reserved = 0"),
     ("wallet_reserved_within_balance", "UPDATE wallets SET reserved = balance + 1"),
     ("wallet_reserved_not_negative", "UPDATE wallets SET reserved = -1"),

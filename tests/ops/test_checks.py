@@ -32,7 +32,7 @@ def test_a_quiet_service_is_fine(broker: BrokerHandle) -> None:
 
 
 def _old_schema() -> None:
-    MigrationRecorder(connection).record_unapplied("ops", "0002_audits")
+    MigrationRecorder(connection).record_unapplied("ops", "0003_audits_that_go_on")
 
 
 def _failed_chat() -> None:

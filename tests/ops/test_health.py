@@ -13,6 +13,7 @@ import psycopg
 import pytest
 from django.core.management import call_command
 from django.db import connection
+from django.db.models import F
 from django.db.models.functions import Now
 from django.test import Client
 
@@ -21,6 +22,7 @@ from ops import checks, health, ledger
 from ops.checks import Check
 from ops.models import LedgerAudit
 from ops.report import Level, Line
+from relivchats import clock
 from relivchats.accounts import tokens
 from tests.ops import rows
 from tests.processes import BrokerHandle, ServerHandle, database_url
@@ -134,7 +136,7 @@ def test_a_ledger_too_slow_to_audit_is_told_from_its_latest_full_audit(broker: B
 @pytest.mark.django_db
 @pytest.mark.parametrize(
     ("milliseconds", "age", "level"),
-    [(9000, 60, Level.FINE), (9000, 10_000, Level.CRITICAL), (200, 60, Level.CRITICAL)],
+    [(9000, 60, Level.FINE), (9000, 100_000, Level.CRITICAL), (200, 60, Level.CRITICAL)],
 )
 def test_a_ledger_known_to_be_large_is_not_asked_again_while_its_audit_is_fresh(
     milliseconds: int, age: int, level: Level
@@ -144,6 +146,39 @@ def test_a_ledger_known_to_be_large_is_not_asked_again_while_its_audit_is_fresh(
     LedgerAudit.objects.filter(pk=audited.pk).update(ended_at=Now() - timedelta(seconds=age))
     Wallet.objects.filter(pk=rows.person().wallet.pk).update(balance=7)
     assert checks.ledger.clean().level is level
+
+
+@pytest.mark.django_db
+def test_of_a_large_ledger_health_reads_what_changed_since_the_latest_audit() -> None:
+    wallet = rows.person().wallet
+    LedgerAudit.objects.create(milliseconds=9000, settled_at=clock.now(), settled_coins=wallet.balance)
+    assert checks.ledger.clean().level is Level.FINE
+    assert "what changed since is clean" in checks.ledger.clean().text
+    Wallet.objects.filter(pk=wallet.pk).update(balance=7)
+    assert checks.ledger.clean().level is Level.CRITICAL
+
+
+@pytest.mark.django_db
+def test_what_the_latest_full_audit_found_stays_told_until_one_finds_it_mended() -> None:
+    coins = rows.person().wallet.balance
+    LedgerAudit.objects.create(milliseconds=9000, settled_at=clock.now(), settled_coins=coins)
+    LedgerAudit.objects.create(milliseconds=9000, broken=["3"])
+    LedgerAudit.objects.create(milliseconds=9, complete=False)
+    assert checks.ledger.clean().level is Level.CRITICAL
+
+
+@pytest.mark.django_db(transaction=True)
+def test_audits_of_what_changed_go_on_from_one_another() -> None:
+    ledger.recent_audit()
+    rows.person()
+    ledger.recent_audit()
+    ledger.recent_audit()
+    audits = list(LedgerAudit.objects.order_by("pk"))
+    assert [audit.complete for audit in audits] == [True, False, False]
+    assert all(audit.settled_at and audit.broken == [] for audit in audits)
+    Wallet.objects.update(balance=F("balance") + 1)
+    ledger.recent_audit()
+    assert LedgerAudit.objects.order_by("-pk")[0].broken == ["1"]
 
 
 @pytest.mark.django_db(transaction=True)
