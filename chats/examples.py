@@ -10,12 +10,16 @@ CHAT: dict[str, Any] = {
     "id": CHAT_ID,
     "title": "Asha & Ravi",
     "participants": ["Asha", "Ravi"],
+    "people": [{"name": "Asha", "aliases": ["Asha"]}, {"name": "Ravi", "aliases": ["Ravi", "+91 98765 43210"]}],
     "is_group": False,
     "platform": "whatsapp",
     "dialect": "android",
     "date_order": "dmy",
     "ambiguous_dates": False,
+    "clock": "local",
+    "time_zone": "Asia/Kolkata",
     "message_count": 4213,
+    "last_message_number": 4227,
     "participant_count": 2,
     "first_message_on": "2024-01-14",
     "last_message_on": "2025-11-02",
@@ -42,7 +46,16 @@ STATISTICS: dict[str, Any] = {
 
 NOT_YET_SEARCHABLE = {"vector_status": "pending", "chunk_count": 0, "indexed_at": None, "is_searchable": False}
 
-UPLOADED = {**CHAT, **NOT_YET_SEARCHABLE, "statistics": STATISTICS}
+UPLOADED = {
+    **CHAT,
+    **NOT_YET_SEARCHABLE,
+    "outcome": "accepted",
+    "added_messages": 4213,
+    "older_messages_left_out": 0,
+    "statistics": STATISTICS,
+}
+IDENTICAL = {"outcome": "identical", "added_messages": 0}
+EXTENDED = {"outcome": "extended", "added_messages": 120}
 
 VECTOR_STATUS = {
     "chat_id": CHAT_ID,

@@ -1,191 +1,233 @@
-"""An upload to a chat: read, counted and sealed first, then written in one short transaction."""
+"""An upload to a chat: read, counted and sealed first, compared with what is here, then written in one transaction."""
 
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import date
-from typing import Any
-from uuid import uuid4
+from typing import Any, NamedTuple
+from uuid import UUID
 
 import orjson
 from django.conf import settings
-from django.db import DatabaseError, transaction
+from django.db import IntegrityError, transaction
 
-from chats import exports
+from chats import exports, extending, recognition
 from chats.copying import copy_rows
-from chats.exports.intake import header_shape
-from chats.exports.parsed import Batch, Kind, ParsedExport, wall_clock
-from chats.exports.refusals import OnlySystemMessages
+from chats.exports.parsed import Batch, ParsedExport
+from chats.lens import Lens
 from chats.models import Chat, ChatUpload
+from chats.people import People, default_title
+from chats.receipts import Receipt
+from chats.received import Received, Span
 from chats.statistics import Statistics
-from chats.transcript import seal_batches, whole, whole_texts
+from chats.transcript import BLOCK_TYPES
 from chats.uploads import BytesUpload
 from relivchats.accounts.models import User
-from relivchats.crypto import DataKey, keyring, new_data_key
-from relivchats.errors import DomainError
+from relivchats.crypto import keyring
+from relivchats.errors import DomainError, NotFound
 
 logger = logging.getLogger(__name__)
 
-Sealed = list[tuple[int, int, bytes]]
+Outcome = ChatUpload.Outcome
 
 
-def import_chat(
-    *, owner: User, upload: bytes | BytesUpload, request_id: str = "", date_order: str | None = None
-) -> Chat:
-    """The chat in an upload, stored. Raises ExportRefused.
+@dataclass(frozen=True)
+class Wishes:
+    """What a person says beside the file.
 
-    Whatever comes of it, one ChatUpload row tells; a refused or failed upload
-    leaves nothing else. An uploaded file is read here, so that one too large
-    to be read leaves its row as well.
+    `date_order` overrules the dates' own order, `chat` chooses one of several in the file,
+    `time_zone` is where the wall clock hung. `extend` names the chat to which the new messages are
+    added; `separate` makes another chat of it though much of it is here already.
     """
-    receipt = _Receipt(owner=owner, request_id=request_id, size_bytes=_size(upload))
+
+    date_order: str | None = None
+    chat: str | None = None
+    time_zone: str = ""
+    extend: UUID | None = None
+    separate: bool = False
+
+
+class Imported(NamedTuple):
+    """`added` is how many messages the upload brought, `older_left_out` how many it has from before the chat began."""
+
+    chat: Chat
+    outcome: Outcome
+    added: int
+    older_left_out: int = 0
+
+
+def import_chat(*, owner: User, upload: bytes | BytesUpload, request_id: str = "", **wishes: Any) -> Chat:
+    """A chat of its own of an upload, whatever else is here; the wishes as keywords. Raises as `receive` does."""
+    wished = Wishes(**{"separate": True, **wishes})
+    return receive(owner=owner, upload=upload, wishes=wished, request_id=request_id).chat
+
+
+def receive(*, owner: User, upload: bytes | BytesUpload, wishes: Wishes = Wishes(), request_id: str = "") -> Imported:
+    """The chat in an upload, stored; the very same content again gives the chat that it became.
+
+    Raises ExportRefused; ChatRecognised when a chat of the owner has most of it, unless the wishes say
+    what to do; NotFound and NotThisChat when `extend` names no such chat of the owner.
+    Whatever comes of it, one ChatUpload row tells; a refused or failed upload leaves nothing else.
+    An uploaded file is read here, so that one too large to be read leaves its row as well.
+    """
+    receipt = Receipt(owner=owner, request_id=request_id, size_bytes=_size(upload))
     content = b""
     try:
+        target = _own(owner, wishes.extend) if wishes.extend else None
         content = upload if isinstance(upload, bytes) else upload.read()
-        export = exports.read(content, date_order=date_order, limit_bytes=settings.UPLOAD_LIMIT_BYTES)
+        export = _read(content, wishes, target)
         receipt.platform, receipt.dialect = export.platform, export.dialect
-        chat, blocks = _seal(owner, export)
-        _write(chat, blocks, receipt)
+        receipt.lap("read")
+        imported = _extended(target, export, receipt) if target else _new(owner, export, wishes, receipt)
     except DomainError as error:
-        receipt.settle(ChatUpload.Outcome.REFUSED, error=error, content=content)
+        receipt.refuse(Outcome.REFUSED, error=error, content=content)
         raise
     except Exception as error:
-        receipt.settle(ChatUpload.Outcome.FAILED, error=error, content=content)
+        receipt.refuse(Outcome.FAILED, error=error, content=content)
         raise
-    return chat
+    logger.info(
+        "chat imported",
+        extra={
+            "chat": str(imported.chat.pk),
+            "outcome": imported.outcome.value,
+            "messages": imported.added,
+            "milliseconds": receipt.milliseconds,
+        },
+    )
+    return imported
+
+
+def last_import(chat: Chat) -> Imported:
+    """What the last upload of the chat came to, from its record."""
+    row = chat.uploads.filter(outcome__in=ChatUpload.KEPT).latest("pk")
+    return Imported(chat, Outcome(row.outcome), row.message_count, row.older_left_out)
 
 
 def _size(upload: bytes | BytesUpload) -> int:
     return len(upload) if isinstance(upload, bytes) else upload.size or 0
 
 
+def _own(owner: User, chat_id: UUID) -> Chat:
+    chat = Chat.objects.owned_by(owner).filter(pk=chat_id).first()
+    if chat is None:
+        raise NotFound("You have no chat with the id that `extend` names. GET /api/chats lists yours.")
+    return chat
+
+
+def _read(content: bytes, wishes: Wishes, target: Chat | None) -> ParsedExport:
+    def read(date_order: str | None) -> ParsedExport:
+        return exports.read(content, date_order=date_order, chat=wishes.chat, limit_bytes=settings.UPLOAD_LIMIT_BYTES)
+
+    export = read(wishes.date_order)
+    if target and export.ambiguous_dates and export.date_order != target.date_order:
+        # The file does not say, and the chat it belongs to does.
+        return read(target.date_order)
+    return export
+
+
+# A chat that is here
+
+
+def _extended(target: Chat, export: ParsedExport, receipt: Receipt) -> Imported:
+    received = Received.of(export, _parsed(export, receipt), each=lambda batch: None)
+    receipt.lap("seal")
+    extension = extending.extend(target, received, receipt)
+    outcome = Outcome.EXTENDED if extension.added_lines else Outcome.UNCHANGED
+    if outcome is Outcome.UNCHANGED:
+        receipt.accept(outcome, chat=extension.chat, messages=0, older_left_out=extension.older_left_out)
+    return Imported(extension.chat, outcome, extension.added, extension.older_left_out)
+
+
+def _parsed(export: ParsedExport, receipt: Receipt) -> Iterator[Batch]:
+    """The export's batches; what happens to each before the next is asked for is sealing."""
+    for batch in export.batches:
+        receipt.lap("parse")
+        yield batch
+        receipt.lap("seal")
+    receipt.lap("parse")
+
+
+# A new chat
+
+
 @dataclass
-class _Receipt:
-    """What the ChatUpload row will say."""
+class _Count:
+    """Statistics and days of the messages as their owner sees them, taken in the one pass."""
 
-    owner: User
-    request_id: str
-    size_bytes: int
-    platform: str = ""
-    dialect: str = ""
-    started: float = field(default_factory=time.perf_counter)
-
-    def row(self, outcome: ChatUpload.Outcome, **columns: Any) -> ChatUpload:
-        return ChatUpload(
-            owner=self.owner,
-            outcome=outcome,
-            platform=self.platform,
-            dialect=self.dialect,
-            size_bytes=self.size_bytes,
-            milliseconds=round((time.perf_counter() - self.started) * 1000),
-            request_id=self.request_id[:64],
-            **columns,
-        )
-
-    def settle(self, outcome: ChatUpload.Outcome, *, error: Exception, content: bytes) -> None:
-        code, reason = getattr(error, "code", DomainError.code), type(error).__name__
-        row = self.row(outcome, error_code=code, reason=reason[:64], header_shape=_shape(content))
-        logger.warning(
-            f"upload {outcome}",
-            extra={"reason": reason, "bytes": self.size_bytes, "milliseconds": row.milliseconds},
-        )
-        # Without a database the caller still learns what happened first.
-        with suppress(DatabaseError):
-            row.save()
-
-
-def _shape(content: bytes) -> str:
-    try:
-        return header_shape(content)[:80]
-    except DomainError:
-        return ""
-
-
-@dataclass
-class _Span:
-    """The instants of the first and last message of a person, in wall-clock seconds."""
-
-    first: int | None = None
-    last: int = 0
+    lens: Lens
+    receipt: Receipt
+    statistics: Statistics = field(default_factory=Statistics)
+    span: Span = field(default_factory=Span)
 
     def add(self, batch: Batch) -> None:
-        seconds = batch.seconds
-        if Kind.SYSTEM in batch.kinds:
-            pairs = zip(batch.seconds, batch.kinds, strict=True)
-            seconds = [instant for instant, kind in pairs if kind != Kind.SYSTEM]
-        if seconds:
-            first, last = min(seconds), max(seconds)
-            self.first = first if self.first is None else min(self.first, first)
-            self.last = max(self.last, last)
+        read = self.lens.read(batch)
+        self.statistics.add(read)
+        self.span.add(read)
+        self.receipt.lap("count")
 
 
-def _seal(owner: User, export: ParsedExport) -> tuple[Chat, Sealed]:
+def _new(owner: User, export: ParsedExport, wishes: Wishes, receipt: Receipt) -> Imported:
     """One pass over the messages: counted and sealed batch by batch, so that memory holds sealed blocks only."""
-    key, chat_id = new_data_key(), uuid4()
-    statistics, span = Statistics(), _Span()
-    blocks = list(seal_batches(key, f"chat:{chat_id}", _counted(export.batches, statistics, span)))
-    if not export.n_messages or span.first is None:
-        raise OnlySystemMessages
-    participants = [whole(name) for name in export.participants]
+    nobody = People(names=[], of_sender=[])
+    count = _Count(Lens.of(nobody, clock=export.clock, time_zone=wishes.time_zone), receipt)
+    received = Received.of(export, _parsed(export, receipt), each=count.add)
+    receipt.lap("seal")
+    if not wishes.separate:
+        if known := recognition.identical(owner, received):
+            return _known(known, receipt)
+        recognition.must_be_another(owner, received, count.span)
+    receipt.lap("compare")
+    chat = _chat(owner, received, count, wishes)
+    receipt.lap("count")
+    try:
+        _store(chat, received, receipt)
+    except IntegrityError:
+        # Another upload of the same content was first.
+        known = recognition.identical(owner, received)
+        if known is None:
+            raise
+        if not wishes.separate:
+            return _known(known, receipt)
+        chat.content_fingerprint = None
+        _store(chat, received, receipt)
+    return Imported(chat, Outcome.ACCEPTED, chat.message_count)
+
+
+def _known(chat: Chat, receipt: Receipt) -> Imported:
+    receipt.accept(Outcome.IDENTICAL, chat=chat, messages=0)
+    return Imported(chat, Outcome.IDENTICAL, 0)
+
+
+def _chat(owner: User, received: Received, count: _Count, wishes: Wishes) -> Chat:
+    export, names = received.export, received.participants
+    first, last = count.span.days
     chat = Chat(
-        id=chat_id,
+        id=received.chat_id,
         owner=owner,
         platform=export.platform,
         dialect=export.dialect,
         date_order=export.date_order,
         ambiguous_dates=export.ambiguous_dates,
+        clock=export.clock,
+        time_zone=wishes.time_zone,
         message_count=export.n_messages,
-        line_count=blocks[-1][1],
-        participant_count=len(participants),
-        first_message_on=_day(span.first),
-        last_message_on=_day(span.last),
+        line_count=received.line_count,
+        participant_count=len(names),
+        first_message_on=first,
+        last_message_on=last,
+        content_fingerprint=recognition.fingerprints(owner, received)[0],
     )
-    _seal_columns(chat, key, participants, statistics.result(participants))
-    return chat, blocks
-
-
-def _seal_columns(chat: Chat, key: DataKey, participants: list[str], statistics: dict[str, Any]) -> None:
+    key, counted = received.key, count.statistics.result(names)
     chat.wrapped_key = keyring().wrap(key, context=chat.context("key"))
-    chat.sealed_title = key.seal(_title(participants).encode(), context=chat.context("title"))
-    chat.sealed_participants = key.seal(orjson.dumps(participants), context=chat.context("participants"))
-    chat.sealed_statistics = key.seal(orjson.dumps(statistics), context=chat.context("statistics"))
-
-
-def _counted(batches: Iterable[Batch], statistics: Statistics, span: _Span) -> Iterator[Batch]:
-    for batch in batches:
-        batch.texts = whole_texts(batch.texts)
-        statistics.add(batch)
-        span.add(batch)
-        yield batch
-
-
-def _title(participants: list[str]) -> str:
-    if len(participants) > 2:
-        return f"Group of {len(participants)}"
-    return " & ".join(participants)
-
-
-def _day(seconds: int) -> date:
-    return wall_clock(seconds).date()
+    chat.sealed_title = key.seal(default_title(names).encode(), context=chat.context("title"))
+    chat.sealed_participants = key.seal(orjson.dumps(names), context=chat.context("participants"))
+    chat.sealed_statistics = key.seal(orjson.dumps(counted), context=chat.context("statistics"))
+    return chat
 
 
 @transaction.atomic
-def _write(chat: Chat, blocks: Sealed, receipt: _Receipt) -> None:
+def _store(chat: Chat, received: Received, receipt: Receipt) -> None:
     chat.save(force_insert=True)
-    copy_rows(
-        "transcript_blocks",
-        {"chat_id": "uuid", "first_number": "int4", "last_number": "int4", "sealed": "bytea"},
-        ((chat.pk, first, last, sealed) for first, last, sealed in blocks),
-    )
-    row = receipt.row(ChatUpload.Outcome.ACCEPTED, chat=chat, message_count=chat.message_count)
-    row.save()
-    transaction.on_commit(
-        lambda: logger.info(
-            "chat imported",
-            extra={"chat": str(chat.pk), "messages": chat.message_count, "milliseconds": row.milliseconds},
-        )
-    )
+    copy_rows("transcript_blocks", BLOCK_TYPES, ((chat.pk, *block) for block in received.blocks))
+    receipt.accept(Outcome.ACCEPTED, chat=chat, messages=chat.message_count)

@@ -19,7 +19,7 @@ from uuid import UUID, uuid4
 import numpy as np
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F, Q
+from django.db.models import Case, F, PositiveIntegerField, Q, Value, When
 from django.db.models.expressions import Combinable
 from django.db.models.functions import Now
 
@@ -44,6 +44,7 @@ __all__ = [
     "index_chat",
     "recover",
     "request",
+    "request_rest",
     "search",
     "searcher",
 ]
@@ -76,10 +77,33 @@ class _LeaseLost(Exception):
 
 def request(chat: Chat) -> None:
     """Ask for the chat to be indexed, again if it is: pending, with all attempts before it. One under way goes on."""
+    still_pending = When(vector_status=Chat.VectorStatus.PENDING, then=F("index_from_number"))
     Chat.objects.filter(pk=chat.pk).exclude(vector_status=Chat.VectorStatus.INDEXING).update(
+        # Asked for again, all of it is made anew: something may be wrong with what is there.
+        index_from_number=Case(still_pending, default=None),
         vector_status=Chat.VectorStatus.PENDING,
         index_requested_at=Now(),
         index_dispatched_at=None,
+        index_attempt=0,
+        index_error_code="",
+    )
+    transaction.on_commit(_waker.wake)
+
+
+def request_rest(chat_id: UUID, *, first_number: int) -> None:
+    """Messages from this number on were added: index them too, if the chat was ever asked for.
+
+    Within the transaction that adds them. The chunks of conversations that ended before stay, and
+    until it is done the older part is searched as it was. An indexing under way begins again.
+    """
+    completed = When(vector_status=Chat.VectorStatus.COMPLETED, then=Value(first_number, PositiveIntegerField()))
+    Chat.objects.filter(pk=chat_id, index_requested_at__isnull=False).update(
+        index_from_number=Case(completed, default=F("index_from_number")),
+        vector_status=Chat.VectorStatus.PENDING,
+        index_requested_at=Now(),
+        index_dispatched_at=None,
+        index_lease_token=None,
+        index_lease_expires_at=None,
         index_attempt=0,
         index_error_code="",
     )
@@ -165,22 +189,47 @@ def _claim(chat_id: UUID, token: UUID) -> Chat | None:
     return Chat.objects.filter(pk=chat_id, index_lease_token=token).first() if claimed else None
 
 
+class _Finished(NamedTuple):
+    """What an earlier indexing made of the conversations that had ended, and where the one after them begins."""
+
+    parts: list[ChunkRow]
+    rows: list[Packed]
+    conversation: int
+    first_number: int
+
+
 def _build(chat: Chat, token: UUID) -> tuple[list[ChunkRow], Packed]:
     """Chunks without their texts, and the vectors of these as they are kept."""
     engine = embedding.engine()
-    parts: list[ChunkRow] = []
-    rows: list[np.ndarray] = []
-    for step in _steps(pieces(Reader(chat).batches())):
+    parts, rows, conversation, first_number = _finished_part(chat)
+    for step in _steps(pieces(Reader(chat).batches(first=first_number))):
         _renew(chat.pk, token)
         rows.append(engine.embed([text for piece in step for text in piece.texts]).astype(np.float16))
         parts += (
-            ChunkRow(number, *piece[:4], len(piece.texts), chat.pk)
+            ChunkRow(number, conversation + piece.conversation, *piece[1:4], len(piece.texts), chat.pk)
             for number, piece in enumerate(step, start=len(parts))
         )
     if not parts:
         # Every chat has messages: this one was erased meanwhile.
         raise _LeaseLost
     return parts, np.concatenate(rows)
+
+
+def _finished_part(chat: Chat) -> _Finished:
+    """Nothing of it unless messages were added to a chat that this engine indexed."""
+    nothing = _Finished([], [], 0, 1)
+    if chat.index_from_number is None:
+        return nothing
+    matrix = vectors.load_packed(chat, engine=embedding.engine().name)
+    stored = Chunk.objects.filter(chat=chat.pk).order_by("number").values_list(*ChunkRow._fields)
+    parts = [ChunkRow(*row) for row in stored]
+    if matrix is None or not parts or sum(part.vector_count for part in parts) != len(matrix):
+        return nothing
+    # New messages may go on with the last conversation.
+    last = parts[-1].conversation
+    ended = [part for part in parts if part.conversation < last]
+    vectors_ended = sum(part.vector_count for part in ended)
+    return _Finished(ended, [matrix[:vectors_ended]], last, parts[len(ended)].first_number)
 
 
 def _steps(parts: Iterator[Piece]) -> Iterator[list[Piece]]:
@@ -200,6 +249,7 @@ def _finish(chat: Chat, token: UUID, parts: list[ChunkRow], matrix: Packed) -> N
         index_lease_token=None,
         index_lease_expires_at=None,
         index_error_code="",
+        index_from_number=None,
         indexed_at=Now(),
         chunk_count=len(parts),
     )

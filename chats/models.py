@@ -14,6 +14,8 @@ from django.db.models.functions import Now
 # Not functools': in Python 3.11 that one takes a lock which all instances share, so chats would wait for each other.
 from django.utils.functional import cached_property
 
+from chats.lens import Lens
+from chats.people import People, Person
 from relivchats.crypto import DataKey, keyring
 
 
@@ -42,6 +44,10 @@ class Chat(models.Model):
         COMPLETED = "completed"
         FAILED = "failed"
 
+    class Clock(models.TextChoices):
+        LOCAL = "local"
+        UTC = "utc"
+
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="chats")
     status = models.CharField(max_length=16, choices=Status, default=Status.COMPLETED)
@@ -49,6 +55,10 @@ class Chat(models.Model):
     dialect = models.CharField(max_length=64)
     date_order = models.CharField(max_length=3)
     ambiguous_dates = models.BooleanField(default=False)
+    clock = models.CharField(
+        max_length=8, choices=Clock, default=Clock.LOCAL, help_text="Whether times are the wall clock's or instants."
+    )
+    time_zone = models.CharField(max_length=64, blank=True, help_text="Where the wall clock is; its owner's choice.")
     message_count = models.PositiveIntegerField(help_text="What people sent; system lines are not counted.")
     line_count = models.PositiveIntegerField(help_text="The last message number: messages and system lines.")
     participant_count = models.PositiveIntegerField()
@@ -57,7 +67,10 @@ class Chat(models.Model):
     wrapped_key = models.BinaryField(editable=False)
     sealed_title = models.BinaryField(editable=False)
     sealed_participants = models.BinaryField(editable=False)
+    sealed_people = models.BinaryField(null=True, editable=False)
     sealed_statistics = models.BinaryField(editable=False)
+    #: Of the last file it was read from, under a key of the keyring.
+    content_fingerprint = models.BinaryField(null=True, editable=False)
 
     vector_status = models.CharField(max_length=16, choices=VectorStatus, default=VectorStatus.PENDING)
     chunk_count = models.PositiveIntegerField(default=0)
@@ -68,6 +81,9 @@ class Chat(models.Model):
     index_lease_expires_at = models.DateTimeField(null=True, editable=False)
     index_attempt = models.PositiveSmallIntegerField(default=0, editable=False)
     index_error_code = models.CharField(max_length=64, blank=True, editable=False)
+    index_from_number = models.PositiveIntegerField(
+        null=True, editable=False, help_text="The chunks of what stands before this message are kept."
+    )
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     objects = ChatQuerySet.as_manager()
@@ -94,6 +110,7 @@ class Chat(models.Model):
                 name="chat_index_lease_iff_indexing",
             ),
             models.CheckConstraint(condition=Q(message_count__gte=1), name="chat_has_messages"),
+            models.UniqueConstraint(fields=["owner", "content_fingerprint"], name="one_chat_per_owner_and_content"),
         ]
 
     def __str__(self) -> str:
@@ -108,10 +125,31 @@ class Chat(models.Model):
         return self.key.open(self.sealed_title, context=self.context("title")).decode()
 
     @cached_property
-    def participants(self) -> list[str]:
-        """Names in order of first appearance; a message's sender is an index into them."""
+    def export_names(self) -> list[str]:
+        """Names as the export prints them, in order of first appearance; a stored sender is an index into them."""
         names: list[str] = orjson.loads(self.key.open(self.sealed_participants, context=self.context("participants")))
         return names
+
+    @cached_property
+    def chosen_people(self) -> list[Person]:
+        """Whom its owner named or put together; empty when nobody was."""
+        if self.sealed_people is None:
+            return []
+        chosen: list[Person] = orjson.loads(self.key.open(self.sealed_people, context=self.context("people")))
+        return chosen
+
+    @cached_property
+    def people(self) -> People:
+        return People.of(self.export_names, chosen=self.chosen_people)
+
+    @property
+    def participants(self) -> list[str]:
+        """The people's names as their owner wants them shown; the sender of a message that was read indexes them."""
+        return self.people.names
+
+    @property
+    def lens(self) -> Lens:
+        return Lens.of(self.people, clock=self.clock, time_zone=self.time_zone)
 
     @cached_property
     def statistics(self) -> dict[str, Any]:
@@ -120,6 +158,11 @@ class Chat(models.Model):
             self.key.open(self.sealed_statistics, context=self.context("statistics"))
         )
         return counted
+
+    @property
+    def edition(self) -> tuple[object, ...]:
+        """Another whenever messages were added, or are read in another way."""
+        return self.line_count, self.time_zone, None if self.sealed_people is None else bytes(self.sealed_people)
 
     @property
     def is_group(self) -> bool:
@@ -139,8 +182,14 @@ class ChatUpload(models.Model):
 
     class Outcome(models.TextChoices):
         ACCEPTED = "accepted"
+        IDENTICAL = "identical"
+        EXTENDED = "extended"
+        UNCHANGED = "unchanged"
         REFUSED = "refused"
         FAILED = "failed"
+
+    #: Outcomes that answer with a chat.
+    KEPT = (Outcome.ACCEPTED, Outcome.IDENTICAL, Outcome.EXTENDED, Outcome.UNCHANGED)
 
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="uploads")
     chat = models.ForeignKey(Chat, models.SET_NULL, null=True, blank=True, related_name="uploads")
@@ -151,8 +200,10 @@ class ChatUpload(models.Model):
     dialect = models.CharField(max_length=64, blank=True)
     header_shape = models.CharField(max_length=80, blank=True, help_text="Digits as 9, letters as a.")
     size_bytes = models.PositiveBigIntegerField()
-    message_count = models.PositiveIntegerField(default=0)
+    message_count = models.PositiveIntegerField(default=0, help_text="How many messages it brought.")
+    older_left_out = models.PositiveIntegerField(default=0, help_text="Its messages from before the chat begins.")
     milliseconds = models.PositiveIntegerField()
+    stages = models.JSONField(default=dict, help_text="Milliseconds by stage.")
     request_id = models.CharField(max_length=64, blank=True)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
@@ -161,6 +212,11 @@ class ChatUpload(models.Model):
         indexes = [
             models.Index(fields=["-created_at"], name="chat_uploads_newest"),
             models.Index(fields=["outcome", "-created_at"], name="chat_uploads_by_outcome"),
+            models.Index(
+                fields=["reason", "header_shape"],
+                name="chat_uploads_failures",
+                condition=Q(outcome__in=["refused", "failed"]),
+            ),
         ]
 
     def __str__(self) -> str:

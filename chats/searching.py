@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
@@ -194,7 +193,7 @@ def _ranking(scores: NDArray[np.floating]) -> list[int]:
 
 
 class _Kept(NamedTuple):
-    indexed_at: datetime | None
+    version: tuple[object, ...]
     searcher: Searcher
 
 
@@ -214,11 +213,12 @@ class _Shelf:
     def open(self, chat: Chat) -> Searcher:
         with self._lock:
             opening = self._opening.setdefault(chat.pk, threading.Lock())
+        version = (chat.indexed_at, *chat.edition)
         # Six insights that begin together open the chat once.
         with opening:
             kept = self._kept.get(chat.pk)
-            if kept is None or kept.indexed_at != chat.indexed_at:
-                kept = _Kept(chat.indexed_at, Searcher(chat))
+            if kept is None or kept.version != version:
+                kept = _Kept(version, Searcher(chat))
             self._put(chat.pk, kept)
         return kept.searcher
 

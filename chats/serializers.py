@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from chats.exports.parsed import Message
-from chats.models import Chat
+from chats.importing import Imported
+from chats.lens import time_zones
+from chats.models import Chat, ChatUpload
+from chats.people import Person
 from chats.statistics_schema import StatisticsSerializer
 
 DATE_ORDERS = ("dmy", "mdy", "ymd")
@@ -15,10 +19,47 @@ MESSAGES_LIMIT = 500
 MESSAGE_NUMBER_LIMIT = 2_000_000_000
 
 
+TIME_ZONE_HELP = (
+    "An IANA name such as `Asia/Kolkata`; empty for none. Where messages carry the wall clock (WhatsApp, Telegram) it"
+    " only says where that was. Where they carry instants (Instagram) they are shown and counted in this zone, without"
+    " one in UTC."
+)
+
+
+class TimeZoneField(serializers.CharField):
+    """The name of a time zone, or nothing."""
+
+    default_error_messages = {"unknown": "There is no such time zone. Send an IANA name, such as Europe/Berlin."}
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_blank=True, max_length=64, **options)
+
+    def to_internal_value(self, data: Any) -> str:
+        name = super().to_internal_value(data)
+        if name and name not in time_zones():
+            self.fail("unknown")
+        return name
+
+
+class ParticipantSerializer(serializers.Serializer[Person]):
+    name = serializers.CharField(max_length=200, help_text="As shown.")
+    aliases = serializers.ListField(
+        child=serializers.CharField(max_length=1000, trim_whitespace=False),
+        min_length=1,
+        help_text="The export's names for this person.",
+    )
+
+
 class ChatSerializer(serializers.ModelSerializer[Chat]):
     title = serializers.CharField(read_only=True, help_text="The two names, or the group's size.")
     participants = serializers.ListField(
         child=serializers.CharField(), read_only=True, help_text="Names in order of first appearance."
+    )
+    people = serializers.SerializerMethodField(
+        help_text="The participants, each with the export's names for them. PATCH it to name them or put two together."
+    )
+    last_message_number = serializers.IntegerField(
+        source="line_count", read_only=True, help_text="Messages and system lines have the numbers from 1 to this."
     )
     is_group = serializers.BooleanField(read_only=True, help_text="More than two people.")
     is_searchable = serializers.BooleanField(read_only=True, help_text="Its conversations can be found by meaning.")
@@ -29,12 +70,16 @@ class ChatSerializer(serializers.ModelSerializer[Chat]):
             "id",
             "title",
             "participants",
+            "people",
             "is_group",
             "platform",
             "dialect",
             "date_order",
             "ambiguous_dates",
+            "clock",
+            "time_zone",
             "message_count",
+            "last_message_number",
             "participant_count",
             "first_message_on",
             "last_message_on",
@@ -49,28 +94,80 @@ class ChatSerializer(serializers.ModelSerializer[Chat]):
         extra_kwargs = {
             "dialect": {"help_text": "How the export writes its dates and names."},
             "date_order": {"help_text": "`dmy`, `mdy` or `ymd`: how its dates were read."},
+            "clock": {
+                "help_text": "`local`: times are the wall clock's, as printed. `utc`: the export knows instants."
+            },
+            "time_zone": {"help_text": TIME_ZONE_HELP},
             "ambiguous_dates": {
                 "help_text": "The dates fit day first and month first alike. If they were read the wrong way,"
                 " upload the file again with `date_order`."
             },
         }
 
+    @extend_schema_field(ParticipantSerializer(many=True))
+    def get_people(self, chat: Chat) -> list[Person]:
+        return chat.people.listed(chat.export_names)
+
 
 class UploadedChatSerializer(ChatSerializer):
+    outcome = serializers.SerializerMethodField(
+        help_text="`accepted`: a new chat. `identical`: you have this content already, and this is the chat."
+        " `extended`: what was new was added. `unchanged`: there was nothing new to add."
+    )
+    added_messages = serializers.SerializerMethodField(help_text="How many messages this upload brought.")
+    older_messages_left_out = serializers.SerializerMethodField(
+        help_text="Messages of the file from before the extended chat's first: there is no number for them."
+    )
     statistics = StatisticsSerializer(read_only=True)
 
     class Meta(ChatSerializer.Meta):
-        fields = (*ChatSerializer.Meta.fields, "statistics")
+        fields = (
+            *ChatSerializer.Meta.fields,
+            "outcome",
+            "added_messages",
+            "older_messages_left_out",
+            "statistics",
+        )
         read_only_fields = fields
+
+    @extend_schema_field(serializers.ChoiceField([outcome.value for outcome in ChatUpload.KEPT]))
+    def get_outcome(self, chat: Chat) -> str:
+        return self._imported.outcome.value
+
+    def get_added_messages(self, chat: Chat) -> int:
+        return self._imported.added
+
+    def get_older_messages_left_out(self, chat: Chat) -> int:
+        return self._imported.older_left_out
+
+    @property
+    def _imported(self) -> Imported:
+        imported: Imported = self.context["imported"]
+        return imported
 
 
 class UploadSerializer(serializers.Serializer[Any]):
     file = serializers.FileField(
-        allow_empty_file=True, help_text="The .txt or .zip that WhatsApp made, unchanged. Its name does not matter."
+        allow_empty_file=True, help_text="What the messenger's export made, unchanged. Its name does not matter."
     )
     date_order = serializers.ChoiceField(
         DATE_ORDERS, required=False, help_text="Only if dates were read the wrong way: `dmy`, `mdy` or `ymd`."
     )
+    chat = serializers.CharField(
+        required=False, max_length=300, help_text="Of an upload that holds several chats, the id of the one to read."
+    )
+    time_zone = TimeZoneField(required=False, help_text=TIME_ZONE_HELP)
+    extend = serializers.UUIDField(
+        required=False, help_text="A chat of yours, of which this is a newer export: what is new is added to it."
+    )
+    separate = serializers.BooleanField(
+        default=False, help_text="Make a chat of its own of it, though you have most of it already."
+    )
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if attrs["separate"] and "extend" in attrs:
+            raise serializers.ValidationError({"separate": "Ask for one of them: `extend` or `separate`."})
+        return attrs
 
 
 class MessagesQuery(serializers.Serializer[Any]):

@@ -13,28 +13,47 @@ from collections import OrderedDict
 from collections.abc import Collection, Iterable, Iterator
 from itertools import accumulate
 from operator import sub
+from typing import Protocol
 
 import orjson
 import zstandard
 from django.utils.functional import cached_property
 
 from chats.exports.parsed import Batch, Message
+from chats.lens import Lens
 from chats.models import Chat, TranscriptBlock
 from relivchats.crypto import DataKey
 
 BLOCK_MESSAGES = 500
 ZSTD_LEVEL = 3
 
+#: A block's columns, for COPY.
+BLOCK_TYPES = {"chat_id": "uuid", "first_number": "int4", "last_number": "int4", "sealed": "bytea"}
+
 _BLOCKS_A_QUERY = 40
 _BLOCKS_KEPT = 64
 
 
-def seal_batches(key: DataKey, chat_context: str, batches: Iterable[Batch]) -> Iterator[tuple[int, int, bytes]]:
-    """First number, last number and sealed bytes of each block; batches may be of any length."""
+SealedBlock = tuple[int, int, bytes]
+
+
+class Digest(Protocol):
+    def update(self, content: bytes, /) -> None: ...
+
+
+def seal_batches(
+    key: DataKey, chat_context: str, batches: Iterable[Batch], *, digest: Digest | None = None
+) -> Iterator[SealedBlock]:
+    """First number, last number and sealed bytes of each block; batches may be of any length.
+
+    `digest` is shown all that is sealed: equal messages make equal digests.
+    """
     compressor = zstandard.ZstdCompressor(level=ZSTD_LEVEL)
     for block in _blocks(batches):
-        packed = compressor.compress(_pack(block))
-        sealed = key.seal(packed, context=_context(chat_context, block.first_number))
+        columns = _pack(block)
+        if digest is not None:
+            digest.update(columns)
+        sealed = key.seal(compressor.compress(columns), context=_context(chat_context, block.first_number))
         yield block.first_number, block.first_number + len(block) - 1, sealed
 
 
@@ -105,6 +124,12 @@ def _slice(batch: Batch, start: int, stop: int) -> Batch:
     )
 
 
+def _between(batch: Batch, first: int, last: int) -> Batch:
+    """The messages of the batch that are numbered first to last."""
+    start, stop = max(0, first - batch.first_number), last + 1 - batch.first_number
+    return batch if start == 0 and stop >= len(batch) else _slice(batch, start, stop)
+
+
 def _pack(block: Batch) -> bytes:
     columns = {
         # Steps are small numbers and repeat, which packs to a third of the instants.
@@ -133,16 +158,30 @@ def _unpack(packed: bytes, first_number: int) -> Batch:
 
 
 class Reader:
-    """The transcript of one chat; keeps the blocks it opened last. For one thread."""
+    """The transcript of one chat; keeps the blocks it opened last. For one thread.
 
-    def __init__(self, chat: Chat) -> None:
+    Messages are read as the chat's owner wants to see them (`Chat.lens`), or `as_stored`: with the
+    export's own senders and instants. Those that were added to the chat since it was loaded are not seen.
+    """
+
+    def __init__(self, chat: Chat, *, as_stored: bool = False) -> None:
         self.chat = chat
+        self._lens = Lens() if as_stored else chat.lens
         self._kept: OrderedDict[int, Batch] = OrderedDict()
 
-    def batches(self) -> Iterator[Batch]:
-        """All messages in order. Holds neither a transaction nor a connection between two batches."""
-        for start in range(0, len(self._firsts), _BLOCKS_A_QUERY):
-            yield from self._opened(self._firsts[start : start + _BLOCKS_A_QUERY])
+    def batches(self, *, first: int = 1) -> Iterator[Batch]:
+        """All messages in order, from the number `first`. Holds no transaction or connection between two batches."""
+        firsts = [number for number in self._firsts if number <= self.chat.line_count]
+        firsts = firsts[max(0, bisect_right(firsts, first) - 1) :]
+        for start in range(0, len(firsts), _BLOCKS_A_QUERY):
+            for batch in self._opened(firsts[start : start + _BLOCKS_A_QUERY]):
+                yield _between(batch, first, self.chat.line_count)
+
+    def samples(self, blocks: int) -> list[Batch]:
+        """Some blocks from all over the transcript, the last among them."""
+        firsts = [number for number in self._firsts if number <= self.chat.line_count]
+        step = max(1, len(firsts) // blocks)
+        return [_between(batch, 1, self.chat.line_count) for batch in self._opened(firsts[::-step][:blocks])]
 
     def messages(self, first: int, last: int) -> list[Message]:
         """Messages numbered first to last, both included, as far as there are such."""
@@ -184,7 +223,7 @@ class Reader:
     def _opened(self, firsts: list[int]) -> list[Batch]:
         rows = TranscriptBlock.objects.filter(chat=self.chat.pk, first_number__in=firsts).order_by("first_number")
         return [
-            open_block(self.chat.key, context_of(self.chat), first_number=first_number, sealed=sealed)
+            self._lens.read(open_block(self.chat.key, context_of(self.chat), first_number=first_number, sealed=sealed))
             for first_number, sealed in rows.values_list("first_number", "sealed")
         ]
 

@@ -23,11 +23,17 @@ def store(chat: Chat, matrix: Vectors | Packed, *, engine: str) -> None:
 
 def load(chat: Chat, *, engine: str) -> Vectors | None:
     """The matrix, or None when there is none by this engine: vectors of another cannot be compared."""
+    packed = load_packed(chat, engine=engine)
+    return None if packed is None else packed.astype(np.float32)
+
+
+def load_packed(chat: Chat, *, engine: str) -> Packed | None:
+    """As `load`, in the numbers that are kept."""
     kept = VectorMatrix.objects.filter(chat=chat.pk, engine=engine).first()
     if kept is None:
         return None
-    packed = chat.key.open(kept.sealed, context=chat.context("vectors"))
-    return np.frombuffer(packed, "<f2").reshape(-1, kept.dimensions).astype(np.float32)
+    opened = chat.key.open(kept.sealed, context=chat.context("vectors"))
+    return np.frombuffer(opened, "<f2").reshape(-1, kept.dimensions)
 
 
 def closeness(matrix: Vectors, queries: Vectors) -> Vectors:

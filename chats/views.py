@@ -18,6 +18,7 @@ from rest_framework.views import APIView
 
 from chats import erasure, examples, importing, indexing, transcript
 from chats.exports.parsed import Message
+from chats.importing import Wishes
 from chats.models import Chat
 from chats.serializers import (
     ChatSerializer,
@@ -47,7 +48,8 @@ def own_chat(request: Request, chat_id: UUID) -> Chat:
 
 def _uploaded(request: Request, chat_id: str) -> Any:
     """The answer to an upload, made anew: its statistics are kept under the chat's key alone."""
-    return UploadedChatSerializer(own_chat(request, UUID(chat_id))).data
+    chat = own_chat(request, UUID(chat_id))
+    return UploadedChatSerializer(chat, context={"imported": importing.last_import(chat)}).data
 
 
 class Upload(APIView):
@@ -57,38 +59,49 @@ class Upload(APIView):
         operation_id="upload_chat",
         tags=["chats"],
         summary="Upload an exported chat",
-        description="Reads a WhatsApp export (.txt or .zip) and answers at once with the chat and its statistics."
-        " A file is judged by its content; of a refused file nothing is kept. Nothing is charged.",
+        description="Reads an export and answers at once with the chat and its statistics. A file is judged by its"
+        " content; of a refused file nothing is kept. Nothing is charged.\n\n"
+        "The same content again answers 200 with the chat that it became. A newer export of a chat you have answers"
+        " 409 and names that chat as `candidate`: send the file again with `extend` to add what is new, or with"
+        " `separate` to keep it apart. Added messages get the numbers after the last; none changes its own.",
         parameters=idempotency.PARAMETERS,
         request={"multipart/form-data": UploadSerializer},
         responses={
+            200: UploadedChatSerializer,
             201: UploadedChatSerializer,
             **problems(
                 401,
+                404,
                 411,
                 415,
                 _400="The request is not well-formed multipart/form-data, or the file is empty (ERR_3002).",
-                _409=idempotency.STILL_RUNNING,
+                _409="Most of it stands in a chat of yours (`candidate` names it, `new_messages` counts what is new),"
+                " or too little of it stands in the chat to extend. Or: " + idempotency.STILL_RUNNING,
                 _413="The file is too large, packed or unpacked (ERR_3004).",
                 _422="The file is missing, or it is no chat that can be read: the title names the cause, such as a"
                 " damaged or password-protected archive, no chat text, not a chat export (ERR_3003), or only system"
                 " messages (ERR_3002).",
             ),
         },
-        examples=[example("A chat", examples.UPLOADED, status=201)],
+        examples=[
+            example("A chat", examples.UPLOADED, status=201),
+            example("The same content again", {**examples.UPLOADED, **examples.IDENTICAL}),
+            example("A chat with its new messages", {**examples.UPLOADED, **examples.EXTENDED}),
+        ],
     )
     @idempotent(rebuild=_uploaded)
     def post(self, request: Request) -> Response:
         fields = UploadSerializer(data=body(request))
         fields.is_valid(raise_exception=True)
-        chat = importing.import_chat(
-            owner=person(request),
-            upload=fields.validated_data["file"],
-            request_id=request_id.get(),
-            date_order=fields.validated_data.get("date_order"),
+        wishes = dict(fields.validated_data)
+        upload = wishes.pop("file")
+        imported = importing.receive(
+            owner=person(request), upload=upload, wishes=Wishes(**wishes), request_id=request_id.get()
         )
-        location = reverse("chat", kwargs={"chat_id": chat.pk})
-        return Response(UploadedChatSerializer(chat).data, status=201, headers={"Location": location})
+        answer = UploadedChatSerializer(imported.chat, context={"imported": imported}).data
+        status = 201 if imported.outcome is importing.Outcome.ACCEPTED else 200
+        location = reverse("chat", kwargs={"chat_id": imported.chat.pk})
+        return Response(answer, status=status, headers={"Location": location})
 
 
 @extend_schema_view(
@@ -120,7 +133,7 @@ class OneChat(APIView):
     )
     def get(self, request: Request, chat_id: UUID) -> HttpResponseBase:
         chat = own_chat(request, chat_id)
-        sealed = bytes(chat.sealed_title), bytes(chat.sealed_participants)
+        sealed = bytes(chat.sealed_title), bytes(chat.sealed_participants), *chat.edition
         version = chat.pk, chat.status, chat.vector_status, chat.chunk_count, chat.indexed_at, *sealed
         return conditional(request, *version, answer=lambda: Response(ChatSerializer(chat).data))
 

@@ -201,6 +201,8 @@ INSIGHTS = {
             "icon": "💬",
             "language": "en",
             "created_at": "2026-01-05T09:31:01Z",
+            "up_to_message": 4227,
+            "is_outdated": False,
             "document": DOCUMENT,
         }
     ],

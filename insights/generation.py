@@ -57,10 +57,11 @@ class Claim:
 
 @dataclass(frozen=True)
 class Written:
-    """A sealed document, and the draft it was made of."""
+    """A sealed document, the draft it was made of, and the last message number that the chat had then."""
 
     sealed_document: bytes
     draft: Draft
+    up_to_message: int
 
 
 def run(insight_id: UUID) -> None:
@@ -157,7 +158,7 @@ def _write(claim: Claim, engine: Engine) -> Written:
         "milliseconds": _since(started),
     }
     finished = document.complete(brief=brief, draft=draft, provenance=provenance)
-    return Written(key.seal(orjson.dumps(finished), context=context), draft)
+    return Written(key.seal(orjson.dumps(finished), context=context), draft, up_to_message=chat.line_count)
 
 
 def _let_go_of_the_database() -> None:
@@ -168,7 +169,10 @@ def _let_go_of_the_database() -> None:
 @transaction.atomic
 def _deliver(claim: Claim, engine: Engine, written: Written, *, milliseconds: int) -> None:
     delivered = settlement.complete(
-        insight_id=claim.insight_id, token=claim.token, sealed_document=written.sealed_document
+        insight_id=claim.insight_id,
+        token=claim.token,
+        sealed_document=written.sealed_document,
+        up_to_message=written.up_to_message,
     )
     _note_attempt(
         claim,

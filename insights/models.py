@@ -198,6 +198,9 @@ class Insight(models.Model):
     error_code = models.CharField(max_length=64, blank=True)
     error_message = models.CharField(max_length=300, blank=True, help_text="For operators. Never chat text.")
     sealed_document = models.BinaryField(null=True, editable=False)
+    up_to_message = models.PositiveIntegerField(
+        null=True, editable=False, help_text="The last message number that the chat had when this was written."
+    )
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     objects = InsightQuerySet.as_manager()
@@ -239,6 +242,12 @@ class Insight(models.Model):
     @property
     def is_open(self) -> bool:
         return self.status in self.OPEN
+
+    @property
+    def is_outdated(self) -> bool:
+        """Whether the chat has messages that came after this was written."""
+        chat = self.chat
+        return chat is not None and self.up_to_message is not None and self.up_to_message < chat.line_count
 
 
 class InsightAttempt(models.Model):

@@ -165,6 +165,9 @@ class InsightSerializer(InsightStateSerializer):
     job_id = serializers.UUIDField(read_only=True)
     category_id = serializers.CharField(source="insight_type.category_id", read_only=True)
     icon = serializers.CharField(source="insight_type.icon", read_only=True)
+    is_outdated = serializers.BooleanField(
+        read_only=True, help_text="Messages were added to the chat after this was written; it knows nothing of them."
+    )
     document = serializers.SerializerMethodField(help_text="The insight itself; null until it is completed.")
 
     class Meta(InsightStateSerializer.Meta):
@@ -183,9 +186,15 @@ class InsightSerializer(InsightStateSerializer):
             "created_at",
             "started_at",
             "finished_at",
+            "up_to_message",
+            "is_outdated",
             "document",
         )
         read_only_fields = fields
+        extra_kwargs = {
+            **InsightStateSerializer.Meta.extra_kwargs,
+            "up_to_message": {"help_text": "The last message number that it knows; null until it is completed."},
+        }
 
     @extend_schema_field(DocumentSerializer(allow_null=True))
     def get_document(self, insight: Insight) -> dict[str, Any] | None:

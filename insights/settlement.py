@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 
 @transaction.atomic
-def complete(*, insight_id: UUID, token: UUID, sealed_document: bytes) -> bool:
+def complete(*, insight_id: UUID, token: UUID, sealed_document: bytes, up_to_message: int | None = None) -> bool:
     """Deliver an insight if this lease still holds it; otherwise the result is discarded (False)."""
     job = _lock_job(insight_id)
     return _end(
@@ -28,6 +28,7 @@ def complete(*, insight_id: UUID, token: UUID, sealed_document: bytes) -> bool:
         Insight.objects.filter(pk=insight_id, lease_token=token, status=Insight.Status.GENERATING),
         status=Insight.Status.COMPLETED,
         sealed_document=sealed_document,
+        up_to_message=up_to_message,
     )
 
 

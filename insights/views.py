@@ -301,7 +301,7 @@ class InsightsOfChat(APIView):
     def get(self, request: Request, chat_id: UUID) -> HttpResponseBase:
         chat = own_chat(request, chat_id)
         insights = _latest(_shown(Insight.objects.filter(chat=chat).defer("sealed_document")))
-        return conditional(request, chat.pk, *_version(insights), answer=lambda: _insights_of(chat))
+        return conditional(request, chat.pk, chat.line_count, *_version(insights), answer=lambda: _insights_of(chat))
 
 
 def _insights_of(chat: Chat) -> Response:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hmac
 import os
 import secrets
 from dataclasses import dataclass
@@ -105,6 +106,15 @@ class Keyring:
     def unwrap(self, wrapped: bytes | memoryview, *, context: str) -> DataKey:
         """Raises CannotOpen when the keyring does not hold the key that wrapped it."""
         return DataKey(self.open(wrapped, context=context))
+
+    def fingerprints(self, digest: bytes, *, context: str) -> list[bytes]:
+        """What may stand in the database in place of a digest of something private: one a key, the current key's first.
+
+        Whoever has no key cannot try guesses against them (HMAC-SHA256, RFC 2104). The first is
+        stored; a look-up asks for all, so that what was stored under an earlier key is found.
+        """
+        purposes = (hmac.digest(key, b"relivchats fingerprint", "sha256") for key in self.keys.values())
+        return [hmac.digest(purpose, context.encode() + b"\0" + digest, "sha256") for purpose in purposes]
 
     def __repr__(self) -> str:
         return f"Keyring({', '.join(self.keys)})"

@@ -40,7 +40,9 @@ class Client:
 
     def upload(self, export: bytes) -> Answer:
         boundary = uuid.uuid4().hex
-        head = f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="export"\r\n\r\n'
+        # Each demo shows the whole way, though an earlier one may have read the same export.
+        head = f'--{boundary}\r\nContent-Disposition: form-data; name="separate"\r\n\r\ntrue\r\n'
+        head += f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="export"\r\n\r\n'
         body = head.encode() + export + f"\r\n--{boundary}--\r\n".encode()
         return self._ask("POST", "/api/chats/upload", body, f"multipart/form-data; boundary={boundary}")
 

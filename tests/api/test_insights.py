@@ -239,3 +239,19 @@ def test_what_is_not_sold_is_not_listed(nobody: Api) -> None:
 def test_the_catalogue_ignores_whatever_token_is_sent(nobody: Api) -> None:
     response = nobody.send("GET", "/api/categories", headers={"Authorization": "Bearer of bad news"})
     assert response.status_code == 200
+
+
+def test_an_insight_says_whether_the_chat_went_on_after_it(api: Api, owner: User) -> None:
+    records = list(exports.lines(400))
+    chat = import_chat(owner=owner, upload="".join(records[:350]).encode())
+    job = unlock(api, chat, category_id="romantic")["job_id"]
+    indexing.index_chat(chat.pk)
+    work(job)
+    address = f"/api/insights/chats/{chat.pk}"
+    before = api.send("GET", address)
+    assert {(one["up_to_message"], one["is_outdated"]) for one in before.json()["insights"]} == {(350, False)}
+    api.upload("".join(records).encode(), status=200, extend=str(chat.pk))
+    after = api.send("GET", address, headers={"If-None-Match": before["ETag"]}).json()["insights"]
+    assert {(one["up_to_message"], one["is_outdated"]) for one in after} == {(350, True)}
+    for one in after:
+        check_quotes(api, chat, one["document"])

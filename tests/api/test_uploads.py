@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import uuid
 import zipfile
 from typing import Any
 
@@ -43,7 +44,7 @@ def test_the_caller_may_say_how_dates_are_written(api: Api) -> None:
     content = b"03/04/2024, 09:00 - Asha: hello\n03/04/2024, 09:01 - Ravi: hi\n"
     days = [api.upload(content, date_order=order)["first_message_on"] for order in ("dmy", "mdy")]
     assert days == ["2024-04-03", "2024-03-04"]
-    assert api.upload(content)["ambiguous_dates"] is True
+    assert api.upload(content, status=200)["ambiguous_dates"] is False
 
 
 @pytest.mark.parametrize("order", ["ydm", "d", "DMY"])
@@ -138,3 +139,62 @@ def test_no_word_of_an_upload_is_logged(api: Api, caplog: pytest.LogCaptureFixtu
     logged = caplog.text + capsys.readouterr().out + "".join(str(vars(record)) for record in caplog.records)
     assert "swordfish" not in logged
     assert "Ferdinand" not in logged
+
+
+class TestUploadingAgain:
+    @pytest.fixture
+    def records(self) -> list[str]:
+        return list(exports.lines(120))
+
+    @pytest.fixture
+    def chat(self, api: Api, records: list[str]) -> Any:
+        return api.upload("".join(records[:100]).encode())
+
+    def test_the_same_file_answers_with_the_chat_it_became(self, api: Api, chat: Any, records: list[str]) -> None:
+        again = api.upload("".join(records[:100]).encode(), status=200)
+        assert (again["id"], again["outcome"], again["added_messages"]) == (chat["id"], "identical", 0)
+        assert again["statistics"] == chat["statistics"]
+
+    def test_a_newer_export_is_asked_about_and_then_added(self, api: Api, chat: Any, records: list[str]) -> None:
+        newer = "".join(records).encode()
+        problem = api.upload(newer, status=409)
+        assert problem["candidate"]["id"] == chat["id"]
+        assert problem["new_messages"] > 0
+        assert f"extend={chat['id']}" in problem["detail"]
+        extended = api.upload(newer, status=200, extend=problem["candidate"]["id"])
+        assert (extended["id"], extended["outcome"], extended["last_message_number"]) == (chat["id"], "extended", 120)
+        assert extended["added_messages"] == problem["new_messages"]
+        assert extended["message_count"] == chat["message_count"] + problem["new_messages"]
+        assert api.upload(newer, status=200)["outcome"] == "identical"
+
+    def test_a_newer_export_may_become_a_chat_of_its_own(self, api: Api, chat: Any, records: list[str]) -> None:
+        other = api.upload("".join(records).encode(), separate="true")
+        assert other["id"] != chat["id"]
+
+    def test_nothing_is_said_of_the_chats_of_others(
+        self, api: Api, stranger: Api, chat: Any, records: list[str]
+    ) -> None:
+        newer = "".join(records).encode()
+        problem = stranger.upload(newer, status=404, extend=chat["id"])
+        assert problem["error_code"] == "ERR_1002"
+        assert stranger.upload(newer)["outcome"] == "accepted"
+        assert api.get(f"/api/chats/{chat['id']}")["last_message_number"] == 100
+
+    @pytest.mark.parametrize(
+        ("fields", "pointer"),
+        [
+            ({"extend": "nonsense"}, "#/extend"),
+            ({"time_zone": "Mars/Olympus"}, "#/time_zone"),
+            ({"separate": "true", "extend": str(uuid.uuid4())}, "#/separate"),
+        ],
+    )
+    def test_wishes_that_make_no_sense_are_refused(self, api: Api, fields: dict[str, str], pointer: str) -> None:
+        assert api.upload(exports.text(50), status=422, **fields)["errors"][0]["pointer"] == pointer
+
+    def test_nothing_of_the_candidate_is_logged(self, api: Api, caplog: pytest.LogCaptureFixture, capsys: Any) -> None:
+        lines = [f"14/03/2024, 09:0{minute} - Ferdinand: the swordfish {minute}\n" for minute in range(9)]
+        api.upload("".join(lines[:5]).encode())
+        api.upload("".join(lines).encode(), status=409)
+        logged = caplog.text + capsys.readouterr().out + "".join(str(vars(record)) for record in caplog.records)
+        assert "swordfish" not in logged
+        assert "Ferdinand" not in logged

@@ -1,0 +1,197 @@
+"""A newer export of a chat that is here: what is new in it is added, and every message keeps its number."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any, NamedTuple
+
+import numpy as np
+import orjson
+from django.db import transaction
+
+from chats import indexing, people, recognition
+from chats.copying import copy_rows
+from chats.exports.parsed import SYSTEM_SENDER, Batch
+from chats.lens import Lens
+from chats.models import Chat, ChatUpload, TranscriptBlock
+from chats.overlap import Overlap, Trace
+from chats.people import People, Person, default_title
+from chats.receipts import Receipt
+from chats.received import Received, Span
+from chats.statistics import Statistics
+from chats.transcript import BLOCK_MESSAGES, BLOCK_TYPES, Reader, SealedBlock, context_of, seal_batches
+from relivchats.errors import Conflict
+
+_TRIES = 3
+
+
+class NotThisChat(Conflict):
+    """Too few of the upload's messages stand in the chat that it should extend."""
+
+    title = "This is not an export of that chat"
+
+
+class ChatChanges(Conflict):
+    title = "The chat is being changed"
+
+
+class Extension(NamedTuple):
+    """`added` new messages, and how many from before the chat's beginning were left out."""
+
+    chat: Chat
+    added: int
+    older_left_out: int
+    added_lines: int = 0
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What the chat becomes. `senders` leads from the upload's senders to the chat's; its last place is for nobody."""
+
+    chat: Chat
+    received: Received
+    overlap: Overlap
+    senders: list[int]
+    export_names: list[str]
+    chosen: list[Person]
+
+    @property
+    def people(self) -> People:
+        return People.of(self.export_names, chosen=self.chosen)
+
+    def fresh(self) -> Iterator[Batch]:
+        """The new lines, numbered after the chat's last."""
+        number = self.chat.line_count + 1
+        for batch in self.received.batches():
+            start = batch.first_number - 1
+            chosen = np.flatnonzero(self.overlap.fresh[start : start + len(batch)]).tolist()
+            if chosen:
+                yield self._added(batch, chosen, number)
+                number += len(chosen)
+
+    def _added(self, batch: Batch, chosen: Sequence[int], first_number: int) -> Batch:
+        return Batch(
+            first_number,
+            [batch.seconds[place] for place in chosen],
+            [self.senders[batch.senders[place]] for place in chosen],
+            [batch.kinds[place] for place in chosen],
+            [batch.texts[place] for place in chosen],
+            frozenset(place for place, before in enumerate(chosen) if before in batch.edited),
+        )
+
+
+def extend(chat: Chat, received: Received, receipt: Receipt) -> Extension:
+    """Add what is new. Raises NotThisChat, and ChatChanges when others change the chat all the time."""
+    newer = Trace.of(received.batches())
+    for _ in range(_TRIES):
+        overlap = Overlap.of(stored=recognition.stored_trace(chat), newer=newer)
+        if not overlap.is_of_one_chat(share_a_name=recognition.share_a_name(chat, received)):
+            raise NotThisChat(_advice(chat, received))
+        if not overlap.fresh.any():
+            return Extension(chat, 0, overlap.older_messages)
+        receipt.lap("compare")
+        plan = _plan(chat, received, overlap)
+        columns = _columns(plan)
+        receipt.lap("count")
+        first, blocks = _sealed(plan)
+        receipt.lap("seal")
+        if _write(plan, first, blocks, receipt=receipt, **columns):
+            grown = Chat.objects.get(pk=chat.pk)
+            lines = grown.line_count - chat.line_count
+            return Extension(grown, overlap.fresh_messages, overlap.older_messages, lines)
+        # Somebody changed the chat meanwhile, perhaps by this very file: look again.
+        chat = Chat.objects.get(pk=chat.pk)
+    raise ChatChanges("Others are changing this chat just now. Send the file again in a moment.")
+
+
+def _advice(chat: Chat, received: Received) -> str:
+    if chat.date_order != received.export.date_order:
+        return (
+            f"Its dates are read as {received.export.date_order}, and that chat's as {chat.date_order}. If it is the"
+            " same chat, send the file with separate=true and delete the one whose dates are wrong."
+        )
+    return "Too few of its messages stand in that chat. Leave out `extend` to make a chat of its own of it."
+
+
+def _plan(chat: Chat, received: Received, overlap: Overlap) -> _Plan:
+    """Names that are new to the chat join it: as another name of the person who wrote the same messages, or as new."""
+    names, chosen = list(chat.export_names), chat.chosen_people
+    numbers = {name: number for number, name in enumerate(names)}
+    before = overlap.senders()
+    writing = set(overlap.newer.senders[overlap.fresh].tolist()) - {SYSTEM_SENDER}
+    senders = [numbers.get(name, 0) for name in received.participants]
+    for sender in sorted(writing):
+        name = received.participants[sender]
+        if name in numbers:
+            continue
+        numbers[name] = senders[sender] = len(names)
+        names.append(name)
+        was = before.get(sender)
+        if was is not None and chat.export_names[was] not in received.participants:
+            shown = chat.participants[chat.people.of_sender[was]]
+            chosen = people.with_alias(chosen, alias=name, of=chat.export_names[was], shown=shown)
+    return _Plan(chat, received, overlap, [*senders, SYSTEM_SENDER], names, chosen)
+
+
+def _columns(plan: _Plan) -> dict[str, Any]:
+    """The chat's columns as they will be; every message is counted again."""
+    chat, who = plan.chat, plan.people
+    lens = Lens.of(who, clock=chat.clock, time_zone=chat.time_zone)
+    statistics, span = Statistics(), Span()
+    for batch in chain(Reader(chat, as_stored=True).batches(), plan.fresh()):
+        read = lens.read(batch)
+        statistics.add(read)
+        span.add(read)
+    first, last = span.days
+    title = default_title(who.names) if chat.title == default_title(chat.participants) else chat.title
+    key, fingerprint = chat.key, recognition.fingerprints(chat.owner, plan.received)[0]
+    return {
+        "message_count": chat.message_count + plan.overlap.fresh_messages,
+        "line_count": chat.line_count + int(np.count_nonzero(plan.overlap.fresh)),
+        "participant_count": len(who.names),
+        "first_message_on": first,
+        "last_message_on": last,
+        "ambiguous_dates": chat.ambiguous_dates and plan.received.export.ambiguous_dates,
+        "sealed_title": key.seal(title.encode(), context=chat.context("title")),
+        "sealed_participants": key.seal(orjson.dumps(plan.export_names), context=chat.context("participants")),
+        "sealed_people": key.seal(orjson.dumps(plan.chosen), context=chat.context("people")) if plan.chosen else None,
+        "sealed_statistics": key.seal(orjson.dumps(statistics.result(who.names)), context=chat.context("statistics")),
+        "content_fingerprint": _unless_taken(chat, fingerprint),
+    }
+
+
+def _unless_taken(chat: Chat, fingerprint: bytes) -> bytes | memoryview | None:
+    """A copy that was made with `separate` may have been read from this file already."""
+    others = Chat.objects.filter(owner=chat.owner_id, content_fingerprint=fingerprint).exclude(pk=chat.pk)
+    return chat.content_fingerprint if others.exists() else fingerprint
+
+
+@transaction.atomic
+def _write(plan: _Plan, first: int, blocks: list[SealedBlock], *, receipt: Receipt, **columns: Any) -> bool:
+    """False when the chat changed since the columns were made: each change seals its statistics anew."""
+    chat = plan.chat
+    unchanged = Chat.objects.select_for_update(no_key=True).filter(pk=chat.pk, sealed_statistics=chat.sealed_statistics)
+    if unchanged.only("pk").first() is None:
+        return False
+    TranscriptBlock.objects.filter(chat=chat.pk, first_number__gte=first).delete()
+    copy_rows("transcript_blocks", BLOCK_TYPES, ((chat.pk, *block) for block in blocks))
+    Chat.objects.filter(pk=chat.pk).update(**columns)
+    indexing.request_rest(chat.pk, first_number=chat.line_count + 1)
+    receipt.accept(
+        ChatUpload.Outcome.EXTENDED,
+        chat=chat,
+        messages=plan.overlap.fresh_messages,
+        older_left_out=plan.overlap.older_messages,
+    )
+    return True
+
+
+def _sealed(plan: _Plan) -> tuple[int, list[SealedBlock]]:
+    """The new lines' blocks, the first of which takes over what a last block with room held."""
+    chat = plan.chat
+    room = chat.line_count % BLOCK_MESSAGES
+    first = chat.line_count + 1 - room
+    kept = Reader(chat, as_stored=True).batches(first=first) if room else iter(())
+    return first, list(seal_batches(chat.key, context_of(chat), chain(kept, plan.fresh())))

@@ -1,0 +1,101 @@
+"""Who is who in a chat: the names of an export, and the people its owner says they are. Pure.
+
+An export names people by the phone's contacts, so one person may have several names: before and
+after they were renamed, or by their number. What an owner chose is a list of people, each with the
+name to show and the export's names that are theirs; every other name is a person of its own. The
+stored messages keep the export's names, so choosing otherwise undoes everything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypedDict
+
+
+class Person(TypedDict):
+    """`name` is shown; `aliases` are the export's names for this person."""
+
+    name: str
+    aliases: list[str]
+
+
+class NotPeople(ValueError):
+    """A choice that makes no sense. `place` is where: a person's number, perhaps an alias' number."""
+
+    def __init__(self, reason: str, *place: int | str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.place = place
+
+
+@dataclass(frozen=True)
+class People:
+    """`names` are shown, in order of first appearance; `of_sender` leads from an export's name to its person."""
+
+    names: list[str]
+    of_sender: list[int]
+
+    @classmethod
+    def of(cls, export_names: Sequence[str], *, chosen: Sequence[Person]) -> People:
+        shown = {alias: number for number, person in enumerate(chosen) for alias in person["aliases"]}
+        names: list[str] = []
+        of_sender: list[int] = []
+        numbers: dict[int, int] = {}
+        for name in export_names:
+            choice = shown.get(name)
+            if choice in numbers:
+                of_sender.append(numbers[choice])
+                continue
+            if choice is not None:
+                numbers[choice] = len(names)
+            of_sender.append(len(names))
+            names.append(name if choice is None else chosen[choice]["name"])
+        return cls(names, of_sender)
+
+    @property
+    def are_as_exported(self) -> bool:
+        """Whether no two names are one person."""
+        return len(self.names) == len(self.of_sender)
+
+    def listed(self, export_names: Sequence[str]) -> list[Person]:
+        """Everybody with all their names, as `check` takes them back."""
+        people = [Person(name=name, aliases=[]) for name in self.names]
+        for name, number in zip(export_names, self.of_sender, strict=True):
+            people[number]["aliases"].append(name)
+        return people
+
+
+def check(chosen: Sequence[Person], *, export_names: Sequence[str]) -> list[Person]:
+    """The choice without those that change nothing. Raises NotPeople, which quotes no name."""
+    known, taken = set(export_names), set[str]()
+    for number, person in enumerate(chosen):
+        for place, alias in enumerate(person["aliases"]):
+            if alias not in known:
+                raise NotPeople(
+                    "The export has no such name. GET the chat: `people` lists them.", number, "aliases", place
+                )
+            if alias in taken:
+                raise NotPeople("This name stands with two people, or twice.", number, "aliases", place)
+            taken.add(alias)
+    people = People.of(export_names, chosen=chosen)
+    if len(people.names) < min(2, len(export_names)):
+        raise NotPeople("This would leave one person. A chat is between two people or more.")
+    if len(set(people.names)) < len(people.names):
+        raise NotPeople("Two people would have the same name. Put them together, or name them apart.")
+    return [person for person in chosen if person["aliases"] != [person["name"]]]
+
+
+def with_alias(chosen: Sequence[Person], *, alias: str, of: str, shown: str) -> list[Person]:
+    """The choice with one more name for the person who has the name `of` in the export and is shown as `shown`."""
+    people = [Person(name=person["name"], aliases=list(person["aliases"])) for person in chosen]
+    for person in people:
+        if of in person["aliases"]:
+            person["aliases"].append(alias)
+            return people
+    return [*people, Person(name=shown, aliases=[of, alias])]
+
+
+def default_title(names: Sequence[str]) -> str:
+    """What a chat is called until its owner calls it something else."""
+    return f"Group of {len(names)}" if len(names) > 2 else " & ".join(names)

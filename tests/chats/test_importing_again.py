@@ -1,0 +1,423 @@
+"""A chat that is uploaded again: recognised, extended, kept apart. Numbers of messages never change."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import pytest
+from django.db import connection, connections
+from pytest_django.fixtures import Settings
+
+from chats import indexing
+from chats.exports.parsed import Batch
+from chats.extending import NotThisChat
+from chats.importing import Imported, Wishes, import_chat, receive
+from chats.models import Chat, ChatUpload, Chunk, TranscriptBlock, VectorMatrix
+from chats.recognition import ChatRecognised
+from chats.transcript import Reader, page
+from relivchats.accounts.models import User
+from relivchats.crypto import Keyring
+from relivchats.errors import NotFound
+from tests import exports
+from tests.chats import samples
+
+pytestmark = pytest.mark.django_db
+
+Said = tuple[str, str, str]  # time, sender, text
+
+BEGINNING: list[Said] = [
+    ("01/05/2024, 09:00", "Asha", "good morning"),
+    ("01/05/2024, 09:00", "Ravi", "morning!"),
+    ("01/05/2024, 09:01", "Asha", "<Media omitted>"),
+    ("02/05/2024, 10:30", "Ravi", "ok"),
+    ("02/05/2024, 10:30", "Asha", "ok"),
+    ("13/05/2024, 18:00", "Ravi", "see you at six"),
+]
+REST: list[Said] = [
+    ("13/05/2024, 18:00", "Asha", "see you"),
+    ("14/05/2024, 08:00", "Ravi", "that was lovely"),
+]
+
+
+def export(said: Iterable[Said]) -> bytes:
+    return "".join(f"{at} - {sender}: {text}\n" for at, sender, text in said).encode()
+
+
+def ios(said: Iterable[Said]) -> bytes:
+    """The same as an iPhone exports it: with seconds, and its own words for media."""
+    lines = []
+    for second, (at, sender, text) in enumerate(said, start=10):
+        day, time = at.split(", ")
+        mark, body = ("\u200e", "\u200eimage omitted") if text == "<Media omitted>" else ("", text)
+        lines.append(f"{mark}[{day}, {time}:{second:02}] {sender}: {body}\r\n")
+    return "".join(lines).encode()
+
+
+@pytest.fixture
+def owner() -> User:
+    return samples.person()
+
+
+def upload(owner: User, content: bytes, **wishes: Any) -> Imported:
+    return receive(owner=owner, upload=content, wishes=Wishes(**wishes))
+
+
+def read(chat: Chat) -> list[tuple[str | None, str]]:
+    return [(message.sender, message.text) for message in page(Chat.objects.get(pk=chat.pk), limit=100_000)]
+
+
+def said(*parts: Sequence[Said]) -> list[tuple[str | None, str]]:
+    return [(sender, text) for part in parts for _, sender, text in part]
+
+
+class TestRecognising:
+    def test_the_same_content_is_the_same_chat(self, owner: User) -> None:
+        first = upload(owner, export(BEGINNING))
+        again = upload(owner, exports.zipped(export(BEGINNING)))
+        assert (first.outcome, again.outcome, again.chat) == ("accepted", "identical", first.chat)
+        assert Chat.objects.count() == 1
+        assert list(ChatUpload.objects.order_by("pk").values_list("outcome", "chat", "message_count")) == [
+            ("accepted", first.chat.pk, 6),
+            ("identical", first.chat.pk, 0),
+        ]
+
+    def test_a_newer_export_names_the_chat_that_it_belongs_to(self, owner: User) -> None:
+        chat = import_chat(owner=owner, upload=export(BEGINNING))
+        with pytest.raises(ChatRecognised) as recognised:
+            upload(owner, export(BEGINNING + REST))
+        extra = recognised.value.extra
+        assert (extra["candidate"]["id"], extra["new_messages"], extra["older_messages_left_out"]) == (
+            str(chat.pk),
+            2,
+            0,
+        )
+        assert Chat.objects.count() == 1
+
+    @pytest.mark.parametrize(
+        "content",
+        [
+            export(BEGINNING[3:] + REST),
+            export(BEGINNING[:-1]),
+            ios(BEGINNING + REST),
+            export((at, sender.replace("Ravi", "Ravi Kumar"), text) for at, sender, text in BEGINNING + REST),
+            export(
+                (at, sender, text.replace("morning!", "This message was deleted")) for at, sender, text in BEGINNING
+            ),
+            export(
+                (at, sender, text.replace("<Media omitted>", "IMG-1.jpg (file attached)"))
+                for at, sender, text in BEGINNING
+            ),
+        ],
+        ids=["from the middle", "older", "from an iPhone", "renamed", "deleted since", "with media"],
+    )
+    def test_however_it_differs_it_is_recognised(self, owner: User, content: bytes) -> None:
+        import_chat(owner=owner, upload=export(BEGINNING))
+        with pytest.raises(ChatRecognised):
+            upload(owner, content)
+
+    @pytest.mark.parametrize(
+        "content",
+        [
+            export((at, sender, text + " indeed") for at, sender, text in BEGINNING),
+            export([*REST[1:], ("15/05/2024, 08:00", "Asha", "yes")]),
+            export(
+                [
+                    ("02/05/2024, 10:30", "Asha", "ok"),
+                    ("02/05/2024, 10:31", "Meera", "hi"),
+                    ("09/05/2024, 10:31", "Asha", "?"),
+                ]
+            ),
+        ],
+        ids=["other words", "another time", "one word by chance"],
+    )
+    def test_another_chat_of_the_same_people_is_another(self, owner: User, content: bytes) -> None:
+        import_chat(owner=owner, upload=export(BEGINNING))
+        assert upload(owner, content).outcome == "accepted"
+
+    def test_the_chats_of_others_are_not_looked_at(self, owner: User) -> None:
+        import_chat(owner=owner, upload=export(BEGINNING))
+        assert upload(samples.person(), export(BEGINNING)).outcome == "accepted"
+        one, other = Chat.objects.values_list("content_fingerprint", flat=True)
+        assert bytes(one or b"") != bytes(other or b"")
+
+    def test_dates_read_the_other_way_make_another_chat(self, owner: User) -> None:
+        content = export(BEGINNING[:5])
+        assert upload(owner, content, date_order="dmy").outcome == "accepted"
+        assert upload(owner, content, date_order="mdy").outcome == "accepted"
+
+    def test_who_asks_for_a_separate_chat_gets_one(self, owner: User) -> None:
+        first = upload(owner, export(BEGINNING))
+        copies = [upload(owner, export(BEGINNING), separate=True) for _ in range(2)]
+        newer = upload(owner, export(BEGINNING + REST), separate=True)
+        assert len({first.chat.pk, newer.chat.pk, *(copy.chat.pk for copy in copies)}) == 4
+        assert upload(owner, export(BEGINNING)).chat == first.chat
+        assert upload(owner, export(BEGINNING + REST)).chat == newer.chat
+
+    def test_a_chat_that_was_deleted_is_forgotten(self, owner: User) -> None:
+        upload(owner, export(BEGINNING)).chat.delete()
+        assert upload(owner, export(BEGINNING)).outcome == "accepted"
+
+    def test_what_was_stored_under_an_earlier_key_is_recognised(self, owner: User, settings: Settings) -> None:
+        upload(owner, export(BEGINNING))
+        settings.ENCRYPTION_KEYS = f"{Keyring.new_text().replace('k1', 'k2')},{settings.ENCRYPTION_KEYS}"
+        assert upload(owner, export(BEGINNING)).outcome == "identical"
+
+    def test_a_long_chat_among_long_ones_is_recognised(self, owner: User) -> None:
+        chats = [import_chat(owner=owner, upload=exports.text(3_000, seed=seed)) for seed in (1, 2, 3)]
+        with pytest.raises(ChatRecognised) as recognised:
+            upload(owner, exports.text(3_600, seed=2))
+        assert recognised.value.extra["candidate"]["id"] == str(chats[1].pk)
+
+
+class TestExtending:
+    @pytest.fixture
+    def chat(self, owner: User) -> Chat:
+        return import_chat(owner=owner, upload=export(BEGINNING))
+
+    def extend(self, chat: Chat, content: bytes, **wishes: Any) -> Imported:
+        return upload(chat.owner, content, extend=chat.pk, **wishes)
+
+    def test_only_what_is_new_is_added_and_everything_is_counted_again(self, chat: Chat) -> None:
+        extended = self.extend(chat, export(BEGINNING + REST))
+        whole = import_chat(owner=samples.person(), upload=export(BEGINNING + REST))
+        assert (extended.outcome, extended.added, extended.older_left_out) == ("extended", 2, 0)
+        assert read(chat) == said(BEGINNING, REST)
+        grown = Chat.objects.get(pk=chat.pk)
+        assert grown.statistics == whole.statistics
+        for column in ("message_count", "line_count", "participant_count", "first_message_on", "last_message_on"):
+            assert getattr(grown, column) == getattr(whole, column), column
+        assert (extended.chat.pk, grown.title) == (chat.pk, "Asha & Ravi")
+
+    def test_the_same_file_again_changes_nothing(self, chat: Chat) -> None:
+        self.extend(chat, export(BEGINNING + REST))
+        before = Chat.objects.filter(pk=chat.pk).values().get()
+        again = self.extend(chat, export(BEGINNING + REST))
+        assert (again.outcome, again.added) == ("unchanged", 0)
+        assert upload(chat.owner, export(BEGINNING + REST)).outcome == "identical"
+        assert Chat.objects.filter(pk=chat.pk).values().get() == before
+
+    def test_a_file_that_begins_in_the_middle_goes_on_at_the_end(self, chat: Chat) -> None:
+        self.extend(chat, export(BEGINNING[3:] + REST))
+        assert read(chat) == said(BEGINNING, REST)
+
+    def test_what_is_older_than_the_chat_is_left_out_and_counted(self, owner: User) -> None:
+        chat = import_chat(owner=owner, upload=export(BEGINNING[3:]))
+        extended = self.extend(chat, export(BEGINNING + REST))
+        assert (extended.added, extended.older_left_out) == (2, 3)
+        assert read(chat) == said(BEGINNING[3:], REST)
+
+    def test_equal_messages_of_one_minute_are_told_apart_by_their_order(self, chat: Chat) -> None:
+        again = [("13/05/2024, 18:00", "Ravi", "see you at six")] * 2
+        self.extend(chat, export(BEGINNING + again))
+        assert read(chat) == said(BEGINNING, again)
+
+    def test_a_message_that_was_deleted_since_is_not_added_again(self, chat: Chat) -> None:
+        gone = [*BEGINNING[:-1], ("13/05/2024, 18:00", "Ravi", "This message was deleted")]
+        assert self.extend(chat, export(gone)).outcome == "unchanged"
+        self.extend(chat, export(gone + REST))
+        assert read(chat) == said(BEGINNING, REST)
+
+    def test_an_older_export_brings_a_deleted_message_not_back(self, owner: User) -> None:
+        gone = [*BEGINNING[:-1], ("13/05/2024, 18:00", "Ravi", "This message was deleted")]
+        chat = import_chat(owner=owner, upload=export(gone))
+        assert self.extend(chat, export(BEGINNING)).outcome == "unchanged"
+
+    def test_an_iphone_goes_on_where_an_android_ended(self, chat: Chat) -> None:
+        self.extend(chat, ios(BEGINNING + REST))
+        assert read(chat) == said(BEGINNING, REST)
+
+    def test_a_contact_that_was_renamed_stays_one_person(self, chat: Chat) -> None:
+        renamed = [(at, sender.replace("Ravi", "Ravi ❤️"), text) for at, sender, text in BEGINNING + REST]
+        grown = self.extend(chat, export(renamed)).chat
+        assert (grown.participants, grown.export_names) == (["Asha", "Ravi"], ["Asha", "Ravi", "Ravi ❤️"])
+        assert read(chat) == said(BEGINNING, REST)
+        assert grown.statistics["user_stats"]["Ravi"]["message_count"] == 4
+        assert grown.participant_count == 2
+
+    def test_somebody_new_joins_at_the_end(self, chat: Chat) -> None:
+        joined = [("15/05/2024, 09:00", "Meera", "hello you two"), ("15/05/2024, 09:01", "Asha", "welcome")]
+        grown = self.extend(chat, export([*BEGINNING, *joined])).chat
+        assert (grown.participants, grown.title, grown.participant_count) == (
+            ["Asha", "Ravi", "Meera"],
+            "Group of 3",
+            3,
+        )
+        assert read(chat) == said(BEGINNING, joined)
+
+    def test_dates_that_could_be_either_are_read_as_the_chat_reads_them(self, owner: User) -> None:
+        chat = import_chat(owner=owner, upload=export(BEGINNING[:5]), date_order="mdy")
+        more = ("02/06/2024, 10:30", "Asha", "another month")
+        assert self.extend(chat, export([*BEGINNING[:5], more])).added == 1
+        assert str(Chat.objects.get(pk=chat.pk).last_message_on) == "2024-02-06"
+
+    def test_an_export_of_another_chat_is_refused(self, chat: Chat) -> None:
+        with pytest.raises(NotThisChat):
+            self.extend(chat, export((at, sender, text + "?") for at, sender, text in BEGINNING))
+        assert read(chat) == said(BEGINNING)
+        assert ChatUpload.objects.filter(outcome="refused", reason="NotThisChat").count() == 1
+
+    def test_nobody_extends_the_chat_of_another(self, chat: Chat) -> None:
+        with pytest.raises(NotFound):
+            upload(samples.person(), export(BEGINNING + REST), extend=chat.pk)
+        assert read(chat) == said(BEGINNING)
+
+    def test_a_chat_grows_block_by_block(self, owner: User) -> None:
+        whole = list(exports.lines(1_800))
+        chat = import_chat(owner=owner, upload="".join(whole[:730]).encode())
+        for size in (731, 999, 1_000, 1_001, 1_800):
+            self.extend(chat, "".join(whole[:size]).encode())
+            grown = Chat.objects.get(pk=chat.pk)
+            assert grown.line_count == size
+        assert [block.last_number for block in chat.blocks.order_by("first_number")] == [500, 1000, 1500, 1800]
+        direct = import_chat(owner=samples.person(), upload="".join(whole).encode())
+        assert read(grown) == read(direct)
+        assert grown.statistics == direct.statistics
+
+    def test_what_was_read_before_keeps_its_number_for_who_still_reads(self, chat: Chat) -> None:
+        reader = Reader(chat)
+        self.extend(chat, export(BEGINNING + REST))
+        assert [message.text for message in reader.messages(1, 100)] == [text for _, _, text in BEGINNING]
+        assert sum(map(len, Reader(chat).batches())) == 6
+
+
+def indexed(chat: Chat) -> tuple[list[Any], bytes]:
+    rows = list(
+        Chunk.objects.filter(chat=chat)
+        .order_by("number")
+        .values_list("number", "conversation", "first_number", "last_number", "token_count", "vector_count")
+    )
+    matrix = VectorMatrix.objects.get(chat=chat)
+    return rows, chat.key.open(matrix.sealed, context=chat.context("vectors"))
+
+
+class TestSearchingAgain:
+    @pytest.fixture
+    def whole(self) -> list[str]:
+        return list(exports.lines(1_500))
+
+    @pytest.fixture
+    def chat(self, owner: User, whole: list[str]) -> Chat:
+        chat = import_chat(owner=owner, upload="".join(whole[:1_100]).encode())
+        indexing.request(chat)
+        assert indexing.index_chat(chat.pk)
+        return Chat.objects.get(pk=chat.pk)
+
+    def test_the_older_part_is_found_until_the_new_part_is_too(self, chat: Chat, whole: list[str]) -> None:
+        grown = upload(chat.owner, "".join(whole).encode(), extend=chat.pk).chat
+        assert (grown.vector_status, grown.index_from_number) == ("pending", 1_101)
+        assert indexing.search(grown, ["chai"], limit=3)
+        assert indexing.index_chat(chat.pk)
+        done = Chat.objects.get(pk=chat.pk)
+        assert (done.vector_status, done.index_from_number) == ("completed", None)
+        assert indexing.searcher(done).chunks[-1].last_number > 1_400
+
+    def test_indexing_the_rest_gives_what_indexing_all_gives(
+        self, chat: Chat, whole: list[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        before = indexed(chat)
+        upload(chat.owner, "".join(whole).encode(), extend=chat.pk)
+        read_from: list[int] = []
+        batches = Reader.batches
+
+        def noted(self: Reader, *, first: int = 1) -> Iterator[Batch]:
+            read_from.append(first)
+            return batches(self, first=first)
+
+        monkeypatch.setattr(Reader, "batches", noted)
+        assert indexing.index_chat(chat.pk)
+        assert read_from[-1] > 500, "all of it was read again"
+        rest = indexed(chat)
+        indexing.request(chat)
+        assert indexing.index_chat(chat.pk)
+        assert read_from[-1] == 1
+        assert indexed(chat) == rest
+        assert rest[0][:-20] != before[0]
+
+    def test_an_indexing_under_way_begins_again(self, owner: User, whole: list[str]) -> None:
+        chat = import_chat(owner=owner, upload="".join(whole[:1_100]).encode())
+        indexing.request(chat)
+        build = indexing._build
+
+        def build_while_the_chat_grows(claimed: Chat, token: Any) -> Any:
+            upload(owner, "".join(whole).encode(), extend=chat.pk)
+            return build(claimed, token)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(indexing, "_build", build_while_the_chat_grows)
+            assert not indexing.index_chat(chat.pk)
+        assert Chat.objects.get(pk=chat.pk).vector_status == "pending"
+        assert indexing.index_chat(chat.pk)
+        assert Chunk.objects.filter(chat=chat).latest("number").last_number > 1_400
+
+    def test_a_chat_that_nobody_searches_is_not_indexed(self, owner: User, whole: list[str]) -> None:
+        chat = import_chat(owner=owner, upload="".join(whole[:1_100]).encode())
+        upload(owner, "".join(whole).encode(), extend=chat.pk)
+        assert not Chat.objects.index_due().exists()
+
+
+def at_once(*works: Any) -> list[Any]:
+    """Each in a thread of its own with a connection of its own; what they gave, in their order."""
+    ready, results = threading.Barrier(len(works)), [None] * len(works)
+
+    def run(number: int, work: Any) -> None:
+        try:
+            ready.wait(10)
+            results[number] = work()
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=run, args=(number, work)) for number, work in enumerate(works)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    return results
+
+
+@pytest.mark.django_db(transaction=True)
+class TestAtOnce:
+    def test_two_uploads_of_one_file_make_one_chat(self, owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
+        from chats import importing
+
+        both_looked, store = threading.Barrier(2), importing._store
+
+        def store_after_both_looked(*arguments: Any) -> None:
+            both_looked.wait(20)
+            store(*arguments)
+
+        monkeypatch.setattr(importing, "_store", store_after_both_looked)
+        results = at_once(*[lambda: upload(owner, export(BEGINNING))] * 2)
+        assert sorted(result.outcome.value for result in results) == ["accepted", "identical"]
+        assert len({result.chat.pk for result in results}) == Chat.objects.count() == 1
+        assert TranscriptBlock.objects.count() == 1
+        assert sorted(ChatUpload.objects.values_list("outcome", flat=True)) == ["accepted", "identical"]
+
+    def test_two_extensions_by_one_file_add_it_once(self, owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
+        from chats import extending
+
+        chat = import_chat(owner=owner, upload=export(BEGINNING))
+        both_planned, write, planned = threading.Barrier(2), extending._write, set[int]()
+
+        def write_after_both_planned(*arguments: Any, **columns: Any) -> bool:
+            if threading.get_ident() not in planned:
+                planned.add(threading.get_ident())
+                both_planned.wait(20)
+            return write(*arguments, **columns)
+
+        monkeypatch.setattr(extending, "_write", write_after_both_planned)
+        results = at_once(*[lambda: upload(owner, export(BEGINNING + REST), extend=chat.pk)] * 2)
+        assert sorted(result.outcome.value for result in results) == ["extended", "unchanged"]
+        assert read(chat) == said(BEGINNING, REST)
+
+
+def test_no_digest_of_a_content_stands_in_the_database_without_a_key(owner: User) -> None:
+    chat = import_chat(owner=owner, upload=export(BEGINNING))
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT content_fingerprint FROM chats")
+        (stored,) = cursor.fetchone()
+    ring = Keyring.parse(Keyring.new_text())
+    assert len(stored) == 32
+    assert bytes(stored) not in ring.fingerprints(b"", context="")
+    assert chat.content_fingerprint == bytes(stored)
