@@ -9,7 +9,7 @@ WHERE chats.id = insights.chat_id AND insights.status = 'completed'
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("insights", "0003_category_price_has_a_floor"),
+        ("insights", "0004_an_index_for_finished_jobs"),
         ("chats", "0003_chats_that_grow"),
     ]
 
