@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chats.exports import intake, whatsapp
+from chats.exports import finding, intake
 from chats.exports.parsed import ParsedExport
 
 
@@ -18,4 +18,5 @@ def read(
     An upload may hold several chats; then SeveralChats lists them with their
     ids, and `chat` is the id of the one to read.
     """
-    return whatsapp.parse(intake.read_text(upload, chat=chat, limit_bytes=limit_bytes), date_order=date_order)
+    documents = intake.documents(upload, limit_bytes=limit_bytes)
+    return finding.chosen(documents, wanted=chat, date_order=date_order)

@@ -1,4 +1,4 @@
-"""The bytes of an upload to the text of one chat: size, archive, encoding.
+"""The bytes of an upload to the texts inside: size, archive, encoding.
 
 A file is judged by its content, never by its name or declared type. Nothing
 is written to disk, nested archives stay closed, and an archive's bytes are
@@ -8,26 +8,28 @@ counted while they are inflated, since its directory can lie about sizes.
 from __future__ import annotations
 
 import codecs
+import re
 import stat
 import struct
 import unicodedata
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from io import BytesIO
 
 from chats.exports.dialect import sniff
 from chats.exports.refusals import (
+    Backup,
     DamagedArchive,
     EmptyExport,
     ExportRefused,
     ExportTooLarge,
     NoChatText,
-    NoSuchChat,
     PasswordProtected,
-    SeveralChats,
     UnpackedTooLarge,
+    WebPage,
 )
 
 UPLOAD_LIMIT_BYTES = 25 * 1024 * 1024
@@ -36,27 +38,65 @@ ENTRIES_LIMIT = 10_000
 RATIO_LIMIT = 200
 # A short chat of equal lines packs well without being a bomb.
 RATIO_COUNTS_FROM_BYTES = 1024 * 1024
+#: Looking for the chat, listing the chats and reading one may each inflate as much as one text may hold.
+WORK_LIMIT_TEXTS = 4
 SHAPE_LIMIT = 60
 
 _HEAD_BYTES = 256 * 1024
 _STEP_BYTES = 256 * 1024
+#: Enough to tell a picture from a text.
+_GLANCE_BYTES = 4 * 1024
 _ARCHIVE_MARKS = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
 _DIRECTORY_MARK = b"PK\x01\x02"
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _CONTROL_BYTES = bytes(code for code in range(32) if code not in b"\t\n\r\x1a\x1b\0")
 
+_WEB_PAGE = re.compile(rb"\s*(?:<\?xml[^>]{0,200}>\s*)?<(?:!doctype html|html)\b", re.IGNORECASE)
+_DATABASE = b"SQLite format 3\0"
+# WhatsApp's encrypted backups name in their first bytes the version of the app that wrote them.
+_BACKUP = re.compile(rb"2\.\d{1,2}\.\d{1,3}\.\d{1,3}")
 
-def read_text(upload: bytes, *, chat: str | None = None, limit_bytes: int = UPLOAD_LIMIT_BYTES) -> bytes:
-    """The chat's text in UTF-8 without BOM and NUL; of several, the one whose id is `chat`. Raises ExportRefused."""
+
+@dataclass(frozen=True)
+class Document:
+    """A text of the upload: its place in an archive, its beginning, and how to read the whole of it."""
+
+    head: bytes
+    #: the whole of it, in UTF-8 without BOM and NUL; raises ExportRefused
+    text: Callable[[], bytes]
+    folder: str = ""
+    name: str = ""
+
+    @property
+    def is_json(self) -> bool:
+        return self.head[:64].lstrip().startswith(b"{")
+
+
+def documents(upload: bytes, *, limit_bytes: int = UPLOAD_LIMIT_BYTES) -> list[Document]:
+    """The upload itself, or the texts of an archive in its order, at least one. Raises ExportRefused."""
     if not upload:
         raise EmptyExport
     if len(upload) > limit_bytes:
         raise ExportTooLarge(limit_bytes=limit_bytes, size_bytes=len(upload))
-    text = _unpacked(upload, chat) if upload.startswith(_ARCHIVE_MARKS) else upload
-    text = as_utf8(text)
+    if upload.startswith(_ARCHIVE_MARKS):
+        return _Archive(upload).documents()
+    _refuse_by_content(upload[:_GLANCE_BYTES])
+    text = as_utf8(upload)
     if not text[:_STEP_BYTES].strip() and not text.strip():
         raise EmptyExport
-    return text
+    return [Document(text[:_HEAD_BYTES], lambda: text)]
+
+
+def together(pages: list[Document]) -> list[bytes]:
+    """The texts of one chat, which together may hold what one text may. Raises ExportRefused."""
+    texts: list[bytes] = []
+    left_bytes = UNPACKED_LIMIT_BYTES
+    for page in pages:
+        texts.append(page.text())
+        left_bytes -= len(texts[-1])
+        if left_bytes < 0:
+            raise UnpackedTooLarge(limit_bytes=UNPACKED_LIMIT_BYTES)
+    return texts
 
 
 def header_shape(text_or_upload: bytes) -> str:
@@ -64,13 +104,19 @@ def header_shape(text_or_upload: bytes) -> str:
     text = text_or_upload
     if text.startswith(_ARCHIVE_MARKS):
         try:
-            text = _unpacked(text)
+            text = min(_Archive(text).documents(), key=rank).head
         except ExportRefused:
             return ""
     for line in as_utf8(text[:_HEAD_BYTES]).decode("utf-8", "replace").splitlines():
         if sum(map(str.isdigit, line[:24])) >= 4 and any(map(str.isdigit, line[:6])):
             return "".join(map(_shape, line[:SHAPE_LIMIT]))
     return ""
+
+
+def rank(document: Document) -> int:
+    """`_chat.txt` before `WhatsApp Chat with ….txt` before any other name."""
+    name = document.name.lower()
+    return 0 if name == "_chat.txt" else 1 if name.startswith("whatsapp chat with ") else 2
 
 
 def _shape(char: str) -> str:
@@ -82,21 +128,36 @@ def _shape(char: str) -> str:
     return " " if category == "Zs" else char if char.isascii() and char.isprintable() else "?"
 
 
+def _refuse_by_content(head: bytes) -> None:
+    """What people upload instead of an export, told apart so that they hear what to do."""
+    if head.startswith(_DATABASE) or (_is_binary(head) and _BACKUP.search(head[:512])):
+        raise Backup
+    if _WEB_PAGE.match(head.removeprefix(codecs.BOM_UTF8)):
+        raise WebPage
+
+
 # Archives
 
 
-def _unpacked(upload: bytes, chat: str | None = None) -> bytes:
-    if upload.count(_DIRECTORY_MARK) > ENTRIES_LIMIT:
-        raise UnpackedTooLarge(entries_limit=ENTRIES_LIMIT)
-    with _damage_named(), zipfile.ZipFile(BytesIO(upload)) as archive:
-        budget = Budget(len(upload))
-        entry = _chosen(archive, budget, chat)
-        budget.restart()
-        # Its value is the buffer itself: joined parts would take the memory twice.
-        text = BytesIO()
-        for part in _inflated(archive, entry, budget):
-            text.write(part)
-        return text.getvalue()
+@dataclass
+class Budget:
+    """What may still come out of an archive: of one text, and by all the work on it."""
+
+    packed_bytes: int
+    unpacked_bytes: int = 0
+    work_bytes: int = 0
+
+    def restart(self) -> None:
+        self.unpacked_bytes = 0
+
+    def spend(self, size_bytes: int) -> None:
+        self.unpacked_bytes += size_bytes
+        self.work_bytes += size_bytes
+        if self.unpacked_bytes > UNPACKED_LIMIT_BYTES or self.work_bytes > WORK_LIMIT_TEXTS * UNPACKED_LIMIT_BYTES:
+            raise UnpackedTooLarge(limit_bytes=UNPACKED_LIMIT_BYTES)
+        most = max(RATIO_COUNTS_FROM_BYTES, RATIO_LIMIT * self.packed_bytes)
+        if self.unpacked_bytes > most:
+            raise UnpackedTooLarge(ratio_limit=RATIO_LIMIT)
 
 
 @contextmanager
@@ -110,95 +171,100 @@ def _damage_named() -> Iterator[None]:
         raise DamagedArchive from error
 
 
-class Budget:
-    """What may still come out of an archive."""
+class _Archive:
+    def __init__(self, upload: bytes) -> None:
+        if upload.count(_DIRECTORY_MARK) > ENTRIES_LIMIT:
+            raise UnpackedTooLarge(entries_limit=ENTRIES_LIMIT)
+        self.budget = Budget(len(upload))
+        with _damage_named():
+            self.zip = zipfile.ZipFile(BytesIO(upload))
 
-    def __init__(self, packed_bytes: int) -> None:
-        self.packed_bytes = packed_bytes
-        self.unpacked_bytes = 0
+    def documents(self) -> list[Document]:
+        """Raises PasswordProtected, WebPage, Backup, EmptyExport or NoChatText where there is no text to read."""
+        entries = [entry for entry in self.zip.infolist() if _may_hold_text(entry)]
+        locked = [entry for entry in entries if entry.flag_bits & 1]
+        found = []
+        refusal: ExportRefused | None = None
+        with _damage_named():
+            for entry in entries:
+                if entry.flag_bits & 1:
+                    continue
+                try:
+                    head = self._head(entry)
+                except (WebPage, Backup, EmptyExport) as other:
+                    refusal = refusal or other
+                    continue
+                if head:
+                    folder, _, name = entry.filename.replace("\\", "/").rpartition("/")
+                    found.append(Document(head, _reading(self, entry), folder, name))
+        self.budget.restart()
+        if found:
+            return found
+        raise PasswordProtected if locked else refusal or NoChatText
 
-    def restart(self) -> None:
-        self.unpacked_bytes = 0
+    def _head(self, entry: zipfile.ZipInfo) -> bytes:
+        """The beginning of a text in UTF-8: enough to tell a chat, so that many texts do not cost many inflations.
 
-    def spend(self, size_bytes: int) -> None:
-        self.unpacked_bytes += size_bytes
-        if self.unpacked_bytes > UNPACKED_LIMIT_BYTES:
-            raise UnpackedTooLarge(limit_bytes=UNPACKED_LIMIT_BYTES)
-        most = max(RATIO_COUNTS_FROM_BYTES, RATIO_LIMIT * self.packed_bytes)
-        if self.unpacked_bytes > most:
-            raise UnpackedTooLarge(ratio_limit=RATIO_LIMIT)
+        Nothing of a file that is neither named like a text nor reads like a chat. Raises EmptyExport for an empty
+        one that is named like a text, WebPage and Backup for such.
+        """
+        named_text = entry.filename.lower().endswith((".txt", ".json"))
+        if entry.compress_type not in _METHODS and not named_text:
+            return b""
+        head = b""
+        for part in self._inflated(entry, _GLANCE_BYTES):
+            head += part
+            if len(head) >= _HEAD_BYTES or (not named_text and _is_binary(head)):
+                break
+        _refuse_by_content(head[:_GLANCE_BYTES])
+        if named_text and not head.strip(b"\0 \r\n\t\xef\xbb\xbf\xff\xfe"):
+            raise EmptyExport
+        if named_text:
+            return as_utf8(head)
+        head = b"" if _is_binary(head) else as_utf8(head)
+        return head if head.lstrip()[:1] == b"{" or sniff(head) else b""
 
+    def text(self, entry: zipfile.ZipInfo) -> bytes:
+        self.budget.restart()
+        # Its value is the buffer itself: joined parts would take the memory twice.
+        whole = BytesIO()
+        with _damage_named():
+            for part in self._inflated(entry, _STEP_BYTES):
+                whole.write(part)
+        return as_utf8(whole.getvalue())
 
-def _chosen(archive: zipfile.ZipFile, budget: Budget, chat: str | None) -> zipfile.ZipInfo:
-    """The wanted chat, else `_chat.txt`, else `WhatsApp Chat with ….txt`, else the only text that reads like a chat."""
-    entries = [entry for entry in archive.infolist() if _may_be_text(entry)]
-    if not entries:
-        raise NoChatText
-    if all(entry.flag_bits & 1 for entry in entries):
-        raise PasswordProtected
-    readable = [entry for entry in entries if not entry.flag_bits & 1]
-    chats = [entry for entry in readable if sniff(_head(archive, entry, budget))]
-    if not chats:
-        if len(readable) < len(entries):
-            raise PasswordProtected
-        return min(readable, key=_rank)
-    best = min(map(_rank, chats))
-    first = [entry for entry in chats if _rank(entry) == best]
-    numbered = {str(number): entry for number, entry in enumerate(first, start=1)}
-    if len(first) == 1 and chat is None:
-        return first[0]
-    if chat in numbered:
-        return numbered[chat]
-    listed = [
-        {"id": number, "title": _title(entry), "messages": _messages(archive, entry, budget)}
-        for number, entry in numbered.items()
-    ]
-    raise SeveralChats(chats=listed) if chat is None else NoSuchChat(chats=listed)
-
-
-def _title(entry: zipfile.ZipInfo) -> str:
-    return entry.filename.replace("\\", "/").rpartition("/")[2].removesuffix(".txt")
-
-
-def _messages(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, budget: Budget) -> int:
-    text = as_utf8(b"".join(_inflated(archive, entry, budget)))
-    dialect = sniff(text)
-    return sum(1 for _ in dialect.pattern.finditer(dialect.newline + text)) if dialect else 0
+    def _inflated(self, entry: zipfile.ZipInfo, first_bytes: int) -> Iterator[bytes]:
+        # Other methods inflate without bound between two reads, and no messenger uses them.
+        if entry.compress_type not in _METHODS:
+            raise DamagedArchive
+        size_bytes = first_bytes
+        with self.zip.open(entry) as stream:
+            while part := stream.read(size_bytes):
+                self.budget.spend(len(part))
+                yield part
+                size_bytes = _STEP_BYTES
 
 
-def _may_be_text(entry: zipfile.ZipInfo) -> bool:
+def _reading(archive: _Archive, entry: zipfile.ZipInfo) -> Callable[[], bytes]:
+    return lambda: archive.text(entry)
+
+
+def _may_hold_text(entry: zipfile.ZipInfo) -> bool:
+    """No directory, no link, none of the shadows that macOS packs beside each file."""
     folders, _, name = entry.filename.replace("\\", "/").rpartition("/")
     return (
-        name.lower().endswith(".txt")
+        bool(name)
         and not name.startswith("._")
         and "__MACOSX" not in folders.split("/")
         and not stat.S_ISLNK(entry.external_attr >> 16)
     )
 
 
-def _rank(entry: zipfile.ZipInfo) -> int:
-    name = entry.filename.replace("\\", "/").rpartition("/")[2].lower()
-    return 0 if name == "_chat.txt" else 1 if name.startswith("whatsapp chat with ") else 2
-
-
-def _head(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, budget: Budget) -> bytes:
-    """The beginning of an entry: enough to tell a chat, so that many texts do not cost many inflations."""
-    head = b""
-    for part in _inflated(archive, entry, budget):
-        head += part
-        if len(head) >= _HEAD_BYTES:
-            break
-    return as_utf8(head)
-
-
-def _inflated(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, budget: Budget) -> Iterator[bytes]:
-    # Other methods inflate without bound between two reads, and no messenger uses them.
-    if entry.compress_type not in _METHODS:
-        raise DamagedArchive
-    with archive.open(entry) as stream:
-        while part := stream.read(_STEP_BYTES):
-            budget.spend(len(part))
-            yield part
+def _is_binary(head: bytes) -> bool:
+    """Pictures, sounds, archives: control bytes where no wide encoding explains them."""
+    if head.startswith(_ARCHIVE_MARKS):
+        return True
+    return _wide_encoding(head) is None and any(byte in head[:_GLANCE_BYTES] for byte in _CONTROL_BYTES)
 
 
 # Encodings

@@ -6,7 +6,10 @@ from typing import Any
 
 from relivchats.errors import DomainError
 
-HOW_TO_EXPORT = "In WhatsApp open the chat, choose Export chat, and upload the .txt or .zip that it makes, unchanged."
+HOW_TO_EXPORT = (
+    "In WhatsApp open the chat, choose Export chat, and upload the .txt or .zip that it makes, unchanged."
+    " Telegram Desktop (Export chat history) and Instagram (Download your information) make one as JSON."
+)
 
 
 class ExportRefused(DomainError):
@@ -26,17 +29,17 @@ class EmptyExport(ExportRefused):
 
 class ExportTooLarge(ExportRefused):
     code, status, title = "ERR_3004", 413, "The file is too large"
-    advice = "Export the chat again without media, or upload it as the .zip that WhatsApp makes."
+    advice = "Export the chat again without media, or upload it packed, as a .zip."
 
 
 class UnpackedTooLarge(ExportRefused):
     code, status, title = "ERR_3004", 413, "The archive is too large once unpacked"
-    advice = "Export the chat again without media and upload the .zip that WhatsApp makes."
+    advice = "Export the chat again without media, or for a shorter time, and upload what it makes."
 
 
 class PasswordProtected(ExportRefused):
     title = "The archive is password-protected"
-    advice = "Unpack it with its password and upload the .txt inside."
+    advice = "Unpack it with its password and upload the chat inside: the .txt or .json."
 
 
 class DamagedArchive(ExportRefused):
@@ -44,9 +47,27 @@ class DamagedArchive(ExportRefused):
     advice = f"It may have been cut short on its way, or packed in an unusual manner. {HOW_TO_EXPORT}"
 
 
+class DamagedExport(ExportRefused):
+    title = "The export is damaged"
+    advice = "Its JSON breaks off or is not well-formed. Export the chat again and upload the file unchanged."
+
+
 class NoChatText(ExportRefused):
     title = "There is no chat text inside the archive"
-    advice = f"A chat export holds a .txt file with the messages. {HOW_TO_EXPORT}"
+    advice = f"A chat export holds a .txt or .json file with the messages. {HOW_TO_EXPORT}"
+
+
+class WebPage(ExportRefused):
+    title = "This is a web page, not a chat export"
+    advice = (
+        "Export the chat again as JSON: in Telegram Desktop choose Machine-readable JSON as the format, on Instagram"
+        " JSON instead of HTML. Upload the .json or the .zip that it makes."
+    )
+
+
+class Backup(ExportRefused):
+    title = "This is a database or a backup, not a chat export"
+    advice = f"It holds every chat at once, often encrypted, and is not read here. {HOW_TO_EXPORT}"
 
 
 class SeveralChats(ExportRefused):

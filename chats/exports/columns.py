@@ -1,0 +1,146 @@
+"""Messages that a parser reads one by one, to the batches of columns that every platform gives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import date, datetime
+from itertools import islice
+
+from chats.exports.json_text import Malformed
+from chats.exports.marks import BIDI_MARKS
+from chats.exports.parsed import SYSTEM_SENDER, Batch, Kind, ParsedExport
+from chats.exports.refusals import DamagedExport, OnlySystemMessages
+
+BATCH_MESSAGES = 5_000
+NAME_LIMIT = 255
+
+_EPOCH = date(1970, 1, 1).toordinal()
+#: No messenger of these platforms is older, and no clock that is right is past it.
+FIRST_SECOND, LAST_SECOND = ((date(year, 1, 1).toordinal() - _EPOCH) * 86_400 for year in (1990, 2100))
+
+#: seconds, sender's number, kind, text, edited
+Row = tuple[int, int, int, str, bool]
+
+
+def filled(export: ParsedExport, rows: Iterable[Row]) -> Iterator[Batch]:
+    """The rows in batches, counted into the export. Raises DamagedExport, OnlySystemMessages."""
+    waiting = iter(rows)
+    number = 1
+    while chunk := _next(waiting):
+        seconds, senders, kinds, texts, edited = map(list, zip(*chunk, strict=True))
+        n_system = senders.count(SYSTEM_SENDER)
+        export.n_system += n_system
+        export.n_messages += len(chunk) - n_system
+        positions = frozenset(position for position, is_edited in enumerate(edited) if is_edited)
+        yield Batch(number, seconds, senders, kinds, _writable(texts), positions)
+        number += len(chunk)
+    if not export.n_messages:
+        raise OnlySystemMessages
+
+
+def _next(rows: Iterator[Row]) -> list[Row]:
+    try:
+        return list(islice(rows, BATCH_MESSAGES))
+    except Malformed as error:
+        raise DamagedExport from error
+
+
+class People(dict[object, int]):
+    """Who somebody is by the platform's account, to the participant's number; two of one name stay two people."""
+
+    def __init__(self, participants: list[str]) -> None:
+        super().__init__()
+        self.participants = participants
+        self._times_named: dict[str, int] = {}
+
+    def number(self, name: str, account: object = None) -> int:
+        key = name if account is None else account
+        number = self.get(key)
+        if number is None:
+            self[key] = number = len(self.participants)
+            self.participants.append(self._unique(_clean_name(name)))
+        return number
+
+    def _unique(self, name: str) -> str:
+        named = name
+        while named in self._times_named:
+            self._times_named[name] += 1
+            named = f"{name} ({self._times_named[name]})"
+        self._times_named[named] = 1
+        return named
+
+
+def _clean_name(name: str) -> str:
+    return writable(name[:NAME_LIMIT].translate(BIDI_MARKS)).strip() or "Unknown"
+
+
+def writable(text: str) -> str:
+    """Text without NUL that can be written as UTF-8: surrogate pairs joined, a lone half replaced."""
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").replace("\0", "")
+
+
+def _writable(texts: list[str]) -> list[str]:
+    together = "".join(texts)
+    if "\r" in together:
+        texts = [text.replace("\r\n", "\n").replace("\r", "\n") for text in texts]
+    try:
+        together.encode()
+    except UnicodeEncodeError:
+        return list(map(writable, texts))
+    return list(map(writable, texts)) if "\0" in together else texts
+
+
+def is_possible(seconds: int) -> bool:
+    return FIRST_SECOND <= seconds < LAST_SECOND
+
+
+class WallClock:
+    """`2024-03-14T09:05:00` to wall-clock seconds through caches of the few distinct days and times."""
+
+    def __init__(self) -> None:
+        self._days: dict[str, int] = {}
+        self._times: dict[str, int] = {}
+
+    def seconds(self, printed: object) -> int | None:
+        """None for what is no date, or for a year in which nobody sent messages."""
+        if not isinstance(printed, str) or not 10 <= len(printed) <= 40:
+            return None
+        day, time = self._days.get(printed[:10]), self._times.get(printed[10:])
+        if day is not None and time is not None:
+            return day + time
+        return self._read(printed)
+
+    def _read(self, printed: str) -> int | None:
+        try:
+            read = datetime.fromisoformat(printed)
+        except ValueError:
+            return None
+        day = (read.toordinal() - _EPOCH) * 86_400
+        time = read.hour * 3600 + read.minute * 60 + read.second
+        if not is_possible(day):
+            return None
+        if len(printed) == 19 and printed[4] == printed[7] == "-" and printed[13] == printed[16] == ":":
+            self._days[printed[:10]], self._times[printed[10:]] = day, time
+        return day + time
+
+
+def text_of(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def lines(*parts: str) -> str:
+    """The parts that are not empty, one below the other."""
+    return "\n".join(filter(None, parts))
+
+
+def media(placeholder: str, caption: str = "") -> tuple[Kind, str]:
+    """As in every export: what it is, and the words below it."""
+    return Kind.MEDIA, lines(f"<{placeholder}>", caption)
+
+
+def call(name: str, seconds: object) -> str:
+    """`Video call, 2 min 5 s`"""
+    if not isinstance(seconds, int) or seconds <= 0:
+        return name
+    minutes, rest = divmod(seconds, 60)
+    return ", ".join((name, " ".join(filter(None, (f"{minutes} min" * bool(minutes), f"{rest} s" * bool(rest))))))

@@ -1,0 +1,175 @@
+"""The chats in an upload's texts, whichever platform wrote them, and the one that is wanted."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from chats.exports import instagram, telegram, whatsapp
+from chats.exports.dialect import sniff
+from chats.exports.intake import Document, rank, together
+from chats.exports.json_text import Malformed, Walk
+from chats.exports.parsed import ParsedExport
+from chats.exports.refusals import (
+    DamagedExport,
+    ExportRefused,
+    NoSuchChat,
+    NotAChatExport,
+    OnlySystemMessages,
+    SeveralChats,
+)
+
+#: Of those a list shows; whoever has more chats looks for the one by its messages.
+LISTED_LIMIT = 1_000
+TITLE_LIMIT = 120
+
+_PAGE_NUMBER = re.compile(r"(\d{1,9})\.json$", re.IGNORECASE)
+_WHATSAPP_NAME = re.compile(r"whatsapp chat with |\.txt$", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class FoundChat:
+    """A chat that could be read; `about` gives its title and number of messages, and may take a while."""
+
+    about: Callable[[], tuple[str, int]]
+    read: Callable[[], ParsedExport]
+    #: the platform's own, if it has one
+    id: str = ""
+
+
+def chosen(documents: list[Document], *, wanted: str | None, date_order: str | None) -> ParsedExport:
+    """The only chat, or the wanted one of several. Raises ExportRefused."""
+    found = _found(documents, date_order)
+    if not found:
+        raise NotAChatExport
+    if len(found) == 1 and wanted is None:
+        return found[0].read()
+    ids = _ids(found)
+    if wanted in ids:
+        return found[ids.index(wanted)].read()
+    listed = _listed(found, ids)
+    raise SeveralChats(chats=listed) if wanted is None else NoSuchChat(chats=listed)
+
+
+def _ids(found: list[FoundChat]) -> list[str]:
+    """The platform's own ids where there are such and each is one chat's, else numbers from 1."""
+    own = [chat.id for chat in found]
+    return own if all(own) and len(set(own)) == len(own) else [str(number + 1) for number in range(len(found))]
+
+
+def _listed(found: list[FoundChat], ids: list[str]) -> list[dict[str, Any]]:
+    """The busiest first."""
+    listed: list[dict[str, Any]] = []
+    for chat, name in zip(found, ids, strict=True):
+        title, messages = chat.about()
+        listed.append({"id": name, "title": title[:TITLE_LIMIT], "messages": messages})
+    return sorted(listed, key=lambda chat: -chat["messages"])[:LISTED_LIMIT]
+
+
+def _found(documents: list[Document], date_order: str | None) -> list[FoundChat]:
+    if len(documents) == 1 and not documents[0].is_json:
+        return [_whatsapp(documents[0], date_order)]
+    chats = [document for document in documents if not document.is_json and sniff(document.head)]
+    best = min(map(rank, chats), default=0)
+    found = [_whatsapp(document, date_order) for document in chats if rank(document) == best]
+    pages: dict[str, list[Document]] = {}
+    for document in documents:
+        kind = _platform(document) if document.is_json else ""
+        if kind == "telegram":
+            found += _telegram(document)
+        elif kind == "instagram":
+            pages.setdefault(document.folder, []).append(document)
+    return found + list(map(_instagram, pages.values()))
+
+
+def _whatsapp(document: Document, date_order: str | None) -> FoundChat:
+    def read() -> ParsedExport:
+        return whatsapp.parse(document.text(), date_order=date_order)
+
+    def about() -> tuple[str, int]:
+        return _WHATSAPP_NAME.sub("", document.name), _counted(read)
+
+    return FoundChat(about, read)
+
+
+def _counted(read: Callable[[], ParsedExport]) -> int:
+    """Zero for what would be refused."""
+    try:
+        export = read()
+        for _ in export.batches:
+            pass
+    except ExportRefused:
+        return 0
+    return export.n_messages
+
+
+def _platform(document: Document) -> str:
+    """Who wrote the JSON: told from its beginning if that says it, else from the whole; empty for other JSON."""
+    try:
+        return _platform_of(document.head)
+    except Malformed:
+        pass
+    try:
+        return _platform_of(document.text())
+    except Malformed:
+        return ""
+
+
+def _platform_of(text: bytes) -> str:
+    walk = Walk(text)
+    seen: set[str] = set()
+    for key in walk.members():
+        seen.add(key)
+        if key == "messages" and walk.begins(b"["):
+            for window in walk.windows():
+                if any(map(telegram.is_message, window.rows)):
+                    return "telegram"
+                if any(map(instagram.is_message, window.rows)):
+                    return "instagram"
+        elif key in telegram.LISTS and walk.begins(b"{"):
+            return "telegram"
+    return "instagram" if seen >= {"participants", "messages"} else "telegram" if seen >= {"type", "messages"} else ""
+
+
+def _telegram(document: Document) -> list[FoundChat]:
+    text = document.text()
+    try:
+        single = telegram.single(text)
+        places = [single] if single else telegram.places(text)
+    except Malformed as error:
+        raise DamagedExport from error
+    if not places:
+        raise OnlySystemMessages
+    return [_telegram_chat(document, place) for place in places]
+
+
+def _telegram_chat(document: Document, place: telegram.Place) -> FoundChat:
+    """Reads the text anew, since a list of many chats must not hold many texts."""
+
+    def read() -> ParsedExport:
+        return telegram.parse(document.text(), at=place.at)
+
+    def about() -> tuple[str, int]:
+        return place.title, _counted(read) if place.messages is None else place.messages
+
+    return FoundChat(about, read, place.id)
+
+
+def _instagram(pages: list[Document]) -> FoundChat:
+    ordered = sorted(pages, key=_page_number)
+
+    def about() -> tuple[str, int]:
+        try:
+            of_pages = [instagram.about(page.text()) for page in ordered]
+        except Malformed:
+            return instagram.UNNAMED, 0
+        return of_pages[0][0], sum(count for _, count in of_pages)
+
+    return FoundChat(about, lambda: instagram.parse(together(ordered)))
+
+
+def _page_number(page: Document) -> int:
+    number = _PAGE_NUMBER.search(page.name)
+    return int(number[1]) if number else 0

@@ -1,0 +1,177 @@
+"""Instagram's `message_1.json`, `message_2.json`, …: the pages of one chat, newest message first.
+
+From Meta's "Download your information" in JSON. Its texts are UTF-8 read as
+Latin-1 before they were written (`Ã©` for é), string by string. Instants are
+UTC milliseconds; nothing says which zone the people were in.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from chats.exports.columns import People, Row, call, filled, is_possible, lines, media, text_of, writable
+from chats.exports.json_text import Walk, Window, decoded
+from chats.exports.parsed import SYSTEM_SENDER, Kind, ParsedExport
+
+UNNAMED = "Instagram user"
+
+#: No line of Instagram's own is longer.
+_OWN_LIMIT = 300
+_MEDIA = {
+    "photos": ("Photo", "photos"),
+    "videos": ("Video", "videos"),
+    "audio_files": ("Voice message", "voice messages"),
+    "gifs": ("GIF", "GIFs"),
+    "files": ("File", "files"),
+}
+#: Instead of words, beside something that was sent.
+_STANDS_FOR = re.compile(r".{0,100}? (?:sent an attachment|shared a (?:story|post|reel))\.?")
+#: What Instagram says about somebody's tap, in a message of its own.
+_TAP = re.compile(r"(?:.{0,100} )?(?:Liked|liked) a message|Reacted .{1,40} to (?:your|a|their|his|her) message ?")
+_CALL_BEGINS = re.compile(r".{0,100} started (?:an audio call|a video chat|a call)\.?")
+_CALL_ENDS = re.compile(r"(?:Audio call|Video chat|Video call) ended\.?|The video chat ended\.?")
+_CALL_MISSED = re.compile(r".{0,100} missed (?:an audio|a video|a|an|your)(?: audio| video)?(?: call| chat)\.?")
+#: After the actor's name.
+_EVENT = re.compile(
+    r" (?:added .+ to the (?:group|chat)|removed .+ from the (?:group|chat)|left the (?:group|chat)|created the group"
+    r"|joined the (?:group|chat|call|video chat).*|named the group .+|changed the (?:group|theme|chat).+"
+    r"|set (?:the|your|their|his|her|a) (?:own )?(?:nickname|quick reaction|emoji).*|pinned a message"
+    r"|turned (?:on|off) (?:vanish|disappearing).+|made .+ (?:an admin|a group admin)|removed the nickname.*)\.?",
+    re.DOTALL,
+)
+
+
+def is_message(row: object) -> bool:
+    return isinstance(row, dict) and "sender_name" in row and "timestamp_ms" in row
+
+
+def about(page: bytes) -> tuple[str, int]:
+    """A page's title and the number of messages on it. Raises Malformed."""
+    title, count = "", 0
+    walk = Walk(page)
+    for key in walk.members():
+        if key == "title":
+            title = repaired(text_of(walk.value()))
+        elif key == "messages" and walk.begins(b"["):
+            count = sum(is_message(row) for window in walk.windows() for row in window.rows)
+    return writable(title) or UNNAMED, count
+
+
+def parse(pages: list[bytes]) -> ParsedExport:
+    """The pages of one chat, the newest first. Raises OnlySystemMessages, DamagedExport while its batches are read."""
+    export = ParsedExport(
+        platform="instagram",
+        dialect="instagram-json",
+        date_order="ymd",
+        ambiguous_dates=False,
+        batches=iter(()),
+        participants=[],
+        clock="utc",
+    )
+    export.batches = filled(export, _rows(pages, People(export.participants)))
+    return export
+
+
+def _rows(pages: list[bytes], people: People) -> Iterator[Row]:
+    for page in reversed(pages):
+        for message in _oldest_first(page):
+            if isinstance(message, dict):
+                row = _row(message, people)
+                if row is not None:
+                    yield row
+
+
+def _oldest_first(page: bytes) -> Iterator[Any]:
+    """The messages of a page, turned round unless its times say that they run forward; a window at a time."""
+    for walk in _messages(page):
+        ends: list[tuple[int, int]] = []
+        first: int | None = None
+        last = 0
+        for window in walk.windows():
+            ends.append((window.start, window.end))
+            for seconds in _instants(window):
+                first, last = seconds if first is None else first, seconds
+        forward = first is not None and first < last
+        for start, end in ends if forward else reversed(ends):
+            rows = decoded(b"[" + page[start:end] + b"]")
+            yield from rows if forward else reversed(rows)
+
+
+def _messages(page: bytes) -> Iterator[Walk]:
+    walk = Walk(page)
+    for key in walk.members():
+        if key == "messages" and walk.begins(b"["):
+            yield walk
+            return
+
+
+def _instants(window: Window) -> Iterable[int]:
+    """Of its first and last message."""
+    ends = (window.rows[0], window.rows[-1]) if window.rows else ()
+    return [seconds for row in ends if isinstance(row, dict) and (seconds := _seconds(row)) is not None]
+
+
+def _seconds(message: dict[str, Any]) -> int | None:
+    milliseconds = message.get("timestamp_ms")
+    if not isinstance(milliseconds, int) or isinstance(milliseconds, bool):
+        return None
+    seconds = milliseconds // 1000
+    return seconds if is_possible(seconds) else None
+
+
+def _row(message: dict[str, Any], people: People) -> Row | None:
+    seconds = _seconds(message)
+    if seconds is None:
+        return None
+    name = repaired(text_of(message.get("sender_name"))).strip() or UNNAMED
+    kind, text = _content(message, name)
+    sender = SYSTEM_SENDER if kind is Kind.SYSTEM else people.number(name)
+    return seconds, sender, int(kind), text, False
+
+
+def _content(message: dict[str, Any], name: str) -> tuple[Kind, str]:
+    said = repaired(text_of(message.get("content")))
+    if message.get("is_unsent") is True:
+        return Kind.DELETED, "This message was unsent"
+    kind = _own_words(said, name) if said and len(said) <= _OWN_LIMIT else None
+    if "call_duration" in message and kind is not Kind.SYSTEM:
+        return Kind.CALL, call(said.rstrip(".") or "Call", message["call_duration"])
+    if kind is not None:
+        return kind, said
+    words = "" if _STANDS_FOR.fullmatch(said) else said
+    for field, (one, many) in _MEDIA.items():
+        files = message.get(field)
+        if isinstance(files, list) and files:
+            return media(one if len(files) == 1 else f"{len(files)} {many}", words)
+    if "sticker" in message:
+        return media("Sticker", words)
+    share = message.get("share")
+    link = repaired(text_of(share.get("link"))) if isinstance(share, dict) else ""
+    if words or link:
+        return Kind.TEXT, lines(words, link if link not in words else "")
+    return media("Attachment" if said else "Message without text")
+
+
+def _own_words(said: str, name: str) -> Kind | None:
+    """The kind of what Instagram wrote itself; None where the person did."""
+    if _TAP.fullmatch(said) or _CALL_BEGINS.fullmatch(said):
+        # A call counts once: where it ends or is missed.
+        return Kind.SYSTEM
+    if _CALL_MISSED.fullmatch(said) or _CALL_ENDS.fullmatch(said):
+        return Kind.CALL
+    for actor in (name, "You"):
+        if said.startswith(actor) and _EVENT.fullmatch(said, len(actor)):
+            return Kind.SYSTEM
+    return None
+
+
+def repaired(text: str) -> str:
+    """UTF-8 that was read as Latin-1, read right; a string that is not wholly such stays as it is."""
+    if text.isascii():
+        return text
+    try:
+        return text.encode("latin-1").decode()
+    except UnicodeError:
+        return text

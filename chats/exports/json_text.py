@@ -1,0 +1,187 @@
+"""JSON too large to be held as objects: walked member by member, its long arrays decoded a window at a time.
+
+Two hundred megabytes of JSON are gigabytes of objects. Here no more than a
+window of them exists at once, whatever the text: what is not asked for is
+skipped by one pattern, without a step of Python a bracket.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import orjson
+
+WINDOW_BYTES = 256 * 1024
+#: No message of any platform comes near it; what is decoded at once stays small even if it is all brackets.
+VALUE_LIMIT_BYTES = 1024 * 1024
+#: Telegram's accounts hold thousands of chats, and no object of an export has a hundred members.
+PLACES_LIMIT = 100_000
+#: Brackets within brackets, counted from a member's or an element's own. Exports need six.
+DEPTH_LIMIT = 12
+
+# Every repeat is possessive: one step a byte, and nothing to go back to.
+_STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+_PLAIN = rb'[^{}\[\]"]*+'
+
+
+def _nested(depth: int) -> bytes:
+    inner = _PLAIN + b"(?:" + _STRING + _PLAIN + b")*+"
+    for _ in range(depth - 1):
+        inner = _PLAIN + b"(?:(?:" + _STRING + rb"|[{\[]" + inner + rb"[}\]])" + _PLAIN + b")*+"
+    return rb"[{\[]" + inner + rb"[}\]]"
+
+
+_VALUE_PATTERN = rb'(?:[^{}\[\]",:\s]++|' + _STRING + b"|" + _nested(DEPTH_LIMIT) + b")"
+_VALUE = re.compile(_VALUE_PATTERN, re.DOTALL)
+_ELEMENTS = re.compile(rb"(?:\s*+" + _VALUE_PATTERN + rb"\s*+,)*+", re.DOTALL)
+_BLANK = re.compile(rb"\s*+")
+_KEY = re.compile(rb"\s*+(" + _STRING + rb")\s*+:\s*+", re.DOTALL)
+
+
+class Malformed(ValueError):
+    """What stands here is no JSON, or more of it at once than any export holds."""
+
+
+class Window(NamedTuple):
+    """Whole elements of an array, from `start` to `end` of the text."""
+
+    start: int
+    end: int
+    rows: list[Any]
+
+
+class Walk:
+    """A place in a text of JSON. Every method raises Malformed where the text is none."""
+
+    def __init__(self, text: bytes, at: int = 0) -> None:
+        self.text = text
+        self.at = self._after_blanks(at)
+
+    def begins(self, mark: bytes) -> bool:
+        return self.text.startswith(mark, self.at)
+
+    def members(self) -> Iterator[str]:
+        """The keys of the object here, each with the walk at its value; a value that is left alone is skipped."""
+        self._expect(b"{")
+        for _ in self._places(b"}"):
+            key = _KEY.match(self.text, self.at)
+            if key is None or key.end() - self.at > VALUE_LIMIT_BYTES:
+                raise Malformed
+            self.at = place = key.end()
+            yield str(decoded(key[1]))
+            if self.at == place:
+                self._skip()
+
+    def elements(self) -> Iterator[None]:
+        """A stop at each element of the array here; one that is left alone is skipped."""
+        self._expect(b"[")
+        for place in self._places(b"]"):
+            yield
+            if self.at == place:
+                self._skip()
+
+    def value(self) -> Any:
+        """The value here, decoded, if it is a small one."""
+        start = self.at
+        self._skip()
+        if self.at - start > VALUE_LIMIT_BYTES:
+            raise Malformed
+        return decoded(self.text[start : self.at])
+
+    def windows(self) -> Iterator[Window]:
+        """The elements of the array here, a window of them at a time. Ends after the array."""
+        self._expect(b"[")
+        separator: bytes | None = None
+        while not self._ends(b"]", first=separator is None):
+            separator = self._separator() if separator is None else separator
+            window = self._guessed(separator) or self._measured()
+            self.at = window.end
+            yield window
+
+    def _guessed(self, separator: bytes) -> Window | None:
+        """A window that ends where elements usually do.
+
+        Text that begins with an element and decodes between brackets can only
+        be whole elements, so a wrong guess never passes.
+        """
+        cut = self.text.rfind(separator, self.at, self.at + WINDOW_BYTES) if separator else -1
+        if cut < 0:
+            return None
+        try:
+            rows = decoded(b"[" + self.text[self.at : cut + 1] + b"]")
+        except Malformed:
+            return None
+        return Window(self.at, cut + 1, rows)
+
+    def _measured(self) -> Window:
+        """A window whose end is found by the pattern: behind its last comma, or behind one element."""
+        start = self.at
+        elements = _ELEMENTS.match(self.text, start, start + WINDOW_BYTES)
+        end = elements.end() - 1 if elements and elements.end() > start else self._end_of_value()
+        if end - start > VALUE_LIMIT_BYTES or self._is_all_brackets(start, end):
+            raise Malformed
+        return Window(start, end, decoded(b"[" + self.text[start:end] + b"]"))
+
+    def _is_all_brackets(self, start: int, end: int) -> bool:
+        """Objects by the hundred thousand, which take long to make and say nothing; messages have far fewer."""
+        brackets = self.text.count(b"[", start, end) + self.text.count(b"{", start, end)
+        return 4 * brackets > max(end - start, WINDOW_BYTES // 2)
+
+    def _separator(self) -> bytes:
+        """From an element's end to the next one's first key, `},{"id"`; empty if the elements are no such objects."""
+        first = _VALUE.match(self.text, self.at)
+        match = first and _SEPARATOR.match(self.text, first.end() - 1, first.end() + 256)
+        return match[0] if match else b""
+
+    def _skip(self) -> None:
+        self.at = self._end_of_value()
+
+    def _end_of_value(self) -> int:
+        value = _VALUE.match(self.text, self.at)
+        if value is None:
+            raise Malformed
+        return value.end()
+
+    def _expect(self, mark: bytes) -> None:
+        if not self.begins(mark):
+            raise Malformed
+        self.at = self._after_blanks(self.at + 1)
+
+    def _places(self, end: bytes) -> Iterator[int]:
+        for number in range(PLACES_LIMIT):
+            if self._ends(end, first=number == 0):
+                return
+            yield self.at
+        raise Malformed
+
+    def _ends(self, mark: bytes, *, first: bool) -> bool:
+        """Step over the end, or over the comma to what follows it."""
+        self.at = self._after_blanks(self.at)
+        if self.begins(mark):
+            self.at += 1
+            return True
+        if not first:
+            self._expect(b",")
+        return False
+
+    def _after_blanks(self, at: int) -> int:
+        match = _BLANK.match(self.text, at)
+        return match.end() if match else at
+
+
+_SEPARATOR = re.compile(rb"\}\s*+,\s*+\{\s*+" + _STRING + rb"\s*+:", re.DOTALL)
+
+
+def decoded(piece: bytes) -> Any:
+    """The value that a piece of JSON writes. Lone surrogates, NaN and raw control characters pass."""
+    try:
+        return orjson.loads(piece)
+    except orjson.JSONDecodeError:
+        pass
+    try:
+        return json.loads(piece, strict=False)
+    except (ValueError, RecursionError) as error:
+        raise Malformed from error

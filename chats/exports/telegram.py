@@ -1,0 +1,235 @@
+"""Telegram's `result.json`: one chat, or an account with its list of chats.
+
+Written by Telegram Desktop ("Machine-readable JSON"). `text` is a string or a
+list of strings and entities; `from` is null for a deleted account; exports
+before 2021 have neither `date_unixtime` nor `text_entities`, and ids that are
+numbers. `date` is the wall clock of the computer that made the export.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from chats.exports.columns import People, Row, WallClock, call, filled, lines, media, text_of, writable
+from chats.exports.json_text import Walk
+from chats.exports.parsed import SYSTEM_SENDER, Kind, ParsedExport
+
+DELETED_ACCOUNT = "Deleted account"
+_ABOUT = ("name", "type", "id")
+#: An account's chats, and those it has left.
+LISTS = ("chats", "left_chats")
+
+_MEDIA = {
+    "voice_message": "Voice message",
+    "video_message": "Video message",
+    "video_file": "Video",
+    "audio_file": "Audio",
+    "animation": "GIF",
+    "sticker": "Sticker",
+}
+CALLS = {"phone_call": "Phone call", "group_call": "Group call"}
+_UNANSWERED = {"missed": "Missed phone call", "busy": "Declined phone call"}
+_ACTIONS = {
+    "create_group": "created the group {title}",
+    "create_channel": "created the channel {title}",
+    "edit_group_title": "named the group {title}",
+    "edit_group_photo": "changed the group's photo",
+    "delete_group_photo": "removed the group's photo",
+    "invite_members": "added {members}",
+    "remove_members": "removed {members}",
+    "join_group_by_link": "joined the group by a link",
+    "join_group_by_request": "joined the group on request",
+    "invite_to_group_call": "invited {members} to a call",
+    "pin_message": "pinned a message",
+    "clear_history": "cleared the history",
+    "take_screenshot": "took a screenshot",
+    "set_messages_ttl": "changed when messages delete themselves",
+    "joined_telegram": "joined Telegram",
+}
+_UNNAMED = {"saved_messages": "Saved messages"}
+
+
+@dataclass(frozen=True)
+class Place:
+    """A chat in the text: its messages' array begins at `at`; `messages` is None where nobody counted them."""
+
+    at: int
+    id: str
+    title: str
+    messages: int | None = None
+
+
+def is_message(row: object) -> bool:
+    return isinstance(row, dict) and isinstance(row.get("date"), str) and "id" in row
+
+
+def single(text: bytes) -> Place | None:
+    """The chat, if the text is one chat's; None for an account. Raises Malformed."""
+    walk = Walk(text)
+    about: dict[str, Any] = {}
+    for key in walk.members():
+        if key == "messages" and walk.begins(b"["):
+            return _named(about, at=walk.at)
+        if key in LISTS:
+            return None
+        if key in _ABOUT:
+            about[key] = walk.value()
+    return None
+
+
+def places(text: bytes) -> list[Place]:
+    """The chats of an account in which somebody wrote. Raises Malformed."""
+    found = []
+    walk = Walk(text)
+    for key in walk.members():
+        if key in LISTS and walk.begins(b"{"):
+            for inner in walk.members():
+                if inner == "list" and walk.begins(b"["):
+                    found += [place for _ in walk.elements() if (place := _counted(walk)) and place.messages]
+    return found
+
+
+def _counted(walk: Walk) -> Place | None:
+    if not walk.begins(b"{"):
+        return None
+    at = count = 0
+    about: dict[str, Any] = {}
+    for key in walk.members():
+        if key == "messages" and walk.begins(b"["):
+            at = walk.at
+            count = sum(_is_from_somebody(row) for window in walk.windows() for row in window.rows)
+        elif key in _ABOUT:
+            about[key] = walk.value()
+    return _named(about, at=at, messages=count)
+
+
+def _named(about: dict[str, Any], *, at: int, messages: int | None = None) -> Place:
+    title = text_of(about.get("name")).strip() or _UNNAMED.get(text_of(about.get("type")), DELETED_ACCOUNT)
+    number = about.get("id")
+    return Place(at, str(number) if isinstance(number, int) else "", writable(title), messages)
+
+
+def _is_from_somebody(row: Any) -> bool:
+    return is_message(row) and (row.get("type") != "service" or text_of(row.get("action")) in CALLS)
+
+
+def parse(text: bytes, *, at: int) -> ParsedExport:
+    """The chat whose messages begin at `at`. Raises OnlySystemMessages, DamagedExport while its batches are read."""
+    export = ParsedExport(
+        platform="telegram",
+        dialect="telegram-json",
+        date_order="ymd",
+        ambiguous_dates=False,
+        batches=iter(()),
+        participants=[],
+        clock="local",
+    )
+    export.batches = filled(export, _rows(Walk(text, at), People(export.participants)))
+    return export
+
+
+def _rows(walk: Walk, people: People) -> Iterator[Row]:
+    clock = WallClock()
+    for window in walk.windows():
+        for message in window.rows:
+            if not isinstance(message, dict):
+                continue
+            seconds = clock.seconds(message.get("date"))
+            if seconds is None:
+                continue
+            if message.get("type") == "service":
+                sender, kind, text = _service(message, people)
+            else:
+                sender = _number(people, message.get("from"), message.get("from_id"))
+                kind, text = _content(message)
+            yield seconds, sender, int(kind), text, "edited" in message or "edited_unixtime" in message
+
+
+def _number(people: People, name: object, account: object) -> int:
+    known = isinstance(name, str) and name.strip()
+    return people.number(str(name) if known else DELETED_ACCOUNT, account if isinstance(account, str | int) else None)
+
+
+def _service(message: dict[str, Any], people: People) -> tuple[int, Kind, str]:
+    actor, action = message.get("actor"), text_of(message.get("action"))
+    if action in CALLS:
+        seconds = message.get("duration_seconds", message.get("duration"))
+        unanswered = _UNANSWERED.get(text_of(message.get("discard_reason"))) if action == "phone_call" else None
+        sender = _number(people, actor, message.get("actor_id"))
+        return sender, Kind.CALL, unanswered or call(CALLS[action], seconds)
+    said = text_of(message.get("information_text")) or action.replace("_", " ")
+    if action in _ACTIONS:
+        said = _ACTIONS[action].format(title=text_of(message.get("title")), members=_members(message))
+    return SYSTEM_SENDER, Kind.SYSTEM, f"{text_of(actor) or DELETED_ACCOUNT} {said}".strip()
+
+
+def _members(message: dict[str, Any]) -> str:
+    members = message.get("members")
+    named = [text_of(name) or DELETED_ACCOUNT for name in members] if isinstance(members, list) else []
+    return ", ".join(named) or "somebody"
+
+
+def _content(message: dict[str, Any]) -> tuple[Kind, str]:
+    text = _text(message.get("text"))
+    if "file" in message or "photo" in message or "media_type" in message:
+        return _media(message, text)
+    if "poll" in message:
+        return Kind.POLL, _poll(message["poll"])
+    if "location_information" in message or "place_name" in message:
+        return Kind.LOCATION, _location(message)
+    if "contact_information" in message:
+        return Kind.CONTACT, _contact(message["contact_information"])
+    if text:
+        return Kind.TEXT, text
+    if entities := _text(message.get("text_entities")):
+        return Kind.TEXT, entities
+    title = text_of(message.get("game_title"))
+    return media(f"Game: {title}" if title else "Message without text")
+
+
+def _text(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    if not isinstance(value, list):
+        return ""
+    return "".join([part if isinstance(part, str) else _entity(part) for part in value])
+
+
+def _entity(part: object) -> str:
+    return text_of(part.get("text")) if isinstance(part, dict) else ""
+
+
+def _media(message: dict[str, Any], caption: str) -> tuple[Kind, str]:
+    """What the file is; where it lies, or why it is not included, says nothing about the chat."""
+    name = _MEDIA.get(text_of(message.get("media_type")), "Photo" if "photo" in message else "File")
+    if name == "Sticker":
+        name = f"Sticker {text_of(message.get('sticker_emoji'))[:16]}".strip()
+    return media(name, caption)
+
+
+def _poll(poll: object) -> str:
+    if not isinstance(poll, dict):
+        return "POLL:"
+    answers = poll.get("answers")
+    options = [f"OPTION: {_entity_text(answer)}" for answer in answers] if isinstance(answers, list) else []
+    return "\n".join(["POLL:", _text(poll.get("question")), *options])
+
+
+def _entity_text(answer: object) -> str:
+    return _text(answer.get("text")) if isinstance(answer, dict) else ""
+
+
+def _location(message: dict[str, Any]) -> str:
+    place = message.get("location_information")
+    coordinates = [place.get(name) for name in ("latitude", "longitude")] if isinstance(place, dict) else []
+    where = ",".join(str(part) for part in coordinates if isinstance(part, int | float | str))
+    named = ", ".join(filter(None, (text_of(message.get("place_name")), text_of(message.get("address")))))
+    return lines("Location", named, f"https://maps.google.com/?q={where}" if len(where) > 1 else "")
+
+
+def _contact(contact: object) -> str:
+    fields = ("first_name", "last_name", "phone_number")
+    known = [text_of(contact.get(field)) for field in fields] if isinstance(contact, dict) else []
+    return f"Contact: {' '.join(filter(None, known))}".rstrip(": ")

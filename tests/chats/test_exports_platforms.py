@@ -1,0 +1,436 @@
+"""Telegram's and Instagram's exports are read like WhatsApp's: same messages, same kinds, same refusals."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chats import exports
+from chats.exports import refusals
+from chats.exports.json_text import VALUE_LIMIT_BYTES, WINDOW_BYTES
+from chats.exports.parsed import Kind, Message, ParsedExport
+from chats.statistics import Statistics
+from tests import platforms
+from tests.exports import text as whatsapp_text
+
+WHATSAPP = whatsapp_text(700)
+#: Telegram keeps no trace of a deleted message.
+MESSAGES = [message for message in platforms.messages_of(WHATSAPP) if message.kind is not Kind.DELETED]
+TELEGRAM = "".join(platforms.telegram(MESSAGES)).encode()
+PAGES = platforms.instagram(MESSAGES, page_messages=60)
+INSTAGRAM = platforms.zipped(platforms.inbox(PAGES))
+
+
+FIGURES = ("total_messages", "total_words", "links_shared_count", "calls_count", "conversations_count", "top_words")
+
+
+def read(upload: bytes, chat: str | None = None) -> tuple[ParsedExport, list[Message]]:
+    export = exports.read(upload, chat=chat)
+    return export, [message for batch in export.batches for message in batch.messages(export.participants)]
+
+
+def telegram(*messages: dict[str, Any], **about: Any) -> bytes:
+    """A minute apart."""
+    start = datetime.fromisoformat("2024-03-14 09:00")
+    rows = [
+        {"id": number, "type": "message", "date": (start + timedelta(minutes=number)).isoformat()}
+        | {"from": "Asha", "from_id": "user1"}
+        | row
+        for number, row in enumerate(messages)
+    ]
+    return json.dumps({"name": "Asha", "type": "personal_chat", "id": 77} | about | {"messages": rows}).encode()
+
+
+def instagram(*messages: dict[str, Any], title: str = "Asha") -> bytes:
+    """The newest first, a minute apart."""
+    rows = [
+        {"sender_name": "Asha", "timestamp_ms": 1_710_400_000_000 - 60_000 * number} | row
+        for number, row in enumerate(messages)
+    ]
+    return json.dumps({"participants": [{"name": "Asha"}], "messages": rows, "title": title}).encode()
+
+
+def kinds(upload: bytes) -> list[tuple[Kind, str | None, str]]:
+    return [(message.kind, message.sender, message.text) for message in read(upload)[1]]
+
+
+@pytest.mark.parametrize(("upload", "clock"), [(TELEGRAM, "local"), (INSTAGRAM, "utc")])
+def test_the_same_chat_gives_the_same_messages_on_every_platform(upload: bytes, clock: str) -> None:
+    export, messages = read(upload)
+    assert (export.clock, export.date_order, export.ambiguous_dates) == (clock, "ymd", False)
+    assert [message[1:4] for message in messages] == [message[1:4] for message in MESSAGES]
+    assert [message.number for message in messages] == list(range(1, len(MESSAGES) + 1))
+    assert [m.text for m in messages if m.kind is Kind.TEXT] == [m.text for m in MESSAGES if m.kind is Kind.TEXT]
+    assert sorted(export.participants) == ["Aarav", "Anaya"]
+
+
+def test_the_same_chat_gives_the_same_statistics_on_every_platform() -> None:
+    figures = []
+    for upload in (TELEGRAM, INSTAGRAM):
+        export, counter = exports.read(upload), Statistics()
+        for batch in export.batches:
+            counter.add(batch)
+        counted = counter.result(export.participants)
+        figures.append([counted[key] for key in FIGURES])
+    assert figures[0] == figures[1]
+    assert figures[0][0] == sum(message.kind is not Kind.SYSTEM for message in MESSAGES)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+def test_json_is_told_by_its_content_in_any_encoding_and_under_any_name(encoding: str) -> None:
+    written = TELEGRAM.decode().encode(encoding)
+    assert read(written)[0].platform == "telegram"
+    assert read(platforms.zipped({"photos/1.jpg": b"\xff\xd8\x00\x01", "chat.txt": written}))[0].platform == "telegram"
+
+
+def test_messages_of_many_windows_are_all_read_in_order() -> None:
+    rows = [{"text": f"number {number} " + "x" * 300, "extra": [{"a": [1, {"id": 2}]}]} for number in range(4_000)]
+    for upload in (telegram(*rows), telegram(*rows).replace(b"}, {", b"},\n   {")):
+        assert len(upload) > 4 * WINDOW_BYTES
+        assert [m.text.split()[1] for m in read(upload)[1]] == [str(number) for number in range(4_000)]
+
+
+# Telegram
+
+
+def test_telegram_text_is_joined_from_its_parts() -> None:
+    parts = ["see ", {"type": "link", "text": "https://a.b"}, " or ", {"type": "bold", "text": "this"}]
+    assert kinds(telegram({"text": parts}, {"text": "", "text_entities": [{"type": "plain", "text": "hi"}]})) == [
+        (Kind.TEXT, "Asha", "see https://a.b or this"),
+        (Kind.TEXT, "Asha", "hi"),
+    ]
+
+
+def test_telegram_accounts_are_people_whatever_they_are_called() -> None:
+    upload = telegram(
+        {"text": "a"},
+        {"text": "b", "from": None, "from_id": "user2"},
+        {"text": "c", "from": None, "from_id": "user3"},
+        {"text": "d", "from": "Asha", "from_id": "user4"},
+        {"text": "e", "from": None, "from_id": "user2"},
+    )
+    assert [m.sender for m in read(upload)[1]] == [
+        "Asha",
+        "Deleted account",
+        "Deleted account (2)",
+        "Asha (2)",
+        "Deleted account",
+    ]
+
+
+def test_an_old_telegram_export_is_read() -> None:
+    upload = json.dumps(
+        {
+            "name": "Asha",
+            "type": "personal_chat",
+            "id": 4_410_000_001,
+            "messages": [
+                {"id": 1, "type": "message", "date": "2018-09-01T10:00:00", "edited": "1970-01-01T01:00:00"}
+                | {"from": "Asha", "from_id": 4_410_000_001, "text": "old"},
+                {"id": 2, "type": "message", "date": "2018-09-01T10:01:00", "from": "Ravi", "text": "older"},
+            ],
+        }
+    ).encode()
+    assert [(m.sender, m.text) for m in read(upload)[1]] == [("Asha", "old"), ("Ravi", "older")]
+
+
+def test_telegram_kinds() -> None:
+    not_included = platforms.NOT_INCLUDED
+    service = {"type": "service", "from": None, "actor": "Ravi", "actor_id": "user2", "text": ""}
+    upload = telegram(
+        {"text": "at the beach", "photo": not_included},
+        {"text": "", "file": not_included, "media_type": "sticker", "sticker_emoji": "😂"},
+        {"text": "", "file": not_included, "media_type": "voice_message"},
+        {"text": "", "file": "files/a.pdf", "mime_type": "application/pdf"},
+        {"text": "", "location_information": {"latitude": 12.5, "longitude": 77.25}},
+        {"text": "", "contact_information": {"first_name": "Meera", "phone_number": "+91 1"}},
+        {"text": "", "poll": {"question": "Goa?", "answers": [{"text": "yes", "voters": 1}, {"text": "no"}]}},
+        service | {"action": "phone_call", "duration_seconds": 125, "discard_reason": "hangup"},
+        service | {"action": "phone_call", "discard_reason": "missed"},
+        service | {"action": "edit_group_title", "title": "{members}"},
+        service | {"action": "invite_members", "members": ["Zoya", None]},
+        service | {"action": "something_new"},
+        {"text": "forwarded", "forwarded_from": "News", "via_bot": "@bot"},
+        {"text": "mended", "edited": "2024-03-14T10:00:00"},
+    )
+    assert kinds(upload) == [
+        (Kind.MEDIA, "Asha", "<Photo>\nat the beach"),
+        (Kind.MEDIA, "Asha", "<Sticker 😂>"),
+        (Kind.MEDIA, "Asha", "<Voice message>"),
+        (Kind.MEDIA, "Asha", "<File>"),
+        (Kind.LOCATION, "Asha", "Location\nhttps://maps.google.com/?q=12.5,77.25"),
+        (Kind.CONTACT, "Asha", "Contact: Meera +91 1"),
+        (Kind.POLL, "Asha", "POLL:\nGoa?\nOPTION: yes\nOPTION: no"),
+        (Kind.CALL, "Ravi", "Phone call, 2 min 5 s"),
+        (Kind.CALL, "Ravi", "Missed phone call"),
+        (Kind.SYSTEM, None, "Ravi named the group {members}"),
+        (Kind.SYSTEM, None, "Ravi added Zoya, Deleted account"),
+        (Kind.SYSTEM, None, "Ravi something new"),
+        (Kind.TEXT, "Asha", "forwarded"),
+        (Kind.TEXT, "Asha", "mended"),
+    ]
+    assert [m.edited for m in read(upload)[1]] == [False] * 13 + [True]
+
+
+def test_telegram_times_are_the_clock_that_was_printed() -> None:
+    upload = telegram({"text": "a", "date": "2024-12-31T23:59:58", "date_unixtime": "1"})
+    assert read(upload)[1][0].sent_at == datetime.fromisoformat("2024-12-31 23:59:58")
+
+
+def account(*chats: bytes) -> bytes:
+    listed = [json.loads(chat) for chat in chats]
+    left = {"about": "", "list": listed[-1:]}
+    return json.dumps(
+        {"about": "x", "contacts": {"list": [{}]}, "chats": {"list": listed[:-1]}, "left_chats": left}
+    ).encode()
+
+
+def test_a_telegram_account_lists_its_chats_for_the_owner_to_choose() -> None:
+    upload = account(
+        telegram({"text": "a"}),
+        telegram(id=78, name="Empty"),
+        telegram({"text": "b"}, {"text": "c"}, id=-79, name="Trip", type="private_group"),
+        telegram({"text": "d"}, {"type": "service", "action": "pin_message"}, id=80, name=None),
+    )
+    with pytest.raises(refusals.SeveralChats) as refusal:
+        read(upload)
+    assert refusal.value.extra["chats"] == [
+        {"id": "-79", "title": "Trip", "messages": 2},
+        {"id": "77", "title": "Asha", "messages": 1},
+        {"id": "80", "title": "Deleted account", "messages": 1},
+    ]
+    assert "Trip" not in str(refusal.value)
+    assert [m.text for m in read(upload, "-79")[1]] == ["b", "c"]
+    assert read(platforms.zipped({"result.json": upload}), "80")[1][0].text == "d"
+    with pytest.raises(refusals.NoSuchChat):
+        read(upload, "78")
+
+
+def test_a_telegram_account_with_one_chat_needs_no_choice() -> None:
+    assert [m.text for m in read(account(telegram({"text": "a"}), telegram(id=78)))[1]] == ["a"]
+
+
+def test_a_chat_by_itself_is_read_under_its_own_id_and_no_other() -> None:
+    assert read(telegram({"text": "a"}), "77")[1]
+    with pytest.raises(refusals.NoSuchChat) as refusal:
+        read(telegram({"text": "a"}), "78")
+    assert refusal.value.extra["chats"] == [{"id": "77", "title": "Asha", "messages": 1}]
+
+
+# Instagram
+
+
+def test_instagram_runs_from_the_oldest_page_and_message_to_the_newest() -> None:
+    pages = platforms.instagram(MESSAGES[:120], page_messages=10)
+    assert len(pages) == 12
+    assert [m.sent_at for m in read(platforms.zipped(platforms.inbox(pages)))[1]] == [m.sent_at for m in MESSAGES[:120]]
+    at = {"timestamp_ms": 1_710_400_000_000}
+    assert [
+        m.text for m in read(instagram({"content": "c"} | at, {"content": "b"} | at, {"content": "a"} | at))[1]
+    ] == [
+        "a",
+        "b",
+        "c",
+    ]
+
+
+def test_a_page_that_runs_forward_is_not_turned_round() -> None:
+    late = {"content": "late", "timestamp_ms": 1_710_500_000_000}
+    assert [m.text for m in read(instagram({"content": "early"}, late))[1]] == ["early", "late"]
+
+
+def test_mojibake_is_repaired_string_by_string() -> None:
+    upload = instagram(
+        {"content": "\u00c3\u00a9t\u00c3\u00a9 \u00e2\u009d\u00a4", "sender_name": "Zo\u00c3\u00ab"},
+        {"content": "été ❤"},
+        {"content": "caf\u00e9"},
+    )
+    assert [(m.sender, m.text) for m in read(upload)[1]] == [("Asha", "café"), ("Asha", "été ❤"), ("Zoë", "été ❤")]
+
+
+def test_instagram_kinds() -> None:
+    upload = instagram(
+        {"content": "hello", "reactions": [{"reaction": "x", "actor": "Ravi"}]},
+        {"photos": [{"uri": "1.jpg"}], "content": "at the beach"},
+        {"photos": [{"uri": "1.jpg"}, {"uri": "2.jpg"}]},
+        {"audio_files": [{"uri": "1.mp4"}]},
+        {"sticker": {"uri": "1.png"}},
+        {
+            "content": "Asha sent an attachment.",
+            "share": {"link": "https://a.b/reel/1/", "share_text": "ad"},
+        },
+        {"content": "Asha sent an attachment."},
+        {"is_unsent": True},
+        {"content": "Audio call ended", "call_duration": 61},
+        {"content": "Asha started an audio call"},
+        {"content": "Ravi missed a video chat"},
+        {"content": "Liked a message"},
+        {"content": "Reacted \u00e2\u009d\u00a4 to your message "},
+        {"content": "Asha named the group Goa."},
+        {"content": "You added Ravi to the group."},
+        {"content": "Asha is a name that I would give a cat"},
+        {"share": {"link": "https://a.b"}},
+        {},
+    )
+    assert list(reversed(kinds(upload))) == [
+        (Kind.TEXT, "Asha", "hello"),
+        (Kind.MEDIA, "Asha", "<Photo>\nat the beach"),
+        (Kind.MEDIA, "Asha", "<2 photos>"),
+        (Kind.MEDIA, "Asha", "<Voice message>"),
+        (Kind.MEDIA, "Asha", "<Sticker>"),
+        (Kind.TEXT, "Asha", "https://a.b/reel/1/"),
+        (Kind.MEDIA, "Asha", "<Attachment>"),
+        (Kind.DELETED, "Asha", "This message was unsent"),
+        (Kind.CALL, "Asha", "Audio call ended, 1 min 1 s"),
+        (Kind.SYSTEM, None, "Asha started an audio call"),
+        (Kind.CALL, "Asha", "Ravi missed a video chat"),
+        (Kind.SYSTEM, None, "Liked a message"),
+        (Kind.SYSTEM, None, "Reacted ❤ to your message "),
+        (Kind.SYSTEM, None, "Asha named the group Goa."),
+        (Kind.SYSTEM, None, "You added Ravi to the group."),
+        (Kind.TEXT, "Asha", "Asha is a name that I would give a cat"),
+        (Kind.TEXT, "Asha", "https://a.b"),
+        (Kind.MEDIA, "Asha", "<Message without text>"),
+    ]
+
+
+def test_several_folders_are_several_chats_and_other_json_is_none() -> None:
+    other = [instagram({"content": "only"}, title="Zo\u00c3\u00ab")]
+    upload = platforms.zipped(
+        {"likes.json": b'{"likes": []}', "broken.json": b'{"a": ['}
+        | platforms.inbox(other, folder="zoe_1")
+        | platforms.inbox(PAGES)
+    )
+    with pytest.raises(refusals.SeveralChats) as refusal:
+        read(upload)
+    assert refusal.value.extra["chats"] == [
+        {"id": "2", "title": "Asha", "messages": len(MESSAGES)},
+        {"id": "1", "title": "Zoë", "messages": 1},
+    ]
+    assert [m.text for m in read(upload, "1")[1]] == ["only"]
+
+
+def test_a_mixed_archive_lists_every_platforms_chats() -> None:
+    upload = platforms.zipped(
+        {"WhatsApp Chat with Anaya.txt": WHATSAPP, "result.json": telegram({"text": "a"})} | platforms.inbox(PAGES)
+    )
+    with pytest.raises(refusals.SeveralChats) as refusal:
+        read(upload)
+    assert [chat["title"] for chat in refusal.value.extra["chats"]] == ["Anaya", "Asha", "Asha"]
+    assert [read(upload, name)[0].platform for name in "123"] == ["whatsapp", "telegram", "instagram"]
+
+
+# What cannot be read
+
+
+@pytest.mark.parametrize(
+    ("upload", "refusal"),
+    [
+        (b"{}", refusals.NotAChatExport),
+        (b'{"a": [1, 2, {"b": null}]}', refusals.NotAChatExport),
+        (b"{", refusals.NotAChatExport),
+        (b'{"messages": {}}', refusals.NotAChatExport),
+        (TELEGRAM[: len(TELEGRAM) // 2], refusals.DamagedExport),
+        (PAGES[0][: len(PAGES[0]) // 2], refusals.DamagedExport),
+        (telegram(), refusals.OnlySystemMessages),
+        (instagram(), refusals.OnlySystemMessages),
+        (telegram({"type": "service", "action": "pin_message"}), refusals.OnlySystemMessages),
+        (telegram({"date": "x"}), refusals.OnlySystemMessages),
+        (account(telegram(), telegram()), refusals.OnlySystemMessages),
+        (b"<!DOCTYPE html>\n<html><body>tgme</body></html>", refusals.WebPage),
+        (platforms.zipped({"messages.html": b"\n<html lang='en'>", "a.jpg": b"\xff\xd8\0\1"}), refusals.WebPage),
+        (b"SQLite format 3\0" + bytes(500), refusals.Backup),
+        (b"\x7f\x08\x01" + bytes(90) + b"2.22.8.1\x1a" + bytes(range(256)), refusals.Backup),
+    ],
+)
+def test_each_cause_has_its_name(upload: bytes, refusal: type[refusals.ExportRefused]) -> None:
+    with pytest.raises(refusals.ExportRefused) as raised:
+        read(upload)
+    assert type(raised.value) is refusal
+
+
+@pytest.mark.parametrize(
+    "upload",
+    [
+        telegram({"text": "a"}, {"from": 7, "text": 7, "date": "2024-03-14T09:00:00"}, {"date": 5}),
+        telegram({"text": "\ud83d", "from": "\udc00 \0"}),
+        telegram({"text": "a", "id": 10**400}),
+        telegram({"text": "a"}, name=7, id="x", type=[]),
+        telegram({"text": [["a"], 7, {"text": 7}]}, {"action": [], "type": "service", "members": {}}),
+        telegram({"text": "a"}).replace(b'"text": "a"', b'"text": "a", "text": "b"'),
+        telegram({"text": "a"}).replace(b'"messages"', b'"deep": ' + b"[" * 8 + b"]" * 8 + b', "messages"'),
+        telegram({"text": "a"}).replace(b'"text": "a"', b'"text": "a", "n": 1e999, "m": NaN'),
+        instagram({"content": "a"}, {"timestamp_ms": "x"}, {"timestamp_ms": 10**30}, {"timestamp_ms": True}),
+        instagram({"content": 7, "photos": {}, "share": [], "call_duration": "x"}, {"sender_name": None}),
+        TELEGRAM.replace(b"\n", b"\r\n"),
+    ],
+)
+def test_wrong_types_and_odd_values_do_not_stop_a_chat(upload: bytes) -> None:
+    export, messages = read(upload)
+    assert export.n_messages >= 1
+    for message in messages:
+        message.text.encode()
+        assert "\0" not in message.text + (message.sender or "")
+
+
+@pytest.mark.parametrize(
+    "inner",
+    [
+        b"[" * 100_000,
+        b"[],[]," * 100_000 + b"1",
+        b'{"a": "' + b"x" * (VALUE_LIMIT_BYTES + 9) + b'"}',
+        b"1" * 6_000 + b"," * 2,
+        b'"' * 200_000,
+    ],
+)
+def test_json_made_to_hurt_is_refused(inner: bytes) -> None:
+    head = telegram({"text": "a"})[:-2]
+    with pytest.raises((refusals.DamagedExport, refusals.NotAChatExport)):
+        read(head + b"," + inner + b"]}")
+
+
+# Whatever comes
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["text", "id", "list", "name"]), inner),
+    max_leaves=5,
+)
+KEYS = st.sampled_from(
+    ["id", "type", "date", "from", "from_id", "text", "messages", "list", "sender_name", "timestamp_ms", "content"]
+) | st.sampled_from(["action", "actor", "members", "photo", "poll", "share", "call_duration"])
+LIKELY = st.sampled_from(["2024-03-14T09:00:00", "service", "phone_call", 1_710_400_000_000])
+ROWS = st.lists(st.dictionaries(KEYS, VALUES | LIKELY))
+DOCUMENTS = st.dictionaries(st.sampled_from(["messages", "chats", "name", "type", "participants"]), ROWS | VALUES)
+
+
+def read_or_refused(upload: bytes) -> None:
+    try:
+        export = exports.read(upload)
+        counter = Statistics()
+        for batch in export.batches:
+            counter.add(batch)
+            "".join(batch.texts).encode()
+    except refusals.ExportRefused:
+        return
+    counter.result(export.participants)
+
+
+@settings(max_examples=150, deadline=None)
+@given(DOCUMENTS)
+def test_any_json_is_read_or_refused(document: dict[str, Any]) -> None:
+    written = json.dumps(document).encode()
+    read_or_refused(written)
+    read_or_refused(platforms.zipped({"a/message_1.json": written, "a/message_2.json": written[:-1]}))
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.sampled_from([TELEGRAM[:3_000], PAGES[-1][:3_000], INSTAGRAM]), st.integers(0, 2_900), st.binary(max_size=6))
+def test_any_damage_to_an_export_is_read_or_refused(whole: bytes, place: int, junk: bytes) -> None:
+    read_or_refused(whole[:place] + junk + whole[place + len(junk) :])
+    read_or_refused(whole[:place] + junk + whole[place:])

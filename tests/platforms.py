@@ -1,0 +1,144 @@
+"""The same chat as other messengers would export it: messages of any parsed export to Telegram's and Instagram's JSON.
+
+To a file, for a benchmark or a sample (with --instagram a zip of pages):
+
+    .venv/bin/python -m tests.platforms FROM.txt TO.json
+    .venv/bin/python -m tests.platforms FROM.txt TO.zip --instagram
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import zipfile
+from collections.abc import Iterable, Iterator
+from datetime import UTC
+from pathlib import Path
+from typing import Any
+
+from chats import exports
+from chats.exports.parsed import Kind, Message
+
+NO_LIMIT_BYTES = 2**40
+PAGE_MESSAGES = 10_000
+NOT_INCLUDED = "(File not included. Change data exporting settings to download.)"
+
+
+def messages_of(upload: bytes) -> Iterator[Message]:
+    export = exports.read(upload, limit_bytes=NO_LIMIT_BYTES)
+    for batch in export.batches:
+        yield from batch.messages(export.participants)
+
+
+def telegram(messages: Iterable[Message], *, name: str = "Asha", chat_id: int = 4_410_000_001) -> Iterator[str]:
+    """`result.json` in pieces, indented by one as Telegram Desktop writes it."""
+    yield f'{{\n "name": {json.dumps(name)},\n "type": "personal_chat",\n "id": {chat_id},\n "messages": ['
+    accounts: dict[str | None, str] = {}
+    for position, message in enumerate(messages):
+        account = accounts.setdefault(message.sender, f"user{len(accounts) + 7_000_000_000}")
+        row = json.dumps(_telegram(message, account), indent=1, ensure_ascii=False).replace("\n", "\n  ")
+        yield f"{',' * bool(position)}\n  {row}"
+    yield "\n ]\n}"
+
+
+def _telegram(message: Message, account: str) -> dict[str, Any]:
+    instant = int(message.sent_at.replace(tzinfo=UTC).timestamp())
+    row: dict[str, Any] = {
+        "id": message.number,
+        "type": "message",
+        "date": message.sent_at.isoformat(),
+        "date_unixtime": str(instant),
+    }
+    if message.kind == Kind.SYSTEM:
+        return row | {"type": "service", "actor": "Asha", "action": "pin_message", "text": "", "text_entities": []}
+    if message.kind == Kind.CALL:
+        actor = {"actor": message.sender, "actor_id": account}
+        return row | {"type": "service", "action": "phone_call", "discard_reason": "missed", "text": ""} | actor
+    if message.edited:
+        row |= {"edited": row["date"], "edited_unixtime": row["date_unixtime"]}
+    row |= {"from": message.sender, "from_id": account}
+    text = message.text
+    if message.kind == Kind.MEDIA:
+        row |= {"photo": NOT_INCLUDED, "width": 1280, "height": 960}
+        text = text.partition("\n")[2]
+    return row | {"text": text, "text_entities": [{"type": "plain", "text": text}] if text else []}
+
+
+def instagram(messages: Iterable[Message], *, page_messages: int = PAGE_MESSAGES) -> list[bytes]:
+    """`message_1.json`, `message_2.json`, …, the newest first."""
+    rows = [_instagram(message) for message in messages]
+    rows.reverse()
+    names = dict.fromkeys(row["sender_name"] for row in rows)
+    about = {
+        "participants": [{"name": name} for name in names],
+        "title": _broken("Asha"),
+        "is_still_participant": True,
+        "thread_path": "inbox/asha_1234567890",
+        "magic_words": [],
+    }
+    return [
+        # Meta puts the messages between the participants and the rest.
+        json.dumps(
+            {"participants": about["participants"], "messages": rows[at : at + page_messages]} | about, indent=2
+        ).encode()
+        for at in range(0, len(rows), page_messages)
+    ]
+
+
+def _instagram(message: Message) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "sender_name": _broken(message.sender or "Asha"),
+        "timestamp_ms": int(message.sent_at.replace(tzinfo=UTC).timestamp()) * 1000 + 123,
+    }
+    if message.kind == Kind.SYSTEM:
+        row["content"] = f"{row['sender_name']} left the group."
+    elif message.kind == Kind.DELETED:
+        row["is_unsent"] = True
+    elif message.kind == Kind.CALL:
+        row |= {"content": "Audio call ended", "call_duration": 0}
+    elif message.kind == Kind.MEDIA:
+        caption = message.text.partition("\n")[2]
+        row |= {"photos": [{"uri": "photos/1.jpg", "creation_timestamp": 1}]}
+        row |= {"content": _broken(caption)} if caption else {}
+    else:
+        row["content"] = _broken(message.text)
+    return row | {"is_geoblocked_for_viewer": False}
+
+
+def _broken(text: str) -> str:
+    """As Meta writes it: UTF-8 read as Latin-1."""
+    return text.encode().decode("latin-1")
+
+
+def zipped(files: dict[str, bytes]) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            # A fixed time, so that the same chat gives the same bytes.
+            archive.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED)
+    return packed.getvalue()
+
+
+def inbox(pages: list[bytes], *, folder: str = "asha_1234567890") -> dict[str, bytes]:
+    """The places of a chat's pages in the zip that Instagram makes."""
+    path = f"your_instagram_activity/messages/inbox/{folder}"
+    return {f"{path}/message_{number}.json": page for number, page in enumerate(pages, start=1)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="A WhatsApp export as Telegram's or Instagram's.")
+    parser.add_argument("source", type=Path)
+    parser.add_argument("target", type=Path)
+    parser.add_argument("--instagram", action="store_true")
+    options = parser.parse_args()
+    messages = messages_of(options.source.read_bytes())
+    if options.instagram:
+        options.target.write_bytes(zipped(inbox(instagram(messages, page_messages=200))))
+        return
+    with options.target.open("w", encoding="utf-8") as file:
+        file.writelines(telegram(messages))
+
+
+if __name__ == "__main__":
+    main()
