@@ -41,6 +41,21 @@ STATISTICS: dict[str, Any] = {
     "busiest_day": "Sunday",
     "top_words": [{"word": "chai", "count": 214}],
     "top_emojis": [{"emoji": "😂", "count": 391}],
+    "top_mentions": [{"name": "Ravi", "count": 12}],
+    "language_mix": {
+        "hinglish": {"count": 2114, "share_percent": 54.8},
+        "english": {"count": 1120, "share_percent": 29.0},
+        "unknown": {"count": 624, "share_percent": 16.2},
+    },
+    "sentiment": {"positive": 1204, "negative": 433, "messages": 1391, "balance": 0.47},
+    "median_response_time_seconds": 120.0,
+    "response_times_by_month": {
+        "2024-01": {"responses": 84, "median_response_time_seconds": 180.0, "p90_response_time_seconds": 4260}
+    },
+    "conversation_ends": {
+        "Asha": {"count": 301, "share_percent": 55.7},
+        "Ravi": {"count": 239, "share_percent": 44.3},
+    },
     "user_stats": {"Asha": {"message_count": 2305, "word_count": 17012, "questions_asked": 402}},
 }
 

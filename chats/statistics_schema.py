@@ -64,6 +64,37 @@ class MonthOfResponsesSerializer(serializers.Serializer[Any]):
     p90_response_time_seconds = serializers.IntegerField()
 
 
+class MentionCountSerializer(serializers.Serializer[Any]):
+    name = serializers.CharField(help_text="Of a participant, or the label as it was written.")
+    count = serializers.IntegerField()
+
+
+class DistinctiveWordSerializer(serializers.Serializer[Any]):
+    word = serializers.CharField()
+    count = serializers.IntegerField()
+    score = serializers.FloatField(help_text="Log-odds against everybody else, in standard deviations.")
+
+
+class SentimentSerializer(serializers.Serializer[Any]):
+    positive = serializers.IntegerField(help_text="Words and emoji from the list that praise or please.")
+    negative = serializers.IntegerField(help_text="Words and emoji from the list that blame or hurt.")
+    messages = serializers.IntegerField(help_text="Messages that hold any of them.")
+    balance = serializers.FloatField(
+        allow_null=True, help_text="From -1, only negative, to 1, only positive; null below 20 of them."
+    )
+
+
+class LanguageAndSentimentSerializer(serializers.Serializer[Any]):
+    language_mix = serializers.DictField(
+        child=ShareSerializer(),
+        help_text="Texts with words by language or script; `unknown` and `mixed` are among them.",
+    )
+    sentiment = SentimentSerializer()
+    sentiment_by_month = serializers.DictField(
+        child=SentimentSerializer(), help_text="The months that hold words from the list."
+    )
+
+
 class LongestMessageSerializer(serializers.Serializer[Any]):
     word_count = serializers.IntegerField()
     char_count = serializers.IntegerField()
@@ -84,7 +115,7 @@ class ResponseTimesSerializer(serializers.Serializer[Any]):
     )
 
 
-class PersonFiguresSerializer(ResponseTimesSerializer):
+class PersonFiguresSerializer(ResponseTimesSerializer, LanguageAndSentimentSerializer):
     message_count = _whole()
     word_count = _whole()
     avg_words_per_message = _figure()
@@ -100,6 +131,11 @@ class PersonFiguresSerializer(ResponseTimesSerializer):
     conversation_endings_percent = _figure()
     double_texting_rate = _figure("Percent of this person's runs that hold two messages or more.")
     questions_asked = _whole()
+    mentions_written = _whole("`@name` in this person's texts.")
+    times_mentioned = _whole("`@name` of this person in anybody's texts.")
+    distinctive_words = DistinctiveWordSerializer(
+        many=True, help_text="Up to 20 words that this person uses surely more than the others do."
+    )
     top_words = WordCountSerializer(many=True)
     top_emojis = EmojiCountSerializer(many=True)
     busiest_hour = serializers.IntegerField(allow_null=True)
@@ -112,7 +148,7 @@ class OthersSerializer(PersonFiguresSerializer):
     people = _whole("How many people these figures sum up.")
 
 
-class StatisticsSerializer(ResponseTimesSerializer):
+class StatisticsSerializer(ResponseTimesSerializer, LanguageAndSentimentSerializer):
     total_messages = _whole("What people sent; system lines are not counted.")
     total_words = _whole()
     deleted_messages_count = _whole()
@@ -121,6 +157,8 @@ class StatisticsSerializer(ResponseTimesSerializer):
     calls_count = _whole()
     edited_messages_count = _whole()
     questions_count = _whole()
+    mentions_count = _whole("`@name` in texts.")
+    top_mentions = MentionCountSerializer(many=True)
     top_words = WordCountSerializer(many=True)
     top_emojis = EmojiCountSerializer(many=True)
     date_range = SpanSerializer()

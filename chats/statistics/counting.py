@@ -11,15 +11,17 @@ from numpy.typing import NDArray
 
 from chats.exports.parsed import SYSTEM_SENDER, Batch, Kind
 from chats.exports.phrases import PHRASES
+from chats.statistics import languages
 from chats.statistics.figures import Figures
 from chats.statistics.seats import Counts
 from chats.statistics.tally import Ints
+from chats.statistics.texts import Texts
 
 # A boundless vocabulary (keys mashed for days) loses its rare words beyond this; totals stay exact.
 DISTINCT_TOKENS_LIMIT = 500_000
 
 _QUESTION_MARK = re.compile("[?\uff1f\u061f\u037e\u055e\u1367]")
-_RARE_QUESTION_MARKS = "\uff1f\u061f\u037e\u055e\u1367"
+_RARE_QUESTION_MARKS = [mark.encode() for mark in "\uff1f\u061f\u037e\u055e\u1367"]
 
 
 class Statistics:
@@ -74,13 +76,24 @@ class Statistics:
         amounts.add("written", people)
         amounts.add("chars", people, sizes)
         self._keep_longest(texts, sizes, seconds, people)
-        linked = self._counts.links.take_out(texts, seconds, people)
-        amounts.add("links", people[linked])
-        amounts.add("questions", people[_questions(texts)])
-        terms = vocabulary.read(texts)
+        page = Texts(texts)
+        linked = self._counts.links.take_out(texts, page, seconds, people)
+        if linked:
+            amounts.add("links", people[linked])
+            page = Texts(texts)
+        amounts.add("questions", people[_questions(texts, page)])
+        amounts.add("mentions", people[self._counts.mentions.count(texts, page)])
+        terms = vocabulary.read(page)
+        told = vocabulary.told_by(terms.numbers)
+        are_words = told != languages.NO_WORD
         speakers = people[terms.texts]
-        amounts.add("words", speakers, 1 - vocabulary.are_emoji(terms.numbers))
+        amounts.add("words", speakers[are_words])
         vocabulary.uses.add(speakers, terms.numbers)
+        spoken = languages.of_texts(told, terms.texts, len(texts))
+        self._counts.languages.add(people[spoken != languages.NO_WORD], spoken[spoken != languages.NO_WORD])
+        self._counts.feelings.add(
+            vocabulary.feelings_of(terms.numbers), are_words, terms.texts, people=people, seconds=seconds
+        )
         vocabulary.forget(DISTINCT_TOKENS_LIMIT)
 
     def _keep_longest(self, texts: list[str], sizes: Ints, seconds: Ints, people: Ints) -> None:
@@ -96,9 +109,9 @@ class Statistics:
         return Figures(self._counts, participants).whole()
 
 
-def _questions(texts: list[str]) -> list[int]:
+def _questions(texts: list[str], page: Texts) -> Ints:
     """The places of the texts that ask."""
-    together = "".join(texts)
-    if any(mark in together for mark in _RARE_QUESTION_MARKS):
-        return [place for place, text in enumerate(texts) if _QUESTION_MARK.search(text)]
-    return [place for place, text in enumerate(texts) if "?" in text]
+    # A single byte that is not there is found missing at once.
+    if any(mark[0] in page.data and mark in page.data for mark in _RARE_QUESTION_MARKS):
+        return np.array([place for place, text in enumerate(texts) if _QUESTION_MARK.search(text)], np.int64)
+    return page.holding(b"?")

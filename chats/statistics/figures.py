@@ -8,18 +8,22 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from chats.exports.parsed import Kind
-from chats.statistics import calendar
+from chats.statistics import calendar, distinctive, feelings
 from chats.statistics.calendar import moment, percent, ratio
+from chats.statistics.languages import NAMES, NO_WORD, stop_words
 from chats.statistics.links import SentLinks
 from chats.statistics.rhythm import RESPONSE_LIMIT_SECONDS, Silence, answers, answers_by_month
 from chats.statistics.seats import Counts, Seat, seated
-from chats.statistics.tally import Counted, Ints
+from chats.statistics.tally import Counted, Ints, chosen
 from chats.statistics.words import STOP_WORDS, is_telling, merged_variants, most_common, words_of
 
 PEOPLE_LIMIT = 50
-TOP_SITES = 20
+TOP_SITES, TOP_MENTIONS, TOP_DISTINCTIVE = 20, 20, 20
+# A language's stop words are left out of the top words where it makes up so much of the texts.
+SPOKEN_SHARE = 0.05
 TOP_WORDS, TOP_EMOJIS = 50, 40
 LONGEST_CHARS = 500
 RESPONSE_BUCKETS_SECONDS = (0, 60, 5 * 60, 15 * 60, 3600, RESPONSE_LIMIT_SECONDS)
@@ -44,6 +48,9 @@ class Figures:
         seats[ranked[:PEOPLE_LIMIT]] = np.arange(len(self._listed))
         *self._people, self._others = seated(counts, seats[one], len(self._listed) + 1)
         (self._everyone,) = seated(counts, np.zeros_like(one), 1)
+        self._mentioned = counts.mentions.named(participants)
+        self._stop_words = STOP_WORDS.union(*map(stop_words, _spoken(self._everyone)))
+        self._words = self._telling_words()
 
     def whole(self) -> dict[str, Any]:
         everyone, rhythm = self._everyone, self._counts.rhythm
@@ -61,8 +68,10 @@ class Figures:
                 for link in self._counts.links.first
             ],
             "top_sites": _top_sites(self._counts.links),
-            "user_stats": {name: self._person(seat) for name, seat in people.items()},
-            "others": {"people": self._n_others, **self._person(self._others)} if self._n_others else None,
+            "user_stats": {
+                name: {**self._person(seat), "times_mentioned": self._mentioned[name]} for name, seat in people.items()
+            },
+            "others": self._others_together() if self._n_others else None,
         }
 
     def _amounts(self, everyone: Seat) -> dict[str, Any]:
@@ -76,7 +85,20 @@ class Figures:
             "calls_count": amounts[Kind.CALL.label] + self._counts.senderless_calls,
             "edited_messages_count": amounts["edits"],
             "questions_count": amounts["questions"],
+            "mentions_count": amounts["mentions"],
+            "top_mentions": [
+                {"name": name, "count": count} for name, count in most_common(self._mentioned, TOP_MENTIONS)
+            ],
             **self._favourites(everyone),
+            **_language_and_feelings(everyone),
+        }
+
+    def _others_together(self) -> dict[str, Any]:
+        others = set(self._participants).difference(self._listed)
+        return {
+            "people": self._n_others,
+            **self._person(self._others),
+            "times_mentioned": sum(self._mentioned[name] for name in others),
         }
 
     def _person(self, seat: Seat) -> dict[str, Any]:
@@ -98,25 +120,84 @@ class Figures:
             "conversation_endings_percent": percent(amounts["ends"], everyone["ends"]),
             "double_texting_rate": percent(amounts["double_runs"], amounts["runs"]),
             "questions_asked": amounts["questions"],
+            "mentions_written": amounts["mentions"],
             **_response_times(seat.gaps),
             **self._favourites(seat),
+            "distinctive_words": self._distinctive(seat),
+            **_language_and_feelings(seat),
             "busiest_hour": calendar.busiest(by_hour),
             "hourly_distribution": by_hour,
             "messages_by_month": seat.hours.by_month(),
             "longest_message": _longest_message(seat),
         }
 
-    def _favourites(self, seat: Seat) -> dict[str, Any]:
+    def _telling_words(self) -> NDArray[np.bool_]:
+        """Which numbers of the vocabulary are words that may say something about the chat."""
         vocabulary = self._counts.vocabulary
-        numbers, counts = seat.terms.things, seat.terms.counts
-        emoji = vocabulary.are_emoji(numbers).astype(bool)
-        words = vocabulary.named(numbers[~emoji], counts[~emoji])
-        telling = {word: uses for word, uses in words.items() if is_telling(word, STOP_WORDS)}
-        signs = merged_variants(vocabulary.named(numbers[emoji], counts[emoji]))
+        telling = np.fromiter((is_telling(word, self._stop_words) for word in vocabulary.names), bool)
+        return telling & self._are_words(np.arange(len(telling)))
+
+    def _are_words(self, numbers: Ints) -> NDArray[np.bool_]:
+        are_words: NDArray[np.bool_] = self._counts.vocabulary.told_by(numbers) != NO_WORD
+        return are_words
+
+    def _favourites(self, seat: Seat) -> dict[str, Any]:
+        vocabulary, telling = self._counts.vocabulary, chosen(seat.terms, self._words[seat.terms.things])
+        emoji = chosen(seat.terms, ~self._are_words(seat.terms.things))
+        words = vocabulary.named(_no_rarer_than(telling, TOP_WORDS))
         return {
-            "top_words": [{"word": word, "count": uses} for word, uses in most_common(telling, TOP_WORDS)],
-            "top_emojis": [{"emoji": sign, "count": uses} for sign, uses in most_common(signs, TOP_EMOJIS)],
+            "top_words": [{"word": word, "count": uses} for word, uses in most_common(words, TOP_WORDS)],
+            "top_emojis": [
+                {"emoji": sign, "count": uses}
+                for sign, uses in most_common(merged_variants(vocabulary.named(emoji)), TOP_EMOJIS)
+            ],
         }
+
+    def _distinctive(self, seat: Seat) -> list[dict[str, Any]]:
+        everyone = np.zeros(len(self._words), np.int64)
+        telling = chosen(self._everyone.terms, self._words[self._everyone.terms.things])
+        everyone[telling.things] = telling.counts
+        own = chosen(seat.terms, self._words[seat.terms.things])
+        uses = dict(zip(own.things.tolist(), own.counts.tolist(), strict=True))
+        numbers, scores = distinctive.scores(own, everyone)
+        names = self._counts.vocabulary.names
+        found = [
+            (-round(score, 2), names[number], uses[number])
+            for number, score in zip(numbers.tolist(), scores.tolist(), strict=True)
+        ]
+        return [
+            {"word": word, "count": count, "score": -score} for score, word, count in sorted(found)[:TOP_DISTINCTIVE]
+        ]
+
+
+def _no_rarer_than(terms: Counted, limit: int) -> Counted:
+    """Those used as much as the one in the last place, or more."""
+    if len(terms.counts) <= limit:
+        return terms
+    return chosen(terms, terms.counts >= np.partition(terms.counts, -limit)[-limit])
+
+
+def _spoken(everyone: Seat) -> list[str]:
+    """The languages of a part of the texts that counts."""
+    total = everyone.languages.counts.sum()
+    return [
+        NAMES[number]
+        for number in everyone.languages.things[everyone.languages.counts >= total * SPOKEN_SHARE].tolist()
+    ]
+
+
+def _language_and_feelings(seat: Seat) -> dict[str, Any]:
+    spoken = dict(
+        zip(map(NAMES.__getitem__, seat.languages.things.tolist()), seat.languages.counts.tolist(), strict=True)
+    )
+    total = sum(spoken.values())
+    return {
+        "language_mix": {
+            name: {"count": count, "share_percent": percent(count, total)} for name, count in most_common(spoken, None)
+        },
+        "sentiment": feelings.figures(feelings.in_all(seat.feelings)),
+        "sentiment_by_month": {month: feelings.figures(said) for month, said in feelings.by_month(seat.feelings)},
+    }
 
 
 def _one_of_each_name(participants: list[str]) -> Ints:

@@ -9,7 +9,9 @@ import numpy as np
 
 from chats.exports.parsed import Kind
 from chats.statistics.calendar import Hours
+from chats.statistics.feelings import Feelings
 from chats.statistics.links import SentLinks
+from chats.statistics.mentions import Mentions
 from chats.statistics.rhythm import Rhythm
 from chats.statistics.tally import Columns, Counted, Ints, Tally, grouped
 from chats.statistics.words import Vocabulary
@@ -26,11 +28,14 @@ class Counts:
 
     def __init__(self) -> None:
         self.amounts = Columns(
-            "messages", "written", "chars", "words", "questions", "links", "edits", "longest", *_KINDS
+            "messages", "written", "chars", "words", "questions", "links", "edits", "mentions", "longest", *_KINDS
         )
         self.rhythm = Rhythm()
         self.vocabulary = Vocabulary()
         self.links = SentLinks()
+        self.mentions = Mentions()
+        self.languages = Tally()
+        self.feelings = Feelings()
         self.longest: dict[int, Longest] = {}
         self.senderless_calls = 0
 
@@ -40,15 +45,17 @@ class Seat(NamedTuple):
     hours: Hours
     gaps: Counted
     terms: Counted
+    languages: Counted
+    feelings: Counted
     longest: Longest | None
 
 
 def seated(counts: Counts, seats: Ints, n_seats: int) -> list[Seat]:
     """Everybody's counts summed by seat; `seats` holds each person's, from 0."""
     amounts = [_summed(columns, seats, n_seats) for columns in (counts.amounts, counts.rhythm.turns)]
-    hours, gaps, terms = (
-        _gathered(tally, seats) for tally in (counts.rhythm.hours, counts.rhythm.gaps, counts.vocabulary.uses)
-    )
+    rhythm = counts.rhythm
+    tallies = (rhythm.hours, rhythm.gaps, counts.vocabulary.uses, counts.languages, counts.feelings.tally)
+    hours, gaps, terms, spoken, felt = (grouped(tally.counted(), seats) for tally in tallies)
     longest = _longest(counts.longest.items(), seats)
     return [
         Seat(
@@ -56,14 +63,12 @@ def seated(counts: Counts, seats: Ints, n_seats: int) -> list[Seat]:
             hours=Hours.of(hours.get(seat, _NOTHING)),
             gaps=gaps.get(seat, _NOTHING),
             terms=terms.get(seat, _NOTHING),
+            languages=spoken.get(seat, _NOTHING),
+            feelings=felt.get(seat, _NOTHING),
             longest=longest.get(seat),
         )
         for seat in range(n_seats)
     ]
-
-
-def _gathered(tally: Tally, seats: Ints) -> dict[int, Counted]:
-    return grouped(tally.counted(), seats)
 
 
 def _summed(columns: Columns, seats: Ints, n_seats: int) -> list[dict[str, int]]:

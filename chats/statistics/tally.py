@@ -47,6 +47,10 @@ class Counted(NamedTuple):
     counts: Ints
 
 
+def chosen(counted: Counted, which: NDArray[np.bool_]) -> Counted:
+    return Counted(counted.people[which], counted.things[which], counted.counts[which])
+
+
 class Tally:
     """How often each person did each thing, a number below 2^32: 16 bytes for each pair that occurred.
 
@@ -88,15 +92,16 @@ class Tally:
             self._merge(keys, counts)
 
     def _merge(self, keys: Ints, counts: Ints) -> None:
-        self._keys, self._counts = summed(np.concatenate([self._keys, keys]), np.concatenate([self._counts, counts]))
+        keys, counts = np.concatenate([self._keys, keys]), np.concatenate([self._counts, counts])
+        # Stable: two runs that are in order are merged, not sorted anew.
+        self._keys, self._counts = summed(keys, counts, np.argsort(keys, kind="stable"))
 
 
-def summed(keys: Ints, counts: Ints) -> tuple[Ints, Ints]:
+def summed(keys: Ints, counts: Ints, order: NDArray[np.intp] | None = None) -> tuple[Ints, Ints]:
     """Each key once, in order, with the sum of its counts."""
     if not len(keys):
         return keys, counts
-    # Stable: two runs already in order are merged, not sorted anew.
-    order = np.argsort(keys, kind="stable")
+    order = np.argsort(keys) if order is None else order
     keys = keys[order]
     begins = np.flatnonzero(np.diff(keys, prepend=keys[0] - 1))
     return keys[begins], np.add.reduceat(counts[order], begins)

@@ -11,19 +11,21 @@ import re
 import tomllib
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Set
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from chats.statistics.tally import Counted, Ints, Tally
+from chats.statistics import feelings, languages
+from chats.statistics.tally import Counted, Ints, Tally, chosen
+from chats.statistics.texts import END, Texts
 
 _LETTERS_AND_MARKS = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789'") | frozenset(range(0x80, 0x100))
 _CUT = bytes(code if code in _LETTERS_AND_MARKS else 32 for code in bytes(range(256)).lower())
-_END = b"\0"
-_CUT_BUT_ENDS = _END + _CUT[1:]
+_CUT_BUT_ENDS = END + _CUT[1:]
 
 # Scripts without spaces whose characters Unicode's word rules (UAX 29) take one by one.
 _IDEOGRAPHS = ((0x3041, 0x309F), (0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF), (0x20000, 0x3347F))
@@ -114,26 +116,27 @@ class Vocabulary:
 
     def __init__(self) -> None:
         self.names: list[str] = []
-        self._emoji = bytearray()
+        self._told = bytearray()
+        self._feelings = bytearray()
         self._numbers: dict[str, int] = {}
         self._tokens = _Tokens(self._learn)
         self.uses = Tally()
 
-    def read(self, texts: Sequence[str]) -> Terms:
-        joined = " \0 ".join(texts)
-        if joined.count("\0") >= len(texts):
-            joined = " \0 ".join(text.replace("\0", " ") for text in texts)
-        tokens = joined.encode("utf-8", "replace").translate(_CUT_BUT_ENDS).split()
+    def read(self, page: Texts) -> Terms:
+        tokens = page.data.translate(_CUT_BUT_ENDS).split()
         found = np.fromiter(map(self._tokens.__getitem__, tokens), np.int64, len(tokens))
         ends = found == _Tokens.END
         return self._tokens.spread(Terms(found[~ends], np.cumsum(ends)[~ends]))
 
-    def are_emoji(self, numbers: Ints) -> Ints:
-        """1 for an emoji, 0 for a word."""
-        return np.frombuffer(self._emoji, np.uint8)[numbers].astype(np.int64)
+    def told_by(self, numbers: Ints) -> NDArray[np.uint8]:
+        """The language or script that each word tells; `languages.NO_WORD` for emoji."""
+        return np.frombuffer(self._told, np.uint8)[numbers]
 
-    def named(self, numbers: Ints, counts: Ints) -> dict[str, int]:
-        return dict(zip(map(self.names.__getitem__, numbers.tolist()), counts.tolist(), strict=True))
+    def feelings_of(self, numbers: Ints) -> NDArray[np.uint8]:
+        return np.frombuffer(self._feelings, np.uint8)[numbers]
+
+    def named(self, terms: Counted) -> dict[str, int]:
+        return dict(zip(map(self.names.__getitem__, terms.things.tolist()), terms.counts.tolist(), strict=True))
 
     def _learn(self, token: bytes) -> list[int]:
         reading = read(token)
@@ -145,7 +148,8 @@ class Vocabulary:
         number = self._numbers.setdefault(name, len(self.names))
         if number == len(self.names):
             self.names.append(name)
-            self._emoji.append(emoji)
+            self._told.append(languages.NO_WORD if emoji else languages.told_by(name))
+            self._feelings.append(feelings.of(name))
         return number
 
     def forget(self, limit: int) -> None:
@@ -159,14 +163,15 @@ class Vocabulary:
         while len(uses.counts) > limit // 2 or (least == 1 and len(self.names) > limit):
             least *= 2
             kept = uses.counts >= least
-            uses = Counted(uses.people[kept], uses.things[kept], uses.counts[kept])
+            uses = chosen(uses, kept)
         self._renumber(uses)
 
     def _renumber(self, uses: Counted) -> None:
         """Know only the words that are still counted."""
         known, numbers = np.unique(uses.things, return_inverse=True)
         self.names = [self.names[number] for number in known.tolist()]
-        self._emoji = bytearray(self._emoji[number] for number in known.tolist())
+        self._told = bytearray(self.told_by(known).tobytes())
+        self._feelings = bytearray(self.feelings_of(known).tobytes())
         self._numbers = {name: number for number, name in enumerate(self.names)}
         self._tokens.forget()
         self.uses.replace(Counted(uses.people, numbers.astype(np.int64), uses.counts))
@@ -178,7 +183,7 @@ class _Tokens(dict[bytes, int]):
     END = -1
 
     def __init__(self, learn: Callable[[bytes], list[int]]) -> None:
-        super().__init__({_END: self.END})
+        super().__init__({END: self.END})
         self._learn = learn
         self._several: list[list[int]] = []
 
@@ -206,7 +211,7 @@ class _Tokens(dict[bytes, int]):
 
     def forget(self) -> None:
         self.clear()
-        self[_END] = self.END
+        self[END] = self.END
         self._several.clear()
 
 
