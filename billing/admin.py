@@ -7,9 +7,19 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 
-from billing.models import Bonus, CoinReservation, CreditTransaction, PaymentOrder, ReservationQuerySet, Wallet
+from billing import timeline
+from billing.models import (
+    Adjustment,
+    Bonus,
+    CoinReservation,
+    CreditTransaction,
+    PaymentOrder,
+    ReservationQuerySet,
+    Wallet,
+)
 from billing.payments import admin as payments_admin
 from relivchats import spans
 from relivchats.accounts.models import User
@@ -42,12 +52,49 @@ class WalletAdmin(StaffAdmin):
     list_display = ("id", "user_link", "balance", "reserved", "spendable", "age")
     ordering = ("-id",)
     search_ids = ("pk", "user_id")
-    fields = (("id", "user_link"), ("balance", "reserved", "spendable"), "created_at")
-    readonly_fields = ("id", "user_link", "spendable", "created_at")
+    search_help_text = "A wallet's or a person's id, or their e-mail address, in full"
+    fields = (("id", "user_link"), ("balance", "reserved", "spendable"), "created_at", "timeline")
+    readonly_fields = ("id", "user_link", "spendable", "created_at", "timeline")
 
     @admin.display(description="person")
     def user_link(self, wallet: Wallet) -> SafeString | str:
         return link(User, wallet.user_id)
+
+    @admin.display(description="statement, newest first")
+    def timeline(self, wallet: Wallet) -> SafeString:
+        return render_to_string("billing/timeline.html", {"happened": timeline.of(wallet), "most": timeline.MOST})
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        if "@" in search_term:
+            return queryset.filter(user__email=search_term.strip().lower()), False
+        return super().get_search_results(request, queryset, search_term)
+
+
+@admin.register(Adjustment)
+class AdjustmentAdmin(OfWalletAdmin):
+    list_display = ("id", "wallet_link", "amount", "state", "reason", "proposed_by", "decided_by", "age")
+    list_filter = ("status",)
+    ordering = ("-created_at",)
+    search_ids = ("pk", "wallet_id")
+    fields = (
+        ("id", "wallet_link"),
+        ("amount", "state"),
+        ("proposed_by", "reason"),
+        ("decided_by", "decision"),
+        ("created_at", "decided_at"),
+        "transaction_link",
+    )
+    readonly_fields = ("id", "wallet_link", "state", "created_at", "transaction_link")
+
+    @label("status", colours={"approved": "success", "pending": "warning", "refused": "danger"})
+    def state(self, adjustment: Adjustment) -> str:
+        return adjustment.status
+
+    @admin.display(description="transaction")
+    def transaction_link(self, adjustment: Adjustment) -> SafeString | str:
+        return link(CreditTransaction, adjustment.transaction_id)
 
 
 @admin.register(CoinReservation)

@@ -159,10 +159,7 @@ def release(*, reservation: CoinReservation, reason: str) -> CoinReservation:
 @transaction.atomic
 def adjust(*, wallet: Wallet, amount: int, actor: str, reason: str, idempotency_key: str) -> CreditTransaction:
     """Add or take coins by hand. Held coins are out of reach. Raises InsufficientCoins."""
-    reason = _explained(reason)
-    if not actor.strip():
-        raise InvalidMovement("An adjustment needs an actor: say who makes it.")
-    _check_positive(abs(amount))
+    reason = check_adjustment(amount=amount, actor=actor, reason=reason)
     _lock(wallet)
     type = CreditTransaction.Type.ADMIN_ADJUSTMENT
     if earlier := _earlier(wallet, idempotency_key=idempotency_key, type=type, amount=amount):
@@ -220,6 +217,15 @@ def reverse_refund(*, refund: CreditTransaction, reason: str) -> CreditTransacti
         reason=reason,
         reverses=refund,
     )
+
+
+def check_adjustment(*, amount: int, actor: str, reason: str) -> str:
+    """Raises InvalidMovement unless an adjustment could be made of this. Returns the reason as it is written."""
+    reason = _explained(reason)
+    if not actor.strip():
+        raise InvalidMovement("An adjustment needs an actor: say who makes it.")
+    _check_positive(abs(amount))
+    return reason
 
 
 def _lock(row: Wallet | CoinReservation) -> None:

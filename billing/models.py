@@ -13,6 +13,7 @@ from django.db.models.functions import Now
 from billing.payments.models import CreditPackage, PackagePrice, PaymentOrder, PaymentRefund, WebhookEvent
 
 __all__ = [
+    "Adjustment",
     "Bonus",
     "CoinReservation",
     "CreditPackage",
@@ -183,6 +184,59 @@ class CreditTransaction(models.Model):
 
     def __str__(self) -> str:
         return f"transaction {self.pk}"
+
+
+class AdjustmentQuerySet(models.QuerySet["Adjustment"]):
+    def pending(self) -> Self:
+        return self.filter(status=Adjustment.Status.PENDING)
+
+
+class Adjustment(models.Model):
+    """A large adjustment that one person proposes and another approves, or refuses. Only then do coins move."""
+
+    class Status(models.TextChoices):
+        PENDING = "pending"
+        APPROVED = "approved"
+        REFUSED = "refused"
+
+    wallet = models.ForeignKey(Wallet, models.PROTECT, related_name="adjustments")
+    amount = models.BigIntegerField(help_text="Coins, signed.")
+    reason = models.CharField(max_length=200)
+    idempotency_key = models.CharField(max_length=100)
+    proposed_by = models.CharField(max_length=150, help_text="`user <id>` or `command`.")
+    status = models.CharField(max_length=16, choices=Status, default=Status.PENDING)
+    decided_by = models.CharField(max_length=150, blank=True)
+    decision = models.CharField(max_length=200, blank=True, help_text="Why it was approved or refused.")
+    decided_at = models.DateTimeField(null=True)
+    transaction = models.OneToOneField(CreditTransaction, models.PROTECT, null=True, related_name="adjustment")
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    objects = AdjustmentQuerySet.as_manager()
+
+    class Meta:
+        db_table = "coin_adjustments"
+        indexes = [models.Index(fields=["-created_at"], name="adjustments_newest")]
+        constraints = [
+            models.UniqueConstraint(fields=["wallet", "idempotency_key"], name="one_adjustment_per_key"),
+            models.CheckConstraint(condition=~Q(amount=0), name="adjustment_moves_coins"),
+            models.CheckConstraint(condition=~Q(proposed_by="") & ~Q(reason=""), name="adjustment_says_who_and_why"),
+            models.CheckConstraint(
+                condition=Q(status="pending", decided_at__isnull=True, decided_by="")
+                | (Q(status__in=["approved", "refused"], decided_at__isnull=False) & ~Q(decided_by="")),
+                name="adjustment_decided_iff_not_pending",
+            ),
+            models.CheckConstraint(
+                condition=Q(status="approved", transaction__isnull=False)
+                | (~Q(status="approved") & Q(transaction__isnull=True)),
+                name="adjustment_made_iff_approved",
+            ),
+            models.CheckConstraint(
+                condition=~Q(status="approved") | ~Q(decided_by=F("proposed_by")), name="adjustment_approved_by_another"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"adjustment {self.pk}"
 
 
 class Bonus(models.Model):

@@ -10,13 +10,13 @@ from django.contrib.admin.models import LogEntry
 from django.utils.safestring import SafeString
 from django_celery_results.models import ChordCounter, GroupResult, TaskResult
 
-from billing.admin import ReservationAdmin
-from billing.models import CoinReservation
+from billing.admin import AdjustmentAdmin, ReservationAdmin, WalletAdmin
+from billing.models import Adjustment, CoinReservation, Wallet
 from chats.admin import ChatAdmin
 from chats.models import Chat
 from insights.admin import GenerationJobAdmin, InsightAdmin
 from insights.models import GenerationJob, Insight
-from ops import failures, indexing, jobs, reservations
+from ops import adjustments, failures, indexing, jobs, reservations
 from ops.actions import on_list, on_page
 from ops.models import AuditEntry, Heartbeat, LedgerAudit
 from relivchats import spans
@@ -26,7 +26,7 @@ from relivchats.admin import StaffAdmin, label, link
 admin.site.index_template = "ops/dashboard.html"
 admin.site.index_title = "Overview"
 
-for _replaced in (Chat, CoinReservation, GenerationJob, Insight, TaskResult, GroupResult):
+for _replaced in (Adjustment, Wallet, Chat, CoinReservation, GenerationJob, Insight, TaskResult, GroupResult):
     admin.site.unregister(_replaced)
 
 _REINDEX: Any = {
@@ -49,6 +49,12 @@ _RETRY: Any = {
     "title": "Try again",
     "consequence": "Each failed insight starts again in a new job, and its own part is held from its owner's wallet.",
 }
+_APPROVE: Any = {
+    "name": "approve",
+    "title": "Approve",
+    "consequence": "The coins move at once. Whoever proposed an adjustment cannot approve it.",
+}
+_REFUSE: Any = {"name": "refuse", "title": "Refuse", "consequence": "Nothing moves, and the proposal is closed."}
 
 
 @admin.register(Chat)
@@ -70,6 +76,20 @@ class OperatedReservationAdmin(ReservationAdmin):
     actions = (on_list(reservations.release_some, **_RELEASE),)
     actions_detail = ("release_this",)
     release_this = on_page(reservations.release_some, **_RELEASE)
+
+
+@admin.register(Wallet)
+class OperatedWalletAdmin(WalletAdmin):
+    actions_detail = ("adjust_this",)
+    adjust_this = adjustments.page
+
+
+@admin.register(Adjustment)
+class OperatedAdjustmentAdmin(AdjustmentAdmin):
+    actions = (on_list(adjustments.approve_some, **_APPROVE), on_list(adjustments.refuse_some, **_REFUSE))
+    actions_detail = ("approve_this", "refuse_this")
+    approve_this = on_page(adjustments.approve_some, **_APPROVE)
+    refuse_this = on_page(adjustments.refuse_some, **_REFUSE)
 
 
 @admin.register(Insight)

@@ -14,6 +14,7 @@ from django.urls import reverse
 from django_celery_results.models import ChordCounter, GroupResult, TaskResult
 
 from billing.models import (
+    Adjustment,
     Bonus,
     CoinReservation,
     CreditPackage,
@@ -53,6 +54,7 @@ _GROUPS: Sequence[tuple[str, Sequence[tuple[str, str, type[Model]]]]] = (
             ("Wallets", "account_balance_wallet", Wallet),
             ("Reservations", "lock_clock", CoinReservation),
             ("Transactions", "receipt_long", CreditTransaction),
+            ("Adjustments", "balance", Adjustment),
             ("Bonuses", "redeem", Bonus),
         ),
     ),

@@ -186,6 +186,10 @@ INSIGHT_GENERATION_TIMEOUT = read("INSIGHT_GENERATION_TIMEOUT", int, default=600
 REDISPATCH_SECONDS = read("REDISPATCH_SECONDS", int, default=30, least=1)
 RESERVATION_MARGIN_SECONDS = read("RESERVATION_MARGIN_SECONDS", int, default=600, least=60)
 
+# Coins: an adjustment of more than this, either way, waits for a second person.
+
+ADJUSTMENT_APPROVAL_COINS = read("ADJUSTMENT_APPROVAL_COINS", int, default=2000, least=0)
+
 # Celery. A message is only a wake-up call: Postgres holds what is to be done.
 
 CELERY_BROKER_URL = REDIS_URL

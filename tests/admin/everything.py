@@ -17,7 +17,7 @@ from django.db.models.functions import Now
 from django.urls import reverse
 from django_celery_results.models import ChordCounter, GroupResult, TaskResult
 
-from billing.models import Bonus, CreditPackage, PackagePrice, PaymentOrder, PaymentRefund, WebhookEvent
+from billing.models import Adjustment, Bonus, CreditPackage, PackagePrice, PaymentOrder, PaymentRefund, WebhookEvent
 from chats.models import Chat, ChatUpload, Chunk, TranscriptBlock, VectorMatrix
 from insights.models import Category, Insight, InsightAttempt, InsightType, InsightTypeVersion
 from ops.models import AuditEntry, LedgerAudit
@@ -74,6 +74,9 @@ def _operations(number: int, *, user: Any, chat: Chat) -> None:
         rows.heartbeat(kind)
     AuditEntry.objects.create(
         actor="command", action="reindex chat", object_id=str(chat.pk), done=True, outcome="asked for"
+    )
+    Adjustment.objects.create(
+        wallet=user.wallet, amount=5000, reason="test", idempotency_key="a", proposed_by="command"
     )
     IdempotencyKey.objects.create(
         user=user, digest=number, fingerprint="a", token=uuid.uuid4(), lease_expires_at=Now(), expires_at=Now()

@@ -4,9 +4,11 @@ import re
 from typing import Any
 from uuid import uuid4
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from billing import ledger
+from billing import adjustments, ledger
+from billing.models import Adjustment
 from relivchats.accounts.models import User
 from relivchats.errors import DomainError
 
@@ -27,9 +29,14 @@ class Command(BaseCommand):
             raise CommandError(f"Nobody here has the address {email}. `manage.py token {email}` makes them.")
         wallet = ledger.open_wallet(user=user)
         try:
-            ledger.adjust(
+            made = adjustments.adjust(
                 wallet=wallet, amount=int(amount), actor="command", reason=reason, idempotency_key=f"command {uuid4()}"
             )
         except DomainError as refusal:
             raise CommandError(refusal.detail) from None
+        if isinstance(made, Adjustment):
+            return (
+                f"Nothing was moved yet: more than {settings.ADJUSTMENT_APPROVAL_COINS} coins need a second person."
+                f" Adjustment {made.pk} waits for them in the admin, under Adjustments."
+            )
         return f"Balance: {wallet.balance} coins, {wallet.reserved} of them held."

@@ -1,0 +1,126 @@
+"""Staff read a wallet's whole story on one page, and adjust it with a reason; large sums by two of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Permission
+from django.test import Client
+from django.urls import reverse
+
+from billing import audit, ledger
+from billing.models import Adjustment, CreditTransaction, Wallet
+from ops.models import AuditEntry
+from relivchats.accounts.models import User
+from tests.admin import everything
+from tests.ops import rows
+
+pytestmark = pytest.mark.django_db
+
+
+def page(wallet: Wallet) -> str:
+    return reverse("admin:billing_wallet_change", args=[wallet.pk])
+
+
+def adjust(client: Client, wallet: Wallet, **form: Any) -> Any:
+    address = page(wallet).replace("/change/", "/adjust/")
+    values = {"reason": "a claim", "key": "form 1", **form}
+    return client.post(address, values, follow=True)
+
+
+def test_a_wallet_s_page_tells_everything_in_one_timeline(desk: Client) -> None:
+    person = rows.person()
+    rows.failed_job(owner=person)
+    captured = rows.job(owner=person).reservation
+    ledger.capture(reservation=captured, coins=50)
+    Adjustment.objects.create(
+        wallet=person.wallet, amount=5000, reason="a claim", proposed_by="command", idempotency_key="a"
+    )
+    shown = desk.get(page(person.wallet)).content.decode()
+    for told in (
+        "signup_bonus",
+        "admin_adjustment",
+        "coins held",
+        "released",
+        "captured",
+        "-50",
+        "adjustment of +5000",
+    ):
+        assert told in shown, told
+    assert str(captured.pk) in shown
+
+
+def test_a_wallet_is_found_by_its_owner_s_address_and_id(desk: Client) -> None:
+    person = rows.person(email="ann@example.org")
+    rows.person()
+    for term in ("Ann@Example.org ", str(person.pk), str(person.wallet.pk)):
+        found = desk.get(everything.list_address(Wallet), {"q": term}).context["cl"]
+        assert person.wallet in found.result_list
+    assert desk.get(everything.list_address(Wallet), {"q": "ben@example.org"}).context["cl"].result_count == 0
+
+
+def test_an_adjustment_is_made_once_with_its_reason_and_written_down(desk: Client, staff: User) -> None:
+    wallet = rows.person().wallet
+    before = wallet.balance
+    assert "Adjust wallet" in desk.get(page(wallet).replace("/change/", "/adjust/")).content.decode()
+    for _ in range(2):
+        adjust(desk, wallet, amount="-30")
+    line = CreditTransaction.objects.get(wallet=wallet, idempotency_key="form 1")
+    assert (line.amount, line.actor, line.reason) == (-30, f"user {staff.pk}", "a claim")
+    assert Wallet.objects.get(pk=wallet.pk).balance == before - 30
+    assert AuditEntry.objects.filter(action="adjust wallet", actor=f"user {staff.pk}").count() == 2
+    assert "a claim" in LogEntry.objects.filter(object_id=str(wallet.pk))[0].change_message
+    assert audit.audit() == []
+
+
+@pytest.mark.parametrize("form", [{"amount": "5", "reason": " "}, {"amount": "much"}, {"amount": ""}])
+def test_without_a_number_and_a_reason_it_is_asked_again(desk: Client, form: dict[str, str]) -> None:
+    wallet = rows.person().wallet
+    assert not adjust(desk, wallet, **form).redirect_chain
+    assert wallet.transactions.count() == 2
+
+
+def test_more_than_is_there_is_refused_in_words(desk: Client) -> None:
+    wallet = rows.person(coins=10).wallet
+    assert "free to take" in adjust(desk, wallet, amount="-1000").content.decode()
+    assert Wallet.objects.get(pk=wallet.pk).balance == wallet.balance
+
+
+def test_a_large_adjustment_needs_another_member_of_staff(desk: Client, staff: User) -> None:
+    wallet = rows.person().wallet
+    before = wallet.balance
+    assert "a second person" in adjust(desk, wallet, amount="5000").content.decode()
+    proposed = Adjustment.objects.get()
+    choose(desk, proposed, "approve")
+    assert Wallet.objects.get(pk=wallet.pk).balance == before
+    assert AuditEntry.objects.filter(action="approve adjustment", done=False).count() == 1
+    other = User.objects.create_superuser("other@example.org", "a long pass phrase")
+    client = Client()
+    client.force_login(other)
+    choose(client, proposed, "approve")
+    assert Wallet.objects.get(pk=wallet.pk).balance == before + 5000
+    assert "checked" in LogEntry.objects.filter(user=other)[0].change_message
+    choose(client, proposed, "refuse")
+    proposed.refresh_from_db()
+    assert (proposed.status, proposed.decided_by) == ("approved", f"user {other.pk}")
+    assert audit.audit() == []
+
+
+def choose(client: Client, row: Adjustment, name: str) -> None:
+    chosen = {"action": name, "_selected_action": [str(row.pk)], "reason": "checked"}
+    assert client.post(everything.list_address(Adjustment), chosen, follow=True).status_code == 200
+
+
+def test_who_may_only_look_adjusts_nothing() -> None:
+    wallet = rows.person().wallet
+    viewer = rows.person(email="viewer@example.org")
+    viewer.is_staff = True
+    viewer.save()
+    viewer.user_permissions.add(Permission.objects.get(codename="view_wallet"))
+    client = Client()
+    client.force_login(viewer)
+    assert client.get(page(wallet)).status_code == 200
+    assert adjust(client, wallet, amount="5").status_code == 403
+    assert wallet.transactions.count() == 2

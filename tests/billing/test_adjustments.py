@@ -1,0 +1,143 @@
+"""Above the limit nobody adjusts alone: one person proposes, another approves, and the coins move once."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from functools import partial
+from io import StringIO
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.db import IntegrityError, transaction
+from django.db.models import F
+
+from billing import adjustments, ledger
+from billing.audit import audit
+from billing.models import Adjustment, CreditTransaction, Wallet
+from relivchats.errors import Conflict
+from tests.billing.conftest import MakeWallet, all_at_once
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def limit(settings: Any) -> None:
+    settings.ADJUSTMENT_APPROVAL_COINS = 1000
+
+
+def propose(wallet: Wallet, amount: int = 1001, *, actor: str = "user 1", key: str = "a") -> Adjustment:
+    made = adjustments.adjust(wallet=wallet, amount=amount, actor=actor, reason=" a claim ", idempotency_key=key)
+    assert isinstance(made, Adjustment)
+    return made
+
+
+def balance(wallet: Wallet) -> int:
+    assert audit() == []
+    return Wallet.objects.get(pk=wallet.pk).balance
+
+
+@pytest.mark.parametrize("amount", [1000, -1000])
+def test_up_to_the_limit_coins_move_at_once(make_wallet: MakeWallet, amount: int) -> None:
+    wallet = make_wallet(coins=1000)
+    made = adjustments.adjust(wallet=wallet, amount=amount, actor="user 1", reason="a claim", idempotency_key="a")
+    assert isinstance(made, CreditTransaction)
+    assert balance(wallet) == 1000 + amount
+
+
+@pytest.mark.parametrize("amount", [1001, -1001])
+def test_above_the_limit_nothing_moves_until_another_approves(make_wallet: MakeWallet, amount: int) -> None:
+    wallet = make_wallet(coins=2000)
+    proposed = propose(wallet, amount)
+    assert balance(wallet) == 2000
+    made = adjustments.approve(proposed, actor="user 2", reason="checked")
+    assert (made.amount, made.actor, made.reason) == (amount, "user 1, approved by user 2", "a claim")
+    assert balance(wallet) == 2000 + amount
+    proposed.refresh_from_db()
+    assert (proposed.status, proposed.transaction, proposed.decided_by) == ("approved", made, "user 2")
+
+
+@pytest.mark.parametrize("actor", ["user 1", " user 1 "])
+def test_nobody_approves_their_own(make_wallet: MakeWallet, actor: str) -> None:
+    wallet = make_wallet(coins=50)
+    with pytest.raises(adjustments.NotBySamePerson):
+        adjustments.approve(propose(wallet), actor=actor, reason="checked")
+    assert balance(wallet) == 50
+
+
+def test_the_database_too_refuses_one_person_for_two(make_wallet: MakeWallet) -> None:
+    proposed = propose(make_wallet(coins=50))
+    made = adjustments.approve(proposed, actor="user 2", reason="checked")
+    with pytest.raises(IntegrityError, match="adjustment_approved_by_another"), transaction.atomic():
+        Adjustment.objects.filter(transaction=made).update(decided_by="user 1")
+
+
+def test_an_adjustment_is_decided_once(make_wallet: MakeWallet) -> None:
+    wallet = make_wallet(coins=50)
+    proposed, refused = propose(wallet), propose(wallet, key="b")
+    adjustments.approve(proposed, actor="user 2", reason="checked")
+    adjustments.refuse(refused, actor="user 1", reason="a mistake")
+    for decided in (proposed, refused):
+        with pytest.raises(Conflict, match="already"):
+            adjustments.approve(decided, actor="user 3", reason="checked")
+        with pytest.raises(Conflict, match="already"):
+            adjustments.refuse(decided, actor="user 3", reason="no")
+    assert balance(wallet) == 1051
+
+
+def test_after_a_week_a_proposal_can_only_be_refused(make_wallet: MakeWallet) -> None:
+    wallet = make_wallet(coins=50)
+    proposed = propose(wallet)
+    Adjustment.objects.update(created_at=F("created_at") - timedelta(days=8))
+    with pytest.raises(Conflict, match="7 days"):
+        adjustments.approve(proposed, actor="user 2", reason="checked")
+    adjustments.refuse(proposed, actor="user 2", reason="too old")
+    assert balance(wallet) == 50
+
+
+def test_coins_that_are_gone_by_then_are_not_taken_and_the_proposal_stays(make_wallet: MakeWallet) -> None:
+    wallet = make_wallet(coins=1500)
+    proposed = propose(wallet, -1400)
+    ledger.adjust(wallet=wallet, amount=-500, actor="user 1", reason="spent", idempotency_key="spent")
+    with pytest.raises(ledger.InsufficientCoins):
+        adjustments.approve(proposed, actor="user 2", reason="checked")
+    proposed.refresh_from_db()
+    assert (proposed.status, balance(wallet)) == ("pending", 1000)
+
+
+def test_a_proposal_sent_twice_is_one(make_wallet: MakeWallet) -> None:
+    wallet = make_wallet(coins=50)
+    assert propose(wallet) == propose(wallet)
+    with pytest.raises(ledger.IdempotencyMismatch):
+        propose(wallet, 1002)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [{"amount": 2_000_000_000}, {"reason": " "}, {"actor": " "}],
+)
+def test_what_could_never_be_made_is_not_proposed(make_wallet: MakeWallet, asked: dict[str, Any]) -> None:
+    proposal = {"amount": 5000, "actor": "user 1", "reason": "a claim", "idempotency_key": "a", **asked}
+    with pytest.raises(ledger.InvalidMovement):
+        adjustments.adjust(wallet=make_wallet(), **proposal)
+    assert not Adjustment.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_ten_approvals_at_once_move_the_coins_once(make_wallet: MakeWallet) -> None:
+    wallet = make_wallet(coins=50)
+    proposed = propose(wallet)
+    approvals = [partial(adjustments.approve, proposed, actor=f"user {n}", reason="checked") for n in range(2, 12)]
+    outcomes = all_at_once(approvals)
+    assert sorted(type(outcome).__name__ for outcome in outcomes) == ["Conflict"] * 9 + ["CreditTransaction"]
+    assert balance(wallet) == 1051
+
+
+def test_the_command_says_that_a_second_person_must_approve(make_wallet: MakeWallet) -> None:
+    wallet = make_wallet(coins=50)
+    assert wallet.user is not None
+    out = StringIO()
+    call_command("coins", wallet.user.email, "+1001", "--reason", "a claim", stdout=out)
+    proposed = Adjustment.objects.get()
+    assert f"Adjustment {proposed.pk} waits" in out.getvalue()
+    assert (proposed.proposed_by, balance(wallet)) == ("command", 50)
