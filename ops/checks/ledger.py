@@ -51,7 +51,8 @@ def _broken(since: audit.Horizon | None) -> list[audit.Invariant]:
         for invariant, sql, values in audit.questions(since):
             left = max(1, int((until - time.monotonic()) * 1000))
             cursor.execute("SELECT set_config('statement_timeout', %s, true)", [str(left)])
-            cursor.execute(f"SELECT EXISTS ({sql})", values)
+            # A count, since for EXISTS Postgres bets on a first row that a sound ledger does not have.
+            cursor.execute(f"SELECT count(*) FROM ({sql}) AS offenders", values)
             if cursor.fetchone()[0]:
                 found.append(invariant)
     return found

@@ -1,0 +1,208 @@
+"""How the ledger bears load and size: `python -m tests.benchmarks.ledger`.
+
+First unlocks (coins held and captured) per second, by processes of their own on
+one wallet and over many, then `POST /api/insights/unlock` over HTTP. Then
+`manage.py ledger` over a generated history of that many transactions, and the
+audit of what changed that `health` makes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import statistics
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Sequence
+from datetime import timedelta
+
+import psutil
+
+from tests.benchmarks import stage
+
+#: Each wallet buys 400 and unlocks for 40 in turn.
+_FILL = """
+ALTER TABLE credit_transactions DISABLE TRIGGER USER;
+ALTER TABLE credit_transactions DROP CONSTRAINT reservation_named_iff_unlock;
+INSERT INTO wallets (balance, reserved) SELECT 0, 0 FROM generate_series(1, {wallets});
+INSERT INTO coin_reservations
+    (id, wallet_id, coins, captured_coins, status, expires_at, resolved_at, idempotency_key, reason, release_reason,
+     created_at)
+SELECT md5(w.id || '/' || n)::uuid, w.id, 60, 40, 'captured', at + interval '20 min', at + interval '1 min',
+    'unlock ' || n, 'unlock', '', at
+FROM wallets w, generate_series(2, {lines}, 2) n, LATERAL (SELECT now() - interval '1 year' * random() AS at) t
+WHERE w.user_id IS NULL;
+INSERT INTO credit_transactions
+    (wallet_id, sequence, type, amount, balance_after, reservation_id, idempotency_key, actor, reason, created_at)
+SELECT w.id, n, CASE WHEN n % 2 = 0 THEN 'insight_unlock' ELSE 'purchase' END,
+    CASE WHEN n % 2 = 0 THEN -40 ELSE 400 END,
+    (n + 1) / 2 * 400 - n / 2 * 40, CASE WHEN n % 2 = 0 THEN md5(w.id || '/' || n)::uuid END, 'line ' || n, '', '',
+    now() - interval '1 year' + interval '36 days' * n * 10 / {lines} + w.id * interval '0.1 s'
+FROM generate_series(1, {lines}) n, wallets w WHERE w.user_id IS NULL;
+UPDATE wallets SET balance = ({lines} + 1) / 2 * 400 - {lines} / 2 * 40 WHERE user_id IS NULL;
+ALTER TABLE credit_transactions ADD CONSTRAINT reservation_named_iff_unlock CHECK (
+    (type = 'insight_unlock' AND reservation_id IS NOT NULL) OR (type <> 'insight_unlock' AND reservation_id IS NULL));
+ALTER TABLE credit_transactions ENABLE TRIGGER USER;
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--transactions", type=int, default=10_000_000)
+    parser.add_argument("--wallets", type=int, default=1_000_000)
+    parser.add_argument("--processes", type=int, default=8)
+    parser.add_argument("--seconds", type=float, default=10)
+    parser.add_argument("--only", choices=("load", "size"))
+    chosen = parser.parse_args()
+    print(stage.machine(), flush=True)
+    with stage.installation():
+        if chosen.only != "size":
+            _load(processes=chosen.processes, seconds=chosen.seconds)
+        if chosen.only != "load":
+            _size(transactions=chosen.transactions, wallets=chosen.wallets)
+
+
+def _load(*, processes: int, seconds: float) -> None:
+    for name, number in (("one wallet", 1), ("1,000 wallets", 1000)):
+        wallets = [_wallet() for _ in range(number)]
+        context = multiprocessing.get_context("spawn")
+        with context.Pool(processes) as pool:
+            pool.map(_ready, range(processes))
+            done = pool.starmap(_unlocks, [(wallets, seconds)] * processes)
+        print(f"reserve and capture on {name}: {sum(done) / seconds:.0f} a second, {processes} processes", flush=True)
+    _requests(200)
+
+
+def _wallet() -> int:
+    from billing import ledger
+    from billing.models import Wallet
+
+    wallet = Wallet.objects.create()
+    ledger.adjust(wallet=wallet, amount=1_000_000, actor="benchmark", reason="benchmark", idempotency_key="coins")
+    return wallet.pk
+
+
+def _ready(_: int) -> None:
+    import django
+
+    django.setup()
+    time.sleep(0.2)
+
+
+def _unlocks(wallets: Sequence[int], seconds: float) -> int:
+    """How many times this process held and captured coins in the time."""
+    import random
+
+    from billing import ledger
+    from billing.models import Wallet
+    from relivchats import clock
+
+    until, done = time.monotonic() + seconds, 0
+    expires_at = clock.now() + timedelta(hours=1)
+    while time.monotonic() < until:
+        wallet = Wallet(pk=random.choice(wallets))
+        held = ledger.reserve(wallet=wallet, coins=5, idempotency_key=uuid.uuid4().hex, expires_at=expires_at)
+        ledger.capture(reservation=held, coins=4)
+        done += 1
+    return done
+
+
+def _requests(number: int) -> None:
+    from chats.importing import import_chat
+    from tests import exports
+    from tests.benchmarks import unlock
+
+    with stage.web() as web:
+        person, client = unlock._person(web.port, coins=100 * number)
+        content, spent = exports.text(200), []
+        for _ in range(number):
+            asked = {
+                "chat_id": str(import_chat(owner=person, upload=content).pk),
+                "insight_type_ids": ["communication_basics"],
+            }
+            started = time.perf_counter()
+            client.call("POST", "/api/insights/unlock", asked)
+            spent.append(1000 * (time.perf_counter() - started))
+    p95 = statistics.quantiles(spent, n=20)[-1]
+    print(f"POST /api/insights/unlock: median {statistics.median(spent):.0f} ms, p95 {p95:.0f} ms over {number}")
+
+
+def _size(*, transactions: int, wallets: int) -> None:
+    from django.db import connection
+
+    lines = transactions // wallets
+    started = time.perf_counter()
+    with connection.cursor() as cursor:
+        cursor.execute("SET statement_timeout = 0; SET synchronous_commit = off; SET maintenance_work_mem = '512MB'")
+        for statement in _FILL.format(wallets=wallets, lines=lines).split(";\n"):
+            if statement.strip():
+                cursor.execute(statement)
+        cursor.execute("VACUUM ANALYZE")
+    print(f"{lines * wallets:,} transactions of {wallets:,} wallets, made in {time.perf_counter() - started:.0f} s")
+    _command("the first audit in full")
+    _command("again")
+    _recent()
+
+
+def _command(name: str) -> None:
+    """`manage.py ledger` as an operator runs it; its own memory, and the largest of Postgres' processes."""
+    command = [sys.executable, "manage.py", "ledger"]
+    started = time.perf_counter()
+    own, server = 0, 0
+    with subprocess.Popen(command, cwd=stage.REPOSITORY, stdout=subprocess.PIPE, env=dict(os.environ)) as child:
+        while child.poll() is None:
+            own, server = max(own, _resident([child.pid])), max(server, _resident(_backends()))
+            time.sleep(0.2)
+        assert child.returncode == 0, (child.stdout.read() if child.stdout else b"").decode()
+    seconds = time.perf_counter() - started
+    print(f"manage.py ledger, {name}: {seconds:.1f} s, {stage.megabytes(own)}, a backend {stage.megabytes(server)}")
+
+
+def _backends() -> list[int]:
+    """Those that run the query, with its parallel workers."""
+    from django.db import connection
+
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pid FROM pg_stat_activity WHERE state = 'active' AND pid <> pg_backend_pid()")
+        return [pid for (pid,) in cursor.fetchall()]
+
+
+def _resident(pids: Sequence[int]) -> int:
+    sizes = [0]
+    for pid in pids:
+        try:
+            memory = psutil.Process(pid).memory_full_info()
+            sizes.append(memory.uss)
+        except psutil.Error:
+            continue
+    return max(sizes)
+
+
+def _recent() -> None:
+    """What beat and `health` do, after a few thousand movements."""
+    from ops import checks, ledger
+    from ops.models import LedgerAudit
+
+    wallets = [_wallet() for _ in range(100)]
+    moved = _unlocks(wallets, 20)
+    audits, asked = [], []
+    for _ in range(5):
+        started = time.perf_counter()
+        assert ledger.recent_audit() == []
+        audits.append(time.perf_counter() - started)
+        started = time.perf_counter()
+        line = checks.ledger.clean()
+        asked.append(time.perf_counter() - started)
+    assert not LedgerAudit.objects.latest("ended_at").complete
+    print(
+        f"after {moved} unlocks: audit of what changed {stage.median(audits)};"
+        f" the check of health {stage.median(asked)}"
+    )
+    print(f"health says: {line.level}, {line.text}")
+
+
+if __name__ == "__main__":
+    main()
