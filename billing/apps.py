@@ -8,6 +8,7 @@ class CoinsConfig(AppConfig):
 
     def ready(self) -> None:
         from billing import signals
+        from billing.payments import audit  # noqa: F401 - registers what must hold of orders
         from relivchats.accounts.models import User
 
         post_save.connect(signals.open_wallet_with_user, sender=User, dispatch_uid="open_wallet_with_user")

@@ -61,6 +61,10 @@ _SHOWN: Mapping[int, _Shown] = {
         KINDS[422],
         {"errors": [{"pointer": "#/chat_id", "code": "required", "message": "This field is required."}]},
     ),
+    502: _Shown(
+        "Another service refused.",
+        Kind("provider-refused", "ERR_3007", "The payment provider refused", ""),
+    ),
     503: _Shown(
         "The database did not answer in time: Retry-After says when to try again.",
         Kind("database-unavailable", "ERR_2002", "The service is busy", ""),

@@ -168,6 +168,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
         "VectorStage": "chats.models.Chat.VectorStatus",
         "JobStage": "insights.models.GenerationJob.Status",
         "InsightStage": "insights.models.Insight.Status",
+        "OrderStage": "billing.models.PaymentOrder.Status",
     },
 }
 UPLOAD_LIMIT_BYTES = read("MAX_UPLOAD_SIZE_MB", int, default=25, least=1) * 1024 * 1024
@@ -189,6 +190,26 @@ RESERVATION_MARGIN_SECONDS = read("RESERVATION_MARGIN_SECONDS", int, default=600
 # Coins: an adjustment of more than this, either way, waits for a second person.
 
 ADJUSTMENT_APPROVAL_COINS = read("ADJUSTMENT_APPROVAL_COINS", int, default=2000, least=0)
+
+# Payments. A provider that is not set up is not offered.
+
+RAZORPAY_KEY_ID = read("RAZORPAY_KEY_ID", str, default="")
+RAZORPAY_KEY_SECRET = read("RAZORPAY_KEY_SECRET", str, default=None if RAZORPAY_KEY_ID else "")
+RAZORPAY_WEBHOOK_SECRETS: list[str] = read("RAZORPAY_WEBHOOK_SECRETS", words, default=None if RAZORPAY_KEY_ID else [])
+RAZORPAY_API_BASE = read("RAZORPAY_API_BASE", str, default="https://api.razorpay.com")
+STRIPE_SECRET_KEY = read("STRIPE_SECRET_KEY", str, default="")
+STRIPE_PUBLISHABLE_KEY = read("STRIPE_PUBLISHABLE_KEY", str, default=None if STRIPE_SECRET_KEY else "")
+STRIPE_WEBHOOK_SECRETS: list[str] = read("STRIPE_WEBHOOK_SECRETS", words, default=None if STRIPE_SECRET_KEY else [])
+STRIPE_API_BASE = read("STRIPE_API_BASE", str, default="https://api.stripe.com")
+PAYMENT_TIMEOUT_SECONDS = read("PAYMENT_TIMEOUT_SECONDS", int, default=10, least=1)
+# Coins for nothing: to try out, never beside real money.
+_TRYING_OUT = EMBEDDED or DEBUG
+_LIVE = RAZORPAY_KEY_ID.startswith("rzp_live_") or STRIPE_SECRET_KEY.startswith(("sk_live_", "rk_live_"))
+PAYMENTS_SANDBOX = read("PAYMENTS_SANDBOX", boolean, default=_TRYING_OUT and not _LIVE)
+if PAYMENTS_SANDBOX and (_LIVE or not _TRYING_OUT):
+    raise ImproperlyConfigured(
+        "PAYMENTS_SANDBOX gives coins for nothing: leave it out where people pay with real money."
+    )
 
 # Celery. A message is only a wake-up call: Postgres holds what is to be done.
 
@@ -226,6 +247,8 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "dispatch-indexing": {"task": "chats.tasks.dispatch", "schedule": 5.0, "options": {"expires": 5}},
     "dispatch-insights": {"task": "insights.tasks.dispatch", "schedule": 5.0, "options": {"expires": 5}},
     "recover": {"task": "insights.tasks.recover", "schedule": 15.0, "options": {"expires": 15}},
+    "apply-payment-events": {"task": "billing.tasks.apply_events", "schedule": 10.0, "options": {"expires": 10}},
+    "reconcile-payments": {"task": "billing.tasks.reconcile_payments", "schedule": 120.0, "options": {"expires": 120}},
     "canary": {"task": "ops.tasks.canary", "schedule": 10.0, "options": {"expires": 10}},
     "prune": {"task": "ops.tasks.prune", "schedule": 3600.0, "options": {"expires": 3600}},
     "audit-ledger": {"task": "ops.tasks.audit_ledger", "schedule": 300.0, "options": {"expires": 300}},
@@ -261,6 +284,9 @@ LOGGING: dict[str, Any] = {
         # Every request has its line already; only what went wrong within one is added.
         "django.request": {"level": "ERROR"},
         "celery.app.trace": {"level": "WARNING"},
+        # At a lower level it logs what Stripe answers, secrets that pay an order among it.
+        "stripe": {"level": "WARNING"},
+        "urllib3": {"level": "WARNING"},
     },
 }
 

@@ -12,6 +12,7 @@ urlpatterns = [
     path("api/", include("chats.urls")),
     path("api/", include("billing.urls")),
     path("api/", include("insights.urls")),
+    path("", include("billing.payments.urls")),
     path("api/schema", SpectacularAPIView.as_view(), name="schema"),
     path("api/docs", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
     path("", include("ops.urls")),

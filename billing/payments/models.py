@@ -122,6 +122,7 @@ class PaymentOrder(models.Model):
         indexes = [
             models.Index(fields=["-created_at"], name="orders_newest"),
             models.Index(fields=["provider_payment_id"], name="orders_by_payment"),
+            models.Index(fields=["completed_at"], name="orders_completed", condition=Q(completed_at__isnull=False)),
             models.Index(fields=["created_at"], name="orders_open", condition=Q(status__in=["pending", "processing"])),
             models.Index(fields=["created_at"], name="orders_needing_a_look", condition=~Q(attention="")),
         ]

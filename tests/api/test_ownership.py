@@ -9,11 +9,15 @@ from typing import Any
 import pytest
 from django.urls import URLPattern, URLResolver, get_resolver
 
+from billing.models import Wallet
 from chats.models import Chat
 from insights import unlocking
 from insights.models import GenerationJob, Insight
 from relivchats.accounts.models import User
 from tests.api.conftest import Api
+from tests.billing.conftest import MakeOrder, make_order
+
+__all__ = ["make_order"]
 
 pytestmark = pytest.mark.django_db
 
@@ -47,9 +51,14 @@ def job(owner: User, chat: Chat) -> GenerationJob:
 
 
 @pytest.fixture
-def names(chat: Chat, job: GenerationJob) -> dict[str, uuid.UUID]:
+def names(chat: Chat, job: GenerationJob, make_order: MakeOrder) -> dict[str, uuid.UUID]:
     """What a route's parameter may stand for. A new parameter is added here, with an object of the owner."""
-    return {"chat_id": chat.pk, "job_id": job.pk, "insight_id": Insight.objects.get(job=job).pk}
+    return {
+        "chat_id": chat.pk,
+        "job_id": job.pk,
+        "insight_id": Insight.objects.get(job=job).pk,
+        "order_id": make_order(Wallet.objects.get(user=chat.owner)).pk,
+    }
 
 
 def address(route: str, names: dict[str, uuid.UUID]) -> str:
@@ -100,7 +109,16 @@ def test_insights_of_somebody_elses_chat_cannot_be_unlocked(stranger: Api, chat:
 
 
 def test_every_address_that_is_not_public_asks_for_a_token(nobody: Api, names: dict[str, uuid.UUID]) -> None:
-    public = {"api/categories", "api/categories/<slug:category_id>/insights", "api/schema", "api/docs"}
+    public = {
+        "api/categories",
+        "api/categories/<slug:category_id>/insights",
+        "api/credits/packages",
+        # Signed by the provider instead.
+        "api/payments/webhooks/razorpay",
+        "api/payments/webhooks/stripe",
+        "api/schema",
+        "api/docs",
+    }
     open_to_all = set()
     for route, entry in routes():
         view: Any = entry.callback

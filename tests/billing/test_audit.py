@@ -19,7 +19,7 @@ from billing import audit, ledger
 from billing.audit import Horizon, Invariant, Mark
 from billing.models import CreditTransaction, Wallet
 from relivchats import clock
-from tests.billing.conftest import Hold, MakeWallet
+from tests.billing.conftest import Hold, MakeOrder, MakeWallet
 from tests.processes import database_url
 
 pytestmark = pytest.mark.django_db
@@ -140,6 +140,24 @@ FAULTS = [
         "held past its time",
         "UPDATE coin_reservations SET expires_at = statement_timestamp() - interval '121 s' WHERE id = '{active}'",
     ),
+    Fault(
+        "9",
+        "paid, and no coins",
+        "UPDATE credit_transactions SET type = 'admin_adjustment', payment_order_id = NULL, actor = 'x', reason = 'x'"
+        " WHERE payment_order_id = '{order}' AND type = 'purchase'",
+    ),
+    Fault(
+        "9",
+        "coins for an order that is not paid",
+        "UPDATE payment_orders SET status = 'failed', completed_at = NULL, refunded_amount = 0 WHERE id = '{order}'",
+    ),
+    Fault("9", "other coins than were bought", "UPDATE payment_orders SET coins = coins + 1 WHERE id = '{order}'"),
+    Fault("9", "in another wallet", "UPDATE payment_orders SET wallet_id = {untouched_wallet} WHERE id = '{order}'"),
+    Fault(
+        "9", "more money back than its refunds", "UPDATE payment_orders SET refunded_amount = 99 WHERE id = '{order}'"
+    ),
+    Fault("9", "fewer coins taken than the refund says", "UPDATE payment_refunds SET taken_coins = 1"),
+    Fault("9", "more coins refunded than bought", "UPDATE payment_refunds SET coins = 401"),
     Fault("11", "nobody adjusted", "UPDATE credit_transactions SET actor = ' ' WHERE type = 'admin_adjustment'"),
     Fault(
         "11", "adjusted for no reason", "UPDATE credit_transactions SET reason = ' ' WHERE type = 'admin_adjustment'"
@@ -154,10 +172,16 @@ def horizon(db: None) -> Horizon:
 
 
 @pytest.fixture
-def places(make_wallet: MakeWallet, hold: Hold) -> dict[str, object]:
+def places(make_wallet: MakeWallet, hold: Hold, make_order: MakeOrder) -> dict[str, object]:
     """A wallet with a reservation of each state, one that spent nearly all, and one that never had a coin."""
     wallet, spent, untouched = make_wallet(coins=1000), make_wallet(coins=100), Wallet.objects.create()
     ledger.adjust(wallet=spent, amount=-99, actor="test", reason="spent", idempotency_key="spent")
+    buyer = make_wallet(coins=10)
+    order = make_order(buyer, status="completed", completed_at=clock.now(), refunded_amount=249)
+    ledger.grant(wallet=buyer, type="purchase", coins=400, idempotency_key="order", payment_order=order)
+    taken = ledger.refund(payment_order=order, coins=199, idempotency_key="refund")
+    assert taken is not None
+    order.refunds.create(source="provider", status="completed", amount=249, coins=199, taken_coins=199)
     captured, released, active = (hold(wallet, 300, key=key) for key in ("captured", "released", "active"))
     ledger.capture(reservation=captured, coins=200)
     ledger.release(reservation=released, reason="given up")
@@ -168,6 +192,7 @@ def places(make_wallet: MakeWallet, hold: Hold) -> dict[str, object]:
         "captured": captured.pk,
         "released": released.pk,
         "active": active.pk,
+        "order": order.pk,
     }
 
 
@@ -226,7 +251,7 @@ def test_every_question_about_what_changed_reads_by_an_index(horizon: Horizon, p
 
 
 def test_every_invariant_of_the_ledger_has_a_fault_that_it_finds() -> None:
-    own = {"1", "2", "3", "4", "5", "8a", "11"}
+    own = {"1", "2", "3", "4", "5", "8a", "9", "11"}
     assert own <= {invariant.number for invariant in audit.registered()}
     assert own == {fault.invariant for fault in FAULTS}
 
@@ -253,7 +278,7 @@ def test_findings_name_the_rows_by_ids_and_numbers_only(places: dict[str, object
 def test_all_offending_rows_are_counted_and_the_first_are_shown(places: dict[str, object]) -> None:
     make_fault(Fault("1", "every balance", "UPDATE wallets SET balance = balance + 1"), places)
     (finding,) = audit.audit(limit=2)
-    assert (finding.total, len(finding.rows)) == (3, 2)
+    assert (finding.total, len(finding.rows)) == (4, 2)
 
 
 def test_invariants_come_in_order_and_a_number_is_taken_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ from django.db.models import ProtectedError
 from billing import ledger
 from billing.audit import audit
 from billing.models import CreditTransaction, Wallet
+from relivchats import clock
 from relivchats.accounts.models import User
 from tests.billing.conftest import Hold, MakeOrder, MakeWallet
 
@@ -91,7 +92,7 @@ def places(make_wallet: MakeWallet, hold: Hold, make_order: MakeOrder) -> dict[s
     wallet = make_wallet(coins=450)
     captured, active = hold(wallet, 300, key="captured"), hold(wallet, 100, key="active")
     ledger.capture(reservation=captured, coins=200)
-    order = make_order(wallet)
+    order = make_order(wallet, status="completed", completed_at=clock.now())
     ledger.grant(wallet=wallet, type="purchase", coins=order.coins, idempotency_key="order", payment_order=order)
     return {"wallet": wallet.pk, "captured": captured.pk, "active": active.pk, "order": order.pk}
 

@@ -50,6 +50,8 @@ def test_good_settings_start() -> None:
         ("INSIGHT_ENGINE", "oracle"),
         ("MAX_UPLOAD_SIZE_MB", "-1"),
         ("REDIS_URL", "http://localhost"),
+        ("PAYMENTS_SANDBOX", "true"),
+        ("PAYMENT_TIMEOUT_SECONDS", "0"),
     ],
 )
 def test_a_missing_or_malformed_setting_stops_the_start_by_its_name(name: str, value: str) -> None:
@@ -57,6 +59,33 @@ def test_a_missing_or_malformed_setting_stops_the_start_by_its_name(name: str, v
     assert refused.returncode != 0
     assert name in refused.stderr.splitlines()[-1]
     assert "MDEyMzQ1" not in refused.stderr, "a key was printed"
+
+
+@pytest.mark.parametrize(
+    ("given", "missing"),
+    [
+        ({"STRIPE_SECRET_KEY": "sk_test_x", "STRIPE_WEBHOOK_SECRETS": "whsec_x"}, "STRIPE_PUBLISHABLE_KEY"),
+        ({"STRIPE_SECRET_KEY": "sk_test_x", "STRIPE_PUBLISHABLE_KEY": "pk_test_x"}, "STRIPE_WEBHOOK_SECRETS"),
+        ({"RAZORPAY_KEY_ID": "rzp_test_x", "RAZORPAY_WEBHOOK_SECRETS": "x"}, "RAZORPAY_KEY_SECRET"),
+        ({"RAZORPAY_KEY_ID": "rzp_test_x", "RAZORPAY_KEY_SECRET": "x"}, "RAZORPAY_WEBHOOK_SECRETS"),
+    ],
+)
+def test_a_provider_is_set_up_whole_or_not_at_all(given: dict[str, str], missing: str) -> None:
+    refused = start(**given)
+    assert refused.returncode != 0
+    assert missing in refused.stderr.splitlines()[-1]
+
+
+def test_the_sandbox_is_refused_beside_live_keys_even_where_one_tries_things_out() -> None:
+    live = {
+        "STRIPE_SECRET_KEY": "sk_live_x",
+        "STRIPE_PUBLISHABLE_KEY": "pk_live_x",
+        "STRIPE_WEBHOOK_SECRETS": "whsec_x",
+    }
+    assert start(DEBUG="true", PAYMENTS_SANDBOX="true").returncode == 0
+    assert start(DEBUG="true", **live).returncode == 0
+    refused = start(DEBUG="true", PAYMENTS_SANDBOX="true", **live)
+    assert "PAYMENTS_SANDBOX" in refused.stderr.splitlines()[-1]
 
 
 def test_every_variable_is_documented_and_every_documented_one_is_read() -> None:

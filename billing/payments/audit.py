@@ -1,0 +1,49 @@
+"""What must always hold between orders, their refunds and the coins that moved for them."""
+
+from __future__ import annotations
+
+from billing import audit
+
+_BROKEN = """
+    SELECT orders.id AS order_id, orders.status, orders.coins, purchases, bought, taken, refund_lines,
+        orders.refunded_amount, refunded
+    FROM {orders} AS orders
+    CROSS JOIN LATERAL (
+        SELECT count(*) FILTER (WHERE lines.type = 'purchase') AS purchases,
+            COALESCE(sum(lines.amount) FILTER (WHERE lines.type = 'purchase'), 0) AS bought,
+            COALESCE(sum(lines.amount) FILTER (WHERE lines.type = 'refund'), 0)
+                + COALESCE(sum(reversals.amount), 0) AS refund_lines,
+            count(*) FILTER (WHERE lines.wallet_id <> orders.wallet_id) AS elsewhere
+        FROM credit_transactions AS lines
+        LEFT JOIN credit_transactions AS reversals ON reversals.reverses_id = lines.id
+        WHERE lines.payment_order_id = orders.id
+    ) AS moved
+    CROSS JOIN LATERAL (
+        SELECT COALESCE(sum(taken_coins), 0) AS taken, COALESCE(sum(coins), 0) AS due,
+            COALESCE(sum(amount) FILTER (WHERE status IN ('processing', 'completed')), 0) AS refunded
+        FROM payment_refunds WHERE order_id = orders.id
+    ) AS refunds
+    WHERE purchases <> (orders.status IN ('completed', 'refunded'))::int
+        OR bought <> CASE WHEN orders.status IN ('completed', 'refunded') THEN orders.coins ELSE 0 END
+        OR elsewhere > 0 OR refund_lines <> -taken OR due > orders.coins OR refunded <> orders.refunded_amount
+"""
+
+_RECENT = """(
+    SELECT * FROM payment_orders WHERE id IN (
+        SELECT id FROM payment_orders WHERE completed_at >= %(at)s
+        UNION ALL SELECT order_id FROM payment_refunds WHERE created_at >= %(at)s
+        UNION ALL SELECT payment_order_id FROM credit_transactions WHERE created_at >= %(at)s
+        UNION ALL SELECT reversed.payment_order_id FROM credit_transactions AS reversing
+            JOIN credit_transactions AS reversed ON reversed.id = reversing.reverses_id
+            WHERE reversing.created_at >= %(at)s
+    )
+)"""
+
+audit.register(
+    audit.Invariant(
+        "9",
+        "a paid order has one purchase of its coins in its wallet, and its refunds took what they say, within them",
+        _BROKEN.format(orders="payment_orders"),
+        recent=_BROKEN.format(orders=_RECENT),
+    )
+)

@@ -1,0 +1,31 @@
+"""The sandbox's page: where a provider would ask for a card, two buttons."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods
+
+from billing.models import PaymentOrder
+from billing.payments import money, webhooks
+from billing.payments.providers import sandbox
+
+
+@never_cache
+@require_http_methods(["GET", "POST"])
+def checkout(request: HttpRequest, link: str) -> HttpResponse:
+    """The link is signed and works for an hour; the form has Django's token; an order is paid or cancelled once."""
+    order = sandbox.order_of(link) if settings.PAYMENTS_SANDBOX else None
+    if order is None:
+        raise Http404("This link is not valid, or older than an hour.")
+    if request.method == "POST" and order.status == PaymentOrder.Status.PENDING:
+        body, headers = sandbox.event(order, paid=request.POST.get("choice") == "pay")
+        webhooks.receive(provider=order.provider, body=body, headers=headers)
+        order.refresh_from_db()
+    return render(
+        request,
+        "billing/sandbox.html",
+        {"order": order, "price": money.shown(order.amount, order.currency), "open": order.status == "pending"},
+    )

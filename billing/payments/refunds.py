@@ -1,0 +1,196 @@
+"""Money back: asked for by staff, made at the provider, or lost in a dispute.
+
+Once the provider has a refund, the coins that its money bought are taken back as
+far as they are free to spend; the rest is written down as owed, and shown. It is
+never taken from a later purchase. A refund that fails in the end gives them back.
+"""
+
+from __future__ import annotations
+
+import uuid
+
+from django.db import transaction
+from django.db.models.functions import Now
+
+from billing import ledger
+from billing.models import CreditTransaction, PaymentOrder, PaymentRefund, WebhookEvent
+from billing.payments import money, providers
+from billing.payments.providers.base import Kind, ProviderRefused, ProviderUnavailable, Report
+from billing.payments.settling import Outcome, lock, settle
+from relivchats.errors import Conflict, DomainError
+
+Status = PaymentRefund.Status
+Event = WebhookEvent.Status
+_TAKEN = PaymentRefund.TAKEN
+
+
+class RefundImpossible(Conflict):
+    code, title = "ERR_3008", "This cannot be refunded"
+
+
+class RefundFailed(DomainError):
+    code, status, title = "ERR_3008", 502, "The provider refused the refund"
+
+
+def start(*, order_id: uuid.UUID, amount: int | None, actor: str, reason: str) -> PaymentRefund:
+    """Send back `amount` minor units of an order, or all that is left. The row stands before the provider is asked.
+
+    A provider that does not answer leaves the refund pending: reconciling goes on with it. Raises RefundFailed,
+    RefundImpossible.
+    """
+    refund = _written_down(order_id, amount, actor=actor, reason=reason)
+    try:
+        return push(refund)
+    except ProviderUnavailable:
+        refund.refresh_from_db()
+        return refund
+
+
+@transaction.atomic
+def _written_down(order_id: uuid.UUID, amount: int | None, *, actor: str, reason: str) -> PaymentRefund:
+    order = lock(order_id)
+    if not order.is_paid:
+        raise RefundImpossible(f"This order is {order.status}: nothing was paid that could go back.")
+    left = _left(order)
+    amount = left if amount is None else amount
+    if not 0 < amount <= left:
+        raise RefundImpossible(
+            f"{money.shown(left, order.currency)} of this order can be refunded. Choose an amount up to that."
+            if left
+            else "All of this order's money is refunded, or on its way back."
+        )
+    return order.refunds.create(source=PaymentRefund.Source.STAFF, amount=amount, actor=actor, reason=reason[:200])
+
+
+def push(refund: PaymentRefund) -> PaymentRefund:
+    """Ask the provider for a pending refund; asked twice, it pays once. Raises ProviderUnavailable, RefundFailed."""
+    order = refund.order
+    # What the provider sees of the row is how it was before: whether this is the first asking.
+    PaymentRefund.objects.filter(pk=refund.pk).update(asked_at=Now())
+    try:
+        report = providers.ALL[order.provider].refund(refund)
+    except ProviderRefused as refusal:
+        with transaction.atomic():
+            _move(lock(order.pk), refund, Status.FAILED, failure=refusal.reason)
+        raise RefundFailed(f"The provider refused: {refusal.reason}. No coin was taken.") from None
+    with transaction.atomic():
+        settle(lock(order.pk), report)
+    refund.refresh_from_db()
+    return refund
+
+
+def reported(order: PaymentOrder, report: Report) -> Outcome:
+    """A refund that the provider tells of: ours, or one made on its own pages. The order is locked."""
+    if not order.is_paid:
+        return Outcome(Event.RECEIVED, "waits for the payment that it gives back")
+    if not report.amount or report.amount < 0 or report.currency != order.currency or not report.provider_refund_id:
+        return Outcome(Event.HELD, "the refund's amount or currency does not fit the order's")
+    refund = _known(order, report)
+    if refund is None:
+        if report.state == Status.FAILED:
+            return Outcome(Event.IGNORED, "a refund that failed before it was known here")
+        if report.amount > _left(order):
+            return Outcome(Event.HELD, "more is refunded than was paid")
+        refund = order.refunds.create(source=PaymentRefund.Source.PROVIDER, amount=report.amount, actor="provider")
+    if refund.amount != report.amount:
+        return Outcome(Event.HELD, "the refund has another amount than before")
+    return _move(order, refund, Status(report.state), provider_id=report.provider_refund_id)
+
+
+def disputed(order: PaymentOrder, report: Report) -> Outcome:
+    """Opened, won or lost. What is lost is taken back like a refund, as far as it was not refunded before."""
+    if not order.is_paid:
+        return Outcome(Event.RECEIVED, "waits for the payment that it disputes")
+    state = PaymentOrder.Dispute(report.state)
+    if state == PaymentOrder.Dispute.OPEN and order.dispute:
+        return Outcome(Event.IGNORED, f"the dispute is {order.dispute} already")
+    if state == PaymentOrder.Dispute.WON and order.dispute == PaymentOrder.Dispute.LOST:
+        return Outcome(Event.HELD, "a lost dispute was won after all: give the coins back by hand")
+    order.dispute = state
+    order.save(update_fields=["dispute"])
+    if state != PaymentOrder.Dispute.LOST:
+        return Outcome(Event.APPLIED, f"the dispute is {state}")
+    if not report.amount or report.amount < 0 or report.currency != order.currency:
+        return Outcome(Event.HELD, "the lost dispute's amount or currency does not fit the order's")
+    refund = _known(order, report)
+    if refund is None:
+        lost = min(report.amount, _left(order))
+        if not lost:
+            return Outcome(Event.APPLIED, "the dispute is lost; all was refunded before")
+        refund = order.refunds.create(source=PaymentRefund.Source.DISPUTE, amount=lost, actor="provider")
+    return _move(order, refund, Status.COMPLETED, provider_id=report.provider_refund_id)
+
+
+def _left(order: PaymentOrder) -> int:
+    """What could still be sent back, in minor units."""
+    return order.amount - order.refunds.standing().total_amount()
+
+
+def _known(order: PaymentOrder, report: Report) -> PaymentRefund | None:
+    named = order.refunds.filter(provider_refund_id=report.provider_refund_id).first()
+    if named is not None or report.kind == Kind.DISPUTE:
+        return named
+    try:
+        ours = uuid.UUID(report.refund_reference)
+    except ValueError:
+        return None
+    return order.refunds.filter(pk=ours, provider_refund_id=None).first()
+
+
+def _move(
+    order: PaymentOrder, refund: PaymentRefund, to: Status, *, provider_id: str = "", failure: str = ""
+) -> Outcome:
+    """Bring a refund to a later state, and the coins with it. The order is locked."""
+    refund.refresh_from_db()
+    before = Status(refund.status)
+    if before == to or (before, to) == (Status.COMPLETED, Status.PROCESSING):
+        return Outcome(Event.IGNORED, f"the refund was {before} before")
+    if before == Status.FAILED:
+        if to == Status.PROCESSING:
+            return Outcome(Event.IGNORED, "came after the refund had failed")
+        return Outcome(Event.HELD, "a refund that had failed was paid after all: look at it at the provider")
+    refund.status, refund.failure = to, failure
+    refund.provider_refund_id = refund.provider_refund_id or provider_id or None
+    if to == Status.FAILED and before in _TAKEN:
+        _give_back(order, refund)
+    elif to in _TAKEN and before not in _TAKEN:
+        _take(order, refund)
+    refund.save()
+    if to == Status.COMPLETED:
+        PaymentRefund.objects.filter(pk=refund.pk).update(completed_at=Now())
+    return Outcome(Event.APPLIED, f"the refund is {to}: {refund.taken_coins} of {refund.coins} coins taken")
+
+
+def _take(order: PaymentOrder, refund: PaymentRefund) -> None:
+    """Of several parts the coins add up to those of the whole, whatever the rounding of each."""
+    order.refunded_amount += refund.amount
+    refund.coins = max(0, order.coins_for(order.refunded_amount) - order.refunds.with_the_provider().total_coins())
+    if refund.coins:
+        taken = ledger.refund(
+            payment_order=order,
+            coins=refund.coins,
+            idempotency_key=_key(refund),
+            actor=refund.actor,
+            reason=refund.reason or refund.source,
+        )
+        refund.taken_coins = -taken.amount if taken else 0
+    _save_refunded(order)
+
+
+def _give_back(order: PaymentOrder, refund: PaymentRefund) -> None:
+    taken = CreditTransaction.objects.filter(wallet=order.wallet_id, idempotency_key=_key(refund)).first()
+    if taken is not None:
+        ledger.reverse_refund(refund=taken, reason="the provider could not send the money back")
+    order.refunded_amount -= refund.amount
+    refund.coins = refund.taken_coins = 0
+    _save_refunded(order)
+
+
+def _save_refunded(order: PaymentOrder) -> None:
+    in_full = order.refunded_amount == order.amount
+    order.status = PaymentOrder.Status.REFUNDED if in_full else PaymentOrder.Status.COMPLETED
+    order.save(update_fields=["refunded_amount", "status"])
+
+
+def _key(refund: PaymentRefund) -> str:
+    return f"refund {refund.pk}"

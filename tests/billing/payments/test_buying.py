@@ -1,0 +1,193 @@
+"""Buying coins, the whole way at both providers: order, payment, coins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+
+from billing.audit import audit
+from billing.models import CreditPackage, CreditTransaction, PackagePrice, PaymentOrder
+from billing.payments import orders, reconciling
+from relivchats.accounts.models import User
+from tests.billing.payments.conftest import Shop
+from tests.fakes.stripe import FakeStripe
+
+pytestmark = pytest.mark.django_db
+
+PRICES = {"stripe": (499, "USD"), "razorpay": (39_900, "INR")}
+
+
+def test_the_whole_way_from_package_to_coins(shop: Shop) -> None:
+    bought = shop.buy("starter")
+    assert (bought["amount"], bought["currency"]) == PRICES[shop.provider]
+    assert (bought["coins"], bought["status"], bought["completed_at"]) == (400, "pending", None)
+    order = PaymentOrder.objects.get(pk=bought["order_id"])
+    assert order.provider_order_id == bought["provider_order_id"]
+    assert shop.send(shop.event_of(order, "paid")) == {"received": True, "replay": False}
+    answer = shop.client.get(f"/api/payments/orders/{order.pk}", headers=shop.headers).json()
+    assert (answer["status"], shop.balance) == ("completed", 50 + 400)
+    assert answer["completed_at"]
+    line = CreditTransaction.objects.get(type="purchase")
+    assert (line.amount, line.payment_order, line.wallet.user) == (400, order, shop.user)
+    assert audit() == []
+
+
+def test_stripe_gets_what_its_form_needs(stripe_shop: Shop) -> None:
+    bought = stripe_shop.buy()
+    assert bought["client_secret"].startswith(bought["provider_order_id"] + "_secret_")
+    assert (bought["key_id"], bought["checkout_url"]) == ("pk_test_thetests", None)
+
+
+def test_razorpay_gets_what_its_form_needs(razorpay_shop: Shop) -> None:
+    bought = razorpay_shop.buy()
+    assert (bought["key_id"], bought["client_secret"]) == ("rzp_test_thetests", None)
+    placed = razorpay_shop.fake.orders[bought["provider_order_id"]]
+    assert (placed["receipt"], placed["payment_capture"]) == (bought["order_id"], True)
+
+
+def test_packages_are_public_and_name_who_takes_their_currency(fake_stripe: FakeStripe, settings: Any) -> None:
+    settings.PAYMENTS_SANDBOX = False
+    CreditPackage.objects.filter(pk="pro").update(active=False)
+    answer = Client().get("/api/credits/packages").json()
+    assert [package["id"] for package in answer["results"]] == ["starter", "popular"]
+    prices = {price["currency"]: price for price in answer["results"][1]["prices"]}
+    assert prices["USD"] == {"currency": "USD", "amount": 999, "shown": "$9.99", "providers": ["stripe"]}
+    assert prices["INR"]["providers"] == []
+
+
+def test_the_price_is_the_packages_whatever_the_client_says(stripe_shop: Shop) -> None:
+    response = stripe_shop.client.post(
+        "/api/payments/orders",
+        {"package_id": "pro", "provider": "stripe", "amount": 1, "coins": 99999, "currency": "INR"},
+        content_type="application/json",
+        headers=stripe_shop.headers,
+    )
+    answer = response.json()
+    assert (answer["amount"], answer["currency"], answer["coins"]) == (1799, "USD", 1600)
+
+
+def test_a_price_changed_later_leaves_the_order_as_it_was(stripe_shop: Shop) -> None:
+    order = stripe_shop.order()
+    PackagePrice.objects.filter(package="starter").update(amount=1)
+    CreditPackage.objects.filter(pk="starter").update(coins=1)
+    stripe_shop.send(stripe_shop.event_of(order, "paid"))
+    assert stripe_shop.balance == 450
+
+
+def test_an_unknown_or_withdrawn_package_is_not_there(stripe_shop: Shop) -> None:
+    CreditPackage.objects.filter(pk="pro").update(active=False)
+    for package in ("pro", "nonsense"):
+        assert stripe_shop.buy(package, status=404)["error_code"] == "ERR_1002"
+    assert stripe_shop.fake.asked == []
+
+
+def test_a_provider_that_is_not_set_up_is_refused_kindly(stripe_shop: Shop, settings: Any) -> None:
+    settings.PAYMENTS_SANDBOX = False
+    stripe_shop.provider = "razorpay"
+    problem = stripe_shop.buy(status=422)
+    assert problem["errors"][0]["pointer"] == "#/provider"
+    assert "Choose one of: stripe." in problem["detail"]
+    settings.STRIPE_SECRET_KEY = ""
+    assert "Nothing can be bought here yet." in stripe_shop.buy(status=422)["detail"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_row_stands_before_the_provider_is_asked(stripe_shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer: Callable[..., Any] = stripe_shop.fake.answer
+    seen: list[int] = []
+
+    def look_first(*asked: Any) -> Any:
+        seen.append(PaymentOrder.objects.filter(provider_order_id=None).count())
+        connection.close()
+        return answer(*asked)
+
+    monkeypatch.setattr(stripe_shop.fake, "answer", look_first)
+    stripe_shop.buy()
+    assert seen == [1]
+
+
+@pytest.mark.parametrize("trouble", ["hang", 500, 503, 429, "garbage", "other JSON", "lose the answer"])
+def test_when_the_provider_does_not_answer_the_same_request_finishes_the_order_later(shop: Shop, trouble: Any) -> None:
+    shop.fake.troubles.append(trouble)
+    problem = shop.buy(status=503, key="one-purchase")
+    assert "You were not charged" in problem["detail"]
+    order = PaymentOrder.objects.get()
+    assert (order.status, order.provider_order_id) == ("pending", None)
+    again = shop.buy(key="one-purchase")
+    assert again["order_id"] == str(order.pk)
+    assert PaymentOrder.objects.count() == 1
+    made = shop.fake.intents if shop.provider == "stripe" else shop.fake.orders
+    assert list(made) == [again["provider_order_id"]]
+
+
+def test_razorpay_failing_at_the_second_step_leaves_an_order_to_finish(razorpay_shop: Shop) -> None:
+    razorpay_shop.fake.troubles.extend([None, "lose the answer"])
+    razorpay_shop.buy(status=503, key="k")
+    assert len(razorpay_shop.fake.orders) == 1
+    assert razorpay_shop.buy(key="k")["provider_order_id"] in razorpay_shop.fake.orders
+    assert len(razorpay_shop.fake.orders) == 1
+
+
+def test_an_order_whose_answer_was_lost_is_placed_by_reconciling(shop: Shop) -> None:
+    shop.fake.troubles.extend(["lose the answer"] * (1 if shop.provider == "stripe" else 2))
+    shop.buy(status=503)
+    order = PaymentOrder.objects.get()
+    shop.fake.troubles.clear()
+    assert reconciling.reconcile(order) == "pending: the provider knows it now"
+    order.refresh_from_db()
+    assert order.provider_order_id
+
+
+def test_a_refusal_fails_the_order_and_blames_nobody(shop: Shop, settings: Any) -> None:
+    settings.STRIPE_SECRET_KEY = settings.RAZORPAY_KEY_SECRET = "a wrong key"
+    problem = shop.buy(status=502)
+    assert problem["error_code"] == "ERR_3007"
+    assert "a wrong key" not in str(problem)
+    order = PaymentOrder.objects.get()
+    assert (order.status, order.provider_order_id) == ("failed", None)
+
+
+def test_the_same_key_gives_the_same_order(shop: Shop) -> None:
+    first, second = shop.buy(key="a"), shop.buy(key="a")
+    assert first == second
+    assert shop.buy(key="b")["order_id"] != first["order_id"]
+    assert PaymentOrder.objects.count() == 2
+
+
+def test_the_key_may_stand_in_the_body_too(stripe_shop: Shop) -> None:
+    def buy(package: str) -> Any:
+        return stripe_shop.client.post(
+            "/api/payments/orders",
+            {"package_id": package, "provider": "stripe", "idempotency_key": "in the body"},
+            content_type="application/json",
+            headers=stripe_shop.headers,
+        )
+
+    first, second = buy("starter"), buy("starter")
+    assert first.json()["order_id"] == second.json()["order_id"]
+    assert second.json()["client_secret"] == first.json()["client_secret"]
+    assert buy("pro").status_code == 422
+    assert PaymentOrder.objects.count() == 1
+
+
+def test_a_key_of_somebody_else_is_another_key(stripe_shop: Shop) -> None:
+    other = Shop("stripe", stripe_shop.fake, User.objects.create_user("ben@example.org"))
+    assert stripe_shop.buy(key="a")["order_id"] != other.buy(key="a")["order_id"]
+
+
+def test_an_order_of_somebody_else_is_not_there(stripe_shop: Shop) -> None:
+    order = stripe_shop.order()
+    other = Shop("stripe", stripe_shop.fake, User.objects.create_user("ben@example.org"))
+    answer = other.client.get(f"/api/payments/orders/{order.pk}", headers=other.headers)
+    assert answer.status_code == 404
+
+
+def test_an_order_that_was_answered_late_keeps_the_providers_first_id(stripe_shop: Shop) -> None:
+    order = stripe_shop.order()
+    first = order.provider_order_id
+    orders.at_provider(order)
+    assert order.provider_order_id == first

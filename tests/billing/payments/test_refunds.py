@@ -1,0 +1,216 @@
+"""Money back: coins are taken back as far as they are there, and the rest is written down."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from billing import ledger
+from billing.audit import audit
+from billing.models import CreditTransaction, PaymentOrder, PaymentRefund, WebhookEvent
+from billing.payments import reconciling, refunds, webhooks
+from tests.billing.payments.conftest import Shop
+
+pytestmark = pytest.mark.django_db
+
+
+def give_back(order: PaymentOrder, amount: int | None = None) -> PaymentRefund:
+    return refunds.start(order_id=order.pk, amount=amount, actor="user 7", reason="bought by mistake")
+
+
+def spend(shop: Shop, coins: int) -> None:
+    wallet = ledger.open_wallet(user=shop.user)
+    ledger.adjust(wallet=wallet, amount=-coins, actor="test", reason="spent", idempotency_key=f"spend {coins}")
+
+
+@pytest.fixture(autouse=True)
+def sound() -> Any:
+    yield
+    assert audit() == []
+
+
+def test_a_refund_sends_the_money_back_and_takes_the_coins(shop: Shop) -> None:
+    order = shop.paid()
+    refund = give_back(order)
+    assert (refund.status, refund.amount, refund.coins, refund.taken_coins) == ("completed", order.amount, 400, 400)
+    assert [made["amount"] for made in shop.fake.refunds.values()] == [order.amount]
+    order.refresh_from_db()
+    assert (order.status, order.refunded_amount, shop.balance) == ("refunded", order.amount, 50)
+    line = CreditTransaction.objects.get(type="refund")
+    assert (line.amount, line.payment_order, line.actor, line.reason) == (-400, order, "user 7", "bought by mistake")
+
+
+def test_the_providers_event_of_our_own_refund_changes_nothing_more(shop: Shop) -> None:
+    order = shop.paid()
+    give_back(order)
+    made = next(iter(shop.fake.refunds.values()))
+    if shop.provider == "stripe":
+        shop.send(shop.fake.event("refund.updated", made))
+    else:
+        shop.send(shop.fake.event("refund.processed", refund=made, payment=shop.payment(order)))
+    assert WebhookEvent.objects.latest("pk").status == "ignored"
+    assert (PaymentRefund.objects.count(), shop.balance) == (1, 50)
+
+
+def test_coins_that_were_spent_are_owed_and_shown(shop: Shop) -> None:
+    order = shop.paid()
+    spend(shop, 300)
+    refund = give_back(order)
+    assert (refund.taken_coins, refund.owed_coins, shop.balance) == (150, 250, 0)
+    assert list(PaymentOrder.objects.owed()) == [order]
+    shop.paid()
+    assert shop.balance == 400, "a later purchase is not touched"
+
+
+def test_held_coins_stay_held(shop: Shop, hold: Any) -> None:
+    order = shop.paid()
+    hold(ledger.open_wallet(user=shop.user), 450)
+    refund = give_back(order)
+    assert (refund.taken_coins, refund.owed_coins, shop.balance) == (0, 400, 450)
+    assert not CreditTransaction.objects.filter(type="refund").exists()
+
+
+def test_parts_add_up_to_the_whole_whatever_the_rounding(shop: Shop) -> None:
+    order = shop.paid()
+    third = order.amount // 3
+    parts = [give_back(order, third), give_back(order, third), give_back(order)]
+    assert [part.coins for part in parts] == [133, 133, 134]
+    order.refresh_from_db()
+    assert (order.status, shop.balance) == ("refunded", 50)
+
+
+def test_a_part_leaves_the_order_completed(shop: Shop) -> None:
+    order = shop.paid()
+    give_back(order, 1)
+    order.refresh_from_db()
+    assert (order.status, order.refunded_amount) == ("completed", 1)
+    assert shop.balance == 450, "a coin's worth was not reached"
+
+
+def test_no_more_goes_back_than_was_paid(shop: Shop) -> None:
+    order = shop.paid()
+    give_back(order, order.amount - 100)
+    for amount in (101, 0, -5):
+        with pytest.raises(refunds.RefundImpossible, match="can be refunded"):
+            give_back(order, amount)
+    give_back(order)
+    with pytest.raises(refunds.RefundImpossible, match="All of this order's money"):
+        give_back(order)
+    assert sum(made["amount"] for made in shop.fake.refunds.values()) == order.amount
+
+
+def test_an_order_that_was_not_paid_has_nothing_to_give_back(shop: Shop) -> None:
+    with pytest.raises(refunds.RefundImpossible, match="nothing was paid"):
+        give_back(shop.order())
+    assert not PaymentRefund.objects.exists()
+
+
+@pytest.mark.parametrize("trouble", ["hang", 500, 429, "garbage", "lose the answer"])
+def test_a_refund_whose_answer_was_lost_is_paid_once_and_finished_later(shop: Shop, trouble: Any) -> None:
+    order = shop.paid()
+    shop.fake.troubles.append(trouble)
+    refund = give_back(order)
+    assert (refund.status, shop.balance) == ("pending", 450)
+    if shop.provider == "stripe":
+        shop.fake.by_key.clear()  # a day later it has forgotten the key
+    assert reconciling.reconcile_refund(refund) == "completed"
+    assert ([made["amount"] for made in shop.fake.refunds.values()], shop.balance) == ([order.amount], 50)
+
+
+def test_a_refund_that_the_provider_refuses_takes_no_coin(shop: Shop) -> None:
+    order = shop.paid()
+    shop.fake.refunded(shop.payment(order)["id"], order.amount)  # made there; its event is still on its way
+    with pytest.raises(refunds.RefundFailed):
+        give_back(order)
+    assert (PaymentRefund.objects.get().status, shop.balance) == ("failed", 450)
+
+
+def test_a_refund_that_fails_in_the_end_gives_the_coins_back(shop: Shop) -> None:
+    order = shop.paid()
+    shop.fake.refund_status = "pending"
+    refund = give_back(order)
+    assert (refund.status, shop.balance) == ("processing", 50)
+    made = {**next(iter(shop.fake.refunds.values())), "status": "failed"}
+    if shop.provider == "stripe":
+        shop.send(shop.fake.event("refund.failed", made))
+    else:
+        shop.send(shop.fake.event("refund.failed", refund=made, payment=shop.payment(order)))
+    refund.refresh_from_db()
+    order.refresh_from_db()
+    assert (refund.status, refund.taken_coins, order.status, order.refunded_amount) == ("failed", 0, "completed", 0)
+    assert shop.balance == 450
+    shop.fake.refunds.clear()
+    assert give_back(order).status == "processing"
+    assert shop.balance == 50
+
+
+def test_a_refund_made_at_the_provider_takes_the_coins_too(shop: Shop) -> None:
+    order = shop.paid()
+    body = shop.event_of(order, "refunded")
+    for _ in range(3):
+        shop.send(body)
+    refund = PaymentRefund.objects.get()
+    assert (refund.source, refund.status, refund.taken_coins, shop.balance) == ("provider", "completed", 400, 50)
+
+
+def test_a_refund_that_comes_before_its_payment_waits_for_it(shop: Shop) -> None:
+    order = shop.order()
+    paid, refunded = shop.event_of(order, "paid"), shop.event_of(order, "refunded")
+    shop.send(refunded, event_id="refund")
+    assert (WebhookEvent.objects.get().status, shop.balance) == ("received", 50)
+    shop.send(paid, event_id="paid")
+    order.refresh_from_db()
+    assert (order.status, shop.balance) == ("refunded", 50)
+    assert not WebhookEvent.objects.waiting().exists()
+
+
+def test_more_refunded_than_was_paid_is_held(shop: Shop) -> None:
+    order = shop.paid()
+    shop.send(shop.event_of(order, "refunded", amount=order.amount + 1))
+    order.refresh_from_db()
+    assert (order.attention, shop.balance) == ("more is refunded than was paid", 450)
+
+
+def test_stripes_old_event_of_a_refund_asks_stripe_which(stripe_shop: Shop) -> None:
+    order = stripe_shop.paid()
+    for amount in (100, 150):
+        stripe_shop.fake.refunded(order.provider_order_id, amount)
+    charge = {"object": "charge", "payment_intent": order.provider_order_id, "amount_refunded": 250}
+    stripe_shop.fake.troubles.append(500)
+    stripe_shop.send(stripe_shop.fake.event("charge.refunded", charge))
+    for _ in range(2):
+        WebhookEvent.objects.update(next_attempt_at="2020-01-01T00:00Z")
+        webhooks.apply_due()
+    assert sorted(PaymentRefund.objects.values_list("amount", flat=True)) == [100, 150]
+    order.refresh_from_db()
+    assert (order.refunded_amount, WebhookEvent.objects.latest("pk").status) == (250, "applied")
+
+
+def test_a_dispute_is_recorded_and_a_lost_one_takes_the_coins(shop: Shop) -> None:
+    order = shop.paid()
+    spend(shop, 250)
+    shop.send(shop.event_of(order, "disputed"), event_id="opened")
+    assert (list(PaymentOrder.objects.disputed()), shop.balance) == ([order], 200)
+    shop.send(shop.event_of(order, "lost"), event_id="lost")
+    shop.send(shop.event_of(order, "disputed"), event_id="late")
+    order.refresh_from_db()
+    refund = PaymentRefund.objects.get()
+    assert (order.dispute, order.status, refund.source) == ("lost", "refunded", "dispute")
+    assert (refund.taken_coins, refund.owed_coins, shop.balance) == (200, 200, 0)
+
+
+def test_a_won_dispute_takes_nothing(shop: Shop) -> None:
+    order = shop.paid()
+    shop.send(shop.event_of(order, "disputed"), event_id="opened")
+    shop.send(shop.event_of(order, "won"), event_id="won")
+    order.refresh_from_db()
+    assert (order.dispute, shop.balance, PaymentRefund.objects.count()) == ("won", 450, 0)
+
+
+def test_a_lost_dispute_takes_only_what_was_not_refunded_before(shop: Shop) -> None:
+    order = shop.paid()
+    give_back(order, order.amount // 2)
+    shop.send(shop.event_of(order, "lost"))
+    order.refresh_from_db()
+    assert (order.status, order.refunded_amount, shop.balance) == ("refunded", order.amount, 50)

@@ -1,0 +1,282 @@
+"""Whatever a provider sends, in whatever order and however often: coins for exactly the money paid, once."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import time
+from typing import Any
+
+import pytest
+from django.db import DatabaseError
+
+from billing import ledger
+from billing.audit import audit
+from billing.models import CreditTransaction, PaymentOrder, WebhookEvent
+from billing.payments import settling, webhooks
+from relivchats.errors import Conflict
+from tests.billing.payments.conftest import Shop, changed
+from tests.fakes import razorpay, stripe
+
+pytestmark = pytest.mark.django_db
+
+
+def event() -> WebhookEvent:
+    return WebhookEvent.objects.get()
+
+
+def fresh(order: PaymentOrder) -> PaymentOrder:
+    return PaymentOrder.objects.get(pk=order.pk)
+
+
+def forge(shop: Shop, body: bytes) -> dict[str, dict[str, str]]:
+    """Signatures that must not be believed, by what is wrong with them."""
+    if shop.provider == "razorpay":
+        good = razorpay.signature(body)["X-Razorpay-Signature"]
+        name = "X-Razorpay-Signature"
+        return {
+            "none": {},
+            "empty": {name: ""},
+            "another secret": razorpay.signature(body, secret="guessed"),
+            "another body": razorpay.signature(body + b" "),
+            "half": {name: good[:32]},
+            "not ASCII": {name: "é" * 64},
+            "the API's secret": razorpay.signature(body, secret=razorpay.KEY_SECRET),
+        }
+    moment = int(time.time())
+    signed = stripe.signature(body)["Stripe-Signature"]
+    old = stripe.signature(body, at=moment - 999)["Stripe-Signature"].split(",")[1]
+    return {
+        "none": {},
+        "empty": {"Stripe-Signature": ""},
+        "another secret": stripe.signature(body, secret="whsec_guessed"),
+        "another body": stripe.signature(body + b" "),
+        "too old": stripe.signature(body, at=moment - 301),
+        "too far ahead": stripe.signature(body, at=moment + 400),
+        "a newer time on an old signature": {"Stripe-Signature": f"t={moment},{old}"},
+        "another scheme": {"Stripe-Signature": signed.replace("v1=", "v0=")},
+        "no time": {"Stripe-Signature": signed.split(",")[1]},
+        "two times": {"Stripe-Signature": f"t=1,{signed}"},
+        "a time of another kind": {"Stripe-Signature": signed.replace("t=", "t=-")},
+        "not ASCII": {"Stripe-Signature": f"t={moment},v1=é"},
+    }
+
+
+def test_a_body_that_is_not_signed_by_the_provider_is_400_and_stores_nothing(shop: Shop) -> None:
+    order = shop.order()
+    body = shop.event_of(order, "paid")
+    for headers in forge(shop, body).values():
+        shop.send(body, status=400, headers=headers)
+    shop.send(body[:-20], status=400, headers=stripe.signature(body) | razorpay.signature(body))
+    assert not WebhookEvent.objects.exists()
+    assert (fresh(order).status, shop.balance) == ("pending", 50)
+    shop.send(body)
+    assert shop.balance == 450
+
+
+def test_the_next_secret_counts_while_it_is_being_changed(stripe_shop: Shop) -> None:
+    body = stripe_shop.event_of(stripe_shop.order(), "paid")
+    stripe_shop.send(body, headers=stripe.signature(body, secret="whsec_the_next_secret", at=time.time() - 290))
+    assert stripe_shop.balance == 450
+
+
+def test_without_a_secret_nothing_is_believed(shop: Shop, settings: Any) -> None:
+    body = shop.event_of(shop.order(), "paid")
+    settings.STRIPE_WEBHOOK_SECRETS = settings.RAZORPAY_WEBHOOK_SECRETS = []
+    shop.send(body, status=400, headers=stripe.signature(body, secret="") | razorpay.signature(body, secret=""))
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff\xfe", b"[" * 100_000, b'{"id": 7}'])
+def test_a_signed_body_that_is_no_event_is_400_and_stores_nothing(stripe_shop: Shop, body: bytes) -> None:
+    stripe_shop.send(body, status=400)
+    assert not WebhookEvent.objects.exists()
+
+
+def test_a_body_without_end_is_refused_before_it_is_read(shop: Shop) -> None:
+    shop.send(b" " * (256 * 1024 + 1), status=413)
+
+
+def test_an_event_sent_again_gives_no_more_coins_and_is_counted(shop: Shop) -> None:
+    body = shop.event_of(shop.order(), "paid")
+    answers = [shop.send(body, event_id="evt_1")["replay"] for _ in range(4)]
+    assert answers == [False, True, True, True]
+    assert (event().replays, event().status, shop.balance) == (3, "applied", 450)
+
+
+def test_two_events_of_one_payment_give_its_coins_once(shop: Shop) -> None:
+    order = shop.order()
+    for _ in range(2):
+        shop.send(shop.event_of(order, "paid"), event_id=f"evt_{_}")
+    if shop.provider == "razorpay":
+        payment = shop.payment(order)
+        shop.send(shop.fake.event("payment.captured", payment=payment), event_id="captured")
+    assert shop.balance == 450
+    assert set(WebhookEvent.objects.values_list("status", flat=True)) == {"applied", "ignored"}
+
+
+def test_events_of_an_order_settle_the_same_in_every_order(shop: Shop) -> None:
+    """Failed, processing, paid and a refund of half: 24 ways."""
+    for number, way in enumerate(itertools.permutations(["failed", "processing", "paid", "refunded"])):
+        order = shop.order()
+        before = shop.balance
+        events = {what: shop.event_of(order, what) for what in ["failed", "processing", "paid"]}
+        events["refunded"] = shop.event_of(order, "refunded", amount=order.amount // 2)
+        for what in way:
+            shop.send(events[what], event_id=f"{number} {what}")
+        WebhookEvent.objects.update(next_attempt_at="2020-01-01T00:00Z")
+        webhooks.apply_due()
+        order = fresh(order)
+        assert (order.status, order.refunded_amount) == ("completed", order.amount // 2), way
+        assert shop.balance == before + 400 - order.coins_for(order.amount // 2), way
+    assert not WebhookEvent.objects.waiting().exists()
+    assert audit() == []
+
+
+def test_a_failed_payment_may_succeed_at_the_second_try(shop: Shop) -> None:
+    order = shop.order()
+    shop.send(shop.event_of(order, "failed"))
+    assert (fresh(order).status, shop.balance) == ("failed", 50)
+    shop.send(shop.event_of(order, "paid"))
+    assert (fresh(order).status, fresh(order).failure, shop.balance) == ("completed", "", 450)
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"amount": 1}, "paid"),
+        ({"amount": 10**9}, "paid"),
+        ({"amount": None}, "paid an unknown sum"),
+        ({"amount": "499"}, "paid an unknown sum"),
+        ({"amount": True}, "paid an unknown sum"),
+        ({"currency": "eur"}, "paid"),
+        ({"currency": None}, "paid"),
+    ],
+)
+def test_another_sum_than_asked_gives_no_coins_and_waits_for_a_person(
+    shop: Shop, change: dict[str, Any], why: str
+) -> None:
+    order = shop.order()
+    if shop.provider == "stripe" and "amount" in change:
+        change = {"amount_received": change["amount"]}
+    shop.send(shop.event_of(order, "paid", payment=change))
+    assert (event().status, shop.balance) == ("held", 50)
+    assert event().outcome.startswith(why)
+    assert fresh(order).attention == event().outcome
+    assert list(PaymentOrder.objects.needing_a_look()) == [order]
+
+
+def test_a_payment_of_another_order_at_the_provider_is_held(stripe_shop: Shop) -> None:
+    order = stripe_shop.order()
+    stripe_shop.send(stripe_shop.event_of(order, "paid", payment={"id": "pi_of_somebody"}))
+    assert (event().status, event().order, stripe_shop.balance) == ("held", order, 50)
+
+
+def test_a_second_payment_of_one_order_is_held(shop: Shop) -> None:
+    order = shop.paid()
+    again = {"latest_charge": "ch_again"} if shop.provider == "stripe" else {"id": "pay_again"}
+    shop.send(shop.event_of(order, "paid", payment=again))
+    assert fresh(order).attention.startswith("paid a second time")
+    assert shop.balance == 450
+
+
+def test_an_order_that_is_not_ours_is_kept_for_a_person(shop: Shop) -> None:
+    order = shop.order()
+    body = shop.event_of(order, "paid")
+    PaymentOrder.objects.filter(pk=order.pk).update(provider_order_id="another", provider="sandbox")
+    shop.send(body)
+    assert (event().status, event().order, event().outcome) == ("held", None, "no order of ours has these ids")
+    assert shop.balance == 50
+
+
+def test_an_event_of_an_unknown_kind_is_stored_and_changes_nothing(shop: Shop) -> None:
+    body = changed(shop.event_of(shop.order(), "paid"), type="invoice.paid", event="invoice.paid")
+    shop.send(body)
+    assert (event().status, event().kind, event().type, shop.balance) == ("ignored", "unknown", "invoice.paid", 50)
+
+
+def test_a_payment_is_found_by_our_id_when_the_providers_was_never_recorded(shop: Shop) -> None:
+    order = shop.order()
+    body = shop.event_of(order, "paid")
+    PaymentOrder.objects.filter(pk=order.pk).update(provider_order_id=None)
+    shop.send(body)
+    assert (fresh(order).status, fresh(order).provider_order_id) == ("completed", order.provider_order_id)
+    assert shop.balance == 450
+
+
+@pytest.mark.parametrize("fault", [DatabaseError("gone"), ledger.InvalidMovement("no"), RuntimeError("a bug")])
+def test_what_cannot_be_applied_is_stored_answered_and_applied_later(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, fault: Exception
+) -> None:
+    order = shop.order()
+    body = shop.event_of(order, "paid")
+
+    def fail(**_: Any) -> Any:
+        raise fault
+
+    with monkeypatch.context() as broken:
+        broken.setattr(ledger, "grant", fail)
+        assert shop.send(body) == {"received": True, "replay": False}
+        assert shop.send(body) == {"received": True, "replay": True}
+    assert (event().status, event().attempts, fresh(order).status) == ("received", 2, "pending")
+    assert webhooks.apply_due() == 0, "it is not due yet"
+    WebhookEvent.objects.update(next_attempt_at="2020-01-01T00:00Z")
+    assert webhooks.apply_due() == 1
+    assert (fresh(order).status, shop.balance) == ("completed", 450)
+
+
+def test_a_replay_applies_what_could_not_be_applied(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    order = shop.order()
+    body = shop.event_of(order, "paid")
+    with monkeypatch.context() as broken:
+        broken.setattr(settling, "settle", lambda *_: 1 / 0)
+        shop.send(body)
+    shop.send(body)
+    assert shop.balance == 450
+
+
+def test_one_event_that_fails_stops_no_other(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    bad, good = shop.order(), shop.order()
+    settle = settling.settle
+
+    def fail_for_one(order: PaymentOrder, report: Any) -> Any:
+        if order.pk == bad.pk:
+            raise RuntimeError
+        return settle(order, report)
+
+    monkeypatch.setattr(settling, "settle", fail_for_one)
+    for order in (bad, good):
+        shop.send(shop.event_of(order, "paid"))
+    WebhookEvent.objects.update(next_attempt_at="2020-01-01T00:00Z")
+    webhooks.apply_due()
+    assert (fresh(bad).status, fresh(good).status) == ("pending", "completed")
+
+
+def test_a_person_sets_a_held_event_aside_or_tries_it_again(stripe_shop: Shop) -> None:
+    order = stripe_shop.order()
+    PaymentOrder.objects.filter(pk=order.pk).update(amount=999)
+    stripe_shop.send(stripe_shop.event_of(order, "paid"))
+    webhooks.try_again(event())
+    assert (event().status, bool(fresh(order).attention)) == ("held", True)
+    PaymentOrder.objects.filter(pk=order.pk).update(amount=499)
+    webhooks.try_again(event())
+    assert (event().status, fresh(order).attention, stripe_shop.balance) == ("applied", "", 450)
+    stripe_shop.send(stripe_shop.event_of(stripe_shop.order(), "paid", payment={"currency": "eur"}))
+    held = WebhookEvent.objects.held().get()
+    webhooks.set_aside(held)
+    assert not WebhookEvent.objects.held().exists()
+    assert not PaymentOrder.objects.needing_a_look().exists()
+    with pytest.raises(Conflict):
+        webhooks.set_aside(held)
+
+
+def test_nothing_of_the_payer_or_the_card_is_kept(razorpay_shop: Shop) -> None:
+    razorpay_shop.send(razorpay_shop.event_of(razorpay_shop.order(), "paid"))
+    kept = json.dumps(list(WebhookEvent.objects.values()) + list(PaymentOrder.objects.values()), default=str)
+    for word in ("canary", "Canary", "4242", "9876543210"):
+        assert word not in kept
+
+
+def test_coins_come_from_one_line_that_names_the_order(shop: Shop) -> None:
+    order = shop.paid("pro")
+    line = CreditTransaction.objects.get(payment_order=order)
+    assert (line.type, line.amount) == ("purchase", 1600)
