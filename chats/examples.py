@@ -59,6 +59,12 @@ STATISTICS: dict[str, Any] = {
     "user_stats": {"Asha": {"message_count": 2305, "word_count": 17012, "questions_asked": 402}},
 }
 
+CHANGES: dict[str, Any] = {
+    "title": "The two of us",
+    "time_zone": "Asia/Kolkata",
+    "people": [{"name": "Ravi", "aliases": ["Ravi", "+91 98765 43210"]}],
+}
+
 NOT_YET_SEARCHABLE = {"vector_status": "pending", "chunk_count": 0, "indexed_at": None, "is_searchable": False}
 
 UPLOADED = {

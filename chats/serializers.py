@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from drf_spectacular.utils import extend_schema_field
@@ -11,7 +12,7 @@ from chats.exports.parsed import Message
 from chats.importing import Imported
 from chats.lens import time_zones
 from chats.models import Chat, ChatUpload
-from chats.people import Person
+from chats.people import NotPeople, Person, check
 from chats.statistics_schema import StatisticsSerializer
 
 DATE_ORDERS = ("dmy", "mdy", "ymd")
@@ -109,6 +110,38 @@ class ChatSerializer(serializers.ModelSerializer[Chat]):
         return chat.people.listed(chat.export_names)
 
 
+class ChatChangesSerializer(serializers.Serializer[Any]):
+    """What a PATCH may say; `context` holds the chat."""
+
+    title = serializers.CharField(
+        required=False,
+        allow_null=True,
+        max_length=200,
+        help_text="Null: the people's names, or the group's size, again.",
+    )
+    time_zone = TimeZoneField(required=False, help_text=TIME_ZONE_HELP)
+    people = ParticipantSerializer(
+        many=True,
+        required=False,
+        help_text="Whom to show by another name, and which of the export's names are one person. It takes the place of"
+        " what was said before; a name that is left out stays as the export has it, so `[]` undoes all.",
+    )
+
+    def validate_people(self, chosen: list[Person]) -> list[Person]:
+        try:
+            return check(chosen, export_names=self.context["chat"].export_names)
+        except NotPeople as fault:
+            raise serializers.ValidationError(_at(fault.place, fault.reason)) from None
+
+
+def _at(place: Sequence[int | str], reason: str) -> Any:
+    """The fault where it is: nested as the value is, so that its pointer leads there."""
+    detail: Any = [reason]
+    for step in reversed(place):
+        detail = {str(step): detail}
+    return detail
+
+
 class UploadedChatSerializer(ChatSerializer):
     outcome = serializers.SerializerMethodField(
         help_text="`accepted`: a new chat. `identical`: you have this content already, and this is the chat."
@@ -177,9 +210,20 @@ class MessagesQuery(serializers.Serializer[Any]):
         max_value=MESSAGE_NUMBER_LIMIT,
         help_text="Messages with a higher number than this; 0 starts at the beginning.",
     )
+    around = serializers.IntegerField(
+        required=False,
+        min_value=1,
+        max_value=MESSAGE_NUMBER_LIMIT,
+        help_text="The page with this message in its middle, instead of `after`.",
+    )
     limit = serializers.IntegerField(
         default=100, min_value=1, max_value=MESSAGES_LIMIT, help_text="How many to a page."
     )
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if attrs["after"] and "around" in attrs:
+            raise serializers.ValidationError({"around": "Ask for one of them: `after` or `around`."})
+        return attrs
 
 
 class MessageSerializer(serializers.Serializer[Message]):

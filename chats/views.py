@@ -8,19 +8,20 @@ from uuid import UUID
 from django.db.models import QuerySet
 from django.http import HttpResponseBase
 from django.urls import reverse
-from drf_spectacular.utils import extend_schema, extend_schema_view
+from drf_spectacular.utils import OpenApiExample, extend_schema, extend_schema_view
 from rest_framework.generics import ListAPIView
 from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.utils.urls import replace_query_param
+from rest_framework.utils.urls import remove_query_param, replace_query_param
 from rest_framework.views import APIView
 
-from chats import erasure, examples, importing, indexing, transcript
+from chats import amending, erasure, examples, importing, indexing, transcript
 from chats.exports.parsed import Message
 from chats.importing import Wishes
 from chats.models import Chat
 from chats.serializers import (
+    ChatChangesSerializer,
     ChatSerializer,
     MessagePageSerializer,
     MessageSerializer,
@@ -138,6 +139,38 @@ class OneChat(APIView):
         return conditional(request, *version, answer=lambda: Response(ChatSerializer(chat).data))
 
     @extend_schema(
+        operation_id="change_chat",
+        tags=["chats"],
+        summary="Name a chat and its people",
+        description="Sets the title, the time zone, and who is who: names to show, and several of the export's names"
+        " that are one person. What is left out stays. Messages, participants and statistics follow at once, and"
+        " insights that are written from now on; insights that are written keep their names. Everything can be"
+        " undone: `title: null`, `people: []`.",
+        request=ChatChangesSerializer,
+        responses={
+            200: ChatSerializer,
+            **problems(
+                401,
+                404,
+                413,
+                415,
+                _400="The request is not well-formed JSON.",
+                _409="The chat was changed by others all the while. Send it again.",
+                _422="There is no such time zone or name, two people would have one name, or one person would be left.",
+            ),
+        },
+        examples=[
+            example("A chat", examples.CHAT),
+            OpenApiExample("Two names of one person", value=examples.CHANGES, request_only=True),
+        ],
+    )
+    def patch(self, request: Request, chat_id: UUID) -> Response:
+        chat = own_chat(request, chat_id)
+        changes = ChatChangesSerializer(data=body(request), context={"chat": chat})
+        changes.is_valid(raise_exception=True)
+        return Response(ChatSerializer(amending.amend(chat, **changes.validated_data)).data)
+
+    @extend_schema(
         operation_id="delete_chat",
         tags=["chats"],
         summary="Delete a chat for good",
@@ -155,7 +188,8 @@ class Messages(APIView):
         operation_id="list_messages",
         tags=["chats"],
         summary="The messages of a chat, by number",
-        description="In the export's order. Numbers start at 1, count messages and system lines, and never change.",
+        description="In the export's order. Numbers start at 1, count messages and system lines, and never change."
+        " `after` pages through them; `around` shows one among those beside it.",
         parameters=[MessagesQuery],
         responses={200: MessagePageSerializer, **problems(401, 404, 422)},
         examples=[example("A page", examples.MESSAGES)],
@@ -165,6 +199,8 @@ class Messages(APIView):
         query = MessagesQuery(data=request.query_params)
         query.is_valid(raise_exception=True)
         after, limit = query.validated_data["after"], query.validated_data["limit"]
+        if around := query.validated_data.get("around"):
+            after = max(0, min(around, chat.line_count) - 1 - limit // 2)
         found = transcript.page(chat, after=after, limit=limit)
         return Response(
             {
@@ -180,7 +216,8 @@ def _has_more(chat: Chat, found: list[Message]) -> bool:
 
 
 def _page(request: Request, *, after: int, limit: int) -> str:
-    return replace_query_param(replace_query_param(request.build_absolute_uri(), "after", after), "limit", limit)
+    address = remove_query_param(request.build_absolute_uri(), "around")
+    return replace_query_param(replace_query_param(address, "after", after), "limit", limit)
 
 
 def _page_before(request: Request, *, end: int, limit: int) -> str:

@@ -76,6 +76,17 @@ def test_no_value_breaks_an_unlock(api: Api, names: dict[str, str]) -> None:
             assert response.status_code in (200, 404, 422), f"{field}={value!r:.80}"
 
 
+def test_no_value_breaks_a_change_of_a_chat(api: Api, chat: Chat) -> None:
+    for value in VALUES:
+        people = [{"name": value, "aliases": ["Aarav"]}]
+        for change in ({"title": value}, {"time_zone": value}, {"people": value}, {"people": people}):
+            body = json.dumps(change)
+            response = api.send("PATCH", f"/api/chats/{chat.pk}", data=body, content_type="application/json")
+            assert response.status_code in (200, 422), f"{change!r:.80}"
+        body = json.dumps({"people": [{"name": "x", "aliases": [value]}]})
+        assert api.send("PATCH", f"/api/chats/{chat.pk}", data=body, content_type="application/json").status_code == 422
+
+
 def test_no_field_breaks_an_upload(api: Api) -> None:
     for text in (*TEXTS, "x" * 3_000_000):
         fields = {"file": text, "date_order": text, text or "unnamed": text}
