@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import date
 from itertools import pairwise
 from typing import NamedTuple
@@ -26,6 +26,7 @@ _EPOCH = date(1970, 1, 1).toordinal()
 _FIRST_DAY, _LAST_DAY = date(FIRST_YEAR, 1, 1).toordinal(), date(LAST_YEAR, 12, 31).toordinal()
 _FIRST_EVIDENCE = date(_WHATSAPP_BEGAN, 1, 1).toordinal() - _EPOCH
 _DAY_SECONDS = 86_400
+_MOST_DATES = 100_000
 _NUMBERS = re.compile(r"\d+")
 
 Parts = tuple[int, int, int]
@@ -61,6 +62,51 @@ def ordinal(parts: Parts, order: str) -> int | None:
     return days - _EPOCH if _FIRST_DAY <= days <= _LAST_DAY else None
 
 
+class _Reading:
+    """Printed dates in file order, and the days that they are in each order."""
+
+    def __init__(self, dates: list[bytes], orders: list[str]) -> None:
+        self.dates = dates
+        self.parts = {printed: parts_of(printed) for printed in set(dates)}
+        self.days = {order: {date: ordinal(parts, order) for date, parts in self.parts.items()} for order in orders}
+        self.impossible = {order: self._impossible(order) for order in orders}
+
+    def _impossible(self, order: str) -> int:
+        """How many distinct dates the order cannot be."""
+        return sum(day is None or day < _FIRST_EVIDENCE for day in self.days[order].values())
+
+    @property
+    def year_last(self) -> str:
+        return "dmy" if self.impossible["dmy"] <= self.impossible["mdy"] else "mdy"
+
+    def is_plain(self) -> bool:
+        """Whether enough speaks for one order, and nothing against it."""
+        lowest, second, *_ = sorted(self.impossible.values())
+        return lowest == 0 and second >= _ENOUGH_EVIDENCE
+
+    def year_first(self, *, wanted: bool) -> bool:
+        """Whether dates of two digits a part begin with the year: rare, so it needs a reason."""
+        if "ymd" not in self.days:
+            return False
+        first, last = self.impossible["ymd"], self.impossible[self.year_last]
+        if wanted or first != last:
+            return first < last + wanted
+        if len(self.parts) < _ENOUGH_EVIDENCE:
+            return False
+        return _MUCH_LESS * self.travelled("ymd") < self.travelled(self.year_last)
+
+    def travelled(self, order: str) -> int:
+        """Days from each date to the next, in both directions: a wrong order leaps about."""
+        return sum(abs(later - earlier) for earlier, later in pairwise(self._possible(order)))
+
+    def steps_backward(self, order: str) -> int:
+        return sum(later < earlier for earlier, later in pairwise(self._possible(order)))
+
+    def _possible(self, order: str) -> Iterator[int]:
+        days = self.days[order]
+        return (day for printed in self.dates if (day := days[printed]) is not None)
+
+
 def decide_order(
     sample: list[bytes],
     everything: Callable[[], list[bytes]],
@@ -81,52 +127,19 @@ def decide_order(
     candidates = [order for order in ORDERS if order in orders]
     if len(candidates) == 1:
         return DateOrder(candidates[0], ambiguous=False)
-    parts = list(map(parts_of, sample))
-    impossible = _impossible(parts, candidates)
-    lowest, second, *_ = sorted(impossible.values())
-    if lowest or second < _ENOUGH_EVIDENCE:
-        parts = list(map(parts_of, everything()))
-        impossible = _impossible(parts, candidates)
-    if "ymd" in candidates and _year_first(parts, impossible, wanted=wanted == "ymd"):
+    reading = _Reading(sample, candidates)
+    if not reading.is_plain():
+        reading = _Reading(everything(), candidates)
+    if reading.year_first(wanted=wanted == "ymd"):
         return DateOrder("ymd", ambiguous=False)
-    if impossible["dmy"] != impossible["mdy"]:
-        return DateOrder("dmy" if impossible["dmy"] < impossible["mdy"] else "mdy", ambiguous=False)
+    if reading.impossible["dmy"] != reading.impossible["mdy"]:
+        return DateOrder(reading.year_last, ambiguous=False)
     if wanted in ("dmy", "mdy"):
         return DateOrder(wanted, ambiguous=False)
-    backward = {order: _steps_backward(parts, order) for order in ("dmy", "mdy")}
+    backward = {order: reading.steps_backward(order) for order in ("dmy", "mdy")}
     if backward["dmy"] != backward["mdy"]:
         return DateOrder(min(backward, key=backward.__getitem__), ambiguous=False)
     return DateOrder("mdy" if american else "dmy", ambiguous=True)
-
-
-def _impossible(dates: list[Parts], orders: list[str]) -> dict[str, int]:
-    """By order, how many distinct dates it cannot be."""
-    distinct = set(dates)
-    days = {order: [ordinal(parts, order) for parts in distinct] for order in orders}
-    return {order: sum(day is None or day < _FIRST_EVIDENCE for day in days[order]) for order in orders}
-
-
-def _year_first(dates: list[Parts], impossible: dict[str, int], *, wanted: bool) -> bool:
-    """Whether dates of two digits a part begin with the year: rare, so it needs a reason."""
-    year_last = "dmy" if impossible["dmy"] <= impossible["mdy"] else "mdy"
-    if wanted or impossible["ymd"] != impossible[year_last]:
-        return impossible["ymd"] < impossible[year_last] + wanted
-    if len(set(dates)) < _ENOUGH_EVIDENCE:
-        return False
-    return _MUCH_LESS * _travelled(dates, "ymd") < _travelled(dates, year_last)
-
-
-def _possible_days(dates: list[Parts], order: str) -> list[int]:
-    return [day for parts in dates if (day := ordinal(parts, order)) is not None]
-
-
-def _travelled(dates: list[Parts], order: str) -> int:
-    """Days from each date to the next, in both directions: a wrong order leaps about."""
-    return sum(abs(later - earlier) for earlier, later in pairwise(_possible_days(dates, order)))
-
-
-def _steps_backward(dates: list[Parts], order: str) -> int:
-    return sum(later < earlier for earlier, later in pairwise(_possible_days(dates, order)))
 
 
 class DaySeconds(dict[bytes, int]):
@@ -137,9 +150,10 @@ class DaySeconds(dict[bytes, int]):
 
     def __missing__(self, printed: bytes) -> int:
         days = ordinal(parts_of(printed), self.order)
-        if days is None:
-            return IMPOSSIBLE
-        self[printed] = seconds = days * _DAY_SECONDS
+        seconds = IMPOSSIBLE if days is None else days * _DAY_SECONDS
+        # There are as many possible dates as a century has days; of the others only some are worth the memory.
+        if days is not None or len(self) < _MOST_DATES:
+            self[printed] = seconds
         return seconds
 
 

@@ -15,9 +15,7 @@ MARKS = tuple(chr(code).encode() for code in _CODES)
 
 def without_leading_marks(text: bytes) -> bytes:
     """In one step: a body can be nothing but marks."""
-    if not text.startswith(MARKS):
-        return text
-    return text.decode("utf-8", "surrogateescape").lstrip(_STRIPPED).encode("utf-8", "surrogateescape")
+    return text[_LEADING.match(text).end() :] if text.startswith(MARKS) else text  # type: ignore[union-attr]
 
 
 def without_marks(text: bytes) -> bytes:
@@ -25,4 +23,4 @@ def without_marks(text: bytes) -> bytes:
 
 
 _ANY_MARK = re.compile(b"|".join(MARKS))
-_STRIPPED = "".join(map(chr, _CODES))
+_LEADING = re.compile(b"(?:%b)*+" % b"|".join(MARKS))

@@ -19,12 +19,12 @@ _LINE_FEED = 0x0A
 _NOTE = MARK + b"<"
 _FULL_STOPS = (".", "。")
 _ENCLOSED = re.compile("^<.*>$")
-# What opens a quotation. A mark after a letter closes one, or is part of a word as in ד"ר, or means inches; only
-# where words are not set apart by spaces may it open one.
-_QUOTES = re.compile('["\u201c\u201d\u201e\u00ab\u00bb\u300c\u300d\u300e\u300f]')
-_OPENING = re.compile(
-    '(?:^|[\\s(\\[\\-\u3040-\u9fff\uac00-\ud7a3])["\u201c\u201d\u201e\u00ab\u00bb]$|[\u300c\u300e\u201e]$'
-)
+_QUOTES = '"\u201c\u201d\u201e\u00ab\u00bb\u300c\u300d\u300e\u300f'
+_QUOTE = re.compile(f"[{_QUOTES}]")
+_ALWAYS_OPENING = "\u201e\u300c\u300e"
+_ALWAYS_CLOSING = "\u300d\u300f"
+# Scripts that set no spaces between words, or none before a quotation.
+_BEFORE_A_QUOTATION = re.compile("[\\s(\\[\\-\u3040-\u9fff\uac00-\ud7a3]")
 
 
 class Reading(NamedTuple):
@@ -197,7 +197,7 @@ class SystemLines:
         for phrase in inner:
             if phrase.startswith(" "):
                 self._by_word[phrase.split()[0]].append(phrase)
-        self._dense = [phrase for phrase in inner if not phrase.startswith(" ")]
+        self._dense = re.compile("|".join(re.escape(phrase) for phrase in inner if not phrase.startswith(" ")))
 
     def begin(self, name: str) -> bool:
         return _quotation_is_open(name) or name.startswith(self._begins) or self._holds_phrase(name)
@@ -207,17 +207,22 @@ class SystemLines:
         by_word = self._by_word
         if any(phrase in name for word in words if word in by_word for phrase in by_word[word]):
             return True
-        return not name.isascii() and any(phrase in name for phrase in self._dense)
+        return not name.isascii() and bool(self._dense.search(name))
 
 
 def _quotation_is_open(name: str) -> bool:
-    """A group's subject that holds a colon is cut in the middle: `Asha changed the subject from "Trip`."""
-    if not (quotes := list(_QUOTES.finditer(name))):
+    """A group's subject that holds a colon is cut in the middle: `Asha changed the subject from "Trip`.
+
+    A mark after a letter closes a quotation, or is part of a word as in
+    ד"ר, or means inches: only after a space does it open one.
+    """
+    if not _QUOTE.search(name):
         return False
-    last = quotes[-1]
-    if last[0] == "\u201c" and "\u201e" in name:
+    last = max(map(name.rfind, _QUOTES))
+    mark = name[last]
+    if mark in _ALWAYS_CLOSING or (mark == "\u201c" and "\u201e" in name):
         return False
-    return bool(_OPENING.search(name, 0, last.end()))
+    return mark in _ALWAYS_OPENING or last == 0 or bool(_BEFORE_A_QUOTATION.match(name, last - 1))
 
 
 def _spellings(text: str) -> set[str]:
