@@ -32,10 +32,11 @@ def messages_of(upload: bytes) -> Iterator[Message]:
 
 
 def telegram(messages: Iterable[Message], *, name: str = "Asha", chat_id: int = 4_410_000_001) -> Iterator[str]:
-    """`result.json` in pieces, indented by one as Telegram Desktop writes it."""
+    """`result.json` in pieces, indented by one as Telegram Desktop writes it; a deleted message leaves no trace."""
     yield f'{{\n "name": {json.dumps(name)},\n "type": "personal_chat",\n "id": {chat_id},\n "messages": ['
     accounts: dict[str | None, str] = {}
-    for position, message in enumerate(messages):
+    kept = (message for message in messages if message.kind != Kind.DELETED)
+    for position, message in enumerate(kept):
         account = accounts.setdefault(message.sender, f"user{len(accounts) + 7_000_000_000}")
         row = json.dumps(_telegram(message, account), indent=1, ensure_ascii=False).replace("\n", "\n  ")
         yield f"{',' * bool(position)}\n  {row}"
@@ -92,7 +93,7 @@ def _instagram(message: Message) -> dict[str, Any]:
         "timestamp_ms": int(message.sent_at.replace(tzinfo=UTC).timestamp()) * 1000 + 123,
     }
     if message.kind == Kind.SYSTEM:
-        row["content"] = f"{row['sender_name']} left the group."
+        row["content"] = f"{row['sender_name']} changed the theme to Love."
     elif message.kind == Kind.DELETED:
         row["is_unsent"] = True
     elif message.kind == Kind.CALL:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from chats.exports import refusals
 from chats.exports.json_text import VALUE_LIMIT_BYTES, WINDOW_BYTES
 from chats.exports.parsed import Kind, Message, ParsedExport
 from chats.statistics import Statistics
+from ops import demo
 from tests import platforms
 from tests.exports import text as whatsapp_text
 
@@ -93,6 +95,16 @@ def test_messages_of_many_windows_are_all_read_in_order() -> None:
     for upload in (telegram(*rows), telegram(*rows).replace(b"}, {", b"},\n   {")):
         assert len(upload) > 4 * WINDOW_BYTES
         assert [m.text.split()[1] for m in read(upload)[1]] == [str(number) for number in range(4_000)]
+
+
+@pytest.mark.parametrize("name", ["sample-telegram.json", "sample-instagram.zip"])
+def test_the_samples_are_one_conversation(name: str) -> None:
+    """Made by `python -m tests.platforms`, which says how."""
+    folder = Path(demo.__file__).parent
+    kept = [m for m in platforms.messages_of((folder / "sample.txt").read_bytes()) if m.kind is not Kind.DELETED]
+    messages = [m for m in read((folder / name).read_bytes())[1] if m.kind is not Kind.DELETED]
+    assert [message[1:4] for message in messages] == [message[1:4] for message in kept]
+    assert [m.text for m in messages if m.kind is Kind.TEXT] == [m.text for m in kept if m.kind is Kind.TEXT]
 
 
 # Telegram

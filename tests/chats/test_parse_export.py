@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 
-from tests import exports
+from tests import exports, platforms
 
 ROOT = Path(__file__).parents[2]
 CHAT = (
@@ -113,3 +113,16 @@ def test_no_server_is_started(chat: Path, tmp_path: Path) -> None:
     assert json.loads(done.stdout)["n_messages"] == 2
     assert not (data / "postgres").exists()
     assert not list(data.glob("run/*.pid"))
+
+
+def test_the_chats_of_a_file_are_listed_and_one_is_chosen(tmp_path: Path) -> None:
+    path = tmp_path / "two.zip"
+    path.write_bytes(platforms.zipped({"a.txt": CHAT.encode(), "b.txt": CHAT.encode() * 2}))
+    status, out, err = run(path)
+    assert (status, out) == (2, "")
+    assert err.splitlines() == [
+        "There is more than one chat in this upload.",
+        "  --chat 2  b, 4 messages",
+        "  --chat 1  a, 2 messages",
+    ]
+    assert json.loads(run(path, "--json", "--chat", "1")[1])["n_messages"] == 2

@@ -29,21 +29,29 @@ class Command(BaseCommand):
     requires_migrations_checks = False
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("file", type=Path, metavar="FILE", help="the .txt or .zip that WhatsApp made")
+        parser.add_argument("file", type=Path, metavar="FILE", help="an export of WhatsApp, Telegram or Instagram")
         parser.add_argument("--json", action="store_true", help="one JSON object with every message")
+        parser.add_argument("--chat", metavar="ID", help="which one, if the file holds several; a refusal lists them")
         parser.add_argument("--date-order", choices=ORDERS, help="overrides what the dates say")
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            export = exports.read(_content(options["file"]), date_order=options["date_order"])
+            content = _content(options["file"])
+            export = exports.read(content, date_order=options["date_order"], chat=options["chat"])
             for line in as_json(export) if options["json"] else summary(export):
                 self.stdout.write(line)
         except DomainError as refusal:
             if options["json"]:
                 self.stdout.write(orjson.dumps({"error": refusal.title, "code": refusal.code}).decode())
             else:
-                self.stderr.write(f"{refusal.title}.")
+                self.stderr.write("\n".join([f"{refusal.title}.", *_choices(refusal)]))
             sys.exit(2)
+
+
+def _choices(refusal: DomainError) -> list[str]:
+    """The chats to choose from, on the operator's own screen as the summary's names are."""
+    chats = refusal.extra.get("chats", [])
+    return [f"  --chat {chat['id']}  {chat['title']}, {chat['messages']:,} messages" for chat in chats]
 
 
 def _content(path: Path) -> bytes:
