@@ -26,8 +26,11 @@ _MEDIA = {
     "gifs": ("GIF", "GIFs"),
     "files": ("File", "files"),
 }
+#: What makes more of a message than its text.
+_BESIDE_TEXT = frozenset({*_MEDIA, "sticker", "share"})
 #: Instead of words, beside something that was sent.
 _STANDS_FOR = re.compile(r".{0,100}? (?:sent an attachment|shared a (?:story|post|reel))\.?")
+_STANDS_FOR_ENDS = ("attachment", "attachment.", "story", "story.", "post", "post.", "reel", "reel.")
 #: What Instagram says about somebody's tap, in a message of its own.
 _TAP = re.compile(r"(?:.{0,100} )?(?:Liked|liked) a message|Reacted .{1,40} to (?:your|a|their|his|her) message ?")
 _CALL_BEGINS = re.compile(r".{0,100} started (?:an audio call|a video chat|a call)\.?")
@@ -140,7 +143,9 @@ def _content(message: dict[str, Any], name: str) -> tuple[Kind, str]:
         return Kind.CALL, call(said.rstrip(".") or "Call", message["call_duration"])
     if kind is not None:
         return kind, said
-    words = "" if _STANDS_FOR.fullmatch(said) else said
+    words = "" if said.endswith(_STANDS_FOR_ENDS) and _STANDS_FOR.fullmatch(said) else said
+    if words and _BESIDE_TEXT.isdisjoint(message):
+        return Kind.TEXT, words
     for field, (one, many) in _MEDIA.items():
         files = message.get(field)
         if isinstance(files, list) and files:
@@ -155,12 +160,15 @@ def _content(message: dict[str, Any], name: str) -> tuple[Kind, str]:
 
 
 def _own_words(said: str, name: str) -> Kind | None:
-    """The kind of what Instagram wrote itself; None where the person did."""
-    if _TAP.fullmatch(said) or _CALL_BEGINS.fullmatch(said):
-        # A call counts once: where it ends or is missed.
+    """The kind of what Instagram wrote itself; None where the person did. Most texts are known by a word they lack."""
+    if said.endswith(("message", "message ")) and _TAP.fullmatch(said):
         return Kind.SYSTEM
-    if _CALL_MISSED.fullmatch(said) or _CALL_ENDS.fullmatch(said):
-        return Kind.CALL
+    if "call" in said or "chat" in said:
+        if _CALL_BEGINS.fullmatch(said):
+            # A call counts once: where it ends or is missed.
+            return Kind.SYSTEM
+        if _CALL_MISSED.fullmatch(said) or _CALL_ENDS.fullmatch(said):
+            return Kind.CALL
     for actor in (name, "You"):
         if said.startswith(actor) and _EVENT.fullmatch(said, len(actor)):
             return Kind.SYSTEM

@@ -17,6 +17,9 @@ from chats.exports.json_text import Walk
 from chats.exports.parsed import SYSTEM_SENDER, Kind, ParsedExport
 
 DELETED_ACCOUNT = "Deleted account"
+_FILES = frozenset({"file", "photo", "media_type"})
+#: What makes more of a message than its text.
+_BESIDE_TEXT = _FILES | {"poll", "location_information", "place_name", "contact_information"}
 _ABOUT = ("name", "type", "id")
 #: An account's chats, and those it has left.
 LISTS = ("chats", "left_chats")
@@ -148,8 +151,8 @@ def _rows(walk: Walk, people: People) -> Iterator[Row]:
 
 
 def _number(people: People, name: object, account: object) -> int:
-    known = isinstance(name, str) and name.strip()
-    return people.number(str(name) if known else DELETED_ACCOUNT, account if isinstance(account, str | int) else None)
+    known = name if isinstance(name, str) and name.strip() else DELETED_ACCOUNT
+    return people.number(known, account if isinstance(account, (str, int)) else None)
 
 
 def _service(message: dict[str, Any], people: People) -> tuple[int, Kind, str]:
@@ -172,8 +175,11 @@ def _members(message: dict[str, Any]) -> str:
 
 
 def _content(message: dict[str, Any]) -> tuple[Kind, str]:
-    text = _text(message.get("text"))
-    if "file" in message or "photo" in message or "media_type" in message:
+    text = message.get("text")
+    if isinstance(text, str) and text and _BESIDE_TEXT.isdisjoint(message):
+        return Kind.TEXT, text
+    text = _text(text)
+    if not _FILES.isdisjoint(message):
         return _media(message, text)
     if "poll" in message:
         return Kind.POLL, _poll(message["poll"])
