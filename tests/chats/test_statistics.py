@@ -1,25 +1,15 @@
-"""The figures of a chat, against a slow and obvious count of the same messages."""
+"""The figures of a chat, rule by rule. All of them against an obvious count: test_statistics_reference.py."""
 
 from __future__ import annotations
 
-import calendar
 import json
-import re
-import statistics
-import unicodedata
-from collections import Counter
-from datetime import timedelta
-from itertools import groupby, pairwise
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from chats.exports import whatsapp
-from chats.exports.parsed import Batch, Kind, Message
 from chats.statistics import Statistics, counting
 from chats.statistics import links as sent_links
-from chats.statistics.words import STOP_WORDS
 from chats.statistics.words import words_of as words_of_one
 from tests import exports
 
@@ -41,141 +31,6 @@ def chat(*lines: tuple[str, str, str]) -> Figures:
 
 def said(*texts: str, sender: str = "Asha") -> Figures:
     return chat(*(("13/02/2024, 10:00", sender, text) for text in texts))
-
-
-def without_links(text: str) -> str:
-    return re.sub(r"(?i)(https?://|www\.)\S+", " ", text)
-
-
-def words_of(text: str) -> list[str]:
-    """Letter by letter: a word is a run of letters, marks, digits and apostrophes that holds a letter."""
-    text = without_links(text).lower().replace("’", "'")
-    cut = "".join(char if unicodedata.category(char)[0] in "LMN'" or char == "'" else " " for char in text)
-    return [word for piece in cut.split() if any(map(str.isalpha, word := piece.strip("'")))]
-
-
-def emoji_of(text: str) -> list[str]:
-    found = []
-    for sign in sorted(exports.EMOJI, key=len, reverse=True):
-        found += [re.sub("[\U0001f3fb-\U0001f3ff]", "", sign)] * text.count(sign)
-        text = text.replace(sign, " ")
-    return found
-
-
-def own_words(message: Message) -> str | None:
-    if message.kind == Kind.TEXT:
-        return message.text
-    caption = message.text.partition("\n")[2]
-    return caption if message.kind == Kind.MEDIA and caption else None
-
-
-def obvious(messages: list[Message]) -> Figures:
-    sent = [message for message in messages if message.sender]
-    people = list(dict.fromkeys(message.sender for message in sent if message.sender))
-    pauses = list(pairwise(sent))
-    starts = Counter([sent[0].sender])
-    answers: dict[str, list[int]] = {name: [] for name in people}
-    for before, after in pauses:
-        gap = int((after.sent_at - before.sent_at).total_seconds())
-        if gap >= 6 * 3600:
-            starts[after.sender] += 1
-        elif before.sender != after.sender and 0 <= gap < 4 * 3600 and after.sender:
-            answers[after.sender].append(gap)
-    runs = [(name, len(list(group))) for name, group in groupby(sent, key=lambda message: message.sender)]
-    days = sorted({message.sent_at.date() for message in sent})
-    streak = longest = 1
-    for earlier, later in pairwise(days):
-        streak = streak + 1 if later - earlier == timedelta(days=1) else 1
-        longest = max(longest, streak)
-    everyone = [gap for gaps in answers.values() for gap in gaps]
-    return {
-        "total_messages": len(sent),
-        "total_words": sum(len(words_of(own_words(message) or "")) for message in sent),
-        "deleted_messages_count": sum(message.kind == Kind.DELETED for message in sent),
-        "media_shared_count": sum(message.kind == Kind.MEDIA for message in sent),
-        "calls_count": sum(message.kind == Kind.CALL for message in sent),
-        "edited_messages_count": sum(message.edited for message in sent),
-        "links_shared_count": sum(len(re.findall("https?://", own_words(message) or "")) for message in sent),
-        "first_message_at": min(message.sent_at for message in sent).isoformat(),
-        "last_message_at": max(message.sent_at for message in sent).isoformat(),
-        "total_days": (days[-1] - days[0]).days + 1,
-        "active_days": len(days),
-        "messages_by_date": dict(sorted(Counter(m.sent_at.date().isoformat() for m in sent).items())),
-        "messages_by_month": dict(sorted(Counter(m.sent_at.strftime("%Y-%m") for m in sent).items())),
-        "hourly_distribution": [sum(m.sent_at.hour == hour for m in sent) for hour in range(24)],
-        "daily_distribution": {day: sum(m.sent_at.strftime("%A") == day for m in sent) for day in calendar.day_name},
-        "longest_streak_days": longest,
-        "current_streak_days": streak,
-        "longest_silence_seconds": max((int((b.sent_at - a.sent_at).total_seconds()) for a, b in pauses), default=0),
-        "conversations_count": starts.total(),
-        "median_response_time_seconds": statistics.median(everyone) if everyone else None,
-        "people": {name: obvious_person(name, sent, runs, starts, answers[name]) for name in people},
-    }
-
-
-def obvious_person(
-    name: str, sent: list[Message], runs: list[tuple[str | None, int]], starts: Counter[str | None], gaps: list[int]
-) -> Figures:
-    mine = [message for message in sent if message.sender == name]
-    texts = [text for message in mine if (text := own_words(message)) is not None]
-    words = Counter(word for text in texts for word in words_of(text))
-    signs = Counter(sign for text in texts for sign in emoji_of(text))
-    my_runs = [length for who, length in runs if who == name]
-    telling = [(word, uses) for word, uses in words.items() if word not in STOP_WORDS and len(word) > 1]
-    return {
-        "message_count": len(mine),
-        "word_count": words.total(),
-        "avg_words_per_message": round(words.total() / len(texts), 2) if texts else 0.0,
-        "avg_message_length_chars": round(sum(map(len, texts)) / len(texts), 2) if texts else 0.0,
-        "questions_asked": sum("?" in without_links(text) for text in texts),
-        "conversation_initiations": starts[name],
-        "double_texting_rate": round(100 * sum(length > 1 for length in my_runs) / len(my_runs), 1),
-        "responses": len(gaps),
-        "avg_response_time_seconds": round(sum(gaps) / len(gaps), 1) if gaps else None,
-        "median_response_time_seconds": statistics.median(gaps) if gaps else None,
-        "top_words": [
-            {"word": word, "count": uses} for word, uses in sorted(telling, key=lambda pair: (-pair[1], pair[0]))[:50]
-        ],
-        "top_emojis": [
-            {"emoji": sign, "count": uses} for sign, uses in sorted(signs.items(), key=lambda pair: (-pair[1], pair[0]))
-        ],
-        "hourly_distribution": [sum(message.sent_at.hour == hour for message in mine) for hour in range(24)],
-    }
-
-
-@pytest.mark.parametrize(
-    ("messages", "people", "style"),
-    [
-        (3000, 2, "android-24h"),
-        (3000, 2, "ios-12h"),
-        (2000, 7, "android-us"),
-        (1500, 50, "ios-24h"),
-        (1, 2, "android-12h"),
-    ],
-)
-def test_the_figures_are_those_of_the_obvious_count(messages: int, people: int, style: str) -> None:
-    text = exports.text(messages + 1, people=people, style=style, seed=messages)
-    export = whatsapp.parse(text)
-    expected = obvious([message for batch in export.batches for message in batch.messages(export.participants)])
-    figures = count(text)
-    persons = expected.pop("people")
-    assert {key: figures[key] for key in expected} == expected
-    assert set(figures["user_stats"]) == set(persons)
-    for name, person in persons.items():
-        assert {key: figures["user_stats"][name][key] for key in person} == person
-
-
-def test_the_figures_do_not_depend_on_how_messages_are_batched() -> None:
-    export = whatsapp.parse(exports.text(900, people=4))
-    (whole,) = export.batches
-    one, many = Statistics(), Statistics()
-    one.add(whole)
-    for start in range(0, len(whole), 7):
-        end = start + 7
-        edited = frozenset(position - start for position in whole.edited if start <= position < end)
-        seconds, senders = whole.seconds[start:end], whole.senders[start:end]
-        many.add(Batch(start + 1, seconds, senders, whole.kinds[start:end], whole.texts[start:end], edited))
-    assert one.result(export.participants) == many.result(export.participants)
 
 
 ORIGINAL = set(
@@ -204,13 +59,6 @@ def test_everything_of_the_original_is_there_and_json_ready() -> None:
         "timestamp",
         "message",
     }
-
-
-def test_every_figure_is_documented() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "statistics.md").read_text(encoding="utf-8")
-    figures = count(exports.text(50))
-    for key in {*figures, *figures["user_stats"]["Aarav"]}:
-        assert f"`{key}`" in page, key
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,511 @@
+"""The figures of docs/statistics.md once more: slow, obvious, message by message. Written from that page."""
+
+from __future__ import annotations
+
+import calendar
+import re
+import statistics
+import tomllib
+import unicodedata
+from collections import Counter
+from datetime import date, datetime, timedelta
+from functools import cache
+from itertools import groupby, pairwise
+from math import ceil, log, sqrt
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import stopwordsiso
+
+from chats.exports.parsed import Kind, Message
+from tests import exports
+
+Figures = dict[str, Any]
+
+LISTS = Path(__file__).parents[2] / "chats" / "statistics"
+LANGUAGES: dict[str, dict[str, str | None]] = {
+    "latin": {
+        "english": None,
+        "hinglish": None,
+        "german": "de",
+        "french": "fr",
+        "spanish": "es",
+        "portuguese": "pt",
+        "italian": "it",
+        "dutch": "nl",
+        "indonesian": "id",
+        "turkish": "tr",
+    },
+    "devanagari": {"hindi": "hi", "marathi": "mr", "nepali": None},
+    "arabic_script": {"arabic": "ar", "persian": "fa", "urdu": "ur"},
+    "cyrillic": {"russian": "ru", "ukrainian": "uk", "bulgarian": "bg"},
+}
+OWN_STOP_WORDS = {"english": "en", "hinglish": "hi-Latn", "hindi": "hi"}
+SCRIPTS = {"ARABIC": "arabic_script", "CJK": "han", "HIRAGANA": "han", "KATAKANA": "han"}
+LINK = re.compile(r"(?:https?://|\bwww\.)[^\s<>\"]+", re.IGNORECASE)
+
+
+def figures(messages: list[Message], participants: list[str]) -> Figures:
+    sent = [message for message in messages if message.sender is not None]
+    wrote = Counter(message.sender for message in sent)
+    ranked = sorted((name for name in participants if wrote[name]), key=lambda name: -wrote[name])
+    listed, rest = ranked[:50], ranked[50:]
+    mentioned = mentions_by_name(sent, participants)
+    chat = Chat(sent, stop_words_of(sent))
+    people = {name: {**person(chat, {name}), "times_mentioned": mentioned[name]} for name in listed}
+    others = {
+        "people": len(rest),
+        **person(chat, set(rest)),
+        "times_mentioned": sum(mentioned[name] for name in participants if name not in listed),
+    }
+    links = [(link, message) for message in sent for link in LINK.findall(own_words(message) or "")]
+    sites = Counter(re.sub(r"https?://(www\.)?|www\.", "", link.lower()).split("/")[0] for link, _ in links)
+    return {
+        "total_messages": len(sent),
+        **amounts(sent),
+        "calls_count": sum(is_call(message) for message in messages),
+        "top_mentions": [{"name": name, "count": count} for name, count in ordered(mentioned)[:20]],
+        **favourites(chat, sent),
+        **language_and_sentiment(sent),
+        **days_and_hours(sent),
+        "conversations_count": chat.starts.total(),
+        "conversation_starts": {name: share(chat.starts[name], chat.starts.total()) for name in listed},
+        "conversation_ends": {name: share(chat.ends[name], chat.ends.total()) for name in listed},
+        **response_times(chat.answers),
+        **longest_silence(sent),
+        "links": [
+            {"url": link, "user": message.sender, "timestamp": message.sent_at.isoformat()} for link, message in links
+        ][:1000],
+        "top_sites": [{"site": site, "count": count} for site, count in ordered(sites)[:20]],
+        "user_stats": people,
+        "others": others if rest else None,
+    }
+
+
+class Answer(NamedTuple):
+    by: str
+    at: datetime
+    seconds: int
+
+
+class Chat:
+    """What can be said only of the whole conversation."""
+
+    def __init__(self, sent: list[Message], stop_words: frozenset[str]) -> None:
+        self.sent = sent
+        self.stop_words = stop_words
+        self.starts = Counter([str(message.sender) for message in sent[:1]])
+        self.ends: Counter[str] = Counter()
+        self.answers: list[Answer] = []
+        for before, after in pairwise(sent):
+            gap = int((after.sent_at - before.sent_at).total_seconds())
+            if gap >= 6 * 3600:
+                self.starts[str(after.sender)] += 1
+                self.ends[str(before.sender)] += 1
+            if before.sender != after.sender and 0 <= gap < 4 * 3600:
+                self.answers.append(Answer(str(after.sender), after.sent_at, gap))
+        self.runs = [(name, len(list(group))) for name, group in groupby(sent, key=lambda message: str(message.sender))]
+
+
+def person(chat: Chat, names: set[str]) -> Figures:
+    mine = [message for message in chat.sent if message.sender in names]
+    texts = [text for message in mine if (text := own_words(message)) is not None]
+    runs = [length for name, length in chat.runs if name in names]
+    starts, ends = (sum(count[name] for name in names) for count in (chat.starts, chat.ends))
+    hours = [sum(message.sent_at.hour == hour for message in mine) for hour in range(24)]
+    counted = amounts(mine)
+    return {
+        "message_count": len(mine),
+        "word_count": counted["total_words"],
+        "avg_words_per_message": rounded(counted["total_words"], len(texts)),
+        "avg_message_length_chars": rounded(sum(map(len, texts)), len(texts)),
+        "deleted_messages": counted["deleted_messages_count"],
+        "media_shared": counted["media_shared_count"],
+        "links_shared": counted["links_shared_count"],
+        "calls": sum(message.kind == Kind.CALL for message in mine),
+        "edited_messages": counted["edited_messages_count"],
+        "conversation_initiations": starts,
+        "conversation_initiations_percent": percent(starts, chat.starts.total()),
+        "conversation_endings": ends,
+        "conversation_endings_percent": percent(ends, chat.ends.total()),
+        "double_texting_rate": percent(sum(length > 1 for length in runs), len(runs)),
+        "questions_asked": counted["questions_count"],
+        "mentions_written": counted["mentions_count"],
+        **response_times([answer for answer in chat.answers if answer.by in names]),
+        **favourites(chat, mine),
+        "distinctive_words": distinctive_words(chat, mine),
+        **language_and_sentiment(mine),
+        "busiest_hour": hours.index(max(hours)) if mine else None,
+        "hourly_distribution": hours,
+        "messages_by_month": by_month(mine),
+        "longest_message": longest_message(mine),
+    }
+
+
+def amounts(sent: list[Message]) -> Figures:
+    texts = [text for message in sent if (text := own_words(message)) is not None]
+    return {
+        "total_words": sum(len(words_of(text)) for text in texts),
+        "deleted_messages_count": sum(message.kind == Kind.DELETED for message in sent),
+        "media_shared_count": sum(message.kind == Kind.MEDIA for message in sent),
+        "links_shared_count": sum(len(LINK.findall(text)) for text in texts),
+        "edited_messages_count": sum(message.edited for message in sent),
+        "questions_count": sum("?" in without_links(text) or "؟" in text for text in texts),
+        "mentions_count": sum(len(mentions_in(without_links(text))) for text in texts),
+    }
+
+
+def is_call(message: Message) -> bool:
+    return message.kind == Kind.CALL or (message.kind == Kind.SYSTEM and message.text == "Missed voice call")
+
+
+# Texts
+
+
+def own_words(message: Message) -> str | None:
+    if message.kind == Kind.TEXT:
+        return message.text
+    caption = message.text.partition("\n")[2]
+    return caption if message.kind == Kind.MEDIA and caption else None
+
+
+def without_links(text: str) -> str:
+    return LINK.sub(" ", text)
+
+
+@cache
+def words_of(text: str) -> list[str]:
+    """Letter by letter: a word is a run of letters, marks, digits and apostrophes that holds a letter."""
+    spelled = ""
+    for char in without_links(text).lower().replace("’", "'"):
+        if unicodedata.category(char)[0] in "LMN" or char == "'":
+            spelled += f" {char} " if is_ideograph(char) else char
+        elif unicodedata.category(char) != "Cf":
+            spelled += " "
+    pieces = (piece.strip("'").replace("\ufe0f", "") for piece in spelled.split())
+    return [word for word in pieces if any(map(str.isalpha, word))]
+
+
+def is_ideograph(char: str) -> bool:
+    return "\u3041" <= char <= "\u309f" or "\u4e00" <= char <= "\u9fff"
+
+
+@cache
+def emoji_of(text: str) -> list[str]:
+    text, found = without_links(text), []
+    for sign in sorted({*exports.EMOJI, "❤", "😡", "👍"}, key=len, reverse=True):
+        found += [re.sub("[\U0001f3fb-\U0001f3ff]", "", sign)] * text.count(sign)
+        text = text.replace(sign, " ")
+    return found
+
+
+def favourites(chat: Chat, sent: list[Message]) -> Figures:
+    signs = Counter(sign for message in sent for sign in emoji_of(own_words(message) or ""))
+    if signs["❤"] >= signs["❤️"]:
+        signs["❤"], signs["❤️"] = signs["❤"] + signs["❤️"], 0
+    else:
+        signs["❤️"], signs["❤"] = signs["❤"] + signs["❤️"], 0
+    return {
+        "top_words": [{"word": word, "count": uses} for word, uses in ordered(telling(chat, sent))[:50]],
+        "top_emojis": [{"emoji": sign, "count": uses} for sign, uses in ordered(+signs)[:40]],
+    }
+
+
+def telling(chat: Chat, sent: list[Message]) -> Counter[str]:
+    words = Counter(word for message in sent for word in words_of(own_words(message) or ""))
+    return Counter(
+        {
+            word: uses
+            for word, uses in words.items()
+            if word not in chat.stop_words and not (len(word) == 1 and word.isascii())
+        }
+    )
+
+
+def distinctive_words(chat: Chat, mine: list[Message]) -> list[Figures]:
+    own, everyone = telling(chat, mine), telling(chat, chat.sent)
+    n_own, n_all = own.total(), everyone.total()
+    found: list[Figures] = []
+    for word, uses in own.items():
+        if uses < 5 or n_own == n_all:
+            continue
+        prior, priors = everyone[word] / 10, n_all / 10
+        theirs, n_theirs = everyone[word] - uses, n_all - n_own
+        odds = (uses + prior) / max(n_own + priors - uses - prior, 0.5)
+        their_odds = (theirs + prior) / max(n_theirs + priors - theirs - prior, 0.5)
+        score = (log(odds) - log(their_odds)) / sqrt(1 / (uses + prior) + 1 / (theirs + prior))
+        if score >= 1.96:
+            found.append({"word": word, "count": uses, "score": round(score, 2)})
+    return sorted(found, key=lambda entry: (-entry["score"], entry["word"]))[:20]
+
+
+def longest_message(mine: list[Message]) -> Figures | None:
+    texts = [(text, message.sent_at) for message in mine if (text := own_words(message))]
+    if not texts:
+        return None
+    size = max(len(text) for text, _ in texts)
+    text, at = next((text, at) for text, at in texts if len(text) == size)
+    words = len(words_of_with_links(text))
+    return {"word_count": words, "char_count": size, "timestamp": at.isoformat(), "message": text[:500]}
+
+
+def words_of_with_links(text: str) -> list[str]:
+    return words_of(text.replace("://", " ").replace("www.", "www "))
+
+
+# Mentions
+
+
+@cache
+def mentions_in(text: str) -> list[str]:
+    found = []
+    for at in (place for place, char in enumerate(text) if char == "@"):
+        if at and text[at - 1].isalnum():
+            continue
+        rest = text[at + 1 :]
+        name, closed, _ = rest[1:].partition("\u2069")
+        if rest.startswith("\u2068") and closed and "\u2068" not in name:
+            label = name
+        else:
+            label = re.split(r"[\s,!?:;@*\u2068\u2069]", rest)[0].rstrip(".-")
+        if label.strip("~ "):
+            found.append(label.strip("~ "))
+    return found
+
+
+def mentions_by_name(sent: list[Message], participants: list[str]) -> Counter[str]:
+    named: Counter[str] = Counter()
+    for message in sent:
+        for label in mentions_in(without_links(own_words(message) or "")):
+            whole = [name for name in participants if plain(name) == plain(label)]
+            first = [name for name in participants if plain(name).split()[0] == plain(label)]
+            named[whole[-1] if whole else first[0] if len(first) == 1 else label] += 1
+    return named
+
+
+def plain(name: str) -> str:
+    if re.fullmatch(r"\+?[0-9][0-9 ]+", name):
+        return re.sub("[^0-9]", "", name)
+    return name.strip("~ ").lower()
+
+
+# Languages
+
+
+def language_and_sentiment(sent: list[Message]) -> Figures:
+    spoken = Counter(language for message in sent if (language := language_of(own_words(message) or "")))
+    months = {month: list(group) for month, group in groupby(sorted(map(month_of, sent)))}
+    by_month = {
+        month: said for month in months if (said := sentiment([m for m in sent if month_of(m) == month]))["messages"]
+    }
+    return {
+        "language_mix": {name: share(count, spoken.total()) for name, count in ordered(spoken)},
+        "sentiment": sentiment(sent),
+        "sentiment_by_month": by_month,
+    }
+
+
+def month_of(message: Message) -> str:
+    return message.sent_at.strftime("%Y-%m")
+
+
+@cache
+def language_of(text: str) -> str | None:
+    words = words_of(text)
+    if not words:
+        return None
+    (script, votes), *more = Counter(script_of(word) for word in words).most_common()
+    if more and more[0][1] == votes:
+        return "mixed"
+    told = Counter(language for word in words if script_of(word) == script for language in [told_by(word)] if language)
+    if not told:
+        return "unknown" if script == "latin" else script
+    (language, votes), *more_told = told.most_common()
+    return "mixed" if more_told and more_told[0][1] == votes else language
+
+
+@cache
+def script_of(word: str) -> str:
+    first = unicodedata.name(next(filter(str.isalpha, word))).split()[0]
+    return SCRIPTS.get(first, first.lower())
+
+
+@cache
+def told_by(word: str) -> str | None:
+    if any("\u3041" <= char <= "\u30ff" for char in word):
+        return "japanese"
+    own = toml("languages")
+    for language, lists in own.items():
+        if word in lists.get("also", "").split():
+            return str(language)
+    languages = LANGUAGES.get(script_of(word), {})
+    claims = [name for name in languages if word in common_words(name)]
+    return claims[0] if len(claims) == 1 else None
+
+
+@cache
+def common_words(language: str) -> frozenset[str]:
+    return stop_words(language) | frozenset(toml("languages").get(language, {}).get("words", "").split())
+
+
+@cache
+def stop_words(language: str) -> frozenset[str]:
+    codes = {name: code for languages in LANGUAGES.values() for name, code in languages.items()}
+    words: set[str] = set()
+    if code := codes.get(language):
+        words |= {word for word in stopwordsiso.stopwords(code) if len(word) > 1 or not word.isascii()}
+    if language in OWN_STOP_WORDS:
+        words |= set(toml("stop_words")[OWN_STOP_WORDS[language]]["words"].split())
+    return frozenset(words)
+
+
+def stop_words_of(sent: list[Message]) -> frozenset[str]:
+    always = [frozenset(toml("stop_words")[code]["words"].split()) for code in OWN_STOP_WORDS.values()]
+    mix = Counter(language for message in sent if (language := language_of(own_words(message) or "")))
+    spoken = [stop_words(name) for name, count in mix.items() if count >= mix.total() / 20]
+    return frozenset().union(*always, *spoken)
+
+
+@cache
+def toml(name: str) -> dict[str, Any]:
+    return tomllib.loads((LISTS / f"{name}.toml").read_text(encoding="utf-8"))
+
+
+# Sentiment
+
+
+def sentiment(sent: list[Message]) -> Figures:
+    counts: Counter[str] = Counter()
+    for message in sent:
+        found = said_in(own_words(message) or "")
+        counts.update(found)
+        counts["messages"] += bool(found)
+    rated = counts["positive"] + counts["negative"]
+    balance = round((counts["positive"] - counts["negative"]) / rated, 2) if rated >= 20 else None
+    return {**{key: counts[key] for key in ("positive", "negative", "messages")}, "balance": balance}
+
+
+@cache
+def said_in(text: str) -> list[str]:
+    lists, feelings = toml("feelings"), rated()
+    english = lists["english"]["negations"].split()
+    hindi = [*lists["hinglish"]["negations"].split(), *lists["hindi"]["negations"].split()]
+    words = words_of(text)
+    said = [feelings.get(word) for word in words]
+    turned: set[int] = set()
+    for place, word in enumerate(words):
+        if word in english:
+            after = (later for later in range(place + 1, min(place + 4, len(words))) if said[later])
+            turned.update(list(after)[:1])
+        elif word in hindi and place and said[place - 1]:
+            turned.add(place - 1)
+        elif word in hindi and place + 1 < len(words) and said[place + 1]:
+            turned.add(place + 1)
+    other = {"positive": "negative", "negative": "positive"}
+    found = [other[one] if place in turned else one for place, one in enumerate(said) if one]
+    return found + [one for sign in emoji_of(text) if (one := feelings.get(sign.replace("\ufe0f", "")))]
+
+
+@cache
+def rated() -> dict[str, str]:
+    lists = toml("feelings").values()
+    return {word: field for words in lists for field in ("positive", "negative") for word in words[field].split()}
+
+
+# Times
+
+
+def days_and_hours(sent: list[Message]) -> Figures:
+    days = sorted({message.sent_at.date() for message in sent})
+    streaks: list[tuple[int, date]] = []
+    for place, day in enumerate(days):
+        follows = place and day - days[place - 1] == timedelta(days=1)
+        streaks.append((streaks[-1][0] + 1, day) if follows else (1, day))
+    length, end = max(streaks, key=lambda streak: streak[0])
+    first, last = (pick(message.sent_at for message in sent).isoformat() for pick in (min, max))
+    hours = [sum(message.sent_at.hour == hour for message in sent) for hour in range(24)]
+    weekdays = {name: [m for m in sent if m.sent_at.weekday() == day] for day, name in enumerate(calendar.day_name)}
+    total_days = (days[-1] - days[0]).days + 1
+    return {
+        "date_range": {"start": first, "end": last},
+        "first_message_at": first,
+        "last_message_at": last,
+        "total_days": total_days,
+        "active_days": len(days),
+        "messages_per_day_avg": rounded(len(sent), total_days),
+        "messages_by_date": dict(sorted(Counter(message.sent_at.date().isoformat() for message in sent).items())),
+        "messages_by_month": by_month(sent),
+        "busiest_hour": hours.index(max(hours)),
+        "busiest_day": max(weekdays, key=lambda name: len(weekdays[name])),
+        "hourly_distribution": hours,
+        "daily_distribution": {name: len(messages) for name, messages in weekdays.items()},
+        "weekday_hour_distribution": {
+            name: [sum(message.sent_at.hour == hour for message in messages) for hour in range(24)]
+            for name, messages in weekdays.items()
+        },
+        "longest_streak_days": length,
+        "longest_streak": {"start": (end - timedelta(days=length - 1)).isoformat(), "end": end.isoformat()},
+        "current_streak_days": streaks[-1][0],
+    }
+
+
+def by_month(sent: list[Message]) -> dict[str, int]:
+    return dict(sorted(Counter(map(month_of, sent)).items()))
+
+
+def response_times(answers: list[Answer]) -> Figures:
+    gaps = [answer.seconds for answer in answers]
+    limits = [0, 60, 300, 900, 3600, 14400]
+    months = sorted({answer.at.strftime("%Y-%m") for answer in answers})
+    in_month = {month: [a.seconds for a in answers if a.at.strftime("%Y-%m") == month] for month in months}
+    return {
+        "responses": len(gaps),
+        "avg_response_time_seconds": round(sum(gaps) / len(gaps), 1) if gaps else None,
+        "median_response_time_seconds": statistics.median(gaps) if gaps else None,
+        "p90_response_time_seconds": p90(gaps),
+        "response_time_distribution": [
+            {"from_seconds": start, "below_seconds": end, "count": sum(start <= gap < end for gap in gaps)}
+            for start, end in pairwise(limits)
+        ],
+        "response_times_by_month": {
+            month: {
+                "responses": len(own),
+                "median_response_time_seconds": statistics.median(own),
+                "p90_response_time_seconds": p90(own),
+            }
+            for month, own in in_month.items()
+        },
+    }
+
+
+def p90(gaps: list[int]) -> int | None:
+    return sorted(gaps)[ceil(len(gaps) * 9 / 10) - 1] if gaps else None
+
+
+def longest_silence(sent: list[Message]) -> Figures:
+    longest, span = 0, None
+    for before, after in pairwise(sent):
+        gap = int((after.sent_at - before.sent_at).total_seconds())
+        if gap > longest:
+            longest, span = gap, {"start": before.sent_at.isoformat(), "end": after.sent_at.isoformat()}
+    return {"longest_silence_seconds": longest, "longest_silence": span}
+
+
+# Numbers
+
+
+def ordered(counts: Counter[str]) -> list[tuple[str, int]]:
+    """Most first, equals by the alphabet."""
+    return sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
+
+
+def share(count: int, of: int) -> Figures:
+    return {"count": count, "share_percent": percent(count, of)}
+
+
+def percent(count: int, of: int) -> float:
+    return round(100 * count / of, 1) if of else 0.0
+
+
+def rounded(amount: int, of: int) -> float:
+    return round(amount / of, 2) if of else 0.0

@@ -1,0 +1,215 @@
+"""Every figure, against the slow and obvious count of reference_statistics.py, on chats of any shape."""
+
+from __future__ import annotations
+
+import json
+import re
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rest_framework import serializers
+
+from chats.exports import whatsapp
+from chats.exports.parsed import SYSTEM_SENDER, Batch, Kind
+from chats.statistics import Statistics
+from chats.statistics_schema import StatisticsSerializer
+from tests import exports
+from tests.chats import reference_statistics as reference
+
+Figures = dict[str, Any]
+
+PIECES = """
+    hello good bad love hate not never don't very the what are you is this mango chai haan yaar hai nahi accha bura
+    bekaar mat main nicht das ist und que pero gracias मुझे अच्छा नहीं बुरा है आहे चाय привет и что مرحبا
+    こんにちは 元気 你好 தமிழ் 안녕 😂 ❤️ ❤ 😡 👍🏻 👍 @Asha @asha @\u2068~Ravi_K\u2069 @\u2068Meera\u2069
+    @\u2068unfinished @919876543210 me@b.org https://a.com/x?y=1 www.b.org/@z why? ؟ 42 gr8 x … well-known don’t
+""".split()  # noqa: SIM905
+TEXTS = st.lists(st.sampled_from(PIECES), max_size=12).map(" ".join).map(lambda text: text.replace("_", " "))
+PEOPLE = ["Asha", "Ravi K", "~Meera", "+91 98765 43210", "42"]
+PAUSES = st.one_of(
+    st.integers(0, 600),
+    st.integers(-4000, 20_000),
+    st.sampled_from([14_399, 14_400, 21_599, 21_600, 90_000, 3_000_000]),
+)
+
+
+@st.composite
+def chats(draw: st.DrawFn) -> Batch:
+    rows = draw(
+        st.lists(
+            st.tuples(PAUSES, st.integers(-1, len(PEOPLE) - 1), TEXTS, st.integers(0, 14)), min_size=1, max_size=60
+        )
+    )
+    batch, at = Batch(1, [], [], [], []), 1_700_000_000
+    edited = set()
+    for position, (pause, sender, text, what) in enumerate([(0, 0, "hi", 14), *rows]):
+        at += pause
+        kind = Kind(what) if what < Kind.SYSTEM else Kind.TEXT
+        if sender == SYSTEM_SENDER:
+            kind, text = Kind.SYSTEM, "Missed voice call" if what % 2 else "Asha left"
+        elif kind is Kind.MEDIA:
+            text = f"<Media omitted>\n{text}" if text else "<Media omitted>"
+        elif kind is not Kind.TEXT:
+            text = "placeholder words"
+        if what == 14:
+            edited.add(position)
+        batch.seconds.append(at)
+        batch.senders.append(sender)
+        batch.kinds.append(int(kind))
+        batch.texts.append(text)
+    batch.edited = frozenset(edited)
+    return batch
+
+
+def counted(*batches: Batch, people: list[str] = PEOPLE) -> Figures:
+    statistics = Statistics()
+    for batch in batches:
+        statistics.add(batch)
+    result: Figures = json.loads(json.dumps(statistics.result(people)))
+    return result
+
+
+def parts(batch: Batch, cuts: list[int]) -> list[Batch]:
+    ends = sorted({cut % (len(batch) + 1) for cut in cuts} | {0, len(batch)})
+    return [
+        Batch(
+            batch.first_number + start,
+            batch.seconds[start:end],
+            batch.senders[start:end],
+            batch.kinds[start:end],
+            batch.texts[start:end],
+            frozenset(position - start for position in batch.edited if start <= position < end),
+        )
+        for start, end in pairwise(ends)
+    ]
+
+
+@settings(max_examples=40, deadline=None)
+@given(chats())
+def test_every_figure_is_that_of_the_obvious_count(batch: Batch) -> None:
+    assert counted(batch) == reference.figures(list(batch.messages(PEOPLE)), PEOPLE)
+
+
+@settings(max_examples=25, deadline=None)
+@given(chats(), st.lists(st.integers(0, 100), max_size=6))
+def test_batches_of_any_split_give_the_same_figures(batch: Batch, cuts: list[int]) -> None:
+    assert counted(*parts(batch, cuts)) == counted(batch)
+
+
+@pytest.mark.parametrize(
+    ("messages", "people", "style"),
+    [(800, 2, "android-24h"), (800, 2, "ios-12h"), (600, 60, "android-us"), (2, 2, "android-12h")],
+)
+def test_every_figure_of_an_export_is_that_of_the_obvious_count(messages: int, people: int, style: str) -> None:
+    export = whatsapp.parse(exports.text(messages, people=people, style=style))
+    batches = list(export.batches)
+    sent = [message for batch in batches for message in batch.messages(export.participants)]
+    figures = counted(*batches, people=export.participants)
+    assert figures == reference.figures(sent, export.participants)
+
+
+def keys(figures: Figures) -> set[str]:
+    """The keys of the chat and of its people."""
+    return {*figures, *next(iter(figures["user_stats"].values()))}
+
+
+def test_every_figure_is_described_to_the_readers_of_the_api_and_nothing_else_is() -> None:
+    export = whatsapp.parse(exports.text(3000, people=60))
+    figures = counted(*export.batches, people=export.participants)
+    described = StatisticsSerializer().fields
+    compare(figures, described)
+
+
+def compare(figures: Figures, described: Any) -> None:
+    assert set(figures) == set(described)
+    for key, field in described.items():
+        value = figures[key]
+        inner = getattr(field, "child", field)
+        values = (
+            value.values()
+            if isinstance(field, serializers.DictField)
+            else value
+            if isinstance(value, list)
+            else [value]
+        )
+        if isinstance(inner, serializers.Serializer):
+            for one in list(values)[:3]:
+                compare(one, inner.fields)
+
+
+def test_every_figure_is_documented_and_nothing_else_is() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "statistics.md").read_text(encoding="utf-8")
+    export = whatsapp.parse(exports.text(300))
+    tables = "\n".join(line.split("|")[1] for line in page.splitlines() if line.startswith("| `"))
+    assert set(re.findall("`([a-z0-9_]+)`", tables)) == keys(counted(*export.batches, people=export.participants))
+
+
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [
+        ("what are you doing today", "english"),
+        ("haan yaar kal milte hain office mein", "hinglish"),
+        ("मुझे तुम पर गर्व है", "hindi"),
+        ("खूप चांगला आहे", "marathi"),
+        ("mein Gott, das ist nicht gut", "german"),
+        ("это очень хорошо, спасибо", "russian"),
+        ("こんにちは元気", "japanese"),
+        ("你好", "han"),
+        ("வணக்கம்", "tamil"),
+        ("zxqv", "unknown"),
+        ("office जाओ", "mixed"),
+    ],
+)
+def test_a_language_is_claimed_only_where_its_words_tell_it(text: str, language: str) -> None:
+    batch = Batch(1, [0], [0], [int(Kind.TEXT)], [text])
+    assert counted(batch)["language_mix"] == {language: {"count": 1, "share_percent": 100.0}}
+
+
+@pytest.mark.parametrize(
+    ("text", "positive", "negative"),
+    [
+        ("a good day", 1, 0),
+        ("not a very good day", 0, 1),
+        ("never ever in my life good", 1, 0),
+        ("accha nahi laga", 0, 1),
+        ("nahi accha laga", 0, 1),
+        ("बहुत अच्छा", 1, 0),
+        ("अच्छा नहीं", 0, 1),
+        ("❤️❤❤️ 😡", 3, 1),
+        ("not 😡", 0, 1),
+        ("😂😭 https://good.com/love", 0, 0),
+    ],
+)
+def test_sentiment_counts_listed_words_and_turns_the_negated(text: str, positive: int, negative: int) -> None:
+    found = counted(Batch(1, [0], [0], [int(Kind.TEXT)], [text]))["sentiment"]
+    assert (found["positive"], found["negative"], found["balance"]) == (positive, negative, None)
+
+
+def test_a_number_is_never_joined_to_a_name_that_the_export_does_not_give_it() -> None:
+    texts = ["@919876543210 hi", "@917777777777", "@\u2068~Ravi K\u2069 mail me@x.org", "@everyone"]
+    batch = Batch(1, [0] * 4, [0] * 4, [int(Kind.TEXT)] * 4, texts)
+    assert counted(batch)["top_mentions"] == [
+        {"name": "+91 98765 43210", "count": 1},
+        {"name": "917777777777", "count": 1},
+        {"name": "Ravi K", "count": 1},
+        {"name": "everyone", "count": 1},
+    ]
+
+
+def test_people_of_one_name_are_counted_together() -> None:
+    batch = Batch(1, [0, 60, 120], [0, 1, 2], [int(Kind.TEXT)] * 3, ["one", "two", "three"])
+    figures = counted(batch, people=["Asha", "Ravi", "Asha"])
+    assert figures["total_messages"] == sum(person["message_count"] for person in figures["user_stats"].values())
+    assert figures["user_stats"]["Asha"]["message_count"] == 2
+
+
+def test_words_that_set_a_person_apart_are_theirs_and_not_everybodys() -> None:
+    texts = ["mango chai ticket"] * 30 + ["cricket chai ticket"] * 30
+    batch = Batch(1, [0] * 60, [0] * 30 + [1] * 30, [int(Kind.TEXT)] * 60, texts)
+    people = counted(batch)["user_stats"]
+    assert [entry["word"] for entry in people["Asha"]["distinctive_words"]] == ["mango"]
+    assert [entry["word"] for entry in people["Ravi K"]["distinctive_words"]] == ["cricket"]
