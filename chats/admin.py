@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import QuerySet
+from django.db.models import Count, QuerySet
 from django.db.models.functions import Now
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
@@ -52,6 +53,30 @@ def indexing_standing(chat: Any) -> str:
     return f"waiting for a worker for {spans.short(chat.looked_at - chat.index_requested_at)}"
 
 
+class FailureFilter(admin.SimpleListFilter):
+    """The failures by reason and shape of the first line, the most frequent first: which unknown format comes often."""
+
+    title = "failure"
+    parameter_name = "failure"
+    MOST = 20
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        groups = ChatUpload.objects.unsuccessful().values("reason", "header_shape").annotate(uploads=Count("pk"))
+        return [
+            (f"{group['reason']}|{group['header_shape']}", self._label(group))
+            for group in groups.order_by("-uploads", "reason", "header_shape")[: self.MOST]
+        ]
+
+    @staticmethod
+    def _label(group: Mapping[str, Any]) -> str:
+        shape = f" · {group['header_shape']}" if group["header_shape"] else ""
+        return f"{group['uploads']} × {group['reason']}{shape}"
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[ChatUpload]) -> QuerySet[ChatUpload]:
+        reason, bar, shape = (self.value() or "").partition("|")
+        return queryset.filter(reason=reason, header_shape=shape) if bar else queryset
+
+
 class OwnedAdmin(StaffAdmin):
     @admin.display(description="owner")
     def owner_link(self, row: Any) -> SafeString | str:
@@ -86,6 +111,7 @@ class ChatAdmin(OwnedAdmin):
         ("created_at", "status"),
         ("platform", "dialect"),
         ("date_order", "ambiguous_dates"),
+        ("clock", "time_zone"),
         ("message_count", "line_count", "participant_count"),
         ("first_message_on", "last_message_on"),
         ("indexing", "standing"),
@@ -118,18 +144,34 @@ class ChatAdmin(OwnedAdmin):
 
 @admin.register(ChatUpload)
 class ChatUploadAdmin(OwnedAdmin):
-    list_display = ("id", "outcome", "reason", "error_code", "platform", "dialect", "size_bytes", "milliseconds", "age")
-    list_filter = ("outcome", "platform")
+    list_display = (
+        "id",
+        "outcome",
+        "reason",
+        "header_shape",
+        "platform",
+        "dialect",
+        "size_bytes",
+        "message_count",
+        "milliseconds",
+        "age",
+    )
+    list_filter = ("outcome", FailureFilter, "platform")
     ordering = ("-created_at",)
     search_ids = ("pk", "owner_id", "chat_id")
     fields = (
         ("id", "owner_link", "chat_link"),
         ("outcome", "reason", "error_code"),
         ("platform", "dialect", "header_shape"),
-        ("size_bytes", "message_count", "milliseconds"),
+        ("size_bytes", "message_count", "older_left_out"),
+        ("milliseconds", "by_stage"),
         ("request_id", "created_at"),
     )
-    readonly_fields = ("id", "owner_link", "chat_link", "created_at")
+    readonly_fields = ("id", "owner_link", "chat_link", "by_stage", "created_at")
+
+    @admin.display(description="by stage")
+    def by_stage(self, upload: ChatUpload) -> str:
+        return ", ".join(f"{stage} {spent} ms" for stage, spent in upload.stages.items())
 
     @admin.display(description="chat")
     def chat_link(self, upload: ChatUpload) -> SafeString | str:

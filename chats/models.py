@@ -177,6 +177,11 @@ class Chat(models.Model):
         return f"chat:{self.pk}:{column}"
 
 
+class ChatUploadQuerySet(models.QuerySet["ChatUpload"]):
+    def unsuccessful(self) -> Self:
+        return self.filter(outcome__in=[ChatUpload.Outcome.REFUSED, ChatUpload.Outcome.FAILED])
+
+
 class ChatUpload(models.Model):
     """What became of one upload. Nothing of a refused file stays but this row."""
 
@@ -206,6 +211,8 @@ class ChatUpload(models.Model):
     stages = models.JSONField(default=dict, help_text="Milliseconds by stage.")
     request_id = models.CharField(max_length=64, blank=True)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    objects = ChatUploadQuerySet.as_manager()
 
     class Meta:
         db_table = "chat_uploads"

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from ops.demo.page import Page, columns, plain
+from relivchats.page import Page, columns, plain
 
 Document = Mapping[str, Any]
 

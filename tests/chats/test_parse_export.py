@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 
+from relivchats.page import columns
 from tests import exports, platforms
 
 ROOT = Path(__file__).parents[2]
@@ -63,13 +64,32 @@ def test_messages_of_several_batches_are_one_list(tmp_path: Path) -> None:
     assert len(answer["messages"]) == answer["n_messages"] + answer["n_system"] == 11_000
 
 
-def test_the_summary_is_short_and_shows_no_message(chat: Path) -> None:
-    code, out, _ = run(chat)
+def test_the_summary_draws_what_was_counted_and_shows_no_message(tmp_path: Path) -> None:
+    code, out, _ = run(exports.write(tmp_path / "chat.txt", 3_000))
     assert code == 0
-    assert len(out.splitlines()) < 20
-    assert "android-24h" in out
-    assert "2 by 2 people" in out
-    assert "hello" not in out
+    for part in ("android-24h", "by 2 people", "People", "Aarav", "Months", "2021-03", "Weekdays", "Monday", "Hours"):
+        assert part in out, part
+    assert "█" in out
+    assert max(map(columns, out.splitlines())) <= 80
+    assert len(out.splitlines()) < 60
+    texts = [message["text"] for message in json.loads(run(tmp_path / "chat.txt", "--json")[1])["messages"]]
+    assert not [text for text in texts if len(text) > 20 and text in out]
+
+
+def test_the_summary_of_one_message_is_as_good(tmp_path: Path) -> None:
+    path = tmp_path / "chat.txt"
+    path.write_text("13/02/2024, 10:00 - \u001b[2JAsha: <Media omitted>\n", encoding="utf-8")
+    code, out, _ = run(path)
+    assert (code, "1 messages by 1 person" in out, "\u001b" in out) == (0, True, False)
+
+
+def test_a_time_zone_that_is_none_is_refused(chat: Path) -> None:
+    with pytest.raises(CommandError, match="no time zone"):
+        call_command("parse_export", str(chat), "--time-zone", "Mars/Olympus", stdout=StringIO())
+
+
+def test_a_wall_clock_stays_whatever_the_time_zone(chat: Path) -> None:
+    assert run(chat, "--json", "--time-zone", "Asia/Tokyo") == run(chat, "--json")
 
 
 def test_an_order_of_dates_can_be_asked_for(tmp_path: Path) -> None:
@@ -100,7 +120,9 @@ def test_a_refusal_is_an_object_or_a_sentence_and_exit_code_two(
     status, out, err = run(path, "--json")
     assert (status, json.loads(out), err) == (2, {"error": error, "code": code}, "")
     status, out, err = run(path)
-    assert (status, out, err) == (2, "", f"{error}.\n")
+    assert (status, out) == (2, "")
+    title, advice = err.splitlines()
+    assert (title, advice.endswith(".")) == (f"{error}.", True)
 
 
 def test_no_server_is_started(chat: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from chats import exports as chat_exports
 from chats.statistics import Statistics
 from ops.demo import report
-from ops.demo.page import Page, columns, plain
+from relivchats.page import Page, columns, plain
 from tests import exports
 
 PAGE = Page(width=80)

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from ops.demo.client import Client, Problem, Unreachable
-from ops.demo.page import Page
 from ops.demo.story import Story, Unfinished
+from relivchats.page import Page
 from tests.fakes.api import Answer, FakeAPI, serving
 
 NOW = datetime.now(UTC)

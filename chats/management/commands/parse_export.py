@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import orjson
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from chats import exports
 from chats.exports.dates import ORDERS
 from chats.exports.parsed import Batch, Kind, ParsedExport
 from chats.exports.refusals import ExportRefused
+from chats.lens import Lens, time_zones
+from chats.people import People
 from chats.statistics import Statistics
+from chats.summary import lines
+from chats.transcript import whole_texts
 from relivchats.errors import DomainError
+from relivchats.page import Page, plain
 
 
 class UnreadableFile(ExportRefused):
@@ -31,27 +36,39 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("file", type=Path, metavar="FILE", help="an export of WhatsApp, Telegram or Instagram")
         parser.add_argument("--json", action="store_true", help="one JSON object with every message")
+        parser.add_argument("--date-order", choices=ORDERS, help="overrules what the dates say")
         parser.add_argument("--chat", metavar="ID", help="which one, if the file holds several; a refusal lists them")
-        parser.add_argument("--date-order", choices=ORDERS, help="overrides what the dates say")
+        parser.add_argument("--time-zone", metavar="ZONE", default="", help="for exports of instants: Europe/Berlin")
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
+            lens = _lens(options["time_zone"])
             content = _content(options["file"])
             export = exports.read(content, date_order=options["date_order"], chat=options["chat"])
-            for line in as_json(export) if options["json"] else summary(export):
+            told = as_json(export, lens) if options["json"] else summary(export, lens, page=Page.of(self.stdout))
+            for line in told:
                 self.stdout.write(line)
         except DomainError as refusal:
             if options["json"]:
                 self.stdout.write(orjson.dumps({"error": refusal.title, "code": refusal.code}).decode())
             else:
-                self.stderr.write("\n".join([f"{refusal.title}.", *_choices(refusal)]))
+                self.stderr.write("\n".join([f"{refusal.title}.", *_advice(refusal)]))
             sys.exit(2)
 
 
-def _choices(refusal: DomainError) -> list[str]:
-    """The chats to choose from, on the operator's own screen as the summary's names are."""
+def _advice(refusal: DomainError) -> list[str]:
+    """What to do, or the chats to choose from, on the operator's own screen as the summary's names are."""
     chats = refusal.extra.get("chats", [])
-    return [f"  --chat {chat['id']}  {chat['title']}, {chat['messages']:,} messages" for chat in chats]
+    choices = [f"  --chat {plain(chat['id'])}  {plain(chat['title'])}, {chat['messages']:,} messages" for chat in chats]
+    return choices or [plain(refusal.detail)]
+
+
+def _lens(time_zone: str) -> Callable[[ParsedExport], Lens]:
+    """How the export is shown; a zone moves only what the export knows as instants."""
+    if time_zone and time_zone not in time_zones():
+        raise CommandError(f"There is no time zone {plain(time_zone)}. Give an IANA name, such as Europe/Berlin.")
+    nobody = People(names=[], of_sender=[])
+    return lambda export: Lens.of(nobody, clock=export.clock, time_zone=time_zone)
 
 
 def _content(path: Path) -> bytes:
@@ -61,11 +78,12 @@ def _content(path: Path) -> bytes:
         raise UnreadableFile from error
 
 
-def as_json(export: ParsedExport) -> Iterator[str]:
+def as_json(export: ParsedExport, lens: Callable[[ParsedExport], Lens]) -> Iterator[str]:
     """One object on one line. Nothing is given before the whole file is known to be readable."""
     counter = Statistics()
     messages = []
-    for batch in export.batches:
+    for batch in map(lens(export).read, export.batches):
+        batch.texts = whole_texts(batch.texts)
         counter.add(batch)
         messages.append(orjson.dumps(_rows(batch, export.participants))[1:-1].decode())
     after = {
@@ -99,20 +117,20 @@ def _rows(batch: Batch, participants: list[str]) -> list[dict[str, Any]]:
     ]
 
 
-def summary(export: ParsedExport) -> Iterator[str]:
-    """A few lines for a terminal. Names appear, as on the operator's own screen; no message does."""
+def summary(export: ParsedExport, lens: Callable[[ParsedExport], Lens], *, page: Page) -> Iterator[str]:
+    """Bars and short lists for a terminal. Names and words appear, as on the operator's own screen; no message does."""
     counter = Statistics()
     kinds = [0] * len(Kind)
-    for batch in export.batches:
+    for batch in map(lens(export).read, export.batches):
+        batch.texts = whole_texts(batch.texts)
         counter.add(batch)
         for kind in batch.kinds:
             kinds[kind] += 1
-    figures = counter.result(export.participants)
-    unsure = " (the dates do not say; --date-order overrides)" if export.ambiguous_dates else ""
-    yield f"Export        {export.platform}, {export.dialect}, dates {export.date_order}{unsure}"
-    yield f"Messages      {export.n_messages:,} by {len(export.participants)} people, {export.n_system:,} system lines"
-    yield f"From, to      {figures['first_message_at']} to {figures['last_message_at']}"
-    yield f"Kinds         {', '.join(f'{kind.label} {kinds[kind]:,}' for kind in Kind if kinds[kind])}"
-    yield f"Words         {figures['total_words']:,}"
-    for name, person in list(figures["user_stats"].items())[:10]:
-        yield f"  {name}: {person['message_count']:,} messages, {person['word_count']:,} words"
+    unsure = " (the file does not say: --date-order overrules)" if export.ambiguous_dates else ""
+    yield page.heading(f"{export.platform}, {export.dialect}")
+    people = len(export.participants)
+    who = "1 person" if people == 1 else f"{people:,} people"
+    yield f"  {export.n_messages:,} messages by {who}, {export.n_system:,} system lines"
+    yield f"  {', '.join(f'{kind.label} {kinds[kind]:,}' for kind in Kind if kinds[kind])}"
+    yield f"  dates {export.date_order}{unsure}"
+    yield from lines(counter.result(export.participants), page=page)
