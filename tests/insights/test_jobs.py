@@ -310,7 +310,7 @@ def test_a_finished_insight_is_kept_when_the_connection_breaks_while_it_is_recor
     person = make_person(coins=50)
     (insight,) = unlocking.unlock(user=person, chat=make_chat(person), type_ids=["communication_basics"]).insights
     complete = settlement.complete
-    broken = []
+    broken: list[bool] = []
 
     def break_once(**arguments: Any) -> bool:
         if not broken:
@@ -331,7 +331,7 @@ def test_a_finished_insight_is_kept_when_the_connection_breaks_while_it_is_recor
 def test_who_waits_for_a_job_keeps_nobody_else_from_claiming(
     transactional_db: None, make_person: Callable[..., User], make_chat: Callable[..., Chat]
 ) -> None:
-    insights = []
+    insights: list[Insight] = []
     for _ in range(2):
         person = make_person(coins=50)
         insights += unlocking.unlock(user=person, chat=make_chat(person), type_ids=["communication_basics"]).insights
