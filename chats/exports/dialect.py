@@ -15,13 +15,25 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
 from chats.exports.calendar import CLOCK_OF, ERA_NAMES, FIRST_OF_AN_ERA, UNIT, Clock, marker_of
 from chats.exports.marks import BIDI_MARKS
+from chats.exports.templates import (
+    ANY_MARKS,
+    ERA,
+    ERA_WITH_YEAR,
+    MARK,
+    MARKED,
+    SHORT,
+    TWO,
+    YEAR,
+    either,
+    in_bytes,
+    literal,
+)
 
 SAMPLE_BYTES = 64 * 1024
 # A line longer than this before its header's end is no header.
@@ -55,9 +67,9 @@ _ERA_NAMES = rf"(?:{_LETTER}(?:{ERA_NAMES}))"
 _COMMAS = "[,،]?"
 # `um`, `klo`, `г.`, `at`, `alle ore`: any short word but a marker of the time after it.
 _WORD = rf"(?:(?!{_MARKER}\ ?\d)[^\d\s()\[\]:/,،]{{1,10}}{_COMMAS}\ )"
-_DATE = rf"""(?P<date>(?:{_ERA_NAMES}\.?\ ?)?(?P<first>\d{{1,4}}|{FIRST_OF_AN_ERA})
+_DATE = rf"""(?P<date>(?:{_ERA_NAMES}\.?\ ?)?(?:\d{{1,4}}|{FIRST_OF_AN_ERA})
     (?P<separator>[/.\-]\ ?|[年년]\ ?)\d{{1,2}}(?:(?P=separator)|[月월]\ ?)
-    (?P<third>\d{{1,4}})[日일]?(?:\ {_ERA_NAMES})?)"""
+    \d{{1,4}}[日일]?(?:\ {_ERA_NAMES})?)"""
 _TIME = rf"""(?P<time>(?:{_MARKER}\ ?)?\d{{1,2}}(?P<colon>[:.]|\ ?h\ ?)\d\d
     (?:(?:(?P=colon)|\ ?min\ ?)\d\d)?(?:\ ?(?:{UNIT})(?!\w))?(?:\ ?{_MARKER})?)"""
 _CLOSE = r"\)?(?P<close>\]\ |\ [-–]\ |:\ )"
@@ -66,8 +78,6 @@ _FORMS = (
     re.compile(rf"(?P<open>\[?){_TIME}(?P<gap>{_COMMAS}\ {{1,2}}{_WORD}?){_DATE}{_CLOSE}", re.VERBOSE),
 )
 
-# What the two parts of a header are made of. Each piece is a capital letter in a template.
-_YEAR, _SHORT, _TWO, _MARKED, _ERA, _ERA_WITH_YEAR = "YDTMNE"
 _ERA_YEAR = re.compile(rf"{_ERA_NAMES}\.? ?(?:\d{{1,3}}|{FIRST_OF_AN_ERA})")
 _ERA_NAME = re.compile(ERA_NAMES)
 _NUMBER = re.compile(r"\d+")
@@ -86,12 +96,15 @@ class Header(NamedTuple):
     zero: str
     marks: bool
 
+    def in_bytes(self, template: str, clocks: tuple[Clock, ...] = ()) -> bytes:
+        return in_bytes(template, zero=self.zero, marks=self.marks, clocks=clocks)
+
     @property
     def orders(self) -> frozenset[str]:
         """The orders of year, month and day that it can be."""
-        if self.date[0] in (_YEAR, _ERA_WITH_YEAR):
+        if self.date[0] in (YEAR, ERA_WITH_YEAR):
             return frozenset({"ymd"})
-        if _YEAR in self.date or _ERA in self.date:
+        if YEAR in self.date or ERA in self.date:
             return frozenset({"dmy", "mdy"})
         return frozenset({"dmy", "mdy", "ymd"})
 
@@ -110,7 +123,7 @@ class Dialect:
 
     @property
     def name(self) -> str:
-        return f"{self.family}-{12 if _MARKED in self.headers[0].time else 24}h"
+        return f"{self.family}-{12 if MARKED in self.headers[0].time else 24}h"
 
     @property
     def orders(self) -> frozenset[str]:
@@ -123,7 +136,7 @@ class Dialect:
     def american(self, printed: bytes) -> bool:
         """`1/2/24, 9:05 PM`: what the United States print, and hardly anyone who puts the day first."""
         first = self.headers[0]
-        slashed = first.date == "D/D/D" and _MARKED in first.time
+        slashed = first.date == "D/D/D" and MARKED in first.time
         return slashed and self.upper_markers and b"/0" not in printed and not printed.startswith(b"0")
 
     @property
@@ -141,15 +154,21 @@ class Dialect:
         Begins at the newline before the header. Nothing in it can be matched
         in two ways, so that it takes one step a byte.
         """
-        dates = _either(_bytes(header.date, header, self.clocks) for header in self.headers)
-        gaps = _either(_bytes(header.gap, header, self.clocks, pieces=False) for header in self.headers)
-        times = _either(_bytes(header.time, header, self.clocks) for header in self.headers)
-        opens = _either(_bytes("[" * header.bracket, header, (), pieces=False) for header in self.headers)
-        closes = _either(_bytes(header.close, header, (), pieces=False) for header in self.headers)
+        between = ANY_MARKS if any(header.marks for header in self.headers) else b""
+        dates = either(header.in_bytes(header.date) for header in self.headers)
+        times = either(header.in_bytes(header.time, self.clocks) for header in self.headers)
         first, second = (times, dates) if self.headers[0].time_first else (dates, times)
+        parts = [
+            either(literal("[" * header.bracket, marks=header.marks) for header in self.headers),
+            b"(%b)" % first,
+            either(literal(header.gap, marks=header.marks) for header in self.headers),
+            b"(%b)" % second,
+            either(literal(header.close, marks=header.marks) for header in self.headers),
+        ]
         sender = rb"(?:([^:\n]{1,%d}+(?::(?![ \r\n]|\Z)[^:\n]{0,%d}+){0,4}+):(?: |(?=\r?\n|\Z)))?"
         return re.compile(
-            b"%b((?:%b){0,3}+)%b(%b)%b(%b)%b" % (self.newline, _MARK, opens, first, gaps, second, closes)
+            b"%b((?:%b){0,3}+)" % (self.newline, MARK)
+            + between.join(parts)
             + sender % (SENDER_LIMIT_BYTES, SENDER_LIMIT_BYTES)
         )
 
@@ -232,82 +251,22 @@ def _read(found: re.Match[str], shape: _Shape) -> Header | None:
 
 
 def _date_template(found: re.Match[str]) -> str | None:
-    named = _ERA_YEAR.sub(_ERA_WITH_YEAR, found["date"])
+    named = _ERA_YEAR.sub(ERA_WITH_YEAR, found["date"])
     era = named != found["date"]
     if not era:
-        named = _ERA_NAME.sub(_ERA, found["date"])
+        named = _ERA_NAME.sub(ERA, found["date"])
     widths = [len(number) for number in _NUMBER.findall(named)]
     short = widths if len(widths) < 3 else [widths[0], widths[2]]
     if era:
-        return _NUMBER.sub(_SHORT, named) if max(short) <= 2 else None
+        return _NUMBER.sub(SHORT, named) if max(short) <= 2 else None
     # `1/2/3` is a list, not a date.
-    if 3 in short or short == [4, 4] or (short == [1, 1] and _ERA not in named):
+    if 3 in short or short == [4, 4] or (short == [1, 1] and ERA not in named):
         return None
-    return _NUMBER.sub(lambda number: _YEAR if len(number[0]) == 4 else _SHORT, named)
+    return _NUMBER.sub(lambda number: YEAR if len(number[0]) == 4 else SHORT, named)
 
 
 def _time_template(time: str) -> str:
-    unmarked = _MARKER_AT.sub(_MARKED, time)
+    unmarked = _MARKER_AT.sub(MARKED, time)
     hour, *rest = _NUMBER.finditer(unmarked)
-    after = _NUMBER.sub(_TWO, unmarked[hour.end() :]) if rest else ""
-    return unmarked[: hour.start()] + _SHORT + after
-
-
-# Pieces of the pattern, in bytes
-
-_MARK = rb"\xe2\x80[\x8e\x8f\xaa-\xae]|\xe2\x81[\xa6-\xa9]|\xef\xbb\xbf"
-_ANY_MARKS = b"(?:%b){0,3}+" % _MARK
-_ANY_SPACE = b"(?:[ ]|\xc2\xa0|\xe2\x80\xaf|\xe2\x80\x89)"
-
-
-def _either(pieces: Iterable[bytes]) -> bytes:
-    distinct = list(dict.fromkeys(pieces))
-    return distinct[0] if len(distinct) == 1 else b"(?:" + b"|".join(distinct) + b")"
-
-
-def _bytes(template: str, header: Header, clocks: tuple[Clock, ...], *, pieces: bool = True) -> bytes:
-    """A template as a pattern; without `pieces` a capital letter stands for itself, too."""
-    between = _ANY_MARKS if header.marks else b""
-    return between.join(
-        _piece(char, header.zero, clocks) if pieces or char == " " else re.escape(char.encode()) for char in template
-    )
-
-
-def _piece(char: str, zero: str, clocks: tuple[Clock, ...]) -> bytes:
-    match char:
-        case " ":
-            return _ANY_SPACE
-        case "Y":
-            return _digits(zero, 4, 4)
-        case "D":
-            return _digits(zero, 1, 2)
-        case "T":
-            return _digits(zero, 2, 2)
-        case "M":
-            return _either(_marker(marker) for clock in clocks for marker in clock.first_hours)
-        case "N":
-            return _ERA_NAMES_BYTES
-        case "E":
-            return rb"%b\.?%b?(?:%b|%b)" % (
-                _ERA_NAMES_BYTES,
-                _ANY_SPACE,
-                _digits(zero, 1, 3),
-                FIRST_OF_AN_ERA.encode(),
-            )
-    return re.escape(char.encode())
-
-
-_ERA_NAMES_BYTES = b"(?:" + ERA_NAMES.encode() + b")"
-
-
-def _digits(zero: str, least: int, most: int) -> bytes:
-    first = zero.encode()
-    digit = b"[%b-%b]" % (first, bytes([first[-1] + 9]))
-    if len(first) > 1:
-        digit = b"(?:%b[\\x%02x-\\x%02x])" % (re.escape(first[:-1]), first[-1], first[-1] + 9)
-    return digit + (b"{%d}" % most if least == most else b"{%d,%d}+" % (least, most))
-
-
-def _marker(marker: str) -> bytes:
-    letters = (_either((char.encode(), char.upper().encode())) for char in marker)
-    return (rb"\.?(?:\xe2\x80\x8c)?" + _ANY_SPACE + b"?").join(letters) + rb"\.?"
+    after = _NUMBER.sub(TWO, unmarked[hour.end() :]) if rest else ""
+    return unmarked[: hour.start()] + SHORT + after

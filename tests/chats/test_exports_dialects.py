@@ -108,6 +108,7 @@ WITH_SECONDS = datetime.fromisoformat("2024-02-13T21:05:09")
         ("[2024. 2. 13. 오후 9:05:09] ", "ios-12h", "ymd", WITH_SECONDS),
         ("\u200f[13\u200f/2\u200f/2024, 9:05:09 م] ", "ios-12h", "dmy", WITH_SECONDS),
         ("[١٣\u200f/٢\u200f/٢٠٢٤، ٩:٠٥:٠٩ م] ", "ios-12h", "dmy", WITH_SECONDS),
+        ("\u200f[\u200f13/2/2024\u200f, \u200f9:05:09 م\u200f] ", "ios-12h", "dmy", WITH_SECONDS),
         ("[13.2.2024, 21.05.09] ", "ios-24h", "dmy", WITH_SECONDS),
         ("[2024-02-13 21 h 05 min 09 s] ", "ios-24h", "ymd", WITH_SECONDS),
         ("[13/02/2024, 21:05:09] ", "ios-24h", "dmy", WITH_SECONDS),
