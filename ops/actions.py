@@ -43,7 +43,7 @@ def on_list(do: Do, *, name: str, title: str, consequence: str) -> Callable[...,
         rows = model_admin.model._default_manager.filter(pk__in=ids)
         reason = form.cleaned_data["reason"]
         deeds = do(rows, order=Order(actor=f"user {request.user.pk}", reason=reason))
-        _log(model_admin.model, request, deeds.shown, title=title, reason=reason)
+        log(model_admin.model, request, deeds.shown, title=title, reason=reason)
         _tell(model_admin, request, deeds)
         return None
 
@@ -80,7 +80,7 @@ def _ask(
     return TemplateResponse(request, "ops/reason.html", context)
 
 
-def _log(model: type[Model], request: HttpRequest, deeds: list[Deed], *, title: str, reason: str) -> None:
+def log(model: type[Model], request: HttpRequest, deeds: list[Deed], *, title: str, reason: str) -> None:
     kind = ContentType.objects.get_for_model(model)
     LogEntry.objects.bulk_create(
         LogEntry(

@@ -11,12 +11,13 @@ from django.utils.safestring import SafeString
 from django_celery_results.models import ChordCounter, GroupResult, TaskResult
 
 from billing.admin import AdjustmentAdmin, ReservationAdmin, WalletAdmin
-from billing.models import Adjustment, CoinReservation, Wallet
+from billing.models import Adjustment, CoinReservation, PaymentOrder, Wallet, WebhookEvent
+from billing.payments.admin import PaymentOrderAdmin, WebhookEventAdmin
 from chats.admin import ChatAdmin
 from chats.models import Chat
 from insights.admin import GenerationJobAdmin, InsightAdmin
 from insights.models import GenerationJob, Insight
-from ops import adjustments, failures, indexing, jobs, reservations
+from ops import adjustments, failures, indexing, jobs, payments, refunds, reservations
 from ops.actions import on_list, on_page
 from ops.models import AuditEntry, Heartbeat, LedgerAudit
 from relivchats import spans
@@ -26,7 +27,18 @@ from relivchats.admin import StaffAdmin, label, link
 admin.site.index_template = "ops/dashboard.html"
 admin.site.index_title = "Overview"
 
-for _replaced in (Adjustment, Wallet, Chat, CoinReservation, GenerationJob, Insight, TaskResult, GroupResult):
+for _replaced in (
+    Adjustment,
+    Wallet,
+    Chat,
+    CoinReservation,
+    GenerationJob,
+    Insight,
+    TaskResult,
+    GroupResult,
+    PaymentOrder,
+    WebhookEvent,
+):
     admin.site.unregister(_replaced)
 
 _REINDEX: Any = {
@@ -97,6 +109,41 @@ class OperatedInsightAdmin(InsightAdmin):
     actions = (on_list(failures.retry_some, **_RETRY),)
     actions_detail = ("retry_this",)
     retry_this = on_page(failures.retry_some, **_RETRY)
+
+
+_RECONCILE: Any = {
+    "name": "reconcile",
+    "title": "Ask the provider",
+    "consequence": "The provider says how these orders stand, and they are brought there: paid ones get their coins.",
+}
+_ORDERS_ASIDE: Any = {
+    "name": "set_aside",
+    "title": "Looked at: set aside",
+    "consequence": "You have dealt with what was held of these orders. No coin and no money moves.",
+}
+_EVENTS_ASIDE: Any = {**_ORDERS_ASIDE, "consequence": "You have dealt with these events. No coin and no money moves."}
+_APPLY: Any = {
+    "name": "apply",
+    "title": "Apply again",
+    "consequence": "What held these events is mended: they are applied as if they came now.",
+}
+
+
+@admin.register(PaymentOrder)
+class OperatedOrderAdmin(PaymentOrderAdmin):
+    actions = (on_list(payments.reconcile_some, **_RECONCILE), on_list(payments.set_orders_aside, **_ORDERS_ASIDE))
+    actions_detail = ("refund_this", "reconcile_this", "set_this_aside")
+    refund_this = refunds.page
+    reconcile_this = on_page(payments.reconcile_some, **_RECONCILE)
+    set_this_aside = on_page(payments.set_orders_aside, **_ORDERS_ASIDE)
+
+
+@admin.register(WebhookEvent)
+class OperatedEventAdmin(WebhookEventAdmin):
+    actions = (on_list(payments.apply_some, **_APPLY), on_list(payments.set_events_aside, **_EVENTS_ASIDE))
+    actions_detail = ("apply_this", "set_this_aside")
+    apply_this = on_page(payments.apply_some, **_APPLY)
+    set_this_aside = on_page(payments.set_events_aside, **_EVENTS_ASIDE)
 
 
 @admin.register(Heartbeat)

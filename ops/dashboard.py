@@ -138,6 +138,8 @@ def _troubles(request: HttpRequest) -> list[Trouble]:
         ("Stuck jobs", standing.stuck_jobs(), "stuck=yes"),
         ("Stuck insights", standing.stuck_insights(), "stuck=yes"),
         ("Failed insights, not tried again", standing.failed_insights(), "stuck=failed"),
+        ("Paid, no coins", WebhookEvent.objects.uncredited(), "stuck=uncredited"),
+        ("Events to look at", WebhookEvent.objects.held(), "stuck=yes"),
         ("Overdue reservations", CoinReservation.objects.overdue(), "stuck=yes"),
         ("Failed indexing", Chat.objects.filter(vector_status=Chat.VectorStatus.FAILED), "indexing=failed"),
     )

@@ -31,21 +31,33 @@ _SINCE_ASKED = ExpressionWrapper(Now() - F("asked_at"), output_field=DurationFie
 _AGE_WHEN_ASKED = ExpressionWrapper(F("asked_at") - F("created_at"), output_field=DurationField())
 
 
+def unpaid() -> OrderQuerySet:
+    """Not paid as far as we know, and not given up. A failed one may be paid at a second try.
+
+    One that is being placed at this moment is left to the request that places it.
+    """
+    failed = PaymentOrder.objects.filter(status=PaymentOrder.Status.FAILED, provider_order_id__isnull=False)
+    found = PaymentOrder.objects.open() | failed.exclude(failure=ABANDONED)
+    return found.exclude(provider_order_id=None, created_at__gt=Now() - timedelta(minutes=1))
+
+
 def due_orders() -> OrderQuerySet:
-    """Not paid as we know, not given up, not asked about lately. A failed one may be paid at a second try."""
-    unpaid = PaymentOrder.objects.open() | PaymentOrder.objects.filter(
-        status=PaymentOrder.Status.FAILED, provider_order_id__isnull=False
-    ).exclude(failure=ABANDONED)
-    return unpaid.filter(created_at__lt=Now() - FIRST_ASKED_AFTER).filter(
-        Q(asked_at=None) | Q(asked_at__lt=Now() - ASKED_EVERY, pk__in=_doubled(PaymentOrder.objects.all()))
+    """Unpaid, and not asked about lately."""
+    return unpaid().filter(
+        Q(asked_at=None, created_at__lt=Now() - FIRST_ASKED_AFTER)
+        | Q(asked_at__lt=Now() - ASKED_EVERY, pk__in=_doubled(PaymentOrder.objects.all()))
     )
 
 
+def open_refunds() -> RefundQuerySet:
+    """Asked for and not known to the provider, or on their way."""
+    return PaymentRefund.objects.filter(status__in=[PaymentRefund.Status.PENDING, PaymentRefund.Status.PROCESSING])
+
+
 def due_refunds() -> RefundQuerySet:
-    """Asked for and not known to the provider, or on their way for long."""
-    open_ones = PaymentRefund.objects.filter(status__in=[PaymentRefund.Status.PENDING, PaymentRefund.Status.PROCESSING])
-    return open_ones.filter(created_at__lt=Now() - timedelta(minutes=1)).filter(
-        Q(asked_at=None)
+    """Open for a while, and not asked about lately."""
+    return open_refunds().filter(
+        Q(asked_at=None, created_at__lt=Now() - timedelta(minutes=1))
         | Q(status=PaymentRefund.Status.PENDING, asked_at__lt=Now() - ASKED_EVERY)
         | Q(asked_at__lt=Now() - ASKED_EVERY, pk__in=_doubled(PaymentRefund.objects.all()))
     )

@@ -1,0 +1,21 @@
+"""Payments: has everybody who paid their coins, and does anything wait for a person?"""
+
+from __future__ import annotations
+
+from billing.models import PaymentOrder, WebhookEvent
+from ops.checks.work import count, words
+from ops.report import Level, Line
+
+MEND = "manage.py payments --reconcile"
+
+
+def credited() -> Line:
+    uncredited, held = count(WebhookEvent.objects.uncredited()), count(WebhookEvent.objects.held())
+    orders = count(PaymentOrder.objects.needing_a_look())
+    data = {"uncredited": uncredited, "held": held, "orders": orders}
+    if uncredited:
+        text = f"{words(uncredited)} paid more than five minutes ago and without coins"
+        return Line("payments", Level.CRITICAL, text, MEND, data)
+    if held or orders:
+        return Line("payments", Level.WARNING, f"{words(max(held, orders))} to look at", "manage.py payments", data)
+    return Line("payments", Level.FINE, "everybody who paid has their coins", data=data)

@@ -1,0 +1,165 @@
+"""Payments: who has paid and has no coins, what needs a look, what is late, what is owed; and asking the providers."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django.db.models import F, QuerySet
+from django.db.models.functions import Now
+
+from billing.models import PaymentOrder, PaymentRefund, WebhookEvent
+from billing.payments import money, reconciling, refunds, webhooks
+from ops import deeds
+from ops.deeds import Deeds, Order
+from ops.report import Level, Line, Report, Table
+from relivchats import spans
+from relivchats.errors import NotFound
+
+COLUMNS = ("what", "order or event", "provider", "sum", "age", "status", "why")
+SHOWN = 50
+_RECONCILE = "manage.py payments --reconcile"
+
+
+def report() -> Report:
+    uncredited = WebhookEvent.objects.uncredited()
+    events = WebhookEvent.objects.held()
+    orders = PaymentOrder.objects.needing_a_look()
+    late, owed = PaymentOrder.objects.late(), PaymentRefund.objects.owed()
+    open_refunds = reconciling.due_refunds()
+    lines = (
+        _line("paid, no coins", uncredited, Level.CRITICAL, f"{_RECONCILE}; what stays: /admin/billing/webhookevent/"),
+        _line("to look at", events, Level.WARNING, "/admin/billing/webhookevent/?stuck=yes"),
+        _line("orders to look at", orders, Level.WARNING, "/admin/billing/paymentorder/?stuck=yes"),
+        _line("refunds to finish", open_refunds, Level.WARNING, _RECONCILE),
+        # Most are people who closed the page.
+        _line("late", late, Level.FINE, ""),
+        _line("disputed", PaymentOrder.objects.disputed(), Level.FINE, ""),
+        _line("owed", owed, Level.FINE, ""),
+    )
+    rows = [
+        *_events("paid, no coins", uncredited),
+        *_events("to look at", events.exclude(pk__in=uncredited.values("pk"))),
+        *_orders("to look at", orders),
+        *_refunds("refund to finish", open_refunds),
+        *_orders("late", late),
+        *_orders("disputed", PaymentOrder.objects.disputed()),
+        *_refunds("coins owed", owed),
+    ]
+    return Report("Payments", lines, Table(COLUMNS, tuple(rows)))
+
+
+def reconciled(*, order: Order) -> Report:
+    """Ask the providers about all that is unfinished, whenever they were last asked, and apply what waits."""
+    webhooks.apply_due()
+    unpaid = PaymentOrder.objects.filter(pk__in=reconciling.unpaid().values("pk"))
+    asked = reconcile_some(unpaid, order=order)
+    finished = deeds.carry_out(
+        "reconcile refund",
+        reconciling.open_refunds().select_related("order"),
+        reconciling.reconcile_refund,
+        order=order,
+    )
+    asked.done, asked.refused = asked.done + finished.done, asked.refused + finished.refused
+    asked.shown += finished.shown
+    return deeds.report("Reconciled", asked, mend="manage.py payments")
+
+
+def refunded(*, order_id: UUID, amount: int | None, order: Order) -> Report:
+    if not PaymentOrder.objects.filter(pk=order_id).exists():
+        raise NotFound("There is no such order. manage.py payments, or the admin, show the ids.")
+    chosen = PaymentOrder.objects.filter(pk=order_id)
+    return deeds.report("Refunded", refund_some(chosen, order=order, amount=amount), mend="manage.py payments")
+
+
+def reconcile_some(orders: QuerySet[PaymentOrder], *, order: Order) -> Deeds:
+    return deeds.carry_out("reconcile order", orders, reconciling.reconcile, order=order)
+
+
+def refund_some(orders: QuerySet[PaymentOrder], *, order: Order, amount: int | None = None) -> Deeds:
+    def refund(row: PaymentOrder) -> str:
+        made = refunds.start(order_id=row.pk, amount=amount, actor=order.actor, reason=order.reason)
+        return f"{money.shown(made.amount, row.currency)} go back: {_coins_of(made)}"
+
+    return deeds.carry_out("refund order", orders, refund, order=order)
+
+
+def set_orders_aside(orders: QuerySet[PaymentOrder], *, order: Order) -> Deeds:
+    def set_aside(row: PaymentOrder) -> str:
+        webhooks.set_order_aside(row)
+        return "set aside"
+
+    return deeds.carry_out("set order aside", orders, set_aside, order=order)
+
+
+def set_events_aside(events: QuerySet[WebhookEvent], *, order: Order) -> Deeds:
+    def set_aside(row: WebhookEvent) -> str:
+        webhooks.set_aside(row)
+        return "set aside"
+
+    return deeds.carry_out("set event aside", events, set_aside, order=order)
+
+
+def apply_some(events: QuerySet[WebhookEvent], *, order: Order) -> Deeds:
+    return deeds.carry_out("apply event", events, lambda row: webhooks.try_again(row).text, order=order)
+
+
+def _coins_of(refund: PaymentRefund) -> str:
+    if refund.status == PaymentRefund.Status.PENDING:
+        return "the provider did not answer yet, and is asked again every few minutes"
+    owed = f", {refund.owed_coins} are owed" if refund.owed_coins else ""
+    return f"{refund.taken_coins} coins taken back{owed}"
+
+
+def _line(name: str, rows: QuerySet[Any], level: Level, mend: str) -> Line:
+    number = rows.order_by()[: deeds.BATCH + 1].count()
+    text = f"more than {deeds.BATCH}" if number > deeds.BATCH else str(number)
+    return Line(name, level if number else Level.FINE, text, mend if number else "", {"number": number})
+
+
+def _events(what: str, events: QuerySet[WebhookEvent]) -> list[tuple[Any, ...]]:
+    rows = events.annotate(age=Now() - F("received_at")).order_by("received_at")[:SHOWN]
+    return [
+        (
+            what,
+            f"event {row.pk}" if row.order_id is None else row.order_id,
+            row.provider,
+            None if row.amount is None else money.shown(row.amount, row.currency),
+            spans.short(vars(row)["age"]),
+            row.status,
+            row.outcome,
+        )
+        for row in rows
+    ]
+
+
+def _orders(what: str, orders: QuerySet[PaymentOrder]) -> list[tuple[Any, ...]]:
+    rows = orders.annotate(age=Now() - F("created_at")).order_by("created_at")[:SHOWN]
+    return [
+        (
+            what,
+            row.pk,
+            row.provider,
+            money.shown(row.amount, row.currency),
+            spans.short(vars(row)["age"]),
+            row.status,
+            row.attention or None,
+        )
+        for row in rows
+    ]
+
+
+def _refunds(what: str, found: QuerySet[PaymentRefund]) -> list[tuple[Any, ...]]:
+    rows = found.select_related("order").annotate(age=Now() - F("created_at")).order_by("created_at")[:SHOWN]
+    return [
+        (
+            what,
+            row.order_id,
+            row.order.provider,
+            money.shown(row.amount, row.order.currency),
+            spans.short(vars(row)["age"]),
+            row.status,
+            f"{row.owed_coins} coins owed" if row.owed_coins else None,
+        )
+        for row in rows
+    ]

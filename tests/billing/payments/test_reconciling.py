@@ -1,0 +1,116 @@
+"""Webhooks get lost: the providers are asked about what is late, and everybody who paid gets their coins."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.db.models.functions import Now
+
+from billing.audit import audit
+from billing.models import PaymentOrder
+from billing.payments import reconciling, refunds
+from tests.billing.payments.conftest import Shop
+
+pytestmark = pytest.mark.django_db
+
+HOUR = timedelta(hours=1)
+
+
+def aged(order: PaymentOrder, age: timedelta, *, asked: timedelta | None = None) -> PaymentOrder:
+    PaymentOrder.objects.filter(pk=order.pk).update(
+        created_at=Now() - age, asked_at=None if asked is None else Now() - asked
+    )
+    order.refresh_from_db()
+    return order
+
+
+def test_a_payment_whose_webhook_was_lost_is_found_by_asking(shop: Shop) -> None:
+    order = aged(shop.order(), HOUR)
+    shop.payment(order)
+    assert reconciling.round_of_asking() == 1
+    order.refresh_from_db()
+    assert (order.status, shop.balance) == ("completed", 450)
+    shop.send(shop.event_of(order, "paid"))
+    assert shop.balance == 450
+    assert audit() == []
+
+
+def test_refunds_whose_webhooks_were_lost_are_found_with_their_payment(shop: Shop) -> None:
+    order = aged(shop.order(), HOUR)
+    shop.event_of(order, "refunded", amount=order.amount // 2)
+    reconciling.round_of_asking()
+    order.refresh_from_db()
+    assert (order.status, order.refunded_amount) == ("completed", order.amount // 2)
+    assert audit() == []
+
+
+def test_a_failed_order_that_was_paid_at_a_second_try_is_found_too(shop: Shop) -> None:
+    order = shop.order()
+    shop.send(shop.event_of(order, "failed"))
+    shop.payment(aged(order, HOUR))
+    reconciling.round_of_asking()
+    assert shop.balance == 450
+
+
+def test_a_provider_that_does_not_answer_stops_no_other_order(shop: Shop) -> None:
+    first, second = aged(shop.order(), HOUR), aged(shop.order("pro"), HOUR)
+    shop.payment(first)
+    shop.payment(second)
+    shop.fake.troubles.append(500)
+    assert reconciling.round_of_asking() == 1
+    assert shop.balance in (450, 1650)
+    aged(first, HOUR), aged(second, HOUR)
+    reconciling.round_of_asking()
+    assert shop.balance == 2050
+
+
+def test_an_order_is_asked_about_less_and_less_often(stripe_shop: Shop) -> None:
+    def is_due(age: timedelta, asked: timedelta | None) -> bool:
+        aged(order, age, asked=asked)
+        return reconciling.due_orders().filter(pk=order.pk).exists()
+
+    order, minute = stripe_shop.order(), timedelta(minutes=1)
+    assert not is_due(2 * minute, None)
+    assert is_due(4 * minute, None)
+    assert not is_due(8 * minute, 4 * minute)
+    assert is_due(13 * minute, 7 * minute)
+    assert not is_due(20 * minute, 8 * minute)
+    assert is_due(20 * minute, 11 * minute)
+
+
+def test_an_order_that_nobody_pays_for_a_day_fails_and_a_later_payment_still_counts(shop: Shop) -> None:
+    order = aged(shop.order(), timedelta(hours=25))
+    reconciling.round_of_asking()
+    order.refresh_from_db()
+    assert (order.status, order.failure) == ("failed", "abandoned")
+    assert not reconciling.unpaid().exists()
+    shop.send(shop.event_of(order, "paid"))
+    assert shop.balance == 450
+
+
+def test_an_order_that_is_being_placed_is_left_alone(stripe_shop: Shop) -> None:
+    stripe_shop.fake.troubles.append(500)
+    stripe_shop.buy(status=503)
+    assert not reconciling.unpaid().exists()
+
+
+def test_a_refund_of_which_nothing_was_heard_is_asked_for_again(shop: Shop) -> None:
+    order = shop.paid()
+    shop.fake.troubles.append("hang")
+    refund = refunds.start(order_id=order.pk, amount=None, actor="user 7", reason="a try")
+    assert not reconciling.due_refunds().exists()
+    type(refund).objects.update(asked_at=Now() - HOUR)
+    assert reconciling.round_of_asking() == 1
+    refund.refresh_from_db()
+    assert (refund.status, shop.balance, len(shop.fake.refunds)) == ("completed", 50, 1)
+
+
+def test_a_refund_on_its_way_is_followed_to_its_end(shop: Shop) -> None:
+    order = shop.paid()
+    shop.fake.refund_status = "pending"
+    refund = refunds.start(order_id=order.pk, amount=None, actor="user 7", reason="a try")
+    made = next(iter(shop.fake.refunds.values()))
+    made["status"] = "succeeded" if shop.provider == "stripe" else "processed"
+    assert reconciling.reconcile_refund(refund) == "completed"
+    assert shop.balance == 50

@@ -1,0 +1,160 @@
+"""Payments for operators and staff: who paid without coins is shouted about, and all can be mended with a reason."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.core.management import CommandError
+from django.db.models.functions import Now
+from django.test import Client
+
+from billing.models import PaymentOrder, PaymentRefund, Wallet, WebhookEvent
+from ops.checks.payments import credited
+from ops.models import AuditEntry
+from ops.report import Level
+from relivchats.accounts.models import User
+from tests.admin import everything
+from tests.admin.conftest import desk, staff
+from tests.billing.payments.conftest import Shop, fake_stripe, stripe_shop, user
+from tests.ops.test_commands import as_json, call
+
+__all__ = ["desk", "fake_stripe", "staff", "stripe_shop", "user"]
+
+pytestmark = pytest.mark.django_db
+
+
+def held(shop: Shop) -> PaymentOrder:
+    """Somebody paid another sum than was asked."""
+    order = shop.order()
+    shop.send(shop.event_of(order, "paid", payment={"amount_received": 1}))
+    order.refresh_from_db()
+    return order
+
+
+def test_nothing_to_do_is_fine() -> None:
+    status, answer = as_json("payments")
+    assert (status, answer["rows"], credited().level) == (0, [], Level.FINE)
+
+
+def test_paid_and_without_coins_for_five_minutes_is_critical(stripe_shop: Shop) -> None:
+    order = held(stripe_shop)
+    assert (credited().level, call("payments")[0]) == (Level.WARNING, 1)
+    WebhookEvent.objects.update(received_at=Now() - timedelta(minutes=6))
+    line = credited()
+    assert (line.level, line.mend) == (Level.CRITICAL, "manage.py payments --reconcile")
+    status, answer = as_json("payments")
+    assert (status, answer["rows"][0]["what"]) == (2, "paid, no coins")
+    assert answer["rows"][0]["order or event"] == str(order.pk)
+    assert answer["rows"][0]["why"] == "paid $0.01, not $4.99"
+
+
+def test_reconciling_finds_a_payment_whose_webhook_was_lost(stripe_shop: Shop) -> None:
+    order = stripe_shop.order()
+    stripe_shop.payment(order)
+    status, answer = as_json("payments", "--reconcile", "--reason", "a webhook was lost")
+    assert (status, answer["done"], stripe_shop.balance) == (0, 1, 450)
+    entry = AuditEntry.objects.get()
+    assert (entry.action, entry.outcome, entry.object_id) == ("reconcile order", "completed", str(order.pk))
+
+
+def test_a_provider_that_does_not_answer_is_told_and_breaks_nothing(stripe_shop: Shop) -> None:
+    stripe_shop.order()
+    stripe_shop.fake.troubles.append("hang")
+    status, answer = as_json("payments", "--reconcile")
+    assert (status, answer["refused"]) == (1, 1)
+
+
+def test_the_command_refunds_a_part_with_a_reason(stripe_shop: Shop) -> None:
+    order = stripe_shop.paid()
+    with pytest.raises(CommandError, match="needs a reason"):
+        call("payments", "--refund", str(order.pk))
+    status, printed = call("payments", "--refund", str(order.pk), "--amount", "250", "--reason", "half of it")
+    assert (status, "$2.50 go back: 200 coins taken back" in printed) == (0, True)
+    assert PaymentRefund.objects.get().reason == "half of it"
+    with pytest.raises(CommandError, match="no such order"):
+        call("payments", "--refund", "7c3f2a90-4d27-4b8e-9e0b-51a6f0d6c1b2", "--reason", "x")
+
+
+def test_what_is_late_and_owed_is_listed(stripe_shop: Shop) -> None:
+    late, paid = stripe_shop.order(), stripe_shop.paid()
+    PaymentOrder.objects.filter(pk=late.pk).update(created_at=Now() - timedelta(hours=1))
+    Wallet.objects.update(reserved=450)
+    call("payments", "--refund", str(paid.pk), "--reason", "spent already")
+    status, answer = as_json("payments")
+    assert status == 0
+    assert [(row["what"], row["why"]) for row in answer["rows"]] == [("late", None), ("coins owed", "400 coins owed")]
+
+
+def choose(desk: Client, row: Any, name: str, **more: str) -> Any:
+    chosen = {"action": name, "_selected_action": [str(row.pk)], **more}
+    return desk.post(everything.list_address(type(row)), chosen, follow=True)
+
+
+def test_staff_reconcile_and_set_aside_with_a_reason(desk: Client, staff: User, stripe_shop: Shop) -> None:
+    lost, wrong = stripe_shop.order(), held(stripe_shop)
+    stripe_shop.payment(lost)
+    choose(desk, lost, "reconcile")
+    assert stripe_shop.balance == 50, "without a reason nothing happens"
+    choose(desk, lost, "reconcile", reason="the person wrote to us")
+    assert stripe_shop.balance == 450
+    choose(desk, wrong, "set_aside", reason="paid back at Stripe")
+    wrong.refresh_from_db()
+    assert (wrong.attention, WebhookEvent.objects.held().count()) == ("", 0)
+    assert AuditEntry.objects.filter(actor=f"user {staff.pk}").count() == 2
+
+
+def test_staff_apply_a_held_event_again(desk: Client, stripe_shop: Shop) -> None:
+    order = held(stripe_shop)
+    PaymentOrder.objects.filter(pk=order.pk).update(amount=1)
+    choose(desk, WebhookEvent.objects.get(), "apply", reason="the price was wrong")
+    assert stripe_shop.balance == 450
+
+
+def refund(desk: Client, order: PaymentOrder, **form: str) -> Any:
+    address = f"/admin/billing/paymentorder/{order.pk}/refund/"
+    return desk.post(address, {"amount": "499", "left": "499", "reason": "a claim", **form}, follow=True)
+
+
+def test_staff_refund_an_order_once_however_often_the_form_is_sent(
+    desk: Client, staff: User, stripe_shop: Shop
+) -> None:
+    order = stripe_shop.paid()
+    shown = desk.get(f"/admin/billing/paymentorder/{order.pk}/refund/").content.decode()
+    assert "$4.99 of this order" in shown
+    assert not refund(desk, order, reason=" ").redirect_chain
+    refund(desk, order, amount="100")
+    refund(desk, order, amount="100")
+    made = PaymentRefund.objects.get()
+    assert (made.amount, made.actor, made.reason) == (100, f"user {staff.pk}", "a claim")
+    assert "can be refunded" in refund(desk, order, amount="400", left="399").content.decode()
+    assert "a claim" in LogEntry.objects.filter(object_id=str(order.pk))[0].change_message
+    order.refresh_from_db()
+    assert order.refunded_amount == 100
+
+
+def test_an_order_is_found_by_its_people_and_its_providers_ids(desk: Client, stripe_shop: Shop) -> None:
+    order, owner = stripe_shop.paid(), stripe_shop.user
+    other = Shop("stripe", stripe_shop.fake, User.objects.create_user("ben@example.org")).paid()
+    for term in ("Ann.Canary@example.org", str(owner.pk), order.provider_order_id, order.provider_payment_id):
+        found = desk.get(everything.list_address(PaymentOrder), {"q": str(term)}).context["cl"].result_list
+        assert list(found) == [order], term
+    assert other.pk != order.pk
+
+
+def test_no_page_or_log_shows_a_key_a_secret_or_an_address(desk: Client, stripe_shop: Shop, logged: Any) -> None:
+    order = stripe_shop.paid()
+    stripe_shop.fake.troubles.extend([500, "garbage", "hang"])
+    for _ in range(3):
+        stripe_shop.buy(status=503)
+    refund(desk, order)
+    pages = [
+        desk.get(address).content.decode()
+        for row in (order, WebhookEvent.objects.all()[0], PaymentRefund.objects.all()[0])
+        for address in (everything.list_address(type(row)), *everything.row_addresses(row))
+    ]
+    for text in (*pages, logged.getvalue()):
+        for word in ("canarykeyofthetests", "_secret_canary", "whsec_the", "ann.canary@"):
+            assert word not in text.lower()
