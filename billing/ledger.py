@@ -3,7 +3,8 @@
 Every function is atomic and safe to call twice: the same idempotency key (or the
 same reservation) with the same request gives the same answer, another request
 is refused. Two requests are the same when they move the same coins in the same
-way; `actor`, `reason` and `expires_at` are notes of whoever came first.
+way, for the same order, or hold them for the same thing; `actor`, the reason of
+a movement and `expires_at` are notes of whoever came first.
 
 Rows are locked in one order everywhere: job, reservation, wallet. Instances
 handed in are brought up to date, so `wallet.balance` is right after the call.
@@ -89,7 +90,7 @@ def grant(
         raise InvalidMovement(f"Coins are granted as {' or '.join(GRANTED_TYPES)}, not as {type}.")
     _check_positive(coins)
     _lock(wallet)
-    if earlier := _earlier(wallet, idempotency_key=idempotency_key, type=type, amount=coins):
+    if earlier := _earlier(wallet, idempotency_key=idempotency_key, type=type, amount=coins, order=payment_order):
         return earlier
     return _append(
         wallet,
@@ -110,7 +111,7 @@ def reserve(
     _check_positive(coins)
     _lock(wallet)
     if earlier := wallet.reservations.filter(idempotency_key=idempotency_key).first():
-        if earlier.coins != coins:
+        if (earlier.coins, earlier.reason) != (coins, reason):
             raise IdempotencyMismatch
         return earlier
     if coins > wallet.spendable:
@@ -234,10 +235,12 @@ def _lock(row: Wallet | CoinReservation) -> None:
     row.refresh_from_db(from_queryset=rows)
 
 
-def _earlier(wallet: Wallet, *, idempotency_key: str, type: str, amount: int) -> CreditTransaction | None:
+def _earlier(
+    wallet: Wallet, *, idempotency_key: str, type: str, amount: int, order: PaymentOrder | None = None
+) -> CreditTransaction | None:
     """What this key already wrote. Raises IdempotencyMismatch when that was something else."""
     earlier = wallet.transactions.filter(idempotency_key=idempotency_key).first()
-    if earlier and (earlier.type, earlier.amount) != (type, amount):
+    if earlier and (earlier.type, earlier.amount, earlier.payment_order) != (type, amount, order):
         raise IdempotencyMismatch
     return earlier
 

@@ -8,7 +8,7 @@ from billing import ledger
 from billing.audit import audit
 from billing.models import CoinReservation, CreditTransaction, Wallet
 from relivchats import clock
-from tests.billing.conftest import Hold, MakeWallet
+from tests.billing.conftest import Hold, MakeOrder, MakeWallet
 
 pytestmark = pytest.mark.django_db
 
@@ -241,6 +241,58 @@ def test_another_request_under_a_used_key_is_refused(make_wallet: MakeWallet, ho
     with pytest.raises(ledger.IdempotencyMismatch):
         hold(wallet, 101)
     assert coins_of(wallet) == (455, 100)
+
+
+def test_a_key_for_another_order_or_another_purpose_is_refused(make_wallet: MakeWallet, make_order: MakeOrder) -> None:
+    wallet = make_wallet(coins=450)
+    first, second = make_order(wallet), make_order(wallet)
+    ledger.grant(wallet=wallet, type=PURCHASE, coins=400, idempotency_key="a", payment_order=first)
+    ledger.grant(wallet=wallet, type=PURCHASE, coins=400, idempotency_key="a", payment_order=first)
+    for other in (second, None):
+        with pytest.raises(ledger.IdempotencyMismatch):
+            ledger.grant(wallet=wallet, type=PURCHASE, coins=400, idempotency_key="a", payment_order=other)
+    until = clock.now() + timedelta(hours=1)
+    ledger.reserve(wallet=wallet, coins=50, idempotency_key="b", expires_at=until, reason="unlock")
+    with pytest.raises(ledger.IdempotencyMismatch):
+        ledger.reserve(wallet=wallet, coins=50, idempotency_key="b", expires_at=until, reason="something else")
+    assert coins_of(wallet) == (850, 50)
+
+
+def test_a_refund_takes_what_is_free_once_and_nothing_that_is_held(
+    make_wallet: MakeWallet, make_order: MakeOrder, hold: Hold
+) -> None:
+    wallet = make_wallet(coins=0)
+    order, other = make_order(wallet), make_order(wallet)
+    ledger.grant(wallet=wallet, type=PURCHASE, coins=400, idempotency_key="buy", payment_order=order)
+    hold(wallet, 300)
+    for _ in range(2):
+        taken = ledger.refund(payment_order=order, coins=400, idempotency_key="back")
+        assert taken is not None
+        assert taken.amount == -100
+    with pytest.raises(ledger.IdempotencyMismatch):
+        ledger.refund(payment_order=other, coins=400, idempotency_key="back")
+    assert ledger.refund(payment_order=order, coins=300, idempotency_key="more") is None
+    with pytest.raises(ledger.InvalidMovement):
+        ledger.refund(payment_order=order, coins=0, idempotency_key="none")
+    assert coins_of(wallet) == (300, 300)
+
+
+def test_a_refund_that_never_reached_the_person_is_given_back_once(
+    make_wallet: MakeWallet, make_order: MakeOrder
+) -> None:
+    wallet = make_wallet(coins=0)
+    order = make_order(wallet)
+    bought = ledger.grant(wallet=wallet, type=PURCHASE, coins=400, idempotency_key="buy", payment_order=order)
+    taken = ledger.refund(payment_order=order, coins=400, idempotency_key="back")
+    assert taken is not None
+    given = [ledger.reverse_refund(refund=taken, reason="the provider failed") for _ in range(2)]
+    assert given[0] == given[1]
+    assert (given[0].amount, given[0].reverses) == (400, taken)
+    with pytest.raises(ledger.InvalidMovement):
+        ledger.reverse_refund(refund=bought, reason="the provider failed")
+    with pytest.raises(ledger.InvalidMovement, match="Say why"):
+        ledger.reverse_refund(refund=taken, reason=" ")
+    assert coins_of(wallet) == (400, 0)
 
 
 def test_keys_belong_to_one_wallet(make_wallet: MakeWallet, hold: Hold) -> None:

@@ -8,9 +8,9 @@ import pytest
 
 from billing import ledger
 from billing.audit import audit
-from billing.models import CoinReservation, CreditTransaction, Wallet
+from billing.models import CoinReservation, CreditTransaction, PaymentOrder, Wallet
 from relivchats.accounts.models import User
-from tests.billing.conftest import Hold, MakeWallet, all_at_once
+from tests.billing.conftest import Hold, MakeOrder, MakeWallet, all_at_once
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -110,4 +110,34 @@ def test_opening_one_wallet_five_times_at_once_gives_one_bonus() -> None:
     outcomes = all_at_once([partial(ledger.open_wallet, user=user) for _ in range(5)])
     assert len({outcome.pk for outcome in outcomes}) == 1
     assert own(outcomes[0]).balance == 50
+    assert audit() == []
+
+
+def test_refunds_at_once_take_no_more_than_is_free(make_wallet: MakeWallet, make_order: MakeOrder) -> None:
+    wallet = make_wallet(coins=0)
+    order = make_order(wallet)
+    ledger.grant(wallet=wallet, type="purchase", coins=400, idempotency_key="buy", payment_order=order)
+    refunds = [
+        partial(ledger.refund, payment_order=PaymentOrder.objects.get(pk=order.pk), coins=300, idempotency_key=f"r{n}")
+        for n in range(4)
+    ]
+    outcomes = all_at_once(refunds)
+    assert sorted(outcome.amount if outcome else 0 for outcome in outcomes) == [-300, -100, 0, 0]
+    assert audit() == []
+
+
+def test_reversing_one_refund_at_once_gives_it_back_once(make_wallet: MakeWallet, make_order: MakeOrder) -> None:
+    wallet = make_wallet(coins=0)
+    order = make_order(wallet)
+    ledger.grant(wallet=wallet, type="purchase", coins=400, idempotency_key="buy", payment_order=order)
+    taken = ledger.refund(payment_order=order, coins=400, idempotency_key="back")
+    assert taken is not None
+    outcomes = all_at_once(
+        [
+            partial(ledger.reverse_refund, refund=CreditTransaction.objects.get(pk=taken.pk), reason="failed")
+            for _ in range(4)
+        ]
+    )
+    assert {outcome.pk for outcome in outcomes} == {outcomes[0].pk}
+    assert own(wallet).balance == 400
     assert audit() == []
