@@ -52,6 +52,17 @@ class ModelWallet:
         self.keys[key] = (type, amount)
         self.lines.append((type, amount))
 
+    def refund(self, coins: int, key: str) -> None:
+        if not 1 <= coins <= MOST:
+            raise Refused("InvalidMovement")
+        if key in self.keys:
+            if self.keys[key][0] != "refund":
+                raise Refused("IdempotencyMismatch")
+            return
+        if taken := min(coins, self.balance - self.reserved):
+            self.keys[key] = ("refund", -taken)
+            self.lines.append(("refund", -taken))
+
     def hold(self, coins: int, key: str) -> None:
         if not 1 <= coins <= MOST:
             raise Refused("InvalidMovement")

@@ -23,7 +23,7 @@ from hypothesis.stateful import (
 
 from billing import ledger
 from billing.audit import audit
-from billing.models import Bonus, CoinReservation, Wallet
+from billing.models import Bonus, CoinReservation, PaymentOrder, Wallet
 from relivchats import clock
 from relivchats.accounts.models import User
 from relivchats.errors import DomainError
@@ -44,6 +44,19 @@ def outcome(call: Callable[[], Any]) -> str:
     return "done"
 
 
+def _order(wallet: Wallet) -> PaymentOrder:
+    """One that was paid long ago: what the ledger asks of it is its wallet."""
+    return PaymentOrder.objects.create(
+        wallet=wallet,
+        package_id="starter",
+        provider="stripe",
+        coins=400,
+        amount=499,
+        currency="USD",
+        idempotency_key="a",
+    )
+
+
 class LedgerMachine(RuleBasedStateMachine):
     wallets = Bundle("wallets")
     holds = Bundle("holds")
@@ -54,6 +67,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.atomic.__enter__()
         self.models: dict[int, ModelWallet] = {}
         self.reservations: dict[tuple[int, str], CoinReservation] = {}
+        self.orders: dict[int, PaymentOrder] = {}
 
     def teardown(self) -> None:
         transaction.set_rollback(True)
@@ -74,6 +88,7 @@ class LedgerMachine(RuleBasedStateMachine):
         if bonus := Bonus.objects.get().coins:
             model.lines.append(("signup_bonus", bonus))
             model.keys["signup"] = ("signup_bonus", bonus)
+        self.orders[wallet.pk] = _order(wallet)
         return wallet
 
     def both(self, real: Callable[[], Any], expected: Callable[[], Any]) -> None:
@@ -95,6 +110,15 @@ class LedgerMachine(RuleBasedStateMachine):
                 wallet=copy.copy(wallet), amount=amount, actor="test", reason="a test", idempotency_key=key
             ),
             lambda: self.models[wallet.pk].move("admin_adjustment", amount, key),
+        )
+
+    @rule(wallet=wallets, coins=COINS, key=KEYS)
+    def refund(self, wallet: Wallet, coins: int, key: str) -> None:
+        order = copy.copy(self.orders[wallet.pk])
+        order.wallet = copy.copy(wallet)
+        self.both(
+            lambda: ledger.refund(payment_order=order, coins=coins, idempotency_key=key),
+            lambda: self.models[wallet.pk].refund(coins, key),
         )
 
     @rule(target=holds, wallet=wallets, coins=COINS, key=KEYS)

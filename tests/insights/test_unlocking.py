@@ -211,3 +211,58 @@ def test_fifty_unlocks_at_once_on_a_balance_for_one_give_one(
     person.wallet.refresh_from_db()
     assert (person.wallet.balance, person.wallet.reserved) == (100, 100)
     assert audit() == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_fifty_unlocks_at_once_of_one_chat_charge_once(
+    make_person: Callable[..., User], make_chat: Callable[..., Chat]
+) -> None:
+    person = make_person(coins=10_000)
+    chat = make_chat(person, messages=120, searchable=False)
+    results = at_once([lambda: unlocking.unlock(user=person, chat=chat, type_ids=["love_language"])] * 50)
+    assert sorted(result.created for result in results) == [False] * 49 + [True]  # type: ignore[attr-defined]
+    person.wallet.refresh_from_db()
+    assert (person.wallet.reserved, GenerationJob.objects.count()) == (100, 1)
+    assert audit() == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_twenty_tries_at_once_of_a_failed_insight_hold_its_part_once(
+    make_person: Callable[..., User], make_chat: Callable[..., Chat]
+) -> None:
+    person = make_person(coins=10_000)
+    chat = make_chat(person, messages=120, searchable=False)
+    job = unlocking.unlock(user=person, chat=chat, type_ids=["love_language", "communication_basics"]).job
+    settlement.fail_open(job.pk, error_code="test", error_message="")
+    failed = Insight.objects.get(job=job, insight_type="love_language")
+    results = at_once([lambda: unlocking.retry(Insight.objects.get(pk=failed.pk))] * 20)
+    assert sorted(result.created for result in results) == [False] * 19 + [True]  # type: ignore[attr-defined]
+    person.wallet.refresh_from_db()
+    assert person.wallet.reserved == failed.price
+    assert audit() == []
+
+
+@pytest.mark.slow
+@pytest.mark.django_db(transaction=True)
+def test_a_thousand_unlocks_on_a_balance_for_one_give_one(
+    make_person: Callable[..., User], make_chat: Callable[..., Chat]
+) -> None:
+    person = make_person(coins=100)
+    chats = [make_chat(person, messages=120, searchable=False) for _ in range(1000)]
+    outcomes: list[object] = []
+
+    def unlock(chat: Chat) -> object:
+        try:
+            return unlocking.unlock(user=person, chat=chat, type_ids=["love_language"])
+        except InsufficientCoins as refusal:
+            return refusal
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(50) as pool:
+        outcomes += pool.map(unlock, chats)
+    assert sum(isinstance(outcome, unlocking.Unlocked) for outcome in outcomes) == 1
+    assert sum(isinstance(outcome, InsufficientCoins) for outcome in outcomes) == 999
+    person.wallet.refresh_from_db()
+    assert (person.wallet.balance, person.wallet.reserved) == (100, 100)
+    assert audit() == []

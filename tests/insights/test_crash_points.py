@@ -1,0 +1,103 @@
+"""A process that dies at any step from holding coins to settling them leaves nothing that recovery cannot heal."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+from django.db.models.functions import Now
+
+from billing.audit import audit
+from billing.models import CoinReservation, CreditTransaction
+from chats.models import Chat
+from insights import generation, recovery, unlocking
+from insights.models import GenerationJob, Insight
+from relivchats.accounts.models import User
+from tests.fakes.crashing import CRASHED
+from tests.processes import REPOSITORY, database_url
+
+TYPES = ["communication_basics"]
+COINS = 50
+
+#: In the order in which an unlock comes to them.
+POINTS = (
+    "billing.ledger.reserve:before",
+    "billing.ledger.reserve:after",
+    "insights.unlocking._open_job:after",
+    "insights.unlocking.unlock:after",
+    "insights.generation.claim_insight:before",
+    "insights.generation.claim_insight:after",
+    "insights.generation._write:after",
+    "insights.settlement.complete:before",
+    "insights.settlement._end:after",
+    "insights.generation._deliver:after",
+    "billing.ledger.capture:before",
+    "billing.ledger._resolve:after",
+    "billing.ledger._append:after",
+    "billing.ledger.capture:after",
+    "insights.settlement._outcome:after",
+)
+
+
+def crash(victims: dict[str, tuple[User, Chat]]) -> list[int]:
+    """Let a process die at each point, in the middle of this victim's unlock. Returns the exit statuses."""
+    lines = [
+        json.dumps({"point": point, "user": str(user.pk), "chat": str(chat.pk), "types": TYPES})
+        for point, (user, chat) in victims.items()
+    ]
+    database = database_url(connection.settings_dict["NAME"])
+    # Each victim keeps its lease, and the next must still find a place.
+    environment = {**os.environ, "DATABASE_URL": database, "MAX_CONCURRENT_INSIGHTS": "100"}
+    ran = subprocess.run(
+        [sys.executable, "-m", "tests.fakes.crashing"],
+        input="\n".join(lines),
+        env=environment,
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    return [int(line) for line in ran.stdout.split() if line.isdigit()]
+
+
+def heal() -> None:
+    """What beat and the other workers do in the time that follows."""
+    Insight.objects.leased().update(lease_expires_at=Now() - timedelta(seconds=1))
+    recovery.recover()
+    for insight_id in Insight.objects.filter(status="pending").values_list("pk", flat=True):
+        generation.run(insight_id)
+    recovery.recover()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_crash_at_any_step_is_healed_and_every_coin_is_accounted_for(
+    make_person: Callable[..., User], make_chat: Callable[..., Chat]
+) -> None:
+    victims = {}
+    for point in POINTS:
+        person = make_person(coins=COINS + 7)
+        victims[point] = (person, make_chat(person, messages=60))
+    assert crash(victims) == [CRASHED] * len(POINTS), "every process came to its point"
+    assert {invariant.invariant.number for invariant in audit()} <= {"8b"}, "no crash leaves coins unaccounted for"
+    heal()
+    for point, (person, chat) in victims.items():
+        # Who had no answer sends it again: it is found, or done now.
+        again = unlocking.unlock(user=person, chat=chat, type_ids=TYPES)
+        for insight in again.insights:
+            generation.run(insight.pk)
+        job = GenerationJob.objects.get(user=person)
+        assert (job.status, job.completed_insights) == ("completed", 1), point
+        assert CoinReservation.objects.get(wallet=person.wallet).captured_coins == COINS, point
+        taken = CreditTransaction.objects.filter(wallet=person.wallet, type="insight_unlock")
+        assert list(taken.values_list("amount", flat=True)) == [-COINS], point
+        person.wallet.refresh_from_db()
+        assert (person.wallet.balance, person.wallet.reserved) == (7, 0), point
+    assert audit() == []
