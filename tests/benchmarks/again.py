@@ -1,0 +1,54 @@
+"""How long it takes to recognise, extend and amend a chat: `python -m tests.benchmarks.again`, in this process.
+
+The chat has 99 % of the messages of the file that is sent again; the owner has four others of the same years.
+"""
+
+from __future__ import annotations
+
+import argparse
+from contextlib import suppress
+
+from tests import exports
+from tests.benchmarks import stage
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--messages", type=int, nargs="+", default=[100_000, 1_000_000])
+    print(stage.machine())
+    chosen = parser.parse_args()
+    with stage.installation():
+        for messages in chosen.messages:
+            run(messages)
+
+
+def run(messages: int) -> None:
+    from chats import amending
+    from chats.importing import Wishes, import_chat, receive
+    from chats.people import Person
+    from chats.recognition import ChatRecognised
+    from relivchats.accounts.models import User
+
+    owner = User.objects.create_user(f"again{messages}@example.com")
+    records = list(exports.lines(messages))
+    older, newer = (exports.zipped("".join(records[:size]).encode()) for size in (messages * 99 // 100, messages))
+    for seed in range(2, 6):
+        import_chat(owner=owner, upload=exports.text(20_000, seed=seed))
+    chat, first = stage.timed(lambda: receive(owner=owner, upload=older).chat)
+    _, identical = stage.timed(lambda: receive(owner=owner, upload=older))
+
+    def recognise() -> None:
+        with suppress(ChatRecognised):
+            receive(owner=owner, upload=newer)
+
+    _, recognised = stage.timed(recognise)
+    _, extended = stage.timed(lambda: receive(owner=owner, upload=newer, wishes=Wishes(extend=chat.pk)))
+    grown = type(chat).objects.get(pk=chat.pk)
+    name = grown.participants[0]
+    _, amended = stage.timed(lambda: amending.amend(grown, people=[Person(name="Somebody", aliases=[name])]))
+    print(f"{messages:,} messages: new {first}, identical {identical}, recognised {recognised}")
+    print(f"  extended {extended}, person renamed {amended}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
