@@ -1,0 +1,68 @@
+"""Hundreds of deliveries over twenty threads, in random order, with failures between: every payment counts once."""
+
+from __future__ import annotations
+
+import random
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from django.db import DatabaseError, connection
+
+from billing import ledger
+from billing.audit import audit
+from billing.models import CreditTransaction, PaymentOrder, PaymentRefund, WebhookEvent
+from billing.payments import webhooks
+from tests.billing.payments.conftest import Shop
+from tests.fakes import razorpay, stripe
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+THREADS, ORDERS = 20, 5
+
+
+@pytest.mark.parametrize("deliveries", [100, pytest.param(500, marks=pytest.mark.slow)])
+def test_replays_over_20_threads_give_each_orders_coins_once(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, deliveries: int
+) -> None:
+    dice = random.Random(7)
+    orders = [shop.order() for _ in range(ORDERS)]
+    bodies = []
+    for number, order in enumerate(orders):
+        for what in ("failed", "paid", "processing", *(["refunded"] if number < 2 else [])):
+            body = shop.event_of(order, what)
+            headers = stripe.signature(body) | razorpay.signature(body, event_id=f"{number} {what}")
+            bodies.append((body, headers))
+    shuffled = [bodies[number % len(bodies)] for number in range(deliveries)]
+    dice.shuffle(shuffled)
+    fail_now = iter([dice.random() < 0.3 for _ in range(10_000)])
+    grant, guard = ledger.grant, threading.Lock()
+
+    def unreliable(**asked: Any) -> Any:
+        with guard:
+            fails = next(fail_now)
+        if fails:
+            raise DatabaseError("a failure between")
+        return grant(**asked)
+
+    def deliver(delivery: tuple[bytes, dict[str, str]]) -> bool:
+        try:
+            return webhooks.receive(provider=shop.provider, body=delivery[0], headers=delivery[1])
+        finally:
+            connection.close()
+
+    monkeypatch.setattr(ledger, "grant", unreliable)
+    with ThreadPoolExecutor(THREADS) as pool:
+        new = list(pool.map(deliver, shuffled))
+    assert sum(new) == len(bodies) == WebhookEvent.objects.count()
+    assert sum(WebhookEvent.objects.values_list("replays", flat=True)) == deliveries - len(bodies)
+    monkeypatch.setattr(ledger, "grant", grant)
+    while WebhookEvent.objects.waiting().exists():
+        WebhookEvent.objects.update(next_attempt_at="2020-01-01T00:00Z")
+        webhooks.apply_due()
+    assert CreditTransaction.objects.filter(type="purchase").count() == ORDERS
+    assert PaymentRefund.objects.count() == 2
+    assert shop.balance == 50 + 400 * (ORDERS - 2)
+    assert sorted(PaymentOrder.objects.values_list("status", flat=True)) == ["completed"] * 3 + ["refunded"] * 2
+    assert audit() == []
