@@ -21,7 +21,7 @@ logger = logging.getLogger("relivchats.request")
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _ACCEPTABLE_ID = re.compile(r"[A-Za-z0-9._-]{8,64}\Z")
-_SECRETS = re.compile(r"(?i)\b(bearer\s+|rc_|sk_|key-)[A-Za-z0-9._~+/=-]{6,}|://[^\s/@]+@")
+_SECRETS = re.compile(r"(?i)\b(bearer\s+|rc_|sk_|whsec_|key-)[A-Za-z0-9._~+/=-]{6,}|://[^\s/@]+@")
 
 
 def scrub(text: str) -> str:

@@ -103,13 +103,13 @@ def all_at_once(calls: Sequence[Callable[[], Any]]) -> list[Any]:
             cursor.execute("LOCK TABLE wallets IN SHARE MODE")
         for thread in threads:
             thread.start()
-        _wait_until_blocked(len(calls))
+        wait_until_blocked(len(calls))
     for thread in threads:
         thread.join(DEADLINE_SECONDS)
     return outcomes
 
 
-def _wait_until_blocked(count: int) -> None:
+def wait_until_blocked(count: int) -> None:
     give_up_at = monotonic() + DEADLINE_SECONDS
     blocked = 0
     while blocked < count:

@@ -34,7 +34,10 @@ def text(value: Any) -> str:
     """A short string; of an object that was expanded its id; else nothing."""
     if isinstance(value, dict):
         value = value.get("id")
-    return value[:_MOST].replace("\0", "") if isinstance(value, str) else ""
+    if not isinstance(value, str):
+        return ""
+    # Postgres stores neither a null nor half a surrogate pair.
+    return value[:_MOST].replace("\0", "").encode(errors="ignore").decode()
 
 
 def whole(value: Any) -> int | None:

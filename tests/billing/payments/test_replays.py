@@ -8,12 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from django.db import DatabaseError, connection
+from django.db import DatabaseError, connection, transaction
 
 from billing import ledger
 from billing.audit import audit
 from billing.models import CreditTransaction, PaymentOrder, PaymentRefund, WebhookEvent
-from billing.payments import webhooks
+from billing.payments import refunds, webhooks
+from tests.billing.conftest import wait_until_blocked
 from tests.billing.payments.conftest import Shop
 from tests.fakes import razorpay, stripe
 
@@ -66,3 +67,24 @@ def test_replays_over_20_threads_give_each_orders_coins_once(
     assert shop.balance == 50 + 400 * (ORDERS - 2)
     assert sorted(PaymentOrder.objects.values_list("status", flat=True)) == ["completed"] * 3 + ["refunded"] * 2
     assert audit() == []
+
+
+def test_two_who_refund_an_order_at_once_send_its_money_back_once(stripe_shop: Shop) -> None:
+    order = stripe_shop.paid()
+
+    def refund() -> object:
+        try:
+            return refunds.start(order_id=order.pk, amount=None, actor="user 7", reason="a claim").status
+        except refunds.RefundImpossible as refusal:
+            return type(refusal)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(2) as pool:
+        with transaction.atomic():
+            PaymentOrder.objects.select_for_update().get(pk=order.pk)
+            started = [pool.submit(refund) for _ in range(2)]
+            wait_until_blocked(2)
+        outcomes = {each.result(20) for each in started}
+    assert outcomes == {"completed", refunds.RefundImpossible}
+    assert (PaymentRefund.objects.count(), len(stripe_shop.fake.refunds), stripe_shop.balance) == (1, 1, 50)
