@@ -68,8 +68,7 @@ def _load(*, processes: int, seconds: float) -> None:
     for name, number in (("one wallet", 1), ("1,000 wallets", 1000)):
         wallets = [_wallet() for _ in range(number)]
         context = multiprocessing.get_context("spawn")
-        with context.Pool(processes) as pool:
-            pool.map(_ready, range(processes))
+        with context.Pool(processes, initializer=_ready) as pool:
             done = pool.starmap(_unlocks, [(wallets, seconds)] * processes)
         print(f"reserve and capture on {name}: {sum(done) / seconds:.0f} a second, {processes} processes", flush=True)
     _requests(200)
@@ -84,11 +83,10 @@ def _wallet() -> int:
     return wallet.pk
 
 
-def _ready(_: int) -> None:
+def _ready() -> None:
     import django
 
     django.setup()
-    time.sleep(0.2)
 
 
 def _unlocks(wallets: Sequence[int], seconds: float) -> int:
