@@ -25,7 +25,7 @@ _MODEL = "tests/billing/test_ledger_against_model.py"
 
 
 def tests_of(module: str) -> tuple[tuple[str, ...], ...]:
-    """Near ones first: most guards fall there. The random histories come last, as a failing one is made small for long."""
+    """Near ones first: most guards fall there. Random histories come last: a failing one is made small for long."""
     near: tuple[str, ...] = ("tests/billing/payments",)
     if module == "billing/ledger.py":
         near = ("tests/billing/test_ledger.py", "tests/billing/test_races.py")
