@@ -5,10 +5,9 @@ from datetime import timedelta
 import pytest
 
 from billing import ledger
-from billing.audit import audit
 from billing.models import CoinReservation, CreditTransaction, Wallet
 from relivchats import clock
-from tests.billing.conftest import Hold, MakeOrder, MakeWallet
+from tests.billing.conftest import Hold, MakeOrder, MakeWallet, audit_of_coins
 
 pytestmark = pytest.mark.django_db
 
@@ -17,7 +16,7 @@ PURCHASE = CreditTransaction.Type.PURCHASE
 
 def coins_of(wallet: Wallet) -> tuple[int, int]:
     stored = Wallet.objects.get(pk=wallet.pk)
-    assert audit() == []
+    assert audit_of_coins() == []
     return stored.balance, stored.reserved
 
 

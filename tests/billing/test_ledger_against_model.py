@@ -22,11 +22,11 @@ from hypothesis.stateful import (
 )
 
 from billing import ledger
-from billing.audit import audit
 from billing.models import Bonus, CoinReservation, PaymentOrder, Wallet
 from relivchats import clock
 from relivchats.accounts.models import User
 from relivchats.errors import DomainError
+from tests.billing.conftest import audit_of_coins
 from tests.billing.model import ModelWallet, Refused
 
 KEYS = st.sampled_from(["a", "b", "c", "d", "e", "f"])
@@ -155,7 +155,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @invariant()
     def audits_clean(self) -> None:
-        assert audit() == []
+        assert audit_of_coins() == []
 
     @invariant()
     def equals_the_model(self) -> None:

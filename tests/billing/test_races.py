@@ -10,7 +10,7 @@ from billing import ledger
 from billing.audit import audit
 from billing.models import CoinReservation, CreditTransaction, PaymentOrder, Wallet
 from relivchats.accounts.models import User
-from tests.billing.conftest import Hold, MakeOrder, MakeWallet, all_at_once
+from tests.billing.conftest import Hold, MakeOrder, MakeWallet, all_at_once, audit_of_coins
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -123,7 +123,7 @@ def test_refunds_at_once_take_no_more_than_is_free(make_wallet: MakeWallet, make
     ]
     outcomes = all_at_once(refunds)
     assert sorted(outcome.amount if outcome else 0 for outcome in outcomes) == [-300, -100, 0, 0]
-    assert audit() == []
+    assert audit_of_coins() == []
 
 
 def test_reversing_one_refund_at_once_gives_it_back_once(make_wallet: MakeWallet, make_order: MakeOrder) -> None:
@@ -140,4 +140,4 @@ def test_reversing_one_refund_at_once_gives_it_back_once(make_wallet: MakeWallet
     )
     assert {outcome.pk for outcome in outcomes} == {outcomes[0].pk}
     assert own(wallet).balance == 400
-    assert audit() == []
+    assert audit_of_coins() == []
