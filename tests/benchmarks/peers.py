@@ -27,11 +27,11 @@ from tests.benchmarks.stage import REPOSITORY, machine
 
 OURS = """
 import sys, time
-from chats.exports import intake, whatsapp
+from chats import exports
 from chats.statistics import Statistics
 upload = open(sys.argv[1], "rb").read()
 begun = time.perf_counter()
-export = whatsapp.parse(intake.read_text(upload, limit_bytes=2**40))
+export = exports.read(upload, limit_bytes=2**40)
 counter = Statistics()
 for batch in export.batches:
     %s
