@@ -1,0 +1,90 @@
+"""How long a webhook takes: `python -m tests.benchmarks.webhooks`.
+
+Over HTTP, with a web process as `./dev up` runs it: Stripe's signed events say
+of one order each that it is paid, and the answer comes when its coins are there.
+Then each event once more, as Stripe sends it when an answer was lost.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+import os
+import statistics
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from tests.benchmarks import stage
+from tests.fakes import stripe
+from tests.fakes.provider import serving
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--requests", type=int, default=200)
+    chosen = parser.parse_args()
+    print(stage.machine())
+    with serving(stripe.FakeStripe()) as fake:
+        os.environ.update(
+            STRIPE_SECRET_KEY=stripe.KEY,
+            STRIPE_PUBLISHABLE_KEY="pk_test_benchmark",
+            STRIPE_WEBHOOK_SECRETS=stripe.SECRET,
+            STRIPE_API_BASE=fake.base_url,
+        )
+        with stage.installation(), stage.web() as web:
+            events = _events(fake, count=chosen.requests)
+            _tell("an order's first event, until its coins are there", _sent(web.port, events, replay=False))
+            _check_coins(chosen.requests)
+            _tell("the same event again", _sent(web.port, events, replay=True))
+            _check_coins(chosen.requests)
+
+
+def _events(fake: stripe.FakeStripe, *, count: int) -> list[bytes]:
+    """Of orders placed at the provider and paid there, each by a person of its own."""
+    from billing.payments import orders
+    from relivchats.accounts.models import User
+
+    def paid(number: int) -> bytes:
+        _, placed = orders.place(
+            user=User.objects.create_user(f"benchmark-{number}@example.org"),
+            package_id="starter",
+            provider="stripe",
+            idempotency_key="once",
+        )
+        return fake.event("payment_intent.succeeded", fake.pay(placed.provider_order_id))
+
+    return [paid(number) for number in range(count)]
+
+
+def _sent(port: int, events: Sequence[bytes], *, replay: bool) -> list[float]:
+    """Seconds until each was answered, one after the other."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    seconds = []
+    for body in events:
+        headers = {"Content-Type": "application/json", **stripe.signature(body)}
+        started = time.perf_counter()
+        connection.request("POST", "/api/payments/webhooks/stripe", body, headers)
+        answer = connection.getresponse()
+        content: Any = json.loads(answer.read())
+        seconds.append(time.perf_counter() - started)
+        assert (answer.status, content) == (200, {"received": True, "replay": replay}), content
+    return seconds
+
+
+def _check_coins(orders: int) -> None:
+    from billing.models import CreditTransaction, PaymentOrder
+
+    assert PaymentOrder.objects.filter(status=PaymentOrder.Status.COMPLETED).count() == orders
+    assert CreditTransaction.objects.filter(type=CreditTransaction.Type.PURCHASE).count() == orders
+
+
+def _tell(name: str, seconds: Sequence[float]) -> None:
+    milliseconds = [1000 * each for each in seconds]
+    p95 = statistics.quantiles(milliseconds, n=20)[-1]
+    print(f"{name}: median {statistics.median(milliseconds):.1f} ms, p95 {p95:.1f} ms over {len(seconds)}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
