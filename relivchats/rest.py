@@ -43,10 +43,15 @@ def person(request: Request) -> User:
 
 
 def body(request: Request) -> Any:
-    """What the request holds, parsed. A body of undeclared length would be read as none, so it is refused."""
+    """What the request holds, parsed."""
+    check_length(request)
+    return request.data
+
+
+def check_length(request: Request) -> None:
+    """Refuse a body of undeclared length: Django would read it as none."""
     if "HTTP_TRANSFER_ENCODING" in request.META and not request.META.get("CONTENT_LENGTH"):
         raise LengthRequired("Send the header Content-Length, not a body in chunks.")
-    return request.data
 
 
 class BoundedJSONParser(JSONParser):

@@ -28,7 +28,7 @@ from relivchats import idempotency
 from relivchats.errors import NotFound
 from relivchats.idempotency import idempotent
 from relivchats.openapi import example, problems
-from relivchats.rest import Pages, RequestTooLarge, body, person
+from relivchats.rest import Pages, RequestTooLarge, body, check_length, person
 
 Method = TypeVar("Method", bound=Callable[..., Response])
 
@@ -132,6 +132,7 @@ class Webhook(APIView):
     provider: str
 
     def receive(self, request: Request) -> Response:
+        check_length(request)
         content = request._request.read(WEBHOOK_LIMIT_BYTES + 1)
         if len(content) > WEBHOOK_LIMIT_BYTES:
             raise RequestTooLarge(f"Send at most {WEBHOOK_LIMIT_BYTES // 1024} KB.", limit_bytes=WEBHOOK_LIMIT_BYTES)
@@ -151,7 +152,7 @@ def _webhook(name: str, header: str) -> Callable[[Method], Method]:
         responses={
             200: ReceivedSerializer,
             **problems(
-                413, _400="The signature is missing, wrong or too old, or the body is no event. Nothing is kept."
+                411, 413, _400="The signature is missing, wrong or too old, or the body is no event. Nothing is kept."
             ),
         },
         examples=[example("Kept", {"received": True, "replay": False})],

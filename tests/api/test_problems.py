@@ -75,7 +75,15 @@ def test_a_body_that_is_too_large_is_refused_before_it_is_read(api: Api) -> None
     assert (response.status_code, response.json()["limit_bytes"]) == (413, 65536)
 
 
-@pytest.mark.parametrize("path", ["/api/insights/unlock", "/api/chats/upload"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/api/insights/unlock",
+        "/api/chats/upload",
+        "/api/payments/webhooks/razorpay",
+        "/api/payments/webhooks/stripe",
+    ],
+)
 def test_a_body_in_chunks_is_told_to_declare_its_length(api: Api, path: str) -> None:
     response = api.send("POST", path, headers={"Transfer-Encoding": "chunked"}, content_type="application/json")
     assert response.status_code == 411
