@@ -116,23 +116,34 @@ def _advice(chat: Chat, received: Received) -> str:
 
 
 def _plan(chat: Chat, received: Received, overlap: Overlap) -> _Plan:
-    """Names that are new to the chat join it: as another name of the person who wrote the same messages, or as new."""
+    """Who wrote the new messages, by what both exports have of them, and by the name where nothing speaks against it.
+
+    A name that is new to the chat joins it: as another name of the person who wrote the same messages, or as a new one.
+    """
     names, chosen = list(chat.export_names), chat.chosen_people
     numbers = {name: number for number, name in enumerate(names)}
-    before = overlap.senders()
-    writing = set(overlap.newer.senders[overlap.fresh].tolist()) - {SYSTEM_SENDER}
-    senders = [numbers.get(name, 0) for name in received.participants]
-    for sender in sorted(writing):
+    known = overlap.senders()
+    senders = [0] * len(received.participants)
+    for sender in sorted(set(overlap.newer.senders[overlap.fresh].tolist()) - {SYSTEM_SENDER}):
         name = received.participants[sender]
-        if name in numbers:
-            continue
-        numbers[name] = senders[sender] = len(names)
-        names.append(name)
-        was = before.get(sender)
-        if was is not None and chat.export_names[was] not in received.participants:
-            shown = chat.participants[chat.people.of_sender[was]]
-            chosen = people.with_alias(chosen, alias=name, of=chat.export_names[was], shown=shown)
+        number, same = numbers.get(name), known.same(sender)
+        if number is not None and known.agree(sender, number):
+            senders[sender] = number
+        elif number is not None and same is not None:
+            senders[sender] = same
+        else:
+            senders[sender] = len(names)
+            names.append(name if number is None else people.told_apart(name, taken={*names, *received.participants}))
+            chosen = _joined(chat, chosen, names, same)
     return _Plan(chat, received, overlap, [*senders, SYSTEM_SENDER], names, chosen)
+
+
+def _joined(chat: Chat, chosen: list[Person], names: list[str], same: int | None) -> list[Person]:
+    """The choice when the last of `names` joins, as a name of the chat's sender `same` or as somebody's own."""
+    if same is None:
+        return people.with_another(chosen, export_names=names)
+    shown = chat.participants[chat.people.of_sender[same]]
+    return people.with_alias(chosen, alias=names[-1], of=chat.export_names[same], shown=shown)
 
 
 def _columns(plan: _Plan) -> dict[str, Any]:

@@ -10,7 +10,7 @@ and kind where the text is not a person's own; equal ones are told apart by thei
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -77,6 +77,28 @@ def _told_apart(keys: NDArray[np.int64]) -> NDArray[np.uint64]:
 
 
 @dataclass(frozen=True)
+class Senders:
+    """Who wrote most of the messages that both exports have.
+
+    `before` leads from a sender of the newer export to that of the stored one, `after` the other way.
+    """
+
+    before: dict[int, int]
+    after: dict[int, int]
+
+    def same(self, sender: int) -> int | None:
+        """The stored sender who is this one of the newer export: each wrote most of the other's messages."""
+        before = self.before.get(sender)
+        return None if before is None or self.after.get(before) != sender else before
+
+    def agree(self, sender: int, stored: int) -> bool:
+        """Whether no message speaks against the two being one."""
+        if stored in self.after:
+            return self.after[stored] == sender
+        return self.same(sender) is None
+
+
+@dataclass(frozen=True)
 class Overlap:
     """`known` are the places of the newer export that stand in the stored one, `fresh` those to add to it."""
 
@@ -114,17 +136,23 @@ class Overlap:
             np.count_nonzero((self.newer.minutes < self.stored.minutes.min()) & self.newer.written & ~self.fresh)
         )
 
-    def senders(self) -> dict[int, int]:
-        """For each sender of the newer export the stored one who wrote most of those messages, if one did."""
+    def senders(self) -> Senders:
         order = np.argsort(self.stored.keys)
         wanted = self.known & self.newer.written
         places = order[np.searchsorted(self.stored.keys, self.newer.keys[wanted], sorter=order)]
         pairs = zip(self.newer.senders[wanted].tolist(), self.stored.senders[places].tolist(), strict=True)
         counts = Counter(pair for pair in pairs if pair[1] != SYSTEM_SENDER)
-        totals: Counter[int] = Counter()
-        for (sender, _), count in counts.items():
-            totals[sender] += count
-        return {sender: before for (sender, before), count in counts.items() if count * 2 > totals[sender]}
+        return Senders(
+            before=_most(counts), after=_most({(stored, newer): count for (newer, stored), count in counts.items()})
+        )
+
+
+def _most(counts: Mapping[tuple[int, int], int]) -> dict[int, int]:
+    """For each first of the pairs the second with more than half of its count, if one has."""
+    totals: Counter[int] = Counter()
+    for (first, _), count in counts.items():
+        totals[first] += count
+    return {first: second for (first, second), count in counts.items() if count * 2 > totals[first]}
 
 
 def _fresh(stored: Trace, newer: Trace, known: NDArray[np.bool_]) -> NDArray[np.bool_]:

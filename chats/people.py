@@ -8,8 +8,9 @@ stored messages keep the export's names, so choosing otherwise undoes everything
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from itertools import chain, count
 from typing import TypedDict
 
 
@@ -94,6 +95,20 @@ def with_alias(chosen: Sequence[Person], *, alias: str, of: str, shown: str) -> 
             person["aliases"].append(alias)
             return people
     return [*people, Person(name=shown, aliases=[of, alias])]
+
+
+def with_another(chosen: Sequence[Person], *, export_names: Sequence[str]) -> list[Person]:
+    """The choice when the last of `export_names` is somebody new, whose name another may be shown by."""
+    *others, name = People.of(export_names, chosen=chosen).names
+    if name not in others:
+        return list(chosen)
+    return [*chosen, Person(name=told_apart(name, taken=others), aliases=[name])]
+
+
+def told_apart(name: str, *, taken: Collection[str]) -> str:
+    """The name, numbered when it is taken: two people are never called alike."""
+    names = chain([name], (f"{name} ({number})" for number in count(2)))
+    return next(free for free in names if free not in taken)
 
 
 def default_title(names: Sequence[str]) -> str:

@@ -10,11 +10,12 @@ import pytest
 from django.db import connection, connections
 from pytest_django.fixtures import Settings
 
-from chats import indexing
+from chats import amending, indexing
 from chats.exports.parsed import Batch
 from chats.extending import NotThisChat
 from chats.importing import Imported, Wishes, import_chat, receive
 from chats.models import Chat, ChatUpload, Chunk, TranscriptBlock, VectorMatrix
+from chats.people import Person, check
 from chats.recognition import ChatRecognised
 from chats.transcript import Reader, page
 from relivchats.accounts.models import User
@@ -235,6 +236,39 @@ class TestExtending:
         assert read(chat) == said(BEGINNING, REST)
         assert grown.statistics["user_stats"]["Ravi"]["message_count"] == 4
         assert grown.participant_count == 2
+
+    def test_who_takes_over_a_name_is_not_who_had_it(self, chat: Chat) -> None:
+        renamed = [(at, sender.replace("Ravi", "Ravi old"), text) for at, sender, text in BEGINNING]
+        rest = [("14/05/2024, 08:00", "Ravi", "my new number"), ("14/05/2024, 08:01", "Ravi old", "and my old one")]
+        grown = self.extend(chat, export(renamed + rest)).chat
+        assert (grown.participants, grown.export_names) == (
+            ["Asha", "Ravi", "Ravi (2)"],
+            ["Asha", "Ravi", "Ravi old", "Ravi (2)"],
+        )
+        assert read(chat) == [*said(BEGINNING), ("Ravi (2)", "my new number"), ("Ravi", "and my old one")]
+        more = ("15/05/2024, 08:00", "Ravi", "still my new one")
+        assert self.extend(chat, export([*renamed, *rest, more])).chat.participants == grown.participants
+        assert read(chat)[-1] == ("Ravi (2)", "still my new one")
+
+    def test_people_whose_names_were_swapped_keep_their_own_messages(self, chat: Chat) -> None:
+        swapped = {"Asha": "Ravi", "Ravi": "Asha"}
+        self.extend(chat, export((at, swapped[sender], text) for at, sender, text in BEGINNING + REST))
+        assert read(chat) == said(BEGINNING, REST)
+
+    def test_one_message_alike_by_chance_makes_nobody_another(self, owner: User) -> None:
+        minute = "13/05/2024, 18:00"
+        chat = import_chat(owner=owner, upload=export([*BEGINNING, (minute, "Ravi", "ok")]))
+        later = [(minute, "Ravi", "This message was deleted"), (minute, "Meera", "ok"), (minute, "Meera", "hello")]
+        grown = self.extend(chat, export(BEGINNING + later)).chat
+        assert (grown.participants, read(chat)[-1]) == (["Asha", "Ravi", "Meera"], ("Meera", "hello"))
+
+    def test_who_joins_is_never_shown_by_the_name_of_another(self, chat: Chat) -> None:
+        amending.amend(chat, people=[Person(name="Mum", aliases=["Asha"])])
+        joined = ("15/05/2024, 09:00", "Mum", "hello you two")
+        grown = self.extend(chat, export([*BEGINNING, joined])).chat
+        assert grown.participants == ["Mum", "Ravi", "Mum (2)"]
+        assert len(grown.statistics["user_stats"]) == grown.participant_count == 3
+        assert check(grown.people.listed(grown.export_names), export_names=grown.export_names)
 
     def test_somebody_new_joins_at_the_end(self, chat: Chat) -> None:
         joined = [("15/05/2024, 09:00", "Meera", "hello you two"), ("15/05/2024, 09:01", "Asha", "welcome")]
