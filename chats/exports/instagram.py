@@ -28,18 +28,19 @@ _MEDIA = {
 }
 #: What makes more of a message than its text.
 _BESIDE_TEXT = frozenset({*_MEDIA, "sticker", "share"})
-#: Instead of words, beside something that was sent.
-_STANDS_FOR = re.compile(r".{0,100}? (?:sent an attachment|shared a (?:story|post|reel))\.?")
-_STANDS_FOR_ENDS = ("attachment", "attachment.", "story", "story.", "post", "post.", "reel", "reel.")
-#: What Instagram says about somebody's tap, in a message of its own.
-_TAP = re.compile(r"(?:.{0,100} )?(?:Liked|liked) a message|Reacted .{1,40} to (?:your|a|their|his|her) message ?")
-_CALL_BEGINS = re.compile(r".{0,100} started (?:an audio call|a video chat|a call)\.?")
-_CALL_ENDS = re.compile(r"(?:Audio call|Video chat|Video call) ended\.?|The video chat ended\.?")
-_CALL_MISSED = re.compile(r".{0,100} missed (?:an audio|a video|a|an|your)(?: audio| video)?(?: call| chat)\.?")
-#: After the actor's name.
+#: Instead of words, after the actor's name; those of the second line are anybody's words where nothing was shared.
+_STANDS_FOR = frozenset({" sent an attachment"})
+_STANDS_FOR_BESIDE = _STANDS_FOR | {" shared a story", " shared a post", " shared a reel"}
+#: What Instagram says about somebody's tap, in a message of its own. No letter is an emoji.
+_TAP = re.compile(r"Liked a message|Reacted [\W\d_]{1,40} to (?:your|a|their|his|her) message ?")
+_CALL_ENDS = re.compile(r"(?:Audio call|Video call|(?:The v|V)ideo chat) ended\.?")
+#: These stand after the actor's name: people write such sentences about others, and about themselves as "I".
+_CALL_MISSED = re.compile(r" missed (?:an audio|a video|a|an|your)(?: audio| video)?(?: call| chat)\.?")
 _EVENT = re.compile(
-    r" (?:added .+ to the (?:group|chat)|removed .+ from the (?:group|chat)|left the (?:group|chat)|created the group"
-    r"|joined the (?:group|chat|call|video chat).*|named the group .+|changed the (?:group|theme|chat).+"
+    r" (?:liked a message|started (?:an audio call|a video chat|a call)"
+    r"|added .+ to the (?:group|chat)|removed .+ from the (?:group|chat)|left the (?:group|chat)|created the group"
+    r"|joined the (?:group|chat|call|video chat)|named the group .+"
+    r"|changed the (?:group (?:photo|name)|(?:chat )?theme|chat (?:photo|colou?rs?|name))(?: to .+)?"
     r"|set (?:the|your|their|his|her|a) (?:own )?(?:nickname|quick reaction|emoji).*|pinned a message"
     r"|turned (?:on|off) (?:vanish|disappearing).+|made .+ (?:an admin|a group admin)|removed the nickname.*)\.?",
     re.DOTALL,
@@ -143,8 +144,9 @@ def _content(message: dict[str, Any], name: str) -> tuple[Kind, str]:
         return Kind.CALL, call(said.rstrip(".") or "Call", message["call_duration"])
     if kind is not None:
         return kind, said
-    words = "" if said.endswith(_STANDS_FOR_ENDS) and _STANDS_FOR.fullmatch(said) else said
-    if words and _BESIDE_TEXT.isdisjoint(message):
+    is_text = _BESIDE_TEXT.isdisjoint(message)
+    words = "" if _stands_for(said, name, _STANDS_FOR if is_text else _STANDS_FOR_BESIDE) else said
+    if words and is_text:
         return Kind.TEXT, words
     for field, (one, many) in _MEDIA.items():
         files = message.get(field)
@@ -160,19 +162,25 @@ def _content(message: dict[str, Any], name: str) -> tuple[Kind, str]:
 
 
 def _own_words(said: str, name: str) -> Kind | None:
-    """The kind of what Instagram wrote itself; None where the person did. Most texts are known by a word they lack."""
+    """The kind of what Instagram wrote itself; None where the person did."""
     if said.endswith(("message", "message ")) and _TAP.fullmatch(said):
         return Kind.SYSTEM
-    if "call" in said or "chat" in said:
-        if _CALL_BEGINS.fullmatch(said):
-            # A call counts once: where it ends or is missed.
-            return Kind.SYSTEM
-        if _CALL_MISSED.fullmatch(said) or _CALL_ENDS.fullmatch(said):
-            return Kind.CALL
+    if said.endswith(("ended", "ended.")) and _CALL_ENDS.fullmatch(said):
+        return Kind.CALL
     for actor in (name, "You"):
-        if said.startswith(actor) and _EVENT.fullmatch(said, len(actor)):
-            return Kind.SYSTEM
+        if said.startswith(actor):
+            if _CALL_MISSED.fullmatch(said, len(actor)):
+                return Kind.CALL
+            if _EVENT.fullmatch(said, len(actor)):
+                # A call that starts counts once: where it ends or is missed.
+                return Kind.SYSTEM
     return None
+
+
+def _stands_for(said: str, name: str, sentences: frozenset[str]) -> bool:
+    """Whether Instagram says that the sender sent or shared something, instead of words."""
+    actors = (actor for actor in (name, "You") if said.startswith(actor))
+    return any(said[len(actor) :].removesuffix(".") in sentences for actor in actors)
 
 
 def repaired(text: str) -> str:

@@ -280,7 +280,8 @@ def test_instagram_kinds() -> None:
         {"is_unsent": True},
         {"content": "Audio call ended", "call_duration": 61},
         {"content": "Asha started an audio call"},
-        {"content": "Ravi missed a video chat"},
+        {"content": "You missed a video chat"},
+        {"content": "Ravi missed your call", "call_duration": 0},
         {"content": "Liked a message"},
         {"content": "Reacted \u00e2\u009d\u00a4 to your message "},
         {"content": "Asha named the group Goa."},
@@ -300,7 +301,8 @@ def test_instagram_kinds() -> None:
         (Kind.DELETED, "Asha", "This message was unsent"),
         (Kind.CALL, "Asha", "Audio call ended, 1 min 1 s"),
         (Kind.SYSTEM, None, "Asha started an audio call"),
-        (Kind.CALL, "Asha", "Ravi missed a video chat"),
+        (Kind.CALL, "Asha", "You missed a video chat"),
+        (Kind.CALL, "Asha", "Ravi missed your call"),
         (Kind.SYSTEM, None, "Liked a message"),
         (Kind.SYSTEM, None, "Reacted ❤ to your message "),
         (Kind.SYSTEM, None, "Asha named the group Goa."),
@@ -309,6 +311,34 @@ def test_instagram_kinds() -> None:
         (Kind.TEXT, "Asha", "https://a.b"),
         (Kind.MEDIA, "Asha", "<Message without text>"),
     ]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "sorry I missed your call",
+        "Ravi missed a video call",
+        "They already started a call",
+        "oops I liked a message",
+        "Reacted badly to your message",
+        "my grandma shared a story",
+        "I shared a post.",
+        "Asha shared a story",
+        "I sent an attachment.",
+        "You changed the group chat so much that nobody writes",
+        "You joined the call late again",
+    ],
+)
+def test_a_sentence_like_instagrams_own_stays_the_persons(said: str) -> None:
+    assert kinds(instagram({"content": said})) == [(Kind.TEXT, "Asha", said)]
+    sent = {"content": said, "photos": [{"uri": "1.jpg"}]}
+    assert said.startswith("Asha") or kinds(instagram(sent)) == [(Kind.MEDIA, "Asha", f"<Photo>\n{said}")]
+
+
+def test_what_instagram_says_of_a_shared_post_is_not_the_senders_words() -> None:
+    beside = {"share": {"link": "https://a.b/p/1/"}}
+    for said in ("Asha shared a post.", "You shared a story", "Asha sent an attachment."):
+        assert kinds(instagram({"content": said} | beside)) == [(Kind.TEXT, "Asha", "https://a.b/p/1/")]
 
 
 def test_several_folders_are_several_chats_and_other_json_is_none() -> None:
