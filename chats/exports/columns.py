@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from datetime import date, datetime
 from itertools import islice
+from math import isfinite
 
 from chats.exports.json_text import Malformed
 from chats.exports.marks import BIDI_MARKS
@@ -122,6 +123,15 @@ class WallClock:
         if len(printed) == 19 and printed[4] == printed[7] == "-" and printed[13] == printed[16] == ":":
             self._days[printed[:10]], self._times[printed[10:]] = day, time
         return day + time
+
+
+def whole_number(value: object) -> int | None:
+    """An instant as a number, however the exporter's tools have written it since: 5, 5.0, "5"; None for all else."""
+    if type(value) is int:
+        return value
+    if isinstance(value, str) and len(value) <= 20 and value.isascii() and value.isdigit():
+        return int(value)
+    return int(value) if isinstance(value, float) and isfinite(value) else None
 
 
 def text_of(value: object) -> str:

@@ -39,8 +39,12 @@ class FoundChat:
     id: str = ""
 
 
+#: Title, messages, chat, id.
+_Counted = tuple[str, int, FoundChat, str]
+
+
 def chosen(documents: list[Document], *, wanted: str | None, date_order: str | None) -> ParsedExport:
-    """The only chat, or the wanted one of several. Raises ExportRefused."""
+    """The only chat in which somebody wrote, or the wanted one of several. Raises ExportRefused."""
     found = _found(documents, date_order)
     if not found:
         raise NotAChatExport
@@ -49,7 +53,11 @@ def chosen(documents: list[Document], *, wanted: str | None, date_order: str | N
     ids = _ids(found)
     if wanted in ids:
         return found[ids.index(wanted)].read()
-    listed = _listed(found, ids)
+    counted = [(*chat.about(), chat, name) for chat, name in zip(found, ids, strict=True)]
+    written = [entry for entry in counted if entry[1]] or counted[:1]
+    if len(written) == 1 and wanted is None:
+        return written[0][2].read()
+    listed = _listed(written)
     raise SeveralChats(chats=listed) if wanted is None else NoSuchChat(chats=listed)
 
 
@@ -59,13 +67,10 @@ def _ids(found: list[FoundChat]) -> list[str]:
     return own if all(own) and len(set(own)) == len(own) else [str(number + 1) for number in range(len(found))]
 
 
-def _listed(found: list[FoundChat], ids: list[str]) -> list[dict[str, Any]]:
+def _listed(written: list[_Counted]) -> list[dict[str, Any]]:
     """The busiest first."""
-    listed: list[dict[str, Any]] = []
-    for chat, name in zip(found, ids, strict=True):
-        title, messages = chat.about()
-        listed.append({"id": name, "title": title[:TITLE_LIMIT], "messages": messages})
-    return sorted(listed, key=lambda chat: -chat["messages"])[:LISTED_LIMIT]
+    busiest = sorted(written, key=lambda entry: -entry[1])[:LISTED_LIMIT]
+    return [{"id": name, "title": title[:TITLE_LIMIT], "messages": messages} for title, messages, _, name in busiest]
 
 
 def _found(documents: list[Document], date_order: str | None) -> list[FoundChat]:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from chats.exports.columns import People, Row, call, filled, is_possible, lines, media, text_of, writable
+from chats.exports.columns import People, Row, call, filled, is_possible, lines, media, text_of, whole_number, writable
 from chats.exports.json_text import Walk, Window, decoded
 from chats.exports.parsed import SYSTEM_SENDER, Kind, ParsedExport
 
@@ -52,15 +52,21 @@ def is_message(row: object) -> bool:
 
 
 def about(page: bytes) -> tuple[str, int]:
-    """A page's title and the number of messages on it. Raises Malformed."""
+    """A page's title and the number of messages by people on it. Raises Malformed."""
     title, count = "", 0
     walk = Walk(page)
     for key in walk.members():
         if key == "title":
             title = repaired(text_of(walk.value()))
         elif key == "messages" and walk.begins(b"["):
-            count = sum(is_message(row) for window in walk.windows() for row in window.rows)
+            count = sum(_is_from_somebody(row) for window in walk.windows() for row in window.rows)
     return writable(title) or UNNAMED, count
+
+
+def _is_from_somebody(row: object) -> bool:
+    if not isinstance(row, dict) or _seconds(row) is None:
+        return False
+    return _content(row, _name(row))[0] is not Kind.SYSTEM
 
 
 def parse(pages: list[bytes]) -> ParsedExport:
@@ -118,8 +124,8 @@ def _instants(window: Window) -> Iterable[int]:
 
 
 def _seconds(message: dict[str, Any]) -> int | None:
-    milliseconds = message.get("timestamp_ms")
-    if not isinstance(milliseconds, int) or isinstance(milliseconds, bool):
+    milliseconds = whole_number(message.get("timestamp_ms"))
+    if milliseconds is None:
         return None
     seconds = milliseconds // 1000
     return seconds if is_possible(seconds) else None
@@ -129,10 +135,14 @@ def _row(message: dict[str, Any], people: People) -> Row | None:
     seconds = _seconds(message)
     if seconds is None:
         return None
-    name = repaired(text_of(message.get("sender_name"))).strip() or UNNAMED
+    name = _name(message)
     kind, text = _content(message, name)
     sender = SYSTEM_SENDER if kind is Kind.SYSTEM else people.number(name)
     return seconds, sender, int(kind), text, False
+
+
+def _name(message: dict[str, Any]) -> str:
+    return repaired(text_of(message.get("sender_name"))).strip() or UNNAMED
 
 
 def _content(message: dict[str, Any], name: str) -> tuple[Kind, str]:

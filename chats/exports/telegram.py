@@ -12,7 +12,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from chats.exports.columns import People, Row, WallClock, call, filled, lines, media, text_of, writable
+from chats.exports.columns import (
+    People,
+    Row,
+    WallClock,
+    call,
+    filled,
+    is_possible,
+    lines,
+    media,
+    text_of,
+    whole_number,
+    writable,
+)
 from chats.exports.json_text import Walk
 from chats.exports.parsed import SYSTEM_SENDER, Kind, ParsedExport
 
@@ -65,7 +77,7 @@ class Place:
 
 
 def is_message(row: object) -> bool:
-    return isinstance(row, dict) and isinstance(row.get("date"), str) and "id" in row
+    return isinstance(row, dict) and "id" in row and (isinstance(row.get("date"), str) or "date_unixtime" in row)
 
 
 def single(text: bytes) -> Place | None:
@@ -134,12 +146,12 @@ def parse(text: bytes, *, at: int) -> ParsedExport:
 
 
 def _rows(walk: Walk, people: People) -> Iterator[Row]:
-    clock = WallClock()
+    clock = _Clock()
     for window in walk.windows():
         for message in window.rows:
             if not isinstance(message, dict):
                 continue
-            seconds = clock.seconds(message.get("date"))
+            seconds = clock.seconds(message)
             if seconds is None:
                 continue
             if message.get("type") == "service":
@@ -148,6 +160,26 @@ def _rows(walk: Walk, people: People) -> Iterator[Row]:
                 sender = _number(people, message.get("from"), message.get("from_id"))
                 kind, text = _content(message)
             yield seconds, sender, int(kind), text, "edited" in message or "edited_unixtime" in message
+
+
+class _Clock:
+    """When messages were sent, by the wall clock; where only the instant is given, as far from it as the last time."""
+
+    def __init__(self) -> None:
+        self._printed = WallClock()
+        self._last: dict[str, Any] = {}
+
+    def seconds(self, message: dict[str, Any]) -> int | None:
+        seconds = self._printed.seconds(message.get("date"))
+        if seconds is not None:
+            self._last = message
+            return seconds
+        instant = whole_number(message.get("date_unixtime"))
+        if instant is None:
+            return None
+        printed, known = self._printed.seconds(self._last.get("date")), whole_number(self._last.get("date_unixtime"))
+        ahead = 0 if printed is None or known is None else printed - known
+        return instant + ahead if is_possible(instant + ahead) else None
 
 
 def _number(people: People, name: object, account: object) -> int:

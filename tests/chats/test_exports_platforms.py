@@ -23,6 +23,7 @@ from tests.exports import text as whatsapp_text
 WHATSAPP = whatsapp_text(700)
 #: Telegram keeps no trace of a deleted message.
 MESSAGES = [message for message in platforms.messages_of(WHATSAPP) if message.kind is not Kind.DELETED]
+BY_PEOPLE = sum(message.kind is not Kind.SYSTEM for message in MESSAGES)
 TELEGRAM = "".join(platforms.telegram(MESSAGES)).encode()
 PAGES = platforms.instagram(MESSAGES, page_messages=60)
 INSTAGRAM = platforms.zipped(platforms.inbox(PAGES))
@@ -80,7 +81,7 @@ def test_the_same_chat_gives_the_same_statistics_on_every_platform() -> None:
         counted = counter.result(export.participants)
         figures.append([counted[key] for key in FIGURES])
     assert figures[0] == figures[1]
-    assert figures[0][0] == sum(message.kind is not Kind.SYSTEM for message in MESSAGES)
+    assert figures[0][0] == BY_PEOPLE
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
@@ -194,6 +195,18 @@ def test_telegram_times_are_the_clock_that_was_printed() -> None:
     assert read(upload)[1][0].sent_at == datetime.fromisoformat("2024-12-31 23:59:58")
 
 
+def test_a_telegram_message_without_its_printed_time_is_read_by_its_instant() -> None:
+    at = 1_710_400_000
+    upload = telegram(
+        {"text": "a", "date": "2024-03-14T12:36:40", "date_unixtime": str(at)},
+        {"text": "b", "date": None, "date_unixtime": str(at + 60)},
+        {"text": "c", "date": None, "date_unixtime": at + 120},
+    )
+    assert [m.sent_at.isoformat() for m in read(upload)[1]] == [f"2024-03-14T12:3{minute}:40" for minute in (6, 7, 8)]
+    only = telegram({"text": "a", "date": None, "date_unixtime": str(at)})
+    assert [m.sent_at.isoformat() for m in read(only)[1]] == ["2024-03-14T07:06:40"]
+
+
 def account(*chats: bytes) -> bytes:
     listed = [json.loads(chat) for chat in chats]
     left = {"about": "", "list": listed[-1:]}
@@ -254,6 +267,12 @@ def test_instagram_runs_from_the_oldest_page_and_message_to_the_newest() -> None
 def test_a_page_that_runs_forward_is_not_turned_round() -> None:
     late = {"content": "late", "timestamp_ms": 1_710_500_000_000}
     assert [m.text for m in read(instagram({"content": "early"}, late))[1]] == ["early", "late"]
+
+
+def test_an_instagram_time_is_read_however_the_number_is_written() -> None:
+    at = 1_710_400_000_000
+    upload = instagram(*({"content": "x", "timestamp_ms": written} for written in (at, float(at), str(at))))
+    assert [m.sent_at.isoformat() for m in read(upload)[1]] == ["2024-03-14T07:06:40"] * 3
 
 
 def test_mojibake_is_repaired_string_by_string() -> None:
@@ -351,7 +370,7 @@ def test_several_folders_are_several_chats_and_other_json_is_none() -> None:
     with pytest.raises(refusals.SeveralChats) as refusal:
         read(upload)
     assert refusal.value.extra["chats"] == [
-        {"id": "2", "title": "Asha", "messages": len(MESSAGES)},
+        {"id": "2", "title": "Asha", "messages": BY_PEOPLE},
         {"id": "1", "title": "Zoë", "messages": 1},
     ]
     assert [m.text for m in read(upload, "1")[1]] == ["only"]
@@ -365,6 +384,21 @@ def test_a_mixed_archive_lists_every_platforms_chats() -> None:
         read(upload)
     assert [chat["title"] for chat in refusal.value.extra["chats"]] == ["Anaya", "Asha", "Asha"]
     assert [read(upload, name)[0].platform for name in "123"] == ["whatsapp", "telegram", "instagram"]
+
+
+def test_a_chat_in_which_nobody_wrote_forces_no_choice() -> None:
+    empty = {
+        **platforms.inbox([instagram()], folder="empty_1"),
+        **platforms.inbox([instagram({"content": "Liked a message"})], folder="taps_2"),
+        "WhatsApp Chat with Meera.txt": b"13/02/2024, 21:05 - Messages are end-to-end encrypted.\n" * 3,
+    }
+    one = platforms.inbox([instagram({"content": "only"})], folder="zoe_1")
+    assert [m.text for m in read(platforms.zipped(empty | one))[1]] == ["only"]
+    with pytest.raises(refusals.SeveralChats) as refusal:
+        read(platforms.zipped(empty | one | platforms.inbox(PAGES, folder="asha_3")))
+    assert [chat["messages"] for chat in refusal.value.extra["chats"]] == [BY_PEOPLE, 1]
+    with pytest.raises(refusals.OnlySystemMessages):
+        read(platforms.zipped(empty))
 
 
 # What cannot be read
