@@ -15,6 +15,8 @@ from chats.exports.marks import BIDI_MARKS
 IMPOSSIBLE = -(2**60)
 FIRST_YEAR, LAST_YEAR = 1990, 2099
 ORDERS = ("dmy", "mdy", "ymd")
+#: Of how many printed dates of a file anything is kept: more days than messengers have seen.
+MOST_DATES = 20_000
 
 # WhatsApp's first year: a two-digit part below it is no year.
 _WHATSAPP_BEGAN = 2009
@@ -26,7 +28,6 @@ _EPOCH = date(1970, 1, 1).toordinal()
 _FIRST_DAY, _LAST_DAY = date(FIRST_YEAR, 1, 1).toordinal(), date(LAST_YEAR, 12, 31).toordinal()
 _FIRST_EVIDENCE = date(_WHATSAPP_BEGAN, 1, 1).toordinal() - _EPOCH
 _DAY_SECONDS = 86_400
-_MOST_DATES = 100_000
 _NUMBERS = re.compile(r"\d+")
 
 Parts = tuple[int, int, int]
@@ -152,7 +153,7 @@ class DaySeconds(dict[bytes, int]):
         days = ordinal(parts_of(printed), self.order)
         seconds = IMPOSSIBLE if days is None else days * _DAY_SECONDS
         # There are as many possible dates as a century has days; of the others only some are worth the memory.
-        if days is not None or len(self) < _MOST_DATES:
+        if days is not None or len(self) < MOST_DATES:
             self[printed] = seconds
         return seconds
 

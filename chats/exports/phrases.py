@@ -19,12 +19,23 @@ _LINE_FEED = 0x0A
 _NOTE = MARK + b"<"
 _FULL_STOPS = (".", "。")
 _ENCLOSED = re.compile("^<.*>$")
-_QUOTES = '"\u201c\u201d\u201e\u00ab\u00bb\u300c\u300d\u300e\u300f'
-_QUOTE = re.compile(f"[{_QUOTES}]")
-_ALWAYS_OPENING = "\u201e\u300c\u300e"
-_ALWAYS_CLOSING = "\u300d\u300f"
+#: Each mark that opens a quotation somewhere, with those that close it.
+_CLOSERS = {
+    '"': '"',
+    "\u201c": "\u201d",
+    "\u201d": "\u201d",
+    "\u201e": "\u201c\u201d",
+    "\u00ab": "\u00bb",
+    "\u00bb": "\u00ab\u00bb",
+    "\u300c": "\u300d",
+    "\u300e": "\u300f",
+}
+_QUOTE = re.compile(f"[{''.join(_CLOSERS)}\u300d\u300f]")
+_ALWAYS_OPENING = "\u201c\u201e\u00ab\u300c\u300e"
 # Scripts that set no spaces between words, or none before a quotation.
 _BEFORE_A_QUOTATION = re.compile("[\\s(\\[\\-\u3040-\u9fff\uac00-\ud7a3]")
+# A subject has a hundred characters.
+_LINE_BYTES = 1_000
 
 
 class Reading(NamedTuple):
@@ -200,7 +211,18 @@ class SystemLines:
         self._dense = re.compile("|".join(re.escape(phrase) for phrase in inner if not phrase.startswith(" ")))
 
     def begin(self, name: str) -> bool:
-        return _quotation_is_open(name) or name.startswith(self._begins) or self._holds_phrase(name)
+        return name.startswith(self._begins) or self._holds_phrase(name)
+
+    @staticmethod
+    def may_begin(name: str) -> bool:
+        """Whether what stands behind the colon must be asked, too: `Asha, “Gezi` is no name, `"Mom` may be one."""
+        return _quotation_is_open(name)
+
+    @staticmethod
+    def end(name: str, body: bytes) -> bool:
+        """Whether the body ends the line that the name may begin."""
+        line = body[:_LINE_BYTES].partition(b"\n")[0].decode("utf-8", "replace")
+        return not _quotation_is_open(f"{name}: {line}")
 
     def _holds_phrase(self, name: str) -> bool:
         _, *words = name.split()
@@ -210,19 +232,20 @@ class SystemLines:
         return not name.isascii() and bool(self._dense.search(name))
 
 
-def _quotation_is_open(name: str) -> bool:
-    """A group's subject that holds a colon is cut in the middle: `Asha changed the subject from "Trip`.
+def _quotation_is_open(text: str) -> bool:
+    """A group's subject that holds a colon is cut in the middle: `Asha, “Gezi` of `Asha, “Gezi: Goa” grubunu …`.
 
     A mark after a letter closes a quotation, or is part of a word as in
     ד"ר, or means inches: only after a space does it open one.
     """
-    if not _QUOTE.search(name):
-        return False
-    last = max(map(name.rfind, _QUOTES))
-    mark = name[last]
-    if mark in _ALWAYS_CLOSING or (mark == "\u201c" and "\u201e" in name):
-        return False
-    return mark in _ALWAYS_OPENING or last == 0 or bool(_BEFORE_A_QUOTATION.match(name, last - 1))
+    closers = ""
+    for found in _QUOTE.finditer(text):
+        mark, at = found[0], found.start()
+        if closers:
+            closers = "" if mark in closers else closers
+        elif mark in _ALWAYS_OPENING or at == 0 or _BEFORE_A_QUOTATION.match(text, at - 1):
+            closers = _CLOSERS.get(mark, "")
+    return bool(closers)
 
 
 def _spellings(text: str) -> set[str]:

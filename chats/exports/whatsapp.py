@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from chats.exports.dates import DateOrder, DaySeconds, TimeSeconds, decide_order
+from chats.exports.dates import MOST_DATES, DateOrder, DaySeconds, TimeSeconds, decide_order
 from chats.exports.dialect import SAMPLE_BYTES, SENDER_LIMIT_BYTES, Dialect, sniff
 from chats.exports.marks import BIDI_MARKS, MARK
 from chats.exports.parsed import SYSTEM_SENDER, Batch, Kind, ParsedExport
@@ -20,6 +20,8 @@ from chats.exports.refusals import NotAChatExport, OnlySystemMessages
 
 BATCH_MESSAGES = 5_000
 WINDOW_BYTES = 512 * 1024
+# A window is longer where one message is, or where no date is possible: then a split would be many times its size.
+_SPLIT_LIMIT_BYTES = 4 * WINDOW_BYTES
 
 _COLUMNS = 5  # marks, date, time, sender, body
 _COLON_MARK = b": " + MARK
@@ -62,7 +64,7 @@ def _order(text: bytes, dialect: Dialect, wanted: str | None) -> DateOrder:
 
 
 def _printed_dates(text: bytes, dialect: Dialect) -> list[bytes]:
-    """Dates in file order, a run of equal ones once."""
+    """Dates in file order, a run of equal ones once; the first MOST_DATES."""
     dates: list[bytes] = []
     last, group = b"", dialect.date_group
     for match in dialect.pattern.finditer(text):
@@ -70,6 +72,8 @@ def _printed_dates(text: bytes, dialect: Dialect) -> list[bytes]:
         if printed != last:
             dates.append(printed)
             last = printed
+            if len(dates) == MOST_DATES:
+                break
     return dates
 
 
@@ -102,8 +106,23 @@ class _Names(dict["bytes | None", int]):
         self.participants = participants
         self.numbers: dict[str, int] = {}
 
+    def numbers_of(self, columns: _Columns) -> list[int]:
+        new = set(columns.senders).difference(self)
+        if doubtful := {printed: name for printed in new if PHRASES.lines.may_begin(name := _clean_name(printed))}:
+            self._judge(doubtful, columns)
+        return list(map(self.__getitem__, columns.senders))
+
+    def _judge(self, doubtful: dict[bytes | None, str], columns: _Columns) -> None:
+        """Nobody is called `Asha, “Gezi` if all that this name says ends a line that WhatsApp began."""
+        people = {
+            printed
+            for printed, body in zip(columns.senders, columns.bodies, strict=True)
+            if printed in doubtful and not PHRASES.lines.end(doubtful[printed], body)
+        }
+        self.update(dict.fromkeys(doubtful.keys() - people, SYSTEM_SENDER))
+
     def __missing__(self, printed: bytes | None) -> int:
-        name = _clean_name((printed or b"").decode("utf-8", "replace"))
+        name = _clean_name(printed)
         self[printed] = number = self._number(name) if self._is_person(name) else SYSTEM_SENDER
         return number
 
@@ -118,8 +137,8 @@ class _Names(dict["bytes | None", int]):
         return number
 
 
-def _clean_name(printed: str) -> str:
-    name = printed.translate(BIDI_MARKS).strip()
+def _clean_name(printed: bytes | None) -> str:
+    name = (printed or b"").decode("utf-8", "replace").translate(BIDI_MARKS).strip()
     # The tilde marks a person who is not among the contacts.
     return name[1:].lstrip() if name[:2] in ("~ ", "~\u202f", "~\u00a0") else name
 
@@ -167,14 +186,16 @@ class _Reader:
         return self.days[match[self.dialect.date_group]] + self.times[match[self.dialect.time_group]]
 
     def _columns(self, window: bytes) -> _Columns:
+        if len(window) > _SPLIT_LIMIT_BYTES:
+            return self._columns_one_by_one(window)
         parts = self.dialect.pattern.split(window)
         dates, times = parts[self.dialect.date_group :: _COLUMNS], parts[self.dialect.time_group :: _COLUMNS]
         seconds = list(map(int.__add__, map(self.days.__getitem__, dates), map(self.times.__getitem__, times)))
         if seconds and min(seconds) < 0:
-            return self._columns_with_impossible_dates(window)
+            return self._columns_one_by_one(window)
         return _Columns(parts[1::_COLUMNS], seconds, parts[4::_COLUMNS], parts[5::_COLUMNS])
 
-    def _columns_with_impossible_dates(self, window: bytes) -> _Columns:
+    def _columns_one_by_one(self, window: bytes) -> _Columns:
         """A header with a date that no calendar has is text of the message before it."""
         headers = [match for match in self.dialect.pattern.finditer(window) if self._sent_at(match) > 0]
         ends = [match.start() for match in headers[1:]] + [len(window)] * bool(headers)
@@ -186,7 +207,7 @@ class _Reader:
         )
 
     def _batch(self, columns: _Columns, first_number: int) -> Batch:
-        bodies, printed = columns.bodies, columns.senders
+        bodies = columns.bodies
         kinds = [int(Kind.TEXT)] * len(bodies)
         edited = set()
         for position in PHRASES.notable(bodies):
@@ -195,7 +216,7 @@ class _Reader:
                 edited.add(position)
         if self.is_ios:
             _read_inner_marks(columns, kinds, edited)
-        senders = list(map(self.names.__getitem__, printed))
+        senders = self.names.numbers_of(columns)
         n_system = senders.count(SYSTEM_SENDER)
         if n_system:
             self._restore_system_lines(senders, columns, kinds)

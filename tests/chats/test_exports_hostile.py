@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -142,3 +145,35 @@ def test_a_hundred_thousand_senders_are_counted_and_fifty_listed() -> None:
     assert figures is not None
     assert len(figures["user_stats"]) == 50  # type: ignore[arg-type]
     assert figures["others"]["people"] == 99_950  # type: ignore[index]
+
+
+READ_AND_MEASURE = """
+import resource, sys
+from chats.exports import whatsapp
+
+def most_bytes():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+text = sys.stdin.buffer.read()
+before = most_bytes()
+for batch in whatsapp.parse(text).batches:
+    pass
+print((most_bytes() - before) / len(text))
+"""
+NUMBERS = range(200_000)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        b"31/02/2024, 21:05 - B: x\n" * 200_000,
+        b"13/02/2024, 99:99 - x\n" * 200_000,
+        b"".join(b"%02d/13/%04d, 21:05 - B: x\n" % divmod(each, 10_000) for each in NUMBERS),
+        filled(AT, 4_000_000),
+    ],
+    ids=["an impossible day", "an impossible time", "distinct impossible days", "headers on one line"],
+)
+def test_reading_takes_a_few_times_the_memory_of_the_file_whatever_is_in_it(lines: bytes) -> None:
+    text = AT + b"A: x\n" + lines
+    done = subprocess.run([sys.executable, "-c", READ_AND_MEASURE], input=text, capture_output=True, check=True)
+    assert float(done.stdout) < 6

@@ -49,6 +49,29 @@ def test_a_name_keeps_its_unicode_and_loses_what_is_not_part_of_it(printed: str,
         assert (messages[0].sender, messages[0].text) == (name, "hi: there")
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "张三“小张”",
+        '"小明"',
+        '田中"太郎"',
+        '김"철수"',
+        '"Mom',
+        "“Mom",
+        "Ravi « Raju »",
+        "Ravi « Raju",
+        "Ash ”Ashy”",
+        "»Ash« Rao",
+        '5" Ravi',
+    ],
+)
+def test_a_name_with_quotation_marks_is_a_person_whether_they_are_paired_or_not(name: str) -> None:
+    for header, end in ((AT, END), (IOS, IOS_END)):
+        export, messages = read(f'{header}{name}: she said "yes" and 6" more', f"{header}{name}: ok", end)
+        assert export.participants == [name, "Zoya"]
+        assert [message.sender for message in messages] == [name, name, "Zoya"]
+
+
 def test_one_person_printed_in_two_ways_is_one_participant() -> None:
     export, messages = read(f"{AT}~ Asha: a", f"{AT}\u200eAsha: b", END)
     assert export.participants == ["Asha", "Zoya"]
