@@ -45,9 +45,7 @@ def amend(
             time_zone=chat.time_zone if time_zone is _UNSAID else time_zone,
             chosen=chat.chosen_people if people is _UNSAID else [_whole(person) for person in people],
         )
-        # The statistics are sealed anew at each change, so equal ones mean that nobody was faster.
-        unchanged = Chat.objects.filter(pk=chat.pk, sealed_statistics=chat.sealed_statistics)
-        done = unchanged.update(**columns)
+        done = not columns or Chat.objects.unchanged_since(chat).update(**columns)
         after = Chat.objects.filter(pk=chat.pk).first()
         if after is None:
             raise NotFound("This chat was deleted just now.")
@@ -71,7 +69,9 @@ def _columns(chat: Chat, *, title: str | None, time_zone: str, chosen: list[Pers
     """The columns that change."""
     who, key = People.of(chat.export_names, chosen=chosen), chat.key
     name = whole(title) if title is not None else default_title(who.names)
-    columns: dict[str, Any] = {"sealed_title": key.seal(name.encode(), context=chat.context("title"))}
+    columns: dict[str, Any] = {}
+    if name != chat.title:
+        columns["sealed_title"] = key.seal(name.encode(), context=chat.context("title"))
     if time_zone != chat.time_zone:
         columns["time_zone"] = time_zone
     if chosen != chat.chosen_people:

@@ -22,7 +22,7 @@ from chats.receipts import Receipt
 from chats.received import Received, Span
 from chats.statistics import Statistics
 from chats.transcript import BLOCK_MESSAGES, BLOCK_TYPES, Reader, SealedBlock, context_of, seal_batches
-from relivchats.errors import Conflict
+from relivchats.errors import Conflict, NotFound
 
 _TRIES = 3
 
@@ -83,12 +83,13 @@ class _Plan:
 
 
 def extend(chat: Chat, received: Received, receipt: Receipt) -> Extension:
-    """Add what is new. Raises NotThisChat, and ChatChanges when others change the chat all the time."""
+    """Add what is new. Raises NotThisChat, NotFound when the chat was deleted meanwhile, and ChatChanges when others
+    change it all the time."""
     newer = Trace.of(received.batches())
     for _ in range(_TRIES):
         overlap = Overlap.of(stored=recognition.stored_trace(chat), newer=newer)
         if not overlap.is_of_one_chat(share_a_name=recognition.share_a_name(chat, received)):
-            raise NotThisChat(_advice(chat, received))
+            raise NotThisChat(_advice(_as_it_is(chat), received))
         if not overlap.fresh.any():
             return Extension(chat, 0, overlap.older_messages)
         receipt.lap("compare")
@@ -98,12 +99,21 @@ def extend(chat: Chat, received: Received, receipt: Receipt) -> Extension:
         first, blocks = _sealed(plan)
         receipt.lap("seal")
         if _write(plan, first, blocks, receipt=receipt, **columns):
-            grown = Chat.objects.get(pk=chat.pk)
+            grown = _as_it_is(chat)
             lines = grown.line_count - chat.line_count
             return Extension(grown, overlap.fresh_messages, overlap.older_messages, lines)
         # Somebody changed the chat meanwhile, perhaps by this very file: look again.
-        chat = Chat.objects.get(pk=chat.pk)
+        chat = _as_it_is(chat)
     raise ChatChanges("Others are changing this chat just now. Send the file again in a moment.")
+
+
+def _as_it_is(chat: Chat) -> Chat:
+    found = Chat.objects.filter(pk=chat.pk).first()
+    if found is None:
+        raise NotFound(
+            "The chat that `extend` names was deleted just now. Leave out `extend` to make a chat of the file."
+        )
+    return found
 
 
 def _advice(chat: Chat, received: Received) -> str:
@@ -181,9 +191,9 @@ def _unless_taken(chat: Chat, fingerprint: bytes) -> bytes | memoryview | None:
 
 @transaction.atomic
 def _write(plan: _Plan, first: int, blocks: list[SealedBlock], *, receipt: Receipt, **columns: Any) -> bool:
-    """False when the chat changed since the columns were made: each change seals its statistics anew."""
+    """False when the chat changed since the columns were made."""
     chat = plan.chat
-    unchanged = Chat.objects.select_for_update(no_key=True).filter(pk=chat.pk, sealed_statistics=chat.sealed_statistics)
+    unchanged = Chat.objects.select_for_update(no_key=True).unchanged_since(chat)
     if unchanged.only("pk").first() is None:
         return False
     TranscriptBlock.objects.filter(chat=chat.pk, first_number__gte=first).delete()

@@ -133,10 +133,18 @@ def _extended(target: Chat, export: ParsedExport, receipt: Receipt) -> Imported:
     received = Received.of(export, _parsed(export, receipt), each=lambda batch: None)
     receipt.lap("seal")
     extension = extending.extend(target, received, receipt)
-    outcome = Outcome.EXTENDED if extension.added_lines else Outcome.UNCHANGED
-    if outcome is Outcome.UNCHANGED:
-        receipt.accept(outcome, chat=extension.chat, messages=0, older_left_out=extension.older_left_out)
-    return Imported(extension.chat, outcome, extension.added, extension.older_left_out)
+    if not extension.added_lines:
+        return _as_it_was(Outcome.UNCHANGED, extension.chat, receipt, older_left_out=extension.older_left_out)
+    return Imported(extension.chat, Outcome.EXTENDED, extension.added, extension.older_left_out)
+
+
+@transaction.atomic
+def _as_it_was(outcome: Outcome, chat: Chat, receipt: Receipt, *, older_left_out: int = 0) -> Imported:
+    """The chat is locked, so that it is there when the record names it. Raises NotFound when it is not."""
+    if Chat.objects.select_for_update(no_key=True).only("pk").filter(pk=chat.pk).first() is None:
+        raise NotFound("The chat that has these messages was deleted just now. Send the file again, without `extend`.")
+    receipt.accept(outcome, chat=chat, messages=0, older_left_out=older_left_out)
+    return Imported(chat, outcome, 0, older_left_out)
 
 
 def _parsed(export: ParsedExport, receipt: Receipt) -> Iterator[Batch]:
@@ -175,7 +183,7 @@ def _new(owner: User, export: ParsedExport, wishes: Wishes, receipt: Receipt) ->
     receipt.lap("seal")
     if not wishes.separate:
         if known := recognition.identical(owner, received):
-            return _known(known, receipt)
+            return _as_it_was(Outcome.IDENTICAL, known, receipt)
         recognition.must_be_another(owner, received, count.span)
     receipt.lap("compare")
     chat = _chat(owner, received, count, wishes)
@@ -188,15 +196,10 @@ def _new(owner: User, export: ParsedExport, wishes: Wishes, receipt: Receipt) ->
         if known is None:
             raise
         if not wishes.separate:
-            return _known(known, receipt)
+            return _as_it_was(Outcome.IDENTICAL, known, receipt)
         chat.content_fingerprint = None
         _store(chat, received, receipt)
     return Imported(chat, Outcome.ACCEPTED, chat.message_count)
-
-
-def _known(chat: Chat, receipt: Receipt) -> Imported:
-    receipt.accept(Outcome.IDENTICAL, chat=chat, messages=0)
-    return Imported(chat, Outcome.IDENTICAL, 0)
 
 
 def _chat(owner: User, received: Received, count: _Count, wishes: Wishes) -> Chat:

@@ -23,6 +23,10 @@ class ChatQuerySet(models.QuerySet["Chat"]):
     def owned_by(self, user: Any) -> Self:
         return self.filter(owner=user)
 
+    def unchanged_since(self, chat: Chat) -> Self:
+        """That chat, while it is as it was loaded: whatever changes people or messages seals the statistics anew."""
+        return self.filter(pk=chat.pk, sealed_title=chat.sealed_title, sealed_statistics=chat.sealed_statistics)
+
     def index_due(self) -> Self:
         """Asked to be searchable, and nobody is at it."""
         return self.filter(vector_status=Chat.VectorStatus.PENDING, index_requested_at__isnull=False)

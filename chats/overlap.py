@@ -41,6 +41,9 @@ class Trace:
     @classmethod
     def of(cls, batches: Iterable[Batch]) -> Trace:
         parts = [_columns(batch) for batch in batches]
+        if not parts:  # a chat that was erased while it was to be read
+            nothing = np.empty(0, np.int64)
+            return cls(nothing.view(np.uint64), nothing, nothing.astype(np.int32), nothing.astype(np.bool_))
         keys, minutes, senders, changed = (np.concatenate(column) for column in zip(*parts, strict=True))
         return cls(_told_apart(keys), minutes, senders, changed)
 
@@ -114,13 +117,15 @@ class Overlap:
 
     def is_of_one_chat(self, *, share_a_name: bool) -> bool:
         """Whether most messages agree from where both exports run side by side."""
+        agreed = np.count_nonzero(self.known & self.newer.written)
+        if not agreed:
+            return False
         start = max(self.stored.minutes.min(), self.newer.minutes.min())
         end = min(self.stored.minutes.max(), self.newer.minutes.max())
         ours, theirs = (
             np.count_nonzero(trace.written & (trace.minutes >= start) & (trace.minutes <= end))
             for trace in (self.newer, self.stored)
         )
-        agreed = np.count_nonzero(self.known & self.newer.written)
         if agreed * 2 <= ours:
             return False
         return bool(agreed >= SURELY_NO_CHANCE or (share_a_name and agreed * 2 > theirs))

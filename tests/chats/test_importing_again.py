@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import pytest
 from django.db import connection, connections
 from pytest_django.fixtures import Settings
 
-from chats import amending, indexing
+from chats import amending, extending, importing, indexing, recognition
+from chats.erasure import erase
 from chats.exports.parsed import Batch
 from chats.extending import NotThisChat
 from chats.importing import Imported, Wishes, import_chat, receive
 from chats.models import Chat, ChatUpload, Chunk, TranscriptBlock, VectorMatrix
+from chats.overlap import Overlap
 from chats.people import Person, check
 from chats.recognition import ChatRecognised
 from chats.transcript import Reader, page
@@ -391,6 +393,71 @@ class TestSearchingAgain:
         assert not Chat.objects.index_due().exists()
 
 
+def before(monkeypatch: pytest.MonkeyPatch, module: Any, name: str, act: Callable[[], object]) -> None:
+    """`act`, once, just before the function is called."""
+    function, left = getattr(module, name), [act]
+
+    def act_first(*arguments: Any, **keywords: Any) -> Any:
+        while left:
+            left.pop()()
+        return function(*arguments, **keywords)
+
+    monkeypatch.setattr(module, name, act_first)
+
+
+class TestMeanwhile:
+    @pytest.fixture
+    def chat(self, owner: User) -> Chat:
+        return import_chat(owner=owner, upload=export(BEGINNING))
+
+    def test_a_title_that_was_given_while_the_people_were_counted_stays(self, chat: Chat) -> None:
+        amending.amend(Chat.objects.get(pk=chat.pk), title="Mine")
+        amended = amending.amend(chat, people=[Person(name="Mum", aliases=["Asha"])])
+        assert (amended.title, amended.participants) == ("Mine", ["Mum", "Ravi"])
+
+    def test_a_title_that_was_given_while_the_chat_grew_stays(
+        self, chat: Chat, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        before(monkeypatch, extending, "_write", lambda: amending.amend(chat, title="Mine"))
+        grown = upload(chat.owner, export(BEGINNING + REST), extend=chat.pk).chat
+        assert (grown.title, read(grown)) == ("Mine", said(BEGINNING, REST))
+
+    def test_a_change_that_changes_nothing_is_none(self, chat: Chat) -> None:
+        stored = Chat.objects.filter(pk=chat.pk).values().get()
+        amending.amend(chat, title=None, people=[])
+        assert Chat.objects.filter(pk=chat.pk).values().get() == stored
+
+    def test_an_upload_takes_no_harm_when_another_chat_is_erased(
+        self, chat: Chat, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        before(monkeypatch, recognition, "_may_be", lambda: erase(Chat.objects.get(pk=chat.pk)))
+        assert upload(chat.owner, export(BEGINNING + REST)).outcome == "accepted"
+
+    def test_no_upload_is_answered_with_a_chat_that_was_erased(
+        self, chat: Chat, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        before(monkeypatch, importing, "_as_it_was", lambda: erase(Chat.objects.get(pk=chat.pk)))
+        with pytest.raises(NotFound):
+            upload(chat.owner, export(BEGINNING))
+
+    @pytest.mark.parametrize(
+        ("module", "name", "content"),
+        [
+            (recognition, "stored_trace", export(BEGINNING + REST)),
+            (Overlap, "is_of_one_chat", export(BEGINNING)),
+            (extending, "_sealed", export(BEGINNING + REST)),
+            (extending, "_write", export(BEGINNING + REST)),
+        ],
+    )
+    def test_a_chat_that_is_erased_while_it_grows_is_not_found(
+        self, chat: Chat, module: Any, name: str, content: bytes, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        before(monkeypatch, module, name, lambda: erase(Chat.objects.get(pk=chat.pk)))
+        with pytest.raises(NotFound):
+            upload(chat.owner, content, extend=chat.pk)
+        assert ChatUpload.objects.latest("pk").outcome == "refused"
+
+
 def at_once(*works: Any) -> list[Any]:
     """Each in a thread of its own with a connection of its own; what they gave, in their order."""
     ready, results = threading.Barrier(len(works)), [None] * len(works)
@@ -413,8 +480,6 @@ def at_once(*works: Any) -> list[Any]:
 @pytest.mark.django_db(transaction=True)
 class TestAtOnce:
     def test_two_uploads_of_one_file_make_one_chat(self, owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
-        from chats import importing
-
         both_looked, store = threading.Barrier(2), importing._store
 
         def store_after_both_looked(*arguments: Any) -> None:
@@ -429,8 +494,6 @@ class TestAtOnce:
         assert sorted(ChatUpload.objects.values_list("outcome", flat=True)) == ["accepted", "identical"]
 
     def test_two_extensions_by_one_file_add_it_once(self, owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
-        from chats import extending
-
         chat = import_chat(owner=owner, upload=export(BEGINNING))
         both_planned, write, planned = threading.Barrier(2), extending._write, set[int]()
 
