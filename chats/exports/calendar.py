@@ -48,6 +48,8 @@ _PERSIAN_YEARS = range(1350, 1460)
 _PERSIAN_BEGAN = date(2024, 3, 20).toordinal() - (365 * 1402 + (8 * 1403 + 21) // 33)
 # Thai calendars count from the Buddha, with or without saying so.
 _BUDDHIST_FROM, _BUDDHIST_OFFSET = 2400, 543
+# 2552 was 2009, when WhatsApp began; nobody has seen a message of 2052 yet.
+_SHORT_BUDDHIST_FROM = 52
 
 
 def marker_of(printed: str) -> str:
@@ -63,6 +65,13 @@ def without_eras(printed: str) -> str:
 def _counted_from_christ(found: re.Match[str]) -> str:
     year = found[2] or found[3]
     return str(ERAS[found[1] or found[4]] + (1 if year == FIRST_OF_AN_ERA else int(year)))
+
+
+def full_year(printed: int) -> int:
+    """The year that two digits mean: 24 is 2024, 67 is 2567 of the Buddhist calendar."""
+    if printed > 99:
+        return printed
+    return printed + (2500 if printed >= _SHORT_BUDDHIST_FROM else 2000)
 
 
 def day_number(year: int, month: int, day: int) -> int:

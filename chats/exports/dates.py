@@ -8,7 +8,7 @@ from datetime import date
 from itertools import pairwise
 from typing import NamedTuple
 
-from chats.exports.calendar import FIRST_HOURS, day_number, marker_of, without_eras
+from chats.exports.calendar import FIRST_HOURS, day_number, full_year, marker_of, without_eras
 from chats.exports.marks import BIDI_MARKS
 
 # Adding any time of day to it stays far below every date a messenger could print.
@@ -52,12 +52,12 @@ def _has_words(text: str) -> bool:
 
 
 def ordinal(parts: Parts, order: str) -> int | None:
-    """Days since 1970-01-01, or None for a date that no calendar has. A first part above 31 is a year in any order."""
-    if parts[0] > 31:
+    """Days since 1970-01-01, or None for a date that no calendar has. Four digits in front are a year in any order."""
+    if parts[0] > 99:
         order = "ymd"
     year, month, day = (parts[order.index(part)] for part in "ymd")
     try:
-        days = day_number(year + 2000 if year < 100 else year, month, day)
+        days = day_number(full_year(year), month, day)
     except ValueError:
         return None
     return days - _EPOCH if _FIRST_DAY <= days <= _LAST_DAY else None
@@ -90,8 +90,10 @@ class _Reading:
         if "ymd" not in self.days:
             return False
         first, last = self.impossible["ymd"], self.impossible[self.year_last]
-        if wanted or first != last:
-            return first < last + wanted
+        if wanted or first > last:
+            return first <= last
+        if last - first >= _ENOUGH_EVIDENCE or (first < last and 2 * (last - first) >= len(self.parts)):
+            return True
         if len(self.parts) < _ENOUGH_EVIDENCE:
             return False
         return _MUCH_LESS * self.travelled("ymd") < self.travelled(self.year_last)

@@ -179,6 +179,9 @@ def test_a_marker_that_the_beginning_of_the_file_lacks_is_known_by_its_pair(morn
         ("1403/12/30", "2025-03-20"),
         ("1402/12/30", None),
         ("29/02/2567", "2024-02-29"),
+        ("29/2/67", "2024-02-29"),
+        ("13/2/52", "2009-02-13"),
+        ("29/2/66", None),
         ("29/02/2566", None),
     ],
 )
@@ -314,12 +317,20 @@ ANDROID = "".join(f"{day:02}/02/2024, 10:00 - Asha: message {day}\n" for day in 
         " 13/02/2024, 10:00 - Ben: indented",
         "13/02/2024, 10:00 Ben: no dash",
         "0/0/0000, 10:00 - Ben: no year",
+        "45/01/2024, 10:00 - Ben: no such day",
     ],
 )
 def test_a_line_that_only_looks_like_a_header_is_text_of_the_message_before_it(line: str) -> None:
     export, messages = read(f"{ANDROID}{line}\nand more\n20/02/2024, 10:00 - Asha: end")
     assert export.participants == ["Asha"]
     assert [message.text for message in messages[-2:]] == [f"message 19\n{line}\nand more", "end"]
+
+
+def test_a_first_part_above_the_days_of_a_month_is_no_year_where_the_year_stands_last() -> None:
+    line = "45/01/24, 10:00 - Ghost: y"
+    export, messages = read(chat("13/02/24", "14/02/24") + line)
+    assert export.participants == ["Asha"]
+    assert messages[-1].text == f"x\n{line}"
 
 
 def test_a_second_dialect_above_a_fifth_of_the_headers_is_read_too() -> None:
