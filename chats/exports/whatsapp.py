@@ -12,11 +12,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from chats.exports.dates import MOST_DATES, DateOrder, DaySeconds, TimeSeconds, decide_order
-from chats.exports.dialect import SAMPLE_BYTES, SENDER_LIMIT_BYTES, Dialect, sniff
+from chats.exports.dialect import SAMPLE_BYTES, Dialect, sniff
 from chats.exports.marks import BIDI_MARKS, MARK
 from chats.exports.parsed import SYSTEM_SENDER, Batch, Kind, ParsedExport
 from chats.exports.phrases import PHRASES
 from chats.exports.refusals import NotAChatExport, OnlySystemMessages
+from chats.exports.subjects import Subjects, may_hold_subject
 
 BATCH_MESSAGES = 5_000
 WINDOW_BYTES = 512 * 1024
@@ -24,7 +25,6 @@ WINDOW_BYTES = 512 * 1024
 _SPLIT_LIMIT_BYTES = 4 * WINDOW_BYTES
 
 _COLUMNS = 5  # marks, date, time, sender, body
-_COLON_MARK = b": " + MARK
 
 
 def parse(text: bytes, *, date_order: str | None = None) -> ParsedExport:
@@ -152,6 +152,7 @@ class _Reader:
         self.days = DaySeconds(export.date_order)
         self.times = TimeSeconds()
         self.names = _Names(export.participants)
+        self.subjects = Subjects()
 
     def batches(self) -> Iterator[Batch]:
         waiting = _Columns()
@@ -215,7 +216,7 @@ class _Reader:
             if is_edited:
                 edited.add(position)
         if self.is_ios:
-            _read_inner_marks(columns, kinds, edited)
+            self._read_inner_marks(columns, kinds, edited)
         senders = self.names.numbers_of(columns)
         n_system = senders.count(SYSTEM_SENDER)
         if n_system:
@@ -238,6 +239,29 @@ class _Reader:
             columns.senders[position] = None
         return int(kind), edited
 
+    def _read_inner_marks(self, columns: _Columns, kinds: list[int], edited: set[int]) -> None:
+        """What iPhones write behind a person's words, or behind a group's subject that holds a colon."""
+        rests: dict[int, bytes] = {}
+        for position in [position for position, body in enumerate(columns.bodies) if MARK[0] in body]:
+            body = columns.bodies[position]
+            if MARK not in body or kinds[position] != Kind.TEXT:
+                continue
+            if (text := PHRASES.without_note(body)) is not None:
+                columns.bodies[position] = text
+                edited.add(position)
+            elif (captioned := PHRASES.captioned(body)) is not None:
+                kinds[position], columns.bodies[position] = int(captioned.kind), captioned.text
+            elif not columns.marks[position] and may_hold_subject(body):
+                rests[position] = body
+        people = {
+            printed
+            for printed in map(columns.senders.__getitem__, rests)
+            if self.names.get(printed, SYSTEM_SENDER) != SYSTEM_SENDER
+        }
+        for position, line in self.subjects.lines(columns.senders, rests, people):
+            columns.senders[position], columns.bodies[position] = None, line
+            kinds[position] = int(Kind.SYSTEM)
+
     @staticmethod
     def _restore_system_lines(senders: list[int], columns: _Columns, kinds: list[int]) -> None:
         for position, sender in enumerate(senders):
@@ -257,27 +281,6 @@ def _line_ends_at_the_end(text: bytes) -> int:
         if stripped or size >= len(text):
             return len(tail) - len(stripped)
         size *= 8
-
-
-def _read_inner_marks(columns: _Columns, kinds: list[int], edited: set[int]) -> None:
-    """What iPhones write behind a person's words, or behind a group's subject that holds a colon."""
-    marked = [position for position, body in enumerate(columns.bodies) if MARK[0] in body]
-    for position in marked:
-        body = columns.bodies[position]
-        if MARK not in body or kinds[position] != Kind.TEXT:
-            continue
-        if (text := PHRASES.without_note(body)) is not None:
-            columns.bodies[position] = text
-            edited.add(position)
-            continue
-        if (captioned := PHRASES.captioned(body)) is not None:
-            kinds[position], columns.bodies[position] = int(captioned.kind), captioned.text
-            continue
-        subject, colon, line = body.partition(_COLON_MARK)
-        if colon and not columns.marks[position] and b"\n" not in subject and len(subject) < SENDER_LIMIT_BYTES:
-            # `Trip: Goa: <mark>…` is a system line of the group Trip: Goa, and nobody is called Trip.
-            columns.senders[position], columns.bodies[position] = None, line
-            kinds[position] = int(Kind.SYSTEM)
 
 
 def _decoded(bodies: list[bytes]) -> list[str]:

@@ -124,6 +124,23 @@ def test_an_iphone_system_line_is_known_by_its_mark_in_any_language(sender: str,
     assert messages[0].text.endswith(line)
 
 
+@pytest.mark.parametrize("words", [f"note: {MARK}+91 98765 43210", f"טלפון: {MARK}03-1234567", f"a: {MARK}b: {MARK}c"])
+def test_a_pasted_number_stays_its_author_s_with_the_words_before_it(words: str) -> None:
+    line = f"{IOS}Asha: {words}"
+    for lines in ([line], [line, f"{IOS}Asha: hi", line], [f"{IOS}Asha: hi"] * 6_000 + [line, line]):
+        export, messages = read(*lines, IOS_END)
+        said = [message.text for message in messages if message.sender == "Asha"]
+        assert said == [printed.removeprefix(f"{IOS}Asha: ") for printed in lines]
+        assert export.n_system == 0
+
+
+def test_a_group_whose_subject_holds_a_colon_is_nobody_and_its_lines_are_kept_whole() -> None:
+    lines = [f"{IOS}Trip: Goa: {MARK}Asha hat Ben entfernt", f"{IOS}Trip: Goa: {MARK}Ben ging"]
+    export, messages = read(lines[0], IOS_END, lines[1], end="\r\n")
+    assert export.participants == ["Zoya"]
+    assert [message.text for message in messages] == ["Trip: Goa: Asha hat Ben entfernt", "end", "Trip: Goa: Ben ging"]
+
+
 def test_a_marked_body_below_a_marked_header_is_an_attachment_of_an_unknown_language() -> None:
     message = first(f"{MARK}{IOS}Asha: {MARK}imagen omitida")
     assert (message.sender, message.kind, message.text) == ("Asha", Kind.MEDIA, "imagen omitida")
