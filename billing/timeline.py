@@ -10,6 +10,7 @@ from itertools import islice
 from django.db.models import Model
 
 from billing.models import Adjustment, CoinReservation, CreditTransaction, PaymentOrder, PaymentRefund, Wallet
+from billing.payments import money
 from billing.payments.models import WebhookEvent
 from relivchats.admin import link
 
@@ -41,7 +42,7 @@ def _all(wallet: Wallet) -> Iterator[Happened]:
     for reservation in wallet.reservations.order_by("-created_at")[:MOST]:
         yield from _reservation(reservation)
     for order in wallet.orders.order_by("-created_at")[:MOST]:
-        price = f"{order.amount / 100:.2f} {order.currency}"
+        price = money.shown(order.amount, order.currency)
         yield Happened(order.created_at, f"order, {order.status}", _to(order), told=f"{order.coins} coins for {price}")
     for refund in PaymentRefund.objects.filter(order__wallet=wallet).order_by("-created_at")[:MOST]:
         yield Happened(refund.created_at, f"refund, {refund.status}", _to(refund), told=_refund(refund))

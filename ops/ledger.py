@@ -66,8 +66,8 @@ def _audit(*, since: audit.Horizon | None) -> list[audit.Finding]:
 
 
 def _broken(finding: audit.Finding) -> Line:
-    text = f"BROKEN by {finding.total} rows: {finding.invariant.name}"
-    mend = "look at these rows, find the cause, then: manage.py coins EMAIL +N --reason TEXT"
+    text = f"BROKEN by {finding.total} row{'s' * (finding.total != 1)}: {finding.invariant.name}"
+    mend = f"the rows: manage.py ledger --json; cause and mend: docs/ledger.md, invariant {finding.invariant.number}"
     return Line(finding.invariant.number, Level.CRITICAL, text, mend, {"total": finding.total, "rows": finding.rows})
 
 

@@ -21,7 +21,10 @@ logger = logging.getLogger("relivchats.request")
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _ACCEPTABLE_ID = re.compile(r"[A-Za-z0-9._-]{8,64}\Z")
-_SECRETS = re.compile(r"(?i)\b(bearer\s+|rc_|sk_|whsec_|key-)[A-Za-z0-9._~+/=-]{6,}|://[^\s/@]+@")
+# The last is a value that Django signed, as it stands in a link that opens by itself.
+_SECRETS = re.compile(
+    r"(?i)\b(bearer\s+|rc_|sk_|whsec_|key-)[A-Za-z0-9._~+/=-]{6,}|://[^\s/@]+@|[\w-]+:[\w-]{6,}:[\w-]{27,}"
+)
 
 
 def scrub(text: str) -> str:

@@ -1,0 +1,34 @@
+"""What looks like a secret is hidden before a line is written."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+from django.core import signing
+
+from relivchats.logs import JSONFormatter
+
+
+def written(message: str) -> str:
+    return JSONFormatter().format(logging.LogRecord("test", logging.WARNING, "", 0, message, None, None))
+
+
+@pytest.mark.parametrize(
+    "secret",
+    ["rc_abcdefgh12345678", "sk_test_1234567890", "whsec_1234567890", "key-0123456789", "Bearer abcdefgh12345678"],
+)
+def test_a_key_or_token_is_hidden(secret: str) -> None:
+    assert secret not in written(f"something said {secret} aloud")
+
+
+def test_a_signed_link_is_hidden() -> None:
+    signed = signing.TimestampSigner().sign("42f7c1ee")
+    line = written(f"Forbidden (CSRF cookie not set.): /sandbox/{signed}")
+    assert signed.split(":", 1)[1] not in line
+    assert "Forbidden" in line
+
+
+def test_times_and_ids_are_left_as_they_are() -> None:
+    text = "took 10:42:11 for 0f6c1c9e-6d0a-4c62-8f3e-2b8f5a7d9e10"
+    assert text in written(text)
