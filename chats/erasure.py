@@ -33,4 +33,6 @@ def erase(chat: Chat) -> None:
 def announce(*, instance: Chat, **_: Any) -> None:
     # The lock comes first: an unlock or an indexer that holds it finishes before; one that comes later finds no chat.
     if Chat.objects.select_for_update().filter(pk=instance.pk).only("pk").first() is not None:
+        # The records of its uploads stay, and nothing in them tells what was in it.
+        instance.uploads.update(content_fingerprint=None)
         chat_erasing.send(sender=Chat, chat=instance)

@@ -167,7 +167,7 @@ def _columns(plan: _Plan) -> dict[str, Any]:
         span.add(read)
     first, last = span.days
     title = default_title(who.names) if chat.title == default_title(chat.participants) else chat.title
-    key, fingerprint = chat.key, recognition.fingerprints(chat.owner, plan.received)[0]
+    key = chat.key
     return {
         "message_count": chat.message_count + plan.overlap.fresh_messages,
         "line_count": chat.line_count + int(np.count_nonzero(plan.overlap.fresh)),
@@ -179,14 +179,7 @@ def _columns(plan: _Plan) -> dict[str, Any]:
         "sealed_participants": key.seal(orjson.dumps(plan.export_names), context=chat.context("participants")),
         "sealed_people": key.seal(orjson.dumps(plan.chosen), context=chat.context("people")) if plan.chosen else None,
         "sealed_statistics": key.seal(orjson.dumps(statistics.result(who.names)), context=chat.context("statistics")),
-        "content_fingerprint": _unless_taken(chat, fingerprint),
     }
-
-
-def _unless_taken(chat: Chat, fingerprint: bytes) -> bytes | memoryview | None:
-    """A copy that was made with `separate` may have been read from this file already."""
-    others = Chat.objects.filter(owner=chat.owner_id, content_fingerprint=fingerprint).exclude(pk=chat.pk)
-    return chat.content_fingerprint if others.exists() else fingerprint
 
 
 @transaction.atomic
@@ -205,6 +198,7 @@ def _write(plan: _Plan, first: int, blocks: list[SealedBlock], *, receipt: Recei
         chat=chat,
         messages=plan.overlap.fresh_messages,
         older_left_out=plan.overlap.older_messages,
+        content_fingerprint=recognition.fingerprints(chat.owner, plan.received)[0],
     )
     return True
 

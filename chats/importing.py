@@ -49,7 +49,7 @@ class Wishes:
 
 
 class Imported(NamedTuple):
-    """`added` is how many messages the upload brought, `older_left_out` how many it has from before the chat began."""
+    """`added` is how many messages the upload brought, `older_left_out` how many were too old to be added."""
 
     chat: Chat
     outcome: Outcome
@@ -134,16 +134,31 @@ def _extended(target: Chat, export: ParsedExport, receipt: Receipt) -> Imported:
     receipt.lap("seal")
     extension = extending.extend(target, received, receipt)
     if not extension.added_lines:
-        return _as_it_was(Outcome.UNCHANGED, extension.chat, receipt, older_left_out=extension.older_left_out)
+        return _as_it_was(
+            Outcome.UNCHANGED,
+            extension.chat,
+            receipt,
+            older_left_out=extension.older_left_out,
+            content_fingerprint=recognition.fingerprints(target.owner, received)[0],
+        )
     return Imported(extension.chat, Outcome.EXTENDED, extension.added, extension.older_left_out)
 
 
 @transaction.atomic
-def _as_it_was(outcome: Outcome, chat: Chat, receipt: Receipt, *, older_left_out: int = 0) -> Imported:
+def _as_it_was(
+    outcome: Outcome,
+    chat: Chat,
+    receipt: Receipt,
+    *,
+    older_left_out: int = 0,
+    content_fingerprint: bytes | None = None,
+) -> Imported:
     """The chat is locked, so that it is there when the record names it. Raises NotFound when it is not."""
     if Chat.objects.select_for_update(no_key=True).only("pk").filter(pk=chat.pk).first() is None:
         raise NotFound("The chat that has these messages was deleted just now. Send the file again, without `extend`.")
-    receipt.accept(outcome, chat=chat, messages=0, older_left_out=older_left_out)
+    receipt.accept(
+        outcome, chat=chat, messages=0, older_left_out=older_left_out, content_fingerprint=content_fingerprint
+    )
     return Imported(chat, outcome, 0, older_left_out)
 
 

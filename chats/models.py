@@ -73,7 +73,7 @@ class Chat(models.Model):
     sealed_participants = models.BinaryField(editable=False)
     sealed_people = models.BinaryField(null=True, editable=False)
     sealed_statistics = models.BinaryField(editable=False)
-    #: Of the last file it was read from, under a key of the keyring.
+    #: Of the file that it was made from, under a key of the keyring. Those of files that extended it stand with them.
     content_fingerprint = models.BinaryField(null=True, editable=False)
 
     vector_status = models.CharField(max_length=16, choices=VectorStatus, default=VectorStatus.PENDING)
@@ -210,7 +210,11 @@ class ChatUpload(models.Model):
     header_shape = models.CharField(max_length=80, blank=True, help_text="Digits as 9, letters as a.")
     size_bytes = models.PositiveBigIntegerField()
     message_count = models.PositiveIntegerField(default=0, help_text="How many messages it brought.")
-    older_left_out = models.PositiveIntegerField(default=0, help_text="Its messages from before the chat begins.")
+    older_left_out = models.PositiveIntegerField(
+        default=0, help_text="Its messages from before the chat's last that the chat lacks."
+    )
+    #: Of a file that was added to the chat, under a key of the keyring. It goes with the chat.
+    content_fingerprint = models.BinaryField(null=True, editable=False)
     milliseconds = models.PositiveIntegerField()
     stages = models.JSONField(default=dict, help_text="Milliseconds by stage.")
     request_id = models.CharField(max_length=64, blank=True)
@@ -227,6 +231,17 @@ class ChatUpload(models.Model):
                 fields=["reason", "header_shape"],
                 name="chat_uploads_failures",
                 condition=Q(outcome__in=["refused", "failed"]),
+            ),
+            models.Index(
+                fields=["owner", "content_fingerprint"],
+                name="chat_uploads_by_content",
+                condition=Q(content_fingerprint__isnull=False),
+            ),
+        ]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(content_fingerprint__isnull=True) | Q(chat__isnull=False),
+                name="no_fingerprint_without_its_chat",
             ),
         ]
 

@@ -103,17 +103,25 @@ class Senders:
 
 @dataclass(frozen=True)
 class Overlap:
-    """`known` are the places of the newer export that stand in the stored one, `fresh` those to add to it."""
+    """`known` are the places of the newer export that stand in the stored one, `fresh` those to add to it.
+
+    `older` are those that the stored one lacks from before its last: they have no number there, so they are left out.
+    """
 
     stored: Trace
     newer: Trace
     known: NDArray[np.bool_]
     fresh: NDArray[np.bool_]
+    older: NDArray[np.bool_]
 
     @classmethod
     def of(cls, *, stored: Trace, newer: Trace) -> Overlap:
         known = np.isin(newer.keys, stored.keys)
-        return cls(stored, newer, known, _fresh(stored, newer, known))
+        after = np.zeros(len(newer), bool)
+        if known.any():
+            after[np.flatnonzero(known)[-1] + 1 :] = True
+        lacking = ~known & ~_replaced(stored, newer, known, after)
+        return cls(stored, newer, known, fresh=lacking & after, older=lacking & ~after)
 
     def is_of_one_chat(self, *, share_a_name: bool) -> bool:
         """Whether most messages agree from where both exports run side by side."""
@@ -136,10 +144,7 @@ class Overlap:
 
     @property
     def older_messages(self) -> int:
-        """Messages from before the stored export's beginning: they have no number, so they are left out."""
-        return int(
-            np.count_nonzero((self.newer.minutes < self.stored.minutes.min()) & self.newer.written & ~self.fresh)
-        )
+        return int(np.count_nonzero(self.older & self.newer.written))
 
     def senders(self) -> Senders:
         order = np.argsort(self.stored.keys)
@@ -160,24 +165,21 @@ def _most(counts: Mapping[tuple[int, int], int]) -> dict[int, int]:
     return {first: second for (first, second), count in counts.items() if count * 2 > totals[first]}
 
 
-def _fresh(stored: Trace, newer: Trace, known: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """What follows the last known line, in the file's order.
+def _replaced(stored: Trace, newer: Trace, known: NDArray[np.bool_], after: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The unknown lines that stand in the stored export in another form.
 
-    Not those that stand there before or after they were deleted or edited: as
-    many as the stored export has lines of that minute which the newer one lacks.
+    In the file's order as many as the stored export has lines of that minute which the newer one lacks. `after`
+    the last known line only those that were deleted or edited before or since; up to it any, such as one that
+    mentions somebody by another name.
     """
-    fresh = np.zeros(len(newer), bool)
-    places = np.flatnonzero(known)
-    if not len(places):
-        return fresh
-    fresh[places[-1] + 1 :] = True
+    replaced = np.zeros(len(newer), bool)
     lost = ~np.isin(stored.keys, newer.keys)
     left = Counter(stored.minutes[lost].tolist())
     changed = Counter(stored.minutes[lost & stored.changed].tolist())
-    for place in np.flatnonzero(fresh & (newer.minutes <= stored.minutes.max())).tolist():
+    for place in np.flatnonzero(~known & np.isin(newer.minutes, stored.minutes[lost])).tolist():
         minute = int(newer.minutes[place])
-        if (left if newer.changed[place] else changed)[minute] > 0:
+        if (left if newer.changed[place] or not after[place] else changed)[minute] > 0:
             left[minute] -= 1
             changed[minute] -= changed[minute] > 0
-            fresh[place] = False
-    return fresh
+            replaced[place] = True
+    return replaced

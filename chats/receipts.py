@@ -40,10 +40,10 @@ class Receipt:
     def milliseconds(self) -> int:
         return round((time.perf_counter() - self.started) * 1000)
 
-    def accept(self, outcome: ChatUpload.Outcome, *, chat: Chat, messages: int, older_left_out: int = 0) -> None:
+    def accept(self, outcome: ChatUpload.Outcome, *, chat: Chat, messages: int, **columns: Any) -> None:
         """Within the transaction that stores what came of it, so that there is never one without the other."""
         self.lap("store")
-        self._row(outcome, chat=chat, message_count=messages, older_left_out=older_left_out).save()
+        self._row(outcome, chat=chat, message_count=messages, **columns).save()
 
     def refuse(self, outcome: ChatUpload.Outcome, *, error: Exception, content: bytes) -> None:
         reason = type(error).__name__

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import numpy as np
 
-from chats.models import Chat
+from chats.models import Chat, ChatUpload
 from chats.overlap import Overlap, Trace
 from chats.received import Received, Span
 from chats.transcript import Reader
@@ -32,9 +32,11 @@ class ChatRecognised(Conflict):
     def __init__(self, chat: Chat, overlap: Overlap) -> None:
         fresh = overlap.fresh_messages
         news = f"its {fresh:,} new message{'s' * (fresh != 1)}" if fresh else "what is new (nothing, this time)"
+        older = overlap.older_messages
+        lost = f" {older:,} older one{'s' * (older != 1)} that it lacks would be left out." if older else ""
         super().__init__(
             f"Most of it stands in a chat of yours. Send the file again with extend={chat.pk} to add {news} to that"
-            " chat, or with separate=true to make another chat of it.",
+            f" chat, or with separate=true to make another chat of it.{lost}",
             candidate={
                 "id": str(chat.pk),
                 "message_count": chat.message_count,
@@ -42,7 +44,7 @@ class ChatRecognised(Conflict):
                 "last_message_on": chat.last_message_on.isoformat(),
             },
             new_messages=fresh,
-            older_messages_left_out=overlap.older_messages,
+            older_messages_left_out=older,
         )
 
 
@@ -52,9 +54,13 @@ def fingerprints(owner: User, received: Received) -> list[bytes]:
 
 
 def identical(owner: User, received: Received) -> Chat | None:
-    """The owner's chat that was last read from this very content."""
-    known = Chat.objects.owned_by(owner).filter(content_fingerprint__in=fingerprints(owner, received))
-    return known.first()
+    """The owner's chat that was made from this very content, or else the last that was extended by it."""
+    known, chats = fingerprints(owner, received), Chat.objects.owned_by(owner)
+    made = chats.filter(content_fingerprint__in=known).first()
+    if made is not None:
+        return made
+    uploads = ChatUpload.objects.filter(owner=owner, content_fingerprint__in=known)
+    return chats.filter(pk__in=uploads.order_by("-pk").values("chat")[:1]).first()
 
 
 def must_be_another(owner: User, received: Received, span: Span) -> None:

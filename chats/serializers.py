@@ -149,7 +149,7 @@ class UploadedChatSerializer(ChatSerializer):
     )
     added_messages = serializers.SerializerMethodField(help_text="How many messages this upload brought.")
     older_messages_left_out = serializers.SerializerMethodField(
-        help_text="Messages of the file from before the extended chat's first: there is no number for them."
+        help_text="Messages of the file from before the chat's last which the chat lacks: there is no number for them."
     )
     statistics = StatisticsSerializer(read_only=True)
 

@@ -10,8 +10,10 @@ from django.db import connection, transaction
 
 from chats import indexing
 from chats.erasure import erase
+from chats.importing import Wishes, import_chat, receive
 from chats.models import Chat, ChatUpload, Chunk, TranscriptBlock, VectorMatrix
 from chats.signals import chat_erasing
+from tests import exports
 from tests.chats import samples
 
 pytestmark = pytest.mark.django_db
@@ -54,6 +56,15 @@ def test_however_a_chat_goes_nothing_of_it_stays(chat: Chat, way: str) -> None:
     WAYS[way](chat)
     for model in (Chat, TranscriptBlock, Chunk, VectorMatrix):
         assert not model._default_manager.exists(), model
+
+
+def test_the_record_of_an_upload_forgets_what_was_in_it() -> None:
+    owner = samples.person()
+    chat = import_chat(owner=owner, upload=exports.text(20))
+    receive(owner=owner, upload=exports.text(25), wishes=Wishes(extend=chat.pk))
+    erase(chat)
+    records = ChatUpload.objects.filter(chat=None, content_fingerprint=None)
+    assert sorted(records.values_list("outcome", flat=True)) == ["accepted", "extended"]
 
 
 @pytest.mark.parametrize("way", WAYS)

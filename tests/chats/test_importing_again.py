@@ -11,6 +11,7 @@ from django.db import connection, connections
 from pytest_django.fixtures import Settings
 
 from chats import amending, extending, importing, indexing, recognition
+from chats import exports as reading
 from chats.erasure import erase
 from chats.exports.parsed import Batch
 from chats.extending import NotThisChat
@@ -18,10 +19,11 @@ from chats.importing import Imported, Wishes, import_chat, receive
 from chats.models import Chat, ChatUpload, Chunk, TranscriptBlock, VectorMatrix
 from chats.overlap import Overlap
 from chats.people import Person, check
+from chats.received import Received
 from chats.recognition import ChatRecognised
 from chats.transcript import Reader, page
 from relivchats.accounts.models import User
-from relivchats.crypto import Keyring
+from relivchats.crypto import Keyring, keyring
 from relivchats.errors import NotFound
 from tests import exports
 from tests.chats import samples
@@ -65,6 +67,11 @@ def owner() -> User:
 
 def upload(owner: User, content: bytes, **wishes: Any) -> Imported:
     return receive(owner=owner, upload=content, wishes=Wishes(**wishes))
+
+
+def received(content: bytes) -> Received:
+    parsed = reading.read(content)
+    return Received.of(parsed, parsed.batches, each=lambda batch: None)
 
 
 def read(chat: Chat) -> list[tuple[str | None, str]]:
@@ -210,6 +217,29 @@ class TestExtending:
         extended = self.extend(chat, export(BEGINNING + REST))
         assert (extended.added, extended.older_left_out) == (2, 3)
         assert read(chat) == said(BEGINNING[3:], REST)
+
+    def test_what_the_chat_lacks_among_its_own_is_left_out_and_counted(self, chat: Chat) -> None:
+        late = [("02/05/2024, 10:30", "Asha", "sent late"), ("02/05/2024, 10:31", "Ravi", "this one too")]
+        content = export([*BEGINNING[:5], *late, BEGINNING[5], *REST])
+        with pytest.raises(ChatRecognised) as recognised:
+            upload(chat.owner, content)
+        assert recognised.value.extra["older_messages_left_out"] == 2
+        assert "2 older ones that it lacks would be left out" in recognised.value.detail
+        extended = self.extend(chat, content)
+        assert (extended.added, extended.older_left_out) == (2, 2)
+
+    def test_what_stands_there_in_other_words_is_not_counted_as_left_out(self, chat: Chat) -> None:
+        other = {"morning!": "morning @Meera!", "see you at six": "This message was deleted"}
+        changed = [(at, sender, other.get(text, text)) for at, sender, text in BEGINNING]
+        assert self.extend(chat, export(changed + REST)).older_left_out == 0
+
+    def test_every_file_that_the_chat_grew_from_is_known(self, chat: Chat) -> None:
+        files = [BEGINNING, BEGINNING + REST[:1], BEGINNING + REST, BEGINNING[1:]]
+        for file in files[1:]:
+            self.extend(chat, export(file))
+        for file in files:
+            again = upload(chat.owner, export(file))
+            assert (again.outcome, again.chat) == ("identical", chat)
 
     def test_equal_messages_of_one_minute_are_told_apart_by_their_order(self, chat: Chat) -> None:
         again = [("13/05/2024, 18:00", "Ravi", "see you at six")] * 2
@@ -427,6 +457,13 @@ class TestMeanwhile:
         amending.amend(chat, title=None, people=[])
         assert Chat.objects.filter(pk=chat.pk).values().get() == stored
 
+    def test_a_copy_that_is_made_of_the_file_meanwhile_is_no_hindrance(
+        self, chat: Chat, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        newer = export(BEGINNING + REST)
+        before(monkeypatch, extending, "_write", lambda: upload(chat.owner, newer, separate=True))
+        assert upload(chat.owner, newer, extend=chat.pk).outcome == "extended"
+
     def test_an_upload_takes_no_harm_when_another_chat_is_erased(
         self, chat: Chat, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -511,10 +548,15 @@ class TestAtOnce:
 
 def test_no_digest_of_a_content_stands_in_the_database_without_a_key(owner: User) -> None:
     chat = import_chat(owner=owner, upload=export(BEGINNING))
+    upload(owner, export(BEGINNING + REST), extend=chat.pk)
+    digests = [received(content).digest for content in (export(BEGINNING), export(BEGINNING + REST))]
     with connection.cursor() as cursor:
-        cursor.execute("SELECT content_fingerprint FROM chats")
-        (stored,) = cursor.fetchone()
-    ring = Keyring.parse(Keyring.new_text())
-    assert len(stored) == 32
-    assert bytes(stored) not in ring.fingerprints(b"", context="")
-    assert chat.content_fingerprint == bytes(stored)
+        cursor.execute(
+            "SELECT content_fingerprint FROM chats UNION ALL"
+            " SELECT content_fingerprint FROM chat_uploads WHERE content_fingerprint IS NOT NULL"
+        )
+        stored = [bytes(fingerprint) for (fingerprint,) in cursor.fetchall()]
+    other = Keyring.parse(Keyring.new_text())
+    for fingerprint, digest in zip(stored, digests, strict=True):
+        assert fingerprint in keyring().fingerprints(digest, context=f"chats of {owner.pk}")
+        assert fingerprint not in [digest, *other.fingerprints(digest, context=f"chats of {owner.pk}")]
