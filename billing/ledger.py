@@ -89,6 +89,8 @@ def grant(
     if type not in GRANTED_TYPES:
         raise InvalidMovement(f"Coins are granted as {' or '.join(GRANTED_TYPES)}, not as {type}.")
     _check_positive(coins)
+    if type == CreditTransaction.Type.PURCHASE:
+        _check_bought(payment_order, wallet=wallet, coins=coins)
     _lock(wallet)
     if earlier := _earlier(wallet, idempotency_key=idempotency_key, type=type, amount=coins, order=payment_order):
         return earlier
@@ -291,6 +293,11 @@ def _resolve(reservation: CoinReservation, *, status: str, captured_coins: int =
 def _check_positive(coins: int) -> None:
     if not 0 < coins <= MOST_COINS:
         raise InvalidMovement(f"Coins move in whole numbers from 1 to {MOST_COINS}.")
+
+
+def _check_bought(order: PaymentOrder | None, *, wallet: Wallet, coins: int) -> None:
+    if order is None or (order.wallet_id, order.coins) != (wallet.pk, coins):
+        raise InvalidMovement("A purchase gives the coins of an order to the wallet that ordered them.")
 
 
 def _explained(reason: str) -> str:

@@ -158,6 +158,9 @@ class CreditTransaction(models.Model):
             models.UniqueConstraint(
                 fields=["wallet"], condition=Q(type="signup_bonus"), name="one_signup_bonus_per_wallet"
             ),
+            models.UniqueConstraint(
+                fields=["reverses"], condition=Q(reverses__isnull=False), name="one_reversal_per_refund"
+            ),
             models.CheckConstraint(condition=~Q(amount=0), name="transaction_moves_coins"),
             models.CheckConstraint(condition=Q(balance_after__gte=0), name="transaction_balance_not_negative"),
             models.CheckConstraint(condition=Q(sequence__gte=1), name="transaction_sequence_from_one"),
@@ -179,6 +182,10 @@ class CreditTransaction(models.Model):
             models.CheckConstraint(
                 condition=~Q(type="refund") | Q(payment_order__isnull=False),
                 name="transaction_without_order_is_no_refund",
+            ),
+            models.CheckConstraint(
+                condition=~Q(type="purchase") | Q(payment_order__isnull=False),
+                name="transaction_without_order_is_no_purchase",
             ),
             models.CheckConstraint(condition=~Q(idempotency_key=""), name="transaction_has_a_key"),
             models.CheckConstraint(

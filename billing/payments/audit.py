@@ -5,8 +5,8 @@ from __future__ import annotations
 from billing import audit
 
 _BROKEN = """
-    SELECT orders.id AS order_id, orders.status, orders.coins, purchases, bought, taken, refund_lines,
-        orders.refunded_amount, refunded
+    SELECT orders.id AS order_id, NULL AS transaction_id, orders.status, orders.coins, purchases, bought,
+        taken, refund_lines, orders.refunded_amount, refunded
     FROM {orders} AS orders
     CROSS JOIN LATERAL (
         SELECT count(*) FILTER (WHERE lines.type = 'purchase') AS purchases,
@@ -26,6 +26,9 @@ _BROKEN = """
     WHERE purchases <> (orders.status IN ('completed', 'refunded'))::int
         OR bought <> CASE WHEN orders.status IN ('completed', 'refunded') THEN orders.coins ELSE 0 END
         OR elsewhere > 0 OR refund_lines <> -taken OR due > orders.coins OR refunded <> orders.refunded_amount
+    UNION ALL
+    SELECT NULL, id, NULL, amount, NULL, NULL, NULL, NULL, NULL, NULL FROM credit_transactions
+    WHERE type = 'purchase' AND payment_order_id IS NULL AND {made}
 """
 
 _RECENT = """(
@@ -42,8 +45,9 @@ _RECENT = """(
 audit.register(
     audit.Invariant(
         "9",
-        "a paid order has one purchase of its coins in its wallet, and its refunds took what they say, within them",
-        _BROKEN.format(orders="payment_orders"),
-        recent=_BROKEN.format(orders=_RECENT),
+        "a paid order has one purchase of its coins in its wallet, and every purchase an order; its refunds took what"
+        " they say, within them",
+        _BROKEN.format(orders="payment_orders", made="true"),
+        recent=_BROKEN.format(orders=_RECENT, made="created_at >= %(at)s"),
     )
 )

@@ -107,7 +107,7 @@ def test_a_refused_request_can_be_mended_and_sent_again_under_its_key(make_perso
     chat = Chat.objects.get(pk=upload(api, exports.text(300), key="upload").json()["id"])
     assert unlock(api, chat, "no_such_type").status_code == 404
     assert unlock(api, chat).status_code == 402
-    ledger.grant(wallet=person.wallet, type="purchase", coins=100, idempotency_key="order")
+    ledger.adjust(wallet=person.wallet, amount=100, actor="test", reason="enough now", idempotency_key="a")
     assert unlock(api, chat).status_code == 202
 
 

@@ -11,7 +11,7 @@ import pytest
 from django.db import connection, transaction
 
 from billing import audit, ledger
-from billing.models import CoinReservation, PackagePrice, PaymentOrder, Wallet
+from billing.models import CoinReservation, CreditTransaction, PackagePrice, PaymentOrder, Wallet
 from relivchats import clock
 from relivchats.accounts.models import User
 
@@ -30,6 +30,10 @@ class MakeOrder(Protocol):
     def __call__(
         self, wallet: Wallet, *, package: str = "starter", provider: str = "stripe", **columns: Any
     ) -> PaymentOrder: ...
+
+
+class Buy(Protocol):
+    def __call__(self, wallet: Wallet, coins: int = 400) -> CreditTransaction: ...
 
 
 @pytest.fixture
@@ -71,14 +75,25 @@ def make_order() -> MakeOrder:
             wallet=wallet,
             package=price.package,
             provider=provider,
-            coins=price.package.coins,
             amount=price.amount,
             currency=price.currency,
             idempotency_key=uuid.uuid4().hex,
-            **{"provider_order_id": f"order_{uuid.uuid4().hex}", **columns},
+            **{"coins": price.package.coins, "provider_order_id": f"order_{uuid.uuid4().hex}", **columns},
         )
 
     return make
+
+
+@pytest.fixture
+def buy(make_order: MakeOrder) -> Buy:
+    def bought(wallet: Wallet, coins: int = 400) -> CreditTransaction:
+        """These coins, paid for by an order of their own."""
+        order = make_order(wallet, coins=coins, status="completed", completed_at=clock.now())
+        return ledger.grant(
+            wallet=wallet, type="purchase", coins=coins, idempotency_key=f"order {order.pk}", payment_order=order
+        )
+
+    return bought
 
 
 def all_at_once(calls: Sequence[Callable[[], Any]]) -> list[Any]:

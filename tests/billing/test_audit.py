@@ -151,6 +151,12 @@ FAULTS = [
         "coins for an order that is not paid",
         "UPDATE payment_orders SET status = 'failed', completed_at = NULL, refunded_amount = 0 WHERE id = '{order}'",
     ),
+    Fault(
+        "9",
+        "bought without an order",
+        "UPDATE credit_transactions SET type = 'purchase' WHERE type = 'signup_bonus' AND wallet_id = {wallet}",
+        without=("credit_transactions.transaction_without_order_is_no_purchase",),
+    ),
     Fault("9", "other coins than were bought", "UPDATE payment_orders SET coins = coins + 1 WHERE id = '{order}'"),
     Fault("9", "in another wallet", "UPDATE payment_orders SET wallet_id = {untouched_wallet} WHERE id = '{order}'"),
     Fault(
@@ -330,12 +336,12 @@ def test_a_horizon_never_passes_a_transaction_that_is_still_running(
     bystander.execute(
         "INSERT INTO credit_transactions"
         " (wallet_id, sequence, type, amount, balance_after, idempotency_key, actor, reason)"
-        " VALUES (%s, 2, 'purchase', 5, 55, 'slow', '', '')",
+        " VALUES (%s, 2, 'admin_adjustment', 5, 55, 'slow', 'test', 'slow')",
         [wallet.pk],
     )
     first = audit.look()
     assert (first.findings, first.horizon) == ([], None)
-    ledger.grant(wallet=other, type="purchase", coins=9, idempotency_key="meanwhile")
+    ledger.adjust(wallet=other, amount=9, actor="test", reason="meanwhile", idempotency_key="meanwhile")
     assert audit.look(marks=[first.mark]).horizon is None
     bystander.execute("UPDATE wallets SET balance = 55 WHERE id = %s", [wallet.pk])
     bystander.commit()

@@ -14,7 +14,7 @@ from billing.models import CreditTransaction, Wallet
 from billing.serializers import DESCRIPTIONS
 from relivchats.accounts import tokens
 from relivchats.accounts.models import User
-from tests.billing.conftest import Hold, MakeWallet
+from tests.billing.conftest import Buy, Hold, MakeWallet
 
 pytestmark = pytest.mark.django_db
 
@@ -31,10 +31,10 @@ class Api:
         return response.json()
 
 
-def with_lines(wallet: Wallet, count: int) -> Api:
+def with_lines(wallet: Wallet, count: int, *, buy: Buy) -> Api:
     """A wallet with `count` lines more than its bonus, of 1, 2, 3 … coins."""
     for coins in range(1, count + 1):
-        ledger.grant(wallet=wallet, type=CreditTransaction.Type.PURCHASE, coins=coins, idempotency_key=f"order {coins}")
+        buy(wallet, coins)
     return Api(wallet)
 
 
@@ -83,13 +83,13 @@ def test_every_type_of_transaction_has_a_description() -> None:
     assert set(DESCRIPTIONS) == set(CreditTransaction.Type)
 
 
-def test_following_next_shows_every_line_once_though_new_ones_arrive(make_wallet: MakeWallet) -> None:
+def test_following_next_shows_every_line_once_though_new_ones_arrive(make_wallet: MakeWallet, buy: Buy) -> None:
     wallet = make_wallet(coins=50)
-    api = with_lines(wallet, 5)
+    api = with_lines(wallet, 5, buy=buy)
     page = api.get("/api/credits/transactions?limit=2")
     assert page["previous"] is None
     seen = amounts(page)
-    ledger.grant(wallet=wallet, type=CreditTransaction.Type.PURCHASE, coins=99, idempotency_key="meanwhile")
+    buy(wallet, 99)
     while page["next"]:
         page = api.get(page["next"])
         seen += amounts(page)
@@ -97,8 +97,8 @@ def test_following_next_shows_every_line_once_though_new_ones_arrive(make_wallet
     assert amounts(api.get(page["previous"])) == [3, 2]
 
 
-def test_limit_and_offset_page_too_and_count(make_wallet: MakeWallet) -> None:
-    api = with_lines(make_wallet(coins=50), 5)
+def test_limit_and_offset_page_too_and_count(make_wallet: MakeWallet, buy: Buy) -> None:
+    api = with_lines(make_wallet(coins=50), 5, buy=buy)
     page = api.get("/api/credits/transactions?limit=2&offset=2")
     assert (page["count"], amounts(page)) == (6, [3, 2])
     last = api.get(page["next"])
@@ -130,9 +130,9 @@ def test_without_a_token_there_is_nothing_to_see(path: str) -> None:
     assert (response.status_code, response.json()["error_code"]) == (401, "ERR_1003")
 
 
-def test_a_statement_is_narrowed_by_type_and_time(make_wallet: MakeWallet) -> None:
+def test_a_statement_is_narrowed_by_type_and_time(make_wallet: MakeWallet, buy: Buy) -> None:
     wallet = make_wallet(coins=50)
-    api = with_lines(wallet, 3)
+    api = with_lines(wallet, 3, buy=buy)
     first, second, third = wallet.transactions.filter(type="purchase").order_by("sequence")
     assert amounts(api.get("/api/credits/transactions?type=signup_bonus")) == [50]
     assert amounts(api.get("/api/credits/transactions?type=refund")) == []
@@ -165,9 +165,9 @@ def download(wallet: Wallet, query: str = "", **headers: str) -> tuple[Any, list
     return response, list(csv.reader(io.StringIO(b"".join(response.streaming_content).decode(), newline="")))
 
 
-def test_a_statement_is_a_file_whose_amounts_are_numbers(make_wallet: MakeWallet, hold: Hold) -> None:
+def test_a_statement_is_a_file_whose_amounts_are_numbers(make_wallet: MakeWallet, hold: Hold, buy: Buy) -> None:
     wallet = make_wallet(coins=50)
-    ledger.grant(wallet=wallet, type=CreditTransaction.Type.PURCHASE, coins=400, idempotency_key="order")
+    buy(wallet, 400)
     unlock = ledger.capture(reservation=hold(wallet, 400), coins=350)
     response, (heading, *lines) = download(wallet, Accept="text/csv")
     assert response["Content-Type"] == "text/csv; charset=utf-8"

@@ -7,9 +7,9 @@ from django.conf import settings
 from django.core.management import call_command
 
 from billing import audit, ledger
-from billing.models import CreditTransaction, Wallet
+from billing.models import Wallet
 from relivchats.accounts.models import User
-from tests.billing.conftest import Hold
+from tests.billing.conftest import Buy, Hold
 
 pytestmark = pytest.mark.django_db
 
@@ -30,14 +30,14 @@ def as_row(wallet: Wallet, *, lines_before: int) -> list[str]:
     return [str(wallet.balance), str(wallet.reserved), str(wallet.spendable), "; ".join(told)]
 
 
-def test_the_worked_example_is_true(hold: Hold) -> None:
+def test_the_worked_example_is_true(hold: Hold, buy: Buy) -> None:
     wallet: Wallet = User.objects.create_user("ann@example.org").wallet
     seen = [as_row(wallet, lines_before=0)]
 
     def step(call: object) -> None:
         seen.append(as_row(wallet, lines_before=len([row for row in seen if row[3]])))
 
-    step(ledger.grant(wallet=wallet, type=CreditTransaction.Type.PURCHASE, coins=400, idempotency_key="order 1"))
+    step(buy(wallet, 400))
     unlock = hold(wallet, 400, key="unlock")
     step(unlock)
     step(ledger.capture(reservation=unlock, coins=330))

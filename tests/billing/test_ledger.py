@@ -20,12 +20,23 @@ def coins_of(wallet: Wallet) -> tuple[int, int]:
     return stored.balance, stored.reserved
 
 
-def test_a_grant_adds_coins_and_one_line(make_wallet: MakeWallet) -> None:
+def test_a_grant_adds_coins_and_one_line(make_wallet: MakeWallet, make_order: MakeOrder) -> None:
     wallet = make_wallet(coins=50)
-    line = ledger.grant(wallet=wallet, type=PURCHASE, coins=400, idempotency_key="order 1")
+    order = make_order(wallet)
+    line = ledger.grant(wallet=wallet, type=PURCHASE, coins=400, idempotency_key="order 1", payment_order=order)
     assert (line.type, line.amount, line.balance_after) == (PURCHASE, 400, 450)
     assert wallet.balance == 450
     assert coins_of(wallet) == (450, 0)
+
+
+def test_a_purchase_is_of_an_order_of_this_wallet_and_these_coins(
+    make_wallet: MakeWallet, make_order: MakeOrder
+) -> None:
+    wallet, another = make_wallet(coins=50), make_wallet(coins=50)
+    for order, coins in [(None, 400), (make_order(another), 400), (make_order(wallet), 399), (make_order(wallet), 401)]:
+        with pytest.raises(ledger.InvalidMovement, match="order"):
+            ledger.grant(wallet=wallet, type=PURCHASE, coins=coins, idempotency_key="a", payment_order=order)
+    assert coins_of(wallet) == coins_of(another) == (50, 0)
 
 
 @pytest.mark.parametrize("type", ["insight_unlock", "refund", "admin_adjustment"])
@@ -37,7 +48,7 @@ def test_only_a_bonus_or_a_purchase_is_granted(make_wallet: MakeWallet, type: st
 @pytest.mark.parametrize("coins", [0, -1, ledger.MOST_COINS + 1])
 def test_coins_move_in_whole_bounded_numbers(make_wallet: MakeWallet, hold: Hold, coins: int) -> None:
     wallet = make_wallet(coins=50)
-    with pytest.raises(ledger.InvalidMovement):
+    with pytest.raises(ledger.InvalidMovement, match="whole numbers"):
         ledger.grant(wallet=wallet, type=PURCHASE, coins=coins, idempotency_key="a")
     with pytest.raises(ledger.InvalidMovement):
         hold(wallet, coins)
@@ -202,9 +213,13 @@ def test_an_adjustment_of_nothing_is_refused(make_wallet: MakeWallet) -> None:
         ledger.adjust(wallet=make_wallet(), amount=0, actor="command", reason="why not", idempotency_key="a")
 
 
-def test_the_same_key_and_request_move_coins_once(make_wallet: MakeWallet, hold: Hold) -> None:
+def test_the_same_key_and_request_move_coins_once(make_wallet: MakeWallet, make_order: MakeOrder, hold: Hold) -> None:
     wallet = make_wallet(coins=50)
-    grants = [ledger.grant(wallet=wallet, type=PURCHASE, coins=400, idempotency_key="order 1") for _ in range(2)]
+    order = make_order(wallet)
+    grants = [
+        ledger.grant(wallet=wallet, type=PURCHASE, coins=400, idempotency_key="order 1", payment_order=order)
+        for _ in range(2)
+    ]
     holds = [hold(wallet, 100) for _ in range(2)]
     adjustments = [
         ledger.adjust(wallet=wallet, amount=7, actor=actor, reason="a gift", idempotency_key="a")
@@ -229,12 +244,15 @@ def test_a_key_answers_for_a_reservation_that_is_already_resolved(make_wallet: M
     assert coins_of(wallet) == (100, 0)
 
 
-def test_another_request_under_a_used_key_is_refused(make_wallet: MakeWallet, hold: Hold) -> None:
+def test_another_request_under_a_used_key_is_refused(
+    make_wallet: MakeWallet, make_order: MakeOrder, hold: Hold
+) -> None:
     wallet = make_wallet(coins=450)
-    ledger.grant(wallet=wallet, type=PURCHASE, coins=5, idempotency_key="a")
+    five, six = make_order(wallet, coins=5), make_order(wallet, coins=6)
+    ledger.grant(wallet=wallet, type=PURCHASE, coins=5, idempotency_key="a", payment_order=five)
     hold(wallet, 100)
     with pytest.raises(ledger.IdempotencyMismatch):
-        ledger.grant(wallet=wallet, type=PURCHASE, coins=6, idempotency_key="a")
+        ledger.grant(wallet=wallet, type=PURCHASE, coins=6, idempotency_key="a", payment_order=six)
     with pytest.raises(ledger.IdempotencyMismatch):
         ledger.adjust(wallet=wallet, amount=5, actor="command", reason="a gift", idempotency_key="a")
     with pytest.raises(ledger.IdempotencyMismatch):
@@ -247,9 +265,8 @@ def test_a_key_for_another_order_or_another_purpose_is_refused(make_wallet: Make
     first, second = make_order(wallet), make_order(wallet)
     ledger.grant(wallet=wallet, type=PURCHASE, coins=400, idempotency_key="a", payment_order=first)
     ledger.grant(wallet=wallet, type=PURCHASE, coins=400, idempotency_key="a", payment_order=first)
-    for other in (second, None):
-        with pytest.raises(ledger.IdempotencyMismatch):
-            ledger.grant(wallet=wallet, type=PURCHASE, coins=400, idempotency_key="a", payment_order=other)
+    with pytest.raises(ledger.IdempotencyMismatch):
+        ledger.grant(wallet=wallet, type=PURCHASE, coins=400, idempotency_key="a", payment_order=second)
     until = clock.now() + timedelta(hours=1)
     ledger.reserve(wallet=wallet, coins=50, idempotency_key="b", expires_at=until, reason="unlock")
     with pytest.raises(ledger.IdempotencyMismatch):

@@ -44,17 +44,20 @@ def outcome(call: Callable[[], Any]) -> str:
     return "done"
 
 
-def _order(wallet: Wallet) -> PaymentOrder:
-    """One that was paid long ago: what the ledger asks of it is its wallet."""
-    return PaymentOrder.objects.create(
+def _order(wallet: Wallet, *, key: str, coins: int = 400) -> PaymentOrder:
+    """The one of this key and these coins; of no coins at all there is none. The ledger asks for wallet and coins."""
+    order, _ = PaymentOrder.objects.get_or_create(
         wallet=wallet,
-        package_id="starter",
-        provider="stripe",
-        coins=400,
-        amount=499,
-        currency="USD",
-        idempotency_key="a",
+        idempotency_key=f"{key} {coins}",
+        defaults={
+            "package_id": "starter",
+            "provider": "stripe",
+            "coins": max(coins, 1),
+            "amount": 499,
+            "currency": "USD",
+        },
     )
+    return order
 
 
 class LedgerMachine(RuleBasedStateMachine):
@@ -88,7 +91,7 @@ class LedgerMachine(RuleBasedStateMachine):
         if bonus := Bonus.objects.get().coins:
             model.lines.append(("signup_bonus", bonus))
             model.keys["signup"] = ("signup_bonus", bonus)
-        self.orders[wallet.pk] = _order(wallet)
+        self.orders[wallet.pk] = _order(wallet, key="of the refunds")
         return wallet
 
     def both(self, real: Callable[[], Any], expected: Callable[[], Any]) -> None:
@@ -98,8 +101,11 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(wallet=wallets, coins=COINS, key=KEYS)
     def purchase(self, wallet: Wallet, coins: int, key: str) -> None:
+        order = _order(wallet, key=key, coins=coins)
         self.both(
-            lambda: ledger.grant(wallet=copy.copy(wallet), type="purchase", coins=coins, idempotency_key=key),
+            lambda: ledger.grant(
+                wallet=copy.copy(wallet), type="purchase", coins=coins, idempotency_key=key, payment_order=order
+            ),
             lambda: self.models[wallet.pk].move("purchase", coins, key),
         )
 

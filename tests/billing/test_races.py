@@ -9,8 +9,9 @@ import pytest
 from billing import ledger
 from billing.audit import audit
 from billing.models import CoinReservation, CreditTransaction, PaymentOrder, Wallet
+from relivchats import clock
 from relivchats.accounts.models import User
-from tests.billing.conftest import Hold, MakeOrder, MakeWallet, all_at_once, audit_of_coins
+from tests.billing.conftest import Buy, Hold, MakeOrder, MakeWallet, all_at_once, audit_of_coins
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -39,15 +40,18 @@ def test_one_key_sent_ten_times_at_once_holds_once(make_wallet: MakeWallet, hold
     assert audit() == []
 
 
-def test_grants_and_adjustments_at_once_lose_none_and_leave_no_gap(make_wallet: MakeWallet) -> None:
+def test_grants_and_adjustments_at_once_lose_none_and_leave_no_gap(
+    make_wallet: MakeWallet, make_order: MakeOrder
+) -> None:
     wallet = make_wallet(coins=50)
     grants = [
         partial(
             ledger.grant,
             wallet=own(wallet),
-            type=CreditTransaction.Type.PURCHASE,
+            type="purchase",
             coins=10,
             idempotency_key=f"order {n}",
+            payment_order=make_order(wallet, coins=10, status="completed", completed_at=clock.now()),
         )
         for n in range(8)
     ]
@@ -90,7 +94,7 @@ def test_ten_captures_at_once_take_the_coins_once(make_wallet: MakeWallet, hold:
 
 
 def test_settling_two_reservations_of_one_wallet_while_buying_loses_nothing(
-    make_wallet: MakeWallet, hold: Hold
+    make_wallet: MakeWallet, hold: Hold, buy: Buy
 ) -> None:
     wallet = make_wallet(coins=450)
     captured, released = hold(wallet, 200, key="job 1"), hold(wallet, 100, key="job 2")
@@ -98,7 +102,7 @@ def test_settling_two_reservations_of_one_wallet_while_buying_loses_nothing(
         [
             partial(ledger.capture, reservation=fresh(captured), coins=150),
             partial(ledger.release, reservation=fresh(released), reason="given up"),
-            partial(ledger.grant, wallet=own(wallet), type="purchase", coins=400, idempotency_key="order 1"),
+            partial(buy, own(wallet), 400),
         ]
     )
     assert (own(wallet).balance, own(wallet).reserved) == (700, 0)

@@ -23,6 +23,7 @@ LINE = (
     " VALUES ({wallet}, "
 )
 OF_ORDER = LINE.replace("reservation_id", "payment_order_id")
+REVERSAL = LINE.replace("reservation_id", "reverses_id")
 HOLD = (
     "INSERT INTO coin_reservations"
     " (id, wallet_id, coins, captured_coins, status, expires_at, idempotency_key, reason, release_reason)"
@@ -40,16 +41,16 @@ REFUSED = [
             " credit_transactions_never_emptied; TRUNCATE wallets, credit_transactions CASCADE"
         ),
     ),
-    ("transaction_follows_the_one_before", LINE + "9, 'purchase', 1, 251, NULL, 'k', '', '')"),
-    ("transaction_follows_the_one_before", LINE + "5, 'purchase', 1, 999, NULL, 'k', '', '')"),
+    ("transaction_follows_the_one_before", LINE + "9, 'admin_adjustment', 1, 251, NULL, 'k', 'a', 'r')"),
+    ("transaction_follows_the_one_before", LINE + "7, 'admin_adjustment', 1, 999, NULL, 'k', 'a', 'r')"),
     ("wallet_reserved_within_balance", "UPDATE wallets SET balance = -1, reserved = 0"),
     ("wallet_reserved_within_balance", "UPDATE wallets SET reserved = balance + 1"),
     ("wallet_reserved_not_negative", "UPDATE wallets SET reserved = -1"),
     ("transaction_moves_coins", LINE + "9, 'admin_adjustment', 0, 50, NULL, 'k', 'a', 'r')"),
     ("transaction_balance_not_negative", LINE + "9, 'refund', -60, -10, NULL, 'k', '', '')"),
-    ("one_transaction_per_sequence", LINE + "1, 'purchase', 1, 51, NULL, 'k', '', '')"),
+    ("one_transaction_per_sequence", LINE + "1, 'admin_adjustment', 1, 51, NULL, 'k', 'a', 'r')"),
     ("transaction_sequence_from_one", LINE + "0, 'purchase', 1, 51, NULL, 'k', '', '')"),
-    ("one_transaction_per_key", LINE + "9, 'purchase', 1, 51, NULL, 'signup', '', '')"),
+    ("one_transaction_per_key", LINE + "9, 'admin_adjustment', 1, 51, NULL, 'signup', 'a', 'r')"),
     ("transaction_has_a_key", LINE + "9, 'purchase', 1, 51, NULL, '', '', '')"),
     ("transaction_sign_fits_type", LINE + "9, 'purchase', -1, 49, NULL, 'k', '', '')"),
     ("transaction_sign_fits_type", LINE + "9, 'refund', 1, 51, NULL, 'k', '', '')"),
@@ -61,6 +62,8 @@ REFUSED = [
     ("one_purchase_per_paid_order", OF_ORDER + "9, 'purchase', 1, 51, '{order}', 'k', '', '')"),
     ("payment_order_named_for_payments_only", OF_ORDER + "9, 'admin_adjustment', 1, 51, '{order}', 'k', 'a', 'r')"),
     ("transaction_without_order_is_no_refund", OF_ORDER + "9, 'refund', -1, 49, NULL, 'k', '', '')"),
+    ("transaction_without_order_is_no_purchase", OF_ORDER + "9, 'purchase', 1, 51, NULL, 'k', '', '')"),
+    ("one_reversal_per_refund", REVERSAL + "9, 'admin_adjustment', 1, 51, {refund}, 'k', 'a', 'r')"),
     ("adjustment_has_actor_and_reason", LINE + "9, 'admin_adjustment', 1, 51, NULL, 'k', '', 'r')"),
     ("adjustment_has_actor_and_reason", LINE + "9, 'admin_adjustment', 1, 51, NULL, 'k', 'a', '')"),
     ("reservation_holds_coins", HOLD + "0, 0, 'active', now(), 'k', '', '')"),
@@ -94,7 +97,16 @@ def places(make_wallet: MakeWallet, hold: Hold, make_order: MakeOrder) -> dict[s
     ledger.capture(reservation=captured, coins=200)
     order = make_order(wallet, status="completed", completed_at=clock.now())
     ledger.grant(wallet=wallet, type="purchase", coins=order.coins, idempotency_key="order", payment_order=order)
-    return {"wallet": wallet.pk, "captured": captured.pk, "active": active.pk, "order": order.pk}
+    refund = ledger.refund(payment_order=order, coins=9, idempotency_key="refund")
+    assert refund is not None
+    ledger.reverse_refund(refund=refund, reason="the provider failed")
+    return {
+        "wallet": wallet.pk,
+        "captured": captured.pk,
+        "active": active.pk,
+        "order": order.pk,
+        "refund": refund.pk,
+    }
 
 
 @pytest.mark.parametrize(("says", "sql"), REFUSED)
