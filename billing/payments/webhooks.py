@@ -172,20 +172,18 @@ def _apply_what_waited(order: PaymentOrder) -> None:
 
 def _ask_about(event: WebhookEvent) -> Outcome:
     """The event says only that something changed: the provider says what."""
-    order_id = _order_of(event)
-    if order_id is None:
+    order = PaymentOrder.objects.filter(pk=_order_of(event)).first()
+    if order is None:
         outcome = Outcome(Status.HELD, "no order of ours has these ids")
     else:
-        order = PaymentOrder.objects.get(pk=order_id)
         for report in providers.ALL[event.provider].ask(order):
             with transaction.atomic():
-                settling.settle(settling.lock(order_id), report)
+                settling.settle(settling.lock(order.pk), report)
         outcome = Outcome(Status.APPLIED, "the provider was asked, and its refunds applied")
     with transaction.atomic():
-        order_now = settling.lock(order_id) if order_id else None
         locked = WebhookEvent.objects.select_for_update(no_key=True).get(pk=event.pk)
         if locked.status == Status.RECEIVED:
-            _write(locked, order_now, outcome)
+            _write(locked, order, outcome)
     return outcome
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import time
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from billing import ledger
 from billing.audit import audit
 from billing.models import CreditTransaction, PaymentOrder, WebhookEvent
 from billing.payments import settling, webhooks
+from relivchats import clock
 from relivchats.errors import Conflict
 from tests.billing.payments.conftest import Shop, changed
 from tests.fakes import razorpay, stripe
@@ -186,6 +188,9 @@ def test_an_order_that_is_not_ours_is_kept_for_a_person(shop: Shop) -> None:
     shop.send(body)
     assert (event().status, event().order, event().outcome) == ("held", None, "no order of ours has these ids")
     assert shop.balance == 50
+    assert webhooks.try_again(event()).status == "held"
+    webhooks.set_aside(event())
+    assert event().status == "set_aside"
 
 
 def test_an_event_of_an_unknown_kind_is_stored_and_changes_nothing(shop: Shop) -> None:
@@ -222,6 +227,36 @@ def test_what_cannot_be_applied_is_stored_answered_and_applied_later(
     WebhookEvent.objects.update(next_attempt_at="2020-01-01T00:00Z")
     assert webhooks.apply_due() == 1
     assert (fresh(order).status, shop.balance) == ("completed", 450)
+
+
+def test_an_applied_event_is_not_applied_again(shop: Shop) -> None:
+    shop.paid()
+    first = event()
+    assert webhooks.apply(first.pk) == ("applied", first.outcome)
+    assert (event().status, event().attempts, event().applied_at) == ("applied", 1, first.applied_at)
+
+
+def test_what_waited_for_two_days_is_held_unless_it_can_be_applied(stripe_shop: Shop) -> None:
+    order = stripe_shop.order()
+    paid, refunded = stripe_shop.event_of(order, "paid"), stripe_shop.event_of(order, "refunded")
+    stripe_shop.send(refunded)
+    for received_at, status in ((clock.now() - timedelta(days=1), "received"), ("2020-01-01T00:00Z", "held")):
+        WebhookEvent.objects.update(received_at=received_at, next_attempt_at="2020-01-01T00:00Z")
+        webhooks.apply_due()
+        assert event().status == status
+    assert event().outcome.endswith("for two days")
+    stripe_shop.send(paid)
+    webhooks.try_again(WebhookEvent.objects.held().get())
+    assert (fresh(order).status, stripe_shop.balance) == ("refunded", 50)
+
+
+def test_the_provider_is_not_asked_while_it_waits_for_our_answer(stripe_shop: Shop) -> None:
+    order = stripe_shop.paid()
+    stripe_shop.fake.asked.clear()
+    stripe_shop.send(stripe_shop.fake.event("charge.refunded", {"payment_intent": order.provider_order_id}))
+    assert stripe_shop.fake.asked == []
+    webhooks.apply_due()
+    assert len(stripe_shop.fake.asked) == 2
 
 
 def test_a_replay_applies_what_could_not_be_applied(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
