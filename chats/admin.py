@@ -158,7 +158,7 @@ class ChatUploadAdmin(OwnedAdmin):
     )
     list_filter = ("outcome", FailureFilter, "platform")
     ordering = ("-created_at",)
-    search_ids = ("pk", "owner_id", "chat_id")
+    search_ids = ("pk", "owner_id", "chat_id", "request_id")
     fields = (
         ("id", "owner_link", "chat_link"),
         ("outcome", "reason", "error_code"),

@@ -303,6 +303,7 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("--port", type=_port, default=PORT)
     show.add_argument("--once", action="store_true", help="stop everything when the report is printed")
     show.add_argument("--full", action="store_true", help="every quote")
+    show.add_argument("--chat", metavar="ID", help="which chat of an export that holds several")
     commands.add_parser("env", help="the addresses of the embedded servers")
     return parser
 
@@ -319,8 +320,9 @@ def main() -> int:
             _complain(f"There is no file {options.export}. Check its path.")
             return UNREADABLE
         flags = [f"--{name}" for name in ("once", "full") if getattr(options, name)]
+        chosen = [f"--chat={options.chat}"] if options.chat else []
         export = [str(options.export.resolve())] if options.export else []
-        return demo(port=options.port, once=options.once, arguments=[*export, *flags])
+        return demo(port=options.port, once=options.once, arguments=[*export, *flags, *chosen])
     except ProcessError as error:
         _complain(str(error))
         return 1

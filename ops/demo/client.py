@@ -38,10 +38,12 @@ class Client:
     base_url: str
     token: str
 
-    def upload(self, export: bytes) -> Answer:
+    def upload(self, export: bytes, **fields: str) -> Answer:
         boundary = uuid.uuid4().hex
-        # Each demo shows the whole way, though an earlier one may have read the same export.
-        head = f'--{boundary}\r\nContent-Disposition: form-data; name="separate"\r\n\r\ntrue\r\n'
+        head = "".join(
+            f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
+            for name, value in fields.items()
+        )
         head += f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="export"\r\n\r\n'
         body = head.encode() + export + f"\r\n--{boundary}--\r\n".encode()
         return self._ask("POST", "/api/chats/upload", body, f"multipart/form-data; boundary={boundary}")

@@ -35,10 +35,12 @@ class Story:
     say: Callable[[str], None]
     full: bool = False
 
-    def upload(self, export: bytes, *, name: str) -> Answer:
-        """The chat. Raises Problem when the export is refused."""
+    def upload(self, export: bytes, *, name: str, chat_id: str | None = None) -> Answer:
+        """The chat; `chat_id` names it in an export of several. Raises Problem when the export is refused."""
         started = time.monotonic()
-        chat = self.client.upload(export)
+        # Each demo shows the whole way, though an earlier one may have read the same export.
+        fields = {"separate": "true"} | ({"chat": chat_id} if chat_id else {})
+        chat = self.client.upload(export, **fields)
         seconds = time.monotonic() - started
         self.say(f"Read {plain(name)} in {seconds:.1f} s: {plain(chat['platform'])}, {plain(chat['dialect'])}.")
         self._lines(report.chat(chat, page=self.page))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from io import StringIO
 from pathlib import Path
@@ -22,7 +23,7 @@ from ops.demo import people
 from ops.management.commands.demo import SAMPLE
 from relivchats.accounts.models import User
 from relivchats.accounts.tokens import digest
-from tests import exports
+from tests import exports, platforms
 from tests.conftest import StartCelery
 
 ROMANTIC = {
@@ -185,6 +186,25 @@ def test_an_export_that_cannot_be_read_ends_with_the_reason(
     assert told.err.startswith(reason)
     assert told.err.count("\n") == 1
     assert not Chat.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_account_of_several_chats_is_listed_and_one_can_be_chosen(live_server: LiveServer, tmp_path: Path) -> None:
+    messages = list(platforms.messages_of(SHORT.encode()))
+    chats = [
+        json.loads("".join(platforms.telegram(messages, name=name, chat_id=pk))) for name, pk in (("A", 7), ("B", 8))
+    ]
+    account = tmp_path / "result.json"
+    account.write_text(json.dumps({"chats": {"list": chats}}))
+    told = demo(account, base_url=live_server.url)
+    assert told.status == 2
+    assert told.err.splitlines() == [
+        "This export holds several chats. Choose one:",
+        f"  --chat 7  A, {len(messages)} messages",
+        f"  --chat 8  B, {len(messages)} messages",
+    ]
+    demo(account, "--chat", 8, base_url=live_server.url)
+    assert Chat.objects.get().platform == "telegram"
 
 
 @pytest.mark.parametrize("name", ["nowhere.txt", "."])

@@ -36,7 +36,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("file", type=Path, metavar="FILE", help="an export of WhatsApp, Telegram or Instagram")
         parser.add_argument("--json", action="store_true", help="one JSON object with every message")
-        parser.add_argument("--date-order", choices=ORDERS, help="overrules what the dates say")
+        parser.add_argument("--date-order", choices=ORDERS, help="how to read dates that can be read either way")
         parser.add_argument("--chat", metavar="ID", help="which one, if the file holds several; a refusal lists them")
         parser.add_argument("--time-zone", metavar="ZONE", default="", help="for exports of instants: Europe/Berlin")
 

@@ -26,10 +26,13 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("export", nargs="?", type=Path, default=SAMPLE, help="a chat export; a sample without one")
         parser.add_argument("--base-url", required=True, help="where RelivChats answers: http://127.0.0.1:8000")
+        parser.add_argument("--chat", metavar="ID", help="which chat of an export that holds several")
         parser.add_argument("--once", action="store_true", help="end after the report, without a log-in")
         parser.add_argument("--full", action="store_true", help="every quote, and the reason of every suggestion")
 
-    def handle(self, *, export: Path, base_url: str, once: bool, full: bool, **options: Any) -> None:
+    def handle(
+        self, *, export: Path, base_url: str, once: bool, full: bool, chat: str | None = None, **options: Any
+    ) -> None:
         if not (settings.EMBEDDED or settings.DEBUG):
             self._end(
                 "The demo gives away coins and a staff log-in, so it runs on the embedded stack alone: "
@@ -41,11 +44,11 @@ class Command(BaseCommand):
         page = Page.of(self.stdout)
         token = people.demo_token(coins=COINS)
         story = Story(Client(base_url, token), page, self._say, full=full)
-        chat = self._upload(story, content, name=export.name)
-        self._unlock(story, chat)
+        uploaded = self._upload(story, content, name=export.name, chat_id=chat)
+        self._unlock(story, uploaded)
         if not once:
             staff = people.STAFF_EMAIL, people.staff_password()
-            for line in closing(base_url=base_url, chat_id=chat["id"], token=token, staff=staff, page=page):
+            for line in closing(base_url=base_url, chat_id=uploaded["id"], token=token, staff=staff, page=page):
                 self._say(line)
 
     def _content(self, export: Path) -> bytes:
@@ -58,10 +61,12 @@ class Command(BaseCommand):
             reason = error.strerror if isinstance(error, OSError) and error.strerror else "that is no file name"
             self._end(f"{export} cannot be read: {reason[:1].lower()}{reason[1:]}.", UNREADABLE)
 
-    def _upload(self, story: Story, content: bytes, *, name: str) -> Answer:
+    def _upload(self, story: Story, content: bytes, *, name: str, chat_id: str | None) -> Answer:
         try:
-            return story.upload(content, name=name)
+            return story.upload(content, name=name, chat_id=chat_id)
         except Problem as problem:
+            if chats := problem.document.get("chats"):
+                self._end(_choices(chats), UNREADABLE)
             self._end(str(problem), UNREADABLE if problem.status < 500 else UNFINISHED)
         except Unreachable as error:
             self._end(str(error), UNFINISHED)
@@ -83,3 +88,10 @@ class Command(BaseCommand):
     def _end(self, sentence: str, status: int) -> NoReturn:
         self.stderr.write(plain(sentence), lambda line: line)
         sys.exit(status)
+
+
+def _choices(chats: list[Answer]) -> str:
+    found = (
+        f"  --chat {chat['id']}  {' '.join(chat['title'].split())}, {chat['messages']:,} messages" for chat in chats
+    )
+    return "\n".join(["This export holds several chats. Choose one:", *found])
