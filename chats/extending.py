@@ -25,6 +25,7 @@ from chats.transcript import BLOCK_MESSAGES, BLOCK_TYPES, Reader, SealedBlock, c
 from relivchats.errors import Conflict, NotFound
 
 _TRIES = 3
+_ALONE = "Leave out `extend` to make a chat of its own of it."
 
 
 class NotThisChat(Conflict):
@@ -85,6 +86,8 @@ class _Plan:
 def extend(chat: Chat, received: Received, receipt: Receipt) -> Extension:
     """Add what is new. Raises NotThisChat, NotFound when the chat was deleted meanwhile, and ChatChanges when others
     change it all the time."""
+    if received.export.platform != chat.platform:
+        raise NotThisChat(f"It comes from {received.export.platform}, and that chat from {chat.platform}. {_ALONE}")
     newer = Trace.of(received.batches())
     for _ in range(_TRIES):
         overlap = Overlap.of(stored=recognition.stored_trace(chat), newer=newer)
@@ -122,7 +125,7 @@ def _advice(chat: Chat, received: Received) -> str:
             f"Its dates are read as {received.export.date_order}, and that chat's as {chat.date_order}. If it is the"
             " same chat, send the file with separate=true and delete the one whose dates are wrong."
         )
-    return "Too few of its messages stand in that chat. Leave out `extend` to make a chat of its own of it."
+    return f"Too few of its messages stand in that chat. {_ALONE}"
 
 
 def _plan(chat: Chat, received: Received, overlap: Overlap) -> _Plan:

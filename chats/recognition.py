@@ -15,8 +15,8 @@ from relivchats.accounts.models import User
 from relivchats.crypto import keyring
 from relivchats.errors import Conflict
 
-#: The newest chats of the same time and platform that an upload is compared with.
-MOST_CANDIDATES = 8
+#: The newest chats of the same time and platform that an upload is compared with: some 8 ms for each that is another.
+MOST_CANDIDATES = 200
 
 _SAMPLED_BLOCKS = 8
 #: So many lines of the sample from the upload's time, and hardly one known: another chat, without reading all of it.

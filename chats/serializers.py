@@ -52,7 +52,9 @@ class ParticipantSerializer(serializers.Serializer[Person]):
 
 
 class ChatSerializer(serializers.ModelSerializer[Chat]):
-    title = serializers.CharField(read_only=True, help_text="The two names, or the group's size.")
+    title = serializers.CharField(
+        read_only=True, help_text="What you called it with a PATCH; until then the two names, or the group's size."
+    )
     participants = serializers.ListField(
         child=serializers.CharField(), read_only=True, help_text="Names in order of first appearance."
     )
@@ -200,6 +202,10 @@ class UploadSerializer(serializers.Serializer[Any]):
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         if attrs["separate"] and "extend" in attrs:
             raise serializers.ValidationError({"separate": "Ask for one of them: `extend` or `separate`."})
+        if attrs.get("time_zone") and "extend" in attrs:
+            raise serializers.ValidationError(
+                {"time_zone": "The chat keeps its own. Leave this out, and PATCH the chat to give it another."}
+            )
         return attrs
 
 
@@ -228,7 +234,10 @@ class MessagesQuery(serializers.Serializer[Any]):
 
 class MessageSerializer(serializers.Serializer[Message]):
     number = serializers.IntegerField(help_text="The message's name within its chat; never changes.")
-    sent_at = serializers.SerializerMethodField(help_text="The wall clock as the export prints it, without a zone.")
+    sent_at = serializers.SerializerMethodField(
+        help_text="The wall clock, without a zone: as the export prints it or, where the chat's `clock` is `utc`, in"
+        " the chat's `time_zone`."
+    )
     sender = serializers.CharField(allow_null=True, help_text="Null for a system line.")
     kind = serializers.CharField(
         source="kind.label", help_text="text, media, deleted, call, poll, location, contact or system."

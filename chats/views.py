@@ -81,7 +81,8 @@ class Upload(APIView):
                 _413="The file is too large, packed or unpacked (ERR_3004).",
                 _422="The file is missing, or it is no chat that can be read: the title names the cause, such as a"
                 " damaged or password-protected archive, no chat text, not a chat export (ERR_3003), or only system"
-                " messages (ERR_3002).",
+                " messages (ERR_3002). Of an upload that holds several chats `chats` lists them: send it again with"
+                " `chat` set to the id of one.",
             ),
         },
         examples=[

@@ -186,6 +186,7 @@ class TestUploadingAgain:
             ({"extend": "nonsense"}, "#/extend"),
             ({"time_zone": "Mars/Olympus"}, "#/time_zone"),
             ({"separate": "true", "extend": str(uuid.uuid4())}, "#/separate"),
+            ({"time_zone": "Asia/Kolkata", "extend": str(uuid.uuid4())}, "#/time_zone"),
         ],
     )
     def test_wishes_that_make_no_sense_are_refused(self, api: Api, fields: dict[str, str], pointer: str) -> None:

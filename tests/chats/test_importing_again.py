@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -58,6 +59,16 @@ def ios(said: Iterable[Said]) -> bytes:
         mark, body = ("\u200e", "\u200eimage omitted") if text == "<Media omitted>" else ("", text)
         lines.append(f"{mark}[{day}, {time}:{second:02}] {sender}: {body}\r\n")
     return "".join(lines).encode()
+
+
+def telegram(said: Iterable[Said]) -> bytes:
+    """The same as Telegram exports it."""
+    rows = [
+        {"id": number, "type": "message", "date": f"{at[6:10]}-{at[3:5]}-{at[:2]}T{at[12:]}:00", "from": sender}
+        | {"from_id": f"user{sender}", "text": text}
+        for number, (at, sender, text) in enumerate(said)
+    ]
+    return json.dumps({"name": "Asha", "type": "personal_chat", "id": 7, "messages": rows}).encode()
 
 
 @pytest.fixture
@@ -179,6 +190,15 @@ class TestRecognising:
         with pytest.raises(ChatRecognised) as recognised:
             upload(owner, exports.text(3_600, seed=2))
         assert recognised.value.extra["candidate"]["id"] == str(chats[1].pk)
+
+    def test_an_older_chat_is_recognised_beside_many_newer_ones(self, owner: User) -> None:
+        chat = import_chat(owner=owner, upload=export(BEGINNING))
+        for number in range(10):
+            other = export((at, sender, f"{text} {number}") for at, sender, text in BEGINNING)
+            import_chat(owner=owner, upload=other)
+        with pytest.raises(ChatRecognised) as recognised:
+            upload(owner, export(BEGINNING + REST))
+        assert recognised.value.extra["candidate"]["id"] == str(chat.pk)
 
 
 class TestExtending:
@@ -323,6 +343,11 @@ class TestExtending:
             self.extend(chat, export((at, sender, text + "?") for at, sender, text in BEGINNING))
         assert read(chat) == said(BEGINNING)
         assert ChatUpload.objects.filter(outcome="refused", reason="NotThisChat").count() == 1
+
+    def test_an_export_of_another_platform_is_refused(self, chat: Chat) -> None:
+        with pytest.raises(NotThisChat, match="comes from telegram, and that chat from whatsapp"):
+            self.extend(chat, telegram(BEGINNING + REST))
+        assert read(chat) == said(BEGINNING)
 
     def test_nobody_extends_the_chat_of_another(self, chat: Chat) -> None:
         with pytest.raises(NotFound):
