@@ -202,11 +202,11 @@ STRIPE_PUBLISHABLE_KEY = read("STRIPE_PUBLISHABLE_KEY", str, default=None if STR
 STRIPE_WEBHOOK_SECRETS: list[str] = read("STRIPE_WEBHOOK_SECRETS", words, default=None if STRIPE_SECRET_KEY else [])
 STRIPE_API_BASE = read("STRIPE_API_BASE", str, default="https://api.stripe.com")
 PAYMENT_TIMEOUT_SECONDS = read("PAYMENT_TIMEOUT_SECONDS", int, default=10, least=1)
-# Coins for nothing: to try out, never beside real money.
-_TRYING_OUT = EMBEDDED or DEBUG
+# Coins for nothing: to try out, never beside real money. An embedded installation may serve the public, so there
+# it must be asked for; `./dev up` and `./dev demo` do (stack.py).
 _LIVE = RAZORPAY_KEY_ID.startswith("rzp_live_") or STRIPE_SECRET_KEY.startswith(("sk_live_", "rk_live_"))
-PAYMENTS_SANDBOX = read("PAYMENTS_SANDBOX", boolean, default=_TRYING_OUT and not _LIVE)
-if PAYMENTS_SANDBOX and (_LIVE or not _TRYING_OUT):
+PAYMENTS_SANDBOX = read("PAYMENTS_SANDBOX", boolean, default=DEBUG and not _LIVE)
+if PAYMENTS_SANDBOX and (_LIVE or not (DEBUG or EMBEDDED)):
     raise ImproperlyConfigured(
         "PAYMENTS_SANDBOX gives coins for nothing: leave it out where people pay with real money."
     )

@@ -241,11 +241,17 @@ def _child(
         command=[sys.executable, "-m", *module],
         run=directory / "run",
         log=directory / "logs" / f"{name}.log",
-        environment={**os.environ, "RELIVCHATS_DATA": str(directory), MARK: name, **environment},
+        environment={**os.environ, "RELIVCHATS_DATA": str(directory), MARK: name, **trying_out(), **environment},
         cwd=REPOSITORY,
         stop_signals=[(signal.SIGTERM, patience_seconds)],
         orphan_signal=orphan_signal,
     )
+
+
+def trying_out() -> dict[str, str]:
+    """Coins for a click, to try all of it: unless that was decided, or there is a provider or a database."""
+    decided = ("PAYMENTS_SANDBOX", "STRIPE_SECRET_KEY", "RAZORPAY_KEY_ID", "DATABASE_URL")
+    return {} if any(os.environ.get(name) for name in decided) else {"PAYMENTS_SANDBOX": "true"}
 
 
 def _belongs_to(process: psutil.Process, directory: Path) -> bool:

@@ -22,7 +22,11 @@ GOOD = {
 def start(**environment: str) -> subprocess.CompletedProcess[str]:
     keep = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     return subprocess.run(
-        [sys.executable, "-c", "import django; django.setup()"],
+        [
+            sys.executable,
+            "-c",
+            "import django; django.setup(); from django.conf import settings; print(settings.PAYMENTS_SANDBOX)",
+        ],
         cwd=ROOT,
         env={**keep, "DJANGO_SETTINGS_MODULE": "relivchats.settings", **GOOD, **environment},
         capture_output=True,
@@ -52,6 +56,7 @@ def test_good_settings_start() -> None:
         ("REDIS_URL", "http://localhost"),
         ("PAYMENTS_SANDBOX", "true"),
         ("PAYMENT_TIMEOUT_SECONDS", "0"),
+        ("STRIPE_WEBHOOK_SECRETS", ","),
     ],
 )
 def test_a_missing_or_malformed_setting_stops_the_start_by_its_name(name: str, value: str) -> None:
@@ -86,6 +91,19 @@ def test_the_sandbox_is_refused_beside_live_keys_even_where_one_tries_things_out
     assert start(DEBUG="true", **live).returncode == 0
     refused = start(DEBUG="true", PAYMENTS_SANDBOX="true", **live)
     assert "PAYMENTS_SANDBOX" in refused.stderr.splitlines()[-1]
+
+
+def test_coins_for_a_click_are_never_offered_without_being_asked_for(tmp_path: Path) -> None:
+    embedded = {"DATABASE_URL": "", "REDIS_URL": "", "RELIVCHATS_DATA": str(tmp_path)}
+    for asked, offered in [
+        (GOOD, "False"),
+        (embedded, "False"),
+        (embedded | {"PAYMENTS_SANDBOX": "true"}, "True"),
+        (embedded | {"DEBUG": "true"}, "True"),
+        (embedded | {"DEBUG": "true", "PAYMENTS_SANDBOX": "false"}, "False"),
+    ]:
+        started = start(**asked)
+        assert started.stdout.strip() == offered, started.stderr
 
 
 def test_every_variable_is_documented_and_every_documented_one_is_read() -> None:

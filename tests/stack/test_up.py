@@ -8,10 +8,12 @@ import socket
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.request import urlopen
 
 import psutil
 import pytest
 
+from relivchats import stack
 from relivchats.servers import HOST, free_port
 from tests.processes import eventually
 from tests.stack.terminal import PARTS, Up, manage, run
@@ -29,6 +31,18 @@ def test_up_serves_when_it_says_ready(up: Up) -> None:
     assert up.serves()
     assert f"ready: http://127.0.0.1:{up.port}" in up.output
     assert all(Path(f"/proc/{up.pid(part)}").exists() for part in PARTS)
+
+
+def test_up_offers_the_sandbox_where_nothing_else_is_set_up(up: Up, monkeypatch: pytest.MonkeyPatch) -> None:
+    with urlopen(f"http://127.0.0.1:{up.port}/api/credits/packages", timeout=10) as response:
+        assert b'"sandbox"' in response.read()
+    for name in ("DATABASE_URL", "PAYMENTS_SANDBOX"):
+        monkeypatch.delenv(name, raising=False)
+    assert stack.trying_out() == {"PAYMENTS_SANDBOX": "true"}
+    for name in ("DATABASE_URL", "STRIPE_SECRET_KEY", "RAZORPAY_KEY_ID", "PAYMENTS_SANDBOX"):
+        with monkeypatch.context() as decided:
+            decided.setenv(name, "false")
+            assert stack.trying_out() == {}
 
 
 def test_keys_and_logs_are_private_to_their_owner(up: Up) -> None:
