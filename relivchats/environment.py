@@ -36,7 +36,9 @@ def boolean(text: str) -> bool:
 
 
 def words(text: str) -> list[str]:
-    return [word.strip() for word in text.split(",") if word.strip()]
+    if found := [word.strip() for word in text.split(",") if word.strip()]:
+        return found
+    raise ValueError("use words, with commas between them")
 
 
 def one_of(*choices: str) -> Callable[[str], str]:

@@ -46,7 +46,9 @@ def whole(value: Any) -> int | None:
 
 
 def currency(value: Any) -> str:
-    return text(value)[:3].upper()
+    """Its code, or nothing when it is none: `usdc` is not dollars."""
+    code = text(value).upper()
+    return code if len(code) == 3 else ""
 
 
 def instant(value: Any) -> datetime | None:
