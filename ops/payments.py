@@ -76,9 +76,13 @@ def reconcile_some(orders: QuerySet[PaymentOrder], *, order: Order) -> Deeds:
     return deeds.carry_out("reconcile order", orders, reconciling.reconcile, order=order)
 
 
-def refund_some(orders: QuerySet[PaymentOrder], *, order: Order, amount: int | None = None) -> Deeds:
+def refund_some(
+    orders: QuerySet[PaymentOrder], *, order: Order, amount: int | None = None, left_before: int | None = None
+) -> Deeds:
     def refund(row: PaymentOrder) -> str:
-        made = refunds.start(order_id=row.pk, amount=amount, actor=order.actor, reason=order.reason)
+        made = refunds.start(
+            order_id=row.pk, amount=amount, actor=order.actor, reason=order.reason, left_before=left_before
+        )
         return f"{money.shown(made.amount, row.currency)} go back: {_coins_of(made)}"
 
     return deeds.carry_out("refund order", orders, refund, order=order)

@@ -14,7 +14,7 @@ from unfold.decorators import action as page_action
 from unfold.widgets import UnfoldAdminIntegerFieldWidget
 
 from billing.models import PaymentOrder
-from billing.payments import money
+from billing.payments import money, refunds
 from ops import payments
 from ops.actions import ReasonForm, log
 from ops.deeds import Order
@@ -34,10 +34,10 @@ class RefundForm(ReasonForm):
 @page_action(description="Refund", permissions=["operate"], url_path="refund")  # type: ignore[untyped-decorator]
 def page(model_admin: StaffAdmin, request: HttpRequest, object_id: str) -> HttpResponse:
     order = get_object_or_404(PaymentOrder.objects.select_related("wallet"), pk=object_id)
-    left = order.amount - order.refunds.standing().total_amount()
+    left = refunds.left_of(order)
     form = RefundForm(request.POST or None, initial={"amount": left, "left": left})
     if request.method == "POST" and form.is_valid():
-        _refund(model_admin, request, order, left, form.cleaned_data)
+        _refund(model_admin, request, order, form.cleaned_data)
         return redirect(reverse("admin:billing_paymentorder_change", args=[order.pk]))
     context = {
         **model_admin.admin_site.each_context(request),
@@ -51,15 +51,10 @@ def page(model_admin: StaffAdmin, request: HttpRequest, object_id: str) -> HttpR
     return TemplateResponse(request, "ops/refund.html", context)
 
 
-def _refund(
-    model_admin: StaffAdmin, request: HttpRequest, order: PaymentOrder, left: int, asked: dict[str, Any]
-) -> None:
-    if asked["left"] != left:
-        text = "Something was refunded since you opened the form. Look at the order's refunds first."
-        model_admin.message_user(request, text, messages.WARNING)
-        return
+def _refund(model_admin: StaffAdmin, request: HttpRequest, order: PaymentOrder, asked: dict[str, Any]) -> None:
     by = Order(actor=f"user {request.user.pk}", reason=asked["reason"])
-    done = payments.refund_some(PaymentOrder.objects.filter(pk=order.pk), order=by, amount=asked["amount"])
+    chosen = PaymentOrder.objects.filter(pk=order.pk)
+    done = payments.refund_some(chosen, order=by, amount=asked["amount"], left_before=asked["left"])
     log(PaymentOrder, request, done.shown, title="Refund", reason=asked["reason"])
     for deed in done.shown:
         model_admin.message_user(request, deed.outcome, messages.SUCCESS if deed.done else messages.ERROR)

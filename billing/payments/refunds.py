@@ -8,8 +8,10 @@ never taken from a later purchase. A refund that fails in the end gives them bac
 from __future__ import annotations
 
 import uuid
+from datetime import timedelta
 
 from django.db import transaction
+from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
 from billing import ledger
@@ -23,6 +25,9 @@ Status = PaymentRefund.Status
 Event = WebhookEvent.Status
 _TAKEN = PaymentRefund.TAKEN
 
+#: An asking that was not answered within this time will not be: both of its calls have their time-outs.
+ASKING_TAKES = timedelta(minutes=1)
+
 
 class RefundImpossible(Conflict):
     code, title = "ERR_3008", "This cannot be refunded"
@@ -32,13 +37,16 @@ class RefundFailed(DomainError):
     code, status, title = "ERR_3008", 502, "The provider refused the refund"
 
 
-def start(*, order_id: uuid.UUID, amount: int | None, actor: str, reason: str) -> PaymentRefund:
+def start(
+    *, order_id: uuid.UUID, amount: int | None, actor: str, reason: str, left_before: int | None = None
+) -> PaymentRefund:
     """Send back `amount` minor units of an order, or all that is left. The row stands before the provider is asked.
 
-    A provider that does not answer leaves the refund pending: reconciling goes on with it. Raises RefundFailed,
-    RefundImpossible.
+    `left_before` is what was left when the refund was decided: if less or more is left by
+    now, nothing is done. A provider that does not answer leaves the refund pending:
+    reconciling goes on with it. Raises RefundFailed, RefundImpossible.
     """
-    refund = _written_down(order_id, amount, actor=actor, reason=reason)
+    refund = _written_down(order_id, amount, actor=actor, reason=reason, left_before=left_before)
     try:
         return push(refund)
     except ProviderUnavailable:
@@ -47,11 +55,15 @@ def start(*, order_id: uuid.UUID, amount: int | None, actor: str, reason: str) -
 
 
 @transaction.atomic
-def _written_down(order_id: uuid.UUID, amount: int | None, *, actor: str, reason: str) -> PaymentRefund:
+def _written_down(
+    order_id: uuid.UUID, amount: int | None, *, actor: str, reason: str, left_before: int | None
+) -> PaymentRefund:
     order = lock(order_id)
     if not order.is_paid:
         raise RefundImpossible(f"This order is {order.status}: nothing was paid that could go back.")
-    left = _left(order)
+    left = left_of(order)
+    if left_before not in (None, left):
+        raise RefundImpossible("Something was refunded since you opened the form. Look at the order's refunds first.")
     amount = left if amount is None else amount
     if not 0 < amount <= left:
         raise RefundImpossible(
@@ -63,20 +75,46 @@ def _written_down(order_id: uuid.UUID, amount: int | None, *, actor: str, reason
 
 
 def push(refund: PaymentRefund) -> PaymentRefund:
-    """Ask the provider for a pending refund; asked twice, it pays once. Raises ProviderUnavailable, RefundFailed."""
+    """Ask the provider for a pending refund; asked twice, it pays once. Raises ProviderUnavailable, RefundFailed.
+
+    One that is no longer pending, or is being asked for at this moment, is left alone.
+    """
+    claimed, asked_before = _claimed(refund)
+    if not claimed:
+        return refund
     order = refund.order
-    # What the provider sees of the row is how it was before: whether this is the first asking.
-    PaymentRefund.objects.filter(pk=refund.pk).update(asked_at=Now())
     try:
-        report = providers.ALL[order.provider].refund(refund)
+        report = providers.ALL[order.provider].refund(refund, asked_before=asked_before)
     except ProviderRefused as refusal:
-        with transaction.atomic():
-            _move(lock(order.pk), refund, Status.FAILED, failure=refusal.reason)
-        raise RefundFailed(f"The provider refused: {refusal.reason}. No coin was taken.") from None
+        if _refused(refund, refusal.reason):
+            raise RefundFailed(f"The provider refused: {refusal.reason}. No coin was taken.") from None
+        return refund
     with transaction.atomic():
         settle(lock(order.pk), report)
     refund.refresh_from_db()
     return refund
+
+
+@transaction.atomic
+def _claimed(refund: PaymentRefund) -> tuple[bool, bool]:
+    """Whether this asking is the caller's, and whether there was one before. The row says so, not what we read."""
+    lock(refund.order_id)
+    refund.refresh_from_db()
+    asked_before = refund.asked_at is not None
+    free = Q(asked_at=None) | Q(asked_at__lt=Now() - ASKING_TAKES)
+    claimed = PaymentRefund.objects.filter(free, pk=refund.pk, status=Status.PENDING).update(asked_at=Now())
+    return bool(claimed), asked_before
+
+
+@transaction.atomic
+def _refused(refund: PaymentRefund, reason: str) -> bool:
+    """Only a pending one fails by a refusal: what an event told in the meantime stands."""
+    order = lock(refund.order_id)
+    refund.refresh_from_db()
+    if refund.status != Status.PENDING:
+        return False
+    _move(order, refund, Status.FAILED, failure=reason)
+    return True
 
 
 def reported(order: PaymentOrder, report: Report) -> Outcome:
@@ -89,12 +127,31 @@ def reported(order: PaymentOrder, report: Report) -> Outcome:
     if refund is None:
         if report.state == Status.FAILED:
             return Outcome(Event.IGNORED, "a refund that failed before it was known here")
-        if report.amount > _left(order):
+        if report.amount > left_of(order):
             return Outcome(Event.HELD, "more is refunded than was paid")
         refund = order.refunds.create(source=PaymentRefund.Source.PROVIDER, amount=report.amount, actor="provider")
     if refund.amount != report.amount:
         return Outcome(Event.HELD, "the refund has another amount than before")
+    if (held := _revived(order, refund, report)) is not None:
+        return held
     return _move(order, refund, Status(report.state), provider_id=report.provider_refund_id)
+
+
+def _revived(order: PaymentOrder, refund: PaymentRefund, report: Report) -> Outcome | None:
+    """Nothing, if the refund can go on from where it is; else why not.
+
+    One that the provider refused and then has all the same goes on. One that failed there
+    goes on if the provider says so now, when asked: an event may be older than the failure.
+    """
+    if report.state not in _TAKEN or refund.status in _TAKEN:
+        return None
+    if refund.status == Status.FAILED and refund.provider_refund_id and report.event_id:
+        if report.state == Status.PROCESSING:
+            return Outcome(Event.IGNORED, "came after the refund had failed")
+        return Outcome(Event.HELD, "a refund that had failed was paid after all: reconcile its order")
+    if refund.amount > order.amount - order.refunded_amount:
+        return Outcome(Event.HELD, "more is refunded than was paid")
+    return None
 
 
 def disputed(order: PaymentOrder, report: Report) -> Outcome:
@@ -114,16 +171,17 @@ def disputed(order: PaymentOrder, report: Report) -> Outcome:
         return Outcome(Event.HELD, "the lost dispute's amount or currency does not fit the order's")
     refund = _known(order, report)
     if refund is None:
-        lost = min(report.amount, _left(order))
+        # A refund that is only asked for may yet be refused, as those of a disputed payment mostly are.
+        lost = min(report.amount, order.amount - order.refunded_amount)
         if not lost:
             return Outcome(Event.APPLIED, "the dispute is lost; all was refunded before")
         refund = order.refunds.create(source=PaymentRefund.Source.DISPUTE, amount=lost, actor="provider")
     return _move(order, refund, Status.COMPLETED, provider_id=report.provider_refund_id)
 
 
-def _left(order: PaymentOrder) -> int:
+def left_of(order: PaymentOrder) -> int:
     """What could still be sent back, in minor units."""
-    return order.amount - order.refunds.standing().total_amount()
+    return max(0, order.amount - order.refunds.standing().total_amount())
 
 
 def _known(order: PaymentOrder, report: Report) -> PaymentRefund | None:
@@ -145,10 +203,6 @@ def _move(
     before = Status(refund.status)
     if before == to or (before, to) == (Status.COMPLETED, Status.PROCESSING):
         return Outcome(Event.IGNORED, f"the refund was {before} before")
-    if before == Status.FAILED:
-        if to == Status.PROCESSING:
-            return Outcome(Event.IGNORED, "came after the refund had failed")
-        return Outcome(Event.HELD, "a refund that had failed was paid after all: look at it at the provider")
     refund.status, refund.failure = to, failure
     refund.provider_refund_id = refund.provider_refund_id or provider_id or None
     if to == Status.FAILED and before in _TAKEN:
@@ -166,10 +220,12 @@ def _take(order: PaymentOrder, refund: PaymentRefund) -> None:
     order.refunded_amount += refund.amount
     refund.coins = max(0, order.coins_for(order.refunded_amount) - order.refunds.with_the_provider().total_coins())
     if refund.coins:
+        # One that failed after it took, and is made after all, takes again.
+        before = _lines_of(order, refund).count()
         taken = ledger.refund(
             payment_order=order,
             coins=refund.coins,
-            idempotency_key=_key(refund),
+            idempotency_key=f"{_key(refund)} {before + 1}" if before else _key(refund),
             actor=refund.actor,
             reason=refund.reason or refund.source,
         )
@@ -178,7 +234,7 @@ def _take(order: PaymentOrder, refund: PaymentRefund) -> None:
 
 
 def _give_back(order: PaymentOrder, refund: PaymentRefund) -> None:
-    taken = CreditTransaction.objects.filter(wallet=order.wallet_id, idempotency_key=_key(refund)).first()
+    taken = _lines_of(order, refund).last()
     if taken is not None:
         ledger.reverse_refund(refund=taken, reason="the provider could not send the money back")
     order.refunded_amount -= refund.amount
@@ -190,6 +246,12 @@ def _save_refunded(order: PaymentOrder) -> None:
     in_full = order.refunded_amount == order.amount
     order.status = PaymentOrder.Status.REFUNDED if in_full else PaymentOrder.Status.COMPLETED
     order.save(update_fields=["refunded_amount", "status"])
+
+
+def _lines_of(order: PaymentOrder, refund: PaymentRefund) -> QuerySet[CreditTransaction]:
+    """What the refund took, each time that it did."""
+    lines = CreditTransaction.objects.filter(wallet=order.wallet_id, type=CreditTransaction.Type.REFUND)
+    return lines.filter(payment_order=order, idempotency_key__startswith=_key(refund)).order_by("sequence")
 
 
 def _key(refund: PaymentRefund) -> str:

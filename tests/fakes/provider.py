@@ -18,6 +18,10 @@ Document = dict[str, Any]
 TROUBLES = ("hang", 500, 503, 429, "garbage", "other JSON", "lose the answer")
 
 
+def _code(status: int) -> str:
+    return "SERVER_ERROR" if status >= 500 else "BAD_REQUEST_ERROR"
+
+
 class FakeProvider:
     """`troubles` befall the next requests, one each; None is a good answer."""
 
@@ -71,7 +75,7 @@ def serving(fake: Fake) -> Iterator[Fake]:
                 self.close_connection = True
                 return
             if isinstance(trouble, int):
-                status, body = trouble, {"error": {"code": "SERVER_ERROR", "message": "out of order"}}
+                status, body = trouble, {"error": {"code": _code(trouble), "message": "out of order"}}
             self._send(200 if isinstance(trouble, str) else status, trouble, body)
 
         def _send(self, status: int, trouble: str | int | None, body: Any) -> None:

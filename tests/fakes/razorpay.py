@@ -41,7 +41,9 @@ class FakeRazorpay(FakeProvider):
             case "GET", ["orders", order_id, "payments"]:
                 return 200, _items([p for p in self.payments.values() if p["order_id"] == order_id])
             case "GET", ["payments", payment_id, "refunds"]:
-                return 200, _items([r for r in self.refunds.values() if r["payment_id"] == payment_id])
+                found = [r for r in self.refunds.values() if r["payment_id"] == payment_id]
+                skip, count = int(values.get("skip", 0)), int(values.get("count", 10))
+                return 200, _items(found[skip : skip + count])
             case "POST", ["payments", payment_id, "refund"]:
                 return self._refund(payment_id, values)
         return 404, {"error": {"code": "BAD_REQUEST_ERROR", "description": "The requested URL was not found"}}

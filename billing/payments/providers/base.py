@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
@@ -101,11 +102,24 @@ class Provider(Protocol):
     def ask(self, order: PaymentOrder) -> Sequence[Report]:
         """How the order stands there now: its payment and its refunds, if any."""
 
-    def refund(self, refund: PaymentRefund) -> Report:
-        """Send the money back, once however often it is asked."""
+    def refund(self, refund: PaymentRefund, *, asked_before: bool) -> Report:
+        """Send the money back, once however often it is asked.
+
+        Raises ProviderRefused only where none was made: if it was asked for before, its
+        refunds were read and lack this one. All else is ProviderUnavailable.
+        """
 
     def read(self, body: bytes, headers: Mapping[str, str]) -> Report:
         """The event of a webhook. Raises BadSignature, UnreadableEvent."""
+
+
+@contextmanager
+def unless_refused() -> Iterator[None]:
+    """What was asked for is only to be looked up: that it cannot be is no refusal of it."""
+    try:
+        yield
+    except ProviderRefused:
+        raise ProviderUnavailable from None
 
 
 def signed_by_one_of(secrets: Sequence[str], message: bytes, signatures: Sequence[str]) -> bool:

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import razorpay
-import requests
 from django.conf import settings
 from razorpay.errors import BadRequestError, GatewayError, ServerError
 
@@ -23,7 +22,10 @@ from billing.payments.providers.base import (
     RefundStatus,
     Report,
     signed_by_one_of,
+    unless_refused,
 )
+
+_PAGE, _MOST_PAGES = 100, 50
 
 _PAYMENTS = {
     "order.paid": Kind.PAID,
@@ -40,16 +42,6 @@ _DISPUTE_STATES = {
     "payment.dispute.won": PaymentOrder.Dispute.WON,
     "payment.dispute.lost": PaymentOrder.Dispute.LOST,
 }
-
-
-class _Session(wire.Session):
-    """The SDK does not tell a status: that the keys are wrong is told here."""
-
-    def request(self, *args: Any, **options: Any) -> requests.Response:
-        response = super().request(*args, **options)
-        if response.status_code in (401, 403):
-            raise ProviderRefused("not_authorised")
-        return response
 
 
 class Razorpay:
@@ -79,18 +71,17 @@ class Razorpay:
                 # One that was given back entirely was captured once.
                 if payment.get("status") in ("captured", "refunded"):
                     reports.append(_of_payment(Kind.PAID, payment))
-                    refunds = client.payment.fetch_multiple_refund(payment["id"]).get("items") or []
-                    reports += [_of_refund(refund, payment) for refund in refunds]
+                    reports += _refunds_of(client, payment)
                 elif payment.get("status") == "authorized":
                     reports.append(_of_payment(Kind.PROCESSING, payment))
         return reports
 
-    def refund(self, refund: PaymentRefund) -> Report:
+    def refund(self, refund: PaymentRefund, *, asked_before: bool) -> Report:
         order = refund.order
         notes = {"refund_id": str(refund.pk), "order_id": str(order.pk)}
         payment = {"order_id": order.provider_order_id, "id": order.provider_payment_id}
         with _errors() as client:
-            if refund.asked_at and (made := _made_before(client, refund, payment)):
+            if asked_before and (made := _made_before(refund, payment)):
                 return made
             answer = client.payment.refund(
                 order.provider_payment_id,
@@ -180,17 +171,29 @@ def _of_refund(refund: dict[str, Any], payment: Mapping[str, Any]) -> Report:
     )
 
 
-def _made_before(client: razorpay.Client, refund: PaymentRefund, payment: Mapping[str, Any]) -> Report | None:
+def _made_before(refund: PaymentRefund, payment: Mapping[str, Any]) -> Report | None:
     """An earlier asking whose answer was lost."""
-    made = client.payment.fetch_multiple_refund(payment["id"]).get("items") or []
-    reports = [_of_refund(one, payment) for one in made]
+    with unless_refused(), _errors() as client:
+        reports = _refunds_of(client, payment)
     return next((report for report in reports if report.refund_reference == str(refund.pk)), None)
+
+
+def _refunds_of(client: razorpay.Client, payment: Mapping[str, Any]) -> list[Report]:
+    """All of them: without a count it tells ten, and a hundred is the most it tells at once."""
+    found: list[dict[str, Any]] = []
+    for page in range(_MOST_PAGES):
+        asked = {"count": _PAGE, "skip": page * _PAGE}
+        items = client.payment.fetch_multiple_refund(payment["id"], asked).get("items") or []
+        found += items
+        if len(items) < _PAGE:
+            return [_of_refund(one, payment) for one in found]
+    raise ProviderUnavailable
 
 
 @contextmanager
 def _errors() -> Iterator[razorpay.Client]:
     """A client with time-outs, whose errors are ours."""
-    with _Session() as session:
+    with wire.Session() as session:
         client = razorpay.Client(
             session=session,
             auth=(settings.RAZORPAY_KEY_ID, settings.RAZORPAY_KEY_SECRET),

@@ -38,7 +38,7 @@ class Sandbox:
         """Nothing: its page tells at once, and keeps no books of its own."""
         return []
 
-    def refund(self, refund: PaymentRefund) -> Report:
+    def refund(self, refund: PaymentRefund, *, asked_before: bool) -> Report:
         return Report(
             Kind.REFUND,
             provider_order_id=refund.order.provider_order_id or "",

@@ -22,6 +22,7 @@ from billing.payments.providers.base import (
     Report,
     UnreadableEvent,
     signed_by_one_of,
+    unless_refused,
 )
 
 if TYPE_CHECKING:
@@ -82,18 +83,17 @@ class Stripe:
             )
             reports = [_of_intent(kind, intent)] if kind else []
             if kind is Kind.PAID:
-                found = client.v1.refunds.list({"payment_intent": order.provider_order_id or "", "limit": 100})
-                reports += [_of_refund(_plain(refund)) for refund in found.data]
+                reports += _refunds_of(client, order)
             return reports
 
-    def refund(self, refund: PaymentRefund) -> Report:
+    def refund(self, refund: PaymentRefund, *, asked_before: bool) -> Report:
         asked: RefundCreateParams = {
             "payment_intent": refund.order.provider_order_id or "",
             "amount": refund.amount,
             "metadata": {"refund_id": str(refund.pk), "order_id": str(refund.order_id)},
         }
         with _errors() as client:
-            if refund.asked_at and (made := _made_before(client, refund)):
+            if asked_before and (made := _made_before(refund)):
                 return made
             return _of_refund(_plain(client.v1.refunds.create(asked, {"idempotency_key": f"refund-{refund.pk}"})))
 
@@ -172,11 +172,16 @@ def _of_refund(refund: dict[str, Any]) -> Report:
     )
 
 
-def _made_before(client: stripe.StripeClient, refund: PaymentRefund) -> Report | None:
+def _made_before(refund: PaymentRefund) -> Report | None:
     """An earlier asking whose answer was lost. The idempotency key alone would be forgotten after a day."""
-    found = client.v1.refunds.list({"payment_intent": refund.order.provider_order_id or "", "limit": 100})
-    reports = [_of_refund(_plain(one)) for one in found.data]
+    with unless_refused(), _errors() as client:
+        reports = _refunds_of(client, refund.order)
     return next((report for report in reports if report.refund_reference == str(refund.pk)), None)
+
+
+def _refunds_of(client: stripe.StripeClient, order: PaymentOrder) -> list[Report]:
+    found = client.v1.refunds.list({"payment_intent": order.provider_order_id or "", "limit": 100})
+    return [_of_refund(_plain(one)) for one in found.auto_paging_iter()]
 
 
 def _plain(thing: stripe.StripeObject) -> dict[str, Any]:
@@ -195,7 +200,7 @@ def _errors() -> Iterator[stripe.StripeClient]:
     )
     try:
         yield client
-    except (stripe.InvalidRequestError, stripe.AuthenticationError, stripe.PermissionError, stripe.CardError) as error:
+    except (stripe.InvalidRequestError, stripe.CardError) as error:
         raise ProviderRefused(error.code or type(error).__name__) from None
     except (stripe.StripeError, AttributeError, KeyError, TypeError):
         # The last three: JSON of another shape than theirs.

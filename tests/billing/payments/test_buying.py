@@ -142,11 +142,18 @@ def test_an_order_whose_answer_was_lost_is_placed_by_reconciling(shop: Shop) -> 
     assert order.provider_order_id
 
 
-def test_a_refusal_fails_the_order_and_blames_nobody(shop: Shop, settings: Any) -> None:
+def test_keys_that_are_not_accepted_leave_the_order_to_go_on_with(shop: Shop, settings: Any, logged: Any) -> None:
     settings.STRIPE_SECRET_KEY = settings.RAZORPAY_KEY_SECRET = "a wrong key"
+    problem = shop.buy(status=503)
+    assert "a wrong key" not in str(problem)
+    assert PaymentOrder.objects.get().status == "pending"
+    assert "does not accept our keys" in logged.getvalue()
+
+
+def test_a_refusal_fails_the_order_and_blames_nobody(shop: Shop) -> None:
+    shop.fake.troubles.append(400)
     problem = shop.buy(status=502)
     assert problem["error_code"] == "ERR_3007"
-    assert "a wrong key" not in str(problem)
     order = PaymentOrder.objects.get()
     assert (order.status, order.provider_order_id) == ("failed", None)
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db.models.functions import Now
 
 from billing import ledger
 from billing.audit import audit
 from billing.models import CreditTransaction, PaymentOrder, PaymentRefund, WebhookEvent
-from billing.payments import reconciling, refunds, webhooks
+from billing.payments import providers, reconciling, refunds, webhooks
+from billing.payments.providers.base import ProviderRefused, ProviderUnavailable
 from tests.billing.payments.conftest import Shop
+from tests.fakes import razorpay, stripe
 
 pytestmark = pytest.mark.django_db
 
@@ -22,6 +26,33 @@ def give_back(order: PaymentOrder, amount: int | None = None) -> PaymentRefund:
 def spend(shop: Shop, coins: int) -> None:
     wallet = ledger.open_wallet(user=shop.user)
     ledger.adjust(wallet=wallet, amount=-coins, actor="test", reason="spent", idempotency_key=f"spend {coins}")
+
+
+def ask_later(refund: PaymentRefund) -> str:
+    """The next asking, an hour after the last."""
+    PaymentRefund.objects.filter(pk=refund.pk).update(asked_at=Now() - timedelta(hours=1))
+    return reconciling.reconcile_refund(refund)
+
+
+def event_of(shop: Shop, order: PaymentOrder, what: str, **change: Any) -> bytes:
+    """What the provider tells of the first refund that it has made."""
+    made = {**next(iter(shop.fake.refunds.values())), **change}
+    if shop.provider == "stripe":
+        return bytes(shop.fake.event(f"refund.{what}", made))
+    return bytes(shop.fake.event(f"refund.{what}", refund=made, payment=shop.payment(order)))
+
+
+@pytest.fixture
+def another_key(settings: Any, shop: Shop) -> Any:
+    """The key is changed at the provider, and not yet here."""
+
+    def change(*, wrong: bool) -> None:
+        if shop.provider == "stripe":
+            settings.STRIPE_SECRET_KEY = "a wrong key" if wrong else stripe.KEY
+        else:
+            settings.RAZORPAY_KEY_SECRET = "a wrong key" if wrong else razorpay.KEY_SECRET
+
+    return change
 
 
 @pytest.fixture(autouse=True)
@@ -114,7 +145,7 @@ def test_a_refund_whose_answer_was_lost_is_paid_once_and_finished_later(shop: Sh
     assert (refund.status, shop.balance) == ("pending", 450)
     if shop.provider == "stripe":
         shop.fake.by_key.clear()  # a day later it has forgotten the key
-    assert reconciling.reconcile_refund(refund) == "completed"
+    assert ask_later(refund) == "completed"
     assert ([made["amount"] for made in shop.fake.refunds.values()], shop.balance) == ([order.amount], 50)
 
 
@@ -124,6 +155,110 @@ def test_a_refund_that_the_provider_refuses_takes_no_coin(shop: Shop) -> None:
     with pytest.raises(refunds.RefundFailed):
         give_back(order)
     assert (PaymentRefund.objects.get().status, shop.balance) == ("failed", 450)
+
+
+def test_a_key_that_is_not_accepted_fails_no_refund_that_may_have_been_made(shop: Shop, another_key: Any) -> None:
+    order = shop.paid()
+    third = order.amount // 3
+    shop.fake.troubles.append("lose the answer")
+    refund = give_back(order, third)
+    another_key(wrong=True)
+    with pytest.raises(ProviderUnavailable):
+        ask_later(refund)
+    assert refunds.left_of(order) == order.amount - third
+    another_key(wrong=False)
+    assert ask_later(refund) == "completed"
+    assert (len(shop.fake.refunds), shop.balance) == (1, 450 - 133)
+
+
+def test_a_refund_asked_for_before_fails_only_once_the_providers_list_lacks_it(stripe_shop: Shop) -> None:
+    order = stripe_shop.paid()
+    stripe_shop.fake.troubles.append(500)
+    refund = give_back(order)
+    stripe_shop.fake.refunded(order.provider_order_id, order.amount)  # so what is asked for will be refused
+    stripe_shop.fake.troubles.append(404)  # of the list
+    with pytest.raises(ProviderUnavailable):
+        ask_later(refund)
+    with pytest.raises(refunds.RefundFailed):
+        ask_later(refund)
+    refund.refresh_from_db()
+    assert refund.status == "failed"
+
+
+def test_a_refund_is_found_among_many_when_its_answer_was_lost(shop: Shop) -> None:
+    order = shop.paid()
+    for _ in range(11):
+        shop.fake.refunded(shop.payment(order)["id"], 1)
+    shop.fake.troubles.append("lose the answer")
+    refund = give_back(order, order.amount - 11)
+    assert ask_later(refund) == "completed"
+    assert len(shop.fake.refunds) == 12
+
+
+def test_an_asking_that_was_overtaken_by_the_event_gives_no_coin_back(shop: Shop, monkeypatch: Any) -> None:
+    order = shop.paid()
+    shop.fake.troubles.append("lose the answer")
+    refund = give_back(order)
+    body = event_of(shop, order, "created")
+    PaymentRefund.objects.update(asked_at=None)
+    refund.refresh_from_db()
+
+    def told_meanwhile(*_: Any, **__: Any) -> Any:
+        shop.send(body)
+        raise ProviderRefused("charge_already_refunded")
+
+    monkeypatch.setattr(type(providers.ALL[shop.provider]), "refund", told_meanwhile)
+    assert refunds.push(refund).status == "completed"
+    order.refresh_from_db()
+    assert (order.status, order.refunded_amount, shop.balance) == ("refunded", order.amount, 50)
+
+
+@pytest.mark.parametrize("status", ["failed", "completed"])
+def test_a_refund_that_is_no_longer_pending_is_not_asked_for(stripe_shop: Shop, status: str) -> None:
+    order = stripe_shop.paid()
+    stripe_shop.fake.troubles.append(500)
+    stale = give_back(order)
+    if status == "completed":
+        ask_later(PaymentRefund.objects.get())
+    PaymentRefund.objects.update(status=status, asked_at=Now() - timedelta(hours=1))
+    asked = len(stripe_shop.fake.asked)
+    assert refunds.push(stale).status == status
+    assert len(stripe_shop.fake.asked) == asked
+
+
+def test_a_refund_is_asked_for_by_one_at_a_time(stripe_shop: Shop) -> None:
+    order = stripe_shop.paid()
+    stripe_shop.fake.troubles.append(500)
+    refund = give_back(order)
+    asked = len(stripe_shop.fake.asked)
+    assert reconciling.reconcile_refund(refund) == "pending"
+    assert len(stripe_shop.fake.asked) == asked
+
+
+def test_a_refund_that_was_refused_and_is_made_all_the_same_takes_the_coins(shop: Shop, monkeypatch: Any) -> None:
+    order = shop.paid()
+    shop.fake.troubles.append("lose the answer")
+    refund = give_back(order)
+    PaymentRefund.objects.update(status="failed", failure="refused")
+    shop.send(event_of(shop, order, "created"))
+    refund.refresh_from_db()
+    assert (refund.status, refund.failure, refund.taken_coins, shop.balance) == ("completed", "", 400, 50)
+
+
+def test_a_failed_refund_that_an_old_event_calls_done_goes_on_only_if_the_provider_says_so_now(shop: Shop) -> None:
+    order = shop.paid()
+    shop.fake.refund_status = "pending"
+    refund = give_back(order)
+    done = "succeeded" if shop.provider == "stripe" else "processed"
+    shop.send(event_of(shop, order, "failed", status="failed"), event_id="failed")
+    shop.send(event_of(shop, order, "updated", status=done), event_id="done")
+    refund.refresh_from_db()
+    assert (refund.status, WebhookEvent.objects.latest("pk").status, shop.balance) == ("failed", "held", 450)
+    next(iter(shop.fake.refunds.values()))["status"] = done
+    order.refresh_from_db()
+    reconciling.reconcile(order)
+    refund.refresh_from_db()
+    assert (refund.status, shop.balance) == ("completed", 50)
 
 
 def test_a_refund_that_fails_in_the_end_gives_the_coins_back(shop: Shop) -> None:
@@ -206,6 +341,19 @@ def test_a_won_dispute_takes_nothing(shop: Shop) -> None:
     shop.send(shop.event_of(order, "won"), event_id="won")
     order.refresh_from_db()
     assert (order.dispute, shop.balance, PaymentRefund.objects.count()) == ("won", 450, 0)
+
+
+def test_a_lost_dispute_takes_the_coins_that_a_refund_only_asked_for_does_not(shop: Shop) -> None:
+    order = shop.paid()
+    shop.fake.troubles.append(500)
+    asked = give_back(order)
+    shop.send(shop.event_of(order, "lost"))
+    order.refresh_from_db()
+    assert (order.status, order.refunded_amount, shop.balance) == ("refunded", order.amount, 50)
+    assert refunds.left_of(order) == 0
+    assert ask_later(asked) == "pending", "paid back twice: a person has to look"
+    order.refresh_from_db()
+    assert (order.attention, shop.balance) == ("more is refunded than was paid", 50)
 
 
 def test_a_lost_dispute_takes_only_what_was_not_refunded_before(shop: Shop) -> None:

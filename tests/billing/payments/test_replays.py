@@ -88,3 +88,25 @@ def test_two_who_refund_an_order_at_once_send_its_money_back_once(stripe_shop: S
         outcomes = {each.result(20) for each in started}
     assert outcomes == {"completed", refunds.RefundImpossible}
     assert (PaymentRefund.objects.count(), len(stripe_shop.fake.refunds), stripe_shop.balance) == (1, 1, 50)
+
+
+def test_a_form_that_is_sent_twice_at_once_refunds_its_part_once(stripe_shop: Shop) -> None:
+    order = stripe_shop.paid()
+
+    def refund() -> object:
+        try:
+            asked = {"amount": 100, "left_before": order.amount}
+            return refunds.start(order_id=order.pk, actor="user 7", reason="a claim", **asked).status
+        except refunds.RefundImpossible as refusal:
+            return type(refusal)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(2) as pool:
+        with transaction.atomic():
+            PaymentOrder.objects.select_for_update().get(pk=order.pk)
+            started = [pool.submit(refund) for _ in range(2)]
+            wait_until_blocked(2)
+        outcomes = {each.result(20) for each in started}
+    assert outcomes == {"completed", refunds.RefundImpossible}
+    assert [made["amount"] for made in stripe_shop.fake.refunds.values()] == [100]
