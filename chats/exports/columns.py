@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from datetime import date, datetime
-from itertools import islice
 from math import isfinite
 
 from chats.exports.json_text import Malformed
@@ -13,6 +12,8 @@ from chats.exports.parsed import SYSTEM_SENDER, Batch, Kind, ParsedExport
 from chats.exports.refusals import DamagedExport, OnlySystemMessages
 
 BATCH_MESSAGES = 5_000
+#: And it ends with the message that exceeds this: five thousand may be as long as the whole export.
+BATCH_CHARS = 4_000_000
 NAME_LIMIT = 255
 
 _EPOCH = date(1970, 1, 1).toordinal()
@@ -40,10 +41,17 @@ def filled(export: ParsedExport, rows: Iterable[Row]) -> Iterator[Batch]:
 
 
 def _next(rows: Iterator[Row]) -> list[Row]:
+    chunk: list[Row] = []
+    left_chars = BATCH_CHARS
     try:
-        return list(islice(rows, BATCH_MESSAGES))
+        for row in rows:
+            chunk.append(row)
+            left_chars -= len(row[3])
+            if left_chars <= 0 or len(chunk) == BATCH_MESSAGES:
+                break
     except Malformed as error:
         raise DamagedExport from error
+    return chunk
 
 
 class People(dict[object, int]):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from functools import reduce
 from itertools import compress
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,8 @@ from chats.statistics import languages
 from chats.statistics.figures import Figures
 from chats.statistics.seats import Counts
 from chats.statistics.tally import Ints
-from chats.statistics.texts import Texts
+from chats.statistics.texts import Texts, pages
+from chats.statistics.words import pieces
 
 # A boundless vocabulary (keys mashed for days) loses its rare words beyond this; totals stay exact.
 DISTINCT_TOKENS_LIMIT = 500_000
@@ -24,11 +26,24 @@ _QUESTION_MARK = re.compile("[?\uff1f\u061f\u037e\u055e\u1367]")
 _RARE_QUESTION_MARKS = [mark.encode() for mark in "\uff1f\u061f\u037e\u055e\u1367"]
 
 
+class Heard(NamedTuple):
+    """Of each text: whether it asks, the words that tell each language, whether it says a feeling."""
+
+    asks: NDArray[np.bool_]
+    votes: languages.Votes
+    feels: NDArray[np.bool_]
+
+    def joined(self, other: Heard) -> Heard:
+        """Of the next piece of the same texts."""
+        return Heard(self.asks | other.asks, self.votes.joined(other.votes), self.feels | other.feels)
+
+
 class Statistics:
     """Feed every batch in file order to `add`, then ask for `result` once. Shapes and units: docs/statistics.md.
 
     A batch is never read a second time and nothing of it is kept but counts,
-    the first links, and each person's longest message.
+    the first links, and each person's longest message. Its words are looked at
+    a page at a time, so that memory does not grow with the length of its texts.
     """
 
     def __init__(self) -> None:
@@ -69,19 +84,30 @@ class Statistics:
         return list(compress(texts, own.tolist())), own
 
     def _add_texts(self, texts: list[str], seconds: Ints, people: Ints) -> None:
-        if not texts:
-            return
-        amounts, vocabulary = self._counts.amounts, self._counts.vocabulary
         sizes = np.fromiter(map(len, texts), np.int64, len(texts))
-        amounts.add("written", people)
-        amounts.add("chars", people, sizes)
+        self._counts.amounts.add("written", people)
+        self._counts.amounts.add("chars", people, sizes)
         self._keep_longest(texts, sizes, seconds, people)
+        for start, end in pages(sizes):
+            self._add_page(texts[start:end], seconds[start:end], people[start:end])
+
+    def _add_page(self, texts: list[str], seconds: Ints, people: Ints) -> None:
+        """Some texts that are short together, or a single one of any length."""
+        parts = ([piece] for piece in pieces(texts[0])) if len(texts) == 1 else (texts,)
+        heard = reduce(Heard.joined, (self._hear(part, seconds, people) for part in parts))
+        self._counts.amounts.add("questions", people[heard.asks])
+        spoken = languages.of_texts(heard.votes)
+        self._counts.languages.add(people[spoken != languages.NO_WORD], spoken[spoken != languages.NO_WORD])
+        self._counts.feelings.add_messages(people[heard.feels], seconds[heard.feels])
+
+    def _hear(self, texts: list[str], seconds: Ints, people: Ints) -> Heard:
+        """Count what may stand in a text many times, and tell what counts once a text."""
+        amounts, vocabulary = self._counts.amounts, self._counts.vocabulary
         page = Texts(texts)
         linked = self._counts.links.take_out(texts, page, seconds, people)
         if linked:
             amounts.add("links", people[linked])
             page = Texts(texts)
-        amounts.add("questions", people[_questions(texts, page)])
         amounts.add("mentions", people[self._counts.mentions.count(texts, page)])
         terms = vocabulary.read(page)
         told = vocabulary.told_by(terms.numbers)
@@ -89,12 +115,15 @@ class Statistics:
         speakers = people[terms.texts]
         amounts.add("words", speakers[are_words])
         vocabulary.uses.add(speakers, terms.numbers)
-        spoken = languages.of_texts(told, terms.texts, len(texts))
-        self._counts.languages.add(people[spoken != languages.NO_WORD], spoken[spoken != languages.NO_WORD])
-        self._counts.feelings.add(
+        felt = self._counts.feelings.add(
             vocabulary.feelings_of(terms.numbers), are_words, terms.texts, people=people, seconds=seconds
         )
         vocabulary.forget(DISTINCT_TOKENS_LIMIT)
+        return Heard(
+            _places(_questions(texts, page), len(texts)),
+            languages.Votes.of(told, terms.texts, len(texts)),
+            _places(felt, len(texts)),
+        )
 
     def _keep_longest(self, texts: list[str], sizes: Ints, seconds: Ints, people: Ints) -> None:
         longest = self._counts.amounts.of("longest")
@@ -115,3 +144,9 @@ def _questions(texts: list[str], page: Texts) -> Ints:
     if any(mark[0] in page.data and mark in page.data for mark in _RARE_QUESTION_MARKS):
         return np.array([place for place, text in enumerate(texts) if _QUESTION_MARK.search(text)], np.int64)
     return page.holding(b"?")
+
+
+def _places(places: Ints, n_texts: int) -> NDArray[np.bool_]:
+    held = np.zeros(n_texts, bool)
+    held[places] = True
+    return held

@@ -60,16 +60,26 @@ class Feelings:
 
     def add(
         self, feelings: NDArray[np.uint8], are_words: NDArray[np.bool_], texts: Ints, *, people: Ints, seconds: Ints
-    ) -> None:
-        """What each word and emoji says and the text it stands in; people and seconds are those of the texts."""
+    ) -> Ints:
+        """What each word and emoji says and the text it stands in; people and seconds are those of the texts.
+
+        Returns the places of the texts that say a feeling, in order, for `add_messages`.
+        """
         feelings = feelings.copy()
         feelings[are_words] = _turned(feelings[are_words], texts[are_words])
-        month = months(seconds // 86_400) + _MONTHS_SHIFT
+        month = _month(seconds)
         for feeling, what in ((POSITIVE, _PRAISE), (NEGATIVE, _BLAME)):
             rated = texts[feelings == feeling]
             self.tally.add(people[rated], month[rated] << _BITS | what)
-        messages = np.unique(texts[(feelings == POSITIVE) | (feelings == NEGATIVE)])
-        self.tally.add(people[messages], month[messages] << _BITS | _MESSAGE)
+        return np.unique(texts[(feelings == POSITIVE) | (feelings == NEGATIVE)])
+
+    def add_messages(self, people: Ints, seconds: Ints) -> None:
+        """Messages that say a feeling."""
+        self.tally.add(people, _month(seconds) << _BITS | _MESSAGE)
+
+
+def _month(seconds: Ints) -> Ints:
+    return months(seconds // 86_400) + _MONTHS_SHIFT
 
 
 def _turned(feelings: NDArray[np.uint8], texts: Ints) -> NDArray[np.uint8]:

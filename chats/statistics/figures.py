@@ -246,7 +246,7 @@ def _longest_message(seat: Seat) -> dict[str, Any] | None:
         return None
     text, at = seat.longest
     return {
-        "word_count": len(words_of(text)),
+        "word_count": sum(1 for _ in words_of(text)),
         "char_count": len(text),
         "timestamp": moment(at),
         "message": text[:LONGEST_CHARS],

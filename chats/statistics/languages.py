@@ -12,7 +12,7 @@ import unicodedata
 from collections import Counter
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import stopwordsiso
@@ -137,16 +137,37 @@ def _script(letter: str) -> int:
     return _NUMBERS.get(_SCRIPTS.get(first, first), _NUMBERS["other_script"])
 
 
-def of_texts(told: NDArray[np.uint8], texts: Ints, n_texts: int) -> Ints:
-    """The language of each text, `NO_WORD` without words; `told` is what each word tells, `texts` its text."""
-    present = np.flatnonzero(np.bincount(told, minlength=len(NAMES)))
-    present = present[present != NO_WORD]
-    places = np.zeros(len(NAMES), np.int64)
-    places[present] = np.arange(len(present))
-    words = told != NO_WORD
-    width = max(1, len(present))
-    votes = np.bincount(texts[words] * width + places[told[words]], minlength=n_texts * width).reshape(n_texts, width)
-    found = np.zeros(n_texts, np.int64)
+class Votes(NamedTuple):
+    """How many words of each text (rows) tell each of the languages and scripts that are told at all (columns)."""
+
+    told: Ints
+    counts: Ints
+
+    @classmethod
+    def of(cls, told: NDArray[np.uint8], texts: Ints, n_texts: int) -> Votes:
+        """`told` is what each word tells, `texts` its text."""
+        present = np.flatnonzero(np.bincount(told, minlength=len(NAMES)))
+        present = present[present != NO_WORD]
+        places = np.zeros(len(NAMES), np.int64)
+        places[present] = np.arange(len(present))
+        words = told != NO_WORD
+        width = max(1, len(present))
+        votes = np.bincount(texts[words] * width + places[told[words]], minlength=n_texts * width)
+        return cls(present, votes.reshape(n_texts, width)[:, : len(present)])
+
+    def joined(self, other: Votes) -> Votes:
+        """With the words of the next pieces of the same texts."""
+        told = np.union1d(self.told, other.told)
+        counts = np.zeros((len(self.counts), len(told)), np.int64)
+        for votes in (self, other):
+            counts[:, np.searchsorted(told, votes.told)] += votes.counts
+        return Votes(told, counts)
+
+
+def of_texts(told_by_texts: Votes) -> Ints:
+    """The language of each text, `NO_WORD` without words."""
+    present, votes = told_by_texts
+    found = np.zeros(len(votes), np.int64)
     if not len(present):
         return found
     scripts = np.unique(_SCRIPT_OF[present])

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from chats.statistics.tally import Ints
 
+#: What a batch of ordinary messages stays far below. Of one Chinese character each, so many words take 60 MB.
+PAGE_CHARS = 1 << 19
 END = b"\0"
 _BETWEEN = " \0 "
 _LOWER_CASE = 0x20
+
+
+def pages(sizes: Ints) -> Iterator[tuple[int, int]]:
+    """Runs of texts that hold about PAGE_CHARS together, or one text each that holds more."""
+    ends = np.cumsum(sizes)
+    start = 0
+    while start < len(sizes):
+        before = int(ends[start - 1]) if start else 0
+        end = max(start + 1, int(np.searchsorted(ends, before + PAGE_CHARS, "right")))
+        yield start, end
+        start = end
 
 
 class Texts:

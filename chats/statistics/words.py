@@ -11,7 +11,7 @@ import re
 import tomllib
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Set
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from chats.statistics import feelings, languages
 from chats.statistics.tally import Counted, Ints, Tally, chosen
-from chats.statistics.texts import END, Texts
+from chats.statistics.texts import END, PAGE_CHARS, Texts
 
 _LETTERS_AND_MARKS = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789'") | frozenset(range(0x80, 0x100))
 _CUT = bytes(code if code in _LETTERS_AND_MARKS else 32 for code in bytes(range(256)).lower())
@@ -50,6 +50,14 @@ _EMOJI = re.compile(
 )
 _SKIN_TONE = re.compile(f"[{_SKIN}]")
 _VARIATION = "\ufe0f"
+#: What may belong to the emoji before it.
+_GOES_ON = re.compile(f"[\u200d\ufe0f\u20e3{_SKIN}\U0001f1e6-\U0001f1ff\U000e0020-\U000e007f]")
+_FLAG_LETTERS = "".join(map(chr, range(0x1F1E6, 0x1F200)))
+_SPACE = re.compile(r"\s")
+_NEAR_CHARS = 1 << 12
+
+#: Of tokens whose reading is remembered. Chinese and Japanese sentences are tokens too, nearly all of them new.
+_KEPT_BYTES = 1 << 24
 
 
 class Reading(NamedTuple):
@@ -57,9 +65,36 @@ class Reading(NamedTuple):
     emoji: tuple[str, ...]
 
 
-def words_of(text: str) -> list[str]:
+def words_of(text: str) -> Iterator[str]:
     """The words of one text."""
-    return [word for token in text.encode("utf-8", "replace").translate(_CUT).split() for word in read(token).words]
+    for piece in pieces(text):
+        for token in piece.encode("utf-8", "replace").translate(_CUT).split():
+            yield from read(token).words
+
+
+def pieces(text: str) -> Iterator[str]:
+    """A text in pieces of about PAGE_CHARS, cut where no word, emoji or, if possible, address goes on."""
+    start = 0
+    while len(text) - start > PAGE_CHARS:
+        end = _end_of_piece(text, start)
+        yield text[start:end]
+        start = end
+    yield text[start:]
+
+
+def _end_of_piece(text: str, start: int) -> int:
+    """A space nearby, else the end of a sign that is no part of a word, else the next space however far."""
+    about = start + PAGE_CHARS
+    near = about - _NEAR_CHARS
+    if (space := max(text.rfind(" ", near, about), text.rfind("\n", near, about))) >= 0:
+        return space + 1
+    for end in range(about, near, -1):
+        if str(_SEGMENTS[ord(text[end - 1])]).startswith(" ") and not _GOES_ON.match(text, end):
+            return end
+    if flags := PAGE_CHARS - len(text[start:about].rstrip(_FLAG_LETTERS)):
+        return about - flags % 2
+    far = _SPACE.search(text, about)
+    return far.end() if far else len(text)
 
 
 def read(token: bytes) -> Reading:
@@ -154,7 +189,7 @@ class Vocabulary:
 
     def forget(self, limit: int) -> None:
         """Keep at most about `limit` words of a person each, those used most."""
-        if len(self._tokens) > limit:
+        if len(self._tokens) > limit or self._tokens.kept_bytes > _KEPT_BYTES:
             self._tokens.forget()
         if max(len(self.uses), len(self.names)) <= limit:
             return
@@ -186,9 +221,11 @@ class _Tokens(dict[bytes, int]):
         super().__init__({END: self.END})
         self._learn = learn
         self._several: list[list[int]] = []
+        self.kept_bytes = 0
 
     def __missing__(self, token: bytes) -> int:
         held = self._learn(token)
+        self.kept_bytes += len(token)
         if len(held) == 1:
             number = held[0]
         else:
@@ -213,6 +250,7 @@ class _Tokens(dict[bytes, int]):
         self.clear()
         self[END] = self.END
         self._several.clear()
+        self.kept_bytes = 0
 
 
 def is_telling(word: str, stop_words: Set[str]) -> bool:

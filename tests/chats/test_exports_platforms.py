@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chats import exports
-from chats.exports import refusals
+from chats.exports import columns, refusals
 from chats.exports.json_text import VALUE_LIMIT_BYTES, WINDOW_BYTES
 from chats.exports.parsed import Kind, Message, ParsedExport
 from chats.statistics import Statistics
@@ -96,6 +96,13 @@ def test_messages_of_many_windows_are_all_read_in_order() -> None:
     for upload in (telegram(*rows), telegram(*rows).replace(b"}, {", b"},\n   {")):
         assert len(upload) > 4 * WINDOW_BYTES
         assert [m.text.split()[1] for m in read(upload)[1]] == [str(number) for number in range(4_000)]
+
+
+def test_a_batch_ends_where_its_texts_get_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(columns, "BATCH_CHARS", 1_000)
+    batches = list(exports.read(telegram(*({"text": f"{number:0300d}"} for number in range(10)))).batches)
+    assert [len(batch) for batch in batches] == [4, 4, 2]
+    assert [int(text) for batch in batches for text in batch.texts] == list(range(10))
 
 
 @pytest.mark.parametrize("name", ["sample-telegram.json", "sample-instagram.zip"])

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from chats.exports import whatsapp
-from chats.statistics import Statistics, counting
+from chats.statistics import Statistics, counting, texts, words
 from chats.statistics import links as sent_links
 from chats.statistics.words import words_of as words_of_one
 from tests import exports
@@ -83,7 +86,7 @@ def test_everything_of_the_original_is_there_and_json_ready() -> None:
 def test_words_are_counted_in_every_script(text: str, words: list[str]) -> None:
     assert said(text)["total_words"] == len(words)
     if "http" not in text:
-        assert words_of_one(text) == words
+        assert list(words_of_one(text)) == words
 
 
 @pytest.mark.parametrize(
@@ -217,3 +220,57 @@ def test_nobody_wrote_words_and_the_figures_still_stand() -> None:
     person = said("<Media omitted>")["user_stats"]["Asha"]
     assert (person["word_count"], person["avg_words_per_message"], person["longest_message"]) == (0, 0.0, None)
     assert person["avg_response_time_seconds"] is None
+
+
+def test_texts_longer_than_a_page_are_counted_as_if_read_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    sentence = "I don't hate this, see https://a.b/c?d or www.e.org @Meera! 我们都很好。😂❤️👩\u200d🚀👍🏽🇮🇳 क्या हाल है? "
+    lines = [
+        f"13/02/2024, 1{number % 10}:0{number % 7} - {sender}: {text}\n"
+        for number, (sender, text) in enumerate(
+            [
+                ("Asha", sentence * 150),
+                ("Ravi", "हाँ good"),
+                ("Ravi", "你好。" * 7_000),
+                ("Asha", "🇮🇳" * 7_000 + "👩\u200d🚀" * 7_000),
+                ("Meera", "<Media omitted>\n" + "bad " * 7_000),
+                ("Asha", "x" * 20_000 + " y"),
+            ]
+            + [("Meera", sentence)] * 200
+        )
+    ]
+    at_once = count("".join(lines))
+    monkeypatch.setattr(texts, "PAGE_CHARS", 5_001)
+    monkeypatch.setattr(words, "PAGE_CHARS", 5_001)
+    assert count("".join(lines)) == at_once
+    assert at_once["user_stats"]["Meera"]["times_mentioned"] == 350
+
+
+def test_many_words_in_one_text_or_one_batch_take_little_memory() -> None:
+    """Words cost a hundred bytes each while they are looked at; here are a million and a half, twice."""
+    run = [sys.executable, "-c", _MEMORY_TAKEN]
+    taken = subprocess.run(run, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
+    assert max(map(int, taken.stdout.split())) < 130_000_000, taken.stdout
+
+
+#: Prints the bytes that each shape takes beyond those taken before.
+_MEMORY_TAKEN = """
+import resource
+from chats.exports.parsed import Batch
+from chats.statistics import Statistics
+
+def count(texts):
+    counter, rows = Statistics(), [0] * len(texts)
+    counter.add(Batch(1, rows, rows, rows, texts))
+    return counter.result(["A"])["total_words"]
+
+def most():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+signs = "".join(map(chr, range(0x4E00, 0x4E00 + 20_000)))
+shapes = [signs * 75], [signs[number : number + 300] for number in range(5_000)]
+count(["warm"])
+for texts in shapes:
+    before = most()
+    assert count(texts) == 1_500_000
+    print(most() - before)
+"""
