@@ -1,6 +1,6 @@
 """How an export prints its headers: told from a sample, then fixed in one compiled pattern.
 
-Sniffing reads the beginning of the file with a wide but bounded grammar and
+Sniffing reads pieces from all over the file with a wide but bounded grammar and
 lets every header vote. Every dialect that wins more than a fifth of the votes
 is kept; the pattern that splits the file knows those and nothing else, so a
 line that looks like another dialect's header stays text.
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -36,6 +37,7 @@ from chats.exports.templates import (
 )
 
 SAMPLE_BYTES = 64 * 1024
+_PIECES = 8
 # A line longer than this before its header's end is no header.
 HEADER_LIMIT = 120
 SENDER_LIMIT_BYTES = 255
@@ -174,22 +176,26 @@ class Dialect:
 
 
 def sniff(text: bytes) -> Dialect | None:
-    """The dialect that the beginning of the text is written in, or None if no line begins like a message."""
+    """The dialect that samples of the text are written in, or None if no line begins like a message."""
     shapes: Counter[_Shape] = Counter()
-    ends: Counter[bytes] = Counter()
-    last = b""
-    for line in text[:SAMPLE_BYTES].splitlines(keepends=True):
-        if shape := _shape(line):
-            shapes[shape] += 1
-            if last:
-                ends[last] += 1
-        last = line[-2:] if line.endswith(b"\r\n") else line[-1:]
+    after_crlf: Counter[_Shape] = Counter()
+    after_any: Counter[_Shape] = Counter()
+    for lines in _samples(text):
+        last = b""
+        for line in lines:
+            if shape := _shape(line):
+                shapes[shape] += 1
+                after_any[shape] += bool(last)
+                after_crlf[shape] += last.endswith(b"\r\n")
+            last = line
     votes: Counter[Header] = Counter()
+    bare: Counter[Header] = Counter()
     clocks: list[Clock] = []
     upper = 0
     for shape, count in shapes.items():
         if (found := _find(shape.plain)) and (header := _read(found, shape)):
             votes[header] += count
+            bare[header] += after_any[shape] - 2 * after_crlf[shape]
             if clock := CLOCK_OF.get(marker_of(found["time"])):
                 clocks.append(clock)
                 upper += count * found["time"].isupper()
@@ -199,7 +205,22 @@ def sniff(text: bytes) -> Dialect | None:
     first = votes.most_common(1)[0][0]
     kept = [header for header, count in votes.most_common() if count > least] or [first]
     headers = tuple(header for header in kept if header.time_first == first.time_first)
-    return Dialect(headers, _newline(ends), tuple(dict.fromkeys(clocks)), upper_markers=2 * upper > votes.total())
+    # With CRLF before most headers of every kind, a bare LF is inside a message, whatever follows it.
+    crlf = any(after_crlf.values()) and all(bare[header] <= 0 for header in headers)
+    newline = b"\r\n" if crlf else b"\n"
+    return Dialect(headers, newline, tuple(dict.fromkeys(clocks)), upper_markers=2 * upper > votes.total())
+
+
+def _samples(text: bytes) -> Iterator[list[bytes]]:
+    """Lines of the whole text; of a long one, of pieces spread evenly, since people change their phones in mid-chat."""
+    if len(text) <= SAMPLE_BYTES:
+        yield text.splitlines(keepends=True)
+        return
+    size = SAMPLE_BYTES // _PIECES
+    for piece in range(_PIECES):
+        start = (len(text) - size) * piece // (_PIECES - 1)
+        lines = text[start : start + size].splitlines(keepends=True)
+        yield lines[1:] if piece else lines
 
 
 class _Shape(NamedTuple):
@@ -226,11 +247,6 @@ def _shape(line: bytes) -> _Shape | None:
 
 def _find(plain: str) -> re.Match[str] | None:
     return _FORMS[0].match(plain) or _FORMS[1].match(plain)
-
-
-def _newline(ends: Counter[bytes]) -> bytes:
-    """CRLF if it ends what stands before most headers: then a bare LF is inside a message, whatever follows it."""
-    return b"\r\n" if 2 * ends[b"\r\n"] >= max(1, ends.total()) else b"\n"
 
 
 def _read(found: re.Match[str], shape: _Shape) -> Header | None:

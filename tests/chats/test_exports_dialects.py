@@ -339,6 +339,18 @@ def test_a_second_dialect_above_a_fifth_of_the_headers_is_read_too() -> None:
     assert len(messages) == 20
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize(("first", "second"), [(3_000, 5_600), (5_600, 3_000), (9_000, 3_000)])
+def test_a_chat_that_goes_on_in_another_dialect_is_read_to_its_end(first: int, second: int, end: str) -> None:
+    lines = ["13/02/2024, 21:05 - Asha: from one phone\n"] * first
+    lines += [f"[14/02/2024, 21:05:09] Ben: from the other{end}"] * second
+    for text in ("".join(lines), "".join(reversed(lines))):
+        export, messages = read(text)
+        assert sorted(export.participants) == ["Asha", "Ben"]
+        assert len(messages) == first + second
+        assert {message.text for message in messages} == {"from one phone", "from the other"}
+
+
 def test_a_bare_line_feed_inside_an_iphone_message_starts_no_message() -> None:
     text = "[13/02/2024, 21:05:09] Asha: look:\n[13/02/2024, 21:00:00] Ben: pasted\nend\r\n"
     text += "[13/02/2024, 21:06:00] Cy: x\r\n"
