@@ -202,7 +202,10 @@ class SystemLines:
 
     def __init__(self, lines: list[str]) -> None:
         self._begins = tuple(line.partition(_ANY)[0] for line in lines if not line.startswith(_ANY))
-        inner = [line.split(_ANY)[1] for line in lines if line.startswith(_ANY)]
+        pieces = [line.split(_ANY)[1:] for line in lines if line.startswith(_ANY)]
+        # Where the verb stands last, it is known by two pieces: `… hat … entfernt`.
+        self._framed = [(first, last[0]) for first, *last in pieces if last and last[0]]
+        inner = [first for first, *last in pieces if not (last and last[0])]
         # By their first word, and those of languages that set no spaces between words.
         self._by_word: dict[str, list[str]] = defaultdict(list)
         for phrase in inner:
@@ -213,16 +216,16 @@ class SystemLines:
     def begin(self, name: str) -> bool:
         return name.startswith(self._begins) or self._holds_phrase(name)
 
-    @staticmethod
-    def may_begin(name: str) -> bool:
+    def may_begin(self, name: str) -> bool:
         """Whether what stands behind the colon must be asked, too: `Asha, “Gezi` is no name, `"Mom` may be one."""
-        return _quotation_is_open(name)
+        return _quotation_is_open(name) or any(first in name for first, _ in self._framed)
 
-    @staticmethod
-    def end(name: str, body: bytes) -> bool:
+    def end(self, name: str, body: bytes) -> bool:
         """Whether the body ends the line that the name may begin."""
         line = body[:_LINE_BYTES].partition(b"\n")[0].decode("utf-8", "replace")
-        return not _quotation_is_open(f"{name}: {line}")
+        if _quotation_is_open(name) and not _quotation_is_open(f"{name}: {line}"):
+            return True
+        return any(first in name and line.rstrip(" .").endswith(last) for first, last in self._framed)
 
     def _holds_phrase(self, name: str) -> bool:
         _, *words = name.split()

@@ -158,6 +158,15 @@ def test_an_iphone_note_of_an_unknown_language_says_that_a_message_was_edited() 
         'Asha ने ग्रुप "यात्रा: गोवा" बनाया',
         "Asha added Ben: Work",
         "Asha añadió a Ben: Trabajo",
+        "Asha agregó a Ben: trabajo",
+        "Asha eliminó a Ben: trabajo",
+        "Asha hat Ben: Arbeit hinzugefügt",
+        "Asha hat Ben: Arbeit entfernt.",
+        "Ben wurde von Asha: Arbeit hinzugefügt",
+        "Asha a supprimé Ben: Travail",
+        "Asha heeft Ben: Werk toegevoegd",
+        "Asha reset this group's invite link: x",
+        "Asha started a video call: join",
         "Asha adicionou Ben: Trabalho",
         "Asha a ajouté Ben: Travail",
         "Asha добавил(а) Ben: работа",
@@ -213,6 +222,7 @@ def test_what_whatsapp_says_about_encryption_is_a_person_s_text_where_a_person_s
         "added",
         "Ася (добавил)",
         "「旅」さん",
+        "Wer hat Angst",
     ],
 )
 def test_a_name_with_quotation_marks_or_words_of_a_phrase_is_a_person(name: str) -> None:
