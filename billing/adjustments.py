@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, Sum
 from django.db.models.functions import Now
 
 from billing import ledger
@@ -17,21 +17,32 @@ from relivchats.errors import Conflict, DomainError
 GOOD_FOR = timedelta(days=7)
 
 
+#: What one person moved in one wallet within this time counts together: many small ones are a large one.
+COUNTED = timedelta(hours=24)
+
+
 class NotBySamePerson(DomainError):
     code, status, title = "ERR_1004", 403, "A second person must approve this"
 
 
+@transaction.atomic
 def adjust(
     *, wallet: Wallet, amount: int, actor: str, reason: str, idempotency_key: str
 ) -> CreditTransaction | Adjustment:
-    """Add or take coins; above ADJUSTMENT_APPROVAL_COINS only propose it. Raises what `ledger.adjust` raises."""
-    if abs(amount) <= settings.ADJUSTMENT_APPROVAL_COINS:
+    """Add or take coins; only propose it where that, and what this actor moved in this wallet the same way within a
+    day and alone, is more than ADJUSTMENT_APPROVAL_COINS. Raises what `ledger.adjust` raises."""
+    actor = actor.strip()
+    Wallet.objects.select_for_update(no_key=True).get(pk=wallet.pk)
+    if wallet.transactions.filter(idempotency_key=idempotency_key).exists() or (
+        not wallet.adjustments.filter(idempotency_key=idempotency_key).exists()
+        and abs(amount + _moved_alone(wallet, actor=actor, added=amount > 0)) <= settings.ADJUSTMENT_APPROVAL_COINS
+    ):
         return ledger.adjust(wallet=wallet, amount=amount, actor=actor, reason=reason, idempotency_key=idempotency_key)
     reason = ledger.check_adjustment(amount=amount, actor=actor, reason=reason)
     proposed, _ = Adjustment.objects.get_or_create(
         wallet=wallet,
         idempotency_key=idempotency_key,
-        defaults={"amount": amount, "proposed_by": actor.strip(), "reason": reason},
+        defaults={"amount": amount, "proposed_by": actor, "reason": reason},
     )
     if proposed.amount != amount:
         raise ledger.IdempotencyMismatch
@@ -62,6 +73,16 @@ def approve(adjustment: Adjustment, *, actor: str, reason: str) -> CreditTransac
 def refuse(adjustment: Adjustment, *, actor: str, reason: str) -> None:
     """Close a proposal. Anybody may, its author too. Raises Conflict when it is decided already."""
     _decide(_pending(adjustment), Adjustment.Status.REFUSED, actor=actor, reason=reason)
+
+
+def _moved_alone(wallet: Wallet, *, actor: str, added: bool) -> int:
+    """Coins, signed, that the actor added, or took, by hand lately. Approved ones name their two people."""
+    lately = wallet.transactions.filter(
+        type=CreditTransaction.Type.ADMIN_ADJUSTMENT, actor=actor, created_at__gt=Now() - COUNTED
+    )
+    one_way = lately.filter(amount__gt=0) if added else lately.filter(amount__lt=0)
+    total: int | None = one_way.aggregate(total=Sum("amount"))["total"]
+    return total or 0
 
 
 def _pending(adjustment: Adjustment) -> Adjustment:

@@ -57,6 +57,51 @@ def test_above_the_limit_nothing_moves_until_another_approves(make_wallet: MakeW
     assert (proposed.status, proposed.transaction, proposed.decided_by) == ("approved", made, "user 2")
 
 
+def give(wallet: Wallet, amount: int, *, actor: str = "user 1", key: str) -> CreditTransaction | Adjustment:
+    return adjustments.adjust(wallet=wallet, amount=amount, actor=actor, reason="a claim", idempotency_key=key)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_many_small_ones_by_one_person_in_a_day_are_a_large_one(make_wallet: MakeWallet, sign: int) -> None:
+    wallet = make_wallet(coins=5000)
+    assert isinstance(give(wallet, sign * 600, key="a"), CreditTransaction)
+    assert isinstance(give(wallet, sign * 400, actor=" user 1 ", key="b"), CreditTransaction)
+    assert isinstance(give(wallet, sign * 1, key="c"), Adjustment)
+    assert balance(wallet) == 5000 + sign * 1000
+    assert isinstance(give(wallet, -sign * 1000, key="the other way"), CreditTransaction)
+    assert isinstance(give(wallet, sign * 1000, actor="user 2", key="d"), CreditTransaction)
+    assert isinstance(give(make_wallet(coins=5000), sign * 1000, key="another wallet"), CreditTransaction)
+
+
+def test_what_a_second_person_approved_or_is_of_yesterday_does_not_count(
+    make_wallet: MakeWallet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wallet = make_wallet(coins=50)
+    adjustments.approve(propose(wallet), actor="user 2", reason="checked")
+    assert isinstance(give(wallet, 1000, key="b"), CreditTransaction)
+    assert isinstance(give(wallet, 1000, key="c"), Adjustment)
+    monkeypatch.setattr(adjustments, "COUNTED", timedelta())
+    assert isinstance(give(wallet, 1000, key="d"), CreditTransaction)
+
+
+def test_a_request_sent_again_stays_what_it_was(make_wallet: MakeWallet, monkeypatch: pytest.MonkeyPatch) -> None:
+    wallet = make_wallet(coins=50)
+    made, proposed = give(wallet, 700, key="a"), give(wallet, 700, key="b")
+    give(wallet, 300, key="c")
+    assert give(wallet, 700, key="a") == made
+    monkeypatch.setattr(adjustments, "COUNTED", timedelta())
+    assert give(wallet, 700, key="b") == proposed
+    assert balance(wallet) == 1050
+
+
+@pytest.mark.django_db(transaction=True)
+def test_many_at_once_do_not_slip_past_the_limit_together(make_wallet: MakeWallet) -> None:
+    wallet = make_wallet(coins=50)
+    outcomes = all_at_once([partial(give, wallet, 400, key=f"key {n}") for n in range(5)])
+    assert sorted(type(outcome).__name__ for outcome in outcomes) == ["Adjustment"] * 3 + ["CreditTransaction"] * 2
+    assert balance(wallet) == 850
+
+
 @pytest.mark.parametrize("actor", ["user 1", " user 1 "])
 def test_nobody_approves_their_own(make_wallet: MakeWallet, actor: str) -> None:
     wallet = make_wallet(coins=50)

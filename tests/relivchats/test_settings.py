@@ -18,6 +18,8 @@ GOOD = {
     "ENCRYPTION_KEYS": "k1:MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=",
 }
 
+SAY = "import django; django.setup(); from django.conf import settings; print(settings.PAYMENTS_SANDBOX)"
+
 
 def start(**environment: str) -> subprocess.CompletedProcess[str]:
     keep = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
@@ -25,7 +27,7 @@ def start(**environment: str) -> subprocess.CompletedProcess[str]:
         [
             sys.executable,
             "-c",
-            "import django; django.setup(); from django.conf import settings; print(settings.PAYMENTS_SANDBOX)",
+            SAY,
         ],
         cwd=ROOT,
         env={**keep, "DJANGO_SETTINGS_MODULE": "relivchats.settings", **GOOD, **environment},

@@ -36,7 +36,7 @@ class Command(BaseCommand):
             raise CommandError(refusal.detail) from None
         if isinstance(made, Adjustment):
             return (
-                f"Nothing was moved yet: more than {settings.ADJUSTMENT_APPROVAL_COINS} coins need a second person."
-                f" Adjustment {made.pk} waits for them in the admin, under Adjustments."
+                f"Nothing was moved yet: more than {settings.ADJUSTMENT_APPROVAL_COINS} coins in a day need a second"
+                f" person. Adjustment {made.pk} waits for them in the admin, under Adjustments."
             )
         return f"Balance: {wallet.balance} coins, {wallet.reserved} of them held."
