@@ -26,7 +26,7 @@ LISTED_LIMIT = 1_000
 TITLE_LIMIT = 120
 
 _PAGE_NUMBER = re.compile(r"(\d{1,9})\.json$", re.IGNORECASE)
-_WHATSAPP_NAME = re.compile(r"whatsapp chat with |\.txt$", re.IGNORECASE)
+_WHATSAPP_NAME = re.compile(r"whatsapp chat (?:with|-) |\.txt$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -94,9 +94,15 @@ def _whatsapp(document: Document, date_order: str | None) -> FoundChat:
         return whatsapp.parse(document.text(), date_order=date_order)
 
     def about() -> tuple[str, int]:
-        return _WHATSAPP_NAME.sub("", document.name), _counted(read)
+        return _whatsapp_title(document), _counted(read)
 
     return FoundChat(about, read)
+
+
+def _whatsapp_title(document: Document) -> str:
+    """Whom the file is named after, or its folder, since iPhones name every chat's file alike."""
+    folder = document.folder.rpartition("/")[2]
+    return _WHATSAPP_NAME.sub("", folder if folder and document.name.lower() == "_chat.txt" else document.name)
 
 
 def _counted(read: Callable[[], ParsedExport]) -> int:
@@ -117,22 +123,28 @@ def _platform(document: Document) -> str:
     except Malformed:
         pass
     try:
-        return _platform_of(document.text())
+        return _platform_of(document.text(), is_whole=True)
     except Malformed:
         return ""
 
 
-def _platform_of(text: bytes) -> str:
+def _platform_of(text: bytes, *, is_whole: bool = False) -> str:
+    """A whole text that breaks off in its first message is told by what stands before it. Raises Malformed."""
     walk = Walk(text)
     seen: set[str] = set()
     for key in walk.members():
         seen.add(key)
         if key == "messages" and walk.begins(b"["):
-            for window in walk.windows():
-                if any(map(telegram.is_message, window.rows)):
-                    return "telegram"
-                if any(map(instagram.is_message, window.rows)):
-                    return "instagram"
+            try:
+                for window in walk.windows():
+                    if any(map(telegram.is_message, window.rows)):
+                        return "telegram"
+                    if any(map(instagram.is_message, window.rows)):
+                        return "instagram"
+            except Malformed:
+                if not is_whole:
+                    raise
+                break
         elif key in telegram.LISTS and walk.begins(b"{"):
             return "telegram"
     return "instagram" if seen >= {"participants", "messages"} else "telegram" if seen >= {"type", "messages"} else ""

@@ -16,7 +16,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 
 from chats.exports.dialect import sniff
@@ -69,7 +69,11 @@ class Document:
 
     @property
     def is_json(self) -> bool:
-        return self.head[:64].lstrip().startswith(b"{")
+        return self.head.lstrip()[:1] == b"{"
+
+    @property
+    def is_likely_a_chat(self) -> bool:
+        return self.is_json or bool(sniff(self.head))
 
 
 def documents(upload: bytes, *, limit_bytes: int = UPLOAD_LIMIT_BYTES) -> list[Document]:
@@ -180,24 +184,32 @@ class _Archive:
             self.zip = zipfile.ZipFile(BytesIO(upload))
 
     def documents(self) -> list[Document]:
-        """Raises PasswordProtected, WebPage, Backup, EmptyExport or NoChatText where there is no text to read."""
+        """Raises PasswordProtected, WebPage, Backup, EmptyExport or NoChatText where there is no text to read.
+
+        What is damaged is passed over, unless the chat may lie there: then it raises DamagedArchive.
+        """
         entries = [entry for entry in self.zip.infolist() if _may_hold_text(entry)]
         locked = [entry for entry in entries if entry.flag_bits & 1]
-        found = []
+        found: list[Document] = []
+        damaged: list[Document] = []
         refusal: ExportRefused | None = None
-        with _damage_named():
-            for entry in entries:
-                if entry.flag_bits & 1:
-                    continue
-                try:
+        for entry in entries:
+            if entry.flag_bits & 1:
+                continue
+            folder, _, name = entry.filename.replace("\\", "/").rpartition("/")
+            document = Document(b"", _reading(self, entry), folder, name)
+            try:
+                with _damage_named():
                     head = self._head(entry)
-                except (WebPage, Backup, EmptyExport) as other:
-                    refusal = refusal or other
-                    continue
-                if head:
-                    folder, _, name = entry.filename.replace("\\", "/").rpartition("/")
-                    found.append(Document(head, _reading(self, entry), folder, name))
+            except DamagedArchive:
+                damaged.append(document)
+            except (WebPage, Backup, EmptyExport) as other:
+                refusal = refusal or other
+            else:
+                found += [replace(document, head=head)] if head else []
         self.budget.restart()
+        if damaged and _are_missed(damaged, found):
+            raise DamagedArchive
         if found:
             return found
         raise PasswordProtected if locked else refusal or NoChatText
@@ -222,7 +234,7 @@ class _Archive:
         if named_text:
             return as_utf8(head)
         head = b"" if _is_binary(head) else as_utf8(head)
-        return head if head.lstrip()[:1] == b"{" or sniff(head) else b""
+        return head if Document(head, bytes).is_likely_a_chat else b""
 
     def text(self, entry: zipfile.ZipInfo) -> bytes:
         self.budget.restart()
@@ -243,6 +255,20 @@ class _Archive:
                 self.budget.spend(len(part))
                 yield part
                 size_bytes = _STEP_BYTES
+
+
+def _are_missed(damaged: list[Document], found: list[Document]) -> bool:
+    """Whether the chat, or a page of it, may be among the damaged files."""
+    chats = [document for document in found if document.is_likely_a_chat]
+    folders = {chat.folder for chat in chats if chat.is_json}
+    return not chats or any(
+        rank(document) < min(map(rank, chats)) or (document.folder in folders and _is_page(document))
+        for document in damaged
+    )
+
+
+def _is_page(document: Document) -> bool:
+    return document.name.lower().endswith(".json")
 
 
 def _reading(archive: _Archive, entry: zipfile.ZipInfo) -> Callable[[], bytes]:

@@ -102,6 +102,51 @@ def test_a_chat_that_is_not_in_the_upload_is_not_replaced_by_another() -> None:
     assert [listed["id"] for listed in refusal.value.extra["chats"]] == ["1", "2"]
 
 
+def test_chats_of_one_name_are_told_by_their_folders() -> None:
+    upload = archive(("WhatsApp Chat - Meera/_chat.txt", CHAT), ("out/Ravi/_chat.txt", OTHER))
+    with pytest.raises(refusals.SeveralChats) as refusal:
+        chat(upload)
+    assert [listed["title"] for listed in refusal.value.extra["chats"]] == ["Meera", "Ravi"]
+
+
+def corrupt(upload: bytes, content: bytes) -> bytes:
+    """A stored entry's bytes changed, so that its checksum fails."""
+    assert upload.count(content) == 1
+    return upload.replace(content, content[:-1] + b"?")
+
+
+CARD = b"BEGIN:VCARD\nFN:Meera\nEND:VCARD\n"
+
+
+@pytest.mark.parametrize("name", ["Meera.vcf", "old.txt", "chats/likes.json"])
+def test_a_damaged_file_beside_a_sound_chat_is_passed_over(name: str) -> None:
+    upload = archive(("_chat.txt", CHAT), (name, CARD), method=zipfile.ZIP_STORED)
+    assert chat(corrupt(upload, CARD)) == CHAT_TEXTS
+
+
+def test_a_packing_that_is_not_read_matters_only_where_the_chat_may_be() -> None:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as target:
+        target.writestr("_chat.txt", CHAT)
+        target.writestr("old.txt", CARD, zipfile.ZIP_BZIP2)
+    assert chat(packed.getvalue()) == CHAT_TEXTS
+
+
+@pytest.mark.parametrize(("damaged", "sound"), [("_chat.txt", "notes.txt"), ("Meera.vcf", "hello.txt")])
+def test_a_damaged_file_that_may_be_the_chat_is_not_replaced_by_another(damaged: str, sound: str) -> None:
+    other = CHAT if sound == "notes.txt" else b"hello"
+    with pytest.raises(refusals.DamagedArchive):
+        chat(corrupt(archive((sound, other), (damaged, CARD), method=zipfile.ZIP_STORED), CARD))
+
+
+def test_a_damaged_page_of_a_chat_is_not_left_out() -> None:
+    page = b'{"participants": [], "messages": [{"sender_name": "A", "timestamp_ms": 1710400000000, "content": "%d"}]}'
+    upload = archive(("a/message_1.json", page % 1), ("a/message_2.json", page % 2), method=zipfile.ZIP_STORED)
+    assert chat(upload) == ["2", "1"]
+    with pytest.raises(refusals.DamagedArchive):
+        chat(corrupt(upload, page % 2))
+
+
 def test_links_and_directories_are_never_the_chat() -> None:
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as target:

@@ -420,6 +420,8 @@ def test_a_chat_in_which_nobody_wrote_forces_no_choice() -> None:
         (b'{"messages": {}}', refusals.NotAChatExport),
         (TELEGRAM[: len(TELEGRAM) // 2], refusals.DamagedExport),
         (PAGES[0][: len(PAGES[0]) // 2], refusals.DamagedExport),
+        (telegram({"text": "a"}).partition(b'"text"')[0], refusals.DamagedExport),
+        (instagram({"content": "a"}).partition(b'"content"')[0], refusals.DamagedExport),
         (telegram(), refusals.OnlySystemMessages),
         (instagram(), refusals.OnlySystemMessages),
         (telegram({"type": "service", "action": "pin_message"}), refusals.OnlySystemMessages),
@@ -451,6 +453,7 @@ def test_each_cause_has_its_name(upload: bytes, refusal: type[refusals.ExportRef
         instagram({"content": "a"}, {"timestamp_ms": "x"}, {"timestamp_ms": 10**30}, {"timestamp_ms": True}),
         instagram({"content": 7, "photos": {}, "share": [], "call_duration": "x"}, {"sender_name": None}),
         TELEGRAM.replace(b"\n", b"\r\n"),
+        b" \n" * 90 + TELEGRAM,
     ],
 )
 def test_wrong_types_and_odd_values_do_not_stop_a_chat(upload: bytes) -> None:
