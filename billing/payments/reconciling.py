@@ -127,13 +127,20 @@ def _placed_again(order: PaymentOrder) -> str:
 
 
 def _given_up(order: PaymentOrder) -> str:
-    """An open order that nobody paid for a day is failed; else nothing is done."""
-    if order.is_paid or order.created_at > clock.now() - GIVEN_UP_AFTER:
+    """An open order that nobody paid for a day is failed; else nothing is done.
+
+    Not one whose payment is under way: a bank may take days.
+    """
+    if not _waits_for_a_payer(order) or order.created_at > clock.now() - GIVEN_UP_AFTER:
         return ""
     with transaction.atomic():
         locked = settling.lock(order.pk)
-        if locked.is_paid:
+        if not _waits_for_a_payer(locked):
             return ""
         locked.status, locked.failure = PaymentOrder.Status.FAILED, ABANDONED
         locked.save(update_fields=["status", "failure"])
     return f"failed: {ABANDONED}"
+
+
+def _waits_for_a_payer(order: PaymentOrder) -> bool:
+    return not order.is_paid and order.status != PaymentOrder.Status.PROCESSING

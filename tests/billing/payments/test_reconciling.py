@@ -89,6 +89,16 @@ def test_an_order_that_nobody_pays_for_a_day_fails_and_a_later_payment_still_cou
     assert shop.balance == 450
 
 
+def test_a_payment_that_takes_days_is_waited_for(stripe_shop: Shop) -> None:
+    order = stripe_shop.order()
+    stripe_shop.send(stripe_shop.event_of(order, "processing"))
+    aged(order, timedelta(hours=50))
+    reconciling.round_of_asking()
+    order.refresh_from_db()
+    assert order.status == "processing"
+    assert reconciling.unpaid().filter(pk=order.pk).exists()
+
+
 def test_an_order_that_is_being_placed_is_left_alone(stripe_shop: Shop) -> None:
     stripe_shop.fake.troubles.append(500)
     stripe_shop.buy(status=503)
