@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
@@ -63,7 +64,7 @@ def test_no_name_in_an_address_breaks_a_route(api: Api, operations: list[tuple[s
     for method, path, _ in operations:
         if "{" in path:
             for text in TEXTS:
-                broken = path.format_map(dict.fromkeys(("chat_id", "job_id", "insight_id", "category_id"), quote(text)))
+                broken = quote(text).join(re.split(r"\{\w+\}", path))
                 assert api.send(method, broken).status_code in (404, 405), f"{method} {broken[:80]}"
 
 
