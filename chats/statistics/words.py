@@ -132,6 +132,9 @@ class _Segments(dict[int, "int | str | None"]):
 
 
 _SEGMENTS = _Segments()
+#: Characters.
+LONGEST_LISTED = 100
+
 STOP_WORDS: frozenset[str] = frozenset(
     word
     for language in tomllib.loads(Path(__file__).with_name("stop_words.toml").read_text(encoding="utf-8")).values()
@@ -254,7 +257,8 @@ class _Tokens(dict[bytes, int]):
 
 
 def is_telling(word: str, stop_words: Set[str]) -> bool:
-    return word not in stop_words and (len(word) > 1 or not word.isascii())
+    """Whether to list the word; one that goes on and on is no word of a language, and a list of them has no bound."""
+    return len(word) <= LONGEST_LISTED and word not in stop_words and (len(word) > 1 or not word.isascii())
 
 
 def merged_variants(emoji: Mapping[str, int]) -> dict[str, int]:

@@ -217,7 +217,7 @@ def telling(chat: Chat, sent: list[Message]) -> Counter[str]:
         {
             word: uses
             for word, uses in words.items()
-            if word not in chat.stop_words and not (len(word) == 1 and word.isascii())
+            if word not in chat.stop_words and not (len(word) == 1 and word.isascii()) and len(word) <= 100
         }
     )
 

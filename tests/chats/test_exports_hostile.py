@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -177,3 +178,11 @@ def test_reading_takes_a_few_times_the_memory_of_the_file_whatever_is_in_it(line
     text = AT + b"A: x\n" + lines
     done = subprocess.run([sys.executable, "-c", READ_AND_MEASURE], input=text, capture_output=True, check=True)
     assert float(done.stdout) < 6
+
+
+def test_a_word_without_end_is_counted_and_not_listed() -> None:
+    lines = f"13/02/2024, 21:05 - A: hello e{chr(0x301) * 5_000}\n13/02/2024, 21:06 - B: @{'q' * 5_000}\n"
+    figures: Any = read_and_count(lines.encode())
+    assert [each["word"] for each in figures["top_words"]] == ["hello"]
+    assert figures["user_stats"]["A"]["word_count"] == 2
+    assert len(str(figures)) < 20_000
