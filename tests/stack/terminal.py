@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
@@ -93,6 +95,14 @@ class Up:
     def kill(self) -> None:
         """SIGKILL to the supervisor itself."""
         self.process.kill()
+        self.process.wait(10)
+
+    def crash(self, *, sparing: Sequence[psutil.Process]) -> None:
+        """SIGKILL to every process but these. Whoever goes with those killed before it is as dead."""
+        for process in self.processes():
+            if process not in sparing:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
         self.process.wait(10)
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:

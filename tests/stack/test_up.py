@@ -131,10 +131,7 @@ def test_after_a_crash_of_everything_but_a_stray_the_next_up_works_and_stops_cle
     strays = psutil.Process(up.pid("web")).children()
     for stray in strays:
         stray.suspend()
-    for process in up.processes():
-        if process not in strays:
-            process.kill()
-    up.process.wait(10)
+    up.crash(sparing=strays)
     again = Up(up.directory, port=up.port).wait_until_ready()
     assert again.serves()
     assert again.stop() == 0
