@@ -15,7 +15,7 @@ import orjson
 from chats.extending import ChatChanges
 from chats.lens import Lens
 from chats.models import Chat
-from chats.people import People, Person, default_title
+from chats.people import People, Person, check, default_title
 from chats.received import Span
 from chats.statistics import Statistics
 from chats.transcript import Reader, whole
@@ -36,14 +36,15 @@ def amend(
 ) -> Chat:
     """The chat as it is then. What is not named stays; a title of None is the people's names again.
 
-    `people` were looked over by `people.check`. Raises NotFound when the chat was deleted meanwhile.
+    Raises NotPeople when `people` make no sense for the names that it has by then, and NotFound when it was
+    deleted meanwhile.
     """
     for _ in range(_TRIES):
         columns = _columns(
             chat,
             title=_title(chat) if title is _UNSAID else title,
             time_zone=chat.time_zone if time_zone is _UNSAID else time_zone,
-            chosen=chat.chosen_people if people is _UNSAID else [_whole(person) for person in people],
+            chosen=chat.chosen_people if people is _UNSAID else _checked(people, chat),
         )
         done = not columns or Chat.objects.unchanged_since(chat).update(**columns)
         after = Chat.objects.filter(pk=chat.pk).first()
@@ -59,6 +60,11 @@ def amend(
 def _title(chat: Chat) -> str | None:
     """Its own, or None while it is called by the people in it."""
     return None if chat.title == default_title(chat.participants) else chat.title
+
+
+def _checked(people: Sequence[Person], chat: Chat) -> list[Person]:
+    """Looked over anew whenever the chat changed: those who joined it have names, too."""
+    return check([_whole(person) for person in people], export_names=chat.export_names)
 
 
 def _whole(person: Person) -> Person:

@@ -39,7 +39,7 @@ class ChatChanges(Conflict):
 
 
 class Extension(NamedTuple):
-    """`added` new messages, and how many from before the chat's beginning were left out."""
+    """`added` new messages, and how many that the chat lacks from before its last were left out."""
 
     chat: Chat
     added: int

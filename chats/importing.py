@@ -49,7 +49,7 @@ class Wishes:
 
 
 class Imported(NamedTuple):
-    """`added` is how many messages the upload brought, `older_left_out` how many were too old to be added."""
+    """`added` messages the upload brought; `older_left_out` are older than the chat's last, so they were not added."""
 
     chat: Chat
     outcome: Outcome

@@ -174,7 +174,8 @@ class Chat(models.Model):
 
     @property
     def is_searchable(self) -> bool:
-        return self.vector_status == self.VectorStatus.COMPLETED
+        """Once it was indexed, what was is searched until it is indexed anew."""
+        return self.indexed_at is not None
 
     def context(self, column: str) -> str:
         """Where a sealed value of this chat belongs; crypto refuses it anywhere else."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
+from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
@@ -12,8 +12,9 @@ from chats.exports.parsed import Message
 from chats.importing import Imported
 from chats.lens import time_zones
 from chats.models import Chat, ChatUpload
-from chats.people import NotPeople, Person, check
+from chats.people import NotPeople, Person
 from chats.statistics_schema import StatisticsSerializer
+from relivchats.rest import ClosedSerializer, IdField
 
 DATE_ORDERS = ("dmy", "mdy", "ymd")
 MESSAGES_LIMIT = 500
@@ -25,6 +26,9 @@ TIME_ZONE_HELP = (
     " only says where that was. Where they carry instants (Instagram) they are shown and counted in this zone, without"
     " one in UTC."
 )
+
+
+SEARCHABLE_HELP = "Its conversations can be found by meaning; those added since once `vector_status` is `completed`."
 
 
 class TimeZoneField(serializers.CharField):
@@ -42,7 +46,9 @@ class TimeZoneField(serializers.CharField):
         return name
 
 
-class ParticipantSerializer(serializers.Serializer[Person]):
+class ParticipantSerializer(ClosedSerializer):
+    """Somebody in the chat."""
+
     name = serializers.CharField(max_length=200, help_text="As shown.")
     aliases = serializers.ListField(
         child=serializers.CharField(max_length=1000, trim_whitespace=False),
@@ -65,7 +71,7 @@ class ChatSerializer(serializers.ModelSerializer[Chat]):
         source="line_count", read_only=True, help_text="Messages and system lines have the numbers from 1 to this."
     )
     is_group = serializers.BooleanField(read_only=True, help_text="More than two people.")
-    is_searchable = serializers.BooleanField(read_only=True, help_text="Its conversations can be found by meaning.")
+    is_searchable = serializers.BooleanField(read_only=True, help_text=SEARCHABLE_HELP)
 
     class Meta:
         model = Chat
@@ -112,8 +118,8 @@ class ChatSerializer(serializers.ModelSerializer[Chat]):
         return chat.people.listed(chat.export_names)
 
 
-class ChatChangesSerializer(serializers.Serializer[Any]):
-    """What a PATCH may say; `context` holds the chat."""
+class ChatChangesSerializer(ClosedSerializer):
+    """What a PATCH may say."""
 
     title = serializers.CharField(
         required=False,
@@ -129,19 +135,13 @@ class ChatChangesSerializer(serializers.Serializer[Any]):
         " what was said before; a name that is left out stays as the export has it, so `[]` undoes all.",
     )
 
-    def validate_people(self, chosen: list[Person]) -> list[Person]:
-        try:
-            return check(chosen, export_names=self.context["chat"].export_names)
-        except NotPeople as fault:
-            raise serializers.ValidationError(_at(fault.place, fault.reason)) from None
 
-
-def _at(place: Sequence[int | str], reason: str) -> Any:
+def not_people(fault: NotPeople) -> serializers.ValidationError:
     """The fault where it is: nested as the value is, so that its pointer leads there."""
-    detail: Any = [reason]
-    for step in reversed(place):
+    detail: Any = [fault.reason]
+    for step in reversed(("people", *fault.place)):
         detail = {str(step): detail}
-    return detail
+    return serializers.ValidationError(detail)
 
 
 class UploadedChatSerializer(ChatSerializer):
@@ -151,7 +151,8 @@ class UploadedChatSerializer(ChatSerializer):
     )
     added_messages = serializers.SerializerMethodField(help_text="How many messages this upload brought.")
     older_messages_left_out = serializers.SerializerMethodField(
-        help_text="Messages of the file from before the chat's last which the chat lacks: there is no number for them."
+        help_text="Messages of the file that are older than the chat's last and that the chat lacks, from before its"
+        " beginning or from a gap in it: there is no number for them."
     )
     statistics = StatisticsSerializer(read_only=True)
 
@@ -181,8 +182,13 @@ class UploadedChatSerializer(ChatSerializer):
         return imported
 
 
+@extend_schema_field(OpenApiTypes.BINARY)
+class UploadedFileField(serializers.FileField):
+    """The framework describes a file by the address that an answer would give."""
+
+
 class UploadSerializer(serializers.Serializer[Any]):
-    file = serializers.FileField(
+    file = UploadedFileField(
         allow_empty_file=True, help_text="What the messenger's export made, unchanged. Its name does not matter."
     )
     date_order = serializers.ChoiceField(
@@ -192,7 +198,7 @@ class UploadSerializer(serializers.Serializer[Any]):
         required=False, max_length=300, help_text="Of an upload that holds several chats, the id of the one to read."
     )
     time_zone = TimeZoneField(required=False, help_text=TIME_ZONE_HELP)
-    extend = serializers.UUIDField(
+    extend = IdField(
         required=False, help_text="A chat of yours, of which this is a newer export: what is new is added to it."
     )
     separate = serializers.BooleanField(
@@ -257,7 +263,7 @@ class MessagePageSerializer(serializers.Serializer[Any]):
 
 class VectorStatusSerializer(serializers.ModelSerializer[Chat]):
     chat_id = serializers.UUIDField(source="id", read_only=True)
-    is_searchable = serializers.BooleanField(read_only=True)
+    is_searchable = serializers.BooleanField(read_only=True, help_text=SEARCHABLE_HELP)
 
     class Meta:
         model = Chat

@@ -20,6 +20,7 @@ from chats import amending, erasure, examples, importing, indexing, transcript
 from chats.exports.parsed import Message
 from chats.importing import Wishes
 from chats.models import Chat
+from chats.people import NotPeople
 from chats.serializers import (
     ChatChangesSerializer,
     ChatSerializer,
@@ -29,6 +30,7 @@ from chats.serializers import (
     UploadedChatSerializer,
     UploadSerializer,
     VectorStatusSerializer,
+    not_people,
 )
 from chats.statistics_schema import StatisticsSerializer
 from relivchats import idempotency
@@ -157,7 +159,8 @@ class OneChat(APIView):
                 415,
                 _400="The request is not well-formed JSON.",
                 _409="The chat was changed by others all the while. Send it again.",
-                _422="There is no such time zone or name, two people would have one name, or one person would be left.",
+                _422="There is no such field, time zone or name, two people would have one name, or one person would be"
+                " left.",
             ),
         },
         examples=[
@@ -167,9 +170,13 @@ class OneChat(APIView):
     )
     def patch(self, request: Request, chat_id: UUID) -> Response:
         chat = own_chat(request, chat_id)
-        changes = ChatChangesSerializer(data=body(request), context={"chat": chat})
+        changes = ChatChangesSerializer(data=body(request))
         changes.is_valid(raise_exception=True)
-        return Response(ChatSerializer(amending.amend(chat, **changes.validated_data)).data)
+        try:
+            changed = amending.amend(chat, **changes.validated_data)
+        except NotPeople as fault:
+            raise not_people(fault) from None
+        return Response(ChatSerializer(changed).data)
 
     @extend_schema(
         operation_id="delete_chat",

@@ -11,6 +11,7 @@ from rest_framework import serializers
 from insights import reading
 from insights.document_schema import DocumentSerializer
 from insights.models import Category, GenerationJob, Insight, InsightType
+from relivchats.rest import ClosedSerializer, IdField
 
 TYPES_LIMIT = 50
 
@@ -38,8 +39,10 @@ class CategorySerializer(serializers.ModelSerializer[Category]):
         return InsightTypeSerializer(category.types.all(), many=True).data
 
 
-class UnlockSerializer(serializers.Serializer[Any]):
-    chat_id = serializers.UUIDField()
+class UnlockSerializer(ClosedSerializer):
+    """What to unlock, for which chat."""
+
+    chat_id = IdField()
     category_id = serializers.SlugField(
         required=False, max_length=64, help_text="All insights of this category, or the home of the types you name."
     )

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, cast
+from uuid import UUID
 
 from django.conf import settings
 from django.core.exceptions import ValidationError as InvalidValue
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from relivchats.accounts.models import User
 
 JSON_LIMIT_BYTES = 64 * 1024
+_UNKNOWN_SHOWN = 10
 
 
 class RequestTooLarge(DomainError):
@@ -72,6 +74,28 @@ class BoundedJSONParser(JSONParser):
 
 def _no_constant(name: str) -> float:
     raise ValueError(f"{name} is not JSON")
+
+
+class IdField(serializers.UUIDField):
+    """A UUID as text. The framework's field takes a whole number for one, too."""
+
+    def to_internal_value(self, data: Any) -> UUID:
+        if not isinstance(data, str):
+            self.fail("invalid", value=data)
+        return super().to_internal_value(data)
+
+
+class ClosedSerializer(serializers.Serializer[Any]):
+    """Refuses what it does not know: a misspelt wish must not look as if it had come true."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        if isinstance(data, Mapping) and (unknown := [name for name in data if name not in self.fields]):
+            known = ", ".join(self.fields)
+            raise exceptions.ValidationError(
+                dict.fromkeys(unknown[:_UNKNOWN_SHOWN], f"There is no such field. Those there are: {known}."),
+                code="unknown",
+            )
+        return super().to_internal_value(data)
 
 
 class Pages(CursorPagination):

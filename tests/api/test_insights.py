@@ -128,7 +128,7 @@ def test_what_cannot_be_unlocked_is_refused(api: Api, chat: Chat, asked: dict[st
     assert not GenerationJob.objects.exists()
 
 
-@pytest.mark.parametrize("chat_id", ["", "1", None, [], str(uuid.UUID(int=0)) + "0"])
+@pytest.mark.parametrize("chat_id", ["", "1", 5, True, None, [], str(uuid.UUID(int=0)) + "0"])
 def test_a_chat_id_that_is_none_is_refused(api: Api, chat_id: Any) -> None:
     api.post("/api/insights/unlock", {"chat_id": chat_id, "category_id": "romantic"}, status=422)
 

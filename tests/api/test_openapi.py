@@ -55,6 +55,11 @@ def test_every_figure_of_the_statistics_is_described(schema: Any, api: Api, chat
     assert counted["user_stats"]["Aarav"].keys() == described["PersonFigures"]["properties"].keys()
 
 
+def test_an_upload_is_described_as_a_file_and_not_as_an_address(schema: Any) -> None:
+    form = schema["components"]["schemas"]["Upload"]["properties"]
+    assert (form["file"]["type"], form["file"]["format"]) == ("string", "binary")
+
+
 @pytest.mark.django_db
 @pytest.mark.parametrize("path", ["/api/schema", "/api/docs"])
 def test_the_description_is_public(nobody: Api, path: str) -> None:

@@ -19,7 +19,7 @@ from chats.extending import NotThisChat
 from chats.importing import Imported, Wishes, import_chat, receive
 from chats.models import Chat, ChatUpload, Chunk, TranscriptBlock, VectorMatrix
 from chats.overlap import Overlap
-from chats.people import Person, check
+from chats.people import NotPeople, Person, check
 from chats.received import Received
 from chats.recognition import ChatRecognised
 from chats.transcript import Reader, page
@@ -397,7 +397,7 @@ class TestSearchingAgain:
 
     def test_the_older_part_is_found_until_the_new_part_is_too(self, chat: Chat, whole: list[str]) -> None:
         grown = upload(chat.owner, "".join(whole).encode(), extend=chat.pk).chat
-        assert (grown.vector_status, grown.index_from_number) == ("pending", 1_101)
+        assert (grown.vector_status, grown.index_from_number, grown.is_searchable) == ("pending", 1_101, True)
         assert indexing.search(grown, ["chai"], limit=3)
         assert indexing.index_chat(chat.pk)
         done = Chat.objects.get(pk=chat.pk)
@@ -476,6 +476,12 @@ class TestMeanwhile:
         before(monkeypatch, extending, "_write", lambda: amending.amend(chat, title="Mine"))
         grown = upload(chat.owner, export(BEGINNING + REST), extend=chat.pk).chat
         assert (grown.title, read(grown)) == ("Mine", said(BEGINNING, REST))
+
+    def test_whoever_joined_meanwhile_shares_no_name_with_another(self, chat: Chat) -> None:
+        upload(chat.owner, export([*BEGINNING, ("15/05/2024, 09:00", "Meera", "hello you two")]), extend=chat.pk)
+        with pytest.raises(NotPeople, match="the same name"):
+            amending.amend(chat, people=[Person(name="Meera", aliases=["Asha"])])
+        assert Chat.objects.get(pk=chat.pk).participants == ["Asha", "Ravi", "Meera"]
 
     def test_a_change_that_changes_nothing_is_none(self, chat: Chat) -> None:
         stored = Chat.objects.filter(pk=chat.pk).values().get()
