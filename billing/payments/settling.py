@@ -99,7 +99,15 @@ def _paid(order: PaymentOrder, report: Report) -> Outcome:
         completed_at=Now(),
     )
     order.refresh_from_db(fields=["completed_at"])
+    _wake_what_waited(order)
     return Outcome(Status.APPLIED, f"{order.coins} coins given")
+
+
+def _wake_what_waited(order: PaymentOrder) -> None:
+    """Refunds and disputes that came before their payment are due now, also those that waited too long and are held."""
+    order.events.filter(kind__in=[Kind.REFUND, Kind.DISPUTE], status__in=[Status.RECEIVED, Status.HELD]).update(
+        status=Status.RECEIVED, applied_at=None, next_attempt_at=Now()
+    )
 
 
 def _shown(report: Report) -> str:

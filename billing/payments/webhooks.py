@@ -50,6 +50,7 @@ def receive(*, provider: str, body: bytes, headers: Mapping[str, str]) -> bool:
     # What the provider has to be asked about waits for the next round: it wants its own answer first.
     if event.status == Status.RECEIVED and event.kind != Kind.REFUNDS_CHANGED:
         _try(event.pk)
+        _apply_what_waited(event)
     return new
 
 
@@ -75,8 +76,6 @@ def apply(event_id: int) -> Outcome:
             return Outcome(Status(event.status), event.outcome)
         outcome = _settle(order, event)
         _write(event, order, outcome)
-    if outcome.status == Status.APPLIED and event.kind == Kind.PAID and order is not None:
-        _apply_what_waited(order)
     return outcome
 
 
@@ -164,9 +163,10 @@ def _postpone(event_id: int, error: str) -> None:
     )
 
 
-def _apply_what_waited(order: PaymentOrder) -> None:
-    """Refunds and disputes that came before the payment they belong to."""
-    for pk in order.events.waiting().order_by("pk").values_list("pk", flat=True):
+def _apply_what_waited(event: WebhookEvent) -> None:
+    """A payment makes the refunds and disputes due that came before it. Dying here leaves them to the next round."""
+    of_its_order = WebhookEvent.objects.due().filter(order__events=event).exclude(kind=Kind.REFUNDS_CHANGED)
+    for pk in of_its_order.order_by("pk").values_list("pk", flat=True):
         _try(pk)
 
 

@@ -14,7 +14,7 @@ from django.db import DatabaseError
 from billing import ledger
 from billing.audit import audit
 from billing.models import CreditTransaction, PaymentOrder, WebhookEvent
-from billing.payments import settling, webhooks
+from billing.payments import reconciling, settling, webhooks
 from relivchats import clock
 from relivchats.errors import Conflict
 from tests.billing.payments.conftest import Shop, changed
@@ -238,7 +238,8 @@ def test_an_applied_event_is_not_applied_again(shop: Shop) -> None:
     assert (event().status, event().attempts, event().applied_at) == ("applied", 1, first.applied_at)
 
 
-def test_what_waited_for_two_days_is_held_unless_it_can_be_applied(stripe_shop: Shop) -> None:
+@pytest.mark.parametrize("told_by", ["its event", "asking"])
+def test_what_waited_for_two_days_is_held_and_applied_when_its_payment_comes(stripe_shop: Shop, told_by: str) -> None:
     order = stripe_shop.order()
     paid, refunded = stripe_shop.event_of(order, "paid"), stripe_shop.event_of(order, "refunded")
     stripe_shop.send(refunded)
@@ -247,9 +248,13 @@ def test_what_waited_for_two_days_is_held_unless_it_can_be_applied(stripe_shop: 
         webhooks.apply_due()
         assert event().status == status
     assert event().outcome.endswith("for two days")
-    stripe_shop.send(paid)
-    webhooks.try_again(WebhookEvent.objects.held().get())
+    if told_by == "asking":
+        stripe_shop.fake.refunds.clear()  # so that only the event tells of it
+        reconciling.reconcile(order)
+    else:
+        stripe_shop.send(paid)
     assert (fresh(order).status, stripe_shop.balance) == ("refunded", 50)
+    assert not WebhookEvent.objects.held().exists()
 
 
 def test_the_provider_is_not_asked_while_it_waits_for_our_answer(stripe_shop: Shop) -> None:
