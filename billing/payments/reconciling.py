@@ -93,8 +93,7 @@ def reconcile(order: PaymentOrder) -> str:
     if not order.provider_order_id and not order.is_paid:
         return _placed_again(order)
     for report in providers.ALL[order.provider].ask(order):
-        with transaction.atomic():
-            outcome = settling.settle(settling.lock(order.pk), report)
+        outcome = webhooks.hear(order.pk, report)
         if outcome.status == WebhookEvent.Status.HELD:
             logger.warning("an order needs a look", extra={"order": str(order.pk)})
     for event_id in order.events.waiting().values_list("pk", flat=True):

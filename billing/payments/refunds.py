@@ -16,9 +16,9 @@ from django.db.models.functions import Now
 
 from billing import ledger
 from billing.models import CreditTransaction, PaymentOrder, PaymentRefund, WebhookEvent
-from billing.payments import money, providers
+from billing.payments import money, providers, webhooks
 from billing.payments.providers.base import Kind, ProviderRefused, ProviderUnavailable, Report
-from billing.payments.settling import Outcome, lock, settle
+from billing.payments.settling import Outcome, lock
 from relivchats.errors import Conflict, DomainError
 
 Status = PaymentRefund.Status
@@ -89,8 +89,7 @@ def push(refund: PaymentRefund) -> PaymentRefund:
         if _refused(refund, refusal.reason):
             raise RefundFailed(f"The provider refused: {refusal.reason}. No coin was taken.") from None
         return refund
-    with transaction.atomic():
-        settle(lock(order.pk), report)
+    webhooks.hear(order.pk, report)
     refund.refresh_from_db()
     return refund
 

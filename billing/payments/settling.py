@@ -104,8 +104,9 @@ def _paid(order: PaymentOrder, report: Report) -> Outcome:
 
 
 def _wake_what_waited(order: PaymentOrder) -> None:
-    """Refunds and disputes that came before their payment are due now, also those that waited too long and are held."""
-    order.events.filter(kind__in=[Kind.REFUND, Kind.DISPUTE], status__in=[Status.RECEIVED, Status.HELD]).update(
+    """Refunds and disputes that came before their payment are due now, however long they waited; and so is all else
+    that was held of the order, since the coins may answer it."""
+    order.events.filter(status__in=[Status.RECEIVED, Status.HELD]).update(
         status=Status.RECEIVED, applied_at=None, next_attempt_at=Now()
     )
 

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 from django.db import Error, transaction
 from django.db.models import F
@@ -30,6 +31,8 @@ PATIENCE = timedelta(days=2)
 BATCH = 200
 
 _COPIED = tuple(name for name in Report.__dataclass_fields__)
+#: What makes two reports say the same of an order.
+_TOLD = ("kind", "provider_payment_id", "provider_refund_id", "amount", "currency")
 
 
 def receive(*, provider: str, body: bytes, headers: Mapping[str, str]) -> bool:
@@ -76,6 +79,19 @@ def apply(event_id: int) -> Outcome:
             return Outcome(Status(event.status), event.outcome)
         outcome = _settle(order, event)
         _write(event, order, outcome)
+        if order is not None:
+            _nothing_left_to_look_at(order)
+    return outcome
+
+
+def hear(order_id: UUID, report: Report) -> Outcome:
+    """Bring an order to what its provider said when asked. What is held of it is kept like an event, for a person."""
+    with transaction.atomic():
+        order = settling.lock(order_id)
+        outcome = settling.settle(order, report)
+        if outcome.status == Status.HELD:
+            _keep(order, report, outcome)
+            _nothing_left_to_look_at(order)
     return outcome
 
 
@@ -103,16 +119,24 @@ def try_again(event: WebhookEvent) -> Outcome:
     WebhookEvent.objects.held().filter(pk=event.pk).update(
         status=Status.RECEIVED, applied_at=None, next_attempt_at=Now()
     )
-    outcome = apply(event.pk)
-    event.refresh_from_db()
-    if event.order_id:
-        with transaction.atomic():
-            _nothing_left_to_look_at(settling.lock(event.order_id))
-    return outcome
+    return apply(event.pk)
+
+
+def _keep(order: PaymentOrder, report: Report, outcome: Outcome) -> None:
+    """Once, whether an event or an answer told of it first: what a person set aside stays aside."""
+    same = {name: getattr(report, name) for name in _TOLD}
+    if not order.events.filter(**same, status__in=[Status.HELD, Status.SET_ASIDE]).exists():
+        order.events.create(
+            **{**vars(report), "event_id": f"asked {uuid.uuid4()}", "type": "asked"},
+            provider=order.provider,
+            status=outcome.status,
+            outcome=outcome.text[:200],
+            applied_at=Now(),
+        )
 
 
 def _nothing_left_to_look_at(order: PaymentOrder) -> None:
-    if not order.events.held().exists():
+    if order.attention and not order.events.held().exists():
         order.attention = ""
         order.save(update_fields=["attention"])
 
@@ -177,8 +201,7 @@ def _ask_about(event: WebhookEvent) -> Outcome:
         outcome = Outcome(Status.HELD, "no order of ours has these ids")
     else:
         for report in providers.ALL[event.provider].ask(order):
-            with transaction.atomic():
-                settling.settle(settling.lock(order.pk), report)
+            hear(order.pk, report)
         outcome = Outcome(Status.APPLIED, "the provider was asked, and its refunds applied")
     with transaction.atomic():
         locked = WebhookEvent.objects.select_for_update(no_key=True).get(pk=event.pk)

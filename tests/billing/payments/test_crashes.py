@@ -97,9 +97,9 @@ def test_a_crash_while_an_order_is_placed_leaves_one_to_go_on_with(
     ("module", "name", "after"),
     [
         (refunds, "push", False),
-        (refunds, "settle", False),
+        (settling, "settle", False),
         (ledger, "refund", True),
-        (refunds, "settle", True),
+        (settling, "settle", True),
         (refunds, "push", True),
     ],
 )

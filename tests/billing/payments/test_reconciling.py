@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
 from django.db.models.functions import Now
 
 from billing.audit import audit
-from billing.models import PaymentOrder
-from billing.payments import reconciling, refunds
+from billing.models import PaymentOrder, WebhookEvent
+from billing.payments import reconciling, refunds, webhooks
 from tests.billing.payments.conftest import Shop
 
 pytestmark = pytest.mark.django_db
@@ -34,6 +35,36 @@ def test_a_payment_whose_webhook_was_lost_is_found_by_asking(shop: Shop) -> None
     shop.send(shop.event_of(order, "paid"))
     assert shop.balance == 450
     assert audit() == []
+
+
+def test_another_sum_that_asking_finds_is_as_grave_as_one_that_an_event_tells(shop: Shop) -> None:
+    order = aged(shop.order(), HOUR)
+    shop.payment(order)["amount_received" if shop.provider == "stripe" else "amount"] = 100
+    assert reconciling.reconcile(order).startswith("needs a look: paid ")
+    WebhookEvent.objects.update(received_at=Now() - HOUR)
+    assert list(WebhookEvent.objects.uncredited().values_list("order", "status")) == [(order.pk, "held")]
+    reconciling.reconcile(order)
+    assert WebhookEvent.objects.count() == 1
+    PaymentOrder.objects.filter(pk=order.pk).update(amount=100)
+    assert reconciling.reconcile(order) == "completed"
+    assert not WebhookEvent.objects.held().exists()
+    assert not PaymentOrder.objects.needing_a_look().exists()
+
+
+@pytest.mark.parametrize("by", [webhooks.set_order_aside, lambda order: webhooks.set_aside(order.events.get())])
+@pytest.mark.parametrize("told_by_an_event", [True, False])
+def test_what_a_person_set_aside_stays_aside_when_the_provider_is_asked_again(
+    stripe_shop: Shop, by: Callable[[PaymentOrder], None], told_by_an_event: bool
+) -> None:
+    order = aged(stripe_shop.order(), HOUR)
+    stripe_shop.payment(order)["amount_received"] = 100
+    if told_by_an_event:
+        stripe_shop.send(stripe_shop.event_of(order, "paid"))
+    else:
+        reconciling.reconcile(order)
+    by(order)
+    assert reconciling.reconcile(order) == "pending"
+    assert not WebhookEvent.objects.held().exists()
 
 
 def test_refunds_whose_webhooks_were_lost_are_found_with_their_payment(shop: Shop) -> None:

@@ -5,7 +5,6 @@ One is the test's own transaction, which ends when the other waits for it.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -80,48 +79,23 @@ def test_a_refund_told_by_two_events_at_once_is_taken_once(stripe_shop: Shop) ->
 
 
 @pytest.mark.parametrize("by", ["set_aside", "set_order_aside", "try_again"])
-def test_an_order_shows_what_came_to_be_held_while_a_person_dealt_with_the_rest(
-    stripe_shop: Shop, monkeypatch: pytest.MonkeyPatch, by: str
-) -> None:
+def test_an_order_shows_what_came_to_be_held_while_a_person_dealt_with_the_rest(stripe_shop: Shop, by: str) -> None:
     order = stripe_shop.order()
     PaymentOrder.objects.filter(pk=order.pk).update(amount=999)
     stripe_shop.send(stripe_shop.event_of(order, "paid"))
     PaymentOrder.objects.filter(pk=order.pk).update(amount=499)
     held = WebhookEvent.objects.get()
     another = stripe_shop.event_of(order, "paid", payment={"currency": "eur"})
-    applied, go_on, apply = threading.Event(), threading.Event(), webhooks.apply
-
-    def apply_and_wait(event_id: int) -> settling.Outcome:
-        outcome = apply(event_id)
-        if event_id == held.pk:
-            applied.set()
-            assert go_on.wait(20)
-        return outcome
-
-    monkeypatch.setattr(webhooks, "apply", apply_and_wait)
     deeds: dict[str, Callable[[], object]] = {
         "set_aside": lambda: webhooks.set_aside(held),
         "set_order_aside": lambda: webhooks.set_order_aside(order),
         "try_again": lambda: webhooks.try_again(held),
     }
 
-    def deal() -> None:
-        try:
-            deeds[by]()
-        finally:
-            connection.close()
+    def another_is_held() -> None:
+        settling.lock(order.pk)
+        stripe_shop.send(another)
 
-    with ThreadPoolExecutor(1) as pool:
-        if by == "try_again":
-            dealt = pool.submit(deal)
-            assert applied.wait(20)
-        with transaction.atomic():
-            settling.lock(order.pk)
-            if by != "try_again":
-                dealt = pool.submit(deal)
-            go_on.set()
-            wait_until_blocked(1)
-            stripe_shop.send(another)
-        dealt.result(20)
+    while_waiting(first=another_is_held, then=deeds[by])
     order.refresh_from_db()
     assert bool(order.attention) == order.events.held().exists()
