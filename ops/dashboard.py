@@ -139,6 +139,7 @@ def _troubles(request: HttpRequest) -> list[Trouble]:
         ("Stuck insights", standing.stuck_insights(), "stuck=yes"),
         ("Failed insights, not tried again", standing.failed_insights(), "stuck=failed"),
         ("Paid, no coins", WebhookEvent.objects.uncredited(), "stuck=uncredited"),
+        ("Paid a second time", WebhookEvent.objects.paid_again(), "stuck=again"),
         ("Events to look at", WebhookEvent.objects.held(), "stuck=yes"),
         ("Overdue reservations", CoinReservation.objects.overdue(), "stuck=yes"),
         ("Failed indexing", Chat.objects.filter(vector_status=Chat.VectorStatus.FAILED), "indexing=failed"),

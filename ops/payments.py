@@ -11,6 +11,7 @@ from django.db.models.functions import Now
 from billing.models import PaymentOrder, PaymentRefund, WebhookEvent
 from billing.payments import money, reconciling, refunds, webhooks
 from ops import deeds
+from ops.checks.payments import SEND_BACK
 from ops.deeds import Deeds, Order
 from ops.report import Level, Line, Report, Table
 from relivchats import spans
@@ -22,13 +23,14 @@ _RECONCILE = "manage.py payments --reconcile"
 
 
 def report() -> Report:
-    uncredited = WebhookEvent.objects.uncredited()
+    uncredited, again = WebhookEvent.objects.uncredited(), WebhookEvent.objects.paid_again()
     events = WebhookEvent.objects.held()
     orders = PaymentOrder.objects.needing_a_look()
     late, owed = PaymentOrder.objects.late(), PaymentRefund.objects.owed()
     open_refunds = reconciling.due_refunds()
     lines = (
         _line("paid, no coins", uncredited, Level.CRITICAL, f"{_RECONCILE}; what stays: /admin/billing/webhookevent/"),
+        _line("paid a second time", again, Level.CRITICAL, SEND_BACK),
         _line("to look at", events, Level.WARNING, "/admin/billing/webhookevent/?stuck=yes"),
         _line("orders to look at", orders, Level.WARNING, "/admin/billing/paymentorder/?stuck=yes"),
         _line("refunds to finish", open_refunds, Level.WARNING, _RECONCILE),
@@ -39,7 +41,8 @@ def report() -> Report:
     )
     rows = [
         *_events("paid, no coins", uncredited),
-        *_events("to look at", events.exclude(pk__in=uncredited.values("pk"))),
+        *_events("paid a second time", again),
+        *_events("to look at", events.exclude(pk__in=uncredited.values("pk")).exclude(pk__in=again.values("pk"))),
         *_orders("to look at", orders),
         *_refunds("refund to finish", open_refunds),
         *_orders("late", late),

@@ -225,12 +225,22 @@ class EventStandingFilter(admin.SimpleListFilter):
     parameter_name = "stuck"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("yes", "a look"), ("uncredited", "coins: somebody paid"), ("waiting", "to be applied")]
+        return [
+            ("yes", "a look"),
+            ("uncredited", "coins: somebody paid"),
+            ("again", "money back: paid a second time"),
+            ("waiting", "to be applied"),
+        ]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         if not isinstance(queryset, EventQuerySet):
             return queryset
-        chosen = {"yes": queryset.held, "uncredited": queryset.uncredited, "waiting": queryset.waiting}
+        chosen = {
+            "yes": queryset.held,
+            "uncredited": queryset.uncredited,
+            "again": queryset.paid_again,
+            "waiting": queryset.waiting,
+        }
         return chosen[self.value() or ""]() if self.value() in chosen else queryset
 
 

@@ -254,7 +254,11 @@ class EventQuerySet(models.QuerySet["WebhookEvent"]):
             status__in=[WebhookEvent.Status.RECEIVED, WebhookEvent.Status.HELD],
             kind=WebhookEvent.Kind.PAID,
             received_at__lt=Now() - CREDIT_WITHIN,
-        )
+        ).exclude(order__status__in=PaymentOrder.PAID)
+
+    def paid_again(self) -> Self:
+        """Somebody paid once more for an order whose coins they have: that payment has to go back."""
+        return self.held().filter(kind=WebhookEvent.Kind.PAID, order__status__in=PaymentOrder.PAID)
 
 
 class WebhookEvent(models.Model):

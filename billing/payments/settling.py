@@ -79,7 +79,7 @@ def _paid(order: PaymentOrder, report: Report) -> Outcome:
     if order.is_paid:
         if order.provider_payment_id in ("", report.provider_payment_id) or not report.provider_payment_id:
             return Outcome(Status.IGNORED, "its coins were given before")
-        return Outcome(Status.HELD, "paid a second time: send one payment back at the provider")
+        return Outcome(Status.HELD, "paid a second time: send this payment back at the provider, then set it aside")
     ledger.grant(
         wallet=order.wallet,
         type=CreditTransaction.Type.PURCHASE,

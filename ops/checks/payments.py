@@ -7,15 +7,19 @@ from ops.checks.work import count, words
 from ops.report import Level, Line
 
 MEND = "manage.py payments --reconcile"
+SEND_BACK = "send that payment back at the provider, then set its event aside: /admin/billing/webhookevent/?stuck=again"
 
 
 def credited() -> Line:
     uncredited, held = count(WebhookEvent.objects.uncredited()), count(WebhookEvent.objects.held())
-    orders = count(PaymentOrder.objects.needing_a_look())
-    data = {"uncredited": uncredited, "held": held, "orders": orders}
+    again, orders = count(WebhookEvent.objects.paid_again()), count(PaymentOrder.objects.needing_a_look())
+    data = {"uncredited": uncredited, "paid_again": again, "held": held, "orders": orders}
     if uncredited:
         text = f"{words(uncredited)} paid more than five minutes ago and without coins"
         return Line("payments", Level.CRITICAL, text, MEND, data)
+    if again:
+        text = f"{words(again)} paid a second time for coins that were given once"
+        return Line("payments", Level.CRITICAL, text, SEND_BACK, data)
     if held or orders:
         return Line("payments", Level.WARNING, f"{words(max(held, orders))} to look at", "manage.py payments", data)
     return Line("payments", Level.FINE, "everybody who paid has their coins", data=data)

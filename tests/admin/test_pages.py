@@ -206,6 +206,7 @@ def test_the_front_page_counts_the_troubles_and_leads_to_them(desk: Client) -> N
         "Stuck insights": "1",
         "Failed insights, not tried again": "2",
         "Paid, no coins": "0",
+        "Paid a second time": "0",
         "Events to look at": "0",
         "Overdue reservations": "1",
         "Failed indexing": "1",

@@ -51,6 +51,18 @@ def test_paid_and_without_coins_for_five_minutes_is_critical(stripe_shop: Shop) 
     assert answer["rows"][0]["why"] == "paid $0.01, not $4.99"
 
 
+def test_a_second_payment_is_called_one_and_has_to_go_back(stripe_shop: Shop) -> None:
+    order = stripe_shop.paid()
+    stripe_shop.send(stripe_shop.event_of(order, "paid", payment={"latest_charge": "ch_again"}))
+    WebhookEvent.objects.update(received_at=Now() - timedelta(minutes=6))
+    line = credited()
+    assert (line.level, line.text) == (Level.CRITICAL, "1 paid a second time for coins that were given once")
+    assert line.mend.startswith("send that payment back")
+    status, answer = as_json("payments")
+    first = answer["rows"][0]
+    assert (status, first["what"], first["order or event"]) == (2, "paid a second time", str(order.pk))
+
+
 def test_reconciling_finds_a_payment_whose_webhook_was_lost(stripe_shop: Shop) -> None:
     order = stripe_shop.order()
     stripe_shop.payment(order)
