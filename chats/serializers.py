@@ -49,7 +49,8 @@ class TimeZoneField(serializers.CharField):
 class ParticipantSerializer(ClosedSerializer):
     """Somebody in the chat."""
 
-    name = serializers.CharField(max_length=200, help_text="As shown.")
+    # Longer than the longest name of an export, so that what is shown can be sent back.
+    name = serializers.CharField(max_length=300, help_text="As shown.")
     aliases = serializers.ListField(
         child=serializers.CharField(max_length=1000, trim_whitespace=False),
         min_length=1,

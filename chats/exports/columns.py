@@ -8,13 +8,12 @@ from math import isfinite
 
 from chats.exports.json_text import Malformed
 from chats.exports.marks import BIDI_MARKS
-from chats.exports.parsed import SYSTEM_SENDER, Batch, Kind, ParsedExport
+from chats.exports.parsed import NAME_LIMIT, SYSTEM_SENDER, Batch, Kind, ParsedExport
 from chats.exports.refusals import DamagedExport, OnlySystemMessages
 
 BATCH_MESSAGES = 5_000
 #: And it ends with the message that exceeds this: five thousand may be as long as the whole export.
 BATCH_CHARS = 4_000_000
-NAME_LIMIT = 255
 
 _EPOCH = date(1970, 1, 1).toordinal()
 #: No messenger of these platforms is older, and no clock that is right is past it.

@@ -16,12 +16,13 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
 from chats.exports.calendar import CLOCK_OF, ERA_NAMES, FIRST_OF_AN_ERA, UNIT, Clock, marker_of
 from chats.exports.marks import BIDI_MARKS
+from chats.exports.parsed import NAME_LIMIT
 from chats.exports.templates import (
     ANY_MARKS,
     ERA,
@@ -40,7 +41,8 @@ SAMPLE_BYTES = 64 * 1024
 _PIECES = 8
 # A line longer than this before its header's end is no header.
 HEADER_LIMIT = 120
-SENDER_LIMIT_BYTES = 255
+#: Of a name up to its first colon, and of each part of it between colons.
+SENDER_LIMIT_BYTES = 4 * NAME_LIMIT
 _KEPT_SHARE = 0.2
 
 _SPACES = "\u00a0\u202f\u2009"
@@ -128,6 +130,15 @@ class Dialect:
         return f"{self.family}-{12 if MARKED in self.headers[0].time else 24}h"
 
     @property
+    def families(self) -> dict[bool, Dialect]:
+        """The iPhone's headers, which have brackets, and the others apart: the phone's owner may have changed it."""
+        brackets = dict.fromkeys(header.bracket for header in self.headers)
+        return {
+            bracket: replace(self, headers=tuple(header for header in self.headers if header.bracket == bracket))
+            for bracket in brackets
+        }
+
+    @property
     def orders(self) -> frozenset[str]:
         """The orders that the dates can have: of all the headers, but those that say it themselves."""
         open_orders = frozenset[str]().union(*(header.orders for header in self.headers if len(header.orders) > 1))
@@ -151,7 +162,7 @@ class Dialect:
 
     @cached_property
     def pattern(self) -> re.Pattern[bytes]:
-        """Groups: marks before the header, date, time (in the order that they are printed in), sender.
+        """Groups: marks and bracket before the header, date, time (in the order that they are printed in), sender.
 
         Begins at the newline before the header. Nothing in it can be matched
         in two ways, so that it takes one step a byte.
@@ -160,19 +171,16 @@ class Dialect:
         dates = either(header.in_bytes(header.date) for header in self.headers)
         times = either(header.in_bytes(header.time, self.clocks) for header in self.headers)
         first, second = (times, dates) if self.headers[0].time_first else (dates, times)
+        brackets = either(literal("[" * header.bracket, marks=False) for header in self.headers)
         parts = [
-            either(literal("[" * header.bracket, marks=header.marks) for header in self.headers),
+            b"((?:%b){0,3}+%b)" % (MARK, brackets),
             b"(%b)" % first,
             either(literal(header.gap, marks=header.marks) for header in self.headers),
             b"(%b)" % second,
             either(literal(header.close, marks=header.marks) for header in self.headers),
         ]
         sender = rb"(?:([^:\n]{1,%d}+(?::(?![ \r\n]|\Z)[^:\n]{0,%d}+){0,4}+):(?: |(?=\r?\n|\Z)))?"
-        return re.compile(
-            b"%b((?:%b){0,3}+)" % (self.newline, MARK)
-            + between.join(parts)
-            + sender % (SENDER_LIMIT_BYTES, SENDER_LIMIT_BYTES)
-        )
+        return re.compile(self.newline + between.join(parts) + sender % (SENDER_LIMIT_BYTES, SENDER_LIMIT_BYTES))
 
 
 def sniff(text: bytes) -> Dialect | None:

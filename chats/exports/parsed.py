@@ -13,6 +13,8 @@ from enum import IntEnum
 from typing import Literal, NamedTuple
 
 SYSTEM_SENDER = -1
+#: Characters. Messengers allow far fewer, but phone books do not.
+NAME_LIMIT = 255
 
 #: What an export's seconds count: the wall clock as printed, or instants whose wall clock the export does not say.
 Clock = Literal["local", "utc"]

@@ -163,6 +163,9 @@ class Phrases:
             text = without_marks(text)
         elif kind is not Kind.TEXT:
             text = without_marks(head).strip() + newline + caption
+        elif len(text) < len(body):
+            # What a mark opens another closes: a pasted number has one at either end.
+            text = without_marks(text)
         return Reading(kind, text, edited)
 
     def captioned(self, text: bytes) -> Reading | None:

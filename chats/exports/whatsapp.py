@@ -8,13 +8,13 @@ messages cost neither a million objects nor a second copy of the file.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from chats.exports.dates import MOST_DATES, DateOrder, DaySeconds, TimeSeconds, decide_order
 from chats.exports.dialect import SAMPLE_BYTES, Dialect, sniff
-from chats.exports.marks import BIDI_MARKS, MARK
-from chats.exports.parsed import SYSTEM_SENDER, Batch, Kind, ParsedExport
+from chats.exports.marks import BIDI_MARKS, MARK, without_marks
+from chats.exports.parsed import NAME_LIMIT, SYSTEM_SENDER, Batch, Kind, ParsedExport
 from chats.exports.phrases import PHRASES
 from chats.exports.refusals import NotAChatExport, OnlySystemMessages
 from chats.exports.subjects import Subjects, may_hold_subject
@@ -24,7 +24,8 @@ WINDOW_BYTES = 512 * 1024
 # A window is longer where one message is, or where no date is possible: then a split would be many times its size.
 _SPLIT_LIMIT_BYTES = 4 * WINDOW_BYTES
 
-_COLUMNS = 5  # marks, date, time, sender, body
+_COLUMNS = 5  # opening, date, time, sender, body
+_BRACKET = b"["
 
 
 def parse(text: bytes, *, date_order: str | None = None) -> ParsedExport:
@@ -38,17 +39,26 @@ def parse(text: bytes, *, date_order: str | None = None) -> ParsedExport:
         raise NotAChatExport
     if dialect.newline == b"\n" and b"\r" in text:
         text = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-    order = _order(text, dialect, date_order)
+    orders = {bracket: _order(text, family, date_order) for bracket, family in dialect.families.items()}
+    first, *_ = orders.values()
     export = ParsedExport(
         platform="whatsapp",
         dialect=dialect.name,
-        date_order=order.order,
-        ambiguous_dates=order.ambiguous,
+        date_order=first.order,
+        ambiguous_dates=any(order.ambiguous for order in orders.values()),
         batches=iter(()),
         participants=[],
     )
-    export.batches = _Reader(text, dialect, export).batches()
+    export.batches = _Reader(text, dialect, _settled(orders), export).batches()
     return export
+
+
+def _settled(orders: dict[bool, DateOrder]) -> dict[bool, str]:
+    """By whether the header has a bracket. Who changed the phone kept the language: a doubt takes the other's order."""
+    known = [order.order for order in orders.values() if not order.ambiguous and order.order != "ymd"]
+    return {
+        bracket: (known or [order.order])[0] if order.ambiguous else order.order for bracket, order in orders.items()
+    }
 
 
 def _order(text: bytes, dialect: Dialect, wanted: str | None) -> DateOrder:
@@ -79,22 +89,22 @@ def _printed_dates(text: bytes, dialect: Dialect) -> list[bytes]:
 
 @dataclass
 class _Columns:
-    """Records in file order; `senders` are names as printed, None where there is none."""
+    """Records in file order: the marks and bracket that open each, and names as printed, None where there is none."""
 
-    marks: list[bytes] = field(default_factory=list)
+    openings: list[bytes] = field(default_factory=list)
     seconds: list[int] = field(default_factory=list)
     senders: list[bytes | None] = field(default_factory=list)
     bodies: list[bytes] = field(default_factory=list)
 
     def extend(self, other: _Columns) -> None:
-        self.marks += other.marks
+        self.openings += other.openings
         self.seconds += other.seconds
         self.senders += other.senders
         self.bodies += other.bodies
 
     def take(self, count: int) -> _Columns:
-        taken = _Columns(self.marks[:count], self.seconds[:count], self.senders[:count], self.bodies[:count])
-        del self.marks[:count], self.seconds[:count], self.senders[:count], self.bodies[:count]
+        taken = _Columns(self.openings[:count], self.seconds[:count], self.senders[:count], self.bodies[:count])
+        del self.openings[:count], self.seconds[:count], self.senders[:count], self.bodies[:count]
         return taken
 
 
@@ -128,7 +138,7 @@ class _Names(dict["bytes | None", int]):
 
     @staticmethod
     def _is_person(name: str) -> bool:
-        return bool(name) and not PHRASES.lines.begin(name)
+        return 0 < len(name) <= NAME_LIMIT and not PHRASES.lines.begin(name)
 
     def _number(self, name: str) -> int:
         number = self.numbers.setdefault(name, len(self.participants))
@@ -144,12 +154,14 @@ def _clean_name(printed: bytes | None) -> str:
 
 
 class _Reader:
-    def __init__(self, text: bytes, dialect: Dialect, export: ParsedExport) -> None:
+    def __init__(self, text: bytes, dialect: Dialect, orders: dict[bool, str], export: ParsedExport) -> None:
         self.text = text
         self.dialect = dialect
-        self.is_ios = dialect.family == "ios"
+        self.has_brackets = True in orders
         self.export = export
-        self.days = DaySeconds(export.date_order)
+        days = {order: DaySeconds(order) for order in set(orders.values())}
+        self.days = {bracket: days[order] for bracket, order in orders.items()}
+        self.same_days = days.popitem()[1] if len(days) == 1 else None
         self.times = TimeSeconds()
         self.names = _Names(export.participants)
         self.subjects = Subjects()
@@ -184,17 +196,24 @@ class _Reader:
         return end
 
     def _sent_at(self, match: re.Match[bytes]) -> int:
-        return self.days[match[self.dialect.date_group]] + self.times[match[self.dialect.time_group]]
+        days = self.days[match[1].endswith(_BRACKET)]
+        return days[match[self.dialect.date_group]] + self.times[match[self.dialect.time_group]]
 
     def _columns(self, window: bytes) -> _Columns:
         if len(window) > _SPLIT_LIMIT_BYTES:
             return self._columns_one_by_one(window)
         parts = self.dialect.pattern.split(window)
         dates, times = parts[self.dialect.date_group :: _COLUMNS], parts[self.dialect.time_group :: _COLUMNS]
-        seconds = list(map(int.__add__, map(self.days.__getitem__, dates), map(self.times.__getitem__, times)))
+        openings = parts[1::_COLUMNS]
+        seconds = list(map(int.__add__, self._midnights(openings, dates), map(self.times.__getitem__, times)))
         if seconds and min(seconds) < 0:
             return self._columns_one_by_one(window)
-        return _Columns(parts[1::_COLUMNS], seconds, parts[4::_COLUMNS], parts[5::_COLUMNS])
+        return _Columns(openings, seconds, parts[4::_COLUMNS], parts[5::_COLUMNS])
+
+    def _midnights(self, openings: list[bytes], dates: list[bytes]) -> Iterable[int]:
+        if self.same_days is not None:
+            return map(self.same_days.__getitem__, dates)
+        return (self.days[opening.endswith(_BRACKET)][date] for opening, date in zip(openings, dates, strict=True))
 
     def _columns_one_by_one(self, window: bytes) -> _Columns:
         """A header with a date that no calendar has is text of the message before it."""
@@ -215,7 +234,7 @@ class _Reader:
             kinds[position], is_edited = self._read(columns, position)
             if is_edited:
                 edited.add(position)
-        if self.is_ios:
+        if self.has_brackets:
             self._read_inner_marks(columns, kinds, edited)
         senders = self.names.numbers_of(columns)
         n_system = senders.count(SYSTEM_SENDER)
@@ -227,12 +246,13 @@ class _Reader:
 
     def _read(self, columns: _Columns, position: int) -> tuple[int, bool]:
         """Replace the body by its text without WhatsApp's marks; give its kind and whether it was edited."""
-        body = columns.bodies[position].replace(b"\r\n", b"\n")
+        body, opening = columns.bodies[position].replace(b"\r\n", b"\n"), columns.openings[position]
+        is_ios = opening.endswith(_BRACKET)
         kind, columns.bodies[position], edited = PHRASES.read(body)
-        if kind is Kind.TEXT and self.is_ios and body.startswith(MARK):
+        if kind is Kind.TEXT and is_ios and body.startswith(MARK):
             # WhatsApp wrote it: a placeholder of a language not known here stands after a mark before the bracket.
-            kind = Kind.MEDIA if columns.marks[position] else Kind.SYSTEM
-        elif kind is Kind.SYSTEM and not self.is_ios:
+            kind = Kind.SYSTEM if opening == _BRACKET else Kind.MEDIA
+        elif kind is Kind.SYSTEM and not is_ios:
             # Only iPhones give such a line a sender: a person typed it.
             return int(Kind.TEXT), edited
         if kind is Kind.SYSTEM:
@@ -244,14 +264,15 @@ class _Reader:
         rests: dict[int, bytes] = {}
         for position in [position for position, body in enumerate(columns.bodies) if MARK[0] in body]:
             body = columns.bodies[position]
-            if MARK not in body or kinds[position] != Kind.TEXT:
+            opening = columns.openings[position]
+            if MARK not in body or kinds[position] != Kind.TEXT or not opening.endswith(_BRACKET):
                 continue
             if (text := PHRASES.without_note(body)) is not None:
                 columns.bodies[position] = text
                 edited.add(position)
             elif (captioned := PHRASES.captioned(body)) is not None:
                 kinds[position], columns.bodies[position] = int(captioned.kind), captioned.text
-            elif not columns.marks[position] and may_hold_subject(body):
+            elif opening == _BRACKET and may_hold_subject(body):
                 rests[position] = body
         people = {
             printed
@@ -268,8 +289,8 @@ class _Reader:
             if sender == SYSTEM_SENDER:
                 kinds[position] = int(Kind.SYSTEM)
                 before = columns.senders[position]
-                if before is not None:
-                    columns.bodies[position] = before + b": " + columns.bodies[position]
+                line = columns.bodies[position] if before is None else before + b": " + columns.bodies[position]
+                columns.bodies[position] = without_marks(line)
 
 
 def _line_ends_at_the_end(text: bytes) -> int:

@@ -7,7 +7,7 @@ from datetime import datetime
 import pytest
 
 from chats.exports import whatsapp
-from chats.exports.parsed import Message, ParsedExport
+from chats.exports.parsed import Kind, Message, ParsedExport
 from chats.exports.refusals import NotAChatExport
 
 
@@ -349,6 +349,37 @@ def test_a_chat_that_goes_on_in_another_dialect_is_read_to_its_end(first: int, s
         assert sorted(export.participants) == ["Asha", "Ben"]
         assert len(messages) == first + second
         assert {message.text for message in messages} == {"from one phone", "from the other"}
+
+
+BOTH_PHONES = [
+    *(f"{day:02}/01/2024, 21:05 - Asha: from the first phone" for day in range(10, 25)),
+    *(f"[02/{day:02}/2024, 21:05:09] Asha: from the second" for day in range(10, 20)),
+    "[02/20/2024, 21:05:09] Family: \u200eዓሻ ቡድኑን ፈጠረች",
+    "[02/20/2024, 21:05:10] Asha: see you \u200e<ተስተካክሏል>",
+    "\u200e[02/20/2024, 21:05:11] Asha: \u200eምስል ቀርቷል",
+    "25/01/2024, 21:05 - Ben: \u200e\u202a+91 98765\u202c",
+]
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_of_two_phones_each_line_keeps_the_rules_of_its_own(reverse: bool) -> None:
+    export, messages = read("\n".join(reversed(BOTH_PHONES) if reverse else BOTH_PHONES))
+    assert (sorted(export.participants), export.ambiguous_dates) == (["Asha", "Ben"], False)
+    assert {(message.sent_at.month, message.sent_at.day) for message in messages} == {
+        *((1, day) for day in range(10, 26)),
+        *((2, day) for day in range(10, 21)),
+    }
+    told = {message.text: (message.kind, message.edited) for message in messages}
+    assert told["ዓሻ ቡድኑን ፈጠረች"] == (Kind.SYSTEM, False)
+    assert told["see you"] == (Kind.TEXT, True)
+    assert told["ምስል ቀርቷል"] == (Kind.MEDIA, False)
+    assert told["+91 98765"] == (Kind.TEXT, False)
+
+
+def test_the_doubtful_dates_of_one_phone_are_read_as_those_of_the_other_and_the_doubt_is_told() -> None:
+    sure = [f"01/{day}/2024, 21:05 - Asha: x" for day in range(13, 20)]
+    export, messages = read("\n".join([*sure, *(["[03/04/2024, 21:05:09] Asha: y"] * 5)]))
+    assert (export.date_order, export.ambiguous_dates, messages[-1].sent_at.month) == ("mdy", True, 3)
 
 
 def test_a_bare_line_feed_inside_an_iphone_message_starts_no_message() -> None:

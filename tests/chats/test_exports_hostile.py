@@ -115,7 +115,7 @@ SHAPES: dict[str, tuple[bytes, int, int]] = {
     "bad bytes": (AT + b"A: " + filled(b"\xff\xc3"), 1, 1),
     "many people": (b"".join(AT + b"Guest %d: hi\n" % number for number in range(20_000)), 20_000, 20_000),
     "long names": (b"".join(AT + b"%0255d: hi\n" % number for number in range(2_000)), 2_000, 2_000),
-    "names too long by a byte": (AT + b"A: x\n" + (AT + b"x" * 256 + b": hi\n") * 2_000, 1, 1),
+    "names too long by a letter": (AT + b"A: x\n" + (AT + b"x" * 256 + b": hi\n") * 2_000, 1, 1),
     "impossible dates": (AT + b"A: x\n" + filled(b"31/02/2024, 21:05 - B: x\n"), 1, 1),
     "another dialect after nine thousand lines": ((AT + b"A: x\n") * 9_000 + (HEADER + b"B: y\n") * 9_000, 18_000, 2),
     "two dialects in turn": ((AT + b"A: x\n" + HEADER + b"B: y\n") * 9_000, 18_000, 2),

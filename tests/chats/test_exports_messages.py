@@ -40,6 +40,7 @@ def first(line: str) -> Message:
         ("Team:A", "Team:A"),
         ("Dr. O'Neil - Work", "Dr. O'Neil - Work"),
         ("x" * 255, "x" * 255),
+        ("अ" * 200 + " 👩🏽\u200d🚀", "अ" * 200 + " 👩🏽\u200d🚀"),
     ],
 )
 def test_a_name_keeps_its_unicode_and_loses_what_is_not_part_of_it(printed: str, name: str) -> None:
@@ -208,6 +209,18 @@ def test_a_caption_that_an_iphone_prints_before_its_placeholder_is_put_below_it(
         message = first(f"{MARK}{IOS}Asha: {caption} {MARK}{placeholder}")
         assert (message.sender, message.kind, message.text) == ("Asha", Kind.MEDIA, f"{placeholder}\n{caption}")
     assert first(f"{IOS}Asha: an image omitted").kind is Kind.TEXT
+
+
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        (f"{AT}\u202a+91 98765 43210\u202c added \u2068Ben\u2069", "+91 98765 43210 added Ben"),
+        (f"{AT}Asha: \u202a+91 98765 43210\u202c", "+91 98765 43210"),
+        (f"{IOS}Family: {MARK}\u202aAsha\u202c created this group", "Asha created this group"),
+    ],
+)
+def test_the_marks_that_open_and_close_a_direction_go_together(line: str, text: str) -> None:
+    assert first(line).text == text
 
 
 def test_a_poll_is_kept_whole_without_its_marks() -> None:
