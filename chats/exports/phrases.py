@@ -17,7 +17,7 @@ _HEAD_BYTES = 3  # of a mark
 _LINE_FEED = 0x0A
 # An iPhone's note that a message was edited, in any language: only WhatsApp writes the mark before it.
 _NOTE = MARK + b"<"
-_FULL_STOPS = (".", "。")
+_FULL_STOPS = (".", "。", "۔", "।")
 _ENCLOSED = re.compile("^<.*>$")
 #: Each mark that opens a quotation somewhere, with those that close it.
 _CLOSERS = {
@@ -129,7 +129,7 @@ class Phrases:
         if text.endswith(_ANY):
             self._begin(kind, text.removesuffix(_ANY))
             return
-        for end in ("", "."):
+        for end in ("", *_FULL_STOPS):
             self.whole[(text + end).encode()] = kind
 
     def _begin(self, kind: Kind, *texts: str) -> None:

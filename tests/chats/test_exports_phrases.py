@@ -85,6 +85,22 @@ def test_placeholders_are_known_in_every_language(language: str) -> None:
             assert first(line) == (["Asha", "Zoya"], message(body, kind, ios="[" in line))
 
 
+#: Both that somebody else took a message back and that whoever exported the chat did, in wordings that phones print.
+DELETED = [
+    *("此消息已删除", "此消息已被删除", "你删除了这条消息", "您已删除此消息。", "這則訊息已被刪除", "你已刪除這則訊息"),
+    *("メッセージを削除しました", "메시지를 삭제했습니다", "यह संदेश हटा दिया गया है।", "आपने यह मैसेज डिलीट कर दिया है", "حُذفت هذه الرسالة"),
+    *("Has eliminado este mensaje", "Esta mensagem foi apagada", "Apagaste esta mensagem", "Tu as supprimé ce message"),
+    *("Hai cancellato questo messaggio", "U heeft dit bericht verwijderd", "Это сообщение было удалено", "این پیام پاک شد"),
+    *("Повідомлення видалено", "Usunęłaś tę wiadomość", "Kamu menghapus pesan ini", "คุณลบข้อความนี้แล้ว", "ההודעה נמחקה"),
+]  # fmt: skip
+
+
+def test_a_message_that_was_taken_back_by_either_side_is_known() -> None:
+    for body in DELETED:
+        for line in (f"{ANDROID}Asha: {body}", f"{IOS}Asha: {MARK}{body}"):
+            assert first(line)[1].kind is Kind.DELETED, body
+
+
 def message(body: str, kind: Kind, *, ios: bool) -> Message:
     at = datetime.fromisoformat("2024-02-13T21:05:09" if ios else "2024-02-13T21:05:00")
     return Message(1, at, "Asha", kind, body)
