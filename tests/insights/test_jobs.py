@@ -108,6 +108,18 @@ def test_no_more_leases_live_than_allowed(job: GenerationJob, settings: Any) -> 
     assert sum(claim is not None for claim in claims) == 2
 
 
+def test_without_places_nothing_is_begun_and_what_failed_is_tried_again(insight: Insight, settings: Any) -> None:
+    settings.MAX_CONCURRENT_INSIGHTS = 0
+    assert (dispatch.dispatch(), generation.claim_insight(insight.pk)) == (0, None)
+    GenerationJob.objects.update(deadline_at=Now() - timedelta(seconds=1))
+    assert recovery.recover().overdue_jobs == 1
+    insight.refresh_from_db()
+    assert (insight.status, insight.error_code) == ("failed", "deadline_passed")
+    assert held(insight) == (400, 0)
+    assert unlocking.retry(insight).coins == 50
+    assert held(insight) == (400, 50)
+
+
 def test_a_stale_worker_cannot_overwrite_a_finished_insight(insight: Insight) -> None:
     stale = generation.claim_insight(insight.pk)
     assert stale is not None
