@@ -19,10 +19,11 @@ NEED_NO_DATABASE = {
     "spectacular",
     "version",
 }
+MALFORMED_SETTING = 2
 
 
 def main() -> None:
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "relivchats.settings")
+    read_settings()
     from django.core.management import execute_from_command_line
 
     try:
@@ -35,6 +36,19 @@ def main() -> None:
             execute_from_command_line(sys.argv)
     except ProcessError as error:
         sys.exit(str(error))
+
+
+def read_settings() -> None:
+    """Before a server starts for them: a malformed one is told in its own sentence."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "relivchats.settings")
+    from django.conf import settings
+    from django.core.exceptions import ImproperlyConfigured
+
+    try:
+        settings.SECRET_KEY  # noqa: B018 - the first that is asked reads them all
+    except ImproperlyConfigured as error:
+        print(error, file=sys.stderr)
+        sys.exit(MALFORMED_SETTING)
 
 
 def make_first_tables() -> None:

@@ -35,6 +35,13 @@ def boolean(text: str) -> bool:
     raise ValueError("use true or false")
 
 
+def whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError("use a whole number") from None
+
+
 def words(text: str) -> list[str]:
     if found := [word.strip() for word in text.split(",") if word.strip()]:
         return found

@@ -17,7 +17,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from relivchats import embedded
 from relivchats.crypto import Keyring
-from relivchats.environment import boolean, one_of, read, words
+from relivchats.environment import boolean, one_of, read, whole, words
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -105,8 +105,8 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # Database. Only the web tier pools (wsgi.py asks for it); workers and commands close what they open.
 
-DATABASE_POOL_SIZE = read("DATABASE_POOL_SIZE", int, default=0, least=0)
-STATEMENT_TIMEOUT_SECONDS = read("STATEMENT_TIMEOUT_SECONDS", int, default=60, least=1)
+DATABASE_POOL_SIZE = read("DATABASE_POOL_SIZE", whole, default=0, least=0)
+STATEMENT_TIMEOUT_SECONDS = read("STATEMENT_TIMEOUT_SECONDS", whole, default=60, least=1)
 try:
     DATABASES: dict[str, dict[str, Any]] = {"default": environ.Env.db_url_config(DATABASE_URL)}
 except (ValueError, ImproperlyConfigured):
@@ -171,7 +171,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
         "OrderStage": "billing.models.PaymentOrder.Status",
     },
 }
-UPLOAD_LIMIT_BYTES = read("MAX_UPLOAD_SIZE_MB", int, default=25, least=1) * 1024 * 1024
+UPLOAD_LIMIT_BYTES = read("MAX_UPLOAD_SIZE_MB", whole, default=25, least=1) * 1024 * 1024
 # A person's upload stays in memory: no file of theirs is ever written.
 FILE_UPLOAD_HANDLERS = ["chats.uploads.BoundedMemoryUploadHandler"]
 
@@ -179,17 +179,17 @@ FILE_UPLOAD_HANDLERS = ["chats.uploads.BoundedMemoryUploadHandler"]
 
 INSIGHT_ENGINE = read("INSIGHT_ENGINE", one_of("local"), default="local")
 EMBEDDING_ENGINE = read("EMBEDDING_ENGINE", one_of("local"), default="local")
-MAX_CONCURRENT_INSIGHTS = read("MAX_CONCURRENT_INSIGHTS", int, default=8, least=1)
-INSIGHT_MAX_ATTEMPTS = read("INSIGHT_MAX_ATTEMPTS", int, default=3, least=1)
-INSIGHT_LEASE_SECONDS = read("INSIGHT_LEASE_SECONDS", int, default=90, least=2)
-INSIGHT_GENERATION_TIMEOUT = read("INSIGHT_GENERATION_TIMEOUT", int, default=600, least=10)
+MAX_CONCURRENT_INSIGHTS = read("MAX_CONCURRENT_INSIGHTS", whole, default=8, least=0)
+INSIGHT_MAX_ATTEMPTS = read("INSIGHT_MAX_ATTEMPTS", whole, default=3, least=1)
+INSIGHT_LEASE_SECONDS = read("INSIGHT_LEASE_SECONDS", whole, default=90, least=2)
+INSIGHT_GENERATION_TIMEOUT = read("INSIGHT_GENERATION_TIMEOUT", whole, default=600, least=10)
 # A message that woke nobody within this time is published again.
-REDISPATCH_SECONDS = read("REDISPATCH_SECONDS", int, default=30, least=1)
-RESERVATION_MARGIN_SECONDS = read("RESERVATION_MARGIN_SECONDS", int, default=600, least=60)
+REDISPATCH_SECONDS = read("REDISPATCH_SECONDS", whole, default=30, least=1)
+RESERVATION_MARGIN_SECONDS = read("RESERVATION_MARGIN_SECONDS", whole, default=600, least=60)
 
 # Coins: an adjustment of more than this, either way, waits for a second person.
 
-ADJUSTMENT_APPROVAL_COINS = read("ADJUSTMENT_APPROVAL_COINS", int, default=2000, least=0)
+ADJUSTMENT_APPROVAL_COINS = read("ADJUSTMENT_APPROVAL_COINS", whole, default=2000, least=0)
 
 # Payments. A provider that is not set up is not offered.
 
@@ -201,7 +201,7 @@ STRIPE_SECRET_KEY = read("STRIPE_SECRET_KEY", str, default="")
 STRIPE_PUBLISHABLE_KEY = read("STRIPE_PUBLISHABLE_KEY", str, default=None if STRIPE_SECRET_KEY else "")
 STRIPE_WEBHOOK_SECRETS: list[str] = read("STRIPE_WEBHOOK_SECRETS", words, default=None if STRIPE_SECRET_KEY else [])
 STRIPE_API_BASE = read("STRIPE_API_BASE", str, default="https://api.stripe.com")
-PAYMENT_TIMEOUT_SECONDS = read("PAYMENT_TIMEOUT_SECONDS", int, default=10, least=1)
+PAYMENT_TIMEOUT_SECONDS = read("PAYMENT_TIMEOUT_SECONDS", whole, default=10, least=1)
 # Coins for nothing: to try out, never beside real money. An embedded installation may serve the public, so there
 # it must be asked for; `./dev up` and `./dev demo` do (stack.py).
 _LIVE = RAZORPAY_KEY_ID.startswith("rzp_live_") or STRIPE_SECRET_KEY.startswith(("sk_live_", "rk_live_"))
@@ -261,15 +261,15 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
 
 # Health: the levels at which a check warns
 
-HEALTH_QUEUE_WARNING = read("HEALTH_QUEUE_WARNING", int, default=100, least=1)
-HEALTH_QUEUE_AGE_WARNING_SECONDS = read("HEALTH_QUEUE_AGE_WARNING_SECONDS", int, default=120, least=1)
-HEALTH_DATABASE_WARNING_MS = read("HEALTH_DATABASE_WARNING_MS", int, default=250, least=1)
-HEALTH_CONNECTIONS_WARNING_PERCENT = read("HEALTH_CONNECTIONS_WARNING_PERCENT", int, default=80, least=1)
-HEALTH_CONNECTIONS_CRITICAL_PERCENT = read("HEALTH_CONNECTIONS_CRITICAL_PERCENT", int, default=95, least=1)
-HEALTH_LEDGER_AUDIT_SECONDS = read("HEALTH_LEDGER_AUDIT_SECONDS", int, default=93_600, least=1)
-HEALTH_DISK_WARNING_PERCENT = read("HEALTH_DISK_WARNING_PERCENT", int, default=80, least=1)
-HEALTH_DISK_CRITICAL_PERCENT = read("HEALTH_DISK_CRITICAL_PERCENT", int, default=90, least=1)
-HEALTH_HEARTBEAT_SECONDS = read("HEALTH_HEARTBEAT_SECONDS", int, default=30, least=1)
+HEALTH_QUEUE_WARNING = read("HEALTH_QUEUE_WARNING", whole, default=100, least=1)
+HEALTH_QUEUE_AGE_WARNING_SECONDS = read("HEALTH_QUEUE_AGE_WARNING_SECONDS", whole, default=120, least=1)
+HEALTH_DATABASE_WARNING_MS = read("HEALTH_DATABASE_WARNING_MS", whole, default=250, least=1)
+HEALTH_CONNECTIONS_WARNING_PERCENT = read("HEALTH_CONNECTIONS_WARNING_PERCENT", whole, default=80, least=1)
+HEALTH_CONNECTIONS_CRITICAL_PERCENT = read("HEALTH_CONNECTIONS_CRITICAL_PERCENT", whole, default=95, least=1)
+HEALTH_LEDGER_AUDIT_SECONDS = read("HEALTH_LEDGER_AUDIT_SECONDS", whole, default=93_600, least=1)
+HEALTH_DISK_WARNING_PERCENT = read("HEALTH_DISK_WARNING_PERCENT", whole, default=80, least=1)
+HEALTH_DISK_CRITICAL_PERCENT = read("HEALTH_DISK_CRITICAL_PERCENT", whole, default=90, least=1)
+HEALTH_HEARTBEAT_SECONDS = read("HEALTH_HEARTBEAT_SECONDS", whole, default=30, least=1)
 
 # Logging: one JSON line an event, to standard output
 

@@ -24,6 +24,7 @@ from relivchats.servers import HOST, port_free
 PORT = 8000
 #: As the demo command says it of an export that cannot be read.
 UNREADABLE = 2
+MALFORMED = 2
 READY_TIMEOUT_SECONDS = 120.0
 WATCH_SECONDS = 0.5
 WATCH_WHILE_STARTING_SECONDS = 0.05
@@ -31,6 +32,10 @@ WARM_SHUTDOWN_SECONDS = 15.0
 QUEUES = "insights,indexing,upkeep"
 # Which installation and which part a process belongs to, for the sweep after a crash.
 MARK = "RELIVCHATS_PROCESS"
+
+
+class MalformedSetting(ProcessError):
+    """A variable of the environment that cannot be used."""
 
 
 class Stack:
@@ -175,11 +180,26 @@ def demo(*, port: int, once: bool, arguments: Sequence[str]) -> int:
 
 
 def _stack(directory: Path, port: int) -> Stack:
-    """A stack whose port is free, once nothing of an earlier run is left."""
+    """A stack whose settings are sound and whose port is free, once nothing of an earlier run is left."""
+    _read_settings()
     sweep(lambda process: _belongs_to(process, directory), ask=signal.SIGTERM)
     if not port_free(port):
         raise ProcessError(f"Port {port} is taken by another program. Choose another: --port {port + 1}")
     return Stack(directory=directory, port=port)
+
+
+def _read_settings() -> None:
+    """As every process will read them. Raises MalformedSetting with the sentence that names it."""
+    done = subprocess.run(
+        [sys.executable, "-c", "import manage; manage.read_settings()"],
+        cwd=REPOSITORY,
+        env={**os.environ, **trying_out()},
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise MalformedSetting(done.stderr.strip())
 
 
 def _run_beside(stack: Stack, command: list[str]) -> int:
@@ -331,7 +351,7 @@ def main() -> int:
         return demo(port=options.port, once=options.once, arguments=[*export, *flags, *chosen])
     except ProcessError as error:
         _complain(str(error))
-        return 1
+        return MALFORMED if isinstance(error, MalformedSetting) else 1
 
 
 if __name__ == "__main__":

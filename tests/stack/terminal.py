@@ -40,11 +40,11 @@ def run(directory: Path, *words: str, timeout_seconds: float = 60, **more: str) 
     )
 
 
-def manage(directory: Path, *words: str) -> subprocess.CompletedProcess[str]:
+def manage(directory: Path, *words: str, **more: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "manage.py", *words],
         cwd=REPOSITORY,
-        env=environment(directory),
+        env=environment(directory, **more),
         capture_output=True,
         text=True,
         timeout=60,

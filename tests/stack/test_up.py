@@ -121,6 +121,15 @@ def test_what_is_no_port_is_said_in_a_sentence(tmp_path: Path, port: str) -> Non
     assert done.stderr.endswith(f"{port} is no port: choose one from 1 to 65535\n")
 
 
+def test_a_malformed_setting_is_told_in_its_own_sentence_before_anything_starts(tmp_path: Path) -> None:
+    sentence = "INSIGHT_GENERATION_TIMEOUT is 5; it must be at least 10. See docs/settings.md.\n"
+    done = run(tmp_path / "data", "up", f"--port={free_port()}", INSIGHT_GENERATION_TIMEOUT="5")
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", sentence)
+    done = manage(tmp_path / "data", "health", INSIGHT_GENERATION_TIMEOUT="5")
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", sentence)
+    assert not (tmp_path / "data" / "run" / "postgres.keeper").exists()
+
+
 def test_a_demo_of_a_file_that_is_not_there_says_so_and_starts_nothing(tmp_path: Path) -> None:
     done = run(tmp_path / "data", "demo", "missing.txt", "--once")
     assert (done.returncode, done.stderr) == (2, "There is no file missing.txt. Check its path.\n")
