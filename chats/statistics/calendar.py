@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import date, timedelta
+from functools import cache
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -56,6 +57,7 @@ def months(days: Ints) -> Ints:
     return days.astype("datetime64[D]").astype("datetime64[M]").astype(np.int64)
 
 
+@cache
 def month(number: int) -> str:
     """Months since January 1970 to `2024-02`."""
     return f"{1970 + number // 12:04}-{number % 12 + 1:02}"

@@ -51,24 +51,24 @@ class Statistics:
 
     def add(self, batch: Batch) -> None:
         seconds, people = np.array(batch.seconds, np.int64), np.array(batch.senders, np.int64)
-        kinds = np.array(batch.kinds, np.uint8)
+        kinds = np.frombuffer(bytes(batch.kinds), np.uint8)
         self._counts.amounts.make_room(int(people.max(initial=-1)) + 1)
         sent = people != SYSTEM_SENDER
-        self._add_kinds(batch, people[sent], kinds[sent])
+        self._add_kinds(people[sent], kinds[sent])
         self._counts.rhythm.add(seconds[sent], people[sent])
+        edited = people[list(batch.edited)]
+        self._counts.amounts.add("edits", edited[edited != SYSTEM_SENDER])
+        self._counts.senderless_calls += sum(
+            PHRASES.is_call(batch.texts[position]) for position in np.flatnonzero(~sent).tolist()
+        )
         texts, own = self._own_words(batch, kinds)
         self._add_texts(texts, seconds[own], people[own])
 
-    def _add_kinds(self, batch: Batch, people: Ints, kinds: NDArray[np.uint8]) -> None:
+    def _add_kinds(self, people: Ints, kinds: NDArray[np.uint8]) -> None:
         amounts = self._counts.amounts
         amounts.add("messages", people)
-        for kind in np.unique(kinds).tolist():
+        for kind in np.flatnonzero(np.bincount(kinds)).tolist():
             amounts.add(Kind(kind).label, people[kinds == kind])
-        edited = [sender for position in batch.edited if (sender := batch.senders[position]) != SYSTEM_SENDER]
-        amounts.add("edits", np.array(edited, np.int64))
-        if len(kinds) < len(batch):
-            lines = compress(batch.texts, [sender == SYSTEM_SENDER for sender in batch.senders])
-            self._counts.senderless_calls += sum(map(PHRASES.is_call, lines))
 
     @staticmethod
     def _own_words(batch: Batch, kinds: NDArray[np.uint8]) -> tuple[list[str], NDArray[np.bool_]]:
@@ -95,8 +95,10 @@ class Statistics:
         """Some texts that are short together, or a single one of any length."""
         parts = ([piece] for piece in pieces(texts[0])) if len(texts) == 1 else (texts,)
         heard = reduce(Heard.joined, (self._hear(part, seconds, people) for part in parts))
-        self._counts.amounts.add("questions", people[heard.asks])
-        spoken = languages.of_texts(heard.votes)
+        amounts = self._counts.amounts
+        amounts.add("questions", people[heard.asks])
+        amounts.add("words", people, heard.votes.words())
+        spoken = heard.votes.languages()
         self._counts.languages.add(people[spoken != languages.NO_WORD], spoken[spoken != languages.NO_WORD])
         self._counts.feelings.add_messages(people[heard.feels], seconds[heard.feels])
 
@@ -104,23 +106,18 @@ class Statistics:
         """Count what may stand in a text many times, and tell what counts once a text."""
         amounts, vocabulary = self._counts.amounts, self._counts.vocabulary
         page = Texts(texts)
-        linked = self._counts.links.take_out(texts, page, seconds, people)
-        if linked:
-            amounts.add("links", people[linked])
-            page = Texts(texts)
-        amounts.add("mentions", people[self._counts.mentions.count(texts, page)])
+        amounts.add("links", people[self._counts.links.take_out(page, seconds, people)])
+        amounts.add("mentions", people[self._counts.mentions.count(page)])
         terms = vocabulary.read(page)
         told = vocabulary.told_by(terms.numbers)
         are_words = told != languages.NO_WORD
-        speakers = people[terms.texts]
-        amounts.add("words", speakers[are_words])
-        vocabulary.uses.add(speakers, terms.numbers)
+        vocabulary.uses.add(people[terms.texts], terms.numbers)
         felt = self._counts.feelings.add(
             vocabulary.feelings_of(terms.numbers), are_words, terms.texts, people=people, seconds=seconds
         )
         vocabulary.forget(DISTINCT_TOKENS_LIMIT)
         return Heard(
-            _places(_questions(texts, page), len(texts)),
+            _places(_questions(page), len(texts)),
             languages.Votes.of(told, terms.texts, len(texts)),
             _places(felt, len(texts)),
         )
@@ -138,11 +135,11 @@ class Statistics:
         return Figures(self._counts, participants).whole()
 
 
-def _questions(texts: list[str], page: Texts) -> Ints:
+def _questions(page: Texts) -> Ints:
     """The places of the texts that ask."""
     # A single byte that is not there is found missing at once.
     if any(mark[0] in page.data and mark in page.data for mark in _RARE_QUESTION_MARKS):
-        return np.array([place for place, text in enumerate(texts) if _QUESTION_MARK.search(text)], np.int64)
+        return np.array([place for place, text in enumerate(page.texts) if _QUESTION_MARK.search(text)], np.int64)
     return page.holding(b"?")
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chats.statistics.calendar import month, months
-from chats.statistics.tally import Counted, Ints, Tally, runs
+from chats.statistics.tally import Counted, Ints, Tally
 
 NO_FEELING, POSITIVE, NEGATIVE, ENGLISH_NEGATION, HINDI_NEGATION = range(5)
 LEAST_RATED = 20
@@ -66,53 +66,64 @@ class Feelings:
         Returns the places of the texts that say a feeling, in order, for `add_messages`.
         """
         feelings = feelings.copy()
-        feelings[are_words] = _turned(feelings[are_words], texts[are_words])
-        month = _month(seconds)
-        for feeling, what in ((POSITIVE, _PRAISE), (NEGATIVE, _BLAME)):
-            rated = texts[feelings == feeling]
-            self.tally.add(people[rated], month[rated] << _BITS | what)
-        return np.unique(texts[(feelings == POSITIVE) | (feelings == NEGATIVE)])
+        said = np.flatnonzero(feelings)
+        words = said[are_words[said]]
+        # Emoji between words do not count, and no negation reaches into the next text.
+        order = words - np.searchsorted(np.flatnonzero(~are_words), words) + texts[words] * _REACH_WORDS
+        feelings[words] = _turned(feelings[words], order)
+        said = said[_are_rated(feelings[said])]
+        places = texts[said]
+        self._add(people[places], seconds[places], np.where(feelings[said] == POSITIVE, _PRAISE, _BLAME))
+        return places[np.flatnonzero(np.diff(places, prepend=-1))]
 
     def add_messages(self, people: Ints, seconds: Ints) -> None:
         """Messages that say a feeling."""
-        self.tally.add(people, _month(seconds) << _BITS | _MESSAGE)
+        self._add(people, seconds, _MESSAGE)
+
+    def _add(self, people: Ints, seconds: Ints, what: Ints | int) -> None:
+        self.tally.add(people, (months(seconds // 86_400) + _MONTHS_SHIFT) << _BITS | what)
 
 
-def _month(seconds: Ints) -> Ints:
-    return months(seconds // 86_400) + _MONTHS_SHIFT
+def _turned(feelings: NDArray[np.uint8], order: Ints) -> NDArray[np.uint8]:
+    """What words say after negations; those that say nothing are left out, so `order` is their place among all."""
+
+    def before(places: int, *, within: int) -> NDArray[np.uint8]:
+        near = np.zeros_like(feelings)
+        is_near = order[places:] - order[:-places] <= within
+        near[places:] = np.where(is_near, feelings[:-places], NO_FEELING)
+        return near
+
+    turned = (before(1, within=1) == HINDI_NEGATION) & ~_are_rated(before(2, within=2))
+    turned[:-1] |= (feelings[1:] == HINDI_NEGATION) & (np.diff(order) == 1)
+    free = np.ones(len(feelings), bool)
+    for places in range(1, _REACH_WORDS + 1):
+        word = before(places, within=_REACH_WORDS)
+        turned |= free & (word == ENGLISH_NEGATION)
+        free &= ~_are_rated(word)
+    return np.where(turned & _are_rated(feelings), POSITIVE + NEGATIVE - feelings, feelings)
 
 
-def _turned(feelings: NDArray[np.uint8], texts: Ints) -> NDArray[np.uint8]:
-    """The feelings of words, after negations."""
-    # Words of no text around them spare every look beyond the ends.
-    around = np.zeros(_REACH_WORDS, np.uint8)
-    said = np.concatenate([around, feelings, around])
-    text = np.concatenate([around.astype(np.int64) - 1, texts, around.astype(np.int64) - 2])
-    rated = (said == POSITIVE) | (said == NEGATIVE)
-    turned = np.zeros(len(said), bool)
-    free = rated.copy()
-    for reach in range(1, _REACH_WORDS + 1):
-        same = text == np.roll(text, reach)
-        turned |= free & same & (np.roll(said, reach) == ENGLISH_NEGATION)
-        free &= ~np.roll(rated, reach)
-    before = rated & (np.roll(said, -1) == HINDI_NEGATION) & (text == np.roll(text, -1))
-    after = rated & (np.roll(said, 1) == HINDI_NEGATION) & (text == np.roll(text, 1))
-    turned |= before | (after & ~np.roll(before, 2))
-    said[turned] = POSITIVE + NEGATIVE - said[turned]
-    return said[_REACH_WORDS : len(said) - _REACH_WORDS]
+def _are_rated(feelings: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    rated: NDArray[np.bool_] = (feelings == POSITIVE) | (feelings == NEGATIVE)
+    return rated
 
 
 def by_month(counted: Counted) -> Iterator[tuple[str, Said]]:
-    for number, start, end in runs((counted.things >> _BITS) - _MONTHS_SHIFT):
-        yield month(number), _said(counted.things[start:end], counted.counts[start:end])
+    numbers, places = np.unique((counted.things >> _BITS) - _MONTHS_SHIFT, return_inverse=True)
+    for number, said in zip(numbers.tolist(), _said(counted, places, len(numbers)), strict=True):
+        yield month(number), said
 
 
 def in_all(counted: Counted) -> Said:
-    return _said(counted.things, counted.counts)
+    (said,) = _said(counted, np.zeros_like(counted.things), 1)
+    return said
 
 
-def _said(things: Ints, counts: Ints) -> Said:
-    return Said(*np.bincount(things & ((1 << _BITS) - 1), counts, 3).astype(int).tolist())
+def _said(counted: Counted, places: Ints, n_places: int) -> Iterator[Said]:
+    what = counted.things & ((1 << _BITS) - 1)
+    counts = np.bincount(places << _BITS | what, counted.counts, n_places << _BITS).astype(int)
+    for praise, blame, messages, _ in counts.reshape(n_places, 1 << _BITS).tolist():
+        yield Said(praise, blame, messages)
 
 
 def figures(said: Said) -> dict[str, Any]:

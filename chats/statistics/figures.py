@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -215,25 +215,28 @@ def _shares(people: Mapping[str, Seat], amount: str, everyone: Seat) -> dict[str
 
 
 def _response_times(gaps: Counted) -> dict[str, Any]:
-    took = answers(gaps)
+    (months, own), whole = answers_by_month(gaps), answers(gaps)
     return {
-        "responses": took.total,
-        "avg_response_time_seconds": took.mean(),
-        "median_response_time_seconds": took.median(),
-        "p90_response_time_seconds": took.quantile(tenths=9),
+        "responses": int(whole.totals.sum()),
+        "avg_response_time_seconds": _only(whole.means()),
+        "median_response_time_seconds": _only(whole.medians()),
+        "p90_response_time_seconds": _only(whole.quantiles(tenths=9)),
         "response_time_distribution": [
-            {"from_seconds": start, "below_seconds": end, "count": took.between(start, end)}
+            {"from_seconds": start, "below_seconds": end, "count": whole.between(start, end)}
             for start, end in pairwise(RESPONSE_BUCKETS_SECONDS)
         ],
         "response_times_by_month": {
-            month: {
-                "responses": own.total,
-                "median_response_time_seconds": own.median(),
-                "p90_response_time_seconds": own.quantile(tenths=9),
-            }
-            for month, own in answers_by_month(gaps)
+            month: {"responses": total, "median_response_time_seconds": median, "p90_response_time_seconds": p90}
+            for month, total, median, p90 in zip(
+                months, own.totals.tolist(), own.medians(), own.quantiles(tenths=9), strict=True
+            )
         },
     }
+
+
+def _only(values: Sequence[float]) -> float | None:
+    """Of everybody's answers, if there are any."""
+    return values[0] if values else None
 
 
 def _longest_silence(silence: Silence) -> dict[str, Any]:

@@ -138,7 +138,7 @@ def _script(letter: str) -> int:
 
 
 class Votes(NamedTuple):
-    """How many words of each text (rows) tell each of the languages and scripts that are told at all (columns)."""
+    """How many words of each text (columns) tell each of the languages and scripts that are told at all (rows)."""
 
     told: Ints
     counts: Ints
@@ -147,48 +147,44 @@ class Votes(NamedTuple):
     def of(cls, told: NDArray[np.uint8], texts: Ints, n_texts: int) -> Votes:
         """`told` is what each word tells, `texts` its text."""
         present = np.flatnonzero(np.bincount(told, minlength=len(NAMES)))
-        present = present[present != NO_WORD]
-        places = np.zeros(len(NAMES), np.int64)
-        places[present] = np.arange(len(present))
-        words = told != NO_WORD
-        width = max(1, len(present))
-        votes = np.bincount(texts[words] * width + places[told[words]], minlength=n_texts * width)
-        return cls(present, votes.reshape(n_texts, width)[:, : len(present)])
+        rows = np.zeros(len(NAMES), np.int64)
+        rows[present] = np.arange(len(present))
+        counts = np.bincount(rows[told] * n_texts + texts, minlength=len(present) * n_texts)
+        return cls(present, counts.reshape(len(present), n_texts))._chosen(present != NO_WORD)
 
     def joined(self, other: Votes) -> Votes:
         """With the words of the next pieces of the same texts."""
         told = np.union1d(self.told, other.told)
-        counts = np.zeros((len(self.counts), len(told)), np.int64)
+        counts = np.zeros((len(told), self.counts.shape[1]), np.int64)
         for votes in (self, other):
-            counts[:, np.searchsorted(told, votes.told)] += votes.counts
+            counts[np.searchsorted(told, votes.told)] += votes.counts
         return Votes(told, counts)
 
+    def words(self) -> Ints:
+        """How many words each text has."""
+        words: Ints = self.counts.sum(axis=0)
+        return words
 
-def of_texts(told_by_texts: Votes) -> Ints:
-    """The language of each text, `NO_WORD` without words."""
-    present, votes = told_by_texts
-    found = np.zeros(len(votes), np.int64)
-    if not len(present):
+    def languages(self) -> Ints:
+        """The language of each text, `NO_WORD` without words."""
+        scripts = _SCRIPT_OF[self.told]
+        parts = {script: self._chosen(scripts == script) for script in np.unique(scripts).tolist()}
+        if not parts:
+            return self.words()
+        found = Votes(np.array(list(parts)), np.stack([part.words() for part in parts.values()]))._first()
+        for script, part in parts.items():
+            written = np.flatnonzero(found == script)
+            languages = part._chosen(_IS_LANGUAGE[part.told])
+            told = Votes(languages.told, languages.counts[:, written])._first()
+            found[written] = np.where(told == NO_WORD, _UNKNOWN if script == _LATIN else script, told)
         return found
-    scripts = np.unique(_SCRIPT_OF[present])
-    by_script = np.stack([votes[:, _SCRIPT_OF[present] == script].sum(axis=1) for script in scripts], axis=1)
-    most = by_script.max(axis=1)
-    tied = (by_script == most[:, None]).sum(axis=1) > 1
-    chosen = scripts[by_script.argmax(axis=1)]
-    for script in scripts:
-        languages = np.flatnonzero((_SCRIPT_OF[present] == script) & _IS_LANGUAGE[present])
-        rows = np.flatnonzero(chosen == script)
-        found[rows] = _language(votes[np.ix_(rows, languages)], present[languages], int(script))
-    found[tied] = _MIXED
-    found[most == 0] = NO_WORD
-    return found
 
+    def _chosen(self, rows: NDArray[np.bool_]) -> Votes:
+        return Votes(self.told[rows], self.counts[rows])
 
-def _language(votes: Ints, languages: Ints, script: int) -> Ints:
-    """The language with the most telling words in each row, or its script where no word tells."""
-    nothing = _UNKNOWN if script == _LATIN else script
-    if not len(languages):
-        return np.full(len(votes), nothing)
-    most = votes.max(axis=1, initial=0)
-    tied = (votes == most[:, None]).sum(axis=1) > 1
-    return np.where(most == 0, nothing, np.where(tied, _MIXED, languages[votes.argmax(axis=1)]))
+    def _first(self) -> Ints:
+        """What the most words of each text tell, `_MIXED` where several things are told by as many."""
+        most = self.counts.max(axis=0, initial=0)
+        are_most = self.counts == most
+        first = np.where(are_most.sum(axis=0) > 1, _MIXED, self.told @ are_most)
+        return np.where(most == 0, NO_WORD, first)

@@ -45,18 +45,24 @@ class SentLinks:
         self.first: list[SentLink] = []
         self.sites: Counter[str] = Counter()
 
-    def take_out(self, texts: list[str], page: Texts, seconds: Ints, people: Ints) -> list[int]:
+    def take_out(self, page: Texts, seconds: Ints, people: Ints) -> list[int]:
         """Count the links and take them out of the texts: no part of an address is a word or a question.
 
         Returns the place of the text of each link.
         """
-        places = []
+        places: list[int] = []
+        rest: dict[int, str] = {}
         for place in np.union1d(page.holding(b"://"), page.holding(b"ww.")).tolist():
-            texts[place], found = split(texts[place])
+            text, found = split(page.texts[place])
+            if not found:
+                continue
+            rest[place] = text
             places += [place] * len(found)
             self.sites.update(map(site, found))
             room = LINKS_LIMIT - len(self.first)
             self.first += [SentLink(link, int(people[place]), int(seconds[place])) for link in found[: max(0, room)]]
+        if rest:
+            page.replace(rest)
         if len(self.sites) > SITES_LIMIT:
             self.sites = Counter(dict(self.sites.most_common(SITES_LIMIT // 2)))
         return places

@@ -26,11 +26,11 @@ class Mentions:
     def __init__(self) -> None:
         self.labels: Counter[str] = Counter()
 
-    def count(self, texts: list[str], page: Texts) -> list[int]:
+    def count(self, page: Texts) -> list[int]:
         """Count the mentions in some texts. Returns the place of the text of each."""
         places = []
         for place in page.holding(b"@").tolist():
-            found = [label for parts in _MENTION.findall(texts[place]) if (label := _label("".join(parts)))]
+            found = [label for parts in _MENTION.findall(page.texts[place]) if (label := _label("".join(parts)))]
             places += [place] * len(found)
             self.labels.update(found)
         if len(self.labels) > LABELS_LIMIT:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,7 +9,7 @@ from numpy.typing import NDArray
 
 from chats.exports.parsed import SYSTEM_SENDER
 from chats.statistics.calendar import hours_of, month, months
-from chats.statistics.tally import Columns, Counted, Ints, Tally, runs, summed
+from chats.statistics.tally import Columns, Counted, Ints, Tally, summed
 
 CONVERSATION_GAP_SECONDS = 6 * 3600
 RESPONSE_LIMIT_SECONDS = 4 * 3600
@@ -74,38 +73,47 @@ class Rhythm:
 
 
 class Answers:
-    """How long answers took: distinct seconds in order, and how often each was needed."""
+    """How long answers took, by group: the distinct seconds of each in order, and how often each was needed."""
 
-    def __init__(self, seconds: Ints, counts: Ints) -> None:
+    def __init__(self, groups: Ints, seconds: Ints, counts: Ints) -> None:
+        """`groups` holds the group of each of the seconds, in order."""
+        self.groups, self._starts = np.unique(groups, return_index=True)
         self._seconds = seconds
         self._counts = counts
         self._up_to = np.cumsum(counts)
-        self.total = int(counts.sum())
+        self.totals: Ints = np.add.reduceat(counts, self._starts)
 
     def between(self, start: int, end: int) -> int:
+        """Of all groups."""
         return int(self._counts[(self._seconds >= start) & (self._seconds < end)].sum())
 
-    def mean(self) -> float | None:
-        return round(int((self._seconds * self._counts).sum()) / self.total, 1) if self.total else None
+    def means(self) -> list[float]:
+        sums = np.add.reduceat(self._seconds * self._counts, self._starts)
+        return [round(mean, 1) for mean in (sums / self.totals).tolist()]
 
-    def median(self) -> float | None:
-        """The middle value, or the mean of the two in the middle."""
-        total = self.total
-        return (self._ranked((total - 1) // 2) + self._ranked(total // 2)) / 2 if total else None
+    def medians(self) -> list[float]:
+        """The middle value of each group, or the mean of the two in the middle."""
+        middle: list[float] = ((self._ranked((self.totals - 1) // 2) + self._ranked(self.totals // 2)) / 2).tolist()
+        return middle
 
-    def quantile(self, *, tenths: int) -> int | None:
-        """The smallest value that at least so many tenths of the values do not exceed."""
-        return self._ranked(-(-self.total * tenths // 10) - 1) if self.total else None
+    def quantiles(self, *, tenths: int) -> list[int]:
+        """The smallest value of each group that at least so many tenths of its values do not exceed."""
+        values: list[int] = self._ranked(-(-self.totals * tenths // 10) - 1).tolist()
+        return values
 
-    def _ranked(self, rank: int) -> int:
-        """The value at a place, from 0, among all values in order."""
-        return int(self._seconds[np.searchsorted(self._up_to, rank, side="right")])
+    def _ranked(self, ranks: Ints) -> Ints:
+        """The value of each group at a place, from 0, among all its values in order."""
+        before = (self._up_to - self._counts)[self._starts]
+        return self._seconds[np.searchsorted(self._up_to, before + ranks, side="right")]
 
 
 def answers(counted: Counted) -> Answers:
-    return Answers(*summed(counted.things & _GAP, counted.counts))
+    """All in one group; in none if there are no answers."""
+    seconds, counts = summed(counted.things & _GAP, counted.counts)
+    return Answers(np.zeros_like(seconds), seconds, counts)
 
 
-def answers_by_month(counted: Counted) -> Iterator[tuple[str, Answers]]:
-    for number, start, end in runs((counted.things >> _GAP_BITS) - _MONTHS_SHIFT):
-        yield month(number), Answers(counted.things[start:end] & _GAP, counted.counts[start:end])
+def answers_by_month(counted: Counted) -> tuple[list[str], Answers]:
+    """A group for each of the months that have answers."""
+    own = Answers(counted.things >> _GAP_BITS, counted.things & _GAP, counted.counts)
+    return [month(number) for number in (own.groups - _MONTHS_SHIFT).tolist()], own

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -27,14 +27,29 @@ def pages(sizes: Ints) -> Iterator[tuple[int, int]]:
 
 
 class Texts:
-    """UTF-8, with an END between spaces from text to text."""
+    """The texts, and their `data`: UTF-8 with an END between spaces from text to text."""
 
-    def __init__(self, texts: Sequence[str]) -> None:
-        joined = _BETWEEN.join(texts)
-        if joined.count("\0") >= len(texts):
-            joined = _BETWEEN.join(text.replace("\0", " ") for text in texts)
-        self.data = joined.encode("utf-8", "replace")
-        self._codes = np.frombuffer(self.data, np.uint8)
+    def __init__(self, texts: list[str]) -> None:
+        self.texts = texts
+        self._put(_encoded(_BETWEEN.join(texts)))
+        if len(self._ends) >= max(1, len(texts)):
+            self._put(_encoded(_BETWEEN.join(map(_without_end, texts))))
+
+    def replace(self, texts: Mapping[int, str]) -> None:
+        """Put others in the places that lead to them, which are in order."""
+        places = np.array(list(texts))
+        starts = np.concatenate([[0], self._ends + 2])[places].tolist()
+        ends = np.concatenate([self._ends - 1, [len(self.data)]])[places].tolist()
+        parts, kept = [], 0
+        for (place, text), start, end in zip(texts.items(), starts, ends, strict=True):
+            self.texts[place] = text
+            parts += [self.data[kept:start], _encoded(_without_end(text))]
+            kept = end
+        self._put(b"".join([*parts, self.data[kept:]]))
+
+    def _put(self, data: bytes) -> None:
+        self.data = data
+        self._codes = np.frombuffer(data, np.uint8)
         self._ends = np.flatnonzero(self._codes == END[0])
 
     def holding(self, sign: bytes) -> Ints:
@@ -44,3 +59,11 @@ class Texts:
             at = at[(self._codes[at - back] | _LOWER_CASE) == code | _LOWER_CASE]
         places = np.searchsorted(self._ends, at)
         return places[np.flatnonzero(np.diff(places, prepend=-1))]
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "replace")
+
+
+def _without_end(text: str) -> str:
+    return text.replace("\0", " ")

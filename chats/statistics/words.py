@@ -162,9 +162,10 @@ class Vocabulary:
 
     def read(self, page: Texts) -> Terms:
         tokens = page.data.translate(_CUT_BUT_ENDS).split()
-        found = np.fromiter(map(self._tokens.__getitem__, tokens), np.int64, len(tokens))
-        ends = found == _Tokens.END
-        return self._tokens.spread(Terms(found[~ends], np.cumsum(ends)[~ends]))
+        numbers = self._tokens.spread(np.fromiter(map(self._tokens.__getitem__, tokens), np.int64, len(tokens)))
+        ends = numbers == _Tokens.END
+        held = np.flatnonzero(~ends)
+        return Terms(numbers[held], np.cumsum(ends)[held])
 
     def told_by(self, numbers: Ints) -> NDArray[np.uint8]:
         """The language or script that each word tells; `languages.NO_WORD` for emoji."""
@@ -237,17 +238,17 @@ class _Tokens(dict[bytes, int]):
         self[token] = number
         return number
 
-    def spread(self, terms: Terms) -> Terms:
+    def spread(self, numbers: Ints) -> Ints:
         """Give each word of a token with several a place of its own."""
-        many = np.flatnonzero(terms.numbers < self.END)
+        many = np.flatnonzero(numbers < self.END)
         if not len(many):
-            return terms
-        held = [self._several[self.END - 1 - number] for number in terms.numbers[many].tolist()]
-        times = np.ones(len(terms.numbers), np.int64)
-        times[many] = [len(numbers) for numbers in held]
-        numbers = np.repeat(terms.numbers, times)
-        numbers[numbers < self.END] = list(chain.from_iterable(held))
-        return Terms(numbers, np.repeat(terms.texts, times))
+            return numbers
+        held = [self._several[self.END - 1 - number] for number in numbers[many].tolist()]
+        times = np.ones(len(numbers), np.int64)
+        times[many] = list(map(len, held))
+        spread = np.repeat(numbers, times)
+        spread[spread < self.END] = list(chain.from_iterable(held))
+        return spread
 
     def forget(self) -> None:
         self.clear()
