@@ -63,12 +63,12 @@ UNLOCK_REQUESTS = [
 QUOTE = {
     "chat_id": CHAT_ID,
     "category_id": "romantic",
-    "coins": 100,
+    "coins": 180,
     "balance": 450,
     "spendable": 50,
-    "deficit": 50,
+    "deficit": 130,
     "can_unlock": False,
-    "possible": ["love_language"],
+    "possible": ["love_language", "conflict_resolution"],
     "insights": [
         {
             "insight_type_id": "communication_basics",
@@ -86,6 +86,15 @@ QUOTE = {
             "coins": 100,
             "state": "available",
             "insight_id": None,
+            "why_not": "",
+        },
+        {
+            "insight_type_id": "conflict_resolution",
+            "title": "Conflict Resolution",
+            "price": 80,
+            "coins": 80,
+            "state": "failed",
+            "insight_id": "7f04aab7-57aa-49a2-9b38-09702b08f978",
             "why_not": "",
         },
     ],

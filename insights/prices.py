@@ -3,6 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
+
+
+class Priced(Protocol):
+    price: int
+
+
+def alone(insight_type: Priced, failed: Priced | None) -> int:
+    """One insight's price: the type's; of one that failed its own part then, if that is less."""
+    return insight_type.price if failed is None else min(insight_type.price, failed.price)
 
 
 def total(prices: Sequence[int], *, category_price: int) -> int:

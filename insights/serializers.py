@@ -89,13 +89,17 @@ class InsightStateSerializer(serializers.ModelSerializer[Insight]):
 class QuotedInsightSerializer(serializers.Serializer[Any]):
     insight_type_id = serializers.CharField()
     title = serializers.CharField()
-    price = serializers.IntegerField(help_text="What it costs alone.")
+    price = serializers.IntegerField(help_text="What it costs alone. If it failed, what trying it again costs.")
     coins = serializers.IntegerField(help_text="Its part of the quote: 0 when it exists or does not fit.")
     state = serializers.ChoiceField(
-        ("available", "running", "owned", "does_not_fit"),
-        help_text="`running` and `owned` cost nothing; `does_not_fit` cannot be unlocked for this chat.",
+        ("available", "failed", "running", "owned", "does_not_fit"),
+        help_text="`running` and `owned` cost nothing; `failed` was given back and can be tried again;"
+        " `does_not_fit` cannot be unlocked for this chat.",
     )
-    insight_id = serializers.UUIDField(allow_null=True, help_text="Of the insight that exists.")
+    insight_id = serializers.UUIDField(
+        allow_null=True,
+        help_text="Of the insight that exists, or of the try that failed, for `POST /api/insights/{id}/retry`.",
+    )
     why_not = serializers.CharField(help_text="Why it does not fit; empty when it does.")
 
 

@@ -47,18 +47,24 @@ class Unlocked:
 class Plan:
     """What an unlock would do: the types asked for, which of them exist, which fit, and what each of the rest costs.
 
-    `parts` holds the types that are missing and fit, with their parts of the coins.
+    `failed` holds the latest try of those that failed and were not unlocked since. `parts` holds the types that are
+    missing and fit, failed ones too, with their parts of the coins.
     """
 
     category: Category
     types: list[InsightType]
     found: Mapping[str, Insight]
+    failed: Mapping[str, Insight]
     fit: Fit
     parts: Mapping[InsightType, int]
 
     @property
     def coins(self) -> int:
         return sum(self.parts.values())
+
+    def price(self, insight_type: InsightType) -> int:
+        """What the type costs alone, in coins."""
+        return prices.alone(insight_type, self.failed.get(insight_type.id))
 
 
 @dataclass(frozen=True)
@@ -96,9 +102,9 @@ def unlock(
 ) -> Unlocked:
     """Unlock a category, or some of its types, for one chat.
 
-    What is already unlocked or running is returned and costs nothing. Raises
-    UnknownLanguage, NotFound, NothingAsked, DoesNotFit or InsufficientCoins, each before any
-    coin is held.
+    What is already unlocked or running is returned and costs nothing; what failed is tried again, for no more
+    than `retry` asks. Raises UnknownLanguage, NotFound, NothingAsked, DoesNotFit or InsufficientCoins, each before
+    any coin is held.
     """
     _must_be_written(language)
     chat = _lock(chat, user=user)
@@ -113,7 +119,7 @@ def unlock(
 
 @transaction.atomic
 def retry(insight: Insight) -> Unlocked:
-    """Try a failed insight again, in a new row and a new job, for the part it cost before.
+    """Try a failed insight again, in a new row and a new job, for the part it cost before, or less if its type does.
 
     What has been unlocked again since is returned. Raises Conflict when the
     insight did not fail or its chat is gone, and InsufficientCoins.
@@ -124,14 +130,15 @@ def retry(insight: Insight) -> Unlocked:
         raise Conflict("The chat of this insight was deleted, so it cannot be tried again.")
     user = insight.job.user
     chat = _lock(insight.chat, user=user)
-    if found := _existing(chat, [insight.insight_type]).get(insight.insight_type_id):
+    found = _tries(chat, [insight.insight_type])[0].get(insight.insight_type_id)
+    if found is not None:
         return Unlocked(found.job, (found,), created=False, coins=0, spendable=_wallet(user).spendable)
     fitting.fit(chat, [insight.insight_type]).refuse_misfits()
     return _open_job(
         user=user,
         chat=chat,
         category=insight.job.category,
-        parts={insight.insight_type: insight.price},
+        parts={insight.insight_type: prices.alone(insight.insight_type, insight)},
         language=insight.language,
     )
 
@@ -152,12 +159,12 @@ def _lock(chat: Chat, *, user: User) -> Chat:
 
 def _plan(chat: Chat, *, category_id: str | None, type_ids: Sequence[str]) -> Plan:
     category, types = _asked(category_id=category_id, type_ids=type_ids)
-    found = _existing(chat, types)
+    found, failed = _tries(chat, types)
     fit = fitting.fit(chat, [insight_type for insight_type in types if insight_type.id not in found])
-    weights = [insight_type.price for insight_type in fit.fitting]
+    weights = [prices.alone(insight_type, failed.get(insight_type.id)) for insight_type in fit.fitting]
     coins = prices.total(weights, category_price=category.price)
     parts = dict(zip(fit.fitting, prices.spread(coins, weights=weights), strict=True))
-    return Plan(category, types, found, fit, parts)
+    return Plan(category, types, found, failed, fit, parts)
 
 
 def _asked(*, category_id: str | None, type_ids: Sequence[str]) -> tuple[Category, list[InsightType]]:
@@ -177,9 +184,13 @@ def _asked(*, category_id: str | None, type_ids: Sequence[str]) -> tuple[Categor
     return chosen[0].category, chosen
 
 
-def _existing(chat: Chat, types: Sequence[InsightType]) -> dict[str, Insight]:
-    present = chat.insights.filter(insight_type__in=types).exclude(status=Insight.Status.FAILED)
-    return {insight.insight_type_id: insight for insight in present.select_related("job", "insight_type")}
+def _tries(chat: Chat, types: Sequence[InsightType]) -> tuple[dict[str, Insight], dict[str, Insight]]:
+    """The insights that exist or are being written, and the latest try of each other that failed, by type."""
+    tries = chat.insights.filter(insight_type__in=types).order_by("created_at", "pk").defer("sealed_document")
+    found, failed = dict[str, Insight](), dict[str, Insight]()
+    for insight in tries.select_related("job", "insight_type"):
+        (failed if insight.status == Insight.Status.FAILED else found)[insight.insight_type_id] = insight
+    return found, {type_id: insight for type_id, insight in failed.items() if type_id not in found}
 
 
 def _wallet(user: User) -> Wallet:

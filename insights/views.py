@@ -98,8 +98,9 @@ class Quote(APIView):
         tags=["insights"],
         summary="What an unlock would cost",
         description="Send what you would send to unlock. Tells the price of each insight, which exist already, which do"
-        " not fit this chat and why, and whether you have the coins. Nothing is held. An unlock is priced by the same"
-        " rules: until the prices, your chat's insights or your coins change, it costs what was quoted.",
+        " not fit this chat and why, and whether you have the coins. What failed costs its own part again, by an unlock"
+        " or a retry, or less where its type does. Nothing is held. An unlock is priced by the same rules: until the"
+        " prices, your chat's insights or your coins change, it costs what was quoted.",
         request=UnlockSerializer,
         responses={
             200: QuoteSerializer,
@@ -147,18 +148,20 @@ def _asked(request: Request) -> dict[str, Any]:
 
 
 def _quoted(plan: unlocking.Plan, insight_type: InsightType) -> dict[str, Any]:
-    existing = plan.found.get(insight_type.pk)
-    if existing is not None:
-        state = "running" if existing.is_open else "owned"
+    tried = plan.found.get(insight_type.pk) or plan.failed.get(insight_type.pk)
+    if insight_type.pk in plan.found:
+        state = "running" if plan.found[insight_type.pk].is_open else "owned"
+    elif insight_type not in plan.parts:
+        state = "does_not_fit"
     else:
-        state = "available" if insight_type in plan.parts else "does_not_fit"
+        state = "failed" if tried else "available"
     return {
         "insight_type_id": insight_type.pk,
         "title": insight_type.title,
-        "price": insight_type.price,
+        "price": plan.price(insight_type),
         "coins": plan.parts.get(insight_type, 0),
         "state": state,
-        "insight_id": existing and existing.pk,
+        "insight_id": tried and tried.pk,
         "why_not": plan.fit.why_not(insight_type),
     }
 
@@ -206,7 +209,8 @@ class Retry(APIView):
         operation_id="retry_insight",
         tags=["insights"],
         summary="Try a failed insight again",
-        description="In a new job, for the part it cost before. 200 when it has been unlocked again since.",
+        description="In a new job, for the part it cost before, or less if its type costs less now. 200 when it has"
+        " been unlocked again since.",
         parameters=idempotency.PARAMETERS,
         request=None,
         responses={

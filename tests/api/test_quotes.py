@@ -54,6 +54,27 @@ def test_a_quote_shows_what_is_owned_running_and_failed(api: Api, searchable: Ch
     assert quote(api, searchable, insight_type_ids=["love_language"])["coins"] == 100
 
 
+def test_what_failed_is_quoted_unlocked_and_retried_for_its_own_part(make_person: MakePerson) -> None:
+    person = make_person(coins=400)
+    api, chat = Api(person), import_chat(owner=person, upload=exports.text(300))
+    tried = {
+        insight["insight_type_id"]: insight["id"]
+        for insight in ask(api, "unlock", chat, status=202, category_id="romantic")["insights"]
+    }
+    settlement.fail_open(GenerationJob.objects.open().get().pk, error_code="test", error_message="")
+    quoted = quote(api, chat, category_id="romantic")
+    assert set(by_type(quoted, "state").values()) == {"failed"}
+    assert by_type(quoted, "insight_id") == tried
+    assert quoted["coins"] == sum(by_type(quoted, "coins").values()) == sum(by_type(quoted, "price").values()) == 400
+    alone = quote(api, chat, insight_type_ids=["love_language"])
+    assert (by_type(alone, "price"), alone["coins"]) == ({"love_language": 80}, 80)
+    assert ask(api, "unlock", chat, status=202, insight_type_ids=["love_language"])["coins_reserved"] == 80
+    InsightType.objects.filter(pk="conflict_resolution").update(price=60)
+    for type_id, part in (("emotional_intimacy", 80), ("conflict_resolution", 60)):
+        assert by_type(quote(api, chat, category_id="romantic"), "price")[type_id] == part
+        assert api.post(f"/api/insights/{tried[type_id]}/retry", status=202)["coins_reserved"] == part
+
+
 def test_a_quote_says_what_does_not_fit_and_why(api: Api) -> None:
     group = import_chat(owner=api.user, upload=exports.text(400, people=4))  # type: ignore[arg-type]
     quoted = quote(api, group, category_id="romantic")
