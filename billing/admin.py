@@ -8,15 +8,17 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.template.loader import render_to_string
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from billing import timeline
+from billing import owing, timeline
 from billing.models import (
     Adjustment,
     Bonus,
     CoinReservation,
     CreditTransaction,
     PaymentOrder,
+    PaymentRefund,
     ReservationQuerySet,
     Wallet,
 )
@@ -53,12 +55,19 @@ class WalletAdmin(StaffAdmin):
     ordering = ("-id",)
     search_ids = ("pk", "user_id")
     search_help_text = "A wallet's or a person's id, or their e-mail address, in full"
-    fields = (("id", "user_link"), ("balance", "reserved", "spendable"), "created_at", "timeline")
-    readonly_fields = ("id", "user_link", "spendable", "created_at", "timeline")
+    fields = ("owed", ("id", "user_link"), ("balance", "reserved", "spendable"), "created_at", "timeline")
+    readonly_fields = ("owed", "id", "user_link", "spendable", "created_at", "timeline")
 
     @admin.display(description="person")
     def user_link(self, wallet: Wallet) -> SafeString | str:
         return link(User, wallet.user_id)
+
+    @admin.display(description="coins owed: spent before their money went back")
+    def owed(self, wallet: Wallet) -> SafeString | str:
+        refunds = owing.of(wallet)
+        rows = ((refund.owed_coins, link(PaymentRefund, refund.pk)) for refund in refunds)
+        total = sum(refund.owed_coins for refund in refunds)
+        return format_html("{}: {}", total, format_html_join(", ", "{} of refund {}", rows)) if refunds else "none"
 
     @admin.display(description="statement, newest first")
     def timeline(self, wallet: Wallet) -> SafeString:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from billing.models import CreditTransaction, Wallet
+from billing import owing
+from billing.models import CreditTransaction, PaymentRefund, Wallet
 
 DESCRIPTIONS = {
     CreditTransaction.Type.SIGNUP_BONUS: "Welcome coins",
@@ -19,32 +21,79 @@ DESCRIPTIONS = {
 OFFSET_LIMIT = 1_000_000_000
 
 
+def describe(line: CreditTransaction) -> str:
+    """A transaction in plain words, with the package of its order. What a refund could not take back is told too."""
+    words, order = DESCRIPTIONS[CreditTransaction.Type(line.type)], line.payment_order
+    if order is None:
+        return words
+    # A refund's line has its refund's id in its key.
+    owed = sum(refund.owed_coins for refund in order.refunds.all() if str(refund.pk) in line.idempotency_key)
+    return f"{words}: {order.package.title}" + (
+        f"; {owed} of its coins were spent already and are owed" if owed else ""
+    )
+
+
+class OwedSerializer(serializers.ModelSerializer[PaymentRefund]):
+    order_id = serializers.UUIDField()
+    coins = serializers.IntegerField(source="owed_coins", help_text="Owed for this refund.")
+    refunded_at = serializers.DateTimeField(source="created_at", help_text="When the money was sent back.")
+    why = serializers.SerializerMethodField(help_text="In plain words.")
+
+    class Meta:
+        model = PaymentRefund
+        fields = ("order_id", "coins", "refunded_at", "why")
+        read_only_fields = fields
+
+    @extend_schema_field(str)
+    def get_why(self, refund: PaymentRefund) -> str:
+        return owing.why(refund)
+
+
 class BalanceSerializer(serializers.ModelSerializer[Wallet]):
     user_id = serializers.UUIDField()
     balance = serializers.IntegerField(help_text="Coins that you own.")
     reserved = serializers.IntegerField(help_text="Those of them that are held for insights being written.")
     spendable = serializers.IntegerField(help_text="Those that are free to spend: `balance` − `reserved`.")
+    owed = serializers.SerializerMethodField(
+        help_text="Coins that were spent before the money for them went back to you; 0: none. Never taken by itself."
+    )
+    owed_for = serializers.SerializerMethodField(help_text="Each refund that they are owed for, newest first.")
 
     class Meta:
         model = Wallet
-        fields = ("user_id", "balance", "reserved", "spendable")
+        fields = ("user_id", "balance", "reserved", "spendable", "owed", "owed_for")
         read_only_fields = fields
+
+    @extend_schema_field(int)
+    def get_owed(self, wallet: Wallet) -> int:
+        return sum(refund.owed_coins for refund in self._refunds())
+
+    @extend_schema_field(OwedSerializer(many=True))
+    def get_owed_for(self, wallet: Wallet) -> Any:
+        return OwedSerializer(self._refunds(), many=True).data
+
+    def _refunds(self) -> Sequence[PaymentRefund]:
+        owed: Sequence[PaymentRefund] = self.context["owed"]
+        return owed
 
 
 class TransactionSerializer(serializers.ModelSerializer[CreditTransaction]):
     amount = serializers.IntegerField(help_text="Coins: above zero came in, below zero went out.")
     balance_after = serializers.IntegerField(help_text="Coins owned right after it.")
-    description = serializers.SerializerMethodField(help_text="The type in plain words.")
+    description = serializers.SerializerMethodField(help_text="In plain words: the type, and the package of an order.")
+    order_id = serializers.UUIDField(
+        source="payment_order_id", allow_null=True, help_text="Of a purchase or a refund; null otherwise."
+    )
 
     class Meta:
         model = CreditTransaction
-        fields = ("id", "type", "amount", "balance_after", "description", "reservation_id", "created_at")
+        fields = ("id", "type", "amount", "balance_after", "description", "reservation_id", "order_id", "created_at")
         read_only_fields = fields
         extra_kwargs = {"reservation_id": {"help_text": "The held coins that an unlock was paid from; null otherwise."}}
 
     @extend_schema_field(str)
     def get_description(self, transaction: CreditTransaction) -> str:
-        return DESCRIPTIONS[CreditTransaction.Type(transaction.type)]
+        return describe(transaction)
 
 
 class StatementQuery(serializers.Serializer[Any]):

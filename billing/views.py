@@ -15,14 +15,32 @@ from rest_framework.response import Response
 from rest_framework.utils.urls import replace_query_param
 from rest_framework.views import APIView
 
-from billing import ledger, statements
+from billing import ledger, owing, statements
 from billing.models import CreditTransaction
 from billing.serializers import BalanceSerializer, OffsetQuery, StatementQuery, TransactionSerializer
 from relivchats import clock
 from relivchats.openapi import example, problems
 from relivchats.rest import Pages, person
 
-BALANCE = {"user_id": "5b0a4c1e-8f4f-4a3e-9a55-0d6f6f0f6f01", "balance": 450, "reserved": 400, "spendable": 50}
+BALANCE = {
+    "user_id": "5b0a4c1e-8f4f-4a3e-9a55-0d6f6f0f6f01",
+    "balance": 450,
+    "reserved": 400,
+    "spendable": 50,
+    "owed": 0,
+    "owed_for": [],
+}
+OWING = {
+    "owed": 400,
+    "owed_for": [
+        {
+            "order_id": "856f8a9e-79ef-434f-bbe3-2174f81f6b1b",
+            "coins": 400,
+            "refunded_at": "2026-01-05T10:02:40Z",
+            "why": "$9.99 for Popular went back to you. It had bought 850 coins, and 400 of them were spent already.",
+        }
+    ],
+}
 TRANSACTION = {
     "id": 812,
     "type": "insight_unlock",
@@ -30,12 +48,13 @@ TRANSACTION = {
     "balance_after": 100,
     "description": "Insights unlocked",
     "reservation_id": "0f6c1c9e-6d0a-4c62-8f3e-2b8f5a7d9e10",
+    "order_id": None,
     "created_at": "2026-01-05T09:31:12Z",
 }
 
 
-CSV_EXAMPLE = """id,created_at,type,description,amount,balance_after,reservation_id
-812,2026-01-05T09:31:12+00:00,insight_unlock,Insights unlocked,-350,100,0f6c1c9e-6d0a-4c62-8f3e-2b8f5a7d9e10
+CSV_EXAMPLE = """id,created_at,type,description,amount,balance_after,reservation_id,order_id
+812,2026-01-05T09:31:12+00:00,insight_unlock,Insights unlocked,-350,100,0f6c1c9e-6d0a-4c62-8f3e-2b8f5a7d9e10,
 """
 
 
@@ -81,12 +100,15 @@ class Balance(APIView):
         operation_id="get_balance",
         tags=["coins"],
         summary="Your coins",
-        description="Coins are held while insights are written, taken for those delivered and given back for the rest.",
+        description="Coins are held while insights are written, taken for those delivered and given back for the rest."
+        " Owed are coins that were spent before the money for them went back: they are shown, and never taken by"
+        " themselves.",
         responses={200: BalanceSerializer, **problems(401)},
-        examples=[example("A wallet", BALANCE)],
+        examples=[example("A wallet", BALANCE), example("After a refund", {**BALANCE, **OWING})],
     )
     def get(self, request: Request) -> Response:
-        return Response(BalanceSerializer(ledger.open_wallet(user=person(request))).data)
+        wallet = ledger.open_wallet(user=person(request))
+        return Response(BalanceSerializer(wallet, context={"owed": owing.of(wallet)}).data)
 
 
 @extend_schema_view(
@@ -105,7 +127,7 @@ class Transactions(ListAPIView[CreditTransaction]):
     pagination_class = TransactionPages
 
     def get_queryset(self) -> QuerySet[CreditTransaction]:
-        return _asked_for(self.request)
+        return statements.with_orders(_asked_for(self.request))
 
 
 class StatementDownload(APIView):

@@ -50,6 +50,8 @@ def test_the_balance_says_what_is_owned_held_and_free(make_wallet: MakeWallet, h
         "balance": 450,
         "reserved": 400,
         "spendable": 50,
+        "owed": 0,
+        "owed_for": [],
     }
 
 
@@ -72,6 +74,7 @@ def test_a_transaction_says_what_moved_and_not_who_did_it_or_why(make_wallet: Ma
         "balance_after": 100,
         "description": "Insights unlocked",
         "reservation_id": str(reservation.pk),
+        "order_id": None,
         "created_at": unlock.created_at.isoformat().replace("+00:00", "Z"),
     }
     assert (second["description"], second["amount"], second["reservation_id"]) == ("Corrected by our team", 400, None)
@@ -172,7 +175,8 @@ def test_a_statement_is_a_file_whose_amounts_are_numbers(make_wallet: MakeWallet
     response, (heading, *lines) = download(wallet, Accept="text/csv")
     assert response["Content-Type"] == "text/csv; charset=utf-8"
     assert re.fullmatch(r'attachment; filename="coins-\d{4}-\d\d-\d\d\.csv"', response["Content-Disposition"])
-    assert heading == ["id", "created_at", "type", "description", "amount", "balance_after", "reservation_id"]
+    assert heading[:6] == ["id", "created_at", "type", "description", "amount", "balance_after"]
+    assert heading[6:] == ["reservation_id", "order_id"]
     assert lines[0] == [
         str(unlock.pk),
         unlock.created_at.isoformat(),
@@ -181,7 +185,9 @@ def test_a_statement_is_a_file_whose_amounts_are_numbers(make_wallet: MakeWallet
         "-350",
         "100",
         str(unlock.reservation_id),
+        "",
     ]
+    assert (lines[1][3], lines[1][7]) == ("Coins bought: Starter", str(wallet.orders.get().pk))
     assert [line[4] for line in lines] == ["-350", "400", "50"]
     assert [line[2] for line in download(wallet, "?type=purchase")[1][1:]] == ["purchase"]
 

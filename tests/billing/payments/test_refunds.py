@@ -11,7 +11,7 @@ from django.db.models.functions import Now
 from billing import ledger
 from billing.audit import audit
 from billing.models import CreditTransaction, PaymentOrder, PaymentRefund, WebhookEvent
-from billing.payments import providers, reconciling, refunds, webhooks
+from billing.payments import money, providers, reconciling, refunds, webhooks
 from billing.payments.providers.base import ProviderRefused, ProviderUnavailable
 from tests.billing.payments.conftest import Shop
 from tests.fakes import razorpay, stripe
@@ -92,6 +92,22 @@ def test_coins_that_were_spent_are_owed_and_shown(shop: Shop) -> None:
     assert list(PaymentOrder.objects.owed()) == [order]
     shop.paid()
     assert shop.balance == 400, "a later purchase is not touched"
+
+
+def test_who_owes_coins_is_told_how_many_and_why(shop: Shop) -> None:
+    order = shop.paid()
+    spend(shop, 300)
+    give_back(order)
+    told = shop.client.get("/api/credits/balance", headers=shop.headers).json()
+    [owed] = told["owed_for"]
+    assert (told["owed"], owed["coins"], owed["order_id"]) == (250, 250, str(order.pk))
+    price = money.shown(order.amount, order.currency)
+    assert owed["why"] == (
+        f"{price} for Starter went back to you. It had bought 400 coins, and 250 of them were spent already."
+    )
+    rows = shop.client.get("/api/credits/transactions", headers=shop.headers).json()["results"]
+    assert rows[0]["description"] == "Purchase refunded: Starter; 250 of its coins were spent already and are owed"
+    assert (rows[0]["amount"], rows[0]["order_id"]) == (-150, str(order.pk))
 
 
 def test_held_coins_stay_held(shop: Shop, hold: Any) -> None:
