@@ -8,8 +8,8 @@ from math import isfinite
 
 from chats.exports.json_text import Malformed
 from chats.exports.marks import BIDI_MARKS
-from chats.exports.parsed import NAME_LIMIT, SYSTEM_SENDER, Batch, Kind, ParsedExport
-from chats.exports.refusals import DamagedExport, OnlySystemMessages
+from chats.exports.parsed import NAME_LIMIT, PEOPLE_LIMIT, SYSTEM_SENDER, Batch, Kind, ParsedExport
+from chats.exports.refusals import DamagedExport, OnlySystemMessages, TooManyPeople
 
 BATCH_MESSAGES = 5_000
 #: And it ends with the message that exceeds this: five thousand may be as long as the whole export.
@@ -24,7 +24,7 @@ Row = tuple[int, int, int, str, bool]
 
 
 def filled(export: ParsedExport, rows: Iterable[Row]) -> Iterator[Batch]:
-    """The rows in batches, counted into the export. Raises DamagedExport, OnlySystemMessages."""
+    """The rows in batches, counted into the export. Raises DamagedExport, OnlySystemMessages, TooManyPeople."""
     waiting = iter(rows)
     number = 1
     while chunk := _next(waiting):
@@ -32,6 +32,8 @@ def filled(export: ParsedExport, rows: Iterable[Row]) -> Iterator[Batch]:
         n_system = senders.count(SYSTEM_SENDER)
         export.n_system += n_system
         export.n_messages += len(chunk) - n_system
+        if len(export.participants) > PEOPLE_LIMIT:
+            raise TooManyPeople
         positions = frozenset(position for position, is_edited in enumerate(edited) if is_edited)
         yield Batch(number, seconds, senders, kinds, _writable(texts), positions)
         number += len(chunk)

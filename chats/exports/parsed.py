@@ -13,6 +13,8 @@ from enum import IntEnum
 from typing import Literal, NamedTuple
 
 SYSTEM_SENDER = -1
+#: The largest groups have 200,000 members, of whom few write; beyond, a file was made to hurt.
+PEOPLE_LIMIT = 250_000
 #: Characters. Messengers allow far fewer, but phone books do not.
 NAME_LIMIT = 255
 

@@ -208,6 +208,7 @@ class SystemLines:
         pieces = [line.split(_ANY)[1:] for line in lines if line.startswith(_ANY)]
         # Where the verb stands last, it is known by two pieces: `… hat … entfernt`.
         self._framed = [(first, last[0]) for first, *last in pieces if last and last[0]]
+        self._framed_firsts = re.compile("|".join(sorted({re.escape(first) for first, _ in self._framed})))
         inner = [first for first, *last in pieces if not (last and last[0])]
         # By their first word, and those of languages that set no spaces between words.
         self._by_word: dict[str, list[str]] = defaultdict(list)
@@ -221,7 +222,7 @@ class SystemLines:
 
     def may_begin(self, name: str) -> bool:
         """Whether what stands behind the colon must be asked, too: `Asha, “Gezi` is no name, `"Mom` may be one."""
-        return _quotation_is_open(name) or any(first in name for first, _ in self._framed)
+        return _quotation_is_open(name) or bool(self._framed_firsts.search(name))
 
     def end(self, name: str, body: bytes) -> bool:
         """Whether the body ends the line that the name may begin."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from chats.exports.parsed import PEOPLE_LIMIT
 from relivchats.errors import DomainError
 
 HOW_TO_EXPORT = (
@@ -87,6 +88,11 @@ class NoSuchChat(ExportRefused):
 class NotAChatExport(ExportRefused):
     title = "This is not a chat export"
     advice = f"None of its lines begins like a message, with a date, a time and a name. {HOW_TO_EXPORT}"
+
+
+class TooManyPeople(ExportRefused):
+    title = "The chat has too many people"
+    advice = f"Up to {PEOPLE_LIMIT:,} are read, more than any group has. Look whether this is the export of one chat."
 
 
 class OnlySystemMessages(ExportRefused):

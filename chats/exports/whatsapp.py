@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from chats.exports.dates import MOST_DATES, DateOrder, DaySeconds, TimeSeconds, decide_order
 from chats.exports.dialect import SAMPLE_BYTES, Dialect, sniff
 from chats.exports.marks import BIDI_MARKS, MARK, without_marks
-from chats.exports.parsed import NAME_LIMIT, SYSTEM_SENDER, Batch, Kind, ParsedExport
+from chats.exports.parsed import NAME_LIMIT, PEOPLE_LIMIT, SYSTEM_SENDER, Batch, Kind, ParsedExport
 from chats.exports.phrases import PHRASES
-from chats.exports.refusals import NotAChatExport, OnlySystemMessages
+from chats.exports.refusals import NotAChatExport, OnlySystemMessages, TooManyPeople
 from chats.exports.subjects import Subjects, may_hold_subject
 
 BATCH_MESSAGES = 5_000
@@ -32,7 +32,7 @@ def parse(text: bytes, *, date_order: str | None = None) -> ParsedExport:
     """Read UTF-8 text. `date_order` (dmy, mdy) settles what no date of the file proves or disproves.
 
     Raises NotAChatExport at once, or when the batches end if no header held a possible date;
-    OnlySystemMessages when they end and no person wrote anything.
+    OnlySystemMessages when they end and no person wrote anything; TooManyPeople while they are read.
     """
     dialect = sniff(text)
     if dialect is None:
@@ -117,28 +117,27 @@ class _Names(dict["bytes | None", int]):
         self.numbers: dict[str, int] = {}
 
     def numbers_of(self, columns: _Columns) -> list[int]:
-        new = set(columns.senders).difference(self)
-        if doubtful := {printed: name for printed in new if PHRASES.lines.may_begin(name := _clean_name(printed))}:
-            self._judge(doubtful, columns)
+        """Raises TooManyPeople."""
+        new = {printed: _clean_name(printed) for printed in dict.fromkeys(columns.senders) if printed not in self}
+        if new:
+            people = self._people(new, columns)
+            for printed, name in new.items():
+                self[printed] = self._number(name) if printed in people else SYSTEM_SENDER
+            if len(self.participants) > PEOPLE_LIMIT:
+                raise TooManyPeople
         return list(map(self.__getitem__, columns.senders))
 
-    def _judge(self, doubtful: dict[bytes | None, str], columns: _Columns) -> None:
-        """Nobody is called `Asha, “Gezi` if all that this name says ends a line that WhatsApp began."""
-        people = {
-            printed
-            for printed, body in zip(columns.senders, columns.bodies, strict=True)
-            if printed in doubtful and not PHRASES.lines.end(doubtful[printed], body)
-        }
-        self.update(dict.fromkeys(doubtful.keys() - people, SYSTEM_SENDER))
-
-    def __missing__(self, printed: bytes | None) -> int:
-        name = _clean_name(printed)
-        self[printed] = number = self._number(name) if self._is_person(name) else SYSTEM_SENDER
-        return number
-
     @staticmethod
-    def _is_person(name: str) -> bool:
-        return 0 < len(name) <= NAME_LIMIT and not PHRASES.lines.begin(name)
+    def _people(new: dict[bytes | None, str], columns: _Columns) -> set[bytes | None]:
+        """Nobody is called `Asha, “Gezi` if all that this name says ends a line that WhatsApp began."""
+        lines = PHRASES.lines
+        people = {printed for printed, name in new.items() if 0 < len(name) <= NAME_LIMIT and not lines.begin(name)}
+        doubtful = {printed for printed in people if lines.may_begin(new[printed])}
+        if not doubtful:
+            return people
+        said = zip(columns.senders, columns.bodies, strict=True)
+        cleared = {printed for printed, body in said if printed in doubtful and not lines.end(new[printed], body)}
+        return people - doubtful | cleared
 
     def _number(self, name: str) -> int:
         number = self.numbers.setdefault(name, len(self.participants))
@@ -148,7 +147,9 @@ class _Names(dict["bytes | None", int]):
 
 
 def _clean_name(printed: bytes | None) -> str:
-    name = (printed or b"").decode("utf-8", "replace").translate(BIDI_MARKS).strip()
+    name = (printed or b"").decode("utf-8", "replace").strip()
+    if not name.isascii():
+        name = name.translate(BIDI_MARKS).strip()
     # The tilde marks a person who is not among the contacts.
     return name[1:].lstrip() if name[:2] in ("~ ", "~\u202f", "~\u00a0") else name
 
