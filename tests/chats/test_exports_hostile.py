@@ -162,11 +162,15 @@ def test_more_people_than_any_group_has_are_refused(monkeypatch: pytest.MonkeyPa
 
 
 READ_AND_MEASURE = """
-import resource, sys
+import re, resource, sys
+from pathlib import Path
 from chats.exports import whatsapp
 
 def most_bytes():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    # Linux hands the peak of whoever started a process down to it in ru_maxrss.
+    if (status := Path("/proc/self/status")).exists():
+        return int(re.search(r"VmHWM:\\s+(\\d+) kB", status.read_text())[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 text = sys.stdin.buffer.read()
 before = most_bytes()
@@ -174,16 +178,16 @@ for batch in whatsapp.parse(text).batches:
     pass
 print((most_bytes() - before) / len(text))
 """
-NUMBERS = range(200_000)
+NUMBERS = range(100_000)
 
 
 @pytest.mark.parametrize(
     "lines",
     [
-        b"31/02/2024, 21:05 - B: x\n" * 200_000,
-        b"13/02/2024, 99:99 - x\n" * 200_000,
+        b"31/02/2024, 21:05 - B: x\n" * 100_000,
+        b"13/02/2024, 99:99 - x\n" * 100_000,
         b"".join(b"%02d/13/%04d, 21:05 - B: x\n" % divmod(each, 10_000) for each in NUMBERS),
-        filled(AT, 4_000_000),
+        filled(AT, 2_000_000),
     ],
     ids=["an impossible day", "an impossible time", "distinct impossible days", "headers on one line"],
 )
