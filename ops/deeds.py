@@ -53,6 +53,9 @@ class Deeds:
     refused: int = 0
     shown: list[Deed] = field(default_factory=list)
 
+    def __add__(self, more: Deeds) -> Deeds:
+        return Deeds(self.done + more.done, self.refused + more.refused, (self.shown + more.shown)[:BATCH])
+
     def add(self, deed: Deed) -> None:
         self.done += deed.done
         self.refused += not deed.done

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -10,6 +11,7 @@ from django.db.models.functions import Now
 
 from billing.models import PaymentOrder, PaymentRefund, WebhookEvent
 from billing.payments import money, reconciling, refunds, webhooks
+from billing.payments.models import OrderQuerySet
 from ops import deeds
 from ops.checks.payments import SEND_BACK
 from ops.deeds import Deeds, Order
@@ -55,17 +57,13 @@ def report() -> Report:
 def reconciled(*, order: Order) -> Report:
     """Ask the providers about all that is unfinished, whenever they were last asked, and apply what waits."""
     webhooks.apply_due()
-    unpaid = PaymentOrder.objects.filter(pk__in=reconciling.unpaid().values("pk"))
-    asked = reconcile_some(unpaid, order=order)
-    finished = deeds.carry_out(
-        "reconcile refund",
-        reconciling.open_refunds().select_related("order"),
-        reconciling.reconcile_refund,
-        order=order,
-    )
-    asked.done, asked.refused = asked.done + finished.done, asked.refused + finished.refused
-    asked.shown += finished.shown
-    return deeds.report("Reconciled", asked, mend="manage.py payments")
+    all_asked = Deeds()
+    with reconciling.only_round():
+        for rows in (reconciling.told_of_refunds(), reconciling.unpaid()):
+            all_asked += reconcile_some(rows, order=order, among=rows)
+        refunds_open = reconciling.open_refunds().select_related("order")
+        all_asked += deeds.carry_out("reconcile refund", refunds_open, reconciling.reconcile_refund, order=order)
+    return deeds.report("Reconciled", all_asked, mend="manage.py payments")
 
 
 def refunded(*, order_id: UUID, amount: int | None, order: Order) -> Report:
@@ -75,8 +73,8 @@ def refunded(*, order_id: UUID, amount: int | None, order: Order) -> Report:
     return deeds.report("Refunded", refund_some(chosen, order=order, amount=amount), mend="manage.py payments")
 
 
-def reconcile_some(orders: QuerySet[PaymentOrder], *, order: Order) -> Deeds:
-    return deeds.carry_out("reconcile order", orders, reconciling.reconcile, order=order)
+def reconcile_some(orders: QuerySet[PaymentOrder], *, order: Order, among: OrderQuerySet | None = None) -> Deeds:
+    return deeds.carry_out("reconcile order", orders, partial(reconciling.reconcile, among=among), order=order)
 
 
 def refund_some(

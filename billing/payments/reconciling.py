@@ -1,21 +1,27 @@
-"""Asking the providers about what is late: a webhook may be lost, or we may have died between two steps."""
+"""Asking the providers about what is late: a webhook may be lost, or we may have died between two steps.
+
+One round at a time, and no transaction is open while a provider is asked.
+"""
 
 from __future__ import annotations
 
 import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import timedelta
-from typing import Any
+from functools import partial
 
-from django.db import Error, transaction
-from django.db.models import DurationField, ExpressionWrapper, F, Q, QuerySet
+from django.db import Error, connection, transaction
+from django.db.models import DurationField, ExpressionWrapper, F, Q
 from django.db.models.functions import Now
 
 from billing.models import PaymentOrder, PaymentRefund, WebhookEvent
 from billing.payments import orders, providers, refunds, settling, webhooks
 from billing.payments.models import OrderQuerySet, RefundQuerySet
-from billing.payments.providers.base import ProviderRefused
+from billing.payments.providers.base import Kind, ProviderRefused
 from relivchats import clock
-from relivchats.errors import DomainError
+from relivchats.errors import Conflict, DomainError
 
 logger = logging.getLogger(__name__)
 
@@ -26,9 +32,24 @@ ASKED_EVERY = timedelta(minutes=5)
 GIVEN_UP_AFTER = timedelta(days=1)
 ABANDONED = "abandoned"
 BATCH = 100
+#: A round is over before beat starts the next; what it did not come to stays due.
+ROUND_SECONDS = 100.0
+_ROUND_LOCK = 0x5061796D656E74  # an advisory lock
 
 _SINCE_ASKED = ExpressionWrapper(Now() - F("asked_at"), output_field=DurationField())
 _AGE_WHEN_ASKED = ExpressionWrapper(F("asked_at") - F("created_at"), output_field=DurationField())
+#: Twice as old as when it was last asked about.
+_DOUBLED = {"since": _SINCE_ASKED, "then": _AGE_WHEN_ASKED}
+
+
+class RoundRunning(Conflict):
+    title = "The providers are being asked"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Another round asks the providers at this moment. Look at manage.py payments in two minutes, and ask again"
+            " if something is left."
+        )
 
 
 def unpaid() -> OrderQuerySet:
@@ -43,10 +64,20 @@ def unpaid() -> OrderQuerySet:
 
 def due_orders() -> OrderQuerySet:
     """Unpaid, and not asked about lately."""
-    return unpaid().filter(
-        Q(asked_at=None, created_at__lt=Now() - FIRST_ASKED_AFTER)
-        | Q(asked_at__lt=Now() - ASKED_EVERY, pk__in=_doubled(PaymentOrder.objects.all()))
+    return (
+        unpaid()
+        .alias(**_DOUBLED)
+        .filter(
+            Q(asked_at=None, created_at__lt=Now() - FIRST_ASKED_AFTER)
+            | Q(asked_at__lt=Now() - ASKED_EVERY, since__gt=F("then"))
+        )
     )
+
+
+def told_of_refunds() -> OrderQuerySet:
+    """Their provider told that something of them was refunded, but not what: it has to be asked."""
+    events = WebhookEvent.objects.waiting().filter(kind=Kind.REFUNDS_CHANGED)
+    return PaymentOrder.objects.filter(pk__in=events.values("order"))
 
 
 def open_refunds() -> RefundQuerySet:
@@ -56,46 +87,80 @@ def open_refunds() -> RefundQuerySet:
 
 def due_refunds() -> RefundQuerySet:
     """Open for a while, and not asked about lately."""
-    return open_refunds().filter(
-        Q(asked_at=None, created_at__lt=Now() - timedelta(minutes=1))
-        | Q(status=PaymentRefund.Status.PENDING, asked_at__lt=Now() - ASKED_EVERY)
-        | Q(asked_at__lt=Now() - ASKED_EVERY, pk__in=_doubled(PaymentRefund.objects.all()))
+    return (
+        open_refunds()
+        .alias(**_DOUBLED)
+        .filter(
+            Q(asked_at=None, created_at__lt=Now() - timedelta(minutes=1))
+            | Q(status=PaymentRefund.Status.PENDING, asked_at__lt=Now() - ASKED_EVERY)
+            | Q(asked_at__lt=Now() - ASKED_EVERY, since__gt=F("then"))
+        )
     )
 
 
-def _doubled(rows: OrderQuerySet | RefundQuerySet) -> QuerySet[Any, Any]:
-    """Twice as old as when they were last asked about."""
-    return rows.annotate(since=_SINCE_ASKED, then=_AGE_WHEN_ASKED).filter(since__gt=F("then")).values("pk")
+@contextmanager
+def only_round() -> Iterator[None]:
+    """Of all processes one at a time. Raises RoundRunning.
+
+    The lock is the session's, since no transaction may stay open that long, and so it ends with a process that dies.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_lock(%s)", [_ROUND_LOCK])
+        if not cursor.fetchone()[0]:
+            raise RoundRunning
+    try:
+        yield
+    finally:
+        # A session that is gone has given it back.
+        with suppress(Error), connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_unlock(%s)", [_ROUND_LOCK])
 
 
 def round_of_asking() -> int:
-    """Once every few minutes: ask about all that is due. What fails is logged and due again."""
-    done = 0
-    for order in due_orders().order_by("created_at")[:BATCH]:
-        done += _quietly(order)
-    for refund in due_refunds().order_by("created_at").select_related("order")[:BATCH]:
-        done += _quietly(refund)
+    """Once every few minutes: ask about what is due. What fails is logged and due again. Raises RoundRunning."""
+    until, done = time.monotonic() + ROUND_SECONDS, 0
+    with only_round():
+        for row, step in _due():
+            if time.monotonic() >= until:
+                break
+            done += _quietly(row, step)
     return done
 
 
-def _quietly(row: PaymentOrder | PaymentRefund) -> bool:
+def _due() -> Iterator[tuple[PaymentOrder | PaymentRefund, Callable[[], str]]]:
+    """What is due, and the step that asks about it: those first that waited longest, so that none is left out."""
+    longest = F("asked_at").asc(nulls_first=True), "created_at"
+    for orders_due in (told_of_refunds(), due_orders()):
+        for order in orders_due.order_by(*longest)[:BATCH]:
+            yield order, partial(reconcile, order, among=orders_due)
+    for refund in due_refunds().order_by(*longest).select_related("order")[:BATCH]:
+        yield refund, partial(reconcile_refund, refund)
+
+
+def _quietly(row: PaymentOrder | PaymentRefund, step: Callable[[], str]) -> bool:
     try:
-        reconcile(row) if isinstance(row, PaymentOrder) else reconcile_refund(row)
+        step()
     except (DomainError, Error) as error:
         logger.warning("not reconciled", extra={"row": str(row), "error": type(error).__name__})
         return False
     return True
 
 
-def reconcile(order: PaymentOrder) -> str:
-    """Ask the provider how the order stands, and bring it there. Returns what became of it, in words."""
-    PaymentOrder.objects.filter(pk=order.pk).update(asked_at=Now())
+def reconcile(order: PaymentOrder, *, among: OrderQuerySet | None = None) -> str:
+    """Ask the provider how the order stands, and bring it there. Returns what became of it, in words.
+
+    One that is no longer `among` those that were to be asked about is left alone.
+    """
+    if not _is_its_turn(order, PaymentOrder.objects.all() if among is None else among):
+        return f"{order.status}: settled meanwhile"
     if not order.provider_order_id and not order.is_paid:
         return _placed_again(order)
+    told = list(order.events.waiting().filter(kind=Kind.REFUNDS_CHANGED).values_list("pk", flat=True))
     for report in providers.ALL[order.provider].ask(order):
         outcome = webhooks.hear(order.pk, report)
         if outcome.status == WebhookEvent.Status.HELD:
             logger.warning("an order needs a look", extra={"order": str(order.pk)})
+    webhooks.were_answered(told)
     for event_id in order.events.waiting().values_list("pk", flat=True):
         webhooks.apply(event_id)
     order.refresh_from_db()
@@ -104,10 +169,20 @@ def reconcile(order: PaymentOrder) -> str:
     return _given_up(order) or order.status
 
 
+@transaction.atomic
+def _is_its_turn(order: PaymentOrder, rows: OrderQuerySet) -> bool:
+    """Whether it is still one of these rows: they were read a while ago. The row is brought up to date."""
+    settling.lock(order.pk)
+    still = bool(rows.filter(pk=order.pk).update(asked_at=Now()))
+    order.refresh_from_db()
+    return still
+
+
 def reconcile_refund(refund: PaymentRefund) -> str:
+    refund.refresh_from_db()
     if refund.status == PaymentRefund.Status.PENDING:
         refunds.push(refund)
-    else:
+    elif refund.status == PaymentRefund.Status.PROCESSING:
         PaymentRefund.objects.filter(pk=refund.pk).update(asked_at=Now())
         reconcile(refund.order)
     refund.refresh_from_db()

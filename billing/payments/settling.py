@@ -51,6 +51,8 @@ def _settle(order: PaymentOrder, report: Report) -> Outcome:
         return refunds.reported(order, report)
     if report.kind == Kind.DISPUTE:
         return refunds.disputed(order, report)
+    if report.kind == Kind.REFUNDS_CHANGED:
+        return Outcome(Status.RECEIVED, "waits for the provider to be asked what was refunded")
     if order.is_paid:
         return Outcome(Status.IGNORED, "came after the payment")
     if report.kind == Kind.FAILED:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -50,8 +50,7 @@ def receive(*, provider: str, body: bytes, headers: Mapping[str, str]) -> bool:
     )
     if not new:
         WebhookEvent.objects.filter(pk=event.pk).update(replays=F("replays") + 1)
-    # What the provider has to be asked about waits for the next round: it wants its own answer first.
-    if event.status == Status.RECEIVED and event.kind != Kind.REFUNDS_CHANGED:
+    if event.status == Status.RECEIVED:
         _try(event.pk)
         _apply_what_waited(event)
     return new
@@ -67,11 +66,8 @@ def apply_due() -> int:
 
 def apply(event_id: int) -> Outcome:
     """Apply one event now, in a transaction of its own. Raises whatever stands in the way."""
-    event = WebhookEvent.objects.get(pk=event_id)
-    if event.kind == Kind.REFUNDS_CHANGED and event.status == Status.RECEIVED:
-        return _ask_about(event)
     with transaction.atomic():
-        found = _order_of(event)
+        found = _order_of(WebhookEvent.objects.get(pk=event_id))
         # Locked in one order everywhere: order, event, wallet.
         order = settling.lock(found) if found else None
         event = WebhookEvent.objects.select_for_update(no_key=True).get(pk=event_id)
@@ -120,6 +116,12 @@ def try_again(event: WebhookEvent) -> Outcome:
         status=Status.RECEIVED, applied_at=None, next_attempt_at=Now()
     )
     return apply(event.pk)
+
+
+def were_answered(event_ids: Sequence[int]) -> None:
+    """Of these only asking the provider could tell what they mean; that was done."""
+    asked = WebhookEvent.objects.waiting().filter(pk__in=event_ids)
+    asked.update(status=Status.APPLIED, outcome="the provider was asked, and its refunds applied", applied_at=Now())
 
 
 def _keep(order: PaymentOrder, report: Report, outcome: Outcome) -> None:
@@ -189,25 +191,9 @@ def _postpone(event_id: int, error: str) -> None:
 
 def _apply_what_waited(event: WebhookEvent) -> None:
     """A payment makes the refunds and disputes due that came before it. Dying here leaves them to the next round."""
-    of_its_order = WebhookEvent.objects.due().filter(order__events=event).exclude(kind=Kind.REFUNDS_CHANGED)
+    of_its_order = WebhookEvent.objects.due().filter(order__events=event)
     for pk in of_its_order.order_by("pk").values_list("pk", flat=True):
         _try(pk)
-
-
-def _ask_about(event: WebhookEvent) -> Outcome:
-    """The event says only that something changed: the provider says what."""
-    order = PaymentOrder.objects.filter(pk=_order_of(event)).first()
-    if order is None:
-        outcome = Outcome(Status.HELD, "no order of ours has these ids")
-    else:
-        for report in providers.ALL[event.provider].ask(order):
-            hear(order.pk, report)
-        outcome = Outcome(Status.APPLIED, "the provider was asked, and its refunds applied")
-    with transaction.atomic():
-        locked = WebhookEvent.objects.select_for_update(no_key=True).get(pk=event.pk)
-        if locked.status == Status.RECEIVED:
-            _write(locked, order, outcome)
-    return outcome
 
 
 def _order_of(event: WebhookEvent) -> Any:

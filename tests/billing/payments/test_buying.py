@@ -10,8 +10,9 @@ from django.db import connection
 from django.test import Client
 
 from billing.audit import audit
-from billing.models import CreditPackage, CreditTransaction, PackagePrice, PaymentOrder
-from billing.payments import orders, reconciling
+from billing.models import CreditPackage, CreditTransaction, PackagePrice, PaymentOrder, WebhookEvent
+from billing.payments import orders, reconciling, refunds
+from billing.payments.providers import wire
 from relivchats.accounts.models import User
 from tests.billing.payments.conftest import Shop
 from tests.fakes.stripe import FakeStripe
@@ -96,9 +97,16 @@ def test_a_provider_that_is_not_set_up_is_refused_kindly(stripe_shop: Shop, sett
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_row_stands_before_the_provider_is_asked(stripe_shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_row_stands_before_the_provider_is_asked_and_no_transaction_waits_for_it(
+    stripe_shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
     answer: Callable[..., Any] = stripe_shop.fake.answer
+    request: Callable[..., Any] = wire.Session.request
     seen: list[int] = []
+
+    def without_a_transaction(*asked: Any, **options: Any) -> Any:
+        assert not connection.in_atomic_block
+        return request(*asked, **options)
 
     def look_first(*asked: Any) -> Any:
         seen.append(PaymentOrder.objects.filter(provider_order_id=None).count())
@@ -106,8 +114,16 @@ def test_the_row_stands_before_the_provider_is_asked(stripe_shop: Shop, monkeypa
         return answer(*asked)
 
     monkeypatch.setattr(stripe_shop.fake, "answer", look_first)
-    stripe_shop.buy()
+    monkeypatch.setattr(wire.Session, "request", without_a_transaction)
+    stripe_shop.buy(key="one-purchase")
     assert seen == [1]
+    order = PaymentOrder.objects.get()
+    stripe_shop.payment(order)
+    assert reconciling.reconcile(order) == "completed"
+    refunds.start(order_id=order.pk, amount=100, actor="user 7", reason="a try")
+    stripe_shop.send(stripe_shop.fake.event("charge.refunded", {"payment_intent": order.provider_order_id}))
+    assert reconciling.round_of_asking() == 1
+    assert not WebhookEvent.objects.waiting().exists()
 
 
 @pytest.mark.parametrize("trouble", ["hang", 500, 503, 429, "garbage", "other JSON", "lose the answer"])

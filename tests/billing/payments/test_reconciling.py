@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
+from django.db import connection
 from django.db.models.functions import Now
 
 from billing.audit import audit
 from billing.models import PaymentOrder, WebhookEvent
 from billing.payments import reconciling, refunds, webhooks
+from billing.payments.providers.base import Report
+from billing.payments.providers.stripe import Stripe
+from billing.tasks import reconcile_payments
 from tests.billing.payments.conftest import Shop
 
 pytestmark = pytest.mark.django_db
@@ -94,6 +99,47 @@ def test_a_provider_that_does_not_answer_stops_no_other_order(shop: Shop) -> Non
     aged(first, HOUR), aged(second, HOUR)
     reconciling.round_of_asking()
     assert shop.balance == 2050
+
+
+def test_one_round_runs_at_a_time_and_a_second_says_so(stripe_shop: Shop) -> None:
+    def elsewhere() -> None:
+        try:
+            reconciling.round_of_asking()
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as pool:
+        with reconciling.only_round():
+            second = pool.submit(elsewhere)
+            with pytest.raises(reconciling.RoundRunning, match="Another round asks the providers"):
+                second.result(20)
+            pool.submit(reconcile_payments).result(20)
+        pool.submit(elsewhere).result(20)
+
+
+def test_what_was_settled_since_the_round_began_is_not_asked_about(
+    stripe_shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(2):
+        aged(stripe_shop.order(), HOUR)
+    asked: list[PaymentOrder] = []
+
+    def ask(_: object, order: PaymentOrder) -> list[Report]:
+        asked.append(order)
+        (other,) = PaymentOrder.objects.exclude(pk=order.pk)
+        stripe_shop.send(stripe_shop.event_of(other, "paid"))
+        return []
+
+    monkeypatch.setattr(Stripe, "ask", ask)
+    reconciling.round_of_asking()
+    assert len(asked) == 1
+
+
+def test_a_round_ends_in_time_and_leaves_the_rest_due(stripe_shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    order = aged(stripe_shop.order(), HOUR)
+    monkeypatch.setattr(reconciling, "ROUND_SECONDS", 0)
+    assert reconciling.round_of_asking() == 0
+    assert list(reconciling.due_orders()) == [order]
 
 
 def test_an_order_is_asked_about_less_and_less_often(stripe_shop: Shop) -> None:

@@ -263,6 +263,8 @@ def test_the_provider_is_not_asked_while_it_waits_for_our_answer(stripe_shop: Sh
     stripe_shop.send(stripe_shop.fake.event("charge.refunded", {"payment_intent": order.provider_order_id}))
     assert stripe_shop.fake.asked == []
     webhooks.apply_due()
+    assert stripe_shop.fake.asked == [], "nor while payments wait to be applied"
+    reconciling.round_of_asking()
     assert len(stripe_shop.fake.asked) == 2
 
 
