@@ -54,8 +54,13 @@ def report() -> Report:
     return Report("Payments", lines, Table(COLUMNS, tuple(rows)))
 
 
-def reconciled(*, order: Order) -> Report:
-    """Ask the providers about all that is unfinished, whenever they were last asked, and apply what waits."""
+def reconciled(*, order_id: UUID | None, order: Order) -> Report:
+    """Ask the providers about all that is unfinished, whenever they were last asked, and apply what waits.
+
+    Or about one order, however it stands here: also one that was given up.
+    """
+    if order_id is not None:
+        return deeds.report("Reconciled", reconcile_some(_chosen(order_id), order=order), mend="manage.py payments")
     webhooks.apply_due()
     all_asked = Deeds()
     with reconciling.only_round():
@@ -67,10 +72,15 @@ def reconciled(*, order: Order) -> Report:
 
 
 def refunded(*, order_id: UUID, amount: int | None, order: Order) -> Report:
-    if not PaymentOrder.objects.filter(pk=order_id).exists():
-        raise NotFound("There is no such order. manage.py payments, or the admin, show the ids.")
+    made = refund_some(_chosen(order_id), order=order, amount=amount)
+    return deeds.report("Refunded", made, mend="manage.py payments")
+
+
+def _chosen(order_id: UUID) -> OrderQuerySet:
     chosen = PaymentOrder.objects.filter(pk=order_id)
-    return deeds.report("Refunded", refund_some(chosen, order=order, amount=amount), mend="manage.py payments")
+    if not chosen.exists():
+        raise NotFound("There is no such order. manage.py payments, or the admin, show the ids.")
+    return chosen
 
 
 def reconcile_some(orders: QuerySet[PaymentOrder], *, order: Order, among: OrderQuerySet | None = None) -> Deeds:

@@ -28,9 +28,11 @@ logger = logging.getLogger(__name__)
 #: Paying takes a while, so an order is first asked about after this; then after twice its age, again and again.
 FIRST_ASKED_AFTER = timedelta(minutes=3)
 ASKED_EVERY = timedelta(minutes=5)
-#: Nobody pays an order of yesterday. A payment that comes all the same is still credited.
+#: Hardly anybody pays an order of yesterday: it is called failed. A payment that comes all the same is still credited.
 GIVEN_UP_AFTER = timedelta(days=1)
 ABANDONED = "abandoned"
+#: And its provider is asked on, ever less often: a bank debit may take two weeks, and its webhook may be lost.
+ASKED_ABOUT_FOR = timedelta(days=30)
 BATCH = 100
 #: A round is over before beat starts the next; what it did not come to stays due.
 ROUND_SECONDS = 100.0
@@ -62,10 +64,20 @@ def unpaid() -> OrderQuerySet:
     return found.exclude(provider_order_id=None, created_at__gt=Now() - timedelta(minutes=1))
 
 
+def abandoned() -> OrderQuerySet:
+    """Given up, but the provider may still be paid for them."""
+    return PaymentOrder.objects.filter(
+        status=PaymentOrder.Status.FAILED,
+        failure=ABANDONED,
+        provider_order_id__isnull=False,
+        created_at__gt=Now() - ASKED_ABOUT_FOR,
+    )
+
+
 def due_orders() -> OrderQuerySet:
-    """Unpaid, and not asked about lately."""
+    """Unpaid or abandoned, and not asked about lately."""
     return (
-        unpaid()
+        (unpaid() | abandoned())
         .alias(**_DOUBLED)
         .filter(
             Q(asked_at=None, created_at__lt=Now() - FIRST_ASKED_AFTER)

@@ -72,6 +72,17 @@ def test_reconciling_finds_a_payment_whose_webhook_was_lost(stripe_shop: Shop) -
     assert (entry.action, entry.outcome, entry.object_id) == ("reconcile order", "completed", str(order.pk))
 
 
+def test_one_order_that_was_given_up_long_ago_is_asked_about_by_its_id(stripe_shop: Shop) -> None:
+    order, other = stripe_shop.order(), stripe_shop.order()
+    for each in (order, other):
+        stripe_shop.payment(each)
+    PaymentOrder.objects.update(status="failed", failure="abandoned", created_at="2020-01-01T00:00Z")
+    status, answer = as_json("payments", "--reconcile", str(order.pk))
+    assert (status, answer["done"], stripe_shop.balance) == (0, 1, 450)
+    with pytest.raises(CommandError, match="no such order"):
+        call("payments", "--reconcile", "7c3f2a90-4d27-4b8e-9e0b-51a6f0d6c1b2")
+
+
 def test_a_provider_that_does_not_answer_is_told_and_breaks_nothing(stripe_shop: Shop) -> None:
     stripe_shop.order()
     stripe_shop.fake.troubles.append("hang")

@@ -9,23 +9,33 @@ from ops import payments
 from ops.management.base import OpsCommand
 from ops.report import Report
 
+EVERY = UUID(int=0)
+
 
 class Command(OpsCommand):
     help = "Payments that need something: paid without coins, to look at, late, disputed, owed."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--reconcile", action="store_true", help="ask the providers about all that is unfinished")
+        parser.add_argument(
+            "--reconcile",
+            nargs="?",
+            const=EVERY,
+            type=UUID,
+            metavar="ORDER",
+            help="ask the providers about all that is unfinished, or about one order, however it stands here",
+        )
         parser.add_argument("--refund", type=UUID, metavar="ORDER", help="send an order's money back; needs --reason")
         parser.add_argument("--amount", type=int, help="with --refund: minor units (39900 is ₹399); without it, all")
         parser.add_argument("--reason", default="", help="why, for the ledger and the audit entry")
 
     def report(
-        self, *, reconcile: bool, refund: UUID | None, amount: int | None, reason: str, **options: Any
+        self, *, reconcile: UUID | None, refund: UUID | None, amount: int | None, reason: str, **options: Any
     ) -> Report:
         if refund is not None:
             if not reason.strip():
                 raise CommandError("A refund needs a reason: --reason 'bought twice'")
             return payments.refunded(order_id=refund, amount=amount, order=self.order(reason.strip()))
-        if reconcile:
-            return payments.reconciled(order=self.order(reason))
+        if reconcile is not None:
+            order_id = None if reconcile == EVERY else reconcile
+            return payments.reconciled(order_id=order_id, order=self.order(reason))
         return payments.report()

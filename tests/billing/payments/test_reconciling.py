@@ -166,6 +166,19 @@ def test_an_order_that_nobody_pays_for_a_day_fails_and_a_later_payment_still_cou
     assert shop.balance == 450
 
 
+def test_a_payment_of_an_abandoned_order_is_found_for_a_month_when_its_webhook_was_lost(shop: Shop) -> None:
+    order, day = shop.order(), timedelta(days=1)
+    PaymentOrder.objects.filter(pk=order.pk).update(status="failed", failure="abandoned")
+    shop.payment(aged(order, 31 * day, asked=20 * day))
+    assert reconciling.round_of_asking() == 0
+    aged(order, 29 * day, asked=10 * day)
+    assert reconciling.round_of_asking() == 0, "asked ever less often"
+    aged(order, 29 * day, asked=15 * day)
+    assert reconciling.round_of_asking() == 1
+    order.refresh_from_db()
+    assert (order.status, shop.balance) == ("completed", 450)
+
+
 def test_a_payment_that_takes_days_is_waited_for(stripe_shop: Shop) -> None:
     order = stripe_shop.order()
     stripe_shop.send(stripe_shop.event_of(order, "processing"))
