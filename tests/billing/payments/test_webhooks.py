@@ -105,6 +105,17 @@ def test_an_event_sent_again_gives_no_more_coins_and_is_counted(shop: Shop) -> N
     assert (event().replays, event().status, shop.balance) == (3, "applied", 450)
 
 
+def test_a_body_sent_again_under_another_unsigned_id_is_a_replay_and_another_body_under_its_id_is_not(
+    razorpay_shop: Shop,
+) -> None:
+    order = razorpay_shop.order()
+    failed, paid = razorpay_shop.event_of(order, "failed"), razorpay_shop.event_of(order, "paid")
+    answers = [razorpay_shop.send(failed, event_id=f"evt_{number}")["replay"] for number in range(3)]
+    assert answers == [False, True, True]
+    assert razorpay_shop.send(paid, event_id="evt_1")["replay"] is False
+    assert (WebhookEvent.objects.count(), razorpay_shop.balance) == (2, 450)
+
+
 def test_two_events_of_one_payment_give_its_coins_once(shop: Shop) -> None:
     order = shop.order()
     for _ in range(2):
