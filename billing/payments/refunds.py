@@ -124,9 +124,8 @@ def reported(order: PaymentOrder, report: Report) -> Outcome:
         return Outcome(Event.HELD, "the refund's amount or currency does not fit the order's")
     refund = _known(order, report)
     if refund is None:
-        if report.state == Status.FAILED:
-            return Outcome(Event.IGNORED, "a refund that failed before it was known here")
-        if report.amount > left_of(order):
+        # One that failed is written down all the same, so that what is older and comes later takes no coin.
+        if report.state != Status.FAILED and report.amount > left_of(order):
             return Outcome(Event.HELD, "more is refunded than was paid")
         refund = order.refunds.create(source=PaymentRefund.Source.PROVIDER, amount=report.amount, actor="provider")
     if refund.amount != report.amount:
@@ -140,17 +139,24 @@ def _revived(order: PaymentOrder, refund: PaymentRefund, report: Report) -> Outc
     """Nothing, if the refund can go on from where it is; else why not.
 
     One that the provider refused and then has all the same goes on. One that failed there
-    goes on if the provider says so now, when asked: an event may be older than the failure.
+    goes on if the provider says so now, when asked: an event may be older than the failure,
+    and one that is has nothing new to say.
     """
     if report.state not in _TAKEN or refund.status in _TAKEN:
         return None
     if refund.status == Status.FAILED and refund.provider_refund_id and report.event_id:
-        if report.state == Status.PROCESSING:
+        if report.state == Status.PROCESSING or _failed_after(order, report):
             return Outcome(Event.IGNORED, "came after the refund had failed")
         return Outcome(Event.HELD, "a refund that had failed was paid after all: reconcile its order")
     if refund.amount > order.amount - order.refunded_amount:
         return Outcome(Event.HELD, "more is refunded than was paid")
     return None
+
+
+def _failed_after(order: PaymentOrder, report: Report) -> bool:
+    """Whether an event told of this refund's failure that is younger, by the provider's clock."""
+    told = order.events.filter(kind=Kind.REFUND, provider_refund_id=report.provider_refund_id, state=Status.FAILED)
+    return told.filter(occurred_at__gt=report.occurred_at).exists() if report.occurred_at else False
 
 
 def disputed(order: PaymentOrder, report: Report) -> Outcome:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import timedelta
 from typing import Any
 
@@ -13,7 +14,7 @@ from billing.audit import audit
 from billing.models import CreditTransaction, PaymentOrder, PaymentRefund, WebhookEvent
 from billing.payments import money, providers, reconciling, refunds
 from billing.payments.providers.base import ProviderRefused, ProviderUnavailable
-from tests.billing.payments.conftest import Shop
+from tests.billing.payments.conftest import Shop, changed
 from tests.fakes import razorpay, stripe
 
 pytestmark = pytest.mark.django_db
@@ -275,6 +276,25 @@ def test_a_failed_refund_that_an_old_event_calls_done_goes_on_only_if_the_provid
     reconciling.reconcile(order)
     refund.refresh_from_db()
     assert (refund.status, shop.balance) == ("completed", 50)
+
+
+@pytest.mark.parametrize("way", ["told in order", "failure first", "told before the payment"])
+def test_a_refund_that_was_made_and_failed_leaves_the_coins_whichever_is_told_first(shop: Shop, way: str) -> None:
+    order = shop.order()
+    paid, made = shop.event_of(order, "paid"), shop.event_of(order, "refunded")
+    made = changed(made, **{"created" if shop.provider == "stripe" else "created_at": int(time.time()) - 60})
+    failed = event_of(shop, order, "failed", status="failed")
+    events = {
+        "told in order": (paid, made, failed),
+        "failure first": (paid, failed, made),
+        "told before the payment": (failed, made, paid),
+    }
+    for body in events[way]:
+        shop.send(body)
+    order.refresh_from_db()
+    assert (order.status, order.refunded_amount, order.attention, shop.balance) == ("completed", 0, "", 450)
+    assert PaymentRefund.objects.get().status == "failed"
+    assert not WebhookEvent.objects.filter(status__in=["received", "held"]).exists()
 
 
 def test_a_refund_that_fails_in_the_end_gives_the_coins_back(shop: Shop) -> None:
