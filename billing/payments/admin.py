@@ -203,9 +203,9 @@ class PaymentRefundAdmin(OfOrderAdmin):
         ("money_back", "coins", "taken_coins", "owed"),
         ("provider_refund_id", "failure"),
         ("actor", "reason"),
-        ("created_at", "asked_at", "completed_at"),
+        ("created_at", "asked_at", "moved_at", "completed_at"),
     )
-    readonly_fields = ("id", "order_link", "state", "money_back", "owed", "created_at")
+    readonly_fields = ("id", "order_link", "state", "money_back", "owed", "created_at", "moved_at")
 
     @label("status", colours=_COLOURS)
     def state(self, refund: PaymentRefund) -> str:

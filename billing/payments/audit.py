@@ -34,7 +34,7 @@ _BROKEN = """
 _RECENT = """(
     SELECT * FROM payment_orders WHERE id IN (
         SELECT id FROM payment_orders WHERE completed_at >= %(at)s
-        UNION ALL SELECT order_id FROM payment_refunds WHERE created_at >= %(at)s
+        UNION ALL SELECT order_id FROM payment_refunds WHERE moved_at >= %(at)s
         UNION ALL SELECT payment_order_id FROM credit_transactions WHERE created_at >= %(at)s
         UNION ALL SELECT reversed.payment_order_id FROM credit_transactions AS reversing
             JOIN credit_transactions AS reversed ON reversed.id = reversing.reverses_id

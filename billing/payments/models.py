@@ -207,6 +207,7 @@ class PaymentRefund(models.Model):
     reason = models.CharField(max_length=200, blank=True)
     asked_at = models.DateTimeField(null=True, help_text="When the provider was last asked for it.")
     created_at = models.DateTimeField(db_default=Now(), editable=False)
+    moved_at = models.DateTimeField(db_default=Now(), editable=False, help_text="When it came to its status.")
     completed_at = models.DateTimeField(null=True, help_text="When the provider said that the money is back.")
 
     objects = RefundQuerySet.as_manager()
@@ -215,6 +216,7 @@ class PaymentRefund(models.Model):
         db_table = "payment_refunds"
         indexes = [
             models.Index(fields=["-created_at"], name="refunds_newest"),
+            models.Index(fields=["moved_at"], name="refunds_moved"),
             models.Index(fields=["created_at"], name="refunds_open", condition=Q(status__in=["pending", "processing"])),
         ]
         constraints = [

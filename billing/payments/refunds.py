@@ -215,8 +215,8 @@ def _move(
     elif to in _TAKEN and before not in _TAKEN:
         _take(order, refund)
     refund.save()
-    if to == Status.COMPLETED:
-        PaymentRefund.objects.filter(pk=refund.pk).update(completed_at=Now())
+    completed_at = Now() if to == Status.COMPLETED else refund.completed_at
+    PaymentRefund.objects.filter(pk=refund.pk).update(moved_at=Now(), completed_at=completed_at)
     return Outcome(Event.APPLIED, f"the refund is {to}: {refund.taken_coins} of {refund.coins} coins taken")
 
 

@@ -10,10 +10,11 @@ import pytest
 from django.db.models.functions import Now
 
 from billing import ledger
-from billing.audit import audit
+from billing.audit import Horizon, audit
 from billing.models import CreditTransaction, PaymentOrder, PaymentRefund, WebhookEvent
 from billing.payments import money, providers, reconciling, refunds
 from billing.payments.providers.base import ProviderRefused, ProviderUnavailable
+from relivchats import clock
 from tests.billing.payments.conftest import Shop, changed
 from tests.fakes import razorpay, stripe
 
@@ -314,6 +315,20 @@ def test_a_refund_that_fails_in_the_end_gives_the_coins_back(shop: Shop) -> None
     shop.fake.refunds.clear()
     assert give_back(order).status == "processing"
     assert shop.balance == 50
+
+
+def test_an_audit_of_what_changed_sees_an_older_refund_that_moved_without_its_coins(
+    stripe_shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = stripe_shop.paid()
+    stripe_shop.fake.refund_status = "pending"
+    give_back(order)
+    since = Horizon(clock.now(), stripe_shop.balance)
+    with monkeypatch.context() as broken:
+        broken.setattr(ledger, "reverse_refund", lambda **_: None)
+        stripe_shop.send(event_of(stripe_shop, order, "failed", status="failed"))
+    assert [finding.invariant.number for finding in audit(since=since)] == ["9"]
+    ledger.reverse_refund(refund=CreditTransaction.objects.get(type="refund"), reason="mended by hand")
 
 
 def test_a_refund_made_at_the_provider_takes_the_coins_too(shop: Shop) -> None:
