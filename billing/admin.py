@@ -44,6 +44,14 @@ class OverdueFilter(admin.SimpleListFilter):
 
 
 class OfWalletAdmin(StaffAdmin):
+    list_select_related = ("wallet",)
+    search_owner = "wallet__user"
+    search_help_text = "An e-mail address, or an id in full: of the row, its wallet or the wallet's owner"
+
+    @admin.display(description="person")
+    def user_link(self, row: Any) -> SafeString | str:
+        return link(User, row.wallet.user_id)
+
     @admin.display(description="wallet")
     def wallet_link(self, row: Any) -> SafeString | str:
         return link(Wallet, row.wallet_id)
@@ -53,8 +61,18 @@ class OfWalletAdmin(StaffAdmin):
 class WalletAdmin(StaffAdmin):
     list_display = ("id", "user_link", "balance", "reserved", "spendable", "age")
     ordering = ("-id",)
-    search_ids = ("pk", "user_id")
-    search_help_text = "A wallet's or a person's id, or their e-mail address, in full"
+    search_ids = (
+        "pk",
+        "orders__pk",
+        "orders__provider_order_id",
+        "orders__provider_payment_id",
+        "orders__refunds__pk",
+        "orders__refunds__provider_refund_id",
+    )
+    search_owner = "user"
+    search_help_text = (
+        "An e-mail address, or an id in full: of the wallet or its owner, of an order or a refund, or of the provider"
+    )
     fields = ("owed", ("id", "user_link"), ("balance", "reserved", "spendable"), "created_at", "timeline")
     readonly_fields = ("owed", "id", "user_link", "spendable", "created_at", "timeline")
 
@@ -73,29 +91,22 @@ class WalletAdmin(StaffAdmin):
     def timeline(self, wallet: Wallet) -> SafeString:
         return render_to_string("billing/timeline.html", {"happened": timeline.of(wallet), "most": timeline.MOST})
 
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
-    ) -> tuple[QuerySet[Any], bool]:
-        if "@" in search_term:
-            return queryset.filter(user__email=search_term.strip().lower()), False
-        return super().get_search_results(request, queryset, search_term)
-
 
 @admin.register(Adjustment)
 class AdjustmentAdmin(OfWalletAdmin):
-    list_display = ("id", "wallet_link", "amount", "state", "reason", "proposed_by", "decided_by", "age")
+    list_display = ("id", "amount", "wallet_link", "user_link", "state", "proposed_by", "reason", "decided_by", "age")
     list_filter = ("status",)
     ordering = ("-created_at",)
     search_ids = ("pk", "wallet_id")
     fields = (
-        ("id", "wallet_link"),
+        ("id", "wallet_link", "user_link"),
         ("amount", "state"),
         ("proposed_by", "reason"),
         ("decided_by", "decision"),
         ("created_at", "decided_at"),
         "transaction_link",
     )
-    readonly_fields = ("id", "wallet_link", "state", "created_at", "transaction_link")
+    readonly_fields = ("id", "wallet_link", "user_link", "state", "created_at", "transaction_link")
 
     @label("status", colours={"approved": "success", "pending": "warning", "refused": "danger"})
     def state(self, adjustment: Adjustment) -> str:
@@ -108,18 +119,18 @@ class AdjustmentAdmin(OfWalletAdmin):
 
 @admin.register(CoinReservation)
 class ReservationAdmin(OfWalletAdmin):
-    list_display = ("id", "state", "standing", "wallet_link", "coins", "captured_coins", "age")
+    list_display = ("id", "state", "standing", "wallet_link", "user_link", "coins", "captured_coins", "age")
     list_filter = (OverdueFilter, "status")
     ordering = ("-created_at",)
     search_ids = ("pk", "wallet_id")
     fields = (
-        ("id", "wallet_link"),
+        ("id", "wallet_link", "user_link"),
         ("state", "standing"),
         ("coins", "captured_coins"),
         ("created_at", "expires_at", "resolved_at"),
         ("idempotency_key", "reason"),
     )
-    readonly_fields = ("id", "wallet_link", "state", "standing", "created_at")
+    readonly_fields = ("id", "wallet_link", "user_link", "state", "standing", "created_at")
 
     @label("status")
     def state(self, reservation: CoinReservation) -> str:
@@ -137,18 +148,20 @@ class ReservationAdmin(OfWalletAdmin):
 
 @admin.register(CreditTransaction)
 class TransactionAdmin(OfWalletAdmin):
-    list_display = ("id", "wallet_link", "sequence", "type", "amount", "balance_after", "actor", "age")
+    list_display = ("id", "wallet_link", "user_link", "sequence", "type", "amount", "balance_after", "actor", "age")
     list_filter = ("type",)
     ordering = ("-created_at", "-id")
     search_ids = ("pk", "wallet_id", "reservation_id", "payment_order_id")
     fields = (
-        ("id", "wallet_link", "sequence"),
+        ("id", "wallet_link", "user_link", "sequence"),
         ("type", "amount", "balance_after"),
         ("reservation_link", "order_link", "reverses_link"),
         ("actor", "reason"),
         ("idempotency_key", "created_at"),
     )
-    readonly_fields = ("id", "wallet_link", "reservation_link", "order_link", "reverses_link", "created_at")
+    readonly_fields = (
+        *("id", "wallet_link", "user_link", "reservation_link", "order_link", "reverses_link", "created_at"),
+    )
 
     @admin.display(description="order")
     def order_link(self, row: CreditTransaction) -> SafeString | str:

@@ -9,6 +9,7 @@ from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.models import CHANGE, LogEntry
+from django.contrib.admin.utils import label_for_field, lookup_field
 from django.contrib.contenttypes.models import ContentType
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
@@ -21,6 +22,9 @@ from ops.deeds import BATCH, Deed, Deeds, Order
 from relivchats.admin import StaffAdmin
 
 Do = Callable[..., Deeds]
+
+#: Rows that are shown before they are acted on.
+SHOWN = 20
 
 
 class ReasonForm(forms.Form):
@@ -73,11 +77,26 @@ def _ask(
         "action": words["name"],
         "form": form,
         "ids": ids,
+        **_shown(model_admin, request, ids),
         "checkbox": ACTION_CHECKBOX_NAME,
         "list_address": reverse(f"admin:{opts.app_label}_{opts.model_name}_changelist"),
         "media": model_admin.media,
     }
     return TemplateResponse(request, "ops/reason.html", context)
+
+
+def _shown(model_admin: StaffAdmin, request: HttpRequest, ids: list[Any]) -> dict[str, Any]:
+    """The first of the chosen rows as their list shows them: who confirms sees what."""
+    names = model_admin.get_list_display(request)
+    rows = model_admin.get_queryset(request).filter(pk__in=ids[:SHOWN]).order_by("pk")
+    if model_admin.list_select_related:
+        rows = rows.select_related(*model_admin.list_select_related)
+    headings = [label_for_field(name, model_admin.model, model_admin) for name in names]
+    return {
+        "headings": headings,
+        "rows": [[lookup_field(name, row, model_admin)[2] for name in names] for row in rows],
+        "more": max(0, len(ids) - SHOWN),
+    }
 
 
 def log(model: type[Model], request: HttpRequest, deeds: list[Deed], *, title: str, reason: str) -> None:

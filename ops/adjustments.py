@@ -23,7 +23,8 @@ from billing.models import Adjustment, Wallet
 from ops import deeds
 from ops.actions import ReasonForm
 from ops.deeds import Deed, Deeds, Order
-from relivchats.admin import StaffAdmin
+from relivchats.accounts.models import User
+from relivchats.admin import StaffAdmin, link
 from relivchats.errors import DomainError
 
 
@@ -48,6 +49,7 @@ def page(model_admin: StaffAdmin, request: HttpRequest, object_id: str) -> HttpR
         "opts": model_admin.opts,
         "title": f"Adjust wallet {wallet.pk}",
         "wallet": wallet,
+        "owner": link(User, wallet.user_id),
         "limit": settings.ADJUSTMENT_APPROVAL_COINS,
         "form": form,
         "media": model_admin.media,

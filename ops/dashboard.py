@@ -141,6 +141,7 @@ def _troubles(request: HttpRequest) -> list[Trouble]:
         ("Paid, no coins", WebhookEvent.objects.uncredited(), "stuck=uncredited"),
         ("Paid a second time", WebhookEvent.objects.paid_again(), "stuck=again"),
         ("Events to look at", WebhookEvent.objects.held(), "stuck=yes"),
+        ("Adjustments to approve", Adjustment.objects.pending(), "status__exact=pending"),
         ("Overdue reservations", CoinReservation.objects.overdue(), "stuck=yes"),
         ("Failed indexing", Chat.objects.filter(vector_status=Chat.VectorStatus.FAILED), "indexing=failed"),
     )

@@ -18,7 +18,8 @@ from billing.payments import money, refunds
 from ops import payments
 from ops.actions import ReasonForm, log
 from ops.deeds import Order
-from relivchats.admin import StaffAdmin
+from relivchats.accounts.models import User
+from relivchats.admin import StaffAdmin, link
 
 
 class RefundForm(ReasonForm):
@@ -33,7 +34,7 @@ class RefundForm(ReasonForm):
 
 @page_action(description="Refund", permissions=["operate"], url_path="refund")  # type: ignore[untyped-decorator]
 def page(model_admin: StaffAdmin, request: HttpRequest, object_id: str) -> HttpResponse:
-    order = get_object_or_404(PaymentOrder.objects.select_related("wallet"), pk=object_id)
+    order = get_object_or_404(PaymentOrder.objects.select_related("wallet", "package"), pk=object_id)
     left = refunds.left_of(order)
     form = RefundForm(request.POST or None, initial={"amount": left, "left": left})
     if request.method == "POST" and form.is_valid():
@@ -44,6 +45,8 @@ def page(model_admin: StaffAdmin, request: HttpRequest, object_id: str) -> HttpR
         "opts": model_admin.opts,
         "title": f"Refund order {order.pk}",
         "order": order,
+        "owner": link(User, order.wallet.user_id),
+        "price": money.shown(order.amount, order.currency),
         "left": money.shown(left, order.currency),
         "form": form,
         "media": model_admin.media,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
-from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
@@ -108,6 +107,7 @@ class PaymentOrderAdmin(StaffAdmin):
     list_select_related = ("wallet",)
     ordering = ("-created_at",)
     search_ids = ("pk", "provider_order_id", "provider_payment_id", "wallet_id")
+    search_owner = "wallet__user"
     search_help_text = "An e-mail address, or an id in full: of the order, the person, or of the provider"
     fields = (
         ("id", "user_link", "wallet_link"),
@@ -123,19 +123,6 @@ class PaymentOrderAdmin(StaffAdmin):
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         return (*self.readonly_fields, "refunded", "owed", "transactions")
-
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
-    ) -> tuple[QuerySet[Any], bool]:
-        term = search_term.strip()
-        if "@" in term:
-            return queryset.filter(wallet__user__email=term.lower()), False
-        found, many = super().get_search_results(request, queryset, search_term)
-        try:
-            person = queryset.filter(wallet__user_id=User._meta.pk.to_python(term)) if term else None
-        except ValidationError:
-            return found, many
-        return (found | person if person is not None else found), many
 
     @label("status", colours=_COLOURS)
     def state(self, order: PaymentOrder) -> str:
@@ -172,6 +159,9 @@ class PaymentOrderAdmin(StaffAdmin):
 
 
 class OfOrderAdmin(StaffAdmin):
+    search_owner = "order__wallet__user"
+    search_help_text = "An e-mail address, or an id in full: of the row, its order, the person, or of the provider"
+
     @admin.display(description="order")
     def order_link(self, row: Any) -> SafeString | str:
         return link(PaymentOrder, row.order_id)

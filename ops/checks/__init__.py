@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ops.checks import broker, database, ledger, machine, payments, processes, work
+from ops.checks import adjustments, broker, database, ledger, machine, payments, processes, work
 from ops.report import Level, Line
 
 
@@ -28,6 +28,7 @@ ALL = (
     Check("disk", machine.disk),
     Check("ledger", ledger.clean, mend="manage.py ledger"),
     Check("payments", payments.credited, mend=payments.MEND),
+    Check("adjustments", adjustments.decided),
     Check("connections", database.connections),
     Check("migrations", database.migrations, mend="manage.py migrate --plan"),
     Check("keys", database.keys),

@@ -94,11 +94,12 @@ def _operations(number: int, *, user: Any, chat: Chat) -> None:
         change_message="Reindex. Reason: test.",
         action_time=Now(),
     )
-    _payments(number, user=user)
+    payments(number, user=user)
     Bonus.objects.get_or_create(event="signup", defaults={"coins": 50})
 
 
-def _payments(number: int, *, user: Any) -> None:
+def payments(number: int, *, user: Any) -> None:
+    """An order of 100 coins that was paid, and a tenth of it refunded when they were spent."""
     package = CreditPackage.objects.create(id=f"package-{number}", title="Another", coins=100)
     PackagePrice.objects.create(package=package, currency="USD", amount=100)
     order = PaymentOrder.objects.create(

@@ -198,6 +198,7 @@ def test_the_front_page_counts_the_troubles_and_leads_to_them(desk: Client) -> N
     rows.orphaned_reservation()
     rows.abandoned_insight()
     rows.chat(rows.person(), vector_status="failed")
+    rows.adjustment()
     page = desk.get("/admin/")
     troubles = {trouble.title: trouble for trouble in page.context["troubles"]}
     counted = {title: trouble.count for title, trouble in troubles.items()}
@@ -208,6 +209,7 @@ def test_the_front_page_counts_the_troubles_and_leads_to_them(desk: Client) -> N
         "Paid, no coins": "0",
         "Paid a second time": "0",
         "Events to look at": "0",
+        "Adjustments to approve": "1",
         "Overdue reservations": "1",
         "Failed indexing": "1",
     }

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission
+from django.db import models
 from django.test import Client
 from django.urls import reverse
 
 from billing import audit, ledger
-from billing.models import Adjustment, CreditTransaction, Wallet
+from billing.models import (
+    Adjustment,
+    CoinReservation,
+    CreditTransaction,
+    PaymentOrder,
+    PaymentRefund,
+    Wallet,
+    WebhookEvent,
+)
 from ops.models import AuditEntry
 from relivchats.accounts.models import User
 from tests.admin import everything
@@ -52,13 +62,65 @@ def test_a_wallet_s_page_tells_everything_in_one_timeline(desk: Client) -> None:
     assert str(captured.pk) in shown
 
 
-def test_a_wallet_is_found_by_its_owner_s_address_and_id(desk: Client) -> None:
-    person = rows.person(email="ann@example.org")
-    rows.person()
-    for term in ("Ann@Example.org ", str(person.pk), str(person.wallet.pk)):
-        found = desk.get(everything.list_address(Wallet), {"q": term}).context["cl"]
-        assert person.wallet in found.result_list
-    assert desk.get(everything.list_address(Wallet), {"q": "ben@example.org"}).context["cl"].result_count == 0
+@pytest.fixture
+def bought(person: User) -> PaymentOrder:
+    """An order that was paid and refunded, when its coins were spent."""
+    everything.payments(1, user=person)
+    return PaymentOrder.objects.get()
+
+
+@pytest.fixture
+def person(db: None) -> User:
+    return rows.person(email="ann@example.org")
+
+
+def found(desk: Client, model: type[models.Model], term: object) -> list[models.Model]:
+    return list(desk.get(everything.list_address(model), {"q": str(term)}).context["cl"].result_list)
+
+
+def test_a_wallet_is_found_by_its_owner_and_by_every_id_of_its_payments(
+    desk: Client, person: User, bought: PaymentOrder
+) -> None:
+    PaymentOrder.objects.update(provider_payment_id="pay_1")
+    PaymentRefund.objects.update(provider_refund_id="re_1")
+    refund = bought.refunds.get()
+    for term in ("Ann@Example.org ", person.pk, person.wallet.pk, bought.pk, "pi_1", "pay_1", refund.pk, "re_1"):
+        assert found(desk, Wallet, term) == [person.wallet], term
+    for term in ("ben@example.org", "pi_2", uuid.uuid4()):
+        assert found(desk, Wallet, term) == []
+
+
+def test_every_list_of_coins_and_money_is_searched_by_its_owner(
+    desk: Client, person: User, bought: PaymentOrder
+) -> None:
+    rows.adjustment(wallet=person.wallet)
+    rows.job(owner=person)
+    rows.job()
+    for model in (Adjustment, CoinReservation, CreditTransaction, PaymentOrder, PaymentRefund, WebhookEvent):
+        for term in ("ANN@example.org", person.pk):
+            theirs = found(desk, model, term)
+            assert theirs, (model, term)
+            path = "order__wallet" if hasattr(model, "order") else "wallet"
+            assert model._default_manager.filter(**{path: person.wallet}).count() == len(theirs)
+        assert found(desk, model, "ben@example.org") == []
+
+
+def test_a_wallet_s_page_begins_with_the_coins_that_are_owed(desk: Client, person: User, bought: PaymentOrder) -> None:
+    shown = desk.get(page(person.wallet)).content.decode()
+    refund = reverse("admin:billing_paymentrefund_change", args=[bought.refunds.get().pk])
+    assert (
+        shown.index("spent before their money")
+        < shown.index(f'10 of refund <a href="{refund}"')
+        < shown.index(str(person.pk))
+    )
+
+
+def test_who_approves_an_adjustment_sees_how_much_whose_by_whom_and_why(desk: Client, person: User) -> None:
+    proposed = rows.adjustment(wallet=person.wallet)
+    address = reverse("admin:billing_adjustment_change", args=[proposed.pk])
+    asked = desk.get(address.replace("/change/", "/approve/")).content.decode()
+    for told in ("5000", str(person.pk), page(person.wallet), "command", "a claim"):
+        assert told in asked, told
 
 
 def test_an_adjustment_is_made_once_with_its_reason_and_written_down(desk: Client, staff: User) -> None:

@@ -7,8 +7,8 @@ from datetime import timedelta
 
 from django.db.models.functions import Now
 
-from billing import ledger
-from billing.models import CoinReservation
+from billing import adjustments, ledger
+from billing.models import Adjustment, CoinReservation, Wallet
 from chats.models import Chat
 from insights import settlement, unlocking
 from insights.models import GenerationJob, Insight, InsightType
@@ -24,6 +24,15 @@ def person(*, coins: int = 1000, email: str = "") -> User:
     user = User.objects.create_user(email or f"{uuid.uuid4().hex}@example.org")
     ledger.adjust(wallet=user.wallet, amount=coins, actor="test", reason="test", idempotency_key="coins")
     return user
+
+
+def adjustment(*, wallet: Wallet | None = None) -> Adjustment:
+    """One of 5000 coins that waits for a second person."""
+    proposed = adjustments.adjust(
+        wallet=wallet or person().wallet, amount=5000, actor="command", reason="a claim", idempotency_key="large"
+    )
+    assert isinstance(proposed, Adjustment)
+    return proposed
 
 
 def chat(owner: User, *, vector_status: str = "completed") -> Chat:

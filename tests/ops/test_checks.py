@@ -15,7 +15,7 @@ from billing.models import Wallet
 from chats.models import Chat
 from insights.models import Insight
 from ops import checks
-from ops.checks import database, ledger, machine, processes, work
+from ops.checks import adjustments, database, ledger, machine, processes, work
 from ops.models import Heartbeat
 from ops.report import Level, Line
 from relivchats.crypto import Keyring
@@ -77,6 +77,7 @@ def _two_beats() -> None:
 @pytest.mark.parametrize(
     ("trouble", "ask", "level"),
     [
+        (rows.adjustment, adjustments.decided, Level.WARNING),
         (_old_schema, database.migrations, Level.WARNING),
         (_failed_chat, work.vectors, Level.WARNING),
         (_chat_being_indexed_by_nobody, work.vectors, Level.WARNING),
