@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
-from django.db import connection
+from django.core.management.commands import flush
+from django.db import connection, transaction
 
 from relivchats import embedded
 from relivchats.logs import JSONFormatter
@@ -19,10 +20,30 @@ from tests.processes import BrokerHandle, RunningProcess, ServerHandle, start_ce
 
 
 @pytest.fixture(scope="session")
-def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
-    """Tests of several connections empty their tables afterwards, which the ledger refuses anywhere else."""
+def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+    """Tests of several connections leave their rows behind: the database is made what it was when it was new.
+
+    Django's own way empties every table and asks every app for its first rows, which takes thirty times as long.
+    """
     with django_db_blocker.unblock(), connection.cursor() as cursor:
-        cursor.execute("ALTER TABLE credit_transactions DISABLE TRIGGER credit_transactions_never_emptied")
+        tables = connection.introspection.django_table_names(include_views=False)
+        cursor.execute("CREATE SCHEMA new")
+        for table in tables:
+            cursor.execute(f'CREATE TABLE new."{table}" AS TABLE "{table}"')
+
+    def renew(*_: object, **__: object) -> None:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(f"LOCK TABLE {', '.join(tables)} IN EXCLUSIVE MODE")
+            cursor.execute("ALTER TABLE credit_transactions DISABLE TRIGGER credit_transactions_append_only")
+            cursor.execute(
+                "".join(f'DELETE FROM "{table}"; INSERT INTO "{table}" TABLE new."{table}";' for table in tables)
+            )
+            cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+            cursor.execute("ALTER TABLE credit_transactions ENABLE TRIGGER credit_transactions_append_only")
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(flush.Command, "handle", renew)
+        yield
 
 
 class StartCelery(Protocol):
