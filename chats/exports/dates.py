@@ -29,6 +29,7 @@ _FIRST_DAY, _LAST_DAY = date(FIRST_YEAR, 1, 1).toordinal(), date(LAST_YEAR, 12, 
 _FIRST_EVIDENCE = date(_WHATSAPP_BEGAN, 1, 1).toordinal() - _EPOCH
 _DAY_SECONDS = 86_400
 _NUMBERS = re.compile(r"\d+")
+_SECONDS = {b"%02d" % second: second for second in range(60)}
 
 Parts = tuple[int, int, int]
 
@@ -169,15 +170,14 @@ class TimeSeconds(dict[bytes, int]):
         self._minutes: dict[tuple[bytes, bytes], int] = {}
 
     def __missing__(self, printed: bytes) -> int:
-        minutes, _, rest = printed.rpartition(b":")
-        second, marker = rest[:2], rest[2:]
-        start = self._minutes.get((minutes, marker))
-        if start is not None and second.isdigit() and second < b"60":
-            seconds = start + int(second)
+        minute, _, rest = printed.rpartition(b":")
+        start, second = self._minutes.get((minute, rest[2:])), _SECONDS.get(rest[:2])
+        if start is not None and second is not None:
+            seconds = start + second
         else:
             seconds = _seconds(printed.decode())
-            if b":" in minutes and seconds >= 0 and second.isdigit():
-                self._minutes[minutes, marker] = seconds - int(second)
+            if second is not None and b":" in minute and seconds >= 0:
+                self._minutes[minute, rest[2:]] = seconds - second
         if seconds >= 0:
             self[printed] = seconds
         return seconds

@@ -8,6 +8,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import NamedTuple
 
+from chats.exports.edges import Edges
 from chats.exports.marks import MARK, MARKS, without_leading_marks, without_marks
 from chats.exports.parsed import Kind
 
@@ -56,7 +57,6 @@ class Phrases:
         for phrases in languages.values():
             self._add(phrases)
         self._begin(Kind.CONTACT, "BEGIN:VCARD")
-        # Nearly all bodies begin and end otherwise, and are not looked at again.
         self._placeholders = {
             lead + phrase: Reading(kind, phrase, edited=False)
             for phrase, kind in self.whole.items()
@@ -68,6 +68,10 @@ class Phrases:
         self.heads = {head: tuple(begin for begin, _ in begins) for head, begins in self.begins.items()}
         self.heads |= {mark: (mark,) for mark in MARKS}
         self.tails = {end[-self.tail_bytes :] for end in self._ends + notes}
+        begins = [begin for begins in self.begins.values() for begin, _ in begins]
+        self._edges = Edges(
+            heads=[*self.whole, *begins], tails=self.tails, before=[*b" \t", *(mark[0] for mark in MARKS)]
+        )
 
     def _add(self, phrases: dict[str, list[str]]) -> None:
         for field, texts in phrases.items():
@@ -139,15 +143,16 @@ class Phrases:
 
     def notable(self, bodies: list[bytes]) -> list[int]:
         """Positions of the bodies that `read` may find to be more than plain text."""
-        whole, heads, tails, tail = self.whole, self.heads, self.tails, -self.tail_bytes
-        return [
-            position
-            for position, body in enumerate(bodies)
-            if body in whole
-            or body[tail:] in tails
+        return [position for position in self._edges.held_by(bodies) if self._is_notable(bodies[position])]
+
+    def _is_notable(self, body: bytes) -> bool:
+        head = body[:_HEAD_BYTES]
+        return (
+            body in self.whole
             or _LINE_FEED in body
-            or (body[:_HEAD_BYTES] in heads and body.startswith(heads[body[:_HEAD_BYTES]]))
-        ]
+            or body[-self.tail_bytes :] in self.tails
+            or (head in self.heads and body.startswith(self.heads[head]))
+        )
 
     def read(self, body: bytes) -> Reading:
         """Kind, text without the marks around WhatsApp's own words, and whether it was edited."""

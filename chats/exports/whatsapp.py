@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from operator import add
 
 from chats.exports.dates import MOST_DATES, DateOrder, DaySeconds, TimeSeconds, decide_order
 from chats.exports.dialect import SAMPLE_BYTES, Dialect, sniff
@@ -206,7 +207,7 @@ class _Reader:
         parts = self.dialect.pattern.split(window)
         dates, times = parts[self.dialect.date_group :: _COLUMNS], parts[self.dialect.time_group :: _COLUMNS]
         openings = parts[1::_COLUMNS]
-        seconds = list(map(int.__add__, self._midnights(openings, dates), map(self.times.__getitem__, times)))
+        seconds = list(map(add, self._midnights(openings, dates), map(self.times.__getitem__, times)))
         if seconds and min(seconds) < 0:
             return self._columns_one_by_one(window)
         return _Columns(openings, seconds, parts[4::_COLUMNS], parts[5::_COLUMNS])
@@ -228,6 +229,8 @@ class _Reader:
         )
 
     def _batch(self, columns: _Columns, first_number: int) -> Batch:
+        if self.dialect.newline == b"\r\n":
+            columns.bodies = _with_bare_line_feeds(columns.bodies)
         bodies = columns.bodies
         kinds = [int(Kind.TEXT)] * len(bodies)
         edited = set()
@@ -247,7 +250,7 @@ class _Reader:
 
     def _read(self, columns: _Columns, position: int) -> tuple[int, bool]:
         """Replace the body by its text without WhatsApp's marks; give its kind and whether it was edited."""
-        body, opening = columns.bodies[position].replace(b"\r\n", b"\n"), columns.openings[position]
+        body, opening = columns.bodies[position], columns.openings[position]
         is_ios = opening.endswith(_BRACKET)
         kind, columns.bodies[position], edited = PHRASES.read(body)
         if kind is Kind.TEXT and is_ios and body.startswith(MARK):
@@ -303,6 +306,13 @@ def _line_ends_at_the_end(text: bytes) -> int:
         if stripped or size >= len(text):
             return len(tail) - len(stripped)
         size *= 8
+
+
+def _with_bare_line_feeds(bodies: list[bytes]) -> list[bytes]:
+    """Within a message an iPhone has no other, but for text that was pasted."""
+    if b"\r" not in b"".join(bodies):
+        return bodies
+    return [body.replace(b"\r\n", b"\n") for body in bodies]
 
 
 def _decoded(bodies: list[bytes]) -> list[str]:

@@ -165,26 +165,27 @@ class Votes(NamedTuple):
         words: Ints = self.counts.sum(axis=0)
         return words
 
-    def languages(self) -> Ints:
+    def languages(self) -> NDArray[np.uint8]:
         """The language of each text, `NO_WORD` without words."""
         scripts = _SCRIPT_OF[self.told]
         parts = {script: self._chosen(scripts == script) for script in np.unique(scripts).tolist()}
         if not parts:
-            return self.words()
+            return np.full(self.counts.shape[1], NO_WORD, np.uint8)
         found = Votes(np.array(list(parts)), np.stack([part.words() for part in parts.values()]))._first()
         for script, part in parts.items():
-            written = np.flatnonzero(found == script)
-            languages = part._chosen(_IS_LANGUAGE[part.told])
-            told = Votes(languages.told, languages.counts[:, written])._first()
-            found[written] = np.where(told == NO_WORD, _UNKNOWN if script == _LATIN else script, told)
+            told = part._chosen(_IS_LANGUAGE[part.told])._first()
+            told[told == NO_WORD] = _UNKNOWN if script == _LATIN else script
+            found = np.where(found == script, told, found)
         return found
 
     def _chosen(self, rows: NDArray[np.bool_]) -> Votes:
         return Votes(self.told[rows], self.counts[rows])
 
-    def _first(self) -> Ints:
+    def _first(self) -> NDArray[np.uint8]:
         """What the most words of each text tell, `_MIXED` where several things are told by as many."""
         most = self.counts.max(axis=0, initial=0)
-        are_most = self.counts == most
-        first = np.where(are_most.sum(axis=0) > 1, _MIXED, self.told @ are_most)
-        return np.where(most == 0, NO_WORD, first)
+        are_most = (self.counts == most).view(np.uint8)
+        first: NDArray[np.uint8] = (are_most * self.told.astype(np.uint8)[:, None]).max(axis=0, initial=NO_WORD)
+        first[np.add.reduce(are_most, axis=0, dtype=np.uint8) > 1] = _MIXED
+        first[most == 0] = NO_WORD
+        return first
