@@ -61,6 +61,7 @@ _SHOWN: Mapping[int, _Shown] = {
         KINDS[422],
         {"errors": [{"pointer": "#/chat_id", "code": "required", "message": "This field is required."}]},
     ),
+    429: _Shown("More requests than are taken: Retry-After says when to send it again.", KINDS[429]),
     502: _Shown(
         "Another service refused.",
         Kind("provider-refused", "ERR_3007", "The payment provider refused", ""),

@@ -84,6 +84,7 @@ WSGI_APPLICATION = "relivchats.wsgi.application"
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "relivchats" / "templates"],
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": [
@@ -190,6 +191,10 @@ RESERVATION_MARGIN_SECONDS = read("RESERVATION_MARGIN_SECONDS", whole, default=6
 # Coins: an adjustment of more than this, either way, waits for a second person.
 
 ADJUSTMENT_APPROVAL_COINS = read("ADJUSTMENT_APPROVAL_COINS", whole, default=2000, least=0)
+
+# Orders of one person in a minute.
+
+ORDERS_PER_MINUTE = read("ORDERS_PER_MINUTE", whole, default=10, least=1)
 
 # Payments. A provider that is not set up is not offered.
 

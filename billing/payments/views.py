@@ -24,9 +24,10 @@ from billing.payments.serializers import (
     PlaceSerializer,
     ReceivedSerializer,
 )
-from relivchats import idempotency
+from relivchats import idempotency, limits
 from relivchats.errors import NotFound
 from relivchats.idempotency import idempotent
+from relivchats.limits import limited
 from relivchats.openapi import example, problems
 from relivchats.rest import Pages, RequestTooLarge, body, check_length, person
 
@@ -69,7 +70,7 @@ class Orders(APIView):
         description="Makes an order at the package's price and answers with what your client needs to pay it at the"
         " provider. The coins come when the provider tells us that it is paid: `GET /api/payments/orders/{order_id}`."
         " Send the same request again under the same key when no answer came: you get the same order.",
-        parameters=idempotency.PARAMETERS,
+        parameters=[*idempotency.PARAMETERS, *limits.PARAMETERS],
         request=PlaceSerializer,
         responses={
             201: PlacedSerializer,
@@ -80,12 +81,14 @@ class Orders(APIView):
                 422,
                 _404="There is no such package.",
                 _409=idempotency.STILL_RUNNING,
+                _429="You placed too many orders within a minute. Retry-After says when you may go on.",
                 _502="The provider refused the order. You were not charged.",
                 _503="The provider, or our database, did not answer in time. Send the same request again.",
             ),
         },
         examples=[examples.PLACE, example("At Stripe", examples.PLACED, status=201)],
     )
+    @limited("orders", setting="ORDERS_PER_MINUTE")
     @idempotent()
     def post(self, request: Request) -> Response:
         asked = PlaceSerializer(data=body(request))

@@ -79,6 +79,8 @@ def test_one_order_that_was_given_up_long_ago_is_asked_about_by_its_id(stripe_sh
     PaymentOrder.objects.update(status="failed", failure="abandoned", created_at="2020-01-01T00:00Z")
     status, answer = as_json("payments", "--reconcile", str(order.pk))
     assert (status, answer["done"], stripe_shop.balance) == (0, 1, 450)
+    with pytest.raises(CommandError, match="name the order with --refund"):
+        call("payments", "--amount", "250")
     with pytest.raises(CommandError, match="no such order"):
         call("payments", "--reconcile", "7c3f2a90-4d27-4b8e-9e0b-51a6f0d6c1b2")
 

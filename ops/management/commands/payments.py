@@ -31,6 +31,8 @@ class Command(OpsCommand):
     def report(
         self, *, reconcile: UUID | None, refund: UUID | None, amount: int | None, reason: str, **options: Any
     ) -> Report:
+        if amount is not None and refund is None:
+            raise CommandError("--amount says how much of an order goes back: name the order with --refund ORDER.")
         if refund is not None:
             if not reason.strip():
                 raise CommandError("A refund needs a reason: --reason 'bought twice'")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,6 +16,7 @@ from billing.payments import refunds, webhooks
 from billing.payments.providers import sandbox
 from billing.payments.providers.base import BadSignature
 from relivchats.accounts.models import User
+from tests.api.conftest import check_problem
 from tests.billing.payments.conftest import Shop
 
 pytestmark = pytest.mark.django_db
@@ -59,6 +61,42 @@ def test_cancelling_fails_the_order(sandbox_shop: Shop) -> None:
     assert sandbox_shop.balance == 50
 
 
+def test_what_is_neither_button_is_refused_and_decides_nothing(sandbox_shop: Shop) -> None:
+    address = urlsplit(sandbox_shop.buy()["checkout_url"]).path
+    for nonsense in ("", "maybe"):
+        refused = choose(address, nonsense)
+        assert (refused.status_code, "neither of the two buttons" in refused.content.decode()) == (400, True)
+    assert PaymentOrder.objects.get().status == "pending"
+    assert "Paid." in choose(address, "pay").content.decode()
+
+
+def test_paid_and_cancelled_do_not_look_alike(sandbox_shop: Shop) -> None:
+    pages = {}
+    for choice in ("pay", "cancel"):
+        page = choose(urlsplit(sandbox_shop.buy()["checkout_url"]).path, choice).content.decode()
+        pages[choice] = (re.findall(r'class="came (\w+)"', page), "✓" in page, "unpaid" in page.partition("<main>")[2])
+    assert pages["pay"][0] == ["completed"]
+    assert pages["cancel"][0] == ["failed"]
+    assert (pages["pay"][2], pages["cancel"][2]) == (False, True)
+
+
+def test_the_eleventh_order_of_a_minute_waits(sandbox_shop: Shop, make_wallet: Any, settings: Any) -> None:
+    assert settings.ORDERS_PER_MINUTE == 10
+    settings.ORDERS_PER_MINUTE = 2
+    ask = {"package_id": "starter", "provider": "sandbox"}
+    place = partial(Client().post, "/api/payments/orders", ask, content_type="application/json")
+    left = [place(headers=sandbox_shop.headers).headers["X-RateLimit-Remaining"] for _ in range(2)]
+    assert left == ["1", "0"]
+    refused = place(headers=sandbox_shop.headers)
+    check_problem(refused)
+    assert (refused.status_code, refused.json()["error_code"], PaymentOrder.objects.count()) == (429, "ERR_1005", 2)
+    assert 0 < int(refused.headers["Retry-After"]) <= 60
+    assert refused.headers["X-RateLimit-Remaining"] == "0"
+    assert Shop("sandbox", None, make_wallet().user).buy()["status"] == "pending", "others are not held up"
+    settings.REDIS_URL = "redis://127.0.0.1:1/0"
+    assert place(headers=sandbox_shop.headers).status_code == 201, "without the broker nobody is refused"
+
+
 def test_a_sandbox_order_can_be_refunded(sandbox_shop: Shop) -> None:
     choose(urlsplit(sandbox_shop.buy()["checkout_url"]).path, "pay")
     refund = refunds.start(order_id=PaymentOrder.objects.get().pk, amount=None, actor="user 7", reason="a try")
@@ -67,8 +105,12 @@ def test_a_sandbox_order_can_be_refunded(sandbox_shop: Shop) -> None:
 
 def test_a_form_without_its_token_or_a_link_that_is_not_ours_pays_nothing(sandbox_shop: Shop) -> None:
     address = urlsplit(sandbox_shop.buy()["checkout_url"]).path
-    assert choose(address, "pay", checked=False).status_code == 403
-    assert Client().get(address[:-3] + "abc").status_code == 404
+    unchecked = choose(address, "pay", checked=False)
+    assert (unchecked.status_code, "load the page again" in unchecked.content.decode()) == (403, True)
+    gone = Client().get(address[:-3] + "abc")
+    assert (gone.status_code, "POST /api/payments/orders" in gone.content.decode()) == (404, True)
+    elsewhere = Client().get("/nowhere")
+    assert (elsewhere.status_code, "/api/docs" in elsewhere.content.decode()) == (404, True)
     assert Client().get(f"/sandbox/{PaymentOrder.objects.get().pk}").status_code == 404
     assert sandbox_shop.balance == 50
 
