@@ -13,6 +13,7 @@ from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
 from chats.models import Chat, ChatUpload, Chunk, TranscriptBlock, VectorMatrix
+from chats.receipts import in_words
 from relivchats import spans
 from relivchats.accounts.models import User
 from relivchats.admin import StaffAdmin, label, link
@@ -70,7 +71,7 @@ class FailureFilter(admin.SimpleListFilter):
     @staticmethod
     def _label(group: Mapping[str, Any]) -> str:
         shape = f" · {group['header_shape']}" if group["header_shape"] else ""
-        return f"{group['uploads']} × {group['reason']}{shape}"
+        return f"{group['uploads']} × {in_words(group['reason'])}{shape}"
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[ChatUpload]) -> QuerySet[ChatUpload]:
         reason, bar, shape = (self.value() or "").partition("|")
@@ -147,7 +148,7 @@ class ChatUploadAdmin(OwnedAdmin):
     list_display = (
         "id",
         "outcome",
-        "reason",
+        "why",
         "header_shape",
         "platform",
         "dialect",
@@ -161,13 +162,17 @@ class ChatUploadAdmin(OwnedAdmin):
     search_ids = ("pk", "owner_id", "chat_id", "request_id")
     fields = (
         ("id", "owner_link", "chat_link"),
-        ("outcome", "reason", "error_code"),
+        ("outcome", "why", "error_code"),
         ("platform", "dialect", "header_shape"),
         ("size_bytes", "message_count", "older_left_out"),
         ("milliseconds", "by_stage"),
         ("request_id", "created_at"),
     )
-    readonly_fields = ("id", "owner_link", "chat_link", "by_stage", "created_at")
+    readonly_fields = ("id", "owner_link", "chat_link", "why", "by_stage", "created_at")
+
+    @admin.display(description="reason", ordering="reason")
+    def why(self, upload: ChatUpload) -> str:
+        return in_words(upload.reason)
 
     @admin.display(description="by stage")
     def by_stage(self, upload: ChatUpload) -> str:

@@ -12,13 +12,14 @@ from typing import Any
 
 import orjson
 
+from chats.exports.parsed import writable
 from chats.extending import ChatChanges
 from chats.lens import Lens
 from chats.models import Chat
 from chats.people import People, Person, check, default_title
 from chats.received import Span
 from chats.statistics import Statistics
-from chats.transcript import Reader, whole
+from chats.transcript import Reader
 from relivchats.errors import NotFound
 
 logger = logging.getLogger(__name__)
@@ -64,17 +65,17 @@ def _title(chat: Chat) -> str | None:
 
 def _checked(people: Sequence[Person], chat: Chat) -> list[Person]:
     """Looked over anew whenever the chat changed: those who joined it have names, too."""
-    return check([_whole(person) for person in people], export_names=chat.export_names)
+    return check([_writable(person) for person in people], export_names=chat.export_names)
 
 
-def _whole(person: Person) -> Person:
-    return Person(name=whole(person["name"]), aliases=[whole(alias) for alias in person["aliases"]])
+def _writable(person: Person) -> Person:
+    return Person(name=writable(person["name"]), aliases=list(map(writable, person["aliases"])))
 
 
 def _columns(chat: Chat, *, title: str | None, time_zone: str, chosen: list[Person]) -> dict[str, Any]:
     """The columns that change."""
     who, key = People.of(chat.export_names, chosen=chosen), chat.key
-    name = whole(title) if title is not None else default_title(who.names)
+    name = writable(title) if title is not None else default_title(who.names)
     columns: dict[str, Any] = {}
     if name != chat.title:
         columns["sealed_title"] = key.seal(name.encode(), context=chat.context("title"))

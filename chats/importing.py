@@ -238,7 +238,7 @@ def _chat(owner: User, received: Received, count: _Count, wishes: Wishes) -> Cha
     )
     key, counted = received.key, count.statistics.result(names)
     chat.wrapped_key = keyring().wrap(key, context=chat.context("key"))
-    chat.sealed_title = key.seal(default_title(names).encode(), context=chat.context("title"))
+    chat.sealed_title = key.seal((export.title or default_title(names)).encode(), context=chat.context("title"))
     chat.sealed_participants = key.seal(orjson.dumps(names), context=chat.context("participants"))
     chat.sealed_statistics = key.seal(orjson.dumps(counted), context=chat.context("statistics"))
     return chat

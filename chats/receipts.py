@@ -76,6 +76,16 @@ class Receipt:
         )
 
 
+def in_words(reason: str) -> str:
+    """What a refusal is called; a failure of ours keeps its own name."""
+    return _titles(DomainError).get(reason, reason)
+
+
+def _titles(refusal: type[DomainError]) -> dict[str, str]:
+    of_kinds = (_titles(kind) for kind in refusal.__subclasses__())
+    return {refusal.__name__: refusal.title} | {name: title for titles in of_kinds for name, title in titles.items()}
+
+
 def _shape(content: bytes) -> str:
     try:
         return header_shape(content)[:80]

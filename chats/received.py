@@ -12,7 +12,7 @@ import orjson
 
 from chats.exports.parsed import Batch, Kind, ParsedExport, wall_clock
 from chats.exports.refusals import OnlySystemMessages
-from chats.transcript import SealedBlock, open_block, seal_batches, whole, whole_texts
+from chats.transcript import SealedBlock, open_block, seal_batches
 from relivchats.crypto import DataKey, new_data_key
 
 
@@ -35,7 +35,7 @@ class Received:
         received.blocks = list(seal_batches(received.key, received.context, shown, digest=digest))
         if not export.n_messages:
             raise OnlySystemMessages
-        received.participants = [whole(name) for name in export.participants]
+        received.participants = list(export.participants)
         digest.update(orjson.dumps([export.platform, received.participants]))
         received.digest = digest.digest()
         return received
@@ -56,7 +56,6 @@ class Received:
 
 def _shown(batches: Iterable[Batch], each: Callable[[Batch], None]) -> Iterator[Batch]:
     for batch in batches:
-        batch.texts = whole_texts(batch.texts)
         each(batch)
         yield batch
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from relivchats.page import Page, columns, plain
+from relivchats.page import Page, columns, plain, plural
 
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 _HEIGHTS = "▁▂▃▄▅▆▇█"
@@ -29,17 +29,17 @@ def lines(figures: Figures, *, page: Page) -> Iterator[str]:
 
 def _overview(figures: Figures) -> Iterator[str]:
     first, last = (datetime.fromisoformat(figures[f"{which}_message_at"]) for which in ("first", "last"))
-    days = f"on {figures['active_days']:,} of {figures['total_days']:,} days"
+    days = f"on {figures['active_days']:,} of {plural(figures['total_days'], 'day')}"
     yield f"  {first:%-d %b %Y %H:%M} to {last:%-d %b %Y %H:%M}, {days}"
     counted = [
-        (figures["total_words"], "words"),
-        (figures["questions_count"], "questions"),
-        (figures["media_shared_count"], "media"),
-        (figures["links_shared_count"], "links"),
-        (figures["calls_count"], "calls"),
-        (figures["conversations_count"], "conversations"),
+        (figures["total_words"], "word"),
+        (figures["questions_count"], "question"),
+        (figures["media_shared_count"], "file"),
+        (figures["links_shared_count"], "link"),
+        (figures["calls_count"], "call"),
+        (figures["conversations_count"], "conversation"),
     ]
-    yield "  " + ", ".join(f"{count:,} {what}" for count, what in counted if count)
+    yield "  " + ", ".join(plural(count, what) for count, what in counted if count)
 
 
 def _people(figures: Figures, page: Page) -> Iterator[str]:
@@ -50,7 +50,7 @@ def _people(figures: Figures, page: Page) -> Iterator[str]:
     rest = [person["message_count"] for _, person in people[_MOST_PEOPLE:]]
     others = figures["others"] or {"people": 0, "message_count": 0}
     if more := len(rest) + others["people"]:
-        yield f"  and {more:,} more with {sum(rest) + others['message_count']:,} messages"
+        yield f"  and {more:,} more with {plural(sum(rest) + others['message_count'], 'message')}"
 
 
 def _answers(seconds: float | None) -> str:

@@ -19,7 +19,7 @@ import orjson
 import zstandard
 from django.utils.functional import cached_property
 
-from chats.exports.parsed import Batch, Message
+from chats.exports.parsed import Batch, Message, writable
 from chats.lens import Lens
 from chats.models import Chat, TranscriptBlock
 from relivchats.crypto import DataKey
@@ -61,26 +61,6 @@ def open_block(key: DataKey, chat_context: str, *, first_number: int, sealed: by
     """Raises CannotOpen when the block was changed, or sealed for another chat or place."""
     packed = key.open(sealed, context=_context(chat_context, first_number))
     return _unpack(zstandard.decompress(packed), first_number)
-
-
-def whole(text: str) -> str:
-    """Text that can be written as UTF-8: surrogate pairs joined, a lone half replaced (JSON exports may hold them)."""
-    if text.isascii():
-        return text
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    return text
-
-
-def whole_texts(texts: list[str]) -> list[str]:
-    """The same texts, each `whole`; nearly always the same list."""
-    try:
-        "".join(texts).encode()
-    except UnicodeEncodeError:
-        return [whole(text) for text in texts]
-    return texts
 
 
 def _context(chat_context: str, first_number: int) -> str:
@@ -142,7 +122,7 @@ def _pack(block: Batch) -> bytes:
     try:
         return orjson.dumps(columns)
     except orjson.JSONEncodeError:
-        return orjson.dumps(columns | {"texts": [whole(text) for text in block.texts]})
+        return orjson.dumps(columns | {"texts": list(map(writable, block.texts))})
 
 
 def _unpack(packed: bytes, first_number: int) -> Batch:

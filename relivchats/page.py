@@ -14,6 +14,11 @@ _JOINERS = "\u200c\u200d"
 _STEERING = ("Cc", "Cf", "Cs", "Zl", "Zp")
 
 
+def plural(count: int, one: str, many: str = "") -> str:
+    """`1 message`, `1,200 messages`; `many` where that is not `one` with an s."""
+    return f"{count:,} {one if count == 1 else many or f'{one}s'}"
+
+
 class Stream(Protocol):
     def isatty(self) -> bool: ...
 

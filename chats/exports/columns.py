@@ -8,7 +8,7 @@ from math import isfinite
 
 from chats.exports.json_text import Malformed
 from chats.exports.marks import BIDI_MARKS
-from chats.exports.parsed import NAME_LIMIT, PEOPLE_LIMIT, SYSTEM_SENDER, Batch, Kind, ParsedExport
+from chats.exports.parsed import NAME_LIMIT, PEOPLE_LIMIT, SYSTEM_SENDER, Batch, Kind, ParsedExport, writable
 from chats.exports.refusals import DamagedExport, OnlySystemMessages, TooManyPeople
 
 BATCH_MESSAGES = 5_000
@@ -81,12 +81,12 @@ class People(dict[object, int]):
 
 
 def _clean_name(name: str) -> str:
-    return writable(name[:NAME_LIMIT].translate(BIDI_MARKS)).strip() or "Unknown"
+    return clean_title(name) or "Unknown"
 
 
-def writable(text: str) -> str:
-    """Text without NUL that can be written as UTF-8: surrogate pairs joined, a lone half replaced."""
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").replace("\0", "")
+def clean_title(name: str) -> str:
+    """A name of somebody or of a group, without invisible marks; empty if nothing else is in it."""
+    return writable(name[:NAME_LIMIT].translate(BIDI_MARKS)).strip()
 
 
 def _writable(texts: list[str]) -> list[str]:

@@ -166,7 +166,7 @@ def _telegram_chat(document: Document, place: telegram.Place) -> FoundChat:
     """Reads the text anew, since a list of many chats must not hold many texts."""
 
     def read() -> ParsedExport:
-        return telegram.parse(document.text(), at=place.at)
+        return telegram.parse(document.text(), at=place.at, title=place.group_title)
 
     def about() -> tuple[str, int]:
         return place.title, _counted(read) if place.messages is None else place.messages

@@ -11,8 +11,19 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from chats.exports.columns import People, Row, call, filled, is_possible, lines, media, text_of, whole_number, writable
-from chats.exports.json_text import Walk, Window, decoded
+from chats.exports.columns import (
+    People,
+    Row,
+    call,
+    clean_title,
+    filled,
+    is_possible,
+    lines,
+    media,
+    text_of,
+    whole_number,
+)
+from chats.exports.json_text import Malformed, Walk, Window, decoded
 from chats.exports.parsed import SYSTEM_SENDER, Kind, ParsedExport
 
 UNNAMED = "Instagram user"
@@ -60,7 +71,7 @@ def about(page: bytes) -> tuple[str, int]:
             title = repaired(text_of(walk.value()))
         elif key == "messages" and walk.begins(b"["):
             count = sum(_is_from_somebody(row) for window in walk.windows() for row in window.rows)
-    return writable(title) or UNNAMED, count
+    return clean_title(title) or UNNAMED, count
 
 
 def _is_from_somebody(row: object) -> bool:
@@ -78,10 +89,26 @@ def parse(pages: list[bytes]) -> ParsedExport:
         ambiguous_dates=False,
         batches=iter(()),
         participants=[],
+        title=_group_title(min(pages, key=len)),
         clock="utc",
     )
     export.batches = filled(export, _rows(pages, People(export.participants)))
     return export
+
+
+def _group_title(page: bytes) -> str:
+    """Each page has it. A chat of two is called by the other person, here and there."""
+    title, people = "", 0
+    walk = Walk(page)
+    try:
+        for key in walk.members():
+            if key == "title":
+                title = repaired(text_of(walk.value()))
+            elif key == "participants" and walk.begins(b"["):
+                people = len(walk.value())
+    except Malformed:
+        return ""
+    return clean_title(title) if people > 2 else ""
 
 
 def _rows(pages: list[bytes], people: People) -> Iterator[Row]:

@@ -53,6 +53,16 @@ def wall_clock(seconds: int) -> datetime:
     return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None)
 
 
+def writable(text: str) -> str:
+    """Text without NUL that UTF-8 can write: surrogate pairs joined, a lone half replaced. JSON may hold them all."""
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text.replace("\0", "")
+
+
 @dataclass(slots=True)
 class Batch:
     """Consecutive messages in columns of one length; `first_number` is the number of the first (from 1).
@@ -60,8 +70,8 @@ class Batch:
     `seconds` are seconds since 1970-01-01 of the export's `clock`; `senders` index
     `ParsedExport.participants`, SYSTEM_SENDER for system lines; `kinds` are
     `Kind` values, SYSTEM exactly where nobody sent the line; `edited` holds
-    positions within the batch. Texts are as printed, without the invisible
-    marks around WhatsApp's own words; a caption stands below its placeholder.
+    positions within the batch. Texts are `writable` and as printed, without the
+    invisible marks around WhatsApp's own words; a caption stands below its placeholder.
     """
 
     first_number: int
@@ -88,7 +98,8 @@ class ParsedExport:
     """An export whose dialect is known and whose messages are read while `batches` is consumed, once.
 
     `participants` grows as the batches are read and is complete, in order of
-    first appearance, when they are exhausted. `n_messages` counts what people
+    first appearance, when they are exhausted. `title` is a group's name, where
+    the export says it. `n_messages` counts what people
     sent, `n_system` the system lines; message numbers run over both.
 
     `clock` says how `seconds` are read: "local" as the wall clock (WhatsApp and
@@ -102,6 +113,7 @@ class ParsedExport:
     ambiguous_dates: bool
     batches: Iterator[Batch]
     participants: list[str]
+    title: str = ""
     n_messages: int = 0
     n_system: int = 0
     clock: Clock = "local"

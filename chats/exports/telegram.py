@@ -17,13 +17,13 @@ from chats.exports.columns import (
     Row,
     WallClock,
     call,
+    clean_title,
     filled,
     is_possible,
     lines,
     media,
     text_of,
     whole_number,
-    writable,
 )
 from chats.exports.json_text import Walk
 from chats.exports.parsed import SYSTEM_SENDER, Kind, ParsedExport
@@ -64,6 +64,8 @@ _ACTIONS = {
     "joined_telegram": "joined Telegram",
 }
 _UNNAMED = {"saved_messages": "Saved messages"}
+#: `private_supergroup`, `public_channel`, …
+_GROUPS = ("group", "channel")
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,13 @@ class Place:
     at: int
     id: str
     title: str
+    is_group: bool = False
     messages: int | None = None
+
+    @property
+    def group_title(self) -> str:
+        """The group's name; empty for the chat of two, which is called by the other person."""
+        return self.title if self.is_group else ""
 
 
 def is_message(row: object) -> bool:
@@ -121,17 +129,26 @@ def _counted(walk: Walk) -> Place | None:
 
 
 def _named(about: dict[str, Any], *, at: int, messages: int | None = None) -> Place:
-    title = text_of(about.get("name")).strip() or _UNNAMED.get(text_of(about.get("type")), DELETED_ACCOUNT)
-    number = about.get("id")
-    return Place(at, str(number) if isinstance(number, int) else "", writable(title), messages)
+    kind, number = text_of(about.get("type")), about.get("id")
+    name = clean_title(text_of(about.get("name")))
+    return Place(
+        at,
+        id=str(number) if isinstance(number, int) else "",
+        title=name or _UNNAMED.get(kind, DELETED_ACCOUNT),
+        is_group=bool(name) and kind.endswith(_GROUPS),
+        messages=messages,
+    )
 
 
 def _is_from_somebody(row: Any) -> bool:
     return is_message(row) and (row.get("type") != "service" or text_of(row.get("action")) in CALLS)
 
 
-def parse(text: bytes, *, at: int) -> ParsedExport:
-    """The chat whose messages begin at `at`. Raises OnlySystemMessages, DamagedExport while its batches are read."""
+def parse(text: bytes, *, at: int, title: str = "") -> ParsedExport:
+    """The chat whose messages begin at `at`; `title` is a group's.
+
+    Raises OnlySystemMessages, DamagedExport and TooManyPeople while its batches are read.
+    """
     export = ParsedExport(
         platform="telegram",
         dialect="telegram-json",
@@ -139,6 +156,7 @@ def parse(text: bytes, *, at: int) -> ParsedExport:
         ambiguous_dates=False,
         batches=iter(()),
         participants=[],
+        title=title,
         clock="local",
     )
     export.batches = filled(export, _rows(Walk(text, at), People(export.participants)))

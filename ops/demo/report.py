@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from relivchats.page import Page, columns, plain
+from relivchats.page import Page, columns, plain, plural
 
 Document = Mapping[str, Any]
 
@@ -250,7 +250,3 @@ def rating(member: str) -> str:
 def _date(moment: str) -> str:
     at = datetime.fromisoformat(moment)
     return f"{at.day} {at:%b %Y}"
-
-
-def plural(count: int, thing: str) -> str:
-    return f"{number(count)} {thing}" if count == 1 else f"{number(count)} {thing}s"

@@ -13,7 +13,7 @@ from typing import Any
 
 from ops.demo import report
 from ops.demo.client import Answer, Client, Problem
-from relivchats.page import Page, plain
+from relivchats.page import Page, plain, plural
 
 CATEGORY = "romantic"
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.3, 2.0
@@ -108,15 +108,15 @@ class Story:
         wrong = [quote["number"] for quote in quotes if not _same(quote, chat.get(quote["number"]))]
         if wrong:
             raise Unfinished(f"Messages {', '.join(map(str, wrong))} are not quoted as they stand in the chat.")
-        counted = f"{report.plural(len(insights), 'insight')} with {report.plural(len(quotes), 'quote')}"
+        counted = f"{plural(len(insights), 'insight')} with {plural(len(quotes), 'quote')}"
         self._paragraph(
-            f"{counted} of {report.plural(len(numbers), 'message')}. Each was just read back from the chat by its"
+            f"{counted} of {plural(len(numbers), 'message')}. Each was just read back from the chat by its"
             " number: sender, time and text are the same."
         )
 
     def _count_coins(self, insights: list[Answer]) -> None:
         spent, balance = sum(insight["price"] for insight in insights), self.client.balance()
-        self._paragraph(f"They cost {report.plural(spent, 'coin')}; {balance['spendable']:,} are left to spend.")
+        self._paragraph(f"They cost {plural(spent, 'coin')}; {balance['spendable']:,} are left to spend.")
         if not self.full:
             self._paragraph("This was the short report: --full shows every quote and the reason of every suggestion.")
 
@@ -129,8 +129,8 @@ class Story:
 
 
 def _title(unlocked: Answer) -> str:
-    insights = report.plural(unlocked["total_insights"], "insight")
-    return f"Unlocking {insights} for {report.plural(unlocked['coins_reserved'], 'coin')}"
+    insights = plural(unlocked["total_insights"], "insight")
+    return f"Unlocking {insights} for {plural(unlocked['coins_reserved'], 'coin')}"
 
 
 def _arrival(insight: Answer, *, since: str) -> str:

@@ -30,8 +30,9 @@ def test_failures_are_counted_by_reason_and_by_the_shape_of_their_first_line(des
     refused(b"")
     shape = ChatUpload.objects.filter(reason="NotAChatExport").values_list("header_shape", flat=True)[0]
     page = desk.get(LIST).content.decode()
-    assert f"3 × NotAChatExport · {shape}" in page
-    assert "1 × EmptyExport" in page
+    assert f"3 × This is not a chat export · {shape}" in page
+    assert "1 × The file is empty" in page
+    assert page.count("The file is empty") == 2, "in the filter and in its row"
     assert "Ferdinand" not in page
     assert "swordfish" not in page
     chosen: Any = desk.get(LIST, {"failure": f"NotAChatExport|{shape}"})

@@ -243,6 +243,17 @@ def test_a_telegram_account_lists_its_chats_for_the_owner_to_choose() -> None:
         read(upload, "78")
 
 
+def test_a_group_is_called_as_its_members_call_it_and_a_chat_of_two_by_its_people() -> None:
+    group = telegram({"text": "a"}, name="Goa \u200ftrip \0🌴", type="private_supergroup")
+    assert read(group)[0].title == "Goa trip 🌴"
+    assert read(account(group, telegram({"text": "b"}, id=3)), "77")[0].title == "Goa trip 🌴"
+    for about in ({}, {"type": "private_group", "name": None}):
+        assert read(telegram({"text": "a"}, **about))[0].title == ""
+    pages = [instagram({"content": "a"}, title="Goa trip"), instagram({"content": "b"}, title="Asha")]
+    pages[0] = pages[0].replace(b'{"name": "Asha"}', b'{"name": "Asha"}, {"name": "Ben"}, {"name": "Cy"}')
+    assert [read(page)[0].title for page in pages] == ["Goa trip", ""]
+
+
 def test_a_telegram_account_with_one_chat_needs_no_choice() -> None:
     assert [m.text for m in read(account(telegram({"text": "a"}), telegram(id=78)))[1]] == ["a"]
 

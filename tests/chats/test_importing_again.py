@@ -322,6 +322,11 @@ class TestExtending:
         assert len(grown.statistics["user_stats"]) == grown.participant_count == 3
         assert check(grown.people.listed(grown.export_names), export_names=grown.export_names)
 
+    def test_a_group_keeps_its_name_when_it_grows(self, owner: User) -> None:
+        group = [telegram(part).replace(b"personal_chat", b"private_group") for part in (BEGINNING, BEGINNING + REST)]
+        chat = import_chat(owner=owner, upload=group[0].replace(b'"name": "Asha"', b'"name": "Goa trip"'))
+        assert (chat.title, self.extend(chat, group[1]).chat.title) == ("Goa trip", "Goa trip")
+
     def test_somebody_new_joins_at_the_end(self, chat: Chat) -> None:
         joined = [("15/05/2024, 09:00", "Meera", "hello you two"), ("15/05/2024, 09:01", "Asha", "welcome")]
         grown = self.extend(chat, export([*BEGINNING, *joined])).chat

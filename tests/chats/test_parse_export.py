@@ -80,7 +80,7 @@ def test_the_summary_of_one_message_is_as_good(tmp_path: Path) -> None:
     path = tmp_path / "chat.txt"
     path.write_text("13/02/2024, 10:00 - \u001b[2JAsha: <Media omitted>\n", encoding="utf-8")
     code, out, _ = run(path)
-    assert (code, "1 messages by 1 person" in out, "\u001b" in out) == (0, True, False)
+    assert (code, "1 message by 1 person, 0 system lines" in out, "\u001b" in out) == (0, True, False)
 
 
 def test_a_time_zone_that_is_none_is_refused(chat: Path) -> None:
@@ -147,4 +147,6 @@ def test_the_chats_of_a_file_are_listed_and_one_is_chosen(tmp_path: Path) -> Non
         "  --chat 2  b, 4 messages",
         "  --chat 1  a, 2 messages",
     ]
+    refusal = json.loads(run(path, "--json")[1])
+    assert (refusal["code"], refusal["chats"][0]) == ("ERR_3003", {"id": "2", "title": "b", "messages": 4})
     assert json.loads(run(path, "--json", "--chat", "1")[1])["n_messages"] == 2

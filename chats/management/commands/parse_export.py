@@ -18,9 +18,8 @@ from chats.lens import Lens, time_zones
 from chats.people import People
 from chats.statistics import Statistics
 from chats.summary import lines
-from chats.transcript import whole_texts
 from relivchats.errors import DomainError
-from relivchats.page import Page, plain
+from relivchats.page import Page, plain, plural
 
 
 class UnreadableFile(ExportRefused):
@@ -50,7 +49,8 @@ class Command(BaseCommand):
                 self.stdout.write(line)
         except DomainError as refusal:
             if options["json"]:
-                self.stdout.write(orjson.dumps({"error": refusal.title, "code": refusal.code}).decode())
+                chosen = {name: refusal.extra[name] for name in ("chats",) if name in refusal.extra}
+                self.stdout.write(orjson.dumps({"error": refusal.title, "code": refusal.code, **chosen}).decode())
             else:
                 self.stderr.write("\n".join([f"{refusal.title}.", *_advice(refusal)]))
             sys.exit(2)
@@ -59,7 +59,9 @@ class Command(BaseCommand):
 def _advice(refusal: DomainError) -> list[str]:
     """What to do, or the chats to choose from, on the operator's own screen as the summary's names are."""
     chats = refusal.extra.get("chats", [])
-    choices = [f"  --chat {plain(chat['id'])}  {plain(chat['title'])}, {chat['messages']:,} messages" for chat in chats]
+    choices = [
+        f"  --chat {plain(chat['id'])}  {plain(chat['title'])}, {plural(chat['messages'], 'message')}" for chat in chats
+    ]
     return choices or [plain(refusal.detail)]
 
 
@@ -83,7 +85,6 @@ def as_json(export: ParsedExport, lens: Callable[[ParsedExport], Lens]) -> Itera
     counter = Statistics()
     messages = []
     for batch in map(lens(export).read, export.batches):
-        batch.texts = whole_texts(batch.texts)
         counter.add(batch)
         messages.append(orjson.dumps(_rows(batch, export.participants))[1:-1].decode())
     after = {
@@ -122,15 +123,14 @@ def summary(export: ParsedExport, lens: Callable[[ParsedExport], Lens], *, page:
     counter = Statistics()
     kinds = [0] * len(Kind)
     for batch in map(lens(export).read, export.batches):
-        batch.texts = whole_texts(batch.texts)
         counter.add(batch)
         for kind in batch.kinds:
             kinds[kind] += 1
     unsure = " (the file does not say: --date-order overrules)" if export.ambiguous_dates else ""
     yield page.heading(f"{export.platform}, {export.dialect}")
     people = len(export.participants)
-    who = "1 person" if people == 1 else f"{people:,} people"
-    yield f"  {export.n_messages:,} messages by {who}, {export.n_system:,} system lines"
+    who = plural(people, "person", "people")
+    yield f"  {plural(export.n_messages, 'message')} by {who}, {plural(export.n_system, 'system line')}"
     yield f"  {', '.join(f'{kind.label} {kinds[kind]:,}' for kind in Kind if kinds[kind])}"
     yield f"  dates {export.date_order}{unsure}"
     yield from lines(counter.result(export.participants), page=page)
