@@ -40,10 +40,30 @@ _MEDIA = {
 #: What makes more of a message than its text.
 _BESIDE_TEXT = frozenset({*_MEDIA, "sticker", "share"})
 #: Instead of words, after the actor's name; those of the second line are anybody's words where nothing was shared.
-_STANDS_FOR = frozenset({" sent an attachment"})
+_STANDS_FOR = frozenset(
+    {" sent an attachment", " envió un archivo adjunto", " a envoyé une pièce jointe", " enviou um anexo"}
+    | {" ha inviato un allegato", " hat einen Anhang gesendet", " heeft een bijlage verzonden", " bir ek gönderdi"}
+    | {" mengirim lampiran"}
+)
+#: The same of oneself, where that is not the verb behind another name.
+_OWN_STANDS_FOR = frozenset(
+    {"Enviaste un archivo adjunto", "Has enviado un archivo adjunto", "Vous avez envoyé une pièce jointe"}
+    | {"Você enviou um anexo", "Hai inviato un allegato", "Du hast einen Anhang gesendet", "Bir ek gönderdin"}
+    | {"Je hebt een bijlage verzonden", "Anda mengirim lampiran"}
+)
 _STANDS_FOR_BESIDE = _STANDS_FOR | {" shared a story", " shared a post", " shared a reel"}
 #: What Instagram says about somebody's tap, in a message of its own. No letter is an emoji.
-_TAP = re.compile(r"Liked a message|Reacted [\W\d_]{1,40} to (?:your|a|their|his|her) message ?")
+_SIGN = r"[\W\d_]{1,40}"
+_TAP = re.compile(
+    rf"(?:Liked a message|Reacted {_SIGN} to (?:your|a|their|his|her) message"
+    rf"|Le gustó un mensaje|Reaccionó (?:con )?{_SIGN} a (?:tu|un|su) mensaje"
+    rf"|A aimé un message|A réagi (?:avec )?{_SIGN} à (?:votre|ton|un|son) message"
+    rf"|Curtiu uma mensagem|Reagiu (?:com )?{_SIGN} (?:à sua|a uma) mensagem"
+    rf"|Ha messo [\"“«]Mi piace[\"”»] a un messaggio|Ha aggiunto la reazione {_SIGN} (?:al tuo|a un|al suo) messaggio"
+    rf"|Gefällt eine Nachricht|Hat (?:mit )?{_SIGN} auf (?:deine|eine|seine|ihre) Nachricht reagiert"
+    r"|Bir mesajı beğendi) ?"
+)
+_TAP_ENDS = ("message", "mensaje", "mensagem", "messaggio", "Nachricht", "reagiert", "beğendi")
 _CALL_ENDS = re.compile(r"(?:Audio call|Video call|(?:The v|V)ideo chat) ended\.?")
 #: These stand after the actor's name: people write such sentences about others, and about themselves as "I".
 _CALL_MISSED = re.compile(r" missed (?:an audio|a video|a|an|your)(?: audio| video)?(?: call| chat)\.?")
@@ -200,7 +220,7 @@ def _content(message: dict[str, Any], name: str) -> tuple[Kind, str]:
 
 def _own_words(said: str, name: str) -> Kind | None:
     """The kind of what Instagram wrote itself; None where the person did."""
-    if said.endswith(("message", "message ")) and _TAP.fullmatch(said):
+    if said.removesuffix(" ").endswith(_TAP_ENDS) and _TAP.fullmatch(said):
         return Kind.SYSTEM
     if said.endswith(("ended", "ended.")) and _CALL_ENDS.fullmatch(said):
         return Kind.CALL
@@ -216,6 +236,8 @@ def _own_words(said: str, name: str) -> Kind | None:
 
 def _stands_for(said: str, name: str, sentences: frozenset[str]) -> bool:
     """Whether Instagram says that the sender sent or shared something, instead of words."""
+    if said.removesuffix(".") in _OWN_STANDS_FOR:
+        return True
     actors = (actor for actor in (name, "You") if said.startswith(actor))
     return any(said[len(actor) :].removesuffix(".") in sentences for actor in actors)
 

@@ -293,6 +293,19 @@ def test_an_instagram_time_is_read_however_the_number_is_written() -> None:
     assert [m.sent_at.isoformat() for m in read(upload)[1]] == ["2024-03-14T07:06:40"] * 3
 
 
+def test_what_instagram_says_itself_is_known_in_other_languages() -> None:
+    taps = ["Le gustó un mensaje", "Reaccionó con ❤ a tu mensaje ", "A aimé un message", "A réagi 😂 à votre message "]
+    taps += ["Curtiu uma mensagem", "Reagiu com 👍🏽 à sua mensagem ", "Bir mesajı beğendi"]
+    taps += ["Ha messo “Mi piace” a un messaggio", "Ha aggiunto la reazione ❤️ al tuo messaggio "]
+    taps += ["Gefällt eine Nachricht", "Hat mit 🔥 auf deine Nachricht reagiert "]
+    sent = ["Asha a envoyé une pièce jointe.", "Vous avez envoyé une pièce jointe.", "Asha hat einen Anhang gesendet."]
+    words = ["Reagiu com raiva à sua mensagem", "A aimé un message de toi", "Ravi a envoyé une pièce jointe hier"]
+    said = [*taps, *sent, *words]
+    upload = instagram(*({"content": each.encode().decode("latin-1")} for each in reversed(said)))
+    expected = [Kind.SYSTEM] * len(taps) + [Kind.MEDIA] * len(sent) + [Kind.TEXT] * len(words)
+    assert list(zip(said, [kind for kind, *_ in kinds(upload)], strict=True)) == list(zip(said, expected, strict=True))
+
+
 def test_mojibake_is_repaired_string_by_string() -> None:
     upload = instagram(
         {"content": "\u00c3\u00a9t\u00c3\u00a9 \u00e2\u009d\u00a4", "sender_name": "Zo\u00c3\u00ab"},
