@@ -50,9 +50,8 @@ def receive(*, provider: str, body: bytes, headers: Mapping[str, str]) -> bool:
     )
     if not new:
         WebhookEvent.objects.filter(pk=event.pk).update(replays=F("replays") + 1)
-    if event.status == Status.RECEIVED:
-        _try(event.pk)
-        _apply_what_waited(event)
+    _try(event.pk)
+    _apply_what_waited(event)
     return new
 
 

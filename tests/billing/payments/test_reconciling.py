@@ -37,6 +37,7 @@ def test_a_payment_whose_webhook_was_lost_is_found_by_asking(shop: Shop) -> None
     assert reconciling.round_of_asking() == 1
     order.refresh_from_db()
     assert (order.status, shop.balance) == ("completed", 450)
+    assert not WebhookEvent.objects.exists(), "only what needs a look is kept of an answer"
     shop.send(shop.event_of(order, "paid"))
     assert shop.balance == 450
     assert audit() == []

@@ -13,7 +13,7 @@ import pytest
 from django.db import connection, transaction
 
 from billing.models import PaymentOrder, PaymentRefund, WebhookEvent
-from billing.payments import reconciling, settling, webhooks
+from billing.payments import providers, reconciling, settling, webhooks
 from tests.billing.conftest import wait_until_blocked
 from tests.billing.payments.conftest import Shop
 from tests.fakes import stripe
@@ -54,6 +54,14 @@ def test_two_events_of_one_payment_at_once_give_its_coins_once(stripe_shop: Shop
     )
     assert (new, stripe_shop.balance) == (True, 450)
     assert sorted(WebhookEvent.objects.values_list("status", flat=True)) == ["applied", "ignored"]
+
+
+def test_a_payment_told_by_its_event_while_the_provider_answers_gives_its_coins_once(stripe_shop: Shop) -> None:
+    order = stripe_shop.order()
+    paid = stripe_shop.event_of(order, "paid")
+    (answer,) = providers.ALL["stripe"].ask(order)
+    outcome = while_waiting(first=lambda: stripe_shop.send(paid), then=lambda: webhooks.hear(order.pk, answer))
+    assert (outcome.status, stripe_shop.balance) == ("ignored", 450)
 
 
 def test_an_event_that_a_person_set_aside_stays_aside_when_it_is_applied_at_once(stripe_shop: Shop) -> None:
