@@ -18,7 +18,7 @@ _CHOICES = {"pay": True, "cancel": False}
 @never_cache
 @require_http_methods(["GET", "POST"])
 def checkout(request: HttpRequest, link: str) -> HttpResponse:
-    """The link is signed and works for an hour; the form has Django's token; an order is paid or cancelled once."""
+    """The link is signed, and works as long as its order waits to be paid or cancelled; the form has Django's token."""
     order = sandbox.order_of(link) if settings.PAYMENTS_SANDBOX else None
     if order is None:
         return render(request, "billing/sandbox_gone.html", status=404)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,7 +13,7 @@ from django.test import Client
 
 from billing.audit import audit
 from billing.models import PaymentOrder, WebhookEvent
-from billing.payments import refunds, webhooks
+from billing.payments import reconciling, refunds, webhooks
 from billing.payments.providers import sandbox
 from billing.payments.providers.base import BadSignature
 from relivchats.accounts.models import User
@@ -115,10 +116,17 @@ def test_a_form_without_its_token_or_a_link_that_is_not_ours_pays_nothing(sandbo
     assert sandbox_shop.balance == 50
 
 
-def test_a_link_works_for_an_hour(sandbox_shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    address = urlsplit(sandbox_shop.buy()["checkout_url"]).path
-    monkeypatch.setattr(sandbox, "_LINK_SECONDS", -1)
-    assert Client().get(address).status_code == 404
+def test_a_link_that_is_given_again_works_as_long_as_its_order_waits(
+    sandbox_shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sandbox_shop.buy(key="one-purchase")
+    later = time.time() + 23 * 3600
+    monkeypatch.setattr(time, "time", lambda: later)
+    address = urlsplit(sandbox_shop.buy(key="one-purchase")["checkout_url"]).path
+    assert "Pay $4.99" in Client().get(address).content.decode()
+    PaymentOrder.objects.update(created_at="2020-01-01T00:00Z")
+    reconciling.round_of_asking()
+    assert "Nothing was paid within a day" in Client().get(address).content.decode()
 
 
 def test_the_event_must_be_signed_here_too(sandbox_shop: Shop) -> None:
