@@ -23,6 +23,7 @@ class ModelWallet:
     lines: list[tuple[str, int]] = field(default_factory=list)
     keys: dict[str, tuple[str, int]] = field(default_factory=dict)
     holds: dict[str, ModelHold] = field(default_factory=dict)
+    reversed: set[int] = field(default_factory=set)
 
     @property
     def balance(self) -> int:
@@ -62,6 +63,15 @@ class ModelWallet:
         if taken := min(coins, self.balance - self.reserved):
             self.keys[key] = ("refund", -taken)
             self.lines.append(("refund", -taken))
+
+    def reverse(self, sequence: int) -> None:
+        """Give back what the refund on this line took."""
+        type, amount = self.lines[sequence - 1]
+        if type != "refund":
+            raise Refused("InvalidMovement")
+        if sequence not in self.reversed:
+            self.reversed.add(sequence)
+            self.lines.append(("admin_adjustment", -amount))
 
     def hold(self, coins: int, key: str) -> None:
         if not 1 <= coins <= MOST:

@@ -127,6 +127,15 @@ class LedgerMachine(RuleBasedStateMachine):
             lambda: self.models[wallet.pk].refund(coins, key),
         )
 
+    @rule(wallet=wallets, sequence=st.integers(1, 8))
+    def reverse_refund(self, wallet: Wallet, sequence: int) -> None:
+        """Of any line, reversed before or not: only what a refund took comes back, and once."""
+        if line := wallet.transactions.filter(sequence=sequence).first():
+            self.both(
+                lambda: ledger.reverse_refund(refund=line, reason="never sent"),
+                lambda: self.models[wallet.pk].reverse(sequence),
+            )
+
     @rule(target=holds, wallet=wallets, coins=COINS, key=KEYS)
     def reserve(self, wallet: Wallet, coins: int, key: str) -> tuple[int, str]:
         def real() -> None:
