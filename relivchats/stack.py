@@ -61,9 +61,10 @@ class Stack:
             self._server_pids = {server.name: _text(server.pid_file) for server in embedded.needed()}
             try:
                 self._migrate()
-                for child in (self.web, self.worker, self.beat):
-                    child.start()
-                self._await_ready()
+                if not self.interrupts.stop:
+                    for child in (self.web, self.worker, self.beat):
+                        child.start()
+                    self._await_ready()
                 yield
             finally:
                 self.address_file.unlink(missing_ok=True)
@@ -76,6 +77,8 @@ class Stack:
 
     def watch(self, timeout_seconds: float = WATCH_SECONDS) -> bool:
         """Look after every process once. True when asked to stop. Raises ProcessError when one dies too often."""
+        if self.interrupts.stop:
+            return True
         for child in (self.web, self.worker, self.beat):
             self._look_after(child)
         self._look_after_servers()
@@ -90,6 +93,8 @@ class Stack:
         with log.open("wb") as output:
             done = subprocess.run(
                 [sys.executable, str(REPOSITORY / "manage.py"), "migrate", "--noinput"],
+                # Ctrl-C does not reach it: what it began it ends.
+                start_new_session=True,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

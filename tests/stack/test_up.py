@@ -99,10 +99,14 @@ def test_two_stacks_run_side_by_side_and_one_dies_without_the_other(up: Up, tmp_
     other.kill()
     eventually(lambda: other.processes() == [], 20, because=lambda: f"left: {other.processes()}")
     assert up.serves()
-    again = Up(tmp_path / "other", port=other.port).wait_until_ready()
-    assert again.serves()
-    assert again.stop(signal.SIGINT) == 0
-    assert again.processes() == []
+
+
+def test_ctrl_c_while_it_starts_leaves_nothing(tmp_path: Path) -> None:
+    started = Up(tmp_path / "data")
+    eventually(lambda: "Starting" in started.output, 20)
+    assert started.stop(signal.SIGINT) == 0
+    assert started.output.splitlines()[1:] == ["Stopped."]
+    assert started.processes() == []
 
 
 def test_a_taken_port_is_named_before_anything_starts(tmp_path: Path) -> None:
