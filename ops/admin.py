@@ -90,12 +90,6 @@ class OperatedReservationAdmin(ReservationAdmin):
     release_this = on_page(reservations.release_some, **_RELEASE)
 
 
-@admin.register(Wallet)
-class OperatedWalletAdmin(WalletAdmin):
-    actions_detail = ("adjust_this",)
-    adjust_this = adjustments.page
-
-
 @admin.register(Adjustment)
 class OperatedAdjustmentAdmin(AdjustmentAdmin):
     actions = (on_list(adjustments.approve_some, **_APPROVE), on_list(adjustments.refuse_some, **_REFUSE))
@@ -116,6 +110,12 @@ _RECONCILE: Any = {
     "title": "Ask the provider",
     "consequence": "The provider says how these orders stand, and they are brought there: paid ones get their coins.",
 }
+_RECONCILE_WALLET: Any = {
+    "name": "reconcile",
+    "title": "Ask the provider",
+    "consequence": "The provider says how what is unfinished of these wallets' orders and refunds stands, and they are"
+    " brought there: paid orders get their coins.",
+}
 _ORDERS_ASIDE: Any = {
     "name": "set_aside",
     "title": "Looked at: set aside",
@@ -127,6 +127,14 @@ _APPLY: Any = {
     "title": "Apply again",
     "consequence": "What held these events is mended: they are applied as if they came now.",
 }
+
+
+@admin.register(Wallet)
+class OperatedWalletAdmin(WalletAdmin):
+    actions = (on_list(payments.reconcile_wallets, **_RECONCILE_WALLET),)
+    actions_detail = ("adjust_this", "reconcile_this")
+    adjust_this = adjustments.page
+    reconcile_this = on_page(payments.reconcile_wallets, **_RECONCILE_WALLET)
 
 
 @admin.register(PaymentOrder)

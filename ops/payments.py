@@ -9,7 +9,7 @@ from uuid import UUID
 from django.db.models import F, QuerySet
 from django.db.models.functions import Now
 
-from billing.models import PaymentOrder, PaymentRefund, WebhookEvent
+from billing.models import PaymentOrder, PaymentRefund, Wallet, WebhookEvent
 from billing.payments import money, reconciling, refunds, webhooks
 from billing.payments.models import OrderQuerySet
 from ops import deeds
@@ -85,6 +85,20 @@ def _chosen(order_id: UUID) -> OrderQuerySet:
 
 def reconcile_some(orders: QuerySet[PaymentOrder], *, order: Order, among: OrderQuerySet | None = None) -> Deeds:
     return deeds.carry_out("reconcile order", orders, partial(reconciling.reconcile, among=among), order=order)
+
+
+def reconcile_wallets(wallets: QuerySet[Wallet], *, order: Order) -> Deeds:
+    """Ask about all that is unfinished of these wallets' orders."""
+
+    def ask(wallet: Wallet) -> str:
+        asked = reconciling.unpaid() | reconciling.abandoned() | PaymentOrder.objects.needing_a_look()
+        unfinished = wallet.orders.filter(pk__in=asked.values("pk")).order_by("-created_at")[: deeds.BATCH]
+        stand = [f"order {row.pk} {reconciling.reconcile(row)}" for row in unfinished]
+        sent = reconciling.open_refunds().filter(order__wallet=wallet).select_related("order")[: deeds.BATCH]
+        stand += [f"refund {row.pk} {reconciling.reconcile_refund(row)}" for row in sent]
+        return "; ".join(stand) or "nothing was unfinished"
+
+    return deeds.carry_out("reconcile wallet", wallets, ask, order=order)
 
 
 def refund_some(

@@ -10,6 +10,7 @@ from django.contrib.admin.models import LogEntry
 from django.core.management import CommandError
 from django.db.models.functions import Now
 from django.test import Client
+from django.urls import reverse
 
 from billing.models import PaymentOrder, PaymentRefund, Wallet, WebhookEvent
 from ops.checks.payments import credited
@@ -136,6 +137,18 @@ def test_staff_apply_a_held_event_again(desk: Client, stripe_shop: Shop) -> None
     PaymentOrder.objects.filter(pk=order.pk).update(amount=1)
     choose(desk, WebhookEvent.objects.get(), "apply", reason="the price was wrong")
     assert stripe_shop.balance == 450
+
+
+def test_staff_ask_about_all_that_is_unfinished_from_the_wallet_s_page(desk: Client, stripe_shop: Shop) -> None:
+    wallet = stripe_shop.order().wallet
+    stripe_shop.payment(wallet.orders.get())
+    address = reverse("admin:billing_wallet_change", args=[wallet.pk])
+    assert address.replace("/change/", "/reconcile/") in desk.get(address).content.decode()
+    choose(desk, wallet, "reconcile", reason="the person wrote to us")
+    assert stripe_shop.balance == 450
+    choose(desk, wallet, "reconcile", reason="to be sure")
+    outcomes = AuditEntry.objects.filter(action="reconcile wallet").order_by("pk").values_list("outcome", flat=True)
+    assert list(outcomes) == [f"order {wallet.orders.get().pk} completed", "nothing was unfinished"]
 
 
 def refund(desk: Client, order: PaymentOrder, **form: str) -> Any:
