@@ -14,7 +14,7 @@ from chats.exports.parsed import SYSTEM_SENDER, Batch, Kind
 from chats.exports.phrases import PHRASES
 from chats.statistics import languages
 from chats.statistics.figures import Figures
-from chats.statistics.seats import Counts
+from chats.statistics.seats import LONGEST_CHARS, Counts, Longest
 from chats.statistics.tally import Ints
 from chats.statistics.texts import Texts, pages
 from chats.statistics.words import pieces
@@ -87,20 +87,23 @@ class Statistics:
         sizes = np.fromiter(map(len, texts), np.int64, len(texts))
         self._counts.amounts.add("written", people)
         self._counts.amounts.add("chars", people, sizes)
-        self._keep_longest(texts, sizes, seconds, people)
         for start, end in pages(sizes):
-            self._add_page(texts[start:end], seconds[start:end], people[start:end])
+            page = slice(start, end)
+            words = self._add_page(texts[page], seconds[page], people[page])
+            self._keep_longest(texts[page], sizes[page], words, seconds[page], people[page])
 
-    def _add_page(self, texts: list[str], seconds: Ints, people: Ints) -> None:
-        """Some texts that are short together, or a single one of any length."""
+    def _add_page(self, texts: list[str], seconds: Ints, people: Ints) -> Ints:
+        """Some texts that are short together, or a single one of any length. Returns how many words each has."""
         parts = ([piece] for piece in pieces(texts[0])) if len(texts) == 1 else (texts,)
         heard = reduce(Heard.joined, (self._hear(part, seconds, people) for part in parts))
         amounts = self._counts.amounts
         amounts.add("questions", people[heard.asks])
-        amounts.add("words", people, heard.votes.words())
+        words = heard.votes.words()
+        amounts.add("words", people, words)
         spoken = heard.votes.languages()
         self._counts.languages.add(people[spoken != languages.NO_WORD], spoken[spoken != languages.NO_WORD])
         self._counts.feelings.add_messages(people[heard.feels], seconds[heard.feels])
+        return words
 
     def _hear(self, texts: list[str], seconds: Ints, people: Ints) -> Heard:
         """Count what may stand in a text many times, and tell what counts once a text."""
@@ -122,13 +125,14 @@ class Statistics:
             _places(felt, len(texts)),
         )
 
-    def _keep_longest(self, texts: list[str], sizes: Ints, seconds: Ints, people: Ints) -> None:
+    def _keep_longest(self, texts: list[str], sizes: Ints, words: Ints, seconds: Ints, people: Ints) -> None:
         longest = self._counts.amounts.of("longest")
         for position in np.flatnonzero(sizes > longest[people]).tolist():
-            person, size = people[position], sizes[position]
+            person, size = int(people[position]), int(sizes[position])
             if size > longest[person]:
                 longest[person] = size
-                self._counts.longest[int(person)] = texts[position], int(seconds[position])
+                shown = texts[position][:LONGEST_CHARS]
+                self._counts.longest[person] = Longest(size, int(seconds[position]), int(words[position]), shown)
 
     def result(self, participants: list[str]) -> dict[str, Any]:
         """JSON-ready figures of everything added; `participants` are the export's, complete by now."""

@@ -18,14 +18,13 @@ from chats.statistics.links import SentLinks
 from chats.statistics.rhythm import RESPONSE_LIMIT_SECONDS, Silence, answers, answers_by_month
 from chats.statistics.seats import Counts, Seat, seated
 from chats.statistics.tally import Counted, Ints, chosen
-from chats.statistics.words import STOP_WORDS, is_telling, merged_variants, most_common, words_of
+from chats.statistics.words import STOP_WORDS, is_telling, merged_variants, most_common
 
 PEOPLE_LIMIT = 50
 TOP_SITES, TOP_MENTIONS, TOP_DISTINCTIVE = 20, 20, 20
 # A language's stop words are left out of the top words where it makes up so much of the texts.
 SPOKEN_SHARE = 0.05
 TOP_WORDS, TOP_EMOJIS = 50, 40
-LONGEST_CHARS = 500
 RESPONSE_BUCKETS_SECONDS = (0, 60, 5 * 60, 15 * 60, 3600, RESPONSE_LIMIT_SECONDS)
 
 
@@ -247,12 +246,11 @@ def _longest_silence(silence: Silence) -> dict[str, Any]:
 def _longest_message(seat: Seat) -> dict[str, Any] | None:
     if seat.longest is None:
         return None
-    text, at = seat.longest
     return {
-        "word_count": sum(1 for _ in words_of(text)),
-        "char_count": len(text),
-        "timestamp": moment(at),
-        "message": text[:LONGEST_CHARS],
+        "word_count": seat.longest.words,
+        "char_count": seat.longest.chars,
+        "timestamp": moment(seat.longest.at),
+        "message": seat.longest.shown,
     }
 
 

@@ -17,6 +17,7 @@ _MENTION = re.compile(
     rf"|([^\s!-,/:-@\[-^`{{-~\u2010-\u2027\u2066-\u2069\u3000-\u3002\u0964\u060c\u061f\uff01-\uff20]"
     rf"{{1,{_LABEL_CHARS}}}))"
 )
+_TELEPHONE = re.compile(r"\+?([0-9][0-9 ()\u2011-]{5,20}[0-9])")
 _UNSEEN = dict.fromkeys([0x200B, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)])
 
 
@@ -28,11 +29,19 @@ class Mentions:
 
     def count(self, page: Texts) -> list[int]:
         """Count the mentions in some texts. Returns the place of the text of each."""
-        places = []
-        for place in page.holding(b"@").tolist():
-            found = [label for parts in _MENTION.findall(page.texts[place]) if (label := _label("".join(parts)))]
-            places += [place] * len(found)
-            self.labels.update(found)
+        found = [
+            (place, "".join(parts))
+            for place in page.holding(b"@").tolist()
+            for parts in _MENTION.findall(page.texts[place])
+        ]
+        # A text may be nothing but the mentions of one person.
+        label_of = {written: _label(written) for written in {written for _, written in found}}
+        places, labels = [], []
+        for place, written in found:
+            if label := label_of[written]:
+                places.append(place)
+                labels.append(label)
+        self.labels.update(labels)
         if len(self.labels) > LABELS_LIMIT:
             self.labels = Counter(dict(self.labels.most_common(LABELS_LIMIT // 2)))
         return places
@@ -58,6 +67,6 @@ def _label(written: str) -> str:
 def _key(name: str) -> str:
     """Names without case and the mark of an unsaved contact, telephone numbers by their digits."""
     plain = _label(name).casefold()
-    if digits := re.fullmatch(r"\+?([0-9][0-9 ()\u2011-]{5,20}[0-9])", plain):
+    if digits := _TELEPHONE.fullmatch(plain):
         return re.sub("[^0-9]", "", digits[1])
     return plain

@@ -16,15 +16,24 @@ from chats.statistics.rhythm import Rhythm
 from chats.statistics.tally import Columns, Counted, Ints, Tally, grouped
 from chats.statistics.words import Vocabulary
 
-Longest = tuple[str, int]
-
+#: Of a longest message, what is shown.
+LONGEST_CHARS = 500
 _KINDS = [kind.label for kind in Kind if kind is not Kind.SYSTEM]
 _NONE = np.zeros(0, np.int64)
 _NOTHING = Counted(_NONE, _NONE, _NONE)
 
 
+class Longest(NamedTuple):
+    """A person's longest text: its characters, its second, its words, and its beginning."""
+
+    chars: int
+    at: int
+    words: int
+    shown: str
+
+
 class Counts:
-    """Everything that is counted while an export is read. `longest` holds text and second by person."""
+    """Everything that is counted while an export is read. `longest` is by person."""
 
     def __init__(self) -> None:
         self.amounts = Columns(
@@ -81,8 +90,9 @@ def _summed(columns: Columns, seats: Ints, n_seats: int) -> list[dict[str, int]]
 def _longest(texts: Iterable[tuple[int, Longest]], seats: Ints) -> dict[int, Longest]:
     """Each seat's longest text, the earliest of equals."""
     found: dict[int, Longest] = {}
-    for person, (text, at) in texts:
+    for person, text in texts:
         seat = int(seats[person])
-        if seat not in found or (len(text), -at) > (len(found[seat][0]), -found[seat][1]):
-            found[seat] = text, at
+        best = found.get(seat)
+        if best is None or (text.chars, -text.at) > (best.chars, -best.at):
+            found[seat] = text
     return found

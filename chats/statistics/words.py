@@ -24,8 +24,7 @@ from chats.statistics.tally import Counted, Ints, Tally, chosen
 from chats.statistics.texts import END, PAGE_CHARS, Texts
 
 _LETTERS_AND_MARKS = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789'") | frozenset(range(0x80, 0x100))
-_CUT = bytes(code if code in _LETTERS_AND_MARKS else 32 for code in bytes(range(256)).lower())
-_CUT_BUT_ENDS = END + _CUT[1:]
+_CUT = END + bytes(code if code in _LETTERS_AND_MARKS else 32 for code in bytes(range(256)).lower())[1:]
 
 # Scripts without spaces whose characters Unicode's word rules (UAX 29) take one by one.
 _IDEOGRAPHS = ((0x3041, 0x309F), (0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF), (0x20000, 0x3347F))
@@ -63,13 +62,6 @@ _KEPT_BYTES = 1 << 24
 class Reading(NamedTuple):
     words: tuple[str, ...]
     emoji: tuple[str, ...]
-
-
-def words_of(text: str) -> Iterator[str]:
-    """The words of one text."""
-    for piece in pieces(text):
-        for token in piece.encode("utf-8", "replace").translate(_CUT).split():
-            yield from read(token).words
 
 
 def pieces(text: str) -> Iterator[str]:
@@ -161,7 +153,7 @@ class Vocabulary:
         self.uses = Tally()
 
     def read(self, page: Texts) -> Terms:
-        tokens = page.data.translate(_CUT_BUT_ENDS).split()
+        tokens = page.data.translate(_CUT).split()
         numbers = self._tokens.spread(np.fromiter(map(self._tokens.__getitem__, tokens), np.int64, len(tokens)))
         ends = numbers == _Tokens.END
         held = np.flatnonzero(~ends)
