@@ -64,7 +64,7 @@ def reconciled(*, order_id: UUID | None, order: Order) -> Report:
     webhooks.apply_due()
     all_asked = Deeds()
     with reconciling.only_round():
-        for rows in (reconciling.told_of_refunds(), reconciling.unpaid()):
+        for rows in (reconciling.told_of_refunds(), reconciling.unfinished()):
             all_asked += reconcile_some(rows, order=order, among=rows)
         refunds_open = reconciling.open_refunds().select_related("order")
         all_asked += deeds.carry_out("reconcile refund", refunds_open, reconciling.reconcile_refund, order=order)

@@ -55,29 +55,28 @@ class RoundRunning(Conflict):
 
 
 def unpaid() -> OrderQuerySet:
-    """Not paid as far as we know, and not given up. A failed one may be paid at a second try.
+    """Not paid as far as we know. A failed one may be paid at a second try, or after it was given up.
 
     One that is being placed at this moment is left to the request that places it.
     """
-    failed = PaymentOrder.objects.filter(status=PaymentOrder.Status.FAILED, provider_order_id__isnull=False)
-    found = PaymentOrder.objects.open() | failed.exclude(failure=ABANDONED)
-    return found.exclude(provider_order_id=None, created_at__gt=Now() - timedelta(minutes=1))
-
-
-def abandoned() -> OrderQuerySet:
-    """Given up, but the provider may still be paid for them."""
-    return PaymentOrder.objects.filter(
+    failed = PaymentOrder.objects.filter(
         status=PaymentOrder.Status.FAILED,
-        failure=ABANDONED,
         provider_order_id__isnull=False,
         created_at__gt=Now() - ASKED_ABOUT_FOR,
     )
+    found = PaymentOrder.objects.open() | failed
+    return found.exclude(provider_order_id=None, created_at__gt=Now() - timedelta(minutes=1))
+
+
+def unfinished() -> OrderQuerySet:
+    """Unpaid, and not given up."""
+    return unpaid().exclude(failure=ABANDONED)
 
 
 def due_orders() -> OrderQuerySet:
-    """Unpaid or abandoned, and not asked about lately."""
+    """Unpaid, given up or not, and not asked about lately."""
     return (
-        (unpaid() | abandoned())
+        unpaid()
         .alias(**_DOUBLED)
         .filter(
             Q(asked_at=None, created_at__lt=Now() - FIRST_ASKED_AFTER)

@@ -162,7 +162,7 @@ def test_an_order_that_nobody_pays_for_a_day_fails_and_a_later_payment_still_cou
     reconciling.round_of_asking()
     order.refresh_from_db()
     assert (order.status, order.failure) == ("failed", "abandoned")
-    assert not reconciling.unpaid().exists()
+    assert not reconciling.unfinished().exists()
     shop.send(shop.event_of(order, "paid"))
     assert shop.balance == 450
 
@@ -187,13 +187,13 @@ def test_a_payment_that_takes_days_is_waited_for(stripe_shop: Shop) -> None:
     reconciling.round_of_asking()
     order.refresh_from_db()
     assert order.status == "processing"
-    assert reconciling.unpaid().filter(pk=order.pk).exists()
+    assert reconciling.unfinished().filter(pk=order.pk).exists()
 
 
 def test_an_order_that_is_being_placed_is_left_alone(stripe_shop: Shop) -> None:
     stripe_shop.fake.troubles.append(500)
     stripe_shop.buy(status=503)
-    assert not reconciling.unpaid().exists()
+    assert not reconciling.unfinished().exists()
 
 
 def test_a_refund_of_which_nothing_was_heard_is_asked_for_again(shop: Shop) -> None:
