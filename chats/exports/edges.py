@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import repeat
+from operator import contains
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,17 +30,16 @@ class Edges:
 
     def held_by(self, bodies: list[bytes]) -> list[int]:
         """Positions of the bodies that may begin so, or may end so as a whole or with their first line."""
-        codes = np.frombuffer(b"".join([_BETWEEN, b"\n".join(bodies), _BETWEEN]), np.uint8)
+        codes = np.frombuffer(b"\n".join([_BETWEEN, *bodies, _BETWEEN]), np.uint8)
         sizes = np.fromiter(map(len, bodies), np.int64, len(bodies))
-        ends = np.cumsum(sizes + 1) + EDGE_BYTES - 1
+        ends = np.cumsum(sizes + 1) + EDGE_BYTES
         starts = ends - sizes
-        line_ends = np.flatnonzero(codes == _LINE_FEED)
-        first_ends = line_ends[np.searchsorted(line_ends, starts)]
         found = self._before[codes[starts]]
         found |= self._heads[_edges(codes, starts)]
         found |= self._tails[_edges(codes, ends - EDGE_BYTES)]
-        longer = np.flatnonzero(first_ends < ends)
-        found[longer] |= self._tails[_edges(codes, first_ends[longer] - EDGE_BYTES)]
+        longer = np.flatnonzero(np.fromiter(map(contains, bodies, repeat(_LINE_FEED)), bool, len(bodies)))
+        first_lines = np.array([bodies[position].index(_LINE_FEED) for position in longer.tolist()], np.int64)
+        found[longer] |= self._tails[_edges(codes, starts[longer] + first_lines - EDGE_BYTES)]
         positions: list[int] = np.flatnonzero(found).tolist()
         return positions
 
