@@ -91,7 +91,7 @@ def reconcile_wallets(wallets: QuerySet[Wallet], *, order: Order) -> Deeds:
     """Ask about all that is unfinished of these wallets' orders."""
 
     def ask(wallet: Wallet) -> str:
-        asked = reconciling.unpaid() | reconciling.abandoned() | PaymentOrder.objects.needing_a_look()
+        asked = reconciling.unpaid() | PaymentOrder.objects.needing_a_look()
         unfinished = wallet.orders.filter(pk__in=asked.values("pk")).order_by("-created_at")[: deeds.BATCH]
         stand = [f"order {row.pk} {reconciling.reconcile(row)}" for row in unfinished]
         sent = reconciling.open_refunds().filter(order__wallet=wallet).select_related("order")[: deeds.BATCH]
