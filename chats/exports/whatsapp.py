@@ -159,6 +159,7 @@ class _Reader:
     def __init__(self, text: bytes, dialect: Dialect, orders: dict[bool, str], export: ParsedExport) -> None:
         self.text = text
         self.dialect = dialect
+        self.date_group, self.time_group = dialect.date_group, dialect.time_group
         self.has_brackets = True in orders
         self.export = export
         days = {order: DaySeconds(order) for order in set(orders.values())}
@@ -199,13 +200,13 @@ class _Reader:
 
     def _sent_at(self, match: re.Match[bytes]) -> int:
         days = self.days[match[1].endswith(_BRACKET)]
-        return days[match[self.dialect.date_group]] + self.times[match[self.dialect.time_group]]
+        return days[match[self.date_group]] + self.times[match[self.time_group]]
 
     def _columns(self, window: bytes) -> _Columns:
         if len(window) > _SPLIT_LIMIT_BYTES:
             return self._columns_one_by_one(window)
         parts = self.dialect.pattern.split(window)
-        dates, times = parts[self.dialect.date_group :: _COLUMNS], parts[self.dialect.time_group :: _COLUMNS]
+        dates, times = parts[self.date_group :: _COLUMNS], parts[self.time_group :: _COLUMNS]
         openings = parts[1::_COLUMNS]
         seconds = list(map(add, self._midnights(openings, dates), map(self.times.__getitem__, times)))
         if seconds and min(seconds) < 0:
