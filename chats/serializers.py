@@ -61,8 +61,8 @@ class ParticipantSerializer(ClosedSerializer):
 class ChatSerializer(serializers.ModelSerializer[Chat]):
     title = serializers.CharField(
         read_only=True,
-        help_text="What you called it with a PATCH; until then a group's name, where the export says it (Telegram,"
-        " Instagram), or the group's size, or the two names.",
+        help_text="What you called it with a PATCH; until then a group's name, where the export says it (not an"
+        " Android's of WhatsApp), or the group's size, or the two names.",
     )
     participants = serializers.ListField(
         child=serializers.CharField(), read_only=True, help_text="Names in order of first appearance."

@@ -98,7 +98,7 @@ class ParsedExport:
     """An export whose dialect is known and whose messages are read while `batches` is consumed, once.
 
     `participants` grows as the batches are read and is complete, in order of
-    first appearance, when they are exhausted. `title` is a group's name, where
+    first appearance, when they are exhausted. So is `title`, a group's name if
     the export says it. `n_messages` counts what people
     sent, `n_system` the system lines; message numbers run over both.
 

@@ -168,6 +168,7 @@ class _Reader:
         self.times = TimeSeconds()
         self.names = _Names(export.participants)
         self.subjects = Subjects()
+        self.first_to_speak = ""
 
     def batches(self) -> Iterator[Batch]:
         waiting = _Columns()
@@ -181,6 +182,9 @@ class _Reader:
             yield self._batch(waiting, number)
         if not self.export.n_messages:
             raise OnlySystemMessages if self.export.n_system else NotAChatExport
+        people = self.export.participants
+        if len(people) > 2 and self.first_to_speak not in people:
+            self.export.title = self.first_to_speak
 
     def _windows(self) -> Iterator[bytes]:
         """The text in pieces that begin at the newline before a header and hold whole records."""
@@ -235,10 +239,14 @@ class _Reader:
         bodies = columns.bodies
         kinds = [int(Kind.TEXT)] * len(bodies)
         edited = set()
+        first_sender = columns.senders[0]
         for position in PHRASES.notable(bodies):
             kinds[position], is_edited = self._read(columns, position)
             if is_edited:
                 edited.add(position)
+        if first_number == 1 and kinds[0] == Kind.SYSTEM:
+            # The notice that an iPhone's chat begins with comes from the group, by its name.
+            self.first_to_speak = _clean_name(first_sender)
         if self.has_brackets:
             self._read_inner_marks(columns, kinds, edited)
         senders = self.names.numbers_of(columns)

@@ -142,6 +142,14 @@ def test_a_group_whose_subject_holds_a_colon_is_nobody_and_its_lines_are_kept_wh
     assert [message.text for message in messages] == ["Trip: Goa: Asha hat Ben entfernt", "end", "Trip: Goa: Ben ging"]
 
 
+def test_a_group_on_an_iphone_is_called_by_the_name_that_its_first_notice_comes_from() -> None:
+    people = [f"{IOS}{name}: hi" for name in ("Asha", "Ben", "Cy")]
+    notice = f"{IOS}Goa 🌴: {MARK}Messages and calls are end-to-end encrypted."
+    assert read(notice, *people)[0].title == "Goa 🌴"
+    for lines in (people, [notice, *people[:2]], [*people, notice], [notice.replace("Goa 🌴", "Asha"), *people]):
+        assert read(*lines)[0].title == ""
+
+
 def test_a_marked_body_below_a_marked_header_is_an_attachment_of_an_unknown_language() -> None:
     message = first(f"{MARK}{IOS}Asha: {MARK}imagen omitida")
     assert (message.sender, message.kind, message.text) == ("Asha", Kind.MEDIA, "imagen omitida")
