@@ -18,13 +18,41 @@ WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", 
 
 _EPOCH = date(1970, 1, 1)
 _EPOCH_WEEKDAY = 3
-# Hours since 1970 as numbers from 0, whatever year a phone printed.
-_SHIFT = 1 << 31
+# Hours and months since 1970 as numbers from 0, whatever year a phone printed.
+_HOURS_SHIFT, _MONTHS_SHIFT = 1 << 31, 1 << 17
+_HOUR_BITS = 5
 
 
 def hours_of(seconds: Ints) -> Ints:
     """Hours as a tally takes them."""
-    return seconds // 3600 + _SHIFT
+    return seconds // 3600 + _HOURS_SHIFT
+
+
+def months_of(seconds: Ints) -> Ints:
+    """Months as a tally takes them; `month` names them."""
+    days = (seconds // 86_400).astype("datetime64[D]")
+    return days.astype("datetime64[M]").astype(np.int64) + _MONTHS_SHIFT
+
+
+def monthly_hours_of(seconds: Ints) -> Ints:
+    """The month and the hour of the day as a tally takes them: for each person, there are far fewer than hours."""
+    return months_of(seconds) << _HOUR_BITS | seconds // 3600 % 24
+
+
+@cache
+def month(number: int) -> str:
+    """Such as `2024-02`."""
+    years, months = divmod(number - _MONTHS_SHIFT, 12)
+    return f"{1970 + years:04}-{months + 1:02}"
+
+
+def by_hour_of_day(monthly_hours: Counted) -> list[int]:
+    return _whole(np.bincount(monthly_hours.things & ((1 << _HOUR_BITS) - 1), monthly_hours.counts, 24))
+
+
+def by_month(monthly_hours: Counted) -> dict[str, int]:
+    sums = _sums(monthly_hours.things >> _HOUR_BITS, monthly_hours.counts)
+    return {month(number): count for number, count in sums.items()}
 
 
 class Hours(NamedTuple):
@@ -35,10 +63,7 @@ class Hours(NamedTuple):
 
     @classmethod
     def of(cls, counted: Counted) -> Hours:
-        return cls(counted.things - _SHIFT, counted.counts)
-
-    def by_hour_of_day(self) -> list[int]:
-        return _whole(np.bincount(self.hours % 24, self.counts, 24))
+        return cls(counted.things - _HOURS_SHIFT, counted.counts)
 
     def by_weekday_and_hour(self) -> list[list[int]]:
         weekday = (self.hours // 24 + _EPOCH_WEEKDAY) % 7
@@ -47,20 +72,6 @@ class Hours(NamedTuple):
 
     def by_day(self) -> dict[int, int]:
         return _sums(self.hours // 24, self.counts)
-
-    def by_month(self) -> dict[str, int]:
-        return {month(number): count for number, count in _sums(months(self.hours // 24), self.counts).items()}
-
-
-def months(days: Ints) -> Ints:
-    """Days since 1970-01-01 to months since January 1970."""
-    return days.astype("datetime64[D]").astype("datetime64[M]").astype(np.int64)
-
-
-@cache
-def month(number: int) -> str:
-    """Months since January 1970 to `2024-02`."""
-    return f"{1970 + number // 12:04}-{number % 12 + 1:02}"
 
 
 def day(number: int) -> str:
@@ -94,9 +105,9 @@ def _whole(counts: NDArray[Any]) -> list[int]:
     return whole
 
 
-def figures(hours: Hours, *, first: int | None, last: int | None) -> dict[str, Any]:
+def figures(hours: Hours, monthly_hours: Counted, *, first: int | None, last: int | None) -> dict[str, Any]:
     by_day, by_hour = hours.by_day(), hours.by_weekday_and_hour()
-    by_hour_of_day, by_weekday = hours.by_hour_of_day(), [sum(row) for row in by_hour]
+    hourly, by_weekday = by_hour_of_day(monthly_hours), [sum(row) for row in by_hour]
     days = list(by_day)
     total_days = days[-1] - days[0] + 1 if days else 0
     start, end = (None if at is None else moment(at) for at in (first, last))
@@ -109,10 +120,10 @@ def figures(hours: Hours, *, first: int | None, last: int | None) -> dict[str, A
         "active_days": len(days),
         "messages_per_day_avg": ratio(sum(by_weekday), total_days),
         "messages_by_date": {day(number): count for number, count in by_day.items()},
-        "messages_by_month": hours.by_month(),
-        "busiest_hour": busiest(by_hour_of_day),
+        "messages_by_month": by_month(monthly_hours),
+        "busiest_hour": busiest(hourly),
         "busiest_day": None if busiest_day is None else WEEKDAYS[busiest_day],
-        "hourly_distribution": by_hour_of_day,
+        "hourly_distribution": hourly,
         "daily_distribution": dict(zip(WEEKDAYS, by_weekday, strict=True)),
         "weekday_hour_distribution": dict(zip(WEEKDAYS, by_hour, strict=True)),
         **_streak_figures(days),

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from chats.statistics.calendar import month, months
+from chats.statistics.calendar import month, months_of
 from chats.statistics.tally import Counted, Ints, Tally
 
 NO_FEELING, POSITIVE, NEGATIVE, ENGLISH_NEGATION, HINDI_NEGATION = range(5)
@@ -21,7 +21,6 @@ LEAST_RATED = 20
 
 _REACH_WORDS = 3
 # What is tallied: a month, and in the last two bits what of it.
-_MONTHS_SHIFT = 1 << 17
 _PRAISE, _BLAME, _MESSAGE = range(3)
 _BITS = 2
 
@@ -81,7 +80,7 @@ class Feelings:
         self._add(people, seconds, _MESSAGE)
 
     def _add(self, people: Ints, seconds: Ints, what: Ints | int) -> None:
-        self.tally.add(people, (months(seconds // 86_400) + _MONTHS_SHIFT) << _BITS | what)
+        self.tally.add(people, months_of(seconds) << _BITS | what)
 
 
 def _turned(feelings: NDArray[np.uint8], order: Ints) -> NDArray[np.uint8]:
@@ -109,7 +108,7 @@ def _are_rated(feelings: NDArray[np.uint8]) -> NDArray[np.bool_]:
 
 
 def by_month(counted: Counted) -> Iterator[tuple[str, Said]]:
-    numbers, places = np.unique((counted.things >> _BITS) - _MONTHS_SHIFT, return_inverse=True)
+    numbers, places = np.unique(counted.things >> _BITS, return_inverse=True)
     for number, said in zip(numbers.tolist(), _said(counted, places, len(numbers)), strict=True):
         yield month(number), said
 

@@ -56,7 +56,7 @@ class Figures:
         people = dict(zip(self._listed, self._people, strict=True))
         return {
             **self._amounts(everyone),
-            **calendar.figures(everyone.hours, first=rhythm.first, last=rhythm.last),
+            **calendar.figures(rhythm.hours(), everyone.monthly_hours, first=rhythm.first, last=rhythm.last),
             "conversations_count": everyone.amounts["starts"],
             "conversation_starts": _shares(people, "starts", everyone),
             "conversation_ends": _shares(people, "ends", everyone),
@@ -102,7 +102,7 @@ class Figures:
 
     def _person(self, seat: Seat) -> dict[str, Any]:
         amounts, everyone = seat.amounts, self._everyone.amounts
-        by_hour = seat.hours.by_hour_of_day()
+        by_hour = calendar.by_hour_of_day(seat.monthly_hours)
         return {
             "message_count": amounts["messages"],
             "word_count": amounts["words"],
@@ -126,7 +126,7 @@ class Figures:
             **_language_and_feelings(seat),
             "busiest_hour": calendar.busiest(by_hour),
             "hourly_distribution": by_hour,
-            "messages_by_month": seat.hours.by_month(),
+            "messages_by_month": calendar.by_month(seat.monthly_hours),
             "longest_message": _longest_message(seat),
         }
 

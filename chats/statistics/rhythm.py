@@ -8,14 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chats.exports.parsed import SYSTEM_SENDER
-from chats.statistics.calendar import hours_of, month, months
+from chats.statistics.calendar import Hours, hours_of, month, monthly_hours_of, months_of
 from chats.statistics.tally import Columns, Counted, Ints, Tally, summed
 
 CONVERSATION_GAP_SECONDS = 6 * 3600
 RESPONSE_LIMIT_SECONDS = 4 * 3600
 
-# Months since 1970 as numbers from 0, whatever year a phone printed.
-_MONTHS_SHIFT = 1 << 17
 # An answer is one number: its month, and how long it took.
 _GAP_BITS = 14
 _GAP = (1 << _GAP_BITS) - 1
@@ -32,7 +30,8 @@ class Rhythm:
 
     def __init__(self) -> None:
         self.turns = Columns("runs", "double_runs", "starts", "ends")
-        self.hours = Tally()
+        self.monthly_hours = Tally()
+        self._hours = Tally()
         self.gaps = Tally()
         self.first: int | None = None
         self.last: int | None = None
@@ -47,9 +46,14 @@ class Rhythm:
         first, last = int(seconds.min()), int(seconds.max())
         self.first = first if self.first is None else min(first, self.first)
         self.last = last if self.last is None else max(last, self.last)
-        self.hours.add(people, hours_of(seconds))
+        self.monthly_hours.add(people, monthly_hours_of(seconds))
+        self._hours.add(np.zeros_like(seconds), hours_of(seconds))
         self.turns.make_room(int(people.max()) + 1)
         self._add_turns(seconds, people)
+
+    def hours(self) -> Hours:
+        """Everybody's."""
+        return Hours.of(self._hours.counted())
 
     def _add_turns(self, seconds: Ints, people: NDArray[Any]) -> None:
         before = np.concatenate([[self._sender], people[:-1]])
@@ -64,8 +68,7 @@ class Rhythm:
         self.turns.add("starts", people[silent | ~somebody])
         self.turns.add("ends", before[silent])
         answered = begins_run & somebody & (gaps >= 0) & (gaps < RESPONSE_LIMIT_SECONDS)
-        month = months(seconds[answered] // 86_400) + _MONTHS_SHIFT
-        self.gaps.add(people[answered], (month << _GAP_BITS) | gaps[answered])
+        self.gaps.add(people[answered], months_of(seconds[answered]) << _GAP_BITS | gaps[answered])
         longest = int(np.where(somebody, gaps, 0).argmax())
         if somebody[longest] and gaps[longest] > self.silence.seconds:
             self.silence = Silence(int(gaps[longest]), int(earlier[longest]), int(seconds[longest]))
@@ -116,4 +119,4 @@ def answers(counted: Counted) -> Answers:
 def answers_by_month(counted: Counted) -> tuple[list[str], Answers]:
     """A group for each of the months that have answers."""
     own = Answers(counted.things >> _GAP_BITS, counted.things & _GAP, counted.counts)
-    return [month(number) for number in (own.groups - _MONTHS_SHIFT).tolist()], own
+    return [month(number) for number in own.groups.tolist()], own

@@ -8,7 +8,6 @@ from typing import NamedTuple
 import numpy as np
 
 from chats.exports.parsed import Kind
-from chats.statistics.calendar import Hours
 from chats.statistics.feelings import Feelings
 from chats.statistics.links import SentLinks
 from chats.statistics.mentions import Mentions
@@ -51,7 +50,7 @@ class Counts:
 
 class Seat(NamedTuple):
     amounts: dict[str, int]
-    hours: Hours
+    monthly_hours: Counted
     gaps: Counted
     terms: Counted
     languages: Counted
@@ -63,13 +62,13 @@ def seated(counts: Counts, seats: Ints, n_seats: int) -> list[Seat]:
     """Everybody's counts summed by seat; `seats` holds each person's, from 0."""
     amounts = [_summed(columns, seats, n_seats) for columns in (counts.amounts, counts.rhythm.turns)]
     rhythm = counts.rhythm
-    tallies = (rhythm.hours, rhythm.gaps, counts.vocabulary.uses, counts.languages, counts.feelings.tally)
+    tallies = (rhythm.monthly_hours, rhythm.gaps, counts.vocabulary.uses, counts.languages, counts.feelings.tally)
     hours, gaps, terms, spoken, felt = (grouped(tally.counted(), seats) for tally in tallies)
     longest = _longest(counts.longest.items(), seats)
     return [
         Seat(
             amounts=amounts[0][seat] | amounts[1][seat],
-            hours=Hours.of(hours.get(seat, _NOTHING)),
+            monthly_hours=hours.get(seat, _NOTHING),
             gaps=gaps.get(seat, _NOTHING),
             terms=terms.get(seat, _NOTHING),
             languages=spoken.get(seat, _NOTHING),

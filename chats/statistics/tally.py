@@ -92,31 +92,42 @@ class Tally:
             self._merge(keys, counts)
 
     def _merge(self, keys: Ints, counts: Ints) -> None:
-        keys, counts = np.concatenate([self._keys, keys]), np.concatenate([self._counts, counts])
-        # Stable: two runs that are in order are merged, not sorted anew.
-        self._keys, self._counts = summed(keys, counts, np.argsort(keys, kind="stable"))
+        """Distinct keys in order; nearly all of them are known after a while."""
+        places = np.searchsorted(self._keys, keys)
+        known = np.append(self._keys, -1)[places] == keys
+        self._counts[places[known]] += counts[known]
+        new = np.flatnonzero(~known)
+        if len(new):
+            self._keys = np.insert(self._keys, places[new], keys[new])
+            self._counts = np.insert(self._counts, places[new], counts[new])
 
 
-def summed(keys: Ints, counts: Ints, order: NDArray[np.intp] | None = None) -> tuple[Ints, Ints]:
+def summed(keys: Ints, counts: Ints) -> tuple[Ints, Ints]:
     """Each key once, in order, with the sum of its counts."""
     if not len(keys):
         return keys, counts
-    order = np.argsort(keys) if order is None else order
+    order = np.argsort(keys)
     keys = keys[order]
-    begins = np.flatnonzero(np.diff(keys, prepend=keys[0] - 1))
+    begins = _begins(keys)
     return keys[begins], np.add.reduceat(counts[order], begins)
 
 
 def runs(ordered: Ints) -> Iterator[tuple[int, int, int]]:
     """Each value of an ordered array with where it starts and ends."""
-    starts = np.flatnonzero(np.diff(ordered, prepend=ordered[:1] - 1)).tolist()
-    for start, end in pairwise([*starts, len(ordered)]):
+    for start, end in pairwise([*_begins(ordered).tolist(), len(ordered)]):
         yield int(ordered[start]), start, end
+
+
+def _begins(ordered: Ints) -> Ints:
+    """Where each value of an ordered array begins."""
+    return np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1])[: len(ordered)])
 
 
 def grouped(counted: Counted, groups: Ints) -> dict[int, Counted]:
     """The counts of each group of people; `groups` holds everybody's group, which is what `people` becomes."""
-    keys, counts = summed((groups[counted.people] << _THING_BITS) | counted.things, counted.counts)
+    keys = groups[counted.people] << _THING_BITS
+    keys |= counted.things
+    keys, counts = summed(keys, counted.counts)
     people, things = keys >> _THING_BITS, keys & ((1 << _THING_BITS) - 1)
     return {
         group: Counted(people[start:end], things[start:end], counts[start:end]) for group, start, end in runs(people)
