@@ -25,6 +25,7 @@ MALFORMED_SETTING = 2
 def main() -> None:
     read_settings()
     from django.core.management import execute_from_command_line
+    from django.db import OperationalError
 
     try:
         if not needs_servers(sys.argv[1:]):
@@ -36,6 +37,10 @@ def main() -> None:
             execute_from_command_line(sys.argv)
     except ProcessError as error:
         sys.exit(str(error))
+    except OperationalError as error:
+        if not str(error).startswith("connection failed"):
+            raise
+        sys.exit(f"Postgres cannot be reached: check DATABASE_URL, and that it runs. {error}")
 
 
 def read_settings() -> None:

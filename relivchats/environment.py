@@ -10,6 +10,9 @@ from django.core.exceptions import ImproperlyConfigured
 
 T = TypeVar("T")
 
+#: Above what any setting needs, and within what Postgres and the clock can count.
+MOST = 2_000_000
+
 
 def read(name: str, cast: Callable[[str], T], *, default: T | None = None, least: Any = None) -> T:
     """The variable's value, or the default. Raises ImproperlyConfigured, naming the variable."""
@@ -37,9 +40,12 @@ def boolean(text: str) -> bool:
 
 def whole(text: str) -> int:
     try:
-        return int(text)
+        value = int(text)
     except ValueError:
         raise ValueError("use a whole number") from None
+    if value > MOST:
+        raise ValueError(f"use a number up to {MOST:,}")
+    return value
 
 
 def words(text: str) -> list[str]:

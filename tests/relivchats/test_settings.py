@@ -55,6 +55,7 @@ def test_good_settings_start() -> None:
         ("MAX_CONCURRENT_INSIGHTS", "-1"),
         ("INSIGHT_ENGINE", "oracle"),
         ("MAX_UPLOAD_SIZE_MB", "-1"),
+        ("STATEMENT_TIMEOUT_SECONDS", "99999999"),
         ("REDIS_URL", "http://localhost"),
         ("PAYMENTS_SANDBOX", "true"),
         ("PAYMENT_TIMEOUT_SECONDS", "0"),
