@@ -73,6 +73,12 @@ def test_what_failed_is_quoted_unlocked_and_retried_for_its_own_part(make_person
     for type_id, part in (("emotional_intimacy", 80), ("conflict_resolution", 60)):
         assert by_type(quote(api, chat, category_id="romantic"), "price")[type_id] == part
         assert api.post(f"/api/insights/{tried[type_id]}/retry", status=202)["coins_reserved"] == part
+    for job in GenerationJob.objects.open():
+        settlement.fail_open(job.pk, error_code="test", error_message="")
+    InsightType.objects.filter(pk="conflict_resolution").update(price=100)
+    latest = quote(api, chat, category_id="romantic")
+    assert by_type(latest, "price")["conflict_resolution"] == 60, "the latest try counts"
+    assert by_type(latest, "insight_id")["conflict_resolution"] != tried["conflict_resolution"]
 
 
 def test_a_quote_says_what_does_not_fit_and_why(api: Api) -> None:

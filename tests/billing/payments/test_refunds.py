@@ -15,6 +15,7 @@ from billing.models import CreditTransaction, PaymentOrder, PaymentRefund, Webho
 from billing.payments import money, providers, reconciling, refunds
 from billing.payments.providers.base import ProviderRefused, ProviderUnavailable
 from relivchats import clock
+from relivchats.accounts.models import User
 from tests.billing.payments.conftest import Shop, changed
 from tests.fakes import razorpay, stripe
 
@@ -99,17 +100,24 @@ def test_coins_that_were_spent_are_owed_and_shown(shop: Shop) -> None:
 def test_who_owes_coins_is_told_how_many_and_why(shop: Shop) -> None:
     order = shop.paid()
     spend(shop, 300)
-    give_back(order)
+    first = give_back(order, order.amount // 4)
+    refund = give_back(order)
+    assert (first.owed_coins, refund.taken_coins) == (0, 150 - first.taken_coins)
     told = shop.client.get("/api/credits/balance", headers=shop.headers).json()
     [owed] = told["owed_for"]
     assert (told["owed"], owed["coins"], owed["order_id"]) == (250, 250, str(order.pk))
-    price = money.shown(order.amount, order.currency)
+    price = money.shown(refund.amount, order.currency)
     assert owed["why"] == (
-        f"{price} for Starter went back to you. It had bought 400 coins, and 250 of them were spent already."
+        f"{price} for Starter went back to you. It had bought {refund.coins} coins, and 250 of them were spent already."
     )
     rows = shop.client.get("/api/credits/transactions", headers=shop.headers).json()["results"]
-    assert rows[0]["description"] == "Purchase refunded: Starter; 250 of its coins were spent already and are owed"
-    assert (rows[0]["amount"], rows[0]["order_id"]) == (-150, str(order.pk))
+    assert [row["description"] for row in rows[:2]] == [
+        "Purchase refunded: Starter; 250 of its coins were spent already and are owed",
+        "Purchase refunded: Starter",
+    ]
+    assert rows[0]["order_id"] == str(order.pk)
+    other = Shop(shop.provider, shop.fake, User.objects.create_user("other@example.org"))
+    assert other.client.get("/api/credits/balance", headers=other.headers).json()["owed_for"] == []
 
 
 def test_held_coins_stay_held(shop: Shop, hold: Any) -> None:
