@@ -85,7 +85,9 @@ class WalletAdmin(StaffAdmin):
         refunds = owing.of(wallet)
         rows = ((refund.owed_coins, link(PaymentRefund, refund.pk)) for refund in refunds)
         total = sum(refund.owed_coins for refund in refunds)
-        return format_html("{}: {}", total, format_html_join(", ", "{} of refund {}", rows)) if refunds else "none"
+        return (
+            format_html("{} coins: {}", total, format_html_join(", ", "{} of refund {}", rows)) if refunds else "none"
+        )
 
     @admin.display(description="statement, newest first")
     def timeline(self, wallet: Wallet) -> SafeString:
@@ -94,19 +96,23 @@ class WalletAdmin(StaffAdmin):
 
 @admin.register(Adjustment)
 class AdjustmentAdmin(OfWalletAdmin):
-    list_display = ("id", "amount", "wallet_link", "user_link", "state", "proposed_by", "reason", "decided_by", "age")
+    list_display = ("id", "moves", "wallet_link", "user_link", "state", "proposed_by", "reason", "decided_by", "age")
     list_filter = ("status",)
     ordering = ("-created_at",)
     search_ids = ("pk", "wallet_id")
     fields = (
         ("id", "wallet_link", "user_link"),
-        ("amount", "state"),
+        ("moves", "state"),
         ("proposed_by", "reason"),
         ("decided_by", "decision"),
         ("created_at", "decided_at"),
         "transaction_link",
     )
-    readonly_fields = ("id", "wallet_link", "user_link", "state", "created_at", "transaction_link")
+    readonly_fields = ("id", "wallet_link", "user_link", "moves", "state", "created_at", "transaction_link")
+
+    @admin.display(description="amount")
+    def moves(self, adjustment: Adjustment) -> str:
+        return f"{adjustment.amount:+,} coins"
 
     @label("status", colours={"approved": "success", "pending": "warning", "refused": "danger"})
     def state(self, adjustment: Adjustment) -> str:

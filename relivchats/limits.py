@@ -72,7 +72,7 @@ def limited(name: str, *, setting: str) -> Callable[[Method[View, Given]], Metho
 def _count(key: str, *, seconds: int = 60) -> tuple[int, int] | None:
     """How many since the first of them, this one too, and the seconds until the count begins anew. None: unknown."""
     try:
-        with _client(settings.REDIS_URL).pipeline() as broker:
+        with _client(settings.REDIS_URL, PATIENCE_SECONDS).pipeline() as broker:
             broker.set(key, 0, ex=seconds, nx=True)
             broker.incr(key)
             broker.ttl(key)
@@ -84,7 +84,7 @@ def _count(key: str, *, seconds: int = 60) -> tuple[int, int] | None:
 
 
 @functools.cache
-def _client(url: str) -> redis.Redis:
+def _client(url: str, patience_seconds: float) -> redis.Redis:
     return redis.Redis.from_url(
-        url, socket_timeout=PATIENCE_SECONDS, socket_connect_timeout=PATIENCE_SECONDS, retry=Retry(NoBackoff(), 0)
+        url, socket_timeout=patience_seconds, socket_connect_timeout=patience_seconds, retry=Retry(NoBackoff(), 0)
     )

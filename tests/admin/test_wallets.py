@@ -119,7 +119,7 @@ def test_who_approves_an_adjustment_sees_how_much_whose_by_whom_and_why(desk: Cl
     proposed = rows.adjustment(wallet=person.wallet)
     address = reverse("admin:billing_adjustment_change", args=[proposed.pk])
     asked = desk.get(address.replace("/change/", "/approve/")).content.decode()
-    for told in ("5000", str(person.pk), page(person.wallet), "command", "a claim"):
+    for told in ("+5,000 coins", str(person.pk), page(person.wallet), "command", "a claim"):
         assert told in asked, told
 
 

@@ -16,9 +16,11 @@ from billing.models import PaymentOrder, WebhookEvent
 from billing.payments import reconciling, refunds, webhooks
 from billing.payments.providers import sandbox
 from billing.payments.providers.base import BadSignature
+from relivchats import limits
 from relivchats.accounts.models import User
 from tests.api.conftest import check_problem
 from tests.billing.payments.conftest import Shop
+from tests.processes import BrokerHandle
 
 pytestmark = pytest.mark.django_db
 
@@ -81,7 +83,10 @@ def test_paid_and_cancelled_do_not_look_alike(sandbox_shop: Shop) -> None:
     assert (pages["pay"][2], pages["cancel"][2]) == (False, True)
 
 
-def test_the_eleventh_order_of_a_minute_waits(sandbox_shop: Shop, make_wallet: Any, settings: Any) -> None:
+def test_the_eleventh_order_of_a_minute_waits(
+    sandbox_shop: Shop, make_wallet: Any, settings: Any, broker: BrokerHandle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "PATIENCE_SECONDS", 30)
     assert settings.ORDERS_PER_MINUTE == 10
     settings.ORDERS_PER_MINUTE = 2
     ask = {"package_id": "starter", "provider": "sandbox"}
