@@ -531,7 +531,7 @@ def read_or_refused(upload: bytes) -> None:
     counter.result(export.participants)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(DOCUMENTS)
 def test_any_json_is_read_or_refused(document: dict[str, Any]) -> None:
     written = json.dumps(document).encode()
