@@ -18,9 +18,23 @@ def without_leading_marks(text: bytes) -> bytes:
     return text[_LEADING.match(text).end() :] if text.startswith(MARKS) else text  # type: ignore[union-attr]
 
 
+def without_outer_marks(text: bytes) -> bytes:
+    """Without those at the beginning and what closes the directions that they opened, as around a pasted number."""
+    rest = without_leading_marks(text)
+    opened = text[: len(text) - len(rest)]
+    for openings, closing in _PAIRS:
+        rest = rest.replace(closing, b"", sum(map(opened.count, openings)))
+    return rest
+
+
 def without_marks(text: bytes) -> bytes:
     return text if text.isascii() else _ANY_MARK.sub(b"", text)
 
 
+# Embeddings and overrides, and isolates, with what closes either (UAX 9).
+_PAIRS = [
+    ([chr(code).encode() for code in opening], chr(closing).encode())
+    for opening, closing in (((0x202A, 0x202B, 0x202D, 0x202E), 0x202C), ((0x2066, 0x2067, 0x2068), 0x2069))
+]
 _ANY_MARK = re.compile(b"|".join(MARKS))
 _LEADING = re.compile(b"(?:%b)*+" % b"|".join(MARKS))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from chats.exports.edges import Edges
-from chats.exports.marks import MARK, MARKS, without_leading_marks, without_marks
+from chats.exports.marks import MARK, MARKS, without_marks, without_outer_marks
 from chats.exports.parsed import Kind
 
 _ANY = "…"
@@ -158,19 +158,16 @@ class Phrases:
         """Kind, text without the marks around WhatsApp's own words, and whether it was edited."""
         if (placeholder := self._placeholders.get(body)) is not None:
             return placeholder
-        text = without_leading_marks(body)
+        text = without_outer_marks(body) if body.startswith(MARKS) else body
         edited = text[-self.tail_bytes :] in self.tails and text.endswith(self._notes)
         if edited:
-            text = without_marks(text[: text.rindex(b"<")]).rstrip()
+            text = text[: text.rindex(b"<")].removesuffix(MARK).rstrip()
         head, newline, caption = text.partition(b"\n")
         kind = self._kind(text, head, captioned=bool(newline))
         if kind is Kind.POLL:
             text = without_marks(text)
         elif kind is not Kind.TEXT:
             text = without_marks(head).strip() + newline + caption
-        elif len(text) < len(body):
-            # What a mark opens another closes: a pasted number has one at either end.
-            text = without_marks(text)
         return Reading(kind, text, edited)
 
     def captioned(self, text: bytes) -> Reading | None:
