@@ -132,10 +132,11 @@ def main() -> None:
     parser.add_argument("source", type=Path)
     parser.add_argument("target", type=Path)
     parser.add_argument("--instagram", action="store_true")
+    parser.add_argument("--page-messages", type=int, default=200)
     options = parser.parse_args()
     messages = messages_of(options.source.read_bytes())
     if options.instagram:
-        options.target.write_bytes(zipped(inbox(instagram(messages, page_messages=200))))
+        options.target.write_bytes(zipped(inbox(instagram(messages, page_messages=options.page_messages))))
         return
     with options.target.open("w", encoding="utf-8") as file:
         file.writelines(telegram(messages))

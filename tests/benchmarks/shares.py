@@ -1,0 +1,98 @@
+"""Where the time of reading and counting goes: python -m tests.benchmarks.shares [MESSAGES] [--people N]
+
+Functions are timed from outside, each without those below it that are timed too.
+Every share is the least of several runs of the processor's clock: what other work on the machine adds is left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any
+
+from chats.exports import phrases, whatsapp
+from chats.statistics import Statistics, feelings, languages, links, mentions, rhythm, tally, texts, words
+from tests import exports
+from tests.benchmarks.stage import machine
+
+#: Stage, and the functions that it is made of: the owner, and their names.
+STAGES: list[tuple[str, Any, str]] = [
+    ("parse: headers split from messages, dates and times", whatsapp._Reader, "_columns"),
+    ("parse: names to numbers", whatsapp._Names, "numbers_of"),
+    ("parse: WhatsApp's own words found", phrases.Phrases, "notable"),
+    ("parse: WhatsApp's own words read", whatsapp._Reader, "_read _read_inner_marks _restore_system_lines"),
+    ("parse: UTF-8 to texts", whatsapp, "_decoded"),
+    ("parse: the rest", whatsapp._Reader, "_batch _next_record"),
+    ("statistics: texts as one run of bytes", texts.Texts, "__init__ holding"),
+    ("statistics: links and mentions", links.SentLinks, "take_out"),
+    ("statistics: links and mentions", mentions.Mentions, "count"),
+    ("statistics: words and emoji to numbers", words.Vocabulary, "read"),
+    ("statistics: languages", languages.Votes, "of languages words"),
+    ("statistics: feelings", feelings.Feelings, "add add_messages"),
+    ("statistics: hours, turns and answers", rhythm.Rhythm, "add"),
+    ("statistics: counts by person", tally.Tally, "add _fold"),
+    ("statistics: counts by person", tally.Columns, "add"),
+    ("statistics: the rest", Statistics, "add"),
+    ("statistics: figures in the end", Statistics, "result"),
+]
+
+
+class Clock:
+    """Seconds of each stage in one run."""
+
+    def __init__(self) -> None:
+        self.seconds: defaultdict[str, float] = defaultdict(float)
+        self._inner = [0.0]
+
+    def timed(self, stage: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*args: Any, **named: Any) -> Any:
+            begun = time.process_time()
+            self._inner.append(0.0)
+            try:
+                return call(*args, **named)
+            finally:
+                spent = time.process_time() - begun
+                self.seconds[stage] += spent - self._inner.pop()
+                self._inner[-1] += spent
+
+        return run
+
+    def watch(self, stage: str, owner: Any, name: str) -> None:
+        found = owner.__dict__[name]
+        wrap = type(found) if isinstance(found, staticmethod | classmethod) else (lambda call: call)
+        setattr(owner, name, wrap(self.timed(stage, getattr(found, "__func__", found))))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("messages", type=int, nargs="?", default=100_000)
+    parser.add_argument("--people", type=int, default=2)
+    parser.add_argument("--style", choices=exports.STYLES, default="android-24h")
+    parser.add_argument("--rounds", type=int, default=9)
+    options = parser.parse_args()
+    text = exports.text(options.messages, people=options.people, style=options.style)
+    clock = Clock()
+    for stage, owner, names in STAGES:
+        for name in names.split():
+            clock.watch(stage, owner, name)
+    runs = [once(text, clock) for _ in range(options.rounds)]
+    least = {stage: min(run[stage] for run in runs) for stage in dict.fromkeys(stage for stage, _, _ in STAGES)}
+    print(f"{machine()}\n{options.messages:,} messages, {options.people} people, {options.style}")
+    for stage, seconds in least.items():
+        print(f"  {1000 * seconds:6.0f} ms {100 * seconds / sum(least.values()):4.0f} %  {stage}")
+    print(f"  {1000 * sum(least.values()):6.0f} ms together, the clock's own share among it")
+
+
+def once(text: bytes, clock: Clock) -> dict[str, float]:
+    clock.seconds.clear()
+    export, counter = whatsapp.parse(text), Statistics()
+    for batch in export.batches:
+        counter.add(batch)
+    counter.result(export.participants)
+    return clock.seconds.copy()
+
+
+if __name__ == "__main__":
+    main()
