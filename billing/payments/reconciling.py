@@ -12,15 +12,14 @@ from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import partial
 
-from django.db import Error, connection, transaction
+from django.db import Error, connection
 from django.db.models import DurationField, ExpressionWrapper, F, Q
 from django.db.models.functions import Now
 
 from billing.models import PaymentOrder, PaymentRefund, WebhookEvent
-from billing.payments import orders, providers, refunds, settling, webhooks
+from billing.payments import orders, providers, refunds, webhooks
 from billing.payments.models import OrderQuerySet, RefundQuerySet
 from billing.payments.providers.base import Kind, ProviderRefused
-from relivchats import clock
 from relivchats.errors import Conflict, DomainError
 
 logger = logging.getLogger(__name__)
@@ -180,10 +179,11 @@ def reconcile(order: PaymentOrder, *, among: OrderQuerySet | None = None) -> str
     return _given_up(order) or order.status
 
 
-@transaction.atomic
 def _is_its_turn(order: PaymentOrder, rows: OrderQuerySet) -> bool:
-    """Whether it is still one of these rows: they were read a while ago. The row is brought up to date."""
-    settling.lock(order.pk)
+    """Whether it is still one of these rows: they were read a while ago. The order is brought up to date.
+
+    The update waits for whoever holds the row, and then looks at it anew.
+    """
     still = bool(rows.filter(pk=order.pk).update(asked_at=Now()))
     order.refresh_from_db()
     return still
@@ -216,16 +216,6 @@ def _given_up(order: PaymentOrder) -> str:
 
     Not one whose payment is under way: a bank may take days.
     """
-    if not _waits_for_a_payer(order) or order.created_at > clock.now() - GIVEN_UP_AFTER:
-        return ""
-    with transaction.atomic():
-        locked = settling.lock(order.pk)
-        if not _waits_for_a_payer(locked):
-            return ""
-        locked.status, locked.failure = PaymentOrder.Status.FAILED, ABANDONED
-        locked.save(update_fields=["status", "failure"])
-    return f"failed: {ABANDONED}"
-
-
-def _waits_for_a_payer(order: PaymentOrder) -> bool:
-    return not order.is_paid and order.status != PaymentOrder.Status.PROCESSING
+    waits = [PaymentOrder.Status.PENDING, PaymentOrder.Status.FAILED]
+    late = PaymentOrder.objects.filter(pk=order.pk, status__in=waits, created_at__lt=Now() - GIVEN_UP_AFTER)
+    return f"failed: {ABANDONED}" if late.update(status=PaymentOrder.Status.FAILED, failure=ABANDONED) else ""
