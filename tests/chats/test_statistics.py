@@ -225,6 +225,12 @@ def test_nobody_wrote_words_and_the_figures_still_stand() -> None:
     assert person["avg_response_time_seconds"] is None
 
 
+def test_a_mention_is_counted_each_time_and_a_sign_without_a_name_is_none() -> None:
+    figures = said("@Ben @Ben @... ok @", "@--")
+    assert figures["top_mentions"] == [{"name": "Ben", "count": 2}]
+    assert figures["mentions_count"] == 2
+
+
 def test_texts_longer_than_a_page_are_counted_as_if_read_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     sentence = "I don't hate this, see https://a.b/c?d or www.e.org @Meera! 我们都很好。😂❤️👩\u200d🚀👍🏽🇮🇳 क्या हाल है? "
     lines = [
