@@ -244,6 +244,14 @@ class EventQuerySet(models.QuerySet["WebhookEvent"]):
     def waiting(self) -> Self:
         return self.filter(status=WebhookEvent.Status.RECEIVED)
 
+    def open(self) -> Self:
+        """Waiting, or held for a person."""
+        return self.filter(status__in=[WebhookEvent.Status.RECEIVED, WebhookEvent.Status.HELD])
+
+    def wake(self) -> int:
+        """Make them due now, however they stand. Returns how many."""
+        return self.update(status=WebhookEvent.Status.RECEIVED, applied_at=None, next_attempt_at=Now())
+
     def due(self) -> Self:
         return self.waiting().filter(next_attempt_at__lte=Now())
 
@@ -252,11 +260,8 @@ class EventQuerySet(models.QuerySet["WebhookEvent"]):
 
     def uncredited(self) -> Self:
         """Somebody paid, and has had no coins for it for five minutes."""
-        return self.filter(
-            status__in=[WebhookEvent.Status.RECEIVED, WebhookEvent.Status.HELD],
-            kind=WebhookEvent.Kind.PAID,
-            received_at__lt=Now() - CREDIT_WITHIN,
-        ).exclude(order__status__in=PaymentOrder.PAID)
+        late = self.open().filter(kind=WebhookEvent.Kind.PAID, received_at__lt=Now() - CREDIT_WITHIN)
+        return late.exclude(order__status__in=PaymentOrder.PAID)
 
     def paid_again(self) -> Self:
         """Somebody paid once more for an order whose coins they have: that payment has to go back."""

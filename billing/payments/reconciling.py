@@ -85,8 +85,11 @@ def due_orders() -> OrderQuerySet:
 
 
 def told_of_refunds() -> OrderQuerySet:
-    """Their provider told that something of them was refunded, but not what: it has to be asked."""
-    events = WebhookEvent.objects.waiting().filter(kind=Kind.REFUNDS_CHANGED)
+    """Their provider told that something of them was refunded, but not what: it has to be asked, however long it takes.
+
+    An event that is held meanwhile is for a person to see, and still answered by asking.
+    """
+    events = WebhookEvent.objects.open().filter(kind=Kind.REFUNDS_CHANGED)
     return PaymentOrder.objects.filter(pk__in=events.values("order"))
 
 
@@ -165,12 +168,12 @@ def reconcile(order: PaymentOrder, *, among: OrderQuerySet | None = None) -> str
         return f"{order.status}: settled meanwhile"
     if not order.provider_order_id and not order.is_paid:
         return _placed_again(order)
-    told = list(order.events.waiting().filter(kind=Kind.REFUNDS_CHANGED).values_list("pk", flat=True))
+    told = list(order.events.open().filter(kind=Kind.REFUNDS_CHANGED).values_list("pk", flat=True))
     for report in providers.ALL[order.provider].ask(order):
         outcome = webhooks.hear(order.pk, report)
         if outcome.status == WebhookEvent.Status.HELD:
             logger.warning("an order needs a look", extra={"order": str(order.pk)})
-    webhooks.were_answered(told)
+    webhooks.were_answered(order.pk, told)
     for event_id in order.events.waiting().values_list("pk", flat=True):
         webhooks.apply(event_id)
     order.refresh_from_db()

@@ -108,9 +108,7 @@ def _paid(order: PaymentOrder, report: Report) -> Outcome:
 def _wake_what_waited(order: PaymentOrder) -> None:
     """Refunds and disputes that came before their payment are due now, however long they waited; and so is all else
     that was held of the order, since the coins may answer it."""
-    order.events.filter(status__in=[Status.RECEIVED, Status.HELD]).update(
-        status=Status.RECEIVED, applied_at=None, next_attempt_at=Now()
-    )
+    order.events.open().wake()
 
 
 def _shown(report: Report) -> str:

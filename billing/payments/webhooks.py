@@ -15,6 +15,7 @@ from django.db.models.functions import Now
 
 from billing.models import PaymentOrder, WebhookEvent
 from billing.payments import providers, settling
+from billing.payments.models import EventQuerySet
 from billing.payments.providers.base import Kind, Report
 from billing.payments.settling import Outcome
 from relivchats import clock
@@ -48,10 +49,13 @@ def receive(*, provider: str, body: bytes, headers: Mapping[str, str]) -> bool:
         event_id=report.event_id,
         defaults={name: value for name, value in vars(report).items() if name != "event_id"},
     )
-    if not new:
-        WebhookEvent.objects.filter(pk=event.pk).update(replays=F("replays") + 1)
-    _try(event.pk)
-    _apply_what_waited(event)
+    try:
+        if not new:
+            WebhookEvent.objects.filter(pk=event.pk).update(replays=F("replays") + 1)
+        _try(event.pk)
+        _apply_what_waited(event)
+    except Error as error:
+        logger.warning("an event waits", extra={"webhook_event": event.pk, "error": type(error).__name__})
     return new
 
 
@@ -87,6 +91,9 @@ def hear(order_id: UUID, report: Report) -> Outcome:
         if outcome.status == Status.HELD:
             _keep(order, report, outcome)
             _nothing_left_to_look_at(order)
+        else:
+            # An event that said so before, and was held until somebody asked, has its answer.
+            _saying_the_same(order, report).held().wake()
     return outcome
 
 
@@ -111,22 +118,22 @@ def set_order_aside(order: PaymentOrder) -> None:
 
 def try_again(event: WebhookEvent) -> Outcome:
     """Apply a held event once more, since what held it may be mended."""
-    WebhookEvent.objects.held().filter(pk=event.pk).update(
-        status=Status.RECEIVED, applied_at=None, next_attempt_at=Now()
-    )
+    WebhookEvent.objects.held().filter(pk=event.pk).wake()
     return apply(event.pk)
 
 
-def were_answered(event_ids: Sequence[int]) -> None:
-    """Of these only asking the provider could tell what they mean; that was done."""
-    asked = WebhookEvent.objects.waiting().filter(pk__in=event_ids)
+@transaction.atomic
+def were_answered(order_id: UUID, event_ids: Sequence[int]) -> None:
+    """Of these only asking the provider could tell what they mean; that was done, also for those held by then."""
+    order = settling.lock(order_id)
+    asked = order.events.open().filter(pk__in=event_ids)
     asked.update(status=Status.APPLIED, outcome="the provider was asked, and its refunds applied", applied_at=Now())
+    _nothing_left_to_look_at(order)
 
 
 def _keep(order: PaymentOrder, report: Report, outcome: Outcome) -> None:
     """Once, whether an event or an answer told of it first: what a person set aside stays aside."""
-    same = {name: getattr(report, name) for name in _TOLD}
-    if not order.events.filter(**same, status__in=[Status.HELD, Status.SET_ASIDE]).exists():
+    if not _saying_the_same(order, report).filter(status__in=[Status.HELD, Status.SET_ASIDE]).exists():
         order.events.create(
             **{**vars(report), "event_id": f"asked {uuid.uuid4()}", "type": "asked"},
             provider=order.provider,
@@ -134,6 +141,10 @@ def _keep(order: PaymentOrder, report: Report, outcome: Outcome) -> None:
             outcome=outcome.text[:200],
             applied_at=Now(),
         )
+
+
+def _saying_the_same(order: PaymentOrder, report: Report) -> EventQuerySet:
+    return order.events.filter(**{name: getattr(report, name) for name in _TOLD})
 
 
 def _nothing_left_to_look_at(order: PaymentOrder) -> None:

@@ -12,7 +12,7 @@ from django.db.models.functions import Now
 from billing import ledger
 from billing.audit import Horizon, audit
 from billing.models import CreditTransaction, PaymentOrder, PaymentRefund, WebhookEvent
-from billing.payments import money, providers, reconciling, refunds
+from billing.payments import money, providers, reconciling, refunds, webhooks
 from billing.payments.providers.base import ProviderRefused, ProviderUnavailable
 from relivchats import clock
 from relivchats.accounts.models import User
@@ -285,6 +285,8 @@ def test_a_failed_refund_that_an_old_event_calls_done_goes_on_only_if_the_provid
     reconciling.reconcile(order)
     refund.refresh_from_db()
     assert (refund.status, shop.balance) == ("completed", 50)
+    order.refresh_from_db()
+    assert (order.attention, WebhookEvent.objects.held().count()) == ("", 0), "the answer closes what was held for it"
 
 
 @pytest.mark.parametrize("way", ["told in order", "failure first", "told before the payment"])
@@ -378,6 +380,21 @@ def test_stripes_old_event_of_a_refund_asks_stripe_which(stripe_shop: Shop) -> N
     assert sorted(PaymentRefund.objects.values_list("amount", flat=True)) == [100, 150]
     order.refresh_from_db()
     assert (order.refunded_amount, WebhookEvent.objects.latest("pk").status) == (250, "applied")
+
+
+def test_a_refund_that_stripe_could_not_be_asked_about_for_two_days_is_shown_and_still_asked_about(
+    stripe_shop: Shop,
+) -> None:
+    order = stripe_shop.paid()
+    stripe_shop.fake.refunded(order.provider_order_id, 100)
+    stripe_shop.send(stripe_shop.fake.event("charge.refunded", {"payment_intent": order.provider_order_id}))
+    changed_event = WebhookEvent.objects.filter(kind="refunds_changed")
+    changed_event.update(received_at="2020-01-01T00:00Z", next_attempt_at="2020-01-01T00:00Z")
+    webhooks.apply_due()
+    assert (changed_event.get().status, webhooks.try_again(changed_event.get()).status) == ("held", "held")
+    reconciling.round_of_asking()
+    order.refresh_from_db()
+    assert (order.refunded_amount, order.attention, changed_event.get().status) == (100, "", "applied")
 
 
 def test_a_dispute_is_recorded_and_a_lost_one_takes_the_coins(shop: Shop) -> None:

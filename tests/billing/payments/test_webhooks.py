@@ -243,6 +243,22 @@ def test_what_cannot_be_applied_is_stored_answered_and_applied_later(
     assert (fresh(order).status, shop.balance) == ("completed", 450)
 
 
+@pytest.mark.parametrize("broken", ["_postpone", "_apply_what_waited"])
+def test_once_an_event_is_stored_a_database_that_goes_is_no_error_to_its_provider(
+    stripe_shop: Shop, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    def fail(*_: Any) -> Any:
+        raise DatabaseError("gone")
+
+    body = stripe_shop.event_of(stripe_shop.order(), "paid")
+    with monkeypatch.context() as going:
+        going.setattr(webhooks, broken, fail)
+        going.setattr(settling, "settle", fail)
+        assert stripe_shop.send(body) == {"received": True, "replay": False}
+    webhooks.apply_due()
+    assert stripe_shop.balance == (450 if broken == "_postpone" else 50), "at once, or when it is due"
+
+
 def test_an_applied_event_is_not_applied_again(shop: Shop) -> None:
     shop.paid()
     first = event()

@@ -85,8 +85,8 @@ def test_a_refund_told_by_two_events_at_once_is_taken_once(stripe_shop: Shop) ->
     assert not WebhookEvent.objects.waiting().exists()
 
 
-@pytest.mark.parametrize("by", ["set_aside", "set_order_aside", "try_again"])
-def test_an_order_shows_what_came_to_be_held_while_a_person_dealt_with_the_rest(stripe_shop: Shop, by: str) -> None:
+@pytest.mark.parametrize("by", ["set_aside", "set_order_aside", "try_again", "were_answered"])
+def test_an_order_shows_what_came_to_be_held_while_the_rest_was_dealt_with(stripe_shop: Shop, by: str) -> None:
     order = stripe_shop.order()
     PaymentOrder.objects.filter(pk=order.pk).update(amount=999)
     stripe_shop.send(stripe_shop.event_of(order, "paid"))
@@ -97,6 +97,7 @@ def test_an_order_shows_what_came_to_be_held_while_a_person_dealt_with_the_rest(
         "set_aside": lambda: webhooks.set_aside(held),
         "set_order_aside": lambda: webhooks.set_order_aside(order),
         "try_again": lambda: webhooks.try_again(held),
+        "were_answered": lambda: webhooks.were_answered(order.pk, [held.pk]),
     }
 
     def another_is_held() -> None:
