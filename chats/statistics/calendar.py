@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chats.exports.parsed import wall_clock
-from chats.statistics.tally import Counted, Ints
+from chats.statistics.tally import Counted, Ints, begins
 
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
@@ -94,10 +94,10 @@ def streaks(days: list[int]) -> Iterator[tuple[int, int]]:
         length = 1
 
 
-def _sums(keys: Ints, counts: Ints) -> dict[int, int]:
+def _sums(ordered: Ints, counts: Ints) -> dict[int, int]:
     """Each key, in order, with the sum of its counts."""
-    unique, place = np.unique(keys, return_inverse=True)
-    return dict(zip(unique.tolist(), _whole(np.bincount(place, counts)), strict=True))
+    starts = begins(ordered)
+    return dict(zip(ordered[starts].tolist(), np.add.reduceat(counts, starts).tolist(), strict=True))
 
 
 def _whole(counts: NDArray[Any]) -> list[int]:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chats.statistics.calendar import month, months_of
-from chats.statistics.tally import Counted, Ints, Tally
+from chats.statistics.tally import Counted, Ints, Tally, begins
 
 NO_FEELING, POSITIVE, NEGATIVE, ENGLISH_NEGATION, HINDI_NEGATION = range(5)
 LEAST_RATED = 20
@@ -108,7 +108,9 @@ def _are_rated(feelings: NDArray[np.uint8]) -> NDArray[np.bool_]:
 
 
 def by_month(counted: Counted) -> Iterator[tuple[str, Said]]:
-    numbers, places = np.unique(counted.things >> _BITS, return_inverse=True)
+    months = counted.things >> _BITS
+    numbers = months[begins(months)]
+    places = np.searchsorted(numbers, months)
     for number, said in zip(numbers.tolist(), _said(counted, places, len(numbers)), strict=True):
         yield month(number), said
 

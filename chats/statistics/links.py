@@ -15,7 +15,8 @@ URL_LIMIT = 2_000
 LINKS_LIMIT = 1_000
 SITES_LIMIT = 10_000
 
-_LINK = re.compile(r"""((?:[hH][tT][tT][pP][sS]?://|\b[wW][wW][wW]\.)[^\s<>"]+)""")
+# A set of first letters is looked for faster than either beginning.
+_LINK = re.compile(r"""([hHwW](?:(?<=[hH])[tT][tT][pP][sS]?://|(?<=\b[wW])[wW][wW]\.)[^\s<>"]+)""")
 _HOST = re.compile(r"(?:https?://)?(?:[^/?#@]*@)?(?:www\.)?([^/?#:@\s]+)")
 _AFTER = ".,;:!?'\")]}*_~|\u0964\u2026"
 
@@ -50,19 +51,19 @@ class SentLinks:
 
         Returns the place of the text of each link.
         """
-        places: list[int] = []
+        sent: list[tuple[int, str]] = []
         rest: dict[int, str] = {}
         for place in np.union1d(page.holding(b"://"), page.holding(b"ww.")).tolist():
             text, found = split(page.texts[place])
-            if not found:
-                continue
-            rest[place] = text
-            places += [place] * len(found)
-            self.sites.update(map(site, found))
-            room = LINKS_LIMIT - len(self.first)
-            self.first += [SentLink(link, int(people[place]), int(seconds[place])) for link in found[: max(0, room)]]
-        if rest:
-            page.replace(rest)
+            if found:
+                rest[place] = text
+                sent += [(place, link) for link in found]
+        if not sent:
+            return []
+        page.replace(rest)
+        self.sites.update([site(link) for _, link in sent])
+        room = LINKS_LIMIT - len(self.first)
+        self.first += [SentLink(link, int(people[place]), int(seconds[place])) for place, link in sent[: max(0, room)]]
         if len(self.sites) > SITES_LIMIT:
             self.sites = Counter(dict(self.sites.most_common(SITES_LIMIT // 2)))
-        return places
+        return [place for place, _ in sent]

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from chats.exports.parsed import SYSTEM_SENDER
 from chats.statistics.calendar import Hours, hours_of, month, monthly_hours_of, months_of
-from chats.statistics.tally import Columns, Counted, Ints, Tally, summed
+from chats.statistics.tally import Columns, Counted, Ints, Tally, begins, summed
 
 CONVERSATION_GAP_SECONDS = 6 * 3600
 RESPONSE_LIMIT_SECONDS = 4 * 3600
@@ -80,7 +80,8 @@ class Answers:
 
     def __init__(self, groups: Ints, seconds: Ints, counts: Ints) -> None:
         """`groups` holds the group of each of the seconds, in order."""
-        self.groups, self._starts = np.unique(groups, return_index=True)
+        self._starts = begins(groups)
+        self.groups = groups[self._starts]
         self._seconds = seconds
         self._counts = counts
         self._up_to = np.cumsum(counts)

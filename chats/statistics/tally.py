@@ -108,17 +108,17 @@ def summed(keys: Ints, counts: Ints) -> tuple[Ints, Ints]:
         return keys, counts
     order = np.argsort(keys)
     keys = keys[order]
-    begins = _begins(keys)
-    return keys[begins], np.add.reduceat(counts[order], begins)
+    starts = begins(keys)
+    return keys[starts], np.add.reduceat(counts[order], starts)
 
 
 def runs(ordered: Ints) -> Iterator[tuple[int, int, int]]:
     """Each value of an ordered array with where it starts and ends."""
-    for start, end in pairwise([*_begins(ordered).tolist(), len(ordered)]):
+    for start, end in pairwise([*begins(ordered).tolist(), len(ordered)]):
         yield int(ordered[start]), start, end
 
 
-def _begins(ordered: Ints) -> Ints:
+def begins(ordered: Ints) -> Ints:
     """Where each value of an ordered array begins."""
     return np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1])[: len(ordered)])
 
