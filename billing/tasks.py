@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-
 from celery import shared_task
 
 from billing.payments import reconciling, webhooks
@@ -16,6 +14,4 @@ def apply_events() -> None:
 
 @shared_task(ignore_result=True)
 def reconcile_payments() -> None:
-    # The one that runs does this one's work.
-    with suppress(reconciling.RoundRunning):
-        reconciling.round_of_asking()
+    reconciling.round_of_asking()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, TypeVar
 
-from django.db import models
+from django.db import Error, models
 from django.db.models import QuerySet
 
 from ops.models import AuditEntry
@@ -63,10 +63,10 @@ class Deeds:
             self.shown.append(deed)
 
 
-def carry_out(action: str, rows: QuerySet[Row], step: Callable[[Row], str], *, order: Order) -> Deeds:
+def carry_out(action: str, rows: Iterable[Row], step: Callable[[Row], str], *, order: Order) -> Deeds:
     """Do `step` to each row once, in its own transaction; its answer tells the outcome. A refusal stops no other."""
     deeds = Deeds()
-    waiting = _each(rows)
+    waiting = _each(rows) if isinstance(rows, QuerySet) else iter(rows)
     while batch := list(islice(waiting, BATCH)):
         for row in batch:
             deed = _one(row, step)
@@ -89,6 +89,10 @@ def _one(row: Row, step: Callable[[Row], str]) -> Deed:
         return Deed(str(row.pk), done=True, outcome=step(row))
     except DomainError as refusal:
         return Deed(str(row.pk), done=False, outcome=refusal.detail)
+    except Error as error:
+        # A lock that was waited for in vain, say. The rows after it are another matter.
+        logger.warning("not done", extra={"object_id": str(row.pk), "error": type(error).__name__})
+        return Deed(str(row.pk), done=False, outcome=f"the database did not do it ({type(error).__name__}): try again")
 
 
 def record(action: str, deed: Deed, *, order: Order) -> None:

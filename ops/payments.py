@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Any
 from uuid import UUID
 
-from django.db.models import F, QuerySet
+from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Now
 
 from billing.models import PaymentOrder, PaymentRefund, Wallet, WebhookEvent
@@ -14,9 +15,9 @@ from billing.payments import money, reconciling, refunds, webhooks
 from billing.payments.models import OrderQuerySet
 from ops import deeds
 from ops.checks.payments import SEND_BACK
-from ops.deeds import Deeds, Order
+from ops.deeds import Deeds, Order, Row
 from ops.report import Level, Line, Report, Table
-from relivchats import spans
+from relivchats import clock, spans
 from relivchats.errors import NotFound
 
 COLUMNS = ("what", "order or event", "provider", "sum", "age", "status", "why")
@@ -62,12 +63,13 @@ def reconciled(*, order_id: UUID | None, order: Order) -> Report:
     if order_id is not None:
         return deeds.report("Reconciled", reconcile_some(_chosen(order_id), order=order), mend="manage.py payments")
     webhooks.apply_due()
+    # Not what somebody else asks about meanwhile: two of these commands, or one and beat, share the work.
+    not_since = Q(asked_at=None) | Q(asked_at__lt=clock.now())
     all_asked = Deeds()
-    with reconciling.only_round():
-        for rows in (reconciling.told_of_refunds(), reconciling.unfinished()):
-            all_asked += reconcile_some(rows, order=order, among=rows)
-        refunds_open = reconciling.open_refunds().select_related("order")
-        all_asked += deeds.carry_out("reconcile refund", refunds_open, reconciling.reconcile_refund, order=order)
+    for orders in (reconciling.told_of_refunds(), reconciling.unfinished()):
+        all_asked += reconcile_some(_each(orders), order=order, among=orders.filter(not_since))
+    ask = partial(reconciling.reconcile_refund, among=reconciling.open_refunds().filter(not_since))
+    all_asked += deeds.carry_out("reconcile refund", _each(reconciling.open_refunds()), ask, order=order)
     return deeds.report("Reconciled", all_asked, mend="manage.py payments")
 
 
@@ -83,7 +85,14 @@ def _chosen(order_id: UUID) -> OrderQuerySet:
     return chosen
 
 
-def reconcile_some(orders: QuerySet[PaymentOrder], *, order: Order, among: OrderQuerySet | None = None) -> Deeds:
+def _each(rows: QuerySet[Row]) -> Iterator[Row]:
+    """By a list of their ids, which a partial index gives: walked by primary key, the whole table would be read."""
+    ids = list(rows.order_by("created_at").values_list("pk", flat=True))
+    for start in range(0, len(ids), deeds.BATCH):
+        yield from rows.model._default_manager.filter(pk__in=ids[start : start + deeds.BATCH]).order_by("created_at")
+
+
+def reconcile_some(orders: Iterable[PaymentOrder], *, order: Order, among: OrderQuerySet | None = None) -> Deeds:
     return deeds.carry_out("reconcile order", orders, partial(reconciling.reconcile, among=among), order=order)
 
 

@@ -61,6 +61,10 @@ class OrderQuerySet(models.QuerySet["PaymentOrder"]):
     def open(self) -> Self:
         return self.filter(status__in=[PaymentOrder.Status.PENDING, PaymentOrder.Status.PROCESSING])
 
+    def unasked(self) -> Self:
+        """Open, and their provider was not asked about them in the time of many rounds: none of them comes so far."""
+        return self.open().filter(asked_at=None, created_at__lt=Now() - PaymentOrder.ASKED_WITHIN)
+
     def late(self) -> Self:
         """Unpaid for longer than paying takes: somebody closed the page, or word of the payment was lost."""
         return self.open().filter(created_at__lt=Now() - PaymentOrder.PAYING_TAKES)
@@ -95,6 +99,7 @@ class PaymentOrder(models.Model):
     #: Statuses of an order whose coins were given.
     PAID = (Status.COMPLETED, Status.REFUNDED)
     PAYING_TAKES = timedelta(minutes=15)
+    ASKED_WITHIN = timedelta(minutes=30)
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     wallet = models.ForeignKey("billing.Wallet", models.PROTECT, related_name="orders")
@@ -125,6 +130,12 @@ class PaymentOrder(models.Model):
             models.Index(fields=["completed_at"], name="orders_completed", condition=Q(completed_at__isnull=False)),
             models.Index(fields=["created_at"], name="orders_open", condition=Q(status__in=["pending", "processing"])),
             models.Index(fields=["created_at"], name="orders_needing_a_look", condition=~Q(attention="")),
+            # Most failed ones are of people who never paid: only the last month's are asked about.
+            models.Index(
+                fields=["created_at"],
+                name="orders_failed",
+                condition=Q(status="failed", provider_order_id__isnull=False),
+            ),
         ]
         constraints = [
             models.UniqueConstraint(fields=["provider", "provider_order_id"], name="one_order_per_provider_id"),
@@ -217,6 +228,7 @@ class PaymentRefund(models.Model):
         indexes = [
             models.Index(fields=["-created_at"], name="refunds_newest"),
             models.Index(fields=["moved_at"], name="refunds_moved"),
+            models.Index(fields=["provider_refund_id"], name="refunds_by_provider_id"),
             models.Index(fields=["created_at"], name="refunds_open", condition=Q(status__in=["pending", "processing"])),
         ]
         constraints = [
@@ -319,6 +331,11 @@ class WebhookEvent(models.Model):
             models.Index(fields=["-received_at"], name="events_newest"),
             models.Index(fields=["next_attempt_at"], name="events_due", condition=Q(status="received")),
             models.Index(fields=["received_at"], name="events_held", condition=Q(status="held")),
+            models.Index(
+                fields=["order"],
+                name="events_to_ask_about",
+                condition=Q(kind="refunds_changed", status__in=["received", "held"]),
+            ),
             models.Index(fields=["provider_payment_id"], name="events_by_payment"),
             models.Index(fields=["provider_order_id"], name="events_by_provider_order"),
         ]

@@ -1,6 +1,7 @@
 """Asking the providers about what is late: a webhook may be lost, or we may have died between two steps.
 
-One round at a time, and no transaction is open while a provider is asked.
+Whoever asks about a row writes down when, before asking, if the row is still to be asked about. So rounds side by
+side share the work, and one that hangs or dies keeps nothing from the next. No transaction is open meanwhile.
 """
 
 from __future__ import annotations
@@ -8,11 +9,11 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import partial
+from itertools import chain, zip_longest
 
-from django.db import Error, connection
+from django.db import Error
 from django.db.models import DurationField, ExpressionWrapper, F, Q
 from django.db.models.functions import Now
 
@@ -20,7 +21,7 @@ from billing.models import PaymentOrder, PaymentRefund, WebhookEvent
 from billing.payments import orders, providers, refunds, webhooks
 from billing.payments.models import OrderQuerySet, RefundQuerySet
 from billing.payments.providers.base import Kind, ProviderRefused
-from relivchats.errors import Conflict, DomainError
+from relivchats.errors import DomainError
 
 logger = logging.getLogger(__name__)
 
@@ -33,24 +34,13 @@ ABANDONED = "abandoned"
 #: And its provider is asked on, ever less often: a bank debit may take two weeks, and its webhook may be lost.
 ASKED_ABOUT_FOR = timedelta(days=30)
 BATCH = 100
-#: A round is over before beat starts the next; what it did not come to stays due.
+#: A round asks nothing more after this, as beat starts the next soon; what it did not come to stays due.
 ROUND_SECONDS = 100.0
-_ROUND_LOCK = 0x5061796D656E74  # an advisory lock
 
 _SINCE_ASKED = ExpressionWrapper(Now() - F("asked_at"), output_field=DurationField())
 _AGE_WHEN_ASKED = ExpressionWrapper(F("asked_at") - F("created_at"), output_field=DurationField())
 #: Twice as old as when it was last asked about.
 _DOUBLED = {"since": _SINCE_ASKED, "then": _AGE_WHEN_ASKED}
-
-
-class RoundRunning(Conflict):
-    title = "The providers are being asked"
-
-    def __init__(self) -> None:
-        super().__init__(
-            "Another round asks the providers at this moment. Look at manage.py payments in two minutes, and ask again"
-            " if something is left."
-        )
 
 
 def unpaid() -> OrderQuerySet:
@@ -93,6 +83,11 @@ def told_of_refunds() -> OrderQuerySet:
     return PaymentOrder.objects.filter(pk__in=events.values("order"))
 
 
+def due_for_refunds() -> OrderQuerySet:
+    """Those of them that were not asked about lately: their provider may be away for long."""
+    return told_of_refunds().filter(Q(asked_at=None) | Q(asked_at__lt=Now() - ASKED_EVERY))
+
+
 def open_refunds() -> RefundQuerySet:
     """Asked for and not known to the provider, or on their way."""
     return PaymentRefund.objects.filter(status__in=[PaymentRefund.Status.PENDING, PaymentRefund.Status.PROCESSING])
@@ -111,43 +106,30 @@ def due_refunds() -> RefundQuerySet:
     )
 
 
-@contextmanager
-def only_round() -> Iterator[None]:
-    """Of all processes one at a time. Raises RoundRunning.
-
-    The lock is the session's, since no transaction may stay open that long, and so it ends with a process that dies.
-    """
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_lock(%s)", [_ROUND_LOCK])
-        if not cursor.fetchone()[0]:
-            raise RoundRunning
-    try:
-        yield
-    finally:
-        # A session that is gone has given it back.
-        with suppress(Error), connection.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_unlock(%s)", [_ROUND_LOCK])
-
-
 def round_of_asking() -> int:
-    """Once every few minutes: ask about what is due. What fails is logged and due again. Raises RoundRunning."""
+    """Once every few minutes: ask about what is due. What fails is logged, and due again later."""
     until, done = time.monotonic() + ROUND_SECONDS, 0
-    with only_round():
-        for row, step in _due():
-            if time.monotonic() >= until:
-                break
-            done += _quietly(row, step)
+    for row, step in _due():
+        if time.monotonic() >= until:
+            break
+        done += _quietly(row, step)
     return done
 
 
 def _due() -> Iterator[tuple[PaymentOrder | PaymentRefund, Callable[[], str]]]:
-    """What is due, and the step that asks about it: those first that waited longest, so that none is left out."""
+    """What is due, and the step that asks about it.
+
+    One of each kind in turn, since a provider that hangs leaves time for a few only; of each kind those first that
+    waited longest. So none is left out.
+    """
     longest = F("asked_at").asc(nulls_first=True), "created_at"
-    for orders_due in (told_of_refunds(), due_orders()):
-        for order in orders_due.order_by(*longest)[:BATCH]:
-            yield order, partial(reconcile, order, among=orders_due)
-    for refund in due_refunds().order_by(*longest).select_related("order")[:BATCH]:
-        yield refund, partial(reconcile_refund, refund)
+    sent, told, late = due_refunds(), due_for_refunds(), due_orders()
+    in_turn = zip_longest(
+        [(row, partial(reconcile_refund, row, among=sent)) for row in sent.order_by(*longest)[:BATCH]],
+        [(row, partial(reconcile, row, among=told)) for row in told.order_by(*longest)[:BATCH]],
+        [(row, partial(reconcile, row, among=late)) for row in late.order_by(*longest)[:BATCH]],
+    )
+    return (due for due in chain.from_iterable(in_turn) if due is not None)
 
 
 def _quietly(row: PaymentOrder | PaymentRefund, step: Callable[[], str]) -> bool:
@@ -165,7 +147,7 @@ def reconcile(order: PaymentOrder, *, among: OrderQuerySet | None = None) -> str
     One that is no longer `among` those that were to be asked about is left alone.
     """
     if not _is_its_turn(order, PaymentOrder.objects.all() if among is None else among):
-        return f"{order.status}: settled meanwhile"
+        return f"{order.status}: settled, or asked about, meanwhile"
     if not order.provider_order_id and not order.is_paid:
         return _placed_again(order)
     told = list(order.events.open().filter(kind=Kind.REFUNDS_CHANGED).values_list("pk", flat=True))
@@ -192,12 +174,16 @@ def _is_its_turn(order: PaymentOrder, rows: OrderQuerySet) -> bool:
     return still
 
 
-def reconcile_refund(refund: PaymentRefund) -> str:
+def reconcile_refund(refund: PaymentRefund, *, among: RefundQuerySet | None = None) -> str:
+    """Ask the provider for a pending refund, or how one on its way stands. Returns its status.
+
+    One that is no longer `among` those that were to be asked about is left alone: a pending one by `push`.
+    """
+    rows = open_refunds() if among is None else among
     refund.refresh_from_db()
     if refund.status == PaymentRefund.Status.PENDING:
         refunds.push(refund)
-    elif refund.status == PaymentRefund.Status.PROCESSING:
-        PaymentRefund.objects.filter(pk=refund.pk).update(asked_at=Now())
+    elif rows.filter(pk=refund.pk).update(asked_at=Now()):
         reconcile(refund.order)
     refund.refresh_from_db()
     return refund.status

@@ -13,7 +13,8 @@ SEND_BACK = "send that payment back at the provider, then set its event aside: /
 def credited() -> Line:
     uncredited, held = count(WebhookEvent.objects.uncredited()), count(WebhookEvent.objects.held())
     again, orders = count(WebhookEvent.objects.paid_again()), count(PaymentOrder.objects.needing_a_look())
-    data = {"uncredited": uncredited, "paid_again": again, "held": held, "orders": orders}
+    unasked = count(PaymentOrder.objects.unasked())
+    data = {"uncredited": uncredited, "paid_again": again, "held": held, "orders": orders, "unasked": unasked}
     if uncredited:
         text = f"{words(uncredited)} paid more than five minutes ago and without coins"
         return Line("payments", Level.CRITICAL, text, MEND, data)
@@ -22,4 +23,7 @@ def credited() -> Line:
         return Line("payments", Level.CRITICAL, text, SEND_BACK, data)
     if held or orders:
         return Line("payments", Level.WARNING, f"{words(max(held, orders))} to look at", "manage.py payments", data)
+    if unasked:
+        text = f"{words(unasked)} that no provider was asked about for half an hour: are worker and beat at work?"
+        return Line("payments", Level.WARNING, text, MEND, data)
     return Line("payments", Level.FINE, "everybody who paid has their coins", data=data)

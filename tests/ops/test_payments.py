@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.core.management import CommandError
+from django.db import OperationalError
 from django.db.models.functions import Now
 from django.test import Client
 from django.urls import reverse
 
 from billing.models import PaymentOrder, PaymentRefund, Wallet, WebhookEvent
+from billing.payments.providers.stripe import Stripe
 from ops.checks.payments import credited
 from ops.models import AuditEntry
 from ops.report import Level
@@ -91,6 +93,34 @@ def test_a_provider_that_does_not_answer_is_told_and_breaks_nothing(stripe_shop:
     stripe_shop.fake.troubles.append("hang")
     status, answer = as_json("payments", "--reconcile")
     assert (status, answer["refused"]) == (1, 1)
+
+
+def test_an_order_that_the_database_does_not_bring_on_stops_no_other(
+    stripe_shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = stripe_shop.order(), stripe_shop.order()
+    stripe_shop.payment(second)
+    ask = Stripe.ask
+
+    def asked(self: Stripe, order: PaymentOrder) -> Any:
+        if order == first:
+            raise OperationalError("canceling statement due to lock timeout")
+        return ask(self, order)
+
+    monkeypatch.setattr(Stripe, "ask", asked)
+    status, answer = as_json("payments", "--reconcile")
+    assert (status, answer["done"], answer["refused"], stripe_shop.balance) == (1, 1, 1, 450)
+    assert "the database did not do it (OperationalError)" in AuditEntry.objects.get(done=False).outcome
+
+
+def test_orders_that_nobody_asks_the_provider_about_are_told_by_health(stripe_shop: Shop) -> None:
+    stripe_shop.order()
+    PaymentOrder.objects.update(created_at=Now() - timedelta(minutes=29))
+    assert credited().level == Level.FINE
+    PaymentOrder.objects.update(created_at=Now() - timedelta(minutes=31))
+    assert (credited().level, credited().text[:28]) == (Level.WARNING, "1 that no provider was asked")
+    PaymentOrder.objects.update(asked_at=Now())
+    assert credited().level == Level.FINE
 
 
 def test_the_command_refunds_a_part_with_a_reason(stripe_shop: Shop) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 from django.db import connection
@@ -104,20 +105,49 @@ def test_a_provider_that_does_not_answer_stops_no_other_order(shop: Shop) -> Non
     assert shop.balance == 2050
 
 
-def test_one_round_runs_at_a_time_and_a_second_says_so(stripe_shop: Shop) -> None:
-    def elsewhere() -> None:
-        try:
-            reconciling.round_of_asking()
-        finally:
-            connection.close()
+def test_rounds_side_by_side_share_the_work_and_ask_about_each_order_once(
+    stripe_shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told, *late = stripe_shop.paid(), *(aged(stripe_shop.order(), HOUR) for _ in range(3))
+    stripe_shop.send(stripe_shop.fake.event("charge.refunded", {"payment_intent": told.provider_order_id}))
+    asked: list[PaymentOrder] = []
 
-    with ThreadPoolExecutor(1) as pool:
-        with reconciling.only_round():
-            second = pool.submit(elsewhere)
-            with pytest.raises(reconciling.RoundRunning, match="Another round asks the providers"):
-                second.result(20)
-            pool.submit(reconcile_payments).result(20)
-        pool.submit(elsewhere).result(20)
+    def ask(_: object, order: PaymentOrder) -> list[Report]:
+        asked.append(order)
+        reconcile_payments()
+        return []
+
+    monkeypatch.setattr(Stripe, "ask", ask)
+    reconcile_payments()
+    assert sorted(order.pk for order in asked) == sorted(order.pk for order in (told, *late))
+
+
+def test_a_provider_that_hangs_starves_no_refund(stripe_shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    paid, *_ = stripe_shop.paid(), *(aged(stripe_shop.order(), HOUR) for _ in range(3))
+    stripe_shop.fake.troubles.append("hang")
+    refund = refunds.start(order_id=paid.pk, amount=None, actor="user 7", reason="a try")
+    type(refund).objects.update(asked_at=Now() - HOUR)
+    # Each look at the watch is 40 s after the one before: the round asks twice.
+    monkeypatch.setattr(reconciling, "time", SimpleNamespace(monotonic=itertools.count(0, 40).__next__))
+    assert reconciling.round_of_asking() == 2
+    refund.refresh_from_db()
+    assert (refund.status, PaymentOrder.objects.exclude(asked_at=None).count()) == ("completed", 1)
+
+
+def test_what_is_asked_about_is_found_by_indexes_among_all_that_was_ever_paid(stripe_shop: Shop) -> None:
+    order = stripe_shop.order()
+    columns = {"wallet", "package", "provider", "coins", "amount", "currency", "created_at"}
+    same = {name: getattr(order, name) for name in columns} | {"completed_at": order.created_at}
+    PaymentOrder.objects.bulk_create(
+        PaymentOrder(**same, status="completed", provider_order_id=f"pi_{n}", idempotency_key=f"{n}")
+        for n in range(1000)
+    )
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE payment_orders")
+    for orders in (reconciling.due_orders(), reconciling.unfinished(), reconciling.told_of_refunds()):
+        plan = orders.order_by("created_at").explain()
+        assert "Seq Scan on payment_orders" not in plan, plan
+        assert "orders_newest" not in plan, plan
 
 
 def test_what_was_settled_since_the_round_began_is_not_asked_about(
