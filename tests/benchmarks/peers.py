@@ -8,8 +8,10 @@ DIRECTORY holds what is measured beside ours, as far as it is there:
 Every figure is the median of five processes, in turns, so that all meet the
 same noise; a parser that takes over ten seconds runs once. Seconds begin with
 the file's bytes in memory and end with the result; starting and importing do
-not count. Memory is the peak of the process. What only ours reads, the same
-chat as Telegram and Instagram export it, stands below.
+not count. Beside them stand the processor's seconds, to be compared on a machine
+that others use too (Node collects its garbage on threads beside its own), and
+the peak of the process's memory. What only ours reads, the same chat as Telegram
+and Instagram export it, follows that chat.
 """
 
 from __future__ import annotations
@@ -32,30 +34,31 @@ import sys, time
 from chats import exports
 from chats.statistics import Statistics
 upload = open(sys.argv[1], "rb").read()
-begun = time.perf_counter()
+begun, worked = time.perf_counter(), time.process_time()
 export = exports.read(upload, limit_bytes=2**40)
 counter = Statistics()
 for batch in export.batches:
     %s
 %s
-print(time.perf_counter() - begun)
+print(time.perf_counter() - begun, time.process_time() - worked)
 """
 PARSED = READING % ("pass", "")
 COUNTED = READING % ("counter.add(batch)", "counter.result(export.participants)")
 WHATSTK = """
 import sys, time
 from whatstk import WhatsAppChat
-begun = time.perf_counter()
+begun, worked = time.perf_counter(), time.process_time()
 WhatsAppChat.from_source(sys.argv[1])
-print(time.perf_counter() - begun)
+print(time.perf_counter() - begun, time.process_time() - worked)
 """
 CHAT_PARSER = """
 const { readFileSync } = require("fs");
 const { parseString } = require("whatsapp-chat-parser");
 const text = readFileSync(process.argv[1], "utf8");
-const begun = process.hrtime.bigint();
+const begun = process.hrtime.bigint(), before = process.cpuUsage();
 parseString(text);
-console.log(Number(process.hrtime.bigint() - begun) / 1e9);
+const seconds = Number(process.hrtime.bigint() - begun) / 1e9, work = process.cpuUsage(before);
+console.log(seconds, (work.user + work.system) / 1e6);
 """
 
 
@@ -71,6 +74,7 @@ class Contender(NamedTuple):
 
 class Figure(NamedTuple):
     seconds: float
+    work: float
     peak_mib: float
 
 
@@ -106,9 +110,9 @@ def converted_from(path: Path) -> Iterator[tuple[str, Path]]:
 def report(title: str, contenders: list[Contender], path: Path, rounds: int) -> None:
     print(f"{title}, {path.stat().st_size / 1e6:.1f} MB")
     for name, runs in compare(contenders, path, rounds=rounds).items():
-        seconds = statistics.median(run.seconds for run in runs)
+        seconds, work = (statistics.median(each) for each in zip(*(run[:2] for run in runs), strict=True))
         peak_mib = max(run.peak_mib for run in runs)
-        print(f"  {name:32} {seconds:7.2f} s {peak_mib:5.0f} MiB  {len(runs)} runs", flush=True)
+        print(f"  {name:32} {seconds:6.2f} s {work:6.2f} s {peak_mib:4.0f} MiB  {len(runs)} runs", flush=True)
 
 
 OURS = [
@@ -143,7 +147,8 @@ def once(contender: Contender, path: Path) -> Figure:
         child.returncode = os.waitstatus_to_exitcode(status)
     if child.returncode:
         raise SystemExit(f"{contender.name} failed on {path.name}.")
-    return Figure(float(printed), usage.ru_maxrss / 1024)
+    seconds, work = map(float, printed.split())
+    return Figure(seconds, work, usage.ru_maxrss / 1024)
 
 
 if __name__ == "__main__":
