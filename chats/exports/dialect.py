@@ -83,7 +83,8 @@ _ERA_YEAR = re.compile(rf"{_ERA_NAMES}\.? ?(?:\d{{1,3}}|{FIRST_OF_AN_ERA})")
 _ERA_NAME = re.compile(ERA_NAMES)
 _NUMBER = re.compile(r"\d+")
 _MARKER_AT = f"^{_MARKER}|(?<= ){_MARKER}$|(?<=\\d){_MARKER}$"
-# Only a process that reads an export pays the quarter of a second that these take.
+_TIME_AHEAD = re.compile(r"\D*\d{1,2}(?:[:.]| ?h ?)\d\d")
+# Only a process that reads an export pays the quarter of a second that these take, and only what its exports need.
 _compiled = cache(re.compile)
 
 
@@ -253,8 +254,9 @@ def _shape(line: bytes) -> _Shape | None:
 
 
 def _find(plain: str) -> re.Match[str] | None:
-    date_first, time_first = (_compiled(form, re.VERBOSE) for form in (_DATE_FIRST, _TIME_FIRST))
-    return date_first.match(plain) or time_first.match(plain)
+    if found := _compiled(_DATE_FIRST, re.VERBOSE).match(plain):
+        return found
+    return _compiled(_TIME_FIRST, re.VERBOSE).match(plain) if _TIME_AHEAD.match(plain) else None
 
 
 def _read(found: re.Match[str], shape: _Shape) -> Header | None:
@@ -290,7 +292,7 @@ def _date_template(found: re.Match[str]) -> str | None:
 
 
 def _time_template(time: str) -> str:
-    unmarked = _compiled(_MARKER_AT).sub(MARKED, time)
+    unmarked = _compiled(_MARKER_AT).sub(MARKED, time) if any(map(str.isalpha, time)) else time
     hour, *rest = _NUMBER.finditer(unmarked)
     after = _NUMBER.sub(TWO, unmarked[hour.end() :]) if rest else ""
     return unmarked[: hour.start()] + SHORT + after
