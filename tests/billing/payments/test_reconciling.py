@@ -228,6 +228,18 @@ def test_an_order_that_is_being_placed_is_left_alone(stripe_shop: Shop) -> None:
     assert not reconciling.unfinished().exists()
 
 
+def test_an_order_whose_placing_was_not_answered_is_placed_again_unless_a_day_went_by(shop: Shop) -> None:
+    for age, stands in ((timedelta(hours=25), ("failed", 0)), (HOUR, ("pending", 1))):
+        shop.fake.troubles.append(500)
+        shop.buy(status=503)
+        order = aged(PaymentOrder.objects.get(status="pending"), age)
+        reconciling.round_of_asking()
+        order.refresh_from_db()
+        made = shop.fake.intents if shop.provider == "stripe" else shop.fake.orders
+        assert (order.status, len(made)) == stands
+    assert list(made) == [order.provider_order_id]
+
+
 def test_a_refund_of_which_nothing_was_heard_is_asked_for_again(shop: Shop) -> None:
     order = shop.paid()
     shop.fake.troubles.append("hang")
