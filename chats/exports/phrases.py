@@ -234,7 +234,7 @@ class SystemLines:
         return any(first in name and line.rstrip(" .").endswith(last) for first, last in self._framed)
 
     def _holds_phrase(self, name: str) -> bool:
-        _, *words = name.split()
+        words = name.split()[1:]
         by_word = self._by_word
         if any(phrase in name for word in words if word in by_word for phrase in by_word[word]):
             return True

@@ -48,7 +48,7 @@ HEADERS = st.sampled_from(
 LINES = st.tuples(
     st.sampled_from(["", "\r\n", "\n", "\r", "\ufeff", "\u200e"]),
     HEADERS,
-    st.sampled_from(["", "A: ", "A:", "~ B: \u200e", '"C: ', ": ", "::::"]),
+    st.sampled_from(["", "A: ", "A:", "~ B: \u200e", "A: b: \u200e", '"C: ', ": ", "::::"]),
     st.text(max_size=20)
     | st.sampled_from(["<Media omitted>", "http://[x", "www.", "<This message was edited>", "😂❤️"]),
     st.sampled_from(["\n", "\r\n", "\r", ""]),
@@ -66,6 +66,14 @@ def test_text_that_looks_like_headers_is_read_or_refused(text: str) -> None:
 def test_any_bytes_are_read_or_refused(upload: bytes) -> None:
     read_and_count(upload)
     assert len(intake.header_shape(upload)) <= 60
+
+
+@pytest.mark.parametrize("rest", ["", "   "])
+def test_a_mark_with_nothing_behind_it_after_a_second_colon_is_read(rest: str) -> None:
+    """As a person types `Trip: Goa: ` with a keyboard of a script that runs from right to left."""
+    export = exports.read(f"[13.02.24, 10:00:00] Asha: hi\r\n[13.02.24, 10:00:00] Trip: Goa: \u200e{rest}\r\n".encode())
+    assert sum(map(len, export.batches)) == 2
+    assert export.participants == ["Asha", "Trip"]
 
 
 @settings(max_examples=100, deadline=None)
