@@ -122,6 +122,7 @@ def test_the_row_stands_before_the_provider_is_asked_and_no_transaction_waits_fo
     assert reconciling.reconcile(order) == "completed"
     refunds.start(order_id=order.pk, amount=100, actor="user 7", reason="a try")
     stripe_shop.send(stripe_shop.fake.event("charge.refunded", {"payment_intent": order.provider_order_id}))
+    PaymentOrder.objects.update(asked_at=None)
     assert reconciling.round_of_asking() == 1
     assert not WebhookEvent.objects.waiting().exists()
 
