@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Any, TypeVar
 
 from django.db import Error, models
@@ -53,6 +52,10 @@ class Deeds:
     refused: int = 0
     shown: list[Deed] = field(default_factory=list)
 
+    @property
+    def total(self) -> int:
+        return self.done + self.refused
+
     def __add__(self, more: Deeds) -> Deeds:
         return Deeds(self.done + more.done, self.refused + more.refused, (self.shown + more.shown)[:BATCH])
 
@@ -66,13 +69,14 @@ class Deeds:
 def carry_out(action: str, rows: Iterable[Row], step: Callable[[Row], str], *, order: Order) -> Deeds:
     """Do `step` to each row once, in its own transaction; its answer tells the outcome. A refusal stops no other."""
     deeds = Deeds()
-    waiting = _each(rows) if isinstance(rows, QuerySet) else iter(rows)
-    while batch := list(islice(waiting, BATCH)):
-        for row in batch:
-            deed = _one(row, step)
-            record(action, deed, order=order)
-            deeds.add(deed)
-        order.progress(deeds.done + deeds.refused)
+    for row in _each(rows) if isinstance(rows, QuerySet) else rows:
+        deed = _one(row, step)
+        record(action, deed, order=order)
+        deeds.add(deed)
+        if deeds.total % BATCH == 0:
+            order.progress(deeds.total)
+    if deeds.total % BATCH:
+        order.progress(deeds.total)
     return deeds
 
 

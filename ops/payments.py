@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import time
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import partial
+from itertools import takewhile
 from typing import Any
 from uuid import UUID
 
@@ -18,10 +21,12 @@ from ops.checks.payments import SEND_BACK
 from ops.deeds import Deeds, Order, Row
 from ops.report import Level, Line, Report, Table
 from relivchats import clock, spans
-from relivchats.errors import NotFound
+from relivchats.errors import Conflict, NotFound
 
 COLUMNS = ("what", "order or event", "provider", "sum", "age", "status", "why")
 SHOWN = 50
+#: As long as somebody at a page waits; an asking under way then is still waited for.
+PAGE_SECONDS = 20.0
 _RECONCILE = "manage.py payments --reconcile"
 
 
@@ -97,17 +102,39 @@ def reconcile_some(orders: Iterable[PaymentOrder], *, order: Order, among: Order
 
 
 def reconcile_wallets(wallets: QuerySet[Wallet], *, order: Order) -> Deeds:
-    """Ask about all that is unfinished of these wallets' orders."""
+    """Ask about these wallets' open refunds, and their orders that are unpaid (given up or not) or need a look.
+
+    Each of these has an audit entry of its own, so one that fails bars no other; the wallet's sums them up. What
+    there was no time for is left, and comes first the next time.
+    """
+    until = time.monotonic() + PAGE_SECONDS
 
     def ask(wallet: Wallet) -> str:
-        asked = reconciling.unpaid() | PaymentOrder.objects.needing_a_look()
-        unfinished = wallet.orders.filter(pk__in=asked.values("pk")).order_by("-created_at")[: deeds.BATCH]
-        stand = [f"order {row.pk} {reconciling.reconcile(row)}" for row in unfinished]
-        sent = reconciling.open_refunds().filter(order__wallet=wallet).select_related("order")[: deeds.BATCH]
-        stand += [f"refund {row.pk} {reconciling.reconcile_refund(row)}" for row in sent]
-        return "; ".join(stand) or "nothing was unfinished"
+        unfinished = (
+            reconciling.unpaid() | reconciling.told_of_refunds() | PaymentOrder.objects.needing_a_look()
+        ).filter(wallet=wallet)
+        longest = F("asked_at").asc(nulls_first=True), "-created_at"
+        sent = list(reconciling.open_refunds().filter(order__wallet=wallet).order_by(*longest))
+        orders = list(unfinished.order_by(*longest))
+        asked = deeds.carry_out("reconcile refund", _in_time(sent, until), reconciling.reconcile_refund, order=order)
+        asked += reconcile_some(_in_time(orders, until), order=order)
+        return _summed_up(asked, left=len(sent) + len(orders) - asked.total)
 
     return deeds.carry_out("reconcile wallet", wallets, ask, order=order)
+
+
+def _in_time(rows: Iterable[Row], until: float) -> Iterator[Row]:
+    return takewhile(lambda _: time.monotonic() < until, rows)
+
+
+def _summed_up(asked: Deeds, *, left: int) -> str:
+    """Raises Conflict if nothing was brought on."""
+    told = [f"{left} left, there was no time: ask again"] if left else []
+    told += [f"{number} {outcome}" for outcome, number in Counter(deed.outcome for deed in asked.shown).items()]
+    text = "; ".join(told) or "nothing was unfinished"
+    if asked.done or not (asked.refused or left):
+        return text
+    raise Conflict(text)
 
 
 def refund_some(

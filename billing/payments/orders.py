@@ -10,7 +10,7 @@ from django.db import IntegrityError, transaction
 from billing import ledger
 from billing.models import CreditPackage, PackagePrice, PaymentOrder
 from billing.payments import providers, settling
-from billing.payments.providers.base import Placed, ProviderRefused
+from billing.payments.providers.base import Placed, ProviderRefused, ProviderUnavailable
 from relivchats.accounts.models import User
 from relivchats.errors import NotFound
 
@@ -23,7 +23,17 @@ def place(*, user: User, package_id: str, provider: str, idempotency_key: str) -
     ProviderRefused.
     """
     order = _written_down(user, package_id, provider=provider, key=_digest(idempotency_key))
-    return order, at_provider(order)
+    try:
+        return order, at_provider(order)
+    except ProviderUnavailable:
+        raise ProviderUnavailable(
+            "The payment provider did not answer. You were not charged. Try again in a minute."
+        ) from None
+    except ProviderRefused as refusal:
+        raise ProviderRefused(
+            refusal.reason,
+            "The payment provider did not take this order. You were not charged. Try again later, or write to support.",
+        ) from None
 
 
 def at_provider(order: PaymentOrder) -> Placed:

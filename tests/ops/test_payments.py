@@ -14,7 +14,9 @@ from django.test import Client
 from django.urls import reverse
 
 from billing.models import PaymentOrder, PaymentRefund, Wallet, WebhookEvent
+from billing.payments.providers.base import ProviderUnavailable
 from billing.payments.providers.stripe import Stripe
+from ops import payments
 from ops.checks.payments import credited
 from ops.models import AuditEntry
 from ops.report import Level
@@ -178,7 +180,38 @@ def test_staff_ask_about_all_that_is_unfinished_from_the_wallet_s_page(desk: Cli
     assert stripe_shop.balance == 450
     choose(desk, wallet, "reconcile", reason="to be sure")
     outcomes = AuditEntry.objects.filter(action="reconcile wallet").order_by("pk").values_list("outcome", flat=True)
-    assert list(outcomes) == [f"order {wallet.orders.get().pk} completed", "nothing was unfinished"]
+    assert list(outcomes) == ["1 completed", "nothing was unfinished"]
+
+
+def test_one_order_of_a_wallet_whose_provider_is_away_bars_no_other_and_each_has_its_entry(
+    desk: Client, stripe_shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changed, away, lost = stripe_shop.paid(), stripe_shop.order(), stripe_shop.order()
+    stripe_shop.send(stripe_shop.fake.event("charge.refunded", {"payment_intent": changed.provider_order_id}))
+    stripe_shop.payment(lost)
+    for number, row in enumerate((lost, away, changed)):
+        PaymentOrder.objects.filter(pk=row.pk).update(asked_at=Now() - timedelta(hours=3 - number))
+    ask = Stripe.ask
+
+    def asked(self: Stripe, order: PaymentOrder) -> Any:
+        if order == away:
+            raise ProviderUnavailable
+        return ask(self, order)
+
+    monkeypatch.setattr(Stripe, "ask", asked)
+    choose(desk, lost.wallet, "reconcile", reason="the person wrote to us")
+    entries = AuditEntry.objects.order_by("pk")
+    away_said = "The payment provider did not answer. Try again in a minute."
+    assert [(entry.object_id, entry.done, entry.outcome) for entry in entries] == [
+        (str(lost.pk), True, "completed"),
+        (str(away.pk), False, away_said),
+        (str(changed.pk), True, "completed"),
+        (str(lost.wallet_id), True, f"2 completed; 1 {away_said}"),
+    ]
+    monkeypatch.setattr(payments, "PAGE_SECONDS", 0)
+    choose(desk, lost.wallet, "reconcile", reason="to be sure")
+    latest = AuditEntry.objects.latest("pk")
+    assert (latest.done, latest.outcome) == (False, "1 left, there was no time: ask again")
 
 
 def refund(desk: Client, order: PaymentOrder, **form: str) -> Any:

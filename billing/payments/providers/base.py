@@ -25,11 +25,8 @@ class ProviderUnavailable(DomainError):
 
     code, status, title = "ERR_4004", 503, "The payment provider does not answer"
 
-    def __init__(self) -> None:
-        super().__init__(
-            "The payment provider did not answer. You were not charged. Try again in a minute.",
-            retry_after_seconds=30,
-        )
+    def __init__(self, said: str = "The payment provider did not answer. Try again in a minute.") -> None:
+        super().__init__(said, retry_after_seconds=30)
 
 
 class ProviderRefused(DomainError):
@@ -37,10 +34,8 @@ class ProviderRefused(DomainError):
 
     code, status, title = "ERR_3007", 502, "The payment provider refused"
 
-    def __init__(self, reason: str) -> None:
-        super().__init__(
-            "The payment provider did not take this order. You were not charged. Try again later, or write to support."
-        )
+    def __init__(self, reason: str, said: str = "") -> None:
+        super().__init__(said or f"The payment provider refused: {reason[:100]}.")
         self.reason = reason[:100]
 
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from django.core.management.base import CommandError, CommandParser
@@ -8,8 +8,6 @@ from django.core.management.base import CommandError, CommandParser
 from ops import payments
 from ops.management.base import OpsCommand
 from ops.report import Report
-
-EVERY = UUID(int=0)
 
 
 class Command(OpsCommand):
@@ -19,7 +17,7 @@ class Command(OpsCommand):
         parser.add_argument(
             "--reconcile",
             nargs="?",
-            const=EVERY,
+            const=True,
             type=UUID,
             metavar="ORDER",
             help="ask the providers about all that is unfinished, or about one order, however it stands here",
@@ -29,7 +27,13 @@ class Command(OpsCommand):
         parser.add_argument("--reason", default="", help="why, for the ledger and the audit entry")
 
     def report(
-        self, *, reconcile: UUID | None, refund: UUID | None, amount: int | None, reason: str, **options: Any
+        self,
+        *,
+        reconcile: UUID | Literal[True] | None,
+        refund: UUID | None,
+        amount: int | None,
+        reason: str,
+        **options: Any,
     ) -> Report:
         if amount is not None and refund is None:
             raise CommandError("--amount says how much of an order goes back: name the order with --refund ORDER.")
@@ -38,6 +42,6 @@ class Command(OpsCommand):
                 raise CommandError("A refund needs a reason: --reason 'bought twice'")
             return payments.refunded(order_id=refund, amount=amount, order=self.order(reason.strip()))
         if reconcile is not None:
-            order_id = None if reconcile == EVERY else reconcile
+            order_id = None if reconcile is True else reconcile
             return payments.reconciled(order_id=order_id, order=self.order(reason))
         return payments.report()
