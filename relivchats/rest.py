@@ -45,8 +45,11 @@ def person(request: Request) -> User:
 
 
 def body(request: Request) -> Any:
-    """What the request holds, parsed."""
+    """What the request holds, parsed. JSON of this API is small: a larger body is refused before it is read."""
     check_length(request)
+    is_json = request.content_type.startswith(StrictJSONParser.media_type)
+    if is_json and int(request.META.get("CONTENT_LENGTH") or 0) > JSON_LIMIT_BYTES:
+        raise RequestTooLarge(f"Send at most {JSON_LIMIT_BYTES // 1024} KB of JSON.", limit_bytes=JSON_LIMIT_BYTES)
     return request.data
 
 
@@ -56,15 +59,12 @@ def check_length(request: Request) -> None:
         raise LengthRequired("Send the header Content-Length, not a body in chunks.")
 
 
-class BoundedJSONParser(JSONParser):
-    """Bodies of this API are small: a larger or bottomless one is refused before it is understood."""
+class StrictJSONParser(JSONParser):
+    """An object, and JSON as its standard has it; a bottomless one is refused, too."""
 
     def parse(self, stream: Any, media_type: str | None = None, parser_context: Mapping[str, Any] | None = None) -> Any:
-        content = stream.read(JSON_LIMIT_BYTES + 1)
-        if len(content) > JSON_LIMIT_BYTES:
-            raise RequestTooLarge(f"Send at most {JSON_LIMIT_BYTES // 1024} KB of JSON.", limit_bytes=JSON_LIMIT_BYTES)
         try:
-            value = json.loads(content.decode(), parse_constant=_no_constant)
+            value = json.loads(stream.read().decode(), parse_constant=_no_constant)
         except (ValueError, RecursionError):
             raise exceptions.ParseError from None
         if not isinstance(value, dict):
@@ -122,7 +122,7 @@ class Pages(CursorPagination):
             raise exceptions.ValidationError({"limit": error.detail}) from None
 
     def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
-        address = {"type": "string", "format": "uri", "nullable": True}
+        address = {"type": ["string", "null"], "format": "uri"}
         later = {**address, "example": "https://relivchats.example/api/…?cursor=cD0yMDI2"}
         return {
             "type": "object",

@@ -318,10 +318,9 @@ def _complain(text: str) -> None:
 
 
 def _port(text: str) -> int:
-    port = int(text)
-    if not 0 < port < 65_536:
-        raise argparse.ArgumentTypeError(f"{port} is no port: choose one from 1 to 65535")
-    return port
+    if not (text.isdecimal() and 0 < int(text) < 65_536):
+        raise argparse.ArgumentTypeError(f"{text} is no port: choose one from 1 to 65535")
+    return int(text)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -357,6 +356,10 @@ def main() -> int:
     except ProcessError as error:
         _complain(str(error))
         return MALFORMED if isinstance(error, MalformedSetting) else 1
+    except KeyboardInterrupt:
+        # In the first moments: later on Ctrl-C stops what runs.
+        _say("Stopped.")
+        return 128 + signal.SIGINT
 
 
 if __name__ == "__main__":

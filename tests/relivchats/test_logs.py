@@ -22,8 +22,9 @@ def test_a_key_or_token_is_hidden(secret: str) -> None:
     assert secret not in written(f"something said {secret} aloud")
 
 
-def test_a_signed_link_is_hidden() -> None:
-    signed = signing.TimestampSigner().sign("42f7c1ee")
+@pytest.mark.parametrize("signer", [signing.Signer(), signing.TimestampSigner()])
+def test_a_signed_link_is_hidden(signer: signing.Signer) -> None:
+    signed = signer.sign("42f7c1ee")
     line = written(f"Forbidden (CSRF cookie not set.): /sandbox/{signed}")
     assert signed.split(":", 1)[1] not in line
     assert "Forbidden" in line

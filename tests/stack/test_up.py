@@ -118,7 +118,7 @@ def test_a_taken_port_is_named_before_anything_starts(tmp_path: Path) -> None:
     assert not (tmp_path / "data" / "run" / "postgres.keeper").exists()
 
 
-@pytest.mark.parametrize("port", ["0", "65536", "80000", "-1"])
+@pytest.mark.parametrize("port", ["0", "65536", "-1", "abc"])
 def test_what_is_no_port_is_said_in_a_sentence(tmp_path: Path, port: str) -> None:
     done = run(tmp_path / "data", "up", f"--port={port}")
     assert done.returncode == 2
