@@ -14,7 +14,7 @@ from django.test import Client
 from django.urls import reverse
 
 from billing.models import PaymentOrder, PaymentRefund, Wallet, WebhookEvent
-from billing.payments.providers.base import ProviderUnavailable
+from billing.payments.providers.base import ProviderUnavailable, Report
 from billing.payments.providers.stripe import Stripe
 from ops import payments
 from ops.checks.payments import credited
@@ -75,6 +75,22 @@ def test_reconciling_finds_a_payment_whose_webhook_was_lost(stripe_shop: Shop) -
     assert (status, answer["done"], stripe_shop.balance) == (0, 1, 450)
     entry = AuditEntry.objects.get()
     assert (entry.action, entry.outcome, entry.object_id) == ("reconcile order", "completed", str(order.pk))
+
+
+def test_what_one_command_has_asked_about_another_that_began_before_does_not(
+    stripe_shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    orders, asked = [stripe_shop.order() for _ in range(3)], []
+
+    def ask(_: object, order: PaymentOrder) -> list[Report]:
+        asked.append(order)
+        if len(asked) == 1:
+            call("payments", "--reconcile")
+        return []
+
+    monkeypatch.setattr(Stripe, "ask", ask)
+    call("payments", "--reconcile")
+    assert asked == [orders[0], *orders], "the second asks about all, the first about none of them again"
 
 
 def test_one_order_that_was_given_up_long_ago_is_asked_about_by_its_id(stripe_shop: Shop) -> None:

@@ -12,7 +12,7 @@ from django.db import connection
 from django.db.models.functions import Now
 
 from billing.audit import audit
-from billing.models import PaymentOrder, WebhookEvent
+from billing.models import PaymentOrder, PaymentRefund, WebhookEvent
 from billing.payments import reconciling, refunds, webhooks
 from billing.payments.providers.base import Report
 from billing.payments.providers.stripe import Stripe
@@ -110,6 +110,11 @@ def test_rounds_side_by_side_share_the_work_and_ask_about_each_order_once(
 ) -> None:
     told, *late = stripe_shop.paid(), *(aged(stripe_shop.order(), HOUR) for _ in range(3))
     stripe_shop.send(stripe_shop.fake.event("charge.refunded", {"payment_intent": told.provider_order_id}))
+    stripe_shop.fake.refund_status = "pending"
+    sent = [stripe_shop.paid() for _ in range(2)]
+    for order in sent:
+        refunds.start(order_id=order.pk, amount=None, actor="user 7", reason="a try")
+    PaymentRefund.objects.update(created_at=Now() - 3 * HOUR, asked_at=Now() - 2 * HOUR)
     asked: list[PaymentOrder] = []
 
     def ask(_: object, order: PaymentOrder) -> list[Report]:
@@ -119,7 +124,7 @@ def test_rounds_side_by_side_share_the_work_and_ask_about_each_order_once(
 
     monkeypatch.setattr(Stripe, "ask", ask)
     reconcile_payments()
-    assert sorted(order.pk for order in asked) == sorted(order.pk for order in (told, *late))
+    assert sorted(order.pk for order in asked) == sorted(order.pk for order in (told, *sent, *late))
 
 
 def test_a_provider_that_hangs_starves_no_refund(stripe_shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,6 +153,9 @@ def test_what_is_asked_about_is_found_by_indexes_among_all_that_was_ever_paid(st
         plan = orders.order_by("created_at").explain()
         assert "Seq Scan on payment_orders" not in plan, plan
         assert "orders_newest" not in plan, plan
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off")
+    assert "refunds_by_provider_id" in PaymentRefund.objects.filter(provider_refund_id="re_1").explain()
 
 
 def test_what_was_settled_since_the_round_began_is_not_asked_about(
