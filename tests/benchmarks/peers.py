@@ -48,7 +48,7 @@ WHATSTK = """
 import sys, time
 from whatstk import WhatsAppChat
 begun, worked = time.perf_counter(), time.process_time()
-WhatsAppChat.from_source(sys.argv[1])
+WhatsAppChat.from_source(sys.argv[1], max_size=None)
 print(time.perf_counter() - begun, time.process_time() - worked)
 """
 CHAT_PARSER = """
