@@ -22,18 +22,38 @@ def without_outer_marks(text: bytes) -> bytes:
     """Without those at the beginning and what closes the directions that they opened, as around a pasted number."""
     rest = without_leading_marks(text)
     opened = text[: len(text) - len(rest)]
-    for openings, closing in _PAIRS:
-        rest = rest.replace(closing, b"", sum(map(opened.count, openings)))
+    for openings, closing, either in _PAIRS:
+        if closing in rest and (count := sum(map(opened.count, openings))):
+            rest = _without_closings(rest, closing, either, count)
     return rest
+
+
+def _without_closings(text: bytes, closing: bytes, either: re.Pattern[bytes], count: int) -> bytes:
+    """Without the first `count` that close what was opened before the text: not what is opened within it."""
+    pieces: list[bytes] = []
+    start = depth = 0
+    for found in either.finditer(text):
+        if found[0] != closing:
+            depth += 1
+        elif depth:
+            depth -= 1
+        elif len(pieces) < count:
+            pieces.append(text[start : found.start()])
+            start = found.end()
+    return b"".join([*pieces, text[start:]])
 
 
 def without_marks(text: bytes) -> bytes:
     return text if text.isascii() else _ANY_MARK.sub(b"", text)
 
 
-# Embeddings and overrides, and isolates, with what closes either (UAX 9).
+def _pair(openings: list[bytes], closing: bytes) -> tuple[list[bytes], bytes, re.Pattern[bytes]]:
+    return openings, closing, re.compile(b"|".join([*openings, closing]))
+
+
+# Embeddings and overrides, and isolates, with what closes either (UAX 9), and the pattern of both.
 _PAIRS = [
-    ([chr(code).encode() for code in opening], chr(closing).encode())
+    _pair([chr(code).encode() for code in opening], chr(closing).encode())
     for opening, closing in (((0x202A, 0x202B, 0x202D, 0x202E), 0x202C), ((0x2066, 0x2067, 0x2068), 0x2069))
 ]
 _ANY_MARK = re.compile(b"|".join(MARKS))

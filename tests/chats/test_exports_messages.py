@@ -225,6 +225,7 @@ def test_a_caption_that_an_iphone_prints_before_its_placeholder_is_put_below_it(
         (f"{AT}\u202a+91 98765 43210\u202c added \u2068Ben\u2069", "+91 98765 43210 added Ben"),
         (f"{AT}Asha: \u202a+91 98765 43210\u202c", "+91 98765 43210"),
         (f"{AT}Asha: \u200f\u202b@\u2068Ben Rao\u2069 ok\u202c \u202ax\u202c", "@\u2068Ben Rao\u2069 ok \u202ax\u202c"),
+        (f"{AT}Asha: \u2068@\u2068Ben Rao\u2069 hi\u2069 \u2069", "@\u2068Ben Rao\u2069 hi \u2069"),
         (f"{AT}Asha: @\u2068Ben Rao\u2069 \u200e<This message was edited>", "@\u2068Ben Rao\u2069"),
         (f"{IOS}Family: {MARK}\u202aAsha\u202c created this group", "Asha created this group"),
     ],
