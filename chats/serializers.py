@@ -46,11 +46,15 @@ class TimeZoneField(serializers.CharField):
         return name
 
 
+# Longer than the longest name of an export, and a title may be made of two: what is shown can be sent back.
+SHOWN_NAME_LIMIT = 300
+TITLE_LIMIT = 2 * SHOWN_NAME_LIMIT + len(" & ")
+
+
 class ParticipantSerializer(ClosedSerializer):
     """Somebody in the chat."""
 
-    # Longer than the longest name of an export, so that what is shown can be sent back.
-    name = serializers.CharField(max_length=300, help_text="As shown.")
+    name = serializers.CharField(max_length=SHOWN_NAME_LIMIT, help_text="As shown.")
     aliases = serializers.ListField(
         child=serializers.CharField(max_length=1000, trim_whitespace=False),
         min_length=1,
@@ -127,7 +131,7 @@ class ChatChangesSerializer(ClosedSerializer):
     title = serializers.CharField(
         required=False,
         allow_null=True,
-        max_length=200,
+        max_length=TITLE_LIMIT,
         help_text="Null: the people's names, or the group's size, again.",
     )
     time_zone = TimeZoneField(required=False, help_text=TIME_ZONE_HELP)

@@ -11,6 +11,7 @@ from chats import indexing
 from chats.exports.parsed import Batch, Kind, ParsedExport
 from chats.importing import import_chat
 from chats.models import Chat
+from chats.serializers import TITLE_LIMIT
 from chats.transcript import Reader
 from relivchats.accounts.models import User
 from tests import exports
@@ -77,6 +78,9 @@ def test_a_title_stays_whatever_the_people_are_called(api: Api, group: Chat) -> 
     assert patch(api, group, title=None)["title"] == "Group of 3"
     two = import_chat(owner=group.owner, upload="\n".join(LINES[:2]).encode())
     assert patch(api, two, people=[{"name": "Mum", "aliases": ["Asha"]}])["title"] == "Mum & Ravi"
+    longest = [{"name": name * 300, "aliases": [alias]} for name, alias in (("x", "Asha"), ("y", "Ravi"))]
+    shown = patch(api, two, people=longest)["title"]
+    assert patch(api, two, title=shown)["title"] == shown
 
 
 @pytest.mark.parametrize(
@@ -94,7 +98,7 @@ def test_a_title_stays_whatever_the_people_are_called(api: Api, group: Chat) -> 
         ({"time_zone": "Mars/Olympus"}, "#/time_zone"),
         ({"time_zone": "../etc/passwd"}, "#/time_zone"),
         ({"title": " "}, "#/title"),
-        ({"title": "x" * 201}, "#/title"),
+        ({"title": "x" * (TITLE_LIMIT + 1)}, "#/title"),
     ],
 )
 def test_what_makes_no_sense_is_refused_where_it_stands(
