@@ -91,6 +91,9 @@ DELETED = [
     *("メッセージを削除しました", "메시지를 삭제했습니다", "यह संदेश हटा दिया गया है।", "आपने यह मैसेज डिलीट कर दिया है", "حُذفت هذه الرسالة"),
     *("Has eliminado este mensaje", "Esta mensagem foi apagada", "Apagaste esta mensagem", "Tu as supprimé ce message"),
     *("Hai cancellato questo messaggio", "U heeft dit bericht verwijderd", "Это сообщение было удалено", "این پیام پاک شد"),
+    *("Det här meddelandet togs bort", "Du tog bort det här meddelandet", "Usunięto wiadomość", "Törölted az üzenetet"),
+    *("यह संदेश मिटाया गया था", "এই মেসেজটি মুছে ফেলা হয়েছে", "Admin deleted this message"),
+    "This message was deleted by admin Asha Rao",
     *("Повідомлення видалено", "Usunęłaś tę wiadomość", "Kamu menghapus pesan ini", "คุณลบข้อความนี้แล้ว", "ההודעה נמחקה"),
 ]  # fmt: skip
 
