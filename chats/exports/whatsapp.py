@@ -41,25 +41,24 @@ def parse(text: bytes, *, date_order: str | None = None) -> ParsedExport:
     if dialect.newline == b"\n" and b"\r" in text:
         text = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     orders = {bracket: _order(text, family, date_order) for bracket, family in dialect.families.items()}
-    first, *_ = orders.values()
+    settled = _settled(orders)
     export = ParsedExport(
         platform="whatsapp",
         dialect=dialect.name,
-        date_order=first.order,
+        date_order=next(iter(settled.values())),
         ambiguous_dates=any(order.ambiguous for order in orders.values()),
         batches=iter(()),
         participants=[],
     )
-    export.batches = _Reader(text, dialect, _settled(orders), export).batches()
+    export.batches = _Reader(text, dialect, settled, export).batches()
     return export
 
 
 def _settled(orders: dict[bool, DateOrder]) -> dict[bool, str]:
     """By whether the header has a bracket. Who changed the phone kept the language: a doubt takes the other's order."""
     known = [order.order for order in orders.values() if not order.ambiguous and order.order != "ymd"]
-    return {
-        bracket: (known or [order.order])[0] if order.ambiguous else order.order for bracket, order in orders.items()
-    }
+    guessed = [order.order for order in orders.values() if order.ambiguous]
+    return {bracket: (known or guessed)[0] if order.ambiguous else order.order for bracket, order in orders.items()}
 
 
 def _order(text: bytes, dialect: Dialect, wanted: str | None) -> DateOrder:

@@ -376,10 +376,24 @@ def test_of_two_phones_each_line_keeps_the_rules_of_its_own(reverse: bool) -> No
     assert told["+91 98765"] == (Kind.TEXT, False)
 
 
-def test_the_doubtful_dates_of_one_phone_are_read_as_those_of_the_other_and_the_doubt_is_told() -> None:
-    sure = [f"01/{day}/2024, 21:05 - Asha: x" for day in range(13, 20)]
-    export, messages = read("\n".join([*sure, *(["[03/04/2024, 21:05:09] Asha: y"] * 5)]))
-    assert (export.date_order, export.ambiguous_dates, messages[-1].sent_at.month) == ("mdy", True, 3)
+@pytest.mark.parametrize("doubtful", [5, 9])
+@pytest.mark.parametrize("reverse", [False, True])
+def test_the_doubtful_dates_of_one_phone_are_read_as_those_of_the_other_and_the_doubt_is_told(
+    reverse: bool, doubtful: int
+) -> None:
+    lines = [f"01/{day}/2024, 21:05 - Asha: x" for day in range(13, 20)]
+    lines += ["[03/04/2024, 21:05:09] Asha: y"] * doubtful
+    export, messages = read("\n".join(reversed(lines) if reverse else lines))
+    assert (export.date_order, export.ambiguous_dates) == ("mdy", True)
+    assert {message.sent_at.month for message in messages} == {1, 3}
+
+
+def test_a_file_of_two_phones_that_both_leave_a_doubt_is_read_in_one_order() -> None:
+    american, other = ["3/4/24, 9:05 PM - Asha: x"] * 5, ["[03/04/2024, 21:05:09] Asha: y"] * 4
+    for lines, order, month in ((american + other, "mdy", 3), (american[:3] + other, "dmy", 4)):
+        export, messages = read("\n".join(lines))
+        assert (export.date_order, export.ambiguous_dates) == (order, True)
+        assert {message.sent_at.month for message in messages} == {month}
 
 
 def test_a_bare_line_feed_inside_an_iphone_message_starts_no_message() -> None:
