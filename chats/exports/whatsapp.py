@@ -154,6 +154,19 @@ def _clean_name(printed: bytes | None) -> str:
     return name[1:].lstrip() if name[:2] in ("~ ", "~\u202f", "~\u00a0") else name
 
 
+def _group(columns: _Columns) -> str:
+    """By whose name an iPhone's chat begins to speak of encryption: the group's. Other lines come from who acted."""
+    for opening, sender, body in zip(columns.openings, columns.senders, columns.bodies, strict=True):
+        if not opening.endswith(_BRACKET):
+            break
+        if PHRASES.read(body).kind is Kind.SYSTEM:
+            name = _clean_name(sender)
+            return name if len(name) <= NAME_LIMIT else ""
+        if opening != _BRACKET or not body.startswith(MARK):
+            break
+    return ""
+
+
 class _Reader:
     def __init__(self, text: bytes, dialect: Dialect, orders: dict[bool, str], export: ParsedExport) -> None:
         self.text = text
@@ -167,7 +180,7 @@ class _Reader:
         self.times = TimeSeconds()
         self.names = _Names(export.participants)
         self.subjects = Subjects()
-        self.first_to_speak = ""
+        self.group = ""
 
     def batches(self) -> Iterator[Batch]:
         waiting = _Columns()
@@ -182,8 +195,8 @@ class _Reader:
         if not self.export.n_messages:
             raise OnlySystemMessages if self.export.n_system else NotAChatExport
         people = self.export.participants
-        if len(people) > 2 and self.first_to_speak not in people:
-            self.export.title = self.first_to_speak
+        if len(people) > 2 and self.group not in people:
+            self.export.title = self.group
 
     def _windows(self) -> Iterator[bytes]:
         """The text in pieces that begin at the newline before a header and hold whole records."""
@@ -238,14 +251,12 @@ class _Reader:
         bodies = columns.bodies
         kinds = [int(Kind.TEXT)] * len(bodies)
         edited = set()
-        first_sender = columns.senders[0]
+        if first_number == 1:
+            self.group = _group(columns)
         for position in PHRASES.notable(bodies):
             kinds[position], is_edited = self._read(columns, position)
             if is_edited:
                 edited.add(position)
-        if first_number == 1 and kinds[0] == Kind.SYSTEM:
-            # The notice that an iPhone's chat begins with comes from the group, by its name.
-            self.first_to_speak = _clean_name(first_sender)
         if self.has_brackets:
             self._read_inner_marks(columns, kinds, edited)
         senders = self.names.numbers_of(columns)

@@ -145,7 +145,11 @@ def test_a_group_whose_subject_holds_a_colon_is_nobody_and_its_lines_are_kept_wh
 def test_a_group_on_an_iphone_is_called_by_the_name_that_its_first_notice_comes_from() -> None:
     people = [f"{IOS}{name}: hi" for name in ("Asha", "Ben", "Cy")]
     notice = f"{IOS}Goa 🌴: {MARK}Messages and calls are end-to-end encrypted."
-    assert read(notice, *people)[0].title == "Goa 🌴"
+    by_others = [f"{IOS}Dan: {MARK}Dan created this group", f"{IOS}Du: {MARK}Du hast die Gruppe erstellt"]
+    for lines in ([notice], [notice.replace(MARK, "")], [notice, *by_others], [*by_others, notice]):
+        assert read(*lines, *people)[0].title == "Goa 🌴"
+    for lines in (by_others, [notice.replace("Goa 🌴", "x" * 256)]):
+        assert read(*lines, *people)[0].title == ""
     for lines in (people, [notice, *people[:2]], [*people, notice], [notice.replace("Goa 🌴", "Asha"), *people]):
         assert read(*lines)[0].title == ""
 
