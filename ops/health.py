@@ -44,8 +44,12 @@ _lanes: set[threading.Thread] = set()
 _lanes_lock = threading.Lock()
 
 
-def look(which: Sequence[Check] = checks.ALL, *, seconds: float = TOTAL_SECONDS) -> list[Line]:
-    """One line a check, in their order. A check that does not answer in time gets the line of its silence."""
+def look(which: Sequence[Check] = checks.ALL, *, seconds: float | None = None) -> list[Line]:
+    """One line a check, in their order. A check that does not answer in time gets the line of its silence.
+
+    `seconds` for all of them together; TOTAL_SECONDS when not told.
+    """
+    seconds = TOTAL_SECONDS if seconds is None else seconds
     until = time.monotonic() + seconds
     current = _Round(deque(which))
     for _ in range(min(LANES, len(which))):

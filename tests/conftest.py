@@ -10,13 +10,21 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
+import hypothesis
 import pytest
 from django.core.management.commands import flush
 from django.db import connection, transaction
 
+from ops import checks, health, views
 from relivchats import embedded
 from relivchats.logs import JSONFormatter
-from tests.processes import BrokerHandle, RunningProcess, ServerHandle, start_celery
+from tests.processes import PATIENCE_SECONDS, BrokerHandle, RunningProcess, ServerHandle, start_celery
+
+# A failure by chance tells nothing of a change: every run draws the same values, and takes the time it takes.
+hypothesis.settings.register_profile(
+    "tests", deadline=None, derandomize=True, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("tests")
 
 
 @pytest.fixture(scope="session")
@@ -27,6 +35,8 @@ def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[N
     """
     with django_db_blocker.unblock(), connection.cursor() as cursor:
         tables = connection.introspection.django_table_names(include_views=False)
+        # With --reuse-db it stands there since an earlier run.
+        cursor.execute("DROP SCHEMA IF EXISTS new CASCADE")
         cursor.execute("CREATE SCHEMA new")
         for table in tables:
             cursor.execute(f'CREATE TABLE new."{table}" AS TABLE "{table}"')
@@ -55,7 +65,7 @@ def pytest_runtest_teardown() -> None:
     """Whoever a test woke has finished before the database is emptied under them."""
     for thread in threading.enumerate():
         if thread.name.startswith("dispatch-"):
-            thread.join(10)
+            thread.join(PATIENCE_SECONDS)
 
 
 @pytest.fixture
@@ -71,6 +81,16 @@ def logged() -> Iterator[io.StringIO]:
     yield stream
     root.setLevel(level)
     root.removeHandler(handler)
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Health waits for every answer, however slow the machine: for tests of what it says, not of when."""
+    monkeypatch.setattr(health, "TOTAL_SECONDS", PATIENCE_SECONDS)
+    monkeypatch.setattr(health, "CHECK_SECONDS", PATIENCE_SECONDS)
+    monkeypatch.setattr(views, "READY_SECONDS", PATIENCE_SECONDS)
+    # Below what these tests call the time of a large ledger's audit.
+    monkeypatch.setattr(checks.ledger, "SECONDS", 8.0)
 
 
 @pytest.fixture

@@ -21,18 +21,17 @@ from relivchats.processes import Child, tail
 from relivchats.servers import Server
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-START_TIMEOUT_SECONDS = 30
+#: Only what never comes waits so long: the machine may be slow and busy.
+PATIENCE_SECONDS = 120.0
 QUEUES = "insights,indexing,upkeep"
 
 
-def eventually(
-    predicate: Callable[[], object], timeout_seconds: float = 10, *, because: Callable[[], str] | None = None
-) -> None:
+def eventually(predicate: Callable[[], object], *, because: Callable[[], str] | None = None) -> None:
     """Wait until the predicate is true, looking often; fail with the reason when it never is."""
-    deadline = time.monotonic() + timeout_seconds
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while not predicate():
         if time.monotonic() > deadline:
-            raise AssertionError(because() if because else f"not within {timeout_seconds} s")
+            raise AssertionError(because() if because else f"not within {PATIENCE_SECONDS:g} s")
         time.sleep(0.02)
 
 
@@ -59,7 +58,7 @@ class RunningProcess:
     def wait_until_ready(self) -> None:
         """Until its first heartbeat stands in the database."""
         url = self._child.environment["DATABASE_URL"]
-        deadline = time.monotonic() + START_TIMEOUT_SECONDS
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while not beating(url, kind=self._kind, pid=self.pid):
             assert self.alive, f"{self._kind} stopped while starting:\n{tail(self.log, lines=30)}"
             assert time.monotonic() < deadline, f"{self._kind} is not ready:\n{tail(self.log, lines=30)}"
@@ -69,7 +68,7 @@ class RunningProcess:
         """SIGKILL: no clean-up, no farewell."""
         self._signal(signal.SIGKILL)
         assert self._child.process
-        self._child.process.wait(10)
+        self._child.process.wait(PATIENCE_SECONDS)
 
     def stop(self) -> None:
         """SIGTERM, and wait: a worker finishes what it runs."""
@@ -103,7 +102,7 @@ def start_celery(
         log=directory / f"{name}.log",
         environment=values | ({"CELERY_WORKER": "true"} if kind == "worker" else {}) | environment,
         cwd=REPOSITORY,
-        stop_signals=[(signal.SIGCONT, 0), (signal.SIGTERM, 20)],
+        stop_signals=[(signal.SIGCONT, 0), (signal.SIGTERM, PATIENCE_SECONDS)],
     )
     return RunningProcess(child, kind=kind)
 
@@ -155,7 +154,7 @@ class ServerHandle:
             embedded.ensure([self.server])
             return self.server.answers()
 
-        eventually(ready, 30, because=lambda: f"{self.server.name} did not come back:\n{tail(self.server.log)}")
+        eventually(ready, because=lambda: f"{self.server.name} did not come back:\n{tail(self.server.log)}")
 
 
 class BrokerHandle(ServerHandle):

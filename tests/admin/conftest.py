@@ -16,7 +16,7 @@ def staff(db: None) -> User:
 
 
 @pytest.fixture
-def desk(staff: User) -> Iterator[Client]:
+def desk(staff: User, patient: None) -> Iterator[Client]:
     """A superuser's browser."""
     client = Client()
     client.force_login(staff)

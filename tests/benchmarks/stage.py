@@ -71,7 +71,7 @@ def web() -> Iterator[Web]:
     command = [sys.executable, "-m", "granian", "--interface", "wsgi", *options, "relivchats.wsgi:application"]
     with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.DEVNULL) as child:
         try:
-            eventually(lambda: connects(port), 30, because=lambda: "the web process did not start")
+            eventually(lambda: connects(port), because=lambda: "the web process did not start")
             yield Web(port, psutil.Process(child.pid))
         finally:
             child.terminate()

@@ -14,8 +14,7 @@ from billing import audit, ledger
 from billing.models import CoinReservation, CreditTransaction, PackagePrice, PaymentOrder, Wallet
 from relivchats import clock
 from relivchats.accounts.models import User
-
-DEADLINE_SECONDS = 20
+from tests.processes import PATIENCE_SECONDS
 
 
 class MakeWallet(Protocol):
@@ -120,12 +119,12 @@ def all_at_once(calls: Sequence[Callable[[], Any]]) -> list[Any]:
             thread.start()
         wait_until_blocked(len(calls))
     for thread in threads:
-        thread.join(DEADLINE_SECONDS)
+        thread.join(PATIENCE_SECONDS)
     return outcomes
 
 
 def wait_until_blocked(count: int) -> None:
-    give_up_at = monotonic() + DEADLINE_SECONDS
+    give_up_at = monotonic() + PATIENCE_SECONDS
     blocked = 0
     while blocked < count:
         assert monotonic() < give_up_at, f"{blocked} of {count} calls wait for a lock"

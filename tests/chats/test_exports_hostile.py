@@ -8,7 +8,7 @@ import sys
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chats import exports
@@ -55,13 +55,13 @@ LINES = st.tuples(
 ).map("".join)
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=200)
 @given(st.lists(LINES, max_size=12).map("".join))
 def test_text_that_looks_like_headers_is_read_or_refused(text: str) -> None:
     read_and_count(text.encode("utf-8", "surrogatepass"))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(max_size=300) | st.binary(max_size=100).map(lambda tail: AT + b"A: " + tail + b"\n" + AT + b"B: x"))
 def test_any_bytes_are_read_or_refused(upload: bytes) -> None:
     read_and_count(upload)
@@ -76,7 +76,7 @@ def test_a_mark_with_nothing_behind_it_after_a_second_colon_is_read(rest: str) -
     assert export.participants == ["Asha", "Trip"]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.binary(min_size=1, max_size=8), st.integers(min_value=4, max_value=400))
 def test_any_damage_to_an_archive_is_read_or_refused(junk: bytes, place: int) -> None:
     upload = zipped(AT + b"A: hello\n" * 20)

@@ -531,7 +531,7 @@ def read_or_refused(upload: bytes) -> None:
     counter.result(export.participants)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(DOCUMENTS)
 def test_any_json_is_read_or_refused(document: dict[str, Any]) -> None:
     written = json.dumps(document).encode()
@@ -539,7 +539,7 @@ def test_any_json_is_read_or_refused(document: dict[str, Any]) -> None:
     read_or_refused(platforms.zipped({"a/message_1.json": written, "a/message_2.json": written[:-1]}))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.sampled_from([TELEGRAM[:3_000], PAGES[-1][:3_000], INSTAGRAM]), st.integers(0, 2_900), st.binary(max_size=6))
 def test_any_damage_to_an_export_is_read_or_refused(whole: bytes, place: int, junk: bytes) -> None:
     read_or_refused(whole[:place] + junk + whole[place + len(junk) :])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chats import exports
@@ -52,7 +52,7 @@ def read(upload: bytes) -> list[Message] | None:
     return messages
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.sampled_from(DIALECTS),
     st.lists(st.tuples(NAMES, BODIES), min_size=1, max_size=6),
@@ -84,7 +84,7 @@ CUTS = st.lists(
 )
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=200)
 @given(st.sampled_from(generator.STYLES), st.integers(min_value=1, max_value=4), CUTS)
 def test_any_damage_to_a_real_export_is_read_or_refused(
     style: str, seed: int, cuts: list[tuple[int, int, bytes]]
@@ -95,7 +95,7 @@ def test_any_damage_to_a_real_export_is_read_or_refused(
     read(text)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.permutations(range(12)), st.sampled_from(generator.STYLES))
 def test_lines_in_any_order_are_the_same_messages(order: list[int], style: str) -> None:
     lines = list(generator.lines(12, people=3, seed=7, style=style))

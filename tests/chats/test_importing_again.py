@@ -28,6 +28,7 @@ from relivchats.crypto import Keyring, keyring
 from relivchats.errors import NotFound
 from tests import exports
 from tests.chats import samples
+from tests.processes import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.django_db
 
@@ -537,7 +538,7 @@ def at_once(*works: Any) -> list[Any]:
 
     def run(number: int, work: Any) -> None:
         try:
-            ready.wait(10)
+            ready.wait(PATIENCE_SECONDS)
             results[number] = work()
         finally:
             connections.close_all()
@@ -546,7 +547,7 @@ def at_once(*works: Any) -> list[Any]:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(PATIENCE_SECONDS)
     return results
 
 
@@ -556,7 +557,7 @@ class TestAtOnce:
         both_looked, store = threading.Barrier(2), importing._store
 
         def store_after_both_looked(*arguments: Any) -> None:
-            both_looked.wait(20)
+            both_looked.wait(PATIENCE_SECONDS)
             store(*arguments)
 
         monkeypatch.setattr(importing, "_store", store_after_both_looked)
@@ -573,7 +574,7 @@ class TestAtOnce:
         def write_after_both_planned(*arguments: Any, **columns: Any) -> bool:
             if threading.get_ident() not in planned:
                 planned.add(threading.get_ident())
-                both_planned.wait(20)
+                both_planned.wait(PATIENCE_SECONDS)
             return write(*arguments, **columns)
 
         monkeypatch.setattr(extending, "_write", write_after_both_planned)

@@ -21,7 +21,7 @@ from chats.signals import index_settled
 from relivchats.crypto import CannotOpen
 from tests.chats import samples
 from tests.conftest import StartCelery
-from tests.processes import BrokerHandle, eventually
+from tests.processes import PATIENCE_SECONDS, BrokerHandle, eventually
 
 
 @pytest.fixture
@@ -166,7 +166,7 @@ class TestRecovering:
     def test_a_live_lease_is_left_alone(self) -> None:
         chat = asked()
         abandon(chat)
-        Chat.objects.filter(pk=chat.pk).update(index_lease_expires_at=Now() + timedelta(seconds=5))
+        Chat.objects.filter(pk=chat.pk).update(index_lease_expires_at=Now() + timedelta(seconds=60))
         assert indexing.recover() == 0
         indexing.request(chat)
         assert not indexing.index_chat(chat.pk)
@@ -261,7 +261,7 @@ class TestRacing:
 
             def embed(self, texts: Sequence[str]) -> Vectors:
                 held = Chat.objects.filter(pk=chat.pk, index_lease_expires_at__gt=Now() + timedelta(seconds=10))
-                leases.append(held.update(index_lease_expires_at=Now() + timedelta(seconds=1)))
+                leases.append(held.update(index_lease_expires_at=Now() + timedelta(seconds=9)))
                 return super().embed(texts)
 
         engine = SlowEngine()
@@ -285,7 +285,7 @@ class TestRacing:
         process, chat = worker(), samples.stored()
         with transcript_withheld():
             Background(lambda: indexing.request(chat)).result()
-            eventually(lambda: Chat.objects.get(pk=chat.pk).vector_status == "indexing", 20)
+            eventually(lambda: Chat.objects.get(pk=chat.pk).vector_status == "indexing")
             process.kill()
         broker.flush()
         Chat.objects.filter(pk=chat.pk).update(index_lease_expires_at=Now() - timedelta(seconds=1))
@@ -310,7 +310,7 @@ class Background:
             connections.close_all()
 
     def result(self) -> object:
-        self._thread.join(20)
+        self._thread.join(PATIENCE_SECONDS)
         assert self._results, "the call did not return"
         return self._results[0]
 
@@ -319,7 +319,7 @@ def at_once(n: int, work: Callable[[], Any]) -> list[Any]:
     barrier = threading.Barrier(n)
 
     def start() -> object:
-        barrier.wait()
+        barrier.wait(PATIENCE_SECONDS)
         return work()
 
     return [call.result() for call in [Background(start) for _ in range(n)]]

@@ -131,7 +131,7 @@ def test_no_server_is_started(chat: Path, tmp_path: Path) -> None:
     for name in ("DATABASE_URL", "REDIS_URL"):
         environment.pop(name, None)
     command = [sys.executable, "manage.py", "parse_export", str(chat), "--json"]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, check=True, timeout=60)
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, check=True, timeout=600)
     assert json.loads(done.stdout)["n_messages"] == 2
     assert not (data / "postgres").exists()
     assert not list(data.glob("run/*.pid"))

@@ -88,13 +88,13 @@ def parts(batch: Batch, cuts: list[int]) -> list[Batch]:
     ]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(chats())
 def test_every_figure_is_that_of_the_obvious_count(batch: Batch) -> None:
     assert counted(batch) == reference.figures(list(batch.messages(PEOPLE)), PEOPLE)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(chats(), st.lists(st.integers(0, 100), max_size=6))
 def test_batches_of_any_split_give_the_same_figures(batch: Batch, cuts: list[int]) -> None:
     assert counted(*parts(batch, cuts)) == counted(batch)

@@ -61,7 +61,7 @@ def crash(victims: dict[str, tuple[User, Chat]]) -> list[int]:
         cwd=REPOSITORY,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
     )
     assert ran.returncode == 0, ran.stderr

@@ -67,7 +67,7 @@ def test_an_unlock_is_indexed_written_and_settled_by_a_worker(
     worker()
     beat()
     job = unlocking.unlock(user=person, chat=make_chat(person, searchable=False), category_id="romantic").job
-    eventually(lambda: finished(job), 60)
+    eventually(lambda: finished(job))
     assert_delivered_and_charged_once(job)
 
 
@@ -77,14 +77,14 @@ def test_a_worker_killed_in_the_middle_of_writing_delivers_every_insight_and_cha
     chat = make_chat(person)
     doomed = worker(app="tests.fakes.gated_worker", GATE=str(gate), **QUICK)
     job = unlocking.unlock(user=person, chat=chat, category_id="romantic").job
-    eventually(lambda: doomed.pid in writing(gate), 30)
+    eventually(lambda: doomed.pid in writing(gate))
     assert Insight.objects.filter(job=job, status="generating").exists()
     doomed.kill()
     gate.unlink()
-    eventually(lambda: not Insight.objects.leased().exists(), 10)
+    eventually(lambda: not Insight.objects.leased().exists())
     worker(**QUICK)
     beat(**QUICK)
-    eventually(lambda: finished(job), 60)
+    eventually(lambda: finished(job))
     assert_delivered_and_charged_once(job)
 
 
@@ -94,16 +94,16 @@ def test_a_frozen_worker_that_wakes_after_its_lease_changes_nothing(
     chat = make_chat(person)
     frozen = worker(app="tests.fakes.gated_worker", GATE=str(gate), **QUICK)
     job = unlocking.unlock(user=person, chat=chat, category_id="romantic").job
-    eventually(lambda: frozen.pid in writing(gate), 30)
+    eventually(lambda: frozen.pid in writing(gate))
     frozen.pause()
     gate.unlink()
-    eventually(lambda: not Insight.objects.leased().exists(), 10)
+    eventually(lambda: not Insight.objects.leased().exists())
     worker(**QUICK)
     beat(**QUICK)
-    eventually(lambda: finished(job), 60)
+    eventually(lambda: finished(job))
     written = sealed_documents()
     frozen.resume()
-    eventually(lambda: InsightAttempt.objects.filter(outcome="discarded").exists(), 30)
+    eventually(lambda: InsightAttempt.objects.filter(outcome="discarded").exists())
     assert sealed_documents() == written
     assert_delivered_and_charged_once(job)
 
@@ -122,7 +122,7 @@ def test_a_broker_flushed_in_the_middle_of_a_job_loses_nothing(
     assert broker.waiting("insights") == 0
     worker(**QUICK)
     beat(**QUICK)
-    eventually(lambda: finished(job), 60)
+    eventually(lambda: finished(job))
     assert_delivered_and_charged_once(job)
 
 
@@ -139,10 +139,10 @@ def test_a_broker_killed_in_the_middle_of_a_job_loses_nothing(
     gated = worker(app="tests.fakes.gated_worker", GATE=str(gate), **QUICK)
     beat(**QUICK)
     job = unlocking.unlock(user=person, chat=chat, category_id="romantic").job
-    eventually(lambda: gated.pid in writing(gate), 30)
+    eventually(lambda: gated.pid in writing(gate))
     broker.kill()
     gate.unlink()
-    eventually(lambda: finished(job), 60)
+    eventually(lambda: finished(job))
     assert_delivered_and_charged_once(job)
 
 
@@ -161,11 +161,11 @@ def test_postgres_killed_in_the_middle_of_a_job_loses_nothing(
     gated = worker(app="tests.fakes.gated_worker", GATE=str(gate), **QUICK)
     beat(**QUICK)
     job = unlocking.unlock(user=person, chat=chat, category_id="romantic").job
-    eventually(lambda: gated.pid in writing(gate), 30)
+    eventually(lambda: gated.pid in writing(gate))
     postgres.kill()
     connection.close()
     gate.unlink()
-    eventually(lambda: finished(job), 60)
+    eventually(lambda: finished(job))
     assert_delivered_and_charged_once(job)
 
 
@@ -176,7 +176,7 @@ def test_every_wake_up_call_tripled_writes_each_insight_once(
     for insight_id in list(job.insights.values_list("pk", flat=True)) * 3:
         generate_insight.delay(str(insight_id))
     worker()
-    eventually(lambda: finished(job), 60)
+    eventually(lambda: finished(job))
     assert InsightAttempt.objects.count() == 6
     assert_delivered_and_charged_once(job)
 
@@ -195,8 +195,9 @@ def test_an_unlock_answers_quickly_without_a_broker_and_is_delivered_later(
     with broker.down() if broken == "down" else broker.paused():
         started = time.monotonic()
         job = unlocking.unlock(user=person, chat=chat, category_id="romantic").job
-        assert time.monotonic() - started < 3
+        # Publishing in line would wait five seconds for the frozen one.
+        assert time.monotonic() - started < 4.5
     worker(**QUICK)
     beat(**QUICK)
-    eventually(lambda: finished(job), 60)
+    eventually(lambda: finished(job))
     assert_delivered_and_charged_once(job)

@@ -374,7 +374,7 @@ def chats(people: int) -> st.SearchStrategy[list[Line]]:
 NAMES = st.lists(st.text(min_size=1, max_size=8), min_size=1, max_size=5, unique=True).map(tuple)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data(), people=NAMES, name=st.sampled_from(TYPES))
 def test_any_chat_gives_a_document_that_validates_and_quotes_only_what_stands_in_it(
     data: st.DataObject, people: tuple[str, ...], name: str

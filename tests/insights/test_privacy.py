@@ -54,7 +54,7 @@ def test_the_whole_way_leaves_nothing_private_outside_sealed_columns(
     )
     assert unlocked.status_code == 202, unlocked.content
     job = GenerationJob.objects.get(pk=unlocked.json()["job_id"])
-    eventually(lambda: not GenerationJob.objects.open().filter(pk=job.pk).exists(), 60)
+    eventually(lambda: not GenerationJob.objects.open().filter(pk=job.pk).exists())
     written = client.get(f"/api/insights/chats/{job.chat_id}").content.decode()
     assert WORD in written, "the owner reads the quotes"
     assert NAME in written

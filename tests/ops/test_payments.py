@@ -108,8 +108,8 @@ def test_one_order_that_was_given_up_long_ago_is_asked_about_by_its_id(stripe_sh
 
 def test_a_provider_that_does_not_answer_is_told_and_breaks_nothing(stripe_shop: Shop) -> None:
     stripe_shop.order()
-    stripe_shop.fake.troubles.append("hang")
-    status, answer = as_json("payments", "--reconcile")
+    with stripe_shop.trouble("hang"):
+        status, answer = as_json("payments", "--reconcile")
     assert (status, answer["refused"]) == (1, 1)
 
 
@@ -263,9 +263,9 @@ def test_an_order_is_found_by_its_people_and_its_providers_ids(desk: Client, str
 
 def test_no_page_or_log_shows_a_key_a_secret_or_an_address(desk: Client, stripe_shop: Shop, logged: Any) -> None:
     order = stripe_shop.paid()
-    stripe_shop.fake.troubles.extend([500, "garbage", "hang"])
-    for _ in range(3):
-        stripe_shop.buy(status=503)
+    for trouble in (500, "garbage", "hang"):
+        with stripe_shop.trouble(trouble):
+            stripe_shop.buy(status=503)
     refund(desk, order)
     pages = [
         desk.get(address).content.decode()

@@ -17,7 +17,8 @@ from tests.ops import rows
 
 pytestmark = pytest.mark.django_db
 
-SOON = timedelta(seconds=90.5)
+#: Half a minute from being told as another number of minutes.
+SOON = timedelta(minutes=5.5)
 
 
 def both(job: GenerationJob) -> set[str]:
@@ -34,12 +35,12 @@ LEASED: dict[str, Any] = {"status": "generating", "lease_token": uuid.UUID(int=1
     ("chat", "job", "insight", "said"),
     [
         ({}, {}, {"dispatched_at": Now()}, "called, waiting for a worker"),
-        ({}, {}, {"next_attempt_at": Now() + SOON}, "due in 90 s"),
-        ({}, {}, {"next_attempt_at": Now() - SOON}, "due for 90 s, waiting for a free place"),
+        ({}, {}, {"next_attempt_at": Now() + SOON}, "due in 5 min"),
+        ({}, {}, {"next_attempt_at": Now() - SOON}, "due for 5 min, waiting for a free place"),
         ({"vector_status": "pending"}, {}, {}, "waiting for indexing"),
         ({"vector_status": "failed"}, {}, {}, "indexing failed: reindex the chat"),
-        ({}, {}, {**LEASED, "lease_expires_at": Now() - SOON}, "its worker stopped: the lease ran out 90 s ago"),
-        ({}, {"deadline_at": Now() - SOON}, {}, "past its deadline for 90 s"),
+        ({}, {}, {**LEASED, "lease_expires_at": Now() - SOON}, "its worker stopped: the lease ran out 5 min ago"),
+        ({}, {"deadline_at": Now() - SOON}, {}, "past its deadline for 5 min"),
     ],
 )
 def test_a_job_and_its_insights_say_what_holds_them_up(

@@ -33,7 +33,7 @@ def start(code: str = SAY, /, **environment: str) -> subprocess.CompletedProcess
         env={**keep, "DJANGO_SETTINGS_MODULE": "relivchats.settings", **GOOD, **environment},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=600,
     )
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 
 from relivchats.servers import HOST, free_port
-from tests.processes import REPOSITORY, eventually
+from tests.processes import PATIENCE_SECONDS, REPOSITORY, eventually
 
 PARTS = ("postgres", "valkey", "web", "worker", "beat")
 
@@ -26,7 +26,7 @@ def environment(directory: Path, **more: str) -> dict[str, str]:
     return {**kept, "RELIVCHATS_DATA": str(directory), **more}
 
 
-def run(directory: Path, *words: str, timeout_seconds: float = 60, **more: str) -> subprocess.CompletedProcess[str]:
+def run(directory: Path, *words: str, **more: str) -> subprocess.CompletedProcess[str]:
     """A command of ./dev, to its end."""
     return subprocess.run(
         [sys.executable, "-m", "relivchats.stack", *words],
@@ -35,7 +35,7 @@ def run(directory: Path, *words: str, timeout_seconds: float = 60, **more: str) 
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=timeout_seconds,
+        timeout=PATIENCE_SECONDS,
         check=False,
     )
 
@@ -47,7 +47,7 @@ def manage(directory: Path, *words: str, **more: str) -> subprocess.CompletedPro
         env=environment(directory, **more),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_SECONDS,
         check=False,
     )
 
@@ -74,7 +74,7 @@ class Up:
         return self._output.read_text()
 
     def wait_until_ready(self) -> Up:
-        eventually(lambda: "ready: " in self.output or self.process.poll() is not None, 60, because=lambda: self.output)
+        eventually(lambda: "ready: " in self.output or self.process.poll() is not None, because=lambda: self.output)
         assert self.process.poll() is None, self.output
         return self
 
@@ -83,7 +83,7 @@ class Up:
 
     def serves(self) -> bool:
         """The web answers, with the database behind it."""
-        connection = http.client.HTTPConnection(HOST, self.port, timeout=5)
+        connection = http.client.HTTPConnection(HOST, self.port, timeout=30)
         try:
             connection.request("GET", "/health/ready")
             return connection.getresponse().status == 200
@@ -95,7 +95,7 @@ class Up:
     def kill(self) -> None:
         """SIGKILL to the supervisor itself."""
         self.process.kill()
-        self.process.wait(10)
+        self.process.wait(PATIENCE_SECONDS)
 
     def crash(self, *, sparing: Sequence[psutil.Process]) -> None:
         """SIGKILL to every process but these. Whoever goes with those killed before it is as dead."""
@@ -103,12 +103,12 @@ class Up:
             if process not in sparing:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     process.kill()
-        self.process.wait(10)
+        self.process.wait(PATIENCE_SECONDS)
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Ask it to stop; its exit status."""
         self.process.send_signal(number)
-        return self.process.wait(40)
+        return self.process.wait(PATIENCE_SECONDS)
 
     def processes(self) -> list[psutil.Process]:
         """Every process of this directory, whoever its parent is now."""

@@ -19,7 +19,7 @@ from django.db import connection
 
 from relivchats.processes import Child, tail
 from relivchats.servers import free_port
-from tests.processes import REPOSITORY, database_url, eventually
+from tests.processes import PATIENCE_SECONDS, REPOSITORY, database_url, eventually
 
 COMPOSE: dict[str, Any] = yaml.safe_load((REPOSITORY / "docker-compose.yml").read_text())
 SERVICES: dict[str, Any] = COMPOSE["services"]
@@ -88,7 +88,7 @@ def outside(tmp_path: Path, port: str) -> Iterator[Any]:
             log=tmp_path / f"{log}.log",
             environment={**os.environ, **extra, "PATH": path, "DATABASE_URL": database_url(_database())},
             cwd=REPOSITORY,
-            stop_signals=[(signal.SIGTERM, 30)],
+            stop_signals=[(signal.SIGTERM, PATIENCE_SECONDS)],
         )
         children.append(child)
         child.start()
@@ -105,7 +105,7 @@ def _database() -> str:
 
 def _status(child: Child) -> int:
     assert child.process
-    return child.process.wait(20)
+    return child.process.wait(PATIENCE_SECONDS)
 
 
 @pytest.mark.parametrize("service", SERVING)
@@ -119,7 +119,7 @@ def test_a_service_gets_healthy_by_its_own_check(service: str, outside: Any, tra
 
     assert not healthy()
     running = outside(service, SERVICES[service]["command"], "service")
-    eventually(lambda: healthy() or not running.alive, 40, because=lambda: tail(running.log, lines=30))
+    eventually(lambda: healthy() or not running.alive, because=lambda: tail(running.log, lines=30))
     assert running.alive, tail(running.log, lines=30)
     running.stop()
     assert running.process.returncode == 0, tail(running.log, lines=30)

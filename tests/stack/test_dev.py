@@ -28,7 +28,7 @@ def dev(*words: str, script: Path = REPOSITORY / "dev", cwd: Path | None = None,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=600,
         check=False,
     )
     return done.returncode, done.stdout, done.stderr

@@ -22,7 +22,7 @@ def test_a_worker_of_the_tests_runs_tasks_on_the_test_database(worker: StartCele
 
 def test_beat_of_the_tests_publishes_to_the_test_broker(beat: StartCelery, broker: BrokerHandle) -> None:
     beat()
-    eventually(lambda: broker.waiting("upkeep") > 0, 20)
+    eventually(lambda: broker.waiting("upkeep") > 0)
 
 
 def test_a_killed_broker_comes_back_with_its_messages(broker: BrokerHandle) -> None:

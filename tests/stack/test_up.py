@@ -15,7 +15,7 @@ import pytest
 
 from relivchats import stack
 from relivchats.servers import HOST, free_port
-from tests.processes import eventually
+from tests.processes import PATIENCE_SECONDS, eventually
 from tests.stack.terminal import PARTS, Up, manage, run
 
 
@@ -28,13 +28,13 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
 
 
 def test_up_serves_when_it_says_ready(up: Up) -> None:
-    assert up.serves()
+    eventually(up.serves)
     assert f"ready: http://127.0.0.1:{up.port}" in up.output
     assert all(Path(f"/proc/{up.pid(part)}").exists() for part in PARTS)
 
 
 def test_up_offers_the_sandbox_where_nothing_else_is_set_up(up: Up, monkeypatch: pytest.MonkeyPatch) -> None:
-    with urlopen(f"http://127.0.0.1:{up.port}/api/credits/packages", timeout=10) as response:
+    with urlopen(f"http://127.0.0.1:{up.port}/api/credits/packages", timeout=PATIENCE_SECONDS) as response:
         assert b'"sandbox"' in response.read()
     for name in ("DATABASE_URL", "PAYMENTS_SANDBOX"):
         monkeypatch.delenv(name, raising=False)
@@ -63,7 +63,7 @@ def test_a_second_up_on_the_same_directory_says_so_and_stops(up: Up) -> None:
     second = run(up.directory, "up", "--port", str(free_port()))
     assert second.returncode == 1
     assert second.stderr == f"RelivChats already runs on {up.directory} at http://127.0.0.1:{up.port}.\n"
-    assert up.serves()
+    eventually(up.serves)
 
 
 def test_manage_beside_up_uses_its_servers_and_leaves_them_running(up: Up) -> None:
@@ -72,15 +72,15 @@ def test_manage_beside_up_uses_its_servers_and_leaves_them_running(up: Up) -> No
     assert done.returncode == 0, done.stderr
     assert int(done.stdout.split()[-1]) >= 2
     assert [up.pid(part) for part in PARTS] == before
-    assert up.serves()
+    eventually(up.serves)
 
 
 @pytest.mark.parametrize("part", PARTS)
 def test_a_killed_process_is_started_again_in_one_line(up: Up, part: str) -> None:
     first = up.pid(part)
     os.kill(first, signal.SIGKILL)
-    eventually(lambda: f"{part} died" in up.output, 20)
-    eventually(lambda: up.pid(part) != first and up.serves(), 20)
+    eventually(lambda: f"{part} died" in up.output)
+    eventually(lambda: up.pid(part) != first and up.serves())
     assert up.output.count(f"{part} died") == 1
 
 
@@ -88,22 +88,22 @@ def test_a_killed_keeper_gets_a_successor(up: Up) -> None:
     keeper = up.directory / "run" / "postgres.keeper"
     first = int(keeper.read_text().split()[0])
     os.kill(first, signal.SIGKILL)
-    eventually(lambda: keeper.read_text().endswith("ready") and int(keeper.read_text().split()[0]) != first, 20)
-    eventually(up.serves, 20)
+    eventually(lambda: keeper.read_text().endswith("ready") and int(keeper.read_text().split()[0]) != first)
+    eventually(up.serves)
 
 
 def test_two_stacks_run_side_by_side_and_one_dies_without_the_other(up: Up, tmp_path: Path) -> None:
     other = Up(tmp_path / "other").wait_until_ready()
-    assert other.serves()
+    eventually(other.serves)
     assert not {up.pid(part) for part in PARTS} & {other.pid(part) for part in PARTS}
     other.kill()
-    eventually(lambda: other.processes() == [], 20, because=lambda: f"left: {other.processes()}")
-    assert up.serves()
+    eventually(lambda: other.processes() == [], because=lambda: f"left: {other.processes()}")
+    eventually(up.serves)
 
 
 def test_ctrl_c_while_it_starts_leaves_nothing(tmp_path: Path) -> None:
     started = Up(tmp_path / "data")
-    eventually(lambda: "Starting" in started.output, 20)
+    eventually(lambda: "Starting" in started.output)
     assert started.stop(signal.SIGINT) == 0
     assert started.output.splitlines()[1:] == ["Stopped."]
     assert started.processes() == []
@@ -146,7 +146,7 @@ def test_after_a_crash_of_everything_but_a_stray_the_next_up_works_and_stops_cle
         stray.suspend()
     up.crash(sparing=strays)
     again = Up(up.directory, port=up.port).wait_until_ready()
-    assert again.serves()
+    eventually(again.serves)
     assert again.stop() == 0
     assert again.processes() == []
     assert not list((up.directory / "run").glob("*.pid"))

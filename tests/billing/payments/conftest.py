@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from django.test import Client
+from django.conf import settings
+from django.test import Client, override_settings
 
 from billing.models import PaymentOrder, Wallet
 from relivchats.accounts import tokens
@@ -17,6 +19,7 @@ from tests.fakes import razorpay, stripe
 from tests.fakes.provider import FakeProvider, serving
 from tests.fakes.razorpay import FakeRazorpay
 from tests.fakes.stripe import FakeStripe
+from tests.processes import eventually
 
 
 @pytest.fixture
@@ -26,7 +29,6 @@ def fake_stripe(settings: Any) -> Iterator[FakeStripe]:
         settings.STRIPE_PUBLISHABLE_KEY = "pk_test_thetests"
         settings.STRIPE_WEBHOOK_SECRETS = [stripe.SECRET, "whsec_the_next_secret"]
         settings.STRIPE_API_BASE = fake.base_url
-        settings.PAYMENT_TIMEOUT_SECONDS = 0.2
         yield fake
 
 
@@ -36,7 +38,6 @@ def fake_razorpay(settings: Any) -> Iterator[FakeRazorpay]:
         settings.RAZORPAY_KEY_ID, settings.RAZORPAY_KEY_SECRET = razorpay.KEY_ID, razorpay.KEY_SECRET
         settings.RAZORPAY_WEBHOOK_SECRETS = [razorpay.SECRET]
         settings.RAZORPAY_API_BASE = fake.base_url
-        settings.PAYMENT_TIMEOUT_SECONDS = 0.2
         yield fake
 
 
@@ -71,6 +72,14 @@ class Shop:
         order.refresh_from_db()
         assert order.status == "completed"
         return order
+
+    @contextmanager
+    def trouble(self, trouble: str | int) -> Iterator[None]:
+        """What befalls the one request that the block makes. Only one that hangs is given up soon."""
+        self.fake.troubles.append(trouble)
+        with override_settings(PAYMENT_TIMEOUT_SECONDS=0.2 if trouble == "hang" else settings.PAYMENT_TIMEOUT_SECONDS):
+            yield
+        eventually(lambda: not self.fake.troubles)
 
     @property
     def balance(self) -> int:

@@ -129,8 +129,8 @@ def test_the_row_stands_before_the_provider_is_asked_and_no_transaction_waits_fo
 
 @pytest.mark.parametrize("trouble", ["hang", 500, 503, 429, "garbage", "other JSON", "lose the answer"])
 def test_when_the_provider_does_not_answer_the_same_request_finishes_the_order_later(shop: Shop, trouble: Any) -> None:
-    shop.fake.troubles.append(trouble)
-    problem = shop.buy(status=503, key="one-purchase")
+    with shop.trouble(trouble):
+        problem = shop.buy(status=503, key="one-purchase")
     assert "You were not charged" in problem["detail"]
     order = PaymentOrder.objects.get()
     assert (order.status, order.provider_order_id) == ("pending", None)

@@ -129,8 +129,8 @@ def test_rounds_side_by_side_share_the_work_and_ask_about_each_order_once(
 
 def test_a_provider_that_hangs_starves_no_refund(stripe_shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     paid, *_ = stripe_shop.paid(), *(aged(stripe_shop.order(), HOUR) for _ in range(3))
-    stripe_shop.fake.troubles.append("hang")
-    refund = refunds.start(order_id=paid.pk, amount=None, actor="user 7", reason="a try")
+    with stripe_shop.trouble("hang"):
+        refund = refunds.start(order_id=paid.pk, amount=None, actor="user 7", reason="a try")
     type(refund).objects.update(asked_at=Now() - HOUR)
     # Each look at the watch is 40 s after the one before: the round asks twice.
     monkeypatch.setattr(reconciling, "time", SimpleNamespace(monotonic=itertools.count(0, 40).__next__))
@@ -250,8 +250,8 @@ def test_an_order_whose_placing_was_not_answered_is_placed_again_unless_a_day_we
 
 def test_a_refund_of_which_nothing_was_heard_is_asked_for_again(shop: Shop) -> None:
     order = shop.paid()
-    shop.fake.troubles.append("hang")
-    refund = refunds.start(order_id=order.pk, amount=None, actor="user 7", reason="a try")
+    with shop.trouble("hang"):
+        refund = refunds.start(order_id=order.pk, amount=None, actor="user 7", reason="a try")
     assert not reconciling.due_refunds().exists()
     type(refund).objects.update(asked_at=Now() - HOUR)
     assert reconciling.round_of_asking() == 1

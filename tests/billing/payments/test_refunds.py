@@ -166,8 +166,8 @@ def test_an_order_that_was_not_paid_has_nothing_to_give_back(shop: Shop) -> None
 @pytest.mark.parametrize("trouble", ["hang", 500, 429, "garbage", "lose the answer"])
 def test_a_refund_whose_answer_was_lost_is_paid_once_and_finished_later(shop: Shop, trouble: Any) -> None:
     order = shop.paid()
-    shop.fake.troubles.append(trouble)
-    refund = give_back(order)
+    with shop.trouble(trouble):
+        refund = give_back(order)
     assert (refund.status, shop.balance) == ("pending", 450)
     if shop.provider == "stripe":
         shop.fake.by_key.clear()  # a day later it has forgotten the key

@@ -17,6 +17,7 @@ from billing.payments import providers, reconciling, settling, webhooks
 from tests.billing.conftest import wait_until_blocked
 from tests.billing.payments.conftest import Shop
 from tests.fakes import stripe
+from tests.processes import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -35,7 +36,7 @@ def while_waiting(*, first: Callable[[], object], then: Callable[[], Any]) -> An
             first()
             second = pool.submit(elsewhere)
             wait_until_blocked(1)
-        return second.result(20)
+        return second.result(PATIENCE_SECONDS)
 
 
 def of_nobody(shop: Shop) -> WebhookEvent:
