@@ -80,7 +80,7 @@ class WalletAdmin(StaffAdmin):
     def user_link(self, wallet: Wallet) -> SafeString | str:
         return link(User, wallet.user_id)
 
-    @admin.display(description="coins owed: spent before their money went back")
+    @admin.display(description="coins owed: spent or held when their money went back")
     def owed(self, wallet: Wallet) -> SafeString | str:
         refunds = owing.of(wallet)
         rows = ((refund.owed_coins, link(PaymentRefund, refund.pk)) for refund in refunds)

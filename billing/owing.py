@@ -1,4 +1,4 @@
-"""Coins that are owed: their money went back after they were spent. Shown, and never taken by itself."""
+"""Coins that are owed: spent or held when their money went back. Shown, and never taken by itself."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ def of(wallet: Wallet) -> list[PaymentRefund]:
 
 def why(refund: PaymentRefund) -> str:
     """For the person who owes them. `refund` comes with its order and package."""
-    went = "in a dispute" if refund.source == PaymentRefund.Source.DISPUTE else "to you"
-    sent = f"{money.shown(refund.amount, refund.order.currency)} for {refund.order.package.title} went back {went}."
-    spent = "was" if refund.owed_coins == 1 else "were"
-    return f"{sent} It had bought {refund.coins} coins, and {refund.owed_coins} of them {spent} spent already."
+    went = "went back" if refund.status == PaymentRefund.Status.COMPLETED else "is going back"
+    to = "in a dispute" if refund.source == PaymentRefund.Source.DISPUTE else "to you"
+    sent = f"{money.shown(refund.amount, refund.order.currency)} for {refund.order.package.title} {went} {to}."
+    were = "was" if refund.owed_coins == 1 else "were"
+    return f"{sent} It had bought {refund.coins} coins, and {refund.owed_coins} of them {were} spent or held by then."

@@ -26,17 +26,22 @@ def describe(line: CreditTransaction) -> str:
     words, order = DESCRIPTIONS[CreditTransaction.Type(line.type)], line.payment_order
     if order is None:
         return words
-    # A refund's line has its refund's id in its key.
+    told = f"{words}: {order.package.title}"
+    # A refund's line has its refund's id in its key. One that failed and was made again has a line for each time,
+    # and all but the latest are reversed.
     owed = sum(refund.owed_coins for refund in order.refunds.all() if str(refund.pk) in line.idempotency_key)
-    return f"{words}: {order.package.title}" + (
-        f"; {owed} of its coins were spent already and are owed" if owed else ""
-    )
+    if not owed or line.reversed_by.all():
+        return told
+    were, are = ("was", "is") if owed == 1 else ("were", "are")
+    return f"{told}; {owed} of its coins {were} spent or held, and {are} owed"
 
 
 class OwedSerializer(serializers.ModelSerializer[PaymentRefund]):
     order_id = serializers.UUIDField()
     coins = serializers.IntegerField(source="owed_coins", help_text="Owed for this refund.")
-    refunded_at = serializers.DateTimeField(source="created_at", help_text="When the money was sent back.")
+    refunded_at = serializers.DateTimeField(
+        source="moved_at", help_text="When the money went back; while it is on its way, since when."
+    )
     why = serializers.SerializerMethodField(help_text="In plain words.")
 
     class Meta:
@@ -55,7 +60,7 @@ class BalanceSerializer(serializers.ModelSerializer[Wallet]):
     reserved = serializers.IntegerField(help_text="Those of them that are held for insights being written.")
     spendable = serializers.IntegerField(help_text="Those that are free to spend: `balance` − `reserved`.")
     owed = serializers.SerializerMethodField(
-        help_text="Coins that were spent before the money for them went back to you; 0: none. Never taken by itself."
+        help_text="Coins that were spent or held when the money for them went back; 0: none. Never taken by itself."
     )
     owed_for = serializers.SerializerMethodField(help_text="Each refund that they are owed for, newest first.")
 

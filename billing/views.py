@@ -37,7 +37,8 @@ OWING = {
             "order_id": "856f8a9e-79ef-434f-bbe3-2174f81f6b1b",
             "coins": 400,
             "refunded_at": "2026-01-05T10:02:40Z",
-            "why": "$9.99 for Popular went back to you. It had bought 850 coins, and 400 of them were spent already.",
+            "why": "$9.99 for Popular went back to you."
+            " It had bought 850 coins, and 400 of them were spent or held by then.",
         }
     ],
 }
@@ -101,7 +102,7 @@ class Balance(APIView):
         tags=["coins"],
         summary="Your coins",
         description="Coins are held while insights are written, taken for those delivered and given back for the rest."
-        " Owed are coins that were spent before the money for them went back: they are shown, and never taken by"
+        " Owed are coins that were spent or held when the money for them went back: they are shown, and never taken by"
         " themselves.",
         responses={200: BalanceSerializer, **problems(401)},
         examples=[example("A wallet", BALANCE), example("After a refund", {**BALANCE, **OWING})],

@@ -109,7 +109,7 @@ def test_a_wallet_s_page_begins_with_the_coins_that_are_owed(desk: Client, perso
     shown = desk.get(page(person.wallet)).content.decode()
     refund = reverse("admin:billing_paymentrefund_change", args=[bought.refunds.get().pk])
     assert (
-        shown.index("spent before their money")
+        shown.index("spent or held when their money")
         < shown.index(f'10 of refund <a href="{refund}"')
         < shown.index(str(person.pk))
     )

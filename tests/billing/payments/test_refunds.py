@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from django.db.models.functions import Now
 
-from billing import ledger
+from billing import ledger, owing
 from billing.audit import Horizon, audit
 from billing.models import CreditTransaction, PaymentOrder, PaymentRefund, WebhookEvent
 from billing.payments import money, providers, reconciling, refunds, webhooks
@@ -106,18 +106,43 @@ def test_who_owes_coins_is_told_how_many_and_why(shop: Shop) -> None:
     told = shop.client.get("/api/credits/balance", headers=shop.headers).json()
     [owed] = told["owed_for"]
     assert (told["owed"], owed["coins"], owed["order_id"]) == (250, 250, str(order.pk))
+    refund.refresh_from_db()
+    assert datetime.fromisoformat(owed["refunded_at"]) == refund.moved_at
     price = money.shown(refund.amount, order.currency)
     assert owed["why"] == (
-        f"{price} for Starter went back to you. It had bought {refund.coins} coins, and 250 of them were spent already."
+        f"{price} for Starter went back to you."
+        f" It had bought {refund.coins} coins, and 250 of them were spent or held by then."
     )
     rows = shop.client.get("/api/credits/transactions", headers=shop.headers).json()["results"]
     assert [row["description"] for row in rows[:2]] == [
-        "Purchase refunded: Starter; 250 of its coins were spent already and are owed",
+        "Purchase refunded: Starter; 250 of its coins were spent or held, and are owed",
         "Purchase refunded: Starter",
     ]
     assert rows[0]["order_id"] == str(order.pk)
     other = Shop(shop.provider, shop.fake, User.objects.create_user("other@example.org"))
     assert other.client.get("/api/credits/balance", headers=other.headers).json()["owed_for"] == []
+
+
+def test_a_debt_is_told_while_the_money_is_on_its_way_and_once_after_a_failure(shop: Shop) -> None:
+    order = shop.paid()
+    spend(shop, 51)
+    shop.fake.refund_status = "pending"
+    refund = give_back(order)
+    assert "is going back to you" in owing.why(refund)
+    assert "1 of them was spent or held by then" in owing.why(refund)
+    shop.send(event_of(shop, order, "failed", status="failed"), event_id="failed")
+    assert owing.of(refund.order.wallet) == []
+    done = "succeeded" if shop.provider == "stripe" else "processed"
+    shop.send(event_of(shop, order, "updated", status=done), event_id="done")
+    next(iter(shop.fake.refunds.values()))["status"] = done
+    reconciling.reconcile(PaymentOrder.objects.get())
+    refund.refresh_from_db()
+    assert "went back to you" in owing.why(refund)
+    rows = shop.client.get("/api/credits/transactions?type=refund", headers=shop.headers).json()["results"]
+    assert [row["description"] for row in rows] == [
+        "Purchase refunded: Starter; 1 of its coins was spent or held, and is owed",
+        "Purchase refunded: Starter",
+    ]
 
 
 def test_held_coins_stay_held(shop: Shop, hold: Any) -> None:
