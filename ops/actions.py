@@ -12,7 +12,7 @@ from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.admin.utils import label_for_field, lookup_field
 from django.contrib.contenttypes.models import ContentType
 from django.db.models import Model, QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from unfold.decorators import action as page_action
@@ -60,9 +60,18 @@ def on_page(do: Do, *, name: str, title: str, consequence: str) -> Any:
 
     @page_action(description=title, permissions=["operate"], url_path=name)  # type: ignore[untyped-decorator]
     def action(model_admin: StaffAdmin, request: HttpRequest, object_id: str) -> HttpResponse:
-        return _ask(model_admin, request, ReasonForm(), [object_id], name=name, title=title, consequence=consequence)
+        row = found(model_admin, request, object_id)
+        return _ask(model_admin, request, ReasonForm(), [str(row.pk)], name=name, title=title, consequence=consequence)
 
     return action
+
+
+def found(model_admin: StaffAdmin, request: HttpRequest, object_id: str) -> Any:
+    """The row of a page, however its id was written. Raises Http404."""
+    row = model_admin.get_object(request, object_id)
+    if row is None:
+        raise Http404(f"There is no {model_admin.opts.verbose_name} with this id.")
+    return row
 
 
 def _ask(

@@ -12,7 +12,7 @@ from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.contenttypes.models import ContentType
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, redirect
+from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from unfold.decorators import action as page_action
@@ -21,7 +21,7 @@ from unfold.widgets import UnfoldAdminIntegerFieldWidget
 from billing import adjustments
 from billing.models import Adjustment, Wallet
 from ops import deeds
-from ops.actions import ReasonForm
+from ops.actions import ReasonForm, found
 from ops.deeds import Deed, Deeds, Order
 from relivchats.accounts.models import User
 from relivchats.admin import StaffAdmin, link
@@ -38,7 +38,7 @@ class AdjustForm(ReasonForm):
 
 @page_action(description="Adjust", permissions=["operate"], url_path="adjust")  # type: ignore[untyped-decorator]
 def page(model_admin: StaffAdmin, request: HttpRequest, object_id: str) -> HttpResponse:
-    wallet = get_object_or_404(Wallet, pk=object_id)
+    wallet: Wallet = found(model_admin, request, object_id)
     form = AdjustForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         deed = _adjust(wallet, request, **form.cleaned_data)

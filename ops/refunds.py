@@ -7,7 +7,7 @@ from typing import Any
 from django import forms
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, redirect
+from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from unfold.decorators import action as page_action
@@ -16,7 +16,7 @@ from unfold.widgets import UnfoldAdminIntegerFieldWidget
 from billing.models import PaymentOrder
 from billing.payments import money, refunds
 from ops import payments
-from ops.actions import ReasonForm, log
+from ops.actions import ReasonForm, found, log
 from ops.deeds import Order
 from relivchats.accounts.models import User
 from relivchats.admin import StaffAdmin, link
@@ -34,7 +34,7 @@ class RefundForm(ReasonForm):
 
 @page_action(description="Refund", permissions=["operate"], url_path="refund")  # type: ignore[untyped-decorator]
 def page(model_admin: StaffAdmin, request: HttpRequest, object_id: str) -> HttpResponse:
-    order = get_object_or_404(PaymentOrder.objects.select_related("wallet", "package"), pk=object_id)
+    order: PaymentOrder = found(model_admin, request, object_id)
     left = refunds.left_of(order)
     form = RefundForm(request.POST or None, initial={"amount": left, "left": left})
     if request.method == "POST" and form.is_valid():

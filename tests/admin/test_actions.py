@@ -214,3 +214,20 @@ def test_a_person_is_added_with_a_wallet(desk: Client) -> None:
     )
     assert answer.status_code == 302, answer.context["errors"]
     assert User.objects.get(email="new@example.org").wallet.balance >= 0
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        f"/admin/billing/{row}/{pk}/{action}/"
+        for row, action in (
+            ("wallet", "adjust"),
+            ("wallet", "reconcile"),
+            ("paymentorder", "reconcile"),
+            ("paymentorder", "refund"),
+        )
+        for pk in ("abc", "999999", "3f9a6dbe-8b7f-4f7e-9f1b-0c8f5c1f6d11")
+    ],
+)
+def test_a_page_of_a_row_that_is_not_there_is_not_found(desk: Client, address: str) -> None:
+    assert desk.get(address).status_code == 404
