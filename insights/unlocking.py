@@ -119,9 +119,10 @@ def unlock(
 
 @transaction.atomic
 def retry(insight: Insight) -> Unlocked:
-    """Try a failed insight again, in a new row and a new job, for the part it cost before, or less if its type does.
+    """Try a failed insight again, in a new row and a new job.
 
-    What has been unlocked again since is returned. Raises Conflict when the
+    It costs the part that its type's latest try cost, or less if the type does now, as a quote says; which failed
+    try is named is all one. What has been unlocked again since is returned. Raises Conflict when the
     insight did not fail or its chat is gone, and InsufficientCoins.
     """
     if insight.status != Insight.Status.FAILED:
@@ -130,15 +131,15 @@ def retry(insight: Insight) -> Unlocked:
         raise Conflict("The chat of this insight was deleted, so it cannot be tried again.")
     user = insight.job.user
     chat = _lock(insight.chat, user=user)
-    found = _tries(chat, [insight.insight_type])[0].get(insight.insight_type_id)
-    if found is not None:
+    tries, failed = _tries(chat, [insight.insight_type])
+    if (found := tries.get(insight.insight_type_id)) is not None:
         return Unlocked(found.job, (found,), created=False, coins=0, spendable=_wallet(user).spendable)
     fitting.fit(chat, [insight.insight_type]).refuse_misfits()
     return _open_job(
         user=user,
         chat=chat,
         category=insight.job.category,
-        parts={insight.insight_type: prices.alone(insight.insight_type, insight)},
+        parts={insight.insight_type: prices.alone(insight.insight_type, failed[insight.insight_type_id])},
         language=insight.language,
     )
 

@@ -79,6 +79,8 @@ def test_what_failed_is_quoted_unlocked_and_retried_for_its_own_part(make_person
     latest = quote(api, chat, category_id="romantic")
     assert by_type(latest, "price")["conflict_resolution"] == 60, "the latest try counts"
     assert by_type(latest, "insight_id")["conflict_resolution"] != tried["conflict_resolution"]
+    again = api.post(f"/api/insights/{tried['conflict_resolution']}/retry", status=202)
+    assert again["coins_reserved"] == 60, "also when an older one is named"
 
 
 def test_a_quote_says_what_does_not_fit_and_why(api: Api) -> None:
