@@ -11,7 +11,7 @@ from django.db import connection
 from django.db.migrations.recorder import MigrationRecorder
 from django.db.models.functions import Now
 
-from billing.models import Wallet
+from billing.models import Adjustment, Wallet
 from chats.models import Chat
 from insights.models import Insight
 from ops import checks
@@ -69,6 +69,10 @@ def _silent_worker() -> None:
     rows.heartbeat("worker", age=timedelta(minutes=5))
 
 
+def _late_adjustment(days: int = 2) -> None:
+    Adjustment.objects.filter(pk=rows.adjustment().pk).update(created_at=Now() - timedelta(days=days))
+
+
 def _two_beats() -> None:
     rows.heartbeat("beat")
     rows.heartbeat("beat")
@@ -77,7 +81,7 @@ def _two_beats() -> None:
 @pytest.mark.parametrize(
     ("trouble", "ask", "level"),
     [
-        (rows.adjustment, adjustments.decided, Level.WARNING),
+        (_late_adjustment, adjustments.decided, Level.WARNING),
         (_old_schema, database.migrations, Level.WARNING),
         (_failed_chat, work.vectors, Level.WARNING),
         (_chat_being_indexed_by_nobody, work.vectors, Level.WARNING),
@@ -106,6 +110,14 @@ def test_trouble_is_told_with_its_mend(
     assert line.mend
     if line.mend.startswith("manage.py"):
         assert line.mend.split()[1].strip(";,") in get_commands()
+
+
+def test_an_adjustment_may_wait_a_day_and_is_only_refused_after_seven() -> None:
+    rows.adjustment()
+    assert (adjustments.decided().level, adjustments.decided().data["waiting"]) == (Level.FINE, 1)
+    _late_adjustment(days=8)
+    assert "can only be refused" in adjustments.decided().text
+    assert "approve" not in adjustments.decided().mend
 
 
 def test_an_insight_in_its_worker_s_hands_is_not_stuck() -> None:
