@@ -23,7 +23,7 @@ def checkout(request: HttpRequest, link: str) -> HttpResponse:
     if order is None:
         return render(request, "billing/sandbox_gone.html", status=404)
     paid = _CHOICES.get(request.POST.get("choice", ""))
-    refused = request.method == "POST" and paid is None
+    refused = request.method == "POST" and paid is None and order.status == PaymentOrder.Status.PENDING
     if paid is not None and order.status == PaymentOrder.Status.PENDING:
         body, headers = sandbox.event(order, paid=paid)
         webhooks.receive(provider=order.provider, body=body, headers=headers)
