@@ -24,6 +24,7 @@ from relivchats.servers import HOST, port_free
 PORT = 8000
 #: As the demo command says it of an export that cannot be read.
 UNREADABLE = 2
+#: As manage.py says it.
 MALFORMED = 2
 READY_TIMEOUT_SECONDS = 120.0
 WATCH_SECONDS = 0.5
@@ -194,7 +195,7 @@ def _stack(directory: Path, port: int) -> Stack:
 
 
 def _read_settings() -> None:
-    """As every process will read them. Raises MalformedSetting with the sentence that names it."""
+    """As every process will read them. Raises MalformedSetting with the sentence that names it, or ProcessError."""
     done = subprocess.run(
         [sys.executable, "-c", "import manage; manage.read_settings()"],
         cwd=REPOSITORY,
@@ -203,8 +204,10 @@ def _read_settings() -> None:
         text=True,
         check=False,
     )
-    if done.returncode:
+    if done.returncode == MALFORMED:
         raise MalformedSetting(done.stderr.strip())
+    if done.returncode:
+        raise ProcessError(f"RelivChats cannot be started:\n{done.stderr.strip()}")
 
 
 def _run_beside(stack: Stack, command: list[str]) -> int:

@@ -134,6 +134,12 @@ def test_a_malformed_setting_is_told_in_its_own_sentence_before_anything_starts(
     assert not (tmp_path / "data" / "run" / "postgres.keeper").exists()
 
 
+def test_what_else_keeps_it_from_starting_is_not_called_a_setting(tmp_path: Path) -> None:
+    done = run(tmp_path / "data", "up", f"--port={free_port()}", DJANGO_SETTINGS_MODULE="absent")
+    assert (done.returncode, done.stderr.splitlines()[0]) == (1, "RelivChats cannot be started:")
+    assert "No module named 'absent'" in done.stderr
+
+
 def test_a_demo_of_a_file_that_is_not_there_says_so_and_starts_nothing(tmp_path: Path) -> None:
     done = run(tmp_path / "data", "demo", "missing.txt", "--once")
     assert (done.returncode, done.stderr) == (2, "There is no file missing.txt. Check its path.\n")
