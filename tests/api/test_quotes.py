@@ -104,8 +104,7 @@ CHATS: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("kind", CHATS)
-@pytest.mark.parametrize("coins", [0, 100, 399, 1000])
-@pytest.mark.parametrize("category_price", [120, 400])
+@pytest.mark.parametrize(("coins", "category_price"), [(0, 400), (100, 120), (399, 400), (1000, 400)])
 def test_a_quote_and_an_unlock_never_disagree(
     make_person: MakePerson, kind: str, coins: int, category_price: int
 ) -> None:
