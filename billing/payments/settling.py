@@ -81,6 +81,8 @@ def _paid(order: PaymentOrder, report: Report) -> Outcome:
     if order.is_paid:
         if order.provider_payment_id in ("", report.provider_payment_id) or not report.provider_payment_id:
             return Outcome(Status.IGNORED, "its coins were given before")
+        if _told_before(order, report):
+            return Outcome(Status.IGNORED, "another event told of this second payment before")
         return Outcome(Status.HELD, "paid a second time: send this payment back at the provider, then set it aside")
     ledger.grant(
         wallet=order.wallet,
@@ -103,6 +105,13 @@ def _paid(order: PaymentOrder, report: Report) -> Outcome:
     order.refresh_from_db(fields=["completed_at"])
     _wake_what_waited(order)
     return Outcome(Status.APPLIED, f"{order.coins} coins given")
+
+
+def _told_before(order: PaymentOrder, report: Report) -> bool:
+    """Whether a person looks, or has looked, at another event of this second payment: Razorpay sends two of each."""
+    told = order.events.filter(kind=Kind.PAID, provider_payment_id=report.provider_payment_id)
+    others = told.exclude(event_id=report.event_id).filter(status__in=[Status.HELD, Status.SET_ASIDE])
+    return bool(report.event_id) and others.exists()
 
 
 def _wake_what_waited(order: PaymentOrder) -> None:
