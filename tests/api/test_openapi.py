@@ -55,6 +55,12 @@ def test_every_figure_of_the_statistics_is_described(schema: Any, api: Api, chat
     assert counted["user_stats"]["Aarav"].keys() == described["PersonFigures"]["properties"].keys()
 
 
+def test_bodies_in_which_an_unknown_field_is_refused_say_so(schema: Any) -> None:
+    described = schema["components"]["schemas"]
+    for name in ("PatchedChatChanges", "Participant", "Unlock"):
+        assert described[name]["additionalProperties"] is False
+
+
 def test_an_upload_is_described_as_a_file_and_not_as_an_address(schema: Any) -> None:
     form = schema["components"]["schemas"]["Upload"]["properties"]
     assert (form["file"]["type"], form["file"]["format"]) == ("string", "binary")
