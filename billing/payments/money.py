@@ -7,7 +7,7 @@ _SIGNS = {"INR": "₹", "USD": "$"}
 
 def shown(amount: int, currency: str) -> str:
     """`₹1,499`, `$4.99`: 149900 and 499 minor units. Both currencies have a hundred to the whole."""
-    whole, part = divmod(amount, 100)
+    whole, part = divmod(abs(amount), 100)
     digits = f"{whole:,}.{part:02}" if part else f"{whole:,}"
-    sign = _SIGNS.get(currency)
-    return f"{sign}{digits}" if sign else f"{digits} {currency}"
+    minus, sign = "−" if amount < 0 else "", _SIGNS.get(currency)
+    return f"{minus}{sign}{digits}" if sign else f"{minus}{digits} {currency}"

@@ -38,6 +38,8 @@ def test_migrating_again_leaves_what_staff_changed() -> None:
         (499, "USD", "$4.99"),
         (1005, "USD", "$10.05"),
         (5, "INR", "₹0.05"),
+        (-499, "USD", "−$4.99"),
+        (-5, "XYZ", "−0.05 XYZ"),
         (1, "XYZ", "0.01 XYZ"),
     ],
 )
