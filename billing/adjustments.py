@@ -30,20 +30,22 @@ def adjust(
     *, wallet: Wallet, amount: int, actor: str, reason: str, idempotency_key: str
 ) -> CreditTransaction | Adjustment:
     """Add or take coins; only propose it where that, and what this actor moved in this wallet the same way within a
-    day and alone, is more than ADJUSTMENT_APPROVAL_COINS. Raises what `ledger.adjust` raises."""
+    day and alone, is more than ADJUSTMENT_APPROVAL_COINS. Raises what `ledger.adjust` raises, also of what is only
+    proposed: nobody waits for a second person to learn that there are not so many coins."""
     actor = actor.strip()
-    Wallet.objects.select_for_update(no_key=True).get(pk=wallet.pk)
+    locked = Wallet.objects.select_for_update(no_key=True).get(pk=wallet.pk)
     if wallet.transactions.filter(idempotency_key=idempotency_key).exists() or (
         not wallet.adjustments.filter(idempotency_key=idempotency_key).exists()
         and abs(amount + _moved_alone(wallet, actor=actor, added=amount > 0)) <= settings.ADJUSTMENT_APPROVAL_COINS
     ):
         return ledger.adjust(wallet=wallet, amount=amount, actor=actor, reason=reason, idempotency_key=idempotency_key)
     reason = ledger.check_adjustment(amount=amount, actor=actor, reason=reason)
-    proposed, _ = Adjustment.objects.get_or_create(
-        wallet=wallet,
-        idempotency_key=idempotency_key,
-        defaults={"amount": amount, "proposed_by": actor, "reason": reason},
-    )
+    proposed = wallet.adjustments.filter(idempotency_key=idempotency_key).first()
+    if proposed is None:
+        ledger.check_takes(locked, -amount)
+        return wallet.adjustments.create(
+            idempotency_key=idempotency_key, amount=amount, proposed_by=actor, reason=reason
+        )
     if proposed.amount != amount:
         raise ledger.IdempotencyMismatch
     return proposed

@@ -167,8 +167,7 @@ def adjust(*, wallet: Wallet, amount: int, actor: str, reason: str, idempotency_
     type = CreditTransaction.Type.ADMIN_ADJUSTMENT
     if earlier := _earlier(wallet, idempotency_key=idempotency_key, type=type, amount=amount):
         return earlier
-    if -amount > wallet.spendable:
-        raise InsufficientCoins(_at_most(wallet), required=-amount, available=wallet.spendable)
+    check_takes(wallet, -amount)
     return _append(wallet, type=type, amount=amount, idempotency_key=idempotency_key, actor=actor, reason=reason)
 
 
@@ -229,6 +228,12 @@ def check_adjustment(*, amount: int, actor: str, reason: str) -> str:
         raise InvalidMovement("An adjustment needs an actor: say who makes it.")
     _check_positive(abs(amount))
     return reason
+
+
+def check_takes(wallet: Wallet, coins: int) -> None:
+    """Raises InsufficientCoins if so many are not free to take. The wallet is locked."""
+    if coins > wallet.spendable:
+        raise InsufficientCoins(_at_most(wallet), required=coins, available=wallet.spendable)
 
 
 def _lock(row: Wallet | CoinReservation) -> None:

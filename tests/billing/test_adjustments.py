@@ -153,17 +153,20 @@ def test_coins_that_are_gone_by_then_are_not_taken_and_the_proposal_stays(make_w
 def test_a_proposal_sent_twice_is_one(make_wallet: MakeWallet) -> None:
     wallet = make_wallet(coins=50)
     assert propose(wallet) == propose(wallet)
+    taken = propose(rich := make_wallet(coins=2000), -1500)
+    ledger.adjust(wallet=rich, amount=-600, actor="user 1", reason="spent", idempotency_key="spent")
+    assert propose(rich, -1500) == taken, "though there are not so many by now"
     with pytest.raises(ledger.IdempotencyMismatch):
         propose(wallet, 1002)
 
 
 @pytest.mark.parametrize(
     "asked",
-    [{"amount": 2_000_000_000}, {"reason": " "}, {"actor": " "}],
+    [{"amount": 2_000_000_000}, {"reason": " "}, {"actor": " "}, {"amount": -5000}],
 )
 def test_what_could_never_be_made_is_not_proposed(make_wallet: MakeWallet, asked: dict[str, Any]) -> None:
     proposal = {"amount": 5000, "actor": "user 1", "reason": "a claim", "idempotency_key": "a", **asked}
-    with pytest.raises(ledger.InvalidMovement):
+    with pytest.raises((ledger.InvalidMovement, ledger.InsufficientCoins)):
         adjustments.adjust(wallet=make_wallet(), **proposal)
     assert not Adjustment.objects.exists()
 

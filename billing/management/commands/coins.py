@@ -22,7 +22,7 @@ class Command(BaseCommand):
         parser.add_argument("--reason", required=True, help="why: it stays in the ledger for good")
 
     def handle(self, *, email: str, amount: str, reason: str, **options: Any) -> str:
-        if not re.fullmatch(r"[+-]?[0-9]{1,18}", amount):
+        if not re.fullmatch(r"[+-]?[0-9]{1,99}", amount):
             raise CommandError(f"{amount} is not a number of coins. Write it like +400 or -50.")
         user = User.objects.filter(email=email.strip().lower()).first()
         if user is None:
