@@ -14,6 +14,7 @@ from ops.report import Level, Line, Report, Table
 
 COLUMNS = ("transaction", "wallet", "sequence", "type", "amount", "balance after", "at")
 SHOWN = 5
+MOST_RECENT = 1000
 #: Earlier looks that are asked whether what ran at their time is over.
 MARKS = 50
 
@@ -75,4 +76,4 @@ def _latest(number: int) -> Table:
     rows = CreditTransaction.objects.order_by("-created_at", "-id").values_list(
         "id", "wallet_id", "sequence", "type", "amount", "balance_after", "created_at"
     )
-    return Table(COLUMNS, tuple(rows[: max(1, min(number, 1000))]))
+    return Table(COLUMNS, tuple(rows[:number]))

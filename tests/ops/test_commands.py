@@ -196,6 +196,9 @@ def test_the_latest_transactions_come_newest_first() -> None:
     _, answer = as_json("ledger", "--recent", "1")
     (row,) = answer["rows"]
     assert (row["type"], row["amount"]) == ("admin_adjustment", 1000)
+    for number in ("0", "-1", "1001"):
+        with pytest.raises(CommandError, match="from 1 to 1000"):
+            call("ledger", f"--recent={number}")
 
 
 def test_queue_tells_what_waits_where(broker: BrokerHandle) -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from ops import ledger
 from ops.management.base import OpsCommand
@@ -16,4 +16,6 @@ class Command(OpsCommand):
         parser.add_argument("--recent", type=int, metavar="N", help="print the latest N transactions instead")
 
     def report(self, *, recent: int | None, **options: Any) -> Report:
+        if recent is not None and not 0 < recent <= ledger.MOST_RECENT:
+            raise CommandError(f"--recent prints from 1 to {ledger.MOST_RECENT} transactions.")
         return ledger.report(recent=recent)
