@@ -157,7 +157,14 @@ class TransactionAdmin(OfWalletAdmin):
     list_display = ("id", "wallet_link", "user_link", "sequence", "type", "amount", "balance_after", "actor", "age")
     list_filter = ("type",)
     ordering = ("-created_at", "-id")
-    search_ids = ("pk", "wallet_id", "reservation_id", "payment_order_id")
+    search_ids = (
+        *("pk", "wallet_id", "reservation_id", "payment_order_id"),
+        *("payment_order__provider_order_id", "payment_order__provider_payment_id"),
+        *("payment_order__refunds__pk", "payment_order__refunds__provider_refund_id"),
+    )
+    search_help_text = (
+        "An e-mail address, or an id in full: of the row, its wallet or owner, an order or a refund, or of the provider"
+    )
     fields = (
         ("id", "wallet_link", "user_link", "sequence"),
         ("type", "amount", "balance_after"),

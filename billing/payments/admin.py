@@ -186,7 +186,10 @@ class PaymentRefundAdmin(OfOrderAdmin):
     list_filter = (RefundStandingFilter, "status", "source")
     list_select_related = ("order",)
     ordering = ("-created_at",)
-    search_ids = ("pk", "order_id", "provider_refund_id")
+    search_ids = (
+        *("pk", "order_id", "provider_refund_id"),
+        *("order__provider_order_id", "order__provider_payment_id"),
+    )
     fields = (
         ("id", "order_link"),
         ("state", "source"),
