@@ -134,7 +134,7 @@ class CreditTransaction(models.Model):
     payment_order = models.ForeignKey(PaymentOrder, models.PROTECT, null=True, blank=True, related_name="transactions")
     reverses = models.ForeignKey("self", models.PROTECT, null=True, blank=True, related_name="reversed_by")
     idempotency_key = models.CharField(max_length=100)
-    actor = models.CharField(max_length=150, blank=True, help_text="Who did it: `user <id>` or `command`.")
+    actor = models.CharField(max_length=150, blank=True, help_text="Who did it: `user ID` or `command`.")
     reason = models.CharField(max_length=200, blank=True)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
@@ -215,7 +215,7 @@ class Adjustment(models.Model):
     amount = models.BigIntegerField(help_text="Coins, signed.")
     reason = models.CharField(max_length=200)
     idempotency_key = models.CharField(max_length=100)
-    proposed_by = models.CharField(max_length=150, help_text="`user <id>` or `command`.")
+    proposed_by = models.CharField(max_length=150, help_text="`user ID` or `command`.")
     status = models.CharField(max_length=16, choices=Status, default=Status.PENDING)
     decided_by = models.CharField(max_length=150, blank=True)
     decision = models.CharField(max_length=200, blank=True, help_text="Why it was approved or refused.")

@@ -41,7 +41,7 @@ class Heartbeat(models.Model):
 class AuditEntry(models.Model):
     """One thing that an operator or a member of staff did to one row, and why. Ids only; never changed."""
 
-    actor = models.CharField(max_length=150, help_text="`command`, or `user <id>`.")
+    actor = models.CharField(max_length=150, help_text="`command`, or `user ID`.")
     action = models.CharField(max_length=64)
     object_id = models.CharField(max_length=64)
     reason = models.CharField(max_length=200, blank=True)

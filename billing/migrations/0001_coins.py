@@ -105,7 +105,7 @@ class Migration(migrations.Migration):
                 ("idempotency_key", models.CharField(max_length=100)),
                 (
                     "actor",
-                    models.CharField(blank=True, help_text="Who did it: `user <id>` or `command`.", max_length=150),
+                    models.CharField(blank=True, help_text="Who did it: `user ID` or `command`.", max_length=150),
                 ),
                 ("reason", models.CharField(blank=True, max_length=200)),
                 (

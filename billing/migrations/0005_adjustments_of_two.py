@@ -16,7 +16,7 @@ class Migration(migrations.Migration):
                 ("amount", models.BigIntegerField(help_text="Coins, signed.")),
                 ("reason", models.CharField(max_length=200)),
                 ("idempotency_key", models.CharField(max_length=100)),
-                ("proposed_by", models.CharField(help_text="`user <id>` or `command`.", max_length=150)),
+                ("proposed_by", models.CharField(help_text="`user ID` or `command`.", max_length=150)),
                 (
                     "status",
                     models.CharField(

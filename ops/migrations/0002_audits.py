@@ -10,7 +10,7 @@ class Migration(migrations.Migration):
             name="AuditEntry",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("actor", models.CharField(help_text="`command`, or `user <id>`.", max_length=150)),
+                ("actor", models.CharField(help_text="`command`, or `user ID`.", max_length=150)),
                 ("action", models.CharField(max_length=64)),
                 ("object_id", models.CharField(max_length=64)),
                 ("reason", models.CharField(blank=True, max_length=200)),
