@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from functools import partial
 from itertools import takewhile
 from typing import Any
@@ -35,13 +36,16 @@ def report() -> Report:
     events = WebhookEvent.objects.held()
     orders = PaymentOrder.objects.needing_a_look()
     late, owed = PaymentOrder.objects.late(), PaymentRefund.objects.owed()
-    open_refunds = reconciling.due_refunds()
+    open_refunds, not_taken = reconciling.open_refunds(), PaymentRefund.objects.not_taken()
     lines = (
         _line("paid, no coins", uncredited, Level.CRITICAL, f"{_RECONCILE}; what stays: /admin/billing/webhookevent/"),
         _line("paid a second time", again, Level.CRITICAL, SEND_BACK),
         _line("to look at", events, Level.WARNING, "/admin/billing/webhookevent/?stuck=yes"),
         _line("orders to look at", orders, Level.WARNING, "/admin/billing/paymentorder/?stuck=yes"),
-        _line("refunds to finish", open_refunds, Level.WARNING, _RECONCILE),
+        _line("refunds without an answer", not_taken, Level.WARNING, _RECONCILE),
+        _line("not asked about", PaymentOrder.objects.unasked(), Level.WARNING, _RECONCILE),
+        # A bank takes days.
+        _line("refunds to finish", open_refunds, Level.FINE, ""),
         # Most are people who closed the page.
         _line("late", late, Level.FINE, ""),
         _line("disputed", PaymentOrder.objects.disputed(), Level.FINE, ""),
@@ -80,7 +84,12 @@ def reconciled(*, order_id: UUID | None, order: Order) -> Report:
 
 def refunded(*, order_id: UUID, amount: int | None, order: Order) -> Report:
     made = refund_some(_chosen(order_id), order=order, amount=amount)
-    return deeds.report("Refunded", made, mend="manage.py payments")
+    told = deeds.report("Refunded", made, mend="manage.py payments")
+    if not PaymentRefund.objects.filter(order=order_id, status=PaymentRefund.Status.PENDING).exists():
+        return told
+    text = "it was asked for, the provider has not answered, and it is tried again every few minutes"
+    asked = Line("not sent back yet", Level.WARNING, text, f"manage.py payments --reconcile {order_id}")
+    return replace(told, lines=(*told.lines, asked))
 
 
 def _chosen(order_id: UUID) -> OrderQuerySet:
@@ -144,7 +153,8 @@ def refund_some(
         made = refunds.start(
             order_id=row.pk, amount=amount, actor=order.actor, reason=order.reason, left_before=left_before
         )
-        return f"{money.shown(made.amount, row.currency)} go back: {_coins_of(made)}"
+        goes = "are asked for" if made.status == PaymentRefund.Status.PENDING else "go back"
+        return f"{money.shown(made.amount, row.currency)} {goes}: {_coins_of(made)}"
 
     return deeds.carry_out("refund order", orders, refund, order=order)
 

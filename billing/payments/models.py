@@ -176,6 +176,11 @@ class RefundQuerySet(models.QuerySet["PaymentRefund"]):
         """Those that the provider knows: their coins were taken."""
         return self.filter(status__in=PaymentRefund.TAKEN)
 
+    def not_taken(self) -> Self:
+        """Asked for again and again, and in half an hour no provider answered: none of the money goes back so far."""
+        long = Now() - PaymentOrder.ASKED_WITHIN
+        return self.filter(status=PaymentRefund.Status.PENDING, created_at__lt=long)
+
     def owed(self) -> Self:
         return self.with_the_provider().filter(taken_coins__lt=F("coins"))
 
@@ -276,8 +281,13 @@ class EventQuerySet(models.QuerySet["WebhookEvent"]):
         return late.exclude(order__status__in=PaymentOrder.PAID)
 
     def paid_again(self) -> Self:
-        """Somebody paid once more for an order whose coins they have: that payment has to go back."""
-        return self.held().filter(kind=WebhookEvent.Kind.PAID, order__status__in=PaymentOrder.PAID)
+        """Somebody paid once more for an order whose coins they have: that payment has to go back.
+
+        Never what is told otherwise of the payment that the coins were given for, or of one that nobody can name.
+        """
+        rows = self.held().filter(kind=WebhookEvent.Kind.PAID, order__status__in=PaymentOrder.PAID)
+        another = rows.exclude(provider_payment_id=F("order__provider_payment_id"))
+        return another.exclude(provider_payment_id="").exclude(order__provider_payment_id="")
 
 
 class WebhookEvent(models.Model):

@@ -67,7 +67,8 @@ def _written_down(
     amount = left if amount is None else amount
     if not 0 < amount <= left:
         raise RefundImpossible(
-            f"{money.shown(left, order.currency)} of this order can be refunded. Choose an amount up to that."
+            f"{money.shown(left, order.currency)} of this order can be refunded."
+            f" Choose an amount from 1 to {left}, in minor units."
             if left
             else "All of this order's money is refunded, or on its way back."
         )

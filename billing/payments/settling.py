@@ -77,7 +77,9 @@ def _move(order: PaymentOrder, status: PaymentOrder.Status, *, failure: str) -> 
 def _paid(order: PaymentOrder, report: Report) -> Outcome:
     """Give the coins, once: for exactly the money that was asked."""
     if (report.amount, report.currency) != (order.amount, order.currency):
-        return Outcome(Status.HELD, f"paid {_shown(report)}, not {money.shown(order.amount, order.currency)}")
+        paid = f"paid {_shown(report)}, not {money.shown(order.amount, order.currency)}"
+        given = order.is_paid and report.provider_payment_id and report.provider_payment_id == order.provider_payment_id
+        return Outcome(Status.HELD, f"{paid}: it is the payment that the coins were given for" if given else paid)
     if order.is_paid:
         if order.provider_payment_id in ("", report.provider_payment_id) or not report.provider_payment_id:
             return Outcome(Status.IGNORED, "its coins were given before")

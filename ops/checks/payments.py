@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from billing.models import PaymentOrder, WebhookEvent
+from billing.models import PaymentOrder, PaymentRefund, WebhookEvent
 from ops.checks.work import count, words
 from ops.report import Level, Line
 
@@ -13,8 +13,9 @@ SEND_BACK = "send that payment back at the provider, then set its event aside: /
 def credited() -> Line:
     uncredited, held = count(WebhookEvent.objects.uncredited()), count(WebhookEvent.objects.held())
     again, orders = count(WebhookEvent.objects.paid_again()), count(PaymentOrder.objects.needing_a_look())
-    unasked = count(PaymentOrder.objects.unasked())
+    unasked, not_taken = count(PaymentOrder.objects.unasked()), count(PaymentRefund.objects.not_taken())
     data = {"uncredited": uncredited, "paid_again": again, "held": held, "orders": orders, "unasked": unasked}
+    data["refunds_not_taken"] = not_taken
     if uncredited:
         text = f"{words(uncredited)} paid more than five minutes ago and without coins"
         return Line("payments", Level.CRITICAL, text, MEND, data)
@@ -23,6 +24,9 @@ def credited() -> Line:
         return Line("payments", Level.CRITICAL, text, SEND_BACK, data)
     if held or orders:
         return Line("payments", Level.WARNING, f"{words(max(held, orders))} to look at", "manage.py payments", data)
+    if not_taken:
+        text = f"{words(not_taken)} to send back, and in half an hour no provider answered"
+        return Line("payments", Level.WARNING, text, MEND, data)
     if unasked:
         text = f"{words(unasked)} that no provider was asked about for half an hour: are worker and beat at work?"
         return Line("payments", Level.WARNING, text, MEND, data)

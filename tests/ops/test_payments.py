@@ -68,6 +68,46 @@ def test_a_second_payment_is_called_one_and_has_to_go_back(stripe_shop: Shop) ->
     assert (status, first["what"], first["order or event"]) == (2, "paid a second time", str(order.pk))
 
 
+def test_what_was_told_wrong_of_the_payment_that_gave_the_coins_is_no_second_payment(stripe_shop: Shop) -> None:
+    order = stripe_shop.order()
+    for wrong in ({"amount_received": 1}, {"currency": "eur"}, {}):
+        stripe_shop.send(stripe_shop.event_of(order, "paid", payment=wrong))
+    assert (stripe_shop.balance, WebhookEvent.objects.paid_again().count()) == (450, 0)
+    assert (credited().level, credited().text) == (Level.WARNING, "2 to look at")
+    told = WebhookEvent.objects.held().values_list("outcome", flat=True)
+    assert all(outcome.endswith("it is the payment that the coins were given for") for outcome in told)
+    stripe_shop.send(stripe_shop.event_of(order, "paid", payment={"latest_charge": "ch_again", "amount_received": 1}))
+    assert (credited().level, WebhookEvent.objects.paid_again().get().provider_payment_id) == (
+        Level.CRITICAL,
+        "ch_again",
+    )
+
+
+def test_a_refund_without_an_answer_is_said_to_be_asked_for_and_warned_of_after_half_an_hour(
+    stripe_shop: Shop,
+) -> None:
+    order = stripe_shop.paid()
+    stripe_shop.fake.troubles.append("hang")
+    status, printed = call("payments", "--refund", str(order.pk), "--reason", "bought twice")
+    assert (status, "$4.99 are asked for" in printed, "tried again every few minutes" in printed) == (1, True, True)
+    assert (credited().level, call("payments")[0]) == (Level.FINE, 0)
+    PaymentRefund.objects.update(created_at=Now() - timedelta(minutes=31), asked_at=Now())
+    assert (credited().level, call("payments")[0]) == (Level.WARNING, 1)
+
+
+def test_what_contradicts_itself_is_refused_and_nothing_is_sent_back(stripe_shop: Shop) -> None:
+    order = str(stripe_shop.paid().pk)
+    with pytest.raises(CommandError, match="Either --refund or --reconcile") as refusal:
+        call("payments", "--refund", order, "--reconcile", "--reason", "x")
+    assert refusal.value.returncode == 2
+    for amount in ("0", "-5"):
+        assert (
+            "Choose an amount from 1 to 499"
+            in call("payments", "--refund", order, f"--amount={amount}", "--reason", "x")[1]
+        )
+    assert not PaymentRefund.objects.exists()
+
+
 def test_reconciling_finds_a_payment_whose_webhook_was_lost(stripe_shop: Shop) -> None:
     order = stripe_shop.order()
     stripe_shop.payment(order)
@@ -137,6 +177,7 @@ def test_orders_that_nobody_asks_the_provider_about_are_told_by_health(stripe_sh
     assert credited().level == Level.FINE
     PaymentOrder.objects.update(created_at=Now() - timedelta(minutes=31))
     assert (credited().level, credited().text[:28]) == (Level.WARNING, "1 that no provider was asked")
+    assert call("payments")[0] == 1
     PaymentOrder.objects.update(asked_at=Now())
     assert credited().level == Level.FINE
 
@@ -154,7 +195,7 @@ def test_the_command_refunds_a_part_with_a_reason(stripe_shop: Shop) -> None:
 
 def test_what_is_late_and_owed_is_listed(stripe_shop: Shop) -> None:
     late, paid = stripe_shop.order(), stripe_shop.paid()
-    PaymentOrder.objects.filter(pk=late.pk).update(created_at=Now() - timedelta(hours=1))
+    PaymentOrder.objects.filter(pk=late.pk).update(created_at=Now() - timedelta(hours=1), asked_at=Now())
     Wallet.objects.update(reserved=450)
     call("payments", "--refund", str(paid.pk), "--reason", "spent already")
     status, answer = as_json("payments")

@@ -35,6 +35,8 @@ class Command(OpsCommand):
         reason: str,
         **options: Any,
     ) -> Report:
+        if refund is not None and reconcile is not None:
+            raise CommandError("Either --refund or --reconcile: one sends money back, the other asks.", returncode=2)
         if amount is not None and refund is None:
             raise CommandError("--amount says how much of an order goes back: name the order with --refund ORDER.")
         if refund is not None:
