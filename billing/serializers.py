@@ -108,11 +108,16 @@ class StatementQuery(serializers.Serializer[Any]):
 
     def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
         """`from` is a word of the language, so these two cannot be written as attributes."""
+        wrong = {"invalid": "Write an instant, such as 2026-01-31T09:30:00Z, or a day, such as 2026-01-31."}
         since = serializers.DateTimeField(
-            required=False, help_text="Only from this instant on, or from the beginning of this day (UTC)."
+            required=False,
+            error_messages=wrong,
+            help_text="Only from this instant on, or from the beginning of this day (UTC).",
         )
         until = serializers.DateTimeField(
-            required=False, help_text="Only before this instant, or before the beginning of this day (UTC)."
+            required=False,
+            error_messages=wrong,
+            help_text="Only before this instant, or before the beginning of this day (UTC).",
         )
         return {**super().get_fields(), "from": since, "to": until}
 

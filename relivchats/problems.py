@@ -69,7 +69,7 @@ KINDS: Mapping[int, Kind] = {
         "not-acceptable",
         "ERR_1001",
         "No answer in that format",
-        "Ask for application/json, or leave the Accept header out.",
+        "Leave the Accept header out, or ask for what is there: application/json, or text/csv where a file is given.",
     ),
     415: Kind(
         "unsupported-media-type",

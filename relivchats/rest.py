@@ -85,6 +85,15 @@ class IdField(serializers.UUIDField):
         return super().to_internal_value(data)
 
 
+class WordField(serializers.SlugField):
+    """An id in letters, as text. The framework's field takes a number for one, too."""
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
 class ClosedSerializer(serializers.Serializer[Any]):
     """Refuses what it does not know: a misspelt wish must not look as if it had come true."""
 

@@ -9,6 +9,7 @@ from rest_framework import serializers
 
 from billing.models import CreditPackage, PackagePrice, PaymentOrder
 from billing.payments import money, providers
+from relivchats.rest import ClosedSerializer, WordField
 
 
 class PriceSerializer(serializers.ModelSerializer[PackagePrice]):
@@ -40,8 +41,8 @@ class PackageSerializer(serializers.ModelSerializer[CreditPackage]):
         read_only_fields = fields
 
 
-class PlaceSerializer(serializers.Serializer[Any]):
-    package_id = serializers.SlugField(max_length=40, help_text="Of `GET /api/credits/packages`.")
+class PlaceSerializer(ClosedSerializer):
+    package_id = WordField(max_length=40, help_text="Of `GET /api/credits/packages`.")
     provider = serializers.CharField(max_length=16, help_text="One of the price's `providers`.")
     idempotency_key = serializers.CharField(
         max_length=255, required=False, help_text="The same as the header Idempotency-Key, which comes first."

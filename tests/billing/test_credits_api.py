@@ -117,6 +117,7 @@ def test_limit_and_offset_page_too_and_count(make_wallet: MakeWallet, buy: Buy) 
 def test_a_malformed_page_is_a_problem_that_names_the_value(make_wallet: MakeWallet, query: str) -> None:
     problem = Api(make_wallet()).get(f"/api/credits/transactions?{query}", status=422)
     assert problem["errors"][0]["pointer"] == "#/" + query.partition("=")[0]
+    assert query.startswith("type") or "or a day, such as 2026-01-31" in problem["detail"] + str(problem["errors"])
     assert problem["error_code"] == "ERR_1001"
 
 

@@ -60,15 +60,20 @@ def test_packages_are_public_and_name_who_takes_their_currency(fake_stripe: Fake
     assert prices["INR"]["providers"] == []
 
 
-def test_the_price_is_the_packages_whatever_the_client_says(stripe_shop: Shop) -> None:
-    response = stripe_shop.client.post(
-        "/api/payments/orders",
-        {"package_id": "pro", "provider": "stripe", "amount": 1, "coins": 99999, "currency": "INR"},
-        content_type="application/json",
-        headers=stripe_shop.headers,
-    )
-    answer = response.json()
+def test_the_price_is_the_packages_and_who_names_another_is_told_so(stripe_shop: Shop) -> None:
+    def place(**asked: Any) -> Any:
+        return stripe_shop.client.post(
+            "/api/payments/orders",
+            {"package_id": "pro", "provider": "stripe", **asked},
+            content_type="application/json",
+            headers=stripe_shop.headers,
+        ).json()
+
+    answer = place()
     assert (answer["amount"], answer["currency"], answer["coins"]) == (1799, "USD", 1600)
+    for wrong in ({"amount": 1}, {"coins": 99999}, {"currency": "INR"}, {"package_id": 5}):
+        assert [error["pointer"] for error in place(**wrong)["errors"]] == [f"#/{name}" for name in wrong]
+    assert PaymentOrder.objects.count() == 1
 
 
 def test_a_price_changed_later_leaves_the_order_as_it_was(stripe_shop: Shop) -> None:
