@@ -38,7 +38,7 @@ def place(*, user: User, package_id: str, provider: str, idempotency_key: str) -
 
 def at_provider(order: PaymentOrder) -> Placed:
     """Make the order at its provider, or find it there, and write down its id. Safe to do again."""
-    provider = providers.ALL[order.provider]
+    provider = providers.to_ask(order.provider)
     try:
         placed = provider.place(order)
     except ProviderRefused as refusal:

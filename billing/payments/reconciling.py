@@ -151,7 +151,7 @@ def reconcile(order: PaymentOrder, *, among: OrderQuerySet | None = None) -> str
     if not order.provider_order_id and not order.is_paid:
         return _placed_again(order)
     told = list(order.events.open().filter(kind=Kind.REFUNDS_CHANGED).values_list("pk", flat=True))
-    for report in providers.ALL[order.provider].ask(order):
+    for report in providers.to_ask(order.provider).ask(order):
         outcome = webhooks.hear(order.pk, report)
         if outcome.status == WebhookEvent.Status.HELD:
             logger.warning("an order needs a look", extra={"order": str(order.pk)})

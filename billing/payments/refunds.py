@@ -44,7 +44,7 @@ def start(
 
     `left_before` is what was left when the refund was decided: if less or more is left by
     now, nothing is done. A provider that does not answer leaves the refund pending:
-    reconciling goes on with it. Raises RefundFailed, RefundImpossible.
+    reconciling goes on with it. Raises NotSetUp, RefundFailed, RefundImpossible.
     """
     refund = _written_down(order_id, amount, actor=actor, reason=reason, left_before=left_before)
     try:
@@ -61,6 +61,7 @@ def _written_down(
     order = lock(order_id)
     if not order.is_paid:
         raise RefundImpossible(f"This order is {order.status}: nothing was paid that could go back.")
+    providers.to_ask(order.provider)
     left = left_of(order)
     if left_before not in (None, left):
         raise RefundImpossible("Something was refunded since you opened the form. Look at the order's refunds first.")
@@ -81,11 +82,12 @@ def push(refund: PaymentRefund) -> PaymentRefund:
     One that is no longer pending, or is being asked for at this moment, is left alone.
     """
     claimed, asked_before = _claimed(refund)
+    order = refund.order
+    provider = providers.to_ask(order.provider)
     if not claimed:
         return refund
-    order = refund.order
     try:
-        report = providers.ALL[order.provider].refund(refund, asked_before=asked_before)
+        report = provider.refund(refund, asked_before=asked_before)
     except ProviderRefused as refusal:
         if _refused(refund, refusal.reason):
             raise RefundFailed(f"The provider refused: {refusal.reason}. No coin was taken.") from None

@@ -95,16 +95,30 @@ def test_a_refund_without_an_answer_is_said_to_be_asked_for_and_warned_of_after_
     assert (credited().level, call("payments")[0]) == (Level.WARNING, 1)
 
 
+def test_a_provider_that_is_no_longer_set_up_is_not_asked_and_not_said_to_have_been(
+    stripe_shop: Shop, settings: Any
+) -> None:
+    order, paid = stripe_shop.order(), stripe_shop.paid()
+    stripe_shop.fake.troubles.append("hang")
+    call("payments", "--refund", str(paid.pk), "--amount=100", "--reason", "x")
+    PaymentOrder.objects.update(created_at=Now() - timedelta(hours=1))
+    settings.STRIPE_SECRET_KEY = ""
+    for whom in ([str(order.pk)], []):
+        status, answer = as_json("payments", "--reconcile", *whom)
+        assert (status, answer["done"], answer["refused"]) == (1, 0, 1 if whom else 2)
+        assert {row["outcome"][:28] for row in answer["rows"]} == {"Stripe is not set up here, s"}
+    _, printed = call("payments", "--refund", str(paid.pk), "--amount=100", "--reason", "x")
+    assert ("Stripe is not set up here" in printed, PaymentRefund.objects.count()) == (True, 1)
+
+
 def test_what_contradicts_itself_is_refused_and_nothing_is_sent_back(stripe_shop: Shop) -> None:
     order = str(stripe_shop.paid().pk)
     with pytest.raises(CommandError, match="Either --refund or --reconcile") as refusal:
         call("payments", "--refund", order, "--reconcile", "--reason", "x")
     assert refusal.value.returncode == 2
     for amount in ("0", "-5"):
-        assert (
-            "Choose an amount from 1 to 499"
-            in call("payments", "--refund", order, f"--amount={amount}", "--reason", "x")[1]
-        )
+        _, printed = call("payments", "--refund", order, f"--amount={amount}", "--reason", "x")
+        assert "Choose an amount from 1 to 499" in printed
     assert not PaymentRefund.objects.exists()
 
 

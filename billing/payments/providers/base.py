@@ -29,6 +29,15 @@ class ProviderUnavailable(DomainError):
         super().__init__(said, retry_after_seconds=30)
 
 
+class NotSetUp(ProviderUnavailable):
+    """It was once, since it has an order here. Only who runs this service can do something about it."""
+
+    title = "The payment provider is not set up here"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name.title()} is not set up here, so it was not asked. Set its keys, then ask again.")
+
+
 class ProviderRefused(DomainError):
     """It was not done, and asking again will not help. `reason` is the provider's code."""
 
