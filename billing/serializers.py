@@ -108,7 +108,9 @@ class StatementQuery(serializers.Serializer[Any]):
 
     def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
         """`from` is a word of the language, so these two cannot be written as attributes."""
-        wrong = {"invalid": "Write an instant, such as 2026-01-31T09:30:00Z, or a day, such as 2026-01-31."}
+        wrong: dict[str, Any] = {
+            "invalid": "Write an instant, such as 2026-01-31T09:30:00Z, or a day, such as 2026-01-31."
+        }
         since = serializers.DateTimeField(
             required=False,
             error_messages=wrong,

@@ -87,8 +87,15 @@ def test_a_wallet_is_found_by_its_owner_and_by_every_id_of_its_payments(
     for term in ("Ann@Example.org ", person.pk, person.wallet.pk, bought.pk, "pi_1", "pay_1", refund.pk, "re_1"):
         assert found(desk, Wallet, term) == [person.wallet], term
     assert [found(desk, PaymentRefund, term) for term in ("pi_1", "pay_1", "re_1")] == [[refund]] * 3
-    lines = found(desk, CreditTransaction, bought.pk)
-    assert lines and [found(desk, CreditTransaction, term) for term in ("pi_1", "pay_1", "re_1")] == [lines] * 3
+    line = ledger.grant(
+        wallet=person.wallet,
+        type=CreditTransaction.Type.PURCHASE,
+        coins=bought.coins,
+        idempotency_key="bought",
+        payment_order=bought,
+    )
+    for term in (bought.pk, "pi_1", "pay_1", refund.pk, "re_1"):
+        assert found(desk, CreditTransaction, term) == [line], term
     for term in ("ben@example.org", "pi_2", uuid.uuid4()):
         assert found(desk, Wallet, term) == []
 

@@ -117,7 +117,6 @@ def test_limit_and_offset_page_too_and_count(make_wallet: MakeWallet, buy: Buy) 
 def test_a_malformed_page_is_a_problem_that_names_the_value(make_wallet: MakeWallet, query: str) -> None:
     problem = Api(make_wallet()).get(f"/api/credits/transactions?{query}", status=422)
     assert problem["errors"][0]["pointer"] == "#/" + query.partition("=")[0]
-    assert query.startswith("type") or "or a day, such as 2026-01-31" in problem["detail"] + str(problem["errors"])
     assert problem["error_code"] == "ERR_1001"
 
 
@@ -160,6 +159,7 @@ def stamp(line: CreditTransaction) -> str:
 def test_a_malformed_filter_is_a_problem_that_names_the_value(make_wallet: MakeWallet, path: str, query: str) -> None:
     problem = Api(make_wallet()).get(f"{path}?{query}", status=422)
     assert problem["errors"][0]["pointer"] == "#/" + query.partition("=")[0]
+    assert query.startswith("type") or "or a day, such as 2026-01-31" in str(problem["errors"])
 
 
 def download(wallet: Wallet, query: str = "", **headers: str) -> tuple[Any, list[list[str]]]:
