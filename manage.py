@@ -20,9 +20,23 @@ NEED_NO_DATABASE = {
     "version",
 }
 MALFORMED_SETTING = 2
+#: As a shell tells of a program that a closed pipe ended: 128 and the number of SIGPIPE.
+CLOSED_PIPE = 141
 
 
 def main() -> None:
+    try:
+        try:
+            run()
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        # Who reads has had enough, as `head` does. What is left in the buffer must not be written at the end either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(CLOSED_PIPE)
+
+
+def run() -> None:
     read_settings()
     from django.core.management import execute_from_command_line
     from django.db import OperationalError

@@ -165,7 +165,7 @@ class Phrases:
         head, newline, caption = text.partition(b"\n")
         kind = self._kind(text, head, captioned=bool(newline))
         if kind is Kind.POLL:
-            text = without_marks(text)
+            text = without_marks(text).rstrip()
         elif kind is not Kind.TEXT:
             text = without_marks(head).strip() + newline + caption
         return Reading(kind, text, edited)

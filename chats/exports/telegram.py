@@ -63,6 +63,7 @@ _ACTIONS = {
     "set_messages_ttl": "changed when messages delete themselves",
     "joined_telegram": "joined Telegram",
 }
+_NEVER = ("1970-01-01", "1969-12-31")
 _UNNAMED = {"saved_messages": "Saved messages"}
 #: `private_supergroup`, `public_channel`, …
 _GROUPS = ("group", "channel")
@@ -177,7 +178,15 @@ def _rows(walk: Walk, people: People) -> Iterator[Row]:
             else:
                 sender = _number(people, message.get("from"), message.get("from_id"))
                 kind, text = _content(message)
-            yield seconds, sender, int(kind), text, "edited" in message or "edited_unixtime" in message
+            yield seconds, sender, int(kind), text, _is_edited(message)
+
+
+def _is_edited(message: dict[str, Any]) -> bool:
+    """Exports before 2021 write the epoch, by the computer's clock, where nobody edited the message."""
+    edited = message.get("edited")
+    return (isinstance(edited, str) and not edited.startswith(_NEVER)) or bool(
+        whole_number(message.get("edited_unixtime"))
+    )
 
 
 class _Clock:

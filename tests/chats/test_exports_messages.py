@@ -239,7 +239,7 @@ def test_the_marks_that_open_and_close_a_direction_go_together(line: str, text: 
 
 
 def test_a_poll_is_kept_whole_without_its_marks() -> None:
-    message = first(f"{MARK}{IOS}Asha: {MARK}POLL:\nWhere?\n{MARK}OPTION: Goa (3 votes)")
+    message = first(f"{MARK}{IOS}Asha: {MARK}POLL:\nWhere?\n{MARK}OPTION: Goa (3 votes)\n")
     assert (message.kind, message.text) == (Kind.POLL, "POLL:\nWhere?\nOPTION: Goa (3 votes)")
 
 

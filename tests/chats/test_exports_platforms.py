@@ -153,10 +153,13 @@ def test_an_old_telegram_export_is_read() -> None:
                 {"id": 1, "type": "message", "date": "2018-09-01T10:00:00", "edited": "1970-01-01T01:00:00"}
                 | {"from": "Asha", "from_id": 4_410_000_001, "text": "old"},
                 {"id": 2, "type": "message", "date": "2018-09-01T10:01:00", "from": "Ravi", "text": "older"},
+                {"id": 3, "type": "message", "date": "2018-09-01T10:02:00", "edited": "1969-12-31T16:00:00"}
+                | {"edited_unixtime": "0", "from": "Ravi", "text": "oldest"},
             ],
         }
     ).encode()
-    assert [(m.sender, m.text) for m in read(upload)[1]] == [("Asha", "old"), ("Ravi", "older")]
+    told = [("Asha", "old", False), ("Ravi", "older", False), ("Ravi", "oldest", False)]
+    assert [(m.sender, m.text, m.edited) for m in read(upload)[1]] == told
 
 
 def test_telegram_kinds() -> None:

@@ -43,16 +43,20 @@ def test_json_is_one_object_with_every_message_and_the_statistics(chat: Path) ->
     answer: dict[str, Any] = json.loads(out)
     assert (code, err) == (0, "")
     assert set(answer.pop("statistics")) >= {"total_messages", "user_stats"}
+    plain = {"edited": False}
     assert answer == {
         "platform": "whatsapp",
         "dialect": "android-24h",
         "date_order": "dmy",
         "ambiguous_dates": False,
+        "clock": "local",
+        "title": "",
         "participants": ["Asha", "Ben"],
         "messages": [
-            {"timestamp": "2024-02-13T10:00:00", "sender": "Asha", "text": "hello\nthere", "kind": "text"},
-            {"timestamp": "2024-02-13T10:01:00", "sender": "Ben", "text": "<Media omitted>", "kind": "media"},
-            {"timestamp": "2024-02-14T10:02:00", "sender": None, "text": "Ben left", "kind": "system"},
+            {"timestamp": "2024-02-13T10:00:00", "sender": "Asha", "text": "hello\nthere", "kind": "text"} | plain,
+            {"timestamp": "2024-02-13T10:01:00", "sender": "Ben", "text": "<Media omitted>", "kind": "media"}
+            | plain,
+            {"timestamp": "2024-02-14T10:02:00", "sender": None, "text": "Ben left", "kind": "system"} | plain,
         ],
         "n_messages": 2,
         "n_system": 1,
@@ -135,6 +139,18 @@ def test_no_server_is_started(chat: Path, tmp_path: Path) -> None:
     assert json.loads(done.stdout)["n_messages"] == 2
     assert not (data / "postgres").exists()
     assert not list(data.glob("run/*.pid"))
+
+
+def test_a_reader_that_has_seen_enough_is_no_error() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    # Any command will do, and this one is quick.
+    command = [sys.executable, "-c", "import manage; manage.run = lambda: print('told'); manage.main()"]
+    try:
+        done = subprocess.run(command, cwd=ROOT, stdout=writer, stderr=subprocess.PIPE, timeout=60)
+    finally:
+        os.close(writer)
+    assert (done.returncode, done.stderr) == (141, b"")
 
 
 def test_the_chats_of_a_file_are_listed_and_one_is_chosen(tmp_path: Path) -> None:

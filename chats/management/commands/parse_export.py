@@ -88,6 +88,7 @@ def as_json(export: ParsedExport, lens: Callable[[ParsedExport], Lens]) -> Itera
         counter.add(batch)
         messages.append(orjson.dumps(_rows(batch, export.participants))[1:-1].decode())
     after = {
+        "title": export.title,
         "participants": export.participants,
         "n_messages": export.n_messages,
         "n_system": export.n_system,
@@ -98,6 +99,7 @@ def as_json(export: ParsedExport, lens: Callable[[ParsedExport], Lens]) -> Itera
         "dialect": export.dialect,
         "date_order": export.date_order,
         "ambiguous_dates": export.ambiguous_dates,
+        "clock": export.clock,
     }
     yield f'{_fields(before)},"messages":[{",".join(messages)}],{_fields(after)[1:]}}}'
 
@@ -113,6 +115,7 @@ def _rows(batch: Batch, participants: list[str]) -> list[dict[str, Any]]:
             "sender": message.sender,
             "text": message.text,
             "kind": message.kind.label,
+            "edited": message.edited,
         }
         for message in batch.messages(participants)
     ]
@@ -132,5 +135,6 @@ def summary(export: ParsedExport, lens: Callable[[ParsedExport], Lens], *, page:
     who = plural(people, "person", "people")
     yield f"  {plural(export.n_messages, 'message')} by {who}, {plural(export.n_system, 'system line')}"
     yield f"  {', '.join(f'{kind.label} {kinds[kind]:,}' for kind in Kind if kinds[kind])}"
-    yield f"  dates {export.date_order}{unsure}"
+    if export.platform == "whatsapp":
+        yield f"  dates {export.date_order}{unsure}"
     yield from lines(counter.result(export.participants), page=page)
