@@ -34,7 +34,10 @@ SEARCHABLE_HELP = "Its conversations can be found by meaning; those added since 
 class TimeZoneField(serializers.CharField):
     """The name of a time zone, or nothing."""
 
-    default_error_messages = {"unknown": "There is no such time zone. Send an IANA name, such as Europe/Berlin."}
+    default_error_messages = {
+        "unknown": "There is no such time zone. Send an IANA name, such as Europe/Berlin.",
+        "null": "Send an IANA name, such as Europe/Berlin, or an empty text for none.",
+    }
 
     def __init__(self, **options: Any) -> None:
         super().__init__(allow_blank=True, max_length=64, **options)
@@ -44,6 +47,17 @@ class TimeZoneField(serializers.CharField):
         if name and name not in time_zones():
             self.fail("unknown")
         return name
+
+
+class DateOrderField(serializers.ChoiceField):
+    """In small letters or capitals."""
+
+    default_error_messages = {
+        "invalid_choice": "Send dmy (day, month, year), mdy or ymd, or leave it out: most exports say it themselves."
+    }
+
+    def to_internal_value(self, data: Any) -> Any:
+        return super().to_internal_value(data.lower() if isinstance(data, str) else data)
 
 
 # Longer than the longest name of an export, and a title may be made of two: what is shown can be sent back.
@@ -133,6 +147,7 @@ class ChatChangesSerializer(ClosedSerializer):
         allow_null=True,
         max_length=TITLE_LIMIT,
         help_text="Null: the people's names, or the group's size, again.",
+        error_messages={"blank": "Send a title, or null to have the first one again."},
     )
     time_zone = TimeZoneField(required=False, help_text=TIME_ZONE_HELP)
     people = ParticipantSerializer(
@@ -140,6 +155,10 @@ class ChatChangesSerializer(ClosedSerializer):
         required=False,
         help_text="Whom to show by another name, and which of the export's names are one person. It takes the place of"
         " what was said before; a name that is left out stays as the export has it, so `[]` undoes all.",
+        error_messages=dict.fromkeys(
+            ("not_a_list", "invalid"),
+            "Send a list of people, each with `name` and `aliases`, as the chat shows it.",
+        ),
     )
 
 
@@ -194,11 +213,21 @@ class UploadedFileField(serializers.FileField):
     """The framework describes a file by the address that an answer would give."""
 
 
-class UploadSerializer(serializers.Serializer[Any]):
+class UploadSerializer(ClosedSerializer):
+    """An export, and what you wish beside it."""
+
+    #: The original's clients send the first, forms of browsers the second.
+    passed_over = frozenset({"category_id", "csrfmiddlewaretoken"})
+
     file = UploadedFileField(
-        allow_empty_file=True, help_text="What the messenger's export made, unchanged. Its name does not matter."
+        allow_empty_file=True,
+        help_text="What the messenger's export made, unchanged. Its name does not matter.",
+        error_messages=dict.fromkeys(
+            ("required", "invalid", "no_name"),
+            "Send the export itself as the form field `file`: curl -F file=@chat.zip, say.",
+        ),
     )
-    date_order = serializers.ChoiceField(
+    date_order = DateOrderField(
         DATE_ORDERS, required=False, help_text="Only if dates were read the wrong way: `dmy`, `mdy` or `ymd`."
     )
     chat = serializers.CharField(
@@ -206,11 +235,22 @@ class UploadSerializer(serializers.Serializer[Any]):
     )
     time_zone = TimeZoneField(required=False, help_text=TIME_ZONE_HELP)
     extend = IdField(
-        required=False, help_text="A chat of yours, of which this is a newer export: what is new is added to it."
+        required=False,
+        help_text="A chat of yours, of which this is a newer export: what is new is added to it.",
+        error_messages={"invalid": "This is not the id of a chat. GET /api/chats lists yours with their ids."},
     )
     separate = serializers.BooleanField(
-        default=False, help_text="Make a chat of its own of it, though you have most of it already."
+        default=False,
+        help_text="Make a chat of its own of it, though you have most of it already.",
+        error_messages={"invalid": "Send true or false."},
     )
+
+    def to_internal_value(self, data: Any) -> Any:
+        if twice := [name for name in data if name in self.fields and len(data.getlist(name)) > 1]:
+            raise serializers.ValidationError(
+                dict.fromkeys(twice, "Send this once: an upload is one file. Send others each in a request of its own.")
+            )
+        return super().to_internal_value(data)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         if attrs["separate"] and "extend" in attrs:
@@ -222,7 +262,7 @@ class UploadSerializer(serializers.Serializer[Any]):
         return attrs
 
 
-class MessagesQuery(serializers.Serializer[Any]):
+class MessagesQuery(ClosedSerializer):
     after = serializers.IntegerField(
         default=0,
         min_value=0,

@@ -37,7 +37,7 @@ class OversizedUpload(BytesUpload):
         super().__init__(file=BytesIO(), name="oversized", size=size_bytes)
 
     def read(self, *_: Any) -> NoReturn:
-        raise ExportTooLarge(limit_bytes=settings.UPLOAD_LIMIT_BYTES, size_bytes=self.size)
+        raise ExportTooLarge(limit_bytes=settings.UPLOAD_LIMIT_BYTES, size_bytes=self.size or 0)
 
 
 class BoundedMemoryUploadHandler(FileUploadHandler):

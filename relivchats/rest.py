@@ -79,6 +79,8 @@ def _no_constant(name: str) -> float:
 class IdField(serializers.UUIDField):
     """A UUID as text. The framework's field takes a whole number for one, too."""
 
+    default_error_messages = {"invalid": "This is not an id. Send one as it stands in an answer of the API."}
+
     def to_internal_value(self, data: Any) -> UUID:
         if not isinstance(data, str):
             self.fail("invalid", value=data)
@@ -97,8 +99,12 @@ class WordField(serializers.SlugField):
 class ClosedSerializer(serializers.Serializer[Any]):
     """Refuses what it does not know: a misspelt wish must not look as if it had come true."""
 
+    #: Said by clients that mean nothing by it here.
+    passed_over: frozenset[str] = frozenset()
+
     def to_internal_value(self, data: Any) -> Any:
-        if isinstance(data, Mapping) and (unknown := [name for name in data if name not in self.fields]):
+        known_names = self.passed_over.union(self.fields)
+        if isinstance(data, Mapping) and (unknown := [name for name in data if name not in known_names]):
             known = ", ".join(self.fields)
             raise exceptions.ValidationError(
                 dict.fromkeys(unknown[:_UNKNOWN_SHOWN], f"There is no such field. Those there are: {known}."),

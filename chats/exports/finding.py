@@ -18,6 +18,7 @@ from chats.exports.refusals import (
     NoSuchChat,
     NotAChatExport,
     OnlySystemMessages,
+    OtherJson,
     SeveralChats,
 )
 
@@ -47,7 +48,7 @@ def chosen(documents: list[Document], *, wanted: str | None, date_order: str | N
     """The only chat in which somebody wrote, or the wanted one of several. Raises ExportRefused."""
     found = _found(documents, date_order)
     if not found:
-        raise NotAChatExport
+        raise OtherJson if any(document.is_json for document in documents) else NotAChatExport
     if len(found) == 1 and wanted is None:
         return found[0].read()
     ids = _ids(found)

@@ -26,8 +26,14 @@ from chats.exports.refusals import (
     EmptyExport,
     ExportRefused,
     ExportTooLarge,
+    FormattedText,
     NoChatText,
+    NotText,
+    OtherArchive,
     PasswordProtected,
+    Pdf,
+    Picture,
+    Recording,
     UnpackedTooLarge,
     WebPage,
 )
@@ -55,6 +61,15 @@ _WEB_PAGE = re.compile(rb"\s*(?:<\?xml[^>]{0,200}>\s*)?<(?:!doctype html|html)\b
 _DATABASE = b"SQLite format 3\0"
 # WhatsApp's encrypted backups name in their first bytes the version of the app that wrote them.
 _BACKUP = re.compile(rb"2\.\d{1,2}\.\d{1,3}\.\d{1,3}")
+
+#: How what people upload instead begins, from the formats' own descriptions; in this order.
+_OTHER_KINDS = (
+    (rb"\xff\xd8\xff|\x89PNG\r\n|GIF8[79]a|RIFF.{4}WEBP|\0\0\0.ftyp(?:hei|mif|avi)", Picture),
+    (rb"\0\0\0.ftyp|RIFF.{4}|OggS\0|ID3[\2-\4]|\x1aE\xdf\xa3|#!AMR", Recording),
+    (rb"%PDF-", Pdf),
+    (rb"\{\\rtf|\xd0\xcf\x11\xe0\xa1\xb1", FormattedText),
+    (rb"Rar!\x1a\x07|7z\xbc\xaf'\x1c|\x1f\x8b\x08|BZh[1-9]1AY&SY|\xfd7zXZ\0", OtherArchive),
+)
 
 
 @dataclass(frozen=True)
@@ -85,9 +100,14 @@ def documents(upload: bytes, *, limit_bytes: int = UPLOAD_LIMIT_BYTES) -> list[D
     if upload.startswith(_ARCHIVE_MARKS):
         return _Archive(upload).documents()
     _refuse_by_content(upload[:_GLANCE_BYTES])
+    for beginning, refusal in _OTHER_KINDS:
+        if re.match(beginning, upload, re.DOTALL):
+            raise refusal
     text = as_utf8(upload)
     if not text[:_STEP_BYTES].strip() and not text.strip():
         raise EmptyExport
+    if _is_binary(upload[:_GLANCE_BYTES]) and not Document(text, bytes).is_likely_a_chat:
+        raise NotText
     return [Document(text[:_HEAD_BYTES], lambda: text)]
 
 

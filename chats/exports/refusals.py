@@ -30,7 +30,14 @@ class EmptyExport(ExportRefused):
 
 class ExportTooLarge(ExportRefused):
     code, status, title = "ERR_3004", 413, "The file is too large"
-    advice = "Export the chat again without media, or upload it packed, as a .zip."
+
+    def __init__(self, *, limit_bytes: int, size_bytes: int) -> None:
+        super().__init__(
+            f"Up to {limit_bytes / 2**20:.4g} MB are taken. Export the chat again without media. A .txt or .json takes"
+            " a quarter of the room in a .zip.",
+            limit_bytes=limit_bytes,
+            size_bytes=size_bytes,
+        )
 
 
 class UnpackedTooLarge(ExportRefused):
@@ -88,6 +95,44 @@ class NoSuchChat(ExportRefused):
 class NotAChatExport(ExportRefused):
     title = "This is not a chat export"
     advice = f"None of its lines begins like a message, with a date, a time and a name. {HOW_TO_EXPORT}"
+
+
+class Picture(NotAChatExport):
+    title = "This is a picture, not a chat export"
+    advice = f"The words in it cannot be read. {HOW_TO_EXPORT}"
+
+
+class Recording(NotAChatExport):
+    title = "This is a video or a sound, not a chat export"
+    advice = f"What is said in it cannot be read. {HOW_TO_EXPORT}"
+
+
+class Pdf(NotAChatExport):
+    title = "This is a PDF, not a chat export"
+    advice = f"It shows pages, and the messages cannot be told apart in it. {HOW_TO_EXPORT}"
+
+
+class FormattedText(NotAChatExport):
+    title = "This is a formatted document, not a chat export"
+    advice = f"A word processor has changed the text. {HOW_TO_EXPORT}"
+
+
+class OtherArchive(NotAChatExport):
+    title = "This archive is not a .zip"
+    advice = "Unpack it first, and upload the chat's text or a .zip."
+
+
+class NotText(NotAChatExport):
+    title = "This is not a text"
+    advice = f"If it is a backup (.crypt15), it is encrypted and cannot be read. {HOW_TO_EXPORT}"
+
+
+class OtherJson(NotAChatExport):
+    title = "This looks like JSON, but not of Telegram or Instagram"
+    advice = (
+        "Upload Telegram's result.json (Export chat history, Machine-readable JSON) or Instagram's message_1.json"
+        " (Download your information, format JSON), unchanged."
+    )
 
 
 class TooManyPeople(ExportRefused):

@@ -68,7 +68,7 @@ class Api:
         response = self.send("DELETE", path)
         assert response.status_code == status, response.content
 
-    def upload(self, content: bytes, *, status: int = 201, name: str = "chat.txt", **fields: str) -> Any:
+    def upload(self, content: bytes, *, status: int = 201, name: str = "chat.txt", **fields: Any) -> Any:
         form = {"file": SimpleUploadedFile(name, content, content_type="application/octet-stream"), **fields}
         response = self.client.post("/api/chats/upload", form, headers=self.headers, secure=True)
         assert response.status_code == status, response.content

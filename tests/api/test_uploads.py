@@ -47,10 +47,27 @@ def test_the_caller_may_say_how_dates_are_written(api: Api) -> None:
     assert api.upload(content, status=200)["ambiguous_dates"] is False
 
 
-@pytest.mark.parametrize("order", ["ydm", "d", "DMY"])
-def test_an_unknown_date_order_is_refused(api: Api, order: str) -> None:
-    problem = api.upload(exports.text(50), date_order=order, status=422)
-    assert problem["errors"][0]["pointer"] == "#/date_order"
+@pytest.mark.parametrize(
+    ("fields", "place", "advice"),
+    [
+        ({"date_order": "ydm"}, "date_order", "Send dmy (day, month, year), mdy or ymd"),
+        ({"extend": "nonsense"}, "extend", "GET /api/chats lists yours"),
+        ({"separate": "maybe"}, "separate", "Send true or false."),
+        ({"timezone": "Europe/Berlin"}, "timezone", "Those there are: file, date_order"),
+        ({"time_zone": ["Europe/Berlin", "Asia/Kolkata"]}, "time_zone", "Send this once"),
+        ({"file": [SimpleUploadedFile("a", b"x"), SimpleUploadedFile("b", b"x")]}, "file", "Send this once"),
+    ],
+)
+def test_a_wish_that_cannot_be_met_is_refused_with_what_to_send(
+    api: Api, fields: dict[str, Any], place: str, advice: str
+) -> None:
+    problem = api.upload(exports.text(50), status=422, **fields)
+    assert [error["pointer"] for error in problem["errors"]] == [f"#/{place}"]
+    assert advice in problem["detail"]
+
+
+def test_what_other_clients_and_browsers_send_beside_the_file_is_passed_over(api: Api) -> None:
+    api.upload(exports.text(50), date_order="DMY", category_id="7", csrfmiddlewaretoken="x")
 
 
 def damaged() -> bytes:
@@ -83,7 +100,7 @@ REFUSALS: dict[str, tuple[Any, int, str, str]] = {
     "empty": (lambda: b"", 400, "ERR_3002", "empty-export"),
     "only blanks": (lambda: b" \r\n\n ", 400, "ERR_3002", "empty-export"),
     "not a chat": (lambda: b"Dear Sir,\nplease find enclosed.\n", 422, "ERR_3003", "not-a-chat-export"),
-    "binary junk": (lambda: bytes(range(256)) * 64, 422, "ERR_3003", "not-a-chat-export"),
+    "binary junk": (lambda: bytes(range(256)) * 64, 422, "ERR_3003", "not-text"),
     "a damaged zip": (damaged, 422, "ERR_3003", "damaged-archive"),
     "an encrypted zip": (encrypted, 422, "ERR_3003", "password-protected"),
     "a zip bomb": (bomb, 413, "ERR_3004", "unpacked-too-large"),
@@ -108,6 +125,7 @@ def test_too_large_an_upload_is_refused_by_its_size(api: Api, settings: Settings
     settings.UPLOAD_LIMIT_BYTES = 1_000
     problem = api.upload(b"x" * size, status=413)
     assert (problem["title"], problem["limit_bytes"]) == ("The file is too large", 1_000)
+    assert problem["detail"].startswith("Up to 0.0009537 MB are taken.")
     assert ChatUpload.objects.get().outcome == "refused"
 
 
@@ -115,6 +133,7 @@ def test_a_form_without_a_file_is_told_what_is_missing(api: Api) -> None:
     response = api.client.post("/api/chats/upload", {"date_order": "dmy"}, headers=api.headers, secure=True)
     check_problem(response)
     assert (response.status_code, response.json()["errors"][0]["pointer"]) == (422, "#/file")
+    assert "Send the export itself" in response.json()["detail"]
 
 
 def test_a_form_that_is_cut_off_is_refused(api: Api) -> None:

@@ -249,10 +249,10 @@ def test_an_archive_with_a_flipped_byte_is_called_damaged() -> None:
 
 
 def test_each_refusal_names_its_cause_and_what_to_do() -> None:
-    kinds = refusals.ExportRefused.__subclasses__()
+    kinds = refusals.ExportRefused.__subclasses__() + refusals.NotAChatExport.__subclasses__()
     assert len({kind.title for kind in kinds}) == len(kinds)
     for kind in kinds:
-        refusal = kind()
+        refusal = kind(limit_bytes=26_214_400, size_bytes=30_000_000)
         assert refusal.detail.endswith(".")
         assert refusal.detail != refusal.title
         assert 400 <= refusal.status < 500
@@ -270,3 +270,32 @@ def test_the_shape_of_a_header_shows_no_letter_of_the_chat() -> None:
 @pytest.mark.parametrize("junk", [b"", b"no date here", EMPTY_ZIP, b"PK\x03\x04junk"])
 def test_a_file_without_a_header_has_no_shape(junk: bytes) -> None:
     assert intake.header_shape(junk) == ""
+
+
+@pytest.mark.parametrize(
+    ("beginning", "refusal"),
+    [
+        (b"\xff\xd8\xff\xe0\x00\x10JFIF", refusals.Picture),
+        (b"\x89PNG\r\n\x1a\n", refusals.Picture),
+        (b"\0\0\0\x18ftypheic", refusals.Picture),
+        (b"\0\0\0\x18ftypmp42", refusals.Recording),
+        (b"OggS\0", refusals.Recording),
+        (b"%PDF-1.7\n", refusals.Pdf),
+        (b"{\\rtf1\\ansi " + CHAT, refusals.FormattedText),
+        (b"Rar!\x1a\x07\x01\0", refusals.OtherArchive),
+        (b"7z\xbc\xaf\x27\x1c", refusals.OtherArchive),
+        (b"\x1f\x8b\x08\0", refusals.OtherArchive),
+        (random.Random(7).randbytes(5_000), refusals.NotText),
+        (b'{"contacts": []}', refusals.OtherJson),
+    ],
+)
+def test_what_is_uploaded_instead_of_an_export_is_called_by_its_name(
+    beginning: bytes, refusal: type[refusals.ExportRefused]
+) -> None:
+    with pytest.raises(refusals.NotAChatExport) as refused:
+        read(beginning)
+    assert type(refused.value) is refusal
+
+
+def test_a_control_byte_in_a_message_makes_no_other_file_of_a_chat() -> None:
+    assert chat(CHAT.replace(b": ", b": \x07", 1))

@@ -441,10 +441,10 @@ def test_a_chat_in_which_nobody_wrote_forces_no_choice() -> None:
 @pytest.mark.parametrize(
     ("upload", "refusal"),
     [
-        (b"{}", refusals.NotAChatExport),
-        (b'{"a": [1, 2, {"b": null}]}', refusals.NotAChatExport),
-        (b"{", refusals.NotAChatExport),
-        (b'{"messages": {}}', refusals.NotAChatExport),
+        (b"{}", refusals.OtherJson),
+        (b'{"a": [1, 2, {"b": null}]}', refusals.OtherJson),
+        (b"{", refusals.OtherJson),
+        (b'{"messages": {}}', refusals.OtherJson),
         (TELEGRAM[: len(TELEGRAM) // 2], refusals.DamagedExport),
         (PAGES[0][: len(PAGES[0]) // 2], refusals.DamagedExport),
         (telegram({"text": "a"}).partition(b'"text"')[0], refusals.DamagedExport),

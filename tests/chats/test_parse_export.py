@@ -54,8 +54,7 @@ def test_json_is_one_object_with_every_message_and_the_statistics(chat: Path) ->
         "participants": ["Asha", "Ben"],
         "messages": [
             {"timestamp": "2024-02-13T10:00:00", "sender": "Asha", "text": "hello\nthere", "kind": "text"} | plain,
-            {"timestamp": "2024-02-13T10:01:00", "sender": "Ben", "text": "<Media omitted>", "kind": "media"}
-            | plain,
+            {"timestamp": "2024-02-13T10:01:00", "sender": "Ben", "text": "<Media omitted>", "kind": "media"} | plain,
             {"timestamp": "2024-02-14T10:02:00", "sender": None, "text": "Ben left", "kind": "system"} | plain,
         ],
         "n_messages": 2,

@@ -53,8 +53,9 @@ class Command(BaseCommand):
 
     def _content(self, export: Path) -> bytes:
         try:
-            if export.stat().st_size > settings.UPLOAD_LIMIT_BYTES:
-                too_large = ExportTooLarge()
+            limit_bytes, size_bytes = settings.UPLOAD_LIMIT_BYTES, export.stat().st_size
+            if size_bytes > limit_bytes:
+                too_large = ExportTooLarge(limit_bytes=limit_bytes, size_bytes=size_bytes)
                 self._end(f"{too_large.title}. {too_large.detail}", UNREADABLE)
             return export.read_bytes()
         except (OSError, ValueError) as error:
