@@ -206,12 +206,14 @@ class SystemLines:
     """Which names are no names but the beginning of a line that WhatsApp wrote."""
 
     def __init__(self, lines: list[str]) -> None:
-        self._begins = tuple(line.partition(_ANY)[0] for line in lines if not line.startswith(_ANY))
-        pieces = [line.split(_ANY)[1:] for line in lines if line.startswith(_ANY)]
-        # Where the verb stands last, it is known by two pieces: `… hat … entfernt`.
-        self._framed = [(first, last[0]) for first, *last in pieces if last and last[0]]
-        self._framed_firsts = re.compile("|".join(sorted({re.escape(first) for first, _ in self._framed})))
-        inner = [first for first, *last in pieces if not (last and last[0])]
+        pieces = [line.split(_ANY) for line in lines]
+        self._begins = tuple(begin for begin, *_, end in pieces if begin and not end)
+        # Where the verb stands last, it is known by two pieces: `… hat … entfernt`; the first may be empty.
+        self._framed = [(before, end) for *_, before, end in pieces if end]
+        self._framed_firsts = re.compile("|".join(sorted({re.escape(first) for first, _ in self._framed if first})))
+        #: Of bodies, whatever name stands before.
+        self.ends = tuple(end.encode() for first, end in self._framed if not first)
+        inner = [rest[0] for begin, *rest in pieces if not begin and not rest[-1]]
         # By their first word, and those of languages that set no spaces between words.
         self._by_word: dict[str, list[str]] = defaultdict(list)
         for phrase in inner:

@@ -119,31 +119,41 @@ class _Names(dict["bytes | None", int]):
     def numbers_of(self, columns: _Columns) -> list[int]:
         """Raises TooManyPeople."""
         new = {printed: _clean_name(printed) for printed in dict.fromkeys(columns.senders) if printed not in self}
+        beginnings: set[bytes | None] = set()
         if new:
-            people = self._people(new, columns)
+            names = {printed: name for printed, name in new.items() if _is_possible(name)}
+            beginnings = self._beginnings(names, columns)
+            people = names.keys() - beginnings
             for printed, name in new.items():
                 self[printed] = self._number(name) if printed in people else SYSTEM_SENDER
             if len(self.participants) > PEOPLE_LIMIT:
                 raise TooManyPeople
-        return list(map(self.__getitem__, columns.senders))
+        numbers = list(map(self.__getitem__, columns.senders))
+        for printed in beginnings:
+            del self[printed]  # asked again if it says more
+        return numbers
 
     @staticmethod
-    def _people(new: dict[bytes | None, str], columns: _Columns) -> set[bytes | None]:
-        """Nobody is called `Asha, “Gezi` if all that this name says ends a line that WhatsApp began."""
+    def _beginnings(names: dict[bytes | None, str], columns: _Columns) -> set[bytes | None]:
+        """Nobody is called `Asha, “Gezi` if all that this name says here ends a line that WhatsApp began."""
         lines = PHRASES.lines
-        people = {printed for printed, name in new.items() if 0 < len(name) <= NAME_LIMIT and not lines.begin(name)}
-        doubtful = {printed for printed in people if lines.may_begin(new[printed])}
-        if not doubtful:
-            return people
-        said = zip(columns.senders, columns.bodies, strict=True)
-        cleared = {printed for printed, body in said if printed in doubtful and not lines.end(new[printed], body)}
-        return people - doubtful | cleared
+        said = list(zip(columns.senders, columns.bodies, strict=True))
+        ends = {printed for printed, body in said if body.endswith(lines.ends)}
+        doubtful = {printed for printed, name in names.items() if printed in ends or lines.may_begin(name)}
+        for printed, body in said if doubtful else ():
+            if printed in doubtful and not lines.end(names[printed], body):
+                doubtful.remove(printed)
+        return doubtful
 
     def _number(self, name: str) -> int:
         number = self.numbers.setdefault(name, len(self.participants))
         if number == len(self.participants):
             self.participants.append(name)
         return number
+
+
+def _is_possible(name: str) -> bool:
+    return 0 < len(name) <= NAME_LIMIT and not PHRASES.lines.begin(name)
 
 
 def _clean_name(printed: bytes | None) -> str:

@@ -135,6 +135,13 @@ def test_a_pasted_number_stays_its_author_s_with_the_words_before_it(words: str)
         assert export.n_system == 0
 
 
+@pytest.mark.parametrize("line", ["“Ravi: ok” he said", "“Ravi: Asha kişisini eklediniz"])
+def test_a_name_that_could_be_the_beginning_of_a_line_is_a_person_once_it_says_more(line: str) -> None:
+    export, messages = read(f"{AT}{line}", *[f"{AT}Zed: x"] * 6_000, *[f"{AT}“Ravi: plain words"] * 5)
+    assert (export.participants, export.n_system) == (["Zed", "“Ravi"], 1)
+    assert [message.sender for message in messages[-5:]] == ["“Ravi"] * 5
+
+
 def test_a_group_whose_subject_holds_a_colon_is_nobody_and_its_lines_are_kept_whole() -> None:
     lines = [f"{IOS}Trip: Goa: {MARK}Asha hat Ben entfernt", f"{IOS}Trip: Goa: {MARK}Ben ging"]
     export, messages = read(lines[0], IOS_END, lines[1], end="\r\n")
