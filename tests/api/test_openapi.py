@@ -57,7 +57,7 @@ def test_every_figure_of_the_statistics_is_described(schema: Any, api: Api, chat
 
 def test_bodies_in_which_an_unknown_field_is_refused_say_so(schema: Any) -> None:
     described = schema["components"]["schemas"]
-    for name in ("PatchedChatChanges", "Participant", "Unlock"):
+    for name in ("PatchedChatChanges", "Participant", "Place", "Unlock"):
         assert described[name]["additionalProperties"] is False
 
 
