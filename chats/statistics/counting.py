@@ -25,6 +25,11 @@ DISTINCT_TOKENS_LIMIT = 500_000
 _QUESTION_MARK = re.compile("[?\uff1f\u061f\u037e\u055e\u1367]")
 _RARE_QUESTION_MARKS = [mark.encode() for mark in "\uff1f\u061f\u037e\u055e\u1367"]
 
+# Greek asks with a semicolon, at the end of a sentence; `;)` is a wink in it as well.
+_GREEK_QUESTION = re.compile(";(?<=[\u0370-\u03ff\u1f00-\u1fff];);*(?!\\S)")
+# All of its commonest letters begin with this byte.
+_GREEK_LEAD = b"\xce"
+
 
 class Heard(NamedTuple):
     """Of each text: whether it asks, the words that tell each language, whether it says a feeling."""
@@ -143,8 +148,14 @@ def _questions(page: Texts) -> Ints:
     """The places of the texts that ask."""
     # A single byte that is not there is found missing at once.
     if any(mark[0] in page.data and mark in page.data for mark in _RARE_QUESTION_MARKS):
-        return np.array([place for place, text in enumerate(page.texts) if _QUESTION_MARK.search(text)], np.int64)
-    return page.holding(b"?")
+        asking = np.array([place for place, text in enumerate(page.texts) if _QUESTION_MARK.search(text)], np.int64)
+    else:
+        asking = page.holding(b"?")
+    if _GREEK_LEAD in page.data:
+        ending = page.holding(b";").tolist()
+        greek = [place for place in ending if _GREEK_QUESTION.search(page.texts[place])]
+        asking = np.append(asking, np.array(greek, np.int64))
+    return asking
 
 
 def _places(places: Ints, n_texts: int) -> NDArray[np.bool_]:

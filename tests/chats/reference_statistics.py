@@ -150,9 +150,13 @@ def amounts(sent: list[Message]) -> Figures:
         "media_shared_count": sum(message.kind == Kind.MEDIA for message in sent),
         "links_shared_count": sum(len(LINK.findall(text)) for text in texts),
         "edited_messages_count": sum(message.edited for message in sent),
-        "questions_count": sum("?" in without_links(text) or "؟" in text for text in texts),
+        "questions_count": sum(asks(without_links(text)) for text in texts),
         "mentions_count": sum(len(mentions_in(without_links(text))) for text in texts),
     }
+
+
+def asks(text: str) -> bool:
+    return "?" in text or "؟" in text or any(re.search("[α-ωά-ώ];$", word) for word in text.split())
 
 
 def is_call(message: Message) -> bool:

@@ -182,6 +182,11 @@ def test_a_marked_body_below_a_marked_header_is_an_attachment_of_an_unknown_lang
         ("Missed video call", Kind.CALL),
         ("Missed voice call at 9:05 PM", Kind.CALL),
         (f"Voice call, {MARK}3 min", Kind.CALL),
+        (f"Silenced voice call, {MARK}Focus mode", Kind.CALL),
+        ("Silenced video call", Kind.CALL),
+        (f"Call failed, {MARK}Try again", Kind.CALL),
+        (f"Group call, {MARK}3 invited", Kind.CALL),
+        ("Waiting for this message. This may take a while.", Kind.MEDIA),
         ("location: https://maps.google.com/?q=1.5,2.5", Kind.LOCATION),
         ("Location: https://maps.google.com/?q=1.5,2.5", Kind.LOCATION),
         ("live location shared", Kind.LOCATION),
@@ -191,7 +196,12 @@ def test_a_marked_body_below_a_marked_header_is_an_attachment_of_an_unknown_lang
     ],
 )
 def test_placeholders_are_told_from_text(body: str, kind: Kind) -> None:
-    for line in (f"{AT}Asha: {body}", f"{MARK}{IOS}Asha: {MARK}{body}", f"{IOS}Asha: {body}"):
+    for line in (
+        f"{AT}Asha: {body}",
+        f"{MARK}{IOS}Asha: {MARK}{body}",
+        f"{IOS}Asha: {MARK}{body}",
+        f"{IOS}Asha: {body}",
+    ):
         message = first(line)
         assert (message.sender, message.kind) == ("Asha", kind)
         assert message.text == body.replace(MARK, "")
@@ -205,6 +215,8 @@ def test_placeholders_are_told_from_text(body: str, kind: Kind) -> None:
         "I saw This message was deleted",
         "This message was deleted\nreally?",
         "Voice call, 8 pm?",
+        "Call failed",
+        "Group call, 8 pm?",
         "missed voice call",
         "see (file attached)",
         "location: home",

@@ -214,9 +214,9 @@ def test_the_longest_message_is_cut_for_show_but_measured_whole() -> None:
     assert longest["timestamp"] == "2024-02-13T10:00:00"
 
 
-@pytest.mark.parametrize("text", ["really?", "真的吗？", "حقا؟"])
+@pytest.mark.parametrize("text", ["really?", "真的吗？", "حقا؟", "Γεια, τι κάνεις;", "έρχεσαι; ωραία"])
 def test_a_question_is_known_by_its_mark_in_any_script(text: str) -> None:
-    assert said(text, "no question", "https://a.b/c?d=e")["questions_count"] == 1
+    assert said(text, "no question", "https://a.b/c?d=e", "έλα ;) γεια;)", "wait; α")["questions_count"] == 1
 
 
 def test_nobody_wrote_words_and_the_figures_still_stand() -> None:

@@ -26,7 +26,8 @@ PIECES = """
     hello good bad love hate not never don't very the what are you is this mango chai haan yaar hai nahi accha bura
     bekaar mat main nicht das ist und que pero gracias मुझे अच्छा नहीं बुरा है आहे चाय привет и что مرحبا
     こんにちは 元気 你好 தமிழ் 안녕 😂 ❤️ ❤ 😡 👍🏻 👍 @Asha @asha @\u2068~Ravi_K\u2069 @\u2068Meera\u2069
-    @\u2068unfinished @919876543210 me@b.org https://a.com/x?y=1 www.b.org/@z why? ؟ 42 gr8 x … well-known don’t a\0b
+    @\u2068unfinished @919876543210 me@b.org https://a.com/x?y=1 www.b.org/@z why? ؟ ώρα; ώρα;) go;
+    42 gr8 x … well-known don’t a\0b
 """.split()  # noqa: SIM905
 TEXTS = st.lists(st.sampled_from(PIECES), max_size=12).map(" ".join).map(lambda text: text.replace("_", " "))
 PEOPLE = ["Asha", "Ravi K", "~Meera", "+91 98765 43210", "42"]
