@@ -14,10 +14,11 @@ from operator import add
 
 from chats.exports.dates import MOST_DATES, DateOrder, DaySeconds, TimeSeconds, decide_order
 from chats.exports.dialect import SAMPLE_BYTES, Dialect, sniff
-from chats.exports.marks import BIDI_MARKS, MARK, without_marks
-from chats.exports.parsed import NAME_LIMIT, PEOPLE_LIMIT, SYSTEM_SENDER, Batch, Kind, ParsedExport
+from chats.exports.marks import MARK, without_marks
+from chats.exports.names import Names, clean_name
+from chats.exports.parsed import NAME_LIMIT, SYSTEM_SENDER, Batch, Kind, ParsedExport
 from chats.exports.phrases import PHRASES
-from chats.exports.refusals import NotAChatExport, OnlySystemMessages, TooManyPeople
+from chats.exports.refusals import NotAChatExport, OnlySystemMessages
 from chats.exports.subjects import Subjects, may_hold_subject
 
 BATCH_MESSAGES = 5_000
@@ -108,69 +109,13 @@ class _Columns:
         return taken
 
 
-class _Names(dict["bytes | None", int]):
-    """Sender as printed to the participant's number, SYSTEM_SENDER if it is no person's name."""
-
-    def __init__(self, participants: list[str]) -> None:
-        super().__init__({None: SYSTEM_SENDER})
-        self.participants = participants
-        self.numbers: dict[str, int] = {}
-
-    def numbers_of(self, columns: _Columns) -> list[int]:
-        """Raises TooManyPeople."""
-        new = {printed: _clean_name(printed) for printed in dict.fromkeys(columns.senders) if printed not in self}
-        beginnings: set[bytes | None] = set()
-        if new:
-            names = {printed: name for printed, name in new.items() if _is_possible(name)}
-            beginnings = self._beginnings(names, columns)
-            people = names.keys() - beginnings
-            for printed, name in new.items():
-                self[printed] = self._number(name) if printed in people else SYSTEM_SENDER
-            if len(self.participants) > PEOPLE_LIMIT:
-                raise TooManyPeople
-        numbers = list(map(self.__getitem__, columns.senders))
-        for printed in beginnings:
-            del self[printed]  # asked again if it says more
-        return numbers
-
-    @staticmethod
-    def _beginnings(names: dict[bytes | None, str], columns: _Columns) -> set[bytes | None]:
-        """Nobody is called `Asha, “Gezi` if all that this name says here ends a line that WhatsApp began."""
-        lines = PHRASES.lines
-        said = list(zip(columns.senders, columns.bodies, strict=True))
-        ends = {printed for printed, body in said if body.endswith(lines.ends)}
-        doubtful = {printed for printed, name in names.items() if printed in ends or lines.may_begin(name)}
-        for printed, body in said if doubtful else ():
-            if printed in doubtful and not lines.end(names[printed], body):
-                doubtful.remove(printed)
-        return doubtful
-
-    def _number(self, name: str) -> int:
-        number = self.numbers.setdefault(name, len(self.participants))
-        if number == len(self.participants):
-            self.participants.append(name)
-        return number
-
-
-def _is_possible(name: str) -> bool:
-    return 0 < len(name) <= NAME_LIMIT and not PHRASES.lines.begin(name)
-
-
-def _clean_name(printed: bytes | None) -> str:
-    name = (printed or b"").decode("utf-8", "replace").strip()
-    if not name.isascii():
-        name = name.translate(BIDI_MARKS).strip()
-    # The tilde marks a person who is not among the contacts.
-    return name[1:].lstrip() if name[:2] in ("~ ", "~\u202f", "~\u00a0") else name
-
-
 def _group(columns: _Columns) -> str:
     """By whose name an iPhone's chat begins to speak of encryption: the group's. Other lines come from who acted."""
     for opening, sender, body in zip(columns.openings, columns.senders, columns.bodies, strict=True):
         if not opening.endswith(_BRACKET):
             break
         if PHRASES.read(body).kind is Kind.SYSTEM:
-            name = _clean_name(sender)
+            name = clean_name(sender)
             return name if len(name) <= NAME_LIMIT else ""
         if opening != _BRACKET or not body.startswith(MARK):
             break
@@ -188,7 +133,7 @@ class _Reader:
         self.days = {bracket: days[order] for bracket, order in orders.items()}
         self.same_days = days.popitem()[1] if len(days) == 1 else None
         self.times = TimeSeconds()
-        self.names = _Names(export.participants)
+        self.names = Names(export.participants)
         self.subjects = Subjects()
         self.group = ""
 
@@ -269,7 +214,7 @@ class _Reader:
                 edited.add(position)
         if self.has_brackets:
             self._read_inner_marks(columns, kinds, edited)
-        senders = self.names.numbers_of(columns)
+        senders = self.names.numbers_of(columns.senders, columns.bodies)
         n_system = senders.count(SYSTEM_SENDER)
         if n_system:
             self._restore_system_lines(senders, columns, kinds)

@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
-from chats.exports import phrases, whatsapp
+from chats.exports import names, phrases, whatsapp
 from chats.statistics import Statistics, feelings, languages, links, mentions, rhythm, tally, texts, words
 from tests import exports
 from tests.benchmarks.stage import machine
@@ -20,7 +20,7 @@ from tests.benchmarks.stage import machine
 #: Stage, and the functions that it is made of: the owner, and their names.
 STAGES: list[tuple[str, Any, str]] = [
     ("parse: headers split from messages, dates and times", whatsapp._Reader, "_columns"),
-    ("parse: names to numbers", whatsapp._Names, "numbers_of"),
+    ("parse: names to numbers", names.Names, "numbers_of"),
     ("parse: WhatsApp's own words found", phrases.Phrases, "notable"),
     ("parse: WhatsApp's own words read", whatsapp._Reader, "_read _read_inner_marks _restore_system_lines"),
     ("parse: UTF-8 to texts", whatsapp, "_decoded"),
@@ -74,8 +74,8 @@ def main() -> None:
     options = parser.parse_args()
     text = exports.text(options.messages, people=options.people, style=options.style)
     clock = Clock()
-    for stage, owner, names in STAGES:
-        for name in names.split():
+    for stage, owner, functions in STAGES:
+        for name in functions.split():
             clock.watch(stage, owner, name)
     runs = [once(text, clock) for _ in range(options.rounds)]
     least = {stage: min(run[stage] for run in runs) for stage in dict.fromkeys(stage for stage, _, _ in STAGES)}

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chats import exports
-from chats.exports import columns, intake, whatsapp
+from chats.exports import columns, intake, names
 from chats.exports.refusals import ExportRefused
 from chats.statistics import Statistics
 from tests.exports import zipped
@@ -158,13 +158,13 @@ def test_a_hundred_thousand_senders_are_counted_and_fifty_listed() -> None:
 
 
 def test_more_people_than_any_group_has_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (whatsapp, columns):
+    for module in (names, columns):
         monkeypatch.setattr(module, "PEOPLE_LIMIT", 3_000)
     header = {"type": "message", "date": "2024-02-13T21:05:00", "text": "hi"}
     for people in (3_000, 3_001):
-        names = [f"Guest {number}" for number in range(people)]
-        text = "".join(f"13/02/2024, 21:05 - {name}: hi\n" for name in names)
-        chat = {"type": "private_group", "id": 1, "messages": [header | {"from": name} for name in names]}
+        guests = [f"Guest {number}" for number in range(people)]
+        text = "".join(f"13/02/2024, 21:05 - {name}: hi\n" for name in guests)
+        chat = {"type": "private_group", "id": 1, "messages": [header | {"from": name} for name in guests]}
         figures = [read_and_count(upload.encode()) for upload in (text, json.dumps(chat))]
         assert [found is not None for found in figures] == [people == 3_000] * 2
 

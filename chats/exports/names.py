@@ -1,0 +1,63 @@
+"""Who wrote a line of a WhatsApp export: names as printed, to the people they stand for, or to nobody."""
+
+from __future__ import annotations
+
+from chats.exports.marks import BIDI_MARKS
+from chats.exports.parsed import NAME_LIMIT, PEOPLE_LIMIT, SYSTEM_SENDER
+from chats.exports.phrases import PHRASES
+from chats.exports.refusals import TooManyPeople
+
+
+class Names(dict["bytes | None", int]):
+    """Sender as printed to the participant's number, SYSTEM_SENDER if it is no person's name."""
+
+    def __init__(self, participants: list[str]) -> None:
+        super().__init__({None: SYSTEM_SENDER})
+        self.participants = participants
+        self.numbers: dict[str, int] = {}
+
+    def numbers_of(self, senders: list[bytes | None], bodies: list[bytes]) -> list[int]:
+        """Those of some lines, with what they say. Raises TooManyPeople."""
+        new = {printed: clean_name(printed) for printed in dict.fromkeys(senders) if printed not in self}
+        beginnings: set[bytes | None] = set()
+        if new:
+            names = {printed: name for printed, name in new.items() if _is_possible(name)}
+            beginnings = self._beginnings(names, list(zip(senders, bodies, strict=True)))
+            people = names.keys() - beginnings
+            for printed, name in new.items():
+                self[printed] = self._number(name) if printed in people else SYSTEM_SENDER
+            if len(self.participants) > PEOPLE_LIMIT:
+                raise TooManyPeople
+        numbers = list(map(self.__getitem__, senders))
+        for printed in beginnings:
+            del self[printed]  # asked again if it says more
+        return numbers
+
+    @staticmethod
+    def _beginnings(names: dict[bytes | None, str], said: list[tuple[bytes | None, bytes]]) -> set[bytes | None]:
+        """Nobody is called `Asha, “Gezi` if all that this name says here ends a line that WhatsApp began."""
+        lines = PHRASES.lines
+        ends = {printed for printed, body in said if body.endswith(lines.ends)}
+        doubtful = {printed for printed, name in names.items() if printed in ends or lines.may_begin(name)}
+        for printed, body in said if doubtful else ():
+            if printed in doubtful and not lines.end(names[printed], body):
+                doubtful.remove(printed)
+        return doubtful
+
+    def _number(self, name: str) -> int:
+        number = self.numbers.setdefault(name, len(self.participants))
+        if number == len(self.participants):
+            self.participants.append(name)
+        return number
+
+
+def _is_possible(name: str) -> bool:
+    return 0 < len(name) <= NAME_LIMIT and not PHRASES.lines.begin(name)
+
+
+def clean_name(printed: bytes | None) -> str:
+    name = (printed or b"").decode("utf-8", "replace").strip()
+    if not name.isascii():
+        name = name.translate(BIDI_MARKS).strip()
+    # The tilde marks a person who is not among the contacts.
+    return name[1:].lstrip() if name[:2] in ("~ ", "~\u202f", "~\u00a0") else name
