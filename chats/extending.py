@@ -25,6 +25,7 @@ from chats.transcript import BLOCK_MESSAGES, BLOCK_TYPES, Reader, SealedBlock, c
 from relivchats.errors import Conflict, NotFound
 
 _TRIES = 3
+_NAMES = {"whatsapp": "WhatsApp", "telegram": "Telegram", "instagram": "Instagram"}
 _ALONE = "Leave out `extend` to make a chat of its own of it."
 
 
@@ -87,7 +88,9 @@ def extend(chat: Chat, received: Received, receipt: Receipt) -> Extension:
     """Add what is new. Raises NotThisChat, NotFound when the chat was deleted meanwhile, and ChatChanges when others
     change it all the time."""
     if received.export.platform != chat.platform:
-        raise NotThisChat(f"It comes from {received.export.platform}, and that chat from {chat.platform}. {_ALONE}")
+        raise NotThisChat(
+            f"It comes from {_NAMES[received.export.platform]}, and that chat from {_NAMES[chat.platform]}. {_ALONE}"
+        )
     newer = Trace.of(received.batches())
     for _ in range(_TRIES):
         overlap = Overlap.of(stored=recognition.stored_trace(chat), newer=newer)

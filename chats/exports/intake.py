@@ -30,6 +30,7 @@ from chats.exports.refusals import (
     NoChatText,
     NotText,
     OtherArchive,
+    OtherJson,
     PasswordProtected,
     Pdf,
     Picture,
@@ -61,6 +62,8 @@ _WEB_PAGE = re.compile(rb"\s*(?:<\?xml[^>]{0,200}>\s*)?<(?:!doctype html|html)\b
 _DATABASE = b"SQLite format 3\0"
 # WhatsApp's encrypted backups name in their first bytes the version of the app that wrote them.
 _BACKUP = re.compile(rb"2\.\d{1,2}\.\d{1,3}\.\d{1,3}")
+# An export is an object, and a chat of WhatsApp's may begin with a bracket.
+_JSON_LIST = re.compile(rb"\s*+\[\s*+[{\"]")
 
 #: How what people upload instead begins, from the formats' own descriptions; in this order.
 _OTHER_KINDS = (
@@ -106,8 +109,9 @@ def documents(upload: bytes, *, limit_bytes: int = UPLOAD_LIMIT_BYTES) -> list[D
     text = as_utf8(upload)
     if not text[:_STEP_BYTES].strip() and not text.strip():
         raise EmptyExport
-    if _is_binary(upload[:_GLANCE_BYTES]) and not Document(text, bytes).is_likely_a_chat:
-        raise NotText
+    is_list = bool(_JSON_LIST.match(text))
+    if (is_list or _is_binary(upload[:_GLANCE_BYTES])) and not Document(text, bytes).is_likely_a_chat:
+        raise OtherJson if is_list else NotText
     return [Document(text[:_HEAD_BYTES], lambda: text)]
 
 

@@ -33,8 +33,8 @@ class ExportTooLarge(ExportRefused):
 
     def __init__(self, *, limit_bytes: int, size_bytes: int) -> None:
         super().__init__(
-            f"Up to {limit_bytes / 2**20:.4g} MB are taken. Export the chat again without media. A .txt or .json takes"
-            " a quarter of the room in a .zip.",
+            f"Up to {limit_bytes / 2**20:.4g} MB are taken. Export the chat again without media. A .txt or .json is"
+            " much smaller as a .zip.",
             limit_bytes=limit_bytes,
             size_bytes=size_bytes,
         )

@@ -85,7 +85,9 @@ def test_after_the_last_message_there_is_an_empty_page(api: Api, chat: Chat) -> 
     assert api.get(page["previous"])["results"][-1]["number"] == chat.line_count
 
 
-@pytest.mark.parametrize("query", ["after=-1", "after=x", "after=99999999999999999999", "limit=0", "limit=501"])
+@pytest.mark.parametrize(
+    "query", ["after=-1", "after=x", "after=99999999999999999999", "limit=0", "limit=501", "before=3"]
+)
 def test_messages_that_cannot_be_are_refused(api: Api, chat: Chat, query: str) -> None:
     response = api.send("GET", f"/api/chats/{chat.pk}/messages?{query}")
     assert response.status_code == 422

@@ -287,6 +287,7 @@ def test_a_file_without_a_header_has_no_shape(junk: bytes) -> None:
         (b"\x1f\x8b\x08\0", refusals.OtherArchive),
         (random.Random(7).randbytes(5_000), refusals.NotText),
         (b'{"contacts": []}', refusals.OtherJson),
+        (b'[{"name": "Asha"}]', refusals.OtherJson),
     ],
 )
 def test_what_is_uploaded_instead_of_an_export_is_called_by_its_name(
@@ -299,3 +300,4 @@ def test_what_is_uploaded_instead_of_an_export_is_called_by_its_name(
 
 def test_a_control_byte_in_a_message_makes_no_other_file_of_a_chat() -> None:
     assert chat(CHAT.replace(b": ", b": \x07", 1))
+    assert chat(b'[{"as": "pasted"}]\n' + CHAT)

@@ -351,7 +351,7 @@ class TestExtending:
         assert ChatUpload.objects.filter(outcome="refused", reason="NotThisChat").count() == 1
 
     def test_an_export_of_another_platform_is_refused(self, chat: Chat) -> None:
-        with pytest.raises(NotThisChat, match="comes from telegram, and that chat from whatsapp"):
+        with pytest.raises(NotThisChat, match="comes from Telegram, and that chat from WhatsApp"):
             self.extend(chat, telegram(BEGINNING + REST))
         assert read(chat) == said(BEGINNING)
 
