@@ -25,7 +25,6 @@ from ops.actions import ReasonForm, found
 from ops.deeds import Deed, Deeds, Order
 from relivchats.accounts.models import User
 from relivchats.admin import StaffAdmin, link
-from relivchats.errors import DomainError
 
 
 class AdjustForm(ReasonForm):
@@ -59,11 +58,12 @@ def page(model_admin: StaffAdmin, request: HttpRequest, object_id: str) -> HttpR
 
 def _adjust(wallet: Wallet, request: HttpRequest, *, amount: int, reason: str, key: str) -> Deed:
     order = Order(actor=f"user {request.user.pk}", reason=reason)
-    try:
+
+    def adjust(wallet: Wallet) -> str:
         made = adjustments.adjust(wallet=wallet, amount=amount, actor=order.actor, reason=reason, idempotency_key=key)
-        deed = Deed(str(wallet.pk), done=True, outcome=_outcome(made))
-    except DomainError as refusal:
-        deed = Deed(str(wallet.pk), done=False, outcome=refusal.detail)
+        return _outcome(made)
+
+    deed = deeds.one(wallet, adjust)
     deeds.record("adjust wallet", deed, order=order)
     LogEntry.objects.create(
         user_id=str(request.user.pk),

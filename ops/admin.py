@@ -114,7 +114,7 @@ _RECONCILE_WALLET: Any = {
     "name": "reconcile",
     "title": "Ask the provider",
     "consequence": "The provider says how these wallets' open refunds stand, and their orders that are unpaid (given up"
-    " or not) or need a look, and they are brought there: paid orders get their coins. What is left after"
+    " or not), need a look or had refunds, and they are brought there: paid orders get their coins. What is left after"
     f" {payments.PAGE_SECONDS:.0f} seconds is counted: ask again for it.",
 }
 _ORDERS_ASIDE: Any = {

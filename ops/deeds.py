@@ -70,7 +70,7 @@ def carry_out(action: str, rows: Iterable[Row], step: Callable[[Row], str], *, o
     """Do `step` to each row once, in its own transaction; its answer tells the outcome. A refusal stops no other."""
     deeds = Deeds()
     for row in _each(rows) if isinstance(rows, QuerySet) else rows:
-        deed = _one(row, step)
+        deed = one(row, step)
         record(action, deed, order=order)
         deeds.add(deed)
         if deeds.total % BATCH == 0:
@@ -88,7 +88,8 @@ def _each(rows: QuerySet[Row]) -> Iterator[Row]:
         last = batch[-1].pk
 
 
-def _one(row: Row, step: Callable[[Row], str]) -> Deed:
+def one(row: Row, step: Callable[[Row], str]) -> Deed:
+    """A step on one row, refused or done."""
     try:
         return Deed(str(row.pk), done=True, outcome=step(row))
     except DomainError as refusal:

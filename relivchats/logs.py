@@ -23,7 +23,7 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", 
 _ACCEPTABLE_ID = re.compile(r"[A-Za-z0-9._-]{8,64}\Z")
 # The last is a value that Django signed, as it stands in a link that opens by itself.
 _SECRETS = re.compile(
-    r"(?i)\b(bearer\s+|rc_|sk_|whsec_|key-)[A-Za-z0-9._~+/=-]{6,}|://[^\s/@]+@|[\w-]+(?::[\w-]{6,})?:[\w-]{27,}"
+    r"(?i)\b(bearer\s+|rc_|sk_|whsec_|key-)[A-Za-z0-9._~+/=-]{6,}|://[^\s/@]+@|(?<![\w-])[\w-]+(?::[\w-]{6,})?:[\w-]{27,}"
 )
 
 

@@ -18,6 +18,7 @@ from rest_framework.pagination import CursorPagination
 from rest_framework.parsers import JSONParser
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.utils.mediatypes import media_type_matches
 
 from relivchats.errors import DomainError
 
@@ -47,7 +48,7 @@ def person(request: Request) -> User:
 def body(request: Request) -> Any:
     """What the request holds, parsed. JSON of this API is small: a larger body is refused before it is read."""
     check_length(request)
-    is_json = request.content_type.startswith(StrictJSONParser.media_type)
+    is_json = media_type_matches(StrictJSONParser.media_type, request.content_type)
     if is_json and int(request.META.get("CONTENT_LENGTH") or 0) > JSON_LIMIT_BYTES:
         raise RequestTooLarge(f"Send at most {JSON_LIMIT_BYTES // 1024} KB of JSON.", limit_bytes=JSON_LIMIT_BYTES)
     return request.data

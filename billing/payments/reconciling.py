@@ -177,12 +177,13 @@ def _is_its_turn(order: PaymentOrder, rows: OrderQuerySet) -> bool:
 def reconcile_refund(refund: PaymentRefund, *, among: RefundQuerySet | None = None) -> str:
     """Ask the provider for a pending refund, or how one on its way stands. Returns its status.
 
-    One that is no longer `among` those that were to be asked about is left alone: a pending one by `push`.
+    One that is no longer `among` those that were to be asked about is left alone.
     """
     rows = open_refunds() if among is None else among
     refund.refresh_from_db()
     if refund.status == PaymentRefund.Status.PENDING:
-        refunds.push(refund)
+        if rows.filter(pk=refund.pk).exists():
+            refunds.push(refund)
     elif rows.filter(pk=refund.pk).update(asked_at=Now()):
         reconcile(refund.order)
     refund.refresh_from_db()

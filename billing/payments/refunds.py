@@ -123,6 +123,8 @@ def reported(order: PaymentOrder, report: Report) -> Outcome:
     """A refund that the provider tells of: ours, or one made on its own pages. The order is locked."""
     if not order.is_paid:
         return Outcome(Event.RECEIVED, "waits for the payment that it gives back")
+    if _is_of_another_payment(order, report):
+        return Outcome(Event.IGNORED, "it gives back another payment than the one that the coins were given for")
     if not report.amount or report.amount < 0 or report.currency != order.currency or not report.provider_refund_id:
         return Outcome(Event.HELD, "the refund's amount or currency does not fit the order's")
     refund = _known(order, report)
@@ -136,6 +138,11 @@ def reported(order: PaymentOrder, report: Report) -> Outcome:
     if (held := _revived(order, refund, report)) is not None:
         return held
     return _move(order, refund, Status(report.state), provider_id=report.provider_refund_id)
+
+
+def _is_of_another_payment(order: PaymentOrder, report: Report) -> bool:
+    """An order that was paid twice has a payment without coins: what becomes of that one takes none."""
+    return bool(order.provider_payment_id and report.provider_payment_id not in ("", order.provider_payment_id))
 
 
 def _revived(order: PaymentOrder, refund: PaymentRefund, report: Report) -> Outcome | None:
@@ -166,6 +173,8 @@ def disputed(order: PaymentOrder, report: Report) -> Outcome:
     """Opened, won or lost. What is lost is taken back like a refund, as far as it was not refunded before."""
     if not order.is_paid:
         return Outcome(Event.RECEIVED, "waits for the payment that it disputes")
+    if _is_of_another_payment(order, report):
+        return Outcome(Event.IGNORED, "it disputes another payment than the one that the coins were given for")
     state = PaymentOrder.Dispute(report.state)
     if state == PaymentOrder.Dispute.OPEN and order.dispute:
         return Outcome(Event.IGNORED, f"the dispute is {order.dispute} already")

@@ -69,10 +69,11 @@ def test_a_malformed_body_is_a_4xx_and_never_an_error_of_ours(api: Api, body: by
     assert response.json()["error_code"] == "ERR_1001"
 
 
+@pytest.mark.parametrize("content_type", ["application/json", "Application/JSON; charset=utf-8"])
 @pytest.mark.parametrize("size", [100_000, 3_000_000])
-def test_a_body_that_is_too_large_is_refused_before_it_is_read(api: Api, size: int) -> None:
+def test_a_body_that_is_too_large_is_refused_before_it_is_read(api: Api, size: int, content_type: str) -> None:
     body = json.dumps({"chat_id": "x" * size})
-    response = api.send("POST", "/api/insights/unlock", data=body, content_type="application/json")
+    response = api.send("POST", "/api/insights/unlock", data=body, content_type=content_type)
     assert (response.status_code, response.json()["limit_bytes"]) == (413, 65536)
 
 

@@ -30,6 +30,12 @@ def test_a_signed_link_is_hidden(signer: signing.Signer) -> None:
     assert "Forbidden" in line
 
 
+@pytest.mark.parametrize("line", ["a" * 300_000, "aaaaaaaa:" * 30_000, "://" + "a" * 300_000])
+def test_a_line_without_end_holds_nobody_up(line: str) -> None:
+    """With a step too many for each sign these take minutes."""
+    assert written(line)
+
+
 def test_times_and_ids_are_left_as_they_are() -> None:
     text = "took 10:42:11 for 0f6c1c9e-6d0a-4c62-8f3e-2b8f5a7d9e10"
     assert text in written(text)

@@ -202,6 +202,19 @@ def test_a_second_payment_of_one_order_is_held(shop: Shop) -> None:
     assert (fresh(order).attention, shop.balance) == ("", 450)
 
 
+def test_a_second_payment_sent_back_or_disputed_takes_no_coins(razorpay_shop: Shop) -> None:
+    shop, order = razorpay_shop, razorpay_shop.paid()
+    again = shop.fake.pay(str(order.provider_order_id))
+    back = shop.fake.refunded(again["id"], order.amount, status="processed")
+    shop.send(shop.fake.event("refund.processed", refund=back, payment=again))
+    lost = {"id": "disp_again", "payment_id": again["id"], "amount": order.amount, "currency": "INR"}
+    shop.send(shop.fake.event("payment.dispute.lost", payment=again, dispute=lost))
+    reconciling.reconcile(fresh(order))
+    assert (fresh(order).status, fresh(order).dispute, shop.balance) == ("completed", "", 450)
+    shop.send(shop.event_of(order, "refunded"))
+    assert (fresh(order).status, shop.balance) == ("refunded", 50)
+
+
 def test_an_order_that_is_not_ours_is_kept_for_a_person(shop: Shop) -> None:
     order = shop.order()
     body = shop.event_of(order, "paid")
