@@ -60,6 +60,12 @@ class StartCelery(Protocol):
     def __call__(self, *, app: str = "relivchats", **environment: str) -> RunningProcess: ...
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whole stacks first, as they take longest: what comes last is short, so that no core waits for another."""
+    items.sort(key=lambda item: "tests/stack/" not in item.nodeid)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_teardown() -> None:
     """Whoever a test woke has finished before the database is emptied under them."""
