@@ -111,7 +111,8 @@ def reconcile_some(orders: Iterable[PaymentOrder], *, order: Order, among: Order
 
 
 def reconcile_wallets(wallets: QuerySet[Wallet], *, order: Order) -> Deeds:
-    """Ask about these wallets' open refunds, and their orders that are unpaid (given up or not) or need a look.
+    """Ask about these wallets' open refunds, and their orders that are unpaid (given up or not), need a look or
+    had refunds.
 
     Each of these has an audit entry of its own, so one that fails bars no other; the wallet's sums them up. What
     there was no time for is left, and comes first the next time.

@@ -21,7 +21,7 @@ from insights.engines.base import EngineError, RateLimited, Refused, Unavailable
 from insights.engines.local import LocalEngine
 from insights.models import GenerationJob, Insight, InsightAttempt
 from relivchats.accounts.models import User
-from tests.processes import eventually
+from tests.processes import PATIENCE_SECONDS, eventually
 
 pytestmark = pytest.mark.django_db
 
@@ -413,7 +413,7 @@ def test_deleting_a_chat_takes_all_its_jobs_before_any_coins(
         erasing.start()
         eventually(is_somebody_waiting)
         settlement.fail_open(last.pk, error_code="test", error_message="")
-    erasing.join(10)
+    erasing.join(PATIENCE_SECONDS)
     assert not GenerationJob.objects.open().exists()
     person.wallet.refresh_from_db()
     assert (person.wallet.balance, person.wallet.reserved) == (150, 0)

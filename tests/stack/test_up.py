@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import stat
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.request import urlopen
@@ -107,6 +108,18 @@ def test_ctrl_c_while_it_starts_leaves_nothing(tmp_path: Path) -> None:
     assert started.stop(signal.SIGINT) == 0
     assert started.output.splitlines()[1:] == ["Stopped."]
     assert started.processes() == []
+
+
+def test_ctrl_c_in_the_first_moments_is_told_in_a_word(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def pressed(**_: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(stack, "up", pressed)
+    monkeypatch.setattr(sys, "argv", ["./dev", "up"])
+    assert stack.main() == 130
+    assert capsys.readouterr().out == "Stopped.\n"
 
 
 def test_a_taken_port_is_named_before_anything_starts(tmp_path: Path) -> None:

@@ -283,6 +283,9 @@ def test_a_refund_is_asked_for_by_one_at_a_time(stripe_shop: Shop) -> None:
     refund = give_back(order)
     asked = len(stripe_shop.fake.asked)
     assert reconciling.reconcile_refund(refund) == "pending"
+    PaymentRefund.objects.update(asked_at=Now() - timedelta(hours=1))
+    no_longer_due = PaymentRefund.objects.none()
+    assert reconciling.reconcile_refund(refund, among=no_longer_due) == "pending"
     assert len(stripe_shop.fake.asked) == asked
 
 

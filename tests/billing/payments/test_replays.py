@@ -17,6 +17,7 @@ from billing.payments import refunds, webhooks
 from tests.billing.conftest import wait_until_blocked
 from tests.billing.payments.conftest import Shop
 from tests.fakes import razorpay, stripe
+from tests.processes import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -69,33 +70,11 @@ def test_replays_over_20_threads_give_each_orders_coins_once(
     assert audit() == []
 
 
-def test_two_who_refund_an_order_at_once_send_its_money_back_once(stripe_shop: Shop) -> None:
-    order = stripe_shop.paid()
+def outcomes_of_two_refunds(order: PaymentOrder, **asked: Any) -> set[object]:
+    """What two who ask for the same refund at once are told: both wait for the order before either goes on."""
 
     def refund() -> object:
         try:
-            return refunds.start(order_id=order.pk, amount=None, actor="user 7", reason="a claim").status
-        except refunds.RefundImpossible as refusal:
-            return type(refusal)
-        finally:
-            connection.close()
-
-    with ThreadPoolExecutor(2) as pool:
-        with transaction.atomic():
-            PaymentOrder.objects.select_for_update().get(pk=order.pk)
-            started = [pool.submit(refund) for _ in range(2)]
-            wait_until_blocked(2)
-        outcomes = {each.result(20) for each in started}
-    assert outcomes == {"completed", refunds.RefundImpossible}
-    assert (PaymentRefund.objects.count(), len(stripe_shop.fake.refunds), stripe_shop.balance) == (1, 1, 50)
-
-
-def test_a_form_that_is_sent_twice_at_once_refunds_its_part_once(stripe_shop: Shop) -> None:
-    order = stripe_shop.paid()
-
-    def refund() -> object:
-        try:
-            asked = {"amount": 100, "left_before": order.amount}
             return refunds.start(order_id=order.pk, actor="user 7", reason="a claim", **asked).status
         except refunds.RefundImpossible as refusal:
             return type(refusal)
@@ -107,6 +86,17 @@ def test_a_form_that_is_sent_twice_at_once_refunds_its_part_once(stripe_shop: Sh
             PaymentOrder.objects.select_for_update().get(pk=order.pk)
             started = [pool.submit(refund) for _ in range(2)]
             wait_until_blocked(2)
-        outcomes = {each.result(20) for each in started}
+        return {each.result(PATIENCE_SECONDS) for each in started}
+
+
+def test_two_who_refund_an_order_at_once_send_its_money_back_once(stripe_shop: Shop) -> None:
+    outcomes = outcomes_of_two_refunds(stripe_shop.paid(), amount=None)
+    assert outcomes == {"completed", refunds.RefundImpossible}
+    assert (PaymentRefund.objects.count(), len(stripe_shop.fake.refunds), stripe_shop.balance) == (1, 1, 50)
+
+
+def test_a_form_that_is_sent_twice_at_once_refunds_its_part_once(stripe_shop: Shop) -> None:
+    order = stripe_shop.paid()
+    outcomes = outcomes_of_two_refunds(order, amount=100, left_before=order.amount)
     assert outcomes == {"completed", refunds.RefundImpossible}
     assert [made["amount"] for made in stripe_shop.fake.refunds.values()] == [100]
