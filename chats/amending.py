@@ -16,9 +16,9 @@ from chats.exports.parsed import writable
 from chats.extending import ChatChanges
 from chats.lens import Lens
 from chats.models import Chat
-from chats.people import People, Person, check, default_title
+from chats.people import People, Person, default_title, validate
 from chats.received import Span
-from chats.statistics import Statistics
+from chats.statistics import StatisticsCounter
 from chats.transcript import Reader
 from relivchats.errors import NotFound
 
@@ -37,7 +37,7 @@ def amend(
 ) -> Chat:
     """The chat as it is then. What is not named stays; a title of None is the people's names again.
 
-    Raises NotPeople when `people` make no sense for the names that it has by then, and NotFound when it was
+    Raises InvalidPeople when `people` make no sense for the names that it has by then, and NotFound when it was
     deleted meanwhile.
     """
     for _ in range(_TRIES):
@@ -65,7 +65,7 @@ def _title(chat: Chat) -> str | None:
 
 def _checked(people: Sequence[Person], chat: Chat) -> list[Person]:
     """Looked over anew whenever the chat changed: those who joined it have names, too."""
-    return check([_writable(person) for person in people], export_names=chat.export_names)
+    return validate([_writable(person) for person in people], export_names=chat.export_names)
 
 
 def _writable(person: Person) -> Person:
@@ -74,7 +74,7 @@ def _writable(person: Person) -> Person:
 
 def _columns(chat: Chat, *, title: str | None, time_zone: str, chosen: list[Person]) -> dict[str, Any]:
     """The columns that change."""
-    who, key = People.of(chat.export_names, chosen=chosen), chat.key
+    who, key = People.resolve(chat.export_names, chosen=chosen), chat.key
     name = writable(title) if title is not None else default_title(who.names)
     columns: dict[str, Any] = {}
     if name != chat.title:
@@ -91,7 +91,7 @@ def _columns(chat: Chat, *, title: str | None, time_zone: str, chosen: list[Pers
 
 def _counted(chat: Chat, who: People, time_zone: str) -> dict[str, Any]:
     lens = Lens.of(who, clock=chat.clock, time_zone=time_zone)
-    statistics, span = Statistics(), Span()
+    statistics, span = StatisticsCounter(), Span()
     for batch in map(lens.read, Reader(chat, as_stored=True).batches()):
         statistics.add(batch)
         span.add(batch)

@@ -7,4 +7,4 @@ class ChatsConfig(AppConfig):
 
     def ready(self) -> None:
         # Their receivers must hear every deletion.
-        from chats import erasure, searching  # noqa: F401
+        from chats import erasure, search  # noqa: F401

@@ -34,7 +34,7 @@ BYTES_A_TOKEN = 3.5
 _CAPTIONED = frozenset({Kind.MEDIA, Kind.POLL})
 
 
-class Piece(NamedTuple):
+class ChunkDraft(NamedTuple):
     """A chunk before it is stored. `texts` are what is embedded; none when nobody wrote a word in it."""
 
     conversation: int
@@ -44,7 +44,7 @@ class Piece(NamedTuple):
     texts: list[str]
 
 
-def pieces(batches: Iterable[Batch]) -> Iterator[Piece]:
+def chunk_messages(batches: Iterable[Batch]) -> Iterator[ChunkDraft]:
     """Chunks in order; conversations count from 0. A message longer than a chunk is a chunk by itself."""
     conversation, before = 0, None
     texts: list[str] = []
@@ -56,7 +56,7 @@ def pieces(batches: Iterable[Batch]) -> Iterator[Piece]:
                 continue
             pause = seconds - before if before is not None else 0
             before = seconds
-            written = text if kind == Kind.TEXT else written_words(kind, text)
+            written = text if kind == Kind.TEXT else written_text(kind, text)
             added = len(written) if written.isascii() else len(written.encode(errors="replace"))
             if count and (
                 pause >= CONVERSATION_GAP_SECONDS
@@ -76,15 +76,15 @@ def pieces(batches: Iterable[Batch]) -> Iterator[Piece]:
         yield _piece(conversation, first, last, size, texts)
 
 
-def written_words(kind: int, text: str) -> str:
+def written_text(kind: int, text: str) -> str:
     """What a person wrote in a message: all of a text, the caption below a placeholder, nothing of the rest."""
     if kind == Kind.TEXT:
         return text
     return text.partition("\n")[2] if kind in _CAPTIONED else ""
 
 
-def _piece(conversation: int, first: int, last: int, size: int, texts: list[str]) -> Piece:
-    return Piece(conversation, first, last, max(1, round(size / BYTES_A_TOKEN)), list(_texts(texts)))
+def _piece(conversation: int, first: int, last: int, size: int, texts: list[str]) -> ChunkDraft:
+    return ChunkDraft(conversation, first, last, max(1, round(size / BYTES_A_TOKEN)), list(_texts(texts)))
 
 
 def _texts(messages: list[str]) -> Iterator[str]:

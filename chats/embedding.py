@@ -35,12 +35,12 @@ class EmbeddingEngine(Protocol):
 
 
 @cache
-def engine() -> EmbeddingEngine:
+def get_engine() -> EmbeddingEngine:
     """The engine of this process; its model is loaded at the first text."""
-    return {"local": LocalEngine}[settings.EMBEDDING_ENGINE]()
+    return {"local": LocalEmbeddingEngine}[settings.EMBEDDING_ENGINE]()
 
 
-class LocalEngine:
+class LocalEmbeddingEngine:
     # The model is trained to be cut: half of its 256 dimensions take half the room and find as much
     # (tests/benchmarks/retrieval.py: mean reciprocal rank 0.64 instead of 0.65).
     dimensions = 128
@@ -80,7 +80,9 @@ def _load() -> tuple[Any, Vectors]:
     root.handlers[:], root.level = handlers, level
     # Without both arguments it asks the network.
     directory = Path(wordllama.__file__).parent
-    model = wordllama.WordLlama.load(cache_dir=directory, disable_download=True, trunc_dim=LocalEngine.dimensions)
+    model = wordllama.WordLlama.load(
+        cache_dir=directory, disable_download=True, trunc_dim=LocalEmbeddingEngine.dimensions
+    )
     # Padding to the longest text took 6.7 GB for one text of 50,000 words.
     model.tokenizer.no_padding()
     return model.tokenizer, model.embedding

@@ -20,7 +20,7 @@ from chats.overlap import Overlap, Trace
 from chats.people import People, Person, default_title
 from chats.receipts import Receipt
 from chats.received import Received, Span
-from chats.statistics import Statistics
+from chats.statistics import StatisticsCounter
 from chats.transcript import BLOCK_MESSAGES, BLOCK_TYPES, Reader, SealedBlock, context_of, seal_batches
 from relivchats.errors import Conflict, NotFound
 
@@ -61,7 +61,7 @@ class _Plan:
 
     @property
     def people(self) -> People:
-        return People.of(self.export_names, chosen=self.chosen)
+        return People.resolve(self.export_names, chosen=self.chosen)
 
     def fresh(self) -> Iterator[Batch]:
         """The new lines, numbered after the chat's last."""
@@ -149,7 +149,7 @@ def _plan(chat: Chat, received: Received, overlap: Overlap) -> _Plan:
             senders[sender] = same
         else:
             senders[sender] = len(names)
-            names.append(name if number is None else people.told_apart(name, taken={*names, *received.participants}))
+            names.append(name if number is None else people.unique_name(name, taken={*names, *received.participants}))
             chosen = _joined(chat, chosen, names, same)
     return _Plan(chat, received, overlap, [*senders, SYSTEM_SENDER], names, chosen)
 
@@ -157,16 +157,16 @@ def _plan(chat: Chat, received: Received, overlap: Overlap) -> _Plan:
 def _joined(chat: Chat, chosen: list[Person], names: list[str], same: int | None) -> list[Person]:
     """The choice when the last of `names` joins, as a name of the chat's sender `same` or as somebody's own."""
     if same is None:
-        return people.with_another(chosen, export_names=names)
-    shown = chat.participants[chat.people.of_sender[same]]
-    return people.with_alias(chosen, alias=names[-1], of=chat.export_names[same], shown=shown)
+        return people.add_person(chosen, export_names=names)
+    shown = chat.participants[chat.people.person_of_sender[same]]
+    return people.add_alias(chosen, alias=names[-1], of=chat.export_names[same], shown=shown)
 
 
 def _columns(plan: _Plan) -> dict[str, Any]:
     """The chat's columns as they will be; every message is counted again."""
     chat, who = plan.chat, plan.people
     lens = Lens.of(who, clock=chat.clock, time_zone=chat.time_zone)
-    statistics, span = Statistics(), Span()
+    statistics, span = StatisticsCounter(), Span()
     for batch in chain(Reader(chat, as_stored=True).batches(), plan.fresh()):
         read = lens.read(batch)
         statistics.add(read)

@@ -20,7 +20,7 @@ from chats.models import Chat, ChatUpload
 from chats.people import People, default_title
 from chats.receipts import Receipt
 from chats.received import Received, Span
-from chats.statistics import Statistics
+from chats.statistics import StatisticsCounter
 from chats.transcript import BLOCK_TYPES
 from chats.uploads import BytesUpload
 from relivchats.accounts.models import User
@@ -180,7 +180,7 @@ class _Count:
 
     lens: Lens
     receipt: Receipt
-    statistics: Statistics = field(default_factory=Statistics)
+    statistics: StatisticsCounter = field(default_factory=StatisticsCounter)
     span: Span = field(default_factory=Span)
 
     def add(self, batch: Batch) -> None:
@@ -192,7 +192,7 @@ class _Count:
 
 def _new(owner: User, export: ParsedExport, wishes: Wishes, receipt: Receipt) -> Imported:
     """One pass over the messages: counted and sealed batch by batch, so that memory holds sealed blocks only."""
-    nobody = People(names=[], of_sender=[])
+    nobody = People(names=[], person_of_sender=[])
     count = _Count(Lens.of(nobody, clock=export.clock, time_zone=wishes.time_zone), receipt)
     received = Received.of(export, _parsed(export, receipt), each=count.add)
     receipt.lap("seal")

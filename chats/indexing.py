@@ -24,30 +24,14 @@ from django.db.models.expressions import Combinable
 from django.db.models.functions import Now
 
 from chats import embedding, vectors
-from chats.chunking import Piece, pieces
+from chats.chunking import ChunkDraft, chunk_messages
 from chats.copying import copy_rows
 from chats.models import Chat, Chunk
-from chats.searching import ChunkRange, Hit, NotSearchable, Searcher, WordUses, search, searcher
 from chats.signals import index_settled
 from chats.transcript import Reader
-from chats.vectors import Packed
+from chats.vectors import Float16Vectors
 from relivchats.crypto import CannotOpen
 from relivchats.waking import Waker, publish
-
-__all__ = [
-    "ChunkRange",
-    "Hit",
-    "NotSearchable",
-    "Searcher",
-    "WordUses",
-    "dispatch",
-    "index_chat",
-    "recover",
-    "request",
-    "request_rest",
-    "search",
-    "searcher",
-]
 
 logger = logging.getLogger(__name__)
 
@@ -193,16 +177,16 @@ class _Finished(NamedTuple):
     """What an earlier indexing made of the conversations that had ended, and where the one after them begins."""
 
     parts: list[ChunkRow]
-    rows: list[Packed]
+    rows: list[Float16Vectors]
     conversation: int
     first_number: int
 
 
-def _build(chat: Chat, token: UUID) -> tuple[list[ChunkRow], Packed]:
+def _build(chat: Chat, token: UUID) -> tuple[list[ChunkRow], Float16Vectors]:
     """Chunks without their texts, and the vectors of these as they are kept."""
-    engine = embedding.engine()
+    engine = embedding.get_engine()
     parts, rows, conversation, first_number = _finished_part(chat)
-    for step in _steps(pieces(Reader(chat).batches(first=first_number))):
+    for step in _steps(chunk_messages(Reader(chat).batches(first=first_number))):
         _renew(chat.pk, token)
         rows.append(engine.embed([text for piece in step for text in piece.texts]).astype(np.float16))
         parts += (
@@ -220,7 +204,7 @@ def _finished_part(chat: Chat) -> _Finished:
     nothing = _Finished([], [], 0, 1)
     if chat.index_from_number is None:
         return nothing
-    matrix = vectors.load_packed(chat, engine=embedding.engine().name)
+    matrix = vectors.load_float16(chat, engine=embedding.get_engine().name)
     stored = Chunk.objects.filter(chat=chat.pk).order_by("number").values_list(*ChunkRow._fields)
     parts = [ChunkRow(*row) for row in stored]
     if matrix is None or not parts or sum(part.vector_count for part in parts) != len(matrix):
@@ -232,7 +216,7 @@ def _finished_part(chat: Chat) -> _Finished:
     return _Finished(ended, [matrix[:vectors_ended]], last, parts[len(ended)].first_number)
 
 
-def _steps(parts: Iterator[Piece]) -> Iterator[list[Piece]]:
+def _steps(parts: Iterator[ChunkDraft]) -> Iterator[list[ChunkDraft]]:
     while step := list(islice(parts, _STEP_CHUNKS)):
         yield step
 
@@ -243,7 +227,7 @@ def _renew(chat_id: UUID, token: UUID) -> None:
 
 
 @transaction.atomic
-def _finish(chat: Chat, token: UUID, parts: list[ChunkRow], matrix: Packed) -> None:
+def _finish(chat: Chat, token: UUID, parts: list[ChunkRow], matrix: Float16Vectors) -> None:
     done = Chat.objects.filter(pk=chat.pk, index_lease_token=token).update(
         vector_status=Chat.VectorStatus.COMPLETED,
         index_lease_token=None,
@@ -257,7 +241,7 @@ def _finish(chat: Chat, token: UUID, parts: list[ChunkRow], matrix: Packed) -> N
         raise _LeaseLost
     Chunk.objects.filter(chat=chat.pk).delete()
     copy_rows("chunks", _CHUNK_TYPES, parts)
-    vectors.store(chat, matrix, engine=embedding.engine().name)
+    vectors.store(chat, matrix, engine=embedding.get_engine().name)
     _announce_on_commit(chat.pk)
 
 

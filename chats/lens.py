@@ -50,7 +50,7 @@ class Lens:
     @classmethod
     def of(cls, people: People, *, clock: str, time_zone: str) -> Lens:
         return cls(
-            None if people.are_as_exported else [*people.of_sender, SYSTEM_SENDER],
+            None if people.has_one_name_each else [*people.person_of_sender, SYSTEM_SENDER],
             _Offsets(ZoneInfo(time_zone)) if clock == "utc" and time_zone else None,
         )
 

@@ -144,7 +144,7 @@ class Chat(models.Model):
 
     @cached_property
     def people(self) -> People:
-        return People.of(self.export_names, chosen=self.chosen_people)
+        return People.resolve(self.export_names, chosen=self.chosen_people)
 
     @property
     def participants(self) -> list[str]:

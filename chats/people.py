@@ -21,7 +21,7 @@ class Person(TypedDict):
     aliases: list[str]
 
 
-class NotPeople(ValueError):
+class InvalidPeople(ValueError):
     """A choice that makes no sense. `place` is where: a person's number, perhaps an alias' number."""
 
     def __init__(self, reason: str, *place: int | str) -> None:
@@ -32,62 +32,62 @@ class NotPeople(ValueError):
 
 @dataclass(frozen=True)
 class People:
-    """`names` are shown, in order of first appearance; `of_sender` leads from an export's name to its person."""
+    """`names` are shown, in order of first appearance; `person_of_sender` leads from an export's name to its person."""
 
     names: list[str]
-    of_sender: list[int]
+    person_of_sender: list[int]
 
     @classmethod
-    def of(cls, export_names: Sequence[str], *, chosen: Sequence[Person]) -> People:
+    def resolve(cls, export_names: Sequence[str], *, chosen: Sequence[Person]) -> People:
         shown = {alias: number for number, person in enumerate(chosen) for alias in person["aliases"]}
         names: list[str] = []
-        of_sender: list[int] = []
+        person_of_sender: list[int] = []
         numbers: dict[int, int] = {}
         for name in export_names:
             choice = shown.get(name)
             if choice in numbers:
-                of_sender.append(numbers[choice])
+                person_of_sender.append(numbers[choice])
                 continue
             if choice is not None:
                 numbers[choice] = len(names)
-            of_sender.append(len(names))
+            person_of_sender.append(len(names))
             names.append(name if choice is None else chosen[choice]["name"])
-        return cls(names, of_sender)
+        return cls(names, person_of_sender)
 
     @property
-    def are_as_exported(self) -> bool:
+    def has_one_name_each(self) -> bool:
         """Whether no two names are one person."""
-        return len(self.names) == len(self.of_sender)
+        return len(self.names) == len(self.person_of_sender)
 
-    def listed(self, export_names: Sequence[str]) -> list[Person]:
-        """Everybody with all their names, as `check` takes them back."""
+    def to_list(self, export_names: Sequence[str]) -> list[Person]:
+        """Everybody with all their names, as `validate` takes them back."""
         people = [Person(name=name, aliases=[]) for name in self.names]
-        for name, number in zip(export_names, self.of_sender, strict=True):
+        for name, number in zip(export_names, self.person_of_sender, strict=True):
             people[number]["aliases"].append(name)
         return people
 
 
-def check(chosen: Sequence[Person], *, export_names: Sequence[str]) -> list[Person]:
-    """The choice without those that change nothing. Raises NotPeople, which quotes no name."""
+def validate(chosen: Sequence[Person], *, export_names: Sequence[str]) -> list[Person]:
+    """The choice without those that change nothing. Raises InvalidPeople, which quotes no name."""
     known, taken = set(export_names), set[str]()
     for number, person in enumerate(chosen):
         for place, alias in enumerate(person["aliases"]):
             if alias not in known:
-                raise NotPeople(
+                raise InvalidPeople(
                     "The export has no such name. GET the chat: `people` lists them.", number, "aliases", place
                 )
             if alias in taken:
-                raise NotPeople("This name stands with two people, or twice.", number, "aliases", place)
+                raise InvalidPeople("This name stands with two people, or twice.", number, "aliases", place)
             taken.add(alias)
-    people = People.of(export_names, chosen=chosen)
+    people = People.resolve(export_names, chosen=chosen)
     if len(people.names) < min(2, len(export_names)):
-        raise NotPeople("This would leave one person. A chat is between two people or more.")
+        raise InvalidPeople("This would leave one person. A chat is between two people or more.")
     if len(set(people.names)) < len(people.names):
-        raise NotPeople("Two people would have the same name. Put them together, or name them apart.")
+        raise InvalidPeople("Two people would have the same name. Put them together, or name them apart.")
     return [person for person in chosen if person["aliases"] != [person["name"]]]
 
 
-def with_alias(chosen: Sequence[Person], *, alias: str, of: str, shown: str) -> list[Person]:
+def add_alias(chosen: Sequence[Person], *, alias: str, of: str, shown: str) -> list[Person]:
     """The choice with one more name for the person who has the name `of` in the export and is shown as `shown`."""
     people = [Person(name=person["name"], aliases=list(person["aliases"])) for person in chosen]
     for person in people:
@@ -97,15 +97,15 @@ def with_alias(chosen: Sequence[Person], *, alias: str, of: str, shown: str) -> 
     return [*people, Person(name=shown, aliases=[of, alias])]
 
 
-def with_another(chosen: Sequence[Person], *, export_names: Sequence[str]) -> list[Person]:
+def add_person(chosen: Sequence[Person], *, export_names: Sequence[str]) -> list[Person]:
     """The choice when the last of `export_names` is somebody new, whose name another may be shown by."""
-    *others, name = People.of(export_names, chosen=chosen).names
+    *others, name = People.resolve(export_names, chosen=chosen).names
     if name not in others:
         return list(chosen)
-    return [*chosen, Person(name=told_apart(name, taken=others), aliases=[name])]
+    return [*chosen, Person(name=unique_name(name, taken=others), aliases=[name])]
 
 
-def told_apart(name: str, *, taken: Collection[str]) -> str:
+def unique_name(name: str, *, taken: Collection[str]) -> str:
     """The name, numbered when it is taken: two people are never called alike."""
     names = chain([name], (f"{name} ({number})" for number in count(2)))
     return next(free for free in names if free not in taken)

@@ -12,7 +12,7 @@ from chats.exports.parsed import Message
 from chats.importing import Imported
 from chats.lens import time_zones
 from chats.models import Chat, ChatUpload
-from chats.people import NotPeople, Person
+from chats.people import InvalidPeople, Person
 from chats.statistics_schema import StatisticsSerializer
 from relivchats.rest import ClosedSerializer, IdField
 
@@ -136,7 +136,7 @@ class ChatSerializer(serializers.ModelSerializer[Chat]):
 
     @extend_schema_field(ParticipantSerializer(many=True))
     def get_people(self, chat: Chat) -> list[Person]:
-        return chat.people.listed(chat.export_names)
+        return chat.people.to_list(chat.export_names)
 
 
 class ChatChangesSerializer(ClosedSerializer):
@@ -162,7 +162,7 @@ class ChatChangesSerializer(ClosedSerializer):
     )
 
 
-def not_people(fault: NotPeople) -> serializers.ValidationError:
+def not_people(fault: InvalidPeople) -> serializers.ValidationError:
     """The fault where it is: nested as the value is, so that its pointer leads there."""
     detail: Any = [fault.reason]
     for step in reversed(("people", *fault.place)):

@@ -87,7 +87,7 @@ class SentimentSerializer(serializers.Serializer[Any]):
 class LanguageAndSentimentSerializer(serializers.Serializer[Any]):
     language_mix = serializers.DictField(
         child=ShareSerializer(),
-        help_text="Texts with words by language or script; `unknown` and `mixed` are among them.",
+        help_text="TextPage with words by language or script; `unknown` and `mixed` are among them.",
     )
     sentiment = SentimentSerializer()
     sentiment_by_month = serializers.DictField(

@@ -9,10 +9,10 @@ from chats.copying import copy_rows
 from chats.embedding import Vectors
 from chats.models import Chat, VectorMatrix
 
-Packed = NDArray[np.float16]
+Float16Vectors = NDArray[np.float16]
 
 
-def store(chat: Chat, matrix: Vectors | Packed, *, engine: str) -> None:
+def store(chat: Chat, matrix: Vectors | Float16Vectors, *, engine: str) -> None:
     """Replace the chat's matrix, whose rows are of length 1. Within the caller's transaction."""
     sealed = chat.key.seal(np.ascontiguousarray(matrix, "<f2").tobytes(), context=chat.context("vectors"))
     VectorMatrix.objects.filter(chat=chat.pk).delete()
@@ -23,11 +23,11 @@ def store(chat: Chat, matrix: Vectors | Packed, *, engine: str) -> None:
 
 def load(chat: Chat, *, engine: str) -> Vectors | None:
     """The matrix, or None when there is none by this engine: vectors of another cannot be compared."""
-    packed = load_packed(chat, engine=engine)
+    packed = load_float16(chat, engine=engine)
     return None if packed is None else packed.astype(np.float32)
 
 
-def load_packed(chat: Chat, *, engine: str) -> Packed | None:
+def load_float16(chat: Chat, *, engine: str) -> Float16Vectors | None:
     """As `load`, in the numbers that are kept."""
     kept = VectorMatrix.objects.filter(chat=chat.pk, engine=engine).first()
     if kept is None:
@@ -36,7 +36,7 @@ def load_packed(chat: Chat, *, engine: str) -> Packed | None:
     return np.frombuffer(opened, "<f2").reshape(-1, kept.dimensions)
 
 
-def closeness(matrix: Vectors, queries: Vectors) -> Vectors:
+def max_similarity(matrix: Vectors, queries: Vectors) -> Vectors:
     """For each row the cosine to the query that is closest to it; both must have rows of length 1."""
     closest: Vectors = (matrix @ queries.T).max(axis=1, initial=-1.0)
     return closest

@@ -20,7 +20,7 @@ from chats import amending, erasure, examples, importing, indexing, transcript
 from chats.exports.parsed import Message
 from chats.importing import Wishes
 from chats.models import Chat
-from chats.people import NotPeople
+from chats.people import InvalidPeople
 from chats.serializers import (
     ChatChangesSerializer,
     ChatSerializer,
@@ -174,7 +174,7 @@ class OneChat(APIView):
         changes.is_valid(raise_exception=True)
         try:
             changed = amending.amend(chat, **changes.validated_data)
-        except NotPeople as fault:
+        except InvalidPeople as fault:
             raise not_people(fault) from None
         return Response(ChatSerializer(changed).data)
 

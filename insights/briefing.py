@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any, Protocol
 
-from chats import indexing
-from chats.indexing import Searcher
+from chats import search
+from chats.search import Searcher
 from insights import recurring, retrieval, safety
 from insights.definition import Definition, Section
 from insights.engines.base import Brief, Conversation, Fact, RecurringWord, SectionBrief, Unavailable
@@ -34,8 +34,8 @@ def prepare(insight: Insight) -> Brief:
     if chat is None:
         raise Unavailable("chat_deleted")
     try:
-        searcher = indexing.searcher(chat)
-    except indexing.NotSearchable as error:
+        searcher = search.get_searcher(chat)
+    except search.NotSearchable as error:
         raise Unavailable("chat_not_searchable") from error
     definition = Definition.parse(insight.type_version.definition)
     people = tuple(chat.participants)

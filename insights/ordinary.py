@@ -14,8 +14,8 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from chats.statistics.words import STOP_WORDS
-from chats.words import words
+from chats.statistics.languages import STOP_WORDS
+from chats.word_index import split_words
 
 SHORTEST = 4
 
@@ -49,7 +49,7 @@ def _stems(word: str) -> list[str]:
 @cache
 def _ordinary() -> frozenset[str]:
     listed = tomllib.loads(Path(__file__).with_name("ordinary_words.toml").read_text(encoding="utf-8"))
-    own = {word for text in listed.values() for word in words(text)}
+    own = {word for text in listed.values() for word in split_words(text)}
     return frozenset({*own, *STOP_WORDS, *_common_english()})
 
 

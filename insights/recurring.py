@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chats.exports.parsed import Message
-from chats.indexing import Searcher, WordUses
-from chats.statistics.words import STOP_WORDS
-from chats.words import words
+from chats.search import Searcher, WordUses
+from chats.statistics.languages import STOP_WORDS
+from chats.word_index import split_words
 from insights import safety
 from insights.engines.base import RecurringWord
 from insights.ordinary import is_ordinary
@@ -46,7 +46,7 @@ class Candidate(NamedTuple):
 
 def find(searcher: Searcher, *, people: Sequence[str]) -> tuple[RecurringWord, ...]:
     """The chat's recurring words, the most telling first."""
-    names = {part for name in people for part in words(name)}
+    names = {part for name in people for part in split_words(name)}
     uses = searcher.word_uses(
         least=LEAST_DAYS,
         most=max(searcher.chat.line_count // _LARGEST_SHARE, 10 * LEAST_DAYS),
@@ -129,7 +129,7 @@ def _later(messages: Mapping[int, Message], *, first: int, rest: Sequence[int]) 
     half = [number for number in rest[len(rest) // 2 :] if number != first]
 
     def worth(number: int) -> tuple[bool, int, int]:
-        length = len(words(messages[number].text))
+        length = len(split_words(messages[number].text))
         return messages[number].sender != messages[first].sender, length if length <= _LONGEST_WORDS else 0, number
 
     return max(half or [number for number in messages if number != first], key=worth)
@@ -142,7 +142,7 @@ def _written(word: str, texts: Sequence[str]) -> tuple[str, bool]:
         parts = text.split()
         clean = [part.strip(".,!?…\"'“”‘’()*_~:;") for part in parts]
         for place, part in enumerate(clean):
-            if words(part) != [word]:
+            if split_words(part) != [word]:
                 continue
             forms[part] += 1
             before = clean[place - 1] if place and clean[place - 1] == parts[place - 1] else ""

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import numpy as np
 
 from chats.exports.parsed import Kind
-from chats.indexing import ChunkRange, Searcher
+from chats.search import ChunkRange, Searcher
 from insights.definition import Section
 from insights.engines.base import Conversation, RecurringWord, ShownMessage
 

@@ -1,5 +1,5 @@
 """An export's messages to its statistics: one pass, no database, no clock."""
 
-from chats.statistics.counting import Statistics
+from chats.statistics.counter import StatisticsCounter
 
-__all__ = ["Statistics"]
+__all__ = ["StatisticsCounter"]

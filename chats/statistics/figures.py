@@ -11,14 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chats.exports.parsed import Kind
-from chats.statistics import calendar, distinctive, feelings
-from chats.statistics.calendar import moment, percent, ratio
-from chats.statistics.languages import NAMES, NO_WORD, stop_words
+from chats.statistics import keyness, sentiment, time_bins
+from chats.statistics.activity import RESPONSE_LIMIT_SECONDS, Silence, answers, answers_by_month
+from chats.statistics.languages import NAMES, NO_WORD, STOP_WORDS, stop_words
 from chats.statistics.links import SentLinks
-from chats.statistics.rhythm import RESPONSE_LIMIT_SECONDS, Silence, answers, answers_by_month
-from chats.statistics.seats import Counts, Seat, seated
-from chats.statistics.tally import Counted, Ints, chosen
-from chats.statistics.words import STOP_WORDS, is_telling, merged_variants, most_common
+from chats.statistics.participant_buckets import Counts, Seat, seated
+from chats.statistics.sparse_counts import Counted, Ints, chosen
+from chats.statistics.time_bins import moment, percent, ratio
+from chats.statistics.vocabulary import is_telling, merged_variants, most_common
 
 PEOPLE_LIMIT = 50
 TOP_SITES, TOP_MENTIONS, TOP_DISTINCTIVE = 20, 20, 20
@@ -56,7 +56,7 @@ class Figures:
         people = dict(zip(self._listed, self._people, strict=True))
         return {
             **self._amounts(everyone),
-            **calendar.figures(rhythm.hours(), everyone.monthly_hours, first=rhythm.first, last=rhythm.last),
+            **time_bins.figures(rhythm.hours(), everyone.monthly_hours, first=rhythm.first, last=rhythm.last),
             "conversations_count": everyone.amounts["starts"],
             "conversation_starts": _shares(people, "starts", everyone),
             "conversation_ends": _shares(people, "ends", everyone),
@@ -102,7 +102,7 @@ class Figures:
 
     def _person(self, seat: Seat) -> dict[str, Any]:
         amounts, everyone = seat.amounts, self._everyone.amounts
-        by_hour = calendar.by_hour_of_day(seat.monthly_hours)
+        by_hour = time_bins.by_hour_of_day(seat.monthly_hours)
         return {
             "message_count": amounts["messages"],
             "word_count": amounts["words"],
@@ -124,9 +124,9 @@ class Figures:
             **self._favourites(seat),
             "distinctive_words": self._distinctive(seat),
             **_language_and_feelings(seat),
-            "busiest_hour": calendar.busiest(by_hour),
+            "busiest_hour": time_bins.busiest(by_hour),
             "hourly_distribution": by_hour,
-            "messages_by_month": calendar.by_month(seat.monthly_hours),
+            "messages_by_month": time_bins.by_month(seat.monthly_hours),
             "longest_message": _longest_message(seat),
         }
 
@@ -158,7 +158,7 @@ class Figures:
         everyone[telling.things] = telling.counts
         own = chosen(seat.terms, self._words[seat.terms.things])
         uses = dict(zip(own.things.tolist(), own.counts.tolist(), strict=True))
-        numbers, scores = distinctive.scores(own, everyone)
+        numbers, scores = keyness.scores(own, everyone)
         names = self._counts.vocabulary.names
         found = [
             (-round(score, 2), names[number], uses[number])
@@ -194,8 +194,8 @@ def _language_and_feelings(seat: Seat) -> dict[str, Any]:
         "language_mix": {
             name: {"count": count, "share_percent": percent(count, total)} for name, count in most_common(spoken, None)
         },
-        "sentiment": feelings.figures(feelings.in_all(seat.feelings)),
-        "sentiment_by_month": {month: feelings.figures(said) for month, said in feelings.by_month(seat.feelings)},
+        "sentiment": sentiment.figures(sentiment.in_all(seat.feelings)),
+        "sentiment_by_month": {month: sentiment.figures(said) for month, said in sentiment.by_month(seat.feelings)},
     }
 
 

@@ -18,7 +18,7 @@ import numpy as np
 import stopwordsiso
 from numpy.typing import NDArray
 
-from chats.statistics.tally import Ints
+from chats.statistics.sparse_counts import Ints
 
 NO_WORD = 0
 UNKNOWN, MIXED = "unknown", "mixed"
@@ -73,6 +73,12 @@ _UNKNOWN, _MIXED = _NUMBERS[UNKNOWN], _NUMBERS[MIXED]
 
 def _read(file: str) -> dict[str, Any]:
     return tomllib.loads(Path(__file__).with_name(file).read_text(encoding="utf-8"))
+
+
+#: Stop words of every chat, whatever its languages.
+STOP_WORDS: frozenset[str] = frozenset(
+    word for language in _read("stop_words.toml").values() for word in language["words"].split()
+)
 
 
 def _stop_words() -> dict[str, frozenset[str]]:

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from chats.statistics.tally import Ints
-from chats.statistics.texts import Texts
+from chats.statistics.sparse_counts import Ints
+from chats.statistics.text_page import TextPage
 
 URL_LIMIT = 2_000
 LINKS_LIMIT = 1_000
@@ -46,7 +46,7 @@ class SentLinks:
         self.first: list[SentLink] = []
         self.sites: Counter[str] = Counter()
 
-    def take_out(self, page: Texts, seconds: Ints, people: Ints) -> list[int]:
+    def take_out(self, page: TextPage, seconds: Ints, people: Ints) -> list[int]:
         """Count the links and take them out of the texts: no part of an address is a word or a question.
 
         Returns the place of the text of each link.

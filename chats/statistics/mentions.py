@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 
-from chats.statistics.texts import Texts
+from chats.statistics.text_page import TextPage
 
 LABELS_LIMIT = 10_000
 
@@ -27,7 +27,7 @@ class Mentions:
     def __init__(self) -> None:
         self.labels: Counter[str] = Counter()
 
-    def count(self, page: Texts) -> list[int]:
+    def count(self, page: TextPage) -> list[int]:
         """Count the mentions in some texts. Returns the place of the text of each."""
         found = [
             (place, "".join(parts))

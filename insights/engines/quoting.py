@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from chats.statistics.words import STOP_WORDS
-from chats.words import turns_within, words
+from chats.statistics.languages import STOP_WORDS
+from chats.word_index import phrase_offsets, split_words
 from insights import safety
 from insights.engines.base import Brief, CitedExchange, Conversation, RecurringWord, SectionBrief, ShownMessage
 
@@ -50,7 +50,7 @@ class Quoter:
         self._people = brief.people
         self._used: set[int] = set()
         shown = brief.shown().values()
-        self._words = {message.number: tuple(words(message.text)) for message in shown}
+        self._words = {message.number: tuple(split_words(message.text)) for message in shown}
         self._dangerous = (
             {message.number for message in shown if safety.speaks_of_danger(message.text)} if brief.concerns else set()
         )
@@ -174,12 +174,12 @@ def _terms(material: SectionBrief) -> dict[tuple[str, ...], str]:
     """Each term as words, with its group's key, or nothing where the section has no groups."""
     section = material.section
     if section.groups:
-        return {tuple(words(term)): group.key for group in reversed(section.groups) for term in group.terms}
-    return {tuple(words(term)): "" for term in section.terms}
+        return {tuple(split_words(term)): group.key for group in reversed(section.groups) for term in group.terms}
+    return {tuple(split_words(term)): "" for term in section.terms}
 
 
 def _longer(material: SectionBrief) -> tuple[tuple[str, ...], ...]:
-    return tuple(tuple(words(phrase)) for phrase in material.section.unless)
+    return tuple(tuple(split_words(phrase)) for phrase in material.section.unless)
 
 
 def _held(text: Sequence[str], terms: Mapping[tuple[str, ...], str], longer: Sequence[tuple[str, ...]]) -> set[str]:
@@ -197,13 +197,13 @@ def _inside(text: Sequence[str], start: int, phrase: tuple[str, ...], longer: Se
     return any(
         start >= turn and tuple(text[start - turn : start - turn + len(other)]) == other
         for other in longer
-        for turn in turns_within(phrase, other)
+        for turn in phrase_offsets(phrase, other)
     )
 
 
 def _queries(material: SectionBrief) -> list[frozenset[str]]:
     """The telling words of each query that has some."""
-    queries = (frozenset(words(query)) - STOP_WORDS for query in material.section.queries)
+    queries = (frozenset(split_words(query)) - STOP_WORDS for query in material.section.queries)
     return [query for query in queries if len(query) >= _LEAST_TELLING]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from chats import indexing
+from chats import indexing, search
 from chats.exports.parsed import Batch, Kind, ParsedExport
 from chats.importing import import_chat
 from chats.models import Chat
@@ -130,10 +130,10 @@ def test_a_search_knows_at_once_who_is_one_person(api: Api, owner: User) -> None
     indexing.request(chat)
     indexing.index_chat(chat.pk)
     chat.refresh_from_db()
-    apart = indexing.searcher(chat).count_matches(["chai"])
+    apart = search.get_searcher(chat).count_matches(["chai"])
     first, second = chat.participants[:2]
     patch(api, chat, people=[{"name": "Both", "aliases": [first, second]}])
-    together = indexing.searcher(Chat.objects.get(pk=chat.pk)).count_matches(["chai"])
+    together = search.get_searcher(Chat.objects.get(pk=chat.pk)).count_matches(["chai"])
     assert together == [apart[0] + apart[1], apart[2]]
 
 

@@ -100,11 +100,11 @@ def measure(upload: bytes) -> str:
     """Seconds of the processor, peak MiB of the process, and what came of it."""
     from chats import exports
     from chats.exports.refusals import ExportRefused
-    from chats.statistics import Statistics
+    from chats.statistics import StatisticsCounter
 
     begun = time.process_time()
     try:
-        export, counter = exports.read(upload), Statistics()
+        export, counter = exports.read(upload), StatisticsCounter()
         for batch in export.batches:
             counter.add(batch)
         counter.result(export.participants)

@@ -33,8 +33,8 @@ def main() -> None:
 
 
 def measure(messages: int) -> None:
-    from chats import embedding, indexing
-    from chats.chunking import pieces
+    from chats import embedding, indexing, search
+    from chats.chunking import chunk_messages
     from chats.importing import import_chat
     from chats.models import Chat
     from chats.transcript import Reader
@@ -43,10 +43,10 @@ def measure(messages: int) -> None:
     owner = User.objects.create_user(f"benchmark-{messages}@example.com")
     content = exports.zipped(exports.text(messages))
     chat, importing = stage.timed(lambda: import_chat(owner=owner, upload=content))
-    _, loading = stage.timed(lambda: embedding.engine().embed(["hello"]))
-    texts, chunking = stage.timed(lambda: [piece.texts for piece in pieces(Reader(chat).batches())])
+    _, loading = stage.timed(lambda: embedding.get_engine().embed(["hello"]))
+    texts, chunking = stage.timed(lambda: [piece.texts for piece in chunk_messages(Reader(chat).batches())])
     flat = [text for part in texts for text in part]
-    _, embedded = stage.timed(lambda: embedding.engine().embed(flat))
+    _, embedded = stage.timed(lambda: embedding.get_engine().embed(flat))
     print(f"{messages:,} messages: import {importing}, model load {loading}")
     print(f"  read and chunk {chunking}: {len(texts):,} chunks, {len(flat):,} texts; embed {embedded}")
     indexing.request(chat)
@@ -54,7 +54,7 @@ def measure(messages: int) -> None:
     assert done
     print(f"  index_chat: {whole}")
     chat = Chat.objects.get(pk=chat.pk)
-    searcher, opening = stage.timed(lambda: indexing.Searcher(chat))
+    searcher, opening = stage.timed(lambda: search.Searcher(chat))
     _, searching = stage.timed(lambda: [searcher.search(queries, limit=20) for queries in QUERIES])
     _, counting = stage.timed(lambda: [searcher.count_matches(TERMS) for _ in QUERIES])
     print(f"  open a Searcher {opening}; {len(QUERIES)} searches {searching}; {len(QUERIES)} counts {counting}")

@@ -35,7 +35,7 @@ def main() -> None:
 
 
 def measure(messages: int) -> None:
-    from chats import indexing
+    from chats import indexing, search
     from chats.importing import import_chat
     from insights.models import InsightType
     from relivchats.accounts.models import User
@@ -45,7 +45,7 @@ def measure(messages: int) -> None:
     indexing.request(chat)
     indexing.index_chat(chat.pk)
     chat.refresh_from_db()
-    _, opening = stage.timed(lambda: indexing.searcher(chat))
+    _, opening = stage.timed(lambda: search.get_searcher(chat))
     print(f"{messages:,} messages, {chat.chunk_count:,} chunks: opened for searching in {opening}")
     for insight_type in InsightType.objects.all():
         rounds = [_write(chat, insight_type) for _ in range(ROUNDS)]

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from chats.exports import intake, whatsapp
-from chats.statistics import Statistics
+from chats.statistics import StatisticsCounter
 from tests import exports
 
 ROWS = ((2, "android-24h"), (40, "android-24h"), (2, "ios-12h"), (40, "ios-24h"))
@@ -61,7 +61,7 @@ def once(upload: bytes) -> Timing:
     cpu, start = time.process_time(), time.perf_counter()
     text = intake.documents(upload, limit_bytes=NO_LIMIT_BYTES)[0].text()
     read = time.perf_counter()
-    export, counter, counting = whatsapp.parse(text), Statistics(), 0.0
+    export, counter, counting = whatsapp.parse(text), StatisticsCounter(), 0.0
     for batch in export.batches:
         begun = time.perf_counter()
         counter.add(batch)

@@ -32,11 +32,11 @@ from tests.benchmarks.stage import REPOSITORY, machine
 READING = """
 import sys, time
 from chats import exports
-from chats.statistics import Statistics
+from chats.statistics import StatisticsCounter
 upload = open(sys.argv[1], "rb").read()
 begun, worked = time.perf_counter(), time.process_time()
 export = exports.read(upload, limit_bytes=2**40)
-counter = Statistics()
+counter = StatisticsCounter()
 for batch in export.batches:
     %s
 %s

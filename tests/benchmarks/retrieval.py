@@ -124,7 +124,7 @@ def shares(ranks: list[int]) -> str:
 
 
 def measure(seed: int) -> list[int]:
-    from chats import indexing
+    from chats import indexing, search
     from chats.importing import import_chat
     from chats.models import Chat
     from relivchats.accounts.models import User
@@ -134,7 +134,7 @@ def measure(seed: int) -> list[int]:
     chat = import_chat(owner=owner, upload="".join(line for line, _ in written).encode())
     indexing.request(chat)
     assert indexing.index_chat(chat.pk)
-    searcher = indexing.Searcher(Chat.objects.get(pk=chat.pk))
+    searcher = search.Searcher(Chat.objects.get(pk=chat.pk))
     ranks = []
     for number, (_, queries) in enumerate(PASSAGES):
         wanted = {at for at, (_, passage) in enumerate(written, start=1) if passage == number}

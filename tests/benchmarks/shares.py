@@ -13,7 +13,17 @@ from collections.abc import Callable
 from typing import Any
 
 from chats.exports import names, phrases, whatsapp
-from chats.statistics import Statistics, feelings, languages, links, mentions, rhythm, tally, texts, words
+from chats.statistics import (
+    StatisticsCounter,
+    activity,
+    languages,
+    links,
+    mentions,
+    sentiment,
+    sparse_counts,
+    text_page,
+    vocabulary,
+)
 from tests import exports
 from tests.benchmarks.stage import machine
 
@@ -25,17 +35,17 @@ STAGES: list[tuple[str, Any, str]] = [
     ("parse: WhatsApp's own words read", whatsapp._Reader, "_read _read_inner_marks _restore_system_lines"),
     ("parse: UTF-8 to texts", whatsapp, "_decoded"),
     ("parse: the rest", whatsapp._Reader, "_batch _next_record"),
-    ("statistics: texts as one run of bytes", texts.Texts, "__init__ holding"),
+    ("statistics: texts as one run of bytes", text_page.TextPage, "__init__ holding"),
     ("statistics: links and mentions", links.SentLinks, "take_out"),
     ("statistics: links and mentions", mentions.Mentions, "count"),
-    ("statistics: words and emoji to numbers", words.Vocabulary, "read"),
+    ("statistics: words and emoji to numbers", vocabulary.Vocabulary, "read"),
     ("statistics: languages", languages.Votes, "of languages words"),
-    ("statistics: feelings", feelings.Feelings, "add add_messages"),
-    ("statistics: hours, turns and answers", rhythm.Rhythm, "add"),
-    ("statistics: counts by person", tally.Tally, "add _fold"),
-    ("statistics: counts by person", tally.Columns, "add"),
-    ("statistics: the rest", Statistics, "add"),
-    ("statistics: figures in the end", Statistics, "result"),
+    ("statistics: sentiment", sentiment.SentimentCounts, "add add_messages"),
+    ("statistics: hours, turns and answers", activity.Activity, "add"),
+    ("statistics: counts by person", sparse_counts.PairCounter, "add _fold"),
+    ("statistics: counts by person", sparse_counts.PersonCounters, "add"),
+    ("statistics: the rest", StatisticsCounter, "add"),
+    ("statistics: figures in the end", StatisticsCounter, "result"),
 ]
 
 
@@ -87,7 +97,7 @@ def main() -> None:
 
 def once(text: bytes, clock: Clock) -> dict[str, float]:
     clock.seconds.clear()
-    export, counter = whatsapp.parse(text), Statistics()
+    export, counter = whatsapp.parse(text), StatisticsCounter()
     for batch in export.batches:
         counter.add(batch)
     counter.result(export.participants)

@@ -91,17 +91,17 @@ def shares(content: bytes, *, whole: stage.Spent) -> None:
     """The stages' seconds of work, each timed by running the way up to it."""
     from chats import exports as reading
     from chats.exports.parsed import Batch
-    from chats.statistics import Statistics
+    from chats.statistics import StatisticsCounter
     from chats.transcript import seal_batches
     from relivchats.crypto import new_data_key
 
-    def counted(batches: Iterable[Batch], statistics: Statistics) -> Iterator[Batch]:
+    def counted(batches: Iterable[Batch], statistics: StatisticsCounter) -> Iterator[Batch]:
         for batch in batches:
             statistics.add(batch)
             yield batch
 
     def count() -> None:
-        export, statistics = reading.read(content), Statistics()
+        export, statistics = reading.read(content), StatisticsCounter()
         deque(counted(export.batches, statistics), maxlen=0)
         statistics.result(export.participants)
 

@@ -163,7 +163,7 @@ def is_call(message: Message) -> bool:
     return message.kind == Kind.CALL or (message.kind == Kind.SYSTEM and message.text == "Missed voice call")
 
 
-# Texts
+# TextPage
 
 
 def own_words(message: Message) -> str | None:
@@ -386,7 +386,7 @@ def sentiment(sent: list[Message]) -> Figures:
 
 @cache
 def said_in(text: str) -> list[str]:
-    lists, feelings = toml("feelings"), rated()
+    lists, feelings = toml("sentiment"), rated()
     english = lists["english"]["negations"].split()
     hindi = [*lists["hinglish"]["negations"].split(), *lists["hindi"]["negations"].split()]
     words = words_of(text)
@@ -407,7 +407,7 @@ def said_in(text: str) -> list[str]:
 
 @cache
 def rated() -> dict[str, str]:
-    lists = toml("feelings").values()
+    lists = toml("sentiment").values()
     return {word: field for words in lists for field in ("positive", "negative") for word in words[field].split()}
 
 

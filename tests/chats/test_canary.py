@@ -7,7 +7,7 @@ import json
 import pytest
 from django.db import connection
 
-from chats import indexing
+from chats import indexing, search
 from chats.exports.refusals import ExportRefused
 from chats.importing import import_chat
 from chats.models import Chat, ChatUpload
@@ -31,7 +31,7 @@ def test_what_people_wrote_stands_nowhere_but_sealed(broker: BrokerHandle, logge
     eventually(lambda: broker.waiting("indexing"))
     assert indexing.index_chat(chat.pk)
     chat = Chat.objects.get(pk=chat.pk)
-    assert indexing.search(chat, [WORD, HINDI], limit=3)
+    assert search.get_searcher(chat).search([WORD, HINDI], limit=3)
     assert_nowhere(WORD, NAME, HINDI, chat.title, logs=logged.getvalue().splitlines())
     assert WORD in page(chat, limit=1)[0].text
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from chats.chunking import FULL_BYTES, MESSAGE_TEXTS_LIMIT, MESSAGES_LIMIT, TEXT_BYTES, Piece, pieces
+from chats.chunking import FULL_BYTES, MESSAGE_TEXTS_LIMIT, MESSAGES_LIMIT, TEXT_BYTES, ChunkDraft, chunk_messages
 from chats.exports.parsed import SYSTEM_SENDER, Batch, Kind
 
 MINUTE, HOUR = 60, 3600
@@ -20,7 +20,7 @@ def chat(*rows: tuple[int, str], kinds: dict[int, Kind] | None = None) -> Batch:
 
 
 def ranges(batch: Batch) -> list[tuple[int, int, int]]:
-    return [piece[:3] for piece in pieces([batch])]
+    return [piece[:3] for piece in chunk_messages([batch])]
 
 
 def test_a_long_pause_begins_a_conversation() -> None:
@@ -49,7 +49,7 @@ def test_many_tiny_messages_do_not_make_an_endless_chunk() -> None:
 
 def test_system_lines_are_in_no_text_and_start_nothing() -> None:
     batch = chat((0, "Encrypted."), (1, "a"), (1, "Asha left"), (1, "b"), kinds={0: Kind.SYSTEM, 2: Kind.SYSTEM})
-    assert list(pieces([batch])) == [Piece(0, 2, 4, 1, ["a\nb"])]
+    assert list(chunk_messages([batch])) == [ChunkDraft(0, 2, 4, 1, ["a\nb"])]
 
 
 def test_only_what_people_wrote_is_in_the_text() -> None:
@@ -57,7 +57,7 @@ def test_only_what_people_wrote_is_in_the_text() -> None:
     batch = chat(
         (0, "<Media omitted>"), (1, "IMG-1.jpg (file attached)\nat the beach"), (1, "deleted"), (1, "Call"), kinds=kinds
     )
-    (piece,) = pieces([batch])
+    (piece,) = chunk_messages([batch])
     assert (piece.first_number, piece.last_number, piece.texts) == (1, 4, ["at the beach"])
 
 
@@ -74,7 +74,7 @@ def test_chunks_do_not_depend_on_how_the_messages_arrive(cut: int) -> None:
         )
         for start in range(0, 100, cut)
     ]
-    assert list(pieces(parts)) == list(pieces([whole]))
+    assert list(chunk_messages(parts)) == list(chunk_messages([whole]))
 
 
 def test_times_that_run_backward_end_no_conversation() -> None:
@@ -82,27 +82,27 @@ def test_times_that_run_backward_end_no_conversation() -> None:
 
 
 def test_tokens_are_counted_alike_for_latin_and_devanagari() -> None:
-    (latin,) = pieces([chat((0, "we will meet at the station tomorrow evening"))])
-    (hindi,) = pieces([chat((0, "हम कल शाम को स्टेशन पर मिलेंगे"))])
+    (latin,) = chunk_messages([chat((0, "we will meet at the station tomorrow evening"))])
+    (hindi,) = chunk_messages([chat((0, "हम कल शाम को स्टेशन पर मिलेंगे"))])
     assert 8 <= latin.token_count <= 16
     assert 8 <= hindi.token_count <= 30
 
 
 def test_a_chunk_is_embedded_in_short_texts_that_leave_nothing_out() -> None:
     messages = [f"message number {position} of this talk" for position in range(12)]
-    (piece,) = pieces([chat(*[(MINUTE, message) for message in messages])])
+    (piece,) = chunk_messages([chat(*[(MINUTE, message) for message in messages])])
     assert "\n".join(piece.texts).split("\n") == messages
     assert len(piece.texts) == 4
     assert all(len(text) <= TEXT_BYTES for text in piece.texts)
 
 
 def test_a_long_message_is_embedded_in_parts_up_to_a_bound() -> None:
-    (piece,) = pieces([chat((0, "so " * 200))])
+    (piece,) = chunk_messages([chat((0, "so " * 200))])
     assert "".join(piece.texts) == "so " * 200
-    (endless,) = pieces([chat((0, "so " * 1_000_000))])
+    (endless,) = chunk_messages([chat((0, "so " * 1_000_000))])
     assert len(endless.texts) == MESSAGE_TEXTS_LIMIT
 
 
 def test_a_chunk_in_which_nobody_wrote_a_word_has_no_texts() -> None:
-    (piece,) = pieces([chat((0, "<Media omitted>"), kinds={0: Kind.MEDIA})])
+    (piece,) = chunk_messages([chat((0, "<Media omitted>"), kinds={0: Kind.MEDIA})])
     assert piece.texts == []

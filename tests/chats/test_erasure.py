@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 from django.db import connection, transaction
 
-from chats import indexing
+from chats import indexing, search
 from chats.erasure import erase
 from chats.importing import Wishes, import_chat, receive
 from chats.models import Chat, ChatUpload, Chunk, TranscriptBlock, VectorMatrix
@@ -114,9 +114,9 @@ def test_a_chat_erased_twice_is_announced_once(chat: Chat) -> None:
 
 
 def test_a_searcher_kept_in_memory_is_dropped(chat: Chat) -> None:
-    kept = indexing.searcher(chat)
-    assert indexing.searcher(chat) is kept
+    kept = search.get_searcher(chat)
+    assert search.get_searcher(chat) is kept
     copy = Chat.objects.get(pk=chat.pk)
     erase(chat)
-    with pytest.raises(indexing.NotSearchable):
-        indexing.searcher(copy)
+    with pytest.raises(search.NotSearchable):
+        search.get_searcher(copy)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from chats import exports
 from chats.exports import columns, intake, names
 from chats.exports.refusals import ExportRefused
-from chats.statistics import Statistics
+from chats.statistics import StatisticsCounter
 from tests.exports import zipped
 
 AT = b"13/02/2024, 21:05 - "
@@ -24,7 +24,7 @@ def read_and_count(upload: bytes) -> dict[str, object] | None:
     """The statistics, or None for a refusal. Anything else is a defect."""
     try:
         export = exports.read(upload)
-        counter = Statistics()
+        counter = StatisticsCounter()
         for batch in export.batches:
             assert len(batch.seconds) == len(batch.senders) == len(batch.kinds) == len(batch.texts)
             counter.add(batch)

@@ -15,7 +15,7 @@ from chats import exports
 from chats.exports import columns, refusals
 from chats.exports.json_text import VALUE_LIMIT_BYTES, WINDOW_BYTES
 from chats.exports.parsed import Kind, Message, ParsedExport
-from chats.statistics import Statistics
+from chats.statistics import StatisticsCounter
 from ops import demo
 from tests import platforms
 from tests.exports import text as whatsapp_text
@@ -75,7 +75,7 @@ def test_the_same_chat_gives_the_same_messages_on_every_platform(upload: bytes, 
 def test_the_same_chat_gives_the_same_statistics_on_every_platform() -> None:
     figures = []
     for upload in (TELEGRAM, INSTAGRAM):
-        export, counter = exports.read(upload), Statistics()
+        export, counter = exports.read(upload), StatisticsCounter()
         for batch in export.batches:
             counter.add(batch)
         counted = counter.result(export.participants)
@@ -525,7 +525,7 @@ DOCUMENTS = st.dictionaries(st.sampled_from(["messages", "chats", "name", "type"
 def read_or_refused(upload: bytes) -> None:
     try:
         export = exports.read(upload)
-        counter = Statistics()
+        counter = StatisticsCounter()
         for batch in export.batches:
             counter.add(batch)
             "".join(batch.texts).encode()

@@ -11,7 +11,7 @@ import pytest
 from django.db import connection, connections
 from pytest_django.fixtures import Settings
 
-from chats import amending, extending, importing, indexing, recognition
+from chats import amending, extending, importing, indexing, recognition, search
 from chats import exports as reading
 from chats.erasure import erase
 from chats.exports.parsed import Batch
@@ -19,7 +19,7 @@ from chats.extending import NotThisChat
 from chats.importing import Imported, Wishes, import_chat, receive
 from chats.models import Chat, ChatUpload, Chunk, TranscriptBlock, VectorMatrix
 from chats.overlap import Overlap
-from chats.people import NotPeople, Person, check
+from chats.people import InvalidPeople, Person, validate
 from chats.received import Received
 from chats.recognition import ChatRecognised
 from chats.transcript import Reader, page
@@ -321,7 +321,7 @@ class TestExtending:
         grown = self.extend(chat, export([*BEGINNING, joined])).chat
         assert grown.participants == ["Mum", "Ravi", "Mum (2)"]
         assert len(grown.statistics["user_stats"]) == grown.participant_count == 3
-        assert check(grown.people.listed(grown.export_names), export_names=grown.export_names)
+        assert validate(grown.people.to_list(grown.export_names), export_names=grown.export_names)
 
     def test_a_group_keeps_its_name_when_it_grows(self, owner: User) -> None:
         group = [telegram(part).replace(b"personal_chat", b"private_group") for part in (BEGINNING, BEGINNING + REST)]
@@ -404,11 +404,11 @@ class TestSearchingAgain:
     def test_the_older_part_is_found_until_the_new_part_is_too(self, chat: Chat, whole: list[str]) -> None:
         grown = upload(chat.owner, "".join(whole).encode(), extend=chat.pk).chat
         assert (grown.vector_status, grown.index_from_number, grown.is_searchable) == ("pending", 1_101, True)
-        assert indexing.search(grown, ["chai"], limit=3)
+        assert search.get_searcher(grown).search(["chai"], limit=3)
         assert indexing.index_chat(chat.pk)
         done = Chat.objects.get(pk=chat.pk)
         assert (done.vector_status, done.index_from_number) == ("completed", None)
-        assert indexing.searcher(done).chunks[-1].last_number > 1_400
+        assert search.get_searcher(done).chunks[-1].last_number > 1_400
 
     def test_indexing_the_rest_gives_what_indexing_all_gives(
         self, chat: Chat, whole: list[str], monkeypatch: pytest.MonkeyPatch
@@ -485,7 +485,7 @@ class TestMeanwhile:
 
     def test_whoever_joined_meanwhile_shares_no_name_with_another(self, chat: Chat) -> None:
         upload(chat.owner, export([*BEGINNING, ("15/05/2024, 09:00", "Meera", "hello you two")]), extend=chat.pk)
-        with pytest.raises(NotPeople, match="the same name"):
+        with pytest.raises(InvalidPeople, match="the same name"):
             amending.amend(chat, people=[Person(name="Meera", aliases=["Asha"])])
         assert Chat.objects.get(pk=chat.pk).participants == ["Asha", "Ravi", "Meera"]
 

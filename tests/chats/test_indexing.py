@@ -236,7 +236,7 @@ class TestRacing:
     def test_a_lease_lost_at_the_last_moment_is_noticed(self, monkeypatch: pytest.MonkeyPatch) -> None:
         chat = asked()
 
-        class OvertakenEngine(embedding.LocalEngine):
+        class OvertakenEngine(embedding.LocalEmbeddingEngine):
             """While its only texts are embedded, the lease runs out and another finishes."""
 
             def embed(self, texts: Sequence[str]) -> Vectors:
@@ -248,7 +248,7 @@ class TestRacing:
                 return super().embed(texts)
 
         engine = OvertakenEngine()
-        monkeypatch.setattr(embedding, "engine", lambda: engine)
+        monkeypatch.setattr(embedding, "get_engine", lambda: engine)
         assert not indexing.index_chat(chat.pk)
         assert Chat.objects.values().get(pk=chat.pk) == engine.finished
 
@@ -256,7 +256,7 @@ class TestRacing:
         chat = asked()
         leases = []
 
-        class SlowEngine(embedding.LocalEngine):
+        class SlowEngine(embedding.LocalEmbeddingEngine):
             """Each of its steps uses up nearly all of the lease."""
 
             def embed(self, texts: Sequence[str]) -> Vectors:
@@ -265,7 +265,7 @@ class TestRacing:
                 return super().embed(texts)
 
         engine = SlowEngine()
-        monkeypatch.setattr(embedding, "engine", lambda: engine)
+        monkeypatch.setattr(embedding, "get_engine", lambda: engine)
         monkeypatch.setattr(indexing, "_STEP_CHUNKS", 1)
         assert indexing.index_chat(chat.pk)
         assert leases == [1, 1, 1]

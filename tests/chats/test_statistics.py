@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from chats.exports import whatsapp
-from chats.statistics import Statistics, counting, texts, words
+from chats.statistics import StatisticsCounter, text_page, tokens
 from chats.statistics import links as sent_links
-from chats.statistics.texts import Texts
-from chats.statistics.words import Vocabulary
+from chats.statistics.text_page import TextPage
+from chats.statistics.vocabulary import Vocabulary
 from tests import exports
 
 Figures = dict[str, Any]
@@ -22,7 +22,7 @@ Figures = dict[str, Any]
 
 def count(text: bytes | str) -> Figures:
     export = whatsapp.parse(text if isinstance(text, bytes) else text.encode())
-    counter = Statistics()
+    counter = StatisticsCounter()
     for batch in export.batches:
         counter.add(batch)
     return counter.result(export.participants)
@@ -88,7 +88,7 @@ def test_words_are_counted_in_every_script(text: str, words: list[str]) -> None:
     assert said(text)["total_words"] == said(text)["user_stats"]["Asha"]["longest_message"]["word_count"] == len(words)
     if "http" not in text:
         vocabulary = Vocabulary()
-        names = [vocabulary.names[number] for number in vocabulary.read(Texts([text])).numbers]
+        names = [vocabulary.names[number] for number in vocabulary.read(TextPage([text])).numbers]
         assert [name for name in names if any(map(str.isalpha, name))] == words
 
 
@@ -197,9 +197,9 @@ def test_a_group_lists_the_fifty_most_active_and_sums_the_others() -> None:
 
 
 def test_a_boundless_vocabulary_keeps_its_totals_and_its_frequent_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(counting, "DISTINCT_TOKENS_LIMIT", 200)
+    monkeypatch.setattr("chats.statistics.counter.DISTINCT_TOKENS_LIMIT", 200)
     export = whatsapp.parse("".join(f"13/02/2024, 10:00 - A: common w{n}x v{n}x 😂\n" for n in range(12_000)).encode())
-    counter = Statistics()
+    counter = StatisticsCounter()
     for batch in export.batches:
         counter.add(batch)
     figures = counter.result(export.participants)
@@ -248,8 +248,8 @@ def test_texts_longer_than_a_page_are_counted_as_if_read_at_once(monkeypatch: py
         )
     ]
     at_once = count("".join(lines))
-    monkeypatch.setattr(texts, "PAGE_CHARS", 5_001)
-    monkeypatch.setattr(words, "PAGE_CHARS", 5_001)
+    monkeypatch.setattr(text_page, "PAGE_CHARS", 5_001)
+    monkeypatch.setattr(tokens, "PAGE_CHARS", 5_001)
     assert count("".join(lines)) == at_once
     assert at_once["user_stats"]["Meera"]["times_mentioned"] == 350
 
@@ -265,10 +265,10 @@ def test_many_words_in_one_text_or_one_batch_take_little_memory() -> None:
 _MEMORY_TAKEN = """
 import resource
 from chats.exports.parsed import Batch
-from chats.statistics import Statistics
+from chats.statistics import StatisticsCounter
 
 def count(texts):
-    counter, rows = Statistics(), [0] * len(texts)
+    counter, rows = StatisticsCounter(), [0] * len(texts)
     counter.add(Batch(1, rows, rows, rows, texts))
     return counter.result(["A"])["total_words"]
 

@@ -15,7 +15,7 @@ from rest_framework import serializers
 
 from chats.exports import whatsapp
 from chats.exports.parsed import SYSTEM_SENDER, Batch, Kind
-from chats.statistics import Statistics
+from chats.statistics import StatisticsCounter
 from chats.statistics_schema import StatisticsSerializer
 from tests import exports
 from tests.chats import reference_statistics as reference
@@ -67,7 +67,7 @@ def chats(draw: st.DrawFn) -> Batch:
 
 
 def counted(*batches: Batch, people: list[str] = PEOPLE) -> Figures:
-    statistics = Statistics()
+    statistics = StatisticsCounter()
     for batch in batches:
         statistics.add(batch)
     result: Figures = json.loads(json.dumps(statistics.result(people)))

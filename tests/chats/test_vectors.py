@@ -13,7 +13,7 @@ from tests.chats import samples
 def test_the_closest_of_the_queries_counts() -> None:
     matrix = np.eye(3, dtype=np.float32)
     queries = np.array([[1, 0, 0], [0.6, 0.8, 0]], dtype=np.float32)
-    assert np.allclose(vectors.closeness(matrix, queries), [1, 0.8, 0])
+    assert np.allclose(vectors.max_similarity(matrix, queries), [1, 0.8, 0])
 
 
 @pytest.mark.django_db

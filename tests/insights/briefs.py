@@ -9,8 +9,8 @@ from itertools import accumulate
 from typing import NamedTuple
 
 from chats.exports.parsed import Batch, Kind, wall_clock
-from chats.statistics import Statistics
-from chats.words import WordIndex, words
+from chats.statistics import StatisticsCounter
+from chats.word_index import WordIndex, split_words
 from insights import briefing, catalogue, safety
 from insights.definition import Definition
 from insights.engines.base import Brief, Conversation, RecurringWord, ShownMessage
@@ -43,7 +43,7 @@ def brief(
 ) -> Brief:
     """What briefing would prepare of such a chat, every message shown to every section."""
     seconds = _seconds(lines)
-    statistics = Statistics()
+    statistics = StatisticsCounter()
     statistics.add(
         Batch(1, seconds, [line.person for line in lines], [Kind.TEXT] * len(lines), [line.text for line in lines])
     )
@@ -90,8 +90,8 @@ def _counter(lines: Sequence[Line], *, people: int) -> briefing.Count:
     index = WordIndex([[line.text for line in lines]])
 
     def count(terms: Sequence[str], unless: Sequence[str] = ()) -> list[int]:
-        longer = [words(phrase) for phrase in unless]
-        found = {text for term in terms for text in index.occurrences(words(term), unless=longer).tolist()}
+        longer = [split_words(phrase) for phrase in unless]
+        found = {text for term in terms for text in index.occurrences(split_words(term), unless=longer).tolist()}
         return [sum(lines[text].person == person for text in found) for person in range(people)]
 
     return count

@@ -10,8 +10,8 @@ import pytest
 
 from chats import indexing
 from chats.importing import import_chat
-from chats.indexing import Searcher, WordUses
 from chats.models import Chat
+from chats.search import Searcher, WordUses
 from insights import briefing, document, recurring
 from insights.engines.local import LocalEngine
 from insights.models import Insight, InsightType

@@ -10,8 +10,8 @@ import pytest
 
 from chats import indexing
 from chats.importing import import_chat
-from chats.indexing import Searcher
 from chats.models import Chat
+from chats.search import Searcher
 from insights import briefing, document, engines, retrieval
 from insights.definition import Definition
 from insights.engines.base import Brief, Conversation, Unavailable

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from chats import exports as chat_exports
-from chats.statistics import Statistics
+from chats.statistics import StatisticsCounter
 from ops.demo import report
 from relivchats.page import Page, columns, plain
 from tests import exports
@@ -65,7 +65,7 @@ def text(insight: dict[str, Any] = INSIGHT, **options: Any) -> str:
 
 def counted(export: bytes) -> str:
     parsed = chat_exports.read(export)
-    counter = Statistics()
+    counter = StatisticsCounter()
     for batch in parsed.batches:
         counter.add(batch)
     statistics = counter.result(parsed.participants)

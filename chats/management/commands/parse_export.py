@@ -16,7 +16,7 @@ from chats.exports.parsed import Batch, Kind, ParsedExport
 from chats.exports.refusals import ExportRefused
 from chats.lens import Lens, time_zones
 from chats.people import People
-from chats.statistics import Statistics
+from chats.statistics import StatisticsCounter
 from chats.summary import lines
 from relivchats.errors import DomainError
 from relivchats.page import Page, plain, plural
@@ -69,7 +69,7 @@ def _lens(time_zone: str) -> Callable[[ParsedExport], Lens]:
     """How the export is shown; a zone moves only what the export knows as instants."""
     if time_zone and time_zone not in time_zones():
         raise CommandError(f"There is no time zone {plain(time_zone)}. Give an IANA name, such as Europe/Berlin.")
-    nobody = People(names=[], of_sender=[])
+    nobody = People(names=[], person_of_sender=[])
     return lambda export: Lens.of(nobody, clock=export.clock, time_zone=time_zone)
 
 
@@ -82,7 +82,7 @@ def _content(path: Path) -> bytes:
 
 def as_json(export: ParsedExport, lens: Callable[[ParsedExport], Lens]) -> Iterator[str]:
     """One object on one line. Nothing is given before the whole file is known to be readable."""
-    counter = Statistics()
+    counter = StatisticsCounter()
     messages = []
     for batch in map(lens(export).read, export.batches):
         counter.add(batch)
@@ -123,7 +123,7 @@ def _rows(batch: Batch, participants: list[str]) -> list[dict[str, Any]]:
 
 def summary(export: ParsedExport, lens: Callable[[ParsedExport], Lens], *, page: Page) -> Iterator[str]:
     """Bars and short lists for a terminal. Names and words appear, as on the operator's own screen; no message does."""
-    counter = Statistics()
+    counter = StatisticsCounter()
     kinds = [0] * len(Kind)
     for batch in map(lens(export).read, export.batches):
         counter.add(batch)

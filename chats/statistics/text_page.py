@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from chats.statistics.tally import Ints
+from chats.statistics.sparse_counts import Ints
 
 #: What a batch of ordinary messages stays far below. Of one Chinese character each, so many words take 60 MB.
 PAGE_CHARS = 1 << 19
@@ -26,7 +26,7 @@ def pages(sizes: Ints) -> Iterator[tuple[int, int]]:
         start = end
 
 
-class Texts:
+class TextPage:
     """The texts, and their `data`: UTF-8 with an END between spaces from text to text."""
 
     def __init__(self, texts: list[str]) -> None:

@@ -14,10 +14,10 @@ from chats.exports.parsed import SYSTEM_SENDER, Batch, Kind
 from chats.exports.phrases import PHRASES
 from chats.statistics import languages
 from chats.statistics.figures import Figures
-from chats.statistics.seats import LONGEST_CHARS, Counts, Longest
-from chats.statistics.tally import Ints
-from chats.statistics.texts import Texts, pages
-from chats.statistics.words import pieces
+from chats.statistics.participant_buckets import LONGEST_CHARS, Counts, Longest
+from chats.statistics.sparse_counts import Ints
+from chats.statistics.text_page import TextPage, pages
+from chats.statistics.tokens import pieces
 
 # A boundless vocabulary (keys mashed for days) loses its rare words beyond this; totals stay exact.
 DISTINCT_TOKENS_LIMIT = 500_000
@@ -43,7 +43,7 @@ class Heard(NamedTuple):
         return Heard(self.asks | other.asks, self.votes.joined(other.votes), self.feels | other.feels)
 
 
-class Statistics:
+class StatisticsCounter:
     """Feed every batch in file order to `add`, then ask for `result` once. Shapes and units: docs/statistics.md.
 
     A batch is never read a second time and nothing of it is kept but counts,
@@ -113,7 +113,7 @@ class Statistics:
     def _hear(self, texts: list[str], seconds: Ints, people: Ints) -> Heard:
         """Count what may stand in a text many times, and tell what counts once a text."""
         amounts, vocabulary = self._counts.amounts, self._counts.vocabulary
-        page = Texts(texts)
+        page = TextPage(texts)
         amounts.add("links", people[self._counts.links.take_out(page, seconds, people)])
         amounts.add("mentions", people[self._counts.mentions.count(page)])
         terms = vocabulary.read(page)
@@ -144,7 +144,7 @@ class Statistics:
         return Figures(self._counts, participants).whole()
 
 
-def _questions(page: Texts) -> Ints:
+def _questions(page: TextPage) -> Ints:
     """The places of the texts that ask."""
     # A single byte that is not there is found missing at once.
     if any(mark[0] in page.data and mark in page.data for mark in _RARE_QUESTION_MARKS):

@@ -15,7 +15,7 @@ _FOLD_AT = 1 << 17
 _THING_BITS = 32
 
 
-class Columns:
+class PersonCounters:
     """Named counts for each person; people come as they write."""
 
     def __init__(self, *names: str) -> None:
@@ -51,7 +51,7 @@ def chosen(counted: Counted, which: NDArray[np.bool_]) -> Counted:
     return Counted(counted.people[which], counted.things[which], counted.counts[which])
 
 
-class Tally:
+class PairCounter:
     """How often each person did each thing, a number below 2^32: 16 bytes for each pair that occurred.
 
     Pairs wait unsorted and are folded in when there are as many of them as of

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from chats.words import WordIndex, words
+from chats.word_index import WordIndex, split_words
 
 
 @pytest.mark.parametrize(
@@ -28,12 +28,16 @@ from chats.words import WordIndex, words
     ],
 )
 def test_words_of_a_text(text: str, expected: list[str]) -> None:
-    assert words(text) == [word for part in expected for word in words(part)] == words(" ".join(expected))
-    assert len(words(text)) == len(expected)
+    assert (
+        split_words(text)
+        == [word for part in expected for word in split_words(part)]
+        == split_words(" ".join(expected))
+    )
+    assert len(split_words(text)) == len(expected)
 
 
 def found(texts: list[str], term: str) -> list[int]:
-    places: list[int] = WordIndex([texts]).occurrences(words(term)).tolist()
+    places: list[int] = WordIndex([texts]).occurrences(split_words(term)).tolist()
     return places
 
 
@@ -82,14 +86,14 @@ def test_it_agrees_with_a_slow_search_over_many_texts() -> None:
     for term in ("a", "b", "the", "a b", "the a", "b b", "c d"):
         plain = [" ".join(re.findall(r"[a-z0-9]+", text.lower())) for text in texts]
         expected = [at for at, text in enumerate(plain) if f" {term} " in f" {text} "]
-        assert sorted(set(index.occurrences(words(term)).tolist())) == expected, term
+        assert sorted(set(index.occurrences(split_words(term)).tolist())) == expected, term
 
 
 def test_a_phrase_within_a_longer_one_can_be_left_out() -> None:
     index = WordIndex([["let's not fight", "we fight", "let's not fight, but we fight", "let's", "not fight"]])
-    longer = [words("let's not fight")]
+    longer = [split_words("let's not fight")]
     assert index.occurrences(["fight"], unless=longer).tolist() == [1, 2, 4]
-    assert index.occurrences(words("let's not fight"), unless=longer).tolist() == [0, 2]
+    assert index.occurrences(split_words("let's not fight"), unless=longer).tolist() == [0, 2]
 
 
 def test_the_uses_of_words_that_stand_so_often_are_listed() -> None:

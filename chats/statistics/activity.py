@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chats.exports.parsed import SYSTEM_SENDER
-from chats.statistics.calendar import Hours, hours_of, month, monthly_hours_of, months_of
-from chats.statistics.tally import Columns, Counted, Ints, Tally, begins, summed
+from chats.statistics.sparse_counts import Counted, Ints, PairCounter, PersonCounters, begins, summed
+from chats.statistics.time_bins import Hours, hours_of, month, monthly_hours_of, months_of
 
 CONVERSATION_GAP_SECONDS = 6 * 3600
 RESPONSE_LIMIT_SECONDS = 4 * 3600
@@ -25,14 +25,14 @@ class Silence(NamedTuple):
     end: int
 
 
-class Rhythm:
+class Activity:
     """Who wrote when, and who after whom; fed with what people sent, in the order of the file."""
 
     def __init__(self) -> None:
-        self.turns = Columns("runs", "double_runs", "starts", "ends")
-        self.monthly_hours = Tally()
-        self._hours = Tally()
-        self.gaps = Tally()
+        self.turns = PersonCounters("runs", "double_runs", "starts", "ends")
+        self.monthly_hours = PairCounter()
+        self._hours = PairCounter()
+        self.gaps = PairCounter()
         self.first: int | None = None
         self.last: int | None = None
         self.silence = Silence(0, 0, 0)

@@ -26,12 +26,12 @@ _SIGNS = [sign.encode() for sign in "\u2018\u2019\u201c\u201d\u2013\u2014\u2026\
 _UNSEEN = frozenset("\u200b\u200c\u200d\u200e\u200f\ufe0e\ufe0f\u20e3")
 
 
-def words(text: str) -> list[str]:
+def split_words(text: str) -> list[str]:
     """The words of one text, as the index knows them."""
     return [word for part in _cut(text) for word in _parted(part)]
 
 
-def turns_within(phrase: Sequence[str], longer: Sequence[str]) -> list[int]:
+def phrase_offsets(phrase: Sequence[str], longer: Sequence[str]) -> list[int]:
     """After how many words of a longer phrase the phrase begins in it, as often as it does."""
     size, sought = len(phrase), tuple(phrase)
     if not 0 < size < len(longer):
@@ -71,7 +71,7 @@ class WordIndex:
         """
         begins, texts = self._within_texts(phrase)
         for longer in unless:
-            for turn in turns_within(phrase, longer):
+            for turn in phrase_offsets(phrase, longer):
                 keep = ~np.isin(begins, self._within_texts(longer)[0] + turn)
                 begins, texts = begins[keep], texts[keep]
         return texts

@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chats import embedding, vectors
-from chats.chunking import written_words
+from chats.chunking import written_text
 from chats.exports.parsed import Kind, Message
 from chats.models import Chat, Chunk
 from chats.signals import chat_erasing
 from chats.transcript import Reader
-from chats.words import WordIndex, words
+from chats.word_index import WordIndex, split_words
 from relivchats.errors import Conflict
 
 #: The paper's 60 levels the first ranks; with 10 the right chunk was oftener among the first five.
@@ -72,7 +72,7 @@ class Searcher:
 
     def __init__(self, chat: Chat) -> None:
         """Raises NotSearchable before the chat is indexed by the engine in use."""
-        engine = embedding.engine()
+        engine = embedding.get_engine()
         matrix = vectors.load(chat, engine=engine.name)
         self.chunks, counts = _chunks(chat)
         self._chunk_of_row = np.repeat(np.arange(len(counts)), counts)
@@ -130,8 +130,8 @@ class Searcher:
 
     def _found(self, terms: Sequence[str], unless: Sequence[str] = ()) -> NDArray[np.int64]:
         """Places of the text messages that hold any of the terms; a place is a message's number less one."""
-        longer = [words(phrase) for phrase in unless]
-        texts = (self._words.occurrences(words(term), unless=longer) for term in terms)
+        longer = [split_words(phrase) for phrase in unless]
+        texts = (self._words.occurrences(split_words(term), unless=longer) for term in terms)
         places = np.unique(np.concatenate([_NOWHERE, *texts]))
         found: NDArray[np.int64] = places[self._sender_of_text[places] >= 0]
         return found
@@ -144,7 +144,7 @@ class Searcher:
             days.append(np.array(batch.seconds, np.int64) // _DAY_SECONDS)
             senders.append(np.where(kinds == Kind.TEXT, np.array(batch.senders), -1).astype(np.int32))
             yield [
-                text if kind == Kind.TEXT else written_words(kind, text)
+                text if kind == Kind.TEXT else written_text(kind, text)
                 for kind, text in zip(batch.kinds, batch.texts, strict=True)
             ]
         self._sender_of_text = np.concatenate(senders)
@@ -158,7 +158,7 @@ class Searcher:
     def _by_meaning(self, queries: Sequence[str]) -> NDArray[np.float32]:
         """Of every chunk the cosine between the closest of its texts and of the queries."""
         closest = np.full(len(self.chunks), -1.0, np.float32)
-        np.maximum.at(closest, self._chunk_of_row, vectors.closeness(self._matrix, self._engine.embed(queries)))
+        np.maximum.at(closest, self._chunk_of_row, vectors.max_similarity(self._matrix, self._engine.embed(queries)))
         return closest
 
     def _by_words(self, queries: Sequence[str]) -> NDArray[np.float64]:
@@ -166,7 +166,7 @@ class Searcher:
         lengths = np.bincount(self._chunk_of_text, weights=self._words.lengths, minlength=len(self.chunks))
         slowness = _BM25_K1 * (1 - _BM25_B + _BM25_B * lengths / max(lengths.mean(), 1.0))
         scores = np.zeros(len(self.chunks))
-        for word in dict.fromkeys(word for query in queries for word in words(query)):
+        for word in dict.fromkeys(word for query in queries for word in split_words(query)):
             often = np.bincount(self._chunk_of_text[self._words.occurrences([word])], minlength=len(self.chunks))
             holding = np.count_nonzero(often)
             rarity = np.log1p((len(self.chunks) - holding + 0.5) / (holding + 0.5))
@@ -247,17 +247,13 @@ class _Shelf:
 _shelf = _Shelf()
 
 
-def searcher(chat: Chat) -> Searcher:
+def get_searcher(chat: Chat) -> Searcher:
     """The chat opened for searching, shared by all who search it in this process. Raises NotSearchable."""
     return _shelf.open(chat)
-
-
-def search(chat: Chat, queries: Sequence[str], *, limit: int) -> list[Hit]:
-    return searcher(chat).search(queries, limit=limit)
 
 
 def _forget(*, chat: Chat, **_: object) -> None:
     _shelf.drop(chat.pk)
 
 
-chat_erasing.connect(_forget, dispatch_uid="chats.searching.forget")
+chat_erasing.connect(_forget, dispatch_uid="chats.search.forget")

@@ -6,7 +6,7 @@ import weakref
 import pytest
 from pytest_django import DjangoAssertNumQueries
 
-from chats import indexing, searching
+from chats import indexing, search
 from chats.models import Chat
 from tests.chats import samples
 from tests.processes import eventually
@@ -28,7 +28,7 @@ def talk() -> Chat:
 
 def best(chat: Chat, *queries: str) -> int:
     """The first message of the best hit."""
-    return indexing.search(chat, queries, limit=1)[0].chunk.first_number
+    return search.get_searcher(chat).search(queries, limit=1)[0].chunk.first_number
 
 
 def test_a_search_finds_by_meaning(talk: Chat) -> None:
@@ -50,19 +50,19 @@ def test_a_chunk_of_media_alone_is_no_hindrance() -> None:
 
 
 def test_any_of_several_queries_may_fit(talk: Chat) -> None:
-    hits = indexing.search(talk, ["blood pressure", "coffee"], limit=3)
+    hits = search.get_searcher(talk).search(["blood pressure", "coffee"], limit=3)
     assert {hit.chunk.first_number for hit in hits[:2]} == {1, 5}
     assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
-    assert len(indexing.search(talk, ["blood pressure", "coffee"], limit=1)) == 1
+    assert len(search.get_searcher(talk).search(["blood pressure", "coffee"], limit=1)) == 1
 
 
 @pytest.mark.parametrize("queries", [[], [""], ["  "], ["zzzz qqqq"]])
 def test_a_search_for_nothing_is_no_fault(talk: Chat, queries: list[str]) -> None:
-    assert len(indexing.search(talk, queries, limit=5)) <= 3
+    assert len(search.get_searcher(talk).search(queries, limit=5)) <= 3
 
 
 def test_messages_around_a_hit_can_be_read(talk: Chat) -> None:
-    searcher = indexing.Searcher(talk)
+    searcher = search.Searcher(talk)
     (hit,) = searcher.search(["flight"], limit=1)
     texts = [message.text for message in searcher.messages(hit.chunk.first_number, hit.chunk.last_number)]
     assert texts == ["we should buy tickets for the flight to Goa", "window seat please, and a hotel near the beach"]
@@ -79,7 +79,7 @@ def test_matches_are_counted_by_person_and_once_a_message() -> None:
             (1, "Asha", "<Media omitted>\nwith love"),
         ]
     )
-    searcher = indexing.Searcher(chat)
+    searcher = search.Searcher(chat)
     assert searcher.count_matches(["love"]) == [2, 0]
     assert searcher.count_matches(["love", "miss you"]) == [2, 1]
     assert searcher.count_matches(["प्यार", "❤️"]) == [0, 2]
@@ -93,35 +93,35 @@ def test_matches_are_counted_by_person_and_once_a_message() -> None:
 
 def test_a_chat_that_is_not_indexed_is_not_searched() -> None:
     chat = samples.stored()
-    with pytest.raises(indexing.NotSearchable):
-        indexing.search(chat, ["anything"], limit=3)
+    with pytest.raises(search.NotSearchable):
+        search.get_searcher(chat).search(["anything"], limit=3)
 
 
 def test_an_opened_chat_is_kept_until_it_is_indexed_again(
     talk: Chat, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
-    kept, same = indexing.searcher(talk), Chat.objects.get(pk=talk.pk)
+    kept, same = search.get_searcher(talk), Chat.objects.get(pk=talk.pk)
     with django_assert_num_queries(0):
-        assert indexing.searcher(same) is kept
+        assert search.get_searcher(same) is kept
     indexing.request(talk)
     indexing.index_chat(talk.pk)
-    assert indexing.searcher(Chat.objects.get(pk=talk.pk)) is not kept
+    assert search.get_searcher(Chat.objects.get(pk=talk.pk)) is not kept
 
 
-def held(kept: weakref.ref[indexing.Searcher]) -> bool:
+def held(kept: weakref.ref[search.Searcher]) -> bool:
     gc.collect()
     return kept() is not None
 
 
 def test_only_two_opened_chats_are_kept(talk: Chat) -> None:
-    kept = weakref.ref(indexing.searcher(talk))
-    indexing.searcher(indexed(samples.TALK))
+    kept = weakref.ref(search.get_searcher(talk))
+    search.get_searcher(indexed(samples.TALK))
     assert held(kept)
-    indexing.searcher(indexed(samples.TALK))
+    search.get_searcher(indexed(samples.TALK))
     assert not held(kept)
 
 
 def test_an_opened_chat_that_nobody_uses_is_let_go(talk: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(searching, "_KEEP_SECONDS", 0.05)
-    kept = weakref.ref(indexing.searcher(talk))
+    monkeypatch.setattr(search, "_KEEP_SECONDS", 0.05)
+    kept = weakref.ref(search.get_searcher(talk))
     eventually(lambda: not held(kept))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from chats.statistics.tally import Counted, Ints
+from chats.statistics.sparse_counts import Counted, Ints
 
 LEAST_USES = 5
 #: Two-sided at five percent: what chance alone brings seldom.

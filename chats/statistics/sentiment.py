@@ -1,6 +1,6 @@
 """Praise and blame: words and emoji from a list, turned round by a negation. The rules: docs/statistics.md.
 
-Where a list comes from stands in `feelings.toml`.
+Where a list comes from stands in `sentiment.toml`.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from chats.statistics.calendar import month, months_of
-from chats.statistics.tally import Counted, Ints, Tally, begins
+from chats.statistics.sparse_counts import Counted, Ints, PairCounter, begins
+from chats.statistics.time_bins import month, months_of
 
 NO_FEELING, POSITIVE, NEGATIVE, ENGLISH_NEGATION, HINDI_NEGATION = range(5)
 LEAST_RATED = 20
@@ -26,7 +26,7 @@ _BITS = 2
 
 
 def _feelings() -> dict[str, int]:
-    lists = tomllib.loads(Path(__file__).with_name("feelings.toml").read_text(encoding="utf-8"))
+    lists = tomllib.loads(Path(__file__).with_name("sentiment.toml").read_text(encoding="utf-8"))
     feelings: dict[str, int] = {}
     for language, words in lists.items():
         negation = ENGLISH_NEGATION if language == "english" else HINDI_NEGATION
@@ -51,11 +51,11 @@ class Said(NamedTuple):
     messages: int
 
 
-class Feelings:
+class SentimentCounts:
     """Counted by person and month."""
 
     def __init__(self) -> None:
-        self.tally = Tally()
+        self.tally = PairCounter()
 
     def add(
         self, feelings: NDArray[np.uint8], are_words: NDArray[np.bool_], texts: Ints, *, people: Ints, seconds: Ints

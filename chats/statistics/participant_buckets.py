@@ -8,12 +8,12 @@ from typing import NamedTuple
 import numpy as np
 
 from chats.exports.parsed import Kind
-from chats.statistics.feelings import Feelings
+from chats.statistics.activity import Activity
 from chats.statistics.links import SentLinks
 from chats.statistics.mentions import Mentions
-from chats.statistics.rhythm import Rhythm
-from chats.statistics.tally import Columns, Counted, Ints, Tally, grouped
-from chats.statistics.words import Vocabulary
+from chats.statistics.sentiment import SentimentCounts
+from chats.statistics.sparse_counts import Counted, Ints, PairCounter, PersonCounters, grouped
+from chats.statistics.vocabulary import Vocabulary
 
 #: Of a longest message, what is shown.
 LONGEST_CHARS = 500
@@ -35,15 +35,15 @@ class Counts:
     """Everything that is counted while an export is read. `longest` is by person."""
 
     def __init__(self) -> None:
-        self.amounts = Columns(
+        self.amounts = PersonCounters(
             "messages", "written", "chars", "words", "questions", "links", "edits", "mentions", "longest", *_KINDS
         )
-        self.rhythm = Rhythm()
+        self.rhythm = Activity()
         self.vocabulary = Vocabulary()
         self.links = SentLinks()
         self.mentions = Mentions()
-        self.languages = Tally()
-        self.feelings = Feelings()
+        self.languages = PairCounter()
+        self.feelings = SentimentCounts()
         self.longest: dict[int, Longest] = {}
         self.senderless_calls = 0
 
@@ -79,7 +79,7 @@ def seated(counts: Counts, seats: Ints, n_seats: int) -> list[Seat]:
     ]
 
 
-def _summed(columns: Columns, seats: Ints, n_seats: int) -> list[dict[str, int]]:
+def _summed(columns: PersonCounters, seats: Ints, n_seats: int) -> list[dict[str, int]]:
     sums = np.zeros((n_seats, len(columns.names)), np.int64)
     for place, name in enumerate(columns.names):
         np.add.at(sums[:, place], seats, columns.of(name)[: len(seats)])

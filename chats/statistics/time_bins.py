@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chats.exports.parsed import wall_clock
-from chats.statistics.tally import Counted, Ints, begins
+from chats.statistics.sparse_counts import Counted, Ints, begins
 
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
