@@ -25,7 +25,7 @@ from billing.models import (
 from billing.payments import admin as payments_admin
 from relivchats import spans
 from relivchats.accounts.models import User
-from relivchats.admin import EditedAdmin, StaffAdmin, label, link
+from relivchats.staff.admin import EditedAdmin, StaffAdmin, label, link
 
 __all__ = ["payments_admin"]
 

@@ -12,7 +12,7 @@ from django.db.models import Model
 from billing.models import Adjustment, CoinReservation, CreditTransaction, PaymentOrder, PaymentRefund, Wallet
 from billing.payments import money
 from billing.payments.models import WebhookEvent
-from relivchats.admin import link
+from relivchats.staff.admin import link
 
 #: Of each kind the newest so many are read, and the newest so many of all are shown.
 MOST = 200

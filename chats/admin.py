@@ -12,11 +12,13 @@ from django.db.models.functions import Now
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
+from chats import operations
 from chats.models import Chat, ChatUpload, Chunk, TranscriptBlock, VectorMatrix
 from chats.receipts import in_words
 from relivchats import spans
 from relivchats.accounts.models import User
-from relivchats.admin import StaffAdmin, label, link
+from relivchats.staff.actions import BulkAction
+from relivchats.staff.admin import StaffAdmin, label, link
 
 
 class IndexingFilter(admin.SimpleListFilter):
@@ -94,6 +96,14 @@ class PartOfChatAdmin(StaffAdmin):
 
 @admin.register(Chat)
 class ChatAdmin(OwnedAdmin):
+    bulk_actions = (
+        BulkAction(
+            name="reindex",
+            title="Reindex",
+            consequence="Workers read these chats again. Until then, new insights of them wait.",
+            run=operations.reindex,
+        ),
+    )
     list_display = (
         "id",
         "indexing",

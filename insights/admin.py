@@ -13,11 +13,12 @@ from django.utils.safestring import SafeString
 
 from billing.models import CoinReservation
 from chats.models import Chat
-from insights import catalogue, standing
+from insights import catalogue, operations, standing
 from insights.definition import Definition
 from insights.models import Category, GenerationJob, Insight, InsightAttempt, InsightType, InsightTypeVersion
 from relivchats.accounts.models import User
-from relivchats.admin import EditedAdmin, StaffAdmin, label, link
+from relivchats.staff.actions import BulkAction
+from relivchats.staff.admin import EditedAdmin, StaffAdmin, label, link
 
 
 class StuckJobFilter(admin.SimpleListFilter):
@@ -54,6 +55,15 @@ class StuckInsightFilter(admin.SimpleListFilter):
 
 @admin.register(GenerationJob)
 class GenerationJobAdmin(StaffAdmin):
+    bulk_actions = (
+        BulkAction(
+            name="recover",
+            title="Recover",
+            consequence="Expired leases are freed. A job past its deadline ends: the coins of its completed insights"
+            " are captured, the rest is released.",
+            run=operations.recover_jobs,
+        ),
+    )
     list_display = ("job_id", "state", "progress", "standing", "category_id", "chat_link", "age")
     list_filter = (StuckJobFilter, "status", "category")
     ordering = ("-created_at",)
@@ -107,6 +117,15 @@ class GenerationJobAdmin(StaffAdmin):
 
 @admin.register(Insight)
 class InsightAdmin(StaffAdmin):
+    bulk_actions = (
+        BulkAction(
+            name="retry",
+            title="Retry",
+            consequence="Each failed insight starts again in a new job, and its own price is reserved in its owner's"
+            " wallet.",
+            run=operations.retry_insights,
+        ),
+    )
     list_display = ("id", "insight_type_id", "state", "standing", "attempt", "cause", "job_link", "age")
     list_filter = (StuckInsightFilter, "status", "insight_type")
     ordering = ("-created_at",)

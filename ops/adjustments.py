@@ -20,11 +20,11 @@ from unfold.widgets import UnfoldAdminIntegerFieldWidget
 
 from billing import adjustments
 from billing.models import Adjustment, Wallet
-from ops import deeds
-from ops.actions import ReasonForm, found
-from ops.deeds import Deed, Deeds, Order
 from relivchats.accounts.models import User
-from relivchats.admin import StaffAdmin, link
+from relivchats.staff import bulk_actions
+from relivchats.staff.actions import ReasonForm, get_row_or_404
+from relivchats.staff.admin import StaffAdmin, link
+from relivchats.staff.bulk_actions import ActionContext, ActionResult, BatchResult
 
 
 class AdjustForm(ReasonForm):
@@ -37,7 +37,7 @@ class AdjustForm(ReasonForm):
 
 @page_action(description="Adjust", permissions=["operate"], url_path="adjust")  # type: ignore[untyped-decorator]
 def page(model_admin: StaffAdmin, request: HttpRequest, object_id: str) -> HttpResponse:
-    wallet: Wallet = found(model_admin, request, object_id)
+    wallet: Wallet = get_row_or_404(model_admin, request, object_id)
     form = AdjustForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         deed = _adjust(wallet, request, **form.cleaned_data)
@@ -56,15 +56,15 @@ def page(model_admin: StaffAdmin, request: HttpRequest, object_id: str) -> HttpR
     return TemplateResponse(request, "ops/adjust.html", context)
 
 
-def _adjust(wallet: Wallet, request: HttpRequest, *, amount: int, reason: str, key: str) -> Deed:
-    order = Order(actor=f"user {request.user.pk}", reason=reason)
+def _adjust(wallet: Wallet, request: HttpRequest, *, amount: int, reason: str, key: str) -> ActionResult:
+    context = ActionContext(actor=f"user {request.user.pk}", reason=reason)
 
     def adjust(wallet: Wallet) -> str:
-        made = adjustments.adjust(wallet=wallet, amount=amount, actor=order.actor, reason=reason, idempotency_key=key)
+        made = adjustments.adjust(wallet=wallet, amount=amount, actor=context.actor, reason=reason, idempotency_key=key)
         return _outcome(made)
 
-    deed = deeds.one(wallet, adjust)
-    deeds.record("adjust wallet", deed, order=order)
+    deed = bulk_actions.run_one(wallet, adjust)
+    bulk_actions.record("adjust wallet", deed, context=context)
     LogEntry.objects.create(
         user_id=str(request.user.pk),
         content_type=ContentType.objects.get_for_model(Wallet),
@@ -82,16 +82,16 @@ def _outcome(made: Any) -> str:
     return f"{made.amount:+} coins, so the balance is {made.balance_after}."
 
 
-def approve_some(chosen: QuerySet[Adjustment], *, order: Order) -> Deeds:
+def approve_some(chosen: QuerySet[Adjustment], *, context: ActionContext) -> BatchResult:
     def approve(adjustment: Adjustment) -> str:
-        return _outcome(adjustments.approve(adjustment, actor=order.actor, reason=order.reason))
+        return _outcome(adjustments.approve(adjustment, actor=context.actor, reason=context.reason))
 
-    return deeds.carry_out("approve adjustment", chosen, approve, order=order)
+    return bulk_actions.run_batch("approve adjustment", chosen, approve, context=context)
 
 
-def refuse_some(chosen: QuerySet[Adjustment], *, order: Order) -> Deeds:
+def refuse_some(chosen: QuerySet[Adjustment], *, context: ActionContext) -> BatchResult:
     def refuse(adjustment: Adjustment) -> str:
-        adjustments.refuse(adjustment, actor=order.actor, reason=order.reason)
+        adjustments.refuse(adjustment, actor=context.actor, reason=context.reason)
         return "refused, no coin moved"
 
-    return deeds.carry_out("refuse adjustment", chosen, refuse, order=order)
+    return bulk_actions.run_batch("refuse adjustment", chosen, refuse, context=context)

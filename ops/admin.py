@@ -13,16 +13,12 @@ from django_celery_results.models import ChordCounter, GroupResult, TaskResult
 from billing.admin import AdjustmentAdmin, ReservationAdmin, WalletAdmin
 from billing.models import Adjustment, CoinReservation, PaymentOrder, Wallet, WebhookEvent
 from billing.payments.admin import PaymentOrderAdmin, WebhookEventAdmin
-from chats.admin import ChatAdmin
-from chats.models import Chat
-from insights.admin import GenerationJobAdmin, InsightAdmin
-from insights.models import GenerationJob, Insight
-from ops import adjustments, failures, indexing, jobs, payments, refunds, reservations
-from ops.actions import on_list, on_page
-from ops.models import AuditEntry, Heartbeat, LedgerAudit
+from ops import adjustments, payments, refunds, reservations
+from ops.models import Heartbeat, LedgerAudit
 from relivchats import spans
 from relivchats.accounts.models import User
-from relivchats.admin import StaffAdmin, label, link
+from relivchats.staff.actions import BulkAction
+from relivchats.staff.admin import StaffAdmin, label, link
 
 admin.site.index_template = "ops/dashboard.html"
 admin.site.index_title = "Overview"
@@ -30,10 +26,7 @@ admin.site.index_title = "Overview"
 for _replaced in (
     Adjustment,
     Wallet,
-    Chat,
     CoinReservation,
-    GenerationJob,
-    Insight,
     TaskResult,
     GroupResult,
     PaymentOrder,
@@ -41,118 +34,95 @@ for _replaced in (
 ):
     admin.site.unregister(_replaced)
 
-_REINDEX: Any = {
-    "name": "reindex",
-    "title": "Reindex",
-    "consequence": "Workers read these chats again. Until then new insights of them wait.",
+_RECONCILE = {
+    "name": "reconcile",
+    "title": "Ask the provider",
 }
-_RECOVER: Any = {
-    "name": "recover",
-    "title": "Recover",
-    "consequence": "Dead leases are freed. A job past its deadline ends: what it delivered is paid, the rest is free.",
+_DISMISS = {
+    "name": "set_aside",
+    "title": "Looked at: set aside",
 }
-_RELEASE: Any = {
-    "name": "release",
-    "title": "Release, if past its time",
-    "consequence": "A job past its deadline ends; what it delivered is paid, all other coins go back to the wallet.",
-}
-_RETRY: Any = {
-    "name": "retry",
-    "title": "Try again",
-    "consequence": "Each failed insight starts again in a new job, and its own part is held from its owner's wallet.",
-}
-_APPROVE: Any = {
-    "name": "approve",
-    "title": "Approve",
-    "consequence": "The coins move at once. Whoever proposed an adjustment cannot approve it.",
-}
-_REFUSE: Any = {"name": "refuse", "title": "Refuse", "consequence": "Nothing moves, and the proposal is closed."}
-
-
-@admin.register(Chat)
-class OperatedChatAdmin(ChatAdmin):
-    actions = (on_list(indexing.reindex_some, **_REINDEX),)
-    actions_detail = ("reindex_this",)
-    reindex_this = on_page(indexing.reindex_some, **_REINDEX)
-
-
-@admin.register(GenerationJob)
-class OperatedJobAdmin(GenerationJobAdmin):
-    actions = (on_list(jobs.recover_some, **_RECOVER),)
-    actions_detail = ("recover_this",)
-    recover_this = on_page(jobs.recover_some, **_RECOVER)
 
 
 @admin.register(CoinReservation)
 class OperatedReservationAdmin(ReservationAdmin):
-    actions = (on_list(reservations.release_some, **_RELEASE),)
-    actions_detail = ("release_this",)
-    release_this = on_page(reservations.release_some, **_RELEASE)
+    bulk_actions = (
+        BulkAction(
+            name="release",
+            title="Release, if past its time",
+            consequence="A job past its deadline ends; what it delivered is paid, all other coins are released.",
+            run=reservations.release_some,
+        ),
+    )
 
 
 @admin.register(Adjustment)
 class OperatedAdjustmentAdmin(AdjustmentAdmin):
-    actions = (on_list(adjustments.approve_some, **_APPROVE), on_list(adjustments.refuse_some, **_REFUSE))
-    actions_detail = ("approve_this", "refuse_this")
-    approve_this = on_page(adjustments.approve_some, **_APPROVE)
-    refuse_this = on_page(adjustments.refuse_some, **_REFUSE)
-
-
-@admin.register(Insight)
-class OperatedInsightAdmin(InsightAdmin):
-    actions = (on_list(failures.retry_some, **_RETRY),)
-    actions_detail = ("retry_this",)
-    retry_this = on_page(failures.retry_some, **_RETRY)
-
-
-_RECONCILE: Any = {
-    "name": "reconcile",
-    "title": "Ask the provider",
-    "consequence": "The provider says how these orders stand, and they are brought there: paid ones get their coins.",
-}
-_RECONCILE_WALLET: Any = {
-    "name": "reconcile",
-    "title": "Ask the provider",
-    "consequence": "The provider says how these wallets' open refunds stand, and their orders that are unpaid (given up"
-    " or not), need a look or had refunds, and they are brought there: paid orders get their coins. What is left after"
-    f" {payments.PAGE_SECONDS:.0f} seconds is counted: ask again for it.",
-}
-_ORDERS_ASIDE: Any = {
-    "name": "set_aside",
-    "title": "Looked at: set aside",
-    "consequence": "You have dealt with what was held of these orders. No coin and no money moves.",
-}
-_EVENTS_ASIDE: Any = {**_ORDERS_ASIDE, "consequence": "You have dealt with these events. No coin and no money moves."}
-_APPLY: Any = {
-    "name": "apply",
-    "title": "Apply again",
-    "consequence": "What held these events is mended: they are applied as if they came now.",
-}
+    bulk_actions = (
+        BulkAction(
+            name="approve",
+            title="Approve",
+            consequence="The coins move at once. Whoever proposed an adjustment cannot approve it.",
+            run=adjustments.approve_some,
+        ),
+        BulkAction(
+            name="refuse",
+            title="Refuse",
+            consequence="Nothing moves, and the proposal is closed.",
+            run=adjustments.refuse_some,
+        ),
+    )
 
 
 @admin.register(Wallet)
 class OperatedWalletAdmin(WalletAdmin):
-    actions = (on_list(payments.reconcile_wallets, **_RECONCILE_WALLET),)
-    actions_detail = ("adjust_this", "reconcile_this")
+    bulk_actions = (
+        BulkAction(
+            **_RECONCILE,
+            consequence="The provider says how these wallets' open refunds stand, and their orders that are unpaid"
+            " (given up or not), need a look or had refunds, and they are brought there: paid orders get their coins."
+            f" What is left after {payments.PAGE_SECONDS:.0f} seconds is counted: ask again for it.",
+            run=payments.reconcile_wallets,
+        ),
+    )
+    actions_detail = ("adjust_this",)
     adjust_this = adjustments.page
-    reconcile_this = on_page(payments.reconcile_wallets, **_RECONCILE_WALLET)
 
 
 @admin.register(PaymentOrder)
 class OperatedOrderAdmin(PaymentOrderAdmin):
-    actions = (on_list(payments.reconcile_some, **_RECONCILE), on_list(payments.set_orders_aside, **_ORDERS_ASIDE))
-    actions_detail = ("refund_this", "reconcile_this", "set_this_aside")
+    bulk_actions = (
+        BulkAction(
+            **_RECONCILE,
+            consequence="The provider says how these orders stand, and they are brought there: paid ones get their"
+            " coins.",
+            run=payments.reconcile_some,
+        ),
+        BulkAction(
+            **_DISMISS,
+            consequence="You have dealt with what was held of these orders. No coin and no money moves.",
+            run=payments.set_orders_aside,
+        ),
+    )
+    actions_detail = ("refund_this",)
     refund_this = refunds.page
-    reconcile_this = on_page(payments.reconcile_some, **_RECONCILE)
-    set_this_aside = on_page(payments.set_orders_aside, **_ORDERS_ASIDE)
 
 
 @admin.register(WebhookEvent)
 class OperatedEventAdmin(WebhookEventAdmin):
-    actions = (on_list(payments.apply_some, **_APPLY), on_list(payments.set_events_aside, **_EVENTS_ASIDE))
-    actions_detail = ("apply_this", "set_this_aside")
-    apply_this = on_page(payments.apply_some, **_APPLY)
-    set_this_aside = on_page(payments.set_events_aside, **_EVENTS_ASIDE)
+    bulk_actions = (
+        BulkAction(
+            name="apply",
+            title="Apply again",
+            consequence="The events are applied as if they came now. Do this when the cause of the hold is fixed.",
+            run=payments.apply_some,
+        ),
+        BulkAction(
+            **_DISMISS,
+            consequence="You have dealt with these events. No coin and no money moves.",
+            run=payments.set_events_aside,
+        ),
+    )
 
 
 @admin.register(Heartbeat)
@@ -166,16 +136,6 @@ class HeartbeatAdmin(StaffAdmin):
     @admin.display(description="last beat")
     def last_beat(self, row: Any) -> str:
         return f"{spans.short(row.looked_at - row.beat_at)} ago"
-
-
-@admin.register(AuditEntry)
-class AuditEntryAdmin(StaffAdmin):
-    list_display = ("id", "action", "object_id", "done", "outcome", "actor", "reason", "age")
-    list_filter = ("done",)
-    ordering = ("-created_at",)
-    search_ids = ("object_id",)
-    fields = (("id", "created_at"), ("action", "object_id"), ("done", "outcome"), ("actor", "reason"))
-    readonly_fields = ("id", "created_at")
 
 
 @admin.register(LedgerAudit)

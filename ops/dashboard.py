@@ -30,9 +30,10 @@ from insights import standing
 from insights.models import Category, GenerationJob, Insight, InsightAttempt, InsightType, InsightTypeVersion
 from ops import health
 from ops.checks.work import count, words
-from ops.models import AuditEntry, Heartbeat, LedgerAudit
-from ops.report import Level, Line
+from ops.models import Heartbeat, LedgerAudit
 from relivchats.accounts.models import AccessToken, IdempotencyKey, User
+from relivchats.staff.models import AuditEntry
+from relivchats.staff.reports import Level, Line
 
 _COLOURS = {Level.FINE: "success", Level.WARNING: "warning", Level.UNKNOWN: "warning", Level.CRITICAL: "danger"}
 
@@ -127,7 +128,7 @@ def _banner_line(line: Line) -> dict[str, str]:
     return {
         "name": line.name,
         "text": line.text,
-        "mend": line.mend,
+        "remedy": line.remedy,
         "level": line.level,
         "colour": _COLOURS[line.level],
     }

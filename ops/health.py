@@ -14,7 +14,7 @@ from django.db import InterfaceError, OperationalError
 from ops import checks
 from ops.checks import Check
 from ops.connections import own_connection
-from ops.report import Level, Line, Report
+from relivchats.staff.reports import Level, Line, Report
 
 logger = logging.getLogger(__name__)
 
@@ -122,12 +122,12 @@ def _ask(check: Check) -> Line:
     try:
         return check.ask()
     except (OperationalError, InterfaceError):
-        return Line(check.name, check.silence, "the database did not answer", check.mend)
+        return Line(check.name, check.silence, "the database did not answer", check.remedy)
     except Exception as error:
         # A check that is broken itself must not take the other answers with it.
         logger.exception("a check failed", extra={"check": check.name})
-        return Line(check.name, Level.UNKNOWN, f"the check failed: {type(error).__name__}", check.mend)
+        return Line(check.name, Level.UNKNOWN, f"the check failed: {type(error).__name__}", check.remedy)
 
 
 def _silence(check: Check, *, seconds: float) -> Line:
-    return Line(check.name, check.silence, f"no answer within {seconds:g} s", check.mend)
+    return Line(check.name, check.silence, f"no answer within {seconds:g} s", check.remedy)

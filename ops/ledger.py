@@ -10,7 +10,7 @@ from django.db.models.functions import Now
 from billing import audit
 from billing.models import CreditTransaction
 from ops.models import LedgerAudit
-from ops.report import Level, Line, Report, Table
+from relivchats.staff.reports import Level, Line, Report, Table
 
 COLUMNS = ("transaction", "wallet", "sequence", "type", "amount", "balance after", "at")
 SHOWN = 5
@@ -68,8 +68,8 @@ def _audit(*, since: audit.Horizon | None) -> list[audit.Finding]:
 
 def _broken(finding: audit.Finding) -> Line:
     text = f"BROKEN by {finding.total} row{'s' * (finding.total != 1)}: {finding.invariant.name}"
-    mend = f"the rows: manage.py ledger --json; cause and mend: docs/ledger.md, invariant {finding.invariant.number}"
-    return Line(finding.invariant.number, Level.CRITICAL, text, mend, {"total": finding.total, "rows": finding.rows})
+    remedy = f"see the rows: manage.py ledger --json; then docs/ledger.md, invariant {finding.invariant.number}"
+    return Line(finding.invariant.number, Level.CRITICAL, text, remedy, {"total": finding.total, "rows": finding.rows})
 
 
 def _latest(number: int) -> Table:

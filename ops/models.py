@@ -38,29 +38,6 @@ class Heartbeat(models.Model):
         return self.name
 
 
-class AuditEntry(models.Model):
-    """One thing that an operator or a member of staff did to one row, and why. Ids only; never changed."""
-
-    actor = models.CharField(max_length=150, help_text="`command`, or `user ID`.")
-    action = models.CharField(max_length=64)
-    object_id = models.CharField(max_length=64)
-    reason = models.CharField(max_length=200, blank=True)
-    done = models.BooleanField(help_text="False: it was refused, and nothing changed.")
-    outcome = models.CharField(max_length=300)
-    created_at = models.DateTimeField(db_default=Now(), editable=False)
-
-    class Meta:
-        db_table = "audit_entries"
-        indexes = [
-            models.Index(fields=["-created_at"], name="audit_entries_newest"),
-            models.Index(fields=["object_id"], name="audit_entries_of_object"),
-        ]
-        verbose_name_plural = "audit entries"
-
-    def __str__(self) -> str:
-        return f"audit entry {self.pk}"
-
-
 class LedgerAuditQuerySet(models.QuerySet["LedgerAudit"]):
     def complete(self) -> Self:
         return self.filter(complete=True)

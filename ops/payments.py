@@ -17,12 +17,12 @@ from django.db.models.functions import Now
 from billing.models import PaymentOrder, PaymentRefund, Wallet, WebhookEvent
 from billing.payments import money, reconciling, refunds, webhooks
 from billing.payments.models import OrderQuerySet
-from ops import deeds
 from ops.checks.payments import SEND_BACK
-from ops.deeds import Deeds, Order, Row
-from ops.report import Level, Line, Report, Table
 from relivchats import clock, spans
 from relivchats.errors import Conflict, NotFound
+from relivchats.staff import bulk_actions
+from relivchats.staff.bulk_actions import ActionContext, BatchResult, Row
+from relivchats.staff.reports import Level, Line, Report, Table
 
 COLUMNS = ("what", "order or event", "provider", "sum", "age", "status", "why")
 SHOWN = 50
@@ -64,27 +64,29 @@ def report() -> Report:
     return Report("Payments", lines, Table(COLUMNS, tuple(rows)))
 
 
-def reconciled(*, order_id: UUID | None, order: Order) -> Report:
+def reconciled(*, order_id: UUID | None, context: ActionContext) -> Report:
     """Ask the providers about all that is unfinished, whenever they were last asked, and apply what waits.
 
     Or about one order, however it stands here: also one that was given up.
     """
     if order_id is not None:
-        return deeds.report("Reconciled", reconcile_some(_chosen(order_id), order=order), mend="manage.py payments")
+        return bulk_actions.batch_report(
+            "Reconciled", reconcile_some(_chosen(order_id), context=context), remedy="manage.py payments"
+        )
     webhooks.apply_due()
     # Not what somebody else asks about meanwhile: two of these commands, or one and beat, share the work.
     not_since = Q(asked_at=None) | Q(asked_at__lt=clock.now())
-    all_asked = Deeds()
+    all_asked = BatchResult()
     for orders in (reconciling.told_of_refunds(), reconciling.unfinished()):
-        all_asked += reconcile_some(_each(orders), order=order, among=orders.filter(not_since))
+        all_asked += reconcile_some(_each(orders), context=context, among=orders.filter(not_since))
     ask = partial(reconciling.reconcile_refund, among=reconciling.open_refunds().filter(not_since))
-    all_asked += deeds.carry_out("reconcile refund", _each(reconciling.open_refunds()), ask, order=order)
-    return deeds.report("Reconciled", all_asked, mend="manage.py payments")
+    all_asked += bulk_actions.run_batch("reconcile refund", _each(reconciling.open_refunds()), ask, context=context)
+    return bulk_actions.batch_report("Reconciled", all_asked, remedy="manage.py payments")
 
 
-def refunded(*, order_id: UUID, amount: int | None, order: Order) -> Report:
-    made = refund_some(_chosen(order_id), order=order, amount=amount)
-    told = deeds.report("Refunded", made, mend="manage.py payments")
+def refunded(*, order_id: UUID, amount: int | None, context: ActionContext) -> Report:
+    made = refund_some(_chosen(order_id), context=context, amount=amount)
+    told = bulk_actions.batch_report("Refunded", made, remedy="manage.py payments")
     if not PaymentRefund.objects.filter(order=order_id, status=PaymentRefund.Status.PENDING).exists():
         return told
     text = "it was asked for, the provider has not answered, and it is tried again every few minutes"
@@ -102,15 +104,21 @@ def _chosen(order_id: UUID) -> OrderQuerySet:
 def _each(rows: QuerySet[Row]) -> Iterator[Row]:
     """By a list of their ids, which a partial index gives: walked by primary key, the whole table would be read."""
     ids = list(rows.order_by("created_at").values_list("pk", flat=True))
-    for start in range(0, len(ids), deeds.BATCH):
-        yield from rows.model._default_manager.filter(pk__in=ids[start : start + deeds.BATCH]).order_by("created_at")
+    for start in range(0, len(ids), bulk_actions.BATCH_SIZE):
+        yield from rows.model._default_manager.filter(pk__in=ids[start : start + bulk_actions.BATCH_SIZE]).order_by(
+            "created_at"
+        )
 
 
-def reconcile_some(orders: Iterable[PaymentOrder], *, order: Order, among: OrderQuerySet | None = None) -> Deeds:
-    return deeds.carry_out("reconcile order", orders, partial(reconciling.reconcile, among=among), order=order)
+def reconcile_some(
+    orders: Iterable[PaymentOrder], *, context: ActionContext, among: OrderQuerySet | None = None
+) -> BatchResult:
+    return bulk_actions.run_batch(
+        "reconcile order", orders, partial(reconciling.reconcile, among=among), context=context
+    )
 
 
-def reconcile_wallets(wallets: QuerySet[Wallet], *, order: Order) -> Deeds:
+def reconcile_wallets(wallets: QuerySet[Wallet], *, context: ActionContext) -> BatchResult:
     """Ask about these wallets' open refunds, and their orders that are unpaid (given up or not), need a look or
     had refunds.
 
@@ -126,21 +134,23 @@ def reconcile_wallets(wallets: QuerySet[Wallet], *, order: Order) -> Deeds:
         longest = F("asked_at").asc(nulls_first=True), "-created_at"
         sent = list(reconciling.open_refunds().filter(order__wallet=wallet).order_by(*longest))
         orders = list(unfinished.order_by(*longest))
-        asked = deeds.carry_out("reconcile refund", _in_time(sent, until), reconciling.reconcile_refund, order=order)
-        asked += reconcile_some(_in_time(orders, until), order=order)
+        asked = bulk_actions.run_batch(
+            "reconcile refund", _in_time(sent, until), reconciling.reconcile_refund, context=context
+        )
+        asked += reconcile_some(_in_time(orders, until), context=context)
         return _summed_up(asked, left=len(sent) + len(orders) - asked.total)
 
-    return deeds.carry_out("reconcile wallet", wallets, ask, order=order)
+    return bulk_actions.run_batch("reconcile wallet", wallets, ask, context=context)
 
 
 def _in_time(rows: Iterable[Row], until: float) -> Iterator[Row]:
     return takewhile(lambda _: time.monotonic() < until, rows)
 
 
-def _summed_up(asked: Deeds, *, left: int) -> str:
+def _summed_up(asked: BatchResult, *, left: int) -> str:
     """Raises Conflict if nothing was brought on."""
     told = [f"{left} left, there was no time: ask again"] if left else []
-    told += [f"{number} {outcome}" for outcome, number in Counter(deed.outcome for deed in asked.shown).items()]
+    told += [f"{number} {outcome}" for outcome, number in Counter(deed.outcome for deed in asked.listed).items()]
     text = "; ".join(told) or "nothing was unfinished"
     if asked.done or not (asked.refused or left):
         return text
@@ -148,36 +158,36 @@ def _summed_up(asked: Deeds, *, left: int) -> str:
 
 
 def refund_some(
-    orders: QuerySet[PaymentOrder], *, order: Order, amount: int | None = None, left_before: int | None = None
-) -> Deeds:
+    orders: QuerySet[PaymentOrder], *, context: ActionContext, amount: int | None = None, left_before: int | None = None
+) -> BatchResult:
     def refund(row: PaymentOrder) -> str:
         made = refunds.start(
-            order_id=row.pk, amount=amount, actor=order.actor, reason=order.reason, left_before=left_before
+            order_id=row.pk, amount=amount, actor=context.actor, reason=context.reason, left_before=left_before
         )
         goes = "are asked for" if made.status == PaymentRefund.Status.PENDING else "go back"
         return f"{money.shown(made.amount, row.currency)} {goes}: {_coins_of(made)}"
 
-    return deeds.carry_out("refund order", orders, refund, order=order)
+    return bulk_actions.run_batch("refund order", orders, refund, context=context)
 
 
-def set_orders_aside(orders: QuerySet[PaymentOrder], *, order: Order) -> Deeds:
+def set_orders_aside(orders: QuerySet[PaymentOrder], *, context: ActionContext) -> BatchResult:
     def set_aside(row: PaymentOrder) -> str:
         webhooks.set_order_aside(row)
         return "set aside"
 
-    return deeds.carry_out("set order aside", orders, set_aside, order=order)
+    return bulk_actions.run_batch("set order aside", orders, set_aside, context=context)
 
 
-def set_events_aside(events: QuerySet[WebhookEvent], *, order: Order) -> Deeds:
+def set_events_aside(events: QuerySet[WebhookEvent], *, context: ActionContext) -> BatchResult:
     def set_aside(row: WebhookEvent) -> str:
         webhooks.set_aside(row)
         return "set aside"
 
-    return deeds.carry_out("set event aside", events, set_aside, order=order)
+    return bulk_actions.run_batch("set event aside", events, set_aside, context=context)
 
 
-def apply_some(events: QuerySet[WebhookEvent], *, order: Order) -> Deeds:
-    return deeds.carry_out("apply event", events, lambda row: webhooks.try_again(row).text, order=order)
+def apply_some(events: QuerySet[WebhookEvent], *, context: ActionContext) -> BatchResult:
+    return bulk_actions.run_batch("apply event", events, lambda row: webhooks.try_again(row).text, context=context)
 
 
 def _coins_of(refund: PaymentRefund) -> str:
@@ -187,10 +197,10 @@ def _coins_of(refund: PaymentRefund) -> str:
     return f"{refund.taken_coins} coins taken back{owed}"
 
 
-def _line(name: str, rows: QuerySet[Any], level: Level, mend: str) -> Line:
-    number = rows.order_by()[: deeds.BATCH + 1].count()
-    text = f"more than {deeds.BATCH}" if number > deeds.BATCH else str(number)
-    return Line(name, level if number else Level.FINE, text, mend if number else "", {"number": number})
+def _line(name: str, rows: QuerySet[Any], level: Level, remedy: str) -> Line:
+    number = rows.order_by()[: bulk_actions.BATCH_SIZE + 1].count()
+    text = f"more than {bulk_actions.BATCH_SIZE}" if number > bulk_actions.BATCH_SIZE else str(number)
+    return Line(name, level if number else Level.FINE, text, remedy if number else "", {"number": number})
 
 
 def _events(what: str, events: QuerySet[WebhookEvent]) -> list[tuple[Any, ...]]:

@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 
 from chats.models import Chat
 from insights.models import Insight
-from ops.report import Level, Line, Report, Table
+from relivchats.staff.reports import Level, Line, Report, Table
 
 NAMES = ("insights", "indexing", "upkeep")
 

@@ -16,10 +16,10 @@ from unfold.widgets import UnfoldAdminIntegerFieldWidget
 from billing.models import PaymentOrder
 from billing.payments import money, refunds
 from ops import payments
-from ops.actions import ReasonForm, found, log
-from ops.deeds import Order
 from relivchats.accounts.models import User
-from relivchats.admin import StaffAdmin, link
+from relivchats.staff.actions import ReasonForm, get_row_or_404, log_results
+from relivchats.staff.admin import StaffAdmin, link
+from relivchats.staff.bulk_actions import ActionContext
 
 
 class RefundForm(ReasonForm):
@@ -34,7 +34,7 @@ class RefundForm(ReasonForm):
 
 @page_action(description="Refund", permissions=["operate"], url_path="refund")  # type: ignore[untyped-decorator]
 def page(model_admin: StaffAdmin, request: HttpRequest, object_id: str) -> HttpResponse:
-    order: PaymentOrder = found(model_admin, request, object_id)
+    order: PaymentOrder = get_row_or_404(model_admin, request, object_id)
     left = refunds.left_of(order)
     form = RefundForm(request.POST or None, initial={"amount": left, "left": left})
     if request.method == "POST" and form.is_valid():
@@ -55,9 +55,9 @@ def page(model_admin: StaffAdmin, request: HttpRequest, object_id: str) -> HttpR
 
 
 def _refund(model_admin: StaffAdmin, request: HttpRequest, order: PaymentOrder, asked: dict[str, Any]) -> None:
-    by = Order(actor=f"user {request.user.pk}", reason=asked["reason"])
+    by = ActionContext(actor=f"user {request.user.pk}", reason=asked["reason"])
     chosen = PaymentOrder.objects.filter(pk=order.pk)
-    done = payments.refund_some(chosen, order=by, amount=asked["amount"], left_before=asked["left"])
-    log(PaymentOrder, request, done.shown, title="Refund", reason=asked["reason"])
-    for deed in done.shown:
+    done = payments.refund_some(chosen, context=by, amount=asked["amount"], left_before=asked["left"])
+    log_results(PaymentOrder, request, done.listed, title="Refund", reason=asked["reason"])
+    for deed in done.listed:
         model_admin.message_user(request, deed.outcome, messages.SUCCESS if deed.done else messages.ERROR)

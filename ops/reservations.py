@@ -8,11 +8,11 @@ from django.db.models.functions import Now
 from billing.models import CoinReservation
 from insights import recovery
 from insights.models import GenerationJob
-from ops import deeds
-from ops.deeds import Deeds, Order
-from ops.report import Level, Line, Report, Table
 from relivchats import spans
 from relivchats.errors import Conflict
+from relivchats.staff import bulk_actions
+from relivchats.staff.bulk_actions import ActionContext, BatchResult
+from relivchats.staff.reports import Level, Line, Report, Table
 
 COLUMNS = ("reservation", "wallet", "coins", "overdue for", "job", "job's status")
 _RELEASE = "manage.py reservations --stuck --release"
@@ -22,12 +22,12 @@ def overdue() -> QuerySet[CoinReservation]:
     return CoinReservation.objects.overdue().select_related("job").order_by("expires_at")
 
 
-def report(*, stuck: bool, release: bool, order: Order) -> Report:
+def report(*, stuck: bool, release: bool, context: ActionContext) -> Report:
     if release:
-        return released(order=order)
+        return released(context=context)
     shown = overdue() if stuck else CoinReservation.objects.active().select_related("job").order_by("expires_at")
-    rows = shown.annotate(late=Now() - F("expires_at"))[: deeds.BATCH]
-    number = overdue()[: deeds.BATCH + 1].count()
+    rows = shown.annotate(late=Now() - F("expires_at"))[: bulk_actions.BATCH_SIZE]
+    number = overdue()[: bulk_actions.BATCH_SIZE + 1].count()
     line = Line("reservations", Level.FINE, "none is past its time", data={"overdue": 0})
     if number:
         line = Line("reservations", Level.WARNING, f"{number} past their time", _RELEASE, {"overdue": number})
@@ -35,13 +35,15 @@ def report(*, stuck: bool, release: bool, order: Order) -> Report:
     return Report(title, (line,), Table(COLUMNS, tuple(_row(reservation) for reservation in rows)))
 
 
-def released(*, order: Order) -> Report:
-    return deeds.report("Released", release_some(overdue(), order=order), mend="manage.py jobs --stuck")
+def released(*, context: ActionContext) -> Report:
+    return bulk_actions.batch_report(
+        "Released", release_some(overdue(), context=context), remedy="manage.py jobs --stuck"
+    )
 
 
-def release_some(reservations: QuerySet[CoinReservation], *, order: Order) -> Deeds:
+def release_some(reservations: QuerySet[CoinReservation], *, context: ActionContext) -> BatchResult:
     chosen = reservations.annotate(late=Now() - F("expires_at"))
-    return deeds.carry_out("release reservation", chosen, _release, order=order)
+    return bulk_actions.run_batch("release reservation", chosen, _release, context=context)
 
 
 def _release(reservation: CoinReservation) -> str:

@@ -16,8 +16,8 @@ from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
 from ops import checks, health
-from ops.report import Level
 from relivchats.accounts.tokens import BearerTokenAuthentication
+from relivchats.staff.reports import Level
 
 View = Callable[[HttpRequest], HttpResponse]
 
@@ -84,7 +84,7 @@ def _answer(body: dict[str, Any], *, status: int = 200) -> HttpResponse:
 
 
 def _detail(line: dict[str, Any]) -> dict[str, Any]:
-    return {"status": _STATUS[line["level"]], "output": line["text"], "mend": line["mend"], **line["data"]}
+    return {"status": _STATUS[line["level"]], "output": line["text"], "remedy": line["remedy"], **line["data"]}
 
 
 def _pool() -> dict[str, int] | None:

@@ -63,6 +63,7 @@ INSTALLED_APPS = [
     "drf_spectacular_sidecar",
     "django_celery_results",
     "relivchats.accounts",
+    "relivchats.staff",
     "chats",
     "billing",
     "insights",

@@ -22,7 +22,7 @@ from billing.models import (
 from billing.payments import money
 from billing.payments.models import EventQuerySet, OrderQuerySet, RefundQuerySet
 from relivchats.accounts.models import User
-from relivchats.admin import EditedAdmin, StaffAdmin, label, link
+from relivchats.staff.admin import EditedAdmin, StaffAdmin, label, link
 
 _COLOURS = {
     "applied": "success",

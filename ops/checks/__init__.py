@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ops.checks import adjustments, broker, database, ledger, machine, payments, processes, work
-from ops.report import Level, Line
+from relivchats.staff.reports import Level, Line
 
 
 @dataclass(frozen=True)
@@ -16,30 +16,30 @@ class Check:
     name: str
     ask: Callable[[], Line]
     silence: Level = Level.UNKNOWN
-    mend: str = "manage.py health"
+    remedy: str = "manage.py health"
 
 
 _DATABASE = "docker-compose up -d postgres; then docker-compose logs --tail=50 postgres"
 
 #: In the order in which they are asked and shown.
 ALL = (
-    Check("database", database.answers, silence=Level.CRITICAL, mend=_DATABASE),
-    Check("broker", broker.answers, silence=Level.CRITICAL, mend=broker.MEND),
+    Check("database", database.answers, silence=Level.CRITICAL, remedy=_DATABASE),
+    Check("broker", broker.answers, silence=Level.CRITICAL, remedy=broker.MEND),
     Check("disk", machine.disk),
-    Check("ledger", ledger.clean, mend="manage.py ledger"),
-    Check("payments", payments.credited, mend=payments.MEND),
+    Check("ledger", ledger.clean, remedy="manage.py ledger"),
+    Check("payments", payments.credited, remedy=payments.MEND),
     Check("adjustments", adjustments.decided),
     Check("connections", database.connections),
-    Check("migrations", database.migrations, mend="manage.py migrate --plan"),
+    Check("migrations", database.migrations, remedy="manage.py migrate --plan"),
     Check("keys", database.keys),
     Check("workers", processes.workers),
     Check("beat", processes.beat),
     Check("canary", processes.canary),
-    Check("queue", work.queue, mend="manage.py queue"),
-    Check("vectors", work.vectors, mend="manage.py reindex --status"),
-    Check("reservations", work.reservations, mend="manage.py reservations --stuck"),
-    Check("insights", work.insights, mend="manage.py insights --failed"),
-    Check("jobs", work.jobs, mend="manage.py jobs --stuck"),
+    Check("queue", work.queue, remedy="manage.py queue"),
+    Check("vectors", work.vectors, remedy="manage.py reindex --status"),
+    Check("reservations", work.reservations, remedy="manage.py reservations --stuck"),
+    Check("insights", work.insights, remedy="manage.py insights --failed"),
+    Check("jobs", work.jobs, remedy="manage.py jobs --stuck"),
 )
 
 #: What `--verbose` adds.

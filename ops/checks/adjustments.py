@@ -9,7 +9,7 @@ from django.db.models.functions import Now
 from billing import adjustments
 from billing.models import Adjustment
 from ops.checks.work import count, words
-from ops.report import Level, Line
+from relivchats.staff.reports import Level, Line
 
 _LIST = "/admin/billing/adjustment/?status__exact=pending"
 

@@ -7,7 +7,7 @@ import time
 from redis.exceptions import RedisError
 
 from ops import queues
-from ops.report import Level, Line
+from relivchats.staff.reports import Level, Line
 
 MEND = "docker-compose restart redis; unlocks wait in Postgres meanwhile and nothing is lost"
 

@@ -9,8 +9,8 @@ from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
 from chats.models import Chat
-from ops.report import Level, Line
 from relivchats.crypto import CannotOpen
+from relivchats.staff.reports import Level, Line
 
 
 def answers() -> Line:
@@ -31,9 +31,9 @@ def connections() -> Line:
     text, data = f"{used} of {allowed}", {"used": used, "allowed": allowed}
     if percent < settings.HEALTH_CONNECTIONS_WARNING_PERCENT:
         return Line("connections", Level.FINE, text, data=data)
-    mend = "docker-compose logs celery_worker | grep CELERY_WORKER; then docker-compose restart relivchats-api"
+    remedy = "docker-compose logs celery_worker | grep CELERY_WORKER; then docker-compose restart relivchats-api"
     level = Level.CRITICAL if percent >= settings.HEALTH_CONNECTIONS_CRITICAL_PERCENT else Level.WARNING
-    return Line("connections", level, text, mend, data)
+    return Line("connections", level, text, remedy, data)
 
 
 def count_connections() -> tuple[int, int]:
@@ -67,6 +67,6 @@ def keys() -> Line:
     try:
         newest.key  # noqa: B018
     except CannotOpen:
-        mend = "put the key that was there before back into ENCRYPTION_KEYS, then restart"
-        return Line("keys", Level.CRITICAL, "ENCRYPTION_KEYS does not open the newest chat", mend)
+        remedy = "put the key that was there before back into ENCRYPTION_KEYS, then restart"
+        return Line("keys", Level.CRITICAL, "ENCRYPTION_KEYS does not open the newest chat", remedy)
     return Line("keys", Level.FINE, "the keyring opens the newest chat")

@@ -14,8 +14,8 @@ from django.db.utils import OperationalError
 from billing import audit
 from ops import ledger
 from ops.models import LedgerAudit
-from ops.report import Level, Line
 from relivchats import spans
+from relivchats.staff.reports import Level, Line
 
 _MEND = "manage.py ledger"
 

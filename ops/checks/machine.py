@@ -5,8 +5,8 @@ from __future__ import annotations
 import psutil
 from django.conf import settings
 
-from ops.report import Level, Line
 from relivchats import embedded
+from relivchats.staff.reports import Level, Line
 
 _MIB = 1024 * 1024
 
@@ -19,11 +19,11 @@ def disk() -> Line:
     usage = psutil.disk_usage(str(path))
     text = f"{usage.percent:.0f} % used, {usage.free // _MIB} MiB free"
     data = {"used_percent": usage.percent, "free_bytes": usage.free}
-    mend = "du -sh /var/lib/docker/containers/*; docker container prune -f; docker image prune -f"
+    remedy = "du -sh /var/lib/docker/containers/*; docker container prune -f; docker image prune -f"
     if usage.percent >= settings.HEALTH_DISK_CRITICAL_PERCENT:
-        return Line("disk", Level.CRITICAL, text, mend, data)
+        return Line("disk", Level.CRITICAL, text, remedy, data)
     if usage.percent >= settings.HEALTH_DISK_WARNING_PERCENT:
-        return Line("disk", Level.WARNING, text, mend, data)
+        return Line("disk", Level.WARNING, text, remedy, data)
     return Line("disk", Level.FINE, text, data=data)
 
 

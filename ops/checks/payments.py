@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from billing.models import PaymentOrder, PaymentRefund, WebhookEvent
 from ops.checks.work import count, words
-from ops.report import Level, Line
+from relivchats.staff.reports import Level, Line
 
 MEND = "manage.py payments --reconcile"
 SEND_BACK = "send that payment back at the provider, then set its event aside: /admin/billing/webhookevent/?stuck=again"

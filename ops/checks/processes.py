@@ -10,7 +10,7 @@ from django.db.models import F, QuerySet
 from django.db.models.functions import Now
 
 from ops.models import Heartbeat
-from ops.report import Level, Line
+from relivchats.staff.reports import Level, Line
 
 _WORKER = "docker-compose up -d celery_worker, or ./dev up where nothing runs in containers"
 _BEAT = "docker-compose up -d celery_beat, or ./dev up where nothing runs in containers"
@@ -36,8 +36,8 @@ def workers() -> Line:
     if not alive:
         return Line("workers", Level.CRITICAL, "no worker is alive", _WORKER, data)
     if unmarked:
-        mend = "set CELERY_WORKER=true for it and restart it: docker-compose restart celery_worker"
-        return Line("workers", Level.WARNING, f"without CELERY_WORKER=true: {_names(unmarked)}", mend, data)
+        remedy = "set CELERY_WORKER=true for it and restart it: docker-compose restart celery_worker"
+        return Line("workers", Level.WARNING, f"without CELERY_WORKER=true: {_names(unmarked)}", remedy, data)
     if silent:
         text = f"{len(alive)} alive; killed or frozen: {_names(silent)}"
         return Line("workers", Level.WARNING, text, "docker-compose restart celery_worker", data)
@@ -58,11 +58,11 @@ def beat() -> Line:
 
 def canary() -> Line:
     """Did a task come through lately? It is sent every 10 s."""
-    mend = "manage.py queue, then docker-compose restart celery_worker"
+    remedy = "manage.py queue, then docker-compose restart celery_worker"
     row = Heartbeat.objects.of(Heartbeat.Kind.CANARY).annotate(age=Now() - F("beat_at")).first()
     if row is None:
-        return Line("canary", Level.WARNING, "no task has come through yet; it takes 10 s after the start", mend)
+        return Line("canary", Level.WARNING, "no task has come through yet; it takes 10 s after the start", remedy)
     seconds = round(vars(row)["age"].total_seconds())
     if seconds > settings.HEALTH_HEARTBEAT_SECONDS:
-        return Line("canary", Level.CRITICAL, f"no task came through for {seconds} s", mend, {"seconds": seconds})
+        return Line("canary", Level.CRITICAL, f"no task came through for {seconds} s", remedy, {"seconds": seconds})
     return Line("canary", Level.FINE, f"a task came through {seconds} s ago", data={"seconds": seconds})

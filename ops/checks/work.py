@@ -13,7 +13,7 @@ from chats.models import Chat
 from insights import standing
 from insights.models import Insight
 from ops import queues
-from ops.report import Level, Line
+from relivchats.staff.reports import Level, Line
 
 #: Counting stops here: more than this is all the same to an operator.
 MOST = 1000
@@ -50,8 +50,8 @@ def reservations() -> Line:
     overdue = count(CoinReservation.objects.overdue())
     data = {"overdue": overdue}
     if overdue:
-        mend = "manage.py reservations --stuck --release"
-        return Line("reservations", Level.WARNING, f"{words(overdue)} past their time", mend, data)
+        remedy = "manage.py reservations --stuck --release"
+        return Line("reservations", Level.WARNING, f"{words(overdue)} past their time", remedy, data)
     return Line("reservations", Level.FINE, "none past its time", data=data)
 
 

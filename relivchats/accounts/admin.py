@@ -17,7 +17,7 @@ from unfold import forms
 from unfold.admin import ModelAdmin
 
 from relivchats.accounts.models import AccessToken, IdempotencyKey, User
-from relivchats.admin import BoundedPaginator, StaffAdmin, link
+from relivchats.staff.admin import BoundedPaginator, StaffAdmin, link
 
 
 class UserCreationForm(forms.UserCreationForm):  # type: ignore[misc]

@@ -20,9 +20,10 @@ from django_celery_results.models import ChordCounter, GroupResult, TaskResult
 from billing.models import Adjustment, Bonus, CreditPackage, PackagePrice, PaymentOrder, PaymentRefund, WebhookEvent
 from chats.models import Chat, ChatUpload, Chunk, TranscriptBlock, VectorMatrix
 from insights.models import Category, Insight, InsightAttempt, InsightType, InsightTypeVersion
-from ops.models import AuditEntry, LedgerAudit
+from ops.models import LedgerAudit
 from relivchats.accounts import tokens
 from relivchats.accounts.models import IdempotencyKey
+from relivchats.staff.models import AuditEntry
 from tests.ops import rows
 
 #: Not in the admin: a session's key signs in, permissions are given through people and groups, kinds are Django's own.

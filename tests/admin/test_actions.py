@@ -17,8 +17,8 @@ from billing import audit
 from billing.models import CoinReservation
 from chats.models import Chat
 from insights.models import Category, GenerationJob, Insight, InsightType, InsightTypeVersion
-from ops.models import AuditEntry
 from relivchats.accounts.models import User
+from relivchats.staff.models import AuditEntry
 from tests.admin import everything
 from tests.ops import rows
 
@@ -58,7 +58,7 @@ def test_an_action_asks_for_a_reason_first(
     row = trouble()
     for answer in (choose(desk, row, name), choose(desk, row, name, reason="  ")):
         assert answer.status_code == 200
-        assert "ops/reason.html" in {template.name for template in answer.templates}
+        assert "staff/confirm_action.html" in {template.name for template in answer.templates}
         assert str(row.pk) in answer.content.decode()
     assert not mended(row)
     assert not AuditEntry.objects.exists()

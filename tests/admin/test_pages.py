@@ -21,7 +21,7 @@ from chats.models import Chat, Chunk, TranscriptBlock
 from insights import generation, unlocking
 from insights.models import GenerationJob, Insight
 from relivchats.accounts.models import User
-from relivchats.admin import BoundedPaginator, StaffAdmin
+from relivchats.staff.admin import BoundedPaginator, StaffAdmin
 from tests.admin import everything
 from tests.ops import rows
 
@@ -101,7 +101,7 @@ def test_a_big_list_never_counts_everything_and_never_reads_what_is_sealed(
     queries = [query["sql"] for query in asked if f'FROM "{table}"' in query["sql"]]
     counts = [sql for sql in queries if "COUNT(*)" in sql]
     assert len(counts) == 1
-    assert f"LIMIT {BoundedPaginator.MOST}" in counts[0]
+    assert f"LIMIT {BoundedPaginator.MAX_COUNT}" in counts[0]
     selected = [sql for sql in queries if "COUNT(*)" not in sql]
     assert selected
     assert all("sealed" not in sql and "wrapped_key" not in sql for sql in selected)

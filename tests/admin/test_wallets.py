@@ -22,8 +22,8 @@ from billing.models import (
     Wallet,
     WebhookEvent,
 )
-from ops.models import AuditEntry
 from relivchats.accounts.models import User
+from relivchats.staff.models import AuditEntry
 from tests.admin import everything
 from tests.ops import rows
 

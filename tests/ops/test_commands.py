@@ -14,8 +14,9 @@ from billing import audit, ledger
 from billing.models import CoinReservation, Wallet
 from chats.models import Chat
 from insights.models import GenerationJob, Insight
-from ops import deeds
-from ops.models import AuditEntry, LedgerAudit
+from ops.models import LedgerAudit
+from relivchats.staff import bulk_actions
+from relivchats.staff.models import AuditEntry
 from tests.ops import rows
 from tests.processes import BrokerHandle
 
@@ -70,10 +71,10 @@ def test_jobs_tells_how_far_each_is_and_what_holds_it_up() -> None:
     running, waiting = rows.abandoned_insight(late=-rows.LONG).job, rows.job(vector_status="pending")
     overdue = rows.overdue_job()
     status, answer = as_json("jobs")
-    standing = {row["job"]: row["standing"] for row in answer["rows"]}
-    assert standing[str(running.pk)].startswith("leased by a worker until ")
-    assert standing[str(waiting.pk)] == "waiting for indexing"
-    assert standing[str(overdue.pk)] == "past its deadline for 60 min"
+    waiting_for = {row["job"]: row["waiting for"] for row in answer["rows"]}
+    assert waiting_for[str(running.pk)].startswith("leased by a worker until ")
+    assert waiting_for[str(waiting.pk)] == "waiting for indexing"
+    assert waiting_for[str(overdue.pk)] == "past its deadline for 60 min"
     assert status == 1
     _, stuck = as_json("jobs", "--stuck")
     assert [row["job"] for row in stuck["rows"]] == [str(overdue.pk)]
@@ -168,7 +169,7 @@ def test_reindex_of_an_unknown_chat_touches_none() -> None:
 
 
 def test_work_goes_in_batches_and_reaches_every_row_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deeds, "BATCH", 2)
+    monkeypatch.setattr(bulk_actions, "BATCH_SIZE", 2)
     owner = rows.person()
     for _ in range(5):
         rows.chat(owner, vector_status="failed")

@@ -21,9 +21,9 @@ from billing.models import Wallet
 from ops import checks, health, ledger, views
 from ops.checks import Check
 from ops.models import LedgerAudit
-from ops.report import Level, Line
 from relivchats import clock
 from relivchats.accounts import tokens
+from relivchats.staff.reports import Level, Line
 from tests.ops import rows
 from tests.processes import PATIENCE_SECONDS, BrokerHandle, ServerHandle, database_url, eventually
 
@@ -56,12 +56,12 @@ def test_a_check_that_hangs_holds_up_no_other() -> None:
         never.wait()
         return Line("hangs", Level.FINE, "at last")
 
-    which = (Check("hangs", hang, mend="look"), Check("answers", lambda: Line("answers", Level.FINE, "here")))
+    which = (Check("hangs", hang, remedy="look"), Check("answers", lambda: Line("answers", Level.FINE, "here")))
     started = time.monotonic()
     hanging, answering = health.look(which, seconds=1)
     never.set()
     assert time.monotonic() - started < IN_TIME_SECONDS
-    assert (hanging.level, hanging.mend, answering.level) == (Level.UNKNOWN, "look", Level.FINE)
+    assert (hanging.level, hanging.remedy, answering.level) == (Level.UNKNOWN, "look", Level.FINE)
 
 
 def test_a_check_that_is_broken_says_so_and_takes_no_other_with_it() -> None:
@@ -216,7 +216,7 @@ def test_health_exits_by_its_worst_line_and_prints_json(broker: BrokerHandle) ->
     answer = json.loads(printed.getvalue())
     assert answer["level"] == "critical"
     assert [line["name"] for line in answer["lines"]] == [check.name for check in checks.ALL]
-    assert all(line["mend"] for line in answer["lines"] if line["level"] != "fine")
+    assert all(line["remedy"] for line in answer["lines"] if line["level"] != "fine")
 
 
 @pytest.mark.usefixtures("patient")

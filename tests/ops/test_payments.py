@@ -18,9 +18,9 @@ from billing.payments.providers.base import ProviderUnavailable, Report
 from billing.payments.providers.stripe import Stripe
 from ops import payments
 from ops.checks.payments import credited
-from ops.models import AuditEntry
-from ops.report import Level
 from relivchats.accounts.models import User
+from relivchats.staff.models import AuditEntry
+from relivchats.staff.reports import Level
 from tests.admin import everything
 from tests.admin.conftest import desk, staff
 from tests.billing.payments.conftest import Shop, fake_stripe, stripe_shop, user
@@ -49,7 +49,7 @@ def test_paid_and_without_coins_for_five_minutes_is_critical(stripe_shop: Shop) 
     assert (credited().level, call("payments")[0]) == (Level.WARNING, 1)
     WebhookEvent.objects.update(received_at=Now() - timedelta(minutes=6))
     line = credited()
-    assert (line.level, line.mend) == (Level.CRITICAL, "manage.py payments --reconcile")
+    assert (line.level, line.remedy) == (Level.CRITICAL, "manage.py payments --reconcile")
     status, answer = as_json("payments")
     assert (status, answer["rows"][0]["what"]) == (2, "paid, no coins")
     assert answer["rows"][0]["order or event"] == str(order.pk)
@@ -62,7 +62,7 @@ def test_a_second_payment_is_called_one_and_has_to_go_back(stripe_shop: Shop) ->
     WebhookEvent.objects.update(received_at=Now() - timedelta(minutes=6))
     line = credited()
     assert (line.level, line.text) == (Level.CRITICAL, "1 paid a second time for coins that were given once")
-    assert line.mend.startswith("send that payment back")
+    assert line.remedy.startswith("send that payment back")
     status, answer = as_json("payments")
     first = answer["rows"][0]
     assert (status, first["what"], first["order or event"]) == (2, "paid a second time", str(order.pk))

@@ -4,20 +4,22 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from ops import failures
-from ops.management.base import OpsCommand
-from ops.report import Report
+from insights import operations
+from relivchats.staff.commands import OpsCommand
+from relivchats.staff.reports import Report
 
 
 class Command(OpsCommand):
-    help = "Failed insights with their causes, those tried again since left out."
+    help = "List failed insights that were not retried, with their causes."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--failed", action="store_true", help="list the failed ones, as without it")
+        parser.add_argument("--failed", action="store_true", help="list the failed insights (the default)")
         parser.add_argument(
-            "--retry", action="store_true", help="try them again, each paid from its owner's wallet for its own part"
+            "--retry", action="store_true", help="retry each one; its own price is reserved in its owner's wallet"
         )
         parser.add_argument("--reason", default="", help="why, for the audit entry")
 
     def report(self, *, failed: bool, retry: bool, reason: str, **options: Any) -> Report:
-        return failures.report(retry=retry, order=self.order(reason))
+        if retry:
+            return operations.retry_failed_insights(context=self.context(reason))
+        return operations.failed_insights_report()

@@ -5,8 +5,8 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from ops import ledger
-from ops.management.base import OpsCommand
-from ops.report import Report
+from relivchats.staff.commands import OpsCommand
+from relivchats.staff.reports import Report
 
 
 class Command(OpsCommand):

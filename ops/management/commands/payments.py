@@ -6,8 +6,8 @@ from uuid import UUID
 from django.core.management.base import CommandError, CommandParser
 
 from ops import payments
-from ops.management.base import OpsCommand
-from ops.report import Report
+from relivchats.staff.commands import OpsCommand
+from relivchats.staff.reports import Report
 
 
 class Command(OpsCommand):
@@ -42,8 +42,8 @@ class Command(OpsCommand):
         if refund is not None:
             if not reason.strip():
                 raise CommandError("A refund needs a reason: --reason 'bought twice'")
-            return payments.refunded(order_id=refund, amount=amount, order=self.order(reason.strip()))
+            return payments.refunded(order_id=refund, amount=amount, context=self.context(reason.strip()))
         if reconcile is not None:
             order_id = None if reconcile is True else reconcile
-            return payments.reconciled(order_id=order_id, order=self.order(reason))
+            return payments.reconciled(order_id=order_id, context=self.context(reason))
         return payments.report()

@@ -3,8 +3,8 @@ from __future__ import annotations
 from typing import Any
 
 from ops import queues
-from ops.management.base import OpsCommand
-from ops.report import Report
+from relivchats.staff.commands import OpsCommand
+from relivchats.staff.reports import Report
 
 
 class Command(OpsCommand):

@@ -5,8 +5,8 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from ops import reservations
-from ops.management.base import OpsCommand
-from ops.report import Report
+from relivchats.staff.commands import OpsCommand
+from relivchats.staff.reports import Report
 
 
 class Command(OpsCommand):
@@ -20,4 +20,4 @@ class Command(OpsCommand):
         parser.add_argument("--reason", default="", help="why, for the audit entry")
 
     def report(self, *, stuck: bool, release: bool, reason: str, **options: Any) -> Report:
-        return reservations.report(stuck=stuck, release=release, order=self.order(reason))
+        return reservations.report(stuck=stuck, release=release, context=self.context(reason))

@@ -1,4 +1,4 @@
-"""What operations answer with: lines that are fine or not, and a table. Doors print it, as words or as JSON."""
+"""The result of a check or a command: lines with a level, and a table. Printed as text or as JSON."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from django.core.serializers.json import DjangoJSONEncoder
 
 
 class Level(StrEnum):
+    """The level of a line or a report, from fine to critical."""
+
     FINE = "fine"
     WARNING = "warning"
     CRITICAL = "critical"
@@ -20,41 +22,51 @@ class Level(StrEnum):
 
     @property
     def exit_status(self) -> int:
-        """As Nagios plugins answer: 0 fine, 1 warning, 2 critical, 3 could not tell."""
+        """Return the exit status of a Nagios plugin: 0 fine, 1 warning, 2 critical, 3 unknown."""
         return {Level.FINE: 0, Level.WARNING: 1, Level.CRITICAL: 2, Level.UNKNOWN: 3}[self]
 
 
-_BY_WEIGHT = (Level.FINE, Level.WARNING, Level.UNKNOWN, Level.CRITICAL)
+_BY_SEVERITY = (Level.FINE, Level.WARNING, Level.UNKNOWN, Level.CRITICAL)
 
 
 def worst(levels: Sequence[Level]) -> Level:
-    """What could not be told weighs more than a warning and less than what is known to be broken."""
-    return max(levels, key=_BY_WEIGHT.index, default=Level.FINE)
+    """Return the most severe level: unknown is worse than a warning, and better than critical."""
+    return max(levels, key=_BY_SEVERITY.index, default=Level.FINE)
 
 
 @dataclass(frozen=True)
 class Line:
-    """One finding. `mend` is the command to run next; a line that is not fine always has one."""
+    """One finding. `remedy` is the command to run next; every line that is not fine has one."""
 
     name: str
     level: Level
     text: str
-    mend: str = ""
+    remedy: str = ""
     data: Mapping[str, Any] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
-        return {"name": self.name, "level": self.level, "text": self.text, "mend": self.mend, "data": dict(self.data)}
+        return {
+            "name": self.name,
+            "level": self.level,
+            "text": self.text,
+            "remedy": self.remedy,
+            "data": dict(self.data),
+        }
 
 
 @dataclass(frozen=True)
 class Table:
+    """Named columns and rows of values."""
+
     columns: tuple[str, ...]
     rows: tuple[tuple[Any, ...], ...]
 
     def as_json(self) -> list[dict[str, Any]]:
+        """Return one JSON object per row."""
         return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
 
     def as_text(self) -> str:
+        """Return the table in aligned columns."""
         cells = [[_cell(value) for value in row] for row in (self.columns, *self.rows)]
         widths = [max(len(row[column]) for row in cells) for column in range(len(self.columns))]
         return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in cells)
@@ -62,6 +74,8 @@ class Table:
 
 @dataclass(frozen=True)
 class Report:
+    """The findings of one check or command, and their table. `data` is added to the JSON output."""
+
     title: str
     lines: tuple[Line, ...] = ()
     table: Table | None = None
@@ -69,20 +83,23 @@ class Report:
 
     @property
     def level(self) -> Level:
+        """Return the most severe level of the lines."""
         return worst([line.level for line in self.lines])
 
     def as_json(self) -> str:
-        answer: dict[str, Any] = {
+        """Return the report as a JSON document."""
+        document: dict[str, Any] = {
             "title": self.title,
             "level": self.level,
             "lines": [line.as_json() for line in self.lines],
             **self.data,
         }
         if self.table is not None:
-            answer["rows"] = self.table.as_json()
-        return json.dumps(answer, cls=DjangoJSONEncoder, indent=2, ensure_ascii=False)
+            document["rows"] = self.table.as_json()
+        return json.dumps(document, cls=DjangoJSONEncoder, indent=2, ensure_ascii=False)
 
     def as_text(self) -> str:
+        """Return the report for a terminal: title, table, then one line per finding with its remedy."""
         parts = [self.title]
         if self.table is not None and self.table.rows:
             parts.append(self.table.as_text())
@@ -99,8 +116,8 @@ def _words(lines: Sequence[Line]) -> list[str]:
     for line in lines:
         level = line.level if line.level is Level.FINE else line.level.upper()
         words.append(f"{level:<8}  {line.name:<{width}}  {line.text}")
-        if line.mend:
-            words.append(f"{'':8}  {'':{width}}  → {line.mend}")
+        if line.remedy:
+            words.append(f"{'':8}  {'':{width}}  → {line.remedy}")
     return words
 
 

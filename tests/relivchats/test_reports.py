@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from ops.report import Level, Line, Report, Table, worst
+from relivchats.staff.reports import Level, Line, Report, Table, worst
 
 FINE = Line("disk", Level.FINE, "22 % used")
 LATE = Line("queue", Level.WARNING, "140 due", "manage.py queue", {"due": 140})
@@ -43,7 +43,7 @@ def test_json_holds_what_the_text_says() -> None:
         "name": "queue",
         "level": "warning",
         "text": "140 due",
-        "mend": "manage.py queue",
+        "remedy": "manage.py queue",
         "data": {"due": 140},
     }
     assert answer["milliseconds"] == 7

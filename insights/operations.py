@@ -1,0 +1,108 @@
+"""What operators and staff do to jobs and insights: list, recover, retry. Commands and admin actions call this."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from django.db.models import Count, QuerySet
+
+from insights import recovery, standing, unlocking
+from insights.models import GenerationJob, Insight
+from relivchats import spans
+from relivchats.staff.bulk_actions import (
+    BATCH_SIZE,
+    ActionContext,
+    ActionResult,
+    BatchResult,
+    batch_report,
+    record,
+    run_batch,
+)
+from relivchats.staff.reports import Level, Line, Report, Table
+
+
+def jobs_report(*, stuck: bool) -> Report:
+    """Return the open jobs, or only the stuck ones, newest first."""
+    jobs = standing.stuck_jobs() if stuck else GenerationJob.objects.open()
+    rows = []
+    for job in standing.with_job_standing(jobs).order_by("-created_at")[:BATCH_SIZE]:
+        age = spans.short(vars(job)["looked_at"] - job.created_at)
+        counts = (job.completed_insights, job.failed_insights, job.total_insights)
+        rows.append((job.pk, job.status, *counts, age, standing.of_job(job)))
+    table = Table(("job", "status", "done", "failed", "of", "age", "waiting for"), tuple(rows))
+    # One more than the limit is counted, to tell "200" from "more than 200" without counting all rows.
+    number = standing.stuck_jobs()[: BATCH_SIZE + 1].count()
+    if number:
+        count = f"more than {BATCH_SIZE}" if number > BATCH_SIZE else str(number)
+        line = Line("jobs", Level.WARNING, f"{count} stuck", "manage.py jobs --recover", {"stuck": number})
+    else:
+        line = Line("jobs", Level.FINE, "none stuck", data={"stuck": 0})
+    return Report("Stuck jobs" if stuck else "Open jobs", (line,), table)
+
+
+def recover_everything(*, context: ActionContext) -> Report:
+    """Run one round of recovery over everything that can be stuck, as beat does every 15 s, and return the counts."""
+    recovered = recovery.recover()
+    record("recover", ActionResult("everything", done=True, outcome=str(recovered)), context=context)
+    rows = tuple((name.replace("_", " "), count) for name, count in asdict(recovered).items())
+    remaining = standing.stuck_jobs()[: BATCH_SIZE + 1].count()
+    if remaining:
+        line = Line("jobs", Level.WARNING, f"{remaining} still stuck", "manage.py jobs --recover")
+    else:
+        line = Line("jobs", Level.FINE, "none stuck")
+    return Report("Recovered", (line,), Table(("recovered", "count"), rows))
+
+
+def recover_jobs(jobs: QuerySet[GenerationJob], *, context: ActionContext) -> BatchResult:
+    """Recover each job: free its expired leases, and close it if it is past its deadline."""
+
+    def recover(job: GenerationJob) -> str:
+        changed = recovery.recover_job(job.pk)
+        job.refresh_from_db(fields=["status", "completed_insights", "failed_insights"])
+        counts = f"{job.completed_insights} completed, {job.failed_insights} failed of {job.total_insights}"
+        return f"{'recovered' if changed else 'nothing was stuck'}; {job.status}: {counts}"
+
+    return run_batch("recover job", jobs, recover, context=context)
+
+
+def failed_insights_report() -> Report:
+    """Return the failed insights that were not retried, newest first, and the ten most frequent causes."""
+    failed = standing.failed_insights()
+    causes = list(failed.values("error_code").annotate(count=Count("pk")).order_by("-count")[:10])
+    lines = [
+        Line(cause["error_code"], Level.WARNING, f"{cause['count']} failed", "manage.py insights --failed --retry")
+        for cause in causes
+    ]
+    rows = tuple(
+        (
+            insight.pk,
+            insight.chat_id,
+            insight.insight_type_id,
+            insight.error_message or insight.error_code,
+            insight.attempt,
+            insight.finished_at,
+        )
+        for insight in failed.order_by("-created_at")[:BATCH_SIZE]
+    )
+    table = Table(("insight", "chat", "type", "cause", "attempts", "failed at"), rows)
+    fine = Line("insights", Level.FINE, "no failed insight waits for a retry")
+    return Report("Failed insights", tuple(lines) or (fine,), table)
+
+
+def retry_failed_insights(*, context: ActionContext) -> Report:
+    """Retry every failed insight that was not retried yet."""
+    batch = retry_insights(standing.failed_insights(), context=context)
+    return batch_report("Retried", batch, remedy="manage.py insights --failed")
+
+
+def retry_insights(insights: QuerySet[Insight], *, context: ActionContext) -> BatchResult:
+    """Retry each insight: a new insight in a new job, for which its own price is reserved in its owner's wallet."""
+
+    def retry(insight: Insight) -> str:
+        unlocked = unlocking.retry(insight)
+        if not unlocked.created:
+            return f"was unlocked again already, in job {unlocked.job.pk}"
+        return f"job {unlocked.job.pk}, {unlocked.coins} coins held"
+
+    selected = insights.select_related("job__user", "job__category", "chat", "insight_type").defer("sealed_document")
+    return run_batch("retry insight", selected, retry, context=context)

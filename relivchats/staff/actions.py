@@ -1,0 +1,135 @@
+"""Admin actions that change money or data. They ask for a reason and a confirmation, and write Django's log entry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.contrib.admin.models import CHANGE, LogEntry
+from django.contrib.admin.utils import label_for_field, lookup_field
+from django.contrib.contenttypes.models import ContentType
+from django.db.models import Model, QuerySet
+from django.http import Http404, HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from unfold.decorators import action as page_action
+from unfold.widgets import UnfoldAdminTextInputWidget
+
+from relivchats.staff.bulk_actions import BATCH_SIZE, ActionContext, ActionResult, BatchResult
+
+#: Rows that the confirmation page lists.
+MAX_PREVIEWED = 20
+
+
+class ReasonForm(forms.Form):
+    """The reason of an action. It is stored in the audit log, so it must not contain personal data."""
+
+    reason = forms.CharField(
+        max_length=200,
+        widget=UnfoldAdminTextInputWidget,
+        help_text="Why, for the log. Write no name and nothing of a chat.",
+    )
+
+
+@dataclass(frozen=True)
+class BulkAction:
+    """An action on rows: on the list for the selected rows, and on a row's page for that row.
+
+    `run(rows, context=…)` carries it out. `name` is part of the page's URL, `title` is the label,
+    `consequence` tells staff what will happen. The user needs the model's "change" permission.
+    """
+
+    name: str
+    title: str
+    consequence: str
+    run: Callable[..., BatchResult]
+
+    def list_action(self) -> Callable[..., HttpResponse | None]:
+        """Return the action for `ModelAdmin.actions`: it asks for a reason first, then runs."""
+
+        @admin.action(description=self.title, permissions=["operate"])
+        def action(model_admin: Any, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
+            ids = list(queryset.order_by().values_list("pk", flat=True)[:BATCH_SIZE])
+            form = ReasonForm(request.POST if "reason" in request.POST else None)
+            if not form.is_valid():
+                return self._confirmation_page(model_admin, request, form, ids)
+            reason = form.cleaned_data["reason"]
+            rows = model_admin.model._default_manager.filter(pk__in=ids)
+            batch = self.run(rows, context=ActionContext(actor=f"user {request.user.pk}", reason=reason))
+            log_results(model_admin.model, request, batch.listed, title=self.title, reason=reason)
+            if batch.done:
+                outcomes = "; ".join(sorted({result.outcome for result in batch.listed if result.done})[:3])
+                model_admin.message_user(request, f"{batch.done} done: {outcomes}", messages.SUCCESS)
+            if batch.refused:
+                refusals = " ".join(sorted({result.outcome for result in batch.listed if not result.done})[:3])
+                model_admin.message_user(request, f"{batch.refused} refused: {refusals}", messages.WARNING)
+            return None
+
+        action.__name__ = self.name
+        return action
+
+    def page_action(self) -> Any:
+        """Return the action for `actions_detail`: the confirmation page for one row, which posts to the list action."""
+
+        @page_action(description=self.title, permissions=["operate"], url_path=self.name)  # type: ignore[untyped-decorator]
+        def action(model_admin: Any, request: HttpRequest, object_id: str) -> HttpResponse:
+            row = get_row_or_404(model_admin, request, object_id)
+            return self._confirmation_page(model_admin, request, ReasonForm(), [str(row.pk)])
+
+        return action
+
+    def _confirmation_page(
+        self, model_admin: Any, request: HttpRequest, form: ReasonForm, ids: list[Any]
+    ) -> TemplateResponse:
+        # Staff see the same columns here as in the list, so that they recognise the rows that they chose.
+        opts = model_admin.opts
+        columns = model_admin.get_list_display(request)
+        rows = model_admin.get_queryset(request).filter(pk__in=ids[:MAX_PREVIEWED]).order_by("pk")
+        if model_admin.list_select_related:
+            rows = rows.select_related(*model_admin.list_select_related)
+        context = {
+            **model_admin.admin_site.each_context(request),
+            "opts": opts,
+            "title": self.title,
+            "consequence": self.consequence,
+            "action": self.name,
+            "form": form,
+            "ids": ids,
+            "headings": [label_for_field(column, model_admin.model, model_admin) for column in columns],
+            "rows": [[lookup_field(column, row, model_admin)[2] for column in columns] for row in rows],
+            "more": max(0, len(ids) - MAX_PREVIEWED),
+            "checkbox": ACTION_CHECKBOX_NAME,
+            "list_address": reverse(f"admin:{opts.app_label}_{opts.model_name}_changelist"),
+            "media": model_admin.media,
+        }
+        return TemplateResponse(request, "staff/confirm_action.html", context)
+
+
+def get_row_or_404(model_admin: Any, request: HttpRequest, object_id: str) -> Any:
+    """Return the row that a page's URL names. Raise Http404 if there is none or the id is malformed."""
+    row = model_admin.get_object(request, object_id)
+    if row is None:
+        raise Http404(f"There is no {model_admin.opts.verbose_name} with this id.")
+    return row
+
+
+def log_results(
+    model: type[Model], request: HttpRequest, results: list[ActionResult], *, title: str, reason: str
+) -> None:
+    """Write one of Django's log entries per result; a row's history page shows them."""
+    content_type = ContentType.objects.get_for_model(model)
+    LogEntry.objects.bulk_create(
+        LogEntry(
+            user_id=str(request.user.pk),
+            content_type=content_type,
+            object_id=result.object_id,
+            object_repr=f"{model._meta.verbose_name} {result.object_id}",
+            action_flag=CHANGE,
+            change_message=f"{title}. Reason: {reason}. Outcome: {result.outcome}",
+        )
+        for result in results
+    )

@@ -1,0 +1,209 @@
+"""The base classes of the admin pages: read-only by default, fast on large tables, never loading sealed columns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from functools import reduce
+from operator import or_
+from types import MethodType
+from typing import Any, TypeVar
+from uuid import UUID
+
+from django.contrib import admin
+from django.contrib.auth import get_user_model
+from django.core.exceptions import ValidationError
+from django.core.paginator import Paginator
+from django.db import models
+from django.db.models import Q, QuerySet
+from django.db.models.functions import Now
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.functional import cached_property
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from unfold.admin import ModelAdmin
+from unfold.decorators import display
+
+from relivchats import spans
+from relivchats.staff.actions import BulkAction
+from relivchats.staff.models import AuditEntry
+
+#: Status to the theme's label colour.
+STATUS_COLOURS = {
+    "active": "info",
+    "captured": "success",
+    "completed": "success",
+    "failed": "danger",
+    "generating": "info",
+    "indexing": "info",
+    "partial_failure": "warning",
+    "running": "info",
+}
+
+#: The most rows that a search by an id of another table finds.
+MAX_RELATED_MATCHES = 100
+
+Method = TypeVar("Method", bound=Callable[..., str])
+
+
+def label(description: str, *, colours: Mapping[str, str] = STATUS_COLOURS) -> Callable[[Method], Method]:
+    """Return a decorator for a column that shows its value as a coloured label."""
+    decorate: Callable[[Method], Method] = display(description=description, label=colours)
+    return decorate
+
+
+class BoundedPaginator(Paginator):  # type: ignore[type-arg]
+    """A paginator that counts at most MAX_COUNT rows.
+
+    COUNT(*) on ten million rows takes seconds. Nobody pages that far: filters and ids find the rest.
+    """
+
+    MAX_COUNT = 5_000
+
+    @cached_property
+    def count(self) -> int:
+        """Return the number of rows, at most MAX_COUNT for a queryset."""
+        rows: Any = self.object_list
+        if not isinstance(rows, QuerySet):
+            return len(rows)
+        return rows.order_by().values("pk")[: self.MAX_COUNT].count()
+
+
+class StaffAdmin(ModelAdmin):  # type: ignore[misc]
+    """A read-only list and detail page: no row is added, changed or deleted here, except by `bulk_actions`.
+
+    Subclasses declare `list_display` and `fields`. The search box finds rows by id: `search_ids` names the fields
+    to compare, with lookups such as `orders__pk` for related tables; `search_owner` is the path to the user, who is
+    found by e-mail address or id. Free text is never searched.
+    """
+
+    #: Actions with a reason and a confirmation, offered on the list and on each row's page.
+    bulk_actions: Sequence[BulkAction] = ()
+    actions: Sequence[Callable[..., Any]] = ()
+    actions_detail: Sequence[str] = ()
+    search_ids: Sequence[str] = ("pk",)
+    search_owner = ""
+    search_fields: Sequence[str] = ("pk",)
+    search_help_text = "An id, in full"
+    list_per_page = 50
+    list_max_show_all = 50
+    show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
+    paginator = BoundedPaginator
+    sortable_by: Sequence[str] = ()
+    list_disable_select_all = True
+    #: The field from which the column `age` counts.
+    age_of = "created_at"
+
+    def __init__(self, model: type[models.Model], admin_site: admin.AdminSite) -> None:
+        for action in self.bulk_actions:
+            # The theme finds the action of a page by its attribute name, which becomes part of the URL's name.
+            setattr(self, f"{action.name}_this", MethodType(action.page_action(), self))
+        self.actions = (*self.actions, *(action.list_action() for action in self.bulk_actions))
+        self.actions_detail = (*self.actions_detail, *(f"{action.name}_this" for action in self.bulk_actions))
+        super().__init__(model, admin_site)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_operate_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
+        """Return whether the user may run actions on these rows: this takes the "change" permission."""
+        return request.user.has_perm(f"{self.opts.app_label}.change_{self.opts.model_name}")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """Defer the sealed columns, and annotate the database's time as `looked_at`, from which ages are computed."""
+        sealed = [field.name for field in self.opts.concrete_fields if isinstance(field, models.BinaryField)]
+        rows: QuerySet[Any] = super().get_queryset(request)
+        timed: QuerySet[Any] = rows.defer(*sealed).annotate(looked_at=Now())
+        return timed
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """Filter by id or owner, exactly; return no rows if the term is neither."""
+        term = search_term.strip()
+        if not term:
+            return queryset, False
+        if self.search_owner and (owned := _owner_filter(self.search_owner, term)) is not None:
+            return queryset.filter(owned), False
+        names = [name for name in self.search_ids if self._accepts(name, term)]
+        matches = [Q(**{name: term}) for name in names if "__" not in name]
+        # Related tables are queried separately, each by its own index. An OR over a join would scan the whole table.
+        for name in names:
+            if "__" in name:
+                rows = self.model._default_manager.filter(**{name: term})
+                matches.append(Q(pk__in=list(rows.order_by().values_list("pk", flat=True)[:MAX_RELATED_MATCHES])))
+        return (queryset.filter(reduce(or_, matches)) if matches else queryset.none()), False
+
+    def _accepts(self, name: str, term: str) -> bool:
+        """Return whether `term` is a valid value of the field that the lookup `name` ends at."""
+        opts: Any = self.opts
+        field: Any = None
+        for part in name.split("__"):
+            field = opts.pk if part == "pk" else opts.get_field(part)
+            opts = field.related_model._meta if field.is_relation else opts
+        return _is_valid(opts.pk if field.is_relation else field, term)
+
+    @admin.display(description="age")
+    def age(self, row: Any) -> str:
+        """Return the time since `age_of`, such as `3 min`."""
+        return self.format_age(row, getattr(row, self.age_of))
+
+    @staticmethod
+    def format_age(row: Any, instant: datetime | None) -> str:
+        """Return the time from `instant` to the row's `looked_at`, or a dash."""
+        return spans.short(row.looked_at - instant) if instant else "–"
+
+
+def _is_valid(field: Any, term: str) -> bool:
+    try:
+        field.to_python(term)
+    except ValidationError:
+        return False
+    return True
+
+
+def _owner_filter(path: str, term: str) -> Q | None:
+    """Return the filter for rows of the user with this e-mail address or id, or None if `term` is neither."""
+    if "@" in term:
+        return Q(**{f"{path}__email": term.lower()})
+    people = get_user_model()._default_manager
+    known = _is_valid(people.model._meta.pk, term) and people.filter(pk=term).exists()
+    return Q(**{path: term}) if known else None
+
+
+class EditedAdmin(StaffAdmin):
+    """A page on which staff add and change rows, such as prices. Nothing is deleted: other rows refer to them."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return bool(ModelAdmin.has_add_permission(self, request))
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return bool(ModelAdmin.has_change_permission(self, request, obj))
+
+
+def link(model: type[models.Model], pk: UUID | int | str | None) -> SafeString | str:
+    """Return a link to a row's page, or a dash without an id. The row itself is not read."""
+    if pk is None:
+        return "–"
+    address = reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_change", args=[pk])
+    return format_html('<a href="{}">{}</a>', address, pk)
+
+
+@admin.register(AuditEntry)
+class AuditEntryAdmin(StaffAdmin):
+    """The audit log of staff and operators."""
+
+    list_display = ("id", "action", "object_id", "done", "outcome", "actor", "reason", "age")
+    list_filter = ("done",)
+    ordering = ("-created_at",)
+    search_ids = ("object_id",)
+    fields = (("id", "created_at"), ("action", "object_id"), ("done", "outcome"), ("actor", "reason"))
+    readonly_fields = ("id", "created_at")
