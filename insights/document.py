@@ -25,8 +25,8 @@ from typing import Any
 
 from insights import safety
 from insights.definition import Definition, Section
-from insights.engines.base import Brief, Draft, Fact, PersonDraft, RecommendationDraft, SectionDraft, Unusable
-from insights.evidence import Checked, Exchange, check, honest
+from insights.engines.base import Brief, Draft, Fact, PersonDraft, RecommendationDraft, SectionDraft, UnusableAnswer
+from insights.evidence import Checked, Exchange, check, strip_unsupported_quotes
 from insights.scales import NOT_ENOUGH_DATA
 from insights.validation import SCHEMA_VERSION, validate
 
@@ -38,7 +38,7 @@ TOO_LITTLE = "Too few messages of this chat speak of this to rate it."
 
 
 def complete(*, brief: Brief, draft: Draft, provenance: Mapping[str, Any]) -> dict[str, Any]:
-    """The finished document. Raises Unusable where the draft is malformed or does not stand in the chat."""
+    """The finished document. Raises UnusableAnswer where the draft is malformed or does not stand in the chat."""
     shown = brief.shown()
     checked: dict[str, Checked] = {}
     sections: list[dict[str, Any]] = []
@@ -46,7 +46,7 @@ def complete(*, brief: Brief, draft: Draft, provenance: Mapping[str, Any]) -> di
         section = material.section
         written = draft.sections.get(section.key)
         if written is None:
-            raise Unusable("section_missing")
+            raise UnusableAnswer("section_missing")
         checked[section.key] = check(written.evidence, shown=shown, most=section.evidence_max)
         sections.append(_section(brief, section, written, material.facts, checked[section.key].exchanges))
     citations = _citations(brief, draft, checked)
@@ -65,7 +65,7 @@ def complete(*, brief: Brief, draft: Draft, provenance: Mapping[str, Any]) -> di
     try:
         validate(document, brief.definition)
     except ValueError as error:
-        raise Unusable("malformed_answer") from error
+        raise UnusableAnswer("malformed_answer") from error
     return document
 
 
@@ -87,7 +87,7 @@ def _section(
         "key": section.key,
         "title": section.title,
         "rating": _rating(section, written.rating, supported=supported),
-        "finding": honest(finding, quotable=quotable),
+        "finding": strip_unsupported_quotes(finding, quotable=quotable),
         "people": [_person(brief, section, person, supported, quotable) for person in written.people],
         "facts": [_fact(brief, fact) for fact in facts],
         "evidence": [_exchange(brief, exchange) for exchange in exchanges],
@@ -106,13 +106,13 @@ def _person(
     return {
         "name": _name(brief, person.person),
         "rating": _rating(section, person.rating, supported=supported),
-        "note": honest(person.note, quotable=quotable) if supported else "",
+        "note": strip_unsupported_quotes(person.note, quotable=quotable) if supported else "",
     }
 
 
 def _name(brief: Brief, person: int) -> str:
     if not 0 <= person < len(brief.people):
-        raise Unusable("unknown_person")
+        raise UnusableAnswer("unknown_person")
     return brief.people[person]
 
 
@@ -138,14 +138,14 @@ def _citations(brief: Brief, draft: Draft, checked: Mapping[str, Checked]) -> di
     given = sum(section.given for section in checked.values())
     kept = sum(section.kept for section in checked.values())
     if kept * 2 < given:
-        raise Unusable("evidence_not_in_chat")
+        raise UnusableAnswer("evidence_not_in_chat")
     claimed = [
         section
         for section in brief.definition.sections
         if section.evidence_min and draft.sections[section.key].rating in section.scale
     ]
     if claimed and all(len(checked[section.key].exchanges) < section.evidence_min for section in claimed):
-        raise Unusable("too_little_evidence")
+        raise UnusableAnswer("too_little_evidence")
     return {"given": given, "kept": kept, "dropped": given - kept}
 
 
@@ -160,7 +160,7 @@ def _overall(brief: Brief, draft: Draft, checked: Mapping[str, Checked]) -> dict
             for message in exchange.messages
         ),
     ]
-    summary = safety.NOTICE if brief.concerns else honest(draft.summary, quotable=quotable)
+    summary = safety.NOTICE if brief.concerns else strip_unsupported_quotes(draft.summary, quotable=quotable)
     return {"score": score, "rating": brief.definition.overall.rate(score), "summary": summary}
 
 

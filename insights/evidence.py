@@ -46,12 +46,12 @@ def check(cited: Iterable[CitedExchange], *, shown: Mapping[int, ShownMessage], 
         seen.add(standing)
         kept += len(standing)
         messages = tuple(shown[number] for number in standing)
-        context = honest(exchange.context, quotable=[message.text for message in messages])
+        context = strip_unsupported_quotes(exchange.context, quotable=[message.text for message in messages])
         exchanges.append(Exchange(context, messages))
     return Checked(tuple(exchanges), given=given, kept=kept)
 
 
-def honest(text: str, *, quotable: Collection[str]) -> str:
+def strip_unsupported_quotes(text: str, *, quotable: Collection[str]) -> str:
     """The text without quotations that stand in none of the quotable texts."""
     standing = [_plain(message) for message in quotable]
 

@@ -19,8 +19,8 @@ from django.db import Error, connection, transaction
 from django.db.models import F
 from django.db.models.functions import Coalesce, Now
 
-from insights import briefing, dispatch, document, engines, settlement
-from insights.engines.base import Draft, Engine, EngineError, RateLimited
+from insights import briefs, dispatch, document, engines, settlement
+from insights.engines.base import Draft, Engine, EngineError, EngineRateLimited
 from insights.leases import keeper
 from insights.models import GenerationJob, Insight, InsightAttempt
 
@@ -69,7 +69,7 @@ def run(insight_id: UUID) -> None:
     claim = claim_insight(insight_id)
     if claim is None:
         return
-    engine = engines.engine()
+    engine = engines.get_engine()
     started = time.monotonic()
     with keeper.holding(claim.token):
         outcome = _written_or_failed(claim, engine)
@@ -144,7 +144,7 @@ def _write(claim: Claim, engine: Engine) -> Written:
     chat = insight.chat
     if chat is None:
         raise EngineError("chat_deleted")
-    brief = briefing.prepare(insight)
+    brief = briefs.build_brief(insight)
     key, context = chat.key, chat.context(f"insight:{insight.pk}")
     _let_go_of_the_database()
     started = time.monotonic()
@@ -215,7 +215,7 @@ def _give_up(claim: Claim, error: EngineError) -> bool:
 
 
 def _put_off(claim: Claim, error: EngineError) -> bool:
-    if isinstance(error, RateLimited):
+    if isinstance(error, EngineRateLimited):
         wait = error.retry_after_seconds + random.uniform(0, 5)
     else:
         wait = RETRY_AFTER_SECONDS[min(claim.attempt, len(RETRY_AFTER_SECONDS)) - 1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import Any, Self
 
+import orjson
 from django.conf import settings
 from django.core.validators import MinValueValidator
 from django.db import models
@@ -248,6 +249,14 @@ class Insight(models.Model):
         """Whether the chat has messages that came after this was written."""
         chat = self.chat
         return chat is not None and self.up_to_message is not None and self.up_to_message < chat.line_count
+
+    def open_document(self) -> dict[str, Any] | None:
+        """Return the decrypted document (insights/document.py gives its shape), or None until it is completed."""
+        if self.sealed_document is None or self.chat is None:
+            return None
+        context = self.chat.context(f"insight:{self.pk}")
+        document: dict[str, Any] = orjson.loads(self.chat.key.open(self.sealed_document, context=context))
+        return document
 
 
 class InsightAttempt(models.Model):

@@ -10,17 +10,17 @@ class Priced(Protocol):
     price: int
 
 
-def alone(insight_type: Priced, failed: Priced | None) -> int:
+def single_price(insight_type: Priced, failed: Priced | None) -> int:
     """One insight's price: the type's; of one that failed its own part then, if that is less."""
     return insight_type.price if failed is None else min(insight_type.price, failed.price)
 
 
-def total(prices: Sequence[int], *, category_price: int) -> int:
+def total_price(prices: Sequence[int], *, category_price: int) -> int:
     """The smaller of the types' sum and the category's price, in coins."""
     return min(sum(prices), category_price)
 
 
-def spread(coins: int, *, weights: Sequence[int]) -> list[int]:
+def split_coins(coins: int, *, weights: Sequence[int]) -> list[int]:
     """Whole parts of `coins` in proportion to the weights; the parts sum to the coins (largest remainder)."""
     whole = sum(weights)
     parts = [coins * weight // whole for weight in weights]

@@ -59,7 +59,7 @@ SIGNALS: Mapping[str, SignalKind] = {
     "coverage": _kind("cuts", "least", grouped=True),
     # Whether people's leading groups are the same, cross over, or differ.
     "match": _kind("", "least", grouped=True),
-    # How many words and names keep coming back that only these people use so (insights/recurring.py).
+    # How many words and names keep coming back that only these people use so (insights/recurring_words.py).
     "recurring_words": _kind("cuts"),
 }
 

@@ -8,7 +8,6 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from insights import reading
 from insights.document_schema import DocumentSerializer
 from insights.models import Category, GenerationJob, Insight, InsightType
 from relivchats.rest import ClosedSerializer, IdField
@@ -205,7 +204,7 @@ class InsightSerializer(InsightStateSerializer):
 
     @extend_schema_field(DocumentSerializer(allow_null=True))
     def get_document(self, insight: Insight) -> dict[str, Any] | None:
-        return reading.document(insight)
+        return insight.open_document()
 
 
 class ChatInsightsSerializer(serializers.Serializer[Any]):

@@ -14,14 +14,24 @@ from billing import ledger
 from billing.models import Wallet
 from chats import indexing
 from chats.models import Chat
-from insights import dispatch, engines, fitting, prices
-from insights.fitting import DoesNotFit, Fit
+from insights import dispatch, engines, prices
+from insights.eligibility import Eligibility, NotEligible, check_eligibility
 from insights.models import Category, GenerationJob, Insight, InsightType, InsightTypeVersion
 from relivchats import clock
 from relivchats.accounts.models import User
 from relivchats.errors import Conflict, DomainError, NotFound
 
-__all__ = ["DoesNotFit", "NothingAsked", "Plan", "Quote", "UnknownLanguage", "Unlocked", "quote", "retry", "unlock"]
+__all__ = [
+    "NotEligible",
+    "NothingAsked",
+    "Plan",
+    "PriceQuote",
+    "UnknownLanguage",
+    "Unlocked",
+    "quote",
+    "retry",
+    "unlock",
+]
 
 
 class NothingAsked(DomainError):
@@ -45,7 +55,7 @@ class Unlocked:
 
 @dataclass(frozen=True)
 class Plan:
-    """What an unlock would do: the types asked for, which of them exist, which fit, and what each of the rest costs.
+    """What an unlock would do: the requested types, those that exist, the eligibility of the rest, and their prices.
 
     `failed` holds the latest try of those that failed and were not unlocked since. `parts` holds the types that are
     missing and fit, failed ones too, with their parts of the coins.
@@ -55,7 +65,7 @@ class Plan:
     types: list[InsightType]
     found: Mapping[str, Insight]
     failed: Mapping[str, Insight]
-    fit: Fit
+    eligibility: Eligibility
     parts: Mapping[InsightType, int]
 
     @property
@@ -64,11 +74,11 @@ class Plan:
 
     def price(self, insight_type: InsightType) -> int:
         """What the type costs alone, in coins."""
-        return prices.alone(insight_type, self.failed.get(insight_type.id))
+        return prices.single_price(insight_type, self.failed.get(insight_type.id))
 
 
 @dataclass(frozen=True)
-class Quote:
+class PriceQuote:
     """A plan beside the wallet that would pay for it. `deficit` coins are missing."""
 
     plan: Plan
@@ -87,13 +97,13 @@ class Quote:
 
 def quote(
     *, user: User, chat: Chat, category_id: str | None = None, type_ids: Sequence[str] = (), language: str = "en"
-) -> Quote:
+) -> PriceQuote:
     """What `unlock` would cost and do, priced by the same plan. Holds nothing.
 
     Raises UnknownLanguage, NotFound or NothingAsked. What does not fit is in the plan, and not in its coins.
     """
     _must_be_written(language)
-    return Quote(_plan(chat, category_id=category_id, type_ids=type_ids), _wallet(user))
+    return PriceQuote(_plan(chat, category_id=category_id, type_ids=type_ids), _wallet(user))
 
 
 @transaction.atomic
@@ -103,7 +113,7 @@ def unlock(
     """Unlock a category, or some of its types, for one chat.
 
     What is already unlocked or running is returned and costs nothing; what failed is tried again, for no more
-    than `retry` asks. Raises UnknownLanguage, NotFound, NothingAsked, DoesNotFit or InsufficientCoins, each before
+    than `retry` asks. Raises UnknownLanguage, NotFound, NothingAsked, NotEligible or InsufficientCoins, each before
     any coin is held.
     """
     _must_be_written(language)
@@ -113,7 +123,7 @@ def unlock(
         insights = tuple(plan.found[insight_type.id] for insight_type in plan.types)
         newest = max(insights, key=lambda insight: insight.created_at)
         return Unlocked(newest.job, insights, created=False, coins=0, spendable=_wallet(user).spendable)
-    plan.fit.refuse_misfits()
+    plan.eligibility.require_all()
     return _open_job(user=user, chat=chat, category=plan.category, parts=plan.parts, language=language)
 
 
@@ -134,18 +144,18 @@ def retry(insight: Insight) -> Unlocked:
     tries, failed = _tries(chat, [insight.insight_type])
     if (found := tries.get(insight.insight_type_id)) is not None:
         return Unlocked(found.job, (found,), created=False, coins=0, spendable=_wallet(user).spendable)
-    fitting.fit(chat, [insight.insight_type]).refuse_misfits()
+    check_eligibility(chat, [insight.insight_type]).require_all()
     return _open_job(
         user=user,
         chat=chat,
         category=insight.job.category,
-        parts={insight.insight_type: prices.alone(insight.insight_type, failed[insight.insight_type_id])},
+        parts={insight.insight_type: prices.single_price(insight.insight_type, failed[insight.insight_type_id])},
         language=insight.language,
     )
 
 
 def _must_be_written(language: str) -> None:
-    languages = engines.engine().languages
+    languages = engines.get_engine().languages
     if language not in languages:
         raise UnknownLanguage(f"Findings are written in these languages: {', '.join(languages)}. Ask for one of them.")
 
@@ -161,11 +171,11 @@ def _lock(chat: Chat, *, user: User) -> Chat:
 def _plan(chat: Chat, *, category_id: str | None, type_ids: Sequence[str]) -> Plan:
     category, types = _asked(category_id=category_id, type_ids=type_ids)
     found, failed = _tries(chat, types)
-    fit = fitting.fit(chat, [insight_type for insight_type in types if insight_type.id not in found])
-    weights = [prices.alone(insight_type, failed.get(insight_type.id)) for insight_type in fit.fitting]
-    coins = prices.total(weights, category_price=category.price)
-    parts = dict(zip(fit.fitting, prices.spread(coins, weights=weights), strict=True))
-    return Plan(category, types, found, failed, fit, parts)
+    eligibility = check_eligibility(chat, [insight_type for insight_type in types if insight_type.id not in found])
+    weights = [prices.single_price(insight_type, failed.get(insight_type.id)) for insight_type in eligibility.eligible]
+    coins = prices.total_price(weights, category_price=category.price)
+    parts = dict(zip(eligibility.eligible, prices.split_coins(coins, weights=weights), strict=True))
+    return Plan(category, types, found, failed, eligibility, parts)
 
 
 def _asked(*, category_id: str | None, type_ids: Sequence[str]) -> tuple[Category, list[InsightType]]:

@@ -18,7 +18,7 @@ from rest_framework.views import APIView
 
 from chats.models import Chat
 from chats.views import own_chat
-from insights import examples, unlocking
+from insights import api_examples, unlocking
 from insights.models import Category, GenerationJob, Insight, InsightType
 from insights.serializers import (
     CategorySerializer,
@@ -53,7 +53,7 @@ class CataloguePages(Pages):
         description="Categories and their insights with their prices in coins. Needs no token.",
         auth=[],
         responses={200: CategorySerializer(many=True), **problems(422)},
-        examples=[example("A category", examples.CATEGORY)],
+        examples=[example("A category", api_examples.CATEGORY)],
     )
 )
 class Categories(ListAPIView[Category]):
@@ -75,7 +75,7 @@ class Categories(ListAPIView[Category]):
         description="In display order. Needs no token.",
         auth=[],
         responses={200: InsightTypeSerializer(many=True), **problems(422, _404="There is no such category.")},
-        examples=[example("An insight", examples.INSIGHT_TYPE)],
+        examples=[example("An insight", api_examples.INSIGHT_TYPE)],
     )
 )
 class CategoryInsights(ListAPIView[InsightType]):
@@ -114,13 +114,13 @@ class Quote(APIView):
                 _404="There is no such chat of yours, no such category, or no such insight type.",
             ),
         },
-        examples=[example("A quote", examples.QUOTE), *examples.UNLOCK_REQUESTS],
+        examples=[example("A quote", api_examples.QUOTE), *api_examples.UNLOCK_REQUESTS],
     )
     def post(self, request: Request) -> Response:
         quoted = unlocking.quote(**_asked(request))
         plan, wallet = quoted.plan, quoted.wallet
         answer = {
-            "chat_id": plan.fit.chat.pk,
+            "chat_id": plan.eligibility.chat.pk,
             "category_id": plan.category.pk,
             "coins": plan.coins,
             "balance": wallet.balance,
@@ -162,7 +162,7 @@ def _quoted(plan: unlocking.Plan, insight_type: InsightType) -> dict[str, Any]:
         "coins": plan.parts.get(insight_type, 0),
         "state": state,
         "insight_id": tried and tried.pk,
-        "why_not": plan.fit.why_not(insight_type),
+        "why_not": plan.eligibility.reason_against(insight_type),
     }
 
 
@@ -194,9 +194,9 @@ class Unlock(APIView):
             ),
         },
         examples=[
-            example("Being written", examples.UNLOCKED, status=202),
-            example("Unlocked before", {**examples.UNLOCKED, **examples.UNLOCKED_BEFORE}),
-            *examples.UNLOCK_REQUESTS,
+            example("Being written", api_examples.UNLOCKED, status=202),
+            example("Unlocked before", {**api_examples.UNLOCKED, **api_examples.UNLOCKED_BEFORE}),
+            *api_examples.UNLOCK_REQUESTS,
         ],
     )
     @idempotent(atomic=True)
@@ -226,8 +226,8 @@ class Retry(APIView):
             ),
         },
         examples=[
-            example("Being written", {**examples.UNLOCKED, **examples.RETRIED}, status=202),
-            example("Unlocked since", {**examples.UNLOCKED, **examples.UNLOCKED_BEFORE}),
+            example("Being written", {**api_examples.UNLOCKED, **api_examples.RETRIED}, status=202),
+            example("Unlocked since", {**api_examples.UNLOCKED, **api_examples.UNLOCKED_BEFORE}),
         ],
     )
     @idempotent(atomic=True)
@@ -273,7 +273,7 @@ class JobStatus(APIView):
         description="With each insight as it completes. While the job is open, Retry-After says in how many seconds to"
         " ask again. Supports ETag and If-None-Match.",
         responses={200: JobSerializer, **UNCHANGED, **problems(401, 404)},
-        examples=[example("Half done", examples.JOB)],
+        examples=[example("Half done", api_examples.JOB)],
     )
     def get(self, request: Request, job_id: UUID) -> HttpResponseBase:
         job = GenerationJob.objects.filter(user=person(request), pk=job_id).first()
@@ -300,7 +300,7 @@ class InsightsOfChat(APIView):
         description="Each with its document once it is completed. Of an insight that was tried again, the latest try."
         " Every quoted message stands in the chat under its number. Supports ETag and If-None-Match.",
         responses={200: ChatInsightsSerializer, **UNCHANGED, **problems(401, 404)},
-        examples=[example("One insight", examples.INSIGHTS)],
+        examples=[example("One insight", api_examples.INSIGHTS)],
     )
     def get(self, request: Request, chat_id: UUID) -> HttpResponseBase:
         chat = own_chat(request, chat_id)

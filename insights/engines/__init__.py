@@ -7,10 +7,10 @@ from functools import cache
 from django.conf import settings
 
 from insights.engines.base import Engine
-from insights.engines.local import LocalEngine
+from insights.engines.local.engine import LocalInsightEngine
 
 
 @cache
-def engine() -> Engine:
+def get_engine() -> Engine:
     """The engine of this process."""
-    return {"local": LocalEngine}[settings.INSIGHT_ENGINE]()
+    return {"local": LocalInsightEngine}[settings.INSIGHT_ENGINE]()

@@ -188,7 +188,7 @@ class EngineError(Exception):
         super().__init__(self.code)
 
 
-class RateLimited(EngineError):
+class EngineRateLimited(EngineError):
     """Too many calls in a minute: the provider says when to come back."""
 
     code = "rate_limited"
@@ -199,19 +199,19 @@ class RateLimited(EngineError):
         self.retry_after_seconds = retry_after_seconds
 
 
-class Unavailable(EngineError):
+class EngineUnavailable(EngineError):
     """The provider did not answer, or answered with a fault of its own."""
 
     code = "engine_unavailable"
 
 
-class Unusable(EngineError):
+class UnusableAnswer(EngineError):
     """An answer came, but it is malformed or too little of its evidence stands in the chat."""
 
     code = "unusable_answer"
 
 
-class Refused(EngineError):
+class EngineRefused(EngineError):
     """The provider will not answer this request; asking again changes nothing."""
 
     code = "engine_refused"

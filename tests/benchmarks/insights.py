@@ -55,13 +55,13 @@ def measure(messages: int) -> None:
 
 
 def _write(chat: Chat, insight_type: InsightType) -> Written:
-    from insights import briefing, document, engines
+    from insights import briefs, document, engines
     from insights.models import Insight
 
     version = insight_type.versions.latest("version")
     insight = Insight(chat=chat, insight_type=insight_type, type_version=version)
-    brief, briefed = stage.timed(lambda: briefing.prepare(insight))
-    draft, drafted = stage.timed(lambda: engines.engine().write(brief))
+    brief, briefed = stage.timed(lambda: briefs.build_brief(insight))
+    draft, drafted = stage.timed(lambda: engines.get_engine().write(brief))
     finished, completed = stage.timed(lambda: document.complete(brief=brief, draft=draft, provenance={}))
     return Written((briefed, drafted, completed), finished["sufficiency"]["messages_read"])
 

@@ -21,15 +21,15 @@ GATE = Path(os.environ["GATE"])
 
 @receiver(signals.celeryd_init)
 def _put_up_the_gate(**_: Any) -> None:
-    from insights.engines.local import LocalEngine
+    from insights.engines.local.engine import LocalInsightEngine
 
-    write = LocalEngine.write
+    write = LocalInsightEngine.write
 
-    def gated(self: LocalEngine, brief: Any) -> Any:
+    def gated(self: LocalInsightEngine, brief: Any) -> Any:
         while GATE.exists():
             with GATE.with_suffix(".waiting").open("a") as note:
                 note.write(f"{os.getpid()}\n")
             time.sleep(0.05)
         return write(self, brief)
 
-    LocalEngine.write = gated  # type: ignore[method-assign]
+    LocalInsightEngine.write = gated  # type: ignore[method-assign]

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from chats.exports.parsed import Batch, Kind, wall_clock
 from chats.statistics import StatisticsCounter
 from chats.word_index import WordIndex, split_words
-from insights import briefing, catalogue, safety
+from insights import briefs, catalogue, safety
 from insights.definition import Definition
 from insights.engines.base import Brief, Conversation, RecurringWord, ShownMessage
 
@@ -56,8 +56,8 @@ def brief(
         definition=of,
         language="en",
         people=people,
-        written=briefing.written(counted, people),
-        sections=briefing.sections(
+        written=briefs.count_messages(counted, people),
+        sections=briefs.build_sections(
             of,
             count=count,
             conversations={section.key: conversations for section in of.sections},
@@ -85,7 +85,7 @@ def _conversations(lines: Sequence[Line], seconds: Sequence[int]) -> tuple[Conve
     return tuple(Conversation(tuple(messages)) for messages in found)
 
 
-def _counter(lines: Sequence[Line], *, people: int) -> briefing.Count:
+def _counter(lines: Sequence[Line], *, people: int) -> briefs.CountMatches:
     """Counts as Searcher does, over the chat's word index."""
     index = WordIndex([[line.text for line in lines]])
 

@@ -17,7 +17,7 @@ from insights.engines.base import (
     PersonDraft,
     RecommendationDraft,
     SectionDraft,
-    Unusable,
+    UnusableAnswer,
 )
 from insights.scales import NOT_ENOUGH_DATA
 from tests.insights.briefs import Line, brief
@@ -168,7 +168,7 @@ def test_below_its_minimum_of_evidence_a_section_is_not_rated() -> None:
     ],
 )
 def test_a_draft_that_does_not_hold_is_unusable(draft: Any, code: str) -> None:
-    with pytest.raises(Unusable) as raised:
+    with pytest.raises(UnusableAnswer) as raised:
         complete(draft())
     assert raised.value.code == code
 

@@ -7,7 +7,7 @@ from datetime import datetime
 import pytest
 
 from insights.engines.base import CitedExchange, ShownMessage
-from insights.evidence import DROPPED, check, honest
+from insights.evidence import DROPPED, check, strip_unsupported_quotes
 
 AT = datetime.fromisoformat("2024-03-14T21:05")
 SHOWN = {
@@ -58,4 +58,4 @@ def test_a_context_quotes_only_its_own_messages() -> None:
     ],
 )
 def test_a_quotation_that_nobody_wrote_is_dropped(text: str, left: str) -> None:
-    assert honest(text, quotable=["Sunday, I promise", "Kab miloge?"]) == left
+    assert strip_unsupported_quotes(text, quotable=["Sunday, I promise", "Kab miloge?"]) == left

@@ -16,9 +16,9 @@ from billing.audit import audit
 from billing.models import CoinReservation, CreditTransaction
 from chats import erasure
 from chats.models import Chat
-from insights import dispatch, engines, generation, reading, recovery, settlement, unlocking
-from insights.engines.base import EngineError, RateLimited, Refused, Unavailable
-from insights.engines.local import LocalEngine
+from insights import dispatch, engines, generation, recovery, settlement, unlocking
+from insights.engines.base import EngineError, EngineRateLimited, EngineRefused, EngineUnavailable
+from insights.engines.local.engine import LocalInsightEngine
 from insights.models import GenerationJob, Insight, InsightAttempt
 from relivchats.accounts.models import User
 from tests.processes import PATIENCE_SECONDS, eventually
@@ -42,10 +42,10 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[[EngineError], None]:
     """Make the engine's provider fail in the given way, as an engine reports it."""
 
     def install(error: EngineError) -> None:
-        def write(self: LocalEngine, brief: object) -> Any:
+        def write(self: LocalInsightEngine, brief: object) -> Any:
             raise error
 
-        monkeypatch.setattr(LocalEngine, "write", write)
+        monkeypatch.setattr(LocalInsightEngine, "write", write)
 
     return install
 
@@ -72,7 +72,7 @@ def test_every_insight_of_a_job_is_delivered_and_the_coins_are_captured_once(job
     assert job.reservation.status == "captured"
     assert CreditTransaction.objects.get(type="insight_unlock").amount == -400
     for insight in job.insights.select_related("chat"):
-        document = reading.document(insight)
+        document = insight.open_document()
         assert document is not None
         assert document["sections"]
     assert audit() == []
@@ -146,7 +146,7 @@ def test_a_stale_worker_cannot_finish_while_another_one_writes(insight: Insight)
 def test_an_unavailable_engine_is_tried_three_times_and_then_the_coins_go_back(
     insight: Insight, failing: Callable[[EngineError], None], caplog: pytest.LogCaptureFixture
 ) -> None:
-    failing(Unavailable())
+    failing(EngineUnavailable())
     for attempt, wait in ((1, 15), (2, 45)):
         generation.run(insight.pk)
         insight.refresh_from_db()
@@ -166,7 +166,7 @@ def test_an_unavailable_engine_is_tried_three_times_and_then_the_coins_go_back(
 
 
 def test_a_refused_request_is_not_tried_again(insight: Insight, failing: Callable[[EngineError], None]) -> None:
-    failing(Refused())
+    failing(EngineRefused())
     generation.run(insight.pk)
     insight.refresh_from_db()
     assert (insight.status, insight.attempt) == ("failed", 1)
@@ -176,7 +176,7 @@ def test_a_refused_request_is_not_tried_again(insight: Insight, failing: Callabl
 def test_a_rate_limit_uses_no_attempt_and_waits_as_told(
     insight: Insight, failing: Callable[[EngineError], None]
 ) -> None:
-    failing(RateLimited(retry_after_seconds=40))
+    failing(EngineRateLimited(retry_after_seconds=40))
     for _ in range(5):
         generation.run(insight.pk)
         assert Insight.objects.filter(
@@ -188,10 +188,10 @@ def test_a_rate_limit_uses_no_attempt_and_waits_as_told(
 def test_a_fault_of_our_own_gives_the_coins_back_and_keeps_the_worker(
     insight: Insight, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def write(self: LocalEngine, brief: object) -> Any:
+    def write(self: LocalInsightEngine, brief: object) -> Any:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(LocalEngine, "write", write)
+    monkeypatch.setattr(LocalInsightEngine, "write", write)
     for _ in range(3):
         generation.run(insight.pk)
         make_due(insight)
@@ -302,13 +302,13 @@ def test_the_engine_is_called_without_a_database_connection(
     person = make_person(coins=50)
     (insight,) = unlocking.unlock(user=person, chat=make_chat(person), type_ids=["communication_basics"]).insights
     seen = []
-    write = LocalEngine.write
+    write = LocalInsightEngine.write
 
-    def watched(self: LocalEngine, brief: Any) -> Any:
+    def watched(self: LocalInsightEngine, brief: Any) -> Any:
         seen.append(connection.connection)
         return write(self, brief)
 
-    monkeypatch.setattr(LocalEngine, "write", watched)
+    monkeypatch.setattr(LocalInsightEngine, "write", watched)
     generation.run(insight.pk)
     assert seen == [None]
 
@@ -448,4 +448,4 @@ def test_dispatch_is_fair_between_jobs(
 
 
 def test_one_engine_serves_a_process() -> None:
-    assert engines.engine() is engines.engine()
+    assert engines.get_engine() is engines.get_engine()

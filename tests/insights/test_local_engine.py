@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from insights import document, engines, safety
-from insights.engines.local import LocalEngine
+from insights.engines.local.engine import LocalInsightEngine
 from insights.scales import NOT_ENOUGH_DATA
 from tests.insights.briefs import PEOPLE, Line, brief, definition
 
@@ -31,7 +31,7 @@ A_DAY = timedelta(days=1)
 
 def insight(name: str, lines: Sequence[Line], *, people: tuple[str, ...] = PEOPLE) -> dict[str, Any]:
     material = brief(lines, of=definition(name), people=people)
-    engine = LocalEngine()
+    engine = LocalInsightEngine()
     provenance = {"engine": engine.name, "model": engine.model}
     return document.complete(brief=material, draft=engine.write(material), provenance=provenance)
 
@@ -189,7 +189,7 @@ def test_examples_are_from_different_times() -> None:
 def test_what_was_counted_but_cannot_be_shown_is_not_rated_where_examples_are_due(name: str) -> None:
     full = brief([*WARM, *QUARREL, *PLANS], of=definition(name))
     unseen = replace(full, sections=tuple(replace(material, conversations=()) for material in full.sections))
-    finished = document.complete(brief=unseen, draft=LocalEngine().write(unseen), provenance={})
+    finished = document.complete(brief=unseen, draft=LocalInsightEngine().write(unseen), provenance={})
     for entry, asked in zip(finished["sections"], definition(name).sections, strict=True):
         if asked.evidence_min:
             assert entry["rating"] == NOT_ENOUGH_DATA
@@ -214,9 +214,9 @@ def test_the_same_brief_gives_the_same_document(name: str) -> None:
 
 
 def test_there_is_one_engine_a_process_and_it_says_what_it_is() -> None:
-    assert engines.engine() is engines.engine()
+    assert engines.get_engine() is engines.get_engine()
     assert insight("love_language", WARM)["provenance"]["engine"] == "local"
-    assert LocalEngine.model == "rules-1"
+    assert LocalInsightEngine.model == "rules-1"
 
 
 @pytest.mark.parametrize("name", TYPES)

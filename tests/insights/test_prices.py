@@ -7,13 +7,13 @@ from insights import prices
 
 
 def test_an_unlock_costs_the_smaller_of_the_two_sums() -> None:
-    assert prices.total([50, 100], category_price=400) == 150
-    assert prices.total([50, 100, 100, 100, 100, 50], category_price=400) == 400
+    assert prices.total_price([50, 100], category_price=400) == 150
+    assert prices.total_price([50, 100, 100, 100, 100, 50], category_price=400) == 400
 
 
 @given(st.integers(1, 10_000), st.lists(st.integers(1, 1_000), min_size=1, max_size=20))
 def test_the_parts_are_whole_fair_and_sum_to_the_coins(coins: int, weights: list[int]) -> None:
-    parts = prices.spread(coins, weights=weights)
+    parts = prices.split_coins(coins, weights=weights)
     assert sum(parts) == coins
     for part, weight in zip(parts, weights, strict=True):
         assert abs(part - coins * weight / sum(weights)) < 1

@@ -11,7 +11,7 @@ from django.test import Client
 
 from chats.models import Chat
 from insights import generation, unlocking
-from insights.engines.local import LocalEngine
+from insights.engines.local.engine import LocalInsightEngine
 from insights.models import GenerationJob, Insight
 from relivchats.accounts import tokens
 from relivchats.accounts.models import User
@@ -69,10 +69,10 @@ def test_a_fault_of_an_engine_tells_nothing_of_the_chat(
 ) -> None:
     secret = unique("betrayal")
 
-    def write(self: LocalEngine, brief: object) -> None:
+    def write(self: LocalInsightEngine, brief: object) -> None:
         raise ValueError(secret)
 
-    monkeypatch.setattr(LocalEngine, "write", write)
+    monkeypatch.setattr(LocalInsightEngine, "write", write)
     (insight,) = unlocking.unlock(
         user=person,
         chat=make_chat(person),

@@ -12,9 +12,9 @@ from chats import indexing
 from chats.importing import import_chat
 from chats.models import Chat
 from chats.search import Searcher
-from insights import briefing, document, engines, retrieval
+from insights import briefs, document, engines, retrieval
 from insights.definition import Definition
-from insights.engines.base import Brief, Conversation, Unavailable
+from insights.engines.base import Brief, Conversation, EngineUnavailable
 from insights.models import Insight, InsightType
 from relivchats.accounts.models import User
 
@@ -142,8 +142,8 @@ def test_a_brief_needs_no_database_once_it_is_prepared(
     chat: Chat, django_assert_num_queries: Callable[[int], Any]
 ) -> None:
     insight = insight_of(chat, "playfulness_romance")
-    material = briefing.prepare(insight)
-    engine = engines.engine()
+    material = briefs.build_brief(insight)
+    engine = engines.get_engine()
     with django_assert_num_queries(0):
         finished = document.complete(brief=material, draft=engine.write(material), provenance={"engine": engine.name})
     assert finished["sufficiency"]["messages_total"] == chat.message_count
@@ -157,12 +157,12 @@ def test_a_brief_counts_over_the_whole_chat(make_indexed: MakeIndexed) -> None:
 
 
 def test_a_chat_that_is_not_searchable_yet_is_tried_again_later(person: User, make_chat: Callable[..., Chat]) -> None:
-    with pytest.raises(Unavailable, match="chat_not_searchable"):
+    with pytest.raises(EngineUnavailable, match="chat_not_searchable"):
         prepared(make_chat(person, searchable=False), "love_language")
 
 
 def prepared(chat: Chat, name: str) -> Brief:
-    return briefing.prepare(insight_of(chat, name))
+    return briefs.build_brief(insight_of(chat, name))
 
 
 def insight_of(chat: Chat, name: str) -> Insight:

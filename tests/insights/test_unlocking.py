@@ -79,7 +79,7 @@ def test_too_few_coins_are_refused_with_the_numbers(
 
 def test_too_few_messages_are_refused_before_coins_are_held(person: User, make_chat: Callable[..., Chat]) -> None:
     chat = make_chat(person, messages=12)
-    with pytest.raises(unlocking.DoesNotFit) as refused:
+    with pytest.raises(unlocking.NotEligible) as refused:
         unlocking.unlock(user=person, chat=chat, category_id="romantic")
     assert "communication_basics" in refused.value.extra["too_few_messages"]
     assert nothing_was_made()
@@ -87,7 +87,7 @@ def test_too_few_messages_are_refused_before_coins_are_held(person: User, make_c
 
 def test_each_insight_names_the_messages_it_needs(person: User, make_chat: Callable[..., Chat]) -> None:
     chat = make_chat(person, messages=61)
-    with pytest.raises(unlocking.DoesNotFit) as refused:
+    with pytest.raises(unlocking.NotEligible) as refused:
         unlocking.unlock(user=person, chat=chat, category_id="romantic")
     fewest = InsightType.objects.get(pk="communication_basics").min_messages
     assert fewest <= chat.message_count
@@ -97,14 +97,14 @@ def test_each_insight_names_the_messages_it_needs(person: User, make_chat: Calla
 
 
 def test_a_monologue_is_refused_before_coins_are_held(person: User, make_chat: Callable[..., Chat]) -> None:
-    with pytest.raises(unlocking.DoesNotFit, match="one person"):
+    with pytest.raises(unlocking.NotEligible, match="one person"):
         unlocking.unlock(user=person, chat=make_chat(person, people=1), type_ids=["communication_basics"])
     assert nothing_was_made()
 
 
 def test_too_many_people_are_refused_and_what_fits_is_named(person: User, make_chat: Callable[..., Chat]) -> None:
     chat = make_chat(person, people=5)
-    with pytest.raises(unlocking.DoesNotFit) as refused:
+    with pytest.raises(unlocking.NotEligible) as refused:
         unlocking.unlock(user=person, chat=chat, category_id="romantic")
     assert refused.value.extra["possible"] == ["communication_basics"]
     assert nothing_was_made()

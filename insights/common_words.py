@@ -2,7 +2,7 @@
 
 Common English is what the tokenizer of the built-in embedding knows as whole
 words, about 12,000 of them, read from its wheel once a process; what that
-lacks, and Hindi in both scripts, stands in ordinary_words.toml.
+lacks, and Hindi in both scripts, stands in common_words.toml.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ _REPEATED = re.compile(r"(.)\1{2,}")
 _ENDINGS = ("s", "es", "ed", "d", "ing", "ly", "er", "ers", "y", "in", "on", "o", "ji", "wala", "wali", "wale")
 
 
-def is_ordinary(word: str) -> bool:
+def is_common(word: str) -> bool:
     """Also for what is too short, holds a digit or a sign, laughs, or is another form of an ordinary word."""
     if len(word) < SHORTEST or not word[0].isalpha() or any(char.isdigit() for char in word):
         return True
     if _LAUGHTER.fullmatch(word) or _REPEATED.search(word):
         return True
-    return word in _ordinary() or any(stem in _ordinary() for stem in _stems(word))
+    return word in _common_words() or any(stem in _common_words() for stem in _stems(word))
 
 
 def _stems(word: str) -> list[str]:
@@ -47,8 +47,8 @@ def _stems(word: str) -> list[str]:
 
 
 @cache
-def _ordinary() -> frozenset[str]:
-    listed = tomllib.loads(Path(__file__).with_name("ordinary_words.toml").read_text(encoding="utf-8"))
+def _common_words() -> frozenset[str]:
+    listed = tomllib.loads(Path(__file__).with_name("common_words.toml").read_text(encoding="utf-8"))
     own = {word for text in listed.values() for word in split_words(text)}
     return frozenset({*own, *STOP_WORDS, *_common_english()})
 

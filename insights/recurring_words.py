@@ -22,8 +22,8 @@ from chats.search import Searcher, WordUses
 from chats.statistics.languages import STOP_WORDS
 from chats.word_index import split_words
 from insights import safety
+from insights.common_words import is_common
 from insights.engines.base import RecurringWord
-from insights.ordinary import is_ordinary
 
 MOST_WORDS = 5
 LEAST_DAYS = 4
@@ -44,20 +44,20 @@ class Candidate(NamedTuple):
     numbers: tuple[int, ...]
 
 
-def find(searcher: Searcher, *, people: Sequence[str]) -> tuple[RecurringWord, ...]:
+def find_recurring_words(searcher: Searcher, *, people: Sequence[str]) -> tuple[RecurringWord, ...]:
     """The chat's recurring words, the most telling first."""
     names = {part for name in people for part in split_words(name)}
     uses = searcher.word_uses(
         least=LEAST_DAYS,
         most=max(searcher.chat.line_count // _LARGEST_SHARE, 10 * LEAST_DAYS),
-        telling=lambda word: word not in names and not is_ordinary(word),
+        telling=lambda word: word not in names and not is_common(word),
     )
-    found = candidates(uses)[:_READ_WORDS]
+    found = find_candidates(uses)[:_READ_WORDS]
     read = searcher.get(sorted({number for candidate in found for number in _sample(candidate.numbers)}))
-    return choose(found, read)
+    return select_words(found, read)
 
 
-def candidates(uses: WordUses) -> list[Candidate]:
+def find_candidates(uses: WordUses) -> list[Candidate]:
     """The words that come back on enough days, from enough people, for long enough: those of most days first."""
     n_words = len(uses.words)
     if not n_words or not len(uses.word):
@@ -91,7 +91,7 @@ def _sample(numbers: Sequence[int]) -> Sequence[int]:
     return numbers if len(numbers) <= _READ_USES else [*numbers[:half], *numbers[-half:]]
 
 
-def choose(found: Iterable[Candidate], read: Mapping[int, Message]) -> tuple[RecurringWord, ...]:
+def select_words(found: Iterable[Candidate], read: Mapping[int, Message]) -> tuple[RecurringWord, ...]:
     """The most telling of the candidates, as they are written in the messages that were read. Pure."""
     told: list[tuple[bool, RecurringWord]] = []
     for candidate in found:

@@ -8,9 +8,9 @@ from typing import Any, Protocol
 
 from chats import search
 from chats.search import Searcher
-from insights import recurring, retrieval, safety
+from insights import recurring_words, retrieval, safety
 from insights.definition import Definition, Section
-from insights.engines.base import Brief, Conversation, Fact, RecurringWord, SectionBrief, Unavailable
+from insights.engines.base import Brief, Conversation, EngineUnavailable, Fact, RecurringWord, SectionBrief
 from insights.facts import FACTS
 from insights.models import Insight
 
@@ -18,7 +18,7 @@ from insights.models import Insight
 MOST_CONCERNS = 1_000
 
 
-class Count(Protocol):
+class CountMatches(Protocol):
     """For each person, how many of their messages hold one of the terms, not within a phrase of `unless`."""
 
     def __call__(self, terms: Sequence[str], unless: Sequence[str]) -> Sequence[int]: ...
@@ -28,15 +28,15 @@ class Count(Protocol):
 MOST_PEOPLE = 8
 
 
-def prepare(insight: Insight) -> Brief:
-    """All of an insight's material. Raises Unavailable while the chat is not searchable or after it was deleted."""
+def build_brief(insight: Insight) -> Brief:
+    """Return the material of an insight. Raise EngineUnavailable if the chat is deleted or not searchable yet."""
     chat = insight.chat
     if chat is None:
-        raise Unavailable("chat_deleted")
+        raise EngineUnavailable("chat_deleted")
     try:
         searcher = search.get_searcher(chat)
     except search.NotSearchable as error:
-        raise Unavailable("chat_not_searchable") from error
+        raise EngineUnavailable("chat_not_searchable") from error
     definition = Definition.parse(insight.type_version.definition)
     people = tuple(chat.participants)
     statistics = chat.statistics
@@ -47,8 +47,8 @@ def prepare(insight: Insight) -> Brief:
         definition=definition,
         language=insight.language,
         people=people,
-        written=written(statistics, people),
-        sections=sections(
+        written=count_messages(statistics, people),
+        sections=build_sections(
             definition,
             count=searcher.count_matches,
             conversations=retrieval.retrieve(searcher, definition.sections, people=people, recurring=words),
@@ -62,7 +62,7 @@ def prepare(insight: Insight) -> Brief:
     )
 
 
-def written(statistics: Mapping[str, Any], people: Sequence[str]) -> tuple[int, ...]:
+def count_messages(statistics: Mapping[str, Any], people: Sequence[str]) -> tuple[int, ...]:
     """Each person's messages; 0 for those of a big group whom the statistics do not name."""
     persons = statistics["user_stats"]
     return tuple(persons[name]["message_count"] if name in persons else 0 for name in people)
@@ -76,20 +76,20 @@ def _concerns(searcher: Searcher) -> dict[str, int]:
 
 def _recurring(searcher: Searcher, definition: Definition, *, people: Sequence[str]) -> tuple[RecurringWord, ...]:
     asked = any(section.signal and section.signal.kind == "recurring_words" for section in definition.sections)
-    return recurring.find(searcher, people=people) if asked else ()
+    return recurring_words.find_recurring_words(searcher, people=people) if asked else ()
 
 
-def sections(
+def build_sections(
     definition: Definition,
     *,
-    count: Count,
+    count: CountMatches,
     conversations: Mapping[str, tuple[Conversation, ...]],
     people: tuple[str, ...],
     statistics: Mapping[str, Any],
     recurring: tuple[RecurringWord, ...] = (),
 ) -> tuple[SectionBrief, ...]:
     """Each section's material: facts from the statistics, mentions from `count`. Pure."""
-    sizes = written(statistics, people)
+    sizes = count_messages(statistics, people)
     shown = sorted(range(len(people)), key=lambda person: -sizes[person])[:MOST_PEOPLE]
     mentions = cache(lambda terms, unless: tuple(count(terms, unless)))
     briefs = []

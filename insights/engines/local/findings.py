@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from insights.definition import Section
 from insights.engines.base import Brief, RecurringWord, SectionBrief
-from insights.engines.rating import Counts, Reading, speakers
+from insights.engines.local.rating import Counts, Reading, speakers
 from insights.scales import NOT_ENOUGH_DATA
 
 _MOST_NAMES = 4

@@ -15,7 +15,6 @@ import math
 from collections.abc import Mapping, Sequence
 
 from insights.definition import Section
-from insights.engines import phrasing
 from insights.engines.base import (
     Brief,
     CitedExchange,
@@ -25,9 +24,10 @@ from insights.engines.base import (
     SectionBrief,
     SectionDraft,
 )
-from insights.engines.phrasing import Told
-from insights.engines.quoting import Quoter
-from insights.engines.rating import Reading, read, speakers
+from insights.engines.local import findings
+from insights.engines.local.example_selection import ExampleSelector
+from insights.engines.local.findings import Told
+from insights.engines.local.rating import Reading, read, speakers
 from insights.scales import NOT_ENOUGH_DATA
 
 MOST_RECOMMENDATIONS = 3
@@ -36,7 +36,7 @@ _LEAST_RATED = 0.5
 _WELL = 0.75
 
 
-class LocalEngine:
+class LocalInsightEngine:
     name = "local"
     model = "rules-1"
     prompt_version = ""
@@ -44,12 +44,12 @@ class LocalEngine:
 
     def write(self, brief: Brief) -> Draft:
         readings = {material.section.key: read(brief, material) for material in brief.sections}
-        quoter = Quoter(brief)
+        selector = ExampleSelector(brief)
         evidence: dict[str, tuple[CitedExchange, ...]] = {}
         # Sections that need examples choose theirs first.
         for material in sorted(brief.sections, key=lambda material: -material.section.evidence_min):
             key = material.section.key
-            evidence[key] = quoter.pick(material, leaders=_leaders(material.section, readings[key]))
+            evidence[key] = selector.pick(material, leaders=_leaders(material.section, readings[key]))
             if len(evidence[key]) < material.section.evidence_min:
                 readings[key] = _unproven(readings[key])
         told = Told()
@@ -90,12 +90,12 @@ def _section(
     people = reading.people or (speakers(brief) if lists else ())
     return SectionDraft(
         rating=reading.rating,
-        finding=phrasing.finding(brief, material, reading, told=told),
+        finding=findings.finding(brief, material, reading, told=told),
         people=tuple(
             PersonDraft(
                 person,
                 reading.people.get(person),
-                phrasing.note(brief, material, person, rating=reading.people.get(person)),
+                findings.note(brief, material, person, rating=reading.people.get(person)),
             )
             for person in people
         ),

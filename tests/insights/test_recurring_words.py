@@ -12,10 +12,10 @@ from chats import indexing
 from chats.importing import import_chat
 from chats.models import Chat
 from chats.search import Searcher, WordUses
-from insights import briefing, document, recurring
-from insights.engines.local import LocalEngine
+from insights import briefs, document, recurring_words
+from insights.common_words import is_common
+from insights.engines.local.engine import LocalInsightEngine
 from insights.models import Insight, InsightType
-from insights.ordinary import is_ordinary
 from relivchats.accounts.models import User
 
 START = datetime.fromisoformat("2024-01-01T09:00")
@@ -49,12 +49,12 @@ def uses(*rows: tuple[str, int, int]) -> WordUses:
 
 
 def found(rows: Sequence[tuple[str, int, int]]) -> list[str]:
-    return [candidate.word for candidate in recurring.candidates(uses(*rows))]
+    return [candidate.word for candidate in recurring_words.find_candidates(uses(*rows))]
 
 
 def test_a_word_of_both_on_many_days_over_months_comes_back() -> None:
     rows = [("ramesh", day % 2, day) for day in (0, 11, 30, 61)]
-    (candidate,) = recurring.candidates(uses(*rows))
+    (candidate,) = recurring_words.find_candidates(uses(*rows))
     assert (candidate.word, candidate.days, candidate.numbers) == ("ramesh", 4, (1, 2, 3, 4))
 
 
@@ -74,9 +74,9 @@ def test_what_one_says_alone_or_for_a_week_or_on_two_days_does_not(rows: list[tu
 
 def test_ordinary_words_in_three_languages_and_laughter_are_known() -> None:
     for word in ("window", "planning", "tomorrow", "khana", "ghar", "hahaha", "sooooo", "घर", "2bhk", "aai"):
-        assert is_ordinary(word), word
+        assert is_common(word), word
     for word in ("ramesh", "bhindi", "zorblax", "hampi"):
-        assert not is_ordinary(word), word
+        assert not is_common(word), word
 
 
 @pytest.fixture
@@ -93,7 +93,7 @@ def chat(person: User) -> Chat:
 
 
 def test_a_chats_own_words_are_found_as_they_are_written(chat: Chat) -> None:
-    words = {word.word: word for word in recurring.find(Searcher(chat), people=chat.participants)}
+    words = {word.word: word for word in recurring_words.find_recurring_words(Searcher(chat), people=chat.participants)}
     assert set(words) == {"Ramesh", "Captain Bhindi"}
     ramesh = words["Ramesh"]
     assert (ramesh.days, ramesh.first, ramesh.first_at.date(), ramesh.last_at.date()) == (
@@ -106,15 +106,15 @@ def test_a_chats_own_words_are_found_as_they_are_written(chat: Chat) -> None:
 
 
 def test_a_persons_name_is_no_joke(chat: Chat) -> None:
-    words = recurring.find(Searcher(chat), people=[*chat.participants, "Ramesh Kumar"])
+    words = recurring_words.find_recurring_words(Searcher(chat), people=[*chat.participants, "Ramesh Kumar"])
     assert [word.word for word in words] == ["Captain Bhindi"]
 
 
 def test_a_joke_is_quoted_where_it_began_and_where_it_came_back(chat: Chat) -> None:
     insight_type = InsightType.objects.get(pk="playfulness_romance")
     version = insight_type.versions.latest("version")
-    material = briefing.prepare(Insight(chat=chat, insight_type=insight_type, type_version=version))
-    finished = document.complete(brief=material, draft=LocalEngine().write(material), provenance={})
+    material = briefs.build_brief(Insight(chat=chat, insight_type=insight_type, type_version=version))
+    finished = document.complete(brief=material, draft=LocalInsightEngine().write(material), provenance={})
     jokes = next(section for section in finished["sections"] if section["key"] == "inside_jokes")
     assert jokes["rating"] == "some"
     assert "Ramesh (on 4 days, January to March 2024)" in jokes["finding"]

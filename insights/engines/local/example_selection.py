@@ -43,7 +43,7 @@ class _Candidate:
         return self.conversation.messages[self.place]
 
 
-class Quoter:
+class ExampleSelector:
     """Picks the examples of one insight, section by section."""
 
     def __init__(self, brief: Brief) -> None:

@@ -1,0 +1,81 @@
+"""Which insight types a chat is eligible for, and the reason for each that it is not. Uses the chat's counts only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from chats.models import Chat
+from insights.models import InsightType
+from relivchats.errors import DomainError
+
+#: Every insight is about people with each other, so a chat in which one person writes is eligible for none.
+MIN_PEOPLE = 2
+
+
+class NotEligible(DomainError):
+    """The chat has too few messages, or too few or too many people, for a requested type. No coins are reserved."""
+
+    code, status, title = "ERR_1001", 422, "These insights do not fit this chat"
+
+
+@dataclass(frozen=True)
+class Eligibility:
+    """The checked types: those the chat is eligible for, and the others by reason. A type can have several reasons."""
+
+    chat: Chat
+    too_few_people: list[InsightType]
+    too_many_people: list[InsightType]
+    too_few_messages: list[InsightType]
+    eligible: list[InsightType]
+
+    def reason_against(self, insight_type: InsightType) -> str:
+        """Return why the chat is not eligible for the type, in sentences; empty if it is eligible."""
+        reasons = []
+        if insight_type in self.too_few_people:
+            reasons.append("Only one person writes in this chat; insights are about people with each other.")
+        if insight_type in self.too_many_people:
+            reasons.append(f"It needs a chat of two; this one has {self.chat.participant_count} people.")
+        if insight_type in self.too_few_messages:
+            has = f"this chat has {self.chat.message_count}"
+            reasons.append(f"It needs {insight_type.min_messages} messages; {has}.")
+        return " ".join(reasons)
+
+    def require_all(self) -> None:
+        """Raise NotEligible if the chat is not eligible for one of the checked types."""
+        reasons = []
+        if self.too_few_people:
+            reasons.append("Only one person writes in this chat; insights are about people with each other.")
+        if self.too_many_people:
+            titles = _join_titles(self.too_many_people)
+            reasons.append(f"This chat has {self.chat.participant_count} people; {titles} need a chat of two.")
+        if self.too_few_messages:
+            needs = ", ".join(f"{t.title} needs {t.min_messages}" for t in self.too_few_messages)
+            reasons.append(f"This chat has {self.chat.message_count} messages; {needs}.")
+        if not reasons:
+            return
+        if self.eligible:
+            reasons.append(f"Ask for what fits: {_join_titles(self.eligible)}.")
+        else:
+            reasons.append("No coins were held.")
+        raise NotEligible(
+            " ".join(reasons),
+            too_few_people=[t.id for t in self.too_few_people],
+            too_few_messages=[t.id for t in self.too_few_messages],
+            too_many_people=[t.id for t in self.too_many_people],
+            possible=[t.id for t in self.eligible],
+        )
+
+
+def check_eligibility(chat: Chat, types: Sequence[InsightType]) -> Eligibility:
+    """Return which of the types the chat is eligible for."""
+    too_few_people = [t for t in types if chat.participant_count < MIN_PEOPLE]
+    too_many_people = [t for t in types if chat.is_group and not t.groups]
+    too_few_messages = [t for t in types if chat.message_count < t.min_messages]
+    rejected = {t.id for t in [*too_few_people, *too_many_people, *too_few_messages]}
+    eligible = [t for t in types if t.id not in rejected]
+    return Eligibility(chat, too_few_people, too_many_people, too_few_messages, eligible)
+
+
+def _join_titles(types: Sequence[InsightType]) -> str:
+    return ", ".join(t.title for t in types)
