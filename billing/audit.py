@@ -179,7 +179,7 @@ def _findings(cursor: CursorWrapper, *, limit: int, since: Horizon | None) -> li
 def _check(
     cursor: CursorWrapper, invariant: Invariant, sql: str, values: dict[str, Any] | None, *, limit: int
 ) -> Finding | None:
-    cursor.execute(f"SELECT count(*) OVER (), offenders.* FROM ({sql}) AS offenders LIMIT {int(limit)}", values)
+    cursor.execute(f"SELECT count(*) OVER (), offenders.* FROM ({sql}) AS offenders LIMIT {int(limit)}", values)  # noqa: S608
     columns = [column.name for column in cursor.description]
     found = cursor.fetchall()
     if not found:

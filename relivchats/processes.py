@@ -71,7 +71,7 @@ class Child:
                 env=dict(self.environment),
                 cwd=self.cwd,
                 start_new_session=True,
-                preexec_fn=self._before_exec,
+                preexec_fn=self._before_exec,  # noqa: PLW1509
             )
         if self.process.stdin:
             with contextlib.suppress(BrokenPipeError):

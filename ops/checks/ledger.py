@@ -52,7 +52,7 @@ def _broken(since: audit.Horizon | None) -> list[audit.Invariant]:
             left = max(1, int((until - time.monotonic()) * 1000))
             cursor.execute("SELECT set_config('statement_timeout', %s, true)", [str(left)])
             # A count, since for EXISTS Postgres bets on a first row that a sound ledger does not have.
-            cursor.execute(f"SELECT count(*) FROM ({sql}) AS offenders", values)
+            cursor.execute(f"SELECT count(*) FROM ({sql}) AS offenders", values)  # noqa: S608
             if cursor.fetchone()[0]:
                 found.append(invariant)
     return found
