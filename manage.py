@@ -5,7 +5,7 @@ import os
 import sys
 
 from relivchats import embedded
-from relivchats.processes import ProcessError
+from relivchats.supervisor import ProcessError
 
 NEED_NO_DATABASE = {
     "check",

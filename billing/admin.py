@@ -23,7 +23,7 @@ from billing.models import (
     Wallet,
 )
 from billing.payments import admin as payments_admin
-from relivchats import spans
+from relivchats import durations
 from relivchats.accounts.models import User
 from relivchats.staff.admin import EditedAdmin, StaffAdmin, label, link
 
@@ -148,8 +148,8 @@ class ReservationAdmin(OfWalletAdmin):
             return ""
         left = reservation.expires_at - reservation.looked_at
         if left.total_seconds() < 0:
-            return f"overdue for {spans.short(-left)}"
-        return f"held for its job, at most {spans.short(left)} more"
+            return f"overdue for {durations.format_short(-left)}"
+        return f"held for its job, at most {durations.format_short(left)} more"
 
 
 @admin.register(CreditTransaction)

@@ -15,7 +15,7 @@ from django.utils.safestring import SafeString
 from chats import operations
 from chats.models import Chat, ChatUpload, Chunk, TranscriptBlock, VectorMatrix
 from chats.receipts import in_words
-from relivchats import spans
+from relivchats import durations
 from relivchats.accounts.models import User
 from relivchats.staff.actions import BulkAction
 from relivchats.staff.admin import StaffAdmin, label, link
@@ -49,11 +49,11 @@ def indexing_standing(chat: Any) -> str:
     if chat.index_lease_expires_at is not None:
         late = chat.looked_at - chat.index_lease_expires_at
         if late > timedelta():
-            return f"its worker stopped: the lease ran out {spans.short(late)} ago"
+            return f"its worker stopped: the lease ran out {durations.format_short(late)} ago"
         return f"leased by a worker until {chat.index_lease_expires_at:%H:%M:%S}"
     if chat.index_requested_at is None:
         return "not asked for yet"
-    return f"waiting for a worker for {spans.short(chat.looked_at - chat.index_requested_at)}"
+    return f"waiting for a worker for {durations.format_short(chat.looked_at - chat.index_requested_at)}"
 
 
 class FailureFilter(admin.SimpleListFilter):

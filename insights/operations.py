@@ -8,7 +8,7 @@ from django.db.models import Count, QuerySet
 
 from insights import recovery, standing, unlocking
 from insights.models import GenerationJob, Insight
-from relivchats import spans
+from relivchats import durations
 from relivchats.staff.bulk_actions import (
     BATCH_SIZE,
     ActionContext,
@@ -26,7 +26,7 @@ def jobs_report(*, stuck: bool) -> Report:
     jobs = standing.stuck_jobs() if stuck else GenerationJob.objects.open()
     rows = []
     for job in standing.with_job_standing(jobs).order_by("-created_at")[:BATCH_SIZE]:
-        age = spans.short(vars(job)["looked_at"] - job.created_at)
+        age = durations.format_short(vars(job)["looked_at"] - job.created_at)
         counts = (job.completed_insights, job.failed_insights, job.total_insights)
         rows.append((job.pk, job.status, *counts, age, standing.of_job(job)))
     table = Table(("job", "status", "done", "failed", "of", "age", "waiting for"), tuple(rows))

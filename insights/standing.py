@@ -11,7 +11,7 @@ from django.db.models.functions import Now
 
 from chats.models import Chat
 from insights.models import GenerationJob, Insight
-from relivchats import spans
+from relivchats import durations
 
 #: Recovery comes by every 15 s: what is past its time for longer than this is stuck.
 GRACE = timedelta(seconds=60)
@@ -72,7 +72,7 @@ def of_job(job: GenerationJob) -> str:
     if not job.is_open:
         return ""
     if job.deadline_at < now:
-        return f"past its deadline for {spans.short(now - job.deadline_at)}"
+        return f"past its deadline for {durations.format_short(now - job.deadline_at)}"
     if row["leased_until"] is not None:
         return _leased(row["leased_until"], now=now)
     if row["next_due_at"] is None:
@@ -92,7 +92,7 @@ def of_insight(insight: Insight) -> str:
     if not insight.is_open:
         return ""
     if row["deadline_at"] < now:
-        return f"past its deadline for {spans.short(now - row['deadline_at'])}"
+        return f"past its deadline for {durations.format_short(now - row['deadline_at'])}"
     if insight.lease_expires_at is not None:
         return _leased(insight.lease_expires_at, now=now)
     return _pending(
@@ -105,7 +105,7 @@ def of_insight(insight: Insight) -> str:
 
 def _leased(until: datetime, *, now: datetime) -> str:
     if until < now:
-        return f"its worker stopped: the lease ran out {spans.short(now - until)} ago"
+        return f"its worker stopped: the lease ran out {durations.format_short(now - until)} ago"
     return f"leased by a worker until {until:%H:%M:%S}"
 
 
@@ -117,7 +117,7 @@ def _pending(*, now: datetime, due_at: datetime, dispatched_at: datetime | None,
     if vector_status != Chat.VectorStatus.COMPLETED:
         return "waiting for indexing"
     if due_at > now:
-        return f"due in {spans.short(due_at - now)}"
+        return f"due in {durations.format_short(due_at - now)}"
     if dispatched_at is not None and dispatched_at > now - GRACE:
         return "called, waiting for a worker"
-    return f"due for {spans.short(now - due_at)}, waiting for a free place"
+    return f"due for {durations.format_short(now - due_at)}, waiting for a free place"

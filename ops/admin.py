@@ -15,7 +15,7 @@ from billing.models import Adjustment, CoinReservation, PaymentOrder, Wallet, We
 from billing.payments.admin import PaymentOrderAdmin, WebhookEventAdmin
 from ops import adjustments, payments, refunds, reservations
 from ops.models import Heartbeat, LedgerAudit
-from relivchats import spans
+from relivchats import durations
 from relivchats.accounts.models import User
 from relivchats.staff.actions import BulkAction
 from relivchats.staff.admin import StaffAdmin, label, link
@@ -135,7 +135,7 @@ class HeartbeatAdmin(StaffAdmin):
 
     @admin.display(description="last beat")
     def last_beat(self, row: Any) -> str:
-        return f"{spans.short(row.looked_at - row.beat_at)} ago"
+        return f"{durations.format_short(row.looked_at - row.beat_at)} ago"
 
 
 @admin.register(LedgerAudit)

@@ -18,7 +18,7 @@ from billing.models import PaymentOrder, PaymentRefund, Wallet, WebhookEvent
 from billing.payments import money, reconciling, refunds, webhooks
 from billing.payments.models import OrderQuerySet
 from ops.checks.payments import SEND_BACK
-from relivchats import clock, spans
+from relivchats import clock, durations
 from relivchats.errors import Conflict, NotFound
 from relivchats.staff import bulk_actions
 from relivchats.staff.bulk_actions import ActionContext, BatchResult, Row
@@ -211,7 +211,7 @@ def _events(what: str, events: QuerySet[WebhookEvent]) -> list[tuple[Any, ...]]:
             f"event {row.pk}" if row.order_id is None else row.order_id,
             row.provider,
             None if row.amount is None else money.shown(row.amount, row.currency),
-            spans.short(vars(row)["age"]),
+            durations.format_short(vars(row)["age"]),
             row.status,
             row.outcome,
         )
@@ -227,7 +227,7 @@ def _orders(what: str, orders: QuerySet[PaymentOrder]) -> list[tuple[Any, ...]]:
             row.pk,
             row.provider,
             money.shown(row.amount, row.currency),
-            spans.short(vars(row)["age"]),
+            durations.format_short(vars(row)["age"]),
             row.status,
             row.attention or None,
         )
@@ -243,7 +243,7 @@ def _refunds(what: str, found: QuerySet[PaymentRefund]) -> list[tuple[Any, ...]]
             row.order_id,
             row.order.provider,
             money.shown(row.amount, row.order.currency),
-            spans.short(vars(row)["age"]),
+            durations.format_short(vars(row)["age"]),
             row.status,
             f"{row.owed_coins} coins owed" if row.owed_coins else None,
         )

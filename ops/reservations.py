@@ -8,7 +8,7 @@ from django.db.models.functions import Now
 from billing.models import CoinReservation
 from insights import recovery
 from insights.models import GenerationJob
-from relivchats import spans
+from relivchats import durations
 from relivchats.errors import Conflict
 from relivchats.staff import bulk_actions
 from relivchats.staff.bulk_actions import ActionContext, BatchResult
@@ -71,7 +71,7 @@ def _row(reservation: CoinReservation) -> tuple[object, ...]:
         reservation.pk,
         reservation.wallet_id,
         reservation.coins,
-        spans.short(late) if late.total_seconds() > 0 else None,
+        durations.format_short(late) if late.total_seconds() > 0 else None,
         job and job.pk,
         job and job.status,
     )

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from relivchats import servers
-from relivchats.processes import ProcessError, lock, locked, tail
+from relivchats.supervisor import ProcessError, lock, locked, tail
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 START_TIMEOUT_SECONDS = 180.0

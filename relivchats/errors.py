@@ -1,23 +1,30 @@
-"""What every app raises when it must refuse."""
+"""The exceptions that every app raises to refuse a request."""
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 
 class DomainError(Exception):
     """A refusal that a person can act on.
 
-    `code` is the API's stable error code (ERR_…), `title` names the kind of
-    problem, `detail` is a sentence that says what to do, `extra` holds what a
-    client needs to act. The first three never hold chat text or a name and may
-    be logged. `extra` goes to the caller alone and is never logged: it may name
-    what the caller just sent, such as the titles of the chats to choose from.
+    `code` is the API's stable error code (ERR_…), `title` names the kind of problem, `detail` is a sentence that says
+    what to do, `extra` holds values that a client needs. The first three never contain chat text or a name and may be
+    logged. `extra` is sent to the caller only and is never logged: it may contain what the caller just sent, such as
+    the titles of the chats to choose from.
     """
 
     code = "ERR_1000"
     status = 500
     title = "Something went wrong"
+    #: The last part of the API's `type`, which never changes. Set it when a class gets another name.
+    slug = "unexpected"
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "slug" not in vars(cls):
+            cls.slug = re.sub(r"(?<!^)(?=[A-Z])", "-", cls.__name__).lower()
 
     def __init__(self, detail: str = "", **extra: Any) -> None:
         super().__init__(detail or self.title)
@@ -26,8 +33,12 @@ class DomainError(Exception):
 
 
 class NotFound(DomainError):
+    """The object does not exist, or it belongs to another user (404)."""
+
     code, status, title = "ERR_1002", 404, "Not found"
 
 
 class Conflict(DomainError):
+    """The request conflicts with the current state (409)."""
+
     code, status, title = "ERR_2001", 409, "Conflict"

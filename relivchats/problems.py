@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
@@ -108,15 +107,11 @@ def problem_response(exception: Exception, context: Mapping[str, Any]) -> HttpRe
 
 
 def _refusal(error: DomainError) -> HttpResponse:
-    kind = Kind(slug_of(type(error)), error.code, error.title, error.detail)
+    kind = Kind(error.slug, error.code, error.title, error.detail)
     response = _problem(kind, status=error.status, detail=error.detail, extra=error.extra)
     if seconds := error.extra.get("retry_after_seconds"):
         response["Retry-After"] = str(int(seconds))
     return response
-
-
-def slug_of(error: type[DomainError]) -> str:
-    return re.sub(r"(?<!^)(?=[A-Z])", "-", error.__name__).lower()
 
 
 def _of_framework(exception: exceptions.APIException, view: APIView | None = None) -> HttpResponse:

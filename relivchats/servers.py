@@ -17,8 +17,8 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 
-from relivchats.processes import Child, Interrupts, ProcessError, locked, sweep, write_atomically
-from relivchats.unprivileged import becoming, own
+from relivchats.privileges import becoming, own
+from relivchats.supervisor import Child, Interrupts, ProcessError, locked, sweep, write_atomically
 
 HOST = "127.0.0.1"
 READY_TIMEOUT_SECONDS = 150.0

@@ -16,10 +16,10 @@ from pathlib import Path
 import psutil
 
 from relivchats import embedded
-from relivchats.alive import beating
 from relivchats.embedded import REPOSITORY
-from relivchats.processes import Child, Interrupts, ProcessError, locked, sweep, tail, write_atomically
+from relivchats.liveness import beating
 from relivchats.servers import HOST, port_free
+from relivchats.supervisor import Child, Interrupts, ProcessError, locked, sweep, tail, write_atomically
 
 PORT = 8000
 #: As the demo command says it of an export that cannot be read.

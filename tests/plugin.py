@@ -16,7 +16,7 @@ import pytest
 
 from relivchats import embedded
 from relivchats.crypto import Keyring
-from relivchats.processes import locked
+from relivchats.supervisor import locked
 
 PREFIX = "relivchats-tests-"
 LEFT_FOR_SECONDS = 600

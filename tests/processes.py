@@ -16,9 +16,9 @@ import psutil
 import redis
 
 from relivchats import embedded
-from relivchats.alive import beating
-from relivchats.processes import Child, tail
+from relivchats.liveness import beating
 from relivchats.servers import Server
+from relivchats.supervisor import Child, tail
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 #: Only what never comes waits so long: the machine may be slow and busy.

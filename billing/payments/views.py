@@ -24,12 +24,12 @@ from billing.payments.serializers import (
     PlaceSerializer,
     ReceivedSerializer,
 )
-from relivchats import idempotency, limits
+from relivchats import idempotency, throttling
 from relivchats.errors import NotFound
 from relivchats.idempotency import idempotent
-from relivchats.limits import limited
 from relivchats.openapi import example, problems
 from relivchats.rest import Pages, RequestTooLarge, body, check_length, person
+from relivchats.throttling import limited
 
 Method = TypeVar("Method", bound=Callable[..., Response])
 
@@ -70,7 +70,7 @@ class Orders(APIView):
         description="Makes an order at the package's price and answers with what your client needs to pay it at the"
         " provider. The coins come when the provider tells us that it is paid: `GET /api/payments/orders/{order_id}`."
         " Send the same request again under the same key when no answer came: you get the same order.",
-        parameters=[*idempotency.PARAMETERS, *limits.PARAMETERS],
+        parameters=[*idempotency.PARAMETERS, *throttling.PARAMETERS],
         request=PlaceSerializer,
         responses={
             201: PlacedSerializer,

@@ -14,7 +14,7 @@ from django.db.utils import OperationalError
 from billing import audit
 from ops import ledger
 from ops.models import LedgerAudit
-from relivchats import spans
+from relivchats import durations
 from relivchats.staff.reports import Level, Line
 
 _MEND = "manage.py ledger"
@@ -68,7 +68,7 @@ def _is_fresh(latest: LedgerAudit) -> bool:
 
 
 def _told(latest: LedgerAudit, beside: str = "") -> Line:
-    text = f"{beside}audited in full {spans.short(_age(latest))} ago"
+    text = f"{beside}audited in full {durations.format_short(_age(latest))} ago"
     data = {"broken": latest.broken, "seconds": round(_age(latest).total_seconds())}
     if latest.broken:
         return Line("ledger", Level.CRITICAL, f"{text}: {len(latest.broken)} invariants broken", _MEND, data)

@@ -13,7 +13,7 @@ from typing import Any
 
 from ops.demo import report
 from ops.demo.client import Answer, Client, Problem
-from relivchats.page import Page, plain, plural
+from relivchats.terminal import Page, plain, plural
 
 CATEGORY = "romantic"
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.3, 2.0

@@ -25,7 +25,7 @@ from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
-from relivchats import spans
+from relivchats import durations
 from relivchats.staff.actions import BulkAction
 from relivchats.staff.models import AuditEntry
 
@@ -159,7 +159,7 @@ class StaffAdmin(ModelAdmin):  # type: ignore[misc]
     @staticmethod
     def format_age(row: Any, instant: datetime | None) -> str:
         """Return the time from `instant` to the row's `looked_at`, or a dash."""
-        return spans.short(row.looked_at - instant) if instant else "–"
+        return durations.format_short(row.looked_at - instant) if instant else "–"
 
 
 def _is_valid(field: Any, term: str) -> bool:

@@ -123,6 +123,21 @@ def test_a_refusal_brings_its_numbers_and_its_name() -> None:
     assert (response["Retry-After"], problem["status"]) == ("3", 429)
 
 
+def test_a_problems_type_can_stay_when_its_class_is_renamed() -> None:
+    class Renamed(DomainError):
+        slug = "first-name"
+
+    class Narrower(Renamed):
+        pass
+
+    types = [
+        json.loads(response.content)["type"]
+        for error in (Renamed, Narrower)
+        if (response := problem_response(error(), {}))
+    ]
+    assert types == ["urn:relivchats:problem:first-name", "urn:relivchats:problem:narrower"]
+
+
 def test_an_unexpected_error_reveals_nothing_and_is_logged_once_without_its_words(
     api: Api, failing: Any, caplog: pytest.LogCaptureFixture
 ) -> None:

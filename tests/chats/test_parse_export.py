@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
-from relivchats.page import columns
+from relivchats.terminal import columns
 from tests import exports, platforms
 
 ROOT = Path(__file__).parents[2]

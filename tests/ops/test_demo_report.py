@@ -11,7 +11,7 @@ import pytest
 from chats import exports as chat_exports
 from chats.statistics import StatisticsCounter
 from ops.demo import report
-from relivchats.page import Page, columns, plain
+from relivchats.terminal import Page, columns, plain
 from tests import exports
 
 PAGE = Page(width=80)

@@ -9,7 +9,7 @@ import pytest
 
 from ops.demo.client import Client, Problem, Unreachable
 from ops.demo.story import Story, Unfinished
-from relivchats.page import Page
+from relivchats.terminal import Page
 from tests.fakes.api import Answer, FakeAPI, serving
 
 NOW = datetime.now(UTC)

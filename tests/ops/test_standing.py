@@ -12,7 +12,7 @@ from django.db.models.functions import Now
 from chats.models import Chat
 from insights import standing
 from insights.models import GenerationJob, Insight
-from relivchats import spans
+from relivchats import durations
 from tests.ops import rows
 
 pytestmark = pytest.mark.django_db
@@ -84,4 +84,4 @@ def test_a_job_of_a_deleted_chat_says_so() -> None:
     [(-5, "0 s"), (119, "119 s"), (120, "2 min"), (7199, "119 min"), (7200, "2 h"), (172_800, "2 d")],
 )
 def test_spans_are_short(seconds: int, said: str) -> None:
-    assert spans.short(timedelta(seconds=seconds)) == said
+    assert durations.format_short(timedelta(seconds=seconds)) == said

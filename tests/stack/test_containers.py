@@ -17,8 +17,8 @@ import pytest
 import yaml
 from django.db import connection
 
-from relivchats.processes import Child, tail
 from relivchats.servers import free_port
+from relivchats.supervisor import Child, tail
 from tests.processes import PATIENCE_SECONDS, REPOSITORY, database_url, eventually
 
 COMPOSE: dict[str, Any] = yaml.safe_load((REPOSITORY / "docker-compose.yml").read_text())

@@ -18,9 +18,9 @@ import pytest
 import redis
 
 from relivchats import embedded
-from relivchats.processes import ProcessError
+from relivchats.privileges import reachable
 from relivchats.servers import HOST
-from relivchats.unprivileged import reachable
+from relivchats.supervisor import ProcessError
 from tests.processes import PATIENCE_SECONDS, REPOSITORY, eventually
 from tests.stack.terminal import environment
 

@@ -19,7 +19,7 @@ from chats.people import People
 from chats.statistics import StatisticsCounter
 from chats.summary import lines
 from relivchats.errors import DomainError
-from relivchats.page import Page, plain, plural
+from relivchats.terminal import Page, plain, plural
 
 
 class UnreadableFile(ExportRefused):

@@ -13,7 +13,7 @@ from ops import demo
 from ops.demo import people
 from ops.demo.client import Answer, Client, Problem, Unreachable
 from ops.demo.story import Story, Unfinished, closing
-from relivchats.page import Page, plain
+from relivchats.terminal import Page, plain
 
 SAMPLE = Path(demo.__file__).with_name("sample.txt")
 COINS = 1_000

@@ -16,7 +16,7 @@ from billing.models import PaymentOrder, WebhookEvent
 from billing.payments import reconciling, refunds, webhooks
 from billing.payments.providers import sandbox
 from billing.payments.providers.base import BadSignature
-from relivchats import limits
+from relivchats import throttling
 from relivchats.accounts.models import User
 from tests.api.conftest import check_problem
 from tests.billing.payments.conftest import Shop
@@ -86,7 +86,7 @@ def test_paid_and_cancelled_do_not_look_alike(sandbox_shop: Shop) -> None:
 def test_the_eleventh_order_of_a_minute_waits(
     sandbox_shop: Shop, make_wallet: Any, settings: Any, broker: BrokerHandle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "PATIENCE_SECONDS", 30)
+    monkeypatch.setattr(throttling, "PATIENCE_SECONDS", 30)
     assert settings.ORDERS_PER_MINUTE == 10
     settings.ORDERS_PER_MINUTE = 2
     ask = {"package_id": "starter", "provider": "sandbox"}

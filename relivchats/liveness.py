@@ -1,4 +1,4 @@
-"""Whether workers and beat show signs of life, asked without Django: `python -m relivchats.alive worker`.
+"""Whether workers and beat show signs of life, asked without Django: `python -m relivchats.liveness worker`.
 
 Exits 0 when a process of that kind on this host wrote its heartbeat lately: the health check of a container.
 """

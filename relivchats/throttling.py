@@ -38,8 +38,9 @@ PARAMETERS = [
 ]
 
 
-class RateLimited(DomainError):
+class TooManyRequests(DomainError):
     code, status, title = "ERR_1005", 429, "Too many requests"
+    slug = "rate-limited"
 
 
 def limited(name: str, *, setting: str) -> Callable[[Method[View, Given]], Method[View, Given]]:
@@ -58,7 +59,7 @@ def limited(name: str, *, setting: str) -> Callable[[Method[View, Given]], Metho
                 view.headers["X-RateLimit-Remaining"] = str(max(0, most - count))
                 view.headers["X-RateLimit-Reset"] = str(reset)
                 if count > most:
-                    raise RateLimited(
+                    raise TooManyRequests(
                         f"You may send {most} of these a minute. Send this one again in {reset} s.",
                         retry_after_seconds=reset,
                     )

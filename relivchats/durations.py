@@ -7,7 +7,7 @@ from datetime import timedelta
 _UNITS = (("d", 86_400), ("h", 3_600), ("min", 60))
 
 
-def short(span: timedelta) -> str:
+def format_short(span: timedelta) -> str:
     """`12 s`, `3 min`, `5 h`, `2 d`: the largest unit of which there are at least two, rounded down; never negative."""
     seconds = max(0, int(span.total_seconds()))
     for unit, size in _UNITS:
