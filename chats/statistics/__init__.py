@@ -1,4 +1,4 @@
-"""An export's messages to its statistics: one pass, no database, no clock."""
+"""Statistics of an export, counted in one pass over its messages. Pure: no Django, no database, no clock."""
 
 from chats.statistics.counter import StatisticsCounter
 

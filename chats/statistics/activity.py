@@ -1,4 +1,4 @@
-"""When people write: conversations, turns, answers, silences, and the calendar."""
+"""Activity over time: hours, turns, conversations, response times and silences."""
 
 from __future__ import annotations
 
@@ -8,116 +8,129 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chats.exports.parsed import SYSTEM_SENDER
-from chats.statistics.sparse_counts import Counted, Ints, PairCounter, PersonCounters, begins, summed
-from chats.statistics.time_bins import Hours, hours_of, month, monthly_hours_of, months_of
+from chats.statistics.sparse_counts import CountTable, IntArray, SparseCounter, SparseCounts, run_starts, sum_by_key
+from chats.statistics.time_bins import format_month, hour_bins, month_bins, month_hour_bins
 
 CONVERSATION_GAP_SECONDS = 6 * 3600
-RESPONSE_LIMIT_SECONDS = 4 * 3600
+MAX_RESPONSE_SECONDS = 4 * 3600
 
-# An answer is one number: its month, and how long it took.
-_GAP_BITS = 14
-_GAP = (1 << _GAP_BITS) - 1
+# A response is counted as one item: its month in the upper bits, its seconds (below 14,400) in the lower 14.
+_SECONDS_BITS = 14
+_SECONDS_MASK = (1 << _SECONDS_BITS) - 1
 
 
 class Silence(NamedTuple):
+    """The time between two consecutive messages, in seconds, with the times of both."""
+
     seconds: int
     start: int
     end: int
 
 
 class Activity:
-    """Who wrote when, and who after whom; fed with what people sent, in the order of the file."""
+    """Counts when people write and whom they answer. Takes sent messages in file order."""
 
     def __init__(self) -> None:
-        self.turns = PersonCounters("runs", "double_runs", "starts", "ends")
-        self.monthly_hours = PairCounter()
-        self._hours = PairCounter()
-        self.gaps = PairCounter()
+        self.turns = CountTable("turns", "multi_message_turns", "conversation_starts", "conversation_ends")
+        self.month_hours = SparseCounter()
+        self.responses = SparseCounter()
         self.first: int | None = None
         self.last: int | None = None
-        self.silence = Silence(0, 0, 0)
+        self.longest_silence = Silence(0, 0, 0)
+        # Counted for the chat as a whole, under person 0.
+        self._hours = SparseCounter()
+        # The last message of the previous batch.
         self._sender = SYSTEM_SENDER
-        self._at = 0
-        self._began_run = False
+        self._sent_at = 0
+        self._starts_turn = False
 
-    def add(self, seconds: Ints, people: NDArray[Any]) -> None:
+    def add(self, seconds: IntArray, people: NDArray[Any]) -> None:
+        """Count messages by their times and senders."""
         if not len(seconds):
             return
         first, last = int(seconds.min()), int(seconds.max())
         self.first = first if self.first is None else min(first, self.first)
         self.last = last if self.last is None else max(last, self.last)
-        self.monthly_hours.add(people, monthly_hours_of(seconds))
-        self._hours.add(np.zeros_like(seconds), hours_of(seconds))
-        self.turns.make_room(int(people.max()) + 1)
-        self._add_turns(seconds, people)
+        self.month_hours.add(people, month_hour_bins(seconds))
+        self._hours.add(np.zeros_like(seconds), hour_bins(seconds))
+        self.turns.ensure_capacity(int(people.max()) + 1)
 
-    def hours(self) -> Hours:
-        """Everybody's."""
-        return Hours.of(self._hours.counted())
+        previous_people = np.concatenate([[self._sender], people[:-1]])
+        previous_seconds = np.concatenate([[self._sent_at], seconds[:-1]])
+        has_previous = previous_people != SYSTEM_SENDER
+        gaps = seconds - previous_seconds
 
-    def _add_turns(self, seconds: Ints, people: NDArray[Any]) -> None:
-        before = np.concatenate([[self._sender], people[:-1]])
-        earlier = np.concatenate([[self._at], seconds[:-1]])
-        gaps = seconds - earlier
-        somebody = before != SYSTEM_SENDER
-        begins_run = people != before
-        silent = (gaps >= CONVERSATION_GAP_SECONDS) & somebody
-        self.turns.add("runs", people[begins_run])
-        second = ~begins_run & np.concatenate([[self._began_run], begins_run[:-1]])
-        self.turns.add("double_runs", people[second])
-        self.turns.add("starts", people[silent | ~somebody])
-        self.turns.add("ends", before[silent])
-        answered = begins_run & somebody & (gaps >= 0) & (gaps < RESPONSE_LIMIT_SECONDS)
-        self.gaps.add(people[answered], months_of(seconds[answered]) << _GAP_BITS | gaps[answered])
-        longest = int(np.where(somebody, gaps, 0).argmax())
-        if somebody[longest] and gaps[longest] > self.silence.seconds:
-            self.silence = Silence(int(gaps[longest]), int(earlier[longest]), int(seconds[longest]))
-        self._sender, self._at, self._began_run = int(people[-1]), int(seconds[-1]), bool(begins_run[-1])
+        starts_turn = people != previous_people
+        self.turns.add("turns", people[starts_turn])
+        # Only the second message of a turn counts, so that a turn of any length counts once.
+        is_second = ~starts_turn & np.concatenate([[self._starts_turn], starts_turn[:-1]])
+        self.turns.add("multi_message_turns", people[is_second])
+
+        after_silence = (gaps >= CONVERSATION_GAP_SECONDS) & has_previous
+        self.turns.add("conversation_starts", people[after_silence | ~has_previous])
+        self.turns.add("conversation_ends", previous_people[after_silence])
+
+        # A negative gap comes from a clock that was set back.
+        is_response = starts_turn & has_previous & (gaps >= 0) & (gaps < MAX_RESPONSE_SECONDS)
+        months = month_bins(seconds[is_response])
+        self.responses.add(people[is_response], months << _SECONDS_BITS | gaps[is_response])
+
+        longest = int(np.where(has_previous, gaps, 0).argmax())
+        if has_previous[longest] and gaps[longest] > self.longest_silence.seconds:
+            self.longest_silence = Silence(int(gaps[longest]), int(previous_seconds[longest]), int(seconds[longest]))
+        self._sender, self._sent_at, self._starts_turn = int(people[-1]), int(seconds[-1]), bool(starts_turn[-1])
+
+    def hours(self) -> SparseCounts:
+        """Return the messages of all people by the bins of `hour_bins`."""
+        return self._hours.totals()
 
 
-class Answers:
-    """How long answers took, by group: the distinct seconds of each in order, and how often each was needed."""
+class ResponseTimes:
+    """The distribution of response times in each of several groups, all computed at once."""
 
-    def __init__(self, groups: Ints, seconds: Ints, counts: Ints) -> None:
-        """`groups` holds the group of each of the seconds, in order."""
-        self._starts = begins(groups)
-        self.groups = groups[self._starts]
+    def __init__(self, groups: IntArray, seconds: IntArray, counts: IntArray) -> None:
+        """Take parallel arrays ordered by group, then seconds; `counts` says how often each time occurred."""
+        self._group_starts = run_starts(groups)
+        self.groups = groups[self._group_starts]
         self._seconds = seconds
         self._counts = counts
-        self._up_to = np.cumsum(counts)
-        self.totals: Ints = np.add.reduceat(counts, self._starts)
+        self._cumulative_counts = np.cumsum(counts)
+        self.totals: IntArray = np.add.reduceat(counts, self._group_starts)
 
-    def between(self, start: int, end: int) -> int:
-        """Of all groups."""
-        return int(self._counts[(self._seconds >= start) & (self._seconds < end)].sum())
+    def count_between(self, start_seconds: int, end_seconds: int) -> int:
+        """Return the responses of all groups with start <= time < end."""
+        return int(self._counts[(self._seconds >= start_seconds) & (self._seconds < end_seconds)].sum())
 
     def means(self) -> list[float]:
-        sums = np.add.reduceat(self._seconds * self._counts, self._starts)
+        """Return the mean of each group in seconds, to one decimal."""
+        sums = np.add.reduceat(self._seconds * self._counts, self._group_starts)
         return [round(mean, 1) for mean in (sums / self.totals).tolist()]
 
     def medians(self) -> list[float]:
-        """The middle value of each group, or the mean of the two in the middle."""
-        middle: list[float] = ((self._ranked((self.totals - 1) // 2) + self._ranked(self.totals // 2)) / 2).tolist()
-        return middle
+        """Return the middle value of each group, or the mean of the two middle values."""
+        low, high = self._values_at((self.totals - 1) // 2), self._values_at(self.totals // 2)
+        medians: list[float] = ((low + high) / 2).tolist()
+        return medians
 
     def quantiles(self, *, tenths: int) -> list[int]:
-        """The smallest value of each group that at least so many tenths of its values do not exceed."""
-        values: list[int] = self._ranked(-(-self.totals * tenths // 10) - 1).tolist()
+        """Return the smallest value of each group that at least this many tenths of its values do not exceed."""
+        # The division rounds up in integers.
+        values: list[int] = self._values_at(-(-self.totals * tenths // 10) - 1).tolist()
         return values
 
-    def _ranked(self, ranks: Ints) -> Ints:
-        """The value of each group at a place, from 0, among all its values in order."""
-        before = (self._up_to - self._counts)[self._starts]
-        return self._seconds[np.searchsorted(self._up_to, before + ranks, side="right")]
+    def _values_at(self, ranks: IntArray) -> IntArray:
+        """Return the value of each group at a rank from 0, without expanding the counts."""
+        counts_before = (self._cumulative_counts - self._counts)[self._group_starts]
+        return self._seconds[np.searchsorted(self._cumulative_counts, counts_before + ranks, side="right")]
 
 
-def answers(counted: Counted) -> Answers:
-    """All in one group; in none if there are no answers."""
-    seconds, counts = summed(counted.things & _GAP, counted.counts)
-    return Answers(np.zeros_like(seconds), seconds, counts)
+def response_times(responses: SparseCounts) -> ResponseTimes:
+    """Return the distribution over all months: one group, or none without responses."""
+    seconds, counts = sum_by_key(responses.items & _SECONDS_MASK, responses.counts)
+    return ResponseTimes(np.zeros_like(seconds), seconds, counts)
 
 
-def answers_by_month(counted: Counted) -> tuple[list[str], Answers]:
-    """A group for each of the months that have answers."""
-    own = Answers(counted.things >> _GAP_BITS, counted.things & _GAP, counted.counts)
-    return [month(number) for number in own.groups.tolist()], own
+def response_times_by_month(responses: SparseCounts) -> tuple[list[str], ResponseTimes]:
+    """Return the months that have responses, such as `2024-02`, and the distribution with a group for each."""
+    times = ResponseTimes(responses.items >> _SECONDS_BITS, responses.items & _SECONDS_MASK, responses.counts)
+    return [format_month(month) for month in times.groups.tolist()], times

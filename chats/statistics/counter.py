@@ -1,9 +1,9 @@
-"""The accumulator: batches in, figures out, every message looked at once."""
+"""The statistics counter, which reads an export batch by batch."""
 
 from __future__ import annotations
 
 import re
-from functools import reduce
+from collections.abc import Iterable
 from itertools import compress
 from typing import Any, NamedTuple
 
@@ -12,153 +12,167 @@ from numpy.typing import NDArray
 
 from chats.exports.parsed import SYSTEM_SENDER, Batch, Kind
 from chats.exports.phrases import PHRASES
-from chats.statistics import languages
-from chats.statistics.figures import Figures
-from chats.statistics.participant_buckets import LONGEST_CHARS, Counts, Longest
-from chats.statistics.sparse_counts import Ints
-from chats.statistics.text_page import TextPage, pages
-from chats.statistics.tokens import pieces
+from chats.statistics.figures import FiguresBuilder
+from chats.statistics.languages import NO_WORD, LanguageVotes
+from chats.statistics.participant_buckets import ChatCounts, LongestMessage
+from chats.statistics.sparse_counts import BoolArray, IntArray
+from chats.statistics.text_page import TextPage, split_pages
+from chats.statistics.tokens import split_text
 
-# A boundless vocabulary (keys mashed for days) loses its rare words beyond this; totals stay exact.
-DISTINCT_TOKENS_LIMIT = 500_000
+#: Pairs of person and word that are kept. Beyond it, words of random keys for example, rare words are dropped; totals
+#: stay exact.
+MAX_TERMS = 500_000
+#: Characters of a longest message that the figures quote.
+MAX_EXCERPT_CHARS = 500
 
 _QUESTION_MARK = re.compile("[?\uff1f\u061f\u037e\u055e\u1367]")
 _RARE_QUESTION_MARKS = [mark.encode() for mark in "\uff1f\u061f\u037e\u055e\u1367"]
-
-# Greek asks with a semicolon, at the end of a sentence; `;)` is a wink in it as well.
+# The Greek question mark is a semicolon at the end of a sentence; `;)` is a wink in Greek as well.
 _GREEK_QUESTION = re.compile(";(?<=[\u0370-\u03ff\u1f00-\u1fff];);*(?!\\S)")
-# All of its commonest letters begin with this byte.
-_GREEK_LEAD = b"\xce"
+# The first byte of the most common Greek letters in UTF-8.
+_GREEK_LEAD_BYTE = b"\xce"
 
 
-class Heard(NamedTuple):
-    """Of each text: whether it asks, the words that tell each language, whether it says a feeling."""
+class TextFeatures(NamedTuple):
+    """Features of each text that count once per text, however often they occur in it."""
 
-    asks: NDArray[np.bool_]
-    votes: languages.Votes
-    feels: NDArray[np.bool_]
+    is_question: BoolArray
+    votes: LanguageVotes
+    has_sentiment: BoolArray
 
-    def joined(self, other: Heard) -> Heard:
-        """Of the next piece of the same texts."""
-        return Heard(self.asks | other.asks, self.votes.joined(other.votes), self.feels | other.feels)
+    def merge(self, other: TextFeatures) -> TextFeatures:
+        """Return the features of texts of which `self` and `other` describe consecutive parts."""
+        return TextFeatures(
+            self.is_question | other.is_question,
+            self.votes.merge(other.votes),
+            self.has_sentiment | other.has_sentiment,
+        )
 
 
 class StatisticsCounter:
-    """Feed every batch in file order to `add`, then ask for `result` once. Shapes and units: docs/statistics.md.
+    """Counts an export: call `add` with every batch in file order, then `result` once. Units: docs/statistics.md.
 
-    A batch is never read a second time and nothing of it is kept but counts,
-    the first links, and each person's longest message. Its words are looked at
-    a page at a time, so that memory does not grow with the length of its texts.
+    Only counts, the first links and each person's longest message are kept. Texts are processed a page at a time, so
+    memory does not grow with the length of the export.
     """
 
     def __init__(self) -> None:
-        self._counts = Counts()
+        self._counts = ChatCounts()
 
     def add(self, batch: Batch) -> None:
+        """Count the messages of one batch."""
         seconds, people = np.array(batch.seconds, np.int64), np.array(batch.senders, np.int64)
         kinds = np.frombuffer(bytes(batch.kinds), np.uint8)
-        self._counts.amounts.make_room(int(people.max(initial=-1)) + 1)
-        sent = people != SYSTEM_SENDER
-        self._add_kinds(people[sent], kinds[sent])
-        self._counts.rhythm.add(seconds[sent], people[sent])
+        totals = self._counts.totals
+        totals.ensure_capacity(int(people.max(initial=-1)) + 1)
+        is_sent = people != SYSTEM_SENDER
+        sent_people, sent_kinds = people[is_sent], kinds[is_sent]
+        totals.add("messages", sent_people)
+        for kind in np.flatnonzero(np.bincount(sent_kinds)).tolist():
+            totals.add(Kind(kind).label, sent_people[sent_kinds == kind])
         edited = people[list(batch.edited)]
-        self._counts.amounts.add("edits", edited[edited != SYSTEM_SENDER])
+        totals.add("edits", edited[edited != SYSTEM_SENDER])
+        self._counts.activity.add(seconds[is_sent], sent_people)
+        # Android writes a missed call as a system line without a sender.
         self._counts.senderless_calls += sum(
-            PHRASES.is_call(batch.texts[position]) for position in np.flatnonzero(~sent).tolist()
+            PHRASES.is_call(batch.texts[position]) for position in np.flatnonzero(~is_sent).tolist()
         )
-        texts, own = self._own_words(batch, kinds)
-        self._add_texts(texts, seconds[own], people[own])
 
-    def _add_kinds(self, people: Ints, kinds: NDArray[np.uint8]) -> None:
-        amounts = self._counts.amounts
-        amounts.add("messages", people)
-        for kind in np.flatnonzero(np.bincount(kinds)).tolist():
-            amounts.add(Kind(kind).label, people[kinds == kind])
-
-    @staticmethod
-    def _own_words(batch: Batch, kinds: NDArray[np.uint8]) -> tuple[list[str], NDArray[np.bool_]]:
-        """The texts with words of a person's own, and where they are; of media, the caption below the placeholder."""
-        own, texts = kinds == Kind.TEXT, batch.texts
-        media = np.flatnonzero(kinds == Kind.MEDIA).tolist()
-        captions = {position: caption for position in media if (caption := texts[position].partition("\n")[2])}
-        if captions:
-            texts = list(texts)
-            for position, caption in captions.items():
-                texts[position] = caption
-            own[list(captions)] = True
-        return list(compress(texts, own.tolist())), own
-
-    def _add_texts(self, texts: list[str], seconds: Ints, people: Ints) -> None:
+        texts, has_own_words = _own_words(batch, kinds)
+        seconds, people = seconds[has_own_words], people[has_own_words]
         sizes = np.fromiter(map(len, texts), np.int64, len(texts))
-        self._counts.amounts.add("written", people)
-        self._counts.amounts.add("chars", people, sizes)
-        for start, end in pages(sizes):
-            page = slice(start, end)
-            words = self._add_page(texts[page], seconds[page], people[page])
-            self._keep_longest(texts[page], sizes[page], words, seconds[page], people[page])
-
-    def _add_page(self, texts: list[str], seconds: Ints, people: Ints) -> Ints:
-        """Some texts that are short together, or a single one of any length. Returns how many words each has."""
-        parts = ([piece] for piece in pieces(texts[0])) if len(texts) == 1 else (texts,)
-        heard = reduce(Heard.joined, (self._hear(part, seconds, people) for part in parts))
-        amounts = self._counts.amounts
-        amounts.add("questions", people[heard.asks])
-        words = heard.votes.words()
-        amounts.add("words", people, words)
-        spoken = heard.votes.languages()
-        self._counts.languages.add(people[spoken != languages.NO_WORD], spoken[spoken != languages.NO_WORD])
-        self._counts.feelings.add_messages(people[heard.feels], seconds[heard.feels])
-        return words
-
-    def _hear(self, texts: list[str], seconds: Ints, people: Ints) -> Heard:
-        """Count what may stand in a text many times, and tell what counts once a text."""
-        amounts, vocabulary = self._counts.amounts, self._counts.vocabulary
-        page = TextPage(texts)
-        amounts.add("links", people[self._counts.links.take_out(page, seconds, people)])
-        amounts.add("mentions", people[self._counts.mentions.count(page)])
-        terms = vocabulary.read(page)
-        told = vocabulary.told_by(terms.numbers)
-        are_words = told != languages.NO_WORD
-        vocabulary.uses.add(people[terms.texts], terms.numbers)
-        felt = self._counts.feelings.add(
-            vocabulary.feelings_of(terms.numbers), are_words, terms.texts, people=people, seconds=seconds
-        )
-        vocabulary.forget(DISTINCT_TOKENS_LIMIT)
-        return Heard(
-            _places(_questions(page), len(texts)),
-            languages.Votes.of(told, terms.texts, len(texts)),
-            _places(felt, len(texts)),
-        )
-
-    def _keep_longest(self, texts: list[str], sizes: Ints, words: Ints, seconds: Ints, people: Ints) -> None:
-        longest = self._counts.amounts.of("longest")
-        for position in np.flatnonzero(sizes > longest[people]).tolist():
-            person, size = int(people[position]), int(sizes[position])
-            if size > longest[person]:
-                longest[person] = size
-                shown = texts[position][:LONGEST_CHARS]
-                self._counts.longest[person] = Longest(size, int(seconds[position]), int(words[position]), shown)
+        totals.add("texts", people)
+        totals.add("chars", people, sizes)
+        for start, end in split_pages(sizes):
+            self._add_page(texts[start:end], sizes[start:end], seconds[start:end], people[start:end])
 
     def result(self, participants: list[str]) -> dict[str, Any]:
-        """JSON-ready figures of everything added; `participants` are the export's, complete by now."""
-        return Figures(self._counts, participants).whole()
+        """Return the figures of all batches, ready for JSON. `participants` are the export's names, by person."""
+        return FiguresBuilder(self._counts, participants).build()
+
+    def _add_page(self, texts: list[str], sizes: IntArray, seconds: IntArray, people: IntArray) -> None:
+        """Count texts that are short together, or a single text of any length."""
+        # A copy, because counting removes the links and the longest message keeps them.
+        parts: Iterable[list[str]] = ([part] for part in split_text(texts[0])) if len(texts) == 1 else [texts[:]]
+        features: TextFeatures | None = None
+        for part in parts:
+            part_features = self._count_terms(part, seconds, people)
+            features = part_features if features is None else features.merge(part_features)
+        assert features is not None
+        totals = self._counts.totals
+        totals.add("questions", people[features.is_question])
+        words = features.votes.count_words()
+        totals.add("words", people, words)
+        languages = features.votes.choose_languages()
+        has_language = languages != NO_WORD
+        self._counts.languages.add(people[has_language], languages[has_language])
+        self._counts.sentiment.add_messages(people[features.has_sentiment], seconds[features.has_sentiment])
+
+        longest_chars = totals.row("longest_chars")
+        # The mask is computed once; of several longer texts of a person on this page, the loop keeps the first longest.
+        for position in np.flatnonzero(sizes > longest_chars[people]).tolist():
+            person, size = int(people[position]), int(sizes[position])
+            if size > longest_chars[person]:
+                longest_chars[person] = size
+                excerpt = texts[position][:MAX_EXCERPT_CHARS]
+                self._counts.longest[person] = LongestMessage(
+                    size, int(seconds[position]), int(words[position]), excerpt
+                )
+
+    def _count_terms(self, texts: list[str], seconds: IntArray, people: IntArray) -> TextFeatures:
+        """Count links, mentions, words and emoji, and return the features of each text.
+
+        Links are removed from `texts` in place.
+        """
+        totals, vocabulary = self._counts.totals, self._counts.vocabulary
+        page = TextPage(texts)
+        totals.add("links", people[self._counts.links.extract(page, seconds, people)])
+        totals.add("mentions", people[self._counts.mentions.add(page)])
+        terms = vocabulary.tokenize(page)
+        vocabulary.uses.add(people[terms.texts], terms.ids)
+        languages = vocabulary.languages(terms.ids)
+        texts_with_sentiment = self._counts.sentiment.add_terms(
+            vocabulary.sentiments(terms.ids), languages != NO_WORD, terms.texts, people=people, seconds=seconds
+        )
+        # After the last use of the ids, which pruning changes.
+        vocabulary.prune(MAX_TERMS)
+        return TextFeatures(
+            _mask(_find_questions(page), len(texts)),
+            LanguageVotes.from_labels(languages, terms.texts, len(texts)),
+            _mask(texts_with_sentiment, len(texts)),
+        )
 
 
-def _questions(page: TextPage) -> Ints:
-    """The places of the texts that ask."""
-    # A single byte that is not there is found missing at once.
+def _own_words(batch: Batch, kinds: NDArray[np.uint8]) -> tuple[list[str], BoolArray]:
+    """Return what people wrote, including captions below a media placeholder, and a mask of these messages."""
+    has_own_words, texts = kinds == Kind.TEXT, batch.texts
+    captions = {
+        position: caption
+        for position in np.flatnonzero(kinds == Kind.MEDIA).tolist()
+        if (caption := texts[position].partition("\n")[2])
+    }
+    if captions:
+        texts = list(texts)
+        for position, caption in captions.items():
+            texts[position] = caption
+        has_own_words[list(captions)] = True
+    return list(compress(texts, has_own_words.tolist())), has_own_words
+
+
+def _find_questions(page: TextPage) -> IntArray:
+    """Return the positions of the texts that contain a question mark of any script."""
+    # Searching for a single byte is several times faster, and nearly all pages lack even the first byte of these marks.
     if any(mark[0] in page.data and mark in page.data for mark in _RARE_QUESTION_MARKS):
-        asking = np.array([place for place, text in enumerate(page.texts) if _QUESTION_MARK.search(text)], np.int64)
+        positions = np.array([at for at, text in enumerate(page.texts) if _QUESTION_MARK.search(text)], np.int64)
     else:
-        asking = page.holding(b"?")
-    if _GREEK_LEAD in page.data:
-        ending = page.holding(b";").tolist()
-        greek = [place for place in ending if _GREEK_QUESTION.search(page.texts[place])]
-        asking = np.append(asking, np.array(greek, np.int64))
-    return asking
+        positions = page.find(b"?")
+    if _GREEK_LEAD_BYTE in page.data:
+        greek = [at for at in page.find(b";").tolist() if _GREEK_QUESTION.search(page.texts[at])]
+        positions = np.append(positions, np.array(greek, np.int64))
+    return positions
 
 
-def _places(places: Ints, n_texts: int) -> NDArray[np.bool_]:
-    held = np.zeros(n_texts, bool)
-    held[places] = True
-    return held
+def _mask(positions: IntArray, length: int) -> BoolArray:
+    mask = np.zeros(length, bool)
+    mask[positions] = True
+    return mask

@@ -1,4 +1,7 @@
-"""From counts to the figures that people read: of the chat, of the most active, and of the others together."""
+"""The figures of a chat, of its most active people, and of all others together, as JSON-ready values.
+
+Each key is described in docs/statistics.md and in chats/statistics_schema.py.
+"""
 
 from __future__ import annotations
 
@@ -8,253 +11,298 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from chats.exports.parsed import Kind
-from chats.statistics import keyness, sentiment, time_bins
-from chats.statistics.activity import RESPONSE_LIMIT_SECONDS, Silence, answers, answers_by_month
-from chats.statistics.languages import NAMES, NO_WORD, STOP_WORDS, stop_words
-from chats.statistics.links import SentLinks
-from chats.statistics.participant_buckets import Counts, Seat, seated
-from chats.statistics.sparse_counts import Counted, Ints, chosen
-from chats.statistics.time_bins import moment, percent, ratio
-from chats.statistics.vocabulary import is_telling, merged_variants, most_common
+from chats.statistics import sentiment, time_bins
+from chats.statistics.activity import MAX_RESPONSE_SECONDS, Activity, response_times, response_times_by_month
+from chats.statistics.keyness import score_words
+from chats.statistics.languages import LABELS, NO_WORD, STOP_WORDS, STOP_WORDS_BY_LANGUAGE
+from chats.statistics.participant_buckets import Bucket, ChatCounts, fill_buckets
+from chats.statistics.sentiment import SentimentTotals
+from chats.statistics.sparse_counts import SparseCounts
+from chats.statistics.time_bins import WEEKDAYS, format_day, format_timestamp
+from chats.statistics.vocabulary import is_content_word, merge_variants, most_common
 
-PEOPLE_LIMIT = 50
-TOP_SITES, TOP_MENTIONS, TOP_DISTINCTIVE = 20, 20, 20
-# A language's stop words are left out of the top words where it makes up so much of the texts.
-SPOKEN_SHARE = 0.05
-TOP_WORDS, TOP_EMOJIS = 50, 40
-RESPONSE_BUCKETS_SECONDS = (0, 60, 5 * 60, 15 * 60, 3600, RESPONSE_LIMIT_SECONDS)
+MAX_LISTED_PEOPLE = 50
+MAX_TOP_WORDS, MAX_TOP_EMOJIS, MAX_TOP_SITES, MAX_TOP_MENTIONS, MAX_DISTINCTIVE_WORDS = 50, 40, 20, 20, 20
+#: The share of texts above which the stop words of a language apply to the chat.
+MIN_LANGUAGE_SHARE = 0.05
+#: Positive and negative terms below which the balance says nothing.
+MIN_POLAR_TERMS = 20
+RESPONSE_BUCKETS_SECONDS = (0, 60, 5 * 60, 15 * 60, 3600, MAX_RESPONSE_SECONDS)
 
 
-class Figures:
-    """The figures of a whole chat; `participants` are known by the numbers that the counts have for people."""
+class FiguresBuilder:
+    """Builds the figures from the counts. `participants` holds the name of each person, by the number in the counts."""
 
-    def __init__(self, counts: Counts, participants: list[str]) -> None:
+    def __init__(self, counts: ChatCounts, participants: list[str]) -> None:
         self._counts = counts
         self._participants = participants
-        counts.amounts.make_room(len(participants))
-        counts.rhythm.turns.make_room(len(participants))
-        one = _one_of_each_name(participants)
-        messages = np.bincount(one, counts.amounts.of("messages")[: len(one)], len(one)).astype(np.int64)
-        present = np.flatnonzero(messages)
-        ranked = present[np.argsort(-messages[present], kind="stable")].tolist()
-        self._listed: list[str] = [participants[person] for person in ranked[:PEOPLE_LIMIT]]
-        self._n_others = len(ranked) - len(self._listed)
-        # Whoever has no message sits with the others and brings nothing.
-        seats = np.full(len(one), len(self._listed), np.int64)
-        seats[ranked[:PEOPLE_LIMIT]] = np.arange(len(self._listed))
-        *self._people, self._others = seated(counts, seats[one], len(self._listed) + 1)
-        (self._everyone,) = seated(counts, np.zeros_like(one), 1)
-        self._mentioned = counts.mentions.named(participants)
-        self._stop_words = STOP_WORDS.union(*map(stop_words, _spoken(self._everyone)))
-        self._words = self._telling_words()
+        counts.totals.ensure_capacity(len(participants))
+        counts.activity.turns.ensure_capacity(len(participants))
+        # The figures are listed by name, so people with the same name count as the first of them.
+        first_with_name: dict[str, int] = {}
+        same_name = np.array(
+            [first_with_name.setdefault(name, person) for person, name in enumerate(participants)], np.int64
+        )
+        n_people = len(participants)
+        messages = np.bincount(same_name, counts.totals.row("messages")[:n_people], n_people).astype(np.int64)
+        active = np.flatnonzero(messages)
+        ranked = active[np.argsort(-messages[active], kind="stable")].tolist()
+        listed = ranked[:MAX_LISTED_PEOPLE]
+        self._listed = [participants[person] for person in listed]
+        self._n_others = len(ranked) - len(listed)
+        # People without messages share the last bucket with the others and add nothing to it.
+        buckets = np.full(n_people, len(listed), np.int64)
+        buckets[listed] = np.arange(len(listed))
+        *self._people, self._others = fill_buckets(counts, buckets[same_name], len(listed) + 1)
+        (self._everyone,) = fill_buckets(counts, np.zeros_like(same_name), 1)
+        self._mentions = counts.mentions.count_by_name(participants)
 
-    def whole(self) -> dict[str, Any]:
-        everyone, rhythm = self._everyone, self._counts.rhythm
+        languages = self._everyone.languages
+        is_common = languages.counts >= languages.counts.sum() * MIN_LANGUAGE_SHARE
+        common = [LABELS[label] for label in languages.items[is_common].tolist()]
+        stop_words = STOP_WORDS.union(*(STOP_WORDS_BY_LANGUAGE.get(language, ()) for language in common))
+        terms = counts.vocabulary.terms
+        # By term id. Emoji are terms too, but no words.
+        self._is_word = counts.vocabulary.languages(np.arange(len(terms))) != NO_WORD
+        self._is_content_word = self._is_word & np.fromiter((is_content_word(term, stop_words) for term in terms), bool)
+        content_words = self._content_words(self._everyone)
+        self._uses_by_everyone = np.zeros(len(terms), np.int64)
+        self._uses_by_everyone[content_words.items] = content_words.counts
+
+    def build(self) -> dict[str, Any]:
+        """Return all figures of the chat."""
+        counts, everyone = self._counts, self._everyone
+        totals, silence = everyone.totals, counts.activity.longest_silence
         people = dict(zip(self._listed, self._people, strict=True))
+        sites: Counter[str] = Counter(counts.links.sites)
+        # Links without a host.
+        del sites[""]
         return {
-            **self._amounts(everyone),
-            **time_bins.figures(rhythm.hours(), everyone.monthly_hours, first=rhythm.first, last=rhythm.last),
-            "conversations_count": everyone.amounts["starts"],
-            "conversation_starts": _shares(people, "starts", everyone),
-            "conversation_ends": _shares(people, "ends", everyone),
-            **_response_times(everyone.gaps),
-            **_longest_silence(rhythm.silence),
-            "links": [
-                {"url": link.url, "user": self._participants[link.person], "timestamp": moment(link.at)}
-                for link in self._counts.links.first
-            ],
-            "top_sites": _top_sites(self._counts.links),
-            "user_stats": {
-                name: {**self._person(seat), "times_mentioned": self._mentioned[name]} for name, seat in people.items()
-            },
-            "others": self._others_together() if self._n_others else None,
-        }
-
-    def _amounts(self, everyone: Seat) -> dict[str, Any]:
-        amounts = everyone.amounts
-        return {
-            "total_messages": amounts["messages"],
-            "total_words": amounts["words"],
-            "deleted_messages_count": amounts[Kind.DELETED.label],
-            "media_shared_count": amounts[Kind.MEDIA.label],
-            "links_shared_count": amounts["links"],
-            "calls_count": amounts[Kind.CALL.label] + self._counts.senderless_calls,
-            "edited_messages_count": amounts["edits"],
-            "questions_count": amounts["questions"],
-            "mentions_count": amounts["mentions"],
+            "total_messages": totals["messages"],
+            "total_words": totals["words"],
+            "deleted_messages_count": totals[Kind.DELETED.label],
+            "media_shared_count": totals[Kind.MEDIA.label],
+            "links_shared_count": totals["links"],
+            "calls_count": totals[Kind.CALL.label] + counts.senderless_calls,
+            "edited_messages_count": totals["edits"],
+            "questions_count": totals["questions"],
+            "mentions_count": totals["mentions"],
             "top_mentions": [
-                {"name": name, "count": count} for name, count in most_common(self._mentioned, TOP_MENTIONS)
+                {"name": name, "count": count} for name, count in most_common(self._mentions, MAX_TOP_MENTIONS)
             ],
-            **self._favourites(everyone),
-            **_language_and_feelings(everyone),
+            **self._top_terms(everyone),
+            **_language_and_sentiment(everyone),
+            **_calendar(counts.activity, everyone.month_hours),
+            "conversations_count": totals["conversation_starts"],
+            "conversation_starts": _shares_by_name(people, everyone, "conversation_starts"),
+            "conversation_ends": _shares_by_name(people, everyone, "conversation_ends"),
+            **_response_times(everyone.responses),
+            "longest_silence_seconds": silence.seconds,
+            "longest_silence": _span(silence.start, silence.end) if silence.seconds else None,
+            "links": [
+                {
+                    "url": link.url,
+                    "user": self._participants[link.person],
+                    "timestamp": format_timestamp(link.sent_at),
+                }
+                for link in counts.links.first
+            ],
+            "top_sites": [{"site": site, "count": count} for site, count in most_common(sites, MAX_TOP_SITES)],
+            "user_stats": {
+                name: {**self._person(bucket), "times_mentioned": self._mentions[name]}
+                for name, bucket in people.items()
+            },
+            "others": {
+                "people": self._n_others,
+                **self._person(self._others),
+                "times_mentioned": sum(
+                    self._mentions[name] for name in set(self._participants).difference(self._listed)
+                ),
+            }
+            if self._n_others
+            else None,
         }
 
-    def _others_together(self) -> dict[str, Any]:
-        others = set(self._participants).difference(self._listed)
+    def _person(self, bucket: Bucket) -> dict[str, Any]:
+        totals, all_totals, longest = bucket.totals, self._everyone.totals, bucket.longest
+        by_hour = time_bins.count_by_hour_of_day(bucket.month_hours)
         return {
-            "people": self._n_others,
-            **self._person(self._others),
-            "times_mentioned": sum(self._mentioned[name] for name in others),
-        }
-
-    def _person(self, seat: Seat) -> dict[str, Any]:
-        amounts, everyone = seat.amounts, self._everyone.amounts
-        by_hour = time_bins.by_hour_of_day(seat.monthly_hours)
-        return {
-            "message_count": amounts["messages"],
-            "word_count": amounts["words"],
-            "avg_words_per_message": ratio(amounts["words"], amounts["written"]),
-            "avg_message_length_chars": ratio(amounts["chars"], amounts["written"]),
-            "deleted_messages": amounts[Kind.DELETED.label],
-            "media_shared": amounts[Kind.MEDIA.label],
-            "links_shared": amounts["links"],
-            "calls": amounts[Kind.CALL.label],
-            "edited_messages": amounts["edits"],
-            "conversation_initiations": amounts["starts"],
-            "conversation_initiations_percent": percent(amounts["starts"], everyone["starts"]),
-            "conversation_endings": amounts["ends"],
-            "conversation_endings_percent": percent(amounts["ends"], everyone["ends"]),
-            "double_texting_rate": percent(amounts["double_runs"], amounts["runs"]),
-            "questions_asked": amounts["questions"],
-            "mentions_written": amounts["mentions"],
-            **_response_times(seat.gaps),
-            **self._favourites(seat),
-            "distinctive_words": self._distinctive(seat),
-            **_language_and_feelings(seat),
-            "busiest_hour": time_bins.busiest(by_hour),
+            "message_count": totals["messages"],
+            "word_count": totals["words"],
+            "avg_words_per_message": _ratio(totals["words"], totals["texts"]),
+            "avg_message_length_chars": _ratio(totals["chars"], totals["texts"]),
+            "deleted_messages": totals[Kind.DELETED.label],
+            "media_shared": totals[Kind.MEDIA.label],
+            "links_shared": totals["links"],
+            "calls": totals[Kind.CALL.label],
+            "edited_messages": totals["edits"],
+            "conversation_initiations": totals["conversation_starts"],
+            "conversation_initiations_percent": _percent(
+                totals["conversation_starts"], all_totals["conversation_starts"]
+            ),
+            "conversation_endings": totals["conversation_ends"],
+            "conversation_endings_percent": _percent(totals["conversation_ends"], all_totals["conversation_ends"]),
+            "double_texting_rate": _percent(totals["multi_message_turns"], totals["turns"]),
+            "questions_asked": totals["questions"],
+            "mentions_written": totals["mentions"],
+            **_response_times(bucket.responses),
+            **self._top_terms(bucket),
+            "distinctive_words": self._distinctive_words(bucket),
+            **_language_and_sentiment(bucket),
+            "busiest_hour": _first_maximum(by_hour),
             "hourly_distribution": by_hour,
-            "messages_by_month": time_bins.by_month(seat.monthly_hours),
-            "longest_message": _longest_message(seat),
+            "messages_by_month": time_bins.count_by_month(bucket.month_hours),
+            "longest_message": None
+            if longest is None
+            else {
+                "word_count": longest.words,
+                "char_count": longest.chars,
+                "timestamp": format_timestamp(longest.sent_at),
+                "message": longest.excerpt,
+            },
         }
 
-    def _telling_words(self) -> NDArray[np.bool_]:
-        """Which numbers of the vocabulary are words that may say something about the chat."""
+    def _content_words(self, bucket: Bucket) -> SparseCounts:
+        return bucket.terms.where(self._is_content_word[bucket.terms.items])
+
+    def _top_terms(self, bucket: Bucket) -> dict[str, Any]:
         vocabulary = self._counts.vocabulary
-        telling = np.fromiter((is_telling(word, self._stop_words) for word in vocabulary.names), bool)
-        return telling & self._are_words(np.arange(len(telling)))
-
-    def _are_words(self, numbers: Ints) -> NDArray[np.bool_]:
-        are_words: NDArray[np.bool_] = self._counts.vocabulary.told_by(numbers) != NO_WORD
-        return are_words
-
-    def _favourites(self, seat: Seat) -> dict[str, Any]:
-        vocabulary, telling = self._counts.vocabulary, chosen(seat.terms, self._words[seat.terms.things])
-        emoji = chosen(seat.terms, ~self._are_words(seat.terms.things))
-        words = vocabulary.named(_no_rarer_than(telling, TOP_WORDS))
+        words = self._content_words(bucket)
+        if len(words.counts) > MAX_TOP_WORDS:
+            # Sorting needs only those used at least as often as the last one listed, ties included.
+            min_count = np.partition(words.counts, -MAX_TOP_WORDS)[-MAX_TOP_WORDS]
+            words = words.where(words.counts >= min_count)
+        emoji = merge_variants(vocabulary.count_by_term(bucket.terms.where(~self._is_word[bucket.terms.items])))
         return {
-            "top_words": [{"word": word, "count": uses} for word, uses in most_common(words, TOP_WORDS)],
-            "top_emojis": [
-                {"emoji": sign, "count": uses}
-                for sign, uses in most_common(merged_variants(vocabulary.named(emoji)), TOP_EMOJIS)
+            "top_words": [
+                {"word": word, "count": uses}
+                for word, uses in most_common(vocabulary.count_by_term(words), MAX_TOP_WORDS)
             ],
+            "top_emojis": [{"emoji": sign, "count": uses} for sign, uses in most_common(emoji, MAX_TOP_EMOJIS)],
         }
 
-    def _distinctive(self, seat: Seat) -> list[dict[str, Any]]:
-        everyone = np.zeros(len(self._words), np.int64)
-        telling = chosen(self._everyone.terms, self._words[self._everyone.terms.things])
-        everyone[telling.things] = telling.counts
-        own = chosen(seat.terms, self._words[seat.terms.things])
-        uses = dict(zip(own.things.tolist(), own.counts.tolist(), strict=True))
-        numbers, scores = keyness.scores(own, everyone)
-        names = self._counts.vocabulary.names
-        found = [
-            (-round(score, 2), names[number], uses[number])
-            for number, score in zip(numbers.tolist(), scores.tolist(), strict=True)
-        ]
+    def _distinctive_words(self, bucket: Bucket) -> list[dict[str, Any]]:
+        own = self._content_words(bucket)
+        uses = dict(zip(own.items.tolist(), own.counts.tolist(), strict=True))
+        terms = self._counts.vocabulary.terms
+        ids, scores = score_words(own, self._uses_by_everyone)
+        ranked = sorted(
+            (-round(score, 2), terms[word], uses[word])
+            for word, score in zip(ids.tolist(), scores.tolist(), strict=True)
+        )
         return [
-            {"word": word, "count": count, "score": -score} for score, word, count in sorted(found)[:TOP_DISTINCTIVE]
+            {"word": word, "count": count, "score": -negative_score}
+            for negative_score, word, count in ranked[:MAX_DISTINCTIVE_WORDS]
         ]
 
 
-def _no_rarer_than(terms: Counted, limit: int) -> Counted:
-    """Those used as much as the one in the last place, or more."""
-    if len(terms.counts) <= limit:
-        return terms
-    return chosen(terms, terms.counts >= np.partition(terms.counts, -limit)[-limit])
-
-
-def _spoken(everyone: Seat) -> list[str]:
-    """The languages of a part of the texts that counts."""
-    total = everyone.languages.counts.sum()
-    return [
-        NAMES[number]
-        for number in everyone.languages.things[everyone.languages.counts >= total * SPOKEN_SHARE].tolist()
-    ]
-
-
-def _language_and_feelings(seat: Seat) -> dict[str, Any]:
-    spoken = dict(
-        zip(map(NAMES.__getitem__, seat.languages.things.tolist()), seat.languages.counts.tolist(), strict=True)
-    )
-    total = sum(spoken.values())
+def _calendar(activity: Activity, month_hours: SparseCounts) -> dict[str, Any]:
+    hours = activity.hours()
+    by_day, by_weekday_and_hour = time_bins.count_by_day(hours), time_bins.count_by_weekday_and_hour(hours)
+    by_hour, by_weekday = time_bins.count_by_hour_of_day(month_hours), [sum(row) for row in by_weekday_and_hour]
+    days = list(by_day)
+    total_days = days[-1] - days[0] + 1 if days else 0
+    # A streak is (days, last day). `max` returns the earliest of the longest.
+    streaks: list[tuple[int, int]] = []
+    for day in days:
+        continues = bool(streaks) and day == streaks[-1][1] + 1
+        streaks.append((streaks.pop()[0] + 1 if continues else 1, day))
+    streak_days, streak_end = max(streaks, key=lambda streak: streak[0], default=(0, 0))
+    busiest_weekday = _first_maximum(by_weekday)
+    date_range = _span(activity.first, activity.last)
     return {
-        "language_mix": {
-            name: {"count": count, "share_percent": percent(count, total)} for name, count in most_common(spoken, None)
-        },
-        "sentiment": sentiment.figures(sentiment.in_all(seat.feelings)),
-        "sentiment_by_month": {month: sentiment.figures(said) for month, said in sentiment.by_month(seat.feelings)},
+        "date_range": date_range,
+        "first_message_at": date_range["start"],
+        "last_message_at": date_range["end"],
+        "total_days": total_days,
+        "active_days": len(days),
+        "messages_per_day_avg": _ratio(sum(by_weekday), total_days),
+        "messages_by_date": {format_day(day): count for day, count in by_day.items()},
+        "messages_by_month": time_bins.count_by_month(month_hours),
+        "busiest_hour": _first_maximum(by_hour),
+        "busiest_day": None if busiest_weekday is None else WEEKDAYS[busiest_weekday],
+        "hourly_distribution": by_hour,
+        "daily_distribution": dict(zip(WEEKDAYS, by_weekday, strict=True)),
+        "weekday_hour_distribution": dict(zip(WEEKDAYS, by_weekday_and_hour, strict=True)),
+        "longest_streak_days": streak_days,
+        "longest_streak": {"start": format_day(streak_end - streak_days + 1), "end": format_day(streak_end)}
+        if streaks
+        else None,
+        "current_streak_days": streaks[-1][0] if streaks else 0,
     }
 
 
-def _one_of_each_name(participants: list[str]) -> Ints:
-    """People of one name are one person here: the figures are told by name."""
-    first: dict[str, int] = {}
-    return np.array([first.setdefault(name, person) for person, name in enumerate(participants)], np.int64)
-
-
-def _shares(people: Mapping[str, Seat], amount: str, everyone: Seat) -> dict[str, Any]:
-    of = everyone.amounts[amount]
+def _language_and_sentiment(bucket: Bucket) -> dict[str, Any]:
+    labels, counts = bucket.languages.items.tolist(), bucket.languages.counts.tolist()
+    texts_by_language = {LABELS[label]: count for label, count in zip(labels, counts, strict=True)}
     return {
-        name: {"count": seat.amounts[amount], "share_percent": percent(seat.amounts[amount], of)}
-        for name, seat in people.items()
+        "language_mix": {name: _share(count, sum(counts)) for name, count in most_common(texts_by_language, None)},
+        "sentiment": _sentiment(sentiment.sum_all(bucket.sentiment)),
+        "sentiment_by_month": {month: _sentiment(totals) for month, totals in sentiment.sum_by_month(bucket.sentiment)},
     }
 
 
-def _response_times(gaps: Counted) -> dict[str, Any]:
-    (months, own), whole = answers_by_month(gaps), answers(gaps)
+def _sentiment(totals: SentimentTotals) -> dict[str, Any]:
+    polar = totals.positive + totals.negative
     return {
-        "responses": int(whole.totals.sum()),
-        "avg_response_time_seconds": _only(whole.means()),
-        "median_response_time_seconds": _only(whole.medians()),
-        "p90_response_time_seconds": _only(whole.quantiles(tenths=9)),
+        "positive": totals.positive,
+        "negative": totals.negative,
+        "messages": totals.messages,
+        "balance": round((totals.positive - totals.negative) / polar, 2) if polar >= MIN_POLAR_TERMS else None,
+    }
+
+
+def _response_times(responses: SparseCounts) -> dict[str, Any]:
+    overall = response_times(responses)
+    months, by_month = response_times_by_month(responses)
+    return {
+        "responses": int(overall.totals.sum()),
+        "avg_response_time_seconds": _first(overall.means()),
+        "median_response_time_seconds": _first(overall.medians()),
+        "p90_response_time_seconds": _first(overall.quantiles(tenths=9)),
         "response_time_distribution": [
-            {"from_seconds": start, "below_seconds": end, "count": whole.between(start, end)}
+            {"from_seconds": start, "below_seconds": end, "count": overall.count_between(start, end)}
             for start, end in pairwise(RESPONSE_BUCKETS_SECONDS)
         ],
         "response_times_by_month": {
             month: {"responses": total, "median_response_time_seconds": median, "p90_response_time_seconds": p90}
             for month, total, median, p90 in zip(
-                months, own.totals.tolist(), own.medians(), own.quantiles(tenths=9), strict=True
+                months, by_month.totals.tolist(), by_month.medians(), by_month.quantiles(tenths=9), strict=True
             )
         },
     }
 
 
-def _only(values: Sequence[float]) -> float | None:
-    """Of everybody's answers, if there are any."""
-    return values[0] if values else None
+def _shares_by_name(people: Mapping[str, Bucket], everyone: Bucket, name_of_count: str) -> dict[str, Any]:
+    total = everyone.totals[name_of_count]
+    return {name: _share(bucket.totals[name_of_count], total) for name, bucket in people.items()}
 
 
-def _longest_silence(silence: Silence) -> dict[str, Any]:
-    span = {"start": moment(silence.start), "end": moment(silence.end)} if silence.seconds else None
-    return {"longest_silence_seconds": silence.seconds, "longest_silence": span}
+def _share(count: int, total: int) -> dict[str, Any]:
+    return {"count": count, "share_percent": _percent(count, total)}
 
 
-def _longest_message(seat: Seat) -> dict[str, Any] | None:
-    if seat.longest is None:
-        return None
+def _span(start: int | None, end: int | None) -> dict[str, str | None]:
     return {
-        "word_count": seat.longest.words,
-        "char_count": seat.longest.chars,
-        "timestamp": moment(seat.longest.at),
-        "message": seat.longest.shown,
+        "start": None if start is None else format_timestamp(start),
+        "end": None if end is None else format_timestamp(end),
     }
 
 
-def _top_sites(links: SentLinks) -> list[dict[str, Any]]:
-    sites: Counter[str] = Counter(links.sites)
-    del sites[""]
-    return [{"site": site, "count": count} for site, count in most_common(sites, TOP_SITES)]
+def _first(values: Sequence[float]) -> float | None:
+    return values[0] if values else None
+
+
+def _first_maximum(counts: list[int]) -> int | None:
+    """Return the position of the largest count, the first of equals, or None if all are 0."""
+    return counts.index(max(counts)) if any(counts) else None
+
+
+def _ratio(amount: int, total: int) -> float:
+    return round(amount / total, 2) if total else 0.0
+
+
+def _percent(amount: int, total: int) -> float:
+    return round(100 * amount / total, 1) if total else 0.0

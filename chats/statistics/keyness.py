@@ -1,37 +1,42 @@
-"""Words that set a person apart from everybody else in the chat.
+"""Keyness: words that a person uses significantly more often than everybody else in the chat.
 
-Log-odds with an informative Dirichlet prior, as z-scores: Monroe, Colaresi and
-Quinn, Fightin' Words (Political Analysis 16:4, 2008), equations 15, 16 and 22.
-The prior is the whole chat's usage, worth a part of the chat: it grows with what there is to know.
+The score is the log-odds ratio with an informative Dirichlet prior, as a z-score: Monroe, Colaresi and Quinn, Fightin'
+Words (Political Analysis 16:4, 2008), equations 15, 16 and 22. The prior is the usage of the whole chat, scaled to a
+tenth, so its weight grows with the chat.
 """
 
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
-from chats.statistics.sparse_counts import Counted, Ints
+from chats.statistics.sparse_counts import IntArray, SparseCounts
 
-LEAST_USES = 5
-#: Two-sided at five percent: what chance alone brings seldom.
-LEAST_SCORE = 1.96
+MIN_USES = 5
+#: The two-sided 5 % level of the normal distribution.
+MIN_SCORE = 1.96
 PRIOR_SHARE = 0.1
 
 
-def scores(person: Counted, everyone: Ints) -> tuple[Ints, np.ndarray[tuple[int], np.dtype[np.float64]]]:
-    """Words that a person uses more than the others do, by number, and how surely.
+def score_words(own: SparseCounts, everyone: IntArray) -> tuple[IntArray, NDArray[np.float64]]:
+    """Return the ids of a person's significant words and their scores in standard deviations.
 
-    `person` holds the person's words; `everyone` the uses of each word by all, by number.
+    `own` counts the person's words; `everyone` holds the uses of each word by all people, by id. Returns nothing for a
+    person who wrote all words of the chat.
     """
-    n_person, n_all = int(person.counts.sum()), int(everyone.sum())
-    enough = person.counts >= LEAST_USES
-    words, own = person.things[enough], person.counts[enough].astype(np.float64)
-    if n_person == n_all or not len(words):
-        return words[:0], own[:0]
-    of_all = everyone[words].astype(np.float64)
-    prior, all_priors = PRIOR_SHARE * of_all, PRIOR_SHARE * n_all
-    mine, theirs = own + prior, of_all - own + prior
-    mine_not = np.maximum(n_person + all_priors - mine, 0.5)
-    theirs_not = np.maximum(n_all - n_person + all_priors - theirs, 0.5)
-    score = (np.log(mine / mine_not) - np.log(theirs / theirs_not)) / np.sqrt(1 / mine + 1 / theirs)
-    sure = score >= LEAST_SCORE
-    return words[sure], score[sure]
+    n_own, n_everyone = int(own.counts.sum()), int(everyone.sum())
+    own = own.where(own.counts >= MIN_USES)
+    words, uses = own.items, own.counts.astype(np.float64)
+    if n_own == n_everyone or not len(words):
+        return words[:0], uses[:0]
+    uses_by_everyone = everyone[words].astype(np.float64)
+    prior, prior_sum = PRIOR_SHARE * uses_by_everyone, PRIOR_SHARE * n_everyone
+    # The paper's y + alpha of the person and of all others; the remainder is that of every other word.
+    own_weight, others_weight = uses + prior, uses_by_everyone - uses + prior
+    # The minimum of half a use avoids a division by zero when a person uses a single word.
+    own_remainder = np.maximum(n_own + prior_sum - own_weight, 0.5)
+    others_remainder = np.maximum(n_everyone - n_own + prior_sum - others_weight, 0.5)
+    log_odds_ratio = np.log(own_weight / own_remainder) - np.log(others_weight / others_remainder)
+    scores = log_odds_ratio / np.sqrt(1 / own_weight + 1 / others_weight)
+    significant = scores >= MIN_SCORE
+    return words[significant], scores[significant]

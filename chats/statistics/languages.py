@@ -1,8 +1,7 @@
-"""Which language a text is in, decided by its script and by the common words in it. The rules: docs/statistics.md.
+"""The language of a text, decided by its script and by the common words in it. Rules: docs/statistics.md.
 
-Common words are the stop words of `stop_words.toml` and of Stopwords ISO
-(github.com/stopwords-iso/stopwords-iso, MIT), and those of `languages.toml`.
-A word tells a language only if no other language of its script claims it.
+Common words are the stop words of `stop_words.toml` and of Stopwords ISO (github.com/stopwords-iso/stopwords-iso, MIT),
+and the words of `languages.toml`. A word identifies a language only if no other language of its script lists it.
 """
 
 from __future__ import annotations
@@ -18,12 +17,12 @@ import numpy as np
 import stopwordsiso
 from numpy.typing import NDArray
 
-from chats.statistics.sparse_counts import Ints
+from chats.statistics.sparse_counts import BoolArray, IntArray
 
+#: The label of what is no word, and of texts without words.
 NO_WORD = 0
-UNKNOWN, MIXED = "unknown", "mixed"
 
-#: Each language's script and, of Stopwords ISO, its code.
+#: The script and the Stopwords ISO code of each language.
 _LANGUAGES = {
     "english": ("latin", None),
     "hinglish": ("latin", None),
@@ -46,8 +45,8 @@ _LANGUAGES = {
     "bulgarian": ("cyrillic", "bg"),
     "japanese": ("han", None),
 }
-#: First words of Unicode's character names to the script's name here, where they differ.
-_SCRIPTS = {
+#: The script for the first word of a Unicode character name, where the two differ.
+_SCRIPT_OF_NAME = {
     "fullwidth": "latin",
     "arabic": "arabic_script",
     "cjk": "han",
@@ -55,143 +54,134 @@ _SCRIPTS = {
     "katakana": "han",
     "katakana-hiragana": "han",
 }
-_SCRIPT_NAMES = (
+_SCRIPTS = (
     "latin", "devanagari", "arabic_script", "cyrillic", "han", "hangul", "greek", "hebrew", "thai", "bengali",
     "gujarati", "gurmukhi", "kannada", "malayalam", "oriya", "sinhala", "tamil", "telugu", "armenian", "georgian",
     "ethiopic", "khmer", "lao", "myanmar", "tibetan", "thaana", "other_script",
 )  # fmt: skip
-#: What a word can tell, by number; 0 is told by what is no word. A script's name is told by its other words.
-NAMES = ["", *_SCRIPT_NAMES, *_LANGUAGES, UNKNOWN, MIXED]
-_NUMBERS = {name: number for number, name in enumerate(NAMES)}
-_SCRIPT_OF = np.array(
-    [_NUMBERS[_LANGUAGES[name][0]] if name in _LANGUAGES else number for number, name in enumerate(NAMES)]
+#: Names by label. A word's label is its language if it identifies one, else its script.
+LABELS = ["", *_SCRIPTS, *_LANGUAGES, "unknown", "mixed"]
+_LABEL_OF_NAME = {name: label for label, name in enumerate(LABELS)}
+_SCRIPT_OF_LABEL = np.array(
+    [_LABEL_OF_NAME[_LANGUAGES[name][0]] if name in _LANGUAGES else label for label, name in enumerate(LABELS)]
 )
-_IS_LANGUAGE = np.array([name in _LANGUAGES for name in NAMES])
-_LATIN, _JAPANESE = _NUMBERS["latin"], _NUMBERS["japanese"]
-_UNKNOWN, _MIXED = _NUMBERS[UNKNOWN], _NUMBERS[MIXED]
+_IS_LANGUAGE = np.array([name in _LANGUAGES for name in LABELS])
+_LATIN, _JAPANESE = _LABEL_OF_NAME["latin"], _LABEL_OF_NAME["japanese"]
+_UNKNOWN, _MIXED = _LABEL_OF_NAME["unknown"], _LABEL_OF_NAME["mixed"]
 
 
-def _read(file: str) -> dict[str, Any]:
+def _load(file: str) -> dict[str, Any]:
     return tomllib.loads(Path(__file__).with_name(file).read_text(encoding="utf-8"))
 
 
-#: Stop words of every chat, whatever its languages.
-STOP_WORDS: frozenset[str] = frozenset(
-    word for language in _read("stop_words.toml").values() for word in language["words"].split()
-)
-
-
-def _stop_words() -> dict[str, frozenset[str]]:
-    own = {name: words["words"].split() for name, words in _read("stop_words.toml").items()}
+def _load_stop_words() -> dict[str, frozenset[str]]:
+    own = {code: frozenset(words["words"].split()) for code, words in _load("stop_words.toml").items()}
     words = {
         name: frozenset(word for word in stopwordsiso.stopwords(code) if len(word) > 1 or not word.isascii())
         for name, (_, code) in _LANGUAGES.items()
         if code
     }
-    return {
-        **words,
-        "english": frozenset(own["en"]),
-        "hinglish": frozenset(own["hi-Latn"]),
-        "hindi": words["hindi"] | frozenset(own["hi"]),
-    }
+    return {**words, "english": own["en"], "hinglish": own["hi-Latn"], "hindi": words["hindi"] | own["hi"]}
 
 
-STOP_WORDS_BY_LANGUAGE = _stop_words()
+STOP_WORDS_BY_LANGUAGE = _load_stop_words()
+#: The stop words that apply to every chat, whatever its languages.
+STOP_WORDS: frozenset[str] = frozenset(
+    word for words in _load("stop_words.toml").values() for word in words["words"].split()
+)
 
 
-def _telling() -> dict[str, int]:
-    """The words that tell a language, with its number."""
-    common = _read("languages.toml")
-    lists = {
+def _label_identifying_words() -> dict[str, int]:
+    common = _load("languages.toml")
+    words_of_language = {
         name: STOP_WORDS_BY_LANGUAGE.get(name, frozenset()) | set(common.get(name, {}).get("words", "").split())
         for name in _LANGUAGES
     }
-    claims = Counter((_LANGUAGES[name][0], word) for name, words in lists.items() for word in words)
-    telling = {
-        word: _NUMBERS[name]
-        for name, words in lists.items()
+    n_languages = Counter((_LANGUAGES[name][0], word) for name, words in words_of_language.items() for word in words)
+    labels = {
+        word: _LABEL_OF_NAME[name]
+        for name, words in words_of_language.items()
         for word in words
-        if claims[_LANGUAGES[name][0], word] == 1
+        if n_languages[_LANGUAGES[name][0], word] == 1
     }
-    for name, words in common.items():
-        telling.update(dict.fromkeys(words.get("also", "").split(), _NUMBERS[name]))
-    return telling
+    for name, lists in common.items():
+        labels.update(dict.fromkeys(lists.get("also", "").split(), _LABEL_OF_NAME[name]))
+    return labels
 
 
-_TELLING = _telling()
+_LABEL_OF_WORD = _label_identifying_words()
 
 
-def stop_words(language: str) -> frozenset[str]:
-    """None for what is no language with a list."""
-    return STOP_WORDS_BY_LANGUAGE.get(language, frozenset())
-
-
-def told_by(word: str) -> int:
-    """The number of the language or script that a word tells."""
-    if (language := _TELLING.get(word)) is not None:
+def classify_word(word: str) -> int:
+    """Return the label of the language that a word identifies, else of its script."""
+    if (language := _LABEL_OF_WORD.get(word)) is not None:
         return language
     if word.isascii():
         return _LATIN
-    return _script(next(filter(str.isalpha, word)))
+    return _classify_letter(next(filter(str.isalpha, word)))
 
 
 @cache
-def _script(letter: str) -> int:
-    first = unicodedata.name(letter, "").partition(" ")[0].lower()
-    if first in ("hiragana", "katakana", "katakana-hiragana"):
+def _classify_letter(letter: str) -> int:
+    # Python has no script property, but a letter's Unicode name starts with its script.
+    script = unicodedata.name(letter, "").partition(" ")[0].lower()
+    if script in ("hiragana", "katakana", "katakana-hiragana"):
         return _JAPANESE
-    return _NUMBERS.get(_SCRIPTS.get(first, first), _NUMBERS["other_script"])
+    return _LABEL_OF_NAME.get(_SCRIPT_OF_NAME.get(script, script), _LABEL_OF_NAME["other_script"])
 
 
-class Votes(NamedTuple):
-    """How many words of each text (columns) tell each of the languages and scripts that are told at all (rows)."""
+class LanguageVotes(NamedTuple):
+    """The words of each text (columns) by label (rows). Only labels that occur have a row."""
 
-    told: Ints
-    counts: Ints
+    labels: IntArray
+    counts: IntArray
 
     @classmethod
-    def of(cls, told: NDArray[np.uint8], texts: Ints, n_texts: int) -> Votes:
-        """`told` is what each word tells, `texts` its text."""
-        present = np.flatnonzero(np.bincount(told, minlength=len(NAMES)))
-        rows = np.zeros(len(NAMES), np.int64)
-        rows[present] = np.arange(len(present))
-        counts = np.bincount(rows[told] * n_texts + texts, minlength=len(present) * n_texts)
-        return cls(present, counts.reshape(len(present), n_texts))._chosen(present != NO_WORD)
+    def from_labels(cls, labels: NDArray[np.uint8], texts: IntArray, n_texts: int) -> LanguageVotes:
+        """Count the words of `n_texts` texts; `labels` and `texts` hold the label and the text of each term."""
+        present = np.flatnonzero(np.bincount(labels, minlength=len(LABELS)))
+        row_of_label = np.zeros(len(LABELS), np.int64)
+        row_of_label[present] = np.arange(len(present))
+        counts = np.bincount(row_of_label[labels] * n_texts + texts, minlength=len(present) * n_texts)
+        return cls(present, counts.reshape(len(present), n_texts))._select(present != NO_WORD)
 
-    def joined(self, other: Votes) -> Votes:
-        """With the words of the next pieces of the same texts."""
-        told = np.union1d(self.told, other.told)
-        counts = np.zeros((len(told), self.counts.shape[1]), np.int64)
+    def merge(self, other: LanguageVotes) -> LanguageVotes:
+        """Return the votes of texts of which `self` and `other` describe consecutive parts."""
+        labels = np.union1d(self.labels, other.labels)
+        counts = np.zeros((len(labels), self.counts.shape[1]), np.int64)
         for votes in (self, other):
-            counts[np.searchsorted(told, votes.told)] += votes.counts
-        return Votes(told, counts)
+            counts[np.searchsorted(labels, votes.labels)] += votes.counts
+        return LanguageVotes(labels, counts)
 
-    def words(self) -> Ints:
-        """How many words each text has."""
-        words: Ints = self.counts.sum(axis=0)
+    def count_words(self) -> IntArray:
+        """Return the number of words of each text."""
+        words: IntArray = self.counts.sum(axis=0)
         return words
 
-    def languages(self) -> NDArray[np.uint8]:
-        """The language of each text, `NO_WORD` without words."""
-        scripts = _SCRIPT_OF[self.told]
-        parts = {script: self._chosen(scripts == script) for script in np.unique(scripts).tolist()}
-        if not parts:
+    def choose_languages(self) -> NDArray[np.uint8]:
+        """Return the label of each text: its language, a script, unknown or mixed; NO_WORD for a text without words."""
+        scripts = _SCRIPT_OF_LABEL[self.labels]
+        by_script = {script: self._select(scripts == script) for script in np.unique(scripts).tolist()}
+        if not by_script:
             return np.full(self.counts.shape[1], NO_WORD, np.uint8)
-        found = Votes(np.array(list(parts)), np.stack([part.words() for part in parts.values()]))._first()
-        for script, part in parts.items():
-            told = part._chosen(_IS_LANGUAGE[part.told])._first()
-            told[told == NO_WORD] = _UNKNOWN if script == _LATIN else script
-            found = np.where(found == script, told, found)
-        return found
+        words_by_script = np.stack([votes.count_words() for votes in by_script.values()])
+        chosen = LanguageVotes(np.array(list(by_script)), words_by_script)._winners()
+        for script, votes in by_script.items():
+            languages = votes._select(_IS_LANGUAGE[votes.labels])._winners()
+            # Without an identifying word. Most languages are written in Latin letters, so their script says little.
+            languages[languages == NO_WORD] = _UNKNOWN if script == _LATIN else script
+            chosen = np.where(chosen == script, languages, chosen)
+        return chosen
 
-    def _chosen(self, rows: NDArray[np.bool_]) -> Votes:
-        return Votes(self.told[rows], self.counts[rows])
+    def _select(self, rows: BoolArray) -> LanguageVotes:
+        return LanguageVotes(self.labels[rows], self.counts[rows])
 
-    def _first(self) -> NDArray[np.uint8]:
-        """What the most words of each text tell, `_MIXED` where several things are told by as many."""
-        most = self.counts.max(axis=0, initial=0)
-        are_most = (self.counts == most).view(np.uint8)
-        first: NDArray[np.uint8] = (are_most * self.told.astype(np.uint8)[:, None]).max(axis=0, initial=NO_WORD)
-        first[np.add.reduce(are_most, axis=0, dtype=np.uint8) > 1] = _MIXED
-        first[most == 0] = NO_WORD
-        return first
+    def _winners(self) -> NDArray[np.uint8]:
+        """Return the label with the most words of each text, _MIXED for a tie and NO_WORD without words."""
+        max_counts = self.counts.max(axis=0, initial=0)
+        # As bytes, which multiply and add faster than booleans and integers of 8 bytes.
+        is_max = (self.counts == max_counts).view(np.uint8)
+        winners: NDArray[np.uint8] = (is_max * self.labels.astype(np.uint8)[:, None]).max(axis=0, initial=NO_WORD)
+        winners[np.add.reduce(is_max, axis=0, dtype=np.uint8) > 1] = _MIXED
+        winners[max_counts == 0] = NO_WORD
+        return winners

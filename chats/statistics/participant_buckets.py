@@ -1,97 +1,93 @@
-"""What was counted, gathered by seat: the most active people have one each, all others share the last."""
+"""Participant buckets: one for each of the most active people, and one that all others share."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
 
 from chats.exports.parsed import Kind
 from chats.statistics.activity import Activity
-from chats.statistics.links import SentLinks
-from chats.statistics.mentions import Mentions
-from chats.statistics.sentiment import SentimentCounts
-from chats.statistics.sparse_counts import Counted, Ints, PairCounter, PersonCounters, grouped
+from chats.statistics.links import LinkCounter
+from chats.statistics.mentions import MentionCounter
+from chats.statistics.sentiment import SentimentCounter
+from chats.statistics.sparse_counts import CountTable, IntArray, SparseCounter, SparseCounts
 from chats.statistics.vocabulary import Vocabulary
 
-#: Of a longest message, what is shown.
-LONGEST_CHARS = 500
-_KINDS = [kind.label for kind in Kind if kind is not Kind.SYSTEM]
-_NONE = np.zeros(0, np.int64)
-_NOTHING = Counted(_NONE, _NONE, _NONE)
+_EMPTY = np.zeros(0, np.int64)
+_NO_COUNTS = SparseCounts(_EMPTY, _EMPTY, _EMPTY)
 
 
-class Longest(NamedTuple):
-    """A person's longest text: its characters, its second, its words, and its beginning."""
+class LongestMessage(NamedTuple):
+    """The longest text of a person, with its time in seconds and its beginning."""
 
     chars: int
-    at: int
+    sent_at: int
     words: int
-    shown: str
+    excerpt: str
 
 
-class Counts:
-    """Everything that is counted while an export is read. `longest` is by person."""
+class ChatCounts:
+    """Everything that is counted while an export is read, by person."""
 
     def __init__(self) -> None:
-        self.amounts = PersonCounters(
-            "messages", "written", "chars", "words", "questions", "links", "edits", "mentions", "longest", *_KINDS
+        # "texts" are messages with words of the sender's own, captions included.
+        self.totals = CountTable(
+            *("messages", "texts", "chars", "words", "questions", "links", "edits", "mentions", "longest_chars"),
+            *(kind.label for kind in Kind if kind is not Kind.SYSTEM),
         )
-        self.rhythm = Activity()
+        self.activity = Activity()
         self.vocabulary = Vocabulary()
-        self.links = SentLinks()
-        self.mentions = Mentions()
-        self.languages = PairCounter()
-        self.feelings = SentimentCounts()
-        self.longest: dict[int, Longest] = {}
+        self.links = LinkCounter()
+        self.mentions = MentionCounter()
+        self.languages = SparseCounter()
+        self.sentiment = SentimentCounter()
+        self.longest: dict[int, LongestMessage] = {}
         self.senderless_calls = 0
 
 
-class Seat(NamedTuple):
-    amounts: dict[str, int]
-    monthly_hours: Counted
-    gaps: Counted
-    terms: Counted
-    languages: Counted
-    feelings: Counted
-    longest: Longest | None
+class Bucket(NamedTuple):
+    """The counts of the people in one bucket. `totals` also holds the counts of their turns."""
+
+    totals: dict[str, int]
+    month_hours: SparseCounts
+    responses: SparseCounts
+    terms: SparseCounts
+    languages: SparseCounts
+    sentiment: SparseCounts
+    longest: LongestMessage | None
 
 
-def seated(counts: Counts, seats: Ints, n_seats: int) -> list[Seat]:
-    """Everybody's counts summed by seat; `seats` holds each person's, from 0."""
-    amounts = [_summed(columns, seats, n_seats) for columns in (counts.amounts, counts.rhythm.turns)]
-    rhythm = counts.rhythm
-    tallies = (rhythm.monthly_hours, rhythm.gaps, counts.vocabulary.uses, counts.languages, counts.feelings.tally)
-    hours, gaps, terms, spoken, felt = (grouped(tally.counted(), seats) for tally in tallies)
-    longest = _longest(counts.longest.items(), seats)
-    return [
-        Seat(
-            amounts=amounts[0][seat] | amounts[1][seat],
-            monthly_hours=hours.get(seat, _NOTHING),
-            gaps=gaps.get(seat, _NOTHING),
-            terms=terms.get(seat, _NOTHING),
-            languages=spoken.get(seat, _NOTHING),
-            feelings=felt.get(seat, _NOTHING),
-            longest=longest.get(seat),
+def fill_buckets(counts: ChatCounts, bucket_of_person: IntArray, n_buckets: int) -> list[Bucket]:
+    """Return the sums of all counts for each bucket; `bucket_of_person` holds the bucket of each person, from 0."""
+    totals = counts.totals.sum_by_bucket(bucket_of_person, n_buckets)
+    turns = counts.activity.turns.sum_by_bucket(bucket_of_person, n_buckets)
+    month_hours, responses, terms, languages, sentiment = (
+        counter.totals().sum_by_bucket(bucket_of_person)
+        for counter in (
+            counts.activity.month_hours,
+            counts.activity.responses,
+            counts.vocabulary.uses,
+            counts.languages,
+            counts.sentiment.counter,
         )
-        for seat in range(n_seats)
+    )
+    longest: dict[int, LongestMessage] = {}
+    for person, message in counts.longest.items():
+        bucket = int(bucket_of_person[person])
+        best = longest.get(bucket)
+        # Of equally long messages, the earliest.
+        if best is None or (message.chars, -message.sent_at) > (best.chars, -best.sent_at):
+            longest[bucket] = message
+    return [
+        Bucket(
+            totals=totals[bucket] | turns[bucket],
+            month_hours=month_hours.get(bucket, _NO_COUNTS),
+            responses=responses.get(bucket, _NO_COUNTS),
+            terms=terms.get(bucket, _NO_COUNTS),
+            languages=languages.get(bucket, _NO_COUNTS),
+            sentiment=sentiment.get(bucket, _NO_COUNTS),
+            longest=longest.get(bucket),
+        )
+        for bucket in range(n_buckets)
     ]
-
-
-def _summed(columns: PersonCounters, seats: Ints, n_seats: int) -> list[dict[str, int]]:
-    sums = np.zeros((n_seats, len(columns.names)), np.int64)
-    for place, name in enumerate(columns.names):
-        np.add.at(sums[:, place], seats, columns.of(name)[: len(seats)])
-    return [dict(zip(columns.names, row, strict=True)) for row in sums.tolist()]
-
-
-def _longest(texts: Iterable[tuple[int, Longest]], seats: Ints) -> dict[int, Longest]:
-    """Each seat's longest text, the earliest of equals."""
-    found: dict[int, Longest] = {}
-    for person, text in texts:
-        seat = int(seats[person])
-        best = found.get(seat)
-        if best is None or (text.chars, -text.at) > (best.chars, -best.at):
-            found[seat] = text
-    return found

@@ -1,134 +1,142 @@
-"""Counts in arrays: of a few things for each person, and of boundless things for each person."""
+"""Counters in numpy arrays: a few named counts per person, and counts per pair of person and item."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-Ints = NDArray[np.int64]
+IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
 
-_FOLD_AT = 1 << 17
-_THING_BITS = 32
+#: Pending pairs that trigger the first merge: 1 MB of keys.
+_MIN_MERGE_PAIRS = 1 << 17
+# A key holds the person in its upper bits and the item in its lower 32 bits.
+_ITEM_BITS = 32
+_ITEM_MASK = (1 << _ITEM_BITS) - 1
 
 
-class PersonCounters:
-    """Named counts for each person; people come as they write."""
+class CountTable:
+    """Named counts per person: one row per name, one column per person. It grows as people appear."""
 
     def __init__(self, *names: str) -> None:
         self.names = names
-        self._places = {name: place for place, name in enumerate(names)}
+        self._row_of_name = {name: row for row, name in enumerate(names)}
         self._counts = np.zeros((len(names), 64), np.int64)
 
-    def make_room(self, people: int) -> None:
-        room = self._counts.shape[1]
-        if people > room:
-            grown = np.zeros((len(self.names), max(people, 2 * room)), np.int64)
-            grown[:, :room] = self._counts
+    def ensure_capacity(self, n_people: int) -> None:
+        """Make room for at least `n_people` people."""
+        capacity = self._counts.shape[1]
+        if n_people > capacity:
+            grown = np.zeros((len(self.names), max(n_people, 2 * capacity)), np.int64)
+            grown[:, :capacity] = self._counts
             self._counts = grown
 
     def add(self, name: str, people: NDArray[Any], amounts: NDArray[Any] | int = 1) -> None:
-        np.add.at(self._counts[self._places[name]], people, amounts)
+        """Add to the named count of each of `people`; a person may be listed several times."""
+        # `counts[people] += amounts` would count a repeated person once.
+        np.add.at(self._counts[self._row_of_name[name]], people, amounts)
 
-    def of(self, name: str) -> Ints:
-        """One count of everybody; writing into it writes the count."""
-        counts: Ints = self._counts[self._places[name]]
+    def row(self, name: str) -> IntArray:
+        """Return the named count by person. This is a view: assigning to it changes the table."""
+        counts: IntArray = self._counts[self._row_of_name[name]]
         return counts
 
-
-class Counted(NamedTuple):
-    """Parallel arrays in the order of people, then things."""
-
-    people: Ints
-    things: Ints
-    counts: Ints
-
-
-def chosen(counted: Counted, which: NDArray[np.bool_]) -> Counted:
-    return Counted(counted.people[which], counted.things[which], counted.counts[which])
+    def sum_by_bucket(self, bucket_of_person: IntArray, n_buckets: int) -> list[dict[str, int]]:
+        """Return the sums of all named counts for each bucket."""
+        sums = np.zeros((n_buckets, len(self.names)), np.int64)
+        for row, counts in enumerate(self._counts):
+            np.add.at(sums[:, row], bucket_of_person, counts[: len(bucket_of_person)])
+        return [dict(zip(self.names, bucket, strict=True)) for bucket in sums.tolist()]
 
 
-class PairCounter:
-    """How often each person did each thing, a number below 2^32: 16 bytes for each pair that occurred.
+class SparseCounts(NamedTuple):
+    """Parallel arrays with one position per pair that occurred, ordered by person, then item."""
 
-    Pairs wait unsorted and are folded in when there are as many of them as of
-    those folded before, so that the work stays close to linear.
+    people: IntArray
+    items: IntArray
+    counts: IntArray
+
+    def where(self, mask: BoolArray) -> SparseCounts:
+        """Return the pairs that the mask selects."""
+        return SparseCounts(self.people[mask], self.items[mask], self.counts[mask])
+
+    def sum_by_bucket(self, bucket_of_person: IntArray) -> dict[int, SparseCounts]:
+        """Return the counts of each bucket that has any; `people` then holds the bucket instead of the person."""
+        keys = bucket_of_person[self.people] << _ITEM_BITS
+        keys |= self.items
+        keys, counts = sum_by_key(keys, self.counts)
+        buckets, items = keys >> _ITEM_BITS, keys & _ITEM_MASK
+        bounds = [*run_starts(buckets).tolist(), len(buckets)]
+        return {
+            int(buckets[start]): SparseCounts(buckets[start:end], items[start:end], counts[start:end])
+            for start, end in pairwise(bounds)
+        }
+
+
+class SparseCounter:
+    """Counts pairs of person and item, an integer below 2**32. Takes 16 bytes per distinct pair.
+
+    Added pairs are kept unsorted and are merged once they outnumber the distinct
+    pairs, so that all the sorting together stays close to linear.
     """
 
     def __init__(self) -> None:
         self._keys = np.zeros(0, np.int64)
         self._counts = np.zeros(0, np.int64)
-        self._waiting: list[Ints] = []
-        self._n_waiting = 0
-
-    def add(self, people: NDArray[Any], things: NDArray[Any]) -> None:
-        keys = (people.astype(np.int64) << _THING_BITS) | things
-        self._waiting.append(keys)
-        self._n_waiting += len(keys)
-        if self._n_waiting > max(_FOLD_AT, len(self._keys)):
-            self._fold()
-
-    def counted(self) -> Counted:
-        self._fold()
-        return Counted(self._keys >> _THING_BITS, self._keys & ((1 << _THING_BITS) - 1), self._counts)
-
-    def replace(self, counted: Counted) -> None:
-        """Go on from other counts."""
-        self._fold()
-        self._keys, self._counts = np.zeros(0, np.int64), np.zeros(0, np.int64)
-        self._merge((counted.people << _THING_BITS) | counted.things, counted.counts)
+        self._pending: list[IntArray] = []
+        self._n_pending = 0
 
     def __len__(self) -> int:
-        """Pairs, at most: those that wait may be among those folded."""
-        return len(self._keys) + self._n_waiting
+        """Return an upper bound on the distinct pairs: pending pairs may repeat merged ones."""
+        return len(self._keys) + self._n_pending
 
-    def _fold(self) -> None:
-        if self._waiting:
-            keys, counts = np.unique(np.concatenate(self._waiting), return_counts=True)
-            self._waiting, self._n_waiting = [], 0
-            self._merge(keys, counts)
+    def add(self, people: NDArray[Any], items: NDArray[Any]) -> None:
+        """Count one occurrence at each position of the parallel arrays."""
+        keys = (people.astype(np.int64) << _ITEM_BITS) | items
+        self._pending.append(keys)
+        self._n_pending += len(keys)
+        if self._n_pending > max(_MIN_MERGE_PAIRS, len(self._keys)):
+            self._merge_pending()
 
-    def _merge(self, keys: Ints, counts: Ints) -> None:
-        """Distinct keys in order; nearly all of them are known after a while."""
-        places = np.searchsorted(self._keys, keys)
-        known = np.append(self._keys, -1)[places] == keys
-        self._counts[places[known]] += counts[known]
+    def totals(self) -> SparseCounts:
+        """Return the counts of all pairs added so far."""
+        self._merge_pending()
+        return SparseCounts(self._keys >> _ITEM_BITS, self._keys & _ITEM_MASK, self._counts)
+
+    def replace(self, counts: SparseCounts) -> None:
+        """Discard all counts and continue from these."""
+        self._keys, self._counts = (counts.people << _ITEM_BITS) | counts.items, counts.counts
+        self._pending, self._n_pending = [], 0
+
+    def _merge_pending(self) -> None:
+        if not self._pending:
+            return
+        keys, counts = np.unique(np.concatenate(self._pending), return_counts=True)
+        self._pending, self._n_pending = [], 0
+        # After the first merges nearly all pairs are known, so adding in place is the common case
+        # and the insertion, which copies the arrays, is rare.
+        positions = np.searchsorted(self._keys, keys)
+        known = np.append(self._keys, -1)[positions] == keys
+        self._counts[positions[known]] += counts[known]
         new = np.flatnonzero(~known)
         if len(new):
-            self._keys = np.insert(self._keys, places[new], keys[new])
-            self._counts = np.insert(self._counts, places[new], counts[new])
+            self._keys = np.insert(self._keys, positions[new], keys[new])
+            self._counts = np.insert(self._counts, positions[new], counts[new])
 
 
-def summed(keys: Ints, counts: Ints) -> tuple[Ints, Ints]:
-    """Each key once, in order, with the sum of its counts."""
+def sum_by_key(keys: IntArray, counts: IntArray) -> tuple[IntArray, IntArray]:
+    """Return the distinct keys in ascending order and the sum of the counts of each."""
     if not len(keys):
         return keys, counts
     order = np.argsort(keys)
     keys = keys[order]
-    starts = begins(keys)
+    starts = run_starts(keys)
     return keys[starts], np.add.reduceat(counts[order], starts)
 
 
-def runs(ordered: Ints) -> Iterator[tuple[int, int, int]]:
-    """Each value of an ordered array with where it starts and ends."""
-    for start, end in pairwise([*begins(ordered).tolist(), len(ordered)]):
-        yield int(ordered[start]), start, end
-
-
-def begins(ordered: Ints) -> Ints:
-    """Where each value of an ordered array begins."""
-    return np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1])[: len(ordered)])
-
-
-def grouped(counted: Counted, groups: Ints) -> dict[int, Counted]:
-    """The counts of each group of people; `groups` holds everybody's group, which is what `people` becomes."""
-    keys = groups[counted.people] << _THING_BITS
-    keys |= counted.things
-    keys, counts = summed(keys, counted.counts)
-    people, things = keys >> _THING_BITS, keys & ((1 << _THING_BITS) - 1)
-    return {
-        group: Counted(people[start:end], things[start:end], counts[start:end]) for group, start, end in runs(people)
-    }
+def run_starts(values: IntArray) -> IntArray:
+    """Return the positions where a run of equal values starts."""
+    return np.flatnonzero(np.append(True, values[1:] != values[:-1])[: len(values)])

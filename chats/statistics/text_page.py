@@ -1,4 +1,4 @@
-"""Many texts as one run of bytes: what only a few of them hold is found in all at once."""
+"""Pages: many texts as one byte string, which is searched and split in single calls instead of one call per text."""
 
 from __future__ import annotations
 
@@ -6,17 +6,20 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from chats.statistics.sparse_counts import Ints
+from chats.statistics.sparse_counts import IntArray
 
-#: What a batch of ordinary messages stays far below. Of one Chinese character each, so many words take 60 MB.
+#: Characters on a page. An ordinary batch is far smaller. If each character is a word, as in Chinese, counting the
+#: words of one page takes 60 MB.
 PAGE_CHARS = 1 << 19
-END = b"\0"
-_BETWEEN = " \0 "
-_LOWER_CASE = 0x20
+#: Separates the texts in the bytes of a page.
+SEPARATOR = b"\0"
+# The spaces make the separator a token of its own when the bytes are split.
+_PADDED_SEPARATOR = " \0 "
+_LOWER_CASE_BIT = 0x20
 
 
-def pages(sizes: Ints) -> Iterator[tuple[int, int]]:
-    """Runs of texts that hold about PAGE_CHARS together, or one text each that holds more."""
+def split_pages(sizes: IntArray) -> Iterator[tuple[int, int]]:
+    """Yield (start, end) ranges of texts that hold about PAGE_CHARS characters, or one longer text each."""
     ends = np.cumsum(sizes)
     start = 0
     while start < len(sizes):
@@ -27,43 +30,48 @@ def pages(sizes: Ints) -> Iterator[tuple[int, int]]:
 
 
 class TextPage:
-    """The texts, and their `data`: UTF-8 with an END between spaces from text to text."""
+    """`texts`, and `data`: the same texts in UTF-8 with a separator between each two."""
 
     def __init__(self, texts: list[str]) -> None:
         self.texts = texts
-        self._put(_encoded(_BETWEEN.join(texts)))
-        if len(self._ends) >= max(1, len(texts)):
-            self._put(_encoded(_BETWEEN.join(map(_without_end, texts))))
+        self._set_data(_encode(_PADDED_SEPARATOR.join(texts)))
+        if len(self._separators) >= max(1, len(texts)):
+            # A text contains the separator itself. Checking the total is faster than checking each text.
+            self._set_data(_encode(_PADDED_SEPARATOR.join(map(_without_separator, texts))))
 
     def replace(self, texts: Mapping[int, str]) -> None:
-        """Put others in the places that lead to them, which are in order."""
-        places = np.array(list(texts))
-        starts = np.concatenate([[0], self._ends + 2])[places].tolist()
-        ends = np.concatenate([self._ends - 1, [len(self.data)]])[places].tolist()
-        parts, kept = [], 0
-        for (place, text), start, end in zip(texts.items(), starts, ends, strict=True):
-            self.texts[place] = text
-            parts += [self.data[kept:start], _encoded(_without_end(text))]
-            kept = end
-        self._put(b"".join([*parts, self.data[kept:]]))
+        """Replace the texts at the given positions, which are in ascending order."""
+        positions = np.array(list(texts))
+        starts = np.concatenate([[0], self._separators + 2])[positions].tolist()
+        ends = np.concatenate([self._separators - 1, [len(self.data)]])[positions].tolist()
+        parts, copied_to = [], 0
+        for (position, text), start, end in zip(texts.items(), starts, ends, strict=True):
+            self.texts[position] = text
+            parts += [self.data[copied_to:start], _encode(_without_separator(text))]
+            copied_to = end
+        self._set_data(b"".join([*parts, self.data[copied_to:]]))
 
-    def _put(self, data: bytes) -> None:
+    def find(self, pattern: bytes) -> IntArray:
+        """Return the positions of the texts that contain an ASCII string, in order.
+
+        All but the last character match in either case.
+        """
+        at = np.flatnonzero(self._codes == pattern[-1])
+        for back, code in enumerate(reversed(pattern[:-1]), 1):
+            at = at[(self._codes[at - back] | _LOWER_CASE_BIT) == code | _LOWER_CASE_BIT]
+        positions = np.searchsorted(self._separators, at)
+        return positions[np.flatnonzero(np.diff(positions, prepend=-1))]
+
+    def _set_data(self, data: bytes) -> None:
         self.data = data
         self._codes = np.frombuffer(data, np.uint8)
-        self._ends = np.flatnonzero(self._codes == END[0])
-
-    def holding(self, sign: bytes) -> Ints:
-        """The places of the texts that hold an ASCII sign, in order; letters may be of either case."""
-        at = np.flatnonzero(self._codes == sign[-1])
-        for back, code in enumerate(reversed(sign[:-1]), 1):
-            at = at[(self._codes[at - back] | _LOWER_CASE) == code | _LOWER_CASE]
-        places = np.searchsorted(self._ends, at)
-        return places[np.flatnonzero(np.diff(places, prepend=-1))]
+        self._separators = np.flatnonzero(self._codes == SEPARATOR[0])
 
 
-def _encoded(text: str) -> bytes:
+def _encode(text: str) -> bytes:
+    # Broken exports contain halves of surrogate pairs, which UTF-8 cannot encode.
     return text.encode("utf-8", "replace")
 
 
-def _without_end(text: str) -> str:
+def _without_separator(text: str) -> str:
     return text.replace("\0", " ")

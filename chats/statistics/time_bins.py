@@ -1,153 +1,96 @@
-"""Days, months, weekdays and hours: what an export's wall clock says."""
+"""Bins for wall-clock times: days, months, weekdays and hours, counted as numbers and formatted at the end.
+
+Times are seconds since 1970-01-01 00:00 on the export's own clock, without a zone.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import date, timedelta
 from functools import cache
-from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from chats.exports.parsed import wall_clock
-from chats.statistics.sparse_counts import Counted, Ints, begins
+from chats.statistics.sparse_counts import IntArray, SparseCounts, run_starts
 
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 _EPOCH = date(1970, 1, 1)
 _EPOCH_WEEKDAY = 3
-# Hours and months since 1970 as numbers from 0, whatever year a phone printed.
-_HOURS_SHIFT, _MONTHS_SHIFT = 1 << 31, 1 << 17
+# Sparse counters take items from 0, and a phone with a wrong clock prints years before 1970.
+_HOURS_OFFSET, _MONTHS_OFFSET = 1 << 31, 1 << 17
 _HOUR_BITS = 5
+_HOUR_MASK = (1 << _HOUR_BITS) - 1
 
 
-def hours_of(seconds: Ints) -> Ints:
-    """Hours as a tally takes them."""
-    return seconds // 3600 + _HOURS_SHIFT
+def hour_bins(seconds: IntArray) -> IntArray:
+    """Return the hour of each time as a bin for `count_by_day` and `count_by_weekday_and_hour`."""
+    return seconds // 3600 + _HOURS_OFFSET
 
 
-def months_of(seconds: Ints) -> Ints:
-    """Months as a tally takes them; `month` names them."""
+def month_bins(seconds: IntArray) -> IntArray:
+    """Return the month of each time as a bin for `format_month`."""
     days = (seconds // 86_400).astype("datetime64[D]")
-    return days.astype("datetime64[M]").astype(np.int64) + _MONTHS_SHIFT
+    return days.astype("datetime64[M]").astype(np.int64) + _MONTHS_OFFSET
 
 
-def monthly_hours_of(seconds: Ints) -> Ints:
-    """The month and the hour of the day as a tally takes them: for each person, there are far fewer than hours."""
-    return months_of(seconds) << _HOUR_BITS | seconds // 3600 % 24
+def month_hour_bins(seconds: IntArray) -> IntArray:
+    """Return the month and the hour of the day of each time, as a bin for `count_by_month` and `count_by_hour_of_day`.
+
+    Counted per person, these bins are far fewer than hours: 24 a month instead of 720.
+    """
+    return month_bins(seconds) << _HOUR_BITS | seconds // 3600 % 24
+
+
+def count_by_hour_of_day(month_hours: SparseCounts) -> list[int]:
+    """Return 24 counts, from midnight."""
+    return _to_ints(np.bincount(month_hours.items & _HOUR_MASK, month_hours.counts, 24))
+
+
+def count_by_month(month_hours: SparseCounts) -> dict[str, int]:
+    """Return the count of each month that has any, in order, by a key such as `2024-02`."""
+    sums = _sum_runs(month_hours.items >> _HOUR_BITS, month_hours.counts)
+    return {format_month(month): count for month, count in sums.items()}
+
+
+def count_by_weekday_and_hour(hours: SparseCounts) -> list[list[int]]:
+    """Return 24 counts for each weekday, from Monday."""
+    since_epoch = hours.items - _HOURS_OFFSET
+    weekday = (since_epoch // 24 + _EPOCH_WEEKDAY) % 7
+    counts = np.bincount(weekday * 24 + since_epoch % 24, hours.counts, 7 * 24)
+    return [_to_ints(row) for row in counts.reshape(7, 24)]
+
+
+def count_by_day(hours: SparseCounts) -> dict[int, int]:
+    """Return the count of each day that has any, in order, by days since 1970-01-01."""
+    return _sum_runs((hours.items - _HOURS_OFFSET) // 24, hours.counts)
 
 
 @cache
-def month(number: int) -> str:
-    """Such as `2024-02`."""
-    years, months = divmod(number - _MONTHS_SHIFT, 12)
+def format_month(month: int) -> str:
+    """Return a bin of `month_bins` as `2024-02`."""
+    years, months = divmod(month - _MONTHS_OFFSET, 12)
     return f"{1970 + years:04}-{months + 1:02}"
 
 
-def by_hour_of_day(monthly_hours: Counted) -> list[int]:
-    return _whole(np.bincount(monthly_hours.things & ((1 << _HOUR_BITS) - 1), monthly_hours.counts, 24))
+def format_day(days: int) -> str:
+    """Return the ISO date of a number of days since 1970-01-01."""
+    return (_EPOCH + timedelta(days=days)).isoformat()
 
 
-def by_month(monthly_hours: Counted) -> dict[str, int]:
-    sums = _sums(monthly_hours.things >> _HOUR_BITS, monthly_hours.counts)
-    return {month(number): count for number, count in sums.items()}
-
-
-class Hours(NamedTuple):
-    """Messages by hour: `hours` counts from 1970-01-01 00:00, each hour once and in order."""
-
-    hours: Ints
-    counts: Ints
-
-    @classmethod
-    def of(cls, counted: Counted) -> Hours:
-        return cls(counted.things - _HOURS_SHIFT, counted.counts)
-
-    def by_weekday_and_hour(self) -> list[list[int]]:
-        weekday = (self.hours // 24 + _EPOCH_WEEKDAY) % 7
-        counts = np.bincount(weekday * 24 + self.hours % 24, self.counts, 7 * 24)
-        return [_whole(row) for row in counts.reshape(7, 24)]
-
-    def by_day(self) -> dict[int, int]:
-        return _sums(self.hours // 24, self.counts)
-
-
-def day(number: int) -> str:
-    """Days since 1970-01-01 to an ISO date."""
-    return (_EPOCH + timedelta(days=number)).isoformat()
-
-
-def moment(seconds: int) -> str:
+def format_timestamp(seconds: int) -> str:
+    """Return the ISO date and time of a wall-clock time, without a zone."""
     return wall_clock(seconds).isoformat()
 
 
-def streaks(days: list[int]) -> Iterator[tuple[int, int]]:
-    """Runs of consecutive days as (length, last day), from days in order."""
-    length = 1
-    for earlier, later in pairwise([*days, 10**9]):
-        if later == earlier + 1:
-            length += 1
-            continue
-        yield length, earlier
-        length = 1
+def _sum_runs(bins: IntArray, counts: IntArray) -> dict[int, int]:
+    starts = run_starts(bins)
+    return dict(zip(bins[starts].tolist(), np.add.reduceat(counts, starts).tolist(), strict=True))
 
 
-def _sums(ordered: Ints, counts: Ints) -> dict[int, int]:
-    """Each key, in order, with the sum of its counts."""
-    starts = begins(ordered)
-    return dict(zip(ordered[starts].tolist(), np.add.reduceat(counts, starts).tolist(), strict=True))
-
-
-def _whole(counts: NDArray[Any]) -> list[int]:
-    whole: list[int] = counts.astype(np.int64).tolist()
-    return whole
-
-
-def figures(hours: Hours, monthly_hours: Counted, *, first: int | None, last: int | None) -> dict[str, Any]:
-    by_day, by_hour = hours.by_day(), hours.by_weekday_and_hour()
-    hourly, by_weekday = by_hour_of_day(monthly_hours), [sum(row) for row in by_hour]
-    days = list(by_day)
-    total_days = days[-1] - days[0] + 1 if days else 0
-    start, end = (None if at is None else moment(at) for at in (first, last))
-    busiest_day = busiest(by_weekday)
-    return {
-        "date_range": {"start": start, "end": end},
-        "first_message_at": start,
-        "last_message_at": end,
-        "total_days": total_days,
-        "active_days": len(days),
-        "messages_per_day_avg": ratio(sum(by_weekday), total_days),
-        "messages_by_date": {day(number): count for number, count in by_day.items()},
-        "messages_by_month": by_month(monthly_hours),
-        "busiest_hour": busiest(hourly),
-        "busiest_day": None if busiest_day is None else WEEKDAYS[busiest_day],
-        "hourly_distribution": hourly,
-        "daily_distribution": dict(zip(WEEKDAYS, by_weekday, strict=True)),
-        "weekday_hour_distribution": dict(zip(WEEKDAYS, by_hour, strict=True)),
-        **_streak_figures(days),
-    }
-
-
-def _streak_figures(days: list[int]) -> dict[str, Any]:
-    runs = list(streaks(days)) if days else []
-    length, end = max(runs, key=lambda run: run[0], default=(0, 0))
-    return {
-        "longest_streak_days": length,
-        "longest_streak": {"start": day(end - length + 1), "end": day(end)} if runs else None,
-        "current_streak_days": runs[-1][0] if runs else 0,
-    }
-
-
-def busiest(counts: list[int]) -> int | None:
-    """The position of the largest count, the earliest of equals."""
-    return counts.index(max(counts)) if any(counts) else None
-
-
-def ratio(amount: int, of: int) -> float:
-    return round(amount / of, 2) if of else 0.0
-
-
-def percent(amount: int, of: int) -> float:
-    return round(100 * amount / of, 1) if of else 0.0
+def _to_ints(counts: NDArray[Any]) -> list[int]:
+    # bincount returns floats when it sums weights.
+    ints: list[int] = counts.astype(np.int64).tolist()
+    return ints

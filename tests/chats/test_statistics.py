@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 
 from chats.exports import whatsapp
-from chats.statistics import StatisticsCounter, text_page, tokens
-from chats.statistics import links as sent_links
+from chats.statistics import StatisticsCounter, links, text_page, tokens
 from chats.statistics.text_page import TextPage
 from chats.statistics.vocabulary import Vocabulary
 from tests import exports
@@ -88,7 +87,7 @@ def test_words_are_counted_in_every_script(text: str, words: list[str]) -> None:
     assert said(text)["total_words"] == said(text)["user_stats"]["Asha"]["longest_message"]["word_count"] == len(words)
     if "http" not in text:
         vocabulary = Vocabulary()
-        names = [vocabulary.names[number] for number in vocabulary.read(TextPage([text])).numbers]
+        names = [vocabulary.terms[term] for term in vocabulary.tokenize(TextPage([text])).ids]
         assert [name for name in names if any(map(str.isalpha, name))] == words
 
 
@@ -137,7 +136,7 @@ def test_a_missed_call_that_names_no_sender_is_counted_for_the_chat() -> None:
 
 
 def test_links_are_listed_with_sender_and_time_and_counted_beyond_the_list(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sent_links, "LINKS_LIMIT", 2)
+    monkeypatch.setattr(links, "MAX_LISTED_LINKS", 2)
     figures = said("look: https://www.a.com/x. and WWW.b.org", "Http://a.com/y!", "www is no link, nor ://")
     assert figures["links"] == [
         {"url": "https://www.a.com/x", "user": "Asha", "timestamp": "2024-02-13T10:00:00"},
@@ -197,7 +196,7 @@ def test_a_group_lists_the_fifty_most_active_and_sums_the_others() -> None:
 
 
 def test_a_boundless_vocabulary_keeps_its_totals_and_its_frequent_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chats.statistics.counter.DISTINCT_TOKENS_LIMIT", 200)
+    monkeypatch.setattr("chats.statistics.counter.MAX_TERMS", 200)
     export = whatsapp.parse("".join(f"13/02/2024, 10:00 - A: common w{n}x v{n}x 😂\n" for n in range(12_000)).encode())
     counter = StatisticsCounter()
     for batch in export.batches:
