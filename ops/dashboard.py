@@ -1,4 +1,4 @@
-"""The admin's front page and its sidebar: how things stand, and where to go."""
+"""The index page of the admin, and its sidebar."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ from ops.checks.work import count, words
 from ops.models import Heartbeat, LedgerAudit
 from relivchats.accounts.models import AccessToken, IdempotencyKey, User
 from relivchats.staff.models import AuditEntry
-from relivchats.staff.reports import Level, Line
+from relivchats.staff.reports import Level
 
 _COLOURS = {Level.FINE: "success", Level.WARNING: "warning", Level.UNKNOWN: "warning", Level.CRITICAL: "danger"}
 
-#: Material Symbols icons of the theme, by the pages they lead to.
+#: The sidebar: per group the title, the icon (Material Symbols) and the model of each page.
 _GROUPS: Sequence[tuple[str, Sequence[tuple[str, str, type[Model]]]]] = (
     (
         "Work",
@@ -89,7 +89,7 @@ _GROUPS: Sequence[tuple[str, Sequence[tuple[str, str, type[Model]]]]] = (
         ),
     ),
     (
-        "Under the bonnet",
+        "Internals",
         (
             ("Transcript blocks", "inventory_2", TranscriptBlock),
             ("Chunks", "segment", Chunk),
@@ -103,8 +103,8 @@ _GROUPS: Sequence[tuple[str, Sequence[tuple[str, str, type[Model]]]]] = (
 
 
 @dataclass(frozen=True)
-class Trouble:
-    """A count that should be nought, and the filtered list behind it."""
+class Alert:
+    """A count that is zero when all is well, and the address of the filtered list that it counts."""
 
     title: str
     count: str
@@ -113,67 +113,58 @@ class Trouble:
 
 
 def context(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
-    """The banner and the trouble lists, of what this member of staff may see."""
+    """Return Django's context of the index page with the health report and the alerts that this user may see."""
     report = health.latest()
+    failing = [line for line in report.lines if line.level is not Level.FINE]
     return {
         **context,
         "health_level": report.level,
         "health_colour": _COLOURS[report.level],
-        "health_lines": [_banner_line(line) for line in report.lines if line.level is not Level.FINE],
-        "troubles": _troubles(request),
+        "health_lines": [{**line.as_json(), "colour": _COLOURS[line.level]} for line in failing],
+        "alerts": _alerts(request),
     }
 
 
-def _banner_line(line: Line) -> dict[str, str]:
-    return {
-        "name": line.name,
-        "text": line.text,
-        "remedy": line.remedy,
-        "level": line.level,
-        "colour": _COLOURS[line.level],
-    }
-
-
-def _troubles(request: HttpRequest) -> list[Trouble]:
-    asked: tuple[tuple[str, QuerySet[Any], str], ...] = (
+def _alerts(request: HttpRequest) -> list[Alert]:
+    candidates: tuple[tuple[str, QuerySet[Any], str], ...] = (
         ("Stuck jobs", standing.stuck_jobs(), "stuck=yes"),
         ("Stuck insights", standing.stuck_insights(), "stuck=yes"),
-        ("Failed insights, not tried again", standing.failed_insights(), "stuck=failed"),
+        ("Failed insights, not retried", standing.failed_insights(), "stuck=failed"),
         ("Paid, no coins", WebhookEvent.objects.uncredited(), "stuck=uncredited"),
-        ("Paid a second time", WebhookEvent.objects.paid_again(), "stuck=again"),
-        ("Events to look at", WebhookEvent.objects.held(), "stuck=yes"),
+        ("Paid twice", WebhookEvent.objects.paid_again(), "stuck=again"),
+        ("Events held for review", WebhookEvent.objects.held(), "stuck=yes"),
         ("Adjustments to approve", Adjustment.objects.pending(), "status__exact=pending"),
         ("Overdue reservations", CoinReservation.objects.overdue(), "stuck=yes"),
         ("Failed indexing", Chat.objects.filter(vector_status=Chat.VectorStatus.FAILED), "indexing=failed"),
     )
-    return [_trouble(title, rows, query) for title, rows, query in asked if _may_see(request, rows.model)]
-
-
-def _trouble(title: str, rows: QuerySet[Any], query: str) -> Trouble:
-    number = count(rows)
-    return Trouble(title, words(number), "danger" if number else "success", f"{_address(rows.model)}?{query}")
+    alerts = []
+    for title, rows, query in candidates:
+        if _may_view(request, rows.model):
+            number = count(rows)
+            colour = "danger" if number else "success"
+            alerts.append(Alert(title, words(number), colour, f"{_list_address(rows.model)}?{query}"))
+    return alerts
 
 
 def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
-    groups = []
-    for title, items in _GROUPS:
-        shown = [_item(*item) for item in items if _may_see(request, item[2])]
-        if shown:
-            groups.append(
-                {"title": title, "separator": True, "collapsible": title == "Under the bonnet", "items": shown}
-            )
+    """Return the theme's sidebar: the groups of pages that this user may see."""
     front = {"title": "Overview", "icon": "dashboard", "link": reverse("admin:index")}
-    return [{"title": "", "items": [front]}, *groups]
+    groups: list[dict[str, Any]] = [{"title": "", "items": [front]}]
+    for title, pages in _GROUPS:
+        items = [
+            {"title": name, "icon": icon, "link": _list_address(model)}
+            for name, icon, model in pages
+            if _may_view(request, model)
+        ]
+        if items:
+            groups.append({"title": title, "separator": True, "collapsible": title == "Internals", "items": items})
+    return groups
 
 
-def _item(title: str, icon: str, model: type[Model]) -> dict[str, Any]:
-    return {"title": title, "icon": icon, "link": _address(model)}
-
-
-def _address(model: type[Model]) -> str:
+def _list_address(model: type[Model]) -> str:
     return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
 
 
-def _may_see(request: HttpRequest, model: type[Model]) -> bool:
+def _may_view(request: HttpRequest, model: type[Model]) -> bool:
     label, name = model._meta.app_label, model._meta.model_name
     return request.user.has_perm(f"{label}.view_{name}") or request.user.has_perm(f"{label}.change_{name}")

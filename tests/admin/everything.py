@@ -130,6 +130,14 @@ def row_addresses(row: models.Model) -> Iterator[str]:
     yield reverse(f"{name}_history", args=[row.pk])
 
 
+def action_addresses(row: models.Model) -> Iterator[str]:
+    """The confirmation pages of the actions that the row's page offers."""
+    model_admin: Any = admin.site._registry[type(row)]
+    name = f"admin:{row._meta.app_label}_{row._meta.model_name}"
+    for action in getattr(model_admin, "bulk_actions", ()):
+        yield reverse(f"{name}_{action.name}_this", args=[row.pk])
+
+
 def add_addresses() -> Iterator[str]:
     for model, model_admin in admin.site._registry.items():
         if "Edited" in {base.__name__[:6] for base in type(model_admin).__mro__}:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from html.parser import HTMLParser
 from typing import Any
 
 import pytest
@@ -35,15 +36,46 @@ def test_no_model_is_left_without_admin() -> None:
 
 
 @pytest.mark.django_db
-def test_every_page_opens(desk: Client) -> None:
+def test_every_page_opens_and_nests_no_link_in_another(desk: Client) -> None:
     everything.one_of_each(1)
     addresses = ["/admin/", *everything.add_addresses(), reverse("admin:accounts_user_add")]
     for model in ALL_MODELS:
         row = model._default_manager.first()
         assert row is not None, f"no {model.__name__} to open"
         addresses += [everything.list_address(model), *everything.row_addresses(row)]
-    answers = {address: desk.get(address).status_code for address in addresses}
-    assert {address: status for address, status in answers.items() if status != 200} == {}
+        addresses += everything.action_addresses(row)
+    for address in addresses:
+        answer = desk.get(address)
+        assert answer.status_code == 200, address
+        assert nested_anchors(answer.content.decode()) == [], address
+
+
+def nested_anchors(html: str) -> list[str]:
+    """Return the href of every anchor that is inside another one."""
+    nested: list[str] = []
+
+    class AnchorParser(HTMLParser):
+        depth = 0
+
+        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+            if tag == "a":
+                self.depth += 1
+                if self.depth > 1:
+                    nested.append(str(dict(attrs).get("href")))
+
+        def handle_endtag(self, tag: str) -> None:
+            if tag == "a":
+                self.depth -= 1
+
+    parser = AnchorParser()
+    parser.feed(html)
+    parser.close()
+    assert parser.depth == 0, "an anchor is not closed"
+    return nested
+
+
+def test_an_anchor_inside_another_is_found() -> None:
+    assert nested_anchors('<a href="/1">one <a href="/2">two</a></a><a href="/3">three</a>') == ["/2"]
 
 
 @pytest.mark.django_db
@@ -192,7 +224,7 @@ def test_the_ledger_is_read_only_even_for_a_superuser(desk: Client, model: type[
 
 
 @pytest.mark.django_db
-def test_the_front_page_counts_the_troubles_and_leads_to_them(desk: Client) -> None:
+def test_the_index_page_counts_the_alerts_and_links_to_their_rows(desk: Client) -> None:
     rows.overdue_job()
     rows.failed_job()
     rows.orphaned_reservation()
@@ -200,25 +232,24 @@ def test_the_front_page_counts_the_troubles_and_leads_to_them(desk: Client) -> N
     rows.chat(rows.person(), vector_status="failed")
     rows.adjustment()
     page = desk.get("/admin/")
-    troubles = {trouble.title: trouble for trouble in page.context["troubles"]}
-    counted = {title: trouble.count for title, trouble in troubles.items()}
-    assert counted == {
+    alerts = {alert.title: alert for alert in page.context["alerts"]}
+    assert {title: alert.count for title, alert in alerts.items()} == {
         "Stuck jobs": "2",
         "Stuck insights": "1",
-        "Failed insights, not tried again": "2",
+        "Failed insights, not retried": "2",
         "Paid, no coins": "0",
-        "Paid a second time": "0",
-        "Events to look at": "0",
+        "Paid twice": "0",
+        "Events held for review": "0",
         "Adjustments to approve": "1",
         "Overdue reservations": "1",
         "Failed indexing": "1",
     }
-    for trouble in troubles.values():
-        assert str(desk.get(trouble.link).context["cl"].result_count) == trouble.count
+    for alert in alerts.values():
+        assert str(desk.get(alert.link).context["cl"].result_count) == alert.count
 
 
 @pytest.mark.django_db
-def test_the_front_page_shows_health_with_its_mends(desk: Client) -> None:
+def test_the_index_page_shows_each_failing_check_with_its_remedy(desk: Client) -> None:
     page = desk.get("/admin/")
     assert page.context["health_level"] == "critical"
     assert "celery_worker" in page.content.decode()
@@ -233,7 +264,7 @@ def test_staff_see_only_what_they_may(desk: Client) -> None:
     client = Client()
     client.force_login(viewer)
     page = client.get("/admin/")
-    assert [trouble.title for trouble in page.context["troubles"]] == ["Failed indexing"]
+    assert [alert.title for alert in page.context["alerts"]] == ["Failed indexing"]
     shown = [item["title"] for group in page.context["sidebar_navigation"] for item in group["items"]]
     assert shown == ["Overview", "Chats"]
     for model in ALL_MODELS:
