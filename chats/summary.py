@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from relivchats.terminal import Page, columns, plain, plural
+from relivchats.terminal import Layout, columns, plain, plural
 
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 _HEIGHTS = "▁▂▃▄▅▆▇█"
@@ -16,7 +16,7 @@ _NAME_COLUMNS = 20
 Figures = Mapping[str, Any]
 
 
-def lines(figures: Figures, *, page: Page) -> Iterator[str]:
+def lines(figures: Figures, *, page: Layout) -> Iterator[str]:
     """`figures` are those of `chats.statistics`, of at least one message."""
     yield from _overview(figures)
     yield from _people(figures, page)
@@ -42,7 +42,7 @@ def _overview(figures: Figures) -> Iterator[str]:
     yield "  " + ", ".join(plural(count, what) for count, what in counted if count)
 
 
-def _people(figures: Figures, page: Page) -> Iterator[str]:
+def _people(figures: Figures, page: Layout) -> Iterator[str]:
     people = list(figures["user_stats"].items())
     shown = [(name, person["message_count"]) for name, person in people[:_MOST_PEOPLE]]
     notes = [_answers(person["median_response_time_seconds"]) for _, person in people[:_MOST_PEOPLE]]
@@ -77,7 +77,7 @@ def _tail(months: Mapping[str, int]) -> list[tuple[str, int]]:
     return found[::-1]
 
 
-def _bars(title: str, rows: Sequence[tuple[str, int]], page: Page, *, notes: Sequence[str] = ()) -> Iterator[str]:
+def _bars(title: str, rows: Sequence[tuple[str, int]], page: Layout, *, notes: Sequence[str] = ()) -> Iterator[str]:
     if not rows:
         return
     named = [(_fitted(plain(name).replace("\n", " ")), count) for name, count in rows]
@@ -113,7 +113,7 @@ def _fitted(name: str) -> str:
     return f"{cut}…"
 
 
-def _hours(counts: Sequence[int], page: Page) -> Iterator[str]:
+def _hours(counts: Sequence[int], page: Layout) -> Iterator[str]:
     most = max(counts)
     if not most:
         return
@@ -123,7 +123,7 @@ def _hours(counts: Sequence[int], page: Page) -> Iterator[str]:
     yield "  " + "".join(f"{hour:<6}" for hour in range(0, 24, 3)).rstrip()
 
 
-def _listed(title: str, counted: Sequence[tuple[str, int]], page: Page) -> Iterator[str]:
+def _listed(title: str, counted: Sequence[tuple[str, int]], page: Layout) -> Iterator[str]:
     if counted:
         text = " · ".join(f"{plain(what)}\u00a0{count:,}" for what, count in counted[:_MOST_WORDS])
         yield from ("", page.bold(title))
@@ -131,7 +131,7 @@ def _listed(title: str, counted: Sequence[tuple[str, int]], page: Page) -> Itera
         yield from (line.replace("\u00a0", " ") for line in _wrapped(text, page))
 
 
-def _wrapped(text: str, page: Page) -> Iterator[str]:
+def _wrapped(text: str, page: Layout) -> Iterator[str]:
     line = " "
     for part in text.split(" · "):
         if columns(line) + columns(part) + 3 > page.width and line.strip():

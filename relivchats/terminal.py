@@ -1,99 +1,206 @@
-"""How text is set in a terminal or a log: width, wrapping, and emphasis where the reader can see it."""
+"""Text output of the commands: styled and fitted to the window on a terminal, plain text in a file or a pipe.
+
+rich draws it. It is imported when something is printed: it takes 0.1 s, and every web process imports this module.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import shutil
+import sys
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import IO, TYPE_CHECKING, Any, Protocol
 
-NARROWEST, WIDEST = 40, 96
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+#: Prose in longer lines is hard to read, and shorter lines have no room for a quote beside its time.
+MIN_WIDTH, MAX_WIDTH = 40, 96
+#: Nobody reads a pipe's lines by eye, so a row of a table stays one line, however long.
+PIPE_WIDTH = 10_000
 _JOINERS = "\u200c\u200d"
-_STEERING = ("Cc", "Cf", "Cs", "Zl", "Zp")
-
-
-def plural(count: int, one: str, many: str = "") -> str:
-    """`1 message`, `1,200 messages`; `many` where that is not `one` with an s."""
-    return f"{count:,} {one if count == 1 else many or f'{one}s'}"
+_CONTROL_CATEGORIES = ("Cc", "Cf", "Cs", "Zl", "Zp")
 
 
 class Stream(Protocol):
-    def isatty(self) -> bool: ...
+    """An output stream, such as `sys.stdout` or the `stdout` of a command."""
+
+    def isatty(self) -> bool:
+        """Return whether a person reads the stream in a terminal."""
+        ...
 
 
 @dataclass(frozen=True)
-class Page:
+class Layout:
+    """The width and style of text output. Its methods return text; the caller writes it.
+
+    `width` is the number of columns of prose, `table_width` of tables and bars.
+    """
+
     width: int = 80
     colour: bool = False
+    table_width: int = PIPE_WIDTH
 
     @classmethod
-    def of(cls, stream: Stream) -> Page:
-        """Emphasis only on a terminal, and not where NO_COLOR asks for none (no-color.org)."""
-        width = min(max(shutil.get_terminal_size().columns, NARROWEST), WIDEST)
-        return cls(width=width, colour=stream.isatty() and not os.environ.get("NO_COLOR"))
+    def for_stream(cls, stream: Stream) -> Layout:
+        """Return the layout for this stream: style only on a terminal, and not if NO_COLOR is set (no-color.org)."""
+        columns = shutil.get_terminal_size().columns
+        terminal = stream.isatty()
+        return cls(
+            width=min(max(columns, MIN_WIDTH), MAX_WIDTH),
+            colour=terminal and not os.environ.get("NO_COLOR"),
+            table_width=max(columns, MIN_WIDTH) if terminal else PIPE_WIDTH,
+        )
 
     def bold(self, text: str) -> str:
-        return self._in("1", text)
+        """Return the text in bold on a terminal."""
+        return self._style("bold", text)
 
     def dim(self, text: str) -> str:
-        return self._in("2", text)
+        """Return the text dimmed on a terminal."""
+        return self._style("dim", text)
 
     def accent(self, text: str) -> str:
-        return self._in("36", text)
+        """Return the text in the accent colour on a terminal."""
+        return self._style("cyan", text)
 
     def heading(self, text: str) -> str:
-        line = "─" * max(3, self.width - columns(text) - 4)
-        return f"{self.dim('──')} {self.bold(text)} {self.dim(line)}"
+        """Return the text inside a horizontal rule of the full width."""
+        rule = "─" * max(3, self.width - columns(text) - 4)
+        return f"{self.dim('──')} {self.bold(text)} {self.dim(rule)}"
 
-    def wrapped(self, text: str, *, first: str = "", rest: str | None = None) -> list[str]:
-        """Lines of at most the page's width, but for words (links) longer than that.
+    def wrap(self, text: str, *, first: str = "", rest: str | None = None) -> list[str]:
+        """Return lines of at most the width. A longer word, such as a link, stays whole.
 
-        `first` begins the first line, `rest` (or as many spaces) the others.
+        `first` begins the first line; `rest`, or as many spaces, begins the others.
         """
+        # rich cuts a word that is longer than the line, and a cut link cannot be clicked.
         rest = " " * columns(first) if rest is None else rest
         lines: list[str] = []
         for paragraph in text.split("\n"):
-            lines += self._paragraph(paragraph, first=rest if lines else first, rest=rest)
+            line = first = rest if lines else first
+            used = columns(line)
+            for word in paragraph.split():
+                if line != first and used + columns(word) > self.width:
+                    lines.append(line.rstrip())
+                    line = first = rest
+                    used = columns(rest)
+                line += f"{word} "
+                used += columns(word) + 1
+            lines.append(line.rstrip())
         return lines
 
-    def _paragraph(self, text: str, *, first: str, rest: str) -> list[str]:
-        lines, line, used = [], [first], columns(first)
-        for word in text.split():
-            if len(line) > 1 and used + columns(word) > self.width:
-                lines.append("".join(line).rstrip())
-                line, used = [rest], columns(rest)
-            line.append(f"{word} ")
-            used += columns(word) + 1
-        return [*lines, "".join(line).rstrip()]
+    def table(
+        self, headings: Sequence[str], rows: Iterable[Sequence[object]], *, right: Collection[str] = ()
+    ) -> list[str]:
+        """Return the lines of a table. Columns named in `right` are aligned right, such as numbers."""
+        from rich.table import Table
+        from rich.text import Text
 
-    def _in(self, code: str, text: str) -> str:
-        return f"\033[{code}m{text}\033[0m" if self.colour else text
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+        for heading in headings:
+            table.add_column(Text(heading), justify="right" if heading in right else "left", overflow="fold")
+        for row in rows:
+            table.add_row(*(Text(plain(cell)) for cell in row))
+        return self._render(table)
+
+    def bars(self, rows: Sequence[tuple[str, float]], *, labels: Sequence[str] = ()) -> list[str]:
+        """Return one line per row: name, value, and a bar in proportion to the largest value.
+
+        `labels` are printed after the bars. Names longer than a third of the width are cut.
+        """
+        from rich.bar import Bar
+        from rich.table import Table
+        from rich.text import Text
+
+        largest = max((value for _, value in rows), default=0) or 1
+        grid = Table.grid(padding=(0, 2), expand=True)
+        grid.add_column(no_wrap=True, overflow="ellipsis", max_width=self.width // 3)
+        grid.add_column(justify="right", no_wrap=True)
+        grid.add_column(ratio=1)
+        grid.add_column(no_wrap=True)
+        for place, (name, value) in enumerate(rows):
+            bar = Bar(size=largest, begin=0, end=value, color="cyan")
+            label = labels[place] if place < len(labels) else ""
+            grid.add_row(Text(plain(name).replace("\n", " ")), f"{value:,}", bar, Text(plain(label)))
+        return self._render(grid, width=self.width)
+
+    def _style(self, style: str, text: str) -> str:
+        if not self.colour:
+            return text
+        from rich.color import ColorSystem
+        from rich.style import Style
+
+        return Style.parse(style).render(text, color_system=ColorSystem.STANDARD)
+
+    def _render(self, what: RenderableType, *, width: int | None = None) -> list[str]:
+        drawn = self._console(width or self.table_width)
+        drawn.print(what)
+        assert isinstance(drawn.file, io.StringIO)
+        return [line.rstrip() for line in drawn.file.getvalue().splitlines()]
+
+    def _console(self, width: int) -> Console:
+        from rich.console import Console
+
+        return Console(
+            file=io.StringIO(),
+            width=width,
+            force_terminal=self.colour,
+            color_system="standard" if self.colour else None,
+            legacy_windows=False,
+            _environ={},
+        )
+
+
+@contextlib.contextmanager
+def progress(title: str, *, total: int | None = None, stream: Any = None) -> Iterator[Callable[[int], None]]:
+    """Show a progress bar for the block, and yield a function that sets how many steps are done.
+
+    `stream` is standard error if not given, so that the output itself can be piped. Without a terminal, each call
+    prints one line.
+    """
+    # Django's wrapper of a command's stream adds a line break to every write, which would break the bar.
+    file: IO[str] = getattr(stream, "_out", stream) or sys.stderr
+    if not file.isatty():
+        of = f" of {total:,}" if total is not None else ""
+        yield lambda done: print(f"{title}: {done:,}{of}", file=file, flush=True)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    parts = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*parts, console=Console(file=file), transient=True) as bar:
+        task = bar.add_task(title, total=total)
+        yield lambda done: bar.update(task, completed=done)
+
+
+def plural(count: int, one: str, many: str = "") -> str:
+    """Return `1 message` or `1,200 messages`. `many` is the plural if it is not `one` with an s."""
+    return f"{count:,} {one if count == 1 else many or f'{one}s'}"
 
 
 def plain(text: object) -> str:
-    """The text without characters that steer a terminal or turn its reading direction; new lines stay.
+    """Return the text without characters that control a terminal or change the reading direction; line breaks stay.
 
-    An export is a stranger's file: what comes out of it must not clear a screen or fake a line.
+    An export comes from a stranger: its text must not clear the screen or imitate a line of ours.
     """
     return "".join(_visible(str(text).replace("\r\n", "\n")))
 
 
 def _visible(text: str) -> Iterator[str]:
     for char in text:
-        if char == "\n" or char in _JOINERS or unicodedata.category(char) not in _STEERING:
+        if char == "\n" or char in _JOINERS or unicodedata.category(char) not in _CONTROL_CATEGORIES:
             yield char
         elif char in "\t\r\u2028\u2029":
             yield " "
 
 
 def columns(text: str) -> int:
-    """How many columns of a terminal the text takes: most emoji and ideographs take two."""
-    return sum(map(_columns, text))
+    """Return the number of terminal columns that the text takes: most emoji and ideographs take two."""
+    from rich.cells import cell_len
 
-
-def _columns(char: str) -> int:
-    if unicodedata.category(char) in ("Mn", "Me", "Cf"):
-        return 0
-    return 2 if unicodedata.east_asian_width(char) in "WF" else 1
+    return cell_len(text)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from relivchats.terminal import Page, columns, plain, plural
+from relivchats.terminal import Layout, columns, plain, plural
 
 Document = Mapping[str, Any]
 
@@ -21,11 +21,11 @@ NO_RATING = "not_enough_data"
 # The chat
 
 
-def chat(uploaded: Document, *, page: Page) -> list[str]:
+def chat(uploaded: Document, *, page: Layout) -> list[str]:
     """The key statistics of an uploaded chat."""
     statistics = uploaded["statistics"]
     lines = ["", page.heading(plain(uploaded["title"])), ""]
-    lines += page.wrapped(f"{_span(statistics)} {_habits(statistics)}", first="  ")
+    lines += page.wrap(f"{_span(statistics)} {_habits(statistics)}", first="  ")
     return [*lines, "", *_table(statistics, page), "", *_favourites(statistics, page)]
 
 
@@ -48,7 +48,7 @@ def _habits(statistics: Document) -> str:
     return f"{', '.join(shared)}. {busiest}"
 
 
-def _table(statistics: Document, page: Page) -> list[str]:
+def _table(statistics: Document, page: Layout) -> list[str]:
     people = list(statistics["user_stats"].items())
     names = [_clipped(plain(name), NAME_COLUMNS) for name, _ in people[:PEOPLE_SHOWN]]
     width = max(map(columns, ["", *names]))
@@ -70,13 +70,13 @@ def _figures(person: Document, statistics: Document) -> str:
     )
 
 
-def _favourites(statistics: Document, page: Page) -> list[str]:
+def _favourites(statistics: Document, page: Layout) -> list[str]:
     words = ", ".join(plain(item["word"]) for item in statistics["top_words"][:WORDS_SHOWN])
     emoji = "  ".join(
         f"{plain(item['emoji'])} {number(item['count'])}" for item in statistics["top_emojis"][:WORDS_SHOWN]
     )
     told = {"Often said": words, "Emoji": emoji}
-    return [line for label, text in told.items() if text for line in page.wrapped(text, first=f"  {label:<12}")]
+    return [line for label, text in told.items() if text for line in page.wrap(text, first=f"  {label:<12}")]
 
 
 def _clipped(text: str, width: int) -> str:
@@ -88,14 +88,14 @@ def _clipped(text: str, width: int) -> str:
 # An insight
 
 
-def insight(found: Document, *, page: Page, full: bool = False) -> list[str]:
+def insight(found: Document, *, page: Layout, full: bool = False) -> list[str]:
     """One completed insight. The short report does not quote a message twice in it if it has another."""
     document = found["document"]
     overall = document["overall"]
     quoted: set[int] = set()
     lines = ["", page.heading(f"{plain(found['icon'])} {plain(found['title'])}".strip()), ""]
     lines += [f"  {page.accent(rating(overall['rating']))}{_score(overall['score'], page)}"]
-    lines += page.wrapped(plain(overall["summary"]), first="  ")
+    lines += page.wrap(plain(overall["summary"]), first="  ")
     for section in document["sections"]:
         lines += ["", *_section(section, page=page, full=full, quoted=quoted)]
     for recommendation in document["recommendations"]:
@@ -103,16 +103,16 @@ def insight(found: Document, *, page: Page, full: bool = False) -> list[str]:
     return [*lines, "", *_sufficiency(document, page=page)]
 
 
-def _score(score: int | None, page: Page) -> str:
+def _score(score: int | None, page: Layout) -> str:
     if score is None:
         return ""
     return f"  {page.accent('●' * score)}{page.dim('○' * (10 - score))}  {score} of 10"
 
 
-def _section(section: Document, *, page: Page, full: bool, quoted: set[int]) -> list[str]:
+def _section(section: Document, *, page: Layout, full: bool, quoted: set[int]) -> list[str]:
     rated = f": {page.accent(rating(section['rating']))}" if section["rating"] else ""
     lines = [f"  {page.bold(plain(section['title']))}{rated}"]
-    lines += page.wrapped(plain(section["finding"]), first="    ")
+    lines += page.wrap(plain(section["finding"]), first="    ")
     lines += _details(section, page) if full else _essence(section, page)
     for exchange in _chosen(section["evidence"], full=full, quoted=quoted):
         lines += _exchange(exchange, page=page, full=full)
@@ -120,21 +120,21 @@ def _section(section: Document, *, page: Page, full: bool, quoted: set[int]) -> 
     return lines
 
 
-def _details(section: Document, page: Page) -> list[str]:
+def _details(section: Document, page: Layout) -> list[str]:
     notes = [
         ": ".join(filter(None, [plain(person["name"]), _rating(person), plain(person["note"])]))
         for person in section["people"]
     ]
-    return [line for detail in [*notes, *facts(section["facts"])] for line in page.wrapped(detail, first="    · ")]
+    return [line for detail in [*notes, *facts(section["facts"])] for line in page.wrap(detail, first="    · ")]
 
 
-def _essence(section: Document, page: Page) -> list[str]:
+def _essence(section: Document, page: Layout) -> list[str]:
     """Each person's rating, and the first figures that the finding does not tell, in a line or two."""
     told = _ratings(section["people"])
     said = section["finding"].lower()
     new = [fact for fact in section["facts"] if fact["label"].lower() not in said]
     told += facts(new, zeros=False, people=SHORT_PEOPLE)[: SHORT_FACTS - len(told)]
-    return [page.dim(line) for line in page.wrapped(" · ".join(told), first="    ")] if told else []
+    return [page.dim(line) for line in page.wrap(" · ".join(told), first="    ")] if told else []
 
 
 def _ratings(people: Sequence[Document]) -> list[str]:
@@ -159,21 +159,21 @@ def _chosen(evidence: Sequence[Document], *, full: bool, quoted: set[int]) -> It
         yield {**exchange, "messages": exchange["messages"][:SHORT_QUOTES]}
 
 
-def _exchange(exchange: Document, *, page: Page, full: bool) -> list[str]:
+def _exchange(exchange: Document, *, page: Layout, full: bool) -> list[str]:
     lines = []
     if full and exchange["context"]:
-        lines = [page.dim(line) for line in page.wrapped(plain(exchange["context"]), first="    ")]
+        lines = [page.dim(line) for line in page.wrap(plain(exchange["context"]), first="    ")]
     for message in exchange["messages"]:
         lines += _quote(message, page=page, full=full)
     return lines
 
 
-def _quote(message: Document, *, page: Page, full: bool) -> list[str]:
+def _quote(message: Document, *, page: Layout, full: bool) -> list[str]:
     text = plain(message["text"])
     if not full and len(text) > SHORT_CHARACTERS:
         text = f"{text[:SHORT_CHARACTERS].rpartition(' ')[0] or text[:SHORT_CHARACTERS]} …"
     when, margin = _when(message), "    ┃   "
-    first, *others = page.wrapped(f"{plain(message['sender'])}: {text}", first=when, rest=margin)
+    first, *others = page.wrap(f"{plain(message['sender'])}: {text}", first=when, rest=margin)
     return [
         page.dim(when) + first.removeprefix(when),
         *(page.dim(margin) + line.removeprefix(margin) for line in others),
@@ -185,23 +185,23 @@ def _when(message: Document) -> str:
     return f"    ┃ {_date(message['sent_at'])} {sent_at:%H:%M} #{message['number']} "
 
 
-def _recommendation(recommendation: Document, *, page: Page, full: bool) -> list[str]:
+def _recommendation(recommendation: Document, *, page: Layout, full: bool) -> list[str]:
     people = f" ({', '.join(map(plain, recommendation['for']))})" if recommendation["for"] else ""
     lines = [f"  → {page.bold(plain(recommendation['title']))}{people}"]
-    lines += page.wrapped(plain(recommendation["suggestion"]), first="    ")
+    lines += page.wrap(plain(recommendation["suggestion"]), first="    ")
     if full and recommendation["why"]:
-        lines += page.wrapped(f"Why: {plain(recommendation['why'])}", first="    ")
+        lines += page.wrap(f"Why: {plain(recommendation['why'])}", first="    ")
     if recommendation["example"]:
-        lines += page.wrapped(f"“{plain(recommendation['example'])}”", first="    ")
+        lines += page.wrap(f"“{plain(recommendation['example'])}”", first="    ")
     return lines
 
 
-def _sufficiency(document: Document, *, page: Page) -> list[str]:
+def _sufficiency(document: Document, *, page: Layout) -> list[str]:
     sufficiency, provenance = document["sufficiency"], document["provenance"]
     read, total = sufficiency["messages_read"], sufficiency["messages_total"]
     whole = "all" if read == total else f"{number(read)} of"
     said = [f"Read {whole} {number(total)} messages, written by the {plain(provenance['engine'])} engine."]
-    return [page.dim(line) for line in page.wrapped(" ".join([*said, *map(plain, sufficiency["limits"])]), first="  ")]
+    return [page.dim(line) for line in page.wrap(" ".join([*said, *map(plain, sufficiency["limits"])]), first="  ")]
 
 
 # Words and figures

@@ -13,7 +13,7 @@ from typing import Any
 
 from ops.demo import report
 from ops.demo.client import Answer, Client, Problem
-from relivchats.terminal import Page, plain, plural
+from relivchats.terminal import Layout, plain, plural
 
 CATEGORY = "romantic"
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.3, 2.0
@@ -31,7 +31,7 @@ class Story:
     """`say` prints one line at once."""
 
     client: Client
-    page: Page
+    page: Layout
     say: Callable[[str], None]
     full: bool = False
 
@@ -61,7 +61,7 @@ class Story:
         except Problem as problem:
             if "possible" not in problem.document:
                 raise
-            self._lines(["", *self.page.wrapped(plain(problem))])
+            self._lines(["", *self.page.wrap(plain(problem))])
             possible = problem.document["possible"]
             if not possible:
                 return None
@@ -121,7 +121,7 @@ class Story:
             self._paragraph("This was the short report: --full shows every quote and the reason of every suggestion.")
 
     def _paragraph(self, text: str) -> None:
-        self._lines(self.page.wrapped(text, first="  "))
+        self._lines(self.page.wrap(text, first="  "))
 
     def _lines(self, lines: list[str]) -> None:
         for line in lines:
@@ -161,7 +161,7 @@ def _same(quote: Answer, message: Answer | None) -> bool:
     return message is not None and all(quote[field] == message[field] for field in fields)
 
 
-def closing(*, base_url: str, chat_id: str, token: str, staff: tuple[str, str], page: Page) -> list[str]:
+def closing(*, base_url: str, chat_id: str, token: str, staff: tuple[str, str], page: Layout) -> list[str]:
     """Where to look next."""
     email, password = staff
     rows: list[tuple[str, Any]] = [

@@ -11,10 +11,10 @@ import pytest
 from chats import exports as chat_exports
 from chats.statistics import StatisticsCounter
 from ops.demo import report
-from relivchats.terminal import Page, columns, plain
+from relivchats.terminal import Layout, columns, plain
 from tests import exports
 
-PAGE = Page(width=80)
+PAGE = Layout(width=80)
 
 MESSAGES = [
     {"number": 14, "sender": "Asha", "sent_at": "2025-06-03T13:12:00", "text": "khana khaya?"},
@@ -192,14 +192,14 @@ def test_joined_emoji_and_indian_scripts_stay_whole() -> None:
 
 
 def test_lines_keep_to_the_width_in_columns_not_in_characters() -> None:
-    lines = PAGE.wrapped("😂😂😂 बहुत अच्छा " * 30, first="  ┃ ", rest="    ")
+    lines = PAGE.wrap("😂😂😂 बहुत अच्छा " * 30, first="  ┃ ", rest="    ")
     assert max(map(columns, lines)) <= PAGE.width
     assert len(lines) > 5
-    assert Page(width=40).wrapped("😂 " * 20)[0].count("😂") == 13, "each takes two columns and a space"
+    assert Layout(width=40).wrap("😂 " * 20)[0].count("😂") == 13, "each takes two columns and a space"
 
 
 def test_a_message_of_several_lines_keeps_them() -> None:
-    assert PAGE.wrapped("one\ntwo", first="> ", rest="  ") == ["> one", "  two"]
+    assert PAGE.wrap("one\ntwo", first="> ", rest="  ") == ["> one", "  two"]
 
 
 @pytest.mark.parametrize(("no_color", "expected"), [("", "\033[1mhello\033[0m"), ("1", "hello")])
@@ -211,8 +211,8 @@ def test_emphasis_needs_a_terminal_and_no_objection(
             return True
 
     monkeypatch.setenv("NO_COLOR", no_color)
-    assert Page.of(Terminal()).bold("hello") == expected
-    assert Page.of(StringIO()).bold("hello") == "hello"
+    assert Layout.for_stream(Terminal()).bold("hello") == expected
+    assert Layout.for_stream(StringIO()).bold("hello") == "hello"
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 
 from ops.demo.client import Client, Problem, Unreachable
 from ops.demo.story import Story, Unfinished
-from relivchats.terminal import Page
+from relivchats.terminal import Layout
 from tests.fakes.api import Answer, FakeAPI, serving
 
 NOW = datetime.now(UTC)
@@ -63,7 +63,7 @@ def answers(**changes: Any) -> dict[str, list[Answer]]:
 
 def unlock(api: FakeAPI) -> str:
     told: list[str] = []
-    Story(Client(api.base_url, "rc_token"), Page(width=96), told.append).unlock(CHAT)
+    Story(Client(api.base_url, "rc_token"), Layout(width=96), told.append).unlock(CHAT)
     return "\n".join(told)
 
 
@@ -88,7 +88,7 @@ def test_an_insight_that_failed_is_named_and_the_others_are_shown() -> None:
     job = [Answer({**JOB, "status": "partial_failure", "insights": [INSIGHT, failed]})]
     told: list[str] = []
     with serving(answers(job=job, insights=[Answer({"insights": [INSIGHT, failed]})])) as api:
-        story = Story(Client(api.base_url, "rc_token"), Page(width=96), told.append)
+        story = Story(Client(api.base_url, "rc_token"), Layout(width=96), told.append)
         with pytest.raises(Unfinished, match="Not written: Love Language"):
             story.unlock(CHAT)
     shown = "\n".join(told)
@@ -103,7 +103,7 @@ def test_when_every_insight_failed_there_is_nothing_to_report_on() -> None:
     job = [Answer({**JOB, "status": "failed", "insights": [failed]})]
     told: list[str] = []
     with serving(answers(job=job, insights=[Answer({"insights": [failed]})])) as api:
-        story = Story(Client(api.base_url, "rc_token"), Page(width=96), told.append)
+        story = Story(Client(api.base_url, "rc_token"), Layout(width=96), told.append)
         with pytest.raises(Unfinished, match="Their coins came back"):
             story.unlock(CHAT)
     assert "cost" not in "\n".join(told)

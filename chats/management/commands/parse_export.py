@@ -19,7 +19,7 @@ from chats.people import People
 from chats.statistics import StatisticsCounter
 from chats.summary import lines
 from relivchats.errors import DomainError
-from relivchats.terminal import Page, plain, plural
+from relivchats.terminal import Layout, plain, plural
 
 
 class UnreadableFile(ExportRefused):
@@ -44,7 +44,9 @@ class Command(BaseCommand):
             lens = _lens(options["time_zone"])
             content = _content(options["file"])
             export = exports.read(content, date_order=options["date_order"], chat=options["chat"])
-            told = as_json(export, lens) if options["json"] else summary(export, lens, page=Page.of(self.stdout))
+            told = (
+                as_json(export, lens) if options["json"] else summary(export, lens, page=Layout.for_stream(self.stdout))
+            )
             for line in told:
                 self.stdout.write(line)
         except DomainError as refusal:
@@ -121,7 +123,7 @@ def _rows(batch: Batch, participants: list[str]) -> list[dict[str, Any]]:
     ]
 
 
-def summary(export: ParsedExport, lens: Callable[[ParsedExport], Lens], *, page: Page) -> Iterator[str]:
+def summary(export: ParsedExport, lens: Callable[[ParsedExport], Lens], *, page: Layout) -> Iterator[str]:
     """Bars and short lists for a terminal. Names and words appear, as on the operator's own screen; no message does."""
     counter = StatisticsCounter()
     kinds = [0] * len(Kind)

@@ -13,7 +13,7 @@ from ops import demo
 from ops.demo import people
 from ops.demo.client import Answer, Client, Problem, Unreachable
 from ops.demo.story import Story, Unfinished, closing
-from relivchats.terminal import Page, plain
+from relivchats.terminal import Layout, plain
 
 SAMPLE = Path(demo.__file__).with_name("sample.txt")
 COINS = 1_000
@@ -41,7 +41,7 @@ class Command(BaseCommand):
             )
         content = self._content(export)
         base_url = base_url.rstrip("/")
-        page = Page.of(self.stdout)
+        page = Layout.for_stream(self.stdout)
         token = people.demo_token(coins=COINS)
         story = Story(Client(base_url, token), page, self._say, full=full)
         uploaded = self._upload(story, content, name=export.name, chat_id=chat)
