@@ -27,11 +27,11 @@ from chats import embedding, vectors
 from chats.chunking import ChunkDraft, chunk_messages
 from chats.copying import copy_rows
 from chats.models import Chat, Chunk
-from chats.signals import index_settled
+from chats.signals import indexing_finished
 from chats.transcript import Reader
 from chats.vectors import Float16Vectors
 from relivchats.crypto import CannotOpen
-from relivchats.waking import Waker, publish
+from relivchats.wakeups import CoalescingThread, publish
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ def request(chat: Chat) -> None:
         index_attempt=0,
         index_error_code="",
     )
-    transaction.on_commit(_waker.wake)
+    transaction.on_commit(_dispatch_soon)
 
 
 def request_rest(chat_id: UUID, *, first_number: int) -> None:
@@ -91,7 +91,7 @@ def request_rest(chat_id: UUID, *, first_number: int) -> None:
         index_attempt=0,
         index_error_code="",
     )
-    transaction.on_commit(_waker.wake)
+    transaction.on_commit(_dispatch_soon)
 
 
 def dispatch() -> int:
@@ -109,7 +109,7 @@ def dispatch() -> int:
     return published
 
 
-_waker = Waker(dispatch, name="dispatch-indexing")
+_dispatch_soon = CoalescingThread(dispatch, name="dispatch-indexing").run_soon
 
 
 @transaction.atomic
@@ -148,10 +148,10 @@ def index_chat(chat_id: UUID) -> bool:
 
 def recover() -> int:
     """Chats whose indexer stopped renewing its lease: due again, or failed after the last attempt. Returns how many."""
-    abandoned = list(Chat.objects.index_abandoned().values_list("pk", "index_lease_token")[:_PUBLISHED_AT_ONCE])
+    abandoned = list(Chat.objects.index_lease_expired().values_list("pk", "index_lease_token")[:_PUBLISHED_AT_ONCE])
     freed = sum(_free(pk, token, error_code="worker_lost") for pk, token in abandoned if token is not None)
     if freed:
-        _waker.wake()
+        _dispatch_soon()
     return freed
 
 
@@ -260,7 +260,7 @@ def _free(chat_id: UUID, token: UUID, *, error_code: str) -> bool:
 
 
 def _announce_on_commit(chat_id: UUID) -> None:
-    transaction.on_commit(partial(index_settled.send_robust, sender=Chat, chat_id=chat_id))
+    transaction.on_commit(partial(indexing_finished.send_robust, sender=Chat, chat_id=chat_id))
 
 
 def _code(error: Exception) -> str:

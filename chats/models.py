@@ -31,7 +31,7 @@ class ChatQuerySet(models.QuerySet["Chat"]):
         """Asked to be searchable, and nobody is at it."""
         return self.filter(vector_status=Chat.VectorStatus.PENDING, index_requested_at__isnull=False)
 
-    def index_abandoned(self) -> Self:
+    def index_lease_expired(self) -> Self:
         """Being indexed by a process that stopped renewing its lease."""
         return self.filter(vector_status=Chat.VectorStatus.INDEXING, index_lease_expires_at__lt=Now())
 

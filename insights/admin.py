@@ -13,7 +13,7 @@ from django.utils.safestring import SafeString
 
 from billing.models import CoinReservation
 from chats.models import Chat
-from insights import catalogue, operations, standing
+from insights import catalogue, operations, stuck
 from insights.definition import Definition
 from insights.models import Category, GenerationJob, Insight, InsightAttempt, InsightType, InsightTypeVersion
 from relivchats.accounts.models import User
@@ -30,7 +30,7 @@ class StuckJobFilter(admin.SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[GenerationJob]) -> QuerySet[GenerationJob]:
         if self.value() == "yes":
-            return queryset.filter(pk__in=standing.stuck_jobs().values("pk"))
+            return queryset.filter(pk__in=stuck.stuck_jobs().values("pk"))
         if self.value() == "open":
             return queryset.filter(status__in=GenerationJob.OPEN)
         return queryset
@@ -45,9 +45,9 @@ class StuckInsightFilter(admin.SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Insight]) -> QuerySet[Insight]:
         if self.value() == "yes":
-            return queryset.filter(pk__in=standing.stuck_insights().values("pk"))
+            return queryset.filter(pk__in=stuck.stuck_insights().values("pk"))
         if self.value() == "failed":
-            return queryset.filter(pk__in=standing.failed_insights().values("pk"))
+            return queryset.filter(pk__in=stuck.failed_insights().values("pk"))
         if self.value() == "open":
             return queryset.filter(status__in=Insight.OPEN)
         return queryset
@@ -64,13 +64,13 @@ class GenerationJobAdmin(StaffAdmin):
             run=operations.recover_jobs,
         ),
     )
-    list_display = ("job_id", "state", "progress", "standing", "category_id", "chat_link", "age")
+    list_display = ("job_id", "state", "progress", "waiting_for", "category_id", "chat_link", "age")
     list_filter = (StuckJobFilter, "status", "category")
     ordering = ("-created_at",)
     search_ids = ("pk", "chat_id", "user_id", "reservation_id")
     fields = (
         ("job_id", "category_id"),
-        ("state", "standing"),
+        ("state", "waiting_for"),
         ("progress", "completed_insights", "failed_insights"),
         ("chat_link", "user_link", "reservation_link"),
         ("created_at", "started_at", "deadline_at", "finished_at"),
@@ -79,7 +79,7 @@ class GenerationJobAdmin(StaffAdmin):
         "job_id",
         "category_id",
         "state",
-        "standing",
+        "waiting_for",
         "progress",
         "chat_link",
         "user_link",
@@ -88,7 +88,7 @@ class GenerationJobAdmin(StaffAdmin):
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[GenerationJob]:
-        return standing.with_job_standing(super().get_queryset(request))
+        return stuck.annotate_jobs(super().get_queryset(request))
 
     @label("status")
     def state(self, job: GenerationJob) -> str:
@@ -98,9 +98,9 @@ class GenerationJobAdmin(StaffAdmin):
     def progress(self, job: GenerationJob) -> str:
         return f"{job.completed_insights + job.failed_insights} of {job.total_insights}"
 
-    @admin.display(description="what holds it up")
-    def standing(self, job: GenerationJob) -> str:
-        return standing.of_job(job)
+    @admin.display(description="waiting for")
+    def waiting_for(self, job: GenerationJob) -> str:
+        return stuck.describe_job(job)
 
     @admin.display(description="chat")
     def chat_link(self, job: GenerationJob) -> SafeString | str:
@@ -126,13 +126,13 @@ class InsightAdmin(StaffAdmin):
             run=operations.retry_insights,
         ),
     )
-    list_display = ("id", "insight_type_id", "state", "standing", "attempt", "cause", "job_link", "age")
+    list_display = ("id", "insight_type_id", "state", "waiting_for", "attempt", "cause", "job_link", "age")
     list_filter = (StuckInsightFilter, "status", "insight_type")
     ordering = ("-created_at",)
     search_ids = ("pk", "job_id", "chat_id")
     fields = (
         ("id", "insight_type_id", "language"),
-        ("state", "standing"),
+        ("state", "waiting_for"),
         ("job_link", "chat_link"),
         ("price", "attempt"),
         ("created_at", "started_at", "finished_at"),
@@ -143,7 +143,7 @@ class InsightAdmin(StaffAdmin):
         "id",
         "insight_type_id",
         "state",
-        "standing",
+        "waiting_for",
         "job_link",
         "chat_link",
         "created_at",
@@ -154,15 +154,15 @@ class InsightAdmin(StaffAdmin):
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Insight]:
-        return standing.with_insight_standing(super().get_queryset(request))
+        return stuck.annotate_insights(super().get_queryset(request))
 
     @label("status")
     def state(self, insight: Insight) -> str:
         return insight.status
 
-    @admin.display(description="what holds it up")
-    def standing(self, insight: Insight) -> str:
-        return standing.of_insight(insight)
+    @admin.display(description="waiting for")
+    def waiting_for(self, insight: Insight) -> str:
+        return stuck.describe_insight(insight)
 
     @admin.display(description="cause")
     def cause(self, insight: Insight) -> str:

@@ -8,7 +8,7 @@ from django.conf import settings
 from django.db import connection, transaction
 
 from insights.models import Insight
-from relivchats.waking import Waker, publish
+from relivchats.wakeups import CoalescingThread, publish
 
 # Rows in flight count against the free places, so that jobs which come later are not queued behind one big
 # job: each round takes the first due insight of every job, then the second, and so on.
@@ -58,4 +58,4 @@ def _choose() -> list[UUID]:
         return [row[0] for row in cursor.fetchall()]
 
 
-wake = Waker(dispatch, name="dispatch-insights").wake
+dispatch_soon = CoalescingThread(dispatch, name="dispatch-insights").run_soon

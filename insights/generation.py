@@ -78,7 +78,7 @@ def run(insight_id: UUID) -> None:
             _record(partial(_deliver, claim, engine, outcome, milliseconds=milliseconds))
         else:
             _record(partial(_put_off_or_fail, claim, engine, outcome, milliseconds=milliseconds))
-    dispatch.wake()
+    dispatch.dispatch_soon()
 
 
 def _written_or_failed(claim: Claim, engine: Engine) -> Written | EngineError:

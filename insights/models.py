@@ -87,7 +87,7 @@ class JobQuerySet(models.QuerySet["GenerationJob"]):
         """Open past the deadline by the database's clock."""
         return self.open().filter(deadline_at__lt=Now())
 
-    def finished_but_open(self) -> Self:
+    def unsettled(self) -> Self:
         return self.open().exclude(insights__status__in=Insight.OPEN)
 
 
@@ -159,7 +159,7 @@ class InsightQuerySet(models.QuerySet["Insight"]):
         """Pending, and their time has come by the database's clock."""
         return self.filter(status=Insight.Status.PENDING, next_attempt_at__lte=Now())
 
-    def abandoned(self) -> Self:
+    def lease_expired(self) -> Self:
         """Generating under a lease that its worker stopped renewing."""
         return self.filter(status=Insight.Status.GENERATING, lease_expires_at__lt=Now())
 

@@ -6,8 +6,9 @@ from dataclasses import asdict
 
 from django.db.models import Count, QuerySet
 
-from insights import recovery, standing, unlocking
+from insights import recovery, unlocking
 from insights.models import GenerationJob, Insight
+from insights.stuck import annotate_jobs, describe_job, failed_insights, stuck_jobs
 from relivchats import durations
 from relivchats.staff.bulk_actions import (
     BATCH_SIZE,
@@ -23,15 +24,15 @@ from relivchats.staff.reports import Level, Line, Report, Table
 
 def jobs_report(*, stuck: bool) -> Report:
     """Return the open jobs, or only the stuck ones, newest first."""
-    jobs = standing.stuck_jobs() if stuck else GenerationJob.objects.open()
+    jobs = stuck_jobs() if stuck else GenerationJob.objects.open()
     rows = []
-    for job in standing.with_job_standing(jobs).order_by("-created_at")[:BATCH_SIZE]:
+    for job in annotate_jobs(jobs).order_by("-created_at")[:BATCH_SIZE]:
         age = durations.format_short(vars(job)["looked_at"] - job.created_at)
         counts = (job.completed_insights, job.failed_insights, job.total_insights)
-        rows.append((job.pk, job.status, *counts, age, standing.of_job(job)))
+        rows.append((job.pk, job.status, *counts, age, describe_job(job)))
     table = Table(("job", "status", "done", "failed", "of", "age", "waiting for"), tuple(rows))
     # One more than the limit is counted, to tell "200" from "more than 200" without counting all rows.
-    number = standing.stuck_jobs()[: BATCH_SIZE + 1].count()
+    number = stuck_jobs()[: BATCH_SIZE + 1].count()
     if number:
         count = f"more than {BATCH_SIZE}" if number > BATCH_SIZE else str(number)
         line = Line("jobs", Level.WARNING, f"{count} stuck", "manage.py jobs --recover", {"stuck": number})
@@ -45,7 +46,7 @@ def recover_everything(*, context: ActionContext) -> Report:
     recovered = recovery.recover()
     record("recover", ActionResult("everything", done=True, outcome=str(recovered)), context=context)
     rows = tuple((name.replace("_", " "), count) for name, count in asdict(recovered).items())
-    remaining = standing.stuck_jobs()[: BATCH_SIZE + 1].count()
+    remaining = stuck_jobs()[: BATCH_SIZE + 1].count()
     if remaining:
         line = Line("jobs", Level.WARNING, f"{remaining} still stuck", "manage.py jobs --recover")
     else:
@@ -67,7 +68,7 @@ def recover_jobs(jobs: QuerySet[GenerationJob], *, context: ActionContext) -> Ba
 
 def failed_insights_report() -> Report:
     """Return the failed insights that were not retried, newest first, and the ten most frequent causes."""
-    failed = standing.failed_insights()
+    failed = failed_insights()
     causes = list(failed.values("error_code").annotate(count=Count("pk")).order_by("-count")[:10])
     lines = [
         Line(cause["error_code"], Level.WARNING, f"{cause['count']} failed", "manage.py insights --failed --retry")
@@ -91,7 +92,7 @@ def failed_insights_report() -> Report:
 
 def retry_failed_insights(*, context: ActionContext) -> Report:
     """Retry every failed insight that was not retried yet."""
-    batch = retry_insights(standing.failed_insights(), context=context)
+    batch = retry_insights(failed_insights(), context=context)
     return batch_report("Retried", batch, remedy="manage.py insights --failed")
 
 

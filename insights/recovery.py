@@ -50,12 +50,12 @@ class Recovered:
 def recover() -> Recovered:
     """One round over everything that can be stuck. Safe at any time, from any number of processes."""
     done = Recovered(
-        leases=_each(Insight.objects.abandoned().values_list("pk", flat=True), free_insight),
+        leases=_each(Insight.objects.lease_expired().values_list("pk", flat=True), recover_insight),
         indexing=indexing.recover(),
         unindexable=_each(_jobs_of_unindexable_chats(), _fail_unindexable),
         overdue_jobs=_each(GenerationJob.objects.overdue().values_list("pk", flat=True), _fail_overdue),
-        finished_jobs=_each(GenerationJob.objects.finished_but_open().values_list("pk", flat=True), settlement.settle),
-        reservations=_each(orphaned_reservations().values_list("pk", flat=True), release_orphaned),
+        finished_jobs=_each(GenerationJob.objects.unsettled().values_list("pk", flat=True), settlement.settle),
+        reservations=_each(orphaned_reservations().values_list("pk", flat=True), release_orphaned_reservation),
         dispatched=dispatch.dispatch(),
     )
     if done.anything:
@@ -65,12 +65,12 @@ def recover() -> Recovered:
 
 def recover_job(job_id: UUID) -> bool:
     """Put one job right: free its dead leases, close it if it is past its deadline or has nothing open."""
-    abandoned = Insight.objects.abandoned().filter(job=job_id).values_list("pk", flat=True)
-    changed = [free_insight(insight_id) for insight_id in abandoned]
+    abandoned = Insight.objects.lease_expired().filter(job=job_id).values_list("pk", flat=True)
+    changed = [recover_insight(insight_id) for insight_id in abandoned]
     if GenerationJob.objects.overdue().filter(pk=job_id).exists():
         changed.append(_fail_overdue(job_id))
     changed.append(settlement.settle(job_id) if not Insight.objects.open().filter(job=job_id).exists() else False)
-    dispatch.wake()
+    dispatch.dispatch_soon()
     return any(changed)
 
 
@@ -88,10 +88,10 @@ def _tried(step: Callable[[UUID], bool], pk: UUID) -> bool:
 
 
 @transaction.atomic
-def free_insight(insight_id: UUID) -> bool:
+def recover_insight(insight_id: UUID) -> bool:
     """An insight whose worker stopped renewing its lease: due again, or failed after its last attempt."""
     GenerationJob.objects.select_for_update(of=("self",)).filter(insights=insight_id).first()
-    insight = Insight.objects.abandoned().filter(pk=insight_id).first()
+    insight = Insight.objects.lease_expired().filter(pk=insight_id).first()
     if insight is None or insight.lease_token is None:
         return False
     if insight.attempt >= settings.INSIGHT_MAX_ATTEMPTS:
@@ -104,7 +104,7 @@ def free_insight(insight_id: UUID) -> bool:
             error_message=f"{tries}: worker_lost",
         )
     return bool(
-        Insight.objects.abandoned()
+        Insight.objects.lease_expired()
         .filter(pk=insight_id, lease_token=insight.lease_token)
         .update(
             status=Insight.Status.PENDING,
@@ -138,7 +138,7 @@ def _fail_unindexable(job_id: UUID) -> bool:
     if job.chat is None or job.chat.vector_status != Chat.VectorStatus.FAILED:
         return False
     waiting = Insight.objects.filter(job=job_id, status=Insight.Status.PENDING).values_list("pk", flat=True)
-    return settlement.fail_open(
+    return settlement.fail_open_insights(
         job_id, only=waiting, error_code="indexing_failed", error_message="The chat could not be made searchable."
     )
 
@@ -148,7 +148,7 @@ def _fail_overdue(job_id: UUID) -> bool:
     GenerationJob.objects.select_for_update().get(pk=job_id)
     if not GenerationJob.objects.overdue().filter(pk=job_id).exists():
         return False
-    return settlement.fail_open(
+    return settlement.fail_open_insights(
         job_id, error_code="deadline_passed", error_message="The job ran past its deadline."
     ) or settlement.settle(job_id)
 
@@ -159,7 +159,7 @@ def orphaned_reservations() -> ReservationQuerySet:
 
 
 @transaction.atomic
-def release_orphaned(reservation_id: UUID) -> bool:
+def release_orphaned_reservation(reservation_id: UUID) -> bool:
     """Give back the coins of a reservation without an open job. Returns whether they were still held."""
     job = GenerationJob.objects.select_for_update().filter(reservation=reservation_id).first()
     if job is not None and job.is_open:

@@ -46,7 +46,9 @@ def fail(*, insight_id: UUID, token: UUID, error_code: str, error_message: str) 
 
 
 @transaction.atomic
-def fail_open(job_id: UUID, *, error_code: str, error_message: str, only: Iterable[UUID] | None = None) -> bool:
+def fail_open_insights(
+    job_id: UUID, *, error_code: str, error_message: str, only: Iterable[UUID] | None = None
+) -> bool:
     """Give up a job's open insights, or only some of them, whoever holds them; then settle."""
     job = GenerationJob.objects.select_for_update().get(pk=job_id)
     still_open = job.insights.open()

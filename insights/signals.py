@@ -11,16 +11,16 @@ from django.db import connections
 from django.dispatch import receiver
 
 from chats.models import Chat
-from chats.signals import chat_erasing, index_settled
+from chats.signals import chat_erasing, indexing_finished
 from insights import dispatch, recovery, settlement
 from insights.models import GenerationJob, Insight
 
 
-@receiver(index_settled)
+@receiver(indexing_finished)
 def go_on(*, chat_id: UUID, **_: Any) -> None:
     """The chat became searchable, or never will."""
     recovery.fail_unindexable(chat_id)
-    dispatch.wake()
+    dispatch.dispatch_soon()
 
 
 @receiver(chat_erasing)
@@ -29,7 +29,7 @@ def settle_and_wipe(*, chat: Chat, **_: Any) -> None:
     # All jobs before any wallet: a worker that finishes one of them holds the job and waits for the wallet.
     jobs = list(GenerationJob.objects.select_for_update().open().filter(chat=chat).order_by("pk"))
     for job in jobs:
-        settlement.fail_open(job.pk, error_code="chat_deleted", error_message="The chat was deleted.")
+        settlement.fail_open_insights(job.pk, error_code="chat_deleted", error_message="The chat was deleted.")
     Insight.objects.filter(chat=chat).update(sealed_document=None)
 
 

@@ -23,22 +23,22 @@ from relivchats.errors import Conflict, DomainError, NotFound
 
 __all__ = [
     "NotEligible",
-    "NothingAsked",
+    "NothingRequested",
     "Plan",
     "PriceQuote",
-    "UnknownLanguage",
     "Unlocked",
+    "UnsupportedLanguage",
     "quote",
     "retry",
     "unlock",
 ]
 
 
-class NothingAsked(DomainError):
+class NothingRequested(DomainError):
     code, status, title = "ERR_1001", 422, "Nothing to unlock"
 
 
-class UnknownLanguage(DomainError):
+class UnsupportedLanguage(DomainError):
     code, status, title = "ERR_1001", 422, "Not a language of the findings"
 
 
@@ -100,7 +100,7 @@ def quote(
 ) -> PriceQuote:
     """What `unlock` would cost and do, priced by the same plan. Holds nothing.
 
-    Raises UnknownLanguage, NotFound or NothingAsked. What does not fit is in the plan, and not in its coins.
+    Raises UnsupportedLanguage, NotFound or NothingRequested. What does not fit is in the plan, and not in its coins.
     """
     _must_be_written(language)
     return PriceQuote(_plan(chat, category_id=category_id, type_ids=type_ids), _wallet(user))
@@ -113,7 +113,8 @@ def unlock(
     """Unlock a category, or some of its types, for one chat.
 
     What is already unlocked or running is returned and costs nothing; what failed is tried again, for no more
-    than `retry` asks. Raises UnknownLanguage, NotFound, NothingAsked, NotEligible or InsufficientCoins, each before
+    than `retry` asks. Raises UnsupportedLanguage, NotFound, NothingRequested, NotEligible or InsufficientCoins, each
+    before
     any coin is held.
     """
     _must_be_written(language)
@@ -157,7 +158,9 @@ def retry(insight: Insight) -> Unlocked:
 def _must_be_written(language: str) -> None:
     languages = engines.get_engine().languages
     if language not in languages:
-        raise UnknownLanguage(f"Findings are written in these languages: {', '.join(languages)}. Ask for one of them.")
+        raise UnsupportedLanguage(
+            f"Findings are written in these languages: {', '.join(languages)}. Ask for one of them."
+        )
 
 
 def _lock(chat: Chat, *, user: User) -> Chat:
@@ -180,7 +183,7 @@ def _plan(chat: Chat, *, category_id: str | None, type_ids: Sequence[str]) -> Pl
 
 def _asked(*, category_id: str | None, type_ids: Sequence[str]) -> tuple[Category, list[InsightType]]:
     if not type_ids and category_id is None:
-        raise NothingAsked("Name a category_id, or the insight_type_ids that you want.")
+        raise NothingRequested("Name a category_id, or the insight_type_ids that you want.")
     types = InsightType.objects.filter(active=True, category__active=True).select_related("category")
     types = types.defer("definition")
     if type_ids:
@@ -191,7 +194,7 @@ def _asked(*, category_id: str | None, type_ids: Sequence[str]) -> tuple[Categor
     if not chosen or len(chosen) < len(set(type_ids)):
         raise NotFound("There is no such category or insight type. GET /api/categories lists them.")
     if len({insight_type.category_id for insight_type in chosen}) > 1:
-        raise NothingAsked("Ask for types of one category at a time.")
+        raise NothingRequested("Ask for types of one category at a time.")
     return chosen[0].category, chosen
 
 
@@ -250,5 +253,5 @@ def _open_job(
     )
     if chat.vector_status != Chat.VectorStatus.COMPLETED:
         indexing.request(chat)
-    transaction.on_commit(dispatch.wake)
+    transaction.on_commit(dispatch.dispatch_soon)
     return Unlocked(job, tuple(insights), created=True, coins=coins, spendable=_wallet(user).spendable)

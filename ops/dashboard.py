@@ -26,7 +26,7 @@ from billing.models import (
     WebhookEvent,
 )
 from chats.models import Chat, ChatUpload, Chunk, TranscriptBlock, VectorMatrix
-from insights import standing
+from insights import stuck
 from insights.models import Category, GenerationJob, Insight, InsightAttempt, InsightType, InsightTypeVersion
 from ops import health
 from ops.checks.work import count, words
@@ -127,9 +127,9 @@ def context(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
 
 def _alerts(request: HttpRequest) -> list[Alert]:
     candidates: tuple[tuple[str, QuerySet[Any], str], ...] = (
-        ("Stuck jobs", standing.stuck_jobs(), "stuck=yes"),
-        ("Stuck insights", standing.stuck_insights(), "stuck=yes"),
-        ("Failed insights, not retried", standing.failed_insights(), "stuck=failed"),
+        ("Stuck jobs", stuck.stuck_jobs(), "stuck=yes"),
+        ("Stuck insights", stuck.stuck_insights(), "stuck=yes"),
+        ("Failed insights, not retried", stuck.failed_insights(), "stuck=failed"),
         ("Paid, no coins", WebhookEvent.objects.uncredited(), "stuck=uncredited"),
         ("Paid twice", WebhookEvent.objects.paid_again(), "stuck=again"),
         ("Events held for review", WebhookEvent.objects.held(), "stuck=yes"),

@@ -56,7 +56,7 @@ def _release(reservation: CoinReservation) -> str:
     if job is not None and job.is_open:
         recovery.recover_job(job.pk)
     else:
-        recovery.release_orphaned(reservation.pk)
+        recovery.release_orphaned_reservation(reservation.pk)
     reservation.refresh_from_db()
     if reservation.status == CoinReservation.Status.ACTIVE:
         raise Conflict("Its job is open and within its deadline; recover the job first: manage.py jobs --stuck")

@@ -10,7 +10,7 @@ from django.db.models.functions import Now
 
 from billing.models import CoinReservation
 from chats.models import Chat
-from insights import standing
+from insights import stuck
 from insights.models import Insight
 from ops import queues
 from relivchats.staff.reports import Level, Line
@@ -37,7 +37,7 @@ def queue() -> Line:
 
 def vectors() -> Line:
     failed = count(Chat.objects.filter(vector_status=Chat.VectorStatus.FAILED))
-    abandoned = count(Chat.objects.index_abandoned().filter(index_lease_expires_at__lt=Now() - standing.GRACE))
+    abandoned = count(Chat.objects.index_lease_expired().filter(index_lease_expires_at__lt=Now() - stuck.GRACE))
     data = {"failed": failed, "abandoned": abandoned}
     if abandoned:
         return Line("vectors", Level.WARNING, f"{words(abandoned)} stopped half-way", "manage.py jobs --recover", data)
@@ -60,19 +60,19 @@ def insights() -> Line:
         completed=Count("pk", filter=Q(status=Insight.Status.COMPLETED)),
         failed=Count("pk", filter=Q(status=Insight.Status.FAILED)),
     )
-    stuck = count(standing.stuck_insights())
-    data = {**recent, "stuck": stuck}
+    number = count(stuck.stuck_insights())
+    data = {**recent, "stuck": number}
     if recent["failed"] >= _ENOUGH and not recent["completed"]:
         text = f"{recent['failed']} failed in {_WINDOW.seconds // 60} minutes and none succeeded"
         return Line("insights", Level.CRITICAL, text, "manage.py insights --failed", data)
-    if stuck:
-        return Line("insights", Level.WARNING, f"{words(stuck)} stuck in generating", "manage.py jobs --recover", data)
+    if number:
+        return Line("insights", Level.WARNING, f"{words(number)} stuck in generating", "manage.py jobs --recover", data)
     text = f"none stuck; in {_WINDOW.seconds // 60} minutes {recent['completed']} completed, {recent['failed']} failed"
     return Line("insights", Level.FINE, text, data=data)
 
 
 def jobs() -> Line:
-    stuck = count(standing.stuck_jobs())
-    if stuck:
-        return Line("jobs", Level.WARNING, f"{words(stuck)} stuck", "manage.py jobs --recover", {"stuck": stuck})
+    number = count(stuck.stuck_jobs())
+    if number:
+        return Line("jobs", Level.WARNING, f"{words(number)} stuck", "manage.py jobs --recover", {"stuck": number})
     return Line("jobs", Level.FINE, "none stuck", data={"stuck": 0})

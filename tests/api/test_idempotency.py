@@ -60,7 +60,7 @@ def forget_answer(*, lease: timedelta) -> None:
 
 def test_an_unlock_sent_again_is_answered_as_the_first_time(api: Api, searchable: Chat) -> None:
     first = unlock(api, searchable)
-    settlement.fail_open(GenerationJob.objects.get().pk, error_code="test", error_message="")
+    settlement.fail_open_insights(GenerationJob.objects.get().pk, error_code="test", error_message="")
     again = unlock(api, searchable)
     assert (first.status_code, again.status_code) == (202, 202)
     assert again.content == first.content
@@ -169,7 +169,7 @@ def test_a_malformed_key_is_refused(api: Api, searchable: Chat, key: str) -> Non
 
 def test_a_retry_sent_again_holds_coins_once(api: Api, searchable: Chat) -> None:
     unlock(api, searchable, key="first")
-    settlement.fail_open(GenerationJob.objects.get().pk, error_code="test", error_message="")
+    settlement.fail_open_insights(GenerationJob.objects.get().pk, error_code="test", error_message="")
     path = f"/api/insights/{searchable.insights.get().pk}/retry"
     first, again = post(api, path), post(api, path)
     assert (first.status_code, again.content) == (202, first.content)

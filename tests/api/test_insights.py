@@ -188,7 +188,7 @@ def test_reading_many_insights_takes_few_queries(
 def failed(api: Api, searchable: Chat) -> Insight:
     """An insight whose time ran out."""
     job_id = unlock(api, searchable, insight_type_ids=["communication_basics"])["job_id"]
-    settlement.fail_open(uuid.UUID(job_id), error_code="overdue", error_message="The job ran out of time.")
+    settlement.fail_open_insights(uuid.UUID(job_id), error_code="overdue", error_message="The job ran out of time.")
     return Insight.objects.get(job=job_id)
 
 

@@ -50,7 +50,7 @@ def test_a_quote_shows_what_is_owned_running_and_failed(api: Api, searchable: Ch
     assert by_type(quoted, "state") == {"communication_basics": "owned", "love_language": "running"}
     assert by_type(quoted, "insight_id")["communication_basics"] == owned["insights"][0]["id"]
     assert (quoted["coins"], quoted["can_unlock"], quoted["possible"]) == (0, True, [])
-    settlement.fail_open(GenerationJob.objects.open().get().pk, error_code="test", error_message="")
+    settlement.fail_open_insights(GenerationJob.objects.open().get().pk, error_code="test", error_message="")
     assert quote(api, searchable, insight_type_ids=["love_language"])["coins"] == 100
 
 
@@ -61,7 +61,7 @@ def test_what_failed_is_quoted_unlocked_and_retried_for_its_own_part(make_person
         insight["insight_type_id"]: insight["id"]
         for insight in ask(api, "unlock", chat, status=202, category_id="romantic")["insights"]
     }
-    settlement.fail_open(GenerationJob.objects.open().get().pk, error_code="test", error_message="")
+    settlement.fail_open_insights(GenerationJob.objects.open().get().pk, error_code="test", error_message="")
     quoted = quote(api, chat, category_id="romantic")
     assert set(by_type(quoted, "state").values()) == {"failed"}
     assert by_type(quoted, "insight_id") == tried
@@ -74,7 +74,7 @@ def test_what_failed_is_quoted_unlocked_and_retried_for_its_own_part(make_person
         assert by_type(quote(api, chat, category_id="romantic"), "price")[type_id] == part
         assert api.post(f"/api/insights/{tried[type_id]}/retry", status=202)["coins_reserved"] == part
     for job in GenerationJob.objects.open():
-        settlement.fail_open(job.pk, error_code="test", error_message="")
+        settlement.fail_open_insights(job.pk, error_code="test", error_message="")
     InsightType.objects.filter(pk="conflict_resolution").update(price=100)
     latest = quote(api, chat, category_id="romantic")
     assert by_type(latest, "price")["conflict_resolution"] == 60, "the latest try counts"

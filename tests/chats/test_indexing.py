@@ -17,7 +17,7 @@ from chats import embedding, indexing, tasks
 from chats.embedding import Vectors
 from chats.erasure import erase
 from chats.models import Chat, TranscriptBlock, VectorMatrix
-from chats.signals import index_settled
+from chats.signals import indexing_finished
 from relivchats.crypto import CannotOpen
 from tests.chats import samples
 from tests.conftest import StartCelery
@@ -32,9 +32,9 @@ def settled() -> Iterator[list[UUID]]:
     def listen(*, chat_id: UUID, **_: Any) -> None:
         heard.append(chat_id)
 
-    index_settled.connect(listen)
+    indexing_finished.connect(listen)
     yield heard
-    index_settled.disconnect(listen)
+    indexing_finished.disconnect(listen)
 
 
 def asked() -> Chat:

@@ -203,7 +203,7 @@ def test_a_fault_of_our_own_gives_the_coins_back_and_keeps_the_worker(
 def test_partial_delivery_is_charged_by_parts(job: GenerationJob) -> None:
     delivered, *others = job.insights.order_by("price")
     generation.run(delivered.pk)
-    settlement.fail_open(job.pk, error_code="test", error_message="")
+    settlement.fail_open_insights(job.pk, error_code="test", error_message="")
     job.refresh_from_db()
     assert (job.status, job.completed_insights, job.failed_insights) == ("partial_failure", 1, len(others))
     assert job.reservation.captured_coins == delivered.price
@@ -261,7 +261,7 @@ def test_a_reservation_without_an_open_job_is_released(person: User, insight: In
 
 
 def test_an_open_jobs_reservation_is_never_released(insight: Insight) -> None:
-    assert not recovery.release_orphaned(insight.job.reservation_id)
+    assert not recovery.release_orphaned_reservation(insight.job.reservation_id)
     assert recovery.recover().reservations == 0
 
 
@@ -412,7 +412,7 @@ def test_deleting_a_chat_takes_all_its_jobs_before_any_coins(
         erasing = threading.Thread(target=erase)
         erasing.start()
         eventually(is_somebody_waiting)
-        settlement.fail_open(last.pk, error_code="test", error_message="")
+        settlement.fail_open_insights(last.pk, error_code="test", error_message="")
     erasing.join(PATIENCE_SECONDS)
     assert not GenerationJob.objects.open().exists()
     person.wallet.refresh_from_db()

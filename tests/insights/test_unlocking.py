@@ -124,12 +124,12 @@ def test_what_is_not_in_the_catalogue_is_not_found(person: User, chat: Chat, ask
 
 
 def test_asking_for_nothing_is_refused(person: User, chat: Chat) -> None:
-    with pytest.raises(unlocking.NothingAsked):
+    with pytest.raises(unlocking.NothingRequested):
         unlocking.unlock(user=person, chat=chat)
 
 
 def test_a_language_that_is_not_written_is_refused(person: User, chat: Chat) -> None:
-    with pytest.raises(unlocking.UnknownLanguage, match="en"):
+    with pytest.raises(unlocking.UnsupportedLanguage, match="en"):
         unlocking.unlock(user=person, chat=chat, category_id="romantic", language="fr")
     assert nothing_was_made()
 
@@ -143,7 +143,7 @@ def test_a_withdrawn_type_cannot_be_unlocked(person: User, chat: Chat) -> None:
 
 def test_a_failed_insight_is_tried_again_for_its_own_part(person: User, chat: Chat) -> None:
     job = unlocking.unlock(user=person, chat=chat, category_id="romantic").job
-    settlement.fail_open(job.pk, error_code="test", error_message="")
+    settlement.fail_open_insights(job.pk, error_code="test", error_message="")
     failed = Insight.objects.get(job=job, insight_type="love_language")
     retried = unlocking.retry(failed)
     assert retried.created
@@ -233,7 +233,7 @@ def test_twenty_tries_at_once_of_a_failed_insight_hold_its_part_once(
     person = make_person(coins=10_000)
     chat = make_chat(person, messages=120, searchable=False)
     job = unlocking.unlock(user=person, chat=chat, type_ids=["love_language", "communication_basics"]).job
-    settlement.fail_open(job.pk, error_code="test", error_message="")
+    settlement.fail_open_insights(job.pk, error_code="test", error_message="")
     failed = Insight.objects.get(job=job, insight_type="love_language")
     results = at_once([lambda: unlocking.retry(Insight.objects.get(pk=failed.pk))] * 20)
     assert sorted(result.created for result in results) == [False] * 19 + [True]  # type: ignore[attr-defined]

@@ -91,7 +91,7 @@ def overdue_job(*, owner: User | None = None) -> GenerationJob:
 def failed_job(*, code: str = "engine_unavailable", owner: User | None = None) -> GenerationJob:
     """Every insight of it failed, and its coins are free again."""
     failed = job(owner=owner)
-    settlement.fail_open(failed.pk, error_code=code, error_message="The engine did not answer.")
+    settlement.fail_open_insights(failed.pk, error_code=code, error_message="The engine did not answer.")
     failed.refresh_from_db()
     return failed
 

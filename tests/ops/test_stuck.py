@@ -10,7 +10,7 @@ import pytest
 from django.db.models.functions import Now
 
 from chats.models import Chat
-from insights import standing
+from insights import stuck
 from insights.models import GenerationJob, Insight
 from relivchats import durations
 from tests.ops import rows
@@ -23,9 +23,9 @@ SOON = timedelta(minutes=5.5)
 
 def both(job: GenerationJob) -> set[str]:
     """What the job's own line says, and what its insights' lines say."""
-    of_job = standing.of_job(standing.with_job_standing(GenerationJob.objects.all()).get(pk=job.pk))
-    insights = standing.with_insight_standing(Insight.objects.filter(job=job))
-    return {of_job, *(standing.of_insight(insight) for insight in insights)}
+    of_job = stuck.describe_job(stuck.annotate_jobs(GenerationJob.objects.all()).get(pk=job.pk))
+    insights = stuck.annotate_insights(Insight.objects.filter(job=job))
+    return {of_job, *(stuck.describe_insight(insight) for insight in insights)}
 
 
 LEASED: dict[str, Any] = {"status": "generating", "lease_token": uuid.UUID(int=1)}
@@ -34,12 +34,12 @@ LEASED: dict[str, Any] = {"status": "generating", "lease_token": uuid.UUID(int=1
 @pytest.mark.parametrize(
     ("chat", "job", "insight", "said"),
     [
-        ({}, {}, {"dispatched_at": Now()}, "called, waiting for a worker"),
+        ({}, {}, {"dispatched_at": Now()}, "dispatched, waiting for a worker"),
         ({}, {}, {"next_attempt_at": Now() + SOON}, "due in 5 min"),
-        ({}, {}, {"next_attempt_at": Now() - SOON}, "due for 5 min, waiting for a free place"),
+        ({}, {}, {"next_attempt_at": Now() - SOON}, "due for 5 min, waiting for a free lease"),
         ({"vector_status": "pending"}, {}, {}, "waiting for indexing"),
         ({"vector_status": "failed"}, {}, {}, "indexing failed: reindex the chat"),
-        ({}, {}, {**LEASED, "lease_expires_at": Now() - SOON}, "its worker stopped: the lease ran out 5 min ago"),
+        ({}, {}, {**LEASED, "lease_expires_at": Now() - SOON}, "its worker stopped: the lease expired 5 min ago"),
         ({}, {"deadline_at": Now() - SOON}, {}, "past its deadline for 5 min"),
     ],
 )
@@ -68,8 +68,8 @@ def test_a_job_that_nobody_settled_says_so() -> None:
     made = rows.job()
     Insight.objects.filter(job=made).update(status="failed", error_code="x", finished_at=Now() - rows.LONG)
     GenerationJob.objects.filter(pk=made.pk).update(created_at=Now() - rows.LONG)
-    assert "every insight ended, but the job is not settled" in both(made)
-    assert list(standing.stuck_jobs()) == [made]
+    assert "all insights are finished, but the job is not settled" in both(made)
+    assert list(stuck.stuck_jobs()) == [made]
 
 
 def test_a_job_of_a_deleted_chat_says_so() -> None:

@@ -1,0 +1,126 @@
+"""Stuck and failed work, and what an open job or insight is waiting for."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db.models import Exists, F, Max, Min, OuterRef, Q, QuerySet, Subquery
+from django.db.models.fields import DateTimeField
+from django.db.models.functions import Now
+
+from chats.models import Chat
+from insights.models import GenerationJob, Insight
+from relivchats import durations
+
+#: Recovery runs every 15 s. Work that is overdue for longer than this was missed by it and counts as stuck.
+GRACE = timedelta(seconds=60)
+
+
+def stuck_insights() -> QuerySet[Insight]:
+    """Return the insights whose lease expired more than GRACE ago."""
+    return Insight.objects.lease_expired().filter(lease_expires_at__lt=Now() - GRACE)
+
+
+def stuck_jobs() -> QuerySet[GenerationJob]:
+    """Return the open jobs that are overdue, unsettled, or have a stuck insight, for more than GRACE."""
+    jobs = GenerationJob.objects.open()
+    overdue = jobs.overdue().filter(deadline_at__lt=Now() - GRACE)
+    unsettled = jobs.unsettled().filter(created_at__lt=Now() - GRACE)
+    # A job whose last insight finished just now is being settled in the same transaction, or by the next recovery.
+    unsettled = unsettled.exclude(insights__finished_at__gte=Now() - GRACE)
+    # Three subqueries, each with its own index. An OR over joins would scan the whole table.
+    return jobs.filter(
+        Q(pk__in=overdue.values("pk")) | Q(pk__in=unsettled.values("pk")) | Q(pk__in=stuck_insights().values("job"))
+    )
+
+
+def failed_insights() -> QuerySet[Insight]:
+    """Return the failed insights that can be retried and were not: those of a deleted chat are excluded."""
+    unlocked_again = Insight.objects.filter(chat=OuterRef("chat"), insight_type=OuterRef("insight_type")).exclude(
+        status=Insight.Status.FAILED
+    )
+    return Insight.objects.failed().filter(~Exists(unlocked_again), chat__isnull=False)
+
+
+def annotate_jobs(jobs: QuerySet[GenerationJob]) -> QuerySet[GenerationJob]:
+    """Annotate what `describe_job` reads, with subqueries: a list of any length takes one query."""
+
+    def of_insights(status: Insight.Status, **instant: Any) -> Subquery:
+        insights = Insight.objects.filter(job=OuterRef("pk"), status=status).order_by().values("job")
+        return Subquery(insights.annotate(**instant).values(*instant), output_field=DateTimeField())
+
+    return jobs.annotate(
+        looked_at=Now(),
+        vector_status=F("chat__vector_status"),
+        next_due_at=of_insights(Insight.Status.PENDING, earliest=Min("next_attempt_at")),
+        last_dispatched_at=of_insights(Insight.Status.PENDING, latest=Max("dispatched_at")),
+        leased_until=of_insights(Insight.Status.GENERATING, latest=Max("lease_expires_at")),
+    )
+
+
+def annotate_insights(insights: QuerySet[Insight]) -> QuerySet[Insight]:
+    """Annotate what `describe_insight` reads."""
+    return insights.annotate(looked_at=Now(), vector_status=F("chat__vector_status"), deadline_at=F("job__deadline_at"))
+
+
+def describe_job(job: GenerationJob) -> str:
+    """Return what an open job of `annotate_jobs` is waiting for, or an empty string if it is finished."""
+    row = vars(job)
+    return _describe(
+        is_open=job.is_open,
+        now=row["looked_at"],
+        deadline_at=job.deadline_at,
+        leased_until=row["leased_until"],
+        due_at=row["next_due_at"],
+        dispatched_at=row["last_dispatched_at"],
+        vector_status=row["vector_status"],
+    )
+
+
+def describe_insight(insight: Insight) -> str:
+    """Return what an open insight of `annotate_insights` is waiting for, or an empty string if it is finished."""
+    row = vars(insight)
+    return _describe(
+        is_open=insight.is_open,
+        now=row["looked_at"],
+        deadline_at=row["deadline_at"],
+        leased_until=insight.lease_expires_at,
+        due_at=insight.next_attempt_at,
+        dispatched_at=insight.dispatched_at,
+        vector_status=row["vector_status"],
+    )
+
+
+def _describe(
+    *,
+    is_open: bool,
+    now: datetime,
+    deadline_at: datetime,
+    leased_until: datetime | None,
+    due_at: datetime | None,
+    dispatched_at: datetime | None,
+    vector_status: str | None,
+) -> str:
+    """Return the first reason that applies, in the order in which an operator has to act on them."""
+    if not is_open:
+        return ""
+    if deadline_at < now:
+        return f"past its deadline for {durations.format_short(now - deadline_at)}"
+    if leased_until is not None:
+        if leased_until < now:
+            return f"its worker stopped: the lease expired {durations.format_short(now - leased_until)} ago"
+        return f"leased by a worker until {leased_until:%H:%M:%S}"
+    if due_at is None:
+        return "all insights are finished, but the job is not settled"
+    if vector_status is None:
+        return "its chat was deleted"
+    if vector_status == Chat.VectorStatus.FAILED:
+        return "indexing failed: reindex the chat"
+    if vector_status != Chat.VectorStatus.COMPLETED:
+        return "waiting for indexing"
+    if due_at > now:
+        return f"due in {durations.format_short(due_at - now)}"
+    if dispatched_at is not None and dispatched_at > now - GRACE:
+        return "dispatched, waiting for a worker"
+    return f"due for {durations.format_short(now - due_at)}, waiting for a free lease"
