@@ -14,7 +14,7 @@ from django.utils.safestring import SafeString
 
 from chats import operations
 from chats.models import Chat, ChatUpload, Chunk, TranscriptBlock, VectorMatrix
-from chats.receipts import in_words
+from chats.upload_log import refusal_title
 from relivchats import durations
 from relivchats.accounts.models import User
 from relivchats.staff.actions import BulkAction
@@ -73,7 +73,7 @@ class FailureFilter(admin.SimpleListFilter):
     @staticmethod
     def _label(group: Mapping[str, Any]) -> str:
         shape = f" · {group['header_shape']}" if group["header_shape"] else ""
-        return f"{group['uploads']} × {in_words(group['reason'])}{shape}"
+        return f"{group['uploads']} × {refusal_title(group['reason'])}{shape}"
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[ChatUpload]) -> QuerySet[ChatUpload]:
         reason, bar, shape = (self.value() or "").partition("|")
@@ -182,7 +182,7 @@ class ChatUploadAdmin(OwnedAdmin):
 
     @admin.display(description="reason", ordering="reason")
     def why(self, upload: ChatUpload) -> str:
-        return in_words(upload.reason)
+        return refusal_title(upload.reason)
 
     @admin.display(description="by stage")
     def by_stage(self, upload: ChatUpload) -> str:

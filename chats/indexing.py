@@ -24,11 +24,11 @@ from django.db.models.expressions import Combinable
 from django.db.models.functions import Now
 
 from chats import embedding, vectors
+from chats.bulk_copy import copy_rows
 from chats.chunking import ChunkDraft, chunk_messages
-from chats.copying import copy_rows
 from chats.models import Chat, Chunk
 from chats.signals import indexing_finished
-from chats.transcript import Reader
+from chats.transcript import TranscriptReader
 from chats.vectors import Float16Vectors
 from relivchats.crypto import CannotOpen
 from relivchats.wakeups import CoalescingThread, publish
@@ -186,7 +186,7 @@ def _build(chat: Chat, token: UUID) -> tuple[list[ChunkRow], Float16Vectors]:
     """Chunks without their texts, and the vectors of these as they are kept."""
     engine = embedding.get_engine()
     parts, rows, conversation, first_number = _finished_part(chat)
-    for step in _steps(chunk_messages(Reader(chat).batches(first=first_number))):
+    for step in _steps(chunk_messages(TranscriptReader(chat).batches(first=first_number))):
         _renew(chat.pk, token)
         rows.append(engine.embed([text for piece in step for text in piece.texts]).astype(np.float16))
         parts += (

@@ -14,8 +14,8 @@ from django.db.models.functions import Now
 # Not functools': in Python 3.11 that one takes a lock which all instances share, so chats would wait for each other.
 from django.utils.functional import cached_property
 
-from chats.lens import Lens
 from chats.people import People, Person
+from chats.projection import Projection
 from relivchats.crypto import DataKey, keyring
 
 
@@ -152,8 +152,8 @@ class Chat(models.Model):
         return self.people.names
 
     @property
-    def lens(self) -> Lens:
-        return Lens.of(self.people, clock=self.clock, time_zone=self.time_zone)
+    def projection(self) -> Projection:
+        return Projection.for_people(self.people, clock=self.clock, time_zone=self.time_zone)
 
     @cached_property
     def statistics(self) -> dict[str, Any]:
@@ -164,7 +164,7 @@ class Chat(models.Model):
         return counted
 
     @property
-    def edition(self) -> tuple[object, ...]:
+    def content_version(self) -> tuple[object, ...]:
         """Another whenever messages were added, or are read in another way."""
         return self.line_count, self.time_zone, None if self.sealed_people is None else bytes(self.sealed_people)
 

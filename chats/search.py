@@ -19,7 +19,7 @@ from chats.chunking import written_text
 from chats.exports.parsed import Kind, Message
 from chats.models import Chat, Chunk
 from chats.signals import chat_erasing
-from chats.transcript import Reader
+from chats.transcript import TranscriptReader
 from chats.word_index import WordIndex, split_words
 from relivchats.errors import Conflict
 
@@ -83,7 +83,7 @@ class Searcher:
         self._engine = engine
         self._matrix = matrix
         self._reading = threading.Lock()
-        self._reader = Reader(chat)
+        self._reader = TranscriptReader(chat)
         self._kinds: list[int] = []
         self._senders: list[int] = []
         self._words = WordIndex(self._texts())
@@ -213,7 +213,7 @@ class _Shelf:
     def open(self, chat: Chat) -> Searcher:
         with self._lock:
             opening = self._opening.setdefault(chat.pk, threading.Lock())
-        version = (chat.indexed_at, *chat.edition)
+        version = (chat.indexed_at, *chat.content_version)
         # Six insights that begin together open the chat once.
         with opening:
             kept = self._kept.get(chat.pk)

@@ -9,10 +9,10 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from chats.exports.parsed import Message
-from chats.importing import Imported
-from chats.lens import time_zones
+from chats.importing import ImportResult
 from chats.models import Chat, ChatUpload
 from chats.people import InvalidPeople, Person
+from chats.projection import time_zones
 from chats.statistics_schema import StatisticsSerializer
 from relivchats.rest import ClosedSerializer, IdField
 
@@ -203,8 +203,8 @@ class UploadedChatSerializer(ChatSerializer):
         return self._imported.older_left_out
 
     @property
-    def _imported(self) -> Imported:
-        imported: Imported = self.context["imported"]
+    def _imported(self) -> ImportResult:
+        imported: ImportResult = self.context["imported"]
         return imported
 
 

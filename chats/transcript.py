@@ -20,8 +20,8 @@ import zstandard
 from django.utils.functional import cached_property
 
 from chats.exports.parsed import Batch, Message, writable
-from chats.lens import Lens
 from chats.models import Chat, TranscriptBlock
+from chats.projection import Projection
 from relivchats.crypto import DataKey
 
 BLOCK_MESSAGES = 500
@@ -137,16 +137,16 @@ def _unpack(packed: bytes, first_number: int) -> Batch:
     )
 
 
-class Reader:
+class TranscriptReader:
     """The transcript of one chat; keeps the blocks it opened last. For one thread.
 
-    Messages are read as the chat's owner wants to see them (`Chat.lens`), or `as_stored`: with the
+    Messages are read as the chat's owner wants to see them (`Chat.projection`), or `as_stored`: with the
     export's own senders and instants. Those that were added to the chat since it was loaded are not seen.
     """
 
     def __init__(self, chat: Chat, *, as_stored: bool = False) -> None:
         self.chat = chat
-        self._lens = Lens() if as_stored else chat.lens
+        self._projection = Projection() if as_stored else chat.projection
         self._kept: OrderedDict[int, Batch] = OrderedDict()
 
     def batches(self, *, first: int = 1) -> Iterator[Batch]:
@@ -203,7 +203,9 @@ class Reader:
     def _opened(self, firsts: list[int]) -> list[Batch]:
         rows = TranscriptBlock.objects.filter(chat=self.chat.pk, first_number__in=firsts).order_by("first_number")
         return [
-            self._lens.read(open_block(self.chat.key, context_of(self.chat), first_number=first_number, sealed=sealed))
+            self._projection.apply(
+                open_block(self.chat.key, context_of(self.chat), first_number=first_number, sealed=sealed)
+            )
             for first_number, sealed in rows.values_list("first_number", "sealed")
         ]
 
@@ -213,9 +215,9 @@ class Reader:
             self._kept.popitem(last=False)
 
 
-def page(chat: Chat, *, after: int = 0, limit: int) -> list[Message]:
+def read_page(chat: Chat, *, after: int = 0, limit: int) -> list[Message]:
     """Up to `limit` messages that follow the one numbered `after`, read from the blocks that hold them."""
-    return Reader(chat).messages(after + 1, after + limit)
+    return TranscriptReader(chat).messages(after + 1, after + limit)
 
 
 def context_of(chat: Chat) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from chats.copying import copy_rows
+from chats.bulk_copy import copy_rows
 from chats.embedding import Vectors
 from chats.models import Chat, VectorMatrix
 

@@ -16,9 +16,9 @@ from rest_framework.response import Response
 from rest_framework.utils.urls import remove_query_param, replace_query_param
 from rest_framework.views import APIView
 
-from chats import amending, erasure, examples, importing, indexing, transcript
+from chats import editing, erasure, examples, importing, indexing, transcript
 from chats.exports.parsed import Message
-from chats.importing import Wishes
+from chats.importing import ImportOptions
 from chats.models import Chat
 from chats.people import InvalidPeople
 from chats.serializers import (
@@ -41,7 +41,7 @@ from relivchats.openapi import UNCHANGED, example, problems
 from relivchats.rest import Pages, body, conditional, person
 
 
-def own_chat(request: Request, chat_id: UUID) -> Chat:
+def get_own_chat(request: Request, chat_id: UUID) -> Chat:
     """Raises NotFound for an unknown chat and for somebody else's alike."""
     chat = Chat.objects.owned_by(request.user).filter(pk=chat_id).first()
     if chat is None:
@@ -51,7 +51,7 @@ def own_chat(request: Request, chat_id: UUID) -> Chat:
 
 def _uploaded(request: Request, chat_id: str) -> Any:
     """The answer to an upload, made anew: its statistics are kept under the chat's key alone."""
-    chat = own_chat(request, UUID(chat_id))
+    chat = get_own_chat(request, UUID(chat_id))
     return UploadedChatSerializer(chat, context={"imported": importing.last_import(chat)}).data
 
 
@@ -97,10 +97,10 @@ class Upload(APIView):
     def post(self, request: Request) -> Response:
         fields = UploadSerializer(data=body(request))
         fields.is_valid(raise_exception=True)
-        wishes = dict(fields.validated_data)
-        upload = wishes.pop("file")
-        imported = importing.receive(
-            owner=person(request), upload=upload, wishes=Wishes(**wishes), request_id=request_id.get()
+        options = dict(fields.validated_data)
+        upload = options.pop("file")
+        imported = importing.import_upload(
+            owner=person(request), upload=upload, options=ImportOptions(**options), request_id=request_id.get()
         )
         answer = UploadedChatSerializer(imported.chat, context={"imported": imported}).data
         status = 201 if imported.outcome is importing.Outcome.ACCEPTED else 200
@@ -136,8 +136,8 @@ class OneChat(APIView):
         examples=[example("A chat", examples.CHAT)],
     )
     def get(self, request: Request, chat_id: UUID) -> HttpResponseBase:
-        chat = own_chat(request, chat_id)
-        sealed = bytes(chat.sealed_title), bytes(chat.sealed_participants), *chat.edition
+        chat = get_own_chat(request, chat_id)
+        sealed = bytes(chat.sealed_title), bytes(chat.sealed_participants), *chat.content_version
         version = chat.pk, chat.status, chat.vector_status, chat.chunk_count, chat.indexed_at, *sealed
         return conditional(request, *version, answer=lambda: Response(ChatSerializer(chat).data))
 
@@ -169,11 +169,11 @@ class OneChat(APIView):
         ],
     )
     def patch(self, request: Request, chat_id: UUID) -> Response:
-        chat = own_chat(request, chat_id)
+        chat = get_own_chat(request, chat_id)
         changes = ChatChangesSerializer(data=body(request))
         changes.is_valid(raise_exception=True)
         try:
-            changed = amending.amend(chat, **changes.validated_data)
+            changed = editing.edit_chat(chat, **changes.validated_data)
         except InvalidPeople as fault:
             raise not_people(fault) from None
         return Response(ChatSerializer(changed).data)
@@ -187,7 +187,7 @@ class OneChat(APIView):
         responses={204: None, **problems(401, 404)},
     )
     def delete(self, request: Request, chat_id: UUID) -> Response:
-        erasure.erase(own_chat(request, chat_id))
+        erasure.erase(get_own_chat(request, chat_id))
         return Response(status=204)
 
 
@@ -203,13 +203,13 @@ class Messages(APIView):
         examples=[example("A page", examples.MESSAGES)],
     )
     def get(self, request: Request, chat_id: UUID) -> Response:
-        chat = own_chat(request, chat_id)
+        chat = get_own_chat(request, chat_id)
         query = MessagesQuery(data=request.query_params)
         query.is_valid(raise_exception=True)
         after, limit = query.validated_data["after"], query.validated_data["limit"]
         if around := query.validated_data.get("around"):
             after = max(0, min(around, chat.line_count) - 1 - limit // 2)
-        found = transcript.page(chat, after=after, limit=limit)
+        found = transcript.read_page(chat, after=after, limit=limit)
         return Response(
             {
                 "next": _page(request, after=found[-1].number, limit=limit) if _has_more(chat, found) else None,
@@ -243,7 +243,7 @@ class Statistics(APIView):
         examples=[example("Statistics", examples.STATISTICS)],
     )
     def get(self, request: Request, chat_id: UUID) -> HttpResponseBase:
-        chat = own_chat(request, chat_id)
+        chat = get_own_chat(request, chat_id)
         version = chat.pk, bytes(chat.sealed_statistics)
         return conditional(request, *version, answer=lambda: Response(chat.statistics))
 
@@ -258,7 +258,7 @@ class VectorStatus(APIView):
         examples=[example("Searchable", examples.VECTOR_STATUS)],
     )
     def get(self, request: Request, chat_id: UUID) -> Response:
-        return Response(VectorStatusSerializer(own_chat(request, chat_id)).data)
+        return Response(VectorStatusSerializer(get_own_chat(request, chat_id)).data)
 
 
 class Reindex(APIView):
@@ -272,7 +272,7 @@ class Reindex(APIView):
         examples=[example("Under way", {**examples.VECTOR_STATUS, **examples.NOT_YET_SEARCHABLE}, status=202)],
     )
     def post(self, request: Request, chat_id: UUID) -> Response:
-        chat = own_chat(request, chat_id)
+        chat = get_own_chat(request, chat_id)
         indexing.request(chat)
         chat.refresh_from_db()
         location = reverse("chat-vector-status", kwargs={"chat_id": chat.pk})

@@ -17,7 +17,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from chats.models import Chat
-from chats.views import own_chat
+from chats.views import get_own_chat
 from insights import api_examples, unlocking
 from insights.models import Category, GenerationJob, Insight, InsightType
 from insights.serializers import (
@@ -140,7 +140,7 @@ def _asked(request: Request) -> dict[str, Any]:
     values = asked.validated_data
     return {
         "user": person(request),
-        "chat": own_chat(request, values["chat_id"]),
+        "chat": get_own_chat(request, values["chat_id"]),
         "category_id": values.get("category_id"),
         "type_ids": values.get("insight_type_ids", ()),
         "language": values["language"],
@@ -303,7 +303,7 @@ class InsightsOfChat(APIView):
         examples=[example("One insight", api_examples.INSIGHTS)],
     )
     def get(self, request: Request, chat_id: UUID) -> HttpResponseBase:
-        chat = own_chat(request, chat_id)
+        chat = get_own_chat(request, chat_id)
         insights = _latest(_shown(Insight.objects.filter(chat=chat).defer("sealed_document")))
         return conditional(request, chat.pk, chat.line_count, *_version(insights), answer=lambda: _insights_of(chat))
 

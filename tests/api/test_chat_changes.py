@@ -12,7 +12,7 @@ from chats.exports.parsed import Batch, Kind, ParsedExport
 from chats.importing import import_chat
 from chats.models import Chat
 from chats.serializers import TITLE_LIMIT
-from chats.transcript import Reader
+from chats.transcript import TranscriptReader
 from relivchats.accounts.models import User
 from tests import exports
 from tests.api.conftest import Api, check_problem
@@ -172,7 +172,7 @@ class TestInstants:
 
     def test_what_is_stored_stays(self, api: Api, chat: Chat) -> None:
         patch(api, chat, time_zone="Pacific/Auckland")
-        (batch,) = Reader(chat, as_stored=True).batches()
+        (batch,) = TranscriptReader(chat, as_stored=True).batches()
         assert batch.seconds == [1711841400, 1711886400]
 
 

@@ -65,7 +65,7 @@ def test_every_message_is_read_once_by_following_next(api: Api, chat: Chat) -> N
         read += page["results"]
         address = page["next"]
     assert [message["number"] for message in read] == list(range(1, chat.line_count + 1))
-    stored = transcript.page(chat, limit=chat.line_count)
+    stored = transcript.read_page(chat, limit=chat.line_count)
     assert [message["text"] for message in read] == [message.text for message in stored]
     assert [message["sent_at"] for message in read] == [message.sent_at.isoformat() for message in stored]
 

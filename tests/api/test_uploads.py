@@ -58,7 +58,7 @@ def test_the_caller_may_say_how_dates_are_written(api: Api) -> None:
         ({"file": [SimpleUploadedFile("a", b"x"), SimpleUploadedFile("b", b"x")]}, "file", "Send this once"),
     ],
 )
-def test_a_wish_that_cannot_be_met_is_refused_with_what_to_send(
+def test_an_invalid_field_is_refused_with_what_to_send(
     api: Api, fields: dict[str, Any], place: str, advice: str
 ) -> None:
     problem = api.upload(exports.text(50), status=422, **fields)
@@ -208,7 +208,9 @@ class TestUploadingAgain:
             ({"time_zone": "Asia/Kolkata", "extend": str(uuid.uuid4())}, "#/time_zone"),
         ],
     )
-    def test_wishes_that_make_no_sense_are_refused(self, api: Api, fields: dict[str, str], pointer: str) -> None:
+    def test_options_that_contradict_each_other_are_refused(
+        self, api: Api, fields: dict[str, str], pointer: str
+    ) -> None:
         assert api.upload(exports.text(50), status=422, **fields)["errors"][0]["pointer"] == pointer
 
     def test_nothing_of_the_candidate_is_logged(self, api: Api, caplog: pytest.LogCaptureFixture, capsys: Any) -> None:

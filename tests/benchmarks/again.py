@@ -23,10 +23,10 @@ def main() -> None:
 
 
 def run(messages: int) -> None:
-    from chats import amending
-    from chats.importing import Wishes, import_chat, receive
+    from chats import editing
+    from chats.deduplication import ChatRecognised
+    from chats.importing import ImportOptions, import_chat, import_upload
     from chats.people import Person
-    from chats.recognition import ChatRecognised
     from relivchats.accounts.models import User
 
     owner = User.objects.create_user(f"again{messages}@example.com")
@@ -34,18 +34,18 @@ def run(messages: int) -> None:
     older, newer = (exports.zipped("".join(records[:size]).encode()) for size in (messages * 99 // 100, messages))
     for seed in range(2, 6):
         import_chat(owner=owner, upload=exports.text(20_000, seed=seed))
-    chat, first = stage.timed(lambda: receive(owner=owner, upload=older).chat)
-    _, identical = stage.timed(lambda: receive(owner=owner, upload=older))
+    chat, first = stage.timed(lambda: import_upload(owner=owner, upload=older).chat)
+    _, identical = stage.timed(lambda: import_upload(owner=owner, upload=older))
 
     def recognise() -> None:
         with suppress(ChatRecognised):
-            receive(owner=owner, upload=newer)
+            import_upload(owner=owner, upload=newer)
 
     _, recognised = stage.timed(recognise)
-    _, extended = stage.timed(lambda: receive(owner=owner, upload=newer, wishes=Wishes(extend=chat.pk)))
+    _, extended = stage.timed(lambda: import_upload(owner=owner, upload=newer, options=ImportOptions(extend=chat.pk)))
     grown = type(chat).objects.get(pk=chat.pk)
     name = grown.participants[0]
-    _, amended = stage.timed(lambda: amending.amend(grown, people=[Person(name="Somebody", aliases=[name])]))
+    _, amended = stage.timed(lambda: editing.edit_chat(grown, people=[Person(name="Somebody", aliases=[name])]))
     print(f"{messages:,} messages: new {first}, identical {identical}, recognised {recognised}")
     print(f"  extended {extended}, person renamed {amended}", flush=True)
 

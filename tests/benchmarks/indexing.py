@@ -37,14 +37,14 @@ def measure(messages: int) -> None:
     from chats.chunking import chunk_messages
     from chats.importing import import_chat
     from chats.models import Chat
-    from chats.transcript import Reader
+    from chats.transcript import TranscriptReader
     from relivchats.accounts.models import User
 
     owner = User.objects.create_user(f"benchmark-{messages}@example.com")
     content = exports.zipped(exports.text(messages))
     chat, importing = stage.timed(lambda: import_chat(owner=owner, upload=content))
     _, loading = stage.timed(lambda: embedding.get_engine().embed(["hello"]))
-    texts, chunking = stage.timed(lambda: [piece.texts for piece in chunk_messages(Reader(chat).batches())])
+    texts, chunking = stage.timed(lambda: [piece.texts for piece in chunk_messages(TranscriptReader(chat).batches())])
     flat = [text for part in texts for text in part]
     _, embedded = stage.timed(lambda: embedding.get_engine().embed(flat))
     print(f"{messages:,} messages: import {importing}, model load {loading}")

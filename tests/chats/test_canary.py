@@ -11,7 +11,7 @@ from chats import indexing, search
 from chats.exports.refusals import ExportRefused
 from chats.importing import import_chat
 from chats.models import Chat, ChatUpload
-from chats.transcript import page
+from chats.transcript import read_page
 from tests import exports
 from tests.canary import assert_nowhere, unique
 from tests.chats import samples
@@ -33,7 +33,7 @@ def test_what_people_wrote_stands_nowhere_but_sealed(broker: BrokerHandle, logge
     chat = Chat.objects.get(pk=chat.pk)
     assert search.get_searcher(chat).search([WORD, HINDI], limit=3)
     assert_nowhere(WORD, NAME, HINDI, chat.title, logs=logged.getvalue().splitlines())
-    assert WORD in page(chat, limit=1)[0].text
+    assert WORD in read_page(chat, limit=1)[0].text
 
 
 @pytest.mark.django_db(transaction=True)

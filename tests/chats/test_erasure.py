@@ -10,7 +10,7 @@ from django.db import connection, transaction
 
 from chats import indexing, search
 from chats.erasure import erase
-from chats.importing import Wishes, import_chat, receive
+from chats.importing import ImportOptions, import_chat, import_upload
 from chats.models import Chat, ChatUpload, Chunk, TranscriptBlock, VectorMatrix
 from chats.signals import chat_erasing
 from tests import exports
@@ -61,7 +61,7 @@ def test_however_a_chat_goes_nothing_of_it_stays(chat: Chat, way: str) -> None:
 def test_the_record_of_an_upload_forgets_what_was_in_it() -> None:
     owner = samples.person()
     chat = import_chat(owner=owner, upload=exports.text(20))
-    receive(owner=owner, upload=exports.text(25), wishes=Wishes(extend=chat.pk))
+    import_upload(owner=owner, upload=exports.text(25), options=ImportOptions(extend=chat.pk))
     erase(chat)
     records = ChatUpload.objects.filter(chat=None, content_fingerprint=None)
     assert sorted(records.values_list("outcome", flat=True)) == ["accepted", "extended"]

@@ -15,8 +15,8 @@ from pytest_django.fixtures import Settings
 from chats.exports.refusals import ExportRefused, ExportTooLarge
 from chats.importing import import_chat
 from chats.models import Chat, ChatUpload, TranscriptBlock
-from chats.transcript import Reader, page
-from chats.uploads import BytesUpload
+from chats.transcript import TranscriptReader, read_page
+from chats.upload_handler import BytesUpload
 from tests import exports
 from tests.chats import samples
 
@@ -32,7 +32,7 @@ def test_an_upload_becomes_a_chat_with_its_statistics() -> None:
     assert (chat.first_message_on, chat.last_message_on) == (date(2024, 3, 14), date(2024, 3, 15))
     assert (chat.status, chat.vector_status, chat.index_requested_at) == ("completed", "pending", None)
     assert chat.statistics["total_messages"] == 6
-    assert [message.text for message in page(chat, limit=10)] == [text for _, _, text in samples.TALK]
+    assert [message.text for message in read_page(chat, limit=10)] == [text for _, _, text in samples.TALK]
 
 
 def test_an_accepted_upload_leaves_a_row_that_tells_of_it() -> None:
@@ -46,7 +46,7 @@ def test_an_accepted_upload_leaves_a_row_that_tells_of_it() -> None:
 def test_every_message_of_a_long_export_is_kept() -> None:
     content = exports.text(2_500)
     chat = import_chat(owner=samples.person(), upload=exports.zipped(content))
-    texts = [text for batch in Reader(chat).batches() for text in batch.texts]
+    texts = [text for batch in TranscriptReader(chat).batches() for text in batch.texts]
     assert len(texts) == chat.line_count == 2_500
     assert chat.message_count == chat.statistics["total_messages"] <= 2_500
     assert chat.blocks.count() == 5

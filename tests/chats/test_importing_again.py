@@ -11,18 +11,18 @@ import pytest
 from django.db import connection, connections
 from pytest_django.fixtures import Settings
 
-from chats import amending, extending, importing, indexing, recognition, search
+from chats import deduplication, editing, importing, indexing, merging, search
 from chats import exports as reading
+from chats.deduplication import ChatRecognised
 from chats.erasure import erase
 from chats.exports.parsed import Batch
-from chats.extending import NotThisChat
-from chats.importing import Imported, Wishes, import_chat, receive
+from chats.importing import ImportOptions, ImportResult, import_chat, import_upload
+from chats.merging import NotThisChat
 from chats.models import Chat, ChatUpload, Chunk, TranscriptBlock, VectorMatrix
 from chats.overlap import Overlap
 from chats.people import InvalidPeople, Person, validate
-from chats.received import Received
-from chats.recognition import ChatRecognised
-from chats.transcript import Reader, page
+from chats.sealed_export import SealedExport
+from chats.transcript import TranscriptReader, read_page
 from relivchats.accounts.models import User
 from relivchats.crypto import Keyring, keyring
 from relivchats.errors import NotFound
@@ -77,17 +77,17 @@ def owner() -> User:
     return samples.person()
 
 
-def upload(owner: User, content: bytes, **wishes: Any) -> Imported:
-    return receive(owner=owner, upload=content, wishes=Wishes(**wishes))
+def upload(owner: User, content: bytes, **options: Any) -> ImportResult:
+    return import_upload(owner=owner, upload=content, options=ImportOptions(**options))
 
 
-def received(content: bytes) -> Received:
+def received(content: bytes) -> SealedExport:
     parsed = reading.read(content)
-    return Received.of(parsed, parsed.batches, each=lambda batch: None)
+    return SealedExport.of(parsed, parsed.batches, each=lambda batch: None)
 
 
 def read(chat: Chat) -> list[tuple[str | None, str]]:
-    return [(message.sender, message.text) for message in page(Chat.objects.get(pk=chat.pk), limit=100_000)]
+    return [(message.sender, message.text) for message in read_page(Chat.objects.get(pk=chat.pk), limit=100_000)]
 
 
 def said(*parts: Sequence[Said]) -> list[tuple[str | None, str]]:
@@ -207,8 +207,8 @@ class TestExtending:
     def chat(self, owner: User) -> Chat:
         return import_chat(owner=owner, upload=export(BEGINNING))
 
-    def extend(self, chat: Chat, content: bytes, **wishes: Any) -> Imported:
-        return upload(chat.owner, content, extend=chat.pk, **wishes)
+    def extend(self, chat: Chat, content: bytes, **options: Any) -> ImportResult:
+        return upload(chat.owner, content, extend=chat.pk, **options)
 
     def test_only_what_is_new_is_added_and_everything_is_counted_again(self, chat: Chat) -> None:
         extended = self.extend(chat, export(BEGINNING + REST))
@@ -316,7 +316,7 @@ class TestExtending:
         assert (grown.participants, read(chat)[-1]) == (["Asha", "Ravi", "Meera"], ("Meera", "hello"))
 
     def test_who_joins_is_never_shown_by_the_name_of_another(self, chat: Chat) -> None:
-        amending.amend(chat, people=[Person(name="Mum", aliases=["Asha"])])
+        editing.edit_chat(chat, people=[Person(name="Mum", aliases=["Asha"])])
         joined = ("15/05/2024, 09:00", "Mum", "hello you two")
         grown = self.extend(chat, export([*BEGINNING, joined])).chat
         assert grown.participants == ["Mum", "Ravi", "Mum (2)"]
@@ -373,10 +373,10 @@ class TestExtending:
         assert grown.statistics == direct.statistics
 
     def test_what_was_read_before_keeps_its_number_for_who_still_reads(self, chat: Chat) -> None:
-        reader = Reader(chat)
+        reader = TranscriptReader(chat)
         self.extend(chat, export(BEGINNING + REST))
         assert [message.text for message in reader.messages(1, 100)] == [text for _, _, text in BEGINNING]
-        assert sum(map(len, Reader(chat).batches())) == 6
+        assert sum(map(len, TranscriptReader(chat).batches())) == 6
 
 
 def indexed(chat: Chat) -> tuple[list[Any], bytes]:
@@ -416,13 +416,13 @@ class TestSearchingAgain:
         before = indexed(chat)
         upload(chat.owner, "".join(whole).encode(), extend=chat.pk)
         read_from: list[int] = []
-        batches = Reader.batches
+        batches = TranscriptReader.batches
 
-        def noted(self: Reader, *, first: int = 1) -> Iterator[Batch]:
+        def noted(self: TranscriptReader, *, first: int = 1) -> Iterator[Batch]:
             read_from.append(first)
             return batches(self, first=first)
 
-        monkeypatch.setattr(Reader, "batches", noted)
+        monkeypatch.setattr(TranscriptReader, "batches", noted)
         assert indexing.index_chat(chat.pk)
         assert read_from[-1] > 500, "all of it was read again"
         rest = indexed(chat)
@@ -472,39 +472,39 @@ class TestMeanwhile:
         return import_chat(owner=owner, upload=export(BEGINNING))
 
     def test_a_title_that_was_given_while_the_people_were_counted_stays(self, chat: Chat) -> None:
-        amending.amend(Chat.objects.get(pk=chat.pk), title="Mine")
-        amended = amending.amend(chat, people=[Person(name="Mum", aliases=["Asha"])])
+        editing.edit_chat(Chat.objects.get(pk=chat.pk), title="Mine")
+        amended = editing.edit_chat(chat, people=[Person(name="Mum", aliases=["Asha"])])
         assert (amended.title, amended.participants) == ("Mine", ["Mum", "Ravi"])
 
     def test_a_title_that_was_given_while_the_chat_grew_stays(
         self, chat: Chat, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        before(monkeypatch, extending, "_write", lambda: amending.amend(chat, title="Mine"))
+        before(monkeypatch, merging, "_write", lambda: editing.edit_chat(chat, title="Mine"))
         grown = upload(chat.owner, export(BEGINNING + REST), extend=chat.pk).chat
         assert (grown.title, read(grown)) == ("Mine", said(BEGINNING, REST))
 
     def test_whoever_joined_meanwhile_shares_no_name_with_another(self, chat: Chat) -> None:
         upload(chat.owner, export([*BEGINNING, ("15/05/2024, 09:00", "Meera", "hello you two")]), extend=chat.pk)
         with pytest.raises(InvalidPeople, match="the same name"):
-            amending.amend(chat, people=[Person(name="Meera", aliases=["Asha"])])
+            editing.edit_chat(chat, people=[Person(name="Meera", aliases=["Asha"])])
         assert Chat.objects.get(pk=chat.pk).participants == ["Asha", "Ravi", "Meera"]
 
     def test_a_change_that_changes_nothing_is_none(self, chat: Chat) -> None:
         stored = Chat.objects.filter(pk=chat.pk).values().get()
-        amending.amend(chat, title=None, people=[])
+        editing.edit_chat(chat, title=None, people=[])
         assert Chat.objects.filter(pk=chat.pk).values().get() == stored
 
     def test_a_copy_that_is_made_of_the_file_meanwhile_is_no_hindrance(
         self, chat: Chat, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         newer = export(BEGINNING + REST)
-        before(monkeypatch, extending, "_write", lambda: upload(chat.owner, newer, separate=True))
+        before(monkeypatch, merging, "_write", lambda: upload(chat.owner, newer, separate=True))
         assert upload(chat.owner, newer, extend=chat.pk).outcome == "extended"
 
     def test_an_upload_takes_no_harm_when_another_chat_is_erased(
         self, chat: Chat, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        before(monkeypatch, recognition, "_may_be", lambda: erase(Chat.objects.get(pk=chat.pk)))
+        before(monkeypatch, deduplication, "_may_be", lambda: erase(Chat.objects.get(pk=chat.pk)))
         assert upload(chat.owner, export(BEGINNING + REST)).outcome == "accepted"
 
     def test_no_upload_is_answered_with_a_chat_that_was_erased(
@@ -517,10 +517,10 @@ class TestMeanwhile:
     @pytest.mark.parametrize(
         ("module", "name", "content"),
         [
-            (recognition, "stored_trace", export(BEGINNING + REST)),
+            (deduplication, "stored_trace", export(BEGINNING + REST)),
             (Overlap, "is_of_one_chat", export(BEGINNING)),
-            (extending, "_sealed", export(BEGINNING + REST)),
-            (extending, "_write", export(BEGINNING + REST)),
+            (merging, "_sealed", export(BEGINNING + REST)),
+            (merging, "_write", export(BEGINNING + REST)),
         ],
     )
     def test_a_chat_that_is_erased_while_it_grows_is_not_found(
@@ -569,7 +569,7 @@ class TestAtOnce:
 
     def test_two_extensions_by_one_file_add_it_once(self, owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
         chat = import_chat(owner=owner, upload=export(BEGINNING))
-        both_planned, write, planned = threading.Barrier(2), extending._write, set[int]()
+        both_planned, write, planned = threading.Barrier(2), merging._write, set[int]()
 
         def write_after_both_planned(*arguments: Any, **columns: Any) -> bool:
             if threading.get_ident() not in planned:
@@ -577,7 +577,7 @@ class TestAtOnce:
                 both_planned.wait(PATIENCE_SECONDS)
             return write(*arguments, **columns)
 
-        monkeypatch.setattr(extending, "_write", write_after_both_planned)
+        monkeypatch.setattr(merging, "_write", write_after_both_planned)
         results = at_once(*[lambda: upload(owner, export(BEGINNING + REST), extend=chat.pk)] * 2)
         assert sorted(result.outcome.value for result in results) == ["extended", "unchanged"]
         assert read(chat) == said(BEGINNING, REST)

@@ -7,7 +7,7 @@ from pytest_django import DjangoAssertNumQueries
 
 from chats.exports.parsed import Batch, Kind
 from chats.models import TranscriptBlock
-from chats.transcript import BLOCK_MESSAGES, Reader, open_block, page, seal_batches
+from chats.transcript import BLOCK_MESSAGES, TranscriptReader, open_block, read_page, seal_batches
 from relivchats.crypto import CannotOpen, DataKey, new_data_key
 from tests.chats import samples
 
@@ -78,53 +78,59 @@ def test_a_block_opens_only_in_its_chat_and_place() -> None:
 @pytest.mark.django_db
 class TestReading:
     @pytest.fixture
-    def reader(self) -> Reader:
-        return Reader(samples.stored((1, "AR"[number % 2] * 3, f"message {number}") for number in range(1, 1301)))
+    def reader(self) -> TranscriptReader:
+        return TranscriptReader(
+            samples.stored((1, "AR"[number % 2] * 3, f"message {number}") for number in range(1, 1301))
+        )
 
-    def test_messages_come_back_by_number(self, reader: Reader) -> None:
+    def test_messages_come_back_by_number(self, reader: TranscriptReader) -> None:
         read = reader.messages(499, 1002)
         assert [message.number for message in read] == list(range(499, 1003))
         assert [message.text for message in read] == [f"message {n}" for n in range(499, 1003)]
         assert {(message.sender, message.number % 2) for message in read} == {("AAA", 0), ("RRR", 1)}
 
-    def test_numbers_outside_the_chat_are_left_out(self, reader: Reader) -> None:
+    def test_numbers_outside_the_chat_are_left_out(self, reader: TranscriptReader) -> None:
         assert [message.number for message in reader.messages(-5, 2)] == [1, 2]
         assert [message.number for message in reader.messages(1299, 10**9)] == [1299, 1300]
         assert reader.messages(1301, 1400) == reader.messages(10, 5) == []
         assert reader.get([0, -1, 1301, 10**12]) == {}
 
-    def test_scattered_numbers_are_found(self, reader: Reader) -> None:
+    def test_scattered_numbers_are_found(self, reader: TranscriptReader) -> None:
         read = reader.get([1300, 3, 3, 500, 501, 9999])
         assert {number: message.text for number, message in read.items()} == {
             number: f"message {number}" for number in (3, 500, 501, 1300)
         }
 
-    def test_all_batches_hold_all_messages_once(self, reader: Reader) -> None:
+    def test_all_batches_hold_all_messages_once(self, reader: TranscriptReader) -> None:
         texts = [text for part in reader.batches() for text in part.texts]
         assert texts == [f"message {number}" for number in range(1, 1301)]
 
-    def test_pages_follow_each_other(self, reader: Reader) -> None:
+    def test_pages_follow_each_other(self, reader: TranscriptReader) -> None:
         numbers, after = [], 0
-        while messages := page(reader.chat, after=after, limit=450):
+        while messages := read_page(reader.chat, after=after, limit=450):
             after = messages[-1].number
             numbers += [message.number for message in messages]
         assert numbers == list(range(1, 1301))
 
     def test_a_page_opens_only_the_blocks_it_needs(
-        self, reader: Reader, django_assert_num_queries: DjangoAssertNumQueries
+        self, reader: TranscriptReader, django_assert_num_queries: DjangoAssertNumQueries
     ) -> None:
         TranscriptBlock.objects.exclude(first_number=501).update(sealed=b"would not open")
         with django_assert_num_queries(2):
-            assert [message.number for message in page(reader.chat, after=500, limit=500)] == list(range(501, 1001))
+            assert [message.number for message in read_page(reader.chat, after=500, limit=500)] == list(
+                range(501, 1001)
+            )
 
-    def test_a_block_is_read_once(self, reader: Reader, django_assert_num_queries: DjangoAssertNumQueries) -> None:
+    def test_a_block_is_read_once(
+        self, reader: TranscriptReader, django_assert_num_queries: DjangoAssertNumQueries
+    ) -> None:
         reader.get([1])
         with django_assert_num_queries(0):
             reader.messages(2, 500)
 
-    def test_a_block_moved_to_another_chat_does_not_open(self, reader: Reader) -> None:
+    def test_a_block_moved_to_another_chat_does_not_open(self, reader: TranscriptReader) -> None:
         other = samples.stored()
         TranscriptBlock.objects.filter(chat=other).delete()
         TranscriptBlock.objects.filter(chat=reader.chat, first_number=1).update(chat=other)
         with pytest.raises(CannotOpen):
-            page(other, limit=1)
+            read_page(other, limit=1)

@@ -14,8 +14,8 @@ from chats import exports
 from chats.exports.dates import ORDERS
 from chats.exports.parsed import Batch, Kind, ParsedExport
 from chats.exports.refusals import ExportRefused
-from chats.lens import Lens, time_zones
 from chats.people import People
+from chats.projection import Projection, time_zones
 from chats.statistics import StatisticsCounter
 from chats.summary import lines
 from relivchats.errors import DomainError
@@ -41,11 +41,13 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            lens = _lens(options["time_zone"])
+            projection = _projection(options["time_zone"])
             content = _content(options["file"])
             export = exports.read(content, date_order=options["date_order"], chat=options["chat"])
             told = (
-                as_json(export, lens) if options["json"] else summary(export, lens, page=Layout.for_stream(self.stdout))
+                as_json(export, projection)
+                if options["json"]
+                else summary(export, projection, page=Layout.for_stream(self.stdout))
             )
             for line in told:
                 self.stdout.write(line)
@@ -67,12 +69,12 @@ def _advice(refusal: DomainError) -> list[str]:
     return choices or [plain(refusal.detail)]
 
 
-def _lens(time_zone: str) -> Callable[[ParsedExport], Lens]:
+def _projection(time_zone: str) -> Callable[[ParsedExport], Projection]:
     """How the export is shown; a zone moves only what the export knows as instants."""
     if time_zone and time_zone not in time_zones():
         raise CommandError(f"There is no time zone {plain(time_zone)}. Give an IANA name, such as Europe/Berlin.")
     nobody = People(names=[], person_of_sender=[])
-    return lambda export: Lens.of(nobody, clock=export.clock, time_zone=time_zone)
+    return lambda export: Projection.for_people(nobody, clock=export.clock, time_zone=time_zone)
 
 
 def _content(path: Path) -> bytes:
@@ -82,11 +84,11 @@ def _content(path: Path) -> bytes:
         raise UnreadableFile from error
 
 
-def as_json(export: ParsedExport, lens: Callable[[ParsedExport], Lens]) -> Iterator[str]:
+def as_json(export: ParsedExport, projection: Callable[[ParsedExport], Projection]) -> Iterator[str]:
     """One object on one line. Nothing is given before the whole file is known to be readable."""
     counter = StatisticsCounter()
     messages = []
-    for batch in map(lens(export).read, export.batches):
+    for batch in map(projection(export).apply, export.batches):
         counter.add(batch)
         messages.append(orjson.dumps(_rows(batch, export.participants))[1:-1].decode())
     after = {
@@ -123,11 +125,11 @@ def _rows(batch: Batch, participants: list[str]) -> list[dict[str, Any]]:
     ]
 
 
-def summary(export: ParsedExport, lens: Callable[[ParsedExport], Lens], *, page: Layout) -> Iterator[str]:
+def summary(export: ParsedExport, projection: Callable[[ParsedExport], Projection], *, page: Layout) -> Iterator[str]:
     """Bars and short lists for a terminal. Names and words appear, as on the operator's own screen; no message does."""
     counter = StatisticsCounter()
     kinds = [0] * len(Kind)
-    for batch in map(lens(export).read, export.batches):
+    for batch in map(projection(export).apply, export.batches):
         counter.add(batch)
         for kind in batch.kinds:
             kinds[kind] += 1

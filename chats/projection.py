@@ -41,20 +41,20 @@ class _Offsets(dict[int, int]):
 
 
 @dataclass(frozen=True)
-class Lens:
+class Projection:
     """`senders` leads from a stored sender to a person, whose last place is for nobody; None changes nothing."""
 
     senders: list[int] | None = None
     offsets: _Offsets | None = None
 
     @classmethod
-    def of(cls, people: People, *, clock: str, time_zone: str) -> Lens:
+    def for_people(cls, people: People, *, clock: str, time_zone: str) -> Projection:
         return cls(
             None if people.has_one_name_each else [*people.person_of_sender, SYSTEM_SENDER],
             _Offsets(ZoneInfo(time_zone)) if clock == "utc" and time_zone else None,
         )
 
-    def read(self, batch: Batch) -> Batch:
+    def apply(self, batch: Batch) -> Batch:
         if self.senders is None and self.offsets is None:
             return batch
         seconds, senders = batch.seconds, batch.senders

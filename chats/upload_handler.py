@@ -1,6 +1,6 @@
 """How an upload is received: in memory, never in a file, and not past the limit.
 
-For the views: hand the whole uploaded file to `importing.receive`, which
+For the views: hand the whole uploaded file to `importing.import_upload`, which
 reads it. One that was too large arrives as an `OversizedUpload`, unread and
 with its size; reading it raises ExportTooLarge (413), so receive records
 the refusal and raises it like any other.

@@ -17,7 +17,7 @@ from relivchats.crypto import DataKey, new_data_key
 
 
 @dataclass
-class Received:
+class SealedExport:
     """`blocks` are sealed for the chat `chat_id`, should it become one; `digest` tells equal contents."""
 
     export: ParsedExport
@@ -28,7 +28,7 @@ class Received:
     digest: bytes = b""
 
     @classmethod
-    def of(cls, export: ParsedExport, batches: Iterable[Batch], *, each: Callable[[Batch], None]) -> Received:
+    def of(cls, export: ParsedExport, batches: Iterable[Batch], *, each: Callable[[Batch], None]) -> SealedExport:
         """Read `batches`, the export's, and show them to `each`. Raises ExportRefused."""
         received, digest = cls(export), hashlib.sha256()
         shown = _shown(batches, each)

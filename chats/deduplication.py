@@ -9,8 +9,8 @@ import numpy as np
 
 from chats.models import Chat, ChatUpload
 from chats.overlap import Overlap, Trace
-from chats.received import Received, Span
-from chats.transcript import Reader
+from chats.sealed_export import SealedExport, Span
+from chats.transcript import TranscriptReader
 from relivchats.accounts.models import User
 from relivchats.crypto import keyring
 from relivchats.errors import Conflict
@@ -48,12 +48,12 @@ class ChatRecognised(Conflict):
         )
 
 
-def fingerprints(owner: User, received: Received) -> list[bytes]:
+def fingerprints(owner: User, received: SealedExport) -> list[bytes]:
     """Of the content, under each key of the keyring; alike for this owner only."""
     return keyring().fingerprints(received.digest, context=f"chats of {owner.pk}")
 
 
-def identical(owner: User, received: Received) -> Chat | None:
+def identical(owner: User, received: SealedExport) -> Chat | None:
     """The owner's chat that was made from this very content, or else the last that was extended by it."""
     known, chats = fingerprints(owner, received), Chat.objects.owned_by(owner)
     made = chats.filter(content_fingerprint__in=known).first()
@@ -63,7 +63,7 @@ def identical(owner: User, received: Received) -> Chat | None:
     return chats.filter(pk__in=uploads.order_by("-pk").values("chat")[:1]).first()
 
 
-def must_be_another(owner: User, received: Received, span: Span) -> None:
+def must_be_another(owner: User, received: SealedExport, span: Span) -> None:
     """Raises ChatRecognised when one of the owner's chats has most of these messages."""
     newer: Trace | None = None
     for chat in _candidates(owner, received, span):
@@ -76,14 +76,14 @@ def must_be_another(owner: User, received: Received, span: Span) -> None:
 
 
 def stored_trace(chat: Chat) -> Trace:
-    return Trace.of(Reader(chat, as_stored=True).batches())
+    return Trace.of(TranscriptReader(chat, as_stored=True).batches())
 
 
-def share_a_name(chat: Chat, received: Received) -> bool:
+def share_a_name(chat: Chat, received: SealedExport) -> bool:
     return not set(chat.export_names).isdisjoint(received.participants)
 
 
-def _candidates(owner: User, received: Received, span: Span) -> Iterator[Chat]:
+def _candidates(owner: User, received: SealedExport, span: Span) -> Iterator[Chat]:
     first, last = span.days
     # A chat with a time zone of its own may have other days than the export's instants.
     a_day = timedelta(days=1)
@@ -95,7 +95,7 @@ def _candidates(owner: User, received: Received, span: Span) -> Iterator[Chat]:
 
 def _may_be(chat: Chat, newer: Trace) -> bool:
     """From some blocks of the chat; whoever has many chats of the same years pays little for each."""
-    sample = Trace.of(Reader(chat, as_stored=True).samples(_SAMPLED_BLOCKS))
+    sample = Trace.of(TranscriptReader(chat, as_stored=True).samples(_SAMPLED_BLOCKS))
     beside = sample.written & (sample.minutes >= newer.minutes.min()) & (sample.minutes <= newer.minutes.max())
     lines = np.count_nonzero(beside)
     known = np.count_nonzero(np.isin(sample.keys[beside], newer.keys))

@@ -13,13 +13,13 @@ from typing import Any
 import orjson
 
 from chats.exports.parsed import writable
-from chats.extending import ChatChanges
-from chats.lens import Lens
+from chats.merging import ChatChanges
 from chats.models import Chat
 from chats.people import People, Person, default_title, validate
-from chats.received import Span
+from chats.projection import Projection
+from chats.sealed_export import Span
 from chats.statistics import StatisticsCounter
-from chats.transcript import Reader
+from chats.transcript import TranscriptReader
 from relivchats.errors import NotFound
 
 logger = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ _TRIES = 3
 _UNSAID: Any = object()
 
 
-def amend(
+def edit_chat(
     chat: Chat,
     *,
     title: str | None = _UNSAID,
@@ -90,9 +90,9 @@ def _columns(chat: Chat, *, title: str | None, time_zone: str, chosen: list[Pers
 
 
 def _counted(chat: Chat, who: People, time_zone: str) -> dict[str, Any]:
-    lens = Lens.of(who, clock=chat.clock, time_zone=time_zone)
+    projection = Projection.for_people(who, clock=chat.clock, time_zone=time_zone)
     statistics, span = StatisticsCounter(), Span()
-    for batch in map(lens.read, Reader(chat, as_stored=True).batches()):
+    for batch in map(projection.apply, TranscriptReader(chat, as_stored=True).batches()):
         statistics.add(batch)
         span.add(batch)
     first, last = span.days

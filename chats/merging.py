@@ -11,17 +11,17 @@ import numpy as np
 import orjson
 from django.db import transaction
 
-from chats import indexing, people, recognition
-from chats.copying import copy_rows
+from chats import deduplication, indexing, people
+from chats.bulk_copy import copy_rows
 from chats.exports.parsed import SYSTEM_SENDER, Batch
-from chats.lens import Lens
 from chats.models import Chat, ChatUpload, TranscriptBlock
 from chats.overlap import Overlap, Trace
 from chats.people import People, Person, default_title
-from chats.receipts import Receipt
-from chats.received import Received, Span
+from chats.projection import Projection
+from chats.sealed_export import SealedExport, Span
 from chats.statistics import StatisticsCounter
-from chats.transcript import BLOCK_MESSAGES, BLOCK_TYPES, Reader, SealedBlock, context_of, seal_batches
+from chats.transcript import BLOCK_MESSAGES, BLOCK_TYPES, SealedBlock, TranscriptReader, context_of, seal_batches
+from chats.upload_log import UploadLog
 from relivchats.errors import Conflict, NotFound
 
 _TRIES = 3
@@ -53,7 +53,7 @@ class _Plan:
     """What the chat becomes. `senders` leads from the upload's senders to the chat's; its last place is for nobody."""
 
     chat: Chat
-    received: Received
+    received: SealedExport
     overlap: Overlap
     senders: list[int]
     export_names: list[str]
@@ -84,7 +84,7 @@ class _Plan:
         )
 
 
-def extend(chat: Chat, received: Received, receipt: Receipt) -> Extension:
+def merge_export(chat: Chat, received: SealedExport, receipt: UploadLog) -> Extension:
     """Add what is new. Raises NotThisChat, NotFound when the chat was deleted meanwhile, and ChatChanges when others
     change it all the time."""
     if received.export.platform != chat.platform:
@@ -93,8 +93,8 @@ def extend(chat: Chat, received: Received, receipt: Receipt) -> Extension:
         )
     newer = Trace.of(received.batches())
     for _ in range(_TRIES):
-        overlap = Overlap.of(stored=recognition.stored_trace(chat), newer=newer)
-        if not overlap.is_of_one_chat(share_a_name=recognition.share_a_name(chat, received)):
+        overlap = Overlap.of(stored=deduplication.stored_trace(chat), newer=newer)
+        if not overlap.is_of_one_chat(share_a_name=deduplication.share_a_name(chat, received)):
             raise NotThisChat(_advice(_as_it_is(chat), received))
         if not overlap.fresh.any():
             return Extension(chat, 0, overlap.older_messages)
@@ -122,7 +122,7 @@ def _as_it_is(chat: Chat) -> Chat:
     return found
 
 
-def _advice(chat: Chat, received: Received) -> str:
+def _advice(chat: Chat, received: SealedExport) -> str:
     if chat.date_order != received.export.date_order:
         return (
             f"Its dates are read as {received.export.date_order}, and that chat's as {chat.date_order}. If it is the"
@@ -131,7 +131,7 @@ def _advice(chat: Chat, received: Received) -> str:
     return f"Too few of its messages stand in that chat. {_ALONE}"
 
 
-def _plan(chat: Chat, received: Received, overlap: Overlap) -> _Plan:
+def _plan(chat: Chat, received: SealedExport, overlap: Overlap) -> _Plan:
     """Who wrote the new messages, by what both exports have of them, and by the name where nothing speaks against it.
 
     A name that is new to the chat joins it: as another name of the person who wrote the same messages, or as a new one.
@@ -165,10 +165,10 @@ def _joined(chat: Chat, chosen: list[Person], names: list[str], same: int | None
 def _columns(plan: _Plan) -> dict[str, Any]:
     """The chat's columns as they will be; every message is counted again."""
     chat, who = plan.chat, plan.people
-    lens = Lens.of(who, clock=chat.clock, time_zone=chat.time_zone)
+    projection = Projection.for_people(who, clock=chat.clock, time_zone=chat.time_zone)
     statistics, span = StatisticsCounter(), Span()
-    for batch in chain(Reader(chat, as_stored=True).batches(), plan.fresh()):
-        read = lens.read(batch)
+    for batch in chain(TranscriptReader(chat, as_stored=True).batches(), plan.fresh()):
+        read = projection.apply(batch)
         statistics.add(read)
         span.add(read)
     first, last = span.days
@@ -189,7 +189,7 @@ def _columns(plan: _Plan) -> dict[str, Any]:
 
 
 @transaction.atomic
-def _write(plan: _Plan, first: int, blocks: list[SealedBlock], *, receipt: Receipt, **columns: Any) -> bool:
+def _write(plan: _Plan, first: int, blocks: list[SealedBlock], *, receipt: UploadLog, **columns: Any) -> bool:
     """False when the chat changed since the columns were made."""
     chat = plan.chat
     unchanged = Chat.objects.select_for_update(no_key=True).unchanged_since(chat)
@@ -204,7 +204,7 @@ def _write(plan: _Plan, first: int, blocks: list[SealedBlock], *, receipt: Recei
         chat=chat,
         messages=plan.overlap.fresh_messages,
         older_left_out=plan.overlap.older_messages,
-        content_fingerprint=recognition.fingerprints(chat.owner, plan.received)[0],
+        content_fingerprint=deduplication.fingerprints(chat.owner, plan.received)[0],
     )
     return True
 
@@ -214,5 +214,5 @@ def _sealed(plan: _Plan) -> tuple[int, list[SealedBlock]]:
     chat = plan.chat
     room = chat.line_count % BLOCK_MESSAGES
     first = chat.line_count + 1 - room
-    kept = Reader(chat, as_stored=True).batches(first=first) if room else iter(())
+    kept = TranscriptReader(chat, as_stored=True).batches(first=first) if room else iter(())
     return first, list(seal_batches(chat.key, context_of(chat), chain(kept, plan.fresh())))

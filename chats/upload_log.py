@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass
-class Receipt:
+class UploadLog:
     owner: User
     request_id: str
     size_bytes: int
@@ -76,7 +76,7 @@ class Receipt:
         )
 
 
-def in_words(reason: str) -> str:
+def refusal_title(reason: str) -> str:
     """What a refusal is called; a failure of ours keeps its own name."""
     return _titles(DomainError).get(reason, reason)
 
