@@ -11,9 +11,9 @@ SEND_BACK = "send that payment back at the provider, then set its event aside: /
 
 
 def credited() -> Line:
-    uncredited, held = count(WebhookEvent.objects.uncredited()), count(WebhookEvent.objects.held())
-    again, orders = count(WebhookEvent.objects.paid_again()), count(PaymentOrder.objects.needing_a_look())
-    unasked, not_taken = count(PaymentOrder.objects.unasked()), count(PaymentRefund.objects.not_taken())
+    uncredited, held = count(WebhookEvent.objects.uncredited()), count(WebhookEvent.objects.needing_review())
+    again, orders = count(WebhookEvent.objects.duplicate_payments()), count(PaymentOrder.objects.needing_review())
+    unasked, not_taken = count(PaymentOrder.objects.unchecked()), count(PaymentRefund.objects.unacknowledged())
     data = {"uncredited": uncredited, "paid_again": again, "held": held, "orders": orders, "unasked": unasked}
     data["refunds_not_taken"] = not_taken
     if uncredited:
