@@ -1,4 +1,4 @@
-"""Signs of life. A process writes its row every few seconds in a thread of its own, until it stops or is killed."""
+"""Heartbeats: each worker and beat process updates its row every few seconds, until it stops or is killed."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import logging
 import os
 import socket
 import threading
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -21,101 +22,90 @@ from ops.models import Heartbeat
 
 logger = logging.getLogger(__name__)
 
-SECONDS = 10
-CANARY = "canary"
+INTERVAL_SECONDS = 10
+CANARY_NAME = "canary"
 
 
-def beat(*, name: str, kind: Heartbeat.Kind) -> None:
-    """Say that this process is alive, by the database's clock."""
+def write_heartbeat(*, name: str, kind: Heartbeat.Kind) -> None:
+    """Create or update the row `name` with this process's id and the database's current time."""
     Heartbeat.objects.bulk_create(
         [Heartbeat(name=name, kind=kind, pid=os.getpid(), marked_as_worker=settings.CELERY_WORKER)],
         update_conflicts=True,
         unique_fields=["name"],
+        # Not started_at: it keeps the time of the first heartbeat.
         update_fields=["kind", "pid", "marked_as_worker", "beat_at"],
     )
 
 
-class Pulse:
-    """One process's heartbeat. A database out of reach costs beats, never the thread."""
+class HeartbeatThread:
+    """A thread that writes the heartbeat of this process. It survives an outage of the database."""
 
-    def __init__(self, kind: Heartbeat.Kind, *, seconds: float = SECONDS) -> None:
+    def __init__(self, kind: Heartbeat.Kind, *, interval_seconds: float = INTERVAL_SECONDS) -> None:
         self.kind = kind
         self.name = f"{kind.value}@{socket.gethostname()[:120]}:{os.getpid()}"
-        self._seconds = seconds
+        self._interval_seconds = interval_seconds
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"heartbeat of {kind.value}", daemon=True)
 
     def start(self) -> None:
+        """Start the thread, which writes the first heartbeat at once."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Go, and say so: the row is removed."""
+        """Stop the thread and remove its row; wait at most 5 s for both."""
         self._stopped.set()
         if self._thread.is_alive():
             self._thread.join(timeout=5)
 
     def _run(self) -> None:
-        self._try(self._bury_the_dead)
+        self._query(self._remove_stale)
         while not self._stopped.is_set():
-            self._try(self._beat)
-            self._stopped.wait(self._seconds)
-        self._try(self._leave)
+            self._query(lambda: write_heartbeat(name=self.name, kind=self.kind))
+            self._stopped.wait(self._interval_seconds)
+        self._query(lambda: Heartbeat.objects.filter(name=self.name).delete())
 
-    def _try(self, step: Any) -> None:
-        # A connection for each beat: after an outage, or behind a pooler, there is nothing stale to trip over.
+    def _query(self, query: Callable[[], object]) -> None:
+        # A new connection for each heartbeat: after an outage, or behind a pooler, an old one may be dead.
         try:
-            step()
+            query()
         except (Error, OSError) as error:
             logger.warning("a heartbeat was not written", extra={"heartbeat": self.name, "error": type(error).__name__})
         finally:
             connections.close_all()
 
-    def _beat(self) -> None:
-        beat(name=self.name, kind=self.kind)
-
-    def _leave(self) -> None:
-        Heartbeat.objects.filter(name=self.name).delete()
-
-    def _bury_the_dead(self) -> None:
-        """Rows of this host whose process is gone: killed, so it could not remove its own."""
+    def _remove_stale(self) -> None:
+        """Remove the rows of this host's killed processes: they could not remove their own."""
         prefix = self.name.rpartition(":")[0] + ":"
-        for row in Heartbeat.objects.of(self.kind).filter(name__startswith=prefix):
+        for row in Heartbeat.objects.filter(kind=self.kind, name__startswith=prefix):
             if not psutil.pid_exists(row.pid):
                 row.delete()
 
 
 def prune(*, batch: int = 1000) -> int:
-    """Remove the rows of processes that have been silent for an hour. Returns how many."""
+    """Remove at most `batch` rows of processes that have been silent for an hour, and return their number."""
     silent = Heartbeat.objects.filter(~Q(kind=Heartbeat.Kind.CANARY), beat_at__lt=Now() - timedelta(hours=1))
     removed, _ = Heartbeat.objects.filter(pk__in=silent.values("pk")[:batch]).delete()
     return removed
 
 
-_pulses: dict[Heartbeat.Kind, Pulse] = {}
+def connect_signals() -> None:
+    """Start a heartbeat thread in each Celery worker when it is ready, and in beat when it starts."""
+    worker_threads: list[HeartbeatThread] = []
 
+    def on_worker_ready(**_: Any) -> None:
+        worker_threads.append(HeartbeatThread(Heartbeat.Kind.WORKER))
+        worker_threads[-1].start()
 
-def connect() -> None:
-    """Let Celery's processes beat: workers from ready to shutdown, beat from its start to its exit."""
-    signals.worker_ready.connect(_worker_started, weak=False)
-    signals.worker_shutdown.connect(_worker_stopped, weak=False)
-    signals.beat_init.connect(_beat_started, weak=False)
+    def on_worker_shutdown(**_: Any) -> None:
+        while worker_threads:
+            worker_threads.pop().stop()
 
+    def on_beat_init(**_: Any) -> None:
+        thread = HeartbeatThread(Heartbeat.Kind.BEAT)
+        thread.start()
+        # Celery sends no signal when beat stops.
+        atexit.register(thread.stop)
 
-def _start(kind: Heartbeat.Kind) -> Pulse:
-    pulse = _pulses[kind] = Pulse(kind)
-    pulse.start()
-    return pulse
-
-
-def _worker_started(**_: Any) -> None:
-    _start(Heartbeat.Kind.WORKER)
-
-
-def _worker_stopped(**_: Any) -> None:
-    if pulse := _pulses.pop(Heartbeat.Kind.WORKER, None):
-        pulse.stop()
-
-
-def _beat_started(**_: Any) -> None:
-    # Celery has no signal for beat's end.
-    atexit.register(_start(Heartbeat.Kind.BEAT).stop)
+    signals.worker_ready.connect(on_worker_ready, weak=False)
+    signals.worker_shutdown.connect(on_worker_shutdown, weak=False)
+    signals.beat_init.connect(on_beat_init, weak=False)

@@ -1,4 +1,4 @@
-"""What operations remembers between looks."""
+"""Heartbeats of the processes, and results of the ledger audits."""
 
 from __future__ import annotations
 
@@ -8,15 +8,12 @@ from django.db import models
 from django.db.models.functions import Now
 
 
-class HeartbeatQuerySet(models.QuerySet["Heartbeat"]):
-    def of(self, kind: str) -> Self:
-        return self.filter(kind=kind)
-
-
 class Heartbeat(models.Model):
-    """A process that is alive writes its row every 10 s; the canary's row is written by a task that came through."""
+    """The row of one process, which updates it every 10 s while it is alive. The canary task updates its own row."""
 
     class Kind(models.TextChoices):
+        """What kind of process the row belongs to."""
+
         WORKER = "worker"
         BEAT = "beat"
         CANARY = "canary"
@@ -28,8 +25,6 @@ class Heartbeat(models.Model):
     started_at = models.DateTimeField(db_default=Now())
     beat_at = models.DateTimeField(db_default=Now())
 
-    objects = HeartbeatQuerySet.as_manager()
-
     class Meta:
         db_table = "heartbeats"
         indexes = [models.Index(fields=["kind", "-beat_at"], name="heartbeats_by_kind")]
@@ -39,25 +34,30 @@ class Heartbeat(models.Model):
 
 
 class LedgerAuditQuerySet(models.QuerySet["LedgerAudit"]):
+    """Audits by what they read and found."""
+
     def complete(self) -> Self:
+        """Return the audits that read every row."""
         return self.filter(complete=True)
 
     def settled(self) -> Self:
-        """Clean ones that the next audit may start from."""
+        """Return the clean audits with a horizon, from which the next audit can start."""
         return self.filter(settled_at__isnull=False)
 
 
 class LedgerAudit(models.Model):
-    """An audit of the ledger and what it found, and from where the next one may go on."""
+    """The result of one audit of the ledger, and the horizon from which the next one can start."""
 
-    complete = models.BooleanField(default=True, help_text="Every row was read, not only what changed.")
+    complete = models.BooleanField(default=True, help_text="True: every row was read. False: only rows that changed.")
     ended_at = models.DateTimeField(db_default=Now(), editable=False)
     milliseconds = models.PositiveIntegerField()
     broken = models.JSONField(default=list, help_text="Numbers of the broken invariants.")
-    marked_at = models.DateTimeField(null=True, help_text="The moment just before it.")
-    next_xid = models.BigIntegerField(null=True, help_text="The database's next transaction at that moment.")
-    settled_at = models.DateTimeField(null=True, help_text="Everything before was found clean and cannot grow.")
-    settled_coins = models.BigIntegerField(null=True, help_text="What all transactions before that moved.")
+    marked_at = models.DateTimeField(null=True, help_text="The time just before the audit.")
+    next_xid = models.BigIntegerField(null=True, help_text="The next transaction id of the database at that time.")
+    settled_at = models.DateTimeField(
+        null=True, help_text="Rows before this time are clean, and no open transaction can add to them."
+    )
+    settled_coins = models.BigIntegerField(null=True, help_text="Sum of the amounts of all transactions before it.")
 
     objects = LedgerAuditQuerySet.as_manager()
 

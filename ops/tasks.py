@@ -1,33 +1,34 @@
-"""What beat asks of operations."""
+"""Periodic tasks of operations. Beat sends them; see CELERY_BEAT_SCHEDULE."""
 
 from __future__ import annotations
 
 from celery import shared_task
 
-from ops import heartbeats, ledger, results
+from ops import heartbeats, ledger
 from ops.models import Heartbeat
 from relivchats import idempotency
 
 
 @shared_task(ignore_result=True)
 def canary() -> None:
-    """Sent by beat, done by a worker: its row proves the way through beat, broker, worker and database."""
-    heartbeats.beat(name=heartbeats.CANARY, kind=Heartbeat.Kind.CANARY)
+    """Write the canary's heartbeat. It shows that beat, broker, worker and database work together."""
+    heartbeats.write_heartbeat(name=heartbeats.CANARY_NAME, kind=Heartbeat.Kind.CANARY)
 
 
 @shared_task(ignore_result=True)
 def prune() -> None:
+    """Remove old heartbeats and expired idempotency keys."""
     heartbeats.prune()
-    results.prune()
     idempotency.prune()
 
 
 @shared_task(ignore_result=True)
 def audit_ledger() -> None:
-    """Moves the horizon up, so that `health` has little to read."""
+    """Audit what changed. This moves the horizon, so that `health` has few rows to read."""
     ledger.recent_audit()
 
 
 @shared_task(ignore_result=True)
 def audit_ledger_in_full() -> None:
+    """Audit every row of the ledger."""
     ledger.full_audit()

@@ -1,4 +1,4 @@
-"""Processes say that they are alive, take their leave when they stop, and are missed when they are killed."""
+"""A process has a heartbeat while it runs, removes it when it stops, and is noticed when it is killed."""
 
 from __future__ import annotations
 
@@ -7,31 +7,33 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
+from celery.beat import Scheduler
 from django.db import connection
 from django.db.models.functions import Now
 from django_celery_results.models import TaskResult
 
-from ops import heartbeats, results, tasks
+from ops import heartbeats, queues, tasks
 from ops.models import Heartbeat
 from relivchats import clock
+from relivchats.celery import app
 from tests.conftest import StartCelery
 from tests.ops import rows
 from tests.processes import ServerHandle, eventually
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_worker_beats_proves_the_way_through_and_takes_its_leave(worker: StartCelery) -> None:
+def test_a_worker_has_a_heartbeat_runs_the_canary_and_removes_its_row_when_it_stops(worker: StartCelery) -> None:
     process = worker()
     row = Heartbeat.objects.get(kind="worker")
     assert (row.pid, row.marked_as_worker) == (process.pid, True)
     tasks.canary.delay()
-    eventually(Heartbeat.objects.of("canary").exists)
+    eventually(Heartbeat.objects.filter(kind="canary").exists)
     process.stop()
-    assert not Heartbeat.objects.of("worker").exists()
+    assert not Heartbeat.objects.filter(kind="worker").exists()
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_killed_worker_is_buried_by_its_successor(worker: StartCelery) -> None:
+def test_the_row_of_a_killed_worker_is_removed_by_the_next_worker_on_its_host(worker: StartCelery) -> None:
     killed = worker()
     killed.kill()
     assert Heartbeat.objects.get(kind="worker").pid == killed.pid
@@ -41,34 +43,36 @@ def test_a_killed_worker_is_buried_by_its_successor(worker: StartCelery) -> None
 
 
 @pytest.mark.django_db(transaction=True)
-def test_beat_beats_and_takes_its_leave(beat: StartCelery) -> None:
+def test_beat_has_a_heartbeat_and_removes_its_row_when_it_stops(beat: StartCelery) -> None:
     process = beat()
     assert Heartbeat.objects.get(kind="beat").pid == process.pid
     process.stop()
-    assert not Heartbeat.objects.of("beat").exists()
+    assert not Heartbeat.objects.filter(kind="beat").exists()
 
 
 @pytest.fixture
-def pulse() -> Iterator[heartbeats.Pulse]:
-    running = heartbeats.Pulse(Heartbeat.Kind.WORKER, seconds=0.05)
-    running.start()
-    yield running
-    running.stop()
+def heartbeat_thread() -> Iterator[heartbeats.HeartbeatThread]:
+    thread = heartbeats.HeartbeatThread(Heartbeat.Kind.WORKER, interval_seconds=0.05)
+    thread.start()
+    yield thread
+    thread.stop()
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_heartbeat_outlives_an_outage_of_the_database(pulse: heartbeats.Pulse, postgres: ServerHandle) -> None:
+def test_a_heartbeat_continues_after_an_outage_of_the_database(
+    heartbeat_thread: heartbeats.HeartbeatThread, postgres: ServerHandle
+) -> None:
     eventually(Heartbeat.objects.exists)
     postgres.kill()
     connection.close()
-    healed_at = clock.now()
-    eventually(Heartbeat.objects.filter(beat_at__gt=healed_at).exists)
+    restarted_at = clock.now()
+    eventually(Heartbeat.objects.filter(beat_at__gt=restarted_at).exists)
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_heartbeat_holds_no_connection_between_beats() -> None:
-    pulse = heartbeats.Pulse(Heartbeat.Kind.WORKER, seconds=3600)
-    pulse.start()
+def test_a_heartbeat_thread_holds_no_connection_while_it_waits() -> None:
+    thread = heartbeats.HeartbeatThread(Heartbeat.Kind.WORKER, interval_seconds=3600)
+    thread.start()
     eventually(Heartbeat.objects.exists)
     others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
 
@@ -78,37 +82,42 @@ def test_a_heartbeat_holds_no_connection_between_beats() -> None:
             return bool(cursor.fetchone() == (0,))
 
     eventually(alone)
-    pulse.stop()
+    thread.stop()
     assert not Heartbeat.objects.exists()
-    assert "heartbeat of worker" not in {thread.name for thread in threading.enumerate()}
+    assert "heartbeat of worker" not in {running.name for running in threading.enumerate()}
 
 
 @pytest.mark.django_db
-def test_beating_again_keeps_the_time_of_the_start() -> None:
-    heartbeats.beat(name="worker@here:1", kind=Heartbeat.Kind.WORKER)
+def test_a_later_heartbeat_keeps_the_start_time() -> None:
+    heartbeats.write_heartbeat(name="worker@here:1", kind=Heartbeat.Kind.WORKER)
     Heartbeat.objects.update(started_at=Now() - rows.LONG, beat_at=Now() - rows.LONG)
-    heartbeats.beat(name="worker@here:1", kind=Heartbeat.Kind.WORKER)
+    heartbeats.write_heartbeat(name="worker@here:1", kind=Heartbeat.Kind.WORKER)
     row = Heartbeat.objects.get()
     assert row.beat_at - row.started_at > timedelta(minutes=59)
 
 
 @pytest.mark.django_db
-def test_pruning_removes_what_is_old_and_nothing_else() -> None:
-    rows.heartbeat("worker", age=timedelta(minutes=50), name="lately")
-    rows.heartbeat("worker", age=timedelta(minutes=70), name="long ago")
+def test_pruning_removes_the_heartbeats_of_an_hour_ago_but_never_the_canary() -> None:
+    rows.heartbeat("worker", age=timedelta(minutes=50), name="recent")
+    rows.heartbeat("worker", age=timedelta(minutes=70), name="old")
     rows.heartbeat("canary", age=timedelta(days=2), name="canary")
-    for number in range(5):
-        TaskResult.objects.create(task_id=str(number))
-    TaskResult.objects.filter(task_id__in="012").update(date_done=Now() - timedelta(days=8))
     tasks.prune()
-    assert set(Heartbeat.objects.values_list("name", flat=True)) == {"lately", "canary"}
-    assert set(TaskResult.objects.values_list("task_id", flat=True)) == {"3", "4"}
+    assert set(Heartbeat.objects.values_list("name", flat=True)) == {"recent", "canary"}
+
+
+def test_beat_schedules_the_cleanup_of_task_results_on_a_queue_that_workers_consume() -> None:
+    scheduler = Scheduler(app=app, lazy=True)
+    scheduler.install_default_entries(scheduler.data)
+    entry = scheduler.data["celery.backend_cleanup"]
+    assert entry.task == "celery.backend_cleanup"
+    assert entry.options.get("queue", app.conf.task_default_queue) in queues.NAMES
 
 
 @pytest.mark.django_db
-def test_old_results_go_in_bounded_batches() -> None:
-    for number in range(7):
+def test_the_cleanup_removes_task_results_that_are_older_than_a_week() -> None:
+    for number in range(5):
         TaskResult.objects.create(task_id=str(number))
-    TaskResult.objects.update(date_done=Now() - timedelta(days=8))
-    assert results.prune(batch=2, batches=2) == 4
-    assert results.prune(batch=2) == 3
+    TaskResult.objects.filter(task_id__in="012").update(date_done=Now() - timedelta(days=8))
+    TaskResult.objects.filter(task_id="3").update(date_done=Now() - timedelta(days=6))
+    app.tasks["celery.backend_cleanup"]()
+    assert set(TaskResult.objects.values_list("task_id", flat=True)) == {"3", "4"}

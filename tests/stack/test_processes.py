@@ -15,7 +15,7 @@ from tests.processes import BrokerHandle, ServerHandle, eventually
 def test_a_worker_of_the_tests_runs_tasks_on_the_test_database(worker: StartCelery) -> None:
     process = worker()
     canary.delay()
-    eventually(Heartbeat.objects.of(Heartbeat.Kind.CANARY).exists)
+    eventually(Heartbeat.objects.filter(kind=Heartbeat.Kind.CANARY).exists)
     process.kill()
     assert not process.alive
 
