@@ -1,4 +1,4 @@
-"""What staff do to the other rooms' rows, and operations' own tables to read."""
+"""Admin pages of operations, of the admin log, and of Celery's results."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from billing.models import Adjustment, CoinReservation, PaymentOrder, Wallet, We
 from billing.payments.admin import PaymentOrderAdmin, WebhookEventAdmin
 from ops import adjustments, payments, refunds, reservations
 from ops.models import Heartbeat, LedgerAudit
-from relivchats import durations
 from relivchats.accounts.models import User
 from relivchats.staff.actions import BulkAction
 from relivchats.staff.admin import StaffAdmin, label, link
@@ -27,8 +26,6 @@ for _replaced in (
     Adjustment,
     Wallet,
     CoinReservation,
-    TaskResult,
-    GroupResult,
     PaymentOrder,
     WebhookEvent,
 ):
@@ -127,6 +124,8 @@ class OperatedEventAdmin(WebhookEventAdmin):
 
 @admin.register(Heartbeat)
 class HeartbeatAdmin(StaffAdmin):
+    """The processes that are alive, or were killed within the last hour."""
+
     list_display = ("name", "kind", "pid", "marked_as_worker", "last_beat", "age")
     list_filter = ("kind",)
     ordering = ("kind", "name")
@@ -135,11 +134,14 @@ class HeartbeatAdmin(StaffAdmin):
 
     @admin.display(description="last beat")
     def last_beat(self, row: Any) -> str:
-        return f"{durations.format_short(row.looked_at - row.beat_at)} ago"
+        """Return the time since the latest heartbeat, such as `3 s ago`."""
+        return f"{self.format_age(row, row.beat_at)} ago"
 
 
 @admin.register(LedgerAudit)
 class LedgerAuditAdmin(StaffAdmin):
+    """The results of the ledger audits of the last 30 days."""
+
     list_display = ("id", "clean", "complete", "broken", "milliseconds", "settled_at", "age")
     list_filter = ("complete",)
     ordering = ("-ended_at",)
@@ -149,11 +151,14 @@ class LedgerAuditAdmin(StaffAdmin):
 
     @admin.display(boolean=True)
     def clean(self, audit: LedgerAudit) -> bool:
+        """Return whether no invariant was broken."""
         return not audit.broken
 
 
 @admin.register(LogEntry)
 class LogEntryAdmin(StaffAdmin):
+    """Django's log of what staff changed."""
+
     list_display = ("id", "user_link", "action_flag", "object_repr", "change_message", "age")
     list_filter = ("action_flag",)
     ordering = ("-action_time",)
@@ -162,14 +167,20 @@ class LogEntryAdmin(StaffAdmin):
     fields = (("id", "user_link", "action_time"), ("content_type", "object_id"), ("action_flag", "change_message"))
     readonly_fields = ("id", "user_link", "action_time")
 
-    @admin.display(description="who")
+    @admin.display(description="user")
     def user_link(self, entry: LogEntry) -> SafeString | str:
+        """Return a link to the member of staff."""
         return link(User, entry.user_id)
+
+
+# django_celery_results registers pages that show each task's result and traceback, which can contain text of a chat.
+# Django documents no other way to replace the page of a third-party app.
+admin.site.unregister([TaskResult, GroupResult])
 
 
 @admin.register(TaskResult)
 class TaskResultAdmin(StaffAdmin):
-    """What a task returned or quoted when it failed stays out: it may hold a person's words. Its kind is enough."""
+    """Task results without the return value and the message of an exception: both can contain text of a chat."""
 
     list_display = ("task_id", "task_name", "state", "failure", "worker", "task_args", "age")
     list_filter = ("status",)
@@ -187,20 +198,24 @@ class TaskResultAdmin(StaffAdmin):
 
     @label("status", colours={"SUCCESS": "success", "FAILURE": "danger", "RETRY": "warning"})
     def state(self, task: TaskResult) -> str:
+        """Return Celery's state of the task."""
         return str(task.status)
 
     @admin.display(description="failed with")
     def failure(self, task: TaskResult) -> str:
+        """Return the class name of the exception of a failed task, or an empty string."""
         if task.status != "FAILURE":
             return ""
         try:
             return str(json.loads(task.result)["exc_type"])
         except (TypeError, ValueError, KeyError):
-            return "an error of unknown kind"
+            return "an unknown error"
 
 
 @admin.register(GroupResult)
 class GroupResultAdmin(StaffAdmin):
+    """Groups of tasks. The service creates none."""
+
     list_display = ("group_id", "date_done")
     ordering = ("-date_done",)
     search_ids = ("group_id",)
@@ -210,6 +225,8 @@ class GroupResultAdmin(StaffAdmin):
 
 @admin.register(ChordCounter)
 class ChordCounterAdmin(StaffAdmin):
+    """Chords of tasks. The service creates none."""
+
     list_display = ("group_id", "count")
     ordering = ("-id",)
     search_ids = ("group_id",)

@@ -1,4 +1,4 @@
-"""The ledger's invariants, one by one, and its latest transactions."""
+"""Audits of the ledger's invariants, and the ledger's latest transactions."""
 
 from __future__ import annotations
 
@@ -13,37 +13,50 @@ from ops.models import LedgerAudit
 from relivchats.staff.reports import Level, Line, Report, Table
 
 COLUMNS = ("transaction", "wallet", "sequence", "type", "amount", "balance after", "at")
-SHOWN = 5
-MOST_RECENT = 1000
-#: Earlier looks that are asked whether what ran at their time is over.
-MARKS = 50
+MAX_RECENT = 1000
+
+#: Offending rows that an audit lists per invariant.
+MAX_OFFENDERS_LISTED = 5
+#: Earlier audits whose transactions in progress are looked up again, to find a horizon that is settled by now.
+MAX_MARKS = 50
 
 
-def report(*, recent: int | None) -> Report:
-    if recent is not None:
-        return Report("Latest transactions", table=_latest(recent))
+def audit_report() -> Report:
+    """Audit the whole ledger now and return one line per invariant; a broken one is critical."""
     broken = {finding.invariant.number: finding for finding in full_audit()}
-    lines = tuple(
-        _broken(broken[invariant.number])
-        if invariant.number in broken
-        else Line(invariant.number, Level.FINE, invariant.name)
-        for invariant in audit.registered()
+    lines = []
+    for invariant in audit.registered():
+        finding = broken.get(invariant.number)
+        if finding is None:
+            lines.append(Line(invariant.number, Level.FINE, invariant.name))
+            continue
+        text = f"BROKEN by {finding.total} row{'s' * (finding.total != 1)}: {invariant.name}"
+        remedy = f"see the rows: manage.py ledger --json; then docs/ledger.md, invariant {invariant.number}"
+        data = {"total": finding.total, "rows": finding.rows}
+        lines.append(Line(invariant.number, Level.CRITICAL, text, remedy, data))
+    return Report("Ledger", tuple(lines), data={"clean": not broken})
+
+
+def recent_transactions_report(limit: int) -> Report:
+    """Return the latest `limit` transactions as a table, newest first."""
+    rows = CreditTransaction.objects.order_by("-created_at", "-id").values_list(
+        "id", "wallet_id", "sequence", "type", "amount", "balance_after", "created_at"
     )
-    return Report("Ledger", lines, data={"clean": not broken})
+    return Report("Latest transactions", table=Table(COLUMNS, tuple(rows[:limit])))
 
 
 def full_audit() -> list[audit.Finding]:
-    """Every invariant over every row, and a note of the result for `health`."""
+    """Check every invariant on every row, store the result for `health`, and return the broken invariants."""
     return _audit(since=None)
 
 
 def recent_audit() -> list[audit.Finding]:
-    """Every invariant over what changed since the horizon; over everything where there is none yet."""
+    """Check every invariant on the rows since the horizon, or on every row if there is no horizon yet."""
     return _audit(since=horizon())
 
 
 def horizon() -> audit.Horizon | None:
-    """From where an audit of what changed may start, by the latest clean one."""
+    """Return the horizon of the latest clean audit: an audit need not read the rows before it again."""
     latest = LedgerAudit.objects.settled().order_by("-ended_at").values_list("settled_at", "settled_coins").first()
     return audit.Horizon(*latest) if latest else None  # type: ignore[arg-type]
 
@@ -51,8 +64,8 @@ def horizon() -> audit.Horizon | None:
 def _audit(*, since: audit.Horizon | None) -> list[audit.Finding]:
     started = time.monotonic()
     marked = LedgerAudit.objects.filter(next_xid__isnull=False).order_by("-ended_at")
-    marks = [audit.Mark(*each) for each in marked.values_list("marked_at", "next_xid")[:MARKS]]  # type: ignore[arg-type]
-    seen = audit.look(limit=SHOWN, since=since, marks=marks)
+    marks = [audit.Mark(*each) for each in marked.values_list("marked_at", "next_xid")[:MAX_MARKS]]  # type: ignore[arg-type]
+    seen = audit.look(limit=MAX_OFFENDERS_LISTED, since=since, marks=marks)
     LedgerAudit.objects.create(
         complete=since is None,
         milliseconds=int((time.monotonic() - started) * 1000),
@@ -64,16 +77,3 @@ def _audit(*, since: audit.Horizon | None) -> list[audit.Finding]:
     )
     LedgerAudit.objects.filter(ended_at__lt=Now() - timedelta(days=30)).delete()
     return seen.findings
-
-
-def _broken(finding: audit.Finding) -> Line:
-    text = f"BROKEN by {finding.total} row{'s' * (finding.total != 1)}: {finding.invariant.name}"
-    remedy = f"see the rows: manage.py ledger --json; then docs/ledger.md, invariant {finding.invariant.number}"
-    return Line(finding.invariant.number, Level.CRITICAL, text, remedy, {"total": finding.total, "rows": finding.rows})
-
-
-def _latest(number: int) -> Table:
-    rows = CreditTransaction.objects.order_by("-created_at", "-id").values_list(
-        "id", "wallet_id", "sequence", "type", "amount", "balance_after", "created_at"
-    )
-    return Table(COLUMNS, tuple(rows[:number]))

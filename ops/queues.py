@@ -1,4 +1,4 @@
-"""What waits: in Postgres, which is the queue of record, and as messages in the broker."""
+"""The state of the queues: the due rows in Postgres, which is the queue of record, and the messages in the broker."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from relivchats.staff.reports import Level, Line, Report, Table
 
 NAMES = ("insights", "indexing", "upkeep")
 
-#: Rows are counted up to here: a longer queue is no quicker to mend for being counted.
-MOST = 10_000
+#: Counting stops here: the exact length of a longer queue does not change what an operator does.
+MAX_COUNTED = 10_000
 
 
 @dataclass(frozen=True)
-class Waiting:
-    """`messages` is None when the broker does not answer; `unacked` are in workers' hands."""
+class QueueState:
+    """Counts of rows and messages. `messages` (by queue) and `unacked` are None if the broker does not answer."""
 
     messages: dict[str, int] | None
     unacked: int | None
@@ -38,17 +38,20 @@ class Waiting:
 
 
 def client() -> redis.Redis:
+    """Return a client of the broker with timeouts of one second."""
     return redis.Redis.from_url(settings.REDIS_URL, socket_timeout=1, socket_connect_timeout=1)
 
 
-def look() -> Waiting:
-    messages, unacked = _messages()
+def fetch_state() -> QueueState:
+    """Read the state of the queues from Postgres and from the broker."""
+    messages, unacked = _fetch_message_counts()
     due = Insight.objects.due()
     ready = due.filter(chat__vector_status=Chat.VectorStatus.COMPLETED)
     oldest = (
         ready.order_by("next_attempt_at").annotate(late=Now() - F("next_attempt_at")).values_list("late", flat=True)
     )
-    return Waiting(
+    indexing = Chat.objects.filter(vector_status=Chat.VectorStatus.INDEXING, index_lease_expires_at__gte=Now())
+    return QueueState(
         messages=messages,
         unacked=unacked,
         due=_count(ready),
@@ -57,22 +60,22 @@ def look() -> Waiting:
         generating=_count(Insight.objects.leased()),
         places=settings.MAX_CONCURRENT_INSIGHTS,
         chats_due=_count(Chat.objects.index_due()),
-        chats_indexing=_count(
-            Chat.objects.filter(vector_status=Chat.VectorStatus.INDEXING, index_lease_expires_at__gte=Now())
-        ),
+        chats_indexing=_count(indexing),
     )
 
 
 def _count(rows: QuerySet[Any]) -> int:
-    return rows.order_by()[:MOST].count()
+    return rows.order_by()[:MAX_COUNTED].count()
 
 
-def _messages() -> tuple[dict[str, int] | None, int | None]:
+def _fetch_message_counts() -> tuple[dict[str, int] | None, int | None]:
+    """Return the messages waiting in each queue, and those delivered to a worker but not acknowledged."""
     try:
         with client() as broker:
             pipeline = broker.pipeline(transaction=False)
             for name in NAMES:
                 pipeline.llen(name)
+            # Kombu's Redis transport keeps delivered messages in this hash until the worker acknowledges them.
             pipeline.hlen("unacked")
             *depths, unacked = pipeline.execute()
     except (RedisError, OSError):
@@ -80,39 +83,34 @@ def _messages() -> tuple[dict[str, int] | None, int | None]:
     return dict(zip(NAMES, depths, strict=True)), unacked
 
 
-def line(waiting: Waiting) -> Line:
-    messages = sum((waiting.messages or {}).values())
-    data = asdict(waiting)
-    text = f"{waiting.due} insights due, {messages} messages"
-    deep = max(waiting.due, messages) > settings.HEALTH_QUEUE_WARNING
-    late = waiting.oldest_seconds > settings.HEALTH_QUEUE_AGE_WARNING_SECONDS
-    if deep or late:
-        text += f", the oldest due for {waiting.oldest_seconds} s"
-        return Line(
-            "queue", Level.WARNING, text, "manage.py queue; more workers, or a higher MAX_CONCURRENT_INSIGHTS", data
-        )
-    if waiting.messages is None:
-        return Line(
-            "queue",
-            Level.UNKNOWN,
-            f"{waiting.due} insights due; the broker's part is not known",
-            "manage.py health",
-            data,
-        )
-    return Line("queue", Level.FINE, text, data=data)
+def summary_line(state: QueueState) -> Line:
+    """Return the line of the health check: a warning if a queue is long or its oldest row is late."""
+    messages = sum((state.messages or {}).values())
+    data = asdict(state)
+    too_long = max(state.due, messages) > settings.HEALTH_QUEUE_WARNING
+    too_late = state.oldest_seconds > settings.HEALTH_QUEUE_AGE_WARNING_SECONDS
+    if too_long or too_late:
+        text = f"{state.due} insights due, {messages} messages, the oldest due for {state.oldest_seconds} s"
+        remedy = "manage.py queue; more workers, or a higher MAX_CONCURRENT_INSIGHTS"
+        return Line("queue", Level.WARNING, text, remedy, data)
+    if state.messages is None:
+        text = f"{state.due} insights due; messages unknown, the broker does not answer"
+        return Line("queue", Level.UNKNOWN, text, "manage.py health", data)
+    return Line("queue", Level.FINE, f"{state.due} insights due, {messages} messages", data=data)
 
 
 def report() -> Report:
-    waiting = look()
-    messages = waiting.messages or dict.fromkeys(NAMES)
-    rows = [(f"messages in {name}", depth) for name, depth in messages.items()]
-    rows += [
-        ("messages in workers' hands", waiting.unacked),
-        ("insights due", waiting.due),
-        ("oldest due, seconds", waiting.oldest_seconds),
-        ("insights waiting for indexing", waiting.waiting_for_index),
-        ("insights generating", f"{waiting.generating} of {waiting.places}"),
-        ("chats waiting for indexing", waiting.chats_due),
-        ("chats indexing", waiting.chats_indexing),
+    """Return the state of the queues as a table."""
+    state = fetch_state()
+    messages = state.messages or dict.fromkeys(NAMES)
+    rows = [
+        *((f"messages in {name}", depth) for name, depth in messages.items()),
+        ("messages not acknowledged", state.unacked),
+        ("insights due", state.due),
+        ("oldest due, seconds", state.oldest_seconds),
+        ("insights waiting for indexing", state.waiting_for_index),
+        ("insights generating", f"{state.generating} of {state.places}"),
+        ("chats waiting for indexing", state.chats_due),
+        ("chats indexing", state.chats_indexing),
     ]
-    return Report("Queue", (line(waiting),), Table(("what", "how many"), tuple(rows)), asdict(waiting))
+    return Report("Queue", (summary_line(state),), Table(("what", "how many"), tuple(rows)), asdict(state))

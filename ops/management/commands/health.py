@@ -10,10 +10,12 @@ from relivchats.staff.reports import Report
 
 
 class Command(OpsCommand):
-    help = "Is everything well? Each line that is not fine ends with the mend. Takes less than two seconds."
+    """Run the health checks."""
+
+    help = "Run the health checks, in less than two seconds. Each line that is not fine ends with its remedy."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--verbose", action="store_true", help="add memory, processes and load of this machine")
+        parser.add_argument("--verbose", action="store_true", help="also show this machine's memory and load")
 
     def report(self, *, verbose: bool, **options: Any) -> Report:
         return health.report(verbose=verbose)

@@ -10,6 +10,8 @@ from relivchats.staff.reports import Report
 
 
 class Command(OpsCommand):
+    """List or retry failed insights."""
+
     help = "List failed insights that were not retried, with their causes."
 
     def add_arguments(self, parser: CommandParser) -> None:

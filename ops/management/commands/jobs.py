@@ -10,6 +10,8 @@ from relivchats.staff.reports import Report
 
 
 class Command(OpsCommand):
+    """List or recover open generation jobs."""
+
     help = "List the open generation jobs: their progress and what they wait for."
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -10,12 +10,16 @@ from relivchats.staff.reports import Report
 
 
 class Command(OpsCommand):
-    help = "Every invariant of the coins, and whether it holds. Exits 2 when one is broken."
+    """Audit the ledger, or list its latest transactions."""
+
+    help = "Check every invariant of the ledger. The exit status is 2 if one is broken."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--recent", type=int, metavar="N", help="print the latest N transactions instead")
 
     def report(self, *, recent: int | None, **options: Any) -> Report:
-        if recent is not None and not 0 < recent <= ledger.MOST_RECENT:
-            raise CommandError(f"--recent prints from 1 to {ledger.MOST_RECENT} transactions.")
-        return ledger.report(recent=recent)
+        if recent is None:
+            return ledger.audit_report()
+        if not 0 < recent <= ledger.MAX_RECENT:
+            raise CommandError(f"--recent prints from 1 to {ledger.MAX_RECENT} transactions.")
+        return ledger.recent_transactions_report(recent)

@@ -8,7 +8,9 @@ from relivchats.staff.reports import Report
 
 
 class Command(OpsCommand):
-    help = "What waits: messages in the broker, due rows and leases in Postgres."
+    """Show the state of the queues."""
+
+    help = "Show the queues: messages in the broker, due rows and leases in Postgres."
 
     def report(self, **options: Any) -> Report:
         return queues.report()

@@ -12,6 +12,8 @@ from relivchats.staff.reports import Report
 
 
 class Command(OpsCommand):
+    """Request indexing of chats."""
+
     help = "Request indexing of chats. Without arguments, print the number of chats by index status."
 
     def add_arguments(self, parser: CommandParser) -> None:

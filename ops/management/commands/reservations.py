@@ -10,13 +10,13 @@ from relivchats.staff.reports import Report
 
 
 class Command(OpsCommand):
-    help = "Coins that are held now. Reservations that outlived their time: there should be none."
+    """List or release reservations."""
+
+    help = "List the active reservations. With --stuck, those past their deadline: the list is expected to be empty."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--stuck", action="store_true", help="only those past their time")
-        parser.add_argument(
-            "--release", action="store_true", help="close what is past its time and give the coins back"
-        )
+        parser.add_argument("--stuck", action="store_true", help="only reservations past their deadline")
+        parser.add_argument("--release", action="store_true", help="close overdue reservations and release their coins")
         parser.add_argument("--reason", default="", help="why, for the audit entry")
 
     def report(self, *, stuck: bool, release: bool, reason: str, **options: Any) -> Report:
