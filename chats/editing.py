@@ -15,7 +15,7 @@ import orjson
 from chats.exports.parsed import writable
 from chats.merging import ChatChanges
 from chats.models import Chat
-from chats.people import People, Person, default_title, validate_people
+from chats.people import People, Person, default_title, validate
 from chats.projection import Projection
 from chats.sealed_export import Span
 from chats.statistics import StatisticsCounter
@@ -65,7 +65,7 @@ def _title(chat: Chat) -> str | None:
 
 def _checked(people: Sequence[Person], chat: Chat) -> list[Person]:
     """Looked over anew whenever the chat changed: those who joined it have names, too."""
-    return validate_people([_writable(person) for person in people], export_names=chat.export_names)
+    return validate([_writable(person) for person in people], export_names=chat.export_names)
 
 
 def _writable(person: Person) -> Person:

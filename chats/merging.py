@@ -159,7 +159,7 @@ def _joined(chat: Chat, chosen: list[Person], names: list[str], same: int | None
     if same is None:
         return people.add_person(chosen, export_names=names)
     shown = chat.participants[chat.people.person_of_sender[same]]
-    return people.add_alias(chosen, alias=names[-1], export_name=chat.export_names[same], shown_name=shown)
+    return people.add_alias(chosen, alias=names[-1], of=chat.export_names[same], shown=shown)
 
 
 def _columns(plan: _Plan) -> dict[str, Any]:

@@ -70,7 +70,7 @@ def count_messages(statistics: Mapping[str, Any], people: Sequence[str]) -> tupl
 
 def _concerns(searcher: Searcher) -> dict[str, int]:
     """Messages that may speak of danger, by kind, where there are any."""
-    numbers = searcher.find_matches(safety.PHRASES)[:MOST_CONCERNS]
+    numbers = searcher.matches(safety.PHRASES)[:MOST_CONCERNS]
     return safety.concerns(message.text for message in searcher.get(numbers).values())
 
 

@@ -47,10 +47,10 @@ class Candidate(NamedTuple):
 def find_recurring_words(searcher: Searcher, *, people: Sequence[str]) -> tuple[RecurringWord, ...]:
     """The chat's recurring words, the most telling first."""
     names = {part for name in people for part in split_words(name)}
-    uses = searcher.find_word_uses(
-        min_uses=LEAST_DAYS,
-        max_uses=max(searcher.chat.line_count // _LARGEST_SHARE, 10 * LEAST_DAYS),
-        predicate=lambda word: word not in names and not is_common(word),
+    uses = searcher.word_uses(
+        least=LEAST_DAYS,
+        most=max(searcher.chat.line_count // _LARGEST_SHARE, 10 * LEAST_DAYS),
+        telling=lambda word: word not in names and not is_common(word),
     )
     found = find_candidates(uses)[:_READ_WORDS]
     read = searcher.get(sorted({number for candidate in found for number in _sample(candidate.numbers)}))

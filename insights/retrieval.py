@@ -93,7 +93,7 @@ def _by_terms(searcher: Searcher, terms: Sequence[str], unless: Sequence[str]) -
     """Numbers of the chunks that hold most of the terms' messages for their length."""
     firsts = np.array([chunk.first_number for chunk in searcher.chunks])
     tokens = np.array([chunk.token_count for chunk in searcher.chunks])
-    holding = np.searchsorted(firsts, searcher.find_matches(terms, unless), side="right") - 1
+    holding = np.searchsorted(firsts, searcher.matches(terms, unless), side="right") - 1
     density = np.bincount(holding, minlength=len(firsts)) / tokens
     best = np.argsort(-density, kind="stable")[:_HITS]
     numbers: list[int] = best[density[best] > 0].tolist()

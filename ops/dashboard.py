@@ -29,7 +29,7 @@ from chats.models import Chat, ChatUpload, Chunk, TranscriptBlock, VectorMatrix
 from insights import stuck
 from insights.models import Category, GenerationJob, Insight, InsightAttempt, InsightType, InsightTypeVersion
 from ops import health
-from ops.checks.work import count, words
+from ops.checks.registry import count, words
 from ops.models import Heartbeat, LedgerAudit
 from relivchats.accounts.models import AccessToken, IdempotencyKey, User
 from relivchats.staff.models import AuditEntry
@@ -131,8 +131,8 @@ def _alerts(request: HttpRequest) -> list[Alert]:
         ("Stuck insights", stuck.stuck_insights(), "stuck=yes"),
         ("Failed insights, not retried", stuck.failed_insights(), "stuck=failed"),
         ("Paid, no coins", WebhookEvent.objects.uncredited(), "stuck=uncredited"),
-        ("Paid twice", WebhookEvent.objects.duplicate_payments(), "stuck=again"),
-        ("Events held for review", WebhookEvent.objects.needing_review(), "stuck=yes"),
+        ("Paid twice", WebhookEvent.objects.paid_again(), "stuck=again"),
+        ("Events held for review", WebhookEvent.objects.held(), "stuck=yes"),
         ("Adjustments to approve", Adjustment.objects.pending(), "status__exact=pending"),
         ("Overdue reservations", CoinReservation.objects.overdue(), "stuck=yes"),
         ("Failed indexing", Chat.objects.filter(vector_status=Chat.VectorStatus.FAILED), "indexing=failed"),

@@ -1,4 +1,4 @@
-"""Health over HTTP, for load balancers, monitors and operators: numbers and levels only, no log-in."""
+"""Health over HTTP for load balancers and monitors. Without a login, the answers contain only levels and counts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from django.views.decorators.http import require_safe
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
-from ops import checks, health
+from ops import health
+from ops.checks import get_check
 from relivchats.accounts.tokens import BearerTokenAuthentication
 from relivchats.staff.reports import Level
 
@@ -23,11 +24,12 @@ View = Callable[[HttpRequest], HttpResponse]
 
 READY_SECONDS = 1.0
 
+#: The words of the health+json draft (draft-inadarei-api-health-check).
 _STATUS = {Level.FINE: "pass", Level.WARNING: "warn", Level.UNKNOWN: "warn", Level.CRITICAL: "fail"}
 
 
 def _without_session(view: View) -> View:
-    """Whoever asks is nobody: reading a session would ask the database, which may be what is down."""
+    """Treat every request as anonymous: loading a session would query the database, which may be down."""
 
     @wraps(view)
     def wrapped(request: HttpRequest) -> HttpResponse:
@@ -39,71 +41,63 @@ def _without_session(view: View) -> View:
 
 @_without_session
 def live(request: HttpRequest) -> HttpResponse:
-    """This process answers. Touches nothing else."""
-    return _answer({"status": "pass"})
+    """Answer 200 without accessing any dependency: this process serves requests."""
+    return _health_response({"status": "pass"})
 
 
 @_without_session
 def ready(request: HttpRequest) -> HttpResponse:
-    """The database answers within a second, so this process can serve."""
-    (line,) = health.look(checks.READY, seconds=READY_SECONDS)
-    failed = line.level is Level.CRITICAL
-    return _answer({"status": _STATUS[line.level]}, status=503 if failed else 200)
+    """Answer 200 if the database responds within a second, otherwise 503."""
+    (line,) = health.run_checks([get_check("database")], timeout_seconds=READY_SECONDS)
+    status = 503 if line.level is Level.CRITICAL else 200
+    return _health_response({"status": _STATUS[line.level]}, status=status)
 
 
+@require_safe
+@never_cache
 def summary(request: HttpRequest) -> HttpResponse:
-    """The worst level of all checks; each check's line only for staff."""
-    staff = _is_staff(request)
+    """Answer the most severe level of all checks, 503 if it is critical. Staff also get the line of each check."""
+    is_staff = _is_staff(request)
     report = health.latest()
     body: dict[str, Any] = {"status": _STATUS[report.level]}
-    if staff:
-        body["checks"] = {line.name: _detail(line.as_json()) for line in report.lines}
-    return _answer(body, status=503 if report.level is Level.CRITICAL else 200)
-
-
-summary = require_safe(never_cache(summary))
+    if is_staff:
+        body["checks"] = {
+            line.name: {"status": _STATUS[line.level], "output": line.text, "remedy": line.remedy, **dict(line.data)}
+            for line in report.lines
+        }
+    return _health_response(body, status=503 if report.level is Level.CRITICAL else 200)
 
 
 @_without_session
 def pool(request: HttpRequest) -> HttpResponse:
-    """This process's pool, and the connections of the whole database against its limit."""
-    (line,) = health.look(checks.CONNECTIONS, seconds=READY_SECONDS)
-    body = {"status": _STATUS[line.level], "pool": _pool(), "database": dict(line.data) or None}
-    return _answer(body, status=200 if line.data else 503)
+    """Answer the statistics of this process's connection pool, and the connections of the whole server."""
+    (line,) = health.run_checks([get_check("connections")], timeout_seconds=READY_SECONDS)
+    # None if this process does not pool, as in a worker.
+    own_pool = getattr(connection, "pool", None)
+    statistics: dict[str, int] | None = own_pool.get_stats() if own_pool else None
+    body = {"status": _STATUS[line.level], "pool": statistics, "database": dict(line.data) or None}
+    return _health_response(body, status=200 if line.data else 503)
 
 
+@require_safe
 def home(request: HttpRequest) -> HttpResponse:
+    """Redirect to the API's documentation."""
     return HttpResponseRedirect(reverse("docs"))
 
 
-home = require_safe(home)
-
-
-def _answer(body: dict[str, Any], *, status: int = 200) -> HttpResponse:
+def _health_response(body: dict[str, Any], *, status: int = 200) -> HttpResponse:
     return JsonResponse(body, status=status, content_type="application/health+json")
 
 
-def _detail(line: dict[str, Any]) -> dict[str, Any]:
-    return {"status": _STATUS[line["level"]], "output": line["text"], "remedy": line["remedy"], **line["data"]}
-
-
-def _pool() -> dict[str, int] | None:
-    """Sizes and waits, or None where this process does not pool."""
-    own = getattr(connection, "pool", None)
-    if own is None:
-        return None
-    numbers: dict[str, int] = own.get_stats()
-    return numbers
-
-
 def _is_staff(request: HttpRequest) -> bool:
-    """By a staff member's session or bearer token. With the database down nobody is known, so nobody is staff."""
+    """Return whether a session or a bearer token identifies staff. If the database is down, nobody is staff."""
     try:
-        signed_in = BearerTokenAuthentication().authenticate(Request(request))
-        user: Any = signed_in[0] if signed_in else request.user
+        identified = BearerTokenAuthentication().authenticate(Request(request))
+        user: Any = identified[0] if identified else request.user
         if user.is_authenticated and user.is_active and user.is_staff:
             return True
     except (AuthenticationFailed, DatabaseError):
         pass
+    # The lazy user of the session would query the database again, for example in the request log.
     request.user = AnonymousUser()
     return False

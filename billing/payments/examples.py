@@ -1,4 +1,4 @@
-"""Examples of payments in the API's description."""
+"""What the API's description shows of payments."""
 
 from __future__ import annotations
 

@@ -1,52 +1,26 @@
-"""The checks of `health`: each a function that asks one thing and answers with one line."""
+"""The health checks. Every module of this package is imported, so that its `@health_check` functions are registered."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import pkgutil
+from importlib import import_module
 
-from ops.checks import adjustments, broker, database, ledger, machine, payments, processes, work
-from relivchats.staff.reports import Level, Line
+from ops.checks.registry import Check, registered_checks
+
+#: Checks run, and are listed, in the order of these modules; the checks of any other module follow. The servers and
+#: the machine come first because they answer even when the database hangs and every other check waits for it.
+_FIRST_MODULES = ("servers", "machine", "ledger", "payments", "database", "processes", "work")
+
+_other_modules = sorted({module.name for module in pkgutil.iter_modules(__path__)} - set(_FIRST_MODULES))
+for _name in (*_FIRST_MODULES, *_other_modules):
+    import_module(f"{__name__}.{_name}")
+
+ALL: tuple[Check, ...] = tuple(check for check in registered_checks() if not check.verbose)
+
+#: The checks that `health --verbose` adds.
+VERBOSE: tuple[Check, ...] = tuple(check for check in registered_checks() if check.verbose)
 
 
-@dataclass(frozen=True)
-class Check:
-    """`silence` is what it means when no answer comes in time."""
-
-    name: str
-    ask: Callable[[], Line]
-    silence: Level = Level.UNKNOWN
-    remedy: str = "manage.py health"
-
-
-_DATABASE = "docker-compose up -d postgres; then docker-compose logs --tail=50 postgres"
-
-#: In the order in which they are asked and shown.
-ALL = (
-    Check("database", database.answers, silence=Level.CRITICAL, remedy=_DATABASE),
-    Check("broker", broker.answers, silence=Level.CRITICAL, remedy=broker.MEND),
-    Check("disk", machine.disk),
-    Check("ledger", ledger.clean, remedy="manage.py ledger"),
-    Check("payments", payments.credited, remedy=payments.MEND),
-    Check("adjustments", adjustments.decided),
-    Check("connections", database.connections),
-    Check("migrations", database.migrations, remedy="manage.py migrate --plan"),
-    Check("keys", database.keys),
-    Check("workers", processes.workers),
-    Check("beat", processes.beat),
-    Check("canary", processes.canary),
-    Check("queue", work.queue, remedy="manage.py queue"),
-    Check("vectors", work.vectors, remedy="manage.py reindex --status"),
-    Check("reservations", work.reservations, remedy="manage.py reservations --stuck"),
-    Check("insights", work.insights, remedy="manage.py insights --failed"),
-    Check("jobs", work.jobs, remedy="manage.py jobs --stuck"),
-)
-
-#: What `--verbose` adds.
-MORE = (
-    Check("memory", machine.memory),
-    Check("processor", machine.processor),
-)
-
-READY = tuple(check for check in ALL if check.name == "database")
-CONNECTIONS = tuple(check for check in ALL if check.name == "connections")
+def get_check(name: str) -> Check:
+    """Return the check with this name. Raise KeyError if there is none."""
+    return {check.name: check for check in registered_checks()}[name]

@@ -1,4 +1,4 @@
-"""The ledger: is every invariant clean."""
+"""The check of the ledger: every invariant holds."""
 
 from __future__ import annotations
 
@@ -12,66 +12,66 @@ from django.db.models.functions import Now
 from django.db.utils import OperationalError
 
 from billing import audit
-from ops import ledger
+from ops import ledger as ledger_audits
+from ops.checks.registry import health_check
 from ops.models import LedgerAudit
 from relivchats import durations
 from relivchats.staff.reports import Level, Line
 
-_MEND = "manage.py ledger"
+_REMEDY = "manage.py ledger"
 
-#: What the invariants together may take here.
-SECONDS = 1.0
+#: The time limit of all invariants together.
+MAX_SECONDS = 1.0
 
 
-def clean() -> Line:
-    """Ask the invariants now: over everything while that is quick, else over what changed since the latest audit."""
+@health_check("ledger", remedy=_REMEDY)
+def ledger() -> Line:
+    """Check the invariants now: on all rows if that is quick, otherwise on the rows since the latest clean audit."""
     latest = LedgerAudit.objects.complete().annotate(age=Now() - F("ended_at")).order_by("-ended_at").first()
-    large = latest is not None and latest.milliseconds > SECONDS * 1000
-    since = ledger.horizon() if large else None
-    if latest is not None and large and since is None and _is_fresh(latest):
-        return _told(latest)
+    age: timedelta = vars(latest)["age"] if latest is not None else timedelta()
+    large = latest is not None and latest.milliseconds > MAX_SECONDS * 1000
+    since = ledger_audits.horizon() if large else None
+    if latest is not None and large and since is None and _is_fresh(age):
+        return _latest_audit_line(latest, age=age)
     try:
-        broken = [invariant.name for invariant in _broken(since)]
+        broken = [invariant.name for invariant in _broken_invariants(since)]
     except OperationalError:
+        # The time limit expired, or another transaction holds a lock on the ledger.
         if latest is not None:
-            return _told(latest)
-        return Line("ledger", Level.UNKNOWN, "too large to audit here, and never audited in full", _MEND)
+            return _latest_audit_line(latest, age=age)
+        return Line("ledger", Level.UNKNOWN, "too large to audit here, and never audited in full", _REMEDY)
     if broken:
-        return Line("ledger", Level.CRITICAL, f"{len(broken)} broken: {broken[0]}", _MEND, {"broken": broken})
+        return Line("ledger", Level.CRITICAL, f"{len(broken)} broken: {broken[0]}", _REMEDY, {"broken": broken})
     if latest is not None and since is not None:
-        return _told(latest, "what changed since is clean; ")
+        return _latest_audit_line(latest, age=age, prefix="what changed since is clean; ")
     return Line("ledger", Level.FINE, f"{len(audit.registered())} invariants hold", data={"broken": []})
 
 
-def _broken(since: audit.Horizon | None) -> list[audit.Invariant]:
-    """Each invariant is one statement, so it sees one moment."""
-    until = time.monotonic() + SECONDS
-    found = []
+def _broken_invariants(since: audit.Horizon | None) -> list[audit.Invariant]:
+    """Return the broken invariants. Raise OperationalError if they take more than MAX_SECONDS together."""
+    until = time.monotonic() + MAX_SECONDS
+    broken = []
     with transaction.atomic(), connection.cursor() as cursor:
+        # Each invariant is one statement, so it sees one snapshot.
         for invariant, sql, values in audit.questions(since):
-            left = max(1, int((until - time.monotonic()) * 1000))
-            cursor.execute("SELECT set_config('statement_timeout', %s, true)", [str(left)])
-            # A count, since for EXISTS Postgres bets on a first row that a sound ledger does not have.
+            remaining = max(1, int((until - time.monotonic()) * 1000))
+            cursor.execute("SELECT set_config('statement_timeout', %s, true)", [str(remaining)])
+            # A count, because for EXISTS Postgres plans for an early first row, which a clean ledger does not have.
             cursor.execute(f"SELECT count(*) FROM ({sql}) AS offenders", values)  # noqa: S608
             if cursor.fetchone()[0]:
-                found.append(invariant)
-    return found
+                broken.append(invariant)
+    return broken
 
 
-def _age(latest: LedgerAudit) -> timedelta:
-    age: timedelta = vars(latest)["age"]
-    return age
+def _is_fresh(age: timedelta) -> bool:
+    return age.total_seconds() <= settings.HEALTH_LEDGER_AUDIT_SECONDS
 
 
-def _is_fresh(latest: LedgerAudit) -> bool:
-    return _age(latest).total_seconds() <= settings.HEALTH_LEDGER_AUDIT_SECONDS
-
-
-def _told(latest: LedgerAudit, beside: str = "") -> Line:
-    text = f"{beside}audited in full {durations.format_short(_age(latest))} ago"
-    data = {"broken": latest.broken, "seconds": round(_age(latest).total_seconds())}
+def _latest_audit_line(latest: LedgerAudit, *, age: timedelta, prefix: str = "") -> Line:
+    text = f"{prefix}audited in full {durations.format_short(age)} ago"
+    data = {"broken": latest.broken, "seconds": round(age.total_seconds())}
     if latest.broken:
-        return Line("ledger", Level.CRITICAL, f"{text}: {len(latest.broken)} invariants broken", _MEND, data)
-    if not _is_fresh(latest):
-        return Line("ledger", Level.WARNING, text, _MEND, data)
+        return Line("ledger", Level.CRITICAL, f"{text}: {len(latest.broken)} invariants broken", _REMEDY, data)
+    if not _is_fresh(age):
+        return Line("ledger", Level.WARNING, text, _REMEDY, data)
     return Line("ledger", Level.FINE, f"{text}: every invariant held", data=data)

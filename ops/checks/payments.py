@@ -1,33 +1,63 @@
-"""Payments: has everybody who paid their coins, and does anything wait for a person?"""
+"""Checks of payments and of adjustments by hand."""
 
 from __future__ import annotations
 
-from billing.models import PaymentOrder, PaymentRefund, WebhookEvent
-from ops.checks.work import count, words
+from datetime import timedelta
+
+from django.db.models.functions import Now
+
+from billing import adjustments as billing_adjustments
+from billing.models import Adjustment, PaymentOrder, PaymentRefund, WebhookEvent
+from ops.checks.registry import count, health_check, words
 from relivchats.staff.reports import Level, Line
 
-MEND = "manage.py payments --reconcile"
-SEND_BACK = "send that payment back at the provider, then set its event aside: /admin/billing/webhookevent/?stuck=again"
+_RECONCILE = "manage.py payments --reconcile"
+SEND_BACK = "send that payment back at the provider, then dismiss its event: /admin/billing/webhookevent/?stuck=again"
+
+_ADJUSTMENTS_PAGE = "/admin/billing/adjustment/?status__exact=pending"
+#: Every large adjustment waits for a second person, so a short wait is no problem.
+_MAX_ADJUSTMENT_WAIT = timedelta(days=1)
 
 
-def credited() -> Line:
-    uncredited, held = count(WebhookEvent.objects.uncredited()), count(WebhookEvent.objects.needing_review())
-    again, orders = count(WebhookEvent.objects.duplicate_payments()), count(PaymentOrder.objects.needing_review())
-    unasked, not_taken = count(PaymentOrder.objects.unchecked()), count(PaymentRefund.objects.unacknowledged())
+@health_check("payments", remedy=_RECONCILE)
+def payments() -> Line:
+    """Return a critical line if a payment gave no coins or is to be sent back, a warning if one needs a person."""
+    uncredited, held = count(WebhookEvent.objects.uncredited()), count(WebhookEvent.objects.held())
+    again, orders = count(WebhookEvent.objects.paid_again()), count(PaymentOrder.objects.needing_a_look())
+    unasked, not_taken = count(PaymentOrder.objects.unasked()), count(PaymentRefund.objects.not_taken())
     data = {"uncredited": uncredited, "paid_again": again, "held": held, "orders": orders, "unasked": unasked}
     data["refunds_not_taken"] = not_taken
     if uncredited:
         text = f"{words(uncredited)} paid more than five minutes ago and without coins"
-        return Line("payments", Level.CRITICAL, text, MEND, data)
+        return Line("payments", Level.CRITICAL, text, _RECONCILE, data)
     if again:
         text = f"{words(again)} paid a second time for coins that were given once"
         return Line("payments", Level.CRITICAL, text, SEND_BACK, data)
     if held or orders:
-        return Line("payments", Level.WARNING, f"{words(max(held, orders))} to look at", "manage.py payments", data)
+        text = f"{words(max(held, orders))} held for review"
+        return Line("payments", Level.WARNING, text, "manage.py payments", data)
     if not_taken:
-        text = f"{words(not_taken)} to send back, and in half an hour no provider answered"
-        return Line("payments", Level.WARNING, text, MEND, data)
+        text = f"{words(not_taken)} refunds that no provider has accepted for half an hour"
+        return Line("payments", Level.WARNING, text, _RECONCILE, data)
     if unasked:
-        text = f"{words(unasked)} that no provider was asked about for half an hour: are worker and beat at work?"
-        return Line("payments", Level.WARNING, text, MEND, data)
-    return Line("payments", Level.FINE, "everybody who paid has their coins", data=data)
+        text = f"{words(unasked)} not checked with their provider for half an hour: do worker and beat run?"
+        return Line("payments", Level.WARNING, text, _RECONCILE, data)
+    return Line("payments", Level.FINE, "every payment has its coins", data=data)
+
+
+@health_check("adjustments")
+def adjustments() -> Line:
+    """Return a warning if an adjustment waits too long for its second person, or can no longer be approved."""
+    pending = Adjustment.objects.pending()
+    waiting = count(pending)
+    late = count(pending.filter(created_at__lt=Now() - _MAX_ADJUSTMENT_WAIT))
+    too_old = count(pending.filter(created_at__lt=Now() - billing_adjustments.GOOD_FOR))
+    data = {"waiting": waiting, "late": late, "too_old": too_old}
+    if too_old:
+        text = f"{words(too_old)} pending for more than {billing_adjustments.GOOD_FOR.days} days: can only be refused"
+        remedy = f"refuse them, and propose again what is still due: {_ADJUSTMENTS_PAGE}"
+        return Line("adjustments", Level.WARNING, text, remedy, data)
+    if late:
+        text = f"{words(late)} pending for more than a day: need a second person"
+        return Line("adjustments", Level.WARNING, text, f"approve or refuse them: {_ADJUSTMENTS_PAGE}", data)
+    return Line("adjustments", Level.FINE, f"{words(waiting)} pending" if waiting else "none pending", data=data)

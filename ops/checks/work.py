@@ -1,78 +1,79 @@
-"""Work that waits, failed or is stuck."""
+"""Checks of the work: chats to index, insights, jobs, and the coins reserved for them."""
 
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
 
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Count, Q
 from django.db.models.functions import Now
 
 from billing.models import CoinReservation
 from chats.models import Chat
-from insights import stuck
+from insights import stuck as stuck_work
 from insights.models import Insight
 from ops import queues
+from ops.checks.registry import count, health_check, words
 from relivchats.staff.reports import Level, Line
 
-#: Counting stops here: more than this is all the same to an operator.
-MOST = 1000
-
-#: Five insights or more that ended in ten minutes without one success: the engine is down.
-_WINDOW = timedelta(minutes=10)
-_ENOUGH = 5
+#: The engine is considered down if this many insights failed within the window and none was completed.
+_OUTAGE_WINDOW = timedelta(minutes=10)
+_MIN_OUTAGE_FAILURES = 5
 
 
-def count(rows: QuerySet[Any]) -> int:
-    return rows.order_by()[: MOST + 1].count()
-
-
-def words(number: int) -> str:
-    return f"more than {MOST}" if number > MOST else str(number)
-
-
+@health_check("queue", remedy="manage.py queue")
 def queue() -> Line:
-    return queues.line(queues.look())
+    """Return the number of due insights and of messages, and how long the oldest is due."""
+    return queues.summary_line(queues.fetch_state())
 
 
+@health_check("vectors", remedy="manage.py reindex --status")
 def vectors() -> Line:
+    """Return the chats whose indexing failed, or was left by a worker that stopped."""
     failed = count(Chat.objects.filter(vector_status=Chat.VectorStatus.FAILED))
-    abandoned = count(Chat.objects.index_lease_expired().filter(index_lease_expires_at__lt=Now() - stuck.GRACE))
+    abandoned = count(Chat.objects.index_lease_expired().filter(index_lease_expires_at__lt=Now() - stuck_work.GRACE))
     data = {"failed": failed, "abandoned": abandoned}
     if abandoned:
-        return Line("vectors", Level.WARNING, f"{words(abandoned)} stopped half-way", "manage.py jobs --recover", data)
+        text = f"{words(abandoned)} left by a worker that stopped"
+        return Line("vectors", Level.WARNING, text, "manage.py jobs --recover", data)
     if failed:
         return Line("vectors", Level.WARNING, f"{words(failed)} failed to index", "manage.py reindex --failed", data)
     return Line("vectors", Level.FINE, "no chat failed to index", data=data)
 
 
+@health_check("reservations", remedy="manage.py reservations --stuck")
 def reservations() -> Line:
+    """Return the number of overdue reservations. It is expected to be zero."""
     overdue = count(CoinReservation.objects.overdue())
     data = {"overdue": overdue}
     if overdue:
         remedy = "manage.py reservations --stuck --release"
-        return Line("reservations", Level.WARNING, f"{words(overdue)} past their time", remedy, data)
-    return Line("reservations", Level.FINE, "none past its time", data=data)
+        return Line("reservations", Level.WARNING, f"{words(overdue)} overdue", remedy, data)
+    return Line("reservations", Level.FINE, "none overdue", data=data)
 
 
+@health_check("insights", remedy="manage.py insights --failed")
 def insights() -> Line:
-    recent = Insight.objects.filter(finished_at__gte=Now() - _WINDOW).aggregate(
+    """Return the stuck insights, and those that ended in the last ten minutes by outcome."""
+    recent = Insight.objects.filter(finished_at__gte=Now() - _OUTAGE_WINDOW).aggregate(
         completed=Count("pk", filter=Q(status=Insight.Status.COMPLETED)),
         failed=Count("pk", filter=Q(status=Insight.Status.FAILED)),
     )
-    number = count(stuck.stuck_insights())
-    data = {**recent, "stuck": number}
-    if recent["failed"] >= _ENOUGH and not recent["completed"]:
-        text = f"{recent['failed']} failed in {_WINDOW.seconds // 60} minutes and none succeeded"
+    stuck = count(stuck_work.stuck_insights())
+    minutes = _OUTAGE_WINDOW.seconds // 60
+    data = {**recent, "stuck": stuck}
+    if recent["failed"] >= _MIN_OUTAGE_FAILURES and not recent["completed"]:
+        text = f"{recent['failed']} failed in {minutes} minutes and none succeeded"
         return Line("insights", Level.CRITICAL, text, "manage.py insights --failed", data)
-    if number:
-        return Line("insights", Level.WARNING, f"{words(number)} stuck in generating", "manage.py jobs --recover", data)
-    text = f"none stuck; in {_WINDOW.seconds // 60} minutes {recent['completed']} completed, {recent['failed']} failed"
+    if stuck:
+        return Line("insights", Level.WARNING, f"{words(stuck)} stuck in generating", "manage.py jobs --recover", data)
+    text = f"none stuck; in {minutes} minutes {recent['completed']} completed, {recent['failed']} failed"
     return Line("insights", Level.FINE, text, data=data)
 
 
+@health_check("jobs", remedy="manage.py jobs --stuck")
 def jobs() -> Line:
-    number = count(stuck.stuck_jobs())
-    if number:
-        return Line("jobs", Level.WARNING, f"{words(number)} stuck", "manage.py jobs --recover", {"stuck": number})
+    """Return the number of stuck jobs."""
+    stuck = count(stuck_work.stuck_jobs())
+    if stuck:
+        return Line("jobs", Level.WARNING, f"{words(stuck)} stuck", "manage.py jobs --recover", {"stuck": stuck})
     return Line("jobs", Level.FINE, "none stuck", data={"stuck": 0})

@@ -20,6 +20,6 @@ def desk(staff: User, patient: None) -> Iterator[Client]:
     """A superuser's browser."""
     client = Client()
     client.force_login(staff)
-    health.forget()
+    health.clear_cache()
     yield client
-    health.forget()
+    health.clear_cache()

@@ -91,7 +91,7 @@ def _counter(lines: Sequence[Line], *, people: int) -> briefs.CountMatches:
 
     def count(terms: Sequence[str], unless: Sequence[str] = ()) -> list[int]:
         longer = [split_words(phrase) for phrase in unless]
-        found = {text for term in terms for text in index.find(split_words(term), unless=longer).tolist()}
+        found = {text for term in terms for text in index.occurrences(split_words(term), unless=longer).tolist()}
         return [sum(lines[text].person == person for text in found) for person in range(people)]
 
     return count

@@ -1,4 +1,4 @@
-"""Each check tells trouble from rest, and ends trouble with a mend."""
+"""Each health check recognises its problem, and names the remedy."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from billing.models import Adjustment, Wallet
 from chats.models import Chat
 from insights.models import Insight
 from ops import checks
-from ops.checks import adjustments, database, ledger, machine, processes, work
+from ops.checks import database, ledger, machine, payments, processes, registry, work
 from ops.models import Heartbeat
 from relivchats.crypto import Keyring
 from relivchats.staff.reports import Level, Line
@@ -26,13 +26,23 @@ from tests.processes import BrokerHandle
 pytestmark = pytest.mark.django_db
 
 
-def test_a_quiet_service_is_fine(broker: BrokerHandle) -> None:
+def test_every_check_of_a_healthy_service_is_fine(broker: BrokerHandle) -> None:
     rows.everything_alive()
-    lines = [check.ask() for check in (*checks.ALL, *checks.MORE) if check.name != "disk"]
-    assert {line.name: line.text for line in lines if line.level is not Level.FINE} == {}
+    lines = {check.name: check.run() for check in (*checks.ALL, *checks.VERBOSE) if check.name != "disk"}
+    assert {name: line.text for name, line in lines.items() if line.level is not Level.FINE} == {}
+    assert [line.name for line in lines.values()] == list(lines), "a line has the name of its check"
 
 
-def _old_schema() -> None:
+def test_the_servers_and_the_disk_are_checked_before_everything_that_needs_the_database() -> None:
+    assert [check.name for check in checks.ALL[:3]] == ["database", "broker", "disk"]
+
+
+def test_a_name_is_registered_once() -> None:
+    with pytest.raises(ValueError, match="'database' is already registered"):
+        registry.health_check("database")(lambda: Line("database", Level.FINE, "a second one"))
+
+
+def _pending_migration() -> None:
     (newest,) = MigrationLoader(connection).graph.leaf_nodes("ops")
     MigrationRecorder(connection).record_unapplied(*newest)
 
@@ -41,7 +51,7 @@ def _failed_chat() -> None:
     rows.chat(rows.person(), vector_status="failed")
 
 
-def _chat_being_indexed_by_nobody() -> None:
+def _abandoned_chat() -> None:
     chat = rows.chat(rows.person(), vector_status="pending")
     Chat.objects.filter(pk=chat.pk).update(
         vector_status="indexing", index_lease_token=chat.pk, index_lease_expires_at=Now() - rows.LONG
@@ -66,12 +76,12 @@ def _unmarked_worker() -> None:
     rows.heartbeat("worker", marked=False)
 
 
-def _silent_worker() -> None:
+def _killed_worker() -> None:
     rows.heartbeat("worker")
     rows.heartbeat("worker", age=timedelta(minutes=5))
 
 
-def _late_adjustment(days: int = 2) -> None:
+def _old_adjustment(days: int = 2) -> None:
     Adjustment.objects.filter(pk=rows.adjustment().pk).update(created_at=Now() - timedelta(days=days))
 
 
@@ -81,59 +91,59 @@ def _two_beats() -> None:
 
 
 @pytest.mark.parametrize(
-    ("trouble", "ask", "level"),
+    ("cause", "check", "level"),
     [
-        (_late_adjustment, adjustments.decided, Level.WARNING),
-        (_old_schema, database.migrations, Level.WARNING),
+        (_old_adjustment, payments.adjustments, Level.WARNING),
+        (_pending_migration, database.migrations, Level.WARNING),
         (_failed_chat, work.vectors, Level.WARNING),
-        (_chat_being_indexed_by_nobody, work.vectors, Level.WARNING),
+        (_abandoned_chat, work.vectors, Level.WARNING),
         (rows.orphaned_reservation, work.reservations, Level.WARNING),
         (rows.abandoned_insight, work.insights, Level.WARNING),
         (_five_failures, work.insights, Level.CRITICAL),
         (rows.overdue_job, work.jobs, Level.WARNING),
         (rows.abandoned_insight, work.jobs, Level.WARNING),
         (_due_too_long, work.queue, Level.WARNING),
-        (_wrong_balance, ledger.clean, Level.CRITICAL),
+        (_wrong_balance, ledger.ledger, Level.CRITICAL),
         (lambda: None, processes.workers, Level.CRITICAL),
         (_unmarked_worker, processes.workers, Level.WARNING),
-        (_silent_worker, processes.workers, Level.WARNING),
+        (_killed_worker, processes.workers, Level.WARNING),
         (lambda: None, processes.beat, Level.CRITICAL),
         (_two_beats, processes.beat, Level.WARNING),
         (lambda: None, processes.canary, Level.WARNING),
         (lambda: rows.heartbeat("canary", age=rows.LONG), processes.canary, Level.CRITICAL),
     ],
 )
-def test_trouble_is_told_with_its_mend(
-    trouble: Callable[[], object], ask: Callable[[], Line], level: Level, broker: BrokerHandle
+def test_a_problem_is_reported_with_its_level_and_an_existing_command_as_its_remedy(
+    cause: Callable[[], object], check: Callable[[], Line], level: Level, broker: BrokerHandle
 ) -> None:
-    trouble()
-    line = ask()
+    cause()
+    line = check()
     assert line.level is level, line.text
     assert line.remedy
     if line.remedy.startswith("manage.py"):
         assert line.remedy.split()[1].strip(";,") in get_commands()
 
 
-def test_an_adjustment_may_wait_a_day_and_is_only_refused_after_seven() -> None:
+def test_an_adjustment_can_wait_a_day_and_can_only_be_refused_after_seven() -> None:
     rows.adjustment()
-    assert (adjustments.decided().level, adjustments.decided().data["waiting"]) == (Level.FINE, 1)
-    _late_adjustment(days=8)
-    assert "can only be refused" in adjustments.decided().text
-    assert "approve" not in adjustments.decided().remedy
+    assert (payments.adjustments().level, payments.adjustments().data["waiting"]) == (Level.FINE, 1)
+    _old_adjustment(days=8)
+    assert "can only be refused" in payments.adjustments().text
+    assert "approve" not in payments.adjustments().remedy
 
 
-def test_an_insight_in_its_worker_s_hands_is_not_stuck() -> None:
+def test_an_insight_with_a_valid_lease_is_not_stuck() -> None:
     rows.abandoned_insight(late=-rows.LONG)
     assert work.insights().level is work.jobs().level is Level.FINE
 
 
-def test_what_recovery_will_find_within_seconds_is_not_stuck() -> None:
-    """Recovery comes every 15 s: a lease that just ran out is its business, not an operator's."""
+def test_an_insight_that_recovery_will_free_within_seconds_is_not_stuck() -> None:
+    """Recovery runs every 15 s, so a lease that has just expired needs no operator."""
     rows.abandoned_insight(late=timedelta(seconds=20))
     assert work.insights().level is work.jobs().level is Level.FINE
 
 
-def test_four_failures_or_one_success_are_not_an_outage() -> None:
+def test_four_failures_are_not_an_outage() -> None:
     rows.failed_job()
     rows.failed_job()
     assert work.insights().level is Level.FINE
@@ -166,7 +176,7 @@ def test_thresholds_are_settings(settings: object, warning: int, critical: int, 
     assert machine.disk().level is database.connections().level is level
 
 
-def test_a_worker_without_its_mark_is_named() -> None:
+def test_a_worker_without_celery_worker_true_is_named() -> None:
     rows.heartbeat("worker", marked=False, name="worker@db-eater:41")
     line = processes.workers()
     assert "worker@db-eater:41" in line.text

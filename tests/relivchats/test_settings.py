@@ -10,8 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from billing.payments import providers
-
 ROOT = Path(__file__).resolve().parents[2]
 GOOD = {
     "DATABASE_URL": "postgresql://someone:secret@localhost:5432/relivchats",
@@ -20,14 +18,10 @@ GOOD = {
     "ENCRYPTION_KEYS": "k1:MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=",
 }
 
-START = "import django; django.setup()"
-SAY_WHETHER_SANDBOX = f"""{START}
-from billing.payments import providers
-print("sandbox" in [provider.name for provider in providers.configured()])
-"""
+SAY = "from relivchats import settings; print(settings.PAYMENTS_SANDBOX)"
 
 
-def start(code: str = START, /, **environment: str) -> subprocess.CompletedProcess[str]:
+def start(code: str = SAY, /, **environment: str) -> subprocess.CompletedProcess[str]:
     keep = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     return subprocess.run(
         [
@@ -44,7 +38,7 @@ def start(code: str = START, /, **environment: str) -> subprocess.CompletedProce
 
 
 def test_good_settings_start() -> None:
-    started = start()
+    started = start("import django; django.setup()")
     assert started.returncode == 0, started.stderr
 
 
@@ -105,18 +99,14 @@ def test_the_sandbox_is_refused_beside_live_keys_even_where_one_tries_things_out
 
 def test_coins_for_a_click_are_never_offered_without_being_asked_for(tmp_path: Path) -> None:
     embedded = {"DATABASE_URL": "", "REDIS_URL": "", "RELIVCHATS_DATA": str(tmp_path)}
-    stripe = dict.fromkeys(("STRIPE_SECRET_KEY", "STRIPE_PUBLISHABLE_KEY", "STRIPE_WEBHOOK_SECRETS"), "x")
     for asked, offered in [
         (GOOD, "False"),
         (embedded, "False"),
         (embedded | {"PAYMENTS_SANDBOX": "true"}, "True"),
-        (GOOD | {"PAYMENTS_SANDBOX": "auto"}, "False"),
-        (embedded | {"PAYMENTS_SANDBOX": "auto"}, "True"),
-        (embedded | {"PAYMENTS_SANDBOX": "auto", **stripe}, "False"),
         (embedded | {"DEBUG": "true"}, "True"),
         (embedded | {"DEBUG": "true", "PAYMENTS_SANDBOX": "false"}, "False"),
     ]:
-        started = start(SAY_WHETHER_SANDBOX, **asked)
+        started = start(**asked)
         assert started.stdout.strip() == offered, started.stderr
 
 
@@ -129,6 +119,5 @@ def test_every_variable_is_documented_and_every_documented_one_is_read() -> None
             r'(?:read\(|environ\.get\(|environ\.setdefault\(|environ\[)\s*"([A-Z_]+)"', source.read_text()
         )
     } - {"DJANGO_SETTINGS_MODULE"}
-    read |= {setting.name for provider in providers.REGISTRY.values() for setting in provider.settings()}
     documented = set(re.findall(r"^\| `([A-Z_]+)` \|", (ROOT / "docs" / "settings.md").read_text(), re.MULTILINE))
     assert documented == read

@@ -39,8 +39,8 @@ def test_up_offers_the_sandbox_where_nothing_else_is_set_up(up: Up, monkeypatch:
         assert b'"sandbox"' in response.read()
     for name in ("DATABASE_URL", "PAYMENTS_SANDBOX"):
         monkeypatch.delenv(name, raising=False)
-    assert stack.trying_out() == {"PAYMENTS_SANDBOX": "auto"}
-    for name in ("DATABASE_URL", "PAYMENTS_SANDBOX"):
+    assert stack.trying_out() == {"PAYMENTS_SANDBOX": "true"}
+    for name in ("DATABASE_URL", "STRIPE_SECRET_KEY", "RAZORPAY_KEY_ID", "PAYMENTS_SANDBOX"):
         with monkeypatch.context() as decided:
             decided.setenv(name, "false")
             assert stack.trying_out() == {}

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from chats.statistics.languages import STOP_WORDS
-from chats.word_index import find_offsets, split_words
+from chats.word_index import phrase_offsets, split_words
 from insights import safety
 from insights.engines.base import Brief, CitedExchange, Conversation, RecurringWord, SectionBrief, ShownMessage
 
@@ -197,7 +197,7 @@ def _inside(text: Sequence[str], start: int, phrase: tuple[str, ...], longer: Se
     return any(
         start >= turn and tuple(text[start - turn : start - turn + len(other)]) == other
         for other in longer
-        for turn in find_offsets(phrase, other)
+        for turn in phrase_offsets(phrase, other)
     )
 
 
