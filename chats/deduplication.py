@@ -1,41 +1,40 @@
-"""Whether an upload is a chat that its owner has already: the same content, or much of the same messages."""
+"""Find the chat that an upload belongs to: the same content, or an older or newer export of the same chat."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from datetime import timedelta
+from datetime import date, timedelta
 
 import numpy as np
 
 from chats.models import Chat, ChatUpload
-from chats.overlap import Overlap, Trace
-from chats.sealed_export import SealedExport, Span
+from chats.overlap import LineIndex, Overlap
+from chats.sealed_export import SealedExport
 from chats.transcript import TranscriptReader
 from relivchats.accounts.models import User
 from relivchats.crypto import keyring
 from relivchats.errors import Conflict
 
-#: The newest chats of the same time and platform that an upload is compared with: some 8 ms for each that is another.
-MOST_CANDIDATES = 200
+#: An upload is compared with the newest chats of its time and platform. Ruling one out takes about 8 ms.
+MAX_CANDIDATES = 200
 
-_SAMPLED_BLOCKS = 8
-#: So many lines of the sample from the upload's time, and hardly one known: another chat, without reading all of it.
-_TELLING_LINES = 50
-_HARDLY = 0.1
+#: A sample decides whether the whole chat is read. It rules the chat out if at least MIN_SAMPLE_LINES of its lines are
+#: from the upload's time and hardly any is in the upload.
+SAMPLE_BLOCKS = 8
+MIN_SAMPLE_LINES = 50
+MIN_KNOWN_SHARE = 0.1
 
 
 class ChatRecognised(Conflict):
-    """The upload is a newer or older export of a chat that is here. Names it by its id."""
+    """The upload is another export of a chat that its owner has; `candidate` contains the id of that chat."""
 
     title = "You have this chat already"
 
     def __init__(self, chat: Chat, overlap: Overlap) -> None:
-        fresh = overlap.fresh_messages
-        news = f"its {fresh:,} new message{'s' * (fresh != 1)}" if fresh else "what is new (nothing, this time)"
-        older = overlap.older_messages
+        new, older = overlap.new_messages, overlap.older_messages
+        news = f"its {new:,} new message{'s' * (new != 1)}" if new else "what is new (nothing, this time)"
         lost = f" {older:,} older one{'s' * (older != 1)} that it lacks would be left out." if older else ""
         super().__init__(
-            f"Most of it stands in a chat of yours. Send the file again with extend={chat.pk} to add {news} to that"
+            f"Most of it is in a chat of yours. Send the file again with extend={chat.pk} to add {news} to that"
             f" chat, or with separate=true to make another chat of it.{lost}",
             candidate={
                 "id": str(chat.pk),
@@ -43,60 +42,59 @@ class ChatRecognised(Conflict):
                 "first_message_on": chat.first_message_on.isoformat(),
                 "last_message_on": chat.last_message_on.isoformat(),
             },
-            new_messages=fresh,
+            new_messages=new,
             older_messages_left_out=older,
         )
 
 
-def fingerprints(owner: User, received: SealedExport) -> list[bytes]:
-    """Of the content, under each key of the keyring; alike for this owner only."""
-    return keyring().fingerprints(received.digest, context=f"chats of {owner.pk}")
+def content_fingerprints(owner: User, sealed: SealedExport) -> list[bytes]:
+    """Return the HMAC of the content under each key of the keyring, current key first. It differs between owners."""
+    return keyring().fingerprints(sealed.digest, context=f"chats of {owner.pk}")
 
 
-def identical(owner: User, received: SealedExport) -> Chat | None:
-    """The owner's chat that was made from this very content, or else the last that was extended by it."""
-    known, chats = fingerprints(owner, received), Chat.objects.owned_by(owner)
-    made = chats.filter(content_fingerprint__in=known).first()
-    if made is not None:
-        return made
-    uploads = ChatUpload.objects.filter(owner=owner, content_fingerprint__in=known)
+def find_identical_chat(owner: User, sealed: SealedExport) -> Chat | None:
+    """Return the owner's chat that was made from this content, or else the one that was last extended by it."""
+    fingerprints = content_fingerprints(owner, sealed)
+    chats = Chat.objects.owned_by(owner)
+    chat = chats.filter(content_fingerprint__in=fingerprints).first()
+    if chat is not None:
+        return chat
+    uploads = ChatUpload.objects.filter(owner=owner, content_fingerprint__in=fingerprints)
     return chats.filter(pk__in=uploads.order_by("-pk").values("chat")[:1]).first()
 
 
-def must_be_another(owner: User, received: SealedExport, span: Span) -> None:
-    """Raises ChatRecognised when one of the owner's chats has most of these messages."""
-    newer: Trace | None = None
-    for chat in _candidates(owner, received, span):
-        newer = newer or Trace.of(received.batches())
-        if not _may_be(chat, newer):
+def raise_if_duplicate(owner: User, sealed: SealedExport, *, first_day: date, last_day: date) -> None:
+    """Raise ChatRecognised if one of the owner's chats contains most of these messages."""
+    # With a time zone of its own, a chat can be a day off from the export's clock.
+    day = timedelta(days=1)
+    candidates = Chat.objects.owned_by(owner).filter(
+        platform=sealed.export.platform, last_message_on__gte=first_day - day, first_message_on__lte=last_day + day
+    )
+    newer: LineIndex | None = None
+    for chat in candidates.defer("sealed_statistics").order_by("-created_at")[:MAX_CANDIDATES]:
+        if newer is None:
+            newer = LineIndex.from_batches(sealed.batches())
+        if not _may_overlap(chat, newer):
             continue
-        overlap = Overlap.of(stored=stored_trace(chat), newer=newer)
-        if overlap.is_of_one_chat(share_a_name=share_a_name(chat, received)):
+        overlap = Overlap.compare(stored=index_lines(chat), newer=newer)
+        if overlap.is_same_chat(shares_a_name=shares_a_name(chat, sealed)):
             raise ChatRecognised(chat, overlap)
 
 
-def stored_trace(chat: Chat) -> Trace:
-    return Trace.of(TranscriptReader(chat, as_stored=True).batches())
+def index_lines(chat: Chat) -> LineIndex:
+    """Return the index of all lines of a stored chat."""
+    return LineIndex.from_batches(TranscriptReader(chat, as_stored=True).batches())
 
 
-def share_a_name(chat: Chat, received: SealedExport) -> bool:
-    return not set(chat.export_names).isdisjoint(received.participants)
+def shares_a_name(chat: Chat, sealed: SealedExport) -> bool:
+    """Return whether an export name of the chat is also a name in the upload."""
+    return not set(chat.export_names).isdisjoint(sealed.participants)
 
 
-def _candidates(owner: User, received: SealedExport, span: Span) -> Iterator[Chat]:
-    first, last = span.days
-    # A chat with a time zone of its own may have other days than the export's instants.
-    a_day = timedelta(days=1)
-    chats = Chat.objects.owned_by(owner).filter(
-        platform=received.export.platform, last_message_on__gte=first - a_day, first_message_on__lte=last + a_day
-    )
-    yield from chats.defer("sealed_statistics").order_by("-created_at")[:MOST_CANDIDATES]
-
-
-def _may_be(chat: Chat, newer: Trace) -> bool:
-    """From some blocks of the chat; whoever has many chats of the same years pays little for each."""
-    sample = Trace.of(TranscriptReader(chat, as_stored=True).samples(_SAMPLED_BLOCKS))
-    beside = sample.written & (sample.minutes >= newer.minutes.min()) & (sample.minutes <= newer.minutes.max())
-    lines = np.count_nonzero(beside)
-    known = np.count_nonzero(np.isin(sample.keys[beside], newer.keys))
-    return bool(lines < _TELLING_LINES or known > lines * _HARDLY)
+def _may_overlap(chat: Chat, newer: LineIndex) -> bool:
+    """Return False if a sample of the chat's blocks shows that it is another chat."""
+    sample = LineIndex.from_batches(TranscriptReader(chat, as_stored=True).samples(SAMPLE_BLOCKS))
+    is_concurrent = sample.is_sent & (sample.minutes >= newer.minutes.min()) & (sample.minutes <= newer.minutes.max())
+    lines = np.count_nonzero(is_concurrent)
+    known = np.count_nonzero(np.isin(sample.keys[is_concurrent], newer.keys))
+    return bool(lines < MIN_SAMPLE_LINES or known > lines * MIN_KNOWN_SHARE)

@@ -1,7 +1,6 @@
-"""What an owner says about a chat: its title, who is who, and where its clock hung. Statistics follow at once.
+"""Change the title, the time zone and the people of a chat. Statistics are counted again in the same request.
 
-The stored messages stay as they are, so saying otherwise undoes everything. Insights that are
-written keep the names they were written with.
+Stored messages are not changed, so every edit can be undone. Insights that are already written keep their names.
 """
 
 from __future__ import annotations
@@ -12,93 +11,92 @@ from typing import Any
 
 import orjson
 
+from chats.counting import ChatCounter
 from chats.exports.parsed import writable
 from chats.merging import ChatChanges
 from chats.models import Chat
 from chats.people import People, Person, default_title, validate
 from chats.projection import Projection
-from chats.sealed_export import Span
-from chats.statistics import StatisticsCounter
 from chats.transcript import TranscriptReader
 from relivchats.errors import NotFound
 
 logger = logging.getLogger(__name__)
 
-_TRIES = 3
-_UNSAID: Any = object()
+MAX_ATTEMPTS = 3
+
+#: The default of parameters for which None is a value.
+_UNSET: Any = object()
 
 
 def edit_chat(
     chat: Chat,
     *,
-    title: str | None = _UNSAID,
-    time_zone: str = _UNSAID,
-    people: Sequence[Person] = _UNSAID,
+    title: str | None = _UNSET,
+    time_zone: str = _UNSET,
+    people: Sequence[Person] = _UNSET,
 ) -> Chat:
-    """The chat as it is then. What is not named stays; a title of None is the people's names again.
+    """Change what is given and return the changed chat. A title of None restores the default title.
 
-    Raises InvalidPeople when `people` make no sense for the names that it has by then, and NotFound when it was
-    deleted meanwhile.
+    Raise InvalidPeople if `people` do not match the chat's names, NotFound if the chat is deleted meanwhile, and
+    ChatChanges if other requests change it during every attempt.
     """
-    for _ in range(_TRIES):
-        columns = _columns(
+    # Counting a large chat takes seconds, so it runs without a lock. The update stores nothing if the chat has changed
+    # since it was loaded; then everything is repeated with the chat as it is now.
+    for _ in range(MAX_ATTEMPTS):
+        chosen_people = chat.chosen_people
+        if people is not _UNSET:
+            # Validated in each attempt: people who joined the chat meanwhile have names as well.
+            chosen_people = validate(
+                [
+                    Person(name=writable(person["name"]), aliases=list(map(writable, person["aliases"])))
+                    for person in people
+                ],
+                export_names=chat.export_names,
+            )
+        if title is _UNSET:
+            own_title = None if chat.title == default_title(chat.participants) else chat.title
+        else:
+            own_title = None if title is None else writable(title)
+        columns = _changed_columns(
             chat,
-            title=_title(chat) if title is _UNSAID else title,
-            time_zone=chat.time_zone if time_zone is _UNSAID else time_zone,
-            chosen=chat.chosen_people if people is _UNSAID else _checked(people, chat),
+            own_title=own_title,
+            time_zone=chat.time_zone if time_zone is _UNSET else time_zone,
+            chosen_people=chosen_people,
         )
-        done = not columns or Chat.objects.unchanged_since(chat).update(**columns)
-        after = Chat.objects.filter(pk=chat.pk).first()
-        if after is None:
+        is_saved = not columns or Chat.objects.unchanged_since(chat).update(**columns)
+        current = Chat.objects.filter(pk=chat.pk).first()
+        if current is None:
             raise NotFound("This chat was deleted just now.")
-        if done:
-            logger.info("chat amended", extra={"chat": str(chat.pk), "columns": ",".join(sorted(columns))})
-            return after
-        chat = after
+        if is_saved:
+            logger.info("chat edited", extra={"chat": str(chat.pk), "columns": ",".join(sorted(columns))})
+            return current
+        chat = current
     raise ChatChanges("Others are changing this chat just now. Send it again in a moment.")
 
 
-def _title(chat: Chat) -> str | None:
-    """Its own, or None while it is called by the people in it."""
-    return None if chat.title == default_title(chat.participants) else chat.title
-
-
-def _checked(people: Sequence[Person], chat: Chat) -> list[Person]:
-    """Looked over anew whenever the chat changed: those who joined it have names, too."""
-    return validate([_writable(person) for person in people], export_names=chat.export_names)
-
-
-def _writable(person: Person) -> Person:
-    return Person(name=writable(person["name"]), aliases=list(map(writable, person["aliases"])))
-
-
-def _columns(chat: Chat, *, title: str | None, time_zone: str, chosen: list[Person]) -> dict[str, Any]:
-    """The columns that change."""
-    who, key = People.resolve(chat.export_names, chosen=chosen), chat.key
-    name = writable(title) if title is not None else default_title(who.names)
+def _changed_columns(
+    chat: Chat, *, own_title: str | None, time_zone: str, chosen_people: list[Person]
+) -> dict[str, Any]:
+    """Return the new values of the columns that change. An `own_title` of None stands for the default title."""
+    people, key = People.resolve(chat.export_names, chosen=chosen_people), chat.key
+    title = default_title(people.names) if own_title is None else own_title
     columns: dict[str, Any] = {}
-    if name != chat.title:
-        columns["sealed_title"] = key.seal(name.encode(), context=chat.context("title"))
+    if title != chat.title:
+        columns["sealed_title"] = key.seal(title.encode(), context=chat.context("title"))
     if time_zone != chat.time_zone:
         columns["time_zone"] = time_zone
-    if chosen != chat.chosen_people:
-        sealed = key.seal(orjson.dumps(chosen), context=chat.context("people")) if chosen else None
-        columns |= {"sealed_people": sealed, "participant_count": len(who.names)}
+    if chosen_people != chat.chosen_people:
+        columns["sealed_people"] = None
+        if chosen_people:
+            columns["sealed_people"] = key.seal(orjson.dumps(chosen_people), context=chat.context("people"))
+        columns["participant_count"] = len(people.names)
+    # A time zone moves only times that are stored as instants.
     if "sealed_people" in columns or ("time_zone" in columns and chat.clock == Chat.Clock.UTC):
-        columns |= _counted(chat, who, time_zone)
+        counter = ChatCounter(Projection.for_people(people, clock=chat.clock, time_zone=time_zone))
+        for batch in TranscriptReader(chat, as_stored=True).batches():
+            counter.add(batch)
+        columns["first_message_on"] = counter.first_day
+        columns["last_message_on"] = counter.last_day
+        statistics = counter.statistics_json(people.names)
+        columns["sealed_statistics"] = key.seal(statistics, context=chat.context("statistics"))
     return columns
-
-
-def _counted(chat: Chat, who: People, time_zone: str) -> dict[str, Any]:
-    projection = Projection.for_people(who, clock=chat.clock, time_zone=time_zone)
-    statistics, span = StatisticsCounter(), Span()
-    for batch in map(projection.apply, TranscriptReader(chat, as_stored=True).batches()):
-        statistics.add(batch)
-        span.add(batch)
-    first, last = span.days
-    counted = orjson.dumps(statistics.result(who.names))
-    return {
-        "first_message_on": first,
-        "last_message_on": last,
-        "sealed_statistics": chat.key.seal(counted, context=chat.context("statistics")),
-    }

@@ -1,11 +1,11 @@
-"""A newer export of a chat that is here: what is new in it is added, and every message keeps its number."""
+"""Add the new messages of a newer export to a chat. Messages that the chat has keep their numbers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import orjson
@@ -13,206 +13,218 @@ from django.db import transaction
 
 from chats import deduplication, indexing, people
 from chats.bulk_copy import copy_rows
+from chats.counting import ChatCounter
 from chats.exports.parsed import SYSTEM_SENDER, Batch
 from chats.models import Chat, ChatUpload, TranscriptBlock
-from chats.overlap import Overlap, Trace
+from chats.overlap import LineIndex, Overlap
 from chats.people import People, Person, default_title
 from chats.projection import Projection
-from chats.sealed_export import SealedExport, Span
-from chats.statistics import StatisticsCounter
-from chats.transcript import BLOCK_MESSAGES, BLOCK_TYPES, SealedBlock, TranscriptReader, context_of, seal_batches
-from chats.upload_log import UploadLog
+from chats.sealed_export import SealedExport
+from chats.transcript import BLOCK_MESSAGES, BLOCK_TYPES, BlockSealer, SealedBlock, TranscriptReader, chat_context
+from chats.upload_log import ImportResult, UploadLog
 from relivchats.errors import Conflict, NotFound
 
-_TRIES = 3
-_NAMES = {"whatsapp": "WhatsApp", "telegram": "Telegram", "instagram": "Instagram"}
-_ALONE = "Leave out `extend` to make a chat of its own of it."
+MAX_ATTEMPTS = 3
+PLATFORM_NAMES = {"whatsapp": "WhatsApp", "telegram": "Telegram", "instagram": "Instagram"}
+ADVICE = "Leave out `extend` to make a chat of its own of it."
 
 
 class NotThisChat(Conflict):
-    """Too few of the upload's messages stand in the chat that it should extend."""
+    """The upload and the chat that it should extend have too few messages in common."""
 
     title = "This is not an export of that chat"
 
 
 class ChatChanges(Conflict):
+    """Other requests changed the chat during each attempt to change it."""
+
     title = "The chat is being changed"
 
 
-class Extension(NamedTuple):
-    """`added` new messages, and how many that the chat lacks from before its last were left out."""
-
-    chat: Chat
-    added: int
-    older_left_out: int
-    added_lines: int = 0
-
-
 @dataclass(frozen=True)
-class _Plan:
-    """What the chat becomes. `senders` leads from the upload's senders to the chat's; its last place is for nobody."""
+class MergePlan:
+    """What the chat will contain. `export_names` and `chosen_people` are the chat's, including the people who joined.
+
+    `stored_senders` maps a sender of the upload to a sender of the chat. Its last item is SYSTEM_SENDER, which is -1
+    and so maps to itself.
+    """
 
     chat: Chat
-    received: SealedExport
+    sealed: SealedExport
     overlap: Overlap
-    senders: list[int]
+    stored_senders: list[int]
     export_names: list[str]
-    chosen: list[Person]
+    chosen_people: list[Person]
 
-    @property
-    def people(self) -> People:
-        return People.resolve(self.export_names, chosen=self.chosen)
-
-    def fresh(self) -> Iterator[Batch]:
-        """The new lines, numbered after the chat's last."""
+    def new_batches(self) -> Iterator[Batch]:
+        """Yield the new lines with the chat's senders, numbered from the chat's last number on."""
         number = self.chat.line_count + 1
-        for batch in self.received.batches():
+        for batch in self.sealed.batches():
             start = batch.first_number - 1
-            chosen = np.flatnonzero(self.overlap.fresh[start : start + len(batch)]).tolist()
-            if chosen:
-                yield self._added(batch, chosen, number)
-                number += len(chosen)
-
-    def _added(self, batch: Batch, chosen: Sequence[int], first_number: int) -> Batch:
-        return Batch(
-            first_number,
-            [batch.seconds[place] for place in chosen],
-            [self.senders[batch.senders[place]] for place in chosen],
-            [batch.kinds[place] for place in chosen],
-            [batch.texts[place] for place in chosen],
-            frozenset(place for place, before in enumerate(chosen) if before in batch.edited),
-        )
+            lines = np.flatnonzero(self.overlap.is_new[start : start + len(batch)]).tolist()
+            if not lines:
+                continue
+            yield Batch(
+                number,
+                [batch.seconds[line] for line in lines],
+                [self.stored_senders[batch.senders[line]] for line in lines],
+                [batch.kinds[line] for line in lines],
+                [batch.texts[line] for line in lines],
+                frozenset(position for position, line in enumerate(lines) if line in batch.edited),
+            )
+            number += len(lines)
 
 
-def merge_export(chat: Chat, received: SealedExport, receipt: UploadLog) -> Extension:
-    """Add what is new. Raises NotThisChat, NotFound when the chat was deleted meanwhile, and ChatChanges when others
-    change it all the time."""
-    if received.export.platform != chat.platform:
-        raise NotThisChat(
-            f"It comes from {_NAMES[received.export.platform]}, and that chat from {_NAMES[chat.platform]}. {_ALONE}"
-        )
-    newer = Trace.of(received.batches())
-    for _ in range(_TRIES):
-        overlap = Overlap.of(stored=deduplication.stored_trace(chat), newer=newer)
-        if not overlap.is_of_one_chat(share_a_name=deduplication.share_a_name(chat, received)):
-            raise NotThisChat(_advice(_as_it_is(chat), received))
-        if not overlap.fresh.any():
-            return Extension(chat, 0, overlap.older_messages)
-        receipt.lap("compare")
-        plan = _plan(chat, received, overlap)
-        columns = _columns(plan)
-        receipt.lap("count")
-        first, blocks = _sealed(plan)
-        receipt.lap("seal")
-        if _write(plan, first, blocks, receipt=receipt, **columns):
-            grown = _as_it_is(chat)
-            lines = grown.line_count - chat.line_count
-            return Extension(grown, overlap.fresh_messages, overlap.older_messages, lines)
-        # Somebody changed the chat meanwhile, perhaps by this very file: look again.
-        chat = _as_it_is(chat)
+def merge_export(chat: Chat, sealed: SealedExport, log: UploadLog) -> ImportResult:
+    """Add the new messages of an upload to the chat, and record the upload.
+
+    Raise NotThisChat if the upload is not an export of the chat, NotFound if the chat is deleted meanwhile, and
+    ChatChanges if other requests change it during every attempt.
+    """
+    if sealed.export.platform != chat.platform:
+        uploaded, stored = PLATFORM_NAMES[sealed.export.platform], PLATFORM_NAMES[chat.platform]
+        raise NotThisChat(f"It comes from {uploaded}, and that chat from {stored}. {ADVICE}")
+    newer = LineIndex.from_batches(sealed.batches())
+    # Reading, comparing and counting take seconds for a large chat, so they run without a lock. `_save` locks the chat
+    # and stores nothing if the chat has changed; then everything is repeated with the chat as it is now.
+    for _ in range(MAX_ATTEMPTS):
+        overlap = Overlap.compare(stored=deduplication.index_lines(chat), newer=newer)
+        if not overlap.is_same_chat(shares_a_name=deduplication.shares_a_name(chat, sealed)):
+            # An erased chat has no lines to compare: raise NotFound for it instead.
+            raise NotThisChat(_explain_mismatch(_reload(chat), sealed))
+        log.end_stage("compare")
+        fingerprint = deduplication.content_fingerprints(chat.owner, sealed)[0]
+        if not overlap.is_new.any():
+            log.record_unchanged(
+                ChatUpload.Outcome.UNCHANGED,
+                chat=chat,
+                older_left_out=overlap.older_messages,
+                content_fingerprint=fingerprint,
+            )
+            return ImportResult(chat, ChatUpload.Outcome.UNCHANGED, 0, overlap.older_messages)
+
+        plan = _assign_senders(chat, sealed, overlap)
+        columns = _merged_columns(plan)
+        log.end_stage("count")
+
+        # The chat's last block may be shorter than BLOCK_MESSAGES. It is sealed again together with the new messages.
+        first_number = chat.line_count + 1 - chat.line_count % BLOCK_MESSAGES
+        sealer = BlockSealer(chat.key, chat_context(chat.pk))
+        if first_number <= chat.line_count:
+            for batch in TranscriptReader(chat, as_stored=True).batches(first=first_number):
+                sealer.add(batch)
+        for batch in plan.new_batches():
+            sealer.add(batch)
+        blocks = sealer.finish()
+        log.end_stage("seal")
+
+        if _save(plan, blocks, columns, log=log, content_fingerprint=fingerprint):
+            return ImportResult(
+                _reload(chat), ChatUpload.Outcome.EXTENDED, overlap.new_messages, overlap.older_messages
+            )
+        chat = _reload(chat)
     raise ChatChanges("Others are changing this chat just now. Send the file again in a moment.")
 
 
-def _as_it_is(chat: Chat) -> Chat:
-    found = Chat.objects.filter(pk=chat.pk).first()
-    if found is None:
+def _reload(chat: Chat) -> Chat:
+    current = Chat.objects.filter(pk=chat.pk).first()
+    if current is None:
         raise NotFound(
             "The chat that `extend` names was deleted just now. Leave out `extend` to make a chat of the file."
         )
-    return found
+    return current
 
 
-def _advice(chat: Chat, received: SealedExport) -> str:
-    if chat.date_order != received.export.date_order:
+def _explain_mismatch(chat: Chat, sealed: SealedExport) -> str:
+    if chat.date_order != sealed.export.date_order:
         return (
-            f"Its dates are read as {received.export.date_order}, and that chat's as {chat.date_order}. If it is the"
+            f"Its dates are read as {sealed.export.date_order}, and that chat's as {chat.date_order}. If it is the"
             " same chat, send the file with separate=true and delete the one whose dates are wrong."
         )
-    return f"Too few of its messages stand in that chat. {_ALONE}"
+    return f"Too few of its messages are in that chat. {ADVICE}"
 
 
-def _plan(chat: Chat, received: SealedExport, overlap: Overlap) -> _Plan:
-    """Who wrote the new messages, by what both exports have of them, and by the name where nothing speaks against it.
+def _assign_senders(chat: Chat, sealed: SealedExport, overlap: Overlap) -> MergePlan:
+    """Decide who wrote the new messages: by the messages that both exports have, and else by name.
 
-    A name that is new to the chat joins it: as another name of the person who wrote the same messages, or as a new one.
+    A name that is new to the chat becomes another name of the person who wrote the same messages, or a new person.
     """
-    names, chosen = list(chat.export_names), chat.chosen_people
-    numbers = {name: number for number, name in enumerate(names)}
-    known = overlap.senders()
-    senders = [0] * len(received.participants)
-    for sender in sorted(set(overlap.newer.senders[overlap.fresh].tolist()) - {SYSTEM_SENDER}):
-        name = received.participants[sender]
-        number, same = numbers.get(name), known.same(sender)
-        if number is not None and known.agree(sender, number):
-            senders[sender] = number
-        elif number is not None and same is not None:
-            senders[sender] = same
+    export_names, chosen_people = list(chat.export_names), chat.chosen_people
+    sender_by_name = {name: sender for sender, name in enumerate(export_names)}
+    matches = overlap.match_senders()
+    stored_senders = [0] * len(sealed.participants)
+    for sender in sorted(set(overlap.newer.senders[overlap.is_new].tolist()) - {SYSTEM_SENDER}):
+        name = sealed.participants[sender]
+        by_name, by_messages = sender_by_name.get(name), matches.find_stored(sender)
+        if by_name is not None and matches.can_be_same(sender, by_name):
+            stored_senders[sender] = by_name
+        elif by_name is not None and by_messages is not None:
+            stored_senders[sender] = by_messages
         else:
-            senders[sender] = len(names)
-            names.append(name if number is None else people.unique_name(name, taken={*names, *received.participants}))
-            chosen = _joined(chat, chosen, names, same)
-    return _Plan(chat, received, overlap, [*senders, SYSTEM_SENDER], names, chosen)
+            if by_name is not None:
+                # Somebody else in the chat has this name: the contact was renamed, and another took over its name.
+                name = people.unique_name(name, taken={*export_names, *sealed.participants})
+            stored_senders[sender] = len(export_names)
+            export_names.append(name)
+            if by_messages is None:
+                chosen_people = people.add_person(chosen_people, export_names=export_names)
+            else:
+                shown = chat.participants[chat.people.person_of_sender[by_messages]]
+                known_name = chat.export_names[by_messages]
+                chosen_people = people.add_alias(chosen_people, alias=name, of=known_name, shown=shown)
+    return MergePlan(chat, sealed, overlap, [*stored_senders, SYSTEM_SENDER], export_names, chosen_people)
 
 
-def _joined(chat: Chat, chosen: list[Person], names: list[str], same: int | None) -> list[Person]:
-    """The choice when the last of `names` joins, as a name of the chat's sender `same` or as somebody's own."""
-    if same is None:
-        return people.add_person(chosen, export_names=names)
-    shown = chat.participants[chat.people.person_of_sender[same]]
-    return people.add_alias(chosen, alias=names[-1], of=chat.export_names[same], shown=shown)
+def _merged_columns(plan: MergePlan) -> dict[str, Any]:
+    """Return the new values of the chat's columns. All messages are counted again, stored and new."""
+    chat, overlap, key = plan.chat, plan.overlap, plan.chat.key
+    who = People.resolve(plan.export_names, chosen=plan.chosen_people)
+    counter = ChatCounter(Projection.for_people(who, clock=chat.clock, time_zone=chat.time_zone))
+    for batch in chain(TranscriptReader(chat, as_stored=True).batches(), plan.new_batches()):
+        counter.add(batch)
 
-
-def _columns(plan: _Plan) -> dict[str, Any]:
-    """The chat's columns as they will be; every message is counted again."""
-    chat, who = plan.chat, plan.people
-    projection = Projection.for_people(who, clock=chat.clock, time_zone=chat.time_zone)
-    statistics, span = StatisticsCounter(), Span()
-    for batch in chain(TranscriptReader(chat, as_stored=True).batches(), plan.fresh()):
-        read = projection.apply(batch)
-        statistics.add(read)
-        span.add(read)
-    first, last = span.days
-    title = default_title(who.names) if chat.title == default_title(chat.participants) else chat.title
-    key = chat.key
+    has_default_title = chat.title == default_title(chat.participants)
+    title = default_title(who.names) if has_default_title else chat.title
+    sealed_people = None
+    if plan.chosen_people:
+        sealed_people = key.seal(orjson.dumps(plan.chosen_people), context=chat.context("people"))
     return {
-        "message_count": chat.message_count + plan.overlap.fresh_messages,
-        "line_count": chat.line_count + int(np.count_nonzero(plan.overlap.fresh)),
+        "message_count": chat.message_count + overlap.new_messages,
+        "line_count": chat.line_count + int(np.count_nonzero(overlap.is_new)),
         "participant_count": len(who.names),
-        "first_message_on": first,
-        "last_message_on": last,
-        "ambiguous_dates": chat.ambiguous_dates and plan.received.export.ambiguous_dates,
+        "first_message_on": counter.first_day,
+        "last_message_on": counter.last_day,
+        "ambiguous_dates": chat.ambiguous_dates and plan.sealed.export.ambiguous_dates,
         "sealed_title": key.seal(title.encode(), context=chat.context("title")),
         "sealed_participants": key.seal(orjson.dumps(plan.export_names), context=chat.context("participants")),
-        "sealed_people": key.seal(orjson.dumps(plan.chosen), context=chat.context("people")) if plan.chosen else None,
-        "sealed_statistics": key.seal(orjson.dumps(statistics.result(who.names)), context=chat.context("statistics")),
+        "sealed_people": sealed_people,
+        "sealed_statistics": key.seal(counter.statistics_json(who.names), context=chat.context("statistics")),
     }
 
 
 @transaction.atomic
-def _write(plan: _Plan, first: int, blocks: list[SealedBlock], *, receipt: UploadLog, **columns: Any) -> bool:
-    """False when the chat changed since the columns were made."""
+def _save(
+    plan: MergePlan,
+    blocks: list[SealedBlock],
+    columns: dict[str, Any],
+    *,
+    log: UploadLog,
+    content_fingerprint: bytes,
+) -> bool:
+    """Store the plan, or return False if the chat was changed or deleted since it was loaded."""
     chat = plan.chat
-    unchanged = Chat.objects.select_for_update(no_key=True).unchanged_since(chat)
-    if unchanged.only("pk").first() is None:
+    # Two uploads of the same file can be here at once. The second waits for this lock, and then the chat has changed.
+    if Chat.objects.select_for_update(no_key=True).unchanged_since(chat).only("pk").first() is None:
         return False
-    TranscriptBlock.objects.filter(chat=chat.pk, first_number__gte=first).delete()
+    TranscriptBlock.objects.filter(chat=chat.pk, first_number__gte=blocks[0].first_number).delete()
     copy_rows("transcript_blocks", BLOCK_TYPES, ((chat.pk, *block) for block in blocks))
     Chat.objects.filter(pk=chat.pk).update(**columns)
     indexing.request_rest(chat.pk, first_number=chat.line_count + 1)
-    receipt.accept(
+    log.record_success(
         ChatUpload.Outcome.EXTENDED,
         chat=chat,
-        messages=plan.overlap.fresh_messages,
+        added=plan.overlap.new_messages,
         older_left_out=plan.overlap.older_messages,
-        content_fingerprint=deduplication.fingerprints(chat.owner, plan.received)[0],
+        content_fingerprint=content_fingerprint,
     )
     return True
-
-
-def _sealed(plan: _Plan) -> tuple[int, list[SealedBlock]]:
-    """The new lines' blocks, the first of which takes over what a last block with room held."""
-    chat = plan.chat
-    room = chat.line_count % BLOCK_MESSAGES
-    first = chat.line_count + 1 - room
-    kept = TranscriptReader(chat, as_stored=True).batches(first=first) if room else iter(())
-    return first, list(seal_batches(chat.key, context_of(chat), chain(kept, plan.fresh())))

@@ -198,8 +198,8 @@ class ChatUpload(models.Model):
         REFUSED = "refused"
         FAILED = "failed"
 
-    #: Outcomes that answer with a chat.
-    KEPT = (Outcome.ACCEPTED, Outcome.IDENTICAL, Outcome.EXTENDED, Outcome.UNCHANGED)
+    #: Outcomes after which the response contains a chat.
+    SUCCESSFUL = (Outcome.ACCEPTED, Outcome.IDENTICAL, Outcome.EXTENDED, Outcome.UNCHANGED)
 
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="uploads")
     chat = models.ForeignKey(Chat, models.SET_NULL, null=True, blank=True, related_name="uploads")

@@ -1,10 +1,10 @@
-"""What two exports of one chat have in common. Pure.
+"""Compare two exports of one chat line by line. Pure.
 
-Two exports of a chat are never quite alike: the newer may begin in the middle (WhatsApp gives the
-last 40,000 messages, or 10,000 with media), show a deleted message as deleted, print other names after
-contacts were renamed, name a file where the older wrote that it was left out, and an iPhone's has
-seconds where Android's has none. So a line is known by its minute and its text, or by its minute
-and kind where the text is not a person's own; equal ones are told apart by their order.
+Two exports of a chat always differ. The newer one may begin in the middle (WhatsApp exports the last 40,000 messages,
+or 10,000 with media), show a deleted message as deleted, print other names after contacts were renamed, or name a file
+where the older one says that it was omitted; an iPhone prints seconds and Android does not. A line is therefore
+identified by its minute and its text, or by its minute and kind if the text is not the sender's own. Equal lines are
+numbered in file order.
 """
 
 from __future__ import annotations
@@ -18,168 +18,183 @@ from numpy.typing import NDArray
 
 from chats.exports.parsed import SYSTEM_SENDER, Batch, Kind
 
-#: So many known messages are no chance. With fewer, most of both exports must agree, and a name.
-SURELY_NO_CHANCE = 10
+#: This many common messages are no coincidence. With fewer, most messages of both exports must agree, and a name.
+MIN_CONCLUSIVE_MESSAGES = 10
 
 _TEXT, _DELETED = int(Kind.TEXT), int(Kind.DELETED)
-#: Odd, so that multiples of it are distinct in 64 bits.
-_SPREAD = np.uint64(0x9E3779B97F4A7C15)
+#: 2**64 divided by the golden ratio. It is odd, so its multiples are distinct in 64 bits.
+_HASH_STEP = np.uint64(0x9E3779B97F4A7C15)
+
+Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Trace:
-    """An export's lines in file order, a place each; `changed` ones were deleted or edited by somebody.
+class LineIndex:
+    """The lines of one export in file order, one array item each: key, minute since 1970, sender, and whether the line
+    was deleted or edited.
 
-    Keys hold for this process only: Python's hashes of strings differ in each.
+    Keys are valid in this process only, because Python's string hashes differ in each process.
     """
 
     keys: NDArray[np.uint64]
     minutes: NDArray[np.int64]
     senders: NDArray[np.int32]
-    changed: NDArray[np.bool_]
+    is_changed: Mask
 
     @classmethod
-    def of(cls, batches: Iterable[Batch]) -> Trace:
-        parts = [_columns(batch) for batch in batches]
-        if not parts:  # a chat that was erased while it was to be read
-            nothing = np.empty(0, np.int64)
-            return cls(nothing.view(np.uint64), nothing, nothing.astype(np.int32), nothing.astype(np.bool_))
-        keys, minutes, senders, changed = (np.concatenate(column) for column in zip(*parts, strict=True))
-        return cls(_told_apart(keys), minutes, senders, changed)
+    def from_batches(cls, batches: Iterable[Batch]) -> LineIndex:
+        """Return the index of all lines. It is empty if the chat was erased while it was read."""
+        all_keys, all_minutes = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+        all_senders, all_changed = [np.empty(0, np.int32)], [np.empty(0, np.bool_)]
+        for batch in batches:
+            minutes = [second // 60 for second in batch.seconds]
+            contents: list[str] | list[str | int] = batch.texts
+            if any(batch.kinds):
+                pairs = zip(batch.texts, batch.kinds, strict=True)
+                contents = [text if kind == _TEXT else kind for text, kind in pairs]
+            is_changed = np.array(batch.kinds) == _DELETED
+            is_changed[list(batch.edited)] = True
+            all_keys.append(np.fromiter(map(hash, zip(minutes, contents, strict=True)), np.int64, len(batch)))
+            all_minutes.append(np.array(minutes, np.int64))
+            all_senders.append(np.array(batch.senders, np.int32))
+            all_changed.append(is_changed)
+        return cls(
+            _number_equal_keys(np.concatenate(all_keys)),
+            np.concatenate(all_minutes),
+            np.concatenate(all_senders),
+            np.concatenate(all_changed),
+        )
 
     def __len__(self) -> int:
         return len(self.keys)
 
     @property
-    def written(self) -> NDArray[np.bool_]:
-        """The lines of people."""
-        lines: NDArray[np.bool_] = self.senders != SYSTEM_SENDER
-        return lines
+    def is_sent(self) -> Mask:
+        """Return which lines were sent by people; the others are system lines."""
+        is_sent: Mask = self.senders != SYSTEM_SENDER
+        return is_sent
+
+    def count_sent_between(self, start: np.int64, end: np.int64) -> int:
+        """Return the number of messages from minute `start` to minute `end`, inclusive."""
+        return int(np.count_nonzero(self.is_sent & (self.minutes >= start) & (self.minutes <= end)))
 
 
-def _columns(batch: Batch) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int32], NDArray[np.bool_]]:
-    minutes = [instant // 60 for instant in batch.seconds]
-    said: list[str] | list[str | int] = batch.texts
-    if any(batch.kinds):
-        said = [text if kind == _TEXT else kind for text, kind in zip(batch.texts, batch.kinds, strict=True)]
-    keys = np.fromiter(map(hash, zip(minutes, said, strict=True)), np.int64, len(batch))
-    changed = np.array(batch.kinds) == _DELETED
-    changed[list(batch.edited)] = True
-    return keys, np.array(minutes, np.int64), np.array(batch.senders, np.int32), changed
-
-
-def _told_apart(keys: NDArray[np.int64]) -> NDArray[np.uint64]:
-    """The keys, with the second, third, … of equal ones made different."""
+def _number_equal_keys(keys: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """Return the keys with the second, third, … of equal keys made distinct."""
+    if not len(keys):
+        return keys.view(np.uint64)
     order = np.argsort(keys, kind="stable")
     ordered = keys[order]
-    places = np.arange(len(keys))
-    starts = np.maximum.accumulate(np.where(np.r_[True, ordered[1:] != ordered[:-1]], places, 0))
-    apart = np.empty(len(keys), np.uint64)
-    apart[order] = ordered.view(np.uint64) + (places - starts).astype(np.uint64) * _SPREAD
-    return apart
+    positions = np.arange(len(keys))
+    starts = np.maximum.accumulate(np.where(np.r_[True, ordered[1:] != ordered[:-1]], positions, 0))
+    numbered = np.empty(len(keys), np.uint64)
+    numbered[order] = ordered.view(np.uint64) + (positions - starts).astype(np.uint64) * _HASH_STEP
+    return numbered
 
 
 @dataclass(frozen=True)
-class Senders:
-    """Who wrote most of the messages that both exports have.
+class SenderMatches:
+    """For each sender, who wrote the majority of their common messages in the other export."""
 
-    `before` leads from a sender of the newer export to that of the stored one, `after` the other way.
-    """
+    newer_to_stored: dict[int, int]
+    stored_to_newer: dict[int, int]
 
-    before: dict[int, int]
-    after: dict[int, int]
+    def find_stored(self, newer: int) -> int | None:
+        """Return the stored sender who is this sender of the newer export: each wrote most of the other's messages."""
+        stored = self.newer_to_stored.get(newer)
+        return None if stored is None or self.stored_to_newer.get(stored) != newer else stored
 
-    def same(self, sender: int) -> int | None:
-        """The stored sender who is this one of the newer export: each wrote most of the other's messages."""
-        before = self.before.get(sender)
-        return None if before is None or self.after.get(before) != sender else before
-
-    def agree(self, sender: int, stored: int) -> bool:
-        """Whether no message speaks against the two being one."""
-        if stored in self.after:
-            return self.after[stored] == sender
-        return self.same(sender) is None
+    def can_be_same(self, newer: int, stored: int) -> bool:
+        """Return whether no common message contradicts that the two are one person."""
+        if stored in self.stored_to_newer:
+            return self.stored_to_newer[stored] == newer
+        return self.find_stored(newer) is None
 
 
 @dataclass(frozen=True)
 class Overlap:
-    """`known` are the places of the newer export that stand in the stored one, `fresh` those to add to it.
+    """The lines of a newer export, compared with a stored one.
 
-    `older` are those that the stored one lacks from before its last: they have no number there, so they are left out.
+    `is_known` marks lines that the stored export has, `is_new` lines to add after its end, `is_older` lines that it
+    lacks before its end. Older lines cannot be added, because message numbers never change.
     """
 
-    stored: Trace
-    newer: Trace
-    known: NDArray[np.bool_]
-    fresh: NDArray[np.bool_]
-    older: NDArray[np.bool_]
+    stored: LineIndex
+    newer: LineIndex
+    is_known: Mask
+    is_new: Mask
+    is_older: Mask
 
     @classmethod
-    def of(cls, *, stored: Trace, newer: Trace) -> Overlap:
-        known = np.isin(newer.keys, stored.keys)
-        after = np.zeros(len(newer), bool)
-        if known.any():
-            after[np.flatnonzero(known)[-1] + 1 :] = True
-        lacking = ~known & ~_replaced(stored, newer, known, after)
-        return cls(stored, newer, known, fresh=lacking & after, older=lacking & ~after)
+    def compare(cls, *, stored: LineIndex, newer: LineIndex) -> Overlap:
+        """Return the overlap of a stored export and a newer one."""
+        is_known = np.isin(newer.keys, stored.keys)
+        is_after_last_known = np.zeros(len(newer), bool)
+        if is_known.any():
+            is_after_last_known[np.flatnonzero(is_known)[-1] + 1 :] = True
+        is_missing = ~is_known & ~_find_reworded(stored, newer, is_known, is_after_last_known)
+        return cls(
+            stored, newer, is_known, is_new=is_missing & is_after_last_known, is_older=is_missing & ~is_after_last_known
+        )
 
-    def is_of_one_chat(self, *, share_a_name: bool) -> bool:
-        """Whether most messages agree from where both exports run side by side."""
-        agreed = np.count_nonzero(self.known & self.newer.written)
-        if not agreed:
+    def is_same_chat(self, *, shares_a_name: bool) -> bool:
+        """Return whether most messages agree in the time that both exports cover."""
+        common = int(np.count_nonzero(self.is_known & self.newer.is_sent))
+        if not common:
             return False
         start = max(self.stored.minutes.min(), self.newer.minutes.min())
         end = min(self.stored.minutes.max(), self.newer.minutes.max())
-        ours, theirs = (
-            np.count_nonzero(trace.written & (trace.minutes >= start) & (trace.minutes <= end))
-            for trace in (self.newer, self.stored)
-        )
-        if agreed * 2 <= ours:
+        if common * 2 <= self.newer.count_sent_between(start, end):
             return False
-        return bool(agreed >= SURELY_NO_CHANCE or (share_a_name and agreed * 2 > theirs))
+        if common >= MIN_CONCLUSIVE_MESSAGES:
+            return True
+        return shares_a_name and common * 2 > self.stored.count_sent_between(start, end)
 
     @property
-    def fresh_messages(self) -> int:
-        return int(np.count_nonzero(self.fresh & self.newer.written))
+    def new_messages(self) -> int:
+        """Return the number of new messages, without system lines."""
+        return int(np.count_nonzero(self.is_new & self.newer.is_sent))
 
     @property
     def older_messages(self) -> int:
-        return int(np.count_nonzero(self.older & self.newer.written))
+        """Return the number of older messages that the stored export lacks, without system lines."""
+        return int(np.count_nonzero(self.is_older & self.newer.is_sent))
 
-    def senders(self) -> Senders:
+    def match_senders(self) -> SenderMatches:
+        """Return who is who, judged by the messages that both exports have."""
         order = np.argsort(self.stored.keys)
-        wanted = self.known & self.newer.written
-        places = order[np.searchsorted(self.stored.keys, self.newer.keys[wanted], sorter=order)]
-        pairs = zip(self.newer.senders[wanted].tolist(), self.stored.senders[places].tolist(), strict=True)
-        counts = Counter(pair for pair in pairs if pair[1] != SYSTEM_SENDER)
-        return Senders(
-            before=_most(counts), after=_most({(stored, newer): count for (newer, stored), count in counts.items()})
-        )
+        is_common = self.is_known & self.newer.is_sent
+        stored_lines = order[np.searchsorted(self.stored.keys, self.newer.keys[is_common], sorter=order)]
+        pairs = zip(self.newer.senders[is_common].tolist(), self.stored.senders[stored_lines].tolist(), strict=True)
+        counts = Counter((newer, stored) for newer, stored in pairs if stored != SYSTEM_SENDER)
+        swapped = {(stored, newer): count for (newer, stored), count in counts.items()}
+        return SenderMatches(newer_to_stored=_majorities(counts), stored_to_newer=_majorities(swapped))
 
 
-def _most(counts: Mapping[tuple[int, int], int]) -> dict[int, int]:
-    """For each first of the pairs the second with more than half of its count, if one has."""
+def _majorities(counts: Mapping[tuple[int, int], int]) -> dict[int, int]:
+    """Return, for each first item of the pairs, the second item that has more than half of its count, if any."""
     totals: Counter[int] = Counter()
     for (first, _), count in counts.items():
         totals[first] += count
     return {first: second for (first, second), count in counts.items() if count * 2 > totals[first]}
 
 
-def _replaced(stored: Trace, newer: Trace, known: NDArray[np.bool_], after: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The unknown lines that stand in the stored export in another form.
+def _find_reworded(stored: LineIndex, newer: LineIndex, is_known: Mask, is_after_last_known: Mask) -> Mask:
+    """Return which unknown lines the stored export contains in another form.
 
-    In the file's order as many as the stored export has lines of that minute which the newer one lacks. `after`
-    the last known line only those that were deleted or edited before or since; up to it any, such as one that
-    mentions somebody by another name.
+    In each minute, as many unknown lines are reworded as the stored export has lines that the newer one lacks, in file
+    order. After the last known line, one of the two forms must be deleted or edited. Before it any line qualifies, such
+    as one that mentions a renamed contact.
     """
-    replaced = np.zeros(len(newer), bool)
-    lost = ~np.isin(stored.keys, newer.keys)
-    left = Counter(stored.minutes[lost].tolist())
-    changed = Counter(stored.minutes[lost & stored.changed].tolist())
-    for place in np.flatnonzero(~known & np.isin(newer.minutes, stored.minutes[lost])).tolist():
-        minute = int(newer.minutes[place])
-        if (left if newer.changed[place] or not after[place] else changed)[minute] > 0:
-            left[minute] -= 1
-            changed[minute] -= changed[minute] > 0
-            replaced[place] = True
-    return replaced
+    is_reworded = np.zeros(len(newer), bool)
+    is_lost = ~np.isin(stored.keys, newer.keys)
+    lost_by_minute = Counter(stored.minutes[is_lost].tolist())
+    changed_by_minute = Counter(stored.minutes[is_lost & stored.is_changed].tolist())
+    for line in np.flatnonzero(~is_known & np.isin(newer.minutes, stored.minutes[is_lost])).tolist():
+        minute = int(newer.minutes[line])
+        any_form = newer.is_changed[line] or not is_after_last_known[line]
+        if (lost_by_minute if any_form else changed_by_minute)[minute] > 0:
+            lost_by_minute[minute] -= 1
+            changed_by_minute[minute] -= changed_by_minute[minute] > 0
+            is_reworded[line] = True
+    return is_reworded

@@ -1,7 +1,7 @@
-"""How stored messages are read: whose they are, and what the clock showed. Pure.
+"""How stored messages are shown: which sender is which person, and what the wall clock showed. Pure.
 
-Messages stay as the export gave them. A chat's owner says who is one person and, for an export
-that knows only instants, where the wall clock hung; both apply at each reading.
+Messages stay stored as the export contains them. The owner of a chat decides which names belong to one person and, if
+the export contains instants, in which time zone the chat took place. Both are applied each time messages are read.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from zoneinfo import ZoneInfo, available_timezones
 from chats.exports.parsed import SYSTEM_SENDER, Batch
 from chats.people import People
 
-#: Offsets from UTC change at whole quarters of an hour.
-_QUARTER_SECONDS = 900
+#: UTC offsets change only at full quarters of an hour.
+QUARTER_SECONDS = 900
 
 
 @cache
 def time_zones() -> frozenset[str]:
-    """The names of the IANA time zone database that this machine has."""
+    """Return the names of the IANA time zone database on this machine."""
     return frozenset(available_timezones())
 
 
-class _Offsets(dict[int, int]):
-    """Quarter of an hour since 1970 to the seconds by which the zone is ahead of UTC then."""
+class _UtcOffsets(dict[int, int]):
+    """A cache from the quarter of an hour since 1970 to the zone's offset from UTC in seconds."""
 
     def __init__(self, zone: ZoneInfo) -> None:
         super().__init__()
@@ -33,34 +33,44 @@ class _Offsets(dict[int, int]):
 
     def __missing__(self, quarter: int) -> int:
         try:
-            ahead = datetime.fromtimestamp(quarter * _QUARTER_SECONDS, self.zone).utcoffset()
-        except (ValueError, OverflowError):  # the first and the last day of the calendar
-            ahead = None
-        self[quarter] = seconds = 0 if ahead is None else round(ahead.total_seconds())
+            offset = datetime.fromtimestamp(quarter * QUARTER_SECONDS, self.zone).utcoffset()
+        except (ValueError, OverflowError):  # The first and the last day of the calendar.
+            offset = None
+        self[quarter] = seconds = 0 if offset is None else round(offset.total_seconds())
         return seconds
 
 
 @dataclass(frozen=True)
 class Projection:
-    """`senders` leads from a stored sender to a person, whose last place is for nobody; None changes nothing."""
+    """Maps stored messages to shown ones. None means unchanged.
 
-    senders: list[int] | None = None
-    offsets: _Offsets | None = None
+    `person_of_sender` is indexed by stored sender; its last item is SYSTEM_SENDER, which is -1 and so maps to itself.
+    """
+
+    person_of_sender: list[int] | None = None
+    offsets: _UtcOffsets | None = None
+
+    @classmethod
+    def for_time_zone(cls, time_zone: str, *, clock: str) -> Projection:
+        """Return the projection of an export before anybody named its people."""
+        return cls(offsets=_UtcOffsets(ZoneInfo(time_zone)) if clock == "utc" and time_zone else None)
 
     @classmethod
     def for_people(cls, people: People, *, clock: str, time_zone: str) -> Projection:
+        """Return the projection of a chat whose owner assigned names to people."""
         return cls(
             None if people.has_one_name_each else [*people.person_of_sender, SYSTEM_SENDER],
-            _Offsets(ZoneInfo(time_zone)) if clock == "utc" and time_zone else None,
+            cls.for_time_zone(time_zone, clock=clock).offsets,
         )
 
     def apply(self, batch: Batch) -> Batch:
-        if self.senders is None and self.offsets is None:
+        """Return the batch with people for senders and wall-clock time for `seconds`."""
+        if self.person_of_sender is None and self.offsets is None:
             return batch
         seconds, senders = batch.seconds, batch.senders
         if self.offsets is not None:
             offsets = self.offsets
-            seconds = [instant + offsets[instant // _QUARTER_SECONDS] for instant in seconds]
-        if self.senders is not None:
-            senders = list(map(self.senders.__getitem__, senders))
+            seconds = [second + offsets[second // QUARTER_SECONDS] for second in seconds]
+        if self.person_of_sender is not None:
+            senders = list(map(self.person_of_sender.__getitem__, senders))
         return Batch(batch.first_number, seconds, senders, batch.kinds, batch.texts, batch.edited)

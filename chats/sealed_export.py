@@ -1,84 +1,66 @@
-"""An export that was read to its end: sealed batch by batch, so that memory holds the packed messages only."""
+"""An export that was read to its end and sealed. Memory holds the compressed blocks, never all messages at once."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
-from datetime import date
+from collections.abc import Iterator
+from dataclasses import dataclass
 from uuid import UUID, uuid4
 
 import orjson
 
-from chats.exports.parsed import Batch, Kind, ParsedExport, wall_clock
+from chats.exports.parsed import Batch, ParsedExport
 from chats.exports.refusals import OnlySystemMessages
-from chats.transcript import SealedBlock, open_block, seal_batches
+from chats.transcript import BlockSealer, SealedBlock, chat_context, open_block
 from relivchats.crypto import DataKey, new_data_key
 
 
-@dataclass
+@dataclass(frozen=True)
 class SealedExport:
-    """`blocks` are sealed for the chat `chat_id`, should it become one; `digest` tells equal contents."""
+    """An export sealed under its own data key, for the id that it will have if it becomes a new chat.
+
+    `participants` are the export's names in order of first appearance. `digest` identifies the content: the same
+    messages from the same people on the same platform have the same digest.
+    """
 
     export: ParsedExport
-    chat_id: UUID = field(default_factory=uuid4)
-    key: DataKey = field(default_factory=new_data_key)
-    blocks: list[SealedBlock] = field(default_factory=list)
-    participants: list[str] = field(default_factory=list)
-    digest: bytes = b""
-
-    @classmethod
-    def of(cls, export: ParsedExport, batches: Iterable[Batch], *, each: Callable[[Batch], None]) -> SealedExport:
-        """Read `batches`, the export's, and show them to `each`. Raises ExportRefused."""
-        received, digest = cls(export), hashlib.sha256()
-        shown = _shown(batches, each)
-        received.blocks = list(seal_batches(received.key, received.context, shown, digest=digest))
-        if not export.n_messages:
-            raise OnlySystemMessages
-        received.participants = list(export.participants)
-        digest.update(orjson.dumps([export.platform, received.participants]))
-        received.digest = digest.digest()
-        return received
-
-    @property
-    def context(self) -> str:
-        return f"chat:{self.chat_id}"
+    chat_id: UUID
+    key: DataKey
+    blocks: list[SealedBlock]
+    participants: list[str]
+    digest: bytes
 
     @property
     def line_count(self) -> int:
-        return self.blocks[-1][1]
+        """Return the number of messages and system lines."""
+        return self.blocks[-1].last_number
 
     def batches(self) -> Iterator[Batch]:
-        """All messages once more, a block at a time."""
-        for first, _, sealed in self.blocks:
-            yield open_block(self.key, self.context, first_number=first, sealed=sealed)
+        """Yield all messages again, one block at a time."""
+        context = chat_context(self.chat_id)
+        for block in self.blocks:
+            yield open_block(self.key, context, first_number=block.first_number, sealed=block.sealed)
 
 
-def _shown(batches: Iterable[Batch], each: Callable[[Batch], None]) -> Iterator[Batch]:
-    for batch in batches:
-        each(batch)
-        yield batch
+class ExportSealer:
+    """Seals an export while it is read: call `add` with every batch, then `finish`."""
 
-
-@dataclass
-class Span:
-    """The instants of the first and last message of a person, in wall-clock seconds."""
-
-    first: int | None = None
-    last: int = 0
+    def __init__(self, export: ParsedExport) -> None:
+        self._export = export
+        self._chat_id = uuid4()
+        self._key = new_data_key()
+        self._blocks = BlockSealer(self._key, chat_context(self._chat_id))
 
     def add(self, batch: Batch) -> None:
-        seconds = batch.seconds
-        if Kind.SYSTEM in batch.kinds:
-            pairs = zip(batch.seconds, batch.kinds, strict=True)
-            seconds = [instant for instant, kind in pairs if kind != Kind.SYSTEM]
-        if seconds:
-            first, last = min(seconds), max(seconds)
-            self.first = first if self.first is None else min(self.first, first)
-            self.last = max(self.last, last)
+        """Seal the messages of one batch."""
+        self._blocks.add(batch)
 
-    @property
-    def days(self) -> tuple[date, date]:
-        """Of the first and the last message; there must be one."""
-        assert self.first is not None
-        return wall_clock(self.first).date(), wall_clock(self.last).date()
+    def finish(self) -> SealedExport:
+        """Return the sealed export. Raise OnlySystemMessages if no person sent a message."""
+        blocks = self._blocks.finish()
+        # The counts and the names of an export are complete once all its batches were read.
+        if not self._export.n_messages:
+            raise OnlySystemMessages
+        participants = list(self._export.participants)
+        digest = self._blocks.digest.copy()
+        digest.update(orjson.dumps([self._export.platform, participants]))
+        return SealedExport(self._export, self._chat_id, self._key, blocks, participants, digest.digest())

@@ -9,11 +9,11 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from chats.exports.parsed import Message
-from chats.importing import ImportResult
 from chats.models import Chat, ChatUpload
 from chats.people import InvalidPeople, Person
 from chats.projection import time_zones
 from chats.statistics_schema import StatisticsSerializer
+from chats.upload_log import ImportResult
 from relivchats.rest import ClosedSerializer, IdField
 
 DATE_ORDERS = ("dmy", "mdy", "ymd")
@@ -192,7 +192,7 @@ class UploadedChatSerializer(ChatSerializer):
         )
         read_only_fields = fields
 
-    @extend_schema_field(serializers.ChoiceField([outcome.value for outcome in ChatUpload.KEPT]))
+    @extend_schema_field(serializers.ChoiceField([outcome.value for outcome in ChatUpload.SUCCESSFUL]))
     def get_outcome(self, chat: Chat) -> str:
         return self._imported.outcome.value
 

@@ -1,19 +1,20 @@
-"""Messages at rest: sealed blocks of 500, written in file order and read by message number.
+"""Stored messages: sealed blocks of 500 messages, written in file order and read by message number.
 
-A block is a JSON object of columns (`seconds` as steps from the one before),
-packed by zstd and sealed under the chat's key for its place, so that a block
-opens only as the one that begins with its number in its chat. No other module
-knows where or how messages lie.
+A block is a JSON object of columns, compressed with zstd and sealed under the chat's data key. The context of the seal
+names the chat and the block's first message number, so a block that is moved to another chat or number does not open.
+No other module depends on where or how messages are stored.
 """
 
 from __future__ import annotations
 
+import hashlib
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from itertools import accumulate
 from operator import sub
-from typing import Protocol
+from typing import NamedTuple
+from uuid import UUID
 
 import orjson
 import zstandard
@@ -27,60 +28,98 @@ from relivchats.crypto import DataKey
 BLOCK_MESSAGES = 500
 ZSTD_LEVEL = 3
 
-#: A block's columns, for COPY.
+#: The columns of a block for COPY, and their types.
 BLOCK_TYPES = {"chat_id": "uuid", "first_number": "int4", "last_number": "int4", "sealed": "bytea"}
 
-_BLOCKS_A_QUERY = 40
-_BLOCKS_KEPT = 64
+#: A query returns about 0.4 MB of blocks.
+MAX_BLOCKS_PER_QUERY = 40
+#: The blocks that one reader keeps open: 32,000 messages.
+MAX_CACHED_BLOCKS = 64
 
 
-SealedBlock = tuple[int, int, bytes]
+class SealedBlock(NamedTuple):
+    """The numbers of a block's first and last message, and its sealed bytes."""
+
+    first_number: int
+    last_number: int
+    sealed: bytes
 
 
-class Digest(Protocol):
-    def update(self, content: bytes, /) -> None: ...
+def chat_context(chat_id: UUID) -> str:
+    """Return the first part of the seal context of every block of a chat."""
+    return f"chat:{chat_id}"
 
 
-def seal_batches(
-    key: DataKey, chat_context: str, batches: Iterable[Batch], *, digest: Digest | None = None
-) -> Iterator[SealedBlock]:
-    """First number, last number and sealed bytes of each block; batches may be of any length.
+def _block_context(context: str, first_number: int) -> str:
+    return f"{context}:block:{first_number}"
 
-    `digest` is shown all that is sealed: equal messages make equal digests.
+
+class BlockSealer:
+    """Seals messages into blocks: accepts batches of any length, yields blocks of BLOCK_MESSAGES.
+
+    `context` is the chat's `chat_context`. `digest` is the SHA-256 of the packed blocks, so equal messages have equal
+    digests under any key. The digest is stored (as an HMAC): do not change how a block is packed.
     """
-    compressor = zstandard.ZstdCompressor(level=ZSTD_LEVEL)
-    for block in _blocks(batches):
-        columns = _pack(block)
-        if digest is not None:
-            digest.update(columns)
-        sealed = key.seal(compressor.compress(columns), context=_context(chat_context, block.first_number))
-        yield block.first_number, block.first_number + len(block) - 1, sealed
 
+    def __init__(self, key: DataKey, context: str) -> None:
+        self.digest = hashlib.sha256()
+        self._key = key
+        self._context = context
+        self._compressor = zstandard.ZstdCompressor(level=ZSTD_LEVEL)
+        self._blocks: list[SealedBlock] = []
+        self._rest: Batch | None = None
 
-def open_block(key: DataKey, chat_context: str, *, first_number: int, sealed: bytes | memoryview) -> Batch:
-    """Raises CannotOpen when the block was changed, or sealed for another chat or place."""
-    packed = key.open(sealed, context=_context(chat_context, first_number))
-    return _unpack(zstandard.decompress(packed), first_number)
-
-
-def _context(chat_context: str, first_number: int) -> str:
-    return f"{chat_context}:block:{first_number}"
-
-
-def _blocks(batches: Iterable[Batch]) -> Iterator[Batch]:
-    """The same messages in blocks of BLOCK_MESSAGES, whatever the batches' lengths."""
-    rest: Batch | None = None
-    for batch in batches:
-        joined = batch if rest is None else _joined(rest, batch)
-        full = len(joined) - len(joined) % BLOCK_MESSAGES
+    def add(self, batch: Batch) -> None:
+        """Seal all blocks that are complete now. Raise ValueError if the batch does not follow the previous one."""
+        if self._rest is not None:
+            batch = _concatenate(self._rest, batch)
+        full = len(batch) - len(batch) % BLOCK_MESSAGES
         for start in range(0, full, BLOCK_MESSAGES):
-            yield _slice(joined, start, start + BLOCK_MESSAGES)
-        rest = _slice(joined, full, len(joined)) if full < len(joined) else None
-    if rest is not None:
-        yield rest
+            self._seal(_slice(batch, start, start + BLOCK_MESSAGES))
+        self._rest = _slice(batch, full, len(batch)) if full < len(batch) else None
+
+    def finish(self) -> list[SealedBlock]:
+        """Seal the remaining messages as a shorter block and return all blocks."""
+        if self._rest is not None:
+            self._seal(self._rest)
+            self._rest = None
+        return self._blocks
+
+    def _seal(self, block: Batch) -> None:
+        columns = {
+            # Differences are small and repeat: they compress to a third of the size of the timestamps.
+            "seconds": [block.seconds[0], *map(sub, block.seconds[1:], block.seconds)],
+            "senders": block.senders,
+            "kinds": block.kinds,
+            "texts": block.texts,
+            "edited": sorted(block.edited),
+        }
+        try:
+            packed = orjson.dumps(columns)
+        except orjson.JSONEncodeError:
+            # A lone surrogate is not UTF-8. Checking every text first costs more than packing such a block twice.
+            packed = orjson.dumps(columns | {"texts": list(map(writable, block.texts))})
+        self.digest.update(packed)
+        context = _block_context(self._context, block.first_number)
+        sealed = self._key.seal(self._compressor.compress(packed), context=context)
+        self._blocks.append(SealedBlock(block.first_number, block.first_number + len(block) - 1, sealed))
 
 
-def _joined(one: Batch, other: Batch) -> Batch:
+def open_block(key: DataKey, context: str, *, first_number: int, sealed: bytes | memoryview) -> Batch:
+    """Return the messages of a block. Raise CannotOpen if it was changed, or sealed for another chat or number."""
+    packed = zstandard.decompress(key.open(sealed, context=_block_context(context, first_number)))
+    columns = orjson.loads(packed)
+    return Batch(
+        first_number,
+        list(accumulate(columns["seconds"])),
+        columns["senders"],
+        columns["kinds"],
+        columns["texts"],
+        frozenset(columns["edited"]),
+    )
+
+
+def _concatenate(one: Batch, other: Batch) -> Batch:
     if other.first_number != one.first_number + len(one):
         raise ValueError(f"message {other.first_number} follows {one.first_number + len(one) - 1}")
     return Batch(
@@ -104,121 +143,92 @@ def _slice(batch: Batch, start: int, stop: int) -> Batch:
     )
 
 
-def _between(batch: Batch, first: int, last: int) -> Batch:
-    """The messages of the batch that are numbered first to last."""
+def _limit_to(batch: Batch, first: int, last: int) -> Batch:
+    """Return the messages of the batch whose numbers are from `first` to `last`."""
     start, stop = max(0, first - batch.first_number), last + 1 - batch.first_number
     return batch if start == 0 and stop >= len(batch) else _slice(batch, start, stop)
 
 
-def _pack(block: Batch) -> bytes:
-    columns = {
-        # Steps are small numbers and repeat, which packs to a third of the instants.
-        "seconds": [block.seconds[0], *map(sub, block.seconds[1:], block.seconds)],
-        "senders": block.senders,
-        "kinds": block.kinds,
-        "texts": block.texts,
-        "edited": sorted(block.edited),
-    }
-    try:
-        return orjson.dumps(columns)
-    except orjson.JSONEncodeError:
-        return orjson.dumps(columns | {"texts": list(map(writable, block.texts))})
-
-
-def _unpack(packed: bytes, first_number: int) -> Batch:
-    columns = orjson.loads(packed)
-    return Batch(
-        first_number,
-        list(accumulate(columns["seconds"])),
-        columns["senders"],
-        columns["kinds"],
-        columns["texts"],
-        frozenset(columns["edited"]),
-    )
-
-
 class TranscriptReader:
-    """The transcript of one chat; keeps the blocks it opened last. For one thread.
+    """Reads the messages of one chat and caches the blocks that it opened last. Not thread-safe.
 
-    Messages are read as the chat's owner wants to see them (`Chat.projection`), or `as_stored`: with the
-    export's own senders and instants. Those that were added to the chat since it was loaded are not seen.
+    Messages are returned as their owner sees them (`Chat.projection`), or with `as_stored` with the export's own
+    senders and times. Messages that were added after the chat was loaded are not returned: their senders may be
+    people whom this `Chat` instance does not know.
     """
 
     def __init__(self, chat: Chat, *, as_stored: bool = False) -> None:
         self.chat = chat
         self._projection = Projection() if as_stored else chat.projection
-        self._kept: OrderedDict[int, Batch] = OrderedDict()
+        self._cache: OrderedDict[int, Batch] = OrderedDict()
 
     def batches(self, *, first: int = 1) -> Iterator[Batch]:
-        """All messages in order, from the number `first`. Holds no transaction or connection between two batches."""
-        firsts = [number for number in self._firsts if number <= self.chat.line_count]
-        firsts = firsts[max(0, bisect_right(firsts, first) - 1) :]
-        for start in range(0, len(firsts), _BLOCKS_A_QUERY):
-            for batch in self._opened(firsts[start : start + _BLOCKS_A_QUERY]):
-                yield _between(batch, first, self.chat.line_count)
+        """Yield all messages from number `first`, in order. No transaction or connection is held between batches."""
+        starts = self._starts_until_end()
+        starts = starts[max(0, bisect_right(starts, first) - 1) :]
+        for position in range(0, len(starts), MAX_BLOCKS_PER_QUERY):
+            for batch in self._load(starts[position : position + MAX_BLOCKS_PER_QUERY]):
+                yield _limit_to(batch, first, self.chat.line_count)
 
     def samples(self, blocks: int) -> list[Batch]:
-        """Some blocks from all over the transcript, the last among them."""
-        firsts = [number for number in self._firsts if number <= self.chat.line_count]
-        step = max(1, len(firsts) // blocks)
-        return [_between(batch, 1, self.chat.line_count) for batch in self._opened(firsts[::-step][:blocks])]
+        """Return about this many blocks, spread evenly over the transcript, including the last."""
+        starts = self._starts_until_end()
+        step = max(1, len(starts) // blocks)
+        return [_limit_to(batch, 1, self.chat.line_count) for batch in self._load(starts[::-step][:blocks])]
 
     def messages(self, first: int, last: int) -> list[Message]:
-        """Messages numbered first to last, both included, as far as there are such."""
-        last = min(last, self.chat.line_count)
-        read = self.get(range(max(first, 1), last + 1))
-        return [read[number] for number in sorted(read)]
+        """Return the messages with the numbers `first` to `last`, inclusive; numbers that do not exist are skipped."""
+        messages = self.get(range(max(first, 1), min(last, self.chat.line_count) + 1))
+        return [messages[number] for number in sorted(messages)]
 
     def get(self, numbers: Collection[int]) -> dict[int, Message]:
-        """The messages with these numbers; a number that no message has is left out."""
-        wanted: dict[int, set[int]] = {}
+        """Return messages by number; numbers that do not exist are skipped."""
+        numbers_by_start: dict[int, set[int]] = {}
         for number in numbers:
-            if 1 <= number <= self.chat.line_count and self._firsts:
-                first = self._firsts[bisect_right(self._firsts, number) - 1]
-                wanted.setdefault(first, set()).add(number)
-        found: dict[int, Message] = {}
-        for batch in self._blocks_of(list(wanted)):
-            numbers_here = wanted[batch.first_number]
-            start, stop = min(numbers_here) - batch.first_number, max(numbers_here) - batch.first_number + 1
-            read = _slice(batch, start, stop).messages(self.chat.participants)
-            found.update((message.number, message) for message in read if message.number in numbers_here)
-        return found
+            if 1 <= number <= self.chat.line_count and self._starts:
+                start = self._starts[bisect_right(self._starts, number) - 1]
+                numbers_by_start.setdefault(start, set()).add(number)
+        messages: dict[int, Message] = {}
+        for block in self._load_cached(list(numbers_by_start)):
+            wanted = numbers_by_start[block.first_number]
+            batch = _limit_to(block, min(wanted), max(wanted))
+            for message in batch.messages(self.chat.participants):
+                if message.number in wanted:
+                    messages[message.number] = message
+        return messages
 
     @cached_property
-    def _firsts(self) -> list[int]:
+    def _starts(self) -> list[int]:
+        """The first message number of every block, in order."""
         blocks = TranscriptBlock.objects.filter(chat=self.chat.pk).order_by("first_number")
         return list(blocks.values_list("first_number", flat=True))
 
-    def _blocks_of(self, firsts: list[int]) -> Iterator[Batch]:
-        missing = [first for first in firsts if first not in self._kept]
-        for first in firsts:
-            if first in self._kept:
-                self._kept.move_to_end(first)
-                yield self._kept[first]
-        for start in range(0, len(missing), _BLOCKS_A_QUERY):
-            for batch in self._opened(missing[start : start + _BLOCKS_A_QUERY]):
-                self._keep(batch)
+    def _starts_until_end(self) -> list[int]:
+        # The chat may have grown since it was loaded.
+        return [start for start in self._starts if start <= self.chat.line_count]
+
+    def _load_cached(self, starts: list[int]) -> Iterator[Batch]:
+        missing = [start for start in starts if start not in self._cache]
+        for start in starts:
+            if start in self._cache:
+                self._cache.move_to_end(start)
+                yield self._cache[start]
+        for position in range(0, len(missing), MAX_BLOCKS_PER_QUERY):
+            for batch in self._load(missing[position : position + MAX_BLOCKS_PER_QUERY]):
+                self._cache[batch.first_number] = batch
+                if len(self._cache) > MAX_CACHED_BLOCKS:
+                    self._cache.popitem(last=False)
                 yield batch
 
-    def _opened(self, firsts: list[int]) -> list[Batch]:
-        rows = TranscriptBlock.objects.filter(chat=self.chat.pk, first_number__in=firsts).order_by("first_number")
+    def _load(self, starts: list[int]) -> list[Batch]:
+        rows = TranscriptBlock.objects.filter(chat=self.chat.pk, first_number__in=starts).order_by("first_number")
+        key, context = self.chat.key, chat_context(self.chat.pk)
         return [
-            self._projection.apply(
-                open_block(self.chat.key, context_of(self.chat), first_number=first_number, sealed=sealed)
-            )
+            self._projection.apply(open_block(key, context, first_number=first_number, sealed=sealed))
             for first_number, sealed in rows.values_list("first_number", "sealed")
         ]
 
-    def _keep(self, batch: Batch) -> None:
-        self._kept[batch.first_number] = batch
-        if len(self._kept) > _BLOCKS_KEPT:
-            self._kept.popitem(last=False)
-
 
 def read_page(chat: Chat, *, after: int = 0, limit: int) -> list[Message]:
-    """Up to `limit` messages that follow the one numbered `after`, read from the blocks that hold them."""
+    """Return up to `limit` messages that follow number `after`. Only the blocks that contain them are read."""
     return TranscriptReader(chat).messages(after + 1, after + limit)
-
-
-def context_of(chat: Chat) -> str:
-    return f"chat:{chat.pk}"

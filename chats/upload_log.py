@@ -1,4 +1,4 @@
-"""What the record of an upload will say: its ChatUpload row, whatever comes of it."""
+"""The log of uploads: one ChatUpload row per upload, whether it was accepted, refused or failed."""
 
 from __future__ import annotations
 
@@ -6,21 +6,47 @@ import logging
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
-from django.db import DatabaseError
+from django.db import DatabaseError, transaction
 
 from chats.exports.intake import header_shape
 from chats.exports.refusals import ExportRefused
 from chats.models import Chat, ChatUpload
 from relivchats.accounts.models import User
-from relivchats.errors import DomainError
+from relivchats.errors import DomainError, NotFound
 
 logger = logging.getLogger(__name__)
+
+Outcome = ChatUpload.Outcome
+
+
+class ImportResult(NamedTuple):
+    """The chat of a successful upload, and the number of messages that the upload added or left out.
+
+    `older_left_out` counts messages that the chat lacks but that are older than its last one.
+    """
+
+    chat: Chat
+    outcome: Outcome
+    added: int
+    older_left_out: int = 0
+
+
+def last_import(chat: Chat) -> ImportResult:
+    """Return the result of the chat's last successful upload, from its ChatUpload row."""
+    row = chat.uploads.filter(outcome__in=ChatUpload.SUCCESSFUL).latest("pk")
+    return ImportResult(chat, Outcome(row.outcome), row.message_count, row.older_left_out)
 
 
 @dataclass
 class UploadLog:
+    """What is known about one upload while it is imported. One of the `record_…` methods saves it as a ChatUpload row.
+
+    `stages` are the seconds by stage. `end_stage` assigns the time since the previous call to a stage, so the stages
+    can alternate while batches pass through them.
+    """
+
     owner: User
     request_id: str
     size_bytes: int
@@ -28,41 +54,54 @@ class UploadLog:
     dialect: str = ""
     stages: dict[str, float] = field(default_factory=dict)
     started: float = field(default_factory=time.perf_counter)
-    lapped: float = field(default_factory=time.perf_counter)
+    stage_started: float = field(default_factory=time.perf_counter)
 
-    def lap(self, stage: str) -> None:
-        """The time since the last lap was this stage's."""
+    def end_stage(self, stage: str) -> None:
+        """Add the time since the previous stage ended to this stage."""
         now = time.perf_counter()
-        self.stages[stage] = self.stages.get(stage, 0.0) + now - self.lapped
-        self.lapped = now
+        self.stages[stage] = self.stages.get(stage, 0.0) + now - self.stage_started
+        self.stage_started = now
 
     @property
     def milliseconds(self) -> int:
+        """Return the time since the upload arrived."""
         return round((time.perf_counter() - self.started) * 1000)
 
-    def accept(self, outcome: ChatUpload.Outcome, *, chat: Chat, messages: int, **columns: Any) -> None:
-        """Within the transaction that stores what came of it, so that there is never one without the other."""
-        self.lap("store")
-        self._row(outcome, chat=chat, message_count=messages, **columns).save()
+    def record_success(self, outcome: Outcome, *, chat: Chat, added: int, **columns: Any) -> None:
+        """Save the row. Call it in the transaction that stores the messages: neither must exist without the other."""
+        self.end_stage("store")
+        self._row(outcome, chat=chat, message_count=added, **columns).save()
 
-    def refuse(self, outcome: ChatUpload.Outcome, *, error: Exception, content: bytes) -> None:
+    @transaction.atomic
+    def record_unchanged(self, outcome: Outcome, *, chat: Chat, **columns: Any) -> None:
+        """Save the row of an upload that added nothing to `chat`. Raise NotFound if the chat was deleted."""
+        # The lock keeps the chat from being deleted until the row that refers to it is committed.
+        if Chat.objects.select_for_update(no_key=True).only("pk").filter(pk=chat.pk).first() is None:
+            raise NotFound(
+                "The chat that has these messages was deleted just now. Send the file again, without `extend`."
+            )
+        self.record_success(outcome, chat=chat, added=0, **columns)
+
+    def record_failure(self, outcome: Outcome, *, error: Exception, content: bytes) -> None:
+        """Save the row of an upload that was refused or failed, and log a warning."""
+        shape = ""
+        # The shape of the first line shows which unknown formats are uploaded. Other refusals are not about the format.
+        if isinstance(error, ExportRefused) or not isinstance(error, DomainError):
+            with suppress(DomainError):
+                shape = header_shape(content)[:80]
         reason = type(error).__name__
-        shape = "" if isinstance(error, DomainError) and not isinstance(error, ExportRefused) else _shape(content)
         row = self._row(
-            outcome,
-            error_code=getattr(error, "code", DomainError.code),
-            reason=reason[:64],
-            header_shape=shape,
+            outcome, error_code=getattr(error, "code", DomainError.code), reason=reason[:64], header_shape=shape
         )
         logger.warning(
             f"upload {outcome}",
             extra={"reason": reason, "bytes": self.size_bytes, "milliseconds": row.milliseconds},
         )
-        # Without a database the caller still learns what happened first.
+        # If the database is unavailable, the caller still gets the original error.
         with suppress(DatabaseError):
             row.save()
 
-    def _row(self, outcome: ChatUpload.Outcome, **columns: Any) -> ChatUpload:
+    def _row(self, outcome: Outcome, **columns: Any) -> ChatUpload:
         return ChatUpload(
             owner=self.owner,
             outcome=outcome,
@@ -77,17 +116,10 @@ class UploadLog:
 
 
 def refusal_title(reason: str) -> str:
-    """What a refusal is called; a failure of ours keeps its own name."""
-    return _titles(DomainError).get(reason, reason)
-
-
-def _titles(refusal: type[DomainError]) -> dict[str, str]:
-    of_kinds = (_titles(kind) for kind in refusal.__subclasses__())
-    return {refusal.__name__: refusal.title} | {name: title for titles in of_kinds for name, title in titles.items()}
-
-
-def _shape(content: bytes) -> str:
-    try:
-        return header_shape(content)[:80]
-    except DomainError:
-        return ""
+    """Return the title of the DomainError class with this name; other exceptions keep their class name."""
+    classes: list[type[DomainError]] = [DomainError]
+    for error_class in classes:
+        if error_class.__name__ == reason:
+            return error_class.title
+        classes += error_class.__subclasses__()
+    return reason

@@ -33,6 +33,7 @@ from chats.serializers import (
     not_people,
 )
 from chats.statistics_schema import StatisticsSerializer
+from chats.upload_log import Outcome, last_import
 from relivchats import idempotency
 from relivchats.errors import NotFound
 from relivchats.idempotency import idempotent
@@ -52,7 +53,7 @@ def get_own_chat(request: Request, chat_id: UUID) -> Chat:
 def _uploaded(request: Request, chat_id: str) -> Any:
     """The answer to an upload, made anew: its statistics are kept under the chat's key alone."""
     chat = get_own_chat(request, UUID(chat_id))
-    return UploadedChatSerializer(chat, context={"imported": importing.last_import(chat)}).data
+    return UploadedChatSerializer(chat, context={"imported": last_import(chat)}).data
 
 
 class Upload(APIView):
@@ -103,7 +104,7 @@ class Upload(APIView):
             owner=person(request), upload=upload, options=ImportOptions(**options), request_id=request_id.get()
         )
         answer = UploadedChatSerializer(imported.chat, context={"imported": imported}).data
-        status = 201 if imported.outcome is importing.Outcome.ACCEPTED else 200
+        status = 201 if imported.outcome is Outcome.ACCEPTED else 200
         location = reverse("chat", kwargs={"chat_id": imported.chat.pk})
         return Response(answer, status=status, headers={"Location": location})
 

@@ -11,8 +11,6 @@ import http.client
 import subprocess
 import sys
 import time
-from collections import deque
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import psutil
@@ -88,28 +86,31 @@ def offline(path: Path) -> None:
 
 
 def shares(content: bytes, *, whole: stage.Spent) -> None:
-    """The stages' seconds of work, each timed by running the way up to it."""
-    from chats import exports as reading
-    from chats.exports.parsed import Batch
+    """Print the processor time of each stage: parsing alone, and parsing with one other stage, less the parsing."""
+    from uuid import uuid4
+
+    from chats import exports as exports_package
     from chats.statistics import StatisticsCounter
-    from chats.transcript import seal_batches
+    from chats.transcript import BlockSealer, chat_context
     from relivchats.crypto import new_data_key
 
-    def counted(batches: Iterable[Batch], statistics: StatisticsCounter) -> Iterator[Batch]:
-        for batch in batches:
-            statistics.add(batch)
-            yield batch
+    def parse() -> None:
+        for _ in exports_package.read(content).batches:
+            pass
 
     def count() -> None:
-        export, statistics = reading.read(content), StatisticsCounter()
-        deque(counted(export.batches, statistics), maxlen=0)
-        statistics.result(export.participants)
+        export, counter = exports_package.read(content), StatisticsCounter()
+        for batch in export.batches:
+            counter.add(batch)
+        counter.result(export.participants)
 
     def seal() -> int:
-        blocks = seal_batches(new_data_key(), "chat", reading.read(content).batches)
-        return sum(len(sealed) for _, _, sealed in blocks)
+        sealer = BlockSealer(new_data_key(), chat_context(uuid4()))
+        for batch in exports_package.read(content).batches:
+            sealer.add(batch)
+        return sum(len(block.sealed) for block in sealer.finish())
 
-    _, parsing = stage.timed(lambda: deque(reading.read(content).batches, maxlen=0))
+    _, parsing = stage.timed(parse)
     _, counting = stage.timed(count)
     size, sealing = stage.timed(seal)
     stages = {

@@ -12,17 +12,18 @@ from django.db import connection, connections
 from pytest_django.fixtures import Settings
 
 from chats import deduplication, editing, importing, indexing, merging, search
-from chats import exports as reading
+from chats import exports as exports_package
 from chats.deduplication import ChatRecognised
 from chats.erasure import erase
 from chats.exports.parsed import Batch
-from chats.importing import ImportOptions, ImportResult, import_chat, import_upload
+from chats.importing import ImportOptions, import_chat, import_upload
 from chats.merging import NotThisChat
 from chats.models import Chat, ChatUpload, Chunk, TranscriptBlock, VectorMatrix
 from chats.overlap import Overlap
 from chats.people import InvalidPeople, Person, validate
-from chats.sealed_export import SealedExport
+from chats.sealed_export import ExportSealer, SealedExport
 from chats.transcript import TranscriptReader, read_page
+from chats.upload_log import ImportResult, UploadLog
 from relivchats.accounts.models import User
 from relivchats.crypto import Keyring, keyring
 from relivchats.errors import NotFound
@@ -81,9 +82,12 @@ def upload(owner: User, content: bytes, **options: Any) -> ImportResult:
     return import_upload(owner=owner, upload=content, options=ImportOptions(**options))
 
 
-def received(content: bytes) -> SealedExport:
-    parsed = reading.read(content)
-    return SealedExport.of(parsed, parsed.batches, each=lambda batch: None)
+def seal(content: bytes) -> SealedExport:
+    parsed = exports_package.read(content)
+    sealer = ExportSealer(parsed)
+    for batch in parsed.batches:
+        sealer.add(batch)
+    return sealer.finish()
 
 
 def read(chat: Chat) -> list[tuple[str | None, str]]:
@@ -479,7 +483,7 @@ class TestMeanwhile:
     def test_a_title_that_was_given_while_the_chat_grew_stays(
         self, chat: Chat, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        before(monkeypatch, merging, "_write", lambda: editing.edit_chat(chat, title="Mine"))
+        before(monkeypatch, merging, "_save", lambda: editing.edit_chat(chat, title="Mine"))
         grown = upload(chat.owner, export(BEGINNING + REST), extend=chat.pk).chat
         assert (grown.title, read(grown)) == ("Mine", said(BEGINNING, REST))
 
@@ -498,29 +502,29 @@ class TestMeanwhile:
         self, chat: Chat, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         newer = export(BEGINNING + REST)
-        before(monkeypatch, merging, "_write", lambda: upload(chat.owner, newer, separate=True))
+        before(monkeypatch, merging, "_save", lambda: upload(chat.owner, newer, separate=True))
         assert upload(chat.owner, newer, extend=chat.pk).outcome == "extended"
 
     def test_an_upload_takes_no_harm_when_another_chat_is_erased(
         self, chat: Chat, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        before(monkeypatch, deduplication, "_may_be", lambda: erase(Chat.objects.get(pk=chat.pk)))
+        before(monkeypatch, deduplication, "_may_overlap", lambda: erase(Chat.objects.get(pk=chat.pk)))
         assert upload(chat.owner, export(BEGINNING + REST)).outcome == "accepted"
 
     def test_no_upload_is_answered_with_a_chat_that_was_erased(
         self, chat: Chat, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        before(monkeypatch, importing, "_as_it_was", lambda: erase(Chat.objects.get(pk=chat.pk)))
+        before(monkeypatch, UploadLog, "record_unchanged", lambda: erase(Chat.objects.get(pk=chat.pk)))
         with pytest.raises(NotFound):
             upload(chat.owner, export(BEGINNING))
 
     @pytest.mark.parametrize(
         ("module", "name", "content"),
         [
-            (deduplication, "stored_trace", export(BEGINNING + REST)),
-            (Overlap, "is_of_one_chat", export(BEGINNING)),
-            (merging, "_sealed", export(BEGINNING + REST)),
-            (merging, "_write", export(BEGINNING + REST)),
+            (deduplication, "index_lines", export(BEGINNING + REST)),
+            (Overlap, "is_same_chat", export(BEGINNING)),
+            (merging, "BlockSealer", export(BEGINNING + REST)),
+            (merging, "_save", export(BEGINNING + REST)),
         ],
     )
     def test_a_chat_that_is_erased_while_it_grows_is_not_found(
@@ -554,13 +558,13 @@ def at_once(*works: Any) -> list[Any]:
 @pytest.mark.django_db(transaction=True)
 class TestAtOnce:
     def test_two_uploads_of_one_file_make_one_chat(self, owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
-        both_looked, store = threading.Barrier(2), importing._store
+        both_looked, store = threading.Barrier(2), importing._save
 
         def store_after_both_looked(*arguments: Any) -> None:
             both_looked.wait(PATIENCE_SECONDS)
             store(*arguments)
 
-        monkeypatch.setattr(importing, "_store", store_after_both_looked)
+        monkeypatch.setattr(importing, "_save", store_after_both_looked)
         results = at_once(*[lambda: upload(owner, export(BEGINNING))] * 2)
         assert sorted(result.outcome.value for result in results) == ["accepted", "identical"]
         assert len({result.chat.pk for result in results}) == Chat.objects.count() == 1
@@ -569,7 +573,7 @@ class TestAtOnce:
 
     def test_two_extensions_by_one_file_add_it_once(self, owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
         chat = import_chat(owner=owner, upload=export(BEGINNING))
-        both_planned, write, planned = threading.Barrier(2), merging._write, set[int]()
+        both_planned, write, planned = threading.Barrier(2), merging._save, set[int]()
 
         def write_after_both_planned(*arguments: Any, **columns: Any) -> bool:
             if threading.get_ident() not in planned:
@@ -577,16 +581,22 @@ class TestAtOnce:
                 both_planned.wait(PATIENCE_SECONDS)
             return write(*arguments, **columns)
 
-        monkeypatch.setattr(merging, "_write", write_after_both_planned)
+        monkeypatch.setattr(merging, "_save", write_after_both_planned)
         results = at_once(*[lambda: upload(owner, export(BEGINNING + REST), extend=chat.pk)] * 2)
         assert sorted(result.outcome.value for result in results) == ["extended", "unchanged"]
         assert read(chat) == said(BEGINNING, REST)
 
 
+def test_the_digest_of_a_content_never_changes() -> None:
+    """Stored fingerprints are made from digests: with another digest, no earlier upload would be recognised."""
+    content = b"01/05/2024, 09:00 - Asha: good morning\n01/05/2024, 09:01 - Ravi: <Media omitted>\n"
+    assert seal(content).digest.hex() == "8a93ef3c7a22a97ba25d58907734394452443efb217f30a74df86825862c7a48"
+
+
 def test_no_digest_of_a_content_stands_in_the_database_without_a_key(owner: User) -> None:
     chat = import_chat(owner=owner, upload=export(BEGINNING))
     upload(owner, export(BEGINNING + REST), extend=chat.pk)
-    digests = [received(content).digest for content in (export(BEGINNING), export(BEGINNING + REST))]
+    digests = [seal(content).digest for content in (export(BEGINNING), export(BEGINNING + REST))]
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT content_fingerprint FROM chats UNION ALL"

@@ -7,7 +7,7 @@ from pytest_django import DjangoAssertNumQueries
 
 from chats.exports.parsed import Batch, Kind
 from chats.models import TranscriptBlock
-from chats.transcript import BLOCK_MESSAGES, TranscriptReader, open_block, read_page, seal_batches
+from chats.transcript import BLOCK_MESSAGES, BlockSealer, SealedBlock, TranscriptReader, open_block, read_page
 from relivchats.crypto import CannotOpen, DataKey, new_data_key
 from tests.chats import samples
 
@@ -24,8 +24,16 @@ def batch(first_number: int, texts: list[str], **columns: list[int]) -> Batch:
     )
 
 
-def opened(key: DataKey, batches: list[Batch]) -> Iterator[Batch]:
-    for first, last, sealed in seal_batches(key, "chat:1", batches):
+def seal(key: DataKey, batches: list[Batch]) -> list[SealedBlock]:
+    sealer = BlockSealer(key, "chat:1")
+    for part in batches:
+        sealer.add(part)
+    return sealer.finish()
+
+
+def seal_and_open(batches: list[Batch]) -> Iterator[Batch]:
+    key = new_data_key()
+    for first, last, sealed in seal(key, batches):
         block = open_block(key, "chat:1", first_number=first, sealed=sealed)
         assert (block.first_number, block.first_number + len(block) - 1) == (first, last)
         yield block
@@ -40,11 +48,11 @@ def test_every_column_survives_sealing() -> None:
         kinds=[0, 7, 1, 2, 6],
         edited=[0, 4],
     )
-    assert list(opened(new_data_key(), [original])) == [original]
+    assert list(seal_and_open([original])) == [original]
 
 
 def test_half_a_surrogate_is_replaced_and_a_pair_is_joined() -> None:
-    (block,) = opened(new_data_key(), [batch(1, ["half \ud83d", "pair \ud83d\ude00", "plain"])])
+    (block,) = seal_and_open([batch(1, ["half \ud83d", "pair \ud83d\ude00", "plain"])])
     assert block.texts == ["half \ufffd", "pair 😀", "plain"]
 
 
@@ -55,7 +63,7 @@ def test_blocks_are_of_one_size_whatever_the_batches(sizes: list[int]) -> None:
         texts = [f"text {number + position}" for position in range(size)]
         batches.append(batch(number, texts, edited=[size - 1] if size else []))
         number += size
-    blocks = list(opened(new_data_key(), batches))
+    blocks = list(seal_and_open(batches))
     assert [len(block) for block in blocks[:-1]] == [BLOCK_MESSAGES] * (len(blocks) - 1)
     assert [text for block in blocks for text in block.texts] == [f"text {n}" for n in range(1, number)]
     edited = {block.first_number + position for block in blocks for position in block.edited}
@@ -64,12 +72,12 @@ def test_blocks_are_of_one_size_whatever_the_batches(sizes: list[int]) -> None:
 
 def test_a_gap_between_batches_is_a_fault() -> None:
     with pytest.raises(ValueError, match="message 3 follows 1"):
-        list(seal_batches(new_data_key(), "chat:1", [batch(1, ["a"]), batch(3, ["b"])]))
+        seal(new_data_key(), [batch(1, ["a"]), batch(3, ["b"])])
 
 
 def test_a_block_opens_only_in_its_chat_and_place() -> None:
     key = new_data_key()
-    ((first, _, sealed),) = seal_batches(key, "chat:1", [batch(1, ["secret"])])
+    ((first, _, sealed),) = seal(key, [batch(1, ["secret"])])
     for context, number, other_key in [("chat:2", first, key), ("chat:1", 501, key), ("chat:1", 1, new_data_key())]:
         with pytest.raises(CannotOpen):
             open_block(other_key, context, first_number=number, sealed=sealed)
