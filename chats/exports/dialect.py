@@ -27,7 +27,6 @@ from chats.exports.templates import (
     ANY_MARKS,
     ERA,
     ERA_WITH_YEAR,
-    MARK,
     MARKED,
     SHORT,
     TWO,
@@ -173,13 +172,13 @@ class Dialect:
         first, second = (times, dates) if self.headers[0].time_first else (dates, times)
         brackets = either(literal("[" * header.bracket, marks=False) for header in self.headers)
         parts = [
-            b"((?:%b){0,3}+%b)" % (MARK, brackets),
+            b"(%b%b)" % (ANY_MARKS, brackets),
             b"(%b)" % first,
             either(literal(header.gap, marks=header.marks) for header in self.headers),
             b"(%b)" % second,
             either(literal(header.close, marks=header.marks) for header in self.headers),
         ]
-        sender = rb"(?:([^:\n]{1,%d}+(?::(?![ \r\n]|\Z)[^:\n]{0,%d}+){0,4}+):(?: |(?=\r?\n|\Z)))?"
+        sender = rb"(?:([^:\n]{1,%d}+(?>(?::(?![ \r\n]|\Z)[^:\n]{0,%d}+){0,4})):(?: |(?=\r?\n|\Z)))?"
         return re.compile(self.newline + between.join(parts) + sender % (SENDER_LIMIT_BYTES, SENDER_LIMIT_BYTES))
 
 

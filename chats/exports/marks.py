@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from chats.exports.patterns import repeated
+
 _CODES = (0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A), 0xFEFF)
 
 #: Left-to-right and right-to-left marks, embeddings and isolates, for `str.translate`.
@@ -57,4 +59,4 @@ _PAIRS = [
     for opening, closing in (((0x202A, 0x202B, 0x202D, 0x202E), 0x202C), ((0x2066, 0x2067, 0x2068), 0x2069))
 ]
 _ANY_MARK = re.compile(b"|".join(MARKS))
-_LEADING = re.compile(b"(?:%b)*+" % b"|".join(MARKS))
+_LEADING = re.compile(repeated(b"|".join(MARKS)))

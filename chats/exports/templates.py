@@ -11,12 +11,13 @@ import re
 from collections.abc import Iterable
 
 from chats.exports.calendar import ERA_NAMES, FIRST_OF_AN_ERA, Clock
+from chats.exports.patterns import repeated_up_to
 
 #: Year of four digits; one or two digits; two digits; 12-hour marker; an era's name; that with a year behind it.
 YEAR, SHORT, TWO, MARKED, ERA, ERA_WITH_YEAR = "YDTMNE"
 
 MARK = rb"\xe2\x80[\x8e\x8f\xaa-\xae]|\xe2\x81[\xa6-\xa9]|\xef\xbb\xbf"
-ANY_MARKS = b"(?:%b){0,3}+" % MARK
+ANY_MARKS = repeated_up_to(3, MARK)
 _ERA_NAMES = b"(?:%b)" % ERA_NAMES.encode()
 _ANY_SPACE = b"(?:[ ]|\xc2\xa0|\xe2\x80\xaf|\xe2\x80\x89)"
 
@@ -58,7 +59,9 @@ def _digits(zero: str, least: int, most: int) -> bytes:
     digit = b"[%b-%b]" % (first, bytes([first[-1] + 9]))
     if len(first) > 1:
         digit = b"(?:%b[\\x%02x-\\x%02x])" % (re.escape(first[:-1]), first[-1], first[-1] + 9)
-    return digit + (b"{%d}" % most if least == most else b"{%d,%d}+" % (least, most))
+    if least == most:
+        return digit + b"{%d}" % most
+    return b"(?>%b{%d,%d})" % (digit, least, most)
 
 
 def _marker(marker: str) -> bytes:
