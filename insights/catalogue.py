@@ -1,10 +1,8 @@
 """The catalogue: categories and insight types as data in catalogue/*.toml, loaded into rows that staff then edit.
 
-`load` runs after every migrate and by `manage.py load_catalogue`. Each row
-keeps a digest of what the catalogue last put into it. A row that still reads
-as that digest says has not been touched by staff and follows the files; a row
-that staff edited is left as it is, whatever the files say. A row that the
-files do not have is left alone too.
+`load` runs after every migrate and by `manage.py load_catalogue`. Each row has a digest of what the catalogue last
+wrote to it. A row that still has that digest was not edited by staff and follows the files. A row that staff edited,
+or that the files do not have, stays unchanged.
 """
 
 from __future__ import annotations
@@ -12,27 +10,25 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from django.db import transaction
 
-from insights.definition import Definition
+from insights.definition import CatalogueFile, Definition
 from insights.models import Category, InsightType, InsightTypeVersion
-from insights.tables import Table
+from insights.validation import InvalidData, parse
 
 DIRECTORY = Path(__file__).with_name("catalogue")
 
 _CATEGORY_FIELDS = ("title", "description", "icon", "price", "display_order")
 _TYPE_FIELDS = ("category_id", "title", "icon", "purpose", "price", "groups", "min_messages", "definition")
-_TYPE_KEYS = {"name", "title", "icon", "purpose", "price", "groups", "min_messages", "section", "overall"}
 
 
 @dataclass
-class Summary:
-    """Ids by what became of them: `kept` rows were edited by staff and differ from the files."""
+class LoadResult:
+    """Ids of the loaded rows. `kept` rows were edited by staff and differ from the files."""
 
     added: list[str] = field(default_factory=list)
     updated: list[str] = field(default_factory=list)
@@ -40,36 +36,42 @@ class Summary:
     kept: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
-        parts = {"added": self.added, "updated": self.updated, "unchanged": self.unchanged, "kept": self.kept}
-        return ", ".join(f"{len(ids)} {word}" for word, ids in parts.items())
+        counts = {"added": self.added, "updated": self.updated, "unchanged": self.unchanged, "kept": self.kept}
+        return ", ".join(f"{len(ids)} {word}" for word, ids in counts.items())
 
 
 @transaction.atomic
-def load(directory: Path = DIRECTORY) -> Summary:
-    """Put the files' categories and types into the database. Raises ValueError with the place of a fault."""
-    summary = Summary()
+def load(directory: Path = DIRECTORY) -> LoadResult:
+    """Write the categories and types of the files to the database. Raise InvalidData with the locations of errors."""
+    result = LoadResult()
     for path in sorted(directory.glob("*.toml")):
-        category, types = read(path)
-        _put(Category(**category), _CATEGORY_FIELDS, summary)
+        category, types = read_file(path)
+        _load_row(Category(**category), _CATEGORY_FIELDS, result)
         for order, values in enumerate(types, start=1):
-            _put(InsightType(category_id=category["id"], display_order=order * 10, **values), _TYPE_FIELDS, summary)
-    return summary
+            insight_type = InsightType(category_id=category["id"], display_order=order * 10, **values)
+            _load_row(insight_type, _TYPE_FIELDS, result)
+    return result
 
 
-def read(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """One file's category and types, checked, as the fields of their models."""
+def read_file(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Return a file's category and types, validated, as fields of their models. Raise InvalidData."""
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"{path.name}: {error}") from error
-    table = Table(content, place=path.name)
-    table.only(["category", "type"], all_of_them=True)
-    return _category(table.table("category")), list(_types(content["type"], table))
+        raise InvalidData([f"{path.name}: {error}"]) from error
+    file = parse(CatalogueFile, content, source=path.name)
+    types = []
+    for entry, table in zip(file.types, content["type"], strict=True):
+        fields = entry.model_dump(include={"title", "icon", "purpose", "price", "groups", "min_messages"})
+        # The definition is stored as it is written; defaults apply when it is read.
+        definition = {"section": table["section"], "overall": table["overall"]}
+        types.append({"id": entry.name, **fields, "definition": definition})
+    return file.category.model_dump(), types
 
 
 @transaction.atomic
 def save_type(insight_type: InsightType) -> InsightType:
-    """Save a type, with a new version of it where its definition changed. Raises ValueError for a faulty definition."""
+    """Save a type, with a new version if its definition changed. Raise InvalidData if the definition is invalid."""
     Definition.parse(insight_type.definition)
     latest = (
         InsightTypeVersion.objects.select_for_update().filter(insight_type=insight_type.pk).order_by("-version").first()
@@ -87,55 +89,23 @@ def save_type(insight_type: InsightType) -> InsightType:
     return insight_type
 
 
-def _category(table: Table) -> dict[str, Any]:
-    values = {
-        "id": table.slug("id"),
-        "title": table.text("title"),
-        "description": table.text("description"),
-        "icon": table.text("icon"),
-        "price": table.whole("price"),
-        "display_order": table.whole("display_order"),
-    }
-    table.only(values.keys())
-    return values
-
-
-def _types(types: Any, parent: Table) -> Iterator[dict[str, Any]]:
-    for table, mapping in zip(parent.tables("type"), types, strict=True):
-        table.only(_TYPE_KEYS, all_of_them=True)
-        definition = {"section": mapping["section"], "overall": mapping["overall"]}
-        try:
-            Definition.parse(definition)
-        except ValueError as error:
-            raise ValueError(f"{table.place}: {error}") from error
-        yield {
-            "id": table.slug("name"),
-            "title": table.text("title"),
-            "icon": table.text("icon"),
-            "purpose": table.text("purpose"),
-            "price": table.integer("price", default=0, least=1),
-            "groups": table.boolean("groups", default=False),
-            "min_messages": table.whole("min_messages"),
-            "definition": definition,
-        }
-
-
-def _put(row: Category | InsightType, fields: tuple[str, ...], summary: Summary) -> None:
-    digest = _digest(row, fields)
-    present = type(row)._default_manager.select_for_update().filter(pk=row.pk).first()
-    if present is None:
-        summary.added.append(row.pk)
-    elif digest == _digest(present, fields):
-        summary.unchanged.append(row.pk)
+def _load_row(row: Category | InsightType, fields: tuple[str, ...], result: LoadResult) -> None:
+    """Create or update one row, unless staff edited it."""
+    digest = _compute_digest(row, fields)
+    existing = type(row)._default_manager.select_for_update().filter(pk=row.pk).first()
+    if existing is None:
+        result.added.append(row.pk)
+    elif digest == _compute_digest(existing, fields):
+        result.unchanged.append(row.pk)
         return
-    elif _digest(present, fields) != present.loaded_digest:
-        summary.kept.append(row.pk)
+    elif _compute_digest(existing, fields) != existing.loaded_digest:
+        result.kept.append(row.pk)
         return
     else:
-        summary.updated.append(row.pk)
+        result.updated.append(row.pk)
         for name in fields:
-            setattr(present, name, getattr(row, name))
-        row = present
+            setattr(existing, name, getattr(row, name))
+        row = existing
     row.loaded_digest = digest
     if isinstance(row, InsightType):
         save_type(row)
@@ -143,7 +113,6 @@ def _put(row: Category | InsightType, fields: tuple[str, ...], summary: Summary)
         row.save()
 
 
-def _digest(row: Category | InsightType, fields: tuple[str, ...]) -> str:
-    values: Mapping[str, Any] = {name: getattr(row, name) for name in fields}
-    packed = json.dumps(values, sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(packed.encode()).hexdigest()
+def _compute_digest(row: Category | InsightType, fields: tuple[str, ...]) -> str:
+    values = {name: getattr(row, name) for name in fields}
+    return hashlib.sha256(json.dumps(values, sort_keys=True, ensure_ascii=False).encode()).hexdigest()

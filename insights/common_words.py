@@ -1,8 +1,7 @@
-"""Is a word one that anybody writes? English and Hinglish words of every day, laughter, kin, months and places.
+"""Whether a word is common: everyday English and Hinglish, laughter, family terms, months and places.
 
-Common English is what the tokenizer of the built-in embedding knows as whole
-words, about 12,000 of them, read from its wheel once a process; what that
-lacks, and Hindi in both scripts, stands in common_words.toml.
+Common English is the whole words of the built-in embedding's tokenizer, about 12,000, read from its wheel once per
+process. common_words.toml adds what that lacks, and Hindi in both scripts.
 """
 
 from __future__ import annotations
@@ -17,7 +16,8 @@ from pathlib import Path
 from chats.statistics.languages import STOP_WORDS
 from chats.word_index import split_words
 
-SHORTEST = 4
+#: Shorter words are always common.
+MIN_LENGTH = 4
 
 _LAUGHTER = re.compile(r"(?:[hj]+[aeiu]+)+h*|l+o+l+|a+w+|h+m+|o+h+|u+g+h+|y+a+y+|s+h+")
 _REPEATED = re.compile(r"(.)\1{2,}")
@@ -25,15 +25,16 @@ _ENDINGS = ("s", "es", "ed", "d", "ing", "ly", "er", "ers", "y", "in", "on", "o"
 
 
 def is_common(word: str) -> bool:
-    """Also for what is too short, holds a digit or a sign, laughs, or is another form of an ordinary word."""
-    if len(word) < SHORTEST or not word[0].isalpha() or any(char.isdigit() for char in word):
+    """Return whether the word is common, a form of a common word, laughter, short, or contains a digit or a sign."""
+    if len(word) < MIN_LENGTH or not word[0].isalpha() or any(char.isdigit() for char in word):
         return True
     if _LAUGHTER.fullmatch(word) or _REPEATED.search(word):
         return True
-    return word in _common_words() or any(stem in _common_words() for stem in _stems(word))
+    return word in _load_common_words() or any(stem in _load_common_words() for stem in _list_stems(word))
 
 
-def _stems(word: str) -> list[str]:
+def _list_stems(word: str) -> list[str]:
+    """Return what the word may be a form of, by removing endings: `planning` gives `plann`, `planne` and `plan`."""
     stems = []
     for ending in _ENDINGS:
         if word.endswith(ending) and len(word) - len(ending) >= 3:
@@ -47,16 +48,14 @@ def _stems(word: str) -> list[str]:
 
 
 @cache
-def _common_words() -> frozenset[str]:
-    listed = tomllib.loads(Path(__file__).with_name("common_words.toml").read_text(encoding="utf-8"))
-    own = {word for text in listed.values() for word in split_words(text)}
-    return frozenset({*own, *STOP_WORDS, *_common_english()})
-
-
-def _common_english() -> set[str]:
+def _load_common_words() -> frozenset[str]:
+    lists = tomllib.loads(Path(__file__).with_name("common_words.toml").read_text(encoding="utf-8"))
+    listed = {word for text in lists.values() for word in split_words(text)}
     spec = find_spec("wordllama")
     assert spec is not None
     assert spec.origin is not None
     path = Path(spec.origin).with_name("tokenizers") / "l2_supercat_tokenizer_config.json"
     vocabulary = json.loads(path.read_text(encoding="utf-8"))["model"]["vocab"]
-    return {token[1:].casefold() for token in vocabulary if token.startswith("▁") and token[1:].isalpha()}
+    # SentencePiece marks the start of a word with U+2581.
+    english = {token[1:].casefold() for token in vocabulary if token.startswith("▁") and token[1:].isalpha()}
+    return frozenset({*listed, *STOP_WORDS, *english})

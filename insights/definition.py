@@ -1,230 +1,303 @@
-"""What an insight type asks for: sections, scales, facts, queries and signals, read from its table in the catalogue.
+"""The definition of an insight type: sections, scales, facts, queries and signals. docs/insights.md explains each key.
 
-`Definition.parse` reads the mapping that `InsightType.definition` holds and
-raises ValueError with the place at fault, so that staff can mend what they
-edited.
+The same models check a file of the catalogue and what staff enter in the admin. Keys of the stored JSON that are not
+standard terms (`says`, `least`, `counted`) are aliases: rows of earlier versions stay readable.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Self
+from functools import cached_property
+from typing import Annotated, Any, Self
+
+from pydantic import AfterValidator, Field, StrictBool, model_validator
 
 from insights.facts import FACTS
-from insights.scales import NOT_ENOUGH_DATA, Group, Signal, place_on_scale
-from insights.tables import SLUG, Table
-
-MOST_EXCHANGES = 5
-MOST_SECTIONS = 20
-
-
-@dataclass(frozen=True, slots=True)
-class Advice:
-    """A recommendation that fits when the section's signal is low."""
-
-    title: str
-    suggestion: str
-    why: str
-    example: str
-
-    @classmethod
-    def parse(cls, table: Table) -> Self:
-        advice = cls(**{key: table.text(key) for key in ("title", "suggestion", "why", "example")})
-        table.only({"title", "suggestion", "why", "example"})
-        return advice
-
-
-@dataclass(frozen=True, slots=True)
-class Section:
-    """One question of an insight.
-
-    `scale` is empty where the section only tells. `queries` find conversations,
-    by meaning and by words; `terms` are counted as whole words over the chat
-    (a section with groups counts the terms of them all), but not where they
-    stand within a longer phrase of `unless`. `counted` names in plain words
-    what the terms show; `says` has a sentence for a rating.
-    """
-
-    key: str
-    title: str
-    question: str
-    scale: tuple[str, ...]
-    per_person: bool
-    facts: tuple[str, ...]
-    queries: tuple[str, ...]
-    terms: tuple[str, ...]
-    unless: tuple[str, ...]
-    groups: tuple[Group, ...]
-    counted: str
-    signal: Signal | None
-    says: Mapping[str, str]
-    weight: float
-    sensitive: bool
-    evidence_min: int
-    evidence_max: int
-    advice: Advice | None
-
-    @classmethod
-    def parse(cls, table: Table) -> Self:
-        groups = tuple(Group.parse(group) for group in table.tables("group"))
-        if len({group.key for group in groups}) < len(groups):
-            raise table.wrong("group", "two groups have one key")
-        scale = _scale(table, required=False)
-        evidence = table.table("evidence")
-        section = cls(
-            key=table.slug("key"),
-            title=table.text("title"),
-            question=table.text("question"),
-            scale=scale,
-            per_person=table.boolean("per_person", default=False),
-            facts=tuple(table.members("facts", FACTS)),
-            queries=table.texts("queries"),
-            terms=tuple(dict.fromkeys([*table.texts("terms"), *(term for group in groups for term in group.terms)])),
-            unless=tuple(table.texts("unless")),
-            groups=groups,
-            counted=table.text("counted", default=""),
-            signal=Signal.parse(table.table("signal"), scale=scale, groups=groups) if "signal" in table else None,
-            says=_says(table, scale),
-            weight=table.number("weight", default=1.0),
-            sensitive=table.boolean("sensitive", default=False),
-            evidence_min=evidence.integer("min", default=0, least=0),
-            evidence_max=evidence.integer("max", default=0, least=0),
-            advice=Advice.parse(table.table("advice")) if "advice" in table else None,
-        )
-        evidence.only({"min", "max"})
-        table.only(_SECTION_KEYS)
-        section._must_hold(table)
-        return section
-
-    def _must_hold(self, table: Table) -> None:
-        if self.scale and self.signal is None:
-            raise table.wrong("signal", "a section with a scale needs one")
-        if self.signal is not None and not self.scale:
-            raise table.wrong("scale", "a section with a signal needs one")
-        if not self.evidence_min <= self.evidence_max <= MOST_EXCHANGES:
-            raise table.wrong("evidence", f"needs 0 <= min <= max <= {MOST_EXCHANGES}")
-        if self.evidence_max and not self.queries:
-            raise table.wrong("queries", "a section with evidence needs at least one")
-        if self.terms and not self.counted:
-            raise table.wrong("counted", "say in plain words what the terms show")
-        if self.signal is not None and self.signal.counts_mentions and not self.terms:
-            raise table.wrong("terms", "the signal counts mentions, and there are no terms")
-
-    @property
-    def ratings(self) -> frozenset[str]:
-        """What a rating of this section may be."""
-        return frozenset((*self.scale, NOT_ENOUGH_DATA)) if self.scale else frozenset()
-
-
-_SECTION_KEYS = frozenset(
-    [
-        "key",
-        "title",
-        "question",
-        "scale",
-        "per_person",
-        "facts",
-        "queries",
-        "terms",
-        "unless",
-        "group",
-        "counted",
-        "signal",
-        "says",
-        "weight",
-        "sensitive",
-        "evidence",
-        "advice",
-    ]
+from insights.scales import NOT_ENOUGH_DATA, SIGNAL_KINDS, rate_on_scale
+from insights.validation import (
+    ClosedModel,
+    Count,
+    Number,
+    Phrases,
+    PositiveCount,
+    ShortText,
+    Slug,
+    Text,
+    check_member,
+    custom_error,
+    error_at,
+    parse,
 )
 
+MAX_EXCHANGES = 5
+MAX_SECTIONS = 20
 
-@dataclass(frozen=True, slots=True)
-class Overall:
-    """`cuts` part the scale over the score from 0 to 10; `rubric` says what a range of scores means."""
-
-    scale: tuple[str, ...]
-    cuts: tuple[float, ...]
-    rubric: Mapping[str, str]
-
-    @classmethod
-    def parse(cls, table: Table) -> Self:
-        overall = cls(scale=_scale(table, required=True), cuts=table.numbers("cuts"), rubric=table.strings("rubric"))
-        table.only({"scale", "cuts", "rubric"})
-        if len(overall.cuts) != len(overall.scale) - 1 or list(overall.cuts) != sorted(overall.cuts, reverse=True):
-            raise table.wrong("cuts", "one falling cut between each two members of the scale")
-        if not overall.rubric:
-            raise table.wrong("rubric", "say what the scores mean")
-        return overall
-
-    def rate(self, score: int | None) -> str:
-        return (
-            NOT_ENOUGH_DATA if score is None else place_on_scale(score, scale=self.scale, cuts=self.cuts, rising=False)
-        )
-
-    @property
-    def ratings(self) -> frozenset[str]:
-        return frozenset((*self.scale, NOT_ENOUGH_DATA))
+#: Keys that a section takes from the one it is `like`, unless it has its own.
+_SHARED_KEYS = ("queries", "terms", "unless", "group", "counted")
 
 
-@dataclass(frozen=True, slots=True)
-class Definition:
-    sections: tuple[Section, ...]
-    overall: Overall
-
-    @classmethod
-    def parse(cls, mapping: Any) -> Self:
-        """Raises ValueError that names the place, such as `section 3 (affection): cuts: must be numbers`."""
-        table = Table(_with_borrowed(mapping), place="definition")
-        sections = tuple(Section.parse(section) for section in table.tables("section"))
-        if not 1 <= len(sections) <= MOST_SECTIONS:
-            raise table.wrong("section", f"needs 1 to {MOST_SECTIONS} of them")
-        keys = [section.key for section in sections]
-        if repeated := {key for key in keys if keys.count(key) > 1}:
-            raise table.wrong("section", f"{min(repeated)} stands twice")
-        definition = cls(sections=sections, overall=Overall.parse(table.table("overall")))
-        table.only({"section", "overall"})
-        return definition
-
-    def section(self, key: str) -> Section:
-        return next(section for section in self.sections if section.key == key)
-
-
-_BORROWED = ("queries", "terms", "unless", "group", "counted")
-
-
-def _with_borrowed(mapping: Any) -> Any:
-    """A section that is `like` another asks the same words another question: what it lacks of them is the other's."""
-    sections = mapping.get("section") if isinstance(mapping, Mapping) else None
-    if not isinstance(sections, list):
-        return mapping
-    keyed = [section for section in sections if isinstance(section, Mapping) and isinstance(section.get("key"), str)]
-    by_key = {section["key"]: section for section in keyed}
-    return {**mapping, "section": [_filled(section, by_key) for section in sections]}
-
-
-def _filled(section: Any, by_key: Mapping[Any, Mapping[str, Any]]) -> Any:
-    like = section.get("like") if isinstance(section, Mapping) else None
-    if not isinstance(like, str) or like not in by_key:
-        return section
-    other = by_key[like]
-    own = {key: value for key, value in section.items() if key != "like"}
-    return {**{key: other[key] for key in _BORROWED if key in other}, **own}
-
-
-def _scale(table: Table, *, required: bool) -> tuple[str, ...]:
-    members = table.texts("scale", least=2 if required else 0)
-    for member in members:
-        if not SLUG.fullmatch(member):
-            raise table.wrong("scale", f"{member!r} is not in lower snake case")
+def _check_scale(members: tuple[str, ...]) -> tuple[str, ...]:
     if len(set(members)) < len(members) or NOT_ENOUGH_DATA in members or len(members) == 1:
-        raise table.wrong("scale", f"at least two different members, {NOT_ENOUGH_DATA} is added by itself")
+        raise custom_error(f"must have at least two different members; {NOT_ENOUGH_DATA} is added to every scale")
     return members
 
 
-def _says(table: Table, scale: Sequence[str]) -> Mapping[str, str]:
-    says = table.strings("says")
-    if strangers := sorted(says.keys() - {*scale, NOT_ENOUGH_DATA}):
-        raise table.wrong("says", f"{strangers[0]} is not a member of the scale")
-    return says
+FactName = Annotated[Text, AfterValidator(lambda name: check_member(name, FACTS))]
+SignalName = Annotated[Text, AfterValidator(lambda name: check_member(name, SIGNAL_KINDS))]
+Scale = Annotated[tuple[Slug, ...], AfterValidator(_check_scale)]
+
+
+class Advice(ClosedModel):
+    """A recommendation for a chat in which the section is rated low."""
+
+    title: Text
+    suggestion: Text
+    why: Text
+    example: Text
+
+
+class Group(ClosedModel):
+    """One of the things that a section distinguishes, with the terms that indicate it."""
+
+    key: Slug
+    title: Text
+    terms: Phrases = Field(min_length=1)
+
+
+class EvidenceRange(ClosedModel):
+    """The number of quoted exchanges of a section. With fewer than `min`, the section has no rating."""
+
+    min: Count = 0
+    max: Count = Field(default=0, le=MAX_EXCHANGES)
+
+    @model_validator(mode="after")
+    def _check_order(self) -> Self:
+        if self.min > self.max:
+            raise custom_error(f"needs 0 <= min <= max <= {MAX_EXCHANGES}")
+        return self
+
+
+class Signal(ClosedModel):
+    """How the local engine rates a section. scales.SIGNAL_KINDS says which keys each kind has and what it measures."""
+
+    kind: SignalName
+    fact: FactName | None = None
+    cuts: tuple[Number, ...] = ()
+    min_count: PositiveCount = Field(default=1, alias="least")
+    rank: PositiveCount = 1
+    over: ShortText = ""
+    under: ShortText = ""
+
+    @property
+    def ordered(self) -> bool:
+        """Whether the members of the scale rank from best to worst."""
+        return SIGNAL_KINDS[self.kind].ordered
+
+    @property
+    def counts_mentions(self) -> bool:
+        """Whether the figure is made of the section's terms."""
+        return self.fact is None and self.kind != "recurring_words"
+
+    @property
+    def rising(self) -> bool:
+        """Whether small figures are better."""
+        return self.cuts[0] < self.cuts[-1] if len(self.cuts) > 1 else SIGNAL_KINDS[self.kind].rising
+
+    def rate(self, value: float, scale: Sequence[str]) -> str:
+        """Return the member of the scale for a figure."""
+        return rate_on_scale(value, scale=scale, cuts=self.cuts, rising=self.rising)
+
+    @model_validator(mode="after")
+    def _check_keys(self) -> Self:
+        kind = SIGNAL_KINDS[self.kind]
+        keys = {type(self).model_fields[name].alias or name for name in self.model_fields_set} - {"kind"}
+        for key in sorted(kind.required - keys):
+            raise error_at(key, message="is missing")
+        for key in sorted(keys - kind.required - kind.optional):
+            raise error_at(key, message="is not known here")
+        if list(self.cuts) not in (sorted(set(self.cuts)), sorted(set(self.cuts), reverse=True)):
+            raise error_at("cuts", message="must only rise or only fall")
+        return self
+
+
+class Section(ClosedModel):
+    """One question of an insight. A section without a scale has a finding and no rating.
+
+    `queries` find conversations by meaning and by words. `terms` are counted as whole words over the chat, except
+    within a phrase of `unless`. `terms_label` names in plain words what the terms indicate. `sentences` has a
+    sentence for a rating.
+    """
+
+    key: Slug
+    title: Text
+    question: Text
+    scale: Scale = ()
+    per_person: StrictBool = False
+    facts: tuple[FactName, ...] = ()
+    queries: Phrases = ()
+    own_terms: Phrases = Field(default=(), alias="terms")
+    unless: Phrases = ()
+    groups: tuple[Group, ...] = Field(default=(), alias="group")
+    terms_label: ShortText = Field(default="", alias="counted")
+    signal: Signal | None = None
+    sentences: Mapping[str, Text] = Field(default_factory=dict, alias="says")
+    weight: Number = Field(default=1.0, ge=0)
+    sensitive: StrictBool = False
+    evidence: EvidenceRange = EvidenceRange()
+    advice: Advice | None = None
+
+    @cached_property
+    def terms(self) -> tuple[str, ...]:
+        """The section's own terms and those of its groups, each once."""
+        return tuple(dict.fromkeys([*self.own_terms, *(term for group in self.groups for term in group.terms)]))
+
+    @property
+    def allowed_ratings(self) -> frozenset[str]:
+        """The ratings that a document may give; empty for a section without a scale."""
+        return frozenset((*self.scale, NOT_ENOUGH_DATA)) if self.scale else frozenset()
+
+    @property
+    def counts_recurring_words(self) -> bool:
+        """Whether the section's signal is the chat's recurring words."""
+        return self.signal is not None and self.signal.kind == "recurring_words"
+
+    @model_validator(mode="after")
+    def _check_consistency(self) -> Self:
+        if len({group.key for group in self.groups}) < len(self.groups):
+            raise error_at("group", message="two groups have the same key")
+        if self.scale and self.signal is None:
+            raise error_at("signal", message="a section with a scale needs one")
+        if self.signal is not None and not self.scale:
+            raise error_at("scale", message="a section with a signal needs one")
+        if self.evidence.max and not self.queries:
+            raise error_at("queries", message="a section with evidence needs at least one")
+        if self.terms and not self.terms_label:
+            raise error_at("counted", message="must say in plain words what the terms indicate")
+        if self.signal is not None and self.signal.counts_mentions and not self.terms:
+            raise error_at("terms", message="the signal counts mentions, and there are no terms")
+        if unknown := sorted(self.sentences.keys() - {*self.scale, NOT_ENOUGH_DATA}):
+            raise error_at("says", message=f"{unknown[0]} is not a member of the scale")
+        return self
+
+    @model_validator(mode="after")
+    def _check_signal(self) -> Self:
+        """Check the signal against the section's scale and groups."""
+        signal, keys = self.signal, [group.key for group in self.groups]
+        if signal is None:
+            return self
+        if SIGNAL_KINDS[signal.kind].grouped and not keys:
+            raise error_at("signal", "kind", message=f"{signal.kind} compares groups, and the section has none")
+        for name in ("over", "under"):
+            if (key := getattr(signal, name)) and key not in keys:
+                raise error_at("signal", name, message=f"{key!r} is none of {', '.join(sorted(keys))}")
+        if signal.kind == "majority":
+            if unknown := [key for key in keys if key not in self.scale]:
+                raise error_at("signal", "kind", message=f"group {unknown[0]} is not a member of the scale")
+            return self
+        expected = 2 if signal.kind == "match" else len(signal.cuts)
+        if len(self.scale) != expected + 1:
+            message = f"a scale of {len(self.scale)} takes {len(self.scale) - 1} cuts, not {expected}"
+            raise error_at("signal", "cuts", message=message)
+        return self
+
+
+class Overall(ClosedModel):
+    """The scale of the whole insight. `cuts` divide it over scores from 0 to 10; `rubric` explains ranges of scores."""
+
+    scale: Scale = Field(min_length=2)
+    cuts: tuple[Number, ...]
+    rubric: Mapping[str, Text] = Field(default_factory=dict)
+
+    def rate(self, score: int | None) -> str:
+        """Return the rating for a score."""
+        return (
+            NOT_ENOUGH_DATA if score is None else rate_on_scale(score, scale=self.scale, cuts=self.cuts, rising=False)
+        )
+
+    @model_validator(mode="after")
+    def _check_consistency(self) -> Self:
+        if len(self.cuts) != len(self.scale) - 1 or list(self.cuts) != sorted(self.cuts, reverse=True):
+            raise error_at("cuts", message="must have one cut between each two members of the scale, falling")
+        if not self.rubric:
+            raise error_at("rubric", message="must say what the scores mean")
+        return self
+
+
+class Definition(ClosedModel):
+    """The content of `InsightType.definition`."""
+
+    sections: tuple[Section, ...] = Field(alias="section", min_length=1, max_length=MAX_SECTIONS)
+    overall: Overall
+
+    @classmethod
+    def parse(cls, data: Any) -> Self:
+        """Return the definition. Raise InvalidData, such as `definition: section 3 (affection): cuts: is missing`."""
+        return parse(cls, data, source="definition")
+
+    def section(self, key: str) -> Section:
+        """Return the section with this key. Raise KeyError."""
+        for section in self.sections:
+            if section.key == key:
+                return section
+        raise KeyError(key)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _copy_shared_keys(cls, data: Any) -> Any:
+        """Give each section that is `like` another the words of the other that it lacks."""
+        sections = data.get("section") if isinstance(data, Mapping) else None
+        if not isinstance(sections, list):
+            return data
+        by_key = {section.get("key"): section for section in sections if _has_text(section, "key")}
+        copied: list[Any] = []
+        for index, section in enumerate(sections):
+            if not _has_text(section, "like"):
+                copied.append(section)
+                continue
+            other = by_key.get(section["like"])
+            if other is None:
+                raise error_at("section", index, "like", message=f"{section['like']!r} is not a section of this type")
+            own = {key: value for key, value in section.items() if key != "like"}
+            copied.append({**{key: other[key] for key in _SHARED_KEYS if key in other}, **own})
+        return {**data, "section": copied}
+
+    @model_validator(mode="after")
+    def _check_keys(self) -> Self:
+        keys = [section.key for section in self.sections]
+        if repeated := {key for key in keys if keys.count(key) > 1}:
+            raise error_at("section", message=f"{min(repeated)} is used twice")
+        return self
+
+
+def _has_text(table: Any, key: str) -> bool:
+    return isinstance(table, Mapping) and isinstance(table.get(key), str)
+
+
+class CategoryEntry(ClosedModel):
+    """The `[category]` table of a file of the catalogue."""
+
+    id: Slug
+    title: Text
+    description: Text
+    icon: Text
+    price: Count
+    display_order: Count
+
+
+class TypeEntry(Definition):
+    """A `[[type]]` table of a file of the catalogue."""
+
+    name: Slug
+    title: Text
+    icon: Text
+    purpose: Text
+    price: PositiveCount
+    groups: StrictBool
+    min_messages: Count
+
+
+class CatalogueFile(ClosedModel):
+    """A file of the catalogue: one category and its insight types."""
+
+    category: CategoryEntry
+    types: tuple[TypeEntry, ...] = Field(alias="type")

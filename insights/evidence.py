@@ -1,4 +1,4 @@
-"""Citations and quotations against what was shown: only what stands in the transcript passes."""
+"""Checks citations and quotations of a draft: only what is in the messages that the engine was shown is kept."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from insights.engines.base import CitedExchange, ShownMessage
 
-MOST_MESSAGES = 6
+MAX_MESSAGES = 6
+#: Replaces a quotation that is in none of the cited messages.
 DROPPED = "[…]"
 
 _QUOTATION = re.compile(r"\"([^\"]*)\"|“([^”]*)”|„([^“”]*)[“”]|«([^»]*)»|(?<!\w)‘([^’]*)’(?!\w)")
@@ -17,50 +18,53 @@ _SPACES = re.compile(r"\s+")
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """Messages that stand in the transcript, in its order."""
+    """Messages that are quoted together, in the order of the chat."""
 
     context: str
     messages: tuple[ShownMessage, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
-    """A section's exchanges that passed; `given` and `kept` count message citations."""
+class CheckedCitations:
+    """A section's exchanges after the check. `given` and `kept` count cited messages."""
 
     exchanges: tuple[Exchange, ...]
     given: int
     kept: int
 
 
-def check(cited: Iterable[CitedExchange], *, shown: Mapping[int, ShownMessage], most: int) -> Checked:
-    """Keep the citations whose message was shown, at most `most` exchanges of them, none of them twice."""
+def check_citations(
+    cited: Iterable[CitedExchange], *, shown: Mapping[int, ShownMessage], max_exchanges: int
+) -> CheckedCitations:
+    """Keep the cited messages that were shown, in the first `max_exchanges` different exchanges that have any."""
     exchanges: list[Exchange] = []
     seen: set[tuple[int, ...]] = set()
     given = kept = 0
     for exchange in cited:
         numbers = sorted(set(exchange.numbers))
-        standing = tuple(number for number in numbers if number in shown)[:MOST_MESSAGES]
+        valid = tuple(number for number in numbers if number in shown)[:MAX_MESSAGES]
         given += len(numbers)
-        if not standing or standing in seen or len(exchanges) == most:
+        if not valid or valid in seen or len(exchanges) == max_exchanges:
             continue
-        seen.add(standing)
-        kept += len(standing)
-        messages = tuple(shown[number] for number in standing)
+        seen.add(valid)
+        kept += len(valid)
+        messages = tuple(shown[number] for number in valid)
         context = strip_unsupported_quotes(exchange.context, quotable=[message.text for message in messages])
         exchanges.append(Exchange(context, messages))
-    return Checked(tuple(exchanges), given=given, kept=kept)
+    return CheckedCitations(tuple(exchanges), given=given, kept=kept)
 
 
 def strip_unsupported_quotes(text: str, *, quotable: Collection[str]) -> str:
-    """The text without quotations that stand in none of the quotable texts."""
-    standing = [_plain(message) for message in quotable]
+    """Return the text with DROPPED in place of each quotation that none of the quotable texts contains."""
+    sources = [_normalize(source) for source in quotable]
 
-    def judge(match: re.Match[str]) -> str:
-        quoted = _plain(next(part for part in match.groups() if part is not None)).rstrip(".,!?…")
-        return match[0] if quoted and any(quoted in message for message in standing) else DROPPED
+    def keep_or_drop(match: re.Match[str]) -> str:
+        quoted = _normalize(next(part for part in match.groups() if part is not None)).rstrip(".,!?…")
+        return match[0] if quoted and any(quoted in source for source in sources) else DROPPED
 
-    return _QUOTATION.sub(judge, text)
+    return _QUOTATION.sub(keep_or_drop, text)
 
 
-def _plain(text: str) -> str:
+def _normalize(text: str) -> str:
+    """Return the text without case and with single spaces, so that a quotation may differ from its source in both."""
     return _SPACES.sub(" ", text).strip().casefold()

@@ -1,8 +1,7 @@
-"""Counted numbers by name: how each is read from a chat's statistics, and what it is called.
+"""Counted numbers by name: how each is read from a chat's statistics, with its label and unit.
 
-A definition names facts; briefing puts their values in. A figure that the
-statistics do not hold, such as the reply time of a person who never replied,
-is left out: it is not zero.
+A definition names facts; the brief contains their values. A value that the statistics do not have, such as the reply
+time of a person who never replied, is left out: it is not zero.
 """
 
 from __future__ import annotations
@@ -12,89 +11,98 @@ from dataclasses import dataclass
 from typing import Any
 
 Statistics = Mapping[str, Any]
-Figure = float | int
+Value = float | int
 
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """`of_chat` reads the whole chat's figure, `of_person` one person's from their own statistics and the chat's."""
+    """`chat_value` reads the chat's value, `person_value` one person's from their own statistics and the chat's."""
 
     label: str
     unit: str
-    of_chat: Callable[[Statistics], Figure | None] | None = None
-    of_person: Callable[[Statistics, Statistics], Figure | None] | None = None
+    chat_value: Callable[[Statistics], Value | None] | None = None
+    person_value: Callable[[Statistics, Statistics], Value | None] | None = None
 
-    def people(self, statistics: Statistics, names: tuple[str, ...]) -> dict[int, Figure]:
-        """Figures by the person's place in `names`; whoever has none is left out."""
-        if self.of_person is None:
+    def read_people(self, statistics: Statistics, names: tuple[str, ...]) -> dict[int, Value]:
+        """Return the people's values by their index in `names`; people without a value are left out."""
+        if self.person_value is None:
             return {}
-        persons: Mapping[str, Statistics] = statistics.get("user_stats") or {}
-        figures = {
-            person: self.of_person(persons[name], statistics) for person, name in enumerate(names) if name in persons
+        by_name: Mapping[str, Statistics] = statistics.get("user_stats") or {}
+        values = {
+            person: self.person_value(by_name[name], statistics) for person, name in enumerate(names) if name in by_name
         }
-        return {person: figure for person, figure in figures.items() if figure is not None}
+        return {person: value for person, value in values.items() if value is not None}
 
-    def chat(self, statistics: Statistics) -> Figure | None:
-        return self.of_chat(statistics) if self.of_chat else None
+    def read_chat(self, statistics: Statistics) -> Value | None:
+        """Return the whole chat's value, or None if there is none."""
+        return self.chat_value(statistics) if self.chat_value else None
 
 
-def _number(table: Statistics, key: str) -> Figure | None:
+def _get_number(table: Statistics, key: str) -> Value | None:
     value = table.get(key)
     return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 
 
-def _own(key: str) -> Callable[[Statistics, Statistics], Figure | None]:
-    return lambda person, chat: _number(person, key)
+def _person_value(key: str) -> Callable[[Statistics, Statistics], Value | None]:
+    return lambda person, chat: _get_number(person, key)
 
 
-def _whole(key: str) -> Callable[[Statistics], Figure | None]:
-    return lambda chat: _number(chat, key)
+def _chat_value(key: str) -> Callable[[Statistics], Value | None]:
+    return lambda chat: _get_number(chat, key)
 
 
-def _share(key: str, *, of: str) -> Callable[[Statistics, Statistics], Figure | None]:
-    """One person's part of everybody's, in percent; none where nobody has any."""
+def _share(key: str, *, total_key: str) -> Callable[[Statistics, Statistics], Value | None]:
+    """Read one person's part of the chat's total, in percent; None if the total is 0."""
 
-    def share(person: Statistics, chat: Statistics) -> Figure | None:
-        total = _number(chat, of)
-        return round(100 * (_number(person, key) or 0) / total, 1) if total else None
+    def read(person: Statistics, chat: Statistics) -> Value | None:
+        total = _get_number(chat, total_key)
+        return round(100 * (_get_number(person, key) or 0) / total, 1) if total else None
 
-    return share
+    return read
 
 
-def _per_hundred(key: str) -> Callable[[Statistics, Statistics], Figure | None]:
-    def rate(person: Statistics, chat: Statistics) -> Figure | None:
-        messages = _number(person, "message_count")
-        return round(100 * (_number(person, key) or 0) / messages, 1) if messages else None
+def _per_hundred(key: str) -> Callable[[Statistics, Statistics], Value | None]:
+    """Read a count per hundred messages of the person; None if they wrote none."""
 
-    return rate
+    def read(person: Statistics, chat: Statistics) -> Value | None:
+        messages = _get_number(person, "message_count")
+        return round(100 * (_get_number(person, key) or 0) / messages, 1) if messages else None
+
+    return read
 
 
 FACTS: Mapping[str, Measure] = {
-    "messages": Measure("Messages", "messages", _whole("total_messages"), _own("message_count")),
+    "messages": Measure("Messages", "messages", _chat_value("total_messages"), _person_value("message_count")),
     "message_share": Measure(
-        "Share of the messages", "percent", of_person=_share("message_count", of="total_messages")
+        "Share of the messages", "percent", person_value=_share("message_count", total_key="total_messages")
     ),
-    "word_share": Measure("Share of the words", "percent", of_person=_share("word_count", of="total_words")),
-    "words_per_message": Measure("Words per message", "words", of_person=_own("avg_words_per_message")),
+    "word_share": Measure("Share of the words", "percent", person_value=_share("word_count", total_key="total_words")),
+    "words_per_message": Measure("Words per message", "words", person_value=_person_value("avg_words_per_message")),
     "conversation_starts": Measure(
-        "Conversations started", "conversations", of_person=_own("conversation_initiations")
+        "Conversations started", "conversations", person_value=_person_value("conversation_initiations")
     ),
     "conversation_start_share": Measure(
-        "Share of the conversations started", "percent", of_person=_own("conversation_initiations_percent")
+        "Share of the conversations started", "percent", person_value=_person_value("conversation_initiations_percent")
     ),
-    "reply_median_seconds": Measure("Typical time to reply", "seconds", of_person=_own("median_response_time_seconds")),
-    "reply_average_seconds": Measure("Average time to reply", "seconds", of_person=_own("avg_response_time_seconds")),
-    "questions": Measure("Messages with a question", "messages", of_person=_own("questions_asked")),
+    "reply_median_seconds": Measure(
+        "Typical time to reply", "seconds", person_value=_person_value("median_response_time_seconds")
+    ),
+    "reply_average_seconds": Measure(
+        "Average time to reply", "seconds", person_value=_person_value("avg_response_time_seconds")
+    ),
+    "questions": Measure("Messages with a question", "messages", person_value=_person_value("questions_asked")),
     "question_share": Measure(
-        "Share of the questions asked", "percent", of_person=_share("questions_asked", of="questions_count")
+        "Share of the questions asked", "percent", person_value=_share("questions_asked", total_key="questions_count")
     ),
     "question_rate": Measure(
-        "Questions per hundred messages", "per_hundred", of_person=_per_hundred("questions_asked")
+        "Questions per hundred messages", "per_hundred", person_value=_per_hundred("questions_asked")
     ),
-    "double_texting": Measure("Turns of two messages or more", "percent", of_person=_own("double_texting_rate")),
-    "media": Measure("Photos, videos and other media", "messages", of_person=_own("media_shared")),
-    "media_rate": Measure("Media per hundred messages", "per_hundred", of_person=_per_hundred("media_shared")),
-    "links": Measure("Links shared", "links", of_person=_own("links_shared")),
-    "messages_per_day": Measure("Messages a day", "messages_per_day", of_chat=_whole("messages_per_day_avg")),
-    "days": Measure("Days from first to last message", "days", of_chat=_whole("total_days")),
+    "double_texting": Measure(
+        "Turns of two messages or more", "percent", person_value=_person_value("double_texting_rate")
+    ),
+    "media": Measure("Photos, videos and other media", "messages", person_value=_person_value("media_shared")),
+    "media_rate": Measure("Media per hundred messages", "per_hundred", person_value=_per_hundred("media_shared")),
+    "links": Measure("Links shared", "links", person_value=_person_value("links_shared")),
+    "messages_per_day": Measure("Messages a day", "messages_per_day", _chat_value("messages_per_day_avg")),
+    "days": Measure("Days from first to last message", "days", _chat_value("total_days")),
 }

@@ -157,7 +157,7 @@ def _write(claim: Claim, engine: Engine) -> Written:
         "tokens": {"in": draft.tokens_in, "out": draft.tokens_out},
         "milliseconds": _since(started),
     }
-    finished = document.complete(brief=brief, draft=draft, provenance=provenance)
+    finished = document.build_document(brief=brief, draft=draft, provenance=provenance)
     return Written(key.seal(orjson.dumps(finished), context=context), draft, up_to_message=chat.line_count)
 
 

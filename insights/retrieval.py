@@ -1,16 +1,15 @@
-"""Which conversations of a chat an insight reads: for each section its own, over the whole of the chat's time.
+"""Selects the conversations that each section of an insight reads, from all of the chat's time.
 
-A section's queries are searched by meaning and by words, and its terms point
-to the chunks that hold most of them; the rankings are merged by reciprocal
-rank. A chunk from a stretch of the chat that was already drawn from counts
-less each time, so that not everything comes from one month. Neighbouring
+A section's queries are searched by meaning and by words, and its terms lead to the chunks that contain most of them;
+reciprocal rank fusion (Cormack et al., SIGIR 2009) merges the rankings. Each chunk that was selected from a period of
+the chat lowers the scores of the others from that period, so that not everything comes from one month. Neighbouring
 chunks of a conversation are joined.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -19,69 +18,81 @@ from chats.search import ChunkRange, Searcher
 from insights.definition import Section
 from insights.engines.base import Conversation, RecurringWord, ShownMessage
 
-#: For all sections together. About 2,000 messages of ordinary length.
+#: Tokens for all sections together. About 2,000 messages of average length.
 TOKEN_BUDGET = 24_000
-#: A chat of so few messages is shown whole to every section.
+#: Every section reads the whole of a chat that has no more messages than this.
 WHOLE_CHAT_MESSAGES = 400
 
-_HITS = 60
+_MAX_HITS = 60
+#: The constant of reciprocal rank fusion, from the paper.
 _RANK_OFFSET = 60
-_STRETCHES = 6
-_DRAWN_BEFORE = 0.7
+_PERIODS = 6
+_PERIOD_PENALTY = 0.7
 
+#: Consecutive message numbers.
 Span = range
 
 
-def retrieve(
+def retrieve_conversations(
     searcher: Searcher,
     sections: Sequence[Section],
     *,
     people: Sequence[str],
     token_budget: int = TOKEN_BUDGET,
-    recurring: Sequence[RecurringWord] = (),
+    recurring_words: Sequence[RecurringWord] = (),
 ) -> dict[str, tuple[Conversation, ...]]:
-    """Conversations by the section's key, the best first. Conversations of two sections may share messages.
+    """Return conversations by the section's key, the best first. Conversations of two sections may share messages.
 
-    A section that asks for recurring words is shown where they came up too.
+    A section that counts recurring words also gets the messages that they are quoted with.
     """
-    asking = [section for section in sections if section.queries and section.evidence_max]
-    share = token_budget // max(len(asking), 1)
-    spans = {section.key: _joined(searcher.chunks, _pick(searcher, section, tokens=share)) for section in asking}
+    quoting = [section for section in sections if section.queries and section.evidence.max]
+    tokens = token_budget // max(len(quoting), 1)
+    spans = {
+        section.key: _join_chunks(searcher.chunks, _select_chunks(searcher, section, tokens=tokens))
+        for section in quoting
+    }
     for section in sections:
-        if section.signal and section.signal.kind == "recurring_words" and section.evidence_max:
-            spans.setdefault(section.key, []).extend(_around(recurring, spans.get(section.key, [])))
+        if section.counts_recurring_words and section.evidence.max:
+            found = spans.setdefault(section.key, [])
+            quoted = dict.fromkeys(number for word in recurring_words for number in (word.first, word.later))
+            found += [range(n, n + 1) for n in quoted if not any(n in span for span in found)]
     if searcher.chat.line_count <= WHOLE_CHAT_MESSAGES:
-        whole = _joined(searcher.chunks, searcher.chunks)
-        spans = {key: [*own, *(span for span in whole if span not in own)] for key, own in spans.items()}
-    shown = _read(searcher, (span for own in spans.values() for span in own), people=people)
-    return {section.key: tuple(_conversations(spans.get(section.key, []), shown)) for section in sections}
+        whole = _join_chunks(searcher.chunks, searcher.chunks)
+        spans = {key: [*found, *(span for span in whole if span not in found)] for key, found in spans.items()}
+    shown = _read_messages(searcher, (span for found in spans.values() for span in found), people=people)
+    conversations = {}
+    for section in sections:
+        parts = [tuple(shown[n] for n in span if n in shown) for span in spans.get(section.key, [])]
+        conversations[section.key] = tuple(Conversation(messages) for messages in parts if messages)
+    return conversations
 
 
-def _pick(searcher: Searcher, section: Section, *, tokens: int) -> list[ChunkRange]:
-    """The section's chunks within its tokens, best first."""
-    scores = _scores(searcher, section)
-    stretch = {number: number * _STRETCHES // len(searcher.chunks) for number in scores}
-    drawn: Counter[int] = Counter()
-    picked: list[ChunkRange] = []
+def _select_chunks(searcher: Searcher, section: Section, *, tokens: int) -> list[ChunkRange]:
+    """Return the section's chunks within its tokens, the best first."""
+    scores = _score_chunks(searcher, section)
+    period = {number: number * _PERIODS // len(searcher.chunks) for number in scores}
+    n_selected: Counter[int] = Counter()
+    selected: list[ChunkRange] = []
     while scores:
-        best = max(scores, key=lambda number: (scores[number] * _DRAWN_BEFORE ** drawn[stretch[number]], -number))
+        best = max(scores, key=lambda number: (scores[number] * _PERIOD_PENALTY ** n_selected[period[number]], -number))
         del scores[best]
         chunk = searcher.chunks[best]
         if chunk.token_count > tokens:
-            # One chunk longer than the whole share is still better than nothing.
-            if picked:
+            # One chunk that is longer than the whole share is still better than none.
+            if selected:
                 continue
             tokens = chunk.token_count
         tokens -= chunk.token_count
-        drawn[stretch[best]] += 1
-        picked.append(chunk)
-    return picked
+        n_selected[period[best]] += 1
+        selected.append(chunk)
+    return selected
 
 
-def _scores(searcher: Searcher, section: Section) -> dict[int, float]:
-    rankings = [[hit.chunk.number for hit in searcher.search(section.queries, limit=_HITS)]]
-    words = [group.terms for group in section.groups] or [section.terms]
-    rankings += [_by_terms(searcher, terms, section.unless) for terms in words if terms]
+def _score_chunks(searcher: Searcher, section: Section) -> dict[int, float]:
+    """Return the fused scores of the chunks that the section's queries or terms find, by chunk number."""
+    rankings = [[hit.chunk.number for hit in searcher.search(section.queries, limit=_MAX_HITS)]]
+    term_lists = [group.terms for group in section.groups] or [section.terms]
+    rankings += [_rank_by_terms(searcher, terms, section.unless) for terms in term_lists if terms]
     scores: dict[int, float] = {}
     for ranking in rankings:
         for rank, number in enumerate(ranking, start=1):
@@ -89,51 +100,40 @@ def _scores(searcher: Searcher, section: Section) -> dict[int, float]:
     return scores
 
 
-def _by_terms(searcher: Searcher, terms: Sequence[str], unless: Sequence[str]) -> list[int]:
-    """Numbers of the chunks that hold most of the terms' messages for their length."""
-    firsts = np.array([chunk.first_number for chunk in searcher.chunks])
+def _rank_by_terms(searcher: Searcher, terms: Sequence[str], unless: Sequence[str]) -> list[int]:
+    """Return the numbers of the chunks with the most matching messages per token."""
+    first_numbers = np.array([chunk.first_number for chunk in searcher.chunks])
     tokens = np.array([chunk.token_count for chunk in searcher.chunks])
-    holding = np.searchsorted(firsts, searcher.matches(terms, unless), side="right") - 1
-    density = np.bincount(holding, minlength=len(firsts)) / tokens
-    best = np.argsort(-density, kind="stable")[:_HITS]
+    matching = np.searchsorted(first_numbers, searcher.matches(terms, unless), side="right") - 1
+    density = np.bincount(matching, minlength=len(first_numbers)) / tokens
+    best = np.argsort(-density, kind="stable")[:_MAX_HITS]
     numbers: list[int] = best[density[best] > 0].tolist()
     return numbers
 
 
-def _around(recurring: Iterable[RecurringWord], spans: Sequence[Span]) -> list[Span]:
-    """The messages that the words are quoted with, those that are not shown anyway."""
-    numbers = dict.fromkeys(number for word in recurring for number in (word.first, word.later))
-    return [range(number, number + 1) for number in numbers if not any(number in span for span in spans)]
+def _join_chunks(chunks: Sequence[ChunkRange], selected: Iterable[ChunkRange]) -> list[Span]:
+    """Return the message numbers of the selected chunks in their order.
 
-
-def _joined(chunks: Sequence[ChunkRange], picked: Iterable[ChunkRange]) -> list[Span]:
-    """Message numbers of the picked chunks in their order, with picked neighbours of one conversation made one."""
-    picked = list(picked)
-    order = {chunk.number: rank for rank, chunk in enumerate(picked)}
+    Selected chunks of one conversation that are neighbours, or have one chunk between them, become one span.
+    """
+    rank = {chunk.number: index for index, chunk in enumerate(selected)}
     runs: list[list[int]] = []
-    for number in sorted(order):
+    for number in sorted(rank):
         before = runs[-1][-1] if runs else None
         if before is not None and number - before <= 2 and chunks[number].conversation == chunks[before].conversation:
             runs[-1] += range(before + 1, number + 1)
         else:
             runs.append([number])
-    runs.sort(key=lambda run: min(order[number] for number in run if number in order))
+    runs.sort(key=lambda run: min(rank[number] for number in run if number in rank))
     return [range(chunks[run[0]].first_number, chunks[run[-1]].last_number + 1) for run in runs]
 
 
-def _read(searcher: Searcher, spans: Iterable[Span], *, people: Sequence[str]) -> dict[int, ShownMessage]:
-    """The text messages within the spans, each read once."""
-    person = {name: place for place, name in enumerate(people)}
+def _read_messages(searcher: Searcher, spans: Iterable[Span], *, people: Sequence[str]) -> dict[int, ShownMessage]:
+    """Return the text messages within the spans by number. Each is decrypted once."""
+    person = {name: index for index, name in enumerate(people)}
     messages = searcher.get(sorted({number for span in spans for number in span}))
     return {
         number: ShownMessage(number, message.sent_at, person[message.sender], message.text)
         for number, message in messages.items()
         if message.kind == Kind.TEXT and message.sender in person and message.text.strip()
     }
-
-
-def _conversations(spans: Iterable[Span], shown: Mapping[int, ShownMessage]) -> Iterator[Conversation]:
-    for span in spans:
-        messages = tuple(shown[number] for number in span if number in shown)
-        if messages:
-            yield Conversation(messages)

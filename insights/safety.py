@@ -1,11 +1,9 @@
-"""Signs that somebody may be in danger: then an insight gives no score and points to help.
+"""Signs that somebody may be in danger. An insight of such a chat gives no score and points to help.
 
-A list of phrases in English and Hinglish, and a list of longer, harmless ones
-that hold them. At each place of a text the longest phrase decides: "don't want
-to live with your mother" is harmless, "don't want to live with this pain" is
-not. In doubt the list errs on the side of care; what is hardly ever said in
-earnest ("hass hass ke mar jaungi") is left out. It finds words, it does not
-judge people: what is said of a match is neutral.
+The signs are phrases in English and Hinglish; a second list has longer, harmless phrases that contain them. At each
+place in a text the longest phrase decides: "don't want to live with your mother" is harmless, "don't want to live with
+this pain" is not. In doubt, a phrase counts as a sign; phrases that are rarely meant seriously ("hass hass ke mar
+jaungi") are not listed. The lists find words and do not judge people, so the texts about a match are neutral.
 """
 
 from __future__ import annotations
@@ -16,7 +14,7 @@ from itertools import product
 
 
 def _each(*parts: str) -> tuple[str, ...]:
-    """Every phrase of one choice from each part; choices stand between bars."""
+    """Return every phrase with one choice from each part; bars separate choices."""
     return tuple(" ".join(choice) for choice in product(*(part.split("|") for part in parts)))
 
 
@@ -60,7 +58,7 @@ _PLACES = (
     "|off|with|beside|between|among|upstairs|downstairs|anywhere near"
 )
 
-#: Longer phrases that hold one of the above and mean no harm.
+#: Longer phrases that contain one of the above and are harmless.
 HARMLESS: tuple[str, ...] = (
     *_each(_NOT, _WANT, "live", _PLACES), *_each("no longer", _WANT, "live", _PLACES),
     *_each("no reason to live", _PLACES), *_each(_NOT, _WANT, "die"),
@@ -82,7 +80,7 @@ HARMLESS: tuple[str, ...] = (
     *_each("nahi|nhi", "marna chahta|marna chahti"), *_each("marna", "nahi|nhi", "chahta|chahti"),
 )  # fmt: skip
 
-#: Every one of them, as words to look up; `kinds_in` says whether a text holds one in earnest.
+#: All phrases of CONCERNS, to find messages by their words. `find_concerns` decides whether a message counts.
 PHRASES = tuple(phrase for phrases in CONCERNS.values() for phrase in phrases)
 
 HELP = (
@@ -103,50 +101,48 @@ RECOMMENDATION = {
 
 Tokens = tuple[str, ...]
 
-# A word with its apostrophes, in any script (vowel signs of Devanagari are no word characters for `re`), or a sign.
+# A word with its apostrophes in any script, or a sign. For `re`, vowel signs of Devanagari are not word characters.
 _TOKEN = re.compile(r"[\w'\u0900-\u0963]+|[^\w\s]")
 
 
-def kinds_in(text: str) -> set[str]:
-    """The kinds of danger that a text may speak of.
+def find_concerns(text: str) -> set[str]:
+    """Return the kinds of danger that a text may speak of.
 
-    Nothing but spaces may stand within a phrase: "I don't want to live, there
-    is no point" does not hold the harmless "live there".
+    Within a phrase only spaces are allowed: "I don't want to live, there is no point" does not contain the harmless
+    "live there".
     """
-    tokens, place, kinds = _tokens(text), 0, set()
-    while place < len(tokens):
-        longest = next((phrase for phrase in _SIGNS.get(tokens[place], ()) if _stands(phrase, tokens, place)), ())
-        if longest in _KIND:
-            kinds.add(_KIND[longest])
-        place += len(longest) or 1
+    tokens, index, kinds = _tokenize(text), 0, set()
+    while index < len(tokens):
+        phrases = _PHRASES_BY_FIRST_WORD.get(tokens[index], ())
+        longest = next((phrase for phrase in phrases if tokens[index : index + len(phrase)] == phrase), ())
+        if longest in _KINDS:
+            kinds.add(_KINDS[longest])
+        index += len(longest) or 1
     return kinds
 
 
-def speaks_of_danger(text: str) -> bool:
-    return bool(kinds_in(text))
+def mentions_danger(text: str) -> bool:
+    """Return whether a text may speak of danger."""
+    return bool(find_concerns(text))
 
 
-def concerns(texts: Iterable[str]) -> dict[str, int]:
-    """How many of the texts may speak of danger, by kind, where there are any."""
-    found = [kind for text in texts for kind in kinds_in(text)]
+def count_concerns(texts: Iterable[str]) -> dict[str, int]:
+    """Return the number of texts that may speak of each kind of danger, without the kinds that have none."""
+    found = [kind for text in texts for kind in find_concerns(text)]
     return {kind: found.count(kind) for kind in CONCERNS if kind in found}
 
 
-def _tokens(text: str) -> Tokens:
+def _tokenize(text: str) -> Tokens:
     return tuple(_TOKEN.findall(text.casefold().replace("\u2019", "'")))
 
 
-def _stands(phrase: Tokens, tokens: Tokens, place: int) -> bool:
-    return tokens[place : place + len(phrase)] == phrase
+_KINDS: Mapping[Tokens, str] = {_tokenize(phrase): kind for kind, phrases in CONCERNS.items() for phrase in phrases}
 
 
-_KIND: Mapping[Tokens, str] = {_tokens(phrase): kind for kind, phrases in CONCERNS.items() for phrase in phrases}
-
-
-def _by_first_word() -> Mapping[str, list[Tokens]]:
-    """All phrases, the longest of each first word first."""
-    phrases = sorted({*_KIND, *map(_tokens, HARMLESS)}, key=len, reverse=True)
+def _group_by_first_word() -> Mapping[str, list[Tokens]]:
+    """Return all phrases by their first word, the longest first."""
+    phrases = sorted({*_KINDS, *map(_tokenize, HARMLESS)}, key=len, reverse=True)
     return {first: [phrase for phrase in phrases if phrase[0] == first] for first in {phrase[0] for phrase in phrases}}
 
 
-_SIGNS = _by_first_word()
+_PHRASES_BY_FIRST_WORD = _group_by_first_word()

@@ -8,7 +8,7 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from insights.document_schema import DocumentSerializer
+from insights.document_field import DocumentField
 from insights.models import Category, GenerationJob, Insight, InsightType
 from relivchats.rest import ClosedSerializer, IdField
 
@@ -174,7 +174,7 @@ class InsightSerializer(InsightStateSerializer):
     is_outdated = serializers.BooleanField(
         read_only=True, help_text="Messages were added to the chat after this was written; it knows nothing of them."
     )
-    document = serializers.SerializerMethodField(help_text="The insight itself; null until it is completed.")
+    document = DocumentField(help_text="The insight itself; null until it is completed.")
 
     class Meta(InsightStateSerializer.Meta):
         fields = (
@@ -201,10 +201,6 @@ class InsightSerializer(InsightStateSerializer):
             **InsightStateSerializer.Meta.extra_kwargs,
             "up_to_message": {"help_text": "The last message number that it knows; null until it is completed."},
         }
-
-    @extend_schema_field(DocumentSerializer(allow_null=True))
-    def get_document(self, insight: Insight) -> dict[str, Any] | None:
-        return insight.open_document()
 
 
 class ChatInsightsSerializer(serializers.Serializer[Any]):

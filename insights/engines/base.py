@@ -1,18 +1,22 @@
-"""What an engine is given, what it gives back, and the ways in which it may fail."""
+"""The interface of an engine: the brief it receives, the draft it returns, and the errors it raises.
+
+No module here imports pydantic: the web process only needs an engine's languages.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from insights.definition import Definition, Section
+if TYPE_CHECKING:
+    from insights.definition import Definition, Section
 
 
 @dataclass(frozen=True, slots=True)
 class ShownMessage:
-    """A text message that the engine may cite. `person` indexes `Brief.people`; `sent_at` is wall-clock time."""
+    """A text message that the engine may cite. `person` is an index of `Brief.people`; `sent_at` is wall-clock time."""
 
     number: int
     sent_at: datetime
@@ -22,12 +26,14 @@ class ShownMessage:
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
+    """Consecutive messages, or a part of them that retrieval selected."""
+
     messages: tuple[ShownMessage, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """A counted number. `person` is None for the whole chat; `unit` is such as `percent`, `seconds`, `messages`.
+    """A counted number. `person` is None for the whole chat; `unit` is, for example, `percent` or `seconds`.
 
     `name` is one of `insights.facts.FACTS`, or `mentions` and `mentions.<group>` for counted mentions.
     """
@@ -41,10 +47,9 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class RecurringWord:
-    """A word or name that is no ordinary word and that people keep coming back to, as they write it.
+    """A word or name that is not common and that people use again and again, as they write it.
 
-    `first` and `later` are numbers of messages that hold it: the first of the
-    chat, and one from its second half.
+    `first` is the number of the first message of the chat that contains it, `later` of one from the second half.
     """
 
     word: str
@@ -57,12 +62,11 @@ class RecurringWord:
 
 @dataclass(frozen=True, slots=True)
 class SectionBrief:
-    """One section's material.
+    """The material of one section.
 
-    `mentions` counts, per person, the text messages of the whole chat that hold
-    one of the section's terms; `groups` the same for each of its groups, by key.
-    Both are empty where the section has no terms. `recurring` is filled where
-    the section's signal asks for it.
+    `mentions` counts, per person, the text messages of the whole chat that contain one of the section's terms;
+    `groups` has the same for each group, by key. Both are empty for a section without terms. `recurring_words` is
+    filled if the section's signal uses them.
     """
 
     section: Section
@@ -70,24 +74,23 @@ class SectionBrief:
     conversations: tuple[Conversation, ...]
     mentions: tuple[int, ...] = ()
     groups: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    recurring: tuple[RecurringWord, ...] = ()
+    recurring_words: tuple[RecurringWord, ...] = ()
 
-    def figures(self, fact: str) -> dict[int, float]:
-        """A fact's values by person."""
+    def values_by_person(self, fact: str) -> dict[int, float]:
+        """Return a fact's values by person."""
         return {row.person: row.value for row in self.facts if row.name == fact and row.person is not None}
 
-    def figure(self, fact: str) -> float | None:
-        """A fact's value for the whole chat."""
+    def chat_value(self, fact: str) -> float | None:
+        """Return a fact's value for the whole chat, or None if it has none."""
         return next((row.value for row in self.facts if row.name == fact and row.person is None), None)
 
 
 @dataclass(frozen=True, slots=True)
 class Brief:
-    """Everything an engine may know of a chat: the server's facts and the messages it was shown, no more.
+    """Everything that an engine may know about a chat: the server's facts and the messages it is shown.
 
-    `written` counts each person's messages. `concerns` counts the messages of
-    the whole chat that may speak of violence, coercion or self-harm, by kind
-    (insights/safety.py): where there are any, no score is given.
+    `message_counts` has each person's number of messages. `concerns` counts the messages of the whole chat that may
+    speak of violence, coercion or self-harm, by kind (insights/safety.py); if there are any, no score is given.
     """
 
     title: str
@@ -95,13 +98,14 @@ class Brief:
     definition: Definition
     language: str
     people: tuple[str, ...]
-    written: tuple[int, ...]
+    message_counts: tuple[int, ...]
     sections: tuple[SectionBrief, ...]
     statistics: Mapping[str, Any]
     messages_total: int
     concerns: Mapping[str, int] = field(default_factory=dict)
 
-    def shown(self) -> dict[int, ShownMessage]:
+    def shown_messages(self) -> dict[int, ShownMessage]:
+        """Return the messages of all sections by number: those that a draft may cite."""
         return {
             message.number: message
             for section in self.sections
@@ -112,7 +116,7 @@ class Brief:
 
 @dataclass(frozen=True, slots=True)
 class CitedExchange:
-    """Messages quoted together, by number only: text, speaker and time come from the transcript."""
+    """Messages to quote together, by number only: text, sender and time come from the transcript."""
 
     context: str
     numbers: tuple[int, ...]
@@ -120,6 +124,8 @@ class CitedExchange:
 
 @dataclass(frozen=True, slots=True)
 class PersonDraft:
+    """A section's rating of one person and a note on it."""
+
     person: int
     rating: str | None
     note: str
@@ -127,6 +133,8 @@ class PersonDraft:
 
 @dataclass(frozen=True, slots=True)
 class SectionDraft:
+    """A section's rating, finding and citations."""
+
     rating: str | None
     finding: str
     people: tuple[PersonDraft, ...] = ()
@@ -135,6 +143,8 @@ class SectionDraft:
 
 @dataclass(frozen=True, slots=True)
 class RecommendationDraft:
+    """Something that the people, given as indexes, could do."""
+
     title: str
     people: tuple[int, ...]
     suggestion: str
@@ -146,12 +156,10 @@ class RecommendationDraft:
 class Draft:
     """An engine's answer before its citations are checked.
 
-    `sections` is keyed by the section's key; `language` is that of the
-    findings where it is not the one that was asked for.
+    `sections` is keyed by the section's key. `language` is the language of the findings if it is not the requested one.
     """
 
     score: int | None
-    rating: str
     summary: str
     sections: Mapping[str, SectionDraft]
     recommendations: tuple[RecommendationDraft, ...]
@@ -161,26 +169,26 @@ class Draft:
 
 
 class Engine(Protocol):
-    """Writes insights. One object serves all threads of a process."""
+    """Writes insights. All threads of a process share one instance."""
 
     name: str
     model: str
     prompt_version: str
-    #: Codes of the languages it writes findings in; the first is the usual one.
+    #: Codes of the languages in which it writes findings; the first is the default.
     languages: tuple[str, ...]
 
     def write(self, brief: Brief) -> Draft:
-        """Raises EngineError, whose kind decides what happens next."""
+        """Return a draft. Raise EngineError; its attributes decide whether the insight is attempted again."""
         ...
 
 
 class EngineError(Exception):
-    """`code` goes into the insight's row and the logs; it never holds chat text."""
+    """An engine could not write a draft. `code` is stored with the insight and logged; it never contains chat text."""
 
     code = "engine_error"
-    #: whether this try counts against the attempts
+    #: whether this failure counts against the maximum number of attempts
     uses_attempt = True
-    #: whether another try may succeed
+    #: whether another attempt may succeed
     may_retry = True
 
     def __init__(self, code: str = "") -> None:
@@ -189,7 +197,7 @@ class EngineError(Exception):
 
 
 class EngineRateLimited(EngineError):
-    """Too many calls in a minute: the provider says when to come back."""
+    """The provider received too many calls and says when to call again."""
 
     code = "rate_limited"
     uses_attempt = False
@@ -200,19 +208,19 @@ class EngineRateLimited(EngineError):
 
 
 class EngineUnavailable(EngineError):
-    """The provider did not answer, or answered with a fault of its own."""
+    """The provider did not answer, or reported an error of its own."""
 
     code = "engine_unavailable"
 
 
 class UnusableAnswer(EngineError):
-    """An answer came, but it is malformed or too little of its evidence stands in the chat."""
+    """The answer is malformed, or too few of its citations are in the chat."""
 
     code = "unusable_answer"
 
 
 class EngineRefused(EngineError):
-    """The provider will not answer this request; asking again changes nothing."""
+    """The provider refuses this request; another attempt would not change that."""
 
     code = "engine_refused"
     may_retry = False

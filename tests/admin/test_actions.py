@@ -156,7 +156,7 @@ def test_a_faulty_definition_is_refused_with_its_place_and_saves_nothing(
     answer = desk.post(page, type_form(conflict_type, definition=definition))
     assert answer.status_code == 200
     (told,) = answer.context["errors"]
-    assert "This definition does not hold" in str(told)
+    assert "This definition is not valid" in str(told)
     assert place in str(told)
     assert InsightTypeVersion.objects.filter(insight_type=conflict_type).count() == 1
 

@@ -62,7 +62,7 @@ def _write(chat: Chat, insight_type: InsightType) -> Written:
     insight = Insight(chat=chat, insight_type=insight_type, type_version=version)
     brief, briefed = stage.timed(lambda: briefs.build_brief(insight))
     draft, drafted = stage.timed(lambda: engines.get_engine().write(brief))
-    finished, completed = stage.timed(lambda: document.complete(brief=brief, draft=draft, provenance={}))
+    finished, completed = stage.timed(lambda: document.build_document(brief=brief, draft=draft, provenance={}))
     return Written((briefed, drafted, completed), finished["sufficiency"]["messages_read"])
 
 

@@ -1,4 +1,4 @@
-"""Briefs made in memory: a conversation written out, counted and shown whole."""
+"""Briefs built in memory: a conversation that is written out in a test, counted, and shown to every section."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import cache
 from itertools import accumulate
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from chats.exports.parsed import Batch, Kind, wall_clock
 from chats.statistics import StatisticsCounter
@@ -16,12 +16,22 @@ from insights.definition import Definition
 from insights.engines.base import Brief, Conversation, RecurringWord, ShownMessage
 
 PEOPLE = ("Asha", "Ravi")
-_START = int((datetime.fromisoformat("2024-01-01T09:00") - datetime.fromisoformat("1970-01-01T00:00")).total_seconds())
+PROVENANCE: dict[str, Any] = {
+    "engine": "test",
+    "model": "none",
+    "type_version": 1,
+    "prompt_version": "",
+    "tokens": {"in": 0, "out": 0},
+    "milliseconds": 7,
+}
 CONVERSATION_GAP = timedelta(hours=6)
+
+_START = datetime.fromisoformat("2024-01-01T09:00")
+_EPOCH = datetime.fromisoformat("1970-01-01T00:00")
 
 
 class Line(NamedTuple):
-    """One message; `after` is the time since the one before."""
+    """One message; `after` is the time since the previous one."""
 
     person: int
     text: str
@@ -29,69 +39,65 @@ class Line(NamedTuple):
 
 
 @cache
-def definition(name: str) -> Definition:
-    _, types = catalogue.read(catalogue.DIRECTORY / "romantic.toml")
+def get_definition(name: str) -> Definition:
+    _, types = catalogue.read_file(catalogue.DIRECTORY / "romantic.toml")
     return next(Definition.parse(values["definition"]) for values in types if values["id"] == name)
 
 
-def brief(
+def make_brief(
     lines: Sequence[Line],
     *,
-    of: Definition,
+    definition: Definition,
     people: tuple[str, ...] = PEOPLE,
-    recurring: tuple[RecurringWord, ...] = (),
+    recurring_words: tuple[RecurringWord, ...] = (),
 ) -> Brief:
-    """What briefing would prepare of such a chat, every message shown to every section."""
-    seconds = _seconds(lines)
-    statistics = StatisticsCounter()
-    statistics.add(
+    """Return what briefs.build_brief would return for such a chat, with every message shown to every section."""
+    waits = [round(line.after.total_seconds()) for line in lines]
+    start = int((_START - _EPOCH).total_seconds())
+    seconds = [start + passed for passed in accumulate(waits)]
+    counter = StatisticsCounter()
+    counter.add(
         Batch(1, seconds, [line.person for line in lines], [Kind.TEXT] * len(lines), [line.text for line in lines])
     )
-    counted = statistics.result(list(people))
-    count = _counter(lines, people=len(people))
-    conversations = _conversations(lines, seconds)
+    statistics = counter.result(list(people))
+    conversations = _split_conversations(lines, seconds)
     return Brief(
         title="An insight",
         purpose="To be tested.",
-        definition=of,
+        definition=definition,
         language="en",
         people=people,
-        written=briefs.count_messages(counted, people),
+        message_counts=briefs.count_messages(statistics, people),
         sections=briefs.build_sections(
-            of,
-            count=count,
-            conversations={section.key: conversations for section in of.sections},
+            definition,
+            count_matches=_make_counter(lines, people=len(people)),
+            conversations={section.key: conversations for section in definition.sections},
             people=people,
-            statistics=counted,
-            recurring=recurring,
+            statistics=statistics,
+            recurring_words=recurring_words,
         ),
-        statistics=counted,
+        statistics=statistics,
         messages_total=len(lines),
-        concerns=safety.concerns(line.text for line in lines),
+        concerns=safety.count_concerns(line.text for line in lines),
     )
 
 
-def _seconds(lines: Sequence[Line]) -> list[int]:
-    waits = [round(line.after.total_seconds()) for line in lines]
-    return [_START + passed for passed in accumulate(waits)]
-
-
-def _conversations(lines: Sequence[Line], seconds: Sequence[int]) -> tuple[Conversation, ...]:
-    found: list[list[ShownMessage]] = []
+def _split_conversations(lines: Sequence[Line], seconds: Sequence[int]) -> tuple[Conversation, ...]:
+    conversations: list[list[ShownMessage]] = []
     for number, (line, at) in enumerate(zip(lines, seconds, strict=True), start=1):
-        if not found or line.after >= CONVERSATION_GAP:
-            found.append([])
-        found[-1].append(ShownMessage(number, wall_clock(at), line.person, line.text))
-    return tuple(Conversation(tuple(messages)) for messages in found)
+        if not conversations or line.after >= CONVERSATION_GAP:
+            conversations.append([])
+        conversations[-1].append(ShownMessage(number, wall_clock(at), line.person, line.text))
+    return tuple(Conversation(tuple(messages)) for messages in conversations)
 
 
-def _counter(lines: Sequence[Line], *, people: int) -> briefs.CountMatches:
-    """Counts as Searcher does, over the chat's word index."""
+def _make_counter(lines: Sequence[Line], *, people: int) -> briefs.CountMatches:
+    """Return a function that counts as Searcher does, over a word index of the lines."""
     index = WordIndex([[line.text for line in lines]])
 
     def count(terms: Sequence[str], unless: Sequence[str] = ()) -> list[int]:
         longer = [split_words(phrase) for phrase in unless]
-        found = {text for term in terms for text in index.occurrences(split_words(term), unless=longer).tolist()}
-        return [sum(lines[text].person == person for text in found) for person in range(people)]
+        matches = {text for term in terms for text in index.occurrences(split_words(term), unless=longer).tolist()}
+        return [sum(lines[text].person == person for text in matches) for person in range(people)]
 
     return count

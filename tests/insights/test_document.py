@@ -1,4 +1,4 @@
-"""Definitions are read with care, and a document keeps the shape that its definition promises."""
+"""Definitions are validated, and a document follows the definition of its type."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from insights import document, safety
+from insights import document, document_models, safety
 from insights.definition import Definition
 from insights.engines.base import (
     Brief,
@@ -20,7 +20,7 @@ from insights.engines.base import (
     UnusableAnswer,
 )
 from insights.scales import NOT_ENOUGH_DATA
-from tests.insights.briefs import Line, brief
+from tests.insights.briefs import PROVENANCE, Line, make_brief
 
 SECTION: dict[str, Any] = {
     "key": "warmth",
@@ -42,8 +42,8 @@ DEFINITION["section"][1].pop("signal")
 LINES = [Line(0, "I love you"), Line(1, "love you too"), Line(0, "good night")]
 
 
-def made(path: str, value: Any) -> dict[str, Any]:
-    """The definition with one value changed, or taken out."""
+def change_definition(path: str, value: Any) -> dict[str, Any]:
+    """Return the definition with one value changed or, if it is None, removed."""
     definition = copy.deepcopy(DEFINITION)
     *way, last = [int(step) if step.isdigit() else step for step in path.split(".")]
     table: Any = definition
@@ -62,50 +62,50 @@ def made(path: str, value: Any) -> dict[str, Any]:
         ("section.0.title", None, r"section 1 \(warmth\): title: is missing"),
         ("section.0.key", "Warm th", r"section 1 \(Warm th\): key: 'Warm th' is not in lower snake case"),
         ("section.0.scale", ["warm", "Cool"], r"section 1 \(warmth\): scale: 'Cool'"),
-        ("section.0.scale", ["warm", NOT_ENOUGH_DATA], r"scale: at least two different members"),
+        ("section.0.scale", ["warm", NOT_ENOUGH_DATA], r"scale: must have at least two different members"),
         ("section.0.signal", None, r"section 1 \(warmth\): signal: a section with a scale needs one"),
         ("section.0.signal.kind", "guess", r"section 1 \(warmth\): signal: kind: 'guess' is none of"),
         ("section.0.signal.cuts", [5, 6], r"signal: cuts: a scale of 2 takes 1 cuts"),
-        ("section.0.signal.cuts", ["5"], r"signal: cuts: must be a list of numbers"),
+        ("section.0.signal.cuts", ["5"], r"signal: cuts: '5' must be a number"),
         ("section.0.signal.colour", "red", r"signal: colour: is not known here"),
         ("section.0.facts", ["shoe_size"], r"section 1 \(warmth\): facts: 'shoe_size' is none of"),
         ("section.0.evidence", {"min": 3, "max": 2}, r"evidence: needs 0 <= min <= max"),
         ("section.0.terms", None, r"terms: the signal counts mentions"),
         ("section.0.says", {"hot": "Hot."}, r"says: hot is not a member of the scale"),
-        ("section.1.key", "warmth", r"definition: section: warmth stands twice"),
+        ("section.1.key", "warmth", r"definition: section: warmth is used twice"),
         ("section.1.colour", "red", r"section 2 \(tales\): colour: is not known here"),
-        ("section.1", "tale", r"section 2: must be a table"),
-        ("section", [], r"definition: section: needs 1 to"),
+        ("section.1", "tale", r"section 2: 'tale' must be a table"),
+        ("section", [], r"definition: section: needs at least 1"),
         ("overall.cuts", [5, 6], r"definition: overall: cuts"),
         ("overall.rubric", {}, r"definition: overall: rubric"),
     ],
 )
-def test_a_faulty_definition_is_refused_with_the_place_named(path: str, value: Any, place: str) -> None:
+def test_an_invalid_definition_is_rejected_with_the_location_of_the_error(path: str, value: Any, place: str) -> None:
     with pytest.raises(ValueError, match=place):
-        Definition.parse(made(path, value))
+        Definition.parse(change_definition(path, value))
 
 
 @pytest.mark.parametrize(
     "nonsense", [None, 3, "text", [], {"section": 3}, {"section": [3]}, {"section": [{"key": [], "like": {}}]}]
 )
-def test_what_is_no_definition_at_all_is_refused(nonsense: Any) -> None:
+def test_data_of_any_other_shape_is_rejected(nonsense: Any) -> None:
     with pytest.raises(ValueError, match="definition"):
         Definition.parse(nonsense)
 
 
-def test_a_section_like_another_asks_with_its_words() -> None:
+def test_a_section_that_is_like_another_uses_its_words() -> None:
     twin = {"key": "coolness", "title": "Coolness", "question": "How cool?", "like": "warmth"}
     definition = Definition.parse({**DEFINITION, "section": [SECTION, twin]})
     assert definition.section("coolness").terms == definition.section("warmth").terms
     assert definition.section("coolness").scale == ()
 
 
-def test_a_document_has_every_part_and_validates() -> None:
-    finished = complete(written())
-    assert list(finished) == [
+def test_a_document_has_every_part_and_is_valid() -> None:
+    built = build(make_draft())
+    assert list(built) == [
         "schema_version", "overall", "sections", "recommendations", "sufficiency", "provenance", "language",
     ]  # fmt: skip
-    warmth, tales = finished["sections"]
+    warmth, tales = built["sections"]
     assert (warmth["key"], warmth["rating"], tales["rating"]) == ("warmth", "warm", None)
     assert warmth["people"] == [{"name": "Asha", "rating": "warm", "note": "Says it first."}]
     assert warmth["facts"][0] == {"label": "Words of love", "person": "Asha", "value": 1, "unit": "messages"}
@@ -118,71 +118,73 @@ def test_a_document_has_every_part_and_validates() -> None:
             ],
         }
     ]
-    assert finished["provenance"] == {"engine": "test", "citations": {"given": 2, "kept": 2, "dropped": 0}}
-    assert finished["sufficiency"]["messages_read"] == finished["sufficiency"]["messages_total"] == 3
+    assert built["provenance"] == {**PROVENANCE, "citations": {"given": 2, "kept": 2, "dropped": 0}}
+    assert built["sufficiency"]["messages_read"] == built["sufficiency"]["messages_total"] == 3
 
 
-def test_the_overall_rating_is_what_the_score_stands_for() -> None:
-    assert complete(replace(written(), score=7, rating="poor"))["overall"]["rating"] == "good"
-    assert complete(replace(written(), score=None, rating="good"))["overall"]["rating"] == NOT_ENOUGH_DATA
+def test_the_overall_rating_follows_from_the_score() -> None:
+    assert build(replace(make_draft(), score=7))["overall"]["rating"] == "good"
+    assert build(replace(make_draft(), score=None))["overall"]["rating"] == NOT_ENOUGH_DATA
 
 
-def test_recommendations_have_ids_of_their_titles_and_places() -> None:
+def test_recommendations_have_ids_made_of_title_and_number() -> None:
     again = RecommendationDraft(title="Say it: “now”!", people=(1,), suggestion="S", why="W", example="E")
-    recommendations = complete(replace(written(), recommendations=(again, again)))["recommendations"]
+    recommendations = build(replace(make_draft(), recommendations=(again, again)))["recommendations"]
     assert [entry["id"] for entry in recommendations] == ["say-it-now-1", "say-it-now-2"]
     assert recommendations[0]["for"] == ["Ravi"]
 
 
-def test_below_its_minimum_of_evidence_a_section_is_not_rated() -> None:
+def test_a_section_with_too_little_evidence_is_not_rated() -> None:
     uncited = SectionDraft("warm", "They are warm.", (PersonDraft(0, "warm", "Warm."),))
     half = Draft(
         score=5,
-        rating="good",
         summary="",
-        sections={"warmth": uncited, "colder": cited((1, 2)), "tales": SectionDraft(None, "")},
+        sections={"warmth": uncited, "colder": make_section((1, 2)), "tales": SectionDraft(None, "")},
         recommendations=(),
     )
     both = {**DEFINITION, "section": [SECTION, {**SECTION, "key": "colder"}, DEFINITION["section"][1]]}
-    finished = document.complete(brief=material(both), draft=half, provenance={})
-    warmth, colder, _ = finished["sections"]
+    built = document.build_document(brief=brief_for(both), draft=half, provenance=PROVENANCE)
+    warmth, colder, _ = built["sections"]
     assert (warmth["rating"], warmth["people"][0]["rating"], warmth["finding"]) == (
         NOT_ENOUGH_DATA,
         NOT_ENOUGH_DATA,
         document.TOO_LITTLE,
     )
     assert colder["rating"] == "warm"
-    assert "Warmth" in finished["sufficiency"]["limits"][-1]
+    assert "Warmth" in built["sufficiency"]["limits"][-1]
 
 
 @pytest.mark.parametrize(
     ("draft", "code"),
     [
-        (lambda: replace(written(), sections={}), "section_missing"),
-        (lambda: with_warmth(replace(cited((1, 2)), rating="blazing")), "malformed_answer"),
-        (lambda: with_warmth(replace(cited((1, 2)), people=(PersonDraft(0, "blazing", ""),))), "malformed_answer"),
-        (lambda: with_warmth(replace(cited((1, 2)), people=(PersonDraft(7, "warm", ""),))), "unknown_person"),
-        (lambda: replace(written(), score=11), "malformed_answer"),
-        (lambda: with_warmth(cited((1, 900, 901))), "evidence_not_in_chat"),
-        (lambda: with_warmth(cited()), "too_little_evidence"),
+        (lambda: replace(make_draft(), sections={}), "section_missing"),
+        (lambda: replace_warmth(replace(make_section((1, 2)), rating="blazing")), "malformed_answer"),
+        (
+            lambda: replace_warmth(replace(make_section((1, 2)), people=(PersonDraft(0, "blazing", ""),))),
+            "malformed_answer",
+        ),
+        (lambda: replace_warmth(replace(make_section((1, 2)), people=(PersonDraft(7, "warm", ""),))), "unknown_person"),
+        (lambda: replace(make_draft(), score=11), "malformed_answer"),
+        (lambda: replace_warmth(make_section((1, 900, 901))), "evidence_not_in_chat"),
+        (lambda: replace_warmth(make_section()), "too_little_evidence"),
     ],
 )
-def test_a_draft_that_does_not_hold_is_unusable(draft: Any, code: str) -> None:
+def test_an_invalid_draft_is_an_unusable_answer(draft: Any, code: str) -> None:
     with pytest.raises(UnusableAnswer) as raised:
-        complete(draft())
+        build(draft())
     assert raised.value.code == code
 
 
-def test_signs_of_danger_take_the_score_from_any_draft() -> None:
-    danger = replace(material(), concerns={"violence": 1})
-    finished = document.complete(brief=danger, draft=written(), provenance={})
-    assert (finished["overall"]["score"], finished["overall"]["rating"]) == (None, NOT_ENOUGH_DATA)
-    assert finished["overall"]["summary"] == safety.NOTICE
+def test_signs_of_danger_remove_the_score_of_any_draft() -> None:
+    danger = replace(brief_for(), concerns={"violence": 1})
+    built = document.build_document(brief=danger, draft=make_draft(), provenance=PROVENANCE)
+    assert (built["overall"]["score"], built["overall"]["rating"]) == (None, NOT_ENOUGH_DATA)
+    assert built["overall"]["summary"] == safety.NOTICE
 
 
-def test_a_quotation_in_a_finding_stands_only_if_its_section_cites_it() -> None:
-    said = replace(cited((1, 2)), finding='One says "I love you", the other "good night".')
-    assert complete(with_warmth(said))["sections"][0]["finding"] == 'One says "I love you", the other […].'
+def test_a_quotation_in_a_finding_is_kept_only_if_its_section_cites_it() -> None:
+    said = replace(make_section((1, 2)), finding='One says "I love you", the other "good night".')
+    assert build(replace_warmth(said))["sections"][0]["finding"] == 'One says "I love you", the other […].'
 
 
 @pytest.mark.parametrize(
@@ -194,24 +196,24 @@ def test_a_quotation_in_a_finding_stands_only_if_its_section_cites_it() -> None:
         ("sections.0.people.0.rating", "blazing", "people 1: rating"),
         ("sections.0.evidence", [], r"sections 1 \(warmth\): evidence: at least 1"),
         ("sections.1.key", "other", "document: sections"),
-        ("sections.0.evidence.0.messages", [], "messages: at least one"),
+        ("sections.0.evidence.0.messages", [], "messages: needs at least 1"),
         ("provenance.citations.kept", 9, "citations"),
         ("sufficiency.limits", "none", "sufficiency: limits"),
         ("schema_version", 99, "schema_version"),
     ],
 )
-def test_a_document_out_of_shape_is_refused_with_the_place(path: str, value: Any, place: str) -> None:
-    finished = complete(written())
+def test_an_invalid_document_is_rejected_with_the_location_of_the_error(path: str, value: Any, place: str) -> None:
+    built = build(make_draft())
     *way, last = [int(step) if step.isdigit() else step for step in path.split(".")]
-    table: Any = finished
+    table: Any = built
     for step in way:
         table = table[step]
     table[last] = value
     with pytest.raises(ValueError, match=place):
-        document.validate(finished, Definition.parse(DEFINITION))
+        document_models.validate(built, Definition.parse(DEFINITION))
 
 
-def cited(*exchanges: tuple[int, ...]) -> SectionDraft:
+def make_section(*exchanges: tuple[int, ...]) -> SectionDraft:
     return SectionDraft(
         rating="warm",
         finding="Love is said.",
@@ -220,23 +222,22 @@ def cited(*exchanges: tuple[int, ...]) -> SectionDraft:
     )
 
 
-def written() -> Draft:
+def make_draft() -> Draft:
     return Draft(
         score=8,
-        rating="good",
         summary="Warm.",
-        sections={"warmth": cited((2, 1)), "tales": SectionDraft(None, "A tale.")},
+        sections={"warmth": make_section((2, 1)), "tales": SectionDraft(None, "A tale.")},
         recommendations=(),
     )
 
 
-def with_warmth(section: SectionDraft) -> Draft:
-    return replace(written(), sections={**written().sections, "warmth": section})
+def replace_warmth(section: SectionDraft) -> Draft:
+    return replace(make_draft(), sections={**make_draft().sections, "warmth": section})
 
 
-def material(definition: dict[str, Any] = DEFINITION) -> Brief:
-    return brief(LINES, of=Definition.parse(definition))
+def brief_for(definition: dict[str, Any] = DEFINITION) -> Brief:
+    return make_brief(LINES, definition=Definition.parse(definition))
 
 
-def complete(draft: Draft) -> dict[str, Any]:
-    return document.complete(brief=material(), draft=draft, provenance={"engine": "test"})
+def build(draft: Draft) -> dict[str, Any]:
+    return document.build_document(brief=brief_for(), draft=draft, provenance=PROVENANCE)

@@ -1,4 +1,4 @@
-"""Only what stands in the transcript is quoted."""
+"""Only what is in the transcript is quoted."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import datetime
 import pytest
 
 from insights.engines.base import CitedExchange, ShownMessage
-from insights.evidence import DROPPED, check, strip_unsupported_quotes
+from insights.evidence import DROPPED, check_citations, strip_unsupported_quotes
 
 AT = datetime.fromisoformat("2024-03-14T21:05")
 SHOWN = {
@@ -17,36 +17,37 @@ SHOWN = {
 
 
 def test_a_citation_that_was_not_shown_is_dropped_and_counted() -> None:
-    checked = check([CitedExchange("A plan", (3, 4, 5))], shown=SHOWN, most=3)
+    checked = check_citations([CitedExchange("A plan", (3, 4, 5))], shown=SHOWN, max_exchanges=3)
     assert [message.number for message in checked.exchanges[0].messages] == [3, 4]
     assert (checked.given, checked.kept) == (3, 2)
 
 
-def test_an_exchange_of_which_nothing_was_shown_is_dropped() -> None:
-    checked = check([CitedExchange("", (5, 6)), CitedExchange("", (7,))], shown=SHOWN, most=3)
+def test_an_exchange_of_which_no_message_was_shown_is_dropped() -> None:
+    checked = check_citations([CitedExchange("", (5, 6)), CitedExchange("", (7,))], shown=SHOWN, max_exchanges=3)
     assert [[message.number for message in exchange.messages] for exchange in checked.exchanges] == [[7]]
     assert (checked.given, checked.kept) == (3, 1)
 
 
-def test_messages_stand_in_the_transcripts_order_and_once() -> None:
-    checked = check([CitedExchange("", (4, 3, 4))], shown=SHOWN, most=3)
+def test_messages_are_in_the_order_of_the_transcript_and_not_repeated() -> None:
+    checked = check_citations([CitedExchange("", (4, 3, 4))], shown=SHOWN, max_exchanges=3)
     assert [message.number for message in checked.exchanges[0].messages] == [3, 4]
     assert (checked.given, checked.kept) == (2, 2)
 
 
-def test_no_more_exchanges_than_a_section_takes_and_none_of_them_twice() -> None:
+def test_a_section_has_no_more_exchanges_than_its_maximum_and_none_twice() -> None:
     cited = [CitedExchange("", (3,)), CitedExchange("again", (3,)), CitedExchange("", (4,)), CitedExchange("", (7,))]
-    checked = check(cited, shown=SHOWN, most=2)
+    checked = check_citations(cited, shown=SHOWN, max_exchanges=2)
     assert [exchange.messages[0].number for exchange in checked.exchanges] == [3, 4]
 
 
 def test_a_context_quotes_only_its_own_messages() -> None:
-    cited = [CitedExchange('Asks "Kab miloge" and hears "never"', (3,))]
-    assert check(cited, shown=SHOWN, most=1).exchanges[0].context == f'Asks "Kab miloge" and hears {DROPPED}'
+    cited = [CitedExchange('Asks "Kab miloge" and reads "never"', (3,))]
+    (exchange,) = check_citations(cited, shown=SHOWN, max_exchanges=1).exchanges
+    assert exchange.context == f'Asks "Kab miloge" and reads {DROPPED}'
 
 
 @pytest.mark.parametrize(
-    ("text", "left"),
+    ("text", "expected"),
     [
         ('Ravi says "I promise".', 'Ravi says "I promise".'),
         ("Ravi says “i  PROMISE!”", "Ravi says “i  PROMISE!”"),
@@ -57,5 +58,5 @@ def test_a_context_quotes_only_its_own_messages() -> None:
         ('An empty "" quotation', f"An empty {DROPPED} quotation"),
     ],
 )
-def test_a_quotation_that_nobody_wrote_is_dropped(text: str, left: str) -> None:
-    assert strip_unsupported_quotes(text, quotable=["Sunday, I promise", "Kab miloge?"]) == left
+def test_a_quotation_that_nobody_wrote_is_dropped(text: str, expected: str) -> None:
+    assert strip_unsupported_quotes(text, quotable=["Sunday, I promise", "Kab miloge?"]) == expected

@@ -1,4 +1,4 @@
-"""Words and names that keep coming back between people, and no ordinary ones."""
+"""Words and names that recur between people, without common words."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from insights.common_words import is_common
 from insights.engines.local.engine import LocalInsightEngine
 from insights.models import Insight, InsightType
 from relivchats.accounts.models import User
+from tests.insights.briefs import PROVENANCE
 
 START = datetime.fromisoformat("2024-01-01T09:00")
 LINES = [
@@ -36,8 +37,8 @@ LINES = [
 ]
 
 
-def uses(*rows: tuple[str, int, int]) -> WordUses:
-    """Uses as (word, sender, day), in the chat's order."""
+def make_uses(*rows: tuple[str, int, int]) -> WordUses:
+    """Return uses given as (word, sender, day), in the order of the chat."""
     words = list(dict.fromkeys(word for word, _, _ in rows))
     return WordUses(
         words,
@@ -48,13 +49,13 @@ def uses(*rows: tuple[str, int, int]) -> WordUses:
     )
 
 
-def found(rows: Sequence[tuple[str, int, int]]) -> list[str]:
-    return [candidate.word for candidate in recurring_words.find_candidates(uses(*rows))]
+def find(rows: Sequence[tuple[str, int, int]]) -> list[str]:
+    return [candidate.word for candidate in recurring_words.find_candidates(make_uses(*rows))]
 
 
-def test_a_word_of_both_on_many_days_over_months_comes_back() -> None:
+def test_a_word_that_both_use_on_many_days_over_months_recurs() -> None:
     rows = [("ramesh", day % 2, day) for day in (0, 11, 30, 61)]
-    (candidate,) = recurring_words.find_candidates(uses(*rows))
+    (candidate,) = recurring_words.find_candidates(make_uses(*rows))
     assert (candidate.word, candidate.days, candidate.numbers) == ("ramesh", 4, (1, 2, 3, 4))
 
 
@@ -68,11 +69,11 @@ def test_a_word_of_both_on_many_days_over_months_comes_back() -> None:
         [],
     ],
 )
-def test_what_one_says_alone_or_for_a_week_or_on_two_days_does_not(rows: list[tuple[str, int, int]]) -> None:
-    assert found(rows) == []
+def test_a_word_of_one_person_or_one_week_or_two_days_does_not_recur(rows: list[tuple[str, int, int]]) -> None:
+    assert find(rows) == []
 
 
-def test_ordinary_words_in_three_languages_and_laughter_are_known() -> None:
+def test_common_words_in_three_languages_and_laughter_are_known() -> None:
     for word in ("window", "planning", "tomorrow", "khana", "ghar", "hahaha", "sooooo", "घर", "2bhk", "aai"):
         assert is_common(word), word
     for word in ("ramesh", "bhindi", "zorblax", "hampi"):
@@ -92,7 +93,7 @@ def chat(person: User) -> Chat:
     return chat
 
 
-def test_a_chats_own_words_are_found_as_they_are_written(chat: Chat) -> None:
+def test_recurring_words_are_returned_as_people_write_them(chat: Chat) -> None:
     words = {word.word: word for word in recurring_words.find_recurring_words(Searcher(chat), people=chat.participants)}
     assert set(words) == {"Ramesh", "Captain Bhindi"}
     ramesh = words["Ramesh"]
@@ -105,16 +106,16 @@ def test_a_chats_own_words_are_found_as_they_are_written(chat: Chat) -> None:
     assert ramesh.later > 5
 
 
-def test_a_persons_name_is_no_joke(chat: Chat) -> None:
+def test_a_participants_name_does_not_recur(chat: Chat) -> None:
     words = recurring_words.find_recurring_words(Searcher(chat), people=[*chat.participants, "Ramesh Kumar"])
     assert [word.word for word in words] == ["Captain Bhindi"]
 
 
-def test_a_joke_is_quoted_where_it_began_and_where_it_came_back(chat: Chat) -> None:
+def test_a_recurring_word_is_quoted_with_its_first_and_a_later_message(chat: Chat) -> None:
     insight_type = InsightType.objects.get(pk="playfulness_romance")
     version = insight_type.versions.latest("version")
-    material = briefs.build_brief(Insight(chat=chat, insight_type=insight_type, type_version=version))
-    finished = document.complete(brief=material, draft=LocalInsightEngine().write(material), provenance={})
+    brief = briefs.build_brief(Insight(chat=chat, insight_type=insight_type, type_version=version))
+    finished = document.build_document(brief=brief, draft=LocalInsightEngine().write(brief), provenance=PROVENANCE)
     jokes = next(section for section in finished["sections"] if section["key"] == "inside_jokes")
     assert jokes["rating"] == "some"
     assert "Ramesh (on 4 days, January to March 2024)" in jokes["finding"]

@@ -1,4 +1,4 @@
-"""Phrases of danger are taken in earnest; the harmless sentences that hold them are not."""
+"""Phrases of danger count as signs; harmless sentences that contain them do not."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ from insights import safety
         "maar peet wali movie nahi dekhni",
     ],
 )
-def test_a_harmless_sentence_that_holds_a_phrase_of_danger_is_no_sign(text: str) -> None:
-    assert safety.kinds_in(text) == set()
+def test_a_harmless_sentence_that_contains_a_phrase_of_danger_is_not_a_sign(text: str) -> None:
+    assert safety.find_concerns(text) == set()
 
 
 @pytest.mark.parametrize(
@@ -53,19 +53,19 @@ def test_a_harmless_sentence_that_holds_a_phrase_of_danger_is_no_sign(text: str)
         ("उसने मुझे मारा", "violence"),
     ],
 )
-def test_a_sign_of_danger_is_seen_and_named(text: str, kind: str) -> None:
-    assert safety.kinds_in(text) == {kind}
-    assert safety.speaks_of_danger(text)
+def test_a_sign_of_danger_is_found_with_its_kind(text: str, kind: str) -> None:
+    assert safety.find_concerns(text) == {kind}
+    assert safety.mentions_danger(text)
 
 
 def test_every_phrase_alone_is_a_sign() -> None:
-    assert [phrase for phrase in safety.PHRASES if not safety.speaks_of_danger(f"Yes: {phrase}.")] == []
+    assert [phrase for phrase in safety.PHRASES if not safety.mentions_danger(f"Yes: {phrase}.")] == []
 
 
-def test_every_harmless_phrase_alone_is_none() -> None:
-    assert [phrase for phrase in safety.HARMLESS if safety.speaks_of_danger(f"Yes: {phrase}.")] == []
+def test_every_harmless_phrase_alone_is_not_a_sign() -> None:
+    assert [phrase for phrase in safety.HARMLESS if safety.mentions_danger(f"Yes: {phrase}.")] == []
 
 
 def test_messages_are_counted_by_kind() -> None:
     texts = ["he hit me and I want to die", "I want to die", "good morning"]
-    assert safety.concerns(texts) == {"violence": 1, "self_harm": 2}
+    assert safety.count_concerns(texts) == {"violence": 1, "self_harm": 2}

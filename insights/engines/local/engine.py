@@ -1,20 +1,19 @@
-"""An engine without a model: rates by each section's signal, words what was counted, quotes from retrieval.
+"""An engine without a model: it rates by each section's signal, states what was counted, and quotes from retrieval.
 
-It needs no key and no network and is deterministic: one brief, one draft.
+It needs no key and no network, and it is deterministic: the same brief gives the same draft.
 
-The score: each rated section that ranks stands at a place from 0 (worst
-member of its scale) to 1 (best), the mean of its people's where it rates
-people. The score is ten times the mean of the places, weighed by the
-sections' weights. It is left out where less than half of the weight could be
-rated, or where messages may speak of danger.
+The score is ten times the weighted mean of the positions of the rated sections on their scales, from 0 (worst) to 1
+(best). If a section rates people, its position is the mean of theirs. There is no score if less than half of the
+weight could be rated, or if messages may speak of danger.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from insights.definition import Section
 from insights.engines.base import (
     Brief,
     CitedExchange,
@@ -24,78 +23,86 @@ from insights.engines.base import (
     SectionBrief,
     SectionDraft,
 )
-from insights.engines.local import findings
 from insights.engines.local.example_selection import ExampleSelector
-from insights.engines.local.findings import Told
-from insights.engines.local.rating import Reading, read, speakers
+from insights.engines.local.findings import FindingWriter, write_note
+from insights.engines.local.rating import SectionRating, rate_section, select_speakers
 from insights.scales import NOT_ENOUGH_DATA
 
-MOST_RECOMMENDATIONS = 3
-LEAST_RECOMMENDATIONS = 2
-_LEAST_RATED = 0.5
-_WELL = 0.75
+if TYPE_CHECKING:
+    from insights.definition import Section
+
+MAX_RECOMMENDATIONS = 3
+MIN_RECOMMENDATIONS = 2
+_MIN_RATED_WEIGHT = 0.5
+#: From this position on, a section counts as a strength; below it, advice is useful.
+_GOOD_POSITION = 0.75
 
 
 class LocalInsightEngine:
+    """Writes insights from counts alone, in English."""
+
     name = "local"
     model = "rules-1"
     prompt_version = ""
     languages: tuple[str, ...] = ("en",)
 
     def write(self, brief: Brief) -> Draft:
-        readings = {material.section.key: read(brief, material) for material in brief.sections}
+        """Return a draft. Never fails."""
+        ratings = {entry.section.key: rate_section(brief, entry) for entry in brief.sections}
         selector = ExampleSelector(brief)
         evidence: dict[str, tuple[CitedExchange, ...]] = {}
-        # Sections that need examples choose theirs first.
-        for material in sorted(brief.sections, key=lambda material: -material.section.evidence_min):
-            key = material.section.key
-            evidence[key] = selector.pick(material, leaders=_leaders(material.section, readings[key]))
-            if len(evidence[key]) < material.section.evidence_min:
-                readings[key] = _unproven(readings[key])
-        told = Told()
+        # A message is quoted once, so sections that require examples select theirs first.
+        for entry in sorted(brief.sections, key=lambda entry: -entry.section.evidence.min):
+            section, rating = entry.section, ratings[entry.section.key]
+            groups = {group.key for group in section.groups}
+            leaders = {person: member for person, member in rating.people.items() if member in groups}
+            evidence[section.key] = selector.select(entry, leaders=leaders)
+            if len(evidence[section.key]) < section.evidence.min:
+                # No message can be shown for the rating.
+                people = dict.fromkeys(rating.people, NOT_ENOUGH_DATA)
+                ratings[section.key] = replace(rating, rating=NOT_ENOUGH_DATA, people=people, position=None)
+        writer = FindingWriter(brief)
         sections = {
-            material.section.key: _section(
-                brief, material, readings[material.section.key], evidence[material.section.key], told
+            entry.section.key: _draft_section(
+                brief, entry, ratings[entry.section.key], evidence[entry.section.key], writer
             )
-            for material in brief.sections
+            for entry in brief.sections
         }
-        score = _score(brief, readings)
+        ranked = _rank_sections(brief, ratings)
+        score = _compute_score(brief, ranked)
         return Draft(
             score=score,
-            rating=brief.definition.overall.rate(score),
-            summary=_summary(brief, readings, score),
+            summary=_summarize(brief, ranked, score),
             sections=sections,
-            recommendations=tuple(_recommendations(brief, readings)),
+            recommendations=tuple(_recommend(brief, ratings, ranked)),
             language="en",
         )
 
 
-def _leaders(section: Section, reading: Reading) -> Mapping[int, str]:
-    """The group that stands for each person, where the ratings are groups."""
-    groups = {group.key for group in section.groups}
-    return {person: rating for person, rating in reading.people.items() if rating in groups}
+#: Rated sections with their positions on scales that rank, the best first.
+RankedSections = Sequence[tuple[float, "Section"]]
 
 
-def _unproven(reading: Reading) -> Reading:
-    """A rating that no message can be shown for is none."""
-    return Reading(NOT_ENOUGH_DATA, dict.fromkeys(reading.people, NOT_ENOUGH_DATA), thin=reading.thin)
-
-
-def _section(
-    brief: Brief, material: SectionBrief, reading: Reading, evidence: tuple[CitedExchange, ...], told: Told
+def _draft_section(
+    brief: Brief,
+    section_brief: SectionBrief,
+    rating: SectionRating,
+    evidence: tuple[CitedExchange, ...],
+    writer: FindingWriter,
 ) -> SectionDraft:
-    section = material.section
-    # Where a section compares what another has told of each person, its finding says all.
-    lists = section.groups and section.evidence_max and not (section.signal and section.signal.kind == "coverage")
-    people = reading.people or (speakers(brief) if lists else ())
+    section = section_brief.section
+    # A coverage signal compares people in its finding: notes on each person would repeat it.
+    compares = section.signal is not None and section.signal.kind == "coverage"
+    has_notes = section.groups and section.evidence.max and not compares
+    people = rating.people or (select_speakers(brief) if has_notes else ())
     return SectionDraft(
-        rating=reading.rating,
-        finding=findings.finding(brief, material, reading, told=told),
+        rating=rating.rating,
+        finding=writer.write_finding(section_brief, rating),
         people=tuple(
             PersonDraft(
                 person,
-                reading.people.get(person),
-                findings.note(brief, material, person, rating=reading.people.get(person)),
+                rating.people.get(person),
+                write_note(brief, section_brief, person, rating=rating.people.get(person)),
             )
             for person in people
         ),
@@ -103,44 +110,39 @@ def _section(
     )
 
 
-def _ranked(brief: Brief, readings: Mapping[str, Reading]) -> list[tuple[float, Section]]:
-    """Sections that could be rated on a scale that ranks, with their places, the best first."""
-    placed = [
-        (position, section)
-        for section in brief.definition.sections
-        if (position := readings[section.key].position) is not None
-    ]
-    return sorted(placed, key=lambda entry: -entry[0])
+def _rank_sections(brief: Brief, ratings: Mapping[str, SectionRating]) -> RankedSections:
+    positions = [(ratings[section.key].position, section) for section in brief.definition.sections]
+    ranked = [(position, section) for position, section in positions if position is not None]
+    return sorted(ranked, key=lambda entry: -entry[0])
 
 
-def _weighed(brief: Brief, readings: Mapping[str, Reading]) -> list[tuple[float, Section]]:
-    return [(position, section) for position, section in _ranked(brief, readings) if section.weight]
-
-
-def _score(brief: Brief, readings: Mapping[str, Reading]) -> int | None:
-    rated = _weighed(brief, readings)
-    weight = sum(section.weight for _, section in rated)
-    possible = sum(
+def _compute_score(brief: Brief, ranked: RankedSections) -> int | None:
+    weight = sum(section.weight for _, section in ranked)
+    possible_weight = sum(
         section.weight for section in brief.definition.sections if section.signal is not None and section.signal.ordered
     )
-    if not weight or weight < possible * _LEAST_RATED:
+    if not weight or weight < possible_weight * _MIN_RATED_WEIGHT:
         return None
-    return math.floor(10 * sum(position * section.weight for position, section in rated) / weight + 0.5)
+    return math.floor(10 * sum(position * section.weight for position, section in ranked) / weight + 0.5)
 
 
-def _summary(brief: Brief, readings: Mapping[str, Reading], score: int | None) -> str:
+def _summarize(brief: Brief, ranked: RankedSections, score: int | None) -> str:
     if score is None:
         return f"The {brief.messages_total:,} messages of this chat hold too little of this to give a score."
-    rated = _weighed(brief, readings)
-    best = [section.title for position, section in rated[:2] if position >= _WELL]
-    room = [section.title for position, section in rated[::-1][:2] if position < _WELL and section.title not in best]
-    parts = [_rubric(brief, score), f"That is {score} of 10, by what {brief.messages_total:,} messages say in words."]
-    parts += [f"It shows best under {' and '.join(best)}."] if best else []
-    parts += [f"There is most room to grow under {' and '.join(room)}."] if room else []
+    weighted = [(position, section.title) for position, section in ranked if section.weight]
+    best = [title for position, title in weighted[:2] if position >= _GOOD_POSITION]
+    worst = [title for position, title in weighted[::-1][:2] if position < _GOOD_POSITION and title not in best]
+    parts = [
+        _get_rubric(brief, score),
+        f"That is {score} of 10, by what {brief.messages_total:,} messages say in words.",
+        f"It shows best under {' and '.join(best)}." if best else "",
+        f"There is most room to grow under {' and '.join(worst)}." if worst else "",
+    ]
     return " ".join(part for part in parts if part)
 
 
-def _rubric(brief: Brief, score: int) -> str:
+def _get_rubric(brief: Brief, score: int) -> str:
+    """Return what the rubric says about the score. Its keys are such as `7` or `5-7`."""
     for scores, meaning in brief.definition.overall.rubric.items():
         low, _, high = scores.partition("-")
         if low.isdigit() and int(low) <= score <= int(high if high.isdigit() else low):
@@ -148,23 +150,24 @@ def _rubric(brief: Brief, score: int) -> str:
     return ""
 
 
-def _recommendations(brief: Brief, readings: Mapping[str, Reading]) -> Sequence[RecommendationDraft]:
-    """From the lowest places, two at least, as far as the sections have advice."""
-    rated = [(position, section) for position, section in _ranked(brief, readings)[::-1] if section.advice]
-    low = [section for position, section in rated if position < _WELL][:MOST_RECOMMENDATIONS]
+def _recommend(
+    brief: Brief, ratings: Mapping[str, SectionRating], ranked: RankedSections
+) -> Sequence[RecommendationDraft]:
+    """Return the advice of the lowest sections, and of others if fewer than MIN_RECOMMENDATIONS are low."""
+    rated = [(position, section) for position, section in ranked[::-1] if section.advice]
+    low = [section for position, section in rated if position < _GOOD_POSITION][:MAX_RECOMMENDATIONS]
     others = [section for _, section in rated if section not in low]
     unrated = [section for section in brief.definition.sections if section.advice and section not in [*low, *others]]
-    chosen = [*low, *[*others, *unrated][: max(LEAST_RECOMMENDATIONS - len(low), 0)]]
-    return [_advice(section, readings[section.key], speakers(brief)) for section in chosen]
+    selected = [*low, *[*others, *unrated][: max(MIN_RECOMMENDATIONS - len(low), 0)]]
+    return [_draft_recommendation(section, ratings[section.key], select_speakers(brief)) for section in selected]
 
 
-def _advice(section: Section, reading: Reading, everyone: Sequence[int]) -> RecommendationDraft:
+def _draft_recommendation(section: Section, rating: SectionRating, everyone: Sequence[int]) -> RecommendationDraft:
+    """Return the section's advice for those who are rated lowest, or for everyone if the scale does not rank."""
     assert section.advice is not None
-    places = {
-        person: section.scale.index(rating) for person, rating in reading.people.items() if rating in section.scale
-    }
+    ranks = {person: section.scale.index(member) for person, member in rating.people.items() if member in section.scale}
     ordered = section.signal is not None and section.signal.ordered
-    lowest = [person for person, place in places.items() if place == max(places.values())] if ordered else []
+    lowest = [person for person, rank in ranks.items() if rank == max(ranks.values())] if ordered else []
     return RecommendationDraft(
         title=section.advice.title,
         people=tuple(lowest or everyone),

@@ -1,8 +1,7 @@
-"""Examples for a section: short exchanges around messages that hold its terms, or a query of it nearly whole. Pure.
+"""Selects the examples of a section: short exchanges around messages that contain a term, or nearly a whole query.
 
-What is only near in meaning is not quoted: a section without such a message
-has no example. No message is quoted twice in one insight, and what may speak of danger is
-never quoted as an example of something else.
+A message that is only similar in meaning is not an example: a section without a literal match has none. No message is
+quoted twice in one insight, and none that may speak of danger is quoted as an example of something else. Pure.
 """
 
 from __future__ import annotations
@@ -10,209 +9,214 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from chats.statistics.languages import STOP_WORDS
 from chats.word_index import phrase_offsets, split_words
 from insights import safety
-from insights.engines.base import Brief, CitedExchange, Conversation, RecurringWord, SectionBrief, ShownMessage
+from insights.engines.base import Brief, CitedExchange, Conversation, SectionBrief, ShownMessage
 
-MOST_MESSAGES = 4
-_ANSWER_WITHIN = timedelta(hours=1)
-_LEADS_IN_WITHIN = timedelta(minutes=10)
-_LONGEST_WORDS = 80
+if TYPE_CHECKING:
+    from insights.definition import Section
+
+MAX_MESSAGES = 4
+_MAX_ANSWER_DELAY = timedelta(hours=1)
+_MAX_LEAD_IN_DELAY = timedelta(minutes=10)
+_MAX_WORDS = 80
 _PERIODS = 3
-_LONGEST_TERM = 6
-#: So much of a query's telling words make a message one that it asks for; a lone word does not.
-_ASKED_FOR = 0.75
-#: More than length, answer and place together: what is asked for to the letter comes first.
-_ASKED_FOR_WORTH = 2.0
-_LEAST_TELLING = 2
+_MAX_TERM_WORDS = 6
+#: A message matches a query if it contains at least this share of the query's content words. One word is no match.
+_QUERY_MATCH = 0.75
+_MIN_CONTENT_WORDS = 2
+#: More than length, answer and rank can add up to: a message that matches a query comes first.
+_QUERY_MATCH_SCORE = 2.0
+
+Phrase = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class _Candidate:
-    """A message worth quoting, its place in its conversation, and the group whose term it holds."""
+    """A message worth quoting, its index in its conversation, and the group whose term it contains."""
 
     conversation: Conversation
-    place: int
+    index: int
     group: str
     score: float
 
     @property
     def message(self) -> ShownMessage:
-        return self.conversation.messages[self.place]
+        return self.conversation.messages[self.index]
+
+
+class _Matcher:
+    """Finds the terms and queries of a section in a text that is split into words."""
+
+    def __init__(self, section: Section) -> None:
+        #: each term's group; empty in a section without groups
+        self.terms: dict[Phrase, str] = {}
+        if not section.groups:
+            self.terms = {tuple(split_words(term)): "" for term in section.terms}
+        # Reversed: a term of two groups belongs to the first.
+        for group in reversed(section.groups):
+            self.terms.update({tuple(split_words(term)): group.key for term in group.terms})
+        self._excluded = [tuple(split_words(phrase)) for phrase in section.unless]
+        queries = (frozenset(split_words(query)) - STOP_WORDS for query in section.queries)
+        self._queries = [query for query in queries if len(query) >= _MIN_CONTENT_WORDS]
+
+    def find_groups(self, text: Sequence[str]) -> set[str]:
+        """Return the groups with a term in the text that is not part of an excluded phrase."""
+        groups = set()
+        for length in range(1, _MAX_TERM_WORDS + 1):
+            for start in range(len(text) - length + 1):
+                phrase = tuple(text[start : start + length])
+                if phrase in self.terms and not self._is_excluded(text, start, phrase):
+                    groups.add(self.terms[phrase])
+        return groups
+
+    def _is_excluded(self, text: Sequence[str], start: int, phrase: Phrase) -> bool:
+        return any(
+            start >= offset and tuple(text[start - offset : start - offset + len(excluded)]) == excluded
+            for excluded in self._excluded
+            for offset in phrase_offsets(phrase, excluded)
+        )
+
+    def matches_query(self, text: Sequence[str]) -> bool:
+        """Return whether the text contains most of a query's content words."""
+        words = set(text)
+        return any(len(query & words) / len(query) >= _QUERY_MATCH for query in self._queries)
 
 
 class ExampleSelector:
-    """Picks the examples of one insight, section by section."""
+    """Selects the examples of one insight, section by section."""
 
     def __init__(self, brief: Brief) -> None:
         self._people = brief.people
-        self._used: set[int] = set()
-        shown = brief.shown().values()
-        self._words = {message.number: tuple(split_words(message.text)) for message in shown}
+        self._shown = brief.shown_messages()
+        self._quoted: set[int] = set()
+        messages = self._shown.values()
+        self._words = {message.number: tuple(split_words(message.text)) for message in messages}
         self._dangerous = (
-            {message.number for message in shown if safety.speaks_of_danger(message.text)} if brief.concerns else set()
+            {message.number for message in messages if safety.mentions_danger(message.text)}
+            if brief.concerns
+            else set()
         )
-        self._shown = brief.shown()
-        instants = [message.sent_at for message in shown]
-        self._span = (min(instants), max(instants)) if instants else None
+        times = [message.sent_at for message in messages]
+        self._span = (min(times), max(times)) if times else None
 
-    def pick(self, material: SectionBrief, *, leaders: Mapping[int, str]) -> tuple[CitedExchange, ...]:
-        """At most the section's number of exchanges; a person's leading group is shown before others."""
-        candidates = list(self._candidates(material, leaders))
-        titles = {group.key: group.title for group in material.section.groups}
-        picked: list[_Candidate] = []
-        exchanges = list(self._returns(material))
-        while candidates and len(exchanges) < material.section.evidence_max:
-            best = max(candidates, key=lambda candidate: (self._worth(candidate, picked), -candidate.message.number))
+    def select(self, section_brief: SectionBrief, *, leaders: Mapping[int, str]) -> tuple[CitedExchange, ...]:
+        """Return at most the section's number of exchanges. A person's leading group comes before others."""
+        section = section_brief.section
+        exchanges = list(self._select_recurring_words(section_brief))
+        candidates = list(self._find_candidates(section_brief, leaders))
+        titles = {group.key: group.title for group in section.groups}
+        selected: list[_Candidate] = []
+        while candidates and len(exchanges) < section.evidence.max:
+            best = max(
+                candidates, key=lambda candidate: (self._score_variety(candidate, selected), -candidate.message.number)
+            )
             candidates.remove(best)
-            messages = self._exchange(best)
+            messages = self._get_exchange(best)
             if not messages:
                 continue
-            picked.append(best)
-            self._used.update(message.number for message in messages)
-            exchanges.append(
-                CitedExchange(
-                    self._context(messages, titles.get(best.group, "")), tuple(message.number for message in messages)
-                )
-            )
+            selected.append(best)
+            self._quoted.update(message.number for message in messages)
+            context = self._describe(messages, titles.get(best.group, ""))
+            exchanges.append(CitedExchange(context, tuple(message.number for message in messages)))
         return tuple(exchanges)
 
-    def _returns(self, material: SectionBrief) -> Iterator[CitedExchange]:
-        """Words that keep coming back, each by its first message and a later one; one exchange is left to others."""
-        for word in material.recurring[: max(material.section.evidence_max - 1, 0)]:
+    def _select_recurring_words(self, section_brief: SectionBrief) -> Iterator[CitedExchange]:
+        """Yield each recurring word's first message and a later one. One exchange remains for other examples."""
+        for word in section_brief.recurring_words[: max(section_brief.section.evidence.max - 1, 0)]:
             messages = [self._shown[number] for number in (word.first, word.later) if number in self._shown]
-            if len(messages) == 2 and all(map(self._quotable, messages)):
-                self._used.update(message.number for message in messages)
-                yield CitedExchange(_return(word, messages), tuple(message.number for message in messages))
+            if len(messages) == 2 and all(map(self._is_quotable, messages)):
+                self._quoted.update(message.number for message in messages)
+                first, later = (_format_date(message) for message in messages)
+                context = f"“{word.word}”: first on {first}, and again on {later}."
+                yield CitedExchange(context, tuple(message.number for message in messages))
 
-    def _candidates(self, material: SectionBrief, leaders: Mapping[int, str]) -> Iterator[_Candidate]:
-        terms, longer = _terms(material), _longer(material)
-        queries = _queries(material)
+    def _find_candidates(self, section_brief: SectionBrief, leaders: Mapping[int, str]) -> Iterator[_Candidate]:
+        """Yield the messages that contain a term, or match a query if the section has no terms."""
+        matcher = _Matcher(section_brief.section)
         seen: set[int] = set()
-        for rank, conversation in enumerate(material.conversations):
-            for place, message in enumerate(conversation.messages):
-                if message.number in seen or not self._quotable(message):
+        for rank, conversation in enumerate(section_brief.conversations):
+            for index, message in enumerate(conversation.messages):
+                if message.number in seen or not self._is_quotable(message):
                     continue
                 seen.add(message.number)
                 text = self._words[message.number]
-                held = _held(text, terms, longer)
-                asked = _asked(text, queries) if held or not terms else 0.0
-                if not held and asked >= _ASKED_FOR:
-                    held = {""}
-                if held:
-                    group = leaders.get(message.person, "")
-                    group = group if group in held else min(held)
-                    score = self._score(conversation, place, rank, held, leaders)
-                    score += _ASKED_FOR_WORTH * (asked >= _ASKED_FOR)
-                    yield _Candidate(conversation, place, group, score)
+                groups = matcher.find_groups(text)
+                matches_query = bool(groups or not matcher.terms) and matcher.matches_query(text)
+                if not groups and matches_query:
+                    groups = {""}
+                if groups:
+                    leader = leaders.get(message.person)
+                    group = leader if leader in groups else min(groups)
+                    score = self._score(conversation, index, rank=rank, groups=groups, leader=leader)
+                    yield _Candidate(conversation, index, group, score + _QUERY_MATCH_SCORE * matches_query)
 
     def _score(
-        self, conversation: Conversation, place: int, rank: int, held: set[str], leaders: Mapping[int, str]
+        self, conversation: Conversation, index: int, *, rank: int, groups: set[str], leader: str | None
     ) -> float:
-        message = conversation.messages[place]
+        """Return how good an example a message is: relevant, not too short or long, answered, typical of its sender."""
+        message = conversation.messages[index]
         length = len(self._words[message.number])
-        score = min(length, 12) / 12 + 0.3 * len(held) + 0.5 / (1 + rank)
-        if length > _LONGEST_WORDS:
+        score = min(length, 12) / 12 + 0.3 * len(groups) + 0.5 / (1 + rank)
+        if length > _MAX_WORDS:
             score -= 1
         if length < 2:
             score -= 0.5
-        if place + 1 < len(conversation.messages) and _answers(conversation.messages[place + 1], message):
+        if index + 1 < len(conversation.messages) and _is_answer(conversation.messages[index + 1], to=message):
             score += 0.5
-        if leaders.get(message.person) in held:
+        if leader in groups:
             score += 1
         return score
 
-    def _worth(self, candidate: _Candidate, picked: Sequence[_Candidate]) -> float:
-        """The score, less for what is like those picked before: of one time, one group, one person."""
-        worth = candidate.score
-        for other in picked:
-            worth -= 0.6 * (self._period(candidate) == self._period(other))
-            worth -= 0.9 * (bool(candidate.group) and candidate.group == other.group)
-            worth -= 0.3 * (candidate.message.person == other.message.person)
-        return worth
+    def _score_variety(self, candidate: _Candidate, selected: Sequence[_Candidate]) -> float:
+        """Return the score, reduced for each selected candidate of the same period, group or person."""
+        score = candidate.score
+        for other in selected:
+            score -= 0.6 * (self._get_period(candidate) == self._get_period(other))
+            score -= 0.9 * (bool(candidate.group) and candidate.group == other.group)
+            score -= 0.3 * (candidate.message.person == other.message.person)
+        return score
 
-    def _period(self, candidate: _Candidate) -> int:
-        """Which part of the shown messages' time it is from."""
+    def _get_period(self, candidate: _Candidate) -> int:
+        """Return which third of the shown messages' time the message is from."""
         first, last = self._span or (candidate.message.sent_at, candidate.message.sent_at)
         length = max(last - first, timedelta(seconds=1))
         return min(int(_PERIODS * ((candidate.message.sent_at - first) / length)), _PERIODS - 1)
 
-    def _quotable(self, message: ShownMessage) -> bool:
-        return message.number not in self._used and message.number not in self._dangerous
+    def _is_quotable(self, message: ShownMessage) -> bool:
+        return message.number not in self._quoted and message.number not in self._dangerous
 
-    def _exchange(self, candidate: _Candidate) -> list[ShownMessage]:
-        """The message, what it answers, and up to two answers to it."""
-        messages, place = candidate.conversation.messages, candidate.place
-        if not self._quotable(messages[place]):
+    def _get_exchange(self, candidate: _Candidate) -> list[ShownMessage]:
+        """Return the message, the one that it answers, and up to two answers; empty if it is not quotable."""
+        messages, index = candidate.conversation.messages, candidate.index
+        message = messages[index]
+        if not self._is_quotable(message):
             return []
-        found = [messages[place]]
-        if place and self._quotable(messages[place - 1]):
-            before = messages[place - 1]
-            if before.person != messages[place].person and messages[place].sent_at - before.sent_at <= _LEADS_IN_WITHIN:
-                found.insert(0, before)
-        for answer in messages[place + 1 : place + 3]:
-            if len(found) == MOST_MESSAGES or not self._quotable(answer) or not _answers(answer, messages[place]):
+        exchange = [message]
+        if index and self._is_quotable(messages[index - 1]):
+            before = messages[index - 1]
+            if before.person != message.person and message.sent_at - before.sent_at <= _MAX_LEAD_IN_DELAY:
+                exchange.insert(0, before)
+        for answer in messages[index + 1 : index + 3]:
+            if len(exchange) == MAX_MESSAGES or not self._is_quotable(answer) or not _is_answer(answer, to=message):
                 break
-            found.append(answer)
-        return found
+            exchange.append(answer)
+        return exchange
 
-    def _context(self, messages: Sequence[ShownMessage], title: str) -> str:
-        at = messages[0].sent_at
-        day = f"{at.day} {at:%B %Y}"
+    def _describe(self, messages: Sequence[ShownMessage], title: str) -> str:
+        """Return the context of an exchange: the group's title, the date, and who writes."""
         people = list(dict.fromkeys(self._people[message.person] for message in messages))
-        told = f"{people[0]} writes" + (f" and {people[1]} answers" if len(people) > 1 else "")
-        return f"{title}, {day}: {told}." if title else f"{day}: {told}."
+        who = f"{people[0]} writes" + (f" and {people[1]} answers" if len(people) > 1 else "")
+        date = _format_date(messages[0])
+        return f"{title}, {date}: {who}." if title else f"{date}: {who}."
 
 
-def _answers(message: ShownMessage, before: ShownMessage) -> bool:
-    return message.person != before.person and message.sent_at - before.sent_at <= _ANSWER_WITHIN
+def _is_answer(message: ShownMessage, *, to: ShownMessage) -> bool:
+    return message.person != to.person and message.sent_at - to.sent_at <= _MAX_ANSWER_DELAY
 
 
-def _terms(material: SectionBrief) -> dict[tuple[str, ...], str]:
-    """Each term as words, with its group's key, or nothing where the section has no groups."""
-    section = material.section
-    if section.groups:
-        return {tuple(split_words(term)): group.key for group in reversed(section.groups) for term in group.terms}
-    return {tuple(split_words(term)): "" for term in section.terms}
-
-
-def _longer(material: SectionBrief) -> tuple[tuple[str, ...], ...]:
-    return tuple(tuple(split_words(phrase)) for phrase in material.section.unless)
-
-
-def _held(text: Sequence[str], terms: Mapping[tuple[str, ...], str], longer: Sequence[tuple[str, ...]]) -> set[str]:
-    """The groups whose terms stand in a text outside the longer phrases."""
-    held = set()
-    for length in range(1, _LONGEST_TERM + 1):
-        for start in range(len(text) - length + 1):
-            phrase = tuple(text[start : start + length])
-            if phrase in terms and not _inside(text, start, phrase, longer):
-                held.add(terms[phrase])
-    return held
-
-
-def _inside(text: Sequence[str], start: int, phrase: tuple[str, ...], longer: Sequence[tuple[str, ...]]) -> bool:
-    return any(
-        start >= turn and tuple(text[start - turn : start - turn + len(other)]) == other
-        for other in longer
-        for turn in phrase_offsets(phrase, other)
-    )
-
-
-def _queries(material: SectionBrief) -> list[frozenset[str]]:
-    """The telling words of each query that has some."""
-    queries = (frozenset(split_words(query)) - STOP_WORDS for query in material.section.queries)
-    return [query for query in queries if len(query) >= _LEAST_TELLING]
-
-
-def _asked(text: Sequence[str], queries: Sequence[frozenset[str]]) -> float:
-    """How much of a query's telling words the text holds, of the query that it fits best."""
-    held = set(text)
-    return max((len(query & held) / len(query) for query in queries), default=0.0)
-
-
-def _return(word: RecurringWord, messages: Sequence[ShownMessage]) -> str:
-    first, later = (f"{message.sent_at.day} {message.sent_at:%B %Y}" for message in messages)
-    return f"“{word.word}”: first on {first}, and again on {later}."
+def _format_date(message: ShownMessage) -> str:
+    return f"{message.sent_at.day} {message.sent_at:%B %Y}"

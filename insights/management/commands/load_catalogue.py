@@ -1,3 +1,5 @@
+"""`manage.py load_catalogue`."""
+
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
@@ -6,13 +8,15 @@ from insights import catalogue
 
 
 class Command(BaseCommand):
-    help = "Load the categories and insight types of insights/catalogue. What staff edited stays as it is."
+    """Load the catalogue into the database."""
+
+    help = "Load the categories and insight types of insights/catalogue. Rows that staff edited stay unchanged."
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            summary = catalogue.load()
+            result = catalogue.load()
         except ValueError as error:
             raise CommandError(f"The catalogue cannot be loaded. {error}") from error
-        self.stdout.write(f"Catalogue: {summary}.")
-        for kept in summary.kept:
-            self.stdout.write(f"{kept} was edited in the admin and stays as it is.")
+        self.stdout.write(f"Catalogue: {result}.")
+        for kept in result.kept:
+            self.stdout.write(f"{kept} was edited in the admin and stays unchanged.")
