@@ -15,6 +15,7 @@ import environ
 from celery.schedules import crontab
 from django.core.exceptions import ImproperlyConfigured
 
+from insights.engines import ENGINES
 from relivchats import embedded
 from relivchats.crypto import Keyring
 from relivchats.environment import boolean, one_of, read, whole, words
@@ -175,11 +176,11 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
 }
 UPLOAD_LIMIT_BYTES = read("MAX_UPLOAD_SIZE_MB", whole, default=25, least=1) * 1024 * 1024
 # A person's upload stays in memory: no file of theirs is ever written.
-FILE_UPLOAD_HANDLERS = ["chats.upload_handler.BoundedMemoryUploadHandler"]
+FILE_UPLOAD_HANDLERS = ["chats.uploads.BoundedMemoryUploadHandler"]
 
 # Insights
 
-INSIGHT_ENGINE = read("INSIGHT_ENGINE", one_of("local"), default="local")
+INSIGHT_ENGINE = read("INSIGHT_ENGINE", one_of(*ENGINES), default="local")
 EMBEDDING_ENGINE = read("EMBEDDING_ENGINE", one_of("local"), default="local")
 MAX_CONCURRENT_INSIGHTS = read("MAX_CONCURRENT_INSIGHTS", whole, default=8, least=0)
 INSIGHT_MAX_ATTEMPTS = read("INSIGHT_MAX_ATTEMPTS", whole, default=3, least=1)
@@ -197,9 +198,25 @@ ADJUSTMENT_APPROVAL_COINS = read("ADJUSTMENT_APPROVAL_COINS", whole, default=200
 
 ORDERS_PER_MINUTE = read("ORDERS_PER_MINUTE", whole, default=10, least=1)
 
-# Payments. Each provider in billing/payments/providers/ declares its own variables.
+# Payments. A provider that is not set up is not offered.
 
+RAZORPAY_KEY_ID = read("RAZORPAY_KEY_ID", str, default="")
+RAZORPAY_KEY_SECRET = read("RAZORPAY_KEY_SECRET", str, default=None if RAZORPAY_KEY_ID else "")
+RAZORPAY_WEBHOOK_SECRETS: list[str] = read("RAZORPAY_WEBHOOK_SECRETS", words, default=None if RAZORPAY_KEY_ID else [])
+RAZORPAY_API_BASE = read("RAZORPAY_API_BASE", str, default="https://api.razorpay.com")
+STRIPE_SECRET_KEY = read("STRIPE_SECRET_KEY", str, default="")
+STRIPE_PUBLISHABLE_KEY = read("STRIPE_PUBLISHABLE_KEY", str, default=None if STRIPE_SECRET_KEY else "")
+STRIPE_WEBHOOK_SECRETS: list[str] = read("STRIPE_WEBHOOK_SECRETS", words, default=None if STRIPE_SECRET_KEY else [])
+STRIPE_API_BASE = read("STRIPE_API_BASE", str, default="https://api.stripe.com")
 PAYMENT_TIMEOUT_SECONDS = read("PAYMENT_TIMEOUT_SECONDS", whole, default=10, least=1)
+# Coins for nothing: to try out, never beside real money. An embedded installation may serve the public, so there
+# it must be asked for; `./dev up` and `./dev demo` do (stack.py).
+_LIVE = RAZORPAY_KEY_ID.startswith("rzp_live_") or STRIPE_SECRET_KEY.startswith(("sk_live_", "rk_live_"))
+PAYMENTS_SANDBOX = read("PAYMENTS_SANDBOX", boolean, default=DEBUG and not _LIVE)
+if PAYMENTS_SANDBOX and (_LIVE or not (DEBUG or EMBEDDED)):
+    raise ImproperlyConfigured(
+        "PAYMENTS_SANDBOX gives coins for nothing: leave it out where people pay with real money."
+    )
 
 # Celery. A message is only a wake-up call: Postgres holds what is to be done.
 
@@ -274,6 +291,8 @@ LOGGING: dict[str, Any] = {
         # Every request has its line already; only what went wrong within one is added.
         "django.request": {"level": "ERROR"},
         "celery.app.trace": {"level": "WARNING"},
+        # At a lower level it logs what Stripe answers, secrets that pay an order among it.
+        "stripe": {"level": "WARNING"},
         "urllib3": {"level": "WARNING"},
     },
 }
