@@ -219,7 +219,7 @@ def _save(
     TranscriptBlock.objects.filter(chat=chat.pk, first_number__gte=blocks[0].first_number).delete()
     copy_rows("transcript_blocks", BLOCK_TYPES, ((chat.pk, *block) for block in blocks))
     Chat.objects.filter(pk=chat.pk).update(**columns)
-    indexing.request_rest(chat.pk, first_number=chat.line_count + 1)
+    indexing.request_from(chat.pk, first_number=chat.line_count + 1)
     log.record_success(
         ChatUpload.Outcome.EXTENDED,
         chat=chat,

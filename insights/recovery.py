@@ -1,4 +1,4 @@
-"""What puts things right after a crash, a lost message or a lost broker. Every step re-checks what it changes."""
+"""Recovery from crashes, lost messages and lost brokers. Every step checks again what it changes, under its lock."""
 
 from __future__ import annotations
 
@@ -17,19 +17,20 @@ from billing import ledger
 from billing.models import CoinReservation, ReservationQuerySet
 from chats import indexing
 from chats.models import Chat
-from insights import dispatch, settlement
+from insights import settlement
+from insights.dispatch import dispatch, dispatch_soon, queue
 from insights.models import GenerationJob, Insight
 from relivchats.errors import DomainError
 
 logger = logging.getLogger(__name__)
 
-#: Rows that one round handles of each kind; the next round takes the rest.
+#: Rows of each kind that one round recovers; the next round takes the rest.
 BATCH = 200
 
 
 @dataclass(frozen=True)
-class Recovered:
-    """How many of each were put right."""
+class RecoveryCounts:
+    """How many rows of each kind one round recovered."""
 
     leases: int = 0
     unindexable: int = 0
@@ -43,100 +44,89 @@ class Recovered:
         return ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in asdict(self).items())
 
     @property
-    def anything(self) -> bool:
+    def any_recovered(self) -> bool:
+        """Whether anything was stuck. Dispatching is normal work and does not count."""
         return any(count for name, count in asdict(self).items() if name != "dispatched")
 
 
-def recover() -> Recovered:
-    """One round over everything that can be stuck. Safe at any time, from any number of processes."""
-    done = Recovered(
-        leases=_each(Insight.objects.lease_expired().values_list("pk", flat=True), recover_insight),
+def recover() -> RecoveryCounts:
+    """Recover everything that can be stuck, once. Safe at any time, from any number of processes at once."""
+    # Leases first: a job that is past its deadline or finished then closes in the same round.
+    counts = RecoveryCounts(
+        leases=_count_recovered(recover_insight, Insight.objects.lease_expired()),
         indexing=indexing.recover(),
-        unindexable=_each(_jobs_of_unindexable_chats(), _fail_unindexable),
-        overdue_jobs=_each(GenerationJob.objects.overdue().values_list("pk", flat=True), _fail_overdue),
-        finished_jobs=_each(GenerationJob.objects.unsettled().values_list("pk", flat=True), settlement.settle),
-        reservations=_each(orphaned_reservations().values_list("pk", flat=True), release_orphaned_reservation),
-        dispatched=dispatch.dispatch(),
+        unindexable=_count_recovered(_fail_unindexable_job, _unindexable_jobs()),
+        overdue_jobs=_count_recovered(_fail_overdue_job, GenerationJob.objects.overdue()),
+        finished_jobs=_count_recovered(settlement.settle, GenerationJob.objects.unsettled()),
+        reservations=_count_recovered(release_orphaned_reservation, orphaned_reservations()),
+        dispatched=dispatch(),
     )
-    if done.anything:
-        logger.warning("recovered", extra=asdict(done))
-    return done
+    if counts.any_recovered:
+        logger.warning("recovered", extra=asdict(counts))
+    return counts
 
 
 def recover_job(job_id: UUID) -> bool:
-    """Put one job right: free its dead leases, close it if it is past its deadline or has nothing open."""
-    abandoned = Insight.objects.lease_expired().filter(job=job_id).values_list("pk", flat=True)
-    changed = [recover_insight(insight_id) for insight_id in abandoned]
+    """Recover one job: its expired leases, its deadline, its settlement. Return whether anything was stuck."""
+    expired = Insight.objects.lease_expired().filter(job=job_id).values_list("pk", flat=True)
+    changed = [recover_insight(insight_id) for insight_id in expired]
     if GenerationJob.objects.overdue().filter(pk=job_id).exists():
-        changed.append(_fail_overdue(job_id))
-    changed.append(settlement.settle(job_id) if not Insight.objects.open().filter(job=job_id).exists() else False)
-    dispatch.dispatch_soon()
+        changed.append(_fail_overdue_job(job_id))
+    changed.append(settlement.settle(job_id))
+    dispatch_soon()
     return any(changed)
 
 
-def _each(ids: QuerySet[Any, UUID], step: Callable[[UUID], bool]) -> int:
-    """How many of the rows the step put right. One that cannot be is logged, and the others go on."""
-    return sum(_tried(step, pk) for pk in list(ids[:BATCH]))
-
-
-def _tried(step: Callable[[UUID], bool], pk: UUID) -> bool:
-    try:
-        return step(pk)
-    except (DomainError, DatabaseError) as error:
-        logger.error("recovery failed", extra={"step": step.__name__, "row": str(pk), "error": type(error).__name__})
-        return False
+def _count_recovered(step: Callable[[UUID], bool], rows: QuerySet[Any]) -> int:
+    """Call `step` with the id of each row, and return how many rows it changed. A row that fails is only logged."""
+    recovered = 0
+    for row_id in list(rows.values_list("pk", flat=True)[:BATCH]):
+        try:
+            recovered += step(row_id)
+        except (DomainError, DatabaseError) as error:
+            # One bad row, such as a reservation that was released by hand, must not stop the recovery of all others.
+            extra = {"step": step.__name__, "row": str(row_id), "error": type(error).__name__}
+            logger.error("recovery failed", extra=extra)
+    return recovered
 
 
 @transaction.atomic
 def recover_insight(insight_id: UUID) -> bool:
-    """An insight whose worker stopped renewing its lease: due again, or failed after its last attempt."""
+    """Make an insight due again whose lease expired, or fail it after its last attempt. Return False if it is leased.
+
+    Its worker may be alive, only slow: until the lease is locked it may still renew it or finish the insight.
+    """
+    # The job before the insight, as everywhere: the lock order is in settlement.py.
     GenerationJob.objects.select_for_update(of=("self",)).filter(insights=insight_id).first()
-    insight = Insight.objects.lease_expired().filter(pk=insight_id).first()
-    if insight is None or insight.lease_token is None:
+    lease = queue.lock_expired(insight_id)
+    if lease is None:
         return False
-    if insight.attempt >= settings.INSIGHT_MAX_ATTEMPTS:
-        tries = f"failed after {insight.attempt} attempts"
-        logger.error(tries, extra={"insight": str(insight_id), "error_code": "worker_lost"})
-        return settlement.fail(
-            insight_id=insight_id,
-            token=insight.lease_token,
-            error_code="worker_lost",
-            error_message=f"{tries}: worker_lost",
-        )
-    return bool(
-        Insight.objects.lease_expired()
-        .filter(pk=insight_id, lease_token=insight.lease_token)
-        .update(
-            status=Insight.Status.PENDING,
-            lease_token=None,
-            lease_expires_at=None,
-            dispatched_at=None,
-            next_attempt_at=Now(),
-            error_code="worker_lost",
-        )
-    )
+    if lease.attempt >= settings.INSIGHT_MAX_ATTEMPTS:
+        return settlement.fail(lease, error_code="worker_lost")
+    return queue.release(lease, next_attempt_at=Now(), dispatched_at=None, error_code="worker_lost")
 
 
 def fail_unindexable(chat_id: UUID) -> None:
-    """End what waits for a chat that could not be made searchable."""
-    for job_id in _jobs_of_unindexable_chats().filter(chat=chat_id):
-        _fail_unindexable(job_id)
+    """Fail the insights that wait for a chat whose indexing failed."""
+    for job_id in _unindexable_jobs().filter(chat=chat_id).values_list("pk", flat=True):
+        _fail_unindexable_job(job_id)
 
 
-def _jobs_of_unindexable_chats() -> QuerySet[GenerationJob, UUID]:
+def _unindexable_jobs() -> QuerySet[GenerationJob]:
     return (
         GenerationJob.objects.open()
         .filter(chat__vector_status=Chat.VectorStatus.FAILED, insights__status=Insight.Status.PENDING)
-        .values_list("pk", flat=True)
         .distinct()
     )
 
 
 @transaction.atomic
-def _fail_unindexable(job_id: UUID) -> bool:
+def _fail_unindexable_job(job_id: UUID) -> bool:
+    # The chat is read after the job is locked: indexing may have been requested again meanwhile.
     job = GenerationJob.objects.select_for_update().get(pk=job_id)
     if job.chat is None or job.chat.vector_status != Chat.VectorStatus.FAILED:
         return False
+    # Only what is pending: an insight that is being generated has been searched before and can still be delivered.
     waiting = Insight.objects.filter(job=job_id, status=Insight.Status.PENDING).values_list("pk", flat=True)
     return settlement.fail_open_insights(
         job_id, only=waiting, error_code="indexing_failed", error_message="The chat could not be made searchable."
@@ -144,8 +134,9 @@ def _fail_unindexable(job_id: UUID) -> bool:
 
 
 @transaction.atomic
-def _fail_overdue(job_id: UUID) -> bool:
+def _fail_overdue_job(job_id: UUID) -> bool:
     GenerationJob.objects.select_for_update().get(pk=job_id)
+    # Checked again under the lock: a worker may just have finished the last insight and closed the job.
     if not GenerationJob.objects.overdue().filter(pk=job_id).exists():
         return False
     return settlement.fail_open_insights(
@@ -154,13 +145,14 @@ def _fail_overdue(job_id: UUID) -> bool:
 
 
 def orphaned_reservations() -> ReservationQuerySet:
-    """Active reservations that no open job will settle."""
+    """Return the active reservations that no open job will settle."""
     return CoinReservation.objects.active().exclude(job__status__in=GenerationJob.OPEN)
 
 
 @transaction.atomic
 def release_orphaned_reservation(reservation_id: UUID) -> bool:
-    """Give back the coins of a reservation without an open job. Returns whether they were still held."""
+    """Release a reservation without an open job. Return False if its job is open or it is not active any more."""
+    # The job's lock keeps a settlement out: it would capture the coins that are released here.
     job = GenerationJob.objects.select_for_update().filter(reservation=reservation_id).first()
     if job is not None and job.is_open:
         return False

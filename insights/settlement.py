@@ -1,6 +1,7 @@
-"""How insights end and jobs close. The transaction that ends a job's last open insight also settles its coins.
+"""How insights finish and jobs close. The transaction that finishes a job's last open insight also settles its coins.
 
-Lock order: job, insight, reservation, wallet. `_settle` is the only place that closes a job.
+Lock order, everywhere in the code base: chat, job, insight, reservation, wallet. A transaction that needs several
+rows locks them in this order, and several jobs by ascending id, so two transactions never wait for each other.
 """
 
 from __future__ import annotations
@@ -14,68 +15,91 @@ from django.db.models import Count, Q, Sum
 from django.db.models.functions import Now
 
 from billing import ledger
-from insights.models import GenerationJob, Insight, InsightQuerySet
+from insights.dispatch import queue
+from insights.models import GenerationJob, Insight
+from relivchats.leases import Lease
 
 logger = logging.getLogger(__name__)
 
 
 @transaction.atomic
-def complete(*, insight_id: UUID, token: UUID, sealed_document: bytes, up_to_message: int | None = None) -> bool:
-    """Deliver an insight if this lease still holds it; otherwise the result is discarded (False)."""
-    job = _lock_job(insight_id)
-    return _end(
-        job,
-        Insight.objects.filter(pk=insight_id, lease_token=token, status=Insight.Status.GENERATING),
+def complete(lease: Lease, *, sealed_document: bytes, up_to_message: int | None = None) -> bool:
+    """Deliver an insight. Return False, and discard the document, if the lease was lost."""
+    job = _lock_job(lease)
+    # Compares the token: a worker that was frozen past its lease finds another token or a finished insight.
+    delivered = queue.finish(
+        lease,
         status=Insight.Status.COMPLETED,
+        finished_at=Now(),
         sealed_document=sealed_document,
         up_to_message=up_to_message,
     )
+    if delivered:
+        _close_if_finished(job)
+    return delivered
 
 
 @transaction.atomic
-def fail(*, insight_id: UUID, token: UUID, error_code: str, error_message: str) -> bool:
-    """Give an insight up if this lease still holds it. Its part of the coins goes back."""
-    job = _lock_job(insight_id)
-    return _end(
-        job,
-        Insight.objects.filter(pk=insight_id, lease_token=token, status=Insight.Status.GENERATING),
+def fail(lease: Lease, *, error_code: str) -> bool:
+    """Fail an insight for good; its price is released when the job closes. Return False if the lease was lost."""
+    job = _lock_job(lease)
+    attempts = f"failed after {lease.attempt} attempts"
+    failed = queue.finish(
+        lease,
         status=Insight.Status.FAILED,
+        finished_at=Now(),
         error_code=error_code,
-        error_message=error_message,
+        error_message=f"{attempts}: {error_code}",
     )
+    if failed:
+        # Operators search the log for this text.
+        logger.error(attempts, extra={"insight": str(lease.row_id), "error_code": error_code})
+        _close_if_finished(job)
+    return failed
 
 
 @transaction.atomic
 def fail_open_insights(
     job_id: UUID, *, error_code: str, error_message: str, only: Iterable[UUID] | None = None
 ) -> bool:
-    """Give up a job's open insights, or only some of them, whoever holds them; then settle."""
+    """Fail a job's open insights, or those of them in `only`, whoever leases them. Return False if there were none."""
     job = GenerationJob.objects.select_for_update().get(pk=job_id)
-    still_open = job.insights.open()
+    open_insights = job.insights.open()
     if only is not None:
-        still_open = still_open.filter(pk__in=list(only))
-    return _end(job, still_open, status=Insight.Status.FAILED, error_code=error_code, error_message=error_message)
+        open_insights = open_insights.filter(pk__in=list(only))
+    # Without their tokens, the workers that are still generating them cannot finish them any more.
+    failed = open_insights.update(
+        status=Insight.Status.FAILED,
+        lease_token=None,
+        lease_expires_at=None,
+        finished_at=Now(),
+        error_code=error_code,
+        error_message=error_message,
+    )
+    if failed:
+        _close_if_finished(job)
+    return bool(failed)
 
 
 @transaction.atomic
 def settle(job_id: UUID) -> bool:
-    """Close a job that has nothing open any more. Returns whether it was open until now."""
-    return _settle(GenerationJob.objects.select_for_update().get(pk=job_id))
+    """Close a job without open insights and settle its coins. Return False if it is closed or has open insights."""
+    return _close_if_finished(GenerationJob.objects.select_for_update().get(pk=job_id))
 
 
-def _lock_job(insight_id: UUID) -> GenerationJob:
-    return GenerationJob.objects.select_for_update(of=("self",)).get(insights=insight_id)
+def _lock_job(lease: Lease) -> GenerationJob:
+    # Before the insight: two workers that finish the last two insights of a job at once take turns here. Without the
+    # lock, each would count the other's insight as open, and nobody would close the job.
+    return GenerationJob.objects.select_for_update(of=("self",)).get(insights=lease.row_id)
 
 
-def _end(job: GenerationJob, insights: InsightQuerySet, **fields: object) -> bool:
-    ended = insights.update(lease_token=None, lease_expires_at=None, finished_at=Now(), **fields)
-    if ended:
-        _settle(job)
-    return bool(ended)
+def _close_if_finished(job: GenerationJob) -> bool:
+    """Update the counters of a locked job. If no insight is open, settle its coins, close it and return True.
 
-
-def _settle(job: GenerationJob) -> bool:
-    """Bring the locked job's counters up to date and, when nothing is open, its coins and status too."""
+    This is the only place that closes a job.
+    """
+    if not job.is_open:
+        return False
     completed = Q(status=Insight.Status.COMPLETED)
     counts = job.insights.aggregate(
         open=Count("pk", filter=Q(status__in=Insight.OPEN)),
@@ -83,8 +107,6 @@ def _settle(job: GenerationJob) -> bool:
         failed=Count("pk", filter=Q(status=Insight.Status.FAILED)),
         coins=Sum("price", filter=completed, default=0),
     )
-    if not job.is_open:
-        return False
     job.completed_insights, job.failed_insights = counts["completed"], counts["failed"]
     if counts["open"]:
         job.save(update_fields=["completed_insights", "failed_insights"])
@@ -93,7 +115,7 @@ def _settle(job: GenerationJob) -> bool:
         ledger.capture(reservation=job.reservation, coins=counts["coins"])
     else:
         ledger.release(reservation=job.reservation, reason="nothing was delivered")
-    job.status = _outcome(completed=job.completed_insights, failed=job.failed_insights)
+    job.status = _final_status(completed=job.completed_insights, failed=job.failed_insights)
     GenerationJob.objects.filter(pk=job.pk).update(
         status=job.status,
         completed_insights=job.completed_insights,
@@ -107,7 +129,7 @@ def _settle(job: GenerationJob) -> bool:
     return True
 
 
-def _outcome(*, completed: int, failed: int) -> GenerationJob.Status:
+def _final_status(*, completed: int, failed: int) -> GenerationJob.Status:
     if not failed:
         return GenerationJob.Status.COMPLETED
     return GenerationJob.Status.PARTIAL_FAILURE if completed else GenerationJob.Status.FAILED

@@ -266,7 +266,7 @@ class TestRacing:
 
         engine = SlowEngine()
         monkeypatch.setattr(embedding, "get_engine", lambda: engine)
-        monkeypatch.setattr(indexing, "_STEP_CHUNKS", 1)
+        monkeypatch.setattr(indexing, "_CHUNKS_PER_STEP", 1)
         assert indexing.index_chat(chat.pk)
         assert leases == [1, 1, 1]
 

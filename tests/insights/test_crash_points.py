@@ -33,15 +33,16 @@ POINTS = (
     "insights.unlocking.unlock:after",
     "insights.generation.claim_insight:before",
     "insights.generation.claim_insight:after",
-    "insights.generation._write:after",
+    "insights.generation._generate:after",
     "insights.settlement.complete:before",
-    "insights.settlement._end:after",
-    "insights.generation._deliver:after",
+    "insights.settlement._close_if_finished:before",
+    "insights.settlement._close_if_finished:after",
+    "insights.generation._record:after",
     "billing.ledger.capture:before",
     "billing.ledger._resolve:after",
     "billing.ledger._append:after",
     "billing.ledger.capture:after",
-    "insights.settlement._outcome:after",
+    "insights.settlement._final_status:after",
 )
 
 

@@ -21,6 +21,7 @@ from insights.engines.base import EngineError, EngineRateLimited, EngineRefused,
 from insights.engines.local.engine import LocalInsightEngine
 from insights.models import GenerationJob, Insight, InsightAttempt
 from relivchats.accounts.models import User
+from relivchats.leases import Lease
 from tests.processes import PATIENCE_SECONDS, eventually
 
 pytestmark = pytest.mark.django_db
@@ -126,9 +127,9 @@ def test_a_stale_worker_cannot_overwrite_a_finished_insight(insight: Insight) ->
     let_the_lease_run_out(insight)
     fresh = generation.claim_insight(insight.pk)
     assert fresh is not None
-    assert settlement.complete(insight_id=insight.pk, token=fresh.token, sealed_document=b"fresh")
-    assert not settlement.complete(insight_id=insight.pk, token=stale.token, sealed_document=b"stale")
-    assert not settlement.fail(insight_id=insight.pk, token=stale.token, error_code="late", error_message="")
+    assert settlement.complete(fresh, sealed_document=b"fresh")
+    assert not settlement.complete(stale, sealed_document=b"stale")
+    assert not settlement.fail(stale, error_code="late")
     insight.refresh_from_db()
     assert (insight.status, bytes(insight.sealed_document or b"")) == ("completed", b"fresh")
     assert held(insight) == (350, 0)
@@ -140,7 +141,7 @@ def test_a_stale_worker_cannot_finish_while_another_one_writes(insight: Insight)
     assert stale is not None
     let_the_lease_run_out(insight)
     assert generation.claim_insight(insight.pk) is not None
-    assert not settlement.complete(insight_id=insight.pk, token=stale.token, sealed_document=b"stale")
+    assert not settlement.complete(stale, sealed_document=b"stale")
 
 
 def test_an_unavailable_engine_is_tried_three_times_and_then_the_coins_go_back(
@@ -274,7 +275,7 @@ def test_deleting_a_chat_ends_its_jobs_gives_the_coins_back_and_destroys_what_wa
     late = generation.claim_insight(job.insights.open()[0].pk)
     assert late is not None
     erasure.erase(chat)
-    assert not settlement.complete(insight_id=late.insight_id, token=late.token, sealed_document=b"late")
+    assert not settlement.complete(late, sealed_document=b"late")
     job.refresh_from_db()
     assert (job.status, job.chat_id) == ("partial_failure", None)
     assert not Insight.objects.exclude(sealed_document=None).exists()
@@ -324,12 +325,12 @@ def test_a_finished_insight_is_kept_when_the_connection_breaks_while_it_is_recor
     complete = settlement.complete
     broken: list[bool] = []
 
-    def break_once(**arguments: Any) -> bool:
+    def break_once(lease: Lease, **arguments: Any) -> bool:
         if not broken:
             broken.append(True)
             with connection.cursor() as cursor:
                 cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
-        return complete(**arguments)
+        return complete(lease, **arguments)
 
     monkeypatch.setattr(settlement, "complete", break_once)
     monkeypatch.setattr(generation, "RECORD_AGAIN_SECONDS", (0, 0))

@@ -81,5 +81,5 @@ def test_a_fault_of_an_engine_tells_nothing_of_the_chat(
     generation.run(insight.pk)
     insight.refresh_from_db()
     assert insight.error_code == "internal_error"
-    assert "an insight could not be written" in logged.getvalue()
+    assert "insight not generated" in logged.getvalue()
     assert secret not in logged.getvalue()
