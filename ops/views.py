@@ -19,6 +19,7 @@ from ops import health
 from ops.checks import get_check
 from relivchats.accounts.tokens import BearerTokenAuthentication
 from relivchats.staff.reports import Level
+from relivchats.throttling import TooManyRequests
 
 View = Callable[[HttpRequest], HttpResponse]
 
@@ -96,7 +97,7 @@ def _is_staff(request: HttpRequest) -> bool:
         user: Any = identified[0] if identified else request.user
         if user.is_authenticated and user.is_active and user.is_staff:
             return True
-    except (AuthenticationFailed, DatabaseError):
+    except (AuthenticationFailed, TooManyRequests, DatabaseError):
         pass
     # The lazy user of the session would query the database again, for example in the request log.
     request.user = AnonymousUser()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.core.exceptions import PermissionDenied
 from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import render
 from django.views import defaults
 from rest_framework import exceptions
 from rest_framework.utils.encoders import JSONEncoder
@@ -109,9 +110,13 @@ def problem_response(exception: Exception, context: Mapping[str, Any]) -> HttpRe
 def _refusal(error: DomainError) -> HttpResponse:
     kind = Kind(error.slug, error.code, error.title, error.detail)
     response = _problem(kind, status=error.status, detail=error.detail, extra=error.extra)
+    _set_retry_after(response, error)
+    return response
+
+
+def _set_retry_after(response: HttpResponse, error: DomainError) -> None:
     if seconds := error.extra.get("retry_after_seconds"):
         response["Retry-After"] = str(int(seconds))
-    return response
 
 
 def _of_framework(exception: exceptions.APIException, view: APIView | None = None) -> HttpResponse:
@@ -160,7 +165,7 @@ def _sentence(error: Mapping[str, str]) -> str:
 def _problem(kind: Kind, *, status: int, detail: str, extra: Mapping[str, Any] | None = None) -> HttpResponse:
     document = {**members(kind, status=status, detail=detail), "request_id": request_id.get()}
     document |= {name: value for name, value in (extra or {}).items() if name not in document}
-    body = JSONEncoder(ensure_ascii=False).encode(document)
+    body = JSONEncoder(ensure_ascii=False).encode(document) + "\n"
     return HttpResponse(body, status=status, content_type=PROBLEM_TYPE)
 
 
@@ -174,6 +179,26 @@ def members(kind: Kind, *, status: int, detail: str) -> dict[str, Any]:
         "error_code": kind.code,
         "support_email": settings.SUPPORT_EMAIL,
     }
+
+
+class RefusalMiddleware:
+    """Answer a DomainError of a page outside the API, such as a login after too many failures, with a page."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self.get_response(request)
+
+    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
+        """Return the page or, for an API address, the problem document. Return None for any other exception."""
+        if not isinstance(exception, DomainError):
+            return None
+        if _is_api(request):
+            return _refusal(exception)
+        response = render(request, "refused.html", {"refusal": exception}, status=exception.status)
+        _set_retry_after(response, exception)
+        return response
 
 
 # Django's own error handlers, named in relivchats.urls

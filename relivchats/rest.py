@@ -16,6 +16,7 @@ from django.utils.http import parse_etags
 from rest_framework import exceptions, serializers
 from rest_framework.pagination import CursorPagination
 from rest_framework.parsers import JSONParser
+from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.utils.mediatypes import media_type_matches
@@ -71,6 +72,15 @@ class StrictJSONParser(JSONParser):
         if not isinstance(value, dict):
             raise exceptions.ValidationError("Send a JSON object: names and values in braces.")
         return value
+
+
+class LineRenderer(JSONRenderer):
+    """JSON that ends with a line break, so that the next prompt of a terminal starts on its own line."""
+
+    def render(self, *args: Any, **kwargs: Any) -> bytes:
+        """Return the body, or no bytes if there is none."""
+        body: bytes = super().render(*args, **kwargs)
+        return body + b"\n" if body else body
 
 
 def _no_constant(name: str) -> float:

@@ -80,6 +80,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "relivchats.problems.RefusalMiddleware",
 ]
 ROOT_URLCONF = "relivchats.urls"
 WSGI_APPLICATION = "relivchats.wsgi.application"
@@ -130,7 +131,13 @@ if DATABASE_POOL_SIZE and not CELERY_WORKER:
 # People
 
 AUTH_USER_MODEL = "accounts.User"
+AUTHENTICATION_BACKENDS = ["relivchats.accounts.passwords.PasswordBackend"]
 LOGIN_URL = "admin:login"
+LOGIN_REDIRECT_URL = "admin:index"
+# Failed logins within five minutes, and unknown tokens within one.
+LOGIN_FAILURES_PER_ACCOUNT = read("LOGIN_FAILURES_PER_ACCOUNT", whole, default=5, least=1)
+LOGIN_FAILURES_PER_ADDRESS = read("LOGIN_FAILURES_PER_ADDRESS", whole, default=20, least=1)
+INVALID_TOKENS_PER_MINUTE = read("INVALID_TOKENS_PER_MINUTE", whole, default=60, least=1)
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
@@ -141,7 +148,8 @@ SECURE_SSL_REDIRECT = HTTPS_ONLY
 SECURE_REDIRECT_EXEMPT = [r"^health"]
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS_ONLY else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS_ONLY
-SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if read("BEHIND_PROXY", boolean, default=False) else None
+BEHIND_PROXY = read("BEHIND_PROXY", boolean, default=False)
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if BEHIND_PROXY else None
 X_FRAME_OPTIONS = "DENY"
 
 # API
@@ -152,7 +160,7 @@ REST_FRAMEWORK = {
         "rest_framework.authentication.SessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
-    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_RENDERER_CLASSES": ["relivchats.rest.LineRenderer"],
     "DEFAULT_PARSER_CLASSES": ["relivchats.rest.StrictJSONParser"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "EXCEPTION_HANDLER": "relivchats.problems.problem_response",

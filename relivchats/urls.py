@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from django.contrib import admin
 from django.urls import include, path
+from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
+from relivchats.accounts.passwords import change_own_password
+
 urlpatterns = [
+    # Without APPEND_SLASH, people who type /admin would get a 404.
+    path("admin", RedirectView.as_view(pattern_name="admin:index", query_string=True)),
+    path("admin/password_change/", admin.site.admin_view(change_own_password, cacheable=True)),
     path("admin/", admin.site.urls),
     path("api/", include("relivchats.accounts.urls")),
     path("api/", include("chats.urls")),

@@ -16,8 +16,11 @@ from django.utils.safestring import SafeString
 from unfold import forms
 from unfold.admin import ModelAdmin
 
+from relivchats.accounts import tokens
 from relivchats.accounts.models import AccessToken, IdempotencyKey, User
+from relivchats.staff.actions import BulkAction
 from relivchats.staff.admin import BoundedPaginator, StaffAdmin, link
+from relivchats.staff.bulk_actions import ActionContext, BatchResult, run_batch
 
 
 class UserCreationForm(forms.UserCreationForm):  # type: ignore[misc]
@@ -96,8 +99,24 @@ def _is_superuser(request: HttpRequest) -> bool:
     return request.user.is_authenticated and request.user.is_superuser
 
 
+def revoke_tokens(rows: QuerySet[AccessToken], *, context: ActionContext) -> BatchResult:
+    """Revoke these tokens, each with an audit entry."""
+    return run_batch("revoke token", rows, tokens.revoke, context=context)
+
+
+REVOKE = BulkAction(
+    name="revoke",
+    title="Revoke",
+    consequence="Programs that use these tokens are refused from now on. A revoked token cannot be used again.",
+    run=revoke_tokens,
+)
+
+
 @admin.register(AccessToken)
 class AccessTokenAdmin(StaffAdmin):
+    """The API tokens of all users, without the tokens themselves: only digests are stored."""
+
+    bulk_actions = (REVOKE,)
     list_display = ("id", "user_link", "age", "revoked_at")
     ordering = ("-id",)
     search_ids = ("pk", "user_id")

@@ -13,6 +13,7 @@ from django.test import Client
 from relivchats.accounts import tokens
 from relivchats.accounts.models import AccessToken, User
 from relivchats.clock import now
+from relivchats.staff.models import AuditEntry
 
 pytestmark = pytest.mark.django_db
 
@@ -100,3 +101,62 @@ def test_two_people_cannot_share_an_address_in_other_letters() -> None:
     User.objects.create_user("ann@example.org")
     with pytest.raises(IntegrityError), transaction.atomic():
         User(email="ANN@example.org").save()
+
+
+def command(*words: str) -> str:
+    out = io.StringIO()
+    call_command("token", *words, stdout=out)
+    return out.getvalue()
+
+
+def test_a_revoked_token_is_refused_and_the_others_stay_valid() -> None:
+    first, second = (token_of("ann@example.org").strip() for _ in range(2))
+    ids = [line.split()[0] for line in command("ann@example.org", "--list").splitlines()[1:]]
+    assert command("ann@example.org", "--revoke", ids[0], "--reason", "lost") == "1 revoked\n"
+    assert (me(first).status_code, me(second).status_code) == (401, 200)
+    entry = AuditEntry.objects.get()
+    assert (entry.action, entry.object_id, entry.reason, entry.done) == ("revoke token", ids[0], "lost", True)
+    with pytest.raises(CommandError, match="revoked before"):
+        command("ann@example.org", "--revoke", ids[0])
+
+
+def test_all_tokens_of_a_person_can_be_revoked_at_once() -> None:
+    mine = [token_of("ann@example.org").strip() for _ in range(3)]
+    other = token_of("bob@example.org").strip()
+    assert command("ann@example.org", "--revoke-all") == "3 revoked\n"
+    assert [me(token).status_code for token in (*mine, other)] == [401, 401, 401, 200]
+    assert me(token_of("ann@example.org").strip()).status_code == 200, "a new one is valid"
+
+
+def test_the_list_of_tokens_shows_no_token() -> None:
+    token = token_of("ann@example.org").strip()
+    listed = command("ann@example.org", "--list")
+    assert listed.splitlines()[0].split() == ["id", "created", "revoked"]
+    assert token not in listed
+    assert tokens.digest(token) not in listed
+
+
+def test_nobody_revokes_a_token_of_another_person() -> None:
+    token = token_of("bob@example.org").strip()
+    token_of("ann@example.org")
+    bobs = AccessToken.objects.get(user__email="bob@example.org")
+    with pytest.raises(CommandError, match="no token"):
+        command("ann@example.org", "--revoke", str(bobs.pk))
+    with pytest.raises(CommandError, match="no user"):
+        command("eve@example.org", "--revoke-all")
+    assert me(token).status_code == 200
+    assert not User.objects.filter(email="eve@example.org").exists()
+
+
+def test_staff_revoke_tokens_with_a_reason() -> None:
+    token = token_of("ann@example.org").strip()
+    row = AccessToken.objects.get()
+    staff = Client()
+    staff.force_login(User.objects.create_superuser("staff@example.org", "a long password"))
+    form = {"action": "revoke", "_selected_action": [row.pk]}
+    asked = staff.post("/admin/accounts/accesstoken/", form, secure=True)
+    assert "refused from now on" in asked.content.decode()
+    assert me(token).status_code == 200
+    staff.post("/admin/accounts/accesstoken/", form | {"reason": "lost phone"}, secure=True)
+    assert me(token).status_code == 401
+    assert AuditEntry.objects.get().reason == "lost phone"

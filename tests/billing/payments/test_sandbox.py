@@ -86,7 +86,7 @@ def test_paid_and_cancelled_do_not_look_alike(sandbox_shop: Shop) -> None:
 def test_the_eleventh_order_of_a_minute_waits(
     sandbox_shop: Shop, make_wallet: Any, settings: Any, broker: BrokerHandle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(throttling, "PATIENCE_SECONDS", 30)
+    monkeypatch.setattr(throttling, "BROKER_TIMEOUT_SECONDS", 30)
     assert settings.ORDERS_PER_MINUTE == 10
     settings.ORDERS_PER_MINUTE = 2
     ask = {"package_id": "starter", "provider": "sandbox"}

@@ -1,0 +1,81 @@
+"""Password checks. Failed attempts are limited per account and per address, over all processes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http import HTTPStatus
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.auth.backends import ModelBackend
+from django.http import HttpRequest, HttpResponse
+
+from relivchats.accounts.models import User
+from relivchats.throttling import Limit, TooManyRequests, client_address
+
+FAILURE_WINDOW_SECONDS = 300
+PER_ACCOUNT = Limit("login-account", "LOGIN_FAILURES_PER_ACCOUNT", FAILURE_WINDOW_SECONDS)
+PER_ADDRESS = Limit("login-address", "LOGIN_FAILURES_PER_ADDRESS", FAILURE_WINDOW_SECONDS)
+
+
+class Attempt:
+    """One password check. Set `succeeded` if the password was right."""
+
+    succeeded = False
+
+
+@contextmanager
+def attempt(email: str, request: HttpRequest | None) -> Iterator[Attempt]:
+    """Count a password check for the block. Raise TooManyRequests if the account or the address has failed too often.
+
+    The attempt is counted before the check and taken back if it succeeds. Counting failures afterwards would let
+    parallel requests all pass before the first of them is counted. An unknown account is counted as well: otherwise
+    the response would tell which accounts exist.
+    """
+    subjects = [(PER_ACCOUNT, email.strip().lower())]
+    if request is not None:
+        subjects.append((PER_ADDRESS, client_address(request)))
+    for limit, subject in subjects:
+        window = limit.hit(subject)
+        if window is not None and window.exceeded:
+            raise TooManyRequests(
+                f"There were too many failed logins. Try again in {window.reset_seconds} s.",
+                retry_after_seconds=window.reset_seconds,
+            )
+    this = Attempt()
+    failed = False
+    try:
+        yield this
+        failed = not this.succeeded
+    finally:
+        # An error, such as a database that is down, says nothing about the password.
+        if not failed:
+            for limit, subject in subjects:
+                limit.undo(subject)
+
+
+class PasswordBackend(ModelBackend):
+    """Django's check of e-mail address and password, with limits on failures."""
+
+    def authenticate(
+        self, request: HttpRequest | None, username: str | None = None, password: str | None = None, **kwargs: Any
+    ) -> User | None:
+        """Return the user, or None if the password is wrong. Raise TooManyRequests."""
+        email = kwargs.get(User.USERNAME_FIELD) if username is None else username
+        if email is None or password is None:
+            return None
+        with attempt(email, request) as this:
+            user = super().authenticate(request, username=email, password=password)
+            this.succeeded = user is not None
+        return user
+
+
+def change_own_password(request: HttpRequest) -> HttpResponse:
+    """Return the admin's page for a new password. It checks the old one, so its failures are limited too."""
+    if request.method != "POST" or not isinstance(request.user, User):
+        return admin.site.password_change(request)
+    with attempt(request.user.email or str(request.user.pk), request) as this:
+        response = admin.site.password_change(request)
+        this.succeeded = response.status_code == HTTPStatus.FOUND
+    return response
