@@ -2,6 +2,7 @@
 """Django's command line, with the embedded servers running for as long as the command needs them."""
 
 import os
+import shlex
 import sys
 
 from relivchats import embedded
@@ -37,6 +38,7 @@ def main() -> None:
 
 
 def run() -> None:
+    os.environ.update(embedded.sandbox_of_up())
     read_settings()
     from django.core.management import execute_from_command_line
     from django.db import OperationalError
@@ -48,7 +50,14 @@ def run() -> None:
         with embedded.running():
             if not os.environ.get("DATABASE_URL") and sys.argv[1] != "migrate":
                 make_first_tables()
-            execute_from_command_line(sys.argv)
+            status: object = None
+            try:
+                execute_from_command_line(sys.argv)
+            except SystemExit as ended:
+                status = ended.code
+                raise
+            finally:
+                name_other_data(failed=bool(status))
     except ProcessError as error:
         sys.exit(str(error))
     except OperationalError as error:
@@ -57,8 +66,26 @@ def run() -> None:
         sys.exit(f"Postgres cannot be reached: check DATABASE_URL, and that it runs. {error}")
 
 
+def name_other_data(*, failed: bool) -> None:
+    """Print a hint if this data is not the data that RelivChats serves, which explains most surprises.
+
+    A command that succeeds on a directory that RELIVCHATS_DATA names is left alone: that was chosen.
+    """
+    if os.environ.get("DATABASE_URL") or (os.environ.get("RELIVCHATS_DATA") and not failed):
+        return
+    from relivchats.stack import running_elsewhere
+
+    used = embedded.data_directory()
+    if served := running_elsewhere(used):
+        print(
+            f"This command used the data in {used}, but RelivChats runs on {served}."
+            f" For the same data: RELIVCHATS_DATA={shlex.quote(str(served))} ./dev manage ...",
+            file=sys.stderr,
+        )
+
+
 def read_settings() -> None:
-    """Before a server starts for them: a malformed one is told in its own sentence."""
+    """Read the settings before a server starts for them. If one is malformed, print its sentence and exit 2."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "relivchats.settings")
     from django.conf import settings
     from django.core.exceptions import ImproperlyConfigured

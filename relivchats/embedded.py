@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from relivchats import servers
-from relivchats.supervisor import ProcessError, lock, locked, tail
+from relivchats.supervisor import ProcessError, lock, locked, tail, write_atomically
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 START_TIMEOUT_SECONDS = 180.0
@@ -49,6 +49,29 @@ def owns(url: str) -> bool:
 def secret(name: str, make: Callable[[], str]) -> str:
     """A secret of this installation, made at the first call and kept in keys/<name>, readable by its owner alone."""
     return _kept(data_directory() / "keys" / name, make)
+
+
+def sandbox_setting() -> dict[str, str]:
+    """Return PAYMENTS_SANDBOX=true if this environment leaves it open: embedded servers and no payment provider."""
+    decided = ("PAYMENTS_SANDBOX", "STRIPE_SECRET_KEY", "RAZORPAY_KEY_ID", "DATABASE_URL")
+    return {} if any(os.environ.get(name) for name in decided) else {"PAYMENTS_SANDBOX": "true"}
+
+
+def record_sandbox() -> None:
+    """Record for `sandbox_of_up` whether this `up` offers the sandbox."""
+    value = sandbox_setting().get("PAYMENTS_SANDBOX") or os.environ.get("PAYMENTS_SANDBOX", "")
+    write_atomically(data_directory() / "run" / "sandbox", value)
+
+
+def sandbox_of_up() -> dict[str, str]:
+    """Return PAYMENTS_SANDBOX as the last `up` on this data had it, unless this environment decides it.
+
+    Commands need it as well: an order that was paid in the sandbox can only be refunded there.
+    """
+    with contextlib.suppress(OSError):
+        if sandbox_setting() and (value := (data_directory() / "run" / "sandbox").read_text()):
+            return {"PAYMENTS_SANDBOX": value}
+    return {}
 
 
 def needed() -> list[servers.Server]:

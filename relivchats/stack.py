@@ -179,7 +179,8 @@ def demo(*, port: int, once: bool, arguments: Sequence[str]) -> int:
         stack = _stack(directory, port)
         with stack.started():
             status = _run_beside(stack, _demo_command(stack.address, arguments))
-            if status == 0 and not once:
+            # If Ctrl-C ended the demo, everything is about to stop.
+            if status == 0 and not once and not stack.interrupts.stop:
                 _say(f"Serving at {stack.address}    (Ctrl-C stops it)")
                 stack.serve()
     return status
@@ -191,6 +192,7 @@ def _stack(directory: Path, port: int) -> Stack:
     sweep(lambda process: _belongs_to(process, directory), ask=signal.SIGTERM)
     if not port_free(port):
         raise ProcessError(f"Port {port} is taken by another program. Choose another: --port {port + 1}")
+    embedded.record_sandbox()
     return Stack(directory=directory, port=port)
 
 
@@ -199,7 +201,7 @@ def _read_settings() -> None:
     done = subprocess.run(
         [sys.executable, "-c", "import manage; manage.read_settings()"],
         cwd=REPOSITORY,
-        env={**os.environ, **trying_out()},
+        env={**os.environ, **embedded.sandbox_setting()},
         stderr=subprocess.PIPE,
         text=True,
         check=False,
@@ -269,22 +271,33 @@ def _child(
         command=[sys.executable, "-m", *module],
         run=directory / "run",
         log=directory / "logs" / f"{name}.log",
-        environment={**os.environ, "RELIVCHATS_DATA": str(directory), MARK: name, **trying_out(), **environment},
+        environment={
+            **os.environ,
+            "RELIVCHATS_DATA": str(directory),
+            MARK: name,
+            **embedded.sandbox_setting(),
+            **environment,
+        },
         cwd=REPOSITORY,
         stop_signals=[(signal.SIGTERM, patience_seconds)],
         orphan_signal=orphan_signal,
     )
 
 
-def trying_out() -> dict[str, str]:
-    """Coins for a click, to try all of it: unless that was decided, or there is a provider or a database."""
-    decided = ("PAYMENTS_SANDBOX", "STRIPE_SECRET_KEY", "RAZORPAY_KEY_ID", "DATABASE_URL")
-    return {} if any(os.environ.get(name) for name in decided) else {"PAYMENTS_SANDBOX": "true"}
-
-
 def _belongs_to(process: psutil.Process, directory: Path) -> bool:
     environment = process.environ()
     return MARK in environment and environment.get("RELIVCHATS_DATA") == str(directory)
+
+
+def running_elsewhere(directory: Path) -> Path | None:
+    """Return the data directory of another `up` of this code, or None if there is none or one on `directory`."""
+    found = set()
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            environment = process.environ()
+            if MARK in environment and process.cwd() == str(REPOSITORY):
+                found.add(Path(environment["RELIVCHATS_DATA"]))
+    return None if directory in found else min(found, default=None)
 
 
 def _answers(port: int) -> bool:

@@ -14,7 +14,7 @@ from urllib.request import urlopen
 import psutil
 import pytest
 
-from relivchats import stack
+from relivchats import embedded, stack
 from relivchats.servers import HOST, free_port
 from tests.processes import PATIENCE_SECONDS, eventually
 from tests.stack.terminal import PARTS, Up, manage, run
@@ -39,11 +39,11 @@ def test_up_offers_the_sandbox_where_nothing_else_is_set_up(up: Up, monkeypatch:
         assert b'"sandbox"' in response.read()
     for name in ("DATABASE_URL", "PAYMENTS_SANDBOX"):
         monkeypatch.delenv(name, raising=False)
-    assert stack.trying_out() == {"PAYMENTS_SANDBOX": "true"}
+    assert embedded.sandbox_setting() == {"PAYMENTS_SANDBOX": "true"}
     for name in ("DATABASE_URL", "STRIPE_SECRET_KEY", "RAZORPAY_KEY_ID", "PAYMENTS_SANDBOX"):
         with monkeypatch.context() as decided:
             decided.setenv(name, "false")
-            assert stack.trying_out() == {}
+            assert embedded.sandbox_setting() == {}
 
 
 def test_keys_and_logs_are_private_to_their_owner(up: Up) -> None:
@@ -74,6 +74,23 @@ def test_manage_beside_up_uses_its_servers_and_leaves_them_running(up: Up) -> No
     assert int(done.stdout.split()[-1]) >= 2
     assert [up.pid(part) for part in PARTS] == before
     eventually(up.serves)
+
+
+def test_manage_beside_up_knows_that_the_sandbox_is_offered(up: Up) -> None:
+    shown = "from django.conf import settings; print(settings.PAYMENTS_SANDBOX)"
+    for given, offered in [({}, "True"), ({"PAYMENTS_SANDBOX": "false"}, "False")]:
+        done = manage(up.directory, "shell", "--no-imports", "-c", shown, **given)
+        assert (done.stdout.strip(), done.stderr) == (offered, ""), done.stderr
+
+
+def test_manage_on_other_data_names_the_data_that_is_served(up: Up, tmp_path: Path) -> None:
+    failed = manage(tmp_path / "other", "payments", "--refund", "0190f5c4-0000-7000-8000-000000000000", "--reason", "x")
+    assert failed.returncode != 0
+    assert f"used the data in {tmp_path / 'other'}, but RelivChats runs on " in failed.stderr
+    assert "RELIVCHATS_DATA=" in failed.stderr
+    failed = manage(up.directory, "payments", "--refund", "0190f5c4-0000-7000-8000-000000000000", "--reason", "x")
+    assert failed.returncode != 0
+    assert "used the data" not in failed.stderr
 
 
 @pytest.mark.parametrize("part", PARTS)
