@@ -23,6 +23,18 @@ from relivchats.supervisor import Child, Interrupts, ProcessError, locked, sweep
 HOST = "127.0.0.1"
 READY_TIMEOUT_SECONDS = 150.0
 USERS_POLL_SECONDS = 0.25
+#: Postgres settings that keep chat text out of its log. An error message may quote a value (`invalid input syntax for
+#: type integer: "…"`), so errors of statements are not logged at all: the client gets them. In `log_min_messages` the
+#: level LOG (starts, crashes) ranks above ERROR. docker-compose.yml repeats these settings.
+NO_TEXT_IN_LOG = {
+    "log_min_messages": "log",
+    "log_min_error_statement": "panic",
+    "log_error_verbosity": "terse",
+    "log_statement": "none",
+    "log_min_duration_statement": "-1",
+    "log_parameter_max_length": "0",
+    "log_parameter_max_length_on_error": "0",
+}
 
 
 @dataclass(frozen=True)
@@ -147,9 +159,7 @@ class Postgres(Server):
             "jit": "off",
             "timezone": "UTC",
             "log_timezone": "UTC",
-            # Errors must not copy statements or rows, and so people's words, into the log.
-            "log_min_error_statement": "panic",
-            "log_error_verbosity": "terse",
+            **NO_TEXT_IN_LOG,
             "fsync": "off" if os.environ.get("RELIVCHATS_FSYNC") == "off" else "on",
         }
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]

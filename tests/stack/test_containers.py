@@ -17,7 +17,7 @@ import pytest
 import yaml
 from django.db import connection
 
-from relivchats.servers import free_port
+from relivchats.servers import NO_TEXT_IN_LOG, free_port
 from relivchats.supervisor import Child, tail
 from tests.processes import PATIENCE_SECONDS, REPOSITORY, database_url, eventually
 
@@ -58,6 +58,13 @@ def test_no_secret_stands_in_the_file() -> None:
     text = (REPOSITORY / "docker-compose.yml").read_text()
     for line in re.findall(r"^.*PASSWORD.*$|^.*_AUTH:.*$|^.*_URL:.*$", text, re.MULTILINE):
         assert line.startswith("#") or "${" in line or "POSTGRES_PASSWORD, REDIS_PASSWORD" in line
+
+
+def test_postgres_logs_as_little_in_a_container_as_embedded() -> None:
+    words = SERVICES["postgres"]["command"]
+    assert words[0] == "postgres"
+    assert dict(word.split("=") for word in words[2::2]) == NO_TEXT_IN_LOG
+    assert set(words[1::2]) == {"-c"}
 
 
 def test_the_image_serves_what_the_file_serves() -> None:

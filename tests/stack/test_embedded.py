@@ -163,6 +163,27 @@ def test_a_pid_file_that_names_a_stranger_does_not_keep_postgres_from_starting(d
         assert answers(embedded.database_url())
 
 
+def test_no_failing_statement_leaves_a_persons_text_in_the_log_of_postgres() -> None:
+    text = f"Meera said swordfish{time.time_ns()}"
+    statements: list[tuple[str, tuple[object, ...]]] = [
+        (f"SELECT '{text}'::integer", ()),
+        ("SELECT %s::text::integer", (text,)),
+        (f"SELECT nonsense '{text}'", ()),
+        (f'SELECT "{text}"', ()),
+        (f"DO $$ BEGIN RAISE WARNING '{text}'; RAISE EXCEPTION '{text}'; END $$", ()),
+        ("INSERT INTO words VALUES (%s), (%s)", (text, text)),
+        (f"SET LOCAL statement_timeout = '50ms'; SELECT pg_sleep(5), '{text}'", ()),
+    ]
+    with psycopg.connect(embedded.database_url()) as connection:
+        connection.execute("CREATE TEMPORARY TABLE words (word text UNIQUE)")
+        for statement, values in statements:
+            with pytest.raises(psycopg.Error), connection.transaction():
+                connection.execute(statement, values or None)
+    log = embedded.postgres().log.read_text()
+    assert "ready to accept connections" in log
+    assert "swordfish" not in log
+
+
 def test_a_half_made_cluster_is_made_anew(directory: Path) -> None:
     embedded.prepare_directory()
     (directory / "postgres.new").mkdir()
