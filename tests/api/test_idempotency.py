@@ -17,7 +17,7 @@ from chats.models import Chat
 from insights import settlement, unlocking
 from insights.models import GenerationJob
 from relivchats import idempotency
-from relivchats.accounts.models import IdempotencyKey
+from relivchats.accounts.models import IdempotencyKey, User
 from relivchats.crypto import Keyring, keyring
 from tests import exports
 from tests.api.conftest import Api, MakePerson, check_problem
@@ -77,6 +77,16 @@ def test_another_request_under_the_key_is_refused(api: Api, searchable: Chat) ->
     elsewhere = post(api, f"/api/insights/{searchable.insights.get().pk}/retry")
     assert elsewhere.status_code == 422
     assert GenerationJob.objects.count() == 1
+
+
+def test_the_same_body_sent_to_another_address_is_another_request(api: Api, owner: User, searchable: Chat) -> None:
+    unlocking.unlock(user=owner, chat=searchable, type_ids=["love_language", "communication_basics"])
+    settlement.fail_open_insights(GenerationJob.objects.get().pk, error_code="test", error_message="")
+    first, second = searchable.insights.values_list("pk", flat=True)
+    assert post(api, f"/api/insights/{first}/retry").status_code == 202
+    refused = post(api, f"/api/insights/{second}/retry")
+    assert (refused.status_code, refused.json()["type"]) == (422, "urn:relivchats:problem:idempotency-key-reused")
+    assert GenerationJob.objects.count() == 2
 
 
 def test_the_order_of_the_values_makes_no_other_request(api: Api, searchable: Chat) -> None:

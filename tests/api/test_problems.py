@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from chats import views
 from relivchats.errors import DomainError
 from relivchats.logs import JSONFormatter
 from relivchats.problems import problem_response
+from tests import exports
 from tests.api.conftest import Api
 
 pytestmark = pytest.mark.django_db
@@ -157,6 +159,31 @@ def test_a_database_that_does_not_answer_is_a_503_that_says_when_to_try_again(ap
     assert (response.status_code, response.json()["error_code"]) == (503, "ERR_2002")
     assert int(response["Retry-After"]) > 0
     assert "10.0.0.7" not in response.content.decode()
+
+
+@pytest.mark.parametrize(
+    "given", ["a" * 65, "a" * 7, "a b c d e f", "id\n12345678", "swörd-fish", "<script>1", "id;12345678"]
+)
+def test_a_request_id_that_is_long_or_strange_is_replaced(api: Api, given: str) -> None:
+    response = api.send("GET", "/api/chats", headers={"X-Request-ID": given})
+    assert response.status_code == 200
+    assert re.fullmatch("[0-9a-f]{32}", response["X-Request-ID"])
+
+
+def test_a_plain_request_id_is_kept(api: Api) -> None:
+    given = "Aa0._-" + "b" * 58
+    assert api.send("GET", "/api/nothing", headers={"X-Request-ID": given}).json()["request_id"] == given
+
+
+@pytest.mark.parametrize(("path", "status"), [("/api/me", 200), ("/api/nothing", 404)])
+def test_an_answer_ends_with_a_line_break_for_the_terminal(api: Api, path: str, status: int) -> None:
+    response = api.send("GET", path)
+    assert (response.status_code, response.content[-2:]) == (status, b"}\n")
+
+
+def test_an_answer_without_a_body_stays_empty(api: Api) -> None:
+    created = api.upload(exports.text(30))
+    assert api.send("DELETE", f"/api/chats/{created['id']}").content == b""
 
 
 def test_pages_outside_the_api_keep_djangos_own_answers(nobody: Api) -> None:
