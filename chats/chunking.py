@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from chats.exports.parsed import SYSTEM_SENDER, Batch, Kind
+from chats.exports.parsed import SYSTEM_SENDER, Batch, MessageKind
 
 CONVERSATION_GAP_SECONDS = 3 * 3600
 PAUSE_SECONDS = 15 * 60
@@ -31,7 +31,7 @@ TEXT_BYTES = 120
 MESSAGE_TEXT_CHARS, MESSAGE_TEXTS_LIMIT = 400, 10
 BYTES_A_TOKEN = 3.5
 
-_CAPTIONED = frozenset({Kind.MEDIA, Kind.POLL})
+_CAPTIONED = frozenset({MessageKind.MEDIA, MessageKind.POLL})
 
 
 class ChunkDraft(NamedTuple):
@@ -56,7 +56,7 @@ def chunk_messages(batches: Iterable[Batch]) -> Iterator[ChunkDraft]:
                 continue
             pause = seconds - before if before is not None else 0
             before = seconds
-            written = text if kind == Kind.TEXT else written_text(kind, text)
+            written = text if kind == MessageKind.TEXT else written_text(kind, text)
             added = len(written) if written.isascii() else len(written.encode(errors="replace"))
             if count and (
                 pause >= CONVERSATION_GAP_SECONDS
@@ -78,7 +78,7 @@ def chunk_messages(batches: Iterable[Batch]) -> Iterator[ChunkDraft]:
 
 def written_text(kind: int, text: str) -> str:
     """What a person wrote in a message: all of a text, the caption below a placeholder, nothing of the rest."""
-    if kind == Kind.TEXT:
+    if kind == MessageKind.TEXT:
         return text
     return text.partition("\n")[2] if kind in _CAPTIONED else ""
 

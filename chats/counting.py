@@ -7,7 +7,7 @@ from datetime import date
 
 import orjson
 
-from chats.exports.parsed import Batch, Kind, wall_clock
+from chats.exports.parsed import Batch, MessageKind, wall_clock
 from chats.projection import Projection
 from chats.statistics import StatisticsCounter
 
@@ -26,9 +26,9 @@ class ChatCounter:
         batch = self._projection.apply(batch)
         self._statistics.add(batch)
         seconds = batch.seconds
-        if Kind.SYSTEM in batch.kinds:
+        if MessageKind.SYSTEM in batch.kinds:
             pairs = zip(batch.seconds, batch.kinds, strict=True)
-            seconds = [second for second, kind in pairs if kind != Kind.SYSTEM]
+            seconds = [second for second, kind in pairs if kind != MessageKind.SYSTEM]
         if seconds:
             # Messages are in file order, which is not always the order of time.
             first, last = min(seconds), max(seconds)

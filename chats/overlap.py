@@ -16,12 +16,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from chats.exports.parsed import SYSTEM_SENDER, Batch, Kind
+from chats.exports.parsed import SYSTEM_SENDER, Batch, MessageKind
 
 #: This many common messages are no coincidence. With fewer, most messages of both exports must agree, and a name.
 MIN_CONCLUSIVE_MESSAGES = 10
 
-_TEXT, _DELETED = int(Kind.TEXT), int(Kind.DELETED)
+_TEXT, _DELETED = int(MessageKind.TEXT), int(MessageKind.DELETED)
 #: 2**64 divided by the golden ratio. It is odd, so its multiples are distinct in 64 bits.
 _HASH_STEP = np.uint64(0x9E3779B97F4A7C15)
 

@@ -8,8 +8,8 @@ from uuid import UUID, uuid4
 
 import orjson
 
+from chats.exports.errors import OnlySystemMessages
 from chats.exports.parsed import Batch, ParsedExport
-from chats.exports.refusals import OnlySystemMessages
 from chats.transcript import BlockSealer, SealedBlock, chat_context, open_block
 from relivchats.crypto import DataKey, new_data_key
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from chats import embedding, vectors
 from chats.chunking import written_text
-from chats.exports.parsed import Kind, Message
+from chats.exports.parsed import Message, MessageKind
 from chats.models import Chat, Chunk
 from chats.signals import chat_erasing
 from chats.transcript import TranscriptReader
@@ -142,9 +142,9 @@ class Searcher:
         for batch in self._reader.batches():
             kinds = np.array(batch.kinds)
             days.append(np.array(batch.seconds, np.int64) // _DAY_SECONDS)
-            senders.append(np.where(kinds == Kind.TEXT, np.array(batch.senders), -1).astype(np.int32))
+            senders.append(np.where(kinds == MessageKind.TEXT, np.array(batch.senders), -1).astype(np.int32))
             yield [
-                text if kind == Kind.TEXT else written_text(kind, text)
+                text if kind == MessageKind.TEXT else written_text(kind, text)
                 for kind, text in zip(batch.kinds, batch.texts, strict=True)
             ]
         self._sender_of_text = np.concatenate(senders)

@@ -17,7 +17,7 @@ from django.core.files.uploadhandler import FileUploadHandler
 from django.http import QueryDict
 from django.utils.datastructures import MultiValueDict
 
-from chats.exports.refusals import ExportTooLarge
+from chats.exports.errors import ExportTooLarge
 
 if TYPE_CHECKING:
     BytesUpload = UploadedFile[bytes]

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 from django.db import DatabaseError, transaction
 
-from chats.exports.intake import header_shape
-from chats.exports.refusals import ExportRefused
+from chats.exports.errors import ExportRefused
+from chats.exports.unpacking import header_shape
 from chats.models import Chat, ChatUpload
 from relivchats.accounts.models import User
 from relivchats.errors import DomainError, NotFound

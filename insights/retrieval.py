@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from chats.exports.parsed import Kind
+from chats.exports.parsed import MessageKind
 from chats.search import ChunkRange, Searcher
 from insights.definition import Section
 from insights.engines.base import Conversation, RecurringWord, ShownMessage
@@ -135,5 +135,5 @@ def _read_messages(searcher: Searcher, spans: Iterable[Span], *, people: Sequenc
     return {
         number: ShownMessage(number, message.sent_at, person[message.sender], message.text)
         for number, message in messages.items()
-        if message.kind == Kind.TEXT and message.sender in person and message.text.strip()
+        if message.kind == MessageKind.TEXT and message.sender in person and message.text.strip()
     }

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from chats import exports
-from chats.exports.parsed import Kind, Message
+from chats.exports.parsed import Message, MessageKind
 
 NO_LIMIT_BYTES = 2**40
 PAGE_MESSAGES = 10_000
@@ -35,7 +35,7 @@ def telegram(messages: Iterable[Message], *, name: str = "Asha", chat_id: int = 
     """`result.json` in pieces, indented by one as Telegram Desktop writes it; a deleted message leaves no trace."""
     yield f'{{\n "name": {json.dumps(name)},\n "type": "personal_chat",\n "id": {chat_id},\n "messages": ['
     accounts: dict[str | None, str] = {}
-    kept = (message for message in messages if message.kind != Kind.DELETED)
+    kept = (message for message in messages if message.kind != MessageKind.DELETED)
     for position, message in enumerate(kept):
         account = accounts.setdefault(message.sender, f"user{len(accounts) + 7_000_000_000}")
         row = json.dumps(_telegram(message, account), indent=1, ensure_ascii=False).replace("\n", "\n  ")
@@ -51,16 +51,16 @@ def _telegram(message: Message, account: str) -> dict[str, Any]:
         "date": message.sent_at.isoformat(),
         "date_unixtime": str(instant),
     }
-    if message.kind == Kind.SYSTEM:
+    if message.kind == MessageKind.SYSTEM:
         return row | {"type": "service", "actor": "Asha", "action": "pin_message", "text": "", "text_entities": []}
-    if message.kind == Kind.CALL:
+    if message.kind == MessageKind.CALL:
         actor = {"actor": message.sender, "actor_id": account}
         return row | {"type": "service", "action": "phone_call", "discard_reason": "missed", "text": ""} | actor
     if message.edited:
         row |= {"edited": row["date"], "edited_unixtime": row["date_unixtime"]}
     row |= {"from": message.sender, "from_id": account}
     text = message.text
-    if message.kind == Kind.MEDIA:
+    if message.kind == MessageKind.MEDIA:
         row |= {"photo": NOT_INCLUDED, "width": 1280, "height": 960}
         text = text.partition("\n")[2]
     return row | {"text": text, "text_entities": [{"type": "plain", "text": text}] if text else []}
@@ -92,13 +92,13 @@ def _instagram(message: Message) -> dict[str, Any]:
         "sender_name": _broken(message.sender or "Asha"),
         "timestamp_ms": int(message.sent_at.replace(tzinfo=UTC).timestamp()) * 1000 + 123,
     }
-    if message.kind == Kind.SYSTEM:
+    if message.kind == MessageKind.SYSTEM:
         row["content"] = f"{row['sender_name']} changed the theme to Love."
-    elif message.kind == Kind.DELETED:
+    elif message.kind == MessageKind.DELETED:
         row["is_unsent"] = True
-    elif message.kind == Kind.CALL:
+    elif message.kind == MessageKind.CALL:
         row |= {"content": "Audio call ended", "call_duration": 0}
-    elif message.kind == Kind.MEDIA:
+    elif message.kind == MessageKind.MEDIA:
         caption = message.text.partition("\n")[2]
         row |= {"photos": [{"uri": "photos/1.jpg", "creation_timestamp": 1}]}
         row |= {"content": _broken(caption)} if caption else {}

@@ -8,15 +8,15 @@ from datetime import date
 from itertools import pairwise
 from typing import NamedTuple
 
-from chats.exports.calendar import FIRST_HOURS, day_number, full_year, marker_of, without_eras
-from chats.exports.marks import BIDI_MARKS
+from chats.exports.bidi import BIDI_MARKS
+from chats.exports.calendars import FIRST_HOURS, day_number, full_year, marker_of, without_eras
 
 # Adding any time of day to it stays far below every date a messenger could print.
 IMPOSSIBLE = -(2**60)
 FIRST_YEAR, LAST_YEAR = 1990, 2099
 ORDERS = ("dmy", "mdy", "ymd")
 #: Of how many printed dates of a file anything is kept: more days than messengers have seen.
-MOST_DATES = 20_000
+MAX_DATES = 20_000
 
 # WhatsApp's first year: a two-digit part below it is no year.
 _WHATSAPP_BEGAN = 2009
@@ -156,7 +156,7 @@ class DaySeconds(dict[bytes, int]):
         days = ordinal(parts_of(printed), self.order)
         seconds = IMPOSSIBLE if days is None else days * _DAY_SECONDS
         # There are as many possible dates as a century has days; of the others only some are worth the memory.
-        if days is not None or len(self) < MOST_DATES:
+        if days is not None or len(self) < MAX_DATES:
             self[printed] = seconds
         return seconds
 

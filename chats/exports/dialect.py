@@ -20,8 +20,8 @@ from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from typing import NamedTuple
 
-from chats.exports.calendar import CLOCK_OF, ERA_NAMES, FIRST_OF_AN_ERA, UNIT, Clock, marker_of
-from chats.exports.marks import BIDI_MARKS
+from chats.exports.bidi import BIDI_MARKS
+from chats.exports.calendars import CLOCK_OF, ERA_NAMES, FIRST_OF_AN_ERA, UNIT, Clock, marker_of
 from chats.exports.parsed import NAME_LIMIT
 from chats.exports.templates import (
     ANY_MARKS,
@@ -182,7 +182,7 @@ class Dialect:
         return re.compile(self.newline + between.join(parts) + sender % (SENDER_LIMIT_BYTES, SENDER_LIMIT_BYTES))
 
 
-def sniff(text: bytes) -> Dialect | None:
+def detect_dialect(text: bytes) -> Dialect | None:
     """The dialect that samples of the text are written in, or None if no line begins like a message."""
     shapes: Counter[_Shape] = Counter()
     after_crlf: Counter[_Shape] = Counter()

@@ -11,20 +11,20 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from chats.exports.columns import (
+from chats.exports.batching import (
     People,
     Row,
+    batches_of,
     call,
     clean_title,
-    filled,
     is_possible,
     lines,
     media,
     text_of,
     whole_number,
 )
-from chats.exports.json_text import Malformed, Walk, Window, decoded
-from chats.exports.parsed import SYSTEM_SENDER, Kind, ParsedExport
+from chats.exports.json_stream import JsonCursor, MalformedJson, Window, decoded
+from chats.exports.parsed import SYSTEM_SENDER, MessageKind, ParsedExport
 
 UNNAMED = "Instagram user"
 
@@ -83,21 +83,21 @@ def is_message(row: object) -> bool:
 
 
 def about(page: bytes) -> tuple[str, int]:
-    """A page's title and the number of messages by people on it. Raises Malformed."""
+    """A page's title and the number of messages by people on it. Raises MalformedJson."""
     title, count = "", 0
-    walk = Walk(page)
-    for key in walk.members():
+    cursor = JsonCursor(page)
+    for key in cursor.members():
         if key == "title":
-            title = repaired(text_of(walk.value()))
-        elif key == "messages" and walk.begins(b"["):
-            count = sum(_is_from_somebody(row) for window in walk.windows() for row in window.rows)
+            title = repaired(text_of(cursor.value()))
+        elif key == "messages" and cursor.begins(b"["):
+            count = sum(_is_from_somebody(row) for window in cursor.windows() for row in window.rows)
     return clean_title(title) or UNNAMED, count
 
 
 def _is_from_somebody(row: object) -> bool:
     if not isinstance(row, dict) or _seconds(row) is None:
         return False
-    return _content(row, _name(row))[0] is not Kind.SYSTEM
+    return _content(row, _name(row))[0] is not MessageKind.SYSTEM
 
 
 def parse(pages: list[bytes]) -> ParsedExport:
@@ -112,21 +112,21 @@ def parse(pages: list[bytes]) -> ParsedExport:
         title=_group_title(min(pages, key=len)),
         clock="utc",
     )
-    export.batches = filled(export, _rows(pages, People(export.participants)))
+    export.batches = batches_of(export, _rows(pages, People(export.participants)))
     return export
 
 
 def _group_title(page: bytes) -> str:
     """Each page has it. A chat of two is called by the other person, here and there."""
     title, people = "", 0
-    walk = Walk(page)
+    cursor = JsonCursor(page)
     try:
-        for key in walk.members():
+        for key in cursor.members():
             if key == "title":
-                title = repaired(text_of(walk.value()))
-            elif key == "participants" and walk.begins(b"["):
-                people = len(walk.value())
-    except Malformed:
+                title = repaired(text_of(cursor.value()))
+            elif key == "participants" and cursor.begins(b"["):
+                people = len(cursor.value())
+    except MalformedJson:
         return ""
     return clean_title(title) if people > 2 else ""
 
@@ -142,11 +142,11 @@ def _rows(pages: list[bytes], people: People) -> Iterator[Row]:
 
 def _oldest_first(page: bytes) -> Iterator[Any]:
     """The messages of a page, turned round unless its times say that they run forward; a window at a time."""
-    for walk in _messages(page):
+    for cursor in _messages(page):
         ends: list[tuple[int, int]] = []
         first: int | None = None
         last = 0
-        for window in walk.windows():
+        for window in cursor.windows():
             ends.append((window.start, window.end))
             for seconds in _instants(window):
                 first, last = seconds if first is None else first, seconds
@@ -156,11 +156,11 @@ def _oldest_first(page: bytes) -> Iterator[Any]:
             yield from rows if forward else reversed(rows)
 
 
-def _messages(page: bytes) -> Iterator[Walk]:
-    walk = Walk(page)
-    for key in walk.members():
-        if key == "messages" and walk.begins(b"["):
-            yield walk
+def _messages(page: bytes) -> Iterator[JsonCursor]:
+    cursor = JsonCursor(page)
+    for key in cursor.members():
+        if key == "messages" and cursor.begins(b"["):
+            yield cursor
             return
 
 
@@ -184,7 +184,7 @@ def _row(message: dict[str, Any], people: People) -> Row | None:
         return None
     name = _name(message)
     kind, text = _content(message, name)
-    sender = SYSTEM_SENDER if kind is Kind.SYSTEM else people.number(name)
+    sender = SYSTEM_SENDER if kind is MessageKind.SYSTEM else people.number(name)
     return seconds, sender, int(kind), text, False
 
 
@@ -192,19 +192,19 @@ def _name(message: dict[str, Any]) -> str:
     return repaired(text_of(message.get("sender_name"))).strip() or UNNAMED
 
 
-def _content(message: dict[str, Any], name: str) -> tuple[Kind, str]:
+def _content(message: dict[str, Any], name: str) -> tuple[MessageKind, str]:
     said = repaired(text_of(message.get("content")))
     if message.get("is_unsent") is True:
-        return Kind.DELETED, "This message was unsent"
+        return MessageKind.DELETED, "This message was unsent"
     kind = _own_words(said, name) if said and len(said) <= _OWN_LIMIT else None
-    if "call_duration" in message and kind is not Kind.SYSTEM:
-        return Kind.CALL, call(said.rstrip(".") or "Call", message["call_duration"])
+    if "call_duration" in message and kind is not MessageKind.SYSTEM:
+        return MessageKind.CALL, call(said.rstrip(".") or "Call", message["call_duration"])
     if kind is not None:
         return kind, said
     is_text = _BESIDE_TEXT.isdisjoint(message)
     words = "" if _stands_for(said, name, _STANDS_FOR if is_text else _STANDS_FOR_BESIDE) else said
     if words and is_text:
-        return Kind.TEXT, words
+        return MessageKind.TEXT, words
     for field, (one, many) in _MEDIA.items():
         files = message.get(field)
         if isinstance(files, list) and files:
@@ -214,23 +214,23 @@ def _content(message: dict[str, Any], name: str) -> tuple[Kind, str]:
     share = message.get("share")
     link = repaired(text_of(share.get("link"))) if isinstance(share, dict) else ""
     if words or link:
-        return Kind.TEXT, lines(words, link if link not in words else "")
+        return MessageKind.TEXT, lines(words, link if link not in words else "")
     return media("Attachment" if said else "Message without text")
 
 
-def _own_words(said: str, name: str) -> Kind | None:
+def _own_words(said: str, name: str) -> MessageKind | None:
     """The kind of what Instagram wrote itself; None where the person did."""
     if said.removesuffix(" ").endswith(_TAP_ENDS) and _TAP.fullmatch(said):
-        return Kind.SYSTEM
+        return MessageKind.SYSTEM
     if said.endswith(("ended", "ended.")) and _CALL_ENDS.fullmatch(said):
-        return Kind.CALL
+        return MessageKind.CALL
     for actor in (name, "You"):
         if said.startswith(actor):
             if _CALL_MISSED.fullmatch(said, len(actor)):
-                return Kind.CALL
+                return MessageKind.CALL
             if _EVENT.fullmatch(said, len(actor)):
                 # A call that starts counts once: where it ends or is missed.
-                return Kind.SYSTEM
+                return MessageKind.SYSTEM
     return None
 
 

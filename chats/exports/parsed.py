@@ -22,7 +22,7 @@ NAME_LIMIT = 255
 Clock = Literal["local", "utc"]
 
 
-class Kind(IntEnum):
+class MessageKind(IntEnum):
     TEXT = 0
     MEDIA = 1
     DELETED = 2
@@ -43,7 +43,7 @@ class Message(NamedTuple):
     number: int
     sent_at: datetime
     sender: str | None
-    kind: Kind
+    kind: MessageKind
     text: str
     edited: bool = False
 
@@ -69,7 +69,7 @@ class Batch:
 
     `seconds` are seconds since 1970-01-01 of the export's `clock`; `senders` index
     `ParsedExport.participants`, SYSTEM_SENDER for system lines; `kinds` are
-    `Kind` values, SYSTEM exactly where nobody sent the line; `edited` holds
+    `MessageKind` values, SYSTEM exactly where nobody sent the line; `edited` holds
     positions within the batch. Texts are `writable` and as printed, without the
     invisible marks around WhatsApp's own words; a caption stands below its placeholder.
     """
@@ -89,7 +89,12 @@ class Batch:
         for position, (seconds, sender, kind, text) in enumerate(rows):
             name = None if sender == SYSTEM_SENDER else participants[sender]
             yield Message(
-                self.first_number + position, wall_clock(seconds), name, Kind(kind), text, position in self.edited
+                self.first_number + position,
+                wall_clock(seconds),
+                name,
+                MessageKind(kind),
+                text,
+                position in self.edited,
             )
 
 

@@ -8,9 +8,9 @@ from collections import defaultdict
 from pathlib import Path
 from typing import NamedTuple
 
-from chats.exports.edges import Edges
-from chats.exports.marks import MARK, MARKS, without_marks, without_outer_marks
-from chats.exports.parsed import Kind
+from chats.exports.bidi import MARK, MARKS, without_marks, without_outer_marks
+from chats.exports.parsed import MessageKind
+from chats.exports.prefilter import EdgePrefilter
 
 _ANY = "…"
 _HEAD_BYTES = 3  # of a mark
@@ -40,7 +40,7 @@ _LINE_BYTES = 1_000
 
 
 class Reading(NamedTuple):
-    kind: Kind
+    kind: MessageKind
     text: bytes
     edited: bool
 
@@ -49,14 +49,14 @@ class Phrases:
     """Every language's phrases together: an export names its language nowhere."""
 
     def __init__(self, languages: dict[str, dict[str, list[str]]]) -> None:
-        self.whole: dict[bytes, Kind] = {}
-        self.begins: dict[bytes, list[tuple[bytes, Kind]]] = defaultdict(list)
-        self.ends: dict[bytes, Kind] = {b".vcf>": Kind.CONTACT}
+        self.whole: dict[bytes, MessageKind] = {}
+        self.begins: dict[bytes, list[tuple[bytes, MessageKind]]] = defaultdict(list)
+        self.ends: dict[bytes, MessageKind] = {b".vcf>": MessageKind.CONTACT}
         self.edited: set[bytes] = set()
         self.lines = SystemLines([line for phrases in languages.values() for line in phrases.get("system", ())])
         for phrases in languages.values():
             self._add(phrases)
-        self._begin(Kind.CONTACT, "BEGIN:VCARD")
+        self._begin(MessageKind.CONTACT, "BEGIN:VCARD")
         self._placeholders = {
             lead + phrase: Reading(kind, phrase, edited=False)
             for phrase, kind in self.whole.items()
@@ -69,7 +69,7 @@ class Phrases:
         self.heads |= {mark: (mark,) for mark in MARKS}
         self.tails = {end[-self.tail_bytes :] for end in self._ends + notes}
         begins = [begin for begins in self.begins.values() for begin, _ in begins]
-        self._edges = Edges(
+        self._edges = EdgePrefilter(
             heads=[*self.whole, *begins], tails=self.tails, before=[*b" \t", *(mark[0] for mark in MARKS)]
         )
 
@@ -78,7 +78,7 @@ class Phrases:
             for text in texts:
                 getattr(self, f"_add_{field}")(text)
 
-    def _add_media(self, text: str, kind: Kind = Kind.MEDIA) -> None:
+    def _add_media(self, text: str, kind: MessageKind = MessageKind.MEDIA) -> None:
         for spelled in _spellings(text):
             self.whole[spelled.encode()] = kind
             if not _ENCLOSED.match(text):
@@ -86,39 +86,39 @@ class Phrases:
 
     def _add_document(self, text: str) -> None:
         self._add_media(text)
-        self.ends.update((MARK + spelled.encode(), Kind.MEDIA) for spelled in _spellings(text))
+        self.ends.update((MARK + spelled.encode(), MessageKind.MEDIA) for spelled in _spellings(text))
 
     def _add_contact(self, text: str) -> None:
-        self._add_media(text, Kind.CONTACT)
+        self._add_media(text, MessageKind.CONTACT)
 
     def _add_attached(self, text: str) -> None:
-        self.ends[f".vcf ({text})".encode()] = Kind.CONTACT
-        self.ends[f" ({text})".encode()] = Kind.MEDIA
+        self.ends[f".vcf ({text})".encode()] = MessageKind.CONTACT
+        self.ends[f" ({text})".encode()] = MessageKind.MEDIA
 
     def _add_attachment(self, text: str) -> None:
-        self._begin(Kind.MEDIA, f"<{text}: ")
+        self._begin(MessageKind.MEDIA, f"<{text}: ")
 
     def _add_deleted(self, text: str) -> None:
-        self._add_sentence(Kind.DELETED, text)
+        self._add_sentence(MessageKind.DELETED, text)
 
     def _add_call(self, text: str) -> None:
-        self._add_sentence(Kind.CALL, text)
+        self._add_sentence(MessageKind.CALL, text)
         if _ANY not in text:
-            self._begin(Kind.CALL, f"{text}, \u200e", f"{text}. \u200e")
+            self._begin(MessageKind.CALL, f"{text}, \u200e", f"{text}. \u200e")
 
     def _add_talk(self, text: str) -> None:
-        self._begin(Kind.CALL, f"{text}, \u200e", f"{text}. \u200e")
+        self._begin(MessageKind.CALL, f"{text}, \u200e", f"{text}. \u200e")
 
     def _add_location(self, text: str) -> None:
         for spelled in _spellings(text):
-            self._begin(Kind.LOCATION, f"{spelled}: https://maps.google.com/", f"live {spelled}: https://")
+            self._begin(MessageKind.LOCATION, f"{spelled}: https://maps.google.com/", f"live {spelled}: https://")
 
     def _add_live(self, text: str) -> None:
         for spelled in _spellings(text):
-            self.whole[spelled.encode()] = Kind.LOCATION
+            self.whole[spelled.encode()] = MessageKind.LOCATION
 
     def _add_poll(self, text: str) -> None:
-        self._begin(Kind.POLL, f"{text}:\n", f"{text}: \n")
+        self._begin(MessageKind.POLL, f"{text}:\n", f"{text}: \n")
 
     def _add_edited(self, text: str) -> None:
         self.edited.add(text.encode())
@@ -127,23 +127,23 @@ class Phrases:
         """A whole sentence that WhatsApp writes is known in a body, too: old iPhones gave it a sender and no mark."""
         sentence = text.removesuffix(_ANY)
         if sentence != text and _ANY not in sentence and sentence.endswith(_FULL_STOPS):
-            self._begin(Kind.SYSTEM, sentence)
+            self._begin(MessageKind.SYSTEM, sentence)
 
-    def _add_sentence(self, kind: Kind, text: str) -> None:
+    def _add_sentence(self, kind: MessageKind, text: str) -> None:
         if text.endswith(_ANY):
             self._begin(kind, text.removesuffix(_ANY))
             return
         for end in ("", *_FULL_STOPS):
             self.whole[(text + end).encode()] = kind
 
-    def _begin(self, kind: Kind, *texts: str) -> None:
+    def _begin(self, kind: MessageKind, *texts: str) -> None:
         for text in texts:
             begin = text.encode()
             self.begins[begin[:_HEAD_BYTES]].append((begin, kind))
 
     def notable(self, bodies: list[bytes]) -> list[int]:
         """Positions of the bodies that `read` may find to be more than plain text."""
-        return [position for position in self._edges.held_by(bodies) if self._is_notable(bodies[position])]
+        return [position for position in self._edges.matching_positions(bodies) if self._is_notable(bodies[position])]
 
     def _is_notable(self, body: bytes) -> bool:
         head = body[:_HEAD_BYTES]
@@ -155,7 +155,7 @@ class Phrases:
         )
 
     def read(self, body: bytes) -> Reading:
-        """Kind, text without the marks around WhatsApp's own words, and whether it was edited."""
+        """MessageKind, text without the marks around WhatsApp's own words, and whether it was edited."""
         if (placeholder := self._placeholders.get(body)) is not None:
             return placeholder
         text = without_outer_marks(body) if body.startswith(MARKS) else body
@@ -164,9 +164,9 @@ class Phrases:
             text = text[: text.rindex(b"<")].removesuffix(MARK).rstrip()
         head, newline, caption = text.partition(b"\n")
         kind = self._kind(text, head, captioned=bool(newline))
-        if kind is Kind.POLL:
+        if kind is MessageKind.POLL:
             text = without_marks(text).rstrip()
-        elif kind is not Kind.TEXT:
+        elif kind is not MessageKind.TEXT:
             text = without_marks(head).strip() + newline + caption
         return Reading(kind, text, edited)
 
@@ -174,8 +174,8 @@ class Phrases:
         """iPhones print the caption first: `at the beach <mark>image omitted`. Here it stands below, as everywhere."""
         caption, _, placeholder = text.rpartition(MARK)
         reading = self.read(placeholder)
-        if reading.kind is Kind.MEDIA and caption.strip() and b"\n" not in placeholder:
-            return Reading(Kind.MEDIA, reading.text + b"\n" + caption.strip(), edited=False)
+        if reading.kind is MessageKind.MEDIA and caption.strip() and b"\n" not in placeholder:
+            return Reading(MessageKind.MEDIA, reading.text + b"\n" + caption.strip(), edited=False)
         return None
 
     @staticmethod
@@ -187,19 +187,19 @@ class Phrases:
         return None
 
     def is_call(self, text: str) -> bool:
-        return self.read(text.encode()).kind is Kind.CALL
+        return self.read(text.encode()).kind is MessageKind.CALL
 
-    def _kind(self, text: bytes, head: bytes, *, captioned: bool) -> Kind:
+    def _kind(self, text: bytes, head: bytes, *, captioned: bool) -> MessageKind:
         plain = without_marks(head).strip()
         kind = self.whole.get(plain)
-        if kind is Kind.MEDIA or (kind is not None and not captioned):
+        if kind is MessageKind.MEDIA or (kind is not None and not captioned):
             return kind
         if head[-self.tail_bytes :] in self.tails and head.endswith(self._ends) and b"." in plain:
             return next(kind for end, kind in self.ends.items() if head.endswith(end))
         for begin, kind in self.begins.get(text[:_HEAD_BYTES], ()):
             if text.startswith(begin):
                 return kind
-        return Kind.TEXT
+        return MessageKind.TEXT
 
 
 class SystemLines:

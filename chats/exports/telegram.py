@@ -12,21 +12,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from chats.exports.columns import (
+from chats.exports.batching import (
     People,
     Row,
     WallClock,
+    batches_of,
     call,
     clean_title,
-    filled,
     is_possible,
     lines,
     media,
     text_of,
     whole_number,
 )
-from chats.exports.json_text import Walk
-from chats.exports.parsed import SYSTEM_SENDER, Kind, ParsedExport
+from chats.exports.json_stream import JsonCursor
+from chats.exports.parsed import SYSTEM_SENDER, MessageKind, ParsedExport
 
 DELETED_ACCOUNT = "Deleted account"
 _FILES = frozenset({"file", "photo", "media_type"})
@@ -90,42 +90,42 @@ def is_message(row: object) -> bool:
 
 
 def single(text: bytes) -> Place | None:
-    """The chat, if the text is one chat's; None for an account. Raises Malformed."""
-    walk = Walk(text)
+    """The chat, if the text is one chat's; None for an account. Raises MalformedJson."""
+    cursor = JsonCursor(text)
     about: dict[str, Any] = {}
-    for key in walk.members():
-        if key == "messages" and walk.begins(b"["):
-            return _named(about, at=walk.at)
+    for key in cursor.members():
+        if key == "messages" and cursor.begins(b"["):
+            return _named(about, at=cursor.at)
         if key in LISTS:
             return None
         if key in _ABOUT:
-            about[key] = walk.value()
+            about[key] = cursor.value()
     return None
 
 
 def places(text: bytes) -> list[Place]:
-    """The chats of an account in which somebody wrote. Raises Malformed."""
+    """The chats of an account in which somebody wrote. Raises MalformedJson."""
     found = []
-    walk = Walk(text)
-    for key in walk.members():
-        if key in LISTS and walk.begins(b"{"):
-            for inner in walk.members():
-                if inner == "list" and walk.begins(b"["):
-                    found += [place for _ in walk.elements() if (place := _counted(walk)) and place.messages]
+    cursor = JsonCursor(text)
+    for key in cursor.members():
+        if key in LISTS and cursor.begins(b"{"):
+            for inner in cursor.members():
+                if inner == "list" and cursor.begins(b"["):
+                    found += [place for _ in cursor.elements() if (place := _counted(cursor)) and place.messages]
     return found
 
 
-def _counted(walk: Walk) -> Place | None:
-    if not walk.begins(b"{"):
+def _counted(cursor: JsonCursor) -> Place | None:
+    if not cursor.begins(b"{"):
         return None
     at = count = 0
     about: dict[str, Any] = {}
-    for key in walk.members():
-        if key == "messages" and walk.begins(b"["):
-            at = walk.at
-            count = sum(_is_from_somebody(row) for window in walk.windows() for row in window.rows)
+    for key in cursor.members():
+        if key == "messages" and cursor.begins(b"["):
+            at = cursor.at
+            count = sum(_is_from_somebody(row) for window in cursor.windows() for row in window.rows)
         elif key in _ABOUT:
-            about[key] = walk.value()
+            about[key] = cursor.value()
     return _named(about, at=at, messages=count)
 
 
@@ -160,13 +160,13 @@ def parse(text: bytes, *, at: int, title: str = "") -> ParsedExport:
         title=title,
         clock="local",
     )
-    export.batches = filled(export, _rows(Walk(text, at), People(export.participants)))
+    export.batches = batches_of(export, _rows(JsonCursor(text, at), People(export.participants)))
     return export
 
 
-def _rows(walk: Walk, people: People) -> Iterator[Row]:
+def _rows(cursor: JsonCursor, people: People) -> Iterator[Row]:
     clock = _Clock()
-    for window in walk.windows():
+    for window in cursor.windows():
         for message in window.rows:
             if not isinstance(message, dict):
                 continue
@@ -214,17 +214,17 @@ def _number(people: People, name: object, account: object) -> int:
     return people.number(known, account if isinstance(account, (str, int)) else None)
 
 
-def _service(message: dict[str, Any], people: People) -> tuple[int, Kind, str]:
+def _service(message: dict[str, Any], people: People) -> tuple[int, MessageKind, str]:
     actor, action = message.get("actor"), text_of(message.get("action"))
     if action in CALLS:
         seconds = message.get("duration_seconds", message.get("duration"))
         unanswered = _UNANSWERED.get(text_of(message.get("discard_reason"))) if action == "phone_call" else None
         sender = _number(people, actor, message.get("actor_id"))
-        return sender, Kind.CALL, unanswered or call(CALLS[action], seconds)
+        return sender, MessageKind.CALL, unanswered or call(CALLS[action], seconds)
     said = text_of(message.get("information_text")) or action.replace("_", " ")
     if action in _ACTIONS:
         said = _ACTIONS[action].format(title=text_of(message.get("title")), members=_members(message))
-    return SYSTEM_SENDER, Kind.SYSTEM, f"{text_of(actor) or DELETED_ACCOUNT} {said}".strip()
+    return SYSTEM_SENDER, MessageKind.SYSTEM, f"{text_of(actor) or DELETED_ACCOUNT} {said}".strip()
 
 
 def _members(message: dict[str, Any]) -> str:
@@ -233,23 +233,23 @@ def _members(message: dict[str, Any]) -> str:
     return ", ".join(named) or "somebody"
 
 
-def _content(message: dict[str, Any]) -> tuple[Kind, str]:
+def _content(message: dict[str, Any]) -> tuple[MessageKind, str]:
     text = message.get("text")
     if isinstance(text, str) and text and _BESIDE_TEXT.isdisjoint(message):
-        return Kind.TEXT, text
+        return MessageKind.TEXT, text
     text = _text(text)
     if not _FILES.isdisjoint(message):
         return _media(message, text)
     if "poll" in message:
-        return Kind.POLL, _poll(message["poll"])
+        return MessageKind.POLL, _poll(message["poll"])
     if "location_information" in message or "place_name" in message:
-        return Kind.LOCATION, _location(message)
+        return MessageKind.LOCATION, _location(message)
     if "contact_information" in message:
-        return Kind.CONTACT, _contact(message["contact_information"])
+        return MessageKind.CONTACT, _contact(message["contact_information"])
     if text:
-        return Kind.TEXT, text
+        return MessageKind.TEXT, text
     if entities := _text(message.get("text_entities")):
-        return Kind.TEXT, entities
+        return MessageKind.TEXT, entities
     title = text_of(message.get("game_title"))
     return media(f"Game: {title}" if title else "Message without text")
 
@@ -266,7 +266,7 @@ def _entity(part: object) -> str:
     return text_of(part.get("text")) if isinstance(part, dict) else ""
 
 
-def _media(message: dict[str, Any], caption: str) -> tuple[Kind, str]:
+def _media(message: dict[str, Any], caption: str) -> tuple[MessageKind, str]:
     """What the file is; where it lies, or why it is not included, says nothing about the chat."""
     name = _MEDIA.get(text_of(message.get("media_type")), "Photo" if "photo" in message else "File")
     if name == "Sticker":

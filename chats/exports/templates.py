@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from chats.exports.calendar import ERA_NAMES, FIRST_OF_AN_ERA, Clock
+from chats.exports.calendars import ERA_NAMES, FIRST_OF_AN_ERA, Clock
 from chats.exports.patterns import repeated_up_to
 
 #: Year of four digits; one or two digits; two digits; 12-hour marker; an era's name; that with a year behind it.

@@ -12,14 +12,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from operator import add
 
-from chats.exports.dates import MOST_DATES, DateOrder, DaySeconds, TimeSeconds, decide_order
-from chats.exports.dialect import SAMPLE_BYTES, Dialect, sniff
-from chats.exports.marks import MARK, without_marks
-from chats.exports.names import Names, clean_name
-from chats.exports.parsed import NAME_LIMIT, SYSTEM_SENDER, Batch, Kind, ParsedExport
+from chats.exports.bidi import MARK, without_marks
+from chats.exports.dates import MAX_DATES, DateOrder, DaySeconds, TimeSeconds, decide_order
+from chats.exports.dialect import SAMPLE_BYTES, Dialect, detect_dialect
+from chats.exports.errors import NotAChatExport, OnlySystemMessages
+from chats.exports.group_subjects import Subjects, may_hold_subject
+from chats.exports.parsed import NAME_LIMIT, SYSTEM_SENDER, Batch, MessageKind, ParsedExport
 from chats.exports.phrases import PHRASES
-from chats.exports.refusals import NotAChatExport, OnlySystemMessages
-from chats.exports.subjects import Subjects, may_hold_subject
+from chats.exports.senders import Names, clean_name
 
 BATCH_MESSAGES = 5_000
 WINDOW_BYTES = 512 * 1024
@@ -36,7 +36,7 @@ def parse(text: bytes, *, date_order: str | None = None) -> ParsedExport:
     Raises NotAChatExport at once, or when the batches end if no header held a possible date;
     OnlySystemMessages when they end and no person wrote anything; TooManyPeople while they are read.
     """
-    dialect = sniff(text)
+    dialect = detect_dialect(text)
     if dialect is None:
         raise NotAChatExport
     if dialect.newline == b"\n" and b"\r" in text:
@@ -75,7 +75,7 @@ def _order(text: bytes, dialect: Dialect, wanted: str | None) -> DateOrder:
 
 
 def _printed_dates(text: bytes, dialect: Dialect) -> list[bytes]:
-    """Dates in file order, a run of equal ones once; the first MOST_DATES."""
+    """Dates in file order, a run of equal ones once; the first MAX_DATES."""
     dates: list[bytes] = []
     last, group = b"", dialect.date_group
     for match in dialect.pattern.finditer(text):
@@ -83,7 +83,7 @@ def _printed_dates(text: bytes, dialect: Dialect) -> list[bytes]:
         if printed != last:
             dates.append(printed)
             last = printed
-            if len(dates) == MOST_DATES:
+            if len(dates) == MAX_DATES:
                 break
     return dates
 
@@ -114,7 +114,7 @@ def _group(columns: _Columns) -> str:
     for opening, sender, body in zip(columns.openings, columns.senders, columns.bodies, strict=True):
         if not opening.endswith(_BRACKET):
             break
-        if PHRASES.read(body).kind is Kind.SYSTEM:
+        if PHRASES.read(body).kind is MessageKind.SYSTEM:
             name = clean_name(sender)
             return name if len(name) <= NAME_LIMIT else ""
         if opening != _BRACKET or not body.startswith(MARK):
@@ -204,7 +204,7 @@ class _Reader:
         if self.dialect.newline == b"\r\n":
             columns.bodies = _with_bare_line_feeds(columns.bodies)
         bodies = columns.bodies
-        kinds = [int(Kind.TEXT)] * len(bodies)
+        kinds = [int(MessageKind.TEXT)] * len(bodies)
         edited = set()
         if first_number == 1:
             self.group = _group(columns)
@@ -227,13 +227,13 @@ class _Reader:
         body, opening = columns.bodies[position], columns.openings[position]
         is_ios = opening.endswith(_BRACKET)
         kind, columns.bodies[position], edited = PHRASES.read(body)
-        if kind is Kind.TEXT and is_ios and body.startswith(MARK):
+        if kind is MessageKind.TEXT and is_ios and body.startswith(MARK):
             # WhatsApp wrote it: a placeholder of a language not known here stands after a mark before the bracket.
-            kind = Kind.SYSTEM if opening == _BRACKET else Kind.MEDIA
-        elif kind is Kind.SYSTEM and not is_ios:
+            kind = MessageKind.SYSTEM if opening == _BRACKET else MessageKind.MEDIA
+        elif kind is MessageKind.SYSTEM and not is_ios:
             # Only iPhones give such a line a sender: a person typed it.
-            return int(Kind.TEXT), edited
-        if kind is Kind.SYSTEM:
+            return int(MessageKind.TEXT), edited
+        if kind is MessageKind.SYSTEM:
             columns.senders[position] = None
         return int(kind), edited
 
@@ -243,7 +243,7 @@ class _Reader:
         for position in [position for position, body in enumerate(columns.bodies) if MARK[0] in body]:
             body = columns.bodies[position]
             opening = columns.openings[position]
-            if MARK not in body or kinds[position] != Kind.TEXT or not opening.endswith(_BRACKET):
+            if MARK not in body or kinds[position] != MessageKind.TEXT or not opening.endswith(_BRACKET):
                 continue
             if (text := PHRASES.without_note(body)) is not None:
                 columns.bodies[position] = text
@@ -259,13 +259,13 @@ class _Reader:
         }
         for position, line in self.subjects.lines(columns.senders, rests, people):
             columns.senders[position], columns.bodies[position] = None, line
-            kinds[position] = int(Kind.SYSTEM)
+            kinds[position] = int(MessageKind.SYSTEM)
 
     @staticmethod
     def _restore_system_lines(senders: list[int], columns: _Columns, kinds: list[int]) -> None:
         for position, sender in enumerate(senders):
             if sender == SYSTEM_SENDER:
-                kinds[position] = int(Kind.SYSTEM)
+                kinds[position] = int(MessageKind.SYSTEM)
                 before = columns.senders[position]
                 line = columns.bodies[position] if before is None else before + b": " + columns.bodies[position]
                 columns.bodies[position] = without_marks(line)

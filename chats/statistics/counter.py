@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from chats.exports.parsed import SYSTEM_SENDER, Batch, Kind
+from chats.exports.parsed import SYSTEM_SENDER, Batch, MessageKind
 from chats.exports.phrases import PHRASES
 from chats.statistics.figures import FiguresBuilder
 from chats.statistics.languages import NO_WORD, LanguageVotes
@@ -69,7 +69,7 @@ class StatisticsCounter:
         sent_people, sent_kinds = people[is_sent], kinds[is_sent]
         totals.add("messages", sent_people)
         for kind in np.flatnonzero(np.bincount(sent_kinds)).tolist():
-            totals.add(Kind(kind).label, sent_people[sent_kinds == kind])
+            totals.add(MessageKind(kind).label, sent_people[sent_kinds == kind])
         edited = people[list(batch.edited)]
         totals.add("edits", edited[edited != SYSTEM_SENDER])
         self._counts.activity.add(seconds[is_sent], sent_people)
@@ -145,10 +145,10 @@ class StatisticsCounter:
 
 def _own_words(batch: Batch, kinds: NDArray[np.uint8]) -> tuple[list[str], BoolArray]:
     """Return what people wrote, including captions below a media placeholder, and a mask of these messages."""
-    has_own_words, texts = kinds == Kind.TEXT, batch.texts
+    has_own_words, texts = kinds == MessageKind.TEXT, batch.texts
     captions = {
         position: caption
-        for position in np.flatnonzero(kinds == Kind.MEDIA).tolist()
+        for position in np.flatnonzero(kinds == MessageKind.MEDIA).tolist()
         if (caption := texts[position].partition("\n")[2])
     }
     if captions:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from chats.exports.parsed import Kind
+from chats.exports.parsed import MessageKind
 from chats.statistics import sentiment, time_bins
 from chats.statistics.activity import MAX_RESPONSE_SECONDS, Activity, response_times, response_times_by_month
 from chats.statistics.keyness import score_words
@@ -82,10 +82,10 @@ class FiguresBuilder:
         return {
             "total_messages": totals["messages"],
             "total_words": totals["words"],
-            "deleted_messages_count": totals[Kind.DELETED.label],
-            "media_shared_count": totals[Kind.MEDIA.label],
+            "deleted_messages_count": totals[MessageKind.DELETED.label],
+            "media_shared_count": totals[MessageKind.MEDIA.label],
             "links_shared_count": totals["links"],
-            "calls_count": totals[Kind.CALL.label] + counts.senderless_calls,
+            "calls_count": totals[MessageKind.CALL.label] + counts.senderless_calls,
             "edited_messages_count": totals["edits"],
             "questions_count": totals["questions"],
             "mentions_count": totals["mentions"],
@@ -133,10 +133,10 @@ class FiguresBuilder:
             "word_count": totals["words"],
             "avg_words_per_message": _ratio(totals["words"], totals["texts"]),
             "avg_message_length_chars": _ratio(totals["chars"], totals["texts"]),
-            "deleted_messages": totals[Kind.DELETED.label],
-            "media_shared": totals[Kind.MEDIA.label],
+            "deleted_messages": totals[MessageKind.DELETED.label],
+            "media_shared": totals[MessageKind.MEDIA.label],
             "links_shared": totals["links"],
-            "calls": totals[Kind.CALL.label],
+            "calls": totals[MessageKind.CALL.label],
             "edited_messages": totals["edits"],
             "conversation_initiations": totals["conversation_starts"],
             "conversation_initiations_percent": _percent(

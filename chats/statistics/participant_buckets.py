@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from chats.exports.parsed import Kind
+from chats.exports.parsed import MessageKind
 from chats.statistics.activity import Activity
 from chats.statistics.links import LinkCounter
 from chats.statistics.mentions import MentionCounter
@@ -34,7 +34,7 @@ class ChatCounts:
         # "texts" are messages with words of the sender's own, captions included.
         self.totals = CountTable(
             *("messages", "texts", "chars", "words", "questions", "links", "edits", "mentions", "longest_chars"),
-            *(kind.label for kind in Kind if kind is not Kind.SYSTEM),
+            *(kind.label for kind in MessageKind if kind is not MessageKind.SYSTEM),
         )
         self.activity = Activity()
         self.vocabulary = Vocabulary()

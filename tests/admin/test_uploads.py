@@ -8,7 +8,7 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from chats.exports.refusals import ExportRefused
+from chats.exports.errors import ExportRefused
 from chats.importing import import_chat
 from chats.models import ChatUpload
 from tests.chats import samples

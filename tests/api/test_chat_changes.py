@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from chats import indexing, search
-from chats.exports.parsed import Batch, Kind, ParsedExport
+from chats.exports.parsed import Batch, MessageKind, ParsedExport
 from chats.importing import import_chat
 from chats.models import Chat
 from chats.serializers import TITLE_LIMIT
@@ -150,7 +150,7 @@ class TestInstants:
         """As an export that knows only instants is read: late in March, across the start of summer time."""
         instants = [datetime(2024, 3, 30, 23, 30, tzinfo=UTC), datetime(2024, 3, 31, 12, tzinfo=UTC)]
         seconds = [int(instant.timestamp()) for instant in instants]
-        batch = Batch(1, seconds, [0, 1], [int(Kind.TEXT)] * 2, ["hi", "hello"])
+        batch = Batch(1, seconds, [0, 1], [int(MessageKind.TEXT)] * 2, ["hi", "hello"])
         export = ParsedExport(
             "instagram", "instagram", "ymd", False, iter([batch]), ["Asha", "Ravi"], n_messages=2, clock="utc"
         )

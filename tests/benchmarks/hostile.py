@@ -99,7 +99,7 @@ def main() -> None:
 def measure(upload: bytes) -> str:
     """Seconds of the processor, peak MiB of the process, and what came of it."""
     from chats import exports
-    from chats.exports.refusals import ExportRefused
+    from chats.exports.errors import ExportRefused
     from chats.statistics import StatisticsCounter
 
     begun = time.process_time()

@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from chats.exports import intake, whatsapp
+from chats.exports import unpacking, whatsapp
 from chats.statistics import StatisticsCounter
 from tests import exports
 
@@ -59,7 +59,7 @@ def measure(path: Path, runs: int) -> str:
 
 def once(upload: bytes) -> Timing:
     cpu, start = time.process_time(), time.perf_counter()
-    text = intake.documents(upload, limit_bytes=NO_LIMIT_BYTES)[0].text()
+    text = unpacking.unpack(upload, limit_bytes=NO_LIMIT_BYTES)[0].text()
     read = time.perf_counter()
     export, counter, counting = whatsapp.parse(text), StatisticsCounter(), 0.0
     for batch in export.batches:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import stopwordsiso
 
-from chats.exports.parsed import Kind, Message
+from chats.exports.parsed import Message, MessageKind
 from tests import exports
 
 Figures = dict[str, Any]
@@ -122,7 +122,7 @@ def person(chat: Chat, names: set[str]) -> Figures:
         "deleted_messages": counted["deleted_messages_count"],
         "media_shared": counted["media_shared_count"],
         "links_shared": counted["links_shared_count"],
-        "calls": sum(message.kind == Kind.CALL for message in mine),
+        "calls": sum(message.kind == MessageKind.CALL for message in mine),
         "edited_messages": counted["edited_messages_count"],
         "conversation_initiations": starts,
         "conversation_initiations_percent": percent(starts, chat.starts.total()),
@@ -146,8 +146,8 @@ def amounts(sent: list[Message]) -> Figures:
     texts = [text for message in sent if (text := own_words(message)) is not None]
     return {
         "total_words": sum(len(words_of(text)) for text in texts),
-        "deleted_messages_count": sum(message.kind == Kind.DELETED for message in sent),
-        "media_shared_count": sum(message.kind == Kind.MEDIA for message in sent),
+        "deleted_messages_count": sum(message.kind == MessageKind.DELETED for message in sent),
+        "media_shared_count": sum(message.kind == MessageKind.MEDIA for message in sent),
         "links_shared_count": sum(len(LINK.findall(text)) for text in texts),
         "edited_messages_count": sum(message.edited for message in sent),
         "questions_count": sum(asks(without_links(text)) for text in texts),
@@ -160,17 +160,19 @@ def asks(text: str) -> bool:
 
 
 def is_call(message: Message) -> bool:
-    return message.kind == Kind.CALL or (message.kind == Kind.SYSTEM and message.text == "Missed voice call")
+    return message.kind == MessageKind.CALL or (
+        message.kind == MessageKind.SYSTEM and message.text == "Missed voice call"
+    )
 
 
 # TextPage
 
 
 def own_words(message: Message) -> str | None:
-    if message.kind == Kind.TEXT:
+    if message.kind == MessageKind.TEXT:
         return message.text
     caption = message.text.partition("\n")[2]
-    return caption if message.kind == Kind.MEDIA and caption else None
+    return caption if message.kind == MessageKind.MEDIA and caption else None
 
 
 def without_links(text: str) -> str:

@@ -8,7 +8,7 @@ import pytest
 from django.db import connection
 
 from chats import indexing, search
-from chats.exports.refusals import ExportRefused
+from chats.exports.errors import ExportRefused
 from chats.importing import import_chat
 from chats.models import Chat, ChatUpload
 from chats.transcript import read_page

@@ -3,19 +3,19 @@ from __future__ import annotations
 import pytest
 
 from chats.chunking import FULL_BYTES, MESSAGE_TEXTS_LIMIT, MESSAGES_LIMIT, TEXT_BYTES, ChunkDraft, chunk_messages
-from chats.exports.parsed import SYSTEM_SENDER, Batch, Kind
+from chats.exports.parsed import SYSTEM_SENDER, Batch, MessageKind
 
 MINUTE, HOUR = 60, 3600
 
 
-def chat(*rows: tuple[int, str], kinds: dict[int, Kind] | None = None) -> Batch:
+def chat(*rows: tuple[int, str], kinds: dict[int, MessageKind] | None = None) -> Batch:
     """Rows of seconds after the row before, and text; positions with another kind than text in `kinds`."""
-    given = [int((kinds or {}).get(position, Kind.TEXT)) for position in range(len(rows))]
+    given = [int((kinds or {}).get(position, MessageKind.TEXT)) for position in range(len(rows))]
     seconds, at = [], 1_700_000_000
     for pause, _ in rows:
         at += pause
         seconds.append(at)
-    senders = [SYSTEM_SENDER if kind == Kind.SYSTEM else position % 2 for position, kind in enumerate(given)]
+    senders = [SYSTEM_SENDER if kind == MessageKind.SYSTEM else position % 2 for position, kind in enumerate(given)]
     return Batch(1, seconds, senders, given, [text for _, text in rows])
 
 
@@ -48,12 +48,14 @@ def test_many_tiny_messages_do_not_make_an_endless_chunk() -> None:
 
 
 def test_system_lines_are_in_no_text_and_start_nothing() -> None:
-    batch = chat((0, "Encrypted."), (1, "a"), (1, "Asha left"), (1, "b"), kinds={0: Kind.SYSTEM, 2: Kind.SYSTEM})
+    batch = chat(
+        (0, "Encrypted."), (1, "a"), (1, "Asha left"), (1, "b"), kinds={0: MessageKind.SYSTEM, 2: MessageKind.SYSTEM}
+    )
     assert list(chunk_messages([batch])) == [ChunkDraft(0, 2, 4, 1, ["a\nb"])]
 
 
 def test_only_what_people_wrote_is_in_the_text() -> None:
-    kinds = {0: Kind.MEDIA, 1: Kind.MEDIA, 2: Kind.DELETED, 3: Kind.CALL}
+    kinds = {0: MessageKind.MEDIA, 1: MessageKind.MEDIA, 2: MessageKind.DELETED, 3: MessageKind.CALL}
     batch = chat(
         (0, "<Media omitted>"), (1, "IMG-1.jpg (file attached)\nat the beach"), (1, "deleted"), (1, "Call"), kinds=kinds
     )
@@ -104,5 +106,5 @@ def test_a_long_message_is_embedded_in_parts_up_to_a_bound() -> None:
 
 
 def test_a_chunk_in_which_nobody_wrote_a_word_has_no_texts() -> None:
-    (piece,) = chunk_messages([chat((0, "<Media omitted>"), kinds={0: Kind.MEDIA})])
+    (piece,) = chunk_messages([chat((0, "<Media omitted>"), kinds={0: MessageKind.MEDIA})])
     assert piece.texts == []

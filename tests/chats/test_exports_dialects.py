@@ -7,8 +7,8 @@ from datetime import datetime
 import pytest
 
 from chats.exports import whatsapp
-from chats.exports.parsed import Kind, Message, ParsedExport
-from chats.exports.refusals import NotAChatExport
+from chats.exports.errors import NotAChatExport
+from chats.exports.parsed import Message, MessageKind, ParsedExport
 
 
 def read(text: str, *, date_order: str | None = None) -> tuple[ParsedExport, list[Message]]:
@@ -370,10 +370,10 @@ def test_of_two_phones_each_line_keeps_the_rules_of_its_own(reverse: bool) -> No
         *((2, day) for day in range(10, 21)),
     }
     told = {message.text: (message.kind, message.edited) for message in messages}
-    assert told["ዓሻ ቡድኑን ፈጠረች"] == (Kind.SYSTEM, False)
-    assert told["see you"] == (Kind.TEXT, True)
-    assert told["ምስል ቀርቷል"] == (Kind.MEDIA, False)
-    assert told["+91 98765"] == (Kind.TEXT, False)
+    assert told["ዓሻ ቡድኑን ፈጠረች"] == (MessageKind.SYSTEM, False)
+    assert told["see you"] == (MessageKind.TEXT, True)
+    assert told["ምስል ቀርቷል"] == (MessageKind.MEDIA, False)
+    assert told["+91 98765"] == (MessageKind.TEXT, False)
 
 
 @pytest.mark.parametrize("doubtful", [5, 9])

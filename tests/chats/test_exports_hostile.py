@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chats import exports
-from chats.exports import columns, intake, names
-from chats.exports.refusals import ExportRefused
+from chats.exports import batching, senders, unpacking
+from chats.exports.errors import ExportRefused
 from chats.statistics import StatisticsCounter
 from tests.exports import zipped
 
@@ -65,7 +65,7 @@ def test_text_that_looks_like_headers_is_read_or_refused(text: str) -> None:
 @given(st.binary(max_size=300) | st.binary(max_size=100).map(lambda tail: AT + b"A: " + tail + b"\n" + AT + b"B: x"))
 def test_any_bytes_are_read_or_refused(upload: bytes) -> None:
     read_and_count(upload)
-    assert len(intake.header_shape(upload)) <= 60
+    assert len(unpacking.header_shape(upload)) <= 60
 
 
 @pytest.mark.parametrize("rest", ["", "   "])
@@ -158,7 +158,7 @@ def test_a_hundred_thousand_senders_are_counted_and_fifty_listed() -> None:
 
 
 def test_more_people_than_any_group_has_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (names, columns):
+    for module in (senders, batching):
         monkeypatch.setattr(module, "PEOPLE_LIMIT", 3_000)
     header = {"type": "message", "date": "2024-02-13T21:05:00", "text": "hi"}
     for people in (3_000, 3_001):

@@ -6,8 +6,8 @@ import pytest
 
 from chats import exports
 from chats.exports import parsed, whatsapp
-from chats.exports.parsed import Kind, Message, ParsedExport
-from chats.exports.refusals import OnlySystemMessages
+from chats.exports.errors import OnlySystemMessages
+from chats.exports.parsed import Message, MessageKind, ParsedExport
 from tests import exports as generator
 
 MARK = "\u200e"
@@ -105,7 +105,7 @@ def test_a_name_at_the_end_of_the_line_is_an_empty_message(body: str) -> None:
 def test_an_android_system_line_never_becomes_a_person(line: str) -> None:
     export, messages = read(f"{AT}{line}", END)
     assert export.participants == ["Zoya"]
-    assert (messages[0].sender, messages[0].kind, messages[0].text) == (None, Kind.SYSTEM, line)
+    assert (messages[0].sender, messages[0].kind, messages[0].text) == (None, MessageKind.SYSTEM, line)
     assert (export.n_messages, export.n_system) == (1, 1)
 
 
@@ -121,7 +121,7 @@ def test_an_android_system_line_never_becomes_a_person(line: str) -> None:
 def test_an_iphone_system_line_is_known_by_its_mark_in_any_language(sender: str, line: str) -> None:
     export, messages = read(f"{IOS}{sender}: {MARK}{line}", IOS_END, end="\r\n")
     assert export.participants == ["Zoya"]
-    assert (messages[0].sender, messages[0].kind) == (None, Kind.SYSTEM)
+    assert (messages[0].sender, messages[0].kind) == (None, MessageKind.SYSTEM)
     assert messages[0].text.endswith(line)
 
 
@@ -163,39 +163,39 @@ def test_a_group_on_an_iphone_is_called_by_the_name_that_its_first_notice_comes_
 
 def test_a_marked_body_below_a_marked_header_is_an_attachment_of_an_unknown_language() -> None:
     message = first(f"{MARK}{IOS}Asha: {MARK}imagen omitida")
-    assert (message.sender, message.kind, message.text) == ("Asha", Kind.MEDIA, "imagen omitida")
+    assert (message.sender, message.kind, message.text) == ("Asha", MessageKind.MEDIA, "imagen omitida")
 
 
 @pytest.mark.parametrize(
     ("body", "kind"),
     [
-        ("<Media omitted>", Kind.MEDIA),
-        ("IMG-20240213-WA0001.jpg (file attached)", Kind.MEDIA),
-        (f"{MARK}PTT-20240213-WA0001.opus (file attached)", Kind.MEDIA),
-        ("<attached: 00000012-PHOTO-2024-02-13.jpg>", Kind.MEDIA),
-        ("image omitted", Kind.MEDIA),
-        ("GIF omitted", Kind.MEDIA),
-        (f"Bill.pdf • {MARK}2 pages {MARK}document omitted", Kind.MEDIA),
-        ("This message was deleted", Kind.DELETED),
-        ("You deleted this message.", Kind.DELETED),
-        ("This message was deleted by admin Ben", Kind.DELETED),
-        ("Missed video call", Kind.CALL),
-        ("Missed voice call at 9:05 PM", Kind.CALL),
-        (f"Voice call, {MARK}3 min", Kind.CALL),
-        (f"Silenced voice call, {MARK}Focus mode", Kind.CALL),
-        ("Silenced video call", Kind.CALL),
-        (f"Call failed, {MARK}Try again", Kind.CALL),
-        (f"Group call, {MARK}3 invited", Kind.CALL),
-        ("Waiting for this message. This may take a while.", Kind.MEDIA),
-        ("location: https://maps.google.com/?q=1.5,2.5", Kind.LOCATION),
-        ("Location: https://maps.google.com/?q=1.5,2.5", Kind.LOCATION),
-        ("live location shared", Kind.LOCATION),
-        ("Asha Rao.vcf (file attached)", Kind.CONTACT),
-        ("Contact card omitted", Kind.CONTACT),
-        ("POLL:\nWhere?\nOPTION: Goa (2 votes)\nOPTION: Pune (0 votes)", Kind.POLL),
+        ("<Media omitted>", MessageKind.MEDIA),
+        ("IMG-20240213-WA0001.jpg (file attached)", MessageKind.MEDIA),
+        (f"{MARK}PTT-20240213-WA0001.opus (file attached)", MessageKind.MEDIA),
+        ("<attached: 00000012-PHOTO-2024-02-13.jpg>", MessageKind.MEDIA),
+        ("image omitted", MessageKind.MEDIA),
+        ("GIF omitted", MessageKind.MEDIA),
+        (f"Bill.pdf • {MARK}2 pages {MARK}document omitted", MessageKind.MEDIA),
+        ("This message was deleted", MessageKind.DELETED),
+        ("You deleted this message.", MessageKind.DELETED),
+        ("This message was deleted by admin Ben", MessageKind.DELETED),
+        ("Missed video call", MessageKind.CALL),
+        ("Missed voice call at 9:05 PM", MessageKind.CALL),
+        (f"Voice call, {MARK}3 min", MessageKind.CALL),
+        (f"Silenced voice call, {MARK}Focus mode", MessageKind.CALL),
+        ("Silenced video call", MessageKind.CALL),
+        (f"Call failed, {MARK}Try again", MessageKind.CALL),
+        (f"Group call, {MARK}3 invited", MessageKind.CALL),
+        ("Waiting for this message. This may take a while.", MessageKind.MEDIA),
+        ("location: https://maps.google.com/?q=1.5,2.5", MessageKind.LOCATION),
+        ("Location: https://maps.google.com/?q=1.5,2.5", MessageKind.LOCATION),
+        ("live location shared", MessageKind.LOCATION),
+        ("Asha Rao.vcf (file attached)", MessageKind.CONTACT),
+        ("Contact card omitted", MessageKind.CONTACT),
+        ("POLL:\nWhere?\nOPTION: Goa (2 votes)\nOPTION: Pune (0 votes)", MessageKind.POLL),
     ],
 )
-def test_placeholders_are_told_from_text(body: str, kind: Kind) -> None:
+def test_placeholders_are_told_from_text(body: str, kind: MessageKind) -> None:
     for line in (
         f"{AT}Asha: {body}",
         f"{MARK}{IOS}Asha: {MARK}{body}",
@@ -226,20 +226,20 @@ def test_placeholders_are_told_from_text(body: str, kind: Kind) -> None:
 )
 def test_what_a_person_typed_stays_text(body: str) -> None:
     message = first(f"{AT}Asha: {body}")
-    assert (message.kind, message.text, message.edited) == (Kind.TEXT, body, False)
+    assert (message.kind, message.text, message.edited) == (MessageKind.TEXT, body, False)
 
 
 def test_a_caption_stands_below_its_placeholder() -> None:
     message = first(f"{AT}Asha: IMG-1.jpg (file attached)\nat the beach\nlast year")
-    assert (message.kind, message.text) == (Kind.MEDIA, "IMG-1.jpg (file attached)\nat the beach\nlast year")
+    assert (message.kind, message.text) == (MessageKind.MEDIA, "IMG-1.jpg (file attached)\nat the beach\nlast year")
 
 
 @pytest.mark.parametrize("placeholder", ["image omitted", "<attached: 00000002-PHOTO.jpg>"])
 def test_a_caption_that_an_iphone_prints_before_its_placeholder_is_put_below_it(placeholder: str) -> None:
     for caption in ("at the beach", "two\nlines: yes"):
         message = first(f"{MARK}{IOS}Asha: {caption} {MARK}{placeholder}")
-        assert (message.sender, message.kind, message.text) == ("Asha", Kind.MEDIA, f"{placeholder}\n{caption}")
-    assert first(f"{IOS}Asha: an image omitted").kind is Kind.TEXT
+        assert (message.sender, message.kind, message.text) == ("Asha", MessageKind.MEDIA, f"{placeholder}\n{caption}")
+    assert first(f"{IOS}Asha: an image omitted").kind is MessageKind.TEXT
 
 
 @pytest.mark.parametrize(
@@ -259,7 +259,7 @@ def test_the_marks_that_open_and_close_a_direction_go_together(line: str, text: 
 
 def test_a_poll_is_kept_whole_without_its_marks() -> None:
     message = first(f"{MARK}{IOS}Asha: {MARK}POLL:\nWhere?\n{MARK}OPTION: Goa (3 votes)\n")
-    assert (message.kind, message.text) == (Kind.POLL, "POLL:\nWhere?\nOPTION: Goa (3 votes)")
+    assert (message.kind, message.text) == (MessageKind.POLL, "POLL:\nWhere?\nOPTION: Goa (3 votes)")
 
 
 @pytest.mark.parametrize("mark", ["", MARK])
@@ -313,7 +313,7 @@ def test_nobody_sent_a_line_exactly_when_it_is_a_system_line() -> None:
     export = whatsapp.parse(generator.text(4000, people=6, style="ios-24h"))
     for batch in export.batches:
         for sender, kind in zip(batch.senders, batch.kinds, strict=True):
-            assert (sender == parsed.SYSTEM_SENDER) == (kind == Kind.SYSTEM)
+            assert (sender == parsed.SYSTEM_SENDER) == (kind == MessageKind.SYSTEM)
 
 
 @pytest.mark.parametrize("lines", [[f"{AT}Ben left"], [f"{AT}You created group “A: b”", f"{AT}Ben left"]])

@@ -12,7 +12,7 @@ import pytest
 
 from chats import exports
 from chats.exports import phrases
-from chats.exports.parsed import Kind, Message
+from chats.exports.parsed import Message, MessageKind
 
 MARK = "\u200e"
 ANDROID = "13/02/2024, 21:05 - "
@@ -76,9 +76,14 @@ SAMPLES = {
 @pytest.mark.parametrize("language", SAMPLES)
 def test_placeholders_are_known_in_every_language(language: str) -> None:
     android, iphone, deleted, call, attached = SAMPLES[language]
-    expected = {android: Kind.MEDIA, iphone: Kind.MEDIA, deleted: Kind.DELETED, call: Kind.CALL}
+    expected = {
+        android: MessageKind.MEDIA,
+        iphone: MessageKind.MEDIA,
+        deleted: MessageKind.DELETED,
+        call: MessageKind.CALL,
+    }
     if attached:
-        expected |= {f"IMG-1.jpg {attached}": Kind.MEDIA, f"Ben Rao.vcf {attached}": Kind.CONTACT}
+        expected |= {f"IMG-1.jpg {attached}": MessageKind.MEDIA, f"Ben Rao.vcf {attached}": MessageKind.CONTACT}
     expected.pop("", None)
     for body, kind in expected.items():
         for line in (f"{ANDROID}Asha: {body}", f"{IOS}Asha: {MARK}{body}", f"{MARK}{IOS}Asha: {MARK}{body}"):
@@ -101,10 +106,10 @@ DELETED = [
 def test_a_message_that_was_taken_back_by_either_side_is_known() -> None:
     for body in DELETED:
         for line in (f"{ANDROID}Asha: {body}", f"{IOS}Asha: {MARK}{body}"):
-            assert first(line)[1].kind is Kind.DELETED, body
+            assert first(line)[1].kind is MessageKind.DELETED, body
 
 
-def message(body: str, kind: Kind, *, ios: bool) -> Message:
+def message(body: str, kind: MessageKind, *, ios: bool) -> Message:
     at = datetime.fromisoformat("2024-02-13T21:05:09" if ios else "2024-02-13T21:05:00")
     return Message(1, at, "Asha", kind, body)
 
@@ -119,8 +124,13 @@ def test_forty_languages_know_media_deleted_messages_and_calls() -> None:
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_every_whole_phrase_is_read_as_its_kind(language: str) -> None:
-    kinds = {"media": Kind.MEDIA, "document": Kind.MEDIA, "contact": Kind.CONTACT, "live": Kind.LOCATION}
-    kinds |= {"deleted": Kind.DELETED, "call": Kind.CALL}
+    kinds = {
+        "media": MessageKind.MEDIA,
+        "document": MessageKind.MEDIA,
+        "contact": MessageKind.CONTACT,
+        "live": MessageKind.LOCATION,
+    }
+    kinds |= {"deleted": MessageKind.DELETED, "call": MessageKind.CALL}
     for field, kind in kinds.items():
         for phrase in LANGUAGES[language].get(field, ()):
             assert phrases.PHRASES.read(phrase.replace("…", "x").encode()).kind is kind, phrase
@@ -138,7 +148,7 @@ def test_every_whole_phrase_is_read_as_its_kind(language: str) -> None:
 def test_an_edited_message_is_flagged_in_other_languages(note: str) -> None:
     for line in (f"{ANDROID}Asha: nine {note}", f"{IOS}Asha: nine {MARK}{note}"):
         _, read = first(line)
-        assert (read.text, read.edited, read.kind) == ("nine", True, Kind.TEXT)
+        assert (read.text, read.edited, read.kind) == ("nine", True, MessageKind.TEXT)
 
 
 def test_an_iphone_note_of_an_unknown_language_says_that_a_message_was_edited() -> None:
@@ -213,7 +223,7 @@ def test_an_iphone_note_of_an_unknown_language_says_that_a_message_was_edited() 
 def test_a_line_about_a_subject_or_a_name_with_a_colon_never_makes_a_person(line: str) -> None:
     participants, read = first(f"{ANDROID}{line}")
     assert participants == ["Zoya"]
-    assert (read.sender, read.kind, read.text) == (None, Kind.SYSTEM, line)
+    assert (read.sender, read.kind, read.text) == (None, MessageKind.SYSTEM, line)
 
 
 @pytest.mark.parametrize(
@@ -236,7 +246,7 @@ def test_a_sentence_that_holds_a_phrase_stays_its_author_s(body: str) -> None:
     for line in (f"{ANDROID}Asha: {body}", f"{IOS}Asha: {body}"):
         participants, read = first(line)
         assert participants == ["Asha", "Zoya"]
-        assert (read.sender, read.kind, read.text, read.edited) == ("Asha", Kind.TEXT, body, False)
+        assert (read.sender, read.kind, read.text, read.edited) == ("Asha", MessageKind.TEXT, body, False)
 
 
 def test_what_whatsapp_says_about_encryption_is_a_person_s_text_where_a_person_sent_it() -> None:
@@ -264,7 +274,7 @@ def test_what_whatsapp_says_about_encryption_is_a_person_s_text_where_a_person_s
 def test_a_name_with_quotation_marks_or_words_of_a_phrase_is_a_person(name: str) -> None:
     participants, read = first(f"{ANDROID}{name}: hi")
     assert participants == [name, "Zoya"]
-    assert read.kind is Kind.TEXT
+    assert read.kind is MessageKind.TEXT
 
 
 @pytest.mark.parametrize(
@@ -272,11 +282,11 @@ def test_a_name_with_quotation_marks_or_words_of_a_phrase_is_a_person(name: str)
 )
 def test_a_shared_place_is_a_location(word: str) -> None:
     body = f"{word}: https://maps.google.com/?q=15.5,73.8"
-    assert first(f"{ANDROID}Asha: {body}")[1].kind is Kind.LOCATION
+    assert first(f"{ANDROID}Asha: {body}")[1].kind is MessageKind.LOCATION
 
 
 @pytest.mark.parametrize(
     "body", [f"Llamada de voz, {MARK}3 min", f"Videoanruf. {MARK}2 Std.", f"Chamada de voz perdida. {MARK}Toque"]
 )
 def test_a_call_with_its_length_is_a_call(body: str) -> None:
-    assert first(f"{MARK}{IOS}Asha: {MARK}{body}")[1].kind is Kind.CALL
+    assert first(f"{MARK}{IOS}Asha: {MARK}{body}")[1].kind is MessageKind.CALL

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chats import exports
-from chats.exports import columns, refusals
-from chats.exports.json_text import VALUE_LIMIT_BYTES, WINDOW_BYTES
-from chats.exports.parsed import Kind, Message, ParsedExport
+from chats.exports import batching, errors
+from chats.exports.json_stream import VALUE_LIMIT_BYTES, WINDOW_BYTES
+from chats.exports.parsed import Message, MessageKind, ParsedExport
 from chats.statistics import StatisticsCounter
 from ops import demo
 from tests import platforms
@@ -22,8 +22,8 @@ from tests.exports import text as whatsapp_text
 
 WHATSAPP = whatsapp_text(700)
 #: Telegram keeps no trace of a deleted message.
-MESSAGES = [message for message in platforms.messages_of(WHATSAPP) if message.kind is not Kind.DELETED]
-BY_PEOPLE = sum(message.kind is not Kind.SYSTEM for message in MESSAGES)
+MESSAGES = [message for message in platforms.messages_of(WHATSAPP) if message.kind is not MessageKind.DELETED]
+BY_PEOPLE = sum(message.kind is not MessageKind.SYSTEM for message in MESSAGES)
 TELEGRAM = "".join(platforms.telegram(MESSAGES)).encode()
 PAGES = platforms.instagram(MESSAGES, page_messages=60)
 INSTAGRAM = platforms.zipped(platforms.inbox(PAGES))
@@ -58,7 +58,11 @@ def instagram(*messages: dict[str, Any], title: str = "Asha") -> bytes:
     return json.dumps({"participants": [{"name": "Asha"}], "messages": rows, "title": title}).encode()
 
 
-def kinds(upload: bytes) -> list[tuple[Kind, str | None, str]]:
+def written_by_people(messages: list[Message]) -> list[str]:
+    return [message.text for message in messages if message.kind is MessageKind.TEXT]
+
+
+def kinds(upload: bytes) -> list[tuple[MessageKind, str | None, str]]:
     return [(message.kind, message.sender, message.text) for message in read(upload)[1]]
 
 
@@ -68,7 +72,7 @@ def test_the_same_chat_gives_the_same_messages_on_every_platform(upload: bytes, 
     assert (export.clock, export.date_order, export.ambiguous_dates) == (clock, "ymd", False)
     assert [message[1:4] for message in messages] == [message[1:4] for message in MESSAGES]
     assert [message.number for message in messages] == list(range(1, len(MESSAGES) + 1))
-    assert [m.text for m in messages if m.kind is Kind.TEXT] == [m.text for m in MESSAGES if m.kind is Kind.TEXT]
+    assert written_by_people(messages) == written_by_people(MESSAGES)
     assert sorted(export.participants) == ["Aarav", "Anaya"]
 
 
@@ -99,7 +103,7 @@ def test_messages_of_many_windows_are_all_read_in_order() -> None:
 
 
 def test_a_batch_ends_where_its_texts_get_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(columns, "BATCH_CHARS", 1_000)
+    monkeypatch.setattr(batching, "BATCH_CHARS", 1_000)
     batches = list(exports.read(telegram(*({"text": f"{number:0300d}"} for number in range(10)))).batches)
     assert [len(batch) for batch in batches] == [4, 4, 2]
     assert [int(text) for batch in batches for text in batch.texts] == list(range(10))
@@ -109,10 +113,10 @@ def test_a_batch_ends_where_its_texts_get_long(monkeypatch: pytest.MonkeyPatch) 
 def test_the_samples_are_one_conversation(name: str) -> None:
     """Made by `python -m tests.platforms`, which says how."""
     folder = Path(demo.__file__).parent
-    kept = [m for m in platforms.messages_of((folder / "sample.txt").read_bytes()) if m.kind is not Kind.DELETED]
-    messages = [m for m in read((folder / name).read_bytes())[1] if m.kind is not Kind.DELETED]
+    kept = [m for m in platforms.messages_of((folder / "sample.txt").read_bytes()) if m.kind is not MessageKind.DELETED]
+    messages = [m for m in read((folder / name).read_bytes())[1] if m.kind is not MessageKind.DELETED]
     assert [message[1:4] for message in messages] == [message[1:4] for message in kept]
-    assert [m.text for m in messages if m.kind is Kind.TEXT] == [m.text for m in kept if m.kind is Kind.TEXT]
+    assert written_by_people(messages) == written_by_people(kept)
 
 
 # Telegram
@@ -121,8 +125,8 @@ def test_the_samples_are_one_conversation(name: str) -> None:
 def test_telegram_text_is_joined_from_its_parts() -> None:
     parts = ["see ", {"type": "link", "text": "https://a.b"}, " or ", {"type": "bold", "text": "this"}]
     assert kinds(telegram({"text": parts}, {"text": "", "text_entities": [{"type": "plain", "text": "hi"}]})) == [
-        (Kind.TEXT, "Asha", "see https://a.b or this"),
-        (Kind.TEXT, "Asha", "hi"),
+        (MessageKind.TEXT, "Asha", "see https://a.b or this"),
+        (MessageKind.TEXT, "Asha", "hi"),
     ]
 
 
@@ -182,20 +186,20 @@ def test_telegram_kinds() -> None:
         {"text": "mended", "edited": "2024-03-14T10:00:00"},
     )
     assert kinds(upload) == [
-        (Kind.MEDIA, "Asha", "<Photo>\nat the beach"),
-        (Kind.MEDIA, "Asha", "<Sticker 😂>"),
-        (Kind.MEDIA, "Asha", "<Voice message>"),
-        (Kind.MEDIA, "Asha", "<File>"),
-        (Kind.LOCATION, "Asha", "Location\nhttps://maps.google.com/?q=12.5,77.25"),
-        (Kind.CONTACT, "Asha", "Contact: Meera +91 1"),
-        (Kind.POLL, "Asha", "POLL:\nGoa?\nOPTION: yes\nOPTION: no"),
-        (Kind.CALL, "Ravi", "Phone call, 2 min 5 s"),
-        (Kind.CALL, "Ravi", "Missed phone call"),
-        (Kind.SYSTEM, None, "Ravi named the group {members}"),
-        (Kind.SYSTEM, None, "Ravi added Zoya, Deleted account"),
-        (Kind.SYSTEM, None, "Ravi something new"),
-        (Kind.TEXT, "Asha", "forwarded"),
-        (Kind.TEXT, "Asha", "mended"),
+        (MessageKind.MEDIA, "Asha", "<Photo>\nat the beach"),
+        (MessageKind.MEDIA, "Asha", "<Sticker 😂>"),
+        (MessageKind.MEDIA, "Asha", "<Voice message>"),
+        (MessageKind.MEDIA, "Asha", "<File>"),
+        (MessageKind.LOCATION, "Asha", "Location\nhttps://maps.google.com/?q=12.5,77.25"),
+        (MessageKind.CONTACT, "Asha", "Contact: Meera +91 1"),
+        (MessageKind.POLL, "Asha", "POLL:\nGoa?\nOPTION: yes\nOPTION: no"),
+        (MessageKind.CALL, "Ravi", "Phone call, 2 min 5 s"),
+        (MessageKind.CALL, "Ravi", "Missed phone call"),
+        (MessageKind.SYSTEM, None, "Ravi named the group {members}"),
+        (MessageKind.SYSTEM, None, "Ravi added Zoya, Deleted account"),
+        (MessageKind.SYSTEM, None, "Ravi something new"),
+        (MessageKind.TEXT, "Asha", "forwarded"),
+        (MessageKind.TEXT, "Asha", "mended"),
     ]
     assert [m.edited for m in read(upload)[1]] == [False] * 13 + [True]
 
@@ -232,7 +236,7 @@ def test_a_telegram_account_lists_its_chats_for_the_owner_to_choose() -> None:
         telegram({"text": "b"}, {"text": "c"}, id=-79, name="Trip", type="private_group"),
         telegram({"text": "d"}, {"type": "service", "action": "pin_message"}, id=80, name=None),
     )
-    with pytest.raises(refusals.SeveralChats) as refusal:
+    with pytest.raises(errors.SeveralChats) as refusal:
         read(upload)
     assert refusal.value.extra["chats"] == [
         {"id": "-79", "title": "Trip", "messages": 2},
@@ -242,7 +246,7 @@ def test_a_telegram_account_lists_its_chats_for_the_owner_to_choose() -> None:
     assert "Trip" not in str(refusal.value)
     assert [m.text for m in read(upload, "-79")[1]] == ["b", "c"]
     assert read(platforms.zipped({"result.json": upload}), "80")[1][0].text == "d"
-    with pytest.raises(refusals.NoSuchChat):
+    with pytest.raises(errors.NoSuchChat):
         read(upload, "78")
 
 
@@ -263,7 +267,7 @@ def test_a_telegram_account_with_one_chat_needs_no_choice() -> None:
 
 def test_a_chat_by_itself_is_read_under_its_own_id_and_no_other() -> None:
     assert read(telegram({"text": "a"}), "77")[1]
-    with pytest.raises(refusals.NoSuchChat) as refusal:
+    with pytest.raises(errors.NoSuchChat) as refusal:
         read(telegram({"text": "a"}), "78")
     assert refusal.value.extra["chats"] == [{"id": "77", "title": "Asha", "messages": 1}]
 
@@ -305,7 +309,7 @@ def test_what_instagram_says_itself_is_known_in_other_languages() -> None:
     words = ["Reagiu com raiva à sua mensagem", "A aimé un message de toi", "Ravi a envoyé une pièce jointe hier"]
     said = [*taps, *sent, *words]
     upload = instagram(*({"content": each.encode().decode("latin-1")} for each in reversed(said)))
-    expected = [Kind.SYSTEM] * len(taps) + [Kind.MEDIA] * len(sent) + [Kind.TEXT] * len(words)
+    expected = [MessageKind.SYSTEM] * len(taps) + [MessageKind.MEDIA] * len(sent) + [MessageKind.TEXT] * len(words)
     assert list(zip(said, [kind for kind, *_ in kinds(upload)], strict=True)) == list(zip(said, expected, strict=True))
 
 
@@ -344,25 +348,25 @@ def test_instagram_kinds() -> None:
         {},
     )
     assert list(reversed(kinds(upload))) == [
-        (Kind.TEXT, "Asha", "hello"),
-        (Kind.MEDIA, "Asha", "<Photo>\nat the beach"),
-        (Kind.MEDIA, "Asha", "<2 photos>"),
-        (Kind.MEDIA, "Asha", "<Voice message>"),
-        (Kind.MEDIA, "Asha", "<Sticker>"),
-        (Kind.TEXT, "Asha", "https://a.b/reel/1/"),
-        (Kind.MEDIA, "Asha", "<Attachment>"),
-        (Kind.DELETED, "Asha", "This message was unsent"),
-        (Kind.CALL, "Asha", "Audio call ended, 1 min 1 s"),
-        (Kind.SYSTEM, None, "Asha started an audio call"),
-        (Kind.CALL, "Asha", "You missed a video chat"),
-        (Kind.CALL, "Asha", "Ravi missed your call"),
-        (Kind.SYSTEM, None, "Liked a message"),
-        (Kind.SYSTEM, None, "Reacted ❤ to your message "),
-        (Kind.SYSTEM, None, "Asha named the group Goa."),
-        (Kind.SYSTEM, None, "You added Ravi to the group."),
-        (Kind.TEXT, "Asha", "Asha is a name that I would give a cat"),
-        (Kind.TEXT, "Asha", "https://a.b"),
-        (Kind.MEDIA, "Asha", "<Message without text>"),
+        (MessageKind.TEXT, "Asha", "hello"),
+        (MessageKind.MEDIA, "Asha", "<Photo>\nat the beach"),
+        (MessageKind.MEDIA, "Asha", "<2 photos>"),
+        (MessageKind.MEDIA, "Asha", "<Voice message>"),
+        (MessageKind.MEDIA, "Asha", "<Sticker>"),
+        (MessageKind.TEXT, "Asha", "https://a.b/reel/1/"),
+        (MessageKind.MEDIA, "Asha", "<Attachment>"),
+        (MessageKind.DELETED, "Asha", "This message was unsent"),
+        (MessageKind.CALL, "Asha", "Audio call ended, 1 min 1 s"),
+        (MessageKind.SYSTEM, None, "Asha started an audio call"),
+        (MessageKind.CALL, "Asha", "You missed a video chat"),
+        (MessageKind.CALL, "Asha", "Ravi missed your call"),
+        (MessageKind.SYSTEM, None, "Liked a message"),
+        (MessageKind.SYSTEM, None, "Reacted ❤ to your message "),
+        (MessageKind.SYSTEM, None, "Asha named the group Goa."),
+        (MessageKind.SYSTEM, None, "You added Ravi to the group."),
+        (MessageKind.TEXT, "Asha", "Asha is a name that I would give a cat"),
+        (MessageKind.TEXT, "Asha", "https://a.b"),
+        (MessageKind.MEDIA, "Asha", "<Message without text>"),
     ]
 
 
@@ -383,15 +387,15 @@ def test_instagram_kinds() -> None:
     ],
 )
 def test_a_sentence_like_instagrams_own_stays_the_persons(said: str) -> None:
-    assert kinds(instagram({"content": said})) == [(Kind.TEXT, "Asha", said)]
+    assert kinds(instagram({"content": said})) == [(MessageKind.TEXT, "Asha", said)]
     sent = {"content": said, "photos": [{"uri": "1.jpg"}]}
-    assert said.startswith("Asha") or kinds(instagram(sent)) == [(Kind.MEDIA, "Asha", f"<Photo>\n{said}")]
+    assert said.startswith("Asha") or kinds(instagram(sent)) == [(MessageKind.MEDIA, "Asha", f"<Photo>\n{said}")]
 
 
 def test_what_instagram_says_of_a_shared_post_is_not_the_senders_words() -> None:
     beside = {"share": {"link": "https://a.b/p/1/"}}
     for said in ("Asha shared a post.", "You shared a story", "Asha sent an attachment."):
-        assert kinds(instagram({"content": said} | beside)) == [(Kind.TEXT, "Asha", "https://a.b/p/1/")]
+        assert kinds(instagram({"content": said} | beside)) == [(MessageKind.TEXT, "Asha", "https://a.b/p/1/")]
 
 
 def test_several_folders_are_several_chats_and_other_json_is_none() -> None:
@@ -401,7 +405,7 @@ def test_several_folders_are_several_chats_and_other_json_is_none() -> None:
         | platforms.inbox(other, folder="zoe_1")
         | platforms.inbox(PAGES)
     )
-    with pytest.raises(refusals.SeveralChats) as refusal:
+    with pytest.raises(errors.SeveralChats) as refusal:
         read(upload)
     assert refusal.value.extra["chats"] == [
         {"id": "2", "title": "Asha", "messages": BY_PEOPLE},
@@ -414,7 +418,7 @@ def test_a_mixed_archive_lists_every_platforms_chats() -> None:
     upload = platforms.zipped(
         {"WhatsApp Chat with Anaya.txt": WHATSAPP, "result.json": telegram({"text": "a"})} | platforms.inbox(PAGES)
     )
-    with pytest.raises(refusals.SeveralChats) as refusal:
+    with pytest.raises(errors.SeveralChats) as refusal:
         read(upload)
     assert [chat["title"] for chat in refusal.value.extra["chats"]] == ["Anaya", "Asha", "Asha"]
     assert [read(upload, name)[0].platform for name in "123"] == ["whatsapp", "telegram", "instagram"]
@@ -428,10 +432,10 @@ def test_a_chat_in_which_nobody_wrote_forces_no_choice() -> None:
     }
     one = platforms.inbox([instagram({"content": "only"})], folder="zoe_1")
     assert [m.text for m in read(platforms.zipped(empty | one))[1]] == ["only"]
-    with pytest.raises(refusals.SeveralChats) as refusal:
+    with pytest.raises(errors.SeveralChats) as refusal:
         read(platforms.zipped(empty | one | platforms.inbox(PAGES, folder="asha_3")))
     assert [chat["messages"] for chat in refusal.value.extra["chats"]] == [BY_PEOPLE, 1]
-    with pytest.raises(refusals.OnlySystemMessages):
+    with pytest.raises(errors.OnlySystemMessages):
         read(platforms.zipped(empty))
 
 
@@ -441,27 +445,27 @@ def test_a_chat_in_which_nobody_wrote_forces_no_choice() -> None:
 @pytest.mark.parametrize(
     ("upload", "refusal"),
     [
-        (b"{}", refusals.OtherJson),
-        (b'{"a": [1, 2, {"b": null}]}', refusals.OtherJson),
-        (b"{", refusals.OtherJson),
-        (b'{"messages": {}}', refusals.OtherJson),
-        (TELEGRAM[: len(TELEGRAM) // 2], refusals.DamagedExport),
-        (PAGES[0][: len(PAGES[0]) // 2], refusals.DamagedExport),
-        (telegram({"text": "a"}).partition(b'"text"')[0], refusals.DamagedExport),
-        (instagram({"content": "a"}).partition(b'"content"')[0], refusals.DamagedExport),
-        (telegram(), refusals.OnlySystemMessages),
-        (instagram(), refusals.OnlySystemMessages),
-        (telegram({"type": "service", "action": "pin_message"}), refusals.OnlySystemMessages),
-        (telegram({"date": "x"}), refusals.OnlySystemMessages),
-        (account(telegram(), telegram()), refusals.OnlySystemMessages),
-        (b"<!DOCTYPE html>\n<html><body>tgme</body></html>", refusals.WebPage),
-        (platforms.zipped({"messages.html": b"\n<html lang='en'>", "a.jpg": b"\xff\xd8\0\1"}), refusals.WebPage),
-        (b"SQLite format 3\0" + bytes(500), refusals.Backup),
-        (b"\x7f\x08\x01" + bytes(90) + b"2.22.8.1\x1a" + bytes(range(256)), refusals.Backup),
+        (b"{}", errors.OtherJson),
+        (b'{"a": [1, 2, {"b": null}]}', errors.OtherJson),
+        (b"{", errors.OtherJson),
+        (b'{"messages": {}}', errors.OtherJson),
+        (TELEGRAM[: len(TELEGRAM) // 2], errors.DamagedExport),
+        (PAGES[0][: len(PAGES[0]) // 2], errors.DamagedExport),
+        (telegram({"text": "a"}).partition(b'"text"')[0], errors.DamagedExport),
+        (instagram({"content": "a"}).partition(b'"content"')[0], errors.DamagedExport),
+        (telegram(), errors.OnlySystemMessages),
+        (instagram(), errors.OnlySystemMessages),
+        (telegram({"type": "service", "action": "pin_message"}), errors.OnlySystemMessages),
+        (telegram({"date": "x"}), errors.OnlySystemMessages),
+        (account(telegram(), telegram()), errors.OnlySystemMessages),
+        (b"<!DOCTYPE html>\n<html><body>tgme</body></html>", errors.WebPage),
+        (platforms.zipped({"messages.html": b"\n<html lang='en'>", "a.jpg": b"\xff\xd8\0\1"}), errors.WebPage),
+        (b"SQLite format 3\0" + bytes(500), errors.Backup),
+        (b"\x7f\x08\x01" + bytes(90) + b"2.22.8.1\x1a" + bytes(range(256)), errors.Backup),
     ],
 )
-def test_each_cause_has_its_name(upload: bytes, refusal: type[refusals.ExportRefused]) -> None:
-    with pytest.raises(refusals.ExportRefused) as raised:
+def test_each_cause_has_its_name(upload: bytes, refusal: type[errors.ExportRefused]) -> None:
+    with pytest.raises(errors.ExportRefused) as raised:
         read(upload)
     assert type(raised.value) is refusal
 
@@ -503,7 +507,7 @@ def test_wrong_types_and_odd_values_do_not_stop_a_chat(upload: bytes) -> None:
 )
 def test_json_made_to_hurt_is_refused(inner: bytes) -> None:
     head = telegram({"text": "a"})[:-2]
-    with pytest.raises((refusals.DamagedExport, refusals.NotAChatExport)):
+    with pytest.raises((errors.DamagedExport, errors.NotAChatExport)):
         read(head + b"," + inner + b"]}")
 
 
@@ -529,7 +533,7 @@ def read_or_refused(upload: bytes) -> None:
         for batch in export.batches:
             counter.add(batch)
             "".join(batch.texts).encode()
-    except refusals.ExportRefused:
+    except errors.ExportRefused:
         return
     counter.result(export.participants)
 

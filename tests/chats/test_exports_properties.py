@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chats import exports
-from chats.exports.marks import BIDI_MARKS
-from chats.exports.parsed import Kind, Message
-from chats.exports.refusals import ExportRefused
+from chats.exports.bidi import BIDI_MARKS
+from chats.exports.errors import ExportRefused
+from chats.exports.parsed import Message, MessageKind
 from tests import exports as generator
 
 AT = datetime.fromisoformat("2024-02-13T21:05:09")
@@ -48,7 +48,7 @@ def read(upload: bytes) -> list[Message] | None:
     people = [message for message in messages if message.sender is not None]
     assert (len(people), len(messages) - len(people)) == (export.n_messages, export.n_system)
     assert {message.sender for message in people} == set(export.participants)
-    assert all((message.kind is Kind.SYSTEM) == (message.sender is None) for message in messages)
+    assert all((message.kind is MessageKind.SYSTEM) == (message.sender is None) for message in messages)
     return messages
 
 

@@ -12,7 +12,7 @@ from django.db import IntegrityError, connection
 from django.test import RequestFactory
 from pytest_django.fixtures import Settings
 
-from chats.exports.refusals import ExportRefused, ExportTooLarge
+from chats.exports.errors import ExportRefused, ExportTooLarge
 from chats.importing import import_chat
 from chats.models import Chat, ChatUpload, TranscriptBlock
 from chats.transcript import TranscriptReader, read_page

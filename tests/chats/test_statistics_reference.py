@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from rest_framework import serializers
 
 from chats.exports import whatsapp
-from chats.exports.parsed import SYSTEM_SENDER, Batch, Kind
+from chats.exports.parsed import SYSTEM_SENDER, Batch, MessageKind
 from chats.statistics import StatisticsCounter
 from chats.statistics_schema import StatisticsSerializer
 from tests import exports
@@ -49,12 +49,12 @@ def chats(draw: st.DrawFn) -> Batch:
     edited = set()
     for position, (pause, sender, text, what) in enumerate([(0, 0, "hi", 14), *rows]):
         at += pause
-        kind = Kind(what) if what < Kind.SYSTEM else Kind.TEXT
+        kind = MessageKind(what) if what < MessageKind.SYSTEM else MessageKind.TEXT
         if sender == SYSTEM_SENDER:
-            kind, text = Kind.SYSTEM, "Missed voice call" if what % 2 else "Asha left"
-        elif kind is Kind.MEDIA:
+            kind, text = MessageKind.SYSTEM, "Missed voice call" if what % 2 else "Asha left"
+        elif kind is MessageKind.MEDIA:
             text = f"<Media omitted>\n{text}" if text else "<Media omitted>"
-        elif kind is not Kind.TEXT:
+        elif kind is not MessageKind.TEXT:
             text = "placeholder words"
         if what == 14:
             edited.add(position)
@@ -166,7 +166,7 @@ def test_every_figure_is_documented_and_nothing_else_is() -> None:
     ],
 )
 def test_a_language_is_claimed_only_where_its_words_tell_it(text: str, language: str) -> None:
-    batch = Batch(1, [0], [0], [int(Kind.TEXT)], [text])
+    batch = Batch(1, [0], [0], [int(MessageKind.TEXT)], [text])
     assert counted(batch)["language_mix"] == {language: {"count": 1, "share_percent": 100.0}}
 
 
@@ -186,13 +186,13 @@ def test_a_language_is_claimed_only_where_its_words_tell_it(text: str, language:
     ],
 )
 def test_sentiment_counts_listed_words_and_turns_the_negated(text: str, positive: int, negative: int) -> None:
-    found = counted(Batch(1, [0], [0], [int(Kind.TEXT)], [text]))["sentiment"]
+    found = counted(Batch(1, [0], [0], [int(MessageKind.TEXT)], [text]))["sentiment"]
     assert (found["positive"], found["negative"], found["balance"]) == (positive, negative, None)
 
 
 def test_a_number_is_never_joined_to_a_name_that_the_export_does_not_give_it() -> None:
     texts = ["@919876543210 hi", "@917777777777", "@\u2068~Ravi K\u2069 mail me@x.org", "@everyone"]
-    batch = Batch(1, [0] * 4, [0] * 4, [int(Kind.TEXT)] * 4, texts)
+    batch = Batch(1, [0] * 4, [0] * 4, [int(MessageKind.TEXT)] * 4, texts)
     assert counted(batch)["top_mentions"] == [
         {"name": "+91 98765 43210", "count": 1},
         {"name": "917777777777", "count": 1},
@@ -202,7 +202,7 @@ def test_a_number_is_never_joined_to_a_name_that_the_export_does_not_give_it() -
 
 
 def test_people_of_one_name_are_counted_together() -> None:
-    batch = Batch(1, [0, 60, 120], [0, 1, 2], [int(Kind.TEXT)] * 3, ["one", "two", "three"])
+    batch = Batch(1, [0, 60, 120], [0, 1, 2], [int(MessageKind.TEXT)] * 3, ["one", "two", "three"])
     figures = counted(batch, people=["Asha", "Ravi", "Asha"])
     assert figures["total_messages"] == sum(person["message_count"] for person in figures["user_stats"].values())
     assert figures["user_stats"]["Asha"]["message_count"] == 2
@@ -210,7 +210,7 @@ def test_people_of_one_name_are_counted_together() -> None:
 
 def test_words_that_set_a_person_apart_are_theirs_and_not_everybodys() -> None:
     texts = ["mango chai ticket"] * 30 + ["cricket chai ticket"] * 30
-    batch = Batch(1, [0] * 60, [0] * 30 + [1] * 30, [int(Kind.TEXT)] * 60, texts)
+    batch = Batch(1, [0] * 60, [0] * 30 + [1] * 30, [int(MessageKind.TEXT)] * 60, texts)
     people = counted(batch)["user_stats"]
     assert [entry["word"] for entry in people["Asha"]["distinctive_words"]] == ["mango"]
     assert [entry["word"] for entry in people["Ravi K"]["distinctive_words"]] == ["cricket"]

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from pytest_django import DjangoAssertNumQueries
 
-from chats.exports.parsed import Batch, Kind
+from chats.exports.parsed import Batch, MessageKind
 from chats.models import TranscriptBlock
 from chats.transcript import BLOCK_MESSAGES, BlockSealer, SealedBlock, TranscriptReader, open_block, read_page
 from relivchats.crypto import CannotOpen, DataKey, new_data_key
@@ -18,7 +18,7 @@ def batch(first_number: int, texts: list[str], **columns: list[int]) -> Batch:
         first_number,
         columns.get("seconds", [1_700_000_000 + 60 * position for position in range(n)]),
         columns.get("senders", [position % 2 for position in range(n)]),
-        columns.get("kinds", [int(Kind.TEXT)] * n),
+        columns.get("kinds", [int(MessageKind.TEXT)] * n),
         texts,
         frozenset(columns.get("edited", [])),
     )

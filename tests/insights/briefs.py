@@ -8,7 +8,7 @@ from functools import cache
 from itertools import accumulate
 from typing import Any, NamedTuple
 
-from chats.exports.parsed import Batch, Kind, wall_clock
+from chats.exports.parsed import Batch, MessageKind, wall_clock
 from chats.statistics import StatisticsCounter
 from chats.word_index import WordIndex, split_words
 from insights import briefs, catalogue, safety
@@ -57,7 +57,13 @@ def make_brief(
     seconds = [start + passed for passed in accumulate(waits)]
     counter = StatisticsCounter()
     counter.add(
-        Batch(1, seconds, [line.person for line in lines], [Kind.TEXT] * len(lines), [line.text for line in lines])
+        Batch(
+            first_number=1,
+            seconds=seconds,
+            senders=[line.person for line in lines],
+            kinds=[MessageKind.TEXT] * len(lines),
+            texts=[line.text for line in lines],
+        )
     )
     statistics = counter.result(list(people))
     conversations = _split_conversations(lines, seconds)

@@ -16,7 +16,7 @@ from pytest_django.live_server_helper import LiveServer
 
 from billing.audit import audit
 from chats import exports as chat_exports
-from chats.exports.parsed import Kind
+from chats.exports.parsed import MessageKind
 from chats.models import Chat
 from insights.models import Insight
 from ops.demo import people
@@ -74,7 +74,7 @@ def sample() -> list[Any]:
 
 
 def test_the_sample_is_a_chat_of_two_over_four_months() -> None:
-    messages = [message for message in sample() if message.kind != Kind.SYSTEM]
+    messages = [message for message in sample() if message.kind != MessageKind.SYSTEM]
     assert 350 <= len(messages) <= 450
     assert 110 <= (messages[-1].sent_at - messages[0].sent_at).days <= 130
     share = sum(message.sender == "Asha" for message in messages) / len(messages)
@@ -83,7 +83,9 @@ def test_the_sample_is_a_chat_of_two_over_four_months() -> None:
 
 def test_the_sample_shows_what_exports_hold() -> None:
     messages = sample()
-    assert {Kind.TEXT, Kind.MEDIA, Kind.DELETED, Kind.CALL, Kind.SYSTEM} <= {message.kind for message in messages}
+    assert {MessageKind.TEXT, MessageKind.MEDIA, MessageKind.DELETED, MessageKind.CALL, MessageKind.SYSTEM} <= {
+        message.kind for message in messages
+    }
     assert any("\n" in message.text for message in messages)
     assert any(message.edited for message in messages)
 

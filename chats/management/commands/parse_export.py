@@ -12,8 +12,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from chats import exports
 from chats.exports.dates import ORDERS
-from chats.exports.parsed import Batch, Kind, ParsedExport
-from chats.exports.refusals import ExportRefused
+from chats.exports.errors import ExportRefused
+from chats.exports.parsed import Batch, MessageKind, ParsedExport
 from chats.people import People
 from chats.projection import Projection, time_zones
 from chats.statistics import StatisticsCounter
@@ -128,7 +128,7 @@ def _rows(batch: Batch, participants: list[str]) -> list[dict[str, Any]]:
 def summary(export: ParsedExport, projection: Callable[[ParsedExport], Projection], *, page: Layout) -> Iterator[str]:
     """Bars and short lists for a terminal. Names and words appear, as on the operator's own screen; no message does."""
     counter = StatisticsCounter()
-    kinds = [0] * len(Kind)
+    kinds = [0] * len(MessageKind)
     for batch in map(projection(export).apply, export.batches):
         counter.add(batch)
         for kind in batch.kinds:
@@ -138,7 +138,7 @@ def summary(export: ParsedExport, projection: Callable[[ParsedExport], Projectio
     people = len(export.participants)
     who = plural(people, "person", "people")
     yield f"  {plural(export.n_messages, 'message')} by {who}, {plural(export.n_system, 'system line')}"
-    yield f"  {', '.join(f'{kind.label} {kinds[kind]:,}' for kind in Kind if kinds[kind])}"
+    yield f"  {', '.join(f'{kind.label} {kinds[kind]:,}' for kind in MessageKind if kinds[kind])}"
     if export.platform == "whatsapp":
         yield f"  dates {export.date_order}{unsure}"
     yield from lines(counter.result(export.participants), page=page)

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 
-from chats.exports.refusals import ExportTooLarge
+from chats.exports.errors import ExportTooLarge
 from ops import demo
 from ops.demo import people
 from ops.demo.client import Answer, Client, Problem, Unreachable

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 
+from chats.exports.bidi import MARK, without_leading_marks, without_marks
 from chats.exports.dialect import SENDER_LIMIT_BYTES
-from chats.exports.marks import MARK, without_leading_marks, without_marks
-from chats.exports.parsed import Kind
+from chats.exports.parsed import MessageKind
 from chats.exports.phrases import PHRASES
 
 _COLON_MARK = b": " + MARK
@@ -58,4 +58,4 @@ def may_hold_subject(body: bytes) -> bool:
 
 def _is_whatsapps(line: bytes) -> bool:
     text = without_leading_marks(line)
-    return PHRASES.read(text).kind is Kind.SYSTEM or PHRASES.lines.begin(text.decode("utf-8", "replace"))
+    return PHRASES.read(text).kind is MessageKind.SYSTEM or PHRASES.lines.begin(text.decode("utf-8", "replace"))

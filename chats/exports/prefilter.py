@@ -15,11 +15,11 @@ _Places = NDArray[np.int64]
 EDGE_BYTES = 5
 _LINE_FEED = 0x0A
 _BETWEEN = b"\n" * EDGE_BYTES
-# Edges are told apart by a remainder. A few bodies look like an edge that they do not have: whoever asks looks again.
+# An edge is looked up by its remainder, so a few bodies match by collision. The caller checks every match.
 _PRIME = 65_521
 
 
-class Edges:
+class EdgePrefilter:
     """The beginnings and ends that some phrases have, and the first bytes of what may stand before a phrase."""
 
     def __init__(self, *, heads: Iterable[bytes], tails: Iterable[bytes], before: Iterable[int]) -> None:
@@ -28,7 +28,7 @@ class Edges:
         self._before = np.zeros(256, bool)
         self._before[list(before)] = True
 
-    def held_by(self, bodies: list[bytes]) -> list[int]:
+    def matching_positions(self, bodies: list[bytes]) -> list[int]:
         """Positions of the bodies that may begin so, or may end so as a whole or with their first line."""
         codes = np.frombuffer(b"\n".join([_BETWEEN, *bodies, _BETWEEN]), np.uint8)
         sizes = np.fromiter(map(len, bodies), np.int64, len(bodies))

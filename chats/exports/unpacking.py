@@ -19,8 +19,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from io import BytesIO
 
-from chats.exports.dialect import sniff
-from chats.exports.refusals import (
+from chats.exports.dialect import detect_dialect
+from chats.exports.errors import (
     Backup,
     DamagedArchive,
     EmptyExport,
@@ -91,10 +91,10 @@ class Document:
 
     @property
     def is_likely_a_chat(self) -> bool:
-        return self.is_json or bool(sniff(self.head))
+        return self.is_json or bool(detect_dialect(self.head))
 
 
-def documents(upload: bytes, *, limit_bytes: int = UPLOAD_LIMIT_BYTES) -> list[Document]:
+def unpack(upload: bytes, *, limit_bytes: int = UPLOAD_LIMIT_BYTES) -> list[Document]:
     """The upload itself, or the texts of an archive in its order, at least one. Raises ExportRefused."""
     if not upload:
         raise EmptyExport

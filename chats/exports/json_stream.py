@@ -44,7 +44,7 @@ _BLANK = re.compile(rb"\s*+")
 _KEY = re.compile(rb"\s*+(" + _STRING + rb")\s*+:\s*+", re.DOTALL)
 
 
-class Malformed(ValueError):
+class MalformedJson(ValueError):
     """What stands here is no JSON, or more of it at once than any export holds."""
 
 
@@ -56,8 +56,8 @@ class Window(NamedTuple):
     rows: list[Any]
 
 
-class Walk:
-    """A place in a text of JSON. Every method raises Malformed where the text is none."""
+class JsonCursor:
+    """A place in a text of JSON. Every method raises MalformedJson where the text is none."""
 
     def __init__(self, text: bytes, at: int = 0) -> None:
         self.text = text
@@ -67,12 +67,12 @@ class Walk:
         return self.text.startswith(mark, self.at)
 
     def members(self) -> Iterator[str]:
-        """The keys of the object here, each with the walk at its value; a value that is left alone is skipped."""
+        """The keys of the object here, each with the cursor at its value; a value that is left alone is skipped."""
         self._expect(b"{")
         for _ in self._places(b"}"):
             key = _KEY.match(self.text, self.at)
             if key is None or key.end() - self.at > VALUE_LIMIT_BYTES:
-                raise Malformed
+                raise MalformedJson
             self.at = place = key.end()
             yield str(decoded(key[1]))
             if self.at == place:
@@ -91,7 +91,7 @@ class Walk:
         start = self.at
         self._skip()
         if self.at - start > VALUE_LIMIT_BYTES:
-            raise Malformed
+            raise MalformedJson
         return decoded(self.text[start : self.at])
 
     def windows(self) -> Iterator[Window]:
@@ -115,7 +115,7 @@ class Walk:
             return None
         try:
             rows = decoded(b"[" + self.text[self.at : cut + 1] + b"]")
-        except Malformed:
+        except MalformedJson:
             return None
         return Window(self.at, cut + 1, rows)
 
@@ -125,7 +125,7 @@ class Walk:
         elements = _ELEMENTS.match(self.text, start, start + WINDOW_BYTES)
         end = elements.end() - 1 if elements and elements.end() > start else self._end_of_value()
         if end - start > VALUE_LIMIT_BYTES or self._is_all_brackets(start, end):
-            raise Malformed
+            raise MalformedJson
         return Window(start, end, decoded(b"[" + self.text[start:end] + b"]"))
 
     def _is_all_brackets(self, start: int, end: int) -> bool:
@@ -145,12 +145,12 @@ class Walk:
     def _end_of_value(self) -> int:
         value = _VALUE.match(self.text, self.at)
         if value is None:
-            raise Malformed
+            raise MalformedJson
         return value.end()
 
     def _expect(self, mark: bytes) -> None:
         if not self.begins(mark):
-            raise Malformed
+            raise MalformedJson
         self.at = self._after_blanks(self.at + 1)
 
     def _places(self, end: bytes) -> Iterator[int]:
@@ -158,7 +158,7 @@ class Walk:
             if self._ends(end, first=number == 0):
                 return
             yield self.at
-        raise Malformed
+        raise MalformedJson
 
     def _ends(self, mark: bytes, *, first: bool) -> bool:
         """Step over the end, or over the comma to what follows it."""
@@ -187,4 +187,4 @@ def decoded(piece: bytes) -> Any:
     try:
         return json.loads(piece, strict=False)
     except (ValueError, RecursionError) as error:
-        raise Malformed from error
+        raise MalformedJson from error

@@ -10,7 +10,7 @@ import zipfile
 
 import pytest
 
-from chats.exports import intake, read, refusals
+from chats.exports import errors, read, unpacking
 from tests import exports
 
 CHAT = exports.text(40)
@@ -27,7 +27,7 @@ def archive(*files: tuple[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> by
 
 
 def text(upload: bytes) -> bytes:
-    return intake.documents(upload)[0].text()
+    return unpacking.unpack(upload)[0].text()
 
 
 def chat(upload: bytes, wanted: str | None = None) -> list[str]:
@@ -87,7 +87,7 @@ def test_a_stored_entry_is_read_like_a_deflated_one() -> None:
 
 def test_several_chats_in_one_archive_are_listed_rather_than_guessed() -> None:
     upload = archive(("a.txt", CHAT), ("b.txt", OTHER))
-    with pytest.raises(refusals.SeveralChats) as refusal:
+    with pytest.raises(errors.SeveralChats) as refusal:
         chat(upload)
     assert refusal.value.extra["chats"] == [
         {"id": "1", "title": "a", "messages": 39},
@@ -97,14 +97,14 @@ def test_several_chats_in_one_archive_are_listed_rather_than_guessed() -> None:
 
 
 def test_a_chat_that_is_not_in_the_upload_is_not_replaced_by_another() -> None:
-    with pytest.raises(refusals.NoSuchChat) as refusal:
+    with pytest.raises(errors.NoSuchChat) as refusal:
         chat(archive(("a.txt", CHAT), ("b.txt", OTHER)), "3")
     assert [listed["id"] for listed in refusal.value.extra["chats"]] == ["1", "2"]
 
 
 def test_chats_of_one_name_are_told_by_their_folders() -> None:
     upload = archive(("WhatsApp Chat - Meera/_chat.txt", CHAT), ("out/Ravi/_chat.txt", OTHER))
-    with pytest.raises(refusals.SeveralChats) as refusal:
+    with pytest.raises(errors.SeveralChats) as refusal:
         chat(upload)
     assert [listed["title"] for listed in refusal.value.extra["chats"]] == ["Meera", "Ravi"]
 
@@ -135,7 +135,7 @@ def test_a_packing_that_is_not_read_matters_only_where_the_chat_may_be() -> None
 @pytest.mark.parametrize(("damaged", "sound"), [("_chat.txt", "notes.txt"), ("Meera.vcf", "hello.txt")])
 def test_a_damaged_file_that_may_be_the_chat_is_not_replaced_by_another(damaged: str, sound: str) -> None:
     other = CHAT if sound == "notes.txt" else b"hello"
-    with pytest.raises(refusals.DamagedArchive):
+    with pytest.raises(errors.DamagedArchive):
         chat(corrupt(archive((sound, other), (damaged, CARD), method=zipfile.ZIP_STORED), CARD))
 
 
@@ -143,7 +143,7 @@ def test_a_damaged_page_of_a_chat_is_not_left_out() -> None:
     page = b'{"participants": [], "messages": [{"sender_name": "A", "timestamp_ms": 1710400000000, "content": "%d"}]}'
     upload = archive(("a/message_1.json", page % 1), ("a/message_2.json", page % 2), method=zipfile.ZIP_STORED)
     assert chat(upload) == ["2", "1"]
-    with pytest.raises(refusals.DamagedArchive):
+    with pytest.raises(errors.DamagedArchive):
         chat(corrupt(upload, page % 2))
 
 
@@ -153,32 +153,32 @@ def test_links_and_directories_are_never_the_chat() -> None:
         link = zipfile.ZipInfo("_chat.txt")
         link.external_attr = (stat.S_IFLNK | 0o777) << 16
         target.writestr(link, CHAT)
-    with pytest.raises(refusals.NoChatText):
+    with pytest.raises(errors.NoChatText):
         chat(packed.getvalue())
 
 
 @pytest.mark.parametrize("upload", [b"", b" \r\n\t\n", b"\0\0\0\0", b"\xef\xbb\xbf", b"\xff\xfe"])
 def test_a_file_without_text_is_called_empty(upload: bytes) -> None:
-    with pytest.raises(refusals.EmptyExport):
+    with pytest.raises(errors.EmptyExport):
         chat(upload)
 
 
 def test_an_upload_above_the_limit_is_refused_with_its_size() -> None:
-    with pytest.raises(refusals.ExportTooLarge) as refusal:
-        chat(bytes(intake.UPLOAD_LIMIT_BYTES + 1))
+    with pytest.raises(errors.ExportTooLarge) as refusal:
+        chat(bytes(unpacking.UPLOAD_LIMIT_BYTES + 1))
     assert refusal.value.status == 413
     assert refusal.value.code == "ERR_3004"
     assert refusal.value.extra == {"limit_bytes": 25 * 1024 * 1024, "size_bytes": 25 * 1024 * 1024 + 1}
 
 
 def test_a_zip_bomb_is_stopped_by_its_ratio() -> None:
-    with pytest.raises(refusals.UnpackedTooLarge):
+    with pytest.raises(errors.UnpackedTooLarge):
         chat(archive(("_chat.txt", CHAT + bytes(20_000_000))))
 
 
 def test_the_unpacked_limit_holds_for_text_that_packs_honestly(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(intake, "UNPACKED_LIMIT_BYTES", len(CHAT) - 1)
-    with pytest.raises(refusals.UnpackedTooLarge):
+    monkeypatch.setattr(unpacking, "UNPACKED_LIMIT_BYTES", len(CHAT) - 1)
+    with pytest.raises(errors.UnpackedTooLarge):
         chat(archive(("_chat.txt", CHAT)))
 
 
@@ -186,19 +186,19 @@ def test_a_directory_that_lies_about_sizes_does_not_open_the_limit(monkeypatch: 
     upload = bytearray(archive(("_chat.txt", CHAT + b" " * 3_000_000)))
     place = upload.index(b"PK\x01\x02")
     struct.pack_into("<I", upload, place + 24, 10)
-    with pytest.raises((refusals.DamagedArchive, refusals.UnpackedTooLarge)):
+    with pytest.raises((errors.DamagedArchive, errors.UnpackedTooLarge)):
         chat(bytes(upload))
     struct.pack_into("<I", upload, place + 24, 2**32 - 2)
-    with pytest.raises((refusals.DamagedArchive, refusals.UnpackedTooLarge)):
+    with pytest.raises((errors.DamagedArchive, errors.UnpackedTooLarge)):
         chat(bytes(upload))
 
 
 def test_too_many_entries_are_refused() -> None:
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED) as target:
-        for number in range(intake.ENTRIES_LIMIT + 1):
+        for number in range(unpacking.ENTRIES_LIMIT + 1):
             target.writestr(f"{number}.txt", b"")
-    with pytest.raises(refusals.UnpackedTooLarge):
+    with pytest.raises(errors.UnpackedTooLarge):
         chat(packed.getvalue())
 
 
@@ -206,19 +206,19 @@ def test_an_encrypted_archive_is_called_password_protected() -> None:
     upload = bytearray(archive(("_chat.txt", CHAT)))
     upload[6] |= 1
     upload[upload.index(b"PK\x01\x02") + 8] |= 1
-    with pytest.raises(refusals.PasswordProtected):
+    with pytest.raises(errors.PasswordProtected):
         chat(bytes(upload))
 
 
 @pytest.mark.parametrize("files", [(), (("photo.jpg", b"x"),), (("chat.zip", archive(("_chat.txt", CHAT))),)])
 def test_an_archive_without_text_is_refused_and_nested_ones_stay_closed(files: tuple[tuple[str, bytes], ...]) -> None:
-    with pytest.raises(refusals.NoChatText):
+    with pytest.raises(errors.NoChatText):
         chat(archive(*files))
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 def test_methods_that_inflate_without_bound_are_not_opened(method: int) -> None:
-    with pytest.raises(refusals.DamagedArchive):
+    with pytest.raises(errors.DamagedArchive):
         chat(archive(("_chat.txt", CHAT), method=method))
 
 
@@ -232,24 +232,24 @@ def test_every_way_of_cutting_or_breaking_an_archive_is_a_refusal() -> None:
         upload = upload[: chance.randrange(4, len(upload))] if chance.random() < 0.3 else upload
         try:
             chat(bytes(upload))
-        except refusals.ExportRefused:
+        except errors.ExportRefused:
             continue
 
 
 def test_an_archive_cut_short_is_called_damaged() -> None:
-    with pytest.raises(refusals.DamagedArchive):
+    with pytest.raises(errors.DamagedArchive):
         chat(archive(("_chat.txt", CHAT))[:-30])
 
 
 def test_an_archive_with_a_flipped_byte_is_called_damaged() -> None:
     upload = bytearray(archive(("_chat.txt", CHAT)))
     upload[len(upload) // 2] ^= 0xFF
-    with pytest.raises(refusals.DamagedArchive):
+    with pytest.raises(errors.DamagedArchive):
         chat(bytes(upload))
 
 
 def test_each_refusal_names_its_cause_and_what_to_do() -> None:
-    kinds = refusals.ExportRefused.__subclasses__() + refusals.NotAChatExport.__subclasses__()
+    kinds = errors.ExportRefused.__subclasses__() + errors.NotAChatExport.__subclasses__()
     assert len({kind.title for kind in kinds}) == len(kinds)
     for kind in kinds:
         refusal = kind(limit_bytes=26_214_400, size_bytes=30_000_000)
@@ -261,39 +261,39 @@ def test_each_refusal_names_its_cause_and_what_to_do() -> None:
 
 def test_the_shape_of_a_header_shows_no_letter_of_the_chat() -> None:
     line = "20.3.2024 klo 18.00 - Ärla Söder: geheim 42 🌸 हिन्दी"
-    shape = intake.header_shape(f"title\n{line}\nmore".encode())
+    shape = unpacking.header_shape(f"title\n{line}\nmore".encode())
     assert shape == "99.9.9999 aaa 99.99 - aaaa aaaaa: aaaaaa 99 ? aaaaaa"
-    assert len(intake.header_shape(CHAT)) <= 60
-    assert intake.header_shape(archive(("_chat.txt", CHAT))).startswith("99/99/9999, 99:99 - ")
+    assert len(unpacking.header_shape(CHAT)) <= 60
+    assert unpacking.header_shape(archive(("_chat.txt", CHAT))).startswith("99/99/9999, 99:99 - ")
 
 
 @pytest.mark.parametrize("junk", [b"", b"no date here", EMPTY_ZIP, b"PK\x03\x04junk"])
 def test_a_file_without_a_header_has_no_shape(junk: bytes) -> None:
-    assert intake.header_shape(junk) == ""
+    assert unpacking.header_shape(junk) == ""
 
 
 @pytest.mark.parametrize(
     ("beginning", "refusal"),
     [
-        (b"\xff\xd8\xff\xe0\x00\x10JFIF", refusals.Picture),
-        (b"\x89PNG\r\n\x1a\n", refusals.Picture),
-        (b"\0\0\0\x18ftypheic", refusals.Picture),
-        (b"\0\0\0\x18ftypmp42", refusals.Recording),
-        (b"OggS\0", refusals.Recording),
-        (b"%PDF-1.7\n", refusals.Pdf),
-        (b"{\\rtf1\\ansi " + CHAT, refusals.FormattedText),
-        (b"Rar!\x1a\x07\x01\0", refusals.OtherArchive),
-        (b"7z\xbc\xaf\x27\x1c", refusals.OtherArchive),
-        (b"\x1f\x8b\x08\0", refusals.OtherArchive),
-        (random.Random(7).randbytes(5_000), refusals.NotText),
-        (b'{"contacts": []}', refusals.OtherJson),
-        (b'[{"name": "Asha"}]', refusals.OtherJson),
+        (b"\xff\xd8\xff\xe0\x00\x10JFIF", errors.Picture),
+        (b"\x89PNG\r\n\x1a\n", errors.Picture),
+        (b"\0\0\0\x18ftypheic", errors.Picture),
+        (b"\0\0\0\x18ftypmp42", errors.Recording),
+        (b"OggS\0", errors.Recording),
+        (b"%PDF-1.7\n", errors.Pdf),
+        (b"{\\rtf1\\ansi " + CHAT, errors.FormattedText),
+        (b"Rar!\x1a\x07\x01\0", errors.OtherArchive),
+        (b"7z\xbc\xaf\x27\x1c", errors.OtherArchive),
+        (b"\x1f\x8b\x08\0", errors.OtherArchive),
+        (random.Random(7).randbytes(5_000), errors.NotText),
+        (b'{"contacts": []}', errors.OtherJson),
+        (b'[{"name": "Asha"}]', errors.OtherJson),
     ],
 )
 def test_what_is_uploaded_instead_of_an_export_is_called_by_its_name(
-    beginning: bytes, refusal: type[refusals.ExportRefused]
+    beginning: bytes, refusal: type[errors.ExportRefused]
 ) -> None:
-    with pytest.raises(refusals.NotAChatExport) as refused:
+    with pytest.raises(errors.NotAChatExport) as refused:
         read(beginning)
     assert type(refused.value) is refusal
 

@@ -1,4 +1,4 @@
-"""What stands beside the numbers of a date or time, and calendars that count their years otherwise: calendar.toml."""
+"""What stands beside the numbers of a date or time, and calendars that count their years otherwise: calendars.toml."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from chats.exports.marks import BIDI_MARKS
+from chats.exports.bidi import BIDI_MARKS
 
-_DATA = tomllib.loads(Path(__file__).with_name("calendar.toml").read_text(encoding="utf-8"))
+_DATA = tomllib.loads(Path(__file__).with_name("calendars.toml").read_text(encoding="utf-8"))
 _FIRST_HOUR = {"morning": 0, "afternoon": 12, "noon": 10, "night": 18}
 # `21 h 05 min 09 s`, `9:05 ч. PM`
 UNIT = r"h|min|s|ч\.|น\.|Uhr"

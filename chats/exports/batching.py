@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator
 from datetime import date, datetime
 from math import isfinite
 
-from chats.exports.json_text import Malformed
-from chats.exports.marks import BIDI_MARKS
-from chats.exports.parsed import NAME_LIMIT, PEOPLE_LIMIT, SYSTEM_SENDER, Batch, Kind, ParsedExport, writable
-from chats.exports.refusals import DamagedExport, OnlySystemMessages, TooManyPeople
+from chats.exports.bidi import BIDI_MARKS
+from chats.exports.errors import DamagedExport, OnlySystemMessages, TooManyPeople
+from chats.exports.json_stream import MalformedJson
+from chats.exports.parsed import NAME_LIMIT, PEOPLE_LIMIT, SYSTEM_SENDER, Batch, MessageKind, ParsedExport, writable
 
 BATCH_MESSAGES = 5_000
 #: And it ends with the message that exceeds this: five thousand may be as long as the whole export.
@@ -23,7 +23,7 @@ FIRST_SECOND, LAST_SECOND = ((date(year, 1, 1).toordinal() - _EPOCH) * 86_400 fo
 Row = tuple[int, int, int, str, bool]
 
 
-def filled(export: ParsedExport, rows: Iterable[Row]) -> Iterator[Batch]:
+def batches_of(export: ParsedExport, rows: Iterable[Row]) -> Iterator[Batch]:
     """The rows in batches, counted into the export. Raises DamagedExport, OnlySystemMessages, TooManyPeople."""
     waiting = iter(rows)
     number = 1
@@ -50,7 +50,7 @@ def _next(rows: Iterator[Row]) -> list[Row]:
             left_chars -= len(row[3])
             if left_chars <= 0 or len(chunk) == BATCH_MESSAGES:
                 break
-    except Malformed as error:
+    except MalformedJson as error:
         raise DamagedExport from error
     return chunk
 
@@ -152,9 +152,9 @@ def lines(*parts: str) -> str:
     return "\n".join(filter(None, parts))
 
 
-def media(placeholder: str, caption: str = "") -> tuple[Kind, str]:
+def media(placeholder: str, caption: str = "") -> tuple[MessageKind, str]:
     """As in every export: what it is, and the words below it."""
-    return Kind.MEDIA, lines(f"<{placeholder}>", caption)
+    return MessageKind.MEDIA, lines(f"<{placeholder}>", caption)
 
 
 def call(name: str, seconds: object) -> str:

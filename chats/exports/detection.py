@@ -8,11 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from chats.exports import instagram, telegram, whatsapp
-from chats.exports.dialect import sniff
-from chats.exports.intake import Document, rank, together
-from chats.exports.json_text import Malformed, Walk
-from chats.exports.parsed import ParsedExport
-from chats.exports.refusals import (
+from chats.exports.dialect import detect_dialect
+from chats.exports.errors import (
     DamagedExport,
     ExportRefused,
     NoSuchChat,
@@ -21,6 +18,9 @@ from chats.exports.refusals import (
     OtherJson,
     SeveralChats,
 )
+from chats.exports.json_stream import JsonCursor, MalformedJson
+from chats.exports.parsed import ParsedExport
+from chats.exports.unpacking import Document, rank, together
 
 #: Of those a list shows; whoever has more chats looks for the one by its messages.
 LISTED_LIMIT = 1_000
@@ -44,7 +44,7 @@ class FoundChat:
 _Counted = tuple[str, int, FoundChat, str]
 
 
-def chosen(documents: list[Document], *, wanted: str | None, date_order: str | None) -> ParsedExport:
+def select_chat(documents: list[Document], *, wanted: str | None, date_order: str | None) -> ParsedExport:
     """The only chat in which somebody wrote, or the wanted one of several. Raises ExportRefused."""
     found = _found(documents, date_order)
     if not found:
@@ -77,7 +77,7 @@ def _listed(written: list[_Counted]) -> list[dict[str, Any]]:
 def _found(documents: list[Document], date_order: str | None) -> list[FoundChat]:
     if len(documents) == 1 and not documents[0].is_json:
         return [_whatsapp(documents[0], date_order)]
-    chats = [document for document in documents if not document.is_json and sniff(document.head)]
+    chats = [document for document in documents if not document.is_json and detect_dialect(document.head)]
     best = min(map(rank, chats), default=0)
     found = [_whatsapp(document, date_order) for document in chats if rank(document) == best]
     pages: dict[str, list[Document]] = {}
@@ -121,32 +121,32 @@ def _platform(document: Document) -> str:
     """Who wrote the JSON: told from its beginning if that says it, else from the whole; empty for other JSON."""
     try:
         return _platform_of(document.head)
-    except Malformed:
+    except MalformedJson:
         pass
     try:
         return _platform_of(document.text(), is_whole=True)
-    except Malformed:
+    except MalformedJson:
         return ""
 
 
 def _platform_of(text: bytes, *, is_whole: bool = False) -> str:
-    """A whole text that breaks off in its first message is told by what stands before it. Raises Malformed."""
-    walk = Walk(text)
+    """A whole text that breaks off in its first message is told by what stands before it. Raises MalformedJson."""
+    cursor = JsonCursor(text)
     seen: set[str] = set()
-    for key in walk.members():
+    for key in cursor.members():
         seen.add(key)
-        if key == "messages" and walk.begins(b"["):
+        if key == "messages" and cursor.begins(b"["):
             try:
-                for window in walk.windows():
+                for window in cursor.windows():
                     if any(map(telegram.is_message, window.rows)):
                         return "telegram"
                     if any(map(instagram.is_message, window.rows)):
                         return "instagram"
-            except Malformed:
+            except MalformedJson:
                 if not is_whole:
                     raise
                 break
-        elif key in telegram.LISTS and walk.begins(b"{"):
+        elif key in telegram.LISTS and cursor.begins(b"{"):
             return "telegram"
     return "instagram" if seen >= {"participants", "messages"} else "telegram" if seen >= {"type", "messages"} else ""
 
@@ -156,7 +156,7 @@ def _telegram(document: Document) -> list[FoundChat]:
     try:
         single = telegram.single(text)
         places = [single] if single else telegram.places(text)
-    except Malformed as error:
+    except MalformedJson as error:
         raise DamagedExport from error
     if not places:
         raise OnlySystemMessages
@@ -181,7 +181,7 @@ def _instagram(pages: list[Document]) -> FoundChat:
     def about() -> tuple[str, int]:
         try:
             of_pages = [instagram.about(page.text()) for page in ordered]
-        except Malformed:
+        except MalformedJson:
             return instagram.UNNAMED, 0
         return of_pages[0][0], sum(count for _, count in of_pages)
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from chats.exports.marks import BIDI_MARKS
+from chats.exports.bidi import BIDI_MARKS
+from chats.exports.errors import TooManyPeople
 from chats.exports.parsed import NAME_LIMIT, PEOPLE_LIMIT, SYSTEM_SENDER
 from chats.exports.phrases import PHRASES
-from chats.exports.refusals import TooManyPeople
 
 
 class Names(dict["bytes | None", int]):
