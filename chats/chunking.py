@@ -1,15 +1,13 @@
-"""Messages to chunks: stretches of a conversation that retrieval finds and shows as one. Pure.
+"""Splits a chat into chunks: ranges of a conversation that are found and shown as one result. Pure.
 
-A pause of CONVERSATION_GAP begins a conversation. Within it a chunk grows to
-about 250 tokens, and ends earlier at a shorter pause, where a subject often
-ends too. Senders' names, system lines and placeholders are left out of what
-is embedded: every chunk has them, so they tell none apart.
+A pause of CONVERSATION_GAP_SECONDS starts a new conversation. Within a conversation a chunk grows to about 250
+tokens, and ends earlier at a shorter pause, where the subject often changes too. Senders' names, system lines
+and placeholders are not embedded: they occur in every chunk, so they distinguish none.
 
-A chunk is embedded as several short texts and found by the closest of them.
-The local engine averages words, and an average over 250 tokens means little:
-of passages hidden in 4,000 everyday messages, meaning alone put the right chunk
-first for 16 % of the searches with one vector a chunk and for 50 % with texts
-of 120 bytes; with the senders' names in them, for 4 %.
+A chunk is embedded as several short texts, and its closest text counts. The local engine averages the vectors
+of words, and an average over 250 tokens means little. Of passages hidden in 4,000 everyday messages, vectors
+alone ranked the right chunk first in 16 % of the searches with one vector per chunk, in 50 % with texts of 120
+bytes, and in 4 % with such texts that include the senders' names.
 """
 
 from __future__ import annotations
@@ -21,21 +19,22 @@ from chats.exports.parsed import SYSTEM_SENDER, Batch, MessageKind
 
 CONVERSATION_GAP_SECONDS = 3 * 3600
 PAUSE_SECONDS = 15 * 60
-#: UTF-8 bytes: about 3.5 a token for English and Hinglish, and Devanagari's three bytes a letter fit as well.
-FULL_BYTES = 900
-#: A pause ends a chunk that holds at least this much.
-ENOUGH_BYTES = 300
-MESSAGES_LIMIT = 60
-TEXT_BYTES = 120
-#: A longer message is several texts of this many characters; what exceeds their number is not embedded.
-MESSAGE_TEXT_CHARS, MESSAGE_TEXTS_LIMIT = 400, 10
-BYTES_A_TOKEN = 3.5
+#: UTF-8 bytes of a full chunk. English and Hinglish have about 3.5 per token; Devanagari has more bytes per letter and
+#: more tokens per word, so one limit serves both.
+MAX_CHUNK_BYTES = 900
+#: UTF-8 bytes from which a pause ends a chunk.
+MIN_PAUSED_CHUNK_BYTES = 300
+MAX_CHUNK_MESSAGES = 60
+MAX_TEXT_BYTES = 120
+#: A longer message is embedded as several texts of this many characters. Text beyond their number is not embedded.
+MAX_MESSAGE_TEXT_CHARS, MAX_MESSAGE_TEXTS = 400, 10
+BYTES_PER_TOKEN = 3.5
 
 _CAPTIONED = frozenset({MessageKind.MEDIA, MessageKind.POLL})
 
 
 class ChunkDraft(NamedTuple):
-    """A chunk before it is stored. `texts` are what is embedded; none when nobody wrote a word in it."""
+    """A chunk before it is stored. `texts` are what is embedded: none if no message has words."""
 
     conversation: int
     first_number: int
@@ -45,62 +44,62 @@ class ChunkDraft(NamedTuple):
 
 
 def chunk_messages(batches: Iterable[Batch]) -> Iterator[ChunkDraft]:
-    """Chunks in order; conversations count from 0. A message longer than a chunk is a chunk by itself."""
-    conversation, before = 0, None
-    texts: list[str] = []
+    """Yield chunks in message order; conversations count from 0. A message longer than a chunk is a chunk by itself."""
+    conversation, previous_seconds = 0, None
+    messages: list[str] = []
     first = last = size = count = 0
     for batch in batches:
         rows = zip(batch.seconds, batch.senders, batch.kinds, batch.texts, strict=True)
         for number, (seconds, sender, kind, text) in enumerate(rows, start=batch.first_number):
             if sender == SYSTEM_SENDER:
                 continue
-            pause = seconds - before if before is not None else 0
-            before = seconds
+            pause = seconds - previous_seconds if previous_seconds is not None else 0
+            previous_seconds = seconds
             written = text if kind == MessageKind.TEXT else written_text(kind, text)
+            # Encoding only to count the bytes is needed for other scripts alone.
             added = len(written) if written.isascii() else len(written.encode(errors="replace"))
             if count and (
                 pause >= CONVERSATION_GAP_SECONDS
-                or size + added > FULL_BYTES
-                or (pause >= PAUSE_SECONDS and size >= ENOUGH_BYTES)
-                or count >= MESSAGES_LIMIT
+                or size + added > MAX_CHUNK_BYTES
+                or (pause >= PAUSE_SECONDS and size >= MIN_PAUSED_CHUNK_BYTES)
+                or count >= MAX_CHUNK_MESSAGES
             ):
-                yield _piece(conversation, first, last, size, texts)
-                texts, size, count = [], 0, 0
+                yield _draft(conversation, first, last, size, messages)
+                messages, size, count = [], 0, 0
                 conversation += pause >= CONVERSATION_GAP_SECONDS
             if not count:
                 first = number
             last, count, size = number, count + 1, size + added + 1
             if written:
-                texts.append(written)
+                messages.append(written)
     if count:
-        yield _piece(conversation, first, last, size, texts)
+        yield _draft(conversation, first, last, size, messages)
 
 
 def written_text(kind: int, text: str) -> str:
-    """What a person wrote in a message: all of a text, the caption below a placeholder, nothing of the rest."""
+    """Return what the sender wrote: a whole text, the caption below a placeholder, or an empty string."""
     if kind == MessageKind.TEXT:
         return text
     return text.partition("\n")[2] if kind in _CAPTIONED else ""
 
 
-def _piece(conversation: int, first: int, last: int, size: int, texts: list[str]) -> ChunkDraft:
-    return ChunkDraft(conversation, first, last, max(1, round(size / BYTES_A_TOKEN)), list(_texts(texts)))
-
-
-def _texts(messages: list[str]) -> Iterator[str]:
-    """Messages that follow each other in texts of about TEXT_BYTES, a long message in several."""
+def _draft(conversation: int, first: int, last: int, size_bytes: int, messages: list[str]) -> ChunkDraft:
+    """Return a chunk whose texts join short messages and split long ones."""
+    texts: list[str] = []
     joined: list[str] = []
-    size = 0
+    joined_bytes = 0
     for message in messages:
         added = len(message.encode(errors="replace"))
-        if joined and size + added > TEXT_BYTES:
-            yield "\n".join(joined)
-            joined, size = [], 0
-        if len(message) > MESSAGE_TEXT_CHARS:
-            most = min(len(message), MESSAGE_TEXT_CHARS * MESSAGE_TEXTS_LIMIT)
-            yield from (message[start : start + MESSAGE_TEXT_CHARS] for start in range(0, most, MESSAGE_TEXT_CHARS))
+        if joined and joined_bytes + added > MAX_TEXT_BYTES:
+            texts.append("\n".join(joined))
+            joined, joined_bytes = [], 0
+        if len(message) > MAX_MESSAGE_TEXT_CHARS:
+            end = min(len(message), MAX_MESSAGE_TEXT_CHARS * MAX_MESSAGE_TEXTS)
+            starts = range(0, end, MAX_MESSAGE_TEXT_CHARS)
+            texts += [message[start : start + MAX_MESSAGE_TEXT_CHARS] for start in starts]
             continue
         joined.append(message)
-        size += added + 1
+        joined_bytes += added + 1
     if joined:
-        yield "\n".join(joined)
+        texts.append("\n".join(joined))
+    return ChunkDraft(conversation, first, last, max(1, round(size_bytes / BYTES_PER_TOKEN)), texts)

@@ -15,7 +15,7 @@ from chats.counting import ChatCounter
 from chats.exports.parsed import writable
 from chats.merging import ChatChanges
 from chats.models import Chat
-from chats.people import People, Person, default_title, validate
+from chats.people import People, Person, default_title, validate_people
 from chats.projection import Projection
 from chats.transcript import TranscriptReader
 from relivchats.errors import NotFound
@@ -46,7 +46,7 @@ def edit_chat(
         chosen_people = chat.chosen_people
         if people is not _UNSET:
             # Validated in each attempt: people who joined the chat meanwhile have names as well.
-            chosen_people = validate(
+            chosen_people = validate_people(
                 [
                     Person(name=writable(person["name"]), aliases=list(map(writable, person["aliases"])))
                     for person in people

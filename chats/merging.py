@@ -171,7 +171,7 @@ def _assign_senders(chat: Chat, sealed: SealedExport, overlap: Overlap) -> Merge
             else:
                 shown = chat.participants[chat.people.person_of_sender[by_messages]]
                 known_name = chat.export_names[by_messages]
-                chosen_people = people.add_alias(chosen_people, alias=name, of=known_name, shown=shown)
+                chosen_people = people.add_alias(chosen_people, alias=name, export_name=known_name, shown_name=shown)
     return MergePlan(chat, sealed, overlap, [*stored_senders, SYSTEM_SENDER], export_names, chosen_people)
 
 

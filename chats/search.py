@@ -1,7 +1,7 @@
-"""Finding a chat's conversations by meaning and by words.
+"""Hybrid search over a chat's chunks: by vectors and by words.
 
-Both rankings are merged by reciprocal rank (Cormack, Clarke and Büttcher,
-SIGIR 2009), words are weighed by BM25 (Robertson and Zaragoza, 2009).
+Words are scored by BM25 (Robertson and Zaragoza, 2009), and both rankings are merged by reciprocal rank fusion
+(Cormack, Clarke and Büttcher, SIGIR 2009).
 """
 
 from __future__ import annotations
@@ -23,22 +23,26 @@ from chats.transcript import TranscriptReader
 from chats.word_index import WordIndex, split_words
 from relivchats.errors import Conflict
 
-#: The paper's 60 levels the first ranks; with 10 the right chunk was oftener among the first five.
+#: The paper's constant of 60 flattens the first ranks. With 10, the right chunk was more often among the first five
+#: (tests/benchmarks/retrieval.py).
 _RANK_OFFSET = 10
 _BM25_K1, _BM25_B = 1.2, 0.75
-#: Ranks below this add next to nothing.
-_RANKED = 200
+#: Ranks beyond this add next to nothing to a score.
+_MAX_RANK = 200
 _DAY_SECONDS = 86_400
-_KEEP_SEARCHERS = 2
-_KEEP_SECONDS = 60.0
+_MAX_CACHED_SEARCHERS = 2
+_CACHE_SECONDS = 60.0
+_NO_POSITIONS = np.zeros(0, np.int64)
 
 
 class NotSearchable(Conflict):
+    """The chat is not indexed by the embedding engine in use."""
+
     code, title = "ERR_2005", "The chat is not searchable yet"
 
 
 class ChunkRange(NamedTuple):
-    """A chunk as retrieval knows it. `number` counts from 0; neighbours of one conversation follow each other."""
+    """A chunk as retrieval uses it. `number` counts from 0; adjacent numbers of one conversation are consecutive."""
 
     number: int
     conversation: int
@@ -48,16 +52,17 @@ class ChunkRange(NamedTuple):
 
 
 class Hit(NamedTuple):
-    """`score` orders the hits of one search and means nothing beyond it."""
+    """A chunk and its score, which is comparable only within one search."""
 
     chunk: ChunkRange
     score: float
 
 
 class WordUses(NamedTuple):
-    """Uses of some words in text messages, in the chat's order: one place of each array is one use.
+    """Uses of some words in text messages, in message order: parallel arrays with one position per use.
 
-    `word` indexes `words`, `sender` the participants; `day` counts the days since 1970.
+    `word` indexes `words`, `number` is the message's, `sender` indexes the participants, and `day` counts days since
+    1970.
     """
 
     words: Sequence[str]
@@ -68,192 +73,186 @@ class WordUses(NamedTuple):
 
 
 class Searcher:
-    """One indexed chat, opened for searching: its words and vectors in memory, its messages read when asked for."""
+    """Searches one indexed chat. Its words and vectors are in memory; its messages are read on demand."""
 
     def __init__(self, chat: Chat) -> None:
-        """Raises NotSearchable before the chat is indexed by the engine in use."""
+        """Load the chat's index. Raise NotSearchable unless it was built by the embedding engine in use."""
         engine = embedding.get_engine()
         matrix = vectors.load(chat, engine=engine.name)
-        self.chunks, counts = _chunks(chat)
-        self._chunk_of_row = np.repeat(np.arange(len(counts)), counts)
-        # The two were read one after the other: in between the chat may have been indexed again, or erased.
-        if matrix is None or len(matrix) != len(self._chunk_of_row):
+        chunk_rows = Chunk.objects.filter(chat=chat.pk).order_by("number")
+        rows = list(chunk_rows.values_list(*ChunkRange._fields, "vector_count"))
+        self.chunks = [ChunkRange(*row[:-1]) for row in rows]
+        # A chunk has several vectors, one for each of its texts.
+        self._chunk_of_vector = np.repeat(np.arange(len(rows)), [row[-1] for row in rows])
+        # Vectors and chunks are read by two queries. In between, the chat can be indexed again or erased.
+        if matrix is None or len(matrix) != len(self._chunk_of_vector):
             raise NotSearchable("Ask for it to be indexed, and try again when its vector status is completed.")
         self.chat = chat
         self._engine = engine
         self._matrix = matrix
-        self._reading = threading.Lock()
+        # The reader keeps decrypted blocks and is not thread-safe.
+        self._reader_lock = threading.Lock()
         self._reader = TranscriptReader(chat)
-        self._kinds: list[int] = []
-        self._senders: list[int] = []
-        self._words = WordIndex(self._texts())
+
+        senders: list[NDArray[np.int32]] = []
+        days: list[NDArray[np.int64]] = []
+
+        # A generator, so that the texts of a batch are freed once they are indexed.
+        def read_texts() -> Iterator[list[str]]:
+            for batch in self._reader.batches():
+                days.append(np.array(batch.seconds, np.int64) // _DAY_SECONDS)
+                is_text = np.array(batch.kinds) == MessageKind.TEXT
+                senders.append(np.where(is_text, np.array(batch.senders), -1).astype(np.int32))
+                yield [
+                    text if kind == MessageKind.TEXT else written_text(kind, text)
+                    for kind, text in zip(batch.kinds, batch.texts, strict=True)
+                ]
+
+        self._words = WordIndex(read_texts())
+        # By text, which is a message's number less one. Captions are searched but count for nobody: their sender is -1.
+        self._sender_of_text = np.concatenate(senders)
+        self._day_of_text = np.concatenate(days)
+        first_numbers = np.array([chunk.first_number for chunk in self.chunks])
+        numbers = np.arange(1, len(self._sender_of_text) + 1)
+        self._chunk_of_text = np.maximum(np.searchsorted(first_numbers, numbers, side="right") - 1, 0)
 
     def search(self, queries: Sequence[str], *, limit: int) -> list[Hit]:
-        """The chunks that fit any of the queries best, best first."""
-        ranks = [_ranking(self._by_meaning(queries)), _ranking(self._by_words(queries))]
+        """Return the chunks that match any of the queries best, best first."""
         scores: dict[int, float] = {}
-        for ranking in ranks:
-            for rank, number in enumerate(ranking, start=1):
+        for scores_by_chunk in (self._score_by_vectors(queries), self._score_by_words(queries)):
+            for rank, number in enumerate(_rank(scores_by_chunk), start=1):
                 scores[number] = scores.get(number, 0.0) + 1 / (_RANK_OFFSET + rank)
         best = sorted(scores, key=lambda number: (-scores[number], number))[:limit]
         return [Hit(self.chunks[number], scores[number]) for number in best]
 
     def messages(self, first: int, last: int) -> list[Message]:
-        with self._reading:
+        """Return the messages from one number to another, both included."""
+        with self._reader_lock:
             return self._reader.messages(first, last)
 
     def get(self, numbers: Sequence[int]) -> dict[int, Message]:
-        with self._reading:
+        """Return messages by number."""
+        with self._reader_lock:
             return self._reader.get(numbers)
 
     def count_matches(self, terms: Sequence[str], unless: Sequence[str] = ()) -> list[int]:
-        """For each participant, how many of their text messages hold any of the terms: whole words, any case.
+        """Return how many text messages of each participant contain any of the terms as whole words, in any case.
 
-        A term that stands within a longer phrase of `unless` does not count there.
+        An occurrence within one of the longer phrases of `unless` does not count.
         """
-        senders = self._sender_of_text[self._found(terms, unless)]
+        senders = self._sender_of_text[self._find_texts(terms, unless)]
         counts: list[int] = np.bincount(senders, minlength=self.chat.participant_count).tolist()
         return counts
 
-    def matches(self, terms: Sequence[str], unless: Sequence[str] = ()) -> list[int]:
-        """The numbers of the text messages that `count_matches` counts, in order."""
-        numbers: list[int] = (self._found(terms, unless) + 1).tolist()
+    def find_matches(self, terms: Sequence[str], unless: Sequence[str] = ()) -> list[int]:
+        """Return the numbers of the messages that `count_matches` counts, in order."""
+        numbers: list[int] = (self._find_texts(terms, unless) + 1).tolist()
         return numbers
 
-    def word_uses(self, *, least: int, most: int, telling: Callable[[str], bool]) -> WordUses:
-        """The uses of those words that stand in the chat so often and that are `telling`."""
-        chosen = [word for word in self._words.used(least=least, most=most) if telling(word)]
-        word, text = self._words.uses(chosen)
-        written = self._sender_of_text[text] >= 0
-        word, text = word[written], text[written]
-        return WordUses(chosen, word, text + 1, self._sender_of_text[text].astype(np.int64), self._day_of_text[text])
+    def find_word_uses(self, *, min_uses: int, max_uses: int, predicate: Callable[[str], bool]) -> WordUses:
+        """Return the uses of the words that satisfy the predicate and occur in the chat within the limits."""
+        words = [word for word in self._words.list_words(min_uses=min_uses, max_uses=max_uses) if predicate(word)]
+        word, text = self._words.find_uses(words)
+        is_counted = self._sender_of_text[text] >= 0
+        word, text = word[is_counted], text[is_counted]
+        return WordUses(words, word, text + 1, self._sender_of_text[text].astype(np.int64), self._day_of_text[text])
 
-    def _found(self, terms: Sequence[str], unless: Sequence[str] = ()) -> NDArray[np.int64]:
-        """Places of the text messages that hold any of the terms; a place is a message's number less one."""
+    def _find_texts(self, terms: Sequence[str], unless: Sequence[str]) -> NDArray[np.int64]:
         longer = [split_words(phrase) for phrase in unless]
-        texts = (self._words.occurrences(split_words(term), unless=longer) for term in terms)
-        places = np.unique(np.concatenate([_NOWHERE, *texts]))
-        found: NDArray[np.int64] = places[self._sender_of_text[places] >= 0]
+        occurrences = (self._words.find(split_words(term), unless=longer) for term in terms)
+        texts = np.unique(np.concatenate([_NO_POSITIONS, *occurrences]))
+        found: NDArray[np.int64] = texts[self._sender_of_text[texts] >= 0]
         return found
 
-    def _texts(self) -> Iterator[list[str]]:
-        senders: list[NDArray[np.int32]] = []
-        days: list[NDArray[np.int64]] = []
-        for batch in self._reader.batches():
-            kinds = np.array(batch.kinds)
-            days.append(np.array(batch.seconds, np.int64) // _DAY_SECONDS)
-            senders.append(np.where(kinds == MessageKind.TEXT, np.array(batch.senders), -1).astype(np.int32))
-            yield [
-                text if kind == MessageKind.TEXT else written_text(kind, text)
-                for kind, text in zip(batch.kinds, batch.texts, strict=True)
-            ]
-        self._sender_of_text = np.concatenate(senders)
-        self._day_of_text = np.concatenate(days)
-        self._chunk_of_text = self._chunk_numbers(len(self._sender_of_text))
+    def _score_by_vectors(self, queries: Sequence[str]) -> NDArray[np.float32]:
+        """Return for each chunk the highest cosine similarity of any of its vectors to any query."""
+        best = np.full(len(self.chunks), -1.0, np.float32)
+        np.maximum.at(best, self._chunk_of_vector, vectors.max_similarity(self._matrix, self._engine.embed(queries)))
+        return best
 
-    def _chunk_numbers(self, n_texts: int) -> NDArray[np.int64]:
-        firsts = np.array([chunk.first_number for chunk in self.chunks])
-        return np.maximum(np.searchsorted(firsts, np.arange(1, n_texts + 1), side="right") - 1, 0)
-
-    def _by_meaning(self, queries: Sequence[str]) -> NDArray[np.float32]:
-        """Of every chunk the cosine between the closest of its texts and of the queries."""
-        closest = np.full(len(self.chunks), -1.0, np.float32)
-        np.maximum.at(closest, self._chunk_of_row, vectors.max_similarity(self._matrix, self._engine.embed(queries)))
-        return closest
-
-    def _by_words(self, queries: Sequence[str]) -> NDArray[np.float64]:
-        """BM25 of every chunk for all the queries' words together."""
-        lengths = np.bincount(self._chunk_of_text, weights=self._words.lengths, minlength=len(self.chunks))
-        slowness = _BM25_K1 * (1 - _BM25_B + _BM25_B * lengths / max(lengths.mean(), 1.0))
-        scores = np.zeros(len(self.chunks))
+    def _score_by_words(self, queries: Sequence[str]) -> NDArray[np.float64]:
+        """Return the BM25 score of each chunk for the words of all queries together."""
+        n_chunks = len(self.chunks)
+        lengths = np.bincount(self._chunk_of_text, weights=self._words.lengths, minlength=n_chunks)
+        saturation = _BM25_K1 * (1 - _BM25_B + _BM25_B * lengths / max(lengths.mean(), 1.0))
+        scores = np.zeros(n_chunks)
         for word in dict.fromkeys(word for query in queries for word in split_words(query)):
-            often = np.bincount(self._chunk_of_text[self._words.occurrences([word])], minlength=len(self.chunks))
-            holding = np.count_nonzero(often)
-            rarity = np.log1p((len(self.chunks) - holding + 0.5) / (holding + 0.5))
-            scores += rarity * often * (_BM25_K1 + 1) / (often + slowness)
+            frequency = np.bincount(self._chunk_of_text[self._words.find([word])], minlength=n_chunks)
+            n_containing = np.count_nonzero(frequency)
+            inverse_frequency = np.log1p((n_chunks - n_containing + 0.5) / (n_containing + 0.5))
+            scores += inverse_frequency * frequency * (_BM25_K1 + 1) / (frequency + saturation)
         return scores
 
 
-_NOWHERE = np.zeros(0, np.int64)
-
-
-def _chunks(chat: Chat) -> tuple[list[ChunkRange], list[int]]:
-    """The chunks in order, and how many rows of the matrix each has."""
-    rows = list(Chunk.objects.filter(chat=chat.pk).order_by("number").values_list(*ChunkRange._fields, "vector_count"))
-    return [ChunkRange(*row[:-1]) for row in rows], [row[-1] for row in rows]
-
-
-def _ranking(scores: NDArray[np.floating]) -> list[int]:
-    """Numbers of the best chunks in order, those without any score left out."""
-    most = min(_RANKED, len(scores))
-    best = np.argpartition(-scores, most - 1)[:most]
+def _rank(scores: NDArray[np.floating]) -> list[int]:
+    """Return the numbers of at most _MAX_RANK chunks with positive scores, best first."""
+    limit = min(_MAX_RANK, len(scores))
+    best = np.argpartition(-scores, limit - 1)[:limit]
     best = best[scores[best] > 0]
     numbers: list[int] = best[np.lexsort((best, -scores[best]))].tolist()
     return numbers
 
 
-class _Kept(NamedTuple):
+class _CachedSearcher(NamedTuple):
     version: tuple[object, ...]
     searcher: Searcher
 
 
-class _Shelf:
-    """Searchers used a moment ago: the insights of one unlock search one chat at once, and opening it takes longest.
+class _SearcherCache:
+    """Caches recently used searchers: the insights of one unlock search the same chat at once, and loading it is slow.
 
-    Holds words of the chat in memory only, for at most two chats, until a
-    minute after the last use or until the chat is erased.
+    A searcher holds the words of a chat in memory. At most two are cached, until a minute after the last use or until
+    the chat is erased.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._kept: dict[UUID, _Kept] = {}
-        self._opening: dict[UUID, threading.Lock] = {}
+        self._cached: dict[UUID, _CachedSearcher] = {}
+        self._load_locks: dict[UUID, threading.Lock] = {}
         self._timer: threading.Timer | None = None
 
-    def open(self, chat: Chat) -> Searcher:
+    def get(self, chat: Chat) -> Searcher:
         with self._lock:
-            opening = self._opening.setdefault(chat.pk, threading.Lock())
+            load_lock = self._load_locks.setdefault(chat.pk, threading.Lock())
         version = (chat.indexed_at, *chat.content_version)
-        # Six insights that begin together open the chat once.
-        with opening:
-            kept = self._kept.get(chat.pk)
-            if kept is None or kept.version != version:
-                kept = _Kept(version, Searcher(chat))
-            self._put(chat.pk, kept)
-        return kept.searcher
+        # One lock per chat: of six insights that start together, one loads the chat and five wait for it.
+        with load_lock:
+            cached = self._cached.get(chat.pk)
+            if cached is None or cached.version != version:
+                cached = _CachedSearcher(version, Searcher(chat))
+            with self._lock:
+                # Reinserted at the end, so that the first is the least recently used.
+                self._cached.pop(chat.pk, None)
+                self._cached[chat.pk] = cached
+                while len(self._cached) > _MAX_CACHED_SEARCHERS:
+                    self._cached.pop(next(iter(self._cached)))
+                if self._timer is not None:
+                    self._timer.cancel()
+                self._timer = threading.Timer(_CACHE_SECONDS, self.clear)
+                self._timer.daemon = True
+                self._timer.start()
+        return cached.searcher
 
-    def drop(self, chat_id: UUID) -> None:
+    def discard(self, chat_id: UUID) -> None:
         with self._lock:
-            self._kept.pop(chat_id, None)
+            self._cached.pop(chat_id, None)
 
     def clear(self) -> None:
         with self._lock:
-            self._kept.clear()
-            self._opening.clear()
-
-    def _put(self, chat_id: UUID, kept: _Kept) -> None:
-        with self._lock:
-            self._kept.pop(chat_id, None)
-            self._kept[chat_id] = kept
-            while len(self._kept) > _KEEP_SEARCHERS:
-                self._kept.pop(next(iter(self._kept)))
-            if self._timer is not None:
-                self._timer.cancel()
-            self._timer = threading.Timer(_KEEP_SECONDS, self.clear)
-            self._timer.daemon = True
-            self._timer.start()
+            self._cached.clear()
+            self._load_locks.clear()
 
 
-_shelf = _Shelf()
+_cache = _SearcherCache()
 
 
 def get_searcher(chat: Chat) -> Searcher:
-    """The chat opened for searching, shared by all who search it in this process. Raises NotSearchable."""
-    return _shelf.open(chat)
+    """Return a searcher of the chat, shared with all its users in this process. Raise NotSearchable."""
+    return _cache.get(chat)
 
 
-def _forget(*, chat: Chat, **_: object) -> None:
-    _shelf.drop(chat.pk)
+def _discard_erased(*, chat: Chat, **_: object) -> None:
+    _cache.discard(chat.pk)
 
 
-chat_erasing.connect(_forget, dispatch_uid="chats.search.forget")
+chat_erasing.connect(_discard_erased, dispatch_uid="chats.search.discard_erased")

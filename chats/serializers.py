@@ -165,7 +165,7 @@ class ChatChangesSerializer(ClosedSerializer):
 def not_people(fault: InvalidPeople) -> serializers.ValidationError:
     """The fault where it is: nested as the value is, so that its pointer leads there."""
     detail: Any = [fault.reason]
-    for step in reversed(("people", *fault.place)):
+    for step in reversed(("people", *fault.path)):
         detail = {str(step): detail}
     return serializers.ValidationError(detail)
 

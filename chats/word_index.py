@@ -1,190 +1,183 @@
-"""Whole words of a chat, in any script, in arrays: which messages hold a word or a phrase. Pure.
+"""An index of the words of a chat, in any script: which messages contain a word or a phrase. Pure.
 
-Words are lower-case runs of letters, digits and their marks; every emoji is a
-word of its own, without skin tone and variation. Whole texts are cut by two
-passes over their bytes, and Unicode is asked only once for each distinct
-word: 100,000 messages take about 0.3 s, a look-up well under a millisecond.
+Words are lower-case runs of letters, digits and their marks. Each emoji is a word by itself, without skin tone
+and variation selector. Indexing 100,000 messages takes about 0.3 s, because texts are split as bytes in two
+passes and only distinct parts are examined character by character; a lookup takes well under a millisecond.
 """
 
 from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable, Sequence
-from functools import reduce
 from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
 
-Positions = NDArray[np.int32]
+WordPositions = NDArray[np.int32]
+TextPositions = NDArray[np.int64]
 
-_END = b"\0"
-_KEPT = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789\0")
-_PLAIN = bytes(byte if byte in _KEPT or byte >= 0x80 else 0x20 for byte in bytes(range(256)).lower())
-# Quotation marks, dashes, danda and odd spaces would glue words together; rarer signs are parted word by word.
-_SIGNS = [sign.encode() for sign in "\u2018\u2019\u201c\u201d\u2013\u2014\u2026\u0964\u00a0\u202f\u200e"]
-_UNSEEN = frozenset("\u200b\u200c\u200d\u200e\u200f\ufe0e\ufe0f\u20e3")
+_SEPARATOR = b"\0"
+# `bytes.translate` table: lower case, and a space for every ASCII character that is no part of a word.
+_WORD_BYTES = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789\0") | frozenset(range(0x80, 0x100))
+_SPLIT_TABLE = bytes(byte if byte in _WORD_BYTES else 0x20 for byte in bytes(range(256)).lower())
+# Common punctuation outside ASCII, replaced in whole texts: otherwise most parts that contain it would be distinct.
+# Rarer punctuation is left to `_split_part`.
+_COMMON_PUNCTUATION = [sign.encode() for sign in "\u2018\u2019\u201c\u201d\u2013\u2014\u2026\u0964\u00a0\u202f\u200e"]
+_IGNORED = frozenset("\u200b\u200c\u200d\u200e\u200f\ufe0e\ufe0f\u20e3")
 
 
 def split_words(text: str) -> list[str]:
-    """The words of one text, as the index knows them."""
-    return [word for part in _cut(text) for word in _parted(part)]
+    """Return the words of a text, as the index stores them."""
+    return [word for part in _split_bytes(text.replace("\0", " ")) for word in _split_part(part)]
 
 
-def phrase_offsets(phrase: Sequence[str], longer: Sequence[str]) -> list[int]:
-    """After how many words of a longer phrase the phrase begins in it, as often as it does."""
-    size, sought = len(phrase), tuple(phrase)
+def find_offsets(phrase: Sequence[str], longer: Sequence[str]) -> list[int]:
+    """Return the offsets, in words, at which a phrase occurs within a longer one."""
+    size, target = len(phrase), tuple(phrase)
     if not 0 < size < len(longer):
         return []
-    return [turn for turn in range(len(longer) - size + 1) if tuple(longer[turn : turn + size]) == sought]
+    return [offset for offset in range(len(longer) - size + 1) if tuple(longer[offset : offset + size]) == target]
 
 
 class WordIndex:
-    """The words of consecutive texts; a text is known by its place, from 0."""
+    """The words of consecutive texts. A text is identified by its position, from 0."""
 
-    def __init__(self, texts: Iterable[Sequence[str]]) -> None:
-        """Reads texts in groups of any length, so that they need not all be in memory at once."""
-        self._numbers: dict[str, int] = {}
-        vocabulary = _Vocabulary(self._numbers)
-        groups, starts, size = [], [np.zeros(1, np.int64)], 0
-        for group in texts:
-            ids, ends = vocabulary.read(group)
-            groups.append(ids)
-            starts.append(ends + size)
-            size += len(ids)
-        self._ids = np.concatenate(groups) if groups else np.zeros(0, np.int32)
-        self._starts = np.concatenate(starts)
-        self._by_word = np.argsort(self._ids, kind="stable").astype(np.int32)
-        counts = np.bincount(self._ids, minlength=len(self._numbers))
-        self._begins = np.concatenate([[0], np.cumsum(counts)])
-        #: Words of each text.
-        self.lengths = np.diff(self._starts)
+    def __init__(self, groups: Iterable[Sequence[str]]) -> None:
+        """Index texts that arrive in groups of any length, so that they need not be in memory at once."""
+        vocabulary = _Vocabulary()
+        id_groups, start_groups, n_words = [], [np.zeros(1, np.int64)], 0
+        for texts in groups:
+            ids, ends = vocabulary.read(texts)
+            id_groups.append(ids)
+            start_groups.append(ends + n_words)
+            n_words += len(ids)
+        self._id_of_word = vocabulary.id_of_word
+        # The id of each word in text order, and where each text starts in it.
+        self._ids = np.concatenate(id_groups) if id_groups else np.zeros(0, np.int32)
+        self._text_starts = np.concatenate(start_groups)
+        # The inverted index: positions ordered by word id, and where each id starts in it.
+        self._positions = np.argsort(self._ids, kind="stable").astype(np.int32)
+        uses = np.bincount(self._ids, minlength=len(self._id_of_word))
+        self._position_starts = np.concatenate([[0], np.cumsum(uses)])
+        #: The number of words of each text.
+        self.lengths = np.diff(self._text_starts)
 
     @property
     def text_count(self) -> int:
-        return len(self._starts) - 1
+        """The number of indexed texts."""
+        return len(self._text_starts) - 1
 
-    def occurrences(self, phrase: Sequence[str], *, unless: Iterable[Sequence[str]] = ()) -> NDArray[np.int64]:
-        """The place of the text of each occurrence, in order; a text that holds the phrase twice is there twice.
+    def find(self, phrase: Sequence[str], *, unless: Iterable[Sequence[str]] = ()) -> TextPositions:
+        """Return the position of the text of each occurrence, in order; two occurrences in a text give it twice.
 
-        An occurrence within one of the longer phrases of `unless` is none.
+        Occurrences within one of the longer phrases of `unless` are left out.
         """
-        begins, texts = self._within_texts(phrase)
+        starts, texts = self._find_in_texts(phrase)
         for longer in unless:
-            for turn in phrase_offsets(phrase, longer):
-                keep = ~np.isin(begins, self._within_texts(longer)[0] + turn)
-                begins, texts = begins[keep], texts[keep]
+            for offset in find_offsets(phrase, longer):
+                keep = ~np.isin(starts, self._find_in_texts(longer)[0] + offset)
+                starts, texts = starts[keep], texts[keep]
         return texts
 
-    def used(self, *, least: int, most: int) -> list[str]:
-        """The words that stand in the texts so often."""
-        counts = np.diff(self._begins)
-        chosen = (counts >= least) & (counts <= most)
-        return [word for word, number in self._numbers.items() if chosen[number]]
+    def list_words(self, *, min_uses: int, max_uses: int) -> list[str]:
+        """Return the words whose number of uses is within the limits, both included."""
+        uses = np.diff(self._position_starts)
+        within = (uses >= min_uses) & (uses <= max_uses)
+        return [word for word, word_id in self._id_of_word.items() if within[word_id]]
 
-    def uses(self, chosen: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Every use of the chosen words, by their place in the texts: the word's place in `chosen`, and the text's."""
-        turn = np.full(len(self._numbers), -1, np.int64)
-        turn[[self._numbers[word] for word in chosen]] = np.arange(len(chosen))
-        turns = turn[self._ids]
+    def find_uses(self, words: Sequence[str]) -> tuple[NDArray[np.int64], TextPositions]:
+        """Return all uses of the given indexed words in text order: the index into `words`, and the text, of each."""
+        index_of_id = np.full(len(self._id_of_word), -1, np.int64)
+        index_of_id[[self._id_of_word[word] for word in words]] = np.arange(len(words))
+        indexes = index_of_id[self._ids]
         texts = np.repeat(np.arange(self.text_count), self.lengths)
-        return turns[turns >= 0], texts[turns >= 0]
+        return indexes[indexes >= 0], texts[indexes >= 0]
 
-    def _within_texts(self, phrase: Sequence[str]) -> tuple[Positions, NDArray[np.int64]]:
-        """Where the phrase begins and in which text: it does not run on from one text into the next."""
-        found = self._found(phrase)
-        texts = np.searchsorted(self._starts, found, side="right") - 1
+    def _find_in_texts(self, phrase: Sequence[str]) -> tuple[WordPositions, TextPositions]:
+        """Return the first word's position and the text of each occurrence."""
+        ids = [self._id_of_word.get(word, -1) for word in phrase]
+        if not ids or -1 in ids:
+            return np.zeros(0, np.int32), np.zeros(0, np.int64)
+        occurrences = [
+            self._positions[self._position_starts[word_id] : self._position_starts[word_id + 1]] for word_id in ids
+        ]
+        # Starting from the rarest word, every further check looks at few positions.
+        rarest = min(range(len(ids)), key=lambda offset: len(occurrences[offset]))
+        starts = occurrences[rarest] - rarest
+        starts = starts[(starts >= 0) & (starts + len(ids) <= len(self._ids))]
+        for offset, word_id in enumerate(ids):
+            if offset != rarest:
+                starts = starts[self._ids[starts + offset] == word_id]
+        texts = np.searchsorted(self._text_starts, starts, side="right") - 1
+        # All texts are one sequence of words, so a match can run over the end of its text.
         if len(phrase) > 1:
-            keep = found + len(phrase) <= self._starts[texts + 1]
-            found, texts = found[keep], texts[keep]
-        return found, texts
-
-    def _found(self, phrase: Sequence[str]) -> Positions:
-        """Where among all words the phrase begins, though it may run on into the next text."""
-        numbers = [self._numbers.get(word) for word in phrase]
-        if not numbers or None in numbers:
-            return np.zeros(0, np.int32)
-        places = [self._places(number) for number in numbers if number is not None]
-        # From the rarest word outwards, every look is at a few places.
-        rarest = min(range(len(places)), key=lambda turn: len(places[turn]))
-        begins = places[rarest] - rarest
-        begins = begins[(begins >= 0) & (begins + len(numbers) <= len(self._ids))]
-        for turn, number in enumerate(numbers):
-            if turn != rarest:
-                begins = begins[self._ids[begins + turn] == number]
-        return begins
-
-    def _places(self, number: int) -> Positions:
-        begins = self._begins
-        return self._by_word[begins[number] : begins[number + 1]]
+            keep = starts + len(phrase) <= self._text_starts[texts + 1]
+            starts, texts = starts[keep], texts[keep]
+        return starts, texts
 
 
 class _Vocabulary:
-    """Numbers for words, and for each part of a text as it is printed the words that it holds."""
+    """Assigns ids to words, and caches the words of each distinct part of a text."""
 
-    def __init__(self, numbers: dict[str, int]) -> None:
-        self._numbers = numbers
-        self._parts: dict[bytes, int] = {}
-        self._words: list[list[int]] = []
+    def __init__(self) -> None:
+        self.id_of_word: dict[str, int] = {}
+        self._number_of_part: dict[bytes, int] = {_SEPARATOR: 0}
+        self._ids_of_part: list[list[int]] = [[]]
 
-    def read(self, texts: Sequence[str]) -> tuple[Positions, NDArray[np.int64]]:
-        """The numbers of the texts' words one after the other, and where each text ends among them."""
+    def read(self, texts: Sequence[str]) -> tuple[WordPositions, NDArray[np.int64]]:
+        """Return the ids of the words of all texts in one sequence, and the end of each text in it."""
         if not texts:
             return np.zeros(0, np.int32), np.zeros(0, np.int64)
-        parts = _bytes_of(texts).split()
-        self._learn(set(parts).difference(self._parts))
-        ids = np.fromiter(map(self._parts.__getitem__, parts), np.int32, len(parts))
-        counts = np.fromiter(map(len, self._words), np.int64, len(self._words))[ids]
-        starts = np.cumsum(counts) - counts
-        flat = np.fromiter(chain.from_iterable(self._words), np.int32)
-        begins = np.cumsum([0, *map(len, self._words)])[ids]
-        taken = np.repeat(begins - starts, counts) + np.arange(int(counts.sum()))
-        ends = starts[ids == self._parts[_END]]
-        return flat[taken], np.append(ends, counts.sum())
-
-    def _learn(self, parts: set[bytes]) -> None:
-        for part in chain([_END] if _END not in self._parts else [], sorted(parts - {_END})):
-            held = [self._numbers.setdefault(word, len(self._numbers)) for word in _parted(part)]
-            self._parts[part] = len(self._words)
-            self._words.append(held)
-
-
-def _bytes_of(texts: Sequence[str]) -> bytes:
-    """All texts cut into parts by white space, with a part of its own between two texts."""
-    joined = " \0 ".join(texts)
-    if joined.count("\0") != len(texts) - 1:
-        joined = " \0 ".join(text.replace("\0", " ") for text in texts)
-    return _cleaned(joined)
+        joined = " \0 ".join(texts)
+        if joined.count("\0") != len(texts) - 1:
+            joined = " \0 ".join(text.replace("\0", " ") for text in texts)
+        parts = _split_bytes(joined)
+        # Sorted, so that ids do not depend on the hash seed.
+        for part in sorted(set(parts).difference(self._number_of_part)):
+            self._number_of_part[part] = len(self._ids_of_part)
+            self._ids_of_part.append(
+                [self.id_of_word.setdefault(word, len(self.id_of_word)) for word in _split_part(part)]
+            )
+        numbers = np.fromiter(map(self._number_of_part.__getitem__, parts), np.int32, len(parts))
+        # Concatenate the ids of all parts without a loop over parts: gather from the flat list of the distinct parts.
+        lengths = np.fromiter(map(len, self._ids_of_part), np.int64, len(self._ids_of_part))
+        flat = np.fromiter(chain.from_iterable(self._ids_of_part), np.int32)
+        sources = (np.cumsum(lengths) - lengths)[numbers]
+        counts = lengths[numbers]
+        targets = np.cumsum(counts) - counts
+        gathered = np.repeat(sources - targets, counts) + np.arange(int(counts.sum()))
+        ends = targets[numbers == self._number_of_part[_SEPARATOR]]
+        return flat[gathered], np.append(ends, counts.sum())
 
 
-def _cut(text: str) -> list[bytes]:
-    return _cleaned(text.replace("\0", " ")).split()
-
-
-def _cleaned(text: str) -> bytes:
-    packed = text.encode(errors="replace")
+def _split_bytes(text: str) -> list[bytes]:
+    """Return the parts of a text: UTF-8 without white space and the usual punctuation, ASCII letters in lower case."""
+    data = text.encode(errors="replace")
     if not text.isascii():
-        packed = reduce(lambda left, sign: left.replace(sign, b" "), _SIGNS, packed)
-    return packed.translate(_PLAIN)
+        for sign in _COMMON_PUNCTUATION:
+            data = data.replace(sign, b" ")
+    return data.translate(_SPLIT_TABLE).split()
 
 
-def _parted(part: bytes) -> list[str]:
-    """The words within a part that has no ASCII sign in it."""
+def _split_part(part: bytes) -> list[str]:
+    """Return the words of a part. A part in ASCII is one word."""
     if part.isascii():
-        return [part.decode()] if part != _END else []
-    # Decomposed first and composed again, so that a letter with its mark is one word however it was typed.
+        return [part.decode()]
+    # NFC after case folding: a letter with a mark is one word however it was typed.
     text = unicodedata.normalize("NFC", part.decode(errors="replace").casefold())
-    found, word = [], ""
+    words, word = [], ""
     for char in text:
-        if char in _UNSEEN:
+        if char in _IGNORED:
             continue
-        group = unicodedata.category(char)[0]
-        if group in "LMN":
+        category = unicodedata.category(char)[0]
+        if category in "LMN":
             word += char
             continue
         if word:
-            found.append(word)
+            words.append(word)
             word = ""
-        if group == "S" and not 0x1F3FB <= ord(char) <= 0x1F3FF:
-            found.append(char)
-    return [*found, word] if word else found
+        # Emoji and other symbols; the excluded range holds the skin tones.
+        if category == "S" and not 0x1F3FB <= ord(char) <= 0x1F3FF:
+            words.append(char)
+    return [*words, word] if word else words

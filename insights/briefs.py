@@ -43,7 +43,7 @@ def build_brief(insight: Insight) -> Brief:
     conversations = retrieval.retrieve_conversations(
         searcher, definition.sections, people=people, recurring_words=words
     )
-    dangerous = searcher.matches(safety.PHRASES)[:MAX_CONCERNS]
+    dangerous = searcher.find_matches(safety.PHRASES)[:MAX_CONCERNS]
     return Brief(
         title=insight.insight_type.title,
         purpose=insight.insight_type.purpose,

@@ -48,10 +48,10 @@ class Candidate(NamedTuple):
 def find_recurring_words(searcher: Searcher, *, people: Sequence[str]) -> tuple[RecurringWord, ...]:
     """Return the chat's recurring words, the most distinctive first."""
     names = {part for name in people for part in split_words(name)}
-    uses = searcher.word_uses(
-        least=MIN_DAYS,
-        most=max(searcher.chat.line_count // _MESSAGES_PER_USE, 10 * MIN_DAYS),
-        telling=lambda word: word not in names and not is_common(word),
+    uses = searcher.find_word_uses(
+        min_uses=MIN_DAYS,
+        max_uses=max(searcher.chat.line_count // _MESSAGES_PER_USE, 10 * MIN_DAYS),
+        predicate=lambda word: word not in names and not is_common(word),
     )
     candidates = find_candidates(uses)
     numbers = {number for candidate in candidates for number in _sample(candidate.numbers)}

@@ -104,7 +104,7 @@ def _rank_by_terms(searcher: Searcher, terms: Sequence[str], unless: Sequence[st
     """Return the numbers of the chunks with the most matching messages per token."""
     first_numbers = np.array([chunk.first_number for chunk in searcher.chunks])
     tokens = np.array([chunk.token_count for chunk in searcher.chunks])
-    matching = np.searchsorted(first_numbers, searcher.matches(terms, unless), side="right") - 1
+    matching = np.searchsorted(first_numbers, searcher.find_matches(terms, unless), side="right") - 1
     density = np.bincount(matching, minlength=len(first_numbers)) / tokens
     best = np.argsort(-density, kind="stable")[:_MAX_HITS]
     numbers: list[int] = best[density[best] > 0].tolist()

@@ -2,7 +2,14 @@ from __future__ import annotations
 
 import pytest
 
-from chats.chunking import FULL_BYTES, MESSAGE_TEXTS_LIMIT, MESSAGES_LIMIT, TEXT_BYTES, ChunkDraft, chunk_messages
+from chats.chunking import (
+    MAX_CHUNK_BYTES,
+    MAX_CHUNK_MESSAGES,
+    MAX_MESSAGE_TEXTS,
+    MAX_TEXT_BYTES,
+    ChunkDraft,
+    chunk_messages,
+)
 from chats.exports.parsed import SYSTEM_SENDER, Batch, MessageKind
 
 MINUTE, HOUR = 60, 3600
@@ -28,7 +35,7 @@ def test_a_long_pause_begins_a_conversation() -> None:
 
 
 def test_a_conversation_longer_than_a_chunk_is_cut() -> None:
-    long = "x" * (FULL_BYTES // 2 - 10)
+    long = "x" * (MAX_CHUNK_BYTES // 2 - 10)
     assert ranges(chat(*[(MINUTE, long)] * 5)) == [(0, 1, 2), (0, 3, 4), (0, 5, 5)]
 
 
@@ -43,8 +50,8 @@ def test_a_message_longer_than_a_chunk_stands_alone() -> None:
 
 
 def test_many_tiny_messages_do_not_make_an_endless_chunk() -> None:
-    found = ranges(chat(*[(1, "k")] * (MESSAGES_LIMIT * 2 + 1)))
-    assert [last - first + 1 for _, first, last in found] == [MESSAGES_LIMIT, MESSAGES_LIMIT, 1]
+    found = ranges(chat(*[(1, "k")] * (MAX_CHUNK_MESSAGES * 2 + 1)))
+    assert [last - first + 1 for _, first, last in found] == [MAX_CHUNK_MESSAGES, MAX_CHUNK_MESSAGES, 1]
 
 
 def test_system_lines_are_in_no_text_and_start_nothing() -> None:
@@ -95,14 +102,14 @@ def test_a_chunk_is_embedded_in_short_texts_that_leave_nothing_out() -> None:
     (piece,) = chunk_messages([chat(*[(MINUTE, message) for message in messages])])
     assert "\n".join(piece.texts).split("\n") == messages
     assert len(piece.texts) == 4
-    assert all(len(text) <= TEXT_BYTES for text in piece.texts)
+    assert all(len(text) <= MAX_TEXT_BYTES for text in piece.texts)
 
 
 def test_a_long_message_is_embedded_in_parts_up_to_a_bound() -> None:
     (piece,) = chunk_messages([chat((0, "so " * 200))])
     assert "".join(piece.texts) == "so " * 200
     (endless,) = chunk_messages([chat((0, "so " * 1_000_000))])
-    assert len(endless.texts) == MESSAGE_TEXTS_LIMIT
+    assert len(endless.texts) == MAX_MESSAGE_TEXTS
 
 
 def test_a_chunk_in_which_nobody_wrote_a_word_has_no_texts() -> None:

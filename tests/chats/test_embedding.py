@@ -8,7 +8,7 @@ import numpy as np
 import psutil
 import pytest
 
-from chats.embedding import TEXT_LIMIT, LocalEmbeddingEngine, get_engine
+from chats.embedding import MAX_TEXT_CHARS, LocalEmbeddingEngine, get_engine
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def test_a_text_has_the_same_vector_in_any_company(local: LocalEmbeddingEngine) 
 def test_an_endless_text_costs_no_more_than_a_long_one(local: LocalEmbeddingEngine) -> None:
     local.embed(["warm up"])
     before = psutil.Process().memory_info().rss
-    long = "word " * (TEXT_LIMIT // 5)
+    long = "word " * (MAX_TEXT_CHARS // 5)
     endless, cut = local.embed([long + "and on and on " * 500_000, long])
     assert np.allclose(endless, cut)
     assert psutil.Process().memory_info().rss - before < 100_000_000

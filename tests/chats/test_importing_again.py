@@ -20,7 +20,7 @@ from chats.importing import ImportOptions, import_chat, import_upload
 from chats.merging import NotThisChat
 from chats.models import Chat, ChatUpload, Chunk, TranscriptBlock, VectorMatrix
 from chats.overlap import Overlap
-from chats.people import InvalidPeople, Person, validate
+from chats.people import InvalidPeople, Person, validate_people
 from chats.sealed_export import ExportSealer, SealedExport
 from chats.transcript import TranscriptReader, read_page
 from chats.upload_log import ImportResult, UploadLog
@@ -325,7 +325,7 @@ class TestExtending:
         grown = self.extend(chat, export([*BEGINNING, joined])).chat
         assert grown.participants == ["Mum", "Ravi", "Mum (2)"]
         assert len(grown.statistics["user_stats"]) == grown.participant_count == 3
-        assert validate(grown.people.to_list(grown.export_names), export_names=grown.export_names)
+        assert validate_people(grown.people.to_list(grown.export_names), export_names=grown.export_names)
 
     def test_a_group_keeps_its_name_when_it_grows(self, owner: User) -> None:
         group = [telegram(part).replace(b"personal_chat", b"private_group") for part in (BEGINNING, BEGINNING + REST)]

@@ -85,9 +85,9 @@ def test_matches_are_counted_by_person_and_once_a_message() -> None:
     assert searcher.count_matches(["प्यार", "❤️"]) == [0, 2]
     assert searcher.count_matches(["media", "omitted"]) == [0, 0]
     assert searcher.count_matches([]) == searcher.count_matches(["", "..."]) == [0, 0]
-    assert searcher.matches(["love", "miss you"]) == [1, 3, 4]
+    assert searcher.find_matches(["love", "miss you"]) == [1, 3, 4]
     assert searcher.count_matches(["love"], ["i love you"]) == [1, 0]
-    uses = searcher.word_uses(least=2, most=5, telling=lambda word: word == "love")
+    uses = searcher.find_word_uses(min_uses=2, max_uses=5, predicate=lambda word: word == "love")
     assert (uses.words, uses.number.tolist(), uses.sender.tolist()) == (["love"], [1, 1, 1, 3], [0, 0, 0, 0])
 
 
@@ -122,6 +122,6 @@ def test_only_two_opened_chats_are_kept(talk: Chat) -> None:
 
 
 def test_an_opened_chat_that_nobody_uses_is_let_go(talk: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search, "_KEEP_SECONDS", 0.05)
+    monkeypatch.setattr(search, "_CACHE_SECONDS", 0.05)
     kept = weakref.ref(search.get_searcher(talk))
     eventually(lambda: not held(kept))

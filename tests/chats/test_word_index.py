@@ -37,7 +37,7 @@ def test_words_of_a_text(text: str, expected: list[str]) -> None:
 
 
 def found(texts: list[str], term: str) -> list[int]:
-    places: list[int] = WordIndex([texts]).occurrences(split_words(term)).tolist()
+    places: list[int] = WordIndex([texts]).find(split_words(term)).tolist()
     return places
 
 
@@ -66,7 +66,7 @@ def test_what_is_not_there_is_not_found(term: str) -> None:
 
 
 def test_an_index_of_nothing_finds_nothing() -> None:
-    assert WordIndex([]).occurrences(["a"]).tolist() == []
+    assert WordIndex([]).find(["a"]).tolist() == []
     assert WordIndex([[], [""], []]).text_count == 1
 
 
@@ -74,7 +74,7 @@ def test_texts_keep_their_places_whatever_the_groups() -> None:
     texts = ["a b", "", "b", "\0", "c b", "😂b"]
     grouped = WordIndex([texts[:1], [], texts[1:4], texts[4:]])
     assert grouped.text_count == 6
-    assert grouped.occurrences(["b"]).tolist() == [0, 2, 4, 5]
+    assert grouped.find(["b"]).tolist() == [0, 2, 4, 5]
     assert grouped.lengths.tolist() == [2, 0, 1, 0, 2, 2]
 
 
@@ -86,18 +86,18 @@ def test_it_agrees_with_a_slow_search_over_many_texts() -> None:
     for term in ("a", "b", "the", "a b", "the a", "b b", "c d"):
         plain = [" ".join(re.findall(r"[a-z0-9]+", text.lower())) for text in texts]
         expected = [at for at, text in enumerate(plain) if f" {term} " in f" {text} "]
-        assert sorted(set(index.occurrences(split_words(term)).tolist())) == expected, term
+        assert sorted(set(index.find(split_words(term)).tolist())) == expected, term
 
 
 def test_a_phrase_within_a_longer_one_can_be_left_out() -> None:
     index = WordIndex([["let's not fight", "we fight", "let's not fight, but we fight", "let's", "not fight"]])
     longer = [split_words("let's not fight")]
-    assert index.occurrences(["fight"], unless=longer).tolist() == [1, 2, 4]
-    assert index.occurrences(split_words("let's not fight"), unless=longer).tolist() == [0, 2]
+    assert index.find(["fight"], unless=longer).tolist() == [1, 2, 4]
+    assert index.find(split_words("let's not fight"), unless=longer).tolist() == [0, 2]
 
 
 def test_the_uses_of_words_that_stand_so_often_are_listed() -> None:
     index = WordIndex([["a b b", "c"], ["b a"]])
-    assert index.used(least=2, most=2) == ["a"]
-    word, text = index.uses(["b", "c"])
+    assert index.list_words(min_uses=2, max_uses=2) == ["a"]
+    word, text = index.find_uses(["b", "c"])
     assert (word.tolist(), text.tolist()) == ([0, 0, 1, 0], [0, 0, 1, 2])

@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from chats.statistics.languages import STOP_WORDS
-from chats.word_index import phrase_offsets, split_words
+from chats.word_index import find_offsets, split_words
 from insights import safety
 from insights.engines.base import Brief, CitedExchange, Conversation, SectionBrief, ShownMessage
 
@@ -77,7 +77,7 @@ class _Matcher:
         return any(
             start >= offset and tuple(text[start - offset : start - offset + len(excluded)]) == excluded
             for excluded in self._excluded
-            for offset in phrase_offsets(phrase, excluded)
+            for offset in find_offsets(phrase, excluded)
         )
 
     def matches_query(self, text: Sequence[str]) -> bool:
