@@ -11,7 +11,7 @@ from django.template.loader import render_to_string
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from billing import owing, timeline
+from billing import debts, timeline
 from billing.models import (
     Adjustment,
     Bonus,
@@ -82,7 +82,7 @@ class WalletAdmin(StaffAdmin):
 
     @admin.display(description="coins owed: spent or held when their money went back")
     def owed(self, wallet: Wallet) -> SafeString | str:
-        refunds = owing.of(wallet)
+        refunds = debts.list_refunds_with_debt(wallet)
         rows = ((refund.owed_coins, link(PaymentRefund, refund.pk)) for refund in refunds)
         total = sum(refund.owed_coins for refund in refunds)
         return (

@@ -1,4 +1,4 @@
-"""Coins: what a person owns, what is held, and every change of it. Only `billing.ledger` writes these tables."""
+"""Wallets, reservations, transactions, adjustments and bonuses. Only `billing.ledger` writes the first three."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = [
 
 
 class Wallet(models.Model):
-    """`balance` coins are owned, `reserved` of them are held for running jobs; the rest is free to spend."""
+    """The coins of one person: `balance` are owned, `reserved` of them are held for running jobs."""
 
     user = models.OneToOneField(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="wallet")
     balance = models.BigIntegerField(default=0)
@@ -46,20 +46,24 @@ class Wallet(models.Model):
 
     @property
     def spendable(self) -> int:
+        """Return the coins that are free to spend."""
         return self.balance - self.reserved
 
 
 class ReservationQuerySet(models.QuerySet["CoinReservation"]):
+    """Reservations, selected by their state."""
+
     def active(self) -> Self:
+        """Return reservations that still hold coins."""
         return self.filter(status=CoinReservation.Status.ACTIVE)
 
     def overdue(self) -> Self:
-        """Past their time by the database's clock: there should be none."""
+        """Return active reservations past expires_at by the database's clock; expected to be empty."""
         return self.active().filter(expires_at__lt=Now())
 
 
 class CoinReservation(models.Model):
-    """Coins held for one job until it settles: captured for what was delivered, released otherwise."""
+    """Coins held for one job until settlement: captured for delivered insights, released otherwise."""
 
     class Status(models.TextChoices):
         ACTIVE = "active"
@@ -74,8 +78,8 @@ class CoinReservation(models.Model):
     expires_at = models.DateTimeField()
     resolved_at = models.DateTimeField(null=True)
     idempotency_key = models.CharField(max_length=100)
-    reason = models.CharField(max_length=200, blank=True, help_text="What the coins are held for.")
-    release_reason = models.CharField(max_length=200, blank=True, help_text="Why they were given back.")
+    reason = models.CharField(max_length=200, blank=True, help_text="What the coins are reserved for.")
+    release_reason = models.CharField(max_length=200, blank=True, help_text="Why the coins were released.")
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     objects = ReservationQuerySet.as_manager()
@@ -112,11 +116,12 @@ class CoinReservation(models.Model):
 
     @property
     def is_active(self) -> bool:
+        """Return whether the reservation still holds its coins."""
         return self.status == self.Status.ACTIVE
 
 
 class CreditTransaction(models.Model):
-    """One change of a wallet's balance. Append-only: a trigger refuses UPDATE and DELETE."""
+    """One change of a wallet's balance. Append-only: a trigger rejects UPDATE, DELETE and TRUNCATE."""
 
     class Type(models.TextChoices):
         SIGNUP_BONUS = "signup_bonus"
@@ -142,7 +147,7 @@ class CreditTransaction(models.Model):
         db_table = "credit_transactions"
         indexes = [models.Index(fields=["-created_at", "-id"], name="transactions_newest")]
         constraints = [
-            # It holds all that an audit asks of a history, so the rows themselves are not read for it.
+            # Covers the audit of a wallet's history (invariant 3), which then needs no access to the table itself.
             models.UniqueConstraint(
                 fields=["wallet", "sequence"],
                 include=["amount", "balance_after", "id"],
@@ -199,12 +204,15 @@ class CreditTransaction(models.Model):
 
 
 class AdjustmentQuerySet(models.QuerySet["Adjustment"]):
+    """Adjustments, selected by their state."""
+
     def pending(self) -> Self:
+        """Return adjustments that wait for a second person."""
         return self.filter(status=Adjustment.Status.PENDING)
 
 
 class Adjustment(models.Model):
-    """A large adjustment that one person proposes and another approves, or refuses. Only then do coins move."""
+    """A large adjustment that one person proposes and another approves or refuses. Coins move on approval."""
 
     class Status(models.TextChoices):
         PENDING = "pending"
@@ -252,7 +260,7 @@ class Adjustment(models.Model):
 
 
 class Bonus(models.Model):
-    """Coins given at an event, edited by staff."""
+    """Coins granted at an event, edited by staff."""
 
     class Event(models.TextChoices):
         SIGNUP = "signup"

@@ -8,7 +8,7 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from billing import owing
+from billing import debts
 from billing.models import CreditTransaction, PaymentRefund, Wallet
 
 DESCRIPTIONS = {
@@ -51,7 +51,7 @@ class OwedSerializer(serializers.ModelSerializer[PaymentRefund]):
 
     @extend_schema_field(str)
     def get_why(self, refund: PaymentRefund) -> str:
-        return owing.why(refund)
+        return debts.explain(refund)
 
 
 class BalanceSerializer(serializers.ModelSerializer[Wallet]):

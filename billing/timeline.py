@@ -42,7 +42,7 @@ def _all(wallet: Wallet) -> Iterator[Happened]:
     for reservation in wallet.reservations.order_by("-created_at")[:MOST]:
         yield from _reservation(reservation)
     for order in wallet.orders.select_related("package").order_by("-created_at")[:MOST]:
-        told = f"{order.package.title}: {order.coins} coins for {money.shown(order.amount, order.currency)}"
+        told = f"{order.package.title}: {order.coins} coins for {money.format_amount(order.amount, order.currency)}"
         yield Happened(order.created_at, f"order, {order.status}", _to(order), told=told)
     for refund in PaymentRefund.objects.filter(order__wallet=wallet).order_by("-created_at")[:MOST]:
         yield Happened(refund.created_at, f"refund, {refund.status}", _to(refund), told=_refund(refund))

@@ -4,6 +4,7 @@ from django.urls import path
 
 from billing import views
 from billing.payments import views as payments
+from billing.payments.providers import REGISTRY
 
 urlpatterns = [
     path("credits/balance", views.Balance.as_view(), name="balance"),
@@ -12,6 +13,13 @@ urlpatterns = [
     path("credits/packages", payments.Packages.as_view(), name="packages"),
     path("payments/orders", payments.Orders.as_view(), name="orders"),
     path("payments/orders/<uuid:order_id>", payments.Order.as_view(), name="order"),
-    path("payments/webhooks/razorpay", payments.RazorpayWebhook.as_view(), name="razorpay-webhook"),
-    path("payments/webhooks/stripe", payments.StripeWebhook.as_view(), name="stripe-webhook"),
+    *(
+        path(
+            f"payments/webhooks/{provider.name}",
+            payments.webhook_view(provider).as_view(),
+            name=f"{provider.name}-webhook",
+        )
+        for provider in REGISTRY.values()
+        if provider.signature_header
+    ),
 ]

@@ -15,7 +15,7 @@ from rest_framework.response import Response
 from rest_framework.utils.urls import replace_query_param
 from rest_framework.views import APIView
 
-from billing import ledger, owing, statements
+from billing import debts, ledger, statements
 from billing.models import CreditTransaction
 from billing.serializers import BalanceSerializer, OffsetQuery, StatementQuery, TransactionSerializer
 from relivchats import clock
@@ -109,7 +109,7 @@ class Balance(APIView):
     )
     def get(self, request: Request) -> Response:
         wallet = ledger.open_wallet(user=person(request))
-        return Response(BalanceSerializer(wallet, context={"owed": owing.of(wallet)}).data)
+        return Response(BalanceSerializer(wallet, context={"owed": debts.list_refunds_with_debt(wallet)}).data)
 
 
 @extend_schema_view(

@@ -15,7 +15,7 @@ from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Now
 
 from billing.models import PaymentOrder, PaymentRefund, Wallet, WebhookEvent
-from billing.payments import money, reconciling, refunds, webhooks
+from billing.payments import money, reconciliation, refunds, webhooks
 from billing.payments.models import OrderQuerySet
 from ops.checks.payments import SEND_BACK
 from relivchats import clock, durations
@@ -32,18 +32,18 @@ _RECONCILE = "manage.py payments --reconcile"
 
 
 def report() -> Report:
-    uncredited, again = WebhookEvent.objects.uncredited(), WebhookEvent.objects.paid_again()
-    events = WebhookEvent.objects.held()
-    orders = PaymentOrder.objects.needing_a_look()
-    late, owed = PaymentOrder.objects.late(), PaymentRefund.objects.owed()
-    open_refunds, not_taken = reconciling.open_refunds(), PaymentRefund.objects.not_taken()
+    uncredited, again = WebhookEvent.objects.uncredited(), WebhookEvent.objects.duplicate_payments()
+    events = WebhookEvent.objects.needing_review()
+    orders = PaymentOrder.objects.needing_review()
+    late, owed = PaymentOrder.objects.late(), PaymentRefund.objects.with_debt()
+    open_refunds, not_taken = PaymentRefund.objects.open(), PaymentRefund.objects.unacknowledged()
     lines = (
         _line("paid, no coins", uncredited, Level.CRITICAL, f"{_RECONCILE}; what stays: /admin/billing/webhookevent/"),
         _line("paid a second time", again, Level.CRITICAL, SEND_BACK),
         _line("to look at", events, Level.WARNING, "/admin/billing/webhookevent/?stuck=yes"),
         _line("orders to look at", orders, Level.WARNING, "/admin/billing/paymentorder/?stuck=yes"),
         _line("refunds without an answer", not_taken, Level.WARNING, _RECONCILE),
-        _line("not asked about", PaymentOrder.objects.unasked(), Level.WARNING, _RECONCILE),
+        _line("not asked about", PaymentOrder.objects.unchecked(), Level.WARNING, _RECONCILE),
         # A bank takes days.
         _line("refunds to finish", open_refunds, Level.FINE, ""),
         # Most are people who closed the page.
@@ -77,10 +77,10 @@ def reconciled(*, order_id: UUID | None, context: ActionContext) -> Report:
     # Not what somebody else asks about meanwhile: two of these commands, or one and beat, share the work.
     not_since = Q(asked_at=None) | Q(asked_at__lt=clock.now())
     all_asked = BatchResult()
-    for orders in (reconciling.told_of_refunds(), reconciling.unfinished()):
-        all_asked += reconcile_some(_each(orders), context=context, among=orders.filter(not_since))
-    ask = partial(reconciling.reconcile_refund, among=reconciling.open_refunds().filter(not_since))
-    all_asked += bulk_actions.run_batch("reconcile refund", _each(reconciling.open_refunds()), ask, context=context)
+    for orders in (reconciliation.orders_with_changed_refunds(), reconciliation.unfinished_orders()):
+        all_asked += reconcile_some(_each(orders), context=context, only_among=orders.filter(not_since))
+    ask = partial(reconciliation.reconcile_refund, only_among=PaymentRefund.objects.open().filter(not_since))
+    all_asked += bulk_actions.run_batch("reconcile refund", _each(PaymentRefund.objects.open()), ask, context=context)
     return bulk_actions.batch_report("Reconciled", all_asked, remedy="manage.py payments")
 
 
@@ -111,10 +111,10 @@ def _each(rows: QuerySet[Row]) -> Iterator[Row]:
 
 
 def reconcile_some(
-    orders: Iterable[PaymentOrder], *, context: ActionContext, among: OrderQuerySet | None = None
+    orders: Iterable[PaymentOrder], *, context: ActionContext, only_among: OrderQuerySet | None = None
 ) -> BatchResult:
     return bulk_actions.run_batch(
-        "reconcile order", orders, partial(reconciling.reconcile, among=among), context=context
+        "reconcile order", orders, partial(reconciliation.reconcile, only_among=only_among), context=context
     )
 
 
@@ -129,13 +129,15 @@ def reconcile_wallets(wallets: QuerySet[Wallet], *, context: ActionContext) -> B
 
     def ask(wallet: Wallet) -> str:
         unfinished = (
-            reconciling.unpaid() | reconciling.told_of_refunds() | PaymentOrder.objects.needing_a_look()
+            reconciliation.unpaid_orders()
+            | reconciliation.orders_with_changed_refunds()
+            | PaymentOrder.objects.needing_review()
         ).filter(wallet=wallet)
         longest = F("asked_at").asc(nulls_first=True), "-created_at"
-        sent = list(reconciling.open_refunds().filter(order__wallet=wallet).order_by(*longest))
+        sent = list(PaymentRefund.objects.open().filter(order__wallet=wallet).order_by(*longest))
         orders = list(unfinished.order_by(*longest))
         asked = bulk_actions.run_batch(
-            "reconcile refund", _in_time(sent, until), reconciling.reconcile_refund, context=context
+            "reconcile refund", _in_time(sent, until), reconciliation.reconcile_refund, context=context
         )
         asked += reconcile_some(_in_time(orders, until), context=context)
         return _summed_up(asked, left=len(sent) + len(orders) - asked.total)
@@ -158,21 +160,29 @@ def _summed_up(asked: BatchResult, *, left: int) -> str:
 
 
 def refund_some(
-    orders: QuerySet[PaymentOrder], *, context: ActionContext, amount: int | None = None, left_before: int | None = None
+    orders: QuerySet[PaymentOrder],
+    *,
+    context: ActionContext,
+    amount: int | None = None,
+    expected_refundable: int | None = None,
 ) -> BatchResult:
     def refund(row: PaymentOrder) -> str:
         made = refunds.start(
-            order_id=row.pk, amount=amount, actor=context.actor, reason=context.reason, left_before=left_before
+            order_id=row.pk,
+            amount=amount,
+            actor=context.actor,
+            reason=context.reason,
+            expected_refundable=expected_refundable,
         )
         goes = "are asked for" if made.status == PaymentRefund.Status.PENDING else "go back"
-        return f"{money.shown(made.amount, row.currency)} {goes}: {_coins_of(made)}"
+        return f"{money.format_amount(made.amount, row.currency)} {goes}: {_coins_of(made)}"
 
     return bulk_actions.run_batch("refund order", orders, refund, context=context)
 
 
 def set_orders_aside(orders: QuerySet[PaymentOrder], *, context: ActionContext) -> BatchResult:
     def set_aside(row: PaymentOrder) -> str:
-        webhooks.set_order_aside(row)
+        webhooks.dismiss_order(row)
         return "set aside"
 
     return bulk_actions.run_batch("set order aside", orders, set_aside, context=context)
@@ -180,14 +190,14 @@ def set_orders_aside(orders: QuerySet[PaymentOrder], *, context: ActionContext) 
 
 def set_events_aside(events: QuerySet[WebhookEvent], *, context: ActionContext) -> BatchResult:
     def set_aside(row: WebhookEvent) -> str:
-        webhooks.set_aside(row)
+        webhooks.dismiss(row)
         return "set aside"
 
     return bulk_actions.run_batch("set event aside", events, set_aside, context=context)
 
 
 def apply_some(events: QuerySet[WebhookEvent], *, context: ActionContext) -> BatchResult:
-    return bulk_actions.run_batch("apply event", events, lambda row: webhooks.try_again(row).text, context=context)
+    return bulk_actions.run_batch("apply event", events, lambda row: webhooks.retry(row).text, context=context)
 
 
 def _coins_of(refund: PaymentRefund) -> str:
@@ -210,7 +220,7 @@ def _events(what: str, events: QuerySet[WebhookEvent]) -> list[tuple[Any, ...]]:
             what,
             f"event {row.pk}" if row.order_id is None else row.order_id,
             row.provider,
-            None if row.amount is None else money.shown(row.amount, row.currency),
+            None if row.amount is None else money.format_amount(row.amount, row.currency),
             durations.format_short(vars(row)["age"]),
             row.status,
             row.outcome,
@@ -226,10 +236,10 @@ def _orders(what: str, orders: QuerySet[PaymentOrder]) -> list[tuple[Any, ...]]:
             what,
             row.pk,
             row.provider,
-            money.shown(row.amount, row.currency),
+            money.format_amount(row.amount, row.currency),
             durations.format_short(vars(row)["age"]),
             row.status,
-            row.attention or None,
+            row.review_reason or None,
         )
         for row in rows
     ]
@@ -242,7 +252,7 @@ def _refunds(what: str, found: QuerySet[PaymentRefund]) -> list[tuple[Any, ...]]
             what,
             row.order_id,
             row.order.provider,
-            money.shown(row.amount, row.order.currency),
+            money.format_amount(row.amount, row.order.currency),
             durations.format_short(vars(row)["age"]),
             row.status,
             f"{row.owed_coins} coins owed" if row.owed_coins else None,

@@ -14,7 +14,7 @@ from unfold.decorators import action as page_action
 from unfold.widgets import UnfoldAdminIntegerFieldWidget
 
 from billing.models import PaymentOrder
-from billing.payments import money, refunds
+from billing.payments import money, refund_application
 from ops import payments
 from relivchats.accounts.models import User
 from relivchats.staff.actions import ReasonForm, get_row_or_404, log_results
@@ -35,7 +35,7 @@ class RefundForm(ReasonForm):
 @page_action(description="Refund", permissions=["operate"], url_path="refund")  # type: ignore[untyped-decorator]
 def page(model_admin: StaffAdmin, request: HttpRequest, object_id: str) -> HttpResponse:
     order: PaymentOrder = get_row_or_404(model_admin, request, object_id)
-    left = refunds.left_of(order)
+    left = refund_application.refundable_amount(order)
     form = RefundForm(request.POST or None, initial={"amount": left, "left": left})
     if request.method == "POST" and form.is_valid():
         _refund(model_admin, request, order, form.cleaned_data)
@@ -46,8 +46,8 @@ def page(model_admin: StaffAdmin, request: HttpRequest, object_id: str) -> HttpR
         "title": f"Refund order {order.pk}",
         "order": order,
         "owner": link(User, order.wallet.user_id),
-        "price": money.shown(order.amount, order.currency),
-        "left": money.shown(left, order.currency),
+        "price": money.format_amount(order.amount, order.currency),
+        "left": money.format_amount(left, order.currency),
         "form": form,
         "media": model_admin.media,
     }
@@ -57,7 +57,7 @@ def page(model_admin: StaffAdmin, request: HttpRequest, object_id: str) -> HttpR
 def _refund(model_admin: StaffAdmin, request: HttpRequest, order: PaymentOrder, asked: dict[str, Any]) -> None:
     by = ActionContext(actor=f"user {request.user.pk}", reason=asked["reason"])
     chosen = PaymentOrder.objects.filter(pk=order.pk)
-    done = payments.refund_some(chosen, context=by, amount=asked["amount"], left_before=asked["left"])
+    done = payments.refund_some(chosen, context=by, amount=asked["amount"], expected_refundable=asked["left"])
     log_results(PaymentOrder, request, done.listed, title="Refund", reason=asked["reason"])
     for deed in done.listed:
         model_admin.message_user(request, deed.outcome, messages.SUCCESS if deed.done else messages.ERROR)

@@ -52,9 +52,12 @@ def secret(name: str, make: Callable[[], str]) -> str:
 
 
 def sandbox_setting() -> dict[str, str]:
-    """Return PAYMENTS_SANDBOX=true if this environment leaves it open: embedded servers and no payment provider."""
-    decided = ("PAYMENTS_SANDBOX", "STRIPE_SECRET_KEY", "RAZORPAY_KEY_ID", "DATABASE_URL")
-    return {} if any(os.environ.get(name) for name in decided) else {"PAYMENTS_SANDBOX": "true"}
+    """Return the environment that enables the sandbox, unless the operator chose a value or a database.
+
+    With `auto`, the sandbox is enabled only if no payment provider is configured.
+    """
+    decided = any(os.environ.get(name) for name in ("PAYMENTS_SANDBOX", "DATABASE_URL"))
+    return {} if decided else {"PAYMENTS_SANDBOX": "auto"}
 
 
 def record_sandbox() -> None:

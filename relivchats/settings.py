@@ -206,25 +206,9 @@ ADJUSTMENT_APPROVAL_COINS = read("ADJUSTMENT_APPROVAL_COINS", whole, default=200
 
 ORDERS_PER_MINUTE = read("ORDERS_PER_MINUTE", whole, default=10, least=1)
 
-# Payments. A provider that is not set up is not offered.
+# Payments. Each provider in billing/payments/providers/ declares its own variables.
 
-RAZORPAY_KEY_ID = read("RAZORPAY_KEY_ID", str, default="")
-RAZORPAY_KEY_SECRET = read("RAZORPAY_KEY_SECRET", str, default=None if RAZORPAY_KEY_ID else "")
-RAZORPAY_WEBHOOK_SECRETS: list[str] = read("RAZORPAY_WEBHOOK_SECRETS", words, default=None if RAZORPAY_KEY_ID else [])
-RAZORPAY_API_BASE = read("RAZORPAY_API_BASE", str, default="https://api.razorpay.com")
-STRIPE_SECRET_KEY = read("STRIPE_SECRET_KEY", str, default="")
-STRIPE_PUBLISHABLE_KEY = read("STRIPE_PUBLISHABLE_KEY", str, default=None if STRIPE_SECRET_KEY else "")
-STRIPE_WEBHOOK_SECRETS: list[str] = read("STRIPE_WEBHOOK_SECRETS", words, default=None if STRIPE_SECRET_KEY else [])
-STRIPE_API_BASE = read("STRIPE_API_BASE", str, default="https://api.stripe.com")
 PAYMENT_TIMEOUT_SECONDS = read("PAYMENT_TIMEOUT_SECONDS", whole, default=10, least=1)
-# Coins for nothing: to try out, never beside real money. An embedded installation may serve the public, so there
-# it must be asked for; `./dev up` and `./dev demo` do (stack.py).
-_LIVE = RAZORPAY_KEY_ID.startswith("rzp_live_") or STRIPE_SECRET_KEY.startswith(("sk_live_", "rk_live_"))
-PAYMENTS_SANDBOX = read("PAYMENTS_SANDBOX", boolean, default=DEBUG and not _LIVE)
-if PAYMENTS_SANDBOX and (_LIVE or not (DEBUG or EMBEDDED)):
-    raise ImproperlyConfigured(
-        "PAYMENTS_SANDBOX gives coins for nothing: leave it out where people pay with real money."
-    )
 
 # Celery. A message is only a wake-up call: Postgres holds what is to be done.
 
@@ -299,8 +283,6 @@ LOGGING: dict[str, Any] = {
         # Every request has its line already; only what went wrong within one is added.
         "django.request": {"level": "ERROR"},
         "celery.app.trace": {"level": "WARNING"},
-        # At a lower level it logs what Stripe answers, secrets that pay an order among it.
-        "stripe": {"level": "WARNING"},
         "urllib3": {"level": "WARNING"},
     },
 }

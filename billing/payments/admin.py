@@ -28,7 +28,7 @@ _COLOURS = {
     "applied": "success",
     "completed": "success",
     "failed": "danger",
-    "held": "danger",
+    "needs_review": "danger",
     "ignored": "info",
     "pending": "info",
     "processing": "info",
@@ -60,7 +60,7 @@ class CreditPackageAdmin(EditedAdmin):
 
     @admin.display(description="price")
     def costs(self, package: CreditPackage) -> str:
-        return " · ".join(money.shown(price.amount, price.currency) for price in package.prices.all()) or "–"
+        return " · ".join(money.format_amount(price.amount, price.currency) for price in package.prices.all()) or "–"
 
 
 @admin.register(PackagePrice)
@@ -78,7 +78,7 @@ class PackagePriceAdmin(StaffAdmin):
 
     @admin.display(description="price")
     def price(self, price: PackagePrice) -> str:
-        return money.shown(price.amount, price.currency)
+        return money.format_amount(price.amount, price.currency)
 
 
 class OrderStandingFilter(admin.SimpleListFilter):
@@ -92,17 +92,17 @@ class OrderStandingFilter(admin.SimpleListFilter):
         if not isinstance(queryset, OrderQuerySet):
             return queryset
         chosen = {
-            "yes": queryset.needing_a_look,
+            "yes": queryset.needing_review,
             "late": queryset.late,
             "disputed": queryset.disputed,
-            "owed": queryset.owed,
+            "owed": queryset.with_debt,
         }
         return chosen[self.value() or ""]() if self.value() in chosen else queryset
 
 
 @admin.register(PaymentOrder)
 class PaymentOrderAdmin(StaffAdmin):
-    list_display = ("id", "state", "paid", "coins", "refunded", "provider", "user_link", "attention", "age")
+    list_display = ("id", "state", "paid", "coins", "refunded", "provider", "user_link", "review_reason", "age")
     list_filter = (OrderStandingFilter, "status", "provider", "dispute")
     list_select_related = ("wallet",)
     ordering = ("-created_at",)
@@ -111,7 +111,7 @@ class PaymentOrderAdmin(StaffAdmin):
     search_help_text = "An e-mail address, or an id in full: of the order, the person, or of the provider"
     fields = (
         ("id", "user_link", "wallet_link"),
-        ("state", "attention"),
+        ("state", "review_reason"),
         ("package_link", "coins", "paid"),
         ("refunded", "owed", "dispute"),
         ("provider", "provider_order_id", "provider_payment_id"),
@@ -130,11 +130,11 @@ class PaymentOrderAdmin(StaffAdmin):
 
     @admin.display(description="price")
     def paid(self, order: PaymentOrder) -> str:
-        return money.shown(order.amount, order.currency)
+        return money.format_amount(order.amount, order.currency)
 
     @admin.display(description="refunded")
     def refunded(self, order: PaymentOrder) -> str:
-        return money.shown(order.refunded_amount, order.currency) if order.refunded_amount else "–"
+        return money.format_amount(order.refunded_amount, order.currency) if order.refunded_amount else "–"
 
     @admin.display(description="coins owed")
     def owed(self, order: PaymentOrder) -> int:
@@ -176,7 +176,7 @@ class RefundStandingFilter(admin.SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         if self.value() == "yes" and isinstance(queryset, RefundQuerySet):
-            return queryset.owed()
+            return queryset.with_debt()
         return queryset
 
 
@@ -206,7 +206,7 @@ class PaymentRefundAdmin(OfOrderAdmin):
 
     @admin.display(description="money back")
     def money_back(self, refund: PaymentRefund) -> str:
-        return money.shown(refund.amount, refund.order.currency)
+        return money.format_amount(refund.amount, refund.order.currency)
 
     @admin.display(description="coins owed")
     def owed(self, refund: PaymentRefund) -> int:
@@ -229,9 +229,9 @@ class EventStandingFilter(admin.SimpleListFilter):
         if not isinstance(queryset, EventQuerySet):
             return queryset
         chosen = {
-            "yes": queryset.held,
+            "yes": queryset.needing_review,
             "uncredited": queryset.uncredited,
-            "again": queryset.paid_again,
+            "again": queryset.duplicate_payments,
             "waiting": queryset.waiting,
         }
         return chosen[self.value() or ""]() if self.value() in chosen else queryset
@@ -262,7 +262,7 @@ class WebhookEventAdmin(OfOrderAdmin):
 
     @admin.display(description="amount")
     def sum(self, event: WebhookEvent) -> str:
-        return "–" if event.amount is None else money.shown(event.amount, event.currency)
+        return "–" if event.amount is None else money.format_amount(event.amount, event.currency)
 
     @admin.display(description="provider's state")
     def reported(self, event: WebhookEvent) -> str:

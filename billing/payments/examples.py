@@ -1,4 +1,4 @@
-"""What the API's description shows of payments."""
+"""Examples of payments in the API's description."""
 
 from __future__ import annotations
 

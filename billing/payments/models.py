@@ -1,4 +1,4 @@
-"""What people buy and what became of it. Amounts of money are whole minor units: paise, cents."""
+"""Packages, orders, refunds and webhook events. Amounts of money are integers in minor units: paise, cents."""
 
 from __future__ import annotations
 
@@ -10,24 +10,21 @@ from django.db import models
 from django.db.models import F, Q, Sum
 from django.db.models.functions import Coalesce, Now
 
-#: A payment that is not answered by coins within this time needs somebody at once.
-CREDIT_WITHIN = timedelta(minutes=5)
+from billing.payments.money import currency_choices
 
-
-class Provider(models.TextChoices):
-    RAZORPAY = "razorpay"
-    STRIPE = "stripe"
-    SANDBOX = "sandbox"
+#: A payment that has not been credited after this time is critical.
+CREDIT_DEADLINE = timedelta(minutes=5)
+PROVIDER_MAX_LENGTH = 16
 
 
 class CreditPackage(models.Model):
-    """Coins sold together, edited by staff. A change counts for later orders only."""
+    """A number of coins for sale, edited by staff. A change affects only later orders."""
 
     id = models.SlugField(primary_key=True, max_length=40)
     title = models.CharField(max_length=60)
     coins = models.PositiveIntegerField()
-    popular = models.BooleanField(default=False, help_text="Shown as the one that most choose.")
-    active = models.BooleanField(default=True, help_text="Offered now.")
+    popular = models.BooleanField(default=False, help_text="Highlighted as the most popular package.")
+    active = models.BooleanField(default=True, help_text="Offered for sale.")
     display_order = models.PositiveIntegerField(default=0)
 
     class Meta:
@@ -40,10 +37,10 @@ class CreditPackage(models.Model):
 
 
 class PackagePrice(models.Model):
-    """What a package costs in one currency."""
+    """The price of a package in one currency."""
 
     package = models.ForeignKey(CreditPackage, models.CASCADE, related_name="prices")
-    currency = models.CharField(max_length=3, choices=[("INR", "INR"), ("USD", "USD")])
+    currency = models.CharField(max_length=3, choices=currency_choices)
     amount = models.PositiveIntegerField(help_text="In minor units: 39900 is ₹399, 499 is $4.99.")
 
     class Meta:
@@ -58,30 +55,40 @@ class PackagePrice(models.Model):
 
 
 class OrderQuerySet(models.QuerySet["PaymentOrder"]):
+    """Payment orders, selected by what they still need."""
+
+    def lock(self, order_id: uuid.UUID) -> PaymentOrder:
+        """Return the order with its row locked until the transaction ends."""
+        # FOR NO KEY UPDATE: inserting an event or a transaction that references the order does not wait for it.
+        return self.select_for_update(no_key=True).select_related(None).get(pk=order_id)
+
     def open(self) -> Self:
+        """Return orders that are neither paid nor failed."""
         return self.filter(status__in=[PaymentOrder.Status.PENDING, PaymentOrder.Status.PROCESSING])
 
-    def unasked(self) -> Self:
-        """Open, and their provider was not asked about them in the time of many rounds: none of them comes so far."""
-        return self.open().filter(asked_at=None, created_at__lt=Now() - PaymentOrder.ASKED_WITHIN)
+    def unchecked(self) -> Self:
+        """Return open orders whose provider was not asked in the time of many rounds: reconciliation does not run."""
+        return self.open().filter(asked_at=None, created_at__lt=Now() - PaymentOrder.CHECK_DEADLINE)
 
     def late(self) -> Self:
-        """Unpaid for longer than paying takes: somebody closed the page, or word of the payment was lost."""
-        return self.open().filter(created_at__lt=Now() - PaymentOrder.PAYING_TAKES)
+        """Return open orders older than paying takes: mostly pages that were closed, sometimes lost webhooks."""
+        return self.open().filter(created_at__lt=Now() - PaymentOrder.PAYMENT_WINDOW)
 
-    def needing_a_look(self) -> Self:
-        return self.exclude(attention="")
+    def needing_review(self) -> Self:
+        """Return orders that a person has to look at."""
+        return self.exclude(review_reason="")
 
     def disputed(self) -> Self:
+        """Return orders with an open dispute."""
         return self.filter(dispute=PaymentOrder.Dispute.OPEN)
 
-    def owed(self) -> Self:
-        """Money went back, but the coins were spent."""
-        return self.filter(refunds__in=PaymentRefund.objects.owed()).distinct()
+    def with_debt(self) -> Self:
+        """Return orders with a refund whose coins could not all be taken back."""
+        return self.filter(refunds__in=PaymentRefund.objects.with_debt()).distinct()
 
 
 class PaymentOrder(models.Model):
-    """One purchase: its price and coins are those of the package at the time. Its owner is the wallet's."""
+    """One purchase. Price and coins are copied from the package when it is placed. Its owner is the wallet's user."""
 
     class Status(models.TextChoices):
         PENDING = "pending"
@@ -96,29 +103,30 @@ class PaymentOrder(models.Model):
         WON = "won"
         LOST = "lost"
 
-    #: Statuses of an order whose coins were given.
+    #: Statuses of an order whose coins were granted.
     PAID = (Status.COMPLETED, Status.REFUNDED)
-    PAYING_TAKES = timedelta(minutes=15)
-    ASKED_WITHIN = timedelta(minutes=30)
+    PAYMENT_WINDOW = timedelta(minutes=15)
+    #: Reconciliation has asked the provider several times by then.
+    CHECK_DEADLINE = timedelta(minutes=30)
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     wallet = models.ForeignKey("billing.Wallet", models.PROTECT, related_name="orders")
     package = models.ForeignKey(CreditPackage, models.PROTECT, related_name="orders")
-    provider = models.CharField(max_length=16, choices=Provider)
+    provider = models.CharField(max_length=PROVIDER_MAX_LENGTH)
     status = models.CharField(max_length=16, choices=Status, default=Status.PENDING)
     coins = models.PositiveIntegerField()
     amount = models.PositiveIntegerField(help_text="In minor units.")
     currency = models.CharField(max_length=3)
-    refunded_amount = models.PositiveIntegerField(default=0, help_text="In minor units: money that went back.")
+    refunded_amount = models.PositiveIntegerField(default=0, help_text="In minor units: money sent back.")
     provider_order_id = models.CharField(max_length=100, null=True)  # noqa: DJ001 - unique where known
     provider_payment_id = models.CharField(max_length=100, blank=True)
     idempotency_key = models.CharField(max_length=100)
     dispute = models.CharField(max_length=8, choices=Dispute, default=Dispute.NONE, blank=True)
-    attention = models.CharField(max_length=200, blank=True, help_text="Why a person should look; empty: nothing.")
-    failure = models.CharField(max_length=100, blank=True, help_text="Why it failed, in the provider's code.")
-    asked_at = models.DateTimeField(null=True, help_text="When the provider was last asked about it.")
+    review_reason = models.CharField(max_length=200, blank=True, help_text="Why a person must review it, or empty.")
+    failure = models.CharField(max_length=100, blank=True, help_text="Why it failed: the provider's error code.")
+    asked_at = models.DateTimeField(null=True, help_text="When the provider was last asked for its state.")
     created_at = models.DateTimeField(db_default=Now(), editable=False)
-    completed_at = models.DateTimeField(null=True, help_text="When the coins were given.")
+    completed_at = models.DateTimeField(null=True, help_text="When the coins were granted.")
 
     objects = OrderQuerySet.as_manager()
 
@@ -129,8 +137,8 @@ class PaymentOrder(models.Model):
             models.Index(fields=["provider_payment_id"], name="orders_by_payment"),
             models.Index(fields=["completed_at"], name="orders_completed", condition=Q(completed_at__isnull=False)),
             models.Index(fields=["created_at"], name="orders_open", condition=Q(status__in=["pending", "processing"])),
-            models.Index(fields=["created_at"], name="orders_needing_a_look", condition=~Q(attention="")),
-            # Most failed ones are of people who never paid: only the last month's are asked about.
+            models.Index(fields=["created_at"], name="orders_needing_review", condition=~Q(review_reason="")),
+            # Reconciliation asks about failed orders of the last month only; most of them were never paid.
             models.Index(
                 fields=["created_at"],
                 name="orders_failed",
@@ -160,41 +168,50 @@ class PaymentOrder(models.Model):
 
     @property
     def is_paid(self) -> bool:
+        """Return whether the coins were granted, even if the money was refunded later."""
         return self.status in self.PAID
 
     def coins_for(self, amount: int) -> int:
-        """The coins that this much of its money bought, rounded down; all of the money bought all of the coins."""
+        """Return the coins that this amount bought, rounded down. The whole amount bought all coins."""
         return self.coins * amount // self.amount
 
 
 class RefundQuerySet(models.QuerySet["PaymentRefund"]):
-    def standing(self) -> Self:
-        """Those that count: asked for, under way or done."""
+    """Refunds, selected by their state."""
+
+    def open(self) -> Self:
+        """Return refunds that the provider does not know yet, or that it is processing."""
+        return self.filter(status__in=[PaymentRefund.Status.PENDING, PaymentRefund.Status.PROCESSING])
+
+    def not_failed(self) -> Self:
+        """Return refunds that count against the refundable amount: requested, under way or completed."""
         return self.exclude(status=PaymentRefund.Status.FAILED)
 
-    def with_the_provider(self) -> Self:
-        """Those that the provider knows: their coins were taken."""
-        return self.filter(status__in=PaymentRefund.TAKEN)
+    def accepted(self) -> Self:
+        """Return refunds that the provider has accepted. Their coins were taken."""
+        return self.filter(status__in=PaymentRefund.ACCEPTED)
 
-    def not_taken(self) -> Self:
-        """Asked for again and again, and in half an hour no provider answered: none of the money goes back so far."""
-        long = Now() - PaymentOrder.ASKED_WITHIN
-        return self.filter(status=PaymentRefund.Status.PENDING, created_at__lt=long)
+    def unacknowledged(self) -> Self:
+        """Return refunds that were sent to the provider for half an hour without an answer. No money went back yet."""
+        return self.filter(status=PaymentRefund.Status.PENDING, created_at__lt=Now() - PaymentOrder.CHECK_DEADLINE)
 
-    def owed(self) -> Self:
-        return self.with_the_provider().filter(taken_coins__lt=F("coins"))
+    def with_debt(self) -> Self:
+        """Return refunds whose coins could not all be taken back."""
+        return self.accepted().filter(taken_coins__lt=F("coins"))
 
     def total_amount(self) -> int:
+        """Return the sum of the amounts, in minor units."""
         total: int = self.aggregate(total=Coalesce(Sum("amount"), 0))["total"]
         return total
 
     def total_coins(self) -> int:
+        """Return the sum of the coins that the refunded money bought."""
         total: int = self.aggregate(total=Coalesce(Sum("coins"), 0))["total"]
         return total
 
 
 class PaymentRefund(models.Model):
-    """Money back for an order or a part of it. `coins` is what it bought, `taken_coins` what was still there."""
+    """A refund of an order or a part of it. `coins` is what the money bought, `taken_coins` what was still there."""
 
     class Status(models.TextChoices):
         PENDING = "pending"
@@ -207,24 +224,24 @@ class PaymentRefund(models.Model):
         PROVIDER = "provider"
         DISPUTE = "dispute"
 
-    #: Statuses in which the provider has the refund, so its coins were taken.
-    TAKEN = (Status.PROCESSING, Status.COMPLETED)
+    #: Statuses of a refund that the provider has accepted, so that its coins were taken.
+    ACCEPTED = (Status.PROCESSING, Status.COMPLETED)
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     order = models.ForeignKey(PaymentOrder, models.PROTECT, related_name="refunds")
     source = models.CharField(max_length=16, choices=Source)
     status = models.CharField(max_length=16, choices=Status, default=Status.PENDING)
     amount = models.PositiveIntegerField(help_text="In minor units.")
-    coins = models.PositiveIntegerField(default=0, help_text="What this much money bought.")
-    taken_coins = models.PositiveIntegerField(default=0, help_text="Those of them that were still there.")
+    coins = models.PositiveIntegerField(default=0, help_text="Coins that the refunded money bought.")
+    taken_coins = models.PositiveIntegerField(default=0, help_text="Those of them that were taken back.")
     provider_refund_id = models.CharField(max_length=100, null=True)  # noqa: DJ001 - unique where known
-    failure = models.CharField(max_length=100, blank=True, help_text="Why it failed, in the provider's code.")
+    failure = models.CharField(max_length=100, blank=True, help_text="Why it failed: the provider's error code.")
     actor = models.CharField(max_length=150, blank=True)
     reason = models.CharField(max_length=200, blank=True)
     asked_at = models.DateTimeField(null=True, help_text="When the provider was last asked for it.")
     created_at = models.DateTimeField(db_default=Now(), editable=False)
-    moved_at = models.DateTimeField(db_default=Now(), editable=False, help_text="When it came to its status.")
-    completed_at = models.DateTimeField(null=True, help_text="When the provider said that the money is back.")
+    moved_at = models.DateTimeField(db_default=Now(), editable=False, help_text="When its status last changed.")
+    completed_at = models.DateTimeField(null=True, help_text="When the provider reported it as paid.")
 
     objects = RefundQuerySet.as_manager()
 
@@ -254,47 +271,53 @@ class PaymentRefund(models.Model):
 
     @property
     def owed_coins(self) -> int:
-        return self.coins - self.taken_coins if self.status in self.TAKEN else 0
+        """Return the coins that could not be taken back."""
+        return self.coins - self.taken_coins if self.status in self.ACCEPTED else 0
 
 
 class EventQuerySet(models.QuerySet["WebhookEvent"]):
+    """Webhook events, selected by what they still need."""
+
     def waiting(self) -> Self:
+        """Return events that are not applied yet."""
         return self.filter(status=WebhookEvent.Status.RECEIVED)
 
     def open(self) -> Self:
-        """Waiting, or held for a person."""
-        return self.filter(status__in=[WebhookEvent.Status.RECEIVED, WebhookEvent.Status.HELD])
+        """Return events that wait or need review."""
+        return self.filter(status__in=[WebhookEvent.Status.RECEIVED, WebhookEvent.Status.NEEDS_REVIEW])
 
-    def wake(self) -> int:
-        """Make them due now, however they stand. Returns how many."""
+    def make_due(self) -> int:
+        """Make these events wait and be due now, whatever their status. Return how many."""
         return self.update(status=WebhookEvent.Status.RECEIVED, applied_at=None, next_attempt_at=Now())
 
     def due(self) -> Self:
+        """Return waiting events whose next attempt is due."""
         return self.waiting().filter(next_attempt_at__lte=Now())
 
-    def held(self) -> Self:
-        return self.filter(status=WebhookEvent.Status.HELD)
+    def needing_review(self) -> Self:
+        """Return events that a person has to look at."""
+        return self.filter(status=WebhookEvent.Status.NEEDS_REVIEW)
 
     def uncredited(self) -> Self:
-        """Somebody paid, and has had no coins for it for five minutes."""
-        late = self.open().filter(kind=WebhookEvent.Kind.PAID, received_at__lt=Now() - CREDIT_WITHIN)
+        """Return payments that were not credited within CREDIT_DEADLINE."""
+        late = self.open().filter(kind=WebhookEvent.Kind.PAID, received_at__lt=Now() - CREDIT_DEADLINE)
         return late.exclude(order__status__in=PaymentOrder.PAID)
 
-    def paid_again(self) -> Self:
-        """Somebody paid once more for an order whose coins they have: that payment has to go back.
+    def duplicate_payments(self) -> Self:
+        """Return second payments of an order whose coins were granted: their money has to be refunded.
 
-        Never what is told otherwise of the payment that the coins were given for, or of one that nobody can name.
+        Contradictory events about the payment that bought the coins, and events without a payment id, do not count.
         """
-        rows = self.held().filter(kind=WebhookEvent.Kind.PAID, order__status__in=PaymentOrder.PAID)
+        rows = self.needing_review().filter(kind=WebhookEvent.Kind.PAID, order__status__in=PaymentOrder.PAID)
         another = rows.exclude(provider_payment_id=F("order__provider_payment_id"))
         return another.exclude(provider_payment_id="").exclude(order__provider_payment_id="")
 
 
 class WebhookEvent(models.Model):
-    """What a provider reported, once an event: ids, kind, amount and times; nothing of the payer or their card."""
+    """A provider's event, stored once: ids, kind, amount and times. Nothing about the payer or their card is stored."""
 
     class Kind(models.TextChoices):
-        """What it means to us, whatever the provider calls it."""
+        """The meaning of an event, whatever the provider calls it."""
 
         PROCESSING = "processing"
         PAID = "paid"
@@ -308,27 +331,31 @@ class WebhookEvent(models.Model):
         RECEIVED = "received"
         APPLIED = "applied"
         IGNORED = "ignored"
-        HELD = "held"
-        SET_ASIDE = "set_aside"
+        NEEDS_REVIEW = "needs_review"
+        DISMISSED = "dismissed"
 
-    provider = models.CharField(max_length=16, choices=Provider)
+    provider = models.CharField(max_length=PROVIDER_MAX_LENGTH)
     event_id = models.CharField(max_length=100)
-    type = models.CharField(max_length=100, help_text="The provider's name for it.")
+    type = models.CharField(max_length=100, help_text="The provider's name of the event.")
     kind = models.CharField(max_length=16, choices=Kind)
     order = models.ForeignKey(PaymentOrder, models.PROTECT, null=True, blank=True, related_name="events")
-    order_reference = models.CharField(max_length=100, blank=True, help_text="Our order's id, as the provider has it.")
+    order_reference = models.CharField(
+        max_length=100, blank=True, help_text="Our order's id in the provider's metadata."
+    )
     provider_order_id = models.CharField(max_length=100, blank=True)
     provider_payment_id = models.CharField(max_length=100, blank=True)
     provider_refund_id = models.CharField(max_length=100, blank=True, help_text="Of a refund or a dispute.")
-    refund_reference = models.CharField(max_length=100, blank=True, help_text="Our refund's id, as they have it.")
+    refund_reference = models.CharField(
+        max_length=100, blank=True, help_text="Our refund's id in the provider's metadata."
+    )
     amount = models.BigIntegerField(null=True, help_text="In minor units.")
     currency = models.CharField(max_length=3, blank=True)
     state = models.CharField(max_length=40, blank=True, help_text="The refund's or dispute's state, or a failure code.")
     status = models.CharField(max_length=16, choices=Status, default=Status.RECEIVED)
-    outcome = models.CharField(max_length=200, blank=True, help_text="What became of it, or why it is held.")
+    outcome = models.CharField(max_length=200, blank=True, help_text="The result, or why it needs review.")
     attempts = models.PositiveIntegerField(default=0)
     replays = models.PositiveIntegerField(default=0, help_text="How often the provider sent it again.")
-    occurred_at = models.DateTimeField(null=True, help_text="By the provider's clock.")
+    occurred_at = models.DateTimeField(null=True, help_text="Time of the event by the provider's clock.")
     received_at = models.DateTimeField(db_default=Now(), editable=False)
     next_attempt_at = models.DateTimeField(db_default=Now())
     applied_at = models.DateTimeField(null=True)
@@ -340,11 +367,11 @@ class WebhookEvent(models.Model):
         indexes = [
             models.Index(fields=["-received_at"], name="events_newest"),
             models.Index(fields=["next_attempt_at"], name="events_due", condition=Q(status="received")),
-            models.Index(fields=["received_at"], name="events_held", condition=Q(status="held")),
+            models.Index(fields=["received_at"], name="events_needing_review", condition=Q(status="needs_review")),
             models.Index(
                 fields=["order"],
-                name="events_to_ask_about",
-                condition=Q(kind="refunds_changed", status__in=["received", "held"]),
+                name="events_changing_refunds",
+                condition=Q(kind="refunds_changed", status__in=["received", "needs_review"]),
             ),
             models.Index(fields=["provider_payment_id"], name="events_by_payment"),
             models.Index(fields=["provider_order_id"], name="events_by_provider_order"),

@@ -1,13 +1,19 @@
-"""Money as people read it. Everywhere else it is whole minor units."""
+"""Currencies, and amounts of money as text. Everywhere else an amount is an integer in minor units: paise, cents."""
 
 from __future__ import annotations
 
-_SIGNS = {"INR": "₹", "USD": "$"}
+#: Symbols of the currencies that packages can be priced in. Each has 100 minor units.
+CURRENCIES = {"INR": "₹", "USD": "$"}
 
 
-def shown(amount: int, currency: str) -> str:
-    """`₹1,499`, `$4.99`: 149900 and 499 minor units. Both currencies have a hundred to the whole."""
-    whole, part = divmod(abs(amount), 100)
-    digits = f"{whole:,}.{part:02}" if part else f"{whole:,}"
-    minus, sign = "−" if amount < 0 else "", _SIGNS.get(currency)
-    return f"{minus}{sign}{digits}" if sign else f"{minus}{digits} {currency}"
+def currency_choices() -> list[tuple[str, str]]:
+    """Return the choices of a currency field. As a callable, it keeps new currencies out of the migrations."""
+    return [(code, code) for code in CURRENCIES]
+
+
+def format_amount(amount: int, currency: str) -> str:
+    """Return an amount in minor units as text: `₹1,499` for 149900 INR, `$4.99` for 499 USD."""
+    whole, minor = divmod(abs(amount), 100)
+    digits = f"{whole:,}.{minor:02}" if minor else f"{whole:,}"
+    minus, symbol = "−" if amount < 0 else "", CURRENCIES.get(currency)
+    return f"{minus}{symbol}{digits}" if symbol else f"{minus}{digits} {currency}"

@@ -1,4 +1,4 @@
-"""Placing an order: the row stands before the provider is asked, so a crash leaves something to reconcile."""
+"""Create orders. The row is committed before the provider is called, so a crash leaves a record to reconcile."""
 
 from __future__ import annotations
 
@@ -9,22 +9,23 @@ from django.db import IntegrityError, transaction
 
 from billing import ledger
 from billing.models import CreditPackage, PackagePrice, PaymentOrder
-from billing.payments import providers, settling
-from billing.payments.providers.base import Placed, ProviderRefused, ProviderUnavailable
+from billing.payments import providers
+from billing.payments.providers.base import Checkout, ProviderRefused, ProviderUnavailable
 from relivchats.accounts.models import User
 from relivchats.errors import NotFound
 
 
-def place(*, user: User, package_id: str, provider: str, idempotency_key: str) -> tuple[PaymentOrder, Placed]:
-    """A person's order of a package, and what their client needs to pay it.
+def create(*, user: User, package_id: str, provider: str, idempotency_key: str) -> tuple[PaymentOrder, Checkout]:
+    """Create an order of a package. Return it with what the client needs to pay it.
 
-    The same key gives the same order; an empty one is none. Price and coins are the
-    package's. Raises NotFound, IdempotencyMismatch, ProviderUnavailable,
-    ProviderRefused.
+    The same idempotency key returns the same order; an empty key never matches. Price and coins are the package's.
+    Raise NotFound, IdempotencyMismatch, ProviderUnavailable or ProviderRefused.
     """
-    order = _written_down(user, package_id, provider=provider, key=_digest(idempotency_key))
+    # Hashed: a client's key can be longer than the column, and can contain anything.
+    key = hashlib.sha256((idempotency_key or uuid.uuid4().hex).encode()).hexdigest()
+    order = _create_row(user, package_id, provider=provider, key=key)
     try:
-        return order, at_provider(order)
+        return order, create_at_provider(order)
     except ProviderUnavailable:
         raise ProviderUnavailable(
             "The payment provider did not answer. You were not charged. Try again in a minute."
@@ -36,24 +37,27 @@ def place(*, user: User, package_id: str, provider: str, idempotency_key: str) -
         ) from None
 
 
-def at_provider(order: PaymentOrder) -> Placed:
-    """Make the order at its provider, or find it there, and write down its id. Safe to do again."""
-    provider = providers.to_ask(order.provider)
+def create_at_provider(order: PaymentOrder) -> Checkout:
+    """Create the order at its provider, or find it there, and store the provider's id. Repeating it is safe.
+
+    Raise NotConfigured, ProviderUnavailable or ProviderRefused.
+    """
+    provider = providers.get(order.provider)
     try:
-        placed = provider.place(order)
+        checkout = provider.create_order(order)
     except ProviderRefused as refusal:
-        _record(order, failure=refusal.reason)
+        _store_answer(order, failure=refusal.reason)
         raise
-    _record(order, provider_order_id=placed.provider_order_id)
-    return placed
+    _store_answer(order, provider_order_id=checkout.provider_order_id)
+    return checkout
 
 
-def _written_down(user: User, package_id: str, *, provider: str, key: str) -> PaymentOrder:
+def _create_row(user: User, package_id: str, *, provider: str, key: str) -> PaymentOrder:
     wallet = ledger.open_wallet(user=user)
     if earlier := wallet.orders.filter(idempotency_key=key).first():
         return _must_match(earlier, package_id, provider)
     package = CreditPackage.objects.filter(pk=package_id, active=True).first()
-    price = PackagePrice.objects.filter(package=package, currency=providers.ALL[provider].currency).first()
+    price = PackagePrice.objects.filter(package=package, currency=providers.REGISTRY[provider].currency).first()
     if package is None or price is None:
         raise NotFound("There is no such package at this provider. GET /api/credits/packages lists what there is.")
     try:
@@ -68,7 +72,7 @@ def _written_down(user: User, package_id: str, *, provider: str, key: str) -> Pa
                 idempotency_key=key,
             )
     except IntegrityError:
-        # Another request with this key was quicker.
+        # A concurrent request with this key inserted its row first.
         return _must_match(wallet.orders.get(idempotency_key=key), package_id, provider)
 
 
@@ -79,9 +83,9 @@ def _must_match(order: PaymentOrder, package_id: str, provider: str) -> PaymentO
 
 
 @transaction.atomic
-def _record(order: PaymentOrder, *, provider_order_id: str = "", failure: str = "") -> None:
-    """The provider's answer. A webhook may have been quicker, and a refusal must not undo a payment."""
-    locked = settling.lock(order.pk)
+def _store_answer(order: PaymentOrder, *, provider_order_id: str = "", failure: str = "") -> None:
+    """Store the provider's id or refusal. A webhook may have been faster: a refusal never undoes a payment."""
+    locked = PaymentOrder.objects.lock(order.pk)
     if provider_order_id and not locked.provider_order_id:
         locked.provider_order_id = provider_order_id
         if locked.status == PaymentOrder.Status.FAILED:
@@ -90,7 +94,3 @@ def _record(order: PaymentOrder, *, provider_order_id: str = "", failure: str = 
         locked.status, locked.failure = PaymentOrder.Status.FAILED, failure
     locked.save(update_fields=["provider_order_id", "status", "failure"])
     order.refresh_from_db()
-
-
-def _digest(idempotency_key: str) -> str:
-    return hashlib.sha256((idempotency_key or uuid.uuid4().hex).encode()).hexdigest()

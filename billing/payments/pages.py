@@ -1,15 +1,14 @@
-"""The sandbox's page: where a provider would ask for a card, two buttons."""
+"""The sandbox's checkout page: two buttons, pay and cancel, in place of a provider's card form."""
 
 from __future__ import annotations
 
-from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
 from billing.models import PaymentOrder
-from billing.payments import money, webhooks
+from billing.payments import money, providers, webhooks
 from billing.payments.providers import sandbox
 
 _CHOICES = {"pay": True, "cancel": False}
@@ -18,20 +17,21 @@ _CHOICES = {"pay": True, "cancel": False}
 @never_cache
 @require_http_methods(["GET", "POST"])
 def checkout(request: HttpRequest, link: str) -> HttpResponse:
-    """The link is signed, and works as long as its order waits to be paid or cancelled; the form has Django's token."""
-    order = sandbox.order_of(link) if settings.PAYMENTS_SANDBOX else None
+    """Show the order of a signed link, and pay or cancel it while it is pending."""
+    enabled = providers.REGISTRY[sandbox.Sandbox.name].is_configured()
+    order = sandbox.find_order(link) if enabled else None
     if order is None:
         return render(request, "billing/sandbox_gone.html", status=404)
     paid = _CHOICES.get(request.POST.get("choice", ""))
-    refused = request.method == "POST" and paid is None and order.status == PaymentOrder.Status.PENDING
+    invalid = request.method == "POST" and paid is None and order.status == PaymentOrder.Status.PENDING
     if paid is not None and order.status == PaymentOrder.Status.PENDING:
-        body, headers = sandbox.event(order, paid=paid)
+        body, headers = sandbox.create_event(order, paid=paid)
         webhooks.receive(provider=order.provider, body=body, headers=headers)
         order.refresh_from_db()
-    shown = {
+    context = {
         "order": order,
-        "price": money.shown(order.amount, order.currency),
+        "price": money.format_amount(order.amount, order.currency),
         "open": order.status == PaymentOrder.Status.PENDING,
-        "refused": refused,
+        "invalid": invalid,
     }
-    return render(request, "billing/sandbox.html", shown, status=400 if refused else 200)
+    return render(request, "billing/sandbox.html", context, status=400 if invalid else 200)

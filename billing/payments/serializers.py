@@ -1,4 +1,4 @@
-"""Packages and orders as the API shows them."""
+"""The API's representation of packages and orders."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from relivchats.rest import ClosedSerializer, WordField
 
 
 class PriceSerializer(serializers.ModelSerializer[PackagePrice]):
+    """A price with the providers that can charge it here."""
+
     amount = serializers.IntegerField(help_text="In minor units, paise or cents.")
-    shown = serializers.SerializerMethodField(help_text="The amount as people read it.")
-    providers = serializers.SerializerMethodField(help_text="Who takes this currency here; may be nobody.")
+    shown = serializers.SerializerMethodField(help_text="The amount as text.")
+    providers = serializers.SerializerMethodField(help_text="Providers that accept this currency here; may be empty.")
 
     class Meta:
         model = PackagePrice
@@ -24,16 +26,20 @@ class PriceSerializer(serializers.ModelSerializer[PackagePrice]):
 
     @extend_schema_field(str)
     def get_shown(self, price: PackagePrice) -> str:
-        return money.shown(price.amount, price.currency)
+        """Return the amount as text."""
+        return money.format_amount(price.amount, price.currency)
 
     @extend_schema_field({"type": "array", "items": {"type": "string"}})
     def get_providers(self, price: PackagePrice) -> list[str]:
-        return [provider.name for provider in providers.offered() if provider.currency == price.currency]
+        """Return the names of the configured providers of this currency."""
+        return [provider.name for provider in providers.configured() if provider.currency == price.currency]
 
 
 class PackageSerializer(serializers.ModelSerializer[CreditPackage]):
+    """A package with its prices."""
+
     prices = PriceSerializer(many=True)
-    popular = serializers.BooleanField(help_text="The one that most choose.")
+    popular = serializers.BooleanField(help_text="The most popular package.")
 
     class Meta:
         model = CreditPackage
@@ -42,25 +48,33 @@ class PackageSerializer(serializers.ModelSerializer[CreditPackage]):
 
 
 class PlaceSerializer(ClosedSerializer):
+    """The body of a new order."""
+
     package_id = WordField(max_length=40, help_text="Of `GET /api/credits/packages`.")
     provider = serializers.CharField(max_length=16, help_text="One of the price's `providers`.")
     idempotency_key = serializers.CharField(
-        max_length=255, required=False, help_text="The same as the header Idempotency-Key, which comes first."
+        max_length=255, required=False, help_text="The same as the header Idempotency-Key, which takes precedence."
     )
 
     def validate_provider(self, name: str) -> str:
-        offered = [provider.name for provider in providers.offered()]
-        if name not in offered:
-            choose = f"Choose one of: {', '.join(offered)}." if offered else "Nothing can be bought here yet."
+        """Return the name. Raise ValidationError if this provider is not configured."""
+        names = [provider.name for provider in providers.configured()]
+        if name not in names:
+            choose = f"Choose one of: {', '.join(names)}." if names else "Nothing can be bought here yet."
             raise serializers.ValidationError(f"This provider is not offered here. {choose}", code="not_offered")
         return name
 
 
 class OrderSerializer(serializers.ModelSerializer[PaymentOrder]):
+    """An order as its owner sees it."""
+
     order_id = serializers.UUIDField(source="id")
     amount = serializers.IntegerField(help_text="In minor units, paise or cents.")
-    refunded_amount = serializers.IntegerField(help_text="What of it went back.")
-    completed_at = serializers.DateTimeField(help_text="When the coins were given; null: not yet.", allow_null=True)
+    refunded_amount = serializers.IntegerField(help_text="How much of the amount was refunded.")
+    provider = serializers.ChoiceField(
+        [(provider.name, provider.label) for provider in providers.REGISTRY.values()], read_only=True
+    )
+    completed_at = serializers.DateTimeField(help_text="When the coins were granted; null until then.", allow_null=True)
 
     class Meta:
         model = PaymentOrder
@@ -80,9 +94,11 @@ class OrderSerializer(serializers.ModelSerializer[PaymentOrder]):
         read_only_fields = fields
 
 
-class PlacedSerializer(OrderSerializer):
+class CheckoutSerializer(OrderSerializer):
+    """A new order with what the client needs to pay it."""
+
     client_secret = serializers.CharField(
-        allow_null=True, help_text="Stripe: pays this order in its Elements. Shown to you alone, kept nowhere."
+        allow_null=True, help_text="Stripe: pays this order in its Elements. Returned to you alone, never stored."
     )
     key_id = serializers.CharField(allow_null=True, help_text="The provider's public key, for its own form.")
     checkout_url = serializers.CharField(allow_null=True, help_text="Sandbox: the page on which to pay.")
@@ -93,5 +109,7 @@ class PlacedSerializer(OrderSerializer):
 
 
 class ReceivedSerializer(serializers.Serializer[Any]):
+    """The answer to a webhook."""
+
     received = serializers.BooleanField()
-    replay = serializers.BooleanField(help_text="It was here before.")
+    replay = serializers.BooleanField(help_text="It was already stored.")

@@ -1,9 +1,8 @@
-"""The API of payments. A person sees their own orders; the providers send what happened to them."""
+"""The API of payments: packages and a person's own orders, and the webhooks of the providers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import ClassVar
 from uuid import UUID
 
 from django.db.models import QuerySet
@@ -16,11 +15,11 @@ from rest_framework.views import APIView
 
 from billing.models import CreditPackage, PaymentOrder
 from billing.payments import examples, orders, webhooks
-from billing.payments.providers.base import Placed
+from billing.payments.providers.base import Provider
 from billing.payments.serializers import (
+    CheckoutSerializer,
     OrderSerializer,
     PackageSerializer,
-    PlacedSerializer,
     PlaceSerializer,
     ReceivedSerializer,
 )
@@ -31,12 +30,12 @@ from relivchats.openapi import example, problems
 from relivchats.rest import Pages, RequestTooLarge, body, check_length, person
 from relivchats.throttling import limited
 
-Method = TypeVar("Method", bound=Callable[..., Response])
-
-WEBHOOK_LIMIT_BYTES = 256 * 1024
+MAX_WEBHOOK_BYTES = 256 * 1024
 
 
 class PackagePages(Pages):
+    """Pages of packages in display order."""
+
     ordering = ("display_order", "id")
     page_size = 100
 
@@ -45,35 +44,41 @@ class PackagePages(Pages):
     get=extend_schema(
         operation_id="list_packages",
         tags=["coins"],
-        summary="What coins cost",
-        description="Packages of coins with their prices by currency, and who takes that currency. Needs no token.",
+        summary="Packages of coins",
+        description="Packages of coins with their price in each currency and the providers that accept it. Needs no"
+        " token.",
         auth=[],
         responses={200: PackageSerializer(many=True), **problems(422)},
         examples=[example("A package", examples.PACKAGE)],
     )
 )
 class Packages(ListAPIView[CreditPackage]):
+    """The packages for sale."""
+
     authentication_classes = []
     permission_classes = [AllowAny]
     serializer_class = PackageSerializer
     pagination_class = PackagePages
 
     def get_queryset(self) -> QuerySet[CreditPackage]:
+        """Return the active packages with their prices."""
         return CreditPackage.objects.filter(active=True).prefetch_related("prices")
 
 
 class Orders(APIView):
+    """Place orders."""
+
     @extend_schema(
         operation_id="place_order",
         tags=["payments"],
         summary="Buy a package of coins",
-        description="Makes an order at the package's price and answers with what your client needs to pay it at the"
-        " provider. The coins come when the provider tells us that it is paid: `GET /api/payments/orders/{order_id}`."
-        " Send the same request again under the same key when no answer came: you get the same order.",
+        description="Creates an order at the package's price and returns what your client needs to pay it at the"
+        " provider. The coins are granted when the provider reports the payment: `GET /api/payments/orders/{order_id}`."
+        " If no answer arrives, send the same request with the same key again: it returns the same order.",
         parameters=[*idempotency.PARAMETERS, *throttling.PARAMETERS],
         request=PlaceSerializer,
         responses={
-            201: PlacedSerializer,
+            201: CheckoutSerializer,
             **problems(
                 401,
                 413,
@@ -81,7 +86,7 @@ class Orders(APIView):
                 422,
                 _404="There is no such package.",
                 _409=idempotency.STILL_RUNNING,
-                _429="You placed too many orders within a minute. Retry-After says when you may go on.",
+                _429="You placed too many orders within a minute. Retry-After says when you may continue.",
                 _502="The provider refused the order. You were not charged.",
                 _503="The provider, or our database, did not answer in time. Send the same request again.",
             ),
@@ -91,36 +96,38 @@ class Orders(APIView):
     @limited("orders", setting="ORDERS_PER_MINUTE")
     @idempotent()
     def post(self, request: Request) -> Response:
-        asked = PlaceSerializer(data=body(request))
-        asked.is_valid(raise_exception=True)
-        order, placed = orders.place(
+        """Create an order."""
+        query = PlaceSerializer(data=body(request))
+        query.is_valid(raise_exception=True)
+        order, checkout = orders.create(
             user=person(request),
-            package_id=asked.validated_data["package_id"],
-            provider=asked.validated_data["provider"],
-            idempotency_key=request.headers.get(idempotency.HEADER) or asked.validated_data.get("idempotency_key", ""),
+            package_id=query.validated_data["package_id"],
+            provider=query.validated_data["provider"],
+            idempotency_key=request.headers.get(idempotency.HEADER) or query.validated_data.get("idempotency_key", ""),
         )
-        return Response({**OrderSerializer(order).data, **_to_pay(request, placed)}, status=201)
-
-
-def _to_pay(request: Request, placed: Placed) -> dict[str, Any]:
-    return {
-        "client_secret": placed.client_secret or None,
-        "key_id": placed.key_id or None,
-        "checkout_url": request.build_absolute_uri(placed.checkout_path) if placed.checkout_path else None,
-    }
+        path = checkout.checkout_path
+        to_pay = {
+            "client_secret": checkout.client_secret or None,
+            "key_id": checkout.key_id or None,
+            "checkout_url": request.build_absolute_uri(path) if path else None,
+        }
+        return Response({**OrderSerializer(order).data, **to_pay}, status=201)
 
 
 class Order(APIView):
+    """One order of the person."""
+
     @extend_schema(
         operation_id="get_order",
         tags=["payments"],
-        summary="How an order stands",
+        summary="The state of an order",
         description="`pending` and `processing`: not paid yet. `completed`: the coins are yours. `failed`: a payment"
-        " failed or nobody paid; if it is paid all the same, it completes. `refunded`: all of the money went back.",
+        " failed, or nobody paid; a later payment still completes the order. `refunded`: all of the money went back.",
         responses={200: OrderSerializer, **problems(401, 404)},
         examples=[example("Paid", examples.ORDER)],
     )
     def get(self, request: Request, order_id: UUID) -> Response:
+        """Return the order."""
         order = PaymentOrder.objects.filter(pk=order_id, wallet__user=person(request)).first()
         if order is None:
             raise NotFound("There is no such order of yours.")
@@ -128,52 +135,43 @@ class Order(APIView):
 
 
 class Webhook(APIView):
-    """What a provider sends. The signature over the body is the only thing that is believed."""
+    """Receive the events of one provider. Only the signature over the raw body is trusted."""
 
     authentication_classes = []
     permission_classes = [AllowAny]
-    provider: str
+    provider: ClassVar[Provider]
 
-    def receive(self, request: Request) -> Response:
+    def post(self, request: Request) -> Response:
+        """Store the event and try to apply it."""
         check_length(request)
-        content = request._request.read(WEBHOOK_LIMIT_BYTES + 1)
-        if len(content) > WEBHOOK_LIMIT_BYTES:
-            raise RequestTooLarge(f"Send at most {WEBHOOK_LIMIT_BYTES // 1024} KB.", limit_bytes=WEBHOOK_LIMIT_BYTES)
-        new = webhooks.receive(provider=self.provider, body=content, headers=request.headers)
+        content = request._request.read(MAX_WEBHOOK_BYTES + 1)
+        if len(content) > MAX_WEBHOOK_BYTES:
+            raise RequestTooLarge(f"Send at most {MAX_WEBHOOK_BYTES // 1024} KB.", limit_bytes=MAX_WEBHOOK_BYTES)
+        new = webhooks.receive(provider=self.provider.name, body=content, headers=request.headers)
         return Response({"received": True, "replay": not new})
 
 
-def _webhook(name: str, header: str) -> Callable[[Method], Method]:
-    decorate: Callable[[Method], Method] = extend_schema(
-        operation_id=f"receive_{name.lower()}_webhook",
-        tags=["payments"],
-        summary=f"For {name}: what happened to a payment",
-        description=f"{name} calls this, with its signature of the body in the header `{header}`. An event is stored,"
-        " answered, and applied once.",
-        auth=[],
-        request={"application/json": {"type": "object"}},
-        responses={
-            200: ReceivedSerializer,
-            **problems(
-                411, 413, _400="The signature is missing, wrong or too old, or the body is no event. Nothing is kept."
-            ),
-        },
-        examples=[example("Kept", {"received": True, "replay": False})],
-    )
-    return decorate
-
-
-class RazorpayWebhook(Webhook):
-    provider = "razorpay"
-
-    @_webhook("Razorpay", "X-Razorpay-Signature")
-    def post(self, request: Request) -> Response:
-        return self.receive(request)
-
-
-class StripeWebhook(Webhook):
-    provider = "stripe"
-
-    @_webhook("Stripe", "Stripe-Signature")
-    def post(self, request: Request) -> Response:
-        return self.receive(request)
+def webhook_view(provider: Provider) -> type[Webhook]:
+    """Return the view of one provider's webhook, with its own entry in the API's description."""
+    view = type(f"{provider.label}Webhook", (Webhook,), {"provider": provider})
+    documented: type[Webhook] = extend_schema_view(
+        post=extend_schema(
+            operation_id=f"receive_{provider.name}_webhook",
+            tags=["payments"],
+            summary=f"Events from {provider.label}",
+            description=f"{provider.label} calls this with its signature of the body in the header"
+            f" `{provider.signature_header}`. An event is stored, acknowledged, and applied once.",
+            auth=[],
+            request={"application/json": {"type": "object"}},
+            responses={
+                200: ReceivedSerializer,
+                **problems(
+                    411,
+                    413,
+                    _400="The signature is missing, wrong or too old, or the body is not an event. Nothing is stored.",
+                ),
+            },
+            examples=[example("Stored", {"received": True, "replay": False})],
+        )
+    )(view)
+    return documented

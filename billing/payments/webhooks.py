@@ -1,4 +1,4 @@
-"""Providers' events: stored first, then applied under the order's lock. What cannot be applied now is tried again."""
+"""Store the providers' events, then apply each one under its order's lock. Retry what cannot be applied yet."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import logging
 import uuid
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Any
 from uuid import UUID
 
 from django.db import Error, transaction
@@ -14,10 +13,10 @@ from django.db.models import F
 from django.db.models.functions import Now
 
 from billing.models import PaymentOrder, WebhookEvent
-from billing.payments import providers, settling
+from billing.payments import event_application, providers
 from billing.payments.models import EventQuerySet
-from billing.payments.providers.base import Kind, Report
-from billing.payments.settling import Outcome
+from billing.payments.outcomes import Outcome
+from billing.payments.providers.base import EventKind, ProviderEvent
 from relivchats import clock
 from relivchats.errors import Conflict, DomainError
 
@@ -25,117 +24,127 @@ logger = logging.getLogger(__name__)
 
 Status = WebhookEvent.Status
 
-#: An event waits 10 s after the first attempt, then three times as long each time, up to this.
-FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 10, 600
-#: What still waits then is for a person to look at.
-PATIENCE = timedelta(days=2)
+#: An event is retried 10 s after the first attempt, then each time after three times as long, up to the maximum.
+FIRST_RETRY_SECONDS, MAX_RETRY_SECONDS = 10, 600
+#: An event that still waits after this time is put in front of a person.
+MAX_WAIT = timedelta(days=2)
 BATCH = 200
+DISMISSED = {"status": Status.DISMISSED, "outcome": "dismissed by staff"}
 
-_COPIED = tuple(name for name in Report.__dataclass_fields__)
-#: What makes two reports say the same of an order.
-_TOLD = ("kind", "provider_payment_id", "provider_refund_id", "amount", "currency")
+_EVENT_FIELDS = tuple(ProviderEvent.__dataclass_fields__)
+#: Two events of one order that agree in these columns say the same.
+_IDENTITY_FIELDS = ("kind", "provider_payment_id", "provider_refund_id", "amount", "currency")
 
 
 def receive(*, provider: str, body: bytes, headers: Mapping[str, str]) -> bool:
-    """Keep an event, and apply it if that can be done now. False: it was here before.
+    """Store an event and try to apply it. Return False if it was already stored.
 
-    Once it is stored, nothing raises: what goes wrong in applying it is mended by
-    the next round, or by the provider's sending it again. Raises BadSignature,
-    UnreadableEvent; then nothing is stored.
+    After the event is stored, nothing is raised: the next round, or the provider's next delivery, applies it. Raise
+    BadSignature or UnreadableEvent before that; nothing is stored then.
     """
-    report = providers.ALL[provider].read(body, headers)
+    received = providers.REGISTRY[provider].parse_webhook(body, headers)
     event, new = WebhookEvent.objects.get_or_create(
         provider=provider,
-        event_id=report.event_id,
-        defaults={name: value for name, value in vars(report).items() if name != "event_id"},
+        event_id=received.event_id,
+        defaults={name: value for name, value in vars(received).items() if name != "event_id"},
     )
     try:
         if not new:
             WebhookEvent.objects.filter(pk=event.pk).update(replays=F("replays") + 1)
-        _try(event.pk)
-        _apply_what_waited(event)
+        _try_apply(event.pk)
+        _apply_due_of_same_order(event)
     except Error as error:
-        logger.warning("an event waits", extra={"webhook_event": event.pk, "error": type(error).__name__})
+        logger.warning("webhook event postponed", extra={"webhook_event": event.pk, "error": type(error).__name__})
     return new
 
 
 def apply_due() -> int:
-    """Apply what waits and is due. Returns how many were tried."""
+    """Try to apply each due event once. Return how many were tried."""
     due = list(WebhookEvent.objects.due().order_by("next_attempt_at").values_list("pk", flat=True)[:BATCH])
-    for pk in due:
-        _try(pk)
+    for event_id in due:
+        _try_apply(event_id)
     return len(due)
 
 
 def apply(event_id: int) -> Outcome:
-    """Apply one event now, in a transaction of its own. Raises whatever stands in the way."""
+    """Apply one stored event in its own transaction. Raise any error that occurs."""
     with transaction.atomic():
-        found = _order_of(WebhookEvent.objects.get(pk=event_id))
-        # Locked in one order everywhere: order, event, wallet.
-        order = settling.lock(found) if found else None
+        order_id = _find_order_id(WebhookEvent.objects.get(pk=event_id))
+        # Lock order, everywhere in payments: order, event, wallet.
+        order = PaymentOrder.objects.lock(order_id) if order_id else None
         event = WebhookEvent.objects.select_for_update(no_key=True).get(pk=event_id)
+        # Another process may have applied the event, or staff dismissed it, while this one waited for the lock.
         if event.status != Status.RECEIVED:
             return Outcome(Status(event.status), event.outcome)
-        outcome = _settle(order, event)
-        _write(event, order, outcome)
-        if order is not None:
-            _nothing_left_to_look_at(order)
-    return outcome
-
-
-def hear(order_id: UUID, report: Report) -> Outcome:
-    """Bring an order to what its provider said when asked. What is held of it is kept like an event, for a person."""
-    with transaction.atomic():
-        order = settling.lock(order_id)
-        outcome = settling.settle(order, report)
-        if outcome.status == Status.HELD:
-            _keep(order, report, outcome)
-            _nothing_left_to_look_at(order)
+        outcome = _decide(order, event)
+        event.order = order
+        event.outcome = outcome.text[:200]
+        event.attempts += 1
+        event.status = outcome.status
+        if outcome.status == Status.RECEIVED:
+            event.next_attempt_at = clock.now() + _retry_delay(event.attempts)
         else:
-            # An event that said so before, and was held until somebody asked, has its answer.
-            _saying_the_same(order, report).held().wake()
+            event.applied_at = clock.now()
+        event.save(update_fields=["order", "outcome", "attempts", "status", "next_attempt_at", "applied_at"])
+        if order is not None:
+            _clear_review_reason(order)
+    return outcome
+
+
+def apply_report(order_id: UUID, event: ProviderEvent) -> Outcome:
+    """Apply a provider's answer to its order. An answer that needs review is stored like an event."""
+    with transaction.atomic():
+        order = PaymentOrder.objects.lock(order_id)
+        outcome = event_application.apply_event(order, event)
+        if outcome.status == Status.NEEDS_REVIEW:
+            _hold_for_review(order, event, outcome)
+            _clear_review_reason(order)
+        else:
+            # The answer may resolve an event under review that said the same: apply that one again.
+            _same_events(order, event).needing_review().make_due()
     return outcome
 
 
 @transaction.atomic
-def set_aside(event: WebhookEvent) -> None:
-    """A person has looked at a held event and dealt with it."""
-    order = settling.lock(event.order_id) if event.order_id else None
-    held = WebhookEvent.objects.held().filter(pk=event.pk)
-    if not held.update(status=Status.SET_ASIDE, outcome="a person dealt with it", applied_at=Now()):
-        raise Conflict("This event is not held. Nothing was changed.")
+def dismiss(event: WebhookEvent) -> None:
+    """Close an event under review that a person dealt with. Raise Conflict if it is not under review."""
+    order = PaymentOrder.objects.lock(event.order_id) if event.order_id else None
+    under_review = WebhookEvent.objects.needing_review().filter(pk=event.pk)
+    if not under_review.update(**DISMISSED, applied_at=Now()):
+        raise Conflict("This event is not under review. Nothing was changed.")
     if order is not None:
-        _nothing_left_to_look_at(order)
+        _clear_review_reason(order)
 
 
 @transaction.atomic
-def set_order_aside(order: PaymentOrder) -> None:
-    """A person has looked at an order and dealt with all that was held of it."""
-    order = settling.lock(order.pk)
-    order.events.held().update(status=Status.SET_ASIDE, outcome="a person dealt with it", applied_at=Now())
-    _nothing_left_to_look_at(order)
+def dismiss_order(order: PaymentOrder) -> None:
+    """Close every event under review of an order that a person dealt with."""
+    order = PaymentOrder.objects.lock(order.pk)
+    order.events.needing_review().update(**DISMISSED, applied_at=Now())
+    _clear_review_reason(order)
 
 
-def try_again(event: WebhookEvent) -> Outcome:
-    """Apply a held event once more, since what held it may be mended."""
-    WebhookEvent.objects.held().filter(pk=event.pk).wake()
+def retry(event: WebhookEvent) -> Outcome:
+    """Apply an event under review again, after its cause was fixed."""
+    WebhookEvent.objects.needing_review().filter(pk=event.pk).make_due()
     return apply(event.pk)
 
 
 @transaction.atomic
-def were_answered(order_id: UUID, event_ids: Sequence[int]) -> None:
-    """Of these only asking the provider could tell what they mean; that was done, also for those held by then."""
-    order = settling.lock(order_id)
-    asked = order.events.open().filter(pk__in=event_ids)
-    asked.update(status=Status.APPLIED, outcome="the provider was asked, and its refunds applied", applied_at=Now())
-    _nothing_left_to_look_at(order)
+def mark_answered(order_id: UUID, event_ids: Sequence[int]) -> None:
+    """Close open "refunds changed" events after the provider listed the refunds, including those under review."""
+    order = PaymentOrder.objects.lock(order_id)
+    order.events.open().filter(pk__in=event_ids).update(
+        status=Status.APPLIED, outcome="the refunds were fetched from the provider and applied", applied_at=Now()
+    )
+    _clear_review_reason(order)
 
 
-def _keep(order: PaymentOrder, report: Report, outcome: Outcome) -> None:
-    """Once, whether an event or an answer told of it first: what a person set aside stays aside."""
-    if not _saying_the_same(order, report).filter(status__in=[Status.HELD, Status.SET_ASIDE]).exists():
+def _hold_for_review(order: PaymentOrder, event: ProviderEvent, outcome: Outcome) -> None:
+    """Store the answer as an event, unless one that says the same is under review or was dismissed."""
+    if not _same_events(order, event).filter(status__in=[Status.NEEDS_REVIEW, Status.DISMISSED]).exists():
         order.events.create(
-            **{**vars(report), "event_id": f"asked {uuid.uuid4()}", "type": "asked"},
+            **{**vars(event), "event_id": f"asked {uuid.uuid4()}", "type": "asked"},
             provider=order.provider,
             status=outcome.status,
             outcome=outcome.text[:200],
@@ -143,79 +152,84 @@ def _keep(order: PaymentOrder, report: Report, outcome: Outcome) -> None:
         )
 
 
-def _saying_the_same(order: PaymentOrder, report: Report) -> EventQuerySet:
-    return order.events.filter(**{name: getattr(report, name) for name in _TOLD})
+def _same_events(order: PaymentOrder, event: ProviderEvent) -> EventQuerySet:
+    return order.events.filter(**{name: getattr(event, name) for name in _IDENTITY_FIELDS})
 
 
-def _nothing_left_to_look_at(order: PaymentOrder) -> None:
-    if order.attention and not order.events.held().exists():
-        order.attention = ""
-        order.save(update_fields=["attention"])
+def _clear_review_reason(order: PaymentOrder) -> None:
+    """Clear the reason once no event of the order is under review. The order is locked, so none can be added."""
+    if order.review_reason and not order.events.needing_review().exists():
+        order.review_reason = ""
+        order.save(update_fields=["review_reason"])
 
 
-def _try(event_id: int) -> None:
+def _try_apply(event_id: int) -> None:
+    """Apply an event, or postpone it after any error.
+
+    The event is stored and the provider gets its 2xx. An error here, even a bug, must neither lose nor repeat it.
+    """
     try:
         apply(event_id)
-    except (DomainError, Error) as error:
-        logger.warning("an event waits", extra={"webhook_event": event_id, "error": type(error).__name__})
-        _postpone(event_id, type(error).__name__)
     except Exception as error:
-        # It is stored, which is what the provider needs to hear; a fault of ours must not lose or double it.
-        logger.exception("an event could not be applied", extra={"webhook_event": event_id})
-        _postpone(event_id, type(error).__name__)
-
-
-def _settle(order: PaymentOrder | None, event: WebhookEvent) -> Outcome:
-    if event.kind == Kind.UNKNOWN:
-        return Outcome(Status.IGNORED, "not a kind of event that changes anything here")
-    if order is None:
-        return Outcome(Status.HELD, "no order of ours has these ids")
-    outcome = settling.settle(order, Report(**{name: getattr(event, name) for name in _COPIED}))
-    if outcome.status == Status.RECEIVED and event.received_at < clock.now() - PATIENCE:
-        return Outcome(Status.HELD, f"{outcome.text}, for two days")
-    return outcome
-
-
-def _write(event: WebhookEvent, order: PaymentOrder | None, outcome: Outcome) -> None:
-    event.order = order
-    event.outcome = outcome.text[:200]
-    event.attempts += 1
-    event.status = outcome.status
-    if outcome.status == Status.RECEIVED:
-        event.next_attempt_at = clock.now() + _wait(event.attempts)
-    else:
-        event.applied_at = clock.now()
-    event.save(update_fields=["order", "outcome", "attempts", "status", "next_attempt_at", "applied_at"])
-
-
-def _wait(attempts: int) -> timedelta:
-    return timedelta(seconds=min(FIRST_WAIT_SECONDS * 3 ** (min(attempts, 10) - 1), LONGEST_WAIT_SECONDS))
+        name = type(error).__name__
+        if isinstance(error, DomainError | Error):
+            logger.warning("webhook event postponed", extra={"webhook_event": event_id, "error": name})
+        else:
+            logger.exception("webhook event could not be applied", extra={"webhook_event": event_id})
+        _postpone(event_id, name)
 
 
 def _postpone(event_id: int, error: str) -> None:
-    event = WebhookEvent.objects.get(pk=event_id)
+    """Set the next attempt, unless another process has applied the event by now."""
+    attempts = WebhookEvent.objects.values_list("attempts", flat=True).get(pk=event_id)
     WebhookEvent.objects.waiting().filter(pk=event_id).update(
-        attempts=F("attempts") + 1, outcome=error[:200], next_attempt_at=Now() + _wait(event.attempts + 1)
+        attempts=F("attempts") + 1, outcome=error[:200], next_attempt_at=Now() + _retry_delay(attempts + 1)
     )
 
 
-def _apply_what_waited(event: WebhookEvent) -> None:
-    """A payment makes the refunds and disputes due that came before it. Dying here leaves them to the next round."""
-    of_its_order = WebhookEvent.objects.due().filter(order__events=event)
-    for pk in of_its_order.order_by("pk").values_list("pk", flat=True):
-        _try(pk)
+def _apply_due_of_same_order(event: WebhookEvent) -> None:
+    """Apply refunds and disputes that arrived before their payment, which has now made them due.
+
+    If the process dies before this, the next round of `apply_due` applies them.
+    """
+    due = WebhookEvent.objects.due().filter(order__events=event)
+    for event_id in due.order_by("pk").values_list("pk", flat=True):
+        _try_apply(event_id)
 
 
-def _order_of(event: WebhookEvent) -> Any:
-    """The id of the order that the event is about: by our id if the provider gives it back, else by theirs."""
+def _decide(order: PaymentOrder | None, event: WebhookEvent) -> Outcome:
+    if event.kind == EventKind.UNKNOWN:
+        return Outcome(Status.IGNORED, "an event type that changes nothing here")
+    if order is None:
+        return Outcome(Status.NEEDS_REVIEW, "no order here has these ids")
+    outcome = event_application.apply_event(
+        order, ProviderEvent(**{name: getattr(event, name) for name in _EVENT_FIELDS})
+    )
+    if outcome.status == Status.RECEIVED and event.received_at < clock.now() - MAX_WAIT:
+        return Outcome(Status.NEEDS_REVIEW, f"{outcome.text}, for more than two days")
+    return outcome
+
+
+def _retry_delay(attempts: int) -> timedelta:
+    return timedelta(seconds=min(FIRST_RETRY_SECONDS * 3 ** (min(attempts, 10) - 1), MAX_RETRY_SECONDS))
+
+
+def _find_order_id(event: WebhookEvent) -> UUID | None:
+    """Return the id of the event's order: by our id in its metadata, else by the provider's order or payment id."""
     orders = PaymentOrder.objects.filter(provider=event.provider)
     try:
-        named = orders.filter(pk=uuid.UUID(event.order_reference))
+        reference = UUID(event.order_reference)
     except ValueError:
-        named = orders.none()
-    by_order = orders.filter(provider_order_id=event.provider_order_id) if event.provider_order_id else orders.none()
-    by_payment = (
-        orders.filter(provider_payment_id=event.provider_payment_id) if event.provider_payment_id else orders.none()
+        reference = None
+    lookups = {
+        "pk": reference,
+        "provider_order_id": event.provider_order_id,
+        "provider_payment_id": event.provider_payment_id,
+    }
+    # An empty id must not be looked up: every unpaid order has an empty payment id.
+    matches = (
+        orders.filter(**{column: value}).values_list("pk", flat=True).first()
+        for column, value in lookups.items()
+        if value
     )
-    found = (rows.values_list("pk", flat=True).first() for rows in (named, by_order, by_payment))
-    return next((pk for pk in found if pk is not None), None)
+    return next((order_id for order_id in matches if order_id is not None), None)

@@ -22,9 +22,9 @@ _MAX_ADJUSTMENT_WAIT = timedelta(days=1)
 @health_check("payments", remedy=_RECONCILE)
 def payments() -> Line:
     """Return a critical line if a payment gave no coins or is to be sent back, a warning if one needs a person."""
-    uncredited, held = count(WebhookEvent.objects.uncredited()), count(WebhookEvent.objects.held())
-    again, orders = count(WebhookEvent.objects.paid_again()), count(PaymentOrder.objects.needing_a_look())
-    unasked, not_taken = count(PaymentOrder.objects.unasked()), count(PaymentRefund.objects.not_taken())
+    uncredited, held = count(WebhookEvent.objects.uncredited()), count(WebhookEvent.objects.needing_review())
+    again, orders = count(WebhookEvent.objects.duplicate_payments()), count(PaymentOrder.objects.needing_review())
+    unasked, not_taken = count(PaymentOrder.objects.unchecked()), count(PaymentRefund.objects.unacknowledged())
     data = {"uncredited": uncredited, "paid_again": again, "held": held, "orders": orders, "unasked": unasked}
     data["refunds_not_taken"] = not_taken
     if uncredited:

@@ -113,7 +113,7 @@ def payments(number: int, *, user: Any) -> None:
         currency="USD",
         provider_order_id=f"pi_{number}",
         idempotency_key="key",
-        attention="paid twice",
+        review_reason="paid twice",
         completed_at=Now(),
     )
     PaymentRefund.objects.create(order=order, source="provider", status="completed", amount=10, coins=10)

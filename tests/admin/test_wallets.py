@@ -40,7 +40,7 @@ def adjust(client: Client, wallet: Wallet, **form: Any) -> Any:
     return client.post(address, values, follow=True)
 
 
-def test_a_wallet_s_page_tells_everything_in_one_timeline(desk: Client) -> None:
+def test_a_wallet_page_shows_everything_in_one_timeline(desk: Client) -> None:
     person = rows.person()
     rows.failed_job(owner=person)
     captured = rows.job(owner=person).reservation
@@ -100,9 +100,7 @@ def test_a_wallet_is_found_by_its_owner_and_by_every_id_of_its_payments(
         assert found(desk, Wallet, term) == []
 
 
-def test_every_list_of_coins_and_money_is_searched_by_its_owner(
-    desk: Client, person: User, bought: PaymentOrder
-) -> None:
+def test_every_billing_list_can_be_searched_by_owner(desk: Client, person: User, bought: PaymentOrder) -> None:
     rows.adjustment(wallet=person.wallet)
     rows.job(owner=person)
     rows.job()
@@ -115,7 +113,7 @@ def test_every_list_of_coins_and_money_is_searched_by_its_owner(
         assert found(desk, model, "ben@example.org") == []
 
 
-def test_a_wallet_s_page_begins_with_the_coins_that_are_owed(desk: Client, person: User, bought: PaymentOrder) -> None:
+def test_a_wallet_page_begins_with_owed_coins(desk: Client, person: User, bought: PaymentOrder) -> None:
     shown = desk.get(page(person.wallet)).content.decode()
     refund = reverse("admin:billing_paymentrefund_change", args=[bought.refunds.get().pk])
     assert (
@@ -125,7 +123,7 @@ def test_a_wallet_s_page_begins_with_the_coins_that_are_owed(desk: Client, perso
     )
 
 
-def test_who_approves_an_adjustment_sees_how_much_whose_by_whom_and_why(desk: Client, person: User) -> None:
+def test_approving_an_adjustment_shows_amount_owner_author_and_reason(desk: Client, person: User) -> None:
     proposed = rows.adjustment(wallet=person.wallet)
     address = reverse("admin:billing_adjustment_change", args=[proposed.pk])
     asked = desk.get(address.replace("/change/", "/approve/")).content.decode()
@@ -133,7 +131,7 @@ def test_who_approves_an_adjustment_sees_how_much_whose_by_whom_and_why(desk: Cl
         assert told in asked, told
 
 
-def test_an_adjustment_is_made_once_with_its_reason_and_written_down(desk: Client, staff: User) -> None:
+def test_an_adjustment_form_sent_twice_is_made_once_and_logged(desk: Client, staff: User) -> None:
     wallet = rows.person().wallet
     before = wallet.balance
     assert "Adjust wallet" in desk.get(page(wallet).replace("/change/", "/adjust/")).content.decode()
@@ -148,13 +146,13 @@ def test_an_adjustment_is_made_once_with_its_reason_and_written_down(desk: Clien
 
 
 @pytest.mark.parametrize("form", [{"amount": "5", "reason": " "}, {"amount": "much"}, {"amount": ""}])
-def test_without_a_number_and_a_reason_it_is_asked_again(desk: Client, form: dict[str, str]) -> None:
+def test_an_adjustment_requires_a_number_and_a_reason(desk: Client, form: dict[str, str]) -> None:
     wallet = rows.person().wallet
     assert not adjust(desk, wallet, **form).redirect_chain
     assert wallet.transactions.count() == 2
 
 
-def test_more_than_is_there_is_refused_in_words(desk: Client) -> None:
+def test_taking_more_than_the_spendable_coins_is_rejected(desk: Client) -> None:
     wallet = rows.person(coins=10).wallet
     assert "free to take" in adjust(desk, wallet, amount="-1000").content.decode()
     assert Wallet.objects.get(pk=wallet.pk).balance == wallet.balance
@@ -185,7 +183,7 @@ def choose(client: Client, row: Adjustment, name: str) -> None:
     assert client.post(everything.list_address(Adjustment), chosen, follow=True).status_code == 200
 
 
-def test_who_may_only_look_adjusts_nothing() -> None:
+def test_a_view_only_user_cannot_adjust() -> None:
     wallet = rows.person().wallet
     viewer = rows.person(email="viewer@example.org")
     viewer.is_staff = True

@@ -47,7 +47,7 @@ def _events(fake: stripe.FakeStripe, *, count: int) -> list[bytes]:
     from relivchats.accounts.models import User
 
     def paid(number: int) -> bytes:
-        _, placed = orders.place(
+        _, placed = orders.create(
             user=User.objects.create_user(f"benchmark-{number}@example.org"),
             package_id="starter",
             provider="stripe",

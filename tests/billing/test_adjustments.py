@@ -38,7 +38,7 @@ def balance(wallet: Wallet) -> int:
 
 
 @pytest.mark.parametrize("amount", [1000, -1000])
-def test_up_to_the_limit_coins_move_at_once(make_wallet: MakeWallet, amount: int) -> None:
+def test_an_adjustment_up_to_the_limit_is_made_at_once(make_wallet: MakeWallet, amount: int) -> None:
     wallet = make_wallet(coins=1000)
     made = adjustments.adjust(wallet=wallet, amount=amount, actor="user 1", reason="a claim", idempotency_key="a")
     assert isinstance(made, CreditTransaction)
@@ -46,7 +46,7 @@ def test_up_to_the_limit_coins_move_at_once(make_wallet: MakeWallet, amount: int
 
 
 @pytest.mark.parametrize("amount", [1001, -1001])
-def test_above_the_limit_nothing_moves_until_another_approves(make_wallet: MakeWallet, amount: int) -> None:
+def test_above_the_limit_coins_move_only_after_a_second_person_approves(make_wallet: MakeWallet, amount: int) -> None:
     wallet = make_wallet(coins=2000)
     proposed = propose(wallet, amount)
     assert balance(wallet) == 2000
@@ -62,7 +62,7 @@ def give(wallet: Wallet, amount: int, *, actor: str = "user 1", key: str) -> Cre
 
 
 @pytest.mark.parametrize("sign", [1, -1])
-def test_many_small_ones_by_one_person_in_a_day_are_a_large_one(make_wallet: MakeWallet, sign: int) -> None:
+def test_small_adjustments_by_one_person_within_a_day_count_together(make_wallet: MakeWallet, sign: int) -> None:
     wallet = make_wallet(coins=5000)
     assert isinstance(give(wallet, sign * 600, key="a"), CreditTransaction)
     assert isinstance(give(wallet, sign * 400, actor=" user 1 ", key="b"), CreditTransaction)
@@ -73,7 +73,7 @@ def test_many_small_ones_by_one_person_in_a_day_are_a_large_one(make_wallet: Mak
     assert isinstance(give(make_wallet(coins=5000), sign * 1000, key="another wallet"), CreditTransaction)
 
 
-def test_what_a_second_person_approved_or_is_of_yesterday_does_not_count(
+def test_approved_adjustments_and_those_of_yesterday_do_not_count(
     make_wallet: MakeWallet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wallet = make_wallet(coins=50)
@@ -84,7 +84,9 @@ def test_what_a_second_person_approved_or_is_of_yesterday_does_not_count(
     assert isinstance(give(wallet, 1000, key="d"), CreditTransaction)
 
 
-def test_a_request_sent_again_stays_what_it_was(make_wallet: MakeWallet, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_repeated_request_returns_the_same_adjustment(
+    make_wallet: MakeWallet, monkeypatch: pytest.MonkeyPatch
+) -> None:
     wallet = make_wallet(coins=50)
     made, proposed = give(wallet, 700, key="a"), give(wallet, 700, key="b")
     give(wallet, 300, key="c")
@@ -95,7 +97,7 @@ def test_a_request_sent_again_stays_what_it_was(make_wallet: MakeWallet, monkeyp
 
 
 @pytest.mark.django_db(transaction=True)
-def test_many_at_once_do_not_slip_past_the_limit_together(make_wallet: MakeWallet) -> None:
+def test_concurrent_adjustments_cannot_pass_the_limit_together(make_wallet: MakeWallet) -> None:
     wallet = make_wallet(coins=50)
     outcomes = all_at_once([partial(give, wallet, 400, key=f"key {n}") for n in range(5)])
     assert sorted(type(outcome).__name__ for outcome in outcomes) == ["Adjustment"] * 3 + ["CreditTransaction"] * 2
@@ -103,14 +105,14 @@ def test_many_at_once_do_not_slip_past_the_limit_together(make_wallet: MakeWalle
 
 
 @pytest.mark.parametrize("actor", ["user 1", " user 1 "])
-def test_nobody_approves_their_own(make_wallet: MakeWallet, actor: str) -> None:
+def test_an_adjustment_cannot_be_approved_by_its_author(make_wallet: MakeWallet, actor: str) -> None:
     wallet = make_wallet(coins=50)
     with pytest.raises(adjustments.NotBySamePerson):
         adjustments.approve(propose(wallet), actor=actor, reason="checked")
     assert balance(wallet) == 50
 
 
-def test_the_database_too_refuses_one_person_for_two(make_wallet: MakeWallet) -> None:
+def test_the_database_rejects_an_approval_by_the_author(make_wallet: MakeWallet) -> None:
     proposed = propose(make_wallet(coins=50))
     made = adjustments.approve(proposed, actor="user 2", reason="checked")
     with pytest.raises(IntegrityError, match="adjustment_approved_by_another"), transaction.atomic():
@@ -130,7 +132,7 @@ def test_an_adjustment_is_decided_once(make_wallet: MakeWallet) -> None:
     assert balance(wallet) == 1051
 
 
-def test_after_a_week_a_proposal_can_only_be_refused(make_wallet: MakeWallet) -> None:
+def test_a_proposal_older_than_a_week_can_only_be_refused(make_wallet: MakeWallet) -> None:
     wallet = make_wallet(coins=50)
     proposed = propose(wallet)
     Adjustment.objects.update(created_at=F("created_at") - timedelta(days=8))
@@ -140,7 +142,7 @@ def test_after_a_week_a_proposal_can_only_be_refused(make_wallet: MakeWallet) ->
     assert balance(wallet) == 50
 
 
-def test_coins_that_are_gone_by_then_are_not_taken_and_the_proposal_stays(make_wallet: MakeWallet) -> None:
+def test_an_approval_without_enough_coins_fails_and_the_proposal_stays(make_wallet: MakeWallet) -> None:
     wallet = make_wallet(coins=1500)
     proposed = propose(wallet, -1400)
     ledger.adjust(wallet=wallet, amount=-500, actor="user 1", reason="spent", idempotency_key="spent")
@@ -150,7 +152,7 @@ def test_coins_that_are_gone_by_then_are_not_taken_and_the_proposal_stays(make_w
     assert (proposed.status, balance(wallet)) == ("pending", 1000)
 
 
-def test_a_proposal_sent_twice_is_one(make_wallet: MakeWallet) -> None:
+def test_a_repeated_proposal_is_stored_once(make_wallet: MakeWallet) -> None:
     wallet = make_wallet(coins=50)
     assert propose(wallet) == propose(wallet)
     taken = propose(rich := make_wallet(coins=2000), -1500)
@@ -164,7 +166,7 @@ def test_a_proposal_sent_twice_is_one(make_wallet: MakeWallet) -> None:
     "asked",
     [{"amount": 2_000_000_000}, {"reason": " "}, {"actor": " "}, {"amount": -5000}],
 )
-def test_what_could_never_be_made_is_not_proposed(make_wallet: MakeWallet, asked: dict[str, Any]) -> None:
+def test_an_impossible_adjustment_is_not_proposed(make_wallet: MakeWallet, asked: dict[str, Any]) -> None:
     proposal = {"amount": 5000, "actor": "user 1", "reason": "a claim", "idempotency_key": "a", **asked}
     with pytest.raises((ledger.InvalidMovement, ledger.InsufficientCoins)):
         adjustments.adjust(wallet=make_wallet(), **proposal)
@@ -172,7 +174,7 @@ def test_what_could_never_be_made_is_not_proposed(make_wallet: MakeWallet, asked
 
 
 @pytest.mark.django_db(transaction=True)
-def test_ten_approvals_at_once_move_the_coins_once(make_wallet: MakeWallet) -> None:
+def test_ten_concurrent_approvals_move_the_coins_once(make_wallet: MakeWallet) -> None:
     wallet = make_wallet(coins=50)
     proposed = propose(wallet)
     approvals = [partial(adjustments.approve, proposed, actor=f"user {n}", reason="checked") for n in range(2, 12)]
@@ -181,7 +183,7 @@ def test_ten_approvals_at_once_move_the_coins_once(make_wallet: MakeWallet) -> N
     assert balance(wallet) == 1051
 
 
-def test_the_command_says_that_a_second_person_must_approve(make_wallet: MakeWallet) -> None:
+def test_the_command_reports_that_a_second_person_must_approve(make_wallet: MakeWallet) -> None:
     wallet = make_wallet(coins=50)
     assert wallet.user is not None
     out = StringIO()

@@ -219,18 +219,18 @@ def broken() -> list[str]:
     return [finding.invariant.number for finding in audit.audit()]
 
 
-def test_sound_coins_have_no_findings(places: dict[str, object]) -> None:
+def test_a_consistent_ledger_has_no_findings(places: dict[str, object]) -> None:
     assert audit.audit() == []
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: f"{fault.invariant}: {fault.name}")
-def test_a_fault_is_found_by_its_invariant_alone(fault: Fault, places: dict[str, object]) -> None:
+def test_each_fault_is_found_by_its_own_invariant_only(fault: Fault, places: dict[str, object]) -> None:
     make_fault(fault, places)
     assert broken() == [fault.invariant]
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: f"{fault.invariant}: {fault.name}")
-def test_a_fault_in_what_changed_is_found_without_reading_the_rest(
+def test_a_fault_in_changed_rows_is_found_without_reading_the_rest(
     fault: Fault, horizon: Horizon, places: dict[str, object]
 ) -> None:
     make_fault(fault, places)
@@ -239,13 +239,13 @@ def test_a_fault_in_what_changed_is_found_without_reading_the_rest(
     assert set(found) <= {fault.invariant, "1"}, "coins that went missing on the way are missing in the sum too"
 
 
-def test_sound_coins_have_no_findings_since_a_horizon_either(horizon: Horizon, places: dict[str, object]) -> None:
+def test_a_consistent_ledger_has_no_findings_since_a_horizon(horizon: Horizon, places: dict[str, object]) -> None:
     assert audit.audit(since=horizon) == []
     now = Horizon(clock.now(), sum(CreditTransaction.objects.values_list("amount", flat=True)))
     assert audit.audit(since=now) == []
 
 
-def test_every_question_about_what_changed_reads_by_an_index(horizon: Horizon, places: dict[str, object]) -> None:
+def test_every_query_for_changed_rows_uses_an_index(horizon: Horizon, places: dict[str, object]) -> None:
     """The tables that grow for good are never read from end to end; wallets are, once, for their sum."""
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL enable_seqscan = off")
@@ -256,19 +256,19 @@ def test_every_question_about_what_changed_reads_by_an_index(horizon: Horizon, p
                 assert f"Seq Scan on {table}" not in plan, f"{invariant.number}: {plan}"
 
 
-def test_every_invariant_of_the_ledger_has_a_fault_that_it_finds() -> None:
+def test_every_invariant_is_tested_with_a_fault() -> None:
     own = {"1", "2", "3", "4", "5", "8a", "9", "11"}
     assert own <= {invariant.number for invariant in audit.registered()}
     assert own == {fault.invariant for fault in FAULTS}
 
 
-def test_a_reservation_may_be_two_minutes_late(places: dict[str, object]) -> None:
+def test_a_reservation_can_be_two_minutes_overdue(places: dict[str, object]) -> None:
     sql = "UPDATE coin_reservations SET expires_at = statement_timestamp() - interval '110 s' WHERE id = '{active}'"
     make_fault(Fault("8a", "a little late", sql), places)
     assert audit.audit() == []
 
 
-def test_findings_name_the_rows_by_ids_and_numbers_only(places: dict[str, object]) -> None:
+def test_findings_contain_ids_and_numbers_only(places: dict[str, object]) -> None:
     for fault in FAULTS:
         with transaction.atomic():
             make_fault(fault, places)
@@ -281,13 +281,13 @@ def test_findings_name_the_rows_by_ids_and_numbers_only(places: dict[str, object
             transaction.set_rollback(True)
 
 
-def test_all_offending_rows_are_counted_and_the_first_are_shown(places: dict[str, object]) -> None:
+def test_all_offending_rows_are_counted_and_the_first_are_returned(places: dict[str, object]) -> None:
     make_fault(Fault("1", "every balance", "UPDATE wallets SET balance = balance + 1"), places)
     (finding,) = audit.audit(limit=2)
     assert (finding.total, len(finding.rows)) == (4, 2)
 
 
-def test_invariants_come_in_order_and_a_number_is_taken_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invariants_are_ordered_and_their_numbers_are_unique(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(audit, "_registry", {})
     tenth, ninth = Invariant("10", "ten", "SELECT 1 AS one"), Invariant("9b", "nine", "SELECT 1 AS one WHERE false")
     audit.register(tenth, ninth)
@@ -299,7 +299,7 @@ def test_invariants_come_in_order_and_a_number_is_taken_once(monkeypatch: pytest
 
 
 @pytest.mark.django_db(transaction=True)
-def test_an_audit_reads_one_moment_and_cannot_write(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_audit_reads_one_snapshot_and_cannot_write(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(audit, "_registry", {})
     audit.register(
         Invariant(
@@ -312,7 +312,7 @@ def test_an_audit_reads_one_moment_and_cannot_write(monkeypatch: pytest.MonkeyPa
     assert audit.audit() == []
 
 
-def test_an_audit_inside_a_transaction_cannot_write_either(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_audit_inside_a_transaction_cannot_write(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(audit, "_registry", {})
     audit.register(Invariant("1", "a write", "SELECT setval('credit_transactions_id_seq', 1) AS one"))
     with pytest.raises(DatabaseError, match="read-only"), transaction.atomic():
@@ -354,7 +354,7 @@ def test_a_horizon_never_passes_a_transaction_that_is_still_running(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_horizon_moves_up_with_each_clean_look_and_stays_where_coins_are_broken(
+def test_a_horizon_advances_with_each_clean_audit_and_stays_when_an_invariant_is_broken(
     make_wallet: MakeWallet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(audit, "MARGIN", timedelta())
@@ -371,7 +371,7 @@ def test_a_horizon_moves_up_with_each_clean_look_and_stays_where_coins_are_broke
     assert broken.horizon is None
 
 
-def test_a_mark_of_long_ago_moves_no_horizon_back(make_wallet: MakeWallet) -> None:
+def test_an_old_mark_does_not_move_the_horizon_back(make_wallet: MakeWallet) -> None:
     make_wallet(coins=50)
     since = Horizon(clock.now(), 50)
     assert audit.look(since=since, marks=[Mark(since.at - timedelta(days=1), 1)]).horizon == since

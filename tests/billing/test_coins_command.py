@@ -28,29 +28,29 @@ def coins(*arguments: str) -> str:
 
 
 @pytest.mark.parametrize(("amount", "balance"), [("+400", 450), ("400", 450), ("-50", 0), ("-1", 49)])
-def test_coins_are_added_or_taken_and_the_new_balance_printed(wallet: Wallet, amount: str, balance: int) -> None:
+def test_the_command_adds_or_takes_coins_and_prints_the_balance(wallet: Wallet, amount: str, balance: int) -> None:
     assert coins(EMAIL, amount, "--reason", "a gift") == f"Balance: {balance} coins, 0 of them held."
     wallet.refresh_from_db()
     assert wallet.balance == balance
     assert audit() == []
 
 
-def test_the_ledger_says_that_it_was_the_command_and_why(wallet: Wallet) -> None:
+def test_the_transaction_names_the_command_and_the_reason(wallet: Wallet) -> None:
     coins(EMAIL, "-50", "--reason", "a mistake")
     line = wallet.transactions.get(type="admin_adjustment")
     assert (line.amount, line.actor, line.reason) == (-50, "command", "a mistake")
 
 
-def test_each_run_is_a_request_of_its_own(wallet: Wallet) -> None:
+def test_each_run_is_a_separate_request(wallet: Wallet) -> None:
     coins(EMAIL, "+10", "--reason", "a gift")
     assert coins(EMAIL, "+10", "--reason", "a gift") == "Balance: 70 coins, 0 of them held."
 
 
-def test_the_address_may_be_written_in_capitals(wallet: Wallet) -> None:
+def test_the_address_is_not_case_sensitive(wallet: Wallet) -> None:
     assert coins(EMAIL.upper(), "+1", "--reason", "a gift") == "Balance: 51 coins, 0 of them held."
 
 
-def test_held_coins_are_shown_and_left_alone(wallet: Wallet, hold: Hold) -> None:
+def test_held_coins_are_printed_and_not_taken(wallet: Wallet, hold: Hold) -> None:
     hold(wallet, 40)
     assert coins(EMAIL, "-10", "--reason", "a mistake") == "Balance: 40 coins, 40 of them held."
     with pytest.raises(CommandError, match=r"^Only 0 coins are free to take; 40 more are held for running insights.$"):

@@ -42,7 +42,7 @@ def amounts(page: Any) -> list[int]:
     return [line["amount"] for line in page["results"]]
 
 
-def test_the_balance_says_what_is_owned_held_and_free(make_wallet: MakeWallet, hold: Hold) -> None:
+def test_the_balance_shows_owned_held_and_spendable_coins(make_wallet: MakeWallet, hold: Hold) -> None:
     wallet = make_wallet(coins=450)
     hold(wallet, 400)
     assert Api(wallet).get("/api/credits/balance") == {
@@ -55,13 +55,13 @@ def test_the_balance_says_what_is_owned_held_and_free(make_wallet: MakeWallet, h
     }
 
 
-def test_a_person_made_without_a_wallet_gets_one_on_looking() -> None:
+def test_a_person_without_a_wallet_gets_one_on_the_first_request() -> None:
     (user,) = User.objects.bulk_create([User(email="ann@example.org")])
     client = Client(headers={"Authorization": f"Bearer {tokens.issue(user)}"})
     assert client.get("/api/credits/balance", secure=True).json()["balance"] == 50
 
 
-def test_a_transaction_says_what_moved_and_not_who_did_it_or_why(make_wallet: MakeWallet, hold: Hold) -> None:
+def test_a_transaction_shows_the_movement_without_actor_or_reason(make_wallet: MakeWallet, hold: Hold) -> None:
     wallet = make_wallet(coins=50)
     ledger.adjust(wallet=wallet, amount=400, actor="user 7", reason="an internal note", idempotency_key="a")
     reservation = hold(wallet, 400)
@@ -86,7 +86,7 @@ def test_every_type_of_transaction_has_a_description() -> None:
     assert set(DESCRIPTIONS) == set(CreditTransaction.Type)
 
 
-def test_following_next_shows_every_line_once_though_new_ones_arrive(make_wallet: MakeWallet, buy: Buy) -> None:
+def test_following_next_returns_every_transaction_once_while_new_ones_arrive(make_wallet: MakeWallet, buy: Buy) -> None:
     wallet = make_wallet(coins=50)
     api = with_lines(wallet, 5, buy=buy)
     page = api.get("/api/credits/transactions?limit=2")
@@ -100,7 +100,7 @@ def test_following_next_shows_every_line_once_though_new_ones_arrive(make_wallet
     assert amounts(api.get(page["previous"])) == [3, 2]
 
 
-def test_limit_and_offset_page_too_and_count(make_wallet: MakeWallet, buy: Buy) -> None:
+def test_limit_and_offset_paginate_and_count(make_wallet: MakeWallet, buy: Buy) -> None:
     api = with_lines(make_wallet(coins=50), 5, buy=buy)
     page = api.get("/api/credits/transactions?limit=2&offset=2")
     assert (page["count"], amounts(page)) == (6, [3, 2])
@@ -114,13 +114,13 @@ def test_limit_and_offset_page_too_and_count(make_wallet: MakeWallet, buy: Buy) 
 @pytest.mark.parametrize(
     "query", ["limit=0", "limit=101", "limit=x", "offset=-1", "offset=x", "offset=99999999999999999999", "cursor=zz"]
 )
-def test_a_malformed_page_is_a_problem_that_names_the_value(make_wallet: MakeWallet, query: str) -> None:
+def test_a_malformed_page_is_rejected_with_the_parameter_name(make_wallet: MakeWallet, query: str) -> None:
     problem = Api(make_wallet()).get(f"/api/credits/transactions?{query}", status=422)
     assert problem["errors"][0]["pointer"] == "#/" + query.partition("=")[0]
     assert problem["error_code"] == "ERR_1001"
 
 
-def test_nobody_sees_the_coins_of_others(make_wallet: MakeWallet) -> None:
+def test_a_person_sees_only_their_own_coins(make_wallet: MakeWallet) -> None:
     ann, ben = make_wallet(coins=450), make_wallet(coins=50)
     page = Api(ben).get("/api/credits/transactions?offset=0")
     assert page["count"] == ben.transactions.count()
@@ -128,12 +128,12 @@ def test_nobody_sees_the_coins_of_others(make_wallet: MakeWallet) -> None:
 
 
 @pytest.mark.parametrize("path", ["/api/credits/balance", "/api/credits/transactions"])
-def test_without_a_token_there_is_nothing_to_see(path: str) -> None:
+def test_every_coin_endpoint_requires_a_token(path: str) -> None:
     response = Client().get(path, secure=True)
     assert (response.status_code, response.json()["error_code"]) == (401, "ERR_1003")
 
 
-def test_a_statement_is_narrowed_by_type_and_time(make_wallet: MakeWallet, buy: Buy) -> None:
+def test_a_statement_can_be_filtered_by_type_and_time(make_wallet: MakeWallet, buy: Buy) -> None:
     wallet = make_wallet(coins=50)
     api = with_lines(wallet, 3, buy=buy)
     first, second, third = wallet.transactions.filter(type="purchase").order_by("sequence")
@@ -156,7 +156,7 @@ def stamp(line: CreditTransaction) -> str:
 
 @pytest.mark.parametrize("query", ["type=gift", "from=yesterday", "to=9"])
 @pytest.mark.parametrize("path", ["/api/credits/transactions", "/api/credits/transactions.csv"])
-def test_a_malformed_filter_is_a_problem_that_names_the_value(make_wallet: MakeWallet, path: str, query: str) -> None:
+def test_a_malformed_filter_is_rejected_with_the_parameter_name(make_wallet: MakeWallet, path: str, query: str) -> None:
     problem = Api(make_wallet()).get(f"{path}?{query}", status=422)
     assert problem["errors"][0]["pointer"] == "#/" + query.partition("=")[0]
     assert query.startswith("type") or "or a day, such as 2026-01-31" in str(problem["errors"])
@@ -169,7 +169,7 @@ def download(wallet: Wallet, query: str = "", **headers: str) -> tuple[Any, list
     return response, list(csv.reader(io.StringIO(b"".join(response.streaming_content).decode(), newline="")))
 
 
-def test_a_statement_is_a_file_whose_amounts_are_numbers(make_wallet: MakeWallet, hold: Hold, buy: Buy) -> None:
+def test_a_statement_is_a_csv_file_with_numeric_amounts(make_wallet: MakeWallet, hold: Hold, buy: Buy) -> None:
     wallet = make_wallet(coins=50)
     buy(wallet, 400)
     unlock = ledger.capture(reservation=hold(wallet, 400), coins=350)
@@ -193,16 +193,14 @@ def test_a_statement_is_a_file_whose_amounts_are_numbers(make_wallet: MakeWallet
     assert [line[2] for line in download(wallet, "?type=purchase")[1][1:]] == ["purchase"]
 
 
-def test_a_text_that_a_spreadsheet_would_run_is_made_harmless(
-    make_wallet: MakeWallet, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_spreadsheet_formula_is_neutralized(make_wallet: MakeWallet, monkeypatch: pytest.MonkeyPatch) -> None:
     wallet = make_wallet(coins=50)
     for first in "=+-@\t\r\n":
         monkeypatch.setitem(DESCRIPTIONS, CreditTransaction.Type.SIGNUP_BONUS, f"{first}1+1")
         assert download(wallet)[1][1][3] == f"'{first}1+1"
 
 
-def test_a_statement_holds_its_owners_lines_alone(make_wallet: MakeWallet) -> None:
+def test_a_statement_contains_only_its_owners_transactions(make_wallet: MakeWallet) -> None:
     make_wallet(coins=450)
     ben = make_wallet(coins=50)
     assert len(download(ben)[1]) == 1 + ben.transactions.count()

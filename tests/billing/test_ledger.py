@@ -20,7 +20,7 @@ def coins_of(wallet: Wallet) -> tuple[int, int]:
     return stored.balance, stored.reserved
 
 
-def test_a_grant_adds_coins_and_one_line(make_wallet: MakeWallet, make_order: MakeOrder) -> None:
+def test_a_grant_adds_coins_and_one_transaction(make_wallet: MakeWallet, make_order: MakeOrder) -> None:
     wallet = make_wallet(coins=50)
     order = make_order(wallet)
     line = ledger.grant(wallet=wallet, type=PURCHASE, coins=400, idempotency_key="order 1", payment_order=order)
@@ -29,9 +29,7 @@ def test_a_grant_adds_coins_and_one_line(make_wallet: MakeWallet, make_order: Ma
     assert coins_of(wallet) == (450, 0)
 
 
-def test_a_purchase_is_of_an_order_of_this_wallet_and_these_coins(
-    make_wallet: MakeWallet, make_order: MakeOrder
-) -> None:
+def test_a_purchase_must_match_its_orders_wallet_and_coins(make_wallet: MakeWallet, make_order: MakeOrder) -> None:
     wallet, another = make_wallet(coins=50), make_wallet(coins=50)
     for order, coins in [(None, 400), (make_order(another), 400), (make_order(wallet), 399), (make_order(wallet), 401)]:
         with pytest.raises(ledger.InvalidMovement, match="order"):
@@ -40,13 +38,13 @@ def test_a_purchase_is_of_an_order_of_this_wallet_and_these_coins(
 
 
 @pytest.mark.parametrize("type", ["insight_unlock", "refund", "admin_adjustment"])
-def test_only_a_bonus_or_a_purchase_is_granted(make_wallet: MakeWallet, type: str) -> None:
+def test_only_bonuses_and_purchases_can_be_granted(make_wallet: MakeWallet, type: str) -> None:
     with pytest.raises(ledger.InvalidMovement):
         ledger.grant(wallet=make_wallet(), type=type, coins=1, idempotency_key="a")
 
 
 @pytest.mark.parametrize("coins", [0, -1, ledger.MOST_COINS + 1])
-def test_coins_move_in_whole_bounded_numbers(make_wallet: MakeWallet, hold: Hold, coins: int) -> None:
+def test_the_number_of_coins_is_bounded(make_wallet: MakeWallet, hold: Hold, coins: int) -> None:
     wallet = make_wallet(coins=50)
     with pytest.raises(ledger.InvalidMovement, match="whole numbers"):
         ledger.grant(wallet=wallet, type=PURCHASE, coins=coins, idempotency_key="a")
@@ -62,7 +60,7 @@ def test_held_coins_are_owned_but_not_spendable(make_wallet: MakeWallet, hold: H
     assert coins_of(wallet) == (450, 400)
 
 
-def test_too_few_coins_are_refused_with_the_numbers_and_what_to_do(make_wallet: MakeWallet, hold: Hold) -> None:
+def test_too_few_coins_are_rejected_with_the_numbers_and_what_to_do(make_wallet: MakeWallet, hold: Hold) -> None:
     wallet = make_wallet(coins=450)
     hold(wallet, 400)
     with pytest.raises(ledger.InsufficientCoins) as refusal:
@@ -79,7 +77,7 @@ def test_all_spendable_coins_can_be_held(make_wallet: MakeWallet, hold: Hold) ->
     assert coins_of(wallet) == (50, 50)
 
 
-def test_a_capture_takes_its_part_and_gives_the_rest_back(make_wallet: MakeWallet, hold: Hold) -> None:
+def test_a_capture_takes_its_part_and_releases_the_rest(make_wallet: MakeWallet, hold: Hold) -> None:
     wallet = make_wallet(coins=450)
     reservation = hold(wallet, 400)
     line = ledger.capture(reservation=reservation, coins=300)
@@ -89,7 +87,9 @@ def test_a_capture_takes_its_part_and_gives_the_rest_back(make_wallet: MakeWalle
     assert coins_of(wallet) == (150, 0)
 
 
-def test_capturing_again_gives_the_earlier_answer_and_takes_nothing(make_wallet: MakeWallet, hold: Hold) -> None:
+def test_a_repeated_capture_returns_the_first_transaction_and_takes_nothing(
+    make_wallet: MakeWallet, hold: Hold
+) -> None:
     wallet = make_wallet(coins=450)
     reservation = hold(wallet, 400)
     first = ledger.capture(reservation=reservation, coins=300)
@@ -97,7 +97,7 @@ def test_capturing_again_gives_the_earlier_answer_and_takes_nothing(make_wallet:
     assert coins_of(wallet) == (150, 0)
 
 
-def test_capturing_again_another_amount_is_refused(make_wallet: MakeWallet, hold: Hold) -> None:
+def test_a_repeated_capture_of_another_amount_is_rejected(make_wallet: MakeWallet, hold: Hold) -> None:
     wallet = make_wallet(coins=450)
     reservation = hold(wallet, 400)
     ledger.capture(reservation=reservation, coins=300)
@@ -107,7 +107,7 @@ def test_capturing_again_another_amount_is_refused(make_wallet: MakeWallet, hold
 
 
 @pytest.mark.parametrize("coins", [-1, 0, 401])
-def test_no_more_than_what_is_held_and_no_nothing_is_captured(make_wallet: MakeWallet, hold: Hold, coins: int) -> None:
+def test_a_capture_is_between_one_coin_and_all_held_coins(make_wallet: MakeWallet, hold: Hold, coins: int) -> None:
     wallet = make_wallet(coins=450)
     reservation = hold(wallet, 400)
     with pytest.raises(ledger.InvalidMovement):
@@ -115,7 +115,7 @@ def test_no_more_than_what_is_held_and_no_nothing_is_captured(make_wallet: MakeW
     assert coins_of(wallet) == (450, 400)
 
 
-def test_a_release_gives_everything_back_without_a_line(make_wallet: MakeWallet, hold: Hold) -> None:
+def test_a_release_returns_all_coins_without_a_transaction(make_wallet: MakeWallet, hold: Hold) -> None:
     wallet = make_wallet(coins=450)
     reservation = hold(wallet, 400)
     lines = wallet.transactions.count()
@@ -126,7 +126,7 @@ def test_a_release_gives_everything_back_without_a_line(make_wallet: MakeWallet,
     assert coins_of(wallet) == (450, 0)
 
 
-def test_releasing_again_changes_nothing_and_keeps_the_first_reason(make_wallet: MakeWallet, hold: Hold) -> None:
+def test_a_repeated_release_changes_nothing_and_keeps_the_first_reason(make_wallet: MakeWallet, hold: Hold) -> None:
     wallet = make_wallet(coins=450)
     reservation = hold(wallet, 400)
     first = ledger.release(reservation=reservation, reason="first").resolved_at
@@ -135,7 +135,7 @@ def test_releasing_again_changes_nothing_and_keeps_the_first_reason(make_wallet:
     assert coins_of(wallet) == (450, 0)
 
 
-def test_captured_coins_are_not_released(make_wallet: MakeWallet, hold: Hold) -> None:
+def test_captured_coins_cannot_be_released(make_wallet: MakeWallet, hold: Hold) -> None:
     wallet = make_wallet(coins=450)
     reservation = hold(wallet, 400)
     ledger.capture(reservation=reservation, coins=400)
@@ -144,7 +144,7 @@ def test_captured_coins_are_not_released(make_wallet: MakeWallet, hold: Hold) ->
     assert coins_of(wallet) == (50, 0)
 
 
-def test_released_coins_are_not_captured(make_wallet: MakeWallet, hold: Hold) -> None:
+def test_released_coins_cannot_be_captured(make_wallet: MakeWallet, hold: Hold) -> None:
     wallet = make_wallet(coins=450)
     reservation = hold(wallet, 400)
     ledger.release(reservation=reservation, reason="given up")
@@ -163,7 +163,7 @@ def test_a_stale_instance_cannot_resolve_twice(make_wallet: MakeWallet, hold: Ho
     assert coins_of(wallet) == (450, 0)
 
 
-def test_a_stale_wallet_cannot_spend_what_is_gone(make_wallet: MakeWallet, hold: Hold) -> None:
+def test_a_stale_wallet_instance_cannot_spend_coins_twice(make_wallet: MakeWallet, hold: Hold) -> None:
     wallet = make_wallet(coins=450)
     stale = Wallet.objects.get(pk=wallet.pk)
     hold(wallet, 400)
@@ -190,7 +190,7 @@ def test_an_adjustment_needs_an_actor(make_wallet: MakeWallet) -> None:
         ledger.adjust(wallet=make_wallet(), amount=1, actor=" ", reason="a gift", idempotency_key="a")
 
 
-def test_an_adjustment_moves_coins_both_ways_and_says_who_and_why(make_wallet: MakeWallet) -> None:
+def test_an_adjustment_adds_or_takes_coins_with_actor_and_reason(make_wallet: MakeWallet) -> None:
     wallet = make_wallet(coins=50)
     ledger.adjust(wallet=wallet, amount=400, actor="command", reason=" a gift ", idempotency_key="a")
     line = ledger.adjust(wallet=wallet, amount=-450, actor="user 7", reason="a mistake", idempotency_key="b")
@@ -199,7 +199,7 @@ def test_an_adjustment_moves_coins_both_ways_and_says_who_and_why(make_wallet: M
     assert coins_of(wallet) == (0, 0)
 
 
-def test_an_adjustment_leaves_held_coins_alone(make_wallet: MakeWallet, hold: Hold) -> None:
+def test_an_adjustment_cannot_take_held_coins(make_wallet: MakeWallet, hold: Hold) -> None:
     wallet = make_wallet(coins=450)
     hold(wallet, 400)
     with pytest.raises(ledger.InsufficientCoins, match="400 more are held") as refusal:
@@ -208,12 +208,12 @@ def test_an_adjustment_leaves_held_coins_alone(make_wallet: MakeWallet, hold: Ho
     assert coins_of(wallet) == (450, 400)
 
 
-def test_an_adjustment_of_nothing_is_refused(make_wallet: MakeWallet) -> None:
+def test_an_adjustment_of_zero_coins_is_rejected(make_wallet: MakeWallet) -> None:
     with pytest.raises(ledger.InvalidMovement):
         ledger.adjust(wallet=make_wallet(), amount=0, actor="command", reason="why not", idempotency_key="a")
 
 
-def test_the_same_key_and_request_move_coins_once(make_wallet: MakeWallet, make_order: MakeOrder, hold: Hold) -> None:
+def test_a_repeated_request_moves_coins_once(make_wallet: MakeWallet, make_order: MakeOrder, hold: Hold) -> None:
     wallet = make_wallet(coins=50)
     order = make_order(wallet)
     grants = [
@@ -229,14 +229,14 @@ def test_the_same_key_and_request_move_coins_once(make_wallet: MakeWallet, make_
     assert coins_of(wallet) == (457, 100)
 
 
-def test_a_held_key_answers_even_when_the_coins_are_all_gone(make_wallet: MakeWallet, hold: Hold) -> None:
+def test_a_repeated_reservation_is_returned_even_with_no_coins_left(make_wallet: MakeWallet, hold: Hold) -> None:
     wallet = make_wallet(coins=100)
     first = hold(wallet, 100)
     assert hold(wallet, 100) == first
     assert coins_of(wallet) == (100, 100)
 
 
-def test_a_key_answers_for_a_reservation_that_is_already_resolved(make_wallet: MakeWallet, hold: Hold) -> None:
+def test_a_repeated_reservation_is_returned_after_it_was_resolved(make_wallet: MakeWallet, hold: Hold) -> None:
     wallet = make_wallet(coins=100)
     first = hold(wallet, 100)
     ledger.release(reservation=first, reason="given up")
@@ -244,9 +244,7 @@ def test_a_key_answers_for_a_reservation_that_is_already_resolved(make_wallet: M
     assert coins_of(wallet) == (100, 0)
 
 
-def test_another_request_under_a_used_key_is_refused(
-    make_wallet: MakeWallet, make_order: MakeOrder, hold: Hold
-) -> None:
+def test_a_used_key_is_rejected_for_another_request(make_wallet: MakeWallet, make_order: MakeOrder, hold: Hold) -> None:
     wallet = make_wallet(coins=450)
     five, six = make_order(wallet, coins=5), make_order(wallet, coins=6)
     ledger.grant(wallet=wallet, type=PURCHASE, coins=5, idempotency_key="a", payment_order=five)
@@ -260,7 +258,7 @@ def test_another_request_under_a_used_key_is_refused(
     assert coins_of(wallet) == (455, 100)
 
 
-def test_a_key_for_another_order_or_another_purpose_is_refused(make_wallet: MakeWallet, make_order: MakeOrder) -> None:
+def test_a_used_key_is_rejected_for_another_order_or_purpose(make_wallet: MakeWallet, make_order: MakeOrder) -> None:
     wallet = make_wallet(coins=450)
     first, second = make_order(wallet), make_order(wallet)
     ledger.grant(wallet=wallet, type=PURCHASE, coins=400, idempotency_key="a", payment_order=first)
@@ -274,7 +272,7 @@ def test_a_key_for_another_order_or_another_purpose_is_refused(make_wallet: Make
     assert coins_of(wallet) == (850, 50)
 
 
-def test_a_refund_takes_what_is_free_once_and_nothing_that_is_held(
+def test_a_refund_takes_spendable_coins_once_and_no_held_ones(
     make_wallet: MakeWallet, make_order: MakeOrder, hold: Hold
 ) -> None:
     wallet = make_wallet(coins=0)
@@ -293,9 +291,7 @@ def test_a_refund_takes_what_is_free_once_and_nothing_that_is_held(
     assert coins_of(wallet) == (300, 300)
 
 
-def test_a_refund_that_never_reached_the_person_is_given_back_once(
-    make_wallet: MakeWallet, make_order: MakeOrder
-) -> None:
+def test_a_refund_that_failed_is_reversed_once(make_wallet: MakeWallet, make_order: MakeOrder) -> None:
     wallet = make_wallet(coins=0)
     order = make_order(wallet)
     bought = ledger.grant(wallet=wallet, type=PURCHASE, coins=400, idempotency_key="buy", payment_order=order)
@@ -317,7 +313,7 @@ def test_keys_belong_to_one_wallet(make_wallet: MakeWallet, hold: Hold) -> None:
     assert coins_of(ann) == coins_of(ben) == (100, 50)
 
 
-def test_times_are_the_databases(make_wallet: MakeWallet, hold: Hold, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_times_come_from_the_database(make_wallet: MakeWallet, hold: Hold, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("django.utils.timezone.now", lambda: pytest.fail("the machine's clock was asked"))
     wallet = make_wallet(coins=100)
     before = clock.now()
@@ -327,7 +323,7 @@ def test_times_are_the_databases(make_wallet: MakeWallet, hold: Hold, monkeypatc
     assert before <= reservation.created_at <= reservation.resolved_at <= line.created_at <= clock.now()
 
 
-def test_a_reservation_is_overdue_only_while_active_and_past_its_time(make_wallet: MakeWallet, hold: Hold) -> None:
+def test_only_active_expired_reservations_are_overdue(make_wallet: MakeWallet, hold: Hold) -> None:
     wallet = make_wallet(coins=100)
     hold(wallet, 10, key="in time")
     late = hold(wallet, 10, key="late")

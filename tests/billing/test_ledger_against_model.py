@@ -197,11 +197,11 @@ def run(*, histories: int, steps: int) -> None:
 
 
 @pytest.mark.django_db
-def test_any_short_history_equals_the_model() -> None:
+def test_any_short_history_matches_the_model() -> None:
     run(histories=12, steps=25)
 
 
 @pytest.mark.slow
 @pytest.mark.django_db
-def test_any_long_history_equals_the_model() -> None:
+def test_any_long_history_matches_the_model() -> None:
     run(histories=80, steps=50)

@@ -11,7 +11,7 @@ from billing.payments import money
 pytestmark = pytest.mark.django_db
 
 
-def test_three_packages_are_sold_to_begin_with() -> None:
+def test_three_packages_exist_after_the_first_migration() -> None:
     sold = [
         (package.title, package.coins, package.popular, dict(package.prices.values_list("currency", "amount")))
         for package in CreditPackage.objects.all()
@@ -23,7 +23,7 @@ def test_three_packages_are_sold_to_begin_with() -> None:
     ]
 
 
-def test_migrating_again_leaves_what_staff_changed() -> None:
+def test_migrating_again_keeps_changes_by_staff() -> None:
     CreditPackage.objects.filter(id="pro").delete()
     PackagePrice.objects.filter(package="starter", currency="USD").update(amount=599)
     call_command("migrate", verbosity=0)
@@ -43,5 +43,5 @@ def test_migrating_again_leaves_what_staff_changed() -> None:
         (1, "XYZ", "0.01 XYZ"),
     ],
 )
-def test_money_is_shown_as_people_read_it(amount: int, currency: str, shown: str) -> None:
-    assert money.shown(amount, currency) == shown
+def test_amounts_are_formatted_with_their_currency(amount: int, currency: str, shown: str) -> None:
+    assert money.format_amount(amount, currency) == shown

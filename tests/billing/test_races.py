@@ -24,7 +24,9 @@ def own(wallet: Wallet) -> Wallet:
     return Wallet.objects.get(pk=wallet.pk)
 
 
-def test_fifty_at_once_on_coins_for_one_hold_exactly_once(make_wallet: MakeWallet, hold: Hold) -> None:
+def test_of_fifty_concurrent_reservations_on_coins_for_one_exactly_one_succeeds(
+    make_wallet: MakeWallet, hold: Hold
+) -> None:
     wallet = make_wallet(coins=50)
     outcomes = all_at_once([partial(hold, own(wallet), 50, key=f"job {n}") for n in range(50)])
     assert sorted(type(outcome).__name__ for outcome in outcomes) == ["CoinReservation"] + ["InsufficientCoins"] * 49
@@ -32,7 +34,7 @@ def test_fifty_at_once_on_coins_for_one_hold_exactly_once(make_wallet: MakeWalle
     assert audit() == []
 
 
-def test_one_key_sent_ten_times_at_once_holds_once(make_wallet: MakeWallet, hold: Hold) -> None:
+def test_ten_concurrent_requests_with_one_key_move_coins_once(make_wallet: MakeWallet, hold: Hold) -> None:
     wallet = make_wallet(coins=500)
     outcomes = all_at_once([partial(hold, own(wallet), 50, key="job 1") for _ in range(10)])
     assert len({outcome.pk for outcome in outcomes}) == 1
@@ -40,7 +42,7 @@ def test_one_key_sent_ten_times_at_once_holds_once(make_wallet: MakeWallet, hold
     assert audit() == []
 
 
-def test_grants_and_adjustments_at_once_lose_none_and_leave_no_gap(
+def test_concurrent_grants_and_adjustments_lose_no_coins_and_leave_no_gap(
     make_wallet: MakeWallet, make_order: MakeOrder
 ) -> None:
     wallet = make_wallet(coins=50)
@@ -64,7 +66,7 @@ def test_grants_and_adjustments_at_once_lose_none_and_leave_no_gap(
     assert audit() == []
 
 
-def test_capture_and_release_at_once_end_in_one_of_them(make_wallet: MakeWallet, hold: Hold) -> None:
+def test_of_a_concurrent_capture_and_release_exactly_one_succeeds(make_wallet: MakeWallet, hold: Hold) -> None:
     wallet = make_wallet(coins=450)
     reservation = hold(wallet, 400)
     captured, released = all_at_once(
@@ -84,7 +86,7 @@ def test_capture_and_release_at_once_end_in_one_of_them(make_wallet: MakeWallet,
     assert audit() == []
 
 
-def test_ten_captures_at_once_take_the_coins_once(make_wallet: MakeWallet, hold: Hold) -> None:
+def test_ten_concurrent_captures_take_the_coins_once(make_wallet: MakeWallet, hold: Hold) -> None:
     wallet = make_wallet(coins=450)
     reservation = hold(wallet, 400)
     outcomes = all_at_once([partial(ledger.capture, reservation=fresh(reservation), coins=300) for _ in range(10)])
@@ -93,7 +95,7 @@ def test_ten_captures_at_once_take_the_coins_once(make_wallet: MakeWallet, hold:
     assert audit() == []
 
 
-def test_settling_two_reservations_of_one_wallet_while_buying_loses_nothing(
+def test_concurrent_settlements_and_purchases_of_one_wallet_lose_no_coins(
     make_wallet: MakeWallet, hold: Hold, buy: Buy
 ) -> None:
     wallet = make_wallet(coins=450)
@@ -109,7 +111,7 @@ def test_settling_two_reservations_of_one_wallet_while_buying_loses_nothing(
     assert audit() == []
 
 
-def test_opening_one_wallet_five_times_at_once_gives_one_bonus() -> None:
+def test_five_concurrent_openings_of_a_wallet_grant_one_bonus() -> None:
     (user,) = User.objects.bulk_create([User(email="ann@example.org")])
     outcomes = all_at_once([partial(ledger.open_wallet, user=user) for _ in range(5)])
     assert len({outcome.pk for outcome in outcomes}) == 1
@@ -117,7 +119,9 @@ def test_opening_one_wallet_five_times_at_once_gives_one_bonus() -> None:
     assert audit() == []
 
 
-def test_refunds_at_once_take_no_more_than_is_free(make_wallet: MakeWallet, make_order: MakeOrder) -> None:
+def test_concurrent_refunds_take_no_more_than_the_spendable_coins(
+    make_wallet: MakeWallet, make_order: MakeOrder
+) -> None:
     wallet = make_wallet(coins=0)
     order = make_order(wallet)
     ledger.grant(wallet=wallet, type="purchase", coins=400, idempotency_key="buy", payment_order=order)
@@ -130,7 +134,9 @@ def test_refunds_at_once_take_no_more_than_is_free(make_wallet: MakeWallet, make
     assert audit_of_coins() == []
 
 
-def test_reversing_one_refund_at_once_gives_it_back_once(make_wallet: MakeWallet, make_order: MakeOrder) -> None:
+def test_concurrent_reversals_of_one_refund_return_its_coins_once(
+    make_wallet: MakeWallet, make_order: MakeOrder
+) -> None:
     wallet = make_wallet(coins=0)
     order = make_order(wallet)
     ledger.grant(wallet=wallet, type="purchase", coins=400, idempotency_key="buy", payment_order=order)

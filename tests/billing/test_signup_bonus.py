@@ -12,51 +12,51 @@ from relivchats.errors import DomainError
 pytestmark = pytest.mark.django_db
 
 
-def test_a_new_person_has_a_wallet_with_the_bonus() -> None:
+def test_a_new_person_gets_a_wallet_with_the_bonus() -> None:
     wallet = User.objects.create_user("ann@example.org").wallet
     line = wallet.transactions.get()
     assert (line.type, line.amount, line.sequence, wallet.balance) == ("signup_bonus", 50, 1, 50)
     assert audit() == []
 
 
-def test_the_bonus_comes_once_however_often_the_person_is_saved_and_the_wallet_opened() -> None:
+def test_the_bonus_is_granted_once_per_person() -> None:
     user = User.objects.create_user("ann@example.org")
     user.save()
     assert ledger.open_wallet(user=user) == ledger.open_wallet(user=user) == user.wallet
     assert CreditTransaction.objects.filter(type="signup_bonus").count() == 1
 
 
-def test_staff_set_the_bonus_and_migrating_keeps_it() -> None:
+def test_migrating_keeps_the_bonus_that_staff_set() -> None:
     Bonus.objects.filter(event="signup").update(coins=70)
     call_command("migrate", verbosity=0)
     assert User.objects.create_user("ann@example.org").wallet.balance == 70
 
 
-def test_migrating_makes_the_bonus_when_there_is_none() -> None:
+def test_migrating_creates_a_missing_bonus_row() -> None:
     Bonus.objects.all().delete()
     call_command("migrate", verbosity=0)
     assert Bonus.objects.get().coins == 50
 
 
-def test_a_bonus_of_zero_gives_an_empty_wallet() -> None:
+def test_a_bonus_of_zero_leaves_the_wallet_empty() -> None:
     Bonus.objects.filter(event="signup").update(coins=0)
     wallet = User.objects.create_user("ann@example.org").wallet
     assert (wallet.balance, wallet.transactions.count()) == (0, 0)
 
 
-def test_no_bonus_row_gives_an_empty_wallet() -> None:
+def test_without_a_bonus_row_the_wallet_is_empty() -> None:
     Bonus.objects.all().delete()
     assert User.objects.create_user("ann@example.org").wallet.balance == 0
 
 
-def test_a_bonus_changed_later_is_not_paid_again() -> None:
+def test_a_changed_bonus_is_not_granted_again() -> None:
     user = User.objects.create_user("ann@example.org")
     Bonus.objects.filter(event="signup").update(coins=70)
     assert ledger.open_wallet(user=user).balance == 50
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_person_is_never_stored_without_their_wallet() -> None:
+def test_a_person_is_never_stored_without_a_wallet() -> None:
     Bonus.objects.filter(event="signup").update(coins=ledger.MOST_COINS + 1)
     with pytest.raises(DomainError):
         User.objects.create_user("ann@example.org")
@@ -75,6 +75,6 @@ def test_a_wallet_is_never_opened_without_its_bonus() -> None:
     assert not Wallet.objects.exists()
 
 
-def test_loading_a_dump_gives_no_wallet_beside_the_dumped_one() -> None:
+def test_loading_a_fixture_creates_no_second_wallet() -> None:
     User(email="ann@example.org").save_base(raw=True)
     assert not Wallet.objects.exists()

@@ -14,7 +14,7 @@ from django.test import Client
 from django.urls import reverse
 
 from billing.models import PaymentOrder, PaymentRefund, Wallet, WebhookEvent
-from billing.payments.providers.base import ProviderUnavailable, Report
+from billing.payments.providers.base import ProviderEvent, ProviderUnavailable
 from billing.payments.providers.stripe import Stripe
 from ops import payments
 from ops.checks.payments import payments as payments_check
@@ -39,12 +39,12 @@ def held(shop: Shop) -> PaymentOrder:
     return order
 
 
-def test_nothing_to_do_is_fine() -> None:
+def test_without_problems_the_report_is_fine() -> None:
     status, answer = as_json("payments")
     assert (status, answer["rows"], payments_check().level) == (0, [], Level.FINE)
 
 
-def test_paid_and_without_coins_for_five_minutes_is_critical(stripe_shop: Shop) -> None:
+def test_a_payment_without_coins_for_five_minutes_is_critical(stripe_shop: Shop) -> None:
     order = held(stripe_shop)
     assert (payments_check().level, call("payments")[0]) == (Level.WARNING, 1)
     WebhookEvent.objects.update(received_at=Now() - timedelta(minutes=6))
@@ -56,7 +56,7 @@ def test_paid_and_without_coins_for_five_minutes_is_critical(stripe_shop: Shop) 
     assert answer["rows"][0]["why"] == "paid $0.01, not $4.99"
 
 
-def test_a_second_payment_is_called_one_and_has_to_go_back(stripe_shop: Shop) -> None:
+def test_a_second_payment_is_critical_and_must_be_refunded(stripe_shop: Shop) -> None:
     order = stripe_shop.paid()
     stripe_shop.send(stripe_shop.event_of(order, "paid", payment={"latest_charge": "ch_again"}))
     WebhookEvent.objects.update(received_at=Now() - timedelta(minutes=6))
@@ -68,22 +68,22 @@ def test_a_second_payment_is_called_one_and_has_to_go_back(stripe_shop: Shop) ->
     assert (status, first["what"], first["order or event"]) == (2, "paid a second time", str(order.pk))
 
 
-def test_what_was_told_wrong_of_the_payment_that_gave_the_coins_is_no_second_payment(stripe_shop: Shop) -> None:
+def test_a_contradictory_event_of_the_first_payment_is_not_a_second_payment(stripe_shop: Shop) -> None:
     order = stripe_shop.order()
     for wrong in ({"amount_received": 1}, {"currency": "eur"}, {}):
         stripe_shop.send(stripe_shop.event_of(order, "paid", payment=wrong))
-    assert (stripe_shop.balance, WebhookEvent.objects.paid_again().count()) == (450, 0)
+    assert (stripe_shop.balance, WebhookEvent.objects.duplicate_payments().count()) == (450, 0)
     assert (payments_check().level, payments_check().text) == (Level.WARNING, "2 held for review")
-    told = WebhookEvent.objects.held().values_list("outcome", flat=True)
-    assert all(outcome.endswith("it is the payment that the coins were given for") for outcome in told)
+    outcomes = WebhookEvent.objects.needing_review().values_list("outcome", flat=True)
+    assert all(outcome.endswith("the coins were granted for this same payment") for outcome in outcomes)
     stripe_shop.send(stripe_shop.event_of(order, "paid", payment={"latest_charge": "ch_again", "amount_received": 1}))
-    assert (payments_check().level, WebhookEvent.objects.paid_again().get().provider_payment_id) == (
+    assert (payments_check().level, WebhookEvent.objects.duplicate_payments().get().provider_payment_id) == (
         Level.CRITICAL,
         "ch_again",
     )
 
 
-def test_a_refund_without_an_answer_is_said_to_be_asked_for_and_warned_of_after_half_an_hour(
+def test_an_unanswered_refund_is_reported_as_sent_and_becomes_a_warning_after_half_an_hour(
     stripe_shop: Shop,
 ) -> None:
     order = stripe_shop.paid()
@@ -95,9 +95,7 @@ def test_a_refund_without_an_answer_is_said_to_be_asked_for_and_warned_of_after_
     assert (payments_check().level, call("payments")[0]) == (Level.WARNING, 1)
 
 
-def test_a_provider_that_is_no_longer_set_up_is_not_asked_and_not_said_to_have_been(
-    stripe_shop: Shop, settings: Any
-) -> None:
+def test_a_provider_that_is_no_longer_configured_is_reported_as_such(stripe_shop: Shop, settings: Any) -> None:
     order, paid = stripe_shop.order(), stripe_shop.paid()
     stripe_shop.fake.troubles.append(500)
     call("payments", "--refund", str(paid.pk), "--amount=100", "--reason", "x")
@@ -106,12 +104,12 @@ def test_a_provider_that_is_no_longer_set_up_is_not_asked_and_not_said_to_have_b
     for whom in ([str(order.pk)], []):
         status, answer = as_json("payments", "--reconcile", *whom)
         assert (status, answer["done"], answer["refused"]) == (1, 0, 1 if whom else 2)
-        assert {row["outcome"][:28] for row in answer["rows"]} == {"Stripe is not set up here, s"}
+        assert {row["outcome"][:31] for row in answer["rows"]} == {"Stripe is not configured here, "}
     _, printed = call("payments", "--refund", str(paid.pk), "--amount=100", "--reason", "x")
-    assert ("Stripe is not set up here" in printed, PaymentRefund.objects.count()) == (True, 1)
+    assert ("Stripe is not configured here" in printed, PaymentRefund.objects.count()) == (True, 1)
 
 
-def test_what_contradicts_itself_is_refused_and_nothing_is_sent_back(stripe_shop: Shop) -> None:
+def test_contradictory_options_are_rejected_and_nothing_is_refunded(stripe_shop: Shop) -> None:
     order = str(stripe_shop.paid().pk)
     with pytest.raises(CommandError, match="Either --refund or --reconcile") as refusal:
         call("payments", "--refund", order, "--reconcile", "--reason", "x")
@@ -122,7 +120,7 @@ def test_what_contradicts_itself_is_refused_and_nothing_is_sent_back(stripe_shop
     assert not PaymentRefund.objects.exists()
 
 
-def test_reconciling_finds_a_payment_whose_webhook_was_lost(stripe_shop: Shop) -> None:
+def test_the_command_finds_a_payment_whose_webhook_was_lost(stripe_shop: Shop) -> None:
     order = stripe_shop.order()
     stripe_shop.payment(order)
     status, answer = as_json("payments", "--reconcile", "--reason", "a webhook was lost")
@@ -131,23 +129,21 @@ def test_reconciling_finds_a_payment_whose_webhook_was_lost(stripe_shop: Shop) -
     assert (entry.action, entry.outcome, entry.object_id) == ("reconcile order", "completed", str(order.pk))
 
 
-def test_what_one_command_has_asked_about_another_that_began_before_does_not(
-    stripe_shop: Shop, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_concurrent_commands_ask_about_each_order_once(stripe_shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     orders, asked = [stripe_shop.order() for _ in range(3)], []
 
-    def ask(_: object, order: PaymentOrder) -> list[Report]:
+    def ask(_: object, order: PaymentOrder) -> list[ProviderEvent]:
         asked.append(order)
         if len(asked) == 1:
             call("payments", "--reconcile")
         return []
 
-    monkeypatch.setattr(Stripe, "ask", ask)
+    monkeypatch.setattr(Stripe, "fetch_status", ask)
     call("payments", "--reconcile")
     assert asked == [orders[0], *orders], "the second asks about all, the first about none of them again"
 
 
-def test_one_order_that_was_given_up_long_ago_is_asked_about_by_its_id(stripe_shop: Shop) -> None:
+def test_an_abandoned_order_can_be_reconciled_by_its_id(stripe_shop: Shop) -> None:
     order, other = stripe_shop.order(), stripe_shop.order()
     for each in (order, other):
         stripe_shop.payment(each)
@@ -161,43 +157,41 @@ def test_one_order_that_was_given_up_long_ago_is_asked_about_by_its_id(stripe_sh
             call("payments", "--reconcile", unknown)
 
 
-def test_a_provider_that_does_not_answer_is_told_and_breaks_nothing(stripe_shop: Shop) -> None:
+def test_an_unanswered_request_is_reported(stripe_shop: Shop) -> None:
     stripe_shop.order()
     with stripe_shop.trouble("hang"):
         status, answer = as_json("payments", "--reconcile")
     assert (status, answer["refused"]) == (1, 1)
 
 
-def test_an_order_that_the_database_does_not_bring_on_stops_no_other(
-    stripe_shop: Shop, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_database_error_on_one_order_does_not_stop_others(stripe_shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = stripe_shop.order(), stripe_shop.order()
     stripe_shop.payment(second)
-    ask = Stripe.ask
+    ask = Stripe.fetch_status
 
     def asked(self: Stripe, order: PaymentOrder) -> Any:
         if order == first:
             raise OperationalError("canceling statement due to lock timeout")
         return ask(self, order)
 
-    monkeypatch.setattr(Stripe, "ask", asked)
+    monkeypatch.setattr(Stripe, "fetch_status", asked)
     status, answer = as_json("payments", "--reconcile")
     assert (status, answer["done"], answer["refused"], stripe_shop.balance) == (1, 1, 1, 450)
     assert "the database did not do it (OperationalError)" in AuditEntry.objects.get(done=False).outcome
 
 
-def test_orders_that_nobody_asks_the_provider_about_are_told_by_health(stripe_shop: Shop) -> None:
+def test_health_warns_of_orders_that_are_never_reconciled(stripe_shop: Shop) -> None:
     stripe_shop.order()
     PaymentOrder.objects.update(created_at=Now() - timedelta(minutes=29))
     assert payments_check().level == Level.FINE
     PaymentOrder.objects.update(created_at=Now() - timedelta(minutes=31))
-    assert (payments_check().level, payments_check().text[:28]) == (Level.WARNING, "1 that no provider was asked")
+    assert (payments_check().level, payments_check().text[:28]) == (Level.WARNING, "1 not checked with their pro")
     assert call("payments")[0] == 1
     PaymentOrder.objects.update(asked_at=Now())
     assert payments_check().level == Level.FINE
 
 
-def test_the_command_refunds_a_part_with_a_reason(stripe_shop: Shop) -> None:
+def test_the_command_refunds_a_part_and_requires_a_reason(stripe_shop: Shop) -> None:
     order = stripe_shop.paid()
     with pytest.raises(CommandError, match="needs a reason"):
         call("payments", "--refund", str(order.pk))
@@ -208,7 +202,7 @@ def test_the_command_refunds_a_part_with_a_reason(stripe_shop: Shop) -> None:
         call("payments", "--refund", "7c3f2a90-4d27-4b8e-9e0b-51a6f0d6c1b2", "--reason", "x")
 
 
-def test_what_is_late_and_owed_is_listed(stripe_shop: Shop) -> None:
+def test_late_orders_and_owed_coins_are_listed(stripe_shop: Shop) -> None:
     late, paid = stripe_shop.order(), stripe_shop.paid()
     PaymentOrder.objects.filter(pk=late.pk).update(created_at=Now() - timedelta(hours=1), asked_at=Now())
     Wallet.objects.update(reserved=450)
@@ -223,7 +217,7 @@ def choose(desk: Client, row: Any, name: str, **more: str) -> Any:
     return desk.post(everything.list_address(type(row)), chosen, follow=True)
 
 
-def test_staff_reconcile_and_set_aside_with_a_reason(desk: Client, staff: User, stripe_shop: Shop) -> None:
+def test_staff_reconcile_and_dismiss_with_a_reason(desk: Client, staff: User, stripe_shop: Shop) -> None:
     lost, wrong = stripe_shop.order(), held(stripe_shop)
     stripe_shop.payment(lost)
     choose(desk, lost, "reconcile")
@@ -232,18 +226,18 @@ def test_staff_reconcile_and_set_aside_with_a_reason(desk: Client, staff: User, 
     assert stripe_shop.balance == 450
     choose(desk, wrong, "set_aside", reason="paid back at Stripe")
     wrong.refresh_from_db()
-    assert (wrong.attention, WebhookEvent.objects.held().count()) == ("", 0)
+    assert (wrong.review_reason, WebhookEvent.objects.needing_review().count()) == ("", 0)
     assert AuditEntry.objects.filter(actor=f"user {staff.pk}").count() == 2
 
 
-def test_staff_apply_a_held_event_again(desk: Client, stripe_shop: Shop) -> None:
+def test_staff_retry_an_event_under_review(desk: Client, stripe_shop: Shop) -> None:
     order = held(stripe_shop)
     PaymentOrder.objects.filter(pk=order.pk).update(amount=1)
     choose(desk, WebhookEvent.objects.get(), "apply", reason="the price was wrong")
     assert stripe_shop.balance == 450
 
 
-def test_staff_ask_about_all_that_is_unfinished_from_the_wallet_s_page(desk: Client, stripe_shop: Shop) -> None:
+def test_staff_reconcile_everything_unfinished_from_the_wallet_page(desk: Client, stripe_shop: Shop) -> None:
     wallet = stripe_shop.order().wallet
     stripe_shop.payment(wallet.orders.get())
     address = reverse("admin:billing_wallet_change", args=[wallet.pk])
@@ -255,7 +249,7 @@ def test_staff_ask_about_all_that_is_unfinished_from_the_wallet_s_page(desk: Cli
     assert list(outcomes) == ["1 completed", "nothing was unfinished"]
 
 
-def test_one_order_of_a_wallet_whose_provider_is_away_bars_no_other_and_each_has_its_entry(
+def test_a_failing_order_of_a_wallet_does_not_stop_others_and_each_has_an_audit_entry(
     desk: Client, stripe_shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     changed, away, lost = stripe_shop.paid(), stripe_shop.order(), stripe_shop.order()
@@ -263,14 +257,14 @@ def test_one_order_of_a_wallet_whose_provider_is_away_bars_no_other_and_each_has
     stripe_shop.payment(lost)
     for number, row in enumerate((lost, away, changed)):
         PaymentOrder.objects.filter(pk=row.pk).update(asked_at=Now() - timedelta(hours=3 - number))
-    ask = Stripe.ask
+    ask = Stripe.fetch_status
 
     def asked(self: Stripe, order: PaymentOrder) -> Any:
         if order == away:
             raise ProviderUnavailable
         return ask(self, order)
 
-    monkeypatch.setattr(Stripe, "ask", asked)
+    monkeypatch.setattr(Stripe, "fetch_status", asked)
     choose(desk, lost.wallet, "reconcile", reason="the person wrote to us")
     entries = AuditEntry.objects.order_by("pk")
     away_said = "The payment provider did not answer. Try again in a minute."
@@ -291,9 +285,7 @@ def refund(desk: Client, order: PaymentOrder, **form: str) -> Any:
     return desk.post(address, {"amount": "499", "left": "499", "reason": "a claim", **form}, follow=True)
 
 
-def test_staff_refund_an_order_once_however_often_the_form_is_sent(
-    desk: Client, staff: User, stripe_shop: Shop
-) -> None:
+def test_a_refund_form_sent_twice_refunds_once(desk: Client, staff: User, stripe_shop: Shop) -> None:
     order = stripe_shop.paid()
     shown = desk.get(f"/admin/billing/paymentorder/{order.pk}/refund/").content.decode()
     assert "$4.99 of this order" in shown
@@ -308,7 +300,7 @@ def test_staff_refund_an_order_once_however_often_the_form_is_sent(
     assert order.refunded_amount == 100
 
 
-def test_an_order_is_found_by_its_people_and_its_providers_ids(desk: Client, stripe_shop: Shop) -> None:
+def test_an_order_is_found_by_its_owner_and_the_providers_ids(desk: Client, stripe_shop: Shop) -> None:
     order, owner = stripe_shop.paid(), stripe_shop.user
     other = Shop("stripe", stripe_shop.fake, User.objects.create_user("ben@example.org")).paid()
     for term in ("Ann.Canary@example.org", str(owner.pk), order.provider_order_id, order.provider_payment_id):

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from billing.payments import providers
+
 ROOT = Path(__file__).resolve().parents[2]
 GOOD = {
     "DATABASE_URL": "postgresql://someone:secret@localhost:5432/relivchats",
@@ -18,10 +20,14 @@ GOOD = {
     "ENCRYPTION_KEYS": "k1:MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=",
 }
 
-SAY = "from relivchats import settings; print(settings.PAYMENTS_SANDBOX)"
+START = "import django; django.setup()"
+SAY_WHETHER_SANDBOX = f"""{START}
+from billing.payments import providers
+print("sandbox" in [provider.name for provider in providers.configured()])
+"""
 
 
-def start(code: str = SAY, /, **environment: str) -> subprocess.CompletedProcess[str]:
+def start(code: str = START, /, **environment: str) -> subprocess.CompletedProcess[str]:
     keep = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     return subprocess.run(
         [
@@ -38,7 +44,7 @@ def start(code: str = SAY, /, **environment: str) -> subprocess.CompletedProcess
 
 
 def test_good_settings_start() -> None:
-    started = start("import django; django.setup()")
+    started = start()
     assert started.returncode == 0, started.stderr
 
 
@@ -99,14 +105,18 @@ def test_the_sandbox_is_refused_beside_live_keys_even_where_one_tries_things_out
 
 def test_coins_for_a_click_are_never_offered_without_being_asked_for(tmp_path: Path) -> None:
     embedded = {"DATABASE_URL": "", "REDIS_URL": "", "RELIVCHATS_DATA": str(tmp_path)}
+    stripe = dict.fromkeys(("STRIPE_SECRET_KEY", "STRIPE_PUBLISHABLE_KEY", "STRIPE_WEBHOOK_SECRETS"), "x")
     for asked, offered in [
         (GOOD, "False"),
         (embedded, "False"),
         (embedded | {"PAYMENTS_SANDBOX": "true"}, "True"),
+        (GOOD | {"PAYMENTS_SANDBOX": "auto"}, "False"),
+        (embedded | {"PAYMENTS_SANDBOX": "auto"}, "True"),
+        (embedded | {"PAYMENTS_SANDBOX": "auto", **stripe}, "False"),
         (embedded | {"DEBUG": "true"}, "True"),
         (embedded | {"DEBUG": "true", "PAYMENTS_SANDBOX": "false"}, "False"),
     ]:
-        started = start(**asked)
+        started = start(SAY_WHETHER_SANDBOX, **asked)
         assert started.stdout.strip() == offered, started.stderr
 
 
@@ -119,5 +129,6 @@ def test_every_variable_is_documented_and_every_documented_one_is_read() -> None
             r'(?:read\(|environ\.get\(|environ\.setdefault\(|environ\[)\s*"([A-Z_]+)"', source.read_text()
         )
     } - {"DJANGO_SETTINGS_MODULE"}
+    read |= {setting.name for provider in providers.REGISTRY.values() for setting in provider.settings()}
     documented = set(re.findall(r"^\| `([A-Z_]+)` \|", (ROOT / "docs" / "settings.md").read_text(), re.MULTILINE))
     assert documented == read

@@ -1,22 +1,27 @@
-"""The providers, by name. What is not set up is not offered."""
+"""The registry of payment providers. Importing a provider's module registers it."""
 
 from __future__ import annotations
 
-from billing.payments.providers.base import NotSetUp, Provider
-from billing.payments.providers.razorpay import Razorpay
-from billing.payments.providers.sandbox import Sandbox
-from billing.payments.providers.stripe import Stripe
+from billing.payments.providers import razorpay, sandbox, stripe  # noqa: F401 - registers them
+from billing.payments.providers.base import REGISTRY, NotConfigured, Provider
 
-ALL: dict[str, Provider] = {provider.name: provider for provider in (Razorpay(), Stripe(), Sandbox())}
+__all__ = ["REGISTRY", "check_settings", "configured", "get"]
 
 
-def offered() -> list[Provider]:
-    return [provider for provider in ALL.values() if provider.offered()]
+def configured() -> list[Provider]:
+    """Return the providers that people can pay with here."""
+    return [provider for provider in REGISTRY.values() if provider.is_configured()]
 
 
-def to_ask(name: str) -> Provider:
-    """The provider, if it can be asked. Raises NotSetUp."""
-    provider = ALL[name]
-    if not provider.offered():
-        raise NotSetUp(name)
+def get(name: str) -> Provider:
+    """Return a configured provider. Raise NotConfigured."""
+    provider = REGISTRY[name]
+    if not provider.is_configured():
+        raise NotConfigured(provider.label)
     return provider
+
+
+def check_settings() -> None:
+    """Raise ImproperlyConfigured if a provider's settings are malformed, incomplete or contradictory."""
+    for provider in REGISTRY.values():
+        provider.check_settings()

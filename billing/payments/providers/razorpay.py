@@ -1,115 +1,153 @@
-"""Razorpay: orders in rupees, through its SDK. https://razorpay.com/docs/api, webhooks signed with HMAC-SHA256."""
+"""Razorpay: orders in rupees, through its SDK. See https://razorpay.com/docs/api."""
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import razorpay
-from django.conf import settings
 from razorpay.errors import BadRequestError, GatewayError, ServerError
 
 from billing.payments.models import PaymentOrder, PaymentRefund
-from billing.payments.providers import reading, wire
+from billing.payments.providers import http, payload
 from billing.payments.providers.base import (
     BadSignature,
-    Kind,
-    Placed,
+    Checkout,
+    EventKind,
+    Provider,
+    ProviderEvent,
     ProviderRefused,
     ProviderUnavailable,
     RefundStatus,
-    Report,
-    signed_by_one_of,
-    unless_refused,
+    Setting,
+    is_signed,
+    refusal_means_unavailable,
+    register,
 )
+from relivchats.environment import words
 
-_PAGE, _MOST_PAGES = 100, 50
+_PAGE_SIZE, _MAX_PAGES = 100, 50
 
-_PAYMENTS = {
-    "order.paid": Kind.PAID,
-    "payment.captured": Kind.PAID,
-    "payment.authorized": Kind.PROCESSING,
-    "payment.failed": Kind.FAILED,
+_PAYMENT_EVENTS = {
+    "order.paid": EventKind.PAID,
+    "payment.captured": EventKind.PAID,
+    "payment.authorized": EventKind.PROCESSING,
+    "payment.failed": EventKind.FAILED,
 }
 _REFUND_STATES = {
     "pending": RefundStatus.PROCESSING,
     "processed": RefundStatus.COMPLETED,
     "failed": RefundStatus.FAILED,
 }
-_DISPUTE_STATES = {
+_DISPUTE_EVENTS = {
     "payment.dispute.won": PaymentOrder.Dispute.WON,
     "payment.dispute.lost": PaymentOrder.Dispute.LOST,
 }
+_DISPUTE_STATES = {"won": PaymentOrder.Dispute.WON, "lost": PaymentOrder.Dispute.LOST}
 
 
-class Razorpay:
-    name = "razorpay"
-    currency = "INR"
+@register
+class Razorpay(Provider):
+    """Orders, payments and refunds of Razorpay. Its webhooks are signed with an HMAC-SHA256 of the body."""
 
-    def offered(self) -> bool:
-        return bool(settings.RAZORPAY_KEY_ID)
+    name, label, currency = "razorpay", "Razorpay", "INR"
+    signature_header = "X-Razorpay-Signature"
 
-    def place(self, order: PaymentOrder) -> Placed:
-        """Our id is the receipt: an order that was made before is found by it. It has no idempotency keys."""
-        placed_id = order.provider_order_id
-        with _errors() as client:
-            if not placed_id:
-                found = client.order.all({"receipt": str(order.pk), "count": 1}).get("items") or []
-                made = found[0] if found else client.order.create(_order(order))
-                placed_id = reading.text(made.get("id"))
-        if not placed_id:
+    key_id = Setting("RAZORPAY_KEY_ID", str, default="")
+    key_secret = Setting("RAZORPAY_KEY_SECRET", str, default="", required=True)
+    webhook_secrets = Setting[list[str]]("RAZORPAY_WEBHOOK_SECRETS", words, default=[], required=True)
+    api_base = Setting("RAZORPAY_API_BASE", str, default="https://api.razorpay.com")
+
+    def is_configured(self) -> bool:
+        """Return whether a key id is set."""
+        return bool(self.key_id)
+
+    def is_live(self) -> bool:
+        """Return whether the key id is one of live mode."""
+        return self.key_id.startswith("rzp_live_")
+
+    def create_order(self, order: PaymentOrder) -> Checkout:
+        """Create the order, or find it by its receipt, our id: Razorpay's orders have no idempotency keys."""
+        provider_order_id = order.provider_order_id
+        with self._client() as client:
+            if not provider_order_id:
+                existing = client.order.all({"receipt": str(order.pk), "count": 1}).get("items") or []
+                created = existing[0] if existing else client.order.create(_order_parameters(order))
+                provider_order_id = payload.to_text(created.get("id"))
+        if not provider_order_id:
             raise ProviderUnavailable
-        return Placed(placed_id, key_id=settings.RAZORPAY_KEY_ID)
+        return Checkout(provider_order_id, key_id=self.key_id)
 
-    def ask(self, order: PaymentOrder) -> Sequence[Report]:
-        reports: list[Report] = []
-        with _errors() as client:
-            payments = client.order.payments(order.provider_order_id).get("items") or []
-            for payment in payments:
-                # One that was given back entirely was captured once.
+    def fetch_status(self, order: PaymentOrder) -> Sequence[ProviderEvent]:
+        """Return the order's captured payments with their refunds, and its authorized payments."""
+        events: list[ProviderEvent] = []
+        with self._client() as client:
+            for payment in client.order.payments(order.provider_order_id).get("items") or []:
+                # "refunded" is a captured payment whose money went back in full.
                 if payment.get("status") in ("captured", "refunded"):
-                    reports.append(_of_payment(Kind.PAID, payment))
-                    reports += _refunds_of(client, payment)
+                    events.append(_payment_event(EventKind.PAID, payment))
+                    events += _fetch_refunds(client, payment)
                 elif payment.get("status") == "authorized":
-                    reports.append(_of_payment(Kind.PROCESSING, payment))
-        return reports
+                    events.append(_payment_event(EventKind.PROCESSING, payment))
+        return events
 
-    def refund(self, refund: PaymentRefund, *, asked_before: bool) -> Report:
+    def refund(self, refund: PaymentRefund, *, requested_before: bool) -> ProviderEvent:
+        """Refund a payment under an idempotency key; after an earlier request, look for its refund first."""
         order = refund.order
-        notes = {"refund_id": str(refund.pk), "order_id": str(order.pk)}
         payment = {"order_id": order.provider_order_id, "id": order.provider_payment_id}
-        with _errors() as client:
-            if asked_before and (made := _made_before(refund, payment)):
-                return made
+        with self._client() as client:
+            if requested_before:
+                with refusal_means_unavailable(), self._client() as lookup_client:
+                    refunds = _fetch_refunds(lookup_client, payment)
+                for event in refunds:
+                    if event.refund_reference == str(refund.pk):
+                        return event
             answer = client.payment.refund(
                 order.provider_payment_id,
-                {"amount": refund.amount, "notes": notes, "receipt": refund.pk.hex},
+                {
+                    "amount": refund.amount,
+                    "notes": {"refund_id": str(refund.pk), "order_id": str(order.pk)},
+                    "receipt": refund.pk.hex,
+                },
                 headers={"X-Refund-Idempotency": str(refund.pk)},
             )
-            return _of_refund(answer, payment)
+            return _refund_event(answer, payment)
 
-    def read(self, body: bytes, headers: Mapping[str, str]) -> Report:
-        signature = headers.get("X-Razorpay-Signature", "")
-        if not signed_by_one_of(settings.RAZORPAY_WEBHOOK_SECRETS, body, [signature]):
+    def parse_webhook(self, body: bytes, headers: Mapping[str, str]) -> ProviderEvent:
+        """Return the event of a webhook. Raise BadSignature or UnreadableEvent."""
+        if not is_signed(body, [headers.get(self.signature_header, "")], self.webhook_secrets):
             raise BadSignature
-        event = reading.document(body)
-        type = reading.text(event.get("event"))
-        report = _of_event(type, event)
-        # Their header with an id is not signed: under a new one a body could be sent again as another event, and under
-        # that of an event to come it could pass for that one. What was signed is the same whenever it is sent again.
-        return Report(
-            **{
-                **vars(report),
-                "type": type,
-                "event_id": f"sha256:{hashlib.sha256(body).hexdigest()}",
-                "occurred_at": reading.instant(event.get("created_at")),
-            }
+        event = payload.parse_object(body)
+        type = payload.to_text(event.get("event"))
+        return dataclasses.replace(
+            _webhook_event(type, event),
+            type=type,
+            # X-Razorpay-Event-Id is not signed. With a new id, somebody could replay a body as another event; with the
+            # id of a future event, make that one look like a replay. The signed body is the same in each delivery.
+            event_id=f"sha256:{hashlib.sha256(body).hexdigest()}",
+            occurred_at=payload.to_datetime(event.get("created_at")),
         )
 
+    @contextmanager
+    def _client(self) -> Iterator[razorpay.Client]:
+        """Yield a client with timeouts, and translate the SDK's errors."""
+        with http.Session() as session:
+            client = razorpay.Client(session=session, auth=(self.key_id, self.key_secret), base_url=self.api_base)
+            try:
+                yield client
+            except BadRequestError as error:
+                raise ProviderRefused(type(error).__name__) from None
+            except (GatewayError, ServerError):
+                raise ProviderUnavailable from None
+            except (AttributeError, KeyError, TypeError):
+                # JSON of another shape than Razorpay's.
+                raise ProviderUnavailable from None
 
-def _order(order: PaymentOrder) -> dict[str, Any]:
+
+def _order_parameters(order: PaymentOrder) -> dict[str, Any]:
     return {
         "amount": order.amount,
         "currency": order.currency,
@@ -120,90 +158,61 @@ def _order(order: PaymentOrder) -> dict[str, Any]:
     }
 
 
-def _of_event(type: str, event: dict[str, Any]) -> Report:
-    payment = reading.inner(event, "payload", "payment", "entity")
-    if type in _PAYMENTS:
-        return _of_payment(_PAYMENTS[type], payment, order=reading.inner(event, "payload", "order", "entity"))
+def _webhook_event(type: str, event: dict[str, Any]) -> ProviderEvent:
+    payment = payload.get_object(event, "payload", "payment", "entity")
+    if type in _PAYMENT_EVENTS:
+        order = payload.get_object(event, "payload", "order", "entity")
+        return _payment_event(_PAYMENT_EVENTS[type], payment, order=order)
     if type.startswith("refund."):
-        return _of_refund(reading.inner(event, "payload", "refund", "entity"), payment)
+        return _refund_event(payload.get_object(event, "payload", "refund", "entity"), payment)
     if type.startswith("payment.dispute."):
-        dispute = reading.inner(event, "payload", "dispute", "entity")
-        closed_as = _DISPUTE_STATES.get(type) or {
-            "won": PaymentOrder.Dispute.WON,
-            "lost": PaymentOrder.Dispute.LOST,
-        }.get(reading.text(dispute.get("status")))
-        return Report(
-            Kind.DISPUTE,
-            provider_order_id=reading.text(payment.get("order_id")),
-            provider_payment_id=reading.text(dispute.get("payment_id")),
-            provider_refund_id=reading.text(dispute.get("id")),
-            amount=reading.whole(dispute.get("amount")),
-            currency=reading.currency(dispute.get("currency")),
-            state=closed_as or PaymentOrder.Dispute.OPEN,
+        dispute = payload.get_object(event, "payload", "dispute", "entity")
+        closed = _DISPUTE_EVENTS.get(type) or _DISPUTE_STATES.get(payload.to_text(dispute.get("status")))
+        return ProviderEvent(
+            EventKind.DISPUTE,
+            provider_order_id=payload.to_text(payment.get("order_id")),
+            provider_payment_id=payload.to_text(dispute.get("payment_id")),
+            provider_refund_id=payload.to_text(dispute.get("id")),
+            amount=payload.to_amount(dispute.get("amount")),
+            currency=payload.to_currency(dispute.get("currency")),
+            state=closed or PaymentOrder.Dispute.OPEN,
         )
-    return Report(Kind.UNKNOWN)
+    return ProviderEvent(EventKind.UNKNOWN)
 
 
-def _of_payment(kind: Kind, payment: dict[str, Any], *, order: dict[str, Any] | None = None) -> Report:
+def _payment_event(kind: EventKind, payment: dict[str, Any], *, order: dict[str, Any] | None = None) -> ProviderEvent:
     order = order or {}
-    return Report(
+    return ProviderEvent(
         kind,
-        order_reference=reading.text(order.get("receipt")),
-        provider_order_id=reading.text(payment.get("order_id")) or reading.text(order.get("id")),
-        provider_payment_id=reading.text(payment.get("id")),
-        amount=reading.whole(payment.get("amount")),
-        currency=reading.currency(payment.get("currency")),
-        state=(reading.text(payment.get("error_code")) or "failed")[:40] if kind is Kind.FAILED else "",
+        order_reference=payload.to_text(order.get("receipt")),
+        provider_order_id=payload.to_text(payment.get("order_id")) or payload.to_text(order.get("id")),
+        provider_payment_id=payload.to_text(payment.get("id")),
+        amount=payload.to_amount(payment.get("amount")),
+        currency=payload.to_currency(payment.get("currency")),
+        state=(payload.to_text(payment.get("error_code")) or "failed")[:40] if kind is EventKind.FAILED else "",
     )
 
 
-def _of_refund(refund: dict[str, Any], payment: Mapping[str, Any]) -> Report:
-    return Report(
-        Kind.REFUND,
-        provider_order_id=reading.text(payment.get("order_id")),
-        provider_payment_id=reading.text(refund.get("payment_id")),
-        provider_refund_id=reading.text(refund.get("id")),
-        refund_reference=reading.text(reading.inner(refund, "notes").get("refund_id")),
-        amount=reading.whole(refund.get("amount")),
-        currency=reading.currency(refund.get("currency")),
-        state=_REFUND_STATES.get(reading.text(refund.get("status")), RefundStatus.PROCESSING),
+def _refund_event(refund: dict[str, Any], payment: Mapping[str, Any]) -> ProviderEvent:
+    return ProviderEvent(
+        EventKind.REFUND,
+        provider_order_id=payload.to_text(payment.get("order_id")),
+        provider_payment_id=payload.to_text(refund.get("payment_id")),
+        provider_refund_id=payload.to_text(refund.get("id")),
+        refund_reference=payload.to_text(payload.get_object(refund, "notes").get("refund_id")),
+        amount=payload.to_amount(refund.get("amount")),
+        currency=payload.to_currency(refund.get("currency")),
+        state=_REFUND_STATES.get(payload.to_text(refund.get("status")), RefundStatus.PROCESSING),
     )
 
 
-def _made_before(refund: PaymentRefund, payment: Mapping[str, Any]) -> Report | None:
-    """An earlier asking whose answer was lost."""
-    with unless_refused(), _errors() as client:
-        reports = _refunds_of(client, payment)
-    return next((report for report in reports if report.refund_reference == str(refund.pk)), None)
-
-
-def _refunds_of(client: razorpay.Client, payment: Mapping[str, Any]) -> list[Report]:
-    """All of them: without a count it tells ten, and a hundred is the most it tells at once."""
-    found: list[dict[str, Any]] = []
-    for page in range(_MOST_PAGES):
-        asked = {"count": _PAGE, "skip": page * _PAGE}
-        items = client.payment.fetch_multiple_refund(payment["id"], asked).get("items") or []
-        found += items
-        if len(items) < _PAGE:
-            return [_of_refund(one, payment) for one in found]
+def _fetch_refunds(client: razorpay.Client, payment: Mapping[str, Any]) -> list[ProviderEvent]:
+    """Return all refunds of a payment. Razorpay returns 10 per request by default and at most 100."""
+    refunds: list[dict[str, Any]] = []
+    for page in range(_MAX_PAGES):
+        query = {"count": _PAGE_SIZE, "skip": page * _PAGE_SIZE}
+        items = client.payment.fetch_multiple_refund(payment["id"], query).get("items") or []
+        refunds += items
+        if len(items) < _PAGE_SIZE:
+            return [_refund_event(refund, payment) for refund in refunds]
     raise ProviderUnavailable
-
-
-@contextmanager
-def _errors() -> Iterator[razorpay.Client]:
-    """A client with time-outs, whose errors are ours."""
-    with wire.Session() as session:
-        client = razorpay.Client(
-            session=session,
-            auth=(settings.RAZORPAY_KEY_ID, settings.RAZORPAY_KEY_SECRET),
-            base_url=settings.RAZORPAY_API_BASE,
-        )
-        try:
-            yield client
-        except BadRequestError as error:
-            raise ProviderRefused(type(error).__name__) from None
-        except (GatewayError, ServerError):
-            raise ProviderUnavailable from None
-        except (AttributeError, KeyError, TypeError):
-            # JSON of another shape than theirs.
-            raise ProviderUnavailable from None

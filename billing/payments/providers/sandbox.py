@@ -1,7 +1,4 @@
-"""A provider of our own, for trying out: paying is one click on a page of ours, and no money moves.
-
-Offered on the embedded stack or with DEBUG only: settings refuse to start otherwise.
-"""
+"""A local provider for trying out the API: one click on a page of this site pays, and no money moves."""
 
 from __future__ import annotations
 
@@ -13,34 +10,77 @@ from collections.abc import Mapping, Sequence
 
 from django.conf import settings
 from django.core import signing
+from django.core.exceptions import ImproperlyConfigured
 from django.urls import reverse
 
 from billing.payments.models import PaymentOrder, PaymentRefund
-from billing.payments.providers import reading
-from billing.payments.providers.base import BadSignature, Kind, Placed, RefundStatus, Report, signed_by_one_of
+from billing.payments.providers import payload
+from billing.payments.providers.base import (
+    REGISTRY,
+    BadSignature,
+    Checkout,
+    EventKind,
+    Provider,
+    ProviderEvent,
+    RefundStatus,
+    Setting,
+    is_signed,
+    register,
+)
+from relivchats import environment
 
-SIGNATURE = "X-Sandbox-Signature"
-#: Without a time of its own: an order's link may be given again for a day, and how the order stands ends it.
-_LINK = signing.Signer(salt="billing.payments.sandbox")
+SIGNATURE_HEADER = "X-Sandbox-Signature"
+#: Without an expiry: an idempotent answer returns the same link for a day. The order's status ends its use.
+_LINK_SIGNER = signing.Signer(salt="billing.payments.sandbox")
 
 
-class Sandbox:
-    name = "sandbox"
-    currency = "USD"
+def _parse_mode(text: str) -> bool | str:
+    return text if text == "auto" else environment.boolean(text)
 
-    def offered(self) -> bool:
-        return bool(settings.PAYMENTS_SANDBOX)
 
-    def place(self, order: PaymentOrder) -> Placed:
-        return Placed(_order_id(order), checkout_path=reverse("sandbox-checkout", args=[_LINK.sign(order.pk.hex)]))
+@register
+class Sandbox(Provider):
+    """Give coins for a click. Refused at startup next to live keys, and outside DEBUG and the embedded servers."""
 
-    def ask(self, order: PaymentOrder) -> Sequence[Report]:
-        """Nothing: its page tells at once, and keeps no books of its own."""
+    name, label, currency = "sandbox", "Sandbox", "USD"
+    #: Empty enables the sandbox with DEBUG, unless a live key is set. "auto" also enables it on the embedded servers,
+    #: unless another provider is configured.
+    mode = Setting[bool | str]("PAYMENTS_SANDBOX", _parse_mode, default="")
+
+    def check_settings(self) -> None:
+        """Raise ImproperlyConfigured if the sandbox is enabled where people can pay with real money."""
+        super().check_settings()
+        if self.mode is True and (_live_keys_are_set() or not (settings.DEBUG or settings.EMBEDDED)):
+            raise ImproperlyConfigured(
+                "PAYMENTS_SANDBOX gives coins for nothing: leave it out where people pay with real money."
+            )
+
+    def is_configured(self) -> bool:
+        """Return whether PAYMENTS_SANDBOX, or its default, enables the sandbox."""
+        if isinstance(self.mode, bool):
+            return self.mode
+        if settings.DEBUG and not _live_keys_are_set():
+            return True
+        others = (provider for provider in REGISTRY.values() if provider is not self)
+        return self.mode == "auto" and settings.EMBEDDED and not any(other.is_configured() for other in others)
+
+    def is_live(self) -> bool:
+        """Return False: no money moves."""
+        return False
+
+    def create_order(self, order: PaymentOrder) -> Checkout:
+        """Return the signed link of the order's checkout page."""
+        link = reverse("sandbox-checkout", args=[_LINK_SIGNER.sign(order.pk.hex)])
+        return Checkout(_order_id(order), checkout_path=link)
+
+    def fetch_status(self, order: PaymentOrder) -> Sequence[ProviderEvent]:
+        """Return nothing: the page sends its event at once and stores no state."""
         return []
 
-    def refund(self, refund: PaymentRefund, *, asked_before: bool) -> Report:
-        return Report(
-            Kind.REFUND,
+    def refund(self, refund: PaymentRefund, *, requested_before: bool) -> ProviderEvent:
+        """Return a completed refund."""
+        return ProviderEvent(
+            EventKind.REFUND,
             provider_order_id=refund.order.provider_order_id or "",
             provider_refund_id=f"sandbox_refund_{refund.pk.hex}",
             refund_reference=str(refund.pk),
@@ -49,12 +89,13 @@ class Sandbox:
             state=RefundStatus.COMPLETED,
         )
 
-    def read(self, body: bytes, headers: Mapping[str, str]) -> Report:
-        if not signed_by_one_of([_secret()], body, [headers.get(SIGNATURE, "")]):
+    def parse_webhook(self, body: bytes, headers: Mapping[str, str]) -> ProviderEvent:
+        """Return the event that `create_event` made. Raise BadSignature."""
+        if not is_signed(body, [headers.get(SIGNATURE_HEADER, "")], [_secret()]):
             raise BadSignature
-        event = reading.document(body)
-        return Report(
-            Kind(event["kind"]),
+        event = payload.parse_object(body)
+        return ProviderEvent(
+            EventKind(event["kind"]),
             type=f"sandbox.{event['kind']}",
             event_id=event["id"],
             order_reference=event["order_reference"],
@@ -66,21 +107,21 @@ class Sandbox:
         )
 
 
-def order_of(link: str) -> PaymentOrder | None:
-    """The order that a link of the checkout page names; None: the link is not ours."""
+def find_order(link: str) -> PaymentOrder | None:
+    """Return the order that a signed link of the checkout page names, or None if the signature is not valid."""
     try:
-        order_id = uuid.UUID(_LINK.unsign(link))
+        order_id = uuid.UUID(_LINK_SIGNER.unsign(link))
     except (signing.BadSignature, ValueError):
         return None
     return PaymentOrder.objects.select_related("package").filter(pk=order_id, provider=Sandbox.name).first()
 
 
-def event(order: PaymentOrder, *, paid: bool) -> tuple[bytes, dict[str, str]]:
-    """The webhook that a click on the page makes: its body and headers."""
+def create_event(order: PaymentOrder, *, paid: bool) -> tuple[bytes, dict[str, str]]:
+    """Return the body and headers of the webhook for a click on the page: paid or cancelled."""
     body = json.dumps(
         {
             "id": f"sandbox_event_{uuid.uuid4().hex}",
-            "kind": Kind.PAID if paid else Kind.FAILED,
+            "kind": EventKind.PAID if paid else EventKind.FAILED,
             "order_reference": str(order.pk),
             "order": _order_id(order),
             "payment": f"sandbox_payment_{order.pk.hex}" if paid else "",
@@ -89,7 +130,11 @@ def event(order: PaymentOrder, *, paid: bool) -> tuple[bytes, dict[str, str]]:
             "state": "" if paid else "cancelled",
         }
     ).encode()
-    return body, {SIGNATURE: hmac.new(_secret().encode(), body, hashlib.sha256).hexdigest()}
+    return body, {SIGNATURE_HEADER: hmac.new(_secret().encode(), body, hashlib.sha256).hexdigest()}
+
+
+def _live_keys_are_set() -> bool:
+    return any(provider.is_live() for provider in REGISTRY.values())
 
 
 def _order_id(order: PaymentOrder) -> str:

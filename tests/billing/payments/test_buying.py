@@ -11,8 +11,8 @@ from django.test import Client
 
 from billing.audit import audit
 from billing.models import CreditPackage, CreditTransaction, PackagePrice, PaymentOrder, WebhookEvent
-from billing.payments import orders, reconciling, refunds
-from billing.payments.providers import wire
+from billing.payments import orders, reconciliation, refunds
+from billing.payments.providers import http
 from relivchats.accounts.models import User
 from tests.billing.payments.conftest import Shop
 from tests.fakes.stripe import FakeStripe
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.django_db
 PRICES = {"stripe": (499, "USD"), "razorpay": (39_900, "INR")}
 
 
-def test_the_whole_way_from_package_to_coins(shop: Shop) -> None:
+def test_a_purchase_goes_from_package_to_coins(shop: Shop) -> None:
     bought = shop.buy("starter")
     assert (bought["amount"], bought["currency"]) == PRICES[shop.provider]
     assert (bought["coins"], bought["status"], bought["completed_at"]) == (400, "pending", None)
@@ -37,20 +37,20 @@ def test_the_whole_way_from_package_to_coins(shop: Shop) -> None:
     assert audit() == []
 
 
-def test_stripe_gets_what_its_form_needs(stripe_shop: Shop) -> None:
+def test_an_order_returns_what_stripes_form_needs(stripe_shop: Shop) -> None:
     bought = stripe_shop.buy()
     assert bought["client_secret"].startswith(bought["provider_order_id"] + "_secret_")
     assert (bought["key_id"], bought["checkout_url"]) == ("pk_test_thetests", None)
 
 
-def test_razorpay_gets_what_its_form_needs(razorpay_shop: Shop) -> None:
+def test_an_order_returns_what_razorpays_form_needs(razorpay_shop: Shop) -> None:
     bought = razorpay_shop.buy()
     assert (bought["key_id"], bought["client_secret"]) == ("rzp_test_thetests", None)
     placed = razorpay_shop.fake.orders[bought["provider_order_id"]]
     assert (placed["receipt"], placed["payment_capture"]) == (bought["order_id"], True)
 
 
-def test_packages_are_public_and_name_who_takes_their_currency(fake_stripe: FakeStripe, settings: Any) -> None:
+def test_packages_are_public_and_name_the_providers_of_each_currency(fake_stripe: FakeStripe, settings: Any) -> None:
     settings.PAYMENTS_SANDBOX = False
     CreditPackage.objects.filter(pk="pro").update(active=False)
     answer = Client().get("/api/credits/packages").json()
@@ -60,7 +60,7 @@ def test_packages_are_public_and_name_who_takes_their_currency(fake_stripe: Fake
     assert prices["INR"]["providers"] == []
 
 
-def test_the_price_is_the_packages_and_who_names_another_is_told_so(stripe_shop: Shop) -> None:
+def test_the_price_comes_from_the_package_and_any_other_is_rejected(stripe_shop: Shop) -> None:
     def place(**asked: Any) -> Any:
         return stripe_shop.client.post(
             "/api/payments/orders",
@@ -76,7 +76,7 @@ def test_the_price_is_the_packages_and_who_names_another_is_told_so(stripe_shop:
     assert PaymentOrder.objects.count() == 1
 
 
-def test_a_price_changed_later_leaves_the_order_as_it_was(stripe_shop: Shop) -> None:
+def test_a_later_price_change_does_not_affect_an_order(stripe_shop: Shop) -> None:
     order = stripe_shop.order()
     PackagePrice.objects.filter(package="starter").update(amount=1)
     CreditPackage.objects.filter(pk="starter").update(coins=1)
@@ -84,14 +84,14 @@ def test_a_price_changed_later_leaves_the_order_as_it_was(stripe_shop: Shop) -> 
     assert stripe_shop.balance == 450
 
 
-def test_an_unknown_or_withdrawn_package_is_not_there(stripe_shop: Shop) -> None:
+def test_an_unknown_or_inactive_package_is_not_found(stripe_shop: Shop) -> None:
     CreditPackage.objects.filter(pk="pro").update(active=False)
     for package in ("pro", "nonsense"):
         assert stripe_shop.buy(package, status=404)["error_code"] == "ERR_1002"
     assert stripe_shop.fake.asked == []
 
 
-def test_a_provider_that_is_not_set_up_is_refused_kindly(stripe_shop: Shop, settings: Any) -> None:
+def test_a_provider_that_is_not_configured_is_rejected_with_the_alternatives(stripe_shop: Shop, settings: Any) -> None:
     settings.PAYMENTS_SANDBOX = False
     stripe_shop.provider = "razorpay"
     problem = stripe_shop.buy(status=422)
@@ -102,11 +102,11 @@ def test_a_provider_that_is_not_set_up_is_refused_kindly(stripe_shop: Shop, sett
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_row_stands_before_the_provider_is_asked_and_no_transaction_waits_for_it(
+def test_the_row_is_committed_before_the_provider_is_called_outside_any_transaction(
     stripe_shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answer: Callable[..., Any] = stripe_shop.fake.answer
-    request: Callable[..., Any] = wire.Session.request
+    request: Callable[..., Any] = http.Session.request
     seen: list[int] = []
 
     def without_a_transaction(*asked: Any, **options: Any) -> Any:
@@ -119,21 +119,21 @@ def test_the_row_stands_before_the_provider_is_asked_and_no_transaction_waits_fo
         return answer(*asked)
 
     monkeypatch.setattr(stripe_shop.fake, "answer", look_first)
-    monkeypatch.setattr(wire.Session, "request", without_a_transaction)
+    monkeypatch.setattr(http.Session, "request", without_a_transaction)
     stripe_shop.buy(key="one-purchase")
     assert seen == [1]
     order = PaymentOrder.objects.get()
     stripe_shop.payment(order)
-    assert reconciling.reconcile(order) == "completed"
+    assert reconciliation.reconcile(order) == "completed"
     refunds.start(order_id=order.pk, amount=100, actor="user 7", reason="a try")
     stripe_shop.send(stripe_shop.fake.event("charge.refunded", {"payment_intent": order.provider_order_id}))
     PaymentOrder.objects.update(asked_at=None)
-    assert reconciling.round_of_asking() == 1
+    assert reconciliation.reconcile_due() == 1
     assert not WebhookEvent.objects.waiting().exists()
 
 
 @pytest.mark.parametrize("trouble", ["hang", 500, 503, 429, "garbage", "other JSON", "lose the answer"])
-def test_when_the_provider_does_not_answer_the_same_request_finishes_the_order_later(shop: Shop, trouble: Any) -> None:
+def test_after_a_lost_answer_the_same_request_finishes_the_order(shop: Shop, trouble: Any) -> None:
     with shop.trouble(trouble):
         problem = shop.buy(status=503, key="one-purchase")
     assert "You were not charged" in problem["detail"]
@@ -146,7 +146,7 @@ def test_when_the_provider_does_not_answer_the_same_request_finishes_the_order_l
     assert list(made) == [again["provider_order_id"]]
 
 
-def test_razorpay_failing_at_the_second_step_leaves_an_order_to_finish(razorpay_shop: Shop) -> None:
+def test_an_order_is_found_again_if_razorpays_second_answer_is_lost(razorpay_shop: Shop) -> None:
     razorpay_shop.fake.troubles.extend([None, "lose the answer"])
     razorpay_shop.buy(status=503, key="k")
     assert len(razorpay_shop.fake.orders) == 1
@@ -154,25 +154,25 @@ def test_razorpay_failing_at_the_second_step_leaves_an_order_to_finish(razorpay_
     assert len(razorpay_shop.fake.orders) == 1
 
 
-def test_an_order_whose_answer_was_lost_is_placed_by_reconciling(shop: Shop) -> None:
+def test_reconciliation_finishes_an_order_whose_answer_was_lost(shop: Shop) -> None:
     shop.fake.troubles.extend(["lose the answer"] * (1 if shop.provider == "stripe" else 2))
     shop.buy(status=503)
     order = PaymentOrder.objects.get()
     shop.fake.troubles.clear()
-    assert reconciling.reconcile(order) == "pending: the provider knows it now"
+    assert reconciliation.reconcile(order) == "pending: created at the provider"
     order.refresh_from_db()
     assert order.provider_order_id
 
 
-def test_keys_that_are_not_accepted_leave_the_order_to_go_on_with(shop: Shop, settings: Any, logged: Any) -> None:
+def test_rejected_api_keys_leave_the_order_pending(shop: Shop, settings: Any, logged: Any) -> None:
     settings.STRIPE_SECRET_KEY = settings.RAZORPAY_KEY_SECRET = "a wrong key"
     problem = shop.buy(status=503)
     assert "a wrong key" not in str(problem)
     assert PaymentOrder.objects.get().status == "pending"
-    assert "does not accept our keys" in logged.getvalue()
+    assert "rejected the API keys" in logged.getvalue()
 
 
-def test_a_refusal_fails_the_order_and_blames_nobody(shop: Shop) -> None:
+def test_a_refusal_by_the_provider_fails_the_order(shop: Shop) -> None:
     shop.fake.troubles.append(400)
     problem = shop.buy(status=502)
     assert problem["error_code"] == "ERR_3007"
@@ -180,14 +180,14 @@ def test_a_refusal_fails_the_order_and_blames_nobody(shop: Shop) -> None:
     assert (order.status, order.provider_order_id) == ("failed", None)
 
 
-def test_the_same_key_gives_the_same_order(shop: Shop) -> None:
+def test_the_same_key_returns_the_same_order(shop: Shop) -> None:
     first, second = shop.buy(key="a"), shop.buy(key="a")
     assert first == second
     assert shop.buy(key="b")["order_id"] != first["order_id"]
     assert PaymentOrder.objects.count() == 2
 
 
-def test_the_key_may_stand_in_the_body_too(stripe_shop: Shop) -> None:
+def test_the_key_can_be_sent_in_the_body(stripe_shop: Shop) -> None:
     def buy(package: str) -> Any:
         return stripe_shop.client.post(
             "/api/payments/orders",
@@ -203,20 +203,20 @@ def test_the_key_may_stand_in_the_body_too(stripe_shop: Shop) -> None:
     assert PaymentOrder.objects.count() == 1
 
 
-def test_a_key_of_somebody_else_is_another_key(stripe_shop: Shop) -> None:
+def test_keys_of_two_people_are_independent(stripe_shop: Shop) -> None:
     other = Shop("stripe", stripe_shop.fake, User.objects.create_user("ben@example.org"))
     assert stripe_shop.buy(key="a")["order_id"] != other.buy(key="a")["order_id"]
 
 
-def test_an_order_of_somebody_else_is_not_there(stripe_shop: Shop) -> None:
+def test_an_order_of_another_person_is_not_found(stripe_shop: Shop) -> None:
     order = stripe_shop.order()
     other = Shop("stripe", stripe_shop.fake, User.objects.create_user("ben@example.org"))
     answer = other.client.get(f"/api/payments/orders/{order.pk}", headers=other.headers)
     assert answer.status_code == 404
 
 
-def test_an_order_that_was_answered_late_keeps_the_providers_first_id(stripe_shop: Shop) -> None:
+def test_an_order_keeps_the_first_id_of_the_provider(stripe_shop: Shop) -> None:
     order = stripe_shop.order()
     first = order.provider_order_id
-    orders.at_provider(order)
+    orders.create_at_provider(order)
     assert order.provider_order_id == first

@@ -15,7 +15,7 @@ from django.db import connection
 from billing import ledger
 from billing.audit import audit
 from billing.models import PaymentOrder, PaymentRefund, WebhookEvent
-from billing.payments import orders, reconciling, refunds, settling, webhooks
+from billing.payments import event_application, orders, reconciliation, refunds, webhooks
 from tests.billing.payments.conftest import Shop
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -45,11 +45,11 @@ def dies(step: Callable[[], Any], module: Any, name: str, *, after: bool = False
 
 
 WEBHOOK_STEPS = [
-    (webhooks, "_try", False, "stored, not applied"),
-    (settling, "settle", False, "locked"),
+    (webhooks, "_try_apply", False, "stored, not applied"),
+    (event_application, "apply_event", False, "locked"),
     (ledger, "grant", False, "before the coins"),
     (ledger, "grant", True, "after the coins, before the order"),
-    (webhooks, "_write", True, "before the commit"),
+    (webhooks, "_clear_review_reason", False, "before the commit"),
     (webhooks, "apply", True, "applied, not answered"),
 ]
 every_webhook_step = pytest.mark.parametrize(("module", "name", "after"), [step[:3] for step in WEBHOOK_STEPS])
@@ -57,7 +57,7 @@ every_webhook_step = pytest.mark.parametrize(("module", "name", "after"), [step[
 
 @every_webhook_step
 @pytest.mark.parametrize("healed_by", ["a replay", "beat"])
-def test_a_crash_between_webhook_and_coins_is_healed(
+def test_a_crash_between_webhook_and_coins_is_recovered(
     stripe_shop: Shop, module: Any, name: str, after: bool, healed_by: str
 ) -> None:
     order = stripe_shop.order()
@@ -74,8 +74,10 @@ def test_a_crash_between_webhook_and_coins_is_healed(
     assert audit() == []
 
 
-@pytest.mark.parametrize(("module", "name", "after"), [(orders, "at_provider", False), (orders, "_record", False)])
-def test_a_crash_while_an_order_is_placed_leaves_one_to_go_on_with(
+@pytest.mark.parametrize(
+    ("module", "name", "after"), [(orders, "create_at_provider", False), (orders, "_store_answer", False)]
+)
+def test_a_crash_while_an_order_is_created_leaves_one_order_to_finish(
     shop: Shop, module: Any, name: str, after: bool
 ) -> None:
     place: dict[str, Any] = {
@@ -84,10 +86,10 @@ def test_a_crash_while_an_order_is_placed_leaves_one_to_go_on_with(
         "provider": shop.provider,
         "idempotency_key": "k",
     }
-    dies(lambda: orders.place(**place), module, name, after=after)
+    dies(lambda: orders.create(**place), module, name, after=after)
     left = PaymentOrder.objects.get()
     assert (left.status, left.provider_order_id) == ("pending", None)
-    again, placed = orders.place(**place)
+    again, placed = orders.create(**place)
     assert (again.pk, again.provider_order_id) == (left.pk, placed.provider_order_id)
     made = shop.fake.intents if shop.provider == "stripe" else shop.fake.orders
     assert list(made) == [placed.provider_order_id]
@@ -97,20 +99,20 @@ def test_a_crash_while_an_order_is_placed_leaves_one_to_go_on_with(
     ("module", "name", "after"),
     [
         (refunds, "push", False),
-        (settling, "settle", False),
+        (event_application, "apply_event", False),
         (ledger, "refund", True),
-        (settling, "settle", True),
+        (event_application, "apply_event", True),
         (refunds, "push", True),
     ],
 )
-def test_a_crash_within_a_refund_sends_the_money_back_once(shop: Shop, module: Any, name: str, after: bool) -> None:
+def test_a_crash_during_a_refund_pays_it_once(shop: Shop, module: Any, name: str, after: bool) -> None:
     order = shop.paid()
     asked: dict[str, Any] = {"order_id": order.pk, "amount": None, "actor": "user 7", "reason": "a try"}
     dies(lambda: refunds.start(**asked), module, name, after=after)
     PaymentRefund.objects.update(created_at="2020-01-01T00:00Z")
     PaymentRefund.objects.exclude(asked_at=None).update(asked_at="2020-01-01T00:01Z")
     assert audit() == []
-    reconciling.round_of_asking()
+    reconciliation.reconcile_due()
     refund = PaymentRefund.objects.get()
     assert (refund.status, refund.taken_coins, shop.balance) == ("completed", 400, 50)
     assert [made["amount"] for made in shop.fake.refunds.values()] == [order.amount]

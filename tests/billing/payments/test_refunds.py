@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from django.db.models.functions import Now
 
-from billing import ledger, owing
+from billing import debts, ledger
 from billing.audit import Horizon, audit
 from billing.models import CreditTransaction, PaymentOrder, PaymentRefund, WebhookEvent
-from billing.payments import money, providers, reconciling, refunds, webhooks
+from billing.payments import money, providers, reconciliation, refund_application, refunds, webhooks
 from billing.payments.providers.base import ProviderRefused, ProviderUnavailable
 from relivchats import clock
 from relivchats.accounts.models import User
@@ -34,7 +34,7 @@ def spend(shop: Shop, coins: int) -> None:
 def ask_later(refund: PaymentRefund) -> str:
     """The next asking, an hour after the last."""
     PaymentRefund.objects.filter(pk=refund.pk).update(asked_at=Now() - timedelta(hours=1))
-    return reconciling.reconcile_refund(refund)
+    return reconciliation.reconcile_refund(refund)
 
 
 def event_of(shop: Shop, order: PaymentOrder, what: str, **change: Any) -> bytes:
@@ -64,7 +64,7 @@ def sound() -> Any:
     assert audit() == []
 
 
-def test_a_refund_sends_the_money_back_and_takes_the_coins(shop: Shop) -> None:
+def test_a_refund_returns_the_money_and_takes_the_coins(shop: Shop) -> None:
     order = shop.paid()
     refund = give_back(order)
     assert (refund.status, refund.amount, refund.coins, refund.taken_coins) == ("completed", order.amount, 400, 400)
@@ -75,7 +75,7 @@ def test_a_refund_sends_the_money_back_and_takes_the_coins(shop: Shop) -> None:
     assert (line.amount, line.payment_order, line.actor, line.reason) == (-400, order, "user 7", "bought by mistake")
 
 
-def test_the_providers_event_of_our_own_refund_changes_nothing_more(shop: Shop) -> None:
+def test_the_event_of_our_own_refund_changes_nothing(shop: Shop) -> None:
     order = shop.paid()
     give_back(order)
     made = next(iter(shop.fake.refunds.values()))
@@ -87,17 +87,17 @@ def test_the_providers_event_of_our_own_refund_changes_nothing_more(shop: Shop) 
     assert (PaymentRefund.objects.count(), shop.balance) == (1, 50)
 
 
-def test_coins_that_were_spent_are_owed_and_shown(shop: Shop) -> None:
+def test_spent_coins_are_recorded_as_owed(shop: Shop) -> None:
     order = shop.paid()
     spend(shop, 300)
     refund = give_back(order)
     assert (refund.taken_coins, refund.owed_coins, shop.balance) == (150, 250, 0)
-    assert list(PaymentOrder.objects.owed()) == [order]
+    assert list(PaymentOrder.objects.with_debt()) == [order]
     shop.paid()
     assert shop.balance == 400, "a later purchase is not touched"
 
 
-def test_who_owes_coins_is_told_how_many_and_why(shop: Shop) -> None:
+def test_the_balance_explains_owed_coins(shop: Shop) -> None:
     order = shop.paid()
     spend(shop, 300)
     first = give_back(order, order.amount // 4)
@@ -108,7 +108,7 @@ def test_who_owes_coins_is_told_how_many_and_why(shop: Shop) -> None:
     assert (told["owed"], owed["coins"], owed["order_id"]) == (250, 250, str(order.pk))
     refund.refresh_from_db()
     assert datetime.fromisoformat(owed["refunded_at"]) == refund.moved_at
-    price = money.shown(refund.amount, order.currency)
+    price = money.format_amount(refund.amount, order.currency)
     assert owed["why"] == (
         f"{price} for Starter went back to you."
         f" It had bought {refund.coins} coins, and 250 of them were spent or held by then."
@@ -123,21 +123,21 @@ def test_who_owes_coins_is_told_how_many_and_why(shop: Shop) -> None:
     assert other.client.get("/api/credits/balance", headers=other.headers).json()["owed_for"] == []
 
 
-def test_a_debt_is_told_while_the_money_is_on_its_way_and_once_after_a_failure(shop: Shop) -> None:
+def test_a_debt_is_shown_during_the_refund_and_once_after_a_failure(shop: Shop) -> None:
     order = shop.paid()
     spend(shop, 51)
     shop.fake.refund_status = "pending"
     refund = give_back(order)
-    assert "is going back to you" in owing.why(refund)
-    assert "1 of them was spent or held by then" in owing.why(refund)
+    assert "is going back to you" in debts.explain(refund)
+    assert "1 of them was spent or held by then" in debts.explain(refund)
     shop.send(event_of(shop, order, "failed", status="failed"), event_id="failed")
-    assert owing.of(refund.order.wallet) == []
+    assert debts.list_refunds_with_debt(refund.order.wallet) == []
     done = "succeeded" if shop.provider == "stripe" else "processed"
     shop.send(event_of(shop, order, "updated", status=done), event_id="done")
     next(iter(shop.fake.refunds.values()))["status"] = done
-    reconciling.reconcile(PaymentOrder.objects.get())
+    reconciliation.reconcile(PaymentOrder.objects.get())
     refund.refresh_from_db()
-    assert "went back to you" in owing.why(refund)
+    assert "went back to you" in debts.explain(refund)
     rows = shop.client.get("/api/credits/transactions?type=refund", headers=shop.headers).json()["results"]
     assert [row["description"] for row in rows] == [
         "Purchase refunded: Starter; 1 of its coins was spent or held, and is owed",
@@ -145,7 +145,7 @@ def test_a_debt_is_told_while_the_money_is_on_its_way_and_once_after_a_failure(s
     ]
 
 
-def test_held_coins_stay_held(shop: Shop, hold: Any) -> None:
+def test_a_refund_does_not_take_held_coins(shop: Shop, hold: Any) -> None:
     order = shop.paid()
     hold(ledger.open_wallet(user=shop.user), 450)
     refund = give_back(order)
@@ -153,7 +153,7 @@ def test_held_coins_stay_held(shop: Shop, hold: Any) -> None:
     assert not CreditTransaction.objects.filter(type="refund").exists()
 
 
-def test_parts_add_up_to_the_whole_whatever_the_rounding(shop: Shop) -> None:
+def test_partial_refunds_add_up_to_the_whole_despite_rounding(shop: Shop) -> None:
     order = shop.paid()
     third = order.amount // 3
     parts = [give_back(order, third), give_back(order, third), give_back(order)]
@@ -162,7 +162,7 @@ def test_parts_add_up_to_the_whole_whatever_the_rounding(shop: Shop) -> None:
     assert (order.status, shop.balance) == ("refunded", 50)
 
 
-def test_a_part_leaves_the_order_completed(shop: Shop) -> None:
+def test_a_partial_refund_leaves_the_order_completed(shop: Shop) -> None:
     order = shop.paid()
     give_back(order, 1)
     order.refresh_from_db()
@@ -170,7 +170,7 @@ def test_a_part_leaves_the_order_completed(shop: Shop) -> None:
     assert shop.balance == 450, "a coin's worth was not reached"
 
 
-def test_no_more_goes_back_than_was_paid(shop: Shop) -> None:
+def test_refunds_cannot_exceed_the_amount_paid(shop: Shop) -> None:
     order = shop.paid()
     give_back(order, order.amount - 100)
     for amount in (101, 0, -5):
@@ -182,14 +182,14 @@ def test_no_more_goes_back_than_was_paid(shop: Shop) -> None:
     assert sum(made["amount"] for made in shop.fake.refunds.values()) == order.amount
 
 
-def test_an_order_that_was_not_paid_has_nothing_to_give_back(shop: Shop) -> None:
+def test_an_unpaid_order_cannot_be_refunded(shop: Shop) -> None:
     with pytest.raises(refunds.RefundImpossible, match="nothing was paid"):
         give_back(shop.order())
     assert not PaymentRefund.objects.exists()
 
 
 @pytest.mark.parametrize("trouble", ["hang", 500, 429, "garbage", "lose the answer"])
-def test_a_refund_whose_answer_was_lost_is_paid_once_and_finished_later(shop: Shop, trouble: Any) -> None:
+def test_a_refund_whose_answer_was_lost_is_paid_once_and_completed_later(shop: Shop, trouble: Any) -> None:
     order = shop.paid()
     with shop.trouble(trouble):
         refund = give_back(order)
@@ -200,7 +200,7 @@ def test_a_refund_whose_answer_was_lost_is_paid_once_and_finished_later(shop: Sh
     assert ([made["amount"] for made in shop.fake.refunds.values()], shop.balance) == ([order.amount], 50)
 
 
-def test_a_refund_that_the_provider_refuses_takes_no_coin(shop: Shop) -> None:
+def test_a_refund_that_the_provider_refuses_takes_no_coins(shop: Shop) -> None:
     order = shop.paid()
     shop.fake.refunded(shop.payment(order)["id"], order.amount)  # made there; its event is still on its way
     with pytest.raises(refunds.RefundFailed):
@@ -208,7 +208,7 @@ def test_a_refund_that_the_provider_refuses_takes_no_coin(shop: Shop) -> None:
     assert (PaymentRefund.objects.get().status, shop.balance) == ("failed", 450)
 
 
-def test_a_key_that_is_not_accepted_fails_no_refund_that_may_have_been_made(shop: Shop, another_key: Any) -> None:
+def test_a_rejected_api_key_does_not_fail_a_refund_that_may_exist(shop: Shop, another_key: Any) -> None:
     order = shop.paid()
     third = order.amount // 3
     shop.fake.troubles.append("lose the answer")
@@ -216,13 +216,13 @@ def test_a_key_that_is_not_accepted_fails_no_refund_that_may_have_been_made(shop
     another_key(wrong=True)
     with pytest.raises(ProviderUnavailable):
         ask_later(refund)
-    assert refunds.left_of(order) == order.amount - third
+    assert refund_application.refundable_amount(order) == order.amount - third
     another_key(wrong=False)
     assert ask_later(refund) == "completed"
     assert (len(shop.fake.refunds), shop.balance) == (1, 450 - 133)
 
 
-def test_a_refund_asked_for_before_fails_only_once_the_providers_list_lacks_it(stripe_shop: Shop) -> None:
+def test_a_repeated_refund_fails_only_if_the_providers_list_lacks_it(stripe_shop: Shop) -> None:
     order = stripe_shop.paid()
     stripe_shop.fake.troubles.append(500)
     refund = give_back(order)
@@ -236,7 +236,7 @@ def test_a_refund_asked_for_before_fails_only_once_the_providers_list_lacks_it(s
     assert refund.status == "failed"
 
 
-def test_a_refund_is_found_among_many_when_its_answer_was_lost(shop: Shop) -> None:
+def test_a_refund_whose_answer_was_lost_is_found_among_many(shop: Shop) -> None:
     order = shop.paid()
     for _ in range(11):
         shop.fake.refunded(shop.payment(order)["id"], 1)
@@ -246,7 +246,7 @@ def test_a_refund_is_found_among_many_when_its_answer_was_lost(shop: Shop) -> No
     assert len(shop.fake.refunds) == 12
 
 
-def test_an_asking_that_was_overtaken_by_the_event_gives_no_coin_back(shop: Shop, monkeypatch: Any) -> None:
+def test_a_refusal_after_the_refunds_event_returns_no_coins(shop: Shop, monkeypatch: Any) -> None:
     order = shop.paid()
     shop.fake.troubles.append("lose the answer")
     refund = give_back(order)
@@ -258,14 +258,14 @@ def test_an_asking_that_was_overtaken_by_the_event_gives_no_coin_back(shop: Shop
         shop.send(body)
         raise ProviderRefused("charge_already_refunded")
 
-    monkeypatch.setattr(type(providers.ALL[shop.provider]), "refund", told_meanwhile)
+    monkeypatch.setattr(type(providers.REGISTRY[shop.provider]), "refund", told_meanwhile)
     assert refunds.push(refund).status == "completed"
     order.refresh_from_db()
     assert (order.status, order.refunded_amount, shop.balance) == ("refunded", order.amount, 50)
 
 
 @pytest.mark.parametrize("status", ["failed", "completed"])
-def test_a_refund_that_is_no_longer_pending_is_not_asked_for(stripe_shop: Shop, status: str) -> None:
+def test_a_refund_that_is_no_longer_pending_is_not_sent(stripe_shop: Shop, status: str) -> None:
     order = stripe_shop.paid()
     stripe_shop.fake.troubles.append(500)
     stale = give_back(order)
@@ -277,19 +277,19 @@ def test_a_refund_that_is_no_longer_pending_is_not_asked_for(stripe_shop: Shop, 
     assert len(stripe_shop.fake.asked) == asked
 
 
-def test_a_refund_is_asked_for_by_one_at_a_time(stripe_shop: Shop) -> None:
+def test_a_refund_is_sent_by_one_process_at_a_time(stripe_shop: Shop) -> None:
     order = stripe_shop.paid()
     stripe_shop.fake.troubles.append(500)
     refund = give_back(order)
     asked = len(stripe_shop.fake.asked)
-    assert reconciling.reconcile_refund(refund) == "pending"
+    assert reconciliation.reconcile_refund(refund) == "pending"
     PaymentRefund.objects.update(asked_at=Now() - timedelta(hours=1))
     no_longer_due = PaymentRefund.objects.none()
-    assert reconciling.reconcile_refund(refund, among=no_longer_due) == "pending"
+    assert reconciliation.reconcile_refund(refund, only_among=no_longer_due) == "pending"
     assert len(stripe_shop.fake.asked) == asked
 
 
-def test_a_refund_that_was_refused_and_is_made_all_the_same_takes_the_coins(shop: Shop, monkeypatch: Any) -> None:
+def test_a_refused_refund_that_is_made_later_takes_the_coins(shop: Shop, monkeypatch: Any) -> None:
     order = shop.paid()
     shop.fake.troubles.append("lose the answer")
     refund = give_back(order)
@@ -299,7 +299,7 @@ def test_a_refund_that_was_refused_and_is_made_all_the_same_takes_the_coins(shop
     assert (refund.status, refund.failure, refund.taken_coins, shop.balance) == ("completed", "", 400, 50)
 
 
-def test_a_failed_refund_that_an_old_event_calls_done_goes_on_only_if_the_provider_says_so_now(shop: Shop) -> None:
+def test_a_failed_refund_is_revived_by_the_providers_answer_not_by_an_event(shop: Shop) -> None:
     order = shop.paid()
     shop.fake.refund_status = "pending"
     refund = give_back(order)
@@ -307,18 +307,20 @@ def test_a_failed_refund_that_an_old_event_calls_done_goes_on_only_if_the_provid
     shop.send(event_of(shop, order, "failed", status="failed"), event_id="failed")
     shop.send(event_of(shop, order, "updated", status=done), event_id="done")
     refund.refresh_from_db()
-    assert (refund.status, WebhookEvent.objects.latest("pk").status, shop.balance) == ("failed", "held", 450)
+    assert (refund.status, WebhookEvent.objects.latest("pk").status, shop.balance) == ("failed", "needs_review", 450)
     next(iter(shop.fake.refunds.values()))["status"] = done
     order.refresh_from_db()
-    reconciling.reconcile(order)
+    reconciliation.reconcile(order)
     refund.refresh_from_db()
     assert (refund.status, shop.balance) == ("completed", 50)
     order.refresh_from_db()
-    assert (order.attention, WebhookEvent.objects.held().count()) == ("", 0), "the answer closes what was held for it"
+    assert (order.review_reason, WebhookEvent.objects.needing_review().count()) == ("", 0), (
+        "the answer closes what was held for it"
+    )
 
 
 @pytest.mark.parametrize("way", ["told in order", "failure first", "told before the payment"])
-def test_a_refund_that_was_made_and_failed_leaves_the_coins_whichever_is_told_first(shop: Shop, way: str) -> None:
+def test_a_refund_that_failed_leaves_the_coins_in_any_sequence_of_events(shop: Shop, way: str) -> None:
     order = shop.order()
     paid, made = shop.event_of(order, "paid"), shop.event_of(order, "refunded")
     made = changed(made, **{"created" if shop.provider == "stripe" else "created_at": int(time.time()) - 60})
@@ -331,12 +333,12 @@ def test_a_refund_that_was_made_and_failed_leaves_the_coins_whichever_is_told_fi
     for body in events[way]:
         shop.send(body)
     order.refresh_from_db()
-    assert (order.status, order.refunded_amount, order.attention, shop.balance) == ("completed", 0, "", 450)
+    assert (order.status, order.refunded_amount, order.review_reason, shop.balance) == ("completed", 0, "", 450)
     assert PaymentRefund.objects.get().status == "failed"
-    assert not WebhookEvent.objects.filter(status__in=["received", "held"]).exists()
+    assert not WebhookEvent.objects.filter(status__in=["received", "needs_review"]).exists()
 
 
-def test_a_refund_that_fails_in_the_end_gives_the_coins_back(shop: Shop) -> None:
+def test_a_refund_that_finally_fails_returns_the_coins(shop: Shop) -> None:
     order = shop.paid()
     shop.fake.refund_status = "pending"
     refund = give_back(order)
@@ -355,7 +357,7 @@ def test_a_refund_that_fails_in_the_end_gives_the_coins_back(shop: Shop) -> None
     assert shop.balance == 50
 
 
-def test_an_audit_of_what_changed_sees_an_older_refund_that_moved_without_its_coins(
+def test_an_incremental_audit_finds_an_older_refund_that_moved_without_its_coins(
     stripe_shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     order = stripe_shop.paid()
@@ -369,7 +371,7 @@ def test_an_audit_of_what_changed_sees_an_older_refund_that_moved_without_its_co
     ledger.reverse_refund(refund=CreditTransaction.objects.get(type="refund"), reason="mended by hand")
 
 
-def test_a_refund_made_at_the_provider_takes_the_coins_too(shop: Shop) -> None:
+def test_a_refund_made_at_the_provider_takes_the_coins(shop: Shop) -> None:
     order = shop.paid()
     body = shop.event_of(order, "refunded")
     for _ in range(3):
@@ -378,7 +380,7 @@ def test_a_refund_made_at_the_provider_takes_the_coins_too(shop: Shop) -> None:
     assert (refund.source, refund.status, refund.taken_coins, shop.balance) == ("provider", "completed", 400, 50)
 
 
-def test_a_refund_that_comes_before_its_payment_waits_for_it(shop: Shop) -> None:
+def test_a_refund_before_its_payment_waits(shop: Shop) -> None:
     order = shop.order()
     paid, refunded = shop.event_of(order, "paid"), shop.event_of(order, "refunded")
     shop.send(refunded, event_id="refund")
@@ -389,30 +391,30 @@ def test_a_refund_that_comes_before_its_payment_waits_for_it(shop: Shop) -> None
     assert not WebhookEvent.objects.waiting().exists()
 
 
-def test_more_refunded_than_was_paid_is_held(shop: Shop) -> None:
+def test_refunding_more_than_was_paid_needs_review(shop: Shop) -> None:
     order = shop.paid()
     shop.send(shop.event_of(order, "refunded", amount=order.amount + 1))
     order.refresh_from_db()
-    assert (order.attention, shop.balance) == ("more is refunded than was paid", 450)
+    assert (order.review_reason, shop.balance) == ("more is refunded than was paid", 450)
 
 
-def test_stripes_old_event_of_a_refund_asks_stripe_which(stripe_shop: Shop) -> None:
+def test_charge_refunded_makes_reconciliation_fetch_the_refunds(stripe_shop: Shop) -> None:
     order = stripe_shop.paid()
     for amount in (100, 150):
         stripe_shop.fake.refunded(order.provider_order_id, amount)
     charge = {"object": "charge", "payment_intent": order.provider_order_id, "amount_refunded": 250}
     stripe_shop.fake.troubles.append(500)
     stripe_shop.send(stripe_shop.fake.event("charge.refunded", charge))
-    assert reconciling.round_of_asking() == 0
-    assert (reconciling.round_of_asking(), len(stripe_shop.fake.troubles)) == (0, 0), "not again at once"
+    assert reconciliation.reconcile_due() == 0
+    assert (reconciliation.reconcile_due(), len(stripe_shop.fake.troubles)) == (0, 0), "not again at once"
     PaymentOrder.objects.update(asked_at=Now() - timedelta(minutes=6))
-    assert reconciling.round_of_asking() == 1
+    assert reconciliation.reconcile_due() == 1
     assert sorted(PaymentRefund.objects.values_list("amount", flat=True)) == [100, 150]
     order.refresh_from_db()
     assert (order.refunded_amount, WebhookEvent.objects.latest("pk").status) == (250, "applied")
 
 
-def test_a_refund_that_stripe_could_not_be_asked_about_for_two_days_is_shown_and_still_asked_about(
+def test_charge_refunded_needs_review_after_two_days_and_is_still_reconciled(
     stripe_shop: Shop,
 ) -> None:
     order = stripe_shop.paid()
@@ -421,10 +423,10 @@ def test_a_refund_that_stripe_could_not_be_asked_about_for_two_days_is_shown_and
     changed_event = WebhookEvent.objects.filter(kind="refunds_changed")
     changed_event.update(received_at="2020-01-01T00:00Z", next_attempt_at="2020-01-01T00:00Z")
     webhooks.apply_due()
-    assert (changed_event.get().status, webhooks.try_again(changed_event.get()).status) == ("held", "held")
-    reconciling.round_of_asking()
+    assert (changed_event.get().status, webhooks.retry(changed_event.get()).status) == ("needs_review", "needs_review")
+    reconciliation.reconcile_due()
     order.refresh_from_db()
-    assert (order.refunded_amount, order.attention, changed_event.get().status) == (100, "", "applied")
+    assert (order.refunded_amount, order.review_reason, changed_event.get().status) == (100, "", "applied")
 
 
 def test_a_dispute_is_recorded_and_a_lost_one_takes_the_coins(shop: Shop) -> None:
@@ -440,7 +442,7 @@ def test_a_dispute_is_recorded_and_a_lost_one_takes_the_coins(shop: Shop) -> Non
     assert (refund.taken_coins, refund.owed_coins, shop.balance) == (200, 200, 0)
 
 
-def test_a_won_dispute_takes_nothing(shop: Shop) -> None:
+def test_a_won_dispute_takes_no_coins(shop: Shop) -> None:
     order = shop.paid()
     shop.send(shop.event_of(order, "disputed"), event_id="opened")
     shop.send(shop.event_of(order, "won"), event_id="won")
@@ -448,20 +450,20 @@ def test_a_won_dispute_takes_nothing(shop: Shop) -> None:
     assert (order.dispute, shop.balance, PaymentRefund.objects.count()) == ("won", 450, 0)
 
 
-def test_a_lost_dispute_takes_the_coins_that_a_refund_only_asked_for_does_not(shop: Shop) -> None:
+def test_a_lost_dispute_takes_coins_despite_a_pending_refund(shop: Shop) -> None:
     order = shop.paid()
     shop.fake.troubles.append(500)
     asked = give_back(order)
     shop.send(shop.event_of(order, "lost"))
     order.refresh_from_db()
     assert (order.status, order.refunded_amount, shop.balance) == ("refunded", order.amount, 50)
-    assert refunds.left_of(order) == 0
+    assert refund_application.refundable_amount(order) == 0
     assert ask_later(asked) == "pending", "paid back twice: a person has to look"
     order.refresh_from_db()
-    assert (order.attention, shop.balance) == ("more is refunded than was paid", 50)
+    assert (order.review_reason, shop.balance) == ("more is refunded than was paid", 50)
 
 
-def test_a_lost_dispute_takes_only_what_was_not_refunded_before(shop: Shop) -> None:
+def test_a_lost_dispute_takes_only_what_was_not_refunded(shop: Shop) -> None:
     order = shop.paid()
     give_back(order, order.amount // 2)
     shop.send(shop.event_of(order, "lost"))

@@ -25,7 +25,7 @@ THREADS, ORDERS = 20, 5
 
 
 @pytest.mark.parametrize("deliveries", [100, pytest.param(500, marks=pytest.mark.slow)])
-def test_replays_over_20_threads_give_each_orders_coins_once(
+def test_replays_over_20_threads_grant_each_orders_coins_once(
     shop: Shop, monkeypatch: pytest.MonkeyPatch, deliveries: int
 ) -> None:
     dice = random.Random(7)
@@ -89,14 +89,14 @@ def outcomes_of_two_refunds(order: PaymentOrder, **asked: Any) -> set[object]:
         return {each.result(PATIENCE_SECONDS) for each in started}
 
 
-def test_two_who_refund_an_order_at_once_send_its_money_back_once(stripe_shop: Shop) -> None:
+def test_two_concurrent_refunds_of_an_order_pay_once(stripe_shop: Shop) -> None:
     outcomes = outcomes_of_two_refunds(stripe_shop.paid(), amount=None)
     assert outcomes == {"completed", refunds.RefundImpossible}
     assert (PaymentRefund.objects.count(), len(stripe_shop.fake.refunds), stripe_shop.balance) == (1, 1, 50)
 
 
-def test_a_form_that_is_sent_twice_at_once_refunds_its_part_once(stripe_shop: Shop) -> None:
+def test_a_form_sent_twice_concurrently_refunds_once(stripe_shop: Shop) -> None:
     order = stripe_shop.paid()
-    outcomes = outcomes_of_two_refunds(order, amount=100, left_before=order.amount)
+    outcomes = outcomes_of_two_refunds(order, amount=100, expected_refundable=order.amount)
     assert outcomes == {"completed", refunds.RefundImpossible}
     assert [made["amount"] for made in stripe_shop.fake.refunds.values()] == [100]

@@ -13,7 +13,7 @@ from django.test import Client
 
 from billing.audit import audit
 from billing.models import PaymentOrder, WebhookEvent
-from billing.payments import reconciling, refunds, webhooks
+from billing.payments import reconciliation, refunds, webhooks
 from billing.payments.providers import sandbox
 from billing.payments.providers.base import BadSignature
 from relivchats import throttling
@@ -40,7 +40,7 @@ def choose(address: str, choice: str, *, checked: bool = True) -> Any:
     return browser.post(address, form)
 
 
-def test_paying_on_the_page_gives_the_coins_by_a_signed_event(sandbox_shop: Shop) -> None:
+def test_paying_on_the_page_grants_the_coins_by_a_signed_event(sandbox_shop: Shop) -> None:
     bought = sandbox_shop.buy("popular")
     address = urlsplit(bought["checkout_url"])
     assert (address.scheme, address.netloc) == ("http", "testserver")
@@ -64,26 +64,26 @@ def test_cancelling_fails_the_order(sandbox_shop: Shop) -> None:
     assert sandbox_shop.balance == 50
 
 
-def test_what_is_neither_button_is_refused_and_decides_nothing(sandbox_shop: Shop) -> None:
+def test_an_unknown_choice_is_rejected_and_changes_nothing(sandbox_shop: Shop) -> None:
     address = urlsplit(sandbox_shop.buy()["checkout_url"]).path
     for nonsense in ("", "maybe"):
         refused = choose(address, nonsense)
-        assert (refused.status_code, "neither of the two buttons" in refused.content.decode()) == (400, True)
+        assert (refused.status_code, "Press one of the two buttons" in refused.content.decode()) == (400, True)
     assert PaymentOrder.objects.get().status == "pending"
     assert "Paid." in choose(address, "pay").content.decode()
     late = Client().post(address, {"choice": "maybe"}).content.decode()
-    assert ("Paid." in late, "Press one of them" in late) == (True, False), "there are no buttons any more"
+    assert ("Paid." in late, "Press one of the two buttons" in late) == (True, False), "there are no buttons any more"
 
 
-def test_paid_and_cancelled_do_not_look_alike(sandbox_shop: Shop) -> None:
+def test_paid_and_cancelled_orders_look_different(sandbox_shop: Shop) -> None:
     pages = {}
     for choice in ("pay", "cancel"):
         page = choose(urlsplit(sandbox_shop.buy()["checkout_url"]).path, choice).content.decode()
-        pages[choice] = (re.findall(r'class="came (\w+)"', page), "unpaid" in page.partition("<main>")[2])
+        pages[choice] = (re.findall(r'class="result (\w+)"', page), "unpaid" in page.partition("<main>")[2])
     assert pages == {"pay": (["completed"], False), "cancel": (["failed"], True)}
 
 
-def test_the_eleventh_order_of_a_minute_waits(
+def test_orders_are_limited_per_person_and_minute(
     sandbox_shop: Shop, make_wallet: Any, settings: Any, broker: BrokerHandle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(throttling, "BROKER_TIMEOUT_SECONDS", 30)
@@ -109,7 +109,7 @@ def test_a_sandbox_order_can_be_refunded(sandbox_shop: Shop) -> None:
     assert (refund.status, sandbox_shop.balance) == ("completed", 50)
 
 
-def test_a_form_without_its_token_or_a_link_that_is_not_ours_pays_nothing(sandbox_shop: Shop) -> None:
+def test_a_missing_csrf_token_or_a_forged_link_pays_nothing(sandbox_shop: Shop) -> None:
     address = urlsplit(sandbox_shop.buy()["checkout_url"]).path
     unchecked = choose(address, "pay", checked=False)
     assert (unchecked.status_code, "load the page again" in unchecked.content.decode()) == (403, True)
@@ -121,29 +121,27 @@ def test_a_form_without_its_token_or_a_link_that_is_not_ours_pays_nothing(sandbo
     assert sandbox_shop.balance == 50
 
 
-def test_a_link_that_is_given_again_works_as_long_as_its_order_waits(
-    sandbox_shop: Shop, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_repeated_link_works_while_its_order_is_pending(sandbox_shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     sandbox_shop.buy(key="one-purchase")
     later = time.time() + 23 * 3600
     monkeypatch.setattr(time, "time", lambda: later)
     address = urlsplit(sandbox_shop.buy(key="one-purchase")["checkout_url"]).path
     assert "Pay $4.99" in Client().get(address).content.decode()
     PaymentOrder.objects.update(created_at="2020-01-01T00:00Z")
-    reconciling.round_of_asking()
+    reconciliation.reconcile_due()
     assert "Nothing was paid within a day" in Client().get(address).content.decode()
 
 
-def test_the_event_must_be_signed_here_too(sandbox_shop: Shop) -> None:
+def test_the_sandboxs_event_must_be_signed(sandbox_shop: Shop) -> None:
     sandbox_shop.buy()
-    body, headers = sandbox.event(PaymentOrder.objects.get(), paid=True)
+    body, headers = sandbox.create_event(PaymentOrder.objects.get(), paid=True)
     with pytest.raises(BadSignature):
         webhooks.receive(provider="sandbox", body=body.replace(b"499", b"498"), headers=headers)
     assert not WebhookEvent.objects.exists()
     assert Client().post("/api/payments/webhooks/sandbox", body, content_type="application/json").status_code == 404
 
 
-def test_where_it_is_not_offered_nothing_of_it_works(sandbox_shop: Shop, settings: Any) -> None:
+def test_a_disabled_sandbox_does_not_work(sandbox_shop: Shop, settings: Any) -> None:
     address = urlsplit(sandbox_shop.buy()["checkout_url"]).path
     settings.PAYMENTS_SANDBOX = False
     assert sandbox_shop.buy(status=422)["errors"][0]["code"] == "not_offered"

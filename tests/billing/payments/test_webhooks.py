@@ -14,7 +14,7 @@ from django.db import DatabaseError
 from billing import ledger
 from billing.audit import audit
 from billing.models import CreditTransaction, PaymentOrder, WebhookEvent
-from billing.payments import reconciling, settling, webhooks
+from billing.payments import event_application, reconciliation, webhooks
 from relivchats import clock
 from relivchats.errors import Conflict
 from tests.billing.payments.conftest import Shop, changed
@@ -64,7 +64,7 @@ def forge(shop: Shop, body: bytes) -> dict[str, dict[str, str]]:
     }
 
 
-def test_a_body_that_is_not_signed_by_the_provider_is_400_and_stores_nothing(shop: Shop) -> None:
+def test_a_body_without_a_valid_signature_is_400_and_is_not_stored(shop: Shop) -> None:
     order = shop.order()
     body = shop.event_of(order, "paid")
     for headers in forge(shop, body).values():
@@ -76,36 +76,36 @@ def test_a_body_that_is_not_signed_by_the_provider_is_400_and_stores_nothing(sho
     assert shop.balance == 450
 
 
-def test_the_next_secret_counts_while_it_is_being_changed(stripe_shop: Shop) -> None:
+def test_a_second_secret_is_accepted_while_secrets_are_rotated(stripe_shop: Shop) -> None:
     body = stripe_shop.event_of(stripe_shop.order(), "paid")
     stripe_shop.send(body, headers=stripe.signature(body, secret="whsec_the_next_secret", at=time.time() - 240))
     assert stripe_shop.balance == 450
 
 
-def test_without_a_secret_nothing_is_believed(shop: Shop, settings: Any) -> None:
+def test_without_a_secret_every_signature_is_rejected(shop: Shop, settings: Any) -> None:
     body = shop.event_of(shop.order(), "paid")
     settings.STRIPE_WEBHOOK_SECRETS = settings.RAZORPAY_WEBHOOK_SECRETS = []
     shop.send(body, status=400, headers=stripe.signature(body, secret="") | razorpay.signature(body, secret=""))
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff\xfe", b"[" * 100_000, b'{"id": 7}'])
-def test_a_signed_body_that_is_no_event_is_400_and_stores_nothing(stripe_shop: Shop, body: bytes) -> None:
+def test_a_signed_body_that_is_not_an_event_is_400_and_is_not_stored(stripe_shop: Shop, body: bytes) -> None:
     stripe_shop.send(body, status=400)
     assert not WebhookEvent.objects.exists()
 
 
-def test_a_body_without_end_is_refused_before_it_is_read(shop: Shop) -> None:
+def test_an_oversized_body_is_rejected_before_it_is_read(shop: Shop) -> None:
     shop.send(b" " * (256 * 1024 + 1), status=413)
 
 
-def test_an_event_sent_again_gives_no_more_coins_and_is_counted(shop: Shop) -> None:
+def test_a_replayed_event_grants_no_more_coins_and_is_counted(shop: Shop) -> None:
     body = shop.event_of(shop.order(), "paid")
     answers = [shop.send(body, event_id="evt_1")["replay"] for _ in range(4)]
     assert answers == [False, True, True, True]
     assert (event().replays, event().status, shop.balance) == (3, "applied", 450)
 
 
-def test_a_body_sent_again_under_another_unsigned_id_is_a_replay_and_another_body_under_its_id_is_not(
+def test_a_replay_is_recognized_by_its_signed_body_not_by_its_unsigned_id(
     razorpay_shop: Shop,
 ) -> None:
     order = razorpay_shop.order()
@@ -116,7 +116,7 @@ def test_a_body_sent_again_under_another_unsigned_id_is_a_replay_and_another_bod
     assert (WebhookEvent.objects.count(), razorpay_shop.balance) == (2, 450)
 
 
-def test_two_events_of_one_payment_give_its_coins_once(shop: Shop) -> None:
+def test_two_events_of_one_payment_grant_its_coins_once(shop: Shop) -> None:
     order = shop.order()
     for _ in range(2):
         shop.send(shop.event_of(order, "paid"), event_id=f"evt_{_}")
@@ -127,7 +127,7 @@ def test_two_events_of_one_payment_give_its_coins_once(shop: Shop) -> None:
     assert set(WebhookEvent.objects.values_list("status", flat=True)) == {"applied", "ignored"}
 
 
-def test_events_of_an_order_settle_the_same_in_every_order(shop: Shop, settings: Any) -> None:
+def test_the_events_of_an_order_give_the_same_result_in_every_sequence(shop: Shop, settings: Any) -> None:
     """Failed, processing, paid and a refund of half: 24 ways."""
     settings.ORDERS_PER_MINUTE = 24
     for number, way in enumerate(itertools.permutations(["failed", "processing", "paid", "refunded"])):
@@ -146,7 +146,7 @@ def test_events_of_an_order_settle_the_same_in_every_order(shop: Shop, settings:
     assert audit() == []
 
 
-def test_a_failed_payment_may_succeed_at_the_second_try(shop: Shop) -> None:
+def test_a_failed_payment_can_succeed_at_a_second_attempt(shop: Shop) -> None:
     order = shop.order()
     shop.send(shop.event_of(order, "failed"))
     assert (fresh(order).status, shop.balance) == ("failed", 50)
@@ -161,70 +161,68 @@ def test_a_failed_payment_may_succeed_at_the_second_try(shop: Shop) -> None:
     [
         ({"amount": 1}, "paid"),
         ({"amount": 10**9}, "paid"),
-        ({"amount": None}, "paid an unknown sum"),
-        ({"amount": "499"}, "paid an unknown sum"),
-        ({"amount": True}, "paid an unknown sum"),
+        ({"amount": None}, "paid an unknown amount"),
+        ({"amount": "499"}, "paid an unknown amount"),
+        ({"amount": True}, "paid an unknown amount"),
         ({"currency": "eur"}, "paid"),
         ({"currency": None}, "paid"),
         ({"currency": "usdc"}, "paid"),
         ({"currency": "INRT"}, "paid"),
     ],
 )
-def test_another_sum_than_asked_gives_no_coins_and_waits_for_a_person(
-    shop: Shop, change: dict[str, Any], why: str
-) -> None:
+def test_a_wrong_amount_grants_no_coins_and_needs_review(shop: Shop, change: dict[str, Any], why: str) -> None:
     order = shop.order()
     if shop.provider == "stripe" and "amount" in change:
         change = {"amount_received": change["amount"]}
     shop.send(shop.event_of(order, "paid", payment=change))
-    assert (event().status, shop.balance) == ("held", 50)
+    assert (event().status, shop.balance) == ("needs_review", 50)
     assert event().outcome.startswith(why)
-    assert fresh(order).attention == event().outcome
-    assert list(PaymentOrder.objects.needing_a_look()) == [order]
+    assert fresh(order).review_reason == event().outcome
+    assert list(PaymentOrder.objects.needing_review()) == [order]
 
 
-def test_a_payment_of_another_order_at_the_provider_is_held(stripe_shop: Shop) -> None:
+def test_a_payment_of_another_order_at_the_provider_needs_review(stripe_shop: Shop) -> None:
     order = stripe_shop.order()
     stripe_shop.send(stripe_shop.event_of(order, "paid", payment={"id": "pi_of_somebody"}))
-    assert (event().status, event().order, stripe_shop.balance) == ("held", order, 50)
+    assert (event().status, event().order, stripe_shop.balance) == ("needs_review", order, 50)
 
 
-def test_a_second_payment_of_one_order_is_held(shop: Shop) -> None:
+def test_a_second_payment_of_an_order_needs_review(shop: Shop) -> None:
     order = shop.paid()
     again = {"latest_charge": "ch_again"} if shop.provider == "stripe" else {"id": "pay_again"}
     shop.send(shop.event_of(order, "paid", payment=again))
-    assert fresh(order).attention.startswith("paid a second time")
+    assert fresh(order).review_reason.startswith("paid a second time")
     shop.send(shop.event_of(order, "paid", payment=again), event_id="told by two events")
     if shop.provider == "razorpay":
         shop.send(shop.fake.event("payment.captured", payment={**shop.payment(order), **again}))
-    assert webhooks.try_again(WebhookEvent.objects.paid_again().get()).status == "held"
-    webhooks.set_aside(WebhookEvent.objects.paid_again().get())
-    assert (fresh(order).attention, shop.balance) == ("", 450)
+    assert webhooks.retry(WebhookEvent.objects.duplicate_payments().get()).status == "needs_review"
+    webhooks.dismiss(WebhookEvent.objects.duplicate_payments().get())
+    assert (fresh(order).review_reason, shop.balance) == ("", 450)
 
 
-def test_a_second_payment_sent_back_or_disputed_takes_no_coins(razorpay_shop: Shop) -> None:
+def test_a_second_payment_that_is_refunded_or_disputed_takes_no_coins(razorpay_shop: Shop) -> None:
     shop, order = razorpay_shop, razorpay_shop.paid()
     again = shop.fake.pay(str(order.provider_order_id))
     back = shop.fake.refunded(again["id"], order.amount, status="processed")
     shop.send(shop.fake.event("refund.processed", refund=back, payment=again))
     lost = {"id": "disp_again", "payment_id": again["id"], "amount": order.amount, "currency": "INR"}
     shop.send(shop.fake.event("payment.dispute.lost", payment=again, dispute=lost))
-    reconciling.reconcile(fresh(order))
+    reconciliation.reconcile(fresh(order))
     assert (fresh(order).status, fresh(order).dispute, shop.balance) == ("completed", "", 450)
     shop.send(shop.event_of(order, "refunded"))
     assert (fresh(order).status, shop.balance) == ("refunded", 50)
 
 
-def test_an_order_that_is_not_ours_is_kept_for_a_person(shop: Shop) -> None:
+def test_an_event_of_an_unknown_order_needs_review(shop: Shop) -> None:
     order = shop.order()
     body = shop.event_of(order, "paid")
     PaymentOrder.objects.filter(pk=order.pk).update(provider_order_id="another", provider="sandbox")
     shop.send(body)
-    assert (event().status, event().order, event().outcome) == ("held", None, "no order of ours has these ids")
+    assert (event().status, event().order, event().outcome) == ("needs_review", None, "no order here has these ids")
     assert shop.balance == 50
-    assert webhooks.try_again(event()).status == "held"
-    webhooks.set_aside(event())
-    assert event().status == "set_aside"
+    assert webhooks.retry(event()).status == "needs_review"
+    webhooks.dismiss(event())
+    assert event().status == "dismissed"
 
 
 def test_an_event_of_an_unknown_kind_is_stored_and_changes_nothing(shop: Shop) -> None:
@@ -233,7 +231,7 @@ def test_an_event_of_an_unknown_kind_is_stored_and_changes_nothing(shop: Shop) -
     assert (event().status, event().kind, event().type, shop.balance) == ("ignored", "unknown", "invoice.paid", 50)
 
 
-def test_a_payment_is_found_by_our_id_when_the_providers_was_never_recorded(shop: Shop) -> None:
+def test_a_payment_is_matched_by_our_id_if_the_providers_id_was_never_stored(shop: Shop) -> None:
     order = shop.order()
     body = shop.event_of(order, "paid")
     PaymentOrder.objects.filter(pk=order.pk).update(provider_order_id=None)
@@ -243,7 +241,7 @@ def test_a_payment_is_found_by_our_id_when_the_providers_was_never_recorded(shop
 
 
 @pytest.mark.parametrize("fault", [DatabaseError("gone"), ledger.InvalidMovement("no"), RuntimeError("a bug")])
-def test_what_cannot_be_applied_is_stored_answered_and_applied_later(
+def test_an_event_that_cannot_be_applied_is_stored_acknowledged_and_applied_later(
     shop: Shop, monkeypatch: pytest.MonkeyPatch, fault: Exception
 ) -> None:
     order = shop.order()
@@ -263,8 +261,8 @@ def test_what_cannot_be_applied_is_stored_answered_and_applied_later(
     assert (fresh(order).status, shop.balance) == ("completed", 450)
 
 
-@pytest.mark.parametrize("broken", ["_postpone", "_apply_what_waited"])
-def test_once_an_event_is_stored_a_database_that_goes_is_no_error_to_its_provider(
+@pytest.mark.parametrize("broken", ["_postpone", "_apply_due_of_same_order"])
+def test_a_database_failure_after_storing_an_event_is_no_error_for_the_provider(
     stripe_shop: Shop, monkeypatch: pytest.MonkeyPatch, broken: str
 ) -> None:
     def fail(*_: Any) -> Any:
@@ -273,7 +271,7 @@ def test_once_an_event_is_stored_a_database_that_goes_is_no_error_to_its_provide
     body = stripe_shop.event_of(stripe_shop.order(), "paid")
     with monkeypatch.context() as going:
         going.setattr(webhooks, broken, fail)
-        going.setattr(settling, "settle", fail)
+        going.setattr(event_application, "apply_event", fail)
         assert stripe_shop.send(body) == {"received": True, "replay": False}
     webhooks.apply_due()
     assert stripe_shop.balance == (450 if broken == "_postpone" else 50), "at once, or when it is due"
@@ -287,55 +285,57 @@ def test_an_applied_event_is_not_applied_again(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("told_by", ["its event", "asking"])
-def test_what_waited_for_two_days_is_held_and_applied_when_its_payment_comes(stripe_shop: Shop, told_by: str) -> None:
+def test_an_event_that_waited_two_days_needs_review_and_is_applied_after_its_payment(
+    stripe_shop: Shop, told_by: str
+) -> None:
     order = stripe_shop.order()
     paid, refunded = stripe_shop.event_of(order, "paid"), stripe_shop.event_of(order, "refunded")
     stripe_shop.send(refunded)
-    for received_at, status in ((clock.now() - timedelta(days=1), "received"), ("2020-01-01T00:00Z", "held")):
+    for received_at, status in ((clock.now() - timedelta(days=1), "received"), ("2020-01-01T00:00Z", "needs_review")):
         WebhookEvent.objects.update(received_at=received_at, next_attempt_at="2020-01-01T00:00Z")
         webhooks.apply_due()
         assert event().status == status
-    assert event().outcome.endswith("for two days")
+    assert event().outcome.endswith("for more than two days")
     if told_by == "asking":
         stripe_shop.fake.refunds.clear()  # so that only the event tells of it
-        reconciling.reconcile(order)
+        reconciliation.reconcile(order)
     else:
         stripe_shop.send(paid)
     assert (fresh(order).status, stripe_shop.balance) == ("refunded", 50)
-    assert not WebhookEvent.objects.held().exists()
+    assert not WebhookEvent.objects.needing_review().exists()
 
 
-def test_the_provider_is_not_asked_while_it_waits_for_our_answer(stripe_shop: Shop) -> None:
+def test_no_request_is_sent_to_the_provider_while_it_waits_for_our_answer(stripe_shop: Shop) -> None:
     order = stripe_shop.paid()
     stripe_shop.fake.asked.clear()
     stripe_shop.send(stripe_shop.fake.event("charge.refunded", {"payment_intent": order.provider_order_id}))
     assert stripe_shop.fake.asked == []
     webhooks.apply_due()
     assert stripe_shop.fake.asked == [], "nor while payments wait to be applied"
-    reconciling.round_of_asking()
+    reconciliation.reconcile_due()
     assert len(stripe_shop.fake.asked) == 2
 
 
-def test_a_replay_applies_what_could_not_be_applied(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_replay_applies_an_event_that_failed_before(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     order = shop.order()
     body = shop.event_of(order, "paid")
     with monkeypatch.context() as broken:
-        broken.setattr(settling, "settle", lambda *_: 1 / 0)
+        broken.setattr(event_application, "apply_event", lambda *_: 1 / 0)
         shop.send(body)
     shop.send(body)
     assert shop.balance == 450
 
 
-def test_one_event_that_fails_stops_no_other(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failing_event_does_not_stop_others(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     bad, good = shop.order(), shop.order()
-    settle = settling.settle
+    settle = event_application.apply_event
 
     def fail_for_one(order: PaymentOrder, report: Any) -> Any:
         if order.pk == bad.pk:
             raise RuntimeError
         return settle(order, report)
 
-    monkeypatch.setattr(settling, "settle", fail_for_one)
+    monkeypatch.setattr(event_application, "apply_event", fail_for_one)
     for order in (bad, good):
         shop.send(shop.event_of(order, "paid"))
     WebhookEvent.objects.update(next_attempt_at="2020-01-01T00:00Z")
@@ -343,32 +343,32 @@ def test_one_event_that_fails_stops_no_other(shop: Shop, monkeypatch: pytest.Mon
     assert (fresh(bad).status, fresh(good).status) == ("pending", "completed")
 
 
-def test_a_person_sets_a_held_event_aside_or_tries_it_again(stripe_shop: Shop) -> None:
+def test_an_event_under_review_can_be_dismissed_or_retried(stripe_shop: Shop) -> None:
     order = stripe_shop.order()
     PaymentOrder.objects.filter(pk=order.pk).update(amount=999)
     stripe_shop.send(stripe_shop.event_of(order, "paid"))
-    webhooks.try_again(event())
-    assert (event().status, bool(fresh(order).attention)) == ("held", True)
+    webhooks.retry(event())
+    assert (event().status, bool(fresh(order).review_reason)) == ("needs_review", True)
     PaymentOrder.objects.filter(pk=order.pk).update(amount=499)
-    webhooks.try_again(event())
-    assert (event().status, fresh(order).attention, stripe_shop.balance) == ("applied", "", 450)
+    webhooks.retry(event())
+    assert (event().status, fresh(order).review_reason, stripe_shop.balance) == ("applied", "", 450)
     stripe_shop.send(stripe_shop.event_of(stripe_shop.order(), "paid", payment={"currency": "eur"}))
-    held = WebhookEvent.objects.held().get()
-    webhooks.set_aside(held)
-    assert not WebhookEvent.objects.held().exists()
-    assert not PaymentOrder.objects.needing_a_look().exists()
+    held = WebhookEvent.objects.needing_review().get()
+    webhooks.dismiss(held)
+    assert not WebhookEvent.objects.needing_review().exists()
+    assert not PaymentOrder.objects.needing_review().exists()
     with pytest.raises(Conflict):
-        webhooks.set_aside(held)
+        webhooks.dismiss(held)
 
 
-def test_nothing_of_the_payer_or_the_card_is_kept(razorpay_shop: Shop) -> None:
+def test_nothing_about_the_payer_or_the_card_is_stored(razorpay_shop: Shop) -> None:
     razorpay_shop.send(razorpay_shop.event_of(razorpay_shop.order(), "paid"))
     kept = json.dumps(list(WebhookEvent.objects.values()) + list(PaymentOrder.objects.values()), default=str)
     for word in ("canary", "Canary", "4242", "9876543210"):
         assert word not in kept
 
 
-def test_coins_come_from_one_line_that_names_the_order(shop: Shop) -> None:
+def test_a_purchase_is_one_transaction_that_names_the_order(shop: Shop) -> None:
     order = shop.paid("pro")
     line = CreditTransaction.objects.get(payment_order=order)
     assert (line.type, line.amount) == ("purchase", 1600)

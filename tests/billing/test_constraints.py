@@ -107,13 +107,13 @@ def places(make_wallet: MakeWallet, hold: Hold, make_order: MakeOrder) -> dict[s
 
 
 @pytest.mark.parametrize(("says", "sql"), REFUSED)
-def test_the_database_refuses_and_says_why(says: str, sql: str, places: dict[str, Any]) -> None:
+def test_the_database_rejects_it_and_names_the_rule(says: str, sql: str, places: dict[str, Any]) -> None:
     with pytest.raises(IntegrityError, match=says), transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(sql.format(**places))
     assert audit() == []
 
 
-def test_every_constraint_of_coins_is_tried_here() -> None:
+def test_every_constraint_of_the_ledger_is_tested() -> None:
     tables = ("wallets", "coin_reservations", "credit_transactions")
     with connection.cursor() as cursor:
         cursor.execute(
@@ -126,7 +126,7 @@ def test_every_constraint_of_coins_is_tried_here() -> None:
     assert named - {says for says, _ in REFUSED} == set()
 
 
-def test_a_transaction_cannot_be_saved_or_deleted_again(make_wallet: MakeWallet) -> None:
+def test_a_transaction_cannot_be_changed_or_deleted(make_wallet: MakeWallet) -> None:
     line = CreditTransaction.objects.get(wallet=make_wallet(coins=50))
     with pytest.raises(IntegrityError, match="append-only"), transaction.atomic():
         line.save()
@@ -139,7 +139,7 @@ def test_a_wallet_with_history_cannot_be_deleted(make_wallet: MakeWallet) -> Non
         make_wallet(coins=50).delete()
 
 
-def test_erasing_a_person_keeps_the_coins_and_drops_the_link(places: dict[str, Any]) -> None:
+def test_erasing_a_person_keeps_the_wallet_without_the_person(places: dict[str, Any]) -> None:
     wallet = Wallet.objects.get(pk=places["wallet"])
     lines = list(wallet.transactions.values_list("amount", flat=True))
     User.objects.get(wallet=wallet).delete()

@@ -52,12 +52,12 @@ def rows(make_wallet: MakeWallet, make_order: MakeOrder) -> None:
 
 
 @pytest.mark.parametrize(("says", "sql"), REFUSED)
-def test_the_database_refuses_and_says_why(says: str, sql: str) -> None:
+def test_the_database_rejects_it_and_names_the_rule(says: str, sql: str) -> None:
     with pytest.raises(IntegrityError, match=says), transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(sql)
 
 
-def test_every_constraint_of_payments_is_tried_here() -> None:
+def test_every_constraint_of_payments_is_tested() -> None:
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT conname FROM pg_constraint WHERE conrelid::regclass::text = ANY(%s) AND contype IN ('c', 'u')"

@@ -1,8 +1,4 @@
-"""HTTP beneath both SDKs: with time-outs, and an answer is a JSON object or none.
-
-That our keys are not accepted is no answer either: it says nothing of what was
-asked under the last ones, so nothing may be taken for refused.
-"""
+"""The HTTP session of the providers' SDKs: with timeouts, and every response is a JSON object or an error."""
 
 from __future__ import annotations
 
@@ -16,15 +12,16 @@ from billing.payments.providers.base import ProviderUnavailable
 
 logger = logging.getLogger(__name__)
 
-#: Connecting takes no longer; answering has PAYMENT_TIMEOUT_SECONDS.
-CONNECT_SECONDS = 3.05
+#: Just above a multiple of 3 s, the TCP retransmission window (Requests' documentation, "Timeouts").
+CONNECT_TIMEOUT_SECONDS = 3.05
 
 
 class Session(requests.Session):
-    """Raises ProviderUnavailable, which neither SDK knows, so neither prints it or tries again."""
+    """Raise ProviderUnavailable for every failure. The SDKs do not know it, so they neither print nor retry it."""
 
     def request(self, *args: Any, **options: Any) -> requests.Response:
-        options["timeout"] = (CONNECT_SECONDS, settings.PAYMENT_TIMEOUT_SECONDS)
+        """Send a request with timeouts and without redirects. Raise ProviderUnavailable."""
+        options["timeout"] = (CONNECT_TIMEOUT_SECONDS, settings.PAYMENT_TIMEOUT_SECONDS)
         options["allow_redirects"] = False
         try:
             response = super().request(*args, **options)
@@ -32,7 +29,8 @@ class Session(requests.Session):
         except (requests.RequestException, ValueError):
             raise ProviderUnavailable from None
         if response.status_code in (401, 403):
-            logger.error("a payment provider does not accept our keys", extra={"status": response.status_code})
+            # Not a refusal: it says nothing about a request that was sent with the previous keys.
+            logger.error("payment provider rejected the API keys", extra={"status": response.status_code})
             raise ProviderUnavailable
         if response.status_code >= 500 or response.status_code == 429 or not isinstance(answer, dict):
             raise ProviderUnavailable

@@ -13,7 +13,7 @@ import pytest
 from django.db import connection, transaction
 
 from billing.models import PaymentOrder, PaymentRefund, WebhookEvent
-from billing.payments import providers, reconciling, settling, webhooks
+from billing.payments import providers, reconciliation, webhooks
 from tests.billing.conftest import wait_until_blocked
 from tests.billing.payments.conftest import Shop
 from tests.fakes import stripe
@@ -46,7 +46,7 @@ def of_nobody(shop: Shop) -> WebhookEvent:
     return WebhookEvent.objects.get()
 
 
-def test_two_events_of_one_payment_at_once_give_its_coins_once(stripe_shop: Shop) -> None:
+def test_two_concurrent_events_of_one_payment_grant_its_coins_once(stripe_shop: Shop) -> None:
     order = stripe_shop.order()
     one, two = (stripe_shop.event_of(order, "paid") for _ in range(2))
     new = while_waiting(
@@ -57,37 +57,37 @@ def test_two_events_of_one_payment_at_once_give_its_coins_once(stripe_shop: Shop
     assert sorted(WebhookEvent.objects.values_list("status", flat=True)) == ["applied", "ignored"]
 
 
-def test_a_payment_told_by_its_event_while_the_provider_answers_gives_its_coins_once(stripe_shop: Shop) -> None:
+def test_a_payment_reported_by_an_event_and_an_answer_at_once_grants_its_coins_once(stripe_shop: Shop) -> None:
     order = stripe_shop.order()
     paid = stripe_shop.event_of(order, "paid")
-    (answer,) = providers.ALL["stripe"].ask(order)
-    outcome = while_waiting(first=lambda: stripe_shop.send(paid), then=lambda: webhooks.hear(order.pk, answer))
+    (answer,) = providers.REGISTRY["stripe"].fetch_status(order)
+    outcome = while_waiting(first=lambda: stripe_shop.send(paid), then=lambda: webhooks.apply_report(order.pk, answer))
     assert (outcome.status, stripe_shop.balance) == ("ignored", 450)
 
 
-def test_an_event_that_a_person_set_aside_stays_aside_when_it_is_applied_at_once(stripe_shop: Shop) -> None:
+def test_a_dismissed_event_stays_dismissed_when_it_is_applied_concurrently(stripe_shop: Shop) -> None:
     event = of_nobody(stripe_shop)
 
     def apply_and_set_aside() -> None:
         webhooks.apply(event.pk)
-        webhooks.set_aside(event)
+        webhooks.dismiss(event)
 
     while_waiting(first=apply_and_set_aside, then=lambda: webhooks.apply(event.pk))
     event.refresh_from_db()
-    assert event.status == "set_aside"
+    assert event.status == "dismissed"
 
 
-def test_a_refund_told_by_two_events_at_once_is_taken_once(stripe_shop: Shop) -> None:
+def test_a_refund_reported_by_two_concurrent_events_takes_its_coins_once(stripe_shop: Shop) -> None:
     order = stripe_shop.paid()
     refunded = stripe_shop.event_of(order, "refunded")
     stripe_shop.send(stripe_shop.fake.event("charge.refunded", {"payment_intent": order.provider_order_id}))
-    outcome = while_waiting(first=lambda: stripe_shop.send(refunded), then=lambda: reconciling.reconcile(order))
+    outcome = while_waiting(first=lambda: stripe_shop.send(refunded), then=lambda: reconciliation.reconcile(order))
     assert (outcome, PaymentRefund.objects.count(), stripe_shop.balance) == ("refunded", 1, 50)
     assert not WebhookEvent.objects.waiting().exists()
 
 
-@pytest.mark.parametrize("by", ["set_aside", "set_order_aside", "try_again", "were_answered"])
-def test_an_order_shows_what_came_to_be_held_while_the_rest_was_dealt_with(stripe_shop: Shop, by: str) -> None:
+@pytest.mark.parametrize("by", ["dismiss", "dismiss_order", "retry", "mark_answered"])
+def test_an_order_keeps_the_reason_of_an_event_that_needed_review_meanwhile(stripe_shop: Shop, by: str) -> None:
     order = stripe_shop.order()
     PaymentOrder.objects.filter(pk=order.pk).update(amount=999)
     stripe_shop.send(stripe_shop.event_of(order, "paid"))
@@ -95,16 +95,16 @@ def test_an_order_shows_what_came_to_be_held_while_the_rest_was_dealt_with(strip
     held = WebhookEvent.objects.get()
     another = stripe_shop.event_of(order, "paid", payment={"currency": "eur"})
     deeds: dict[str, Callable[[], object]] = {
-        "set_aside": lambda: webhooks.set_aside(held),
-        "set_order_aside": lambda: webhooks.set_order_aside(order),
-        "try_again": lambda: webhooks.try_again(held),
-        "were_answered": lambda: webhooks.were_answered(order.pk, [held.pk]),
+        "dismiss": lambda: webhooks.dismiss(held),
+        "dismiss_order": lambda: webhooks.dismiss_order(order),
+        "retry": lambda: webhooks.retry(held),
+        "mark_answered": lambda: webhooks.mark_answered(order.pk, [held.pk]),
     }
 
     def another_is_held() -> None:
-        settling.lock(order.pk)
+        PaymentOrder.objects.lock(order.pk)
         stripe_shop.send(another)
 
     while_waiting(first=another_is_held, then=deeds[by])
     order.refresh_from_db()
-    assert bool(order.attention) == order.events.held().exists()
+    assert bool(order.review_reason) == order.events.needing_review().exists()
