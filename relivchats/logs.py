@@ -1,8 +1,7 @@
-"""One JSON line an event, with the request's id. Ids and numbers only: never chat text, names or tokens."""
+"""One JSON line per log event, with the id of the request. Lines contain ids and numbers, never chat text or names."""
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 import time
@@ -10,75 +9,85 @@ import uuid
 from collections.abc import Callable
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from types import TracebackType
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.utils.functional import SimpleLazyObject
+from pythonjsonlogger.core import merge_record_extra
+from pythonjsonlogger.json import JsonFormatter
 
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 
 logger = logging.getLogger("relivchats.request")
 
-_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
-_ACCEPTABLE_ID = re.compile(r"[A-Za-z0-9._-]{8,64}\Z")
-# The last is a value that Django signed, as it stands in a link that opens by itself.
+MAX_TRACEBACK_ENTRIES = 12
+# Columns that store the id have room for 64 characters, and a log line must not be broken by it.
+_SAFE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}\Z")
+# The last alternative is a value signed by Django, as it appears in a link that opens without a login.
 _SECRETS = re.compile(
     r"(?i)\b(bearer\s+|rc_|sk_|whsec_|key-)[A-Za-z0-9._~+/=-]{6,}|://[^\s/@]+@|(?<![\w-])[\w-]+(?::[\w-]{6,})?:[\w-]{27,}"
 )
 
 
 def scrub(text: str) -> str:
-    """Hide what looks like a token or a URL's password."""
+    """Replace everything that looks like a token, or the password of a URL, with `[hidden]`."""
     return _SECRETS.sub("[hidden]", text)
 
 
-def _fields(record: logging.LogRecord) -> dict[str, Any]:
-    return {
-        name: value
-        for name, value in vars(record).items()
-        if name not in _STANDARD and isinstance(value, str | int | float | bool | None)
-    }
+class JSONFormatter(JsonFormatter):
+    """Format a record as one line of scrubbed JSON: `at, level, logger, event`, then the request id and the extras.
 
+    An exception is logged as its type and the places of its traceback. Its message is left out: it may quote the text
+    of a chat.
+    """
 
-class JSONFormatter(logging.Formatter):
-    """Errors are logged by type and place; their message may quote a person's text, so it stays out."""
+    def __init__(self) -> None:
+        super().__init__(json_ensure_ascii=False, json_default=str)
 
-    def format(self, record: logging.LogRecord) -> str:
-        line: dict[str, Any] = {
-            "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname,
-            "logger": record.name,
-            "event": scrub(record.getMessage()),
-        }
+    def add_fields(self, log_data: dict[str, Any], record: logging.LogRecord, message_dict: dict[str, Any]) -> None:
+        """Fill in the fields of one line. Extras that are not a plain value are left out."""
+        log_data["at"] = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        log_data["level"] = record.levelname
+        log_data["logger"] = record.name
+        log_data["event"] = scrub(record.getMessage())
         if current := request_id.get():
-            line["request_id"] = current
-        for name, value in _fields(record).items():
-            line[name] = scrub(value) if isinstance(value, str) else value
+            log_data["request_id"] = current
+        for name, value in merge_record_extra(record, {}, self.reserved_attrs).items():
+            if isinstance(value, str):
+                log_data[name] = scrub(value)
+            elif isinstance(value, int | float | bool | None):
+                log_data[name] = value
         if record.exc_info and record.exc_info[0]:
-            line["error"] = record.exc_info[0].__name__
-            line["where"] = _places(record)
-        return json.dumps(line, ensure_ascii=False, default=str)
+            log_data["error"] = record.exc_info[0].__name__
+            log_data["where"] = _places(record.exc_info[2])
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - the name is logging's
+        """Return no text: the base class would render the exception with its message, only to be dropped."""
+        return ""
 
 
-def _places(record: logging.LogRecord) -> list[str]:
+def _places(traceback: TracebackType | None) -> list[str]:
     places = []
-    traceback = record.exc_info[2] if record.exc_info else None
     while traceback:
         code = traceback.tb_frame.f_code
         places.append(f"{code.co_filename.rsplit('/', 1)[-1]}:{traceback.tb_lineno} {code.co_name}")
         traceback = traceback.tb_next
-    return places[-12:]
+    return places[-MAX_TRACEBACK_ENTRIES:]
 
 
 class RequestMiddleware:
-    """Give each request an id (the caller's, if it is a plain one), answer with it, log one line."""
+    """Give each request an id, return it in X-Request-ID, and log one line per request.
+
+    An id that the caller sends is kept if it is 8 to 64 letters, digits, dots, underscores or hyphens.
+    """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         given = request.headers.get("X-Request-ID", "")
-        current = given if _ACCEPTABLE_ID.match(given) else uuid.uuid4().hex
+        current = given if _SAFE_REQUEST_ID.match(given) else uuid.uuid4().hex
         token = request_id.set(current)
         started = time.perf_counter()
         try:
@@ -91,17 +100,16 @@ class RequestMiddleware:
 
     @staticmethod
     def _log(request: HttpRequest, response: HttpResponse, *, milliseconds: float) -> None:
-        route = request.resolver_match.route if request.resolver_match else "unmatched"
         user = request.__dict__.get("user")
         if isinstance(user, SimpleLazyObject):
-            # Only if somebody asked who it is: a log line costs no query, and none fails for want of a database.
+            # Only if the view already loaded the user: a log line must not cost a query, or fail without a database.
             user = getattr(request, "_cached_user", None)
         logger.log(
             logging.ERROR if response.status_code >= 500 else logging.INFO,
             "request",
             extra={
                 "method": request.method,
-                "route": route,
+                "route": request.resolver_match.route if request.resolver_match else "unmatched",
                 "status": response.status_code,
                 "milliseconds": round(milliseconds, 1),
                 "user": str(user.pk) if user is not None and user.is_authenticated else None,
