@@ -1,4 +1,4 @@
-FROM python:3.11-slim
+FROM python:3.11.14-slim-bookworm
 
 ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 
@@ -6,17 +6,19 @@ ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_
 RUN apt-get update \
     && apt-get install -y --no-install-recommends procps \
     && rm -rf /var/lib/apt/lists/* \
-    && useradd --system --uid 10001 --no-create-home --home-dir /data relivchats \
-    && install -d -o relivchats -g relivchats -m 0700 /data
+    && groupadd --system --gid 10001 relivchats \
+    && useradd --system --uid 10001 --gid 10001 --no-create-home --home-dir /data relivchats \
+    && install -d -o 10001 -g 10001 -m 0700 /data
 
 WORKDIR /app
 COPY requirements.txt .
-RUN pip install -r requirements.txt
+RUN pip install --require-hashes -r requirements.txt
 COPY . .
 
 ENV RELIVCHATS_DATA=/data
-USER relivchats
+# Numeric, so that Kubernetes can check that it is not root.
+USER 10001:10001
 EXPOSE 8000
 HEALTHCHECK --interval=15s --timeout=5s --start-period=30s \
-    CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/health/ready', timeout=4)"]
-CMD ["granian", "--interface", "wsgi", "--host", "0.0.0.0", "--port", "8000", "--workers", "2", "--blocking-threads", "8", "--workers-kill-timeout", "10", "--no-ws", "relivchats.wsgi:application"]
+    CMD ["python", "-m", "relivchats.liveness", "web", "8000"]
+CMD ["python", "-m", "relivchats.serve", "web", "--host", "0.0.0.0", "--port", "8000"]

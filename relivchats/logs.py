@@ -62,7 +62,7 @@ class JSONFormatter(JsonFormatter):
             log_data["error"] = record.exc_info[0].__name__
             log_data["where"] = _places(record.exc_info[2])
 
-    def formatException(self, ei: Any) -> str:  # noqa: N802 - the name is logging's
+    def formatException(self, ei: Any) -> str:
         """Return no text: the base class would render the exception with its message, only to be dropped."""
         return ""
 

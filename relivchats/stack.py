@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import http.client
 import os
 import signal
 import subprocess
@@ -15,9 +14,9 @@ from pathlib import Path
 
 import psutil
 
-from relivchats import embedded
+from relivchats import embedded, serve
 from relivchats.embedded import REPOSITORY
-from relivchats.liveness import beating
+from relivchats.liveness import has_heartbeat, is_ready
 from relivchats.servers import HOST, port_free
 from relivchats.supervisor import Child, Interrupts, ProcessError, locked, sweep, tail, write_atomically
 
@@ -30,7 +29,6 @@ READY_TIMEOUT_SECONDS = 120.0
 WATCH_SECONDS = 0.5
 WATCH_WHILE_STARTING_SECONDS = 0.05
 WARM_SHUTDOWN_SECONDS = 15.0
-QUEUES = "insights,indexing,upkeep"
 # Which installation and which part a process belongs to, for the sweep after a crash.
 MARK = "RELIVCHATS_PROCESS"
 
@@ -115,8 +113,8 @@ class Stack:
 
     def _ready(self) -> bool:
         url = os.environ.get("DATABASE_URL") or embedded.database_url()
-        return _answers(self.port) and all(
-            child.process is not None and beating(url, kind=child.name, pid=child.process.pid)
+        return is_ready(HOST, self.port) and all(
+            child.process is not None and has_heartbeat(url, kind=child.name, pid=child.process.pid)
             for child in (self.worker, self.beat)
         )
 
@@ -231,30 +229,21 @@ def _demo_command(address: str, arguments: Sequence[str]) -> list[str]:
 
 
 def _web(directory: Path, port: int) -> Child:
-    options = ["--interface", "wsgi", "--host", HOST, "--port", str(port), "--workers", "1", "--blocking-threads", "8"]
     return _child(
         directory,
         "web",
-        ["granian", *options, "--workers-kill-timeout", "5", "--no-ws", "relivchats.wsgi:application"],
+        serve.web(host=HOST, port=port, kill_timeout_seconds=5),
         patience_seconds=10,
         orphan_signal=signal.SIGTERM,
     )
 
 
 def _worker(directory: Path) -> Child:
-    options = ["--pool", "threads", "--concurrency", "8", "-Q", QUEUES]
-    return _child(
-        directory,
-        "worker",
-        ["celery", "-A", "relivchats", "worker", *options],
-        patience_seconds=WARM_SHUTDOWN_SECONDS,
-        CELERY_WORKER="true",
-    )
+    return _child(directory, "worker", serve.worker(), patience_seconds=WARM_SHUTDOWN_SECONDS, CELERY_WORKER="true")
 
 
 def _beat(directory: Path) -> Child:
-    schedule = str(directory / "run" / "beat.schedule")
-    return _child(directory, "beat", ["celery", "-A", "relivchats", "beat", "--schedule", schedule], patience_seconds=5)
+    return _child(directory, "beat", serve.beat(schedule=str(directory / "run" / "beat.schedule")), patience_seconds=5)
 
 
 def _child(
@@ -298,17 +287,6 @@ def running_elsewhere(directory: Path) -> Path | None:
             if MARK in environment and process.cwd() == str(REPOSITORY):
                 found.add(Path(environment["RELIVCHATS_DATA"]))
     return None if directory in found else min(found, default=None)
-
-
-def _answers(port: int) -> bool:
-    connection = http.client.HTTPConnection(HOST, port, timeout=2)
-    try:
-        connection.request("GET", "/health/ready")
-        return connection.getresponse().status == http.HTTPStatus.OK
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
 
 
 def _text(path: Path) -> str:

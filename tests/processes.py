@@ -16,14 +16,14 @@ import psutil
 import redis
 
 from relivchats import embedded
-from relivchats.liveness import beating
+from relivchats.liveness import has_heartbeat
+from relivchats.serve import QUEUES
 from relivchats.servers import Server
 from relivchats.supervisor import Child, tail
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 #: Only what never comes waits so long: the machine may be slow and busy.
 PATIENCE_SECONDS = 120.0
-QUEUES = "insights,indexing,upkeep"
 
 
 def eventually(predicate: Callable[[], object], *, because: Callable[[], str] | None = None) -> None:
@@ -59,7 +59,7 @@ class RunningProcess:
         """Until its first heartbeat stands in the database."""
         url = self._child.environment["DATABASE_URL"]
         deadline = time.monotonic() + PATIENCE_SECONDS
-        while not beating(url, kind=self._kind, pid=self.pid):
+        while not has_heartbeat(url, kind=self._kind, pid=self.pid):
             assert self.alive, f"{self._kind} stopped while starting:\n{tail(self.log, lines=30)}"
             assert time.monotonic() < deadline, f"{self._kind} is not ready:\n{tail(self.log, lines=30)}"
             time.sleep(0.05)

@@ -72,7 +72,27 @@ def test_the_image_serves_what_the_file_serves() -> None:
     api = SERVICES["relivchats-api"]
     assert f"\nCMD {json.dumps(api['command'])}\n" in dockerfile
     assert f"    CMD {json.dumps(api['healthcheck']['test'][1:])}\n" in dockerfile
-    assert "\nUSER relivchats\n" in dockerfile
+
+
+def test_the_image_is_pinned_and_runs_as_a_numeric_user_with_a_group_of_its_own() -> None:
+    dockerfile = (REPOSITORY / "Dockerfile").read_text()
+    assert re.match(r"FROM python:3\.11\.\d+-slim-bookworm\n", dockerfile)
+    assert "groupadd --system --gid 10001 relivchats" in dockerfile
+    assert "\nUSER 10001:10001\n" in dockerfile
+
+
+def test_the_image_installs_only_packages_whose_hash_is_known() -> None:
+    assert "\nRUN pip install --require-hashes -r requirements.txt\n" in (REPOSITORY / "Dockerfile").read_text()
+    lines = (REPOSITORY / "requirements.txt").read_text().replace("\\\n", "").splitlines()
+    requirements = [line for line in lines if "==" in line and not line.startswith("#")]
+    assert len(requirements) > 20
+    assert all("--hash=sha256:" in requirement for requirement in requirements)
+
+
+def test_every_command_line_of_our_processes_is_defined_once() -> None:
+    for name in SERVING:
+        assert SERVICES[name]["command"][:3] == ["python", "-m", "relivchats.serve"]
+    assert "granian" not in (REPOSITORY / "docker-compose.yml").read_text()
 
 
 @pytest.fixture

@@ -1,0 +1,64 @@
+"""The command lines of the web server, the worker and beat: `python -m relivchats.serve web|worker|beat`. No Django.
+
+They are defined only here. `./dev up`, the Dockerfile and docker-compose.yml all start the processes through this
+module.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+QUEUES = "insights,indexing,upkeep"
+
+
+def web(*, host: str, port: int, workers: int = 1, kill_timeout_seconds: int = 10) -> list[str]:
+    """Return the arguments of `python -m` for the web server. A stop waits `kill_timeout_seconds` for open requests."""
+    options = {
+        "--interface": "wsgi",
+        "--host": host,
+        "--port": port,
+        "--workers": workers,
+        "--blocking-threads": 8,
+        "--workers-kill-timeout": kill_timeout_seconds,
+    }
+    words = [str(word) for option in options.items() for word in option]
+    return ["granian", *words, "--no-ws", "relivchats.wsgi:application"]
+
+
+def worker() -> list[str]:
+    """Return the arguments of `python -m` for a worker. Its tasks wait for the database and for models, so threads."""
+    return ["celery", "-A", "relivchats", "worker", "--pool", "threads", "--concurrency", "8", "-Q", QUEUES]
+
+
+def beat(*, schedule: str) -> list[str]:
+    """Return the arguments of `python -m` for beat. `schedule` is the path of its state file."""
+    # Without a pid file, beat starts again after a kill -9.
+    return ["celery", "-A", "relivchats", "beat", "--schedule", schedule, "--pidfile="]
+
+
+def main() -> None:
+    """Replace this process with the one that the command line names, so that signals reach it."""
+    parser = argparse.ArgumentParser(prog="python -m relivchats.serve", description="Run one process of RelivChats.")
+    processes = parser.add_subparsers(dest="process", required=True)
+    web_options = processes.add_parser("web", help="the web server")
+    web_options.add_argument("--host", default="127.0.0.1")
+    web_options.add_argument("--port", type=int, default=8000)
+    web_options.add_argument("--workers", type=int, default=2, help="processes, each with 8 threads")
+    processes.add_parser("worker", help="a Celery worker for all queues")
+    beat_options = processes.add_parser("beat", help="the scheduler; run one of it")
+    beat_options.add_argument("--schedule", required=True, help="the path of its state file")
+    options = parser.parse_args()
+    if options.process == "web":
+        words = web(host=options.host, port=options.port, workers=options.workers)
+    elif options.process == "worker":
+        os.environ.setdefault("CELERY_WORKER", "true")
+        words = worker()
+    else:
+        words = beat(schedule=options.schedule)
+    os.execv(sys.executable, [sys.executable, "-m", *words])  # noqa: S606 - no shell, and no input of anybody else
+
+
+if __name__ == "__main__":
+    main()
