@@ -1,4 +1,4 @@
-"""What the API's documentation shows of chats."""
+"""Example values of the chat API, shown in its OpenAPI description."""
 
 from __future__ import annotations
 

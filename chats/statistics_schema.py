@@ -1,4 +1,4 @@
-"""The statistics of a chat, described for the API's readers. `chats.statistics` counts them."""
+"""The API schema of a chat's statistics, which `chats.statistics` counts and docs/statistics.md defines."""
 
 from __future__ import annotations
 
@@ -7,95 +7,121 @@ from typing import Any
 from rest_framework import serializers
 
 
-def _whole(words: str = "") -> serializers.IntegerField:
-    return serializers.IntegerField(help_text=words)
+def _integer(help_text: str = "") -> serializers.IntegerField:
+    return serializers.IntegerField(help_text=help_text)
 
 
-def _figure(words: str = "") -> serializers.FloatField:
-    return serializers.FloatField(allow_null=True, help_text=words)
+def _nullable_float(help_text: str = "") -> serializers.FloatField:
+    return serializers.FloatField(allow_null=True, help_text=help_text)
 
 
-def _counts(words: str) -> serializers.DictField:
-    return serializers.DictField(child=serializers.IntegerField(), help_text=words)
+def _counts(help_text: str) -> serializers.DictField:
+    return serializers.DictField(child=serializers.IntegerField(), help_text=help_text)
 
 
-class SpanSerializer(serializers.Serializer[Any]):
-    start = serializers.CharField(allow_null=True, help_text="The wall clock of the export, without a zone.")
+class TimeRangeSerializer(serializers.Serializer[Any]):
+    """Two times or dates, as the export's clock shows them, without a zone."""
+
+    start = serializers.CharField(allow_null=True)
     end = serializers.CharField(allow_null=True)
 
 
 class WordCountSerializer(serializers.Serializer[Any]):
+    """A word in lower case and its uses."""
+
     word = serializers.CharField()
     count = serializers.IntegerField()
 
 
 class EmojiCountSerializer(serializers.Serializer[Any]):
+    """An emoji without skin tone and its uses."""
+
     emoji = serializers.CharField()
     count = serializers.IntegerField()
 
 
 class SiteCountSerializer(serializers.Serializer[Any]):
+    """A host without `www.` and the links to it."""
+
     site = serializers.CharField()
     count = serializers.IntegerField()
 
 
 class SentLinkSerializer(serializers.Serializer[Any]):
-    url = serializers.CharField()
+    """A link, who sent it, and when."""
+
+    url = serializers.CharField(help_text="At most 2,000 characters.")
     user = serializers.CharField()
     timestamp = serializers.CharField()
 
 
 class ShareSerializer(serializers.Serializer[Any]):
+    """A count and its share of all."""
+
     count = serializers.IntegerField()
     share_percent = serializers.FloatField()
 
 
 class ResponseBucketSerializer(serializers.Serializer[Any]):
-    """Answers that took `from_seconds` or longer, and less than `below_seconds`."""
+    """Responses that took at least `from_seconds` and less than `below_seconds`."""
 
     from_seconds = serializers.IntegerField()
     below_seconds = serializers.IntegerField()
     count = serializers.IntegerField()
 
 
-class MonthOfResponsesSerializer(serializers.Serializer[Any]):
+class MonthlyResponseTimesSerializer(serializers.Serializer[Any]):
+    """Response times of one month."""
+
     responses = serializers.IntegerField()
     median_response_time_seconds = serializers.FloatField()
     p90_response_time_seconds = serializers.IntegerField()
 
 
 class MentionCountSerializer(serializers.Serializer[Any]):
-    name = serializers.CharField(help_text="Of a participant, or the label as it was written.")
+    """A mentioned name and how often it is mentioned."""
+
+    name = serializers.CharField(help_text="A participant's name, or the label as it was written.")
     count = serializers.IntegerField()
 
 
 class DistinctiveWordSerializer(serializers.Serializer[Any]):
+    """A word that a person uses significantly more often than the others."""
+
     word = serializers.CharField()
     count = serializers.IntegerField()
-    score = serializers.FloatField(help_text="Log-odds against everybody else, in standard deviations.")
+    score = serializers.FloatField(
+        help_text="Log-odds ratio of this person's use and all others', in standard deviations."
+    )
 
 
 class SentimentSerializer(serializers.Serializer[Any]):
-    positive = serializers.IntegerField(help_text="Words and emoji from the list that praise or please.")
-    negative = serializers.IntegerField(help_text="Words and emoji from the list that blame or hurt.")
-    messages = serializers.IntegerField(help_text="Messages that hold any of them.")
+    """Counts of positive and negative words and emoji, and their balance."""
+
+    positive = serializers.IntegerField(help_text="Positive words and emoji from the lexicon.")
+    negative = serializers.IntegerField(help_text="Negative words and emoji from the lexicon.")
+    messages = serializers.IntegerField(help_text="Messages that contain any of them.")
     balance = serializers.FloatField(
-        allow_null=True, help_text="From -1, only negative, to 1, only positive; null below 20 of them."
+        allow_null=True, help_text="From -1, only negative, to 1, only positive; null below 20 words and emoji."
     )
 
 
 class LanguageAndSentimentSerializer(serializers.Serializer[Any]):
+    """Languages and sentiment of texts and captions."""
+
     language_mix = serializers.DictField(
         child=ShareSerializer(),
-        help_text="TextPage with words by language or script; `unknown` and `mixed` are among them.",
+        help_text="Texts with words, by language or script. `unknown` and `mixed` are possible keys.",
     )
     sentiment = SentimentSerializer()
     sentiment_by_month = serializers.DictField(
-        child=SentimentSerializer(), help_text="The months that hold words from the list."
+        child=SentimentSerializer(), help_text="Months with words or emoji from the lexicon, such as `2024-02`."
     )
 
 
 class LongestMessageSerializer(serializers.Serializer[Any]):
+    """The message with the most characters."""
+
     word_count = serializers.IntegerField()
     char_count = serializers.IntegerField()
     timestamp = serializers.CharField()
@@ -103,38 +129,42 @@ class LongestMessageSerializer(serializers.Serializer[Any]):
 
 
 class ResponseTimesSerializer(serializers.Serializer[Any]):
-    """How soon an answer came, in seconds; null where nobody answered."""
+    """Response times in seconds; null without responses."""
 
-    responses = serializers.IntegerField(help_text="How many answers there were.")
-    avg_response_time_seconds = _figure()
-    median_response_time_seconds = _figure()
-    p90_response_time_seconds = _figure("Nine of ten answers came as soon or sooner.")
+    responses = serializers.IntegerField(help_text="The number of responses.")
+    avg_response_time_seconds = _nullable_float()
+    median_response_time_seconds = _nullable_float()
+    p90_response_time_seconds = _nullable_float("Nine of ten responses took this long or less.")
     response_time_distribution = ResponseBucketSerializer(many=True)
     response_times_by_month = serializers.DictField(
-        child=MonthOfResponsesSerializer(), help_text="The months that have answers, such as `2024-02`."
+        child=MonthlyResponseTimesSerializer(), help_text="Months with responses, such as `2024-02`."
     )
 
 
 class PersonFiguresSerializer(ResponseTimesSerializer, LanguageAndSentimentSerializer):
-    message_count = _whole()
-    word_count = _whole()
-    avg_words_per_message = _figure()
-    avg_message_length_chars = _figure()
-    deleted_messages = _whole()
-    media_shared = _whole()
-    links_shared = _whole()
-    calls = _whole()
-    edited_messages = _whole()
-    conversation_initiations = _whole("First messages after six hours of silence.")
-    conversation_initiations_percent = _figure()
-    conversation_endings = _whole("Last messages before six hours of silence; the chat's last message is none.")
-    conversation_endings_percent = _figure()
-    double_texting_rate = _figure("Percent of this person's runs that hold two messages or more.")
-    questions_asked = _whole()
-    mentions_written = _whole("`@name` in this person's texts.")
-    times_mentioned = _whole("`@name` of this person in anybody's texts.")
+    """The figures of one person."""
+
+    message_count = _integer()
+    word_count = _integer()
+    avg_words_per_message = _nullable_float()
+    avg_message_length_chars = _nullable_float()
+    deleted_messages = _integer()
+    media_shared = _integer()
+    links_shared = _integer()
+    calls = _integer()
+    edited_messages = _integer()
+    conversation_initiations = _integer("First messages after six hours of silence.")
+    conversation_initiations_percent = _nullable_float()
+    conversation_endings = _integer(
+        "Last messages before six hours of silence. The chat's last message does not count."
+    )
+    conversation_endings_percent = _nullable_float()
+    double_texting_rate = _nullable_float("Percentage of this person's turns with two or more messages.")
+    questions_asked = _integer()
+    mentions_written = _integer("`@name` in this person's texts.")
+    times_mentioned = _integer("`@name` of this person in all texts.")
     distinctive_words = DistinctiveWordSerializer(
-        many=True, help_text="Up to 20 words that this person uses surely more than the others do."
+        many=True, help_text="Up to 20 words that this person uses significantly more often than the others."
     )
     top_words = WordCountSerializer(many=True)
     top_emojis = EmojiCountSerializer(many=True)
@@ -145,28 +175,32 @@ class PersonFiguresSerializer(ResponseTimesSerializer, LanguageAndSentimentSeria
 
 
 class OthersSerializer(PersonFiguresSerializer):
-    people = _whole("How many people these figures sum up.")
+    """The same figures for all people who are not listed, together."""
+
+    people = _integer("The number of these people.")
 
 
 class StatisticsSerializer(ResponseTimesSerializer, LanguageAndSentimentSerializer):
-    total_messages = _whole("What people sent; system lines are not counted.")
-    total_words = _whole()
-    deleted_messages_count = _whole()
-    media_shared_count = _whole()
-    links_shared_count = _whole()
-    calls_count = _whole()
-    edited_messages_count = _whole()
-    questions_count = _whole()
-    mentions_count = _whole("`@name` in texts.")
+    """All figures of a chat."""
+
+    total_messages = _integer("Messages that people sent. System lines are not counted.")
+    total_words = _integer()
+    deleted_messages_count = _integer()
+    media_shared_count = _integer()
+    links_shared_count = _integer()
+    calls_count = _integer()
+    edited_messages_count = _integer()
+    questions_count = _integer()
+    mentions_count = _integer("`@name` in texts.")
     top_mentions = MentionCountSerializer(many=True)
     top_words = WordCountSerializer(many=True)
     top_emojis = EmojiCountSerializer(many=True)
-    date_range = SpanSerializer()
+    date_range = TimeRangeSerializer()
     first_message_at = serializers.CharField(allow_null=True)
     last_message_at = serializers.CharField(allow_null=True)
-    total_days = _whole("From the first day to the last, both included.")
-    active_days = _whole("Days on which somebody wrote.")
-    messages_per_day_avg = _figure()
+    total_days = _integer("Days from the first to the last, both included.")
+    active_days = _integer("Days with messages.")
+    messages_per_day_avg = _nullable_float()
     messages_by_date = _counts("Messages of each day.")
     messages_by_month = _counts("Messages of each month.")
     busiest_hour = serializers.IntegerField(allow_null=True)
@@ -176,25 +210,25 @@ class StatisticsSerializer(ResponseTimesSerializer, LanguageAndSentimentSerializ
     weekday_hour_distribution = serializers.DictField(
         child=serializers.ListField(child=serializers.IntegerField()), help_text="24 counts for each weekday."
     )
-    conversations_count = _whole("Conversations begin after six hours of silence.")
+    conversations_count = _integer("A conversation starts after six hours of silence.")
     conversation_starts = serializers.DictField(
-        child=ShareSerializer(), help_text="By person: who wrote the first message."
+        child=ShareSerializer(), help_text="By person: conversations whose first message is theirs."
     )
     conversation_ends = serializers.DictField(
-        child=ShareSerializer(), help_text="By person: who wrote the last message before the silence."
+        child=ShareSerializer(), help_text="By person: conversations whose last message is theirs."
     )
-    longest_streak_days = _whole("Days in a row with messages.")
-    longest_streak = SpanSerializer(allow_null=True)
-    current_streak_days = _whole("The streak that the export ends with.")
-    longest_silence_seconds = _whole()
-    longest_silence = SpanSerializer(allow_null=True)
-    links = SentLinkSerializer(many=True, help_text="The first thousand.")
+    longest_streak_days = _integer("Consecutive days with messages.")
+    longest_streak = TimeRangeSerializer(allow_null=True)
+    current_streak_days = _integer("The streak that includes the last day of the export.")
+    longest_silence_seconds = _integer()
+    longest_silence = TimeRangeSerializer(allow_null=True)
+    links = SentLinkSerializer(many=True, help_text="The first 1,000.")
     top_sites = SiteCountSerializer(many=True)
     user_stats = serializers.DictField(
-        child=PersonFiguresSerializer(), help_text="By person: the 50 who wrote most, the busiest first."
+        child=PersonFiguresSerializer(), help_text="By person: the 50 most active, the most active first."
     )
-    others = OthersSerializer(allow_null=True, help_text="Everybody beyond those 50 together.")
+    others = OthersSerializer(allow_null=True, help_text="All people beyond these 50 together.")
 
     def to_representation(self, instance: Any) -> Any:
-        """As it was counted: the figures come from a sealed column, not from rows."""
+        """Return the figures as they are: they come from a sealed column as one JSON object."""
         return instance

@@ -1,4 +1,4 @@
-"""How long a chat takes to become searchable, and a search: `python -m tests.benchmarks.indexing [MESSAGES ...]`."""
+"""Time to index a chat and to search it: `python -m tests.benchmarks.indexing [MESSAGES ...]`."""
 
 from __future__ import annotations
 
@@ -42,23 +42,25 @@ def measure(messages: int) -> None:
 
     owner = User.objects.create_user(f"benchmark-{messages}@example.com")
     content = exports.zipped(exports.text(messages))
-    chat, importing = stage.timed(lambda: import_chat(owner=owner, upload=content))
-    _, loading = stage.timed(lambda: embedding.get_engine().embed(["hello"]))
-    texts, chunking = stage.timed(lambda: [piece.texts for piece in chunk_messages(TranscriptReader(chat).batches())])
-    flat = [text for part in texts for text in part]
-    _, embedded = stage.timed(lambda: embedding.get_engine().embed(flat))
-    print(f"{messages:,} messages: import {importing}, model load {loading}")
-    print(f"  read and chunk {chunking}: {len(texts):,} chunks, {len(flat):,} texts; embed {embedded}")
+    chat, import_time = stage.timed(lambda: import_chat(owner=owner, upload=content))
+    _, load_time = stage.timed(lambda: embedding.get_engine().embed(["hello"]))
+    chunks, chunk_time = stage.timed(
+        lambda: [chunk.texts for chunk in chunk_messages(TranscriptReader(chat).batches())]
+    )
+    texts = [text for chunk in chunks for text in chunk]
+    _, embed_time = stage.timed(lambda: embedding.get_engine().embed(texts))
+    print(f"{messages:,} messages: import {import_time}, model load {load_time}")
+    print(f"  read and chunk {chunk_time}: {len(chunks):,} chunks, {len(texts):,} texts; embed {embed_time}")
     indexing.request(chat)
-    done, whole = stage.timed(lambda: indexing.index_chat(chat.pk))
-    assert done
-    print(f"  index_chat: {whole}")
+    indexed, index_time = stage.timed(lambda: indexing.index_chat(chat.pk))
+    assert indexed
+    print(f"  index_chat: {index_time}")
     chat = Chat.objects.get(pk=chat.pk)
-    searcher, opening = stage.timed(lambda: search.Searcher(chat))
-    _, searching = stage.timed(lambda: [searcher.search(queries, limit=20) for queries in QUERIES])
-    _, counting = stage.timed(lambda: [searcher.count_matches(TERMS) for _ in QUERIES])
-    print(f"  open a Searcher {opening}; {len(QUERIES)} searches {searching}; {len(QUERIES)} counts {counting}")
-    print(f"  this process: {stage.megabytes(stage.peak_bytes(psutil.Process()))} at its peak")
+    searcher, open_time = stage.timed(lambda: search.Searcher(chat))
+    _, search_time = stage.timed(lambda: [searcher.search(queries, limit=20) for queries in QUERIES])
+    _, count_time = stage.timed(lambda: [searcher.count_matches(TERMS) for _ in QUERIES])
+    print(f"  load a Searcher {open_time}; {len(QUERIES)} searches {search_time}; {len(QUERIES)} counts {count_time}")
+    print(f"  this process: peak memory {stage.megabytes(stage.peak_bytes(psutil.Process()))}")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,7 @@
-"""How well a search finds: `python -m tests.benchmarks.retrieval`.
+"""Quality of search results: `python -m tests.benchmarks.retrieval`.
 
-Twenty passages are hidden in 4,000 everyday messages, six times over; two
-queries in other words look for each. Says how often the right chunk is first
-and among the first five and twenty, and the mean reciprocal rank.
+Each of six chats hides twenty passages in 4,000 everyday messages. Two queries paraphrase each passage. The output says
+how often the right chunk is first, among the first five and among the first twenty, and the mean reciprocal rank.
 """
 
 from __future__ import annotations
@@ -114,13 +113,13 @@ def main() -> None:
     print(stage.machine())
     with stage.installation():
         ranks = [rank for seed in range(CHATS) for rank in measure(seed)]
-    print(f"{len(ranks)} searches: {shares(ranks)}")
+    print(f"{len(ranks)} searches: {format_quality(ranks)}")
 
 
-def shares(ranks: list[int]) -> str:
-    """Ranks count from 0."""
-    first = ", ".join(f"{sum(rank < n for rank in ranks) / len(ranks):.0%} among the first {n}" for n in (1, 5, 20))
-    return f"{first}, mean reciprocal rank {sum(1 / (1 + rank) for rank in ranks) / len(ranks):.2f}"
+def format_quality(ranks: list[int]) -> str:
+    """Return the shares of searches by rank, and the mean reciprocal rank. Ranks count from 0."""
+    shares = ", ".join(f"{sum(rank < n for rank in ranks) / len(ranks):.0%} among the first {n}" for n in (1, 5, 20))
+    return f"{shares}, mean reciprocal rank {sum(1 / (1 + rank) for rank in ranks) / len(ranks):.2f}"
 
 
 def measure(seed: int) -> list[int]:
@@ -129,35 +128,35 @@ def measure(seed: int) -> list[int]:
     from chats.models import Chat
     from relivchats.accounts.models import User
 
-    written = list(lines(seed))
+    numbered_lines = list(lines(seed))
     owner = User.objects.create_user(f"retrieval-{seed}@example.com")
-    chat = import_chat(owner=owner, upload="".join(line for line, _ in written).encode())
+    chat = import_chat(owner=owner, upload="".join(line for line, _ in numbered_lines).encode())
     indexing.request(chat)
     assert indexing.index_chat(chat.pk)
     searcher = search.Searcher(Chat.objects.get(pk=chat.pk))
     ranks = []
     for number, (_, queries) in enumerate(PASSAGES):
-        wanted = {at for at, (_, passage) in enumerate(written, start=1) if passage == number}
+        target = {at for at, (_, passage) in enumerate(numbered_lines, start=1) if passage == number}
         hits = [hit.chunk for hit in searcher.search(queries, limit=HITS)]
-        fits = [bool(wanted & set(range(chunk.first_number, chunk.last_number + 1))) for chunk in hits]
-        ranks.append(fits.index(True) if True in fits else HITS * 10)
+        matches = [bool(target & set(range(chunk.first_number, chunk.last_number + 1))) for chunk in hits]
+        ranks.append(matches.index(True) if True in matches else HITS * 10)
     return ranks
 
 
 def lines(seed: int) -> Iterator[tuple[str, int | None]]:
-    """An export's lines, each with the number of the passage it belongs to."""
-    chance = random.Random(seed)
-    places = dict(zip(chance.sample(range(NOISE_MESSAGES), len(PASSAGES)), range(len(PASSAGES)), strict=True))
+    """Yield the lines of an export, each with the index of its passage, or None for noise."""
+    generator = random.Random(seed)
+    passage_at = dict(zip(generator.sample(range(NOISE_MESSAGES), len(PASSAGES)), range(len(PASSAGES)), strict=True))
     at = START
     for position in range(NOISE_MESSAGES):
-        passage = places.get(position)
+        passage = passage_at.get(position)
         for text in PASSAGES[passage][0] if passage is not None else []:
-            at += timedelta(seconds=chance.randint(20, 90))
-            yield f"{at:%d/%m/%Y, %H:%M} - {chance.choice(['Asha', 'Ravi'])}: {text}\n", passage
-        kind = chance.random()
-        at += timedelta(seconds=chance.expovariate(1 / (60 if kind < 0.85 else 2_000 if kind < 0.97 else 25_000)))
-        text = " ".join(chance.sample(NOISE, 2 if chance.random() < 0.3 else 1))
-        yield f"{at:%d/%m/%Y, %H:%M} - {chance.choice(['Asha', 'Ravi'])}: {text}\n", None
+            at += timedelta(seconds=generator.randint(20, 90))
+            yield f"{at:%d/%m/%Y, %H:%M} - {generator.choice(['Asha', 'Ravi'])}: {text}\n", passage
+        kind = generator.random()
+        at += timedelta(seconds=generator.expovariate(1 / (60 if kind < 0.85 else 2_000 if kind < 0.97 else 25_000)))
+        text = " ".join(generator.sample(NOISE, 2 if generator.random() < 0.3 else 1))
+        yield f"{at:%d/%m/%Y, %H:%M} - {generator.choice(['Asha', 'Ravi'])}: {text}\n", None
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The figures of docs/statistics.md once more: slow, obvious, message by message. Written from that page."""
+"""A slow and simple implementation of docs/statistics.md, message by message, written from that page alone."""
 
 from __future__ import annotations
 
@@ -65,13 +65,13 @@ def figures(messages: list[Message], participants: list[str]) -> Figures:
         **amounts(sent),
         "calls_count": sum(is_call(message) for message in messages),
         "top_mentions": [{"name": name, "count": count} for name, count in ordered(mentioned)[:20]],
-        **favourites(chat, sent),
+        **top_terms(chat, sent),
         **language_and_sentiment(sent),
         **days_and_hours(sent),
         "conversations_count": chat.starts.total(),
         "conversation_starts": {name: share(chat.starts[name], chat.starts.total()) for name in listed},
         "conversation_ends": {name: share(chat.ends[name], chat.ends.total()) for name in listed},
-        **response_times(chat.answers),
+        **response_times(chat.responses),
         **longest_silence(sent),
         "links": [
             {"url": link, "user": message.sender, "timestamp": message.sent_at.isoformat()} for link, message in links
@@ -82,28 +82,28 @@ def figures(messages: list[Message], participants: list[str]) -> Figures:
     }
 
 
-class Answer(NamedTuple):
+class Response(NamedTuple):
     by: str
     at: datetime
     seconds: int
 
 
 class Chat:
-    """What can be said only of the whole conversation."""
+    """Figures that need the whole conversation: turns, conversations, responses."""
 
     def __init__(self, sent: list[Message], stop_words: frozenset[str]) -> None:
         self.sent = sent
         self.stop_words = stop_words
         self.starts = Counter([str(message.sender) for message in sent[:1]])
         self.ends: Counter[str] = Counter()
-        self.answers: list[Answer] = []
+        self.responses: list[Response] = []
         for before, after in pairwise(sent):
             gap = int((after.sent_at - before.sent_at).total_seconds())
             if gap >= 6 * 3600:
                 self.starts[str(after.sender)] += 1
                 self.ends[str(before.sender)] += 1
             if before.sender != after.sender and 0 <= gap < 4 * 3600:
-                self.answers.append(Answer(str(after.sender), after.sent_at, gap))
+                self.responses.append(Response(str(after.sender), after.sent_at, gap))
         self.runs = [(name, len(list(group))) for name, group in groupby(sent, key=lambda message: str(message.sender))]
 
 
@@ -131,8 +131,8 @@ def person(chat: Chat, names: set[str]) -> Figures:
         "double_texting_rate": percent(sum(length > 1 for length in runs), len(runs)),
         "questions_asked": counted["questions_count"],
         "mentions_written": counted["mentions_count"],
-        **response_times([answer for answer in chat.answers if answer.by in names]),
-        **favourites(chat, mine),
+        **response_times([response for response in chat.responses if response.by in names]),
+        **top_terms(chat, mine),
         "distinctive_words": distinctive_words(chat, mine),
         **language_and_sentiment(mine),
         "busiest_hour": hours.index(max(hours)) if mine else None,
@@ -150,12 +150,12 @@ def amounts(sent: list[Message]) -> Figures:
         "media_shared_count": sum(message.kind == MessageKind.MEDIA for message in sent),
         "links_shared_count": sum(len(LINK.findall(text)) for text in texts),
         "edited_messages_count": sum(message.edited for message in sent),
-        "questions_count": sum(asks(without_links(text)) for text in texts),
+        "questions_count": sum(is_question(without_links(text)) for text in texts),
         "mentions_count": sum(len(mentions_in(without_links(text))) for text in texts),
     }
 
 
-def asks(text: str) -> bool:
+def is_question(text: str) -> bool:
     return "?" in text or "؟" in text or any(re.search("[α-ωά-ώ];$", word) for word in text.split())
 
 
@@ -181,7 +181,7 @@ def without_links(text: str) -> str:
 
 @cache
 def words_of(text: str) -> list[str]:
-    """Letter by letter: a word is a run of letters, marks, digits and apostrophes that holds a letter."""
+    """Return the words of a text. A word is a run of letters, marks, digits and apostrophes that holds a letter."""
     spelled = ""
     for char in without_links(text).lower().replace("’", "'"):
         if unicodedata.category(char)[0] in "LMN" or char == "'":
@@ -205,19 +205,19 @@ def emoji_of(text: str) -> list[str]:
     return found
 
 
-def favourites(chat: Chat, sent: list[Message]) -> Figures:
+def top_terms(chat: Chat, sent: list[Message]) -> Figures:
     signs = Counter(sign for message in sent for sign in emoji_of(own_words(message) or ""))
     if signs["❤"] >= signs["❤️"]:
         signs["❤"], signs["❤️"] = signs["❤"] + signs["❤️"], 0
     else:
         signs["❤️"], signs["❤"] = signs["❤"] + signs["❤️"], 0
     return {
-        "top_words": [{"word": word, "count": uses} for word, uses in ordered(telling(chat, sent))[:50]],
+        "top_words": [{"word": word, "count": uses} for word, uses in ordered(content_words(chat, sent))[:50]],
         "top_emojis": [{"emoji": sign, "count": uses} for sign, uses in ordered(+signs)[:40]],
     }
 
 
-def telling(chat: Chat, sent: list[Message]) -> Counter[str]:
+def content_words(chat: Chat, sent: list[Message]) -> Counter[str]:
     words = Counter(word for message in sent for word in words_of(own_words(message) or ""))
     return Counter(
         {
@@ -229,17 +229,17 @@ def telling(chat: Chat, sent: list[Message]) -> Counter[str]:
 
 
 def distinctive_words(chat: Chat, mine: list[Message]) -> list[Figures]:
-    own, everyone = telling(chat, mine), telling(chat, chat.sent)
+    own, everyone = content_words(chat, mine), content_words(chat, chat.sent)
     n_own, n_all = own.total(), everyone.total()
     found: list[Figures] = []
     for word, uses in own.items():
         if uses < 5 or n_own == n_all:
             continue
         prior, priors = everyone[word] / 10, n_all / 10
-        theirs, n_theirs = everyone[word] - uses, n_all - n_own
+        others, n_others = everyone[word] - uses, n_all - n_own
         odds = (uses + prior) / max(n_own + priors - uses - prior, 0.5)
-        their_odds = (theirs + prior) / max(n_theirs + priors - theirs - prior, 0.5)
-        score = (log(odds) - log(their_odds)) / sqrt(1 / (uses + prior) + 1 / (theirs + prior))
+        others_odds = (others + prior) / max(n_others + priors - others - prior, 0.5)
+        score = (log(odds) - log(others_odds)) / sqrt(1 / (uses + prior) + 1 / (others + prior))
         if score >= 1.96:
             found.append({"word": word, "count": uses, "score": round(score, 2)})
     return sorted(found, key=lambda entry: (-entry["score"], entry["word"]))[:20]
@@ -252,9 +252,6 @@ def longest_message(mine: list[Message]) -> Figures | None:
     size = max(len(text) for text, _ in texts)
     text, at = next((text, at) for text, at in texts if len(text) == size)
     return {"word_count": len(words_of(text)), "char_count": size, "timestamp": at.isoformat(), "message": text[:500]}
-
-
-# Mentions
 
 
 @cache
@@ -290,14 +287,13 @@ def plain(name: str) -> str:
     return name.strip("~ ").lower()
 
 
-# Languages
-
-
 def language_and_sentiment(sent: list[Message]) -> Figures:
     spoken = Counter(language for message in sent if (language := language_of(own_words(message) or "")))
     months = {month: list(group) for month, group in groupby(sorted(map(month_of, sent)))}
     by_month = {
-        month: said for month in months if (said := sentiment([m for m in sent if month_of(m) == month]))["messages"]
+        month: totals
+        for month in months
+        if (totals := sentiment([m for m in sent if month_of(m) == month]))["messages"]
     }
     return {
         "language_mix": {name: share(count, spoken.total()) for name, count in ordered(spoken)},
@@ -318,11 +314,13 @@ def language_of(text: str) -> str | None:
     (script, votes), *more = Counter(script_of(word) for word in words).most_common()
     if more and more[0][1] == votes:
         return "mixed"
-    told = Counter(language for word in words if script_of(word) == script for language in [told_by(word)] if language)
-    if not told:
+    identified = Counter(
+        language for word in words if script_of(word) == script for language in [identified_language(word)] if language
+    )
+    if not identified:
         return "unknown" if script == "latin" else script
-    (language, votes), *more_told = told.most_common()
-    return "mixed" if more_told and more_told[0][1] == votes else language
+    (language, votes), *more = identified.most_common()
+    return "mixed" if more and more[0][1] == votes else language
 
 
 @cache
@@ -332,7 +330,7 @@ def script_of(word: str) -> str:
 
 
 @cache
-def told_by(word: str) -> str | None:
+def identified_language(word: str) -> str | None:
     if any("\u3041" <= char <= "\u30ff" for char in word):
         return "japanese"
     own = toml("languages")
@@ -372,48 +370,42 @@ def toml(name: str) -> dict[str, Any]:
     return tomllib.loads((LISTS / f"{name}.toml").read_text(encoding="utf-8"))
 
 
-# Sentiment
-
-
 def sentiment(sent: list[Message]) -> Figures:
     counts: Counter[str] = Counter()
     for message in sent:
-        found = said_in(own_words(message) or "")
+        found = polar_terms(own_words(message) or "")
         counts.update(found)
         counts["messages"] += bool(found)
-    rated = counts["positive"] + counts["negative"]
-    balance = round((counts["positive"] - counts["negative"]) / rated, 2) if rated >= 20 else None
+    polar = counts["positive"] + counts["negative"]
+    balance = round((counts["positive"] - counts["negative"]) / polar, 2) if polar >= 20 else None
     return {**{key: counts[key] for key in ("positive", "negative", "messages")}, "balance": balance}
 
 
 @cache
-def said_in(text: str) -> list[str]:
-    lists, feelings = toml("sentiment"), rated()
+def polar_terms(text: str) -> list[str]:
+    lists, polarity = toml("sentiment"), polarity_of_words()
     english = lists["english"]["negations"].split()
     hindi = [*lists["hinglish"]["negations"].split(), *lists["hindi"]["negations"].split()]
     words = words_of(text)
-    said = [feelings.get(word) for word in words]
-    turned: set[int] = set()
+    polarities = [polarity.get(word) for word in words]
+    negated: set[int] = set()
     for place, word in enumerate(words):
         if word in english:
-            after = (later for later in range(place + 1, min(place + 4, len(words))) if said[later])
-            turned.update(list(after)[:1])
-        elif word in hindi and place and said[place - 1]:
-            turned.add(place - 1)
-        elif word in hindi and place + 1 < len(words) and said[place + 1]:
-            turned.add(place + 1)
+            after = (later for later in range(place + 1, min(place + 4, len(words))) if polarities[later])
+            negated.update(list(after)[:1])
+        elif word in hindi and place and polarities[place - 1]:
+            negated.add(place - 1)
+        elif word in hindi and place + 1 < len(words) and polarities[place + 1]:
+            negated.add(place + 1)
     other = {"positive": "negative", "negative": "positive"}
-    found = [other[one] if place in turned else one for place, one in enumerate(said) if one]
-    return found + [one for sign in emoji_of(text) if (one := feelings.get(sign.replace("\ufe0f", "")))]
+    found = [other[one] if place in negated else one for place, one in enumerate(polarities) if one]
+    return found + [one for sign in emoji_of(text) if (one := polarity.get(sign.replace("\ufe0f", "")))]
 
 
 @cache
-def rated() -> dict[str, str]:
+def polarity_of_words() -> dict[str, str]:
     lists = toml("sentiment").values()
     return {word: field for words in lists for field in ("positive", "negative") for word in words[field].split()}
-
-
-# Times
 
 
 def days_and_hours(sent: list[Message]) -> Figures:
@@ -454,11 +446,11 @@ def by_month(sent: list[Message]) -> dict[str, int]:
     return dict(sorted(Counter(map(month_of, sent)).items()))
 
 
-def response_times(answers: list[Answer]) -> Figures:
-    gaps = [answer.seconds for answer in answers]
+def response_times(responses: list[Response]) -> Figures:
+    gaps = [response.seconds for response in responses]
     limits = [0, 60, 300, 900, 3600, 14400]
-    months = sorted({answer.at.strftime("%Y-%m") for answer in answers})
-    in_month = {month: [a.seconds for a in answers if a.at.strftime("%Y-%m") == month] for month in months}
+    months = sorted({response.at.strftime("%Y-%m") for response in responses})
+    in_month = {month: [r.seconds for r in responses if r.at.strftime("%Y-%m") == month] for month in months}
     return {
         "responses": len(gaps),
         "avg_response_time_seconds": round(sum(gaps) / len(gaps), 1) if gaps else None,
@@ -492,11 +484,8 @@ def longest_silence(sent: list[Message]) -> Figures:
     return {"longest_silence_seconds": longest, "longest_silence": span}
 
 
-# Numbers
-
-
 def ordered(counts: Counter[str]) -> list[tuple[str, int]]:
-    """Most first, equals by the alphabet."""
+    """Return the largest counts first, equal counts in alphabetical order."""
     return sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
 
 

@@ -1,3 +1,5 @@
+"""The local embedding engine."""
+
 from __future__ import annotations
 
 import logging
@@ -16,7 +18,7 @@ def local() -> LocalEmbeddingEngine:
     return LocalEmbeddingEngine()
 
 
-def test_what_means_the_same_lies_close(local: LocalEmbeddingEngine) -> None:
+def test_texts_with_similar_meanings_have_similar_vectors(local: LocalEmbeddingEngine) -> None:
     flight, plane, soup = local.embed(["we booked a flight", "our plane tickets are bought", "the soup needs salt"])
     assert flight @ plane > flight @ soup + 0.1
 
@@ -29,42 +31,42 @@ def test_every_row_has_length_one(local: LocalEmbeddingEngine) -> None:
 
 
 @pytest.mark.parametrize("text", ["", " ", "\n\t"])
-def test_a_text_without_words_is_zero_and_never_nan(local: LocalEmbeddingEngine, text: str) -> None:
+def test_a_text_without_words_has_a_zero_vector_without_nan(local: LocalEmbeddingEngine, text: str) -> None:
     assert not local.embed([text, "hello"])[0].any()
 
 
-def test_nothing_is_embedded_to_nothing(local: LocalEmbeddingEngine) -> None:
+def test_embedding_no_texts_returns_no_rows(local: LocalEmbeddingEngine) -> None:
     assert local.embed([]).shape == (0, local.dimensions)
 
 
-def test_a_text_has_the_same_vector_in_any_company(local: LocalEmbeddingEngine) -> None:
-    alone = local.embed(["see you tomorrow"])[0]
-    crowd = local.embed([f"text {number} " * (number % 40) for number in range(600)] + ["see you tomorrow"])
-    assert np.allclose(alone, crowd[-1])
+def test_a_vector_does_not_depend_on_the_other_texts_of_the_call(local: LocalEmbeddingEngine) -> None:
+    single = local.embed(["see you tomorrow"])[0]
+    many = local.embed([f"text {number} " * (number % 40) for number in range(600)] + ["see you tomorrow"])
+    assert np.allclose(single, many[-1])
 
 
-def test_an_endless_text_costs_no_more_than_a_long_one(local: LocalEmbeddingEngine) -> None:
+def test_the_cost_of_a_text_is_bounded(local: LocalEmbeddingEngine) -> None:
     local.embed(["warm up"])
     before = psutil.Process().memory_info().rss
     long = "word " * (MAX_TEXT_CHARS // 5)
-    endless, cut = local.embed([long + "and on and on " * 500_000, long])
-    assert np.allclose(endless, cut)
+    very_long, truncated = local.embed([long + "and on and on " * 500_000, long])
+    assert np.allclose(very_long, truncated)
     assert psutil.Process().memory_info().rss - before < 100_000_000
 
 
-def test_loading_it_leaves_the_logs_alone_and_needs_no_network() -> None:
+def test_loading_the_model_needs_no_network_and_keeps_the_logging_configuration() -> None:
     script = (
         "import logging, socket, os, django\n"
-        "def refuse(*_): raise AssertionError('the network was asked')\n"
+        "def refuse(*_): raise AssertionError('the network was used')\n"
         "socket.socket.connect = refuse\n"
         "from chats.embedding import LocalEmbeddingEngine\n"
         "LocalEmbeddingEngine().embed(['hello'])\n"
         "print(logging.getLogger().handlers, logging.getLogger().level)\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == f"[] {logging.WARNING}"
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == f"[] {logging.WARNING}"
 
 
-def test_one_engine_serves_a_process() -> None:
+def test_a_process_has_one_engine() -> None:
     assert get_engine() is get_engine()
     assert get_engine().name == "wordllama-l2-supercat-128"

@@ -1,3 +1,5 @@
+"""Hybrid search, counting of matches, and the searcher cache."""
+
 from __future__ import annotations
 
 import gc
@@ -27,29 +29,29 @@ def talk() -> Chat:
 
 
 def best(chat: Chat, *queries: str) -> int:
-    """The first message of the best hit."""
+    """Return the first message number of the best hit."""
     return search.get_searcher(chat).search(queries, limit=1)[0].chunk.first_number
 
 
-def test_a_search_finds_by_meaning(talk: Chat) -> None:
+def test_a_search_finds_messages_with_a_similar_meaning(talk: Chat) -> None:
     assert best(talk, "planning a vacation by plane") == 3
     assert best(talk, "health checkup at the hospital") == 5
 
 
-def test_a_search_finds_by_word(talk: Chat) -> None:
+def test_a_search_finds_messages_with_the_same_word(talk: Chat) -> None:
     assert best(talk, "Goa") == 3
     assert best(talk, "गर्व") == 5
     assert best(talk, "❤️") == 5
 
 
-def test_a_chunk_of_media_alone_is_no_hindrance() -> None:
+def test_a_chunk_without_text_does_not_shift_the_other_chunks() -> None:
     chat = indexed([(0, "Asha", "<Media omitted>"), *[(600, who, text) for _, who, text in samples.TALK]])
     assert chat.chunk_count == 7
     assert best(chat, "Goa") == 4
     assert best(chat, "medical checkup, hospital") == 7
 
 
-def test_any_of_several_queries_may_fit(talk: Chat) -> None:
+def test_a_chunk_matches_if_any_of_the_queries_does(talk: Chat) -> None:
     hits = search.get_searcher(talk).search(["blood pressure", "coffee"], limit=3)
     assert {hit.chunk.first_number for hit in hits[:2]} == {1, 5}
     assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
@@ -57,18 +59,18 @@ def test_any_of_several_queries_may_fit(talk: Chat) -> None:
 
 
 @pytest.mark.parametrize("queries", [[], [""], ["  "], ["zzzz qqqq"]])
-def test_a_search_for_nothing_is_no_fault(talk: Chat, queries: list[str]) -> None:
+def test_a_search_without_words_is_not_an_error(talk: Chat, queries: list[str]) -> None:
     assert len(search.get_searcher(talk).search(queries, limit=5)) <= 3
 
 
-def test_messages_around_a_hit_can_be_read(talk: Chat) -> None:
+def test_the_messages_of_a_hit_can_be_read(talk: Chat) -> None:
     searcher = search.Searcher(talk)
     (hit,) = searcher.search(["flight"], limit=1)
     texts = [message.text for message in searcher.messages(hit.chunk.first_number, hit.chunk.last_number)]
     assert texts == ["we should buy tickets for the flight to Goa", "window seat please, and a hotel near the beach"]
 
 
-def test_matches_are_counted_by_person_and_once_a_message() -> None:
+def test_matches_are_counted_by_person_and_once_per_message() -> None:
     chat = indexed(
         [
             (0, "Asha", "love love LOVE"),
@@ -91,37 +93,37 @@ def test_matches_are_counted_by_person_and_once_a_message() -> None:
     assert (uses.words, uses.number.tolist(), uses.sender.tolist()) == (["love"], [1, 1, 1, 3], [0, 0, 0, 0])
 
 
-def test_a_chat_that_is_not_indexed_is_not_searched() -> None:
+def test_searching_a_chat_that_is_not_indexed_is_refused() -> None:
     chat = samples.stored()
     with pytest.raises(search.NotSearchable):
         search.get_searcher(chat).search(["anything"], limit=3)
 
 
-def test_an_opened_chat_is_kept_until_it_is_indexed_again(
+def test_a_searcher_is_cached_until_the_chat_is_indexed_again(
     talk: Chat, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
-    kept, same = search.get_searcher(talk), Chat.objects.get(pk=talk.pk)
+    cached, same = search.get_searcher(talk), Chat.objects.get(pk=talk.pk)
     with django_assert_num_queries(0):
-        assert search.get_searcher(same) is kept
+        assert search.get_searcher(same) is cached
     indexing.request(talk)
     indexing.index_chat(talk.pk)
-    assert search.get_searcher(Chat.objects.get(pk=talk.pk)) is not kept
+    assert search.get_searcher(Chat.objects.get(pk=talk.pk)) is not cached
 
 
-def held(kept: weakref.ref[search.Searcher]) -> bool:
+def is_alive(reference: weakref.ref[search.Searcher]) -> bool:
     gc.collect()
-    return kept() is not None
+    return reference() is not None
 
 
-def test_only_two_opened_chats_are_kept(talk: Chat) -> None:
-    kept = weakref.ref(search.get_searcher(talk))
+def test_at_most_two_searchers_are_cached(talk: Chat) -> None:
+    reference = weakref.ref(search.get_searcher(talk))
     search.get_searcher(indexed(samples.TALK))
-    assert held(kept)
+    assert is_alive(reference)
     search.get_searcher(indexed(samples.TALK))
-    assert not held(kept)
+    assert not is_alive(reference)
 
 
-def test_an_opened_chat_that_nobody_uses_is_let_go(talk: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unused_searcher_leaves_the_cache(talk: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search, "_CACHE_SECONDS", 0.05)
-    kept = weakref.ref(search.get_searcher(talk))
-    eventually(lambda: not held(kept))
+    reference = weakref.ref(search.get_searcher(talk))
+    eventually(lambda: not is_alive(reference))

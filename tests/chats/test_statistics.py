@@ -1,4 +1,4 @@
-"""The figures of a chat, rule by rule. All of them against an obvious count: test_statistics_reference.py."""
+"""The figures of a chat, rule by rule. test_statistics_reference.py compares all with a simple implementation."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ def chat(*lines: tuple[str, str, str]) -> Figures:
     return count("".join(f"{at} - {sender}: {text}\n" for at, sender, text in lines))
 
 
-def said(*texts: str, sender: str = "Asha") -> Figures:
+def figures_of(*texts: str, sender: str = "Asha") -> Figures:
     return chat(*(("13/02/2024, 10:00", sender, text) for text in texts))
 
 
-ORIGINAL = set(
+EXPECTED_KEYS = set(
     """
     total_messages total_words date_range total_days messages_per_day_avg messages_by_date deleted_messages_count
     media_shared_count links_shared_count links busiest_hour busiest_day hourly_distribution daily_distribution
     top_words top_emojis user_stats
     """.split()  # noqa: SIM905
 )
-ORIGINAL_OF_A_PERSON = set(
+EXPECTED_PERSON_KEYS = set(
     """
     message_count word_count avg_words_per_message avg_message_length_chars deleted_messages media_shared
     links_shared conversation_initiations double_texting_rate questions_asked avg_response_time_seconds top_words
@@ -52,10 +52,10 @@ ORIGINAL_OF_A_PERSON = set(
 )
 
 
-def test_everything_of_the_original_is_there_and_json_ready() -> None:
+def test_the_figures_serialise_to_json_with_the_expected_keys() -> None:
     figures = json.loads(json.dumps(count(exports.text(300))))
-    assert set(figures) >= ORIGINAL
-    assert set(figures["user_stats"]["Aarav"]) >= ORIGINAL_OF_A_PERSON
+    assert set(figures) >= EXPECTED_KEYS
+    assert set(figures["user_stats"]["Aarav"]) >= EXPECTED_PERSON_KEYS
     assert set(figures["user_stats"]["Aarav"]["longest_message"]) == {
         "word_count",
         "char_count",
@@ -84,7 +84,11 @@ def test_everything_of_the_original_is_there_and_json_ready() -> None:
     ],
 )
 def test_words_are_counted_in_every_script(text: str, words: list[str]) -> None:
-    assert said(text)["total_words"] == said(text)["user_stats"]["Asha"]["longest_message"]["word_count"] == len(words)
+    assert (
+        figures_of(text)["total_words"]
+        == figures_of(text)["user_stats"]["Asha"]["longest_message"]["word_count"]
+        == len(words)
+    )
     if "http" not in text:
         vocabulary = Vocabulary()
         names = [vocabulary.terms[term] for term in vocabulary.tokenize(TextPage([text])).ids]
@@ -105,17 +109,17 @@ def test_words_are_counted_in_every_script(text: str, words: list[str]) -> None:
     ],
 )
 def test_emoji_are_counted_whole_with_skin_tones_merged(text: str, emoji: dict[str, int]) -> None:
-    assert {entry["emoji"]: entry["count"] for entry in said(text)["top_emojis"]} == emoji
+    assert {entry["emoji"]: entry["count"] for entry in figures_of(text)["top_emojis"]} == emoji
 
 
-def test_stop_words_count_as_words_but_not_among_the_top_words() -> None:
-    figures = said("the mango and the मैं mango hai")
+def test_stop_words_count_as_words_but_are_not_top_words() -> None:
+    figures = figures_of("the mango and the मैं mango hai")
     assert figures["total_words"] == 7
     assert figures["top_words"] == [{"word": "mango", "count": 2}]
 
 
-def test_placeholders_count_neither_as_words_nor_as_length() -> None:
-    figures = said(
+def test_placeholders_add_no_words_and_no_characters() -> None:
+    figures = figures_of(
         "<Media omitted>",
         "This message was deleted",
         "Missed voice call",
@@ -130,14 +134,14 @@ def test_placeholders_count_neither_as_words_nor_as_length() -> None:
     assert person["longest_message"]["message"] == "sunset at Goa"
 
 
-def test_a_missed_call_that_names_no_sender_is_counted_for_the_chat() -> None:
+def test_a_missed_call_without_a_sender_counts_for_the_chat() -> None:
     figures = count("13/02/2024, 10:00 - Asha: x\n13/02/2024, 10:01 - Missed voice call\n")
     assert (figures["calls_count"], figures["total_messages"]) == (1, 1)
 
 
-def test_links_are_listed_with_sender_and_time_and_counted_beyond_the_list(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_links_beyond_the_listed_ones_are_still_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(links, "MAX_LISTED_LINKS", 2)
-    figures = said("look: https://www.a.com/x. and WWW.b.org", "Http://a.com/y!", "www is no link, nor ://")
+    figures = figures_of("look: https://www.a.com/x. and WWW.b.org", "Http://a.com/y!", "www is no link, nor ://")
     assert figures["links"] == [
         {"url": "https://www.a.com/x", "user": "Asha", "timestamp": "2024-02-13T10:00:00"},
         {"url": "WWW.b.org", "user": "Asha", "timestamp": "2024-02-13T10:00:00"},
@@ -146,7 +150,7 @@ def test_links_are_listed_with_sender_and_time_and_counted_beyond_the_list(monke
     assert figures["top_sites"] == [{"site": "a.com", "count": 2}, {"site": "b.org", "count": 1}]
 
 
-def test_an_answer_within_the_same_minute_counts_and_one_after_four_hours_does_not() -> None:
+def test_a_response_counts_from_the_same_minute_up_to_four_hours() -> None:
     figures = chat(
         ("13/02/2024, 10:00", "A", "x"),
         ("13/02/2024, 10:00", "B", "x"),
@@ -159,7 +163,7 @@ def test_an_answer_within_the_same_minute_counts_and_one_after_four_hours_does_n
     assert figures["p90_response_time_seconds"] == 239 * 60
 
 
-def test_a_conversation_starts_after_six_silent_hours() -> None:
+def test_a_conversation_starts_after_six_hours_of_silence() -> None:
     figures = chat(
         ("13/02/2024, 10:00", "A", "x"),
         ("13/02/2024, 15:59", "B", "x"),
@@ -171,21 +175,21 @@ def test_a_conversation_starts_after_six_silent_hours() -> None:
     }
 
 
-def test_a_clock_set_back_makes_no_answer_and_no_silence() -> None:
+def test_a_clock_that_is_set_back_yields_no_response_and_no_silence() -> None:
     figures = chat(("13/02/2024, 10:00", "A", "x"), ("13/02/2024, 09:00", "B", "x"), ("13/02/2024, 09:30", "A", "x"))
     assert figures["responses"] == 1
     assert figures["longest_silence_seconds"] == 1800
     assert figures["first_message_at"] == "2024-02-13T09:00:00"
 
 
-def test_streaks_are_runs_of_days_and_the_current_one_ends_on_the_last_day() -> None:
+def test_a_streak_is_consecutive_days_and_the_current_streak_ends_on_the_last_day() -> None:
     figures = chat(*((f"{day:02}/02/2024, 10:00", "A", "x") for day in (13, 14, 15, 20, 21)))
     assert (figures["longest_streak_days"], figures["current_streak_days"]) == (3, 2)
     assert figures["longest_streak"] == {"start": "2024-02-13", "end": "2024-02-15"}
     assert figures["longest_silence"] == {"start": "2024-02-15T10:00:00", "end": "2024-02-20T10:00:00"}
 
 
-def test_a_group_lists_the_fifty_most_active_and_sums_the_others() -> None:
+def test_a_group_lists_the_50_most_active_people_and_sums_the_others() -> None:
     lines = [("13/02/2024, 10:00", f"Guest {n}", "hello friend 😂?") for n in range(60) for _ in range(60 - n)]
     figures = chat(*lines)
     assert list(figures["user_stats"]) == [f"Guest {number}" for number in range(50)]
@@ -195,7 +199,7 @@ def test_a_group_lists_the_fifty_most_active_and_sums_the_others() -> None:
     assert chat(*lines[:60])["others"] is None
 
 
-def test_a_boundless_vocabulary_keeps_its_totals_and_its_frequent_words(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pruning_a_large_vocabulary_keeps_totals_and_frequent_words(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("chats.statistics.counter.MAX_TERMS", 200)
     export = whatsapp.parse("".join(f"13/02/2024, 10:00 - A: common w{n}x v{n}x 😂\n" for n in range(12_000)).encode())
     counter = StatisticsCounter()
@@ -207,30 +211,30 @@ def test_a_boundless_vocabulary_keeps_its_totals_and_its_frequent_words(monkeypa
     assert figures["top_emojis"] == [{"emoji": "😂", "count": 12_000}]
 
 
-def test_the_longest_message_is_cut_for_show_but_measured_whole() -> None:
-    longest = said("short", "word " * 200, "mid")["user_stats"]["Asha"]["longest_message"]
+def test_the_longest_message_is_quoted_in_part_but_measured_in_full() -> None:
+    longest = figures_of("short", "word " * 200, "mid")["user_stats"]["Asha"]["longest_message"]
     assert (longest["char_count"], longest["word_count"], len(longest["message"])) == (1000, 200, 500)
     assert longest["timestamp"] == "2024-02-13T10:00:00"
 
 
 @pytest.mark.parametrize("text", ["really?", "真的吗？", "حقا؟", "Γεια, τι κάνεις;", "έρχεσαι; ωραία"])
-def test_a_question_is_known_by_its_mark_in_any_script(text: str) -> None:
-    assert said(text, "no question", "https://a.b/c?d=e", "έλα ;) γεια;)", "wait; α")["questions_count"] == 1
+def test_question_marks_of_any_script_are_recognised(text: str) -> None:
+    assert figures_of(text, "no question", "https://a.b/c?d=e", "έλα ;) γεια;)", "wait; α")["questions_count"] == 1
 
 
-def test_nobody_wrote_words_and_the_figures_still_stand() -> None:
-    person = said("<Media omitted>")["user_stats"]["Asha"]
+def test_a_chat_without_words_has_figures() -> None:
+    person = figures_of("<Media omitted>")["user_stats"]["Asha"]
     assert (person["word_count"], person["avg_words_per_message"], person["longest_message"]) == (0, 0.0, None)
     assert person["avg_response_time_seconds"] is None
 
 
-def test_a_mention_is_counted_each_time_and_a_sign_without_a_name_is_none() -> None:
-    figures = said("@Ben @Ben @... ok @", "@--")
+def test_each_mention_counts_and_an_at_sign_without_a_name_does_not() -> None:
+    figures = figures_of("@Ben @Ben @... ok @", "@--")
     assert figures["top_mentions"] == [{"name": "Ben", "count": 2}]
     assert figures["mentions_count"] == 2
 
 
-def test_texts_longer_than_a_page_are_counted_as_if_read_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_text_longer_than_a_page_has_the_same_figures_as_on_one_page(monkeypatch: pytest.MonkeyPatch) -> None:
     sentence = "I don't hate this, see https://a.b/c?d or www.e.org @Meera! 我们都很好。😂❤️👩\u200d🚀👍🏽🇮🇳 क्या हाल है? "
     lines = [
         f"13/02/2024, 1{number % 10}:0{number % 7} - {sender}: {text}\n"
@@ -253,15 +257,15 @@ def test_texts_longer_than_a_page_are_counted_as_if_read_at_once(monkeypatch: py
     assert at_once["user_stats"]["Meera"]["times_mentioned"] == 350
 
 
-def test_many_words_in_one_text_or_one_batch_take_little_memory() -> None:
-    """Words cost a hundred bytes each while they are looked at; here are a million and a half, twice."""
-    run = [sys.executable, "-c", _MEMORY_TAKEN]
-    taken = subprocess.run(run, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
-    assert max(map(int, taken.stdout.split())) < 130_000_000, taken.stdout
+def test_counting_a_million_words_in_one_text_or_one_batch_takes_little_memory() -> None:
+    """Each word takes about a hundred bytes while it is processed. Here are 1.5 million words, twice."""
+    run = [sys.executable, "-c", _MEASURE_MEMORY]
+    result = subprocess.run(run, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
+    assert max(map(int, result.stdout.split())) < 130_000_000, result.stdout
 
 
-#: Prints the bytes that each shape takes beyond those taken before.
-_MEMORY_TAKEN = """
+#: Prints how many bytes the peak memory grows by for each input.
+_MEASURE_MEMORY = """
 import resource
 from chats.exports.parsed import Batch
 from chats.statistics import StatisticsCounter
@@ -271,14 +275,14 @@ def count(texts):
     counter.add(Batch(1, rows, rows, rows, texts))
     return counter.result(["A"])["total_words"]
 
-def most():
+def peak_bytes():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 signs = "".join(map(chr, range(0x4E00, 0x4E00 + 20_000)))
 shapes = [signs * 75], [signs[number : number + 300] for number in range(5_000)]
 count(["warm"])
 for texts in shapes:
-    before = most()
+    before = peak_bytes()
     assert count(texts) == 1_500_000
-    print(most() - before)
+    print(peak_bytes() - before)
 """

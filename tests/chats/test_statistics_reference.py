@@ -1,4 +1,4 @@
-"""Every figure, against the slow and obvious count of reference_statistics.py, on chats of any shape."""
+"""Every figure equals that of the slow and simple implementation in reference_statistics.py, on generated chats."""
 
 from __future__ import annotations
 
@@ -91,13 +91,13 @@ def parts(batch: Batch, cuts: list[int]) -> list[Batch]:
 
 @settings(max_examples=40)
 @given(chats())
-def test_every_figure_is_that_of_the_obvious_count(batch: Batch) -> None:
+def test_every_figure_equals_that_of_the_reference_implementation(batch: Batch) -> None:
     assert counted(batch) == reference.figures(list(batch.messages(PEOPLE)), PEOPLE)
 
 
 @settings(max_examples=25)
 @given(chats(), st.lists(st.integers(0, 100), max_size=6))
-def test_batches_of_any_split_give_the_same_figures(batch: Batch, cuts: list[int]) -> None:
+def test_figures_do_not_depend_on_how_messages_are_split_into_batches(batch: Batch, cuts: list[int]) -> None:
     assert counted(*parts(batch, cuts)) == counted(batch)
 
 
@@ -105,7 +105,9 @@ def test_batches_of_any_split_give_the_same_figures(batch: Batch, cuts: list[int
     ("messages", "people", "style"),
     [(800, 2, "android-24h"), (800, 2, "ios-12h"), (600, 60, "android-us"), (2, 2, "android-12h")],
 )
-def test_every_figure_of_an_export_is_that_of_the_obvious_count(messages: int, people: int, style: str) -> None:
+def test_every_figure_of_an_export_equals_that_of_the_reference_implementation(
+    messages: int, people: int, style: str
+) -> None:
     export = whatsapp.parse(exports.text(messages, people=people, style=style))
     batches = list(export.batches)
     sent = [message for batch in batches for message in batch.messages(export.participants)]
@@ -114,11 +116,11 @@ def test_every_figure_of_an_export_is_that_of_the_obvious_count(messages: int, p
 
 
 def keys(figures: Figures) -> set[str]:
-    """The keys of the chat and of its people."""
+    """Return the keys of the chat and of a person."""
     return {*figures, *next(iter(figures["user_stats"].values()))}
 
 
-def test_every_figure_is_described_to_the_readers_of_the_api_and_nothing_else_is() -> None:
+def test_the_api_schema_describes_exactly_the_figures_that_are_counted() -> None:
     export = whatsapp.parse(exports.text(3000, people=60))
     figures = counted(*export.batches, people=export.participants)
     described = StatisticsSerializer().fields
@@ -142,7 +144,7 @@ def compare(figures: Figures, described: Any) -> None:
                 compare(one, inner.fields)
 
 
-def test_every_figure_is_documented_and_nothing_else_is() -> None:
+def test_the_documentation_lists_exactly_the_figures_that_are_counted() -> None:
     page = (Path(__file__).parents[2] / "docs" / "statistics.md").read_text(encoding="utf-8")
     export = whatsapp.parse(exports.text(300))
     tables = "\n".join(line.split("|")[1] for line in page.splitlines() if line.startswith("| `"))
@@ -165,7 +167,7 @@ def test_every_figure_is_documented_and_nothing_else_is() -> None:
         ("office जाओ", "mixed"),
     ],
 )
-def test_a_language_is_claimed_only_where_its_words_tell_it(text: str, language: str) -> None:
+def test_a_text_has_a_language_only_if_its_words_identify_one(text: str, language: str) -> None:
     batch = Batch(1, [0], [0], [int(MessageKind.TEXT)], [text])
     assert counted(batch)["language_mix"] == {language: {"count": 1, "share_percent": 100.0}}
 
@@ -185,12 +187,14 @@ def test_a_language_is_claimed_only_where_its_words_tell_it(text: str, language:
         ("😂😭 https://good.com/love", 0, 0),
     ],
 )
-def test_sentiment_counts_listed_words_and_turns_the_negated(text: str, positive: int, negative: int) -> None:
-    found = counted(Batch(1, [0], [0], [int(MessageKind.TEXT)], [text]))["sentiment"]
-    assert (found["positive"], found["negative"], found["balance"]) == (positive, negative, None)
+def test_sentiment_counts_words_of_the_lexicon_and_reverses_negated_ones(
+    text: str, positive: int, negative: int
+) -> None:
+    sentiment = counted(Batch(1, [0], [0], [int(MessageKind.TEXT)], [text]))["sentiment"]
+    assert (sentiment["positive"], sentiment["negative"], sentiment["balance"]) == (positive, negative, None)
 
 
-def test_a_number_is_never_joined_to_a_name_that_the_export_does_not_give_it() -> None:
+def test_a_mentioned_number_is_never_replaced_by_a_name() -> None:
     texts = ["@919876543210 hi", "@917777777777", "@\u2068~Ravi K\u2069 mail me@x.org", "@everyone"]
     batch = Batch(1, [0] * 4, [0] * 4, [int(MessageKind.TEXT)] * 4, texts)
     assert counted(batch)["top_mentions"] == [
@@ -201,14 +205,14 @@ def test_a_number_is_never_joined_to_a_name_that_the_export_does_not_give_it() -
     ]
 
 
-def test_people_of_one_name_are_counted_together() -> None:
+def test_people_with_the_same_name_are_counted_together() -> None:
     batch = Batch(1, [0, 60, 120], [0, 1, 2], [int(MessageKind.TEXT)] * 3, ["one", "two", "three"])
     figures = counted(batch, people=["Asha", "Ravi", "Asha"])
     assert figures["total_messages"] == sum(person["message_count"] for person in figures["user_stats"].values())
     assert figures["user_stats"]["Asha"]["message_count"] == 2
 
 
-def test_words_that_set_a_person_apart_are_theirs_and_not_everybodys() -> None:
+def test_distinctive_words_are_those_that_only_one_person_uses_often() -> None:
     texts = ["mango chai ticket"] * 30 + ["cricket chai ticket"] * 30
     batch = Batch(1, [0] * 60, [0] * 30 + [1] * 30, [int(MessageKind.TEXT)] * 60, texts)
     people = counted(batch)["user_stats"]

@@ -1,3 +1,5 @@
+"""The word index: words of any script, phrases, and their positions."""
+
 from __future__ import annotations
 
 import random
@@ -27,7 +29,7 @@ from chats.word_index import WordIndex, split_words
         ("...", []),
     ],
 )
-def test_words_of_a_text(text: str, expected: list[str]) -> None:
+def test_a_text_is_split_into_words(text: str, expected: list[str]) -> None:
     assert (
         split_words(text)
         == [word for part in expected for word in split_words(part)]
@@ -36,41 +38,41 @@ def test_words_of_a_text(text: str, expected: list[str]) -> None:
     assert len(split_words(text)) == len(expected)
 
 
-def found(texts: list[str], term: str) -> list[int]:
-    places: list[int] = WordIndex([texts]).find(split_words(term)).tolist()
-    return places
+def find(texts: list[str], term: str) -> list[int]:
+    positions: list[int] = WordIndex([texts]).find(split_words(term)).tolist()
+    return positions
 
 
-def test_a_word_is_found_whole_only() -> None:
-    assert found(["I love you", "lovely", "glove", "LOVE!", "(love)", "love-love"], "Love") == [0, 3, 4, 5, 5]
+def test_a_word_is_found_only_as_a_whole_word() -> None:
+    assert find(["I love you", "lovely", "glove", "LOVE!", "(love)", "love-love"], "Love") == [0, 3, 4, 5, 5]
 
 
-def test_a_matra_belongs_to_its_word() -> None:
-    assert found(["की", "क", "की।", "किताब"], "क") == [1]
-    assert found(["की", "क", "की।", "किताब"], "की") == [0, 2]
+def test_a_vowel_sign_belongs_to_its_word() -> None:
+    assert find(["की", "क", "की।", "किताब"], "क") == [1]
+    assert find(["की", "क", "की।", "किताब"], "की") == [0, 2]
 
 
-def test_a_phrase_is_found_in_order_and_within_one_text() -> None:
+def test_the_words_of_a_phrase_are_found_in_order_and_within_one_text() -> None:
     texts = ["miss you", "you miss", "I MISS  you, too", "miss", "you", "miss me you", "miss\nyou miss you"]
-    assert found(texts, "miss you") == [0, 2, 6, 6]
+    assert find(texts, "miss you") == [0, 2, 6, 6]
 
 
-def test_an_emoji_is_found_among_letters_and_its_like() -> None:
-    assert found(["haha😂😂", "😂", "❤️", "❤", "no"], "😂") == [0, 0, 1]
-    assert found(["haha😂😂", "😂", "❤️", "❤", "no"], "❤️") == [2, 3]
+def test_an_emoji_is_found_next_to_letters_and_in_its_variants() -> None:
+    assert find(["haha😂😂", "😂", "❤️", "❤", "no"], "😂") == [0, 0, 1]
+    assert find(["haha😂😂", "😂", "❤️", "❤", "no"], "❤️") == [2, 3]
 
 
 @pytest.mark.parametrize("term", ["", "!!!", "nobody said this", "love nobody"])
-def test_what_is_not_there_is_not_found(term: str) -> None:
-    assert found(["love", "", "said this"], term) == []
+def test_a_term_that_no_text_contains_is_not_found(term: str) -> None:
+    assert find(["love", "", "said this"], term) == []
 
 
-def test_an_index_of_nothing_finds_nothing() -> None:
+def test_an_empty_index_finds_nothing() -> None:
     assert WordIndex([]).find(["a"]).tolist() == []
     assert WordIndex([[], [""], []]).text_count == 1
 
 
-def test_texts_keep_their_places_whatever_the_groups() -> None:
+def test_positions_of_texts_do_not_depend_on_their_groups() -> None:
     texts = ["a b", "", "b", "\0", "c b", "😂b"]
     grouped = WordIndex([texts[:1], [], texts[1:4], texts[4:]])
     assert grouped.text_count == 6
@@ -78,10 +80,10 @@ def test_texts_keep_their_places_whatever_the_groups() -> None:
     assert grouped.lengths.tolist() == [2, 0, 1, 0, 2, 2]
 
 
-def test_it_agrees_with_a_slow_search_over_many_texts() -> None:
-    chance = random.Random(7)
+def test_the_index_finds_what_a_simple_search_finds() -> None:
+    generator = random.Random(7)
     vocabulary = ["a", "ab", "b", "the", "The", "a,b", "b.", "x_y", "c\u2019d"]
-    texts = [" ".join(chance.choices(vocabulary, k=chance.randrange(8))) for _ in range(500)]
+    texts = [" ".join(generator.choices(vocabulary, k=generator.randrange(8))) for _ in range(500)]
     index = WordIndex([texts[:100], texts[100:]])
     for term in ("a", "b", "the", "a b", "the a", "b b", "c d"):
         plain = [" ".join(re.findall(r"[a-z0-9]+", text.lower())) for text in texts]
@@ -89,14 +91,14 @@ def test_it_agrees_with_a_slow_search_over_many_texts() -> None:
         assert sorted(set(index.find(split_words(term)).tolist())) == expected, term
 
 
-def test_a_phrase_within_a_longer_one_can_be_left_out() -> None:
+def test_occurrences_within_a_longer_phrase_can_be_left_out() -> None:
     index = WordIndex([["let's not fight", "we fight", "let's not fight, but we fight", "let's", "not fight"]])
     longer = [split_words("let's not fight")]
     assert index.find(["fight"], unless=longer).tolist() == [1, 2, 4]
     assert index.find(split_words("let's not fight"), unless=longer).tolist() == [0, 2]
 
 
-def test_the_uses_of_words_that_stand_so_often_are_listed() -> None:
+def test_words_within_limits_and_their_uses_are_listed() -> None:
     index = WordIndex([["a b b", "c"], ["b a"]])
     assert index.list_words(min_uses=2, max_uses=2) == ["a"]
     word, text = index.find_uses(["b", "c"])
