@@ -1,12 +1,14 @@
-"""The house: imports point down only, and every model and migration has a name and a face."""
+"""The structure of the code: imports go down only and without cycles, and migrations have descriptive names."""
 
 from __future__ import annotations
 
 import ast
 import re
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
+import grimp
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -102,6 +104,37 @@ def test_reading_and_counting_an_export_are_pure(path: Path) -> None:
 )
 def test_an_impure_module_would_be_found(source: str) -> None:
     assert impurities(source)
+
+
+def import_cycles(imports: dict[str, set[str]] | None = None) -> list[list[str]]:
+    """Return the import cycles between modules, each as the path from a module to itself.
+
+    `imports` maps a module to the modules that it imports; by default, the imports of the whole product, including
+    those inside functions, without those for type checking only.
+    """
+    if imports is None:
+        graph = grimp.build_graph(*MAY_IMPORT, exclude_type_checking_imports=True, cache_dir=None)
+        imports = {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}
+    imports, cycles = dict(imports), []
+    while True:
+        try:
+            TopologicalSorter(imports).prepare()
+        except CycleError as error:
+            # A path lists each module after one of its importers. Without its first import, the next cycle is found.
+            path = error.args[1]
+            cycles.append(path)
+            imports[path[1]] = imports[path[1]] - {path[0]}
+        else:
+            return cycles
+
+
+def test_there_are_no_import_cycles() -> None:
+    assert import_cycles() == []
+
+
+def test_an_import_cycle_is_found() -> None:
+    cycles = import_cycles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}})
+    assert [set(cycle) for cycle in cycles] == [{"a", "b", "c"}]
 
 
 def test_no_migration_has_an_automatic_name() -> None:
