@@ -15,6 +15,7 @@ from chats import deduplication, indexing, people
 from chats.bulk_copy import copy_rows
 from chats.counting import ChatCounter
 from chats.exports.parsed import SYSTEM_SENDER, Batch
+from chats.exports.registry import get_parser
 from chats.models import Chat, ChatUpload, TranscriptBlock
 from chats.overlap import LineIndex, Overlap
 from chats.people import People, Person, default_title
@@ -25,7 +26,6 @@ from chats.upload_log import ImportResult, UploadLog
 from relivchats.errors import Conflict, NotFound
 
 MAX_ATTEMPTS = 3
-PLATFORM_NAMES = {"whatsapp": "WhatsApp", "telegram": "Telegram", "instagram": "Instagram"}
 ADVICE = "Leave out `extend` to make a chat of its own of it."
 
 
@@ -82,7 +82,7 @@ def merge_export(chat: Chat, sealed: SealedExport, log: UploadLog) -> ImportResu
     ChatChanges if other requests change it during every attempt.
     """
     if sealed.export.platform != chat.platform:
-        uploaded, stored = PLATFORM_NAMES[sealed.export.platform], PLATFORM_NAMES[chat.platform]
+        uploaded, stored = get_parser(sealed.export.platform).name, get_parser(chat.platform).name
         raise NotThisChat(f"It comes from {uploaded}, and that chat from {stored}. {ADVICE}")
     newer = LineIndex.from_batches(sealed.batches())
     # Reading, comparing and counting take seconds for a large chat, so they run without a lock. `_save` locks the chat

@@ -1,136 +1,83 @@
-"""The chats in an upload's texts, whichever platform wrote them, and the one that is wanted."""
+"""Which platform wrote each document of an upload, and which of its chats to read."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
-from chats.exports import instagram, telegram, whatsapp
-from chats.exports.dialect import detect_dialect
-from chats.exports.errors import (
-    DamagedExport,
-    ExportRefused,
-    NoSuchChat,
-    NotAChatExport,
-    OnlySystemMessages,
-    OtherJson,
-    SeveralChats,
-)
+from chats.exports.errors import NoSuchChat, NotAChatExport, OtherJson, SeveralChats
 from chats.exports.json_stream import JsonCursor, MalformedJson
 from chats.exports.parsed import ParsedExport
-from chats.exports.unpacking import Document, rank, together
+from chats.exports.platforms import ChatInUpload, Parser
+from chats.exports.registry import PARSERS
+from chats.exports.unpacking import Document
 
-#: Of those a list shows; whoever has more chats looks for the one by its messages.
+#: Of a longer list, the chats with the most messages are shown.
 LISTED_LIMIT = 1_000
 TITLE_LIMIT = 120
 
-_PAGE_NUMBER = re.compile(r"(\d{1,9})\.json$", re.IGNORECASE)
-_WHATSAPP_NAME = re.compile(r"whatsapp chat (?:with|-) |\.txt$", re.IGNORECASE)
-
-
-@dataclass(frozen=True)
-class FoundChat:
-    """A chat that could be read; `about` gives its title and number of messages, and may take a while."""
-
-    about: Callable[[], tuple[str, int]]
-    read: Callable[[], ParsedExport]
-    #: the platform's own, if it has one
-    id: str = ""
-
-
-#: Title, messages, chat, id.
-_Counted = tuple[str, int, FoundChat, str]
+_JSON_PARSERS = [(parser, parser.json_format) for parser in PARSERS if parser.json_format]
 
 
 def select_chat(documents: list[Document], *, wanted: str | None, date_order: str | None) -> ParsedExport:
-    """The only chat in which somebody wrote, or the wanted one of several. Raises ExportRefused."""
-    found = _found(documents, date_order)
-    if not found:
+    """Return the only chat with messages by people, or the one whose id is `wanted`. Raise ExportRefused."""
+    chats = _find_chats(documents, date_order)
+    if not chats:
         raise OtherJson if any(document.is_json for document in documents) else NotAChatExport
-    if len(found) == 1 and wanted is None:
-        return found[0].read()
-    ids = _ids(found)
+    if len(chats) == 1 and wanted is None:
+        return chats[0].read()
+    ids = [chat.id for chat in chats]
+    if not all(ids) or len(set(ids)) < len(ids):
+        ids = [str(number) for number in range(1, len(chats) + 1)]
     if wanted in ids:
-        return found[ids.index(wanted)].read()
-    counted = [(*chat.about(), chat, name) for chat, name in zip(found, ids, strict=True)]
-    written = [entry for entry in counted if entry[1]] or counted[:1]
+        return chats[ids.index(wanted)].read()
+    described = [(*chat.describe(), chat, chat_id) for chat, chat_id in zip(chats, ids, strict=True)]
+    written = [entry for entry in described if entry[1]] or described[:1]
     if len(written) == 1 and wanted is None:
         return written[0][2].read()
-    listed = _listed(written)
+    longest = sorted(written, key=lambda entry: -entry[1])[:LISTED_LIMIT]
+    listed: list[dict[str, Any]] = [
+        {"id": chat_id, "title": title[:TITLE_LIMIT], "messages": messages} for title, messages, _, chat_id in longest
+    ]
     raise SeveralChats(chats=listed) if wanted is None else NoSuchChat(chats=listed)
 
 
-def _ids(found: list[FoundChat]) -> list[str]:
-    """The platform's own ids where there are such and each is one chat's, else numbers from 1."""
-    own = [chat.id for chat in found]
-    return own if all(own) and len(set(own)) == len(own) else [str(number + 1) for number in range(len(found))]
+def _find_chats(documents: list[Document], date_order: str | None) -> list[ChatInUpload]:
+    """Return the chats of all platforms. Each parser receives the documents of its format in one call."""
+    json_parsers = [_recognise_json(document) if document.is_json else None for document in documents]
+    # A text that is uploaded by itself is always parsed: the error says why it is not a chat.
+    texts = [
+        document
+        for document in documents
+        if not document.is_json and (len(documents) == 1 or document.is_likely_a_chat)
+    ]
+    chats: list[ChatInUpload] = []
+    for parser in PARSERS:
+        own = texts
+        if parser.json_format:
+            own = [document for document, found in zip(documents, json_parsers, strict=True) if found is parser]
+        if own:
+            chats += parser.find_chats(own, date_order=date_order)
+    return chats
 
 
-def _listed(written: list[_Counted]) -> list[dict[str, Any]]:
-    """The busiest first."""
-    busiest = sorted(written, key=lambda entry: -entry[1])[:LISTED_LIMIT]
-    return [{"id": name, "title": title[:TITLE_LIMIT], "messages": messages} for title, messages, _, name in busiest]
-
-
-def _found(documents: list[Document], date_order: str | None) -> list[FoundChat]:
-    if len(documents) == 1 and not documents[0].is_json:
-        return [_whatsapp(documents[0], date_order)]
-    chats = [document for document in documents if not document.is_json and detect_dialect(document.head)]
-    best = min(map(rank, chats), default=0)
-    found = [_whatsapp(document, date_order) for document in chats if rank(document) == best]
-    pages: dict[str, list[Document]] = {}
-    for document in documents:
-        kind = _platform(document) if document.is_json else ""
-        if kind == "telegram":
-            found += _telegram(document)
-        elif kind == "instagram":
-            pages.setdefault(document.folder, []).append(document)
-    return found + list(map(_instagram, pages.values()))
-
-
-def _whatsapp(document: Document, date_order: str | None) -> FoundChat:
-    def read() -> ParsedExport:
-        return whatsapp.parse(document.text(), date_order=date_order)
-
-    def about() -> tuple[str, int]:
-        return _whatsapp_title(document), _counted(read)
-
-    return FoundChat(about, read)
-
-
-def _whatsapp_title(document: Document) -> str:
-    """Whom the file is named after, or its folder, since iPhones name every chat's file alike."""
-    folder = document.folder.rpartition("/")[2]
-    return _WHATSAPP_NAME.sub("", folder if folder and document.name.lower() == "_chat.txt" else document.name)
-
-
-def _counted(read: Callable[[], ParsedExport]) -> int:
-    """Zero for what would be refused."""
+def _recognise_json(document: Document) -> Parser | None:
+    """Return the parser of a JSON document, or None for other JSON."""
     try:
-        export = read()
-        for _ in export.batches:
-            pass
-    except ExportRefused:
-        return 0
-    return export.n_messages
-
-
-def _platform(document: Document) -> str:
-    """Who wrote the JSON: told from its beginning if that says it, else from the whole; empty for other JSON."""
-    try:
-        return _platform_of(document.head)
+        # The head usually contains a message. It is cut off, so that it seems malformed if it contains none.
+        return _recognise_members(document.head)
     except MalformedJson:
         pass
     try:
-        return _platform_of(document.text(), is_whole=True)
+        return _recognise_members(document.text(), is_whole=True)
     except MalformedJson:
-        return ""
+        return None
 
 
-def _platform_of(text: bytes, *, is_whole: bool = False) -> str:
-    """A whole text that breaks off in its first message is told by what stands before it. Raises MalformedJson."""
+def _recognise_members(text: bytes, *, is_whole: bool = False) -> Parser | None:
+    """Return the parser that a message or the members identify.
+
+    Raise MalformedJson, unless a whole text breaks off within its messages: then the members before them decide.
+    """
     cursor = JsonCursor(text)
     seen: set[str] = set()
     for key in cursor.members():
@@ -138,56 +85,15 @@ def _platform_of(text: bytes, *, is_whole: bool = False) -> str:
         if key == "messages" and cursor.begins(b"["):
             try:
                 for window in cursor.windows():
-                    if any(map(telegram.is_message, window.rows)):
-                        return "telegram"
-                    if any(map(instagram.is_message, window.rows)):
-                        return "instagram"
+                    for parser, json_format in _JSON_PARSERS:
+                        if any(map(json_format.is_message, window.rows)):
+                            return parser
             except MalformedJson:
                 if not is_whole:
                     raise
                 break
-        elif key in telegram.LISTS and cursor.begins(b"{"):
-            return "telegram"
-    return "instagram" if seen >= {"participants", "messages"} else "telegram" if seen >= {"type", "messages"} else ""
-
-
-def _telegram(document: Document) -> list[FoundChat]:
-    text = document.text()
-    try:
-        single = telegram.single(text)
-        places = [single] if single else telegram.places(text)
-    except MalformedJson as error:
-        raise DamagedExport from error
-    if not places:
-        raise OnlySystemMessages
-    return [_telegram_chat(document, place) for place in places]
-
-
-def _telegram_chat(document: Document, place: telegram.Place) -> FoundChat:
-    """Reads the text anew, since a list of many chats must not hold many texts."""
-
-    def read() -> ParsedExport:
-        return telegram.parse(document.text(), at=place.at, title=place.group_title)
-
-    def about() -> tuple[str, int]:
-        return place.title, _counted(read) if place.messages is None else place.messages
-
-    return FoundChat(about, read, place.id)
-
-
-def _instagram(pages: list[Document]) -> FoundChat:
-    ordered = sorted(pages, key=_page_number)
-
-    def about() -> tuple[str, int]:
-        try:
-            of_pages = [instagram.about(page.text()) for page in ordered]
-        except MalformedJson:
-            return instagram.UNNAMED, 0
-        return of_pages[0][0], sum(count for _, count in of_pages)
-
-    return FoundChat(about, lambda: instagram.parse(together(ordered)))
-
-
-def _page_number(page: Document) -> int:
-    number = _PAGE_NUMBER.search(page.name)
-    return int(number[1]) if number else 0
+        elif cursor.begins(b"{"):
+            for parser, json_format in _JSON_PARSERS:
+                if key in json_format.list_members:
+                    return parser
+    return next((parser for parser, json_format in _JSON_PARSERS if seen >= json_format.members), None)

@@ -24,9 +24,13 @@ from chats.exports.batching import (
     whole_number,
 )
 from chats.exports.json_stream import JsonCursor, MalformedJson, Window, decoded
-from chats.exports.parsed import SYSTEM_SENDER, MessageKind, ParsedExport
+from chats.exports.parsed import SYSTEM_SENDER, Clock, MessageKind, ParsedExport, Platform
+from chats.exports.platforms import ChatInUpload, JsonFormat
+from chats.exports.unpacking import Document, together
 
 UNNAMED = "Instagram user"
+
+_PAGE_NUMBER = re.compile(r"(\d{1,9})\.json$", re.IGNORECASE)
 
 #: No line of Instagram's own is longer.
 _OWN_LIMIT = 300
@@ -78,6 +82,44 @@ _EVENT = re.compile(
 )
 
 
+class InstagramParser:
+    """Reads the JSON of "Download your information", one or more pages for each chat."""
+
+    platform = Platform.INSTAGRAM
+    name = "Instagram"
+    clock: Clock = "utc"
+    has_date_order = False
+
+    @property
+    def json_format(self) -> JsonFormat:
+        return JsonFormat(is_message, frozenset({"participants", "messages"}))
+
+    def find_chats(self, documents: list[Document], *, date_order: str | None) -> list[ChatInUpload]:
+        """Return one chat for each folder: its documents are the pages of the chat."""
+        pages: dict[str, list[Document]] = {}
+        for document in documents:
+            pages.setdefault(document.folder, []).append(document)
+        return [self._chat(sorted(group, key=_page_number)) for group in pages.values()]
+
+    def _chat(self, pages: list[Document]) -> ChatInUpload:
+        def describe() -> tuple[str, int]:
+            try:
+                described = [about(page.text()) for page in pages]
+            except MalformedJson:
+                return UNNAMED, 0
+            return described[0][0], sum(count for _, count in described)
+
+        return ChatInUpload(describe, lambda: parse(together(pages)))
+
+
+PARSER = InstagramParser()
+
+
+def _page_number(page: Document) -> int:
+    number = _PAGE_NUMBER.search(page.name)
+    return int(number[1]) if number else 0
+
+
 def is_message(row: object) -> bool:
     return isinstance(row, dict) and "sender_name" in row and "timestamp_ms" in row
 
@@ -103,14 +145,14 @@ def _is_from_somebody(row: object) -> bool:
 def parse(pages: list[bytes]) -> ParsedExport:
     """The pages of one chat, the newest first. Raises OnlySystemMessages, DamagedExport while its batches are read."""
     export = ParsedExport(
-        platform="instagram",
+        platform=PARSER.platform,
         dialect="instagram-json",
         date_order="ymd",
         ambiguous_dates=False,
         batches=iter(()),
         participants=[],
         title=_group_title(min(pages, key=len)),
-        clock="utc",
+        clock=PARSER.clock,
     )
     export.batches = batches_of(export, _rows(pages, People(export.participants)))
     return export

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 from typing import Literal, NamedTuple
 
 SYSTEM_SENDER = -1
@@ -22,7 +22,17 @@ NAME_LIMIT = 255
 Clock = Literal["local", "utc"]
 
 
+class Platform(StrEnum):
+    """A messenger whose exports are read. The database stores the value, and the API shows it."""
+
+    WHATSAPP = "whatsapp"
+    TELEGRAM = "telegram"
+    INSTAGRAM = "instagram"
+
+
 class MessageKind(IntEnum):
+    """What a message is. The database stores the numbers."""
+
     TEXT = 0
     MEDIA = 1
     DELETED = 2
@@ -112,7 +122,7 @@ class ParsedExport:
     converts to the chat's time zone: UTC until its owner sets one.
     """
 
-    platform: str
+    platform: Platform
     dialect: str
     date_order: str
     ambiguous_dates: bool

@@ -25,8 +25,11 @@ from chats.exports.batching import (
     text_of,
     whole_number,
 )
-from chats.exports.json_stream import JsonCursor
-from chats.exports.parsed import SYSTEM_SENDER, MessageKind, ParsedExport
+from chats.exports.errors import DamagedExport, OnlySystemMessages
+from chats.exports.json_stream import JsonCursor, MalformedJson
+from chats.exports.parsed import SYSTEM_SENDER, Clock, MessageKind, ParsedExport, Platform
+from chats.exports.platforms import ChatInUpload, JsonFormat, count_messages
+from chats.exports.unpacking import Document
 
 DELETED_ACCOUNT = "Deleted account"
 _FILES = frozenset({"file", "photo", "media_type"})
@@ -83,6 +86,47 @@ class Place:
     def group_title(self) -> str:
         """The group's name; empty for the chat of two, which is called by the other person."""
         return self.title if self.is_group else ""
+
+
+class TelegramParser:
+    """Reads Telegram Desktop's "Machine-readable JSON", of one chat or of an account."""
+
+    platform = Platform.TELEGRAM
+    name = "Telegram"
+    clock: Clock = "local"
+    has_date_order = False
+
+    @property
+    def json_format(self) -> JsonFormat:
+        return JsonFormat(is_message, frozenset({"type", "messages"}), frozenset(LISTS))
+
+    def find_chats(self, documents: list[Document], *, date_order: str | None) -> list[ChatInUpload]:
+        """Return the chats of each document. Raise DamagedExport, and OnlySystemMessages if a list has no chats."""
+        chats: list[ChatInUpload] = []
+        for document in documents:
+            text = document.text()
+            try:
+                single_chat = single(text)
+                found = [single_chat] if single_chat else places(text)
+            except MalformedJson as error:
+                raise DamagedExport from error
+            if not found:
+                raise OnlySystemMessages
+            chats += [self._chat(document, place) for place in found]
+        return chats
+
+    def _chat(self, document: Document, place: Place) -> ChatInUpload:
+        def read() -> ParsedExport:
+            # The text is read again, so that a list of many chats does not keep many texts in memory.
+            return parse(document.text(), at=place.at, title=place.group_title)
+
+        def describe() -> tuple[str, int]:
+            return place.title, count_messages(read) if place.messages is None else place.messages
+
+        return ChatInUpload(describe, read, place.id)
+
+
+PARSER = TelegramParser()
 
 
 def is_message(row: object) -> bool:
@@ -151,14 +195,14 @@ def parse(text: bytes, *, at: int, title: str = "") -> ParsedExport:
     Raises OnlySystemMessages, DamagedExport and TooManyPeople while its batches are read.
     """
     export = ParsedExport(
-        platform="telegram",
+        platform=PARSER.platform,
         dialect="telegram-json",
         date_order="ymd",
         ambiguous_dates=False,
         batches=iter(()),
         participants=[],
         title=title,
-        clock="local",
+        clock=PARSER.clock,
     )
     export.batches = batches_of(export, _rows(JsonCursor(text, at), People(export.participants)))
     return export

@@ -17,9 +17,11 @@ from chats.exports.dates import MAX_DATES, DateOrder, DaySeconds, TimeSeconds, d
 from chats.exports.dialect import SAMPLE_BYTES, Dialect, detect_dialect
 from chats.exports.errors import NotAChatExport, OnlySystemMessages
 from chats.exports.group_subjects import Subjects, may_hold_subject
-from chats.exports.parsed import NAME_LIMIT, SYSTEM_SENDER, Batch, MessageKind, ParsedExport
+from chats.exports.parsed import NAME_LIMIT, SYSTEM_SENDER, Batch, Clock, MessageKind, ParsedExport, Platform
 from chats.exports.phrases import PHRASES
+from chats.exports.platforms import ChatInUpload, count_messages
 from chats.exports.senders import Names, clean_name
+from chats.exports.unpacking import Document, rank
 
 BATCH_MESSAGES = 5_000
 WINDOW_BYTES = 512 * 1024
@@ -28,6 +30,34 @@ _SPLIT_LIMIT_BYTES = 4 * WINDOW_BYTES
 
 _COLUMNS = 5  # opening, date, time, sender, body
 _BRACKET = b"["
+_FILE_NAME = re.compile(r"whatsapp chat (?:with|-) |\.txt$", re.IGNORECASE)
+
+
+class WhatsAppParser:
+    """Reads the text that "Export chat" makes."""
+
+    platform = Platform.WHATSAPP
+    name = "WhatsApp"
+    clock: Clock = "local"
+    has_date_order = True
+    json_format = None
+
+    def find_chats(self, documents: list[Document], *, date_order: str | None) -> list[ChatInUpload]:
+        """Return the texts with the most likely names: `_chat.txt`, or else `WhatsApp Chat with ….txt`, or else all."""
+        best = min(map(rank, documents))
+        return [self._chat(document, date_order) for document in documents if rank(document) == best]
+
+    def _chat(self, document: Document, date_order: str | None) -> ChatInUpload:
+        def read() -> ParsedExport:
+            return parse(document.text(), date_order=date_order)
+
+        # An iPhone names every chat's file `_chat.txt`, and the archive's folder after the chat.
+        folder = document.folder.rpartition("/")[2]
+        title = _FILE_NAME.sub("", folder if folder and document.name.lower() == "_chat.txt" else document.name)
+        return ChatInUpload(lambda: (title, count_messages(read)), read)
+
+
+PARSER = WhatsAppParser()
 
 
 def parse(text: bytes, *, date_order: str | None = None) -> ParsedExport:
@@ -44,12 +74,13 @@ def parse(text: bytes, *, date_order: str | None = None) -> ParsedExport:
     orders = {bracket: _order(text, family, date_order) for bracket, family in dialect.families.items()}
     settled = _settled(orders)
     export = ParsedExport(
-        platform="whatsapp",
+        platform=PARSER.platform,
         dialect=dialect.name,
         date_order=next(iter(settled.values())),
         ambiguous_dates=any(order.ambiguous for order in orders.values()),
         batches=iter(()),
         participants=[],
+        clock=PARSER.clock,
     )
     export.batches = _Reader(text, dialect, settled, export).batches()
     return export

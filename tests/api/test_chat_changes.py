@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from chats import indexing, search
-from chats.exports.parsed import Batch, MessageKind, ParsedExport
+from chats.exports.parsed import Batch, MessageKind, ParsedExport, Platform
 from chats.importing import import_chat
 from chats.models import Chat
 from chats.serializers import TITLE_LIMIT
@@ -152,7 +152,7 @@ class TestInstants:
         seconds = [int(instant.timestamp()) for instant in instants]
         batch = Batch(1, seconds, [0, 1], [int(MessageKind.TEXT)] * 2, ["hi", "hello"])
         export = ParsedExport(
-            "instagram", "instagram", "ymd", False, iter([batch]), ["Asha", "Ravi"], n_messages=2, clock="utc"
+            Platform.INSTAGRAM, "instagram", "ymd", False, iter([batch]), ["Asha", "Ravi"], n_messages=2, clock="utc"
         )
         monkeypatch.setattr("chats.exports.read", lambda *_, **__: export)
         return import_chat(owner=owner, upload=b"x")

@@ -14,6 +14,7 @@ from chats import exports
 from chats.exports.dates import ORDERS
 from chats.exports.errors import ExportRefused
 from chats.exports.parsed import Batch, MessageKind, ParsedExport
+from chats.exports.registry import get_parser
 from chats.people import People
 from chats.projection import Projection, time_zones
 from chats.statistics import StatisticsCounter
@@ -139,6 +140,6 @@ def summary(export: ParsedExport, projection: Callable[[ParsedExport], Projectio
     who = plural(people, "person", "people")
     yield f"  {plural(export.n_messages, 'message')} by {who}, {plural(export.n_system, 'system line')}"
     yield f"  {', '.join(f'{kind.label} {kinds[kind]:,}' for kind in MessageKind if kinds[kind])}"
-    if export.platform == "whatsapp":
+    if get_parser(export.platform).has_date_order:
         yield f"  dates {export.date_order}{unsure}"
     yield from lines(counter.result(export.participants), page=page)
