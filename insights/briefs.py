@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, Protocol
 
@@ -43,6 +43,7 @@ def build_brief(insight: Insight) -> Brief:
     conversations = retrieval.retrieve_conversations(
         searcher, definition.sections, people=people, recurring_words=words
     )
+    # Matching words are only candidates; the messages are read to see which phrase is meant.
     dangerous = searcher.find_matches(safety.PHRASES)[:MAX_CONCERNS]
     return Brief(
         title=insight.insight_type.title,
@@ -82,6 +83,7 @@ def build_sections(
 ) -> tuple[SectionBrief, ...]:
     """Return the material of each section: facts from the statistics, and counted mentions. Pure."""
     message_counts = count_messages(statistics, people)
+    # A brief with the facts of 200 members would be mostly facts.
     main_people = sorted(range(len(people)), key=lambda person: -message_counts[person])[:MAX_PEOPLE]
     # Sections can share their terms; each list of terms is counted once.
     count_mentions = cache(lambda terms, unless: tuple(count_matches(terms, unless)))
@@ -91,12 +93,19 @@ def build_sections(
         mentions = count_mentions(section.terms, section.unless) if section.terms else ()
         groups = {group.key: count_mentions(group.terms, section.unless) for group in section.groups}
         words = recurring_words if section.counts_recurring_words else ()
-        facts = list(_collect_statistics(section, people, statistics))
+        facts: list[Fact] = []
+        for name in section.facts:
+            measure = FACTS[name]
+            chat_value = measure.read_chat(statistics)
+            if chat_value is not None:
+                facts.append(Fact(name, measure.label, None, chat_value, measure.unit))
+            for person, value in measure.read_people(statistics, people).items():
+                facts.append(Fact(name, measure.label, person, value, measure.unit))
         facts += [Fact("recurring_words", f"Days with “{word.word}”", None, word.days, "days") for word in words]
         # Sections that share their terms share the counts too: only the first of them shows them as facts.
         if section.terms and section.terms not in shown_terms:
             shown_terms.add(section.terms)
-            facts += _collect_mentions(section, mentions, groups)
+            facts += _list_mentions(section, mentions, groups)
         briefs.append(
             SectionBrief(
                 section=section,
@@ -110,23 +119,13 @@ def build_sections(
     return tuple(briefs)
 
 
-def _collect_statistics(section: Section, people: tuple[str, ...], statistics: Mapping[str, Any]) -> Iterator[Fact]:
-    """Yield the section's facts from the statistics, the whole chat's before the people's."""
-    for name in section.facts:
-        measure = FACTS[name]
-        chat_value = measure.read_chat(statistics)
-        if chat_value is not None:
-            yield Fact(name, measure.label, None, chat_value, measure.unit)
-        for person, value in measure.read_people(statistics, people).items():
-            yield Fact(name, measure.label, person, value, measure.unit)
-
-
-def _collect_mentions(section: Section, mentions: Sequence[int], groups: Mapping[str, Sequence[int]]) -> Iterator[Fact]:
-    """Yield the mentions as facts: by group if the section has groups."""
-    if not section.groups:
-        label = section.terms_label[:1].upper() + section.terms_label[1:]
-        for person, count in enumerate(mentions):
-            yield Fact("mentions", label, person, count, "messages")
-    for group in section.groups:
-        for person, count in enumerate(groups[group.key]):
-            yield Fact(f"mentions.{group.key}", group.title, person, count, "messages")
+def _list_mentions(section: Section, mentions: Sequence[int], groups: Mapping[str, Sequence[int]]) -> list[Fact]:
+    """Return the mentions as facts: by group if the section has groups."""
+    if section.groups:
+        return [
+            Fact(f"mentions.{group.key}", group.title, person, count, "messages")
+            for group in section.groups
+            for person, count in enumerate(groups[group.key])
+        ]
+    label = section.terms_label[:1].upper() + section.terms_label[1:]
+    return [Fact("mentions", label, person, count, "messages") for person, count in enumerate(mentions)]

@@ -73,6 +73,7 @@ def read_file(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
 def save_type(insight_type: InsightType) -> InsightType:
     """Save a type, with a new version if its definition changed. Raise InvalidData if the definition is invalid."""
     Definition.parse(insight_type.definition)
+    # Locked, so that two edits at the same time get different version numbers.
     latest = (
         InsightTypeVersion.objects.select_for_update().filter(insight_type=insight_type.pk).order_by("-version").first()
     )
@@ -96,6 +97,7 @@ def _load_row(row: Category | InsightType, fields: tuple[str, ...], result: Load
     if existing is None:
         result.added.append(row.pk)
     elif digest == _compute_digest(existing, fields):
+        # Also if staff made the same edit as the files.
         result.unchanged.append(row.pk)
         return
     elif _compute_digest(existing, fields) != existing.loaded_digest:

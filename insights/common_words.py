@@ -30,21 +30,17 @@ def is_common(word: str) -> bool:
         return True
     if _LAUGHTER.fullmatch(word) or _REPEATED.search(word):
         return True
-    return word in _load_common_words() or any(stem in _load_common_words() for stem in _list_stems(word))
-
-
-def _list_stems(word: str) -> list[str]:
-    """Return what the word may be a form of, by removing endings: `planning` gives `plann`, `planne` and `plan`."""
-    stems = []
+    stems = [word]
     for ending in _ENDINGS:
         if word.endswith(ending) and len(word) - len(ending) >= 3:
             stem = word.removesuffix(ending)
             stems += [stem, stem + "e", stem + "y"]
+            # A doubled consonant (planning) and a changed y (worries) go back to the word itself.
             if len(stem) > 3 and stem[-1] == stem[-2]:
                 stems.append(stem[:-1])
             if stem.endswith("i"):
                 stems.append(stem[:-1] + "y")
-    return stems
+    return not _load_common_words().isdisjoint(stems)
 
 
 @cache

@@ -29,6 +29,7 @@ from insights.validation import (
     parse,
 )
 
+#: Quoted exchanges of one section.
 MAX_EXCHANGES = 5
 MAX_SECTIONS = 20
 
@@ -108,7 +109,7 @@ class Signal(ClosedModel):
         return rate_on_scale(value, scale=scale, cuts=self.cuts, rising=self.rising)
 
     @model_validator(mode="after")
-    def _check_keys(self) -> Self:
+    def _check_signal_keys(self) -> Self:
         kind = SIGNAL_KINDS[self.kind]
         keys = {type(self).model_fields[name].alias or name for name in self.model_fields_set} - {"kind"}
         for key in sorted(kind.required - keys):
@@ -162,7 +163,7 @@ class Section(ClosedModel):
         return self.signal is not None and self.signal.kind == "recurring_words"
 
     @model_validator(mode="after")
-    def _check_consistency(self) -> Self:
+    def _check_section(self) -> Self:
         if len({group.key for group in self.groups}) < len(self.groups):
             raise error_at("group", message="two groups have the same key")
         if self.scale and self.signal is None:
@@ -190,10 +191,12 @@ class Section(ClosedModel):
         for name in ("over", "under"):
             if (key := getattr(signal, name)) and key not in keys:
                 raise error_at("signal", name, message=f"{key!r} is none of {', '.join(sorted(keys))}")
+        # A majority has no cuts: the key of the leading group is the rating.
         if signal.kind == "majority":
             if unknown := [key for key in keys if key not in self.scale]:
                 raise error_at("signal", "kind", message=f"group {unknown[0]} is not a member of the scale")
             return self
+        # A match has three results and no cuts.
         expected = 2 if signal.kind == "match" else len(signal.cuts)
         if len(self.scale) != expected + 1:
             message = f"a scale of {len(self.scale)} takes {len(self.scale) - 1} cuts, not {expected}"
@@ -215,7 +218,7 @@ class Overall(ClosedModel):
         )
 
     @model_validator(mode="after")
-    def _check_consistency(self) -> Self:
+    def _check_overall(self) -> Self:
         if len(self.cuts) != len(self.scale) - 1 or list(self.cuts) != sorted(self.cuts, reverse=True):
             raise error_at("cuts", message="must have one cut between each two members of the scale, falling")
         if not self.rubric:
@@ -246,6 +249,7 @@ class Definition(ClosedModel):
     def _copy_shared_keys(cls, data: Any) -> Any:
         """Give each section that is `like` another the words of the other that it lacks."""
         sections = data.get("section") if isinstance(data, Mapping) else None
+        # Data of another shape is left to the field validators, which report it.
         if not isinstance(sections, list):
             return data
         by_key = {section.get("key"): section for section in sections if _has_text(section, "key")}
@@ -262,7 +266,7 @@ class Definition(ClosedModel):
         return {**data, "section": copied}
 
     @model_validator(mode="after")
-    def _check_keys(self) -> Self:
+    def _check_definition_keys(self) -> Self:
         keys = [section.key for section in self.sections]
         if repeated := {key for key in keys if keys.count(key) > 1}:
             raise error_at("section", message=f"{min(repeated)} is used twice")

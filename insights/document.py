@@ -49,9 +49,16 @@ def build_document(*, brief: Brief, draft: Draft, provenance: Mapping[str, Any])
         exchanges = checked[section.key].exchanges
         sections.append(_build_section(brief, section, section_draft, section_brief.facts, exchanges))
     citations = _count_citations(brief, draft, checked)
+    if brief.concerns:
+        score, summary = None, safety.NOTICE
+    else:
+        quotable = list(brief.people)
+        for section_citations in checked.values():
+            quotable += [message.text for exchange in section_citations.exchanges for message in exchange.messages]
+        score, summary = draft.score, strip_unsupported_quotes(draft.summary, quotable=quotable)
     document = {
         "schema_version": document_models.SCHEMA_VERSION,
-        "overall": _build_overall(brief, draft, checked),
+        "overall": {"score": score, "rating": brief.definition.overall.rate(score), "summary": summary},
         "sections": sections,
         "recommendations": _build_recommendations(brief, draft),
         "sufficiency": _describe_sufficiency(brief, sections),
@@ -71,6 +78,7 @@ def _build_section(
     if brief.concerns:
         # Next to a sign of danger there must be no praise and no blame, whatever the engine wrote.
         draft = SectionDraft(rating=NOT_ENOUGH_DATA, finding=safety.FINDING)
+        # Examples of a sensitive section could be the dangerous messages themselves.
         exchanges = () if section.sensitive else exchanges
     supported = len(exchanges) >= section.evidence.min
     quotable = [*brief.people, *(message.text for exchange in exchanges for message in exchange.messages)]
@@ -128,6 +136,7 @@ def _count_citations(brief: Brief, draft: Draft, checked: Mapping[str, CheckedCi
     """Return the number of cited messages. Raise UnusableAnswer if too few of them were shown to the engine."""
     given = sum(citations.given for citations in checked.values())
     kept = sum(citations.kept for citations in checked.values())
+    # An engine that invents most of its citations invents its findings too.
     if kept * 2 < given:
         raise UnusableAnswer("evidence_not_in_chat")
     rated = [
@@ -135,29 +144,22 @@ def _count_citations(brief: Brief, draft: Draft, checked: Mapping[str, CheckedCi
         for section in brief.definition.sections
         if section.evidence.min and draft.sections[section.key].rating in section.scale
     ]
+    # One section without evidence loses its rating; if all do, another attempt may cite better.
     if rated and all(len(checked[section.key].exchanges) < section.evidence.min for section in rated):
         raise UnusableAnswer("too_little_evidence")
     return {"given": given, "kept": kept, "dropped": given - kept}
-
-
-def _build_overall(brief: Brief, draft: Draft, checked: Mapping[str, CheckedCitations]) -> dict[str, Any]:
-    if brief.concerns:
-        return {"score": None, "rating": brief.definition.overall.rate(None), "summary": safety.NOTICE}
-    quotable = list(brief.people)
-    for citations in checked.values():
-        quotable += [message.text for exchange in citations.exchanges for message in exchange.messages]
-    summary = strip_unsupported_quotes(draft.summary, quotable=quotable)
-    return {"score": draft.score, "rating": brief.definition.overall.rate(draft.score), "summary": summary}
 
 
 def _build_recommendations(brief: Brief, draft: Draft) -> list[dict[str, Any]]:
     """Return the engine's recommendations; next to a sign of danger, only the one to seek help."""
     recommendations: Sequence[RecommendationDraft] = draft.recommendations
     if brief.concerns:
+        # Members who never wrote are not addressed.
         people = tuple(person for person, count in enumerate(brief.message_counts) if count)
         recommendations = [RecommendationDraft(people=people, **safety.RECOMMENDATION)]
     return [
         {
+            # The number keeps ids unique when two titles are the same.
             "id": f"{_slugify(recommendation.title)}-{number}",
             "title": recommendation.title,
             "for": [_get_name(brief, person) for person in recommendation.people],
@@ -182,6 +184,7 @@ def _describe_sufficiency(brief: Brief, sections: Sequence[Mapping[str, Any]]) -
     limits = []
     if brief.messages_total < SHORT_CHAT_MESSAGES:
         limits.append(f"A short chat: {brief.messages_total} messages say only so much.")
+    # Half of the messages is close enough to all of them.
     elif len(shown) * 2 < brief.messages_total:
         limits.append(
             f"Counts cover all {brief.messages_total} messages; {len(shown)} of them were picked to be read closely."

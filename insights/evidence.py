@@ -8,10 +8,12 @@ from dataclasses import dataclass
 
 from insights.engines.base import CitedExchange, ShownMessage
 
+#: A longer exchange is cut; a quotation is an example and not an excerpt.
 MAX_MESSAGES = 6
 #: Replaces a quotation that is in none of the cited messages.
 DROPPED = "[…]"
 
+# Straight, English, German and French quotation marks; single ones only where they are no apostrophe.
 _QUOTATION = re.compile(r"\"([^\"]*)\"|“([^”]*)”|„([^“”]*)[“”]|«([^»]*)»|(?<!\w)‘([^’]*)’(?!\w)")
 _SPACES = re.compile(r"\s+")
 
@@ -59,6 +61,7 @@ def strip_unsupported_quotes(text: str, *, quotable: Collection[str]) -> str:
     sources = [_normalize(source) for source in quotable]
 
     def keep_or_drop(match: re.Match[str]) -> str:
+        # A sentence adds its own punctuation within the quotation marks.
         quoted = _normalize(next(part for part in match.groups() if part is not None)).rstrip(".,!?…")
         return match[0] if quoted and any(quoted in source for source in sources) else DROPPED
 

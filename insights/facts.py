@@ -40,6 +40,7 @@ class Measure:
 
 def _get_number(table: Statistics, key: str) -> Value | None:
     value = table.get(key)
+    # bool is an int in Python, and no count.
     return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 
 

@@ -50,6 +50,7 @@ def find_recurring_words(searcher: Searcher, *, people: Sequence[str]) -> tuple[
     names = {part for name in people for part in split_words(name)}
     uses = searcher.find_word_uses(
         min_uses=MIN_DAYS,
+        # In a short chat every fiftieth message is fewer than the days that a word must have.
         max_uses=max(searcher.chat.line_count // _MESSAGES_PER_USE, 10 * MIN_DAYS),
         predicate=lambda word: word not in names and not is_common(word),
     )
@@ -63,6 +64,7 @@ def find_candidates(uses: WordUses) -> list[Candidate]:
     n_words = len(uses.words)
     if not n_words or not len(uses.word):
         return []
+    # Days start at 0, so that a word and a day fit into one integer in _count_days.
     day = uses.day - uses.day.min()
     days = _count_days(uses.word, day, n_words)
     regular_people = np.zeros(n_words, np.int64)
@@ -103,10 +105,12 @@ def select_words(candidates: Iterable[Candidate], read: Mapping[int, Message]) -
             for number in _sample(candidate.numbers)
             if number in read and not safety.mentions_danger(read[number].text)
         }
+        # A word is shown with two messages.
         if len(messages) < 2:
             continue
         word, is_name = _find_spelling(candidate.word, [message.text for message in messages.values()])
         numbers = list(messages)
+        # A name of two words is not in every message with its second word; the quotation should show all of it.
         literal = [number for number in numbers if word.casefold() in messages[number].text.casefold()]
         first = (literal or numbers)[0]
         (names if is_name else others).append(

@@ -26,6 +26,7 @@ WHOLE_CHAT_MESSAGES = 400
 _MAX_HITS = 60
 #: The constant of reciprocal rank fusion, from the paper.
 _RANK_OFFSET = 60
+#: Periods of equal numbers of chunks, and the factor for each chunk selected from the same period before.
 _PERIODS = 6
 _PERIOD_PENALTY = 0.7
 
@@ -46,6 +47,7 @@ def retrieve_conversations(
     A section that counts recurring words also gets the messages that they are quoted with.
     """
     quoting = [section for section in sections if section.queries and section.evidence.max]
+    # Equal shares: a question with many matching messages must not crowd out the others.
     tokens = token_budget // max(len(quoting), 1)
     spans = {
         section.key: _join_chunks(searcher.chunks, _select_chunks(searcher, section, tokens=tokens))
@@ -59,7 +61,14 @@ def retrieve_conversations(
     if searcher.chat.line_count <= WHOLE_CHAT_MESSAGES:
         whole = _join_chunks(searcher.chunks, searcher.chunks)
         spans = {key: [*found, *(span for span in whole if span not in found)] for key, found in spans.items()}
-    shown = _read_messages(searcher, (span for found in spans.values() for span in found), people=people)
+    # Sections share messages; each message is decrypted once.
+    numbers = {number for found in spans.values() for span in found for number in span}
+    person = {name: index for index, name in enumerate(people)}
+    shown = {
+        number: ShownMessage(number, message.sent_at, person[message.sender], message.text)
+        for number, message in searcher.get(sorted(numbers)).items()
+        if message.kind == MessageKind.TEXT and message.sender in person and message.text.strip()
+    }
     conversations = {}
     for section in sections:
         parts = [tuple(shown[n] for n in span if n in shown) for span in spans.get(section.key, [])]
@@ -69,11 +78,18 @@ def retrieve_conversations(
 
 def _select_chunks(searcher: Searcher, section: Section, *, tokens: int) -> list[ChunkRange]:
     """Return the section's chunks within its tokens, the best first."""
-    scores = _score_chunks(searcher, section)
+    rankings = [[hit.chunk.number for hit in searcher.search(section.queries, limit=_MAX_HITS)]]
+    term_lists = [group.terms for group in section.groups] or [section.terms]
+    rankings += [_rank_by_terms(searcher, terms, section.unless) for terms in term_lists if terms]
+    scores: dict[int, float] = {}
+    for ranking in rankings:
+        for rank, number in enumerate(ranking, start=1):
+            scores[number] = scores.get(number, 0.0) + 1 / (_RANK_OFFSET + rank)
     period = {number: number * _PERIODS // len(searcher.chunks) for number in scores}
     n_selected: Counter[int] = Counter()
     selected: list[ChunkRange] = []
     while scores:
+        # The smaller number wins a tie, so that the result is always the same.
         best = max(scores, key=lambda number: (scores[number] * _PERIOD_PENALTY ** n_selected[period[number]], -number))
         del scores[best]
         chunk = searcher.chunks[best]
@@ -88,23 +104,12 @@ def _select_chunks(searcher: Searcher, section: Section, *, tokens: int) -> list
     return selected
 
 
-def _score_chunks(searcher: Searcher, section: Section) -> dict[int, float]:
-    """Return the fused scores of the chunks that the section's queries or terms find, by chunk number."""
-    rankings = [[hit.chunk.number for hit in searcher.search(section.queries, limit=_MAX_HITS)]]
-    term_lists = [group.terms for group in section.groups] or [section.terms]
-    rankings += [_rank_by_terms(searcher, terms, section.unless) for terms in term_lists if terms]
-    scores: dict[int, float] = {}
-    for ranking in rankings:
-        for rank, number in enumerate(ranking, start=1):
-            scores[number] = scores.get(number, 0.0) + 1 / (_RANK_OFFSET + rank)
-    return scores
-
-
 def _rank_by_terms(searcher: Searcher, terms: Sequence[str], unless: Sequence[str]) -> list[int]:
     """Return the numbers of the chunks with the most matching messages per token."""
     first_numbers = np.array([chunk.first_number for chunk in searcher.chunks])
     tokens = np.array([chunk.token_count for chunk in searcher.chunks])
     matching = np.searchsorted(first_numbers, searcher.find_matches(terms, unless), side="right") - 1
+    # A density and not a count: long chunks contain more of everything.
     density = np.bincount(matching, minlength=len(first_numbers)) / tokens
     best = np.argsort(-density, kind="stable")[:_MAX_HITS]
     numbers: list[int] = best[density[best] > 0].tolist()
@@ -120,20 +125,10 @@ def _join_chunks(chunks: Sequence[ChunkRange], selected: Iterable[ChunkRange]) -
     runs: list[list[int]] = []
     for number in sorted(rank):
         before = runs[-1][-1] if runs else None
+        # With one missing chunk in between, the gap is read too, because it is part of the same conversation.
         if before is not None and number - before <= 2 and chunks[number].conversation == chunks[before].conversation:
             runs[-1] += range(before + 1, number + 1)
         else:
             runs.append([number])
     runs.sort(key=lambda run: min(rank[number] for number in run if number in rank))
     return [range(chunks[run[0]].first_number, chunks[run[-1]].last_number + 1) for run in runs]
-
-
-def _read_messages(searcher: Searcher, spans: Iterable[Span], *, people: Sequence[str]) -> dict[int, ShownMessage]:
-    """Return the text messages within the spans by number. Each is decrypted once."""
-    person = {name: index for index, name in enumerate(people)}
-    messages = searcher.get(sorted({number for span in spans for number in span}))
-    return {
-        number: ShownMessage(number, message.sent_at, person[message.sender], message.text)
-        for number, message in messages.items()
-        if message.kind == MessageKind.TEXT and message.sender in person and message.text.strip()
-    }

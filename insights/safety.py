@@ -117,6 +117,7 @@ def find_concerns(text: str) -> set[str]:
         longest = next((phrase for phrase in phrases if tokens[index : index + len(phrase)] == phrase), ())
         if longest in _KINDS:
             kinds.add(_KINDS[longest])
+        # Past the phrase: a sign within a harmless phrase must not be found on its own.
         index += len(longest) or 1
     return kinds
 
@@ -133,16 +134,14 @@ def count_concerns(texts: Iterable[str]) -> dict[str, int]:
 
 
 def _tokenize(text: str) -> Tokens:
+    # Phones write the typographic apostrophe, keyboards the straight one.
     return tuple(_TOKEN.findall(text.casefold().replace("\u2019", "'")))
 
 
 _KINDS: Mapping[Tokens, str] = {_tokenize(phrase): kind for kind, phrases in CONCERNS.items() for phrase in phrases}
 
 
-def _group_by_first_word() -> Mapping[str, list[Tokens]]:
-    """Return all phrases by their first word, the longest first."""
-    phrases = sorted({*_KINDS, *map(_tokenize, HARMLESS)}, key=len, reverse=True)
-    return {first: [phrase for phrase in phrases if phrase[0] == first] for first in {phrase[0] for phrase in phrases}}
-
-
-_PHRASES_BY_FIRST_WORD = _group_by_first_word()
+#: All phrases by their first word, the longest first.
+_PHRASES_BY_FIRST_WORD: dict[str, list[Tokens]] = {}
+for _phrase in sorted({*_KINDS, *map(_tokenize, HARMLESS)}, key=len, reverse=True):
+    _PHRASES_BY_FIRST_WORD.setdefault(_phrase[0], []).append(_phrase)

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
-from insights.definition import Definition, Section
+from insights.definition import Definition
 from insights.engines.base import CitedExchange, Draft, PersonDraft, RecommendationDraft, SectionDraft, UnusableAnswer
 from insights.json_schema import flat_schema
 from insights.scales import NOT_ENOUGH_DATA
@@ -38,6 +38,7 @@ class _Recommendation(_AnswerPart):
 class _Answer(_AnswerPart):
     """The part of an answer that is the same for all definitions. People are indexes of `Brief.people`."""
 
+    # No bounds: the server checks the score, and Gemini limits how many bounds a schema has.
     score: int | None
     summary: str
     recommendations: list[_Recommendation]
@@ -76,24 +77,21 @@ def parse_answer(answer: str | bytes, definition: Definition, *, tokens_in: int 
 
 def _answer_model(definition: Definition) -> type[_Answer]:
     """Return the model of an answer. Fields are numbered, because a key can be a name that pydantic reserves."""
-    parts: dict[str, Any] = {
-        f"section_{index}": (_section_model(section), Field(alias=section.key))
-        for index, section in enumerate(definition.sections)
-    }
+    parts: dict[str, Any] = {}
+    for index, section in enumerate(definition.sections):
+        fields: dict[str, Any] = {"finding": (str, ...)}
+        if section.scale:
+            rating: Any = Literal.__getitem__((*section.scale, NOT_ENOUGH_DATA))
+            fields["rating"] = (rating, ...)
+            # One enum per section costs little, and keeps a weak model from mixing up the scales.
+            if section.per_person:
+                person: Any = create_model(
+                    "Person", __base__=_AnswerPart, person=(int, ...), rating=(rating, ...), note=(str, ...)
+                )
+                fields["people"] = (list[person], ...)
+        if section.evidence.max:
+            fields["evidence"] = (list[_Exchange], ...)
+        part = create_model("Section", __base__=_AnswerPart, **fields)
+        parts[f"section_{index}"] = (part, Field(alias=section.key))
     sections = create_model("Sections", __base__=_AnswerPart, **parts)
     return create_model("Answer", __base__=_Answer, sections=(sections, ...))
-
-
-def _section_model(section: Section) -> type[_AnswerPart]:
-    fields: dict[str, Any] = {"finding": (str, ...)}
-    if section.scale:
-        rating: Any = Literal.__getitem__((*section.scale, NOT_ENOUGH_DATA))
-        fields["rating"] = (rating, ...)
-        if section.per_person:
-            person: Any = create_model(
-                "Person", __base__=_AnswerPart, person=(int, ...), rating=(rating, ...), note=(str, ...)
-            )
-            fields["people"] = (list[person], ...)
-    if section.evidence.max:
-        fields["evidence"] = (list[_Exchange], ...)
-    return create_model("Section", __base__=_AnswerPart, **fields)

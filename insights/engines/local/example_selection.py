@@ -69,16 +69,17 @@ class _Matcher:
         for length in range(1, _MAX_TERM_WORDS + 1):
             for start in range(len(text) - length + 1):
                 phrase = tuple(text[start : start + length])
-                if phrase in self.terms and not self._is_excluded(text, start, phrase):
+                if phrase not in self.terms:
+                    continue
+                # The occurrence is excluded if a longer phrase of `unless` covers it here.
+                excluded = any(
+                    start >= offset and tuple(text[start - offset : start - offset + len(longer)]) == longer
+                    for longer in self._excluded
+                    for offset in find_offsets(phrase, longer)
+                )
+                if not excluded:
                     groups.add(self.terms[phrase])
         return groups
-
-    def _is_excluded(self, text: Sequence[str], start: int, phrase: Phrase) -> bool:
-        return any(
-            start >= offset and tuple(text[start - offset : start - offset + len(excluded)]) == excluded
-            for excluded in self._excluded
-            for offset in find_offsets(phrase, excluded)
-        )
 
     def matches_query(self, text: Sequence[str]) -> bool:
         """Return whether the text contains most of a query's content words."""
@@ -106,33 +107,37 @@ class ExampleSelector:
     def select(self, section_brief: SectionBrief, *, leaders: Mapping[int, str]) -> tuple[CitedExchange, ...]:
         """Return at most the section's number of exchanges. A person's leading group comes before others."""
         section = section_brief.section
-        exchanges = list(self._select_recurring_words(section_brief))
-        candidates = list(self._find_candidates(section_brief, leaders))
-        titles = {group.key: group.title for group in section.groups}
-        selected: list[_Candidate] = []
-        while candidates and len(exchanges) < section.evidence.max:
-            best = max(
-                candidates, key=lambda candidate: (self._score_variety(candidate, selected), -candidate.message.number)
-            )
-            candidates.remove(best)
-            messages = self._get_exchange(best)
-            if not messages:
-                continue
-            selected.append(best)
-            self._quoted.update(message.number for message in messages)
-            context = self._describe(messages, titles.get(best.group, ""))
-            exchanges.append(CitedExchange(context, tuple(message.number for message in messages)))
-        return tuple(exchanges)
-
-    def _select_recurring_words(self, section_brief: SectionBrief) -> Iterator[CitedExchange]:
-        """Yield each recurring word's first message and a later one. One exchange remains for other examples."""
-        for word in section_brief.recurring_words[: max(section_brief.section.evidence.max - 1, 0)]:
+        exchanges: list[CitedExchange] = []
+        # Each recurring word is quoted with its first message and a later one. One exchange remains for other examples.
+        for word in section_brief.recurring_words[: max(section.evidence.max - 1, 0)]:
             messages = [self._shown[number] for number in (word.first, word.later) if number in self._shown]
             if len(messages) == 2 and all(map(self._is_quotable, messages)):
                 self._quoted.update(message.number for message in messages)
                 first, later = (_format_date(message) for message in messages)
                 context = f"“{word.word}”: first on {first}, and again on {later}."
-                yield CitedExchange(context, tuple(message.number for message in messages))
+                exchanges.append(CitedExchange(context, tuple(message.number for message in messages)))
+        candidates = list(self._find_candidates(section_brief, leaders))
+        titles = {group.key: group.title for group in section.groups}
+        selected: list[_Candidate] = []
+        while candidates and len(exchanges) < section.evidence.max:
+            # Scores depend on what is selected already, so each round compares all candidates again.
+            best = max(
+                candidates, key=lambda candidate: (self._score_variety(candidate, selected), -candidate.message.number)
+            )
+            candidates.remove(best)
+            messages = self._get_exchange(best)
+            # Quoted by now, as the context of another message.
+            if not messages:
+                continue
+            selected.append(best)
+            self._quoted.update(message.number for message in messages)
+            people = list(dict.fromkeys(self._people[message.person] for message in messages))
+            who = f"{people[0]} writes" + (f" and {people[1]} answers" if len(people) > 1 else "")
+            context = f"{_format_date(messages[0])}: {who}."
+            if best.group:
+                context = f"{titles[best.group]}, {context}"
+            exchanges.append(CitedExchange(context, tuple(message.number for message in messages)))
+        return tuple(exchanges)
 
     def _find_candidates(self, section_brief: SectionBrief, leaders: Mapping[int, str]) -> Iterator[_Candidate]:
         """Yield the messages that contain a term, or match a query if the section has no terms."""
@@ -145,31 +150,26 @@ class ExampleSelector:
                 seen.add(message.number)
                 text = self._words[message.number]
                 groups = matcher.find_groups(text)
+                # In a section with terms a message needs one: queries alone find too many unrelated messages.
                 matches_query = bool(groups or not matcher.terms) and matcher.matches_query(text)
                 if not groups and matches_query:
                     groups = {""}
                 if groups:
                     leader = leaders.get(message.person)
                     group = leader if leader in groups else min(groups)
-                    score = self._score(conversation, index, rank=rank, groups=groups, leader=leader)
+                    # A sentence of a dozen words is the best length; a later conversation is less relevant.
+                    length = len(text)
+                    score = min(length, 12) / 12 + 0.3 * len(groups) + 0.5 / (1 + rank)
+                    if length > _MAX_WORDS:
+                        score -= 1
+                    if length < 2:
+                        score -= 0.5
+                    following = conversation.messages[index + 1 : index + 2]
+                    if following and _is_answer(following[0], to=message):
+                        score += 0.5
+                    if leader in groups:
+                        score += 1
                     yield _Candidate(conversation, index, group, score + _QUERY_MATCH_SCORE * matches_query)
-
-    def _score(
-        self, conversation: Conversation, index: int, *, rank: int, groups: set[str], leader: str | None
-    ) -> float:
-        """Return how good an example a message is: relevant, not too short or long, answered, typical of its sender."""
-        message = conversation.messages[index]
-        length = len(self._words[message.number])
-        score = min(length, 12) / 12 + 0.3 * len(groups) + 0.5 / (1 + rank)
-        if length > _MAX_WORDS:
-            score -= 1
-        if length < 2:
-            score -= 0.5
-        if index + 1 < len(conversation.messages) and _is_answer(conversation.messages[index + 1], to=message):
-            score += 0.5
-        if leader in groups:
-            score += 1
-        return score
 
     def _score_variety(self, candidate: _Candidate, selected: Sequence[_Candidate]) -> float:
         """Return the score, reduced for each selected candidate of the same period, group or person."""
@@ -182,6 +182,7 @@ class ExampleSelector:
 
     def _get_period(self, candidate: _Candidate) -> int:
         """Return which third of the shown messages' time the message is from."""
+        # A chat of one instant has no length to divide by.
         first, last = self._span or (candidate.message.sent_at, candidate.message.sent_at)
         length = max(last - first, timedelta(seconds=1))
         return min(int(_PERIODS * ((candidate.message.sent_at - first) / length)), _PERIODS - 1)
@@ -205,13 +206,6 @@ class ExampleSelector:
                 break
             exchange.append(answer)
         return exchange
-
-    def _describe(self, messages: Sequence[ShownMessage], title: str) -> str:
-        """Return the context of an exchange: the group's title, the date, and who writes."""
-        people = list(dict.fromkeys(self._people[message.person] for message in messages))
-        who = f"{people[0]} writes" + (f" and {people[1]} answers" if len(people) > 1 else "")
-        date = _format_date(messages[0])
-        return f"{title}, {date}: {who}." if title else f"{date}: {who}."
 
 
 def _is_answer(message: ShownMessage, *, to: ShownMessage) -> bool:

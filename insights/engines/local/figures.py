@@ -1,0 +1,207 @@
+"""The figures that signals compare with their cuts, one function for each kind of signal. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+from insights.engines.base import Brief, SectionBrief
+
+if TYPE_CHECKING:
+    from insights.definition import Signal
+
+#: In a big group, the people who wrote most are rated.
+MAX_PEOPLE = 8
+
+
+@dataclass(frozen=True, slots=True)
+class SectionCounts:
+    """A section's counts, restricted to the people who wrote."""
+
+    section_brief: SectionBrief
+    speakers: tuple[int, ...]
+    message_counts: tuple[int, ...]
+
+    @property
+    def signal(self) -> Signal:
+        """The section's signal; only for sections that have one."""
+        assert self.section_brief.section.signal is not None
+        return self.section_brief.section.signal
+
+    @property
+    def total_mentions(self) -> int:
+        """Everybody's messages that contain a term."""
+        return sum(map(self.count_mentions, self.speakers))
+
+    def count_mentions(self, person: int) -> int:
+        """Return the number of the person's messages that contain a term."""
+        return self.section_brief.mentions[person] if self.section_brief.mentions else 0
+
+    def rank_groups(self, person: int) -> list[tuple[str, int]]:
+        """Return the groups' keys with the person's mentions, the largest number first."""
+        groups = self.section_brief.section.groups
+        counts = [(group.key, self.section_brief.groups[group.key][person]) for group in groups]
+        return sorted(counts, key=lambda entry: -entry[1])
+
+    def count_group(self, key: str) -> int:
+        """Return everybody's mentions of a group."""
+        return sum(self.section_brief.groups[key])
+
+    def find_leader(self, person: int, *, rank: int = 1) -> str | None:
+        """Return the group at this rank. None if the person has too few mentions, or if another group has as many."""
+        # The entry at the end lets the last group be compared with a next one.
+        ranked = [*self.rank_groups(person), ("", -1)]
+        if sum(count for _, count in ranked[:-1]) < self.signal.min_count or len(ranked) <= rank:
+            return None
+        key, count = ranked[rank - 1]
+        tied = count == ranked[rank][1] or (rank > 1 and ranked[rank - 2][1] == count)
+        return key if count and not tied else None
+
+    def values_by_speaker(self) -> dict[int, float]:
+        """Return the values of the signal's fact."""
+        assert self.signal.fact is not None
+        values = self.section_brief.values_by_person(self.signal.fact)
+        return {person: values[person] for person in self.speakers if person in values}
+
+    def mentions_per_hundred(self) -> dict[int, float]:
+        """Return the rates of the people who wrote enough messages for a rate."""
+        return {
+            person: 100 * self.count_mentions(person) / self.message_counts[person]
+            for person in self.speakers
+            if self.message_counts[person] >= self.signal.min_count
+        }
+
+
+def select_speakers(brief: Brief) -> tuple[int, ...]:
+    """Return the people who wrote, in a big group the MAX_PEOPLE who wrote most."""
+    people = [person for person, count in enumerate(brief.message_counts) if count]
+    # Sorted twice: those who wrote most are selected, and stay in the order of the chat's people.
+    return tuple(sorted(sorted(people, key=lambda person: -brief.message_counts[person])[:MAX_PEOPLE]))
+
+
+#: The figure of the whole chat, or None if there is too little, and the figures of people.
+Figures = tuple[float | None, Mapping[int, float]]
+
+
+def compute_share_gap(counts: SectionCounts) -> Figures:
+    """Return how far the largest share exceeds an even split: 0 if it is even, 1 if one person has everything."""
+    shares: Mapping[int, float]
+    if counts.signal.fact:
+        shares, min_total = counts.values_by_speaker(), 0
+    else:
+        shares = {person: counts.count_mentions(person) for person in counts.speakers}
+        min_total = counts.signal.min_count
+    total, people = sum(shares.values()), len(shares)
+    if people < 2 or total < min_total or not total:
+        return None, {}
+    # Scaled so that 1 is reached whatever the number of people.
+    gap = (max(shares.values()) / total - 1 / people) * people / (people - 1)
+    # Rounded, because an exact 0.1 may come out just above a cut of 0.1.
+    return round(gap, 6), {}
+
+
+def compute_threshold(counts: SectionCounts) -> Figures:
+    """Return the fact's value for the chat, or the mean of the people's, and the people's values."""
+    assert counts.signal.fact is not None
+    values = counts.values_by_speaker()
+    whole = counts.section_brief.chat_value(counts.signal.fact)
+    # Most facts have no value for the chat, only for people.
+    if whole is None and values:
+        whole = fmean(values.values())
+    return whole, values
+
+
+def compute_spread(counts: SectionCounts) -> Figures:
+    """Return the largest of the people's values of the fact, divided by the smallest."""
+    return _largest_by_smallest(counts.values_by_speaker()), {}
+
+
+def compute_per_hundred(counts: SectionCounts) -> Figures:
+    """Return mentions per hundred messages, of the chat and of each person."""
+    messages = sum(counts.message_counts[person] for person in counts.speakers)
+    whole = 100 * counts.total_mentions / messages if messages >= counts.signal.min_count else None
+    return whole, counts.mentions_per_hundred()
+
+
+def compute_rate_gap(counts: SectionCounts) -> Figures:
+    """Return the highest of the people's rates of mentions, divided by the lowest."""
+    return _largest_by_smallest(counts.mentions_per_hundred()), {}
+
+
+def _largest_by_smallest(figures: Mapping[int, float]) -> float | None:
+    """Return the largest figure divided by the smallest; infinity if only the smallest is 0."""
+    if len(figures) < 2 or not max(figures.values()):
+        return None
+    return max(figures.values()) / min(figures.values()) if min(figures.values()) else float("inf")
+
+
+def compute_recurring_words(counts: SectionCounts) -> Figures:
+    """Return the number of recurring words."""
+    return len(counts.section_brief.recurring_words), {}
+
+
+def compute_presence(counts: SectionCounts) -> Figures:
+    """Return the number of messages with a term."""
+    return counts.total_mentions, {}
+
+
+def compute_lead(counts: SectionCounts) -> Figures:
+    """Return the leading group's share of a person's mentions; for the chat, the mean of the people's."""
+    shares = {}
+    for person in counts.speakers:
+        ranked = [count for _, count in counts.rank_groups(person)]
+        if sum(ranked) >= counts.signal.min_count:
+            shares[person] = ranked[0] / sum(ranked)
+    return (fmean(shares.values()) if shares else None), shares
+
+
+def compute_ratio(counts: SectionCounts) -> Figures:
+    """Return the mentions of one group for each mention of another; None without any of the other."""
+    over, under = counts.count_group(counts.signal.over), counts.count_group(counts.signal.under)
+    # Without any mention of `under` the ratio would be infinite, and nothing was compared.
+    return (over / under if under and over + under >= counts.signal.min_count else None), {}
+
+
+def compute_breadth(counts: SectionCounts) -> Figures:
+    """Return the share of the groups that are mentioned often enough."""
+    groups = counts.section_brief.section.groups
+    return sum(counts.count_group(group.key) >= counts.signal.min_count for group in groups) / len(groups), {}
+
+
+def compute_coverage(counts: SectionCounts) -> Figures:
+    """Return the share of the mentioned groups that everybody mentions."""
+    mentioned = [by_person for by_person in counts.section_brief.groups.values() if sum(by_person)]
+    if len(counts.speakers) < 2 or sum(map(sum, mentioned)) < counts.signal.min_count:
+        return None, {}
+    return sum(all(by_person[p] for p in counts.speakers) for by_person in mentioned) / len(mentioned), {}
+
+
+def compute_match(counts: SectionCounts) -> Figures:
+    """Return 0 for the same leading group, 1 if one person's first is another's second, 2 if they differ."""
+    first = {person: counts.find_leader(person) for person in counts.speakers}
+    # One person without a clear leader leaves nothing to compare.
+    if len(first) < 2 or None in first.values():
+        return None, {}
+    if len(set(first.values())) == 1:
+        return 0, {}
+    second = {person: counts.find_leader(person, rank=2) for person in counts.speakers}
+    crossed = any(second[person] == first[other] for person in first for other in first if person != other)
+    return (1 if crossed else 2), {}
+
+
+FIGURES: Mapping[str, Callable[[SectionCounts], Figures]] = {
+    "share_gap": compute_share_gap,
+    "threshold": compute_threshold,
+    "spread": compute_spread,
+    "per_hundred": compute_per_hundred,
+    "rate_gap": compute_rate_gap,
+    "presence": compute_presence,
+    "recurring_words": compute_recurring_words,
+    "lead": compute_lead,
+    "ratio": compute_ratio,
+    "breadth": compute_breadth,
+    "coverage": compute_coverage,
+    "match": compute_match,
+}
