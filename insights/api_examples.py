@@ -1,4 +1,4 @@
-"""What the API's documentation shows of insights."""
+"""Examples of requests and responses for the API's description."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Base of the pydantic models of the catalogue and of documents. Errors are sentences that start with the location.
 
-    section 2 (affection): signal: cuts: '5' is not a number
+    section 2 (affection): signal: cuts: '5' must be a number
 
 Only code that writes or checks insights imports this module and its users: importing pydantic and building the models
 takes 0.35 s.
@@ -24,6 +24,28 @@ from pydantic import (
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 _MAX_SHOWN_LENGTH = 64
+
+#: Plain words for the errors of pydantic, by type. Errors of validators have their own messages.
+_MESSAGES = {
+    "missing": "is missing",
+    "extra_forbidden": "is not known here",
+    "model_type": "must be a table",
+    "dict_type": "must be a table",
+    "list_type": "must be a list",
+    "tuple_type": "must be a list",
+    "string_type": "must be a text",
+    "bool_type": "must be true or false",
+    "int_type": "must be a whole number",
+    "float_type": "must be a number",
+    "finite_number": "must be a finite number",
+    "literal_error": "must be {expected}",
+    "string_pattern_mismatch": "is not in lower snake case",
+    "string_too_long": "must have at most {max_length} characters",
+    "too_short": "needs at least {min_length}",
+    "too_long": "takes at most {max_length}",
+    "greater_than_equal": "must be {ge} or more",
+    "less_than_equal": "must be {le} or less",
+}
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -55,6 +77,11 @@ def parse(model: type[Model], data: Any, *, source: str, context: Any = None, sh
         details = error.errors(include_url=False)
     sentences = []
     for detail in details:
+        n_steps = len(detail["loc"])
+        inner = [other for other in details if len(other["loc"]) > n_steps and other["loc"][:n_steps] == detail["loc"]]
+        if detail["type"] == "too_short" and inner:
+            # pydantic counts the valid entries only, so a list whose entries are invalid is reported as too short.
+            continue
         location = [source]
         value = data
         for step in detail["loc"]:
@@ -115,27 +142,5 @@ Number = Annotated[float, Strict()]
 
 
 def _is_short(value: Any) -> bool:
-    """Whether a message can show the value."""
+    """Return whether a message can show the value."""
     return isinstance(value, (bool, int, float)) or (isinstance(value, str) and len(value) <= _MAX_SHOWN_LENGTH)
-
-
-_MESSAGES = {
-    "missing": "is missing",
-    "extra_forbidden": "is not known here",
-    "model_type": "must be a table",
-    "dict_type": "must be a table",
-    "list_type": "must be a list",
-    "tuple_type": "must be a list",
-    "string_type": "must be a text",
-    "bool_type": "must be true or false",
-    "int_type": "must be a whole number",
-    "float_type": "must be a number",
-    "finite_number": "must be a finite number",
-    "literal_error": "must be {expected}",
-    "string_pattern_mismatch": "is not in lower snake case",
-    "string_too_long": "must have at most {max_length} characters",
-    "too_short": "needs at least {min_length}",
-    "too_long": "takes at most {max_length}",
-    "greater_than_equal": "must be {ge} or more",
-    "less_than_equal": "must be {le} or less",
-}

@@ -1,7 +1,7 @@
-"""How long an insight of each type takes with the local engine: `python -m tests.benchmarks.insights [MESSAGES ...]`.
+"""Measure an insight of each type with the local engine: `python -m tests.benchmarks.insights [MESSAGES ...]`.
 
-Median seconds of three rounds for the brief (retrieval and counts), the draft
-and the checked document; opening the chat for searching is shared by all.
+Prints the medians of three rounds for the brief (retrieval and counts), the draft and the validated document. Opening
+the chat for searching is measured once, because all insights of a job share it.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 ROUNDS = 3
 
 
-class Written(NamedTuple):
-    """What the brief, the draft and the document took."""
+class Round(NamedTuple):
+    """The cost of the brief, the draft and the document, and the number of messages that the engine was shown."""
 
     steps: tuple[stage.Spent, stage.Spent, stage.Spent]
     messages_read: int
@@ -48,22 +48,24 @@ def measure(messages: int) -> None:
     _, opening = stage.timed(lambda: search.get_searcher(chat))
     print(f"{messages:,} messages, {chat.chunk_count:,} chunks: opened for searching in {opening}")
     for insight_type in InsightType.objects.all():
-        rounds = [_write(chat, insight_type) for _ in range(ROUNDS)]
-        brief, draft, document = (sorted(written.steps[place] for written in rounds)[ROUNDS // 2] for place in range(3))
+        rounds = [write_insight(chat, insight_type) for _ in range(ROUNDS)]
+        brief, draft, document = (sorted(round_.steps[step] for round_ in rounds)[ROUNDS // 2] for step in range(3))
         read = rounds[0].messages_read
         print(f"  {insight_type.pk:22} brief {brief}, draft {draft}, document {document}; {read:,} messages read")
 
 
-def _write(chat: Chat, insight_type: InsightType) -> Written:
+def write_insight(chat: Chat, insight_type: InsightType) -> Round:
     from insights import briefs, document, engines
     from insights.models import Insight
+    from tests.insights.briefs import PROVENANCE
 
     version = insight_type.versions.latest("version")
     insight = Insight(chat=chat, insight_type=insight_type, type_version=version)
-    brief, briefed = stage.timed(lambda: briefs.build_brief(insight))
-    draft, drafted = stage.timed(lambda: engines.get_engine().write(brief))
-    finished, completed = stage.timed(lambda: document.build_document(brief=brief, draft=draft, provenance={}))
-    return Written((briefed, drafted, completed), finished["sufficiency"]["messages_read"])
+    engine = engines.get_engine()
+    brief, brief_cost = stage.timed(lambda: briefs.build_brief(insight))
+    draft, draft_cost = stage.timed(lambda: engine.write(brief))
+    built, document_cost = stage.timed(lambda: document.build_document(brief=brief, draft=draft, provenance=PROVENANCE))
+    return Round((brief_cost, draft_cost, document_cost), built["sufficiency"]["messages_read"])
 
 
 if __name__ == "__main__":

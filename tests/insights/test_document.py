@@ -20,6 +20,7 @@ from insights.engines.base import (
     UnusableAnswer,
 )
 from insights.scales import NOT_ENOUGH_DATA
+from insights.validation import InvalidData
 from tests.insights.briefs import PROVENANCE, Line, make_brief
 
 SECTION: dict[str, Any] = {
@@ -69,6 +70,7 @@ def change_definition(path: str, value: Any) -> dict[str, Any]:
         ("section.0.signal.cuts", ["5"], r"signal: cuts: '5' must be a number"),
         ("section.0.signal.colour", "red", r"signal: colour: is not known here"),
         ("section.0.facts", ["shoe_size"], r"section 1 \(warmth\): facts: 'shoe_size' is none of"),
+        ("section.1.like", "coldness", r"section 2 \(tales\): like: 'coldness' is not a section of this type"),
         ("section.0.evidence", {"min": 3, "max": 2}, r"evidence: needs 0 <= min <= max"),
         ("section.0.terms", None, r"terms: the signal counts mentions"),
         ("section.0.says", {"hot": "Hot."}, r"says: hot is not a member of the scale"),
@@ -83,6 +85,17 @@ def change_definition(path: str, value: Any) -> dict[str, Any]:
 def test_an_invalid_definition_is_rejected_with_the_location_of_the_error(path: str, value: Any, place: str) -> None:
     with pytest.raises(ValueError, match=place):
         Definition.parse(change_definition(path, value))
+
+
+def test_all_errors_of_a_definition_are_reported_at_once() -> None:
+    definition = change_definition("section.0.title", None)
+    definition["section"][1]["weight"] = "heavy"
+    with pytest.raises(InvalidData) as raised:
+        Definition.parse(definition)
+    assert raised.value.errors == (
+        "definition: section 1 (warmth): title: is missing",
+        "definition: section 2 (tales): weight: 'heavy' must be a number",
+    )
 
 
 @pytest.mark.parametrize(
@@ -211,6 +224,20 @@ def test_an_invalid_document_is_rejected_with_the_location_of_the_error(path: st
     table[last] = value
     with pytest.raises(ValueError, match=place):
         document_models.validate(built, Definition.parse(DEFINITION))
+
+
+def test_an_error_about_a_document_contains_nothing_of_the_chat() -> None:
+    built = build(make_draft())
+    built["sections"][0]["people"][0]["rating"] = built["overall"]["summary"] = 1234
+    built["sections"][0]["evidence"][0]["messages"][0]["text"] = ["a secret"]
+    with pytest.raises(InvalidData) as raised:
+        document_models.validate(built, Definition.parse(DEFINITION))
+    assert raised.value.errors == (
+        "document: overall: summary: must be a text",
+        "document: sections 1 (warmth): people 1: rating: must be a text",
+        "document: sections 1 (warmth): evidence 1: messages 1: text: must be a text",
+    )
+    assert raised.value.__context__ is None
 
 
 def make_section(*exchanges: tuple[int, ...]) -> SectionDraft:

@@ -95,6 +95,7 @@ RankedSections = Sequence[tuple[float, "Section"]]
 
 
 def _compute_score(brief: Brief, ranked: RankedSections) -> int | None:
+    """Return the score from 0 to 10, or None if too little of the weight could be rated."""
     # A score from a small part of the questions would look as certain as one from all of them.
     weight = sum(section.weight for _, section in ranked)
     possible_weight = sum(
@@ -107,6 +108,7 @@ def _compute_score(brief: Brief, ranked: RankedSections) -> int | None:
 
 
 def _summarize(brief: Brief, ranked: RankedSections, score: int | None) -> str:
+    """Return what the score means, and the titles of the best and the worst sections."""
     if score is None:
         return f"The {brief.messages_total:,} messages of this chat hold too little of this to give a score."
     # A section without weight does not count towards the score, so the summary leaves it out.
