@@ -18,7 +18,7 @@ from chats.exports.registry import get_parser
 from chats.people import People
 from chats.projection import Projection, time_zones
 from chats.statistics import StatisticsCounter
-from chats.summary import lines
+from chats.terminal_summary import summarize
 from relivchats.errors import DomainError
 from relivchats.terminal import Layout, plain, plural
 
@@ -142,4 +142,4 @@ def summary(export: ParsedExport, projection: Callable[[ParsedExport], Projectio
     yield f"  {', '.join(f'{kind.label} {kinds[kind]:,}' for kind in MessageKind if kinds[kind])}"
     if get_parser(export.platform).has_date_order:
         yield f"  dates {export.date_order}{unsure}"
-    yield from lines(counter.result(export.participants), page=page)
+    yield from summarize(counter.result(export.participants), layout=page)
