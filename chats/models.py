@@ -1,4 +1,4 @@
-"""What a person uploaded. Columns named `sealed_…` hold what is private, under the chat's own data key."""
+"""Chats, uploads, transcripts and vectors. Columns named `sealed_…` are encrypted with the data key of the chat."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
-# Not functools': in Python 3.11 that one takes a lock which all instances share, so chats would wait for each other.
+# Not functools.cached_property: in Python 3.11 it takes a lock that all instances share, so threads would wait.
 from django.utils.functional import cached_property
 
 from chats.people import People, Person
@@ -20,35 +20,49 @@ from relivchats.crypto import DataKey, keyring
 
 
 class ChatQuerySet(models.QuerySet["Chat"]):
+    """Filters of chats."""
+
     def owned_by(self, user: Any) -> Self:
+        """Return the user's chats."""
         return self.filter(owner=user)
 
     def unchanged_since(self, chat: Chat) -> Self:
-        """That chat, while it is as it was loaded: whatever changes people or messages seals the statistics anew."""
+        """Return this chat, or nothing if its title, people or messages were changed since it was loaded.
+
+        Each of these changes seals the title or the statistics again, and sealing twice never gives the same bytes.
+        """
         return self.filter(pk=chat.pk, sealed_title=chat.sealed_title, sealed_statistics=chat.sealed_statistics)
 
     def index_due(self) -> Self:
-        """Asked to be searchable, and nobody is at it."""
+        """Return chats whose indexing was requested and that no worker has claimed."""
         return self.filter(vector_status=Chat.VectorStatus.PENDING, index_requested_at__isnull=False)
 
     def index_lease_expired(self) -> Self:
-        """Being indexed by a process that stopped renewing its lease."""
+        """Return chats whose worker stopped renewing its lease."""
         return self.filter(vector_status=Chat.VectorStatus.INDEXING, index_lease_expires_at__lt=Now())
 
 
 class Chat(models.Model):
+    """One imported chat of one owner. Its messages are in `transcript_blocks`."""
+
     class Status(models.TextChoices):
+        """The status of the import. Chats are stored when they are complete, so this is always COMPLETED."""
+
         PROCESSING = "processing"
         COMPLETED = "completed"
         FAILED = "failed"
 
     class VectorStatus(models.TextChoices):
+        """The status of indexing. PENDING also stands for a chat whose indexing was never requested."""
+
         PENDING = "pending"
         INDEXING = "indexing"
         COMPLETED = "completed"
         FAILED = "failed"
 
     class Clock(models.TextChoices):
+        """LOCAL: times are as printed by the phone. UTC: times are instants."""
+
         LOCAL = "local"
         UTC = "utc"
 
@@ -60,11 +74,14 @@ class Chat(models.Model):
     date_order = models.CharField(max_length=3)
     ambiguous_dates = models.BooleanField(default=False)
     clock = models.CharField(
-        max_length=8, choices=Clock, default=Clock.LOCAL, help_text="Whether times are the wall clock's or instants."
+        max_length=8,
+        choices=Clock,
+        default=Clock.LOCAL,
+        help_text="local: times as printed by the phone. utc: instants.",
     )
-    time_zone = models.CharField(max_length=64, blank=True, help_text="Where the wall clock is; its owner's choice.")
-    message_count = models.PositiveIntegerField(help_text="What people sent; system lines are not counted.")
-    line_count = models.PositiveIntegerField(help_text="The last message number: messages and system lines.")
+    time_zone = models.CharField(max_length=64, blank=True, help_text="IANA name, chosen by the owner.")
+    message_count = models.PositiveIntegerField(help_text="Messages that people sent, without system lines.")
+    line_count = models.PositiveIntegerField(help_text="The last message number. Counts messages and system lines.")
     participant_count = models.PositiveIntegerField()
     first_message_on = models.DateField()
     last_message_on = models.DateField()
@@ -73,7 +90,7 @@ class Chat(models.Model):
     sealed_participants = models.BinaryField(editable=False)
     sealed_people = models.BinaryField(null=True, editable=False)
     sealed_statistics = models.BinaryField(editable=False)
-    #: Of the file that it was made from, under a key of the keyring. Those of files that extended it stand with them.
+    #: HMAC of the export that the chat was made from. Those of exports that extended it are in their ChatUpload rows.
     content_fingerprint = models.BinaryField(null=True, editable=False)
 
     vector_status = models.CharField(max_length=16, choices=VectorStatus, default=VectorStatus.PENDING)
@@ -86,7 +103,7 @@ class Chat(models.Model):
     index_attempt = models.PositiveSmallIntegerField(default=0, editable=False)
     index_error_code = models.CharField(max_length=64, blank=True, editable=False)
     index_from_number = models.PositiveIntegerField(
-        null=True, editable=False, help_text="The chunks of what stands before this message are kept."
+        null=True, editable=False, help_text="Chunks that end before this message are kept."
     )
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
@@ -122,21 +139,23 @@ class Chat(models.Model):
 
     @cached_property
     def key(self) -> DataKey:
+        """Return the data key of the chat. Raise CannotOpen if no key of the keyring unwraps it."""
         return keyring().unwrap(self.wrapped_key, context=self.context("key"))
 
     @cached_property
     def title(self) -> str:
+        """Return the title: the owner's, or the default title."""
         return self.key.open(self.sealed_title, context=self.context("title")).decode()
 
     @cached_property
     def export_names(self) -> list[str]:
-        """Names as the export prints them, in order of first appearance; a stored sender is an index into them."""
+        """Return the names as the export prints them, in order of first appearance. A stored sender is an index."""
         names: list[str] = orjson.loads(self.key.open(self.sealed_participants, context=self.context("participants")))
         return names
 
     @cached_property
     def chosen_people(self) -> list[Person]:
-        """Whom its owner named or put together; empty when nobody was."""
+        """Return the people whom the owner renamed or merged; empty if there are none."""
         if self.sealed_people is None:
             return []
         chosen: list[Person] = orjson.loads(self.key.open(self.sealed_people, context=self.context("people")))
@@ -144,20 +163,22 @@ class Chat(models.Model):
 
     @cached_property
     def people(self) -> People:
+        """Return who is who, according to the export and the owner's choice."""
         return People.resolve(self.export_names, chosen=self.chosen_people)
 
     @property
     def participants(self) -> list[str]:
-        """The people's names as their owner wants them shown; the sender of a message that was read indexes them."""
+        """Return the names to show. The sender of a message that was read is an index into this list."""
         return self.people.names
 
     @property
     def projection(self) -> Projection:
+        """Return how stored messages are shown to the owner."""
         return Projection.for_people(self.people, clock=self.clock, time_zone=self.time_zone)
 
     @cached_property
     def statistics(self) -> dict[str, Any]:
-        """As `chats.statistics` counted them."""
+        """Return the statistics as `chats.statistics` counted them."""
         counted: dict[str, Any] = orjson.loads(
             self.key.open(self.sealed_statistics, context=self.context("statistics"))
         )
@@ -165,32 +186,38 @@ class Chat(models.Model):
 
     @property
     def content_version(self) -> tuple[object, ...]:
-        """Another whenever messages were added, or are read in another way."""
+        """Return a value that changes whenever messages are added, or are shown in another way."""
         return self.line_count, self.time_zone, None if self.sealed_people is None else bytes(self.sealed_people)
 
     @property
     def is_group(self) -> bool:
+        """Return whether the chat has more than two people."""
         return self.participant_count > 2
 
     @property
     def is_searchable(self) -> bool:
-        """Once it was indexed, what was is searched until it is indexed anew."""
+        """Return whether a part of the chat was indexed. That part stays searchable while the chat is indexed again."""
         return self.indexed_at is not None
 
     def context(self, column: str) -> str:
-        """Where a sealed value of this chat belongs; crypto refuses it anywhere else."""
+        """Return the seal context of a column of this chat. A value moved to another column or chat does not open."""
         return f"chat:{self.pk}:{column}"
 
 
 class ChatUploadQuerySet(models.QuerySet["ChatUpload"]):
+    """Filters of uploads."""
+
     def unsuccessful(self) -> Self:
+        """Return uploads that were refused or failed."""
         return self.filter(outcome__in=[ChatUpload.Outcome.REFUSED, ChatUpload.Outcome.FAILED])
 
 
 class ChatUpload(models.Model):
-    """What became of one upload. Nothing of a refused file stays but this row."""
+    """The log entry of one upload. Of a refused file nothing else is kept."""
 
     class Outcome(models.TextChoices):
+        """How the upload ended. IDENTICAL: the owner has this content. UNCHANGED: it had no new messages to add."""
+
         ACCEPTED = "accepted"
         IDENTICAL = "identical"
         EXTENDED = "extended"
@@ -205,19 +232,21 @@ class ChatUpload(models.Model):
     chat = models.ForeignKey(Chat, models.SET_NULL, null=True, blank=True, related_name="uploads")
     outcome = models.CharField(max_length=16, choices=Outcome)
     error_code = models.CharField(max_length=64, blank=True)
-    reason = models.CharField(max_length=64, blank=True, help_text="The refusal's short name.")
+    reason = models.CharField(max_length=64, blank=True, help_text="The name of the error.")
     platform = models.CharField(max_length=16, blank=True)
     dialect = models.CharField(max_length=64, blank=True)
-    header_shape = models.CharField(max_length=80, blank=True, help_text="Digits as 9, letters as a.")
-    size_bytes = models.PositiveBigIntegerField()
-    message_count = models.PositiveIntegerField(default=0, help_text="How many messages it brought.")
-    older_left_out = models.PositiveIntegerField(
-        default=0, help_text="Its messages from before the chat's last that the chat lacks."
+    header_shape = models.CharField(
+        max_length=80, blank=True, help_text="The first line, with digits as 9 and letters as a."
     )
-    #: Of a file that was added to the chat, under a key of the keyring. It goes with the chat.
+    size_bytes = models.PositiveBigIntegerField()
+    message_count = models.PositiveIntegerField(default=0, help_text="Messages that the upload added.")
+    older_left_out = models.PositiveIntegerField(
+        default=0, help_text="Messages that the chat lacks but that are older than its last one."
+    )
+    #: HMAC of an export that was merged into the chat. It is removed when the chat is erased.
     content_fingerprint = models.BinaryField(null=True, editable=False)
     milliseconds = models.PositiveIntegerField()
-    stages = models.JSONField(default=dict, help_text="Milliseconds by stage.")
+    stages = models.JSONField(default=dict, help_text="Milliseconds by stage of the import.")
     request_id = models.CharField(max_length=64, blank=True)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
@@ -251,7 +280,7 @@ class ChatUpload(models.Model):
 
 
 class TranscriptBlock(models.Model):
-    """About 500 consecutive messages of a chat, sealed together. Only `transcript` reads and writes them."""
+    """Up to 500 consecutive messages of a chat, sealed together. Only `chats.transcript` reads and writes them."""
 
     chat = models.ForeignKey(Chat, models.CASCADE, related_name="blocks")
     first_number = models.PositiveIntegerField()
@@ -270,15 +299,17 @@ class TranscriptBlock(models.Model):
 
 
 class Chunk(models.Model):
-    """A range of messages that retrieval handles as one: part of a conversation. Holds no text."""
+    """A range of messages of one conversation that retrieval returns as a unit. Contains no text."""
 
     chat = models.ForeignKey(Chat, models.CASCADE, related_name="chunks")
     number = models.PositiveIntegerField()
-    conversation = models.PositiveIntegerField(help_text="Chunks of one conversation share this number.")
+    conversation = models.PositiveIntegerField(help_text="The number of the conversation that the chunk is part of.")
     first_number = models.PositiveIntegerField()
     last_number = models.PositiveIntegerField()
     token_count = models.PositiveIntegerField()
-    vector_count = models.PositiveSmallIntegerField(help_text="Rows of the chat's matrix that belong to it.")
+    vector_count = models.PositiveSmallIntegerField(
+        help_text="Rows of the chat's vector matrix that belong to this chunk."
+    )
 
     class Meta:
         db_table = "chunks"
@@ -292,7 +323,7 @@ class Chunk(models.Model):
 
 
 class VectorMatrix(models.Model):
-    """The chunks' vectors of one chat, in chunk order: a sealed little-endian float16 matrix."""
+    """The vectors of one chat in chunk order, as a sealed matrix of little-endian float16."""
 
     chat = models.OneToOneField(Chat, models.CASCADE, related_name="vectors")
     engine = models.CharField(max_length=64)
