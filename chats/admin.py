@@ -1,8 +1,7 @@
-"""Chats for staff: how they arrived and how their indexing stands. Nothing that is sealed, no names, no text."""
+"""The admin pages of chats: imports and indexing. They show no sealed column, no names and no text."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -20,94 +19,91 @@ from relivchats.accounts.models import User
 from relivchats.staff.actions import BulkAction
 from relivchats.staff.admin import StaffAdmin, label, link
 
+#: A renewal of the lease can be late while the database is slow.
+STUCK_AFTER = timedelta(seconds=60)
+
 
 class IndexingFilter(admin.SimpleListFilter):
+    """Chats whose indexing failed, is stuck, or waits for a worker."""
+
     title = "indexing"
     parameter_name = "indexing"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Return the choices."""
         return [("failed", "failed"), ("stuck", "stuck"), ("waiting", "waiting")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Chat]) -> QuerySet[Chat]:
+        """Return the chats of the selected choice."""
         if self.value() == "failed":
             return queryset.filter(vector_status=Chat.VectorStatus.FAILED)
         if self.value() == "stuck":
-            return queryset.filter(
-                vector_status=Chat.VectorStatus.INDEXING, index_lease_expires_at__lt=Now() - timedelta(seconds=60)
-            )
+            expired_before = Now() - STUCK_AFTER
+            return queryset.filter(vector_status=Chat.VectorStatus.INDEXING, index_lease_expires_at__lt=expired_before)
         if self.value() == "waiting":
             return queryset.filter(vector_status=Chat.VectorStatus.PENDING, index_requested_at__isnull=False)
         return queryset
 
 
-def indexing_standing(chat: Any) -> str:
-    """What a chat's indexing waits for; `chat` is annotated with the database's time, `looked_at`."""
-    if chat.vector_status == Chat.VectorStatus.COMPLETED:
-        return ""
-    if chat.vector_status == Chat.VectorStatus.FAILED:
-        return f"failed: {chat.index_error_code or 'unknown cause'}"
-    if chat.index_lease_expires_at is not None:
-        late = chat.looked_at - chat.index_lease_expires_at
-        if late > timedelta():
-            return f"its worker stopped: the lease ran out {durations.format_short(late)} ago"
-        return f"leased by a worker until {chat.index_lease_expires_at:%H:%M:%S}"
-    if chat.index_requested_at is None:
-        return "not asked for yet"
-    return f"waiting for a worker for {durations.format_short(chat.looked_at - chat.index_requested_at)}"
-
-
 class FailureFilter(admin.SimpleListFilter):
-    """The failures by reason and shape of the first line, the most frequent first: which unknown format comes often."""
+    """Failed uploads by reason and shape of the first line, most frequent first. Shows which unknown formats arrive."""
 
     title = "failure"
     parameter_name = "failure"
-    MOST = 20
+    MAX_CHOICES = 20
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Return the most frequent failures, such as `3 × This is not a chat export · 99/99 aaaa`."""
         groups = ChatUpload.objects.unsuccessful().values("reason", "header_shape").annotate(uploads=Count("pk"))
-        return [
-            (f"{group['reason']}|{group['header_shape']}", self._label(group))
-            for group in groups.order_by("-uploads", "reason", "header_shape")[: self.MOST]
-        ]
-
-    @staticmethod
-    def _label(group: Mapping[str, Any]) -> str:
-        shape = f" · {group['header_shape']}" if group["header_shape"] else ""
-        return f"{group['uploads']} × {refusal_title(group['reason'])}{shape}"
+        choices = []
+        for group in groups.order_by("-uploads", "reason", "header_shape")[: self.MAX_CHOICES]:
+            shape = f" · {group['header_shape']}" if group["header_shape"] else ""
+            text = f"{group['uploads']} × {refusal_title(group['reason'])}{shape}"
+            choices.append((f"{group['reason']}|{group['header_shape']}", text))
+        return choices
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[ChatUpload]) -> QuerySet[ChatUpload]:
-        reason, bar, shape = (self.value() or "").partition("|")
-        return queryset.filter(reason=reason, header_shape=shape) if bar else queryset
+        """Return the uploads of the selected failure."""
+        reason, separator, shape = (self.value() or "").partition("|")
+        return queryset.filter(reason=reason, header_shape=shape) if separator else queryset
 
 
 class OwnedAdmin(StaffAdmin):
+    """A page of rows that belong to a user."""
+
     @admin.display(description="owner")
     def owner_link(self, row: Any) -> SafeString | str:
+        """Return a link to the owner."""
         return link(User, row.owner_id)
 
 
-class PartOfChatAdmin(StaffAdmin):
+class ChatPartAdmin(StaffAdmin):
+    """A page of rows that belong to a chat."""
+
     search_ids: tuple[str, ...] = ("chat_id",)
 
     @admin.display(description="chat")
     def chat_link(self, row: Any) -> SafeString | str:
+        """Return a link to the chat."""
         return link(Chat, row.chat_id)
 
 
 @admin.register(Chat)
 class ChatAdmin(OwnedAdmin):
+    """Chats, and what their indexing waits for."""
+
     bulk_actions = (
         BulkAction(
             name="reindex",
             title="Reindex",
-            consequence="Workers read these chats again. Until then, new insights of them wait.",
+            consequence="Workers index these chats again. New insights about them wait until that is done.",
             run=operations.reindex,
         ),
     )
     list_display = (
         "id",
         "indexing",
-        "standing",
+        "waiting_for",
         "index_attempt",
         "message_count",
         "participant_count",
@@ -125,7 +121,7 @@ class ChatAdmin(OwnedAdmin):
         ("clock", "time_zone"),
         ("message_count", "line_count", "participant_count"),
         ("first_message_on", "last_message_on"),
-        ("indexing", "standing"),
+        ("indexing", "waiting_for"),
         ("chunk_count", "indexed_at"),
         ("index_requested_at", "index_dispatched_at", "index_lease_expires_at"),
         ("index_attempt", "index_error_code"),
@@ -135,7 +131,7 @@ class ChatAdmin(OwnedAdmin):
         "owner_link",
         "created_at",
         "indexing",
-        "standing",
+        "waiting_for",
         "indexed_at",
         "index_requested_at",
         "index_dispatched_at",
@@ -146,19 +142,34 @@ class ChatAdmin(OwnedAdmin):
 
     @label("indexing")
     def indexing(self, chat: Chat) -> str:
+        """Return the vector status."""
         return chat.vector_status
 
-    @admin.display(description="what holds it up")
-    def standing(self, chat: Chat) -> str:
-        return indexing_standing(chat)
+    @admin.display(description="waiting for")
+    def waiting_for(self, chat: Any) -> str:
+        """Return what the indexing of the chat waits for, or why it failed; empty if it is complete."""
+        if chat.vector_status == Chat.VectorStatus.COMPLETED:
+            return ""
+        if chat.vector_status == Chat.VectorStatus.FAILED:
+            return f"failed: {chat.index_error_code or 'unknown cause'}"
+        if chat.index_lease_expires_at is not None:
+            late = chat.looked_at - chat.index_lease_expires_at
+            if late > timedelta():
+                return f"its worker stopped: the lease expired {durations.format_short(late)} ago"
+            return f"leased by a worker until {chat.index_lease_expires_at:%H:%M:%S}"
+        if chat.index_requested_at is None:
+            return "not requested yet"
+        return f"waiting for a worker for {durations.format_short(chat.looked_at - chat.index_requested_at)}"
 
 
 @admin.register(ChatUpload)
-class ChatUploadAdmin(OwnedAdmin):
+class ChatUploadAdmin(OwnedAdmin, ChatPartAdmin):
+    """The log of uploads."""
+
     list_display = (
         "id",
         "outcome",
-        "why",
+        "reason_title",
         "header_shape",
         "platform",
         "dialect",
@@ -172,29 +183,29 @@ class ChatUploadAdmin(OwnedAdmin):
     search_ids = ("pk", "owner_id", "chat_id", "request_id")
     fields = (
         ("id", "owner_link", "chat_link"),
-        ("outcome", "why", "error_code"),
+        ("outcome", "reason_title", "error_code"),
         ("platform", "dialect", "header_shape"),
         ("size_bytes", "message_count", "older_left_out"),
-        ("milliseconds", "by_stage"),
+        ("milliseconds", "stage_times"),
         ("request_id", "created_at"),
     )
-    readonly_fields = ("id", "owner_link", "chat_link", "why", "by_stage", "created_at")
+    readonly_fields = ("id", "owner_link", "chat_link", "reason_title", "stage_times", "created_at")
 
     @admin.display(description="reason", ordering="reason")
-    def why(self, upload: ChatUpload) -> str:
+    def reason_title(self, upload: ChatUpload) -> str:
+        """Return why the upload was refused or failed."""
         return refusal_title(upload.reason)
 
     @admin.display(description="by stage")
-    def by_stage(self, upload: ChatUpload) -> str:
-        return ", ".join(f"{stage} {spent} ms" for stage, spent in upload.stages.items())
-
-    @admin.display(description="chat")
-    def chat_link(self, upload: ChatUpload) -> SafeString | str:
-        return link(Chat, upload.chat_id)
+    def stage_times(self, upload: ChatUpload) -> str:
+        """Return the time of each stage of the import."""
+        return ", ".join(f"{stage} {milliseconds} ms" for stage, milliseconds in upload.stages.items())
 
 
 @admin.register(TranscriptBlock)
-class TranscriptBlockAdmin(PartOfChatAdmin):
+class TranscriptBlockAdmin(ChatPartAdmin):
+    """Blocks of messages, by number only."""
+
     list_display = ("id", "chat_link", "first_number", "last_number")
     ordering = ("-id",)
     fields = ("id", "chat_link", "first_number", "last_number")
@@ -202,7 +213,9 @@ class TranscriptBlockAdmin(PartOfChatAdmin):
 
 
 @admin.register(Chunk)
-class ChunkAdmin(PartOfChatAdmin):
+class ChunkAdmin(ChatPartAdmin):
+    """Chunks, by number only."""
+
     list_display = (
         "id",
         "chat_link",
@@ -219,7 +232,9 @@ class ChunkAdmin(PartOfChatAdmin):
 
 
 @admin.register(VectorMatrix)
-class VectorMatrixAdmin(PartOfChatAdmin):
+class VectorMatrixAdmin(ChatPartAdmin):
+    """The vector matrix of each indexed chat, without its content."""
+
     list_display = ("id", "chat_link", "engine", "dimensions", "age")
     ordering = ("-id",)
     fields = ("id", "chat_link", "engine", "dimensions", "created_at")
