@@ -1,4 +1,4 @@
-"""Chats as the API shows them to their owner. Nothing here is logged."""
+"""Serializers of chats, uploads and messages. They contain names and texts, so nothing of them may be logged."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rest_framework import serializers
 
 from chats.exports.parsed import Message
 from chats.models import Chat, ChatUpload
-from chats.people import InvalidPeople, Person
+from chats.people import Person
 from chats.projection import time_zones
 from chats.statistics_schema import StatisticsSerializer
 from chats.upload_log import ImportResult
@@ -22,17 +22,24 @@ MESSAGE_NUMBER_LIMIT = 2_000_000_000
 
 
 TIME_ZONE_HELP = (
-    "An IANA name such as `Asia/Kolkata`; empty for none. Where messages carry the wall clock (WhatsApp, Telegram) it"
-    " only says where that was. Where they carry instants (Instagram) they are shown and counted in this zone, without"
-    " one in UTC."
+    "An IANA name such as `Asia/Kolkata`, or empty. WhatsApp and Telegram export the wall clock: the time zone says"
+    " only where the chat took place. Instagram exports instants: they are shown and counted in this time zone, or in"
+    " UTC if it is empty."
 )
 
+SEARCHABLE_HELP = (
+    "Whether its conversations can be found by meaning. Messages that were added later can be found when"
+    " `vector_status` is `completed`."
+)
 
-SEARCHABLE_HELP = "Its conversations can be found by meaning; those added since once `vector_status` is `completed`."
+# A displayed name or title can be sent back. It can be longer than the longest name of an export, and the default
+# title joins two names.
+SHOWN_NAME_LIMIT = 300
+TITLE_LIMIT = 2 * SHOWN_NAME_LIMIT + len(" & ")
 
 
 class TimeZoneField(serializers.CharField):
-    """The name of a time zone, or nothing."""
+    """The name of an IANA time zone, or an empty string."""
 
     default_error_messages = {
         "unknown": "There is no such time zone. Send an IANA name, such as Europe/Berlin.",
@@ -43,6 +50,7 @@ class TimeZoneField(serializers.CharField):
         super().__init__(allow_blank=True, max_length=64, **options)
 
     def to_internal_value(self, data: Any) -> str:
+        """Return the name. Raise ValidationError if this machine's time zone database does not have it."""
         name = super().to_internal_value(data)
         if name and name not in time_zones():
             self.fail("unknown")
@@ -50,25 +58,21 @@ class TimeZoneField(serializers.CharField):
 
 
 class DateOrderField(serializers.ChoiceField):
-    """In small letters or capitals."""
+    """`dmy`, `mdy` or `ymd`, in lower or upper case."""
 
     default_error_messages = {
         "invalid_choice": "Send dmy (day, month, year), mdy or ymd, or leave it out: most exports say it themselves."
     }
 
     def to_internal_value(self, data: Any) -> Any:
+        """Return the order in lower case."""
         return super().to_internal_value(data.lower() if isinstance(data, str) else data)
 
 
-# Longer than the longest name of an export, and a title may be made of two: what is shown can be sent back.
-SHOWN_NAME_LIMIT = 300
-TITLE_LIMIT = 2 * SHOWN_NAME_LIMIT + len(" & ")
-
-
 class ParticipantSerializer(ClosedSerializer):
-    """Somebody in the chat."""
+    """A person in the chat."""
 
-    name = serializers.CharField(max_length=SHOWN_NAME_LIMIT, help_text="As shown.")
+    name = serializers.CharField(max_length=SHOWN_NAME_LIMIT, help_text="The name to show.")
     aliases = serializers.ListField(
         child=serializers.CharField(max_length=1000, trim_whitespace=False),
         min_length=1,
@@ -77,21 +81,24 @@ class ParticipantSerializer(ClosedSerializer):
 
 
 class ChatSerializer(serializers.ModelSerializer[Chat]):
+    """A chat without its statistics."""
+
     title = serializers.CharField(
         read_only=True,
-        help_text="What you called it with a PATCH; until then a group's name, where the export says it (not an"
-        " Android's of WhatsApp), or the group's size, or the two names.",
+        help_text="The title that you set with PATCH. Until then: the name of the group, if the export contains it"
+        " (WhatsApp for Android does not export it), or the size of the group, or the two names.",
     )
     participants = serializers.ListField(
-        child=serializers.CharField(), read_only=True, help_text="Names in order of first appearance."
+        child=serializers.CharField(), read_only=True, help_text="The names, in order of first appearance."
     )
     people = serializers.SerializerMethodField(
-        help_text="The participants, each with the export's names for them. PATCH it to name them or put two together."
+        help_text="The participants, each with the names that the export has for them. Send the list with PATCH to"
+        " rename people or to merge two names into one person."
     )
     last_message_number = serializers.IntegerField(
-        source="line_count", read_only=True, help_text="Messages and system lines have the numbers from 1 to this."
+        source="line_count", read_only=True, help_text="Messages and system lines are numbered from 1 to this number."
     )
-    is_group = serializers.BooleanField(read_only=True, help_text="More than two people.")
+    is_group = serializers.BooleanField(read_only=True, help_text="Whether it has more than two people.")
     is_searchable = serializers.BooleanField(read_only=True, help_text=SEARCHABLE_HELP)
 
     class Meta:
@@ -122,39 +129,40 @@ class ChatSerializer(serializers.ModelSerializer[Chat]):
         )
         read_only_fields = fields
         extra_kwargs = {
-            "dialect": {"help_text": "How the export writes its dates and names."},
-            "date_order": {"help_text": "`dmy`, `mdy` or `ymd`: how its dates were read."},
+            "dialect": {"help_text": "How the export formats dates and names."},
+            "date_order": {"help_text": "`dmy`, `mdy` or `ymd`: how the dates were read."},
             "clock": {
-                "help_text": "`local`: times are the wall clock's, as printed. `utc`: the export knows instants."
+                "help_text": "`local`: times are the wall clock's, as printed. `utc`: the export contains instants."
             },
             "time_zone": {"help_text": TIME_ZONE_HELP},
             "ambiguous_dates": {
-                "help_text": "The dates fit day first and month first alike. If they were read the wrong way,"
-                " upload the file again with `date_order`."
+                "help_text": "Whether the dates can be read both day first and month first. If they were read the"
+                " wrong way, upload the file again with `date_order`."
             },
         }
 
     @extend_schema_field(ParticipantSerializer(many=True))
     def get_people(self, chat: Chat) -> list[Person]:
+        """Return all people with their export names."""
         return chat.people.to_list(chat.export_names)
 
 
 class ChatChangesSerializer(ClosedSerializer):
-    """What a PATCH may say."""
+    """The fields of a chat that its owner can change."""
 
     title = serializers.CharField(
         required=False,
         allow_null=True,
         max_length=TITLE_LIMIT,
-        help_text="Null: the people's names, or the group's size, again.",
+        help_text="Null restores the default title: the two names, or the size of the group.",
         error_messages={"blank": "Send a title, or null to have the first one again."},
     )
     time_zone = TimeZoneField(required=False, help_text=TIME_ZONE_HELP)
     people = ParticipantSerializer(
         many=True,
         required=False,
-        help_text="Whom to show by another name, and which of the export's names are one person. It takes the place of"
-        " what was said before; a name that is left out stays as the export has it, so `[]` undoes all.",
+        help_text="People to show under another name, and names of the export that are one person. The list replaces"
+        " the previous one. A name that is left out is shown as exported, so `[]` undoes all changes.",
         error_messages=dict.fromkeys(
             ("not_a_list", "invalid"),
             "Send a list of people, each with `name` and `aliases`, as the chat shows it.",
@@ -162,23 +170,19 @@ class ChatChangesSerializer(ClosedSerializer):
     )
 
 
-def not_people(fault: InvalidPeople) -> serializers.ValidationError:
-    """The fault where it is: nested as the value is, so that its pointer leads there."""
-    detail: Any = [fault.reason]
-    for step in reversed(("people", *fault.path)):
-        detail = {str(step): detail}
-    return serializers.ValidationError(detail)
-
-
 class UploadedChatSerializer(ChatSerializer):
+    """A chat after an upload, with its statistics."""
+
+    # The view passes the ImportResult as `result` in the context.
+
     outcome = serializers.SerializerMethodField(
-        help_text="`accepted`: a new chat. `identical`: you have this content already, and this is the chat."
-        " `extended`: what was new was added. `unchanged`: there was nothing new to add."
+        help_text="`accepted`: this is a new chat. `identical`: you have this content already, in this chat."
+        " `extended`: the new messages were added to the chat. `unchanged`: there were no new messages."
     )
-    added_messages = serializers.SerializerMethodField(help_text="How many messages this upload brought.")
+    added_messages = serializers.SerializerMethodField(help_text="The number of messages that this upload added.")
     older_messages_left_out = serializers.SerializerMethodField(
-        help_text="Messages of the file that are older than the chat's last and that the chat lacks, from before its"
-        " beginning or from a gap in it: there is no number for them."
+        help_text="The number of messages that the chat lacks but that are older than its last message. They were not"
+        " added, because messages keep their numbers."
     )
     statistics = StatisticsSerializer(read_only=True)
 
@@ -194,65 +198,74 @@ class UploadedChatSerializer(ChatSerializer):
 
     @extend_schema_field(serializers.ChoiceField([outcome.value for outcome in ChatUpload.SUCCESSFUL]))
     def get_outcome(self, chat: Chat) -> str:
-        return self._imported.outcome.value
+        """Return how the upload ended."""
+        return self._result.outcome.value
 
     def get_added_messages(self, chat: Chat) -> int:
-        return self._imported.added
+        """Return the number of messages that were added."""
+        return self._result.added
 
     def get_older_messages_left_out(self, chat: Chat) -> int:
-        return self._imported.older_left_out
+        """Return the number of messages that could not be added."""
+        return self._result.older_left_out
 
     @property
-    def _imported(self) -> ImportResult:
-        imported: ImportResult = self.context["imported"]
-        return imported
+    def _result(self) -> ImportResult:
+        result: ImportResult = self.context["result"]
+        return result
 
 
 @extend_schema_field(OpenApiTypes.BINARY)
 class UploadedFileField(serializers.FileField):
-    """The framework describes a file by the address that an answer would give."""
+    """An uploaded file. By default, drf-spectacular describes a file as the URL that a response would contain."""
 
 
 class UploadSerializer(ClosedSerializer):
-    """An export, and what you wish beside it."""
+    """An exported chat, and how to import it."""
 
-    #: The original's clients send the first, forms of browsers the second.
+    #: Clients of the original API send `category_id`, HTML forms send `csrfmiddlewaretoken`.
     passed_over = frozenset({"category_id", "csrfmiddlewaretoken"})
 
     file = UploadedFileField(
         allow_empty_file=True,
-        help_text="What the messenger's export made, unchanged. Its name does not matter.",
+        help_text="The file that the messenger exported, unchanged. Its name does not matter.",
         error_messages=dict.fromkeys(
             ("required", "invalid", "no_name"),
             "Send the export itself as the form field `file`: curl -F file=@chat.zip, say.",
         ),
     )
     date_order = DateOrderField(
-        DATE_ORDERS, required=False, help_text="Only if dates were read the wrong way: `dmy`, `mdy` or `ymd`."
+        DATE_ORDERS,
+        required=False,
+        help_text="`dmy`, `mdy` or `ymd`. Needed only if the dates were read the wrong way.",
     )
     chat = serializers.CharField(
-        required=False, max_length=300, help_text="Of an upload that holds several chats, the id of the one to read."
+        required=False, max_length=300, help_text="The id of the chat to import, if the file contains several."
     )
     time_zone = TimeZoneField(required=False, help_text=TIME_ZONE_HELP)
     extend = IdField(
         required=False,
-        help_text="A chat of yours, of which this is a newer export: what is new is added to it.",
+        help_text="The id of one of your chats. The new messages of this newer export are added to it.",
         error_messages={"invalid": "This is not the id of a chat. GET /api/chats lists yours with their ids."},
     )
     separate = serializers.BooleanField(
         default=False,
-        help_text="Make a chat of its own of it, though you have most of it already.",
+        help_text="Import the file as another chat, even if you have most of its messages already.",
         error_messages={"invalid": "Send true or false."},
     )
 
     def to_internal_value(self, data: Any) -> Any:
-        if twice := [name for name in data if name in self.fields and len(data.getlist(name)) > 1]:
+        """Return the values. Raise ValidationError for a field that was sent more than once."""
+        if repeated := [name for name in data if name in self.fields and len(data.getlist(name)) > 1]:
             raise serializers.ValidationError(
-                dict.fromkeys(twice, "Send this once: an upload is one file. Send others each in a request of its own.")
+                dict.fromkeys(
+                    repeated, "Send this once: an upload is one file. Send others each in a request of its own."
+                )
             )
         return super().to_internal_value(data)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Raise ValidationError for options that contradict each other."""
         if attrs["separate"] and "extend" in attrs:
             raise serializers.ValidationError({"separate": "Ask for one of them: `extend` or `separate`."})
         if attrs.get("time_zone") and "extend" in attrs:
@@ -263,33 +276,38 @@ class UploadSerializer(ClosedSerializer):
 
 
 class MessagesQuery(ClosedSerializer):
+    """The query parameters of a page of messages."""
+
     after = serializers.IntegerField(
         default=0,
         min_value=0,
         max_value=MESSAGE_NUMBER_LIMIT,
-        help_text="Messages with a higher number than this; 0 starts at the beginning.",
+        help_text="The page starts after the message with this number. 0 starts at the first message.",
     )
     around = serializers.IntegerField(
         required=False,
         min_value=1,
         max_value=MESSAGE_NUMBER_LIMIT,
-        help_text="The page with this message in its middle, instead of `after`.",
+        help_text="The page has the message with this number in its middle. Cannot be combined with `after`.",
     )
     limit = serializers.IntegerField(
-        default=100, min_value=1, max_value=MESSAGES_LIMIT, help_text="How many to a page."
+        default=100, min_value=1, max_value=MESSAGES_LIMIT, help_text="The number of messages per page."
     )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Raise ValidationError if both `after` and `around` are given."""
         if attrs["after"] and "around" in attrs:
             raise serializers.ValidationError({"around": "Ask for one of them: `after` or `around`."})
         return attrs
 
 
 class MessageSerializer(serializers.Serializer[Message]):
-    number = serializers.IntegerField(help_text="The message's name within its chat; never changes.")
+    """One message or system line."""
+
+    number = serializers.IntegerField(help_text="Identifies the message within its chat. Never changes.")
     sent_at = serializers.SerializerMethodField(
-        help_text="The wall clock, without a zone: as the export prints it or, where the chat's `clock` is `utc`, in"
-        " the chat's `time_zone`."
+        help_text="Local time without an offset: as exported or, if the `clock` of the chat is `utc`, in the"
+        " `time_zone` of the chat."
     )
     sender = serializers.CharField(allow_null=True, help_text="Null for a system line.")
     kind = serializers.CharField(
@@ -299,16 +317,21 @@ class MessageSerializer(serializers.Serializer[Message]):
     edited = serializers.BooleanField()
 
     def get_sent_at(self, message: Message) -> str:
+        """Return the local time in ISO 8601."""
         return message.sent_at.isoformat()
 
 
 class MessagePageSerializer(serializers.Serializer[Any]):
+    """A page of messages. `next` and `previous` are the URLs of the neighbouring pages."""
+
     next = serializers.URLField(allow_null=True)
     previous = serializers.URLField(allow_null=True)
     results = MessageSerializer(many=True)
 
 
 class VectorStatusSerializer(serializers.ModelSerializer[Chat]):
+    """Whether a chat is searchable."""
+
     chat_id = serializers.UUIDField(source="id", read_only=True)
     is_searchable = serializers.BooleanField(read_only=True, help_text=SEARCHABLE_HELP)
 

@@ -1,4 +1,4 @@
-"""The API of chats. Each view sees its caller's own chats and no others."""
+"""The API of chats. Every view returns only chats of the user who asks."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from rest_framework.generics import ListAPIView
 from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.serializers import ValidationError
 from rest_framework.utils.urls import remove_query_param, replace_query_param
 from rest_framework.views import APIView
 
 from chats import editing, erasure, examples, importing, indexing, transcript
-from chats.exports.parsed import Message
 from chats.importing import ImportOptions
 from chats.models import Chat
 from chats.people import InvalidPeople
@@ -30,7 +30,6 @@ from chats.serializers import (
     UploadedChatSerializer,
     UploadSerializer,
     VectorStatusSerializer,
-    not_people,
 )
 from chats.statistics_schema import StatisticsSerializer
 from chats.upload_log import Outcome, last_import
@@ -43,31 +42,34 @@ from relivchats.rest import Pages, body, conditional, person
 
 
 def get_own_chat(request: Request, chat_id: UUID) -> Chat:
-    """Raises NotFound for an unknown chat and for somebody else's alike."""
+    """Return the user's chat. Raise NotFound if it does not exist or belongs to somebody else."""
     chat = Chat.objects.owned_by(request.user).filter(pk=chat_id).first()
     if chat is None:
         raise NotFound("You have no chat with this id. GET /api/chats lists yours.")
     return chat
 
 
-def _uploaded(request: Request, chat_id: str) -> Any:
-    """The answer to an upload, made anew: its statistics are kept under the chat's key alone."""
+def _rebuild_upload(request: Request, chat_id: str) -> Any:
+    """Return the body of a replayed upload. Statistics are stored only under the key of the chat, so it is rebuilt."""
     chat = get_own_chat(request, UUID(chat_id))
-    return UploadedChatSerializer(chat, context={"imported": last_import(chat)}).data
+    return UploadedChatSerializer(chat, context={"result": last_import(chat)}).data
 
 
-class Upload(APIView):
+class UploadView(APIView):
+    """Import an exported chat."""
+
     parser_classes = [MultiPartParser]
 
     @extend_schema(
         operation_id="upload_chat",
         tags=["chats"],
         summary="Upload an exported chat",
-        description="Reads an export and answers at once with the chat and its statistics. A file is judged by its"
-        " content; of a refused file nothing is kept. Nothing is charged.\n\n"
-        "The same content again answers 200 with the chat that it became. A newer export of a chat you have answers"
-        " 409 and names that chat as `candidate`: send the file again with `extend` to add what is new, or with"
-        " `separate` to keep it apart. Added messages get the numbers after the last; none changes its own.",
+        description="Imports an export and returns the chat with its statistics. The type of a file is detected from"
+        " its content. A file that is refused is not stored. Uploads are free.\n\n"
+        "If you upload the same content again, the response is 200 with the existing chat. If you upload a newer export"
+        " of a chat that you have, the response is 409 and `candidate` names that chat. Send the file again with"
+        " `extend` to add the new messages, or with `separate` to import it as another chat. New messages are numbered"
+        " after the last one; existing numbers never change.",
         parameters=idempotency.PARAMETERS,
         request={"multipart/form-data": UploadSerializer},
         responses={
@@ -79,13 +81,13 @@ class Upload(APIView):
                 411,
                 415,
                 _400="The request is not well-formed multipart/form-data, or the file is empty (ERR_3002).",
-                _409="Most of it stands in a chat of yours (`candidate` names it, `new_messages` counts what is new),"
-                " or too little of it stands in the chat to extend. Or: " + idempotency.STILL_RUNNING,
+                _409="Most of the messages are in one of your chats (`candidate` names it, `new_messages` counts the"
+                " new ones), or too few of them are in the chat to extend. Or: " + idempotency.STILL_RUNNING,
                 _413="The file is too large, packed or unpacked (ERR_3004).",
-                _422="The file is missing, or it is no chat that can be read: the title names the cause, such as a"
-                " damaged or password-protected archive, no chat text, not a chat export (ERR_3003), or only system"
-                " messages (ERR_3002). Of an upload that holds several chats `chats` lists them: send it again with"
-                " `chat` set to the id of one.",
+                _422="The file is missing or cannot be read. The title names the cause, such as a damaged or"
+                " password-protected archive, no chat text, not a chat export (ERR_3003), or only system messages"
+                " (ERR_3002). If the file contains several chats, `chats` lists them: send it again with `chat` set to"
+                " the id of one.",
             ),
         },
         examples=[
@@ -94,49 +96,57 @@ class Upload(APIView):
             example("A chat with its new messages", {**examples.UPLOADED, **examples.EXTENDED}),
         ],
     )
-    @idempotent(rebuild=_uploaded)
+    @idempotent(rebuild=_rebuild_upload)
     def post(self, request: Request) -> Response:
-        fields = UploadSerializer(data=body(request))
-        fields.is_valid(raise_exception=True)
-        options = dict(fields.validated_data)
-        upload = options.pop("file")
-        imported = importing.import_upload(
-            owner=person(request), upload=upload, options=ImportOptions(**options), request_id=request_id.get()
+        """Import the file of the form, as a new chat or into an existing one."""
+        form = UploadSerializer(data=body(request))
+        form.is_valid(raise_exception=True)
+        fields = dict(form.validated_data)
+        upload = fields.pop("file")
+        result = importing.import_upload(
+            owner=person(request), upload=upload, options=ImportOptions(**fields), request_id=request_id.get()
         )
-        answer = UploadedChatSerializer(imported.chat, context={"imported": imported}).data
-        status = 201 if imported.outcome is Outcome.ACCEPTED else 200
-        location = reverse("chat", kwargs={"chat_id": imported.chat.pk})
-        return Response(answer, status=status, headers={"Location": location})
+        return Response(
+            UploadedChatSerializer(result.chat, context={"result": result}).data,
+            status=201 if result.outcome is Outcome.ACCEPTED else 200,
+            headers={"Location": reverse("chat", kwargs={"chat_id": result.chat.pk})},
+        )
 
 
 @extend_schema_view(
     get=extend_schema(
         operation_id="list_chats",
         tags=["chats"],
-        summary="Your chats, newest first",
-        description="A page of them. Statistics are read one chat at a time.",
+        summary="List your chats, newest first",
+        description="Returns a page of chats. Statistics are not included: read them for one chat at a time.",
         responses={200: ChatSerializer(many=True), **problems(401, 422)},
         examples=[example("A chat", examples.CHAT)],
     )
 )
-class Chats(ListAPIView[Chat]):
+class ChatListView(ListAPIView[Chat]):
+    """The user's chats."""
+
     serializer_class = ChatSerializer
     pagination_class = Pages
 
     def get_queryset(self) -> QuerySet[Chat]:
+        """Return the user's chats without their statistics."""
         return Chat.objects.owned_by(self.request.user).defer("sealed_statistics")
 
 
-class OneChat(APIView):
+class ChatDetailView(APIView):
+    """Read, change or delete one chat."""
+
     @extend_schema(
         operation_id="get_chat",
         tags=["chats"],
-        summary="One chat",
+        summary="Get a chat",
         description="Supports ETag and If-None-Match.",
         responses={200: ChatSerializer, **UNCHANGED, **problems(401, 404)},
         examples=[example("A chat", examples.CHAT)],
     )
     def get(self, request: Request, chat_id: UUID) -> HttpResponseBase:
+        """Return the chat, or 304 if the client has this version."""
         chat = get_own_chat(request, chat_id)
         sealed = bytes(chat.sealed_title), bytes(chat.sealed_participants), *chat.content_version
         version = chat.pk, chat.status, chat.vector_status, chat.chunk_count, chat.indexed_at, *sealed
@@ -145,11 +155,11 @@ class OneChat(APIView):
     @extend_schema(
         operation_id="change_chat",
         tags=["chats"],
-        summary="Name a chat and its people",
-        description="Sets the title, the time zone, and who is who: names to show, and several of the export's names"
-        " that are one person. What is left out stays. Messages, participants and statistics follow at once, and"
-        " insights that are written from now on; insights that are written keep their names. Everything can be"
-        " undone: `title: null`, `people: []`.",
+        summary="Change the title, the time zone or the people of a chat",
+        description="`people` contains the names to show, and names of the export that belong to one person. Fields"
+        " that are left out do not change. Messages, participants and statistics change at once, and so do insights that"
+        " are written later; existing insights keep their names. Every change can be undone: `title: null`,"
+        " `people: []`.",
         request=ChatChangesSerializer,
         responses={
             200: ChatSerializer,
@@ -159,9 +169,9 @@ class OneChat(APIView):
                 413,
                 415,
                 _400="The request is not well-formed JSON.",
-                _409="The chat was changed by others all the while. Send it again.",
-                _422="There is no such field, time zone or name, two people would have one name, or one person would be"
-                " left.",
+                _409="Other requests keep changing the chat. Send the request again.",
+                _422="A field, time zone or name does not exist, two people would have the same name, or only one"
+                " person would be left.",
             ),
         },
         examples=[
@@ -170,109 +180,121 @@ class OneChat(APIView):
         ],
     )
     def patch(self, request: Request, chat_id: UUID) -> Response:
+        """Change the chat and return it."""
         chat = get_own_chat(request, chat_id)
         changes = ChatChangesSerializer(data=body(request))
         changes.is_valid(raise_exception=True)
         try:
             changed = editing.edit_chat(chat, **changes.validated_data)
-        except InvalidPeople as fault:
-            raise not_people(fault) from None
+        except InvalidPeople as error:
+            # The error is nested like the value, so that its JSON pointer is the path to the value.
+            detail: Any = [error.reason]
+            for step in reversed(("people", *error.path)):
+                detail = {str(step): detail}
+            raise ValidationError(detail) from None
         return Response(ChatSerializer(changed).data)
 
     @extend_schema(
         operation_id="delete_chat",
         tags=["chats"],
-        summary="Delete a chat for good",
-        description="Destroys the chat's key and removes its messages, statistics and insights at once. There is no"
-        " way back. Coins held for insights that are still being written return; those spent do not.",
+        summary="Delete a chat permanently",
+        description="Destroys the encryption key of the chat and deletes its messages, statistics and insights at once."
+        " This cannot be undone. Coins that are reserved for running insights are returned; spent coins are not.",
         responses={204: None, **problems(401, 404)},
     )
     def delete(self, request: Request, chat_id: UUID) -> Response:
+        """Erase the chat."""
         erasure.erase(get_own_chat(request, chat_id))
         return Response(status=204)
 
 
-class Messages(APIView):
+class MessageListView(APIView):
+    """The messages of a chat."""
+
     @extend_schema(
         operation_id="list_messages",
         tags=["chats"],
-        summary="The messages of a chat, by number",
-        description="In the export's order. Numbers start at 1, count messages and system lines, and never change."
-        " `after` pages through them; `around` shows one among those beside it.",
+        summary="List the messages of a chat by number",
+        description="Messages are in the order of the export. Numbers start at 1, include system lines, and never"
+        " change. `after` selects the page that follows a message, `around` the page that surrounds one.",
         parameters=[MessagesQuery],
         responses={200: MessagePageSerializer, **problems(401, 404, 422)},
         examples=[example("A page", examples.MESSAGES)],
     )
     def get(self, request: Request, chat_id: UUID) -> Response:
+        """Return a page of messages with the URLs of the pages before and after it."""
         chat = get_own_chat(request, chat_id)
         query = MessagesQuery(data=request.query_params)
         query.is_valid(raise_exception=True)
         after, limit = query.validated_data["after"], query.validated_data["limit"]
         if around := query.validated_data.get("around"):
             after = max(0, min(around, chat.line_count) - 1 - limit // 2)
-        found = transcript.read_page(chat, after=after, limit=limit)
-        return Response(
-            {
-                "next": _page(request, after=found[-1].number, limit=limit) if _has_more(chat, found) else None,
-                "previous": _page_before(request, end=min(after, chat.line_count), limit=limit) if after else None,
-                "results": MessageSerializer(found, many=True).data,  # type: ignore[arg-type]
-            }
-        )
+        messages = transcript.read_page(chat, after=after, limit=limit)
+        next_url = previous_url = None
+        if messages and messages[-1].number < chat.line_count:
+            next_url = _page_url(request, after=messages[-1].number, limit=limit)
+        if after:
+            # The first page can be shorter than the limit, so that following `previous` repeats no message.
+            end = min(after, chat.line_count)
+            previous_url = _page_url(request, after=max(0, end - limit), limit=min(limit, end))
+        results = MessageSerializer(messages, many=True).data  # type: ignore[arg-type]
+        return Response({"next": next_url, "previous": previous_url, "results": results})
 
 
-def _has_more(chat: Chat, found: list[Message]) -> bool:
-    return bool(found) and found[-1].number < chat.line_count
+def _page_url(request: Request, *, after: int, limit: int) -> str:
+    url = remove_query_param(request.build_absolute_uri(), "around")
+    return replace_query_param(replace_query_param(url, "after", after), "limit", limit)
 
 
-def _page(request: Request, *, after: int, limit: int) -> str:
-    address = remove_query_param(request.build_absolute_uri(), "around")
-    return replace_query_param(replace_query_param(address, "after", after), "limit", limit)
+class StatisticsView(APIView):
+    """The statistics of a chat."""
 
-
-def _page_before(request: Request, *, end: int, limit: int) -> str:
-    """The page that ends with message `end`: shorter at the chat's beginning, so that no message comes twice."""
-    return _page(request, after=max(0, end - limit), limit=min(limit, end))
-
-
-class Statistics(APIView):
     @extend_schema(
         operation_id="get_statistics",
         tags=["chats"],
-        summary="What was counted in a chat",
-        description="Free, and counted once at upload. Supports ETag and If-None-Match.",
+        summary="Get the statistics of a chat",
+        description="Free. Statistics are counted during the upload, and again if the chat changes. Supports ETag and"
+        " If-None-Match.",
         responses={200: StatisticsSerializer, **UNCHANGED, **problems(401, 404)},
         examples=[example("Statistics", examples.STATISTICS)],
     )
     def get(self, request: Request, chat_id: UUID) -> HttpResponseBase:
+        """Return the statistics, or 304 if the client has this version."""
         chat = get_own_chat(request, chat_id)
         version = chat.pk, bytes(chat.sealed_statistics)
         return conditional(request, *version, answer=lambda: Response(chat.statistics))
 
 
-class VectorStatus(APIView):
+class VectorStatusView(APIView):
+    """The search index of a chat."""
+
     @extend_schema(
         operation_id="get_vector_status",
         tags=["chats"],
-        summary="Whether a chat is searchable",
-        description="A chat becomes searchable when insights are first unlocked for it.",
+        summary="Get whether a chat is searchable",
+        description="A chat is indexed when its first insights are unlocked.",
         responses={200: VectorStatusSerializer, **problems(401, 404)},
         examples=[example("Searchable", examples.VECTOR_STATUS)],
     )
     def get(self, request: Request, chat_id: UUID) -> Response:
+        """Return the vector status."""
         return Response(VectorStatusSerializer(get_own_chat(request, chat_id)).data)
 
 
-class Reindex(APIView):
+class ReindexView(APIView):
+    """Request indexing of a chat."""
+
     @extend_schema(
         operation_id="reindex_chat",
         tags=["chats"],
-        summary="Make a chat searchable, again",
-        description="Asks for it and answers at once; `vector-status` says when it is done. Costs nothing.",
+        summary="Index a chat again",
+        description="Requests indexing and returns immediately. `vector-status` shows when it is complete. Free.",
         request=None,
         responses={202: VectorStatusSerializer, **problems(401, 404)},
-        examples=[example("Under way", {**examples.VECTOR_STATUS, **examples.NOT_YET_SEARCHABLE}, status=202)],
+        examples=[example("Requested", {**examples.VECTOR_STATUS, **examples.NOT_YET_SEARCHABLE}, status=202)],
     )
     def post(self, request: Request, chat_id: UUID) -> Response:
+        """Request indexing; a worker does it."""
         chat = get_own_chat(request, chat_id)
         indexing.request(chat)
         chat.refresh_from_db()

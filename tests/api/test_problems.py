@@ -29,7 +29,7 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Any:
         def fail(self: object) -> None:
             raise error
 
-        monkeypatch.setattr(views.Chats, "get_queryset", fail)
+        monkeypatch.setattr(views.ChatListView, "get_queryset", fail)
 
     return install
 
