@@ -2,9 +2,11 @@ from django.apps import AppConfig
 
 
 class ChatsConfig(AppConfig):
+    """Imported chats: parsing, statistics, storage and search."""
+
     name = "chats"
     verbose_name = "Chats"
 
     def ready(self) -> None:
-        # Their receivers must hear every deletion.
+        """Import the modules that connect signal receivers."""
         from chats import erasure, search  # noqa: F401

@@ -1,9 +1,8 @@
-"""Erasing a chat: its rows and its data key go in one transaction.
+"""Erase a chat: its rows and its data key are deleted in one transaction.
 
-There is one mechanism for every way a chat can go (this function, the admin,
-the deletion of its owner): Django's `pre_delete`, sent within the deleting
-transaction. Its receiver locks the row and passes `chat_erasing` on, so that
-what depends on the chat is settled and wiped before the rows are gone.
+Every way of deleting a chat (this module, the admin, the deletion of its owner) sends Django's `pre_delete` in the
+deleting transaction. The receiver below locks the row and sends `chat_erasing`, so that other apps settle and delete
+what depends on the chat first.
 """
 
 from __future__ import annotations
@@ -23,16 +22,17 @@ logger = logging.getLogger(__name__)
 
 @transaction.atomic
 def erase(chat: Chat) -> None:
-    """Delete the chat, its transcript, chunks and vectors, and with its row the only key that opens them."""
+    """Delete the chat with its transcript, chunks and vectors. Its data key is in the same row, so it is gone too."""
     chat_id = chat.pk
     chat.delete()
     transaction.on_commit(lambda: logger.info("chat erased", extra={"chat": str(chat_id)}))
 
 
 @receiver(pre_delete, sender=Chat)
-def announce(*, instance: Chat, **_: Any) -> None:
-    # The lock comes first: an unlock or an indexer that holds it finishes before; one that comes later finds no chat.
+def prepare_erasure(*, instance: Chat, **_: Any) -> None:
+    """Lock the chat and send `chat_erasing`, unless the chat is already deleted."""
+    # Lock first: an unlock or an indexer that holds the row finishes before this; one that comes later finds no chat.
     if Chat.objects.select_for_update().filter(pk=instance.pk).only("pk").first() is not None:
-        # The records of its uploads stay, and nothing in them tells what was in it.
+        # The ChatUpload rows stay, but must not reveal anything about the content.
         instance.uploads.update(content_fingerprint=None)
         chat_erasing.send(sender=Chat, chat=instance)

@@ -1,11 +1,11 @@
-"""What chats announce. Whoever depends on them listens; chats know nothing of their listeners."""
+"""Signals of this app. It does not know their receivers."""
 
 from __future__ import annotations
 
 from django.dispatch import Signal
 
-#: Sent with `chat_id` after the commit in which a chat became searchable, or failed for good.
+#: Sent with `chat_id` after the commit that made a chat searchable, or that gave its indexing up.
 indexing_finished = Signal()
 
-#: Sent with `chat`, its row locked, inside the transaction that deletes it and before any row is gone.
+#: Sent with `chat` in the transaction that deletes it. The row is locked, and no row is deleted yet.
 chat_erasing = Signal()

@@ -1,4 +1,4 @@
-"""Wake-up calls. Arguments are ids only; what is to be done stands in the database."""
+"""Celery tasks. A message contains only an id and wakes a worker; the work to do is read from the database."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from chats import indexing
 
 @shared_task
 def index_chat(chat_id: str) -> None:
+    """Index a chat, if it is due."""
     indexing.index_chat(UUID(chat_id))
 
 
 @shared_task(ignore_result=True)
 def dispatch() -> None:
+    """Publish a message for each chat that is due."""
     indexing.dispatch()

@@ -1,9 +1,7 @@
-"""How an upload is received: in memory, never in a file, and not past the limit.
+"""Receive uploaded files in memory, up to the limit, and never in a temporary file.
 
-For the views: hand the whole uploaded file to `importing.import_upload`, which
-reads it. One that was too large arrives as an `OversizedUpload`, unread and
-with its size; reading it raises ExportTooLarge (413), so receive records
-the refusal and raises it like any other.
+A file that is too large becomes an `OversizedUpload`: it contains no data, and reading it raises ExportTooLarge (413).
+So a view passes any file on, and `importing.import_upload` records this refusal like any other.
 """
 
 from __future__ import annotations
@@ -24,54 +22,60 @@ if TYPE_CHECKING:
 else:
     BytesUpload = UploadedFile
 
-#: The form field of the API's upload.
-FIELD = "file"
-#: What a multipart body may hold beside the file: boundaries, part headers, small fields.
-_FRAME_BYTES = 64 * 1024
+#: The name of the file's form field.
+FILE_FIELD = "file"
+#: The part of a multipart body that is not the file: boundaries, part headers, small fields.
+MULTIPART_OVERHEAD_BYTES = 64 * 1024
 
 
 class OversizedUpload(BytesUpload):
-    """A file that was larger than the limit, by the size its request declared. None of it was kept."""
+    """A file that exceeds the limit. Contains no data; `size` is the declared size in bytes."""
 
     def __init__(self, size_bytes: int) -> None:
         super().__init__(file=BytesIO(), name="oversized", size=size_bytes)
 
     def read(self, *_: Any) -> NoReturn:
+        """Raise ExportTooLarge."""
         raise ExportTooLarge(limit_bytes=settings.UPLOAD_LIMIT_BYTES, size_bytes=self.size or 0)
 
 
 class BoundedMemoryUploadHandler(FileUploadHandler):
-    """Keeps each file of a request in memory, up to UPLOAD_LIMIT_BYTES for all of them together.
+    """Keeps the files of a request in memory. UPLOAD_LIMIT_BYTES applies to all of them together.
 
-    Django reads no more than Content-Length declares, so a body that declares
-    too much is answered without reading it; the server then closes the connection.
+    A request whose Content-Length exceeds the limit is answered without reading its body; the server then closes the
+    connection. Django never reads more than Content-Length declares, so a false declaration cannot exceed the limit.
     """
 
     chunk_size = 256 * 1024
 
     def __init__(self, request: Any = None) -> None:
         super().__init__(request)
-        self._left_bytes = settings.UPLOAD_LIMIT_BYTES
+        self._remaining_bytes = settings.UPLOAD_LIMIT_BYTES
         self._content = BytesIO()
 
     def handle_raw_input(
         self, input_data: Any, META: Any, content_length: int, boundary: Any, encoding: str | None = None
     ) -> tuple[QueryDict, MultiValueDict[str, BytesUpload]] | None:
-        if content_length <= settings.UPLOAD_LIMIT_BYTES + _FRAME_BYTES:
+        """Replace the whole body with an OversizedUpload if it is too large; otherwise let Django parse it."""
+        if content_length <= settings.UPLOAD_LIMIT_BYTES + MULTIPART_OVERHEAD_BYTES:
             return None
         oversized: BytesUpload = OversizedUpload(content_length)
-        return QueryDict(encoding=encoding), MultiValueDict({FIELD: [oversized]})
+        return QueryDict(encoding=encoding), MultiValueDict({FILE_FIELD: [oversized]})
 
     def new_file(self, *args: Any, **kwargs: Any) -> None:
+        """Start a new file."""
         super().new_file(*args, **kwargs)
         self._content = BytesIO()
 
     def receive_data_chunk(self, raw_data: bytes, start: int) -> None:
-        self._left_bytes -= len(raw_data)
+        """Keep a chunk. Return None, so that no other handler stores it."""
+        # Content-Length may exceed the limit by the overhead, so the total stays bounded here as well.
+        self._remaining_bytes -= len(raw_data)
         self._content.write(raw_data)
 
     def file_complete(self, file_size: int) -> BytesUpload:
-        if self._left_bytes < 0:
+        """Return the file, or an OversizedUpload if the files exceed the limit."""
+        if self._remaining_bytes < 0:
             return OversizedUpload(file_size)
         self._content.seek(0)
         return InMemoryUploadedFile(
