@@ -157,7 +157,7 @@ class ChatDetailView(APIView):
         tags=["chats"],
         summary="Change the title, the time zone or the people of a chat",
         description="`people` contains the names to show, and names of the export that belong to one person. Fields"
-        " that are left out do not change. Messages, participants and statistics change at once, and so do insights that"
+        " that are left out do not change. Messages, participants and statistics change at once. Insights that are"
         " are written later; existing insights keep their names. Every change can be undone: `title: null`,"
         " `people: []`.",
         request=ChatChangesSerializer,
