@@ -1,17 +1,23 @@
-"""Coins for staff: wallets, reservations and transactions to read; bonuses to edit. A mend is a new transaction."""
+"""The admin pages of wallets, reservations, transactions, adjustments and bonuses."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from django.contrib import admin
+from django.conf import settings
+from django.contrib import admin, messages
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from django.template.loader import render_to_string
+from django.template.response import TemplateResponse
+from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+from unfold.decorators import action
 
-from billing import debts, timeline
+from billing import debts, operations, reservations, timeline
+from billing.forms import AdjustForm
 from billing.models import (
     Adjustment,
     Bonus,
@@ -23,42 +29,55 @@ from billing.models import (
     Wallet,
 )
 from billing.payments import admin as payments_admin
+from billing.payments import operations as payment_operations
 from relivchats import durations
 from relivchats.accounts.models import User
+from relivchats.staff.actions import BulkAction, get_row_or_404, log_results
 from relivchats.staff.admin import EditedAdmin, StaffAdmin, label, link
+from relivchats.staff.bulk_actions import ActionContext
 
 __all__ = ["payments_admin"]
 
 
 class OverdueFilter(admin.SimpleListFilter):
-    title = "past their time"
+    """Show only overdue reservations."""
+
+    title = "overdue"
     parameter_name = "stuck"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Return the only choice."""
         return [("yes", "overdue")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Apply the choice."""
         if self.value() == "yes" and isinstance(queryset, ReservationQuerySet):
             return queryset.overdue()
         return queryset
 
 
-class OfWalletAdmin(StaffAdmin):
+class WalletRowAdmin(StaffAdmin):
+    """The base of pages of rows that belong to a wallet."""
+
     list_select_related = ("wallet",)
     search_owner = "wallet__user"
     search_help_text = "An e-mail address, or an id in full: of the row, its wallet or the wallet's owner"
 
     @admin.display(description="person")
     def user_link(self, row: Any) -> SafeString | str:
+        """Return a link to the wallet's owner."""
         return link(User, row.wallet.user_id)
 
     @admin.display(description="wallet")
     def wallet_link(self, row: Any) -> SafeString | str:
+        """Return a link to the wallet."""
         return link(Wallet, row.wallet_id)
 
 
 @admin.register(Wallet)
 class WalletAdmin(StaffAdmin):
+    """Wallets with their timeline; staff adjust one, or reconcile its payments."""
+
     list_display = ("id", "user_link", "balance", "reserved", "spendable", "age")
     ordering = ("-id",)
     search_ids = (
@@ -75,27 +94,70 @@ class WalletAdmin(StaffAdmin):
     )
     fields = ("owed", ("id", "user_link"), ("balance", "reserved", "spendable"), "created_at", "timeline")
     readonly_fields = ("owed", "id", "user_link", "spendable", "created_at", "timeline")
+    bulk_actions = (
+        BulkAction(
+            name="reconcile",
+            title="Ask the provider",
+            consequence="The providers are asked for the state of these wallets' open refunds, and of their orders that"
+            " are unpaid, need review or had refunds. Paid orders get their coins. What is left after"
+            f" {payment_operations.PAGE_SECONDS:.0f} seconds is counted: repeat the action for it.",
+            run=payment_operations.reconcile_wallets,
+        ),
+    )
+    actions_detail = ("adjust_this",)
+
+    @action(description="Adjust", permissions=["operate"], url_path="adjust")  # type: ignore[untyped-decorator]
+    def adjust_this(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Show the adjustment form, and adjust the wallet on POST."""
+        wallet: Wallet = get_row_or_404(self, request, object_id)
+        form = AdjustForm(request.POST or None)
+        if request.method == "POST" and form.is_valid():
+            amount, reason = form.cleaned_data["amount"], form.cleaned_data["reason"]
+            context = ActionContext(actor=f"user {request.user.pk}", reason=reason)
+            result = operations.adjust_wallet(
+                wallet, amount=amount, idempotency_key=form.cleaned_data["key"], context=context
+            )
+            log_results(Wallet, request, [result], title=f"Adjust by {amount:+}", reason=reason)
+            self.message_user(request, result.outcome, messages.SUCCESS if result.done else messages.ERROR)
+            return redirect(reverse("admin:billing_wallet_change", args=[wallet.pk]))
+        template_context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "title": f"Adjust wallet {wallet.pk}",
+            "wallet": wallet,
+            "owner": link(User, wallet.user_id),
+            "limit": settings.ADJUSTMENT_APPROVAL_COINS,
+            "form": form,
+            "media": self.media,
+        }
+        return TemplateResponse(request, "billing/adjust.html", template_context)
 
     @admin.display(description="person")
     def user_link(self, wallet: Wallet) -> SafeString | str:
+        """Return a link to the owner."""
         return link(User, wallet.user_id)
 
-    @admin.display(description="coins owed: spent or held when their money went back")
+    @admin.display(description="coins owed: spent or held when their money was refunded")
     def owed(self, wallet: Wallet) -> SafeString | str:
+        """Return the number of owed coins with links to their refunds."""
         refunds = debts.list_refunds_with_debt(wallet)
+        if not refunds:
+            return "none"
         rows = ((refund.owed_coins, link(PaymentRefund, refund.pk)) for refund in refunds)
         total = sum(refund.owed_coins for refund in refunds)
-        return (
-            format_html("{} coins: {}", total, format_html_join(", ", "{} of refund {}", rows)) if refunds else "none"
-        )
+        return format_html("{} coins: {}", total, format_html_join(", ", "{} of refund {}", rows))
 
-    @admin.display(description="statement, newest first")
+    @admin.display(description="timeline, newest first")
     def timeline(self, wallet: Wallet) -> SafeString:
-        return render_to_string("billing/timeline.html", {"happened": timeline.of(wallet), "most": timeline.MOST})
+        """Return the timeline as a table."""
+        entries = timeline.list_entries(wallet)
+        return render_to_string("billing/timeline.html", {"entries": entries, "limit": timeline.MAX_ENTRIES})
 
 
 @admin.register(Adjustment)
-class AdjustmentAdmin(OfWalletAdmin):
+class AdjustmentAdmin(WalletRowAdmin):
+    """Large adjustments, which a second person approves or refuses."""
+
     list_display = ("id", "moves", "wallet_link", "user_link", "state", "proposed_by", "reason", "decided_by", "age")
     list_filter = ("status",)
     ordering = ("-created_at",)
@@ -109,51 +171,83 @@ class AdjustmentAdmin(OfWalletAdmin):
         "transaction_link",
     )
     readonly_fields = ("id", "wallet_link", "user_link", "moves", "state", "created_at", "transaction_link")
+    bulk_actions = (
+        BulkAction(
+            name="approve",
+            title="Approve",
+            consequence="The coins move at once. The person who proposed an adjustment cannot approve it.",
+            run=operations.approve_adjustments,
+        ),
+        BulkAction(
+            name="refuse",
+            title="Refuse",
+            consequence="No coins move, and the proposal is closed.",
+            run=operations.refuse_adjustments,
+        ),
+    )
 
     @admin.display(description="amount")
     def moves(self, adjustment: Adjustment) -> str:
+        """Return the signed number of coins."""
         return f"{adjustment.amount:+,} coins"
 
     @label("status", colours={"approved": "success", "pending": "warning", "refused": "danger"})
     def state(self, adjustment: Adjustment) -> str:
+        """Return the status."""
         return adjustment.status
 
     @admin.display(description="transaction")
     def transaction_link(self, adjustment: Adjustment) -> SafeString | str:
+        """Return a link to the transaction of an approved adjustment."""
         return link(CreditTransaction, adjustment.transaction_id)
 
 
 @admin.register(CoinReservation)
-class ReservationAdmin(OfWalletAdmin):
-    list_display = ("id", "state", "standing", "wallet_link", "user_link", "coins", "captured_coins", "age")
+class ReservationAdmin(WalletRowAdmin):
+    """Reservations; staff release overdue ones."""
+
+    list_display = ("id", "state", "expiry", "wallet_link", "user_link", "coins", "captured_coins", "age")
     list_filter = (OverdueFilter, "status")
     ordering = ("-created_at",)
     search_ids = ("pk", "wallet_id")
     fields = (
         ("id", "wallet_link", "user_link"),
-        ("state", "standing"),
+        ("state", "expiry"),
         ("coins", "captured_coins"),
         ("created_at", "expires_at", "resolved_at"),
         ("idempotency_key", "reason"),
     )
-    readonly_fields = ("id", "wallet_link", "user_link", "state", "standing", "created_at")
+    readonly_fields = ("id", "wallet_link", "user_link", "state", "expiry", "created_at")
+    bulk_actions = (
+        BulkAction(
+            name="release",
+            title="Release if overdue",
+            consequence="A job past its deadline ends: the coins of its completed insights are captured, all others are"
+            " released.",
+            run=reservations.release_overdue,
+        ),
+    )
 
     @label("status")
     def state(self, reservation: CoinReservation) -> str:
+        """Return the status."""
         return reservation.status
 
-    @admin.display(description="what holds it up")
-    def standing(self, reservation: Any) -> str:
+    @admin.display(description="expiry")
+    def expiry(self, reservation: Any) -> str:
+        """Return how long an active reservation is overdue, or can still hold its coins."""
         if reservation.status != CoinReservation.Status.ACTIVE:
             return ""
         left = reservation.expires_at - reservation.looked_at
         if left.total_seconds() < 0:
             return f"overdue for {durations.format_short(-left)}"
-        return f"held for its job, at most {durations.format_short(left)} more"
+        return f"expires in {durations.format_short(left)}"
 
 
 @admin.register(CreditTransaction)
-class TransactionAdmin(OfWalletAdmin):
+class TransactionAdmin(WalletRowAdmin):
+    """Transactions. They are never changed: an adjustment corrects a mistake."""
+
     list_display = ("id", "wallet_link", "user_link", "sequence", "type", "amount", "balance_after", "actor", "age")
     list_filter = ("type",)
     ordering = ("-created_at", "-id")
@@ -178,22 +272,28 @@ class TransactionAdmin(OfWalletAdmin):
 
     @admin.display(description="order")
     def order_link(self, row: CreditTransaction) -> SafeString | str:
+        """Return a link to the order of a purchase or refund."""
         return link(PaymentOrder, row.payment_order_id)
 
     @admin.display(description="reservation")
     def reservation_link(self, row: CreditTransaction) -> SafeString | str:
+        """Return a link to the reservation of an unlock."""
         return link(CoinReservation, row.reservation_id)
 
     @admin.display(description="reverses")
     def reverses_link(self, row: CreditTransaction) -> SafeString | str:
+        """Return a link to the refund that this transaction reverses."""
         return link(CreditTransaction, row.reverses_id)
 
 
 @admin.register(Bonus)
 class BonusAdmin(EditedAdmin):
+    """Bonuses, edited by staff."""
+
     list_display = ("event", "coins")
     fields = ("event", "coins")
     search_fields = ()
 
     def get_readonly_fields(self, request: HttpRequest, obj: Bonus | None = None) -> tuple[str, ...]:
+        """Return the event of an existing row: it is its primary key."""
         return ("event",) if obj else ()

@@ -1,26 +1,30 @@
-"""One wallet's whole story for staff: transactions, held coins, orders, refunds and adjustments, newest first."""
+"""The history of one wallet for staff: transactions, reservations, orders, refunds, events and adjustments."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import islice
 
-from django.db.models import Model
-
-from billing.models import Adjustment, CoinReservation, CreditTransaction, PaymentOrder, PaymentRefund, Wallet
+from billing.models import (
+    Adjustment,
+    CoinReservation,
+    CreditTransaction,
+    PaymentOrder,
+    PaymentRefund,
+    Wallet,
+    WebhookEvent,
+)
 from billing.payments import money
-from billing.payments.models import WebhookEvent
 from relivchats.staff.admin import link
 
-#: Of each kind the newest so many are read, and the newest so many of all are shown.
-MOST = 200
+#: The newest so many rows of each kind are read, and the newest so many entries are shown.
+MAX_ENTRIES = 200
 
 
 @dataclass(frozen=True)
-class Happened:
-    """`amount` changed the balance, `held` was only set aside or given back; `row` links to its page."""
+class Entry:
+    """One entry. `amount` changed the balance, `held` changed only the reserved coins; `row` is a link."""
 
     at: datetime
     what: str
@@ -28,56 +32,39 @@ class Happened:
     amount: int | None = None
     held: int | None = None
     balance_after: int | None = None
-    told: str = ""
+    details: str = ""
 
 
-def of(wallet: Wallet) -> list[Happened]:
-    found = sorted(_all(wallet), key=lambda each: each.at, reverse=True)
-    return list(islice(found, MOST))
+def list_entries(wallet: Wallet) -> list[Entry]:
+    """Return the newest MAX_ENTRIES entries of a wallet, newest first."""
+    return sorted(_iterate_entries(wallet), key=lambda entry: entry.at, reverse=True)[:MAX_ENTRIES]
 
 
-def _all(wallet: Wallet) -> Iterator[Happened]:
-    for line in wallet.transactions.order_by("-sequence")[:MOST]:
-        yield _transaction(line)
-    for reservation in wallet.reservations.order_by("-created_at")[:MOST]:
-        yield from _reservation(reservation)
-    for order in wallet.orders.select_related("package").order_by("-created_at")[:MOST]:
-        told = f"{order.package.title}: {order.coins} coins for {money.format_amount(order.amount, order.currency)}"
-        yield Happened(order.created_at, f"order, {order.status}", _to(order), told=told)
-    for refund in PaymentRefund.objects.filter(order__wallet=wallet).order_by("-created_at")[:MOST]:
-        yield Happened(refund.created_at, f"refund, {refund.status}", _to(refund), told=_refund(refund))
-    for event in WebhookEvent.objects.filter(order__wallet=wallet).order_by("-received_at")[:MOST]:
-        yield Happened(event.received_at, f"event {event.type}", _to(event), told=event.outcome or event.status)
-    for adjustment in wallet.adjustments.order_by("-created_at")[:MOST]:
+def _iterate_entries(wallet: Wallet) -> Iterator[Entry]:
+    for row in wallet.transactions.order_by("-sequence")[:MAX_ENTRIES]:
+        details = ": ".join(filter(None, (row.actor, row.reason)))
+        to = link(CreditTransaction, row.pk)
+        yield Entry(row.created_at, row.type, to, row.amount, balance_after=row.balance_after, details=details)
+    for reservation in wallet.reservations.order_by("-created_at")[:MAX_ENTRIES]:
+        to = link(CoinReservation, reservation.pk)
+        coins, captured = reservation.coins, reservation.captured_coins
+        yield Entry(reservation.created_at, "coins held", to, held=coins, details=reservation.reason)
+        if reservation.resolved_at:
+            details = f"{captured} captured" if captured else reservation.release_reason
+            yield Entry(reservation.resolved_at, reservation.status, to, held=-coins, details=details)
+    for order in wallet.orders.select_related("package").order_by("-created_at")[:MAX_ENTRIES]:
+        price = money.format_amount(order.amount, order.currency)
+        details = f"{order.package.title}: {order.coins} coins for {price}"
+        yield Entry(order.created_at, f"order, {order.status}", link(PaymentOrder, order.pk), details=details)
+    for refund in PaymentRefund.objects.filter(order__wallet=wallet).order_by("-created_at")[:MAX_ENTRIES]:
+        owed = f", {refund.owed_coins} owed" if refund.owed_coins else ""
+        details = f"{refund.taken_coins} of {refund.coins} coins taken back{owed}"
+        yield Entry(refund.created_at, f"refund, {refund.status}", link(PaymentRefund, refund.pk), details=details)
+    for event in WebhookEvent.objects.filter(order__wallet=wallet).order_by("-received_at")[:MAX_ENTRIES]:
+        details = event.outcome or event.status
+        yield Entry(event.received_at, f"event {event.type}", link(WebhookEvent, event.pk), details=details)
+    for adjustment in wallet.adjustments.order_by("-created_at")[:MAX_ENTRIES]:
         what = f"adjustment of {adjustment.amount:+}, {adjustment.status}"
-        yield Happened(adjustment.created_at, what, _to(adjustment), told=_adjustment(adjustment))
-
-
-def _transaction(line: CreditTransaction) -> Happened:
-    told = ": ".join(filter(None, (line.actor, line.reason)))
-    return Happened(
-        line.created_at, line.type, _to(line), amount=line.amount, balance_after=line.balance_after, told=told
-    )
-
-
-def _reservation(reservation: CoinReservation) -> Iterator[Happened]:
-    to = _to(reservation)
-    yield Happened(reservation.created_at, "coins held", to, held=reservation.coins, told=reservation.reason)
-    if reservation.resolved_at:
-        told = f"{reservation.captured_coins} captured" if reservation.captured_coins else reservation.release_reason
-        yield Happened(reservation.resolved_at, reservation.status, to, held=-reservation.coins, told=told)
-
-
-def _refund(refund: PaymentRefund) -> str:
-    owed = f", {refund.owed_coins} owed" if refund.owed_coins else ""
-    return f"{refund.taken_coins} of {refund.coins} coins taken back{owed}"
-
-
-def _adjustment(adjustment: Adjustment) -> str:
-    decided = f"; {adjustment.decided_by}: {adjustment.decision}" if adjustment.decided_by else ""
-    return f"{adjustment.proposed_by}: {adjustment.reason}{decided}"
-
-
-def _to(row: CreditTransaction | CoinReservation | PaymentOrder | PaymentRefund | WebhookEvent | Adjustment) -> str:
-    model: type[Model] = type(row)
-    return link(model, row.pk)
+        decided = f"; {adjustment.decided_by}: {adjustment.decision}" if adjustment.decided_by else ""
+        details = f"{adjustment.proposed_by}: {adjustment.reason}{decided}"
+        yield Entry(adjustment.created_at, what, link(Adjustment, adjustment.pk), details=details)

@@ -13,8 +13,10 @@ class InsightsConfig(AppConfig):
     verbose_name = "Insights"
 
     def ready(self) -> None:
-        from insights import audit, signals  # noqa: F401
+        from billing.reservations import register_overdue_handler
+        from insights import audit, recovery, signals  # noqa: F401
 
+        register_overdue_handler(recovery.recover_reservation)
         post_migrate.connect(_load_catalogue, sender=self, dispatch_uid="insights.load_catalogue")
 
 

@@ -149,6 +149,15 @@ def orphaned_reservations() -> ReservationQuerySet:
     return CoinReservation.objects.active().exclude(job__status__in=GenerationJob.OPEN)
 
 
+def recover_reservation(reservation_id: UUID) -> None:
+    """Settle the reservation's job if it is past its deadline; release the coins if there is no open job."""
+    job = GenerationJob.objects.filter(reservation=reservation_id).first()
+    if job is not None and job.is_open:
+        recover_job(job.pk)
+    else:
+        release_orphaned_reservation(reservation_id)
+
+
 @transaction.atomic
 def release_orphaned_reservation(reservation_id: UUID) -> bool:
     """Release a reservation without an open job. Return False if its job is open or it is not active any more."""

@@ -10,116 +10,12 @@ from django.contrib.admin.models import LogEntry
 from django.utils.safestring import SafeString
 from django_celery_results.models import ChordCounter, GroupResult, TaskResult
 
-from billing.admin import AdjustmentAdmin, ReservationAdmin, WalletAdmin
-from billing.models import Adjustment, CoinReservation, PaymentOrder, Wallet, WebhookEvent
-from billing.payments.admin import PaymentOrderAdmin, WebhookEventAdmin
-from ops import adjustments, payments, refunds, reservations
 from ops.models import Heartbeat, LedgerAudit
 from relivchats.accounts.models import User
-from relivchats.staff.actions import BulkAction
 from relivchats.staff.admin import StaffAdmin, label, link
 
 admin.site.index_template = "ops/dashboard.html"
 admin.site.index_title = "Overview"
-
-for _replaced in (
-    Adjustment,
-    Wallet,
-    CoinReservation,
-    PaymentOrder,
-    WebhookEvent,
-):
-    admin.site.unregister(_replaced)
-
-_RECONCILE = {
-    "name": "reconcile",
-    "title": "Ask the provider",
-}
-_DISMISS = {
-    "name": "set_aside",
-    "title": "Looked at: set aside",
-}
-
-
-@admin.register(CoinReservation)
-class OperatedReservationAdmin(ReservationAdmin):
-    bulk_actions = (
-        BulkAction(
-            name="release",
-            title="Release, if past its time",
-            consequence="A job past its deadline ends; what it delivered is paid, all other coins are released.",
-            run=reservations.release_some,
-        ),
-    )
-
-
-@admin.register(Adjustment)
-class OperatedAdjustmentAdmin(AdjustmentAdmin):
-    bulk_actions = (
-        BulkAction(
-            name="approve",
-            title="Approve",
-            consequence="The coins move at once. Whoever proposed an adjustment cannot approve it.",
-            run=adjustments.approve_some,
-        ),
-        BulkAction(
-            name="refuse",
-            title="Refuse",
-            consequence="Nothing moves, and the proposal is closed.",
-            run=adjustments.refuse_some,
-        ),
-    )
-
-
-@admin.register(Wallet)
-class OperatedWalletAdmin(WalletAdmin):
-    bulk_actions = (
-        BulkAction(
-            **_RECONCILE,
-            consequence="The provider says how these wallets' open refunds stand, and their orders that are unpaid"
-            " (given up or not), need a look or had refunds, and they are brought there: paid orders get their coins."
-            f" What is left after {payments.PAGE_SECONDS:.0f} seconds is counted: ask again for it.",
-            run=payments.reconcile_wallets,
-        ),
-    )
-    actions_detail = ("adjust_this",)
-    adjust_this = adjustments.page
-
-
-@admin.register(PaymentOrder)
-class OperatedOrderAdmin(PaymentOrderAdmin):
-    bulk_actions = (
-        BulkAction(
-            **_RECONCILE,
-            consequence="The provider says how these orders stand, and they are brought there: paid ones get their"
-            " coins.",
-            run=payments.reconcile_some,
-        ),
-        BulkAction(
-            **_DISMISS,
-            consequence="You have dealt with what was held of these orders. No coin and no money moves.",
-            run=payments.set_orders_aside,
-        ),
-    )
-    actions_detail = ("refund_this",)
-    refund_this = refunds.page
-
-
-@admin.register(WebhookEvent)
-class OperatedEventAdmin(WebhookEventAdmin):
-    bulk_actions = (
-        BulkAction(
-            name="apply",
-            title="Apply again",
-            consequence="The events are applied as if they came now. Do this when the cause of the hold is fixed.",
-            run=payments.apply_some,
-        ),
-        BulkAction(
-            **_DISMISS,
-            consequence="You have dealt with these events. No coin and no money moves.",
-            run=payments.set_events_aside,
-        ),
-    )
 
 
 @admin.register(Heartbeat)

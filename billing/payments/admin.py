@@ -1,15 +1,21 @@
-"""Payments for staff: packages to edit; orders, refunds and events to read. Nothing of a card is here to show."""
+"""The admin pages of packages, orders, refunds and webhook events. Nothing about a card is stored or shown."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
 from django.utils.safestring import SafeString
 from unfold.admin import TabularInline
+from unfold.decorators import action
 
+from billing.forms import RefundForm
 from billing.models import (
     CreditPackage,
     CreditTransaction,
@@ -19,53 +25,64 @@ from billing.models import (
     Wallet,
     WebhookEvent,
 )
-from billing.payments import money
-from billing.payments.models import EventQuerySet, OrderQuerySet, RefundQuerySet
+from billing.payments import money, operations, providers
+from billing.payments.refund_application import refundable_amount
 from relivchats.accounts.models import User
+from relivchats.staff.actions import BulkAction, get_row_or_404, log_results
 from relivchats.staff.admin import EditedAdmin, StaffAdmin, label, link
+from relivchats.staff.bulk_actions import ActionContext
 
-_COLOURS = {
+_STATUS_COLOURS = {
     "applied": "success",
     "completed": "success",
     "failed": "danger",
-    "needs_review": "danger",
     "ignored": "info",
+    "needs_review": "danger",
     "pending": "info",
     "processing": "info",
     "received": "warning",
     "refunded": "warning",
 }
+_DISMISS = "You have dealt with them. No coins and no money move."
 
 
 class PriceInline(TabularInline):  # type: ignore[misc]
+    """The prices of a package, one for each currency."""
+
     model = PackagePrice
     fields = ("currency", "amount")
     extra = 0
     min_num = 1
-    max_num = 2
+    max_num = len(money.CURRENCIES)
 
 
 @admin.register(CreditPackage)
 class CreditPackageAdmin(EditedAdmin):
+    """Packages with their prices, edited by staff."""
+
     list_display = ("id", "title", "coins", "costs", "popular", "active", "display_order")
     ordering = ("display_order", "id")
     fields = (("id", "title"), "coins", ("popular", "active"), "display_order")
     inlines = (PriceInline,)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """Return the packages with their prices."""
         return super().get_queryset(request).prefetch_related("prices")
 
     def get_readonly_fields(self, request: HttpRequest, obj: CreditPackage | None = None) -> tuple[str, ...]:
+        """Return the id of an existing package: orders refer to it."""
         return ("id",) if obj else ()
 
     @admin.display(description="price")
     def costs(self, package: CreditPackage) -> str:
-        return " · ".join(money.format_amount(price.amount, price.currency) for price in package.prices.all()) or "–"
+        """Return the price in each currency."""
+        prices = package.prices.all()
+        return " · ".join(money.format_amount(price.amount, price.currency) for price in prices) or "–"
 
 
 @admin.register(PackagePrice)
 class PackagePriceAdmin(StaffAdmin):
-    """To read; a price is changed on its package's page."""
+    """Prices, read-only. They are changed on the page of their package."""
 
     list_display = ("id", "package_link", "price")
     ordering = ("package", "currency")
@@ -74,36 +91,84 @@ class PackagePriceAdmin(StaffAdmin):
 
     @admin.display(description="package")
     def package_link(self, price: PackagePrice) -> SafeString | str:
+        """Return a link to the package."""
         return link(CreditPackage, price.package_id)
 
     @admin.display(description="price")
     def price(self, price: PackagePrice) -> str:
+        """Return the amount with its currency."""
         return money.format_amount(price.amount, price.currency)
 
 
-class OrderStandingFilter(admin.SimpleListFilter):
-    title = "what it needs"
+class QuerySetFilter(admin.SimpleListFilter):
+    """A filter whose choices each call a method of the model's queryset."""
+
+    title = "needs"
     parameter_name = "stuck"
+    #: The value in the URL to the label and the name of the queryset's method.
+    choices_by_value: ClassVar[Mapping[str, tuple[str, str]]]
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("yes", "a look"), ("late", "late"), ("disputed", "disputed"), ("owed", "coins owed")]
+        """Return the values with their labels."""
+        return [(value, text) for value, (text, _) in self.choices_by_value.items()]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        if not isinstance(queryset, OrderQuerySet):
-            return queryset
-        chosen = {
-            "yes": queryset.needing_review,
-            "late": queryset.late,
-            "disputed": queryset.disputed,
-            "owed": queryset.with_debt,
-        }
-        return chosen[self.value() or ""]() if self.value() in chosen else queryset
+        """Call the method of the chosen value."""
+        choice = self.choices_by_value.get(self.value() or "")
+        rows: QuerySet[Any] = getattr(queryset, choice[1])() if choice else queryset
+        return rows
+
+
+class OrderNeedsFilter(QuerySetFilter):
+    """Show orders that need attention."""
+
+    choices_by_value = {
+        "yes": ("review", "needing_review"),
+        "late": ("payment: late", "late"),
+        "disputed": ("an answer to a dispute", "disputed"),
+        "owed": ("coins owed", "with_debt"),
+    }
+
+
+class RefundNeedsFilter(QuerySetFilter):
+    """Show refunds whose coins are owed."""
+
+    title = "coins"
+    choices_by_value = {"yes": ("owed", "with_debt")}
+
+
+class EventNeedsFilter(QuerySetFilter):
+    """Show events that need attention."""
+
+    choices_by_value = {
+        "yes": ("review", "needing_review"),
+        "uncredited": ("coins for a payment", "uncredited"),
+        "again": ("refund of a second payment", "duplicate_payments"),
+        "waiting": ("to be applied", "waiting"),
+    }
+
+
+class ProviderFilter(admin.SimpleListFilter):
+    """Show rows of one provider. The choices are the registered ones, without a query for distinct values."""
+
+    title = "provider"
+    parameter_name = "provider__exact"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Return the names and labels of the providers."""
+        return [(provider.name, provider.label) for provider in providers.REGISTRY.values()]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Filter by the chosen provider."""
+        return queryset.filter(provider=self.value()) if self.value() else queryset
 
 
 @admin.register(PaymentOrder)
 class PaymentOrderAdmin(StaffAdmin):
+    """Orders; staff reconcile, dismiss or refund them."""
+
     list_display = ("id", "state", "paid", "coins", "refunded", "provider", "user_link", "review_reason", "age")
-    list_filter = (OrderStandingFilter, "status", "provider", "dispute")
+    list_filter = (OrderNeedsFilter, "status", ProviderFilter, "dispute")
     list_select_related = ("wallet",)
     ordering = ("-created_at",)
     search_ids = ("pk", "provider_order_id", "provider_payment_id", "wallet_id")
@@ -120,70 +185,114 @@ class PaymentOrderAdmin(StaffAdmin):
         "transactions",
     )
     readonly_fields = ("id", "user_link", "wallet_link", "package_link", "created_at", "state", "paid")
+    bulk_actions = (
+        BulkAction(
+            name="reconcile",
+            title="Ask the provider",
+            consequence="The provider is asked for the state of these orders. Paid ones get their coins.",
+            run=operations.reconcile_orders,
+        ),
+        BulkAction(name="set_aside", title="Dismiss", consequence=_DISMISS, run=operations.dismiss_orders),
+    )
+    actions_detail = ("refund_this",)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        """Return the computed fields of the page too: they need queries, so the list does not have them."""
         return (*self.readonly_fields, "refunded", "owed", "transactions")
 
-    @label("status", colours=_COLOURS)
+    @action(description="Refund", permissions=["operate"], url_path="refund")  # type: ignore[untyped-decorator]
+    def refund_this(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Show the refund form, and refund the order on POST."""
+        order: PaymentOrder = get_row_or_404(self, request, object_id)
+        refundable = refundable_amount(order)
+        initial = {"amount": refundable, "expected_refundable": refundable}
+        form = RefundForm(request.POST or None, initial=initial)
+        if request.method == "POST" and form.is_valid():
+            reason = form.cleaned_data["reason"]
+            batch = operations.refund_orders(
+                PaymentOrder.objects.filter(pk=order.pk),
+                context=ActionContext(actor=f"user {request.user.pk}", reason=reason),
+                amount=form.cleaned_data["amount"],
+                expected_refundable=form.cleaned_data["expected_refundable"],
+            )
+            log_results(PaymentOrder, request, batch.listed, title="Refund", reason=reason)
+            for result in batch.listed:
+                self.message_user(request, result.outcome, messages.SUCCESS if result.done else messages.ERROR)
+            return redirect(reverse("admin:billing_paymentorder_change", args=[order.pk]))
+        template_context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "title": f"Refund order {order.pk}",
+            "order": order,
+            "owner": link(User, order.wallet.user_id),
+            "price": money.format_amount(order.amount, order.currency),
+            "provider": providers.REGISTRY[order.provider].label,
+            "refundable": money.format_amount(refundable, order.currency),
+            "form": form,
+            "media": self.media,
+        }
+        return TemplateResponse(request, "billing/refund.html", template_context)
+
+    @label("status", colours=_STATUS_COLOURS)
     def state(self, order: PaymentOrder) -> str:
+        """Return the status."""
         return order.status
 
     @admin.display(description="price")
     def paid(self, order: PaymentOrder) -> str:
+        """Return the price with its currency."""
         return money.format_amount(order.amount, order.currency)
 
     @admin.display(description="refunded")
     def refunded(self, order: PaymentOrder) -> str:
+        """Return the refunded amount with its currency."""
         return money.format_amount(order.refunded_amount, order.currency) if order.refunded_amount else "–"
 
     @admin.display(description="coins owed")
     def owed(self, order: PaymentOrder) -> int:
+        """Return the coins that the order's refunds could not take back."""
         return sum(refund.owed_coins for refund in order.refunds.all())
 
     @admin.display(description="person")
     def user_link(self, order: PaymentOrder) -> SafeString | str:
+        """Return a link to the wallet's owner."""
         return link(User, order.wallet.user_id)
 
     @admin.display(description="wallet")
     def wallet_link(self, order: PaymentOrder) -> SafeString | str:
+        """Return a link to the wallet."""
         return link(Wallet, order.wallet_id)
 
     @admin.display(description="package")
     def package_link(self, order: PaymentOrder) -> SafeString | str:
+        """Return a link to the package."""
         return link(CreditPackage, order.package_id)
 
     @admin.display(description="transactions")
     def transactions(self, order: PaymentOrder) -> str:
+        """Return the ids, types and amounts of the order's transactions."""
         rows = CreditTransaction.objects.filter(payment_order=order).order_by("sequence")
         return ", ".join(f"{row.pk}: {row.type} {row.amount:+}" for row in rows) or "–"
 
 
-class OfOrderAdmin(StaffAdmin):
+class OrderRowAdmin(StaffAdmin):
+    """The base of pages of rows that belong to an order."""
+
     search_owner = "order__wallet__user"
     search_help_text = "An e-mail address, or an id in full: of the row, its order, the person, or of the provider"
 
     @admin.display(description="order")
     def order_link(self, row: Any) -> SafeString | str:
+        """Return a link to the order."""
         return link(PaymentOrder, row.order_id)
 
 
-class RefundStandingFilter(admin.SimpleListFilter):
-    title = "coins"
-    parameter_name = "stuck"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("yes", "owed")]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        if self.value() == "yes" and isinstance(queryset, RefundQuerySet):
-            return queryset.with_debt()
-        return queryset
-
-
 @admin.register(PaymentRefund)
-class PaymentRefundAdmin(OfOrderAdmin):
+class PaymentRefundAdmin(OrderRowAdmin):
+    """Refunds, with the coins that they took."""
+
     list_display = ("id", "state", "money_back", "coins", "taken_coins", "owed", "source", "order_link", "age")
-    list_filter = (RefundStandingFilter, "status", "source")
+    list_filter = (RefundNeedsFilter, "status", "source")
     list_select_related = ("order",)
     ordering = ("-created_at",)
     search_ids = (
@@ -200,47 +309,28 @@ class PaymentRefundAdmin(OfOrderAdmin):
     )
     readonly_fields = ("id", "order_link", "state", "money_back", "owed", "created_at", "moved_at")
 
-    @label("status", colours=_COLOURS)
+    @label("status", colours=_STATUS_COLOURS)
     def state(self, refund: PaymentRefund) -> str:
+        """Return the status."""
         return refund.status
 
-    @admin.display(description="money back")
+    @admin.display(description="amount")
     def money_back(self, refund: PaymentRefund) -> str:
+        """Return the amount with its currency."""
         return money.format_amount(refund.amount, refund.order.currency)
 
     @admin.display(description="coins owed")
     def owed(self, refund: PaymentRefund) -> int:
+        """Return the coins that could not be taken back."""
         return refund.owed_coins
 
 
-class EventStandingFilter(admin.SimpleListFilter):
-    title = "what it needs"
-    parameter_name = "stuck"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [
-            ("yes", "a look"),
-            ("uncredited", "coins: somebody paid"),
-            ("again", "money back: paid a second time"),
-            ("waiting", "to be applied"),
-        ]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        if not isinstance(queryset, EventQuerySet):
-            return queryset
-        chosen = {
-            "yes": queryset.needing_review,
-            "uncredited": queryset.uncredited,
-            "again": queryset.duplicate_payments,
-            "waiting": queryset.waiting,
-        }
-        return chosen[self.value() or ""]() if self.value() in chosen else queryset
-
-
 @admin.register(WebhookEvent)
-class WebhookEventAdmin(OfOrderAdmin):
+class WebhookEventAdmin(OrderRowAdmin):
+    """Webhook events; staff retry or dismiss those under review."""
+
     list_display = ("id", "state", "kind", "type", "sum", "outcome", "provider", "replays", "order_link", "age")
-    list_filter = (EventStandingFilter, "status", "kind", "provider")
+    list_filter = (EventNeedsFilter, "status", "kind", ProviderFilter)
     ordering = ("-received_at",)
     age_of = "received_at"
     search_ids = ("pk", "event_id", "order_id", "provider_order_id", "provider_payment_id", "provider_refund_id")
@@ -255,15 +345,27 @@ class WebhookEventAdmin(OfOrderAdmin):
         ("occurred_at", "received_at", "next_attempt_at", "applied_at"),
     )
     readonly_fields = ("id", "order_link", "sum", "reported", "received_at")
+    bulk_actions = (
+        BulkAction(
+            name="apply",
+            title="Retry",
+            consequence="The events are applied as if they arrived now. Do this after you fixed their cause.",
+            run=operations.retry_events,
+        ),
+        BulkAction(name="set_aside", title="Dismiss", consequence=_DISMISS, run=operations.dismiss_events),
+    )
 
-    @label("status", colours=_COLOURS)
+    @label("status", colours=_STATUS_COLOURS)
     def state(self, event: WebhookEvent) -> str:
+        """Return the status."""
         return event.status
 
     @admin.display(description="amount")
     def sum(self, event: WebhookEvent) -> str:
+        """Return the amount with its currency."""
         return "–" if event.amount is None else money.format_amount(event.amount, event.currency)
 
     @admin.display(description="provider's state")
     def reported(self, event: WebhookEvent) -> str:
+        """Return the state of the refund or dispute, or the failure code."""
         return event.state or "–"

@@ -8,11 +8,11 @@ from django.db.models.functions import Now
 
 from billing import adjustments as billing_adjustments
 from billing.models import Adjustment, PaymentOrder, PaymentRefund, WebhookEvent
+from billing.payments.reports import REFUND_DUPLICATE
 from ops.checks.registry import count, health_check, words
 from relivchats.staff.reports import Level, Line
 
 _RECONCILE = "manage.py payments --reconcile"
-SEND_BACK = "send that payment back at the provider, then dismiss its event: /admin/billing/webhookevent/?stuck=again"
 
 _ADJUSTMENTS_PAGE = "/admin/billing/adjustment/?status__exact=pending"
 #: Every large adjustment waits for a second person, so a short wait is no problem.
@@ -32,7 +32,7 @@ def payments() -> Line:
         return Line("payments", Level.CRITICAL, text, _RECONCILE, data)
     if again:
         text = f"{words(again)} paid a second time for coins that were given once"
-        return Line("payments", Level.CRITICAL, text, SEND_BACK, data)
+        return Line("payments", Level.CRITICAL, text, REFUND_DUPLICATE, data)
     if held or orders:
         text = f"{words(max(held, orders))} held for review"
         return Line("payments", Level.WARNING, text, "manage.py payments", data)

@@ -14,9 +14,9 @@ from django.test import Client
 from django.urls import reverse
 
 from billing.models import PaymentOrder, PaymentRefund, Wallet, WebhookEvent
+from billing.payments import operations
 from billing.payments.providers.base import ProviderEvent, ProviderUnavailable
 from billing.payments.providers.stripe import Stripe
-from ops import payments
 from ops.checks.payments import payments as payments_check
 from relivchats.accounts.models import User
 from relivchats.staff.models import AuditEntry
@@ -62,7 +62,7 @@ def test_a_second_payment_is_critical_and_must_be_refunded(stripe_shop: Shop) ->
     WebhookEvent.objects.update(received_at=Now() - timedelta(minutes=6))
     line = payments_check()
     assert (line.level, line.text) == (Level.CRITICAL, "1 paid a second time for coins that were given once")
-    assert line.remedy.startswith("send that payment back")
+    assert line.remedy.startswith("refund that payment")
     status, answer = as_json("payments")
     first = answer["rows"][0]
     assert (status, first["what"], first["order or event"]) == (2, "paid a second time", str(order.pk))
@@ -89,7 +89,7 @@ def test_an_unanswered_refund_is_reported_as_sent_and_becomes_a_warning_after_ha
     order = stripe_shop.paid()
     stripe_shop.fake.troubles.append(500)
     status, printed = call("payments", "--refund", str(order.pk), "--reason", "bought twice")
-    assert (status, "$4.99 are asked for" in printed, "tried again every few minutes" in printed) == (1, True, True)
+    assert (status, "$4.99 requested" in printed, "retried every few minutes" in printed) == (1, True, True)
     assert (payments_check().level, call("payments")[0]) == (Level.FINE, 0)
     PaymentRefund.objects.update(created_at=Now() - timedelta(minutes=31), asked_at=Now())
     assert (payments_check().level, call("payments")[0]) == (Level.WARNING, 1)
@@ -111,7 +111,7 @@ def test_a_provider_that_is_no_longer_configured_is_reported_as_such(stripe_shop
 
 def test_contradictory_options_are_rejected_and_nothing_is_refunded(stripe_shop: Shop) -> None:
     order = str(stripe_shop.paid().pk)
-    with pytest.raises(CommandError, match="Either --refund or --reconcile") as refusal:
+    with pytest.raises(CommandError, match="either --refund or --reconcile") as refusal:
         call("payments", "--refund", order, "--reconcile", "--reason", "x")
     assert refusal.value.returncode == 2
     for amount in ("0", "-5"):
@@ -196,7 +196,7 @@ def test_the_command_refunds_a_part_and_requires_a_reason(stripe_shop: Shop) -> 
     with pytest.raises(CommandError, match="needs a reason"):
         call("payments", "--refund", str(order.pk))
     status, printed = call("payments", "--refund", str(order.pk), "--amount", "250", "--reason", "half of it")
-    assert (status, "$2.50 go back: 200 coins taken back" in printed) == (0, True)
+    assert (status, "$2.50 refunded: 200 coins taken back" in printed) == (0, True)
     assert PaymentRefund.objects.get().reason == "half of it"
     with pytest.raises(CommandError, match="no such order"):
         call("payments", "--refund", "7c3f2a90-4d27-4b8e-9e0b-51a6f0d6c1b2", "--reason", "x")
@@ -274,15 +274,15 @@ def test_a_failing_order_of_a_wallet_does_not_stop_others_and_each_has_an_audit_
         (str(changed.pk), True, "completed"),
         (str(lost.wallet_id), True, f"2 completed; 1 {away_said}"),
     ]
-    monkeypatch.setattr(payments, "PAGE_SECONDS", 0)
+    monkeypatch.setattr(operations, "PAGE_SECONDS", 0)
     choose(desk, lost.wallet, "reconcile", reason="to be sure")
     latest = AuditEntry.objects.latest("pk")
-    assert (latest.done, latest.outcome) == (False, "1 left, there was no time: ask again")
+    assert (latest.done, latest.outcome) == (False, "1 left for lack of time: repeat this")
 
 
 def refund(desk: Client, order: PaymentOrder, **form: str) -> Any:
     address = f"/admin/billing/paymentorder/{order.pk}/refund/"
-    return desk.post(address, {"amount": "499", "left": "499", "reason": "a claim", **form}, follow=True)
+    return desk.post(address, {"amount": "499", "expected_refundable": "499", "reason": "a claim", **form}, follow=True)
 
 
 def test_a_refund_form_sent_twice_refunds_once(desk: Client, staff: User, stripe_shop: Shop) -> None:
@@ -294,7 +294,7 @@ def test_a_refund_form_sent_twice_refunds_once(desk: Client, staff: User, stripe
     refund(desk, order, amount="100")
     made = PaymentRefund.objects.get()
     assert (made.amount, made.actor, made.reason) == (100, f"user {staff.pk}", "a claim")
-    assert "can be refunded" in refund(desk, order, amount="400", left="399").content.decode()
+    assert "can be refunded" in refund(desk, order, amount="400", expected_refundable="399").content.decode()
     assert "a claim" in LogEntry.objects.filter(object_id=str(order.pk))[0].change_message
     order.refresh_from_db()
     assert order.refunded_amount == 100

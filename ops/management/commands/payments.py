@@ -5,25 +5,30 @@ from uuid import UUID
 
 from django.core.management.base import CommandError, CommandParser
 
-from ops import payments
+from billing.payments import reports
 from relivchats.staff.commands import OpsCommand
 from relivchats.staff.reports import Report
 
 
 class Command(OpsCommand):
-    help = "Payments that need something: paid without coins, to look at, late, disputed, owed."
+    """List payments that need attention, reconcile them with their providers, or refund one."""
+
+    help = "List payments that need attention: paid without coins, to review, late, disputed, owed."
 
     def add_arguments(self, parser: CommandParser) -> None:
+        """Add --reconcile, --refund, --amount and --reason."""
         parser.add_argument(
             "--reconcile",
             nargs="?",
             const=True,
             type=UUID,
             metavar="ORDER",
-            help="ask the providers about all that is unfinished, or about one order, however it stands here",
+            help="ask the providers about everything unfinished, or about one order, whatever its state",
         )
-        parser.add_argument("--refund", type=UUID, metavar="ORDER", help="send an order's money back; needs --reason")
-        parser.add_argument("--amount", type=int, help="with --refund: minor units (39900 is ₹399); without it, all")
+        parser.add_argument("--refund", type=UUID, metavar="ORDER", help="refund an order; needs --reason")
+        parser.add_argument(
+            "--amount", type=int, help="with --refund: the amount in minor units (39900 is ₹399); by default everything"
+        )
         parser.add_argument("--reason", default="", help="why, for the ledger and the audit entry")
 
     def report(
@@ -35,15 +40,16 @@ class Command(OpsCommand):
         reason: str,
         **options: Any,
     ) -> Report:
+        """Return the list, or the results of reconciling or refunding."""
         if refund is not None and reconcile is not None:
-            raise CommandError("Either --refund or --reconcile: one sends money back, the other asks.", returncode=2)
+            raise CommandError("Use either --refund or --reconcile.", returncode=2)
         if amount is not None and refund is None:
-            raise CommandError("--amount says how much of an order goes back: name the order with --refund ORDER.")
+            raise CommandError("--amount is the amount of a refund: name the order with --refund ORDER.")
         if refund is not None:
             if not reason.strip():
                 raise CommandError("A refund needs a reason: --reason 'bought twice'")
-            return payments.refunded(order_id=refund, amount=amount, context=self.context(reason.strip()))
+            return reports.refund_report(order_id=refund, amount=amount, context=self.context(reason.strip()))
         if reconcile is not None:
             order_id = None if reconcile is True else reconcile
-            return payments.reconciled(order_id=order_id, context=self.context(reason))
-        return payments.report()
+            return reports.reconcile_report(order_id=order_id, context=self.context(reason))
+        return reports.payments_report()

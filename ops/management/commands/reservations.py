@@ -10,14 +10,18 @@ from relivchats.staff.reports import Report
 
 
 class Command(OpsCommand):
-    """List or release reservations."""
+    """List the reservations that hold coins, or release the overdue ones."""
 
-    help = "List the active reservations. With --stuck, those past their deadline: the list is expected to be empty."
+    help = "List the reservations that hold coins. Overdue ones are expected not to exist."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--stuck", action="store_true", help="only reservations past their deadline")
-        parser.add_argument("--release", action="store_true", help="close overdue reservations and release their coins")
+        """Add --stuck, --release and --reason."""
+        parser.add_argument("--stuck", action="store_true", help="list only overdue reservations")
+        parser.add_argument("--release", action="store_true", help="release the coins of all overdue reservations")
         parser.add_argument("--reason", default="", help="why, for the audit entry")
 
     def report(self, *, stuck: bool, release: bool, reason: str, **options: Any) -> Report:
-        return reservations.report(stuck=stuck, release=release, context=self.context(reason))
+        """Return the list, or the results of the release."""
+        if release:
+            return reservations.release(context=self.context(reason))
+        return reservations.report(stuck=stuck)

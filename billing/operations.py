@@ -1,0 +1,53 @@
+"""Bulk actions of staff on wallets and adjustments."""
+
+from __future__ import annotations
+
+from django.db.models import QuerySet
+
+from billing import adjustments
+from billing.models import Adjustment, CreditTransaction, Wallet
+from relivchats.staff.bulk_actions import ActionContext, ActionResult, BatchResult, record, run_batch, run_one
+
+
+def adjust_wallet(wallet: Wallet, *, amount: int, idempotency_key: str, context: ActionContext) -> ActionResult:
+    """Adjust a wallet, or propose the adjustment if it is large. Repeating the key changes nothing."""
+
+    def adjust(wallet: Wallet) -> str:
+        return _describe(
+            adjustments.adjust(
+                wallet=wallet,
+                amount=amount,
+                actor=context.actor,
+                reason=context.reason,
+                idempotency_key=idempotency_key,
+            )
+        )
+
+    result = run_one(wallet, adjust)
+    record("adjust wallet", result, context=context)
+    return result
+
+
+def approve_adjustments(proposals: QuerySet[Adjustment], *, context: ActionContext) -> BatchResult:
+    """Approve each proposed adjustment."""
+
+    def approve(adjustment: Adjustment) -> str:
+        return _describe(adjustments.approve(adjustment, actor=context.actor, reason=context.reason))
+
+    return run_batch("approve adjustment", proposals, approve, context=context)
+
+
+def refuse_adjustments(proposals: QuerySet[Adjustment], *, context: ActionContext) -> BatchResult:
+    """Refuse each proposed adjustment."""
+
+    def refuse(adjustment: Adjustment) -> str:
+        adjustments.refuse(adjustment, actor=context.actor, reason=context.reason)
+        return "refused, no coins moved"
+
+    return run_batch("refuse adjustment", proposals, refuse, context=context)
+
+
+def _describe(result: CreditTransaction | Adjustment) -> str:
+    if isinstance(result, Adjustment):
+        return f"{result.amount:+} coins are proposed as adjustment {result.pk}: a second person must approve them."
+    return f"{result.amount:+} coins. The balance is {result.balance_after}."
