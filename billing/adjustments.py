@@ -1,4 +1,4 @@
-"""Adjustments by hand: small ones are made at once, above a limit a second person approves them first."""
+"""Adjustments by staff: small ones are made at once, larger ones need the approval of a second person."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from billing import ledger
 from billing.models import Adjustment, CreditTransaction, Wallet
 from relivchats.errors import Conflict, DomainError
 
-#: A proposal that nobody decided on for so long is only good for refusing: what it was for has passed.
-GOOD_FOR = timedelta(days=7)
-
-
-#: What one person moved in one wallet within this time counts together: many small ones are a large one.
-COUNTED = timedelta(hours=24)
+#: An older proposal can only be refused: its reason has probably passed.
+MAX_PROPOSAL_AGE = timedelta(days=7)
+#: Adjustments by one person in one wallet within this time count together against the limit.
+LIMIT_WINDOW = timedelta(hours=24)
 
 
 class NotBySamePerson(DomainError):
+    """The author of a proposal tried to approve it (403)."""
+
     code, status, title = "ERR_1004", 403, "A second person must approve this"
 
 
@@ -29,10 +29,14 @@ class NotBySamePerson(DomainError):
 def adjust(
     *, wallet: Wallet, amount: int, actor: str, reason: str, idempotency_key: str
 ) -> CreditTransaction | Adjustment:
-    """Add or take coins; only propose it where that, and what this actor moved in this wallet the same way within a
-    day and alone, is more than ADJUSTMENT_APPROVAL_COINS. Raises what `ledger.adjust` raises, also of what is only
-    proposed: nobody waits for a second person to learn that there are not so many coins."""
+    """Adjust the wallet and return the transaction, or propose the adjustment and return the proposal.
+
+    It is proposed if it exceeds ADJUSTMENT_APPROVAL_COINS together with what this actor alone moved in this wallet, in
+    the same direction, within LIMIT_WINDOW. Raise what `ledger.adjust` raises, also for a proposal: a second person
+    should not be asked for an adjustment that cannot be made.
+    """
     actor = actor.strip()
+    # The lock makes the sum below current: concurrent small adjustments cannot pass the limit together.
     locked = Wallet.objects.select_for_update(no_key=True).get(pk=wallet.pk)
     if wallet.transactions.filter(idempotency_key=idempotency_key).exists() or (
         not wallet.adjustments.filter(idempotency_key=idempotency_key).exists()
@@ -42,7 +46,7 @@ def adjust(
     reason = ledger.check_adjustment(amount=amount, actor=actor, reason=reason)
     proposed = wallet.adjustments.filter(idempotency_key=idempotency_key).first()
     if proposed is None:
-        ledger.check_takes(locked, -amount)
+        ledger.check_spendable(locked, -amount)
         return wallet.adjustments.create(
             idempotency_key=idempotency_key, amount=amount, proposed_by=actor, reason=reason
         )
@@ -53,13 +57,18 @@ def adjust(
 
 @transaction.atomic
 def approve(adjustment: Adjustment, *, actor: str, reason: str) -> CreditTransaction:
-    """Make a proposed adjustment, once. Raises NotBySamePerson, Conflict when it is decided or too old, and
-    what `ledger.adjust` raises: then it stays as it was."""
-    adjustment = _pending(adjustment)
+    """Make a proposed adjustment, once, and return the transaction.
+
+    Raise NotBySamePerson, Conflict if it is decided or too old, and what `ledger.adjust` raises. The proposal is then
+    unchanged.
+    """
+    adjustment = _lock_pending(adjustment)
     if adjustment.proposed_by == actor.strip():
         raise NotBySamePerson("You proposed this adjustment. Ask somebody else to approve it, or refuse it yourself.")
-    if vars(adjustment)["age"] > GOOD_FOR:
-        raise Conflict(f"This was proposed more than {GOOD_FOR.days} days ago. Refuse it, and propose it again.")
+    if vars(adjustment)["age"] > MAX_PROPOSAL_AGE:
+        raise Conflict(
+            f"This was proposed more than {MAX_PROPOSAL_AGE.days} days ago. Refuse it, and propose it again."
+        )
     made = ledger.adjust(
         wallet=adjustment.wallet,
         amount=adjustment.amount,
@@ -73,21 +82,23 @@ def approve(adjustment: Adjustment, *, actor: str, reason: str) -> CreditTransac
 
 @transaction.atomic
 def refuse(adjustment: Adjustment, *, actor: str, reason: str) -> None:
-    """Close a proposal. Anybody may, its author too. Raises Conflict when it is decided already."""
-    _decide(_pending(adjustment), Adjustment.Status.REFUSED, actor=actor, reason=reason)
+    """Close a proposal. Its author may do this too. Raise Conflict if it is already decided."""
+    _decide(_lock_pending(adjustment), Adjustment.Status.REFUSED, actor=actor, reason=reason)
 
 
 def _moved_alone(wallet: Wallet, *, actor: str, added: bool) -> int:
-    """Coins, signed, that the actor added, or took, by hand lately. Approved ones name their two people."""
-    lately = wallet.transactions.filter(
-        type=CreditTransaction.Type.ADMIN_ADJUSTMENT, actor=actor, created_at__gt=Now() - COUNTED
+    """Return the coins, signed, that the actor alone added or took within LIMIT_WINDOW."""
+    # An approved adjustment names two people as its actor, so it is not found here.
+    recent = wallet.transactions.filter(
+        type=CreditTransaction.Type.ADMIN_ADJUSTMENT, actor=actor, created_at__gt=Now() - LIMIT_WINDOW
     )
-    one_way = lately.filter(amount__gt=0) if added else lately.filter(amount__lt=0)
-    total: int | None = one_way.aggregate(total=Sum("amount"))["total"]
+    same_direction = recent.filter(amount__gt=0) if added else recent.filter(amount__lt=0)
+    total: int | None = same_direction.aggregate(total=Sum("amount"))["total"]
     return total or 0
 
 
-def _pending(adjustment: Adjustment) -> Adjustment:
+def _lock_pending(adjustment: Adjustment) -> Adjustment:
+    """Return the proposal, locked and with its `age`. Raise Conflict if it is decided."""
     rows = Adjustment.objects.select_for_update(of=("self",)).annotate(age=Now() - F("created_at"))
     locked = rows.get(pk=adjustment.pk)
     if locked.status != Adjustment.Status.PENDING:

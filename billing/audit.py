@@ -1,13 +1,12 @@
-"""What must always hold of the coins: each invariant is one query that returns the rows that break it.
+"""The invariants of the ledger. Each is one query that returns the rows that violate it.
 
-Another app adds its own with `register`. Rows hold ids, numbers, states and times only.
+Other apps add theirs with `register`. The rows contain ids, numbers, statuses and times only.
 
-A large ledger is audited in full now and then, and in between from a horizon:
-an instant before which every transaction had ended when it was last found
-clean. Times are not in the order of commits, so the horizon is never simply
-"the last look": a transaction that was running then may still add rows with
-earlier times. A look leaves a mark, and the mark becomes a horizon once
-everything that ran at its time has ended, which Postgres' snapshots tell.
+A large ledger is audited in full once a day. In between, only what changed since a horizon is audited. A horizon is a
+time before which every transaction had ended when the ledger was last found clean. It cannot simply be the time of the
+last audit, because commits are not in the order of their timestamps: a transaction that was running at that time can
+still add rows with earlier timestamps. So each audit leaves a mark, and a mark becomes a horizon as soon as every
+transaction that was running at its time has ended, which Postgres' snapshots show.
 """
 
 from __future__ import annotations
@@ -22,18 +21,20 @@ from typing import Any
 from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
 
-MOST_MINUTES = 10
-"""How long one query may run: an audit reads whole tables, so the time-out of a request is too short for it."""
-MEMORY_MB = 128
-"""What one step of a query may take of Postgres' memory; a few steps run at once."""
+#: The time limit of one query. An audit reads whole tables, for which the limit of a request is too short.
+QUERY_TIMEOUT_MINUTES = 10
+#: Postgres' memory for each sort or hash of a query, of which a few run at once.
+WORK_MEM_MB = 128
+#: How far a horizon stays behind its mark: longer than a statement can run before its transaction gets a number.
+HORIZON_MARGIN = timedelta(minutes=2)
 
 
 @dataclass(frozen=True)
 class Invariant:
-    """`number` orders the report ("1", "8a"), `name` says what holds, `sql` returns the rows that break it.
+    """A rule with the query `sql` that returns the rows that violate it. `number` ("1", "8a") orders the report.
 
-    The query must end without a semicolon, and its columns need names of their own. `recent` is the same of what
-    changed since `%(at)s`, where reading the whole tables is slow.
+    The query must not end with a semicolon, and its column names must be unique. Where reading whole tables is slow,
+    `recent` is the query for what changed since `%(at)s`.
     """
 
     number: str
@@ -44,7 +45,7 @@ class Invariant:
 
 @dataclass(frozen=True)
 class Mark:
-    """A moment that was looked at: transactions that began later have at least the number `next_xid`."""
+    """The time of an audit. Transactions that began later have at least the number `next_xid`."""
 
     at: datetime
     next_xid: int
@@ -52,7 +53,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Horizon:
-    """All transactions before `at` have ended, were found clean, and moved `coins` in all."""
+    """A time before which all transactions have ended and were found clean. `coins` is the sum of what they moved."""
 
     at: datetime
     coins: int
@@ -60,7 +61,7 @@ class Horizon:
 
 @dataclass(frozen=True)
 class Finding:
-    """A broken invariant: how many rows break it, and the first of them as {column: value}."""
+    """A violated invariant: the number of violating rows, and the first of them as {column: value}."""
 
     invariant: Invariant
     total: int
@@ -71,52 +72,59 @@ _registry: dict[str, Invariant] = {}
 
 
 def register(*invariants: Invariant) -> None:
+    """Add invariants to the audit. Raise ValueError if a number is taken by another one."""
     for invariant in invariants:
         if _registry.setdefault(invariant.number, invariant) != invariant:
             raise ValueError(f"invariant {invariant.number} is already {_registry[invariant.number].name!r}")
 
 
 def registered() -> list[Invariant]:
-    """Every invariant, in order of number."""
-    return sorted(_registry.values(), key=_order)
+    """Return every invariant in order of number: 1, 2, 8a, 8b, 11."""
+
+    def order(invariant: Invariant) -> tuple[int, str]:
+        digits, rest = re.fullmatch(r"(\d*)(.*)", invariant.number).groups()  # type: ignore[union-attr]
+        return int(digits or 0), rest
+
+    return sorted(_registry.values(), key=order)
 
 
 @dataclass(frozen=True)
-class Look:
-    """What an audit found, the moment just before it, and the horizon that the next one may start from."""
+class AuditResult:
+    """The findings of an audit, the mark taken just before it, and the horizon from which the next one can start."""
 
     findings: list[Finding]
     mark: Mark
     horizon: Horizon | None
 
 
-#: How far behind its mark a horizon stays: longer than a statement may run before its transaction has a number.
-MARGIN = timedelta(minutes=2)
-
-
 def audit(*, limit: int = 20, since: Horizon | None = None) -> list[Finding]:
-    """Every invariant that is broken now, each with its first `limit` rows. Sound coins give an empty list.
+    """Return the violated invariants, each with its first `limit` rows.
 
-    With a horizon only what changed since is read: old rows that somebody changed behind the trigger's back are
-    found by an audit in full.
+    With a horizon, only what changed since is read. Old rows that were changed despite the trigger are found by a full
+    audit only.
     """
     with _one_snapshot() as cursor:
         return _findings(cursor, limit=limit, since=since)
 
 
-def look(*, limit: int = 20, since: Horizon | None = None, marks: Sequence[Mark] = ()) -> Look:
-    """An audit that another can go on from. `marks` are those of earlier looks; one that is over gives the horizon."""
-    mark = _mark()
+def incremental_audit(*, limit: int = 20, since: Horizon | None = None, marks: Sequence[Mark] = ()) -> AuditResult:
+    """Audit from a horizon, and return the horizon for the next audit. `marks` are those of earlier audits."""
+    with connection.cursor() as cursor:
+        # In its own transaction: pg_current_xact_id assigns a number, and the next transaction gets at least the
+        # following one. A snapshot alone does not show the next number.
+        cursor.execute("SELECT clock_timestamp(), pg_current_xact_id()::text::bigint + 1")
+        mark = Mark(*cursor.fetchone())
     with _one_snapshot() as cursor:
-        oldest = _oldest_running(cursor)
-        over = [each for each in (*marks, mark) if each.next_xid <= oldest]
-        horizon = _moved(cursor, since, max(over, key=lambda each: each.at)) if over else since
+        cursor.execute("SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint")
+        oldest_running = int(cursor.fetchone()[0])
+        past = [each for each in (*marks, mark) if each.next_xid <= oldest_running]
+        horizon = _advance(cursor, since, max(past, key=lambda each: each.at)) if past else since
         findings = _findings(cursor, limit=limit, since=since)
-    return Look(findings, mark, None if findings else horizon)
+    return AuditResult(findings, mark, None if findings else horizon)
 
 
-def questions(since: Horizon | None = None) -> Iterator[tuple[Invariant, str, dict[str, Any] | None]]:
-    """Each invariant with the SQL that finds what breaks it, and the SQL's parameters."""
+def queries(since: Horizon | None = None) -> Iterator[tuple[Invariant, str, dict[str, Any] | None]]:
+    """Yield each invariant with its SQL and the SQL's parameters."""
     for invariant in registered():
         if since is None or not invariant.recent:
             yield invariant, invariant.sql, None
@@ -124,21 +132,9 @@ def questions(since: Horizon | None = None) -> Iterator[tuple[Invariant, str, di
             yield invariant, invariant.recent, {"at": since.at, "coins": since.coins}
 
 
-def _mark() -> Mark:
-    """Taken in a transaction of its own, for the number that it is given: a snapshot alone does not tell the next."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT clock_timestamp(), pg_current_xact_id()::text::bigint + 1")
-        return Mark(*cursor.fetchone())
-
-
-def _oldest_running(cursor: CursorWrapper) -> int:
-    cursor.execute("SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint")
-    return int(cursor.fetchone()[0])
-
-
-def _moved(cursor: CursorWrapper, since: Horizon | None, mark: Mark) -> Horizon:
-    """The horizon moved up to a mark that is over; it never moves back."""
-    at = mark.at - MARGIN
+def _advance(cursor: CursorWrapper, since: Horizon | None, mark: Mark) -> Horizon:
+    """Return the horizon advanced to a mark before which every transaction has ended. It never moves back."""
+    at = mark.at - HORIZON_MARGIN
     if since is not None and at <= since.at:
         return since
     cursor.execute(
@@ -149,42 +145,34 @@ def _moved(cursor: CursorWrapper, since: Horizon | None, mark: Mark) -> Horizon:
     return Horizon(at, (since.coins if since else 0) + int(cursor.fetchone()[0]))
 
 
-def _order(invariant: Invariant) -> tuple[int, str]:
-    digits, rest = re.fullmatch(r"(\d*)(.*)", invariant.number).groups()  # type: ignore[union-attr]
-    return int(digits or 0), rest
-
-
 @contextmanager
 def _one_snapshot() -> Iterator[CursorWrapper]:
-    """All queries see one moment, so a movement between two of them cannot look like a fault.
+    """Yield a cursor whose queries all see one snapshot, so that a movement between two of them is no violation.
 
-    Inside a caller's transaction the isolation is the caller's.
+    Inside a caller's transaction, the caller's isolation level applies.
     """
-    alone = not connection.in_atomic_block
+    outermost = not connection.in_atomic_block
     with transaction.atomic(), connection.cursor() as cursor:
-        if alone:
+        if outermost:
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-            cursor.execute(f"SET LOCAL statement_timeout = '{MOST_MINUTES}min'")
-            # Millions of rows are grouped and joined: with the few megabytes of a request all of it goes over the disk.
-            cursor.execute(f"SET LOCAL work_mem = '{MEMORY_MB}MB'")
+            cursor.execute(f"SET LOCAL statement_timeout = '{QUERY_TIMEOUT_MINUTES}min'")
+            # Millions of rows are grouped and joined. With the default of 4 MB, all of it would spill to disk.
+            cursor.execute(f"SET LOCAL work_mem = '{WORK_MEM_MB}MB'")
         cursor.execute("SET TRANSACTION READ ONLY")
         yield cursor
 
 
 def _findings(cursor: CursorWrapper, *, limit: int, since: Horizon | None) -> list[Finding]:
-    asked = (_check(cursor, *question, limit=limit) for question in questions(since))
-    return [finding for finding in asked if finding]
-
-
-def _check(
-    cursor: CursorWrapper, invariant: Invariant, sql: str, values: dict[str, Any] | None, *, limit: int
-) -> Finding | None:
-    cursor.execute(f"SELECT count(*) OVER (), offenders.* FROM ({sql}) AS offenders LIMIT {int(limit)}", values)  # noqa: S608
-    columns = [column.name for column in cursor.description]
-    found = cursor.fetchall()
-    if not found:
-        return None
-    return Finding(invariant, total=found[0][0], rows=[dict(zip(columns[1:], row[1:], strict=True)) for row in found])
+    findings = []
+    for invariant, query, parameters in queries(since):
+        # count(*) OVER () counts all violating rows, also those beyond the limit. The SQL is this module's own.
+        sql = f"SELECT count(*) OVER (), offenders.* FROM ({query}) AS offenders LIMIT {int(limit)}"  # noqa: S608
+        cursor.execute(sql, parameters)
+        columns = [column.name for column in cursor.description]
+        if rows := cursor.fetchall():
+            listed = [dict(zip(columns[1:], row[1:], strict=True)) for row in rows]
+            findings.append(Finding(invariant, total=rows[0][0], rows=listed))
+    return findings
 
 
 register(
@@ -199,8 +187,8 @@ register(
         ) AS sums ON sums.wallet_id = wallets.id
         WHERE balance <> COALESCE(total, 0)
         """,
-        # Of each wallet that moved its latest line; and all wallets together hold what all transactions moved, so
-        # that a balance which changed without a line is missed only together with its opposite.
+        # Compare each changed wallet with its latest transaction, and the sum of all wallets with the sum of all
+        # transactions. A balance that changed without a transaction is missed only if another changed by the opposite.
         """
         SELECT wallets.id AS wallet_id, balance, latest.balance_after::numeric AS transactions_total
         FROM (SELECT DISTINCT wallet_id FROM credit_transactions WHERE created_at >= %(at)s) AS moved
@@ -232,7 +220,7 @@ register(
         WHERE reserved <> COALESCE(held, 0) OR reserved < 0 OR reserved > balance
         """,
     ),
-    # By induction: each line follows from the one before, and the first from nothing.
+    # By induction: each transaction follows from the one before, and the first from zero.
     Invariant(
         "3",
         "a wallet's transactions run 1, 2, 3 … and each balance follows from the one before, never below zero",
@@ -276,7 +264,7 @@ register(
             OR COALESCE(lines, 0) <> (status = 'captured')::int OR COALESCE(total, 0) <> -captured_coins
             OR first_wallet_id <> wallet_id OR last_wallet_id <> wallet_id
         """,
-        # Reservations that were made or ended since, and those that an unlock names since.
+        # Reservations that are active or were resolved since, and those that an unlock since then names.
         """
         SELECT changed.id AS reservation_id, reservations.id AS known_reservation_id, status, coins, captured_coins,
             lines AS unlocks, COALESCE(total, 0) AS unlocks_total

@@ -1,13 +1,12 @@
 """The only writer of wallets, reservations and transactions.
 
-Every function is atomic and safe to call twice: the same idempotency key (or the
-same reservation) with the same request gives the same answer, another request
-is refused. Two requests are the same when they move the same coins in the same
-way, for the same order, or hold them for the same thing; `actor`, the reason of
-a movement and `expires_at` are notes of whoever came first.
+Every function is atomic and idempotent: the same key (or the same reservation) with the same request returns the first
+answer; with another request it raises. Two requests are the same if they move the same coins in the same way, for the
+same order, or hold them for the same purpose. `actor`, the reason of a movement and `expires_at` may differ: those of
+the first request are stored.
 
-Rows are locked in one order everywhere: job, reservation, wallet. Instances
-handed in are brought up to date, so `wallet.balance` is right after the call.
+Lock order, everywhere: job, reservation, wallet. Every function refreshes the instances that it is given, so
+`wallet.balance` is current after the call.
 """
 
 from __future__ import annotations
@@ -23,12 +22,15 @@ from billing.models import Bonus, CoinReservation, CreditTransaction, PaymentOrd
 from relivchats.accounts.models import User
 from relivchats.errors import Conflict, DomainError
 
-MOST_COINS = 1_000_000_000
-MOST_CHARACTERS = 200
+#: Per movement. The sums of all movements then stay far within a bigint.
+MAX_COINS = 1_000_000_000
+MAX_REASON_LENGTH = 200
 GRANTED_TYPES = (CreditTransaction.Type.SIGNUP_BONUS, CreditTransaction.Type.PURCHASE)
 
 
 class InsufficientCoins(DomainError):
+    """The wallet has too few spendable coins (402)."""
+
     code, status, title = "ERR_3000", 402, "Not enough coins"
 
     def __init__(self, detail: str = "", *, required: int, available: int) -> None:
@@ -44,10 +46,14 @@ class InsufficientCoins(DomainError):
 
 
 class InvalidMovement(DomainError):
+    """The request is not a possible movement of coins (422)."""
+
     code, status, title = "ERR_1001", 422, "Not a movement of coins"
 
 
 class IdempotencyMismatch(DomainError):
+    """The idempotency key belongs to another request (422)."""
+
     code, status, title = "ERR_1001", 422, "Key already used for another request"
 
     def __init__(self) -> None:
@@ -55,20 +61,21 @@ class IdempotencyMismatch(DomainError):
 
 
 class ReservationResolved(Conflict):
-    """The reservation was already captured or released, and not in the way asked for now."""
+    """The reservation was already captured or released in another way (409)."""
 
     title = "Reservation already resolved"
 
     def __init__(self, reservation: CoinReservation) -> None:
-        taken = f" with {reservation.captured_coins} coins" if reservation.captured_coins else ""
-        super().__init__(f"This reservation is already {reservation.status}{taken}. Nothing was changed.")
+        coins = f" with {reservation.captured_coins} coins" if reservation.captured_coins else ""
+        super().__init__(f"This reservation is already {reservation.status}{coins}. Nothing was changed.")
 
 
 @transaction.atomic
 def open_wallet(*, user: User) -> Wallet:
-    """This person's wallet; made, with the signup bonus, when they have none."""
-    wallet, made = Wallet.objects.get_or_create(user=user)
-    coins = Bonus.objects.filter(event=Bonus.Event.SIGNUP).values_list("coins", flat=True).first() if made else 0
+    """Return the user's wallet. Create it with the signup bonus if there is none."""
+    # Of concurrent calls, the unique constraint on the user lets one create the wallet; only that one grants the bonus.
+    wallet, created = Wallet.objects.get_or_create(user=user)
+    coins = Bonus.objects.filter(event=Bonus.Event.SIGNUP).values_list("coins", flat=True).first() if created else 0
     if coins:
         grant(wallet=wallet, type=CreditTransaction.Type.SIGNUP_BONUS, coins=coins, idempotency_key="signup")
     return wallet
@@ -85,14 +92,17 @@ def grant(
     reason: str = "",
     payment_order: PaymentOrder | None = None,
 ) -> CreditTransaction:
-    """Add coins to a wallet: a signup bonus, or a purchase that names the order it was paid by."""
+    """Add coins to a wallet as a signup bonus, or as the purchase of `payment_order`.
+
+    Raise InvalidMovement or IdempotencyMismatch.
+    """
     if type not in GRANTED_TYPES:
         raise InvalidMovement(f"Coins are granted as {' or '.join(GRANTED_TYPES)}, not as {type}.")
     _check_positive(coins)
     if type == CreditTransaction.Type.PURCHASE:
-        _check_bought(payment_order, wallet=wallet, coins=coins)
+        _check_purchase(payment_order, wallet=wallet, coins=coins)
     _lock(wallet)
-    if earlier := _earlier(wallet, idempotency_key=idempotency_key, type=type, amount=coins, order=payment_order):
+    if earlier := _find_earlier(wallet, idempotency_key=idempotency_key, type=type, amount=coins, order=payment_order):
         return earlier
     return _append(
         wallet,
@@ -109,7 +119,10 @@ def grant(
 def reserve(
     *, wallet: Wallet, coins: int, idempotency_key: str, expires_at: datetime, reason: str = ""
 ) -> CoinReservation:
-    """Hold coins, or return the hold that this key already made. Raises InsufficientCoins."""
+    """Reserve coins, or return the reservation that this key already made.
+
+    Raise InsufficientCoins, InvalidMovement or IdempotencyMismatch.
+    """
     _check_positive(coins)
     _lock(wallet)
     if earlier := wallet.reservations.filter(idempotency_key=idempotency_key).first():
@@ -127,7 +140,10 @@ def reserve(
 
 @transaction.atomic
 def capture(*, reservation: CoinReservation, coins: int) -> CreditTransaction:
-    """Take `coins` of the held ones for good and give the rest back. To take none, release."""
+    """Take `coins` of a reservation and release the rest. To take none, call `release`.
+
+    Raise InvalidMovement or ReservationResolved.
+    """
     _lock(reservation)
     if reservation.status == CoinReservation.Status.CAPTURED and reservation.captured_coins == coins:
         return reservation.transactions.get(type=CreditTransaction.Type.INSIGHT_UNLOCK)
@@ -148,8 +164,11 @@ def capture(*, reservation: CoinReservation, coins: int) -> CreditTransaction:
 
 @transaction.atomic
 def release(*, reservation: CoinReservation, reason: str) -> CoinReservation:
-    """Give all held coins back. They never left the wallet, so no transaction is written."""
-    reason = _explained(reason)
+    """Release all coins of a reservation. They never left the wallet, so no transaction is written.
+
+    Raise InvalidMovement or ReservationResolved.
+    """
+    reason = _check_reason(reason)
     _lock(reservation)
     if reservation.status == CoinReservation.Status.RELEASED:
         return reservation
@@ -161,13 +180,16 @@ def release(*, reservation: CoinReservation, reason: str) -> CoinReservation:
 
 @transaction.atomic
 def adjust(*, wallet: Wallet, amount: int, actor: str, reason: str, idempotency_key: str) -> CreditTransaction:
-    """Add or take coins by hand. Held coins are out of reach. Raises InsufficientCoins."""
+    """Add a positive or take a negative amount of coins. Held coins cannot be taken.
+
+    Raise InsufficientCoins, InvalidMovement or IdempotencyMismatch.
+    """
     reason = check_adjustment(amount=amount, actor=actor, reason=reason)
     _lock(wallet)
     type = CreditTransaction.Type.ADMIN_ADJUSTMENT
-    if earlier := _earlier(wallet, idempotency_key=idempotency_key, type=type, amount=amount):
+    if earlier := _find_earlier(wallet, idempotency_key=idempotency_key, type=type, amount=amount):
         return earlier
-    check_takes(wallet, -amount)
+    check_spendable(wallet, -amount)
     return _append(wallet, type=type, amount=amount, idempotency_key=idempotency_key, actor=actor, reason=reason)
 
 
@@ -175,9 +197,10 @@ def adjust(*, wallet: Wallet, amount: int, actor: str, reason: str, idempotency_
 def refund(
     *, payment_order: PaymentOrder, coins: int, idempotency_key: str, actor: str = "", reason: str = ""
 ) -> CreditTransaction | None:
-    """Take back up to `coins` that the order bought, since its money went back: as many as are free to spend.
+    """Take back the coins of a refunded order: up to `coins`, as many as are spendable. Held coins stay held.
 
-    The transaction says how many were taken; None: not one was there. Held coins stay held.
+    Return the transaction, whose amount says how many were taken, or None if there were none. Raise InvalidMovement or
+    IdempotencyMismatch.
     """
     _check_positive(coins)
     wallet = payment_order.wallet
@@ -201,14 +224,14 @@ def refund(
 
 @transaction.atomic
 def reverse_refund(*, refund: CreditTransaction, reason: str) -> CreditTransaction:
-    """Give back what a refund took: its money never reached the person."""
-    reason = _explained(reason)
+    """Return the coins that a refund took, since the refund failed. Raise InvalidMovement or IdempotencyMismatch."""
+    reason = _check_reason(reason)
     if refund.type != CreditTransaction.Type.REFUND:
-        raise InvalidMovement(f"Only a refund is reversed, not a transaction of type {refund.type}.")
+        raise InvalidMovement(f"Only a refund can be reversed, not a transaction of type {refund.type}.")
     wallet = refund.wallet
     _lock(wallet)
     type, key = CreditTransaction.Type.ADMIN_ADJUSTMENT, f"reverse {refund.pk}"
-    if earlier := _earlier(wallet, idempotency_key=key, type=type, amount=-refund.amount):
+    if earlier := _find_earlier(wallet, idempotency_key=key, type=type, amount=-refund.amount):
         return earlier
     return _append(
         wallet,
@@ -222,30 +245,33 @@ def reverse_refund(*, refund: CreditTransaction, reason: str) -> CreditTransacti
 
 
 def check_adjustment(*, amount: int, actor: str, reason: str) -> str:
-    """Raises InvalidMovement unless an adjustment could be made of this. Returns the reason as it is written."""
-    reason = _explained(reason)
+    """Return the reason, stripped. Raise InvalidMovement if an adjustment cannot be made of these values."""
+    reason = _check_reason(reason)
     if not actor.strip():
         raise InvalidMovement("An adjustment needs an actor: say who makes it.")
     _check_positive(abs(amount))
     return reason
 
 
-def check_takes(wallet: Wallet, coins: int) -> None:
-    """Raises InsufficientCoins if so many are not free to take. The wallet is locked."""
+def check_spendable(wallet: Wallet, coins: int) -> None:
+    """Raise InsufficientCoins if the wallet, which the caller has locked, has fewer spendable coins."""
     if coins > wallet.spendable:
-        raise InsufficientCoins(_at_most(wallet), required=coins, available=wallet.spendable)
+        held = f"; {wallet.reserved} more are held for running insights" if wallet.reserved else ""
+        detail = f"Only {wallet.spendable} coins can be taken{held}."
+        raise InsufficientCoins(detail, required=coins, available=wallet.spendable)
 
 
 def _lock(row: Wallet | CoinReservation) -> None:
-    """Hold the row until the transaction ends, and bring the instance up to date."""
+    """Lock the row until the transaction ends, and refresh the instance from it."""
+    # FOR NO KEY UPDATE: inserting a row that references the wallet does not wait for it.
     rows: QuerySet[Any] = row.__class__._base_manager.select_for_update(no_key=True)
     row.refresh_from_db(from_queryset=rows)
 
 
-def _earlier(
+def _find_earlier(
     wallet: Wallet, *, idempotency_key: str, type: str, amount: int, order: PaymentOrder | None = None
 ) -> CreditTransaction | None:
-    """What this key already wrote. Raises IdempotencyMismatch when that was something else."""
+    """Return the transaction of this key, or None. Raise IdempotencyMismatch if it is of another request."""
     earlier = wallet.transactions.filter(idempotency_key=idempotency_key).first()
     if earlier and (earlier.type, earlier.amount, earlier.payment_order) != (type, amount, order):
         raise IdempotencyMismatch
@@ -264,7 +290,8 @@ def _append(
     payment_order: PaymentOrder | None = None,
     reverses: CreditTransaction | None = None,
 ) -> CreditTransaction:
-    """Write the wallet's next transaction and move its balance with it. The wallet is locked."""
+    """Write the next transaction of a locked wallet, and change its balance by it."""
+    # Without the lock, two transactions could get the same sequence number or start from the same balance.
     last = wallet.transactions.order_by("-sequence").values_list("sequence", flat=True).first() or 0
     wallet.balance += amount
     wallet.save(update_fields=["balance"])
@@ -283,9 +310,10 @@ def _append(
 
 
 def _resolve(reservation: CoinReservation, *, status: str, captured_coins: int = 0, release_reason: str = "") -> Wallet:
-    """End the hold: its coins are free again in the wallet, which stays locked. The reservation is locked."""
+    """End a locked reservation and free its coins. Return its wallet, locked."""
     wallet = reservation.wallet
     _lock(wallet)
+    # resolved_at comes from the database's clock, so save() cannot set it.
     CoinReservation.objects.filter(pk=reservation.pk).update(
         status=status, captured_coins=captured_coins, release_reason=release_reason, resolved_at=Now()
     )
@@ -296,22 +324,17 @@ def _resolve(reservation: CoinReservation, *, status: str, captured_coins: int =
 
 
 def _check_positive(coins: int) -> None:
-    if not 0 < coins <= MOST_COINS:
-        raise InvalidMovement(f"Coins move in whole numbers from 1 to {MOST_COINS}.")
+    if not 0 < coins <= MAX_COINS:
+        raise InvalidMovement(f"Coins move in whole numbers from 1 to {MAX_COINS}.")
 
 
-def _check_bought(order: PaymentOrder | None, *, wallet: Wallet, coins: int) -> None:
+def _check_purchase(order: PaymentOrder | None, *, wallet: Wallet, coins: int) -> None:
     if order is None or (order.wallet_id, order.coins) != (wallet.pk, coins):
-        raise InvalidMovement("A purchase gives the coins of an order to the wallet that ordered them.")
+        raise InvalidMovement("A purchase grants the coins of an order to the wallet that ordered them.")
 
 
-def _explained(reason: str) -> str:
+def _check_reason(reason: str) -> str:
     reason = reason.strip()
-    if not 0 < len(reason) <= MOST_CHARACTERS:
-        raise InvalidMovement(f"Say why, in 1 to {MOST_CHARACTERS} characters.")
+    if not 0 < len(reason) <= MAX_REASON_LENGTH:
+        raise InvalidMovement(f"Say why, in 1 to {MAX_REASON_LENGTH} characters.")
     return reason
-
-
-def _at_most(wallet: Wallet) -> str:
-    held = f"; {wallet.reserved} more are held for running insights" if wallet.reserved else ""
-    return f"Only {wallet.spendable} coins are free to take{held}."

@@ -65,7 +65,7 @@ def _audit(*, since: audit.Horizon | None) -> list[audit.Finding]:
     started = time.monotonic()
     marked = LedgerAudit.objects.filter(next_xid__isnull=False).order_by("-ended_at")
     marks = [audit.Mark(*each) for each in marked.values_list("marked_at", "next_xid")[:MAX_MARKS]]  # type: ignore[arg-type]
-    seen = audit.look(limit=MAX_OFFENDERS_LISTED, since=since, marks=marks)
+    seen = audit.incremental_audit(limit=MAX_OFFENDERS_LISTED, since=since, marks=marks)
     LedgerAudit.objects.create(
         complete=since is None,
         milliseconds=int((time.monotonic() - started) * 1000),

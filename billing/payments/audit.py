@@ -1,4 +1,4 @@
-"""What must always hold between orders, their refunds and the coins that moved for them."""
+"""The invariant of payments: orders, their refunds and their transactions agree."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ _RECENT = """(
 audit.register(
     audit.Invariant(
         "9",
-        "a paid order has one purchase of its coins in its wallet, and every purchase an order; its refunds took what"
-        " they say, within them",
+        "a paid order has one purchase of its coins in its wallet, and every purchase has an order; its refunds took"
+        " the coins that they record, at most those of the order",
         _BROKEN.format(orders="payment_orders", made="true"),
         recent=_BROKEN.format(orders=_RECENT, made="created_at >= %(at)s"),
     )

@@ -53,7 +53,7 @@ def _broken_invariants(since: audit.Horizon | None) -> list[audit.Invariant]:
     broken = []
     with transaction.atomic(), connection.cursor() as cursor:
         # Each invariant is one statement, so it sees one snapshot.
-        for invariant, sql, values in audit.questions(since):
+        for invariant, sql, values in audit.queries(since):
             remaining = max(1, int((until - time.monotonic()) * 1000))
             cursor.execute("SELECT set_config('statement_timeout', %s, true)", [str(remaining)])
             # A count, because for EXISTS Postgres plans for an early first row, which a clean ledger does not have.

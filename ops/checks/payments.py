@@ -51,10 +51,10 @@ def adjustments() -> Line:
     pending = Adjustment.objects.pending()
     waiting = count(pending)
     late = count(pending.filter(created_at__lt=Now() - _MAX_ADJUSTMENT_WAIT))
-    too_old = count(pending.filter(created_at__lt=Now() - billing_adjustments.GOOD_FOR))
+    too_old = count(pending.filter(created_at__lt=Now() - billing_adjustments.MAX_PROPOSAL_AGE))
     data = {"waiting": waiting, "late": late, "too_old": too_old}
     if too_old:
-        text = f"{words(too_old)} pending for more than {billing_adjustments.GOOD_FOR.days} days: can only be refused"
+        text = f"{words(too_old)} pending for more than {billing_adjustments.MAX_PROPOSAL_AGE.days} days: can only be refused"
         remedy = f"refuse them, and propose again what is still due: {_ADJUSTMENTS_PAGE}"
         return Line("adjustments", Level.WARNING, text, remedy, data)
     if late:

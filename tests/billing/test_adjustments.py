@@ -80,7 +80,7 @@ def test_approved_adjustments_and_those_of_yesterday_do_not_count(
     adjustments.approve(propose(wallet), actor="user 2", reason="checked")
     assert isinstance(give(wallet, 1000, key="b"), CreditTransaction)
     assert isinstance(give(wallet, 1000, key="c"), Adjustment)
-    monkeypatch.setattr(adjustments, "COUNTED", timedelta())
+    monkeypatch.setattr(adjustments, "LIMIT_WINDOW", timedelta())
     assert isinstance(give(wallet, 1000, key="d"), CreditTransaction)
 
 
@@ -91,7 +91,7 @@ def test_a_repeated_request_returns_the_same_adjustment(
     made, proposed = give(wallet, 700, key="a"), give(wallet, 700, key="b")
     give(wallet, 300, key="c")
     assert give(wallet, 700, key="a") == made
-    monkeypatch.setattr(adjustments, "COUNTED", timedelta())
+    monkeypatch.setattr(adjustments, "LIMIT_WINDOW", timedelta())
     assert give(wallet, 700, key="b") == proposed
     assert balance(wallet) == 1050
 

@@ -249,7 +249,7 @@ def test_every_query_for_changed_rows_uses_an_index(horizon: Horizon, places: di
     """The tables that grow for good are never read from end to end; wallets are, once, for their sum."""
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL enable_seqscan = off")
-        for invariant, sql, values in audit.questions(horizon):
+        for invariant, sql, values in audit.queries(horizon):
             cursor.execute(f"EXPLAIN {sql}", values)
             plan = "\n".join(line for (line,) in cursor.fetchall())
             for table in ("credit_transactions", "coin_reservations", "insight_generation_jobs", "insights"):
@@ -331,7 +331,7 @@ def test_a_horizon_never_passes_a_transaction_that_is_still_running(
     make_wallet: MakeWallet, bystander: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A line written before the look and committed after it has an earlier time than lines that the look saw."""
-    monkeypatch.setattr(audit, "MARGIN", timedelta())
+    monkeypatch.setattr(audit, "HORIZON_MARGIN", timedelta())
     wallet, other = make_wallet(coins=50), make_wallet(coins=70)
     bystander.execute(
         "INSERT INTO credit_transactions"
@@ -339,13 +339,13 @@ def test_a_horizon_never_passes_a_transaction_that_is_still_running(
         " VALUES (%s, 2, 'admin_adjustment', 5, 55, 'slow', 'test', 'slow')",
         [wallet.pk],
     )
-    first = audit.look()
+    first = audit.incremental_audit()
     assert (first.findings, first.horizon) == ([], None)
     ledger.adjust(wallet=other, amount=9, actor="test", reason="meanwhile", idempotency_key="meanwhile")
-    assert audit.look(marks=[first.mark]).horizon is None
+    assert audit.incremental_audit(marks=[first.mark]).horizon is None
     bystander.execute("UPDATE wallets SET balance = 55 WHERE id = %s", [wallet.pk])
     bystander.commit()
-    after = audit.look(marks=[first.mark])
+    after = audit.incremental_audit(marks=[first.mark])
     assert after.findings == []
     assert after.horizon is not None
     assert audit.audit(since=after.horizon) == []
@@ -357,16 +357,16 @@ def test_a_horizon_never_passes_a_transaction_that_is_still_running(
 def test_a_horizon_advances_with_each_clean_audit_and_stays_when_an_invariant_is_broken(
     make_wallet: MakeWallet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(audit, "MARGIN", timedelta())
+    monkeypatch.setattr(audit, "HORIZON_MARGIN", timedelta())
     make_wallet(coins=50)
-    first = audit.look()
+    first = audit.incremental_audit()
     assert first.horizon is not None
     make_wallet(coins=70)
-    second = audit.look(since=first.horizon, marks=[first.mark])
+    second = audit.incremental_audit(since=first.horizon, marks=[first.mark])
     assert second.horizon is not None
     assert (second.horizon.at > first.horizon.at, second.horizon.coins) == (True, 120)
     Wallet.objects.update(balance=F("balance") + 1)
-    broken = audit.look(since=second.horizon, marks=[second.mark])
+    broken = audit.incremental_audit(since=second.horizon, marks=[second.mark])
     assert [finding.invariant.number for finding in broken.findings] == ["1"]
     assert broken.horizon is None
 
@@ -374,4 +374,4 @@ def test_a_horizon_advances_with_each_clean_audit_and_stays_when_an_invariant_is
 def test_an_old_mark_does_not_move_the_horizon_back(make_wallet: MakeWallet) -> None:
     make_wallet(coins=50)
     since = Horizon(clock.now(), 50)
-    assert audit.look(since=since, marks=[Mark(since.at - timedelta(days=1), 1)]).horizon == since
+    assert audit.incremental_audit(since=since, marks=[Mark(since.at - timedelta(days=1), 1)]).horizon == since

@@ -43,7 +43,7 @@ def test_only_bonuses_and_purchases_can_be_granted(make_wallet: MakeWallet, type
         ledger.grant(wallet=make_wallet(), type=type, coins=1, idempotency_key="a")
 
 
-@pytest.mark.parametrize("coins", [0, -1, ledger.MOST_COINS + 1])
+@pytest.mark.parametrize("coins", [0, -1, ledger.MAX_COINS + 1])
 def test_the_number_of_coins_is_bounded(make_wallet: MakeWallet, hold: Hold, coins: int) -> None:
     wallet = make_wallet(coins=50)
     with pytest.raises(ledger.InvalidMovement, match="whole numbers"):

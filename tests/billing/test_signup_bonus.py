@@ -57,7 +57,7 @@ def test_a_changed_bonus_is_not_granted_again() -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_a_person_is_never_stored_without_a_wallet() -> None:
-    Bonus.objects.filter(event="signup").update(coins=ledger.MOST_COINS + 1)
+    Bonus.objects.filter(event="signup").update(coins=ledger.MAX_COINS + 1)
     with pytest.raises(DomainError):
         User.objects.create_user("ann@example.org")
     with pytest.raises(DomainError):
@@ -69,7 +69,7 @@ def test_a_person_is_never_stored_without_a_wallet() -> None:
 @pytest.mark.django_db(transaction=True)
 def test_a_wallet_is_never_opened_without_its_bonus() -> None:
     (user,) = User.objects.bulk_create([User(email="ann@example.org")])
-    Bonus.objects.filter(event="signup").update(coins=ledger.MOST_COINS + 1)
+    Bonus.objects.filter(event="signup").update(coins=ledger.MAX_COINS + 1)
     with pytest.raises(DomainError):
         ledger.open_wallet(user=user)
     assert not Wallet.objects.exists()
