@@ -16,5 +16,5 @@ class CoinsConfig(AppConfig):
 
         providers.check_settings()
         post_save.connect(signals.open_wallet_with_user, sender=User, dispatch_uid="open_wallet_with_user")
-        post_migrate.connect(signals.make_bonus_row, sender=self, dispatch_uid="make_bonus_row")
-        post_migrate.connect(signals.make_packages, sender=self, dispatch_uid="make_packages")
+        post_migrate.connect(signals.create_bonus_row, sender=self, dispatch_uid="create_bonus_row")
+        post_migrate.connect(signals.create_packages, sender=self, dispatch_uid="create_packages")

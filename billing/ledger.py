@@ -257,7 +257,7 @@ def check_spendable(wallet: Wallet, coins: int) -> None:
     """Raise InsufficientCoins if the wallet, which the caller has locked, has fewer spendable coins."""
     if coins > wallet.spendable:
         held = f"; {wallet.reserved} more are held for running insights" if wallet.reserved else ""
-        detail = f"Only {wallet.spendable} coins can be taken{held}."
+        detail = f"Only {wallet.spendable} coins are free to take{held}."
         raise InsufficientCoins(detail, required=coins, available=wallet.spendable)
 
 

@@ -1,8 +1,7 @@
-"""Coins as the API shows them to their owner."""
+"""The API's representation of coins for their owner."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from drf_spectacular.utils import extend_schema_field
@@ -18,29 +17,31 @@ DESCRIPTIONS = {
     CreditTransaction.Type.REFUND: "Purchase refunded",
     CreditTransaction.Type.ADMIN_ADJUSTMENT: "Corrected by our team",
 }
-OFFSET_LIMIT = 1_000_000_000
+MAX_OFFSET = 1_000_000_000
 
 
-def describe(line: CreditTransaction) -> str:
-    """A transaction in plain words, with the package of its order. What a refund could not take back is told too."""
-    words, order = DESCRIPTIONS[CreditTransaction.Type(line.type)], line.payment_order
+def describe(row: CreditTransaction) -> str:
+    """Return a transaction in plain words, with the package of its order and the coins that a refund left owed."""
+    words, order = DESCRIPTIONS[CreditTransaction.Type(row.type)], row.payment_order
     if order is None:
         return words
-    told = f"{words}: {order.package.title}"
-    # A refund's line has its refund's id in its key. One that failed and was made again has a line for each time,
-    # and all but the latest are reversed.
-    owed = sum(refund.owed_coins for refund in order.refunds.all() if str(refund.pk) in line.idempotency_key)
-    if not owed or line.reversed_by.all():
-        return told
+    description = f"{words}: {order.package.title}"
+    # The key of a refund's transaction contains the refund's id. A refund that failed and was made again has several
+    # transactions, and all but the latest are reversed.
+    owed = sum(refund.owed_coins for refund in order.refunds.all() if str(refund.pk) in row.idempotency_key)
+    if not owed or row.reversed_by.all():
+        return description
     were, are = ("was", "is") if owed == 1 else ("were", "are")
-    return f"{told}; {owed} of its coins {were} spent or held, and {are} owed"
+    return f"{description}; {owed} of its coins {were} spent or held, and {are} owed"
 
 
 class OwedSerializer(serializers.ModelSerializer[PaymentRefund]):
+    """A refund whose coins are owed."""
+
     order_id = serializers.UUIDField()
     coins = serializers.IntegerField(source="owed_coins", help_text="Owed for this refund.")
     refunded_at = serializers.DateTimeField(
-        source="moved_at", help_text="When the money went back; while it is on its way, since when."
+        source="moved_at", help_text="When the money went back, or since when it is on its way."
     )
     why = serializers.SerializerMethodField(help_text="In plain words.")
 
@@ -51,18 +52,21 @@ class OwedSerializer(serializers.ModelSerializer[PaymentRefund]):
 
     @extend_schema_field(str)
     def get_why(self, refund: PaymentRefund) -> str:
+        """Return the explanation."""
         return debts.explain(refund)
 
 
 class BalanceSerializer(serializers.ModelSerializer[Wallet]):
+    """A wallet. The context has its refunds with debt as `owed`."""
+
     user_id = serializers.UUIDField()
     balance = serializers.IntegerField(help_text="Coins that you own.")
     reserved = serializers.IntegerField(help_text="Those of them that are held for insights being written.")
-    spendable = serializers.IntegerField(help_text="Those that are free to spend: `balance` − `reserved`.")
+    spendable = serializers.IntegerField(help_text="Coins that are free to spend: `balance` − `reserved`.")
     owed = serializers.SerializerMethodField(
-        help_text="Coins that were spent or held when the money for them went back; 0: none. Never taken by itself."
+        help_text="Coins that were spent or held when their money was refunded. They are never taken automatically."
     )
-    owed_for = serializers.SerializerMethodField(help_text="Each refund that they are owed for, newest first.")
+    owed_for = serializers.SerializerMethodField(help_text="The refunds that they are owed for, newest first.")
 
     class Meta:
         model = Wallet
@@ -71,21 +75,21 @@ class BalanceSerializer(serializers.ModelSerializer[Wallet]):
 
     @extend_schema_field(int)
     def get_owed(self, wallet: Wallet) -> int:
-        return sum(refund.owed_coins for refund in self._refunds())
+        """Return the number of owed coins."""
+        return sum(refund.owed_coins for refund in self.context["owed"])
 
     @extend_schema_field(OwedSerializer(many=True))
     def get_owed_for(self, wallet: Wallet) -> Any:
-        return OwedSerializer(self._refunds(), many=True).data
-
-    def _refunds(self) -> Sequence[PaymentRefund]:
-        owed: Sequence[PaymentRefund] = self.context["owed"]
-        return owed
+        """Return the refunds with their owed coins."""
+        return OwedSerializer(self.context["owed"], many=True).data
 
 
 class TransactionSerializer(serializers.ModelSerializer[CreditTransaction]):
-    amount = serializers.IntegerField(help_text="Coins: above zero came in, below zero went out.")
-    balance_after = serializers.IntegerField(help_text="Coins owned right after it.")
-    description = serializers.SerializerMethodField(help_text="In plain words: the type, and the package of an order.")
+    """A transaction without its actor and reason, which are for staff."""
+
+    amount = serializers.IntegerField(help_text="Coins: positive if added, negative if taken.")
+    balance_after = serializers.IntegerField(help_text="Coins owned after it.")
+    description = serializers.SerializerMethodField(help_text="The type in plain words, and the package of an order.")
     order_id = serializers.UUIDField(
         source="payment_order_id", allow_null=True, help_text="Of a purchase or a refund; null otherwise."
     )
@@ -94,40 +98,45 @@ class TransactionSerializer(serializers.ModelSerializer[CreditTransaction]):
         model = CreditTransaction
         fields = ("id", "type", "amount", "balance_after", "description", "reservation_id", "order_id", "created_at")
         read_only_fields = fields
-        extra_kwargs = {"reservation_id": {"help_text": "The held coins that an unlock was paid from; null otherwise."}}
+        extra_kwargs = {"reservation_id": {"help_text": "The reservation of an unlock; null otherwise."}}
 
     @extend_schema_field(str)
     def get_description(self, transaction: CreditTransaction) -> str:
+        """Return the description."""
         return describe(transaction)
 
 
 class StatementQuery(serializers.Serializer[Any]):
+    """The filters of a statement."""
+
     type = serializers.ChoiceField(
         CreditTransaction.Type.choices, required=False, help_text="Only transactions of this type."
     )
 
     def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
-        """`from` is a word of the language, so these two cannot be written as attributes."""
-        wrong: dict[str, Any] = {
+        """Add `from` and `to`. `from` is a keyword of Python, so it cannot be a class attribute."""
+        messages: dict[str, Any] = {
             "invalid": "Write an instant, such as 2026-01-31T09:30:00Z, or a day, such as 2026-01-31."
         }
         since = serializers.DateTimeField(
             required=False,
-            error_messages=wrong,
-            help_text="Only from this instant on, or from the beginning of this day (UTC).",
+            error_messages=messages,
+            help_text="Only from this instant, or from the beginning of this day (UTC).",
         )
         until = serializers.DateTimeField(
             required=False,
-            error_messages=wrong,
+            error_messages=messages,
             help_text="Only before this instant, or before the beginning of this day (UTC).",
         )
         return {**super().get_fields(), "from": since, "to": until}
 
 
 class OffsetQuery(serializers.Serializer[Any]):
+    """The offset of a page."""
+
     offset = serializers.IntegerField(
         required=False,
         min_value=0,
-        max_value=OFFSET_LIMIT,
-        help_text="Instead of `cursor`: how many of the newest to skip. The answer then also has the `count` of all.",
+        max_value=MAX_OFFSET,
+        help_text="Instead of `cursor`: how many of the newest to skip. The response then has the `count` of all.",
     )

@@ -1,4 +1,4 @@
-"""What happens to coins when something else happens: a wallet for each new person, staff's rows after migrating."""
+"""Signal receivers: open a wallet for each new user, and create the rows that staff edit after a migration."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from relivchats.accounts.models import User
 
 SIGNUP_BONUS_COINS = 50
 
-#: What is sold to begin with: (id, title, coins, popular, {currency: minor units}).
+#: The first packages: (id, title, coins, popular, {currency: minor units}).
 PACKAGES: tuple[tuple[str, str, int, bool, dict[str, int]], ...] = (
     ("starter", "Starter", 400, False, {"INR": 39_900, "USD": 499}),
     ("popular", "Popular", 850, True, {"INR": 79_900, "USD": 999}),
@@ -22,24 +22,25 @@ PACKAGES: tuple[tuple[str, str, int, bool, dict[str, int]], ...] = (
 
 
 def open_wallet_with_user(*, instance: User, created: bool, raw: bool, **_: Any) -> None:
+    """Open the wallet of a new user in the same transaction. A fixture (`raw`) brings its own wallets."""
     if created and not raw:
         ledger.open_wallet(user=instance)
 
 
-def make_bonus_row(*, using: str, apps: Apps = installed_apps, **_: Any) -> None:
-    """Make the row that staff edit, and leave theirs alone."""
+def create_bonus_row(*, using: str, apps: Apps = installed_apps, **_: Any) -> None:
+    """Create the signup bonus if there is none."""
     try:
         bonus = apps.get_model("billing", "Bonus")
-    except LookupError:  # migrated back to before the table
+    except LookupError:  # migrated back to before the table existed
         return
     bonus.objects.using(using).get_or_create(event="signup", defaults={"coins": SIGNUP_BONUS_COINS})
 
 
-def make_packages(*, using: str, apps: Apps = installed_apps, **_: Any) -> None:
-    """What is sold to begin with, where nothing ever was: staff's own choice is left alone."""
+def create_packages(*, using: str, apps: Apps = installed_apps, **_: Any) -> None:
+    """Create the first packages if there are none at all."""
     try:
         packages, prices = apps.get_model("billing", "CreditPackage"), apps.get_model("billing", "PackagePrice")
-    except LookupError:  # migrated back to before the tables
+    except LookupError:  # migrated back to before the tables existed
         return
     with transaction.atomic(using=using):
         if packages.objects.using(using).exists():

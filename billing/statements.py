@@ -1,4 +1,4 @@
-"""A wallet's transactions as a file for spreadsheets, line by line, however many there are."""
+"""A wallet's transactions as CSV, streamed row by row."""
 
 from __future__ import annotations
 
@@ -12,34 +12,35 @@ from billing.models import CreditTransaction
 from billing.serializers import describe
 
 COLUMNS = ("id", "created_at", "type", "description", "amount", "balance_after", "reservation_id", "order_id")
-#: A text that begins with one of these is a formula to a spreadsheet (OWASP, CSV injection).
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
-_CHUNK = 2000
+#: A spreadsheet runs a text that begins with one of these as a formula (OWASP, "CSV Injection").
+_FORMULA_PREFIXES = ("=", "+", "-", "@", "\t", "\r", "\n")
+#: Rows per fetch of the server-side cursor. It bounds the memory of a statement.
+_CHUNK_SIZE = 2000
 
 
-class _Line:
-    """What csv writes to: it hands each line back."""
+class _Echo:
+    """A pseudo-buffer that returns what csv writes (Django's documentation, "Streaming large CSV files")."""
 
-    def write(self, line: str) -> str:
-        return line
+    def write(self, row: str) -> str:
+        return row
 
 
-def lines(transactions: QuerySet[CreditTransaction]) -> Iterator[str]:
-    """The heading, then a line each, newest first."""
-    write = csv.writer(_Line()).writerow
+def stream_csv(transactions: QuerySet[CreditTransaction]) -> Iterator[str]:
+    """Yield the header and one CSV row per transaction, newest first."""
+    write = csv.writer(_Echo()).writerow
     yield write(COLUMNS)
-    for line in with_orders(transactions).order_by("-sequence", "-id").iterator(chunk_size=_CHUNK):
-        cells = (line.pk, line.created_at.isoformat(), line.type, describe(line), line.amount, line.balance_after)
-        yield write([harmless(cell) for cell in (*cells, line.reservation_id, line.payment_order_id)])
+    for row in with_orders(transactions).order_by("-sequence", "-id").iterator(chunk_size=_CHUNK_SIZE):
+        cells = (row.pk, row.created_at.isoformat(), row.type, describe(row), row.amount, row.balance_after)
+        yield write([escape_formula(cell) for cell in (*cells, row.reservation_id, row.payment_order_id)])
 
 
 def with_orders(transactions: QuerySet[CreditTransaction]) -> QuerySet[CreditTransaction]:
-    """With what `describe` asks of them, in a constant number of queries."""
+    """Return the transactions with the rows that `describe` reads, in a constant number of queries."""
     return transactions.select_related("payment_order__package").prefetch_related(
         "payment_order__refunds", "reversed_by"
     )
 
 
-def harmless(value: Any) -> Any:
-    """Numbers as they are; a text that would be read as a formula gets an apostrophe in front."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+def escape_formula(value: Any) -> Any:
+    """Return the value; a text that would run as a formula gets an apostrophe in front."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA_PREFIXES) else value

@@ -1,4 +1,4 @@
-"""The API of coins. A person sees their own wallet and no other."""
+"""The API of coins: a person's own balance, transactions and statement."""
 
 from __future__ import annotations
 
@@ -60,25 +60,31 @@ CSV_EXAMPLE = """id,created_at,type,description,amount,balance_after,reservation
 
 
 class CSVRenderer(BaseRenderer):
-    """For callers that accept nothing but text/csv; the view writes the file itself."""
+    """Accept requests for text/csv. It renders nothing: the view streams the file itself."""
 
     media_type, format = "text/csv", "csv"
 
 
 class OffsetPages(LimitOffsetPagination):
+    """Pages by `limit` and `offset`."""
+
     def get_previous_link(self) -> str | None:
-        """The framework leaves `offset` out of the first page's address, which here would mean pages by cursor."""
+        """Return the previous page's URL, always with `offset`.
+
+        DRF omits `offset` from the first page's URL. Here that would select pagination by cursor.
+        """
         link = super().get_previous_link()
         return link and replace_query_param(link, "offset", max(0, (self.offset or 0) - (self.limit or 0)))
 
 
 class TransactionPages(Pages):
-    """Pages by cursor; with `offset` in the address pages by offset, and a `count` of all beside them."""
+    """Pages by cursor, or by offset with a `count` if the URL has `offset`."""
 
     ordering = ("-sequence", "-id")
     by_offset: OffsetPages | None = None
 
     def paginate_queryset(self, queryset: Any, request: Request, view: APIView | None = None) -> list[Any] | None:
+        """Return one page, by cursor or by offset."""
         query = OffsetQuery(data=request.query_params)
         query.is_valid(raise_exception=True)
         if "offset" not in query.validated_data:
@@ -88,26 +94,34 @@ class TransactionPages(Pages):
         return self.by_offset.paginate_queryset(queryset.order_by(*self.ordering), request, view)
 
     def get_paginated_response(self, data: Any) -> Response:
+        """Return the page's response, with `count` if it is by offset."""
         return self.by_offset.get_paginated_response(data) if self.by_offset else super().get_paginated_response(data)
 
     def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
+        """Return the schema of a page, with `count`."""
         page = super().get_paginated_response_schema(schema)
-        count = {"type": "integer", "example": 123, "description": "All of them; only in pages by `offset`."}
+        count = {
+            "type": "integer",
+            "example": 123,
+            "description": "The number of all transactions; only in pages by `offset`.",
+        }
         return {**page, "properties": {**page["properties"], "count": count}}
 
 
 class Balance(APIView):
+    """The balance of the person's wallet."""
+
     @extend_schema(
         operation_id="get_balance",
         tags=["coins"],
         summary="Your coins",
-        description="Coins are held while insights are written, taken for those delivered and given back for the rest."
-        " Owed are coins that were spent or held when the money for them went back: they are shown, and never taken by"
-        " themselves.",
+        description="Coins are held while insights are written, taken for those delivered and released for the rest."
+        " Owed coins were spent or held when their money was refunded. They are shown, and never taken automatically.",
         responses={200: BalanceSerializer, **problems(401)},
         examples=[example("A wallet", BALANCE), example("After a refund", {**BALANCE, **OWING})],
     )
     def get(self, request: Request) -> Response:
+        """Return the balance. Open the wallet if there is none."""
         wallet = ledger.open_wallet(user=person(request))
         return Response(BalanceSerializer(wallet, context={"owed": debts.list_refunds_with_debt(wallet)}).data)
 
@@ -117,43 +131,49 @@ class Balance(APIView):
         operation_id="list_transactions",
         tags=["coins"],
         summary="Every change of your coins, newest first",
-        description="Follow `next`, or page with `limit` and `offset`. Coins that are only held are no change.",
+        description="Follow `next`, or page with `limit` and `offset`. Holding coins is not a transaction.",
         parameters=[OffsetQuery, StatementQuery],
         responses={200: TransactionSerializer(many=True), **problems(401, 422)},
         examples=[example("An unlock", TRANSACTION)],
     )
 )
 class Transactions(ListAPIView[CreditTransaction]):
+    """The person's transactions."""
+
     serializer_class = TransactionSerializer
     pagination_class = TransactionPages
 
     def get_queryset(self) -> QuerySet[CreditTransaction]:
-        return statements.with_orders(_asked_for(self.request))
+        """Return the transactions that the query selects."""
+        return statements.with_orders(_filter_transactions(self.request))
 
 
 class StatementDownload(APIView):
+    """The person's transactions as a CSV file."""
+
     renderer_classes = [CSVRenderer]
 
     @extend_schema(
         operation_id="download_transactions",
         tags=["coins"],
-        summary="The same as a file for spreadsheets",
-        description="Comma-separated, newest first, with a heading: all that you ask for in one file. Amounts are"
-        " numbers; a text that a spreadsheet would take for a formula begins with an apostrophe.",
+        summary="The same as a CSV file",
+        description="Comma-separated, newest first, with a header row, all in one file. Amounts are numbers; a text"
+        " that a spreadsheet would run as a formula gets an apostrophe in front.",
         parameters=[StatementQuery],
         responses={(200, "text/csv"): str, **problems(401, 422)},
         examples=[OpenApiExample("A file", CSV_EXAMPLE, response_only=True, media_type="text/csv")],
     )
     def get(self, request: Request) -> StreamingHttpResponse:
-        lines = statements.lines(_asked_for(request))
+        """Stream the file."""
+        rows = statements.stream_csv(_filter_transactions(request))
         headers = {"Content-Disposition": f'attachment; filename="coins-{clock.now():%Y-%m-%d}.csv"'}
-        return StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8", headers=headers)
+        return StreamingHttpResponse(rows, content_type="text/csv; charset=utf-8", headers=headers)
 
 
-def _asked_for(request: Request) -> QuerySet[CreditTransaction]:
-    """The caller's own transactions, of the type and time that the address names."""
+def _filter_transactions(request: Request) -> QuerySet[CreditTransaction]:
+    """Return the person's own transactions of the type and time in the URL's query."""
     query = StatementQuery(data=request.query_params)
     query.is_valid(raise_exception=True)
-    names = {"type": "type", "from": "created_at__gte", "to": "created_at__lt"}
-    chosen = {names[name]: value for name, value in query.validated_data.items()}
-    return CreditTransaction.objects.filter(wallet__user=person(request), **chosen)
+    lookups = {"type": "type", "from": "created_at__gte", "to": "created_at__lt"}
+    filters = {lookups[name]: value for name, value in query.validated_data.items()}
+    return CreditTransaction.objects.filter(wallet__user=person(request), **filters)

@@ -54,7 +54,8 @@ def adjustments() -> Line:
     too_old = count(pending.filter(created_at__lt=Now() - billing_adjustments.MAX_PROPOSAL_AGE))
     data = {"waiting": waiting, "late": late, "too_old": too_old}
     if too_old:
-        text = f"{words(too_old)} pending for more than {billing_adjustments.MAX_PROPOSAL_AGE.days} days: can only be refused"
+        days = billing_adjustments.MAX_PROPOSAL_AGE.days
+        text = f"{words(too_old)} pending for more than {days} days: can only be refused"
         remedy = f"refuse them, and propose again what is still due: {_ADJUSTMENTS_PAGE}"
         return Line("adjustments", Level.WARNING, text, remedy, data)
     if late:

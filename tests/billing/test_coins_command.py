@@ -60,7 +60,7 @@ def test_held_coins_are_printed_and_not_taken(wallet: Wallet, hold: Hold) -> Non
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("ben@example.org", "+5", "--reason", "x"), "^Nobody here has the address ben@example.org"),
+        (("ben@example.org", "+5", "--reason", "x"), "^There is no user with the address ben@example.org"),
         ((EMAIL, "abc", "--reason", "x"), "^abc is not a number of coins. Write it like \\+400 or -50.$"),
         ((EMAIL, "1.5", "--reason", "x"), "^1.5 is not a number of coins"),
         ((EMAIL, "-1.5", "--reason", "x"), "^-1.5 is not a number of coins"),

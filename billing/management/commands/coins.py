@@ -14,19 +14,23 @@ from relivchats.errors import DomainError
 
 
 class Command(BaseCommand):
+    """Adjust a person's wallet."""
+
     help = "Add coins to a person's wallet, or take some: coins ann@example.org +400 --reason 'a gift'"
 
     def add_arguments(self, parser: CommandParser) -> None:
+        """Add the address, the amount and --reason."""
         parser.add_argument("email")
         parser.add_argument("amount", help="coins to add (+400 or 400) or to take (-50)")
-        parser.add_argument("--reason", required=True, help="why: it stays in the ledger for good")
+        parser.add_argument("--reason", required=True, help="why; it is stored in the ledger permanently")
 
     def handle(self, *, email: str, amount: str, reason: str, **options: Any) -> str:
+        """Make or propose the adjustment and return the sentence to print. Raise CommandError."""
         if not re.fullmatch(r"[+-]?[0-9]{1,99}", amount):
             raise CommandError(f"{amount} is not a number of coins. Write it like +400 or -50.")
         user = User.objects.filter(email=email.strip().lower()).first()
         if user is None:
-            raise CommandError(f"Nobody here has the address {email}. `manage.py token {email}` makes them.")
+            raise CommandError(f"There is no user with the address {email}. `manage.py token {email}` creates one.")
         wallet = ledger.open_wallet(user=user)
         try:
             made = adjustments.adjust(
@@ -36,7 +40,7 @@ class Command(BaseCommand):
             raise CommandError(refusal.detail) from None
         if isinstance(made, Adjustment):
             return (
-                f"Nothing was moved yet: more than {settings.ADJUSTMENT_APPROVAL_COINS} coins in a day need a second"
-                f" person. Adjustment {made.pk} waits for them in the admin, under Adjustments."
+                f"No coins were moved yet: more than {settings.ADJUSTMENT_APPROVAL_COINS} coins in a day need a second"
+                f" person. Adjustment {made.pk} waits for approval in the admin, under Adjustments."
             )
         return f"Balance: {wallet.balance} coins, {wallet.reserved} of them held."
