@@ -184,7 +184,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
 }
 UPLOAD_LIMIT_BYTES = read("MAX_UPLOAD_SIZE_MB", whole, default=25, least=1) * 1024 * 1024
 # A person's upload stays in memory: no file of theirs is ever written.
-FILE_UPLOAD_HANDLERS = ["chats.uploads.BoundedMemoryUploadHandler"]
+FILE_UPLOAD_HANDLERS = ["chats.upload_handler.BoundedMemoryUploadHandler"]
 
 # Insights
 
