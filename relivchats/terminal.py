@@ -106,7 +106,7 @@ class Layout:
             table.add_column(Text(heading), justify="right" if heading in right else "left", overflow="fold")
         for row in rows:
             table.add_row(*(Text(plain(cell)) for cell in row))
-        return self._render(table)
+        return self.render(table)
 
     def bars(self, rows: Sequence[tuple[str, float]], *, labels: Sequence[str] = ()) -> list[str]:
         """Return one line per row: name, value, and a bar in proportion to the largest value.
@@ -127,7 +127,7 @@ class Layout:
             bar = Bar(size=largest, begin=0, end=value, color="cyan")
             label = labels[place] if place < len(labels) else ""
             grid.add_row(Text(plain(name).replace("\n", " ")), f"{value:,}", bar, Text(plain(label)))
-        return self._render(grid, width=self.width)
+        return self.render(grid, width=self.width)
 
     def _style(self, style: str, text: str) -> str:
         if not self.colour:
@@ -137,7 +137,8 @@ class Layout:
 
         return Style.parse(style).render(text, color_system=ColorSystem.STANDARD)
 
-    def _render(self, what: RenderableType, *, width: int | None = None) -> list[str]:
+    def render(self, what: RenderableType, *, width: int | None = None) -> list[str]:
+        """Return the lines of what rich draws, at most `width` columns wide (default: the width of tables)."""
         drawn = self._console(width or self.table_width)
         drawn.print(what)
         assert isinstance(drawn.file, io.StringIO)

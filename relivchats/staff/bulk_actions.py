@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from django.db import Error, models
 from django.db.models import QuerySet
@@ -25,17 +26,24 @@ Row = TypeVar("Row", bound=models.Model)
 BATCH_SIZE = 200
 
 
-def _ignore_progress(_: int) -> None:
-    """Report no progress: the default of `ActionContext`."""
+class ProgressDisplay(Protocol):
+    """Shows the progress of a block. The context manager yields a function to call with the number of rows done."""
+
+    def __call__(self, title: str, *, total: int | None) -> AbstractContextManager[Callable[[int], None]]: ...
+
+
+@contextmanager
+def _no_progress(title: str, *, total: int | None) -> Iterator[Callable[[int], None]]:
+    yield lambda done: None
 
 
 @dataclass(frozen=True)
 class ActionContext:
-    """Who acts and why. `on_progress` is called after each batch with the number of rows processed so far."""
+    """Who acts and why, and where progress is shown: nowhere by default."""
 
     actor: str = "command"
     reason: str = ""
-    on_progress: Callable[[int], None] = _ignore_progress
+    progress: ProgressDisplay = _no_progress
 
 
 @dataclass(frozen=True)
@@ -79,14 +87,13 @@ def run_batch(action: str, rows: Iterable[Row], step: Callable[[Row], str], *, c
     A step that raises DomainError or a database error is recorded as refused; the other rows still run.
     """
     batch = BatchResult()
-    for row in _iterate_by_pk(rows) if isinstance(rows, QuerySet) else rows:
-        result = run_one(row, step)
-        record(action, result, context=context)
-        batch.add(result)
-        if batch.total % BATCH_SIZE == 0:
-            context.on_progress(batch.total)
-    if batch.total % BATCH_SIZE:
-        context.on_progress(batch.total)
+    total = rows.count() if isinstance(rows, QuerySet) else None
+    with context.progress(action, total=total) as update_progress:
+        for row in _iterate_by_pk(rows) if isinstance(rows, QuerySet) else rows:
+            result = run_one(row, step)
+            record(action, result, context=context)
+            batch.add(result)
+            update_progress(batch.total)
     return batch
 
 
@@ -105,9 +112,9 @@ def run_one(row: Row, step: Callable[[Row], str]) -> ActionResult:
     except DomainError as refusal:
         return ActionResult(str(row.pk), done=False, outcome=refusal.detail)
     except Error as error:
-        # Such as a lock timeout. It says nothing about the rows that follow.
+        # For example a lock timeout. The next row may succeed, so the batch continues.
         logger.warning("action failed", extra={"object_id": str(row.pk), "error": type(error).__name__})
-        outcome = f"the database did not do it ({type(error).__name__}): try again"
+        outcome = f"the database refused it ({type(error).__name__}): try again"
         return ActionResult(str(row.pk), done=False, outcome=outcome)
 
 
@@ -128,7 +135,7 @@ def batch_report(title: str, batch: BatchResult, *, remedy: str) -> Report:
     """Return a report with one table row per result. Refusals are a warning whose remedy is `remedy`."""
     lines = [Line("done", Level.FINE, str(batch.done))]
     if batch.refused:
-        lines.append(Line("refused", Level.WARNING, f"{batch.refused}, nothing changed in them", remedy))
+        lines.append(Line("refused", Level.WARNING, f"{batch.refused}, unchanged", remedy))
     rows = tuple((result.object_id, result.done, result.outcome) for result in batch.listed)
     data: dict[str, Any] = {"done": batch.done, "refused": batch.refused}
     return Report(title, tuple(lines), Table(("id", "done", "outcome"), rows), data)

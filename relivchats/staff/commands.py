@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import InterfaceError, OperationalError
 
+from relivchats import terminal
 from relivchats.errors import DomainError
-from relivchats.staff.bulk_actions import ActionContext
+from relivchats.staff.bulk_actions import BATCH_SIZE, ActionContext
 from relivchats.staff.reports import Level, Line, Report
+from relivchats.terminal import Layout
 
 
 class OpsCommand(BaseCommand):
@@ -37,7 +41,10 @@ class OpsCommand(BaseCommand):
         except (OperationalError, InterfaceError):
             line = Line("database", Level.UNKNOWN, "did not answer", remedy="manage.py health")
             report = Report("Unknown", lines=(line,))
-        self.stdout.write(report.as_json() if as_json else report.as_text())
+        if as_json:
+            self.stdout.write(report.as_json())
+        else:
+            self.stdout.write(report.as_text(Layout.for_stream(self.stdout) if self.stdout.isatty() else None))
         if report.level is not Level.FINE:
             sys.exit(report.level.exit_status)
 
@@ -46,7 +53,14 @@ class OpsCommand(BaseCommand):
         raise NotImplementedError
 
     def context(self, reason: str) -> ActionContext:
-        """Return the context of a bulk action that this command runs; progress goes to stderr."""
-        return ActionContext(
-            actor="command", reason=reason, on_progress=lambda done: self.stderr.write(f"{done} so far")
-        )
+        """Return the context of a bulk action of this command; its progress is shown on stderr."""
+        return ActionContext(actor="command", reason=reason, progress=self._progress)
+
+    @contextmanager
+    def _progress(self, title: str, *, total: int | None) -> Iterator[Callable[[int], None]]:
+        with terminal.progress(title, total=total, stream=self.stderr) as update:
+            if self.stderr.isatty():
+                yield update
+            else:
+                # A log gets one line per batch, not one per row.
+                yield lambda done: update(done) if done % BATCH_SIZE == 0 or done == total else None

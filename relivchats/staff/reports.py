@@ -11,6 +11,8 @@ from typing import Any
 
 from django.core.serializers.json import DjangoJSONEncoder
 
+from relivchats.terminal import Layout, plain
+
 
 class Level(StrEnum):
     """The level of a line or a report, from fine to critical."""
@@ -27,6 +29,9 @@ class Level(StrEnum):
 
 
 _BY_SEVERITY = (Level.FINE, Level.WARNING, Level.UNKNOWN, Level.CRITICAL)
+
+#: How rich shows a level on a terminal.
+_STYLES = {Level.FINE: "green", Level.WARNING: "yellow", Level.UNKNOWN: "magenta", Level.CRITICAL: "bold red"}
 
 
 def worst(levels: Sequence[Level]) -> Level:
@@ -45,6 +50,7 @@ class Line:
     data: Mapping[str, Any] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
+        """Return the line as a JSON object with a key for each field."""
         return {
             "name": self.name,
             "level": self.level,
@@ -65,11 +71,15 @@ class Table:
         """Return one JSON object per row."""
         return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
 
-    def as_text(self) -> str:
-        """Return the table in aligned columns."""
-        cells = [[_cell(value) for value in row] for row in (self.columns, *self.rows)]
-        widths = [max(len(row[column]) for row in cells) for column in range(len(self.columns))]
-        return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in cells)
+    def as_cells(self) -> list[list[str]]:
+        """Return the values of each row as text; None becomes a dash."""
+        return [
+            [
+                "–" if value is None else f"{value:%Y-%m-%d %H:%M:%S}" if isinstance(value, datetime) else str(value)
+                for value in row
+            ]
+            for row in self.rows
+        ]
 
 
 @dataclass(frozen=True)
@@ -98,32 +108,50 @@ class Report:
             document["rows"] = self.table.as_json()
         return json.dumps(document, cls=DjangoJSONEncoder, indent=2, ensure_ascii=False)
 
-    def as_text(self) -> str:
-        """Return the report for a terminal: title, table, then one line per finding with its remedy."""
-        parts = [self.title]
+    def as_text(self, layout: Layout | None = None) -> str:
+        """Return the title, the table, then one line per finding with its remedy below.
+
+        Without a layout, for pipes and logs, a row or a finding is one line of plain text. With one, for terminals,
+        tables fit the window and levels have colours.
+        """
+        parts = [layout.bold(self.title) if layout else self.title]
         if self.table is not None and self.table.rows:
-            parts.append(self.table.as_text())
+            draw_table = layout.table if layout else _plain_table
+            parts.append("\n".join(draw_table(self.table.columns, self.table.as_cells())))
         elif not self.lines:
             parts.append("none")
         if self.lines:
-            parts.append("\n".join(_words(self.lines)))
+            parts.append("\n".join(_styled_lines(self.lines, layout) if layout else _plain_lines(self.lines)))
         return "\n\n".join(parts)
 
 
-def _words(lines: Sequence[Line]) -> list[str]:
+def _plain_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    cells = [headings, *rows]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(headings))]
+    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in cells]
+
+
+def _plain_lines(lines: Sequence[Line]) -> list[str]:
     width = max(len(line.name) for line in lines)
-    words = []
+    text = []
+    for line in lines:
+        # Upper case marks what needs attention, for eyes and for grep.
+        level = line.level if line.level is Level.FINE else line.level.upper()
+        text.append(f"{level:<8}  {line.name:<{width}}  {line.text}")
+        if line.remedy:
+            text.append(f"{'':8}  {'':{width}}  → {line.remedy}")
+    return text
+
+
+def _styled_lines(lines: Sequence[Line], layout: Layout) -> list[str]:
+    # Here, because rich takes 0.1 s to import and most commands run in a pipe or print JSON.
+    from rich import table as rich_table
+    from rich.text import Text
+
+    grid = rich_table.Table.grid(padding=(0, 2, 0, 0))
     for line in lines:
         level = line.level if line.level is Level.FINE else line.level.upper()
-        words.append(f"{level:<8}  {line.name:<{width}}  {line.text}")
+        grid.add_row(Text(level, style=_STYLES[line.level]), Text(line.name, style="bold"), Text(plain(line.text)))
         if line.remedy:
-            words.append(f"{'':8}  {'':{width}}  → {line.remedy}")
-    return words
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return "–"
-    if isinstance(value, datetime):
-        return f"{value:%Y-%m-%d %H:%M:%S}"
-    return str(value)
+            grid.add_row("", "", Text(f"→ {plain(line.remedy)}", style="cyan"))
+    return layout.render(grid)

@@ -1,4 +1,4 @@
-"""Rows as the service makes them, and the troubles that operators meet."""
+"""Rows for tests: as the service creates them, and with the problems that operators solve."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def person(*, coins: int = 1000, email: str = "") -> User:
 
 
 def adjustment(*, wallet: Wallet | None = None) -> Adjustment:
-    """One of 5000 coins that waits for a second person."""
+    """A pending adjustment of 5000 coins."""
     proposed = adjustments.adjust(
         wallet=wallet or person().wallet, amount=5000, actor="command", reason="a claim", idempotency_key="large"
     )
@@ -36,7 +36,7 @@ def adjustment(*, wallet: Wallet | None = None) -> Adjustment:
 
 
 def chat(owner: User, *, vector_status: str = "completed") -> Chat:
-    """A chat with a key that opens and sealed columns that hold nothing."""
+    """A chat with a valid key; its sealed columns are not readable."""
     pk, key = uuid.uuid4(), new_data_key()
     return Chat.objects.create(
         id=pk,
@@ -58,7 +58,7 @@ def chat(owner: User, *, vector_status: str = "completed") -> Chat:
 
 
 def job(*, owner: User | None = None, types: int = 2, vector_status: str = "completed") -> GenerationJob:
-    """An unlock of some types for a new chat, of a new person unless somebody is named."""
+    """A job for a new chat of `owner`, or of a new person, that unlocks the first `types` insight types."""
     owner = owner or person()
     ids = list(
         InsightType.objects.filter(category="romantic").order_by("display_order").values_list("pk", flat=True)[:types]
@@ -67,7 +67,7 @@ def job(*, owner: User | None = None, types: int = 2, vector_status: str = "comp
 
 
 def abandoned_insight(*, late: timedelta = LONG, owner: User | None = None) -> Insight:
-    """Its worker was killed, and recovery has not come by."""
+    """An insight whose worker was killed, before recovery has freed it. Its lease expired `late` ago."""
     insight = job(owner=owner).insights.first()
     assert insight is not None
     Insight.objects.filter(pk=insight.pk).update(
@@ -82,14 +82,14 @@ def abandoned_insight(*, late: timedelta = LONG, owner: User | None = None) -> I
 
 
 def overdue_job(*, owner: User | None = None) -> GenerationJob:
-    late = job(owner=owner)
-    GenerationJob.objects.filter(pk=late.pk).update(deadline_at=Now() - LONG)
-    late.refresh_from_db()
-    return late
+    overdue = job(owner=owner)
+    GenerationJob.objects.filter(pk=overdue.pk).update(deadline_at=Now() - LONG)
+    overdue.refresh_from_db()
+    return overdue
 
 
 def failed_job(*, code: str = "engine_unavailable", owner: User | None = None) -> GenerationJob:
-    """Every insight of it failed, and its coins are free again."""
+    """A job whose insights all failed, so that its coins were released."""
     failed = job(owner=owner)
     settlement.fail_open_insights(failed.pk, error_code=code, error_message="The engine did not answer.")
     failed.refresh_from_db()
@@ -97,7 +97,7 @@ def failed_job(*, code: str = "engine_unavailable", owner: User | None = None) -
 
 
 def orphaned_reservation() -> CoinReservation:
-    """Coins held for nothing, past their time."""
+    """An overdue reservation without a job."""
     return ledger.reserve(
         wallet=person().wallet, coins=50, idempotency_key="orphan", expires_at=clock.now() - timedelta(minutes=1)
     )

@@ -1,4 +1,4 @@
-"""The operators' commands show trouble, change nothing without their flag, and write down what they change."""
+"""The operators' commands list problems, change nothing without their flag, and log every change."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from billing.models import CoinReservation, Wallet
 from chats.models import Chat
 from insights.models import GenerationJob, Insight
 from ops.models import LedgerAudit
-from relivchats.staff import bulk_actions
+from relivchats.staff import bulk_actions, commands
 from relivchats.staff.models import AuditEntry
 from tests.ops import rows
 from tests.processes import BrokerHandle
@@ -27,8 +27,8 @@ def call(*arguments: str) -> tuple[int, str]:
     printed = StringIO()
     try:
         call_command(*arguments, stdout=printed, stderr=StringIO())
-    except SystemExit as left:
-        return int(left.code or 0), printed.getvalue()
+    except SystemExit as exited:
+        return int(exited.code or 0), printed.getvalue()
     return 0, printed.getvalue()
 
 
@@ -59,15 +59,15 @@ def as_json(*arguments: str) -> tuple[int, dict[str, Any]]:
         ("queue",),
     ],
 )
-def test_a_quiet_service_exits_0_in_words_and_in_json(arguments: tuple[str, ...]) -> None:
-    status, words = call(*arguments)
+def test_without_problems_every_command_exits_with_0_as_text_and_as_json(arguments: tuple[str, ...]) -> None:
+    status, text = call(*arguments)
     assert status == 0
-    assert words.strip()
+    assert text.strip()
     status, answer = as_json(*arguments)
     assert (status, answer["level"]) == (0, "fine")
 
 
-def test_jobs_tells_how_far_each_is_and_what_holds_it_up() -> None:
+def test_jobs_lists_the_progress_of_each_job_and_what_it_waits_for() -> None:
     running, waiting = rows.abandoned_insight(late=-rows.LONG).job, rows.job(vector_status="pending")
     overdue = rows.overdue_job()
     status, answer = as_json("jobs")
@@ -80,10 +80,10 @@ def test_jobs_tells_how_far_each_is_and_what_holds_it_up() -> None:
     assert [row["job"] for row in stuck["rows"]] == [str(overdue.pk)]
 
 
-def test_jobs_recover_ends_what_is_overdue_and_gives_the_coins_back() -> None:
+def test_jobs_recover_closes_overdue_jobs_and_releases_their_coins() -> None:
     job = rows.overdue_job()
     as_json("jobs", "--stuck")
-    assert GenerationJob.objects.overdue().count() == 1, "looking changes nothing"
+    assert GenerationJob.objects.overdue().count() == 1, "listing changes nothing"
     status, _ = as_json("jobs", "--recover", "--reason", "after the outage")
     job.refresh_from_db()
     assert (status, job.status, job.reservation.status) == (0, "failed", "released")
@@ -92,23 +92,23 @@ def test_jobs_recover_ends_what_is_overdue_and_gives_the_coins_back() -> None:
     assert audit.audit() == []
 
 
-def test_failed_insights_are_told_with_their_causes_and_tried_again() -> None:
+def test_failed_insights_are_listed_by_cause_and_retried() -> None:
     job = rows.failed_job(code="unusable_answer")
     status, answer = as_json("insights", "--failed")
     assert status == 1
     assert [line["name"] for line in answer["lines"]] == ["unusable_answer"]
     assert {row["insight"] for row in answer["rows"]} == {str(pk) for pk in job.insights.values_list("pk", flat=True)}
-    assert Insight.objects.count() == 2, "looking changes nothing"
+    assert Insight.objects.count() == 2, "listing changes nothing"
     status, answer = as_json("insights", "--failed", "--retry")
     assert (status, answer["done"]) == (0, 2)
     assert Insight.objects.filter(status="pending").count() == 2
     assert Wallet.objects.get(user=job.user).reserved == job.reservation.coins
-    assert as_json("insights", "--failed")[0] == 0, "tried again, so no longer on the list"
+    assert as_json("insights", "--failed")[0] == 0, "retried insights are not listed"
     assert AuditEntry.objects.filter(action="retry insight", done=True).count() == 2
     assert audit.audit() == []
 
 
-def test_a_retry_that_its_owner_cannot_pay_is_refused_and_the_others_go_on() -> None:
+def test_a_retry_that_its_owner_cannot_pay_is_refused_and_the_others_run() -> None:
     poor, rich = rows.failed_job(), rows.failed_job()
     assert poor.user is not None
     wallet = poor.user.wallet
@@ -119,18 +119,18 @@ def test_a_retry_that_its_owner_cannot_pay_is_refused_and_the_others_go_on() -> 
     assert AuditEntry.objects.filter(done=False).count() == 2
 
 
-def test_stuck_reservations_are_shown_then_released() -> None:
+def test_stuck_reservations_are_listed_then_released() -> None:
     reservation = rows.orphaned_reservation()
     status, answer = as_json("reservations", "--stuck")
     assert (status, [row["reservation"] for row in answer["rows"]]) == (1, [str(reservation.pk)])
-    assert CoinReservation.objects.overdue().count() == 1, "looking changes nothing"
+    assert CoinReservation.objects.overdue().count() == 1, "listing changes nothing"
     status, answer = as_json("reservations", "--stuck", "--release")
     reservation.refresh_from_db()
     assert (status, reservation.status, reservation.wallet.reserved) == (0, "released", 0)
     assert AuditEntry.objects.get().object_id == str(reservation.pk)
 
 
-def test_releasing_a_reservation_of_an_overdue_job_ends_the_job_first() -> None:
+def test_releasing_the_reservation_of_an_overdue_job_closes_the_job_first() -> None:
     job = rows.overdue_job()
     CoinReservation.objects.filter(pk=job.reservation_id).update(expires_at=Now() - rows.LONG)
     status, _ = as_json("reservations", "--release")
@@ -139,7 +139,7 @@ def test_releasing_a_reservation_of_an_overdue_job_ends_the_job_first() -> None:
     assert audit.audit() == []
 
 
-def test_a_reservation_whose_job_still_runs_is_not_released() -> None:
+def test_the_reservation_of_a_running_job_is_not_released() -> None:
     job = rows.job()
     CoinReservation.objects.filter(pk=job.reservation_id).update(expires_at=Now() - rows.LONG)
     status, answer = as_json("reservations", "--release")
@@ -147,7 +147,7 @@ def test_a_reservation_whose_job_still_runs_is_not_released() -> None:
     assert (status, answer["refused"], job.reservation.status) == (1, 1, "active")
 
 
-def test_reindex_tells_first_and_then_asks() -> None:
+def test_reindex_lists_the_chats_in_a_dry_run_and_requests_indexing_otherwise() -> None:
     failed = rows.chat(rows.person(), vector_status="failed")
     other = rows.chat(failed.owner)
     assert as_json("reindex")[0] == 1
@@ -161,14 +161,14 @@ def test_reindex_tells_first_and_then_asks() -> None:
     assert AuditEntry.objects.filter(action="reindex chat").count() == 2
 
 
-def test_reindex_of_an_unknown_chat_touches_none() -> None:
+def test_reindex_with_an_unknown_chat_changes_no_chat() -> None:
     chat = rows.chat(rows.person())
     with pytest.raises(CommandError, match="There is no chat"):
         call("reindex", str(chat.pk), "3f9a6dbe-8b7f-4f7e-9f1b-0c8f5c1f6d11")
     assert not Chat.objects.index_due().exists()
 
 
-def test_work_goes_in_batches_and_reaches_every_row_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bulk_action_processes_every_row_once_across_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bulk_actions, "BATCH_SIZE", 2)
     owner = rows.person()
     for _ in range(5):
@@ -178,7 +178,42 @@ def test_work_goes_in_batches_and_reaches_every_row_once(monkeypatch: pytest.Mon
     assert Chat.objects.index_due().count() == AuditEntry.objects.count() == 5
 
 
-def test_ledger_prints_every_invariant_and_exits_2_when_one_is_broken() -> None:
+class Terminal(StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_bulk_action_shows_its_progress_on_stderr_once_per_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(commands, "BATCH_SIZE", 2)
+    owner = rows.person()
+    for _ in range(5):
+        rows.chat(owner, vector_status="failed")
+    printed, progress = StringIO(), StringIO()
+    call_command("reindex", "--failed", "--json", stdout=printed, stderr=progress)
+    assert progress.getvalue().splitlines() == [f"reindex chat: {done} of 5" for done in (2, 4, 5)]
+    assert json.loads(printed.getvalue())["done"] == 5, "stdout contains only the report"
+
+
+def test_on_a_terminal_a_bulk_action_shows_a_progress_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    owner = rows.person()
+    for _ in range(3):
+        rows.chat(owner, vector_status="failed")
+    progress = Terminal()
+    call_command("reindex", "--failed", stdout=StringIO(), stderr=progress)
+    assert "reindex chat" in progress.getvalue()
+    assert "3/3" in progress.getvalue()
+
+
+def test_on_a_terminal_a_report_has_colours_and_in_a_pipe_it_has_none() -> None:
+    rows.chat(rows.person(), vector_status="failed")
+    for stream, is_coloured in ((Terminal(), True), (StringIO(), False)):
+        with pytest.raises(SystemExit):
+            call_command("reindex", stdout=stream)
+        assert ("\033[" in stream.getvalue()) is is_coloured
+
+
+def test_ledger_lists_every_invariant_and_exits_with_2_if_one_is_broken() -> None:
     wallet = rows.person().wallet
     status, answer = as_json("ledger")
     assert (status, answer["clean"]) == (0, True)
@@ -191,7 +226,7 @@ def test_ledger_prints_every_invariant_and_exits_2_when_one_is_broken() -> None:
     assert list(LedgerAudit.objects.order_by("pk").values_list("broken", flat=True)) == [[], ["1"]]
 
 
-def test_the_latest_transactions_come_newest_first() -> None:
+def test_recent_transactions_are_listed_newest_first() -> None:
     rows.person()
     rows.person()
     _, answer = as_json("ledger", "--recent", "1")
@@ -202,7 +237,7 @@ def test_the_latest_transactions_come_newest_first() -> None:
             call("ledger", f"--recent={number}")
 
 
-def test_queue_tells_what_waits_where(broker: BrokerHandle) -> None:
+def test_queue_counts_messages_and_due_rows(broker: BrokerHandle) -> None:
     rows.job()
     with broker.client as client:
         client.lpush("upkeep", "a message", "another")
@@ -211,7 +246,7 @@ def test_queue_tells_what_waits_where(broker: BrokerHandle) -> None:
     assert (counts["messages in upkeep"], counts["insights due"]) == (2, 2)
 
 
-def test_queue_without_a_broker_tells_its_half_and_exits_3(broker: BrokerHandle) -> None:
+def test_queue_without_a_broker_counts_the_rows_and_exits_with_3(broker: BrokerHandle) -> None:
     rows.job()
     with broker.down():
         status, answer = as_json("queue")

@@ -177,7 +177,7 @@ def test_a_database_error_on_one_order_does_not_stop_others(stripe_shop: Shop, m
     monkeypatch.setattr(Stripe, "fetch_status", asked)
     status, answer = as_json("payments", "--reconcile")
     assert (status, answer["done"], answer["refused"], stripe_shop.balance) == (1, 1, 1, 450)
-    assert "the database did not do it (OperationalError)" in AuditEntry.objects.get(done=False).outcome
+    assert "the database refused it (OperationalError)" in AuditEntry.objects.get(done=False).outcome
 
 
 def test_health_warns_of_orders_that_are_never_reconciled(stripe_shop: Shop) -> None:
