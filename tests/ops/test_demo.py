@@ -1,4 +1,4 @@
-"""The first thing a newcomer sees: the whole way over HTTP, and every refusal in a sentence."""
+"""The demo runs the whole flow over HTTP, and explains every refusal in one sentence."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from chats import exports as chat_exports
 from chats.exports.parsed import MessageKind
 from chats.models import Chat
 from insights.models import Insight
-from ops.demo import people
+from ops.demo import accounts
 from ops.management.commands.demo import SAMPLE
 from relivchats.accounts.models import User
 from relivchats.accounts.tokens import digest
@@ -39,7 +39,7 @@ ROMANTIC = {
 SHORT = "".join(f"02/06/2025, 09:{minute:02} - {'Asha' if minute % 3 else 'Rohan'}: hello\n" for minute in range(12))
 
 
-class Told(NamedTuple):
+class Output(NamedTuple):
     status: int
     out: str
     err: str
@@ -50,7 +50,7 @@ def embedded_stack(settings: Settings) -> None:
     settings.EMBEDDED = True
 
 
-def demo(*arguments: object, base_url: str, once: bool = True) -> Told:
+def demo(*arguments: object, base_url: str, once: bool = True) -> Output:
     out, err = StringIO(), StringIO()
     options = ["--once"] if once else []
     try:
@@ -58,11 +58,8 @@ def demo(*arguments: object, base_url: str, once: bool = True) -> Told:
             "demo", *map(str, arguments), "--base-url", base_url, *options, stdout=out, stderr=err, no_color=True
         )
     except SystemExit as ended:
-        return Told(int(ended.code or 0), out.getvalue(), err.getvalue())
-    return Told(0, out.getvalue(), err.getvalue())
-
-
-# The sample
+        return Output(int(ended.code or 0), out.getvalue(), err.getvalue())
+    return Output(0, out.getvalue(), err.getvalue())
 
 
 def sample() -> list[Any]:
@@ -81,7 +78,7 @@ def test_the_sample_is_a_chat_of_two_over_four_months() -> None:
     assert 0.4 < share < 0.6
 
 
-def test_the_sample_shows_what_exports_hold() -> None:
+def test_the_sample_contains_every_kind_of_message() -> None:
     messages = sample()
     assert {MessageKind.TEXT, MessageKind.MEDIA, MessageKind.DELETED, MessageKind.CALL, MessageKind.SYSTEM} <= {
         message.kind for message in messages
@@ -96,77 +93,69 @@ def test_the_sample_names_no_real_address_or_number() -> None:
     assert not re.search(r"\w@\w|\d{7,}|\+\d", re.sub(r"https?://\S+", "", text))
 
 
-# The whole way
-
-
 @pytest.mark.django_db(transaction=True)
-def test_the_demo_shows_every_insight_with_messages_that_stand_in_the_chat(
-    live_server: LiveServer, worker: StartCelery
-) -> None:
+def test_the_demo_shows_every_insight_with_quotes_from_the_chat(live_server: LiveServer, worker: StartCelery) -> None:
     worker()
-    told = demo(base_url=live_server.url)
-    assert (told.status, told.err) == (0, "")
+    ran = demo(base_url=live_server.url)
+    assert (ran.status, ran.err) == (0, "")
     insights = Insight.objects.filter(chat=Chat.objects.get())
     assert {(insight.insight_type_id, insight.status) for insight in insights} == {
         (name, "completed") for name in ROMANTIC
     }
     for insight in insights.select_related("insight_type"):
-        assert told.out.count(insight.insight_type.title) >= 2, "as it arrives, and in the report"
-    quotes = re.findall(r"(?m)^    ┃ \d+ \w{3} 2025 \d\d:\d\d #(\d+) (Asha|Rohan): (.+)$", told.out)
+        assert ran.out.count(insight.insight_type.title) >= 2, "when it finishes, and in the report"
+    quotes = re.findall(r"(?m)^    ┃ \d+ \w{3} 2025 \d\d:\d\d #(\d+) (Asha|Rohan): (.+)$", ran.out)
     assert len(quotes) >= 20
     spoken = {message.number: message for message in sample()}
     for number, sender, line in quotes:
         message = spoken[int(number)]
         assert message.sender == sender
         assert " ".join(message.text.split()).startswith(" ".join(line.removesuffix("…").split()))
-    assert "sender, time and text are the same" in " ".join(told.out.split())
-    assert "They cost 400 coins; 600 are left to spend." in told.out
-    assert "password" not in told.out
+    assert "sender, time and text are the same" in " ".join(ran.out.split())
+    assert "They cost 400 coins; 600 are left to spend." in ran.out
+    assert "password" not in ran.out
     assert audit() == []
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_group_is_told_what_does_not_fit_and_gets_what_does(
+def test_a_group_gets_the_insights_that_it_is_eligible_for_and_the_reason_for_the_others(
     live_server: LiveServer, worker: StartCelery, tmp_path: Path
 ) -> None:
     worker()
     group = tmp_path / "group.txt"
     group.write_bytes(exports.text(200, people=4))
-    told = demo(group, base_url=live_server.url)
-    assert (told.status, told.err) == (0, "")
-    assert "This chat has 4 people" in told.out
+    ran = demo(group, base_url=live_server.url)
+    assert (ran.status, ran.err) == (0, "")
+    assert "This chat has 4 people" in ran.out
     assert [insight.insight_type_id for insight in Insight.objects.all()] == ["communication_basics"]
-    assert "They cost 50 coins" in told.out
+    assert "They cost 50 coins" in ran.out
 
 
 @pytest.mark.django_db(transaction=True)
 def test_a_chat_too_short_for_insights_still_gets_its_statistics(live_server: LiveServer, tmp_path: Path) -> None:
     short = tmp_path / "short.txt"
     short.write_text(SHORT)
-    told = demo(short, base_url=live_server.url, once=False)
-    assert (told.status, told.err) == (0, "")
-    assert "12 messages on 2 Jun 2025, in 1 conversation." in told.out
-    assert "This chat has 12 messages" in told.out
+    ran = demo(short, base_url=live_server.url, once=False)
+    assert (ran.status, ran.err) == (0, "")
+    assert "12 messages on 2 Jun 2025, in 1 conversation." in ran.out
+    assert "This chat has 12 messages" in ran.out
     assert not Insight.objects.exists()
-    assert f"{live_server.url}/admin/" in told.out, "it serves on, so it says where"
+    assert f"{live_server.url}/admin/" in ran.out, "without --once the addresses are printed"
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_last_lines_let_a_newcomer_in(live_server: LiveServer, tmp_path: Path) -> None:
+def test_the_printed_password_and_token_are_valid(live_server: LiveServer, tmp_path: Path) -> None:
     short = tmp_path / "short.txt"
     short.write_text(SHORT)
-    told = demo(short, base_url=live_server.url, once=False)
-    password = re.search(r"password +(\S+)", told.out)
+    ran = demo(short, base_url=live_server.url, once=False)
+    password = re.search(r"password +(\S+)", ran.out)
     assert password is not None
-    staff = authenticate(username=people.STAFF_EMAIL, password=password[1])
+    staff = authenticate(username=accounts.STAFF_EMAIL, password=password[1])
     assert isinstance(staff, User)
     assert staff.is_superuser
-    token = re.search(r"Bearer (rc_\S+)\"", told.out)
+    token = re.search(r"Bearer (rc_\S+)\"", ran.out)
     assert token is not None
-    assert User.objects.get(access_tokens__digest=digest(token[1])).email == people.DEMO_EMAIL
-
-
-# Refusals
+    assert User.objects.get(access_tokens__digest=digest(token[1])).email == accounts.DEMO_EMAIL
 
 
 @pytest.mark.django_db(transaction=True)
@@ -183,24 +172,24 @@ def test_an_export_that_cannot_be_read_ends_with_the_reason(
 ) -> None:
     file = tmp_path / "export.txt"
     file.write_bytes(content)
-    told = demo(file, base_url=live_server.url)
-    assert (told.status, told.out) == (2, "")
-    assert told.err.startswith(reason)
-    assert told.err.count("\n") == 1
+    ran = demo(file, base_url=live_server.url)
+    assert (ran.status, ran.out) == (2, "")
+    assert ran.err.startswith(reason)
+    assert ran.err.count("\n") == 1
     assert not Chat.objects.exists()
 
 
 @pytest.mark.django_db(transaction=True)
-def test_an_account_of_several_chats_is_listed_and_one_can_be_chosen(live_server: LiveServer, tmp_path: Path) -> None:
+def test_the_chats_of_an_account_are_listed_and_one_can_be_chosen(live_server: LiveServer, tmp_path: Path) -> None:
     messages = list(platforms.messages_of(SHORT.encode()))
     chats = [
         json.loads("".join(platforms.telegram(messages, name=name, chat_id=pk))) for name, pk in (("A", 7), ("B", 8))
     ]
     account = tmp_path / "result.json"
     account.write_text(json.dumps({"chats": {"list": chats}}))
-    told = demo(account, base_url=live_server.url)
-    assert told.status == 2
-    assert told.err.splitlines() == [
+    ran = demo(account, base_url=live_server.url)
+    assert ran.status == 2
+    assert ran.err.splitlines() == [
         "This export holds several chats. Choose one:",
         f"  --chat 7  A, {len(messages)} messages",
         f"  --chat 8  B, {len(messages)} messages",
@@ -211,56 +200,53 @@ def test_an_account_of_several_chats_is_listed_and_one_can_be_chosen(live_server
 
 @pytest.mark.parametrize("name", ["nowhere.txt", "."])
 def test_a_file_that_cannot_be_opened_ends_with_the_reason(name: str, tmp_path: Path) -> None:
-    told = demo(tmp_path / name, base_url="http://127.0.0.1:9")
-    assert (told.status, told.out) == (2, "")
-    assert re.fullmatch(r".+ cannot be read: [a-z ]+\.\n", told.err)
+    ran = demo(tmp_path / name, base_url="http://127.0.0.1:9")
+    assert (ran.status, ran.out) == (2, "")
+    assert re.fullmatch(r".+ cannot be read: [a-z ]+\.\n", ran.err)
 
 
 def test_a_file_over_the_limit_is_not_even_opened(tmp_path: Path, settings: Settings) -> None:
     settings.UPLOAD_LIMIT_BYTES = 10
     file = tmp_path / "export.txt"
     file.write_bytes(b"x" * 11)
-    told = demo(file, base_url="http://127.0.0.1:9")
-    assert (told.status, told.out) == (2, "")
-    assert told.err.startswith("The file is too large.")
+    ran = demo(file, base_url="http://127.0.0.1:9")
+    assert (ran.status, ran.out) == (2, "")
+    assert ran.err.startswith("The file is too large.")
 
 
 @pytest.mark.django_db
 def test_without_a_server_the_demo_says_so() -> None:
-    told = demo(base_url="http://127.0.0.1:9")
-    assert (told.status, told.out) == (1, "")
-    assert "does not answer at http://127.0.0.1:9" in told.err
+    ran = demo(base_url="http://127.0.0.1:9")
+    assert (ran.status, ran.out) == (1, "")
+    assert "does not answer at http://127.0.0.1:9" in ran.err
 
 
 @pytest.mark.django_db
-def test_a_real_installation_gives_away_neither_coins_nor_a_log_in(settings: Settings) -> None:
+def test_a_production_installation_gives_away_neither_coins_nor_a_login(settings: Settings) -> None:
     settings.EMBEDDED = False
     settings.DEBUG = False
-    told = demo(base_url="http://127.0.0.1:9", once=False)
-    assert told.status == 1
-    assert "embedded stack" in told.err
+    ran = demo(base_url="http://127.0.0.1:9", once=False)
+    assert ran.status == 1
+    assert "embedded stack" in ran.err
     assert not User.objects.exists()
 
 
-# The people
-
-
 @pytest.mark.django_db
-def test_a_second_demo_finds_enough_coins_and_ends_the_first_token() -> None:
-    first = people.demo_token(coins=400)
-    user = User.objects.get(email=people.DEMO_EMAIL)
-    second = people.demo_token(coins=1_000)
+def test_a_second_demo_adds_no_coins_and_revokes_the_first_token() -> None:
+    first = accounts.issue_demo_token(min_coins=400)
+    user = User.objects.get(email=accounts.DEMO_EMAIL)
+    second = accounts.issue_demo_token(min_coins=1_000)
     user.wallet.refresh_from_db()
     assert user.wallet.spendable == 1_000
     assert list(user.access_tokens.filter(revoked_at=None).values_list("digest", flat=True)) == [digest(second)]
     assert digest(first) != digest(second)
-    assert people.demo_token(coins=400)
+    assert accounts.issue_demo_token(min_coins=400)
     user.wallet.refresh_from_db()
-    assert user.wallet.spendable == 1_000, "coins that are there already are enough"
+    assert user.wallet.spendable == 1_000, "no coins are added if there are enough"
 
 
 @pytest.mark.django_db
-def test_the_staff_password_is_new_each_time() -> None:
-    first, second = people.staff_password(), people.staff_password()
-    assert authenticate(username=people.STAFF_EMAIL, password=first) is None
-    assert authenticate(username=people.STAFF_EMAIL, password=second) is not None
+def test_each_demo_sets_a_new_staff_password() -> None:
+    first, second = accounts.reset_staff_password(), accounts.reset_staff_password()
+    assert authenticate(username=accounts.STAFF_EMAIL, password=first) is None
+    assert authenticate(username=accounts.STAFF_EMAIL, password=second) is not None

@@ -10,89 +10,91 @@ from django.core.management.base import BaseCommand, CommandParser
 
 from chats.exports.errors import ExportTooLarge
 from ops import demo
-from ops.demo import people
-from ops.demo.client import Answer, Client, Problem, Unreachable
-from ops.demo.story import Story, Unfinished, closing
+from ops.demo import accounts
+from ops.demo.client import Client, Document, Problem, Unreachable
+from ops.demo.walkthrough import Incomplete, Walkthrough, format_next_steps
 from relivchats.terminal import Layout, plain
 
 SAMPLE = Path(demo.__file__).with_name("sample.txt")
 COINS = 1_000
-UNREADABLE, UNFINISHED = 2, 1
+EXIT_INCOMPLETE, EXIT_UNREADABLE = 1, 2
 
 
 class Command(BaseCommand):
-    help = "The main job from end to end, as a client of a running RelivChats: an export in, insights out."
+    """Run the demo against a running server."""
+
+    help = "Upload an export to a running RelivChats, unlock insights and print them, as any client of the API can."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("export", nargs="?", type=Path, default=SAMPLE, help="a chat export; a sample without one")
-        parser.add_argument("--base-url", required=True, help="where RelivChats answers: http://127.0.0.1:8000")
-        parser.add_argument("--chat", metavar="ID", help="which chat of an export that holds several")
-        parser.add_argument("--once", action="store_true", help="end after the report, without a log-in")
-        parser.add_argument("--full", action="store_true", help="every quote, and the reason of every suggestion")
+        """Add the export, the server's address and what to print."""
+        parser.add_argument("export", nargs="?", type=Path, default=SAMPLE, help="a chat export; default: a sample")
+        parser.add_argument("--base-url", required=True, help="the server's address, as http://127.0.0.1:8000")
+        parser.add_argument("--chat", metavar="ID", help="the chat to read, if the export contains several")
+        parser.add_argument("--once", action="store_true", help="end after the report, without a staff login")
+        parser.add_argument("--full", action="store_true", help="print every quote and the reason for every suggestion")
 
     def handle(
         self, *, export: Path, base_url: str, once: bool, full: bool, chat: str | None = None, **options: Any
     ) -> None:
+        """Run the walkthrough. Exit with 2 if the export is refused, with 1 if anything else fails."""
         if not (settings.EMBEDDED or settings.DEBUG):
-            self._end(
-                "The demo gives away coins and a staff log-in, so it runs on the embedded stack alone: "
+            self._exit(
+                "The demo gives away coins and a staff login, so it runs only on the embedded stack: "
                 "unset DATABASE_URL.",
-                UNFINISHED,
+                EXIT_INCOMPLETE,
             )
-        content = self._content(export)
+        content = self._read(export)
         base_url = base_url.rstrip("/")
-        page = Layout.for_stream(self.stdout)
-        token = people.demo_token(coins=COINS)
-        story = Story(Client(base_url, token), page, self._say, full=full)
-        uploaded = self._upload(story, content, name=export.name, chat_id=chat)
-        self._unlock(story, uploaded)
+        layout = Layout.for_stream(self.stdout)
+        token = accounts.issue_demo_token(min_coins=COINS)
+        walkthrough = Walkthrough(Client(base_url, token), layout, self._print_line, full=full)
+        try:
+            uploaded = walkthrough.upload(content, name=export.name, chat_id=chat)
+        except Problem as problem:
+            if chats := problem.document.get("chats"):
+                self._exit(_format_choices(chats), EXIT_UNREADABLE)
+            self._exit(str(problem), EXIT_UNREADABLE if problem.status < 500 else EXIT_INCOMPLETE)
+        except Unreachable as error:
+            self._exit(str(error), EXIT_INCOMPLETE)
+        try:
+            walkthrough.unlock(uploaded)
+        except (Problem, Incomplete, Unreachable) as error:
+            self._exit(str(error), EXIT_INCOMPLETE)
         if not once:
-            staff = people.STAFF_EMAIL, people.staff_password()
-            for line in closing(base_url=base_url, chat_id=uploaded["id"], token=token, staff=staff, page=page):
-                self._say(line)
+            staff = accounts.STAFF_EMAIL, accounts.reset_staff_password()
+            for line in format_next_steps(
+                base_url=base_url, chat_id=uploaded["id"], token=token, staff=staff, layout=layout
+            ):
+                self._print_line(line)
 
-    def _content(self, export: Path) -> bytes:
+    def _read(self, export: Path) -> bytes:
+        """Return the content of the export, or exit with the reason. A file over the limit is not opened."""
         try:
             limit_bytes, size_bytes = settings.UPLOAD_LIMIT_BYTES, export.stat().st_size
             if size_bytes > limit_bytes:
                 too_large = ExportTooLarge(limit_bytes=limit_bytes, size_bytes=size_bytes)
-                self._end(f"{too_large.title}. {too_large.detail}", UNREADABLE)
+                self._exit(f"{too_large.title}. {too_large.detail}", EXIT_UNREADABLE)
             return export.read_bytes()
         except (OSError, ValueError) as error:
-            reason = error.strerror if isinstance(error, OSError) and error.strerror else "that is no file name"
-            self._end(f"{export} cannot be read: {reason[:1].lower()}{reason[1:]}.", UNREADABLE)
+            # ValueError: the name contains a null byte.
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else "invalid file name"
+            self._exit(f"{export} cannot be read: {reason[:1].lower()}{reason[1:]}.", EXIT_UNREADABLE)
 
-    def _upload(self, story: Story, content: bytes, *, name: str, chat_id: str | None) -> Answer:
-        try:
-            return story.upload(content, name=name, chat_id=chat_id)
-        except Problem as problem:
-            if chats := problem.document.get("chats"):
-                self._end(_choices(chats), UNREADABLE)
-            self._end(str(problem), UNREADABLE if problem.status < 500 else UNFINISHED)
-        except Unreachable as error:
-            self._end(str(error), UNFINISHED)
-
-    def _unlock(self, story: Story, chat: Answer) -> None:
-        try:
-            story.unlock(chat)
-        except (Problem, Unfinished, Unreachable) as error:
-            self._end(str(error), UNFINISHED)
-
-    def _say(self, line: str) -> None:
+    def _print_line(self, line: str) -> None:
         try:
             self.stdout.write(line)
             self.stdout.flush()
         except BrokenPipeError:
-            # Whoever read has seen enough; the rest, and what Python flushes at its end, goes nowhere.
+            # The reader, such as `head`, has closed the pipe. Python flushes stdout at exit: that must not fail either.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
-    def _end(self, sentence: str, status: int) -> NoReturn:
+    def _exit(self, sentence: str, status: int) -> NoReturn:
         self.stderr.write(plain(sentence), lambda line: line)
         sys.exit(status)
 
 
-def _choices(chats: list[Answer]) -> str:
-    found = (
+def _format_choices(chats: list[Document]) -> str:
+    lines = (
         f"  --chat {chat['id']}  {' '.join(chat['title'].split())}, {chat['messages']:,} messages" for chat in chats
     )
-    return "\n".join(["This export holds several chats. Choose one:", *found])
+    return "\n".join(["This export holds several chats. Choose one:", *lines])

@@ -1,4 +1,4 @@
-"""Who takes part in a demo: a person with a token and coins, and staff with a log-in."""
+"""The accounts of the demo: a customer with a token and coins, and a superuser."""
 
 from __future__ import annotations
 
@@ -17,21 +17,20 @@ STAFF_EMAIL = "staff@relivchats.local"
 
 
 @transaction.atomic
-def demo_token(*, coins: int) -> str:
-    """A fresh token of the demo person, who has at least so many coins to spend. Tokens of earlier demos end."""
+def issue_demo_token(*, min_coins: int) -> str:
+    """Return a new token of the demo customer, and revoke earlier ones. Add coins up to `min_coins` spendable."""
     user = User.objects.filter(email=DEMO_EMAIL).first() or User.objects.create_user(DEMO_EMAIL)
     user.access_tokens.filter(revoked_at=None).update(revoked_at=Now())
     wallet = ledger.open_wallet(user=user)
-    if (missing := coins - wallet.spendable) > 0:
-        ledger.adjust(
-            wallet=wallet, amount=missing, actor="demo", reason="coins to try", idempotency_key=f"demo {uuid.uuid4()}"
-        )
+    if (missing := min_coins - wallet.spendable) > 0:
+        key = f"demo {uuid.uuid4()}"
+        ledger.adjust(wallet=wallet, amount=missing, actor="demo", reason="coins for the demo", idempotency_key=key)
     return tokens.issue(user)
 
 
 @transaction.atomic
-def staff_password() -> str:
-    """A fresh password of the demo's superuser."""
+def reset_staff_password() -> str:
+    """Return a new password of the demo's superuser, who is created if missing."""
     password = secrets.token_urlsafe(12)
     staff = User.objects.filter(email=STAFF_EMAIL).first()
     if staff is None:

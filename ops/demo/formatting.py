@@ -1,0 +1,238 @@
+"""Format the API's documents as lines of text. Pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from relivchats.terminal import Layout, columns, plain, plural
+
+Document = Mapping[str, Any]
+
+#: Limits of the short report, per section.
+MAX_SHORT_QUOTES, MAX_SHORT_CHARACTERS, MAX_SHORT_FACTS, MAX_SHORT_PEOPLE = 2, 320, 2, 4
+MAX_PEOPLE = 8
+MAX_WORDS = 8
+NAME_COLUMNS = 24
+NO_RATING = "not_enough_data"
+
+
+def format_chat(chat: Document, *, layout: Layout) -> list[str]:
+    """Return the key statistics of an uploaded chat: a summary, the participants, frequent words and emoji."""
+    statistics = chat["statistics"]
+    words = ", ".join(plain(item["word"]) for item in statistics["top_words"][:MAX_WORDS])
+    emoji = "  ".join(
+        f"{plain(item['emoji'])} {format_number(item['count'])}" for item in statistics["top_emojis"][:MAX_WORDS]
+    )
+    return [
+        "",
+        layout.heading(plain(chat["title"])),
+        "",
+        *layout.wrap(_summary(statistics), first="  "),
+        "",
+        *_participants(statistics, layout),
+        "",
+        *(layout.wrap(words, first=f"  {'Often said':<12}") if words else []),
+        *(layout.wrap(emoji, first=f"  {'Emoji':<12}") if emoji else []),
+    ]
+
+
+def _summary(statistics: Document) -> str:
+    first, last = _date(statistics["first_message_at"]), _date(statistics["last_message_at"])
+    days = f"{format_number(statistics['active_days'])} of {plural(statistics['total_days'], 'day')}"
+    when = f"on {first}" if first == last else f"from {first} to {last}, on {days}"
+    messages = plural(statistics["total_messages"], "message")
+    conversations = plural(statistics["conversations_count"], "conversation")
+    questions = plural(statistics["questions_count"], "question")
+    links = plural(statistics["links_shared_count"], "link")
+    media = f"{plural(statistics['media_shared_count'], 'photo')} and other media"
+    hour = statistics["busiest_hour"]
+    return (
+        f"{messages} {when}, in {conversations}. {questions}, {links}, {media}. Most are written on"
+        f" {statistics['busiest_day']}s, and from {hour}:00 to {(hour + 1) % 24}:00."
+    )
+
+
+def _participants(statistics: Document, layout: Layout) -> list[str]:
+    """Return a table of the first MAX_PEOPLE participants, and the number of the others."""
+    people = list(statistics["user_stats"].items())
+    names = [_truncate(plain(name), NAME_COLUMNS) for name, _ in people[:MAX_PEOPLE]]
+    width = max(map(columns, ["", *names]))
+    lines = [layout.dim(f"  {'':{width}}  {'messages':>10} {'starts':>8} {'questions':>10} {'usual reply':>13}")]
+    for name, (_, person) in zip(names, people, strict=False):
+        share = f"{100 * person['message_count'] / max(1, statistics['total_messages']):.0f}%"
+        reply = person["median_response_time_seconds"]
+        # str.ljust counts characters; an emoji in a name takes two columns.
+        lines.append(
+            f"  {name}{' ' * (width - columns(name))}  {format_number(person['message_count']):>5} {share:>4}"
+            f" {person['conversation_initiations_percent']:>7.0f}% {format_number(person['questions_asked']):>10}"
+            f" {'–' if reply is None else format_duration(reply):>13}"
+        )
+    if len(people) > len(names):
+        lines.append(layout.dim(f"  and {format_number(len(people) - len(names))} more"))
+    return lines
+
+
+def _truncate(text: str, width: int) -> str:
+    """Return the text with an ellipsis if it takes more than `width` columns of the terminal."""
+    while columns(text) > width:
+        text = f"{text[:-2]}…"
+    return text
+
+
+def format_insight(insight: Document, *, layout: Layout, full: bool = False) -> list[str]:
+    """Return one completed insight. The short report quotes a message once, unless a section has no other."""
+    document = insight["document"]
+    overall = document["overall"]
+    score = overall["score"]
+    verdict = f"  {layout.accent(format_rating(overall['rating']))}"
+    if score is not None:
+        verdict += f"  {layout.accent('●' * score)}{layout.dim('○' * (10 - score))}  {score} of 10"
+    lines = ["", layout.heading(f"{plain(insight['icon'])} {plain(insight['title'])}".strip()), "", verdict]
+    lines += layout.wrap(plain(overall["summary"]), first="  ")
+    quoted: set[int] = set()
+    for section in document["sections"]:
+        exchanges = section["evidence"] if full else _short_evidence(section["evidence"], quoted=quoted)
+        quoted |= {message["number"] for exchange in exchanges for message in exchange["messages"]}
+        lines += ["", *_section(section, exchanges, layout=layout, full=full)]
+    for recommendation in document["recommendations"]:
+        lines += ["", *_recommendation(recommendation, layout=layout, full=full)]
+    return [*lines, "", *_sufficiency(document, layout=layout)]
+
+
+def _short_evidence(evidence: Sequence[Document], *, quoted: set[int]) -> list[Document]:
+    """Return the first exchange that no earlier section quoted, or else the first one, cut to MAX_SHORT_QUOTES."""
+    fresh = [exchange for exchange in evidence if not quoted & {message["number"] for message in exchange["messages"]}]
+    return [
+        {**exchange, "messages": exchange["messages"][:MAX_SHORT_QUOTES]} for exchange in (fresh or list(evidence))[:1]
+    ]
+
+
+def _section(section: Document, exchanges: Sequence[Document], *, layout: Layout, full: bool) -> list[str]:
+    rating = f": {layout.accent(format_rating(section['rating']))}" if section["rating"] else ""
+    lines = [f"  {layout.bold(plain(section['title']))}{rating}"]
+    lines += layout.wrap(plain(section["finding"]), first="    ")
+    if full:
+        for detail in [*_notes(section["people"]), *format_facts(section["facts"])]:
+            lines += layout.wrap(detail, first="    · ")
+    elif highlights := _highlights(section):
+        lines += [layout.dim(line) for line in layout.wrap(" · ".join(highlights), first="    ")]
+    for exchange in exchanges:
+        if full and exchange["context"]:
+            lines += [layout.dim(line) for line in layout.wrap(plain(exchange["context"]), first="    ")]
+        for message in exchange["messages"]:
+            lines += _quote(message, layout=layout, full=full)
+    return lines
+
+
+def _notes(people: Sequence[Document]) -> list[str]:
+    """Return `name: rating: note` for each person, without the parts that are empty."""
+    notes = []
+    for person in people:
+        rating = format_rating(person["rating"]) if person["rating"] else ""
+        notes.append(": ".join(filter(None, [plain(person["name"]), rating, plain(person["note"])])))
+    return notes
+
+
+def _highlights(section: Document) -> list[str]:
+    """Return the ratings of the people and the first facts that the finding does not mention."""
+    rated = [person for person in section["people"] if person["rating"]]
+    highlights = []
+    if len(rated) > MAX_SHORT_PEOPLE and len({person["rating"] for person in rated}) == 1:
+        highlights.append(f"everybody {format_rating(rated[0]['rating'])}")
+    elif rated:
+        highlights.append(
+            ", ".join(
+                f"{plain(person['name'])} {format_rating(person['rating'])}" for person in rated[:MAX_SHORT_PEOPLE]
+            )
+        )
+    finding = section["finding"].lower()
+    new = [fact for fact in section["facts"] if fact["label"].lower() not in finding]
+    facts = format_facts(new, include_zeros=False, max_people=MAX_SHORT_PEOPLE)
+    return highlights + facts[: MAX_SHORT_FACTS - len(highlights)]
+
+
+def _quote(message: Document, *, layout: Layout, full: bool) -> list[str]:
+    text = plain(message["text"])
+    if not full and len(text) > MAX_SHORT_CHARACTERS:
+        # Cut at a space if there is one.
+        text = f"{text[:MAX_SHORT_CHARACTERS].rpartition(' ')[0] or text[:MAX_SHORT_CHARACTERS]} …"
+    sent_at = datetime.fromisoformat(message["sent_at"])
+    header, margin = f"    ┃ {_date(message['sent_at'])} {sent_at:%H:%M} #{message['number']} ", "    ┃   "
+    first, *others = layout.wrap(f"{plain(message['sender'])}: {text}", first=header, rest=margin)
+    return [
+        layout.dim(header) + first.removeprefix(header),
+        *(layout.dim(margin) + line.removeprefix(margin) for line in others),
+    ]
+
+
+def _recommendation(recommendation: Document, *, layout: Layout, full: bool) -> list[str]:
+    people = f" ({', '.join(map(plain, recommendation['for']))})" if recommendation["for"] else ""
+    lines = [f"  → {layout.bold(plain(recommendation['title']))}{people}"]
+    lines += layout.wrap(plain(recommendation["suggestion"]), first="    ")
+    if full and recommendation["why"]:
+        lines += layout.wrap(f"Why: {plain(recommendation['why'])}", first="    ")
+    if recommendation["example"]:
+        lines += layout.wrap(f"“{plain(recommendation['example'])}”", first="    ")
+    return lines
+
+
+def _sufficiency(document: Document, *, layout: Layout) -> list[str]:
+    """Return how many messages the engine read, and what limited the insight."""
+    sufficiency, engine = document["sufficiency"], plain(document["provenance"]["engine"])
+    read, total = sufficiency["messages_read"], sufficiency["messages_total"]
+    share = "all" if read == total else f"{format_number(read)} of"
+    sentences = [f"Read {share} {format_number(total)} messages, written by the {engine} engine."]
+    sentences += map(plain, sufficiency["limits"])
+    return [layout.dim(line) for line in layout.wrap(" ".join(sentences), first="  ")]
+
+
+def format_facts(facts: Sequence[Document], *, include_zeros: bool = True, max_people: int = MAX_PEOPLE) -> list[str]:
+    """Return one line per label with the figures of the first people: `Messages: Asha 52, Rohan 48`.
+
+    Unless `include_zeros`, a label whose figures are all zero is left out.
+    """
+    labels = {fact["label"] for fact in facts if include_zeros or fact["value"]}
+    by_label: dict[str, list[str]] = {}
+    for fact in facts:
+        if fact["label"] in labels:
+            figure = format_figure(fact["value"], unit=fact["unit"])
+            text = f"{plain(fact['person'])} {figure}" if fact["person"] else figure
+            by_label.setdefault(plain(fact["label"]), []).append(text)
+    return [f"{label}: {', '.join(figures[:max_people])}" for label, figures in by_label.items()]
+
+
+def format_figure(value: float | str, *, unit: str) -> str:
+    """Return the value with its unit: `52.1%`, `1 h 5 min`, or a number without a unit."""
+    if isinstance(value, str):
+        return plain(value)
+    if unit == "percent":
+        return f"{format_number(value)}%"
+    return format_duration(value) if unit == "seconds" else format_number(value)
+
+
+def format_number(value: float) -> str:
+    """Return the number with at most one decimal: `1,200`, `52.1`."""
+    return f"{value:,.1f}".removesuffix(".0")
+
+
+def format_duration(seconds: float) -> str:
+    """Return the two largest units: `45 s`, `2 min`, `1 h 5 min`, `2 days 3 h`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    days, minutes = divmod(round(whole / 60), 24 * 60)
+    hours, minutes = divmod(minutes, 60)
+    parts = [plural(days, "day") if days else "", f"{hours} h" if hours else "", f"{minutes} min" if minutes else ""]
+    return " ".join([part for part in parts if part][:2])
+
+
+def format_rating(rating: str) -> str:
+    """Return `slightly_imbalanced` as words."""
+    return "not rated" if rating == NO_RATING else plain(rating).replace("_", " ")
+
+
+def _date(timestamp: str) -> str:
+    at = datetime.fromisoformat(timestamp)
+    return f"{at.day} {at:%b %Y}"

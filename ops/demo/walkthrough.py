@@ -1,0 +1,166 @@
+"""The walkthrough of the demo: upload, statistics, unlock, insights as they finish, report.
+
+It uses only the REST API, like any other client.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from ops.demo.client import Client, Document, Problem
+from ops.demo.formatting import format_chat, format_insight
+from relivchats.terminal import Layout, plain, plural
+
+CATEGORY = "romantic"
+MIN_POLL_SECONDS, MAX_POLL_SECONDS = 0.3, 2.0
+#: How long after its deadline a job can stay open: recovery closes overdue jobs every 15 s.
+GRACE_SECONDS = 60
+OPEN_STATUSES = ("queued", "running")
+
+
+class Incomplete(Exception):
+    """Some insights are missing, late, or not backed by the chat."""
+
+
+@dataclass
+class Walkthrough:
+    """One run of the demo. `print_line` prints a line at once, so that progress is visible."""
+
+    client: Client
+    layout: Layout
+    print_line: Callable[[str], None]
+    full: bool = False
+
+    def upload(self, export: bytes, *, name: str, chat_id: str | None = None) -> Document:
+        """Upload the export, print its statistics and return the chat. Raise Problem if the export is refused.
+
+        `chat_id` selects one chat of an export that contains several.
+        """
+        started = time.monotonic()
+        # Without "separate", a second demo with the same export would find its chat unlocked already.
+        fields = {"separate": "true"} | ({"chat": chat_id} if chat_id else {})
+        chat = self.client.upload(export, **fields)
+        seconds = time.monotonic() - started
+        self.print_line(f"Read {plain(name)} in {seconds:.1f} s: {plain(chat['platform'])}, {plain(chat['dialect'])}.")
+        self._print(format_chat(chat, layout=self.layout))
+        return chat
+
+    def unlock(self, chat: Document) -> None:
+        """Unlock the insights that the chat is eligible for, and print them. Raise Problem or Incomplete."""
+        try:
+            job = self.client.unlock(chat_id=chat["id"], category_id=CATEGORY)
+        except Problem as problem:
+            # The chat is not eligible for the whole category; the problem names the types that are possible.
+            if "possible" not in problem.document:
+                raise
+            self._print(["", *self.layout.wrap(plain(problem))])
+            possible = problem.document["possible"]
+            if not possible:
+                return
+            job = self.client.unlock(chat_id=chat["id"], insight_type_ids=possible)
+        insights, coins = plural(job["total_insights"], "insight"), plural(job["coins_reserved"], "coin")
+        self._print(["", self.layout.heading(f"Unlocking {insights} for {coins}"), ""])
+        self._wait_for_job(job["job_id"])
+        self._print_insights(chat["id"])
+
+    def _wait_for_job(self, job_id: str) -> None:
+        """Print a line for each insight when it finishes. Raise Incomplete if the job is late."""
+        printed: set[str] = set()
+        poll_seconds = MIN_POLL_SECONDS
+        while True:
+            job = self.client.job(job_id)
+            created_at = datetime.fromisoformat(job["created_at"])
+            for insight in job["insights"]:
+                if insight["finished_at"] and insight["id"] not in printed:
+                    printed.add(insight["id"])
+                    completed = insight["status"] == "completed"
+                    seconds = (datetime.fromisoformat(insight["finished_at"]) - created_at).total_seconds()
+                    reason = "" if completed else f" ({plain(insight['error_code'])})"
+                    self.print_line(
+                        f"  {'✓' if completed else '✗'} {seconds:5.1f} s  {plain(insight['title'])}{reason}"
+                    )
+            if job["status"] not in OPEN_STATUSES:
+                return
+            deadline = datetime.fromisoformat(job["deadline_at"])
+            if (datetime.now(deadline.tzinfo) - deadline).total_seconds() > GRACE_SECONDS:
+                raise Incomplete("The insights are late. `./dev manage health` shows why.")
+            time.sleep(poll_seconds)
+            poll_seconds = min(poll_seconds * 1.1, MAX_POLL_SECONDS)
+
+    def _print_insights(self, chat_id: str) -> None:
+        insights = self.client.insights(chat_id)
+        completed = [insight for insight in insights if insight["status"] == "completed"]
+        for insight in completed:
+            self._print(format_insight(insight, layout=self.layout, full=self.full))
+        if completed:
+            self._print(["", self.layout.heading("Summary"), ""])
+            self._check_quotes(chat_id, completed)
+            spent, balance = sum(insight["price"] for insight in completed), self.client.balance()
+            self._print_paragraph(f"They cost {plural(spent, 'coin')}; {balance['spendable']:,} are left to spend.")
+            if not self.full:
+                self._print_paragraph(
+                    "This is the short report: --full shows every quote and the reason for every suggestion."
+                )
+        if failed := [plain(insight["title"]) for insight in insights if insight["status"] == "failed"]:
+            raise Incomplete(
+                f"Not written: {', '.join(failed)}. Their coins were released;"
+                " `./dev manage insights --failed` shows the causes."
+            )
+
+    def _check_quotes(self, chat_id: str, insights: list[Document]) -> None:
+        """Read every quoted message back from the chat by its number, and compare it with the quote."""
+        quotes = [
+            message
+            for insight in insights
+            for section in insight["document"]["sections"]
+            for exchange in section["evidence"]
+            for message in exchange["messages"]
+        ]
+        numbers = {quote["number"] for quote in quotes}
+        messages = {message["number"]: message for message in self.client.messages(chat_id, numbers)}
+        wrong = [quote["number"] for quote in quotes if not _is_quoted(messages.get(quote["number"]), quote)]
+        if wrong:
+            raise Incomplete(f"The quotes of messages {', '.join(map(str, wrong))} differ from the chat.")
+        counted = f"{plural(len(insights), 'insight')} with {plural(len(quotes), 'quote')}"
+        self._print_paragraph(
+            f"{counted} of {plural(len(numbers), 'message')}. Each quote was compared with the chat by its"
+            " number: sender, time and text are the same."
+        )
+
+    def _print_paragraph(self, text: str) -> None:
+        self._print(self.layout.wrap(text, first="  "))
+
+    def _print(self, lines: list[str]) -> None:
+        for line in lines:
+            self.print_line(line)
+
+
+def _is_quoted(message: Document | None, quote: Document) -> bool:
+    """Return whether the quote has the message's sender, time and text."""
+    return message is not None and all(quote[field] == message[field] for field in ("sender", "sent_at", "text"))
+
+
+def format_next_steps(*, base_url: str, chat_id: str, token: str, staff: tuple[str, str], layout: Layout) -> list[str]:
+    """Return the addresses to open next, the staff login (e-mail address and password), and a request to try."""
+    email, password = staff
+    rows = [
+        ("The API and its documentation", f"{base_url}/api/docs"),
+        ("Staff pages", f"{base_url}/admin/"),
+        ("  log in as", email),
+        ("  password", password),
+        ("Health", f"{base_url}/health"),
+    ]
+    curl = f'curl -H "Authorization: Bearer {token}" {base_url}/api/insights/chats/{chat_id}'
+    return [
+        "",
+        layout.heading("Where to look next"),
+        "",
+        *(f"  {label:<31}{layout.accent(value)}" for label, value in rows),
+        "",
+        "  These insights as JSON:",
+        f"  {curl}",
+        "",
+    ]
