@@ -1,4 +1,4 @@
-"""What the benchmarks stand on: an installation of their own that is gone after, a web process, and the figures."""
+"""What all benchmarks share: a temporary installation, a web process, and the measurement of time and memory."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent.parent
 
 @contextlib.contextmanager
 def installation() -> Iterator[Path]:
-    """Servers from their wheels in a directory of this run, migrated; Django is ready for use."""
+    """Run the embedded servers in a temporary directory, migrate the database, and set up Django."""
     directory = Path(tempfile.mkdtemp(prefix="relivchats-benchmark-"))
     directory.chmod(0o711)
     os.environ.update(RELIVCHATS_DATA=str(directory), DJANGO_SETTINGS_MODULE="relivchats.settings", LOG_LEVEL="WARNING")
@@ -49,7 +49,7 @@ class Web(NamedTuple):
     process: psutil.Process
 
     def peak_bytes(self) -> int:
-        """Of the process that answers, since its start."""
+        """Return the peak memory of the serving process since its start."""
         return max(map(peak_bytes, self._processes()))
 
     def cpu_seconds(self) -> float:
@@ -62,7 +62,7 @@ class Web(NamedTuple):
 
 @contextlib.contextmanager
 def web() -> Iterator[Web]:
-    """One web process as `./dev up` runs it."""
+    """Run one web process with the options of `./dev up`."""
     from relivchats.servers import connects, free_port
     from tests.processes import eventually
 
@@ -78,7 +78,7 @@ def web() -> Iterator[Web]:
 
 
 def peak_bytes(process: psutil.Process) -> int:
-    """The largest resident set that the process ever had."""
+    """Return the largest resident set of the process since its start."""
     status = Path(f"/proc/{process.pid}/status").read_text()
     (line,) = (line for line in status.splitlines() if line.startswith("VmHWM"))
     return int(line.split()[1]) * 1024
@@ -90,13 +90,13 @@ def machine() -> str:
 
 
 class Spent(NamedTuple):
-    """Seconds of the clock, and of this process's own work: they part when others use the machine."""
+    """Elapsed seconds, and CPU seconds of this process. They differ if other processes use the machine."""
 
     clock: float
     work: float
 
     def __str__(self) -> str:
-        return f"{self.clock:.2f} s ({self.work:.2f} s of work)"
+        return f"{self.clock:.2f} s ({self.work:.2f} s of CPU)"
 
 
 def timed(do: Callable[[], T]) -> tuple[T, Spent]:

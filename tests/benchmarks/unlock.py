@@ -1,8 +1,8 @@
-"""How long an unlock takes: `python -m tests.benchmarks.unlock`.
+"""Measure how long an unlock takes: `python -m tests.benchmarks.unlock`.
 
-Over HTTP, with a web process and a worker as `./dev up` runs them: from the
-unlock of a 100,000-message chat to its six insights, indexing included and
-again when indexed; then how quickly unlocks and job statuses are answered.
+Over HTTP, with a web process and a worker that run as in `./dev up`: the time from
+the unlock of a chat of 100,000 messages to its six insights, with and without
+indexing; then the response times of unlocks and of job statuses.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def main() -> None:
 
 @contextlib.contextmanager
 def worker() -> Iterator[None]:
-    """One worker as `./dev up` runs it."""
+    """Run one worker with the options of `./dev up`."""
     options = ["--pool", "threads", "--concurrency", "8", "-Q", "insights,indexing,upkeep"]
     command = [sys.executable, "-m", "celery", "-A", "relivchats", "worker", *options]
     environment = {**os.environ, "CELERY_WORKER": "true"}
@@ -59,7 +59,7 @@ def _until_delivered(port: int, content: bytes, *, rounds: int) -> None:
         person, client = _person(port, coins=800)
         chat = import_chat(owner=person, upload=content)
         fresh.append(client.seconds_to_all_insights(str(chat.pk)))
-        # The same chat again, as if nothing had been unlocked: only what was written is taken away.
+        # Detach the insights, so that the same chat, which is indexed now, can be unlocked again.
         InsightAttempt.objects.all().delete()
         Insight.objects.filter(chat=chat).update(chat=None)
         indexed.append(client.seconds_to_all_insights(str(chat.pk)))
