@@ -1,4 +1,4 @@
-"""The queries that operators have always run work as they stand and tell the truth; the guide names what exists."""
+"""The SQL queries that operators know still work, and docs/operations.md names only what exists."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from django.urls import Resolver404, resolve
 from billing.models import CreditTransaction
 from chats.models import Chat
 from insights.models import GenerationJob
+from ops import checks
 from tests.ops import rows
 from tests.processes import database_url, eventually
 
@@ -61,7 +62,7 @@ ORDER BY duration DESC;
 RUNNING_JOBS = "SELECT * FROM insight_generation_jobs WHERE status = 'running';"
 
 
-def ask(query: str, *parameters: str) -> list[dict[str, Any]]:
+def run_query(query: str, *parameters: str) -> list[dict[str, Any]]:
     with connection.cursor() as cursor:
         cursor.execute(query, parameters or None)
         names = [column.name for column in cursor.description]
@@ -72,14 +73,14 @@ pytestmark = pytest.mark.django_db
 
 
 def test_active_connections_counts_this_one() -> None:
-    assert ask(ACTIVE_CONNECTIONS, connection.settings_dict["NAME"])[0]["count"] >= 1
+    assert run_query(ACTIVE_CONNECTIONS, connection.settings_dict["NAME"])[0]["count"] >= 1
 
 
 def test_recent_transactions_are_the_latest_ten_of_the_ledger() -> None:
     for _ in range(6):
         rows.person()
     latest = CreditTransaction.objects.order_by("-created_at", "-id")
-    found = ask(RECENT_TRANSACTIONS)
+    found = run_query(RECENT_TRANSACTIONS)
     assert len(found) == 10
     assert {row["id"] for row in found} <= set(latest.values_list("id", flat=True))
     assert {"wallet_id", "type", "amount", "balance_after"} <= set(found[0])
@@ -89,7 +90,7 @@ def test_vector_status_counts_every_chat() -> None:
     owner = rows.person()
     for status in ("completed", "failed", "failed", "pending"):
         rows.chat(owner, vector_status=status)
-    counts = {row["vector_status"]: row["count"] for row in ask(VECTOR_STATUS)}
+    counts = {row["vector_status"]: row["count"] for row in run_query(VECTOR_STATUS)}
     assert counts == {"completed": 1, "failed": 2, "pending": 1}
     assert set(counts) <= set(Chat.VectorStatus)
 
@@ -97,27 +98,27 @@ def test_vector_status_counts_every_chat() -> None:
 def test_active_jobs_lists_the_open_ones_with_their_progress() -> None:
     rows.failed_job()
     job = rows.job()
-    (found,) = ask(ACTIVE_JOBS)
+    (found,) = run_query(ACTIVE_JOBS)
     assert (found["job_id"], found["completed_insights"], found["total_insights"]) == (job.pk, 0, 2)
 
 
-def test_failed_insights_come_with_their_reason() -> None:
+def test_failed_insights_have_their_reason() -> None:
     job = rows.failed_job()
     rows.job()
-    found = ask(FAILED_INSIGHTS)
+    found = run_query(FAILED_INSIGHTS)
     assert {row["chat_id"] for row in found} == {job.chat_id}
     assert {row["error_message"] for row in found} == {"The engine did not answer."}
     assert {row["insight_type_id"] for row in found} == set(job.insights.values_list("insight_type", flat=True))
 
 
-def test_stuck_reservations_are_those_past_their_time() -> None:
+def test_stuck_reservations_are_the_overdue_ones() -> None:
     rows.job()
-    assert ask(STUCK_RESERVATIONS) == []
+    assert run_query(STUCK_RESERVATIONS) == []
     stuck = rows.orphaned_reservation()
-    assert [row["id"] for row in ask(STUCK_RESERVATIONS)] == [stuck.pk]
+    assert [row["id"] for row in run_query(STUCK_RESERVATIONS)] == [stuck.pk]
 
 
-# Within one transaction pg_stat_activity shows its first look again.
+# Within one transaction, pg_stat_activity repeats its first snapshot.
 @pytest.mark.django_db(transaction=True)
 def test_long_running_queries_are_found_by_their_age() -> None:
     sleeping = psycopg.connect(database_url(connection.settings_dict["NAME"]))
@@ -125,24 +126,24 @@ def test_long_running_queries_are_found_by_their_age() -> None:
     thread.start()
     try:
         longer_than_nothing = LONG_RUNNING.replace("30 seconds", "0 seconds")
-        eventually(lambda: "SELECT pg_sleep(60)" in {row["query"] for row in ask(longer_than_nothing)})
-        assert ask(LONG_RUNNING) == []
+        eventually(lambda: "SELECT pg_sleep(60)" in {row["query"] for row in run_query(longer_than_nothing)})
+        assert run_query(LONG_RUNNING) == []
     finally:
         sleeping.cancel_safe()
         thread.join()
         sleeping.close()
 
 
-def _sleep(own: psycopg.Connection) -> None:
+def _sleep(session: psycopg.Connection) -> None:
     with suppress(psycopg.errors.QueryCanceled):
-        own.execute("SELECT pg_sleep(60)")
+        session.execute("SELECT pg_sleep(60)")
 
 
-def test_running_jobs_are_those_that_a_worker_began() -> None:
-    assert ask(RUNNING_JOBS) == []
+def test_running_jobs_are_those_that_a_worker_has_started() -> None:
+    assert run_query(RUNNING_JOBS) == []
     job = rows.job()
     GenerationJob.objects.filter(pk=job.pk).update(status="running", started_at=Now())
-    assert [row["job_id"] for row in ask(RUNNING_JOBS)] == [job.pk]
+    assert [row["job_id"] for row in run_query(RUNNING_JOBS)] == [job.pk]
 
 
 COMMANDS = re.findall(r"manage\.py ((?:[a-z_]+)(?: [^`\n#|]*)?)", GUIDE.read_text())
@@ -166,6 +167,13 @@ def test_the_guide_names_only_addresses_that_exist(address: str) -> None:
         pytest.fail(f"{address} leads nowhere")
 
 
-def test_the_guide_is_not_empty() -> None:
+def test_every_health_check_has_its_row_in_the_guide() -> None:
+    """And in the order in which `health` prints them, so that an operator finds the row of a line."""
+    table = GUIDE.read_text().partition("| check | reports a problem if |")[2].partition("\n\n")[0]
+    documented = re.findall(r"^\| (\w+) \|", table, re.MULTILINE)
+    assert documented == [check.name for check in (*checks.ALL, *checks.VERBOSE)]
+
+
+def test_the_commands_and_addresses_of_the_guide_are_found() -> None:
     assert len(set(COMMANDS)) >= 12
     assert "/health" in ADDRESSES
