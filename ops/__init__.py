@@ -1,0 +1,1 @@
+"""Monitoring and operations: health checks, heartbeats, ledger audits, the dashboard, and operators' commands."""

@@ -1,3 +1,5 @@
+"""The app configuration of operations."""
+
 from django.apps import AppConfig
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from django.contrib import admin
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Group
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
+from django.utils.text import capfirst
 from django_celery_results.models import ChordCounter, GroupResult, TaskResult
 
 from billing.models import (
@@ -37,69 +38,55 @@ from relivchats.staff.reports import Level
 
 _COLOURS = {Level.FINE: "success", Level.WARNING: "warning", Level.UNKNOWN: "warning", Level.CRITICAL: "danger"}
 
-#: The sidebar: per group the title, the icon (Material Symbols) and the model of each page.
-_GROUPS: Sequence[tuple[str, Sequence[tuple[str, str, type[Model]]]]] = (
-    (
-        "Work",
-        (
-            ("Jobs", "work", GenerationJob),
-            ("Insights", "lightbulb", Insight),
-            ("Attempts", "replay", InsightAttempt),
-            ("Chats", "forum", Chat),
-            ("Uploads", "upload_file", ChatUpload),
-        ),
+#: The groups of the sidebar: for each page its title, its icon (Material Symbols) and its model.
+_GROUPS: dict[str, tuple[tuple[str, str, type[Model]], ...]] = {
+    "Work": (
+        ("Jobs", "work", GenerationJob),
+        ("Insights", "lightbulb", Insight),
+        ("Attempts", "replay", InsightAttempt),
+        ("Chats", "forum", Chat),
+        ("Uploads", "upload_file", ChatUpload),
     ),
-    (
-        "Coins",
-        (
-            ("Wallets", "account_balance_wallet", Wallet),
-            ("Reservations", "lock_clock", CoinReservation),
-            ("Transactions", "receipt_long", CreditTransaction),
-            ("Adjustments", "balance", Adjustment),
-            ("Bonuses", "redeem", Bonus),
-        ),
+    "Coins": (
+        ("Wallets", "account_balance_wallet", Wallet),
+        ("Reservations", "lock_clock", CoinReservation),
+        ("Transactions", "receipt_long", CreditTransaction),
+        ("Adjustments", "balance", Adjustment),
+        ("Bonuses", "redeem", Bonus),
     ),
-    (
-        "Payments",
-        (
-            ("Orders", "shopping_cart", PaymentOrder),
-            ("Refunds", "undo", PaymentRefund),
-            ("Webhook events", "webhook", WebhookEvent),
-            ("Packages", "sell", CreditPackage),
-            ("Prices", "payments", PackagePrice),
-        ),
+    "Payments": (
+        ("Orders", "shopping_cart", PaymentOrder),
+        ("Refunds", "undo", PaymentRefund),
+        ("Webhook events", "webhook", WebhookEvent),
+        ("Packages", "sell", CreditPackage),
+        ("Prices", "payments", PackagePrice),
     ),
-    (
-        "Catalogue",
-        (
-            ("Categories", "category", Category),
-            ("Insight types", "article", InsightType),
-            ("Versions", "history", InsightTypeVersion),
-        ),
+    "Catalogue": (
+        ("Categories", "category", Category),
+        ("Insight types", "article", InsightType),
+        ("Versions", "history", InsightTypeVersion),
     ),
-    ("People", (("People", "person", User), ("Groups", "group", Group), ("Access tokens", "key", AccessToken))),
-    (
-        "Operations",
-        (
-            ("Processes", "favorite", Heartbeat),
-            ("Ledger audits", "fact_check", LedgerAudit),
-            ("Audit entries", "gavel", AuditEntry),
-            ("Admin log", "manage_history", LogEntry),
-            ("Task results", "task", TaskResult),
-        ),
+    "People": (
+        ("Users", "person", User),
+        ("Groups", "group", Group),
+        ("Access tokens", "key", AccessToken),
     ),
-    (
-        "Internals",
-        (
-            ("Transcript blocks", "inventory_2", TranscriptBlock),
-            ("Chunks", "segment", Chunk),
-            ("Vectors", "grid_on", VectorMatrix),
-            ("Idempotency keys", "sync_lock", IdempotencyKey),
-            ("Task groups", "dataset", GroupResult),
-            ("Task chords", "hub", ChordCounter),
-        ),
+    "Operations": (
+        ("Processes", "favorite", Heartbeat),
+        ("Ledger audits", "fact_check", LedgerAudit),
+        ("Audit entries", "gavel", AuditEntry),
+        ("Admin log", "manage_history", LogEntry),
+        ("Task results", "task", TaskResult),
     ),
-)
+    "Internals": (
+        ("Transcript blocks", "inventory_2", TranscriptBlock),
+        ("Chunks", "segment", Chunk),
+        ("Vectors", "grid_on", VectorMatrix),
+        ("Idempotency keys", "sync_lock", IdempotencyKey),
+        ("Task groups", "dataset", GroupResult),
+        ("Task chords", "hub", ChordCounter),
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -114,18 +101,10 @@ class Alert:
 
 def context(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """Return Django's context of the index page with the health report and the alerts that this user may see."""
+    # Cached for ten seconds, so that reloading the page does not run the checks each time.
     report = health.latest()
     failing = [line for line in report.lines if line.level is not Level.FINE]
-    return {
-        **context,
-        "health_level": report.level,
-        "health_colour": _COLOURS[report.level],
-        "health_lines": [{**line.as_json(), "colour": _COLOURS[line.level]} for line in failing],
-        "alerts": _alerts(request),
-    }
-
-
-def _alerts(request: HttpRequest) -> list[Alert]:
+    # Title, rows, and the filter of the list that shows the same rows.
     candidates: tuple[tuple[str, QuerySet[Any], str], ...] = (
         ("Stuck jobs", stuck.stuck_jobs(), "stuck=yes"),
         ("Stuck insights", stuck.stuck_insights(), "stuck=yes"),
@@ -139,21 +118,35 @@ def _alerts(request: HttpRequest) -> list[Alert]:
     )
     alerts = []
     for title, rows, query in candidates:
+        # The permission first: a count of rows that the user may not see would disclose something, and takes time.
         if _may_view(request, rows.model):
             number = count(rows)
             colour = "danger" if number else "success"
             alerts.append(Alert(title, words(number), colour, f"{_list_address(rows.model)}?{query}"))
-    return alerts
+    return {
+        **context,
+        "health_level": report.level,
+        "health_colour": _COLOURS[report.level],
+        "health_lines": [{**line.as_json(), "colour": _COLOURS[line.level]} for line in failing],
+        "alerts": alerts,
+    }
 
 
 def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
     """Return the theme's sidebar: the groups of pages that this user may see."""
-    front = {"title": "Overview", "icon": "dashboard", "link": reverse("admin:index")}
-    groups: list[dict[str, Any]] = [{"title": "", "items": [front]}]
-    for title, pages in _GROUPS:
+    grouped = {model for pages in _GROUPS.values() for _, _, model in pages}
+    # A new page needs no entry here: it is listed under Internals until somebody chooses a group for it.
+    others = [
+        (capfirst(str(model._meta.verbose_name_plural)), "table", model)
+        for model in admin.site._registry
+        if model not in grouped
+    ]
+    overview = {"title": "Overview", "icon": "dashboard", "link": reverse("admin:index")}
+    groups: list[dict[str, Any]] = [{"title": "", "items": [overview]}]
+    for title, pages in _GROUPS.items():
         items = [
             {"title": name, "icon": icon, "link": _list_address(model)}
-            for name, icon, model in pages
+            for name, icon, model in (*pages, *(others if title == "Internals" else ()))
             if _may_view(request, model)
         ]
         if items:

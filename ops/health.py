@@ -121,21 +121,17 @@ def _run_pending(run: _Run, query_seconds: float) -> None:
                 check = run.pending.popleft()
             except IndexError:
                 return
-            line = _run_check(check)
+            # Whatever a check raises becomes its line, so that the other checks still run.
+            try:
+                line = check.run()
+            except (OperationalError, InterfaceError):
+                line = Line(check.name, check.on_timeout, "the database did not answer", check.remedy)
+            except Exception as error:
+                logger.exception("a health check failed", extra={"check": check.name})
+                line = Line(check.name, Level.UNKNOWN, f"the check failed: {type(error).__name__}", check.remedy)
             with run.changed:
                 run.lines[check.name] = line
                 run.changed.notify()
-
-
-def _run_check(check: Check) -> Line:
-    """Return the check's line. Whatever it raises becomes a line too, so that the other checks still run."""
-    try:
-        return check.run()
-    except (OperationalError, InterfaceError):
-        return Line(check.name, check.on_timeout, "the database did not answer", check.remedy)
-    except Exception as error:
-        logger.exception("a health check failed", extra={"check": check.name})
-        return Line(check.name, Level.UNKNOWN, f"the check failed: {type(error).__name__}", check.remedy)
 
 
 @contextmanager

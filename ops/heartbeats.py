@@ -22,6 +22,7 @@ from ops.models import Heartbeat
 
 logger = logging.getLogger(__name__)
 
+#: A third of HEALTH_HEARTBEAT_SECONDS, so that one lost heartbeat raises no alarm.
 INTERVAL_SECONDS = 10
 CANARY_NAME = "canary"
 
@@ -42,9 +43,11 @@ class HeartbeatThread:
 
     def __init__(self, kind: Heartbeat.Kind, *, interval_seconds: float = INTERVAL_SECONDS) -> None:
         self.kind = kind
+        # The host name is cut, because the column holds 150 characters.
         self.name = f"{kind.value}@{socket.gethostname()[:120]}:{os.getpid()}"
         self._interval_seconds = interval_seconds
         self._stopped = threading.Event()
+        # A daemon: after a fatal error in the main thread, the process must exit and its heartbeat end.
         self._thread = threading.Thread(target=self._run, name=f"heartbeat of {kind.value}", daemon=True)
 
     def start(self) -> None:
@@ -75,6 +78,7 @@ class HeartbeatThread:
 
     def _remove_stale(self) -> None:
         """Remove the rows of this host's killed processes: they could not remove their own."""
+        # A process id that is in use again keeps its row until `prune`: rare, and only a warning of health.
         prefix = self.name.rpartition(":")[0] + ":"
         for row in Heartbeat.objects.filter(kind=self.kind, name__startswith=prefix):
             if not psutil.pid_exists(row.pid):
@@ -83,6 +87,7 @@ class HeartbeatThread:
 
 def prune(*, batch: int = 1000) -> int:
     """Remove at most `batch` rows of processes that have been silent for an hour, and return their number."""
+    # Not the canary: its age shows for how long no task has run.
     silent = Heartbeat.objects.filter(~Q(kind=Heartbeat.Kind.CANARY), beat_at__lt=Now() - timedelta(hours=1))
     removed, _ = Heartbeat.objects.filter(pk__in=silent.values("pk")[:batch]).delete()
     return removed

@@ -25,6 +25,7 @@ def audit_report() -> Report:
     """Audit the whole ledger now and return one line per invariant; a broken one is critical."""
     broken = {finding.invariant.number: finding for finding in full_audit()}
     lines = []
+    # Invariants that hold are listed too: the reader sees what was checked.
     for invariant in audit.registered():
         finding = broken.get(invariant.number)
         if finding is None:
@@ -63,6 +64,7 @@ def horizon() -> audit.Horizon | None:
 
 def _audit(*, since: audit.Horizon | None) -> list[audit.Finding]:
     started = time.monotonic()
+    # A mark is the state just before an audit. It becomes a horizon when all transactions open at that time have ended.
     marked = LedgerAudit.objects.filter(next_xid__isnull=False).order_by("-ended_at")
     marks = [audit.Mark(*each) for each in marked.values_list("marked_at", "next_xid")[:MAX_MARKS]]  # type: ignore[arg-type]
     seen = audit.incremental_audit(limit=MAX_OFFENDERS_LISTED, since=since, marks=marks)

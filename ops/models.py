@@ -27,6 +27,7 @@ class Heartbeat(models.Model):
 
     class Meta:
         db_table = "heartbeats"
+        # For the latest heartbeat of a kind; health reads it every ten seconds.
         indexes = [models.Index(fields=["kind", "-beat_at"], name="heartbeats_by_kind")]
 
     def __str__(self) -> str:

@@ -39,6 +39,7 @@ class QueueState:
 
 def client() -> redis.Redis:
     """Return a client of the broker with timeouts of one second."""
+    # Short, because the health check that calls this has 1.4 s.
     return redis.Redis.from_url(settings.REDIS_URL, socket_timeout=1, socket_connect_timeout=1)
 
 
@@ -46,6 +47,7 @@ def fetch_state() -> QueueState:
     """Read the state of the queues from Postgres and from the broker."""
     messages, unacked = _fetch_message_counts()
     due = Insight.objects.due()
+    # An insight is due when its job is created, but cannot start before its chat is indexed. That is no backlog.
     ready = due.filter(chat__vector_status=Chat.VectorStatus.COMPLETED)
     oldest = (
         ready.order_by("next_attempt_at").annotate(late=Now() - F("next_attempt_at")).values_list("late", flat=True)
@@ -72,6 +74,7 @@ def _fetch_message_counts() -> tuple[dict[str, int] | None, int | None]:
     """Return the messages waiting in each queue, and those delivered to a worker but not acknowledged."""
     try:
         with client() as broker:
+            # One round trip. The counts need not be of one instant.
             pipeline = broker.pipeline(transaction=False)
             for name in NAMES:
                 pipeline.llen(name)

@@ -1,3 +1,5 @@
+"""The URLs of the health endpoints."""
+
 from __future__ import annotations
 
 from django.urls import path

@@ -29,6 +29,7 @@ READY_SECONDS = 1.0
 _STATUS = {Level.FINE: "pass", Level.WARNING: "warn", Level.UNKNOWN: "warn", Level.CRITICAL: "fail"}
 
 
+# never_cache: a proxy that keeps an old answer would hide an outage, or the end of one.
 def _without_session(view: View) -> View:
     """Treat every request as anonymous: loading a session would query the database, which may be down."""
 
@@ -49,6 +50,7 @@ def live(request: HttpRequest) -> HttpResponse:
 @_without_session
 def ready(request: HttpRequest) -> HttpResponse:
     """Answer 200 if the database responds within a second, otherwise 503."""
+    # Not from the cache of `/health`: a load balancer must see a failure within its own interval.
     (line,) = health.run_checks([get_check("database")], timeout_seconds=READY_SECONDS)
     status = 503 if line.level is Level.CRITICAL else 200
     return _health_response({"status": _STATUS[line.level]}, status=status)
@@ -98,6 +100,7 @@ def _is_staff(request: HttpRequest) -> bool:
         if user.is_authenticated and user.is_active and user.is_staff:
             return True
     except (AuthenticationFailed, TooManyRequests, DatabaseError):
+        # A wrong token is no error here: its sender gets the public answer.
         pass
     # The lazy user of the session would query the database again, for example in the request log.
     request.user = AnonymousUser()

@@ -13,7 +13,7 @@ import sys
 import unicodedata
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Any, Protocol
+from typing import IO, TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 MIN_WIDTH, MAX_WIDTH = 40, 96
 #: Nobody reads a pipe's lines by eye, so a row of a table stays one line, however long.
 PIPE_WIDTH = 10_000
+#: A column of words is at least this wide next to columns that do not wrap.
+MIN_COLUMN_WIDTH = 16
 _JOINERS = "\u200c\u200d"
 _CONTROL_CATEGORIES = ("Cc", "Cf", "Cs", "Zl", "Zp")
 
@@ -101,11 +103,19 @@ class Layout:
         from rich.table import Table
         from rich.text import Text
 
+        cells = [[plain(cell) for cell in row] for row in rows]
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-        for heading in headings:
-            table.add_column(Text(heading), justify="right" if heading in right else "left", overflow="fold")
-        for row in rows:
-            table.add_row(*(Text(plain(cell)) for cell in row))
+        widths = [max(columns(row[place]) for row in (headings, *cells)) + 2 for place in range(len(headings))]
+        spare = self.table_width - sum(min(width, MIN_COLUMN_WIDTH) for width in widths)
+        for place, heading in enumerate(headings):
+            # An id that is broken into lines cannot be copied: columns without spaces stay whole while there is room.
+            missing = max(0, widths[place] - MIN_COLUMN_WIDTH)
+            whole = missing <= spare and not any(" " in row[place] for row in cells)
+            spare -= missing if whole else 0
+            justify: Literal["left", "right"] = "right" if heading in right else "left"
+            table.add_column(Text(heading), justify=justify, overflow="fold", no_wrap=whole)
+        for row in cells:
+            table.add_row(*map(Text, row))
         return self.render(table)
 
     def bars(self, rows: Sequence[tuple[str, float]], *, labels: Sequence[str] = ()) -> list[str]:

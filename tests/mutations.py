@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-MODULES = ("billing/ledger.py", "billing/payments/webhooks.py")
+MODULES = ("billing/ledger.py", "billing/payments/webhooks.py", "ops/health.py")
 _MODEL = "tests/billing/test_ledger_against_model.py"
 _PAYMENTS = "tests/billing/payments"
 _ONE = ("-k", "not razorpay")
@@ -40,6 +40,8 @@ def tests_of(module: str) -> tuple[tuple[str, ...], ...]:
                 f"{_PAYMENTS}/test_crashes.py",
             ),
         )
+    if module == "ops/health.py":
+        return (("tests/ops/test_health.py",),)
     return (
         ("tests/billing/test_ledger.py", "tests/billing/test_races.py"),
         ("tests/billing", f"--ignore={_MODEL}"),

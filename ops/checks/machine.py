@@ -15,6 +15,7 @@ _MIB = 1024 * 1024
 @health_check("disk")
 def disk() -> Line:
     """Return the use of the file system that holds the data directory."""
+    # The directory does not exist if the servers are not embedded; then its file system is that of a parent.
     path = embedded.data_directory()
     while not path.exists():
         path = path.parent

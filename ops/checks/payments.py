@@ -27,6 +27,7 @@ def payments() -> Line:
     unasked, not_taken = count(PaymentOrder.objects.unchecked()), count(PaymentRefund.objects.unacknowledged())
     data = {"uncredited": uncredited, "paid_again": again, "held": held, "orders": orders, "unasked": unasked}
     data["refunds_not_taken"] = not_taken
+    # The most severe finding only: its remedy comes first, and the data have all the counts.
     if uncredited:
         text = f"{words(uncredited)} paid more than five minutes ago and without coins"
         return Line("payments", Level.CRITICAL, text, _RECONCILE, data)

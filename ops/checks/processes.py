@@ -26,6 +26,7 @@ def workers() -> Line:
     """Return the workers that are alive, silent, or run without CELERY_WORKER=true."""
     rows = Heartbeat.objects.filter(kind=Heartbeat.Kind.WORKER)
     limit = Now() - timedelta(seconds=settings.HEALTH_HEARTBEAT_SECONDS)
+    # By the database's clock, which also wrote beat_at: the clocks of hosts differ by seconds.
     alive = list(rows.filter(beat_at__gte=limit)[:1000])
     silent = list(rows.filter(beat_at__lt=limit)[:_MAX_LISTED])
     unmarked = [row for row in alive if not row.marked_as_worker]
@@ -51,6 +52,7 @@ def beat() -> Line:
         text = "not alive: due work is not dispatched, and nothing is recovered"
         return Line("beat", Level.CRITICAL, text, _BEAT_REMEDY, data)
     if len(alive) > 1:
+        # Every due task is sent twice then. Leases make that harmless, but it doubles the load.
         text = f"{len(alive)} run, one is enough: {_names(alive)}"
         return Line("beat", Level.WARNING, text, "stop all but one", data)
     return Line("beat", Level.FINE, "alive", data=data)

@@ -30,6 +30,7 @@ def queue() -> Line:
 def vectors() -> Line:
     """Return the chats whose indexing failed, or was left by a worker that stopped."""
     failed = count(Chat.objects.filter(vector_status=Chat.VectorStatus.FAILED))
+    # With a grace period, because recovery runs every 15 s and frees expired leases by itself.
     abandoned = count(Chat.objects.index_lease_expired().filter(index_lease_expires_at__lt=Now() - stuck_work.GRACE))
     data = {"failed": failed, "abandoned": abandoned}
     if abandoned:
@@ -61,6 +62,7 @@ def insights() -> Line:
     stuck = count(stuck_work.stuck_insights())
     minutes = _OUTAGE_WINDOW.seconds // 60
     data = {**recent, "stuck": stuck}
+    # One completed insight shows that the engine works, however many failed for reasons of their own.
     if recent["failed"] >= _MIN_OUTAGE_FAILURES and not recent["completed"]:
         text = f"{recent['failed']} failed in {minutes} minutes and none succeeded"
         return Line("insights", Level.CRITICAL, text, "manage.py insights --failed", data)

@@ -1,0 +1,1 @@
+"""The demo: a walkthrough of the API with a sample export."""

@@ -57,7 +57,12 @@ def _summary(statistics: Document) -> str:
 def _participants(statistics: Document, layout: Layout) -> list[str]:
     """Return a table of the first MAX_PEOPLE participants, and the number of the others."""
     people = list(statistics["user_stats"].items())
-    names = [_truncate(plain(name), NAME_COLUMNS) for name, _ in people[:MAX_PEOPLE]]
+    names = []
+    for name, _ in people[:MAX_PEOPLE]:
+        shown = plain(name)
+        while columns(shown) > NAME_COLUMNS:
+            shown = f"{shown[:-2]}…"
+        names.append(shown)
     width = max(map(columns, ["", *names]))
     lines = [layout.dim(f"  {'':{width}}  {'messages':>10} {'starts':>8} {'questions':>10} {'usual reply':>13}")]
     for name, (_, person) in zip(names, people, strict=False):
@@ -74,13 +79,6 @@ def _participants(statistics: Document, layout: Layout) -> list[str]:
     return lines
 
 
-def _truncate(text: str, width: int) -> str:
-    """Return the text with an ellipsis if it takes more than `width` columns of the terminal."""
-    while columns(text) > width:
-        text = f"{text[:-2]}…"
-    return text
-
-
 def format_insight(insight: Document, *, layout: Layout, full: bool = False) -> list[str]:
     """Return one completed insight. The short report quotes a message once, unless a section has no other."""
     document = insight["document"]
@@ -91,6 +89,7 @@ def format_insight(insight: Document, *, layout: Layout, full: bool = False) -> 
         verdict += f"  {layout.accent('●' * score)}{layout.dim('○' * (10 - score))}  {score} of 10"
     lines = ["", layout.heading(f"{plain(insight['icon'])} {plain(insight['title'])}".strip()), "", verdict]
     lines += layout.wrap(plain(overall["summary"]), first="  ")
+    # Sections often rest on the same messages; in the short report each section shows one that is new.
     quoted: set[int] = set()
     for section in document["sections"]:
         exchanges = section["evidence"] if full else _short_evidence(section["evidence"], quoted=quoted)
@@ -98,7 +97,12 @@ def format_insight(insight: Document, *, layout: Layout, full: bool = False) -> 
         lines += ["", *_section(section, exchanges, layout=layout, full=full)]
     for recommendation in document["recommendations"]:
         lines += ["", *_recommendation(recommendation, layout=layout, full=full)]
-    return [*lines, "", *_sufficiency(document, layout=layout)]
+    sufficiency, engine = document["sufficiency"], plain(document["provenance"]["engine"])
+    read, total = sufficiency["messages_read"], sufficiency["messages_total"]
+    share = "all" if read == total else f"{format_number(read)} of"
+    sentences = [f"Read {share} {format_number(total)} messages, written by the {engine} engine."]
+    sentences += map(plain, sufficiency["limits"])
+    return [*lines, "", *(layout.dim(line) for line in layout.wrap(" ".join(sentences), first="  "))]
 
 
 def _short_evidence(evidence: Sequence[Document], *, quoted: set[int]) -> list[Document]:
@@ -114,8 +118,12 @@ def _section(section: Document, exchanges: Sequence[Document], *, layout: Layout
     lines = [f"  {layout.bold(plain(section['title']))}{rating}"]
     lines += layout.wrap(plain(section["finding"]), first="    ")
     if full:
-        for detail in [*_notes(section["people"]), *format_facts(section["facts"])]:
-            lines += layout.wrap(detail, first="    · ")
+        for person in section["people"]:
+            person_rating = format_rating(person["rating"]) if person["rating"] else ""
+            parts = [plain(person["name"]), person_rating, plain(person["note"])]
+            lines += layout.wrap(": ".join(filter(None, parts)), first="    · ")
+        for fact in format_facts(section["facts"]):
+            lines += layout.wrap(fact, first="    · ")
     elif highlights := _highlights(section):
         lines += [layout.dim(line) for line in layout.wrap(" · ".join(highlights), first="    ")]
     for exchange in exchanges:
@@ -124,15 +132,6 @@ def _section(section: Document, exchanges: Sequence[Document], *, layout: Layout
         for message in exchange["messages"]:
             lines += _quote(message, layout=layout, full=full)
     return lines
-
-
-def _notes(people: Sequence[Document]) -> list[str]:
-    """Return `name: rating: note` for each person, without the parts that are empty."""
-    notes = []
-    for person in people:
-        rating = format_rating(person["rating"]) if person["rating"] else ""
-        notes.append(": ".join(filter(None, [plain(person["name"]), rating, plain(person["note"])])))
-    return notes
 
 
 def _highlights(section: Document) -> list[str]:
@@ -176,16 +175,6 @@ def _recommendation(recommendation: Document, *, layout: Layout, full: bool) -> 
     if recommendation["example"]:
         lines += layout.wrap(f"“{plain(recommendation['example'])}”", first="    ")
     return lines
-
-
-def _sufficiency(document: Document, *, layout: Layout) -> list[str]:
-    """Return how many messages the engine read, and what limited the insight."""
-    sufficiency, engine = document["sufficiency"], plain(document["provenance"]["engine"])
-    read, total = sufficiency["messages_read"], sufficiency["messages_total"]
-    share = "all" if read == total else f"{format_number(read)} of"
-    sentences = [f"Read {share} {format_number(total)} messages, written by the {engine} engine."]
-    sentences += map(plain, sufficiency["limits"])
-    return [layout.dim(line) for line in layout.wrap(" ".join(sentences), first="  ")]
 
 
 def format_facts(facts: Sequence[Document], *, include_zeros: bool = True, max_people: int = MAX_PEOPLE) -> list[str]:

@@ -87,6 +87,7 @@ class Walkthrough:
             deadline = datetime.fromisoformat(job["deadline_at"])
             if (datetime.now(deadline.tzinfo) - deadline).total_seconds() > GRACE_SECONDS:
                 raise Incomplete("The insights are late. `./dev manage health` shows why.")
+            # Slower and slower: the first insights take a second, a model's last ones may take minutes.
             time.sleep(poll_seconds)
             poll_seconds = min(poll_seconds * 1.1, MAX_POLL_SECONDS)
 
@@ -121,7 +122,11 @@ class Walkthrough:
         ]
         numbers = {quote["number"] for quote in quotes}
         messages = {message["number"]: message for message in self.client.messages(chat_id, numbers)}
-        wrong = [quote["number"] for quote in quotes if not _is_quoted(messages.get(quote["number"]), quote)]
+        wrong = []
+        for quote in quotes:
+            message = messages.get(quote["number"])
+            if message is None or any(quote[field] != message[field] for field in ("sender", "sent_at", "text")):
+                wrong.append(quote["number"])
         if wrong:
             raise Incomplete(f"The quotes of messages {', '.join(map(str, wrong))} differ from the chat.")
         counted = f"{plural(len(insights), 'insight')} with {plural(len(quotes), 'quote')}"
@@ -136,11 +141,6 @@ class Walkthrough:
     def _print(self, lines: list[str]) -> None:
         for line in lines:
             self.print_line(line)
-
-
-def _is_quoted(message: Document | None, quote: Document) -> bool:
-    """Return whether the quote has the message's sender, time and text."""
-    return message is not None and all(quote[field] == message[field] for field in ("sender", "sent_at", "text"))
 
 
 def format_next_steps(*, base_url: str, chat_id: str, token: str, staff: tuple[str, str], layout: Layout) -> list[str]:

@@ -1,0 +1,1 @@
+"""What the admin pages and the operators' commands of all apps share."""

@@ -31,7 +31,7 @@ class ReasonForm(forms.Form):
     reason = forms.CharField(
         max_length=200,
         widget=UnfoldAdminTextInputWidget,
-        help_text="Why, for the log. Write no name and nothing of a chat.",
+        help_text="Stored in the audit log. Do not write names or text from a chat.",
     )
 
 
@@ -53,14 +53,18 @@ class BulkAction:
 
         @admin.action(description=self.title, permissions=["operate"])
         def action(model_admin: Any, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
+            # A list shows fewer rows than this, but a request can name any number of ids.
             ids = list(queryset.order_by().values_list("pk", flat=True)[:BATCH_SIZE])
+            # The list posts the selected ids without a reason; the confirmation page posts them again with one.
             form = ReasonForm(request.POST if "reason" in request.POST else None)
             if not form.is_valid():
                 return self._confirmation_page(model_admin, request, form, ids)
             reason = form.cleaned_data["reason"]
+            # Complete rows: those of the list have deferred columns and annotations, which a step would not expect.
             rows = model_admin.model._default_manager.filter(pk__in=ids)
             batch = self.run(rows, context=ActionContext(actor=f"user {request.user.pk}", reason=reason))
             log_results(model_admin.model, request, batch.listed, title=self.title, reason=reason)
+            # Three distinct outcomes at most, because Django stores messages in a cookie, which holds 4 kB.
             if batch.done:
                 outcomes = "; ".join(sorted({result.outcome for result in batch.listed if result.done})[:3])
                 model_admin.message_user(request, f"{batch.done} done: {outcomes}", messages.SUCCESS)
@@ -69,6 +73,7 @@ class BulkAction:
                 model_admin.message_user(request, f"{batch.refused} refused: {refusals}", messages.WARNING)
             return None
 
+        # Django identifies an action by the name of its function.
         action.__name__ = self.name
         return action
 
@@ -78,6 +83,7 @@ class BulkAction:
         @page_action(description=self.title, permissions=["operate"], url_path=self.name)  # type: ignore[untyped-decorator]
         def action(model_admin: Any, request: HttpRequest, object_id: str) -> HttpResponse:
             row = get_row_or_404(model_admin, request, object_id)
+            # Opening the page changes nothing: browsers may prefetch a link, so only the POST runs the action.
             return self._confirmation_page(model_admin, request, ReasonForm(), [str(row.pk)])
 
         return action

@@ -41,7 +41,7 @@ STATUS_COLOURS = {
     "running": "info",
 }
 
-#: The most rows that a search by an id of another table finds.
+#: A search by an id of another table returns at most so many rows.
 MAX_RELATED_MATCHES = 100
 
 Method = TypeVar("Method", bound=Callable[..., str])
@@ -84,14 +84,18 @@ class StaffAdmin(ModelAdmin):  # type: ignore[misc]
     actions_detail: Sequence[str] = ()
     search_ids: Sequence[str] = ("pk",)
     search_owner = ""
+    # Django shows the search box only if this is set. `get_search_results` does not use it.
     search_fields: Sequence[str] = ("pk",)
     search_help_text = "An id, in full"
     list_per_page = 50
     list_max_show_all = 50
+    # Each of these defaults of Django reads the whole table: a second count next to the paginator's, one count per
+    # filter choice, and a sort by a column without an index.
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
-    paginator = BoundedPaginator
     sortable_by: Sequence[str] = ()
+    paginator = BoundedPaginator
+    # "Select all" would select every row of the table, but an action takes at most BATCH_SIZE.
     list_disable_select_all = True
     #: The field from which the column `age` counts.
     age_of = "created_at"
@@ -105,12 +109,15 @@ class StaffAdmin(ModelAdmin):  # type: ignore[misc]
         super().__init__(model, admin_site)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
+        """Return False, for everyone: rows are created by the service."""
         return False
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Return False, for everyone: rows change only through `bulk_actions`."""
         return False
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Return False, for everyone."""
         return False
 
     def has_operate_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
@@ -119,10 +126,19 @@ class StaffAdmin(ModelAdmin):  # type: ignore[misc]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Defer the sealed columns, and annotate the database's time as `looked_at`, from which ages are computed."""
+        # Every sealed column is a BinaryField. They are large, and no page may decrypt them.
         sealed = [field.name for field in self.opts.concrete_fields if isinstance(field, models.BinaryField)]
         rows: QuerySet[Any] = super().get_queryset(request)
         timed: QuerySet[Any] = rows.defer(*sealed).annotate(looked_at=Now())
         return timed
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
+        """Return `fields` with at most two in a row: in a third column an id or a date breaks into several lines."""
+        rows: list[Any] = []
+        for row in super().get_fields(request, obj):
+            names = (row,) if isinstance(row, str) else tuple(row)
+            rows += [names[start : start + 2] for start in range(0, len(names), 2)]
+        return rows
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
@@ -133,6 +149,7 @@ class StaffAdmin(ModelAdmin):  # type: ignore[misc]
             return queryset, False
         if self.search_owner and (owned := _owner_filter(self.search_owner, term)) is not None:
             return queryset.filter(owned), False
+        # A term that is no valid value, such as a word for a UUID column, would raise instead of finding nothing.
         names = [name for name in self.search_ids if self._accepts(name, term)]
         matches = [Q(**{name: term}) for name in names if "__" not in name]
         # Related tables are queried separately, each by its own index. An OR over a join would scan the whole table.
@@ -172,6 +189,7 @@ def _is_valid(field: Any, term: str) -> bool:
 
 def _owner_filter(path: str, term: str) -> Q | None:
     """Return the filter for rows of the user with this e-mail address or id, or None if `term` is neither."""
+    # No id contains an @.
     if "@" in term:
         return Q(**{f"{path}__email": term.lower()})
     people = get_user_model()._default_manager
@@ -183,9 +201,11 @@ class EditedAdmin(StaffAdmin):
     """A page on which staff add and change rows, such as prices. Nothing is deleted: other rows refer to them."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
+        """Return whether the user has the model's "add" permission."""
         return bool(ModelAdmin.has_add_permission(self, request))
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Return whether the user has the model's "change" permission."""
         return bool(ModelAdmin.has_change_permission(self, request, obj))
 
 

@@ -1,8 +1,10 @@
+"""The app configuration of the staff infrastructure."""
+
 from django.apps import AppConfig
 
 
 class StaffConfig(AppConfig):
-    """Everything that the admin pages and the operators' commands of the other apps share."""
+    """The base of the admin pages and the operators' commands: actions, reports, audit entries."""
 
     name = "relivchats.staff"
     label = "staff"

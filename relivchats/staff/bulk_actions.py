@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
@@ -29,21 +29,18 @@ BATCH_SIZE = 200
 class ProgressDisplay(Protocol):
     """Shows the progress of a block. The context manager yields a function to call with the number of rows done."""
 
-    def __call__(self, title: str, *, total: int | None) -> AbstractContextManager[Callable[[int], None]]: ...
-
-
-@contextmanager
-def _no_progress(title: str, *, total: int | None) -> Iterator[Callable[[int], None]]:
-    yield lambda done: None
+    def __call__(self, title: str, *, total: int | None) -> AbstractContextManager[Callable[[int], None]]:
+        """Enter the block. `total` is the number of rows, or None if it is unknown."""
+        ...
 
 
 @dataclass(frozen=True)
 class ActionContext:
-    """Who acts and why, and where progress is shown: nowhere by default."""
+    """Who acts and why, and how progress is shown, if at all."""
 
     actor: str = "command"
     reason: str = ""
-    progress: ProgressDisplay = _no_progress
+    progress: ProgressDisplay | None = None
 
 
 @dataclass(frozen=True)
@@ -87,8 +84,11 @@ def run_batch(action: str, rows: Iterable[Row], step: Callable[[Row], str], *, c
     A step that raises DomainError or a database error is recorded as refused; the other rows still run.
     """
     batch = BatchResult()
-    total = rows.count() if isinstance(rows, QuerySet) else None
-    with context.progress(action, total=total) as update_progress:
+    display: AbstractContextManager[Callable[[int], None]] = nullcontext(lambda done: None)
+    if context.progress is not None:
+        # Only here: an admin action shows no progress, and needs no count.
+        display = context.progress(action, total=rows.count() if isinstance(rows, QuerySet) else None)
+    with display as update_progress:
         for row in _iterate_by_pk(rows) if isinstance(rows, QuerySet) else rows:
             result = run_one(row, step)
             record(action, result, context=context)
@@ -120,6 +120,7 @@ def run_one(row: Row, step: Callable[[Row], str]) -> ActionResult:
 
 def record(action: str, result: ActionResult, *, context: ActionContext) -> None:
     """Write the audit entry and the log line of one result."""
+    # Cut to the lengths of the columns: the change is made already, and a long text must not undo its entry.
     AuditEntry.objects.create(
         actor=context.actor,
         action=action,

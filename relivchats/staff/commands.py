@@ -23,6 +23,7 @@ class OpsCommand(BaseCommand):
     Subclasses parse their options and implement `report`. `--json` prints the report as JSON.
     """
 
+    # They import every URL and admin module, which takes longer than most of these commands.
     requires_system_checks = ()
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
@@ -39,6 +40,7 @@ class OpsCommand(BaseCommand):
         except DomainError as refusal:
             raise CommandError(refusal.detail) from None
         except (OperationalError, InterfaceError):
+            # Unknown, not critical: a monitor must not take a restart of Postgres for a broken ledger.
             line = Line("database", Level.UNKNOWN, "did not answer", remedy="manage.py health")
             report = Report("Unknown", lines=(line,))
         if as_json:

@@ -71,15 +71,20 @@ class Table:
         """Return one JSON object per row."""
         return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
 
-    def as_cells(self) -> list[list[str]]:
-        """Return the values of each row as text; None becomes a dash."""
-        return [
-            [
-                "–" if value is None else f"{value:%Y-%m-%d %H:%M:%S}" if isinstance(value, datetime) else str(value)
-                for value in row
-            ]
-            for row in self.rows
-        ]
+    def as_lines(self, layout: Layout | None = None) -> list[str]:
+        """Return the heading and the rows as aligned text; None becomes a dash. A layout fits them into the window."""
+        rows = [[_format_cell(value) for value in row] for row in self.rows]
+        if layout:
+            return layout.table(self.columns, rows)
+        cells = [self.columns, *rows]
+        widths = [max(len(row[column]) for row in cells) for column in range(len(self.columns))]
+        return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in cells]
+
+
+def _format_cell(value: Any) -> str:
+    if value is None:
+        return "–"
+    return f"{value:%Y-%m-%d %H:%M:%S}" if isinstance(value, datetime) else str(value)
 
 
 @dataclass(frozen=True)
@@ -116,19 +121,12 @@ class Report:
         """
         parts = [layout.bold(self.title) if layout else self.title]
         if self.table is not None and self.table.rows:
-            draw_table = layout.table if layout else _plain_table
-            parts.append("\n".join(draw_table(self.table.columns, self.table.as_cells())))
+            parts.append("\n".join(self.table.as_lines(layout)))
         elif not self.lines:
             parts.append("none")
         if self.lines:
             parts.append("\n".join(_styled_lines(self.lines, layout) if layout else _plain_lines(self.lines)))
         return "\n\n".join(parts)
-
-
-def _plain_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    cells = [headings, *rows]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(headings))]
-    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in cells]
 
 
 def _plain_lines(lines: Sequence[Line]) -> list[str]:

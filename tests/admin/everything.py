@@ -1,4 +1,4 @@
-"""Rows in every table, as many as asked for, and every page of the admin."""
+"""Rows in every table, and the addresses of every page of the admin."""
 
 from __future__ import annotations
 
@@ -23,32 +23,33 @@ from insights.models import Category, Insight, InsightAttempt, InsightType, Insi
 from ops.models import LedgerAudit
 from relivchats.accounts import tokens
 from relivchats.accounts.models import IdempotencyKey
+from relivchats.staff.admin import EditedAdmin
 from relivchats.staff.models import AuditEntry
 from tests.ops import rows
 
-#: Not in the admin: a session's key signs in, permissions are given through people and groups, kinds are Django's own.
-LEFT_OUT = {Session, Permission, ContentType}
+#: Models without a page. A session key is a credential; permissions are granted on the pages of users and groups.
+WITHOUT_PAGE = {Session, Permission, ContentType}
 
 
 def all_models() -> list[type[models.Model]]:
-    return [model for model in apps.get_models() if model not in LEFT_OUT]
+    return [model for model in apps.get_models() if model not in WITHOUT_PAGE]
 
 
 def one_of_each(number: int) -> None:
-    """A person with a chat in every state of work, and one row more in every other table."""
+    """Create a user with a chat in every state, and one more row in every other table."""
     user = rows.person()
     failed = rows.failed_job(owner=user)
     running = rows.abandoned_insight(owner=user)
     rows.overdue_job(owner=user)
     chat = failed.chat
     assert chat is not None
-    unlucky = rows.chat(user, vector_status="failed")
+    unindexed = rows.chat(user, vector_status="failed")
     ChatUpload.objects.create(owner=user, chat=chat, outcome="accepted", size_bytes=10, milliseconds=5)
     TranscriptBlock.objects.create(chat=chat, first_number=1, last_number=500, sealed=b"sealed")
     Chunk.objects.create(
         chat=chat, number=1, conversation=1, first_number=1, last_number=9, token_count=80, vector_count=1
     )
-    VectorMatrix.objects.create(chat=unlucky, engine="local", dimensions=256, sealed=b"sealed")
+    VectorMatrix.objects.create(chat=unindexed, engine="local", dimensions=256, sealed=b"sealed")
     InsightAttempt.objects.create(
         insight=running, number=1, engine="local", model="rules", milliseconds=5, outcome="retry"
     )
@@ -57,10 +58,10 @@ def one_of_each(number: int) -> None:
     Category.objects.create(id=f"category-{number}", title="Another", price=400)
     Group.objects.create(name=f"group {number}")
     tokens.issue(user)
-    some = InsightType.objects.filter(category="romantic")[0]
+    original = InsightType.objects.filter(category="romantic")[0]
     copied = InsightType.objects.create(
         **{
-            field.attname: getattr(some, field.attname)
+            field.attname: getattr(original, field.attname)
             for field in InsightType._meta.concrete_fields
             if field.attname not in {"id", "category_id"}
         },
@@ -74,7 +75,7 @@ def _operations(number: int, *, user: Any, chat: Chat) -> None:
     for kind in ("worker", "beat"):
         rows.heartbeat(kind)
     AuditEntry.objects.create(
-        actor="command", action="reindex chat", object_id=str(chat.pk), done=True, outcome="asked for"
+        actor="command", action="reindex chat", object_id=str(chat.pk), done=True, outcome="requested"
     )
     Adjustment.objects.create(
         wallet=user.wallet, amount=5000, reason="test", idempotency_key="a", proposed_by="command"
@@ -100,7 +101,7 @@ def _operations(number: int, *, user: Any, chat: Chat) -> None:
 
 
 def payments(number: int, *, user: Any) -> None:
-    """An order of 100 coins that was paid, and a tenth of it refunded when they were spent."""
+    """Create a paid order of 100 coins, and a refund of a tenth of it after the coins were spent."""
     package = CreditPackage.objects.create(id=f"package-{number}", title="Another", coins=100)
     PackagePrice.objects.create(package=package, currency="USD", amount=100)
     order = PaymentOrder.objects.create(
@@ -131,7 +132,7 @@ def row_addresses(row: models.Model) -> Iterator[str]:
 
 
 def action_addresses(row: models.Model) -> Iterator[str]:
-    """The confirmation pages of the actions that the row's page offers."""
+    """Yield the confirmation pages of the row's actions."""
     model_admin: Any = admin.site._registry[type(row)]
     name = f"admin:{row._meta.app_label}_{row._meta.model_name}"
     for action in getattr(model_admin, "bulk_actions", ()):
@@ -140,5 +141,5 @@ def action_addresses(row: models.Model) -> Iterator[str]:
 
 def add_addresses() -> Iterator[str]:
     for model, model_admin in admin.site._registry.items():
-        if "Edited" in {base.__name__[:6] for base in type(model_admin).__mro__}:
+        if isinstance(model_admin, EditedAdmin):
             yield reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_add")

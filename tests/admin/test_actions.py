@@ -1,4 +1,4 @@
-"""Staff mend things with a reason; it is asked, written down, and does what the commands do."""
+"""Admin actions ask for a reason, log it, and do the same as the commands."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ ACTIONS: list[tuple[str, Callable[[], models.Model], Callable[[Any], bool]]] = [
     ),
     ("retry", failed_insight, lambda row: Insight.objects.filter(chat=row.chat_id, status="pending").exists()),
 ]
-every_action = pytest.mark.parametrize(("name", "trouble", "mended"), ACTIONS, ids=[action[0] for action in ACTIONS])
+every_action = pytest.mark.parametrize(("name", "create", "is_done"), ACTIONS, ids=[action[0] for action in ACTIONS])
 
 
 def choose(client: Client, row: models.Model, name: str, **more: str) -> Any:
@@ -53,25 +53,25 @@ def choose(client: Client, row: models.Model, name: str, **more: str) -> Any:
 
 @every_action
 def test_an_action_asks_for_a_reason_first(
-    desk: Client, name: str, trouble: Callable[[], models.Model], mended: Callable[[Any], bool]
+    desk: Client, name: str, create: Callable[[], models.Model], is_done: Callable[[Any], bool]
 ) -> None:
-    row = trouble()
+    row = create()
     for answer in (choose(desk, row, name), choose(desk, row, name, reason="  ")):
         assert answer.status_code == 200
         assert "staff/confirm_action.html" in {template.name for template in answer.templates}
         assert str(row.pk) in answer.content.decode()
-    assert not mended(row)
+    assert not is_done(row)
     assert not AuditEntry.objects.exists()
 
 
 @every_action
-def test_with_a_reason_it_is_done_and_written_down(
-    desk: Client, staff: User, name: str, trouble: Callable[[], models.Model], mended: Callable[[Any], bool]
+def test_with_a_reason_an_action_is_done_and_logged(
+    desk: Client, staff: User, name: str, create: Callable[[], models.Model], is_done: Callable[[Any], bool]
 ) -> None:
-    row = trouble()
+    row = create()
     answer = choose(desk, row, name, reason="asked by support")
     assert answer.redirect_chain
-    assert mended(row)
+    assert is_done(row)
     entry = AuditEntry.objects.get()
     assert (entry.actor, entry.object_id, entry.reason, entry.done) == (
         f"user {staff.pk}",
@@ -88,38 +88,38 @@ def test_with_a_reason_it_is_done_and_written_down(
 
 
 @every_action
-def test_a_row_s_own_page_offers_it_too(
-    desk: Client, name: str, trouble: Callable[[], models.Model], mended: Callable[[Any], bool]
+def test_the_page_of_a_row_offers_the_action_too(
+    desk: Client, name: str, create: Callable[[], models.Model], is_done: Callable[[Any], bool]
 ) -> None:
-    row = trouble()
+    row = create()
     page = reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_change", args=[row.pk])
     offered = page.replace("/change/", f"/{name}/")
     assert offered in desk.get(page).content.decode()
     answer = desk.get(offered)
     assert answer.context["ids"] == [str(row.pk)]
     assert answer.context["list_address"] == everything.list_address(type(row))
-    assert not mended(row), "opening the page changes nothing"
+    assert not is_done(row), "opening the page changes nothing"
 
 
 @every_action
-def test_who_may_only_look_cannot_act(
-    name: str, trouble: Callable[[], models.Model], mended: Callable[[Any], bool]
+def test_staff_who_can_only_view_cannot_run_actions(
+    name: str, create: Callable[[], models.Model], is_done: Callable[[Any], bool]
 ) -> None:
-    row = trouble()
+    row = create()
     viewer = rows.person(email="viewer@example.org")
     viewer.is_staff = True
     viewer.save()
     viewer.user_permissions.add(Permission.objects.get(codename=f"view_{row._meta.model_name}"))
     client = Client()
     client.force_login(viewer)
-    choose(client, row, name, reason="I would like to")
+    choose(client, row, name, reason="without permission")
     page = reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_change", args=[row.pk])
     assert client.get(page.replace("/change/", f"/{name}/")).status_code == 403
-    assert not mended(row)
+    assert not is_done(row)
     assert not AuditEntry.objects.exists()
 
 
-def test_a_reservation_whose_job_still_runs_is_refused_with_the_reason_shown(desk: Client) -> None:
+def test_releasing_the_reservation_of_a_running_job_is_refused_and_the_page_says_why(desk: Client) -> None:
     reservation = rows.job().reservation
     answer = choose(desk, reservation, "release", reason="impatience")
     assert "its job still runs" in answer.content.decode()
@@ -149,21 +149,19 @@ def conflict_type() -> InsightType:
         ('"words"', "definition"),
     ],
 )
-def test_a_faulty_definition_is_refused_with_its_place_and_saves_nothing(
+def test_an_invalid_definition_is_refused_with_its_location_and_not_saved(
     desk: Client, conflict_type: InsightType, definition: str, place: str
 ) -> None:
     page = reverse("admin:insights_insighttype_change", args=[conflict_type.pk])
     answer = desk.post(page, type_form(conflict_type, definition=definition))
     assert answer.status_code == 200
-    (told,) = answer.context["errors"]
-    assert "This definition is not valid" in str(told)
-    assert place in str(told)
+    (error,) = answer.context["errors"]
+    assert "This definition is not valid" in str(error)
+    assert place in str(error)
     assert InsightTypeVersion.objects.filter(insight_type=conflict_type).count() == 1
 
 
-def test_a_new_price_makes_no_new_version_and_a_new_definition_makes_one(
-    desk: Client, conflict_type: InsightType
-) -> None:
+def test_a_new_definition_creates_a_version_and_a_new_price_does_not(desk: Client, conflict_type: InsightType) -> None:
     page = reverse("admin:insights_insighttype_change", args=[conflict_type.pk])
     assert desk.post(page, type_form(conflict_type, price=75)).status_code == 302
     conflict_type.refresh_from_db()
@@ -178,7 +176,7 @@ def test_a_new_price_makes_no_new_version_and_a_new_definition_makes_one(
     assert InsightTypeVersion.objects.filter(insight_type=conflict_type).count() == 2
 
 
-def test_staff_set_prices_and_the_signup_bonus(desk: Client) -> None:
+def test_staff_can_change_the_price_of_a_category(desk: Client) -> None:
     category = Category.objects.get(pk="romantic")
     page = reverse("admin:insights_category_change", args=["romantic"])
     values = {"title": category.title, "icon": category.icon, "description": category.description}
@@ -188,7 +186,7 @@ def test_staff_set_prices_and_the_signup_bonus(desk: Client) -> None:
     assert LogEntry.objects.filter(object_id="romantic").exists()
 
 
-def test_only_a_superuser_gives_powers() -> None:
+def test_only_a_superuser_grants_permissions() -> None:
     clerk = rows.person(email="clerk@example.org")
     clerk.is_staff = True
     clerk.save()
@@ -207,7 +205,7 @@ def test_only_a_superuser_gives_powers() -> None:
     assert (boss.email, boss.has_usable_password()) == ("boss@example.org", False)
 
 
-def test_a_person_is_added_with_a_wallet(desk: Client) -> None:
+def test_a_new_user_has_a_wallet(desk: Client) -> None:
     answer = desk.post(
         reverse("admin:accounts_user_add"),
         {"email": "New@Example.org", "usable_password": "false", "password1": "", "password2": ""},
@@ -229,5 +227,5 @@ def test_a_person_is_added_with_a_wallet(desk: Client) -> None:
         for pk in ("abc", "999999", "3f9a6dbe-8b7f-4f7e-9f1b-0c8f5c1f6d11")
     ],
 )
-def test_a_page_of_a_row_that_is_not_there_is_not_found(desk: Client, address: str) -> None:
+def test_the_action_page_of_a_missing_row_is_not_found(desk: Client, address: str) -> None:
     assert desk.get(address).status_code == 404

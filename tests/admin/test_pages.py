@@ -1,4 +1,4 @@
-"""Every model has a page, every page opens, none shows what is private, and none slows with its table."""
+"""Every model has a page. No page shows private text, and none gets slower as its table grows."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SEARCHES = ("7", "9" * 30, "3f9a6dbe-8b7f-4f7e-9f1b-0c8f5c1f6d11", "words", "a" 
 ALL_MODELS = everything.all_models()
 
 
-def test_no_model_is_left_without_admin() -> None:
+def test_every_model_has_a_page() -> None:
     assert [model for model in ALL_MODELS if model not in admin.site._registry] == []
 
 
@@ -80,12 +80,12 @@ def test_an_anchor_inside_another_is_found() -> None:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("model", ALL_MODELS, ids=lambda model: model.__name__)
-def test_every_filter_and_search_answers(staff: User, model: type[models.Model]) -> None:
+def test_every_filter_and_search_works(staff: User, model: type[models.Model]) -> None:
     everything.one_of_each(1)
-    everything_shown = _list(staff, model, "")
-    filters = [choice for spec in everything_shown.filter_specs for choice in spec.choices(everything_shown)]
+    unfiltered = _list(staff, model, "")
+    filters = [choice for spec in unfiltered.filter_specs for choice in spec.choices(unfiltered)]
     for query in [choice["query_string"] for choice in filters] + [f"?q={term}" for term in SEARCHES]:
-        assert _list(staff, model, query).result_count <= everything_shown.result_count, query
+        assert _list(staff, model, query).result_count <= unfiltered.result_count, query
 
 
 def _list(staff: User, model: type[models.Model], query: str) -> Any:
@@ -96,13 +96,13 @@ def _list(staff: User, model: type[models.Model], query: str) -> Any:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("query", ["?q=%00", "?p=3", "?status=nonsense", "?o=1.-2", "?nonsense=1"])
-def test_a_senseless_address_breaks_no_list(desk: Client, query: str) -> None:
+def test_a_list_ignores_invalid_parameters(desk: Client, query: str) -> None:
     everything.one_of_each(1)
     assert desk.get(everything.list_address(Insight) + query, follow=True).status_code == 200
 
 
 @pytest.mark.django_db
-def test_a_list_asks_the_same_number_of_queries_for_three_rows_and_for_thirty(desk: Client) -> None:
+def test_a_list_runs_the_same_number_of_queries_for_three_rows_and_for_thirty(desk: Client) -> None:
     for number in range(3):
         everything.one_of_each(number)
     desk.get("/admin/")
@@ -114,23 +114,21 @@ def test_a_list_asks_the_same_number_of_queries_for_three_rows_and_for_thirty(de
 
 
 def _queries(desk: Client, model: type[models.Model]) -> int:
-    with CaptureQueriesContext(connection) as asked:
+    with CaptureQueriesContext(connection) as captured:
         assert desk.get(everything.list_address(model)).status_code == 200
-    return len(asked)
+    return len(captured)
 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize(
     "model", [Chat, Chunk, TranscriptBlock, GenerationJob, Insight, CoinReservation, CreditTransaction]
 )
-def test_a_big_list_never_counts_everything_and_never_reads_what_is_sealed(
-    desk: Client, model: type[models.Model]
-) -> None:
+def test_a_long_list_neither_counts_all_rows_nor_reads_sealed_columns(desk: Client, model: type[models.Model]) -> None:
     everything.one_of_each(1)
-    with CaptureQueriesContext(connection) as asked:
+    with CaptureQueriesContext(connection) as captured:
         desk.get(everything.list_address(model))
     table = model._meta.db_table
-    queries = [query["sql"] for query in asked if f'FROM "{table}"' in query["sql"]]
+    queries = [query["sql"] for query in captured if f'FROM "{table}"' in query["sql"]]
     counts = [sql for sql in queries if "COUNT(*)" in sql]
     assert len(counts) == 1
     assert f"LIMIT {BoundedPaginator.MAX_COUNT}" in counts[0]
@@ -141,7 +139,7 @@ def test_a_big_list_never_counts_everything_and_never_reads_what_is_sealed(
 
 @pytest.fixture
 def private_chat(staff: User) -> Chat:
-    """A chat whose every private part holds the canary, with its insights written."""
+    """A chat with completed insights, whose title, names and texts all contain the canary."""
     lines = [
         f"{1 + day % 28:02}/0{1 + day // 28}/2024, 10:{minute:02} - {CANARY} {name}: I love {CANARY}, {CANARY}{minute}"
         for day in range(100)
@@ -161,7 +159,7 @@ def private_chat(staff: User) -> Chat:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_no_page_shows_what_is_private(desk: Client, private_chat: Chat) -> None:
+def test_no_page_shows_private_text(desk: Client, private_chat: Chat) -> None:
     words = json.dumps({"exc_type": "ValueError", "exc_message": [f"what {CANARY} wrote"]})
     TaskResult.objects.create(task_id="t", status="FAILURE", result=words, traceback=f"ValueError: {CANARY}")
     pages = {"/admin/": desk.get("/admin/")}
@@ -178,7 +176,7 @@ def test_no_page_shows_what_is_private(desk: Client, private_chat: Chat) -> None
 
 
 @pytest.mark.django_db(transaction=True)
-def test_searching_for_private_words_finds_nothing(desk: Client, private_chat: Chat) -> None:
+def test_a_search_for_private_words_finds_nothing(desk: Client, private_chat: Chat) -> None:
     for model in ALL_MODELS:
         if model is not User:
             found = desk.get(everything.list_address(model), {"q": CANARY}).context["cl"]
@@ -198,7 +196,7 @@ def test_an_id_finds_its_row(desk: Client, name: str) -> None:
 
 
 @pytest.mark.django_db
-def test_a_person_is_found_by_their_address(desk: Client) -> None:
+def test_a_user_is_found_by_e_mail_address_and_by_id(desk: Client) -> None:
     person = rows.person(email="ann@example.org")
     rows.person()
     for term in ("Ann@Example.org", str(person.pk)):
@@ -256,7 +254,7 @@ def test_the_index_page_shows_each_failing_check_with_its_remedy(desk: Client) -
 
 
 @pytest.mark.django_db
-def test_staff_see_only_what_they_may(desk: Client) -> None:
+def test_staff_see_only_the_pages_that_they_have_permission_for(desk: Client) -> None:
     viewer = rows.person(email="viewer@example.org")
     viewer.is_staff = True
     viewer.save()
@@ -271,10 +269,17 @@ def test_staff_see_only_what_they_may(desk: Client) -> None:
         assert client.get(everything.list_address(model)).status_code == (200 if model is Chat else 403)
 
 
-def test_every_page_of_ours_is_blind_by_default() -> None:
-    """A page names the fields it shows: a new column does not appear by itself."""
+@pytest.mark.django_db
+def test_the_sidebar_of_a_superuser_lists_every_page(desk: Client) -> None:
+    groups = desk.get("/admin/").context["sidebar_navigation"]
+    links = [item["link"] for group in groups for item in group["items"]]
+    assert sorted(links) == sorted(["/admin/", *map(everything.list_address, admin.site._registry)])
+
+
+def test_every_page_lists_its_fields_explicitly() -> None:
+    """A page names the fields that it shows, so that a new column does not appear on it by itself."""
     for model, model_admin in admin.site._registry.items():
         if isinstance(model_admin, StaffAdmin):
-            shown: Any = model_admin.fields
-            assert shown, model
-            assert "sealed" not in str((shown, model_admin.list_display)), model
+            fields: Any = model_admin.fields
+            assert fields, model
+            assert "sealed" not in str((fields, model_admin.list_display)), model

@@ -75,9 +75,9 @@ def _answers(port: int, *, requests: int) -> None:
     unlocks, jobs = [], []
     for _ in range(requests):
         chat = import_chat(owner=person, upload=content)
-        asked = {"chat_id": str(chat.pk), "insight_type_ids": ["communication_basics"]}
+        request = {"chat_id": str(chat.pk), "insight_type_ids": ["communication_basics"]}
         started = time.perf_counter()
-        jobs.append(client.call("POST", "/api/insights/unlock", asked)["job_id"])
+        jobs.append(client.call("POST", "/api/insights/unlock", request)["job_id"])
         unlocks.append(time.perf_counter() - started)
     statuses = []
     for job_id in jobs:

@@ -1,4 +1,4 @@
-"""An API at the wire that answers what a test tells it to, for what a real one seldom does."""
+"""An HTTP server that plays the API, for responses that the real one gives rarely."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ class Answer(NamedTuple):
 
 
 class FakeAPI:
-    """`answers` by method and path; of several the first are given once each, the last again and again."""
+    """Serves `answers`, by method and path. Of several, each is served once and the last one repeatedly."""
 
     def __init__(self, answers: dict[str, list[Answer]]) -> None:
         self.answers = answers
-        self.asked: list[str] = []
+        self.requests: list[str] = []
         self.base_url = ""
 
     def answer(self, method: str, path: str) -> Answer:
-        asked = f"{method} {urlsplit(path).path}"
-        self.asked.append(asked)
-        left = self.answers.get(asked) or [Answer({"title": f"No answer for {asked}"}, 404)]
-        return left.pop(0) if len(left) > 1 else left[0]
+        requested = f"{method} {urlsplit(path).path}"
+        self.requests.append(requested)
+        remaining = self.answers.get(requested) or [Answer({"title": f"No answer for {requested}"}, 404)]
+        return remaining.pop(0) if len(remaining) > 1 else remaining[0]
 
 
 @contextmanager

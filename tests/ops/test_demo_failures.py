@@ -133,7 +133,7 @@ def test_a_request_is_retried_a_limited_number_of_times() -> None:
     busy = Answer({"title": "Too many requests", "detail": "Wait."}, 429, retry_after=0)
     with serving(answers(job=[busy])) as api, pytest.raises(Problem, match=r"Too many requests\. Wait\."):
         unlock(api)
-    assert api.asked.count("GET /api/insights/jobs/j1/status") == 3
+    assert api.requests.count("GET /api/insights/jobs/j1/status") == 3
 
 
 def test_an_answer_that_is_not_json_is_another_server() -> None:

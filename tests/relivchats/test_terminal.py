@@ -35,6 +35,20 @@ def test_a_table_keeps_to_the_window_on_a_terminal() -> None:
     assert max(columns(line) for line in lines[1:]) <= 60
 
 
+def test_on_a_terminal_an_id_stays_on_one_line_and_words_wrap() -> None:
+    pk = "3f9a6dbe-8b7f-4f7e-9f1b-0c8f5c1f6d11"
+    lines = Layout(table_width=64).table(("job", "status", "waiting for"), [(pk, "queued", "its lease expired " * 4)])
+    assert lines[1].startswith(f"{pk}  queued  its lease")
+    assert len(lines) > 3
+    assert max(map(columns, lines)) <= 64
+
+
+def test_on_a_narrow_terminal_an_id_is_folded_and_not_cut() -> None:
+    pk = "3f9a6dbe-8b7f-4f7e-9f1b-0c8f5c1f6d11"
+    lines = Layout(table_width=40).table(("job", "waiting for"), [(pk, "its lease expired")])
+    assert "".join(line.split("  ")[0] for line in lines[1:]) == pk
+
+
 def test_bars_are_in_proportion_and_keep_to_the_width() -> None:
     lines = PIPE.bars([("Asha 😂", 1000), ("Rohan", 250), ("x" * 200, 0)], labels=["50 %", "12 %", ""])
     lengths = [line.count("█") for line in lines]

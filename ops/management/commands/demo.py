@@ -1,3 +1,5 @@
+"""`manage.py demo`."""
+
 from __future__ import annotations
 
 import os
@@ -11,7 +13,7 @@ from django.core.management.base import BaseCommand, CommandParser
 from chats.exports.errors import ExportTooLarge
 from ops import demo
 from ops.demo import accounts
-from ops.demo.client import Client, Document, Problem, Unreachable
+from ops.demo.client import Client, Problem, Unreachable
 from ops.demo.walkthrough import Incomplete, Walkthrough, format_next_steps
 from relivchats.terminal import Layout, plain
 
@@ -52,7 +54,11 @@ class Command(BaseCommand):
             uploaded = walkthrough.upload(content, name=export.name, chat_id=chat)
         except Problem as problem:
             if chats := problem.document.get("chats"):
-                self._exit(_format_choices(chats), EXIT_UNREADABLE)
+                lines = ["This export holds several chats. Choose one:"]
+                for each in chats:
+                    title = " ".join(each["title"].split())
+                    lines.append(f"  --chat {each['id']}  {title}, {each['messages']:,} messages")
+                self._exit("\n".join(lines), EXIT_UNREADABLE)
             self._exit(str(problem), EXIT_UNREADABLE if problem.status < 500 else EXIT_INCOMPLETE)
         except Unreachable as error:
             self._exit(str(error), EXIT_INCOMPLETE)
@@ -91,10 +97,3 @@ class Command(BaseCommand):
     def _exit(self, sentence: str, status: int) -> NoReturn:
         self.stderr.write(plain(sentence), lambda line: line)
         sys.exit(status)
-
-
-def _format_choices(chats: list[Document]) -> str:
-    lines = (
-        f"  --chat {chat['id']}  {' '.join(chat['title'].split())}, {chat['messages']:,} messages" for chat in chats
-    )
-    return "\n".join(["This export holds several chats. Choose one:", *lines])

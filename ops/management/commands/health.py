@@ -1,3 +1,5 @@
+"""`manage.py health`."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -15,7 +17,9 @@ class Command(OpsCommand):
     help = "Run the health checks, in less than two seconds. Each line that is not fine ends with its remedy."
 
     def add_arguments(self, parser: CommandParser) -> None:
+        """Add `--verbose`."""
         parser.add_argument("--verbose", action="store_true", help="also show this machine's memory and load")
 
     def report(self, *, verbose: bool, **options: Any) -> Report:
+        """Run the checks and return one line per check."""
         return health.report(verbose=verbose)

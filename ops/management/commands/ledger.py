@@ -1,3 +1,5 @@
+"""`manage.py ledger`."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -15,9 +17,11 @@ class Command(OpsCommand):
     help = "Check every invariant of the ledger. The exit status is 2 if one is broken."
 
     def add_arguments(self, parser: CommandParser) -> None:
+        """Add `--recent`."""
         parser.add_argument("--recent", type=int, metavar="N", help="print the latest N transactions instead")
 
     def report(self, *, recent: int | None, **options: Any) -> Report:
+        """Return the state of every invariant, or the latest transactions. Raise CommandError if N is out of range."""
         if recent is None:
             return ledger.audit_report()
         if not 0 < recent <= ledger.MAX_RECENT:

@@ -1,3 +1,5 @@
+"""`manage.py queue`."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -13,4 +15,5 @@ class Command(OpsCommand):
     help = "Show the queues: messages in the broker, due rows and leases in Postgres."
 
     def report(self, **options: Any) -> Report:
+        """Return the state of the queues."""
         return queues.report()

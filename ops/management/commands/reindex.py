@@ -1,3 +1,5 @@
+"""`manage.py reindex`."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -17,6 +19,7 @@ class Command(OpsCommand):
     help = "Request indexing of chats. Without arguments, print the number of chats by index status."
 
     def add_arguments(self, parser: CommandParser) -> None:
+        """Add the chats, the ways to select them, and `--dry-run`."""
         which = parser.add_mutually_exclusive_group()
         which.add_argument("chats", nargs="*", type=UUID, default=[], metavar="CHAT", help="ids of chats")
         which.add_argument("--failed", action="store_true", help="every chat whose indexing failed")
@@ -28,6 +31,7 @@ class Command(OpsCommand):
     def report(
         self, *, chats: list[UUID], failed: bool, all: bool, status: bool, dry_run: bool, reason: str, **options: Any
     ) -> Report:
+        """Request indexing of the selected chats and return the results, or the number of chats by index status."""
         if chats:
             selected = operations.chats_by_id(chats)
         elif failed:
