@@ -21,24 +21,6 @@ NO_RATING = "not_enough_data"
 def format_chat(chat: Document, *, layout: Layout) -> list[str]:
     """Return the key statistics of an uploaded chat: a summary, the participants, frequent words and emoji."""
     statistics = chat["statistics"]
-    words = ", ".join(plain(item["word"]) for item in statistics["top_words"][:MAX_WORDS])
-    emoji = "  ".join(
-        f"{plain(item['emoji'])} {format_number(item['count'])}" for item in statistics["top_emojis"][:MAX_WORDS]
-    )
-    return [
-        "",
-        layout.heading(plain(chat["title"])),
-        "",
-        *layout.wrap(_summary(statistics), first="  "),
-        "",
-        *_participants(statistics, layout),
-        "",
-        *(layout.wrap(words, first=f"  {'Often said':<12}") if words else []),
-        *(layout.wrap(emoji, first=f"  {'Emoji':<12}") if emoji else []),
-    ]
-
-
-def _summary(statistics: Document) -> str:
     first, last = _date(statistics["first_message_at"]), _date(statistics["last_message_at"])
     days = f"{format_number(statistics['active_days'])} of {plural(statistics['total_days'], 'day')}"
     when = f"on {first}" if first == last else f"from {first} to {last}, on {days}"
@@ -48,10 +30,25 @@ def _summary(statistics: Document) -> str:
     links = plural(statistics["links_shared_count"], "link")
     media = f"{plural(statistics['media_shared_count'], 'photo')} and other media"
     hour = statistics["busiest_hour"]
-    return (
+    summary = (
         f"{messages} {when}, in {conversations}. {questions}, {links}, {media}. Most are written on"
         f" {statistics['busiest_day']}s, and from {hour}:00 to {(hour + 1) % 24}:00."
     )
+    words = ", ".join(plain(item["word"]) for item in statistics["top_words"][:MAX_WORDS])
+    emoji = "  ".join(
+        f"{plain(item['emoji'])} {format_number(item['count'])}" for item in statistics["top_emojis"][:MAX_WORDS]
+    )
+    return [
+        "",
+        layout.heading(plain(chat["title"])),
+        "",
+        *layout.wrap(summary, first="  "),
+        "",
+        *_participants(statistics, layout),
+        "",
+        *(layout.wrap(words, first=f"  {'Often said':<12}") if words else []),
+        *(layout.wrap(emoji, first=f"  {'Emoji':<12}") if emoji else []),
+    ]
 
 
 def _participants(statistics: Document, layout: Layout) -> list[str]:
@@ -92,25 +89,20 @@ def format_insight(insight: Document, *, layout: Layout, full: bool = False) -> 
     # Sections often rest on the same messages; in the short report each section shows one that is new.
     quoted: set[int] = set()
     for section in document["sections"]:
-        exchanges = section["evidence"] if full else _short_evidence(section["evidence"], quoted=quoted)
+        exchanges = section["evidence"]
+        if not full:
+            fresh = [one for one in exchanges if not quoted & {message["number"] for message in one["messages"]}]
+            exchanges = [{**one, "messages": one["messages"][:MAX_SHORT_QUOTES]} for one in (fresh or exchanges)[:1]]
         quoted |= {message["number"] for exchange in exchanges for message in exchange["messages"]}
         lines += ["", *_section(section, exchanges, layout=layout, full=full)]
     for recommendation in document["recommendations"]:
-        lines += ["", *_recommendation(recommendation, layout=layout, full=full)]
+        lines += ["", *format_recommendation(recommendation, layout=layout, full=full)]
     sufficiency, engine = document["sufficiency"], plain(document["provenance"]["engine"])
     read, total = sufficiency["messages_read"], sufficiency["messages_total"]
     share = "all" if read == total else f"{format_number(read)} of"
     sentences = [f"Read {share} {format_number(total)} messages, written by the {engine} engine."]
     sentences += map(plain, sufficiency["limits"])
     return [*lines, "", *(layout.dim(line) for line in layout.wrap(" ".join(sentences), first="  "))]
-
-
-def _short_evidence(evidence: Sequence[Document], *, quoted: set[int]) -> list[Document]:
-    """Return the first exchange that no earlier section quoted, or else the first one, cut to MAX_SHORT_QUOTES."""
-    fresh = [exchange for exchange in evidence if not quoted & {message["number"] for message in exchange["messages"]}]
-    return [
-        {**exchange, "messages": exchange["messages"][:MAX_SHORT_QUOTES]} for exchange in (fresh or list(evidence))[:1]
-    ]
 
 
 def _section(section: Document, exchanges: Sequence[Document], *, layout: Layout, full: bool) -> list[str]:
@@ -130,7 +122,7 @@ def _section(section: Document, exchanges: Sequence[Document], *, layout: Layout
         if full and exchange["context"]:
             lines += [layout.dim(line) for line in layout.wrap(plain(exchange["context"]), first="    ")]
         for message in exchange["messages"]:
-            lines += _quote(message, layout=layout, full=full)
+            lines += format_quote(message, layout=layout, full=full)
     return lines
 
 
@@ -152,7 +144,8 @@ def _highlights(section: Document) -> list[str]:
     return highlights + facts[: MAX_SHORT_FACTS - len(highlights)]
 
 
-def _quote(message: Document, *, layout: Layout, full: bool) -> list[str]:
+def format_quote(message: Document, *, layout: Layout, full: bool) -> list[str]:
+    """Return a quoted message with its date, number and sender; the short report cuts long texts."""
     text = plain(message["text"])
     if not full and len(text) > MAX_SHORT_CHARACTERS:
         # Cut at a space if there is one.
@@ -166,7 +159,8 @@ def _quote(message: Document, *, layout: Layout, full: bool) -> list[str]:
     ]
 
 
-def _recommendation(recommendation: Document, *, layout: Layout, full: bool) -> list[str]:
+def format_recommendation(recommendation: Document, *, layout: Layout, full: bool) -> list[str]:
+    """Return a recommendation: whom it is for, the suggestion, an example, and in the full report the reason."""
     people = f" ({', '.join(map(plain, recommendation['for']))})" if recommendation["for"] else ""
     lines = [f"  → {layout.bold(plain(recommendation['title']))}{people}"]
     lines += layout.wrap(plain(recommendation["suggestion"]), first="    ")

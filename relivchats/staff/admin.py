@@ -147,8 +147,13 @@ class StaffAdmin(ModelAdmin):  # type: ignore[misc]
         term = search_term.strip()
         if not term:
             return queryset, False
-        if self.search_owner and (owned := _owner_filter(self.search_owner, term)) is not None:
-            return queryset.filter(owned), False
+        if self.search_owner:
+            # No id contains an @. An id can be that of the owner, or of a row.
+            if "@" in term:
+                return queryset.filter(**{f"{self.search_owner}__email": term.lower()}), False
+            users = get_user_model()._default_manager
+            if _is_valid(users.model._meta.pk, term) and users.filter(pk=term).exists():
+                return queryset.filter(**{self.search_owner: term}), False
         # A term that is no valid value, such as a word for a UUID column, would raise instead of finding nothing.
         names = [name for name in self.search_ids if self._accepts(name, term)]
         matches = [Q(**{name: term}) for name in names if "__" not in name]
@@ -185,16 +190,6 @@ def _is_valid(field: Any, term: str) -> bool:
     except ValidationError:
         return False
     return True
-
-
-def _owner_filter(path: str, term: str) -> Q | None:
-    """Return the filter for rows of the user with this e-mail address or id, or None if `term` is neither."""
-    # No id contains an @.
-    if "@" in term:
-        return Q(**{f"{path}__email": term.lower()})
-    people = get_user_model()._default_manager
-    known = _is_valid(people.model._meta.pk, term) and people.filter(pk=term).exists()
-    return Q(**{path: term}) if known else None
 
 
 class EditedAdmin(StaffAdmin):

@@ -73,18 +73,15 @@ class Table:
 
     def as_lines(self, layout: Layout | None = None) -> list[str]:
         """Return the heading and the rows as aligned text; None becomes a dash. A layout fits them into the window."""
-        rows = [[_format_cell(value) for value in row] for row in self.rows]
+        rows = []
+        for row in self.rows:
+            dated = [f"{value:%Y-%m-%d %H:%M:%S}" if isinstance(value, datetime) else value for value in row]
+            rows.append(["–" if value is None else str(value) for value in dated])
         if layout:
             return layout.table(self.columns, rows)
         cells = [self.columns, *rows]
         widths = [max(len(row[column]) for row in cells) for column in range(len(self.columns))]
         return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in cells]
-
-
-def _format_cell(value: Any) -> str:
-    if value is None:
-        return "–"
-    return f"{value:%Y-%m-%d %H:%M:%S}" if isinstance(value, datetime) else str(value)
 
 
 @dataclass(frozen=True)
@@ -125,30 +122,27 @@ class Report:
         elif not self.lines:
             parts.append("none")
         if self.lines:
-            parts.append("\n".join(_styled_lines(self.lines, layout) if layout else _plain_lines(self.lines)))
+            parts.append("\n".join(_format_lines(self.lines, layout)))
         return "\n\n".join(parts)
 
 
-def _plain_lines(lines: Sequence[Line]) -> list[str]:
-    width = max(len(line.name) for line in lines)
-    text = []
-    for line in lines:
-        # Upper case marks what needs attention, for eyes and for grep.
-        level = line.level if line.level is Level.FINE else line.level.upper()
-        text.append(f"{level:<8}  {line.name:<{width}}  {line.text}")
-        if line.remedy:
-            text.append(f"{'':8}  {'':{width}}  → {line.remedy}")
-    return text
-
-
-def _styled_lines(lines: Sequence[Line], layout: Layout) -> list[str]:
-    # Here, because rich takes 0.1 s to import and most commands run in a pipe or print JSON.
+def _format_lines(lines: Sequence[Line], layout: Layout | None) -> list[str]:
+    # Upper case marks the lines that need attention, for eyes and for grep.
+    levels = [line.level if line.level is Level.FINE else line.level.upper() for line in lines]
+    if not layout:
+        text = []
+        width = max(len(line.name) for line in lines)
+        for line, level in zip(lines, levels, strict=True):
+            text.append(f"{level:<8}  {line.name:<{width}}  {line.text}")
+            if line.remedy:
+                text.append(f"{'':8}  {'':{width}}  → {line.remedy}")
+        return text
+    # Imported here, because it takes 0.1 s and most commands run in a pipe or print JSON.
     from rich import table as rich_table
     from rich.text import Text
 
     grid = rich_table.Table.grid(padding=(0, 2, 0, 0))
-    for line in lines:
-        level = line.level if line.level is Level.FINE else line.level.upper()
+    for line, level in zip(lines, levels, strict=True):
         grid.add_row(Text(level, style=_STYLES[line.level]), Text(line.name, style="bold"), Text(plain(line.text)))
         if line.remedy:
             grid.add_row("", "", Text(f"→ {plain(line.remedy)}", style="cyan"))
