@@ -165,9 +165,6 @@ def is_call(message: Message) -> bool:
     )
 
 
-# TextPage
-
-
 def own_words(message: Message) -> str | None:
     if message.kind == MessageKind.TEXT:
         return message.text

@@ -28,7 +28,7 @@ def count(text: bytes | str) -> Figures:
 
 
 def chat(*lines: tuple[str, str, str]) -> Figures:
-    """Figures of (time, sender, text) lines."""
+    """Return the figures of lines of (time, sender, text)."""
     return count("".join(f"{at} - {sender}: {text}\n" for at, sender, text in lines))
 
 
