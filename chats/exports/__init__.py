@@ -1,4 +1,4 @@
-"""One door: the bytes of an upload to a parsed export."""
+"""Read the bytes of an upload as a parsed export."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ def read(
     chat: str | None = None,
     limit_bytes: int = unpacking.UPLOAD_LIMIT_BYTES,
 ) -> ParsedExport:
-    """Find the chat in an upload and read it. Raises ExportRefused, also while the batches are read.
+    """Return the chat in an upload. Raise ExportRefused, also while its batches are read.
 
-    An upload may hold several chats; then SeveralChats lists them with their
-    ids, and `chat` is the id of the one to read.
+    If the upload contains several chats, SeveralChats lists them with their ids; pass one of them as `chat`.
     """
     documents = unpacking.unpack(upload, limit_bytes=limit_bytes)
     return detection.select_chat(documents, wanted=chat, date_order=date_order)

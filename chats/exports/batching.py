@@ -1,4 +1,4 @@
-"""Messages that a parser reads one by one, to the batches of columns that every platform gives."""
+"""Convert the rows of a JSON parser to batches of columns, and the values that such parsers share."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from chats.exports.json_stream import MalformedJson
 from chats.exports.parsed import NAME_LIMIT, PEOPLE_LIMIT, SYSTEM_SENDER, Batch, MessageKind, ParsedExport, writable
 
 BATCH_MESSAGES = 5_000
-#: And it ends with the message that exceeds this: five thousand may be as long as the whole export.
+#: A batch also ends with the message that exceeds this: 5,000 messages can be as long as the whole export.
 BATCH_CHARS = 4_000_000
 
 _EPOCH = date(1970, 1, 1).toordinal()
-#: No messenger of these platforms is older, and no clock that is right is past it.
+#: No messenger is older than 1990. Later times come from a wrong clock.
 FIRST_SECOND, LAST_SECOND = ((date(year, 1, 1).toordinal() - _EPOCH) * 86_400 for year in (1990, 2100))
 
 #: seconds, sender's number, kind, text, edited
@@ -24,7 +24,10 @@ Row = tuple[int, int, int, str, bool]
 
 
 def batches_of(export: ParsedExport, rows: Iterable[Row]) -> Iterator[Batch]:
-    """The rows in batches, counted into the export. Raises DamagedExport, OnlySystemMessages, TooManyPeople."""
+    """Yield the rows in batches, and count them in the export.
+
+    Raise DamagedExport, OnlySystemMessages or TooManyPeople.
+    """
     waiting = iter(rows)
     number = 1
     while chunk := _next(waiting):
@@ -56,7 +59,7 @@ def _next(rows: Iterator[Row]) -> list[Row]:
 
 
 class People(dict[object, int]):
-    """Who somebody is by the platform's account, to the participant's number; two of one name stay two people."""
+    """Map of account (or name) → participant's number. Two accounts with one name remain two people."""
 
     def __init__(self, participants: list[str]) -> None:
         super().__init__()
@@ -85,7 +88,7 @@ def _clean_name(name: str) -> str:
 
 
 def clean_title(name: str) -> str:
-    """A name of somebody or of a group, without invisible marks; empty if nothing else is in it."""
+    """Return the name of a person or group without invisible marks; empty if nothing else remains."""
     return writable(name[:NAME_LIMIT].translate(BIDI_MARKS)).strip()
 
 
@@ -105,14 +108,14 @@ def is_possible(seconds: int) -> bool:
 
 
 class WallClock:
-    """`2024-03-14T09:05:00` to wall-clock seconds through caches of the few distinct days and times."""
+    """Convert `2024-03-14T09:05:00` to wall-clock seconds, with caches of the few distinct days and times."""
 
     def __init__(self) -> None:
         self._days: dict[str, int] = {}
         self._times: dict[str, int] = {}
 
     def seconds(self, printed: object) -> int | None:
-        """None for what is no date, or for a year in which nobody sent messages."""
+        """Return wall-clock seconds; None if it is not a date, or not between 1990 and 2099."""
         if not isinstance(printed, str) or not 10 <= len(printed) <= 40:
             return None
         day, time = self._days.get(printed[:10]), self._times.get(printed[10:])
@@ -135,7 +138,7 @@ class WallClock:
 
 
 def whole_number(value: object) -> int | None:
-    """An instant as a number, however the exporter's tools have written it since: 5, 5.0, "5"; None for all else."""
+    """Return 5, 5.0 or "5" as an integer, because exporters differ; None for other values."""
     if type(value) is int:
         return value
     if isinstance(value, str) and len(value) <= 20 and value.isascii() and value.isdigit():
@@ -148,17 +151,17 @@ def text_of(value: object) -> str:
 
 
 def lines(*parts: str) -> str:
-    """The parts that are not empty, one below the other."""
+    """Return the parts that are not empty, one on each line."""
     return "\n".join(filter(None, parts))
 
 
 def media(placeholder: str, caption: str = "") -> tuple[MessageKind, str]:
-    """As in every export: what it is, and the words below it."""
+    """Return a media message: the placeholder and, on the next line, the caption."""
     return MessageKind.MEDIA, lines(f"<{placeholder}>", caption)
 
 
 def call(name: str, seconds: object) -> str:
-    """`Video call, 2 min 5 s`"""
+    """Return the text of a call, such as `Video call, 2 min 5 s`."""
     if not isinstance(seconds, int) or seconds <= 0:
         return name
     minutes, rest = divmod(seconds, 60)

@@ -1,4 +1,4 @@
-"""What stands beside the numbers of a date or time, and calendars that count their years otherwise: calendars.toml."""
+"""12-hour markers, units, and calendars that count years differently; the data is in calendars.toml."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _NO_MARKER = re.compile(rf"\d+(?:\s?(?:{UNIT})(?!\w))?|[\s.:()\u200c]+")
 
 @dataclass(frozen=True, eq=False)
 class Clock:
-    """The 12-hour markers that stand in one file, each with the first of its twelve hours."""
+    """The 12-hour markers that one file uses, each with the first of its twelve hours."""
 
     first_hours: dict[str, int]
-    # Whoever has them prints the year first.
+    # Locales with these markers print the year first.
     year_first: bool
 
 
@@ -36,29 +36,29 @@ CLOCKS = tuple(
 FIRST_HOURS = {marker: hour for clock in CLOCKS for marker, hour in clock.first_hours.items()}
 CLOCK_OF = {marker: clock for clock in CLOCKS for marker in clock.first_hours}
 
-#: An era's name to the year before its first.
+#: Name of an era → the year before its first year.
 ERAS: dict[str, int] = _DATA["eras"]
-#: The first year of an era may be printed as a word: 令和元年.
+#: The first year of an era can be printed as a word: 令和元年.
 FIRST_OF_AN_ERA = "元"
 ERA_NAMES = "|".join(map(re.escape, sorted(ERAS, key=len, reverse=True)))
 _ERA_YEAR = re.compile(rf"({ERA_NAMES})\.? ?(\d+|{FIRST_OF_AN_ERA})|(\d+) ({ERA_NAMES})")
 
-# Iran counts from 622. The years of no other calendar that a phone prints come near these.
+# The Persian calendar counts from 622. No other calendar that phones print has years in this range.
 _PERSIAN_YEARS = range(1350, 1460)
 _PERSIAN_BEGAN = date(2024, 3, 20).toordinal() - (365 * 1402 + (8 * 1403 + 21) // 33)
-# Thai calendars count from the Buddha, with or without saying so.
+# Thai calendars count from the Buddha, often without a label.
 _BUDDHIST_FROM, _BUDDHIST_OFFSET = 2400, 543
-# 2552 was 2009, when WhatsApp began; nobody has seen a message of 2052 yet.
+# 2552 was 2009, the year in which WhatsApp began; no message is from 2052 yet.
 _SHORT_BUDDHIST_FROM = 52
 
 
 def marker_of(printed: str) -> str:
-    """The 12-hour marker of a printed time as `FIRST_HOURS` spells it; another word, or nothing, if it has none."""
+    """Return the 12-hour marker of a printed time as a key of FIRST_HOURS; another or empty text if there is none."""
     return _NO_MARKER.sub("", printed.translate(BIDI_MARKS)).lower()
 
 
 def without_eras(printed: str) -> str:
-    """`令和6年2月13日` as `2024年2月13日`."""
+    """Return the date with Gregorian years: `令和6年2月13日` becomes `2024年2月13日`."""
     return _ERA_YEAR.sub(_counted_from_christ, printed)
 
 
@@ -68,14 +68,14 @@ def _counted_from_christ(found: re.Match[str]) -> str:
 
 
 def full_year(printed: int) -> int:
-    """The year that two digits mean: 24 is 2024, 67 is 2567 of the Buddhist calendar."""
+    """Return the year of a two-digit year: 24 is 2024, 67 is 2567 of the Buddhist calendar."""
     if printed > 99:
         return printed
     return printed + (2500 if printed >= _SHORT_BUDDHIST_FROM else 2000)
 
 
 def day_number(year: int, month: int, day: int) -> int:
-    """Proleptic Gregorian ordinal of a date that may be Buddhist or Persian. Raises ValueError if there is none."""
+    """Return the proleptic ordinal of a Gregorian, Buddhist or Persian date. Raise ValueError if impossible."""
     if year in _PERSIAN_YEARS:
         return _persian(year, month, day)
     if year > _BUDDHIST_FROM:
@@ -84,7 +84,7 @@ def day_number(year: int, month: int, day: int) -> int:
 
 
 def _persian(year: int, month: int, day: int) -> int:
-    """Leap years by the 33-year rule, which holds for the years 1178 to 1633."""
+    """Return the ordinal of a Persian date, by the 33-year rule for leap years, valid from 1178 to 1633."""
     leap = (25 * year + 11) % 33 < 8
     length = 31 if month <= 6 else 30 if month < 12 or leap else 29
     if not (1 <= month <= 12 and 1 <= day <= length):

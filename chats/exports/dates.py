@@ -1,4 +1,4 @@
-"""The dates and times of an export: which part is the day, and printed strings to wall-clock seconds."""
+"""Decide which part of a date is the day, and convert printed dates and times to wall-clock seconds."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from typing import NamedTuple
 from chats.exports.bidi import BIDI_MARKS
 from chats.exports.calendars import FIRST_HOURS, day_number, full_year, marker_of, without_eras
 
-# Adding any time of day to it stays far below every date a messenger could print.
+# The sum with any time of day is far below every date that a messenger can print.
 IMPOSSIBLE = -(2**60)
 FIRST_YEAR, LAST_YEAR = 1990, 2099
 ORDERS = ("dmy", "mdy", "ymd")
-#: Of how many printed dates of a file anything is kept: more days than messengers have seen.
+#: The most distinct dates of a file that are kept: more days than messengers have existed.
 MAX_DATES = 20_000
 
-# WhatsApp's first year: a two-digit part below it is no year.
+# WhatsApp's first year. A smaller two-digit part is not a year.
 _WHATSAPP_BEGAN = 2009
-# A pasted line or two must not decide for a whole chat.
-_ENOUGH_EVIDENCE = 3
-# How much less a chat must move through time before its two-digit dates are read with the year first.
-_MUCH_LESS = 4
+# One or two pasted lines must not decide for a whole chat.
+_MIN_EVIDENCE = 3
+# Two-digit dates are read with the year first only if the chat then moves through time this many times less.
+_TRAVEL_RATIO = 4
 _EPOCH = date(1970, 1, 1).toordinal()
 _FIRST_DAY, _LAST_DAY = date(FIRST_YEAR, 1, 1).toordinal(), date(LAST_YEAR, 12, 31).toordinal()
 _FIRST_EVIDENCE = date(_WHATSAPP_BEGAN, 1, 1).toordinal() - _EPOCH
@@ -35,7 +35,7 @@ Parts = tuple[int, int, int]
 
 
 class DateOrder(NamedTuple):
-    """`ambiguous`: the file itself does not say, so a person may want to correct it."""
+    """`ambiguous` means that the file does not prove the order, so the owner may have to correct it."""
 
     order: str
     ambiguous: bool
@@ -53,7 +53,7 @@ def _has_words(text: str) -> bool:
 
 
 def ordinal(parts: Parts, order: str) -> int | None:
-    """Days since 1970-01-01, or None for a date that no calendar has. Four digits in front are a year in any order."""
+    """Return days since 1970-01-01, or None for an impossible date. Four digits in front are always the year."""
     if parts[0] > 99:
         order = "ymd"
     year, month, day = (parts[order.index(part)] for part in "ymd")
@@ -64,8 +64,8 @@ def ordinal(parts: Parts, order: str) -> int | None:
     return days - _EPOCH if _FIRST_DAY <= days <= _LAST_DAY else None
 
 
-class _Reading:
-    """Printed dates in file order, and the days that they are in each order."""
+class _DateEvidence:
+    """Printed dates in file order, and their days since 1970-01-01 in each order."""
 
     def __init__(self, dates: list[bytes], orders: list[str]) -> None:
         self.dates = dates
@@ -74,7 +74,7 @@ class _Reading:
         self.impossible = {order: self._impossible(order) for order in orders}
 
     def _impossible(self, order: str) -> int:
-        """How many distinct dates the order cannot be."""
+        """Return the number of distinct dates that are impossible in the order."""
         return sum(day is None or day < _FIRST_EVIDENCE for day in self.days[order].values())
 
     @property
@@ -82,25 +82,25 @@ class _Reading:
         return "dmy" if self.impossible["dmy"] <= self.impossible["mdy"] else "mdy"
 
     def is_plain(self) -> bool:
-        """Whether enough speaks for one order, and nothing against it."""
+        """Return whether enough dates prove one order and none contradicts it."""
         lowest, second, *_ = sorted(self.impossible.values())
-        return lowest == 0 and second >= _ENOUGH_EVIDENCE
+        return lowest == 0 and second >= _MIN_EVIDENCE
 
     def year_first(self, *, wanted: bool) -> bool:
-        """Whether dates of two digits a part begin with the year: rare, so it needs a reason."""
+        """Return whether two-digit dates begin with the year. This is rare, so it needs evidence."""
         if "ymd" not in self.days:
             return False
         first, last = self.impossible["ymd"], self.impossible[self.year_last]
         if wanted or first > last:
             return first <= last
-        if last - first >= _ENOUGH_EVIDENCE or (first < last and 2 * (last - first) >= len(self.parts)):
+        if last - first >= _MIN_EVIDENCE or (first < last and 2 * (last - first) >= len(self.parts)):
             return True
-        if len(self.parts) < _ENOUGH_EVIDENCE:
+        if len(self.parts) < _MIN_EVIDENCE:
             return False
-        return _MUCH_LESS * self.travelled("ymd") < self.travelled(self.year_last)
+        return _TRAVEL_RATIO * self.days_travelled("ymd") < self.days_travelled(self.year_last)
 
-    def travelled(self, order: str) -> int:
-        """Days from each date to the next, in both directions: a wrong order leaps about."""
+    def days_travelled(self, order: str) -> int:
+        """Return the sum of days between consecutive dates; it is large in a wrong order."""
         return sum(abs(later - earlier) for earlier, later in pairwise(self._possible(order)))
 
     def steps_backward(self, order: str) -> int:
@@ -119,35 +119,33 @@ def decide_order(
     wanted: str | None,
     american: bool,
 ) -> DateOrder:
-    """Which part is the day, from the printed dates in file order, neighbours distinct.
+    """Return the order of day, month and year. The dates are in file order, without consecutive equal ones.
 
-    `orders` are those that the printed form leaves open. The order under which
-    the fewest dates are impossible is taken (so a part above 12 decides); else
-    what the caller wants; else the order with the fewest steps backward in
-    time; else the locale that `american` hints at; else the day comes first.
-    `everything` gives the dates of the whole file, read only if the sample
-    leaves a doubt.
+    `orders` are the orders that the printed format allows. The criteria, in this sequence: the fewest impossible dates
+    (so a part above 12 decides), `wanted`, the fewest backward steps in time, and `american`, a hint at the locale.
+    If none decides, the day comes first. `everything` returns the dates of the whole file; it is called only if the
+    sample is not conclusive.
     """
     candidates = [order for order in ORDERS if order in orders]
     if len(candidates) == 1:
         return DateOrder(candidates[0], ambiguous=False)
-    reading = _Reading(sample, candidates)
-    if not reading.is_plain():
-        reading = _Reading(everything(), candidates)
-    if reading.year_first(wanted=wanted == "ymd"):
+    evidence = _DateEvidence(sample, candidates)
+    if not evidence.is_plain():
+        evidence = _DateEvidence(everything(), candidates)
+    if evidence.year_first(wanted=wanted == "ymd"):
         return DateOrder("ymd", ambiguous=False)
-    if reading.impossible["dmy"] != reading.impossible["mdy"]:
-        return DateOrder(reading.year_last, ambiguous=False)
+    if evidence.impossible["dmy"] != evidence.impossible["mdy"]:
+        return DateOrder(evidence.year_last, ambiguous=False)
     if wanted in ("dmy", "mdy"):
         return DateOrder(wanted, ambiguous=False)
-    backward = {order: reading.steps_backward(order) for order in ("dmy", "mdy")}
+    backward = {order: evidence.steps_backward(order) for order in ("dmy", "mdy")}
     if backward["dmy"] != backward["mdy"]:
         return DateOrder(min(backward, key=backward.__getitem__), ambiguous=False)
     return DateOrder("mdy" if american else "dmy", ambiguous=True)
 
 
 class DaySeconds(dict[bytes, int]):
-    """Printed date to the seconds at its midnight; a chat has few distinct ones."""
+    """Cache of printed date → seconds at its midnight. A chat has few distinct dates."""
 
     def __init__(self, order: str) -> None:
         self.order = order
@@ -155,18 +153,18 @@ class DaySeconds(dict[bytes, int]):
     def __missing__(self, printed: bytes) -> int:
         days = ordinal(parts_of(printed), self.order)
         seconds = IMPOSSIBLE if days is None else days * _DAY_SECONDS
-        # There are as many possible dates as a century has days; of the others only some are worth the memory.
+        # Possible dates are limited by the days of a century. Impossible ones are not, so only some are kept.
         if days is not None or len(self) < MAX_DATES:
             self[printed] = seconds
         return seconds
 
 
 class TimeSeconds(dict[bytes, int]):
-    """Printed time, with or without a 12-hour marker, to seconds after midnight."""
+    """Cache of printed time, with or without a 12-hour marker → seconds after midnight."""
 
     def __init__(self) -> None:
         super().__init__()
-        # By `9:05` and ` PM`: with seconds, most of a day's 86,400 times are new.
+        # The key is `9:05` and ` PM`, because with seconds most of the 86,400 times of a day are new.
         self._minutes: dict[tuple[bytes, bytes], int] = {}
 
     def __missing__(self, printed: bytes) -> int:
@@ -188,7 +186,7 @@ def _seconds(printed: str) -> int:
     if hour > 23 or minute > 59 or second > 59:
         return IMPOSSIBLE
     first_hour = FIRST_HOURS.get(marker_of(printed))
-    # Some phones print a marker beside a 24-hour time.
+    # Some phones print a marker with a 24-hour time.
     if first_hour is not None and hour <= 12:
         hour = (first_hour + (hour - first_hour) % 12) % 24
     return hour * 3600 + minute * 60 + second

@@ -1,14 +1,11 @@
-"""How an export prints its headers: told from a sample, then fixed in one compiled pattern.
+"""Detect how an export prints its message headers, and compile one pattern for them.
 
-Sniffing reads pieces from all over the file with a wide but bounded grammar and
-lets every header vote. Every dialect that wins more than a fifth of the votes
-is kept; the pattern that splits the file knows those and nothing else, so a
-line that looks like another dialect's header stays text.
+Lines from the whole file are matched with a wide but bounded grammar, and each header votes for a dialect. Every
+dialect with more than a fifth of the votes is kept. The pattern that splits the file knows only those, so a line that
+looks like the header of another dialect stays text.
 
-The grammar is written once, over a plain form of the line (ASCII digits, one
-kind of space, no invisible marks). What it finds is kept as a template, such
-as `D/D/Y` and `D:T M`, and the pattern is built from the templates, piece by
-piece, for the digits and marks that this file prints.
+The grammar describes a normalised line: ASCII digits, one kind of space, no invisible marks. A match is kept as a
+template, such as `D/D/Y` and `D:T M`. The pattern is built from the templates, for the digits and marks of this file.
 """
 
 from __future__ import annotations
@@ -38,11 +35,11 @@ from chats.exports.templates import (
 
 SAMPLE_BYTES = 64 * 1024
 _PIECES = 8
-# A line longer than this before its header's end is no header.
+# A header is not longer.
 HEADER_LIMIT = 120
-#: Of a name up to its first colon, and of each part of it between colons.
+#: The limit of a name up to its first colon, and of each part between two colons.
 SENDER_LIMIT_BYTES = 4 * NAME_LIMIT
-_KEPT_SHARE = 0.2
+_MIN_SHARE = 0.2
 
 _SPACES = "\u00a0\u202f\u2009"
 _ZEROS = "٠۰०০੦૦୦௦౦೦൦๐໐༠၀០"
@@ -55,20 +52,18 @@ _PLAIN = (
 _ZEROED = dict.fromkeys(map(ord, "123456789"), "0")
 _MARKS = "".join(map(chr, BIDI_MARKS))
 
-# The grammar
-
 
 def _spelled(marker: str) -> str:
-    """`pm` also as `p.m.` and `p. m.`; of lower-case text."""
+    """Return a pattern for a marker in lower case: `pm` also matches `p.m.` and `p. m.`."""
     return r"\.?\u200c?\ ?".join(map(re.escape, marker)) + r"\.?"
 
 
-# Looking at the first letter spares most lines the whole list.
+# Checking for a letter first skips the long list of markers on most lines.
 _LETTER = r"(?=[^\W\d_])"
 _MARKER = rf"(?:{_LETTER}(?i:{'|'.join(map(_spelled, sorted(CLOCK_OF, key=len, reverse=True)))}))"
 _ERA_NAMES = rf"(?:{_LETTER}(?:{ERA_NAMES}))"
 _COMMAS = "[,،]?"
-# `um`, `klo`, `г.`, `at`, `alle ore`: any short word but a marker of the time after it.
+# `um`, `klo`, `г.`, `at`, `alle ore`: any short word except a marker that belongs to the time.
 _WORD = rf"(?:(?!{_MARKER}\ ?\d)[^\d\s()\[\]:/,،]{{1,10}}{_COMMAS}\ )"
 _DATE = rf"""(?P<date>(?:{_ERA_NAMES}\.?\ ?)?(?:\d{{1,4}}|{FIRST_OF_AN_ERA})
     (?P<separator>[/.\-]\ ?|[年년]\ ?)\d{{1,2}}(?:(?P=separator)|[月월]\ ?)
@@ -83,12 +78,12 @@ _ERA_NAME = re.compile(ERA_NAMES)
 _NUMBER = re.compile(r"\d+")
 _MARKER_AT = f"^{_MARKER}|(?<= ){_MARKER}$|(?<=\\d){_MARKER}$"
 _TIME_AHEAD = re.compile(r"\D*\d{1,2}(?:[:.]| ?h ?)\d\d")
-# Only a process that reads an export pays the quarter of a second that these take, and only what its exports need.
+# Compiling these takes a quarter of a second, so each is compiled when an export first needs it.
 _compiled = cache(re.compile)
 
 
 class Header(NamedTuple):
-    """What tells one dialect from another; `date`, `gap` and `time` are templates."""
+    """The properties that distinguish dialects; `date`, `gap` and `time` are templates."""
 
     bracket: bool
     date: str
@@ -104,7 +99,7 @@ class Header(NamedTuple):
 
     @property
     def orders(self) -> frozenset[str]:
-        """The orders of year, month and day that it can be."""
+        """Return the possible orders of year, month and day."""
         if self.date[0] in (YEAR, ERA_WITH_YEAR):
             return frozenset({"ymd"})
         if YEAR in self.date or ERA in self.date:
@@ -130,7 +125,7 @@ class Dialect:
 
     @property
     def families(self) -> dict[bool, Dialect]:
-        """The iPhone's headers, which have brackets, and the others apart: the phone's owner may have changed it."""
+        """Return a dialect for headers with brackets (iPhone) and one for the others; the owner can change phones."""
         brackets = dict.fromkeys(header.bracket for header in self.headers)
         return {
             bracket: replace(self, headers=tuple(header for header in self.headers if header.bracket == bracket))
@@ -139,14 +134,14 @@ class Dialect:
 
     @property
     def orders(self) -> frozenset[str]:
-        """The orders that the dates can have: of all the headers, but those that say it themselves."""
+        """Return the possible orders of the dates, without headers that have only one order if others have several."""
         open_orders = frozenset[str]().union(*(header.orders for header in self.headers if len(header.orders) > 1))
         if not open_orders or any(clock.year_first for clock in self.clocks):
             return open_orders & {"ymd"} or open_orders or frozenset({"ymd"})
         return open_orders
 
     def american(self, printed: bytes) -> bool:
-        """`1/2/24, 9:05 PM`: what the United States print, and hardly anyone who puts the day first."""
+        """Return whether dates look like `1/2/24, 9:05 PM`, which is rare outside of the United States."""
         first = self.headers[0]
         slashed = first.date == "D/D/D" and MARKED in first.time
         return slashed and self.upper_markers and b"/0" not in printed and not printed.startswith(b"0")
@@ -161,10 +156,9 @@ class Dialect:
 
     @cached_property
     def pattern(self) -> re.Pattern[bytes]:
-        """Groups: marks and bracket before the header, date, time (in the order that they are printed in), sender.
+        """Return the pattern. Groups: marks and bracket before the header, date and time as printed, sender.
 
-        Begins at the newline before the header. Nothing in it can be matched
-        in two ways, so that it takes one step a byte.
+        It begins at the newline before the header. Each part can match in one way only, so it takes one step per byte.
         """
         between = ANY_MARKS if any(header.marks for header in self.headers) else b""
         dates = either(header.in_bytes(header.date) for header in self.headers)
@@ -183,7 +177,7 @@ class Dialect:
 
 
 def detect_dialect(text: bytes) -> Dialect | None:
-    """The dialect that samples of the text are written in, or None if no line begins like a message."""
+    """Return the dialect of the text, or None if no line begins like a message."""
     shapes: Counter[_Shape] = Counter()
     after_crlf: Counter[_Shape] = Counter()
     after_any: Counter[_Shape] = Counter()
@@ -208,18 +202,18 @@ def detect_dialect(text: bytes) -> Dialect | None:
                 upper += count * found["time"].isupper()
     if not votes:
         return None
-    least = _KEPT_SHARE * votes.total()
+    min_votes = _MIN_SHARE * votes.total()
     first = votes.most_common(1)[0][0]
-    kept = [header for header, count in votes.most_common() if count > least] or [first]
+    kept = [header for header, count in votes.most_common() if count > min_votes] or [first]
     headers = tuple(header for header in kept if header.time_first == first.time_first)
-    # With CRLF before most headers of every kind, a bare LF is inside a message, whatever follows it.
+    # If most headers of every kind follow CRLF, a bare LF is inside a message, even before a header.
     crlf = any(after_crlf.values()) and all(bare[header] <= 0 for header in headers)
     newline = b"\r\n" if crlf else b"\n"
     return Dialect(headers, newline, tuple(dict.fromkeys(clocks)), upper_markers=2 * upper > votes.total())
 
 
 def _samples(text: bytes) -> Iterator[list[bytes]]:
-    """Lines of the whole text; of a long one, of pieces spread evenly, since people change their phones in mid-chat."""
+    """Yield the lines of the whole text, or of eight evenly spread parts: people change phones during a chat."""
     if len(text) <= SAMPLE_BYTES:
         yield text.splitlines(keepends=True)
         return
@@ -231,7 +225,7 @@ def _samples(text: bytes) -> Iterator[list[bytes]]:
 
 
 class _Shape(NamedTuple):
-    """A header in its plain form with every digit as 0, the zero of its script, and whether marks stand within."""
+    """A normalised header with every digit as 0, the zero of its script, and whether it contains marks."""
 
     plain: str
     zero: str
@@ -239,7 +233,7 @@ class _Shape(NamedTuple):
 
 
 def _shape(line: bytes) -> _Shape | None:
-    """A file has few, so that each is read once."""
+    """Return the shape of the header of a line, or None. A file has few shapes, so each is analysed once."""
     raw = line[: 3 * HEADER_LIMIT].decode("utf-8", "replace")[:HEADER_LIMIT]
     if raw.isascii():
         found = _find(raw)

@@ -1,4 +1,4 @@
-"""A group's subject that holds a colon: `Trip: Goa: <mark>…` is a line of the group, and nobody is called Trip."""
+"""Recognise system lines of groups whose subject contains a colon: in `Trip: Goa: <mark>…`, Trip is not a person."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ _COLON_MARK = b": " + MARK
 
 
 class Subjects:
-    """Those of one file, as they become known.
+    """The subjects of one file, in the order of their discovery.
 
-    A number that is copied on an iPhone brings its mark along (`Asha: call me: <mark>+91 98…`).
-    So a sender is a subject's beginning only if that is all it ever writes, and
-    either more than once or in words that are known to be WhatsApp's.
+    A number that is copied on an iPhone includes a mark (`Asha: call me: <mark>+91 98…`). So a sender is the beginning
+    of a subject only if it writes nothing else, and either more than once or in words that are known to be WhatsApp's.
     """
 
     def __init__(self) -> None:
@@ -27,9 +26,9 @@ class Subjects:
     def lines(
         self, senders: list[bytes | None], rests: dict[int, bytes], people: set[bytes | None]
     ) -> Iterator[tuple[int, bytes]]:
-        """Positions and whole texts of the system lines.
+        """Yield the positions and whole texts of the system lines.
 
-        `rests` are the bodies, by position, that may begin with the rest of a subject; `people` wrote before.
+        `rests` maps positions to bodies that may begin with the rest of a subject. `people` wrote in earlier batches.
         """
         asked = {senders[position] for position in rests} - people
         said: dict[bytes, list[int]] = defaultdict(list)
@@ -58,4 +57,4 @@ def may_hold_subject(body: bytes) -> bool:
 
 def _is_whatsapps(line: bytes) -> bool:
     text = without_leading_marks(line)
-    return PHRASES.read(text).kind is MessageKind.SYSTEM or PHRASES.lines.begin(text.decode("utf-8", "replace"))
+    return PHRASES.classify(text).kind is MessageKind.SYSTEM or PHRASES.lines.begin(text.decode("utf-8", "replace"))

@@ -32,7 +32,7 @@ UNNAMED = "Instagram user"
 
 _PAGE_NUMBER = re.compile(r"(\d{1,9})\.json$", re.IGNORECASE)
 
-#: No line of Instagram's own is longer.
+#: Instagram's own lines are not longer.
 _OWN_LIMIT = 300
 _MEDIA = {
     "photos": ("Photo", "photos"),
@@ -41,22 +41,22 @@ _MEDIA = {
     "gifs": ("GIF", "GIFs"),
     "files": ("File", "files"),
 }
-#: What makes more of a message than its text.
+#: Members that add to the text of a message.
 _BESIDE_TEXT = frozenset({*_MEDIA, "sticker", "share"})
-#: Instead of words, after the actor's name; those of the second line are anybody's words where nothing was shared.
+#: Placeholders after the actor's name. `_STANDS_FOR_BESIDE` applies only if something was shared.
 _STANDS_FOR = frozenset(
     {" sent an attachment", " envió un archivo adjunto", " a envoyé une pièce jointe", " enviou um anexo"}
     | {" ha inviato un allegato", " hat einen Anhang gesendet", " heeft een bijlage verzonden", " bir ek gönderdi"}
     | {" mengirim lampiran"}
 )
-#: The same of oneself, where that is not the verb behind another name.
+#: The same placeholders in the second person.
 _OWN_STANDS_FOR = frozenset(
     {"Enviaste un archivo adjunto", "Has enviado un archivo adjunto", "Vous avez envoyé une pièce jointe"}
     | {"Você enviou um anexo", "Hai inviato un allegato", "Du hast einen Anhang gesendet", "Bir ek gönderdin"}
     | {"Je hebt een bijlage verzonden", "Anda mengirim lampiran"}
 )
 _STANDS_FOR_BESIDE = _STANDS_FOR | {" shared a story", " shared a post", " shared a reel"}
-#: What Instagram says about somebody's tap, in a message of its own. No letter is an emoji.
+#: Notices about reactions, each a message of its own. An emoji contains no letter.
 _SIGN = r"[\W\d_]{1,40}"
 _TAP = re.compile(
     rf"(?:Liked a message|Reacted {_SIGN} to (?:your|a|their|his|her) message"
@@ -69,7 +69,7 @@ _TAP = re.compile(
 )
 _TAP_ENDS = ("message", "mensaje", "mensagem", "messaggio", "Nachricht", "reagiert", "beğendi")
 _CALL_ENDS = re.compile(r"(?:Audio call|Video call|(?:The v|V)ideo chat) ended\.?")
-#: These stand after the actor's name: people write such sentences about others, and about themselves as "I".
+#: Notices that follow the actor's name. People write such sentences about others, and use "I" for themselves.
 _CALL_MISSED = re.compile(r" missed (?:an audio|a video|a|an|your)(?: audio| video)?(?: call| chat)\.?")
 _EVENT = re.compile(
     r" (?:liked a message|started (?:an audio call|a video chat|a call)"
@@ -125,7 +125,7 @@ def is_message(row: object) -> bool:
 
 
 def about(page: bytes) -> tuple[str, int]:
-    """A page's title and the number of messages by people on it. Raises MalformedJson."""
+    """Return a page's title and its number of messages by people. Raise MalformedJson."""
     title, count = "", 0
     cursor = JsonCursor(page)
     for key in cursor.members():
@@ -143,7 +143,7 @@ def _is_from_somebody(row: object) -> bool:
 
 
 def parse(pages: list[bytes]) -> ParsedExport:
-    """The pages of one chat, the newest first. Raises OnlySystemMessages, DamagedExport while its batches are read."""
+    """Parse the pages of one chat, newest first. Raise OnlySystemMessages or DamagedExport while batches are read."""
     export = ParsedExport(
         platform=PARSER.platform,
         dialect="instagram-json",
@@ -159,7 +159,7 @@ def parse(pages: list[bytes]) -> ParsedExport:
 
 
 def _group_title(page: bytes) -> str:
-    """Each page has it. A chat of two is called by the other person, here and there."""
+    """Return the title, which every page has; empty for two people, because it is then the other person's name."""
     title, people = "", 0
     cursor = JsonCursor(page)
     try:
@@ -183,7 +183,7 @@ def _rows(pages: list[bytes], people: People) -> Iterator[Row]:
 
 
 def _oldest_first(page: bytes) -> Iterator[Any]:
-    """The messages of a page, turned round unless its times say that they run forward; a window at a time."""
+    """Yield the messages of a page from old to new, reversed unless their times already ascend."""
     for cursor in _messages(page):
         ends: list[tuple[int, int]] = []
         first: int | None = None
@@ -207,7 +207,7 @@ def _messages(page: bytes) -> Iterator[JsonCursor]:
 
 
 def _instants(window: Window) -> Iterable[int]:
-    """Of its first and last message."""
+    """Return the seconds of the first and the last message of the window."""
     ends = (window.rows[0], window.rows[-1]) if window.rows else ()
     return [seconds for row in ends if isinstance(row, dict) and (seconds := _seconds(row)) is not None]
 
@@ -261,7 +261,7 @@ def _content(message: dict[str, Any], name: str) -> tuple[MessageKind, str]:
 
 
 def _own_words(said: str, name: str) -> MessageKind | None:
-    """The kind of what Instagram wrote itself; None where the person did."""
+    """Return the kind of a line that Instagram wrote itself; None if the person wrote it."""
     if said.removesuffix(" ").endswith(_TAP_ENDS) and _TAP.fullmatch(said):
         return MessageKind.SYSTEM
     if said.endswith(("ended", "ended.")) and _CALL_ENDS.fullmatch(said):
@@ -271,13 +271,13 @@ def _own_words(said: str, name: str) -> MessageKind | None:
             if _CALL_MISSED.fullmatch(said, len(actor)):
                 return MessageKind.CALL
             if _EVENT.fullmatch(said, len(actor)):
-                # A call that starts counts once: where it ends or is missed.
+                # A call counts once, where it ends or is missed, so its start is a system line.
                 return MessageKind.SYSTEM
     return None
 
 
 def _stands_for(said: str, name: str, sentences: frozenset[str]) -> bool:
-    """Whether Instagram says that the sender sent or shared something, instead of words."""
+    """Return whether the text is Instagram's notice that the sender sent or shared something."""
     if said.removesuffix(".") in _OWN_STANDS_FOR:
         return True
     actors = (actor for actor in (name, "You") if said.startswith(actor))
@@ -285,7 +285,7 @@ def _stands_for(said: str, name: str, sentences: frozenset[str]) -> bool:
 
 
 def repaired(text: str) -> str:
-    """UTF-8 that was read as Latin-1, read right; a string that is not wholly such stays as it is."""
+    """Return UTF-8 that was decoded as Latin-1 correctly decoded; other text unchanged."""
     if text.isascii():
         return text
     try:

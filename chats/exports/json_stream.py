@@ -1,8 +1,7 @@
-"""JSON too large to be held as objects: walked member by member, its long arrays decoded a window at a time.
+"""Read JSON that is too large to decode as a whole: member by member, and long arrays in windows.
 
-Two hundred megabytes of JSON are gigabytes of objects. Here no more than a
-window of them exists at once, whatever the text: what is not asked for is
-skipped by one pattern, without a step of Python a bracket.
+Two hundred megabytes of JSON become gigabytes of objects. Here at most one window of objects exists at a time. Members
+that the caller does not read are skipped by one pattern, without Python code for each bracket.
 """
 
 from __future__ import annotations
@@ -17,14 +16,14 @@ import orjson
 from chats.exports.patterns import repeated
 
 WINDOW_BYTES = 256 * 1024
-#: No message of any platform comes near it; what is decoded at once stays small even if it is all brackets.
+#: Larger than any message of any platform, and small enough to decode at once even if it is all brackets.
 VALUE_LIMIT_BYTES = 1024 * 1024
-#: Telegram's accounts hold thousands of chats, and no object of an export has a hundred members.
+#: Telegram accounts have thousands of chats, and objects of an export fewer than a hundred members.
 PLACES_LIMIT = 100_000
-#: Brackets within brackets, counted from a member's or an element's own. Exports need six.
+#: Nested brackets below a member or an element. Exports need six.
 DEPTH_LIMIT = 12
 
-# No repetition is backtracked into: one step a byte.
+# No repetition is backtracked into, so matching takes one step per byte.
 # Most strings have no escape. Their own alternative spares a repetition of a group: half the time of short strings.
 _STRING = rb'"[^"\\]*+(?:"|(?=\\)' + repeated(rb'\\.[^"\\]*+') + b'")'
 _PLAIN = rb'[^{}\[\]"]*+'
@@ -45,11 +44,11 @@ _KEY = re.compile(rb"\s*+(" + _STRING + rb")\s*+:\s*+", re.DOTALL)
 
 
 class MalformedJson(ValueError):
-    """What stands here is no JSON, or more of it at once than any export holds."""
+    """The text is not JSON, or a part of it exceeds the limits above."""
 
 
 class Window(NamedTuple):
-    """Whole elements of an array, from `start` to `end` of the text."""
+    """Complete elements of an array, and their `start` and `end` in the text."""
 
     start: int
     end: int
@@ -57,7 +56,7 @@ class Window(NamedTuple):
 
 
 class JsonCursor:
-    """A place in a text of JSON. Every method raises MalformedJson where the text is none."""
+    """A position in a JSON text. Every method raises MalformedJson if the text is not JSON."""
 
     def __init__(self, text: bytes, at: int = 0) -> None:
         self.text = text
@@ -67,7 +66,7 @@ class JsonCursor:
         return self.text.startswith(mark, self.at)
 
     def members(self) -> Iterator[str]:
-        """The keys of the object here, each with the cursor at its value; a value that is left alone is skipped."""
+        """Yield the keys of this object, with the cursor at the value. Values that the caller leaves are skipped."""
         self._expect(b"{")
         for _ in self._places(b"}"):
             key = _KEY.match(self.text, self.at)
@@ -79,7 +78,7 @@ class JsonCursor:
                 self._skip()
 
     def elements(self) -> Iterator[None]:
-        """A stop at each element of the array here; one that is left alone is skipped."""
+        """Stop at each element of this array; an element that the caller does not read is skipped."""
         self._expect(b"[")
         for place in self._places(b"]"):
             yield
@@ -87,7 +86,7 @@ class JsonCursor:
                 self._skip()
 
     def value(self) -> Any:
-        """The value here, decoded, if it is a small one."""
+        """Return this value decoded. Raise MalformedJson if it exceeds VALUE_LIMIT_BYTES."""
         start = self.at
         self._skip()
         if self.at - start > VALUE_LIMIT_BYTES:
@@ -95,7 +94,7 @@ class JsonCursor:
         return decoded(self.text[start : self.at])
 
     def windows(self) -> Iterator[Window]:
-        """The elements of the array here, a window of them at a time. Ends after the array."""
+        """Yield the elements of this array in windows. The cursor ends after the array."""
         self._expect(b"[")
         separator: bytes | None = None
         while not self._ends(b"]", first=separator is None):
@@ -105,10 +104,10 @@ class JsonCursor:
             yield window
 
     def _guessed(self, separator: bytes) -> Window | None:
-        """A window that ends where elements usually do.
+        """Return a window that ends at the usual separator of elements, or None.
 
-        Text that begins with an element and decodes between brackets can only
-        be whole elements, so a wrong guess never passes.
+        Text that begins with an element and decodes between brackets consists of whole elements, so a wrong guess is
+        never accepted.
         """
         cut = self.text.rfind(separator, self.at, self.at + WINDOW_BYTES) if separator else -1
         if cut < 0:
@@ -120,7 +119,7 @@ class JsonCursor:
         return Window(self.at, cut + 1, rows)
 
     def _measured(self) -> Window:
-        """A window whose end is found by the pattern: behind its last comma, or behind one element."""
+        """Return a window that ends after the last comma that the pattern finds, or after one element."""
         start = self.at
         elements = _ELEMENTS.match(self.text, start, start + WINDOW_BYTES)
         end = elements.end() - 1 if elements and elements.end() > start else self._end_of_value()
@@ -129,12 +128,12 @@ class JsonCursor:
         return Window(start, end, decoded(b"[" + self.text[start:end] + b"]"))
 
     def _is_all_brackets(self, start: int, end: int) -> bool:
-        """Objects by the hundred thousand, which take long to make and say nothing; messages have far fewer."""
+        """Return whether the window is mostly brackets: many objects, slow to create, and not messages."""
         brackets = self.text.count(b"[", start, end) + self.text.count(b"{", start, end)
         return 4 * brackets > max(end - start, WINDOW_BYTES // 2)
 
     def _separator(self) -> bytes:
-        """From an element's end to the next one's first key, `},{"id"`; empty if the elements are no such objects."""
+        """Return the text from an element's end to the next one's first key, `},{"id"`; empty for other elements."""
         first = _VALUE.match(self.text, self.at)
         match = first and _SEPARATOR.match(self.text, first.end() - 1, first.end() + 256)
         return match[0] if match else b""
@@ -161,7 +160,7 @@ class JsonCursor:
         raise MalformedJson
 
     def _ends(self, mark: bytes, *, first: bool) -> bool:
-        """Step over the end, or over the comma to what follows it."""
+        """Step over the end of the container and return True, or over the comma and return False."""
         self.at = self._after_blanks(self.at)
         if self.begins(mark):
             self.at += 1
@@ -179,7 +178,7 @@ _SEPARATOR = re.compile(rb"\}\s*+,\s*+\{\s*+" + _STRING + rb"\s*+:", re.DOTALL)
 
 
 def decoded(piece: bytes) -> Any:
-    """The value that a piece of JSON writes. Lone surrogates, NaN and raw control characters pass."""
+    """Return the decoded value. Lone surrogates, NaN and raw control characters are accepted."""
     try:
         return orjson.loads(piece)
     except orjson.JSONDecodeError:

@@ -1,7 +1,7 @@
-"""What every parser returns: an export's messages in columns, in file order, a batch at a time.
+"""The result of every parser: messages in columns, in file order, one batch at a time.
 
-A batch holds parallel lists rather than message objects: a million messages
-must pass through parsing, counting and sealing without a million objects.
+A batch contains parallel lists instead of message objects: parsing, counting and sealing a million messages must not
+create a million objects.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from enum import IntEnum, StrEnum
 from typing import Literal, NamedTuple
 
 SYSTEM_SENDER = -1
-#: The largest groups have 200,000 members, of whom few write; beyond, a file was made to hurt.
+#: The largest groups have 200,000 members, of whom few write. More senders mean a hostile file.
 PEOPLE_LIMIT = 250_000
-#: Characters. Messengers allow far fewer, but phone books do not.
+#: In characters. Messengers allow fewer, but phone books do not.
 NAME_LIMIT = 255
 
-#: What an export's seconds count: the wall clock as printed, or instants whose wall clock the export does not say.
+#: What `seconds` count: the wall clock as printed (local), or instants (utc).
 Clock = Literal["local", "utc"]
 
 
@@ -48,7 +48,7 @@ class MessageKind(IntEnum):
 
 
 class Message(NamedTuple):
-    """One message as a reader sees it. `sent_at` is naive: what the export's clock says."""
+    """One message. `sent_at` is naive: the export's clock."""
 
     number: int
     sent_at: datetime
@@ -59,12 +59,12 @@ class Message(NamedTuple):
 
 
 def wall_clock(seconds: int) -> datetime:
-    """Seconds of the wall clock since 1970-01-01 00:00, read as if in UTC, to a naive datetime."""
+    """Return seconds of the wall clock since 1970-01-01 00:00 as a naive datetime."""
     return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None)
 
 
 def writable(text: str) -> str:
-    """Text without NUL that UTF-8 can write: surrogate pairs joined, a lone half replaced. JSON may hold them all."""
+    """Return the text without NUL, with surrogate pairs joined and lone surrogates replaced; JSON can contain them."""
     if not text.isascii():
         try:
             text.encode()
@@ -75,13 +75,12 @@ def writable(text: str) -> str:
 
 @dataclass(slots=True)
 class Batch:
-    """Consecutive messages in columns of one length; `first_number` is the number of the first (from 1).
+    """Consecutive messages in columns of equal length; `first_number` is the number of the first one (from 1).
 
-    `seconds` are seconds since 1970-01-01 of the export's `clock`; `senders` index
-    `ParsedExport.participants`, SYSTEM_SENDER for system lines; `kinds` are
-    `MessageKind` values, SYSTEM exactly where nobody sent the line; `edited` holds
-    positions within the batch. Texts are `writable` and as printed, without the
-    invisible marks around WhatsApp's own words; a caption stands below its placeholder.
+    `seconds` are seconds since 1970-01-01 of the export's `clock`. `senders` are indexes into
+    `ParsedExport.participants`, or SYSTEM_SENDER. `kinds` are values of `MessageKind`, SYSTEM exactly for the lines
+    without a sender. `edited` contains positions in the batch. Texts are encodable as UTF-8 and as printed, without
+    the invisible marks around WhatsApp's own words; a caption is on the line after its placeholder.
     """
 
     first_number: int
@@ -110,16 +109,13 @@ class Batch:
 
 @dataclass
 class ParsedExport:
-    """An export whose dialect is known and whose messages are read while `batches` is consumed, once.
+    """An export whose dialect is known. Its messages are read while `batches` is consumed, once.
 
-    `participants` grows as the batches are read and is complete, in order of
-    first appearance, when they are exhausted. So is `title`, a group's name if
-    the export says it. `n_messages` counts what people
-    sent, `n_system` the system lines; message numbers run over both.
+    `participants`, in order of first appearance, and `title`, the name of a group, are complete when the batches are
+    exhausted. `n_messages` counts the messages of people, `n_system` the system lines; message numbers include both.
 
-    `clock` says how `seconds` are read: "local" as the wall clock (WhatsApp and
-    Telegram print it), "utc" as instants (Instagram), which whoever shows them
-    converts to the chat's time zone: UTC until its owner sets one.
+    `clock` is "local" if `seconds` are the wall clock (WhatsApp, Telegram), or "utc" if they are instants
+    (Instagram), which are shown in the chat's time zone, UTC until its owner sets one.
     """
 
     platform: Platform

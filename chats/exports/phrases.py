@@ -1,4 +1,4 @@
-"""Which bodies are WhatsApp's own words and not a person's: phrases.toml, read once and made quick to ask."""
+"""Recognise the texts that WhatsApp writes itself, in the languages of phrases.toml."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from chats.exports.prefilter import EdgePrefilter
 
 _ANY = "…"
 _HEAD_BYTES = 3  # of a mark
-# A byte is found by its number in a sixth of the time that a bytes object of length one takes.
+# `in` finds a byte given as an integer in a sixth of the time that a bytes object of length one takes.
 _LINE_FEED = 0x0A
-# An iPhone's note that a message was edited, in any language: only WhatsApp writes the mark before it.
+# An iPhone's note that a message was edited, in any language. Only WhatsApp writes the mark before it.
 _NOTE = MARK + b"<"
 _FULL_STOPS = (".", "。", "۔", "।")
 _ENCLOSED = re.compile("^<.*>$")
-#: Each mark that opens a quotation somewhere, with those that close it.
+#: Each opening quotation mark of any language, with the marks that close it.
 _CLOSERS = {
     '"': '"',
     "\u201c": "\u201d",
@@ -33,20 +33,20 @@ _CLOSERS = {
 }
 _QUOTE = re.compile(f"[{''.join(_CLOSERS)}\u300d\u300f]")
 _ALWAYS_OPENING = "\u201c\u201e\u00ab\u300c\u300e"
-# Scripts that set no spaces between words, or none before a quotation.
+# Scripts without spaces between words, or without a space before a quotation.
 _BEFORE_A_QUOTATION = re.compile("[\\s(\\[\\-\u3040-\u9fff\uac00-\ud7a3]")
 # A subject has a hundred characters.
 _LINE_BYTES = 1_000
 
 
-class Reading(NamedTuple):
+class Classified(NamedTuple):
     kind: MessageKind
     text: bytes
     edited: bool
 
 
 class Phrases:
-    """Every language's phrases together: an export names its language nowhere."""
+    """The phrases of all languages: an export does not name its language."""
 
     def __init__(self, languages: dict[str, dict[str, list[str]]]) -> None:
         self.whole: dict[bytes, MessageKind] = {}
@@ -58,7 +58,7 @@ class Phrases:
             self._add(phrases)
         self._begin(MessageKind.CONTACT, "BEGIN:VCARD")
         self._placeholders = {
-            lead + phrase: Reading(kind, phrase, edited=False)
+            lead + phrase: Classified(kind, phrase, edited=False)
             for phrase, kind in self.whole.items()
             for lead in (b"", MARK)
         }
@@ -124,7 +124,7 @@ class Phrases:
         self.edited.add(text.encode())
 
     def _add_system(self, text: str) -> None:
-        """A whole sentence that WhatsApp writes is known in a body, too: old iPhones gave it a sender and no mark."""
+        """Recognise a whole sentence in a body too: old iPhones printed it with a sender and without a mark."""
         sentence = text.removesuffix(_ANY)
         if sentence != text and _ANY not in sentence and sentence.endswith(_FULL_STOPS):
             self._begin(MessageKind.SYSTEM, sentence)
@@ -142,7 +142,7 @@ class Phrases:
             self.begins[begin[:_HEAD_BYTES]].append((begin, kind))
 
     def notable(self, bodies: list[bytes]) -> list[int]:
-        """Positions of the bodies that `read` may find to be more than plain text."""
+        """Return the positions of the bodies that may be more than plain text; `classify` decides."""
         return [position for position in self._edges.matching_positions(bodies) if self._is_notable(bodies[position])]
 
     def _is_notable(self, body: bytes) -> bool:
@@ -154,8 +154,8 @@ class Phrases:
             or (head in self.heads and body.startswith(self.heads[head]))
         )
 
-    def read(self, body: bytes) -> Reading:
-        """MessageKind, text without the marks around WhatsApp's own words, and whether it was edited."""
+    def classify(self, body: bytes) -> Classified:
+        """Return the kind, the text without the marks around WhatsApp's own words, and whether it was edited."""
         if (placeholder := self._placeholders.get(body)) is not None:
             return placeholder
         text = without_outer_marks(body) if body.startswith(MARKS) else body
@@ -168,26 +168,26 @@ class Phrases:
             text = without_marks(text).rstrip()
         elif kind is not MessageKind.TEXT:
             text = without_marks(head).strip() + newline + caption
-        return Reading(kind, text, edited)
+        return Classified(kind, text, edited)
 
-    def captioned(self, text: bytes) -> Reading | None:
-        """iPhones print the caption first: `at the beach <mark>image omitted`. Here it stands below, as everywhere."""
+    def captioned(self, text: bytes) -> Classified | None:
+        """Move a caption that an iPhone prints first, as in `at the beach <mark>image omitted`, to the line below."""
         caption, _, placeholder = text.rpartition(MARK)
-        reading = self.read(placeholder)
-        if reading.kind is MessageKind.MEDIA and caption.strip() and b"\n" not in placeholder:
-            return Reading(MessageKind.MEDIA, reading.text + b"\n" + caption.strip(), edited=False)
+        classified = self.classify(placeholder)
+        if classified.kind is MessageKind.MEDIA and caption.strip() and b"\n" not in placeholder:
+            return Classified(MessageKind.MEDIA, classified.text + b"\n" + caption.strip(), edited=False)
         return None
 
     @staticmethod
     def without_note(text: bytes) -> bytes | None:
-        """The text before an iPhone's note that it was edited, in any language; None if there is no such note."""
+        """Return the text before an iPhone's note about editing, in any language; None if there is no such note."""
         before, note, words = text.rpartition(_NOTE)
         if note and words.endswith(b">") and words.count(b">") == 1 and b":" not in words and b"\n" not in words:
             return before.rstrip()
         return None
 
     def is_call(self, text: str) -> bool:
-        return self.read(text.encode()).kind is MessageKind.CALL
+        return self.classify(text.encode()).kind is MessageKind.CALL
 
     def _kind(self, text: bytes, head: bytes, *, captioned: bool) -> MessageKind:
         plain = without_marks(head).strip()
@@ -203,18 +203,18 @@ class Phrases:
 
 
 class SystemLines:
-    """Which names are no names but the beginning of a line that WhatsApp wrote."""
+    """Recognise printed names that are the beginning of a system line."""
 
     def __init__(self, lines: list[str]) -> None:
         pieces = [line.split(_ANY) for line in lines]
         self._begins = tuple(begin for begin, *_, end in pieces if begin and not end)
-        # Where the verb stands last, it is known by two pieces: `… hat … entfernt`; the first may be empty.
+        # A phrase with the verb at the end has two parts, as in `… hat … entfernt`. The first can be empty.
         self._framed = [(before, end) for *_, before, end in pieces if end]
         self._framed_firsts = re.compile("|".join(sorted({re.escape(first) for first, _ in self._framed if first})))
-        #: Of bodies, whatever name stands before.
+        #: Ends of bodies that follow any name.
         self.ends = tuple(end.encode() for first, end in self._framed if not first)
         inner = [rest[0] for begin, *rest in pieces if not begin and not rest[-1]]
-        # By their first word, and those of languages that set no spaces between words.
+        # Phrases by their first word; `_dense` has those of languages without spaces between words.
         self._by_word: dict[str, list[str]] = defaultdict(list)
         for phrase in inner:
             if phrase.startswith(" "):
@@ -225,11 +225,11 @@ class SystemLines:
         return name.startswith(self._begins) or self._holds_phrase(name)
 
     def may_begin(self, name: str) -> bool:
-        """Whether what stands behind the colon must be asked, too: `Asha, “Gezi` is no name, `"Mom` may be one."""
+        """Return whether the text after the colon has to decide: `Asha, “Gezi` is not a name, `"Mom` can be one."""
         return _quotation_is_open(name) or bool(self._framed_firsts.search(name))
 
     def end(self, name: str, body: bytes) -> bool:
-        """Whether the body ends the line that the name may begin."""
+        """Return whether the body ends the system line that the name may begin."""
         line = body[:_LINE_BYTES].partition(b"\n")[0].decode("utf-8", "replace")
         if _quotation_is_open(name) and not _quotation_is_open(f"{name}: {line}"):
             return True
@@ -244,7 +244,7 @@ class SystemLines:
 
 
 def _quotation_is_open(text: str) -> bool:
-    """A group's subject that holds a colon is cut in the middle: `Asha, “Gezi` of `Asha, “Gezi: Goa” grubunu …`.
+    """Return whether a quotation stays open: a subject with a colon is cut, as `Asha, “Gezi` of `Asha, “Gezi: Goa” …`.
 
     A mark after a letter closes a quotation, or is part of a word as in
     ד"ר, or means inches: only after a space does it open one.
@@ -260,7 +260,7 @@ def _quotation_is_open(text: str) -> bool:
 
 
 def _spellings(text: str) -> set[str]:
-    """Releases differ in whether they begin with a capital letter."""
+    """Return the text with and without a capital letter at its beginning; releases of WhatsApp differ."""
     place = 1 if text.startswith("<") else 0
     return {text[:place] + text[place].swapcase() + text[place + 1 :], text}
 

@@ -1,4 +1,4 @@
-"""How bodies begin and end, looked at in thousands of them at once: nearly all are a person's own plain words."""
+"""Find the few bodies that may contain a phrase, by their first and last bytes, thousands at a time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 _Places = NDArray[np.int64]
 
-#: How much of a beginning or an end is looked at; every phrase has as much.
+#: The number of first or last bytes that are compared. No phrase is shorter.
 EDGE_BYTES = 5
 _LINE_FEED = 0x0A
 _BETWEEN = b"\n" * EDGE_BYTES
@@ -20,7 +20,7 @@ _PRIME = 65_521
 
 
 class EdgePrefilter:
-    """The beginnings and ends that some phrases have, and the first bytes of what may stand before a phrase."""
+    """The first and last bytes of phrases, and the bytes that can precede a phrase."""
 
     def __init__(self, *, heads: Iterable[bytes], tails: Iterable[bytes], before: Iterable[int]) -> None:
         self._heads = _table([head[:EDGE_BYTES] for head in heads])
@@ -29,7 +29,7 @@ class EdgePrefilter:
         self._before[list(before)] = True
 
     def matching_positions(self, bodies: list[bytes]) -> list[int]:
-        """Positions of the bodies that may begin so, or may end so as a whole or with their first line."""
+        """Return the positions of bodies that may begin or end with a phrase, as a whole or in the first line."""
         codes = np.frombuffer(b"\n".join([_BETWEEN, *bodies, _BETWEEN]), np.uint8)
         sizes = np.fromiter(map(len, bodies), np.int64, len(bodies))
         ends = np.cumsum(sizes + 1) + EDGE_BYTES

@@ -1,4 +1,4 @@
-"""Who wrote a line of a WhatsApp export: names as printed, to the people they stand for, or to nobody."""
+"""Map the names that a WhatsApp export prints to participants, or to no person."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from chats.exports.phrases import PHRASES
 
 
 class Names(dict["bytes | None", int]):
-    """Sender as printed to the participant's number, SYSTEM_SENDER if it is no person's name."""
+    """Map of printed sender → participant's number; SYSTEM_SENDER if it is not a person's name."""
 
     def __init__(self, participants: list[str]) -> None:
         super().__init__({None: SYSTEM_SENDER})
@@ -17,7 +17,7 @@ class Names(dict["bytes | None", int]):
         self.numbers: dict[str, int] = {}
 
     def numbers_of(self, senders: list[bytes | None], bodies: list[bytes]) -> list[int]:
-        """Those of some lines, with what they say. Raises TooManyPeople."""
+        """Return the numbers of the senders, given their bodies. Raise TooManyPeople."""
         new = {printed: clean_name(printed) for printed in dict.fromkeys(senders) if printed not in self}
         beginnings: set[bytes | None] = set()
         if new:
@@ -35,7 +35,7 @@ class Names(dict["bytes | None", int]):
 
     @staticmethod
     def _beginnings(names: dict[bytes | None, str], said: list[tuple[bytes | None, bytes]]) -> set[bytes | None]:
-        """Nobody is called `Asha, “Gezi` if all that this name says here ends a line that WhatsApp began."""
+        """Return the names that begin a system line, such as `Asha, “Gezi`: all their bodies here end one."""
         lines = PHRASES.lines
         ends = {printed for printed, body in said if body.endswith(lines.ends)}
         doubtful = {printed for printed, name in names.items() if printed in ends or lines.may_begin(name)}
@@ -59,5 +59,5 @@ def clean_name(printed: bytes | None) -> str:
     name = (printed or b"").decode("utf-8", "replace").strip()
     if not name.isascii():
         name = name.translate(BIDI_MARKS).strip()
-    # The tilde marks a person who is not among the contacts.
+    # The tilde marks a person who is not a contact.
     return name[1:].lstrip() if name[:2] in ("~ ", "~\u202f", "~\u00a0") else name

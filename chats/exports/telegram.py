@@ -33,10 +33,10 @@ from chats.exports.unpacking import Document
 
 DELETED_ACCOUNT = "Deleted account"
 _FILES = frozenset({"file", "photo", "media_type"})
-#: What makes more of a message than its text.
+#: Members that add to the text of a message.
 _BESIDE_TEXT = _FILES | {"poll", "location_information", "place_name", "contact_information"}
 _ABOUT = ("name", "type", "id")
-#: An account's chats, and those it has left.
+#: Members of an account: its chats, and the chats that it has left.
 LISTS = ("chats", "left_chats")
 
 _MEDIA = {
@@ -74,7 +74,7 @@ _GROUPS = ("group", "channel")
 
 @dataclass(frozen=True)
 class Place:
-    """A chat in the text: its messages' array begins at `at`; `messages` is None where nobody counted them."""
+    """A chat in the text. `at` is where its array of messages begins; `messages` is None if they are not counted."""
 
     at: int
     id: str
@@ -84,7 +84,7 @@ class Place:
 
     @property
     def group_title(self) -> str:
-        """The group's name; empty for the chat of two, which is called by the other person."""
+        """Return the name of a group; empty for two people, because such a chat is named after the other person."""
         return self.title if self.is_group else ""
 
 
@@ -134,7 +134,7 @@ def is_message(row: object) -> bool:
 
 
 def single(text: bytes) -> Place | None:
-    """The chat, if the text is one chat's; None for an account. Raises MalformedJson."""
+    """Return the chat if the text contains one, None for an account. Raise MalformedJson."""
     cursor = JsonCursor(text)
     about: dict[str, Any] = {}
     for key in cursor.members():
@@ -148,7 +148,7 @@ def single(text: bytes) -> Place | None:
 
 
 def places(text: bytes) -> list[Place]:
-    """The chats of an account in which somebody wrote. Raises MalformedJson."""
+    """Return the chats of an account that contain messages by people. Raise MalformedJson."""
     found = []
     cursor = JsonCursor(text)
     for key in cursor.members():
@@ -190,9 +190,9 @@ def _is_from_somebody(row: Any) -> bool:
 
 
 def parse(text: bytes, *, at: int, title: str = "") -> ParsedExport:
-    """The chat whose messages begin at `at`; `title` is a group's.
+    """Parse the chat whose messages begin at `at`. `title` is the name of a group.
 
-    Raises OnlySystemMessages, DamagedExport and TooManyPeople while its batches are read.
+    Raise OnlySystemMessages, DamagedExport or TooManyPeople while its batches are read.
     """
     export = ParsedExport(
         platform=PARSER.platform,
@@ -226,7 +226,7 @@ def _rows(cursor: JsonCursor, people: People) -> Iterator[Row]:
 
 
 def _is_edited(message: dict[str, Any]) -> bool:
-    """Exports before 2021 write the epoch, by the computer's clock, where nobody edited the message."""
+    """Return whether the message was edited. Exports before 2021 print the epoch if it was not."""
     edited = message.get("edited")
     return (isinstance(edited, str) and not edited.startswith(_NEVER)) or bool(
         whole_number(message.get("edited_unixtime"))
@@ -234,7 +234,7 @@ def _is_edited(message: dict[str, Any]) -> bool:
 
 
 class _Clock:
-    """When messages were sent, by the wall clock; where only the instant is given, as far from it as the last time."""
+    """Wall-clock seconds of messages. If only the instant is given, the offset of the previous message applies."""
 
     def __init__(self) -> None:
         self._printed = WallClock()
@@ -311,7 +311,7 @@ def _entity(part: object) -> str:
 
 
 def _media(message: dict[str, Any], caption: str) -> tuple[MessageKind, str]:
-    """What the file is; where it lies, or why it is not included, says nothing about the chat."""
+    """Return the kind of the file and the caption; its path or the reason for its absence is not part of the chat."""
     name = _MEDIA.get(text_of(message.get("media_type")), "Photo" if "photo" in message else "File")
     if name == "Sticker":
         name = f"Sticker {text_of(message.get('sticker_emoji'))[:16]}".strip()

@@ -1,8 +1,7 @@
-"""A header's template to a pattern over the file's bytes.
+"""Build byte patterns from the templates of headers.
 
-A template is the header's text with a capital letter for each thing that
-varies: `D/D/Y`, `M D:T:T`. Every other character stands for itself, and a
-space for any kind of space.
+A template is the text of a header with a capital letter for each variable part: `D/D/Y`, `M D:T:T`. Every other
+character stands for itself, and a space for any kind of space.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from collections.abc import Iterable
 from chats.exports.calendars import ERA_NAMES, FIRST_OF_AN_ERA, Clock
 from chats.exports.patterns import repeated_up_to
 
-#: Year of four digits; one or two digits; two digits; 12-hour marker; an era's name; that with a year behind it.
+#: Four-digit year; one or two digits; two digits; 12-hour marker; name of an era; era with its year.
 YEAR, SHORT, TWO, MARKED, ERA, ERA_WITH_YEAR = "YDTMNE"
 
 MARK = rb"\xe2\x80[\x8e\x8f\xaa-\xae]|\xe2\x81[\xa6-\xa9]|\xef\xbb\xbf"
@@ -28,12 +27,12 @@ def either(pieces: Iterable[bytes]) -> bytes:
 
 
 def in_bytes(template: str, *, zero: str, marks: bool, clocks: tuple[Clock, ...] = ()) -> bytes:
-    """The pattern of a template in the script that `zero` belongs to, with invisible marks anywhere within."""
+    """Return the pattern of a template in the script of `zero`; `marks` allows invisible marks between characters."""
     return (ANY_MARKS if marks else b"").join(_piece(char, zero, clocks) for char in template)
 
 
 def literal(text: str, *, marks: bool) -> bytes:
-    """The pattern of a text in which a capital letter stands for itself, too."""
+    """Return the pattern of a text in which capital letters stand for themselves."""
     pieces = (_ANY_SPACE if char == " " else re.escape(char.encode()) for char in text)
     return (ANY_MARKS if marks else b"").join(pieces)
 

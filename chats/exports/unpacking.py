@@ -1,4 +1,4 @@
-"""The bytes of an upload to the texts inside: size, archive, encoding.
+"""Extract the texts of an upload: size limits, archives, encodings.
 
 A file is judged by its content, never by its name or declared type. Nothing
 is written to disk, nested archives stay closed, and an archive's bytes are
@@ -43,15 +43,15 @@ UPLOAD_LIMIT_BYTES = 25 * 1024 * 1024
 UNPACKED_LIMIT_BYTES = 200 * 1024 * 1024
 ENTRIES_LIMIT = 10_000
 RATIO_LIMIT = 200
-# A short chat of equal lines packs well without being a bomb.
+# A short chat of equal lines compresses well without being a zip bomb.
 RATIO_COUNTS_FROM_BYTES = 1024 * 1024
-#: Looking for the chat, listing the chats and reading one may each inflate as much as one text may hold.
+#: Detecting, listing and reading chats may each unpack as many bytes as one text can have.
 WORK_LIMIT_TEXTS = 4
 SHAPE_LIMIT = 60
 
 _HEAD_BYTES = 256 * 1024
 _STEP_BYTES = 256 * 1024
-#: Enough to tell a picture from a text.
+#: Enough to distinguish a picture from a text.
 _GLANCE_BYTES = 4 * 1024
 _ARCHIVE_MARKS = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
 _DIRECTORY_MARK = b"PK\x01\x02"
@@ -60,12 +60,12 @@ _CONTROL_BYTES = bytes(code for code in range(32) if code not in b"\t\n\r\x1a\x1
 
 _WEB_PAGE = re.compile(rb"\s*(?:<\?xml[^>]{0,200}>\s*)?<(?:!doctype html|html)\b", re.IGNORECASE)
 _DATABASE = b"SQLite format 3\0"
-# WhatsApp's encrypted backups name in their first bytes the version of the app that wrote them.
+# WhatsApp's encrypted backups contain the version of the app in their first bytes.
 _BACKUP = re.compile(rb"2\.\d{1,2}\.\d{1,3}\.\d{1,3}")
-# An export is an object, and a chat of WhatsApp's may begin with a bracket.
+# A JSON export is an object, and a WhatsApp chat can begin with a bracket.
 _JSON_LIST = re.compile(rb"\s*+\[\s*+[{\"]")
 
-#: How what people upload instead begins, from the formats' own descriptions; in this order.
+#: First bytes of other formats that people upload, from the specifications of the formats. The first match counts.
 _OTHER_KINDS = (
     (rb"\xff\xd8\xff|\x89PNG\r\n|GIF8[79]a|RIFF.{4}WEBP|\0\0\0.ftyp(?:hei|mif|avi)", Picture),
     (rb"\0\0\0.ftyp|RIFF.{4}|OggS\0|ID3[\2-\4]|\x1aE\xdf\xa3|#!AMR", Recording),
@@ -77,10 +77,10 @@ _OTHER_KINDS = (
 
 @dataclass(frozen=True)
 class Document:
-    """A text of the upload: its place in an archive, its beginning, and how to read the whole of it."""
+    """A text in the upload: its path in an archive, its first bytes, and a function that reads all of it."""
 
     head: bytes
-    #: the whole of it, in UTF-8 without BOM and NUL; raises ExportRefused
+    #: Returns the whole text in UTF-8 without BOM and NUL. Raises ExportRefused.
     text: Callable[[], bytes]
     folder: str = ""
     name: str = ""
@@ -95,7 +95,7 @@ class Document:
 
 
 def unpack(upload: bytes, *, limit_bytes: int = UPLOAD_LIMIT_BYTES) -> list[Document]:
-    """The upload itself, or the texts of an archive in its order, at least one. Raises ExportRefused."""
+    """Return the texts of an archive in its order, or the upload itself; at least one. Raise ExportRefused."""
     if not upload:
         raise EmptyExport
     if len(upload) > limit_bytes:
@@ -116,7 +116,7 @@ def unpack(upload: bytes, *, limit_bytes: int = UPLOAD_LIMIT_BYTES) -> list[Docu
 
 
 def together(pages: list[Document]) -> list[bytes]:
-    """The texts of one chat, which together may hold what one text may. Raises ExportRefused."""
+    """Return the texts of a chat's pages. Raise UnpackedTooLarge if together they exceed the limit of one text."""
     texts: list[bytes] = []
     left_bytes = UNPACKED_LIMIT_BYTES
     for page in pages:
@@ -128,7 +128,7 @@ def together(pages: list[Document]) -> list[bytes]:
 
 
 def header_shape(text_or_upload: bytes) -> str:
-    """The first header-like line with digits as 9 and letters as a, at most 60 characters: no word can be read."""
+    """Return the first line like a header with digits as 9 and letters as a, at most 60 characters; empty if none."""
     text = text_or_upload
     if text.startswith(_ARCHIVE_MARKS):
         try:
@@ -142,7 +142,7 @@ def header_shape(text_or_upload: bytes) -> str:
 
 
 def rank(document: Document) -> int:
-    """`_chat.txt` before `WhatsApp Chat with ….txt` before any other name."""
+    """Return 0 for `_chat.txt`, 1 for `WhatsApp Chat with ….txt`, 2 for any other name."""
     name = document.name.lower()
     return 0 if name == "_chat.txt" else 1 if name.startswith("whatsapp chat with ") else 2
 
@@ -157,19 +157,16 @@ def _shape(char: str) -> str:
 
 
 def _refuse_by_content(head: bytes) -> None:
-    """What people upload instead of an export, told apart so that they hear what to do."""
+    """Raise Backup or WebPage for files that people often upload instead of an export."""
     if head.startswith(_DATABASE) or (_is_binary(head) and _BACKUP.search(head[:512])):
         raise Backup
     if _WEB_PAGE.match(head.removeprefix(codecs.BOM_UTF8)):
         raise WebPage
 
 
-# Archives
-
-
 @dataclass
 class Budget:
-    """What may still come out of an archive: of one text, and by all the work on it."""
+    """Limits on the bytes that are unpacked: for one text, and for all reads of the archive together."""
 
     packed_bytes: int
     unpacked_bytes: int = 0
@@ -183,14 +180,14 @@ class Budget:
         self.work_bytes += size_bytes
         if self.unpacked_bytes > UNPACKED_LIMIT_BYTES or self.work_bytes > WORK_LIMIT_TEXTS * UNPACKED_LIMIT_BYTES:
             raise UnpackedTooLarge(limit_bytes=UNPACKED_LIMIT_BYTES)
-        most = max(RATIO_COUNTS_FROM_BYTES, RATIO_LIMIT * self.packed_bytes)
-        if self.unpacked_bytes > most:
+        max_bytes = max(RATIO_COUNTS_FROM_BYTES, RATIO_LIMIT * self.packed_bytes)
+        if self.unpacked_bytes > max_bytes:
             raise UnpackedTooLarge(ratio_limit=RATIO_LIMIT)
 
 
 @contextmanager
-def _damage_named() -> Iterator[None]:
-    """What zipfile and zlib raise on a hostile archive: the list is what years of fuzzing found there."""
+def _archive_errors_translated() -> Iterator[None]:
+    """Raise DamagedArchive for everything that zipfile and zlib raise on a hostile archive, as found by fuzzing."""
     try:
         yield
     except (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, ValueError, LookupError) as error:
@@ -204,13 +201,13 @@ class _Archive:
         if upload.count(_DIRECTORY_MARK) > ENTRIES_LIMIT:
             raise UnpackedTooLarge(entries_limit=ENTRIES_LIMIT)
         self.budget = Budget(len(upload))
-        with _damage_named():
+        with _archive_errors_translated():
             self.zip = zipfile.ZipFile(BytesIO(upload))
 
     def documents(self) -> list[Document]:
-        """Raises PasswordProtected, WebPage, Backup, EmptyExport or NoChatText where there is no text to read.
+        """Return the texts. Raise PasswordProtected, WebPage, Backup, EmptyExport or NoChatText if there are none.
 
-        What is damaged is passed over, unless the chat may lie there: then it raises DamagedArchive.
+        Damaged entries are skipped. Raise DamagedArchive if one of them may be the chat.
         """
         entries = [entry for entry in self.zip.infolist() if _may_hold_text(entry)]
         locked = [entry for entry in entries if entry.flag_bits & 1]
@@ -223,7 +220,7 @@ class _Archive:
             folder, _, name = entry.filename.replace("\\", "/").rpartition("/")
             document = Document(b"", _reading(self, entry), folder, name)
             try:
-                with _damage_named():
+                with _archive_errors_translated():
                     head = self._head(entry)
             except DamagedArchive:
                 damaged.append(document)
@@ -232,14 +229,14 @@ class _Archive:
             else:
                 found += [replace(document, head=head)] if head else []
         self.budget.restart()
-        if damaged and _are_missed(damaged, found):
+        if damaged and _may_include_chat(damaged, found):
             raise DamagedArchive
         if found:
             return found
         raise PasswordProtected if locked else refusal or NoChatText
 
     def _head(self, entry: zipfile.ZipInfo) -> bytes:
-        """The beginning of a text in UTF-8: enough to tell a chat, so that many texts do not cost many inflations.
+        """Return the first bytes of a text in UTF-8, enough to recognise a chat, without unpacking the whole entry.
 
         Nothing of a file that is neither named like a text nor reads like a chat. Raises EmptyExport for an empty
         one that is named like a text, WebPage and Backup for such.
@@ -262,15 +259,15 @@ class _Archive:
 
     def text(self, entry: zipfile.ZipInfo) -> bytes:
         self.budget.restart()
-        # Its value is the buffer itself: joined parts would take the memory twice.
+        # getvalue() returns the buffer without a copy; joining parts would take twice the memory.
         whole = BytesIO()
-        with _damage_named():
+        with _archive_errors_translated():
             for part in self._inflated(entry, _STEP_BYTES):
                 whole.write(part)
         return as_utf8(whole.getvalue())
 
     def _inflated(self, entry: zipfile.ZipInfo, first_bytes: int) -> Iterator[bytes]:
-        # Other methods inflate without bound between two reads, and no messenger uses them.
+        # Other methods can unpack any number of bytes in one read, and no messenger uses them.
         if entry.compress_type not in _METHODS:
             raise DamagedArchive
         size_bytes = first_bytes
@@ -281,8 +278,8 @@ class _Archive:
                 size_bytes = _STEP_BYTES
 
 
-def _are_missed(damaged: list[Document], found: list[Document]) -> bool:
-    """Whether the chat, or a page of it, may be among the damaged files."""
+def _may_include_chat(damaged: list[Document], found: list[Document]) -> bool:
+    """Return whether the chat, or a page of it, may be among the damaged entries."""
     chats = [document for document in found if document.is_likely_a_chat]
     folders = {chat.folder for chat in chats if chat.is_json}
     return not chats or any(
@@ -300,7 +297,7 @@ def _reading(archive: _Archive, entry: zipfile.ZipInfo) -> Callable[[], bytes]:
 
 
 def _may_hold_text(entry: zipfile.ZipInfo) -> bool:
-    """No directory, no link, none of the shadows that macOS packs beside each file."""
+    """Return False for a directory, a link, or a resource fork that macOS adds for each file."""
     folders, _, name = entry.filename.replace("\\", "/").rpartition("/")
     return (
         bool(name)
@@ -311,17 +308,14 @@ def _may_hold_text(entry: zipfile.ZipInfo) -> bool:
 
 
 def _is_binary(head: bytes) -> bool:
-    """Pictures, sounds, archives: control bytes where no wide encoding explains them."""
+    """Return whether the bytes are an archive, or have control bytes that no wide encoding explains."""
     if head.startswith(_ARCHIVE_MARKS):
         return True
     return _wide_encoding(head) is None and any(byte in head[:_GLANCE_BYTES] for byte in _CONTROL_BYTES)
 
 
-# Encodings
-
-
 def as_utf8(text: bytes) -> bytes:
-    """UTF-8 without BOM and NUL, from UTF-8, UTF-16 or, if all of it fits, cp1252; a bad byte is replaced alone."""
+    """Return UTF-8 without BOM and NUL, from UTF-8, UTF-16, or cp1252 if all of it is valid."""
     encoding = _wide_encoding(text)
     if encoding:
         text = _recoded(text, encoding, "replace")
@@ -366,7 +360,7 @@ def _check(text: bytes) -> None:
 
 
 def _steps(text: bytes, encoding: str, errors: str) -> Iterator[str]:
-    """Decoded a step at a time: a whole chat with one emoji would take four bytes a character."""
+    """Yield the text decoded in steps: a whole chat with one emoji would take four bytes for each character."""
     decoder = codecs.getincrementaldecoder(encoding)(errors)
     view = memoryview(text)
     for start in range(0, len(text), _STEP_BYTES):

@@ -1,4 +1,4 @@
-"""A WhatsApp export's text to messages: sniff the dialect, then split the bytes with its one pattern.
+"""Parse the text of a WhatsApp export: detect the dialect, then split the bytes with the one pattern of it.
 
 A window of the file at a time is split into flat columns, which are mapped
 through caches of the few distinct dates, times and names it holds: a million
@@ -61,7 +61,7 @@ PARSER = WhatsAppParser()
 
 
 def parse(text: bytes, *, date_order: str | None = None) -> ParsedExport:
-    """Read UTF-8 text. `date_order` (dmy, mdy) settles what no date of the file proves or disproves.
+    """Parse UTF-8 text. `date_order` (dmy, mdy, ymd) applies unless the dates of the file prove another order.
 
     Raises NotAChatExport at once, or when the batches end if no header held a possible date;
     OnlySystemMessages when they end and no person wrote anything; TooManyPeople while they are read.
@@ -72,22 +72,22 @@ def parse(text: bytes, *, date_order: str | None = None) -> ParsedExport:
     if dialect.newline == b"\n" and b"\r" in text:
         text = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     orders = {bracket: _order(text, family, date_order) for bracket, family in dialect.families.items()}
-    settled = _settled(orders)
+    resolved = _resolve_orders(orders)
     export = ParsedExport(
         platform=PARSER.platform,
         dialect=dialect.name,
-        date_order=next(iter(settled.values())),
+        date_order=next(iter(resolved.values())),
         ambiguous_dates=any(order.ambiguous for order in orders.values()),
         batches=iter(()),
         participants=[],
         clock=PARSER.clock,
     )
-    export.batches = _Reader(text, dialect, settled, export).batches()
+    export.batches = _Reader(text, dialect, resolved, export).batches()
     return export
 
 
-def _settled(orders: dict[bool, DateOrder]) -> dict[bool, str]:
-    """By whether the header has a bracket. Who changed the phone kept the language: a doubt takes the other's order."""
+def _resolve_orders(orders: dict[bool, DateOrder]) -> dict[bool, str]:
+    """Return the order of headers with and without a bracket; one phone resolves a doubt about the other."""
     known = [order.order for order in orders.values() if not order.ambiguous and order.order != "ymd"]
     guessed = [order.order for order in orders.values() if order.ambiguous]
     return {bracket: (known or guessed)[0] if order.ambiguous else order.order for bracket, order in orders.items()}
@@ -106,7 +106,7 @@ def _order(text: bytes, dialect: Dialect, wanted: str | None) -> DateOrder:
 
 
 def _printed_dates(text: bytes, dialect: Dialect) -> list[bytes]:
-    """Dates in file order, a run of equal ones once; the first MAX_DATES."""
+    """Return the first MAX_DATES dates in file order, consecutive equal ones once."""
     dates: list[bytes] = []
     last, group = b"", dialect.date_group
     for match in dialect.pattern.finditer(text):
@@ -120,32 +120,32 @@ def _printed_dates(text: bytes, dialect: Dialect) -> list[bytes]:
 
 
 @dataclass
-class _Columns:
-    """Records in file order: the marks and bracket that open each, and names as printed, None where there is none."""
+class _Records:
+    """Records in file order. `openings` are the marks and bracket of each header; a sender can be None."""
 
     openings: list[bytes] = field(default_factory=list)
     seconds: list[int] = field(default_factory=list)
     senders: list[bytes | None] = field(default_factory=list)
     bodies: list[bytes] = field(default_factory=list)
 
-    def extend(self, other: _Columns) -> None:
+    def extend(self, other: _Records) -> None:
         self.openings += other.openings
         self.seconds += other.seconds
         self.senders += other.senders
         self.bodies += other.bodies
 
-    def take(self, count: int) -> _Columns:
-        taken = _Columns(self.openings[:count], self.seconds[:count], self.senders[:count], self.bodies[:count])
+    def take(self, count: int) -> _Records:
+        taken = _Records(self.openings[:count], self.seconds[:count], self.senders[:count], self.bodies[:count])
         del self.openings[:count], self.seconds[:count], self.senders[:count], self.bodies[:count]
         return taken
 
 
-def _group(columns: _Columns) -> str:
-    """By whose name an iPhone's chat begins to speak of encryption: the group's. Other lines come from who acted."""
+def _group_name(columns: _Records) -> str:
+    """Return the group's name, under which an iPhone prints the first notice of a chat; empty without a notice."""
     for opening, sender, body in zip(columns.openings, columns.senders, columns.bodies, strict=True):
         if not opening.endswith(_BRACKET):
             break
-        if PHRASES.read(body).kind is MessageKind.SYSTEM:
+        if PHRASES.classify(body).kind is MessageKind.SYSTEM:
             name = clean_name(sender)
             return name if len(name) <= NAME_LIMIT else ""
         if opening != _BRACKET or not body.startswith(MARK):
@@ -169,7 +169,7 @@ class _Reader:
         self.group = ""
 
     def batches(self) -> Iterator[Batch]:
-        waiting = _Columns()
+        waiting = _Records()
         number = 1
         for window in self._windows():
             waiting.extend(self._columns(window))
@@ -185,9 +185,9 @@ class _Reader:
             self.export.title = self.group
 
     def _windows(self) -> Iterator[bytes]:
-        """The text in pieces that begin at the newline before a header and hold whole records."""
+        """Yield the text in parts that begin at the newline before a header and contain whole records."""
         text, newline = self.text, self.dialect.newline
-        end = len(text) - _line_ends_at_the_end(text)
+        end = len(text) - _count_trailing_line_ends(text)
         start = 0
         while start < end:
             stop = self._next_record(start + WINDOW_BYTES, end)
@@ -204,7 +204,7 @@ class _Reader:
         days = self.days[match[1].endswith(_BRACKET)]
         return days[match[self.date_group]] + self.times[match[self.time_group]]
 
-    def _columns(self, window: bytes) -> _Columns:
+    def _columns(self, window: bytes) -> _Records:
         if len(window) > _SPLIT_LIMIT_BYTES:
             return self._columns_one_by_one(window)
         parts = self.dialect.pattern.split(window)
@@ -213,32 +213,32 @@ class _Reader:
         seconds = list(map(add, self._midnights(openings, dates), map(self.times.__getitem__, times)))
         if seconds and min(seconds) < 0:
             return self._columns_one_by_one(window)
-        return _Columns(openings, seconds, parts[4::_COLUMNS], parts[5::_COLUMNS])
+        return _Records(openings, seconds, parts[4::_COLUMNS], parts[5::_COLUMNS])
 
     def _midnights(self, openings: list[bytes], dates: list[bytes]) -> Iterable[int]:
         if self.same_days is not None:
             return map(self.same_days.__getitem__, dates)
         return (self.days[opening.endswith(_BRACKET)][date] for opening, date in zip(openings, dates, strict=True))
 
-    def _columns_one_by_one(self, window: bytes) -> _Columns:
-        """A header with a date that no calendar has is text of the message before it."""
+    def _columns_one_by_one(self, window: bytes) -> _Records:
+        """Return the records; a header with an impossible date belongs to the text of the message before it."""
         headers = [match for match in self.dialect.pattern.finditer(window) if self._sent_at(match) > 0]
         ends = [match.start() for match in headers[1:]] + [len(window)] * bool(headers)
-        return _Columns(
+        return _Records(
             [match[1] for match in headers],
             [self._sent_at(match) for match in headers],
             [match[4] for match in headers],
             [window[match.end() : end] for match, end in zip(headers, ends, strict=True)],
         )
 
-    def _batch(self, columns: _Columns, first_number: int) -> Batch:
+    def _batch(self, columns: _Records, first_number: int) -> Batch:
         if self.dialect.newline == b"\r\n":
             columns.bodies = _with_bare_line_feeds(columns.bodies)
         bodies = columns.bodies
         kinds = [int(MessageKind.TEXT)] * len(bodies)
         edited = set()
         if first_number == 1:
-            self.group = _group(columns)
+            self.group = _group_name(columns)
         for position in PHRASES.notable(bodies):
             kinds[position], is_edited = self._read(columns, position)
             if is_edited:
@@ -253,23 +253,23 @@ class _Reader:
         self.export.n_messages += len(bodies) - n_system
         return Batch(first_number, columns.seconds, senders, kinds, _decoded(bodies), frozenset(edited))
 
-    def _read(self, columns: _Columns, position: int) -> tuple[int, bool]:
-        """Replace the body by its text without WhatsApp's marks; give its kind and whether it was edited."""
+    def _read(self, columns: _Records, position: int) -> tuple[int, bool]:
+        """Remove WhatsApp's marks from the body. Return its kind, and whether it was edited."""
         body, opening = columns.bodies[position], columns.openings[position]
         is_ios = opening.endswith(_BRACKET)
-        kind, columns.bodies[position], edited = PHRASES.read(body)
+        kind, columns.bodies[position], edited = PHRASES.classify(body)
         if kind is MessageKind.TEXT and is_ios and body.startswith(MARK):
-            # WhatsApp wrote it: a placeholder of a language not known here stands after a mark before the bracket.
+            # WhatsApp wrote it. A mark before the bracket means a placeholder in a language that phrases.toml lacks.
             kind = MessageKind.SYSTEM if opening == _BRACKET else MessageKind.MEDIA
         elif kind is MessageKind.SYSTEM and not is_ios:
-            # Only iPhones give such a line a sender: a person typed it.
+            # Only iPhones print a sender for system lines, so a person typed this one.
             return int(MessageKind.TEXT), edited
         if kind is MessageKind.SYSTEM:
             columns.senders[position] = None
         return int(kind), edited
 
-    def _read_inner_marks(self, columns: _Columns, kinds: list[int], edited: set[int]) -> None:
-        """What iPhones write behind a person's words, or behind a group's subject that holds a colon."""
+    def _read_inner_marks(self, columns: _Records, kinds: list[int], edited: set[int]) -> None:
+        """Recognise what iPhones append to a message or to a group's subject that contains a colon."""
         rests: dict[int, bytes] = {}
         for position in [position for position, body in enumerate(columns.bodies) if MARK[0] in body]:
             body = columns.bodies[position]
@@ -293,7 +293,7 @@ class _Reader:
             kinds[position] = int(MessageKind.SYSTEM)
 
     @staticmethod
-    def _restore_system_lines(senders: list[int], columns: _Columns, kinds: list[int]) -> None:
+    def _restore_system_lines(senders: list[int], columns: _Records, kinds: list[int]) -> None:
         for position, sender in enumerate(senders):
             if sender == SYSTEM_SENDER:
                 kinds[position] = int(MessageKind.SYSTEM)
@@ -302,8 +302,8 @@ class _Reader:
                 columns.bodies[position] = without_marks(line)
 
 
-def _line_ends_at_the_end(text: bytes) -> int:
-    """How many bytes; found backward in growing steps, since stripping would copy the file."""
+def _count_trailing_line_ends(text: bytes) -> int:
+    """Return the number of bytes of trailing line ends. Stripping the whole text would copy the file."""
     size = 64
     while True:
         tail = text[-size:]
@@ -314,7 +314,7 @@ def _line_ends_at_the_end(text: bytes) -> int:
 
 
 def _with_bare_line_feeds(bodies: list[bytes]) -> list[bytes]:
-    """Within a message an iPhone has no other, but for text that was pasted."""
+    """Replace CRLF inside messages: iPhones write bare line feeds there, except in pasted text."""
     if b"\r" not in b"".join(bodies):
         return bodies
     return [body.replace(b"\r\n", b"\n") for body in bodies]
