@@ -67,6 +67,7 @@ class People(dict[object, int]):
         self._times_named: dict[str, int] = {}
 
     def number(self, name: str, account: object = None) -> int:
+        """Return the number of a person, who becomes a participant when first seen."""
         key = name if account is None else account
         number = self.get(key)
         if number is None:
@@ -104,6 +105,7 @@ def _writable(texts: list[str]) -> list[str]:
 
 
 def is_possible(seconds: int) -> bool:
+    """Return whether wall-clock seconds are between 1990 and 2099."""
     return FIRST_SECOND <= seconds < LAST_SECOND
 
 
@@ -147,6 +149,7 @@ def whole_number(value: object) -> int | None:
 
 
 def text_of(value: object) -> str:
+    """Return the value if it is a string, otherwise an empty string."""
     return value if isinstance(value, str) else ""
 
 

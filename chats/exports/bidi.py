@@ -46,6 +46,7 @@ def _without_closings(text: bytes, closing: bytes, either: re.Pattern[bytes], co
 
 
 def without_marks(text: bytes) -> bytes:
+    """Return the text without any direction mark."""
     return text if text.isascii() else _ANY_MARK.sub(b"", text)
 
 

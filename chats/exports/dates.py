@@ -42,6 +42,7 @@ class DateOrder(NamedTuple):
 
 
 def parts_of(printed: bytes) -> Parts:
+    """Return the three numbers of a printed date, with Gregorian years instead of eras."""
     text = printed.decode()
     numbers = _NUMBERS.findall(without_eras(text.translate(BIDI_MARKS)) if _has_words(text) else text)
     first, second, third = map(int, numbers)

@@ -95,6 +95,7 @@ class Header(NamedTuple):
     marks: bool
 
     def in_bytes(self, template: str, clocks: tuple[Clock, ...] = ()) -> bytes:
+        """Return the pattern of a template, for this header's digits and marks."""
         return in_bytes(template, zero=self.zero, marks=self.marks, clocks=clocks)
 
     @property
@@ -109,6 +110,8 @@ class Header(NamedTuple):
 
 @dataclass(frozen=True)
 class Dialect:
+    """The headers of one export, its line ends, and the 12-hour clocks that it uses."""
+
     headers: tuple[Header, ...]
     newline: bytes
     clocks: tuple[Clock, ...] = ()
@@ -116,11 +119,13 @@ class Dialect:
 
     @property
     def family(self) -> str:
+        """Return android, ios or legacy."""
         first = self.headers[0]
         return "ios" if first.bracket else "legacy" if first.close == ": " else "android"
 
     @property
     def name(self) -> str:
+        """Return the family and the hours of the clock, such as `android-24h`."""
         return f"{self.family}-{12 if MARKED in self.headers[0].time else 24}h"
 
     @property
@@ -148,10 +153,12 @@ class Dialect:
 
     @property
     def date_group(self) -> int:
+        """Return the number of the group of `pattern` that contains the date."""
         return 3 if self.headers[0].time_first else 2
 
     @property
     def time_group(self) -> int:
+        """Return the number of the group of `pattern` that contains the time."""
         return 5 - self.date_group
 
     @cached_property

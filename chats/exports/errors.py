@@ -24,11 +24,15 @@ class ExportRefused(DomainError):
 
 
 class EmptyExport(ExportRefused):
+    """The file, or each text in it, contains no characters except white space."""
+
     code, status, title = "ERR_3002", 400, "The file is empty"
     advice = f"It holds no text at all. {HOW_TO_EXPORT}"
 
 
 class ExportTooLarge(ExportRefused):
+    """The upload exceeds the limit in bytes, which `extra` contains with the size."""
+
     code, status, title = "ERR_3004", 413, "The file is too large"
 
     def __init__(self, *, limit_bytes: int, size_bytes: int) -> None:
@@ -41,31 +45,43 @@ class ExportTooLarge(ExportRefused):
 
 
 class UnpackedTooLarge(ExportRefused):
+    """The content of an archive exceeds the limit in bytes, entries or compression ratio."""
+
     code, status, title = "ERR_3004", 413, "The archive is too large once unpacked"
     advice = "Export the chat again without media, or for a shorter time, and upload what it makes."
 
 
 class PasswordProtected(ExportRefused):
+    """All texts of the archive are encrypted."""
+
     title = "The archive is password-protected"
     advice = "Unpack it with its password and upload the chat inside: the .txt or .json."
 
 
 class DamagedArchive(ExportRefused):
+    """The archive cannot be unpacked."""
+
     title = "The archive is damaged"
     advice = f"It may have been cut short on its way, or packed in an unusual manner. {HOW_TO_EXPORT}"
 
 
 class DamagedExport(ExportRefused):
+    """A JSON export is not well-formed."""
+
     title = "The export is damaged"
     advice = "Its JSON breaks off or is not well-formed. Export the chat again and upload the file unchanged."
 
 
 class NoChatText(ExportRefused):
+    """The archive contains no text."""
+
     title = "There is no chat text inside the archive"
     advice = f"A chat export holds a .txt or .json file with the messages. {HOW_TO_EXPORT}"
 
 
 class WebPage(ExportRefused):
+    """The file is HTML, which Telegram and Instagram also offer."""
+
     title = "This is a web page, not a chat export"
     advice = (
         "Export the chat again as JSON: in Telegram Desktop choose Machine-readable JSON as the format, on Instagram"
@@ -74,6 +90,8 @@ class WebPage(ExportRefused):
 
 
 class Backup(ExportRefused):
+    """The file is a database or an encrypted backup of WhatsApp."""
+
     title = "This is a database or a backup, not a chat export"
     advice = f"It holds every chat at once, often encrypted, and is not read here. {HOW_TO_EXPORT}"
 
@@ -93,41 +111,57 @@ class NoSuchChat(ExportRefused):
 
 
 class NotAChatExport(ExportRefused):
+    """No line begins like a message."""
+
     title = "This is not a chat export"
     advice = f"None of its lines begins like a message, with a date, a time and a name. {HOW_TO_EXPORT}"
 
 
 class Picture(NotAChatExport):
+    """The file is an image."""
+
     title = "This is a picture, not a chat export"
     advice = f"The words in it cannot be read. {HOW_TO_EXPORT}"
 
 
 class Recording(NotAChatExport):
+    """The file is audio or video."""
+
     title = "This is a video or a sound, not a chat export"
     advice = f"What is said in it cannot be read. {HOW_TO_EXPORT}"
 
 
 class Pdf(NotAChatExport):
+    """The file is a PDF."""
+
     title = "This is a PDF, not a chat export"
     advice = f"It shows pages, and the messages cannot be told apart in it. {HOW_TO_EXPORT}"
 
 
 class FormattedText(NotAChatExport):
+    """The file is a document of a word processor."""
+
     title = "This is a formatted document, not a chat export"
     advice = f"A word processor has changed the text. {HOW_TO_EXPORT}"
 
 
 class OtherArchive(NotAChatExport):
+    """The file is an archive other than .zip."""
+
     title = "This archive is not a .zip"
     advice = "Unpack it first, and upload the chat's text or a .zip."
 
 
 class NotText(NotAChatExport):
+    """The file is binary, in no known format."""
+
     title = "This is not a text"
     advice = f"If it is a backup (.crypt15), it is encrypted and cannot be read. {HOW_TO_EXPORT}"
 
 
 class OtherJson(NotAChatExport):
+    """The file is JSON of no known platform."""
+
     title = "This looks like JSON, but not of Telegram or Instagram"
     advice = (
         "Upload Telegram's result.json (Export chat history, Machine-readable JSON) or Instagram's message_1.json"
@@ -136,10 +170,14 @@ class OtherJson(NotAChatExport):
 
 
 class TooManyPeople(ExportRefused):
+    """More than PEOPLE_LIMIT people wrote."""
+
     title = "The chat has too many people"
     advice = f"Up to {PEOPLE_LIMIT:,} are read, more than any group has. Look whether this is the export of one chat."
 
 
 class OnlySystemMessages(ExportRefused):
+    """No person wrote a message."""
+
     code, status, title = "ERR_3002", 422, "The chat has only system messages"
     advice = "No person wrote anything in it. Choose a chat in which people talk, and export it again."

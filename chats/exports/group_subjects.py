@@ -13,7 +13,7 @@ from chats.exports.phrases import PHRASES
 _COLON_MARK = b": " + MARK
 
 
-class Subjects:
+class GroupSubjects:
     """The subjects of one file, in the order of their discovery.
 
     A number that is copied on an iPhone includes a mark (`Asha: call me: <mark>+91 98…`). So a sender is the beginning
@@ -51,6 +51,7 @@ class Subjects:
 
 
 def may_hold_subject(body: bytes) -> bool:
+    """Return whether a body can begin with the rest of a subject: a first line with a colon and a mark."""
     rest, colon, _ = body.partition(_COLON_MARK)
     return bool(colon) and b"\n" not in rest and len(rest) < SENDER_LIMIT_BYTES
 

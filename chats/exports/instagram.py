@@ -92,6 +92,7 @@ class InstagramParser:
 
     @property
     def json_format(self) -> JsonFormat:
+        """Return how a page is recognised."""
         return JsonFormat(is_message, frozenset({"participants", "messages"}))
 
     def find_chats(self, documents: list[Document], *, date_order: str | None) -> list[ChatInUpload]:
@@ -121,6 +122,7 @@ def _page_number(page: Document) -> int:
 
 
 def is_message(row: object) -> bool:
+    """Return whether a decoded value has the members of an Instagram message."""
     return isinstance(row, dict) and "sender_name" in row and "timestamp_ms" in row
 
 

@@ -63,6 +63,7 @@ class JsonCursor:
         self.at = self._after_blanks(at)
 
     def begins(self, mark: bytes) -> bool:
+        """Return whether the text at the cursor begins with the mark."""
         return self.text.startswith(mark, self.at)
 
     def members(self) -> Iterator[str]:

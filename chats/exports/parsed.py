@@ -44,6 +44,7 @@ class MessageKind(IntEnum):
 
     @property
     def label(self) -> str:
+        """Return the name that the API and the statistics use."""
         return self.name.lower()
 
 
@@ -94,6 +95,7 @@ class Batch:
         return len(self.seconds)
 
     def messages(self, participants: list[str]) -> Iterator[Message]:
+        """Yield the messages with the names of their senders."""
         rows = zip(self.seconds, self.senders, self.kinds, self.texts, strict=True)
         for position, (seconds, sender, kind, text) in enumerate(rows):
             name = None if sender == SYSTEM_SENDER else participants[sender]

@@ -40,6 +40,8 @@ _LINE_BYTES = 1_000
 
 
 class Classified(NamedTuple):
+    """What a body is, and its text without WhatsApp's own marks."""
+
     kind: MessageKind
     text: bytes
     edited: bool
@@ -187,6 +189,7 @@ class Phrases:
         return None
 
     def is_call(self, text: str) -> bool:
+        """Return whether a text is the notice of a call."""
         return self.classify(text.encode()).kind is MessageKind.CALL
 
     def _kind(self, text: bytes, head: bytes, *, captioned: bool) -> MessageKind:
@@ -222,6 +225,7 @@ class SystemLines:
         self._dense = re.compile("|".join(re.escape(phrase) for phrase in inner if not phrase.startswith(" ")))
 
     def begin(self, name: str) -> bool:
+        """Return whether a printed name is certainly the beginning of a system line."""
         return name.startswith(self._begins) or self._holds_phrase(name)
 
     def may_begin(self, name: str) -> bool:

@@ -41,7 +41,9 @@ class Parser(Protocol):
     """What a platform's module provides; `chats.exports.registry` lists one object for each platform."""
 
     @property
-    def platform(self) -> Platform: ...
+    def platform(self) -> Platform:
+        """The platform whose exports it parses."""
+        ...
 
     @property
     def name(self) -> str:

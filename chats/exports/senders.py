@@ -8,7 +8,7 @@ from chats.exports.parsed import NAME_LIMIT, PEOPLE_LIMIT, SYSTEM_SENDER
 from chats.exports.phrases import PHRASES
 
 
-class Names(dict["bytes | None", int]):
+class SenderNumbers(dict["bytes | None", int]):
     """Map of printed sender → participant's number; SYSTEM_SENDER if it is not a person's name."""
 
     def __init__(self, participants: list[str]) -> None:
@@ -16,7 +16,7 @@ class Names(dict["bytes | None", int]):
         self.participants = participants
         self.numbers: dict[str, int] = {}
 
-    def numbers_of(self, senders: list[bytes | None], bodies: list[bytes]) -> list[int]:
+    def assign(self, senders: list[bytes | None], bodies: list[bytes]) -> list[int]:
         """Return the numbers of the senders, given their bodies. Raise TooManyPeople."""
         new = {printed: clean_name(printed) for printed in dict.fromkeys(senders) if printed not in self}
         beginnings: set[bytes | None] = set()
@@ -56,6 +56,7 @@ def _is_possible(name: str) -> bool:
 
 
 def clean_name(printed: bytes | None) -> str:
+    """Return a printed name without marks and without the tilde of a person who is not a contact."""
     name = (printed or b"").decode("utf-8", "replace").strip()
     if not name.isascii():
         name = name.translate(BIDI_MARKS).strip()

@@ -98,6 +98,7 @@ class TelegramParser:
 
     @property
     def json_format(self) -> JsonFormat:
+        """Return how a chat or an account is recognised."""
         return JsonFormat(is_message, frozenset({"type", "messages"}), frozenset(LISTS))
 
     def find_chats(self, documents: list[Document], *, date_order: str | None) -> list[ChatInUpload]:
@@ -130,6 +131,7 @@ PARSER = TelegramParser()
 
 
 def is_message(row: object) -> bool:
+    """Return whether a decoded value has the members of a Telegram message."""
     return isinstance(row, dict) and "id" in row and (isinstance(row.get("date"), str) or "date_unixtime" in row)
 
 

@@ -22,6 +22,7 @@ _ANY_SPACE = b"(?:[ ]|\xc2\xa0|\xe2\x80\xaf|\xe2\x80\x89)"
 
 
 def either(pieces: Iterable[bytes]) -> bytes:
+    """Return a pattern that matches any of the patterns."""
     distinct = list(dict.fromkeys(pieces))
     return distinct[0] if len(distinct) == 1 else b"(?:" + b"|".join(distinct) + b")"
 

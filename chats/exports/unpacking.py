@@ -87,10 +87,12 @@ class Document:
 
     @property
     def is_json(self) -> bool:
+        """Return whether the text begins like a JSON object."""
         return self.head.lstrip()[:1] == b"{"
 
     @property
     def is_likely_a_chat(self) -> bool:
+        """Return whether the text is JSON or a line of its head begins like a message."""
         return self.is_json or bool(detect_dialect(self.head))
 
 
@@ -173,9 +175,11 @@ class Budget:
     work_bytes: int = 0
 
     def restart(self) -> None:
+        """Start counting the bytes of another text."""
         self.unpacked_bytes = 0
 
     def spend(self, size_bytes: int) -> None:
+        """Count unpacked bytes. Raise UnpackedTooLarge if they exceed a limit."""
         self.unpacked_bytes += size_bytes
         self.work_bytes += size_bytes
         if self.unpacked_bytes > UNPACKED_LIMIT_BYTES or self.work_bytes > WORK_LIMIT_TEXTS * UNPACKED_LIMIT_BYTES:

@@ -16,11 +16,11 @@ from chats.exports.bidi import MARK, without_marks
 from chats.exports.dates import MAX_DATES, DateOrder, DaySeconds, TimeSeconds, decide_order
 from chats.exports.dialect import SAMPLE_BYTES, Dialect, detect_dialect
 from chats.exports.errors import NotAChatExport, OnlySystemMessages
-from chats.exports.group_subjects import Subjects, may_hold_subject
+from chats.exports.group_subjects import GroupSubjects, may_hold_subject
 from chats.exports.parsed import NAME_LIMIT, SYSTEM_SENDER, Batch, Clock, MessageKind, ParsedExport, Platform
 from chats.exports.phrases import PHRASES
 from chats.exports.platforms import ChatInUpload, count_messages
-from chats.exports.senders import Names, clean_name
+from chats.exports.senders import SenderNumbers, clean_name
 from chats.exports.unpacking import Document, rank
 
 BATCH_MESSAGES = 5_000
@@ -164,8 +164,8 @@ class _Reader:
         self.days = {bracket: days[order] for bracket, order in orders.items()}
         self.same_days = days.popitem()[1] if len(days) == 1 else None
         self.times = TimeSeconds()
-        self.names = Names(export.participants)
-        self.subjects = Subjects()
+        self.names = SenderNumbers(export.participants)
+        self.subjects = GroupSubjects()
         self.group = ""
 
     def batches(self) -> Iterator[Batch]:
@@ -245,7 +245,7 @@ class _Reader:
                 edited.add(position)
         if self.has_brackets:
             self._read_inner_marks(columns, kinds, edited)
-        senders = self.names.numbers_of(columns.senders, columns.bodies)
+        senders = self.names.assign(columns.senders, columns.bodies)
         n_system = senders.count(SYSTEM_SENDER)
         if n_system:
             self._restore_system_lines(senders, columns, kinds)

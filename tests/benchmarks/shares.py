@@ -30,7 +30,7 @@ from tests.benchmarks.stage import machine
 #: Stage, and the functions that it is made of: the owner, and their names.
 STAGES: list[tuple[str, Any, str]] = [
     ("parse: headers split from messages, dates and times", whatsapp._Reader, "_columns"),
-    ("parse: names to numbers", senders.Names, "numbers_of"),
+    ("parse: names to numbers", senders.SenderNumbers, "assign"),
     ("parse: WhatsApp's own words found", phrases.Phrases, "notable"),
     ("parse: WhatsApp's own words read", whatsapp._Reader, "_read _read_inner_marks _restore_system_lines"),
     ("parse: UTF-8 to texts", whatsapp, "_decoded"),

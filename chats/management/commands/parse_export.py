@@ -1,4 +1,4 @@
-"""manage.py parse_export FILE: what an upload of this file would give, or why it would be refused."""
+"""manage.py parse_export FILE: show what an upload of this file would contain, or why it would be rejected."""
 
 from __future__ import annotations
 
@@ -24,33 +24,42 @@ from relivchats.terminal import Layout, plain, plural
 
 
 class UnreadableFile(ExportRefused):
+    """The file does not exist, or this user may not read it."""
+
     title = "This file cannot be opened"
     advice = "Check the path and that you may read it."
 
 
 class Command(BaseCommand):
-    help = "Reads an export without a database: dialect, messages and statistics, or the reason of its refusal."
+    """Parse an export and print a summary or JSON; exit with status 2 if it is rejected."""
+
+    help = "Show what an upload of this file would contain, or why it would be rejected. Uses no database."
     requires_system_checks = ()
     requires_migrations_checks = False
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("file", type=Path, metavar="FILE", help="an export of WhatsApp, Telegram or Instagram")
         parser.add_argument("--json", action="store_true", help="one JSON object with every message")
-        parser.add_argument("--date-order", choices=ORDERS, help="how to read dates that can be read either way")
-        parser.add_argument("--chat", metavar="ID", help="which one, if the file holds several; a refusal lists them")
-        parser.add_argument("--time-zone", metavar="ZONE", default="", help="for exports of instants: Europe/Berlin")
+        parser.add_argument("--date-order", choices=ORDERS, help="order of day, month and year if the file proves none")
+        parser.add_argument("--chat", metavar="ID", help="the chat to read; an error lists them if needed")
+        parser.add_argument(
+            "--time-zone",
+            metavar="ZONE",
+            default="",
+            help="for UTC times, such as Europe/Berlin",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             projection = _projection(options["time_zone"])
             content = _content(options["file"])
             export = exports.read(content, date_order=options["date_order"], chat=options["chat"])
-            told = (
+            output = (
                 as_json(export, projection)
                 if options["json"]
                 else summary(export, projection, page=Layout.for_stream(self.stdout))
             )
-            for line in told:
+            for line in output:
                 self.stdout.write(line)
         except DomainError as refusal:
             if options["json"]:
@@ -62,7 +71,7 @@ class Command(BaseCommand):
 
 
 def _advice(refusal: DomainError) -> list[str]:
-    """What to do, or the chats to choose from, on the operator's own screen as the summary's names are."""
+    """Return the advice of the error, or a line for each chat to choose from."""
     chats = refusal.extra.get("chats", [])
     choices = [
         f"  --chat {plain(chat['id'])}  {plain(chat['title'])}, {plural(chat['messages'], 'message')}" for chat in chats
@@ -71,7 +80,7 @@ def _advice(refusal: DomainError) -> list[str]:
 
 
 def _projection(time_zone: str) -> Callable[[ParsedExport], Projection]:
-    """How the export is shown; a zone moves only what the export knows as instants."""
+    """Return a function that projects an export to the time zone, which applies only to UTC times."""
     if time_zone and time_zone not in time_zones():
         raise CommandError(f"There is no time zone {plain(time_zone)}. Give an IANA name, such as Europe/Berlin.")
     nobody = People(names=[], person_of_sender=[])
@@ -86,7 +95,7 @@ def _content(path: Path) -> bytes:
 
 
 def as_json(export: ParsedExport, projection: Callable[[ParsedExport], Projection]) -> Iterator[str]:
-    """One object on one line. Nothing is given before the whole file is known to be readable."""
+    """Yield one object on one line, after the whole file has been read without an error."""
     counter = StatisticsCounter()
     messages = []
     for batch in map(projection(export).apply, export.batches):
@@ -127,14 +136,14 @@ def _rows(batch: Batch, participants: list[str]) -> list[dict[str, Any]]:
 
 
 def summary(export: ParsedExport, projection: Callable[[ParsedExport], Projection], *, page: Layout) -> Iterator[str]:
-    """Bars and short lists for a terminal. Names and words appear, as on the operator's own screen; no message does."""
+    """Yield bars and short lists for a terminal. They contain names and words, but no message."""
     counter = StatisticsCounter()
     kinds = [0] * len(MessageKind)
     for batch in map(projection(export).apply, export.batches):
         counter.add(batch)
         for kind in batch.kinds:
             kinds[kind] += 1
-    unsure = " (the file does not say: --date-order overrules)" if export.ambiguous_dates else ""
+    unsure = " (the file does not prove it: use --date-order to change it)" if export.ambiguous_dates else ""
     yield page.heading(f"{export.platform}, {export.dialect}")
     people = len(export.participants)
     who = plural(people, "person", "people")
