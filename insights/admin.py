@@ -1,4 +1,4 @@
-"""Jobs and insights for staff: how far they are and what holds them up; the catalogue to edit. No insight's text."""
+"""Admin pages of jobs, insights and the catalogue. They never show the text of an insight."""
 
 from __future__ import annotations
 
@@ -21,13 +21,17 @@ from relivchats.staff.admin import EditedAdmin, StaffAdmin, label, link
 
 
 class StuckJobFilter(admin.SimpleListFilter):
+    """Show only open or stuck jobs."""
+
     title = "open or stuck"
     parameter_name = "stuck"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Return the choices; the dashboard links to them by value."""
         return [("yes", "stuck"), ("open", "open")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[GenerationJob]) -> QuerySet[GenerationJob]:
+        """Return the jobs of the chosen kind."""
         if self.value() == "yes":
             return queryset.filter(pk__in=stuck.stuck_jobs().values("pk"))
         if self.value() == "open":
@@ -36,13 +40,17 @@ class StuckJobFilter(admin.SimpleListFilter):
 
 
 class StuckInsightFilter(admin.SimpleListFilter):
+    """Show only open, stuck or failed insights."""
+
     title = "open or stuck"
     parameter_name = "stuck"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("yes", "stuck in generating"), ("failed", "failed, not tried again"), ("open", "open")]
+        """Return the choices; the dashboard links to them by value."""
+        return [("yes", "stuck in generating"), ("failed", "failed, not retried"), ("open", "open")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Insight]) -> QuerySet[Insight]:
+        """Return the insights of the chosen kind."""
         if self.value() == "yes":
             return queryset.filter(pk__in=stuck.stuck_insights().values("pk"))
         if self.value() == "failed":
@@ -54,6 +62,8 @@ class StuckInsightFilter(admin.SimpleListFilter):
 
 @admin.register(GenerationJob)
 class GenerationJobAdmin(StaffAdmin):
+    """Jobs: their progress and what they wait for, with an action that recovers them."""
+
     bulk_actions = (
         BulkAction(
             name="recover",
@@ -87,35 +97,44 @@ class GenerationJobAdmin(StaffAdmin):
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[GenerationJob]:
+        """Return the jobs, annotated for the column `waiting_for`."""
         return stuck.annotate_jobs(super().get_queryset(request))
 
     @label("status")
     def state(self, job: GenerationJob) -> str:
+        """Return the status, shown as a coloured label."""
         return job.status
 
     @admin.display(description="done")
     def progress(self, job: GenerationJob) -> str:
+        """Return the finished insights, such as `2 of 6`."""
         return f"{job.completed_insights + job.failed_insights} of {job.total_insights}"
 
     @admin.display(description="waiting for")
     def waiting_for(self, job: GenerationJob) -> str:
+        """Return what the job is waiting for; empty if it is finished."""
         return stuck.describe_job(job)
 
     @admin.display(description="chat")
     def chat_link(self, job: GenerationJob) -> SafeString | str:
+        """Return a link to the chat, or a dash if it was deleted."""
         return link(Chat, job.chat_id)
 
     @admin.display(description="person")
     def user_link(self, job: GenerationJob) -> SafeString | str:
+        """Return a link to the user, or a dash if the account was erased."""
         return link(User, job.user_id)
 
     @admin.display(description="reservation")
     def reservation_link(self, job: GenerationJob) -> SafeString | str:
+        """Return a link to the reservation that pays for the job."""
         return link(CoinReservation, job.reservation_id)
 
 
 @admin.register(Insight)
 class InsightAdmin(StaffAdmin):
+    """Insights: their state and cause of failure, with an action that retries failed ones."""
+
     bulk_actions = (
         BulkAction(
             name="retry",
@@ -153,31 +172,39 @@ class InsightAdmin(StaffAdmin):
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Insight]:
+        """Return the insights, annotated for the column `waiting_for`."""
         return stuck.annotate_insights(super().get_queryset(request))
 
     @label("status")
     def state(self, insight: Insight) -> str:
+        """Return the status, shown as a coloured label."""
         return insight.status
 
     @admin.display(description="waiting for")
     def waiting_for(self, insight: Insight) -> str:
+        """Return what the insight is waiting for; empty if it is finished."""
         return stuck.describe_insight(insight)
 
     @admin.display(description="cause")
     def cause(self, insight: Insight) -> str:
+        """Return the error code of the failure or of the last attempt."""
         return insight.error_code
 
     @admin.display(description="job")
     def job_link(self, insight: Insight) -> SafeString | str:
+        """Return a link to the job that the insight belongs to."""
         return link(GenerationJob, insight.job_id)
 
     @admin.display(description="chat")
     def chat_link(self, insight: Insight) -> SafeString | str:
+        """Return a link to the chat, or a dash if it was deleted."""
         return link(Chat, insight.chat_id)
 
 
 @admin.register(InsightAttempt)
 class InsightAttemptAdmin(StaffAdmin):
+    """The attempts at generating insights: engine, cost and outcome."""
+
     list_display = ("id", "insight_link", "number", "outcome", "error_code", "engine", "model", "milliseconds", "age")
     list_filter = ("outcome",)
     ordering = ("-created_at",)
@@ -193,20 +220,26 @@ class InsightAttemptAdmin(StaffAdmin):
 
     @admin.display(description="insight")
     def insight_link(self, attempt: InsightAttempt) -> SafeString | str:
+        """Return a link to the insight that was attempted."""
         return link(Insight, attempt.insight_id)
 
 
 @admin.register(Category)
 class CategoryAdmin(EditedAdmin):
+    """The categories that are sold. Staff edit prices and texts here."""
+
     list_display = ("id", "title", "price", "display_order", "active")
     list_filter = ("active",)
     fields = ("id", ("title", "icon"), "description", ("price", "display_order"), "active")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Category | None = None) -> tuple[str, ...]:
+        """Return the id for an existing row: other rows refer to it."""
         return ("id",) if obj else ()
 
 
 class InsightTypeForm(forms.ModelForm):  # type: ignore[type-arg]
+    """The form of an insight type. It rejects a definition that is not valid."""
+
     class Meta:
         model = InsightType
         fields = (
@@ -224,6 +257,7 @@ class InsightTypeForm(forms.ModelForm):  # type: ignore[type-arg]
         )
 
     def clean_definition(self) -> Any:
+        """Return the definition. Raise a ValidationError that lists every error with its location."""
         # Importing the pydantic models takes 0.35 s, and of all pages only this form needs them.
         from insights.definition import Definition
         from insights.validation import InvalidData
@@ -238,6 +272,8 @@ class InsightTypeForm(forms.ModelForm):  # type: ignore[type-arg]
 
 @admin.register(InsightType)
 class InsightTypeAdmin(EditedAdmin):
+    """The insight types that are sold. A changed definition becomes a new version."""
+
     form = InsightTypeForm
     list_display = ("id", "category_id", "title", "price", "min_messages", "groups", "version", "active")
     list_filter = ("active", "category")
@@ -251,9 +287,11 @@ class InsightTypeAdmin(EditedAdmin):
     )
 
     def get_readonly_fields(self, request: HttpRequest, obj: InsightType | None = None) -> tuple[str, ...]:
+        """Return the id for an existing row: other rows refer to it."""
         return ("id",) if obj else ()
 
     def save_model(self, request: HttpRequest, obj: InsightType, form: Any, change: bool) -> None:
+        """Save the type, and a new version if its definition changed."""
         from insights import catalogue
 
         catalogue.save_type(obj)
@@ -261,6 +299,8 @@ class InsightTypeAdmin(EditedAdmin):
 
 @admin.register(InsightTypeVersion)
 class InsightTypeVersionAdmin(StaffAdmin):
+    """All versions of the definitions, read-only."""
+
     list_display = ("id", "insight_type_id", "version", "age")
     list_filter = ("insight_type",)
     ordering = ("-id",)

@@ -1,3 +1,5 @@
+"""The app of paid insights."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -9,19 +11,22 @@ from django.db.models.signals import post_migrate
 
 
 class InsightsConfig(AppConfig):
+    """Registers the app's invariants and signal receivers."""
+
     name = "insights"
     verbose_name = "Insights"
 
     def ready(self) -> None:
+        """Register invariants, signal receivers and the handler of overdue reservations; load the catalogue."""
         from billing.reservations import register_overdue_handler
         from insights import audit, recovery, signals  # noqa: F401
 
         register_overdue_handler(recovery.recover_reservation)
-        post_migrate.connect(_load_catalogue, sender=self, dispatch_uid="insights.load_catalogue")
+        post_migrate.connect(load_catalogue, sender=self, dispatch_uid="insights.load_catalogue")
 
 
-def _load_catalogue(*, apps: Apps = installed_apps, **_: Any) -> None:
-    """After a migrate, unless it stopped before the tables are as the models say."""
+def load_catalogue(*, apps: Apps = installed_apps, **_: Any) -> None:
+    """Load the catalogue, unless the database was migrated to before the tables that it needs."""
     from insights import catalogue
 
     try:

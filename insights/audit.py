@@ -1,4 +1,7 @@
-"""The invariants that tie coins to jobs and insights, registered beside those of the ledger."""
+"""The invariants between coins, jobs and insights. Each is a query that returns the rows that violate it.
+
+The second query of an invariant checks only what changed since `at`; the health check runs it every few minutes.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ register(
     ),
     Invariant(
         "6b",
-        "a job is finished if and only if nothing of it is pending or generating",
+        "a job is finished if and only if none of its insights is pending or generating",
         """
         SELECT jobs.job_id, jobs.status, count(insights.id) AS open_insights
         FROM insight_generation_jobs jobs
@@ -41,7 +44,7 @@ register(
     ),
     Invariant(
         "7",
-        "captured coins are the sum of the completed insights' prices",
+        "the captured coins are the sum of the prices of the completed insights",
         """
         SELECT jobs.job_id, reservations.captured_coins, COALESCE(sum(insights.price), 0) AS delivered_coins
         FROM insight_generation_jobs jobs
@@ -63,7 +66,7 @@ register(
     ),
     Invariant(
         "8b",
-        "no lease of a generating insight ran out more than two minutes ago",
+        "no lease of a generating insight expired more than two minutes ago",
         """
         SELECT id AS insight_id, job_id, lease_expires_at FROM insights
         WHERE status = 'generating' AND lease_expires_at < clock_timestamp() - interval '2 minutes'
@@ -71,7 +74,7 @@ register(
     ),
     Invariant(
         "10",
-        "a job's counters equal the counts of its insights, and its prices the coins held",
+        "a job's counters equal the counts of its insights, and their prices sum up to the reserved coins",
         """
         SELECT jobs.job_id, total_insights, completed_insights, failed_insights, reservations.coins
         FROM insight_generation_jobs jobs

@@ -1,4 +1,4 @@
-"""What coins buy: the catalogue, a job for each unlock, and the insights it delivers."""
+"""The catalogue of insights, the job of each unlock, and the insights that jobs deliver."""
 
 from __future__ import annotations
 
@@ -17,12 +17,14 @@ from chats.models import Chat
 
 
 class Category(models.Model):
+    """A group of insight types that is sold as a whole for `price`, in coins."""
+
     id = models.SlugField(primary_key=True, max_length=64)
     title = models.CharField(max_length=100)
     description = models.TextField(blank=True)
     icon = models.CharField(max_length=16, blank=True)
     price = models.PositiveIntegerField(
-        validators=[MinValueValidator(50)], help_text="Coins for the whole category: each of its insights costs a part."
+        validators=[MinValueValidator(50)], help_text="Coins for the whole category, split over its insights."
     )
     display_order = models.PositiveSmallIntegerField(default=0)
     active = models.BooleanField(default=True)
@@ -38,7 +40,7 @@ class Category(models.Model):
 
 
 class InsightType(models.Model):
-    """What is sold now. `definition` is the catalogue's table of sections; each change makes a new version."""
+    """An insight that can be unlocked. A change of `definition`, the table of its sections, creates a new version."""
 
     id = models.SlugField(primary_key=True, max_length=64)
     category = models.ForeignKey(Category, models.PROTECT, related_name="types")
@@ -46,11 +48,13 @@ class InsightType(models.Model):
     icon = models.CharField(max_length=16, blank=True)
     purpose = models.TextField()
     price = models.PositiveIntegerField(help_text="Coins for this insight alone.")
-    groups = models.BooleanField(help_text="Fits chats of more than two people.")
-    min_messages = models.PositiveIntegerField(help_text="Fewer messages than this are refused before coins are held.")
+    groups = models.BooleanField(help_text="Available for chats of more than two people.")
+    min_messages = models.PositiveIntegerField(
+        help_text="A chat with fewer messages is rejected before coins are reserved."
+    )
     display_order = models.PositiveSmallIntegerField(default=0)
     active = models.BooleanField(default=True)
-    definition = models.JSONField(help_text="Sections, scales, facts and queries; checked on saving.")
+    definition = models.JSONField(help_text="Sections, scales, facts and queries. Validated when saved.")
     version = models.PositiveIntegerField(default=1, editable=False)
     loaded_digest = models.CharField(max_length=64, blank=True, editable=False)
 
@@ -64,7 +68,7 @@ class InsightType(models.Model):
 
 
 class InsightTypeVersion(models.Model):
-    """A definition as it stood; an insight remembers the one it was made with. Never changed."""
+    """One version of a definition; each insight refers to the one it was generated with. Rows never change."""
 
     insight_type = models.ForeignKey(InsightType, models.CASCADE, related_name="versions")
     version = models.PositiveIntegerField()
@@ -80,18 +84,24 @@ class InsightTypeVersion(models.Model):
 
 
 class JobQuerySet(models.QuerySet["GenerationJob"]):
+    """Jobs by what they wait for."""
+
     def open(self) -> Self:
+        """Return the jobs that are not finished."""
         return self.filter(status__in=GenerationJob.OPEN)
 
     def overdue(self) -> Self:
-        """Open past the deadline by the database's clock."""
+        """Return the open jobs past their deadline by the database's clock."""
         return self.open().filter(deadline_at__lt=Now())
 
     def unsettled(self) -> Self:
+        """Return the open jobs without an open insight: a crash came between the last insight and the settlement."""
         return self.open().exclude(insights__status__in=Insight.OPEN)
 
 
 class GenerationJob(models.Model):
+    """One unlock: its insights, its reservation and its deadline. Only `settlement` closes it."""
+
     class Status(models.TextChoices):
         QUEUED = "queued"
         RUNNING = "running"
@@ -145,33 +155,40 @@ class GenerationJob(models.Model):
 
     @property
     def is_open(self) -> bool:
+        """Whether the job is not finished."""
         return self.status in self.OPEN
 
 
 class InsightQuerySet(models.QuerySet["Insight"]):
+    """Insights by owner, status and lease."""
+
     def owned_by(self, user: Any) -> Self:
+        """Return the insights that this user unlocked."""
         return self.filter(job__user=user)
 
     def open(self) -> Self:
+        """Return the insights that are pending or being generated."""
         return self.filter(status__in=Insight.OPEN)
 
     def due(self) -> Self:
-        """Pending, and their time has come by the database's clock."""
+        """Return the pending insights whose next attempt is due by the database's clock."""
         return self.filter(status=Insight.Status.PENDING, next_attempt_at__lte=Now())
 
     def lease_expired(self) -> Self:
-        """Generating under a lease that its worker stopped renewing."""
+        """Return the insights whose worker stopped renewing its lease."""
         return self.filter(status=Insight.Status.GENERATING, lease_expires_at__lt=Now())
 
     def leased(self) -> Self:
+        """Return the insights that a worker is generating now."""
         return self.filter(status=Insight.Status.GENERATING, lease_expires_at__gte=Now())
 
     def failed(self) -> Self:
+        """Return the failed insights, retried or not."""
         return self.filter(status=Insight.Status.FAILED)
 
 
 class Insight(models.Model):
-    """One insight of one chat. A failed row stays as history; trying again makes a new row in a new job."""
+    """One insight of one chat. A failed row remains as history; a retry is a new row in a new job."""
 
     class Status(models.TextChoices):
         PENDING = "pending"
@@ -187,7 +204,7 @@ class Insight(models.Model):
     insight_type = models.ForeignKey(InsightType, models.PROTECT, related_name="insights")
     type_version = models.ForeignKey(InsightTypeVersion, models.PROTECT, related_name="insights")
     status = models.CharField(max_length=16, choices=Status, default=Status.PENDING)
-    price = models.PositiveIntegerField(help_text="This insight's part of the job's coins.")
+    price = models.PositiveIntegerField(help_text="Coins of the job's reservation that this insight costs.")
     language = models.CharField(max_length=8, default="en")
     attempt = models.PositiveSmallIntegerField(default=0)
     next_attempt_at = models.DateTimeField(db_default=Now())
@@ -197,10 +214,10 @@ class Insight(models.Model):
     started_at = models.DateTimeField(null=True, editable=False)
     finished_at = models.DateTimeField(null=True, editable=False)
     error_code = models.CharField(max_length=64, blank=True)
-    error_message = models.CharField(max_length=300, blank=True, help_text="For operators. Never chat text.")
+    error_message = models.CharField(max_length=300, blank=True, help_text="For operators. Never contains chat text.")
     sealed_document = models.BinaryField(null=True, editable=False)
     up_to_message = models.PositiveIntegerField(
-        null=True, editable=False, help_text="The last message number that the chat had when this was written."
+        null=True, editable=False, help_text="The chat's last message number when this was generated."
     )
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
@@ -242,11 +259,12 @@ class Insight(models.Model):
 
     @property
     def is_open(self) -> bool:
+        """Whether the insight is pending or being generated."""
         return self.status in self.OPEN
 
     @property
     def is_outdated(self) -> bool:
-        """Whether the chat has messages that came after this was written."""
+        """Whether messages were added to the chat after this was generated."""
         chat = self.chat
         return chat is not None and self.up_to_message is not None and self.up_to_message < chat.line_count
 
@@ -260,7 +278,7 @@ class Insight(models.Model):
 
 
 class InsightAttempt(models.Model):
-    """One try at writing an insight: what it cost and how it ended. Numbers only."""
+    """One attempt at generating an insight: its cost and outcome. Contains no text of the chat."""
 
     class Outcome(models.TextChoices):
         COMPLETED = "completed"
@@ -285,4 +303,4 @@ class InsightAttempt(models.Model):
         indexes = [models.Index(fields=["-created_at"], name="insight_attempts_newest")]
 
     def __str__(self) -> str:
-        return f"attempt {self.number} at insight {self.insight_id}"
+        return f"attempt {self.number} of insight {self.insight_id}"

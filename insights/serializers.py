@@ -1,4 +1,4 @@
-"""The catalogue, jobs and insights as the API shows them. Nothing here is logged."""
+"""Serializers of the catalogue, quotes, unlocks, jobs and insights. Nothing here is logged."""
 
 from __future__ import annotations
 
@@ -16,17 +16,21 @@ TYPES_LIMIT = 50
 
 
 class InsightTypeSerializer(serializers.ModelSerializer[InsightType]):
+    """An insight type of the catalogue, with its price in coins."""
+
     description = serializers.CharField(source="purpose", read_only=True)
 
     class Meta:
         model = InsightType
         fields = ("id", "category_id", "title", "icon", "description", "price", "groups", "min_messages")
         read_only_fields = fields
-        extra_kwargs = {"groups": {"help_text": "Fits chats of more than two people."}}
+        extra_kwargs = {"groups": {"help_text": "Available for chats of more than two people."}}
 
 
 class CategorySerializer(serializers.ModelSerializer[Category]):
-    insight_types = serializers.SerializerMethodField(help_text="What it holds, in display order.")
+    """A category of the catalogue and its insight types."""
+
+    insight_types = serializers.SerializerMethodField(help_text="The insight types of the category, in display order.")
 
     class Meta:
         model = Category
@@ -35,32 +39,35 @@ class CategorySerializer(serializers.ModelSerializer[Category]):
 
     @extend_schema_field(InsightTypeSerializer(many=True))
     def get_insight_types(self, category: Category) -> Any:
+        """Return the serialized insight types, which the view has prefetched."""
         return InsightTypeSerializer(category.types.all(), many=True).data
 
 
 class UnlockSerializer(ClosedSerializer):
-    """What to unlock, for which chat."""
+    """What to unlock, and for which chat."""
 
     chat_id = IdField()
     category_id = serializers.SlugField(
-        required=False, max_length=64, help_text="All insights of this category, or the home of the types you name."
+        required=False,
+        max_length=64,
+        help_text="All insights of this category; or, with `insight_type_ids`, the category that they belong to.",
     )
     insight_type_ids = serializers.ListField(
         child=serializers.SlugField(max_length=64),
         required=False,
         max_length=TYPES_LIMIT,
-        help_text="Only these insights. They are of one category.",
+        help_text="Only these insights. They must belong to one category.",
     )
     language = serializers.RegexField(
         r"^[a-z]{2,3}(-[A-Z]{2})?$",
         default="en",
         max_length=6,
-        help_text="Wanted for the findings; the document's `language` says what they became.",
+        help_text="The language of the findings. The document's `language` is the one they are written in.",
     )
 
 
 class InsightStateSerializer(serializers.ModelSerializer[Insight]):
-    """An insight on its way, without what it says."""
+    """An insight's progress, without its document."""
 
     insight_type_id = serializers.CharField(read_only=True)
     title = serializers.CharField(source="insight_type.title", read_only=True)
@@ -80,58 +87,70 @@ class InsightStateSerializer(serializers.ModelSerializer[Insight]):
         )
         read_only_fields = fields
         extra_kwargs = {
-            "price": {"help_text": "Its part of the coins: charged when it is completed, given back when it failed."},
-            "error_code": {"help_text": "Why it failed, or why it is being tried again."},
+            "price": {"help_text": "Its part of the coins: charged when it is completed, released if it fails."},
+            "error_code": {"help_text": "Why it failed, or why it is being retried."},
         }
 
 
 class QuotedInsightSerializer(serializers.Serializer[Any]):
+    """The price and state of one insight type for one chat."""
+
     insight_type_id = serializers.CharField()
     title = serializers.CharField()
-    price = serializers.IntegerField(help_text="What it costs alone. If it failed, what trying it again costs.")
-    coins = serializers.IntegerField(help_text="Its part of the quote: 0 when it exists or does not fit.")
+    price = serializers.IntegerField(help_text="Its price alone, in coins. If it failed, the price of a retry.")
+    coins = serializers.IntegerField(help_text="Its part of the quote: 0 if it exists or does not fit this chat.")
     state = serializers.ChoiceField(
         ("available", "failed", "running", "owned", "does_not_fit"),
-        help_text="`running` and `owned` cost nothing; `failed` was given back and can be tried again;"
+        help_text="`running` and `owned` cost nothing; the coins of `failed` were released, and it can be retried;"
         " `does_not_fit` cannot be unlocked for this chat.",
     )
     insight_id = serializers.UUIDField(
         allow_null=True,
-        help_text="Of the insight that exists, or of the try that failed, for `POST /api/insights/{id}/retry`.",
+        help_text="The id of the existing or failed insight, for `POST /api/insights/{id}/retry`.",
     )
-    why_not = serializers.CharField(help_text="Why it does not fit; empty when it does.")
+    why_not = serializers.CharField(help_text="Why it does not fit this chat; empty if it does.")
 
 
 class QuoteSerializer(serializers.Serializer[Any]):
+    """What an unlock would cost, in coins."""
+
     chat_id = serializers.UUIDField()
     category_id = serializers.CharField()
-    coins = serializers.IntegerField(help_text="What would be held for everything that is missing and fits.")
+    coins = serializers.IntegerField(help_text="Coins that an unlock of `possible` reserves.")
     balance = serializers.IntegerField(help_text="Coins that you own.")
-    spendable = serializers.IntegerField(help_text="Those of them that are free to spend.")
-    deficit = serializers.IntegerField(help_text="How many more you need; 0 when you have enough.")
-    can_unlock = serializers.BooleanField(help_text="Whether an unlock of exactly this would be accepted now.")
+    spendable = serializers.IntegerField(help_text="Your coins that are not reserved.")
+    deficit = serializers.IntegerField(help_text="Coins that you lack; 0 if you have enough.")
+    can_unlock = serializers.BooleanField(help_text="Whether an unlock of exactly this request would be accepted now.")
     possible = serializers.ListField(
-        child=serializers.CharField(), help_text="Ask for these `insight_type_ids` and `coins` is what they cost."
+        child=serializers.CharField(), help_text="The `insight_type_ids` that can be unlocked for `coins`."
     )
     insights = QuotedInsightSerializer(many=True)
 
 
 class UnlockedSerializer(serializers.Serializer[Any]):
+    """The job that an unlock or retry created, or the one that exists."""
+
     success = serializers.BooleanField()
     job_id = serializers.UUIDField()
     status = serializers.ChoiceField(GenerationJob.Status.choices)
-    coins_reserved = serializers.IntegerField(help_text="Held by this request: 0 when everything exists or is running.")
-    spendable = serializers.IntegerField(help_text="Coins that are left to spend.")
+    coins_reserved = serializers.IntegerField(
+        help_text="Coins reserved by this request: 0 if everything exists or is running."
+    )
+    spendable = serializers.IntegerField(help_text="Your remaining coins that are not reserved.")
     total_insights = serializers.IntegerField()
     insights = InsightStateSerializer(many=True)
-    poll_url = serializers.CharField(help_text="Ask here how the job is doing.")
+    poll_url = serializers.CharField(help_text="The address of the job's status.")
     message = serializers.CharField()
 
 
 class JobSerializer(serializers.ModelSerializer[GenerationJob]):
-    chat_id = serializers.UUIDField(read_only=True, allow_null=True, help_text="Null when the chat was deleted.")
+    """A job's progress and its insights. The context holds the insights under `insights`."""
+
+    chat_id = serializers.UUIDField(read_only=True, allow_null=True, help_text="Null if the chat was deleted.")
     category_id = serializers.CharField(read_only=True)
-    progress_percentage = serializers.SerializerMethodField(help_text="Insights that are finished, well or not.")
+    progress_percentage = serializers.SerializerMethodField(
+        help_text="The percentage of insights that are completed or failed."
+    )
     insights = serializers.SerializerMethodField(help_text="In display order.")
 
     class Meta:
@@ -152,29 +171,37 @@ class JobSerializer(serializers.ModelSerializer[GenerationJob]):
             "insights",
         )
         read_only_fields = fields
-        extra_kwargs = {"deadline_at": {"help_text": "What is not finished by then fails, and its coins return."}}
+        extra_kwargs = {
+            "deadline_at": {"help_text": "Insights that are not finished by then fail, and their coins are released."}
+        }
 
     def get_progress_percentage(self, job: GenerationJob) -> int:
+        """Return the percentage of insights that are completed or failed, from 0 to 100."""
         finished = sum(not insight.is_open for insight in self._insights())
         return 100 * finished // job.total_insights
 
     @extend_schema_field(InsightStateSerializer(many=True))
     def get_insights(self, job: GenerationJob) -> Any:
+        """Return the serialized insights, without documents."""
         return InsightStateSerializer(self._insights(), many=True).data
 
     def _insights(self) -> Sequence[Insight]:
-        found: Sequence[Insight] = self.context["insights"]
-        return found
+        # The view has read them already, in display order and without their documents.
+        insights: Sequence[Insight] = self.context["insights"]
+        return insights
 
 
 class InsightSerializer(InsightStateSerializer):
+    """An insight with its document."""
+
     job_id = serializers.UUIDField(read_only=True)
     category_id = serializers.CharField(source="insight_type.category_id", read_only=True)
     icon = serializers.CharField(source="insight_type.icon", read_only=True)
     is_outdated = serializers.BooleanField(
-        read_only=True, help_text="Messages were added to the chat after this was written; it knows nothing of them."
+        read_only=True,
+        help_text="Whether messages were added to the chat after this was generated. They are not part of it.",
     )
-    document = DocumentField(help_text="The insight itself; null until it is completed.")
+    document = DocumentField(help_text="The insight's content; null until it is completed.")
 
     class Meta(InsightStateSerializer.Meta):
         fields = (
@@ -199,10 +226,14 @@ class InsightSerializer(InsightStateSerializer):
         read_only_fields = fields
         extra_kwargs = {
             **InsightStateSerializer.Meta.extra_kwargs,
-            "up_to_message": {"help_text": "The last message number that it knows; null until it is completed."},
+            "up_to_message": {
+                "help_text": "The chat's last message number when it was generated; null until it is completed."
+            },
         }
 
 
 class ChatInsightsSerializer(serializers.Serializer[Any]):
+    """The insights of one chat."""
+
     chat_id = serializers.UUIDField()
     insights = InsightSerializer(many=True)

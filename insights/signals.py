@@ -1,4 +1,4 @@
-"""What insights do when their chat changes. Chats know nothing of insights, so they only announce it."""
+"""Receivers of signals. `chats` does not import `insights`, so it announces what happens to a chat."""
 
 from __future__ import annotations
 
@@ -12,21 +12,23 @@ from django.dispatch import receiver
 
 from chats.models import Chat
 from chats.signals import chat_erasing, indexing_finished
-from insights import dispatch, recovery, settlement
+from insights import recovery, settlement
+from insights.dispatch import dispatch_soon
 from insights.models import GenerationJob, Insight
 
 
 @receiver(indexing_finished)
-def go_on(*, chat_id: UUID, **_: Any) -> None:
-    """The chat became searchable, or never will."""
+def continue_after_indexing(*, chat_id: UUID, **_: Any) -> None:
+    """Dispatch the insights that wait for this chat, or fail them if its indexing failed."""
     recovery.fail_unindexable(chat_id)
-    dispatch.dispatch_soon()
+    dispatch_soon()
 
 
 @receiver(chat_erasing)
-def settle_and_wipe(*, chat: Chat, **_: Any) -> None:
-    """In the transaction that erases the chat: give back what is held, destroy what was written."""
-    # All jobs before any wallet: a worker that finishes one of them holds the job and waits for the wallet.
+def erase_insights(*, chat: Chat, **_: Any) -> None:
+    """Settle the chat's open jobs and delete its documents, in the transaction that erases the chat."""
+    # All jobs are locked before any wallet, in the lock order of settlement.py. A worker that is finishing an insight
+    # holds its job and waits for the wallet; if this held the wallet and waited for the job, both would deadlock.
     jobs = list(GenerationJob.objects.select_for_update().open().filter(chat=chat).order_by("pk"))
     for job in jobs:
         settlement.fail_open_insights(job.pk, error_code="chat_deleted", error_message="The chat was deleted.")
@@ -35,12 +37,12 @@ def settle_and_wipe(*, chat: Chat, **_: Any) -> None:
 
 @receiver(worker_ready)
 def recover_at_start(**_: Any) -> None:
-    """A worker that comes up first puts right what an earlier one left; beside its start, never in its way."""
-    threading.Thread(target=_recover, name="recover", daemon=True).start()
+    """Recover what an earlier worker left, in a thread, so that the worker starts without waiting for it."""
 
+    def recover() -> None:
+        try:
+            recovery.recover()
+        finally:
+            connections.close_all()
 
-def _recover() -> None:
-    try:
-        recovery.recover()
-    finally:
-        connections.close_all()
+    threading.Thread(target=recover, name="recover", daemon=True).start()

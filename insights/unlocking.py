@@ -1,4 +1,4 @@
-"""Unlocking: coins are held, a job and its pending insights are made, all in one transaction."""
+"""Unlock insights: reserve the coins, and create the job and its pending insights, in one transaction."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = [
     "NothingRequested",
     "Plan",
     "PriceQuote",
-    "Unlocked",
+    "UnlockResult",
     "UnsupportedLanguage",
     "quote",
     "retry",
@@ -35,16 +35,23 @@ __all__ = [
 
 
 class NothingRequested(DomainError):
+    """The request names neither a category nor types, or types of several categories."""
+
     code, status, title = "ERR_1001", 422, "Nothing to unlock"
 
 
 class UnsupportedLanguage(DomainError):
-    code, status, title = "ERR_1001", 422, "Not a language of the findings"
+    """The engine does not write findings in the requested language."""
+
+    code, status, title = "ERR_1001", 422, "Unsupported language"
 
 
 @dataclass(frozen=True)
-class Unlocked:
-    """What an unlock made or found. `coins` were held just now: 0 when nothing was `created`."""
+class UnlockResult:
+    """The insights of an unlock: a new job's if `created`, otherwise the existing ones, with the job of the newest.
+
+    `coins` were reserved by this call, 0 unless `created`. `spendable` are the wallet's coins that remain.
+    """
 
     job: GenerationJob
     insights: tuple[Insight, ...]
@@ -55,107 +62,108 @@ class Unlocked:
 
 @dataclass(frozen=True)
 class Plan:
-    """What an unlock would do: the requested types, those that exist, the eligibility of the rest, and their prices.
+    """What an unlock would do: the requested types, those that exist, the eligibility of the others, and the prices.
 
-    `failed` holds the latest try of those that failed and were not unlocked since. `parts` holds the types that are
-    missing and fit, failed ones too, with their parts of the coins.
+    `existing` holds the insights that are completed or open, `failed` the latest failed one of each other type, both by
+    type id. `price_by_type` holds, in coins, each type that would be unlocked.
     """
 
     category: Category
     types: list[InsightType]
-    found: Mapping[str, Insight]
+    existing: Mapping[str, Insight]
     failed: Mapping[str, Insight]
     eligibility: Eligibility
-    parts: Mapping[InsightType, int]
+    price_by_type: Mapping[InsightType, int]
 
     @property
     def coins(self) -> int:
-        return sum(self.parts.values())
+        """The price of the unlock, in coins."""
+        return sum(self.price_by_type.values())
 
-    def price(self, insight_type: InsightType) -> int:
-        """What the type costs alone, in coins."""
+    def single_price(self, insight_type: InsightType) -> int:
+        """Return the price of unlocking or retrying this type alone, in coins."""
         return prices.single_price(insight_type, self.failed.get(insight_type.id))
 
 
 @dataclass(frozen=True)
 class PriceQuote:
-    """A plan beside the wallet that would pay for it. `deficit` coins are missing."""
+    """A plan and the wallet that would pay for it."""
 
     plan: Plan
     wallet: Wallet
 
     @property
     def deficit(self) -> int:
+        """The coins that are missing, 0 if there are enough."""
         return max(0, self.plan.coins - self.wallet.spendable)
 
     @property
     def can_unlock(self) -> bool:
-        """Whether an unlock of exactly this would be accepted now."""
-        missing = len(self.plan.types) - len(self.plan.found)
-        return len(self.plan.parts) == missing and not self.deficit
+        """Whether an unlock of exactly these types would be accepted now."""
+        missing = len(self.plan.types) - len(self.plan.existing)
+        return len(self.plan.price_by_type) == missing and not self.deficit
 
 
 def quote(
     *, user: User, chat: Chat, category_id: str | None = None, type_ids: Sequence[str] = (), language: str = "en"
 ) -> PriceQuote:
-    """What `unlock` would cost and do, priced by the same plan. Holds nothing.
+    """Return what `unlock` would do and cost, by the same plan. Reserve nothing.
 
-    Raises UnsupportedLanguage, NotFound or NothingRequested. What does not fit is in the plan, and not in its coins.
+    Raise UnsupportedLanguage, NotFound or NothingRequested. A type that the chat is not eligible for is in the plan
+    without a price.
     """
-    _must_be_written(language)
-    return PriceQuote(_plan(chat, category_id=category_id, type_ids=type_ids), _wallet(user))
+    _check_language(language)
+    return PriceQuote(_make_plan(chat, category_id=category_id, type_ids=type_ids), ledger.open_wallet(user=user))
 
 
 @transaction.atomic
 def unlock(
     *, user: User, chat: Chat, category_id: str | None = None, type_ids: Sequence[str] = (), language: str = "en"
-) -> Unlocked:
+) -> UnlockResult:
     """Unlock a category, or some of its types, for one chat.
 
-    What is already unlocked or running is returned and costs nothing; what failed is tried again, for no more
-    than `retry` asks. Raises UnsupportedLanguage, NotFound, NothingRequested, NotEligible or InsufficientCoins, each
-    before
-    any coin is held.
+    Insights that exist cost nothing. A failed one is retried at the price that `retry` takes, or less as part of a
+    category. Raise UnsupportedLanguage, NotFound, NothingRequested, NotEligible or InsufficientCoins, each before any
+    coin is reserved.
     """
-    _must_be_written(language)
-    chat = _lock(chat, user=user)
-    plan = _plan(chat, category_id=category_id, type_ids=type_ids)
-    if len(plan.found) == len(plan.types):
-        insights = tuple(plan.found[insight_type.id] for insight_type in plan.types)
-        newest = max(insights, key=lambda insight: insight.created_at)
-        return Unlocked(newest.job, insights, created=False, coins=0, spendable=_wallet(user).spendable)
+    _check_language(language)
+    chat = _lock_chat(chat, user=user)
+    plan = _make_plan(chat, category_id=category_id, type_ids=type_ids)
+    if len(plan.existing) == len(plan.types):
+        return _existing_result(user, [plan.existing[insight_type.id] for insight_type in plan.types])
     plan.eligibility.require_all()
-    return _open_job(user=user, chat=chat, category=plan.category, parts=plan.parts, language=language)
+    return _open_job(user=user, chat=chat, category=plan.category, price_by_type=plan.price_by_type, language=language)
 
 
 @transaction.atomic
-def retry(insight: Insight) -> Unlocked:
-    """Try a failed insight again, in a new row and a new job.
+def retry(insight: Insight) -> UnlockResult:
+    """Retry a failed insight in a new job. If its type was unlocked again since, return that insight.
 
-    It costs the part that its type's latest try cost, or less if the type does now, as a quote says; which failed
-    try is named is all one. What has been unlocked again since is returned. Raises Conflict when the
-    insight did not fail or its chat is gone, and InsufficientCoins.
+    The price is that of the type's latest failed insight, or the type's present price if that is lower; it does not
+    matter which of several failed insights is named. Raise Conflict if the insight did not fail or its chat was
+    deleted, and InsufficientCoins.
     """
     if insight.status != Insight.Status.FAILED:
         raise Conflict("Only a failed insight can be tried again. This one has not failed.")
     if insight.chat is None or insight.job.user is None:
         raise Conflict("The chat of this insight was deleted, so it cannot be tried again.")
-    user = insight.job.user
-    chat = _lock(insight.chat, user=user)
-    tries, failed = _tries(chat, [insight.insight_type])
-    if (found := tries.get(insight.insight_type_id)) is not None:
-        return Unlocked(found.job, (found,), created=False, coins=0, spendable=_wallet(user).spendable)
-    check_eligibility(chat, [insight.insight_type]).require_all()
+    user, insight_type = insight.job.user, insight.insight_type
+    chat = _lock_chat(insight.chat, user=user)
+    existing, failed = _find_insights(chat, [insight_type])
+    if existing:
+        return _existing_result(user, list(existing.values()))
+    check_eligibility(chat, [insight_type]).require_all()
+    price = prices.single_price(insight_type, failed[insight_type.id])
     return _open_job(
         user=user,
         chat=chat,
         category=insight.job.category,
-        parts={insight.insight_type: prices.single_price(insight.insight_type, failed[insight.insight_type_id])},
+        price_by_type={insight_type: price},
         language=insight.language,
     )
 
 
-def _must_be_written(language: str) -> None:
+def _check_language(language: str) -> None:
     languages = engines.get_engine().languages
     if language not in languages:
         raise UnsupportedLanguage(
@@ -163,65 +171,69 @@ def _must_be_written(language: str) -> None:
         )
 
 
-def _lock(chat: Chat, *, user: User) -> Chat:
-    """One unlock of a chat at a time, so that the second sees what the first made."""
+def _lock_chat(chat: Chat, *, user: User) -> Chat:
+    # Unlocks and retries of one chat take turns: the second one finds the insights of the first and pays nothing. NO
+    # KEY UPDATE, because the insights' foreign keys take a KEY SHARE lock on the chat, which FOR UPDATE would block.
     locked = Chat.objects.select_for_update(no_key=True).owned_by(user).filter(pk=chat.pk).first()
     if locked is None:
         raise NotFound("There is no such chat. It may have been deleted.")
     return locked
 
 
-def _plan(chat: Chat, *, category_id: str | None, type_ids: Sequence[str]) -> Plan:
-    category, types = _asked(category_id=category_id, type_ids=type_ids)
-    found, failed = _tries(chat, types)
-    eligibility = check_eligibility(chat, [insight_type for insight_type in types if insight_type.id not in found])
-    weights = [prices.single_price(insight_type, failed.get(insight_type.id)) for insight_type in eligibility.eligible]
-    coins = prices.total_price(weights, category_price=category.price)
-    parts = dict(zip(eligibility.eligible, prices.split_coins(coins, weights=weights), strict=True))
-    return Plan(category, types, found, failed, eligibility, parts)
-
-
-def _asked(*, category_id: str | None, type_ids: Sequence[str]) -> tuple[Category, list[InsightType]]:
+def _make_plan(chat: Chat, *, category_id: str | None, type_ids: Sequence[str]) -> Plan:
+    """Return the plan for the requested types. Raise NotFound or NothingRequested."""
     if not type_ids and category_id is None:
         raise NothingRequested("Name a category_id, or the insight_type_ids that you want.")
-    types = InsightType.objects.filter(active=True, category__active=True).select_related("category")
-    types = types.defer("definition")
+    catalogue = InsightType.objects.filter(active=True, category__active=True).select_related("category")
+    # A definition is a large document that a plan does not read.
+    requested = catalogue.defer("definition")
     if type_ids:
-        types = types.filter(pk__in=type_ids)
+        requested = requested.filter(pk__in=type_ids)
     if category_id is not None:
-        types = types.filter(category=category_id)
-    chosen = list(types)
-    if not chosen or len(chosen) < len(set(type_ids)):
+        requested = requested.filter(category=category_id)
+    types = list(requested)
+    if not types or len(types) < len(set(type_ids)):
         raise NotFound("There is no such category or insight type. GET /api/categories lists them.")
-    if len({insight_type.category_id for insight_type in chosen}) > 1:
+    if len({insight_type.category_id for insight_type in types}) > 1:
         raise NothingRequested("Ask for types of one category at a time.")
-    return chosen[0].category, chosen
+    category = types[0].category
+    existing, failed = _find_insights(chat, types)
+    eligibility = check_eligibility(chat, [insight_type for insight_type in types if insight_type.id not in existing])
+    weights = [prices.single_price(insight_type, failed.get(insight_type.id)) for insight_type in eligibility.eligible]
+    coins = prices.total_price(weights, category_price=category.price)
+    price_by_type = dict(zip(eligibility.eligible, prices.split_coins(coins, weights=weights), strict=True))
+    return Plan(category, types, existing, failed, eligibility, price_by_type)
 
 
-def _tries(chat: Chat, types: Sequence[InsightType]) -> tuple[dict[str, Insight], dict[str, Insight]]:
-    """The insights that exist or are being written, and the latest try of each other that failed, by type."""
-    tries = chat.insights.filter(insight_type__in=types).order_by("created_at", "pk").defer("sealed_document")
-    found, failed = dict[str, Insight](), dict[str, Insight]()
-    for insight in tries.select_related("job", "insight_type"):
-        (failed if insight.status == Insight.Status.FAILED else found)[insight.insight_type_id] = insight
-    return found, {type_id: insight for type_id, insight in failed.items() if type_id not in found}
+def _find_insights(chat: Chat, types: Sequence[InsightType]) -> tuple[dict[str, Insight], dict[str, Insight]]:
+    """Return the open or completed insights, and the latest failed insight of each other type, both by type id."""
+    existing, failed = dict[str, Insight](), dict[str, Insight]()
+    insights = chat.insights.filter(insight_type__in=types).select_related("job", "insight_type")
+    # The oldest first: a later failed insight replaces an earlier one.
+    for insight in insights.defer("sealed_document").order_by("created_at", "pk"):
+        (failed if insight.status == Insight.Status.FAILED else existing)[insight.insight_type_id] = insight
+    return existing, {type_id: insight for type_id, insight in failed.items() if type_id not in existing}
 
 
-def _wallet(user: User) -> Wallet:
-    return ledger.open_wallet(user=user)
+def _existing_result(user: User, insights: Sequence[Insight]) -> UnlockResult:
+    newest = max(insights, key=lambda insight: insight.created_at)
+    spendable = ledger.open_wallet(user=user).spendable
+    return UnlockResult(newest.job, tuple(insights), created=False, coins=0, spendable=spendable)
 
 
 def _open_job(
-    *, user: User, chat: Chat, category: Category, parts: Mapping[InsightType, int], language: str
-) -> Unlocked:
+    *, user: User, chat: Chat, category: Category, price_by_type: Mapping[InsightType, int], language: str
+) -> UnlockResult:
+    """Reserve the coins and create the job and its insights. Raise InsufficientCoins."""
     job_id = uuid.uuid4()
+    coins = sum(price_by_type.values())
     deadline_at = clock.now() + timedelta(seconds=settings.INSIGHT_GENERATION_TIMEOUT)
-    coins = sum(parts.values())
     reservation = ledger.reserve(
-        wallet=_wallet(user),
+        wallet=ledger.open_wallet(user=user),
         coins=coins,
         idempotency_key=f"unlock:{job_id}",
-        # Longer than the job can live, so that a hold never runs out under a job that still delivers.
+        # The margin is longer than recovery needs to close an overdue job, so that a reservation never expires while
+        # its job can still deliver.
         expires_at=deadline_at + timedelta(seconds=settings.RESERVATION_MARGIN_SECONDS),
         reason="unlock",
     )
@@ -231,27 +243,26 @@ def _open_job(
         category=category,
         user=user,
         reservation=reservation,
-        total_insights=len(parts),
+        total_insights=len(price_by_type),
         deadline_at=deadline_at,
     )
-    versions = {
-        (version.insight_type_id, version.version): version
-        for version in InsightTypeVersion.objects.filter(insight_type__in=list(parts)).only(
-            "id", "insight_type", "version"
-        )
-    }
+    versions = InsightTypeVersion.objects.filter(insight_type__in=list(price_by_type)).defer("definition")
+    current_versions = {(version.insight_type_id, version.version): version for version in versions}
     insights = Insight.objects.bulk_create(
         Insight(
             job=job,
             chat=chat,
             insight_type=insight_type,
-            type_version=versions[insight_type.id, insight_type.version],
-            price=part,
+            type_version=current_versions[insight_type.id, insight_type.version],
+            price=price,
             language=language,
         )
-        for insight_type, part in parts.items()
+        for insight_type, price in price_by_type.items()
     )
     if chat.vector_status != Chat.VectorStatus.COMPLETED:
         indexing.request(chat)
+    # After the commit, because a worker must find the rows; in the background, because the answer must not wait for
+    # the broker.
     transaction.on_commit(dispatch.dispatch_soon)
-    return Unlocked(job, tuple(insights), created=True, coins=coins, spendable=_wallet(user).spendable)
+    spendable = ledger.open_wallet(user=user).spendable
+    return UnlockResult(job, tuple(insights), created=True, coins=coins, spendable=spendable)

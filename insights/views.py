@@ -16,7 +16,6 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from chats.models import Chat
 from chats.views import get_own_chat
 from insights import api_examples, unlocking
 from insights.models import Category, GenerationJob, Insight, InsightType
@@ -36,11 +35,13 @@ from relivchats.idempotency import idempotent
 from relivchats.openapi import UNCHANGED, example, problems
 from relivchats.rest import Pages, body, conditional, person
 
-#: How soon to ask again while a job is open.
+#: The Retry-After of an open job, in seconds.
 POLL_SECONDS = 2
 
 
 class CataloguePages(Pages):
+    """Pages of the catalogue, in display order."""
+
     ordering = ("display_order", "id")
     page_size = 100
 
@@ -56,13 +57,16 @@ class CataloguePages(Pages):
         examples=[example("A category", api_examples.CATEGORY)],
     )
 )
-class Categories(ListAPIView[Category]):
+class CategoryListView(ListAPIView[Category]):
+    """GET /api/categories: the categories on sale."""
+
     authentication_classes = []
     permission_classes = [AllowAny]
     serializer_class = CategorySerializer
     pagination_class = CataloguePages
 
     def get_queryset(self) -> QuerySet[Category]:
+        """Return the active categories with their active types prefetched."""
         types = InsightType.objects.filter(active=True).defer("definition").order_by("display_order", "id")
         return Category.objects.filter(active=True).prefetch_related(Prefetch("types", types))
 
@@ -78,7 +82,9 @@ class Categories(ListAPIView[Category]):
         examples=[example("An insight", api_examples.INSIGHT_TYPE)],
     )
 )
-class CategoryInsights(ListAPIView[InsightType]):
+class CategoryInsightsView(ListAPIView[InsightType]):
+    """GET /api/categories/{id}/insights: the insight types of a category that are on sale."""
+
     authentication_classes = []
     permission_classes = [AllowAny]
     serializer_class = InsightTypeSerializer
@@ -86,21 +92,24 @@ class CategoryInsights(ListAPIView[InsightType]):
     queryset = InsightType.objects.filter(active=True).defer("definition")
 
     def get_queryset(self) -> QuerySet[InsightType]:
+        """Return the active types of the category. Raise NotFound."""
         category = Category.objects.filter(active=True, pk=self.kwargs["category_id"]).first()
         if category is None:
             raise NotFound("There is no such category. GET /api/categories lists them.")
         return super().get_queryset().filter(category=category)
 
 
-class Quote(APIView):
+class QuoteView(APIView):
+    """POST /api/insights/quote: the price of an unlock."""
+
     @extend_schema(
         operation_id="quote_insights",
         tags=["insights"],
         summary="What an unlock would cost",
-        description="Send what you would send to unlock. Tells the price of each insight, which exist already, which do"
-        " not fit this chat and why, and whether you have the coins. What failed costs its own part again, by an unlock"
-        " or a retry, or less where its type does. Nothing is held. An unlock is priced by the same rules: until the"
-        " prices, your chat's insights or your coins change, it costs what was quoted.",
+        description="Takes the same body as an unlock. Returns the price of each insight, which of them exist already,"
+        " which do not fit this chat and why, and whether you have enough coins. A failed insight costs its own part"
+        " again, or the price of its type if that is lower. No coins are reserved. An unlock is priced by the same"
+        " rules: it costs what was quoted until the prices, the chat's insights or your coins change.",
         request=UnlockSerializer,
         responses={
             200: QuoteSerializer,
@@ -117,7 +126,8 @@ class Quote(APIView):
         examples=[example("A quote", api_examples.QUOTE), *api_examples.UNLOCK_REQUESTS],
     )
     def post(self, request: Request) -> Response:
-        quoted = unlocking.quote(**_asked(request))
+        """Return the quote."""
+        quoted = unlocking.quote(**_unlock_arguments(request))
         plan, wallet = quoted.plan, quoted.wallet
         answer = {
             "chat_id": plan.eligibility.chat.pk,
@@ -127,17 +137,17 @@ class Quote(APIView):
             "spendable": wallet.spendable,
             "deficit": quoted.deficit,
             "can_unlock": quoted.can_unlock,
-            "possible": [insight_type.pk for insight_type in plan.parts],
-            "insights": [_quoted(plan, insight_type) for insight_type in plan.types],
+            "possible": [insight_type.pk for insight_type in plan.price_by_type],
+            "insights": [_quote_insight(plan, insight_type) for insight_type in plan.types],
         }
         return Response(QuoteSerializer(answer).data)
 
 
-def _asked(request: Request) -> dict[str, Any]:
-    """What an unlock or a quote asks for, as the functions of `unlocking` take it."""
-    asked = UnlockSerializer(data=body(request))
-    asked.is_valid(raise_exception=True)
-    values = asked.validated_data
+def _unlock_arguments(request: Request) -> dict[str, Any]:
+    """Return the arguments of `unlocking.quote` and `unlocking.unlock`. Raise NotFound or a ValidationError."""
+    serializer = UnlockSerializer(data=body(request))
+    serializer.is_valid(raise_exception=True)
+    values = serializer.validated_data
     return {
         "user": person(request),
         "chat": get_own_chat(request, values["chat_id"]),
@@ -147,33 +157,36 @@ def _asked(request: Request) -> dict[str, Any]:
     }
 
 
-def _quoted(plan: unlocking.Plan, insight_type: InsightType) -> dict[str, Any]:
-    tried = plan.found.get(insight_type.pk) or plan.failed.get(insight_type.pk)
-    if insight_type.pk in plan.found:
-        state = "running" if plan.found[insight_type.pk].is_open else "owned"
-    elif insight_type not in plan.parts:
+def _quote_insight(plan: unlocking.Plan, insight_type: InsightType) -> dict[str, Any]:
+    existing, failed = plan.existing.get(insight_type.pk), plan.failed.get(insight_type.pk)
+    if existing:
+        state = "running" if existing.is_open else "owned"
+    elif insight_type not in plan.price_by_type:
         state = "does_not_fit"
     else:
-        state = "failed" if tried else "available"
+        state = "failed" if failed else "available"
+    insight = existing or failed
     return {
         "insight_type_id": insight_type.pk,
         "title": insight_type.title,
-        "price": plan.price(insight_type),
-        "coins": plan.parts.get(insight_type, 0),
+        "price": plan.single_price(insight_type),
+        "coins": plan.price_by_type.get(insight_type, 0),
         "state": state,
-        "insight_id": tried and tried.pk,
+        "insight_id": insight and insight.pk,
         "why_not": plan.eligibility.reason_against(insight_type),
     }
 
 
-class Unlock(APIView):
+class UnlockView(APIView):
+    """POST /api/insights/unlock."""
+
     @extend_schema(
         operation_id="unlock_insights",
         tags=["insights"],
         summary="Unlock insights of a chat",
-        description="Holds the coins, starts writing and answers at once: 202 when a job was made, 200 when"
-        " everything asked for exists or is running, which costs nothing. Only what is delivered is charged; the rest"
-        " of the coins return when the job ends. Ask `poll_url` how far it is.",
+        description="Reserves the coins, starts a job and answers at once: 202 if a job was created, 200 if every"
+        " requested insight exists or is running, which costs nothing. Only delivered insights are charged; the other"
+        " coins are released when the job ends. `poll_url` returns the progress.",
         parameters=idempotency.PARAMETERS,
         request=UnlockSerializer,
         responses={
@@ -188,9 +201,9 @@ class Unlock(APIView):
                 415,
                 _404="There is no such chat of yours, no such category, or no such insight type.",
                 _409=idempotency.STILL_RUNNING,
-                _422="A value is missing or not valid, or the chat has too few messages or too many people for what"
-                " was asked: then `too_few_people`, `too_few_messages`, `too_many_people` and `possible` list insight"
-                " types. No coin was held.",
+                _422="A value is missing or not valid, or the chat does not fit the requested insights: then"
+                " `too_few_people`, `too_few_messages`, `too_many_people` and `possible` list insight types. No coins"
+                " were reserved.",
             ),
         },
         examples=[
@@ -201,16 +214,19 @@ class Unlock(APIView):
     )
     @idempotent(atomic=True)
     def post(self, request: Request) -> Response:
-        return _unlocked(unlocking.unlock(**_asked(request)))
+        """Unlock, and return the job."""
+        return _unlock_response(unlocking.unlock(**_unlock_arguments(request)))
 
 
-class Retry(APIView):
+class RetryView(APIView):
+    """POST /api/insights/{id}/retry."""
+
     @extend_schema(
         operation_id="retry_insight",
         tags=["insights"],
-        summary="Try a failed insight again",
-        description="In a new job, for the part it cost before, or less if its type costs less now. 200 when it has"
-        " been unlocked again since.",
+        summary="Retry a failed insight",
+        description="Creates a new job. The price is what the insight cost before, or the price of its type if that is"
+        " lower now. Answers 200 if the insight was unlocked again since.",
         parameters=idempotency.PARAMETERS,
         request=None,
         responses={
@@ -221,8 +237,8 @@ class Retry(APIView):
                 402,
                 404,
                 422,
-                _409="The insight has not failed, its chat was deleted, or an earlier sending of this request under the"
-                " same Idempotency-Key is still being worked on.",
+                _409="The insight has not failed, its chat was deleted, or an earlier request with the same"
+                " Idempotency-Key is still being processed.",
             ),
         },
         examples=[
@@ -232,13 +248,20 @@ class Retry(APIView):
     )
     @idempotent(atomic=True)
     def post(self, request: Request, insight_id: UUID) -> Response:
+        """Retry, and return the job."""
         insight = Insight.objects.owned_by(request.user).filter(pk=insight_id).select_related("job", "chat").first()
         if insight is None:
             raise NotFound("You have no insight with this id.")
-        return _unlocked(unlocking.retry(insight))
+        return _unlock_response(unlocking.retry(insight))
 
 
-def _unlocked(unlocked: unlocking.Unlocked) -> Response:
+def _unlock_response(unlocked: unlocking.UnlockResult) -> Response:
+    if unlocked.created:
+        message = f"{unlocked.coins} coins are held. Only insights that are delivered will be charged."
+    elif any(insight.is_open for insight in unlocked.insights):
+        message = "This is being written already. Nothing was held."
+    else:
+        message = "This is unlocked already. Nothing was held."
     poll_url = reverse("job-status", kwargs={"job_id": unlocked.job.pk})
     answer = {
         "success": True,
@@ -249,7 +272,7 @@ def _unlocked(unlocked: unlocking.Unlocked) -> Response:
         "total_insights": len(unlocked.insights),
         "insights": InsightStateSerializer(unlocked.insights, many=True).data,
         "poll_url": poll_url,
-        "message": _in_words(unlocked),
+        "message": message,
     }
     headers = {"Location": poll_url}
     if unlocked.job.is_open:
@@ -257,34 +280,29 @@ def _unlocked(unlocked: unlocking.Unlocked) -> Response:
     return Response(answer, status=202 if unlocked.created else 200, headers=headers)
 
 
-def _in_words(unlocked: unlocking.Unlocked) -> str:
-    if unlocked.created:
-        return f"{unlocked.coins} coins are held. Only insights that are delivered will be charged."
-    if any(insight.is_open for insight in unlocked.insights):
-        return "This is being written already. Nothing was held."
-    return "This is unlocked already. Nothing was held."
+class JobStatusView(APIView):
+    """GET /api/insights/jobs/{id}/status."""
 
-
-class JobStatus(APIView):
     @extend_schema(
         operation_id="get_job_status",
         tags=["insights"],
-        summary="How far a job is",
-        description="With each insight as it completes. While the job is open, Retry-After says in how many seconds to"
-        " ask again. Supports ETag and If-None-Match.",
+        summary="The progress of a job",
+        description="Includes the state of each insight. While the job is open, poll again after the seconds in"
+        " Retry-After. Supports ETag and If-None-Match.",
         responses={200: JobSerializer, **UNCHANGED, **problems(401, 404)},
         examples=[example("Half done", api_examples.JOB)],
     )
     def get(self, request: Request, job_id: UUID) -> HttpResponseBase:
+        """Return the job, or 304 if nothing changed."""
         job = GenerationJob.objects.filter(user=person(request), pk=job_id).first()
         if job is None:
             raise NotFound("You have no job with this id.")
-        # After the job: a finished job never shows an insight that is still open.
-        insights = list(_shown(Insight.objects.filter(job=job).defer("sealed_document")))
+        # Read after the job. The other way round, a job that finishes between the queries would show open insights.
+        insights = list(_in_display_order(Insight.objects.filter(job=job).defer("sealed_document")))
         response = conditional(
             request,
             *(job.pk, job.chat_id, job.status, job.completed_insights, job.failed_insights, job.started_at),
-            *_version(insights),
+            *_versions(insights),
             answer=lambda: Response(JobSerializer(job, context={"insights": insights}).data),
         )
         if job.is_open:
@@ -292,41 +310,47 @@ class JobStatus(APIView):
         return response
 
 
-class InsightsOfChat(APIView):
+class ChatInsightsView(APIView):
+    """GET /api/insights/chats/{id}."""
+
     @extend_schema(
         operation_id="list_insights_of_chat",
         tags=["insights"],
         summary="All insights of a chat",
-        description="Each with its document once it is completed. Of an insight that was tried again, the latest try."
-        " Every quoted message stands in the chat under its number. Supports ETag and If-None-Match.",
+        description="Completed insights include their document. If an insight was retried, only the latest attempt is"
+        " listed. Every quoted message is in the chat under its number. Supports ETag and If-None-Match.",
         responses={200: ChatInsightsSerializer, **UNCHANGED, **problems(401, 404)},
         examples=[example("One insight", api_examples.INSIGHTS)],
     )
     def get(self, request: Request, chat_id: UUID) -> HttpResponseBase:
+        """Return the insights, or 304 if nothing changed."""
         chat = get_own_chat(request, chat_id)
-        insights = _latest(_shown(Insight.objects.filter(chat=chat).defer("sealed_document")))
-        return conditional(request, chat.pk, chat.line_count, *_version(insights), answer=lambda: _insights_of(chat))
+
+        def answer() -> Response:
+            insights = _latest_by_type(_in_display_order(Insight.objects.filter(chat=chat)))
+            for insight in insights:
+                # The chat that is loaded already holds the key; each insight would load and unwrap it again.
+                insight.chat = chat
+            return Response(ChatInsightsSerializer({"chat_id": chat.pk, "insights": insights}).data)
+
+        # The ETag comes from columns alone. Documents are read and decrypted only if the client's copy is outdated.
+        insights = _latest_by_type(_in_display_order(Insight.objects.filter(chat=chat).defer("sealed_document")))
+        return conditional(request, chat.pk, chat.line_count, *_versions(insights), answer=answer)
 
 
-def _insights_of(chat: Chat) -> Response:
-    insights = _latest(_shown(Insight.objects.filter(chat=chat)))
-    for insight in insights:
-        insight.chat = chat
-    return Response(ChatInsightsSerializer({"chat_id": chat.pk, "insights": insights}).data)
+def _in_display_order(insights: QuerySet[Insight]) -> QuerySet[Insight]:
+    # A definition is a large document that no response contains.
+    with_types = insights.select_related("insight_type").defer("insight_type__definition")
+    return with_types.order_by("insight_type__display_order", "insight_type", "created_at")
 
 
-def _shown(insights: QuerySet[Insight]) -> QuerySet[Insight]:
-    # A definition is a large document that no answer here shows.
-    shown = insights.select_related("insight_type").defer("insight_type__definition")
-    return shown.order_by("insight_type__display_order", "insight_type", "created_at")
-
-
-def _latest(insights: Iterable[Insight]) -> list[Insight]:
-    """One a type, the last made: a try that failed before it is history."""
+def _latest_by_type(insights: Iterable[Insight]) -> list[Insight]:
+    # Ordered by creation within a type: a later insight replaces the failed ones before it.
     return list({insight.insight_type_id: insight for insight in insights}.values())
 
 
-def _version(insights: Sequence[Insight]) -> list[object]:
+def _versions(insights: Sequence[Insight]) -> list[object]:
+    """Return everything that a response shows of the insights and that can change, for the ETag."""
     return [
         (
             *(insight.pk, insight.insight_type.title, insight.insight_type.icon, insight.status, insight.attempt),

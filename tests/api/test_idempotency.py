@@ -101,7 +101,7 @@ def test_a_request_whose_first_sending_still_runs_is_told_to_wait(
     meanwhile = []
     real = unlocking.unlock
 
-    def slow(**asked: Any) -> unlocking.Unlocked:
+    def slow(**asked: Any) -> unlocking.UnlockResult:
         meanwhile.append(unlock(api, searchable))
         return real(**asked)
 
@@ -146,7 +146,7 @@ def test_a_sending_that_lost_its_lease_changes_nothing(
 ) -> None:
     real = unlocking.unlock
 
-    def overtaken(**asked: Any) -> unlocking.Unlocked:
+    def overtaken(**asked: Any) -> unlocking.UnlockResult:
         IdempotencyKey.objects.update(token="00000000-0000-4000-8000-000000000000")
         return real(**asked)
 

@@ -206,7 +206,7 @@ def test_fifty_unlocks_at_once_on_a_balance_for_one_give_one(
     results = at_once(
         [lambda chat=chat: unlocking.unlock(user=person, chat=chat, type_ids=["love_language"]) for chat in chats]  # type: ignore[misc]
     )
-    assert sum(isinstance(result, unlocking.Unlocked) for result in results) == 1
+    assert sum(isinstance(result, unlocking.UnlockResult) for result in results) == 1
     assert sum(isinstance(result, InsufficientCoins) for result in results) == 49
     person.wallet.refresh_from_db()
     assert (person.wallet.balance, person.wallet.reserved) == (100, 100)
@@ -261,7 +261,7 @@ def test_a_thousand_unlocks_on_a_balance_for_one_give_one(
 
     with ThreadPoolExecutor(50) as pool:
         outcomes += pool.map(unlock, chats)
-    assert sum(isinstance(outcome, unlocking.Unlocked) for outcome in outcomes) == 1
+    assert sum(isinstance(outcome, unlocking.UnlockResult) for outcome in outcomes) == 1
     assert sum(isinstance(outcome, InsufficientCoins) for outcome in outcomes) == 999
     person.wallet.refresh_from_db()
     assert (person.wallet.balance, person.wallet.reserved) == (100, 100)
