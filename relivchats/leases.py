@@ -104,9 +104,7 @@ class LeaseQueue(Generic[Row]):
         if not claimed:
             return None
         # The row is gone again if its chat was erased in between.
-        row = (
-            self._rows().filter(self._where(lease_token=token), pk=row_id).values_list(f"{self.prefix}attempt").first()
-        )
+        row = self.held(Lease(row_id, token, attempt=0)).values_list(f"{self.prefix}attempt").first()
         return Lease(row_id, token, *row) if row else None
 
     def held(self, lease: Lease) -> QuerySet[Row]:

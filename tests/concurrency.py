@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from django.db import connections
+from django.db import connection, connections
 
 from tests.processes import PATIENCE_SECONDS
 
@@ -44,3 +44,10 @@ def call_at_once(functions: Sequence[Callable[[], object]]) -> list[Any]:
 
     calls = [BackgroundCall(lambda function=function: run(function)) for function in functions]  # type: ignore[misc]
     return [call.result() for call in calls]
+
+
+def is_a_lock_awaited() -> bool:
+    """Return whether any connection waits for a lock."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)")
+        return bool(cursor.fetchone()[0])

@@ -1,9 +1,9 @@
-"""Is every guard of the ledger missed by some test when it is gone? `python -m tests.mutations [MODULE...]`.
+"""Remove each guard in turn and check that a test fails: `python -m tests.mutations [MODULE...]`.
 
-On a copy of the repository each guard is taken away in turn (a refusal, an early
-answer, a condition, a lock, a transaction) and the tests of coins run until the first that
-fails. Prints the table of docs/ledger.md; exits 1 when a guard went and no test said so:
-none failed, or the tests ran out of time or broke off, which says nothing of the guard.
+A guard is a rejection, an early return, a condition, a lock, a transaction or, in the modules of jobs, a condition of a
+WHERE clause. Each is removed in a copy of the repository, and the module's tests run until the first failure. The
+script prints the tables of docs/ledger.md and docs/jobs.md. It exits with 1 if a guard was removed and no test failed,
+or if the tests timed out or broke off, which proves nothing.
 """
 
 from __future__ import annotations
@@ -16,21 +16,43 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-MODULES = ("billing/ledger.py", "billing/payments/webhooks.py", "ops/health.py")
+#: The modules whose guards docs/ledger.md lists.
+MODULES = ("billing/ledger.py", "billing/payments/webhooks.py")
 _MODEL = "tests/billing/test_ledger_against_model.py"
 _PAYMENTS = "tests/billing/payments"
 _ONE = ("-k", "not razorpay")
+_JOBS = ("tests/insights/test_jobs.py",)
+_LEASES = ("tests/relivchats/test_leases.py",)
+_UNLOCKS = ("tests/insights/test_unlocking.py", "tests/api/test_quotes.py", "-k", "not thousand")
+
+#: The modules whose guards docs/jobs.md lists, with the test runs that must miss each of them.
+JOB_MODULES: Mapping[str, tuple[tuple[str, ...], ...]] = {
+    "relivchats/leases.py": (_LEASES,),
+    "insights/settlement.py": (_JOBS, _UNLOCKS),
+    "insights/dispatch.py": (("tests/insights/test_jobs.py", "-k", "dispatch or places"), _JOBS),
+    "insights/generation.py": (_JOBS,),
+    "insights/recovery.py": (_JOBS,),
+    "insights/unlocking.py": (_UNLOCKS, ("tests/api/test_insights.py",)),
+}
+
+#: Conditions that guard nothing: without them, the same rows are found by a slower way.
+EQUIVALENT: Mapping[tuple[str, str], str] = {
+    ("dispatch", "if not candidates"): "saves an empty transaction",
+    ("held", "pk=lease.row_id"): "the token is unique, and the id is indexed",
+}
 
 
 def tests_of(module: str) -> tuple[tuple[str, ...], ...]:
-    """Near ones first: most guards fall there. Random histories come last: a failing one is made small for long."""
+    """Return the test runs, the nearest tests first. Random histories come last: shrinking a failing one takes long."""
+    if module in JOB_MODULES:
+        return JOB_MODULES[module]
     if module.startswith("billing/payments/"):
-        # One provider is enough: what they send is applied by the same lines.
+        # One provider is enough: the same lines apply what the others send.
         return (
             (*_ONE, f"{_PAYMENTS}/test_webhooks.py", f"{_PAYMENTS}/test_webhook_races.py"),
             (
@@ -40,8 +62,6 @@ def tests_of(module: str) -> tuple[tuple[str, ...], ...]:
                 f"{_PAYMENTS}/test_crashes.py",
             ),
         )
-    if module == "ops/health.py":
-        return (("tests/ops/test_health.py",),)
     return (
         ("tests/billing/test_ledger.py", "tests/billing/test_races.py"),
         ("tests/billing", f"--ignore={_MODEL}"),
@@ -51,24 +71,25 @@ def tests_of(module: str) -> tuple[tuple[str, ...], ...]:
 
 #: Calls that guard by being made.
 CALLS = re.compile(r"^(_?lock|_?check)")
-#: Calls that guard and give something, and what gives it without guarding.
+#: Calls that guard and return a value, and an expression that returns the value without the guard.
 UNGUARDED = {
     "PaymentOrder.objects.lock": "PaymentOrder.objects.get(pk={})",
     "transaction.atomic": "__import__('contextlib').nullcontext()",
 }
-#: Without a mutant the slowest of these runs takes about a minute.
+#: The slowest of these runs takes about a minute if no guard is removed.
 TIMEOUT_SECONDS = 300
 
 
 class Mutant(NamedTuple):
-    """A guard, by its function and its words, and the module's text without it."""
+    """A guard, by its function and its source text, and the module's source without it."""
 
     function: str
     guard: str
     source: str
 
 
-def mutants(source: str) -> Iterator[Mutant]:
+def mutants(source: str, *, conditions: bool = False) -> Iterator[Mutant]:
+    """Yield the module without each of its guards; with `conditions`, also without each condition of a query."""
     for function in (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef)):
         for decorator in function.decorator_list:
             if ast.unparse(decorator) == "transaction.atomic":
@@ -85,6 +106,15 @@ def mutants(source: str) -> Iterator[Mutant]:
                 assert isinstance(node.func, ast.Attribute)
                 without = f"{ast.unparse(node.func.value)}.all()"
                 yield Mutant(function.name, ".select_for_update()", _replaced(source, node, without))
+            elif conditions and isinstance(node, ast.Call) and _called(node) in {"filter", "exclude"}:
+                yield from _without_each_condition(source, function.name, node)
+
+
+def _without_each_condition(source: str, function: str, call: ast.Call) -> Iterator[Mutant]:
+    conditions: list[ast.expr | ast.keyword] = [*call.args, *call.keywords]
+    for removed in conditions:
+        arguments = ", ".join(ast.unparse(condition) for condition in conditions if condition is not removed)
+        yield Mutant(function, ast.unparse(removed), _replaced(source, call, f"{ast.unparse(call.func)}({arguments})"))
 
 
 def _called(call: ast.Call) -> str:
@@ -92,7 +122,7 @@ def _called(call: ast.Call) -> str:
 
 
 def _unconditional(source: str, node: ast.If) -> str:
-    """Without the refusal or the early answer; any other body without its condition."""
+    """Return the source without a rejection or an early return; any other body runs without its condition."""
     leaves = isinstance(node.body[-1], ast.Raise | ast.Return)
     return _without(source, node) if leaves else _replaced(source, node.test, "True")
 
@@ -105,7 +135,7 @@ def _replaced(source: str, node: ast.expr, text: str) -> str:
 
 
 def _without(source: str, node: ast.expr | ast.stmt, *, first: str = "") -> str:
-    """The text with the statement's lines replaced by one that does nothing."""
+    """Return the source with the lines of the statement replaced by one that does nothing."""
     lines = source.splitlines(keepends=True)
     start, end = node.lineno - 1, node.end_lineno or node.lineno
     indent = re.match(r"\s*", lines[start])
@@ -114,19 +144,19 @@ def _without(source: str, node: ast.expr | ast.stmt, *, first: str = "") -> str:
 
 
 class Outcome(NamedTuple):
-    """What became of the tests without a guard. `missed`: one failed, and `told` names it."""
+    """The result of the tests without a guard: whether a test failed, and which."""
 
     missed: bool
-    told: str
+    test: str
 
 
-def outcome(repository: Path, module: str) -> Outcome:
+def run_tests(repository: Path, module: str) -> Outcome:
     runs = (_run(repository, tests) for tests in tests_of(module))
     return next(filter(None, runs), Outcome(False, "**none**"))
 
 
 def _run(repository: Path, tests: Sequence[str]) -> Outcome | None:
-    """None: all of them passed."""
+    """Return None if all tests passed."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RELIVCHATS_")}
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
     try:
@@ -134,40 +164,42 @@ def _run(repository: Path, tests: Sequence[str]) -> Outcome | None:
             command, cwd=repository, env=environment, capture_output=True, text=True, timeout=TIMEOUT_SECONDS
         )
     except subprocess.TimeoutExpired:
-        return Outcome(False, f"**out of time** after {TIMEOUT_SECONDS} s")
+        return Outcome(False, f"**timed out** after {TIMEOUT_SECONDS} s")
     if ran.returncode == 0:
         return None
-    found = re.search(r"^(?:FAILED|ERROR) (\S+)", ran.stdout, re.MULTILINE)
-    return Outcome(True, _words(found.group(1))) if found else Outcome(False, f"**broke off**: {ran.returncode}")
+    failed = re.search(r"^(?:FAILED|ERROR) (\S+)", ran.stdout, re.MULTILINE)
+    return Outcome(True, _describe(failed.group(1))) if failed else Outcome(False, f"**broke off**: {ran.returncode}")
 
 
-def _words(test: str) -> str:
-    """`tests/billing/test_races.py::test_that_it_is[so]`: "`races`: that it is"."""
-    named = re.fullmatch(r"(?:tests/billing/)?((?:\w+/)*)test_(\w+)\.py::test_(\w+)(?:\[.*)?", test)
-    return f"`{named[1]}{named[2]}`: {named[3].replace('_', ' ')}" if named else f"`{test}`"
+def _describe(test: str) -> str:
+    """Return "`races`: that it is" for tests/billing/test_races.py::test_that_it_is[so]."""
+    parts = re.fullmatch(r"(?:tests/\w+/)?((?:\w+/)*)test_(\w+)\.py::(?:\w+::)?test_(\w+)(?:\[.*)?", test)
+    return f"`{parts[1]}{parts[2]}`: {parts[3].replace('_', ' ')}" if parts else f"`{test}`"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("modules", nargs="*", default=[name for name in MODULES if (REPOSITORY / name).exists()])
+    parser.add_argument("modules", nargs="*", default=[*MODULES, *JOB_MODULES])
     parser.add_argument("--functions", default="", help="only functions whose name this pattern matches in full")
-    chosen, unnoticed = parser.parse_args(), 0
+    options, survivors = parser.parse_args(), 0
     with tempfile.TemporaryDirectory(prefix="relivchats-mutations-") as directory:
         copy = Path(directory) / "copy"
         shutil.copytree(REPOSITORY, copy, ignore=shutil.ignore_patterns(".git", ".venv", "var", "__pycache__"))
-        for module in chosen.modules:
+        for module in options.modules:
             print(f"| of `{Path(module).name}` | without | fails in `test_….py` |\n|---|---|---|", flush=True)
             source = (copy / module).read_text()
-            for mutant in mutants(source):
-                if chosen.functions and not re.fullmatch(chosen.functions, mutant.function):
+            for mutant in mutants(source, conditions=module in JOB_MODULES):
+                if (mutant.function, mutant.guard) in EQUIVALENT:
+                    continue
+                if options.functions and not re.fullmatch(options.functions, mutant.function):
                     continue
                 (copy / module).write_text(mutant.source)
-                became = outcome(copy, module)
-                unnoticed += not became.missed
+                result = run_tests(copy, module)
+                survivors += not result.missed
                 guard = mutant.guard.replace("|", "\\|")
-                print(f"| `{mutant.function}` | `{guard}` | {became.told} |", flush=True)
+                print(f"| `{mutant.function}` | `{guard}` | {result.test} |", flush=True)
             (copy / module).write_text(source)
-    sys.exit(bool(unnoticed))
+    sys.exit(bool(survivors))
 
 
 if __name__ == "__main__":

@@ -5,45 +5,51 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('insights', '0005_insights_know_their_last_message'),
+        ("insights", "0005_insights_know_their_last_message"),
     ]
 
     operations = [
         migrations.AlterField(
-            model_name='category',
-            name='price',
-            field=models.PositiveIntegerField(help_text='Coins for the whole category, split over its insights.', validators=[django.core.validators.MinValueValidator(50)]),
+            model_name="category",
+            name="price",
+            field=models.PositiveIntegerField(
+                help_text="Coins for the whole category, split over its insights.",
+                validators=[django.core.validators.MinValueValidator(50)],
+            ),
         ),
         migrations.AlterField(
-            model_name='insight',
-            name='error_message',
-            field=models.CharField(blank=True, help_text='For operators. Never contains chat text.', max_length=300),
+            model_name="insight",
+            name="error_message",
+            field=models.CharField(blank=True, help_text="For operators. Never contains chat text.", max_length=300),
         ),
         migrations.AlterField(
-            model_name='insight',
-            name='price',
+            model_name="insight",
+            name="price",
             field=models.PositiveIntegerField(help_text="Coins of the job's reservation that this insight costs."),
         ),
         migrations.AlterField(
-            model_name='insight',
-            name='up_to_message',
-            field=models.PositiveIntegerField(editable=False, help_text="The chat's last message number when this was generated.", null=True),
+            model_name="insight",
+            name="up_to_message",
+            field=models.PositiveIntegerField(
+                editable=False, help_text="The chat's last message number when this was generated.", null=True
+            ),
         ),
         migrations.AlterField(
-            model_name='insighttype',
-            name='definition',
-            field=models.JSONField(help_text='Sections, scales, facts and queries. Validated when saved.'),
+            model_name="insighttype",
+            name="definition",
+            field=models.JSONField(help_text="Sections, scales, facts and queries. Validated when saved."),
         ),
         migrations.AlterField(
-            model_name='insighttype',
-            name='groups',
-            field=models.BooleanField(help_text='Available for chats of more than two people.'),
+            model_name="insighttype",
+            name="groups",
+            field=models.BooleanField(help_text="Available for chats of more than two people."),
         ),
         migrations.AlterField(
-            model_name='insighttype',
-            name='min_messages',
-            field=models.PositiveIntegerField(help_text='A chat with fewer messages is rejected before coins are reserved.'),
+            model_name="insighttype",
+            name="min_messages",
+            field=models.PositiveIntegerField(
+                help_text="A chat with fewer messages is rejected before coins are reserved."
+            ),
         ),
     ]

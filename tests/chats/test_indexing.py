@@ -1,14 +1,13 @@
 from __future__ import annotations
 
 import logging
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from django.db import connection, connections, transaction
+from django.db import connection, transaction
 from django.db.models.functions import Now
 from pytest_django import DjangoCaptureOnCommitCallbacks
 from pytest_django.fixtures import Settings
@@ -20,38 +19,39 @@ from chats.models import Chat, TranscriptBlock, VectorMatrix
 from chats.signals import indexing_finished
 from relivchats.crypto import CannotOpen
 from tests.chats import samples
+from tests.concurrency import BackgroundCall, call_at_once
 from tests.conftest import StartCelery
-from tests.processes import PATIENCE_SECONDS, BrokerHandle, eventually
+from tests.processes import BrokerHandle, eventually
 
 
 @pytest.fixture
-def settled() -> Iterator[list[UUID]]:
-    """Ids of chats that were announced as settled."""
-    heard: list[UUID] = []
+def finished() -> Iterator[list[UUID]]:
+    """The ids of the chats whose indexing was announced as finished, in order."""
+    ids: list[UUID] = []
 
-    def listen(*, chat_id: UUID, **_: Any) -> None:
-        heard.append(chat_id)
+    def receive(*, chat_id: UUID, **_: Any) -> None:
+        ids.append(chat_id)
 
-    indexing_finished.connect(listen)
-    yield heard
-    indexing_finished.disconnect(listen)
+    indexing_finished.connect(receive)
+    yield ids
+    indexing_finished.disconnect(receive)
 
 
-def asked() -> Chat:
+def requested() -> Chat:
     chat = samples.stored()
     indexing.request(chat)
     return chat
 
 
 def due(n: int) -> list[Chat]:
-    """Chats that were asked for and whose wake-up calls are still to be published."""
+    """Store chats whose indexing was requested and not dispatched."""
     chats = [samples.stored() for _ in range(n)]
     Chat.objects.update(index_requested_at=Now())
     return chats
 
 
 def abandon(chat: Chat, *, attempt: int = 1) -> UUID:
-    """As a process leaves the chat that was killed while it indexed it, a second after its lease ran out."""
+    """Leave the chat as a process that was killed while indexing it does, a second after the lease expired."""
     token = uuid4()
     Chat.objects.filter(pk=chat.pk).update(
         vector_status="indexing",
@@ -62,33 +62,33 @@ def abandon(chat: Chat, *, attempt: int = 1) -> UUID:
     return token
 
 
-def spoil(chat: Chat) -> None:
+def corrupt_transcript(chat: Chat) -> None:
     TranscriptBlock.objects.filter(chat=chat).update(sealed=b"does not open")
 
 
 @pytest.mark.django_db
 class TestIndexing:
-    def test_a_chat_that_was_asked_for_becomes_searchable(
-        self, settled: list[UUID], django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
+    def test_a_requested_chat_becomes_searchable(
+        self, finished: list[UUID], django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
     ) -> None:
-        chat = asked()
+        chat = requested()
         with django_capture_on_commit_callbacks(execute=True):
             assert indexing.index_chat(chat.pk)
         chat.refresh_from_db()
         assert (chat.vector_status, chat.index_error_code, chat.index_attempt) == ("completed", "", 1)
         assert chat.indexed_at
         assert chat.chunk_count == chat.chunks.count() == 3
-        assert settled == [chat.pk]
+        assert finished == [chat.pk]
 
-    def test_a_chat_nobody_asked_for_is_left_alone(self) -> None:
+    def test_a_chat_that_was_not_requested_is_not_indexed(self) -> None:
         chat = samples.stored()
         assert not indexing.index_chat(chat.pk)
         assert indexing.dispatch() == 0
         chat.refresh_from_db()
         assert (chat.vector_status, chat.index_attempt) == ("pending", 0)
 
-    def test_a_late_or_doubled_message_does_nothing(self) -> None:
-        chat = asked()
+    def test_a_late_or_duplicate_message_does_nothing(self) -> None:
+        chat = requested()
         assert indexing.index_chat(chat.pk)
         at = Chat.objects.get(pk=chat.pk).indexed_at
         assert not indexing.index_chat(chat.pk)
@@ -96,30 +96,30 @@ class TestIndexing:
         tasks.index_chat(str(chat.pk))
         assert Chat.objects.get(pk=chat.pk).indexed_at == at
 
-    def test_asking_again_indexes_again(self) -> None:
-        chat = asked()
+    def test_a_second_request_indexes_again(self) -> None:
+        chat = requested()
         indexing.index_chat(chat.pk)
         indexing.request(chat)
         assert indexing.index_chat(chat.pk)
         assert chat.chunks.count() == 3
         assert VectorMatrix.objects.filter(chat=chat).count() == 1
 
-    def test_chunks_cover_every_message_of_a_person_in_order(self) -> None:
-        chat = asked()
+    def test_chunks_cover_every_message_of_a_participant_in_order(self) -> None:
+        chat = requested()
         indexing.index_chat(chat.pk)
         ranges = list(
             chat.chunks.order_by("number").values_list("number", "conversation", "first_number", "last_number")
         )
         assert ranges == [(0, 0, 1, 2), (1, 1, 3, 4), (2, 2, 5, 6)]
 
-    def test_three_failures_are_the_end_until_asked_again(
+    def test_after_three_failures_nothing_happens_until_the_next_request(
         self,
-        settled: list[UUID],
+        finished: list[UUID],
         caplog: pytest.LogCaptureFixture,
         django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks,
     ) -> None:
-        chat = asked()
-        spoil(chat)
+        chat = requested()
+        corrupt_transcript(chat)
         states = []
         with django_capture_on_commit_callbacks(execute=True), caplog.at_level(logging.ERROR):
             for _ in range(4):
@@ -129,13 +129,13 @@ class TestIndexing:
         code = "key_unavailable"
         assert states == [("pending", 1, code), ("pending", 2, code), ("failed", 3, code), ("failed", 3, code)]
         assert "failed after 3 attempts" in caplog.messages
-        assert settled == [chat.pk]
+        assert finished == [chat.pk]
         indexing.request(chat)
         chat.refresh_from_db()
         assert (chat.vector_status, chat.index_attempt, chat.index_error_code) == ("pending", 0, "")
 
-    def test_the_index_says_nothing_in_clear(self) -> None:
-        chat = asked()
+    def test_the_index_is_stored_sealed(self) -> None:
+        chat = requested()
         indexing.index_chat(chat.pk)
         stored = VectorMatrix.objects.get(chat=chat)
         with pytest.raises(CannotOpen):
@@ -143,28 +143,28 @@ class TestIndexing:
 
 
 @pytest.mark.django_db
-class TestRecovering:
-    def test_a_dead_lease_makes_the_chat_due_again(self) -> None:
-        chat = asked()
+class TestRecovery:
+    def test_an_expired_lease_makes_the_chat_due_again(self) -> None:
+        chat = requested()
         abandon(chat)
         assert indexing.recover() == 1
         chat.refresh_from_db()
         assert (chat.vector_status, chat.index_error_code) == ("pending", "worker_lost")
         assert indexing.index_chat(chat.pk)
 
-    def test_a_dead_lease_at_the_last_attempt_is_a_failure(
-        self, settled: list[UUID], django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
+    def test_an_expired_lease_at_the_last_attempt_fails_the_chat(
+        self, finished: list[UUID], django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
     ) -> None:
-        chat = asked()
+        chat = requested()
         abandon(chat, attempt=3)
         with django_capture_on_commit_callbacks(execute=True):
             assert indexing.recover() == 1
         chat.refresh_from_db()
         assert (chat.vector_status, chat.index_error_code) == ("failed", "worker_lost")
-        assert settled == [chat.pk]
+        assert finished == [chat.pk]
 
-    def test_a_live_lease_is_left_alone(self) -> None:
-        chat = asked()
+    def test_an_active_lease_is_not_touched(self) -> None:
+        chat = requested()
         abandon(chat)
         Chat.objects.filter(pk=chat.pk).update(index_lease_expires_at=Now() + timedelta(seconds=60))
         assert indexing.recover() == 0
@@ -173,14 +173,14 @@ class TestRecovering:
 
 
 @pytest.mark.django_db(transaction=True)
-class TestDispatching:
-    def test_a_request_wakes_a_worker_at_once_and_only_once(self, broker: BrokerHandle) -> None:
-        asked()
+class TestDispatch:
+    def test_a_request_publishes_one_message_at_once(self, broker: BrokerHandle) -> None:
+        requested()
         eventually(lambda: broker.waiting("indexing") == 1)
         assert indexing.dispatch() == 0
 
-    def test_a_message_that_woke_nobody_is_published_again(self, broker: BrokerHandle, settings: Settings) -> None:
-        chat = asked()
+    def test_an_unanswered_message_is_published_again(self, broker: BrokerHandle, settings: Settings) -> None:
+        chat = requested()
         eventually(lambda: broker.waiting("indexing") == 1)
         later = Now() - timedelta(seconds=settings.REDISPATCH_SECONDS + 1)
         Chat.objects.filter(pk=chat.pk).update(index_dispatched_at=later)
@@ -188,7 +188,7 @@ class TestDispatching:
         assert indexing.dispatch() == 1
         assert broker.waiting("indexing") == 1
 
-    def test_without_a_broker_the_request_stands_and_is_published_later(self, broker: BrokerHandle) -> None:
+    def test_without_a_broker_the_request_is_kept_and_published_later(self, broker: BrokerHandle) -> None:
         (chat,) = due(1)
         with broker.down():
             assert indexing.dispatch() == 0
@@ -197,32 +197,32 @@ class TestDispatching:
         assert indexing.dispatch() == 1
         assert broker.waiting("indexing") == 1
 
-    def test_chats_that_another_dispatcher_holds_are_passed_over(self, broker: BrokerHandle) -> None:
+    def test_chats_that_another_dispatcher_locks_are_skipped(self, broker: BrokerHandle) -> None:
         chats = due(5)
         with transaction.atomic():
             held = Chat.objects.select_for_update().filter(pk__in=[chat.pk for chat in chats[:2]])
             assert len(held) == 2
-            assert Background(indexing.dispatch).result() == 3
+            assert BackgroundCall(indexing.dispatch).result() == 3
         assert indexing.dispatch() == 2
 
     def test_two_dispatchers_publish_a_chat_once(self, broker: BrokerHandle) -> None:
         due(10)
-        assert sum(at_once(4, indexing.dispatch)) == 10
+        assert sum(call_at_once([indexing.dispatch] * 4)) == 10
         assert broker.waiting("indexing") == 10
 
 
 @pytest.mark.django_db(transaction=True)
-class TestRacing:
-    def test_of_many_indexers_at_once_one_does_the_work(self) -> None:
-        chat = asked()
-        assert sorted(at_once(5, lambda: indexing.index_chat(chat.pk))) == [False] * 4 + [True]
+class TestRaces:
+    def test_of_many_concurrent_indexers_one_does_the_work(self) -> None:
+        chat = requested()
+        assert sorted(call_at_once([lambda: indexing.index_chat(chat.pk)] * 5)) == [False] * 4 + [True]
         chat.refresh_from_db()
         assert chat.index_attempt == 1
 
     def test_a_stale_indexer_cannot_overwrite_a_finished_index(self) -> None:
-        chat = asked()
-        with transcript_withheld():
-            stale = Background(lambda: indexing.index_chat(chat.pk))
+        chat = requested()
+        with transcript_locked():
+            stale = BackgroundCall(lambda: indexing.index_chat(chat.pk))
             eventually(lambda: Chat.objects.get(pk=chat.pk).vector_status == "indexing")
             Chat.objects.filter(pk=chat.pk).update(index_lease_expires_at=Now() - timedelta(seconds=1))
             assert indexing.recover() == 1
@@ -233,11 +233,11 @@ class TestRacing:
         assert Chat.objects.values().get(pk=chat.pk) == finished
         assert list(chat.chunks.values_list("pk", flat=True)) == chunks
 
-    def test_a_lease_lost_at_the_last_moment_is_noticed(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        chat = asked()
+    def test_a_lease_lost_at_the_last_moment_discards_the_result(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        chat = requested()
 
         class OvertakenEngine(embedding.LocalEmbeddingEngine):
-            """While its only texts are embedded, the lease runs out and another finishes."""
+            """While its only texts are embedded, the lease expires and another indexer finishes."""
 
             def embed(self, texts: Sequence[str]) -> Vectors:
                 monkeypatch.undo()
@@ -252,12 +252,12 @@ class TestRacing:
         assert not indexing.index_chat(chat.pk)
         assert Chat.objects.values().get(pk=chat.pk) == engine.finished
 
-    def test_a_lease_is_renewed_while_the_work_goes_on(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        chat = asked()
+    def test_a_lease_is_renewed_during_the_work(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        chat = requested()
         leases = []
 
         class SlowEngine(embedding.LocalEmbeddingEngine):
-            """Each of its steps uses up nearly all of the lease."""
+            """Each step uses up nearly all of the lease."""
 
             def embed(self, texts: Sequence[str]) -> Vectors:
                 held = Chat.objects.filter(pk=chat.pk, index_lease_expires_at__gt=Now() + timedelta(seconds=10))
@@ -271,9 +271,9 @@ class TestRacing:
         assert leases == [1, 1, 1]
 
     def test_a_chat_erased_while_it_is_indexed_leaves_nothing(self, caplog: pytest.LogCaptureFixture) -> None:
-        chat = asked()
-        with transcript_withheld():
-            indexer = Background(lambda: indexing.index_chat(chat.pk))
+        chat = requested()
+        with transcript_locked():
+            indexer = BackgroundCall(lambda: indexing.index_chat(chat.pk))
             eventually(lambda: Chat.objects.get(pk=chat.pk).vector_status == "indexing")
             erase(chat)
         assert indexer.result() is False
@@ -283,8 +283,8 @@ class TestRacing:
 
     def test_a_worker_killed_while_it_indexes_loses_nothing(self, worker: StartCelery, broker: BrokerHandle) -> None:
         process, chat = worker(), samples.stored()
-        with transcript_withheld():
-            Background(lambda: indexing.request(chat)).result()
+        with transcript_locked():
+            BackgroundCall(lambda: indexing.request(chat)).result()
             eventually(lambda: Chat.objects.get(pk=chat.pk).vector_status == "indexing")
             process.kill()
         broker.flush()
@@ -295,38 +295,8 @@ class TestRacing:
         assert (chat.vector_status, chat.index_attempt) == ("completed", 2)
 
 
-class Background:
-    """A call in a thread of its own."""
-
-    def __init__(self, work: Callable[[], object]) -> None:
-        self._results: list[object] = []
-        self._thread = threading.Thread(target=self._run, args=(work,))
-        self._thread.start()
-
-    def _run(self, work: Callable[[], object]) -> None:
-        try:
-            self._results.append(work())
-        finally:
-            connections.close_all()
-
-    def result(self) -> object:
-        self._thread.join(PATIENCE_SECONDS)
-        assert self._results, "the call did not return"
-        return self._results[0]
-
-
-def at_once(n: int, work: Callable[[], Any]) -> list[Any]:
-    barrier = threading.Barrier(n)
-
-    def start() -> object:
-        barrier.wait(PATIENCE_SECONDS)
-        return work()
-
-    return [call.result() for call in [Background(start) for _ in range(n)]]
-
-
-class transcript_withheld:
-    """For the block nobody but this connection reads a transcript: whoever indexes waits after its claim."""
+class transcript_locked:
+    """Within the block, no other connection can read a transcript: an indexer waits after its claim."""
 
     def __enter__(self) -> None:
         self._transaction = transaction.atomic()

@@ -1,4 +1,4 @@
-"""A person with coins, and a chat that is searchable."""
+"""A user with coins, and a chat that is searchable."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def person(make_person: Callable[..., User]) -> User:
 @pytest.fixture
 def make_person(db: None) -> Callable[..., User]:
     def make(*, coins: int = 0) -> User:
-        """A person who has exactly so many coins."""
+        """Create a user whose balance is exactly `coins`."""
         user = User.objects.create_user(f"{uuid.uuid4().hex}@example.org")
         wallet = user.wallet
         if change := coins - wallet.balance:

@@ -1,4 +1,4 @@
-"""One insight's life: claimed once, finished by whoever holds the lease, settled with the coins in one transaction."""
+"""The lifecycle of an insight: claimed once, finished by the holder of the lease, settled in one transaction."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from insights.engines.local.engine import LocalInsightEngine
 from insights.models import GenerationJob, Insight, InsightAttempt
 from relivchats.accounts.models import User
 from relivchats.leases import Lease
+from tests.concurrency import is_a_lock_awaited
 from tests.processes import PATIENCE_SECONDS, eventually
 
 pytestmark = pytest.mark.django_db
@@ -40,7 +41,7 @@ def insight(person: User, chat: Chat) -> Insight:
 
 @pytest.fixture
 def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[[EngineError], None]:
-    """Make the engine's provider fail in the given way, as an engine reports it."""
+    """Make the engine raise this error."""
 
     def install(error: EngineError) -> None:
         def write(self: LocalInsightEngine, brief: object) -> Any:
@@ -51,13 +52,13 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[[EngineError], None]:
     return install
 
 
-def held(insight: Insight) -> tuple[int, int]:
+def wallet_figures(insight: Insight) -> tuple[int, int]:
     wallet = insight.job.reservation.wallet
     wallet.refresh_from_db()
     return wallet.balance, wallet.reserved
 
 
-def let_the_lease_run_out(insight: Insight) -> None:
+def expire_lease(insight: Insight) -> None:
     Insight.objects.filter(pk=insight.pk).update(lease_expires_at=Now() - timedelta(seconds=1))
 
 
@@ -79,11 +80,11 @@ def test_every_insight_of_a_job_is_delivered_and_the_coins_are_captured_once(job
     assert audit() == []
 
 
-def test_an_insight_delivered_three_times_over_is_written_once(insight: Insight) -> None:
+def test_an_insight_whose_message_arrives_three_times_is_generated_once(insight: Insight) -> None:
     for _ in range(3):
         generation.run(insight.pk)
     assert InsightAttempt.objects.filter(insight=insight).count() == 1
-    assert held(insight) == (350, 0)
+    assert wallet_figures(insight) == (350, 0)
 
 
 def test_a_claimed_insight_cannot_be_claimed_again(insight: Insight) -> None:
@@ -103,28 +104,30 @@ def test_an_insight_that_is_not_due_cannot_be_claimed(insight: Insight) -> None:
     assert generation.claim_insight(insight.pk) is None
 
 
-def test_no_more_leases_live_than_allowed(job: GenerationJob, settings: Any) -> None:
+def test_no_more_leases_are_active_than_allowed(job: GenerationJob, settings: Any) -> None:
     settings.MAX_CONCURRENT_INSIGHTS = 2
     claims = [generation.claim_insight(insight.pk) for insight in job.insights.all()]
     assert sum(claim is not None for claim in claims) == 2
 
 
-def test_without_places_nothing_is_begun_and_what_failed_is_tried_again(insight: Insight, settings: Any) -> None:
+def test_without_free_leases_nothing_starts_and_a_failed_insight_can_be_retried(
+    insight: Insight, settings: Any
+) -> None:
     settings.MAX_CONCURRENT_INSIGHTS = 0
     assert (dispatch.dispatch(), generation.claim_insight(insight.pk)) == (0, None)
     GenerationJob.objects.update(deadline_at=Now() - timedelta(seconds=1))
     assert recovery.recover().overdue_jobs == 1
     insight.refresh_from_db()
     assert (insight.status, insight.error_code) == ("failed", "deadline_passed")
-    assert held(insight) == (400, 0)
+    assert wallet_figures(insight) == (400, 0)
     assert unlocking.retry(insight).coins == 50
-    assert held(insight) == (400, 50)
+    assert wallet_figures(insight) == (400, 50)
 
 
 def test_a_stale_worker_cannot_overwrite_a_finished_insight(insight: Insight) -> None:
     stale = generation.claim_insight(insight.pk)
     assert stale is not None
-    let_the_lease_run_out(insight)
+    expire_lease(insight)
     fresh = generation.claim_insight(insight.pk)
     assert fresh is not None
     assert settlement.complete(fresh, sealed_document=b"fresh")
@@ -132,19 +135,19 @@ def test_a_stale_worker_cannot_overwrite_a_finished_insight(insight: Insight) ->
     assert not settlement.fail(stale, error_code="late")
     insight.refresh_from_db()
     assert (insight.status, bytes(insight.sealed_document or b"")) == ("completed", b"fresh")
-    assert held(insight) == (350, 0)
+    assert wallet_figures(insight) == (350, 0)
     assert audit() == []
 
 
-def test_a_stale_worker_cannot_finish_while_another_one_writes(insight: Insight) -> None:
+def test_a_stale_worker_cannot_finish_while_another_one_generates(insight: Insight) -> None:
     stale = generation.claim_insight(insight.pk)
     assert stale is not None
-    let_the_lease_run_out(insight)
+    expire_lease(insight)
     assert generation.claim_insight(insight.pk) is not None
     assert not settlement.complete(stale, sealed_document=b"stale")
 
 
-def test_an_unavailable_engine_is_tried_three_times_and_then_the_coins_go_back(
+def test_an_unavailable_engine_is_called_three_times_and_then_the_coins_are_released(
     insight: Insight, failing: Callable[[EngineError], None], caplog: pytest.LogCaptureFixture
 ) -> None:
     failing(EngineUnavailable())
@@ -161,20 +164,20 @@ def test_an_unavailable_engine_is_tried_three_times_and_then_the_coins_go_back(
     generation.run(insight.pk)
     insight.refresh_from_db()
     assert (insight.status, insight.error_code) == ("failed", "engine_unavailable")
-    assert held(insight) == (400, 0)
+    assert wallet_figures(insight) == (400, 0)
     assert "failed after 3 attempts" in caplog.text
     assert audit() == []
 
 
-def test_a_refused_request_is_not_tried_again(insight: Insight, failing: Callable[[EngineError], None]) -> None:
+def test_a_refused_request_is_not_retried(insight: Insight, failing: Callable[[EngineError], None]) -> None:
     failing(EngineRefused())
     generation.run(insight.pk)
     insight.refresh_from_db()
     assert (insight.status, insight.attempt) == ("failed", 1)
-    assert held(insight) == (400, 0)
+    assert wallet_figures(insight) == (400, 0)
 
 
-def test_a_rate_limit_uses_no_attempt_and_waits_as_told(
+def test_a_rate_limit_uses_no_attempt_and_waits_as_long_as_the_provider_says(
     insight: Insight, failing: Callable[[EngineError], None]
 ) -> None:
     failing(EngineRateLimited(retry_after_seconds=40))
@@ -186,7 +189,7 @@ def test_a_rate_limit_uses_no_attempt_and_waits_as_told(
         make_due(insight)
 
 
-def test_a_fault_of_our_own_gives_the_coins_back_and_keeps_the_worker(
+def test_an_internal_error_releases_the_coins_and_does_not_stop_the_worker(
     insight: Insight, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def write(self: LocalInsightEngine, brief: object) -> Any:
@@ -198,41 +201,41 @@ def test_a_fault_of_our_own_gives_the_coins_back_and_keeps_the_worker(
         make_due(insight)
     insight.refresh_from_db()
     assert (insight.status, insight.error_code) == ("failed", "internal_error")
-    assert held(insight) == (400, 0)
+    assert wallet_figures(insight) == (400, 0)
 
 
-def test_partial_delivery_is_charged_by_parts(job: GenerationJob) -> None:
+def test_a_partly_delivered_job_captures_only_the_delivered_part(job: GenerationJob) -> None:
     delivered, *others = job.insights.order_by("price")
     generation.run(delivered.pk)
     settlement.fail_open_insights(job.pk, error_code="test", error_message="")
     job.refresh_from_db()
     assert (job.status, job.completed_insights, job.failed_insights) == ("partial_failure", 1, len(others))
     assert job.reservation.captured_coins == delivered.price
-    assert held(delivered) == (400 - delivered.price, 0)
+    assert wallet_figures(delivered) == (400 - delivered.price, 0)
     assert audit() == []
 
 
-def test_a_dead_lease_makes_the_insight_due_again(insight: Insight) -> None:
+def test_an_expired_lease_makes_the_insight_due_again(insight: Insight) -> None:
     generation.claim_insight(insight.pk)
-    let_the_lease_run_out(insight)
+    expire_lease(insight)
     assert recovery.recover().leases == 1
     insight.refresh_from_db()
     assert (insight.status, insight.lease_token) == ("pending", None)
 
 
-def test_a_dead_lease_on_the_last_attempt_fails_the_insight(insight: Insight) -> None:
+def test_an_expired_lease_on_the_last_attempt_fails_the_insight(insight: Insight) -> None:
     for _ in range(3):
         generation.claim_insight(insight.pk)
-        let_the_lease_run_out(insight)
+        expire_lease(insight)
     assert generation.claim_insight(insight.pk) is None
     recovery.recover()
     insight.refresh_from_db()
     assert (insight.status, insight.error_code) == ("failed", "worker_lost")
-    assert held(insight) == (400, 0)
+    assert wallet_figures(insight) == (400, 0)
     assert audit() == []
 
 
-def test_recovery_leaves_a_living_lease_alone(insight: Insight) -> None:
+def test_recovery_does_not_touch_an_active_lease(insight: Insight) -> None:
     claim = generation.claim_insight(insight.pk)
     assert claim is not None
     recovery.recover()
@@ -240,7 +243,7 @@ def test_recovery_leaves_a_living_lease_alone(insight: Insight) -> None:
     assert insight.lease_token == claim.token
 
 
-def test_a_job_past_its_deadline_ends_and_keeps_what_was_delivered(job: GenerationJob) -> None:
+def test_a_job_past_its_deadline_closes_and_captures_what_was_delivered(job: GenerationJob) -> None:
     delivered = job.insights.first()
     assert delivered is not None
     generation.run(delivered.pk)
@@ -266,7 +269,7 @@ def test_an_open_jobs_reservation_is_never_released(insight: Insight) -> None:
     assert recovery.recover().reservations == 0
 
 
-def test_deleting_a_chat_ends_its_jobs_gives_the_coins_back_and_destroys_what_was_written(
+def test_deleting_a_chat_closes_its_jobs_releases_the_coins_and_deletes_the_documents(
     job: GenerationJob, chat: Chat
 ) -> None:
     delivered = job.insights.first()
@@ -282,7 +285,7 @@ def test_deleting_a_chat_ends_its_jobs_gives_the_coins_back_and_destroys_what_wa
     assert audit() == []
 
 
-def test_a_chat_that_cannot_be_searched_fails_its_insights_and_gives_the_coins_back(
+def test_failed_indexing_fails_the_insights_and_releases_the_coins(
     person: User, make_chat: Callable[..., Chat]
 ) -> None:
     chat = make_chat(person, searchable=False)
@@ -337,11 +340,11 @@ def test_a_finished_insight_is_kept_when_the_connection_breaks_while_it_is_recor
     generation.run(insight.pk)
     insight.refresh_from_db()
     assert (insight.status, insight.attempt) == ("completed", 1)
-    assert held(insight) == (0, 0)
+    assert wallet_figures(insight) == (0, 0)
     assert audit() == []
 
 
-def test_who_waits_for_a_job_keeps_nobody_else_from_claiming(
+def test_a_claim_that_waits_for_its_job_does_not_block_other_claims(
     transactional_db: None, make_person: Callable[..., User], make_chat: Callable[..., Chat]
 ) -> None:
     insights: list[Insight] = []
@@ -358,7 +361,7 @@ def test_who_waits_for_a_job_keeps_nobody_else_from_claiming(
         GenerationJob.objects.select_for_update().get(pk=busy.job_id)
         waiting = threading.Thread(target=claim_the_busy_one)
         waiting.start()
-        eventually(is_somebody_waiting)
+        eventually(is_a_lock_awaited)
         with connection.cursor() as cursor:
             cursor.execute("SET LOCAL lock_timeout = '5s'")
         assert generation.claim_insight(other.pk) is not None
@@ -367,13 +370,7 @@ def test_who_waits_for_a_job_keeps_nobody_else_from_claiming(
     assert busy.status == "generating"
 
 
-def is_somebody_waiting() -> bool:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)")
-        return bool(cursor.fetchone()[0])
-
-
-def test_recovery_goes_on_past_a_job_that_cannot_be_put_right(
+def test_recovery_continues_after_a_job_that_cannot_be_recovered(
     make_person: Callable[..., User], make_chat: Callable[..., Chat], caplog: pytest.LogCaptureFixture
 ) -> None:
     jobs = []
@@ -392,7 +389,7 @@ def test_recovery_goes_on_past_a_job_that_cannot_be_put_right(
     assert "recovery failed" in caplog.text
 
 
-def test_deleting_a_chat_takes_all_its_jobs_before_any_coins(
+def test_deleting_a_chat_locks_all_its_jobs_before_any_wallet(
     transactional_db: None, make_person: Callable[..., User], make_chat: Callable[..., Chat]
 ) -> None:
     person = make_person(coins=150)
@@ -406,13 +403,13 @@ def test_deleting_a_chat_takes_all_its_jobs_before_any_coins(
         erasure.erase(Chat.objects.get(pk=chat.pk))
         connection.close()
 
-    # A worker ends an insight of the job that the deletion comes to last: it holds the job, then takes the wallet.
+    # A worker finishes an insight of the job that the deletion locks last: it holds the job, then locks the wallet.
     last = max(first, second, key=lambda job: job.pk)
     with transaction.atomic():
         GenerationJob.objects.select_for_update().get(pk=last.pk)
         erasing = threading.Thread(target=erase)
         erasing.start()
-        eventually(is_somebody_waiting)
+        eventually(is_a_lock_awaited)
         settlement.fail_open_insights(last.pk, error_code="test", error_message="")
     erasing.join(PATIENCE_SECONDS)
     assert not GenerationJob.objects.open().exists()
@@ -429,7 +426,9 @@ def test_dispatch_waits_until_the_chat_is_searchable(person: User, make_chat: Ca
     assert dispatch.dispatch() == 6
 
 
-def test_dispatch_wakes_each_insight_once_until_the_call_counts_as_lost(job: GenerationJob, settings: Any) -> None:
+def test_dispatch_publishes_an_insight_again_only_when_its_message_counts_as_lost(
+    job: GenerationJob, settings: Any
+) -> None:
     assert dispatch.dispatch() == 6
     assert dispatch.dispatch() == 0
     job.insights.update(dispatched_at=Now() - timedelta(seconds=settings.REDISPATCH_SECONDS + 1))
@@ -444,8 +443,8 @@ def test_dispatch_is_fair_between_jobs(
         person = make_person(coins=400)
         unlocking.unlock(user=person, chat=make_chat(person), category_id="romantic")
     assert dispatch.dispatch() == 4
-    woken = Insight.objects.exclude(dispatched_at=None).values_list("job", flat=True)
-    assert sorted(list(woken).count(job) for job in set(woken)) == [2, 2]
+    dispatched = Insight.objects.exclude(dispatched_at=None).values_list("job", flat=True)
+    assert sorted(list(dispatched).count(job) for job in set(dispatched)) == [2, 2]
 
 
 def test_one_engine_serves_a_process() -> None:

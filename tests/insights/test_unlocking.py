@@ -1,8 +1,7 @@
-"""An unlock holds the right coins once, or refuses before any coin is held."""
+"""An unlock reserves the right coins once, or is rejected before any coin is reserved."""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -17,6 +16,7 @@ from insights import settlement, unlocking
 from insights.models import GenerationJob, Insight, InsightType
 from relivchats.accounts.models import User
 from relivchats.errors import Conflict, NotFound
+from tests.concurrency import call_at_once
 
 pytestmark = pytest.mark.django_db
 
@@ -45,7 +45,7 @@ def test_the_signup_bonus_buys_one_small_insight(make_chat: Callable[..., Chat])
     assert (unlocked.coins, unlocked.spendable) == (50, 0)
 
 
-def test_what_is_unlocked_already_is_returned_and_costs_nothing(person: User, chat: Chat) -> None:
+def test_an_insight_that_is_unlocked_already_is_returned_and_costs_nothing(person: User, chat: Chat) -> None:
     first = unlocking.unlock(user=person, chat=chat, category_id="romantic")
     again = unlocking.unlock(user=person, chat=chat, category_id="romantic")
     assert not again.created
@@ -66,55 +66,57 @@ def test_the_rest_of_a_category_costs_only_the_rest(
     assert len(rest.insights) == 4
 
 
-def test_too_few_coins_are_refused_with_the_numbers(
+def test_too_few_coins_are_rejected_with_the_numbers(
     make_person: Callable[..., User], make_chat: Callable[..., Chat]
 ) -> None:
     person = make_person(coins=399)
     chat = make_chat(person)
-    with pytest.raises(InsufficientCoins) as refused:
+    with pytest.raises(InsufficientCoins) as rejected:
         unlocking.unlock(user=person, chat=chat, category_id="romantic")
-    assert refused.value.extra == {"required": 400, "available": 399, "deficit": 1}
-    assert nothing_was_made()
+    assert rejected.value.extra == {"required": 400, "available": 399, "deficit": 1}
+    assert nothing_was_created()
 
 
-def test_too_few_messages_are_refused_before_coins_are_held(person: User, make_chat: Callable[..., Chat]) -> None:
+def test_too_few_messages_are_rejected_before_coins_are_reserved(person: User, make_chat: Callable[..., Chat]) -> None:
     chat = make_chat(person, messages=12)
-    with pytest.raises(unlocking.NotEligible) as refused:
+    with pytest.raises(unlocking.NotEligible) as rejected:
         unlocking.unlock(user=person, chat=chat, category_id="romantic")
-    assert "communication_basics" in refused.value.extra["too_few_messages"]
-    assert nothing_was_made()
+    assert "communication_basics" in rejected.value.extra["too_few_messages"]
+    assert nothing_was_created()
 
 
 def test_each_insight_names_the_messages_it_needs(person: User, make_chat: Callable[..., Chat]) -> None:
     chat = make_chat(person, messages=61)
-    with pytest.raises(unlocking.NotEligible) as refused:
+    with pytest.raises(unlocking.NotEligible) as rejected:
         unlocking.unlock(user=person, chat=chat, category_id="romantic")
-    fewest = InsightType.objects.get(pk="communication_basics").min_messages
-    assert fewest <= chat.message_count
-    assert refused.value.extra["possible"] == ["communication_basics"]
+    minimum = InsightType.objects.get(pk="communication_basics").min_messages
+    assert minimum <= chat.message_count
+    assert rejected.value.extra["possible"] == ["communication_basics"]
     for insight_type in InsightType.objects.filter(category="romantic").exclude(pk="communication_basics"):
-        assert f"{insight_type.title} needs {insight_type.min_messages}" in refused.value.detail
+        assert f"{insight_type.title} needs {insight_type.min_messages}" in rejected.value.detail
 
 
-def test_a_monologue_is_refused_before_coins_are_held(person: User, make_chat: Callable[..., Chat]) -> None:
+def test_a_monologue_is_rejected_before_coins_are_reserved(person: User, make_chat: Callable[..., Chat]) -> None:
     with pytest.raises(unlocking.NotEligible, match="one person"):
         unlocking.unlock(user=person, chat=make_chat(person, people=1), type_ids=["communication_basics"])
-    assert nothing_was_made()
+    assert nothing_was_created()
 
 
-def test_too_many_people_are_refused_and_what_fits_is_named(person: User, make_chat: Callable[..., Chat]) -> None:
+def test_too_many_people_are_rejected_and_the_eligible_types_are_named(
+    person: User, make_chat: Callable[..., Chat]
+) -> None:
     chat = make_chat(person, people=5)
-    with pytest.raises(unlocking.NotEligible) as refused:
+    with pytest.raises(unlocking.NotEligible) as rejected:
         unlocking.unlock(user=person, chat=chat, category_id="romantic")
-    assert refused.value.extra["possible"] == ["communication_basics"]
-    assert nothing_was_made()
+    assert rejected.value.extra["possible"] == ["communication_basics"]
+    assert nothing_was_created()
     assert unlocking.unlock(user=person, chat=chat, type_ids=["communication_basics"]).created
 
 
 def test_somebody_elses_chat_is_not_found(chat: Chat, make_person: Callable[..., User]) -> None:
     with pytest.raises(NotFound):
         unlocking.unlock(user=make_person(coins=400), chat=chat, category_id="romantic")
-    assert nothing_was_made()
+    assert nothing_was_created()
 
 
 @pytest.mark.parametrize("asked", [{"category_id": "unknown"}, {"type_ids": ["communication_basics", "unknown"]}])
@@ -123,15 +125,15 @@ def test_what_is_not_in_the_catalogue_is_not_found(person: User, chat: Chat, ask
         unlocking.unlock(user=person, chat=chat, **asked)  # type: ignore[arg-type]
 
 
-def test_asking_for_nothing_is_refused(person: User, chat: Chat) -> None:
+def test_an_empty_request_is_rejected(person: User, chat: Chat) -> None:
     with pytest.raises(unlocking.NothingRequested):
         unlocking.unlock(user=person, chat=chat)
 
 
-def test_a_language_that_is_not_written_is_refused(person: User, chat: Chat) -> None:
+def test_an_unsupported_language_is_rejected(person: User, chat: Chat) -> None:
     with pytest.raises(unlocking.UnsupportedLanguage, match="en"):
         unlocking.unlock(user=person, chat=chat, category_id="romantic", language="fr")
-    assert nothing_was_made()
+    assert nothing_was_created()
 
 
 def test_a_withdrawn_type_cannot_be_unlocked(person: User, chat: Chat) -> None:
@@ -141,7 +143,7 @@ def test_a_withdrawn_type_cannot_be_unlocked(person: User, chat: Chat) -> None:
     assert unlocking.unlock(user=person, chat=chat, category_id="romantic").coins == 400
 
 
-def test_a_failed_insight_is_tried_again_for_its_own_part(person: User, chat: Chat) -> None:
+def test_a_failed_insight_is_retried_for_its_own_price(person: User, chat: Chat) -> None:
     job = unlocking.unlock(user=person, chat=chat, category_id="romantic").job
     settlement.fail_open_insights(job.pk, error_code="test", error_message="")
     failed = Insight.objects.get(job=job, insight_type="love_language")
@@ -150,60 +152,43 @@ def test_a_failed_insight_is_tried_again_for_its_own_part(person: User, chat: Ch
     assert retried.coins == failed.price < failed.insight_type.price
     assert retried.job != job
     assert Insight.objects.get(pk=failed.pk).status == "failed", "the failed row stays as history"
-    assert not unlocking.retry(failed).created, "a second try finds the first"
+    assert not unlocking.retry(failed).created, "a second retry returns the insight of the first"
 
 
-def test_only_a_failed_insight_can_be_tried_again(person: User, chat: Chat) -> None:
+def test_only_a_failed_insight_can_be_retried(person: User, chat: Chat) -> None:
     (insight,) = unlocking.unlock(user=person, chat=chat, type_ids=["love_language"]).insights
     with pytest.raises(Conflict):
         unlocking.retry(insight)
 
 
-def test_a_hold_outlives_its_job(person: User, chat: Chat) -> None:
+def test_a_reservation_expires_after_the_deadline_of_its_job(person: User, chat: Chat) -> None:
     job = unlocking.unlock(user=person, chat=chat, category_id="romantic").job
     assert job.reservation.expires_at > job.deadline_at
 
 
-def nothing_was_made() -> bool:
+def nothing_was_created() -> bool:
     return not GenerationJob.objects.exists() and not CoinReservation.objects.exists()
 
 
-def at_once(callables: list[Callable[[], object]]) -> list[object]:
-    """Start all at one moment in threads of their own; results and exceptions in order."""
-    start = threading.Barrier(len(callables))
-
-    def run(call: Callable[[], object]) -> object:
-        start.wait()
-        try:
-            return call()
-        except Exception as error:  # the test looks at what each one raised
-            return error
-        finally:
-            connections.close_all()
-
-    with ThreadPoolExecutor(len(callables)) as pool:
-        return list(pool.map(run, callables))
-
-
 @pytest.mark.django_db(transaction=True)
-def test_two_unlocks_at_once_charge_once(make_person: Callable[..., User], make_chat: Callable[..., Chat]) -> None:
+def test_two_concurrent_unlocks_charge_once(make_person: Callable[..., User], make_chat: Callable[..., Chat]) -> None:
     person = make_person(coins=1000)
     chat = make_chat(person)
-    results = at_once([lambda: unlocking.unlock(user=person, chat=chat, category_id="romantic")] * 2)
-    assert sorted(result.created for result in results) == [False, True]  # type: ignore[attr-defined]
-    assert len({result.job.pk for result in results}) == 1  # type: ignore[attr-defined]
+    results = call_at_once([lambda: unlocking.unlock(user=person, chat=chat, category_id="romantic")] * 2)
+    assert sorted(result.created for result in results) == [False, True]
+    assert len({result.job.pk for result in results}) == 1
     person.wallet.refresh_from_db()
     assert person.wallet.reserved == 400
     assert audit() == []
 
 
 @pytest.mark.django_db(transaction=True)
-def test_fifty_unlocks_at_once_on_a_balance_for_one_give_one(
+def test_of_fifty_concurrent_unlocks_on_a_balance_for_one_one_succeeds(
     make_person: Callable[..., User], make_chat: Callable[..., Chat]
 ) -> None:
     person = make_person(coins=100)
     chats = [make_chat(person, messages=120, searchable=False) for _ in range(50)]
-    results = at_once(
+    results = call_at_once(
         [lambda chat=chat: unlocking.unlock(user=person, chat=chat, type_ids=["love_language"]) for chat in chats]  # type: ignore[misc]
     )
     assert sum(isinstance(result, unlocking.UnlockResult) for result in results) == 1
@@ -214,20 +199,20 @@ def test_fifty_unlocks_at_once_on_a_balance_for_one_give_one(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_fifty_unlocks_at_once_of_one_chat_charge_once(
+def test_fifty_concurrent_unlocks_of_one_chat_charge_once(
     make_person: Callable[..., User], make_chat: Callable[..., Chat]
 ) -> None:
     person = make_person(coins=10_000)
     chat = make_chat(person, messages=120, searchable=False)
-    results = at_once([lambda: unlocking.unlock(user=person, chat=chat, type_ids=["love_language"])] * 50)
-    assert sorted(result.created for result in results) == [False] * 49 + [True]  # type: ignore[attr-defined]
+    results = call_at_once([lambda: unlocking.unlock(user=person, chat=chat, type_ids=["love_language"])] * 50)
+    assert sorted(result.created for result in results) == [False] * 49 + [True]
     person.wallet.refresh_from_db()
     assert (person.wallet.reserved, GenerationJob.objects.count()) == (100, 1)
     assert audit() == []
 
 
 @pytest.mark.django_db(transaction=True)
-def test_twenty_tries_at_once_of_a_failed_insight_hold_its_part_once(
+def test_twenty_concurrent_retries_of_a_failed_insight_reserve_its_price_once(
     make_person: Callable[..., User], make_chat: Callable[..., Chat]
 ) -> None:
     person = make_person(coins=10_000)
@@ -235,8 +220,8 @@ def test_twenty_tries_at_once_of_a_failed_insight_hold_its_part_once(
     job = unlocking.unlock(user=person, chat=chat, type_ids=["love_language", "communication_basics"]).job
     settlement.fail_open_insights(job.pk, error_code="test", error_message="")
     failed = Insight.objects.get(job=job, insight_type="love_language")
-    results = at_once([lambda: unlocking.retry(Insight.objects.get(pk=failed.pk))] * 20)
-    assert sorted(result.created for result in results) == [False] * 19 + [True]  # type: ignore[attr-defined]
+    results = call_at_once([lambda: unlocking.retry(Insight.objects.get(pk=failed.pk))] * 20)
+    assert sorted(result.created for result in results) == [False] * 19 + [True]
     person.wallet.refresh_from_db()
     assert person.wallet.reserved == failed.price
     assert audit() == []
@@ -244,7 +229,7 @@ def test_twenty_tries_at_once_of_a_failed_insight_hold_its_part_once(
 
 @pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
-def test_a_thousand_unlocks_on_a_balance_for_one_give_one(
+def test_of_a_thousand_unlocks_on_a_balance_for_one_one_succeeds(
     make_person: Callable[..., User], make_chat: Callable[..., Chat]
 ) -> None:
     person = make_person(coins=100)
@@ -254,8 +239,8 @@ def test_a_thousand_unlocks_on_a_balance_for_one_give_one(
     def unlock(chat: Chat) -> object:
         try:
             return unlocking.unlock(user=person, chat=chat, type_ids=["love_language"])
-        except InsufficientCoins as refusal:
-            return refusal
+        except InsufficientCoins as error:
+            return error
         finally:
             connections.close_all()
 

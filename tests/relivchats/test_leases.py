@@ -18,7 +18,7 @@ from chats.models import Chat
 from insights import dispatch
 from relivchats import leases
 from relivchats.leases import Lease, LeaseQueue, LeaseRenewer
-from tests.concurrency import BackgroundCall, call_at_once
+from tests.concurrency import BackgroundCall, call_at_once, is_a_lock_awaited
 from tests.ops import rows
 from tests.processes import PATIENCE_SECONDS, eventually
 
@@ -246,12 +246,6 @@ class TestRecovery:
             assert queue.queue.release(lease)
         assert renewal.result() is False
         assert queue.get(lease.row_id, "status") == queue.queue.pending
-
-
-def is_a_lock_awaited() -> bool:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)")
-        return bool(cursor.fetchone()[0])
 
 
 class TestDispatch:
