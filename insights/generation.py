@@ -80,8 +80,8 @@ def claim_insight(insight_id: UUID) -> Lease | None:
     job = GenerationJob.objects.select_for_update(of=("self",)).open().filter(insights=insight_id).first()
     if job is None:
         return None
-    # One claim at a time: two that count the same free lease would both take it. After the job's lock, so that whoever
-    # holds the advisory lock waits for no job, and a locked job delays only its own claims.
+    # One claim at a time: two that count the same free lease would both take it. After the lock of the job, so that the
+    # holder of the advisory lock waits for no job, and a locked job delays only its own claims.
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_CLAIMS_LOCK])
     lease = None

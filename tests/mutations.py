@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 #: The modules whose guards docs/ledger.md lists.
-MODULES = ("billing/ledger.py", "billing/payments/webhooks.py")
+MODULES = ("billing/ledger.py", "billing/payments/webhooks.py", "ops/health.py")
 _MODEL = "tests/billing/test_ledger_against_model.py"
 _PAYMENTS = "tests/billing/payments"
 _ONE = ("-k", "not razorpay")
@@ -62,6 +62,8 @@ def tests_of(module: str) -> tuple[tuple[str, ...], ...]:
                 f"{_PAYMENTS}/test_crashes.py",
             ),
         )
+    if module == "ops/health.py":
+        return (("tests/ops/test_health.py",),)
     return (
         ("tests/billing/test_ledger.py", "tests/billing/test_races.py"),
         ("tests/billing", f"--ignore={_MODEL}"),

@@ -1,4 +1,4 @@
-"""Unlocking by the API: what it answers, what it refuses, and what a person reads in the end."""
+"""The API of unlocks, jobs and insights: its answers, its rejections, and the documents that a user reads."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ pytestmark = pytest.mark.django_db
 ROMANTIC_PRICE = 400
 
 
-def unlock(api: Api, chat: Chat, *, status: int = 202, **asked: Any) -> Any:
-    return api.post("/api/insights/unlock", {"chat_id": str(chat.pk), **asked}, status=status)
+def unlock(api: Api, chat: Chat, *, status: int = 202, **fields: Any) -> Any:
+    return api.post("/api/insights/unlock", {"chat_id": str(chat.pk), **fields}, status=status)
 
 
 def balance(api: Api) -> Any:
@@ -30,7 +30,7 @@ def balance(api: Api) -> Any:
     return answer["balance"], answer["reserved"], answer["spendable"]
 
 
-def test_the_whole_way_from_upload_to_insights(api: Api) -> None:
+def test_an_upload_can_be_unlocked_and_its_insights_read(api: Api) -> None:
     uploaded = api.upload(exports.zipped(exports.text(400)))
     chat = Chat.objects.get(pk=uploaded["id"])
     answer = unlock(api, chat, category_id="romantic")
@@ -56,7 +56,7 @@ def types_of(category: str) -> list[str]:
 
 
 def check_quotes(api: Api, chat: Chat, document: Any) -> None:
-    """Every quoted message stands in the chat, word for word, under its number."""
+    """Check that every quoted message is in the chat, word for word, under its number."""
     for section in document["sections"]:
         for exchange in section["evidence"]:
             for quoted in exchange["messages"]:
@@ -93,7 +93,7 @@ def test_too_few_coins_are_a_402_with_the_numbers(make_person: MakePerson) -> No
     assert not GenerationJob.objects.exists()
 
 
-def test_a_chat_that_is_too_small_is_refused_before_coins_are_held(api: Api, owner: User) -> None:
+def test_a_chat_that_is_too_small_is_rejected_before_coins_are_reserved(api: Api, owner: User) -> None:
     chat = import_chat(owner=owner, upload=exports.text(10))
     problem = unlock(api, chat, category_id="romantic", status=422)
     assert problem["error_code"] == "ERR_1001"
@@ -101,7 +101,7 @@ def test_a_chat_that_is_too_small_is_refused_before_coins_are_held(api: Api, own
     assert balance(api) == (ROMANTIC_PRICE, 0, ROMANTIC_PRICE)
 
 
-def test_a_group_is_told_which_insights_fit_it(api: Api, owner: User) -> None:
+def test_the_rejection_of_a_group_lists_the_insights_that_fit_it(api: Api, owner: User) -> None:
     chat = import_chat(owner=owner, upload=exports.text(400, people=4))
     problem = unlock(api, chat, category_id="romantic", status=422)
     assert problem["possible"] == ["communication_basics"]
@@ -110,7 +110,7 @@ def test_a_group_is_told_which_insights_fit_it(api: Api, owner: User) -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "status"),
+    ("fields", "status"),
     [
         ({}, 422),
         ({"category_id": "no such!"}, 422),
@@ -123,17 +123,17 @@ def test_a_group_is_told_which_insights_fit_it(api: Api, owner: User) -> None:
         ({"category_id": {"id": "romantic"}}, 422),
     ],
 )
-def test_what_cannot_be_unlocked_is_refused(api: Api, chat: Chat, asked: dict[str, Any], status: int) -> None:
-    unlock(api, chat, status=status, **asked)
+def test_an_invalid_unlock_is_rejected(api: Api, chat: Chat, fields: dict[str, Any], status: int) -> None:
+    unlock(api, chat, status=status, **fields)
     assert not GenerationJob.objects.exists()
 
 
 @pytest.mark.parametrize("chat_id", ["", "1", 5, True, None, [], str(uuid.UUID(int=0)) + "0"])
-def test_a_chat_id_that_is_none_is_refused(api: Api, chat_id: Any) -> None:
+def test_a_malformed_chat_id_is_rejected(api: Api, chat_id: Any) -> None:
     api.post("/api/insights/unlock", {"chat_id": chat_id, "category_id": "romantic"}, status=422)
 
 
-def test_an_open_job_says_when_to_ask_again(api: Api, searchable: Chat) -> None:
+def test_the_status_of_an_open_job_says_when_to_poll_again(api: Api, searchable: Chat) -> None:
     answer = unlock(api, searchable, category_id="romantic")
     response = api.send("GET", answer["poll_url"])
     assert int(response["Retry-After"]) > 0
@@ -144,7 +144,7 @@ def test_an_open_job_says_when_to_ask_again(api: Api, searchable: Chat) -> None:
     assert "Retry-After" not in api.send("GET", answer["poll_url"])
 
 
-def test_a_job_is_sent_again_only_when_it_moved_on(api: Api, searchable: Chat) -> None:
+def test_a_job_is_sent_again_only_if_it_changed(api: Api, searchable: Chat) -> None:
     answer = unlock(api, searchable, insight_type_ids=["communication_basics"])
     path = answer["poll_url"]
     first = api.send("GET", path)
@@ -154,7 +154,7 @@ def test_a_job_is_sent_again_only_when_it_moved_on(api: Api, searchable: Chat) -
     assert api.send("GET", path, headers={"If-None-Match": first["ETag"]}).status_code == 200
 
 
-def test_a_job_is_sent_again_when_one_of_its_insights_moved_on(api: Api, searchable: Chat) -> None:
+def test_a_job_is_sent_again_if_one_of_its_insights_changed(api: Api, searchable: Chat) -> None:
     path = unlock(api, searchable, category_id="romantic")["poll_url"]
     first, second = Insight.objects.order_by("pk")[:2]
     generation.claim_insight(first.pk)
@@ -164,7 +164,7 @@ def test_a_job_is_sent_again_when_one_of_its_insights_moved_on(api: Api, searcha
     assert [insight["status"] for insight in later.json()["insights"]].count("generating") == 2
 
 
-def test_insights_are_sent_again_only_when_they_changed(api: Api, searchable: Chat) -> None:
+def test_insights_are_sent_again_only_if_they_changed(api: Api, searchable: Chat) -> None:
     path = f"/api/insights/chats/{searchable.pk}"
     assert api.get(path)["insights"] == []
     answer = unlock(api, searchable, insight_type_ids=["communication_basics"])
@@ -186,13 +186,13 @@ def test_reading_many_insights_takes_few_queries(
 
 @pytest.fixture
 def failed(api: Api, searchable: Chat) -> Insight:
-    """An insight whose time ran out."""
+    """An insight that failed because its job was overdue."""
     job_id = unlock(api, searchable, insight_type_ids=["communication_basics"])["job_id"]
     settlement.fail_open_insights(uuid.UUID(job_id), error_code="overdue", error_message="The job ran out of time.")
     return Insight.objects.get(job=job_id)
 
 
-def test_a_failed_insight_gives_its_coins_back_and_can_be_tried_again(api: Api, failed: Insight) -> None:
+def test_the_coins_of_a_failed_insight_are_released_and_it_can_be_retried(api: Api, failed: Insight) -> None:
     assert balance(api) == (ROMANTIC_PRICE, 0, ROMANTIC_PRICE)
     assert api.get(f"/api/insights/jobs/{failed.job_id}/status")["insights"][0]["error_code"] == "overdue"
     answer = api.post(f"/api/insights/{failed.pk}/retry", status=202)
@@ -204,13 +204,13 @@ def test_a_failed_insight_gives_its_coins_back_and_can_be_tried_again(api: Api, 
     assert again["coins_reserved"] == 0
 
 
-def test_an_insight_that_has_not_failed_is_not_tried_again(api: Api, searchable: Chat) -> None:
+def test_an_insight_that_has_not_failed_cannot_be_retried(api: Api, searchable: Chat) -> None:
     answer = unlock(api, searchable, insight_type_ids=["communication_basics"])
     problem = api.post(f"/api/insights/{answer['insights'][0]['id']}/retry", status=409)
     assert problem["error_code"] == "ERR_2001"
 
 
-def test_deleting_a_chat_ends_its_job_and_returns_the_coins(api: Api, searchable: Chat) -> None:
+def test_deleting_a_chat_closes_its_job_and_releases_the_coins(api: Api, searchable: Chat) -> None:
     answer = unlock(api, searchable, category_id="romantic")
     api.delete(f"/api/chats/{searchable.pk}", status=204)
     status = api.get(answer["poll_url"])
@@ -226,7 +226,7 @@ def test_the_catalogue_is_public_and_in_display_order(nobody: Api) -> None:
     assert (romantic["price"], listed[0]["price"]) == (ROMANTIC_PRICE, 50)
 
 
-def test_what_is_not_sold_is_not_listed(nobody: Api) -> None:
+def test_an_inactive_type_or_category_is_not_listed(nobody: Api) -> None:
     InsightType.objects.filter(pk="communication_basics").update(active=False)
     romantic = next(c for c in nobody.get("/api/categories")["results"] if c["id"] == "romantic")
     listed = nobody.get("/api/categories/romantic/insights")["results"]
@@ -236,12 +236,12 @@ def test_what_is_not_sold_is_not_listed(nobody: Api) -> None:
     nobody.get("/api/categories/romantic/insights", status=404)
 
 
-def test_the_catalogue_ignores_whatever_token_is_sent(nobody: Api) -> None:
+def test_the_catalogue_ignores_an_invalid_token(nobody: Api) -> None:
     response = nobody.send("GET", "/api/categories", headers={"Authorization": "Bearer of bad news"})
     assert response.status_code == 200
 
 
-def test_an_insight_says_whether_the_chat_went_on_after_it(api: Api, owner: User) -> None:
+def test_an_insight_says_whether_messages_were_added_after_it(api: Api, owner: User) -> None:
     records = list(exports.lines(400))
     chat = import_chat(owner=owner, upload="".join(records[:350]).encode())
     job = unlock(api, chat, category_id="romantic")["job_id"]
@@ -249,9 +249,11 @@ def test_an_insight_says_whether_the_chat_went_on_after_it(api: Api, owner: User
     work(job)
     address = f"/api/insights/chats/{chat.pk}"
     before = api.send("GET", address)
-    assert {(one["up_to_message"], one["is_outdated"]) for one in before.json()["insights"]} == {(350, False)}
+    assert {(insight["up_to_message"], insight["is_outdated"]) for insight in before.json()["insights"]} == {
+        (350, False)
+    }
     api.upload("".join(records).encode(), status=200, extend=str(chat.pk))
     after = api.send("GET", address, headers={"If-None-Match": before["ETag"]}).json()["insights"]
-    assert {(one["up_to_message"], one["is_outdated"]) for one in after} == {(350, True)}
-    for one in after:
-        check_quotes(api, chat, one["document"])
+    assert {(insight["up_to_message"], insight["is_outdated"]) for insight in after} == {(350, True)}
+    for insight in after:
+        check_quotes(api, chat, insight["document"])

@@ -1,4 +1,4 @@
-"""Somebody else's object is not there, on every route that the address table has."""
+"""Objects of another user are not found, on every route of the URL configuration."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["make_order"]
 pytestmark = pytest.mark.django_db
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
-#: Open to all: they name no person's object.
+#: Parameters that name public objects.
 PUBLIC_PARAMETERS = {"category_id"}
 
 
@@ -36,13 +36,13 @@ def routes(patterns: Any = None, prefix: str = "") -> Iterator[tuple[str, URLPat
 
 
 def owned_routes() -> list[tuple[str, str]]:
-    """Route and method, for each that names a person's object in its address."""
-    found = []
+    """Return route and method of each endpoint whose path names an object of a user."""
+    owned = []
     for route, entry in routes():
         if set(entry.pattern.converters) - PUBLIC_PARAMETERS:
             view: Any = entry.callback
-            found += [(route, method) for method in METHODS if hasattr(view.view_class, method.lower())]
-    return found
+            owned += [(route, method) for method in METHODS if hasattr(view.view_class, method.lower())]
+    return owned
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def job(owner: User, chat: Chat) -> GenerationJob:
 
 @pytest.fixture
 def names(chat: Chat, job: GenerationJob, make_order: MakeOrder) -> dict[str, uuid.UUID]:
-    """What a route's parameter may stand for. A new parameter is added here, with an object of the owner."""
+    """Objects of the owner, by route parameter. Add every new parameter here."""
     return {
         "chat_id": chat.pk,
         "job_id": job.pk,
@@ -74,7 +74,7 @@ def test_the_routes_are_found() -> None:
 
 
 @pytest.mark.parametrize(("route", "method"), owned_routes())
-def test_an_object_of_somebody_else_is_not_there(
+def test_an_object_of_another_user_is_not_found(
     stranger: Api, names: dict[str, uuid.UUID], route: str, method: str
 ) -> None:
     response = stranger.send(method, address(route, names), data=b"{}", content_type="application/json")
@@ -83,13 +83,13 @@ def test_an_object_of_somebody_else_is_not_there(
 
 
 @pytest.mark.parametrize(("route", "method"), owned_routes())
-def test_an_unknown_object_looks_the_same_as_somebody_elses(
+def test_an_unknown_object_gets_the_same_answer_as_one_of_another_user(
     stranger: Api, names: dict[str, uuid.UUID], route: str, method: str
 ) -> None:
     unknown = {name: uuid.uuid4() for name in names}
     answers = [
-        stranger.send(method, address(route, asked), data=b"{}", content_type="application/json").json()
-        for asked in (names, unknown)
+        stranger.send(method, address(route, parameters), data=b"{}", content_type="application/json").json()
+        for parameters in (names, unknown)
     ]
     for answer in answers:
         del answer["request_id"]
@@ -97,34 +97,36 @@ def test_an_unknown_object_looks_the_same_as_somebody_elses(
 
 
 @pytest.mark.parametrize(("route", "method"), owned_routes())
-def test_without_a_token_nothing_is_there(nobody: Api, names: dict[str, uuid.UUID], route: str, method: str) -> None:
+def test_without_a_token_every_owned_route_is_unauthorized(
+    nobody: Api, names: dict[str, uuid.UUID], route: str, method: str
+) -> None:
     response = nobody.send(method, address(route, names), data=b"{}", content_type="application/json")
     assert response.status_code == 401
 
 
-def test_insights_of_somebody_elses_chat_cannot_be_unlocked(stranger: Api, chat: Chat) -> None:
+def test_insights_of_another_users_chat_cannot_be_unlocked(stranger: Api, chat: Chat) -> None:
     problem = stranger.post("/api/insights/unlock", {"chat_id": str(chat.pk), "category_id": "romantic"}, status=404)
     assert problem["error_code"] == "ERR_1002"
     assert not GenerationJob.objects.exists()
 
 
-def test_every_address_that_is_not_public_asks_for_a_token(nobody: Api, names: dict[str, uuid.UUID]) -> None:
+def test_every_route_that_is_not_public_requires_a_token(nobody: Api, names: dict[str, uuid.UUID]) -> None:
     public = {
         "api/categories",
         "api/categories/<slug:category_id>/insights",
         "api/credits/packages",
-        # Signed by the provider instead.
+        # The provider signs these instead.
         "api/payments/webhooks/razorpay",
         "api/payments/webhooks/stripe",
         "api/schema",
         "api/docs",
     }
-    open_to_all = set()
+    without_token = set()
     for route, entry in routes():
         view: Any = entry.callback
         for method in METHODS:
             if hasattr(view.view_class, method.lower()):
                 path = address(route.replace("<slug:category_id>", "romantic"), names)
                 if nobody.send(method, path, data=b"{}", content_type="application/json").status_code != 401:
-                    open_to_all.add(route)
-    assert open_to_all == public
+                    without_token.add(route)
+    assert without_token == public

@@ -1,4 +1,4 @@
-"""A quote says what an unlock costs, and the unlock then costs that."""
+"""A quote states the price of an unlock, and the unlock costs exactly that."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from tests.api.conftest import Api, MakePerson, work
 pytestmark = pytest.mark.django_db
 
 
-def ask(api: Api, address: str, chat: Chat, *, status: int, **asked: Any) -> Any:
-    return api.post(f"/api/insights/{address}", {"chat_id": str(chat.pk), **asked}, status=status)
+def post(api: Api, address: str, chat: Chat, *, status: int, **fields: Any) -> Any:
+    return api.post(f"/api/insights/{address}", {"chat_id": str(chat.pk), **fields}, status=status)
 
 
-def quote(api: Api, chat: Chat, *, status: int = 200, **asked: Any) -> Any:
-    return ask(api, "quote", chat, status=status, **asked)
+def quote(api: Api, chat: Chat, *, status: int = 200, **fields: Any) -> Any:
+    return post(api, "quote", chat, status=status, **fields)
 
 
 def by_type(quoted: Any, name: str) -> dict[str, Any]:
     return {insight["insight_type_id"]: insight[name] for insight in quoted["insights"]}
 
 
-def test_a_quote_tells_prices_parts_and_what_is_missing(make_person: MakePerson) -> None:
+def test_a_quote_states_prices_parts_and_the_deficit(make_person: MakePerson) -> None:
     person = make_person(coins=150)
     chat = import_chat(owner=person, upload=exports.text(300))
     quoted = quote(Api(person), chat, category_id="romantic")
@@ -42,10 +42,10 @@ def test_a_quote_tells_prices_parts_and_what_is_missing(make_person: MakePerson)
     assert not CoinReservation.objects.exists()
 
 
-def test_a_quote_shows_what_is_owned_running_and_failed(api: Api, searchable: Chat) -> None:
-    owned = ask(api, "unlock", searchable, status=202, insight_type_ids=["communication_basics"])
+def test_a_quote_states_which_insights_are_owned_running_or_failed(api: Api, searchable: Chat) -> None:
+    owned = post(api, "unlock", searchable, status=202, insight_type_ids=["communication_basics"])
     work(owned["job_id"])
-    ask(api, "unlock", searchable, status=202, insight_type_ids=["love_language"])
+    post(api, "unlock", searchable, status=202, insight_type_ids=["love_language"])
     quoted = quote(api, searchable, insight_type_ids=["communication_basics", "love_language"])
     assert by_type(quoted, "state") == {"communication_basics": "owned", "love_language": "running"}
     assert by_type(quoted, "insight_id")["communication_basics"] == owned["insights"][0]["id"]
@@ -54,12 +54,12 @@ def test_a_quote_shows_what_is_owned_running_and_failed(api: Api, searchable: Ch
     assert quote(api, searchable, insight_type_ids=["love_language"])["coins"] == 100
 
 
-def test_what_failed_is_quoted_unlocked_and_retried_for_its_own_part(make_person: MakePerson) -> None:
+def test_a_failed_insight_is_quoted_unlocked_and_retried_for_its_own_part(make_person: MakePerson) -> None:
     person = make_person(coins=400)
     api, chat = Api(person), import_chat(owner=person, upload=exports.text(300))
     tried = {
         insight["insight_type_id"]: insight["id"]
-        for insight in ask(api, "unlock", chat, status=202, category_id="romantic")["insights"]
+        for insight in post(api, "unlock", chat, status=202, category_id="romantic")["insights"]
     }
     settlement.fail_open_insights(GenerationJob.objects.open().get().pk, error_code="test", error_message="")
     quoted = quote(api, chat, category_id="romantic")
@@ -68,7 +68,7 @@ def test_what_failed_is_quoted_unlocked_and_retried_for_its_own_part(make_person
     assert quoted["coins"] == sum(by_type(quoted, "coins").values()) == sum(by_type(quoted, "price").values()) == 400
     alone = quote(api, chat, insight_type_ids=["love_language"])
     assert (by_type(alone, "price"), alone["coins"]) == ({"love_language": 80}, 80)
-    assert ask(api, "unlock", chat, status=202, insight_type_ids=["love_language"])["coins_reserved"] == 80
+    assert post(api, "unlock", chat, status=202, insight_type_ids=["love_language"])["coins_reserved"] == 80
     InsightType.objects.filter(pk="conflict_resolution").update(price=60)
     for type_id, part in (("emotional_intimacy", 80), ("conflict_resolution", 60)):
         assert by_type(quote(api, chat, category_id="romantic"), "price")[type_id] == part
@@ -77,13 +77,13 @@ def test_what_failed_is_quoted_unlocked_and_retried_for_its_own_part(make_person
         settlement.fail_open_insights(job.pk, error_code="test", error_message="")
     InsightType.objects.filter(pk="conflict_resolution").update(price=100)
     latest = quote(api, chat, category_id="romantic")
-    assert by_type(latest, "price")["conflict_resolution"] == 60, "the latest try counts"
+    assert by_type(latest, "price")["conflict_resolution"] == 60, "the latest failed insight counts"
     assert by_type(latest, "insight_id")["conflict_resolution"] != tried["conflict_resolution"]
     again = api.post(f"/api/insights/{tried['conflict_resolution']}/retry", status=202)
-    assert again["coins_reserved"] == 60, "also when an older one is named"
+    assert again["coins_reserved"] == 60, "also if an older one is named"
 
 
-def test_a_quote_says_what_does_not_fit_and_why(api: Api) -> None:
+def test_a_quote_states_which_insights_do_not_fit_and_why(api: Api) -> None:
     group = import_chat(owner=api.user, upload=exports.text(400, people=4))  # type: ignore[arg-type]
     quoted = quote(api, group, category_id="romantic")
     assert quoted["possible"] == ["communication_basics"]
@@ -108,17 +108,17 @@ CHATS: dict[str, Any] = {
 def test_a_quote_and_an_unlock_never_disagree(
     make_person: MakePerson, kind: str, coins: int, category_price: int
 ) -> None:
-    """Every selection is quoted and then unlocked, one upon the other, whatever the first left behind."""
+    """Quote and then unlock several selections of one chat, one after the other."""
     Category.objects.filter(pk="romantic").update(price=category_price)
     person = make_person(coins=coins)
     api, chat = Api(person), import_chat(owner=person, upload=exports.text(**CHATS[kind]))
     ids = list(InsightType.objects.filter(category="romantic").order_by("display_order").values_list("pk", flat=True))
     for chosen in [*(list(pair) for pair in combinations(ids[:4], 2)), ids[3:], ids]:
-        asked: dict[str, Any] = {"insight_type_ids": chosen}
-        quoted = quote(api, chat, **asked)
+        fields: dict[str, Any] = {"insight_type_ids": chosen}
+        quoted = quote(api, chat, **fields)
         held = api.client.post(
             "/api/insights/unlock",
-            {"chat_id": str(chat.pk), **asked},
+            {"chat_id": str(chat.pk), **fields},
             content_type="application/json",
             headers=api.headers,
             secure=True,
@@ -140,12 +140,12 @@ def test_a_quote_and_an_unlock_never_disagree(
 
 
 @pytest.mark.parametrize(
-    ("asked", "status"),
+    ("fields", "status"),
     [({}, 422), ({"category_id": "nothing"}, 404), ({"category_id": "romantic", "language": "fr"}, 422)],
 )
-def test_what_cannot_be_quoted_is_refused(api: Api, chat: Chat, asked: dict[str, Any], status: int) -> None:
-    quote(api, chat, status=status, **asked)
+def test_an_invalid_quote_is_rejected(api: Api, chat: Chat, fields: dict[str, Any], status: int) -> None:
+    quote(api, chat, status=status, **fields)
 
 
-def test_somebody_elses_chat_has_no_quote(stranger: Api, chat: Chat) -> None:
+def test_a_chat_of_another_user_has_no_quote(stranger: Api, chat: Chat) -> None:
     quote(stranger, chat, status=404, category_id="romantic")

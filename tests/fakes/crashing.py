@@ -1,10 +1,9 @@
-"""Processes that die in the middle of an unlock: `python -m tests.fakes.crashing`.
+"""Kill processes in the middle of an unlock: `python -m tests.fakes.crashing`.
 
-Reads lines of JSON {"point", "user", "chat", "types"} and forks a process for each,
-which unlocks these types and writes their insights, until it comes to its crash
-point and exits by `os._exit`: no `finally`, no rollback, no goodbye to the
-database. A point is `module.function:before` or `…:after`; the fork is given it in
-CRASH_AT. Answers each line with the exit status.
+Reads lines of JSON {"point", "user", "chat", "types"} and forks a process for each. The process unlocks these types and
+generates their insights until it reaches its crash point, where it exits by `os._exit`: without `finally` blocks, a
+rollback or a closed connection. A point is `module.function:before` or `…:after`; the process reads it from CRASH_AT.
+Prints the exit status for each line.
 """
 
 from __future__ import annotations
@@ -19,21 +18,21 @@ CRASHED = 42
 
 
 def arm(point: str) -> None:
-    """Let this process die when it comes to the point."""
+    """Make this process exit when it reaches the point."""
     path, moment = point.split(":")
     module_name, name = path.rsplit(".", 1)
     module = importlib.import_module(module_name)
     function = getattr(module, name)
 
-    def doomed(*args: Any, **kwargs: Any) -> Any:
+    def exiting(*args: Any, **kwargs: Any) -> Any:
         if moment == "after":
             function(*args, **kwargs)
         os._exit(CRASHED)
 
-    setattr(module, name, doomed)
+    setattr(module, name, exiting)
 
 
-def unlock_and_write(*, user: str, chat: str, types: list[str]) -> None:
+def unlock_and_generate(*, user: str, chat: str, types: list[str]) -> None:
     from chats.models import Chat
     from insights import generation, unlocking
     from relivchats.accounts.models import User
@@ -49,12 +48,12 @@ def main() -> None:
 
     django.setup()
     for line in sys.stdin:
-        asked = json.loads(line)
-        os.environ["CRASH_AT"] = asked.pop("point")
+        request = json.loads(line)
+        os.environ["CRASH_AT"] = request.pop("point")
         child = os.fork()
         if not child:
             arm(os.environ["CRASH_AT"])
-            unlock_and_write(**asked)
+            unlock_and_generate(**request)
             os._exit(0)
         _, status = os.waitpid(child, 0)
         print(os.waitstatus_to_exitcode(status), flush=True)

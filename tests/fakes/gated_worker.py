@@ -1,7 +1,7 @@
-"""A Celery application whose engine stops at a gate: a worker can be killed in the middle of writing.
+"""A Celery application whose engine stops at a gate, so that a worker can be killed while it generates.
 
-`celery -A tests.fakes.gated_worker worker`. While the file named by GATE exists,
-every `write` notes its process in GATE.waiting and waits until the gate is gone.
+`celery -A tests.fakes.gated_worker worker`. While the file named by GATE exists, every call of the engine writes its
+process id to GATE.waiting and waits until the file is removed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ GATE = Path(os.environ["GATE"])
 
 
 @receiver(signals.celeryd_init)
-def _put_up_the_gate(**_: Any) -> None:
+def _install_gate(**_: Any) -> None:
     from insights.engines.local.engine import LocalInsightEngine
 
     write = LocalInsightEngine.write

@@ -1,4 +1,4 @@
-"""A process that dies at any step from holding coins to settling them leaves nothing that recovery cannot heal."""
+"""A process that is killed at any step between reserving and settling coins leaves nothing that recovery cannot fix."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.processes import REPOSITORY, database_url
 TYPES = ["communication_basics"]
 COINS = 50
 
-#: In the order in which an unlock comes to them.
+#: In the order of an unlock.
 POINTS = (
     "billing.ledger.reserve:before",
     "billing.ledger.reserve:after",
@@ -46,14 +46,14 @@ POINTS = (
 )
 
 
-def crash(victims: dict[str, tuple[User, Chat]]) -> list[int]:
-    """Let a process die at each point, in the middle of this victim's unlock. Returns the exit statuses."""
+def crash(users: dict[str, tuple[User, Chat]]) -> list[int]:
+    """Kill a process at each point, in the middle of an unlock of this user. Return the exit statuses."""
     lines = [
         json.dumps({"point": point, "user": str(user.pk), "chat": str(chat.pk), "types": TYPES})
-        for point, (user, chat) in victims.items()
+        for point, (user, chat) in users.items()
     ]
     database = database_url(connection.settings_dict["NAME"])
-    # Each victim keeps its lease, and the next must still find a place.
+    # The killed processes keep their leases, and the next ones must still get one.
     environment = {**os.environ, "DATABASE_URL": database, "MAX_CONCURRENT_INSIGHTS": "100"}
     ran = subprocess.run(
         [sys.executable, "-m", "tests.fakes.crashing"],
@@ -69,8 +69,8 @@ def crash(victims: dict[str, tuple[User, Chat]]) -> list[int]:
     return [int(line) for line in ran.stdout.split() if line.isdigit()]
 
 
-def heal() -> None:
-    """What beat and the other workers do in the time that follows."""
+def recover_and_finish() -> None:
+    """Do what beat and the other workers do afterwards."""
     Insight.objects.leased().update(lease_expires_at=Now() - timedelta(seconds=1))
     recovery.recover()
     for insight_id in Insight.objects.filter(status="pending").values_list("pk", flat=True):
@@ -79,18 +79,18 @@ def heal() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_crash_at_any_step_is_healed_and_every_coin_is_accounted_for(
+def test_a_crash_at_any_step_is_recovered_and_every_coin_is_accounted_for(
     make_person: Callable[..., User], make_chat: Callable[..., Chat]
 ) -> None:
-    victims = {}
+    users = {}
     for point in POINTS:
         person = make_person(coins=COINS + 7)
-        victims[point] = (person, make_chat(person, messages=60))
-    assert crash(victims) == [CRASHED] * len(POINTS), "every process came to its point"
+        users[point] = (person, make_chat(person, messages=60))
+    assert crash(users) == [CRASHED] * len(POINTS), "every process reached its point"
     assert {invariant.invariant.number for invariant in audit()} <= {"8b"}, "no crash leaves coins unaccounted for"
-    heal()
-    for point, (person, chat) in victims.items():
-        # Who had no answer sends it again: it is found, or done now.
+    recover_and_finish()
+    for point, (person, chat) in users.items():
+        # A client without an answer sends the request again: its unlock is found, or made now.
         again = unlocking.unlock(user=person, chat=chat, type_ids=TYPES)
         for insight in again.insights:
             generation.run(insight.pk)

@@ -1,4 +1,4 @@
-"""With real workers, a real broker and a real Postgres: whatever dies, every insight is delivered and charged once."""
+"""With real workers, broker and Postgres: whichever of them is killed, every insight is delivered and charged once."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ def quick(settings: object) -> None:
 
 @pytest.fixture
 def gate(tmp_path: Path) -> Path:
-    """While this file exists, gated workers stop in the middle of writing."""
+    """While this file exists, gated workers stop in the middle of generating."""
     gate = tmp_path / "gate"
     gate.touch()
     return gate
 
 
-def writing(gate: Path) -> set[int]:
-    """The processes that have reached the gate."""
+def waiting_at(gate: Path) -> set[int]:
+    """Return the ids of the processes that have reached the gate."""
     waiting = gate.with_suffix(".waiting")
     return {int(line) for line in waiting.read_text().split()} if waiting.exists() else set()
 
@@ -61,7 +61,7 @@ def assert_delivered_and_charged_once(job: GenerationJob, *, coins: int = 400) -
     assert audit() == []
 
 
-def test_an_unlock_is_indexed_written_and_settled_by_a_worker(
+def test_a_worker_indexes_generates_and_settles_an_unlock(
     worker: StartCelery, beat: StartCelery, person: User, make_chat: Callable[..., Chat]
 ) -> None:
     worker()
@@ -71,15 +71,15 @@ def test_an_unlock_is_indexed_written_and_settled_by_a_worker(
     assert_delivered_and_charged_once(job)
 
 
-def test_a_worker_killed_in_the_middle_of_writing_delivers_every_insight_and_charges_once(
+def test_a_worker_killed_while_generating_delivers_every_insight_and_charges_once(
     worker: StartCelery, beat: StartCelery, quick: None, gate: Path, person: User, make_chat: Callable[..., Chat]
 ) -> None:
     chat = make_chat(person)
-    doomed = worker(app="tests.fakes.gated_worker", GATE=str(gate), **QUICK)
+    killed = worker(app="tests.fakes.gated_worker", GATE=str(gate), **QUICK)
     job = unlocking.unlock(user=person, chat=chat, category_id="romantic").job
-    eventually(lambda: doomed.pid in writing(gate))
+    eventually(lambda: killed.pid in waiting_at(gate))
     assert Insight.objects.filter(job=job, status="generating").exists()
-    doomed.kill()
+    killed.kill()
     gate.unlink()
     eventually(lambda: not Insight.objects.leased().exists())
     worker(**QUICK)
@@ -88,23 +88,23 @@ def test_a_worker_killed_in_the_middle_of_writing_delivers_every_insight_and_cha
     assert_delivered_and_charged_once(job)
 
 
-def test_a_frozen_worker_that_wakes_after_its_lease_changes_nothing(
+def test_a_frozen_worker_that_continues_after_its_lease_changes_nothing(
     worker: StartCelery, beat: StartCelery, quick: None, gate: Path, person: User, make_chat: Callable[..., Chat]
 ) -> None:
     chat = make_chat(person)
     frozen = worker(app="tests.fakes.gated_worker", GATE=str(gate), **QUICK)
     job = unlocking.unlock(user=person, chat=chat, category_id="romantic").job
-    eventually(lambda: frozen.pid in writing(gate))
+    eventually(lambda: frozen.pid in waiting_at(gate))
     frozen.pause()
     gate.unlink()
     eventually(lambda: not Insight.objects.leased().exists())
     worker(**QUICK)
     beat(**QUICK)
     eventually(lambda: finished(job))
-    written = sealed_documents()
+    documents = sealed_documents()
     frozen.resume()
     eventually(lambda: InsightAttempt.objects.filter(outcome="discarded").exists())
-    assert sealed_documents() == written
+    assert sealed_documents() == documents
     assert_delivered_and_charged_once(job)
 
 
@@ -139,7 +139,7 @@ def test_a_broker_killed_in_the_middle_of_a_job_loses_nothing(
     gated = worker(app="tests.fakes.gated_worker", GATE=str(gate), **QUICK)
     beat(**QUICK)
     job = unlocking.unlock(user=person, chat=chat, category_id="romantic").job
-    eventually(lambda: gated.pid in writing(gate))
+    eventually(lambda: gated.pid in waiting_at(gate))
     broker.kill()
     gate.unlink()
     eventually(lambda: finished(job))
@@ -161,7 +161,7 @@ def test_postgres_killed_in_the_middle_of_a_job_loses_nothing(
     gated = worker(app="tests.fakes.gated_worker", GATE=str(gate), **QUICK)
     beat(**QUICK)
     job = unlocking.unlock(user=person, chat=chat, category_id="romantic").job
-    eventually(lambda: gated.pid in writing(gate))
+    eventually(lambda: gated.pid in waiting_at(gate))
     postgres.kill()
     connection.close()
     gate.unlink()
@@ -169,7 +169,7 @@ def test_postgres_killed_in_the_middle_of_a_job_loses_nothing(
     assert_delivered_and_charged_once(job)
 
 
-def test_every_wake_up_call_tripled_writes_each_insight_once(
+def test_three_messages_for_each_insight_generate_it_once(
     worker: StartCelery, person: User, make_chat: Callable[..., Chat]
 ) -> None:
     job = unlocking.unlock(user=person, chat=make_chat(person), category_id="romantic").job
@@ -195,7 +195,7 @@ def test_an_unlock_answers_quickly_without_a_broker_and_is_delivered_later(
     with broker.down() if broken == "down" else broker.paused():
         started = time.monotonic()
         job = unlocking.unlock(user=person, chat=chat, category_id="romantic").job
-        # Publishing in line would wait five seconds for the frozen one.
+        # Publishing in this thread would wait five seconds for the frozen broker.
         assert time.monotonic() - started < 4.5
     worker(**QUICK)
     beat(**QUICK)

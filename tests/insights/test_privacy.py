@@ -1,4 +1,4 @@
-"""From upload to insight, through API, broker and a real worker: nothing private stands outside sealed columns."""
+"""From upload to insight, through API, broker and a real worker: nothing private is stored outside sealed columns."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ WORD, NAME, OTHER = unique("tamarind"), unique("Asha"), unique("Rohan")
 
 
 def export() -> bytes:
-    """A chat whose every message is worth quoting, and holds the word."""
+    """Return a chat in which every message can be quoted and contains the word."""
     said = [
         f"I love you so much {WORD} ❤️",
         f"thank you for being there, miss you {WORD}",
@@ -39,7 +39,7 @@ def export() -> bytes:
     return "\n".join(lines).encode()
 
 
-def test_the_whole_way_leaves_nothing_private_outside_sealed_columns(
+def test_an_unlock_leaves_nothing_private_outside_sealed_columns(
     worker: StartCelery, beat: StartCelery, person: User
 ) -> None:
     working, ticking = worker(LOG_LEVEL="DEBUG"), beat(LOG_LEVEL="DEBUG")
@@ -64,7 +64,7 @@ def test_the_whole_way_leaves_nothing_private_outside_sealed_columns(
     assert_nowhere(WORD, NAME, OTHER, token, logs=logs)
 
 
-def test_a_fault_of_an_engine_tells_nothing_of_the_chat(
+def test_an_engine_error_with_chat_text_is_not_logged(
     person: User, make_chat: Callable[..., Chat], monkeypatch: pytest.MonkeyPatch, logged: io.StringIO
 ) -> None:
     secret = unique("betrayal")
