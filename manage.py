@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Django's command line, with the embedded servers running for as long as the command needs them."""
+"""Django's command line. It runs the embedded servers while a command needs them."""
 
 import os
 import shlex
@@ -20,24 +20,26 @@ NEED_NO_DATABASE = {
     "spectacular",
     "version",
 }
-MALFORMED_SETTING = 2
-#: As a shell tells of a program that a closed pipe ended: 128 and the number of SIGPIPE.
-CLOSED_PIPE = 141
+EXIT_MALFORMED_SETTING = 2
+#: The status that a shell reports for a program ended by SIGPIPE: 128 and the signal's number.
+EXIT_CLOSED_PIPE = 141
 
 
 def main() -> None:
+    """Run the command line. If the reader of the output closes the pipe, exit quietly."""
     try:
         try:
             run()
         finally:
             sys.stdout.flush()
     except BrokenPipeError:
-        # Who reads has had enough, as `head` does. What is left in the buffer must not be written at the end either.
+        # A reader such as `head` has read enough. At exit Python would try to write the rest of the buffer.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(CLOSED_PIPE)
+        sys.exit(EXIT_CLOSED_PIPE)
 
 
 def run() -> None:
+    """Run the command, with the embedded servers if it needs them."""
     os.environ.update(embedded.sandbox_of_up())
     read_settings()
     from django.core.management import execute_from_command_line
@@ -91,14 +93,14 @@ def read_settings() -> None:
     from django.core.exceptions import ImproperlyConfigured
 
     try:
-        settings.SECRET_KEY  # noqa: B018 - the first that is asked reads them all
+        settings.SECRET_KEY  # noqa: B018 - the first access loads all settings
     except ImproperlyConfigured as error:
         print(error, file=sys.stderr)
-        sys.exit(MALFORMED_SETTING)
+        sys.exit(EXIT_MALFORMED_SETTING)
 
 
 def make_first_tables() -> None:
-    """A new installation works from its first command on. An older one is migrated by `up`, or by hand."""
+    """Create the tables of a new installation, so that every command works first. `up` migrates older ones."""
     import django
 
     django.setup()
@@ -111,6 +113,7 @@ def make_first_tables() -> None:
 
 
 def needs_servers(arguments: list[str]) -> bool:
+    """Return whether the command with these arguments needs the database and the broker."""
     ours = arguments[: arguments.index("--")] if "--" in arguments else arguments
     if not ours or {"-h", "--help", "--version"} & set(ours):
         return False

@@ -224,7 +224,7 @@ class UploadSerializer(ClosedSerializer):
     """An exported chat, and how to import it."""
 
     #: Clients of the original API send `category_id`, HTML forms send `csrfmiddlewaretoken`.
-    passed_over = frozenset({"category_id", "csrfmiddlewaretoken"})
+    ignored_fields = frozenset({"category_id", "csrfmiddlewaretoken"})
 
     file = UploadedFileField(
         allow_empty_file=True,

@@ -1,4 +1,4 @@
-"""The Celery application. Workers mark themselves with CELERY_WORKER=true."""
+"""The Celery application. Workers have CELERY_WORKER=true in their environment."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ app.autodiscover_tasks()
 
 
 @receiver(signals.setup_logging)
-def _keep_our_logging(**_: Any) -> None:
-    """A connected receiver stops Celery from setting up logging of its own."""
+def configure_logging(**_: Any) -> None:
+    """Configure logging as in Django. Celery does not set up its own if this signal has a receiver."""
     from logging.config import dictConfig
 
     from django.conf import settings

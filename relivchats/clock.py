@@ -1,4 +1,4 @@
-"""The one clock: the database's. Every process, on whatever machine, agrees with it."""
+"""The time of the database, which all processes on all machines share."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from django.db import connection
 
 
 def now() -> datetime:
-    """The database's time at this statement."""
+    """Return the database's current time. It advances within a transaction, unlike SQL's `now()`."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT clock_timestamp()")
         (instant,) = cursor.fetchone()

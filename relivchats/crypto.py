@@ -1,9 +1,8 @@
-"""Keys: a keyring of the installation, a data key a chat, and what they seal.
+"""Encryption: the keyring of the installation, and one data key per chat.
 
-Everything private is sealed with AES-256-GCM (NIST SP 800-38D) under a data key
-that belongs to one chat and is stored wrapped by a key of the keyring. Destroying
-the wrapped key destroys the chat. The context, such as `chat:<id>:title`, is
-authenticated with the text: a sealed value moved to another place does not open.
+Private data is sealed with AES-256-GCM (NIST SP 800-38D) under the data key of its chat. The data key is stored
+wrapped by a key of the keyring; destroying the wrapped key destroys the chat. A context, such as `chat:<id>:title`, is
+authenticated with the text, so a sealed value that is moved to another place does not open.
 """
 
 from __future__ import annotations
@@ -24,22 +23,23 @@ KEY_BYTES = 32
 
 
 class CannotOpen(Exception):
-    """The key is unknown, or the sealed bytes were changed or moved."""
+    """The key is not in the keyring, or the sealed bytes were changed or moved."""
 
 
 class DataKey:
-    """The key of one chat; lives in memory only."""
+    """The key of one chat. It exists unwrapped only in memory."""
 
     def __init__(self, key: bytes) -> None:
         self._cipher = AESGCM(key)
         self._key = key
 
     def seal(self, plaintext: bytes, *, context: str) -> bytes:
+        """Return a random nonce of 12 bytes, followed by the encrypted text and its tag."""
         nonce = os.urandom(NONCE_BYTES)
         return nonce + self._cipher.encrypt(nonce, plaintext, context.encode())
 
     def open(self, sealed: bytes | memoryview, *, context: str) -> bytes:
-        """Raises CannotOpen when the bytes were changed or sealed for another context."""
+        """Return the plaintext. Raise CannotOpen if the bytes were changed or sealed for another context."""
         sealed = bytes(sealed)
         try:
             return self._cipher.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], context.encode())
@@ -52,13 +52,13 @@ class DataKey:
 
 @dataclass(frozen=True, repr=False)
 class Keyring:
-    """Named keys that wrap data keys: the first wraps, all unwrap."""
+    """Named keys that wrap data keys. The first one wraps; all of them unwrap, so that keys can be rotated."""
 
     keys: dict[str, bytes]
 
     @classmethod
     def parse(cls, text: str) -> Keyring:
-        """From `name:base64,name:base64`. Raises ValueError, which never quotes a key."""
+        """Return the keyring of a text `name:base64,name:base64`. Raise ValueError, which never quotes a key."""
         keys = {}
         for number, entry in enumerate(filter(None, (part.strip() for part in text.split(","))), start=1):
             name, colon, encoded = entry.partition(":")
@@ -75,24 +75,26 @@ class Keyring:
 
     @staticmethod
     def new_text() -> str:
-        """A keyring of one new key, as `parse` reads it."""
+        """Return the text of a keyring with one new key, for `parse`."""
         return "k1:" + base64.b64encode(os.urandom(KEY_BYTES)).decode()
 
     @staticmethod
     def new_secret() -> str:
+        """Return a new value for SECRET_KEY."""
         return secrets.token_urlsafe(48)
 
     @property
     def current(self) -> str:
+        """Return the name of the key that wraps."""
         return next(iter(self.keys))
 
     def seal(self, plaintext: bytes, *, context: str) -> bytes:
-        """For what belongs to no chat, such as an answer that is kept for a day."""
+        """Return sealed data that belongs to no chat, such as a stored response. It begins with the key's name."""
         name = self.current.encode()
         return bytes([len(name)]) + name + DataKey(self.keys[self.current]).seal(plaintext, context=context)
 
     def open(self, sealed: bytes | memoryview, *, context: str) -> bytes:
-        """Raises CannotOpen when the keyring does not hold the key that sealed it."""
+        """Return the plaintext. Raise CannotOpen if the key that sealed it is not in the keyring."""
         sealed = bytes(sealed)
         length = sealed[0] if sealed else 0
         key = self.keys.get(sealed[1 : 1 + length].decode(errors="replace"))
@@ -101,17 +103,18 @@ class Keyring:
         return DataKey(key).open(sealed[1 + length :], context=context)
 
     def wrap(self, key: DataKey, *, context: str) -> bytes:
+        """Return a data key sealed by the current key, for storage."""
         return self.seal(key._key, context=context)
 
     def unwrap(self, wrapped: bytes | memoryview, *, context: str) -> DataKey:
-        """Raises CannotOpen when the keyring does not hold the key that wrapped it."""
+        """Return the data key. Raise CannotOpen if the key that wrapped it is not in the keyring."""
         return DataKey(self.open(wrapped, context=context))
 
     def fingerprints(self, digest: bytes, *, context: str) -> list[bytes]:
-        """What may stand in the database in place of a digest of something private: one a key, the current key's first.
+        """Return keyed hashes (HMAC-SHA256, RFC 2104) of a digest, one per key, the current key's first.
 
-        Whoever has no key cannot try guesses against them (HMAC-SHA256, RFC 2104). The first is
-        stored; a look-up asks for all, so that what was stored under an earlier key is found.
+        They are stored in place of a digest of private data, because nobody can test guesses against them without a
+        key. The first one is stored. A look-up compares all of them, so that it finds rows stored under an older key.
         """
         purposes = (hmac.digest(key, b"relivchats fingerprint", "sha256") for key in self.keys.values())
         return [hmac.digest(purpose, context.encode() + b"\0" + digest, "sha256") for purpose in purposes]
@@ -121,16 +124,15 @@ class Keyring:
 
 
 def new_data_key() -> DataKey:
+    """Return a new random key for one chat."""
     return DataKey(os.urandom(KEY_BYTES))
 
 
-@cache
-def _parsed(text: str) -> Keyring:
-    return Keyring.parse(text)
+_parse = cache(Keyring.parse)
 
 
 def keyring() -> Keyring:
-    """The installation's keyring, from ENCRYPTION_KEYS."""
+    """Return the keyring of the setting ENCRYPTION_KEYS."""
     from django.conf import settings
 
-    return _parsed(settings.ENCRYPTION_KEYS)
+    return _parse(settings.ENCRYPTION_KEYS)

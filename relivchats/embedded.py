@@ -1,9 +1,8 @@
-"""One installation's data directory, and the Postgres and Valkey that serve it from their wheels. No Django.
+"""The data directory of an installation, and the embedded Postgres and Valkey that serve it. No Django.
 
-`database_url` and `redis_url` only name the servers; `running` starts them. Each server has a keeper, a small process
-of its own that lives as long as anybody uses the server: users hold a shared lock on run/<server>.users, and the
-keeper stops the server once nobody does. The kernel frees the lock of a killed user, so nothing is ever left running,
-and the last one out, whoever that is, puts out the light.
+`database_url` and `redis_url` only return addresses; `running` starts the servers. Each server has a keeper: a small
+process that starts the server, restarts it after a crash, and stops it when nobody uses it any more. Users hold a
+shared lock on run/<server>.users. The kernel frees the lock of a killed user, so no server is left running.
 """
 
 from __future__ import annotations
@@ -27,28 +26,30 @@ STOP_TIMEOUT_SECONDS = 30.0
 
 
 def data_directory() -> Path:
-    """RELIVCHATS_DATA, or var/ beside the code."""
+    """Return the directory that RELIVCHATS_DATA names, or var/ in the repository."""
     return Path(os.environ.get("RELIVCHATS_DATA") or REPOSITORY / "var").expanduser().resolve()
 
 
 def database_url() -> str:
+    """Return the address of the embedded Postgres."""
     return postgres().url
 
 
 def redis_url() -> str:
+    """Return the address of the embedded Valkey."""
     return valkey().url
 
 
-def owns(url: str) -> bool:
-    """Whether this is the address of the data directory's own Postgres. Makes nothing."""
+def is_embedded(url: str) -> bool:
+    """Return whether this is the address of the embedded Postgres. Creates no files."""
     directory = data_directory()
     known = (directory / "run" / "postgres.port", directory / "keys" / "postgres.password")
     return all(path.exists() for path in known) and url == database_url()
 
 
 def secret(name: str, make: Callable[[], str]) -> str:
-    """A secret of this installation, made at the first call and kept in keys/<name>, readable by its owner alone."""
-    return _kept(data_directory() / "keys" / name, make)
+    """Return the secret in keys/<name>, which only its owner can read. The first call creates it with `make`."""
+    return _read_or_create(data_directory() / "keys" / name, make)
 
 
 def sandbox_setting() -> dict[str, str]:
@@ -78,7 +79,7 @@ def sandbox_of_up() -> dict[str, str]:
 
 
 def needed() -> list[servers.Server]:
-    """The servers that the environment does not give an address for."""
+    """Return the servers whose address is not in the environment."""
     return [
         *([] if os.environ.get("DATABASE_URL") else [postgres()]),
         *([] if os.environ.get("REDIS_URL") else [valkey()]),
@@ -87,13 +88,13 @@ def needed() -> list[servers.Server]:
 
 @contextlib.contextmanager
 def running() -> Iterator[None]:
-    """Use the embedded servers for the block: started if they are not up, stopped after by whoever leaves last.
+    """Use the embedded servers for the block. The first user starts them, the last one waits until they have stopped.
 
-    Raises ProcessError when one cannot be started.
+    Raise ProcessError if one cannot be started.
     """
     using = needed()
     with contextlib.ExitStack() as held:
-        handles = [(server, _handle(server.users)) for server in using]
+        handles = [(server, os.open(server.users, os.O_RDWR | os.O_CREAT, 0o600)) for server in using]
         for server, handle in handles:
             held.callback(_leave, server, handle)
             lock(handle, shared=True)
@@ -102,36 +103,41 @@ def running() -> Iterator[None]:
 
 
 def ensure(using: list[servers.Server]) -> None:
-    """Wait until each server answers, starting keepers where there are none. The caller holds the users' locks."""
+    """Start a keeper for each server that has none, and wait until the servers answer. Raise ProcessError.
+
+    The caller holds the users' locks.
+    """
     with contextlib.ExitStack() as held:
         for server in using:
             held.enter_context(locked(server.run / f"{server.name}.start"))
         keepers = [(server, _start_keeper(server)) for server in using]
-        # All of them, even when one fails: a keeper left while it starts would be hard to stop.
-        failures = [failure for server, keeper in keepers if (failure := _failure(server, keeper))]
+        # Wait for all of them, even if one fails: a keeper cannot be stopped while it starts.
+        failures = [failure for server, keeper in keepers if (failure := _wait_for(server, keeper))]
     if failures:
         raise failures[0]
 
 
 def postgres() -> servers.Postgres:
+    """Return the embedded Postgres of the data directory, running or not."""
     return servers.Postgres(*_identity("postgres"))
 
 
 def valkey() -> servers.Valkey:
+    """Return the embedded Valkey of the data directory, running or not."""
     return servers.Valkey(*_identity("valkey"))
 
 
 def _identity(name: str) -> tuple[Path, str]:
     directory = prepare_directory()
-    _kept(directory / "run" / f"{name}.port", lambda: str(servers.free_port()))
+    _read_or_create(directory / "run" / f"{name}.port", lambda: str(servers.free_port()))
     return directory, secret(f"{name}.password", lambda: secrets.token_urlsafe(24))
 
 
 def prepare_directory() -> Path:
-    """The data directory, made where it was missing. Raises ProcessError when it cannot be."""
+    """Return the data directory, and create it if it is missing. Raise ProcessError if that fails."""
     directory = data_directory()
     try:
-        # Postgres will not run as root, so another user must be able to pass through.
+        # Postgres refuses to run as root, so another user must be able to pass through.
         directory.mkdir(mode=0o711 if os.geteuid() == 0 else 0o700, parents=True, exist_ok=True)
         for name, mode in (("run", 0o711), ("keys", 0o700), ("logs", 0o700)):
             (directory / name).mkdir(mode=mode, exist_ok=True)
@@ -140,8 +146,8 @@ def prepare_directory() -> Path:
     return directory
 
 
-def _kept(path: Path, make: Callable[[], str]) -> str:
-    """The file's text, made once: two first callers get the same one, and a crash leaves a whole file or none."""
+def _read_or_create(path: Path, make: Callable[[], str]) -> str:
+    """Return the text of the file. Two first callers get the same text, and a crash leaves a whole file or none."""
     with contextlib.suppress(FileNotFoundError):
         return path.read_text()
     prepare_directory()
@@ -150,18 +156,15 @@ def _kept(path: Path, make: Callable[[], str]) -> str:
         file.write(make())
         file.flush()
         os.fsync(file.fileno())
+    # link() fails if the file exists, where a rename would replace the text that another caller already uses.
     with contextlib.suppress(FileExistsError):
         os.link(draft, path)
     draft.unlink()
     return path.read_text()
 
 
-def _handle(path: Path) -> int:
-    return os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-
-
 def _start_keeper(server: servers.Server) -> subprocess.Popen[bytes] | None:
-    if server.kept():
+    if server.has_keeper():
         return None
     with server.log.open("ab") as log:
         return subprocess.Popen(
@@ -174,45 +177,42 @@ def _start_keeper(server: servers.Server) -> subprocess.Popen[bytes] | None:
         )
 
 
-def _failure(server: servers.Server, keeper: subprocess.Popen[bytes] | None) -> ProcessError | None:
-    """Wait until the server answers. What to tell the person when it never does."""
+def _wait_for(server: servers.Server, keeper: subprocess.Popen[bytes] | None) -> ProcessError | None:
+    """Wait until the server answers, and return None. Return the error for the terminal if it does not."""
     deadline = time.monotonic() + START_TIMEOUT_SECONDS
     while time.monotonic() < deadline:
         pid, ready = server.keeper_state()
         if ready and (keeper is None or pid == keeper.pid):
             return None
-        gone = keeper.poll() is not None if keeper else not server.kept()
-        if gone:
+        stopped = keeper.poll() is not None if keeper else not server.has_keeper()
+        if stopped:
             break
         time.sleep(0.01)
     return ProcessError(f"{server.title} did not start. The end of {server.log}:\n{tail(server.log)}")
 
 
 def _leave(server: servers.Server, handle: int) -> None:
-    """Stop using a server; when nobody else does, see it stopped before returning."""
+    """Stop using a server. If nobody else uses it, stop it and wait until it has stopped."""
     os.close(handle)
     deadline = time.monotonic() + STOP_TIMEOUT_SECONDS
     while time.monotonic() < deadline:
         with locked(server.users, wait=False) as alone:
             if alone:
-                _stop_keeper(server, deadline)
+                pid = 0
+                while server.has_keeper() and time.monotonic() < deadline:
+                    current, _ = server.keeper_state()
+                    # It writes its pid shortly after it takes the lock, and another one may have taken its place.
+                    if current and current != pid:
+                        with contextlib.suppress(ProcessLookupError):
+                            os.kill(current, signal.SIGTERM)
+                        pid = current
+                    time.sleep(0.01)
+                if pid:
+                    with contextlib.suppress(ChildProcessError):
+                        os.waitpid(pid, 0)
                 return
         with locked(server.users, shared=True, wait=False) as others:
             if others:
                 return
-        # Neither: the keeper saw the last user go and is stopping the server.
+        # Neither lock is free: the keeper holds it while it stops the server.
         time.sleep(0.01)
-
-
-def _stop_keeper(server: servers.Server, deadline: float) -> None:
-    asked = 0
-    while server.kept() and time.monotonic() < deadline:
-        pid, _ = server.keeper_state()
-        if pid and pid != asked:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGTERM)
-            asked = pid
-        time.sleep(0.01)
-    if asked:
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(asked, 0)

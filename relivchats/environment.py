@@ -1,4 +1,8 @@
-"""Reading one variable of the environment, or refusing by its name. Pure, but for the environment."""
+"""Read one variable of the environment, or reject it in a sentence that names it.
+
+django-environ reads the database's URL (settings.py). Its other casts are not used: they take a misspelt boolean for
+false, and a value that starts with `$`, as a password may, for the name of another variable.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +14,15 @@ from django.core.exceptions import ImproperlyConfigured
 
 T = TypeVar("T")
 
-#: Above what any setting needs, and within what Postgres and the clock can count.
-MOST = 2_000_000
+#: Larger than any setting needs, and small enough for Postgres and the clock.
+MAX_NUMBER = 2_000_000
 
 
 def read(name: str, cast: Callable[[str], T], *, default: T | None = None, least: Any = None) -> T:
-    """The variable's value, or the default. Raises ImproperlyConfigured, naming the variable."""
+    """Return the variable's value, or the default if it is unset or empty.
+
+    Raise ImproperlyConfigured if it is required and missing, malformed, or less than `least`.
+    """
     text = os.environ.get(name, "").strip()
     if not text:
         if default is None:
@@ -31,6 +38,7 @@ def read(name: str, cast: Callable[[str], T], *, default: T | None = None, least
 
 
 def boolean(text: str) -> bool:
+    """Return the boolean that the text spells. Raise ValueError."""
     if text.lower() in {"1", "true", "yes", "on"}:
         return True
     if text.lower() in {"0", "false", "no", "off"}:
@@ -39,22 +47,26 @@ def boolean(text: str) -> bool:
 
 
 def whole(text: str) -> int:
+    """Return the whole number. Raise ValueError, also if it is above MAX_NUMBER."""
     try:
         value = int(text)
     except ValueError:
         raise ValueError("use a whole number") from None
-    if value > MOST:
-        raise ValueError(f"use a number up to {MOST:,}")
+    if value > MAX_NUMBER:
+        raise ValueError(f"use a number up to {MAX_NUMBER:,}")
     return value
 
 
 def words(text: str) -> list[str]:
-    if found := [word.strip() for word in text.split(",") if word.strip()]:
-        return found
+    """Return the comma-separated words without the spaces around them. Raise ValueError if there are none."""
+    if parts := [word.strip() for word in text.split(",") if word.strip()]:
+        return parts
     raise ValueError("use words, with commas between them")
 
 
 def one_of(*choices: str) -> Callable[[str], str]:
+    """Return a cast that accepts only these choices."""
+
     def cast(text: str) -> str:
         if text not in choices:
             raise ValueError(f"use one of: {', '.join(choices)}")

@@ -1,12 +1,10 @@
-"""`Idempotency-Key`: a request that its client may send again, done once.
+"""`Idempotency-Key`: a request that the client may send again is executed once.
 
-`@idempotent()` on a view's method is all that a view needs, with `PARAMETERS` in
-its description. For a day, the same person's same request under the same key is
-answered with the first answer. A request that was refused or failed leaves
-nothing, so it may be mended and sent again under its key.
+A view's method needs `@idempotent()`, and `PARAMETERS` in its description. For 24 hours, the same request of the same
+user under the same key gets the first response. A request that was refused or failed leaves nothing, so it can be
+corrected and sent again under its key.
 
-A key is claimed with a lease before the work begins, so a process that dies in
-the middle holds it for LEASE at most.
+A key is claimed with a lease before the work starts, so a process that dies holds it for at most LEASE.
 """
 
 from __future__ import annotations
@@ -38,12 +36,12 @@ from relivchats.rest import body, person
 
 HEADER = "Idempotency-Key"
 REPLAYED = "Idempotent-Replayed"
-KEPT = timedelta(hours=24)
-#: Longer than any request takes: a second process must not start while the first still works.
+RETENTION = timedelta(hours=24)
+#: Longer than any request takes: a second process must not start while the first is still working.
 LEASE = timedelta(minutes=2)
 RETRY_SECONDS = 2
-#: What a replayed answer repeats of the first one's headers.
-_REPEATED = ("Location", "Retry-After")
+#: The headers of the first response that a replayed one repeats.
+_REPLAYED_HEADERS = ("Location", "Retry-After")
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 PARAMETERS = [
@@ -51,9 +49,10 @@ PARAMETERS = [
         HEADER,
         str,
         OpenApiParameter.HEADER,
-        description="A name of your own for this request, such as a UUID. Sent again within 24 hours it is not done"
-        " again: you get the first answer. Another request under the same key is a 422, and one whose first sending is"
-        " still being worked on a 409. A refusal or a failure uses no key up.",
+        description="A unique value that you choose for this request, such as a UUID. If you send the request again"
+        " within 24 hours, it is not executed again: you get the first response. Another request under the same key is"
+        " a 422. While the first one is still running, you get a 409. A request that is refused or fails leaves its key"
+        " unused.",
     ),
     OpenApiParameter(
         REPLAYED,
@@ -61,12 +60,12 @@ PARAMETERS = [
         OpenApiParameter.HEADER,
         enum=("true",),
         response=["200", "201", "202"],
-        description="This answers an earlier sending of the request.",
+        description="This is the response to an earlier request under the same key.",
     ),
 ]
 
-#: What a 409 means where nothing else is in the way.
-STILL_RUNNING = "An earlier sending of this request, under the same Idempotency-Key, is still being worked on."
+#: The description of a 409 that has no other cause.
+STILL_RUNNING = "An earlier request under the same Idempotency-Key is still running."
 
 View = TypeVar("View")
 Given = ParamSpec("Given")
@@ -75,31 +74,36 @@ Rebuild = Callable[[Request, str], Any]
 
 
 class MalformedIdempotencyKey(DomainError):
+    """The header is not a usable key (422)."""
+
     code, status, title = "ERR_1001", 422, "Not an idempotency key"
 
 
 class IdempotencyKeyReused(DomainError):
+    """The key belongs to another request (422)."""
+
     code, status, title = "ERR_1001", 422, "Key already used for another request"
 
 
 class RequestStillRunning(Conflict):
-    title = "The first sending is still running"
+    """The first request under the key has no response yet (409)."""
+
+    title = "The first request is still running"
 
 
 def idempotent(
     *, atomic: bool = False, rebuild: Rebuild | None = None
 ) -> Callable[[Method[View, Given]], Method[View, Given]]:
-    """Make a view's method heed the header. Without the header nothing changes.
+    """Return a decorator that makes a view's method idempotent for requests with the header.
 
-    The view refuses by raising; what it returns is its answer.
+    The view must raise to refuse a request: what it returns is stored as the response.
 
-    `atomic` does the work and keeps its answer in one transaction, so that a
-    crash between them is impossible. Not for work that must outlive a failure,
-    such as a row written before somebody else is asked.
+    `atomic` runs the view and stores its response in one transaction, so that a crash between the two is impossible.
+    It does not suit work that must survive a failure, such as a row that is written before a provider is called.
 
-    An answer is kept sealed under the keyring, which erasing a chat does not
-    destroy. So one that holds what a chat says gives `rebuild(request, id)`:
-    of the first answer only the `id` in it is kept, and the body is made anew.
+    A response is stored sealed under the keyring, which deleting a chat does not destroy. A view whose response
+    contains chat text therefore passes `rebuild(request, id)`: only the `id` of the response is stored, and `rebuild`
+    creates the body again.
     """
 
     def decorate(method: Method[View, Given]) -> Method[View, Given]:
@@ -115,11 +119,11 @@ def idempotent(
 
 
 def prune(*, batch: int = 1000, batches: int = 50) -> int:
-    """Remove the keys whose day is over, a batch a statement. Returns how many."""
-    old = IdempotencyKey.objects.filter(expires_at__lt=Now()).order_by("expires_at").values("pk")[:batch]
+    """Delete expired keys, at most `batches` statements of `batch` rows. Return their number."""
+    expired = IdempotencyKey.objects.filter(expires_at__lt=Now()).order_by("expires_at").values("pk")[:batch]
     removed = 0
     for _ in range(batches):
-        count, _by_model = IdempotencyKey.objects.filter(pk__in=old.all()).delete()
+        count, _by_model = IdempotencyKey.objects.filter(pk__in=expired.all()).delete()
         removed += count
         if count < batch:
             break
@@ -143,15 +147,15 @@ def _once(
             if not held.update(**_answered(response, token, whole=rebuild is None)) and atomic:
                 raise _still_running()
     except BaseException:
-        # Refused or failed: the key is as new. Where the database is gone, the lease runs out.
+        # Refused or failed: release the key. If the database is down, the lease expires.
         with suppress(DatabaseError):
             held.filter(status=None).delete()
         raise
     return response
 
 
-# In one statement, so that of two at once one gets the key. A day later it is as if it had never been used; one whose
-# process died may be claimed by the same request only, since what it has done is not known.
+# One statement, so that only one of two concurrent requests gets the key. An expired key is free. A key whose process
+# died can be claimed only by the same request, because it is unknown what the process has done.
 _CLAIM = """
 INSERT INTO idempotency_keys AS earlier (user_id, digest, fingerprint, token, lease_expires_at, expires_at)
 VALUES (%(user)s, %(digest)s, %(fingerprint)s, %(token)s,
@@ -167,20 +171,20 @@ RETURNING id
 
 
 def _claim(user: User, *, digest: str, fingerprint: str, token: uuid.UUID) -> int | None:
-    """The row that is ours now, or None when somebody else has the key."""
+    """Return the id of the row if the key is ours now, or None if another request has it."""
     names: dict[str, Any] = {"user": user.pk, "digest": digest, "fingerprint": fingerprint, "token": token}
     with connection.cursor() as cursor:
-        cursor.execute(_CLAIM, names | {"lease": LEASE, "kept": KEPT})
+        cursor.execute(_CLAIM, names | {"lease": LEASE, "kept": RETENTION})
         row = cursor.fetchone()
     return row[0] if row else None
 
 
 def _earlier(user: User, *, digest: str, fingerprint: str) -> IdempotencyKey:
-    """The request that was answered under this key, if it is this one."""
+    """Return the row of the finished request. Raise IdempotencyKeyReused or RequestStillRunning."""
     earlier = IdempotencyKey.objects.filter(user=user, digest=digest).first()
     if earlier is not None and earlier.fingerprint != fingerprint:
         raise IdempotencyKeyReused("This Idempotency-Key belongs to an earlier, different request. Use a new key.")
-    # None: the first sending was refused just now.
+    # No row: the first request was refused in this moment.
     if earlier is None or earlier.status is None:
         raise _still_running()
     return earlier
@@ -188,7 +192,7 @@ def _earlier(user: User, *, digest: str, fingerprint: str) -> IdempotencyKey:
 
 def _still_running() -> RequestStillRunning:
     return RequestStillRunning(
-        "An earlier sending of this request is being worked on. Send it again in a few seconds, under the same key.",
+        "An earlier request under this key is still running. Send this one again in a few seconds, under the same key.",
         retry_after_seconds=RETRY_SECONDS,
     )
 
@@ -205,7 +209,7 @@ def _replay(earlier: IdempotencyKey, request: Request, rebuild: Rebuild | None) 
 
 
 def _answered(response: Response, token: uuid.UUID, *, whole: bool) -> dict[str, Any]:
-    headers = {name: response.headers[name] for name in _REPEATED if name in response.headers}
+    headers = {name: response.headers[name] for name in _REPLAYED_HEADERS if name in response.headers}
     kept = JSONRenderer().render({"headers": headers, "body": response.data if whole else response.data["id"]})
     return {"status": response.status_code, "sealed_answer": keyring().seal(kept, context=_context(token))}
 
@@ -215,19 +219,19 @@ def _context(token: uuid.UUID) -> str:
 
 
 def _fingerprint(request: Request) -> str:
-    """What makes two requests the same: the address and the values, whatever their order or the form's boundary."""
+    """Return a hash of method, path and values, independent of the order of values and the boundary of a form."""
     content = body(request)
     if isinstance(content, MultiValueDict):
-        content = {name: [_told(value) for value in values] for name, values in content.lists()}
+        content = {name: [_content(value) for value in values] for name, values in content.lists()}
     return _digest("request", json.dumps([request.method, request.path, content], sort_keys=True))
 
 
-def _told(value: Any) -> str:
-    """A field, or what a file holds; its name does not matter. Views read the file again from its start."""
+def _content(value: Any) -> str:
+    """Return a form field's text, or a hash of a file's content without its name. The file is rewound for the view."""
     if not isinstance(value, UploadedFile):
         return str(value)
     digest = hashlib.sha256(str(value.size).encode())
-    # One that is too large is refused on reading, which is for the view to say.
+    # Reading a file that is too large raises. The view will read it again and raise the same.
     with suppress(DomainError):
         for chunk in value.chunks():
             digest.update(chunk)
@@ -236,5 +240,5 @@ def _told(value: Any) -> str:
 
 
 def _digest(purpose: str, text: str) -> str:
-    """With the installation's secret, so that nobody can test a guess at what was sent."""
+    """Return a hash keyed with SECRET_KEY, so that nobody can test guesses of what was sent."""
     return salted_hmac(f"idempotency {purpose}", text, algorithm="sha256").hexdigest()

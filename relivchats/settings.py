@@ -1,8 +1,7 @@
-"""Settings, every one from the environment: docs/settings.md lists them.
+"""Django's settings. Their values come from environment variables, which docs/settings.md lists.
 
-A missing or malformed value stops the start with the variable's name. Where
-DATABASE_URL or REDIS_URL is unset, the servers of `relivchats.embedded` serve;
-the secrets of such an installation lie beside its data.
+A missing or malformed value stops the start with a sentence that names the variable. Without DATABASE_URL or REDIS_URL
+the embedded servers of `relivchats.embedded` are used, and the secrets are in the data directory.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from relivchats.environment import boolean, one_of, read, whole, words
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 DATABASE_URL = os.environ.get("DATABASE_URL") or embedded.database_url()
-EMBEDDED = embedded.owns(DATABASE_URL)
+EMBEDDED = embedded.is_embedded(DATABASE_URL)
 REDIS_URL = os.environ.get("REDIS_URL") or embedded.redis_url()
 
 if EMBEDDED:
@@ -99,7 +98,7 @@ TEMPLATES = [
     }
 ]
 STATIC_URL = "/static/"
-# Served from the packages they come in: nothing is collected.
+# Static files are served from the packages that contain them; nothing is collected.
 WHITENOISE_USE_FINDERS = True
 APPEND_SLASH = False
 USE_TZ = True
@@ -107,7 +106,7 @@ TIME_ZONE = "UTC"
 LANGUAGE_CODE = "en"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
-# Database. Only the web tier pools (wsgi.py asks for it); workers and commands close what they open.
+# Database. Only the web server has a connection pool (see wsgi.py); workers and commands close their connections.
 
 DATABASE_POOL_SIZE = read("DATABASE_POOL_SIZE", whole, default=0, least=0)
 STATEMENT_TIMEOUT_SECONDS = read("STATEMENT_TIMEOUT_SECONDS", whole, default=60, least=1)
@@ -128,7 +127,7 @@ DATABASES["default"]["OPTIONS"] = {
 if DATABASE_POOL_SIZE and not CELERY_WORKER:
     DATABASES["default"]["OPTIONS"]["pool"] = {"min_size": 1, "max_size": DATABASE_POOL_SIZE, "timeout": 5}
 
-# People
+# Users
 
 AUTH_USER_MODEL = "accounts.User"
 AUTHENTICATION_BACKENDS = ["relivchats.accounts.passwords.PasswordBackend"]
@@ -183,7 +182,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     },
 }
 UPLOAD_LIMIT_BYTES = read("MAX_UPLOAD_SIZE_MB", whole, default=25, least=1) * 1024 * 1024
-# A person's upload stays in memory: no file of theirs is ever written.
+# Uploads stay in memory: no file of a user is ever written.
 FILE_UPLOAD_HANDLERS = ["chats.upload_handler.BoundedMemoryUploadHandler"]
 
 # Insights
@@ -194,15 +193,15 @@ MAX_CONCURRENT_INSIGHTS = read("MAX_CONCURRENT_INSIGHTS", whole, default=8, leas
 INSIGHT_MAX_ATTEMPTS = read("INSIGHT_MAX_ATTEMPTS", whole, default=3, least=1)
 INSIGHT_LEASE_SECONDS = read("INSIGHT_LEASE_SECONDS", whole, default=90, least=2)
 INSIGHT_GENERATION_TIMEOUT = read("INSIGHT_GENERATION_TIMEOUT", whole, default=600, least=10)
-# A message that woke nobody within this time is published again.
+# A task message that no worker took within this time is published again.
 REDISPATCH_SECONDS = read("REDISPATCH_SECONDS", whole, default=30, least=1)
 RESERVATION_MARGIN_SECONDS = read("RESERVATION_MARGIN_SECONDS", whole, default=600, least=60)
 
-# Coins: an adjustment of more than this, either way, waits for a second person.
+# An adjustment of more coins than this, in either direction, needs the approval of a second person.
 
 ADJUSTMENT_APPROVAL_COINS = read("ADJUSTMENT_APPROVAL_COINS", whole, default=2000, least=0)
 
-# Orders of one person in a minute.
+# Orders per user and minute.
 
 ORDERS_PER_MINUTE = read("ORDERS_PER_MINUTE", whole, default=10, least=1)
 
@@ -210,7 +209,7 @@ ORDERS_PER_MINUTE = read("ORDERS_PER_MINUTE", whole, default=10, least=1)
 
 PAYMENT_TIMEOUT_SECONDS = read("PAYMENT_TIMEOUT_SECONDS", whole, default=10, least=1)
 
-# Celery. A message is only a wake-up call: Postgres holds what is to be done.
+# Celery. A message is only a notification: Postgres is the queue of record.
 
 CELERY_BROKER_URL = REDIS_URL
 CELERY_RESULT_BACKEND = "django-db"
@@ -233,10 +232,10 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 CELERY_BROKER_TRANSPORT_OPTIONS = {
     "visibility_timeout": 3600,
-    # With the defaults the task of a killed worker came back only after about 100 s.
+    # With the defaults, the task of a killed worker came back after about 100 s.
     "unacked_restore_interval": 5,
     "unacked_restore_throttle": 1,
-    # Without these a frozen broker held a publisher for over a minute.
+    # Without these, a frozen broker blocked a publisher for more than a minute.
     "socket_timeout": 5,
     "socket_connect_timeout": 2,
     "socket_keepalive": True,
@@ -258,7 +257,7 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     },
 }
 
-# Health: the levels at which a check warns
+# Health: thresholds of the checks
 
 HEALTH_QUEUE_WARNING = read("HEALTH_QUEUE_WARNING", whole, default=100, least=1)
 HEALTH_QUEUE_AGE_WARNING_SECONDS = read("HEALTH_QUEUE_AGE_WARNING_SECONDS", whole, default=120, least=1)
@@ -270,7 +269,7 @@ HEALTH_DISK_WARNING_PERCENT = read("HEALTH_DISK_WARNING_PERCENT", whole, default
 HEALTH_DISK_CRITICAL_PERCENT = read("HEALTH_DISK_CRITICAL_PERCENT", whole, default=90, least=1)
 HEALTH_HEARTBEAT_SECONDS = read("HEALTH_HEARTBEAT_SECONDS", whole, default=30, least=1)
 
-# Logging: one JSON line an event, to standard output
+# Logging: one JSON line per event, to standard output
 
 LOGGING: dict[str, Any] = {
     "version": 1,
@@ -280,7 +279,7 @@ LOGGING: dict[str, Any] = {
     "root": {"handlers": ["stdout"], "level": LOG_LEVEL},
     "loggers": {
         "django.server": {"level": "WARNING"},
-        # Every request has its line already; only what went wrong within one is added.
+        # RequestMiddleware logs each request; this adds only errors.
         "django.request": {"level": "ERROR"},
         "celery.app.trace": {"level": "WARNING"},
         "urllib3": {"level": "WARNING"},

@@ -1,4 +1,4 @@
-"""The whole of RelivChats in one terminal: `python -m relivchats.stack up|demo|env`. No Django."""
+"""RelivChats with all its processes in one terminal: `python -m relivchats.stack up|demo|env`. No Django."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from relivchats import embedded, serve
 from relivchats.embedded import REPOSITORY
 from relivchats.liveness import has_heartbeat, is_ready
 from relivchats.servers import HOST, port_free
-from relivchats.supervisor import Child, Interrupts, ProcessError, locked, sweep, tail, write_atomically
+from relivchats.supervisor import Child, Interrupts, ProcessError, kill_leftovers, locked, tail, write_atomically
 
 PORT = 8000
-#: As the demo command says it of an export that cannot be read.
-UNREADABLE = 2
-#: As manage.py says it.
-MALFORMED = 2
+#: Exit status for an export that cannot be read, as of the command `demo`.
+EXIT_UNREADABLE = 2
+#: Exit status for a malformed setting, as of manage.py.
+EXIT_MALFORMED_SETTING = 2
 READY_TIMEOUT_SECONDS = 120.0
 WATCH_SECONDS = 0.5
 WATCH_WHILE_STARTING_SECONDS = 0.05
 WARM_SHUTDOWN_SECONDS = 15.0
-# Which installation and which part a process belongs to, for the sweep after a crash.
+# Set in the environment of our processes, so that the next start finds them after a crash.
 MARK = "RELIVCHATS_PROCESS"
 
 
 class MalformedSetting(ProcessError):
-    """A variable of the environment that cannot be used."""
+    """An environment variable has a value that cannot be used."""
 
 
 class Stack:
-    """Web, worker and beat over the servers that they need. The caller holds the directory's lock."""
+    """Web, worker and beat, with the servers that they need. The caller holds the lock of the data directory."""
 
     def __init__(self, *, directory: Path, port: int) -> None:
         self.directory = directory
@@ -50,14 +50,18 @@ class Stack:
 
     @property
     def address(self) -> str:
+        """Return the base URL of the web server."""
         return f"http://{HOST}:{self.port}"
 
     @contextlib.contextmanager
     def started(self) -> Iterator[None]:
-        """Ready for the block, or asked to stop before it was; stopped in order after it."""
-        _say("Starting Postgres, the broker and RelivChats…")
+        """Start everything, run the block once it is ready or a stop was requested, then stop everything in order.
+
+        Raise ProcessError if something cannot be started.
+        """
+        _print("Starting Postgres, the broker and RelivChats…")
         with embedded.running():
-            self._server_pids = {server.name: _text(server.pid_file) for server in embedded.needed()}
+            self._server_pids = {server.name: _read_text(server.pid_file) for server in embedded.needed()}
             try:
                 self._migrate()
                 if not self.interrupts.stop:
@@ -67,23 +71,29 @@ class Stack:
                 yield
             finally:
                 self.address_file.unlink(missing_ok=True)
+                # Workers stop last: they finish their tasks, while no new ones arrive.
                 for child in (self.web, self.beat, self.worker):
                     child.stop()
 
     @property
     def address_file(self) -> Path:
+        """Return the path of the file that contains the address while the stack runs."""
         return self.directory / "run" / "address"
 
     def watch(self, timeout_seconds: float = WATCH_SECONDS) -> bool:
-        """Look after every process once. True when asked to stop. Raises ProcessError when one dies too often."""
+        """Restart dead processes, then wait for the timeout or a signal. Return whether a stop was requested.
+
+        Raise ProcessError if a process died too often.
+        """
         if self.interrupts.stop:
             return True
         for child in (self.web, self.worker, self.beat):
-            self._look_after(child)
-        self._look_after_servers()
+            self._restart_if_dead(child)
+        self._watch_servers()
         return self.interrupts.wait(timeout_seconds)
 
     def serve(self) -> None:
+        """Watch the processes until a stop is requested."""
         while not self.watch():
             pass
 
@@ -92,7 +102,7 @@ class Stack:
         with log.open("wb") as output:
             done = subprocess.run(
                 [sys.executable, str(REPOSITORY / "manage.py"), "migrate", "--noinput"],
-                # Ctrl-C does not reach it: what it began it ends.
+                # In a session of its own Ctrl-C does not reach it, and a migration is not interrupted.
                 start_new_session=True,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -104,21 +114,22 @@ class Stack:
 
     def _await_ready(self) -> None:
         deadline = time.monotonic() + READY_TIMEOUT_SECONDS
-        while not self._ready():
+        database_url = os.environ.get("DATABASE_URL") or embedded.database_url()
+        while not (
+            is_ready(HOST, self.port)
+            and all(
+                child.process is not None and has_heartbeat(database_url, kind=child.name, pid=child.process.pid)
+                for child in (self.worker, self.beat)
+            )
+        ):
             if self.watch(WATCH_WHILE_STARTING_SECONDS):
                 return
             if time.monotonic() > deadline:
-                raise ProcessError(f"RelivChats is not ready after {READY_TIMEOUT_SECONDS:.0f} s: see {self._logs}.")
+                logs = self.directory / "logs"
+                raise ProcessError(f"RelivChats is not ready after {READY_TIMEOUT_SECONDS:.0f} s: see {logs}.")
         write_atomically(self.address_file, self.address)
 
-    def _ready(self) -> bool:
-        url = os.environ.get("DATABASE_URL") or embedded.database_url()
-        return is_ready(HOST, self.port) and all(
-            child.process is not None and has_heartbeat(url, kind=child.name, pid=child.process.pid)
-            for child in (self.worker, self.beat)
-        )
-
-    def _look_after(self, child: Child) -> None:
+    def _restart_if_dead(self, child: Child) -> None:
         if child.alive:
             return
         due_at = self._due_at.get(child.name)
@@ -127,75 +138,83 @@ class Stack:
             delay_seconds = child.restart_delay_seconds()
             if delay_seconds is None:
                 raise ProcessError(f"{child.name} died too often. The end of {child.log}:\n{tail(child.log)}")
-            _say(f"{child.name} died and is started again; its log is {child.log}")
+            _print(f"{child.name} died and is started again; its log is {child.log}")
             self._due_at[child.name] = time.monotonic() + delay_seconds
         elif time.monotonic() >= due_at:
             del self._due_at[child.name]
             child.start()
 
-    def _look_after_servers(self) -> None:
-        """Their keepers restart the servers; here a killed keeper gets a successor."""
+    def _watch_servers(self) -> None:
+        """Start a new keeper for one that was killed, and report restarted servers. Their keepers restart them."""
         for server in embedded.needed():
-            if not server.kept():
+            if not server.has_keeper():
                 pid, _ = server.keeper_state()
+                # A keeper that gave up removes its pid; a killed one leaves it.
                 if not pid:
                     raise ProcessError(f"{server.name} died too often. The end of {server.log}:\n{tail(server.log)}")
                 embedded.ensure([server])
-            if (pid_now := _text(server.pid_file)) and pid_now != self._server_pids[server.name]:
-                _say(f"{server.name} died and was started again; its log is {server.log}")
+            if (pid_now := _read_text(server.pid_file)) and pid_now != self._server_pids[server.name]:
+                _print(f"{server.name} died and was started again; its log is {server.log}")
                 self._server_pids[server.name] = pid_now
-
-    @property
-    def _logs(self) -> Path:
-        return self.directory / "logs"
 
 
 def up(*, port: int) -> int:
-    """Serve in the foreground until asked to stop."""
+    """Serve in the foreground until a stop is requested. Return the exit status. Raise ProcessError."""
     directory = embedded.prepare_directory()
     with locked(directory / "run" / "up", wait=False) as free:
         if not free:
-            _complain(f"RelivChats already runs on {directory}{_at(directory)}.")
+            address = _read_text(directory / "run" / "address")
+            _print_error(f"RelivChats already runs on {directory}{f' at {address}' if address else ''}.")
             return 1
         stack = _stack(directory, port)
         with stack.started():
             if not stack.interrupts.stop:
-                _say(f"ready: {stack.address}    (Ctrl-C stops it)")
+                _print(f"ready: {stack.address}    (Ctrl-C stops it)")
             stack.serve()
-        _say("Stopped.")
+        _print("Stopped.")
     return 0
 
 
 def demo(*, port: int, once: bool, arguments: Sequence[str]) -> int:
-    """Start the stack, run the demo as its client, and keep serving unless told otherwise."""
+    """Start the stack and run the demo as its client; keep serving unless `once`. Return the exit status.
+
+    If the stack runs already, use that one. Raise ProcessError.
+    """
     directory = embedded.prepare_directory()
     with locked(directory / "run" / "up", wait=False) as free:
         if not free:
-            return subprocess.run(
-                _demo_command(_text(directory / "run" / "address"), arguments), check=False
-            ).returncode
+            address = _read_text(directory / "run" / "address")
+            return subprocess.run(_demo_command(address, arguments), check=False).returncode
         stack = _stack(directory, port)
         with stack.started():
-            status = _run_beside(stack, _demo_command(stack.address, arguments))
+            status = _run_while_watching(stack, _demo_command(stack.address, arguments))
             # If Ctrl-C ended the demo, everything is about to stop.
             if status == 0 and not once and not stack.interrupts.stop:
-                _say(f"Serving at {stack.address}    (Ctrl-C stops it)")
+                _print(f"Serving at {stack.address}    (Ctrl-C stops it)")
                 stack.serve()
     return status
 
 
 def _stack(directory: Path, port: int) -> Stack:
-    """A stack whose settings are sound and whose port is free, once nothing of an earlier run is left."""
-    _read_settings()
-    sweep(lambda process: _belongs_to(process, directory), ask=signal.SIGTERM)
+    """Return a stack with checked settings and a free port, after ending leftovers. Raise ProcessError."""
+    _check_settings()
+
+    def is_leftover(process: psutil.Process) -> bool:
+        environment = process.environ()
+        return MARK in environment and environment.get("RELIVCHATS_DATA") == str(directory)
+
+    kill_leftovers(is_leftover, first=signal.SIGTERM)
     if not port_free(port):
         raise ProcessError(f"Port {port} is taken by another program. Choose another: --port {port + 1}")
     embedded.record_sandbox()
     return Stack(directory=directory, port=port)
 
 
-def _read_settings() -> None:
-    """As every process will read them. Raises MalformedSetting with the sentence that names it, or ProcessError."""
+def _check_settings() -> None:
+    """Read the settings as every process will. Raise MalformedSetting with the sentence that names it, or ProcessError.
+
+    A child reads them, because this process does without Django.
+    """
     done = subprocess.run(
         [sys.executable, "-c", "import manage; manage.read_settings()"],
         cwd=REPOSITORY,
@@ -204,14 +223,14 @@ def _read_settings() -> None:
         text=True,
         check=False,
     )
-    if done.returncode == MALFORMED:
+    if done.returncode == EXIT_MALFORMED_SETTING:
         raise MalformedSetting(done.stderr.strip())
     if done.returncode:
         raise ProcessError(f"RelivChats cannot be started:\n{done.stderr.strip()}")
 
 
-def _run_beside(stack: Stack, command: list[str]) -> int:
-    """The status of a child that runs while the stack is looked after; 0 when asked to stop meanwhile."""
+def _run_while_watching(stack: Stack, command: list[str]) -> int:
+    """Return the exit status of a command that runs while the stack is watched, or 0 if a stop is requested."""
     if stack.interrupts.stop:
         return 0
     with subprocess.Popen(command) as child:
@@ -273,11 +292,6 @@ def _child(
     )
 
 
-def _belongs_to(process: psutil.Process, directory: Path) -> bool:
-    environment = process.environ()
-    return MARK in environment and environment.get("RELIVCHATS_DATA") == str(directory)
-
-
 def running_elsewhere(directory: Path) -> Path | None:
     """Return the data directory of another `up` of this code, or None if there is none or one on `directory`."""
     found = set()
@@ -289,24 +303,19 @@ def running_elsewhere(directory: Path) -> Path | None:
     return None if directory in found else min(found, default=None)
 
 
-def _text(path: Path) -> str:
+def _read_text(path: Path) -> str:
     with contextlib.suppress(FileNotFoundError):
         return path.read_text()
     return ""
 
 
-def _at(directory: Path) -> str:
-    address = _text(directory / "run" / "address")
-    return f" at {address}" if address else ""
-
-
-def _say(text: str) -> None:
-    # Nobody reading any more is no reason to stop serving.
+def _print(text: str) -> None:
+    # A closed terminal is no reason to stop serving.
     with contextlib.suppress(OSError):
         print(text, flush=True)
 
 
-def _complain(text: str) -> None:
+def _print_error(text: str) -> None:
     with contextlib.suppress(OSError):
         print(text, file=sys.stderr, flush=True)
 
@@ -320,19 +329,20 @@ def _port(text: str) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="./dev")
     commands = parser.add_subparsers(dest="command", required=True)
-    serve = commands.add_parser("up", help="the stack in the foreground")
-    serve.add_argument("--port", type=_port, default=PORT)
-    show = commands.add_parser("demo", help="an export in, insights out")
-    show.add_argument("export", nargs="?", type=Path)
-    show.add_argument("--port", type=_port, default=PORT)
-    show.add_argument("--once", action="store_true", help="stop everything when the report is printed")
-    show.add_argument("--full", action="store_true", help="every quote")
-    show.add_argument("--chat", metavar="ID", help="which chat of an export that holds several")
-    commands.add_parser("env", help="the addresses of the embedded servers")
+    up_options = commands.add_parser("up", help="serve in the foreground")
+    up_options.add_argument("--port", type=_port, default=PORT)
+    demo_options = commands.add_parser("demo", help="upload an export and unlock insights")
+    demo_options.add_argument("export", nargs="?", type=Path)
+    demo_options.add_argument("--port", type=_port, default=PORT)
+    demo_options.add_argument("--once", action="store_true", help="stop everything after the report")
+    demo_options.add_argument("--full", action="store_true", help="show every quote")
+    demo_options.add_argument("--chat", metavar="ID", help="the chat to read, if the export has several")
+    commands.add_parser("env", help="print the addresses of the embedded servers")
     return parser
 
 
 def main() -> int:
+    """Run the command of `./dev` and return its exit status."""
     options = _parser().parse_args()
     try:
         if options.command == "env":
@@ -341,18 +351,18 @@ def main() -> int:
         if options.command == "up":
             return up(port=options.port)
         if options.export and not options.export.exists():
-            _complain(f"There is no file {options.export}. Check its path.")
-            return UNREADABLE
+            _print_error(f"There is no file {options.export}. Check its path.")
+            return EXIT_UNREADABLE
         flags = [f"--{name}" for name in ("once", "full") if getattr(options, name)]
-        chosen = [f"--chat={options.chat}"] if options.chat else []
+        chat = [f"--chat={options.chat}"] if options.chat else []
         export = [str(options.export.resolve())] if options.export else []
-        return demo(port=options.port, once=options.once, arguments=[*export, *flags, *chosen])
+        return demo(port=options.port, once=options.once, arguments=[*export, *flags, *chat])
     except ProcessError as error:
-        _complain(str(error))
-        return MALFORMED if isinstance(error, MalformedSetting) else 1
+        _print_error(str(error))
+        return EXIT_MALFORMED_SETTING if isinstance(error, MalformedSetting) else 1
     except KeyboardInterrupt:
-        # In the first moments: later on Ctrl-C stops what runs.
-        _say("Stopped.")
+        # Only in the first moments, before Interrupts handles Ctrl-C.
+        _print("Stopped.")
         return 128 + signal.SIGINT
 
 

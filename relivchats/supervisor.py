@@ -1,4 +1,4 @@
-"""Child processes that never outlive their parent: start, watch, stop, and sweep what a crash left. No Django."""
+"""Child processes that never outlive their parent: start, watch and stop them, and kill leftovers. No Django."""
 
 from __future__ import annotations
 
@@ -28,15 +28,16 @@ _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
 class ProcessError(Exception):
-    """A process that cannot be started or kept, told in a sentence for the person at the terminal."""
+    """A process cannot be started or kept running. The message is a sentence for the terminal."""
 
 
 @dataclass
 class Child:
     """One process with its pid file and its log.
 
-    `become` runs between fork and exec, to change the user. `orphan_signal` is what the kernel sends when the parent
-    dies, however it dies (Linux only; elsewhere the next start sweeps).
+    `stop_signals` are sent in this order, each followed by a wait of so many seconds. `become` runs between fork and
+    exec and changes the user. `orphan_signal` is sent by the kernel when the parent dies in any way (Linux only;
+    elsewhere the next start kills leftovers).
     """
 
     name: str
@@ -54,14 +55,18 @@ class Child:
 
     @property
     def pid_file(self) -> Path:
+        """Return the path of the file that contains the pid while the process runs."""
         return self.run / f"{self.name}.pid"
 
     @property
     def alive(self) -> bool:
+        """Return whether the process was started and still runs."""
         return self.process is not None and self.process.poll() is None
 
     def start(self) -> None:
-        _rotate(self.log)
+        """Start the process in a session of its own, with its output appended to the log."""
+        if self.log.exists() and self.log.stat().st_size > LOG_LIMIT_BYTES:
+            self.log.replace(self.log.with_name(f"{self.log.name}.1"))
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 self.command,
@@ -82,12 +87,12 @@ class Child:
     def _before_exec(self) -> None:
         if self.become:
             self.become()
-        # After the change of user: the kernel forgets the setting when a process changes it.
+        # After the change of user, because the kernel resets this setting when the user changes.
         if _libc:
             _libc.prctl(_PR_SET_PDEATHSIG, int(self.orphan_signal), 0, 0, 0)
 
     def restart_delay_seconds(self) -> float | None:
-        """Note a death. How long to wait before the next start, or None when it died too often."""
+        """Record a death. Return the seconds to wait before the next start, or None after too many deaths."""
         now = time.monotonic()
         self.deaths.append(now)
         while self.deaths and self.deaths[0] < now - DEATHS_WINDOW_SECONDS:
@@ -97,7 +102,7 @@ class Child:
         return BACKOFF_SECONDS[min(len(self.deaths), len(BACKOFF_SECONDS)) - 1]
 
     def stop(self) -> None:
-        """Ask, wait, insist; then end whatever is left of its session."""
+        """Send the stop signals until the process ends, then kill the rest of its session."""
         if not self.process:
             return
         for number, patience_seconds in self.stop_signals:
@@ -112,14 +117,17 @@ class Child:
         self.pid_file.unlink(missing_ok=True)
 
     def end_session(self) -> None:
-        """Kill what a dead or stubborn process leaves behind: servers fork workers of their own."""
+        """Kill all processes of the session: servers fork workers, which outlive a killed server."""
         if self.process:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.process.pid, signal.SIGKILL)
 
 
 class Interrupts:
-    """SIGTERM and SIGINT as a flag, and a wait that any signal (a child's death too) cuts short."""
+    """Turn SIGTERM, SIGINT and SIGHUP into the flag `stop`, and wait in a way that every signal interrupts.
+
+    SIGCHLD interrupts the wait as well, so that the death of a child is noticed at once.
+    """
 
     def __init__(self, *, ignore_ctrl_c: bool = False) -> None:
         self.stop = False
@@ -127,16 +135,17 @@ class Interrupts:
         for end in (self._reader, writer):
             os.set_blocking(end, False)
         signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-        signal.signal(signal.SIGTERM, self._ask)
-        signal.signal(signal.SIGINT, signal.SIG_IGN if ignore_ctrl_c else self._ask)
-        signal.signal(signal.SIGHUP, self._ask)
+        signal.signal(signal.SIGTERM, self._request_stop)
+        signal.signal(signal.SIGINT, signal.SIG_IGN if ignore_ctrl_c else self._request_stop)
+        signal.signal(signal.SIGHUP, self._request_stop)
+        # A signal that is ignored does not wake the wait, so it needs a handler.
         signal.signal(signal.SIGCHLD, lambda *_: None)
 
-    def _ask(self, number: int, frame: FrameType | None) -> None:
+    def _request_stop(self, number: int, frame: FrameType | None) -> None:
         self.stop = True
 
     def wait(self, timeout_seconds: float) -> bool:
-        """Until a signal or the time-out. True when asked to stop."""
+        """Wait for a signal or the timeout. Return whether a stop was requested."""
         if not self.stop:
             select.select([self._reader], [], [], timeout_seconds)
             with contextlib.suppress(BlockingIOError):
@@ -144,31 +153,30 @@ class Interrupts:
         return self.stop
 
 
-def sweep(matches: Callable[[psutil.Process], bool], *, ask: signal.Signals = signal.SIGTERM) -> int:
-    """End the processes that an earlier run left behind. Returns how many there were."""
-    left = [process for process in psutil.process_iter() if process.pid != os.getpid() and _safely(matches, process)]
-    for process in left:
+def kill_leftovers(matches: Callable[[psutil.Process], bool], *, first: signal.Signals = signal.SIGTERM) -> int:
+    """End the processes of an earlier run that `matches`, first with this signal. Return their number."""
+    leftovers = []
+    for process in psutil.process_iter():
+        # A process may end while we look at it, or belong to another user.
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.pid != os.getpid() and matches(process):
+                leftovers.append(process)
+    for process in leftovers:
         with contextlib.suppress(psutil.Error):
-            process.send_signal(ask)
+            process.send_signal(first)
+            # A stopped process would not receive the signal.
             process.resume()
-    _, stubborn = psutil.wait_procs(left, timeout=5)
-    for process in stubborn:
+    _, alive = psutil.wait_procs(leftovers, timeout=5)
+    for process in alive:
         with contextlib.suppress(psutil.Error):
             process.kill()
-    psutil.wait_procs(stubborn, timeout=5)
-    return len(left)
-
-
-def _safely(matches: Callable[[psutil.Process], bool], process: psutil.Process) -> bool:
-    try:
-        return matches(process)
-    except (psutil.Error, OSError):
-        return False
+    psutil.wait_procs(alive, timeout=5)
+    return len(leftovers)
 
 
 @contextlib.contextmanager
 def locked(path: Path, *, shared: bool = False, wait: bool = True) -> Iterator[bool]:
-    """Hold a lock file for the block; yields False when it is taken and we do not wait. A killed holder frees it."""
+    """Lock a file for the block. Yield False if it is taken and `wait` is false. A killed holder frees its lock."""
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         yield lock(handle, shared=shared, wait=wait)
@@ -177,6 +185,7 @@ def locked(path: Path, *, shared: bool = False, wait: bool = True) -> Iterator[b
 
 
 def lock(handle: int, *, shared: bool = False, wait: bool = True) -> bool:
+    """Lock an open file until it is closed. Return False if it is taken and `wait` is false."""
     how = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
     try:
         fcntl.flock(handle, how if wait else how | fcntl.LOCK_NB)
@@ -186,7 +195,7 @@ def lock(handle: int, *, shared: bool = False, wait: bool = True) -> bool:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Replace a private file (0600) whole: no reader sees half of it."""
+    """Replace the text of a private file (0600) in one step, so that no reader sees half of it."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(handle, "w") as file:
@@ -195,14 +204,9 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 def tail(log: Path, *, lines: int = 5) -> str:
-    """The end of a log, for an error message."""
+    """Return the last lines of a log, for an error message."""
     if not log.exists():
         return ""
     with log.open("rb") as file:
         file.seek(max(0, log.stat().st_size - 8192))
         return "\n".join(file.read().decode(errors="replace").splitlines()[-lines:])
-
-
-def _rotate(log: Path) -> None:
-    if log.exists() and log.stat().st_size > LOG_LIMIT_BYTES:
-        log.replace(log.with_name(f"{log.name}.1"))

@@ -1,4 +1,4 @@
-"""Every address of the service."""
+"""The URL configuration."""
 
 from __future__ import annotations
 

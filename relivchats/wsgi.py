@@ -1,4 +1,4 @@
-"""The web tier's entry. It alone pools database connections: one for each of the server's threads."""
+"""The WSGI entry point of the web server. Only this process pools database connections, one per thread."""
 
 import os
 

@@ -1,7 +1,11 @@
+"""The app of users and tokens."""
+
 from django.apps import AppConfig
 
 
 class AccountsConfig(AppConfig):
+    """Users and tokens, with the label `accounts`."""
+
     name = "relivchats.accounts"
     label = "accounts"
-    verbose_name = "People"
+    verbose_name = "Users"

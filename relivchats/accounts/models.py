@@ -1,4 +1,4 @@
-"""People who use RelivChats, and the tokens by which their clients speak for them."""
+"""Users, their API tokens and their idempotency keys."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from django.db.models.functions import Lower, Now
 
 
 class UserManager(BaseUserManager["User"]):
+    """Creates users and finds them by e-mail address, in lower case."""
+
     def create_user(self, email: str | None, password: str | None = None, **fields: Any) -> User:
-        """A person with a lower-cased address; without a password they sign in by token only."""
+        """Create a user with a lower-case address. Without a password, only tokens can be used."""
         user = self.model(email=email.strip().lower() if email else None, **fields)
         user.set_password(password)
         user.full_clean(exclude=["password"])
@@ -20,19 +22,23 @@ class UserManager(BaseUserManager["User"]):
         return user
 
     def create_superuser(self, email: str, password: str, **fields: Any) -> User:
+        """Create a user with all permissions."""
         return self.create_user(email, password, is_staff=True, is_superuser=True, **fields)
 
     def get_by_natural_key(self, username: str | None) -> User:
+        """Return the user with this address. Raise User.DoesNotExist."""
         return self.get(email=(username or "").strip().lower())
 
 
 class User(AbstractBaseUser, PermissionsMixin):
+    """A person who uses RelivChats, or a member of staff. Identified by e-mail address or by an identity provider."""
+
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     email = models.EmailField(unique=True, null=True, blank=True)
     external_id = models.CharField(
-        max_length=255, unique=True, null=True, blank=True, help_text="The identity provider's name for this person."
+        max_length=255, unique=True, null=True, blank=True, help_text="The id of this user at the identity provider."
     )
-    is_staff = models.BooleanField(default=False, help_text="May open the admin.")
+    is_staff = models.BooleanField(default=False, help_text="Can open the admin.")
     is_active = models.BooleanField(default=True)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
@@ -54,12 +60,12 @@ class User(AbstractBaseUser, PermissionsMixin):
 
     @transaction.atomic
     def save(self, *args: Any, **kwargs: Any) -> None:
-        """What is made together with a person (their wallet) is made in the same transaction."""
+        """Save in a transaction, so that a signal creates the user's wallet in the same one."""
         super().save(*args, **kwargs)
 
 
 class AccessToken(models.Model):
-    """A bearer token of our own. Only its SHA-256 digest is kept: the token is 256 random bits."""
+    """An API token that we issued. Only its SHA-256 digest is stored, which suffices for 256 random bits."""
 
     user = models.ForeignKey(User, models.CASCADE, related_name="access_tokens")
     digest = models.CharField(max_length=64, unique=True, editable=False)
@@ -74,17 +80,21 @@ class AccessToken(models.Model):
 
 
 class IdempotencyKey(models.Model):
-    """A request that its client may send again: running until it has a `status`, then its answer, for a day.
+    """A request under an Idempotency-Key. It is running until it has a `status`; its response is stored for 24 hours.
 
-    Only `relivchats.idempotency` writes it. The key and the request are kept as digests, the answer sealed.
+    Only `relivchats.idempotency` writes it. Key and request are stored as digests, the response is sealed.
     """
 
     user = models.ForeignKey(User, models.CASCADE, related_name="idempotency_keys")
     digest = models.CharField(max_length=64, editable=False)
     fingerprint = models.CharField(max_length=64, editable=False)
-    token = models.UUIDField(editable=False, help_text="Of the process that answers, while its lease lasts.")
+    token = models.UUIDField(
+        editable=False, help_text="Identifies the process that handles the request, while its lease lasts."
+    )
     lease_expires_at = models.DateTimeField()
-    status = models.PositiveSmallIntegerField(null=True, help_text="Of the answer; none while it is being made.")
+    status = models.PositiveSmallIntegerField(
+        null=True, help_text="Of the response; empty while the request is running."
+    )
     sealed_answer = models.BinaryField(null=True, editable=False)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     expires_at = models.DateTimeField()

@@ -1,3 +1,5 @@
+"""The API's addresses of users."""
+
 from __future__ import annotations
 
 from django.urls import path

@@ -1,3 +1,5 @@
+"""The API's view of the user."""
+
 from __future__ import annotations
 
 from drf_spectacular.utils import extend_schema
@@ -12,12 +14,16 @@ from relivchats.rest import person
 
 
 class PersonSerializer(serializers.ModelSerializer[User]):
+    """A user, as the API shows them to themselves."""
+
     class Meta:
         model = User
         fields = ("id", "email", "created_at")
 
 
 class Me(APIView):
+    """`/api/me`."""
+
     @extend_schema(
         operation_id="me",
         tags=["people"],
@@ -36,4 +42,5 @@ class Me(APIView):
         ],
     )
     def get(self, request: Request) -> Response:
+        """Return the user whose token this is."""
         return Response(PersonSerializer(person(request)).data)

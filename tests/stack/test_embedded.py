@@ -18,7 +18,7 @@ import pytest
 import redis
 
 from relivchats import embedded
-from relivchats.privileges import reachable
+from relivchats.privileges import is_reachable
 from relivchats.servers import HOST
 from relivchats.supervisor import ProcessError
 from tests.processes import PATIENCE_SECONDS, REPOSITORY, eventually
@@ -283,9 +283,9 @@ def ordinary_python() -> str:
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     candidates = [Path(sys.executable).resolve(), *(Path(place) / version for place in ("/usr/bin", "/usr/local/bin"))]
     paths = [REPOSITORY / "x", *(Path(path) / "x" for path in site_packages())]
-    if not all(reachable(path) for path in paths):
+    if not all(is_reachable(path) for path in paths):
         pytest.skip("the code lies where only root may enter")
     for candidate in candidates:
-        if candidate.exists() and reachable(candidate):
+        if candidate.exists() and is_reachable(candidate):
             return str(candidate)
     pytest.skip(f"no {version} that an ordinary user may run")
