@@ -97,7 +97,7 @@ class Backup(ExportRefused):
 
 
 class SeveralChats(ExportRefused):
-    """`chats` in `extra` lists them for whoever uploaded them: `{"id", "title", "messages"}`, ids and titles text."""
+    """`chats` in `extra` lists them for the uploader as `{"id", "title", "messages"}`; ids and titles are strings."""
 
     title = "There is more than one chat in this upload"
     advice = "Upload it again with `chat` set to the id of the one you want; `chats` lists them."
@@ -135,7 +135,7 @@ class Pdf(NotAChatExport):
     """The file is a PDF."""
 
     title = "This is a PDF, not a chat export"
-    advice = f"It shows pages, and the messages cannot be told apart in it. {HOW_TO_EXPORT}"
+    advice = f"It shows pages, and single messages cannot be recognised in it. {HOW_TO_EXPORT}"
 
 
 class FormattedText(NotAChatExport):

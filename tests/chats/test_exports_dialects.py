@@ -123,7 +123,7 @@ WITH_SECONDS = datetime.fromisoformat("2024-02-13T21:05:09")
     ],
 )
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
-def test_the_dialect_is_told_from_the_file(header: str, dialect: str, order: str, at: datetime, end: str) -> None:
+def test_the_dialect_is_detected_from_the_file(header: str, dialect: str, order: str, at: datetime, end: str) -> None:
     export, messages = read(f"\ufeff{header}Asha: hello{end}world: 10:30{end}{header}Ben: bye{end}")
     assert (export.platform, export.dialect, export.date_order) == ("whatsapp", dialect, order)
     assert not export.ambiguous_dates
@@ -243,7 +243,7 @@ def test_without_proof_the_order_that_goes_back_in_time_least_is_taken() -> None
     assert (export.date_order, export.ambiguous_dates) == ("dmy", False)
 
 
-def test_without_any_sign_the_day_comes_first_and_the_doubt_is_told() -> None:
+def test_without_any_sign_the_day_comes_first_and_the_doubt_is_reported() -> None:
     export, messages = read(chat("03/04/2024"))
     assert (export.date_order, export.ambiguous_dates) == ("dmy", True)
     assert messages[0].sent_at.isoformat() == "2024-04-03T21:05:00"
@@ -369,16 +369,16 @@ def test_of_two_phones_each_line_keeps_the_rules_of_its_own(reverse: bool) -> No
         *((1, day) for day in range(10, 26)),
         *((2, day) for day in range(10, 21)),
     }
-    told = {message.text: (message.kind, message.edited) for message in messages}
-    assert told["ዓሻ ቡድኑን ፈጠረች"] == (MessageKind.SYSTEM, False)
-    assert told["see you"] == (MessageKind.TEXT, True)
-    assert told["ምስል ቀርቷል"] == (MessageKind.MEDIA, False)
-    assert told["+91 98765"] == (MessageKind.TEXT, False)
+    by_text = {message.text: (message.kind, message.edited) for message in messages}
+    assert by_text["ዓሻ ቡድኑን ፈጠረች"] == (MessageKind.SYSTEM, False)
+    assert by_text["see you"] == (MessageKind.TEXT, True)
+    assert by_text["ምስል ቀርቷል"] == (MessageKind.MEDIA, False)
+    assert by_text["+91 98765"] == (MessageKind.TEXT, False)
 
 
 @pytest.mark.parametrize("doubtful", [5, 9])
 @pytest.mark.parametrize("reverse", [False, True])
-def test_the_doubtful_dates_of_one_phone_are_read_as_those_of_the_other_and_the_doubt_is_told(
+def test_the_doubtful_dates_of_one_phone_are_read_as_those_of_the_other_and_the_doubt_is_reported(
     reverse: bool, doubtful: int
 ) -> None:
     lines = [f"01/{day}/2024, 21:05 - Asha: x" for day in range(13, 20)]

@@ -173,7 +173,7 @@ READ_AND_MEASURE = """
 import os, resource, sys
 from chats.exports import whatsapp
 
-def most_bytes():
+def peak_bytes():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 def read(text):
@@ -186,9 +186,9 @@ read(texts[0][:1_000])
 for text in texts:
     # A child begins with a peak of its own, at what it holds then.
     if not os.fork():
-        before = most_bytes()
+        before = peak_bytes()
         read(text)
-        print((most_bytes() - before) / len(text), flush=True)
+        print((peak_bytes() - before) / len(text), flush=True)
         os._exit(0)
     os.wait()
 """

@@ -195,7 +195,7 @@ def test_a_marked_body_below_a_marked_header_is_an_attachment_of_an_unknown_lang
         ("POLL:\nWhere?\nOPTION: Goa (2 votes)\nOPTION: Pune (0 votes)", MessageKind.POLL),
     ],
 )
-def test_placeholders_are_told_from_text(body: str, kind: MessageKind) -> None:
+def test_placeholders_are_distinguished_from_text(body: str, kind: MessageKind) -> None:
     for line in (
         f"{AT}Asha: {body}",
         f"{MARK}{IOS}Asha: {MARK}{body}",

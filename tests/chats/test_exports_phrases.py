@@ -1,4 +1,4 @@
-"""WhatsApp's own words in many languages: told from what people wrote, and never made a person."""
+"""WhatsApp's own words in many languages are recognised, and never become a person."""
 
 # ruff: noqa: E501  (a language a line)
 
@@ -90,7 +90,7 @@ def test_placeholders_are_known_in_every_language(language: str) -> None:
             assert first(line) == (["Asha", "Zoya"], message(body, kind, ios="[" in line))
 
 
-#: Both that somebody else took a message back and that whoever exported the chat did, in wordings that phones print.
+#: Somebody else, or the person who exported the chat, deleted a message: wordings that phones print.
 DELETED = [
     *("此消息已删除", "此消息已被删除", "你删除了这条消息", "您已删除此消息。", "這則訊息已被刪除", "你已刪除這則訊息"),
     *("メッセージを削除しました", "메시지를 삭제했습니다", "यह संदेश हटा दिया गया है।", "आपने यह मैसेज डिलीट कर दिया है", "حُذفت هذه الرسالة"),

@@ -89,7 +89,7 @@ def test_the_same_chat_gives_the_same_statistics_on_every_platform() -> None:
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
-def test_json_is_told_by_its_content_in_any_encoding_and_under_any_name(encoding: str) -> None:
+def test_json_is_recognised_by_its_content_in_any_encoding_and_under_any_name(encoding: str) -> None:
     written = TELEGRAM.decode().encode(encoding)
     assert read(written)[0].platform == "telegram"
     assert read(platforms.zipped({"photos/1.jpg": b"\xff\xd8\x00\x01", "chat.txt": written}))[0].platform == "telegram"
@@ -162,8 +162,8 @@ def test_an_old_telegram_export_is_read() -> None:
             ],
         }
     ).encode()
-    told = [("Asha", "old", False), ("Ravi", "older", False), ("Ravi", "oldest", False)]
-    assert [(m.sender, m.text, m.edited) for m in read(upload)[1]] == told
+    expected = [("Asha", "old", False), ("Ravi", "older", False), ("Ravi", "oldest", False)]
+    assert [(m.sender, m.text, m.edited) for m in read(upload)[1]] == expected
 
 
 def test_telegram_kinds() -> None:
@@ -183,7 +183,7 @@ def test_telegram_kinds() -> None:
         service | {"action": "invite_members", "members": ["Zoya", None]},
         service | {"action": "something_new"},
         {"text": "forwarded", "forwarded_from": "News", "via_bot": "@bot"},
-        {"text": "mended", "edited": "2024-03-14T10:00:00"},
+        {"text": "corrected", "edited": "2024-03-14T10:00:00"},
     )
     assert kinds(upload) == [
         (MessageKind.MEDIA, "Asha", "<Photo>\nat the beach"),
@@ -199,7 +199,7 @@ def test_telegram_kinds() -> None:
         (MessageKind.SYSTEM, None, "Ravi added Zoya, Deleted account"),
         (MessageKind.SYSTEM, None, "Ravi something new"),
         (MessageKind.TEXT, "Asha", "forwarded"),
-        (MessageKind.TEXT, "Asha", "mended"),
+        (MessageKind.TEXT, "Asha", "corrected"),
     ]
     assert [m.edited for m in read(upload)[1]] == [False] * 13 + [True]
 
@@ -505,7 +505,7 @@ def test_wrong_types_and_odd_values_do_not_stop_a_chat(upload: bytes) -> None:
         b'"' * 200_000,
     ],
 )
-def test_json_made_to_hurt_is_refused(inner: bytes) -> None:
+def test_hostile_json_is_refused(inner: bytes) -> None:
     head = telegram({"text": "a"})[:-2]
     with pytest.raises((errors.DamagedExport, errors.NotAChatExport)):
         read(head + b"," + inner + b"]}")

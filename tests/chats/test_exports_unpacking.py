@@ -102,7 +102,7 @@ def test_a_chat_that_is_not_in_the_upload_is_not_replaced_by_another() -> None:
     assert [listed["id"] for listed in refusal.value.extra["chats"]] == ["1", "2"]
 
 
-def test_chats_of_one_name_are_told_by_their_folders() -> None:
+def test_chats_of_one_name_are_distinguished_by_their_folders() -> None:
     upload = archive(("WhatsApp Chat - Meera/_chat.txt", CHAT), ("out/Ravi/_chat.txt", OTHER))
     with pytest.raises(errors.SeveralChats) as refusal:
         chat(upload)
