@@ -67,7 +67,11 @@ def import_upload(
     log = UploadLog(owner=owner, request_id=request_id, size_bytes=size_bytes)
     content = b""
     try:
-        target = _get_target(owner, options.extend) if options.extend else None
+        target = None
+        if options.extend:
+            target = Chat.objects.owned_by(owner).filter(pk=options.extend).first()
+            if target is None:
+                raise NotFound("You have no chat with the id that `extend` names. GET /api/chats lists yours.")
         # An OversizedUpload raises here, so that the refusal is recorded like any other.
         content = upload if isinstance(upload, bytes) else upload.read()
         export = _open_export(content, options, target)
@@ -90,13 +94,6 @@ def import_upload(
         },
     )
     return result
-
-
-def _get_target(owner: User, chat_id: UUID) -> Chat:
-    chat = Chat.objects.owned_by(owner).filter(pk=chat_id).first()
-    if chat is None:
-        raise NotFound("You have no chat with the id that `extend` names. GET /api/chats lists yours.")
-    return chat
 
 
 def _open_export(content: bytes, options: ImportOptions, target: Chat | None) -> ParsedExport:

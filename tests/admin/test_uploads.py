@@ -1,4 +1,4 @@
-"""Staff see which files cannot be read, and how often, without a word of them."""
+"""The admin shows which files cannot be read, and how often, but no word of them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_failures_are_counted_by_reason_and_by_the_shape_of_their_first_line(des
     assert chosen.context_data["cl"].result_count == 3
 
 
-def test_an_upload_tells_how_long_each_stage_took(desk: Client) -> None:
+def test_an_upload_shows_how_long_each_stage_took(desk: Client) -> None:
     import_chat(owner=samples.person(), upload=samples.export(samples.TALK))
     row = ChatUpload.objects.get()
     assert row.stages.keys() == {"read", "parse", "count", "seal", "compare", "store"}

@@ -1,4 +1,4 @@
-"""Two people with tokens, a chat of the first, and a way to ask the API as either of them."""
+"""Fixtures: two users with tokens, a chat of the first, and API clients for both."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PROBLEM_MEMBERS = {"type", "title", "status", "detail", "error_code", "request_i
 
 @dataclass
 class Api:
-    """Asks as one person. Every refusal that it sees must be a problem document."""
+    """An API client of one user. It checks that every error is a problem document."""
 
     user: User | None
     client: Client = field(default_factory=lambda: Client(raise_request_exception=False))
@@ -94,7 +94,7 @@ class MakePerson(Protocol):
 @pytest.fixture
 def make_person(db: None) -> MakePerson:
     def make(*, coins: int = 400) -> User:
-        """A new person who has exactly these coins."""
+        """Return a new user with exactly this many coins."""
         user = User.objects.create_user(f"{uuid.uuid4().hex}@example.org")
         wallet = Wallet.objects.get(user=user)
         if change := coins - wallet.balance:
@@ -116,13 +116,13 @@ def api(owner: User) -> Api:
 
 @pytest.fixture
 def stranger(make_person: MakePerson) -> Api:
-    """Somebody else, with a token and coins of their own."""
+    """A client of another user, who has coins."""
     return Api(make_person())
 
 
 @pytest.fixture
 def nobody(db: None) -> Api:
-    """Asks without a token."""
+    """A client without a token."""
     return Api(None)
 
 
@@ -140,7 +140,7 @@ def searchable(chat: Chat) -> Chat:
 
 
 def work(job_id: str) -> GenerationJob:
-    """What the workers do: write every insight of the job, one after another."""
+    """Generate every insight of the job, one after another, as workers do."""
     job = GenerationJob.objects.get(pk=job_id)
     for insight_id in job.insights.values_list("pk", flat=True):
         generation.run(insight_id)

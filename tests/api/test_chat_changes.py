@@ -1,4 +1,4 @@
-"""PATCH /api/chats/{id}: a title, a time zone, and who is who. Statistics and messages follow; all can be undone."""
+"""PATCH /api/chats/{id}: title, time zone and people. Statistics and messages change too; everything can be undone."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def senders(api: Api, chat: Chat) -> list[str]:
     return [message["sender"] for message in api.get(f"/api/chats/{chat.pk}/messages")["results"]]
 
 
-def test_two_names_of_one_person_are_put_together_and_apart_again(api: Api, group: Chat) -> None:
+def test_two_names_can_be_merged_into_one_person_and_separated_again(api: Api, group: Chat) -> None:
     before = api.get(f"/api/chats/{group.pk}/statistics")
     changed = patch(api, group, people=[RAVI])
     assert changed["participants"] == ["Asha", "Ravi K", "Meera"]
@@ -67,12 +67,12 @@ def test_two_names_of_one_person_are_put_together_and_apart_again(api: Api, grou
     assert api.get(f"/api/chats/{group.pk}/statistics") == before
 
 
-def test_what_a_chat_says_of_its_people_can_be_sent_back(api: Api, group: Chat) -> None:
+def test_the_people_of_a_response_can_be_sent_back(api: Api, group: Chat) -> None:
     shown = patch(api, group, people=[RAVI])["people"]
     assert patch(api, group, people=shown)["people"] == shown
 
 
-def test_a_title_stays_whatever_the_people_are_called(api: Api, group: Chat) -> None:
+def test_renaming_people_keeps_the_owners_title(api: Api, group: Chat) -> None:
     assert patch(api, group, title="  Family  ")["title"] == "Family"
     assert patch(api, group, people=[RAVI])["title"] == "Family"
     assert patch(api, group, title=None)["title"] == "Group of 3"
@@ -104,7 +104,7 @@ def test_a_title_stays_whatever_the_people_are_called(api: Api, group: Chat) -> 
         ({"time_zone": None}, "#/time_zone"),
     ],
 )
-def test_what_makes_no_sense_is_refused_where_it_stands(
+def test_an_invalid_change_is_refused_with_a_pointer_to_it(
     api: Api, group: Chat, changes: dict[str, Any], pointer: str
 ) -> None:
     problem = patch(api, group, status=422, **changes)
@@ -113,19 +113,19 @@ def test_what_makes_no_sense_is_refused_where_it_stands(
     assert senders(api, group) == ["Asha", "Ravi", "+91 98765 43210", "Asha", "Meera"]
 
 
-def test_nobody_changes_the_chat_of_another(stranger: Api, group: Chat) -> None:
+def test_a_chat_of_another_user_cannot_be_changed(stranger: Api, group: Chat) -> None:
     patch(stranger, group, status=404, title="Mine")
     assert Chat.objects.get(pk=group.pk).title == "Group of 4"
 
 
-def test_a_change_is_seen_by_who_holds_an_older_version(api: Api, group: Chat) -> None:
+def test_a_change_invalidates_earlier_etags(api: Api, group: Chat) -> None:
     held = [api.send("GET", f"/api/chats/{group.pk}{path}")["ETag"] for path in ("", "/statistics")]
     patch(api, group, people=[RAVI])
     for path, etag in zip(("", "/statistics"), held, strict=True):
         assert api.send("GET", f"/api/chats/{group.pk}{path}", headers={"If-None-Match": etag}).status_code == 200
 
 
-def test_a_search_knows_at_once_who_is_one_person(api: Api, owner: User) -> None:
+def test_a_search_uses_merged_people_immediately(api: Api, owner: User) -> None:
     chat = import_chat(owner=owner, upload=exports.text(400, people=3))
     indexing.request(chat)
     indexing.index_chat(chat.pk)
@@ -147,7 +147,7 @@ def test_a_wall_clock_is_not_moved_by_the_time_zone(api: Api, group: Chat) -> No
 class TestInstants:
     @pytest.fixture
     def chat(self, owner: User, monkeypatch: pytest.MonkeyPatch) -> Chat:
-        """As an export that knows only instants is read: late in March, across the start of summer time."""
+        """An export of instants, late in March, across the start of summer time."""
         instants = [datetime(2024, 3, 30, 23, 30, tzinfo=UTC), datetime(2024, 3, 31, 12, tzinfo=UTC)]
         seconds = [int(instant.timestamp()) for instant in instants]
         batch = Batch(1, seconds, [0, 1], [int(MessageKind.TEXT)] * 2, ["hi", "hello"])
@@ -160,7 +160,7 @@ class TestInstants:
     def times(self, api: Api, chat: Chat) -> list[str]:
         return [message["sent_at"] for message in api.get(f"/api/chats/{chat.pk}/messages")["results"]]
 
-    def test_they_are_shown_and_counted_where_their_owner_was(self, api: Api, chat: Chat) -> None:
+    def test_they_are_shown_and_counted_in_the_owners_time_zone(self, api: Api, chat: Chat) -> None:
         assert self.times(api, chat) == ["2024-03-30T23:30:00", "2024-03-31T12:00:00"]
         changed = patch(api, chat, time_zone="Europe/Berlin")
         assert self.times(api, chat) == ["2024-03-31T00:30:00", "2024-03-31T14:00:00"]
@@ -170,7 +170,7 @@ class TestInstants:
         assert patch(api, chat, time_zone="")["first_message_on"] == "2024-03-30"
         assert self.times(api, chat) == ["2024-03-30T23:30:00", "2024-03-31T12:00:00"]
 
-    def test_what_is_stored_stays(self, api: Api, chat: Chat) -> None:
+    def test_stored_instants_do_not_change(self, api: Api, chat: Chat) -> None:
         patch(api, chat, time_zone="Pacific/Auckland")
         (batch,) = TranscriptReader(chat, as_stored=True).batches()
         assert batch.seconds == [1711841400, 1711886400]
@@ -180,7 +180,7 @@ class TestAround:
     @pytest.mark.parametrize(
         ("around", "first", "last"), [(150, 140, 159), (1, 1, 20), (300, 290, 300), (10**6, 290, 300)]
     )
-    def test_a_message_is_shown_among_those_beside_it(
+    def test_a_page_around_a_message_contains_its_neighbours(
         self, api: Api, chat: Chat, around: int, first: int, last: int
     ) -> None:
         page = api.get(f"/api/chats/{chat.pk}/messages?around={around}&limit=20")
@@ -191,13 +191,13 @@ class TestAround:
                 beside = [message["number"] for message in api.get(page[link])["results"]]
                 assert number in (beside[0], beside[-1])
 
-    def test_one_place_at_a_time_is_asked_for(self, api: Api, chat: Chat) -> None:
+    def test_after_and_around_cannot_be_combined(self, api: Api, chat: Chat) -> None:
         response = api.send("GET", f"/api/chats/{chat.pk}/messages?around=5&after=5")
         assert (response.status_code, response.json()["errors"][0]["pointer"]) == (422, "#/around")
 
 
 @pytest.mark.django_db(transaction=True)
-def test_what_an_owner_says_stands_nowhere_but_sealed(api: Api, group: Chat, logged: Any) -> None:
+def test_titles_and_names_are_stored_only_in_sealed_columns(api: Api, group: Chat, logged: Any) -> None:
     title, name = unique("Secret Title"), unique("Darling")
     patch(api, group, title=title, people=[{"name": name, "aliases": ["Asha"]}])
     assert_nowhere(title, name, logs=logged.getvalue().splitlines())

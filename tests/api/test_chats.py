@@ -1,4 +1,4 @@
-"""A person's chats: pages, messages by number, statistics, searchability, deletion."""
+"""Chats in the API: pages, messages by number, statistics, vector status, deletion."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def five_chats(owner: User) -> list[str]:
-    """Newest first."""
+    """Five chats, newest first."""
     made = [import_chat(owner=owner, upload=exports.text(60, seed=10 + number)) for number in range(5)]
     return [str(chat.pk) for chat in reversed(made)]
 
@@ -27,7 +27,7 @@ def ids(page: Any) -> list[str]:
     return [chat["id"] for chat in page["results"]]
 
 
-def test_chats_come_in_pages_newest_first(api: Api, five_chats: list[str]) -> None:
+def test_chats_are_listed_in_pages_newest_first(api: Api, five_chats: list[str]) -> None:
     first = api.get("/api/chats?limit=2")
     second = api.get(first["next"])
     third = api.get(second["next"])
@@ -36,25 +36,25 @@ def test_chats_come_in_pages_newest_first(api: Api, five_chats: list[str]) -> No
     assert ids(api.get(third["previous"])) == five_chats[2:4]
 
 
-def test_a_page_stays_the_same_while_chats_arrive(api: Api, owner: User, five_chats: list[str]) -> None:
+def test_a_page_does_not_change_when_chats_are_added(api: Api, owner: User, five_chats: list[str]) -> None:
     first = api.get("/api/chats?limit=2")
     import_chat(owner=owner, upload=exports.text(70, seed=9))
     assert ids(api.get(first["next"])) == five_chats[2:4]
 
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=101", "limit=many", "limit=" + "9" * 5000])
-def test_a_page_of_an_impossible_size_is_refused(api: Api, query: str) -> None:
+def test_an_invalid_page_size_is_refused(api: Api, query: str) -> None:
     response = api.send("GET", f"/api/chats?{query}")
     assert (response.status_code, response.json()["errors"][0]["pointer"]) == (422, "#/limit")
 
 
 @pytest.mark.parametrize("cursor", ["nonsense", "cD1qdW5r", "cD0yMDI2LTEzLTQ1", "cD0lMDA=", "é"])
-def test_a_cursor_that_is_not_ours_is_refused(api: Api, chat: Chat, cursor: str) -> None:
+def test_an_invalid_cursor_is_refused(api: Api, chat: Chat, cursor: str) -> None:
     response = api.send("GET", f"/api/chats?cursor={cursor}")
     assert (response.status_code, response.json()["errors"][0]["code"]) == (422, "invalid_cursor")
 
 
-def test_a_list_shows_no_statistics(api: Api, chat: Chat) -> None:
+def test_a_list_contains_no_statistics(api: Api, chat: Chat) -> None:
     assert "statistics" not in api.get("/api/chats")["results"][0]
 
 
@@ -70,7 +70,7 @@ def test_every_message_is_read_once_by_following_next(api: Api, chat: Chat) -> N
     assert [message["sent_at"] for message in read] == [message.sent_at.isoformat() for message in stored]
 
 
-def test_pages_of_messages_lead_back_without_repeating_any(api: Api, chat: Chat) -> None:
+def test_following_previous_repeats_no_message(api: Api, chat: Chat) -> None:
     page = api.get(f"/api/chats/{chat.pk}/messages?after=150&limit=100")
     before = api.get(page["previous"])
     first = api.get(before["previous"])
@@ -79,7 +79,7 @@ def test_pages_of_messages_lead_back_without_repeating_any(api: Api, chat: Chat)
     assert first["previous"] is None
 
 
-def test_after_the_last_message_there_is_an_empty_page(api: Api, chat: Chat) -> None:
+def test_the_page_after_the_last_message_is_empty(api: Api, chat: Chat) -> None:
     page = api.get(f"/api/chats/{chat.pk}/messages?after={10**9}")
     assert (page["results"], page["next"]) == ([], None)
     assert api.get(page["previous"])["results"][-1]["number"] == chat.line_count
@@ -88,7 +88,7 @@ def test_after_the_last_message_there_is_an_empty_page(api: Api, chat: Chat) -> 
 @pytest.mark.parametrize(
     "query", ["after=-1", "after=x", "after=99999999999999999999", "limit=0", "limit=501", "before=3"]
 )
-def test_messages_that_cannot_be_are_refused(api: Api, chat: Chat, query: str) -> None:
+def test_invalid_query_parameters_of_messages_are_refused(api: Api, chat: Chat, query: str) -> None:
     response = api.send("GET", f"/api/chats/{chat.pk}/messages?{query}")
     assert response.status_code == 422
 
@@ -99,7 +99,7 @@ def test_a_system_line_has_no_sender(api: Api, chat: Chat) -> None:
 
 
 @pytest.mark.parametrize("path", ["", "/statistics"])
-def test_what_the_caller_holds_already_is_not_sent_again(api: Api, chat: Chat, path: str) -> None:
+def test_an_unchanged_version_is_not_sent_again(api: Api, chat: Chat, path: str) -> None:
     first = api.send("GET", f"/api/chats/{chat.pk}{path}")
     again = api.send("GET", f"/api/chats/{chat.pk}{path}", headers={"If-None-Match": first["ETag"]})
     assert (first.status_code, again.status_code, again.content) == (200, 304, b"")
@@ -107,14 +107,14 @@ def test_what_the_caller_holds_already_is_not_sent_again(api: Api, chat: Chat, p
 
 
 @pytest.mark.parametrize("held", ["W/{}", '"other", {}', "*"])
-def test_a_version_is_known_among_others(api: Api, chat: Chat, held: str) -> None:
+def test_a_version_is_recognised_in_a_list_of_etags(api: Api, chat: Chat, held: str) -> None:
     etag = api.send("GET", f"/api/chats/{chat.pk}")["ETag"]
     headers = {"If-None-Match": held.format(etag)}
     assert api.send("GET", f"/api/chats/{chat.pk}", headers=headers).status_code == 304
 
 
 @pytest.mark.parametrize("headers", [{"If-None-Match": "nonsense"}, {"If-None-Match": ""}, {"If-Match": '"other"'}])
-def test_a_version_that_is_not_named_is_sent(api: Api, chat: Chat, headers: dict[str, str]) -> None:
+def test_the_chat_is_sent_if_its_etag_is_not_listed(api: Api, chat: Chat, headers: dict[str, str]) -> None:
     assert api.send("GET", f"/api/chats/{chat.pk}", headers=headers).status_code == 200
 
 
@@ -126,7 +126,7 @@ def test_a_chat_that_changed_is_sent_again(api: Api, chat: Chat) -> None:
     assert (again.status_code, again.json()["vector_status"]) == (200, "completed")
 
 
-def test_a_chat_says_when_it_is_searchable(api: Api, chat: Chat) -> None:
+def test_the_vector_status_shows_when_a_chat_is_searchable(api: Api, chat: Chat) -> None:
     path = f"/api/chats/{chat.pk}/vector-status"
     before = api.get(path)
     assert before == {
@@ -143,7 +143,7 @@ def test_a_chat_says_when_it_is_searchable(api: Api, chat: Chat) -> None:
     assert (after["is_searchable"], after["chunk_count"] > 0, after["indexed_at"] is None) == (True, True, False)
 
 
-def test_a_deleted_chat_is_gone_with_everything_in_it(api: Api, chat: Chat) -> None:
+def test_deleting_a_chat_deletes_everything_in_it(api: Api, chat: Chat) -> None:
     api.delete(f"/api/chats/{chat.pk}", status=204)
     api.delete(f"/api/chats/{chat.pk}", status=404)
     api.get(f"/api/chats/{chat.pk}", status=404)
@@ -153,5 +153,5 @@ def test_a_deleted_chat_is_gone_with_everything_in_it(api: Api, chat: Chat) -> N
     assert ChatUpload.objects.get().chat is None
 
 
-def test_nobody_sees_the_chats_of_another(stranger: Api, chat: Chat) -> None:
+def test_chats_of_another_user_are_not_listed(stranger: Api, chat: Chat) -> None:
     assert stranger.get("/api/chats")["results"] == []

@@ -1,4 +1,4 @@
-"""An upload of several chats asks its owner which, and nobody else hears their names."""
+"""A file with several chats: the owner chooses one by its id, and no log contains the titles."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_the_owner_chooses_a_chat_by_its_id(api: Api) -> None:
     assert api.upload(UPLOAD, chat="3", status=422)["type"] == "urn:relivchats:problem:no-such-chat"
 
 
-def test_no_log_and_no_row_names_the_chats(
+def test_no_log_line_and_no_row_contains_the_titles(
     api: Api, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     api.upload(UPLOAD, status=422)

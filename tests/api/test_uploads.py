@@ -1,4 +1,4 @@
-"""An upload is answered at once: with a chat and its statistics, or with the cause of the refusal and nothing kept."""
+"""Uploads in the API: the response contains the chat with its statistics, or the cause of the refusal."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.django_db
 SYSTEM_LINE = "14/03/2024, 09:00 - Messages and calls are end-to-end encrypted.\n"
 
 
-def test_an_upload_answers_with_the_chat_and_its_statistics(api: Api) -> None:
+def test_an_upload_returns_the_chat_with_its_statistics(api: Api) -> None:
     answer = api.upload(exports.text(300))
     assert answer["participants"] == ["Aarav", "Anaya"]
     assert (answer["platform"], answer["is_group"], answer["vector_status"]) == ("whatsapp", False, "pending")
@@ -29,18 +29,18 @@ def test_an_upload_answers_with_the_chat_and_its_statistics(api: Api) -> None:
     assert answer["statistics"] == api.get(f"/api/chats/{answer['id']}/statistics")
 
 
-def test_a_new_chat_says_where_it_is(api: Api) -> None:
+def test_the_location_header_names_the_new_chat(api: Api) -> None:
     form = {"file": SimpleUploadedFile("chat.txt", exports.text(50))}
     response = api.client.post("/api/chats/upload", form, headers=api.headers, secure=True)
     assert api.get(response["Location"])["id"] == response.json()["id"]
 
 
-def test_a_zip_is_read_whatever_it_is_called(api: Api) -> None:
+def test_the_name_of_a_zip_does_not_matter(api: Api) -> None:
     answer = api.upload(exports.zipped(exports.text(80)), name="../../etc/passwd")
     assert answer["statistics"]["total_messages"] > 0
 
 
-def test_the_caller_may_say_how_dates_are_written(api: Api) -> None:
+def test_date_order_decides_ambiguous_dates(api: Api) -> None:
     content = b"03/04/2024, 09:00 - Asha: hello\n03/04/2024, 09:01 - Ravi: hi\n"
     days = [api.upload(content, date_order=order)["first_message_on"] for order in ("dmy", "mdy")]
     assert days == ["2024-04-03", "2024-03-04"]
@@ -66,7 +66,7 @@ def test_an_invalid_field_is_refused_with_what_to_send(
     assert advice in problem["detail"]
 
 
-def test_what_other_clients_and_browsers_send_beside_the_file_is_passed_over(api: Api) -> None:
+def test_fields_of_other_clients_and_browsers_are_ignored(api: Api) -> None:
     api.upload(exports.text(50), date_order="DMY", category_id="7", csrfmiddlewaretoken="x")
 
 
@@ -76,7 +76,7 @@ def damaged() -> bytes:
 
 
 def encrypted() -> bytes:
-    """A zip whose entry says that it is encrypted (APPNOTE 4.4.4: bit 0 of the flags)."""
+    """Return a zip with an encrypted entry (APPNOTE 4.4.4: bit 0 of the flags)."""
     content = bytearray(exports.zipped(exports.text(50)))
     for mark, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
         start = content.index(mark) + offset
@@ -121,7 +121,7 @@ def test_a_refused_upload_names_its_cause_and_leaves_only_its_row(api: Api, name
 
 
 @pytest.mark.parametrize("size", [1_001, 200_000])
-def test_too_large_an_upload_is_refused_by_its_size(api: Api, settings: Settings, size: int) -> None:
+def test_an_oversized_upload_is_refused(api: Api, settings: Settings, size: int) -> None:
     settings.UPLOAD_LIMIT_BYTES = 1_000
     problem = api.upload(b"x" * size, status=413)
     assert (problem["title"], problem["limit_bytes"]) == ("The file is too large", 1_000)
@@ -129,14 +129,14 @@ def test_too_large_an_upload_is_refused_by_its_size(api: Api, settings: Settings
     assert ChatUpload.objects.get().outcome == "refused"
 
 
-def test_a_form_without_a_file_is_told_what_is_missing(api: Api) -> None:
+def test_a_form_without_a_file_is_refused_with_what_is_missing(api: Api) -> None:
     response = api.client.post("/api/chats/upload", {"date_order": "dmy"}, headers=api.headers, secure=True)
     check_problem(response)
     assert (response.status_code, response.json()["errors"][0]["pointer"]) == (422, "#/file")
     assert "Send the export itself" in response.json()["detail"]
 
 
-def test_a_form_that_is_cut_off_is_refused(api: Api) -> None:
+def test_a_truncated_form_is_refused(api: Api) -> None:
     response = api.send("POST", "/api/chats/upload", data=b"--x", content_type="multipart/form-data")
     assert response.status_code == 400
 
@@ -146,7 +146,7 @@ def test_json_is_not_an_upload(api: Api) -> None:
     assert response.status_code == 415
 
 
-def test_an_upload_without_a_token_is_refused_before_it_is_read(nobody: Api) -> None:
+def test_an_upload_without_a_token_leaves_no_row(nobody: Api) -> None:
     assert nobody.upload(exports.text(50), status=401)["error_code"] == "ERR_1003"
     assert not ChatUpload.objects.exists()
 
@@ -169,12 +169,12 @@ class TestUploadingAgain:
     def chat(self, api: Api, records: list[str]) -> Any:
         return api.upload("".join(records[:100]).encode())
 
-    def test_the_same_file_answers_with_the_chat_it_became(self, api: Api, chat: Any, records: list[str]) -> None:
+    def test_the_same_file_returns_the_existing_chat(self, api: Api, chat: Any, records: list[str]) -> None:
         again = api.upload("".join(records[:100]).encode(), status=200)
         assert (again["id"], again["outcome"], again["added_messages"]) == (chat["id"], "identical", 0)
         assert again["statistics"] == chat["statistics"]
 
-    def test_a_newer_export_is_asked_about_and_then_added(self, api: Api, chat: Any, records: list[str]) -> None:
+    def test_a_newer_export_is_a_conflict_until_extend_is_sent(self, api: Api, chat: Any, records: list[str]) -> None:
         newer = "".join(records).encode()
         problem = api.upload(newer, status=409)
         assert problem["candidate"]["id"] == chat["id"]
@@ -186,11 +186,11 @@ class TestUploadingAgain:
         assert extended["message_count"] == chat["message_count"] + problem["new_messages"]
         assert api.upload(newer, status=200)["outcome"] == "identical"
 
-    def test_a_newer_export_may_become_a_chat_of_its_own(self, api: Api, chat: Any, records: list[str]) -> None:
+    def test_a_newer_export_can_become_a_separate_chat(self, api: Api, chat: Any, records: list[str]) -> None:
         other = api.upload("".join(records).encode(), separate="true")
         assert other["id"] != chat["id"]
 
-    def test_nothing_is_said_of_the_chats_of_others(
+    def test_the_chat_of_another_user_cannot_be_discovered(
         self, api: Api, stranger: Api, chat: Any, records: list[str]
     ) -> None:
         newer = "".join(records).encode()

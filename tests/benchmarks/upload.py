@@ -1,7 +1,7 @@
-"""How long an upload takes, and how much memory: `python -m tests.benchmarks.upload`.
+"""Measure the time and memory of an upload: `python -m tests.benchmarks.upload`.
 
-100,000 messages through HTTP to the answer with their statistics; 1,000,000
-messages through `import_chat` in a process of its own, and the stages' shares.
+Uploads 100,000 messages over HTTP, and imports 1,000,000 messages with `import_chat` in a separate process, with the
+time of each stage.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def over_http(content: bytes, *, rounds: int) -> None:
     from relivchats.accounts.models import User
     from relivchats.accounts.tokens import issue
 
-    # Each round is a person's first upload: the same again would only be recognised.
+    # Each round is the first upload of another user: a second upload of one user would be identical.
     tokens = [issue(User.objects.create_user(f"benchmark{number}@example.com")) for number in range(rounds)]
     with stage.web() as web:
         before, worked = web.peak_bytes(), web.cpu_seconds()
@@ -77,7 +77,7 @@ def offline(path: Path) -> None:
     from relivchats.accounts.models import User
 
     owner = User.objects.create_user("offline@example.com")
-    # Only import_chat holds the upload, as only it does behind the view.
+    # As in the view, only import_chat has a reference to the upload, so that it can be freed.
     upload = [path.read_bytes()]
     chat, spent = stage.timed(lambda: import_chat(owner=owner, upload=upload.pop()))
     peak = stage.peak_bytes(psutil.Process())

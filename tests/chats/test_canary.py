@@ -25,7 +25,7 @@ def lines() -> list[samples.Line]:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_what_people_wrote_stands_nowhere_but_sealed(broker: BrokerHandle, logged: io.StringIO) -> None:
+def test_message_text_is_stored_only_in_sealed_columns(broker: BrokerHandle, logged: io.StringIO) -> None:
     chat = samples.stored(lines())
     indexing.request(chat)
     eventually(lambda: broker.waiting("indexing"))
@@ -37,7 +37,7 @@ def test_what_people_wrote_stands_nowhere_but_sealed(broker: BrokerHandle, logge
 
 
 @pytest.mark.django_db(transaction=True)
-def test_what_fails_says_nothing_of_what_it_read(broker: BrokerHandle, logged: io.StringIO) -> None:
+def test_a_failure_reveals_nothing_of_the_content(broker: BrokerHandle, logged: io.StringIO) -> None:
     chat = samples.stored(lines())
     chat.blocks.update(sealed=b"does not open")
     indexing.request(chat)
@@ -50,11 +50,11 @@ def test_what_fails_says_nothing_of_what_it_read(broker: BrokerHandle, logged: i
 
 
 @pytest.mark.django_db(transaction=True)
-class TestTheCanaryItself:
-    """It must find what is there, or its silence says nothing."""
+class TestCanary:
+    """The check itself must find text that leaked."""
 
     @pytest.mark.parametrize("table", ["text", "bytes"])
-    def test_it_finds_a_column(self, table: str) -> None:
+    def test_it_finds_text_in_a_column(self, table: str) -> None:
         word = unique("गुप्त")
         with connection.cursor() as cursor:
             kind = {"text": "text", "bytes": "bytea"}[table]
@@ -68,7 +68,7 @@ class TestTheCanaryItself:
             with connection.cursor() as cursor:
                 cursor.execute("DROP TABLE leak")
 
-    def test_it_finds_a_message_and_a_log_line(self, broker: BrokerHandle) -> None:
+    def test_it_finds_text_in_the_broker_and_in_the_log(self, broker: BrokerHandle) -> None:
         word = unique()
         with broker.client as client:
             client.lpush("celery", json.dumps({"body": base64.b64encode(f'["{word}"]'.encode()).decode()}))

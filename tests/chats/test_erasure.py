@@ -27,8 +27,8 @@ WAYS: dict[str, Callable[[Chat], object]] = {
 
 
 @contextmanager
-def heard() -> Iterator[list[tuple[UUID, bool]]]:
-    """What was announced, and whether the chat's row was still there and in a transaction."""
+def record_signals() -> Iterator[list[tuple[UUID, bool]]]:
+    """Record each signal: the chat's id, and whether its row still existed in an open transaction."""
     calls: list[tuple[UUID, bool]] = []
 
     def listen(*, chat: Chat, **_: Any) -> None:
@@ -50,7 +50,7 @@ def chat() -> Chat:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_however_a_chat_goes_nothing_of_it_stays(chat: Chat, way: str) -> None:
+def test_every_way_of_deleting_a_chat_removes_all_its_rows(chat: Chat, way: str) -> None:
     assert chat.blocks.exists()
     assert chat.chunks.exists()
     WAYS[way](chat)
@@ -58,7 +58,7 @@ def test_however_a_chat_goes_nothing_of_it_stays(chat: Chat, way: str) -> None:
         assert not model._default_manager.exists(), model
 
 
-def test_the_record_of_an_upload_forgets_what_was_in_it() -> None:
+def test_erasing_a_chat_removes_the_fingerprints_of_its_uploads() -> None:
     owner = samples.person()
     chat = import_chat(owner=owner, upload=exports.text(20))
     import_upload(owner=owner, upload=exports.text(25), options=ImportOptions(extend=chat.pk))
@@ -68,14 +68,14 @@ def test_the_record_of_an_upload_forgets_what_was_in_it() -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_however_a_chat_goes_it_is_announced_once_before_its_rows_are_gone(chat: Chat, way: str) -> None:
+def test_every_way_of_deleting_a_chat_sends_one_signal_before_rows_are_deleted(chat: Chat, way: str) -> None:
     chat_id = chat.pk
-    with heard() as calls:
+    with record_signals() as calls:
         WAYS[way](chat)
     assert calls == [(chat_id, True)]
 
 
-def test_the_key_goes_with_the_rows(chat: Chat) -> None:
+def test_the_data_key_is_deleted_with_the_rows(chat: Chat) -> None:
     wrapped = bytes(chat.wrapped_key).hex()
     with connection.cursor() as cursor:
         held = "SELECT count(*) FROM chats WHERE encode(wrapped_key, 'hex') = %s"
@@ -86,12 +86,12 @@ def test_the_key_goes_with_the_rows(chat: Chat) -> None:
         assert cursor.fetchone() == (0,)
 
 
-def test_the_upload_row_stays_without_the_chat(chat: Chat) -> None:
+def test_the_upload_row_remains_without_its_chat(chat: Chat) -> None:
     erase(chat)
     assert ChatUpload.objects.get().chat is None
 
 
-def test_when_a_listener_cannot_settle_the_chat_stays_whole(chat: Chat) -> None:
+def test_a_chat_is_not_erased_if_a_receiver_fails(chat: Chat) -> None:
     def refuse(**_: Any) -> None:
         raise RuntimeError("not now")
 
@@ -105,15 +105,15 @@ def test_when_a_listener_cannot_settle_the_chat_stays_whole(chat: Chat) -> None:
     assert chat.blocks.exists()
 
 
-def test_a_chat_erased_twice_is_announced_once(chat: Chat) -> None:
+def test_erasing_a_chat_twice_sends_one_signal(chat: Chat) -> None:
     again = Chat.objects.get(pk=chat.pk)
-    with heard() as calls:
+    with record_signals() as calls:
         erase(chat)
         erase(again)
     assert len(calls) == 1
 
 
-def test_a_searcher_kept_in_memory_is_dropped(chat: Chat) -> None:
+def test_a_cached_searcher_is_dropped(chat: Chat) -> None:
     kept = search.get_searcher(chat)
     assert search.get_searcher(chat) is kept
     copy = Chat.objects.get(pk=chat.pk)

@@ -35,7 +35,7 @@ def test_an_upload_becomes_a_chat_with_its_statistics() -> None:
     assert [message.text for message in read_page(chat, limit=10)] == [text for _, _, text in samples.TALK]
 
 
-def test_an_accepted_upload_leaves_a_row_that_tells_of_it() -> None:
+def test_an_accepted_upload_leaves_a_row_that_describes_it() -> None:
     content = samples.export(samples.TALK)
     chat = import_chat(owner=samples.person(), upload=content, request_id="request-1")
     row = ChatUpload.objects.get()
@@ -72,7 +72,7 @@ def test_a_refused_upload_leaves_only_its_row(content: bytes) -> None:
     assert not TranscriptBlock.objects.exists()
 
 
-def test_a_refused_file_shows_the_shape_of_its_first_line_and_no_word() -> None:
+def test_the_row_of_a_refused_file_has_the_shape_of_its_first_line_but_no_word() -> None:
     with pytest.raises(ExportRefused):
         import_chat(owner=samples.person(), upload=b"2024/03/14 at nine Asha wrote: secret\n" * 3)
     row = ChatUpload.objects.get()
@@ -80,7 +80,7 @@ def test_a_refused_file_shows_the_shape_of_its_first_line_and_no_word() -> None:
     assert "Asha" not in row.header_shape
 
 
-def test_a_fault_of_ours_is_raised_and_leaves_only_its_row() -> None:
+def test_an_internal_error_is_raised_and_leaves_only_its_row() -> None:
     with connection.cursor() as cursor:
         cursor.execute("ALTER TABLE transcript_blocks ADD CONSTRAINT broken CHECK (first_number < 0) NOT VALID")
     with pytest.raises(IntegrityError):
@@ -108,7 +108,7 @@ class Unreadable(BytesIO):
         raise AssertionError("the body was read")
 
 
-class TestReceiving:
+class TestUploadHandler:
     @pytest.fixture(autouse=True)
     def limit(self, settings: Settings) -> None:
         settings.UPLOAD_LIMIT_BYTES = 200_000
@@ -118,13 +118,13 @@ class TestReceiving:
         assert isinstance(file, UploadedFile)
         return file
 
-    def test_a_file_up_to_the_limit_arrives_whole(self) -> None:
+    def test_a_file_of_exactly_the_limit_is_accepted(self) -> None:
         content = samples.export(samples.TALK)
         content += b"\n" * (200_000 - len(content))
         file = self.received(sent(content))
         assert (file.size, file.read()) == (200_000, content)
 
-    def test_no_file_is_written_however_large_the_upload(self, tmp_path: Path, settings: Settings) -> None:
+    def test_even_a_large_upload_writes_no_temporary_file(self, tmp_path: Path, settings: Settings) -> None:
         settings.FILE_UPLOAD_TEMP_DIR = str(tmp_path)
         settings.UPLOAD_LIMIT_BYTES = 8_000_000
         file = self.received(sent(b"x" * 6_000_000))
@@ -133,7 +133,7 @@ class TestReceiving:
         assert not list(tmp_path.iterdir())
 
     @pytest.mark.parametrize("size_bytes", [200_001, 250_000, 5_000_000])
-    def test_a_larger_file_is_refused_and_its_row_tells(self, size_bytes: int) -> None:
+    def test_a_file_over_the_limit_is_refused_and_recorded(self, size_bytes: int) -> None:
         file = self.received(sent(b"x" * size_bytes))
         with pytest.raises(ExportTooLarge):
             import_chat(owner=samples.person(), upload=file)
@@ -141,7 +141,7 @@ class TestReceiving:
         assert (row.outcome, row.reason) == ("refused", "ExportTooLarge")
         assert row.size_bytes >= size_bytes
 
-    def test_a_body_that_declares_too_much_is_not_read(self) -> None:
+    def test_a_body_that_declares_too_many_bytes_is_not_read(self) -> None:
         request = sent(b"")
         request.META["CONTENT_LENGTH"] = str(10 * 1024**3)
         request.META["wsgi.input"] = request._stream = Unreadable()

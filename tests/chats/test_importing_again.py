@@ -1,4 +1,4 @@
-"""A chat that is uploaded again: recognised, extended, kept apart. Numbers of messages never change."""
+"""Uploading a chat again: deduplication, merging, separate chats. Message numbers never change."""
 
 from __future__ import annotations
 
@@ -33,9 +33,10 @@ from tests.processes import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.django_db
 
-Said = tuple[str, str, str]  # time, sender, text
+#: Time, sender, text.
+Line = tuple[str, str, str]
 
-BEGINNING: list[Said] = [
+BEGINNING: list[Line] = [
     ("01/05/2024, 09:00", "Asha", "good morning"),
     ("01/05/2024, 09:00", "Ravi", "morning!"),
     ("01/05/2024, 09:01", "Asha", "<Media omitted>"),
@@ -43,32 +44,32 @@ BEGINNING: list[Said] = [
     ("02/05/2024, 10:30", "Asha", "ok"),
     ("13/05/2024, 18:00", "Ravi", "see you at six"),
 ]
-REST: list[Said] = [
+REST: list[Line] = [
     ("13/05/2024, 18:00", "Asha", "see you"),
     ("14/05/2024, 08:00", "Ravi", "that was lovely"),
 ]
 
 
-def export(said: Iterable[Said]) -> bytes:
-    return "".join(f"{at} - {sender}: {text}\n" for at, sender, text in said).encode()
+def export(lines: Iterable[Line]) -> bytes:
+    return "".join(f"{at} - {sender}: {text}\n" for at, sender, text in lines).encode()
 
 
-def ios(said: Iterable[Said]) -> bytes:
-    """The same as an iPhone exports it: with seconds, and its own words for media."""
-    lines = []
-    for second, (at, sender, text) in enumerate(said, start=10):
+def ios(lines: Iterable[Line]) -> bytes:
+    """Return the lines as an iPhone exports them: with seconds, and with other words for media."""
+    printed = []
+    for second, (at, sender, text) in enumerate(lines, start=10):
         day, time = at.split(", ")
         mark, body = ("\u200e", "\u200eimage omitted") if text == "<Media omitted>" else ("", text)
-        lines.append(f"{mark}[{day}, {time}:{second:02}] {sender}: {body}\r\n")
-    return "".join(lines).encode()
+        printed.append(f"{mark}[{day}, {time}:{second:02}] {sender}: {body}\r\n")
+    return "".join(printed).encode()
 
 
-def telegram(said: Iterable[Said]) -> bytes:
-    """The same as Telegram exports it."""
+def telegram(lines: Iterable[Line]) -> bytes:
+    """Return the lines as Telegram exports them."""
     rows = [
         {"id": number, "type": "message", "date": f"{at[6:10]}-{at[3:5]}-{at[:2]}T{at[12:]}:00", "from": sender}
         | {"from_id": f"user{sender}", "text": text}
-        for number, (at, sender, text) in enumerate(said)
+        for number, (at, sender, text) in enumerate(lines)
     ]
     return json.dumps({"name": "Asha", "type": "personal_chat", "id": 7, "messages": rows}).encode()
 
@@ -94,12 +95,12 @@ def read(chat: Chat) -> list[tuple[str | None, str]]:
     return [(message.sender, message.text) for message in read_page(Chat.objects.get(pk=chat.pk), limit=100_000)]
 
 
-def said(*parts: Sequence[Said]) -> list[tuple[str | None, str]]:
+def senders_and_texts(*parts: Sequence[Line]) -> list[tuple[str | None, str]]:
     return [(sender, text) for part in parts for _, sender, text in part]
 
 
-class TestRecognising:
-    def test_the_same_content_is_the_same_chat(self, owner: User) -> None:
+class TestDeduplication:
+    def test_identical_content_resolves_to_the_existing_chat(self, owner: User) -> None:
         first = upload(owner, export(BEGINNING))
         again = upload(owner, exports.zipped(export(BEGINNING)))
         assert (first.outcome, again.outcome, again.chat) == ("accepted", "identical", first.chat)
@@ -109,7 +110,7 @@ class TestRecognising:
             ("identical", first.chat.pk, 0),
         ]
 
-    def test_a_newer_export_names_the_chat_that_it_belongs_to(self, owner: User) -> None:
+    def test_a_newer_export_is_refused_with_the_id_of_its_chat(self, owner: User) -> None:
         chat = import_chat(owner=owner, upload=export(BEGINNING))
         with pytest.raises(ChatRecognised) as recognised:
             upload(owner, export(BEGINNING + REST))
@@ -138,7 +139,9 @@ class TestRecognising:
         ],
         ids=["from the middle", "older", "from an iPhone", "renamed", "deleted since", "with media"],
     )
-    def test_however_it_differs_it_is_recognised(self, owner: User, content: bytes) -> None:
+    def test_another_export_of_the_chat_is_recognised_despite_its_differences(
+        self, owner: User, content: bytes
+    ) -> None:
         import_chat(owner=owner, upload=export(BEGINNING))
         with pytest.raises(ChatRecognised):
             upload(owner, content)
@@ -158,22 +161,22 @@ class TestRecognising:
         ],
         ids=["other words", "another time", "one word by chance"],
     )
-    def test_another_chat_of_the_same_people_is_another(self, owner: User, content: bytes) -> None:
+    def test_another_chat_of_the_same_people_is_accepted(self, owner: User, content: bytes) -> None:
         import_chat(owner=owner, upload=export(BEGINNING))
         assert upload(owner, content).outcome == "accepted"
 
-    def test_the_chats_of_others_are_not_looked_at(self, owner: User) -> None:
+    def test_chats_of_other_users_are_not_compared(self, owner: User) -> None:
         import_chat(owner=owner, upload=export(BEGINNING))
         assert upload(samples.person(), export(BEGINNING)).outcome == "accepted"
         one, other = Chat.objects.values_list("content_fingerprint", flat=True)
         assert bytes(one or b"") != bytes(other or b"")
 
-    def test_dates_read_the_other_way_make_another_chat(self, owner: User) -> None:
+    def test_another_date_order_makes_another_chat(self, owner: User) -> None:
         content = export(BEGINNING[:5])
         assert upload(owner, content, date_order="dmy").outcome == "accepted"
         assert upload(owner, content, date_order="mdy").outcome == "accepted"
 
-    def test_who_asks_for_a_separate_chat_gets_one(self, owner: User) -> None:
+    def test_the_separate_option_always_makes_a_new_chat(self, owner: User) -> None:
         first = upload(owner, export(BEGINNING))
         copies = [upload(owner, export(BEGINNING), separate=True) for _ in range(2)]
         newer = upload(owner, export(BEGINNING + REST), separate=True)
@@ -181,22 +184,22 @@ class TestRecognising:
         assert upload(owner, export(BEGINNING)).chat == first.chat
         assert upload(owner, export(BEGINNING + REST)).chat == newer.chat
 
-    def test_a_chat_that_was_deleted_is_forgotten(self, owner: User) -> None:
+    def test_a_deleted_chat_is_not_recognised(self, owner: User) -> None:
         upload(owner, export(BEGINNING)).chat.delete()
         assert upload(owner, export(BEGINNING)).outcome == "accepted"
 
-    def test_what_was_stored_under_an_earlier_key_is_recognised(self, owner: User, settings: Settings) -> None:
+    def test_a_fingerprint_under_an_earlier_key_is_recognised(self, owner: User, settings: Settings) -> None:
         upload(owner, export(BEGINNING))
         settings.ENCRYPTION_KEYS = f"{Keyring.new_text().replace('k1', 'k2')},{settings.ENCRYPTION_KEYS}"
         assert upload(owner, export(BEGINNING)).outcome == "identical"
 
-    def test_a_long_chat_among_long_ones_is_recognised(self, owner: User) -> None:
+    def test_a_long_chat_is_recognised_among_other_long_chats(self, owner: User) -> None:
         chats = [import_chat(owner=owner, upload=exports.text(3_000, seed=seed)) for seed in (1, 2, 3)]
         with pytest.raises(ChatRecognised) as recognised:
             upload(owner, exports.text(3_600, seed=2))
         assert recognised.value.extra["candidate"]["id"] == str(chats[1].pk)
 
-    def test_an_older_chat_is_recognised_beside_many_newer_ones(self, owner: User) -> None:
+    def test_a_chat_is_recognised_among_many_newer_chats(self, owner: User) -> None:
         chat = import_chat(owner=owner, upload=export(BEGINNING))
         for number in range(10):
             other = export((at, sender, f"{text} {number}") for at, sender, text in BEGINNING)
@@ -206,7 +209,7 @@ class TestRecognising:
         assert recognised.value.extra["candidate"]["id"] == str(chat.pk)
 
 
-class TestExtending:
+class TestMerging:
     @pytest.fixture
     def chat(self, owner: User) -> Chat:
         return import_chat(owner=owner, upload=export(BEGINNING))
@@ -214,11 +217,11 @@ class TestExtending:
     def extend(self, chat: Chat, content: bytes, **options: Any) -> ImportResult:
         return upload(chat.owner, content, extend=chat.pk, **options)
 
-    def test_only_what_is_new_is_added_and_everything_is_counted_again(self, chat: Chat) -> None:
+    def test_only_new_messages_are_added_and_all_messages_are_counted_again(self, chat: Chat) -> None:
         extended = self.extend(chat, export(BEGINNING + REST))
         whole = import_chat(owner=samples.person(), upload=export(BEGINNING + REST))
         assert (extended.outcome, extended.added, extended.older_left_out) == ("extended", 2, 0)
-        assert read(chat) == said(BEGINNING, REST)
+        assert read(chat) == senders_and_texts(BEGINNING, REST)
         grown = Chat.objects.get(pk=chat.pk)
         assert grown.statistics == whole.statistics
         for column in ("message_count", "line_count", "participant_count", "first_message_on", "last_message_on"):
@@ -233,17 +236,17 @@ class TestExtending:
         assert upload(chat.owner, export(BEGINNING + REST)).outcome == "identical"
         assert Chat.objects.filter(pk=chat.pk).values().get() == before
 
-    def test_a_file_that_begins_in_the_middle_goes_on_at_the_end(self, chat: Chat) -> None:
+    def test_an_export_that_begins_in_the_middle_of_the_chat_is_added_at_the_end(self, chat: Chat) -> None:
         self.extend(chat, export(BEGINNING[3:] + REST))
-        assert read(chat) == said(BEGINNING, REST)
+        assert read(chat) == senders_and_texts(BEGINNING, REST)
 
-    def test_what_is_older_than_the_chat_is_left_out_and_counted(self, owner: User) -> None:
+    def test_messages_before_the_start_of_the_chat_are_left_out_and_counted(self, owner: User) -> None:
         chat = import_chat(owner=owner, upload=export(BEGINNING[3:]))
         extended = self.extend(chat, export(BEGINNING + REST))
         assert (extended.added, extended.older_left_out) == (2, 3)
-        assert read(chat) == said(BEGINNING[3:], REST)
+        assert read(chat) == senders_and_texts(BEGINNING[3:], REST)
 
-    def test_what_the_chat_lacks_among_its_own_is_left_out_and_counted(self, chat: Chat) -> None:
+    def test_messages_missing_in_the_middle_of_the_chat_are_left_out_and_counted(self, chat: Chat) -> None:
         late = [("02/05/2024, 10:30", "Asha", "sent late"), ("02/05/2024, 10:31", "Ravi", "this one too")]
         content = export([*BEGINNING[:5], *late, BEGINNING[5], *REST])
         with pytest.raises(ChatRecognised) as recognised:
@@ -253,12 +256,12 @@ class TestExtending:
         extended = self.extend(chat, content)
         assert (extended.added, extended.older_left_out) == (2, 2)
 
-    def test_what_stands_there_in_other_words_is_not_counted_as_left_out(self, chat: Chat) -> None:
+    def test_a_reworded_message_is_not_counted_as_left_out(self, chat: Chat) -> None:
         other = {"morning!": "morning @Meera!", "see you at six": "This message was deleted"}
         changed = [(at, sender, other.get(text, text)) for at, sender, text in BEGINNING]
         assert self.extend(chat, export(changed + REST)).older_left_out == 0
 
-    def test_every_file_that_the_chat_grew_from_is_known(self, chat: Chat) -> None:
+    def test_every_file_that_was_merged_is_recognised(self, chat: Chat) -> None:
         files = [BEGINNING, BEGINNING + REST[:1], BEGINNING + REST, BEGINNING[1:]]
         for file in files[1:]:
             self.extend(chat, export(file))
@@ -266,35 +269,35 @@ class TestExtending:
             again = upload(chat.owner, export(file))
             assert (again.outcome, again.chat) == ("identical", chat)
 
-    def test_equal_messages_of_one_minute_are_told_apart_by_their_order(self, chat: Chat) -> None:
+    def test_equal_messages_of_one_minute_are_distinguished_by_their_order(self, chat: Chat) -> None:
         again = [("13/05/2024, 18:00", "Ravi", "see you at six")] * 2
         self.extend(chat, export(BEGINNING + again))
-        assert read(chat) == said(BEGINNING, again)
+        assert read(chat) == senders_and_texts(BEGINNING, again)
 
-    def test_a_message_that_was_deleted_since_is_not_added_again(self, chat: Chat) -> None:
+    def test_a_message_that_was_deleted_later_is_not_added_again(self, chat: Chat) -> None:
         gone = [*BEGINNING[:-1], ("13/05/2024, 18:00", "Ravi", "This message was deleted")]
         assert self.extend(chat, export(gone)).outcome == "unchanged"
         self.extend(chat, export(gone + REST))
-        assert read(chat) == said(BEGINNING, REST)
+        assert read(chat) == senders_and_texts(BEGINNING, REST)
 
-    def test_an_older_export_brings_a_deleted_message_not_back(self, owner: User) -> None:
+    def test_an_older_export_does_not_restore_a_deleted_message(self, owner: User) -> None:
         gone = [*BEGINNING[:-1], ("13/05/2024, 18:00", "Ravi", "This message was deleted")]
         chat = import_chat(owner=owner, upload=export(gone))
         assert self.extend(chat, export(BEGINNING)).outcome == "unchanged"
 
-    def test_an_iphone_goes_on_where_an_android_ended(self, chat: Chat) -> None:
+    def test_an_iphone_export_continues_an_android_export(self, chat: Chat) -> None:
         self.extend(chat, ios(BEGINNING + REST))
-        assert read(chat) == said(BEGINNING, REST)
+        assert read(chat) == senders_and_texts(BEGINNING, REST)
 
-    def test_a_contact_that_was_renamed_stays_one_person(self, chat: Chat) -> None:
+    def test_a_renamed_contact_remains_one_person(self, chat: Chat) -> None:
         renamed = [(at, sender.replace("Ravi", "Ravi ❤️"), text) for at, sender, text in BEGINNING + REST]
         grown = self.extend(chat, export(renamed)).chat
         assert (grown.participants, grown.export_names) == (["Asha", "Ravi"], ["Asha", "Ravi", "Ravi ❤️"])
-        assert read(chat) == said(BEGINNING, REST)
+        assert read(chat) == senders_and_texts(BEGINNING, REST)
         assert grown.statistics["user_stats"]["Ravi"]["message_count"] == 4
         assert grown.participant_count == 2
 
-    def test_who_takes_over_a_name_is_not_who_had_it(self, chat: Chat) -> None:
+    def test_a_person_who_takes_over_a_name_is_not_merged_with_its_former_owner(self, chat: Chat) -> None:
         renamed = [(at, sender.replace("Ravi", "Ravi old"), text) for at, sender, text in BEGINNING]
         rest = [("14/05/2024, 08:00", "Ravi", "my new number"), ("14/05/2024, 08:01", "Ravi old", "and my old one")]
         grown = self.extend(chat, export(renamed + rest)).chat
@@ -302,7 +305,7 @@ class TestExtending:
             ["Asha", "Ravi", "Ravi (2)"],
             ["Asha", "Ravi", "Ravi old", "Ravi (2)"],
         )
-        assert read(chat) == [*said(BEGINNING), ("Ravi (2)", "my new number"), ("Ravi", "and my old one")]
+        assert read(chat) == [*senders_and_texts(BEGINNING), ("Ravi (2)", "my new number"), ("Ravi", "and my old one")]
         more = ("15/05/2024, 08:00", "Ravi", "still my new one")
         assert self.extend(chat, export([*renamed, *rest, more])).chat.participants == grown.participants
         assert read(chat)[-1] == ("Ravi (2)", "still my new one")
@@ -310,16 +313,16 @@ class TestExtending:
     def test_people_whose_names_were_swapped_keep_their_own_messages(self, chat: Chat) -> None:
         swapped = {"Asha": "Ravi", "Ravi": "Asha"}
         self.extend(chat, export((at, swapped[sender], text) for at, sender, text in BEGINNING + REST))
-        assert read(chat) == said(BEGINNING, REST)
+        assert read(chat) == senders_and_texts(BEGINNING, REST)
 
-    def test_one_message_alike_by_chance_makes_nobody_another(self, owner: User) -> None:
+    def test_one_equal_message_by_chance_does_not_merge_two_people(self, owner: User) -> None:
         minute = "13/05/2024, 18:00"
         chat = import_chat(owner=owner, upload=export([*BEGINNING, (minute, "Ravi", "ok")]))
         later = [(minute, "Ravi", "This message was deleted"), (minute, "Meera", "ok"), (minute, "Meera", "hello")]
         grown = self.extend(chat, export(BEGINNING + later)).chat
         assert (grown.participants, read(chat)[-1]) == (["Asha", "Ravi", "Meera"], ("Meera", "hello"))
 
-    def test_who_joins_is_never_shown_by_the_name_of_another(self, chat: Chat) -> None:
+    def test_a_person_who_joins_never_gets_the_shown_name_of_another(self, chat: Chat) -> None:
         editing.edit_chat(chat, people=[Person(name="Mum", aliases=["Asha"])])
         joined = ("15/05/2024, 09:00", "Mum", "hello you two")
         grown = self.extend(chat, export([*BEGINNING, joined])).chat
@@ -332,7 +335,7 @@ class TestExtending:
         chat = import_chat(owner=owner, upload=group[0].replace(b'"name": "Asha"', b'"name": "Goa trip"'))
         assert (chat.title, self.extend(chat, group[1]).chat.title) == ("Goa trip", "Goa trip")
 
-    def test_somebody_new_joins_at_the_end(self, chat: Chat) -> None:
+    def test_a_new_person_is_added_after_the_others(self, chat: Chat) -> None:
         joined = [("15/05/2024, 09:00", "Meera", "hello you two"), ("15/05/2024, 09:01", "Asha", "welcome")]
         grown = self.extend(chat, export([*BEGINNING, *joined])).chat
         assert (grown.participants, grown.title, grown.participant_count) == (
@@ -340,9 +343,9 @@ class TestExtending:
             "Group of 3",
             3,
         )
-        assert read(chat) == said(BEGINNING, joined)
+        assert read(chat) == senders_and_texts(BEGINNING, joined)
 
-    def test_dates_that_could_be_either_are_read_as_the_chat_reads_them(self, owner: User) -> None:
+    def test_ambiguous_dates_are_read_in_the_date_order_of_the_chat(self, owner: User) -> None:
         chat = import_chat(owner=owner, upload=export(BEGINNING[:5]), date_order="mdy")
         more = ("02/06/2024, 10:30", "Asha", "another month")
         assert self.extend(chat, export([*BEGINNING[:5], more])).added == 1
@@ -351,18 +354,18 @@ class TestExtending:
     def test_an_export_of_another_chat_is_refused(self, chat: Chat) -> None:
         with pytest.raises(NotThisChat):
             self.extend(chat, export((at, sender, text + "?") for at, sender, text in BEGINNING))
-        assert read(chat) == said(BEGINNING)
+        assert read(chat) == senders_and_texts(BEGINNING)
         assert ChatUpload.objects.filter(outcome="refused", reason="NotThisChat").count() == 1
 
     def test_an_export_of_another_platform_is_refused(self, chat: Chat) -> None:
         with pytest.raises(NotThisChat, match="comes from Telegram, and that chat from WhatsApp"):
             self.extend(chat, telegram(BEGINNING + REST))
-        assert read(chat) == said(BEGINNING)
+        assert read(chat) == senders_and_texts(BEGINNING)
 
-    def test_nobody_extends_the_chat_of_another(self, chat: Chat) -> None:
+    def test_a_chat_of_another_user_cannot_be_extended(self, chat: Chat) -> None:
         with pytest.raises(NotFound):
             upload(samples.person(), export(BEGINNING + REST), extend=chat.pk)
-        assert read(chat) == said(BEGINNING)
+        assert read(chat) == senders_and_texts(BEGINNING)
 
     def test_a_chat_grows_block_by_block(self, owner: User) -> None:
         whole = list(exports.lines(1_800))
@@ -376,7 +379,7 @@ class TestExtending:
         assert read(grown) == read(direct)
         assert grown.statistics == direct.statistics
 
-    def test_what_was_read_before_keeps_its_number_for_who_still_reads(self, chat: Chat) -> None:
+    def test_a_reader_that_was_opened_before_sees_the_same_numbers(self, chat: Chat) -> None:
         reader = TranscriptReader(chat)
         self.extend(chat, export(BEGINNING + REST))
         assert [message.text for message in reader.messages(1, 100)] == [text for _, _, text in BEGINNING]
@@ -393,7 +396,7 @@ def indexed(chat: Chat) -> tuple[list[Any], bytes]:
     return rows, chat.key.open(matrix.sealed, context=chat.context("vectors"))
 
 
-class TestSearchingAgain:
+class TestIndexingAfterMerge:
     @pytest.fixture
     def whole(self) -> list[str]:
         return list(exports.lines(1_500))
@@ -405,7 +408,7 @@ class TestSearchingAgain:
         assert indexing.index_chat(chat.pk)
         return Chat.objects.get(pk=chat.pk)
 
-    def test_the_older_part_is_found_until_the_new_part_is_too(self, chat: Chat, whole: list[str]) -> None:
+    def test_the_old_part_stays_searchable_until_the_new_part_is_indexed(self, chat: Chat, whole: list[str]) -> None:
         grown = upload(chat.owner, "".join(whole).encode(), extend=chat.pk).chat
         assert (grown.vector_status, grown.index_from_number, grown.is_searchable) == ("pending", 1_101, True)
         assert search.get_searcher(grown).search(["chai"], limit=3)
@@ -414,7 +417,7 @@ class TestSearchingAgain:
         assert (done.vector_status, done.index_from_number) == ("completed", None)
         assert search.get_searcher(done).chunks[-1].last_number > 1_400
 
-    def test_indexing_the_rest_gives_what_indexing_all_gives(
+    def test_indexing_only_the_new_part_gives_the_same_index(
         self, chat: Chat, whole: list[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         before = indexed(chat)
@@ -436,7 +439,7 @@ class TestSearchingAgain:
         assert indexed(chat) == rest
         assert rest[0][:-20] != before[0]
 
-    def test_an_indexing_under_way_begins_again(self, owner: User, whole: list[str]) -> None:
+    def test_indexing_restarts_if_the_chat_grows_meanwhile(self, owner: User, whole: list[str]) -> None:
         chat = import_chat(owner=owner, upload="".join(whole[:1_100]).encode())
         indexing.request(chat)
         build = indexing._build
@@ -452,14 +455,14 @@ class TestSearchingAgain:
         assert indexing.index_chat(chat.pk)
         assert Chunk.objects.filter(chat=chat).latest("number").last_number > 1_400
 
-    def test_a_chat_that_nobody_searches_is_not_indexed(self, owner: User, whole: list[str]) -> None:
+    def test_a_chat_without_a_request_is_not_indexed(self, owner: User, whole: list[str]) -> None:
         chat = import_chat(owner=owner, upload="".join(whole[:1_100]).encode())
         upload(owner, "".join(whole).encode(), extend=chat.pk)
         assert not Chat.objects.index_due().exists()
 
 
 def before(monkeypatch: pytest.MonkeyPatch, module: Any, name: str, act: Callable[[], object]) -> None:
-    """`act`, once, just before the function is called."""
+    """Call `act` once, just before the function is called for the first time."""
     function, left = getattr(module, name), [act]
 
     def act_first(*arguments: Any, **keywords: Any) -> Any:
@@ -470,50 +473,46 @@ def before(monkeypatch: pytest.MonkeyPatch, module: Any, name: str, act: Callabl
     monkeypatch.setattr(module, name, act_first)
 
 
-class TestMeanwhile:
+class TestConcurrentChanges:
     @pytest.fixture
     def chat(self, owner: User) -> Chat:
         return import_chat(owner=owner, upload=export(BEGINNING))
 
-    def test_a_title_that_was_given_while_the_people_were_counted_stays(self, chat: Chat) -> None:
+    def test_a_concurrent_title_change_survives_a_change_of_people(self, chat: Chat) -> None:
         editing.edit_chat(Chat.objects.get(pk=chat.pk), title="Mine")
         amended = editing.edit_chat(chat, people=[Person(name="Mum", aliases=["Asha"])])
         assert (amended.title, amended.participants) == ("Mine", ["Mum", "Ravi"])
 
-    def test_a_title_that_was_given_while_the_chat_grew_stays(
-        self, chat: Chat, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_a_concurrent_title_change_survives_a_merge(self, chat: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
         before(monkeypatch, merging, "_save", lambda: editing.edit_chat(chat, title="Mine"))
         grown = upload(chat.owner, export(BEGINNING + REST), extend=chat.pk).chat
-        assert (grown.title, read(grown)) == ("Mine", said(BEGINNING, REST))
+        assert (grown.title, read(grown)) == ("Mine", senders_and_texts(BEGINNING, REST))
 
-    def test_whoever_joined_meanwhile_shares_no_name_with_another(self, chat: Chat) -> None:
+    def test_new_names_are_validated_against_people_who_joined_meanwhile(self, chat: Chat) -> None:
         upload(chat.owner, export([*BEGINNING, ("15/05/2024, 09:00", "Meera", "hello you two")]), extend=chat.pk)
         with pytest.raises(InvalidPeople, match="the same name"):
             editing.edit_chat(chat, people=[Person(name="Meera", aliases=["Asha"])])
         assert Chat.objects.get(pk=chat.pk).participants == ["Asha", "Ravi", "Meera"]
 
-    def test_a_change_that_changes_nothing_is_none(self, chat: Chat) -> None:
+    def test_an_edit_without_changes_writes_nothing(self, chat: Chat) -> None:
         stored = Chat.objects.filter(pk=chat.pk).values().get()
         editing.edit_chat(chat, title=None, people=[])
         assert Chat.objects.filter(pk=chat.pk).values().get() == stored
 
-    def test_a_copy_that_is_made_of_the_file_meanwhile_is_no_hindrance(
+    def test_a_concurrent_separate_upload_does_not_prevent_a_merge(
         self, chat: Chat, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         newer = export(BEGINNING + REST)
         before(monkeypatch, merging, "_save", lambda: upload(chat.owner, newer, separate=True))
         assert upload(chat.owner, newer, extend=chat.pk).outcome == "extended"
 
-    def test_an_upload_takes_no_harm_when_another_chat_is_erased(
+    def test_an_upload_succeeds_if_a_candidate_is_erased_meanwhile(
         self, chat: Chat, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         before(monkeypatch, deduplication, "_may_overlap", lambda: erase(Chat.objects.get(pk=chat.pk)))
         assert upload(chat.owner, export(BEGINNING + REST)).outcome == "accepted"
 
-    def test_no_upload_is_answered_with_a_chat_that_was_erased(
-        self, chat: Chat, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_an_upload_never_returns_an_erased_chat(self, chat: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
         before(monkeypatch, UploadLog, "record_unchanged", lambda: erase(Chat.objects.get(pk=chat.pk)))
         with pytest.raises(NotFound):
             upload(chat.owner, export(BEGINNING))
@@ -527,7 +526,7 @@ class TestMeanwhile:
             (merging, "_save", export(BEGINNING + REST)),
         ],
     )
-    def test_a_chat_that_is_erased_while_it_grows_is_not_found(
+    def test_a_merge_raises_not_found_if_the_chat_is_erased_meanwhile(
         self, chat: Chat, module: Any, name: str, content: bytes, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         before(monkeypatch, module, name, lambda: erase(Chat.objects.get(pk=chat.pk)))
@@ -537,7 +536,7 @@ class TestMeanwhile:
 
 
 def at_once(*works: Any) -> list[Any]:
-    """Each in a thread of its own with a connection of its own; what they gave, in their order."""
+    """Run each function in its own thread and database connection, and return the results in order."""
     ready, results = threading.Barrier(len(works)), [None] * len(works)
 
     def run(number: int, work: Any) -> None:
@@ -556,35 +555,35 @@ def at_once(*works: Any) -> list[Any]:
 
 
 @pytest.mark.django_db(transaction=True)
-class TestAtOnce:
+class TestRaces:
     def test_two_uploads_of_one_file_make_one_chat(self, owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
-        both_looked, store = threading.Barrier(2), importing._save
+        both_compared, store = threading.Barrier(2), importing._save
 
-        def store_after_both_looked(*arguments: Any) -> None:
-            both_looked.wait(PATIENCE_SECONDS)
+        def save_after_both_compared(*arguments: Any) -> None:
+            both_compared.wait(PATIENCE_SECONDS)
             store(*arguments)
 
-        monkeypatch.setattr(importing, "_save", store_after_both_looked)
+        monkeypatch.setattr(importing, "_save", save_after_both_compared)
         results = at_once(*[lambda: upload(owner, export(BEGINNING))] * 2)
         assert sorted(result.outcome.value for result in results) == ["accepted", "identical"]
         assert len({result.chat.pk for result in results}) == Chat.objects.count() == 1
         assert TranscriptBlock.objects.count() == 1
         assert sorted(ChatUpload.objects.values_list("outcome", flat=True)) == ["accepted", "identical"]
 
-    def test_two_extensions_by_one_file_add_it_once(self, owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_two_merges_of_one_file_add_it_once(self, owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
         chat = import_chat(owner=owner, upload=export(BEGINNING))
         both_planned, write, planned = threading.Barrier(2), merging._save, set[int]()
 
-        def write_after_both_planned(*arguments: Any, **columns: Any) -> bool:
+        def save_after_both_planned(*arguments: Any, **columns: Any) -> bool:
             if threading.get_ident() not in planned:
                 planned.add(threading.get_ident())
                 both_planned.wait(PATIENCE_SECONDS)
             return write(*arguments, **columns)
 
-        monkeypatch.setattr(merging, "_save", write_after_both_planned)
+        monkeypatch.setattr(merging, "_save", save_after_both_planned)
         results = at_once(*[lambda: upload(owner, export(BEGINNING + REST), extend=chat.pk)] * 2)
         assert sorted(result.outcome.value for result in results) == ["extended", "unchanged"]
-        assert read(chat) == said(BEGINNING, REST)
+        assert read(chat) == senders_and_texts(BEGINNING, REST)
 
 
 def test_the_digest_of_a_content_never_changes() -> None:
@@ -593,7 +592,7 @@ def test_the_digest_of_a_content_never_changes() -> None:
     assert seal(content).digest.hex() == "8a93ef3c7a22a97ba25d58907734394452443efb217f30a74df86825862c7a48"
 
 
-def test_no_digest_of_a_content_stands_in_the_database_without_a_key(owner: User) -> None:
+def test_the_database_contains_fingerprints_but_no_plain_digest(owner: User) -> None:
     chat = import_chat(owner=owner, upload=export(BEGINNING))
     upload(owner, export(BEGINNING + REST), extend=chat.pk)
     digests = [seal(content).digest for content in (export(BEGINNING), export(BEGINNING + REST))]

@@ -51,13 +51,13 @@ def test_every_column_survives_sealing() -> None:
     assert list(seal_and_open([original])) == [original]
 
 
-def test_half_a_surrogate_is_replaced_and_a_pair_is_joined() -> None:
+def test_a_lone_surrogate_is_replaced_and_a_pair_is_joined() -> None:
     (block,) = seal_and_open([batch(1, ["half \ud83d", "pair \ud83d\ude00", "plain"])])
     assert block.texts == ["half \ufffd", "pair 😀", "plain"]
 
 
 @pytest.mark.parametrize("sizes", [[1], [499], [500], [501], [1200, 3, 700], [5000, 5000], [0, 10, 0], [250] * 5])
-def test_blocks_are_of_one_size_whatever_the_batches(sizes: list[int]) -> None:
+def test_all_blocks_but_the_last_have_the_same_size(sizes: list[int]) -> None:
     batches, number = [], 1
     for size in sizes:
         texts = [f"text {number + position}" for position in range(size)]
@@ -70,12 +70,12 @@ def test_blocks_are_of_one_size_whatever_the_batches(sizes: list[int]) -> None:
     assert edited == {part.first_number + len(part) - 1 for part in batches if len(part)}
 
 
-def test_a_gap_between_batches_is_a_fault() -> None:
+def test_a_gap_between_batches_raises_an_error() -> None:
     with pytest.raises(ValueError, match="message 3 follows 1"):
         seal(new_data_key(), [batch(1, ["a"]), batch(3, ["b"])])
 
 
-def test_a_block_opens_only_in_its_chat_and_place() -> None:
+def test_a_block_opens_only_in_its_chat_and_at_its_number() -> None:
     key = new_data_key()
     ((first, _, sealed),) = seal(key, [batch(1, ["secret"])])
     for context, number, other_key in [("chat:2", first, key), ("chat:1", 501, key), ("chat:1", 1, new_data_key())]:
@@ -91,13 +91,13 @@ class TestReading:
             samples.stored((1, "AR"[number % 2] * 3, f"message {number}") for number in range(1, 1301))
         )
 
-    def test_messages_come_back_by_number(self, reader: TranscriptReader) -> None:
+    def test_messages_are_read_by_number(self, reader: TranscriptReader) -> None:
         read = reader.messages(499, 1002)
         assert [message.number for message in read] == list(range(499, 1003))
         assert [message.text for message in read] == [f"message {n}" for n in range(499, 1003)]
         assert {(message.sender, message.number % 2) for message in read} == {("AAA", 0), ("RRR", 1)}
 
-    def test_numbers_outside_the_chat_are_left_out(self, reader: TranscriptReader) -> None:
+    def test_numbers_that_do_not_exist_are_skipped(self, reader: TranscriptReader) -> None:
         assert [message.number for message in reader.messages(-5, 2)] == [1, 2]
         assert [message.number for message in reader.messages(1299, 10**9)] == [1299, 1300]
         assert reader.messages(1301, 1400) == reader.messages(10, 5) == []
@@ -109,7 +109,7 @@ class TestReading:
             number: f"message {number}" for number in (3, 500, 501, 1300)
         }
 
-    def test_all_batches_hold_all_messages_once(self, reader: TranscriptReader) -> None:
+    def test_batches_contain_every_message_once(self, reader: TranscriptReader) -> None:
         texts = [text for part in reader.batches() for text in part.texts]
         assert texts == [f"message {number}" for number in range(1, 1301)]
 
