@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from typing import Any, Protocol
+from typing import Any
 
 from chats import search
 from insights import recurring_words, retrieval, safety
@@ -19,10 +19,9 @@ MAX_CONCERNS = 1_000
 MAX_PEOPLE = 8
 
 
-class CountMatches(Protocol):
-    """Returns, for each person, the number of their messages that contain a term outside the phrases of `unless`."""
-
-    def __call__(self, terms: Sequence[str], unless: Sequence[str]) -> Sequence[int]: ...
+#: Takes terms and the phrases of `unless`. Returns, for each person, the number of their messages that contain a term
+#: outside these phrases.
+CountMatches = Callable[[Sequence[str], Sequence[str]], Sequence[int]]
 
 
 def build_brief(insight: Insight) -> Brief:

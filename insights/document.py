@@ -157,24 +157,22 @@ def _build_recommendations(brief: Brief, draft: Draft) -> list[dict[str, Any]]:
         # Members who never wrote are not addressed.
         people = tuple(person for person, count in enumerate(brief.message_counts) if count)
         recommendations = [RecommendationDraft(people=people, **safety.RECOMMENDATION)]
-    return [
-        {
-            # The number keeps ids unique when two titles are the same.
-            "id": f"{_slugify(recommendation.title)}-{number}",
-            "title": recommendation.title,
-            "for": [_get_name(brief, person) for person in recommendation.people],
-            "suggestion": recommendation.suggestion,
-            "why": recommendation.why,
-            "example": recommendation.example,
-        }
-        for number, recommendation in enumerate(recommendations, start=1)
-    ]
-
-
-def _slugify(title: str) -> str:
-    """Return the title in lower kebab case, ASCII, at most 48 characters, never empty."""
-    ascii_title = unicodedata.normalize("NFKD", title).encode("ascii", "ignore").decode().lower()
-    return re.sub(r"[^a-z0-9]+", "-", ascii_title).strip("-")[:48].strip("-") or "recommendation"
+    built = []
+    for number, recommendation in enumerate(recommendations, start=1):
+        # The id is the title in lower kebab case; the number keeps it unique when two titles are the same.
+        title = unicodedata.normalize("NFKD", recommendation.title).encode("ascii", "ignore").decode().lower()
+        slug = re.sub(r"[^a-z0-9]+", "-", title).strip("-")[:48].strip("-") or "recommendation"
+        built.append(
+            {
+                "id": f"{slug}-{number}",
+                "title": recommendation.title,
+                "for": [_get_name(brief, person) for person in recommendation.people],
+                "suggestion": recommendation.suggestion,
+                "why": recommendation.why,
+                "example": recommendation.example,
+            }
+        )
+    return built
 
 
 def _describe_sufficiency(brief: Brief, sections: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -22,6 +22,7 @@ class DocumentField(serializers.Field[Insight, Any, "dict[str, Any] | None", Ins
         super().__init__(source="*", read_only=True, **options)
 
     def to_representation(self, value: Insight) -> dict[str, Any] | None:
+        """Return the document as it was stored."""
         return value.open_document()
 
 
@@ -31,6 +32,7 @@ class DocumentFieldSchema(OpenApiSerializerFieldExtension):  # type: ignore[no-u
     target_class = "insights.document_field.DocumentField"
 
     def map_serializer_field(self, auto_schema: AutoSchema, direction: Direction) -> dict[str, Any]:
+        """Return a reference to the document's component, and register it with its parts."""
         from insights.document_models import Document
         from insights.json_schema import component_schemas
 

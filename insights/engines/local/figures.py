@@ -81,6 +81,20 @@ def select_speakers(brief: Brief) -> tuple[int, ...]:
     return tuple(sorted(sorted(people, key=lambda person: -brief.message_counts[person])[:MAX_PEOPLE]))
 
 
+def count_compared_mentions(counts: SectionCounts) -> int | None:
+    """Return how many mentions a comparison is based on; None if nothing is compared, or if only shares are known."""
+    kind, fact = counts.signal.kind, counts.signal.fact
+    if kind == "share_gap" and fact:
+        # A share is given in percent: the number of events behind it is not in the brief.
+        is_share = any(row.unit == "percent" for row in counts.section_brief.facts if row.name == fact)
+        return None if is_share else int(sum(counts.values_by_speaker().values()))
+    if kind in ("share_gap", "rate_gap"):
+        return counts.total_mentions
+    if kind == "ratio":
+        return counts.count_group(counts.signal.over) + counts.count_group(counts.signal.under)
+    return sum(map(sum, counts.section_brief.groups.values())) if kind == "coverage" else None
+
+
 #: The figure of the whole chat, or None if there is too little, and the figures of people.
 Figures = tuple[float | None, Mapping[int, float]]
 

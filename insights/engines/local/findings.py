@@ -66,53 +66,7 @@ class FindingWriter:
 def write_note(brief: Brief, section_brief: SectionBrief, person: int, *, rating: str | None) -> str:
     """Return what was counted for one person and, if there is no rating, the reason."""
     counts = SectionCounts(section_brief, select_speakers(brief), brief.message_counts)
-    parts = [_describe_person(brief, counts, person)]
+    parts = [sentences.describe_person(brief, counts, person)]
     if rating == NOT_ENOUGH_DATA:
-        parts.append(_explain_missing_rating(counts, person))
+        parts.append(sentences.explain_missing_rating(counts, person))
     return " ".join(part for part in parts if part)
-
-
-def _describe_person(brief: Brief, counts: SectionCounts, person: int) -> str:
-    section = counts.section_brief.section
-    signal = section.signal
-    if signal and signal.fact:
-        values = counts.section_brief.values_by_person(signal.fact)
-        label, unit = sentences.get_label_and_unit(counts.section_brief, signal.fact)
-        return f"{label}: {sentences.format_amount(values[person], unit)}." if person in values else ""
-    if not section.terms:
-        return ""
-    ranked = counts.rank_groups(person)
-    # These signals compare groups, so a share of signs says more than a number of messages.
-    if signal and (signal.kind == "lead" or signal.rank > 1):
-        leader = counts.find_leader(person, rank=signal.rank)
-        if leader is None:
-            return ""
-        # A majority's rating names the group already.
-        title = "" if signal.kind == "majority" else f"{sentences.get_title(section, leader)}: "
-        return f"{title}{dict(ranked)[leader]} of {sum(count for _, count in ranked)} signs."
-    messages = sentences.count_messages(brief.message_counts[person])
-    own = counts.count_mentions(person)
-    if not own:
-        return f"None in {messages}."
-    mentioned = [(key, count) for key, count in ranked if count]
-    kinds = sentences.join(
-        f"{sentences.lower_first(sentences.get_title(section, key))} ({count})" for key, count in mentioned[:3]
-    )
-    return f"In {own} of {messages}{': ' + kinds if mentioned else ''}."
-
-
-def _explain_missing_rating(counts: SectionCounts, person: int) -> str:
-    signal = counts.signal
-    if signal.fact:
-        return "There was nothing to measure."
-    if signal.kind == "per_hundred":
-        return f"A rating takes at least {sentences.count_messages(signal.min_count)}."
-    if signal.kind not in ("majority", "lead"):
-        return ""
-    total = sum(count for _, count in counts.rank_groups(person))
-    if total < signal.min_count:
-        return f"{total} {'sign is' if total == 1 else 'signs are'} too few to name one."
-    if counts.find_leader(person, rank=signal.rank) is None:
-        return "Two or more kinds come equally often."
-    # The person has a leading group, so the rating was removed because no example was found.
-    return "No message could be shown for it."

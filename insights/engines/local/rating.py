@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from statistics import fmean
 
 from insights.engines.base import Brief, SectionBrief
-from insights.engines.local.figures import FIGURES, SectionCounts, select_speakers
+from insights.engines.local.figures import FIGURES, SectionCounts, count_compared_mentions, select_speakers
 from insights.scales import NOT_ENOUGH_DATA
 
 #: With fewer mentions in all, a comparison of two sides or of groups gives the best member of the scale or no rating.
@@ -51,7 +51,7 @@ def rate_section(brief: Brief, section_brief: SectionBrief) -> SectionRating:
             for person in counts.speakers
         }
     rating = _place(counts, chat_figure, mentions=counts.total_mentions)
-    compared = _count_compared_mentions(counts)
+    compared = count_compared_mentions(counts)
     # A few mentions can show that two sides are even, but not that one is worse.
     if compared is not None and compared < MIN_MENTIONS_TO_COMPARE and rating in section.scale[1:]:
         return SectionRating(NOT_ENOUGH_DATA, insufficient_mentions=compared)
@@ -61,20 +61,6 @@ def rate_section(brief: Brief, section_brief: SectionBrief) -> SectionRating:
         1 - section.scale.index(member) / (len(section.scale) - 1) for member in rated if member in section.scale
     ]
     return SectionRating(rating, people, fmean(positions) if positions else None)
-
-
-def _count_compared_mentions(counts: SectionCounts) -> int | None:
-    """Return how many mentions a comparison is based on; None if nothing is compared, or if only shares are known."""
-    kind, fact = counts.signal.kind, counts.signal.fact
-    if kind == "share_gap" and fact:
-        # A share is given in percent: the number of events behind it is not in the brief.
-        is_share = any(row.unit == "percent" for row in counts.section_brief.facts if row.name == fact)
-        return None if is_share else int(sum(counts.values_by_speaker().values()))
-    if kind in ("share_gap", "rate_gap"):
-        return counts.total_mentions
-    if kind == "ratio":
-        return counts.count_group(counts.signal.over) + counts.count_group(counts.signal.under)
-    return sum(map(sum, counts.section_brief.groups.values())) if kind == "coverage" else None
 
 
 def _place(counts: SectionCounts, figure: float | None, *, mentions: int) -> str:

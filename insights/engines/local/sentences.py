@@ -119,6 +119,52 @@ def name_rarest_group(counts: SectionCounts) -> str:
     )
 
 
+def describe_person(brief: Brief, counts: SectionCounts, person: int) -> str:
+    """Return what was counted for one person; empty if the section counts nothing."""
+    section = counts.section_brief.section
+    signal = section.signal
+    if signal and signal.fact:
+        values = counts.section_brief.values_by_person(signal.fact)
+        label, unit = get_label_and_unit(counts.section_brief, signal.fact)
+        return f"{label}: {format_amount(values[person], unit)}." if person in values else ""
+    if not section.terms:
+        return ""
+    ranked = counts.rank_groups(person)
+    # These signals compare groups, so a share of signs says more than a number of messages.
+    if signal and (signal.kind == "lead" or signal.rank > 1):
+        leader = counts.find_leader(person, rank=signal.rank)
+        if leader is None:
+            return ""
+        # A majority's rating names the group already.
+        title = "" if signal.kind == "majority" else f"{get_title(section, leader)}: "
+        return f"{title}{dict(ranked)[leader]} of {sum(count for _, count in ranked)} signs."
+    messages = count_messages(brief.message_counts[person])
+    own = counts.count_mentions(person)
+    if not own:
+        return f"None in {messages}."
+    mentioned = [(key, count) for key, count in ranked if count]
+    kinds = join(f"{lower_first(get_title(section, key))} ({count})" for key, count in mentioned[:3])
+    return f"In {own} of {messages}{': ' + kinds if mentioned else ''}."
+
+
+def explain_missing_rating(counts: SectionCounts, person: int) -> str:
+    """Return why a person has no rating; empty if the signal's kind needs no explanation."""
+    signal = counts.signal
+    if signal.fact:
+        return "There was nothing to measure."
+    if signal.kind == "per_hundred":
+        return f"A rating takes at least {count_messages(signal.min_count)}."
+    if signal.kind not in ("majority", "lead"):
+        return ""
+    total = sum(count for _, count in counts.rank_groups(person))
+    if total < signal.min_count:
+        return f"{total} {'sign is' if total == 1 else 'signs are'} too few to name one."
+    if counts.find_leader(person, rank=signal.rank) is None:
+        return "Two or more kinds come equally often."
+    # The person has a leading group, so the rating was removed because no example was found.
+    return "No message could be shown for it."
+
+
 def format_amount(value: float, unit: str) -> str:
     """Return a fact's value with its unit, if the unit is a time or a percentage."""
     if unit == "seconds":

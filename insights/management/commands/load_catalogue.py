@@ -13,6 +13,7 @@ class Command(BaseCommand):
     help = "Load the categories and insight types of insights/catalogue. Rows that staff edited stay unchanged."
 
     def handle(self, *args: Any, **options: Any) -> None:
+        """Print the number of rows by result, and the rows that staff edited."""
         try:
             result = catalogue.load()
         except ValueError as error:
