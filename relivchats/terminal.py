@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 MIN_WIDTH, MAX_WIDTH = 40, 96
 #: Nobody reads a pipe's lines by eye, so a row of a table stays one line, however long.
 PIPE_WIDTH = 10_000
-#: A column of words is at least this wide next to columns that do not wrap.
-MIN_COLUMN_WIDTH = 16
+#: A column keeps at least this width when another one stays whole.
+MIN_COLUMN_WIDTH = 10
 _JOINERS = "\u200c\u200d"
 _CONTROL_CATEGORIES = ("Cc", "Cf", "Cs", "Zl", "Zp")
 
