@@ -97,6 +97,11 @@ class TestClaim:
         assert queue.queue.claim(row_id) is None
         assert queue.get(row_id, "attempt") == 1
 
+    def test_a_claim_leases_no_other_row(self, queue: Queue) -> None:
+        claimed, other = queue.make_due(), queue.make_due()
+        queue.claim(claimed)
+        assert (queue.get(other, "status"), queue.get(other, "lease_token")) == (queue.queue.pending, None)
+
     def test_an_unknown_row_cannot_be_claimed(self, queue: Queue) -> None:
         assert queue.queue.claim(uuid4()) is None
 
@@ -168,6 +173,14 @@ class TestEnd:
 
 
 class TestRenewal:
+    def test_renewing_all_leases_of_a_process_does_not_renew_those_of_another(self, queue: Queue) -> None:
+        own, other = queue.claim(queue.make_due()), queue.claim(queue.make_due())
+        for lease in (own, other):
+            queue.expire(lease.row_id)
+        queue.queue.renew_all([own.token])
+        assert queue.remaining_seconds(own.row_id) > 80
+        assert queue.remaining_seconds(other.row_id) < 0
+
     def test_a_renewed_lease_lasts_its_full_length_again(self, queue: Queue) -> None:
         lease = queue.claim(queue.make_due())
         queue.expire(lease.row_id)
@@ -229,6 +242,8 @@ class TestRecovery:
         lease = queue.claim(queue.make_due())
         assert queue.queue.lock_expired(lease.row_id) is None
         queue.expire(lease.row_id)
+        other = queue.claim(queue.make_due())
+        queue.expire(other.row_id)
         assert queue.queue.lock_expired(lease.row_id) == lease
         assert queue.queue.release(lease)
         assert queue.queue.lock_expired(lease.row_id) is None
@@ -253,6 +268,7 @@ class TestDispatch:
         ids = sorted(queue.make_due() for _ in range(3))
         assert queue.dispatch(limit=2) == 2
         assert published == ids[:2]
+        assert queue.get(ids[2], "dispatched_at") is None, "a row that was not published is not marked"
         assert queue.dispatch(limit=0) == queue.dispatch(limit=-1) == 0
 
     def test_a_row_is_published_again_only_when_no_worker_answered_in_time(
