@@ -62,7 +62,7 @@ def fail(lease: Lease, *, error_code: str) -> bool:
 def fail_open_insights(
     job_id: UUID, *, error_code: str, error_message: str, only: Iterable[UUID] | None = None
 ) -> bool:
-    """Fail a job's open insights, or those of them in `only`, whoever leases them. Return False if there were none."""
+    """Fail a job's open insights, or only those in `only`, leased or not. Return False if there were none."""
     job = GenerationJob.objects.select_for_update().get(pk=job_id)
     open_insights = job.insights.open()
     if only is not None:
