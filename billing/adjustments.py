@@ -47,6 +47,7 @@ def adjust(
     proposed = wallet.adjustments.filter(idempotency_key=idempotency_key).first()
     if proposed is None:
         ledger.check_spendable(locked, -amount)
+        # Nothing is reserved: the coins may be gone by the approval, which then fails.
         return wallet.adjustments.create(
             idempotency_key=idempotency_key, amount=amount, proposed_by=actor, reason=reason
         )

@@ -36,6 +36,7 @@ from relivchats.staff.actions import BulkAction, get_row_or_404, log_results
 from relivchats.staff.admin import EditedAdmin, StaffAdmin, label, link
 from relivchats.staff.bulk_actions import ActionContext
 
+# Django's autodiscovery imports only this module; importing the other one registers its pages.
 __all__ = ["payments_admin"]
 
 
@@ -110,6 +111,7 @@ class WalletAdmin(StaffAdmin):
     def adjust_this(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Show the adjustment form, and adjust the wallet on POST."""
         wallet: Wallet = get_row_or_404(self, request, object_id)
+        # The form carries the idempotency key, so reloading the page after POST adjusts nothing again.
         form = AdjustForm(request.POST or None)
         if request.method == "POST" and form.is_valid():
             amount, reason = form.cleaned_data["amount"], form.cleaned_data["reason"]
@@ -238,6 +240,7 @@ class ReservationAdmin(WalletRowAdmin):
         """Return how long an active reservation is overdue, or can still hold its coins."""
         if reservation.status != CoinReservation.Status.ACTIVE:
             return ""
+        # Both times are the database's: the clock of this machine may differ.
         left = reservation.expires_at - reservation.looked_at
         if left.total_seconds() < 0:
             return f"overdue for {durations.format_short(-left)}"

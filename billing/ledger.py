@@ -124,6 +124,7 @@ def reserve(
     Raise InsufficientCoins, InvalidMovement or IdempotencyMismatch.
     """
     _check_positive(coins)
+    # The lock serializes all reservations of a wallet: two concurrent ones cannot spend the same coins.
     _lock(wallet)
     if earlier := wallet.reservations.filter(idempotency_key=idempotency_key).first():
         if (earlier.coins, earlier.reason) != (coins, reason):
@@ -144,6 +145,7 @@ def capture(*, reservation: CoinReservation, coins: int) -> CreditTransaction:
 
     Raise InvalidMovement or ReservationResolved.
     """
+    # The reservation before its wallet (`_resolve` locks that): the order in which settlement locks them.
     _lock(reservation)
     if reservation.status == CoinReservation.Status.CAPTURED and reservation.captured_coins == coins:
         return reservation.transactions.get(type=CreditTransaction.Type.INSIGHT_UNLOCK)
@@ -209,6 +211,7 @@ def refund(
         if earlier.type != CreditTransaction.Type.REFUND or earlier.payment_order_id != payment_order.pk:
             raise IdempotencyMismatch
         return earlier
+    # No transaction for zero coins: the database rejects one, and the refund's row records what is owed.
     if not wallet.spendable:
         return None
     return _append(

@@ -29,6 +29,7 @@ __all__ = [
 class Wallet(models.Model):
     """The coins of one person: `balance` are owned, `reserved` of them are held for running jobs."""
 
+    # Erasing a person keeps the wallet and its history, without the person.
     user = models.OneToOneField(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="wallet")
     balance = models.BigIntegerField(default=0)
     reserved = models.BigIntegerField(default=0)
@@ -87,6 +88,7 @@ class CoinReservation(models.Model):
     class Meta:
         db_table = "coin_reservations"
         indexes = [
+            # Partial: almost all reservations are resolved, and only active ones are searched.
             models.Index(fields=["expires_at"], name="reservations_active_expiry", condition=Q(status="active")),
             models.Index(fields=["wallet"], name="reservations_active_of_wallet", condition=Q(status="active")),
             models.Index(fields=["-created_at"], name="reservations_newest"),
@@ -154,6 +156,7 @@ class CreditTransaction(models.Model):
                 name="one_transaction_per_sequence",
             ),
             models.UniqueConstraint(fields=["wallet", "idempotency_key"], name="one_transaction_per_key"),
+            # These make a double capture, purchase or bonus impossible even if the ledger has a bug.
             models.UniqueConstraint(
                 fields=["reservation"], condition=Q(type="insight_unlock"), name="one_capture_per_reservation"
             ),
@@ -250,6 +253,7 @@ class Adjustment(models.Model):
                 | (~Q(status="approved") & Q(transaction__isnull=True)),
                 name="adjustment_made_iff_approved",
             ),
+            # The four-eyes rule, also for code that forgets to check it.
             models.CheckConstraint(
                 condition=~Q(status="approved") | ~Q(decided_by=F("proposed_by")), name="adjustment_approved_by_another"
             ),

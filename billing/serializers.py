@@ -38,6 +38,7 @@ def describe(row: CreditTransaction) -> str:
 class OwedSerializer(serializers.ModelSerializer[PaymentRefund]):
     """A refund whose coins are owed."""
 
+    # The person knows their order, not the refund.
     order_id = serializers.UUIDField()
     coins = serializers.IntegerField(source="owed_coins", help_text="Owed for this refund.")
     refunded_at = serializers.DateTimeField(

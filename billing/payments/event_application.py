@@ -37,6 +37,7 @@ def _apply(order: PaymentOrder, event: ProviderEvent) -> Outcome:
         return refund_application.apply_dispute(order, event)
     if event.kind == EventKind.REFUNDS_CHANGED:
         return Outcome(Status.RECEIVED, "waits until reconciliation has fetched the refunds from the provider")
+    # Events are not delivered in sequence: a failed attempt may be reported after the successful one.
     if order.is_paid:
         return Outcome(Status.IGNORED, "the order was already paid")
     if event.kind == EventKind.FAILED:
@@ -62,6 +63,7 @@ def _apply_payment(order: PaymentOrder, event: ProviderEvent) -> Outcome:
             text += ": the coins were granted for this same payment"
         return Outcome(Status.NEEDS_REVIEW, text)
     if order.is_paid:
+        # Without both ids, a second event of the same payment looks the same as a second payment.
         if order.provider_payment_id in ("", event.provider_payment_id) or not event.provider_payment_id:
             return Outcome(Status.IGNORED, "the coins were already granted")
         if _is_reported_duplicate(order, event):
@@ -69,6 +71,7 @@ def _apply_payment(order: PaymentOrder, event: ProviderEvent) -> Outcome:
         return Outcome(
             Status.NEEDS_REVIEW, "paid a second time: refund this payment at the provider, then dismiss the event"
         )
+    # The key is the order's: whatever happens, its coins are granted once.
     ledger.grant(
         wallet=order.wallet,
         type=CreditTransaction.Type.PURCHASE,
@@ -80,6 +83,7 @@ def _apply_payment(order: PaymentOrder, event: ProviderEvent) -> Outcome:
     order.status, order.failure = PaymentOrder.Status.COMPLETED, ""
     order.provider_order_id = order.provider_order_id or event.provider_order_id or None
     order.provider_payment_id = event.provider_payment_id
+    # update(), not save(): completed_at comes from the database's clock.
     PaymentOrder.objects.filter(pk=order.pk).update(
         status=order.status,
         failure="",

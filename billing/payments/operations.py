@@ -40,6 +40,7 @@ def reconcile_orders(
 
 def reconcile_unfinished(*, context: ActionContext) -> BatchResult:
     """Apply the due events, and ask the providers about every unfinished order and refund, due or not."""
+    # First, since it needs no request: an event that waits may answer what the providers would be asked.
     webhooks.apply_due()
     # Rows that another command or beat has asked about since the start are left out, so the two share the work.
     not_asked_since_start = Q(asked_at=None) | Q(asked_at__lt=clock.now())
@@ -97,6 +98,7 @@ def _summarize(batch: BatchResult, *, left: int) -> str:
     parts = [f"{left} left for lack of time: repeat this"] if left else []
     parts += [f"{number} {outcome}" for outcome, number in Counter(result.outcome for result in batch.listed).items()]
     text = "; ".join(parts) or "nothing was unfinished"
+    # Conflict marks the wallet's entry as refused, so that staff see that nothing was reconciled.
     if batch.done or not (batch.refused or left):
         return text
     raise Conflict(text)

@@ -48,6 +48,7 @@ def create_at_provider(order: PaymentOrder) -> Checkout:
     except ProviderRefused as refusal:
         _store_answer(order, failure=refusal.reason)
         raise
+    # If this process dies here, reconciliation creates the order again and gets the same id.
     _store_answer(order, provider_order_id=checkout.provider_order_id)
     return checkout
 
@@ -61,6 +62,7 @@ def _create_row(user: User, package_id: str, *, provider: str, key: str) -> Paym
     if package is None or price is None:
         raise NotFound("There is no such package at this provider. GET /api/credits/packages lists what there is.")
     try:
+        # A savepoint: after an IntegrityError, the caller's transaction can continue.
         with transaction.atomic():
             return PaymentOrder.objects.create(
                 wallet=wallet,

@@ -61,6 +61,7 @@ def apply_dispute(order: PaymentOrder, event: ProviderEvent) -> Outcome:
         return Outcome(EventStatus.IGNORED, f"the dispute is already {order.dispute}")
     if state == PaymentOrder.Dispute.WON and order.dispute == PaymentOrder.Dispute.LOST:
         return Outcome(EventStatus.NEEDS_REVIEW, "a lost dispute was won later: return the coins by an adjustment")
+    # Stored before the amount is checked: the dispute is a fact even if its amount needs review.
     order.dispute = state
     order.save(update_fields=["dispute"])
     if state != PaymentOrder.Dispute.LOST:
@@ -123,6 +124,7 @@ def change_status(
     order: PaymentOrder, refund: PaymentRefund, status: Status, *, provider_id: str = "", failure: str = ""
 ) -> Outcome:
     """Move a refund to a later status, and take or return its coins."""
+    # The caller may have read the refund before it got the order's lock.
     refund.refresh_from_db()
     before = Status(refund.status)
     if before == status or (before, status) == (Status.COMPLETED, Status.PROCESSING):

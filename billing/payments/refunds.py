@@ -63,6 +63,7 @@ def _create(
     order = PaymentOrder.objects.lock(order_id)
     if not order.is_paid:
         raise RefundImpossible(f"This order is {order.status}: nothing was paid that could be refunded.")
+    # Raises NotConfigured before a row exists that nobody could send.
     providers.get(order.provider)
     refundable = refundable_amount(order)
     if expected_refundable not in (None, refundable):
@@ -84,6 +85,7 @@ def push(refund: PaymentRefund) -> PaymentRefund:
     Do nothing if the refund is no longer pending or another request for it is under way. Raise NotConfigured,
     ProviderUnavailable or RefundFailed.
     """
+    # Committed before the call: if this process dies now, another one may repeat the request after REQUEST_TIMEOUT.
     claimed, requested_before = _claim(refund)
     order = refund.order
     provider = providers.get(order.provider)
@@ -121,6 +123,7 @@ def _fail(refund: PaymentRefund, reason: str) -> bool:
     """Mark a refused refund as failed. Return False if a webhook changed its status during the request."""
     order = PaymentOrder.objects.lock(refund.order_id)
     refund.refresh_from_db()
+    # A webhook is newer than the refusal: the provider may have refused because the refund exists already.
     if refund.status != Status.PENDING:
         return False
     change_status(order, refund, Status.FAILED, failure=reason)

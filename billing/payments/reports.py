@@ -43,6 +43,7 @@ def payments_report() -> Report:
         _line("disputed", disputed, Level.FINE, ""),
         _line("owed", owing_refunds, Level.FINE, ""),
     )
+    # An event is listed once, under its most urgent problem.
     other_events = events.exclude(pk__in=uncredited.values("pk")).exclude(pk__in=duplicates.values("pk"))
     rows = [
         *_event_rows("paid, no coins", uncredited),

@@ -58,6 +58,7 @@ class PlaceSerializer(ClosedSerializer):
 
     def validate_provider(self, name: str) -> str:
         """Return the name. Raise ValidationError if this provider is not configured."""
+        # Checked on each request: a provider can be configured or removed without changing the API's description.
         names = [provider.name for provider in providers.configured()]
         if name not in names:
             choose = f"Choose one of: {', '.join(names)}." if names else "Nothing can be bought here yet."

@@ -30,6 +30,7 @@ from relivchats.openapi import example, problems
 from relivchats.rest import Pages, RequestTooLarge, body, check_length, person
 from relivchats.throttling import limited
 
+#: Events of both providers are a few kilobytes. The limit bounds what an unsigned request can make us read.
 MAX_WEBHOOK_BYTES = 256 * 1024
 
 
@@ -103,6 +104,7 @@ class Orders(APIView):
             user=person(request),
             package_id=query.validated_data["package_id"],
             provider=query.validated_data["provider"],
+            # Stored with the order too: the response of @idempotent is lost if this process dies in between.
             idempotency_key=request.headers.get(idempotency.HEADER) or query.validated_data.get("idempotency_key", ""),
         )
         path = checkout.checkout_path
@@ -137,6 +139,7 @@ class Order(APIView):
 class Webhook(APIView):
     """Receive the events of one provider. Only the signature over the raw body is trusted."""
 
+    # The provider has no token. Its signature is checked in `webhooks.receive`.
     authentication_classes = []
     permission_classes = [AllowAny]
     provider: ClassVar[Provider]
@@ -144,6 +147,7 @@ class Webhook(APIView):
     def post(self, request: Request) -> Response:
         """Store the event and try to apply it."""
         check_length(request)
+        # The raw body, before any parser: the signature covers exactly these bytes.
         content = request._request.read(MAX_WEBHOOK_BYTES + 1)
         if len(content) > MAX_WEBHOOK_BYTES:
             raise RequestTooLarge(f"Send at most {MAX_WEBHOOK_BYTES // 1024} KB.", limit_bytes=MAX_WEBHOOK_BYTES)

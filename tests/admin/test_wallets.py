@@ -1,4 +1,4 @@
-"""Staff read a wallet's whole story on one page, and adjust it with a reason; large sums by two of them."""
+"""Staff see a wallet's history on one page and adjust it with a reason; large adjustments need two of them."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_a_wallet_page_shows_everything_in_one_timeline(desk: Client) -> None:
         wallet=person.wallet, amount=5000, reason="a claim", proposed_by="command", idempotency_key="a"
     )
     shown = desk.get(page(person.wallet)).content.decode()
-    for told in (
+    for text in (
         "signup_bonus",
         "admin_adjustment",
         "coins held",
@@ -58,13 +58,13 @@ def test_a_wallet_page_shows_everything_in_one_timeline(desk: Client) -> None:
         "-50",
         "adjustment of +5000",
     ):
-        assert told in shown, told
+        assert text in shown, text
     assert str(captured.pk) in shown
 
 
 @pytest.fixture
 def bought(person: User) -> PaymentOrder:
-    """An order that was paid and refunded, when its coins were spent."""
+    """An order that was refunded after its coins were spent."""
     everything.payments(1, user=person)
     return PaymentOrder.objects.get()
 
@@ -127,8 +127,8 @@ def test_approving_an_adjustment_shows_amount_owner_author_and_reason(desk: Clie
     proposed = rows.adjustment(wallet=person.wallet)
     address = reverse("admin:billing_adjustment_change", args=[proposed.pk])
     asked = desk.get(address.replace("/change/", "/approve/")).content.decode()
-    for told in ("+5,000 coins", str(person.pk), page(person.wallet), "command", "a claim"):
-        assert told in asked, told
+    for text in ("+5,000 coins", str(person.pk), page(person.wallet), "command", "a claim"):
+        assert text in asked, text
 
 
 def test_an_adjustment_form_sent_twice_is_made_once_and_logged(desk: Client, staff: User) -> None:

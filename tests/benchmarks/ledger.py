@@ -1,9 +1,8 @@
-"""How the ledger bears load and size: `python -m tests.benchmarks.ledger`.
+"""Measure the ledger under load and with many rows: `python -m tests.benchmarks.ledger`.
 
-First unlocks (coins held and captured) per second, by processes of their own on
-one wallet and over many, then `POST /api/insights/unlock` over HTTP. Then
-`manage.py ledger` over a generated history of that many transactions, and the
-audit of what changed that `health` makes.
+First the unlocks (reserve and capture) per second of several processes, on one wallet and on many, and
+`POST /api/insights/unlock` over HTTP. Then `manage.py ledger` on a generated history, and the incremental audit that
+`health` runs.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from tests.benchmarks import stage
 
 _TABLES = ["credit_transactions", "coin_reservations"]
 
-#: Each wallet buys 400 and unlocks for 40 in turn.
+#: Each wallet alternates between a purchase of 400 coins and an unlock of 40.
 _FILL = """
 INSERT INTO wallets (balance, reserved) SELECT 0, 0 FROM generate_series(1, {wallets});
 INSERT INTO coin_reservations
@@ -90,7 +89,7 @@ def _ready() -> None:
 
 
 def _unlocks(wallets: Sequence[int], seconds: float) -> int:
-    """How many times this process held and captured coins in the time."""
+    """Reserve and capture coins until the time is over. Return how often."""
     import random
 
     from billing import ledger
@@ -146,7 +145,7 @@ def _size(*, transactions: int, wallets: int) -> None:
 
 @contextlib.contextmanager
 def _bare(cursor: Any) -> Iterator[None]:
-    """Without triggers, foreign keys and indexes, which are put back after: with them it would take an hour."""
+    """Drop triggers, foreign keys and indexes for the block: with them, filling the tables takes an hour."""
     cursor.execute(
         "SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint"
         " WHERE conrelid::regclass::text = ANY(%s) AND contype IN ('f', 'u')",
@@ -170,7 +169,7 @@ def _bare(cursor: Any) -> Iterator[None]:
 
 
 def _command(name: str) -> None:
-    """`manage.py ledger` as an operator runs it; its own memory, and the largest of Postgres' processes."""
+    """Run `manage.py ledger`. Print its time, its memory, and that of the largest Postgres process."""
     command = [sys.executable, "manage.py", "ledger"]
     started = time.perf_counter()
     own, server = 0, 0
@@ -184,7 +183,7 @@ def _command(name: str) -> None:
 
 
 def _backends() -> list[int]:
-    """Those that run the query, with its parallel workers."""
+    """Return the process ids of the backends that run a query, with their parallel workers."""
     from django.db import connection
 
     with connection.cursor() as cursor:
@@ -204,7 +203,7 @@ def _resident(pids: Sequence[int]) -> int:
 
 
 def _recent() -> None:
-    """What beat and `health` do, after a few thousand movements."""
+    """Measure the incremental audits of beat and `health` after a few thousand movements."""
     from ops import ledger
     from ops.checks import ledger as ledger_check
     from ops.models import LedgerAudit
@@ -224,7 +223,7 @@ def _recent() -> None:
         f"after {moved} unlocks: audit of what changed {stage.median(audits)};"
         f" the check of health {stage.median(asked)}"
     )
-    print(f"health says: {line.level}, {line.text}")
+    print(f"health: {line.level}, {line.text}")
 
 
 if __name__ == "__main__":

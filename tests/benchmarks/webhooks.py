@@ -1,8 +1,8 @@
-"""How long a webhook takes: `python -m tests.benchmarks.webhooks`.
+"""Measure the duration of a webhook: `python -m tests.benchmarks.webhooks`.
 
-Over HTTP, with a web process as `./dev up` runs it: Stripe's signed events say
-of one order each that it is paid, and the answer comes when its coins are there.
-Then each event once more, as Stripe sends it when an answer was lost.
+Signed events of Stripe are sent over HTTP to a web process like that of `./dev up`. Each reports the payment of one
+order, and the response comes after its coins are granted. Then each event is sent a second time, as Stripe does when a
+response was lost.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ def main() -> None:
         )
         with stage.installation(), stage.web() as web:
             events = _events(fake, count=chosen.requests)
-            _tell("an order's first event, until its coins are there", _sent(web.port, events, replay=False))
+            _print("the first event of an order, until its coins are granted", _sent(web.port, events, replay=False))
             _check_coins(chosen.requests)
-            _tell("the same event again", _sent(web.port, events, replay=True))
+            _print("the same event again", _sent(web.port, events, replay=True))
             _check_coins(chosen.requests)
 
 
 def _events(fake: stripe.FakeStripe, *, count: int) -> list[bytes]:
-    """Of orders placed at the provider and paid there, each by a person of its own."""
+    """Return the events of paid orders, each of another person."""
     from billing.payments import orders
     from relivchats.accounts.models import User
 
@@ -59,7 +59,7 @@ def _events(fake: stripe.FakeStripe, *, count: int) -> list[bytes]:
 
 
 def _sent(port: int, events: Sequence[bytes], *, replay: bool) -> list[float]:
-    """Seconds until each was answered, one after the other."""
+    """Send the events one after the other. Return the seconds until each response."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     seconds = []
     for body in events:
@@ -80,7 +80,7 @@ def _check_coins(orders: int) -> None:
     assert CreditTransaction.objects.filter(type=CreditTransaction.Type.PURCHASE).count() == orders
 
 
-def _tell(name: str, seconds: Sequence[float]) -> None:
+def _print(name: str, seconds: Sequence[float]) -> None:
     milliseconds = [1000 * each for each in seconds]
     p95 = statistics.quantiles(milliseconds, n=20)[-1]
     print(f"{name}: median {statistics.median(milliseconds):.1f} ms, p95 {p95:.1f} ms over {len(seconds)}", flush=True)

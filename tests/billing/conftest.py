@@ -12,6 +12,7 @@ from django.db import connection, transaction
 
 from billing import audit, ledger
 from billing.models import CoinReservation, CreditTransaction, PackagePrice, PaymentOrder, Wallet
+from billing.payments.providers import REGISTRY
 from relivchats import clock
 from relivchats.accounts.models import User
 from tests.processes import PATIENCE_SECONDS
@@ -38,7 +39,7 @@ class Buy(Protocol):
 @pytest.fixture
 def make_wallet() -> MakeWallet:
     def make(*, coins: int = 0) -> Wallet:
-        """The wallet of a new person with exactly these coins."""
+        """Return the wallet of a new person with exactly these coins."""
         wallet: Wallet = User.objects.create_user(f"{uuid.uuid4()}@example.org").wallet
         if coins != wallet.balance:
             ledger.adjust(
@@ -66,9 +67,9 @@ def hold() -> Hold:
 @pytest.fixture
 def make_order() -> MakeOrder:
     def make(wallet: Wallet, *, package: str = "starter", provider: str = "stripe", **columns: Any) -> PaymentOrder:
-        """An order of the package that the provider knows, not paid unless the columns say so."""
+        """Return an order that exists at the provider, unpaid unless the columns say otherwise."""
         price = PackagePrice.objects.select_related("package").get(
-            package=package, currency="INR" if provider == "razorpay" else "USD"
+            package=package, currency=REGISTRY[provider].currency
         )
         return PaymentOrder.objects.create(
             wallet=wallet,
@@ -86,7 +87,7 @@ def make_order() -> MakeOrder:
 @pytest.fixture
 def buy(make_order: MakeOrder) -> Buy:
     def bought(wallet: Wallet, coins: int = 400) -> CreditTransaction:
-        """These coins, paid for by an order of their own."""
+        """Grant these coins for a paid order."""
         order = make_order(wallet, coins=coins, status="completed", completed_at=clock.now())
         return ledger.grant(
             wallet=wallet, type="purchase", coins=coins, idempotency_key=f"order {order.pk}", payment_order=order
@@ -96,10 +97,10 @@ def buy(make_order: MakeOrder) -> Buy:
 
 
 def all_at_once(calls: Sequence[Callable[[], Any]]) -> list[Any]:
-    """Run each call in a thread with a connection of its own; give what each returned or raised.
+    """Run each call in its own thread and connection. Return what each returned or raised.
 
-    The wallets are closed to writers until every call waits for a lock, so all of them have
-    read what they read without a lock before any of them can write.
+    The wallets are locked against writes until every call waits for a lock. So every call has done its unlocked reads
+    before any of them can write.
     """
     outcomes: list[Any] = [None] * len(calls)
 
@@ -138,5 +139,5 @@ def wait_until_blocked(count: int) -> None:
 
 
 def audit_of_coins() -> list[audit.Finding]:
-    """The audit without what an order's own row must say of it: for tests that move coins and no money."""
+    """Return the findings without those about orders, for tests that move coins without money."""
     return [finding for finding in audit.audit() if finding.invariant.number != "9"]

@@ -1,4 +1,4 @@
-"""What the ledger should do, in plain Python and knowing nothing of it."""
+"""A model of the ledger in plain Python, independent of its code."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ MOST = 1_000_000_000
 
 
 class Refused(Exception):
-    """Named by the class name of the error that the ledger should raise."""
+    """A rejection, with the class name of the error that the ledger should raise."""
 
 
 @dataclass
@@ -35,7 +35,7 @@ class ModelWallet:
 
     @property
     def running(self) -> list[tuple[int, str, int, int]]:
-        """(sequence, type, amount, balance after) of each line."""
+        """Return (sequence, type, amount, balance after) of each transaction."""
         return [
             (number, type, amount, sum(earlier for _, earlier in self.lines[:number]))
             for number, (type, amount) in enumerate(self.lines, start=1)
@@ -65,7 +65,7 @@ class ModelWallet:
             self.lines.append(("refund", -taken))
 
     def reverse(self, sequence: int) -> None:
-        """Give back what the refund on this line took."""
+        """Return the coins that the refund of this transaction took."""
         type, amount = self.lines[sequence - 1]
         if type != "refund":
             raise Refused("InvalidMovement")

@@ -1,4 +1,4 @@
-"""Above the limit nobody adjusts alone: one person proposes, another approves, and the coins move once."""
+"""Above the limit, one person proposes an adjustment, another approves it, and the coins move once."""
 
 from __future__ import annotations
 

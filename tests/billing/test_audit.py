@@ -1,4 +1,4 @@
-"""Each invariant finds its own fault and no other. The faults are made behind the ledger's back."""
+"""Each invariant finds its own fault and no other. The faults are written with SQL, around the ledger."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Fault:
     name: str
     sql: str
     without: tuple[str, ...] = ()
-    """The constraints that would refuse it."""
+    """The constraints that would reject the fault."""
 
 
 FAULTS = [
@@ -173,13 +173,13 @@ FAULTS = [
 
 @pytest.fixture
 def horizon(db: None) -> Horizon:
-    """Before everything that the test makes."""
+    """A horizon before everything that the test creates."""
     return Horizon(clock.now(), sum(CreditTransaction.objects.values_list("amount", flat=True)))
 
 
 @pytest.fixture
 def places(make_wallet: MakeWallet, hold: Hold, make_order: MakeOrder) -> dict[str, object]:
-    """A wallet with a reservation of each state, one that spent nearly all, and one that never had a coin."""
+    """Create a wallet with a reservation in each status, one that spent nearly all coins, and an empty one."""
     wallet, spent, untouched = make_wallet(coins=1000), make_wallet(coins=100), Wallet.objects.create()
     ledger.adjust(wallet=spent, amount=-99, actor="test", reason="spent", idempotency_key="spent")
     buyer = make_wallet(coins=10)
@@ -246,7 +246,7 @@ def test_a_consistent_ledger_has_no_findings_since_a_horizon(horizon: Horizon, p
 
 
 def test_every_query_for_changed_rows_uses_an_index(horizon: Horizon, places: dict[str, object]) -> None:
-    """The tables that grow for good are never read from end to end; wallets are, once, for their sum."""
+    """Tables that only grow are never scanned. Wallets are scanned once, for their sum."""
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL enable_seqscan = off")
         for invariant, sql, values in audit.queries(horizon):
@@ -321,7 +321,7 @@ def test_an_audit_inside_a_transaction_cannot_write(monkeypatch: pytest.MonkeyPa
 
 @pytest.fixture
 def bystander() -> Iterator[psycopg.Connection[Any]]:
-    """Another connection to the test's database, with nothing under way."""
+    """Another connection to the test's database, without a transaction."""
     with psycopg.connect(database_url(connection.settings_dict["NAME"])) as other:
         yield other
 
@@ -330,7 +330,7 @@ def bystander() -> Iterator[psycopg.Connection[Any]]:
 def test_a_horizon_never_passes_a_transaction_that_is_still_running(
     make_wallet: MakeWallet, bystander: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A line written before the look and committed after it has an earlier time than lines that the look saw."""
+    """A transaction written before an audit and committed after it has an earlier time than ones that the audit saw."""
     monkeypatch.setattr(audit, "HORIZON_MARGIN", timedelta())
     wallet, other = make_wallet(coins=50), make_wallet(coins=70)
     bystander.execute(

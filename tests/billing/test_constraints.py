@@ -1,4 +1,4 @@
-"""What must never happen does not happen even to somebody who goes round the ledger."""
+"""The database rejects what must never happen, even in SQL around the ledger."""
 
 from __future__ import annotations
 

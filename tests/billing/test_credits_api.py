@@ -32,7 +32,7 @@ class Api:
 
 
 def with_lines(wallet: Wallet, count: int, *, buy: Buy) -> Api:
-    """A wallet with `count` lines more than its bonus, of 1, 2, 3 … coins."""
+    """Return a wallet with `count` transactions of 1, 2, 3 … coins after its bonus."""
     for coins in range(1, count + 1):
         buy(wallet, coins)
     return Api(wallet)

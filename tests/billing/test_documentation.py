@@ -17,7 +17,7 @@ PAGE = Path(settings.BASE_DIR) / "docs" / "ledger.md"
 
 
 def rows(heading: str) -> list[list[str]]:
-    """The cells of the first table under this heading of the page, without its head."""
+    """Return the cells of the first table under this heading of the page, without its header."""
     section = PAGE.read_text().partition(f"## {heading}\n")[2].partition("\n## ")[0]
     lines = [line for line in section.splitlines() if line.startswith("|")]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
@@ -26,8 +26,8 @@ def rows(heading: str) -> list[list[str]]:
 def as_row(wallet: Wallet, *, lines_before: int) -> list[str]:
     wallet.refresh_from_db()
     new = wallet.transactions.filter(sequence__gt=lines_before).order_by("sequence")
-    told = [f"{line.sequence} {line.type} {line.amount:+} → {line.balance_after}" for line in new]
-    return [str(wallet.balance), str(wallet.reserved), str(wallet.spendable), "; ".join(told)]
+    rows_added = [f"{line.sequence} {line.type} {line.amount:+} → {line.balance_after}" for line in new]
+    return [str(wallet.balance), str(wallet.reserved), str(wallet.spendable), "; ".join(rows_added)]
 
 
 def test_the_worked_example_is_true(hold: Hold, buy: Buy) -> None:

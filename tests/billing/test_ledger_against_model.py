@@ -1,4 +1,4 @@
-"""Random histories: whatever is asked in whatever order, the ledger does what a plain model says, and audits clean."""
+"""In random histories, the ledger does what an independent model says, and its audit is clean."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ COINS = st.integers(-1, 300) | st.sampled_from([50, 100, 400])
 
 
 def outcome(call: Callable[[], Any]) -> str:
-    """What became of a call: "done", or the name of the refusal."""
+    """Return the result of a call: "done", or the name of the error."""
     try:
         call()
     except Refused as refusal:
@@ -45,7 +45,7 @@ def outcome(call: Callable[[], Any]) -> str:
 
 
 def _order(wallet: Wallet, *, key: str, coins: int = 400) -> PaymentOrder:
-    """The one of this key and these coins; of no coins at all there is none. The ledger asks for wallet and coins."""
+    """Return an order with this key and these coins, or None for zero coins. The ledger checks wallet and coins."""
     order, _ = PaymentOrder.objects.get_or_create(
         wallet=wallet,
         idempotency_key=f"{key} {coins}",
@@ -97,7 +97,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def both(self, real: Callable[[], Any], expected: Callable[[], Any]) -> None:
         assert outcome(real) == outcome(expected)
 
-    # Instances are copied before each call, so that the ledger meets ones that are out of date.
+    # Instances are copied before each call, so that the ledger gets stale ones.
 
     @rule(wallet=wallets, coins=COINS, key=KEYS)
     def purchase(self, wallet: Wallet, coins: int, key: str) -> None:
@@ -129,7 +129,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(wallet=wallets, sequence=st.integers(1, 8))
     def reverse_refund(self, wallet: Wallet, sequence: int) -> None:
-        """Of any line, reversed before or not: only what a refund took comes back, and once."""
+        """Reverse any transaction, reversed before or not: only a refund can be reversed, and once."""
         if line := wallet.transactions.filter(sequence=sequence).first():
             self.both(
                 lambda: ledger.reverse_refund(refund=line, reason="never sent"),

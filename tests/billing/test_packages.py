@@ -1,4 +1,4 @@
-"""What is sold: three packages to begin with, and then whatever staff make of them."""
+"""The packages: three after the first migration, then what staff make of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Many at once, each with a connection of its own."""
+"""Concurrent calls of the ledger, each on its own connection."""
 
 from __future__ import annotations
 

@@ -1,34 +1,57 @@
-"""What the stand-ins for payment providers share: HTTP, and misbehaving when a test says so."""
+"""The base of the stub servers of payment providers: HTTP, faults on demand, and the interface that `Shop` uses."""
 
 from __future__ import annotations
 
 import json
 import threading
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from urllib.parse import parse_qsl, urlsplit
+
+if TYPE_CHECKING:
+    from billing.models import PaymentOrder
 
 Answer = tuple[int, Any]
 Document = dict[str, Any]
 
-#: What may go wrong: no answer at all, a status, something else than JSON, or the work done and the answer lost.
-TROUBLES = ("hang", 500, 503, 429, "garbage", "other JSON", "lose the answer")
+#: Faults: no answer, an error status, a body that is not a JSON object, or the work done and the answer lost.
+FAULTS = ("hang", 500, 503, 429, "garbage", "other JSON", "lose the answer")
 
 
 def _code(status: int) -> str:
     return "SERVER_ERROR" if status >= 500 else "BAD_REQUEST_ERROR"
 
 
-class FakeProvider:
-    """`troubles` befall the next requests, one each; None is a good answer."""
+class FakeProvider(ABC):
+    """A stub server of one provider. The next request takes the next of `faults`; None is a good answer.
+
+    `tests.fakes.NAME.Fake` is the stub of the provider NAME. Every test with the fixture `shop` runs with each of them.
+    """
+
+    #: The name of the provider in `billing.payments.providers.REGISTRY`.
+    name: ClassVar[str]
+    #: Environment variables that no request is accepted with.
+    wrong_key: ClassVar[dict[str, str]]
+    #: Names and values of the provider's JSON: the amount of a payment, the time of an event, the status of a refund.
+    paid_amount_field: ClassVar[str]
+    event_time_field: ClassVar[str]
+    refund_completed: ClassVar[str]
+    #: What identifies a second payment of the same order.
+    second_payment: ClassVar[dict[str, Any]]
+    #: Requests that the creation of an order takes.
+    requests_per_order: ClassVar[int] = 1
 
     def __init__(self) -> None:
         self.base_url = ""
-        self.troubles: deque[str | int | None] = deque()
-        self.asked: list[str] = []
+        self.faults: deque[str | int | None] = deque()
+        self.requests: list[str] = []
+        self.refunds: dict[str, Document] = {}
+        #: Answers by idempotency key.
+        self.by_key: dict[str, Document] = {}
         self.headers: list[dict[str, str]] = []
         self.closing = threading.Event()
         self.lock = threading.Lock()
@@ -38,8 +61,49 @@ class FakeProvider:
         self.number += 1
         return f"{prefix}_{id(self):x}{self.number:06}"
 
+    def forget_idempotency_keys(self) -> None:
+        """Forget the keys of earlier requests, as Stripe does after a day."""
+        self.by_key.clear()
+
+    @abstractmethod
     def answer(self, method: str, path: str, values: Document, headers: dict[str, str]) -> Answer:
-        raise NotImplementedError
+        """Return the status and the JSON document for a request."""
+
+    @abstractmethod
+    def settings(self) -> dict[str, Any]:
+        """Return the settings that make the provider send its requests here."""
+
+    @abstractmethod
+    def sign(self, body: bytes, *, event_id: str = "") -> dict[str, str]:
+        """Return the headers of a webhook with a valid signature."""
+
+    @abstractmethod
+    def forged_headers(self, body: bytes) -> dict[str, dict[str, str]]:
+        """Return headers that must be rejected, by what is wrong with them."""
+
+    @abstractmethod
+    def order_ids(self) -> list[str]:
+        """Return the ids of the orders created here."""
+
+    @abstractmethod
+    def payment(self, order: PaymentOrder) -> Document:
+        """Return the order's payment. Pay it if it is not paid."""
+
+    @abstractmethod
+    def paid_events(self, order: PaymentOrder, change: Document) -> list[bytes]:
+        """Return every event that the provider sends for one payment."""
+
+    @abstractmethod
+    def event_of(self, order: PaymentOrder, what: str, *, amount: int, change: Document) -> bytes:
+        """Return an event of the order: paid, failed, processing, refunded, disputed, lost or won."""
+
+    @abstractmethod
+    def refund_event(self, order: PaymentOrder, what: str, **change: Any) -> bytes:
+        """Return an event of the first refund made here: created, updated or failed."""
+
+    @abstractmethod
+    def refunded(self, payment_id: str, amount: int) -> Document:
+        """Make a refund in the provider's dashboard."""
 
 
 Fake = TypeVar("Fake", bound=FakeProvider)
@@ -61,25 +125,25 @@ def serving(fake: Fake) -> Iterator[Fake]:
         def _answer(self, values: Document) -> None:
             url = urlsplit(self.path)
             with fake.lock:
-                fake.asked.append(f"{self.command} {url.path}")
+                fake.requests.append(f"{self.command} {url.path}")
                 fake.headers.append(dict(self.headers))
-                trouble = fake.troubles.popleft() if fake.troubles else None
+                fault = fake.faults.popleft() if fake.faults else None
                 status: int = 500
                 body: Any = {}
-                if trouble is None or trouble == "lose the answer":
-                    asked = {**values, **dict(parse_qsl(url.query))}
-                    status, body = fake.answer(self.command, url.path, asked, dict(self.headers))
-            if trouble == "hang":
+                if fault is None or fault == "lose the answer":
+                    query = {**values, **dict(parse_qsl(url.query))}
+                    status, body = fake.answer(self.command, url.path, query, dict(self.headers))
+            if fault == "hang":
                 fake.closing.wait(20)
-            if trouble in ("hang", "lose the answer"):
+            if fault in ("hang", "lose the answer"):
                 self.close_connection = True
                 return
-            if isinstance(trouble, int):
-                status, body = trouble, {"error": {"code": _code(trouble), "message": "out of order"}}
-            self._send(200 if isinstance(trouble, str) else status, trouble, body)
+            if isinstance(fault, int):
+                status, body = fault, {"error": {"code": _code(fault), "message": "out of order"}}
+            self._send(200 if isinstance(fault, str) else status, fault, body)
 
-        def _send(self, status: int, trouble: str | int | None, body: Any) -> None:
-            content = {"garbage": b"<html>\xff", "other JSON": b"[1, 2]"}.get(str(trouble), json.dumps(body).encode())
+        def _send(self, status: int, fault: str | int | None, body: Any) -> None:
+            content = {"garbage": b"<html>\xff", "other JSON": b"[1, 2]"}.get(str(fault), json.dumps(body).encode())
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(content)))

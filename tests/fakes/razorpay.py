@@ -1,4 +1,4 @@
-"""A stand-in for Razorpay that the real SDK speaks to: orders, payments, refunds, and the events it would send."""
+"""A stub server of Razorpay for the real SDK: orders, payments, refunds, and the events of its webhooks."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ import hashlib
 import hmac
 import json
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tests.fakes.provider import Answer, Document, FakeProvider
+
+if TYPE_CHECKING:
+    from billing.models import PaymentOrder
 
 SECRET = "the-first-razorpay-secret"
 KEY_ID, KEY_SECRET = "rzp_test_thetests", "canarysecretofthetests"
@@ -22,12 +25,74 @@ def signature(body: bytes, *, secret: str = SECRET, event_id: str = "") -> dict[
 
 
 class FakeRazorpay(FakeProvider):
+    name = "razorpay"
+    wrong_key = {"RAZORPAY_KEY_SECRET": "a wrong key"}
+    paid_amount_field, event_time_field, refund_completed = "amount", "created_at", "processed"
+    second_payment = {"id": "pay_again"}
+    requests_per_order = 2
+
     def __init__(self) -> None:
         super().__init__()
         self.orders: dict[str, Document] = {}
         self.payments: dict[str, Document] = {}
-        self.refunds: dict[str, Document] = {}
-        self.refund_status = "processed"
+        self.refund_status = self.refund_completed
+
+    def settings(self) -> dict[str, Any]:
+        return {
+            "RAZORPAY_KEY_ID": KEY_ID,
+            "RAZORPAY_KEY_SECRET": KEY_SECRET,
+            "RAZORPAY_WEBHOOK_SECRETS": [SECRET],
+            "RAZORPAY_API_BASE": self.base_url,
+        }
+
+    def sign(self, body: bytes, *, event_id: str = "") -> dict[str, str]:
+        return signature(body, event_id=event_id)
+
+    def forged_headers(self, body: bytes) -> dict[str, dict[str, str]]:
+        name = "X-Razorpay-Signature"
+        return {
+            "none": {},
+            "empty": {name: ""},
+            "another secret": signature(body, secret="guessed"),
+            "another body": signature(body + b" "),
+            "half": {name: signature(body)[name][:32]},
+            "not ASCII": {name: "é" * 64},
+            "the API's secret": signature(body, secret=KEY_SECRET),
+        }
+
+    def order_ids(self) -> list[str]:
+        return list(self.orders)
+
+    def payment(self, order: PaymentOrder) -> Document:
+        order_id = str(order.provider_order_id)
+        payments = [payment for payment in self.payments.values() if payment["order_id"] == order_id]
+        return payments[0] if payments else self.pay(order_id)
+
+    def paid_events(self, order: PaymentOrder, change: Document) -> list[bytes]:
+        captured = self.event("payment.captured", payment={**self.payment(order), **change})
+        return [self.event_of(order, "paid", amount=order.amount, change=change), captured]
+
+    def event_of(self, order: PaymentOrder, what: str, *, amount: int, change: Document) -> bytes:
+        order_id = str(order.provider_order_id)
+        if what in ("failed", "processing"):
+            attempt = {"id": self.next_id("pay"), "order_id": order_id, "amount": order.amount, "currency": "INR"}
+            type = {"processing": "authorized"}.get(what, what)
+            return self.event(f"payment.{type}", payment={**attempt, **change})
+        payment = self.payment(order)
+        if what == "paid":
+            return self.event("order.paid", payment={**payment, **change}, order=self.orders[order_id])
+        if what == "refunded":
+            refund = {**self.refunded(payment["id"], amount), **change}
+            return self.event("refund.created", refund=refund, payment=payment)
+        dispute = {"id": f"disp_{order_id}", "payment_id": payment["id"], "amount": amount, "currency": "INR", **change}
+        return self.event(
+            f"payment.dispute.{'created' if what == 'disputed' else what}", payment=payment, dispute=dispute
+        )
+
+    def refund_event(self, order: PaymentOrder, what: str, **change: Any) -> bytes:
+        refund = {**next(iter(self.refunds.values())), **change}
+        type = {"updated": "processed"}.get(what, what)
+        return self.event(f"refund.{type}", refund=refund, payment=self.payment(order))
 
     def answer(self, method: str, path: str, values: Document, headers: dict[str, str]) -> Answer:
         if headers.get("Authorization") != _AUTHORISED:
@@ -60,7 +125,7 @@ class FakeRazorpay(FakeProvider):
             return 400, {"error": {"code": "BAD_REQUEST_ERROR", "description": "fully refunded already"}}
         return 200, self.refunded(payment_id, values["amount"], notes=values["notes"])
 
-    # What people and the provider do
+    # Actions of people and of the provider
 
     def pay(self, order_id: str) -> Document:
         order = self.orders[order_id]
@@ -72,7 +137,7 @@ class FakeRazorpay(FakeProvider):
             "amount": order["amount"],
             "currency": order["currency"],
             "status": "captured",
-            # What a real one carries of the payer: none of it may stay here.
+            # Personal data of the payer, as in a real event. None of it may be stored.
             "email": "canary.payer@example.org",
             "contact": "+919876543210",
             "card": {"last4": "4242", "name": "Canary Payer"},
@@ -106,3 +171,6 @@ class FakeRazorpay(FakeProvider):
 
 def _items(items: list[Document]) -> Document:
     return {"entity": "collection", "count": len(items), "items": items}
+
+
+Fake = FakeRazorpay

@@ -1,4 +1,4 @@
-"""A stand-in for Stripe that the real SDK speaks to: intents, refunds, and the events it would send."""
+"""A stub server of Stripe for the real SDK: intents, refunds, and the events of its webhooks."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import hashlib
 import hmac
 import json
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tests.fakes.provider import Answer, Document, FakeProvider
+
+if TYPE_CHECKING:
+    from billing.models import PaymentOrder
 
 SECRET = "whsec_the_first_secret"
 KEY = "sk_test_canarykeyofthetests"
@@ -21,13 +24,72 @@ def signature(body: bytes, *, secret: str = SECRET, at: float | None = None) -> 
 
 
 class FakeStripe(FakeProvider):
+    name = "stripe"
+    wrong_key = {"STRIPE_SECRET_KEY": "a wrong key"}
+    paid_amount_field, event_time_field, refund_completed = "amount_received", "created", "succeeded"
+    second_payment = {"latest_charge": "ch_again"}
+
     def __init__(self) -> None:
         super().__init__()
         self.intents: dict[str, Document] = {}
-        self.refunds: dict[str, Document] = {}
-        self.by_key: dict[str, Document] = {}
-        #: What a new refund's status is.
-        self.refund_status = "succeeded"
+        #: The status of new refunds.
+        self.refund_status = self.refund_completed
+
+    def settings(self) -> dict[str, Any]:
+        return {
+            "STRIPE_SECRET_KEY": KEY,
+            "STRIPE_PUBLISHABLE_KEY": "pk_test_thetests",
+            "STRIPE_WEBHOOK_SECRETS": [SECRET, "whsec_the_next_secret"],
+            "STRIPE_API_BASE": self.base_url,
+        }
+
+    def sign(self, body: bytes, *, event_id: str = "") -> dict[str, str]:
+        return signature(body)
+
+    def forged_headers(self, body: bytes) -> dict[str, dict[str, str]]:
+        name, moment = "Stripe-Signature", int(time.time())
+        signed = signature(body)[name]
+        old = signature(body, at=moment - 999)[name].split(",")[1]
+        return {
+            "none": {},
+            "empty": {name: ""},
+            "another secret": signature(body, secret="whsec_guessed"),
+            "another body": signature(body + b" "),
+            "too old": signature(body, at=moment - 301),
+            "too far ahead": signature(body, at=moment + 400),
+            "a newer time on an old signature": {name: f"t={moment},{old}"},
+            "another scheme": {name: signed.replace("v1=", "v0=")},
+            "no time": {name: signed.split(",")[1]},
+            "two times": {name: f"t=1,{signed}"},
+            "a time of another kind": {name: signed.replace("t=", "t=-")},
+            "not ASCII": {name: f"t={moment},v1=é"},
+        }
+
+    def order_ids(self) -> list[str]:
+        return list(self.intents)
+
+    def payment(self, order: PaymentOrder) -> Document:
+        intent = self.intents[str(order.provider_order_id)]
+        return intent if intent["status"] == "succeeded" else self.pay(intent["id"])
+
+    def paid_events(self, order: PaymentOrder, change: Document) -> list[bytes]:
+        return [self.event_of(order, "paid", amount=order.amount, change=change)]
+
+    def event_of(self, order: PaymentOrder, what: str, *, amount: int, change: Document) -> bytes:
+        intent_id = str(order.provider_order_id)
+        if what in ("paid", "failed", "processing"):
+            type = {"paid": "succeeded", "failed": "payment_failed"}.get(what, what)
+            intent = self.payment(order) if what == "paid" else self.intents[intent_id]
+            return self.event(f"payment_intent.{type}", {**intent, **change})
+        if what == "refunded":
+            self.payment(order)
+            return self.event("refund.created", {**self.refunded(intent_id, amount), **change})
+        type, status = {"disputed": ("created", "needs_response")}.get(what, ("closed", what))
+        dispute = {"id": f"dp_{intent_id}", "object": "dispute", "payment_intent": intent_id, "amount": amount}
+        return self.event(f"charge.dispute.{type}", {**dispute, "currency": "usd", "status": status, **change})
+
+    def refund_event(self, order: PaymentOrder, what: str, **change: Any) -> bytes:
+        return self.event(f"refund.{what}", {**next(iter(self.refunds.values())), **change})
 
     def answer(self, method: str, path: str, values: Document, headers: dict[str, str]) -> Answer:
         if headers.get("Authorization") != f"Bearer {KEY}":
@@ -73,7 +135,7 @@ class FakeStripe(FakeProvider):
             return "charge_already_refunded"
         return self.refunded(intent["id"], int(values["amount"]), refund_id=values["metadata[refund_id]"])
 
-    # What people and the provider do
+    # Actions of people and of the provider
 
     def pay(self, intent_id: str) -> Document:
         intent = self.intents[intent_id]
@@ -110,3 +172,6 @@ class FakeStripe(FakeProvider):
             **more,
         }
         return json.dumps(event).encode()
+
+
+Fake = FakeStripe

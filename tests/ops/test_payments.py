@@ -1,4 +1,4 @@
-"""Payments for operators and staff: who paid without coins is shouted about, and all can be mended with a reason."""
+"""Payments for operators and staff: problems are reported, and each can be resolved with a reason."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ __all__ = ["desk", "fake_stripe", "staff", "stripe_shop", "user"]
 pytestmark = pytest.mark.django_db
 
 
-def held(shop: Shop) -> PaymentOrder:
-    """Somebody paid another sum than was asked."""
+def order_under_review(shop: Shop) -> PaymentOrder:
+    """Return an order that was paid with a wrong amount."""
     order = shop.order()
     shop.send(shop.event_of(order, "paid", payment={"amount_received": 1}))
     order.refresh_from_db()
@@ -45,7 +45,7 @@ def test_without_problems_the_report_is_fine() -> None:
 
 
 def test_a_payment_without_coins_for_five_minutes_is_critical(stripe_shop: Shop) -> None:
-    order = held(stripe_shop)
+    order = order_under_review(stripe_shop)
     assert (payments_check().level, call("payments")[0]) == (Level.WARNING, 1)
     WebhookEvent.objects.update(received_at=Now() - timedelta(minutes=6))
     line = payments_check()
@@ -87,7 +87,7 @@ def test_an_unanswered_refund_is_reported_as_sent_and_becomes_a_warning_after_ha
     stripe_shop: Shop,
 ) -> None:
     order = stripe_shop.paid()
-    stripe_shop.fake.troubles.append(500)
+    stripe_shop.fake.faults.append(500)
     status, printed = call("payments", "--refund", str(order.pk), "--reason", "bought twice")
     assert (status, "$4.99 requested" in printed, "retried every few minutes" in printed) == (1, True, True)
     assert (payments_check().level, call("payments")[0]) == (Level.FINE, 0)
@@ -97,7 +97,7 @@ def test_an_unanswered_refund_is_reported_as_sent_and_becomes_a_warning_after_ha
 
 def test_a_provider_that_is_no_longer_configured_is_reported_as_such(stripe_shop: Shop, settings: Any) -> None:
     order, paid = stripe_shop.order(), stripe_shop.paid()
-    stripe_shop.fake.troubles.append(500)
+    stripe_shop.fake.faults.append(500)
     call("payments", "--refund", str(paid.pk), "--amount=100", "--reason", "x")
     PaymentOrder.objects.update(created_at=Now() - timedelta(hours=1))
     settings.STRIPE_SECRET_KEY = ""
@@ -159,7 +159,7 @@ def test_an_abandoned_order_can_be_reconciled_by_its_id(stripe_shop: Shop) -> No
 
 def test_an_unanswered_request_is_reported(stripe_shop: Shop) -> None:
     stripe_shop.order()
-    with stripe_shop.trouble("hang"):
+    with stripe_shop.fault("hang"):
         status, answer = as_json("payments", "--reconcile")
     assert (status, answer["refused"]) == (1, 1)
 
@@ -218,7 +218,7 @@ def choose(desk: Client, row: Any, name: str, **more: str) -> Any:
 
 
 def test_staff_reconcile_and_dismiss_with_a_reason(desk: Client, staff: User, stripe_shop: Shop) -> None:
-    lost, wrong = stripe_shop.order(), held(stripe_shop)
+    lost, wrong = stripe_shop.order(), order_under_review(stripe_shop)
     stripe_shop.payment(lost)
     choose(desk, lost, "reconcile")
     assert stripe_shop.balance == 50, "without a reason nothing happens"
@@ -231,7 +231,7 @@ def test_staff_reconcile_and_dismiss_with_a_reason(desk: Client, staff: User, st
 
 
 def test_staff_retry_an_event_under_review(desk: Client, stripe_shop: Shop) -> None:
-    order = held(stripe_shop)
+    order = order_under_review(stripe_shop)
     PaymentOrder.objects.filter(pk=order.pk).update(amount=1)
     choose(desk, WebhookEvent.objects.get(), "apply", reason="the price was wrong")
     assert stripe_shop.balance == 450
@@ -311,8 +311,8 @@ def test_an_order_is_found_by_its_owner_and_the_providers_ids(desk: Client, stri
 
 def test_no_page_or_log_shows_a_key_a_secret_or_an_address(desk: Client, stripe_shop: Shop, logged: Any) -> None:
     order = stripe_shop.paid()
-    for trouble in (500, "garbage", "hang"):
-        with stripe_shop.trouble(trouble):
+    for fault in (500, "garbage", "hang"):
+        with stripe_shop.fault(fault):
             stripe_shop.buy(status=503)
     refund(desk, order)
     pages = [

@@ -83,6 +83,7 @@ class Setting(Generic[T]):
         self.name, self.parse, self.default, self.required = name, parse, default, required
 
     def __get__(self, provider: object, owner: type) -> T:
+        # Tests override Django's settings; the settings module itself does not know the providers.
         if hasattr(settings, self.name):
             return cast(T, getattr(settings, self.name))
         return environment.read(self.name, self.parse, default=self.default)
@@ -133,6 +134,7 @@ class Provider(ABC):
     @classmethod
     def settings(cls) -> list[Setting[Any]]:
         """Return the declared settings, in order of declaration."""
+        # vars(), not getattr(): a descriptor would return its value.
         return [value for value in vars(cls).values() if isinstance(value, Setting)]
 
     def check_settings(self) -> None:

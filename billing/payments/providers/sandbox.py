@@ -142,4 +142,5 @@ def _order_id(order: PaymentOrder) -> str:
 
 
 def _secret() -> str:
+    # Derived, so that the sandbox needs no configuration and its signatures are useless elsewhere.
     return hmac.new(settings.SECRET_KEY.encode(), b"billing.payments.sandbox", hashlib.sha256).hexdigest()

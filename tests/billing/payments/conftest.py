@@ -1,7 +1,8 @@
-"""Both providers' stand-ins, spoken to by the real SDKs, and a shop that a person buys in."""
+"""The stub servers of the providers, called by the real SDKs, and a shop in which a person buys."""
 
 from __future__ import annotations
 
+import importlib
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,37 +13,35 @@ from django.conf import settings
 from django.test import Client, override_settings
 
 from billing.models import PaymentOrder, Wallet
+from billing.payments.providers import REGISTRY
 from relivchats.accounts import tokens
 from relivchats.accounts.models import User
 from tests.api.conftest import check_problem
-from tests.fakes import razorpay, stripe
 from tests.fakes.provider import FakeProvider, serving
-from tests.fakes.razorpay import FakeRazorpay
-from tests.fakes.stripe import FakeStripe
 from tests.processes import eventually
 
+#: Providers with webhooks. Each has a stub server in tests/fakes.
+PROVIDERS = [provider.name for provider in REGISTRY.values() if provider.signature_header]
 
-@pytest.fixture
-def fake_stripe(settings: Any) -> Iterator[FakeStripe]:
-    with serving(FakeStripe()) as fake:
-        settings.STRIPE_SECRET_KEY = stripe.KEY
-        settings.STRIPE_PUBLISHABLE_KEY = "pk_test_thetests"
-        settings.STRIPE_WEBHOOK_SECRETS = [stripe.SECRET, "whsec_the_next_secret"]
-        settings.STRIPE_API_BASE = fake.base_url
+
+@contextmanager
+def serving_provider(name: str, settings: Any) -> Iterator[FakeProvider]:
+    """Run the stub server of a provider, and configure the provider to use it."""
+    fake: FakeProvider = importlib.import_module(f"tests.fakes.{name}").Fake()
+    with serving(fake):
+        for setting, value in fake.settings().items():
+            setattr(settings, setting, value)
         yield fake
 
 
 @pytest.fixture
-def fake_razorpay(settings: Any) -> Iterator[FakeRazorpay]:
-    with serving(FakeRazorpay()) as fake:
-        settings.RAZORPAY_KEY_ID, settings.RAZORPAY_KEY_SECRET = razorpay.KEY_ID, razorpay.KEY_SECRET
-        settings.RAZORPAY_WEBHOOK_SECRETS = [razorpay.SECRET]
-        settings.RAZORPAY_API_BASE = fake.base_url
+def fake_stripe(settings: Any) -> Iterator[FakeProvider]:
+    with serving_provider("stripe", settings) as fake:
         yield fake
 
 
 class Shop:
-    """One person's way to coins at one provider: what they, their client and the provider do."""
+    """The actions of one person, their client and one provider."""
 
     def __init__(self, provider: str, fake: Any, user: User) -> None:
         self.provider, self.fake, self.user = provider, fake, user
@@ -62,11 +61,11 @@ class Shop:
         return response.json()
 
     def order(self, package: str = "starter") -> PaymentOrder:
-        """An order that is placed and not paid."""
+        """Place an order and return it unpaid."""
         return PaymentOrder.objects.get(pk=self.buy(package)["order_id"])
 
     def paid(self, package: str = "starter") -> PaymentOrder:
-        """An order whose coins are there."""
+        """Place and pay an order, and return it."""
         order = self.order(package)
         self.send(self.event_of(order, "paid"))
         order.refresh_from_db()
@@ -74,12 +73,12 @@ class Shop:
         return order
 
     @contextmanager
-    def trouble(self, trouble: str | int) -> Iterator[None]:
-        """What befalls the one request that the block makes. Only one that hangs is given up soon."""
-        self.fake.troubles.append(trouble)
-        with override_settings(PAYMENT_TIMEOUT_SECONDS=0.2 if trouble == "hang" else settings.PAYMENT_TIMEOUT_SECONDS):
+    def fault(self, fault: str | int) -> Iterator[None]:
+        """Let the only request of the block fail. A hanging one times out after 0.2 s."""
+        self.fake.faults.append(fault)
+        with override_settings(PAYMENT_TIMEOUT_SECONDS=0.2 if fault == "hang" else settings.PAYMENT_TIMEOUT_SECONDS):
             yield
-        eventually(lambda: not self.fake.troubles)
+        eventually(lambda: not self.fake.faults)
 
     @property
     def balance(self) -> int:
@@ -88,13 +87,12 @@ class Shop:
     def send(
         self, body: bytes, *, status: int = 200, headers: Mapping[str, str] | None = None, event_id: str = ""
     ) -> Any:
-        """What the provider posts to us, well signed unless told otherwise."""
-        signed = stripe.signature(body) if self.provider == "stripe" else razorpay.signature(body, event_id=event_id)
+        """Post a webhook, with a valid signature unless `headers` are given. Return the answer."""
         response = self.client.post(
             f"/api/payments/webhooks/{self.provider}",
             body,
             content_type="application/json",
-            headers=signed if headers is None else headers,
+            headers=self.fake.sign(body, event_id=event_id) if headers is None else headers,
         )
         assert response.status_code == status, response.content
         if status >= 400:
@@ -102,50 +100,14 @@ class Shop:
         return response.json()
 
     def event_of(self, order: PaymentOrder, what: str, **change: Any) -> bytes:
-        """The event that says so of the order: paid, failed, processing, refunded, disputed, lost, won."""
-        change_payment = change.pop("payment", {})
-        amount = change.pop("amount", order.amount)
-        if self.provider == "stripe":
-            return self._stripe_event(order, what, amount, change_payment)
-        return self._razorpay_event(order, what, amount, change_payment)
+        """Return an event of the order: paid, failed, processing, refunded, disputed, lost or won."""
+        payment_change = change.pop("payment", {})
+        return bytes(self.fake.event_of(order, what, amount=change.pop("amount", order.amount), change=payment_change))
 
     def payment(self, order: PaymentOrder) -> dict[str, Any]:
-        """The order's payment at the provider, made when there is none."""
-        pk = str(order.provider_order_id)
-        if self.provider == "stripe":
-            intent: dict[str, Any] = self.fake.intents[pk]
-            return intent if intent["status"] == "succeeded" else self.fake.pay(pk)
-        found = [one for one in self.fake.payments.values() if one["order_id"] == pk]
-        return found[0] if found else self.fake.pay(pk)  # type: ignore[no-any-return]
-
-    def _stripe_event(self, order: PaymentOrder, what: str, amount: int, change: dict[str, Any]) -> bytes:
-        pk = str(order.provider_order_id)
-        if what in ("paid", "failed", "processing"):
-            type = {"paid": "succeeded", "failed": "payment_failed"}.get(what, what)
-            intent = self.payment(order) if what == "paid" else self.fake.intents[pk]
-            return self.fake.event(f"payment_intent.{type}", {**intent, **change})  # type: ignore[no-any-return]
-        if what == "refunded":
-            self.payment(order)
-            return self.fake.event("refund.created", {**self.fake.refunded(pk, amount), **change})  # type: ignore[no-any-return]
-        dispute = {"id": f"dp_{pk}", "object": "dispute", "payment_intent": pk, "amount": amount, "currency": "usd"}
-        type, status = {"disputed": ("created", "needs_response")}.get(what, ("closed", what))
-        return self.fake.event(f"charge.dispute.{type}", {**dispute, "status": status, **change})  # type: ignore[no-any-return]
-
-    def _razorpay_event(self, order: PaymentOrder, what: str, amount: int, change: dict[str, Any]) -> bytes:
-        pk = str(order.provider_order_id)
-        if what in ("failed", "processing"):
-            type = {"processing": "authorized"}.get(what, what)
-            tried = {"id": self.fake.next_id("pay"), "order_id": pk, "amount": order.amount, "currency": "INR"}
-            return self.fake.event(f"payment.{type}", payment={**tried, **change})  # type: ignore[no-any-return]
-        payment = self.payment(order)
-        if what == "paid":
-            return self.fake.event("order.paid", payment={**payment, **change}, order=self.fake.orders[pk])  # type: ignore[no-any-return]
-        if what == "refunded":
-            refund = {**self.fake.refunded(payment["id"], amount), **change}
-            return self.fake.event("refund.created", refund=refund, payment=payment)  # type: ignore[no-any-return]
-        dispute = {"id": f"disp_{pk}", "payment_id": payment["id"], "amount": amount, "currency": "INR", **change}
-        type = {"disputed": "created"}.get(what, what)
-        return self.fake.event(f"payment.dispute.{type}", payment=payment, dispute=dispute)  # type: ignore[no-any-return]
+        """Return the order's payment at the provider. Pay it if it is not paid."""
+        payment: dict[str, Any] = self.fake.payment(order)
+        return payment
 
 
 @pytest.fixture
@@ -153,22 +115,24 @@ def user(db: None) -> User:
     return User.objects.create_user("ann.canary@example.org")
 
 
-@pytest.fixture(params=["stripe", "razorpay"])
-def shop(request: pytest.FixtureRequest, user: User) -> Shop:
-    """Each test that asks for it runs at both providers."""
-    fake: FakeProvider = request.getfixturevalue(f"fake_{request.param}")
-    return Shop(request.param, fake, user)
+@pytest.fixture(params=PROVIDERS)
+def shop(request: pytest.FixtureRequest, user: User, settings: Any) -> Iterator[Shop]:
+    """Run the test once with each provider."""
+    with serving_provider(request.param, settings) as fake:
+        yield Shop(request.param, fake, user)
 
 
 @pytest.fixture
-def stripe_shop(fake_stripe: FakeStripe, user: User) -> Shop:
+def stripe_shop(fake_stripe: FakeProvider, user: User) -> Shop:
     return Shop("stripe", fake_stripe, user)
 
 
 @pytest.fixture
-def razorpay_shop(fake_razorpay: FakeRazorpay, user: User) -> Shop:
-    return Shop("razorpay", fake_razorpay, user)
+def razorpay_shop(user: User, settings: Any) -> Iterator[Shop]:
+    with serving_provider("razorpay", settings) as fake:
+        yield Shop("razorpay", fake, user)
 
 
 def changed(body: bytes, **change: Any) -> bytes:
+    """Return the JSON body with some values changed."""
     return json.dumps({**json.loads(body), **change}).encode()

@@ -1,4 +1,4 @@
-"""What must never stand in the tables of payments cannot be written, whoever writes it."""
+"""The database rejects what must never be in the tables of payments, even in plain SQL."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The process dies at a step, by `os._exit`: what was paid is credited once, and what was refunded goes back once.
+"""A process dies at a step, by `os._exit`: a payment is still credited once, and a refund paid once.
 
 The step is done in a forked child on a connection of its own: to Postgres and the provider its death is a real one.
 """
@@ -24,10 +24,10 @@ DIED = 77
 
 
 def dies(step: Callable[[], Any], module: Any, name: str, *, after: bool = False) -> None:
-    """Do the step in a child that dies when it comes to the function, or when that returns."""
+    """Run the step in a child process that dies when it calls the function, or when that returns."""
     child = os.fork()
     if child == 0:
-        # The parent's connection is not this process's to close.
+        # The child must not close the connection of its parent.
         connection.connection = None
         function = getattr(module, name)
 
@@ -91,8 +91,7 @@ def test_a_crash_while_an_order_is_created_leaves_one_order_to_finish(
     assert (left.status, left.provider_order_id) == ("pending", None)
     again, placed = orders.create(**place)
     assert (again.pk, again.provider_order_id) == (left.pk, placed.provider_order_id)
-    made = shop.fake.intents if shop.provider == "stripe" else shop.fake.orders
-    assert list(made) == [placed.provider_order_id]
+    assert shop.fake.order_ids() == [placed.provider_order_id]
 
 
 @pytest.mark.parametrize(

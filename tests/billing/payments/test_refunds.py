@@ -1,8 +1,9 @@
-"""Money back: coins are taken back as far as they are there, and the rest is written down."""
+"""Refunds take back the coins that are still there, and record the rest as owed."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,12 +18,11 @@ from billing.payments.providers.base import ProviderRefused, ProviderUnavailable
 from relivchats import clock
 from relivchats.accounts.models import User
 from tests.billing.payments.conftest import Shop, changed
-from tests.fakes import razorpay, stripe
 
 pytestmark = pytest.mark.django_db
 
 
-def give_back(order: PaymentOrder, amount: int | None = None) -> PaymentRefund:
+def refund_order(order: PaymentOrder, amount: int | None = None) -> PaymentRefund:
     return refunds.start(order_id=order.pk, amount=amount, actor="user 7", reason="bought by mistake")
 
 
@@ -31,42 +31,38 @@ def spend(shop: Shop, coins: int) -> None:
     ledger.adjust(wallet=wallet, amount=-coins, actor="test", reason="spent", idempotency_key=f"spend {coins}")
 
 
-def ask_later(refund: PaymentRefund) -> str:
-    """The next asking, an hour after the last."""
+def reconcile_later(refund: PaymentRefund) -> str:
+    """Reconcile the refund as if an hour had passed since the last request."""
     PaymentRefund.objects.filter(pk=refund.pk).update(asked_at=Now() - timedelta(hours=1))
     return reconciliation.reconcile_refund(refund)
 
 
 def event_of(shop: Shop, order: PaymentOrder, what: str, **change: Any) -> bytes:
-    """What the provider tells of the first refund that it has made."""
-    made = {**next(iter(shop.fake.refunds.values())), **change}
-    if shop.provider == "stripe":
-        return bytes(shop.fake.event(f"refund.{what}", made))
-    return bytes(shop.fake.event(f"refund.{what}", refund=made, payment=shop.payment(order)))
+    """Return an event of the first refund that the provider made."""
+    return bytes(shop.fake.refund_event(order, what, **change))
 
 
 @pytest.fixture
-def another_key(settings: Any, shop: Shop) -> Any:
-    """The key is changed at the provider, and not yet here."""
+def use_wrong_key(settings: Any, shop: Shop) -> Callable[[bool], None]:
+    """Configure a key that the provider rejects, or the right one again."""
 
-    def change(*, wrong: bool) -> None:
-        if shop.provider == "stripe":
-            settings.STRIPE_SECRET_KEY = "a wrong key" if wrong else stripe.KEY
-        else:
-            settings.RAZORPAY_KEY_SECRET = "a wrong key" if wrong else razorpay.KEY_SECRET
+    def change(wrong: bool) -> None:
+        values = shop.fake.wrong_key if wrong else {name: shop.fake.settings()[name] for name in shop.fake.wrong_key}
+        for name, value in values.items():
+            setattr(settings, name, value)
 
     return change
 
 
 @pytest.fixture(autouse=True)
-def sound() -> Any:
+def check_invariants() -> Any:
     yield
     assert audit() == []
 
 
 def test_a_refund_returns_the_money_and_takes_the_coins(shop: Shop) -> None:
     order = shop.paid()
-    refund = give_back(order)
+    refund = refund_order(order)
     assert (refund.status, refund.amount, refund.coins, refund.taken_coins) == ("completed", order.amount, 400, 400)
     assert [made["amount"] for made in shop.fake.refunds.values()] == [order.amount]
     order.refresh_from_db()
@@ -77,12 +73,8 @@ def test_a_refund_returns_the_money_and_takes_the_coins(shop: Shop) -> None:
 
 def test_the_event_of_our_own_refund_changes_nothing(shop: Shop) -> None:
     order = shop.paid()
-    give_back(order)
-    made = next(iter(shop.fake.refunds.values()))
-    if shop.provider == "stripe":
-        shop.send(shop.fake.event("refund.updated", made))
-    else:
-        shop.send(shop.fake.event("refund.processed", refund=made, payment=shop.payment(order)))
+    refund_order(order)
+    shop.send(event_of(shop, order, "updated"))
     assert WebhookEvent.objects.latest("pk").status == "ignored"
     assert (PaymentRefund.objects.count(), shop.balance) == (1, 50)
 
@@ -90,7 +82,7 @@ def test_the_event_of_our_own_refund_changes_nothing(shop: Shop) -> None:
 def test_spent_coins_are_recorded_as_owed(shop: Shop) -> None:
     order = shop.paid()
     spend(shop, 300)
-    refund = give_back(order)
+    refund = refund_order(order)
     assert (refund.taken_coins, refund.owed_coins, shop.balance) == (150, 250, 0)
     assert list(PaymentOrder.objects.with_debt()) == [order]
     shop.paid()
@@ -100,12 +92,12 @@ def test_spent_coins_are_recorded_as_owed(shop: Shop) -> None:
 def test_the_balance_explains_owed_coins(shop: Shop) -> None:
     order = shop.paid()
     spend(shop, 300)
-    first = give_back(order, order.amount // 4)
-    refund = give_back(order)
+    first = refund_order(order, order.amount // 4)
+    refund = refund_order(order)
     assert (first.owed_coins, refund.taken_coins) == (0, 150 - first.taken_coins)
-    told = shop.client.get("/api/credits/balance", headers=shop.headers).json()
-    [owed] = told["owed_for"]
-    assert (told["owed"], owed["coins"], owed["order_id"]) == (250, 250, str(order.pk))
+    balance = shop.client.get("/api/credits/balance", headers=shop.headers).json()
+    [owed] = balance["owed_for"]
+    assert (balance["owed"], owed["coins"], owed["order_id"]) == (250, 250, str(order.pk))
     refund.refresh_from_db()
     assert datetime.fromisoformat(owed["refunded_at"]) == refund.moved_at
     price = money.format_amount(refund.amount, order.currency)
@@ -127,12 +119,12 @@ def test_a_debt_is_shown_during_the_refund_and_once_after_a_failure(shop: Shop) 
     order = shop.paid()
     spend(shop, 51)
     shop.fake.refund_status = "pending"
-    refund = give_back(order)
+    refund = refund_order(order)
     assert "is going back to you" in debts.explain(refund)
     assert "1 of them was spent or held by then" in debts.explain(refund)
     shop.send(event_of(shop, order, "failed", status="failed"), event_id="failed")
     assert debts.list_refunds_with_debt(refund.order.wallet) == []
-    done = "succeeded" if shop.provider == "stripe" else "processed"
+    done = shop.fake.refund_completed
     shop.send(event_of(shop, order, "updated", status=done), event_id="done")
     next(iter(shop.fake.refunds.values()))["status"] = done
     reconciliation.reconcile(PaymentOrder.objects.get())
@@ -148,7 +140,7 @@ def test_a_debt_is_shown_during_the_refund_and_once_after_a_failure(shop: Shop) 
 def test_a_refund_does_not_take_held_coins(shop: Shop, hold: Any) -> None:
     order = shop.paid()
     hold(ledger.open_wallet(user=shop.user), 450)
-    refund = give_back(order)
+    refund = refund_order(order)
     assert (refund.taken_coins, refund.owed_coins, shop.balance) == (0, 400, 450)
     assert not CreditTransaction.objects.filter(type="refund").exists()
 
@@ -156,7 +148,7 @@ def test_a_refund_does_not_take_held_coins(shop: Shop, hold: Any) -> None:
 def test_partial_refunds_add_up_to_the_whole_despite_rounding(shop: Shop) -> None:
     order = shop.paid()
     third = order.amount // 3
-    parts = [give_back(order, third), give_back(order, third), give_back(order)]
+    parts = [refund_order(order, third), refund_order(order, third), refund_order(order)]
     assert [part.coins for part in parts] == [133, 133, 134]
     order.refresh_from_db()
     assert (order.status, shop.balance) == ("refunded", 50)
@@ -164,7 +156,7 @@ def test_partial_refunds_add_up_to_the_whole_despite_rounding(shop: Shop) -> Non
 
 def test_a_partial_refund_leaves_the_order_completed(shop: Shop) -> None:
     order = shop.paid()
-    give_back(order, 1)
+    refund_order(order, 1)
     order.refresh_from_db()
     assert (order.status, order.refunded_amount) == ("completed", 1)
     assert shop.balance == 450, "a coin's worth was not reached"
@@ -172,66 +164,67 @@ def test_a_partial_refund_leaves_the_order_completed(shop: Shop) -> None:
 
 def test_refunds_cannot_exceed_the_amount_paid(shop: Shop) -> None:
     order = shop.paid()
-    give_back(order, order.amount - 100)
+    refund_order(order, order.amount - 100)
     for amount in (101, 0, -5):
         with pytest.raises(refunds.RefundImpossible, match="can be refunded"):
-            give_back(order, amount)
-    give_back(order)
+            refund_order(order, amount)
+    refund_order(order)
     with pytest.raises(refunds.RefundImpossible, match="All of this order's money"):
-        give_back(order)
+        refund_order(order)
     assert sum(made["amount"] for made in shop.fake.refunds.values()) == order.amount
 
 
 def test_an_unpaid_order_cannot_be_refunded(shop: Shop) -> None:
     with pytest.raises(refunds.RefundImpossible, match="nothing was paid"):
-        give_back(shop.order())
+        refund_order(shop.order())
     assert not PaymentRefund.objects.exists()
 
 
-@pytest.mark.parametrize("trouble", ["hang", 500, 429, "garbage", "lose the answer"])
-def test_a_refund_whose_answer_was_lost_is_paid_once_and_completed_later(shop: Shop, trouble: Any) -> None:
+@pytest.mark.parametrize("fault", ["hang", 500, 429, "garbage", "lose the answer"])
+def test_a_refund_whose_answer_was_lost_is_paid_once_and_completed_later(shop: Shop, fault: Any) -> None:
     order = shop.paid()
-    with shop.trouble(trouble):
-        refund = give_back(order)
+    with shop.fault(fault):
+        refund = refund_order(order)
     assert (refund.status, shop.balance) == ("pending", 450)
-    if shop.provider == "stripe":
-        shop.fake.by_key.clear()  # a day later it has forgotten the key
-    assert ask_later(refund) == "completed"
+    shop.fake.forget_idempotency_keys()
+    assert reconcile_later(refund) == "completed"
     assert ([made["amount"] for made in shop.fake.refunds.values()], shop.balance) == ([order.amount], 50)
 
 
 def test_a_refund_that_the_provider_refuses_takes_no_coins(shop: Shop) -> None:
     order = shop.paid()
-    shop.fake.refunded(shop.payment(order)["id"], order.amount)  # made there; its event is still on its way
+    shop.fake.refunded(shop.payment(order)["id"], order.amount)  # its event has not arrived
     with pytest.raises(refunds.RefundFailed):
-        give_back(order)
+        refund_order(order)
     assert (PaymentRefund.objects.get().status, shop.balance) == ("failed", 450)
 
 
-def test_a_rejected_api_key_does_not_fail_a_refund_that_may_exist(shop: Shop, another_key: Any) -> None:
+def test_a_rejected_api_key_does_not_fail_a_refund_that_may_exist(
+    shop: Shop, use_wrong_key: Callable[[bool], None]
+) -> None:
     order = shop.paid()
     third = order.amount // 3
-    shop.fake.troubles.append("lose the answer")
-    refund = give_back(order, third)
-    another_key(wrong=True)
+    shop.fake.faults.append("lose the answer")
+    refund = refund_order(order, third)
+    use_wrong_key(True)
     with pytest.raises(ProviderUnavailable):
-        ask_later(refund)
+        reconcile_later(refund)
     assert refund_application.refundable_amount(order) == order.amount - third
-    another_key(wrong=False)
-    assert ask_later(refund) == "completed"
+    use_wrong_key(False)
+    assert reconcile_later(refund) == "completed"
     assert (len(shop.fake.refunds), shop.balance) == (1, 450 - 133)
 
 
 def test_a_repeated_refund_fails_only_if_the_providers_list_lacks_it(stripe_shop: Shop) -> None:
     order = stripe_shop.paid()
-    stripe_shop.fake.troubles.append(500)
-    refund = give_back(order)
-    stripe_shop.fake.refunded(order.provider_order_id, order.amount)  # so what is asked for will be refused
-    stripe_shop.fake.troubles.append(404)  # of the list
+    stripe_shop.fake.faults.append(500)
+    refund = refund_order(order)
+    stripe_shop.fake.refunded(order.provider_order_id, order.amount)  # so the next request is refused
+    stripe_shop.fake.faults.append(404)  # for the list
     with pytest.raises(ProviderUnavailable):
-        ask_later(refund)
+        reconcile_later(refund)
     with pytest.raises(refunds.RefundFailed):
-        ask_later(refund)
+        reconcile_later(refund)
     refund.refresh_from_db()
     assert refund.status == "failed"
 
@@ -240,25 +233,25 @@ def test_a_refund_whose_answer_was_lost_is_found_among_many(shop: Shop) -> None:
     order = shop.paid()
     for _ in range(11):
         shop.fake.refunded(shop.payment(order)["id"], 1)
-    shop.fake.troubles.append("lose the answer")
-    refund = give_back(order, order.amount - 11)
-    assert ask_later(refund) == "completed"
+    shop.fake.faults.append("lose the answer")
+    refund = refund_order(order, order.amount - 11)
+    assert reconcile_later(refund) == "completed"
     assert len(shop.fake.refunds) == 12
 
 
 def test_a_refusal_after_the_refunds_event_returns_no_coins(shop: Shop, monkeypatch: Any) -> None:
     order = shop.paid()
-    shop.fake.troubles.append("lose the answer")
-    refund = give_back(order)
+    shop.fake.faults.append("lose the answer")
+    refund = refund_order(order)
     body = event_of(shop, order, "created")
     PaymentRefund.objects.update(asked_at=None)
     refund.refresh_from_db()
 
-    def told_meanwhile(*_: Any, **__: Any) -> Any:
+    def report_meanwhile(*_: Any, **__: Any) -> Any:
         shop.send(body)
         raise ProviderRefused("charge_already_refunded")
 
-    monkeypatch.setattr(type(providers.REGISTRY[shop.provider]), "refund", told_meanwhile)
+    monkeypatch.setattr(type(providers.REGISTRY[shop.provider]), "refund", report_meanwhile)
     assert refunds.push(refund).status == "completed"
     order.refresh_from_db()
     assert (order.status, order.refunded_amount, shop.balance) == ("refunded", order.amount, 50)
@@ -267,32 +260,32 @@ def test_a_refusal_after_the_refunds_event_returns_no_coins(shop: Shop, monkeypa
 @pytest.mark.parametrize("status", ["failed", "completed"])
 def test_a_refund_that_is_no_longer_pending_is_not_sent(stripe_shop: Shop, status: str) -> None:
     order = stripe_shop.paid()
-    stripe_shop.fake.troubles.append(500)
-    stale = give_back(order)
+    stripe_shop.fake.faults.append(500)
+    stale = refund_order(order)
     if status == "completed":
-        ask_later(PaymentRefund.objects.get())
+        reconcile_later(PaymentRefund.objects.get())
     PaymentRefund.objects.update(status=status, asked_at=Now() - timedelta(hours=1))
-    asked = len(stripe_shop.fake.asked)
+    asked = len(stripe_shop.fake.requests)
     assert refunds.push(stale).status == status
-    assert len(stripe_shop.fake.asked) == asked
+    assert len(stripe_shop.fake.requests) == asked
 
 
 def test_a_refund_is_sent_by_one_process_at_a_time(stripe_shop: Shop) -> None:
     order = stripe_shop.paid()
-    stripe_shop.fake.troubles.append(500)
-    refund = give_back(order)
-    asked = len(stripe_shop.fake.asked)
+    stripe_shop.fake.faults.append(500)
+    refund = refund_order(order)
+    asked = len(stripe_shop.fake.requests)
     assert reconciliation.reconcile_refund(refund) == "pending"
     PaymentRefund.objects.update(asked_at=Now() - timedelta(hours=1))
     no_longer_due = PaymentRefund.objects.none()
     assert reconciliation.reconcile_refund(refund, only_among=no_longer_due) == "pending"
-    assert len(stripe_shop.fake.asked) == asked
+    assert len(stripe_shop.fake.requests) == asked
 
 
 def test_a_refused_refund_that_is_made_later_takes_the_coins(shop: Shop, monkeypatch: Any) -> None:
     order = shop.paid()
-    shop.fake.troubles.append("lose the answer")
-    refund = give_back(order)
+    shop.fake.faults.append("lose the answer")
+    refund = refund_order(order)
     PaymentRefund.objects.update(status="failed", failure="refused")
     shop.send(event_of(shop, order, "created"))
     refund.refresh_from_db()
@@ -302,8 +295,8 @@ def test_a_refused_refund_that_is_made_later_takes_the_coins(shop: Shop, monkeyp
 def test_a_failed_refund_is_revived_by_the_providers_answer_not_by_an_event(shop: Shop) -> None:
     order = shop.paid()
     shop.fake.refund_status = "pending"
-    refund = give_back(order)
-    done = "succeeded" if shop.provider == "stripe" else "processed"
+    refund = refund_order(order)
+    done = shop.fake.refund_completed
     shop.send(event_of(shop, order, "failed", status="failed"), event_id="failed")
     shop.send(event_of(shop, order, "updated", status=done), event_id="done")
     refund.refresh_from_db()
@@ -319,16 +312,16 @@ def test_a_failed_refund_is_revived_by_the_providers_answer_not_by_an_event(shop
     )
 
 
-@pytest.mark.parametrize("way", ["told in order", "failure first", "told before the payment"])
+@pytest.mark.parametrize("way", ["in sequence", "failure first", "before the payment"])
 def test_a_refund_that_failed_leaves_the_coins_in_any_sequence_of_events(shop: Shop, way: str) -> None:
     order = shop.order()
     paid, made = shop.event_of(order, "paid"), shop.event_of(order, "refunded")
-    made = changed(made, **{"created" if shop.provider == "stripe" else "created_at": int(time.time()) - 60})
+    made = changed(made, **{shop.fake.event_time_field: int(time.time()) - 60})
     failed = event_of(shop, order, "failed", status="failed")
     events = {
-        "told in order": (paid, made, failed),
+        "in sequence": (paid, made, failed),
         "failure first": (paid, failed, made),
-        "told before the payment": (failed, made, paid),
+        "before the payment": (failed, made, paid),
     }
     for body in events[way]:
         shop.send(body)
@@ -341,19 +334,15 @@ def test_a_refund_that_failed_leaves_the_coins_in_any_sequence_of_events(shop: S
 def test_a_refund_that_finally_fails_returns_the_coins(shop: Shop) -> None:
     order = shop.paid()
     shop.fake.refund_status = "pending"
-    refund = give_back(order)
+    refund = refund_order(order)
     assert (refund.status, shop.balance) == ("processing", 50)
-    made = {**next(iter(shop.fake.refunds.values())), "status": "failed"}
-    if shop.provider == "stripe":
-        shop.send(shop.fake.event("refund.failed", made))
-    else:
-        shop.send(shop.fake.event("refund.failed", refund=made, payment=shop.payment(order)))
+    shop.send(event_of(shop, order, "failed", status="failed"))
     refund.refresh_from_db()
     order.refresh_from_db()
     assert (refund.status, refund.taken_coins, order.status, order.refunded_amount) == ("failed", 0, "completed", 0)
     assert shop.balance == 450
     shop.fake.refunds.clear()
-    assert give_back(order).status == "processing"
+    assert refund_order(order).status == "processing"
     assert shop.balance == 50
 
 
@@ -362,13 +351,13 @@ def test_an_incremental_audit_finds_an_older_refund_that_moved_without_its_coins
 ) -> None:
     order = stripe_shop.paid()
     stripe_shop.fake.refund_status = "pending"
-    give_back(order)
+    refund_order(order)
     since = Horizon(clock.now(), stripe_shop.balance)
     with monkeypatch.context() as broken:
         broken.setattr(ledger, "reverse_refund", lambda **_: None)
         stripe_shop.send(event_of(stripe_shop, order, "failed", status="failed"))
     assert [finding.invariant.number for finding in audit(since=since)] == ["9"]
-    ledger.reverse_refund(refund=CreditTransaction.objects.get(type="refund"), reason="mended by hand")
+    ledger.reverse_refund(refund=CreditTransaction.objects.get(type="refund"), reason="fixed by hand")
 
 
 def test_a_refund_made_at_the_provider_takes_the_coins(shop: Shop) -> None:
@@ -403,10 +392,10 @@ def test_charge_refunded_makes_reconciliation_fetch_the_refunds(stripe_shop: Sho
     for amount in (100, 150):
         stripe_shop.fake.refunded(order.provider_order_id, amount)
     charge = {"object": "charge", "payment_intent": order.provider_order_id, "amount_refunded": 250}
-    stripe_shop.fake.troubles.append(500)
+    stripe_shop.fake.faults.append(500)
     stripe_shop.send(stripe_shop.fake.event("charge.refunded", charge))
     assert reconciliation.reconcile_due() == 0
-    assert (reconciliation.reconcile_due(), len(stripe_shop.fake.troubles)) == (0, 0), "not again at once"
+    assert (reconciliation.reconcile_due(), len(stripe_shop.fake.faults)) == (0, 0), "not again at once"
     PaymentOrder.objects.update(asked_at=Now() - timedelta(minutes=6))
     assert reconciliation.reconcile_due() == 1
     assert sorted(PaymentRefund.objects.values_list("amount", flat=True)) == [100, 150]
@@ -452,20 +441,20 @@ def test_a_won_dispute_takes_no_coins(shop: Shop) -> None:
 
 def test_a_lost_dispute_takes_coins_despite_a_pending_refund(shop: Shop) -> None:
     order = shop.paid()
-    shop.fake.troubles.append(500)
-    asked = give_back(order)
+    shop.fake.faults.append(500)
+    asked = refund_order(order)
     shop.send(shop.event_of(order, "lost"))
     order.refresh_from_db()
     assert (order.status, order.refunded_amount, shop.balance) == ("refunded", order.amount, 50)
     assert refund_application.refundable_amount(order) == 0
-    assert ask_later(asked) == "pending", "paid back twice: a person has to look"
+    assert reconcile_later(asked) == "pending", "paid back twice: a person has to look"
     order.refresh_from_db()
     assert (order.review_reason, shop.balance) == ("more is refunded than was paid", 50)
 
 
 def test_a_lost_dispute_takes_only_what_was_not_refunded(shop: Shop) -> None:
     order = shop.paid()
-    give_back(order, order.amount // 2)
+    refund_order(order, order.amount // 2)
     shop.send(shop.event_of(order, "lost"))
     order.refresh_from_db()
     assert (order.status, order.refunded_amount, shop.balance) == ("refunded", order.amount, 50)

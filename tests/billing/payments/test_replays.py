@@ -1,4 +1,4 @@
-"""Hundreds of deliveries over twenty threads, in random order, with failures between: every payment counts once."""
+"""Hundreds of deliveries over twenty threads, in random order and with failures: every payment counts once."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_replays_over_20_threads_grant_each_orders_coins_once(
 
 
 def outcomes_of_two_refunds(order: PaymentOrder, **asked: Any) -> set[object]:
-    """What two who ask for the same refund at once are told: both wait for the order before either goes on."""
+    """Return the results of two concurrent refunds. Both wait for the order's lock before either continues."""
 
     def refund() -> object:
         try:

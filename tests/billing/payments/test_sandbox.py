@@ -1,4 +1,4 @@
-"""The sandbox: a page with two buttons in place of a provider, on the embedded stack only."""
+"""The sandbox: a page with two buttons in place of a provider."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def sandbox_shop(user: User, settings: Any) -> Shop:
 
 
 def choose(address: str, choice: str, *, checked: bool = True) -> Any:
-    """What a browser does: read the page, then press a button of its form."""
+    """Load the page and press a button of its form, like a browser."""
     browser = Client(enforce_csrf_checks=True)
     page = browser.get(address).content.decode()
     token = re.search(r'name="csrfmiddlewaretoken" value="(.+?)"', page)

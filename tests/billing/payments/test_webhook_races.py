@@ -1,6 +1,6 @@
-"""Two hands on one event or one order at the same time: the second waits, and then sees what the first did.
+"""Two transactions on one event or order: the second waits for the lock, and then sees what the first did.
 
-One is the test's own transaction, which ends when the other waits for it.
+The first is the test's own transaction. It commits when the second waits for it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def while_waiting(*, first: Callable[[], object], then: Callable[[], Any]) -> Any:
-    """What `then` answers on a connection of its own, that waits for the transaction of `first`."""
+    """Return the result of `then`, run on another connection that waits for the transaction of `first`."""
 
     def elsewhere() -> Any:
         try:
@@ -39,8 +39,8 @@ def while_waiting(*, first: Callable[[], object], then: Callable[[], Any]) -> An
         return second.result(PATIENCE_SECONDS)
 
 
-def of_nobody(shop: Shop) -> WebhookEvent:
-    """An event that waits, of an order that is not ours."""
+def event_of_unknown_order(shop: Shop) -> WebhookEvent:
+    """Return a waiting event of an unknown order."""
     shop.send(shop.fake.event("payment_intent.succeeded", {"id": "pi_of_nobody"}))
     WebhookEvent.objects.update(status="received", applied_at=None)
     return WebhookEvent.objects.get()
@@ -66,13 +66,13 @@ def test_a_payment_reported_by_an_event_and_an_answer_at_once_grants_its_coins_o
 
 
 def test_a_dismissed_event_stays_dismissed_when_it_is_applied_concurrently(stripe_shop: Shop) -> None:
-    event = of_nobody(stripe_shop)
+    event = event_of_unknown_order(stripe_shop)
 
-    def apply_and_set_aside() -> None:
+    def apply_and_dismiss() -> None:
         webhooks.apply(event.pk)
         webhooks.dismiss(event)
 
-    while_waiting(first=apply_and_set_aside, then=lambda: webhooks.apply(event.pk))
+    while_waiting(first=apply_and_dismiss, then=lambda: webhooks.apply(event.pk))
     event.refresh_from_db()
     assert event.status == "dismissed"
 
@@ -94,17 +94,17 @@ def test_an_order_keeps_the_reason_of_an_event_that_needed_review_meanwhile(stri
     PaymentOrder.objects.filter(pk=order.pk).update(amount=499)
     held = WebhookEvent.objects.get()
     another = stripe_shop.event_of(order, "paid", payment={"currency": "eur"})
-    deeds: dict[str, Callable[[], object]] = {
+    actions: dict[str, Callable[[], object]] = {
         "dismiss": lambda: webhooks.dismiss(held),
         "dismiss_order": lambda: webhooks.dismiss_order(order),
         "retry": lambda: webhooks.retry(held),
         "mark_answered": lambda: webhooks.mark_answered(order.pk, [held.pk]),
     }
 
-    def another_is_held() -> None:
+    def another_needs_review() -> None:
         PaymentOrder.objects.lock(order.pk)
         stripe_shop.send(another)
 
-    while_waiting(first=another_is_held, then=deeds[by])
+    while_waiting(first=another_needs_review, then=actions[by])
     order.refresh_from_db()
     assert bool(order.review_reason) == order.events.needing_review().exists()
