@@ -1,1 +1,1 @@
-"""Buying coins: packages, orders, what the providers report, and money back. Coins move in `billing.ledger` only."""
+"""Payments: packages, orders, refunds, webhooks and providers. Only `billing.ledger` moves coins."""

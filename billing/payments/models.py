@@ -67,7 +67,7 @@ class OrderQuerySet(models.QuerySet["PaymentOrder"]):
         return self.filter(status__in=[PaymentOrder.Status.PENDING, PaymentOrder.Status.PROCESSING])
 
     def unchecked(self) -> Self:
-        """Return open orders whose provider was not asked in the time of many rounds: reconciliation does not run."""
+        """Return open orders that reconciliation should have checked several times and never did."""
         return self.open().filter(asked_at=None, created_at__lt=Now() - PaymentOrder.CHECK_DEADLINE)
 
     def late(self) -> Self:
