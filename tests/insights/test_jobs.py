@@ -344,6 +344,42 @@ def test_a_finished_insight_is_kept_when_the_connection_breaks_while_it_is_recor
     assert audit() == []
 
 
+class SettlementError(Exception):
+    """The ledger fails in the middle of a settlement."""
+
+
+@pytest.mark.parametrize("function", ["complete", "fail", "fail_open_insights"])
+def test_an_insight_is_not_finished_if_its_coins_cannot_be_settled(
+    function: str,
+    transactional_db: None,
+    make_person: Callable[..., User],
+    make_chat: Callable[..., Chat],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    person = make_person(coins=50)
+    (insight,) = unlocking.unlock(user=person, chat=make_chat(person), type_ids=["communication_basics"]).insights
+    lease = generation.claim_insight(insight.pk)
+    assert lease is not None
+
+    def fail(**_: Any) -> None:
+        raise SettlementError
+
+    monkeypatch.setattr(ledger, "capture", fail)
+    monkeypatch.setattr(ledger, "release", fail)
+    calls: dict[str, Callable[[], bool]] = {
+        "complete": lambda: settlement.complete(lease, sealed_document=b"sealed"),
+        "fail": lambda: settlement.fail(lease, error_code="test"),
+        "fail_open_insights": lambda: settlement.fail_open_insights(
+            insight.job_id, error_code="test", error_message=""
+        ),
+    }
+    with pytest.raises(SettlementError):
+        calls[function]()
+    insight.refresh_from_db()
+    assert (insight.status, insight.lease_token) == ("generating", lease.token)
+    assert wallet_figures(insight) == (50, 50)
+
+
 def test_a_claim_that_waits_for_its_job_does_not_block_other_claims(
     transactional_db: None, make_person: Callable[..., User], make_chat: Callable[..., Chat]
 ) -> None:
