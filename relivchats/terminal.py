@@ -18,7 +18,7 @@ from typing import IO, TYPE_CHECKING, Any, Literal, Protocol
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-#: Prose in longer lines is hard to read, and shorter lines have no room for a quote beside its time.
+#: Prose in longer lines is hard to read, and shorter lines have no room for a quote next to its time.
 MIN_WIDTH, MAX_WIDTH = 40, 96
 #: Nobody reads a pipe's lines by eye, so a row of a table stays one line, however long.
 PIPE_WIDTH = 10_000

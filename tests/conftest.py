@@ -1,4 +1,4 @@
-"""What tests of any room may ask for. The servers themselves come from tests/plugin.py."""
+"""Fixtures for all tests. tests/plugin.py starts the servers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from relivchats import embedded
 from relivchats.logs import JSONFormatter
 from tests.processes import PATIENCE_SECONDS, BrokerHandle, RunningProcess, ServerHandle, start_celery
 
-# A failure by chance tells nothing of a change: every run draws the same values, and takes the time it takes.
+# Every run draws the same values, so that a failure is caused by a change and not by chance.
 hypothesis.settings.register_profile(
     "tests", deadline=None, derandomize=True, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
@@ -30,13 +30,13 @@ hypothesis.settings.load_profile("tests")
 
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
-    """Tests of several connections leave their rows behind: the database is made what it was when it was new.
+    """Restore the rows of a new database after a test that uses several connections.
 
-    Django's own way empties every table and asks every app for its first rows, which takes thirty times as long.
+    Django's own way, to flush all tables and to emit post_migrate, takes thirty times as long.
     """
     with django_db_blocker.unblock(), connection.cursor() as cursor:
         tables = connection.introspection.django_table_names(include_views=False)
-        # With --reuse-db it stands there since an earlier run.
+        # With --reuse-db it exists since an earlier run.
         cursor.execute("DROP SCHEMA IF EXISTS new CASCADE")
         cursor.execute("CREATE SCHEMA new")
         for table in tables:
@@ -63,13 +63,13 @@ class StartCelery(Protocol):
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whole stacks first, as they take longest: what comes last is short, so that no core waits for another."""
+    """Run the tests of whole stacks first: they take longest, and short tests at the end keep all cores busy."""
     items.sort(key=lambda item: "tests/stack/" not in item.nodeid)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_teardown() -> None:
-    """Whoever a test woke has finished before the database is emptied under them."""
+    """Wait for the dispatch threads that a test started, before the database is emptied."""
     for thread in threading.enumerate():
         if thread.name.startswith("dispatch-"):
             thread.join(PATIENCE_SECONDS)
@@ -77,7 +77,7 @@ def pytest_runtest_teardown() -> None:
 
 @pytest.fixture
 def logged() -> Iterator[io.StringIO]:
-    """Everything that is logged, down to DEBUG, as the log's reader sees it."""
+    """Return a stream that receives all log lines, down to DEBUG, as they are written."""
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
     handler.setFormatter(JSONFormatter())
@@ -92,7 +92,7 @@ def logged() -> Iterator[io.StringIO]:
 
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Health waits for every answer, however slow the machine: for tests of what it says, not of when."""
+    """Give the health checks time on a slow machine: for tests of their results, not of their timeouts."""
     monkeypatch.setattr(health, "TOTAL_SECONDS", PATIENCE_SECONDS)
     monkeypatch.setattr(health, "CHECK_SECONDS", PATIENCE_SECONDS)
     monkeypatch.setattr(views, "READY_SECONDS", PATIENCE_SECONDS)
@@ -102,7 +102,7 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def broker() -> BrokerHandle:
-    """The run's Valkey, emptied."""
+    """Return the broker of the test run, emptied."""
     handle = BrokerHandle(embedded.valkey())
     handle.flush()
     return handle
@@ -110,7 +110,7 @@ def broker() -> BrokerHandle:
 
 @pytest.fixture
 def postgres() -> ServerHandle:
-    """The run's Postgres."""
+    """Return the Postgres of the test run."""
     return ServerHandle(embedded.postgres())
 
 

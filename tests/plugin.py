@@ -1,6 +1,7 @@
-"""Real servers for the whole run: started before Django reads its settings, in a directory of this run alone.
+"""Start real servers for the test run, in a directory of its own, before Django reads the settings.
 
-Registered with `-p tests.plugin` (pyproject.toml), since pytest-django loads the settings before any conftest.py.
+It is registered with `-p tests.plugin` (pyproject.toml), because pytest-django loads the settings before any
+conftest.py.
 """
 
 from __future__ import annotations
@@ -25,13 +26,13 @@ _servers = contextlib.ExitStack()
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests() -> None:
-    _remove_what_killed_runs_left()
+    _remove_leftovers()
     directory = Path(tempfile.mkdtemp(prefix=PREFIX))
-    # The directory above the servers' own is entered by another user when root runs the tests.
+    # If root runs the tests, the servers run as another user, who must be able to enter the directory.
     directory.chmod(0o711)
     _servers.callback(shutil.rmtree, directory, ignore_errors=True)
     os.environ.update(RELIVCHATS_DATA=str(directory), RELIVCHATS_FSYNC="off")
-    # What the tests run against is never what the shell happens to name.
+    # Never run the tests against servers that the shell names.
     for name in ("DATABASE_URL", "REDIS_URL"):
         os.environ.pop(name, None)
     _servers.enter_context(embedded.running())
@@ -49,8 +50,8 @@ def pytest_unconfigure() -> None:
     _servers.close()
 
 
-def _remove_what_killed_runs_left() -> None:
-    """Their servers stopped by themselves; nobody uses the directories any more."""
+def _remove_leftovers() -> None:
+    """Delete the directories of killed test runs. Their servers have stopped by themselves."""
     for directory in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
         with contextlib.suppress(OSError):
             users = directory / "run" / "postgres.users"

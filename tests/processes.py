@@ -22,12 +22,12 @@ from relivchats.servers import Server
 from relivchats.supervisor import Child, tail
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-#: Only what never comes waits so long: the machine may be slow and busy.
+#: Long, because the machine may be slow and busy. Only a test that fails waits this long.
 PATIENCE_SECONDS = 120.0
 
 
 def eventually(predicate: Callable[[], object], *, because: Callable[[], str] | None = None) -> None:
-    """Wait until the predicate is true, looking often; fail with the reason when it never is."""
+    """Wait until the predicate is true. Fail with the reason if it never is."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not predicate():
         if time.monotonic() > deadline:
@@ -36,7 +36,7 @@ def eventually(predicate: Callable[[], object], *, because: Callable[[], str] | 
 
 
 def database_url(name: str) -> str:
-    """The test servers' address of one database."""
+    """Return the address of a database of the test servers."""
     return urlunsplit(urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{name}"))
 
 
@@ -56,7 +56,7 @@ class RunningProcess:
         return self._child.alive
 
     def wait_until_ready(self) -> None:
-        """Until its first heartbeat stands in the database."""
+        """Wait for its first heartbeat in the database."""
         url = self._child.environment["DATABASE_URL"]
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not has_heartbeat(url, kind=self._kind, pid=self.pid):
@@ -65,13 +65,13 @@ class RunningProcess:
             time.sleep(0.05)
 
     def kill(self) -> None:
-        """SIGKILL: no clean-up, no farewell."""
+        """Send SIGKILL, which allows no clean-up."""
         self._signal(signal.SIGKILL)
         assert self._child.process
         self._child.process.wait(PATIENCE_SECONDS)
 
     def stop(self) -> None:
-        """SIGTERM, and wait: a worker finishes what it runs."""
+        """Send SIGTERM and wait: a worker finishes its tasks."""
         self._child.stop()
 
     def pause(self) -> None:
@@ -88,7 +88,7 @@ class RunningProcess:
 def start_celery(
     kind: str, *, directory: Path, number: int, database: str, app: str, environment: dict[str, str]
 ) -> RunningProcess:
-    """A `celery worker` or `celery beat` process. Killed by the kernel if the test run dies."""
+    """Start a `celery worker` or `celery beat`. The kernel kills it if the test run dies."""
     name = f"{kind}-{number}"
     options = {
         "worker": ["--pool", "threads", "--concurrency", "8", "-Q", QUEUES, "-n", f"{name}-{os.getpid()}@test"],
@@ -109,7 +109,7 @@ def start_celery(
 
 @dataclass(frozen=True)
 class ServerHandle:
-    """Postgres or Valkey of this test run. Its keeper starts it again whenever it dies, with what it had on disk."""
+    """Postgres or Valkey of the test run. If it dies, its keeper restarts it with the data on disk."""
 
     server: Server
 
@@ -118,13 +118,13 @@ class ServerHandle:
         return int((self.server.run / f"{self.server.name}.pid").read_text())
 
     def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
-        """Kill it, and wait until its successor answers."""
+        """Kill it, and wait until it answers again."""
         with self.down(number):
             pass
 
     @contextlib.contextmanager
     def down(self, number: signal.Signals = signal.SIGKILL) -> Iterator[None]:
-        """Dead for the block: its keeper is frozen meanwhile."""
+        """Keep it dead for the block: its keeper is frozen in the meantime."""
         keeper, _ = self.server.keeper_state()
         os.kill(keeper, signal.SIGSTOP)
         try:
@@ -139,7 +139,7 @@ class ServerHandle:
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
-        """Frozen for the block: it takes connections and answers nothing."""
+        """Freeze it for the block: it accepts connections and answers nothing."""
         pid = self.pid
         os.kill(pid, signal.SIGSTOP)
         try:
@@ -150,7 +150,7 @@ class ServerHandle:
 
     def wait_until_ready(self) -> None:
         def ready() -> bool:
-            # A keeper whose server died too often gives up: the next one starts with a clean slate.
+            # A keeper whose server died too often gives up. A new one counts from zero.
             embedded.ensure([self.server])
             return self.server.answers()
 
@@ -163,11 +163,11 @@ class BrokerHandle(ServerHandle):
         return redis.Redis.from_url(os.environ["REDIS_URL"])
 
     def flush(self) -> None:
-        """Lose every message."""
+        """Delete all messages."""
         with self.client as client:
             client.flushall()
 
     def waiting(self, queue: str) -> int:
-        """How many messages wait in a queue."""
+        """Return the number of messages in a queue."""
         with self.client as client:
             return int(client.llen(queue))

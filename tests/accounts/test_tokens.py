@@ -1,4 +1,4 @@
-"""People, and the tokens by which their clients speak for them."""
+"""Users and their API tokens."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def me(token: str, **headers: str) -> Any:
     return Client().get("/api/me", headers={"Authorization": f"Bearer {token}", **headers}, secure=True)
 
 
-def test_the_command_makes_the_person_and_prints_the_token_alone() -> None:
+def test_the_command_creates_the_user_and_prints_only_the_token() -> None:
     printed = token_of("Ann@Example.org")
     assert printed.startswith("rc_")
     assert printed.count("\n") == 1
@@ -45,7 +45,7 @@ def test_a_second_token_is_for_the_same_person_and_leaves_the_first_valid() -> N
 
 
 @pytest.mark.parametrize("email", ["ann", "", "ann@", "a b@example.org"])
-def test_what_is_not_an_address_makes_nobody(email: str) -> None:
+def test_an_invalid_address_creates_no_user(email: str) -> None:
     with pytest.raises(CommandError, match="not an e-mail address"):
         token_of(email)
     assert not User.objects.exists()
@@ -65,7 +65,7 @@ def test_a_revoked_token_is_refused() -> None:
     assert (response.status_code, response["WWW-Authenticate"]) == (401, "Bearer")
 
 
-def test_the_token_of_a_person_who_was_shut_out_is_refused() -> None:
+def test_the_token_of_an_inactive_user_is_refused() -> None:
     token = token_of("ann@example.org").strip()
     User.objects.update(is_active=False)
     assert me(token).status_code == 401
@@ -88,7 +88,7 @@ def test_identity_comes_from_the_token_and_not_from_what_the_request_says() -> N
     assert response.json()["email"] == "ann@example.org"
 
 
-def test_a_signed_in_browser_may_read_and_needs_its_csrf_token_to_write() -> None:
+def test_a_browser_session_can_read_and_needs_its_csrf_token_to_write() -> None:
     user = User.objects.create_user("ann@example.org")
     browser = Client(enforce_csrf_checks=True)
     browser.force_login(user)
@@ -97,7 +97,7 @@ def test_a_signed_in_browser_may_read_and_needs_its_csrf_token_to_write() -> Non
     assert (response.status_code, response["Content-Type"]) == (403, "application/problem+json")
 
 
-def test_two_people_cannot_share_an_address_in_other_letters() -> None:
+def test_two_users_cannot_have_addresses_that_differ_only_in_case() -> None:
     User.objects.create_user("ann@example.org")
     with pytest.raises(IntegrityError), transaction.atomic():
         User(email="ANN@example.org").save()

@@ -1,4 +1,4 @@
-"""Whatever a caller sends in any documented place, the answer is never an error of ours."""
+"""No value in any documented place causes a server error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A request sent again under its Idempotency-Key is done once, and answered as the first time."""
+"""A request that is repeated under its Idempotency-Key is executed once and gets the first response."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def reserved(api: Api) -> int:
 
 
 def forget_answer(*, lease: timedelta) -> None:
-    """As a process leaves its key that dies before the answer is kept."""
+    """Leave the key as a process does that dies before the response is stored."""
     IdempotencyKey.objects.update(status=None, sealed_answer=None, lease_expires_at=Now() + lease)
 
 
@@ -70,7 +70,7 @@ def test_an_unlock_sent_again_is_answered_as_the_first_time(api: Api, searchable
     assert reserved(api) == 0
 
 
-def test_another_request_under_the_key_is_refused(api: Api, searchable: Chat) -> None:
+def test_another_request_under_the_same_key_is_refused(api: Api, searchable: Chat) -> None:
     unlock(api, searchable, "love_language")
     refused = unlock(api, searchable, "communication_basics")
     assert (refused.status_code, refused.json()["type"]) == (422, "urn:relivchats:problem:idempotency-key-reused")
@@ -89,13 +89,13 @@ def test_the_same_body_sent_to_another_address_is_another_request(api: Api, owne
     assert GenerationJob.objects.count() == 2
 
 
-def test_the_order_of_the_values_makes_no_other_request(api: Api, searchable: Chat) -> None:
+def test_the_order_of_the_values_does_not_matter(api: Api, searchable: Chat) -> None:
     body = {"chat_id": str(searchable.pk), "insight_type_ids": ["love_language"]}
     post(api, UNLOCK, body)
     assert post(api, UNLOCK, dict(reversed(body.items())))["Idempotent-Replayed"] == "true"
 
 
-def test_a_request_whose_first_sending_still_runs_is_told_to_wait(
+def test_a_request_is_refused_while_the_first_one_is_still_running(
     api: Api, searchable: Chat, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     meanwhile = []
@@ -111,7 +111,7 @@ def test_a_request_whose_first_sending_still_runs_is_told_to_wait(
     assert (waiting.status_code, waiting["Retry-After"]) == (409, "2")
 
 
-def test_a_refused_request_can_be_mended_and_sent_again_under_its_key(make_person: MakePerson) -> None:
+def test_a_refused_request_can_be_corrected_and_sent_again_under_its_key(make_person: MakePerson) -> None:
     person = make_person(coins=0)
     api = Api(person)
     chat = Chat.objects.get(pk=upload(api, exports.text(300), key="upload").json()["id"])

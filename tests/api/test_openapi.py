@@ -1,4 +1,4 @@
-"""The committed openapi.json is what the service serves, and every operation in it is explained."""
+"""The committed openapi.json is the served one, and every operation in it is described."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever is refused or fails, the answer is one problem document that says what to do."""
+"""Every refusal and every error is a problem document that says what to do."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Any:
     return install
 
 
-def test_a_call_without_a_token_is_told_how_to_send_one(nobody: Api) -> None:
+def test_a_response_to_a_request_without_a_token_explains_how_to_send_one(nobody: Api) -> None:
     response = nobody.send("GET", "/api/chats")
     assert (response.status_code, response["WWW-Authenticate"]) == (401, "Bearer")
     assert response.json()["error_code"] == "ERR_1003"
@@ -47,7 +47,7 @@ def test_an_unknown_token_is_refused(nobody: Api, token: str) -> None:
     assert (response.status_code, response.json()["title"]) == (401, "You are not signed in")
 
 
-def test_a_method_that_an_address_does_not_take_is_told_which_it_takes(api: Api) -> None:
+def test_a_response_to_an_unsupported_method_lists_the_supported_ones(api: Api) -> None:
     response = api.send("PUT", "/api/chats")
     assert response.status_code == 405
     assert "GET" in response["Allow"]
@@ -88,13 +88,13 @@ def test_a_body_that_is_too_large_is_refused_before_it_is_read(api: Api, size: i
         "/api/payments/webhooks/stripe",
     ],
 )
-def test_a_body_in_chunks_is_told_to_declare_its_length(api: Api, path: str) -> None:
+def test_a_chunked_body_is_refused_with_a_hint_to_declare_its_length(api: Api, path: str) -> None:
     response = api.send("POST", path, headers={"Transfer-Encoding": "chunked"}, content_type="application/json")
     assert response.status_code == 411
     assert "Content-Length" in response.json()["detail"]
 
 
-def test_a_body_in_another_format_is_told_which_is_read(api: Api) -> None:
+def test_a_body_in_another_format_is_refused_with_the_supported_one(api: Api) -> None:
     response = api.send("POST", "/api/insights/unlock", data=b"chat_id=1", content_type="text/plain")
     assert response.status_code == 415
     assert "application/json" in response.json()["detail"]
@@ -104,7 +104,7 @@ def test_an_answer_in_an_unknown_format_is_refused_in_json(api: Api) -> None:
     assert api.send("GET", "/api/me", headers={"Accept": "application/xml"}).status_code == 406
 
 
-def test_values_at_fault_are_pointed_to(api: Api) -> None:
+def test_the_response_points_to_each_invalid_value(api: Api) -> None:
     problem = api.post("/api/insights/unlock", {"insight_type_ids": ["fine", "not fine!"]}, status=422)
     assert [(error["pointer"], error["code"]) for error in problem["errors"]] == [
         ("#/chat_id", "required"),
@@ -113,7 +113,7 @@ def test_values_at_fault_are_pointed_to(api: Api) -> None:
     assert "chat_id: This field is required." in problem["detail"]
 
 
-def test_a_refusal_brings_its_numbers_and_its_name() -> None:
+def test_a_problem_document_contains_the_type_and_the_extra_values() -> None:
     class TooEarly(DomainError):
         code, status, title = "ERR_1005", 429, "Too early"
 
@@ -140,7 +140,7 @@ def test_a_problems_type_can_stay_when_its_class_is_renamed() -> None:
     assert types == ["urn:relivchats:problem:first-name", "urn:relivchats:problem:narrower"]
 
 
-def test_an_unexpected_error_reveals_nothing_and_is_logged_once_without_its_words(
+def test_an_unexpected_error_reveals_nothing_and_is_logged_once_without_its_message(
     api: Api, failing: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     failing(RuntimeError(PRIVATE))
@@ -192,6 +192,6 @@ def test_pages_outside_the_api_keep_djangos_own_answers(nobody: Api) -> None:
     assert "problem" not in response["Content-Type"]
 
 
-def test_a_host_that_is_not_ours_is_refused_with_a_problem(nobody: Api) -> None:
+def test_an_unknown_host_is_refused_with_a_problem_document(nobody: Api) -> None:
     response = nobody.send("GET", "/api/chats", headers={"Host": "evil.example"})
     assert response.status_code == 400

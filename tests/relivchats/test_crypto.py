@@ -10,7 +10,7 @@ OLD = "k1:" + base64.b64encode(b"1" * KEY_BYTES).decode()
 NEW = "k2:" + base64.b64encode(b"2" * KEY_BYTES).decode()
 
 
-def test_what_was_sealed_opens_in_its_place() -> None:
+def test_a_sealed_value_opens_in_its_place() -> None:
     key = new_data_key()
     sealed = key.seal("नमस्ते 😀\0".encode(), context="chat:1:title")
     assert key.open(memoryview(sealed), context="chat:1:title").decode() == "नमस्ते 😀\0"
@@ -31,7 +31,7 @@ def test_a_sealed_value_does_not_open_with_another_key() -> None:
 
 
 @pytest.mark.parametrize("position", [0, 11, 12, 20, -1])
-def test_a_changed_byte_is_noticed(position: int) -> None:
+def test_a_changed_byte_is_detected(position: int) -> None:
     key = new_data_key()
     sealed = bytearray(key.seal(b"a text of some length", context="here"))
     sealed[position] ^= 1

@@ -1,4 +1,4 @@
-"""Settings come from the environment, are documented, and refuse what they cannot use by its name."""
+"""Settings come from the environment, are documented, and a value that cannot be used is refused by its name."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_good_settings_start() -> None:
         ("STRIPE_WEBHOOK_SECRETS", ","),
     ],
 )
-def test_a_missing_or_malformed_setting_stops_the_start_by_its_name(name: str, value: str) -> None:
+def test_a_missing_or_malformed_setting_stops_the_start_and_is_named(name: str, value: str) -> None:
     refused = start(**{name: value})
     assert refused.returncode != 0
     assert name in refused.stderr.splitlines()[-1]
@@ -85,13 +85,13 @@ def test_a_missing_or_malformed_setting_stops_the_start_by_its_name(name: str, v
         ({"RAZORPAY_KEY_ID": "rzp_test_x", "RAZORPAY_KEY_SECRET": "x"}, "RAZORPAY_WEBHOOK_SECRETS"),
     ],
 )
-def test_a_provider_is_set_up_whole_or_not_at_all(given: dict[str, str], missing: str) -> None:
+def test_a_partly_configured_provider_is_refused(given: dict[str, str], missing: str) -> None:
     refused = start(**given)
     assert refused.returncode != 0
     assert missing in refused.stderr.splitlines()[-1]
 
 
-def test_the_sandbox_is_refused_beside_live_keys_even_where_one_tries_things_out() -> None:
+def test_the_sandbox_is_refused_with_live_keys_even_with_debug() -> None:
     live = {
         "STRIPE_SECRET_KEY": "sk_live_x",
         "STRIPE_PUBLISHABLE_KEY": "pk_live_x",
@@ -103,7 +103,7 @@ def test_the_sandbox_is_refused_beside_live_keys_even_where_one_tries_things_out
     assert "PAYMENTS_SANDBOX" in refused.stderr.splitlines()[-1]
 
 
-def test_coins_for_a_click_are_never_offered_without_being_asked_for(tmp_path: Path) -> None:
+def test_the_sandbox_is_offered_only_if_it_is_configured(tmp_path: Path) -> None:
     embedded = {"DATABASE_URL": "", "REDIS_URL": "", "RELIVCHATS_DATA": str(tmp_path)}
     stripe = dict.fromkeys(("STRIPE_SECRET_KEY", "STRIPE_PUBLISHABLE_KEY", "STRIPE_WEBHOOK_SECRETS"), "x")
     for asked, offered in [

@@ -1,4 +1,4 @@
-"""A stack as a person starts it: `up` in a terminal of its own, on a directory of its own."""
+"""Run `./dev up` and other commands as a person does, on a data directory of the test."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ PARTS = ("postgres", "valkey", "web", "worker", "beat")
 
 
 def environment(directory: Path, **more: str) -> dict[str, str]:
-    """A newcomer's: nothing of the test run's own but where it is."""
+    """Return the environment of a new user: without the variables that the test run sets."""
     ours = ("DATABASE_URL", "REDIS_URL", "SECRET_KEY", "ENCRYPTION_KEYS", "HTTPS_ONLY", "DJANGO_SETTINGS_MODULE")
     kept = {name: value for name, value in os.environ.items() if name not in ours}
     return {**kept, "RELIVCHATS_DATA": str(directory), **more}
 
 
 def run(directory: Path, *words: str, **more: str) -> subprocess.CompletedProcess[str]:
-    """A command of ./dev, to its end."""
+    """Run a command of ./dev and return its result."""
     return subprocess.run(
         [sys.executable, "-m", "relivchats.stack", *words],
         cwd=REPOSITORY,
@@ -53,7 +53,7 @@ def manage(directory: Path, *words: str, **more: str) -> subprocess.CompletedPro
 
 
 class Up:
-    """A running `up`. `output` is what the person has read so far."""
+    """A running `up`. `output` is what it has printed so far."""
 
     def __init__(self, directory: Path, *, port: int | None = None, **more: str) -> None:
         self.directory = directory
@@ -82,7 +82,7 @@ class Up:
         return int((self.directory / "run" / f"{part}.pid").read_text())
 
     def serves(self) -> bool:
-        """The web answers, with the database behind it."""
+        """Return whether the web server answers, with the database behind it."""
         connection = http.client.HTTPConnection(HOST, self.port, timeout=30)
         try:
             connection.request("GET", "/health/ready")
@@ -93,12 +93,12 @@ class Up:
             connection.close()
 
     def kill(self) -> None:
-        """SIGKILL to the supervisor itself."""
+        """Send SIGKILL to the supervisor."""
         self.process.kill()
         self.process.wait(PATIENCE_SECONDS)
 
     def crash(self, *, sparing: Sequence[psutil.Process]) -> None:
-        """SIGKILL to every process but these. Whoever goes with those killed before it is as dead."""
+        """Send SIGKILL to all processes but these. Some end with a parent that was killed before them."""
         for process in self.processes():
             if process not in sparing:
                 with contextlib.suppress(psutil.NoSuchProcess):
@@ -106,12 +106,12 @@ class Up:
         self.process.wait(PATIENCE_SECONDS)
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """Ask it to stop; its exit status."""
+        """Send the signal and return the exit status."""
         self.process.send_signal(number)
         return self.process.wait(PATIENCE_SECONDS)
 
     def processes(self) -> list[psutil.Process]:
-        """Every process of this directory, whoever its parent is now."""
+        """Return all processes of this data directory, whatever their parent is now."""
         return [process for process in psutil.process_iter() if self._is_ours(process)]
 
     def _is_ours(self, process: psutil.Process) -> bool:

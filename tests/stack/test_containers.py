@@ -1,4 +1,4 @@
-"""Promises of docker-compose.yml, as far as a machine without a container engine can keep them."""
+"""docker-compose.yml and the Dockerfile, as far as they can be tested without a container engine."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_the_services_are_those_that_operators_know() -> None:
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_a_service_waits_only_for_what_can_come(name: str) -> None:
+def test_a_service_depends_only_on_conditions_that_can_be_met(name: str) -> None:
     for other, how in SERVICES[name].get("depends_on", {}).items():
         needs = {"service_healthy": "healthcheck" in SERVICES[other], "service_completed_successfully": True}
         assert needs[how["condition"]]
@@ -49,12 +49,12 @@ def test_a_service_waits_only_for_what_can_come(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_what_a_service_keeps_lies_in_a_named_volume(name: str) -> None:
+def test_the_data_of_a_service_is_in_a_named_volume(name: str) -> None:
     for volume in SERVICES[name].get("volumes", []):
         assert volume.split(":")[0] in COMPOSE["volumes"]
 
 
-def test_no_secret_stands_in_the_file() -> None:
+def test_the_file_contains_no_secret() -> None:
     text = (REPOSITORY / "docker-compose.yml").read_text()
     for line in re.findall(r"^.*PASSWORD.*$|^.*_AUTH:.*$|^.*_URL:.*$", text, re.MULTILINE):
         assert line.startswith("#") or "${" in line or "POSTGRES_PASSWORD, REDIS_PASSWORD" in line
@@ -102,7 +102,7 @@ def port() -> str:
 
 @pytest.fixture
 def outside(tmp_path: Path, port: str) -> Iterator[Any]:
-    """Run words of the file outside a container: the same ones, but for the volume and the port."""
+    """Run a command of the file outside a container, with another volume and port."""
     children: list[Child] = []
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 
@@ -136,7 +136,7 @@ def _status(child: Child) -> int:
 
 
 @pytest.mark.parametrize("service", SERVING)
-def test_a_service_gets_healthy_by_its_own_check(service: str, outside: Any, transactional_db: None) -> None:
+def test_a_service_becomes_healthy_by_its_own_check(service: str, outside: Any, transactional_db: None) -> None:
     checks = iter(range(1000))
     kind, *check = SERVICES[service]["healthcheck"]["test"]
     assert kind == "CMD"
@@ -152,12 +152,12 @@ def test_a_service_gets_healthy_by_its_own_check(service: str, outside: Any, tra
     assert running.process.returncode == 0, tail(running.log, lines=30)
 
 
-def test_migrate_ends_well(outside: Any, transactional_db: None) -> None:
+def test_migrate_succeeds(outside: Any, transactional_db: None) -> None:
     done = outside("migrate", SERVICES["migrate"]["command"], "migrate")
     assert _status(done) == 0, tail(done.log, lines=30)
 
 
-def test_the_shell_commands_of_the_other_services_are_sound() -> None:
+def test_the_shell_commands_of_the_other_services_are_valid() -> None:
     scripts = [
         word.replace("$$", "$")
         for service in SERVICES.values()

@@ -1,4 +1,4 @@
-"""Promises of ./dev and manage.py at the door, before anything is started."""
+"""./dev and manage.py before they start anything."""
 
 from __future__ import annotations
 
@@ -34,19 +34,19 @@ def dev(*words: str, script: Path = REPOSITORY / "dev", cwd: Path | None = None,
     return done.returncode, done.stdout, done.stderr
 
 
-def test_dev_alone_tells_what_it_can_do() -> None:
+def test_dev_without_a_command_lists_the_commands() -> None:
     status, output, _ = dev()
     assert status == 0
     assert all(f"  {command} " in output for command in ("demo", "up", "manage", "env", "test", "lint"))
 
 
-def test_an_unknown_command_tells_the_same_and_fails() -> None:
+def test_an_unknown_command_lists_the_commands_and_fails() -> None:
     status, output, errors = dev("deploy")
     assert (status, output) == (2, "")
     assert errors == dev()[1]
 
 
-def test_an_old_python_is_named_and_nothing_is_made(tmp_path: Path) -> None:
+def test_an_old_python_is_named_and_nothing_is_created(tmp_path: Path) -> None:
     clone = tmp_path / "a clone"
     clone.mkdir()
     for name in ("dev", "requirements.txt"):
@@ -63,7 +63,7 @@ def test_an_old_python_is_named_and_nothing_is_made(tmp_path: Path) -> None:
     assert not (clone / ".venv").exists()
 
 
-def test_no_python_at_all_is_said_too(tmp_path: Path) -> None:
+def test_a_missing_python_is_reported(tmp_path: Path) -> None:
     for name in ("dev", "requirements.txt"):
         shutil.copy(REPOSITORY / name, tmp_path)
     _, _, errors = dev("up", script=tmp_path / "dev", PYTHON="no-such-python")
@@ -71,18 +71,18 @@ def test_no_python_at_all_is_said_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("arguments", [[], ["help"], ["migrate", "--help"], ["--version"], ["check"], ["parse_export"]])
-def test_a_command_that_asks_no_database_starts_none(arguments: list[str]) -> None:
+def test_a_command_that_needs_no_database_starts_none(arguments: list[str]) -> None:
     assert not manage.needs_servers(arguments)
 
 
 @pytest.mark.parametrize(
     "arguments", [["migrate"], ["shell"], ["health", "--json"], ["check", "--database", "default"]]
 )
-def test_a_command_that_asks_the_database_gets_it(arguments: list[str]) -> None:
+def test_a_command_that_needs_the_database_starts_it(arguments: list[str]) -> None:
     assert manage.needs_servers(arguments)
 
 
-def test_manage_alone_brings_its_servers_and_stops_them(tmp_path: Path) -> None:
+def test_manage_without_up_starts_its_servers_and_stops_them(tmp_path: Path) -> None:
     query = "from django.db import connection as c; print(c.cursor().execute('SELECT 41 + 1').fetchone()[0])"
     done = terminal.manage(tmp_path / "data", "shell", "--no-imports", "-c", query)
     assert (done.returncode, done.stdout) == (0, "42\n"), done.stderr

@@ -1,4 +1,4 @@
-"""Promises of the embedded servers: they are shared, they survive, and the last one out stops them."""
+"""The embedded servers are shared, survive crashes, and stop with their last user."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from relivchats.supervisor import ProcessError
 from tests.processes import PATIENCE_SECONDS, REPOSITORY, eventually
 from tests.stack.terminal import environment
 
-# Where the servers of this test run lie.
+# The data directory of this test run.
 RUN = Path(os.environ["RELIVCHATS_DATA"])
 USER = """
 import sys
@@ -36,7 +36,7 @@ with embedded.running():
 
 
 class User:
-    """Another process that uses the servers of a directory until told to leave."""
+    """Another process that uses the servers of a directory until `leave`."""
 
     def __init__(self, directory: Path) -> None:
         self.process = subprocess.Popen(
@@ -144,7 +144,7 @@ def test_the_servers_of_a_killed_user_stop_by_themselves(directory: Path, users:
     eventually(lambda: not any(answers(url) for url in addresses))
 
 
-def test_a_stranger_on_the_port_makes_the_server_move(directory: Path) -> None:
+def test_a_server_whose_port_is_taken_uses_another(directory: Path) -> None:
     embedded.redis_url()
     taken = embedded.valkey().port
     with socket.create_server((HOST, taken)), embedded.running():
@@ -152,7 +152,7 @@ def test_a_stranger_on_the_port_makes_the_server_move(directory: Path) -> None:
         assert answers(embedded.redis_url())
 
 
-def test_a_pid_file_that_names_a_stranger_does_not_keep_postgres_from_starting(directory: Path) -> None:
+def test_postgres_starts_although_its_old_pid_belongs_to_another_program(directory: Path) -> None:
     with embedded.running():
         postmaster = directory / "postgres" / "postmaster.pid"
         lines = postmaster.read_text().splitlines()
@@ -184,7 +184,7 @@ def test_no_failing_statement_leaves_a_persons_text_in_the_log_of_postgres() -> 
     assert "swordfish" not in log
 
 
-def test_a_half_made_cluster_is_made_anew(directory: Path) -> None:
+def test_a_half_created_cluster_is_created_again(directory: Path) -> None:
     embedded.prepare_directory()
     (directory / "postgres.new").mkdir()
     (directory / "postgres.new" / "PG_VERSION").write_text("18")
@@ -199,7 +199,7 @@ def test_only_the_missing_server_is_started(directory: Path, monkeypatch: pytest
         assert not (directory / "postgres").exists()
 
 
-def test_a_server_that_cannot_start_is_named_with_the_end_of_its_log(directory: Path) -> None:
+def test_a_server_that_cannot_start_is_reported_with_the_end_of_its_log(directory: Path) -> None:
     embedded.prepare_directory()
     (directory / "postgres").mkdir()
     (directory / "postgres" / "PG_VERSION").write_text("9")
@@ -210,7 +210,7 @@ def test_a_server_that_cannot_start_is_named_with_the_end_of_its_log(directory: 
         pass
 
 
-def test_a_data_directory_that_cannot_be_made_is_named(
+def test_a_data_directory_that_cannot_be_created_is_named(
     directory: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "file").write_text("")
@@ -219,7 +219,7 @@ def test_a_data_directory_that_cannot_be_made_is_named(
         embedded.prepare_directory()
 
 
-def test_a_secret_is_made_once_though_many_ask_at_once(directory: Path) -> None:
+def test_concurrent_first_callers_get_the_same_secret(directory: Path) -> None:
     barrier = threading.Barrier(8)
     found: list[str] = []
 
@@ -237,7 +237,7 @@ def test_a_secret_is_made_once_though_many_ask_at_once(directory: Path) -> None:
     assert (directory / "keys" / "word").stat().st_mode & 0o777 == 0o600
 
 
-def test_a_frozen_user_keeps_its_servers_and_holds_nobody_up(directory: Path, users: list[User]) -> None:
+def test_a_frozen_user_keeps_its_servers_and_blocks_nobody(directory: Path, users: list[User]) -> None:
     users.append(User(directory))
     addresses = users[0].addresses()
     users[0].process.send_signal(signal.SIGSTOP)
@@ -248,11 +248,11 @@ def test_a_frozen_user_keeps_its_servers_and_holds_nobody_up(directory: Path, us
     assert all(answers(url) for url in addresses)
 
 
-def test_an_ordinary_user_needs_no_help() -> None:
+def test_the_servers_run_for_a_user_who_is_not_root() -> None:
     if os.geteuid() != 0:
         pytest.skip("these tests run as an ordinary user already")
     account = pwd.getpwnam("daemon")
-    # Beside the run's own servers: pytest's directories let in nobody but root.
+    # In the directory of the test run: only root may enter pytest's directories.
     data = RUN / "ordinary"
     data.mkdir(mode=0o700)
     os.chown(data, account.pw_uid, account.pw_gid)

@@ -1,4 +1,4 @@
-"""The tools that crash tests stand on."""
+"""The tools of the crash tests: real workers, beat and servers."""
 
 from __future__ import annotations
 

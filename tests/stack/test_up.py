@@ -1,4 +1,4 @@
-"""Promises of `./dev up`: it serves, it looks after its processes, and whatever is killed, nothing is left behind."""
+"""`./dev up` serves, restarts its processes, and leaves nothing behind, whatever is killed."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_a_second_up_on_the_same_directory_says_so_and_stops(up: Up) -> None:
     eventually(up.serves)
 
 
-def test_manage_beside_up_uses_its_servers_and_leaves_them_running(up: Up) -> None:
+def test_manage_uses_the_servers_of_up_and_leaves_them_running(up: Up) -> None:
     before = [up.pid(part) for part in PARTS]
     done = manage(up.directory, "shell", "-c", "from ops.models import Heartbeat; print(Heartbeat.objects.count())")
     assert done.returncode == 0, done.stderr
@@ -76,7 +76,7 @@ def test_manage_beside_up_uses_its_servers_and_leaves_them_running(up: Up) -> No
     eventually(up.serves)
 
 
-def test_manage_beside_up_knows_that_the_sandbox_is_offered(up: Up) -> None:
+def test_manage_knows_that_up_offers_the_sandbox(up: Up) -> None:
     shown = "from billing.payments.providers.sandbox import Sandbox; print(Sandbox().is_configured())"
     for given, offered in [({}, "True"), ({"PAYMENTS_SANDBOX": "false"}, "False")]:
         done = manage(up.directory, "shell", "--no-imports", "-c", shown, **given)
@@ -102,7 +102,7 @@ def test_a_killed_process_is_started_again_in_one_line(up: Up, part: str) -> Non
     assert up.output.count(f"{part} died") == 1
 
 
-def test_a_killed_keeper_gets_a_successor(up: Up) -> None:
+def test_a_killed_keeper_is_replaced(up: Up) -> None:
     keeper = up.directory / "run" / "postgres.keeper"
     first = int(keeper.read_text().split()[0])
     os.kill(first, signal.SIGKILL)
@@ -127,7 +127,7 @@ def test_ctrl_c_while_it_starts_leaves_nothing(tmp_path: Path) -> None:
     assert started.processes() == []
 
 
-def test_ctrl_c_in_the_first_moments_is_told_in_a_word(
+def test_ctrl_c_in_the_first_moments_prints_stopped(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def pressed(**_: object) -> int:
@@ -149,13 +149,13 @@ def test_a_taken_port_is_named_before_anything_starts(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("port", ["0", "65536", "-1", "abc"])
-def test_what_is_no_port_is_said_in_a_sentence(tmp_path: Path, port: str) -> None:
+def test_an_invalid_port_is_refused_in_a_sentence(tmp_path: Path, port: str) -> None:
     done = run(tmp_path / "data", "up", f"--port={port}")
     assert done.returncode == 2
     assert done.stderr.endswith(f"{port} is no port: choose one from 1 to 65535\n")
 
 
-def test_a_malformed_setting_is_told_in_its_own_sentence_before_anything_starts(tmp_path: Path) -> None:
+def test_a_malformed_setting_is_named_before_anything_starts(tmp_path: Path) -> None:
     sentence = "INSIGHT_GENERATION_TIMEOUT is 5; it must be at least 10. See docs/settings.md.\n"
     done = run(tmp_path / "data", "up", f"--port={free_port()}", INSIGHT_GENERATION_TIMEOUT="5")
     assert (done.returncode, done.stdout, done.stderr) == (2, "", sentence)
@@ -164,7 +164,7 @@ def test_a_malformed_setting_is_told_in_its_own_sentence_before_anything_starts(
     assert not (tmp_path / "data" / "run" / "postgres.keeper").exists()
 
 
-def test_what_else_keeps_it_from_starting_is_not_called_a_setting(tmp_path: Path) -> None:
+def test_another_cause_of_a_failed_start_is_not_reported_as_a_setting(tmp_path: Path) -> None:
     done = run(tmp_path / "data", "up", f"--port={free_port()}", DJANGO_SETTINGS_MODULE="absent")
     assert (done.returncode, done.stderr.splitlines()[0]) == (1, "RelivChats cannot be started:")
     assert "No module named 'absent'" in done.stderr
@@ -176,7 +176,7 @@ def test_a_demo_of_a_file_that_is_not_there_says_so_and_starts_nothing(tmp_path:
     assert not (tmp_path / "data").exists()
 
 
-def test_after_a_crash_of_everything_but_a_stray_the_next_up_works_and_stops_clean(up: Up) -> None:
+def test_up_works_and_stops_cleanly_after_a_crash_that_left_a_process(up: Up) -> None:
     strays = psutil.Process(up.pid("web")).children()
     for stray in strays:
         stray.suspend()
