@@ -155,6 +155,7 @@ def _read_or_create(path: Path, make: Callable[[], str]) -> str:
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(make())
         file.flush()
+        # Without the keyring every chat is lost, so it must survive a power cut from the start.
         os.fsync(file.fileno())
     # link() fails if the file exists, where a rename would replace the text that another caller already uses.
     with contextlib.suppress(FileExistsError):
@@ -173,6 +174,7 @@ def _start_keeper(server: servers.Server) -> subprocess.Popen[bytes] | None:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
+            # Ctrl-C in the terminal must not reach it: other users of the server may go on.
             start_new_session=True,
         )
 
@@ -182,6 +184,7 @@ def _wait_for(server: servers.Server, keeper: subprocess.Popen[bytes] | None) ->
     deadline = time.monotonic() + START_TIMEOUT_SECONDS
     while time.monotonic() < deadline:
         pid, ready = server.keeper_state()
+        # The file may still contain `ready` of a keeper that was killed.
         if ready and (keeper is None or pid == keeper.pid):
             return None
         stopped = keeper.poll() is not None if keeper else not server.has_keeper()

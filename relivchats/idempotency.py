@@ -144,7 +144,13 @@ def _once(
     try:
         with transaction.atomic() if atomic else nullcontext():
             response = work()
-            if not held.update(**_answered(response, token, whole=rebuild is None)) and atomic:
+            headers = {name: response.headers[name] for name in _REPLAYED_HEADERS if name in response.headers}
+            # A response with chat text must not outlive its chat, so only its id is stored.
+            content = response.data if rebuild is None else response.data["id"]
+            answer = JSONRenderer().render({"headers": headers, "body": content})
+            sealed = keyring().seal(answer, context=_context(token))
+            # After LEASE another process may have claimed the key: then our token matches no row.
+            if not held.update(status=response.status_code, sealed_answer=sealed) and atomic:
                 raise _still_running()
     except BaseException:
         # Refused or failed: release the key. If the database is down, the lease expires.
@@ -206,12 +212,6 @@ def _replay(earlier: IdempotencyKey, request: Request, rebuild: Rebuild | None) 
         ) from None
     data = kept["body"] if rebuild is None else rebuild(request, kept["body"])
     return Response(data, status=earlier.status, headers={**kept["headers"], REPLAYED: "true"})
-
-
-def _answered(response: Response, token: uuid.UUID, *, whole: bool) -> dict[str, Any]:
-    headers = {name: response.headers[name] for name in _REPLAYED_HEADERS if name in response.headers}
-    kept = JSONRenderer().render({"headers": headers, "body": response.data if whole else response.data["id"]})
-    return {"status": response.status_code, "sealed_answer": keyring().seal(kept, context=_context(token))}
 
 
 def _context(token: uuid.UUID) -> str:

@@ -115,7 +115,12 @@ def problem_response(exception: Exception, context: Mapping[str, Any]) -> HttpRe
         exception = exceptions.PermissionDenied()
     if isinstance(exception, exceptions.ValidationError):
         errors = list(_list_errors(exception.get_full_details(), "#"))
-        detail = " ".join(dict.fromkeys(map(_sentence, errors)))
+        names = [error["pointer"].removeprefix("#").lstrip("/") for error in errors]
+        sentences = [
+            f"{n}: {error['message']}" if n else error["message"] for n, error in zip(names, errors, strict=True)
+        ]
+        # One value may have the same error several times; say it once.
+        detail = " ".join(dict.fromkeys(sentences))
         return _problem(KINDS[422], status=422, detail=detail, extra={"errors": errors})
     if isinstance(exception, exceptions.APIException) and exception.status_code in KINDS:
         return _framework_problem(exception, context.get("view"))
@@ -161,11 +166,6 @@ def _list_errors(details: Any, pointer: str) -> Iterator[dict[str, str]]:
         for number, inner in enumerate(details):
             is_error = isinstance(inner, dict) and isinstance(inner.get("message"), str)
             yield from _list_errors(inner, pointer if is_error else f"{pointer}/{number}")
-
-
-def _sentence(error: Mapping[str, str]) -> str:
-    name = error["pointer"].removeprefix("#").lstrip("/")
-    return f"{name}: {error['message']}" if name else error["message"]
 
 
 def _problem(kind: ProblemKind, *, status: int, detail: str, extra: Mapping[str, Any] | None = None) -> HttpResponse:

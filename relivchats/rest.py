@@ -53,6 +53,7 @@ def person(request: Request) -> User:
 def body(request: Request) -> Any:
     """Return the parsed body. Raise RequestTooLarge for JSON above 64 KB before it is read, and LengthRequired."""
     check_length(request)
+    # Other formats are bounded elsewhere: a form by the upload handler.
     is_json = media_type_matches(StrictJSONParser.media_type, request.content_type)
     if is_json and int(request.META.get("CONTENT_LENGTH") or 0) > JSON_LIMIT_BYTES:
         raise RequestTooLarge(f"Send at most {JSON_LIMIT_BYTES // 1024} KB of JSON.", limit_bytes=JSON_LIMIT_BYTES)

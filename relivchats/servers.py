@@ -168,9 +168,11 @@ class Postgres(Server):
             "listen_addresses": HOST,
             "port": self.port,
             "unix_socket_directories": "",
+            # The web's pools, 8 worker threads and the commands of an operator need less than half of them.
             "max_connections": 100,
             "shared_buffers": "64MB",
             "max_wal_size": "512MB",
+            # Short queries: compiling them takes longer than running them.
             "jit": "off",
             "timezone": "UTC",
             "log_timezone": "UTC",
@@ -192,6 +194,7 @@ class Postgres(Server):
         draft.mkdir(mode=0o700)
         give_to_server_user(draft)
         cluster = [str(self.program().with_name("initdb")), "-D", str(draft), "--username=postgres", "--encoding=UTF8"]
+        # Everything is rejected until pg_hba.conf is written; os.sync() below replaces initdb's own.
         self._run([*cluster, "--no-locale", "--auth=reject", "--no-sync"], "")
         (draft / "pg_hba.conf").write_text(f"host all all {HOST}/32 scram-sha-256\n")
         single = [str(self.program()), "--single", "-D", str(draft), "-c", "log_min_messages=fatal", "template1"]
@@ -267,6 +270,7 @@ class Valkey(Server):
             "appendonly yes",
             "appendfsync everysec",
             'save ""',
+            # Never drop a message to free memory.
             "maxmemory-policy noeviction",
             "loglevel notice",
         )
@@ -307,6 +311,7 @@ def free_port() -> int:
 def port_free(port: int) -> bool:
     """Return whether a server could listen on this port."""
     with socket.socket() as probe:
+        # As the servers do: otherwise a port counts as taken for a minute after its server stopped.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, port))

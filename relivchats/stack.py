@@ -44,7 +44,19 @@ class Stack:
         self.directory = directory
         self.port = port
         self.interrupts = Interrupts()
-        self.web, self.worker, self.beat = _web(directory, port), _worker(directory), _beat(directory)
+        self.web = _child(
+            directory,
+            "web",
+            serve.web(host=HOST, port=port, kill_timeout_seconds=5),
+            patience_seconds=10,
+            # It has processes of its own: SIGKILL would leave them behind.
+            orphan_signal=signal.SIGTERM,
+        )
+        self.worker = _child(
+            directory, "worker", serve.worker(), patience_seconds=WARM_SHUTDOWN_SECONDS, CELERY_WORKER="true"
+        )
+        schedule = str(directory / "run" / "beat.schedule")
+        self.beat = _child(directory, "beat", serve.beat(schedule=schedule), patience_seconds=5)
         self._due_at: dict[str, float] = {}
         self._server_pids: dict[str, str] = {}
 
@@ -247,24 +259,6 @@ def _demo_command(address: str, arguments: Sequence[str]) -> list[str]:
     return [sys.executable, str(REPOSITORY / "manage.py"), "demo", *arguments, "--base-url", address]
 
 
-def _web(directory: Path, port: int) -> Child:
-    return _child(
-        directory,
-        "web",
-        serve.web(host=HOST, port=port, kill_timeout_seconds=5),
-        patience_seconds=10,
-        orphan_signal=signal.SIGTERM,
-    )
-
-
-def _worker(directory: Path) -> Child:
-    return _child(directory, "worker", serve.worker(), patience_seconds=WARM_SHUTDOWN_SECONDS, CELERY_WORKER="true")
-
-
-def _beat(directory: Path) -> Child:
-    return _child(directory, "beat", serve.beat(schedule=str(directory / "run" / "beat.schedule")), patience_seconds=5)
-
-
 def _child(
     directory: Path,
     name: str,
@@ -326,7 +320,8 @@ def _port(text: str) -> int:
     return int(text)
 
 
-def _parser() -> argparse.ArgumentParser:
+def main() -> int:
+    """Run the command of `./dev` and return its exit status."""
     parser = argparse.ArgumentParser(prog="./dev")
     commands = parser.add_subparsers(dest="command", required=True)
     up_options = commands.add_parser("up", help="serve in the foreground")
@@ -338,12 +333,7 @@ def _parser() -> argparse.ArgumentParser:
     demo_options.add_argument("--full", action="store_true", help="show every quote")
     demo_options.add_argument("--chat", metavar="ID", help="the chat to read, if the export has several")
     commands.add_parser("env", help="print the addresses of the embedded servers")
-    return parser
-
-
-def main() -> int:
-    """Run the command of `./dev` and return its exit status."""
-    options = _parser().parse_args()
+    options = parser.parse_args()
     try:
         if options.command == "env":
             print(f"DATABASE_URL={embedded.database_url()}\nREDIS_URL={embedded.redis_url()}")

@@ -75,10 +75,12 @@ class Child:
                 stderr=subprocess.STDOUT,
                 env=dict(self.environment),
                 cwd=self.cwd,
+                # One session per child, so that `end_session` reaches its own children as well.
                 start_new_session=True,
                 preexec_fn=self._before_exec,  # noqa: PLW1509
             )
         if self.process.stdin:
+            # The process may have died at once; its log says why.
             with contextlib.suppress(BrokenPipeError):
                 self.process.stdin.write(self.stdin)
                 self.process.stdin.close()
@@ -134,6 +136,7 @@ class Interrupts:
         self._reader, writer = os.pipe()
         for end in (self._reader, writer):
             os.set_blocking(end, False)
+        # A signal between the check of `stop` and select() would be lost; a byte in this pipe is not.
         signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
         signal.signal(signal.SIGTERM, self._request_stop)
         signal.signal(signal.SIGINT, signal.SIG_IGN if ignore_ctrl_c else self._request_stop)

@@ -111,6 +111,7 @@ def _limiter(url: str, timeout_seconds: float) -> FixedWindowRateLimiter:
     from limits.storage import RedisStorage
     from limits.strategies import FixedWindowRateLimiter
 
+    # No retries: a request waits for the broker once.
     options: dict[str, Any] = {
         "socket_timeout": timeout_seconds,
         "socket_connect_timeout": timeout_seconds,

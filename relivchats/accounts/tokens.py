@@ -39,6 +39,7 @@ def issue(user: User) -> str:
 
 def revoke(token: AccessToken) -> str:
     """Make a token invalid from now on and return the outcome. Raise TokenRevoked if it already is."""
+    # One statement: of two concurrent calls, one revokes it and the other is refused.
     if not AccessToken.objects.filter(pk=token.pk, revoked_at=None).update(revoked_at=Now()):
         raise TokenRevoked("This token was revoked before.")
     return "revoked"

@@ -8,7 +8,6 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.core.validators import validate_email
 from django.db import transaction
-from django.db.models import QuerySet
 
 from relivchats.accounts import tokens
 from relivchats.accounts.models import AccessToken, User
@@ -50,7 +49,12 @@ class Command(BaseCommand):
             raise CommandError("There is no user with this e-mail address.")
         rows = AccessToken.objects.filter(user__email=email).order_by("pk")
         if listing:
-            return self._table(rows)
+            when = "%Y-%m-%d %H:%M"
+            cells = [
+                (token.pk, f"{token.created_at:{when}}", f"{token.revoked_at:{when}}" if token.revoked_at else "–")
+                for token in rows
+            ]
+            return "\n".join(Layout.for_stream(self.stdout).table(("id", "created", "revoked"), cells, right=("id",)))
         rows = rows.filter(revoked_at=None) if revoke is None else rows.filter(pk=revoke)
         if revoke is not None and not rows.exists():
             raise CommandError(f"This user has no token {revoke}. --list shows the ids.")
@@ -58,14 +62,3 @@ class Command(BaseCommand):
         if batch.refused:
             raise CommandError(batch.listed[0].outcome)
         return f"{batch.done} revoked"
-
-    def _table(self, rows: QuerySet[AccessToken]) -> str:
-        cells = [
-            (
-                token.pk,
-                f"{token.created_at:%Y-%m-%d %H:%M}",
-                f"{token.revoked_at:%Y-%m-%d %H:%M}" if token.revoked_at else "–",
-            )
-            for token in rows
-        ]
-        return "\n".join(Layout.for_stream(self.stdout).table(("id", "created", "revoked"), cells, right=("id",)))
