@@ -82,7 +82,7 @@ def _recognise_members(text: bytes, *, is_whole: bool = False) -> Parser | None:
     seen: set[str] = set()
     for key in cursor.members():
         seen.add(key)
-        if key == "messages" and cursor.begins(b"["):
+        if key == "messages" and cursor.starts_with(b"["):
             try:
                 for window in cursor.windows():
                     for parser, json_format in _JSON_PARSERS:
@@ -92,7 +92,7 @@ def _recognise_members(text: bytes, *, is_whole: bool = False) -> Parser | None:
                 if not is_whole:
                     raise
                 break
-        elif cursor.begins(b"{"):
+        elif cursor.starts_with(b"{"):
             for parser, json_format in _JSON_PARSERS:
                 if key in json_format.list_members:
                     return parser

@@ -1,14 +1,14 @@
 """Instagram's `message_1.json`, `message_2.json`, …: the pages of one chat, newest message first.
 
-From Meta's "Download your information" in JSON. Its texts are UTF-8 read as
-Latin-1 before they were written (`Ã©` for é), string by string. Instants are
-UTC milliseconds; nothing says which zone the people were in.
+Meta's "Download your information" writes them if the format is JSON. Texts are UTF-8 that was decoded as Latin-1
+(`Ã©` for é), each string separately. Instants are UTC milliseconds, and the export does not name a time zone.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from chats.exports.batching import (
@@ -23,7 +23,7 @@ from chats.exports.batching import (
     text_of,
     whole_number,
 )
-from chats.exports.json_stream import JsonCursor, MalformedJson, Window, decoded
+from chats.exports.json_stream import JsonCursor, MalformedJson, decode
 from chats.exports.parsed import SYSTEM_SENDER, Clock, MessageKind, ParsedExport, Platform
 from chats.exports.platforms import ChatInUpload, JsonFormat
 from chats.exports.unpacking import Document, together
@@ -32,8 +32,8 @@ UNNAMED = "Instagram user"
 
 _PAGE_NUMBER = re.compile(r"(\d{1,9})\.json$", re.IGNORECASE)
 
-#: Instagram's own lines are not longer.
-_OWN_LIMIT = 300
+#: Instagram's own lines are shorter, so longer texts skip the patterns.
+_NOTICE_LIMIT_CHARS = 300
 _MEDIA = {
     "photos": ("Photo", "photos"),
     "videos": ("Video", "videos"),
@@ -41,37 +41,40 @@ _MEDIA = {
     "gifs": ("GIF", "GIFs"),
     "files": ("File", "files"),
 }
-#: Members that add to the text of a message.
-_BESIDE_TEXT = frozenset({*_MEDIA, "sticker", "share"})
-#: Placeholders after the actor's name. `_STANDS_FOR_BESIDE` applies only if something was shared.
-_STANDS_FOR = frozenset(
+#: Members of a message that is more than its text.
+_ATTACHMENT_KEYS = frozenset({*_MEDIA, "sticker", "share"})
+#: Notices that Instagram writes instead of a text, after the sender's name.
+_ATTACHMENT_NOTICES = frozenset(
     {" sent an attachment", " envió un archivo adjunto", " a envoyé une pièce jointe", " enviou um anexo"}
     | {" ha inviato un allegato", " hat einen Anhang gesendet", " heeft een bijlage verzonden", " bir ek gönderdi"}
     | {" mengirim lampiran"}
 )
-#: The same placeholders in the second person.
-_OWN_STANDS_FOR = frozenset(
+#: The same notices to the sender: whole sentences, because the verb changes with the person.
+_OWN_ATTACHMENT_NOTICES = frozenset(
     {"Enviaste un archivo adjunto", "Has enviado un archivo adjunto", "Vous avez envoyé une pièce jointe"}
     | {"Você enviou um anexo", "Hai inviato un allegato", "Du hast einen Anhang gesendet", "Bir ek gönderdin"}
     | {"Je hebt een bijlage verzonden", "Anda mengirim lampiran"}
 )
-_STANDS_FOR_BESIDE = _STANDS_FOR | {" shared a story", " shared a post", " shared a reel"}
-#: Notices about reactions, each a message of its own. An emoji contains no letter.
-_SIGN = r"[\W\d_]{1,40}"
-_TAP = re.compile(
-    rf"(?:Liked a message|Reacted {_SIGN} to (?:your|a|their|his|her) message"
-    rf"|Le gustó un mensaje|Reaccionó (?:con )?{_SIGN} a (?:tu|un|su) mensaje"
-    rf"|A aimé un message|A réagi (?:avec )?{_SIGN} à (?:votre|ton|un|son) message"
-    rf"|Curtiu uma mensagem|Reagiu (?:com )?{_SIGN} (?:à sua|a uma) mensagem"
-    rf"|Ha messo [\"“«]Mi piace[\"”»] a un messaggio|Ha aggiunto la reazione {_SIGN} (?:al tuo|a un|al suo) messaggio"
-    rf"|Gefällt eine Nachricht|Hat (?:mit )?{_SIGN} auf (?:deine|eine|seine|ihre) Nachricht reagiert"
+#: People write these about each other too, so they are notices only in a message with an attachment.
+_SHARE_NOTICES = _ATTACHMENT_NOTICES | {" shared a story", " shared a post", " shared a reel"}
+# An emoji contains no letter. That separates `Reacted ❤ to your message` from `Reacted badly to your message`.
+_EMOJI = r"[\W\d_]{1,40}"
+#: Notices about reactions. Each is a message of its own, and does not repeat the sender's name.
+_REACTION_NOTICE = re.compile(
+    rf"(?:Liked a message|Reacted {_EMOJI} to (?:your|a|their|his|her) message"
+    rf"|Le gustó un mensaje|Reaccionó (?:con )?{_EMOJI} a (?:tu|un|su) mensaje"
+    rf"|A aimé un message|A réagi (?:avec )?{_EMOJI} à (?:votre|ton|un|son) message"
+    rf"|Curtiu uma mensagem|Reagiu (?:com )?{_EMOJI} (?:à sua|a uma) mensagem"
+    rf"|Ha messo [\"“«]Mi piace[\"”»] a un messaggio|Ha aggiunto la reazione {_EMOJI} (?:al tuo|a un|al suo) messaggio"
+    rf"|Gefällt eine Nachricht|Hat (?:mit )?{_EMOJI} auf (?:deine|eine|seine|ihre) Nachricht reagiert"
     r"|Bir mesajı beğendi) ?"
 )
-_TAP_ENDS = ("message", "mensaje", "mensagem", "messaggio", "Nachricht", "reagiert", "beğendi")
-_CALL_ENDS = re.compile(r"(?:Audio call|Video call|(?:The v|V)ideo chat) ended\.?")
-#: Notices that follow the actor's name. People write such sentences about others, and use "I" for themselves.
+# `endswith` rejects ordinary texts in a fraction of the time that the pattern needs.
+_REACTION_NOTICE_ENDS = ("message", "mensaje", "mensagem", "messaggio", "Nachricht", "reagiert", "beğendi")
+_CALL_ENDED = re.compile(r"(?:Audio call|Video call|(?:The v|V)ideo chat) ended\.?")
+#: Notices that follow the sender's name. People write such sentences about others, and use "I" for themselves.
 _CALL_MISSED = re.compile(r" missed (?:an audio|a video|a|an|your)(?: audio| video)?(?: call| chat)\.?")
-_EVENT = re.compile(
+_EVENT_NOTICE = re.compile(
     r" (?:liked a message|started (?:an audio call|a video chat|a call)"
     r"|added .+ to the (?:group|chat)|removed .+ from the (?:group|chat)|left the (?:group|chat)|created the group"
     r"|joined the (?:group|chat|call|video chat)|named the group .+"
@@ -97,20 +100,13 @@ class InstagramParser:
 
     def find_chats(self, documents: list[Document], *, date_order: str | None) -> list[ChatInUpload]:
         """Return one chat for each folder: its documents are the pages of the chat."""
-        pages: dict[str, list[Document]] = {}
+        folders: dict[str, list[Document]] = {}
         for document in documents:
-            pages.setdefault(document.folder, []).append(document)
-        return [self._chat(sorted(group, key=_page_number)) for group in pages.values()]
-
-    def _chat(self, pages: list[Document]) -> ChatInUpload:
-        def describe() -> tuple[str, int]:
-            try:
-                described = [about(page.text()) for page in pages]
-            except MalformedJson:
-                return UNNAMED, 0
-            return described[0][0], sum(count for _, count in described)
-
-        return ChatInUpload(describe, lambda: parse(together(pages)))
+            folders.setdefault(document.folder, []).append(document)
+        # An archive lists its files in any order, and sorts message_10.json before message_2.json.
+        for pages in folders.values():
+            pages.sort(key=_page_number)
+        return [ChatInUpload(partial(describe, pages), partial(parse, pages)) for pages in folders.values()]
 
 
 PARSER = InstagramParser()
@@ -126,26 +122,34 @@ def is_message(row: object) -> bool:
     return isinstance(row, dict) and "sender_name" in row and "timestamp_ms" in row
 
 
-def about(page: bytes) -> tuple[str, int]:
-    """Return a page's title and its number of messages by people. Raise MalformedJson."""
-    title, count = "", 0
-    cursor = JsonCursor(page)
-    for key in cursor.members():
-        if key == "title":
-            title = repaired(text_of(cursor.value()))
-        elif key == "messages" and cursor.begins(b"["):
-            count = sum(_is_from_somebody(row) for window in cursor.windows() for row in window.rows)
-    return clean_title(title) or UNNAMED, count
+def describe(pages: list[Document]) -> tuple[str, int]:
+    """Return a chat's title and its number of messages by people; 0 if a page is not well-formed."""
+    titles: list[str] = []
+    count = 0
+    try:
+        for page in pages:
+            title = ""
+            cursor = JsonCursor(page.text())
+            for key in cursor.members():
+                if key == "title":
+                    title = repaired(text_of(cursor.value()))
+                elif key == "messages" and cursor.starts_with(b"["):
+                    count += sum(_is_by_person(row) for window in cursor.windows() for row in window.rows)
+            titles.append(clean_title(title) or UNNAMED)
+    except MalformedJson:
+        return UNNAMED, 0
+    return titles[0], count
 
 
-def _is_from_somebody(row: object) -> bool:
+def _is_by_person(row: object) -> bool:
     if not isinstance(row, dict) or _seconds(row) is None:
         return False
     return _content(row, _name(row))[0] is not MessageKind.SYSTEM
 
 
-def parse(pages: list[bytes]) -> ParsedExport:
-    """Parse the pages of one chat, newest first. Raise OnlySystemMessages or DamagedExport while batches are read."""
+def parse(pages: list[Document]) -> ParsedExport:
+    """Parse the pages of one chat, newest first. Raise ExportRefused, also while batches are read."""
+    texts = together(pages)
     export = ParsedExport(
         platform=PARSER.platform,
         dialect="instagram-json",
@@ -153,22 +157,23 @@ def parse(pages: list[bytes]) -> ParsedExport:
         ambiguous_dates=False,
         batches=iter(()),
         participants=[],
-        title=_group_title(min(pages, key=len)),
+        # Every page has the title. The shortest page is read, because its messages have to be skipped.
+        title=_group_title(min(texts, key=len)),
         clock=PARSER.clock,
     )
-    export.batches = batches_of(export, _rows(pages, People(export.participants)))
+    export.batches = batches_of(export, _rows(texts, People(export.participants)))
     return export
 
 
 def _group_title(page: bytes) -> str:
-    """Return the title, which every page has; empty for two people, because it is then the other person's name."""
+    """Return the title; empty for two people, because it is then the other person's name."""
     title, people = "", 0
     cursor = JsonCursor(page)
     try:
         for key in cursor.members():
             if key == "title":
                 title = repaired(text_of(cursor.value()))
-            elif key == "participants" and cursor.begins(b"["):
+            elif key == "participants" and cursor.starts_with(b"["):
                 people = len(cursor.value())
     except MalformedJson:
         return ""
@@ -178,40 +183,38 @@ def _group_title(page: bytes) -> str:
 def _rows(pages: list[bytes], people: People) -> Iterator[Row]:
     for page in reversed(pages):
         for message in _oldest_first(page):
-            if isinstance(message, dict):
-                row = _row(message, people)
-                if row is not None:
-                    yield row
+            if not isinstance(message, dict) or (seconds := _seconds(message)) is None:
+                continue
+            name = _name(message)
+            kind, text = _content(message, name)
+            sender = SYSTEM_SENDER if kind is MessageKind.SYSTEM else people.number(name)
+            yield seconds, sender, int(kind), text, False
 
 
 def _oldest_first(page: bytes) -> Iterator[Any]:
-    """Yield the messages of a page from old to new, reversed unless their times already ascend."""
-    for cursor in _messages(page):
-        ends: list[tuple[int, int]] = []
-        first: int | None = None
-        last = 0
-        for window in cursor.windows():
-            ends.append((window.start, window.end))
-            for seconds in _instants(window):
-                first, last = seconds if first is None else first, seconds
-        forward = first is not None and first < last
-        for start, end in ends if forward else reversed(ends):
-            rows = decoded(b"[" + page[start:end] + b"]")
-            yield from rows if forward else reversed(rows)
+    """Yield the messages of a page from old to new, reversed unless their times already ascend.
 
-
-def _messages(page: bytes) -> Iterator[JsonCursor]:
+    The windows are decoded twice: a page can have 200 MB, and decoded messages need several times as much memory.
+    """
     cursor = JsonCursor(page)
     for key in cursor.members():
-        if key == "messages" and cursor.begins(b"["):
-            yield cursor
-            return
-
-
-def _instants(window: Window) -> Iterable[int]:
-    """Return the seconds of the first and the last message of the window."""
-    ends = (window.rows[0], window.rows[-1]) if window.rows else ()
-    return [seconds for row in ends if isinstance(row, dict) and (seconds := _seconds(row)) is not None]
+        if key == "messages" and cursor.starts_with(b"["):
+            break
+    else:
+        return
+    spans: list[tuple[int, int]] = []
+    first: int | None = None
+    last = 0
+    for window in cursor.windows():
+        spans.append((window.start, window.end))
+        for row in window.rows[:1] + window.rows[-1:]:
+            if isinstance(row, dict) and (seconds := _seconds(row)) is not None:
+                first, last = seconds if first is None else first, seconds
+    # Equal times mean a page in the usual order, newest first.
+    is_ascending = first is not None and first < last
+    for start, end in spans if is_ascending else reversed(spans):
+        rows = decode(b"[" + page[start:end] + b"]")
+        yield from rows if is_ascending else reversed(rows)
 
 
 def _seconds(message: dict[str, Any]) -> int | None:
@@ -222,35 +225,25 @@ def _seconds(message: dict[str, Any]) -> int | None:
     return seconds if is_possible(seconds) else None
 
 
-def _row(message: dict[str, Any], people: People) -> Row | None:
-    seconds = _seconds(message)
-    if seconds is None:
-        return None
-    name = _name(message)
-    kind, text = _content(message, name)
-    sender = SYSTEM_SENDER if kind is MessageKind.SYSTEM else people.number(name)
-    return seconds, sender, int(kind), text, False
-
-
 def _name(message: dict[str, Any]) -> str:
     return repaired(text_of(message.get("sender_name"))).strip() or UNNAMED
 
 
 def _content(message: dict[str, Any], name: str) -> tuple[MessageKind, str]:
-    said = repaired(text_of(message.get("content")))
+    content = repaired(text_of(message.get("content")))
     if message.get("is_unsent") is True:
         return MessageKind.DELETED, "This message was unsent"
-    kind = _own_words(said, name) if said and len(said) <= _OWN_LIMIT else None
+    kind = _notice_kind(content, name) if content and len(content) <= _NOTICE_LIMIT_CHARS else None
     if "call_duration" in message and kind is not MessageKind.SYSTEM:
-        return MessageKind.CALL, call(said.rstrip(".") or "Call", message["call_duration"])
+        return MessageKind.CALL, call(content.rstrip(".") or "Call", message["call_duration"])
     if kind is not None:
-        return kind, said
-    is_text = _BESIDE_TEXT.isdisjoint(message)
-    words = "" if _stands_for(said, name, _STANDS_FOR if is_text else _STANDS_FOR_BESIDE) else said
+        return kind, content
+    is_text = _ATTACHMENT_KEYS.isdisjoint(message)
+    words = "" if _is_placeholder(content, name, _ATTACHMENT_NOTICES if is_text else _SHARE_NOTICES) else content
     if words and is_text:
         return MessageKind.TEXT, words
-    for field, (one, many) in _MEDIA.items():
-        files = message.get(field)
+    for key, (one, many) in _MEDIA.items():
+        files = message.get(key)
         if isinstance(files, list) and files:
             return media(one if len(files) == 1 else f"{len(files)} {many}", words)
     if "sticker" in message:
@@ -259,38 +252,39 @@ def _content(message: dict[str, Any], name: str) -> tuple[MessageKind, str]:
     link = repaired(text_of(share.get("link"))) if isinstance(share, dict) else ""
     if words or link:
         return MessageKind.TEXT, lines(words, link if link not in words else "")
-    return media("Attachment" if said else "Message without text")
+    return media("Attachment" if content else "Message without text")
 
 
-def _own_words(said: str, name: str) -> MessageKind | None:
+def _notice_kind(content: str, name: str) -> MessageKind | None:
     """Return the kind of a line that Instagram wrote itself; None if the person wrote it."""
-    if said.removesuffix(" ").endswith(_TAP_ENDS) and _TAP.fullmatch(said):
+    if content.removesuffix(" ").endswith(_REACTION_NOTICE_ENDS) and _REACTION_NOTICE.fullmatch(content):
         return MessageKind.SYSTEM
-    if said.endswith(("ended", "ended.")) and _CALL_ENDS.fullmatch(said):
+    if content.endswith(("ended", "ended.")) and _CALL_ENDED.fullmatch(content):
         return MessageKind.CALL
-    for actor in (name, "You"):
-        if said.startswith(actor):
-            if _CALL_MISSED.fullmatch(said, len(actor)):
+    for sender in (name, "You"):
+        if content.startswith(sender):
+            if _CALL_MISSED.fullmatch(content, len(sender)):
                 return MessageKind.CALL
-            if _EVENT.fullmatch(said, len(actor)):
+            if _EVENT_NOTICE.fullmatch(content, len(sender)):
                 # A call counts once, where it ends or is missed, so its start is a system line.
                 return MessageKind.SYSTEM
     return None
 
 
-def _stands_for(said: str, name: str, sentences: frozenset[str]) -> bool:
+def _is_placeholder(content: str, name: str, notices: frozenset[str]) -> bool:
     """Return whether the text is Instagram's notice that the sender sent or shared something."""
-    if said.removesuffix(".") in _OWN_STANDS_FOR:
+    sentence = content.removesuffix(".")
+    if sentence in _OWN_ATTACHMENT_NOTICES:
         return True
-    actors = (actor for actor in (name, "You") if said.startswith(actor))
-    return any(said[len(actor) :].removesuffix(".") in sentences for actor in actors)
+    return any(sentence.startswith(sender) and sentence[len(sender) :] in notices for sender in (name, "You"))
 
 
 def repaired(text: str) -> str:
-    """Return UTF-8 that was decoded as Latin-1 correctly decoded; other text unchanged."""
+    """Return text whose UTF-8 was decoded as Latin-1, decoded correctly; other text unchanged."""
     if text.isascii():
         return text
     try:
         return text.encode("latin-1").decode()
     except UnicodeError:
+        # A character above U+00FF, or bytes that are not UTF-8: the exporter wrote this string correctly.
         return text

@@ -19,7 +19,7 @@ WINDOW_BYTES = 256 * 1024
 #: Larger than any message of any platform, and small enough to decode at once even if it is all brackets.
 VALUE_LIMIT_BYTES = 1024 * 1024
 #: Telegram accounts have thousands of chats, and objects of an export fewer than a hundred members.
-PLACES_LIMIT = 100_000
+ENTRIES_LIMIT = 100_000
 #: Nested brackets below a member or an element. Exports need six.
 DEPTH_LIMIT = 12
 
@@ -60,39 +60,39 @@ class JsonCursor:
 
     def __init__(self, text: bytes, at: int = 0) -> None:
         self.text = text
-        self.at = self._after_blanks(at)
+        self.position = self._after_blanks(at)
 
-    def begins(self, mark: bytes) -> bool:
+    def starts_with(self, mark: bytes) -> bool:
         """Return whether the text at the cursor begins with the mark."""
-        return self.text.startswith(mark, self.at)
+        return self.text.startswith(mark, self.position)
 
     def members(self) -> Iterator[str]:
         """Yield the keys of this object, with the cursor at the value. Values that the caller leaves are skipped."""
         self._expect(b"{")
-        for _ in self._places(b"}"):
-            key = _KEY.match(self.text, self.at)
-            if key is None or key.end() - self.at > VALUE_LIMIT_BYTES:
+        for _ in self._entries(b"}"):
+            key = _KEY.match(self.text, self.position)
+            if key is None or key.end() - self.position > VALUE_LIMIT_BYTES:
                 raise MalformedJson
-            self.at = place = key.end()
-            yield str(decoded(key[1]))
-            if self.at == place:
+            self.position = place = key.end()
+            yield str(decode(key[1]))
+            if self.position == place:
                 self._skip()
 
     def elements(self) -> Iterator[None]:
         """Stop at each element of this array; an element that the caller does not read is skipped."""
         self._expect(b"[")
-        for place in self._places(b"]"):
+        for place in self._entries(b"]"):
             yield
-            if self.at == place:
+            if self.position == place:
                 self._skip()
 
     def value(self) -> Any:
         """Return this value decoded. Raise MalformedJson if it exceeds VALUE_LIMIT_BYTES."""
-        start = self.at
+        start = self.position
         self._skip()
-        if self.at - start > VALUE_LIMIT_BYTES:
+        if self.position - start > VALUE_LIMIT_BYTES:
             raise MalformedJson
-        return decoded(self.text[start : self.at])
+        return decode(self.text[start : self.position])
 
     def windows(self) -> Iterator[Window]:
         """Yield the elements of this array in windows. The cursor ends after the array."""
@@ -101,7 +101,7 @@ class JsonCursor:
         while not self._ends(b"]", first=separator is None):
             separator = self._separator() if separator is None else separator
             window = self._guessed(separator) or self._measured()
-            self.at = window.end
+            self.position = window.end
             yield window
 
     def _guessed(self, separator: bytes) -> Window | None:
@@ -110,23 +110,23 @@ class JsonCursor:
         Text that begins with an element and decodes between brackets consists of whole elements, so a wrong guess is
         never accepted.
         """
-        cut = self.text.rfind(separator, self.at, self.at + WINDOW_BYTES) if separator else -1
+        cut = self.text.rfind(separator, self.position, self.position + WINDOW_BYTES) if separator else -1
         if cut < 0:
             return None
         try:
-            rows = decoded(b"[" + self.text[self.at : cut + 1] + b"]")
+            rows = decode(b"[" + self.text[self.position : cut + 1] + b"]")
         except MalformedJson:
             return None
-        return Window(self.at, cut + 1, rows)
+        return Window(self.position, cut + 1, rows)
 
     def _measured(self) -> Window:
         """Return a window that ends after the last comma that the pattern finds, or after one element."""
-        start = self.at
+        start = self.position
         elements = _ELEMENTS.match(self.text, start, start + WINDOW_BYTES)
         end = elements.end() - 1 if elements and elements.end() > start else self._end_of_value()
         if end - start > VALUE_LIMIT_BYTES or self._is_all_brackets(start, end):
             raise MalformedJson
-        return Window(start, end, decoded(b"[" + self.text[start:end] + b"]"))
+        return Window(start, end, decode(b"[" + self.text[start:end] + b"]"))
 
     def _is_all_brackets(self, start: int, end: int) -> bool:
         """Return whether the window is mostly brackets: many objects, slow to create, and not messages."""
@@ -135,36 +135,36 @@ class JsonCursor:
 
     def _separator(self) -> bytes:
         """Return the text from an element's end to the next one's first key, `},{"id"`; empty for other elements."""
-        first = _VALUE.match(self.text, self.at)
+        first = _VALUE.match(self.text, self.position)
         match = first and _SEPARATOR.match(self.text, first.end() - 1, first.end() + 256)
         return match[0] if match else b""
 
     def _skip(self) -> None:
-        self.at = self._end_of_value()
+        self.position = self._end_of_value()
 
     def _end_of_value(self) -> int:
-        value = _VALUE.match(self.text, self.at)
+        value = _VALUE.match(self.text, self.position)
         if value is None:
             raise MalformedJson
         return value.end()
 
     def _expect(self, mark: bytes) -> None:
-        if not self.begins(mark):
+        if not self.starts_with(mark):
             raise MalformedJson
-        self.at = self._after_blanks(self.at + 1)
+        self.position = self._after_blanks(self.position + 1)
 
-    def _places(self, end: bytes) -> Iterator[int]:
-        for number in range(PLACES_LIMIT):
+    def _entries(self, end: bytes) -> Iterator[int]:
+        for number in range(ENTRIES_LIMIT):
             if self._ends(end, first=number == 0):
                 return
-            yield self.at
+            yield self.position
         raise MalformedJson
 
     def _ends(self, mark: bytes, *, first: bool) -> bool:
         """Step over the end of the container and return True, or over the comma and return False."""
-        self.at = self._after_blanks(self.at)
-        if self.begins(mark):
-            self.at += 1
+        self.position = self._after_blanks(self.position)
+        if self.starts_with(mark):
+            self.position += 1
             return True
         if not first:
             self._expect(b",")
@@ -178,7 +178,7 @@ class JsonCursor:
 _SEPARATOR = re.compile(rb"\}\s*+,\s*+\{\s*+" + _STRING + rb"\s*+:", re.DOTALL)
 
 
-def decoded(piece: bytes) -> Any:
+def decode(piece: bytes) -> Any:
     """Return the decoded value. Lone surrogates, NaN and raw control characters are accepted."""
     try:
         return orjson.loads(piece)

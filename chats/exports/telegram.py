@@ -140,8 +140,8 @@ def single(text: bytes) -> Place | None:
     cursor = JsonCursor(text)
     about: dict[str, Any] = {}
     for key in cursor.members():
-        if key == "messages" and cursor.begins(b"["):
-            return _named(about, at=cursor.at)
+        if key == "messages" and cursor.starts_with(b"["):
+            return _named(about, at=cursor.position)
         if key in LISTS:
             return None
         if key in _ABOUT:
@@ -154,21 +154,21 @@ def places(text: bytes) -> list[Place]:
     found = []
     cursor = JsonCursor(text)
     for key in cursor.members():
-        if key in LISTS and cursor.begins(b"{"):
+        if key in LISTS and cursor.starts_with(b"{"):
             for inner in cursor.members():
-                if inner == "list" and cursor.begins(b"["):
+                if inner == "list" and cursor.starts_with(b"["):
                     found += [place for _ in cursor.elements() if (place := _counted(cursor)) and place.messages]
     return found
 
 
 def _counted(cursor: JsonCursor) -> Place | None:
-    if not cursor.begins(b"{"):
+    if not cursor.starts_with(b"{"):
         return None
     at = count = 0
     about: dict[str, Any] = {}
     for key in cursor.members():
-        if key == "messages" and cursor.begins(b"["):
-            at = cursor.at
+        if key == "messages" and cursor.starts_with(b"["):
+            at = cursor.position
             count = sum(_is_from_somebody(row) for window in cursor.windows() for row in window.rows)
         elif key in _ABOUT:
             about[key] = cursor.value()
