@@ -1,15 +1,15 @@
 """Telegram's `result.json`: one chat, or an account with its list of chats.
 
-Written by Telegram Desktop ("Machine-readable JSON"). `text` is a string or a
-list of strings and entities; `from` is null for a deleted account; exports
-before 2021 have neither `date_unixtime` nor `text_entities`, and ids that are
-numbers. `date` is the wall clock of the computer that made the export.
+Telegram Desktop writes it if the format is "Machine-readable JSON". `text` is a string, or a list of strings and
+entities. `from` is null for a deleted account. Exports before 2021 lack `date_unixtime` and `text_entities`, and their
+ids are numbers. `date` is the wall clock of the computer that made the export.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from chats.exports.batching import (
@@ -32,10 +32,11 @@ from chats.exports.platforms import ChatInUpload, JsonFormat, count_messages
 from chats.exports.unpacking import Document
 
 DELETED_ACCOUNT = "Deleted account"
-_FILES = frozenset({"file", "photo", "media_type"})
-#: Members that add to the text of a message.
-_BESIDE_TEXT = _FILES | {"poll", "location_information", "place_name", "contact_information"}
-_ABOUT = ("name", "type", "id")
+_FILE_KEYS = frozenset({"file", "photo", "media_type"})
+#: Members of a message that is more than its text.
+_ATTACHMENT_KEYS = _FILE_KEYS | {"poll", "location_information", "place_name", "contact_information"}
+#: Members of a chat that are small, and come before its messages.
+_HEADER_KEYS = ("name", "type", "id")
 #: Members of an account: its chats, and the chats that it has left.
 LISTS = ("chats", "left_chats")
 
@@ -66,26 +67,46 @@ _ACTIONS = {
     "set_messages_ttl": "changed when messages delete themselves",
     "joined_telegram": "joined Telegram",
 }
-_NEVER = ("1970-01-01", "1969-12-31")
+# Exports before 2021 print the epoch if a message was not edited, in the time zone of the computer.
+_EPOCH_DATES = ("1970-01-01", "1969-12-31")
+# Only these and deleted accounts have no name.
 _UNNAMED = {"saved_messages": "Saved messages"}
-#: `private_supergroup`, `public_channel`, …
-_GROUPS = ("group", "channel")
+#: How the types of groups end: `private_supergroup`, `public_channel`, …
+_GROUP_TYPES = ("group", "channel")
 
 
 @dataclass(frozen=True)
-class Place:
-    """A chat in the text. `at` is where its array of messages begins; `messages` is None if they are not counted."""
+class TelegramChat:
+    """A chat in a document.
 
-    at: int
+    `position` is where its array of messages begins in the text. `messages` is the number of messages by people, or
+    None if they are not counted.
+    """
+
+    position: int
     id: str
     title: str
     is_group: bool = False
     messages: int | None = None
 
-    @property
-    def group_title(self) -> str:
-        """Return the name of a group; empty for two people, because such a chat is named after the other person."""
-        return self.title if self.is_group else ""
+    @classmethod
+    def from_header(cls, header: dict[str, Any], position: int, messages: int | None = None) -> TelegramChat:
+        """Return the chat whose members before the messages are `header`."""
+        kind, number = text_of(header.get("type")), header.get("id")
+        name = clean_title(text_of(header.get("name")))
+        return cls(
+            position,
+            id=str(number) if isinstance(number, int) else "",
+            title=name or _UNNAMED.get(kind, DELETED_ACCOUNT),
+            is_group=bool(name) and kind.endswith(_GROUP_TYPES),
+            messages=messages,
+        )
+
+    def describe(self, document: Document) -> tuple[str, int]:
+        """Return the title and the number of messages by people; the document is read if they are not counted."""
+        if self.messages is None:
+            return self.title, count_messages(partial(parse, document, self))
+        return self.title, self.messages
 
 
 class TelegramParser:
@@ -107,24 +128,18 @@ class TelegramParser:
         for document in documents:
             text = document.text()
             try:
-                single_chat = single(text)
-                found = [single_chat] if single_chat else places(text)
+                single_chat = find_single_chat(text)
+                found = [single_chat] if single_chat else find_listed_chats(text)
             except MalformedJson as error:
                 raise DamagedExport from error
             if not found:
                 raise OnlySystemMessages
-            chats += [self._chat(document, place) for place in found]
+            # Each chat keeps the document, not its text: a list of many chats must not keep many texts in memory.
+            chats += [
+                ChatInUpload(partial(chat.describe, document), partial(parse, document, chat), chat.id)
+                for chat in found
+            ]
         return chats
-
-    def _chat(self, document: Document, place: Place) -> ChatInUpload:
-        def read() -> ParsedExport:
-            # The text is read again, so that a list of many chats does not keep many texts in memory.
-            return parse(document.text(), at=place.at, title=place.group_title)
-
-        def describe() -> tuple[str, int]:
-            return place.title, count_messages(read) if place.messages is None else place.messages
-
-        return ChatInUpload(describe, read, place.id)
 
 
 PARSER = TelegramParser()
@@ -135,67 +150,52 @@ def is_message(row: object) -> bool:
     return isinstance(row, dict) and "id" in row and (isinstance(row.get("date"), str) or "date_unixtime" in row)
 
 
-def single(text: bytes) -> Place | None:
+def find_single_chat(text: bytes) -> TelegramChat | None:
     """Return the chat if the text contains one, None for an account. Raise MalformedJson."""
     cursor = JsonCursor(text)
-    about: dict[str, Any] = {}
+    header: dict[str, Any] = {}
     for key in cursor.members():
         if key == "messages" and cursor.starts_with(b"["):
-            return _named(about, at=cursor.position)
+            return TelegramChat.from_header(header, cursor.position)
         if key in LISTS:
             return None
-        if key in _ABOUT:
-            about[key] = cursor.value()
+        if key in _HEADER_KEYS:
+            header[key] = cursor.value()
     return None
 
 
-def places(text: bytes) -> list[Place]:
+def find_listed_chats(text: bytes) -> list[TelegramChat]:
     """Return the chats of an account that contain messages by people. Raise MalformedJson."""
-    found = []
+    found: list[TelegramChat] = []
     cursor = JsonCursor(text)
     for key in cursor.members():
         if key in LISTS and cursor.starts_with(b"{"):
             for inner in cursor.members():
                 if inner == "list" and cursor.starts_with(b"["):
-                    found += [place for _ in cursor.elements() if (place := _counted(cursor)) and place.messages]
-    return found
+                    for _ in cursor.elements():
+                        if cursor.starts_with(b"{"):
+                            found.append(_read_listed_chat(cursor))
+    return [chat for chat in found if chat.messages]
 
 
-def _counted(cursor: JsonCursor) -> Place | None:
-    if not cursor.starts_with(b"{"):
-        return None
-    at = count = 0
-    about: dict[str, Any] = {}
+def _read_listed_chat(cursor: JsonCursor) -> TelegramChat:
+    position = count = 0
+    header: dict[str, Any] = {}
     for key in cursor.members():
         if key == "messages" and cursor.starts_with(b"["):
-            at = cursor.position
-            count = sum(_is_from_somebody(row) for window in cursor.windows() for row in window.rows)
-        elif key in _ABOUT:
-            about[key] = cursor.value()
-    return _named(about, at=at, messages=count)
+            position = cursor.position
+            for window in cursor.windows():
+                for row in window.rows:
+                    if is_message(row):
+                        # A call is a service message, but a person makes it.
+                        count += row.get("type") != "service" or text_of(row.get("action")) in CALLS
+        elif key in _HEADER_KEYS:
+            header[key] = cursor.value()
+    return TelegramChat.from_header(header, position, count)
 
 
-def _named(about: dict[str, Any], *, at: int, messages: int | None = None) -> Place:
-    kind, number = text_of(about.get("type")), about.get("id")
-    name = clean_title(text_of(about.get("name")))
-    return Place(
-        at,
-        id=str(number) if isinstance(number, int) else "",
-        title=name or _UNNAMED.get(kind, DELETED_ACCOUNT),
-        is_group=bool(name) and kind.endswith(_GROUPS),
-        messages=messages,
-    )
-
-
-def _is_from_somebody(row: Any) -> bool:
-    return is_message(row) and (row.get("type") != "service" or text_of(row.get("action")) in CALLS)
-
-
-def parse(text: bytes, *, at: int, title: str = "") -> ParsedExport:
-    """Parse the chat whose messages begin at `at`. `title` is the name of a group.
-
-    Raise OnlySystemMessages, DamagedExport or TooManyPeople while its batches are read.
-    """
+def parse(document: Document, chat: TelegramChat) -> ParsedExport:
+    """Parse a chat of the document. Raise ExportRefused, also while batches are read."""
     export = ParsedExport(
         platform=PARSER.platform,
         dialect="telegram-json",
@@ -203,10 +203,12 @@ def parse(text: bytes, *, at: int, title: str = "") -> ParsedExport:
         ambiguous_dates=False,
         batches=iter(()),
         participants=[],
-        title=title,
+        # A chat of two people is named after the other person, so its name is not a title.
+        title=chat.title if chat.is_group else "",
         clock=PARSER.clock,
     )
-    export.batches = batches_of(export, _rows(JsonCursor(text, at), People(export.participants)))
+    cursor = JsonCursor(document.text(), chat.position)
+    export.batches = batches_of(export, _rows(cursor, People(export.participants)))
     return export
 
 
@@ -214,25 +216,16 @@ def _rows(cursor: JsonCursor, people: People) -> Iterator[Row]:
     clock = _Clock()
     for window in cursor.windows():
         for message in window.rows:
-            if not isinstance(message, dict):
-                continue
-            seconds = clock.seconds(message)
-            if seconds is None:
+            if not isinstance(message, dict) or (seconds := clock.seconds(message)) is None:
                 continue
             if message.get("type") == "service":
                 sender, kind, text = _service(message, people)
             else:
                 sender = _number(people, message.get("from"), message.get("from_id"))
                 kind, text = _content(message)
-            yield seconds, sender, int(kind), text, _is_edited(message)
-
-
-def _is_edited(message: dict[str, Any]) -> bool:
-    """Return whether the message was edited. Exports before 2021 print the epoch if it was not."""
-    edited = message.get("edited")
-    return (isinstance(edited, str) and not edited.startswith(_NEVER)) or bool(
-        whole_number(message.get("edited_unixtime"))
-    )
+            edited_at = message.get("edited")
+            edited = isinstance(edited_at, str) and not edited_at.startswith(_EPOCH_DATES)
+            yield seconds, sender, int(kind), text, edited or bool(whole_number(message.get("edited_unixtime")))
 
 
 class _Clock:
@@ -251,13 +244,15 @@ class _Clock:
         if instant is None:
             return None
         printed, known = self._printed.seconds(self._last.get("date")), whole_number(self._last.get("date_unixtime"))
-        ahead = 0 if printed is None or known is None else printed - known
-        return instant + ahead if is_possible(instant + ahead) else None
+        # Clock changes between the two messages are ignored: nothing in the export says when they happened.
+        offset = 0 if printed is None or known is None else printed - known
+        return instant + offset if is_possible(instant + offset) else None
 
 
 def _number(people: People, name: object, account: object) -> int:
-    known = name if isinstance(name, str) and name.strip() else DELETED_ACCOUNT
-    return people.number(known, account if isinstance(account, (str, int)) else None)
+    shown = name if isinstance(name, str) and name.strip() else DELETED_ACCOUNT
+    # Exports before 2021 have numbers as ids, later ones strings such as `user123`.
+    return people.number(shown, account if isinstance(account, (str, int)) else None)
 
 
 def _service(message: dict[str, Any], people: People) -> tuple[int, MessageKind, str]:
@@ -267,80 +262,65 @@ def _service(message: dict[str, Any], people: People) -> tuple[int, MessageKind,
         unanswered = _UNANSWERED.get(text_of(message.get("discard_reason"))) if action == "phone_call" else None
         sender = _number(people, actor, message.get("actor_id"))
         return sender, MessageKind.CALL, unanswered or call(CALLS[action], seconds)
-    said = text_of(message.get("information_text")) or action.replace("_", " ")
+    sentence = text_of(message.get("information_text")) or action.replace("_", " ")
     if action in _ACTIONS:
-        said = _ACTIONS[action].format(title=text_of(message.get("title")), members=_members(message))
-    return SYSTEM_SENDER, MessageKind.SYSTEM, f"{text_of(actor) or DELETED_ACCOUNT} {said}".strip()
-
-
-def _members(message: dict[str, Any]) -> str:
-    members = message.get("members")
-    named = [text_of(name) or DELETED_ACCOUNT for name in members] if isinstance(members, list) else []
-    return ", ".join(named) or "somebody"
+        members = message.get("members")
+        # A member whose account is deleted is null.
+        names = [text_of(name) or DELETED_ACCOUNT for name in members] if isinstance(members, list) else []
+        sentence = _ACTIONS[action].format(title=text_of(message.get("title")), members=", ".join(names) or "somebody")
+    return SYSTEM_SENDER, MessageKind.SYSTEM, f"{text_of(actor) or DELETED_ACCOUNT} {sentence}".strip()
 
 
 def _content(message: dict[str, Any]) -> tuple[MessageKind, str]:
     text = message.get("text")
-    if isinstance(text, str) and text and _BESIDE_TEXT.isdisjoint(message):
+    # Most messages are only a string, and one set operation excludes all other cases.
+    if isinstance(text, str) and text and _ATTACHMENT_KEYS.isdisjoint(message):
         return MessageKind.TEXT, text
-    text = _text(text)
-    if not _FILES.isdisjoint(message):
-        return _media(message, text)
+    text = _joined(text)
+    if not _FILE_KEYS.isdisjoint(message):
+        # The values of `file` and `photo` are a path, or the reason why there is no file: not part of the chat.
+        name = _MEDIA.get(text_of(message.get("media_type")), "Photo" if "photo" in message else "File")
+        if name == "Sticker":
+            name = f"Sticker {text_of(message.get('sticker_emoji'))[:16]}".strip()
+        return media(name, text)
     if "poll" in message:
         return MessageKind.POLL, _poll(message["poll"])
     if "location_information" in message or "place_name" in message:
         return MessageKind.LOCATION, _location(message)
     if "contact_information" in message:
-        return MessageKind.CONTACT, _contact(message["contact_information"])
-    if text:
+        contact = message["contact_information"]
+        keys = ("first_name", "last_name", "phone_number")
+        details = [text_of(contact.get(key)) for key in keys] if isinstance(contact, dict) else []
+        return MessageKind.CONTACT, f"Contact: {' '.join(filter(None, details))}".rstrip(": ")
+    if text or (text := _joined(message.get("text_entities"))):
         return MessageKind.TEXT, text
-    if entities := _text(message.get("text_entities")):
-        return MessageKind.TEXT, entities
     title = text_of(message.get("game_title"))
     return media(f"Game: {title}" if title else "Message without text")
 
 
-def _text(value: object) -> str:
-    if isinstance(value, str):
-        return value
-    if not isinstance(value, list):
-        return ""
-    return "".join([part if isinstance(part, str) else _entity(part) for part in value])
-
-
-def _entity(part: object) -> str:
-    return text_of(part.get("text")) if isinstance(part, dict) else ""
-
-
-def _media(message: dict[str, Any], caption: str) -> tuple[MessageKind, str]:
-    """Return the kind of the file and the caption; its path or the reason for its absence is not part of the chat."""
-    name = _MEDIA.get(text_of(message.get("media_type")), "Photo" if "photo" in message else "File")
-    if name == "Sticker":
-        name = f"Sticker {text_of(message.get('sticker_emoji'))[:16]}".strip()
-    return media(name, caption)
+def _joined(text: object) -> str:
+    """Return a text that is a string, or a list of strings and entities; empty for other values."""
+    if not isinstance(text, list):
+        return text_of(text)
+    return "".join([text_of(part.get("text") if isinstance(part, dict) else part) for part in text])
 
 
 def _poll(poll: object) -> str:
+    """Return a poll as WhatsApp exports print it, so that all platforms have one format."""
     if not isinstance(poll, dict):
         return "POLL:"
     answers = poll.get("answers")
-    options = [f"OPTION: {_entity_text(answer)}" for answer in answers] if isinstance(answers, list) else []
-    return "\n".join(["POLL:", _text(poll.get("question")), *options])
-
-
-def _entity_text(answer: object) -> str:
-    return _text(answer.get("text")) if isinstance(answer, dict) else ""
+    options = [
+        f"OPTION: {_joined(answer.get('text')) if isinstance(answer, dict) else ''}"
+        for answer in (answers if isinstance(answers, list) else ())
+    ]
+    return "\n".join(["POLL:", _joined(poll.get("question")), *options])
 
 
 def _location(message: dict[str, Any]) -> str:
     place = message.get("location_information")
-    coordinates = [place.get(name) for name in ("latitude", "longitude")] if isinstance(place, dict) else []
+    coordinates = [place.get(key) for key in ("latitude", "longitude")] if isinstance(place, dict) else []
     where = ",".join(str(part) for part in coordinates if isinstance(part, int | float | str))
-    named = ", ".join(filter(None, (text_of(message.get("place_name")), text_of(message.get("address")))))
-    return lines("Location", named, f"https://maps.google.com/?q={where}" if len(where) > 1 else "")
-
-
-def _contact(contact: object) -> str:
-    fields = ("first_name", "last_name", "phone_number")
-    known = [text_of(contact.get(field)) for field in fields] if isinstance(contact, dict) else []
-    return f"Contact: {' '.join(filter(None, known))}".rstrip(": ")
+    address = ", ".join(filter(None, (text_of(message.get("place_name")), text_of(message.get("address")))))
+    # Two empty strings leave only the comma.
+    return lines("Location", address, f"https://maps.google.com/?q={where}" if len(where) > 1 else "")
