@@ -28,9 +28,9 @@ def batches_of(export: ParsedExport, rows: Iterable[Row]) -> Iterator[Batch]:
 
     Raise DamagedExport, OnlySystemMessages or TooManyPeople.
     """
-    waiting = iter(rows)
+    remaining = iter(rows)
     number = 1
-    while chunk := _next(waiting):
+    while chunk := _next_chunk(remaining):
         seconds, senders, kinds, texts, edited = map(list, zip(*chunk, strict=True))
         n_system = senders.count(SYSTEM_SENDER)
         export.n_system += n_system
@@ -44,7 +44,7 @@ def batches_of(export: ParsedExport, rows: Iterable[Row]) -> Iterator[Batch]:
         raise OnlySystemMessages
 
 
-def _next(rows: Iterator[Row]) -> list[Row]:
+def _next_chunk(rows: Iterator[Row]) -> list[Row]:
     chunk: list[Row] = []
     left_chars = BATCH_CHARS
     try:
@@ -72,20 +72,18 @@ class People(dict[object, int]):
         number = self.get(key)
         if number is None:
             self[key] = number = len(self.participants)
-            self.participants.append(self._unique(_clean_name(name)))
+            self.participants.append(self._unique(clean_title(name) or "Unknown"))
         return number
 
     def _unique(self, name: str) -> str:
-        named = name
-        while named in self._times_named:
+        unique = name
+        # A person can be named `Asha (2)`, so the numbered name is checked too. The counter of each name keeps many
+        # people with one name from taking quadratic time.
+        while unique in self._times_named:
             self._times_named[name] += 1
-            named = f"{name} ({self._times_named[name]})"
-        self._times_named[named] = 1
-        return named
-
-
-def _clean_name(name: str) -> str:
-    return clean_title(name) or "Unknown"
+            unique = f"{name} ({self._times_named[name]})"
+        self._times_named[unique] = 1
+        return unique
 
 
 def clean_title(name: str) -> str:
@@ -94,6 +92,7 @@ def clean_title(name: str) -> str:
 
 
 def _writable(texts: list[str]) -> list[str]:
+    # One check of all texts costs less than one of each: nearly all batches pass.
     together = "".join(texts)
     if "\r" in together:
         texts = [text.replace("\r\n", "\n").replace("\r", "\n") for text in texts]
@@ -123,17 +122,15 @@ class WallClock:
         day, time = self._days.get(printed[:10]), self._times.get(printed[10:])
         if day is not None and time is not None:
             return day + time
-        return self._read(printed)
-
-    def _read(self, printed: str) -> int | None:
         try:
-            read = datetime.fromisoformat(printed)
+            parsed = datetime.fromisoformat(printed)
         except ValueError:
             return None
-        day = (read.toordinal() - _EPOCH) * 86_400
-        time = read.hour * 3600 + read.minute * 60 + read.second
+        day = (parsed.toordinal() - _EPOCH) * 86_400
+        time = parsed.hour * 3600 + parsed.minute * 60 + parsed.second
         if not is_possible(day):
             return None
+        # `fromisoformat` accepts more forms, such as 20240314T0905. Their first ten characters are not a day.
         if len(printed) == 19 and printed[4] == printed[7] == "-" and printed[13] == printed[16] == ":":
             self._days[printed[:10]], self._times[printed[10:]] = day, time
         return day + time

@@ -29,18 +29,18 @@ _STRING = rb'"[^"\\]*+(?:"|(?=\\)' + repeated(rb'\\.[^"\\]*+') + b'")'
 _PLAIN = rb'[^{}\[\]"]*+'
 
 
-def _nested(depth: int) -> bytes:
-    inner = _PLAIN + repeated(_STRING + _PLAIN)
-    for _ in range(depth - 1):
-        inner = _PLAIN + repeated(b"(?:" + _STRING + rb"|[{\[]" + inner + rb"[}\]])" + _PLAIN)
-    return rb"[{\[]" + inner + rb"[}\]]"
+# Python's patterns cannot recurse, so each level of brackets contains a copy of the pattern of the level below.
+_NESTED = _PLAIN + repeated(_STRING + _PLAIN)
+for _ in range(DEPTH_LIMIT - 1):
+    _NESTED = _PLAIN + repeated(b"(?:" + _STRING + rb"|[{\[]" + _NESTED + rb"[}\]])" + _PLAIN)
 
-
-_VALUE_PATTERN = rb'(?:[^{}\[\]",:\s]++|' + _STRING + b"|" + _nested(DEPTH_LIMIT) + b")"
+_VALUE_PATTERN = rb'(?:[^{}\[\]",:\s]++|' + _STRING + rb"|[{\[]" + _NESTED + rb"[}\]])"
 _VALUE = re.compile(_VALUE_PATTERN, re.DOTALL)
 _ELEMENTS = re.compile(repeated(rb"\s*+" + _VALUE_PATTERN + rb"\s*+,"), re.DOTALL)
 _BLANK = re.compile(rb"\s*+")
 _KEY = re.compile(rb"\s*+(" + _STRING + rb")\s*+:\s*+", re.DOTALL)
+#: From the end of an object to the first key of the next one. Its length is limited where it is used.
+_SEPARATOR = re.compile(rb"\}\s*+,\s*+\{\s*+" + _STRING + rb"\s*+:", re.DOTALL)
 
 
 class MalformedJson(ValueError):
@@ -97,14 +97,20 @@ class JsonCursor:
     def windows(self) -> Iterator[Window]:
         """Yield the elements of this array in windows. The cursor ends after the array."""
         self._expect(b"[")
-        separator: bytes | None = None
-        while not self._ends(b"]", first=separator is None):
-            separator = self._separator() if separator is None else separator
-            window = self._guessed(separator) or self._measured()
+        separator = b""
+        is_first = True
+        while not self._ends(b"]", first=is_first):
+            if is_first:
+                # `},{"id"` with the blanks of this file; empty if the elements are not objects.
+                element = _VALUE.match(self.text, self.position)
+                match = element and _SEPARATOR.match(self.text, element.end() - 1, element.end() + 256)
+                separator = match[0] if match else b""
+                is_first = False
+            window = self._guess_window(separator) or self._measure_window()
             self.position = window.end
             yield window
 
-    def _guessed(self, separator: bytes) -> Window | None:
+    def _guess_window(self, separator: bytes) -> Window | None:
         """Return a window that ends at the usual separator of elements, or None.
 
         Text that begins with an element and decodes between brackets consists of whole elements, so a wrong guess is
@@ -116,28 +122,20 @@ class JsonCursor:
         try:
             rows = decode(b"[" + self.text[self.position : cut + 1] + b"]")
         except MalformedJson:
+            # The separator was inside a string or a nested array.
             return None
         return Window(self.position, cut + 1, rows)
 
-    def _measured(self) -> Window:
+    def _measure_window(self) -> Window:
         """Return a window that ends after the last comma that the pattern finds, or after one element."""
         start = self.position
         elements = _ELEMENTS.match(self.text, start, start + WINDOW_BYTES)
         end = elements.end() - 1 if elements and elements.end() > start else self._end_of_value()
-        if end - start > VALUE_LIMIT_BYTES or self._is_all_brackets(start, end):
+        # A window that is mostly brackets becomes many objects, slow to create, and does not contain messages.
+        brackets = self.text.count(b"[", start, end) + self.text.count(b"{", start, end)
+        if end - start > VALUE_LIMIT_BYTES or 4 * brackets > max(end - start, WINDOW_BYTES // 2):
             raise MalformedJson
         return Window(start, end, decode(b"[" + self.text[start:end] + b"]"))
-
-    def _is_all_brackets(self, start: int, end: int) -> bool:
-        """Return whether the window is mostly brackets: many objects, slow to create, and not messages."""
-        brackets = self.text.count(b"[", start, end) + self.text.count(b"{", start, end)
-        return 4 * brackets > max(end - start, WINDOW_BYTES // 2)
-
-    def _separator(self) -> bytes:
-        """Return the text from an element's end to the next one's first key, `},{"id"`; empty for other elements."""
-        first = _VALUE.match(self.text, self.position)
-        match = first and _SEPARATOR.match(self.text, first.end() - 1, first.end() + 256)
-        return match[0] if match else b""
 
     def _skip(self) -> None:
         self.position = self._end_of_value()
@@ -175,14 +173,12 @@ class JsonCursor:
         return match.end() if match else at
 
 
-_SEPARATOR = re.compile(rb"\}\s*+,\s*+\{\s*+" + _STRING + rb"\s*+:", re.DOTALL)
-
-
 def decode(piece: bytes) -> Any:
     """Return the decoded value. Lone surrogates, NaN and raw control characters are accepted."""
     try:
         return orjson.loads(piece)
     except orjson.JSONDecodeError:
+        # orjson is strict. Exports contain what the standard library accepts, such as half of an emoji.
         pass
     try:
         return json.loads(piece, strict=False)
