@@ -9,9 +9,9 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from chats.exports.bidi import BIDI_MARKS
-from chats.exports.calendars import FIRST_HOURS, day_number, full_year, marker_of, without_eras
+from chats.exports.calendars import FIRST_HOURS, day_number, find_marker, full_year, without_eras
 
-# The sum with any time of day is far below every date that a messenger can print.
+#: The seconds of an impossible date or time. A sum with it stays far below every date that a messenger can print.
 IMPOSSIBLE = -(2**60)
 FIRST_YEAR, LAST_YEAR = 1990, 2099
 ORDERS = ("dmy", "mdy", "ymd")
@@ -19,14 +19,14 @@ ORDERS = ("dmy", "mdy", "ymd")
 MAX_DATES = 20_000
 
 # WhatsApp's first year. A smaller two-digit part is not a year.
-_WHATSAPP_BEGAN = 2009
+_WHATSAPP_FIRST_YEAR = 2009
 # One or two pasted lines must not decide for a whole chat.
 _MIN_EVIDENCE = 3
-# Two-digit dates are read with the year first only if the chat then moves through time this many times less.
+# Without impossible dates, the year comes first only if the chat then moves through this many times fewer days.
 _TRAVEL_RATIO = 4
 _EPOCH = date(1970, 1, 1).toordinal()
 _FIRST_DAY, _LAST_DAY = date(FIRST_YEAR, 1, 1).toordinal(), date(LAST_YEAR, 12, 31).toordinal()
-_FIRST_EVIDENCE = date(_WHATSAPP_BEGAN, 1, 1).toordinal() - _EPOCH
+_FIRST_EVIDENCE = date(_WHATSAPP_FIRST_YEAR, 1, 1).toordinal() - _EPOCH
 _DAY_SECONDS = 86_400
 _NUMBERS = re.compile(r"\d+")
 _SECONDS = {b"%02d" % second: second for second in range(60)}
@@ -41,20 +41,18 @@ class DateOrder(NamedTuple):
     ambiguous: bool
 
 
-def parts_of(printed: bytes) -> Parts:
+def date_parts(printed: bytes) -> Parts:
     """Return the three numbers of a printed date, with Gregorian years instead of eras."""
     text = printed.decode()
-    numbers = _NUMBERS.findall(without_eras(text.translate(BIDI_MARKS)) if _has_words(text) else text)
-    first, second, third = map(int, numbers)
+    if not text.isascii() or any(map(str.isalpha, text)):
+        text = without_eras(text.translate(BIDI_MARKS))
+    first, second, third = map(int, _NUMBERS.findall(text))
     return first, second, third
 
 
-def _has_words(text: str) -> bool:
-    return not text.isascii() or any(map(str.isalpha, text))
-
-
-def ordinal(parts: Parts, order: str) -> int | None:
-    """Return days since 1970-01-01, or None for an impossible date. Four digits in front are always the year."""
+def days_since_epoch(parts: Parts, order: str) -> int | None:
+    """Return days since 1970-01-01, or None for an impossible date."""
+    # More than two digits in front are the year, in any order.
     if parts[0] > 99:
         order = "ymd"
     year, month, day = (parts[order.index(part)] for part in "ymd")
@@ -70,16 +68,20 @@ class _DateEvidence:
 
     def __init__(self, dates: list[bytes], orders: list[str]) -> None:
         self.dates = dates
-        self.parts = {printed: parts_of(printed) for printed in set(dates)}
-        self.days = {order: {date: ordinal(parts, order) for date, parts in self.parts.items()} for order in orders}
-        self.impossible = {order: self._impossible(order) for order in orders}
-
-    def _impossible(self, order: str) -> int:
-        """Return the number of distinct dates that are impossible in the order."""
-        return sum(day is None or day < _FIRST_EVIDENCE for day in self.days[order].values())
+        self.parts = {printed: date_parts(printed) for printed in set(dates)}
+        self.days = {
+            order: {printed: days_since_epoch(parts, order) for printed, parts in self.parts.items()}
+            for order in orders
+        }
+        #: The number of distinct dates that are impossible in each order. No message is older than WhatsApp.
+        self.impossible = {
+            order: sum(day is None or day < _FIRST_EVIDENCE for day in days.values())
+            for order, days in self.days.items()
+        }
 
     @property
     def year_last(self) -> str:
+        """Return the order with the year at the end that makes fewer dates impossible."""
         return "dmy" if self.impossible["dmy"] <= self.impossible["mdy"] else "mdy"
 
     def is_plain(self) -> bool:
@@ -105,6 +107,7 @@ class _DateEvidence:
         return sum(abs(later - earlier) for earlier, later in pairwise(self._possible(order)))
 
     def steps_backward(self, order: str) -> int:
+        """Return how often a date is before the date that precedes it in the file."""
         return sum(later < earlier for earlier, later in pairwise(self._possible(order)))
 
     def _possible(self, order: str) -> Iterator[int]:
@@ -120,7 +123,7 @@ def decide_order(
     wanted: str | None,
     american: bool,
 ) -> DateOrder:
-    """Return the order of day, month and year. The dates are in file order, without consecutive equal ones.
+    """Return the order of day, month and year. The dates are in file order; consecutive equal ones appear once.
 
     `orders` are the orders that the printed format allows. The criteria, in this sequence: the fewest impossible dates
     (so a part above 12 decides), `wanted`, the fewest backward steps in time, and `american`, a hint at the locale.
@@ -152,7 +155,7 @@ class DaySeconds(dict[bytes, int]):
         self.order = order
 
     def __missing__(self, printed: bytes) -> int:
-        days = ordinal(parts_of(printed), self.order)
+        days = days_since_epoch(date_parts(printed), self.order)
         seconds = IMPOSSIBLE if days is None else days * _DAY_SECONDS
         # Possible dates are limited by the days of a century. Impossible ones are not, so only some are kept.
         if days is not None or len(self) < MAX_DATES:
@@ -186,7 +189,7 @@ def _seconds(printed: str) -> int:
     hour, minute, second = (*map(int, _NUMBERS.findall(printed)), 0)[:3]
     if hour > 23 or minute > 59 or second > 59:
         return IMPOSSIBLE
-    first_hour = FIRST_HOURS.get(marker_of(printed))
+    first_hour = FIRST_HOURS.get(find_marker(printed))
     # Some phones print a marker with a 24-hour time.
     if first_hour is not None and hour <= 12:
         hour = (first_hour + (hour - first_hour) % 12) % 24

@@ -18,7 +18,7 @@ from functools import cache, cached_property
 from typing import NamedTuple
 
 from chats.exports.bidi import BIDI_MARKS
-from chats.exports.calendars import CLOCK_OF, ERA_NAMES, FIRST_OF_AN_ERA, UNIT, Clock, marker_of
+from chats.exports.calendars import ERA_NAMES, FIRST_OF_AN_ERA, PERIODS_BY_MARKER, UNIT, DayPeriods, find_marker
 from chats.exports.parsed import NAME_LIMIT
 from chats.exports.templates import (
     ANY_MARKS,
@@ -29,16 +29,17 @@ from chats.exports.templates import (
     TWO,
     YEAR,
     either,
-    in_bytes,
-    literal,
+    literal_pattern,
+    template_pattern,
 )
 
 SAMPLE_BYTES = 64 * 1024
-_PIECES = 8
-# A header is not longer.
+_SAMPLES = 8
+# No header of any locale is longer, in characters.
 HEADER_LIMIT = 120
-#: The limit of a name up to its first colon, and of each part between two colons.
+#: The limit of a name up to its first colon, and of each part between two colons. UTF-8 takes up to four bytes.
 SENDER_LIMIT_BYTES = 4 * NAME_LIMIT
+# A pasted chat has fewer headers than the chat around it. A person who changed phones has more of each kind.
 _MIN_SHARE = 0.2
 
 _SPACES = "\u00a0\u202f\u2009"
@@ -49,18 +50,18 @@ _PLAIN = (
     | BIDI_MARKS
 )
 
+# Dates and times of one format differ in their digits only. With zeros they are equal and analysed once.
 _ZEROED = dict.fromkeys(map(ord, "123456789"), "0")
 _MARKS = "".join(map(chr, BIDI_MARKS))
 
-
-def _spelled(marker: str) -> str:
-    """Return a pattern for a marker in lower case: `pm` also matches `p.m.` and `p. m.`."""
-    return r"\.?\u200c?\ ?".join(map(re.escape, marker)) + r"\.?"
-
-
+# `pm` also matches `p.m.` and `p. m.`. A longer marker is tried before its beginning.
+_MARKERS = "|".join(
+    r"\.?\u200c?\ ?".join(map(re.escape, marker)) + r"\.?"
+    for marker in sorted(PERIODS_BY_MARKER, key=len, reverse=True)
+)
 # Checking for a letter first skips the long list of markers on most lines.
 _LETTER = r"(?=[^\W\d_])"
-_MARKER = rf"(?:{_LETTER}(?i:{'|'.join(map(_spelled, sorted(CLOCK_OF, key=len, reverse=True)))}))"
+_MARKER = rf"(?:{_LETTER}(?i:{_MARKERS}))"
 _ERA_NAMES = rf"(?:{_LETTER}(?:{ERA_NAMES}))"
 _COMMAS = "[,،]?"
 # `um`, `klo`, `г.`, `at`, `alle ore`: any short word except a marker that belongs to the time.
@@ -94,9 +95,39 @@ class Header(NamedTuple):
     zero: str
     marks: bool
 
-    def in_bytes(self, template: str, clocks: tuple[Clock, ...] = ()) -> bytes:
-        """Return the pattern of a template, for this header's digits and marks."""
-        return in_bytes(template, zero=self.zero, marks=self.marks, clocks=clocks)
+    @classmethod
+    def from_match(cls, match: re.Match[str], *, zero: str, marks: bool) -> Header | None:
+        """Return the header in a match of the grammar, or None if its date or its brackets are impossible."""
+        bracket = bool(match["open"])
+        if bracket != (match["close"] == "] "):
+            return None
+        date = _ERA_YEAR.sub(ERA_WITH_YEAR, match["date"])
+        if date != match["date"]:
+            # The era has the year, so that the other two numbers are the month and the day.
+            if any(len(number) > 2 for number in _NUMBER.findall(date)):
+                return None
+        else:
+            date = _ERA_NAME.sub(ERA, date)
+            widths = list(map(len, _NUMBER.findall(date)))
+            ends = widths[0], widths[-1]
+            # `1/2/3` is a list, not a date.
+            if 3 in ends or ends == (4, 4) or (ends == (1, 1) and ERA not in date):
+                return None
+        time = match["time"]
+        if any(map(str.isalpha, time)):
+            time = _compiled(_MARKER_AT).sub(MARKED, time)
+        hour, *_ = _NUMBER.finditer(time)
+        return cls(
+            bracket=bracket,
+            date=_NUMBER.sub(lambda number: YEAR if len(number[0]) == 4 else SHORT, date),
+            gap=match["gap"],
+            # The hour can have one digit; minutes and seconds have two.
+            time=time[: hour.start()] + SHORT + _NUMBER.sub(TWO, time[hour.end() :]),
+            close=match[0][max(match.end("date"), match.end("time")) :],
+            time_first=match.start("time") < match.start("date"),
+            zero=zero,
+            marks=marks,
+        )
 
     @property
     def orders(self) -> frozenset[str]:
@@ -110,11 +141,11 @@ class Header(NamedTuple):
 
 @dataclass(frozen=True)
 class Dialect:
-    """The headers of one export, its line ends, and the 12-hour clocks that it uses."""
+    """The headers of one export, its line ends, and the 12-hour markers that it can use."""
 
     headers: tuple[Header, ...]
     newline: bytes
-    clocks: tuple[Clock, ...] = ()
+    day_periods: tuple[DayPeriods, ...] = ()
     upper_markers: bool = False
 
     @property
@@ -141,12 +172,12 @@ class Dialect:
     def orders(self) -> frozenset[str]:
         """Return the possible orders of the dates, without headers that have only one order if others have several."""
         open_orders = frozenset[str]().union(*(header.orders for header in self.headers if len(header.orders) > 1))
-        if not open_orders or any(clock.year_first for clock in self.clocks):
+        if not open_orders or any(periods.year_first for periods in self.day_periods):
             return open_orders & {"ymd"} or open_orders or frozenset({"ymd"})
         return open_orders
 
-    def american(self, printed: bytes) -> bool:
-        """Return whether dates look like `1/2/24, 9:05 PM`, which is rare outside of the United States."""
+    def looks_american(self, printed: bytes) -> bool:
+        """Return whether a date looks like that of `1/2/24, 9:05 PM`, which is rare outside of the United States."""
         first = self.headers[0]
         slashed = first.date == "D/D/D" and MARKED in first.time
         return slashed and self.upper_markers and b"/0" not in printed and not printed.startswith(b"0")
@@ -168,16 +199,19 @@ class Dialect:
         It begins at the newline before the header. Each part can match in one way only, so it takes one step per byte.
         """
         between = ANY_MARKS if any(header.marks for header in self.headers) else b""
-        dates = either(header.in_bytes(header.date) for header in self.headers)
-        times = either(header.in_bytes(header.time, self.clocks) for header in self.headers)
+        dates = either(template_pattern(header.date, zero=header.zero, marks=header.marks) for header in self.headers)
+        times = either(
+            template_pattern(header.time, zero=header.zero, marks=header.marks, day_periods=self.day_periods)
+            for header in self.headers
+        )
         first, second = (times, dates) if self.headers[0].time_first else (dates, times)
-        brackets = either(literal("[" * header.bracket, marks=False) for header in self.headers)
+        brackets = either(literal_pattern("[" * header.bracket, marks=False) for header in self.headers)
         parts = [
             b"(%b%b)" % (ANY_MARKS, brackets),
             b"(%b)" % first,
-            either(literal(header.gap, marks=header.marks) for header in self.headers),
+            either(literal_pattern(header.gap, marks=header.marks) for header in self.headers),
             b"(%b)" % second,
-            either(literal(header.close, marks=header.marks) for header in self.headers),
+            either(literal_pattern(header.close, marks=header.marks) for header in self.headers),
         ]
         sender = rb"(?:([^:\n]{1,%d}+(?>(?::(?![ \r\n]|\Z)[^:\n]{0,%d}+){0,4})):(?: |(?=\r?\n|\Z)))?"
         return re.compile(self.newline + between.join(parts) + sender % (SENDER_LIMIT_BYTES, SENDER_LIMIT_BYTES))
@@ -191,22 +225,24 @@ def detect_dialect(text: bytes) -> Dialect | None:
     for lines in _samples(text):
         last = b""
         for line in lines:
-            if shape := _shape(line):
+            if shape := _Shape.from_line(line):
                 shapes[shape] += 1
                 after_any[shape] += bool(last)
                 after_crlf[shape] += last.endswith(b"\r\n")
             last = line
     votes: Counter[Header] = Counter()
     bare: Counter[Header] = Counter()
-    clocks: list[Clock] = []
+    day_periods: list[DayPeriods] = []
     upper = 0
     for shape, count in shapes.items():
-        if (found := _find(shape.plain)) and (header := _read(found, shape)):
+        match = _match_header(shape.plain)
+        header = Header.from_match(match, zero=shape.zero, marks=shape.marks) if match else None
+        if match and header:
             votes[header] += count
             bare[header] += after_any[shape] - 2 * after_crlf[shape]
-            if clock := CLOCK_OF.get(marker_of(found["time"])):
-                clocks.append(clock)
-                upper += count * found["time"].isupper()
+            if periods := PERIODS_BY_MARKER.get(find_marker(match["time"])):
+                day_periods.append(periods)
+                upper += count * match["time"].isupper()
     if not votes:
         return None
     min_votes = _MIN_SHARE * votes.total()
@@ -216,7 +252,7 @@ def detect_dialect(text: bytes) -> Dialect | None:
     # If most headers of every kind follow CRLF, a bare LF is inside a message, even before a header.
     crlf = any(after_crlf.values()) and all(bare[header] <= 0 for header in headers)
     newline = b"\r\n" if crlf else b"\n"
-    return Dialect(headers, newline, tuple(dict.fromkeys(clocks)), upper_markers=2 * upper > votes.total())
+    return Dialect(headers, newline, tuple(dict.fromkeys(day_periods)), upper_markers=2 * upper > votes.total())
 
 
 def _samples(text: bytes) -> Iterator[list[bytes]]:
@@ -224,75 +260,43 @@ def _samples(text: bytes) -> Iterator[list[bytes]]:
     if len(text) <= SAMPLE_BYTES:
         yield text.splitlines(keepends=True)
         return
-    size = SAMPLE_BYTES // _PIECES
-    for piece in range(_PIECES):
-        start = (len(text) - size) * piece // (_PIECES - 1)
+    size = SAMPLE_BYTES // _SAMPLES
+    for number in range(_SAMPLES):
+        start = (len(text) - size) * number // (_SAMPLES - 1)
         lines = text[start : start + size].splitlines(keepends=True)
-        yield lines[1:] if piece else lines
+        # Only the first sample begins with a whole line.
+        yield lines[1:] if number else lines
 
 
 class _Shape(NamedTuple):
-    """A normalised header with every digit as 0, the zero of its script, and whether it contains marks."""
+    """A normalised header with every digit as 0, the zero of its script, and whether it contains marks.
+
+    A file has few shapes, so each is analysed once.
+    """
 
     plain: str
     zero: str
     marks: bool
 
+    @classmethod
+    def from_line(cls, line: bytes) -> _Shape | None:
+        """Return the shape of the header of a line, or None."""
+        # A digit or a space takes up to three bytes, so this slice contains the longest header.
+        raw = line[: 3 * HEADER_LIMIT].decode("utf-8", "replace")[:HEADER_LIMIT]
+        if raw.isascii():
+            match = _match_header(raw)
+            return cls(match[0].translate(_ZEROED), "0", marks=False) if match else None
+        match = _match_header(raw.translate(_PLAIN))
+        if not match:
+            return None
+        inside = raw.lstrip(_MARKS)
+        digit = next(char for char in inside if char.isdecimal())
+        marks = any(ord(char) in BIDI_MARKS for char in inside[: len(match[0])])
+        return cls(match[0].translate(_ZEROED), chr(ord(digit) - int(digit)), marks)
 
-def _shape(line: bytes) -> _Shape | None:
-    """Return the shape of the header of a line, or None. A file has few shapes, so each is analysed once."""
-    raw = line[: 3 * HEADER_LIMIT].decode("utf-8", "replace")[:HEADER_LIMIT]
-    if raw.isascii():
-        found = _find(raw)
-        return _Shape(found[0].translate(_ZEROED), "0", marks=False) if found else None
-    if not (found := _find(raw.translate(_PLAIN))):
-        return None
-    inside = raw.lstrip(_MARKS)
-    digit = next(char for char in inside if char.isdecimal())
-    marks = any(ord(char) in BIDI_MARKS for char in inside[: len(found[0])])
-    return _Shape(found[0].translate(_ZEROED), chr(ord(digit) - int(digit)), marks)
 
-
-def _find(plain: str) -> re.Match[str] | None:
-    if found := _compiled(_DATE_FIRST, re.VERBOSE).match(plain):
-        return found
+def _match_header(plain: str) -> re.Match[str] | None:
+    """Return the match of the grammar at the beginning of a normalised line, or None."""
+    if match := _compiled(_DATE_FIRST, re.VERBOSE).match(plain):
+        return match
     return _compiled(_TIME_FIRST, re.VERBOSE).match(plain) if _TIME_AHEAD.match(plain) else None
-
-
-def _read(found: re.Match[str], shape: _Shape) -> Header | None:
-    bracket = bool(found["open"])
-    date = _date_template(found)
-    if date is None or bracket != (found["close"] == "] "):
-        return None
-    return Header(
-        bracket=bracket,
-        date=date,
-        gap=found["gap"],
-        time=_time_template(found["time"]),
-        close=found[0][max(found.end("date"), found.end("time")) :],
-        time_first=found.start("time") < found.start("date"),
-        zero=shape.zero,
-        marks=shape.marks,
-    )
-
-
-def _date_template(found: re.Match[str]) -> str | None:
-    named = _ERA_YEAR.sub(ERA_WITH_YEAR, found["date"])
-    era = named != found["date"]
-    if not era:
-        named = _ERA_NAME.sub(ERA, found["date"])
-    widths = [len(number) for number in _NUMBER.findall(named)]
-    short = widths if len(widths) < 3 else [widths[0], widths[2]]
-    if era:
-        return _NUMBER.sub(SHORT, named) if max(short) <= 2 else None
-    # `1/2/3` is a list, not a date.
-    if 3 in short or short == [4, 4] or (short == [1, 1] and ERA not in named):
-        return None
-    return _NUMBER.sub(lambda number: YEAR if len(number[0]) == 4 else SHORT, named)
-
-
-def _time_template(time: str) -> str:
-    unmarked = _compiled(_MARKER_AT).sub(MARKED, time) if any(map(str.isalpha, time)) else time
-    hour, *rest = _NUMBER.finditer(unmarked)
-    after = _NUMBER.sub(TWO, unmarked[hour.end() :]) if rest else ""
-    return unmarked[: hour.start()] + SHORT + after

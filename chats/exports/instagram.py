@@ -26,7 +26,7 @@ from chats.exports.batching import (
 from chats.exports.json_stream import JsonCursor, MalformedJson, decode
 from chats.exports.parsed import SYSTEM_SENDER, Clock, MessageKind, ParsedExport, Platform
 from chats.exports.platforms import ChatInUpload, JsonFormat
-from chats.exports.unpacking import Document, together
+from chats.exports.unpacking import Document, read_pages
 
 UNNAMED = "Instagram user"
 
@@ -149,7 +149,7 @@ def _is_by_person(row: object) -> bool:
 
 def parse(pages: list[Document]) -> ParsedExport:
     """Parse the pages of one chat, newest first. Raise ExportRefused, also while batches are read."""
-    texts = together(pages)
+    texts = read_pages(pages)
     export = ParsedExport(
         platform=PARSER.platform,
         dialect="instagram-json",

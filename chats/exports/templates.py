@@ -1,7 +1,7 @@
 """Build byte patterns from the templates of headers.
 
 A template is the text of a header with a capital letter for each variable part: `D/D/Y`, `M D:T:T`. Every other
-character stands for itself, and a space for any kind of space.
+character represents itself, and a space represents any kind of space.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from chats.exports.calendars import ERA_NAMES, FIRST_OF_AN_ERA, Clock
+from chats.exports.calendars import ERA_NAMES, FIRST_OF_AN_ERA, DayPeriods
 from chats.exports.patterns import repeated_up_to
 
 #: Four-digit year; one or two digits; two digits; 12-hour marker; name of an era; era with its year.
@@ -27,23 +27,8 @@ def either(pieces: Iterable[bytes]) -> bytes:
     return distinct[0] if len(distinct) == 1 else b"(?:" + b"|".join(distinct) + b")"
 
 
-def in_bytes(template: str, *, zero: str, marks: bool, clocks: tuple[Clock, ...] = ()) -> bytes:
+def template_pattern(template: str, *, zero: str, marks: bool, day_periods: tuple[DayPeriods, ...] = ()) -> bytes:
     """Return the pattern of a template in the script of `zero`; `marks` allows invisible marks between characters."""
-    return (ANY_MARKS if marks else b"").join(_piece(char, zero, clocks) for char in template)
-
-
-def literal(text: str, *, marks: bool) -> bytes:
-    """Return the pattern of a text in which capital letters stand for themselves."""
-    pieces = (_ANY_SPACE if char == " " else re.escape(char.encode()) for char in text)
-    return (ANY_MARKS if marks else b"").join(pieces)
-
-
-def _piece(char: str, zero: str, clocks: tuple[Clock, ...]) -> bytes:
-    if char == MARKED:
-        return either(_marker(marker) for clock in clocks for marker in clock.first_hours)
-    if char == ERA_WITH_YEAR:
-        year = either([_digits(zero, 1, 3), FIRST_OF_AN_ERA.encode()])
-        return _ERA_NAMES + rb"\.?%b?" % _ANY_SPACE + year
     simple = {
         " ": _ANY_SPACE,
         YEAR: _digits(zero, 4, 4),
@@ -51,19 +36,36 @@ def _piece(char: str, zero: str, clocks: tuple[Clock, ...]) -> bytes:
         TWO: _digits(zero, 2, 2),
         ERA: _ERA_NAMES,
     }
-    return simple.get(char) or re.escape(char.encode())
+    pieces = []
+    for char in template:
+        if char == MARKED:
+            markers = []
+            for marker in (marker for periods in day_periods for marker in periods.first_hours):
+                # (?i) would not help: in a pattern of bytes it ignores the case of ASCII letters only.
+                letters = (either((letter.encode(), letter.upper().encode())) for letter in marker)
+                # `pm` also matches `P. M.`
+                markers.append((rb"\.?(?:\xe2\x80\x8c)?" + _ANY_SPACE + b"?").join(letters) + rb"\.?")
+            pieces.append(either(markers))
+        elif char == ERA_WITH_YEAR:
+            year = either([_digits(zero, 1, 3), FIRST_OF_AN_ERA.encode()])
+            pieces.append(_ERA_NAMES + rb"\.?%b?" % _ANY_SPACE + year)
+        else:
+            pieces.append(simple.get(char) or re.escape(char.encode()))
+    return (ANY_MARKS if marks else b"").join(pieces)
 
 
-def _digits(zero: str, least: int, most: int) -> bytes:
+def literal_pattern(text: str, *, marks: bool) -> bytes:
+    """Return the pattern of a text in which capital letters are not variables."""
+    pieces = (_ANY_SPACE if char == " " else re.escape(char.encode()) for char in text)
+    return (ANY_MARKS if marks else b"").join(pieces)
+
+
+def _digits(zero: str, minimum: int, maximum: int) -> bytes:
+    """Return the pattern of a number of digits. The ten digits of a script differ only in their last byte."""
     first = zero.encode()
     digit = b"[%b-%b]" % (first, bytes([first[-1] + 9]))
     if len(first) > 1:
         digit = b"(?:%b[\\x%02x-\\x%02x])" % (re.escape(first[:-1]), first[-1], first[-1] + 9)
-    if least == most:
-        return digit + b"{%d}" % most
-    return b"(?>%b{%d,%d})" % (digit, least, most)
-
-
-def _marker(marker: str) -> bytes:
-    letters = (either((char.encode(), char.upper().encode())) for char in marker)
-    return (rb"\.?(?:\xe2\x80\x8c)?" + _ANY_SPACE + b"?").join(letters) + rb"\.?"
+    if minimum == maximum:
+        return digit + b"{%d}" % maximum
+    return b"(?>%b{%d,%d})" % (digit, minimum, maximum)

@@ -1,8 +1,8 @@
 """Extract the texts of an upload: size limits, archives, encodings.
 
-A file is judged by its content, never by its name or declared type. Nothing
-is written to disk, nested archives stay closed, and an archive's bytes are
-counted while they are inflated, since its directory can lie about sizes.
+The content of a file decides what it is, never its name or declared type. Nothing is written to disk, and nested
+archives stay closed. The bytes of an archive are counted while they are inflated, because its directory can state wrong
+sizes.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from io import BytesIO
 
 from chats.exports.dialect import detect_dialect
@@ -45,7 +46,7 @@ ENTRIES_LIMIT = 10_000
 RATIO_LIMIT = 200
 # A short chat of equal lines compresses well without being a zip bomb.
 RATIO_COUNTS_FROM_BYTES = 1024 * 1024
-#: Detecting, listing and reading chats may each unpack as many bytes as one text can have.
+#: An upload may unpack this many times the limit of one text: its chats are detected, listed and read in turn.
 WORK_LIMIT_TEXTS = 4
 SHAPE_LIMIT = 60
 
@@ -56,6 +57,7 @@ _GLANCE_BYTES = 4 * 1024
 _ARCHIVE_MARKS = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
 _DIRECTORY_MARK = b"PK\x01\x02"
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+# Except tab, line ends, NUL, Escape, and Ctrl-Z, with which old editors end a text.
 _CONTROL_BYTES = bytes(code for code in range(32) if code not in b"\t\n\r\x1a\x1b\0")
 
 _WEB_PAGE = re.compile(rb"\s*(?:<\?xml[^>]{0,200}>\s*)?<(?:!doctype html|html)\b", re.IGNORECASE)
@@ -80,7 +82,7 @@ class Document:
     """A text in the upload: its path in an archive, its first bytes, and a function that reads all of it."""
 
     head: bytes
-    #: Returns the whole text in UTF-8 without BOM and NUL. Raises ExportRefused.
+    #: Return the whole text in UTF-8 without BOM and NUL. Raise ExportRefused.
     text: Callable[[], bytes]
     folder: str = ""
     name: str = ""
@@ -117,7 +119,7 @@ def unpack(upload: bytes, *, limit_bytes: int = UPLOAD_LIMIT_BYTES) -> list[Docu
     return [Document(text[:_HEAD_BYTES], lambda: text)]
 
 
-def together(pages: list[Document]) -> list[bytes]:
+def read_pages(pages: list[Document]) -> list[bytes]:
     """Return the texts of a chat's pages. Raise UnpackedTooLarge if together they exceed the limit of one text."""
     texts: list[bytes] = []
     left_bytes = UNPACKED_LIMIT_BYTES
@@ -130,32 +132,37 @@ def together(pages: list[Document]) -> list[bytes]:
 
 
 def header_shape(text_or_upload: bytes) -> str:
-    """Return the first line like a header with digits as 9 and letters as a, at most 60 characters; empty if none."""
+    """Return the first line that is like a header, with digits as 9 and letters as a; empty if there is none.
+
+    It has at most SHAPE_LIMIT characters, and no word of the chat.
+    """
     text = text_or_upload
     if text.startswith(_ARCHIVE_MARKS):
         try:
             text = min(_Archive(text).documents(), key=rank).head
         except ExportRefused:
             return ""
-    for line in as_utf8(text[:_HEAD_BYTES]).decode("utf-8", "replace").splitlines():
-        if sum(map(str.isdigit, line[:24])) >= 4 and any(map(str.isdigit, line[:6])):
-            return "".join(map(_shape, line[:SHAPE_LIMIT]))
-    return ""
+    lines = as_utf8(text[:_HEAD_BYTES]).decode("utf-8", "replace").splitlines()
+    # A date and a time have at least four digits, and an era or a marker before them is short.
+    dated = (line for line in lines if sum(map(str.isdigit, line[:24])) >= 4 and any(map(str.isdigit, line[:6])))
+    shape = ""
+    for char in next(dated, "")[:SHAPE_LIMIT]:
+        category = unicodedata.category(char)
+        if category[0] in "LM":
+            shape += "a"
+        elif category[0] == "N":
+            shape += "9"
+        elif category == "Zs":
+            shape += " "
+        else:
+            shape += char if char.isascii() and char.isprintable() else "?"
+    return shape
 
 
 def rank(document: Document) -> int:
     """Return 0 for `_chat.txt`, 1 for `WhatsApp Chat with ….txt`, 2 for any other name."""
     name = document.name.lower()
     return 0 if name == "_chat.txt" else 1 if name.startswith("whatsapp chat with ") else 2
-
-
-def _shape(char: str) -> str:
-    category = unicodedata.category(char)
-    if category[0] in "LM":
-        return "a"
-    if category[0] == "N":
-        return "9"
-    return " " if category == "Zs" else char if char.isascii() and char.isprintable() else "?"
 
 
 def _refuse_by_content(head: bytes) -> None:
@@ -191,7 +198,8 @@ class Budget:
 
 @contextmanager
 def _archive_errors_translated() -> Iterator[None]:
-    """Raise DamagedArchive for everything that zipfile and zlib raise on a hostile archive, as found by fuzzing."""
+    """Raise DamagedArchive for everything that zipfile and zlib raise on a hostile archive."""
+    # Neither module documents its errors. This list is the result of fuzzing.
     try:
         yield
     except (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, ValueError, LookupError) as error:
@@ -201,7 +209,10 @@ def _archive_errors_translated() -> Iterator[None]:
 
 
 class _Archive:
+    """A zip file in memory, whose reads share one budget."""
+
     def __init__(self, upload: bytes) -> None:
+        # zipfile reads the whole directory when it opens an archive, so its entries are counted before.
         if upload.count(_DIRECTORY_MARK) > ENTRIES_LIMIT:
             raise UnpackedTooLarge(entries_limit=ENTRIES_LIMIT)
         self.budget = Budget(len(upload))
@@ -213,37 +224,43 @@ class _Archive:
 
         Damaged entries are skipped. Raise DamagedArchive if one of them may be the chat.
         """
-        entries = [entry for entry in self.zip.infolist() if _may_hold_text(entry)]
-        locked = [entry for entry in entries if entry.flag_bits & 1]
-        found: list[Document] = []
+        texts: list[Document] = []
         damaged: list[Document] = []
+        is_locked = False
         refusal: ExportRefused | None = None
-        for entry in entries:
-            if entry.flag_bits & 1:
-                continue
+        for entry in self.zip.infolist():
+            # Some programs on Windows write backslashes, although APPNOTE.TXT 4.4.17.1 demands slashes.
             folder, _, name = entry.filename.replace("\\", "/").rpartition("/")
-            document = Document(b"", _reading(self, entry), folder, name)
+            # macOS adds a resource fork to each file. A directory has no name, and a link has a path as its content.
+            is_fork = name.startswith("._") or "__MACOSX" in folder.split("/")
+            if not name or is_fork or stat.S_ISLNK(entry.external_attr >> 16):
+                continue
+            if entry.flag_bits & 1:
+                is_locked = True
+                continue
+            document = Document(b"", partial(self.text, entry), folder, name)
             try:
                 with _archive_errors_translated():
-                    head = self._head(entry)
+                    head = self.head(entry)
             except DamagedArchive:
                 damaged.append(document)
             except (WebPage, Backup, EmptyExport) as other:
                 refusal = refusal or other
             else:
-                found += [replace(document, head=head)] if head else []
+                texts += [replace(document, head=head)] if head else []
+        # The heads of all entries together count as one text. The chat that is read next counts as another.
         self.budget.restart()
-        if damaged and _may_include_chat(damaged, found):
+        if damaged and _may_include_chat(damaged, texts):
             raise DamagedArchive
-        if found:
-            return found
-        raise PasswordProtected if locked else refusal or NoChatText
+        if texts:
+            return texts
+        raise PasswordProtected if is_locked else refusal or NoChatText
 
-    def _head(self, entry: zipfile.ZipInfo) -> bytes:
+    def head(self, entry: zipfile.ZipInfo) -> bytes:
         """Return the first bytes of a text in UTF-8, enough to recognise a chat, without unpacking the whole entry.
 
-        Nothing of a file that is neither named like a text nor reads like a chat. Raises EmptyExport for an empty
-        one that is named like a text, WebPage and Backup for such.
+        The result is empty for a file that is neither named like a text nor begins like a chat. Raise EmptyExport,
+        WebPage, Backup or DamagedArchive.
         """
         named_text = entry.filename.lower().endswith((".txt", ".json"))
         if entry.compress_type not in _METHODS and not named_text:
@@ -262,6 +279,7 @@ class _Archive:
         return head if Document(head, bytes).is_likely_a_chat else b""
 
     def text(self, entry: zipfile.ZipInfo) -> bytes:
+        """Return the whole text in UTF-8. Raise UnpackedTooLarge or DamagedArchive."""
         self.budget.restart()
         # getvalue() returns the buffer without a copy; joining parts would take twice the memory.
         whole = BytesIO()
@@ -282,32 +300,14 @@ class _Archive:
                 size_bytes = _STEP_BYTES
 
 
-def _may_include_chat(damaged: list[Document], found: list[Document]) -> bool:
+def _may_include_chat(damaged: list[Document], texts: list[Document]) -> bool:
     """Return whether the chat, or a page of it, may be among the damaged entries."""
-    chats = [document for document in found if document.is_likely_a_chat]
+    chats = [document for document in texts if document.is_likely_a_chat]
     folders = {chat.folder for chat in chats if chat.is_json}
     return not chats or any(
-        rank(document) < min(map(rank, chats)) or (document.folder in folders and _is_page(document))
+        rank(document) < min(map(rank, chats))
+        or (document.folder in folders and document.name.lower().endswith(".json"))
         for document in damaged
-    )
-
-
-def _is_page(document: Document) -> bool:
-    return document.name.lower().endswith(".json")
-
-
-def _reading(archive: _Archive, entry: zipfile.ZipInfo) -> Callable[[], bytes]:
-    return lambda: archive.text(entry)
-
-
-def _may_hold_text(entry: zipfile.ZipInfo) -> bool:
-    """Return False for a directory, a link, or a resource fork that macOS adds for each file."""
-    folders, _, name = entry.filename.replace("\\", "/").rpartition("/")
-    return (
-        bool(name)
-        and not name.startswith("._")
-        and "__MACOSX" not in folders.split("/")
-        and not stat.S_ISLNK(entry.external_attr >> 16)
     )
 
 
@@ -326,13 +326,15 @@ def as_utf8(text: bytes) -> bytes:
     text = text.removeprefix(codecs.BOM_UTF8)
     if not text.isascii():
         try:
-            _check(text)
+            for _ in _steps(text, "utf-8", "strict"):
+                pass
         except UnicodeDecodeError:
-            text = _repaired(text)
+            text = _repair(text)
     return text.replace(b"\0", b"") if b"\0" in text else text
 
 
 def _wide_encoding(text: bytes) -> str | None:
+    """Return the name of the UTF-16 encoding of a text, or None. Without a BOM, a third of the bytes must be zero."""
     if text.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"
     head = text[:1024]
@@ -342,14 +344,17 @@ def _wide_encoding(text: bytes) -> str | None:
     return "utf-16-le" if head[1::2].count(0) > head[0::2].count(0) else "utf-16-be"
 
 
-def _repaired(text: bytes) -> bytes:
+def _repair(text: bytes) -> bytes:
+    """Return UTF-8 from cp1252 if most bytes above ASCII are not UTF-8, or else with U+FFFD for each bad byte."""
     sample = text[: 4 * _STEP_BYTES]
     bad = sample.decode("utf-8", "replace").count("\ufffd")
+    # A character that takes several bytes in UTF-8 begins with a byte from C2 on.
     good = sum(byte >= 0xC2 for byte in sample) - bad
     if bad > good and not any(byte in sample for byte in _CONTROL_BYTES):
         try:
             return _recoded(text, "cp1252", "strict")
         except UnicodeDecodeError:
+            # Five bytes have no character in cp1252, so this is damaged UTF-8.
             pass
     return _recoded(text, "utf-8", "replace")
 
@@ -358,13 +363,9 @@ def _recoded(text: bytes, encoding: str, errors: str) -> bytes:
     return b"".join(part.encode() for part in _steps(text, encoding, errors))
 
 
-def _check(text: bytes) -> None:
-    for _ in _steps(text, "utf-8", "strict"):
-        pass
-
-
 def _steps(text: bytes, encoding: str, errors: str) -> Iterator[str]:
-    """Yield the text decoded in steps: a whole chat with one emoji would take four bytes for each character."""
+    """Yield the decoded text in steps."""
+    # A string with one emoji takes four bytes for each character (PEP 393), so the whole text is never decoded at once.
     decoder = codecs.getincrementaldecoder(encoding)(errors)
     view = memoryview(text)
     for start in range(0, len(text), _STEP_BYTES):

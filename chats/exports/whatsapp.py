@@ -1,8 +1,7 @@
-"""Parse the text of a WhatsApp export: detect the dialect, then split the bytes with the one pattern of it.
+"""Parse the text of a WhatsApp export: detect the dialect, then split the bytes with its pattern.
 
-A window of the file at a time is split into flat columns, which are mapped
-through caches of the few distinct dates, times and names it holds: a million
-messages cost neither a million objects nor a second copy of the file.
+One window of the file at a time is split into flat columns. Caches convert the few distinct dates, times and names.
+So a million messages create neither a million objects nor a second copy of the file.
 """
 
 from __future__ import annotations
@@ -25,16 +24,18 @@ from chats.exports.unpacking import Document, rank
 
 BATCH_MESSAGES = 5_000
 WINDOW_BYTES = 512 * 1024
-# A window is longer where one message is, or where no date is possible: then a split would be many times its size.
+# A window is longer if one message is, or if it has no possible date. The parts of its split could take many times
+# its size, so the records of a longer window are read one at a time.
 _SPLIT_LIMIT_BYTES = 4 * WINDOW_BYTES
 
-_COLUMNS = 5  # opening, date, time, sender, body
+# A split returns the text before the first header, then for each record: opening, date, time, sender, body.
+_COLUMNS = 5
 _BRACKET = b"["
 _FILE_NAME = re.compile(r"whatsapp chat (?:with|-) |\.txt$", re.IGNORECASE)
 
 
 class WhatsAppParser:
-    """Reads the text that "Export chat" makes."""
+    """The parser of the text that "Export chat" makes."""
 
     platform = Platform.WHATSAPP
     name = "WhatsApp"
@@ -51,7 +52,7 @@ class WhatsAppParser:
         def read() -> ParsedExport:
             return parse(document.text(), date_order=date_order)
 
-        # An iPhone names every chat's file `_chat.txt`, and the archive's folder after the chat.
+        # An iPhone names the file of every chat `_chat.txt`. The folder in the archive has the name of the chat.
         folder = document.folder.rpartition("/")[2]
         title = _FILE_NAME.sub("", folder if folder and document.name.lower() == "_chat.txt" else document.name)
         return ChatInUpload(lambda: (title, count_messages(read)), read)
@@ -63,16 +64,22 @@ PARSER = WhatsAppParser()
 def parse(text: bytes, *, date_order: str | None = None) -> ParsedExport:
     """Parse UTF-8 text. `date_order` (dmy, mdy, ymd) applies unless the dates of the file prove another order.
 
-    Raises NotAChatExport at once, or when the batches end if no header held a possible date;
-    OnlySystemMessages when they end and no person wrote anything; TooManyPeople while they are read.
+    Raise NotAChatExport if no line begins like a message. While the batches are read, raise TooManyPeople, and at their
+    end NotAChatExport if no header has a possible date, or OnlySystemMessages if no person wrote anything.
     """
     dialect = detect_dialect(text)
     if dialect is None:
         raise NotAChatExport
     if dialect.newline == b"\n" and b"\r" in text:
+        # Headers after a bare CR, as old Macintosh editors write it, are headers too.
         text = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-    orders = {bracket: _order(text, family, date_order) for bracket, family in dialect.families.items()}
-    resolved = _resolve_orders(orders)
+    # The dates of each phone are decided separately. If one phone leaves a doubt, the order of the other applies.
+    orders = {bracket: _decide_order(text, family, date_order) for bracket, family in dialect.families.items()}
+    proven = [order.order for order in orders.values() if not order.ambiguous and order.order != "ymd"]
+    guessed = [order.order for order in orders.values() if order.ambiguous]
+    resolved = {
+        bracket: (proven or guessed)[0] if order.ambiguous else order.order for bracket, order in orders.items()
+    }
     export = ParsedExport(
         platform=PARSER.platform,
         dialect=dialect.name,
@@ -82,31 +89,25 @@ def parse(text: bytes, *, date_order: str | None = None) -> ParsedExport:
         participants=[],
         clock=PARSER.clock,
     )
-    export.batches = _Reader(text, dialect, resolved, export).batches()
+    export.batches = _BatchReader(text, dialect, resolved, export).batches()
     return export
 
 
-def _resolve_orders(orders: dict[bool, DateOrder]) -> dict[bool, str]:
-    """Return the order of headers with and without a bracket; one phone resolves a doubt about the other."""
-    known = [order.order for order in orders.values() if not order.ambiguous and order.order != "ymd"]
-    guessed = [order.order for order in orders.values() if order.ambiguous]
-    return {bracket: (known or guessed)[0] if order.ambiguous else order.order for bracket, order in orders.items()}
-
-
-def _order(text: bytes, dialect: Dialect, wanted: str | None) -> DateOrder:
+def _decide_order(text: bytes, dialect: Dialect, wanted: str | None) -> DateOrder:
+    """Return the order of the dates in headers of the dialect, from the beginning of the text if that is enough."""
     sample = _printed_dates(dialect.newline + text[:SAMPLE_BYTES], dialect)
-    american = dialect.american(sample[0]) if sample else False
     return decide_order(
         sample,
+        # The pattern begins at a newline, so a header at the beginning of the text is only in the sample.
         lambda: sample[:1] + _printed_dates(text, dialect),
         orders=dialect.orders,
         wanted=wanted,
-        american=american,
+        american=bool(sample) and dialect.looks_american(sample[0]),
     )
 
 
 def _printed_dates(text: bytes, dialect: Dialect) -> list[bytes]:
-    """Return the first MAX_DATES dates in file order, consecutive equal ones once."""
+    """Return the first MAX_DATES dates in file order; consecutive equal ones appear once."""
     dates: list[bytes] = []
     last, group = b"", dialect.date_group
     for match in dialect.pattern.finditer(text):
@@ -121,7 +122,7 @@ def _printed_dates(text: bytes, dialect: Dialect) -> list[bytes]:
 
 @dataclass
 class _Records:
-    """Records in file order. `openings` are the marks and bracket of each header; a sender can be None."""
+    """Records in file order, in columns. `openings` are the marks and bracket before the date; a sender can be None."""
 
     openings: list[bytes] = field(default_factory=list)
     seconds: list[int] = field(default_factory=list)
@@ -139,21 +140,23 @@ class _Records:
         del self.openings[:count], self.seconds[:count], self.senders[:count], self.bodies[:count]
         return taken
 
+    def group_name(self) -> str:
+        """Return the sender of an iPhone's first notice, which is the group's name; empty without a notice."""
+        for opening, sender, body in zip(self.openings, self.senders, self.bodies, strict=True):
+            if not opening.endswith(_BRACKET):
+                break
+            if PHRASES.classify(body).kind is MessageKind.SYSTEM:
+                name = clean_name(sender)
+                return name if len(name) <= NAME_LIMIT else ""
+            # Only other notices, in languages that phrases.toml lacks, can come before it.
+            if opening != _BRACKET or not body.startswith(MARK):
+                break
+        return ""
 
-def _group_name(columns: _Records) -> str:
-    """Return the group's name, under which an iPhone prints the first notice of a chat; empty without a notice."""
-    for opening, sender, body in zip(columns.openings, columns.senders, columns.bodies, strict=True):
-        if not opening.endswith(_BRACKET):
-            break
-        if PHRASES.classify(body).kind is MessageKind.SYSTEM:
-            name = clean_name(sender)
-            return name if len(name) <= NAME_LIMIT else ""
-        if opening != _BRACKET or not body.startswith(MARK):
-            break
-    return ""
 
+class _BatchReader:
+    """Reads the text as batches, and completes the title, the participants and the counts of the export."""
 
-class _Reader:
     def __init__(self, text: bytes, dialect: Dialect, orders: dict[bool, str], export: ParsedExport) -> None:
         self.text = text
         self.dialect = dialect
@@ -162,17 +165,19 @@ class _Reader:
         self.export = export
         days = {order: DaySeconds(order) for order in set(orders.values())}
         self.days = {bracket: days[order] for bracket, order in orders.items()}
+        # One lookup for all headers, unless the two phones of a file print dates in different orders.
         self.same_days = days.popitem()[1] if len(days) == 1 else None
         self.times = TimeSeconds()
         self.names = SenderNumbers(export.participants)
         self.subjects = GroupSubjects()
-        self.group = ""
+        self.group_name = ""
 
     def batches(self) -> Iterator[Batch]:
+        """Yield the batches. Raise TooManyPeople, and NotAChatExport or OnlySystemMessages after the last one."""
         waiting = _Records()
         number = 1
-        for window in self._windows():
-            waiting.extend(self._columns(window))
+        for window in self.windows():
+            waiting.extend(self.split(window))
             while len(waiting.bodies) >= BATCH_MESSAGES:
                 yield self._batch(waiting.take(BATCH_MESSAGES), number)
                 number += BATCH_MESSAGES
@@ -181,46 +186,44 @@ class _Reader:
         if not self.export.n_messages:
             raise OnlySystemMessages if self.export.n_system else NotAChatExport
         people = self.export.participants
-        if len(people) > 2 and self.group not in people:
-            self.export.title = self.group
+        if len(people) > 2 and self.group_name not in people:
+            self.export.title = self.group_name
 
-    def _windows(self) -> Iterator[bytes]:
+    def windows(self) -> Iterator[bytes]:
         """Yield the text in parts that begin at the newline before a header and contain whole records."""
         text, newline = self.text, self.dialect.newline
-        end = len(text) - _count_trailing_line_ends(text)
+        # Line ends after the last message are not part of it. Stripping the whole text would copy the file, so only a
+        # tail is stripped that contains more than line ends.
+        size = 64
+        while size < len(text) and not text[-size:].strip(b"\r\n"):
+            size *= 8
+        tail = text[-size:]
+        end = len(text) - len(tail) + len(tail.rstrip(b"\r\n"))
         start = 0
         while start < end:
-            stop = self._next_record(start + WINDOW_BYTES, end)
+            headers = self.dialect.pattern.finditer(text, start + WINDOW_BYTES, end)
+            stop = next((match.start() for match in headers if self._sent_at(match) > 0), end)
             yield text[start:stop] if start else newline + text[:stop]
             start = stop
 
-    def _next_record(self, position: int, end: int) -> int:
-        for match in self.dialect.pattern.finditer(self.text, position, end):
-            if self._sent_at(match) > 0:
-                return match.start()
-        return end
-
-    def _sent_at(self, match: re.Match[bytes]) -> int:
-        days = self.days[match[1].endswith(_BRACKET)]
-        return days[match[self.date_group]] + self.times[match[self.time_group]]
-
-    def _columns(self, window: bytes) -> _Records:
+    def split(self, window: bytes) -> _Records:
+        """Return the records of a window. Text before the first header of the file is left out."""
         if len(window) > _SPLIT_LIMIT_BYTES:
-            return self._columns_one_by_one(window)
+            return self._split_one_by_one(window)
         parts = self.dialect.pattern.split(window)
-        dates, times = parts[self.date_group :: _COLUMNS], parts[self.time_group :: _COLUMNS]
         openings = parts[1::_COLUMNS]
-        seconds = list(map(add, self._midnights(openings, dates), map(self.times.__getitem__, times)))
+        dates, times = parts[self.date_group :: _COLUMNS], parts[self.time_group :: _COLUMNS]
+        if self.same_days is not None:
+            midnights: Iterable[int] = map(self.same_days.__getitem__, dates)
+        else:
+            pairs = zip(openings, dates, strict=True)
+            midnights = (self.days[opening.endswith(_BRACKET)][date] for opening, date in pairs)
+        seconds = list(map(add, midnights, map(self.times.__getitem__, times)))
         if seconds and min(seconds) < 0:
-            return self._columns_one_by_one(window)
+            return self._split_one_by_one(window)
         return _Records(openings, seconds, parts[4::_COLUMNS], parts[5::_COLUMNS])
 
-    def _midnights(self, openings: list[bytes], dates: list[bytes]) -> Iterable[int]:
-        if self.same_days is not None:
-            return map(self.same_days.__getitem__, dates)
-        return (self.days[opening.endswith(_BRACKET)][date] for opening, date in zip(openings, dates, strict=True))
-
-    def _columns_one_by_one(self, window: bytes) -> _Records:
+    def _split_one_by_one(self, window: bytes) -> _Records:
         """Return the records; a header with an impossible date belongs to the text of the message before it."""
         headers = [match for match in self.dialect.pattern.finditer(window) if self._sent_at(match) > 0]
         ends = [match.start() for match in headers[1:]] + [len(window)] * bool(headers)
@@ -231,33 +234,49 @@ class _Reader:
             [window[match.end() : end] for match, end in zip(headers, ends, strict=True)],
         )
 
-    def _batch(self, columns: _Records, first_number: int) -> Batch:
-        if self.dialect.newline == b"\r\n":
-            columns.bodies = _with_bare_line_feeds(columns.bodies)
-        bodies = columns.bodies
+    def _sent_at(self, match: re.Match[bytes]) -> int:
+        """Return the seconds of a header; negative if its date or time is impossible."""
+        days = self.days[match[1].endswith(_BRACKET)]
+        return days[match[self.date_group]] + self.times[match[self.time_group]]
+
+    def _batch(self, records: _Records, first_number: int) -> Batch:
+        if self.dialect.newline == b"\r\n" and b"\r" in b"".join(records.bodies):
+            # iPhones write bare line feeds inside messages, except in pasted text.
+            records.bodies = [body.replace(b"\r\n", b"\n") for body in records.bodies]
+        bodies = records.bodies
+        if first_number == 1:
+            self.group_name = records.group_name()
         kinds = [int(MessageKind.TEXT)] * len(bodies)
         edited = set()
-        if first_number == 1:
-            self.group = _group_name(columns)
         for position in PHRASES.notable(bodies):
-            kinds[position], is_edited = self._read(columns, position)
+            kinds[position], is_edited = self._remove_marks(records, position)
             if is_edited:
                 edited.add(position)
         if self.has_brackets:
-            self._read_inner_marks(columns, kinds, edited)
-        senders = self.names.assign(columns.senders, columns.bodies)
+            self._recognise_inner_marks(records, kinds, edited)
+        senders = self.names.assign(records.senders, bodies)
         n_system = senders.count(SYSTEM_SENDER)
-        if n_system:
-            self._restore_system_lines(senders, columns, kinds)
+        for position, sender in enumerate(senders if n_system else ()):
+            if sender == SYSTEM_SENDER:
+                kinds[position] = int(MessageKind.SYSTEM)
+                # What looks like a sender is the beginning of the line, up to its first colon.
+                before = records.senders[position]
+                line = bodies[position] if before is None else before + b": " + bodies[position]
+                bodies[position] = without_marks(line)
         self.export.n_system += n_system
         self.export.n_messages += len(bodies) - n_system
-        return Batch(first_number, columns.seconds, senders, kinds, _decoded(bodies), frozenset(edited))
+        try:
+            texts = list(map(bytes.decode, bodies))
+        except UnicodeDecodeError:
+            # `unpacking` passes valid UTF-8 only, but another caller of `parse` may not.
+            texts = [body.decode("utf-8", "replace") for body in bodies]
+        return Batch(first_number, records.seconds, senders, kinds, texts, frozenset(edited))
 
-    def _read(self, columns: _Records, position: int) -> tuple[int, bool]:
-        """Remove WhatsApp's marks from the body. Return its kind, and whether it was edited."""
-        body, opening = columns.bodies[position], columns.openings[position]
+    def _remove_marks(self, records: _Records, position: int) -> tuple[int, bool]:
+        """Remove WhatsApp's marks from a body. Return its kind, and whether it was edited."""
+        body, opening = records.bodies[position], records.openings[position]
         is_ios = opening.endswith(_BRACKET)
-        kind, columns.bodies[position], edited = PHRASES.classify(body)
+        kind, records.bodies[position], edited = PHRASES.classify(body)
         if kind is MessageKind.TEXT and is_ios and body.startswith(MARK):
             # WhatsApp wrote it. A mark before the bracket means a placeholder in a language that phrases.toml lacks.
             kind = MessageKind.SYSTEM if opening == _BRACKET else MessageKind.MEDIA
@@ -265,63 +284,30 @@ class _Reader:
             # Only iPhones print a sender for system lines, so a person typed this one.
             return int(MessageKind.TEXT), edited
         if kind is MessageKind.SYSTEM:
-            columns.senders[position] = None
+            records.senders[position] = None
         return int(kind), edited
 
-    def _read_inner_marks(self, columns: _Records, kinds: list[int], edited: set[int]) -> None:
+    def _recognise_inner_marks(self, records: _Records, kinds: list[int], edited: set[int]) -> None:
         """Recognise what iPhones append to a message or to a group's subject that contains a colon."""
         rests: dict[int, bytes] = {}
-        for position in [position for position, body in enumerate(columns.bodies) if MARK[0] in body]:
-            body = columns.bodies[position]
-            opening = columns.openings[position]
+        # A search for one byte takes an eighth of the time of a search for the mark, and excludes most bodies.
+        for position in [position for position, body in enumerate(records.bodies) if MARK[0] in body]:
+            body = records.bodies[position]
+            opening = records.openings[position]
             if MARK not in body or kinds[position] != MessageKind.TEXT or not opening.endswith(_BRACKET):
                 continue
             if (text := PHRASES.without_note(body)) is not None:
-                columns.bodies[position] = text
+                records.bodies[position] = text
                 edited.add(position)
             elif (captioned := PHRASES.captioned(body)) is not None:
-                kinds[position], columns.bodies[position] = int(captioned.kind), captioned.text
+                kinds[position], records.bodies[position] = int(captioned.kind), captioned.text
             elif opening == _BRACKET and may_hold_subject(body):
                 rests[position] = body
         people = {
             printed
-            for printed in map(columns.senders.__getitem__, rests)
+            for printed in map(records.senders.__getitem__, rests)
             if self.names.get(printed, SYSTEM_SENDER) != SYSTEM_SENDER
         }
-        for position, line in self.subjects.lines(columns.senders, rests, people):
-            columns.senders[position], columns.bodies[position] = None, line
+        for position, line in self.subjects.lines(records.senders, rests, people):
+            records.senders[position], records.bodies[position] = None, line
             kinds[position] = int(MessageKind.SYSTEM)
-
-    @staticmethod
-    def _restore_system_lines(senders: list[int], columns: _Records, kinds: list[int]) -> None:
-        for position, sender in enumerate(senders):
-            if sender == SYSTEM_SENDER:
-                kinds[position] = int(MessageKind.SYSTEM)
-                before = columns.senders[position]
-                line = columns.bodies[position] if before is None else before + b": " + columns.bodies[position]
-                columns.bodies[position] = without_marks(line)
-
-
-def _count_trailing_line_ends(text: bytes) -> int:
-    """Return the number of bytes of trailing line ends. Stripping the whole text would copy the file."""
-    size = 64
-    while True:
-        tail = text[-size:]
-        stripped = tail.rstrip(b"\r\n")
-        if stripped or size >= len(text):
-            return len(tail) - len(stripped)
-        size *= 8
-
-
-def _with_bare_line_feeds(bodies: list[bytes]) -> list[bytes]:
-    """Replace CRLF inside messages: iPhones write bare line feeds there, except in pasted text."""
-    if b"\r" not in b"".join(bodies):
-        return bodies
-    return [body.replace(b"\r\n", b"\n") for body in bodies]
-
-
-def _decoded(bodies: list[bytes]) -> list[str]:
-    try:
-        return list(map(bytes.decode, bodies))
-    except UnicodeDecodeError:
-        return [body.decode("utf-8", "replace") for body in bodies]

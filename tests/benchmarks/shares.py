@@ -29,12 +29,11 @@ from tests.benchmarks.stage import machine
 
 #: Stage, and the functions that it is made of: the owner, and their names.
 STAGES: list[tuple[str, Any, str]] = [
-    ("parse: headers split from messages, dates and times", whatsapp._Reader, "_columns"),
+    ("parse: headers split from messages, dates and times", whatsapp._BatchReader, "split"),
     ("parse: names to numbers", senders.SenderNumbers, "assign"),
     ("parse: WhatsApp's own words found", phrases.Phrases, "notable"),
-    ("parse: WhatsApp's own words read", whatsapp._Reader, "_read _read_inner_marks _restore_system_lines"),
-    ("parse: UTF-8 to texts", whatsapp, "_decoded"),
-    ("parse: the rest", whatsapp._Reader, "_batch _next_record"),
+    ("parse: WhatsApp's own words read", whatsapp._BatchReader, "_remove_marks _recognise_inner_marks"),
+    ("parse: UTF-8 to texts, columns to batches", whatsapp._BatchReader, "_batch"),
     ("statistics: texts as one run of bytes", text_page.TextPage, "__init__ find"),
     ("statistics: links and mentions", links.LinkCounter, "extract"),
     ("statistics: links and mentions", mentions.MentionCounter, "add"),
