@@ -40,6 +40,13 @@ def test_a_section_has_no_more_exchanges_than_its_maximum_and_none_twice() -> No
     assert [exchange.messages[0].number for exchange in checked.exchanges] == [3, 4]
 
 
+def test_an_exchange_is_cut_after_six_messages_and_the_rest_counts_as_not_kept() -> None:
+    shown = {number: ShownMessage(number, AT, 0, "text") for number in range(1, 9)}
+    checked = check_citations([CitedExchange("", tuple(shown))], shown=shown, max_exchanges=1)
+    assert [message.number for message in checked.exchanges[0].messages] == [1, 2, 3, 4, 5, 6]
+    assert (checked.given, checked.kept) == (8, 6)
+
+
 def test_a_context_quotes_only_its_own_messages() -> None:
     cited = [CitedExchange('Asks "Kab miloge" and reads "never"', (3,))]
     (exchange,) = check_citations(cited, shown=SHOWN, max_exchanges=1).exchanges
