@@ -1,15 +1,17 @@
 """Remove each guard in turn and check that a test fails: `python -m tests.mutations [MODULE...]`.
 
 A guard is a rejection, an early return, a condition, a lock, a transaction or, in the modules of jobs, a condition of a
-WHERE clause. Each is removed in a copy of the repository, and the module's tests run until the first failure. The
-script prints the tables of docs/ledger.md and docs/jobs.md. It exits with 1 if a guard was removed and no test failed,
-or if the tests timed out or broke off, which proves nothing.
+WHERE clause. In the modules of docs/guards.md, single operands of conditions, exception handlers, limits of slices and
+some calls count as well. Each guard is removed in a copy of the repository, and the module's tests run until the first
+failure. The script prints the tables of docs/ledger.md, docs/jobs.md and docs/guards.md. It exits with 1 if a guard was
+removed and no test failed, or if the tests timed out or broke off, which proves nothing.
 """
 
 from __future__ import annotations
 
 import argparse
 import ast
+import contextlib
 import os
 import re
 import shutil
@@ -19,6 +21,8 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
+
+from relivchats import embedded
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 #: The modules whose guards docs/ledger.md lists.
@@ -40,17 +44,35 @@ JOB_MODULES: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "insights/unlocking.py": (_UNLOCKS, ("tests/api/test_insights.py",)),
 }
 
-#: Conditions that guard nothing: without them, the same rows are found by a slower way.
+#: Options of a run that needs neither servers nor Django.
+_PURE = ("--noconftest", "-o", "addopts=", "-p", "no:django")
+
+#: The modules whose guards docs/guards.md lists, with the test runs that must miss each of them.
+GUARD_MODULES: Mapping[str, tuple[tuple[str, ...], ...]] = {
+    "relivchats/idempotency.py": (("tests/relivchats/test_idempotency.py",), ("tests/api/test_idempotency.py",)),
+    "insights/evidence.py": ((*_PURE, "tests/insights/test_evidence.py"),),
+    "relivchats/crypto.py": ((*_PURE, "tests/relivchats/test_crypto.py"),),
+}
+
+#: Functions of docs/guards.md's modules that choose an encoding or an order, and refuse nothing.
+NOT_GUARDS = {"rank", "as_utf8", "_wide_encoding", "_repaired"}
+
+#: Conditions that guard nothing, with the reason.
 EQUIVALENT: Mapping[tuple[str, str], str] = {
     ("dispatch", "if not candidates"): "saves an empty transaction",
     ("held", "pk=lease.row_id"): "the token is unique, and the id is indexed",
+    ("_once", "pk=pk"): "the token is unique, and the id is indexed",
+    ("_once", "status=None"): "nothing fails after the response is stored",
+    ("_content", "with suppress(DomainError)"): "the view refuses the file with the same error",
+    ("_earlier", "user=user"): "the digest contains the user's id",
+    ("parse", "not colon"): "without a colon the key is empty, and its length is wrong",
 }
 
 
 def tests_of(module: str) -> tuple[tuple[str, ...], ...]:
     """Return the test runs, the nearest tests first. Random histories come last: shrinking a failing one takes long."""
-    if module in JOB_MODULES:
-        return JOB_MODULES[module]
+    if runs := {**JOB_MODULES, **GUARD_MODULES}.get(module):
+        return runs
     if module.startswith("billing/payments/"):
         # One provider is enough: the same lines apply what the others send.
         return (
@@ -73,10 +95,15 @@ def tests_of(module: str) -> tuple[tuple[str, ...], ...]:
 
 #: Calls that guard by being made.
 CALLS = re.compile(r"^(_?lock|_?check)")
+#: In the modules of docs/guards.md, calls that count, undo, record or forget as well.
+THOROUGH_CALLS = re.compile(
+    r"^(_?refuse|spend|restart|undo|record|clear|reset|seek|update|difference_update|delete|close|notify)"
+)
+NO_CONTEXT = "__import__('contextlib').nullcontext()"
 #: Calls that guard and return a value, and an expression that returns the value without the guard.
 UNGUARDED = {
     "PaymentOrder.objects.lock": "PaymentOrder.objects.get(pk={})",
-    "transaction.atomic": "__import__('contextlib').nullcontext()",
+    "transaction.atomic": NO_CONTEXT,
 }
 #: The slowest of these runs takes about a minute if no guard is removed.
 TIMEOUT_SECONDS = 300
@@ -90,26 +117,103 @@ class Mutant(NamedTuple):
     source: str
 
 
-def mutants(source: str, *, conditions: bool = False) -> Iterator[Mutant]:
-    """Yield the module without each of its guards; with `conditions`, also without each condition of a query."""
-    for function in (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef)):
-        for decorator in function.decorator_list:
-            if ast.unparse(decorator) == "transaction.atomic":
-                yield Mutant(function.name, "transaction.atomic", _without(source, decorator, first="@"))
-        for node in ast.walk(function):
-            if isinstance(node, ast.If) and not node.orelse:
-                yield Mutant(function.name, f"if {ast.unparse(node.test)}", _unconditional(source, node))
-            elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) and CALLS.match(_called(node.value)):
-                yield Mutant(function.name, ast.unparse(node), _without(source, node))
-            elif isinstance(node, ast.Call) and (unguarded := UNGUARDED.get(ast.unparse(node.func))):
-                without = unguarded.format(*map(ast.unparse, node.args))
-                yield Mutant(function.name, ast.unparse(node), _replaced(source, node, without))
-            elif isinstance(node, ast.Call) and _called(node) == "select_for_update":
-                assert isinstance(node.func, ast.Attribute)
-                without = f"{ast.unparse(node.func.value)}.all()"
-                yield Mutant(function.name, ".select_for_update()", _replaced(source, node, without))
-            elif conditions and isinstance(node, ast.Call) and _called(node) in {"filter", "exclude"}:
-                yield from _without_each_condition(source, function.name, node)
+def mutants(module: str, source: str) -> Iterator[Mutant]:
+    """Yield the module's source without each of its guards, except those that are equivalent."""
+    conditions, thorough = module in JOB_MODULES or module in GUARD_MODULES, module in GUARD_MODULES
+    functions = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef))
+    found = [mutant for function in functions for mutant in _mutants(source, function, conditions, thorough)]
+    if thorough:
+        found += _without_each_condition_of_sql(source)
+    seen = {source}
+    for mutant in found:
+        listed = mutant.function not in NOT_GUARDS and (mutant.function, mutant.guard) not in EQUIVALENT
+        if listed and mutant.source not in seen:
+            seen.add(mutant.source)
+            yield mutant
+
+
+def _mutants(source: str, function: ast.FunctionDef, conditions: bool, thorough: bool) -> Iterator[Mutant]:
+    for decorator in function.decorator_list:
+        if ast.unparse(decorator) == "transaction.atomic":
+            yield Mutant(function.name, "transaction.atomic", _without(source, decorator, first="@"))
+    leaving = (ast.Raise, ast.Return, ast.Continue, ast.Break) if thorough else (ast.Raise, ast.Return)
+    for node in _nodes_of(function):
+        if isinstance(node, ast.If) and not node.orelse:
+            without = _unconditional(source, node, leaving=leaving)
+            yield Mutant(function.name, f"if {ast.unparse(node.test)}", without)
+        elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) and CALLS.match(_called(node.value)):
+            yield Mutant(function.name, ast.unparse(node), _without(source, node))
+        elif isinstance(node, ast.Call) and (unguarded := UNGUARDED.get(ast.unparse(node.func))):
+            without = unguarded.format(*map(ast.unparse, node.args))
+            yield Mutant(function.name, ast.unparse(node), _replaced(source, node, without))
+        elif isinstance(node, ast.Call) and _called(node) == "select_for_update":
+            assert isinstance(node.func, ast.Attribute)
+            without = f"{ast.unparse(node.func.value)}.all()"
+            yield Mutant(function.name, ".select_for_update()", _replaced(source, node, without))
+        elif conditions and isinstance(node, ast.Call) and re.search(r"\.(filter|exclude)$", ast.unparse(node.func)):
+            yield from _without_each_condition(source, function.name, node)
+        if thorough:
+            for guard, without in (*_guards_in_statements(source, node), *_guards_in_expressions(source, node)):
+                yield Mutant(function.name, guard, without)
+
+
+def _nodes_of(node: ast.AST) -> Iterator[ast.AST]:
+    """Yield the nodes of a function in the order of the source, without those of the functions inside it."""
+    for child in ast.iter_child_nodes(node):
+        if not isinstance(child, ast.FunctionDef):
+            yield child
+            yield from _nodes_of(child)
+
+
+def _guards_in_statements(source: str, node: ast.AST) -> Iterator[tuple[str, str]]:
+    """Yield a guard and the source without it, for kinds that only docs/guards.md lists."""
+    match node:
+        case ast.If(test=test, orelse=[_, *_]):
+            yield f"if {ast.unparse(test)}", _replaced(source, test, "False")
+        case ast.ExceptHandler(type=ast.expr() as caught):
+            yield f"except {ast.unparse(caught)}", _replaced(source, caught, "()")
+        case ast.Expr(value=ast.Call() as call) if THOROUGH_CALLS.match(_called(call)):
+            yield ast.unparse(call), _without(source, node)
+        case ast.With(items=[ast.withitem(context_expr=held)]) if re.search("lock|suppress", ast.unparse(held)):
+            yield f"with {ast.unparse(held)}", _replaced(source, held, NO_CONTEXT)
+    match node:
+        case ast.If(test=tested) | ast.IfExp(test=tested) | ast.Return(value=ast.expr() as tested):
+            for operator in (inner for inner in ast.walk(tested) if isinstance(inner, ast.BoolOp)):
+                for removed in operator.values:
+                    rest = [value for value in operator.values if value is not removed]
+                    without = ast.unparse(rest[0] if len(rest) == 1 else ast.BoolOp(operator.op, rest))
+                    yield ast.unparse(removed), _replaced(source, operator, f"({without})")
+
+
+def _guards_in_expressions(source: str, node: ast.AST) -> Iterator[tuple[str, str]]:
+    match node:
+        case ast.IfExp(test=test, body=body):
+            yield f"if {ast.unparse(test)}", _replaced(source, node, f"({ast.unparse(body)})")
+        case ast.comprehension(ifs=tests):
+            for test in tests:
+                yield f"if {ast.unparse(test)}", _replaced(source, test, "True")
+        case ast.Subscript(value=value, slice=ast.Slice(lower=None, upper=ast.Name(limit))) if limit[0] != "_":
+            yield f"[:{limit}]", _replaced(source, node, ast.unparse(value))
+        case ast.Subscript(value=value, slice=ast.Slice(lower=ast.UnaryOp(operand=ast.Name(limit)), upper=None)):
+            yield f"[-{limit}:]", _replaced(source, node, ast.unparse(value))
+        case ast.Call(args=[ast.List(elts=elements) as display, *_]):
+            for removed in elements:
+                rest = ", ".join(ast.unparse(element) for element in elements if element is not removed)
+                yield ast.unparse(removed), _replaced(source, display, f"[{rest}]")
+
+
+def _without_each_condition_of_sql(source: str) -> Iterator[Mutant]:
+    """Yield the source without each condition of the WHERE clause of a constant, which ends with RETURNING."""
+    for statement in ast.parse(source).body:
+        match statement:
+            case ast.Assign(targets=[ast.Name(name)], value=ast.Constant(value=str(sql)) as value) if "WHERE" in sql:
+                clause = sql.partition("WHERE")[2].partition("RETURNING")[0]
+                parts = [part.strip() for part in re.split(r"\b(AND|OR)\b", clause)]
+                for index in range(0, len(parts), 2):
+                    condition = re.sub(r"^\(|(?<=\))\)$|(?<!\()\)$", "", parts[index])
+                    neutral = "TRUE" if "AND" in parts[max(0, index - 1) : index + 2] else "FALSE"
+                    without = sql.replace(condition, neutral, 1)
+                    yield Mutant(name, condition, _replaced(source, value, f'"""{without}"""'))
 
 
 def _without_each_condition(source: str, function: str, call: ast.Call) -> Iterator[Mutant]:
@@ -123,10 +227,9 @@ def _called(call: ast.Call) -> str:
     return call.func.attr if isinstance(call.func, ast.Attribute) else ast.unparse(call.func)
 
 
-def _unconditional(source: str, node: ast.If) -> str:
+def _unconditional(source: str, node: ast.If, *, leaving: tuple[type[ast.stmt], ...]) -> str:
     """Return the source without a rejection or an early return; any other body runs without its condition."""
-    leaves = isinstance(node.body[-1], ast.Raise | ast.Return)
-    return _without(source, node) if leaves else _replaced(source, node.test, "True")
+    return _without(source, node) if isinstance(node.body[-1], leaving) else _replaced(source, node.test, "True")
 
 
 def _replaced(source: str, node: ast.expr, text: str) -> str:
@@ -161,6 +264,10 @@ def _run(repository: Path, tests: Sequence[str]) -> Outcome | None:
     """Return None if all tests passed."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RELIVCHATS_")}
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
+    if not set(_PURE) <= set(tests):
+        # The servers of this script serve all runs, and so does the test database: most of a run is setting them up.
+        environment["RELIVCHATS_TEST_DATA"] = os.environ["RELIVCHATS_DATA"]
+        command.append("--reuse-db")
     try:
         ran = subprocess.run(
             command, cwd=repository, env=environment, capture_output=True, text=True, timeout=TIMEOUT_SECONDS
@@ -179,27 +286,35 @@ def _describe(test: str) -> str:
     return f"`{parts[1]}{parts[2]}`: {parts[3].replace('_', ' ')}" if parts else f"`{test}`"
 
 
+def escape(guard: str) -> str:
+    """Return the text of a guard as it appears in a table."""
+    return guard.replace("|", "\\|")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("modules", nargs="*", default=[*MODULES, *JOB_MODULES])
+    parser.add_argument("modules", nargs="*", default=[*MODULES, *JOB_MODULES, *GUARD_MODULES])
     parser.add_argument("--functions", default="", help="only functions whose name this pattern matches in full")
     options, survivors = parser.parse_args(), 0
-    with tempfile.TemporaryDirectory(prefix="relivchats-mutations-") as directory:
+    with tempfile.TemporaryDirectory(prefix="relivchats-mutations-") as directory, contextlib.ExitStack() as servers:
+        Path(directory).chmod(0o711)
+        os.environ.update(RELIVCHATS_DATA=str(Path(directory) / "data"), RELIVCHATS_FSYNC="off")
+        servers.enter_context(embedded.running())
         copy = Path(directory) / "copy"
-        shutil.copytree(REPOSITORY, copy, ignore=shutil.ignore_patterns(".git", ".venv", "var", "__pycache__"))
+        ignored = shutil.ignore_patterns(".*", "var", "__pycache__")
+        shutil.copytree(REPOSITORY, copy, ignore=ignored)
         for module in options.modules:
+            if failing := [outcome.test for tests in tests_of(module) if (outcome := _run(copy, tests))]:
+                sys.exit(f"{module}: the tests fail with all guards in place: {failing[0]}")
             print(f"| of `{Path(module).name}` | without | fails in `test_….py` |\n|---|---|---|", flush=True)
             source = (copy / module).read_text()
-            for mutant in mutants(source, conditions=module in JOB_MODULES):
-                if (mutant.function, mutant.guard) in EQUIVALENT:
-                    continue
+            for mutant in mutants(module, source):
                 if options.functions and not re.fullmatch(options.functions, mutant.function):
                     continue
                 (copy / module).write_text(mutant.source)
                 result = run_tests(copy, module)
                 survivors += not result.missed
-                guard = mutant.guard.replace("|", "\\|")
-                print(f"| `{mutant.function}` | `{guard}` | {result.test} |", flush=True)
+                print(f"| `{mutant.function}` | `{escape(mutant.guard)}` | {result.test} |", flush=True)
             (copy / module).write_text(source)
     sys.exit(bool(survivors))
 

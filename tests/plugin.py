@@ -27,10 +27,14 @@ _servers = contextlib.ExitStack()
 @pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests() -> None:
     _remove_leftovers()
-    directory = Path(tempfile.mkdtemp(prefix=PREFIX))
-    # If root runs the tests, the servers run as another user, who must be able to enter the directory.
-    directory.chmod(0o711)
-    _servers.callback(shutil.rmtree, directory, ignore_errors=True)
+    if shared := os.environ.get("RELIVCHATS_TEST_DATA"):
+        # Servers that outlive the run: tests/mutations.py runs many, one after another.
+        directory = Path(shared)
+    else:
+        directory = Path(tempfile.mkdtemp(prefix=PREFIX))
+        # If root runs the tests, the servers run as another user, who must be able to enter the directory.
+        directory.chmod(0o711)
+        _servers.callback(shutil.rmtree, directory, ignore_errors=True)
     os.environ.update(RELIVCHATS_DATA=str(directory), RELIVCHATS_FSYNC="off")
     # Never run the tests against servers that the shell names.
     for name in ("DATABASE_URL", "REDIS_URL"):

@@ -1,4 +1,4 @@
-"""docs/ledger.md tells of every guard of the ledger and of webhooks which test misses it."""
+"""The pages that list guards have a row for each guard of their modules, with the test that fails without it."""
 
 from __future__ import annotations
 
@@ -8,13 +8,20 @@ import pytest
 
 from tests import mutations
 
-PAGE = (mutations.REPOSITORY / "docs" / "ledger.md").read_text()
+PAGES = {
+    **dict.fromkeys(mutations.MODULES, "ledger.md"),
+    **dict.fromkeys(mutations.GUARD_MODULES, "guards.md"),
+}
 
 
-@pytest.mark.parametrize("module", mutations.MODULES)
+@pytest.mark.parametrize("module", PAGES)
 def test_the_page_has_a_row_for_each_guard_and_no_other(module: str) -> None:
-    _, _, table = PAGE.partition(f"| of `{Path(module).name}` | without |")
+    page = (mutations.REPOSITORY / "docs" / PAGES[module]).read_text()
+    _, _, table = page.partition(f"| of `{Path(module).name}` | without |")
     rows = [line.split(" | ")[:2] for line in table.split("\n\n")[0].splitlines() if line.startswith("| `")]
     source = (mutations.REPOSITORY / module).read_text()
-    guards = [[f"| `{mutant.function}`", f"`{mutant.guard}`"] for mutant in mutations.mutants(source)]
+    guards = [
+        [f"| `{mutant.function}`", f"`{mutations.escape(mutant.guard)}`"]
+        for mutant in mutations.mutants(module, source)
+    ]
     assert sorted(rows) == sorted(guards)
