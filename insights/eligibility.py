@@ -17,6 +17,8 @@ class NotEligible(DomainError):
     """The chat has too few messages, or too few or too many people, for a requested type. No coins are reserved."""
 
     code, status, title = "ERR_1001", 422, "These insights do not fit this chat"
+    # The API's name of the problem, from before the class was renamed.
+    slug = "does-not-fit"
 
 
 @dataclass(frozen=True)

@@ -38,12 +38,16 @@ class NothingRequested(DomainError):
     """The request names neither a category nor types, or types of several categories."""
 
     code, status, title = "ERR_1001", 422, "Nothing to unlock"
+    # The API's name of the problem, from before the class was renamed.
+    slug = "nothing-asked"
 
 
 class UnsupportedLanguage(DomainError):
     """The engine does not write findings in the requested language."""
 
     code, status, title = "ERR_1001", 422, "Unsupported language"
+    # The API's name of the problem, from before the class was renamed.
+    slug = "unknown-language"
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+from importlib import import_module
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.db import OperationalError
 
 from chats import views
@@ -19,6 +21,19 @@ from tests.api.conftest import Api
 pytestmark = pytest.mark.django_db
 
 PRIVATE = "Meera said the password is swordfish"
+
+#: The `type` of each refusal, without its prefix. Clients compare it, so none may change or disappear.
+SLUGS = """
+backup bad-request bad-signature chat-changes chat-recognised conflict damaged-archive
+damaged-export database-unavailable does-not-fit empty-export export-refused export-too-large
+formatted-text idempotency-key-reused idempotency-mismatch insufficient-coins invalid-movement
+length-required malformed-idempotency-key no-chat-text no-such-chat not-a-chat-export
+not-by-same-person not-found not-searchable not-set-up not-text not-this-chat nothing-asked
+only-system-messages other-archive other-json password-protected pdf picture provider-refused
+provider-unavailable rate-limited recording refund-failed refund-impossible request-still-running
+request-too-large reservation-resolved several-chats token-revoked too-many-people unexpected
+unknown-language unpacked-too-large unreadable-event web-page
+""".split()
 
 
 @pytest.fixture
@@ -138,6 +153,17 @@ def test_a_problems_type_can_stay_when_its_class_is_renamed() -> None:
         if (response := problem_response(error(), {}))
     ]
     assert types == ["urn:relivchats:problem:first-name", "urn:relivchats:problem:narrower"]
+
+
+def test_the_type_of_every_problem_stays_as_clients_know_it() -> None:
+    # The URLs import every view and admin, and these every module that raises a DomainError.
+    import_module(settings.ROOT_URLCONF)
+    classes = [DomainError]
+    for error_class in classes:
+        classes += error_class.__subclasses__()
+    apps = ("relivchats", "chats", "billing", "insights", "ops")
+    slugs = {error_class.slug for error_class in classes if error_class.__module__.split(".")[0] in apps}
+    assert sorted(slugs) == SLUGS
 
 
 def test_an_unexpected_error_reveals_nothing_and_is_logged_once_without_its_message(
