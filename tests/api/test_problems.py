@@ -23,17 +23,61 @@ pytestmark = pytest.mark.django_db
 PRIVATE = "Meera said the password is swordfish"
 
 #: The `type` of each refusal, without its prefix. Clients compare it, so none may change or disappear.
-SLUGS = """
-backup bad-request bad-signature chat-changes chat-recognised conflict damaged-archive
-damaged-export database-unavailable does-not-fit empty-export export-refused export-too-large
-formatted-text idempotency-key-reused idempotency-mismatch insufficient-coins invalid-movement
-length-required malformed-idempotency-key no-chat-text no-such-chat not-a-chat-export
-not-by-same-person not-found not-searchable not-set-up not-text not-this-chat nothing-asked
-only-system-messages other-archive other-json password-protected pdf picture provider-refused
-provider-unavailable rate-limited recording refund-failed refund-impossible request-still-running
-request-too-large reservation-resolved several-chats token-revoked too-many-people unexpected
-unknown-language unpacked-too-large unreadable-event web-page
-""".split()
+SLUGS = [
+    "backup",
+    "bad-request",
+    "bad-signature",
+    "chat-changes",
+    "chat-recognised",
+    "conflict",
+    "damaged-archive",
+    "damaged-export",
+    "database-unavailable",
+    "does-not-fit",
+    "empty-export",
+    "export-refused",
+    "export-too-large",
+    "formatted-text",
+    "idempotency-key-reused",
+    "idempotency-mismatch",
+    "insufficient-coins",
+    "invalid-movement",
+    "length-required",
+    "malformed-idempotency-key",
+    "no-chat-text",
+    "no-such-chat",
+    "not-a-chat-export",
+    "not-by-same-person",
+    "not-found",
+    "not-searchable",
+    "not-set-up",
+    "not-text",
+    "not-this-chat",
+    "nothing-asked",
+    "only-system-messages",
+    "other-archive",
+    "other-json",
+    "password-protected",
+    "pdf",
+    "picture",
+    "provider-refused",
+    "provider-unavailable",
+    "rate-limited",
+    "recording",
+    "refund-failed",
+    "refund-impossible",
+    "request-still-running",
+    "request-too-large",
+    "reservation-resolved",
+    "several-chats",
+    "token-revoked",
+    "too-many-people",
+    "unexpected",
+    "unknown-language",
+    "unpacked-too-large",
+    "unreadable-event",
+    "web-page",
+]
 
 
 @pytest.fixture
