@@ -53,7 +53,7 @@ def _events(fake: stripe.FakeStripe, *, count: int) -> list[bytes]:
             provider="stripe",
             idempotency_key="once",
         )
-        return fake.event("payment_intent.succeeded", fake.pay(placed.provider_order_id))
+        return fake.build_event("payment_intent.succeeded", fake.pay(placed.provider_order_id))
 
     return [paid(number) for number in range(count)]
 

@@ -86,21 +86,21 @@ def make_order() -> MakeOrder:
 
 @pytest.fixture
 def buy(make_order: MakeOrder) -> Buy:
-    def bought(wallet: Wallet, coins: int = 400) -> CreditTransaction:
-        """Grant these coins for a paid order."""
+    def grant(wallet: Wallet, coins: int = 400) -> CreditTransaction:
+        """Grant these coins for a new paid order, and return the transaction."""
         order = make_order(wallet, coins=coins, status="completed", completed_at=clock.now())
         return ledger.grant(
             wallet=wallet, type="purchase", coins=coins, idempotency_key=f"order {order.pk}", payment_order=order
         )
 
-    return bought
+    return grant
 
 
-def all_at_once(calls: Sequence[Callable[[], Any]]) -> list[Any]:
-    """Run each call in its own thread and connection. Return what each returned or raised.
+def call_concurrently(calls: Sequence[Callable[[], Any]]) -> list[Any]:
+    """Run each call in its own thread and connection. Return the result or the exception of each, in order.
 
-    The wallets are locked against writes until every call waits for a lock. So every call has done its unlocked reads
-    before any of them can write.
+    The wallets are locked against writes until every call waits for a lock. Every call has therefore done its
+    unlocked reads before any of them can write.
     """
     outcomes: list[Any] = [None] * len(calls)
 
@@ -125,10 +125,11 @@ def all_at_once(calls: Sequence[Callable[[], Any]]) -> list[Any]:
 
 
 def wait_until_blocked(count: int) -> None:
-    give_up_at = monotonic() + PATIENCE_SECONDS
+    """Wait until this number of connections to the database wait for a lock."""
+    deadline = monotonic() + PATIENCE_SECONDS
     blocked = 0
     while blocked < count:
-        assert monotonic() < give_up_at, f"{blocked} of {count} calls wait for a lock"
+        assert monotonic() < deadline, f"{blocked} of {count} calls wait for a lock"
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_stat_clear_snapshot()")
             cursor.execute(
@@ -138,6 +139,6 @@ def wait_until_blocked(count: int) -> None:
             (blocked,) = cursor.fetchone()
 
 
-def audit_of_coins() -> list[audit.Finding]:
-    """Return the findings without those about orders, for tests that move coins without money."""
+def audit_coins() -> list[audit.Finding]:
+    """Return the findings of the audit except those about orders, for tests that move coins without payments."""
     return [finding for finding in audit.audit() if finding.invariant.number != "9"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-MOST = 1_000_000_000
+MAX_COINS = 1_000_000_000
 
 
 class Refused(Exception):
@@ -20,9 +20,12 @@ class ModelHold:
 
 @dataclass
 class ModelWallet:
+    #: Type and amount of each transaction, in order.
     lines: list[tuple[str, int]] = field(default_factory=list)
+    #: Type and amount of the transaction of each idempotency key.
     keys: dict[str, tuple[str, int]] = field(default_factory=dict)
     holds: dict[str, ModelHold] = field(default_factory=dict)
+    #: Sequences of the refunds that were reversed.
     reversed: set[int] = field(default_factory=set)
 
     @property
@@ -34,15 +37,15 @@ class ModelWallet:
         return sum(hold.coins for hold in self.holds.values() if hold.state == "active")
 
     @property
-    def running(self) -> list[tuple[int, str, int, int]]:
+    def transactions(self) -> list[tuple[int, str, int, int]]:
         """Return (sequence, type, amount, balance after) of each transaction."""
         return [
-            (number, type, amount, sum(earlier for _, earlier in self.lines[:number]))
+            (number, type, amount, sum(change for _, change in self.lines[:number]))
             for number, (type, amount) in enumerate(self.lines, start=1)
         ]
 
     def move(self, type: str, amount: int, key: str) -> None:
-        if not 1 <= abs(amount) <= MOST or (type == "purchase" and amount < 0):
+        if not 1 <= abs(amount) <= MAX_COINS or (type == "purchase" and amount < 0):
             raise Refused("InvalidMovement")
         if key in self.keys:
             if self.keys[key] != (type, amount):
@@ -54,7 +57,7 @@ class ModelWallet:
         self.lines.append((type, amount))
 
     def refund(self, coins: int, key: str) -> None:
-        if not 1 <= coins <= MOST:
+        if not 1 <= coins <= MAX_COINS:
             raise Refused("InvalidMovement")
         if key in self.keys:
             if self.keys[key][0] != "refund":
@@ -65,7 +68,7 @@ class ModelWallet:
             self.lines.append(("refund", -taken))
 
     def reverse(self, sequence: int) -> None:
-        """Return the coins that the refund of this transaction took."""
+        """Give back the coins that the refund with this sequence took."""
         type, amount = self.lines[sequence - 1]
         if type != "refund":
             raise Refused("InvalidMovement")
@@ -74,7 +77,7 @@ class ModelWallet:
             self.lines.append(("admin_adjustment", -amount))
 
     def hold(self, coins: int, key: str) -> None:
-        if not 1 <= coins <= MOST:
+        if not 1 <= coins <= MAX_COINS:
             raise Refused("InvalidMovement")
         if key in self.holds:
             if self.holds[key].coins != coins:

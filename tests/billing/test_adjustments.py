@@ -1,4 +1,4 @@
-"""Above the limit, one person proposes an adjustment, another approves it, and the coins move once."""
+"""Above the limit, one person proposes an adjustment, a second person approves it, and the coins move once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from billing import adjustments, ledger
 from billing.audit import audit
 from billing.models import Adjustment, CreditTransaction, Wallet
 from relivchats.errors import Conflict
-from tests.billing.conftest import MakeWallet, all_at_once
+from tests.billing.conftest import MakeWallet, call_concurrently
 
 pytestmark = pytest.mark.django_db
 
@@ -27,9 +27,9 @@ def limit(settings: Any) -> None:
 
 
 def propose(wallet: Wallet, amount: int = 1001, *, actor: str = "user 1", key: str = "a") -> Adjustment:
-    made = adjustments.adjust(wallet=wallet, amount=amount, actor=actor, reason=" a claim ", idempotency_key=key)
-    assert isinstance(made, Adjustment)
-    return made
+    proposed = adjustments.adjust(wallet=wallet, amount=amount, actor=actor, reason=" a claim ", idempotency_key=key)
+    assert isinstance(proposed, Adjustment)
+    return proposed
 
 
 def balance(wallet: Wallet) -> int:
@@ -40,8 +40,8 @@ def balance(wallet: Wallet) -> int:
 @pytest.mark.parametrize("amount", [1000, -1000])
 def test_an_adjustment_up_to_the_limit_is_made_at_once(make_wallet: MakeWallet, amount: int) -> None:
     wallet = make_wallet(coins=1000)
-    made = adjustments.adjust(wallet=wallet, amount=amount, actor="user 1", reason="a claim", idempotency_key="a")
-    assert isinstance(made, CreditTransaction)
+    adjustment = adjustments.adjust(wallet=wallet, amount=amount, actor="user 1", reason="a claim", idempotency_key="a")
+    assert isinstance(adjustment, CreditTransaction)
     assert balance(wallet) == 1000 + amount
 
 
@@ -50,56 +50,56 @@ def test_above_the_limit_coins_move_only_after_a_second_person_approves(make_wal
     wallet = make_wallet(coins=2000)
     proposed = propose(wallet, amount)
     assert balance(wallet) == 2000
-    made = adjustments.approve(proposed, actor="user 2", reason="checked")
-    assert (made.amount, made.actor, made.reason) == (amount, "user 1, approved by user 2", "a claim")
+    line = adjustments.approve(proposed, actor="user 2", reason="checked")
+    assert (line.amount, line.actor, line.reason) == (amount, "user 1, approved by user 2", "a claim")
     assert balance(wallet) == 2000 + amount
     proposed.refresh_from_db()
-    assert (proposed.status, proposed.transaction, proposed.decided_by) == ("approved", made, "user 2")
+    assert (proposed.status, proposed.transaction, proposed.decided_by) == ("approved", line, "user 2")
 
 
-def give(wallet: Wallet, amount: int, *, actor: str = "user 1", key: str) -> CreditTransaction | Adjustment:
+def adjust(wallet: Wallet, amount: int, *, actor: str = "user 1", key: str) -> CreditTransaction | Adjustment:
     return adjustments.adjust(wallet=wallet, amount=amount, actor=actor, reason="a claim", idempotency_key=key)
 
 
 @pytest.mark.parametrize("sign", [1, -1])
 def test_small_adjustments_by_one_person_within_a_day_count_together(make_wallet: MakeWallet, sign: int) -> None:
     wallet = make_wallet(coins=5000)
-    assert isinstance(give(wallet, sign * 600, key="a"), CreditTransaction)
-    assert isinstance(give(wallet, sign * 400, actor=" user 1 ", key="b"), CreditTransaction)
-    assert isinstance(give(wallet, sign * 1, key="c"), Adjustment)
+    assert isinstance(adjust(wallet, sign * 600, key="a"), CreditTransaction)
+    assert isinstance(adjust(wallet, sign * 400, actor=" user 1 ", key="b"), CreditTransaction)
+    assert isinstance(adjust(wallet, sign * 1, key="c"), Adjustment)
     assert balance(wallet) == 5000 + sign * 1000
-    assert isinstance(give(wallet, -sign * 1000, key="the other way"), CreditTransaction)
-    assert isinstance(give(wallet, sign * 1000, actor="user 2", key="d"), CreditTransaction)
-    assert isinstance(give(make_wallet(coins=5000), sign * 1000, key="another wallet"), CreditTransaction)
+    assert isinstance(adjust(wallet, -sign * 1000, key="the other way"), CreditTransaction)
+    assert isinstance(adjust(wallet, sign * 1000, actor="user 2", key="d"), CreditTransaction)
+    assert isinstance(adjust(make_wallet(coins=5000), sign * 1000, key="another wallet"), CreditTransaction)
 
 
-def test_approved_adjustments_and_those_of_yesterday_do_not_count(
+def test_approved_and_earlier_adjustments_do_not_count_towards_the_limit(
     make_wallet: MakeWallet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wallet = make_wallet(coins=50)
     adjustments.approve(propose(wallet), actor="user 2", reason="checked")
-    assert isinstance(give(wallet, 1000, key="b"), CreditTransaction)
-    assert isinstance(give(wallet, 1000, key="c"), Adjustment)
+    assert isinstance(adjust(wallet, 1000, key="b"), CreditTransaction)
+    assert isinstance(adjust(wallet, 1000, key="c"), Adjustment)
     monkeypatch.setattr(adjustments, "LIMIT_WINDOW", timedelta())
-    assert isinstance(give(wallet, 1000, key="d"), CreditTransaction)
+    assert isinstance(adjust(wallet, 1000, key="d"), CreditTransaction)
 
 
 def test_a_repeated_request_returns_the_same_adjustment(
     make_wallet: MakeWallet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wallet = make_wallet(coins=50)
-    made, proposed = give(wallet, 700, key="a"), give(wallet, 700, key="b")
-    give(wallet, 300, key="c")
-    assert give(wallet, 700, key="a") == made
+    line, proposed = adjust(wallet, 700, key="a"), adjust(wallet, 700, key="b")
+    adjust(wallet, 300, key="c")
+    assert adjust(wallet, 700, key="a") == line
     monkeypatch.setattr(adjustments, "LIMIT_WINDOW", timedelta())
-    assert give(wallet, 700, key="b") == proposed
+    assert adjust(wallet, 700, key="b") == proposed
     assert balance(wallet) == 1050
 
 
 @pytest.mark.django_db(transaction=True)
 def test_concurrent_adjustments_cannot_pass_the_limit_together(make_wallet: MakeWallet) -> None:
     wallet = make_wallet(coins=50)
-    outcomes = all_at_once([partial(give, wallet, 400, key=f"key {n}") for n in range(5)])
+    outcomes = call_concurrently([partial(adjust, wallet, 400, key=f"key {n}") for n in range(5)])
     assert sorted(type(outcome).__name__ for outcome in outcomes) == ["Adjustment"] * 3 + ["CreditTransaction"] * 2
     assert balance(wallet) == 850
 
@@ -114,9 +114,9 @@ def test_an_adjustment_cannot_be_approved_by_its_author(make_wallet: MakeWallet,
 
 def test_the_database_rejects_an_approval_by_the_author(make_wallet: MakeWallet) -> None:
     proposed = propose(make_wallet(coins=50))
-    made = adjustments.approve(proposed, actor="user 2", reason="checked")
+    line = adjustments.approve(proposed, actor="user 2", reason="checked")
     with pytest.raises(IntegrityError, match="adjustment_approved_by_another"), transaction.atomic():
-        Adjustment.objects.filter(transaction=made).update(decided_by="user 1")
+        Adjustment.objects.filter(transaction=line).update(decided_by="user 1")
 
 
 def test_an_adjustment_is_decided_once(make_wallet: MakeWallet) -> None:
@@ -155,19 +155,19 @@ def test_an_approval_without_enough_coins_fails_and_the_proposal_stays(make_wall
 def test_a_repeated_proposal_is_stored_once(make_wallet: MakeWallet) -> None:
     wallet = make_wallet(coins=50)
     assert propose(wallet) == propose(wallet)
-    taken = propose(rich := make_wallet(coins=2000), -1500)
+    first = propose(rich := make_wallet(coins=2000), -1500)
     ledger.adjust(wallet=rich, amount=-600, actor="user 1", reason="spent", idempotency_key="spent")
-    assert propose(rich, -1500) == taken, "though there are not so many by now"
+    assert propose(rich, -1500) == first, "although the wallet no longer has 1,500 coins"
     with pytest.raises(ledger.IdempotencyMismatch):
         propose(wallet, 1002)
 
 
 @pytest.mark.parametrize(
-    "asked",
+    "change",
     [{"amount": 2_000_000_000}, {"reason": " "}, {"actor": " "}, {"amount": -5000}],
 )
-def test_an_impossible_adjustment_is_not_proposed(make_wallet: MakeWallet, asked: dict[str, Any]) -> None:
-    proposal = {"amount": 5000, "actor": "user 1", "reason": "a claim", "idempotency_key": "a", **asked}
+def test_an_impossible_adjustment_is_not_proposed(make_wallet: MakeWallet, change: dict[str, Any]) -> None:
+    proposal = {"amount": 5000, "actor": "user 1", "reason": "a claim", "idempotency_key": "a", **change}
     with pytest.raises((ledger.InvalidMovement, ledger.InsufficientCoins)):
         adjustments.adjust(wallet=make_wallet(), **proposal)
     assert not Adjustment.objects.exists()
@@ -178,7 +178,7 @@ def test_ten_concurrent_approvals_move_the_coins_once(make_wallet: MakeWallet) -
     wallet = make_wallet(coins=50)
     proposed = propose(wallet)
     approvals = [partial(adjustments.approve, proposed, actor=f"user {n}", reason="checked") for n in range(2, 12)]
-    outcomes = all_at_once(approvals)
+    outcomes = call_concurrently(approvals)
     assert sorted(type(outcome).__name__ for outcome in outcomes) == ["Conflict"] * 9 + ["CreditTransaction"]
     assert balance(wallet) == 1051
 

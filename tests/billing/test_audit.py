@@ -1,4 +1,4 @@
-"""Each invariant finds its own fault and no other. The faults are written with SQL, around the ledger."""
+"""Each invariant finds its own faults and no others. The faults are written with SQL, without the ledger."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ class Fault:
 
 
 FAULTS = [
-    Fault("1", "balance above the lines", "UPDATE wallets SET balance = balance + 1 WHERE id = {wallet}"),
-    Fault("1", "balance without a line", "UPDATE wallets SET balance = 7 WHERE id = {untouched_wallet}"),
+    Fault("1", "balance above the transactions", "UPDATE wallets SET balance = balance + 1 WHERE id = {wallet}"),
+    Fault("1", "balance without a transaction", "UPDATE wallets SET balance = 7 WHERE id = {untouched_wallet}"),
     Fault("2", "more reserved than held", "UPDATE wallets SET reserved = reserved + 1 WHERE id = {wallet}"),
-    Fault("2", "reserved and nothing held", "UPDATE wallets SET reserved = 1 WHERE id = {spent_wallet}"),
+    Fault("2", "reserved but nothing held", "UPDATE wallets SET reserved = 1 WHERE id = {spent_wallet}"),
     Fault(
         "2",
         "more held than owned",
@@ -65,7 +65,7 @@ FAULTS = [
     ),
     Fault(
         "3",
-        "a balance below zero on the way",
+        "a balance below zero in between",
         "UPDATE credit_transactions SET amount = amount - 1000, balance_after = balance_after - 1000"
         " WHERE wallet_id = {wallet} AND sequence = 1;"
         "UPDATE credit_transactions SET amount = amount + 1000 WHERE wallet_id = {wallet} AND sequence = 2",
@@ -76,7 +76,7 @@ FAULTS = [
     ),
     Fault(
         "4",
-        "another sum captured than taken",
+        "other coins captured than taken",
         "UPDATE coin_reservations SET captured_coins = captured_coins - 1 WHERE id = '{captured}'",
     ),
     Fault(
@@ -92,7 +92,7 @@ FAULTS = [
     ),
     Fault(
         "4",
-        "captured and nothing taken",
+        "captured but nothing taken",
         "UPDATE credit_transactions SET type = 'admin_adjustment', reservation_id = NULL, actor = 'x', reason = 'x'"
         " WHERE reservation_id = '{captured}'",
     ),
@@ -125,7 +125,7 @@ FAULTS = [
     ),
     Fault(
         "5",
-        "captured at no time",
+        "captured without a time",
         "UPDATE coin_reservations SET resolved_at = NULL WHERE id = '{captured}'",
         without=("coin_reservations.reservation_resolved_iff_not_active",),
     ),
@@ -137,12 +137,12 @@ FAULTS = [
     ),
     Fault(
         "8a",
-        "held past its time",
+        "held after its expiry",
         "UPDATE coin_reservations SET expires_at = statement_timestamp() - interval '121 s' WHERE id = '{active}'",
     ),
     Fault(
         "9",
-        "paid, and no coins",
+        "paid without coins",
         "UPDATE credit_transactions SET type = 'admin_adjustment', payment_order_id = NULL, actor = 'x', reason = 'x'"
         " WHERE payment_order_id = '{order}' AND type = 'purchase'",
     ),
@@ -157,16 +157,22 @@ FAULTS = [
         "UPDATE credit_transactions SET type = 'purchase' WHERE type = 'signup_bonus' AND wallet_id = {wallet}",
         without=("credit_transactions.transaction_without_order_is_no_purchase",),
     ),
-    Fault("9", "other coins than were bought", "UPDATE payment_orders SET coins = coins + 1 WHERE id = '{order}'"),
-    Fault("9", "in another wallet", "UPDATE payment_orders SET wallet_id = {untouched_wallet} WHERE id = '{order}'"),
+    Fault("9", "other coins than bought", "UPDATE payment_orders SET coins = coins + 1 WHERE id = '{order}'"),
     Fault(
-        "9", "more money back than its refunds", "UPDATE payment_orders SET refunded_amount = 99 WHERE id = '{order}'"
+        "9", "coins in another wallet", "UPDATE payment_orders SET wallet_id = {untouched_wallet} WHERE id = '{order}'"
     ),
+    Fault("9", "more refunded than its refunds", "UPDATE payment_orders SET refunded_amount = 99 WHERE id = '{order}'"),
     Fault("9", "fewer coins taken than the refund says", "UPDATE payment_refunds SET taken_coins = 1"),
     Fault("9", "more coins refunded than bought", "UPDATE payment_refunds SET coins = 401"),
-    Fault("11", "nobody adjusted", "UPDATE credit_transactions SET actor = ' ' WHERE type = 'admin_adjustment'"),
     Fault(
-        "11", "adjusted for no reason", "UPDATE credit_transactions SET reason = ' ' WHERE type = 'admin_adjustment'"
+        "11",
+        "an adjustment without an actor",
+        "UPDATE credit_transactions SET actor = ' ' WHERE type = 'admin_adjustment'",
+    ),
+    Fault(
+        "11",
+        "an adjustment without a reason",
+        "UPDATE credit_transactions SET reason = ' ' WHERE type = 'admin_adjustment'",
     ),
 ]
 
@@ -178,19 +184,19 @@ def horizon(db: None) -> Horizon:
 
 
 @pytest.fixture
-def places(make_wallet: MakeWallet, hold: Hold, make_order: MakeOrder) -> dict[str, object]:
+def rows(make_wallet: MakeWallet, hold: Hold, make_order: MakeOrder) -> dict[str, object]:
     """Create a wallet with a reservation in each status, one that spent nearly all coins, and an empty one."""
     wallet, spent, untouched = make_wallet(coins=1000), make_wallet(coins=100), Wallet.objects.create()
     ledger.adjust(wallet=spent, amount=-99, actor="test", reason="spent", idempotency_key="spent")
     buyer = make_wallet(coins=10)
     order = make_order(buyer, status="completed", completed_at=clock.now(), refunded_amount=249)
     ledger.grant(wallet=buyer, type="purchase", coins=400, idempotency_key="order", payment_order=order)
-    taken = ledger.refund(payment_order=order, coins=199, idempotency_key="refund")
-    assert taken is not None
+    refund = ledger.refund(payment_order=order, coins=199, idempotency_key="refund")
+    assert refund is not None
     order.refunds.create(source="provider", status="completed", amount=249, coins=199, taken_coins=199)
     captured, released, active = (hold(wallet, 300, key=key) for key in ("captured", "released", "active"))
     ledger.capture(reservation=captured, coins=200)
-    ledger.release(reservation=released, reason="given up")
+    ledger.release(reservation=released, reason="cancelled")
     return {
         "wallet": wallet.pk,
         "spent_wallet": spent.pk,
@@ -202,51 +208,51 @@ def places(make_wallet: MakeWallet, hold: Hold, make_order: MakeOrder) -> dict[s
     }
 
 
-def make_fault(fault: Fault, places: dict[str, object]) -> None:
+def make_fault(fault: Fault, rows: dict[str, object]) -> None:
     with connection.cursor() as cursor:
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
-        for place in fault.without:
-            table, name = place.split(".")
+        for constraint in fault.without:
+            table, name = constraint.split(".")
             cursor.execute(
                 f"DROP INDEX {name}" if name.startswith("one_") else f"ALTER TABLE {table} DROP CONSTRAINT {name}"
             )
         cursor.execute("ALTER TABLE credit_transactions DISABLE TRIGGER USER")
-        cursor.execute(fault.sql.format(**places))
+        cursor.execute(fault.sql.format(**rows))
         assert cursor.rowcount > 0
 
 
-def broken() -> list[str]:
+def broken_invariants() -> list[str]:
     return [finding.invariant.number for finding in audit.audit()]
 
 
-def test_a_consistent_ledger_has_no_findings(places: dict[str, object]) -> None:
+def test_a_consistent_ledger_has_no_findings(rows: dict[str, object]) -> None:
     assert audit.audit() == []
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: f"{fault.invariant}: {fault.name}")
-def test_each_fault_is_found_by_its_own_invariant_only(fault: Fault, places: dict[str, object]) -> None:
-    make_fault(fault, places)
-    assert broken() == [fault.invariant]
+def test_each_fault_is_found_by_its_own_invariant_only(fault: Fault, rows: dict[str, object]) -> None:
+    make_fault(fault, rows)
+    assert broken_invariants() == [fault.invariant]
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: f"{fault.invariant}: {fault.name}")
 def test_a_fault_in_changed_rows_is_found_without_reading_the_rest(
-    fault: Fault, horizon: Horizon, places: dict[str, object]
+    fault: Fault, horizon: Horizon, rows: dict[str, object]
 ) -> None:
-    make_fault(fault, places)
-    found = [finding.invariant.number for finding in audit.audit(since=horizon)]
-    assert fault.invariant in found
-    assert set(found) <= {fault.invariant, "1"}, "coins that went missing on the way are missing in the sum too"
+    make_fault(fault, rows)
+    broken = [finding.invariant.number for finding in audit.audit(since=horizon)]
+    assert fault.invariant in broken
+    assert set(broken) <= {fault.invariant, "1"}, "a wrong amount is also missing in the sum"
 
 
-def test_a_consistent_ledger_has_no_findings_since_a_horizon(horizon: Horizon, places: dict[str, object]) -> None:
+def test_a_consistent_ledger_has_no_findings_since_a_horizon(horizon: Horizon, rows: dict[str, object]) -> None:
     assert audit.audit(since=horizon) == []
     now = Horizon(clock.now(), sum(CreditTransaction.objects.values_list("amount", flat=True)))
     assert audit.audit(since=now) == []
 
 
-def test_every_query_for_changed_rows_uses_an_index(horizon: Horizon, places: dict[str, object]) -> None:
-    """Tables that only grow are never scanned. Wallets are scanned once, for their sum."""
+def test_every_query_for_changed_rows_uses_an_index(horizon: Horizon, rows: dict[str, object]) -> None:
+    """Tables that only grow are never scanned. The wallets are scanned once, for their sum."""
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL enable_seqscan = off")
         for invariant, sql, values in audit.queries(horizon):
@@ -257,21 +263,21 @@ def test_every_query_for_changed_rows_uses_an_index(horizon: Horizon, places: di
 
 
 def test_every_invariant_is_tested_with_a_fault() -> None:
-    own = {"1", "2", "3", "4", "5", "8a", "9", "11"}
-    assert own <= {invariant.number for invariant in audit.registered()}
-    assert own == {fault.invariant for fault in FAULTS}
+    numbers = {"1", "2", "3", "4", "5", "8a", "9", "11"}
+    assert numbers <= {invariant.number for invariant in audit.registered()}
+    assert numbers == {fault.invariant for fault in FAULTS}
 
 
-def test_a_reservation_can_be_two_minutes_overdue(places: dict[str, object]) -> None:
+def test_a_reservation_can_be_two_minutes_overdue(rows: dict[str, object]) -> None:
     sql = "UPDATE coin_reservations SET expires_at = statement_timestamp() - interval '110 s' WHERE id = '{active}'"
-    make_fault(Fault("8a", "a little late", sql), places)
+    make_fault(Fault("8a", "a little late", sql), rows)
     assert audit.audit() == []
 
 
-def test_findings_contain_ids_and_numbers_only(places: dict[str, object]) -> None:
+def test_findings_contain_ids_and_numbers_only(rows: dict[str, object]) -> None:
     for fault in FAULTS:
         with transaction.atomic():
-            make_fault(fault, places)
+            make_fault(fault, rows)
             (finding,) = audit.audit()
             assert finding.total == len(finding.rows) > 0
             for row in finding.rows:
@@ -281,8 +287,8 @@ def test_findings_contain_ids_and_numbers_only(places: dict[str, object]) -> Non
             transaction.set_rollback(True)
 
 
-def test_all_offending_rows_are_counted_and_the_first_are_returned(places: dict[str, object]) -> None:
-    make_fault(Fault("1", "every balance", "UPDATE wallets SET balance = balance + 1"), places)
+def test_all_offending_rows_are_counted_and_the_first_are_returned(rows: dict[str, object]) -> None:
+    make_fault(Fault("1", "every balance", "UPDATE wallets SET balance = balance + 1"), rows)
     (finding,) = audit.audit(limit=2)
     assert (finding.total, len(finding.rows)) == (4, 2)
 
@@ -293,9 +299,9 @@ def test_invariants_are_ordered_and_their_numbers_are_unique(monkeypatch: pytest
     audit.register(tenth, ninth)
     audit.register(tenth)
     assert audit.registered() == [ninth, tenth]
-    assert broken() == ["10"]
+    assert broken_invariants() == ["10"]
     with pytest.raises(ValueError, match="10 is already"):
-        audit.register(Invariant("10", "another", "SELECT 1 AS one"))
+        audit.register(Invariant("10", "a duplicate", "SELECT 1 AS one"))
 
 
 @pytest.mark.django_db(transaction=True)
@@ -320,20 +326,20 @@ def test_an_audit_inside_a_transaction_cannot_write(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.fixture
-def bystander() -> Iterator[psycopg.Connection[Any]]:
-    """Another connection to the test's database, without a transaction."""
-    with psycopg.connect(database_url(connection.settings_dict["NAME"])) as other:
-        yield other
+def other_connection() -> Iterator[psycopg.Connection[Any]]:
+    """A second connection to the test database, outside the test's transaction."""
+    with psycopg.connect(database_url(connection.settings_dict["NAME"])) as opened:
+        yield opened
 
 
 @pytest.mark.django_db(transaction=True)
 def test_a_horizon_never_passes_a_transaction_that_is_still_running(
-    make_wallet: MakeWallet, bystander: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
+    make_wallet: MakeWallet, other_connection: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A transaction written before an audit and committed after it has an earlier time than ones that the audit saw."""
+    """A transaction can be written before an audit and committed after it. It is older than some that the audit saw."""
     monkeypatch.setattr(audit, "HORIZON_MARGIN", timedelta())
     wallet, other = make_wallet(coins=50), make_wallet(coins=70)
-    bystander.execute(
+    other_connection.execute(
         "INSERT INTO credit_transactions"
         " (wallet_id, sequence, type, amount, balance_after, idempotency_key, actor, reason)"
         " VALUES (%s, 2, 'admin_adjustment', 5, 55, 'slow', 'test', 'slow')",
@@ -343,14 +349,14 @@ def test_a_horizon_never_passes_a_transaction_that_is_still_running(
     assert (first.findings, first.horizon) == ([], None)
     ledger.adjust(wallet=other, amount=9, actor="test", reason="meanwhile", idempotency_key="meanwhile")
     assert audit.incremental_audit(marks=[first.mark]).horizon is None
-    bystander.execute("UPDATE wallets SET balance = 55 WHERE id = %s", [wallet.pk])
-    bystander.commit()
-    after = audit.incremental_audit(marks=[first.mark])
-    assert after.findings == []
-    assert after.horizon is not None
-    assert audit.audit(since=after.horizon) == []
-    moved = CreditTransaction.objects.filter(created_at__lt=after.horizon.at)
-    assert after.horizon.coins == sum(moved.values_list("amount", flat=True))
+    other_connection.execute("UPDATE wallets SET balance = 55 WHERE id = %s", [wallet.pk])
+    other_connection.commit()
+    second = audit.incremental_audit(marks=[first.mark])
+    assert second.findings == []
+    assert second.horizon is not None
+    assert audit.audit(since=second.horizon) == []
+    earlier = CreditTransaction.objects.filter(created_at__lt=second.horizon.at)
+    assert second.horizon.coins == sum(earlier.values_list("amount", flat=True))
 
 
 @pytest.mark.django_db(transaction=True)

@@ -58,7 +58,7 @@ def test_held_coins_are_printed_and_not_taken(wallet: Wallet, hold: Hold) -> Non
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "message"),
     [
         (("ben@example.org", "+5", "--reason", "x"), "^There is no user with the address ben@example.org"),
         ((EMAIL, "abc", "--reason", "x"), "^abc is not a number of coins. Write it like \\+400 or -50.$"),
@@ -73,8 +73,8 @@ def test_held_coins_are_printed_and_not_taken(wallet: Wallet, hold: Hold) -> Non
         ((EMAIL, "+5", "--reason", "  "), "^Say why"),
     ],
 )
-def test_a_refusal_is_one_sentence_and_exit_code_1(wallet: Wallet, arguments: tuple[str, ...], says: str) -> None:
-    with pytest.raises(CommandError, match=says) as refusal:
+def test_a_refusal_is_one_sentence_and_exit_code_1(wallet: Wallet, arguments: tuple[str, ...], message: str) -> None:
+    with pytest.raises(CommandError, match=message) as refusal:
         coins(*arguments)
     assert refusal.value.returncode == 1
     assert "\n" not in str(refusal.value)

@@ -1,4 +1,4 @@
-"""The database rejects what must never happen, even in SQL around the ledger."""
+"""The database rejects what must never happen, even in SQL that does not use the ledger."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LINE = (
     " (wallet_id, sequence, type, amount, balance_after, reservation_id, idempotency_key, actor, reason)"
     " VALUES ({wallet}, "
 )
-OF_ORDER = LINE.replace("reservation_id", "payment_order_id")
+LINE_OF_ORDER = LINE.replace("reservation_id", "payment_order_id")
 REVERSAL = LINE.replace("reservation_id", "reverses_id")
 HOLD = (
     "INSERT INTO coin_reservations"
@@ -30,7 +30,7 @@ HOLD = (
     " VALUES (gen_random_uuid(), {wallet}, "
 )
 
-REFUSED = [
+REJECTED = [
     ("credit_transactions is append-only", "UPDATE credit_transactions SET reason = 'another'"),
     ("credit_transactions is append-only", "UPDATE credit_transactions SET amount = amount + 1"),
     ("credit_transactions is append-only", "DELETE FROM credit_transactions"),
@@ -56,10 +56,13 @@ REFUSED = [
     ("one_capture_per_reservation", LINE + "9, 'insight_unlock', -1, 49, '{captured}', 'k', '', '')"),
     ("reservation_named_iff_unlock", LINE + "9, 'insight_unlock', -1, 49, NULL, 'k', '', '')"),
     ("reservation_named_iff_unlock", LINE + "9, 'refund', -1, 49, '{captured}', 'k', '', '')"),
-    ("one_purchase_per_paid_order", OF_ORDER + "9, 'purchase', 1, 51, '{order}', 'k', '', '')"),
-    ("payment_order_named_for_payments_only", OF_ORDER + "9, 'admin_adjustment', 1, 51, '{order}', 'k', 'a', 'r')"),
-    ("transaction_without_order_is_no_refund", OF_ORDER + "9, 'refund', -1, 49, NULL, 'k', '', '')"),
-    ("transaction_without_order_is_no_purchase", OF_ORDER + "9, 'purchase', 1, 51, NULL, 'k', '', '')"),
+    ("one_purchase_per_paid_order", LINE_OF_ORDER + "9, 'purchase', 1, 51, '{order}', 'k', '', '')"),
+    (
+        "payment_order_named_for_payments_only",
+        LINE_OF_ORDER + "9, 'admin_adjustment', 1, 51, '{order}', 'k', 'a', 'r')",
+    ),
+    ("transaction_without_order_is_no_refund", LINE_OF_ORDER + "9, 'refund', -1, 49, NULL, 'k', '', '')"),
+    ("transaction_without_order_is_no_purchase", LINE_OF_ORDER + "9, 'purchase', 1, 51, NULL, 'k', '', '')"),
     ("one_reversal_per_refund", REVERSAL + "9, 'admin_adjustment', 1, 51, {refund}, 'k', 'a', 'r')"),
     ("adjustment_has_actor_and_reason", LINE + "9, 'admin_adjustment', 1, 51, NULL, 'k', '', 'r')"),
     ("adjustment_has_actor_and_reason", LINE + "9, 'admin_adjustment', 1, 51, NULL, 'k', 'a', '')"),
@@ -88,7 +91,7 @@ REFUSED = [
 
 
 @pytest.fixture
-def places(make_wallet: MakeWallet, hold: Hold, make_order: MakeOrder) -> dict[str, Any]:
+def rows(make_wallet: MakeWallet, hold: Hold, make_order: MakeOrder) -> dict[str, Any]:
     wallet = make_wallet(coins=450)
     captured, active = hold(wallet, 300, key="captured"), hold(wallet, 100, key="active")
     ledger.capture(reservation=captured, coins=200)
@@ -106,10 +109,10 @@ def places(make_wallet: MakeWallet, hold: Hold, make_order: MakeOrder) -> dict[s
     }
 
 
-@pytest.mark.parametrize(("says", "sql"), REFUSED)
-def test_the_database_rejects_it_and_names_the_rule(says: str, sql: str, places: dict[str, Any]) -> None:
-    with pytest.raises(IntegrityError, match=says), transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(sql.format(**places))
+@pytest.mark.parametrize(("rule", "sql"), REJECTED)
+def test_the_database_rejects_the_statement_and_names_the_rule(rule: str, sql: str, rows: dict[str, Any]) -> None:
+    with pytest.raises(IntegrityError, match=rule), transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(sql.format(**rows))
     assert audit() == []
 
 
@@ -123,7 +126,7 @@ def test_every_constraint_of_the_ledger_is_tested() -> None:
             [list(tables), list(tables)],
         )
         named = {name for (name,) in cursor.fetchall()}
-    assert named - {says for says, _ in REFUSED} == set()
+    assert named - {rule for rule, _ in REJECTED} == set()
 
 
 def test_a_transaction_cannot_be_changed_or_deleted(make_wallet: MakeWallet) -> None:
@@ -139,8 +142,8 @@ def test_a_wallet_with_history_cannot_be_deleted(make_wallet: MakeWallet) -> Non
         make_wallet(coins=50).delete()
 
 
-def test_erasing_a_person_keeps_the_wallet_without_the_person(places: dict[str, Any]) -> None:
-    wallet = Wallet.objects.get(pk=places["wallet"])
+def test_erasing_a_person_keeps_the_wallet_without_the_person(rows: dict[str, Any]) -> None:
+    wallet = Wallet.objects.get(pk=rows["wallet"])
     lines = list(wallet.transactions.values_list("amount", flat=True))
     User.objects.get(wallet=wallet).delete()
     wallet.refresh_from_db()

@@ -31,8 +31,8 @@ class Api:
         return response.json()
 
 
-def with_lines(wallet: Wallet, count: int, *, buy: Buy) -> Api:
-    """Return a wallet with `count` transactions of 1, 2, 3 … coins after its bonus."""
+def buy_repeatedly(wallet: Wallet, count: int, *, buy: Buy) -> Api:
+    """Buy 1, 2, 3, … coins, and return a client of the wallet's owner."""
     for coins in range(1, count + 1):
         buy(wallet, coins)
     return Api(wallet)
@@ -88,7 +88,7 @@ def test_every_type_of_transaction_has_a_description() -> None:
 
 def test_following_next_returns_every_transaction_once_while_new_ones_arrive(make_wallet: MakeWallet, buy: Buy) -> None:
     wallet = make_wallet(coins=50)
-    api = with_lines(wallet, 5, buy=buy)
+    api = buy_repeatedly(wallet, 5, buy=buy)
     page = api.get("/api/credits/transactions?limit=2")
     assert page["previous"] is None
     seen = amounts(page)
@@ -101,7 +101,7 @@ def test_following_next_returns_every_transaction_once_while_new_ones_arrive(mak
 
 
 def test_limit_and_offset_paginate_and_count(make_wallet: MakeWallet, buy: Buy) -> None:
-    api = with_lines(make_wallet(coins=50), 5, buy=buy)
+    api = buy_repeatedly(make_wallet(coins=50), 5, buy=buy)
     page = api.get("/api/credits/transactions?limit=2&offset=2")
     assert (page["count"], amounts(page)) == (6, [3, 2])
     last = api.get(page["next"])
@@ -135,22 +135,22 @@ def test_every_coin_endpoint_requires_a_token(path: str) -> None:
 
 def test_a_statement_can_be_filtered_by_type_and_time(make_wallet: MakeWallet, buy: Buy) -> None:
     wallet = make_wallet(coins=50)
-    api = with_lines(wallet, 3, buy=buy)
+    api = buy_repeatedly(wallet, 3, buy=buy)
     first, second, third = wallet.transactions.filter(type="purchase").order_by("sequence")
     assert amounts(api.get("/api/credits/transactions?type=signup_bonus")) == [50]
     assert amounts(api.get("/api/credits/transactions?type=refund")) == []
-    since, until = stamp(second), stamp(third)
+    since, until = format_time(second), format_time(third)
     assert amounts(api.get(f"/api/credits/transactions?from={since}")) == [3, 2]
     assert amounts(api.get(f"/api/credits/transactions?from={since}&to={until}")) == [2]
     page = api.get(f"/api/credits/transactions?type=purchase&to={until}&limit=1")
     assert amounts(page) + amounts(api.get(page["next"])) == [2, 1]
     assert first.amount == 1
     assert amounts(api.get("/api/credits/transactions?to=2020-01-01")) == []
-    counted = api.get("/api/credits/transactions?type=purchase&offset=1")
-    assert (counted["count"], amounts(counted)) == (3, [2, 1])
+    page = api.get("/api/credits/transactions?type=purchase&offset=1")
+    assert (page["count"], amounts(page)) == (3, [2, 1])
 
 
-def stamp(line: CreditTransaction) -> str:
+def format_time(line: CreditTransaction) -> str:
     return line.created_at.isoformat().replace("+00:00", "Z")
 
 
@@ -173,11 +173,11 @@ def test_a_statement_is_a_csv_file_with_numeric_amounts(make_wallet: MakeWallet,
     wallet = make_wallet(coins=50)
     buy(wallet, 400)
     unlock = ledger.capture(reservation=hold(wallet, 400), coins=350)
-    response, (heading, *lines) = download(wallet, Accept="text/csv")
+    response, (header, *lines) = download(wallet, Accept="text/csv")
     assert response["Content-Type"] == "text/csv; charset=utf-8"
     assert re.fullmatch(r'attachment; filename="coins-\d{4}-\d\d-\d\d\.csv"', response["Content-Disposition"])
-    assert heading[:6] == ["id", "created_at", "type", "description", "amount", "balance_after"]
-    assert heading[6:] == ["reservation_id", "order_id"]
+    assert header[:6] == ["id", "created_at", "type", "description", "amount", "balance_after"]
+    assert header[6:] == ["reservation_id", "order_id"]
     assert lines[0] == [
         str(unlock.pk),
         unlock.created_at.isoformat(),

@@ -17,7 +17,7 @@ PAGE = Path(settings.BASE_DIR) / "docs" / "ledger.md"
 
 
 def rows(heading: str) -> list[list[str]]:
-    """Return the cells of the first table under this heading of the page, without its header."""
+    """Return the cells of the first table under this heading of the page, without the header row."""
     section = PAGE.read_text().partition(f"## {heading}\n")[2].partition("\n## ")[0]
     lines = [line for line in section.splitlines() if line.startswith("|")]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
@@ -32,20 +32,20 @@ def as_row(wallet: Wallet, *, lines_before: int) -> list[str]:
 
 def test_the_worked_example_is_true(hold: Hold, buy: Buy) -> None:
     wallet: Wallet = User.objects.create_user("ann@example.org").wallet
-    seen = [as_row(wallet, lines_before=0)]
+    states = [as_row(wallet, lines_before=0)]
 
     def step(call: object) -> None:
-        seen.append(as_row(wallet, lines_before=len([row for row in seen if row[3]])))
+        states.append(as_row(wallet, lines_before=len([row for row in states if row[3]])))
 
     step(buy(wallet, 400))
     unlock = hold(wallet, 400, key="unlock")
     step(unlock)
     step(ledger.capture(reservation=unlock, coins=330))
-    again = hold(wallet, 70, key="retry")
-    step(again)
-    step(ledger.release(reservation=again, reason="nothing was delivered"))
+    retried = hold(wallet, 70, key="retry")
+    step(retried)
+    step(ledger.release(reservation=retried, reason="nothing was delivered"))
     step(call_command("coins", "ann@example.org", "+30", "--reason", "two failures"))
-    assert seen == [row[1:] for row in rows("An example")]
+    assert states == [row[1:] for row in rows("An example")]
 
 
 def test_every_invariant_is_explained() -> None:

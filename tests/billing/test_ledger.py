@@ -7,16 +7,16 @@ import pytest
 from billing import ledger
 from billing.models import CoinReservation, CreditTransaction, Wallet
 from relivchats import clock
-from tests.billing.conftest import Hold, MakeOrder, MakeWallet, audit_of_coins
+from tests.billing.conftest import Hold, MakeOrder, MakeWallet, audit_coins
 
 pytestmark = pytest.mark.django_db
 
 PURCHASE = CreditTransaction.Type.PURCHASE
 
 
-def coins_of(wallet: Wallet) -> tuple[int, int]:
+def stored_coins(wallet: Wallet) -> tuple[int, int]:
     stored = Wallet.objects.get(pk=wallet.pk)
-    assert audit_of_coins() == []
+    assert audit_coins() == []
     return stored.balance, stored.reserved
 
 
@@ -26,15 +26,15 @@ def test_a_grant_adds_coins_and_one_transaction(make_wallet: MakeWallet, make_or
     line = ledger.grant(wallet=wallet, type=PURCHASE, coins=400, idempotency_key="order 1", payment_order=order)
     assert (line.type, line.amount, line.balance_after) == (PURCHASE, 400, 450)
     assert wallet.balance == 450
-    assert coins_of(wallet) == (450, 0)
+    assert stored_coins(wallet) == (450, 0)
 
 
 def test_a_purchase_must_match_its_orders_wallet_and_coins(make_wallet: MakeWallet, make_order: MakeOrder) -> None:
-    wallet, another = make_wallet(coins=50), make_wallet(coins=50)
-    for order, coins in [(None, 400), (make_order(another), 400), (make_order(wallet), 399), (make_order(wallet), 401)]:
+    wallet, other = make_wallet(coins=50), make_wallet(coins=50)
+    for order, coins in [(None, 400), (make_order(other), 400), (make_order(wallet), 399), (make_order(wallet), 401)]:
         with pytest.raises(ledger.InvalidMovement, match="order"):
             ledger.grant(wallet=wallet, type=PURCHASE, coins=coins, idempotency_key="a", payment_order=order)
-    assert coins_of(wallet) == coins_of(another) == (50, 0)
+    assert stored_coins(wallet) == stored_coins(other) == (50, 0)
 
 
 @pytest.mark.parametrize("type", ["insight_unlock", "refund", "admin_adjustment"])
@@ -50,14 +50,14 @@ def test_the_number_of_coins_is_bounded(make_wallet: MakeWallet, hold: Hold, coi
         ledger.grant(wallet=wallet, type=PURCHASE, coins=coins, idempotency_key="a")
     with pytest.raises(ledger.InvalidMovement):
         hold(wallet, coins)
-    assert coins_of(wallet) == (50, 0)
+    assert stored_coins(wallet) == (50, 0)
 
 
 def test_held_coins_are_owned_but_not_spendable(make_wallet: MakeWallet, hold: Hold) -> None:
     wallet = make_wallet(coins=450)
     hold(wallet, 400)
     assert wallet.spendable == 50
-    assert coins_of(wallet) == (450, 400)
+    assert stored_coins(wallet) == (450, 400)
 
 
 def test_too_few_coins_are_rejected_with_the_numbers_and_what_to_do(make_wallet: MakeWallet, hold: Hold) -> None:
@@ -68,13 +68,13 @@ def test_too_few_coins_are_rejected_with_the_numbers_and_what_to_do(make_wallet:
     assert refusal.value.extra == {"required": 100, "available": 50, "deficit": 50}
     assert (refusal.value.status, refusal.value.code) == (402, "ERR_3000")
     assert "Get 50 more" in refusal.value.detail
-    assert coins_of(wallet) == (450, 400)
+    assert stored_coins(wallet) == (450, 400)
 
 
 def test_all_spendable_coins_can_be_held(make_wallet: MakeWallet, hold: Hold) -> None:
     wallet = make_wallet(coins=50)
     hold(wallet, 50)
-    assert coins_of(wallet) == (50, 50)
+    assert stored_coins(wallet) == (50, 50)
 
 
 def test_a_capture_takes_its_part_and_releases_the_rest(make_wallet: MakeWallet, hold: Hold) -> None:
@@ -84,7 +84,7 @@ def test_a_capture_takes_its_part_and_releases_the_rest(make_wallet: MakeWallet,
     assert (line.type, line.amount, line.balance_after) == ("insight_unlock", -300, 150)
     assert line.reservation == reservation
     assert (reservation.status, reservation.captured_coins) == ("captured", 300)
-    assert coins_of(wallet) == (150, 0)
+    assert stored_coins(wallet) == (150, 0)
 
 
 def test_a_repeated_capture_returns_the_first_transaction_and_takes_nothing(
@@ -94,7 +94,7 @@ def test_a_repeated_capture_returns_the_first_transaction_and_takes_nothing(
     reservation = hold(wallet, 400)
     first = ledger.capture(reservation=reservation, coins=300)
     assert ledger.capture(reservation=reservation, coins=300) == first
-    assert coins_of(wallet) == (150, 0)
+    assert stored_coins(wallet) == (150, 0)
 
 
 def test_a_repeated_capture_of_another_amount_is_rejected(make_wallet: MakeWallet, hold: Hold) -> None:
@@ -103,7 +103,7 @@ def test_a_repeated_capture_of_another_amount_is_rejected(make_wallet: MakeWalle
     ledger.capture(reservation=reservation, coins=300)
     with pytest.raises(ledger.ReservationResolved, match="captured with 300 coins"):
         ledger.capture(reservation=reservation, coins=301)
-    assert coins_of(wallet) == (150, 0)
+    assert stored_coins(wallet) == (150, 0)
 
 
 @pytest.mark.parametrize("coins", [-1, 0, 401])
@@ -112,7 +112,7 @@ def test_a_capture_is_between_one_coin_and_all_held_coins(make_wallet: MakeWalle
     reservation = hold(wallet, 400)
     with pytest.raises(ledger.InvalidMovement):
         ledger.capture(reservation=reservation, coins=coins)
-    assert coins_of(wallet) == (450, 400)
+    assert stored_coins(wallet) == (450, 400)
 
 
 def test_a_release_returns_all_coins_without_a_transaction(make_wallet: MakeWallet, hold: Hold) -> None:
@@ -123,16 +123,16 @@ def test_a_release_returns_all_coins_without_a_transaction(make_wallet: MakeWall
     assert (reservation.status, reservation.release_reason) == ("released", "nothing was delivered")
     assert reservation.resolved_at is not None
     assert wallet.transactions.count() == lines
-    assert coins_of(wallet) == (450, 0)
+    assert stored_coins(wallet) == (450, 0)
 
 
 def test_a_repeated_release_changes_nothing_and_keeps_the_first_reason(make_wallet: MakeWallet, hold: Hold) -> None:
     wallet = make_wallet(coins=450)
     reservation = hold(wallet, 400)
     first = ledger.release(reservation=reservation, reason="first").resolved_at
-    again = ledger.release(reservation=CoinReservation.objects.get(pk=reservation.pk), reason="second")
-    assert (again.release_reason, again.resolved_at) == ("first", first)
-    assert coins_of(wallet) == (450, 0)
+    repeated = ledger.release(reservation=CoinReservation.objects.get(pk=reservation.pk), reason="second")
+    assert (repeated.release_reason, repeated.resolved_at) == ("first", first)
+    assert stored_coins(wallet) == (450, 0)
 
 
 def test_captured_coins_cannot_be_released(make_wallet: MakeWallet, hold: Hold) -> None:
@@ -141,26 +141,26 @@ def test_captured_coins_cannot_be_released(make_wallet: MakeWallet, hold: Hold) 
     ledger.capture(reservation=reservation, coins=400)
     with pytest.raises(ledger.ReservationResolved):
         ledger.release(reservation=reservation, reason="too late")
-    assert coins_of(wallet) == (50, 0)
+    assert stored_coins(wallet) == (50, 0)
 
 
 def test_released_coins_cannot_be_captured(make_wallet: MakeWallet, hold: Hold) -> None:
     wallet = make_wallet(coins=450)
     reservation = hold(wallet, 400)
-    ledger.release(reservation=reservation, reason="given up")
+    ledger.release(reservation=reservation, reason="cancelled")
     with pytest.raises(ledger.ReservationResolved):
         ledger.capture(reservation=reservation, coins=400)
-    assert coins_of(wallet) == (450, 0)
+    assert stored_coins(wallet) == (450, 0)
 
 
 def test_a_stale_instance_cannot_resolve_twice(make_wallet: MakeWallet, hold: Hold) -> None:
     wallet = make_wallet(coins=450)
     reservation = hold(wallet, 400)
     stale = CoinReservation.objects.get(pk=reservation.pk)
-    ledger.release(reservation=reservation, reason="given up")
+    ledger.release(reservation=reservation, reason="cancelled")
     with pytest.raises(ledger.ReservationResolved):
         ledger.capture(reservation=stale, coins=400)
-    assert coins_of(wallet) == (450, 0)
+    assert stored_coins(wallet) == (450, 0)
 
 
 def test_a_stale_wallet_instance_cannot_spend_coins_twice(make_wallet: MakeWallet, hold: Hold) -> None:
@@ -169,7 +169,7 @@ def test_a_stale_wallet_instance_cannot_spend_coins_twice(make_wallet: MakeWalle
     hold(wallet, 400)
     with pytest.raises(ledger.InsufficientCoins):
         hold(stale, 400, key="job 2")
-    assert coins_of(wallet) == (450, 400)
+    assert stored_coins(wallet) == (450, 400)
 
 
 @pytest.mark.parametrize("blank", ["", "   ", "x" * 201])
@@ -182,7 +182,7 @@ def test_release_and_adjustment_need_a_reason_of_bounded_length(
         ledger.release(reservation=reservation, reason=blank)
     with pytest.raises(ledger.InvalidMovement, match="Say why"):
         ledger.adjust(wallet=wallet, amount=1, actor="command", reason=blank, idempotency_key="a")
-    assert coins_of(wallet) == (450, 400)
+    assert stored_coins(wallet) == (450, 400)
 
 
 def test_an_adjustment_needs_an_actor(make_wallet: MakeWallet) -> None:
@@ -196,7 +196,7 @@ def test_an_adjustment_adds_or_takes_coins_with_actor_and_reason(make_wallet: Ma
     line = ledger.adjust(wallet=wallet, amount=-450, actor="user 7", reason="a mistake", idempotency_key="b")
     assert (line.amount, line.balance_after, line.actor, line.reason) == (-450, 0, "user 7", "a mistake")
     assert wallet.transactions.get(idempotency_key="a").reason == "a gift"
-    assert coins_of(wallet) == (0, 0)
+    assert stored_coins(wallet) == (0, 0)
 
 
 def test_an_adjustment_cannot_take_held_coins(make_wallet: MakeWallet, hold: Hold) -> None:
@@ -205,7 +205,7 @@ def test_an_adjustment_cannot_take_held_coins(make_wallet: MakeWallet, hold: Hol
     with pytest.raises(ledger.InsufficientCoins, match="400 more are held") as refusal:
         ledger.adjust(wallet=wallet, amount=-51, actor="command", reason="a mistake", idempotency_key="a")
     assert refusal.value.extra == {"required": 51, "available": 50, "deficit": 1}
-    assert coins_of(wallet) == (450, 400)
+    assert stored_coins(wallet) == (450, 400)
 
 
 def test_an_adjustment_of_zero_coins_is_rejected(make_wallet: MakeWallet) -> None:
@@ -225,23 +225,23 @@ def test_a_repeated_request_moves_coins_once(make_wallet: MakeWallet, make_order
         ledger.adjust(wallet=wallet, amount=7, actor=actor, reason="a gift", idempotency_key="a")
         for actor in ("command", "user 7")
     ]
-    assert [first == again for first, again in (grants, holds, adjustments)] == [True, True, True]
-    assert coins_of(wallet) == (457, 100)
+    assert [first == second for first, second in (grants, holds, adjustments)] == [True, True, True]
+    assert stored_coins(wallet) == (457, 100)
 
 
 def test_a_repeated_reservation_is_returned_even_with_no_coins_left(make_wallet: MakeWallet, hold: Hold) -> None:
     wallet = make_wallet(coins=100)
     first = hold(wallet, 100)
     assert hold(wallet, 100) == first
-    assert coins_of(wallet) == (100, 100)
+    assert stored_coins(wallet) == (100, 100)
 
 
 def test_a_repeated_reservation_is_returned_after_it_was_resolved(make_wallet: MakeWallet, hold: Hold) -> None:
     wallet = make_wallet(coins=100)
     first = hold(wallet, 100)
-    ledger.release(reservation=first, reason="given up")
+    ledger.release(reservation=first, reason="cancelled")
     assert hold(wallet, 100).status == CoinReservation.Status.RELEASED
-    assert coins_of(wallet) == (100, 0)
+    assert stored_coins(wallet) == (100, 0)
 
 
 def test_a_used_key_is_rejected_for_another_request(make_wallet: MakeWallet, make_order: MakeOrder, hold: Hold) -> None:
@@ -255,7 +255,7 @@ def test_a_used_key_is_rejected_for_another_request(make_wallet: MakeWallet, mak
         ledger.adjust(wallet=wallet, amount=5, actor="command", reason="a gift", idempotency_key="a")
     with pytest.raises(ledger.IdempotencyMismatch):
         hold(wallet, 101)
-    assert coins_of(wallet) == (455, 100)
+    assert stored_coins(wallet) == (455, 100)
 
 
 def test_a_used_key_is_rejected_for_another_order_or_purpose(make_wallet: MakeWallet, make_order: MakeOrder) -> None:
@@ -269,7 +269,7 @@ def test_a_used_key_is_rejected_for_another_order_or_purpose(make_wallet: MakeWa
     ledger.reserve(wallet=wallet, coins=50, idempotency_key="b", expires_at=until, reason="unlock")
     with pytest.raises(ledger.IdempotencyMismatch):
         ledger.reserve(wallet=wallet, coins=50, idempotency_key="b", expires_at=until, reason="something else")
-    assert coins_of(wallet) == (850, 50)
+    assert stored_coins(wallet) == (850, 50)
 
 
 def test_a_refund_takes_spendable_coins_once_and_no_held_ones(
@@ -280,41 +280,41 @@ def test_a_refund_takes_spendable_coins_once_and_no_held_ones(
     ledger.grant(wallet=wallet, type=PURCHASE, coins=400, idempotency_key="buy", payment_order=order)
     hold(wallet, 300)
     for _ in range(2):
-        taken = ledger.refund(payment_order=order, coins=400, idempotency_key="back")
-        assert taken is not None
-        assert taken.amount == -100
+        refund = ledger.refund(payment_order=order, coins=400, idempotency_key="back")
+        assert refund is not None
+        assert refund.amount == -100
     with pytest.raises(ledger.IdempotencyMismatch):
         ledger.refund(payment_order=other, coins=400, idempotency_key="back")
     assert ledger.refund(payment_order=order, coins=300, idempotency_key="more") is None
     with pytest.raises(ledger.InvalidMovement):
         ledger.refund(payment_order=order, coins=0, idempotency_key="none")
-    assert coins_of(wallet) == (300, 300)
+    assert stored_coins(wallet) == (300, 300)
 
 
 def test_a_refund_that_failed_is_reversed_once(make_wallet: MakeWallet, make_order: MakeOrder) -> None:
     wallet = make_wallet(coins=0)
     order = make_order(wallet)
-    bought = ledger.grant(wallet=wallet, type=PURCHASE, coins=400, idempotency_key="buy", payment_order=order)
-    taken = ledger.refund(payment_order=order, coins=400, idempotency_key="back")
-    assert taken is not None
-    given = [ledger.reverse_refund(refund=taken, reason="the provider failed") for _ in range(2)]
-    assert given[0] == given[1]
-    assert (given[0].amount, given[0].reverses) == (400, taken)
+    purchase = ledger.grant(wallet=wallet, type=PURCHASE, coins=400, idempotency_key="buy", payment_order=order)
+    refund = ledger.refund(payment_order=order, coins=400, idempotency_key="back")
+    assert refund is not None
+    reversals = [ledger.reverse_refund(refund=refund, reason="the provider failed") for _ in range(2)]
+    assert reversals[0] == reversals[1]
+    assert (reversals[0].amount, reversals[0].reverses) == (400, refund)
     with pytest.raises(ledger.InvalidMovement):
-        ledger.reverse_refund(refund=bought, reason="the provider failed")
+        ledger.reverse_refund(refund=purchase, reason="the provider failed")
     with pytest.raises(ledger.InvalidMovement, match="Say why"):
-        ledger.reverse_refund(refund=taken, reason=" ")
-    assert coins_of(wallet) == (400, 0)
+        ledger.reverse_refund(refund=refund, reason=" ")
+    assert stored_coins(wallet) == (400, 0)
 
 
 def test_keys_belong_to_one_wallet(make_wallet: MakeWallet, hold: Hold) -> None:
     ann, ben = make_wallet(coins=100), make_wallet(coins=100)
     assert hold(ann, 50) != hold(ben, 50)
-    assert coins_of(ann) == coins_of(ben) == (100, 50)
+    assert stored_coins(ann) == stored_coins(ben) == (100, 50)
 
 
 def test_times_come_from_the_database(make_wallet: MakeWallet, hold: Hold, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("django.utils.timezone.now", lambda: pytest.fail("the machine's clock was asked"))
+    monkeypatch.setattr("django.utils.timezone.now", lambda: pytest.fail("the machine's clock was read"))
     wallet = make_wallet(coins=100)
     before = clock.now()
     reservation = hold(wallet, 50)
@@ -329,5 +329,5 @@ def test_only_active_expired_reservations_are_overdue(make_wallet: MakeWallet, h
     late = hold(wallet, 10, key="late")
     resolved = hold(wallet, 10, key="resolved")
     CoinReservation.objects.filter(pk__in=[late.pk, resolved.pk]).update(expires_at=clock.now() - timedelta(seconds=1))
-    ledger.release(reservation=resolved, reason="given up")
+    ledger.release(reservation=resolved, reason="cancelled")
     assert list(CoinReservation.objects.overdue()) == [late]

@@ -1,4 +1,4 @@
-"""In random histories, the ledger does what an independent model says, and its audit is clean."""
+"""In random histories, the ledger agrees with an independent model, and the audit finds nothing."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from billing.models import Bonus, CoinReservation, PaymentOrder, Wallet
 from relivchats import clock
 from relivchats.accounts.models import User
 from relivchats.errors import DomainError
-from tests.billing.conftest import audit_of_coins
+from tests.billing.conftest import audit_coins
 from tests.billing.model import ModelWallet, Refused
 
 KEYS = st.sampled_from(["a", "b", "c", "d", "e", "f"])
@@ -34,7 +34,7 @@ COINS = st.integers(-1, 300) | st.sampled_from([50, 100, 400])
 
 
 def outcome(call: Callable[[], Any]) -> str:
-    """Return the result of a call: "done", or the name of the error."""
+    """Return "done", or the name of the error that the call raised."""
     try:
         call()
     except Refused as refusal:
@@ -44,8 +44,8 @@ def outcome(call: Callable[[], Any]) -> str:
     return "done"
 
 
-def _order(wallet: Wallet, *, key: str, coins: int = 400) -> PaymentOrder:
-    """Return an order with this key and these coins, or None for zero coins. The ledger checks wallet and coins."""
+def get_or_create_order(wallet: Wallet, *, key: str, coins: int = 400) -> PaymentOrder:
+    """Return the order with this key and at least one coin. The ledger checks its wallet and coins."""
     order, _ = PaymentOrder.objects.get_or_create(
         wallet=wallet,
         idempotency_key=f"{key} {coins}",
@@ -91,18 +91,18 @@ class LedgerMachine(RuleBasedStateMachine):
         if bonus := Bonus.objects.get().coins:
             model.lines.append(("signup_bonus", bonus))
             model.keys["signup"] = ("signup_bonus", bonus)
-        self.orders[wallet.pk] = _order(wallet, key="of the refunds")
+        self.orders[wallet.pk] = get_or_create_order(wallet, key="refunds")
         return wallet
 
-    def both(self, real: Callable[[], Any], expected: Callable[[], Any]) -> None:
+    def check_same_outcome(self, real: Callable[[], Any], expected: Callable[[], Any]) -> None:
         assert outcome(real) == outcome(expected)
 
-    # Instances are copied before each call, so that the ledger gets stale ones.
+    # The instances are copied before each call, so that the ledger receives stale ones.
 
     @rule(wallet=wallets, coins=COINS, key=KEYS)
     def purchase(self, wallet: Wallet, coins: int, key: str) -> None:
-        order = _order(wallet, key=key, coins=coins)
-        self.both(
+        order = get_or_create_order(wallet, key=key, coins=coins)
+        self.check_same_outcome(
             lambda: ledger.grant(
                 wallet=copy.copy(wallet), type="purchase", coins=coins, idempotency_key=key, payment_order=order
             ),
@@ -111,7 +111,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(wallet=wallets, amount=COINS | COINS.map(lambda coins: -coins), key=KEYS)
     def adjust(self, wallet: Wallet, amount: int, key: str) -> None:
-        self.both(
+        self.check_same_outcome(
             lambda: ledger.adjust(
                 wallet=copy.copy(wallet), amount=amount, actor="test", reason="a test", idempotency_key=key
             ),
@@ -122,16 +122,16 @@ class LedgerMachine(RuleBasedStateMachine):
     def refund(self, wallet: Wallet, coins: int, key: str) -> None:
         order = copy.copy(self.orders[wallet.pk])
         order.wallet = copy.copy(wallet)
-        self.both(
+        self.check_same_outcome(
             lambda: ledger.refund(payment_order=order, coins=coins, idempotency_key=key),
             lambda: self.models[wallet.pk].refund(coins, key),
         )
 
     @rule(wallet=wallets, sequence=st.integers(1, 8))
     def reverse_refund(self, wallet: Wallet, sequence: int) -> None:
-        """Reverse any transaction, reversed before or not: only a refund can be reversed, and once."""
+        """Try to reverse any transaction. Only a refund can be reversed, and only once."""
         if line := wallet.transactions.filter(sequence=sequence).first():
-            self.both(
+            self.check_same_outcome(
                 lambda: ledger.reverse_refund(refund=line, reason="never sent"),
                 lambda: self.models[wallet.pk].reverse(sequence),
             )
@@ -148,14 +148,14 @@ class LedgerMachine(RuleBasedStateMachine):
             earlier = self.reservations.setdefault((wallet.pk, key), reservation)
             assert earlier.pk == reservation.pk
 
-        self.both(real, lambda: self.models[wallet.pk].hold(coins, key))
+        self.check_same_outcome(real, lambda: self.models[wallet.pk].hold(coins, key))
         return wallet.pk, key
 
     @rule(hold=holds, coins=COINS, whole=st.booleans())
     def capture(self, hold: tuple[int, str], coins: int, whole: bool) -> None:
         if reservation := self.reservations.get(hold):
             coins = reservation.coins if whole else coins
-            self.both(
+            self.check_same_outcome(
                 lambda: ledger.capture(reservation=copy.copy(reservation), coins=coins),
                 lambda: self.models[hold[0]].capture(coins, hold[1]),
             )
@@ -163,21 +163,21 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(hold=holds)
     def release(self, hold: tuple[int, str]) -> None:
         if reservation := self.reservations.get(hold):
-            self.both(
+            self.check_same_outcome(
                 lambda: ledger.release(reservation=copy.copy(reservation), reason="given up"),
                 lambda: self.models[hold[0]].release(hold[1]),
             )
 
     @invariant()
-    def audits_clean(self) -> None:
-        assert audit_of_coins() == []
+    def audit_finds_nothing(self) -> None:
+        assert audit_coins() == []
 
     @invariant()
     def equals_the_model(self) -> None:
         for wallet in Wallet.objects.filter(pk__in=self.models):
             model = self.models[wallet.pk]
             lines = wallet.transactions.order_by("sequence").values_list("sequence", "type", "amount", "balance_after")
-            assert (wallet.balance, wallet.reserved, list(lines)) == (model.balance, model.reserved, model.running)
+            assert (wallet.balance, wallet.reserved, list(lines)) == (model.balance, model.reserved, model.transactions)
             holds = wallet.reservations.values_list("idempotency_key", "coins", "status", "captured_coins")
             assert {key: tuple(rest) for key, *rest in holds} == {
                 key: (hold.coins, hold.state, hold.captured) for key, hold in model.holds.items()

@@ -1,4 +1,4 @@
-"""The packages: three after the first migration, then what staff make of them."""
+"""There are three packages after the first migration. Later migrations keep the changes of staff."""
 
 from __future__ import annotations
 

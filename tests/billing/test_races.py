@@ -11,16 +11,16 @@ from billing.audit import audit
 from billing.models import CoinReservation, CreditTransaction, PaymentOrder, Wallet
 from relivchats import clock
 from relivchats.accounts.models import User
-from tests.billing.conftest import Buy, Hold, MakeOrder, MakeWallet, all_at_once, audit_of_coins
+from tests.billing.conftest import Buy, Hold, MakeOrder, MakeWallet, audit_coins, call_concurrently
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def fresh(reservation: CoinReservation) -> CoinReservation:
+def fresh_reservation(reservation: CoinReservation) -> CoinReservation:
     return CoinReservation.objects.get(pk=reservation.pk)
 
 
-def own(wallet: Wallet) -> Wallet:
+def fresh_wallet(wallet: Wallet) -> Wallet:
     return Wallet.objects.get(pk=wallet.pk)
 
 
@@ -28,17 +28,17 @@ def test_of_fifty_concurrent_reservations_on_coins_for_one_exactly_one_succeeds(
     make_wallet: MakeWallet, hold: Hold
 ) -> None:
     wallet = make_wallet(coins=50)
-    outcomes = all_at_once([partial(hold, own(wallet), 50, key=f"job {n}") for n in range(50)])
+    outcomes = call_concurrently([partial(hold, fresh_wallet(wallet), 50, key=f"job {n}") for n in range(50)])
     assert sorted(type(outcome).__name__ for outcome in outcomes) == ["CoinReservation"] + ["InsufficientCoins"] * 49
-    assert (own(wallet).balance, own(wallet).reserved) == (50, 50)
+    assert (fresh_wallet(wallet).balance, fresh_wallet(wallet).reserved) == (50, 50)
     assert audit() == []
 
 
 def test_ten_concurrent_requests_with_one_key_move_coins_once(make_wallet: MakeWallet, hold: Hold) -> None:
     wallet = make_wallet(coins=500)
-    outcomes = all_at_once([partial(hold, own(wallet), 50, key="job 1") for _ in range(10)])
+    outcomes = call_concurrently([partial(hold, fresh_wallet(wallet), 50, key="job 1") for _ in range(10)])
     assert len({outcome.pk for outcome in outcomes}) == 1
-    assert own(wallet).reserved == 50
+    assert fresh_wallet(wallet).reserved == 50
     assert audit() == []
 
 
@@ -49,7 +49,7 @@ def test_concurrent_grants_and_adjustments_lose_no_coins_and_leave_no_gap(
     grants = [
         partial(
             ledger.grant,
-            wallet=own(wallet),
+            wallet=fresh_wallet(wallet),
             type="purchase",
             coins=10,
             idempotency_key=f"order {n}",
@@ -58,40 +58,49 @@ def test_concurrent_grants_and_adjustments_lose_no_coins_and_leave_no_gap(
         for n in range(8)
     ]
     adjustments = [
-        partial(ledger.adjust, wallet=own(wallet), amount=-5, actor="test", reason="a test", idempotency_key=f"fix {n}")
+        partial(
+            ledger.adjust,
+            wallet=fresh_wallet(wallet),
+            amount=-5,
+            actor="test",
+            reason="a test",
+            idempotency_key=f"fix {n}",
+        )
         for n in range(8)
     ]
-    all_at_once([*grants, *adjustments])
-    assert own(wallet).balance == 50 + 8 * 10 - 8 * 5
+    call_concurrently([*grants, *adjustments])
+    assert fresh_wallet(wallet).balance == 50 + 8 * 10 - 8 * 5
     assert audit() == []
 
 
 def test_of_a_concurrent_capture_and_release_exactly_one_succeeds(make_wallet: MakeWallet, hold: Hold) -> None:
     wallet = make_wallet(coins=450)
     reservation = hold(wallet, 400)
-    captured, released = all_at_once(
+    captured, released = call_concurrently(
         [
-            partial(ledger.capture, reservation=fresh(reservation), coins=300),
-            partial(ledger.release, reservation=fresh(reservation), reason="given up"),
+            partial(ledger.capture, reservation=fresh_reservation(reservation), coins=300),
+            partial(ledger.release, reservation=fresh_reservation(reservation), reason="cancelled"),
         ],
     )
-    stored = fresh(reservation)
-    if stored.status == CoinReservation.Status.CAPTURED:
+    resolved = fresh_reservation(reservation)
+    if resolved.status == CoinReservation.Status.CAPTURED:
         assert isinstance(released, ledger.ReservationResolved)
-        assert own(wallet).balance == 150
+        assert fresh_wallet(wallet).balance == 150
     else:
         assert isinstance(captured, ledger.ReservationResolved)
-        assert own(wallet).balance == 450
-    assert own(wallet).reserved == 0
+        assert fresh_wallet(wallet).balance == 450
+    assert fresh_wallet(wallet).reserved == 0
     assert audit() == []
 
 
 def test_ten_concurrent_captures_take_the_coins_once(make_wallet: MakeWallet, hold: Hold) -> None:
     wallet = make_wallet(coins=450)
     reservation = hold(wallet, 400)
-    outcomes = all_at_once([partial(ledger.capture, reservation=fresh(reservation), coins=300) for _ in range(10)])
+    outcomes = call_concurrently(
+        [partial(ledger.capture, reservation=fresh_reservation(reservation), coins=300) for _ in range(10)]
+    )
     assert len({outcome.pk for outcome in outcomes}) == 1
-    assert own(wallet).balance == 150
+    assert fresh_wallet(wallet).balance == 150
     assert audit() == []
 
 
@@ -100,22 +109,22 @@ def test_concurrent_settlements_and_purchases_of_one_wallet_lose_no_coins(
 ) -> None:
     wallet = make_wallet(coins=450)
     captured, released = hold(wallet, 200, key="job 1"), hold(wallet, 100, key="job 2")
-    all_at_once(
+    call_concurrently(
         [
-            partial(ledger.capture, reservation=fresh(captured), coins=150),
-            partial(ledger.release, reservation=fresh(released), reason="given up"),
-            partial(buy, own(wallet), 400),
+            partial(ledger.capture, reservation=fresh_reservation(captured), coins=150),
+            partial(ledger.release, reservation=fresh_reservation(released), reason="cancelled"),
+            partial(buy, fresh_wallet(wallet), 400),
         ]
     )
-    assert (own(wallet).balance, own(wallet).reserved) == (700, 0)
+    assert (fresh_wallet(wallet).balance, fresh_wallet(wallet).reserved) == (700, 0)
     assert audit() == []
 
 
 def test_five_concurrent_openings_of_a_wallet_grant_one_bonus() -> None:
     (user,) = User.objects.bulk_create([User(email="ann@example.org")])
-    outcomes = all_at_once([partial(ledger.open_wallet, user=user) for _ in range(5)])
+    outcomes = call_concurrently([partial(ledger.open_wallet, user=user) for _ in range(5)])
     assert len({outcome.pk for outcome in outcomes}) == 1
-    assert own(outcomes[0]).balance == 50
+    assert fresh_wallet(outcomes[0]).balance == 50
     assert audit() == []
 
 
@@ -129,9 +138,9 @@ def test_concurrent_refunds_take_no_more_than_the_spendable_coins(
         partial(ledger.refund, payment_order=PaymentOrder.objects.get(pk=order.pk), coins=300, idempotency_key=f"r{n}")
         for n in range(4)
     ]
-    outcomes = all_at_once(refunds)
+    outcomes = call_concurrently(refunds)
     assert sorted(outcome.amount if outcome else 0 for outcome in outcomes) == [-300, -100, 0, 0]
-    assert audit_of_coins() == []
+    assert audit_coins() == []
 
 
 def test_concurrent_reversals_of_one_refund_return_its_coins_once(
@@ -140,14 +149,14 @@ def test_concurrent_reversals_of_one_refund_return_its_coins_once(
     wallet = make_wallet(coins=0)
     order = make_order(wallet)
     ledger.grant(wallet=wallet, type="purchase", coins=400, idempotency_key="buy", payment_order=order)
-    taken = ledger.refund(payment_order=order, coins=400, idempotency_key="back")
-    assert taken is not None
-    outcomes = all_at_once(
+    refund = ledger.refund(payment_order=order, coins=400, idempotency_key="back")
+    assert refund is not None
+    outcomes = call_concurrently(
         [
-            partial(ledger.reverse_refund, refund=CreditTransaction.objects.get(pk=taken.pk), reason="failed")
+            partial(ledger.reverse_refund, refund=CreditTransaction.objects.get(pk=refund.pk), reason="failed")
             for _ in range(4)
         ]
     )
     assert {outcome.pk for outcome in outcomes} == {outcomes[0].pk}
-    assert own(wallet).balance == 400
-    assert audit_of_coins() == []
+    assert fresh_wallet(wallet).balance == 400
+    assert audit_coins() == []

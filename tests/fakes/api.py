@@ -1,4 +1,4 @@
-"""An HTTP server that plays the API, for responses that the real one gives rarely."""
+"""An HTTP server that replaces the API, for responses that the real API gives rarely."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Answer(NamedTuple):
 
 
 class FakeAPI:
-    """Serves `answers`, by method and path. Of several, each is served once and the last one repeatedly."""
+    """Serves `answers` by method and path. Several answers are served in order, and the last one repeatedly."""
 
     def __init__(self, answers: dict[str, list[Answer]]) -> None:
         self.answers = answers
@@ -34,6 +34,7 @@ class FakeAPI:
 
 @contextmanager
 def serving(answers: dict[str, list[Answer]]) -> Iterator[FakeAPI]:
+    """Run the server in a thread for the block."""
     api = FakeAPI(answers)
 
     class Handler(BaseHTTPRequestHandler):

@@ -1,9 +1,9 @@
-"""Kill processes in the middle of an unlock: `python -m tests.fakes.crashing`.
+"""Crash processes in the middle of an unlock: `python -m tests.fakes.crashing`.
 
 Reads lines of JSON {"point", "user", "chat", "types"} and forks a process for each. The process unlocks these types and
-generates their insights until it reaches its crash point, where it exits by `os._exit`: without `finally` blocks, a
-rollback or a closed connection. A point is `module.function:before` or `…:after`; the process reads it from CRASH_AT.
-Prints the exit status for each line.
+generates their insights until it reaches its crash point. There it exits by `os._exit`, without `finally` blocks, a
+rollback or a closed connection. A point is `module.function:before` or `module.function:after`. Prints the exit status
+of the process for each line.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ CRASHED = 42
 
 
 def arm(point: str) -> None:
-    """Make this process exit when it reaches the point."""
+    """Make this process exit when it reaches the crash point."""
     path, moment = point.split(":")
     module_name, name = path.rsplit(".", 1)
     module = importlib.import_module(module_name)
     function = getattr(module, name)
 
-    def exiting(*args: Any, **kwargs: Any) -> Any:
+    def exit_here(*args: Any, **kwargs: Any) -> Any:
         if moment == "after":
             function(*args, **kwargs)
         os._exit(CRASHED)
 
-    setattr(module, name, exiting)
+    setattr(module, name, exit_here)
 
 
 def unlock_and_generate(*, user: str, chat: str, types: list[str]) -> None:
@@ -49,10 +49,10 @@ def main() -> None:
     django.setup()
     for line in sys.stdin:
         request = json.loads(line)
-        os.environ["CRASH_AT"] = request.pop("point")
+        point = request.pop("point")
         child = os.fork()
         if not child:
-            arm(os.environ["CRASH_AT"])
+            arm(point)
             unlock_and_generate(**request)
             os._exit(0)
         _, status = os.waitpid(child, 0)

@@ -1,4 +1,4 @@
-"""A Celery application whose engine stops at a gate, so that a worker can be killed while it generates.
+"""A Celery application whose engine waits at a gate, so that a worker can be killed while it generates.
 
 `celery -A tests.fakes.gated_worker worker`. While the file named by GATE exists, every call of the engine writes its
 process id to GATE.waiting and waits until the file is removed.
@@ -25,11 +25,11 @@ def _install_gate(**_: Any) -> None:
 
     write = LocalInsightEngine.write
 
-    def gated(self: LocalInsightEngine, brief: Any) -> Any:
+    def wait_and_write(self: LocalInsightEngine, brief: Any) -> Any:
         while GATE.exists():
-            with GATE.with_suffix(".waiting").open("a") as note:
-                note.write(f"{os.getpid()}\n")
+            with GATE.with_suffix(".waiting").open("a") as file:
+                file.write(f"{os.getpid()}\n")
             time.sleep(0.05)
         return write(self, brief)
 
-    LocalInsightEngine.write = gated  # type: ignore[method-assign]
+    LocalInsightEngine.write = wait_and_write  # type: ignore[method-assign]

@@ -1,4 +1,4 @@
-"""The base of the stub servers of payment providers: HTTP, faults on demand, and the interface that `Shop` uses."""
+"""The base class of the stub servers of payment providers: HTTP, faults on demand, and the interface of `Shop`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Answer = tuple[int, Any]
 Document = dict[str, Any]
 
-#: Faults: no answer, an error status, a body that is not a JSON object, or the work done and the answer lost.
+#: Faults: no response, an error status, a body that is not a JSON object, or success without a response.
 FAULTS = ("hang", 500, 503, 429, "garbage", "other JSON", "lose the answer")
 
 
@@ -27,22 +27,22 @@ def _code(status: int) -> str:
 
 
 class FakeProvider(ABC):
-    """A stub server of one provider. The next request takes the next of `faults`; None is a good answer.
+    """A stub server of one provider. Each request takes the next item of `faults`. None means a normal response.
 
     `tests.fakes.NAME.Fake` is the stub of the provider NAME. Every test with the fixture `shop` runs with each of them.
     """
 
     #: The name of the provider in `billing.payments.providers.REGISTRY`.
     name: ClassVar[str]
-    #: Environment variables that no request is accepted with.
+    #: Environment variables with a key that the provider rejects.
     wrong_key: ClassVar[dict[str, str]]
-    #: Names and values of the provider's JSON: the amount of a payment, the time of an event, the status of a refund.
+    #: The provider's JSON: the fields for a payment's amount and an event's time, and the status of a completed refund.
     paid_amount_field: ClassVar[str]
     event_time_field: ClassVar[str]
     refund_completed: ClassVar[str]
-    #: What identifies a second payment of the same order.
+    #: The fields that identify a second payment of the same order.
     second_payment: ClassVar[dict[str, Any]]
-    #: Requests that the creation of an order takes.
+    #: The number of requests that create an order.
     requests_per_order: ClassVar[int] = 1
 
     def __init__(self) -> None:
@@ -50,7 +50,7 @@ class FakeProvider(ABC):
         self.faults: deque[str | int | None] = deque()
         self.requests: list[str] = []
         self.refunds: dict[str, Document] = {}
-        #: Answers by idempotency key.
+        #: Response bodies by idempotency key.
         self.by_key: dict[str, Document] = {}
         self.headers: list[dict[str, str]] = []
         self.closing = threading.Event()
@@ -71,7 +71,7 @@ class FakeProvider(ABC):
 
     @abstractmethod
     def settings(self) -> dict[str, Any]:
-        """Return the settings that make the provider send its requests here."""
+        """Return the settings that make the provider's client call this server."""
 
     @abstractmethod
     def sign(self, body: bytes, *, event_id: str = "") -> dict[str, str]:
@@ -79,31 +79,31 @@ class FakeProvider(ABC):
 
     @abstractmethod
     def forged_headers(self, body: bytes) -> dict[str, dict[str, str]]:
-        """Return headers that must be rejected, by what is wrong with them."""
+        """Return headers that must be rejected. The keys say what is wrong with them."""
 
     @abstractmethod
     def order_ids(self) -> list[str]:
         """Return the ids of the orders created here."""
 
     @abstractmethod
-    def payment(self, order: PaymentOrder) -> Document:
-        """Return the order's payment. Pay it if it is not paid."""
+    def pay_order(self, order: PaymentOrder) -> Document:
+        """Pay the order unless it is paid. Return its payment."""
 
     @abstractmethod
     def paid_events(self, order: PaymentOrder, change: Document) -> list[bytes]:
         """Return every event that the provider sends for one payment."""
 
     @abstractmethod
-    def event_of(self, order: PaymentOrder, what: str, *, amount: int, change: Document) -> bytes:
-        """Return an event of the order: paid, failed, processing, refunded, disputed, lost or won."""
+    def order_event(self, order: PaymentOrder, kind: str, *, amount: int, change: Document) -> bytes:
+        """Return an event of the order. Kinds: paid, failed, processing, refunded, disputed, lost, won."""
 
     @abstractmethod
-    def refund_event(self, order: PaymentOrder, what: str, **change: Any) -> bytes:
-        """Return an event of the first refund made here: created, updated or failed."""
+    def refund_event(self, order: PaymentOrder, kind: str, **change: Any) -> bytes:
+        """Return an event of the first refund made here. Kinds: created, updated, failed."""
 
     @abstractmethod
-    def refunded(self, payment_id: str, amount: int) -> Document:
-        """Make a refund in the provider's dashboard."""
+    def make_refund(self, payment_id: str, amount: int) -> Document:
+        """Refund a payment as a person does in the provider's dashboard. Return the refund."""
 
 
 Fake = TypeVar("Fake", bound=FakeProvider)
@@ -111,6 +111,8 @@ Fake = TypeVar("Fake", bound=FakeProvider)
 
 @contextmanager
 def serving(fake: Fake) -> Iterator[Fake]:
+    """Run the stub server in a thread for the block."""
+
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 

@@ -63,36 +63,36 @@ class FakeRazorpay(FakeProvider):
     def order_ids(self) -> list[str]:
         return list(self.orders)
 
-    def payment(self, order: PaymentOrder) -> Document:
+    def pay_order(self, order: PaymentOrder) -> Document:
         order_id = str(order.provider_order_id)
         payments = [payment for payment in self.payments.values() if payment["order_id"] == order_id]
         return payments[0] if payments else self.pay(order_id)
 
     def paid_events(self, order: PaymentOrder, change: Document) -> list[bytes]:
-        captured = self.event("payment.captured", payment={**self.payment(order), **change})
-        return [self.event_of(order, "paid", amount=order.amount, change=change), captured]
+        captured = self.build_event("payment.captured", payment={**self.pay_order(order), **change})
+        return [self.order_event(order, "paid", amount=order.amount, change=change), captured]
 
-    def event_of(self, order: PaymentOrder, what: str, *, amount: int, change: Document) -> bytes:
+    def order_event(self, order: PaymentOrder, kind: str, *, amount: int, change: Document) -> bytes:
         order_id = str(order.provider_order_id)
-        if what in ("failed", "processing"):
+        if kind in ("failed", "processing"):
             attempt = {"id": self.next_id("pay"), "order_id": order_id, "amount": order.amount, "currency": "INR"}
-            type = {"processing": "authorized"}.get(what, what)
-            return self.event(f"payment.{type}", payment={**attempt, **change})
-        payment = self.payment(order)
-        if what == "paid":
-            return self.event("order.paid", payment={**payment, **change}, order=self.orders[order_id])
-        if what == "refunded":
-            refund = {**self.refunded(payment["id"], amount), **change}
-            return self.event("refund.created", refund=refund, payment=payment)
+            type = {"processing": "authorized"}.get(kind, kind)
+            return self.build_event(f"payment.{type}", payment={**attempt, **change})
+        payment = self.pay_order(order)
+        if kind == "paid":
+            return self.build_event("order.paid", payment={**payment, **change}, order=self.orders[order_id])
+        if kind == "refunded":
+            refund = {**self.make_refund(payment["id"], amount), **change}
+            return self.build_event("refund.created", refund=refund, payment=payment)
         dispute = {"id": f"disp_{order_id}", "payment_id": payment["id"], "amount": amount, "currency": "INR", **change}
-        return self.event(
-            f"payment.dispute.{'created' if what == 'disputed' else what}", payment=payment, dispute=dispute
+        return self.build_event(
+            f"payment.dispute.{'created' if kind == 'disputed' else kind}", payment=payment, dispute=dispute
         )
 
-    def refund_event(self, order: PaymentOrder, what: str, **change: Any) -> bytes:
+    def refund_event(self, order: PaymentOrder, kind: str, **change: Any) -> bytes:
         refund = {**next(iter(self.refunds.values())), **change}
-        type = {"updated": "processed"}.get(what, what)
-        return self.event(f"refund.{type}", refund=refund, payment=self.payment(order))
+        type = {"updated": "processed"}.get(kind, kind)
+        return self.build_event(f"refund.{type}", refund=refund, payment=self.pay_order(order))
 
     def answer(self, method: str, path: str, values: Document, headers: dict[str, str]) -> Answer:
         if headers.get("Authorization") != _AUTHORISED:
@@ -106,9 +106,9 @@ class FakeRazorpay(FakeProvider):
             case "GET", ["orders", order_id, "payments"]:
                 return 200, _items([p for p in self.payments.values() if p["order_id"] == order_id])
             case "GET", ["payments", payment_id, "refunds"]:
-                found = [r for r in self.refunds.values() if r["payment_id"] == payment_id]
+                refunds = [r for r in self.refunds.values() if r["payment_id"] == payment_id]
                 skip, count = int(values.get("skip", 0)), int(values.get("count", 10))
-                return 200, _items(found[skip : skip + count])
+                return 200, _items(refunds[skip : skip + count])
             case "POST", ["payments", payment_id, "refund"]:
                 return self._refund(payment_id, values)
         return 404, {"error": {"code": "BAD_REQUEST_ERROR", "description": "The requested URL was not found"}}
@@ -120,12 +120,12 @@ class FakeRazorpay(FakeProvider):
 
     def _refund(self, payment_id: str, values: Document) -> Answer:
         payment = self.payments[payment_id]
-        back = sum(r["amount"] for r in self.refunds.values() if r["payment_id"] == payment_id)
-        if back + values["amount"] > payment["amount"]:
+        refunded = sum(r["amount"] for r in self.refunds.values() if r["payment_id"] == payment_id)
+        if refunded + values["amount"] > payment["amount"]:
             return 400, {"error": {"code": "BAD_REQUEST_ERROR", "description": "fully refunded already"}}
-        return 200, self.refunded(payment_id, values["amount"], notes=values["notes"])
+        return 200, self.make_refund(payment_id, values["amount"], notes=values["notes"])
 
-    # Actions of people and of the provider
+    # Actions of payers, and of the provider's dashboard
 
     def pay(self, order_id: str) -> Document:
         order = self.orders[order_id]
@@ -145,7 +145,7 @@ class FakeRazorpay(FakeProvider):
         self.payments[payment["id"]] = payment
         return payment
 
-    def refunded(self, payment_id: str, amount: int, *, notes: Document | None = None, status: str = "") -> Document:
+    def make_refund(self, payment_id: str, amount: int, *, notes: Document | None = None, status: str = "") -> Document:
         refund = {
             "id": self.next_id("rfnd"),
             "entity": "refund",
@@ -158,7 +158,7 @@ class FakeRazorpay(FakeProvider):
         self.refunds[refund["id"]] = refund
         return refund
 
-    def event(self, type: str, **entities: Document) -> bytes:
+    def build_event(self, type: str, **entities: Document) -> bytes:
         event: dict[str, Any] = {
             "entity": "event",
             "event": type,

@@ -57,57 +57,60 @@ class FakeStripe(FakeProvider):
             "another body": signature(body + b" "),
             "too old": signature(body, at=moment - 301),
             "too far ahead": signature(body, at=moment + 400),
-            "a newer time on an old signature": {name: f"t={moment},{old}"},
+            "an old signature with a newer time": {name: f"t={moment},{old}"},
             "another scheme": {name: signed.replace("v1=", "v0=")},
             "no time": {name: signed.split(",")[1]},
             "two times": {name: f"t=1,{signed}"},
-            "a time of another kind": {name: signed.replace("t=", "t=-")},
+            "a negative time": {name: signed.replace("t=", "t=-")},
             "not ASCII": {name: f"t={moment},v1=é"},
         }
 
     def order_ids(self) -> list[str]:
         return list(self.intents)
 
-    def payment(self, order: PaymentOrder) -> Document:
+    def pay_order(self, order: PaymentOrder) -> Document:
         intent = self.intents[str(order.provider_order_id)]
         return intent if intent["status"] == "succeeded" else self.pay(intent["id"])
 
     def paid_events(self, order: PaymentOrder, change: Document) -> list[bytes]:
-        return [self.event_of(order, "paid", amount=order.amount, change=change)]
+        return [self.order_event(order, "paid", amount=order.amount, change=change)]
 
-    def event_of(self, order: PaymentOrder, what: str, *, amount: int, change: Document) -> bytes:
+    def order_event(self, order: PaymentOrder, kind: str, *, amount: int, change: Document) -> bytes:
         intent_id = str(order.provider_order_id)
-        if what in ("paid", "failed", "processing"):
-            type = {"paid": "succeeded", "failed": "payment_failed"}.get(what, what)
-            intent = self.payment(order) if what == "paid" else self.intents[intent_id]
-            return self.event(f"payment_intent.{type}", {**intent, **change})
-        if what == "refunded":
-            self.payment(order)
-            return self.event("refund.created", {**self.refunded(intent_id, amount), **change})
-        type, status = {"disputed": ("created", "needs_response")}.get(what, ("closed", what))
+        if kind in ("paid", "failed", "processing"):
+            type = {"paid": "succeeded", "failed": "payment_failed"}.get(kind, kind)
+            intent = self.pay_order(order) if kind == "paid" else self.intents[intent_id]
+            return self.build_event(f"payment_intent.{type}", {**intent, **change})
+        if kind == "refunded":
+            self.pay_order(order)
+            return self.build_event("refund.created", {**self.make_refund(intent_id, amount), **change})
+        type, status = {"disputed": ("created", "needs_response")}.get(kind, ("closed", kind))
         dispute = {"id": f"dp_{intent_id}", "object": "dispute", "payment_intent": intent_id, "amount": amount}
-        return self.event(f"charge.dispute.{type}", {**dispute, "currency": "usd", "status": status, **change})
+        return self.build_event(f"charge.dispute.{type}", {**dispute, "currency": "usd", "status": status, **change})
 
-    def refund_event(self, order: PaymentOrder, what: str, **change: Any) -> bytes:
-        return self.event(f"refund.{what}", {**next(iter(self.refunds.values())), **change})
+    def refund_event(self, order: PaymentOrder, kind: str, **change: Any) -> bytes:
+        return self.build_event(f"refund.{kind}", {**next(iter(self.refunds.values())), **change})
 
     def answer(self, method: str, path: str, values: Document, headers: dict[str, str]) -> Answer:
         if headers.get("Authorization") != f"Bearer {KEY}":
             return 401, {"error": {"type": "invalid_request_error", "message": "Invalid API Key provided"}}
         if method == "GET" and path == "/v1/refunds":
-            found = [refund for refund in self.refunds.values() if refund["payment_intent"] == values["payment_intent"]]
-            return 200, {"object": "list", "data": found, "has_more": False, "url": path}
+            refunds = [
+                refund for refund in self.refunds.values() if refund["payment_intent"] == values["payment_intent"]
+            ]
+            return 200, {"object": "list", "data": refunds, "has_more": False, "url": path}
         if method == "GET":
             intent = self.intents.get(path.rsplit("/", 1)[-1])
             return (200, intent) if intent else (404, {"error": {"code": "resource_missing", "message": "none"}})
         key = headers.get("Idempotency-Key", "")
         if key in self.by_key:
             return 200, self.by_key[key]
-        made = self._intent(values) if path == "/v1/payment_intents" else self._refund(values)
-        if isinstance(made, str):
-            return 400, {"error": {"type": "invalid_request_error", "code": made, "message": made}}
-        self.by_key[key] = made
-        return 200, made
+        create = self._intent if path == "/v1/payment_intents" else self._refund
+        created = create(values)
+        if isinstance(created, str):
+            return 400, {"error": {"type": "invalid_request_error", "code": created, "message": created}}
+        self.by_key[key] = created
+        return 200, created
 
     def _intent(self, values: Document) -> Document:
         pk = self.next_id("pi")
@@ -126,16 +129,16 @@ class FakeStripe(FakeProvider):
 
     def _refund(self, values: Document) -> Document | str:
         intent = self.intents[values["payment_intent"]]
-        back = sum(
+        refunded = sum(
             refund["amount"]
             for refund in self.refunds.values()
             if refund["payment_intent"] == intent["id"] and refund["status"] != "failed"
         )
-        if back + int(values["amount"]) > intent["amount_received"]:
+        if refunded + int(values["amount"]) > intent["amount_received"]:
             return "charge_already_refunded"
-        return self.refunded(intent["id"], int(values["amount"]), refund_id=values["metadata[refund_id]"])
+        return self.make_refund(intent["id"], int(values["amount"]), refund_id=values["metadata[refund_id]"])
 
-    # Actions of people and of the provider
+    # Actions of payers, and of the provider's dashboard
 
     def pay(self, intent_id: str) -> Document:
         intent = self.intents[intent_id]
@@ -146,7 +149,7 @@ class FakeStripe(FakeProvider):
         }
         return intent
 
-    def refunded(self, intent_id: str, amount: int, *, refund_id: str = "", status: str = "") -> Document:
+    def make_refund(self, intent_id: str, amount: int, *, refund_id: str = "", status: str = "") -> Document:
         intent = self.intents[intent_id]
         refund = {
             "id": self.next_id("re"),
@@ -161,15 +164,15 @@ class FakeStripe(FakeProvider):
         self.refunds[refund["id"]] = refund
         return refund
 
-    def event(self, type: str, about: Document, **more: Any) -> bytes:
+    def build_event(self, type: str, subject: Document, **fields: Any) -> bytes:
         event = {
             "id": self.next_id("evt"),
             "object": "event",
             "type": type,
             "created": int(time.time()),
             "livemode": False,
-            "data": {"object": about},
-            **more,
+            "data": {"object": subject},
+            **fields,
         }
         return json.dumps(event).encode()
 

@@ -33,8 +33,8 @@ pytestmark = pytest.mark.django_db
 
 def order_under_review(shop: Shop) -> PaymentOrder:
     """Return an order that was paid with a wrong amount."""
-    order = shop.order()
-    shop.send(shop.event_of(order, "paid", payment={"amount_received": 1}))
+    order = shop.place_order()
+    shop.send(shop.order_event(order, "paid", payment={"amount_received": 1}))
     order.refresh_from_db()
     return order
 
@@ -57,8 +57,8 @@ def test_a_payment_without_coins_for_five_minutes_is_critical(stripe_shop: Shop)
 
 
 def test_a_second_payment_is_critical_and_must_be_refunded(stripe_shop: Shop) -> None:
-    order = stripe_shop.paid()
-    stripe_shop.send(stripe_shop.event_of(order, "paid", payment={"latest_charge": "ch_again"}))
+    order = stripe_shop.place_paid_order()
+    stripe_shop.send(stripe_shop.order_event(order, "paid", payment={"latest_charge": "ch_again"}))
     WebhookEvent.objects.update(received_at=Now() - timedelta(minutes=6))
     line = payments_check()
     assert (line.level, line.text) == (Level.CRITICAL, "1 paid a second time for coins that were given once")
@@ -69,14 +69,16 @@ def test_a_second_payment_is_critical_and_must_be_refunded(stripe_shop: Shop) ->
 
 
 def test_a_contradictory_event_of_the_first_payment_is_not_a_second_payment(stripe_shop: Shop) -> None:
-    order = stripe_shop.order()
+    order = stripe_shop.place_order()
     for wrong in ({"amount_received": 1}, {"currency": "eur"}, {}):
-        stripe_shop.send(stripe_shop.event_of(order, "paid", payment=wrong))
+        stripe_shop.send(stripe_shop.order_event(order, "paid", payment=wrong))
     assert (stripe_shop.balance, WebhookEvent.objects.duplicate_payments().count()) == (450, 0)
     assert (payments_check().level, payments_check().text) == (Level.WARNING, "2 held for review")
     outcomes = WebhookEvent.objects.needing_review().values_list("outcome", flat=True)
     assert all(outcome.endswith("the coins were granted for this same payment") for outcome in outcomes)
-    stripe_shop.send(stripe_shop.event_of(order, "paid", payment={"latest_charge": "ch_again", "amount_received": 1}))
+    stripe_shop.send(
+        stripe_shop.order_event(order, "paid", payment={"latest_charge": "ch_again", "amount_received": 1})
+    )
     assert (payments_check().level, WebhookEvent.objects.duplicate_payments().get().provider_payment_id) == (
         Level.CRITICAL,
         "ch_again",
@@ -86,7 +88,7 @@ def test_a_contradictory_event_of_the_first_payment_is_not_a_second_payment(stri
 def test_an_unanswered_refund_is_reported_as_sent_and_becomes_a_warning_after_half_an_hour(
     stripe_shop: Shop,
 ) -> None:
-    order = stripe_shop.paid()
+    order = stripe_shop.place_paid_order()
     stripe_shop.fake.faults.append(500)
     status, printed = call("payments", "--refund", str(order.pk), "--reason", "bought twice")
     assert (status, "$4.99 requested" in printed, "retried every few minutes" in printed) == (1, True, True)
@@ -96,7 +98,7 @@ def test_an_unanswered_refund_is_reported_as_sent_and_becomes_a_warning_after_ha
 
 
 def test_a_provider_that_is_no_longer_configured_is_reported_as_such(stripe_shop: Shop, settings: Any) -> None:
-    order, paid = stripe_shop.order(), stripe_shop.paid()
+    order, paid = stripe_shop.place_order(), stripe_shop.place_paid_order()
     stripe_shop.fake.faults.append(500)
     call("payments", "--refund", str(paid.pk), "--amount=100", "--reason", "x")
     PaymentOrder.objects.update(created_at=Now() - timedelta(hours=1))
@@ -110,7 +112,7 @@ def test_a_provider_that_is_no_longer_configured_is_reported_as_such(stripe_shop
 
 
 def test_contradictory_options_are_rejected_and_nothing_is_refunded(stripe_shop: Shop) -> None:
-    order = str(stripe_shop.paid().pk)
+    order = str(stripe_shop.place_paid_order().pk)
     with pytest.raises(CommandError, match="either --refund or --reconcile") as refusal:
         call("payments", "--refund", order, "--reconcile", "--reason", "x")
     assert refusal.value.returncode == 2
@@ -121,8 +123,8 @@ def test_contradictory_options_are_rejected_and_nothing_is_refunded(stripe_shop:
 
 
 def test_the_command_finds_a_payment_whose_webhook_was_lost(stripe_shop: Shop) -> None:
-    order = stripe_shop.order()
-    stripe_shop.payment(order)
+    order = stripe_shop.place_order()
+    stripe_shop.pay_order(order)
     status, answer = as_json("payments", "--reconcile", "--reason", "a webhook was lost")
     assert (status, answer["done"], stripe_shop.balance) == (0, 1, 450)
     entry = AuditEntry.objects.get()
@@ -130,7 +132,7 @@ def test_the_command_finds_a_payment_whose_webhook_was_lost(stripe_shop: Shop) -
 
 
 def test_concurrent_commands_ask_about_each_order_once(stripe_shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    orders, asked = [stripe_shop.order() for _ in range(3)], []
+    orders, asked = [stripe_shop.place_order() for _ in range(3)], []
 
     def ask(_: object, order: PaymentOrder) -> list[ProviderEvent]:
         asked.append(order)
@@ -144,9 +146,9 @@ def test_concurrent_commands_ask_about_each_order_once(stripe_shop: Shop, monkey
 
 
 def test_an_abandoned_order_can_be_reconciled_by_its_id(stripe_shop: Shop) -> None:
-    order, other = stripe_shop.order(), stripe_shop.order()
+    order, other = stripe_shop.place_order(), stripe_shop.place_order()
     for each in (order, other):
-        stripe_shop.payment(each)
+        stripe_shop.pay_order(each)
     PaymentOrder.objects.update(status="failed", failure="abandoned", created_at="2020-01-01T00:00Z")
     status, answer = as_json("payments", "--reconcile", str(order.pk))
     assert (status, answer["done"], stripe_shop.balance) == (0, 1, 450)
@@ -158,15 +160,15 @@ def test_an_abandoned_order_can_be_reconciled_by_its_id(stripe_shop: Shop) -> No
 
 
 def test_an_unanswered_request_is_reported(stripe_shop: Shop) -> None:
-    stripe_shop.order()
+    stripe_shop.place_order()
     with stripe_shop.fault("hang"):
         status, answer = as_json("payments", "--reconcile")
     assert (status, answer["refused"]) == (1, 1)
 
 
 def test_a_database_error_on_one_order_does_not_stop_others(stripe_shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    first, second = stripe_shop.order(), stripe_shop.order()
-    stripe_shop.payment(second)
+    first, second = stripe_shop.place_order(), stripe_shop.place_order()
+    stripe_shop.pay_order(second)
     ask = Stripe.fetch_status
 
     def asked(self: Stripe, order: PaymentOrder) -> Any:
@@ -181,7 +183,7 @@ def test_a_database_error_on_one_order_does_not_stop_others(stripe_shop: Shop, m
 
 
 def test_health_warns_of_orders_that_are_never_reconciled(stripe_shop: Shop) -> None:
-    stripe_shop.order()
+    stripe_shop.place_order()
     PaymentOrder.objects.update(created_at=Now() - timedelta(minutes=29))
     assert payments_check().level == Level.FINE
     PaymentOrder.objects.update(created_at=Now() - timedelta(minutes=31))
@@ -192,7 +194,7 @@ def test_health_warns_of_orders_that_are_never_reconciled(stripe_shop: Shop) -> 
 
 
 def test_the_command_refunds_a_part_and_requires_a_reason(stripe_shop: Shop) -> None:
-    order = stripe_shop.paid()
+    order = stripe_shop.place_paid_order()
     with pytest.raises(CommandError, match="needs a reason"):
         call("payments", "--refund", str(order.pk))
     status, printed = call("payments", "--refund", str(order.pk), "--amount", "250", "--reason", "half of it")
@@ -203,7 +205,7 @@ def test_the_command_refunds_a_part_and_requires_a_reason(stripe_shop: Shop) -> 
 
 
 def test_late_orders_and_owed_coins_are_listed(stripe_shop: Shop) -> None:
-    late, paid = stripe_shop.order(), stripe_shop.paid()
+    late, paid = stripe_shop.place_order(), stripe_shop.place_paid_order()
     PaymentOrder.objects.filter(pk=late.pk).update(created_at=Now() - timedelta(hours=1), asked_at=Now())
     Wallet.objects.update(reserved=450)
     call("payments", "--refund", str(paid.pk), "--reason", "spent already")
@@ -218,8 +220,8 @@ def choose(desk: Client, row: Any, name: str, **more: str) -> Any:
 
 
 def test_staff_reconcile_and_dismiss_with_a_reason(desk: Client, staff: User, stripe_shop: Shop) -> None:
-    lost, wrong = stripe_shop.order(), order_under_review(stripe_shop)
-    stripe_shop.payment(lost)
+    lost, wrong = stripe_shop.place_order(), order_under_review(stripe_shop)
+    stripe_shop.pay_order(lost)
     choose(desk, lost, "reconcile")
     assert stripe_shop.balance == 50, "without a reason nothing happens"
     choose(desk, lost, "reconcile", reason="the person wrote to us")
@@ -238,8 +240,8 @@ def test_staff_retry_an_event_under_review(desk: Client, stripe_shop: Shop) -> N
 
 
 def test_staff_reconcile_everything_unfinished_from_the_wallet_page(desk: Client, stripe_shop: Shop) -> None:
-    wallet = stripe_shop.order().wallet
-    stripe_shop.payment(wallet.orders.get())
+    wallet = stripe_shop.place_order().wallet
+    stripe_shop.pay_order(wallet.orders.get())
     address = reverse("admin:billing_wallet_change", args=[wallet.pk])
     assert address.replace("/change/", "/reconcile/") in desk.get(address).content.decode()
     choose(desk, wallet, "reconcile", reason="the person wrote to us")
@@ -252,9 +254,9 @@ def test_staff_reconcile_everything_unfinished_from_the_wallet_page(desk: Client
 def test_a_failing_order_of_a_wallet_does_not_stop_others_and_each_has_an_audit_entry(
     desk: Client, stripe_shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    changed, away, lost = stripe_shop.paid(), stripe_shop.order(), stripe_shop.order()
-    stripe_shop.send(stripe_shop.fake.event("charge.refunded", {"payment_intent": changed.provider_order_id}))
-    stripe_shop.payment(lost)
+    changed, away, lost = stripe_shop.place_paid_order(), stripe_shop.place_order(), stripe_shop.place_order()
+    stripe_shop.send(stripe_shop.fake.build_event("charge.refunded", {"payment_intent": changed.provider_order_id}))
+    stripe_shop.pay_order(lost)
     for number, row in enumerate((lost, away, changed)):
         PaymentOrder.objects.filter(pk=row.pk).update(asked_at=Now() - timedelta(hours=3 - number))
     ask = Stripe.fetch_status
@@ -286,7 +288,7 @@ def refund(desk: Client, order: PaymentOrder, **form: str) -> Any:
 
 
 def test_a_refund_form_sent_twice_refunds_once(desk: Client, staff: User, stripe_shop: Shop) -> None:
-    order = stripe_shop.paid()
+    order = stripe_shop.place_paid_order()
     shown = desk.get(f"/admin/billing/paymentorder/{order.pk}/refund/").content.decode()
     assert "$4.99 of this order" in shown
     assert not refund(desk, order, reason=" ").redirect_chain
@@ -301,8 +303,8 @@ def test_a_refund_form_sent_twice_refunds_once(desk: Client, staff: User, stripe
 
 
 def test_an_order_is_found_by_its_owner_and_the_providers_ids(desk: Client, stripe_shop: Shop) -> None:
-    order, owner = stripe_shop.paid(), stripe_shop.user
-    other = Shop("stripe", stripe_shop.fake, User.objects.create_user("ben@example.org")).paid()
+    order, owner = stripe_shop.place_paid_order(), stripe_shop.user
+    other = Shop("stripe", stripe_shop.fake, User.objects.create_user("ben@example.org")).place_paid_order()
     for term in ("Ann.Canary@example.org", str(owner.pk), order.provider_order_id, order.provider_payment_id):
         found = desk.get(everything.list_address(PaymentOrder), {"q": str(term)}).context["cl"].result_list
         assert list(found) == [order], term
@@ -310,7 +312,7 @@ def test_an_order_is_found_by_its_owner_and_the_providers_ids(desk: Client, stri
 
 
 def test_no_page_or_log_shows_a_key_a_secret_or_an_address(desk: Client, stripe_shop: Shop, logged: Any) -> None:
-    order = stripe_shop.paid()
+    order = stripe_shop.place_paid_order()
     for fault in (500, "garbage", "hang"):
         with stripe_shop.fault(fault):
             stripe_shop.buy(status=503)

@@ -1,4 +1,4 @@
-"""The stub servers of the providers, called by the real SDKs, and a shop in which a person buys."""
+"""Stub servers of the providers, called by the real SDKs, and `Shop`: a person who buys from one of them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def fake_stripe(settings: Any) -> Iterator[FakeProvider]:
 
 
 class Shop:
-    """The actions of one person, their client and one provider."""
+    """A person with a client of the API, and the provider that they pay with."""
 
     def __init__(self, provider: str, fake: Any, user: User) -> None:
         self.provider, self.fake, self.user = provider, fake, user
@@ -60,21 +60,21 @@ class Shop:
             check_problem(response)
         return response.json()
 
-    def order(self, package: str = "starter") -> PaymentOrder:
-        """Place an order and return it unpaid."""
+    def place_order(self, package: str = "starter") -> PaymentOrder:
+        """Place an order, and return it unpaid."""
         return PaymentOrder.objects.get(pk=self.buy(package)["order_id"])
 
-    def paid(self, package: str = "starter") -> PaymentOrder:
+    def place_paid_order(self, package: str = "starter") -> PaymentOrder:
         """Place and pay an order, and return it."""
-        order = self.order(package)
-        self.send(self.event_of(order, "paid"))
+        order = self.place_order(package)
+        self.send(self.order_event(order, "paid"))
         order.refresh_from_db()
         assert order.status == "completed"
         return order
 
     @contextmanager
     def fault(self, fault: str | int) -> Iterator[None]:
-        """Let the only request of the block fail. A hanging one times out after 0.2 s."""
+        """Make the only request of the block fail with this fault. A request that hangs times out after 0.2 s."""
         self.fake.faults.append(fault)
         with override_settings(PAYMENT_TIMEOUT_SECONDS=0.2 if fault == "hang" else settings.PAYMENT_TIMEOUT_SECONDS):
             yield
@@ -87,7 +87,7 @@ class Shop:
     def send(
         self, body: bytes, *, status: int = 200, headers: Mapping[str, str] | None = None, event_id: str = ""
     ) -> Any:
-        """Post a webhook, with a valid signature unless `headers` are given. Return the answer."""
+        """Post a webhook, with a valid signature unless `headers` are given. Return the body of the response."""
         response = self.client.post(
             f"/api/payments/webhooks/{self.provider}",
             body,
@@ -99,14 +99,16 @@ class Shop:
             check_problem(response)
         return response.json()
 
-    def event_of(self, order: PaymentOrder, what: str, **change: Any) -> bytes:
-        """Return an event of the order: paid, failed, processing, refunded, disputed, lost or won."""
+    def order_event(self, order: PaymentOrder, kind: str, **change: Any) -> bytes:
+        """Return an event of the order. Kinds: paid, failed, processing, refunded, disputed, lost, won."""
         payment_change = change.pop("payment", {})
-        return bytes(self.fake.event_of(order, what, amount=change.pop("amount", order.amount), change=payment_change))
+        return bytes(
+            self.fake.order_event(order, kind, amount=change.pop("amount", order.amount), change=payment_change)
+        )
 
-    def payment(self, order: PaymentOrder) -> dict[str, Any]:
-        """Return the order's payment at the provider. Pay it if it is not paid."""
-        payment: dict[str, Any] = self.fake.payment(order)
+    def pay_order(self, order: PaymentOrder) -> dict[str, Any]:
+        """Pay the order at the provider unless it is paid. Return its payment."""
+        payment: dict[str, Any] = self.fake.pay_order(order)
         return payment
 
 
@@ -134,5 +136,5 @@ def razorpay_shop(user: User, settings: Any) -> Iterator[Shop]:
 
 
 def changed(body: bytes, **change: Any) -> bytes:
-    """Return the JSON body with some values changed."""
+    """Return the JSON body with these values replaced."""
     return json.dumps({**json.loads(body), **change}).encode()

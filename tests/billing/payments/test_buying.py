@@ -23,12 +23,12 @@ PRICES = {"stripe": (499, "USD"), "razorpay": (39_900, "INR")}
 
 
 def test_a_purchase_goes_from_package_to_coins(shop: Shop) -> None:
-    bought = shop.buy("starter")
-    assert (bought["amount"], bought["currency"]) == PRICES[shop.provider]
-    assert (bought["coins"], bought["status"], bought["completed_at"]) == (400, "pending", None)
-    order = PaymentOrder.objects.get(pk=bought["order_id"])
-    assert order.provider_order_id == bought["provider_order_id"]
-    assert shop.send(shop.event_of(order, "paid")) == {"received": True, "replay": False}
+    placed = shop.buy("starter")
+    assert (placed["amount"], placed["currency"]) == PRICES[shop.provider]
+    assert (placed["coins"], placed["status"], placed["completed_at"]) == (400, "pending", None)
+    order = PaymentOrder.objects.get(pk=placed["order_id"])
+    assert order.provider_order_id == placed["provider_order_id"]
+    assert shop.send(shop.order_event(order, "paid")) == {"received": True, "replay": False}
     answer = shop.client.get(f"/api/payments/orders/{order.pk}", headers=shop.headers).json()
     assert (answer["status"], shop.balance) == ("completed", 50 + 400)
     assert answer["completed_at"]
@@ -37,17 +37,17 @@ def test_a_purchase_goes_from_package_to_coins(shop: Shop) -> None:
     assert audit() == []
 
 
-def test_an_order_returns_what_stripes_form_needs(stripe_shop: Shop) -> None:
-    bought = stripe_shop.buy()
-    assert bought["client_secret"].startswith(bought["provider_order_id"] + "_secret_")
-    assert (bought["key_id"], bought["checkout_url"]) == ("pk_test_thetests", None)
+def test_an_order_returns_the_values_that_stripes_form_needs(stripe_shop: Shop) -> None:
+    placed = stripe_shop.buy()
+    assert placed["client_secret"].startswith(placed["provider_order_id"] + "_secret_")
+    assert (placed["key_id"], placed["checkout_url"]) == ("pk_test_thetests", None)
 
 
-def test_an_order_returns_what_razorpays_form_needs(razorpay_shop: Shop) -> None:
-    bought = razorpay_shop.buy()
-    assert (bought["key_id"], bought["client_secret"]) == ("rzp_test_thetests", None)
-    placed = razorpay_shop.fake.orders[bought["provider_order_id"]]
-    assert (placed["receipt"], placed["payment_capture"]) == (bought["order_id"], True)
+def test_an_order_returns_the_values_that_razorpays_form_needs(razorpay_shop: Shop) -> None:
+    response = razorpay_shop.buy()
+    assert (response["key_id"], response["client_secret"]) == ("rzp_test_thetests", None)
+    order = razorpay_shop.fake.orders[response["provider_order_id"]]
+    assert (order["receipt"], order["payment_capture"]) == (response["order_id"], True)
 
 
 def test_packages_are_public_and_name_the_providers_of_each_currency(fake_stripe: FakeProvider, settings: Any) -> None:
@@ -61,10 +61,10 @@ def test_packages_are_public_and_name_the_providers_of_each_currency(fake_stripe
 
 
 def test_the_price_comes_from_the_package_and_any_other_is_rejected(stripe_shop: Shop) -> None:
-    def place(**asked: Any) -> Any:
+    def place(**fields: Any) -> Any:
         return stripe_shop.client.post(
             "/api/payments/orders",
-            {"package_id": "pro", "provider": "stripe", **asked},
+            {"package_id": "pro", "provider": "stripe", **fields},
             content_type="application/json",
             headers=stripe_shop.headers,
         ).json()
@@ -77,10 +77,10 @@ def test_the_price_comes_from_the_package_and_any_other_is_rejected(stripe_shop:
 
 
 def test_a_later_price_change_does_not_affect_an_order(stripe_shop: Shop) -> None:
-    order = stripe_shop.order()
+    order = stripe_shop.place_order()
     PackagePrice.objects.filter(package="starter").update(amount=1)
     CreditPackage.objects.filter(pk="starter").update(coins=1)
-    stripe_shop.send(stripe_shop.event_of(order, "paid"))
+    stripe_shop.send(stripe_shop.order_event(order, "paid"))
     assert stripe_shop.balance == 450
 
 
@@ -105,28 +105,28 @@ def test_a_provider_that_is_not_configured_is_rejected_with_the_alternatives(str
 def test_the_row_is_committed_before_the_provider_is_called_outside_any_transaction(
     stripe_shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answer: Callable[..., Any] = stripe_shop.fake.answer
+    respond: Callable[..., Any] = stripe_shop.fake.answer
     request: Callable[..., Any] = http.Session.request
-    seen: list[int] = []
+    orders_without_id: list[int] = []
 
-    def without_a_transaction(*asked: Any, **options: Any) -> Any:
+    def request_outside_transaction(*args: Any, **kwargs: Any) -> Any:
         assert not connection.in_atomic_block
-        return request(*asked, **options)
+        return request(*args, **kwargs)
 
-    def look_first(*asked: Any) -> Any:
-        seen.append(PaymentOrder.objects.filter(provider_order_id=None).count())
+    def count_orders_and_respond(*args: Any) -> Any:
+        orders_without_id.append(PaymentOrder.objects.filter(provider_order_id=None).count())
         connection.close()
-        return answer(*asked)
+        return respond(*args)
 
-    monkeypatch.setattr(stripe_shop.fake, "answer", look_first)
-    monkeypatch.setattr(http.Session, "request", without_a_transaction)
+    monkeypatch.setattr(stripe_shop.fake, "answer", count_orders_and_respond)
+    monkeypatch.setattr(http.Session, "request", request_outside_transaction)
     stripe_shop.buy(key="one-purchase")
-    assert seen == [1]
+    assert orders_without_id == [1]
     order = PaymentOrder.objects.get()
-    stripe_shop.payment(order)
+    stripe_shop.pay_order(order)
     assert reconciliation.reconcile(order) == "completed"
-    refunds.start(order_id=order.pk, amount=100, actor="user 7", reason="a try")
-    stripe_shop.send(stripe_shop.fake.event("charge.refunded", {"payment_intent": order.provider_order_id}))
+    refunds.start(order_id=order.pk, amount=100, actor="user 7", reason="a test")
+    stripe_shop.send(stripe_shop.fake.build_event("charge.refunded", {"payment_intent": order.provider_order_id}))
     PaymentOrder.objects.update(asked_at=None)
     assert reconciliation.reconcile_due() == 1
     assert not WebhookEvent.objects.waiting().exists()
@@ -139,10 +139,10 @@ def test_after_a_lost_answer_the_same_request_finishes_the_order(shop: Shop, fau
     assert "You were not charged" in problem["detail"]
     order = PaymentOrder.objects.get()
     assert (order.status, order.provider_order_id) == ("pending", None)
-    again = shop.buy(key="one-purchase")
-    assert again["order_id"] == str(order.pk)
+    repeated = shop.buy(key="one-purchase")
+    assert repeated["order_id"] == str(order.pk)
     assert PaymentOrder.objects.count() == 1
-    assert shop.fake.order_ids() == [again["provider_order_id"]]
+    assert shop.fake.order_ids() == [repeated["provider_order_id"]]
 
 
 def test_an_order_is_found_again_if_razorpays_second_answer_is_lost(razorpay_shop: Shop) -> None:
@@ -209,14 +209,14 @@ def test_keys_of_two_people_are_independent(stripe_shop: Shop) -> None:
 
 
 def test_an_order_of_another_person_is_not_found(stripe_shop: Shop) -> None:
-    order = stripe_shop.order()
+    order = stripe_shop.place_order()
     other = Shop("stripe", stripe_shop.fake, User.objects.create_user("ben@example.org"))
     answer = other.client.get(f"/api/payments/orders/{order.pk}", headers=other.headers)
     assert answer.status_code == 404
 
 
 def test_an_order_keeps_the_first_id_of_the_provider(stripe_shop: Shop) -> None:
-    order = stripe_shop.order()
+    order = stripe_shop.place_order()
     first = order.provider_order_id
     orders.create_at_provider(order)
     assert order.provider_order_id == first

@@ -1,4 +1,4 @@
-"""The database rejects what must never be in the tables of payments, even in plain SQL."""
+"""The database rejects what must never be in the tables of payments, even in SQL."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.django_db
 
 TABLES = ("credit_packages", "package_prices", "payment_orders", "payment_refunds", "webhook_events")
 
-REFUSED = [
+REJECTED = [
     ("package_has_coins", "UPDATE credit_packages SET coins = 0"),
     ("one_price_per_currency", "UPDATE package_prices SET currency = 'USD'"),
     ("price_above_nothing", "UPDATE package_prices SET amount = 0"),
@@ -46,14 +46,14 @@ def rows(make_wallet: MakeWallet, make_order: MakeOrder) -> None:
     wallet = make_wallet(coins=50)
     make_order(wallet)
     paid = make_order(wallet, status="completed", completed_at=clock.now(), refunded_amount=100)
-    for _ in range(2):
+    for number in range(2):
         paid.refunds.create(source="provider", status="completed", amount=50, coins=40)
-        WebhookEvent.objects.create(provider="stripe", event_id=f"evt_{_}", type="x", kind="paid")
+        WebhookEvent.objects.create(provider="stripe", event_id=f"evt_{number}", type="x", kind="paid")
 
 
-@pytest.mark.parametrize(("says", "sql"), REFUSED)
-def test_the_database_rejects_it_and_names_the_rule(says: str, sql: str) -> None:
-    with pytest.raises(IntegrityError, match=says), transaction.atomic(), connection.cursor() as cursor:
+@pytest.mark.parametrize(("rule", "sql"), REJECTED)
+def test_the_database_rejects_the_statement_and_names_the_rule(rule: str, sql: str) -> None:
+    with pytest.raises(IntegrityError, match=rule), transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(sql)
 
 
@@ -65,4 +65,4 @@ def test_every_constraint_of_payments_is_tested() -> None:
             [list(TABLES)],
         )
         named = {name for (name,) in cursor.fetchall()}
-    assert named - {says for says, _ in REFUSED} == set()
+    assert named - {rule for rule, _ in REJECTED} == set()

@@ -26,7 +26,7 @@ def test_a_provider_with_webhooks_is_documented_with_its_keys_and_url(name: str)
 
 
 @pytest.mark.parametrize("name", PROVIDERS)
-def test_a_provider_with_webhooks_has_a_stub_server_of_its_name(name: str) -> None:
+def test_a_provider_with_webhooks_has_a_stub_server_with_its_name(name: str) -> None:
     fake = importlib.import_module(f"tests.fakes.{name}").Fake()
     assert isinstance(fake, FakeProvider)
     assert fake.name == name

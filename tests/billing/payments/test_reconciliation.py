@@ -1,4 +1,4 @@
-"""Reconciliation finds what lost webhooks did not report, and every payment is credited."""
+"""Reconciliation credits every payment whose webhook was lost."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ HOUR = timedelta(hours=1)
 
 
 def aged(order: PaymentOrder, age: timedelta, *, asked: timedelta | None = None) -> PaymentOrder:
+    """Return the order as if it was created and last asked about this long ago."""
     PaymentOrder.objects.filter(pk=order.pk).update(
         created_at=Now() - age, asked_at=None if asked is None else Now() - asked
     )
@@ -33,20 +34,20 @@ def aged(order: PaymentOrder, age: timedelta, *, asked: timedelta | None = None)
 
 
 def test_a_payment_whose_webhook_was_lost_is_found_by_reconciliation(shop: Shop) -> None:
-    order = aged(shop.order(), HOUR)
-    shop.payment(order)
+    order = aged(shop.place_order(), HOUR)
+    shop.pay_order(order)
     assert reconciliation.reconcile_due() == 1
     order.refresh_from_db()
     assert (order.status, shop.balance) == ("completed", 450)
-    assert not WebhookEvent.objects.exists(), "only what needs a look is kept of an answer"
-    shop.send(shop.event_of(order, "paid"))
+    assert not WebhookEvent.objects.exists(), "an answer is stored only if it needs review"
+    shop.send(shop.order_event(order, "paid"))
     assert shop.balance == 450
     assert audit() == []
 
 
 def test_a_wrong_amount_in_an_answer_needs_review_like_one_in_an_event(shop: Shop) -> None:
-    order = aged(shop.order(), HOUR)
-    shop.payment(order)[shop.fake.paid_amount_field] = 100
+    order = aged(shop.place_order(), HOUR)
+    shop.pay_order(order)[shop.fake.paid_amount_field] = 100
     assert reconciliation.reconcile(order).startswith("needs review: paid ")
     WebhookEvent.objects.update(received_at=Now() - HOUR)
     assert list(WebhookEvent.objects.uncredited().values_list("order", "status")) == [(order.pk, "needs_review")]
@@ -65,10 +66,10 @@ def test_a_wrong_amount_in_an_answer_needs_review_like_one_in_an_event(shop: Sho
 def test_a_dismissed_problem_stays_dismissed_at_the_next_reconciliation(
     stripe_shop: Shop, by_event: bool, dismiss: Callable[[PaymentOrder], None]
 ) -> None:
-    order = aged(stripe_shop.order(), HOUR)
-    stripe_shop.payment(order)["amount_received"] = 100
+    order = aged(stripe_shop.place_order(), HOUR)
+    stripe_shop.pay_order(order)["amount_received"] = 100
     if by_event:
-        stripe_shop.send(stripe_shop.event_of(order, "paid"))
+        stripe_shop.send(stripe_shop.order_event(order, "paid"))
     else:
         reconciliation.reconcile(order)
     dismiss(order)
@@ -77,8 +78,8 @@ def test_a_dismissed_problem_stays_dismissed_at_the_next_reconciliation(
 
 
 def test_refunds_whose_webhooks_were_lost_are_found_with_their_payment(shop: Shop) -> None:
-    order = aged(shop.order(), HOUR)
-    shop.event_of(order, "refunded", amount=order.amount // 2)
+    order = aged(shop.place_order(), HOUR)
+    shop.order_event(order, "refunded", amount=order.amount // 2)
     reconciliation.reconcile_due()
     order.refresh_from_db()
     assert (order.status, order.refunded_amount) == ("completed", order.amount // 2)
@@ -86,17 +87,17 @@ def test_refunds_whose_webhooks_were_lost_are_found_with_their_payment(shop: Sho
 
 
 def test_a_failed_order_that_was_paid_at_a_second_attempt_is_found(shop: Shop) -> None:
-    order = shop.order()
-    shop.send(shop.event_of(order, "failed"))
-    shop.payment(aged(order, HOUR))
+    order = shop.place_order()
+    shop.send(shop.order_event(order, "failed"))
+    shop.pay_order(aged(order, HOUR))
     reconciliation.reconcile_due()
     assert shop.balance == 450
 
 
 def test_an_unanswered_request_does_not_stop_other_orders(shop: Shop) -> None:
-    first, second = aged(shop.order(), HOUR), aged(shop.order("pro"), HOUR)
-    shop.payment(first)
-    shop.payment(second)
+    first, second = aged(shop.place_order(), HOUR), aged(shop.place_order("pro"), HOUR)
+    shop.pay_order(first)
+    shop.pay_order(second)
     shop.fake.faults.append(500)
     assert reconciliation.reconcile_due() == 1
     assert shop.balance in (450, 1650)
@@ -105,32 +106,34 @@ def test_an_unanswered_request_does_not_stop_other_orders(shop: Shop) -> None:
     assert shop.balance == 2050
 
 
-def test_concurrent_rounds_ask_about_each_order_once(stripe_shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    reported, *late = stripe_shop.paid(), *(aged(stripe_shop.order(), HOUR) for _ in range(3))
-    stripe_shop.send(stripe_shop.fake.event("charge.refunded", {"payment_intent": reported.provider_order_id}))
+def test_concurrent_rounds_fetch_the_status_of_each_order_once(
+    stripe_shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reported, *unpaid = stripe_shop.place_paid_order(), *(aged(stripe_shop.place_order(), HOUR) for _ in range(3))
+    stripe_shop.send(stripe_shop.fake.build_event("charge.refunded", {"payment_intent": reported.provider_order_id}))
     stripe_shop.fake.refund_status = "pending"
-    sent = [stripe_shop.paid() for _ in range(2)]
-    for order in sent:
-        refunds.start(order_id=order.pk, amount=None, actor="user 7", reason="a try")
+    refunded = [stripe_shop.place_paid_order() for _ in range(2)]
+    for order in refunded:
+        refunds.start(order_id=order.pk, amount=None, actor="user 7", reason="a test")
     PaymentRefund.objects.update(created_at=Now() - 3 * HOUR, asked_at=Now() - 2 * HOUR)
-    asked: list[PaymentOrder] = []
+    fetched: list[PaymentOrder] = []
 
-    def ask(_: object, order: PaymentOrder) -> list[ProviderEvent]:
-        asked.append(order)
+    def fetch_status(_: object, order: PaymentOrder) -> list[ProviderEvent]:
+        fetched.append(order)
         reconcile_payments()
         return []
 
-    monkeypatch.setattr(Stripe, "fetch_status", ask)
+    monkeypatch.setattr(Stripe, "fetch_status", fetch_status)
     reconcile_payments()
-    assert sorted(order.pk for order in asked) == sorted(order.pk for order in (reported, *sent, *late))
+    assert sorted(order.pk for order in fetched) == sorted(order.pk for order in (reported, *refunded, *unpaid))
 
 
 def test_a_hanging_provider_does_not_starve_refunds(stripe_shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    paid, *_ = stripe_shop.paid(), *(aged(stripe_shop.order(), HOUR) for _ in range(3))
+    paid, *_ = stripe_shop.place_paid_order(), *(aged(stripe_shop.place_order(), HOUR) for _ in range(3))
     with stripe_shop.fault("hang"):
-        refund = refunds.start(order_id=paid.pk, amount=None, actor="user 7", reason="a try")
+        refund = refunds.start(order_id=paid.pk, amount=None, actor="user 7", reason="a test")
     type(refund).objects.update(asked_at=Now() - HOUR)
-    # Each reading of the clock is 40 s after the previous one: the round has time for two requests.
+    # Every reading of this clock is 40 s later, so that the round has time for two requests only.
     monkeypatch.setattr(reconciliation, "time", SimpleNamespace(monotonic=itertools.count(0, 40).__next__))
     assert reconciliation.reconcile_due() == 2
     refund.refresh_from_db()
@@ -138,11 +141,11 @@ def test_a_hanging_provider_does_not_starve_refunds(stripe_shop: Shop, monkeypat
 
 
 def test_due_orders_are_found_by_index_among_all_paid_orders(stripe_shop: Shop) -> None:
-    order = stripe_shop.order()
+    order = stripe_shop.place_order()
     columns = {"wallet", "package", "provider", "coins", "amount", "currency", "created_at"}
-    same = {name: getattr(order, name) for name in columns} | {"completed_at": order.created_at}
+    values = {name: getattr(order, name) for name in columns} | {"completed_at": order.created_at}
     PaymentOrder.objects.bulk_create(
-        PaymentOrder(**same, status="completed", provider_order_id=f"pi_{n}", idempotency_key=f"{n}")
+        PaymentOrder(**values, status="completed", provider_order_id=f"pi_{n}", idempotency_key=f"{n}")
         for n in range(1000)
     )
     with connection.cursor() as cursor:
@@ -162,22 +165,22 @@ def test_due_orders_are_found_by_index_among_all_paid_orders(stripe_shop: Shop) 
 
 def test_an_order_paid_during_the_round_is_not_asked_about(stripe_shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     for _ in range(2):
-        aged(stripe_shop.order(), HOUR)
-    asked: list[PaymentOrder] = []
+        aged(stripe_shop.place_order(), HOUR)
+    fetched: list[PaymentOrder] = []
 
-    def ask(_: object, order: PaymentOrder) -> list[ProviderEvent]:
-        asked.append(order)
+    def fetch_status(_: object, order: PaymentOrder) -> list[ProviderEvent]:
+        fetched.append(order)
         (other,) = PaymentOrder.objects.exclude(pk=order.pk)
-        stripe_shop.send(stripe_shop.event_of(other, "paid"))
+        stripe_shop.send(stripe_shop.order_event(other, "paid"))
         return []
 
-    monkeypatch.setattr(Stripe, "fetch_status", ask)
+    monkeypatch.setattr(Stripe, "fetch_status", fetch_status)
     reconciliation.reconcile_due()
-    assert len(asked) == 1
+    assert len(fetched) == 1
 
 
 def test_a_round_stops_in_time_and_leaves_the_rest_due(stripe_shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    order = aged(stripe_shop.order(), HOUR)
+    order = aged(stripe_shop.place_order(), HOUR)
     monkeypatch.setattr(reconciliation, "ROUND_SECONDS", 0)
     assert reconciliation.reconcile_due() == 0
     assert list(reconciliation.due_orders()) == [order]
@@ -188,7 +191,7 @@ def test_an_order_is_asked_about_at_growing_intervals(stripe_shop: Shop) -> None
         aged(order, age, asked=asked)
         return reconciliation.due_orders().filter(pk=order.pk).exists()
 
-    order, minute = stripe_shop.order(), timedelta(minutes=1)
+    order, minute = stripe_shop.place_order(), timedelta(minutes=1)
     assert not is_due(2 * minute, None)
     assert is_due(4 * minute, None)
     assert not is_due(8 * minute, 4 * minute)
@@ -198,22 +201,22 @@ def test_an_order_is_asked_about_at_growing_intervals(stripe_shop: Shop) -> None
 
 
 def test_an_order_unpaid_for_a_day_fails_and_a_later_payment_completes_it(shop: Shop) -> None:
-    order = aged(shop.order(), timedelta(hours=25))
+    order = aged(shop.place_order(), timedelta(hours=25))
     reconciliation.reconcile_due()
     order.refresh_from_db()
     assert (order.status, order.failure) == ("failed", "abandoned")
     assert not reconciliation.unfinished_orders().exists()
-    shop.send(shop.event_of(order, "paid"))
+    shop.send(shop.order_event(order, "paid"))
     assert shop.balance == 450
 
 
 def test_a_lost_payment_of_an_abandoned_order_is_found_for_a_month(shop: Shop) -> None:
-    order, day = shop.order(), timedelta(days=1)
+    order, day = shop.place_order(), timedelta(days=1)
     PaymentOrder.objects.filter(pk=order.pk).update(status="failed", failure="abandoned")
-    shop.payment(aged(order, 31 * day, asked=20 * day))
+    shop.pay_order(aged(order, 31 * day, asked=20 * day))
     assert reconciliation.reconcile_due() == 0
     aged(order, 29 * day, asked=10 * day)
-    assert reconciliation.reconcile_due() == 0, "asked ever less often"
+    assert reconciliation.reconcile_due() == 0, "the intervals grow"
     aged(order, 29 * day, asked=15 * day)
     assert reconciliation.reconcile_due() == 1
     order.refresh_from_db()
@@ -221,8 +224,8 @@ def test_a_lost_payment_of_an_abandoned_order_is_found_for_a_month(shop: Shop) -
 
 
 def test_a_payment_under_way_for_days_is_not_abandoned(stripe_shop: Shop) -> None:
-    order = stripe_shop.order()
-    stripe_shop.send(stripe_shop.event_of(order, "processing"))
+    order = stripe_shop.place_order()
+    stripe_shop.send(stripe_shop.order_event(order, "processing"))
     aged(order, timedelta(hours=50))
     reconciliation.reconcile_due()
     order.refresh_from_db()
@@ -248,9 +251,9 @@ def test_an_order_without_an_answer_is_created_again_within_a_day(shop: Shop) ->
 
 
 def test_an_unanswered_refund_is_sent_again(shop: Shop) -> None:
-    order = shop.paid()
+    order = shop.place_paid_order()
     with shop.fault("hang"):
-        refund = refunds.start(order_id=order.pk, amount=None, actor="user 7", reason="a try")
+        refund = refunds.start(order_id=order.pk, amount=None, actor="user 7", reason="a test")
     assert not reconciliation.due_refunds().exists()
     type(refund).objects.update(asked_at=Now() - HOUR)
     assert reconciliation.reconcile_due() == 1
@@ -259,10 +262,10 @@ def test_an_unanswered_refund_is_sent_again(shop: Shop) -> None:
 
 
 def test_a_refund_under_way_is_followed_until_it_completes(shop: Shop) -> None:
-    order = shop.paid()
+    order = shop.place_paid_order()
     shop.fake.refund_status = "pending"
-    refund = refunds.start(order_id=order.pk, amount=None, actor="user 7", reason="a try")
-    made = next(iter(shop.fake.refunds.values()))
-    made["status"] = shop.fake.refund_completed
+    refund = refunds.start(order_id=order.pk, amount=None, actor="user 7", reason="a test")
+    refund_at_provider = next(iter(shop.fake.refunds.values()))
+    refund_at_provider["status"] = shop.fake.refund_completed
     assert reconciliation.reconcile_refund(refund) == "completed"
     assert shop.balance == 50

@@ -1,4 +1,4 @@
-"""Refunds take back the coins that are still there, and record the rest as owed."""
+"""Refunds take back the coins that are still spendable, and record the rest as owed."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def reconcile_later(refund: PaymentRefund) -> str:
     return reconciliation.reconcile_refund(refund)
 
 
-def event_of(shop: Shop, order: PaymentOrder, what: str, **change: Any) -> bytes:
-    """Return an event of the first refund that the provider made."""
-    return bytes(shop.fake.refund_event(order, what, **change))
+def refund_event(shop: Shop, order: PaymentOrder, kind: str, **change: Any) -> bytes:
+    """Return an event of the first refund at the provider. Kinds: created, updated, failed."""
+    return bytes(shop.fake.refund_event(order, kind, **change))
 
 
 @pytest.fixture
 def use_wrong_key(settings: Any, shop: Shop) -> Callable[[bool], None]:
-    """Configure a key that the provider rejects, or the right one again."""
+    """Configure a key that the provider rejects (true), or the right key (false)."""
 
     def change(wrong: bool) -> None:
         values = shop.fake.wrong_key if wrong else {name: shop.fake.settings()[name] for name in shop.fake.wrong_key}
@@ -61,10 +61,10 @@ def check_invariants() -> Any:
 
 
 def test_a_refund_returns_the_money_and_takes_the_coins(shop: Shop) -> None:
-    order = shop.paid()
+    order = shop.place_paid_order()
     refund = refund_order(order)
     assert (refund.status, refund.amount, refund.coins, refund.taken_coins) == ("completed", order.amount, 400, 400)
-    assert [made["amount"] for made in shop.fake.refunds.values()] == [order.amount]
+    assert [refund["amount"] for refund in shop.fake.refunds.values()] == [order.amount]
     order.refresh_from_db()
     assert (order.status, order.refunded_amount, shop.balance) == ("refunded", order.amount, 50)
     line = CreditTransaction.objects.get(type="refund")
@@ -72,36 +72,36 @@ def test_a_refund_returns_the_money_and_takes_the_coins(shop: Shop) -> None:
 
 
 def test_the_event_of_our_own_refund_changes_nothing(shop: Shop) -> None:
-    order = shop.paid()
+    order = shop.place_paid_order()
     refund_order(order)
-    shop.send(event_of(shop, order, "updated"))
+    shop.send(refund_event(shop, order, "updated"))
     assert WebhookEvent.objects.latest("pk").status == "ignored"
     assert (PaymentRefund.objects.count(), shop.balance) == (1, 50)
 
 
 def test_spent_coins_are_recorded_as_owed(shop: Shop) -> None:
-    order = shop.paid()
+    order = shop.place_paid_order()
     spend(shop, 300)
     refund = refund_order(order)
     assert (refund.taken_coins, refund.owed_coins, shop.balance) == (150, 250, 0)
     assert list(PaymentOrder.objects.with_debt()) == [order]
-    shop.paid()
-    assert shop.balance == 400, "a later purchase is not touched"
+    shop.place_paid_order()
+    assert shop.balance == 400, "the coins of a later purchase are not taken"
 
 
 def test_the_balance_explains_owed_coins(shop: Shop) -> None:
-    order = shop.paid()
+    order = shop.place_paid_order()
     spend(shop, 300)
     first = refund_order(order, order.amount // 4)
     refund = refund_order(order)
     assert (first.owed_coins, refund.taken_coins) == (0, 150 - first.taken_coins)
     balance = shop.client.get("/api/credits/balance", headers=shop.headers).json()
-    [owed] = balance["owed_for"]
-    assert (balance["owed"], owed["coins"], owed["order_id"]) == (250, 250, str(order.pk))
+    [debt] = balance["owed_for"]
+    assert (balance["owed"], debt["coins"], debt["order_id"]) == (250, 250, str(order.pk))
     refund.refresh_from_db()
-    assert datetime.fromisoformat(owed["refunded_at"]) == refund.moved_at
+    assert datetime.fromisoformat(debt["refunded_at"]) == refund.moved_at
     price = money.format_amount(refund.amount, order.currency)
-    assert owed["why"] == (
+    assert debt["why"] == (
         f"{price} for Starter went back to you."
         f" It had bought {refund.coins} coins, and 250 of them were spent or held by then."
     )
@@ -116,17 +116,17 @@ def test_the_balance_explains_owed_coins(shop: Shop) -> None:
 
 
 def test_a_debt_is_shown_during_the_refund_and_once_after_a_failure(shop: Shop) -> None:
-    order = shop.paid()
+    order = shop.place_paid_order()
     spend(shop, 51)
     shop.fake.refund_status = "pending"
     refund = refund_order(order)
     assert "is going back to you" in debts.explain(refund)
     assert "1 of them was spent or held by then" in debts.explain(refund)
-    shop.send(event_of(shop, order, "failed", status="failed"), event_id="failed")
+    shop.send(refund_event(shop, order, "failed", status="failed"), event_id="failed")
     assert debts.list_refunds_with_debt(refund.order.wallet) == []
-    done = shop.fake.refund_completed
-    shop.send(event_of(shop, order, "updated", status=done), event_id="done")
-    next(iter(shop.fake.refunds.values()))["status"] = done
+    completed = shop.fake.refund_completed
+    shop.send(refund_event(shop, order, "updated", status=completed), event_id="done")
+    next(iter(shop.fake.refunds.values()))["status"] = completed
     reconciliation.reconcile(PaymentOrder.objects.get())
     refund.refresh_from_db()
     assert "went back to you" in debts.explain(refund)
@@ -138,7 +138,7 @@ def test_a_debt_is_shown_during_the_refund_and_once_after_a_failure(shop: Shop) 
 
 
 def test_a_refund_does_not_take_held_coins(shop: Shop, hold: Any) -> None:
-    order = shop.paid()
+    order = shop.place_paid_order()
     hold(ledger.open_wallet(user=shop.user), 450)
     refund = refund_order(order)
     assert (refund.taken_coins, refund.owed_coins, shop.balance) == (0, 400, 450)
@@ -146,7 +146,7 @@ def test_a_refund_does_not_take_held_coins(shop: Shop, hold: Any) -> None:
 
 
 def test_partial_refunds_add_up_to_the_whole_despite_rounding(shop: Shop) -> None:
-    order = shop.paid()
+    order = shop.place_paid_order()
     third = order.amount // 3
     parts = [refund_order(order, third), refund_order(order, third), refund_order(order)]
     assert [part.coins for part in parts] == [133, 133, 134]
@@ -155,15 +155,15 @@ def test_partial_refunds_add_up_to_the_whole_despite_rounding(shop: Shop) -> Non
 
 
 def test_a_partial_refund_leaves_the_order_completed(shop: Shop) -> None:
-    order = shop.paid()
+    order = shop.place_paid_order()
     refund_order(order, 1)
     order.refresh_from_db()
     assert (order.status, order.refunded_amount) == ("completed", 1)
-    assert shop.balance == 450, "a coin's worth was not reached"
+    assert shop.balance == 450, "the amount is less than the price of one coin"
 
 
 def test_refunds_cannot_exceed_the_amount_paid(shop: Shop) -> None:
-    order = shop.paid()
+    order = shop.place_paid_order()
     refund_order(order, order.amount - 100)
     for amount in (101, 0, -5):
         with pytest.raises(refunds.RefundImpossible, match="can be refunded"):
@@ -171,29 +171,29 @@ def test_refunds_cannot_exceed_the_amount_paid(shop: Shop) -> None:
     refund_order(order)
     with pytest.raises(refunds.RefundImpossible, match="All of this order's money"):
         refund_order(order)
-    assert sum(made["amount"] for made in shop.fake.refunds.values()) == order.amount
+    assert sum(refund["amount"] for refund in shop.fake.refunds.values()) == order.amount
 
 
 def test_an_unpaid_order_cannot_be_refunded(shop: Shop) -> None:
     with pytest.raises(refunds.RefundImpossible, match="nothing was paid"):
-        refund_order(shop.order())
+        refund_order(shop.place_order())
     assert not PaymentRefund.objects.exists()
 
 
 @pytest.mark.parametrize("fault", ["hang", 500, 429, "garbage", "lose the answer"])
 def test_a_refund_whose_answer_was_lost_is_paid_once_and_completed_later(shop: Shop, fault: Any) -> None:
-    order = shop.paid()
+    order = shop.place_paid_order()
     with shop.fault(fault):
         refund = refund_order(order)
     assert (refund.status, shop.balance) == ("pending", 450)
     shop.fake.forget_idempotency_keys()
     assert reconcile_later(refund) == "completed"
-    assert ([made["amount"] for made in shop.fake.refunds.values()], shop.balance) == ([order.amount], 50)
+    assert ([refund["amount"] for refund in shop.fake.refunds.values()], shop.balance) == ([order.amount], 50)
 
 
 def test_a_refund_that_the_provider_refuses_takes_no_coins(shop: Shop) -> None:
-    order = shop.paid()
-    shop.fake.refunded(shop.payment(order)["id"], order.amount)  # its event has not arrived
+    order = shop.place_paid_order()
+    shop.fake.make_refund(shop.pay_order(order)["id"], order.amount)  # Its event has not arrived.
     with pytest.raises(refunds.RefundFailed):
         refund_order(order)
     assert (PaymentRefund.objects.get().status, shop.balance) == ("failed", 450)
@@ -202,7 +202,7 @@ def test_a_refund_that_the_provider_refuses_takes_no_coins(shop: Shop) -> None:
 def test_a_rejected_api_key_does_not_fail_a_refund_that_may_exist(
     shop: Shop, use_wrong_key: Callable[[bool], None]
 ) -> None:
-    order = shop.paid()
+    order = shop.place_paid_order()
     third = order.amount // 3
     shop.fake.faults.append("lose the answer")
     refund = refund_order(order, third)
@@ -216,11 +216,13 @@ def test_a_rejected_api_key_does_not_fail_a_refund_that_may_exist(
 
 
 def test_a_repeated_refund_fails_only_if_the_providers_list_lacks_it(stripe_shop: Shop) -> None:
-    order = stripe_shop.paid()
+    order = stripe_shop.place_paid_order()
     stripe_shop.fake.faults.append(500)
     refund = refund_order(order)
-    stripe_shop.fake.refunded(order.provider_order_id, order.amount)  # so the next request is refused
-    stripe_shop.fake.faults.append(404)  # for the list
+    stripe_shop.fake.make_refund(
+        order.provider_order_id, order.amount
+    )  # The provider therefore refuses the next request.
+    stripe_shop.fake.faults.append(404)  # The request for the list of refunds fails.
     with pytest.raises(ProviderUnavailable):
         reconcile_later(refund)
     with pytest.raises(refunds.RefundFailed):
@@ -230,9 +232,9 @@ def test_a_repeated_refund_fails_only_if_the_providers_list_lacks_it(stripe_shop
 
 
 def test_a_refund_whose_answer_was_lost_is_found_among_many(shop: Shop) -> None:
-    order = shop.paid()
+    order = shop.place_paid_order()
     for _ in range(11):
-        shop.fake.refunded(shop.payment(order)["id"], 1)
+        shop.fake.make_refund(shop.pay_order(order)["id"], 1)
     shop.fake.faults.append("lose the answer")
     refund = refund_order(order, order.amount - 11)
     assert reconcile_later(refund) == "completed"
@@ -240,18 +242,18 @@ def test_a_refund_whose_answer_was_lost_is_found_among_many(shop: Shop) -> None:
 
 
 def test_a_refusal_after_the_refunds_event_returns_no_coins(shop: Shop, monkeypatch: Any) -> None:
-    order = shop.paid()
+    order = shop.place_paid_order()
     shop.fake.faults.append("lose the answer")
     refund = refund_order(order)
-    body = event_of(shop, order, "created")
+    body = refund_event(shop, order, "created")
     PaymentRefund.objects.update(asked_at=None)
     refund.refresh_from_db()
 
-    def report_meanwhile(*_: Any, **__: Any) -> Any:
+    def receive_event_and_refuse(*_: Any, **__: Any) -> Any:
         shop.send(body)
         raise ProviderRefused("charge_already_refunded")
 
-    monkeypatch.setattr(type(providers.REGISTRY[shop.provider]), "refund", report_meanwhile)
+    monkeypatch.setattr(type(providers.REGISTRY[shop.provider]), "refund", receive_event_and_refuse)
     assert refunds.push(refund).status == "completed"
     order.refresh_from_db()
     assert (order.status, order.refunded_amount, shop.balance) == ("refunded", order.amount, 50)
@@ -259,71 +261,71 @@ def test_a_refusal_after_the_refunds_event_returns_no_coins(shop: Shop, monkeypa
 
 @pytest.mark.parametrize("status", ["failed", "completed"])
 def test_a_refund_that_is_no_longer_pending_is_not_sent(stripe_shop: Shop, status: str) -> None:
-    order = stripe_shop.paid()
+    order = stripe_shop.place_paid_order()
     stripe_shop.fake.faults.append(500)
     stale = refund_order(order)
     if status == "completed":
         reconcile_later(PaymentRefund.objects.get())
     PaymentRefund.objects.update(status=status, asked_at=Now() - timedelta(hours=1))
-    asked = len(stripe_shop.fake.requests)
+    requests_before = len(stripe_shop.fake.requests)
     assert refunds.push(stale).status == status
-    assert len(stripe_shop.fake.requests) == asked
+    assert len(stripe_shop.fake.requests) == requests_before
 
 
 def test_a_refund_is_sent_by_one_process_at_a_time(stripe_shop: Shop) -> None:
-    order = stripe_shop.paid()
+    order = stripe_shop.place_paid_order()
     stripe_shop.fake.faults.append(500)
     refund = refund_order(order)
-    asked = len(stripe_shop.fake.requests)
+    requests_before = len(stripe_shop.fake.requests)
     assert reconciliation.reconcile_refund(refund) == "pending"
     PaymentRefund.objects.update(asked_at=Now() - timedelta(hours=1))
     no_longer_due = PaymentRefund.objects.none()
     assert reconciliation.reconcile_refund(refund, only_among=no_longer_due) == "pending"
-    assert len(stripe_shop.fake.requests) == asked
+    assert len(stripe_shop.fake.requests) == requests_before
 
 
 def test_a_refused_refund_that_is_made_later_takes_the_coins(shop: Shop, monkeypatch: Any) -> None:
-    order = shop.paid()
+    order = shop.place_paid_order()
     shop.fake.faults.append("lose the answer")
     refund = refund_order(order)
     PaymentRefund.objects.update(status="failed", failure="refused")
-    shop.send(event_of(shop, order, "created"))
+    shop.send(refund_event(shop, order, "created"))
     refund.refresh_from_db()
     assert (refund.status, refund.failure, refund.taken_coins, shop.balance) == ("completed", "", 400, 50)
 
 
 def test_a_failed_refund_is_revived_by_the_providers_answer_not_by_an_event(shop: Shop) -> None:
-    order = shop.paid()
+    order = shop.place_paid_order()
     shop.fake.refund_status = "pending"
     refund = refund_order(order)
-    done = shop.fake.refund_completed
-    shop.send(event_of(shop, order, "failed", status="failed"), event_id="failed")
-    shop.send(event_of(shop, order, "updated", status=done), event_id="done")
+    completed = shop.fake.refund_completed
+    shop.send(refund_event(shop, order, "failed", status="failed"), event_id="failed")
+    shop.send(refund_event(shop, order, "updated", status=completed), event_id="done")
     refund.refresh_from_db()
     assert (refund.status, WebhookEvent.objects.latest("pk").status, shop.balance) == ("failed", "needs_review", 450)
-    next(iter(shop.fake.refunds.values()))["status"] = done
+    next(iter(shop.fake.refunds.values()))["status"] = completed
     order.refresh_from_db()
     reconciliation.reconcile(order)
     refund.refresh_from_db()
     assert (refund.status, shop.balance) == ("completed", 50)
     order.refresh_from_db()
     assert (order.review_reason, WebhookEvent.objects.needing_review().count()) == ("", 0), (
-        "the answer closes what was held for it"
+        "the answer closes the event under review"
     )
 
 
-@pytest.mark.parametrize("way", ["in sequence", "failure first", "before the payment"])
-def test_a_refund_that_failed_leaves_the_coins_in_any_sequence_of_events(shop: Shop, way: str) -> None:
-    order = shop.order()
-    paid, made = shop.event_of(order, "paid"), shop.event_of(order, "refunded")
-    made = changed(made, **{shop.fake.event_time_field: int(time.time()) - 60})
-    failed = event_of(shop, order, "failed", status="failed")
+@pytest.mark.parametrize("sequence", ["in order", "failure first", "before the payment"])
+def test_a_failed_refund_leaves_the_coins_in_any_sequence_of_events(shop: Shop, sequence: str) -> None:
+    order = shop.place_order()
+    paid, refunded = shop.order_event(order, "paid"), shop.order_event(order, "refunded")
+    refunded = changed(refunded, **{shop.fake.event_time_field: int(time.time()) - 60})
+    failed = refund_event(shop, order, "failed", status="failed")
     events = {
-        "in sequence": (paid, made, failed),
-        "failure first": (paid, failed, made),
-        "before the payment": (failed, made, paid),
+        "in order": (paid, refunded, failed),
+        "failure first": (paid, failed, refunded),
+        "before the payment": (failed, refunded, paid),
     }
-    for body in events[way]:
+    for body in events[sequence]:
         shop.send(body)
     order.refresh_from_db()
     assert (order.status, order.refunded_amount, order.review_reason, shop.balance) == ("completed", 0, "", 450)
@@ -332,11 +334,11 @@ def test_a_refund_that_failed_leaves_the_coins_in_any_sequence_of_events(shop: S
 
 
 def test_a_refund_that_finally_fails_returns_the_coins(shop: Shop) -> None:
-    order = shop.paid()
+    order = shop.place_paid_order()
     shop.fake.refund_status = "pending"
     refund = refund_order(order)
     assert (refund.status, shop.balance) == ("processing", 50)
-    shop.send(event_of(shop, order, "failed", status="failed"))
+    shop.send(refund_event(shop, order, "failed", status="failed"))
     refund.refresh_from_db()
     order.refresh_from_db()
     assert (refund.status, refund.taken_coins, order.status, order.refunded_amount) == ("failed", 0, "completed", 0)
@@ -349,20 +351,20 @@ def test_a_refund_that_finally_fails_returns_the_coins(shop: Shop) -> None:
 def test_an_incremental_audit_finds_an_older_refund_that_moved_without_its_coins(
     stripe_shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    order = stripe_shop.paid()
+    order = stripe_shop.place_paid_order()
     stripe_shop.fake.refund_status = "pending"
     refund_order(order)
     since = Horizon(clock.now(), stripe_shop.balance)
-    with monkeypatch.context() as broken:
-        broken.setattr(ledger, "reverse_refund", lambda **_: None)
-        stripe_shop.send(event_of(stripe_shop, order, "failed", status="failed"))
+    with monkeypatch.context() as patched:
+        patched.setattr(ledger, "reverse_refund", lambda **_: None)
+        stripe_shop.send(refund_event(stripe_shop, order, "failed", status="failed"))
     assert [finding.invariant.number for finding in audit(since=since)] == ["9"]
     ledger.reverse_refund(refund=CreditTransaction.objects.get(type="refund"), reason="fixed by hand")
 
 
 def test_a_refund_made_at_the_provider_takes_the_coins(shop: Shop) -> None:
-    order = shop.paid()
-    body = shop.event_of(order, "refunded")
+    order = shop.place_paid_order()
+    body = shop.order_event(order, "refunded")
     for _ in range(3):
         shop.send(body)
     refund = PaymentRefund.objects.get()
@@ -370,8 +372,8 @@ def test_a_refund_made_at_the_provider_takes_the_coins(shop: Shop) -> None:
 
 
 def test_a_refund_before_its_payment_waits(shop: Shop) -> None:
-    order = shop.order()
-    paid, refunded = shop.event_of(order, "paid"), shop.event_of(order, "refunded")
+    order = shop.place_order()
+    paid, refunded = shop.order_event(order, "paid"), shop.order_event(order, "refunded")
     shop.send(refunded, event_id="refund")
     assert (WebhookEvent.objects.get().status, shop.balance) == ("received", 50)
     shop.send(paid, event_id="paid")
@@ -381,21 +383,23 @@ def test_a_refund_before_its_payment_waits(shop: Shop) -> None:
 
 
 def test_refunding_more_than_was_paid_needs_review(shop: Shop) -> None:
-    order = shop.paid()
-    shop.send(shop.event_of(order, "refunded", amount=order.amount + 1))
+    order = shop.place_paid_order()
+    shop.send(shop.order_event(order, "refunded", amount=order.amount + 1))
     order.refresh_from_db()
     assert (order.review_reason, shop.balance) == ("more is refunded than was paid", 450)
 
 
 def test_charge_refunded_makes_reconciliation_fetch_the_refunds(stripe_shop: Shop) -> None:
-    order = stripe_shop.paid()
+    order = stripe_shop.place_paid_order()
     for amount in (100, 150):
-        stripe_shop.fake.refunded(order.provider_order_id, amount)
+        stripe_shop.fake.make_refund(order.provider_order_id, amount)
     charge = {"object": "charge", "payment_intent": order.provider_order_id, "amount_refunded": 250}
     stripe_shop.fake.faults.append(500)
-    stripe_shop.send(stripe_shop.fake.event("charge.refunded", charge))
+    stripe_shop.send(stripe_shop.fake.build_event("charge.refunded", charge))
     assert reconciliation.reconcile_due() == 0
-    assert (reconciliation.reconcile_due(), len(stripe_shop.fake.faults)) == (0, 0), "not again at once"
+    assert (reconciliation.reconcile_due(), len(stripe_shop.fake.faults)) == (0, 0), (
+        "there is a pause before the next request"
+    )
     PaymentOrder.objects.update(asked_at=Now() - timedelta(minutes=6))
     assert reconciliation.reconcile_due() == 1
     assert sorted(PaymentRefund.objects.values_list("amount", flat=True)) == [100, 150]
@@ -406,9 +410,9 @@ def test_charge_refunded_makes_reconciliation_fetch_the_refunds(stripe_shop: Sho
 def test_charge_refunded_needs_review_after_two_days_and_is_still_reconciled(
     stripe_shop: Shop,
 ) -> None:
-    order = stripe_shop.paid()
-    stripe_shop.fake.refunded(order.provider_order_id, 100)
-    stripe_shop.send(stripe_shop.fake.event("charge.refunded", {"payment_intent": order.provider_order_id}))
+    order = stripe_shop.place_paid_order()
+    stripe_shop.fake.make_refund(order.provider_order_id, 100)
+    stripe_shop.send(stripe_shop.fake.build_event("charge.refunded", {"payment_intent": order.provider_order_id}))
     changed_event = WebhookEvent.objects.filter(kind="refunds_changed")
     changed_event.update(received_at="2020-01-01T00:00Z", next_attempt_at="2020-01-01T00:00Z")
     webhooks.apply_due()
@@ -419,12 +423,12 @@ def test_charge_refunded_needs_review_after_two_days_and_is_still_reconciled(
 
 
 def test_a_dispute_is_recorded_and_a_lost_one_takes_the_coins(shop: Shop) -> None:
-    order = shop.paid()
+    order = shop.place_paid_order()
     spend(shop, 250)
-    shop.send(shop.event_of(order, "disputed"), event_id="opened")
+    shop.send(shop.order_event(order, "disputed"), event_id="opened")
     assert (list(PaymentOrder.objects.disputed()), shop.balance) == ([order], 200)
-    shop.send(shop.event_of(order, "lost"), event_id="lost")
-    shop.send(shop.event_of(order, "disputed"), event_id="late")
+    shop.send(shop.order_event(order, "lost"), event_id="lost")
+    shop.send(shop.order_event(order, "disputed"), event_id="late")
     order.refresh_from_db()
     refund = PaymentRefund.objects.get()
     assert (order.dispute, order.status, refund.source) == ("lost", "refunded", "dispute")
@@ -432,29 +436,29 @@ def test_a_dispute_is_recorded_and_a_lost_one_takes_the_coins(shop: Shop) -> Non
 
 
 def test_a_won_dispute_takes_no_coins(shop: Shop) -> None:
-    order = shop.paid()
-    shop.send(shop.event_of(order, "disputed"), event_id="opened")
-    shop.send(shop.event_of(order, "won"), event_id="won")
+    order = shop.place_paid_order()
+    shop.send(shop.order_event(order, "disputed"), event_id="opened")
+    shop.send(shop.order_event(order, "won"), event_id="won")
     order.refresh_from_db()
     assert (order.dispute, shop.balance, PaymentRefund.objects.count()) == ("won", 450, 0)
 
 
 def test_a_lost_dispute_takes_coins_despite_a_pending_refund(shop: Shop) -> None:
-    order = shop.paid()
+    order = shop.place_paid_order()
     shop.fake.faults.append(500)
-    asked = refund_order(order)
-    shop.send(shop.event_of(order, "lost"))
+    pending = refund_order(order)
+    shop.send(shop.order_event(order, "lost"))
     order.refresh_from_db()
     assert (order.status, order.refunded_amount, shop.balance) == ("refunded", order.amount, 50)
     assert refund_application.refundable_amount(order) == 0
-    assert reconcile_later(asked) == "pending", "paid back twice: a person has to look"
+    assert reconcile_later(pending) == "pending", "the money went back twice, so that a person must review it"
     order.refresh_from_db()
     assert (order.review_reason, shop.balance) == ("more is refunded than was paid", 50)
 
 
 def test_a_lost_dispute_takes_only_what_was_not_refunded(shop: Shop) -> None:
-    order = shop.paid()
+    order = shop.place_paid_order()
     refund_order(order, order.amount // 2)
-    shop.send(shop.event_of(order, "lost"))
+    shop.send(shop.order_event(order, "lost"))
     order.refresh_from_db()
     assert (order.status, order.refunded_amount, shop.balance) == ("refunded", order.amount, 50)

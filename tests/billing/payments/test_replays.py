@@ -1,4 +1,4 @@
-"""Hundreds of deliveries over twenty threads, in random order and with failures: every payment counts once."""
+"""Hundreds of deliveries in 20 threads, in random order and with failures, credit every payment once."""
 
 from __future__ import annotations
 
@@ -28,25 +28,25 @@ THREADS, ORDERS = 20, 5
 def test_replays_over_20_threads_grant_each_orders_coins_once(
     shop: Shop, monkeypatch: pytest.MonkeyPatch, deliveries: int
 ) -> None:
-    dice = random.Random(7)
-    orders = [shop.order() for _ in range(ORDERS)]
+    generator = random.Random(7)
+    orders = [shop.place_order() for _ in range(ORDERS)]
     bodies = []
     for number, order in enumerate(orders):
-        for what in ("failed", "paid", "processing", *(["refunded"] if number < 2 else [])):
-            body = shop.event_of(order, what)
-            headers = stripe.signature(body) | razorpay.signature(body, event_id=f"{number} {what}")
+        for kind in ("failed", "paid", "processing", *(["refunded"] if number < 2 else [])):
+            body = shop.order_event(order, kind)
+            headers = stripe.signature(body) | razorpay.signature(body, event_id=f"{number} {kind}")
             bodies.append((body, headers))
     shuffled = [bodies[number % len(bodies)] for number in range(deliveries)]
-    dice.shuffle(shuffled)
-    fail_now = iter([dice.random() < 0.3 for _ in range(10_000)])
-    grant, guard = ledger.grant, threading.Lock()
+    generator.shuffle(shuffled)
+    failures = iter([generator.random() < 0.3 for _ in range(10_000)])
+    grant, lock = ledger.grant, threading.Lock()
 
-    def unreliable(**asked: Any) -> Any:
-        with guard:
-            fails = next(fail_now)
+    def unreliable_grant(**kwargs: Any) -> Any:
+        with lock:
+            fails = next(failures)
         if fails:
-            raise DatabaseError("a failure between")
-        return grant(**asked)
+            raise DatabaseError("a temporary failure")
+        return grant(**kwargs)
 
     def deliver(delivery: tuple[bytes, dict[str, str]]) -> bool:
         try:
@@ -54,7 +54,7 @@ def test_replays_over_20_threads_grant_each_orders_coins_once(
         finally:
             connection.close()
 
-    monkeypatch.setattr(ledger, "grant", unreliable)
+    monkeypatch.setattr(ledger, "grant", unreliable_grant)
     with ThreadPoolExecutor(THREADS) as pool:
         new = list(pool.map(deliver, shuffled))
     assert sum(new) == len(bodies) == WebhookEvent.objects.count()
@@ -70,12 +70,12 @@ def test_replays_over_20_threads_grant_each_orders_coins_once(
     assert audit() == []
 
 
-def outcomes_of_two_refunds(order: PaymentOrder, **asked: Any) -> set[object]:
-    """Return the results of two concurrent refunds. Both wait for the order's lock before either continues."""
+def refund_twice_concurrently(order: PaymentOrder, **arguments: Any) -> set[object]:
+    """Return the statuses or error types of two concurrent refunds. Both wait for the order's lock first."""
 
     def refund() -> object:
         try:
-            return refunds.start(order_id=order.pk, actor="user 7", reason="a claim", **asked).status
+            return refunds.start(order_id=order.pk, actor="user 7", reason="a claim", **arguments).status
         except refunds.RefundImpossible as refusal:
             return type(refusal)
         finally:
@@ -84,19 +84,19 @@ def outcomes_of_two_refunds(order: PaymentOrder, **asked: Any) -> set[object]:
     with ThreadPoolExecutor(2) as pool:
         with transaction.atomic():
             PaymentOrder.objects.select_for_update().get(pk=order.pk)
-            started = [pool.submit(refund) for _ in range(2)]
+            futures = [pool.submit(refund) for _ in range(2)]
             wait_until_blocked(2)
-        return {each.result(PATIENCE_SECONDS) for each in started}
+        return {future.result(PATIENCE_SECONDS) for future in futures}
 
 
 def test_two_concurrent_refunds_of_an_order_pay_once(stripe_shop: Shop) -> None:
-    outcomes = outcomes_of_two_refunds(stripe_shop.paid(), amount=None)
+    outcomes = refund_twice_concurrently(stripe_shop.place_paid_order(), amount=None)
     assert outcomes == {"completed", refunds.RefundImpossible}
     assert (PaymentRefund.objects.count(), len(stripe_shop.fake.refunds), stripe_shop.balance) == (1, 1, 50)
 
 
 def test_a_form_sent_twice_concurrently_refunds_once(stripe_shop: Shop) -> None:
-    order = stripe_shop.paid()
-    outcomes = outcomes_of_two_refunds(order, amount=100, expected_refundable=order.amount)
+    order = stripe_shop.place_paid_order()
+    outcomes = refund_twice_concurrently(order, amount=100, expected_refundable=order.amount)
     assert outcomes == {"completed", refunds.RefundImpossible}
-    assert [made["amount"] for made in stripe_shop.fake.refunds.values()] == [100]
+    assert [refund["amount"] for refund in stripe_shop.fake.refunds.values()] == [100]

@@ -1,4 +1,4 @@
-"""The sandbox: a page with two buttons in place of a provider."""
+"""The sandbox replaces a provider by a page with two buttons."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ def sandbox_shop(user: User, settings: Any) -> Shop:
     return Shop("sandbox", None, user)
 
 
-def choose(address: str, choice: str, *, checked: bool = True) -> Any:
-    """Load the page and press a button of its form, like a browser."""
+def choose(address: str, choice: str, *, with_token: bool = True) -> Any:
+    """Load the page and press a button of its form, as a browser does."""
     browser = Client(enforce_csrf_checks=True)
     page = browser.get(address).content.decode()
     token = re.search(r'name="csrfmiddlewaretoken" value="(.+?)"', page)
-    form = {"choice": choice, **({"csrfmiddlewaretoken": token[1]} if token and checked else {})}
+    form = {"choice": choice, **({"csrfmiddlewaretoken": token[1]} if token and with_token else {})}
     return browser.post(address, form)
 
 
 def test_paying_on_the_page_grants_the_coins_by_a_signed_event(sandbox_shop: Shop) -> None:
-    bought = sandbox_shop.buy("popular")
-    address = urlsplit(bought["checkout_url"])
+    placed = sandbox_shop.buy("popular")
+    address = urlsplit(placed["checkout_url"])
     assert (address.scheme, address.netloc) == ("http", "testserver")
     page = Client().get(address.path).content.decode()
     assert "$9.99" in page
@@ -58,8 +58,8 @@ def test_paying_on_the_page_grants_the_coins_by_a_signed_event(sandbox_shop: Sho
 
 
 def test_cancelling_fails_the_order(sandbox_shop: Shop) -> None:
-    bought = sandbox_shop.buy()
-    assert "Cancelled" in choose(urlsplit(bought["checkout_url"]).path, "cancel").content.decode()
+    placed = sandbox_shop.buy()
+    assert "Cancelled" in choose(urlsplit(placed["checkout_url"]).path, "cancel").content.decode()
     assert PaymentOrder.objects.get().status == "failed"
     assert sandbox_shop.balance == 50
 
@@ -71,8 +71,10 @@ def test_an_unknown_choice_is_rejected_and_changes_nothing(sandbox_shop: Shop) -
         assert (refused.status_code, "Press one of the two buttons" in refused.content.decode()) == (400, True)
     assert PaymentOrder.objects.get().status == "pending"
     assert "Paid." in choose(address, "pay").content.decode()
-    late = Client().post(address, {"choice": "maybe"}).content.decode()
-    assert ("Paid." in late, "Press one of the two buttons" in late) == (True, False), "there are no buttons any more"
+    late_choice = Client().post(address, {"choice": "maybe"}).content.decode()
+    assert ("Paid." in late_choice, "Press one of the two buttons" in late_choice) == (True, False), (
+        "a paid order has no buttons"
+    )
 
 
 def test_paid_and_cancelled_orders_look_different(sandbox_shop: Shop) -> None:
@@ -89,34 +91,34 @@ def test_orders_are_limited_per_person_and_minute(
     monkeypatch.setattr(throttling, "BROKER_TIMEOUT_SECONDS", 30)
     assert settings.ORDERS_PER_MINUTE == 10
     settings.ORDERS_PER_MINUTE = 2
-    ask = {"package_id": "starter", "provider": "sandbox"}
-    place = partial(Client().post, "/api/payments/orders", ask, content_type="application/json")
-    left = [place(headers=sandbox_shop.headers).headers["X-RateLimit-Remaining"] for _ in range(2)]
-    assert left == ["1", "0"]
+    body = {"package_id": "starter", "provider": "sandbox"}
+    place = partial(Client().post, "/api/payments/orders", body, content_type="application/json")
+    remaining = [place(headers=sandbox_shop.headers).headers["X-RateLimit-Remaining"] for _ in range(2)]
+    assert remaining == ["1", "0"]
     refused = place(headers=sandbox_shop.headers)
     check_problem(refused)
     assert (refused.status_code, refused.json()["error_code"], PaymentOrder.objects.count()) == (429, "ERR_1005", 2)
     assert 0 < int(refused.headers["Retry-After"]) <= 60
     assert refused.headers["X-RateLimit-Remaining"] == "0"
-    assert Shop("sandbox", None, make_wallet().user).buy()["status"] == "pending", "others are not held up"
+    assert Shop("sandbox", None, make_wallet().user).buy()["status"] == "pending", "other people are not limited"
     settings.REDIS_URL = "redis://127.0.0.1:1/0"
-    assert place(headers=sandbox_shop.headers).status_code == 201, "without the broker nobody is refused"
+    assert place(headers=sandbox_shop.headers).status_code == 201, "without the broker there is no limit"
 
 
 def test_a_sandbox_order_can_be_refunded(sandbox_shop: Shop) -> None:
     choose(urlsplit(sandbox_shop.buy()["checkout_url"]).path, "pay")
-    refund = refunds.start(order_id=PaymentOrder.objects.get().pk, amount=None, actor="user 7", reason="a try")
+    refund = refunds.start(order_id=PaymentOrder.objects.get().pk, amount=None, actor="user 7", reason="a test")
     assert (refund.status, sandbox_shop.balance) == ("completed", 50)
 
 
 def test_a_missing_csrf_token_or_a_forged_link_pays_nothing(sandbox_shop: Shop) -> None:
     address = urlsplit(sandbox_shop.buy()["checkout_url"]).path
-    unchecked = choose(address, "pay", checked=False)
-    assert (unchecked.status_code, "load the page again" in unchecked.content.decode()) == (403, True)
-    gone = Client().get(address[:-3] + "abc")
-    assert (gone.status_code, "POST /api/payments/orders" in gone.content.decode()) == (404, True)
-    elsewhere = Client().get("/nowhere")
-    assert (elsewhere.status_code, "/api/docs" in elsewhere.content.decode()) == (404, True)
+    rejected = choose(address, "pay", with_token=False)
+    assert (rejected.status_code, "load the page again" in rejected.content.decode()) == (403, True)
+    forged = Client().get(address[:-3] + "abc")
+    assert (forged.status_code, "POST /api/payments/orders" in forged.content.decode()) == (404, True)
+    unknown = Client().get("/nowhere")
+    assert (unknown.status_code, "/api/docs" in unknown.content.decode()) == (404, True)
     assert Client().get(f"/sandbox/{PaymentOrder.objects.get().pk}").status_code == 404
     assert sandbox_shop.balance == 50
 
