@@ -120,6 +120,7 @@ def incremental_audit(*, limit: int = 20, since: Horizon | None = None, marks: S
         past = [each for each in (*marks, mark) if each.next_xid <= oldest_running]
         horizon = _advance(cursor, since, max(past, key=lambda each: each.at)) if past else since
         findings = _findings(cursor, limit=limit, since=since)
+    # With findings, there is no new horizon: the next audit must read the broken rows again.
     return AuditResult(findings, mark, None if findings else horizon)
 
 

@@ -102,6 +102,7 @@ def grant(
     if type == CreditTransaction.Type.PURCHASE:
         _check_purchase(payment_order, wallet=wallet, coins=coins)
     _lock(wallet)
+    # Under the lock: of two concurrent requests with one key, the second finds the first one's transaction.
     if earlier := _find_earlier(wallet, idempotency_key=idempotency_key, type=type, amount=coins, order=payment_order):
         return earlier
     return _append(
@@ -171,6 +172,7 @@ def release(*, reservation: CoinReservation, reason: str) -> CoinReservation:
     Raise InvalidMovement or ReservationResolved.
     """
     reason = _check_reason(reason)
+    # Settlement, recovery and staff may resolve one reservation concurrently. The lock lets the first one win.
     _lock(reservation)
     if reservation.status == CoinReservation.Status.RELEASED:
         return reservation
@@ -191,6 +193,7 @@ def adjust(*, wallet: Wallet, amount: int, actor: str, reason: str, idempotency_
     type = CreditTransaction.Type.ADMIN_ADJUSTMENT
     if earlier := _find_earlier(wallet, idempotency_key=idempotency_key, type=type, amount=amount):
         return earlier
+    # After the lock: a concurrent unlock cannot reserve these coins between the check and the movement.
     check_spendable(wallet, -amount)
     return _append(wallet, type=type, amount=amount, idempotency_key=idempotency_key, actor=actor, reason=reason)
 
@@ -208,6 +211,7 @@ def refund(
     wallet = payment_order.wallet
     _lock(wallet)
     if earlier := wallet.transactions.filter(idempotency_key=idempotency_key).first():
+        # The amount is not compared: it was limited by what was spendable at the time of the first request.
         if earlier.type != CreditTransaction.Type.REFUND or earlier.payment_order_id != payment_order.pk:
             raise IdempotencyMismatch
         return earlier
@@ -233,6 +237,7 @@ def reverse_refund(*, refund: CreditTransaction, reason: str) -> CreditTransacti
         raise InvalidMovement(f"Only a refund can be reversed, not a transaction of type {refund.type}.")
     wallet = refund.wallet
     _lock(wallet)
+    # The key comes from the refund: two reports of one failure give the coins back once.
     type, key = CreditTransaction.Type.ADMIN_ADJUSTMENT, f"reverse {refund.pk}"
     if earlier := _find_earlier(wallet, idempotency_key=key, type=type, amount=-refund.amount):
         return earlier
@@ -321,6 +326,7 @@ def _resolve(reservation: CoinReservation, *, status: str, captured_coins: int =
         status=status, captured_coins=captured_coins, release_reason=release_reason, resolved_at=Now()
     )
     reservation.refresh_from_db()
+    # All held coins are freed, also captured ones: `_append` takes those from the balance in the same transaction.
     wallet.reserved -= reservation.coins
     wallet.save(update_fields=["reserved"])
     return wallet

@@ -33,6 +33,7 @@ class Wallet(models.Model):
     user = models.OneToOneField(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="wallet")
     balance = models.BigIntegerField(default=0)
     reserved = models.BigIntegerField(default=0)
+    # db_default: all times come from the database's clock, since those of web and worker machines may differ.
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     class Meta:
@@ -136,6 +137,7 @@ class CreditTransaction(models.Model):
     sequence = models.PositiveBigIntegerField()
     type = models.CharField(max_length=20, choices=Type)
     amount = models.BigIntegerField(help_text="Coins, signed.")
+    # Stored, so that a statement and the audit need not sum the history. A trigger checks it on each INSERT.
     balance_after = models.BigIntegerField()
     reservation = models.ForeignKey(CoinReservation, models.PROTECT, null=True, blank=True, related_name="transactions")
     payment_order = models.ForeignKey(PaymentOrder, models.PROTECT, null=True, blank=True, related_name="transactions")

@@ -17,6 +17,7 @@ DESCRIPTIONS = {
     CreditTransaction.Type.REFUND: "Purchase refunded",
     CreditTransaction.Type.ADMIN_ADJUSTMENT: "Corrected by our team",
 }
+#: Far beyond any history, and within the bigint that Postgres accepts as an OFFSET.
 MAX_OFFSET = 1_000_000_000
 
 

@@ -33,6 +33,7 @@ def create_bonus_row(*, using: str, apps: Apps = installed_apps, **_: Any) -> No
         bonus = apps.get_model("billing", "Bonus")
     except LookupError:  # migrated back to before the table existed
         return
+    # Runs after every migration, and must not overwrite the number that staff set.
     bonus.objects.using(using).get_or_create(event="signup", defaults={"coins": SIGNUP_BONUS_COINS})
 
 
@@ -43,6 +44,7 @@ def create_packages(*, using: str, apps: Apps = installed_apps, **_: Any) -> Non
     except LookupError:  # migrated back to before the tables existed
         return
     with transaction.atomic(using=using):
+        # Only into an empty table: a package that staff deleted does not return with the next migration.
         if packages.objects.using(using).exists():
             return
         for order, (slug, title, coins, popular, amounts) in enumerate(PACKAGES):

@@ -176,6 +176,7 @@ def _filter_transactions(request: Request) -> QuerySet[CreditTransaction]:
     """Return the person's own transactions of the type and time in the URL's query."""
     query = StatementQuery(data=request.query_params)
     query.is_valid(raise_exception=True)
+    # The end is exclusive: consecutive statements neither repeat nor omit a transaction.
     lookups = {"type": "type", "from": "created_at__gte", "to": "created_at__lt"}
     filters = {lookups[name]: value for name, value in query.validated_data.items()}
     return CreditTransaction.objects.filter(wallet__user=person(request), **filters)

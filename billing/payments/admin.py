@@ -205,6 +205,7 @@ class PaymentOrderAdmin(StaffAdmin):
         """Show the refund form, and refund the order on POST."""
         order: PaymentOrder = get_row_or_404(self, request, object_id)
         refundable = refundable_amount(order)
+        # The form returns the amount that staff saw. If another refund changed it meanwhile, nothing is refunded.
         initial = {"amount": refundable, "expected_refundable": refundable}
         form = RefundForm(request.POST or None, initial=initial)
         if request.method == "POST" and form.is_valid():

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from billing import audit
 
+# LATERAL sums the rows of one order at a time, by index. With _RECENT instead of the table, only changed orders are
+# read, however long the history is.
 _BROKEN = """
     SELECT orders.id AS order_id, NULL AS transaction_id, orders.status, orders.coins, purchases, bought,
         taken, refund_lines, orders.refunded_amount, refunded
@@ -31,6 +33,8 @@ _BROKEN = """
     WHERE type = 'purchase' AND payment_order_id IS NULL AND {made}
 """
 
+# A change of an order, of one of its refunds, or of one of its transactions. A reversal names no order itself, so it is
+# found by the transaction that it reverses.
 _RECENT = """(
     SELECT * FROM payment_orders WHERE id IN (
         SELECT id FROM payment_orders WHERE completed_at >= %(at)s

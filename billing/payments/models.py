@@ -84,6 +84,7 @@ class OrderQuerySet(models.QuerySet["PaymentOrder"]):
 
     def with_debt(self) -> Self:
         """Return orders with a refund whose coins could not all be taken back."""
+        # The join repeats an order that has several such refunds.
         return self.filter(refunds__in=PaymentRefund.objects.with_debt()).distinct()
 
 
@@ -118,6 +119,7 @@ class PaymentOrder(models.Model):
     amount = models.PositiveIntegerField(help_text="In minor units.")
     currency = models.CharField(max_length=3)
     refunded_amount = models.PositiveIntegerField(default=0, help_text="In minor units: money sent back.")
+    # NULL until the provider knows the order: unlike an empty string, NULL may repeat in a unique column.
     provider_order_id = models.CharField(max_length=100, null=True)  # noqa: DJ001 - unique where known
     provider_payment_id = models.CharField(max_length=100, blank=True)
     idempotency_key = models.CharField(max_length=100)
@@ -173,6 +175,7 @@ class PaymentOrder(models.Model):
 
     def coins_for(self, amount: int) -> int:
         """Return the coins that this amount bought, rounded down. The whole amount bought all coins."""
+        # Rounded down: a partial refund takes no coin that its amount did not pay in full.
         return self.coins * amount // self.amount
 
 
@@ -288,6 +291,7 @@ class EventQuerySet(models.QuerySet["WebhookEvent"]):
 
     def make_due(self) -> int:
         """Make these events wait and be due now, whatever their status. Return how many."""
+        # `attempts` is kept: an event that fails again waits longer.
         return self.update(status=WebhookEvent.Status.RECEIVED, applied_at=None, next_attempt_at=Now())
 
     def due(self) -> Self:
@@ -301,6 +305,7 @@ class EventQuerySet(models.QuerySet["WebhookEvent"]):
     def uncredited(self) -> Self:
         """Return payments that were not credited within CREDIT_DEADLINE."""
         late = self.open().filter(kind=WebhookEvent.Kind.PAID, received_at__lt=Now() - CREDIT_DEADLINE)
+        # exclude() keeps events without an order: their payers were not credited either.
         return late.exclude(order__status__in=PaymentOrder.PAID)
 
     def duplicate_payments(self) -> Self:

@@ -145,6 +145,7 @@ def reconcile(order: PaymentOrder, *, only_among: OrderQuerySet | None = None) -
         if outcome.status == WebhookEvent.Status.NEEDS_REVIEW:
             logger.warning("payment order needs review", extra={"order": str(order.pk)})
     webhooks.mark_answered(order.pk, changed)
+    # The answer may have completed the payment that refunds and disputes of this order were waiting for.
     for event_id in order.events.waiting().values_list("pk", flat=True):
         webhooks.apply(event_id)
     order.refresh_from_db()
@@ -185,5 +186,6 @@ def _abandon_if_old(order: PaymentOrder) -> str:
     PROCESSING is excluded: a payment under way can take a bank days.
     """
     unpaid = [PaymentOrder.Status.PENDING, PaymentOrder.Status.FAILED]
+    # The status is checked in the UPDATE: a webhook may complete the order at this moment.
     old = PaymentOrder.objects.filter(pk=order.pk, status__in=unpaid, created_at__lt=Now() - ABANDONED_AFTER)
     return f"failed: {ABANDONED}" if old.update(status=PaymentOrder.Status.FAILED, failure=ABANDONED) else ""

@@ -127,10 +127,12 @@ def change_status(
     # The caller may have read the refund before it got the order's lock.
     refund.refresh_from_db()
     before = Status(refund.status)
+    # Events are not delivered in sequence: one that says PROCESSING may arrive after the refund was completed.
     if before == status or (before, status) == (Status.COMPLETED, Status.PROCESSING):
         return Outcome(EventStatus.IGNORED, f"the refund was already {before}")
     refund.status, refund.failure = status, failure
     refund.provider_refund_id = refund.provider_refund_id or provider_id or None
+    # A bank can reject a refund that the provider accepted. Its coins were taken on acceptance.
     if status == Status.FAILED and before in ACCEPTED:
         if (taken := _ledger_lines(order, refund).last()) is not None:
             ledger.reverse_refund(refund=taken, reason="the provider could not send the money back")
@@ -139,6 +141,7 @@ def change_status(
     elif status in ACCEPTED and before not in ACCEPTED:
         _take_coins(order, refund)
     refund.save()
+    # Set by UPDATE, because both times come from the database's clock.
     completed_at = Now() if status == Status.COMPLETED else refund.completed_at
     PaymentRefund.objects.filter(pk=refund.pk).update(moved_at=Now(), completed_at=completed_at)
     return Outcome(EventStatus.APPLIED, f"the refund is {status}: {refund.taken_coins} of {refund.coins} coins taken")
@@ -168,6 +171,7 @@ def _take_coins(order: PaymentOrder, refund: PaymentRefund) -> None:
 
 def _save_refunded_amount(order: PaymentOrder, amount: int) -> None:
     order.refunded_amount = amount
+    # In both directions: a refund that fails later makes a refunded order completed again.
     order.status = PaymentOrder.Status.REFUNDED if amount == order.amount else PaymentOrder.Status.COMPLETED
     order.save(update_fields=["refunded_amount", "status"])
 

@@ -97,6 +97,7 @@ def push(refund: PaymentRefund) -> PaymentRefund:
         if _fail(refund, refusal.reason):
             raise RefundFailed(f"The provider refused: {refusal.reason}. No coins were taken.") from None
         return refund
+    # The refund's webhook may have been faster. The answer then changes nothing.
     webhooks.apply_report(order.pk, event)
     refund.refresh_from_db()
     return refund

@@ -130,6 +130,7 @@ class Order(APIView):
     )
     def get(self, request: Request, order_id: UUID) -> Response:
         """Return the order."""
+        # Filtered by owner: an order of another person gets the same 404 as an unknown id, and is not confirmed.
         order = PaymentOrder.objects.filter(pk=order_id, wallet__user=person(request)).first()
         if order is None:
             raise NotFound("There is no such order of yours.")

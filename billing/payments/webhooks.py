@@ -43,6 +43,8 @@ def receive(*, provider: str, body: bytes, headers: Mapping[str, str]) -> bool:
     BadSignature or UnreadableEvent before that; nothing is stored then.
     """
     received = providers.REGISTRY[provider].parse_webhook(body, headers)
+    # Committed before it is applied: an error or a crash from here on cannot lose the event. Of two concurrent
+    # deliveries, the unique constraint on provider and event id lets one create the row.
     event, new = WebhookEvent.objects.get_or_create(
         provider=provider,
         event_id=received.event_id,
@@ -51,6 +53,7 @@ def receive(*, provider: str, body: bytes, headers: Mapping[str, str]) -> bool:
     try:
         if not new:
             WebhookEvent.objects.filter(pk=event.pk).update(replays=F("replays") + 1)
+        # Also after a replay: the first attempt may have failed, or its process may have died.
         _try_apply(event.pk)
         _apply_due_of_same_order(event)
     except Error as error:
@@ -108,8 +111,10 @@ def apply_report(order_id: UUID, event: ProviderEvent) -> Outcome:
 @transaction.atomic
 def dismiss(event: WebhookEvent) -> None:
     """Close an event under review that a person dealt with. Raise Conflict if it is not under review."""
+    # The order before its event, as in `apply`. The reverse order could deadlock with a webhook.
     order = PaymentOrder.objects.lock(event.order_id) if event.order_id else None
     under_review = WebhookEvent.objects.needing_review().filter(pk=event.pk)
+    # The status is checked in the UPDATE: another person may have retried the event since the page was loaded.
     if not under_review.update(**DISMISSED, applied_at=Now()):
         raise Conflict("This event is not under review. Nothing was changed.")
     if order is not None:

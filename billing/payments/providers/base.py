@@ -205,5 +205,6 @@ def is_signed(message: bytes, signatures: Sequence[str], secrets: Sequence[str])
     for secret in secrets:
         expected = hmac.new(secret.encode(), message, hashlib.sha256).hexdigest()
         for signature in signatures:
+            # As bytes: compare_digest raises TypeError for a string that is not ASCII.
             valid |= hmac.compare_digest(expected.encode(), signature.encode())
     return valid

@@ -22,6 +22,7 @@ class Session(requests.Session):
     def request(self, *args: Any, **options: Any) -> requests.Response:
         """Send a request with timeouts and without redirects. Raise ProviderUnavailable."""
         options["timeout"] = (CONNECT_TIMEOUT_SECONDS, settings.PAYMENT_TIMEOUT_SECONDS)
+        # The APIs do not redirect. A followed redirect could send the request, with its keys, to another host.
         options["allow_redirects"] = False
         try:
             response = super().request(*args, **options)
@@ -32,6 +33,7 @@ class Session(requests.Session):
             # Not a refusal: it says nothing about a request that was sent with the previous keys.
             logger.error("payment provider rejected the API keys", extra={"status": response.status_code})
             raise ProviderUnavailable
+        # The request may or may not have had an effect. Only a clear refusal may fail an order or a refund.
         if response.status_code >= 500 or response.status_code == 429 or not isinstance(answer, dict):
             raise ProviderUnavailable
         return response

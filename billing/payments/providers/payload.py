@@ -42,6 +42,7 @@ def to_text(value: Any) -> str:
 
 def to_amount(value: Any) -> int | None:
     """Return an amount in minor units, or None for anything but a whole number."""
+    # bool is a subclass of int: `true` must not become 1. The limit keeps sums within a bigint.
     return value if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**62 else None
 
 

@@ -29,11 +29,13 @@ from billing.payments.providers.base import (
 )
 from relivchats.environment import words
 
+# At most 5,000 refunds of one payment: a faulty answer must not make the loop endless.
 _PAGE_SIZE, _MAX_PAGES = 100, 50
 
 _PAYMENT_EVENTS = {
     "order.paid": EventKind.PAID,
     "payment.captured": EventKind.PAID,
+    # Authorized money can still expire. The coins are granted when it is captured.
     "payment.authorized": EventKind.PROCESSING,
     "payment.failed": EventKind.FAILED,
 }
@@ -46,6 +48,7 @@ _DISPUTE_EVENTS = {
     "payment.dispute.won": PaymentOrder.Dispute.WON,
     "payment.dispute.lost": PaymentOrder.Dispute.LOST,
 }
+# Any other event, such as payment.dispute.closed, has its result in the dispute's status only.
 _DISPUTE_STATES = {"won": PaymentOrder.Dispute.WON, "lost": PaymentOrder.Dispute.LOST}
 
 
@@ -153,6 +156,7 @@ def _order_parameters(order: PaymentOrder) -> dict[str, Any]:
         "currency": order.currency,
         "receipt": str(order.pk),
         "payment_capture": True,
+        # An order grants all of its coins or none, so it must be paid in one piece.
         "partial_payment": False,
         "notes": {"order_id": str(order.pk)},
     }

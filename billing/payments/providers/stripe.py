@@ -45,6 +45,7 @@ _INTENT_EVENTS = {
     "payment_intent.payment_failed": EventKind.FAILED,
     "payment_intent.canceled": EventKind.FAILED,
 }
+# In every other state, such as requires_payment_method, nobody has paid yet.
 _INTENT_STATES = {"succeeded": EventKind.PAID, "processing": EventKind.PROCESSING, "canceled": EventKind.FAILED}
 _REFUND_EVENTS = ("refund.created", "refund.updated", "refund.failed", "charge.refund.updated")
 _REFUND_STATES = {
@@ -147,6 +148,7 @@ class Stripe(Provider):
         """
         parts = [part.strip().partition("=") for part in header.split(",")]
         times = [value for name, _, value in parts if name == "t"]
+        # The length is limited before int(), which raises ValueError for more than 4,300 digits.
         if len(times) != 1 or not times[0].isascii() or not times[0].isdigit() or len(times[0]) > 12:
             raise BadSignature
         signatures = [value for name, _, value in parts if name == "v1"]
@@ -160,6 +162,7 @@ class Stripe(Provider):
         client = stripe.StripeClient(
             self.secret_key,
             base_addresses={"api": self.api_base},
+            # The SDK's retries would multiply the timeout of a request. Reconciliation repeats it later instead.
             max_network_retries=0,
             http_client=stripe.RequestsClient(session=http.Session()),
         )
@@ -195,6 +198,7 @@ def _webhook_event(type: str, subject: dict[str, Any]) -> ProviderEvent:
 
 
 def _intent_event(kind: EventKind, intent: dict[str, Any]) -> ProviderEvent:
+    # Of a paid intent, the money that arrived counts, not the amount that was requested.
     amount = intent.get("amount_received" if kind is EventKind.PAID else "amount")
     failure = (
         payload.to_text(payload.get_object(intent, "last_payment_error").get("code"))
@@ -226,5 +230,6 @@ def _refund_event(refund: dict[str, Any]) -> ProviderEvent:
 
 
 def _fetch_refunds(client: stripe.StripeClient, order: PaymentOrder) -> list[ProviderEvent]:
-    found = client.v1.refunds.list({"payment_intent": order.provider_order_id or "", "limit": 100})
-    return [_refund_event(refund.to_dict()) for refund in found.auto_paging_iter()]
+    # 100 is Stripe's maximum for one page. The iterator below fetches the following pages.
+    page = client.v1.refunds.list({"payment_intent": order.provider_order_id or "", "limit": 100})
+    return [_refund_event(refund.to_dict()) for refund in page.auto_paging_iter()]
