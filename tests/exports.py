@@ -1,7 +1,6 @@
-"""Believable exports to order: two people or a group, Hinglish, emoji, links, media, several lines.
+"""Generate realistic exports: two people or a group, Hinglish, emoji, links, media, messages of several lines.
 
-The same arguments give the same bytes. Lines are written one at a time, so that
-a million messages fit any machine.
+The same arguments give the same bytes. `lines` yields one record at a time, so a million messages need little memory.
 """
 
 from __future__ import annotations
@@ -14,14 +13,14 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 
-def _listed(text: str) -> list[str]:
+def _words(text: str) -> list[str]:
     return text.split()
 
 
-NAMES = _listed(
+NAMES = _words(
     "Aarav Anaya Rohan Meera Kabir Tara Vihaan Diya Arjun Isha Dev Nisha Karan Pooja Aditya Sneha Neel Riya Sameer Zoya"
 )
-WORDS = _listed("""
+WORDS = _words("""
 haan nahi yaar kya kal aaj abhi phir chalo acha theek bata suno matlab kaise kyun kahan milte ghar office chai khana
 bohot thoda sab kuch accha lagta pyaar dost bhai didi mummy papa shaadi paisa ticket train flight hotel movie gaana
 the you and for that with this have not but what when how love miss home work meeting call late early morning night
@@ -29,8 +28,8 @@ tomorrow today weekend dinner lunch coffee sorry thanks please happy tired hungr
 project deadline boss salary rent doctor gym match cricket score ticket birthday gift cake party photo song don't
 can't it's we're I'll okay really maybe never always sometimes together forever wait listen promise remember forget
 """)
-DEVANAGARI = _listed("हाँ नहीं कल आज प्यार दोस्त घर चाय खाना बहुत अच्छा शादी हिन्दी")
-EMOJI = _listed("😂 ❤️ 😍 🙏🏽 😭 👍🏻 🔥 🥰 👩‍❤️‍👨 🇮🇳 🎉 😅")
+DEVANAGARI = _words("हाँ नहीं कल आज प्यार दोस्त घर चाय खाना बहुत अच्छा शादी हिन्दी")
+EMOJI = _words("😂 ❤️ 😍 🙏🏽 😭 👍🏻 🔥 🥰 👩‍❤️‍👨 🇮🇳 🎉 😅")
 SITES = (
     "https://youtu.be/{}",
     "https://www.instagram.com/reel/{}/",
@@ -49,7 +48,7 @@ STYLES = tuple(_STYLES)
 
 
 def lines(messages: int, *, people: int = 2, seed: int = 1, style: str = "android-24h") -> Iterator[str]:
-    """The records of an export, each with its line end."""
+    """Yield the records of an export, each with its line end."""
     chance = random.Random(seed)
     header, end = _STYLES[style]
     names = [NAMES[number] if number < len(NAMES) else f"Guest {number}" for number in range(people)]
@@ -71,16 +70,19 @@ def lines(messages: int, *, people: int = 2, seed: int = 1, style: str = "androi
 
 
 def text(messages: int, *, people: int = 2, seed: int = 1, style: str = "android-24h") -> bytes:
+    """Return the bytes of an export."""
     return "".join(lines(messages, people=people, seed=seed, style=style)).encode()
 
 
 def write(path: Path, messages: int, *, people: int = 2, seed: int = 1, style: str = "android-24h") -> Path:
+    """Write an export to a file. Return its path."""
     with path.open("w", encoding="utf-8", newline="") as file:
         file.writelines(lines(messages, people=people, seed=seed, style=style))
     return path
 
 
 def zipped(content: bytes, *, name: str = "WhatsApp Chat with Meera.txt") -> bytes:
+    """Return a zip archive with one file."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr(name, content)
@@ -88,7 +90,7 @@ def zipped(content: bytes, *, name: str = "WhatsApp Chat with Meera.txt") -> byt
 
 
 def _pause(chance: random.Random) -> float:
-    """Bursts of talk, hours of work and sleep, now and then days of silence."""
+    """Return seconds until the next message: most follow at once, some after hours, and a few after days."""
     kind = chance.random()
     if kind < 0.80:
         return chance.expovariate(1 / 45)
@@ -104,7 +106,7 @@ def _system(chance: random.Random, printed: str, names: list[str], *, ios: bool)
 
 
 def _body(chance: random.Random, *, ios: bool) -> tuple[str, str]:
-    """What stands before the header, and the message."""
+    """Return the marks before the header, and the text of the message."""
     kind = chance.random()
     if kind < 0.04:
         return ("\u200e", "\u200eimage omitted") if ios else ("", "<Media omitted>")

@@ -1,6 +1,6 @@
-"""How long it takes to recognise, extend and amend a chat: `python -m tests.benchmarks.again`, in this process.
+"""Seconds to recognise, extend and edit a chat: `python -m tests.benchmarks.again`.
 
-The chat has 99 % of the messages of the file that is sent again; the owner has four others of the same years.
+The chat has 99 % of the messages of the file that is uploaded again. Its owner has four other chats of the same years.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from tests.benchmarks import stage
 
 
 def main() -> None:
+    """Measure each number of messages in the same process."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--messages", type=int, nargs="+", default=[100_000, 1_000_000])
     print(stage.machine())
@@ -23,6 +24,7 @@ def main() -> None:
 
 
 def run(messages: int) -> None:
+    """Import, recognise, extend and edit one chat, and print the seconds of each."""
     from chats import editing
     from chats.deduplication import ChatRecognised
     from chats.importing import ImportOptions, import_chat, import_upload
@@ -45,9 +47,9 @@ def run(messages: int) -> None:
     _, extended = stage.timed(lambda: import_upload(owner=owner, upload=newer, options=ImportOptions(extend=chat.pk)))
     grown = type(chat).objects.get(pk=chat.pk)
     name = grown.participants[0]
-    _, amended = stage.timed(lambda: editing.edit_chat(grown, people=[Person(name="Somebody", aliases=[name])]))
+    _, edited = stage.timed(lambda: editing.edit_chat(grown, people=[Person(name="Somebody", aliases=[name])]))
     print(f"{messages:,} messages: new {first}, identical {identical}, recognised {recognised}")
-    print(f"  extended {extended}, person renamed {amended}", flush=True)
+    print(f"  extended {extended}, person renamed {edited}", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Files made to hurt, read and counted: python -m tests.benchmarks.hostile [--megabytes N] [SHAPE ...]
+"""Read and count hostile files: python -m tests.benchmarks.hostile [--megabytes N] [SHAPE ...]
 
-Each is measured in a process of its own; the slowest comes first. The upload limit is 25 MB,
-so the default is the largest file that anybody can send unpacked.
+Each file is measured in a separate process, and the slowest is printed first. The upload limit is 25 MB, so the default
+is about the largest file that can be uploaded without compression.
 """
 
 from __future__ import annotations
@@ -21,11 +21,13 @@ Shape = Callable[[int], bytes]
 
 
 def repeated(unit: bytes | str, *, after: bytes = b"") -> Shape:
+    """Return a function from a size in bytes to a file that repeats the unit."""
     raw = unit if isinstance(unit, bytes) else unit.encode()
     return lambda size: after + raw * (size // len(raw))
 
 
 def numbered(line: Callable[[int], bytes], *, line_bytes: int) -> Shape:
+    """Return a function from a size in bytes to a file with a line for each number."""
     return lambda size: b"".join(line(number) for number in range(size // line_bytes))
 
 
@@ -44,7 +46,7 @@ SHAPES: dict[str, Shape] = {
     "brackets": repeated("[", after=IPHONE + b"A: x\n"),
     "digits": repeated("1", after=AT + b"A: x\n"),
     "marks": repeated(MARK, after=IPHONE + b"A: "),
-    "marks alone on lines": repeated(MARK + b"\n", after=IPHONE + b"A: x\n"),
+    "lines of marks": repeated(MARK + b"\n", after=IPHONE + b"A: x\n"),
     "combining marks": repeated("\u0301", after=AT + b"A: a"),
     "line feeds": repeated("\n", after=AT + b"A: x"),
     "carriage returns": repeated(AT + b"A: x\r"),
@@ -53,11 +55,11 @@ SHAPES: dict[str, Shape] = {
     "headers on one line": repeated(AT),
     "half headers": repeated(b"13/02/2024, 21:05\n", after=AT + b"A: x\n"),
     "impossible dates": repeated(b"31/02/2024, 21:05 - B: x\n", after=AT + b"A: x\n"),
-    "impossible dates alone": repeated(b"31/02/2024, 21:05 - B: x\n"),
+    "only impossible dates": repeated(b"31/02/2024, 21:05 - B: x\n"),
     "two dialects in turn": repeated(AT + b"A: x\n" + IPHONE + b"B: y\n"),
     "dates of either order": numbered(_dates_of_either_order, line_bytes=26),
     "distinct two-digit dates": numbered(_two_digit_dates, line_bytes=26),
-    "senders without end": numbered(lambda number: AT + b"Guest %d: hi\n" % number, line_bytes=35),
+    "distinct senders": numbered(lambda number: AT + b"Guest %d: hi\n" % number, line_bytes=35),
     "long names": numbered(lambda number: AT + b"%0255d: x\n" % number, line_bytes=278),
     "names in other scripts": numbered(lambda number: AT + f"名前{number}群組: hi\n".encode(), line_bytes=45),
     "quotation marks": repeated('"', after=AT),
@@ -75,6 +77,7 @@ SHAPES: dict[str, Shape] = {
 
 
 def main() -> None:
+    """Measure the shapes of the command line, or all."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("shapes", nargs="*", metavar="SHAPE", help=", ".join(SHAPES))
     parser.add_argument("--megabytes", type=int, default=24)
@@ -97,7 +100,7 @@ def main() -> None:
 
 
 def measure(upload: bytes) -> str:
-    """Seconds of the processor, peak MiB of the process, and what came of it."""
+    """Return CPU seconds, the peak memory of the process in MiB, and the number of messages or the refusal."""
     from chats import exports
     from chats.exports.errors import ExportRefused
     from chats.statistics import StatisticsCounter

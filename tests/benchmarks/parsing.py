@@ -1,8 +1,7 @@
 """Seconds and memory of reading and counting exports: python -m tests.benchmarks.parsing [MESSAGES ...]
 
-Each row is measured in a process of its own. Seconds are medians of five runs
-(three from half a million messages on), memory is that process's peak. On a
-machine that others use too, `cpu` is the figure to compare.
+Each row is measured in a separate process. Seconds are medians of five runs (of three for half a million messages or
+more), and memory is the peak of the process. Compare `cpu` if other processes use the machine.
 """
 
 from __future__ import annotations
@@ -27,7 +26,9 @@ MIB = 1024 * 1024
 
 
 class Timing(NamedTuple):
-    intake: float
+    """Seconds of the stages of one run. `cpu` are CPU seconds of the whole run."""
+
+    unpacking: float
     parsing: float
     counting: float
     total: float
@@ -35,9 +36,10 @@ class Timing(NamedTuple):
 
 
 def main() -> None:
+    """Print a row for each size, number of people and style."""
     sizes = [int(argument) for argument in sys.argv[1:]] or [100_000, 1_000_000]
     print(f"{platform.processor() or platform.machine()}, Python {platform.python_version()}")
-    print("  messages people style            MB  intake   parse   count   total     cpu     peak")
+    print("  messages people style            MB  unpack   parse   count   total     cpu     peak")
     with tempfile.TemporaryDirectory() as folder:
         for messages in sizes:
             for people, style in ROWS if messages < 500_000 else ROWS[:1]:
@@ -49,6 +51,7 @@ def main() -> None:
 
 
 def measure(path: Path, runs: int) -> str:
+    """Return a row: size, median seconds of each stage, and the peak memory."""
     upload = path.read_bytes()
     timings = [once(upload) for _ in range(runs)]
     median = Timing(*map(statistics.median, zip(*timings, strict=True)))
@@ -58,6 +61,7 @@ def measure(path: Path, runs: int) -> str:
 
 
 def once(upload: bytes) -> Timing:
+    """Read and count an upload once."""
     cpu, start = time.process_time(), time.perf_counter()
     text = unpacking.unpack(upload, limit_bytes=NO_LIMIT_BYTES)[0].text()
     read = time.perf_counter()

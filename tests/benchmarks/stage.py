@@ -45,6 +45,8 @@ def installation() -> Iterator[Path]:
 
 
 class Web(NamedTuple):
+    """A web process and its port."""
+
     port: int
     process: psutil.Process
 
@@ -53,6 +55,7 @@ class Web(NamedTuple):
         return max(map(peak_bytes, self._processes()))
 
     def cpu_seconds(self) -> float:
+        """Return the CPU seconds of the web process and its children since their start."""
         times = [process.cpu_times() for process in self._processes()]
         return float(sum(spent.user + spent.system for spent in times))
 
@@ -85,6 +88,7 @@ def peak_bytes(process: psutil.Process) -> int:
 
 
 def machine() -> str:
+    """Return a description of the machine for the first line of a benchmark."""
     memory = psutil.virtual_memory().total / 2**30
     return f"{os.cpu_count()} CPUs, {memory:.0f} GB, Python {platform.python_version()}, {platform.system()}"
 
@@ -100,14 +104,17 @@ class Spent(NamedTuple):
 
 
 def timed(do: Callable[[], T]) -> tuple[T, Spent]:
+    """Call the function. Return its result and the time that it takes."""
     clock, work = time.perf_counter(), time.process_time()
     result = do()
     return result, Spent(time.perf_counter() - clock, time.process_time() - work)
 
 
 def median(seconds: Sequence[float]) -> str:
+    """Return the median for display, with the number of measurements."""
     return f"{statistics.median(seconds):.2f} s (median of {len(seconds)})"
 
 
 def megabytes(size_bytes: int) -> str:
+    """Return the size for display."""
     return f"{size_bytes / 1e6:.0f} MB"

@@ -1,4 +1,4 @@
-"""How headers are printed: each dialect read, each look-alike left as text."""
+"""Formats of message headers: each dialect is read, and a line that only looks like a header stays text."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ WITH_SECONDS = datetime.fromisoformat("2024-02-13T21:05:09")
         ("2024年2月13日 21:05 - ", "android-24h", "ymd", AT),
         ("2024/02/13, 午後9:05 - ", "android-12h", "ymd", AT),
         ("13/02/2024, ÖS 9:05 - ", "android-12h", "dmy", AT),
-        # Words between, words after, brackets around.
+        # Words between or after date and time, and parentheses around the time.
         ("13/02/2024 à 21:05 - ", "android-24h", "dmy", AT),
         ("13.02.2024 kl. 21.05 - ", "android-24h", "dmy", AT),
         ("13.02.2024 в 21:05 - ", "android-24h", "dmy", AT),
@@ -91,7 +91,7 @@ WITH_SECONDS = datetime.fromisoformat("2024-02-13T21:05:09")
         ("2024/2/13 (21:05) - ", "android-24h", "ymd", AT),
         ("13. 2. 2024 21:05 - ", "android-24h", "dmy", AT),
         ("13. 02. 2024. 21:05 - ", "android-24h", "dmy", AT),
-        # Time first, eras, other calendars.
+        # Times first, eras, other calendars.
         ("21:05, 13/02/2024 - ", "android-24h", "dmy", AT),
         ("21:05 13/2/24 - ", "android-24h", "dmy", AT),
         ("[21:05:09 13/02/2024] ", "ios-24h", "dmy", WITH_SECONDS),
@@ -154,7 +154,7 @@ def test_the_dialect_is_detected_from_the_file(header: str, dialect: str, order:
         ("রাত 2:05", 2),
     ],
 )
-def test_the_hour_that_a_twelve_hour_marker_means(printed: str, hour: int) -> None:
+def test_twelve_hour_markers_give_the_right_hour(printed: str, hour: int) -> None:
     assert read(f"13/02/2024, {printed} - Asha: x")[1][0].sent_at.hour == hour
 
 
@@ -162,7 +162,7 @@ def test_the_hour_that_a_twelve_hour_marker_means(printed: str, hour: int) -> No
     ("morning", "afternoon"),
     [("AM", "PM"), ("午前", "午後"), ("ص", "م"), ("ق.ظ.", "ب.ظ."), ("π.μ.", "μ.μ."), ("SA", "CH"), ("de.", "du.")],
 )
-def test_a_marker_that_the_beginning_of_the_file_lacks_is_known_by_its_pair(morning: str, afternoon: str) -> None:
+def test_a_marker_that_first_appears_late_in_the_file_is_recognised(morning: str, afternoon: str) -> None:
     lines = [f"13/02/2024, 9:05 {morning} - Asha: x"] * 3000 + [f"14/02/2024, 9:05 {afternoon} - Ben: y"]
     export, messages = read("\n".join(lines))
     assert (len(messages), messages[-1].sent_at.hour, export.participants) == (3001, 21, ["Asha", "Ben"])
@@ -185,7 +185,7 @@ def test_a_marker_that_the_beginning_of_the_file_lacks_is_known_by_its_pair(morn
         ("29/02/2566", None),
     ],
 )
-def test_years_of_other_calendars_are_counted_from_the_same_point(printed: str, iso: str | None) -> None:
+def test_years_of_other_calendars_are_converted(printed: str, iso: str | None) -> None:
     lines = f"[{printed}, 21:05:09] Asha: x\n"
     if iso is None:
         with pytest.raises(NotAChatExport):
@@ -236,27 +236,27 @@ def test_a_pasted_date_does_not_outvote_the_chat() -> None:
     assert (export.date_order, len(messages)) == ("mdy", 17)
 
 
-def test_without_proof_the_order_that_goes_back_in_time_least_is_taken() -> None:
+def test_without_proof_the_order_with_the_fewest_backward_steps_is_taken() -> None:
     export, _ = read(chat("01/09/2024", "01/10/2024", "02/01/2024", "02/02/2024"))
     assert (export.date_order, export.ambiguous_dates) == ("mdy", False)
     export, _ = read(chat("09/01/2024", "10/01/2024", "01/02/2024", "02/02/2024"))
     assert (export.date_order, export.ambiguous_dates) == ("dmy", False)
 
 
-def test_without_any_sign_the_day_comes_first_and_the_doubt_is_reported() -> None:
+def test_without_any_evidence_the_day_comes_first_and_the_dates_are_ambiguous() -> None:
     export, messages = read(chat("03/04/2024"))
     assert (export.date_order, export.ambiguous_dates) == ("dmy", True)
     assert messages[0].sent_at.isoformat() == "2024-04-03T21:05:00"
 
 
-def test_the_american_way_of_printing_hints_at_month_first_but_leaves_the_doubt() -> None:
+def test_the_american_format_puts_the_month_first_but_the_dates_stay_ambiguous() -> None:
     export, _ = read(chat("3/4/24", time="9:05 PM"))
     assert (export.date_order, export.ambiguous_dates) == ("mdy", True)
     assert read(chat("3/4/24", time="9:05 pm"))[0].date_order == "dmy"
     assert read(chat("03/04/24", time="9:05 PM"))[0].date_order == "dmy"
 
 
-def test_a_caller_settles_what_the_file_leaves_open() -> None:
+def test_the_caller_decides_the_order_of_ambiguous_dates() -> None:
     export, messages = read(chat("03/04/2024"), date_order="mdy")
     assert (export.date_order, export.ambiguous_dates) == ("mdy", False)
     assert messages[0].sent_at.isoformat() == "2024-03-04T21:05:00"
@@ -264,7 +264,7 @@ def test_a_caller_settles_what_the_file_leaves_open() -> None:
     assert messages[0].sent_at.isoformat() == "2023-03-15T21:05:00"
 
 
-def test_two_digit_years_may_stand_first() -> None:
+def test_two_digit_years_can_come_first() -> None:
     def chats(first: str, months: int) -> list[str]:
         return [first.format(month, day) for month in range(1, months) for day in (3, 15, 27)]
 
@@ -276,7 +276,7 @@ def test_two_digit_years_may_stand_first() -> None:
     assert read(chat("14/02/24", "14/02/25"))[0].date_order == "dmy"
 
 
-def test_a_year_of_four_digits_says_the_order_itself() -> None:
+def test_a_year_of_four_digits_in_front_proves_the_order() -> None:
     assert read(chat("2024-03-04"), date_order="dmy")[0].date_order == "ymd"
     assert not read(chat("2024-03-04"))[0].ambiguous_dates
 
@@ -286,7 +286,7 @@ def test_messages_out_of_order_keep_the_order_of_the_file() -> None:
     assert days == [14, 13, 15]
 
 
-def test_proof_on_both_sides_is_settled_by_the_caller() -> None:
+def test_the_caller_decides_if_the_dates_prove_both_orders() -> None:
     both = chat("25/12/2023", "12/25/2023")
     assert read(both)[0].ambiguous_dates
     for order in ("dmy", "mdy"):
@@ -326,14 +326,14 @@ def test_a_line_that_only_looks_like_a_header_is_text_of_the_message_before_it(l
     assert [message.text for message in messages[-2:]] == [f"message 19\n{line}\nand more", "end"]
 
 
-def test_a_first_part_above_the_days_of_a_month_is_no_year_where_the_year_stands_last() -> None:
+def test_a_first_part_above_31_is_not_a_year_if_the_year_comes_last() -> None:
     line = "45/01/24, 10:00 - Ghost: y"
     export, messages = read(chat("13/02/24", "14/02/24") + line)
     assert export.participants == ["Asha"]
     assert messages[-1].text == f"x\n{line}"
 
 
-def test_a_second_dialect_above_a_fifth_of_the_headers_is_read_too() -> None:
+def test_a_second_dialect_with_more_than_a_fifth_of_the_headers_is_read() -> None:
     export, messages = read(ANDROID + "".join(f"{day}/03/2024, 9:00 PM - Ben: x\n" for day in range(10, 20)))
     assert export.participants == ["Asha", "Ben"]
     assert len(messages) == 20
@@ -341,7 +341,7 @@ def test_a_second_dialect_above_a_fifth_of_the_headers_is_read_too() -> None:
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 @pytest.mark.parametrize(("first", "second"), [(3_000, 5_600), (5_600, 3_000), (9_000, 3_000)])
-def test_a_chat_that_goes_on_in_another_dialect_is_read_to_its_end(first: int, second: int, end: str) -> None:
+def test_a_chat_that_continues_in_another_dialect_is_read_to_its_end(first: int, second: int, end: str) -> None:
     lines = ["13/02/2024, 21:05 - Asha: from one phone\n"] * first
     lines += [f"[14/02/2024, 21:05:09] Ben: from the other{end}"] * second
     for text in ("".join(lines), "".join(reversed(lines))):
@@ -362,7 +362,7 @@ BOTH_PHONES = [
 
 
 @pytest.mark.parametrize("reverse", [False, True])
-def test_of_two_phones_each_line_keeps_the_rules_of_its_own(reverse: bool) -> None:
+def test_each_line_of_two_phones_follows_the_rules_of_its_phone(reverse: bool) -> None:
     export, messages = read("\n".join(reversed(BOTH_PHONES) if reverse else BOTH_PHONES))
     assert (sorted(export.participants), export.ambiguous_dates) == (["Asha", "Ben"], False)
     assert {(message.sent_at.month, message.sent_at.day) for message in messages} == {
@@ -376,19 +376,19 @@ def test_of_two_phones_each_line_keeps_the_rules_of_its_own(reverse: bool) -> No
     assert by_text["+91 98765"] == (MessageKind.TEXT, False)
 
 
-@pytest.mark.parametrize("doubtful", [5, 9])
+@pytest.mark.parametrize("ambiguous", [5, 9])
 @pytest.mark.parametrize("reverse", [False, True])
-def test_the_doubtful_dates_of_one_phone_are_read_as_those_of_the_other_and_the_doubt_is_reported(
-    reverse: bool, doubtful: int
+def test_the_ambiguous_dates_of_one_phone_are_read_in_the_order_of_the_other_and_reported(
+    reverse: bool, ambiguous: int
 ) -> None:
     lines = [f"01/{day}/2024, 21:05 - Asha: x" for day in range(13, 20)]
-    lines += ["[03/04/2024, 21:05:09] Asha: y"] * doubtful
+    lines += ["[03/04/2024, 21:05:09] Asha: y"] * ambiguous
     export, messages = read("\n".join(reversed(lines) if reverse else lines))
     assert (export.date_order, export.ambiguous_dates) == ("mdy", True)
     assert {message.sent_at.month for message in messages} == {1, 3}
 
 
-def test_a_file_of_two_phones_that_both_leave_a_doubt_is_read_in_one_order() -> None:
+def test_a_file_of_two_phones_with_ambiguous_dates_is_read_in_one_order() -> None:
     american, other = ["3/4/24, 9:05 PM - Asha: x"] * 5, ["[03/04/2024, 21:05:09] Asha: y"] * 4
     for lines, order, month in ((american + other, "mdy", 3), (american[:3] + other, "dmy", 4)):
         export, messages = read("\n".join(lines))
@@ -396,7 +396,7 @@ def test_a_file_of_two_phones_that_both_leave_a_doubt_is_read_in_one_order() -> 
         assert {message.sent_at.month for message in messages} == {month}
 
 
-def test_a_bare_line_feed_inside_an_iphone_message_starts_no_message() -> None:
+def test_a_header_after_a_bare_line_feed_belongs_to_the_iphone_message() -> None:
     text = "[13/02/2024, 21:05:09] Asha: look:\n[13/02/2024, 21:00:00] Ben: pasted\nend\r\n"
     text += "[13/02/2024, 21:06:00] Cy: x\r\n"
     export, messages = read(text)
@@ -408,13 +408,13 @@ def test_old_macintosh_line_ends_are_read() -> None:
     assert [message.text for message in read(ANDROID.replace("\n", "\r"))[1]][:2] == ["message 10", "message 11"]
 
 
-def test_lines_before_the_first_header_are_left_out() -> None:
+def test_lines_before_the_first_header_are_skipped() -> None:
     assert len(read(f"Some title\n\n{ANDROID}")[1]) == 10
 
 
 @pytest.mark.parametrize(
     "text", ["hello\nworld", "12:30 lunch", "%PDF-1.7\n1 0 obj", "2024-02-13 INFO started", "a,b\n1,2"]
 )
-def test_what_is_no_chat_is_refused_at_once(text: str) -> None:
+def test_a_text_without_headers_is_refused_before_it_is_read(text: str) -> None:
     with pytest.raises(NotAChatExport):
         whatsapp.parse(text.encode())

@@ -1,4 +1,4 @@
-"""Files made to hurt: each is read or refused, to its end."""
+"""Hostile files: each is read to its end or refused, in linear time and bounded memory."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ AT = b"13/02/2024, 21:05 - "
 
 
 def read_and_count(upload: bytes) -> dict[str, object] | None:
-    """The statistics, or None for a refusal. Anything else is a defect."""
+    """Return the statistics, or None if the upload is refused. Other errors are defects."""
     try:
         export = exports.read(upload)
         counter = StatisticsCounter()
@@ -69,8 +69,8 @@ def test_any_bytes_are_read_or_refused(upload: bytes) -> None:
 
 
 @pytest.mark.parametrize("rest", ["", "   "])
-def test_a_mark_with_nothing_behind_it_after_a_second_colon_is_read(rest: str) -> None:
-    """As a person types `Trip: Goa: ` with a keyboard of a script that runs from right to left."""
+def test_a_message_that_ends_with_a_mark_after_a_second_colon_is_read(rest: str) -> None:
+    """A keyboard of a right-to-left script types such a mark."""
     export = exports.read(f"[13.02.24, 10:00:00] Asha: hi\r\n[13.02.24, 10:00:00] Trip: Goa: \u200e{rest}\r\n".encode())
     assert sum(map(len, export.batches)) == 2
     assert export.participants == ["Asha", "Trip"]
@@ -78,7 +78,7 @@ def test_a_mark_with_nothing_behind_it_after_a_second_colon_is_read(rest: str) -
 
 @settings(max_examples=100)
 @given(st.binary(min_size=1, max_size=8), st.integers(min_value=4, max_value=400))
-def test_any_damage_to_an_archive_is_read_or_refused(junk: bytes, place: int) -> None:
+def test_an_archive_with_any_damage_is_read_or_refused(junk: bytes, place: int) -> None:
     upload = zipped(AT + b"A: hello\n" * 20)
     read_and_count(upload[:place] + junk + upload[place + len(junk) :])
 
@@ -92,7 +92,7 @@ def filled(unit: bytes, size: int = SIZE) -> bytes:
     return unit * (size // len(unit))
 
 
-#: Text, messages of people, people. Each once took, or might take, a step for every pair of bytes.
+#: Text, number of messages by people, number of people. Backtracking could make each of them quadratic.
 SHAPES: dict[str, tuple[bytes, int, int]] = {
     "one long line": (AT + b"A: " + b"x" * SIZE, 1, 1),
     "one long line without a colon": (AT + b"x" * SIZE, 0, 0),
@@ -134,7 +134,7 @@ SHAPES: dict[str, tuple[bytes, int, int]] = {
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_a_shape_made_to_hurt_is_read_to_its_end(shape: str) -> None:
+def test_a_hostile_shape_is_read_to_its_end(shape: str) -> None:
     upload, messages, people = SHAPES[shape]
     figures = read_and_count(upload)
     assert (figures or {"total_messages": 0})["total_messages"] == messages
@@ -150,14 +150,14 @@ def test_a_line_of_ten_megabytes_is_one_message() -> None:
     assert figures["total_messages"] == 2
 
 
-def test_a_hundred_thousand_senders_are_counted_and_fifty_listed() -> None:
+def test_a_hundred_thousand_senders_are_counted_and_fifty_are_listed() -> None:
     figures = read_and_count(b"".join(AT + b"Guest %d: hi\n" % number for number in range(100_000)))
     assert figures is not None
     assert len(figures["user_stats"]) == 50  # type: ignore[arg-type]
     assert figures["others"]["people"] == 99_950  # type: ignore[index]
 
 
-def test_more_people_than_any_group_has_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_people_than_the_limit_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (senders, batching):
         monkeypatch.setattr(module, "PEOPLE_LIMIT", 3_000)
     header = {"type": "message", "date": "2024-02-13T21:05:00", "text": "hi"}
@@ -166,7 +166,7 @@ def test_more_people_than_any_group_has_are_refused(monkeypatch: pytest.MonkeyPa
         text = "".join(f"13/02/2024, 21:05 - {name}: hi\n" for name in guests)
         chat = {"type": "private_group", "id": 1, "messages": [header | {"from": name} for name in guests]}
         figures = [read_and_count(upload.encode()) for upload in (text, json.dumps(chat))]
-        assert [found is not None for found in figures] == [people == 3_000] * 2
+        assert [each is not None for each in figures] == [people == 3_000] * 2
 
 
 READ_AND_MEASURE = """
@@ -181,10 +181,10 @@ def read(text):
         pass
 
 texts = sys.stdin.buffer.read().split(b"\\0")
-# The first export of a process pays for the patterns of all.
+# The first export of a process compiles the patterns.
 read(texts[0][:1_000])
 for text in texts:
-    # A child begins with a peak of its own, at what it holds then.
+    # The peak of a child begins with what the parent uses.
     if not os.fork():
         before = peak_bytes()
         read(text)
@@ -192,7 +192,7 @@ for text in texts:
         os._exit(0)
     os.wait()
 """
-SHAPES_OF_MANY = {
+MEMORY_SHAPES = {
     "distinct impossible days": b"".join(
         b"%02d/13/%04d, 21:05 - B: x\n" % divmod(each, 10_000) for each in range(100_000)
     ),
@@ -202,15 +202,15 @@ SHAPES_OF_MANY = {
 }
 
 
-def test_reading_takes_a_few_times_the_memory_of_the_file_whatever_is_in_it() -> None:
-    texts = b"\0".join(AT + b"A: x\n" + lines for lines in SHAPES_OF_MANY.values())
+def test_reading_any_file_takes_at_most_eight_times_its_size_in_memory() -> None:
+    texts = b"\0".join(AT + b"A: x\n" + lines for lines in MEMORY_SHAPES.values())
     done = subprocess.run([sys.executable, "-c", READ_AND_MEASURE], input=texts, capture_output=True, check=True)
-    times = dict(zip(SHAPES_OF_MANY, map(float, done.stdout.split()), strict=True))
+    times = dict(zip(MEMORY_SHAPES, map(float, done.stdout.split()), strict=True))
     assert min(times.values()) > 0, times
     assert max(times.values()) < 8, times
 
 
-def test_a_word_without_end_is_counted_and_not_listed() -> None:
+def test_a_word_of_thousands_of_characters_is_counted_but_not_listed() -> None:
     lines = f"13/02/2024, 21:05 - A: hello e{chr(0x301) * 5_000}\n13/02/2024, 21:06 - B: @{'q' * 5_000}\n"
     figures: Any = read_and_count(lines.encode())
     assert [each["word"] for each in figures["top_words"]] == ["hello"]

@@ -1,4 +1,4 @@
-"""Every locale that a phone prints WhatsApp's headers in: written by the locale data (CLDR), read by the parser."""
+"""Headers in every locale of a phone: the locale data (CLDR) formats them, and the parser reads them."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from babel import Locale, dates, localedata
 
 from chats.exports import whatsapp
 
-#: The languages that WhatsApp speaks, and some that phones do.
+#: The languages of WhatsApp, and other languages of phones.
 LANGUAGES = """
 af am ar az be bg bn bs ca cs da de el en es et eu fa fi fil fr ga gl gu he hi hr hu hy id is it ja ka kk km kn ko ky lo
 lt lv mk ml mn mr ms my nb ne nl pa pl pt ro ru si sk sl sq sr sv sw ta te th tr uk ur uz vi zh zu
 """
-#: Their 12-hour times have no marker here, so no one could tell morning from evening; and scripts no phone prints.
+#: Two locales whose 12-hour times have no marker in CLDR, so that morning and evening look equal, and scripts that no
+#: phone prints.
 LEFT_OUT = {"fr_CM", "es_AR", "en_Dsrt", "en_Dsrt_US", "en_Shaw", "en_Shaw_GB"}
 SENT = [
     datetime.fromisoformat(at)
@@ -35,11 +36,11 @@ def locales() -> list[str]:
 
 
 def times(locale: Locale, *, seconds: bool) -> Iterator[str]:
-    """The patterns of the locale's own clock, and of the other one, which the phone's owner may choose."""
+    """Yield the patterns of the locale's usual clock, and of the 12-hour and 24-hour clocks to choose from."""
     yield locale.time_formats["medium" if seconds else "short"].pattern
     for skeleton in ("hms", "Hms") if seconds else ("hm", "Hm"):
-        if found := locale.datetime_skeletons.get(skeleton):
-            yield found.pattern
+        if time_format := locale.datetime_skeletons.get(skeleton):
+            yield time_format.pattern
 
 
 def headers(locale: Locale, time: str, joined: str) -> list[str]:
@@ -60,7 +61,7 @@ def test_every_locale_of_a_language_is_read(language: str) -> None:
 
 def check(locale: Locale) -> None:
     for ios in (False, True):
-        # WhatsApp sets a comma between date and time; iPhones join them as the locale does.
+        # WhatsApp separates date and time with a comma, and iPhones join them as the locale does.
         for joined in {"{1}, {0}", str(locale.datetime_formats["short"])}:
             for time in dict.fromkeys(times(locale, seconds=ios)):
                 printed = headers(locale, time, joined)

@@ -1,4 +1,4 @@
-"""Who wrote a line, what kind it is, and what of it is text."""
+"""The sender, the kind and the text of each line."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def first(line: str) -> Message:
         ("अ" * 200 + " 👩🏽\u200d🚀", "अ" * 200 + " 👩🏽\u200d🚀"),
     ],
 )
-def test_a_name_keeps_its_unicode_and_loses_what_is_not_part_of_it(printed: str, name: str) -> None:
+def test_a_name_keeps_its_unicode_without_marks_and_tilde(printed: str, name: str) -> None:
     for header, end in ((AT, END), (IOS, IOS_END)):
         export, messages = read(f"{header}{printed}: hi: there", end)
         assert export.participants == [name, "Zoya"]
@@ -73,7 +73,7 @@ def test_a_name_with_quotation_marks_is_a_person_whether_they_are_paired_or_not(
         assert [message.sender for message in messages] == [name, name, "Zoya"]
 
 
-def test_one_person_printed_in_two_ways_is_one_participant() -> None:
+def test_two_printed_forms_of_a_name_are_one_participant() -> None:
     export, messages = read(f"{AT}~ Asha: a", f"{AT}\u200eAsha: b", END)
     assert export.participants == ["Asha", "Zoya"]
     assert [message.sender for message in messages] == ["Asha", "Asha", "Zoya"]
@@ -118,7 +118,7 @@ def test_an_android_system_line_never_becomes_a_person(line: str) -> None:
         ("Viaje", "Asha cambió el nombre del grupo"),
     ],
 )
-def test_an_iphone_system_line_is_known_by_its_mark_in_any_language(sender: str, line: str) -> None:
+def test_an_iphone_system_line_is_recognised_by_its_mark_in_any_language(sender: str, line: str) -> None:
     export, messages = read(f"{IOS}{sender}: {MARK}{line}", IOS_END, end="\r\n")
     assert export.participants == ["Zoya"]
     assert (messages[0].sender, messages[0].kind) == (None, MessageKind.SYSTEM)
@@ -126,7 +126,7 @@ def test_an_iphone_system_line_is_known_by_its_mark_in_any_language(sender: str,
 
 
 @pytest.mark.parametrize("words", [f"note: {MARK}+91 98765 43210", f"טלפון: {MARK}03-1234567", f"a: {MARK}b: {MARK}c"])
-def test_a_pasted_number_stays_its_author_s_with_the_words_before_it(words: str) -> None:
+def test_a_pasted_number_and_the_words_before_it_stay_a_message_of_their_author(words: str) -> None:
     line = f"{IOS}Asha: {words}"
     for lines in ([line], [line, f"{IOS}Asha: hi", line], [f"{IOS}Asha: hi"] * 6_000 + [line, line]):
         export, messages = read(*lines, IOS_END)
@@ -136,20 +136,20 @@ def test_a_pasted_number_stays_its_author_s_with_the_words_before_it(words: str)
 
 
 @pytest.mark.parametrize("line", ["“Ravi: ok” he said", "“Ravi: Asha kişisini eklediniz"])
-def test_a_name_that_could_be_the_beginning_of_a_line_is_a_person_once_it_says_more(line: str) -> None:
+def test_a_name_like_the_beginning_of_a_system_line_is_a_person_after_plain_messages(line: str) -> None:
     export, messages = read(f"{AT}{line}", *[f"{AT}Zed: x"] * 6_000, *[f"{AT}“Ravi: plain words"] * 5)
     assert (export.participants, export.n_system) == (["Zed", "“Ravi"], 1)
     assert [message.sender for message in messages[-5:]] == ["“Ravi"] * 5
 
 
-def test_a_group_whose_subject_holds_a_colon_is_nobody_and_its_lines_are_kept_whole() -> None:
+def test_a_group_whose_subject_contains_a_colon_is_not_a_person_and_its_lines_stay_whole() -> None:
     lines = [f"{IOS}Trip: Goa: {MARK}Asha hat Ben entfernt", f"{IOS}Trip: Goa: {MARK}Ben ging"]
     export, messages = read(lines[0], IOS_END, lines[1], end="\r\n")
     assert export.participants == ["Zoya"]
     assert [message.text for message in messages] == ["Trip: Goa: Asha hat Ben entfernt", "end", "Trip: Goa: Ben ging"]
 
 
-def test_a_group_on_an_iphone_is_called_by_the_name_that_its_first_notice_comes_from() -> None:
+def test_the_title_of_an_iphone_group_is_the_sender_of_its_first_notice() -> None:
     people = [f"{IOS}{name}: hi" for name in ("Asha", "Ben", "Cy")]
     notice = f"{IOS}Goa 🌴: {MARK}Messages and calls are end-to-end encrypted."
     by_others = [f"{IOS}Dan: {MARK}Dan created this group", f"{IOS}Du: {MARK}Du hast die Gruppe erstellt"]
@@ -161,7 +161,7 @@ def test_a_group_on_an_iphone_is_called_by_the_name_that_its_first_notice_comes_
         assert read(*lines)[0].title == ""
 
 
-def test_a_marked_body_below_a_marked_header_is_an_attachment_of_an_unknown_language() -> None:
+def test_a_marked_body_after_a_marked_header_is_an_attachment_in_an_unknown_language() -> None:
     message = first(f"{MARK}{IOS}Asha: {MARK}imagen omitida")
     assert (message.sender, message.kind, message.text) == ("Asha", MessageKind.MEDIA, "imagen omitida")
 
@@ -224,18 +224,18 @@ def test_placeholders_are_distinguished_from_text(body: str, kind: MessageKind) 
         f"right {MARK}to left",
     ],
 )
-def test_what_a_person_typed_stays_text(body: str) -> None:
+def test_text_that_contains_a_placeholder_stays_text(body: str) -> None:
     message = first(f"{AT}Asha: {body}")
     assert (message.kind, message.text, message.edited) == (MessageKind.TEXT, body, False)
 
 
-def test_a_caption_stands_below_its_placeholder() -> None:
+def test_a_caption_is_on_the_line_after_its_placeholder() -> None:
     message = first(f"{AT}Asha: IMG-1.jpg (file attached)\nat the beach\nlast year")
     assert (message.kind, message.text) == (MessageKind.MEDIA, "IMG-1.jpg (file attached)\nat the beach\nlast year")
 
 
 @pytest.mark.parametrize("placeholder", ["image omitted", "<attached: 00000002-PHOTO.jpg>"])
-def test_a_caption_that_an_iphone_prints_before_its_placeholder_is_put_below_it(placeholder: str) -> None:
+def test_a_caption_that_an_iphone_prints_first_is_moved_after_its_placeholder(placeholder: str) -> None:
     for caption in ("at the beach", "two\nlines: yes"):
         message = first(f"{MARK}{IOS}Asha: {caption} {MARK}{placeholder}")
         assert (message.sender, message.kind, message.text) == ("Asha", MessageKind.MEDIA, f"{placeholder}\n{caption}")
@@ -253,17 +253,17 @@ def test_a_caption_that_an_iphone_prints_before_its_placeholder_is_put_below_it(
         (f"{IOS}Family: {MARK}\u202aAsha\u202c created this group", "Asha created this group"),
     ],
 )
-def test_the_marks_that_open_and_close_a_direction_go_together(line: str, text: str) -> None:
+def test_a_direction_mark_is_removed_together_with_its_closing_mark(line: str, text: str) -> None:
     assert first(line).text == text
 
 
-def test_a_poll_is_kept_whole_without_its_marks() -> None:
+def test_a_poll_keeps_its_lines_without_marks() -> None:
     message = first(f"{MARK}{IOS}Asha: {MARK}POLL:\nWhere?\n{MARK}OPTION: Goa (3 votes)\n")
     assert (message.kind, message.text) == (MessageKind.POLL, "POLL:\nWhere?\nOPTION: Goa (3 votes)")
 
 
 @pytest.mark.parametrize("mark", ["", MARK])
-def test_an_edited_message_is_flagged_and_the_note_taken_off(mark: str) -> None:
+def test_an_edited_message_is_flagged_and_its_note_removed(mark: str) -> None:
     message = first(f"{AT}Asha: see you\nat nine {mark}<This message was edited>")
     assert (message.text, message.edited) == ("see you\nat nine", True)
     assert first(f"{AT}Asha: <This message was edited> is odd").edited is False
@@ -275,7 +275,7 @@ def test_several_lines_blank_lines_and_indentation_belong_to_the_message() -> No
         assert read(f"{AT}Asha: {text}".replace("\n", end), END, end=end)[1][0].text == text
 
 
-def test_messages_are_numbered_from_one_in_file_order_over_every_batch() -> None:
+def test_messages_are_numbered_from_one_in_file_order_across_batches() -> None:
     export = whatsapp.parse(generator.text(12_345, people=5))
     batches = list(export.batches)
     assert [len(batch) for batch in batches] == [5_000, 5_000, 2_345]
@@ -287,9 +287,7 @@ def test_messages_are_numbered_from_one_in_file_order_over_every_batch() -> None
 
 
 @pytest.mark.parametrize("style", generator.STYLES)
-def test_every_style_reads_to_the_same_messages_however_the_file_is_cut_into_windows(
-    style: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_messages_do_not_depend_on_the_size_of_the_windows(style: str, monkeypatch: pytest.MonkeyPatch) -> None:
     text = generator.text(600, style=style)
 
     def messages() -> list[Message]:
@@ -309,7 +307,7 @@ def test_an_impossible_date_at_the_edge_of_a_window_is_still_text(monkeypatch: p
     assert [message.text for message in messages] == ["a\n31/02/2024, 21:05 - Ben: b", "end"]
 
 
-def test_nobody_sent_a_line_exactly_when_it_is_a_system_line() -> None:
+def test_exactly_the_system_lines_have_no_sender() -> None:
     export = whatsapp.parse(generator.text(4000, people=6, style="ios-24h"))
     for batch in export.batches:
         for sender, kind in zip(batch.senders, batch.kinds, strict=True):
@@ -317,6 +315,6 @@ def test_nobody_sent_a_line_exactly_when_it_is_a_system_line() -> None:
 
 
 @pytest.mark.parametrize("lines", [[f"{AT}Ben left"], [f"{AT}You created group “A: b”", f"{AT}Ben left"]])
-def test_a_chat_of_system_lines_alone_is_refused_when_it_has_been_read(lines: list[str]) -> None:
+def test_a_chat_with_only_system_lines_is_refused_after_it_is_read(lines: list[str]) -> None:
     with pytest.raises(OnlySystemMessages):
         read(*lines)

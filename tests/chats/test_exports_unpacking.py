@@ -1,4 +1,4 @@
-"""From the bytes of an upload to the chat inside."""
+"""Unpacking: archives, encodings, size limits, and files that are not exports."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ def text(upload: bytes) -> bytes:
 
 
 def chat(upload: bytes, wanted: str | None = None) -> list[str]:
-    """Every message's text."""
+    """Return the texts of all messages."""
     return [message for batch in read(upload, chat=wanted).batches for message in batch.texts]
 
 
 CHAT_TEXTS, OTHER_TEXTS = chat(CHAT), chat(OTHER)
 
 
-def test_a_text_file_is_taken_as_it_is() -> None:
+def test_a_text_file_is_read_unchanged() -> None:
     assert text(CHAT) == CHAT
 
 
@@ -47,16 +47,16 @@ def test_byte_order_mark_and_nul_are_removed() -> None:
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
-def test_utf_16_is_read_with_and_without_a_mark(encoding: str) -> None:
+def test_utf_16_is_read_with_and_without_a_byte_order_mark(encoding: str) -> None:
     assert text(CHAT.decode().encode(encoding)) == CHAT
 
 
-def test_a_bad_byte_is_replaced_alone() -> None:
+def test_only_the_invalid_byte_is_replaced() -> None:
     broken = CHAT.replace("नहीं".encode(), "नहीं".encode() + b"\xff", 1)
     assert text(broken).decode() == CHAT.decode().replace("नहीं", "नहीं\ufffd", 1)
 
 
-def test_cp1252_is_read_if_the_whole_file_fits_it() -> None:
+def test_cp1252_is_read_if_the_whole_file_is_valid() -> None:
     printed = "01/02/2024, 10:00 - Zoë: café “très” bien – à bientôt\n" * 3
     assert text(printed.encode("cp1252")).decode() == printed
 
@@ -77,7 +77,7 @@ def test_the_file_named_like_an_android_export_comes_before_other_texts() -> Non
     assert chat(archive(("a.txt", OTHER), ("WhatsApp Chat with Meera.txt", CHAT))) == CHAT_TEXTS
 
 
-def test_a_text_of_another_name_is_taken_if_it_alone_reads_like_a_chat() -> None:
+def test_a_text_with_another_name_is_read_if_it_is_the_only_chat() -> None:
     assert chat(archive(("readme.txt", b"hello"), ("Чат.TXT", CHAT))) == CHAT_TEXTS
 
 
@@ -85,7 +85,7 @@ def test_a_stored_entry_is_read_like_a_deflated_one() -> None:
     assert chat(archive(("_chat.txt", CHAT), method=zipfile.ZIP_STORED)) == CHAT_TEXTS
 
 
-def test_several_chats_in_one_archive_are_listed_rather_than_guessed() -> None:
+def test_several_chats_in_one_archive_are_listed() -> None:
     upload = archive(("a.txt", CHAT), ("b.txt", OTHER))
     with pytest.raises(errors.SeveralChats) as refusal:
         chat(upload)
@@ -110,7 +110,7 @@ def test_chats_of_one_name_are_distinguished_by_their_folders() -> None:
 
 
 def corrupt(upload: bytes, content: bytes) -> bytes:
-    """A stored entry's bytes changed, so that its checksum fails."""
+    """Return the archive with a changed byte in a stored entry, whose checksum then fails."""
     assert upload.count(content) == 1
     return upload.replace(content, content[:-1] + b"?")
 
@@ -119,12 +119,12 @@ CARD = b"BEGIN:VCARD\nFN:Meera\nEND:VCARD\n"
 
 
 @pytest.mark.parametrize("name", ["Meera.vcf", "old.txt", "chats/likes.json"])
-def test_a_damaged_file_beside_a_sound_chat_is_passed_over(name: str) -> None:
+def test_a_damaged_file_next_to_an_intact_chat_is_skipped(name: str) -> None:
     upload = archive(("_chat.txt", CHAT), (name, CARD), method=zipfile.ZIP_STORED)
     assert chat(corrupt(upload, CARD)) == CHAT_TEXTS
 
 
-def test_a_packing_that_is_not_read_matters_only_where_the_chat_may_be() -> None:
+def test_an_unsupported_compression_next_to_the_chat_is_skipped() -> None:
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as target:
         target.writestr("_chat.txt", CHAT)
@@ -132,14 +132,14 @@ def test_a_packing_that_is_not_read_matters_only_where_the_chat_may_be() -> None
     assert chat(packed.getvalue()) == CHAT_TEXTS
 
 
-@pytest.mark.parametrize(("damaged", "sound"), [("_chat.txt", "notes.txt"), ("Meera.vcf", "hello.txt")])
-def test_a_damaged_file_that_may_be_the_chat_is_not_replaced_by_another(damaged: str, sound: str) -> None:
-    other = CHAT if sound == "notes.txt" else b"hello"
+@pytest.mark.parametrize(("damaged", "intact"), [("_chat.txt", "notes.txt"), ("Meera.vcf", "hello.txt")])
+def test_a_damaged_file_that_may_be_the_chat_is_not_replaced_by_another(damaged: str, intact: str) -> None:
+    other = CHAT if intact == "notes.txt" else b"hello"
     with pytest.raises(errors.DamagedArchive):
-        chat(corrupt(archive((sound, other), (damaged, CARD), method=zipfile.ZIP_STORED), CARD))
+        chat(corrupt(archive((intact, other), (damaged, CARD), method=zipfile.ZIP_STORED), CARD))
 
 
-def test_a_damaged_page_of_a_chat_is_not_left_out() -> None:
+def test_a_chat_with_a_damaged_page_is_refused() -> None:
     page = b'{"participants": [], "messages": [{"sender_name": "A", "timestamp_ms": 1710400000000, "content": "%d"}]}'
     upload = archive(("a/message_1.json", page % 1), ("a/message_2.json", page % 2), method=zipfile.ZIP_STORED)
     assert chat(upload) == ["2", "1"]
@@ -158,7 +158,7 @@ def test_links_and_directories_are_never_the_chat() -> None:
 
 
 @pytest.mark.parametrize("upload", [b"", b" \r\n\t\n", b"\0\0\0\0", b"\xef\xbb\xbf", b"\xff\xfe"])
-def test_a_file_without_text_is_called_empty(upload: bytes) -> None:
+def test_a_file_without_text_is_refused_as_empty(upload: bytes) -> None:
     with pytest.raises(errors.EmptyExport):
         chat(upload)
 
@@ -171,18 +171,18 @@ def test_an_upload_above_the_limit_is_refused_with_its_size() -> None:
     assert refusal.value.extra == {"limit_bytes": 25 * 1024 * 1024, "size_bytes": 25 * 1024 * 1024 + 1}
 
 
-def test_a_zip_bomb_is_stopped_by_its_ratio() -> None:
+def test_a_zip_bomb_is_refused_by_its_ratio() -> None:
     with pytest.raises(errors.UnpackedTooLarge):
         chat(archive(("_chat.txt", CHAT + bytes(20_000_000))))
 
 
-def test_the_unpacked_limit_holds_for_text_that_packs_honestly(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_limit_of_unpacked_bytes_applies_at_any_ratio(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(unpacking, "UNPACKED_LIMIT_BYTES", len(CHAT) - 1)
     with pytest.raises(errors.UnpackedTooLarge):
         chat(archive(("_chat.txt", CHAT)))
 
 
-def test_a_directory_that_lies_about_sizes_does_not_open_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_sizes_in_the_directory_do_not_raise_the_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     upload = bytearray(archive(("_chat.txt", CHAT + b" " * 3_000_000)))
     place = upload.index(b"PK\x01\x02")
     struct.pack_into("<I", upload, place + 24, 10)
@@ -202,7 +202,7 @@ def test_too_many_entries_are_refused() -> None:
         chat(packed.getvalue())
 
 
-def test_an_encrypted_archive_is_called_password_protected() -> None:
+def test_an_encrypted_archive_is_refused_as_password_protected() -> None:
     upload = bytearray(archive(("_chat.txt", CHAT)))
     upload[6] |= 1
     upload[upload.index(b"PK\x01\x02") + 8] |= 1
@@ -217,12 +217,12 @@ def test_an_archive_without_text_is_refused_and_nested_ones_stay_closed(files: t
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
-def test_methods_that_inflate_without_bound_are_not_opened(method: int) -> None:
+def test_compression_methods_without_bounded_reads_are_refused(method: int) -> None:
     with pytest.raises(errors.DamagedArchive):
         chat(archive(("_chat.txt", CHAT), method=method))
 
 
-def test_every_way_of_cutting_or_breaking_an_archive_is_a_refusal() -> None:
+def test_a_randomly_damaged_archive_is_read_or_refused() -> None:
     whole = archive(("_chat.txt", CHAT))
     chance = random.Random(3)
     for _ in range(400):
@@ -236,12 +236,12 @@ def test_every_way_of_cutting_or_breaking_an_archive_is_a_refusal() -> None:
             continue
 
 
-def test_an_archive_cut_short_is_called_damaged() -> None:
+def test_a_truncated_archive_is_refused_as_damaged() -> None:
     with pytest.raises(errors.DamagedArchive):
         chat(archive(("_chat.txt", CHAT))[:-30])
 
 
-def test_an_archive_with_a_flipped_byte_is_called_damaged() -> None:
+def test_an_archive_with_a_flipped_byte_is_refused_as_damaged() -> None:
     upload = bytearray(archive(("_chat.txt", CHAT)))
     upload[len(upload) // 2] ^= 0xFF
     with pytest.raises(errors.DamagedArchive):
@@ -259,7 +259,7 @@ def test_each_refusal_names_its_cause_and_what_to_do() -> None:
         assert refusal.code in {"ERR_3002", "ERR_3003", "ERR_3004"}
 
 
-def test_the_shape_of_a_header_shows_no_letter_of_the_chat() -> None:
+def test_the_shape_of_a_header_contains_no_letter_of_the_chat() -> None:
     line = "20.3.2024 klo 18.00 - Ärla Söder: geheim 42 🌸 हिन्दी"
     shape = unpacking.header_shape(f"title\n{line}\nmore".encode())
     assert shape == "99.9.9999 aaa 99.99 - aaaa aaaaa: aaaaaa 99 ? aaaaaa"
@@ -290,14 +290,12 @@ def test_a_file_without_a_header_has_no_shape(junk: bytes) -> None:
         (b'[{"name": "Asha"}]', errors.OtherJson),
     ],
 )
-def test_what_is_uploaded_instead_of_an_export_is_called_by_its_name(
-    beginning: bytes, refusal: type[errors.ExportRefused]
-) -> None:
+def test_each_other_kind_of_file_is_refused_by_its_name(beginning: bytes, refusal: type[errors.ExportRefused]) -> None:
     with pytest.raises(errors.NotAChatExport) as refused:
         read(beginning)
     assert type(refused.value) is refusal
 
 
-def test_a_control_byte_in_a_message_makes_no_other_file_of_a_chat() -> None:
+def test_a_chat_with_a_control_byte_or_a_pasted_list_is_read() -> None:
     assert chat(CHAT.replace(b": ", b": \x07", 1))
     assert chat(b'[{"as": "pasted"}]\n' + CHAT)

@@ -1,4 +1,4 @@
-"""manage.py parse_export: what an upload would give, without a database."""
+"""manage.py parse_export: the result of an upload, without a database."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_messages_of_several_batches_are_one_list(tmp_path: Path) -> None:
     assert len(answer["messages"]) == answer["n_messages"] + answer["n_system"] == 11_000
 
 
-def test_the_summary_draws_what_was_counted_and_shows_no_message(tmp_path: Path) -> None:
+def test_the_summary_shows_statistics_and_no_message(tmp_path: Path) -> None:
     code, out, _ = run(exports.write(tmp_path / "chat.txt", 3_000))
     assert code == 0
     for part in ("android-24h", "by 2 people", "People", "Aarav", "Months", "2021-03", "Weekdays", "Monday", "Hours"):
@@ -79,23 +79,23 @@ def test_the_summary_draws_what_was_counted_and_shows_no_message(tmp_path: Path)
     assert not [text for text in texts if len(text) > 20 and text in out]
 
 
-def test_the_summary_of_one_message_is_as_good(tmp_path: Path) -> None:
+def test_the_summary_of_one_message_has_no_plurals_or_escapes(tmp_path: Path) -> None:
     path = tmp_path / "chat.txt"
     path.write_text("13/02/2024, 10:00 - \u001b[2JAsha: <Media omitted>\n", encoding="utf-8")
     code, out, _ = run(path)
     assert (code, "1 message by 1 person, 0 system lines" in out, "\u001b" in out) == (0, True, False)
 
 
-def test_a_time_zone_that_is_none_is_refused(chat: Path) -> None:
+def test_an_unknown_time_zone_is_refused(chat: Path) -> None:
     with pytest.raises(CommandError, match="no time zone"):
         call_command("parse_export", str(chat), "--time-zone", "Mars/Olympus", stdout=StringIO())
 
 
-def test_a_wall_clock_stays_whatever_the_time_zone(chat: Path) -> None:
+def test_a_time_zone_does_not_change_wall_clock_times(chat: Path) -> None:
     assert run(chat, "--json", "--time-zone", "Asia/Tokyo") == run(chat, "--json")
 
 
-def test_an_order_of_dates_can_be_asked_for(tmp_path: Path) -> None:
+def test_an_option_sets_the_order_of_ambiguous_dates(tmp_path: Path) -> None:
     path = tmp_path / "chat.txt"
     path.write_text("03/04/2024, 10:00 - Asha: x\n", encoding="utf-8")
     assert json.loads(run(path, "--json")[1])["messages"][0]["timestamp"] == "2024-04-03T10:00:00"
@@ -114,7 +114,7 @@ def test_an_order_of_dates_can_be_asked_for(tmp_path: Path) -> None:
         (None, "This file cannot be opened", "ERR_3003"),
     ],
 )
-def test_a_refusal_is_an_object_or_a_sentence_and_exit_code_two(
+def test_a_refusal_prints_an_object_or_a_sentence_and_exits_with_status_two(
     tmp_path: Path, content: bytes | None, error: str, code: str
 ) -> None:
     path = tmp_path / "chat.txt"
@@ -143,7 +143,7 @@ def test_no_server_is_started(chat: Path, tmp_path: Path) -> None:
 def test_a_closed_pipe_is_not_an_error() -> None:
     reader, writer = os.pipe()
     os.close(reader)
-    # Any command will do, and this one is quick.
+    # The result is the same for every command, and this one is fast.
     command = [sys.executable, "-c", "import manage; manage.run = lambda: print('ran'); manage.main()"]
     try:
         done = subprocess.run(command, cwd=ROOT, stdout=writer, stderr=subprocess.PIPE, timeout=60)
