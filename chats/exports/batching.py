@@ -72,18 +72,15 @@ class People(dict[object, int]):
         number = self.get(key)
         if number is None:
             self[key] = number = len(self.participants)
-            self.participants.append(self._unique(clean_title(name) or "Unknown"))
+            name = unique = clean_title(name) or "Unknown"
+            # A person can be named `Asha (2)`, so the numbered name is checked too. The counter of each name keeps many
+            # people with one name from taking quadratic time.
+            while unique in self._times_named:
+                self._times_named[name] += 1
+                unique = f"{name} ({self._times_named[name]})"
+            self._times_named[unique] = 1
+            self.participants.append(unique)
         return number
-
-    def _unique(self, name: str) -> str:
-        unique = name
-        # A person can be named `Asha (2)`, so the numbered name is checked too. The counter of each name keeps many
-        # people with one name from taking quadratic time.
-        while unique in self._times_named:
-            self._times_named[name] += 1
-            unique = f"{name} ({self._times_named[name]})"
-        self._times_named[unique] = 1
-        return unique
 
 
 def clean_title(name: str) -> str:

@@ -14,7 +14,7 @@ HOW_TO_EXPORT = (
 
 
 class ExportRefused(DomainError):
-    """An upload that cannot become a chat. Neither its title nor its detail carries a word of the file."""
+    """An upload that cannot become a chat. Its title and its detail never contain text of the file."""
 
     code, status, title = "ERR_3003", 422, "This file cannot be read"
     advice = HOW_TO_EXPORT
@@ -97,14 +97,14 @@ class Backup(ExportRefused):
 
 
 class SeveralChats(ExportRefused):
-    """`chats` in `extra` lists them for the uploader as `{"id", "title", "messages"}`; ids and titles are strings."""
+    """The upload contains several chats; `chats` in `extra` lists them as `{"id", "title", "messages"}`."""
 
     title = "There is more than one chat in this upload"
     advice = "Upload it again with `chat` set to the id of the one you want; `chats` lists them."
 
 
 class NoSuchChat(ExportRefused):
-    """`chats` in `extra` as in SeveralChats."""
+    """No chat of the upload has the requested id; `chats` in `extra` lists them as in SeveralChats."""
 
     title = "There is no such chat in this upload"
     advice = "Set `chat` to one of the ids that `chats` lists."

@@ -30,22 +30,28 @@ class GroupSubjects:
 
         `rests` maps positions to bodies that may begin with the rest of a subject. `people` wrote in earlier batches.
         """
-        asked = {senders[position] for position in rests} - people
-        said: dict[bytes, list[int]] = defaultdict(list)
-        for position, sender in enumerate(senders if asked else ()):
-            if sender is not None and sender in asked:
-                said[sender].append(position)
-        for sender, positions in said.items():
+        candidates = {senders[position] for position in rests} - people
+        positions_by_sender: dict[bytes, list[int]] = defaultdict(list)
+        # Nearly all batches have no candidate, and then the senders are not visited.
+        for position, sender in enumerate(senders if candidates else ()):
+            if sender is not None and sender in candidates:
+                positions_by_sender[sender].append(position)
+        for sender, positions in positions_by_sender.items():
             if self._is_subject(sender, [rests.get(position, b"") for position in positions]):
                 for position in positions:
                     yield position, without_marks(sender + b": " + rests[position])
 
     def _is_subject(self, sender: bytes, bodies: list[bytes]) -> bool:
+        """Return whether the sender with the beginning of its bodies is a subject, and remember it."""
         rest, _, line = bodies[0].partition(_COLON_MARK)
         if not all(body.startswith(rest + _COLON_MARK) for body in bodies):
             return False
-        if len(bodies) == 1 and (sender, rest) not in self.known and not _is_whatsapps(line):
-            return False
+        if len(bodies) == 1 and (sender, rest) not in self.known:
+            # Written once, it can be a copied number. Only WhatsApp's words decide.
+            text = without_leading_marks(line)
+            is_system = PHRASES.classify(text).kind is MessageKind.SYSTEM
+            if not is_system and not PHRASES.lines.begin(text.decode("utf-8", "replace")):
+                return False
         self.known.add((sender, rest))
         return True
 
@@ -54,8 +60,3 @@ def may_hold_subject(body: bytes) -> bool:
     """Return whether a body can begin with the rest of a subject: a first line with a colon and a mark."""
     rest, colon, _ = body.partition(_COLON_MARK)
     return bool(colon) and b"\n" not in rest and len(rest) < SENDER_LIMIT_BYTES
-
-
-def _is_whatsapps(line: bytes) -> bool:
-    text = without_leading_marks(line)
-    return PHRASES.classify(text).kind is MessageKind.SYSTEM or PHRASES.lines.begin(text.decode("utf-8", "replace"))

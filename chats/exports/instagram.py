@@ -134,17 +134,13 @@ def describe(pages: list[Document]) -> tuple[str, int]:
                 if key == "title":
                     title = repaired(text_of(cursor.value()))
                 elif key == "messages" and cursor.starts_with(b"["):
-                    count += sum(_is_by_person(row) for window in cursor.windows() for row in window.rows)
+                    for message in (row for window in cursor.windows() for row in window.rows):
+                        if isinstance(message, dict) and _seconds(message) is not None:
+                            count += _content(message, _name(message))[0] is not MessageKind.SYSTEM
             titles.append(clean_title(title) or UNNAMED)
     except MalformedJson:
         return UNNAMED, 0
     return titles[0], count
-
-
-def _is_by_person(row: object) -> bool:
-    if not isinstance(row, dict) or _seconds(row) is None:
-        return False
-    return _content(row, _name(row))[0] is not MessageKind.SYSTEM
 
 
 def parse(pages: list[Document]) -> ParsedExport:

@@ -57,7 +57,10 @@ class Phrases:
         self.edited: set[bytes] = set()
         self.lines = SystemLines([line for phrases in languages.values() for line in phrases.get("system", ())])
         for phrases in languages.values():
-            self._add(phrases)
+            for field, texts in phrases.items():
+                for text in texts:
+                    # A field without a method is an error of the file, and fails at import.
+                    getattr(self, f"_add_{field}")(text)
         self._begin(MessageKind.CONTACT, "BEGIN:VCARD")
         self._placeholders = {
             lead + phrase: Classified(kind, phrase, edited=False)
@@ -74,11 +77,6 @@ class Phrases:
         self._edges = EdgePrefilter(
             heads=[*self.whole, *begins], tails=self.tails, before=[*b" \t", *(mark[0] for mark in MARKS)]
         )
-
-    def _add(self, phrases: dict[str, list[str]]) -> None:
-        for field, texts in phrases.items():
-            for text in texts:
-                getattr(self, f"_add_{field}")(text)
 
     def _add_media(self, text: str, kind: MessageKind = MessageKind.MEDIA) -> None:
         for spelled in _spellings(text):
@@ -145,16 +143,18 @@ class Phrases:
 
     def notable(self, bodies: list[bytes]) -> list[int]:
         """Return the positions of the bodies that may be more than plain text; `classify` decides."""
-        return [position for position in self._edges.matching_positions(bodies) if self._is_notable(bodies[position])]
-
-    def _is_notable(self, body: bytes) -> bool:
-        head = body[:_HEAD_BYTES]
-        return (
-            body in self.whole
-            or _LINE_FEED in body
-            or body[-self.tail_bytes :] in self.tails
-            or (head in self.heads and body.startswith(self.heads[head]))
-        )
+        notable = []
+        for position in self._edges.matching_positions(bodies):
+            body = bodies[position]
+            head = body[:_HEAD_BYTES]
+            if (
+                body in self.whole
+                or _LINE_FEED in body
+                or body[-self.tail_bytes :] in self.tails
+                or (head in self.heads and body.startswith(self.heads[head]))
+            ):
+                notable.append(position)
+        return notable
 
     def classify(self, body: bytes) -> Classified:
         """Return the kind, the text without the marks around WhatsApp's own words, and whether it was edited."""
@@ -193,10 +193,12 @@ class Phrases:
         return self.classify(text.encode()).kind is MessageKind.CALL
 
     def _kind(self, text: bytes, head: bytes, *, captioned: bool) -> MessageKind:
+        """Return the kind of a text by its first line. Only media can have a caption below a whole phrase."""
         plain = without_marks(head).strip()
         kind = self.whole.get(plain)
         if kind is MessageKind.MEDIA or (kind is not None and not captioned):
             return kind
+        # A file name contains a dot. Without one, the end is a person's own words in parentheses.
         if head[-self.tail_bytes :] in self.tails and head.endswith(self._ends) and b"." in plain:
             return next(kind for end, kind in self.ends.items() if head.endswith(end))
         for begin, kind in self.begins.get(text[:_HEAD_BYTES], ()):
@@ -226,7 +228,14 @@ class SystemLines:
 
     def begin(self, name: str) -> bool:
         """Return whether a printed name is certainly the beginning of a system line."""
-        return name.startswith(self._begins) or self._holds_phrase(name)
+        if name.startswith(self._begins):
+            return True
+        by_word = self._by_word
+        # The first word is a person's name, also if it is a word of a phrase.
+        if any(phrase in name for word in name.split()[1:] if word in by_word for phrase in by_word[word]):
+            return True
+        # Phrases of languages without spaces contain other letters than ASCII.
+        return not name.isascii() and bool(self._dense.search(name))
 
     def may_begin(self, name: str) -> bool:
         """Return whether the text after the colon has to decide: `Asha, “Gezi` is not a name, `"Mom` can be one."""
@@ -239,34 +248,28 @@ class SystemLines:
             return True
         return any(first in name and line.rstrip(" .").endswith(last) for first, last in self._framed)
 
-    def _holds_phrase(self, name: str) -> bool:
-        words = name.split()[1:]
-        by_word = self._by_word
-        if any(phrase in name for word in words if word in by_word for phrase in by_word[word]):
-            return True
-        return not name.isascii() and bool(self._dense.search(name))
-
 
 def _quotation_is_open(text: str) -> bool:
-    """Return whether a quotation stays open: a subject with a colon is cut, as `Asha, “Gezi` of `Asha, “Gezi: Goa” …`.
+    """Return whether a quotation stays open.
 
-    A mark after a letter closes a quotation, or is part of a word as in
-    ד"ר, or means inches: only after a space does it open one.
+    The colon of a subject cuts a system line, so that its name is `Asha, “Gezi` of `Asha, “Gezi: Goa” …`.
+    A mark after a letter closes a quotation, is part of a word as in ד"ר, or means inches. It opens a quotation only
+    after a space.
     """
     closers = ""
-    for found in _QUOTE.finditer(text):
-        mark, at = found[0], found.start()
+    for quote in _QUOTE.finditer(text):
+        mark, position = quote[0], quote.start()
         if closers:
             closers = "" if mark in closers else closers
-        elif mark in _ALWAYS_OPENING or at == 0 or _BEFORE_A_QUOTATION.match(text, at - 1):
+        elif mark in _ALWAYS_OPENING or position == 0 or _BEFORE_A_QUOTATION.match(text, position - 1):
             closers = _CLOSERS.get(mark, "")
     return bool(closers)
 
 
 def _spellings(text: str) -> set[str]:
     """Return the text with and without a capital letter at its beginning; releases of WhatsApp differ."""
-    place = 1 if text.startswith("<") else 0
-    return {text[:place] + text[place].swapcase() + text[place + 1 :], text}
+    first = 1 if text.startswith("<") else 0
+    return {text[:first] + text[first].swapcase() + text[first + 1 :], text}
 
 
 PHRASES = Phrases(tomllib.loads(Path(__file__).with_name("phrases.toml").read_text(encoding="utf-8")))
