@@ -1,6 +1,6 @@
-"""The same chat as other messengers would export it: messages of any parsed export to Telegram's and Instagram's JSON.
+"""Write the messages of a parsed export as Telegram or Instagram would export them.
 
-To a file, for a benchmark or a sample (with --instagram a zip of pages):
+Create a file for a benchmark or a sample; with --instagram it is a zip of pages:
 
     .venv/bin/python -m tests.platforms FROM.txt TO.json
     .venv/bin/python -m tests.platforms FROM.txt TO.zip --instagram
@@ -32,7 +32,7 @@ def messages_of(upload: bytes) -> Iterator[Message]:
 
 
 def telegram(messages: Iterable[Message], *, name: str = "Asha", chat_id: int = 4_410_000_001) -> Iterator[str]:
-    """`result.json` in pieces, indented by one as Telegram Desktop writes it; a deleted message leaves no trace."""
+    """Yield `result.json` in pieces, indented by one space as in Telegram Desktop, without deleted messages."""
     yield f'{{\n "name": {json.dumps(name)},\n "type": "personal_chat",\n "id": {chat_id},\n "messages": ['
     accounts: dict[str | None, str] = {}
     kept = (message for message in messages if message.kind != MessageKind.DELETED)
@@ -67,21 +67,21 @@ def _telegram(message: Message, account: str) -> dict[str, Any]:
 
 
 def instagram(messages: Iterable[Message], *, page_messages: int = PAGE_MESSAGES) -> list[bytes]:
-    """`message_1.json`, `message_2.json`, …, the newest first."""
+    """Return `message_1.json`, `message_2.json`, …, newest message first."""
     rows = [_instagram(message) for message in messages]
     rows.reverse()
     names = dict.fromkeys(row["sender_name"] for row in rows)
-    about = {
+    header = {
         "participants": [{"name": name} for name in names],
-        "title": _broken("Asha"),
+        "title": _mojibake("Asha"),
         "is_still_participant": True,
         "thread_path": "inbox/asha_1234567890",
         "magic_words": [],
     }
     return [
-        # Meta puts the messages between the participants and the rest.
+        # Meta writes the messages between the participants and the other members.
         json.dumps(
-            {"participants": about["participants"], "messages": rows[at : at + page_messages]} | about, indent=2
+            {"participants": header["participants"], "messages": rows[at : at + page_messages]} | header, indent=2
         ).encode()
         for at in range(0, len(rows), page_messages)
     ]
@@ -89,7 +89,7 @@ def instagram(messages: Iterable[Message], *, page_messages: int = PAGE_MESSAGES
 
 def _instagram(message: Message) -> dict[str, Any]:
     row: dict[str, Any] = {
-        "sender_name": _broken(message.sender or "Asha"),
+        "sender_name": _mojibake(message.sender or "Asha"),
         "timestamp_ms": int(message.sent_at.replace(tzinfo=UTC).timestamp()) * 1000 + 123,
     }
     if message.kind == MessageKind.SYSTEM:
@@ -101,14 +101,14 @@ def _instagram(message: Message) -> dict[str, Any]:
     elif message.kind == MessageKind.MEDIA:
         caption = message.text.partition("\n")[2]
         row |= {"photos": [{"uri": "photos/1.jpg", "creation_timestamp": 1}]}
-        row |= {"content": _broken(caption)} if caption else {}
+        row |= {"content": _mojibake(caption)} if caption else {}
     else:
-        row["content"] = _broken(message.text)
+        row["content"] = _mojibake(message.text)
     return row | {"is_geoblocked_for_viewer": False}
 
 
-def _broken(text: str) -> str:
-    """As Meta writes it: UTF-8 read as Latin-1."""
+def _mojibake(text: str) -> str:
+    """Return the text as Meta writes it: UTF-8 decoded as Latin-1."""
     return text.encode().decode("latin-1")
 
 
@@ -116,19 +116,19 @@ def zipped(files: dict[str, bytes]) -> bytes:
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in files.items():
-            # A fixed time, so that the same chat gives the same bytes.
+            # ZipInfo has a fixed time, so that the same chat gives the same bytes.
             archive.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED)
     return packed.getvalue()
 
 
 def inbox(pages: list[bytes], *, folder: str = "asha_1234567890") -> dict[str, bytes]:
-    """The places of a chat's pages in the zip that Instagram makes."""
+    """Return the pages of a chat by their paths in Instagram's zip."""
     path = f"your_instagram_activity/messages/inbox/{folder}"
     return {f"{path}/message_{number}.json": page for number, page in enumerate(pages, start=1)}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="A WhatsApp export as Telegram's or Instagram's.")
+    parser = argparse.ArgumentParser(description="Convert a WhatsApp export to Telegram's or Instagram's format.")
     parser.add_argument("source", type=Path)
     parser.add_argument("target", type=Path)
     parser.add_argument("--instagram", action="store_true")

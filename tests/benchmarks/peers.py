@@ -1,17 +1,15 @@
-"""Beside other parsers on the same files: python -m tests.benchmarks.peers [--peers DIRECTORY] [MESSAGES ...]
+"""Compare with other parsers on the same files: python -m tests.benchmarks.peers [--peers DIRECTORY] [MESSAGES ...]
 
-DIRECTORY holds what is measured beside ours, as far as it is there:
+DIRECTORY contains the other parsers. Those that are not installed are omitted:
 
     python3 -m venv DIRECTORY/venv && DIRECTORY/venv/bin/pip install whatstk
     npm install --prefix DIRECTORY whatsapp-chat-parser
 
-Every figure is the median of five processes, in turns, so that all meet the
-same noise; a parser that takes over ten seconds runs once. Seconds begin with
-the file's bytes in memory and end with the result; starting and importing do
-not count. Beside them stand the processor's seconds, to be compared on a machine
-that others use too (Node collects its garbage on threads beside its own), and
-the peak of the process's memory. What only ours reads, the same chat as Telegram
-and Instagram export it, follows that chat.
+Each figure is the median of five processes. The parsers alternate, so that load on the machine affects all of them. A
+parser that takes more than ten seconds runs once. The seconds begin with the bytes of the file in memory and end with
+the result, without start and imports. The second figure is CPU seconds, for machines with other load (Node collects
+garbage on additional threads). The third is the peak memory of the process. The same chat as a Telegram and an
+Instagram export follows, for our parser only.
 """
 
 from __future__ import annotations
@@ -61,7 +59,6 @@ const seconds = Number(process.hrtime.bigint() - begun) / 1e9, work = process.cp
 console.log(seconds, (work.user + work.system) / 1e6);
 """
 
-
 MANY_MESSAGES = 500_000
 SLOW_SECONDS = 10
 
@@ -81,10 +78,10 @@ class Figure(NamedTuple):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("messages", type=int, nargs="*", default=[100_000, 1_000_000])
-    parser.add_argument("--peers", type=Path, help="where the other parsers are installed")
+    parser.add_argument("--peers", type=Path, help="directory with the other parsers")
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    peers = [] if options.peers is None else list(contenders_of(options.peers))
+    peers = [] if options.peers is None else list(installed_contenders(options.peers))
     print(machine())
     with tempfile.TemporaryDirectory() as folder:
         for messages in options.messages:
@@ -92,13 +89,15 @@ def main() -> None:
                 path = exports.write(Path(folder) / "chat.txt", messages, people=people)
                 title = f"{messages:,} messages, {people} people"
                 report(title, OURS + peers, path, options.rounds)
-                for platform, converted in converted_from(path) if messages < MANY_MESSAGES and people == 2 else ():
+                if messages >= MANY_MESSAGES or people > 2:
+                    continue
+                for platform, converted in convert_to_other_platforms(path):
                     report(f"{title}, {platform}", OURS, converted, options.rounds)
 
 
-def converted_from(path: Path) -> Iterator[tuple[str, Path]]:
-    """The same chat as the other platforms would export it; ours alone reads those."""
-    # In a process of its own: those measured later take over the peak of memory of this one.
+def convert_to_other_platforms(path: Path) -> Iterator[tuple[str, Path]]:
+    """Yield the same chat as exports of the other platforms, which only our parser reads."""
+    # In a separate process: a child that is measured later inherits the peak memory of this one.
     convert = (sys.executable, "-m", "tests.platforms", str(path))
     result, pages = path.with_name("result.json"), path.with_name("instagram.zip")
     subprocess.run([*convert, str(result)], check=True, cwd=REPOSITORY)
@@ -121,7 +120,7 @@ OURS = [
 ]
 
 
-def contenders_of(peers: Path) -> Iterator[Contender]:
+def installed_contenders(peers: Path) -> Iterator[Contender]:
     if (peers / "venv").exists():
         yield Contender("whatstk, parse", (str(peers / "venv/bin/python"), "-c", WHATSTK), peers)
     if (peers / "node_modules").exists():
@@ -133,11 +132,11 @@ def compare(contenders: list[Contender], path: Path, *, rounds: int) -> dict[str
     for _ in range(rounds):
         for name, command, folder in contenders:
             if not runs[name] or runs[name][0].seconds < SLOW_SECONDS:
-                runs[name].append(once(Contender(name, command, folder), path))
+                runs[name].append(run_once(Contender(name, command, folder), path))
     return runs
 
 
-def once(contender: Contender, path: Path) -> Figure:
+def run_once(contender: Contender, path: Path) -> Figure:
     with subprocess.Popen(
         [*contender.command, str(path)], cwd=contender.folder, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     ) as child:

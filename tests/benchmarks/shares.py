@@ -1,7 +1,7 @@
-"""Where the time of reading and counting goes: python -m tests.benchmarks.shares [MESSAGES] [--people N]
+"""Print the CPU time of each stage of parsing and counting: python -m tests.benchmarks.shares [MESSAGES] [--people N]
 
-Functions are timed from outside, each without those below it that are timed too.
-Every share is the least of several runs of the processor's clock: what other work on the machine adds is left out.
+Wrappers measure the functions of each stage, without the time of other measured functions that they call. Each figure
+is the minimum of several runs, which excludes most of the effect of other load on the machine.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from chats.statistics import (
 from tests import exports
 from tests.benchmarks.stage import machine
 
-#: Stage, and the functions that it is made of: the owner, and their names.
+#: Stage, the owner of its functions, and their names.
 STAGES: list[tuple[str, Any, str]] = [
-    ("parse: headers split from messages, dates and times", whatsapp._BatchReader, "split"),
+    ("parse: split headers, dates and times", whatsapp._BatchReader, "split"),
     ("parse: names to numbers", senders.SenderNumbers, "assign"),
-    ("parse: WhatsApp's own words found", phrases.Phrases, "notable"),
-    ("parse: WhatsApp's own words read", whatsapp._BatchReader, "_remove_marks _recognise_inner_marks"),
+    ("parse: find WhatsApp's own texts", phrases.Phrases, "notable"),
+    ("parse: read WhatsApp's own texts", whatsapp._BatchReader, "_remove_marks _recognise_inner_marks"),
     ("parse: UTF-8 to texts, columns to batches", whatsapp._BatchReader, "_batch"),
-    ("statistics: texts as one run of bytes", text_page.TextPage, "__init__ find"),
+    ("statistics: join texts to bytes", text_page.TextPage, "__init__ find"),
     ("statistics: links and mentions", links.LinkCounter, "extract"),
     ("statistics: links and mentions", mentions.MentionCounter, "add"),
     ("statistics: words and emoji to numbers", vocabulary.Vocabulary, "tokenize"),
@@ -43,13 +43,13 @@ STAGES: list[tuple[str, Any, str]] = [
     ("statistics: hours, turns and answers", activity.Activity, "add"),
     ("statistics: counts by person", sparse_counts.SparseCounter, "add _merge_pending"),
     ("statistics: counts by person", sparse_counts.CountTable, "add"),
-    ("statistics: the rest", StatisticsCounter, "add"),
-    ("statistics: figures in the end", StatisticsCounter, "result"),
+    ("statistics: other", StatisticsCounter, "add"),
+    ("statistics: final figures", StatisticsCounter, "result"),
 ]
 
 
-class Clock:
-    """Seconds of each stage in one run."""
+class StageTimer:
+    """CPU seconds of each stage in one run."""
 
     def __init__(self) -> None:
         self.seconds: defaultdict[str, float] = defaultdict(float)
@@ -57,21 +57,21 @@ class Clock:
 
     def timed(self, stage: str, call: Callable[..., Any]) -> Callable[..., Any]:
         def run(*args: Any, **named: Any) -> Any:
-            begun = time.process_time()
+            started = time.process_time()
             self._inner.append(0.0)
             try:
                 return call(*args, **named)
             finally:
-                spent = time.process_time() - begun
+                spent = time.process_time() - started
                 self.seconds[stage] += spent - self._inner.pop()
                 self._inner[-1] += spent
 
         return run
 
     def watch(self, stage: str, owner: Any, name: str) -> None:
-        found = owner.__dict__[name]
-        wrap = type(found) if isinstance(found, staticmethod | classmethod) else (lambda call: call)
-        setattr(owner, name, wrap(self.timed(stage, getattr(found, "__func__", found))))
+        function = owner.__dict__[name]
+        wrap = type(function) if isinstance(function, staticmethod | classmethod) else (lambda call: call)
+        setattr(owner, name, wrap(self.timed(stage, getattr(function, "__func__", function))))
 
 
 def main() -> None:
@@ -82,25 +82,25 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9)
     options = parser.parse_args()
     text = exports.text(options.messages, people=options.people, style=options.style)
-    clock = Clock()
+    timer = StageTimer()
     for stage, owner, functions in STAGES:
         for name in functions.split():
-            clock.watch(stage, owner, name)
-    runs = [once(text, clock) for _ in range(options.rounds)]
-    least = {stage: min(run[stage] for run in runs) for stage in dict.fromkeys(stage for stage, _, _ in STAGES)}
+            timer.watch(stage, owner, name)
+    runs = [run_once(text, timer) for _ in range(options.rounds)]
+    fastest = {stage: min(run[stage] for run in runs) for stage in dict.fromkeys(stage for stage, _, _ in STAGES)}
     print(f"{machine()}\n{options.messages:,} messages, {options.people} people, {options.style}")
-    for stage, seconds in least.items():
-        print(f"  {1000 * seconds:6.0f} ms {100 * seconds / sum(least.values()):4.0f} %  {stage}")
-    print(f"  {1000 * sum(least.values()):6.0f} ms together, the clock's own share among it")
+    for stage, seconds in fastest.items():
+        print(f"  {1000 * seconds:6.0f} ms {100 * seconds / sum(fastest.values()):4.0f} %  {stage}")
+    print(f"  {1000 * sum(fastest.values()):6.0f} ms in total, including the timer itself")
 
 
-def once(text: bytes, clock: Clock) -> dict[str, float]:
-    clock.seconds.clear()
+def run_once(text: bytes, timer: StageTimer) -> dict[str, float]:
+    timer.seconds.clear()
     export, counter = whatsapp.parse(text), StatisticsCounter()
     for batch in export.batches:
         counter.add(batch)
     counter.result(export.participants)
-    return clock.seconds.copy()
+    return timer.seconds.copy()
 
 
 if __name__ == "__main__":

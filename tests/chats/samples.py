@@ -1,4 +1,4 @@
-"""Small chats for tests: written as an export, stored the way a real upload is."""
+"""Small chats for tests, stored in the same way as an upload."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from relivchats.accounts.models import User
 
 START = datetime.fromisoformat("2024-03-14 09:00")
 
-#: Minutes after the message before, sender, text.
+#: Minutes since the previous message, sender, text.
 Line = tuple[int, str, str]
 
 TALK: list[Line] = [

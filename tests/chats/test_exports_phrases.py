@@ -1,6 +1,6 @@
-"""WhatsApp's own words in many languages are recognised, and never become a person."""
+"""WhatsApp's own texts are recognised in many languages, and never become a person."""
 
-# ruff: noqa: E501  (a language a line)
+# ruff: noqa: E501  (one line for each language)
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LANGUAGES = tomllib.loads(Path(phrases.__file__).with_name("phrases.toml").read_
 
 
 def first(line: str, *, end: str = "\n") -> tuple[list[str], Message]:
-    """The participants and the first message of a chat that begins with the line."""
+    """Return the participants and the first message of a chat that begins with the line."""
     header = IOS if IOS in line else ANDROID
     export = exports.read(end.join([line, f"{header}Zoya: end"]).encode())
     messages = [message for batch in export.batches for message in batch.messages(export.participants)]
@@ -29,7 +29,7 @@ def first(line: str, *, end: str = "\n") -> tuple[list[str], Message]:
     return export.participants, messages[0]
 
 
-#: What an Android and an iPhone print in place of a file, a deleted message, a missed call, a file that stays.
+#: Printed for: a file on Android, a picture on an iPhone, a deleted message, a missed call, an included file.
 SAMPLES = {
     "en": ("<Media omitted>", "image omitted", "This message was deleted", "Missed voice call", "(file attached)"),
     "es": ("<Multimedia omitido>", "imagen omitida", "Se eliminó este mensaje.", "Llamada perdida", "(archivo adjunto)"),
@@ -74,7 +74,7 @@ SAMPLES = {
 
 
 @pytest.mark.parametrize("language", SAMPLES)
-def test_placeholders_are_known_in_every_language(language: str) -> None:
+def test_placeholders_are_recognised_in_every_language(language: str) -> None:
     android, iphone, deleted, call, attached = SAMPLES[language]
     expected = {
         android: MessageKind.MEDIA,
@@ -90,7 +90,7 @@ def test_placeholders_are_known_in_every_language(language: str) -> None:
             assert first(line) == (["Asha", "Zoya"], message(body, kind, ios="[" in line))
 
 
-#: Somebody else, or the person who exported the chat, deleted a message: wordings that phones print.
+#: Wordings of a message that its sender, an admin or the exporting person deleted.
 DELETED = [
     *("此消息已删除", "此消息已被删除", "你删除了这条消息", "您已删除此消息。", "這則訊息已被刪除", "你已刪除這則訊息"),
     *("メッセージを削除しました", "메시지를 삭제했습니다", "यह संदेश हटा दिया गया है।", "आपने यह मैसेज डिलीट कर दिया है", "حُذفت هذه الرسالة"),
@@ -103,7 +103,7 @@ DELETED = [
 ]  # fmt: skip
 
 
-def test_a_message_that_was_taken_back_by_either_side_is_known() -> None:
+def test_a_message_deleted_by_either_side_is_recognised() -> None:
     for body in DELETED:
         for line in (f"{ANDROID}Asha: {body}", f"{IOS}Asha: {MARK}{body}"):
             assert first(line)[1].kind is MessageKind.DELETED, body
@@ -114,7 +114,7 @@ def message(body: str, kind: MessageKind, *, ios: bool) -> Message:
     return Message(1, at, "Asha", kind, body)
 
 
-def test_forty_languages_know_media_deleted_messages_and_calls() -> None:
+def test_forty_languages_have_phrases_for_media_deletions_and_calls() -> None:
     complete = [name for name, table in LANGUAGES.items() if {"media", "deleted", "call"} <= set(table)]
     assert len(complete) >= 40
     with_system_lines = [name for name, table in LANGUAGES.items() if "system" in table]
@@ -123,7 +123,7 @@ def test_forty_languages_know_media_deleted_messages_and_calls() -> None:
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_every_whole_phrase_is_read_as_its_kind(language: str) -> None:
+def test_each_whole_phrase_has_its_kind(language: str) -> None:
     kinds = {
         "media": MessageKind.MEDIA,
         "document": MessageKind.MEDIA,
@@ -151,7 +151,7 @@ def test_an_edited_message_is_flagged_in_other_languages(note: str) -> None:
         assert (read.text, read.edited, read.kind) == ("nine", True, MessageKind.TEXT)
 
 
-def test_an_iphone_note_of_an_unknown_language_says_that_a_message_was_edited() -> None:
+def test_an_edit_note_of_an_iphone_is_recognised_in_an_unknown_language() -> None:
     _, read = first(f"{IOS}Asha: zu spät <3 {MARK}<Hierdie boodskap is gewysig>", end="\r\n")
     assert (read.text, read.edited) == ("zu spät <3", True)
     assert not first(f"{IOS}Asha: I <3 you>")[1].edited
@@ -220,7 +220,7 @@ def test_an_iphone_note_of_an_unknown_language_says_that_a_message_was_edited() 
         "Seu código de segurança com Ben: Work mudou. Toque para saber mais.",
     ],
 )
-def test_a_line_about_a_subject_or_a_name_with_a_colon_never_makes_a_person(line: str) -> None:
+def test_a_system_line_with_a_colon_in_a_subject_or_name_creates_no_person(line: str) -> None:
     participants, read = first(f"{ANDROID}{line}")
     assert participants == ["Zoya"]
     assert (read.sender, read.kind, read.text) == (None, MessageKind.SYSTEM, line)
@@ -242,14 +242,14 @@ def test_a_line_about_a_subject_or_a_name_with_a_colon_never_makes_a_person(line
         "ไม่มีรูปภาพ",
     ],
 )
-def test_a_sentence_that_holds_a_phrase_stays_its_author_s(body: str) -> None:
+def test_a_sentence_that_contains_a_phrase_stays_text_of_its_sender(body: str) -> None:
     for line in (f"{ANDROID}Asha: {body}", f"{IOS}Asha: {body}"):
         participants, read = first(line)
         assert participants == ["Asha", "Zoya"]
         assert (read.sender, read.kind, read.text, read.edited) == ("Asha", MessageKind.TEXT, body, False)
 
 
-def test_what_whatsapp_says_about_encryption_is_a_person_s_text_where_a_person_sent_it() -> None:
+def test_the_encryption_notice_is_text_if_a_person_sent_it() -> None:
     sentence = "Messages and calls are end-to-end encrypted."
     assert first(f"{ANDROID}Asha: {sentence}")[1].sender == "Asha"
     assert first(f"{IOS}Our trip: {sentence}")[0] == ["Zoya"]
@@ -280,7 +280,7 @@ def test_a_name_with_quotation_marks_or_words_of_a_phrase_is_a_person(name: str)
 @pytest.mark.parametrize(
     "word", ["location", "Location", "ubicación", "Standort", "localisation ", "местоположение", "位置"]
 )
-def test_a_shared_place_is_a_location(word: str) -> None:
+def test_a_shared_location_has_the_kind_location(word: str) -> None:
     body = f"{word}: https://maps.google.com/?q=15.5,73.8"
     assert first(f"{ANDROID}Asha: {body}")[1].kind is MessageKind.LOCATION
 
@@ -288,5 +288,5 @@ def test_a_shared_place_is_a_location(word: str) -> None:
 @pytest.mark.parametrize(
     "body", [f"Llamada de voz, {MARK}3 min", f"Videoanruf. {MARK}2 Std.", f"Chamada de voz perdida. {MARK}Toque"]
 )
-def test_a_call_with_its_length_is_a_call(body: str) -> None:
+def test_a_call_with_its_duration_has_the_kind_call(body: str) -> None:
     assert first(f"{MARK}{IOS}Asha: {MARK}{body}")[1].kind is MessageKind.CALL

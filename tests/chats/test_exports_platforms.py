@@ -1,4 +1,4 @@
-"""Telegram's and Instagram's exports are read like WhatsApp's: same messages, same kinds, same refusals."""
+"""Telegram and Instagram exports give the same messages, kinds and errors as WhatsApp exports."""
 
 from __future__ import annotations
 
@@ -21,13 +21,12 @@ from tests import platforms
 from tests.exports import text as whatsapp_text
 
 WHATSAPP = whatsapp_text(700)
-#: Telegram keeps no trace of a deleted message.
+#: Telegram exports do not contain deleted messages.
 MESSAGES = [message for message in platforms.messages_of(WHATSAPP) if message.kind is not MessageKind.DELETED]
 BY_PEOPLE = sum(message.kind is not MessageKind.SYSTEM for message in MESSAGES)
 TELEGRAM = "".join(platforms.telegram(MESSAGES)).encode()
 PAGES = platforms.instagram(MESSAGES, page_messages=60)
 INSTAGRAM = platforms.zipped(platforms.inbox(PAGES))
-
 
 FIGURES = ("total_messages", "total_words", "links_shared_count", "calls_count", "conversations_count", "top_words")
 
@@ -38,7 +37,7 @@ def read(upload: bytes, chat: str | None = None) -> tuple[ParsedExport, list[Mes
 
 
 def telegram(*messages: dict[str, Any], **about: Any) -> bytes:
-    """A minute apart."""
+    """Return an export of one chat with a message each minute, oldest first."""
     start = datetime.fromisoformat("2024-03-14 09:00")
     rows = [
         {"id": number, "type": "message", "date": (start + timedelta(minutes=number)).isoformat()}
@@ -50,7 +49,7 @@ def telegram(*messages: dict[str, Any], **about: Any) -> bytes:
 
 
 def instagram(*messages: dict[str, Any], title: str = "Asha") -> bytes:
-    """The newest first, a minute apart."""
+    """Return a page with a message each minute, newest first."""
     rows = [
         {"sender_name": "Asha", "timestamp_ms": 1_710_400_000_000 - 60_000 * number} | row
         for number, row in enumerate(messages)
@@ -102,7 +101,7 @@ def test_messages_of_many_windows_are_all_read_in_order() -> None:
         assert [m.text.split()[1] for m in read(upload)[1]] == [str(number) for number in range(4_000)]
 
 
-def test_a_batch_ends_where_its_texts_get_long(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_batch_of_long_texts_ends_early(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batching, "BATCH_CHARS", 1_000)
     batches = list(exports.read(telegram(*({"text": f"{number:0300d}"} for number in range(10)))).batches)
     assert [len(batch) for batch in batches] == [4, 4, 2]
@@ -111,7 +110,7 @@ def test_a_batch_ends_where_its_texts_get_long(monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.parametrize("name", ["sample-telegram.json", "sample-instagram.zip"])
 def test_the_samples_are_one_conversation(name: str) -> None:
-    """Made by `python -m tests.platforms`, which says how."""
+    """`python -m tests.platforms` creates them from sample.txt."""
     folder = Path(demo.__file__).parent
     kept = [m for m in platforms.messages_of((folder / "sample.txt").read_bytes()) if m.kind is not MessageKind.DELETED]
     messages = [m for m in read((folder / name).read_bytes())[1] if m.kind is not MessageKind.DELETED]
@@ -130,7 +129,7 @@ def test_telegram_text_is_joined_from_its_parts() -> None:
     ]
 
 
-def test_telegram_accounts_are_people_whatever_they_are_called() -> None:
+def test_each_telegram_account_is_one_person_under_any_name() -> None:
     upload = telegram(
         {"text": "a"},
         {"text": "b", "from": None, "from_id": "user2"},
@@ -204,12 +203,12 @@ def test_telegram_kinds() -> None:
     assert [m.edited for m in read(upload)[1]] == [False] * 13 + [True]
 
 
-def test_telegram_times_are_the_clock_that_was_printed() -> None:
+def test_telegram_times_are_the_printed_wall_clock() -> None:
     upload = telegram({"text": "a", "date": "2024-12-31T23:59:58", "date_unixtime": "1"})
     assert read(upload)[1][0].sent_at == datetime.fromisoformat("2024-12-31 23:59:58")
 
 
-def test_a_telegram_message_without_its_printed_time_is_read_by_its_instant() -> None:
+def test_a_telegram_message_without_a_printed_time_uses_its_instant() -> None:
     at = 1_710_400_000
     upload = telegram(
         {"text": "a", "date": "2024-03-14T12:36:40", "date_unixtime": str(at)},
@@ -250,7 +249,7 @@ def test_a_telegram_account_lists_its_chats_for_the_owner_to_choose() -> None:
         read(upload, "78")
 
 
-def test_a_group_is_called_as_its_members_call_it_and_a_chat_of_two_by_its_people() -> None:
+def test_only_groups_have_a_title() -> None:
     group = telegram({"text": "a"}, name="Goa \u200ftrip \0🌴", type="private_supergroup")
     assert read(group)[0].title == "Goa trip 🌴"
     assert read(account(group, telegram({"text": "b"}, id=3)), "77")[0].title == "Goa trip 🌴"
@@ -265,7 +264,7 @@ def test_a_telegram_account_with_one_chat_needs_no_choice() -> None:
     assert [m.text for m in read(account(telegram({"text": "a"}), telegram(id=78)))[1]] == ["a"]
 
 
-def test_a_chat_by_itself_is_read_under_its_own_id_and_no_other() -> None:
+def test_a_single_chat_is_selected_only_by_its_own_id() -> None:
     assert read(telegram({"text": "a"}), "77")[1]
     with pytest.raises(errors.NoSuchChat) as refusal:
         read(telegram({"text": "a"}), "78")
@@ -275,7 +274,7 @@ def test_a_chat_by_itself_is_read_under_its_own_id_and_no_other() -> None:
 # Instagram
 
 
-def test_instagram_runs_from_the_oldest_page_and_message_to_the_newest() -> None:
+def test_instagram_messages_are_ordered_from_the_oldest_to_the_newest() -> None:
     pages = platforms.instagram(MESSAGES[:120], page_messages=10)
     assert len(pages) == 12
     assert [m.sent_at for m in read(platforms.zipped(platforms.inbox(pages)))[1]] == [m.sent_at for m in MESSAGES[:120]]
@@ -289,18 +288,18 @@ def test_instagram_runs_from_the_oldest_page_and_message_to_the_newest() -> None
     ]
 
 
-def test_a_page_that_runs_forward_is_not_turned_round() -> None:
+def test_a_page_with_ascending_times_is_not_reversed() -> None:
     late = {"content": "late", "timestamp_ms": 1_710_500_000_000}
     assert [m.text for m in read(instagram({"content": "early"}, late))[1]] == ["early", "late"]
 
 
-def test_an_instagram_time_is_read_however_the_number_is_written() -> None:
+def test_an_instagram_time_can_be_an_integer_a_float_or_a_string() -> None:
     at = 1_710_400_000_000
     upload = instagram(*({"content": "x", "timestamp_ms": written} for written in (at, float(at), str(at))))
     assert [m.sent_at.isoformat() for m in read(upload)[1]] == ["2024-03-14T07:06:40"] * 3
 
 
-def test_what_instagram_says_itself_is_known_in_other_languages() -> None:
+def test_instagram_notices_are_recognised_in_other_languages() -> None:
     taps = ["Le gustó un mensaje", "Reaccionó con ❤ a tu mensaje ", "A aimé un message", "A réagi 😂 à votre message "]
     taps += ["Curtiu uma mensagem", "Reagiu com 👍🏽 à sua mensagem ", "Bir mesajı beğendi"]
     taps += ["Ha messo “Mi piace” a un messaggio", "Ha aggiunto la reazione ❤️ al tuo messaggio "]
@@ -386,19 +385,19 @@ def test_instagram_kinds() -> None:
         "You joined the call late again",
     ],
 )
-def test_a_sentence_like_instagrams_own_stays_the_persons(said: str) -> None:
+def test_a_sentence_that_resembles_a_notice_stays_text_of_the_person(said: str) -> None:
     assert kinds(instagram({"content": said})) == [(MessageKind.TEXT, "Asha", said)]
     sent = {"content": said, "photos": [{"uri": "1.jpg"}]}
     assert said.startswith("Asha") or kinds(instagram(sent)) == [(MessageKind.MEDIA, "Asha", f"<Photo>\n{said}")]
 
 
-def test_what_instagram_says_of_a_shared_post_is_not_the_senders_words() -> None:
+def test_the_notice_of_a_shared_post_is_not_text_of_the_sender() -> None:
     beside = {"share": {"link": "https://a.b/p/1/"}}
     for said in ("Asha shared a post.", "You shared a story", "Asha sent an attachment."):
         assert kinds(instagram({"content": said} | beside)) == [(MessageKind.TEXT, "Asha", "https://a.b/p/1/")]
 
 
-def test_several_folders_are_several_chats_and_other_json_is_none() -> None:
+def test_each_folder_is_a_chat_and_other_json_is_ignored() -> None:
     other = [instagram({"content": "only"}, title="Zo\u00c3\u00ab")]
     upload = platforms.zipped(
         {"likes.json": b'{"likes": []}', "broken.json": b'{"a": ['}
@@ -414,7 +413,7 @@ def test_several_folders_are_several_chats_and_other_json_is_none() -> None:
     assert [m.text for m in read(upload, "1")[1]] == ["only"]
 
 
-def test_a_mixed_archive_lists_every_platforms_chats() -> None:
+def test_a_mixed_archive_lists_the_chats_of_every_platform() -> None:
     upload = platforms.zipped(
         {"WhatsApp Chat with Anaya.txt": WHATSAPP, "result.json": telegram({"text": "a"})} | platforms.inbox(PAGES)
     )
@@ -424,7 +423,7 @@ def test_a_mixed_archive_lists_every_platforms_chats() -> None:
     assert [read(upload, name)[0].platform for name in "123"] == ["whatsapp", "telegram", "instagram"]
 
 
-def test_a_chat_in_which_nobody_wrote_forces_no_choice() -> None:
+def test_a_chat_without_messages_by_people_is_not_listed() -> None:
     empty = {
         **platforms.inbox([instagram()], folder="empty_1"),
         **platforms.inbox([instagram({"content": "Liked a message"})], folder="taps_2"),
@@ -439,7 +438,7 @@ def test_a_chat_in_which_nobody_wrote_forces_no_choice() -> None:
         read(platforms.zipped(empty))
 
 
-# What cannot be read
+# Refused uploads
 
 
 @pytest.mark.parametrize(
@@ -464,7 +463,7 @@ def test_a_chat_in_which_nobody_wrote_forces_no_choice() -> None:
         (b"\x7f\x08\x01" + bytes(90) + b"2.22.8.1\x1a" + bytes(range(256)), errors.Backup),
     ],
 )
-def test_each_cause_has_its_name(upload: bytes, refusal: type[errors.ExportRefused]) -> None:
+def test_each_cause_has_its_own_error(upload: bytes, refusal: type[errors.ExportRefused]) -> None:
     with pytest.raises(errors.ExportRefused) as raised:
         read(upload)
     assert type(raised.value) is refusal
@@ -487,7 +486,7 @@ def test_each_cause_has_its_name(upload: bytes, refusal: type[errors.ExportRefus
         b" \n" * 90 + TELEGRAM,
     ],
 )
-def test_wrong_types_and_odd_values_do_not_stop_a_chat(upload: bytes) -> None:
+def test_values_of_wrong_types_do_not_make_a_chat_unreadable(upload: bytes) -> None:
     export, messages = read(upload)
     assert export.n_messages >= 1
     for message in messages:
@@ -511,7 +510,7 @@ def test_hostile_json_is_refused(inner: bytes) -> None:
         read(head + b"," + inner + b"]}")
 
 
-# Whatever comes
+# Random input
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
@@ -548,6 +547,6 @@ def test_any_json_is_read_or_refused(document: dict[str, Any]) -> None:
 
 @settings(max_examples=150)
 @given(st.sampled_from([TELEGRAM[:3_000], PAGES[-1][:3_000], INSTAGRAM]), st.integers(0, 2_900), st.binary(max_size=6))
-def test_any_damage_to_an_export_is_read_or_refused(whole: bytes, place: int, junk: bytes) -> None:
+def test_an_export_with_any_damage_is_read_or_refused(whole: bytes, place: int, junk: bytes) -> None:
     read_or_refused(whole[:place] + junk + whole[place + len(junk) :])
     read_or_refused(whole[:place] + junk + whole[place:])

@@ -1,4 +1,4 @@
-"""For any chat, and any damage to one: it is read or refused, every message once, and no word of a person is lost."""
+"""Any chat, damaged or not, is read or refused; each message appears once, and no text of a person is lost."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from chats.exports.parsed import Message, MessageKind
 from tests import exports as generator
 
 AT = datetime.fromisoformat("2024-02-13T21:05:09")
-#: As strftime prints them, with what ends a line.
+#: The strftime format of the header, and the line end.
 DIALECTS = [
     ("%d/%m/%Y, %H:%M - ", "\n"),
     ("%m/%d/%y, %I:%M %p - ", "\n"),
@@ -31,14 +31,14 @@ DIALECTS = [
     ("[令和6年%m月%d日 %H:%M:%S] ", "\r\n"),
 ]
 NAMES = st.sampled_from(["Asha", "Ben:the boss", "نرگس\u200cجان", "👩🏽\u200d🚀", "+91 98765 43210"])
-#: The marks are WhatsApp's own: what begins with one is no person's.
+#: A text that begins with a mark is WhatsApp's own, so texts of people contain none.
 NO_LETTERS = "\u0085" + "".join(map(chr, BIDI_MARKS))
 LINE = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"], exclude_characters=NO_LETTERS), max_size=30)
 BODIES = st.lists(LINE, min_size=1, max_size=3).map("\n".join)
 
 
 def read(upload: bytes) -> list[Message] | None:
-    """The messages, or None for a refusal. Anything else is a defect."""
+    """Return the messages, or None if the upload is refused. Every other error fails the test."""
     try:
         export = exports.read(upload)
         messages = [message for batch in export.batches for message in batch.messages(export.participants)]
@@ -86,7 +86,7 @@ CUTS = st.lists(
 
 @settings(max_examples=200)
 @given(st.sampled_from(generator.STYLES), st.integers(min_value=1, max_value=4), CUTS)
-def test_any_damage_to_a_real_export_is_read_or_refused(
+def test_an_export_with_any_damage_is_read_or_refused(
     style: str, seed: int, cuts: list[tuple[int, int, bytes]]
 ) -> None:
     text = generator.text(40, people=3, seed=seed, style=style)
@@ -97,7 +97,7 @@ def test_any_damage_to_a_real_export_is_read_or_refused(
 
 @settings(max_examples=100)
 @given(st.permutations(range(12)), st.sampled_from(generator.STYLES))
-def test_lines_in_any_order_are_the_same_messages(order: list[int], style: str) -> None:
+def test_lines_in_any_order_give_the_same_messages(order: list[int], style: str) -> None:
     lines = list(generator.lines(12, people=3, seed=7, style=style))
     shuffled = read("".join(lines[place] for place in order).encode())
     straight = read("".join(lines).encode())

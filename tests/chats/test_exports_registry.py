@@ -1,4 +1,4 @@
-"""Each platform has exactly one complete parser, and everything that depends on the platform asks it."""
+"""Each platform has one complete parser, and other modules do not compare platform names."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from chats.exports.parsed import Clock, Platform
 from chats.exports.registry import PARSERS, get_parser
 
 ROOT = Path(__file__).resolve().parents[2]
-#: One export of each platform; a new platform needs one too.
+#: One export of each platform. A new platform needs one too.
 SAMPLES = {
     Platform.WHATSAPP: "sample.txt",
     Platform.TELEGRAM: "sample-telegram.json",
@@ -37,7 +37,7 @@ def test_each_parser_declares_everything(platform: Platform) -> None:
     json_format = parser.json_format
     assert json_format is None or (json_format.members and not json_format.is_message({}))
     assert parser.find_chats.__doc__
-    assert len(platform.value) <= 16, "the column chats.platform holds sixteen characters"
+    assert len(platform.value) <= 16, "the column chats.platform has 16 characters"
 
 
 def test_no_two_json_formats_share_a_message_or_the_members() -> None:
