@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.contrib.auth import authenticate
 from django.test import Client
 
 from relivchats import throttling
@@ -27,7 +28,13 @@ def patient_broker(broker: BrokerHandle, monkeypatch: pytest.MonkeyPatch) -> Bro
 
 
 @pytest.fixture(autouse=True)
-def ann() -> User:
+def fast_passwords(settings: Any) -> None:
+    """Hash passwords quickly: these tests count checks, and each takes a second with the real hasher."""
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
+@pytest.fixture(autouse=True)
+def ann(fast_passwords: None) -> User:
     return User.objects.create_superuser(EMAIL, PASSWORD)
 
 
@@ -99,6 +106,28 @@ def test_the_old_password_cannot_be_guessed_in_the_page_for_a_new_one(ann: User)
     assert statuses == [200] * 5 + [429]
     assert client.get("/admin/password_change/", secure=True).status_code == 200
     assert Client().get("/admin/password_change/", secure=True).status_code == 302, "only for those who are logged in"
+
+
+def test_a_new_password_needs_a_login() -> None:
+    response = Client().post("/admin/password_change/", {"old_password": PASSWORD}, secure=True)
+    assert response.status_code == 302
+    assert response["Location"].startswith("/admin/login/")
+
+
+@pytest.mark.parametrize("credentials", [{}, {"username": EMAIL}, {"password": PASSWORD}, {"token": "rc_guess"}])
+def test_incomplete_credentials_are_refused_and_count_as_no_failure(
+    broker: BrokerHandle, credentials: dict[str, str]
+) -> None:
+    assert authenticate(None, **credentials) is None
+    with broker.client as client:
+        assert not client.keys("*login*")
+
+
+def test_a_check_without_a_request_is_limited_by_its_account(ann: User) -> None:
+    assert authenticate(None, email=EMAIL, password=PASSWORD) == ann
+    assert [authenticate(None, username=EMAIL, password="wrong") for _ in range(5)] == [None] * 5
+    with pytest.raises(throttling.TooManyRequests):
+        authenticate(None, username=EMAIL, password=PASSWORD)
 
 
 def test_nobody_is_refused_while_the_broker_is_down(settings: Any) -> None:
