@@ -97,6 +97,14 @@ def test_a_browser_session_can_read_and_needs_its_csrf_token_to_write() -> None:
     assert (response.status_code, response["Content-Type"]) == (403, "application/problem+json")
 
 
+def test_a_header_of_another_scheme_leaves_a_signed_in_browser_signed_in() -> None:
+    browser = Client()
+    browser.force_login(User.objects.create_user("ann@example.org"))
+    headers = {"Authorization": "Basic YW5uOnB3"}
+    assert browser.get("/api/me", headers=headers, secure=True).json()["email"] == "ann@example.org"
+    assert Client().get("/api/me", headers=headers, secure=True).status_code == 401
+
+
 def test_two_users_cannot_have_addresses_that_differ_only_in_case() -> None:
     User.objects.create_user("ann@example.org")
     with pytest.raises(IntegrityError), transaction.atomic():
