@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import sys
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from django.core import signing
+from django.http import HttpResponse
+from django.utils.functional import SimpleLazyObject
 
-from relivchats.logs import JSONFormatter
+from relivchats.logs import MAX_TRACEBACK_ENTRIES, JSONFormatter, RequestMiddleware, request_id
 
 
 def written(message: str) -> str:
@@ -39,3 +45,94 @@ def test_a_very_long_line_is_scrubbed_quickly(line: str) -> None:
 def test_times_and_ids_are_not_changed() -> None:
     text = "took 10:42:11 for 0f6c1c9e-6d0a-4c62-8f3e-2b8f5a7d9e10"
     assert text in written(text)
+
+
+def line_of(**extra: Any) -> dict[str, Any]:
+    record = logging.LogRecord("test", logging.WARNING, "", 0, "an event", None, None)
+    record.__dict__.update(extra)
+    line: dict[str, Any] = json.loads(JSONFormatter().format(record))
+    return line
+
+
+def test_extras_are_plain_values_without_secrets() -> None:
+    line = line_of(job="a job", token="rc_abcdefgh12345678", count=3, done=True, chat=object(), texts=["a message"])
+    assert (line["job"], line["token"], line["count"], line["done"]) == ("a job", "[hidden]", 3, True)
+    assert not {"chat", "texts"} & line.keys()
+
+
+def deep(levels: int) -> int:
+    return 1 // levels if levels == 0 else deep(levels - 1)
+
+
+def test_an_exception_is_logged_with_its_last_places_and_without_its_message() -> None:
+    try:
+        deep(50)
+    except ZeroDivisionError:
+        line = line_of(exc_info=sys.exc_info())
+    assert line["error"] == "ZeroDivisionError"
+    assert len(line["where"]) == MAX_TRACEBACK_ENTRIES
+    assert line["where"][-1].endswith(" deep")
+    assert "division" not in str(line)
+
+
+@pytest.mark.parametrize("nothing", [None, (None, None, None)])
+def test_a_line_outside_of_an_exception_and_a_request_has_neither(nothing: Any) -> None:
+    assert not {"error", "where", "request_id"} & line_of(exc_info=nothing).keys()
+
+
+def respond(
+    rf: Any, caplog: pytest.LogCaptureFixture, *, status: int = 200, route: str = "", given: str = "", user: Any = None
+) -> tuple[HttpResponse, dict[str, Any]]:
+    """Send a request through the middleware, and return the response and the extras of its log line."""
+    request = rf.get("/", headers={"X-Request-ID": given} if given else {})
+    request.resolver_match = SimpleNamespace(route=route) if route else None
+    if user is not None:
+        request.user = user
+    inside = []
+
+    def view(_: object) -> HttpResponse:
+        inside.append(request_id.get())
+        return HttpResponse(status=status)
+
+    caplog.clear()
+    with caplog.at_level(logging.INFO, "relivchats.request"):
+        response = RequestMiddleware(view)(request)
+    (record,) = [record for record in caplog.records if record.name == "relivchats.request"]
+    assert inside == [response["X-Request-ID"]]
+    assert request_id.get() == "", "the next request of this thread starts without an id"
+    return response, vars(record)
+
+
+@pytest.mark.parametrize("given", ["", "a" * 65, "a" * 7, "id 12345678", "id;12345678", "a" * 100_000])
+def test_a_request_id_that_does_not_fit_its_column_is_replaced(
+    rf: Any, caplog: pytest.LogCaptureFixture, given: str
+) -> None:
+    response, _ = respond(rf, caplog, given=given)
+    assert len(response["X-Request-ID"]) == 32
+    assert response["X-Request-ID"] != given
+
+
+@pytest.mark.parametrize("given", ["a" * 64, "a" * 8, "Aa0._-__"])
+def test_a_request_id_that_fits_is_kept(rf: Any, caplog: pytest.LogCaptureFixture, given: str) -> None:
+    response, _ = respond(rf, caplog, given=given)
+    assert response["X-Request-ID"] == given
+
+
+def test_only_a_fault_of_ours_is_logged_as_an_error(rf: Any, caplog: pytest.LogCaptureFixture) -> None:
+    levels = [respond(rf, caplog, status=status)[1]["levelname"] for status in (200, 404, 499, 500, 503)]
+    assert levels == ["INFO", "INFO", "INFO", "ERROR", "ERROR"]
+
+
+def test_a_request_is_logged_with_its_route_and_never_with_its_path(rf: Any, caplog: pytest.LogCaptureFixture) -> None:
+    assert respond(rf, caplog, route="api/chats/<uuid:pk>")[1]["route"] == "api/chats/<uuid:pk>"
+    assert respond(rf, caplog)[1]["route"] == "unmatched"
+
+
+def test_a_request_is_logged_with_its_user_without_loading_one(rf: Any, caplog: pytest.LogCaptureFixture) -> None:
+    def load() -> Any:
+        raise AssertionError("a log line must not cost a query")
+
+    ann = SimpleNamespace(pk=7, is_authenticated=True)
+    anonymous = SimpleNamespace(pk=None, is_authenticated=False)
+    users = [ann, anonymous, SimpleLazyObject(load), None]
+    assert [respond(rf, caplog, user=user)[1]["user"] for user in users] == ["7", None, None, None]
