@@ -157,6 +157,25 @@ def test_links_and_directories_are_never_the_chat() -> None:
         chat(packed.getvalue())
 
 
+@pytest.mark.parametrize("shadow", ["._other.txt", "__MACOSX/other.txt", "folder/"])
+def test_folders_and_the_shadows_that_macos_packs_are_no_texts(shadow: str) -> None:
+    documents = unpacking.unpack(archive(("a.txt", CHAT), (shadow, CHAT)))
+    assert [document.name for document in documents] == ["a.txt"]
+
+
+def test_a_text_that_begins_after_much_blank_space_is_not_called_empty() -> None:
+    assert chat(b"\n" * 600_000 + CHAT) == CHAT_TEXTS
+
+
+@pytest.mark.parametrize("name", ["photo", "chat.zip", "backup.db"])
+def test_a_file_not_named_like_a_text_is_read_only_if_it_reads_like_a_chat(name: str) -> None:
+    for content in (archive(("_chat.txt", CHAT)), bytes(range(256)) * 20, b"notes only"):
+        documents = unpacking.unpack(archive(("a.txt", CHAT), (name, content)))
+        assert [document.name for document in documents] == ["a.txt"]
+    documents = unpacking.unpack(archive(("a.txt", CHAT), (name, CHAT)))
+    assert [document.name for document in documents] == ["a.txt", name]
+
+
 @pytest.mark.parametrize("upload", [b"", b" \r\n\t\n", b"\0\0\0\0", b"\xef\xbb\xbf", b"\xff\xfe"])
 def test_a_file_without_text_is_refused_as_empty(upload: bytes) -> None:
     with pytest.raises(errors.EmptyExport):
@@ -191,6 +210,16 @@ def test_wrong_sizes_in_the_directory_do_not_raise_the_limits(monkeypatch: pytes
     struct.pack_into("<I", upload, place + 24, 2**32 - 2)
     with pytest.raises((errors.DamagedArchive, errors.UnpackedTooLarge)):
         chat(bytes(upload))
+
+
+def test_looking_through_an_archive_inflates_a_few_times_one_text_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unpacking, "UNPACKED_LIMIT_BYTES", 2 * len(CHAT))
+    several = archive(*((f"{number}.txt", CHAT) for number in range(2)))
+    documents = unpacking.unpack(several)
+    # Of eight texts, two were looked at; the limit of one text holds for each by itself.
+    assert [documents[0].text() for _ in range(6)] == [CHAT] * 6
+    with pytest.raises(errors.UnpackedTooLarge):
+        documents[0].text()
 
 
 def test_too_many_entries_are_refused() -> None:
@@ -267,7 +296,13 @@ def test_the_shape_of_a_header_contains_no_letter_of_the_chat() -> None:
     assert unpacking.header_shape(archive(("_chat.txt", CHAT))).startswith("99/99/9999, 99:99 - ")
 
 
-@pytest.mark.parametrize("junk", [b"", b"no date here", EMPTY_ZIP, b"PK\x03\x04junk"])
+def test_the_shape_of_a_header_shows_no_control_character() -> None:
+    assert unpacking.header_shape(b"01/02/2024, 10:00 - A\x07B: text") == "99/99/9999, 99:99 - a?a: aaaa"
+
+
+@pytest.mark.parametrize(
+    "junk", [b"my secret in 2024 and 2025", b"1 of my secrets", b"", b"no date here", EMPTY_ZIP, b"PK\x03\x04junk"]
+)
 def test_a_file_without_a_header_has_no_shape(junk: bytes) -> None:
     assert unpacking.header_shape(junk) == ""
 
