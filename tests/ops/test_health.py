@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from io import StringIO
 
 import psycopg
 import pytest
 from django.core.management import call_command
-from django.db import connection
+from django.db import InterfaceError, OperationalError, connection
 from django.db.models import F
 from django.db.models.functions import Now
 from django.test import Client
@@ -24,7 +26,7 @@ from ops.checks.registry import Check
 from ops.models import LedgerAudit
 from relivchats import clock
 from relivchats.accounts import tokens
-from relivchats.staff.reports import Level, Line
+from relivchats.staff.reports import Level, Line, Report
 from tests.ops import rows
 from tests.processes import PATIENCE_SECONDS, BrokerHandle, ServerHandle, database_url, eventually
 
@@ -131,6 +133,46 @@ def test_a_check_that_raises_is_unknown_and_the_others_still_run() -> None:
     broken = Check("broken", lambda: Line("broken", Level.FINE, str(1 / 0)))
     lines = health.run_checks((broken, ANSWERING), timeout_seconds=PATIENCE_SECONDS)
     assert [line.level for line in lines] == [Level.UNKNOWN, Level.FINE]
+
+
+@pytest.mark.parametrize("error", [OperationalError, InterfaceError])
+def test_a_database_that_does_not_answer_counts_like_a_check_that_hangs(error: type[Exception]) -> None:
+    def fail() -> Line:
+        raise error("connection to server at 10.0.0.7 failed")
+
+    check = Check("database", fail, remedy="look", on_timeout=Level.CRITICAL)
+    (line,) = health.run_checks([check], timeout_seconds=PATIENCE_SECONDS)
+    assert (line.level, line.text, line.remedy) == (Level.CRITICAL, "the database did not answer", "look")
+
+
+def test_requests_that_arrive_during_a_run_share_its_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = []
+    together = threading.Barrier(2)
+
+    def report() -> Report:
+        runs.append(1)
+        with contextlib.suppress(threading.BrokenBarrierError):
+            together.wait(timeout=0.2)
+        return Report("Health")
+
+    monkeypatch.setattr(health, "report", report)
+    with ThreadPoolExecutor(2) as pool:
+        first, second = (future.result() for future in [pool.submit(health.latest) for _ in range(2)])
+    assert first is second
+    assert len(runs) == 1
+
+
+def test_a_report_is_used_until_it_is_too_old_or_the_cache_is_cleared(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health, "report", lambda: Report("Health"))
+    monkeypatch.setattr(health, "CACHE_SECONDS", PATIENCE_SECONDS)
+    first = health.latest()
+    assert health.latest() is first
+    health.clear_cache()
+    second = health.latest()
+    assert second is not None
+    assert second is not first
+    monkeypatch.setattr(health, "CACHE_SECONDS", 0)
+    assert health.latest() is not second
 
 
 @pytest.mark.django_db(transaction=True)
