@@ -50,6 +50,7 @@ _PURE = ("--noconftest", "-o", "addopts=", "-p", "no:django")
 #: The modules whose guards docs/guards.md lists, with the test runs that must miss each of them.
 GUARD_MODULES: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "relivchats/idempotency.py": (("tests/relivchats/test_idempotency.py",), ("tests/api/test_idempotency.py",)),
+    "relivchats/accounts/tokens.py": (("tests/accounts/test_tokens.py", "tests/accounts/test_login.py"),),
     "insights/evidence.py": ((*_PURE, "tests/insights/test_evidence.py"),),
     "relivchats/crypto.py": ((*_PURE, "tests/relivchats/test_crypto.py"),),
 }

@@ -10,6 +10,7 @@ from tests import mutations
 
 PAGES = {
     **dict.fromkeys(mutations.MODULES, "ledger.md"),
+    "ops/health.py": "guards.md",
     **dict.fromkeys(mutations.GUARD_MODULES, "guards.md"),
 }
 
