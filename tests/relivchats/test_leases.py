@@ -286,6 +286,20 @@ class TestDispatch:
         every_row = queue.queue.model._default_manager.filter(pk=row_id)
         assert queue.queue.dispatch(every_row, limit=10) == 0
 
+    def test_a_row_that_another_dispatcher_published_meanwhile_is_not_published(
+        self, queue: Queue, published: list[UUID]
+    ) -> None:
+        row_id = queue.make_due()
+
+        def publish_before_the_lock(execute: Callable[..., Any], sql: str, *arguments: Any) -> Any:
+            if "SKIP LOCKED" in sql:
+                queue.set(row_id, dispatched_at=Now())
+            return execute(sql, *arguments)
+
+        with connection.execute_wrapper(publish_before_the_lock):
+            assert queue.dispatch() == 0
+        assert published == []
+
     def test_what_the_broker_did_not_take_is_published_in_the_next_round(
         self, queue: Queue, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -295,6 +309,19 @@ class TestDispatch:
         assert [queue.get(row_id, "dispatched_at") is None for row_id in ids] == [False, True, True]
         monkeypatch.setattr(leases, "publish", lambda task, row_id: True)
         assert queue.dispatch() == 2
+
+    def test_a_row_that_was_claimed_before_the_broker_failed_stays_marked(
+        self, queue: Queue, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        row_id = queue.make_due()
+
+        def claim_and_fail(task: str, row_id: UUID) -> bool:
+            queue.claim(row_id)
+            return False
+
+        monkeypatch.setattr(leases, "publish", claim_and_fail)
+        assert queue.dispatch() == 0
+        assert queue.get(row_id, "dispatched_at") is not None
 
     @pytest.mark.django_db(transaction=True)
     def test_dispatchers_at_once_publish_a_row_once(

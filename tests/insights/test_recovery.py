@@ -1,0 +1,224 @@
+"""Settlement and recovery lock a job before its insights and coins, and change no other job."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import transaction
+from django.db.models.functions import Now
+
+from billing import ledger
+from billing.models import CoinReservation, Wallet
+from chats import erasure
+from chats.models import Chat
+from insights import dispatch, generation, recovery, settlement
+from insights.models import GenerationJob, Insight, InsightAttempt
+from relivchats.leases import Lease
+from tests.concurrency import BackgroundCall, is_a_lock_awaited
+from tests.ops import rows
+from tests.processes import eventually
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def no_background_dispatch(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (dispatch, generation, recovery):
+        monkeypatch.setattr(module, "dispatch_soon", lambda: None)
+
+
+def claimed(job: GenerationJob) -> Lease:
+    lease = generation.claim_insight(job.insights.order_by("pk")[0].pk)
+    assert lease is not None
+    return lease
+
+
+def expire(lease: Lease) -> None:
+    Insight.objects.filter(pk=lease.row_id).update(lease_expires_at=Now() - timedelta(seconds=1))
+
+
+FUNCTIONS: dict[str, Callable[[GenerationJob, Lease], object]] = {
+    "complete": lambda job, lease: settlement.complete(lease, sealed_document=b"sealed"),
+    "fail": lambda job, lease: settlement.fail(lease, error_code="test"),
+    "fail_open_insights": lambda job, lease: settlement.fail_open_insights(job.pk, error_code="test", error_message=""),
+    "recover_insight": lambda job, lease: recovery.recover_insight(lease.row_id),
+}
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_a_job_is_locked_before_its_insights_and_coins(function: str, transactional_db: None) -> None:
+    # The job with the greater id, so that a query that locks any job locks the other one.
+    other, job = sorted((rows.job(types=1), rows.job(types=1)), key=lambda job: job.pk)
+    lease = claimed(job)
+    expire(lease)
+    with transaction.atomic():
+        GenerationJob.objects.select_for_update().get(pk=job.pk)
+        call = BackgroundCall(lambda: FUNCTIONS[function](job, lease))
+        eventually(is_a_lock_awaited)
+        list(GenerationJob.objects.select_for_update(nowait=True).filter(pk=other.pk))
+        list(Insight.objects.select_for_update(nowait=True))
+        list(CoinReservation.objects.select_for_update(nowait=True))
+        list(Wallet.objects.select_for_update(nowait=True))
+    assert call.result() is True
+
+
+def test_settling_a_job_waits_for_its_lock_before_the_coins(transactional_db: None) -> None:
+    job = rows.job(types=1)
+    job.insights.update(status="failed", finished_at=Now())
+    with transaction.atomic():
+        GenerationJob.objects.select_for_update().get(pk=job.pk)
+        call = BackgroundCall(lambda: settlement.settle(job.pk))
+        eventually(is_a_lock_awaited)
+        list(CoinReservation.objects.select_for_update(nowait=True))
+        list(Wallet.objects.select_for_update(nowait=True))
+    assert call.result() is True
+
+
+def test_a_lost_lease_logs_no_failure(caplog: pytest.LogCaptureFixture) -> None:
+    job = rows.job(types=1)
+    stale = claimed(job)
+    expire(stale)
+    claimed(job)
+    assert not settlement.fail(stale, error_code="late")
+    assert "failed after" not in caplog.text
+
+
+def test_failing_some_insights_of_a_job_leaves_the_others_open() -> None:
+    failing, other = rows.job(types=2).insights.all()
+    assert settlement.fail_open_insights(failing.job_id, only=[failing.pk], error_code="test", error_message="")
+    other.refresh_from_db()
+    assert other.status == "pending"
+
+
+def test_closing_a_job_closes_no_other_job() -> None:
+    job, other = rows.job(types=1), rows.job(types=1)
+    settlement.fail_open_insights(job.pk, error_code="test", error_message="")
+    other.refresh_from_db()
+    assert (other.status, other.finished_at) == ("queued", None)
+
+
+def test_the_first_claim_starts_only_its_own_job() -> None:
+    job, other = rows.job(types=1), rows.job(types=1)
+    claimed(job)
+    other.refresh_from_db()
+    assert (other.status, other.started_at) == ("queued", None)
+
+
+def test_a_duplicate_message_changes_no_dispatch_time() -> None:
+    insight, other = rows.job(types=2).insights.order_by("pk")
+    Insight.objects.update(dispatched_at=Now())
+    assert generation.claim_insight(insight.pk) is not None
+    assert generation.claim_insight(insight.pk) is None
+    assert Insight.objects.filter(pk__in=[insight.pk, other.pk], dispatched_at=None).count() == 0
+
+
+class RecordError(Exception):
+    """The row of an attempt cannot be saved."""
+
+
+def test_an_attempt_ends_only_together_with_its_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    (insight,) = rows.job(types=1).insights.all()
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise RecordError
+
+    monkeypatch.setattr(InsightAttempt, "save", fail)
+    with pytest.raises(RecordError):
+        generation.run(insight.pk)
+    insight.refresh_from_db()
+    assert insight.status == "generating"
+
+
+def test_an_insight_whose_chat_was_deleted_after_the_claim_logs_no_internal_error(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (insight,) = rows.job(types=1).insights.all()
+    claim = generation.claim_insight
+
+    def claim_then_erase(insight_id: Any) -> Lease | None:
+        lease = claim(insight_id)
+        assert insight.chat is not None
+        erasure.erase(insight.chat)
+        return lease
+
+    monkeypatch.setattr(generation, "claim_insight", claim_then_erase)
+    generation.run(insight.pk)
+    assert "insight not generated" not in caplog.text
+    assert InsightAttempt.objects.get().error_code == "chat_deleted"
+
+
+def test_recovery_logs_nothing_if_nothing_was_stuck(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING)
+    rows.job(types=1)
+    recovery.recover()
+    assert "recovered" not in caplog.messages
+
+
+def test_recovering_a_job_touches_no_other_job() -> None:
+    job, other = rows.job(types=1), rows.job(types=1)
+    lease = claimed(other)
+    expire(lease)
+    assert not recovery.recover_job(job.pk)
+    assert Insight.objects.get(pk=lease.row_id).lease_token == lease.token
+
+
+def test_recovering_a_job_before_its_deadline_fails_no_insight() -> None:
+    job = rows.job(types=1)
+    GenerationJob.objects.filter(pk=rows.job(types=1).pk).update(deadline_at=Now() - timedelta(seconds=1))
+    assert not recovery.recover_job(job.pk)
+    assert job.insights.get().status == "pending"
+
+
+def test_an_insight_that_is_being_generated_survives_failed_indexing() -> None:
+    job = rows.job(types=2)
+    lease = claimed(job)
+    Chat.objects.update(vector_status="failed")
+    assert recovery.recover().unindexable == 1
+    assert Insight.objects.get(pk=lease.row_id).status == "generating"
+    assert job.insights.exclude(pk=lease.row_id).get().error_code == "indexing_failed"
+
+
+def test_indexing_that_is_requested_again_meanwhile_fails_no_insight(transactional_db: None) -> None:
+    job = rows.job(types=1, vector_status="failed")
+    with transaction.atomic():
+        GenerationJob.objects.select_for_update().get(pk=job.pk)
+        call = BackgroundCall(lambda: recovery.fail_unindexable(job.chat_id))  # type: ignore[arg-type]
+        eventually(is_a_lock_awaited)
+        Chat.objects.update(vector_status="pending")
+    assert call.result() is None
+    assert job.insights.get().status == "pending"
+
+
+def orphan() -> CoinReservation:
+    """An active reservation whose job was deleted."""
+    job = rows.job(types=1)
+    GenerationJob.objects.filter(pk=job.pk).delete()
+    return job.reservation
+
+
+def test_an_orphaned_reservation_is_released_whatever_other_jobs_are_open() -> None:
+    rows.job(types=1)
+    reservation = orphan()
+    recovery.recover_reservation(reservation.pk)
+    reservation.refresh_from_db()
+    assert reservation.status == "released"
+
+
+def test_a_resolved_reservation_is_not_released_again() -> None:
+    reservation = orphan()
+    ledger.release(reservation=reservation, reason="by hand")
+    assert not recovery.release_orphaned_reservation(reservation.pk)
+
+
+def test_of_two_concurrent_releases_of_an_orphan_one_succeeds(transactional_db: None) -> None:
+    reservation = orphan()
+    with transaction.atomic():
+        CoinReservation.objects.select_for_update().get(pk=reservation.pk)
+        call = BackgroundCall(lambda: recovery.release_orphaned_reservation(reservation.pk))
+        eventually(is_a_lock_awaited)
+        assert recovery.release_orphaned_reservation(reservation.pk)
+    assert call.result() is False
