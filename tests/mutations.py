@@ -30,7 +30,7 @@ MODULES = ("billing/ledger.py", "billing/payments/webhooks.py", "ops/health.py")
 _MODEL = "tests/billing/test_ledger_against_model.py"
 _PAYMENTS = "tests/billing/payments"
 _ONE = ("-k", "not razorpay")
-_JOBS = ("tests/insights/test_jobs.py",)
+_JOBS = ("tests/insights/test_jobs.py", "tests/insights/test_recovery.py")
 _LEASES = ("tests/relivchats/test_leases.py",)
 _UNLOCKS = ("tests/insights/test_unlocking.py", "tests/api/test_quotes.py", "-k", "not thousand")
 

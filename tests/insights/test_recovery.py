@@ -66,18 +66,6 @@ def test_a_job_is_locked_before_its_insights_and_coins(function: str, transactio
     assert call.result() is True
 
 
-def test_settling_a_job_waits_for_its_lock_before_the_coins(transactional_db: None) -> None:
-    job = rows.job(types=1)
-    job.insights.update(status="failed", finished_at=Now())
-    with transaction.atomic():
-        GenerationJob.objects.select_for_update().get(pk=job.pk)
-        call = BackgroundCall(lambda: settlement.settle(job.pk))
-        eventually(is_a_lock_awaited)
-        list(CoinReservation.objects.select_for_update(nowait=True))
-        list(Wallet.objects.select_for_update(nowait=True))
-    assert call.result() is True
-
-
 def test_a_lost_lease_logs_no_failure(caplog: pytest.LogCaptureFixture) -> None:
     job = rows.job(types=1)
     stale = claimed(job)
@@ -182,17 +170,6 @@ def test_an_insight_that_is_being_generated_survives_failed_indexing() -> None:
     assert job.insights.exclude(pk=lease.row_id).get().error_code == "indexing_failed"
 
 
-def test_indexing_that_is_requested_again_meanwhile_fails_no_insight(transactional_db: None) -> None:
-    job = rows.job(types=1, vector_status="failed")
-    with transaction.atomic():
-        GenerationJob.objects.select_for_update().get(pk=job.pk)
-        call = BackgroundCall(lambda: recovery.fail_unindexable(job.chat_id))  # type: ignore[arg-type]
-        eventually(is_a_lock_awaited)
-        Chat.objects.update(vector_status="pending")
-    assert call.result() is None
-    assert job.insights.get().status == "pending"
-
-
 def orphan() -> CoinReservation:
     """An active reservation whose job was deleted."""
     job = rows.job(types=1)
@@ -212,13 +189,3 @@ def test_a_resolved_reservation_is_not_released_again() -> None:
     reservation = orphan()
     ledger.release(reservation=reservation, reason="by hand")
     assert not recovery.release_orphaned_reservation(reservation.pk)
-
-
-def test_of_two_concurrent_releases_of_an_orphan_one_succeeds(transactional_db: None) -> None:
-    reservation = orphan()
-    with transaction.atomic():
-        CoinReservation.objects.select_for_update().get(pk=reservation.pk)
-        call = BackgroundCall(lambda: recovery.release_orphaned_reservation(reservation.pk))
-        eventually(is_a_lock_awaited)
-        assert recovery.release_orphaned_reservation(reservation.pk)
-    assert call.result() is False
