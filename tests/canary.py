@@ -1,10 +1,8 @@
-"""Looking for what must not be found: a person's words anywhere but in sealed columns.
+"""Check that a person's text is stored nowhere except in sealed columns.
 
-`assert_nowhere("a unique word", …)` looks at every row of every table, at every
-key of the broker, at the log files and at all other files of the data
-directory: Postgres' write-ahead log among them holds every row since the start.
-So a string must be one that no other test wrote: `unique` makes some. Words are
-looked for as they would stand in text, in bytea, in JSON and in base64.
+`assert_nowhere("a unique word", …)` searches every row of every table, every key of the broker and every file of the
+data directory. The files include logs and Postgres' write-ahead log, which contains every row since the start. The
+string must therefore be one that no other test writes: use `unique`. It is searched as text, hex, JSON and base64.
 """
 
 from __future__ import annotations
@@ -22,12 +20,12 @@ from relivchats import embedded
 
 
 def unique(word: str = "canary") -> str:
-    """The word with what makes it unlike any other; letters only, as a name may be."""
+    """Return the word with a random suffix of letters, so that it can be a name."""
     return word + "".join(secrets.choice("bcdfghjklmnpqrstvwxz") for _ in range(12))
 
 
 def assert_nowhere(*strings: str, logs: Iterable[str] = ()) -> None:
-    """Fail with every place that holds one of the strings. Give what the test itself logged in `logs`."""
+    """Fail with the places that contain one of the strings. `logs` are the lines that the test itself logged."""
     assert strings
     needles = {needle for string in strings for needle in _needles(string)}
     found = [place for place, content in _places(logs) if any(needle in content for needle in needles)]
@@ -35,12 +33,12 @@ def assert_nowhere(*strings: str, logs: Iterable[str] = ()) -> None:
 
 
 def _needles(string: str) -> Iterator[bytes]:
-    """The ways in which a string may stand among other bytes."""
-    assert len(string) >= 12, "a shorter string may turn up by chance"
+    """Yield every encoding of the string that is searched."""
+    assert len(string) >= 12, "a shorter string can occur by chance"
     for packed in (string.encode(), string.encode("utf-16-le"), json.dumps(string)[1:-1].encode()):
         yield packed
         yield packed.hex().encode()
-        # Base64 of a string within a longer one, at each of the three ways its bytes may be cut.
+        # Base64 encodes groups of three bytes, so the string can start at any of three offsets in a group.
         for shift in range(3):
             encoded = base64.b64encode(b"\0" * shift + packed)
             yield encoded[(0, 2, 3)[shift] : len(encoded) // 4 * 4 - 4]
@@ -58,17 +56,17 @@ def _places(logs: Iterable[str]) -> Iterator[tuple[str, bytes]]:
 def _tables() -> Iterator[tuple[str, bytes]]:
     with connection.cursor() as cursor:
         for table in connection.introspection.table_names(cursor):
-            cursor.execute(f'SELECT row_to_json(t)::text FROM "{table}" t')  # bytea shows as hex
+            cursor.execute(f'SELECT row_to_json(t)::text FROM "{table}" t')  # bytea is shown as hex
             for number, (row,) in enumerate(cursor.fetchall()):
                 yield f"{table} row {number}", row.encode()
-                yield f"{table} row {number} (escapes read)", json.dumps(json.loads(row), ensure_ascii=False).encode()
+                yield f"{table} row {number} (unescaped)", json.dumps(json.loads(row), ensure_ascii=False).encode()
 
 
 def _broker() -> Iterator[tuple[str, bytes]]:
     for database in range(16):
         with redis.Redis.from_url(os.environ["REDIS_URL"], db=database) as client:
             for key in client.scan_iter():
-                value = repr(_value(client, key)).encode() + b" " + b" ".join(_flat(_value(client, key)))
+                value = repr(_value(client, key)).encode() + b" " + b" ".join(_flatten(_value(client, key)))
                 yield f"broker {database} {key!r}", key + b" " + value
 
 
@@ -85,20 +83,20 @@ def _value(client: redis.Redis, key: bytes) -> object:
     return readers[kind]() if kind in readers else None
 
 
-def _flat(value: object) -> Iterator[bytes]:
+def _flatten(value: object) -> Iterator[bytes]:
     if isinstance(value, bytes):
         yield value
         yield from _bodies(value)
     elif isinstance(value, dict):
         for pair in value.items():
-            yield from _flat(pair)
+            yield from _flatten(pair)
     elif isinstance(value, list | tuple | set):
         for item in value:
-            yield from _flat(item)
+            yield from _flatten(item)
 
 
 def _bodies(message: bytes) -> Iterator[bytes]:
-    """What a Celery message carries in base64."""
+    """Yield the decoded body of a Celery message."""
     try:
         yield base64.b64decode(json.loads(message)["body"])
     except (ValueError, KeyError, TypeError):

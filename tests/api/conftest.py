@@ -78,6 +78,7 @@ class Api:
 
 
 def check_problem(response: Any) -> None:
+    """Check that the response is a problem document with every member that all problems have."""
     assert response["Content-Type"] == "application/problem+json", response.content
     problem = response.json()
     assert problem.keys() >= PROBLEM_MEMBERS
@@ -139,8 +140,8 @@ def searchable(chat: Chat) -> Chat:
     return chat
 
 
-def work(job_id: str) -> GenerationJob:
-    """Generate every insight of the job, one after another, as workers do."""
+def generate_insights(job_id: str) -> GenerationJob:
+    """Generate every insight of the job, one after the other, as workers do. Return the job."""
     job = GenerationJob.objects.get(pk=job_id)
     for insight_id in job.insights.values_list("pk", flat=True):
         generation.run(insight_id)

@@ -1,4 +1,4 @@
-"""PATCH /api/chats/{id}: title, time zone and people. Statistics and messages change too; everything can be undone."""
+"""PATCH /api/chats/{id} changes title, time zone and people. Statistics and messages follow, and all can be undone."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ def test_two_names_can_be_merged_into_one_person_and_separated_again(api: Api, g
     assert (changed["participant_count"], changed["title"]) == (3, "Group of 3")
     assert changed["people"][1] == RAVI
     assert senders(api, group) == ["Asha", "Ravi K", "Ravi K", "Asha", "Meera"]
-    counted = api.get(f"/api/chats/{group.pk}/statistics")
-    assert {name: person["message_count"] for name, person in counted["user_stats"].items()} == {
+    statistics = api.get(f"/api/chats/{group.pk}/statistics")
+    assert {name: person["message_count"] for name, person in statistics["user_stats"].items()} == {
         "Asha": 2,
         "Ravi K": 2,
         "Meera": 1,
@@ -119,9 +119,9 @@ def test_a_chat_of_another_user_cannot_be_changed(stranger: Api, group: Chat) ->
 
 
 def test_a_change_invalidates_earlier_etags(api: Api, group: Chat) -> None:
-    held = [api.send("GET", f"/api/chats/{group.pk}{path}")["ETag"] for path in ("", "/statistics")]
+    etags = [api.send("GET", f"/api/chats/{group.pk}{path}")["ETag"] for path in ("", "/statistics")]
     patch(api, group, people=[RAVI])
-    for path, etag in zip(("", "/statistics"), held, strict=True):
+    for path, etag in zip(("", "/statistics"), etags, strict=True):
         assert api.send("GET", f"/api/chats/{group.pk}{path}", headers={"If-None-Match": etag}).status_code == 200
 
 
@@ -130,11 +130,11 @@ def test_a_search_uses_merged_people_immediately(api: Api, owner: User) -> None:
     indexing.request(chat)
     indexing.index_chat(chat.pk)
     chat.refresh_from_db()
-    apart = search.get_searcher(chat).count_matches(["chai"])
+    separate = search.get_searcher(chat).count_matches(["chai"])
     first, second = chat.participants[:2]
     patch(api, chat, people=[{"name": "Both", "aliases": [first, second]}])
-    together = search.get_searcher(Chat.objects.get(pk=chat.pk)).count_matches(["chai"])
-    assert together == [apart[0] + apart[1], apart[2]]
+    merged = search.get_searcher(Chat.objects.get(pk=chat.pk)).count_matches(["chai"])
+    assert merged == [separate[0] + separate[1], separate[2]]
 
 
 def test_a_wall_clock_is_not_moved_by_the_time_zone(api: Api, group: Chat) -> None:
@@ -160,13 +160,13 @@ class TestInstants:
     def times(self, api: Api, chat: Chat) -> list[str]:
         return [message["sent_at"] for message in api.get(f"/api/chats/{chat.pk}/messages")["results"]]
 
-    def test_they_are_shown_and_counted_in_the_owners_time_zone(self, api: Api, chat: Chat) -> None:
+    def test_instants_are_shown_and_counted_in_the_owners_time_zone(self, api: Api, chat: Chat) -> None:
         assert self.times(api, chat) == ["2024-03-30T23:30:00", "2024-03-31T12:00:00"]
         changed = patch(api, chat, time_zone="Europe/Berlin")
         assert self.times(api, chat) == ["2024-03-31T00:30:00", "2024-03-31T14:00:00"]
         assert (changed["clock"], changed["first_message_on"]) == ("utc", "2024-03-31")
-        counted = api.get(f"/api/chats/{chat.pk}/statistics")
-        assert [hour for hour, count in enumerate(counted["hourly_distribution"]) if count] == [0, 14]
+        statistics = api.get(f"/api/chats/{chat.pk}/statistics")
+        assert [hour for hour, count in enumerate(statistics["hourly_distribution"]) if count] == [0, 14]
         assert patch(api, chat, time_zone="")["first_message_on"] == "2024-03-30"
         assert self.times(api, chat) == ["2024-03-30T23:30:00", "2024-03-31T12:00:00"]
 
@@ -188,8 +188,8 @@ class TestAround:
         assert (numbers[0], numbers[-1]) == (first, last)
         for link, number in (("next", last + 1), ("previous", first - 1)):
             if page[link]:
-                beside = [message["number"] for message in api.get(page[link])["results"]]
-                assert number in (beside[0], beside[-1])
+                neighbours = [message["number"] for message in api.get(page[link])["results"]]
+                assert number in (neighbours[0], neighbours[-1])
 
     def test_after_and_around_cannot_be_combined(self, api: Api, chat: Chat) -> None:
         response = api.send("GET", f"/api/chats/{chat.pk}/messages?around=5&after=5")

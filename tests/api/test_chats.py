@@ -19,8 +19,8 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture
 def five_chats(owner: User) -> list[str]:
     """Five chats, newest first."""
-    made = [import_chat(owner=owner, upload=exports.text(60, seed=10 + number)) for number in range(5)]
-    return [str(chat.pk) for chat in reversed(made)]
+    chats = [import_chat(owner=owner, upload=exports.text(60, seed=10 + number)) for number in range(5)]
+    return [str(chat.pk) for chat in reversed(chats)]
 
 
 def ids(page: Any) -> list[str]:
@@ -59,15 +59,15 @@ def test_a_list_contains_no_statistics(api: Api, chat: Chat) -> None:
 
 
 def test_every_message_is_read_once_by_following_next(api: Api, chat: Chat) -> None:
-    address, read = f"/api/chats/{chat.pk}/messages?limit=70", []
-    while address:
-        page = api.get(address)
-        read += page["results"]
-        address = page["next"]
-    assert [message["number"] for message in read] == list(range(1, chat.line_count + 1))
+    url, messages = f"/api/chats/{chat.pk}/messages?limit=70", []
+    while url:
+        page = api.get(url)
+        messages += page["results"]
+        url = page["next"]
+    assert [message["number"] for message in messages] == list(range(1, chat.line_count + 1))
     stored = transcript.read_page(chat, limit=chat.line_count)
-    assert [message["text"] for message in read] == [message.text for message in stored]
-    assert [message["sent_at"] for message in read] == [message.sent_at.isoformat() for message in stored]
+    assert [message["text"] for message in messages] == [message.text for message in stored]
+    assert [message["sent_at"] for message in messages] == [message.sent_at.isoformat() for message in stored]
 
 
 def test_following_previous_repeats_no_message(api: Api, chat: Chat) -> None:
@@ -93,7 +93,7 @@ def test_invalid_query_parameters_of_messages_are_refused(api: Api, chat: Chat, 
     assert response.status_code == 422
 
 
-def test_a_system_line_has_no_sender(api: Api, chat: Chat) -> None:
+def test_a_system_message_has_no_sender(api: Api, chat: Chat) -> None:
     first = api.get(f"/api/chats/{chat.pk}/messages?limit=1")["results"][0]
     assert (first["kind"], first["sender"]) == ("system", None)
 
@@ -106,10 +106,10 @@ def test_an_unchanged_version_is_not_sent_again(api: Api, chat: Chat, path: str)
     assert first["Cache-Control"] == "private, no-cache"
 
 
-@pytest.mark.parametrize("held", ["W/{}", '"other", {}', "*"])
-def test_a_version_is_recognised_in_a_list_of_etags(api: Api, chat: Chat, held: str) -> None:
+@pytest.mark.parametrize("if_none_match", ["W/{}", '"other", {}', "*"])
+def test_a_version_is_recognised_in_a_list_of_etags(api: Api, chat: Chat, if_none_match: str) -> None:
     etag = api.send("GET", f"/api/chats/{chat.pk}")["ETag"]
-    headers = {"If-None-Match": held.format(etag)}
+    headers = {"If-None-Match": if_none_match.format(etag)}
     assert api.send("GET", f"/api/chats/{chat.pk}", headers=headers).status_code == 304
 
 
@@ -136,8 +136,8 @@ def test_the_vector_status_shows_when_a_chat_is_searchable(api: Api, chat: Chat)
         "indexed_at": None,
         "is_searchable": False,
     }
-    asked = api.post(f"/api/chats/{chat.pk}/reindex", status=202)
-    assert asked["is_searchable"] is False
+    requested = api.post(f"/api/chats/{chat.pk}/reindex", status=202)
+    assert requested["is_searchable"] is False
     indexing.index_chat(chat.pk)
     after = api.get(path)
     assert (after["is_searchable"], after["chunk_count"] > 0, after["indexed_at"] is None) == (True, True, False)

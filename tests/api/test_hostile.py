@@ -41,26 +41,28 @@ def operations() -> list[tuple[str, str, Any]]:
     out = io.StringIO()
     call_command("spectacular", format="openapi-json", stdout=out)
     paths = json.loads(out.getvalue())["paths"]
-    return [(method.upper(), path, what) for path, methods in paths.items() for method, what in methods.items()]
+    return [
+        (method.upper(), path, operation) for path, methods in paths.items() for method, operation in methods.items()
+    ]
 
 
-def queries(operation: Any) -> Iterator[str]:
+def query_strings(operation: Any) -> Iterator[str]:
     for parameter in operation.get("parameters", []):
         if parameter["in"] == "query":
             yield from (f"{parameter['name']}={quote(text)}" for text in TEXTS)
 
 
-def test_no_query_breaks_a_list(api: Api, operations: list[tuple[str, str, Any]], names: dict[str, str]) -> None:
-    asked = 0
+def test_no_query_string_breaks_a_list(api: Api, operations: list[tuple[str, str, Any]], names: dict[str, str]) -> None:
+    request_count = 0
     for method, path, operation in operations:
-        for query in queries(operation):
+        for query in query_strings(operation):
             response = api.send(method, f"{path.format(**names)}?{query}")
             assert response.status_code in (200, 422), f"{method} {path}?{query[:80]}"
-            asked += 1
-    assert asked > 100
+            request_count += 1
+    assert request_count > 100
 
 
-def test_no_name_in_an_address_breaks_a_route(api: Api, operations: list[tuple[str, str, Any]]) -> None:
+def test_no_text_in_a_path_breaks_a_route(api: Api, operations: list[tuple[str, str, Any]]) -> None:
     for method, path, _ in operations:
         if "{" in path:
             for text in TEXTS:

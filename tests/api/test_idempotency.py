@@ -53,19 +53,19 @@ def reserved(api: Api) -> int:
     return int(api.get("/api/credits/balance")["reserved"])
 
 
-def forget_answer(*, lease: timedelta) -> None:
+def delete_response(*, lease: timedelta) -> None:
     """Leave the key as a process does that dies before the response is stored."""
     IdempotencyKey.objects.update(status=None, sealed_answer=None, lease_expires_at=Now() + lease)
 
 
-def test_an_unlock_sent_again_is_answered_as_the_first_time(api: Api, searchable: Chat) -> None:
+def test_a_repeated_unlock_gets_the_first_response(api: Api, searchable: Chat) -> None:
     first = unlock(api, searchable)
     settlement.fail_open_insights(GenerationJob.objects.get().pk, error_code="test", error_message="")
-    again = unlock(api, searchable)
-    assert (first.status_code, again.status_code) == (202, 202)
-    assert again.content == first.content
-    assert again["Location"] == first["Location"]
-    assert (first.headers.get("Idempotent-Replayed"), again["Idempotent-Replayed"]) == (None, "true")
+    repeated = unlock(api, searchable)
+    assert (first.status_code, repeated.status_code) == (202, 202)
+    assert repeated.content == first.content
+    assert repeated["Location"] == first["Location"]
+    assert (first.headers.get("Idempotent-Replayed"), repeated["Idempotent-Replayed"]) == (None, "true")
     assert GenerationJob.objects.count() == 1
     assert reserved(api) == 0
 
@@ -99,16 +99,16 @@ def test_a_request_is_refused_while_the_first_one_is_still_running(
     api: Api, searchable: Chat, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     meanwhile = []
-    real = unlocking.unlock
+    original = unlocking.unlock
 
-    def slow(**asked: Any) -> unlocking.UnlockResult:
+    def slow_unlock(**arguments: Any) -> unlocking.UnlockResult:
         meanwhile.append(unlock(api, searchable))
-        return real(**asked)
+        return original(**arguments)
 
-    monkeypatch.setattr(unlocking, "unlock", slow)
+    monkeypatch.setattr(unlocking, "unlock", slow_unlock)
     assert unlock(api, searchable).status_code == 202
-    (waiting,) = meanwhile
-    assert (waiting.status_code, waiting["Retry-After"]) == (409, "2")
+    (second,) = meanwhile
+    assert (second.status_code, second["Retry-After"]) == (409, "2")
 
 
 def test_a_refused_request_can_be_corrected_and_sent_again_under_its_key(make_person: MakePerson) -> None:
@@ -121,36 +121,36 @@ def test_a_refused_request_can_be_corrected_and_sent_again_under_its_key(make_pe
     assert unlock(api, chat).status_code == 202
 
 
-def test_a_request_that_failed_for_our_fault_can_be_sent_again(
+def test_a_request_that_failed_with_a_server_error_can_be_sent_again(
     api: Api, searchable: Chat, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with monkeypatch.context() as broken:
-        broken.setattr(unlocking, "unlock", lambda **_: 1 / 0)
+    with monkeypatch.context() as patched:
+        patched.setattr(unlocking, "unlock", lambda **_: 1 / 0)
         assert unlock(api, searchable).status_code == 500
     assert unlock(api, searchable).status_code == 202
 
 
-def test_a_key_whose_process_died_serves_the_same_request_again_after_its_lease(api: Api, searchable: Chat) -> None:
+def test_a_key_whose_process_died_accepts_the_same_request_after_its_lease(api: Api, searchable: Chat) -> None:
     unlock(api, searchable)
-    forget_answer(lease=timedelta(minutes=1))
+    delete_response(lease=timedelta(minutes=1))
     assert unlock(api, searchable).status_code == 409
-    forget_answer(lease=-timedelta(seconds=1))
+    delete_response(lease=-timedelta(seconds=1))
     assert unlock(api, searchable, "communication_basics").status_code == 422
-    assert unlock(api, searchable).status_code == 200, "done before: nothing more is held"
+    assert unlock(api, searchable).status_code == 200, "the first request was executed, so no more coins are reserved"
     assert unlock(api, searchable)["Idempotent-Replayed"] == "true"
     assert GenerationJob.objects.count() == 1
 
 
-def test_a_sending_that_lost_its_lease_changes_nothing(
+def test_a_request_that_lost_its_lease_changes_nothing(
     api: Api, searchable: Chat, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = unlocking.unlock
+    original = unlocking.unlock
 
-    def overtaken(**asked: Any) -> unlocking.UnlockResult:
+    def lose_the_lease(**arguments: Any) -> unlocking.UnlockResult:
         IdempotencyKey.objects.update(token="00000000-0000-4000-8000-000000000000")
-        return real(**asked)
+        return original(**arguments)
 
-    monkeypatch.setattr(unlocking, "unlock", overtaken)
+    monkeypatch.setattr(unlocking, "unlock", lose_the_lease)
     assert unlock(api, searchable).status_code == 409
     assert not GenerationJob.objects.exists()
     assert reserved(api) == 0
@@ -161,7 +161,7 @@ def test_a_key_belongs_to_one_person(api: Api, stranger: Api, searchable: Chat) 
     assert unlock(stranger, searchable).status_code == 404
 
 
-def test_after_a_day_a_key_is_new_again(api: Api, searchable: Chat) -> None:
+def test_a_key_can_be_used_again_after_a_day(api: Api, searchable: Chat) -> None:
     unlock(api, searchable)
     IdempotencyKey.objects.update(expires_at=Now() - timedelta(seconds=1))
     assert unlock(api, searchable, "communication_basics").status_code == 202
@@ -177,44 +177,46 @@ def test_a_malformed_key_is_refused(api: Api, searchable: Chat, key: str) -> Non
     assert not GenerationJob.objects.exists()
 
 
-def test_a_retry_sent_again_holds_coins_once(api: Api, searchable: Chat) -> None:
+def test_a_repeated_retry_reserves_coins_once(api: Api, searchable: Chat) -> None:
     unlock(api, searchable, key="first")
     settlement.fail_open_insights(GenerationJob.objects.get().pk, error_code="test", error_message="")
     path = f"/api/insights/{searchable.insights.get().pk}/retry"
-    first, again = post(api, path), post(api, path)
-    assert (first.status_code, again.content) == (202, first.content)
-    assert again["Idempotent-Replayed"] == "true"
+    first, repeated = post(api, path), post(api, path)
+    assert (first.status_code, repeated.content) == (202, first.content)
+    assert repeated["Idempotent-Replayed"] == "true"
     assert reserved(api) == searchable.insights.get(status="pending").price
 
 
-def test_an_upload_sent_again_makes_one_chat(api: Api) -> None:
-    first, again = upload(api, exports.text(60)), upload(api, exports.text(60), name="again.txt")
-    assert (first.status_code, again.status_code) == (201, 201)
-    assert again.json() == first.json()
-    assert again["Idempotent-Replayed"] == "true"
+def test_a_repeated_upload_creates_one_chat(api: Api) -> None:
+    first, repeated = upload(api, exports.text(60)), upload(api, exports.text(60), name="again.txt")
+    assert (first.status_code, repeated.status_code) == (201, 201)
+    assert repeated.json() == first.json()
+    assert repeated["Idempotent-Replayed"] == "true"
     assert Chat.objects.count() == 1
     assert upload(api, exports.text(61)).status_code == 422
 
 
-def test_of_an_upload_only_the_chats_id_is_kept(api: Api) -> None:
+def test_only_the_id_of_an_uploaded_chat_is_stored_with_the_key(api: Api) -> None:
     answer = upload(api, exports.text(60))
-    kept = IdempotencyKey.objects.get()
-    assert kept.sealed_answer is not None
-    opened = keyring().open(kept.sealed_answer, context=f"idempotency:{kept.token}").decode()
+    stored = IdempotencyKey.objects.get()
+    assert stored.sealed_answer is not None
+    opened = keyring().open(stored.sealed_answer, context=f"idempotency:{stored.token}").decode()
     assert answer.json()["id"] in opened
     assert answer.json()["participants"][0] not in opened
     api.delete(f"/api/chats/{answer.json()['id']}", status=204)
     assert upload(api, exports.text(60)).status_code == 404
 
 
-def test_a_file_that_is_too_large_leaves_its_key(api: Api, settings: Any) -> None:
+def test_a_file_that_is_too_large_does_not_use_up_the_key(api: Api, settings: Any) -> None:
     settings.UPLOAD_LIMIT_BYTES = 1000
     assert upload(api, exports.text(60)).status_code == 413
     settings.UPLOAD_LIMIT_BYTES = 1_000_000
     assert upload(api, exports.text(60)).status_code == 201
 
 
-def test_an_answer_that_can_no_longer_be_opened_is_not_done_again(api: Api, searchable: Chat, settings: Any) -> None:
+def test_a_request_with_an_unreadable_stored_response_is_not_repeated(
+    api: Api, searchable: Chat, settings: Any
+) -> None:
     unlock(api, searchable)
     settings.ENCRYPTION_KEYS = Keyring.new_text().replace("k1", "k9")
     assert unlock(api, searchable).status_code == 409
@@ -222,7 +224,7 @@ def test_an_answer_that_can_no_longer_be_opened_is_not_done_again(api: Api, sear
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_eight_sendings_at_once_one_is_done(api: Api, searchable: Chat) -> None:
+def test_of_eight_concurrent_requests_with_one_key_one_is_executed(api: Api, searchable: Chat) -> None:
     start = threading.Barrier(8)
 
     def send(_: int) -> int:

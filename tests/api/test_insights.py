@@ -1,4 +1,4 @@
-"""The API of unlocks, jobs and insights: its answers, its rejections, and the documents that a user reads."""
+"""The API of unlocks, jobs and insights: responses, rejections, and the documents that a user reads."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from insights import generation, settlement
 from insights.models import Category, GenerationJob, Insight, InsightType
 from relivchats.accounts.models import User
 from tests import exports
-from tests.api.conftest import Api, MakePerson, work
+from tests.api.conftest import Api, MakePerson, generate_insights
 
 pytestmark = pytest.mark.django_db
 
@@ -38,20 +38,20 @@ def test_an_upload_can_be_unlocked_and_its_insights_read(api: Api) -> None:
     assert (answer["spendable"], balance(api)) == (0, (ROMANTIC_PRICE, ROMANTIC_PRICE, 0))
 
     indexing.index_chat(chat.pk)
-    work(answer["job_id"])
+    generate_insights(answer["job_id"])
 
     status = api.get(answer["poll_url"])
     assert (status["status"], status["progress_percentage"]) == ("completed", 100)
     assert status["completed_insights"] == status["total_insights"] == answer["total_insights"] == 6
     assert balance(api) == (0, 0, 0)
     assert api.get("/api/credits/transactions")["results"][0]["amount"] == -ROMANTIC_PRICE
-    written = api.get(f"/api/insights/chats/{chat.pk}")["insights"]
-    assert [insight["insight_type_id"] for insight in written] == types_of("romantic")
-    for insight in written:
+    insights = api.get(f"/api/insights/chats/{chat.pk}")["insights"]
+    assert [insight["insight_type_id"] for insight in insights] == type_ids("romantic")
+    for insight in insights:
         check_quotes(api, chat, insight["document"])
 
 
-def types_of(category: str) -> list[str]:
+def type_ids(category: str) -> list[str]:
     return [t.pk for t in InsightType.objects.filter(category=category).order_by("display_order")]
 
 
@@ -74,7 +74,7 @@ def test_one_insight_can_be_unlocked_alone(api: Api, searchable: Chat) -> None:
 def test_unlocking_again_answers_200_and_costs_nothing(api: Api, searchable: Chat) -> None:
     first = unlock(api, searchable, category_id="romantic")
     while_running = unlock(api, searchable, category_id="romantic", status=200)
-    work(first["job_id"])
+    generate_insights(first["job_id"])
     afterwards = unlock(api, searchable, category_id="romantic", status=200)
     for again in (while_running, afterwards):
         assert (again["job_id"], again["coins_reserved"]) == (first["job_id"], 0)
@@ -97,7 +97,7 @@ def test_a_chat_that_is_too_small_is_rejected_before_coins_are_reserved(api: Api
     chat = import_chat(owner=owner, upload=exports.text(10))
     problem = unlock(api, chat, category_id="romantic", status=422)
     assert problem["error_code"] == "ERR_1001"
-    assert problem["too_few_messages"] == types_of("romantic")
+    assert problem["too_few_messages"] == type_ids("romantic")
     assert balance(api) == (ROMANTIC_PRICE, 0, ROMANTIC_PRICE)
 
 
@@ -140,7 +140,7 @@ def test_the_status_of_an_open_job_says_when_to_poll_again(api: Api, searchable:
     status = response.json()
     assert (status["progress_percentage"], status["completed_insights"]) == (0, 0)
     assert [insight["status"] for insight in status["insights"]] == ["pending"] * 6
-    work(answer["job_id"])
+    generate_insights(answer["job_id"])
     assert "Retry-After" not in api.send("GET", answer["poll_url"])
 
 
@@ -150,7 +150,7 @@ def test_a_job_is_sent_again_only_if_it_changed(api: Api, searchable: Chat) -> N
     first = api.send("GET", path)
     again = api.send("GET", path, headers={"If-None-Match": first["ETag"]})
     assert (again.status_code, again["Retry-After"]) == (304, first["Retry-After"])
-    work(answer["job_id"])
+    generate_insights(answer["job_id"])
     assert api.send("GET", path, headers={"If-None-Match": first["ETag"]}).status_code == 200
 
 
@@ -170,7 +170,7 @@ def test_insights_are_sent_again_only_if_they_changed(api: Api, searchable: Chat
     answer = unlock(api, searchable, insight_type_ids=["communication_basics"])
     pending = api.send("GET", path)
     assert pending.json()["insights"][0]["document"] is None
-    work(answer["job_id"])
+    generate_insights(answer["job_id"])
     written = api.send("GET", path, headers={"If-None-Match": pending["ETag"]})
     assert written.json()["insights"][0]["document"]["schema_version"] == 1
     assert api.send("GET", path, headers={"If-None-Match": written["ETag"]}).status_code == 304
@@ -179,7 +179,7 @@ def test_insights_are_sent_again_only_if_they_changed(api: Api, searchable: Chat
 def test_reading_many_insights_takes_few_queries(
     api: Api, searchable: Chat, django_assert_max_num_queries: Any
 ) -> None:
-    work(unlock(api, searchable, category_id="romantic")["job_id"])
+    generate_insights(unlock(api, searchable, category_id="romantic")["job_id"])
     with django_assert_max_num_queries(5):
         assert len(api.get(f"/api/insights/chats/{searchable.pk}")["insights"]) == 6
 
@@ -197,7 +197,7 @@ def test_the_coins_of_a_failed_insight_are_released_and_it_can_be_retried(api: A
     assert api.get(f"/api/insights/jobs/{failed.job_id}/status")["insights"][0]["error_code"] == "overdue"
     answer = api.post(f"/api/insights/{failed.pk}/retry", status=202)
     assert answer["coins_reserved"] == failed.price
-    work(answer["job_id"])
+    generate_insights(answer["job_id"])
     (insight,) = api.get(f"/api/insights/chats/{failed.chat_id}")["insights"]
     assert (insight["status"], insight["id"]) == ("completed", answer["insights"][0]["id"])
     again = api.post(f"/api/insights/{failed.pk}/retry", status=200)
@@ -222,7 +222,7 @@ def test_deleting_a_chat_closes_its_job_and_releases_the_coins(api: Api, searcha
 def test_the_catalogue_is_public_and_in_display_order(nobody: Api) -> None:
     romantic = next(c for c in nobody.get("/api/categories")["results"] if c["id"] == "romantic")
     listed = nobody.get("/api/categories/romantic/insights")["results"]
-    assert [t["id"] for t in romantic["insight_types"]] == [t["id"] for t in listed] == types_of("romantic")
+    assert [t["id"] for t in romantic["insight_types"]] == [t["id"] for t in listed] == type_ids("romantic")
     assert (romantic["price"], listed[0]["price"]) == (ROMANTIC_PRICE, 50)
 
 
@@ -246,7 +246,7 @@ def test_an_insight_says_whether_messages_were_added_after_it(api: Api, owner: U
     chat = import_chat(owner=owner, upload="".join(records[:350]).encode())
     job = unlock(api, chat, category_id="romantic")["job_id"]
     indexing.index_chat(chat.pk)
-    work(job)
+    generate_insights(job)
     address = f"/api/insights/chats/{chat.pk}"
     before = api.send("GET", address)
     assert {(insight["up_to_message"], insight["is_outdated"]) for insight in before.json()["insights"]} == {

@@ -31,8 +31,8 @@ def operations(schema: Any) -> Iterator[tuple[str, Any]]:
             yield f"{method} {path}", operation
 
 
-def test_the_committed_description_is_the_one_served(schema: Any) -> None:
-    assert json.loads(COMMITTED.read_text()) == schema, f"refresh it: {REFRESH}"
+def test_the_committed_schema_is_the_served_one(schema: Any) -> None:
+    assert json.loads(COMMITTED.read_text()) == schema, f"openapi.json is out of date. Run: {REFRESH}"
 
 
 def test_every_operation_is_explained_with_examples_and_errors(schema: Any) -> None:
@@ -48,25 +48,25 @@ def test_every_operation_is_explained_with_examples_and_errors(schema: Any) -> N
         assert "404" in answers or "{" not in name, name
 
 
-def test_every_figure_of_the_statistics_is_described(schema: Any, api: Api, chat: Chat) -> None:
-    counted = api.get(f"/api/chats/{chat.pk}/statistics")
+def test_every_figure_of_the_statistics_is_in_the_schema(schema: Any, api: Api, chat: Chat) -> None:
+    statistics = api.get(f"/api/chats/{chat.pk}/statistics")
     described = schema["components"]["schemas"]
-    assert counted.keys() == described["Statistics"]["properties"].keys()
-    assert counted["user_stats"]["Aarav"].keys() == described["PersonFigures"]["properties"].keys()
+    assert statistics.keys() == described["Statistics"]["properties"].keys()
+    assert statistics["user_stats"]["Aarav"].keys() == described["PersonFigures"]["properties"].keys()
 
 
-def test_bodies_in_which_an_unknown_field_is_refused_say_so(schema: Any) -> None:
+def test_bodies_without_unknown_fields_are_closed_in_the_schema(schema: Any) -> None:
     described = schema["components"]["schemas"]
     for name in ("PatchedChatChanges", "Participant", "Place", "Unlock"):
         assert described[name]["additionalProperties"] is False
 
 
-def test_an_upload_is_described_as_a_file_and_not_as_an_address(schema: Any) -> None:
+def test_an_upload_is_a_file_and_not_a_url_in_the_schema(schema: Any) -> None:
     form = schema["components"]["schemas"]["Upload"]["properties"]
     assert (form["file"]["type"], form["file"]["format"]) == ("string", "binary")
 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("path", ["/api/schema", "/api/docs"])
-def test_the_description_is_public(nobody: Api, path: str) -> None:
+def test_the_schema_is_public(nobody: Api, path: str) -> None:
     assert nobody.client.get(path, secure=True).status_code == 200

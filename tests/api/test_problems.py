@@ -82,7 +82,7 @@ SLUGS = [
 
 @pytest.fixture
 def failing(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Make the list of chats fail as its database or code might."""
+    """Return a function that makes the list of chats raise an error."""
 
     def install(error: Exception) -> None:
         def fail(self: object) -> None:
@@ -113,7 +113,7 @@ def test_a_response_to_an_unsupported_method_lists_the_supported_ones(api: Api) 
 
 
 @pytest.mark.parametrize("path", ["/api/nothing", "/api/chats/not-an-id", "/api/chats/", "/api/"])
-def test_an_unknown_address_is_a_404_that_names_the_documentation(nobody: Api, path: str) -> None:
+def test_an_unknown_path_is_a_404_that_names_the_documentation(nobody: Api, path: str) -> None:
     response = nobody.send("GET", path)
     assert (response.status_code, response.json()["error_code"]) == (404, "ERR_1002")
     assert "/api/docs" in response.json()["detail"]
@@ -122,9 +122,9 @@ def test_an_unknown_address_is_a_404_that_names_the_documentation(nobody: Api, p
 @pytest.mark.parametrize(
     "body",
     [b"", b"{", b"[" * 60_000, b'{"chat_id": NaN}', b"\xff\xfe", b'"text"', b"[]", b"null", b"12"],
-    ids=["empty", "cut off", "bottomless", "NaN", "not UTF-8", "a text", "a list", "null", "a number"],
+    ids=["empty", "cut off", "deeply nested", "NaN", "not UTF-8", "a text", "a list", "null", "a number"],
 )
-def test_a_malformed_body_is_a_4xx_and_never_an_error_of_ours(api: Api, body: bytes) -> None:
+def test_a_malformed_body_is_a_client_error_and_never_a_server_error(api: Api, body: bytes) -> None:
     response = api.send("POST", "/api/insights/unlock", data=body, content_type="application/json")
     assert response.status_code in (400, 422)
     assert response.json()["error_code"] == "ERR_1001"
@@ -159,7 +159,7 @@ def test_a_body_in_another_format_is_refused_with_the_supported_one(api: Api) ->
     assert "application/json" in response.json()["detail"]
 
 
-def test_an_answer_in_an_unknown_format_is_refused_in_json(api: Api) -> None:
+def test_a_request_for_an_unknown_format_is_refused_in_json(api: Api) -> None:
     assert api.send("GET", "/api/me", headers={"Accept": "application/xml"}).status_code == 406
 
 
@@ -223,7 +223,7 @@ def test_an_unexpected_error_reveals_nothing_and_is_logged_once_without_its_mess
     assert not any("swordfish" in line for line in lines)
 
 
-def test_a_database_that_does_not_answer_is_a_503_that_says_when_to_try_again(api: Api, failing: Any) -> None:
+def test_an_unreachable_database_is_a_503_that_says_when_to_retry(api: Api, failing: Any) -> None:
     failing(OperationalError("connection to server at 10.0.0.7 failed"))
     response = api.send("GET", "/api/chats")
     assert (response.status_code, response.json()["error_code"]) == (503, "ERR_2002")
@@ -234,29 +234,29 @@ def test_a_database_that_does_not_answer_is_a_503_that_says_when_to_try_again(ap
 @pytest.mark.parametrize(
     "given", ["a" * 65, "a" * 7, "a b c d e f", "id\n12345678", "swörd-fish", "<script>1", "id;12345678"]
 )
-def test_a_request_id_that_is_long_or_strange_is_replaced(api: Api, given: str) -> None:
+def test_a_long_or_malformed_request_id_is_replaced(api: Api, given: str) -> None:
     response = api.send("GET", "/api/chats", headers={"X-Request-ID": given})
     assert response.status_code == 200
     assert re.fullmatch("[0-9a-f]{32}", response["X-Request-ID"])
 
 
-def test_a_plain_request_id_is_kept(api: Api) -> None:
+def test_a_valid_request_id_is_kept(api: Api) -> None:
     given = "Aa0._-" + "b" * 58
     assert api.send("GET", "/api/nothing", headers={"X-Request-ID": given}).json()["request_id"] == given
 
 
 @pytest.mark.parametrize(("path", "status"), [("/api/me", 200), ("/api/nothing", 404)])
-def test_an_answer_ends_with_a_line_break_for_the_terminal(api: Api, path: str, status: int) -> None:
+def test_a_json_response_ends_with_a_newline(api: Api, path: str, status: int) -> None:
     response = api.send("GET", path)
     assert (response.status_code, response.content[-2:]) == (status, b"}\n")
 
 
-def test_an_answer_without_a_body_stays_empty(api: Api) -> None:
+def test_a_response_without_a_body_stays_empty(api: Api) -> None:
     created = api.upload(exports.text(30))
     assert api.send("DELETE", f"/api/chats/{created['id']}").content == b""
 
 
-def test_pages_outside_the_api_keep_djangos_own_answers(nobody: Api) -> None:
+def test_pages_outside_the_api_keep_djangos_own_responses(nobody: Api) -> None:
     response = nobody.client.get("/nothing", secure=True)
     assert response.status_code == 404
     assert "problem" not in response["Content-Type"]

@@ -13,7 +13,7 @@ from chats.models import Chat
 from insights import settlement
 from insights.models import Category, GenerationJob, InsightType
 from tests import exports
-from tests.api.conftest import Api, MakePerson, work
+from tests.api.conftest import Api, MakePerson, generate_insights
 
 pytestmark = pytest.mark.django_db
 
@@ -44,7 +44,7 @@ def test_a_quote_states_prices_parts_and_the_deficit(make_person: MakePerson) ->
 
 def test_a_quote_states_which_insights_are_owned_running_or_failed(api: Api, searchable: Chat) -> None:
     owned = post(api, "unlock", searchable, status=202, insight_type_ids=["communication_basics"])
-    work(owned["job_id"])
+    generate_insights(owned["job_id"])
     post(api, "unlock", searchable, status=202, insight_type_ids=["love_language"])
     quoted = quote(api, searchable, insight_type_ids=["communication_basics", "love_language"])
     assert by_type(quoted, "state") == {"communication_basics": "owned", "love_language": "running"}
@@ -57,14 +57,14 @@ def test_a_quote_states_which_insights_are_owned_running_or_failed(api: Api, sea
 def test_a_failed_insight_is_quoted_unlocked_and_retried_for_its_own_part(make_person: MakePerson) -> None:
     person = make_person(coins=400)
     api, chat = Api(person), import_chat(owner=person, upload=exports.text(300))
-    tried = {
+    first_ids = {
         insight["insight_type_id"]: insight["id"]
         for insight in post(api, "unlock", chat, status=202, category_id="romantic")["insights"]
     }
     settlement.fail_open_insights(GenerationJob.objects.open().get().pk, error_code="test", error_message="")
     quoted = quote(api, chat, category_id="romantic")
     assert set(by_type(quoted, "state").values()) == {"failed"}
-    assert by_type(quoted, "insight_id") == tried
+    assert by_type(quoted, "insight_id") == first_ids
     assert quoted["coins"] == sum(by_type(quoted, "coins").values()) == sum(by_type(quoted, "price").values()) == 400
     alone = quote(api, chat, insight_type_ids=["love_language"])
     assert (by_type(alone, "price"), alone["coins"]) == ({"love_language": 80}, 80)
@@ -72,15 +72,15 @@ def test_a_failed_insight_is_quoted_unlocked_and_retried_for_its_own_part(make_p
     InsightType.objects.filter(pk="conflict_resolution").update(price=60)
     for type_id, part in (("emotional_intimacy", 80), ("conflict_resolution", 60)):
         assert by_type(quote(api, chat, category_id="romantic"), "price")[type_id] == part
-        assert api.post(f"/api/insights/{tried[type_id]}/retry", status=202)["coins_reserved"] == part
+        assert api.post(f"/api/insights/{first_ids[type_id]}/retry", status=202)["coins_reserved"] == part
     for job in GenerationJob.objects.open():
         settlement.fail_open_insights(job.pk, error_code="test", error_message="")
     InsightType.objects.filter(pk="conflict_resolution").update(price=100)
     latest = quote(api, chat, category_id="romantic")
-    assert by_type(latest, "price")["conflict_resolution"] == 60, "the latest failed insight counts"
-    assert by_type(latest, "insight_id")["conflict_resolution"] != tried["conflict_resolution"]
-    again = api.post(f"/api/insights/{tried['conflict_resolution']}/retry", status=202)
-    assert again["coins_reserved"] == 60, "also if an older one is named"
+    assert by_type(latest, "price")["conflict_resolution"] == 60, "the price is that of the latest failed insight"
+    assert by_type(latest, "insight_id")["conflict_resolution"] != first_ids["conflict_resolution"]
+    again = api.post(f"/api/insights/{first_ids['conflict_resolution']}/retry", status=202)
+    assert again["coins_reserved"] == 60, "also if the request names an older insight"
 
 
 def test_a_quote_states_which_insights_do_not_fit_and_why(api: Api) -> None:
@@ -116,16 +116,16 @@ def test_a_quote_and_an_unlock_never_disagree(
     for chosen in [*(list(pair) for pair in combinations(ids[:4], 2)), ids[3:], ids]:
         fields: dict[str, Any] = {"insight_type_ids": chosen}
         quoted = quote(api, chat, **fields)
-        held = api.client.post(
+        response = api.client.post(
             "/api/insights/unlock",
             {"chat_id": str(chat.pk), **fields},
             content_type="application/json",
             headers=api.headers,
             secure=True,
         )
-        answer = held.json()
-        assert quoted["can_unlock"] == (held.status_code < 400), (quoted, answer)
-        if held.status_code < 400:
+        answer = response.json()
+        assert quoted["can_unlock"] == (response.status_code < 400), (quoted, answer)
+        if response.status_code < 400:
             assert answer["coins_reserved"] == quoted["coins"]
             parts = {
                 i["insight_type_id"]: i["price"]
@@ -133,7 +133,7 @@ def test_a_quote_and_an_unlock_never_disagree(
                 if i["insight_type_id"] in quoted["possible"]
             }
             assert parts == {name: part for name, part in by_type(quoted, "coins").items() if part}
-        elif held.status_code == 402:
+        elif response.status_code == 402:
             assert (answer["required"], answer["deficit"]) == (quoted["coins"], quoted["deficit"])
         else:
             assert answer["possible"] == quoted["possible"]

@@ -70,30 +70,30 @@ def test_fields_of_other_clients_and_browsers_are_ignored(api: Api) -> None:
     api.upload(exports.text(50), date_order="DMY", category_id="7", csrfmiddlewaretoken="x")
 
 
-def damaged() -> bytes:
+def damaged_zip() -> bytes:
     whole = exports.zipped(exports.text(200))
     return whole[: len(whole) // 2]
 
 
-def encrypted() -> bytes:
+def encrypted_zip() -> bytes:
     """Return a zip with an encrypted entry (APPNOTE 4.4.4: bit 0 of the flags)."""
     content = bytearray(exports.zipped(exports.text(50)))
-    for mark, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
-        start = content.index(mark) + offset
+    for header, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        start = content.index(header) + offset
         flags = struct.unpack_from("<H", content, start)[0]
         struct.pack_into("<H", content, start, flags | 1)
     return bytes(content)
 
 
-def bomb() -> bytes:
+def zip_bomb() -> bytes:
     return exports.zipped(b"0" * (50 * 1024 * 1024))
 
 
-def pictures() -> bytes:
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w") as archive:
+def zip_of_pictures() -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
         archive.writestr("IMG-1.jpg", b"\xff\xd8\xff")
-    return packed.getvalue()
+    return buffer.getvalue()
 
 
 REFUSALS: dict[str, tuple[Any, int, str, str]] = {
@@ -101,10 +101,10 @@ REFUSALS: dict[str, tuple[Any, int, str, str]] = {
     "only blanks": (lambda: b" \r\n\n ", 400, "ERR_3002", "empty-export"),
     "not a chat": (lambda: b"Dear Sir,\nplease find enclosed.\n", 422, "ERR_3003", "not-a-chat-export"),
     "binary junk": (lambda: bytes(range(256)) * 64, 422, "ERR_3003", "not-text"),
-    "a damaged zip": (damaged, 422, "ERR_3003", "damaged-archive"),
-    "an encrypted zip": (encrypted, 422, "ERR_3003", "password-protected"),
-    "a zip bomb": (bomb, 413, "ERR_3004", "unpacked-too-large"),
-    "a zip of pictures": (pictures, 422, "ERR_3003", "no-chat-text"),
+    "a damaged zip": (damaged_zip, 422, "ERR_3003", "damaged-archive"),
+    "an encrypted zip": (encrypted_zip, 422, "ERR_3003", "password-protected"),
+    "a zip bomb": (zip_bomb, 413, "ERR_3004", "unpacked-too-large"),
+    "a zip of pictures": (zip_of_pictures, 422, "ERR_3003", "no-chat-text"),
     "only system messages": (lambda: SYSTEM_LINE.encode() * 3, 422, "ERR_3002", "only-system-messages"),
 }
 

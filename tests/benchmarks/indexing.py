@@ -1,4 +1,4 @@
-"""Time to index a chat and to search it: `python -m tests.benchmarks.indexing [MESSAGES ...]`."""
+"""Measure the time to index a chat and to search it: `python -m tests.benchmarks.indexing [MESSAGES ...]`."""
 
 from __future__ import annotations
 

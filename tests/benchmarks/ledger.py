@@ -58,22 +58,22 @@ def main() -> None:
     print(stage.machine(), flush=True)
     with stage.installation():
         if chosen.only != "size":
-            _load(processes=chosen.processes, seconds=chosen.seconds)
+            _measure_load(processes=chosen.processes, seconds=chosen.seconds)
         if chosen.only != "load":
-            _size(transactions=chosen.transactions, wallets=chosen.wallets)
+            _measure_size(transactions=chosen.transactions, wallets=chosen.wallets)
 
 
-def _load(*, processes: int, seconds: float) -> None:
+def _measure_load(*, processes: int, seconds: float) -> None:
     for name, number in (("one wallet", 1), ("1,000 wallets", 1000)):
-        wallets = [_wallet() for _ in range(number)]
+        wallets = [_create_wallet() for _ in range(number)]
         context = multiprocessing.get_context("spawn")
-        with context.Pool(processes, initializer=_ready) as pool:
-            done = pool.starmap(_unlocks, [(wallets, seconds)] * processes)
+        with context.Pool(processes, initializer=_set_up_django) as pool:
+            done = pool.starmap(_unlock_repeatedly, [(wallets, seconds)] * processes)
         print(f"reserve and capture on {name}: {sum(done) / seconds:.0f} a second, {processes} processes", flush=True)
-    _requests(200)
+    _measure_requests(200)
 
 
-def _wallet() -> int:
+def _create_wallet() -> int:
     from billing import ledger
     from billing.models import Wallet
 
@@ -82,23 +82,23 @@ def _wallet() -> int:
     return wallet.pk
 
 
-def _ready() -> None:
+def _set_up_django() -> None:
     import django
 
     django.setup()
 
 
-def _unlocks(wallets: Sequence[int], seconds: float) -> int:
-    """Reserve and capture coins until the time is over. Return how often."""
+def _unlock_repeatedly(wallets: Sequence[int], seconds: float) -> int:
+    """Reserve and capture coins for this time. Return how often."""
     import random
 
     from billing import ledger
     from billing.models import Wallet
     from relivchats import clock
 
-    until, done = time.monotonic() + seconds, 0
+    deadline, done = time.monotonic() + seconds, 0
     expires_at = clock.now() + timedelta(hours=1)
-    while time.monotonic() < until:
+    while time.monotonic() < deadline:
         wallet = Wallet(pk=random.choice(wallets))
         held = ledger.reserve(wallet=wallet, coins=5, idempotency_key=uuid.uuid4().hex, expires_at=expires_at)
         ledger.capture(reservation=held, coins=4)
@@ -106,7 +106,7 @@ def _unlocks(wallets: Sequence[int], seconds: float) -> int:
     return done
 
 
-def _requests(number: int) -> None:
+def _measure_requests(number: int) -> None:
     from chats.importing import import_chat
     from tests import exports
     from tests.benchmarks import unlock
@@ -115,36 +115,36 @@ def _requests(number: int) -> None:
         person, client = unlock._person(web.port, coins=100 * number)
         content, spent = exports.text(200), []
         for _ in range(number):
-            asked = {
+            request = {
                 "chat_id": str(import_chat(owner=person, upload=content).pk),
                 "insight_type_ids": ["communication_basics"],
             }
             started = time.perf_counter()
-            client.call("POST", "/api/insights/unlock", asked)
+            client.call("POST", "/api/insights/unlock", request)
             spent.append(1000 * (time.perf_counter() - started))
     p95 = statistics.quantiles(spent, n=20)[-1]
     print(f"POST /api/insights/unlock: median {statistics.median(spent):.0f} ms, p95 {p95:.0f} ms over {number}")
 
 
-def _size(*, transactions: int, wallets: int) -> None:
+def _measure_size(*, transactions: int, wallets: int) -> None:
     from django.db import connection
 
     lines = transactions // wallets
     started = time.perf_counter()
     with connection.cursor() as cursor:
         cursor.execute("SET statement_timeout = 0; SET synchronous_commit = off; SET maintenance_work_mem = '512MB'")
-        with _bare(cursor):
+        with _without_indexes(cursor):
             for statement in filter(str.strip, _FILL.format(wallets=wallets, lines=lines).split(";\n")):
                 cursor.execute(statement)
         cursor.execute("VACUUM ANALYZE")
-    print(f"{lines * wallets:,} transactions of {wallets:,} wallets, made in {time.perf_counter() - started:.0f} s")
-    _command("the first audit in full")
-    _command("again")
-    _recent()
+    print(f"{lines * wallets:,} transactions of {wallets:,} wallets, created in {time.perf_counter() - started:.0f} s")
+    _measure_command("the first audit in full")
+    _measure_command("again")
+    _measure_incremental_audit()
 
 
 @contextlib.contextmanager
-def _bare(cursor: Any) -> Iterator[None]:
+def _without_indexes(cursor: Any) -> Iterator[None]:
     """Drop triggers, foreign keys and indexes for the block: with them, filling the tables takes an hour."""
     cursor.execute(
         "SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint"
@@ -168,7 +168,7 @@ def _bare(cursor: Any) -> Iterator[None]:
         cursor.execute(f"ALTER TABLE {table} ADD CONSTRAINT {name} {sql}")
 
 
-def _command(name: str) -> None:
+def _measure_command(name: str) -> None:
     """Run `manage.py ledger`. Print its time, its memory, and that of the largest Postgres process."""
     command = [sys.executable, "manage.py", "ledger"]
     started = time.perf_counter()
@@ -202,26 +202,26 @@ def _resident(pids: Sequence[int]) -> int:
     return max(sizes)
 
 
-def _recent() -> None:
+def _measure_incremental_audit() -> None:
     """Measure the incremental audits of beat and `health` after a few thousand movements."""
     from ops import ledger
     from ops.checks import ledger as ledger_check
     from ops.models import LedgerAudit
 
-    wallets = [_wallet() for _ in range(100)]
-    moved = _unlocks(wallets, 20)
-    audits, asked = [], []
+    wallets = [_create_wallet() for _ in range(100)]
+    moved = _unlock_repeatedly(wallets, 20)
+    audit_seconds, check_seconds = [], []
     for _ in range(5):
         started = time.perf_counter()
         assert ledger.recent_audit() == []
-        audits.append(time.perf_counter() - started)
+        audit_seconds.append(time.perf_counter() - started)
         started = time.perf_counter()
         line = ledger_check.ledger()
-        asked.append(time.perf_counter() - started)
+        check_seconds.append(time.perf_counter() - started)
     assert not LedgerAudit.objects.latest("ended_at").complete
     print(
-        f"after {moved} unlocks: audit of what changed {stage.median(audits)};"
-        f" the check of health {stage.median(asked)}"
+        f"after {moved} unlocks: audit of what changed {stage.median(audit_seconds)};"
+        f" the check of health {stage.median(check_seconds)}"
     )
     print(f"health: {line.level}, {line.text}")
 

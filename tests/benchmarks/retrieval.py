@@ -1,4 +1,4 @@
-"""Quality of search results: `python -m tests.benchmarks.retrieval`.
+"""Measure the quality of search results: `python -m tests.benchmarks.retrieval`.
 
 Each of six chats hides twenty passages in 4,000 everyday messages. Two queries paraphrase each passage. The output says
 how often the right chunk is first, among the first five and among the first twenty, and the mean reciprocal rank.

@@ -1,8 +1,8 @@
 """Measure how long an unlock takes: `python -m tests.benchmarks.unlock`.
 
-Over HTTP, with a web process and a worker that run as in `./dev up`: the time from
-the unlock of a chat of 100,000 messages to its six insights, with and without
-indexing; then the response times of unlocks and of job statuses.
+Sends requests over HTTP to a web process, with a worker, both as in `./dev up`. First the time from the unlock of a
+chat of 100,000 messages to its six insights, with and without indexing. Then the response times of unlocks and of job
+statuses.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ def main() -> None:
     chosen = parser.parse_args()
     print(stage.machine())
     with stage.installation(), stage.web() as web, worker():
-        _until_delivered(web.port, exports.text(chosen.messages), rounds=chosen.rounds)
-        _answers(web.port, requests=chosen.requests)
+        _measure_delivery(web.port, exports.text(chosen.messages), rounds=chosen.rounds)
+        _measure_responses(web.port, requests=chosen.requests)
 
 
 @contextlib.contextmanager
@@ -50,24 +50,24 @@ def worker() -> Iterator[None]:
             child.terminate()
 
 
-def _until_delivered(port: int, content: bytes, *, rounds: int) -> None:
+def _measure_delivery(port: int, content: bytes, *, rounds: int) -> None:
     from chats.importing import import_chat
     from insights.models import Insight, InsightAttempt
 
-    fresh, indexed = [], []
+    not_indexed, indexed = [], []
     for _ in range(rounds):
         person, client = _person(port, coins=800)
         chat = import_chat(owner=person, upload=content)
-        fresh.append(client.seconds_to_all_insights(str(chat.pk)))
+        not_indexed.append(client.seconds_to_all_insights(str(chat.pk)))
         # Detach the insights, so that the same chat, which is indexed now, can be unlocked again.
         InsightAttempt.objects.all().delete()
         Insight.objects.filter(chat=chat).update(chat=None)
         indexed.append(client.seconds_to_all_insights(str(chat.pk)))
-    print(f"unlock to six insights, indexing included: {stage.median(fresh)}")
+    print(f"unlock to six insights, indexing included: {stage.median(not_indexed)}")
     print(f"unlock to six insights, indexed before: {stage.median(indexed)}")
 
 
-def _answers(port: int, *, requests: int) -> None:
+def _measure_responses(port: int, *, requests: int) -> None:
     from chats.importing import import_chat
 
     person, client = _person(port, coins=50 * requests)

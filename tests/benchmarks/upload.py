@@ -46,7 +46,7 @@ def over_http(content: bytes, *, rounds: int) -> None:
     from relivchats.accounts.models import User
     from relivchats.accounts.tokens import issue
 
-    # Each round is the first upload of another user: a second upload of one user would be identical.
+    # Each round uploads as another user: a second upload of one user would be recognized as identical.
     tokens = [issue(User.objects.create_user(f"benchmark{number}@example.com")) for number in range(rounds)]
     with stage.web() as web:
         before, worked = web.peak_bytes(), web.cpu_seconds()
@@ -82,10 +82,10 @@ def offline(path: Path) -> None:
     chat, spent = stage.timed(lambda: import_chat(owner=owner, upload=upload.pop()))
     peak = stage.peak_bytes(psutil.Process())
     print(f"  {chat.message_count:,} messages in {spent}, {stage.megabytes(peak)} at the peak")
-    shares(path.read_bytes(), whole=spent)
+    print_shares(path.read_bytes(), whole=spent)
 
 
-def shares(content: bytes, *, whole: stage.Spent) -> None:
+def print_shares(content: bytes, *, whole: stage.Spent) -> None:
     """Print the processor time of each stage: parsing alone, and parsing with one other stage, less the parsing."""
     from uuid import uuid4
 

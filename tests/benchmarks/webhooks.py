@@ -34,19 +34,19 @@ def main() -> None:
             STRIPE_API_BASE=fake.base_url,
         )
         with stage.installation(), stage.web() as web:
-            events = _events(fake, count=chosen.requests)
-            _print("the first event of an order, until its coins are granted", _sent(web.port, events, replay=False))
+            events = _create_events(fake, count=chosen.requests)
+            _print("the first event of an order, until its coins are granted", _send(web.port, events, replay=False))
             _check_coins(chosen.requests)
-            _print("the same event again", _sent(web.port, events, replay=True))
+            _print("the same event again", _send(web.port, events, replay=True))
             _check_coins(chosen.requests)
 
 
-def _events(fake: stripe.FakeStripe, *, count: int) -> list[bytes]:
-    """Return the events of paid orders, each of another person."""
+def _create_events(fake: stripe.FakeStripe, *, count: int) -> list[bytes]:
+    """Return the events of paid orders, each of a different person."""
     from billing.payments import orders
     from relivchats.accounts.models import User
 
-    def paid(number: int) -> bytes:
+    def create_paid_event(number: int) -> bytes:
         _, placed = orders.create(
             user=User.objects.create_user(f"benchmark-{number}@example.org"),
             package_id="starter",
@@ -55,10 +55,10 @@ def _events(fake: stripe.FakeStripe, *, count: int) -> list[bytes]:
         )
         return fake.build_event("payment_intent.succeeded", fake.pay(placed.provider_order_id))
 
-    return [paid(number) for number in range(count)]
+    return [create_paid_event(number) for number in range(count)]
 
 
-def _sent(port: int, events: Sequence[bytes], *, replay: bool) -> list[float]:
+def _send(port: int, events: Sequence[bytes], *, replay: bool) -> list[float]:
     """Send the events one after the other. Return the seconds until each response."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     seconds = []
