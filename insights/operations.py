@@ -19,7 +19,7 @@ from relivchats.staff.bulk_actions import (
     record,
     run_batch,
 )
-from relivchats.staff.reports import Level, Line, Report, Table
+from relivchats.staff.reports import Level, Line, Report, Table, count, format_count
 
 
 def jobs_report(*, stuck: bool) -> Report:
@@ -31,11 +31,10 @@ def jobs_report(*, stuck: bool) -> Report:
         counts = (job.completed_insights, job.failed_insights, job.total_insights)
         rows.append((job.pk, job.status, *counts, age, describe_job(job)))
     table = Table(("job", "status", "done", "failed", "of", "age", "waiting for"), tuple(rows))
-    # One more than the limit is counted, to tell "200" from "more than 200" without counting all rows.
-    number = stuck_jobs()[: BATCH_SIZE + 1].count()
+    number = count(stuck_jobs(), limit=BATCH_SIZE)
     if number:
-        count = f"more than {BATCH_SIZE}" if number > BATCH_SIZE else str(number)
-        line = Line("jobs", Level.WARNING, f"{count} stuck", "manage.py jobs --recover", {"stuck": number})
+        text = f"{format_count(number, limit=BATCH_SIZE)} stuck"
+        line = Line("jobs", Level.WARNING, text, "manage.py jobs --recover", {"stuck": number})
     else:
         line = Line("jobs", Level.FINE, "none stuck", data={"stuck": 0})
     return Report("Stuck jobs" if stuck else "Open jobs", (line,), table)
@@ -45,10 +44,15 @@ def recover_everything(*, context: ActionContext) -> Report:
     """Run one round of recovery over everything that can be stuck, as beat does every 15 s, and return the counts."""
     recovered = recovery.recover()
     record("recover", ActionResult("everything", done=True, outcome=str(recovered)), context=context)
-    rows = tuple((name.replace("_", " "), count) for name, count in asdict(recovered).items())
-    remaining = stuck_jobs()[: BATCH_SIZE + 1].count()
+    rows = tuple((name.replace("_", " "), number) for name, number in asdict(recovered).items())
+    remaining = count(stuck_jobs(), limit=BATCH_SIZE)
     if remaining:
-        line = Line("jobs", Level.WARNING, f"{remaining} still stuck", "manage.py jobs --recover")
+        line = Line(
+            "jobs",
+            Level.WARNING,
+            f"{format_count(remaining, limit=BATCH_SIZE)} still stuck",
+            "manage.py jobs --recover",
+        )
     else:
         line = Line("jobs", Level.FINE, "none stuck")
     return Report("Recovered", (line,), Table(("recovered", "count"), rows))

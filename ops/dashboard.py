@@ -30,11 +30,10 @@ from chats.models import Chat, ChatUpload, Chunk, TranscriptBlock, VectorMatrix
 from insights import stuck
 from insights.models import Category, GenerationJob, Insight, InsightAttempt, InsightType, InsightTypeVersion
 from ops import health
-from ops.checks.registry import count, words
 from ops.models import Heartbeat, LedgerAudit
 from relivchats.accounts.models import AccessToken, IdempotencyKey, User
 from relivchats.staff.models import AuditEntry
-from relivchats.staff.reports import Level
+from relivchats.staff.reports import Level, count, format_count
 
 _COLOURS = {Level.FINE: "success", Level.WARNING: "warning", Level.UNKNOWN: "warning", Level.CRITICAL: "danger"}
 
@@ -122,7 +121,7 @@ def context(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         if _may_view(request, rows.model):
             number = count(rows)
             colour = "danger" if number else "success"
-            alerts.append(Alert(title, words(number), colour, f"{_list_address(rows.model)}?{query}"))
+            alerts.append(Alert(title, format_count(number), colour, f"{_list_address(rows.model)}?{query}"))
     return {
         **context,
         "health_level": report.level,

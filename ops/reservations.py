@@ -9,7 +9,7 @@ from billing.models import CoinReservation
 from billing.reservations import release_overdue
 from relivchats import durations
 from relivchats.staff.bulk_actions import BATCH_SIZE, ActionContext, batch_report
-from relivchats.staff.reports import Level, Line, Report, Table
+from relivchats.staff.reports import Level, Line, Report, Table, count, format_count
 
 COLUMNS = ("reservation", "wallet", "coins", "overdue for", "job", "job's status")
 
@@ -36,11 +36,12 @@ def report(*, stuck: bool) -> Report:
                 job and job.status,
             )
         )
-    number = overdue()[: BATCH_SIZE + 1].count()
+    number = count(overdue(), limit=BATCH_SIZE)
     line = Line("reservations", Level.FINE, "none overdue", data={"overdue": 0})
     if number:
         remedy = "manage.py reservations --stuck --release"
-        line = Line("reservations", Level.WARNING, f"{number} overdue", remedy, {"overdue": number})
+        text = f"{format_count(number, limit=BATCH_SIZE)} overdue"
+        line = Line("reservations", Level.WARNING, text, remedy, {"overdue": number})
     title = "Overdue reservations" if stuck else "Active reservations"
     return Report(title, (line,), Table(COLUMNS, tuple(rows)))
 

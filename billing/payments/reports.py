@@ -13,7 +13,7 @@ from billing.models import PaymentOrder, PaymentRefund, WebhookEvent
 from billing.payments import money, operations
 from relivchats import durations
 from relivchats.staff.bulk_actions import BATCH_SIZE, ActionContext, batch_report
-from relivchats.staff.reports import Level, Line, Report, Table
+from relivchats.staff.reports import Level, Line, Report, Table, count, format_count
 
 COLUMNS = ("what", "order or event", "provider", "sum", "age", "status", "why")
 #: Rows of each kind.
@@ -79,9 +79,8 @@ def refund_report(*, order_id: UUID, amount: int | None, context: ActionContext)
 
 
 def _line(name: str, rows: QuerySet[Any], level: Level, remedy: str) -> Line:
-    # One more than the limit is counted, to tell "200" from "more than 200" without counting all rows.
-    number = rows.order_by()[: BATCH_SIZE + 1].count()
-    text = f"more than {BATCH_SIZE}" if number > BATCH_SIZE else str(number)
+    number = count(rows, limit=BATCH_SIZE)
+    text = format_count(number, limit=BATCH_SIZE)
     return Line(name, level if number else Level.FINE, text, remedy if number else "", {"number": number})
 
 

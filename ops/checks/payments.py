@@ -9,8 +9,8 @@ from django.db.models.functions import Now
 from billing import adjustments as billing_adjustments
 from billing.models import Adjustment, PaymentOrder, PaymentRefund, WebhookEvent
 from billing.payments.reports import REFUND_DUPLICATE
-from ops.checks.registry import count, health_check, words
-from relivchats.staff.reports import Level, Line
+from ops.checks.registry import health_check
+from relivchats.staff.reports import Level, Line, count, format_count
 
 _RECONCILE = "manage.py payments --reconcile"
 
@@ -29,19 +29,19 @@ def payments() -> Line:
     data["refunds_not_taken"] = not_taken
     # The most severe finding only: its remedy comes first, and the data have all the counts.
     if uncredited:
-        text = f"{words(uncredited)} paid more than five minutes ago and without coins"
+        text = f"{format_count(uncredited)} paid more than five minutes ago and without coins"
         return Line("payments", Level.CRITICAL, text, _RECONCILE, data)
     if again:
-        text = f"{words(again)} paid a second time for coins that were given once"
+        text = f"{format_count(again)} paid a second time for coins that were given once"
         return Line("payments", Level.CRITICAL, text, REFUND_DUPLICATE, data)
     if held or orders:
-        text = f"{words(max(held, orders))} held for review"
+        text = f"{format_count(max(held, orders))} held for review"
         return Line("payments", Level.WARNING, text, "manage.py payments", data)
     if not_taken:
-        text = f"{words(not_taken)} refunds that no provider has accepted for half an hour"
+        text = f"{format_count(not_taken)} refunds that no provider has accepted for half an hour"
         return Line("payments", Level.WARNING, text, _RECONCILE, data)
     if unasked:
-        text = f"{words(unasked)} not checked with their provider for half an hour: do worker and beat run?"
+        text = f"{format_count(unasked)} not checked with their provider for half an hour: do worker and beat run?"
         return Line("payments", Level.WARNING, text, _RECONCILE, data)
     return Line("payments", Level.FINE, "every payment has its coins", data=data)
 
@@ -56,10 +56,10 @@ def adjustments() -> Line:
     data = {"waiting": waiting, "late": late, "too_old": too_old}
     if too_old:
         days = billing_adjustments.MAX_PROPOSAL_AGE.days
-        text = f"{words(too_old)} pending for more than {days} days: can only be refused"
+        text = f"{format_count(too_old)} pending for more than {days} days: can only be refused"
         remedy = f"refuse them, and propose again what is still due: {_ADJUSTMENTS_PAGE}"
         return Line("adjustments", Level.WARNING, text, remedy, data)
     if late:
-        text = f"{words(late)} pending for more than a day: need a second person"
+        text = f"{format_count(late)} pending for more than a day: need a second person"
         return Line("adjustments", Level.WARNING, text, f"approve or refuse them: {_ADJUSTMENTS_PAGE}", data)
-    return Line("adjustments", Level.FINE, f"{words(waiting)} pending" if waiting else "none pending", data=data)
+    return Line("adjustments", Level.FINE, f"{format_count(waiting)} pending" if waiting else "none pending", data=data)

@@ -1,17 +1,11 @@
-"""The registry of health checks, and the helpers that checks share."""
+"""The registry of health checks."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
-
-from django.db.models import QuerySet
 
 from relivchats.staff.reports import Level, Line
-
-#: Counting stops after this many rows: a larger number changes nothing for an operator, and costs seconds.
-MAX_COUNTED = 1000
 
 
 @dataclass(frozen=True)
@@ -49,13 +43,3 @@ def health_check(
 def registered_checks() -> tuple[Check, ...]:
     """Return every check in the order of registration."""
     return tuple(_checks.values())
-
-
-def count(rows: QuerySet[Any]) -> int:
-    """Return the number of rows, at most MAX_COUNTED + 1."""
-    return rows.order_by()[: MAX_COUNTED + 1].count()
-
-
-def words(number: int) -> str:
-    """Return the result of `count` as text: `12`, or `more than 1000`."""
-    return f"more than {MAX_COUNTED}" if number > MAX_COUNTED else str(number)

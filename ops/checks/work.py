@@ -12,8 +12,8 @@ from chats.models import Chat
 from insights import stuck as stuck_work
 from insights.models import Insight
 from ops import queues
-from ops.checks.registry import count, health_check, words
-from relivchats.staff.reports import Level, Line
+from ops.checks.registry import health_check
+from relivchats.staff.reports import Level, Line, count, format_count
 
 #: The engine is considered down if this many insights failed within the window and none was completed.
 _OUTAGE_WINDOW = timedelta(minutes=10)
@@ -34,10 +34,12 @@ def vectors() -> Line:
     abandoned = count(Chat.objects.index_lease_expired().filter(index_lease_expires_at__lt=Now() - stuck_work.GRACE))
     data = {"failed": failed, "abandoned": abandoned}
     if abandoned:
-        text = f"{words(abandoned)} left by a worker that stopped"
+        text = f"{format_count(abandoned)} left by a worker that stopped"
         return Line("vectors", Level.WARNING, text, "manage.py jobs --recover", data)
     if failed:
-        return Line("vectors", Level.WARNING, f"{words(failed)} failed to index", "manage.py reindex --failed", data)
+        return Line(
+            "vectors", Level.WARNING, f"{format_count(failed)} failed to index", "manage.py reindex --failed", data
+        )
     return Line("vectors", Level.FINE, "no chat failed to index", data=data)
 
 
@@ -48,7 +50,7 @@ def reservations() -> Line:
     data = {"overdue": overdue}
     if overdue:
         remedy = "manage.py reservations --stuck --release"
-        return Line("reservations", Level.WARNING, f"{words(overdue)} overdue", remedy, data)
+        return Line("reservations", Level.WARNING, f"{format_count(overdue)} overdue", remedy, data)
     return Line("reservations", Level.FINE, "none overdue", data=data)
 
 
@@ -67,7 +69,9 @@ def insights() -> Line:
         text = f"{recent['failed']} failed in {minutes} minutes and none succeeded"
         return Line("insights", Level.CRITICAL, text, "manage.py insights --failed", data)
     if stuck:
-        return Line("insights", Level.WARNING, f"{words(stuck)} stuck in generating", "manage.py jobs --recover", data)
+        return Line(
+            "insights", Level.WARNING, f"{format_count(stuck)} stuck in generating", "manage.py jobs --recover", data
+        )
     text = f"none stuck; in {minutes} minutes {recent['completed']} completed, {recent['failed']} failed"
     return Line("insights", Level.FINE, text, data=data)
 
@@ -77,5 +81,5 @@ def jobs() -> Line:
     """Return the number of stuck jobs."""
     stuck = count(stuck_work.stuck_jobs())
     if stuck:
-        return Line("jobs", Level.WARNING, f"{words(stuck)} stuck", "manage.py jobs --recover", {"stuck": stuck})
+        return Line("jobs", Level.WARNING, f"{format_count(stuck)} stuck", "manage.py jobs --recover", {"stuck": stuck})
     return Line("jobs", Level.FINE, "none stuck", data={"stuck": 0})

@@ -10,8 +10,12 @@ from enum import StrEnum
 from typing import Any
 
 from django.core.serializers.json import DjangoJSONEncoder
+from django.db.models import QuerySet
 
 from relivchats.terminal import Layout, plain
+
+#: Counting stops after this many rows: a larger number changes nothing for an operator, and costs seconds.
+MAX_COUNTED = 1000
 
 
 class Level(StrEnum):
@@ -124,6 +128,16 @@ class Report:
         if self.lines:
             parts.append("\n".join(_format_lines(self.lines, layout)))
         return "\n\n".join(parts)
+
+
+def count(rows: QuerySet[Any], *, limit: int = MAX_COUNTED) -> int:
+    """Return the number of rows, at most `limit` + 1: one more tells "200" from "more than 200"."""
+    return rows.order_by()[: limit + 1].count()
+
+
+def format_count(number: int, *, limit: int = MAX_COUNTED) -> str:
+    """Return the result of `count` as text: `12`, or `more than 1000`."""
+    return f"more than {limit}" if number > limit else str(number)
 
 
 def _format_lines(lines: Sequence[Line], layout: Layout | None) -> list[str]:
