@@ -120,6 +120,9 @@ def reconcile_due() -> int:
             step()
         except (DomainError, Error) as error:
             logger.warning("reconciliation failed", extra={"row": str(step.args[0]), "error": type(error).__name__})
+        except Exception:
+            # A bug in one row must not keep the rows after it from being reconciled.
+            logger.exception("reconciliation failed", extra={"row": str(step.args[0])})
         else:
             succeeded += 1
     return succeeded

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable
 from datetime import timedelta
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -104,6 +105,27 @@ def test_an_unanswered_request_does_not_stop_other_orders(shop: Shop) -> None:
     aged(first, HOUR), aged(second, HOUR)
     reconciliation.reconcile_due()
     assert shop.balance == 2050
+
+
+def test_a_bug_in_one_row_does_not_stop_other_orders(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(2):
+        shop.pay_order(aged(shop.place_order(), HOUR))
+    apply_report, calls = webhooks.apply_report, []
+
+    def fail_once(*args: Any) -> Any:
+        calls.append(args)
+        if len(calls) == 1:
+            raise TypeError("a bug")
+        return apply_report(*args)
+
+    monkeypatch.setattr(webhooks, "apply_report", fail_once)
+    assert reconciliation.reconcile_due() == 1
+    assert shop.balance == 450
+    assert [record.exc_info is not None for record in caplog.records if record.message == "reconciliation failed"] == [
+        True
+    ]
 
 
 def test_concurrent_rounds_fetch_the_status_of_each_order_once(
