@@ -118,10 +118,8 @@ def merge_export(chat: Chat, sealed: SealedExport, log: UploadLog) -> ImportResu
         blocks = sealer.finish()
         log.end_stage("seal")
 
-        if _save(plan, blocks, columns, log=log, content_fingerprint=fingerprint):
-            return ImportResult(
-                _reload(chat), ChatUpload.Outcome.EXTENDED, overlap.new_messages, overlap.older_messages
-            )
+        if extended := _save(plan, blocks, columns, log=log, content_fingerprint=fingerprint):
+            return ImportResult(extended, ChatUpload.Outcome.EXTENDED, overlap.new_messages, overlap.older_messages)
         chat = _reload(chat)
     raise ChatChanges("Others are changing this chat just now. Send the file again in a moment.")
 
@@ -210,12 +208,12 @@ def _save(
     *,
     log: UploadLog,
     content_fingerprint: bytes,
-) -> bool:
-    """Store the plan, or return False if the chat was changed or deleted since it was loaded."""
+) -> Chat | None:
+    """Store the plan and return the chat, or return None if it was changed or deleted since it was loaded."""
     chat = plan.chat
     # Two uploads of the same file can be here at once. The second waits for this lock, and then the chat has changed.
     if Chat.objects.select_for_update(no_key=True).unchanged_since(chat).only("pk").first() is None:
-        return False
+        return None
     TranscriptBlock.objects.filter(chat=chat.pk, first_number__gte=blocks[0].first_number).delete()
     copy_rows("transcript_blocks", BLOCK_TYPES, ((chat.pk, *block) for block in blocks))
     Chat.objects.filter(pk=chat.pk).update(**columns)
@@ -227,4 +225,5 @@ def _save(
         older_left_out=plan.overlap.older_messages,
         content_fingerprint=content_fingerprint,
     )
-    return True
+    # Loaded before the commit: once the row of the upload is stored, a concurrent deletion must not refuse the upload.
+    return Chat.objects.get(pk=chat.pk)

@@ -512,6 +512,20 @@ class TestConcurrentChanges:
         before(monkeypatch, deduplication, "_may_overlap", lambda: erase(Chat.objects.get(pk=chat.pk)))
         assert upload(chat.owner, export(BEGINNING + REST)).outcome == "accepted"
 
+    def test_a_chat_erased_after_a_merge_leaves_one_row_of_the_upload(
+        self, chat: Chat, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        save = merging._save
+
+        def save_then_erase(*arguments: Any, **columns: Any) -> Chat | None:
+            saved = save(*arguments, **columns)
+            erase(Chat.objects.get(pk=chat.pk))
+            return saved
+
+        monkeypatch.setattr(merging, "_save", save_then_erase)
+        assert upload(chat.owner, export(BEGINNING + REST), extend=chat.pk).outcome == "extended"
+        assert list(ChatUpload.objects.order_by("pk").values_list("outcome", flat=True)) == ["accepted", "extended"]
+
     def test_an_upload_never_returns_an_erased_chat(self, chat: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
         before(monkeypatch, UploadLog, "record_unchanged", lambda: erase(Chat.objects.get(pk=chat.pk)))
         with pytest.raises(NotFound):
@@ -574,7 +588,7 @@ class TestRaces:
         chat = import_chat(owner=owner, upload=export(BEGINNING))
         both_planned, write, planned = threading.Barrier(2), merging._save, set[int]()
 
-        def save_after_both_planned(*arguments: Any, **columns: Any) -> bool:
+        def save_after_both_planned(*arguments: Any, **columns: Any) -> Chat | None:
             if threading.get_ident() not in planned:
                 planned.add(threading.get_ident())
                 both_planned.wait(PATIENCE_SECONDS)
