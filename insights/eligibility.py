@@ -50,10 +50,11 @@ class Eligibility:
             reasons.append("Only one person writes in this chat; insights are about people with each other.")
         if self.too_many_people:
             titles = _join_titles(self.too_many_people)
-            reasons.append(f"This chat has {self.chat.participant_count} people; {titles} need a chat of two.")
+            needs = "needs" if len(self.too_many_people) == 1 else "need"
+            reasons.append(f"This chat has {self.chat.participant_count} people; {titles} {needs} a chat of two.")
         if self.too_few_messages:
-            needs = ", ".join(f"{t.title} needs {t.min_messages}" for t in self.too_few_messages)
-            reasons.append(f"This chat has {self.chat.message_count} messages; {needs}.")
+            minimums = ", ".join(f"{t.title} needs {t.min_messages}" for t in self.too_few_messages)
+            reasons.append(f"This chat has {self.chat.message_count} messages; {minimums}.")
         if not reasons:
             return
         if self.eligible:
