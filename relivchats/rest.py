@@ -105,8 +105,8 @@ class IdField(serializers.UUIDField):
         return super().to_internal_value(data)
 
 
-class WordField(serializers.SlugField):
-    """An id of letters, as text. Unlike the base class, it rejects a number."""
+class SlugTextField(serializers.SlugField):
+    """A slug, as text: letters, digits, hyphens and underscores. Unlike the base class, it rejects a JSON number."""
 
     def to_internal_value(self, data: Any) -> str:
         """Return the text. Raise ValidationError."""

@@ -9,7 +9,7 @@ from rest_framework import serializers
 
 from billing.models import CreditPackage, PackagePrice, PaymentOrder
 from billing.payments import money, providers
-from relivchats.rest import ClosedSerializer, WordField
+from relivchats.rest import ClosedSerializer, SlugTextField
 
 
 class PriceSerializer(serializers.ModelSerializer[PackagePrice]):
@@ -50,7 +50,7 @@ class PackageSerializer(serializers.ModelSerializer[CreditPackage]):
 class PlaceSerializer(ClosedSerializer):
     """The body of a new order."""
 
-    package_id = WordField(max_length=40, help_text="Of `GET /api/credits/packages`.")
+    package_id = SlugTextField(max_length=40, help_text="Of `GET /api/credits/packages`.")
     provider = serializers.CharField(max_length=16, help_text="One of the price's `providers`.")
     idempotency_key = serializers.CharField(
         max_length=255, required=False, help_text="The same as the header Idempotency-Key, which takes precedence."
