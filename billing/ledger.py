@@ -3,7 +3,8 @@
 Every function is atomic and idempotent: the same key (or the same reservation) with the same request returns the first
 answer; with another request it raises. Two requests are the same if they move the same coins in the same way, for the
 same order, or hold them for the same purpose. `actor`, the reason of a movement and `expires_at` may differ: those of
-the first request are stored.
+the first request are stored. For a refund, the order alone identifies the request: fewer coins than requested may have
+been taken.
 
 Lock order, everywhere: job, reservation, wallet. Every function refreshes the instances that it is given, so
 `wallet.balance` is current after the call.

@@ -50,7 +50,11 @@ def get_own_chat(request: Request, chat_id: UUID) -> Chat:
 
 
 def _rebuild_upload(request: Request, chat_id: str) -> Any:
-    """Return the body of a replayed upload. Statistics are stored only under the key of the chat, so it is rebuilt."""
+    """Return the body of a replayed upload.
+
+    Statistics are stored only under the key of the chat, so the chat is rebuilt as it is now. `outcome` and the counts
+    are those of its latest upload, which can be a later one than the replayed.
+    """
     chat = get_own_chat(request, UUID(chat_id))
     return UploadedChatSerializer(chat, context={"result": last_import(chat)}).data
 

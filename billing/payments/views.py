@@ -30,7 +30,8 @@ from relivchats.openapi import example, problems
 from relivchats.rest import Pages, RequestTooLarge, body, check_length, person
 from relivchats.throttling import limited
 
-#: Events of both providers are a few kilobytes. The limit bounds what an unsigned request can make us read.
+#: Events of Stripe and Razorpay are a few kilobytes. The limit bounds the bytes that an unsigned request can make us
+#: read.
 MAX_WEBHOOK_BYTES = 256 * 1024
 
 

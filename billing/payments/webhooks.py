@@ -130,7 +130,7 @@ def dismiss_order(order: PaymentOrder) -> None:
 
 
 def retry(event: WebhookEvent) -> Outcome:
-    """Apply an event under review again, after its cause was fixed."""
+    """Apply an event that is under review or waiting, now. A closed event is unchanged; return its outcome."""
     WebhookEvent.objects.needing_review().filter(pk=event.pk).make_due()
     return apply(event.pk)
 
