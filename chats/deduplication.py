@@ -31,11 +31,13 @@ class ChatRecognised(Conflict):
 
     def __init__(self, chat: Chat, overlap: Overlap) -> None:
         new, older = overlap.new_messages, overlap.older_messages
-        news = f"its {new:,} new message{'s' * (new != 1)}" if new else "what is new (nothing, this time)"
-        lost = f" {older:,} older one{'s' * (older != 1)} that it lacks would be left out." if older else ""
+        added = f"its {new:,} new message{'s' * (new != 1)}" if new else "its new messages (there are none now)"
+        omitted = (
+            f" {older:,} older message{'s' * (older != 1)} that the chat lacks would be left out." if older else ""
+        )
         super().__init__(
-            f"Most of it is in a chat of yours. Send the file again with extend={chat.pk} to add {news} to that"
-            f" chat, or with separate=true to make another chat of it.{lost}",
+            f"Most of these messages are in one of your chats. Send the file again with extend={chat.pk} to add {added}"
+            f" to that chat, or with separate=true to create another chat.{omitted}",
             candidate={
                 "id": str(chat.pk),
                 "message_count": chat.message_count,
@@ -65,7 +67,7 @@ def find_identical_chat(owner: User, sealed: SealedExport) -> Chat | None:
 
 def raise_if_duplicate(owner: User, sealed: SealedExport, *, first_day: date, last_day: date) -> None:
     """Raise ChatRecognised if one of the owner's chats contains most of these messages."""
-    # With a time zone of its own, a chat can be a day off from the export's clock.
+    # The dates of a chat with a time zone can differ from the export's by a day.
     day = timedelta(days=1)
     candidates = Chat.objects.owned_by(owner).filter(
         platform=sealed.export.platform, last_message_on__gte=first_day - day, first_message_on__lte=last_day + day

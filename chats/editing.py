@@ -66,12 +66,12 @@ def edit_chat(
         is_saved = not columns or Chat.objects.unchanged_since(chat).update(**columns)
         current = Chat.objects.filter(pk=chat.pk).first()
         if current is None:
-            raise NotFound("This chat was deleted just now.")
+            raise NotFound("This chat was just deleted.")
         if is_saved:
             logger.info("chat edited", extra={"chat": str(chat.pk), "columns": ",".join(sorted(columns))})
             return current
         chat = current
-    raise ChatChanges("Others are changing this chat just now. Send it again in a moment.")
+    raise ChatChanges("Other requests are changing this chat. Send the change again in a moment.")
 
 
 def _changed_columns(

@@ -26,7 +26,7 @@ from chats.upload_log import ImportResult, UploadLog
 from relivchats.errors import Conflict, NotFound
 
 MAX_ATTEMPTS = 3
-ADVICE = "Leave out `extend` to make a chat of its own of it."
+ADVICE = "Leave out `extend` to import the file as a separate chat."
 
 
 class NotThisChat(Conflict):
@@ -121,14 +121,14 @@ def merge_export(chat: Chat, sealed: SealedExport, log: UploadLog) -> ImportResu
         if extended := _save(plan, blocks, columns, log=log, content_fingerprint=fingerprint):
             return ImportResult(extended, ChatUpload.Outcome.EXTENDED, overlap.new_messages, overlap.older_messages)
         chat = _reload(chat)
-    raise ChatChanges("Others are changing this chat just now. Send the file again in a moment.")
+    raise ChatChanges("Other requests are changing this chat. Send the file again in a moment.")
 
 
 def _reload(chat: Chat) -> Chat:
     current = Chat.objects.filter(pk=chat.pk).first()
     if current is None:
         raise NotFound(
-            "The chat that `extend` names was deleted just now. Leave out `extend` to make a chat of the file."
+            "The chat that `extend` names was just deleted. Leave out `extend` to import the file as a new chat."
         )
     return current
 

@@ -61,7 +61,8 @@ class DateOrderField(serializers.ChoiceField):
     """`dmy`, `mdy` or `ymd`, in lower or upper case."""
 
     default_error_messages = {
-        "invalid_choice": "Send dmy (day, month, year), mdy or ymd, or leave it out: most exports say it themselves."
+        "invalid_choice": "Send dmy (day, month, year), mdy or ymd, or leave it out: the dates of most exports are not"
+        " ambiguous."
     }
 
     def to_internal_value(self, data: Any) -> Any:
@@ -155,7 +156,7 @@ class ChatChangesSerializer(ClosedSerializer):
         allow_null=True,
         max_length=TITLE_LIMIT,
         help_text="Null restores the default title: the two names, or the size of the group.",
-        error_messages={"blank": "Send a title, or null to have the first one again."},
+        error_messages={"blank": "Send a title, or null to restore the default title."},
     )
     time_zone = TimeZoneField(required=False, help_text=TIME_ZONE_HELP)
     people = ParticipantSerializer(

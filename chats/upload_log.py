@@ -64,7 +64,7 @@ class UploadLog:
 
     @property
     def milliseconds(self) -> int:
-        """Return the time since the upload arrived."""
+        """The milliseconds since the upload arrived."""
         return round((time.perf_counter() - self.started) * 1000)
 
     def record_success(self, outcome: Outcome, *, chat: Chat, added: int, **columns: Any) -> None:
@@ -78,7 +78,7 @@ class UploadLog:
         # The lock keeps the chat from being deleted until the row that refers to it is committed.
         if Chat.objects.select_for_update(no_key=True).only("pk").filter(pk=chat.pk).first() is None:
             raise NotFound(
-                "The chat that has these messages was deleted just now. Send the file again, without `extend`."
+                "The chat that contained these messages was just deleted. Send the file again without `extend`."
             )
         self.record_success(outcome, chat=chat, added=0, **columns)
 

@@ -190,7 +190,7 @@ def _earlier(user: User, *, digest: str, fingerprint: str) -> IdempotencyKey:
     earlier = IdempotencyKey.objects.filter(user=user, digest=digest).first()
     if earlier is not None and earlier.fingerprint != fingerprint:
         raise IdempotencyKeyReused("This Idempotency-Key belongs to an earlier, different request. Use a new key.")
-    # No row: the first request was refused in this moment.
+    # No row: the first request has just been refused.
     if earlier is None or earlier.status is None:
         raise _still_running()
     return earlier
@@ -208,7 +208,7 @@ def _replay(earlier: IdempotencyKey, request: Request, rebuild: Rebuild | None) 
         kept = json.loads(keyring().open(earlier.sealed_answer or b"", context=_context(earlier.token)))
     except CannotOpen:
         raise Conflict(
-            "This request was done, but its answer can no longer be read. Look at what it made, or use a new key."
+            "This request was executed, but its response can no longer be read. Check its result, or use a new key."
         ) from None
     data = kept["body"] if rebuild is None else rebuild(request, kept["body"])
     return Response(data, status=earlier.status, headers={**kept["headers"], REPLAYED: "true"})

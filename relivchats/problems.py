@@ -79,7 +79,7 @@ KINDS: Mapping[int, ProblemKind] = {
         "not-acceptable",
         "ERR_1001",
         "No answer in that format",
-        "Leave the Accept header out, or ask for what is there: application/json, or text/csv where a file is given.",
+        "Leave out the Accept header, or accept application/json (text/csv for a statement).",
     ),
     415: ProblemKind(
         "unsupported-media-type",
@@ -141,10 +141,15 @@ def _set_retry_after(response: HttpResponse, error: DomainError) -> None:
 
 def _framework_problem(exception: exceptions.APIException, view: APIView | None = None) -> HttpResponse:
     kind = KINDS[exception.status_code]
-    # Was it raised with a sentence of ours, or with the framework's text?
-    stock = (exceptions.MethodNotAllowed, exceptions.UnsupportedMediaType, exceptions.Throttled, exceptions.ParseError)
-    is_ours = not isinstance(exception, stock) and exception.detail != type(exception)().detail
-    detail = str(exception.detail) if is_ours else kind.advice
+    # The framework's default text is replaced by our advice; a sentence that our code passed to the exception is kept.
+    framework_only = (
+        exceptions.MethodNotAllowed,
+        exceptions.UnsupportedMediaType,
+        exceptions.Throttled,
+        exceptions.ParseError,
+    )
+    has_own_sentence = not isinstance(exception, framework_only) and exception.detail != type(exception)().detail
+    detail = str(exception.detail) if has_own_sentence else kind.advice
     response = _problem(kind, status=exception.status_code, detail=detail)
     if header := getattr(exception, "auth_header", None):
         response["WWW-Authenticate"] = header
@@ -187,6 +192,10 @@ def members(kind: ProblemKind, *, status: int, detail: str) -> dict[str, Any]:
     }
 
 
+def _is_api(request: HttpRequest) -> bool:
+    return request.path.startswith("/api/")
+
+
 class RefusalMiddleware:
     """Answer a DomainError of a page outside the API, such as a login after too many failures, with a page."""
 
@@ -206,13 +215,6 @@ class RefusalMiddleware:
         response = render(request, "refused.html", {"refusal": exception}, status=exception.status)
         _set_retry_after(response, exception)
         return response
-
-
-# Django's error handlers, which relivchats.urls names.
-
-
-def _is_api(request: HttpRequest) -> bool:
-    return request.path.startswith("/api/")
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponseBase:
@@ -249,4 +251,6 @@ def server_error(request: HttpRequest) -> HttpResponseBase:
                 retry_after_seconds=DATABASE_RETRY_SECONDS,
             )
         )
-    return _refusal(Unexpected("This is our fault. Try again; if it stays, write to us and name the request_id."))
+    return _refusal(
+        Unexpected("This is our fault. Try again. If it happens again, write to us and include the request_id.")
+    )

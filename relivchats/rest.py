@@ -67,7 +67,7 @@ def check_length(request: Request) -> None:
 
 
 class StrictJSONParser(JSONParser):
-    """Parse a JSON object by the standard: without NaN or Infinity, and not nested without end."""
+    """Parses a JSON object strictly: NaN, Infinity and excessive nesting are rejected."""
 
     def parse(self, stream: Any, media_type: str | None = None, parser_context: Mapping[str, Any] | None = None) -> Any:
         """Return the object. Raise ParseError, or ValidationError if it is JSON but not an object."""
@@ -96,7 +96,7 @@ def _reject_constant(name: str) -> float:
 class IdField(serializers.UUIDField):
     """A UUID as text. Unlike the base class, it rejects a whole number."""
 
-    default_error_messages = {"invalid": "This is not an id. Send one as it stands in an answer of the API."}
+    default_error_messages = {"invalid": "This is not an id. Send an id as the API returned it."}
 
     def to_internal_value(self, data: Any) -> UUID:
         """Return the UUID. Raise ValidationError."""
@@ -127,7 +127,7 @@ class ClosedSerializer(serializers.Serializer[Any]):
         if isinstance(data, Mapping) and (unknown := [name for name in data if name not in known_names]):
             known = ", ".join(self.fields)
             raise exceptions.ValidationError(
-                dict.fromkeys(unknown[:_UNKNOWN_SHOWN], f"There is no such field. Those there are: {known}."),
+                dict.fromkeys(unknown[:_UNKNOWN_SHOWN], f"There is no such field. The fields are: {known}."),
                 code="unknown",
             )
         return super().to_internal_value(data)
@@ -142,8 +142,8 @@ class Pages(CursorPagination):
     page_size = 20
     max_page_size = 100
     page_size_query_param = "limit"
-    page_size_query_description = "How many to a page, from 1 to 100."
-    cursor_query_description = "Where a page starts: leave it out, then follow `next`."
+    page_size_query_description = "Results per page, from 1 to 100."
+    cursor_query_description = "The start of the page. Omit it for the first page, then follow `next`."
     ordering = ("-created_at", "-id")
 
     def get_page_size(self, request: Request) -> int:

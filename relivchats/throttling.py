@@ -47,7 +47,7 @@ PARAMETERS = [
     for name, description in (
         ("Limit", "Requests of this kind that you may send in a minute."),
         ("Remaining", "How many of them are left."),
-        ("Reset", "In how many seconds you have all of them again."),
+        ("Reset", "Seconds until the limit is reset."),
     )
 ]
 
@@ -94,7 +94,7 @@ class Limit:
     def _call(
         self, subject: object, call: Callable[[FixedWindowRateLimiter, RateLimitItem, str], Result]
     ) -> Result | None:
-        # Imported at the first request that counts: it takes as long as a tenth of the whole start.
+        # Imported at the first counted request: the import takes a tenth of the startup time.
         from limits import RateLimitItemPerSecond
 
         item = RateLimitItemPerSecond(getattr(settings, self.setting), self.seconds, namespace="relivchats")
@@ -136,7 +136,7 @@ def limited(name: str, *, setting: str) -> Callable[[Method[View, Given]], Metho
                 view.headers["X-RateLimit-Reset"] = str(window.reset_seconds)
                 if window.exceeded:
                     raise TooManyRequests(
-                        f"You may send {window.limit} of these a minute."
+                        f"You can send {window.limit} of these requests per minute."
                         f" Send this one again in {window.reset_seconds} s.",
                         retry_after_seconds=window.reset_seconds,
                     )

@@ -60,7 +60,7 @@ def _create_row(user: User, package_id: str, *, provider: str, key: str) -> Paym
     package = CreditPackage.objects.filter(pk=package_id, active=True).first()
     price = PackagePrice.objects.filter(package=package, currency=providers.REGISTRY[provider].currency).first()
     if package is None or price is None:
-        raise NotFound("There is no such package at this provider. GET /api/credits/packages lists what there is.")
+        raise NotFound("This provider does not sell such a package. GET /api/credits/packages lists the packages.")
     try:
         # A savepoint: after an IntegrityError, the caller's transaction can continue.
         with transaction.atomic():

@@ -53,7 +53,7 @@ def test_date_order_decides_ambiguous_dates(api: Api) -> None:
         ({"date_order": "ydm"}, "date_order", "Send dmy (day, month, year), mdy or ymd"),
         ({"extend": "nonsense"}, "extend", "GET /api/chats lists yours"),
         ({"separate": "maybe"}, "separate", "Send true or false."),
-        ({"timezone": "Europe/Berlin"}, "timezone", "Those there are: file, date_order"),
+        ({"timezone": "Europe/Berlin"}, "timezone", "The fields are: file, date_order"),
         ({"time_zone": ["Europe/Berlin", "Asia/Kolkata"]}, "time_zone", "Send this once"),
         ({"file": [SimpleUploadedFile("a", b"x"), SimpleUploadedFile("b", b"x")]}, "file", "Send this once"),
     ],
