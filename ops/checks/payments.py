@@ -21,27 +21,35 @@ _MAX_ADJUSTMENT_WAIT = timedelta(days=1)
 
 @health_check("payments", remedy=_RECONCILE)
 def payments() -> Line:
-    """Return a critical line if a payment gave no coins or is to be sent back, a warning if one needs a person."""
-    uncredited, held = count(WebhookEvent.objects.uncredited()), count(WebhookEvent.objects.needing_review())
-    again, orders = count(WebhookEvent.objects.duplicate_payments()), count(PaymentOrder.objects.needing_review())
-    unasked, not_taken = count(PaymentOrder.objects.unchecked()), count(PaymentRefund.objects.unacknowledged())
-    data = {"uncredited": uncredited, "paid_again": again, "held": held, "orders": orders, "unasked": unasked}
-    data["refunds_not_taken"] = not_taken
+    """Return a critical line if a payment has no coins or was made twice, and a warning if something needs review."""
+    uncredited, needing_review = count(WebhookEvent.objects.uncredited()), count(WebhookEvent.objects.needing_review())
+    duplicates = count(WebhookEvent.objects.duplicate_payments())
+    orders_to_review = count(PaymentOrder.objects.needing_review())
+    unchecked, unacknowledged = count(PaymentOrder.objects.unchecked()), count(PaymentRefund.objects.unacknowledged())
+    data = {
+        "uncredited": uncredited,
+        "paid_again": duplicates,
+        "held": needing_review,
+        "orders": orders_to_review,
+        "unasked": unchecked,
+        "refunds_not_taken": unacknowledged,
+    }
     # The most severe finding only: its remedy comes first, and the data have all the counts.
     if uncredited:
-        text = f"{format_count(uncredited)} paid more than five minutes ago and without coins"
+        text = f"{format_count(uncredited)} paid more than five minutes ago, without coins"
         return Line("payments", Level.CRITICAL, text, _RECONCILE, data)
-    if again:
-        text = f"{format_count(again)} paid a second time for coins that were given once"
+    if duplicates:
+        text = f"{format_count(duplicates)} paid twice; the coins were granted once"
         return Line("payments", Level.CRITICAL, text, REFUND_DUPLICATE, data)
-    if held or orders:
-        text = f"{format_count(max(held, orders))} held for review"
+    if needing_review or orders_to_review:
+        text = f"{format_count(max(needing_review, orders_to_review))} held for review"
         return Line("payments", Level.WARNING, text, "manage.py payments", data)
-    if not_taken:
-        text = f"{format_count(not_taken)} refunds that no provider has accepted for half an hour"
+    if unacknowledged:
+        text = f"{format_count(unacknowledged)} refunds that no provider has accepted for half an hour"
         return Line("payments", Level.WARNING, text, _RECONCILE, data)
-    if unasked:
-        text = f"{format_count(unasked)} not checked with their provider for half an hour: do worker and beat run?"
+    if unchecked:
+        text = f"{format_count(unchecked)} not checked with their provider for half an hour"
+        text += ": are the worker and beat running?"
         return Line("payments", Level.WARNING, text, _RECONCILE, data)
     return Line("payments", Level.FINE, "every payment has its coins", data=data)
 

@@ -61,7 +61,7 @@ def test_a_second_payment_is_critical_and_must_be_refunded(stripe_shop: Shop) ->
     stripe_shop.send(stripe_shop.order_event(order, "paid", payment={"latest_charge": "ch_again"}))
     WebhookEvent.objects.update(received_at=Now() - timedelta(minutes=6))
     line = payments_check()
-    assert (line.level, line.text) == (Level.CRITICAL, "1 paid a second time for coins that were given once")
+    assert (line.level, line.text) == (Level.CRITICAL, "1 paid twice; the coins were granted once")
     assert line.remedy.startswith("refund that payment")
     status, answer = as_json("payments")
     first = answer["rows"][0]
