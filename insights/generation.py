@@ -56,7 +56,7 @@ def run(insight_id: UUID) -> None:
         except EngineError as error:
             result = error
         except Exception:
-            # Whatever it was: without this, the insight would stay leased until its lease expires.
+            # Any exception: otherwise the insight would stay leased until the lease expires.
             logger.exception("insight not generated", extra={"insight": str(insight_id)})
             result = EngineError("internal_error")
         milliseconds = _milliseconds_since(started)
@@ -99,7 +99,10 @@ def claim_insight(insight_id: UUID) -> Lease | None:
 
 
 def _generate(lease: Lease, engine: Engine) -> GeneratedInsight:
-    """Return the sealed document of a leased insight. Raise EngineError, or whatever else goes wrong on the way."""
+    """Return the sealed document of a leased insight.
+
+    Raise EngineError, or any error of reading, building or sealing.
+    """
     insight = Insight.objects.select_related("chat", "insight_type", "type_version").get(pk=lease.row_id)
     chat = insight.chat
     if chat is None:
@@ -134,26 +137,30 @@ def _record(lease: Lease, engine: Engine, result: GeneratedInsight | EngineError
         milliseconds=milliseconds,
     )
     if isinstance(result, EngineError):
-        held = _fail_or_reschedule(lease, result)
         attempt.error_code = result.code
-        attempt.outcome = InsightAttempt.Outcome.FAILED if _is_final(result, lease) else InsightAttempt.Outcome.RETRY
+        if not result.may_retry or (result.uses_attempt and lease.attempt >= settings.INSIGHT_MAX_ATTEMPTS):
+            attempt.outcome = InsightAttempt.Outcome.FAILED
+            lease_was_valid = settlement.fail(lease, error_code=result.code)
+        else:
+            attempt.outcome = InsightAttempt.Outcome.RETRY
+            lease_was_valid = _reschedule(lease, result)
     else:
-        held = settlement.complete(lease, sealed_document=result.sealed_document, up_to_message=result.up_to_message)
+        lease_was_valid = settlement.complete(
+            lease, sealed_document=result.sealed_document, up_to_message=result.up_to_message
+        )
         attempt.outcome = InsightAttempt.Outcome.COMPLETED
         attempt.tokens_in, attempt.tokens_out = result.draft.tokens_in, result.draft.tokens_out
         logger.info(
-            "insight delivered" if held else "late result discarded",
+            "insight delivered" if lease_was_valid else "late result discarded",
             extra={"insight": str(lease.row_id), "attempt": lease.attempt, "milliseconds": milliseconds},
         )
-    if not held:
+    if not lease_was_valid:
         attempt.outcome = InsightAttempt.Outcome.DISCARDED
     attempt.save(force_insert=True)
 
 
-def _fail_or_reschedule(lease: Lease, error: EngineError) -> bool:
-    """Fail the insight, or make it due again after a delay. Return False if the lease was lost."""
-    if _is_final(error, lease):
-        return settlement.fail(lease, error_code=error.code)
+def _reschedule(lease: Lease, error: EngineError) -> bool:
+    """Make the insight due again after a delay. Return False if the lease was lost."""
     if isinstance(error, EngineRateLimited):
         # The jitter keeps the insights that the provider rejected together from returning together.
         wait_seconds = error.retry_after_seconds + random.uniform(0, 5)
@@ -170,10 +177,6 @@ def _fail_or_reschedule(lease: Lease, error: EngineError) -> bool:
         dispatched_at=None,
         error_code=error.code,
     )
-
-
-def _is_final(error: EngineError, lease: Lease) -> bool:
-    return not error.may_retry or (error.uses_attempt and lease.attempt >= settings.INSIGHT_MAX_ATTEMPTS)
 
 
 def _close_connection() -> None:
