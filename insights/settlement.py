@@ -43,17 +43,17 @@ def complete(lease: Lease, *, sealed_document: bytes, up_to_message: int | None 
 def fail(lease: Lease, *, error_code: str) -> bool:
     """Fail an insight for good; its price is released when the job closes. Return False if the lease was lost."""
     job = _lock_job(lease)
-    attempts = f"failed after {lease.attempt} attempts"
+    # Operators search the log for this text.
+    message = f"failed after {lease.attempt} attempts"
     failed = queue.finish(
         lease,
         status=Insight.Status.FAILED,
         finished_at=Now(),
         error_code=error_code,
-        error_message=f"{attempts}: {error_code}",
+        error_message=f"{message}: {error_code}",
     )
     if failed:
-        # Operators search the log for this text.
-        logger.error(attempts, extra={"insight": str(lease.row_id), "error_code": error_code})
+        logger.error(message, extra={"insight": str(lease.row_id), "error_code": error_code})
         _close_if_finished(job)
     return failed
 
@@ -115,7 +115,13 @@ def _close_if_finished(job: GenerationJob) -> bool:
         ledger.capture(reservation=job.reservation, coins=counts["coins"])
     else:
         ledger.release(reservation=job.reservation, reason="nothing was delivered")
-    job.status = _final_status(completed=job.completed_insights, failed=job.failed_insights)
+    if not job.failed_insights:
+        job.status = GenerationJob.Status.COMPLETED
+    elif job.completed_insights:
+        job.status = GenerationJob.Status.PARTIAL_FAILURE
+    else:
+        job.status = GenerationJob.Status.FAILED
+    # update(), not save(): finished_at comes from the database's clock.
     GenerationJob.objects.filter(pk=job.pk).update(
         status=job.status,
         completed_insights=job.completed_insights,
@@ -127,9 +133,3 @@ def _close_if_finished(job: GenerationJob) -> bool:
         extra={"job": str(job.pk), "status": job.status, "captured": counts["coins"], "failed": counts["failed"]},
     )
     return True
-
-
-def _final_status(*, completed: int, failed: int) -> GenerationJob.Status:
-    if not failed:
-        return GenerationJob.Status.COMPLETED
-    return GenerationJob.Status.PARTIAL_FAILURE if completed else GenerationJob.Status.FAILED
