@@ -97,13 +97,11 @@ def import_upload(
 
 
 def _open_export(content: bytes, options: ImportOptions, target: Chat | None) -> ParsedExport:
-    def open_with(date_order: str | None) -> ParsedExport:
-        return exports.read(content, date_order=date_order, chat=options.chat, limit_bytes=settings.UPLOAD_LIMIT_BYTES)
-
-    export = open_with(options.date_order)
+    limit_bytes = settings.UPLOAD_LIMIT_BYTES
+    export = exports.read(content, date_order=options.date_order, chat=options.chat, limit_bytes=limit_bytes)
     if target and export.ambiguous_dates and export.date_order != target.date_order:
-        # The dates of this file are ambiguous, and the chat that it extends shows how to read them.
-        return open_with(target.date_order)
+        # The dates of this file are ambiguous, and those of the chat that it extends are known.
+        return exports.read(content, date_order=target.date_order, chat=options.chat, limit_bytes=limit_bytes)
     return export
 
 
