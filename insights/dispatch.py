@@ -27,13 +27,13 @@ lease_renewer = LeaseRenewer(queue)
 
 
 def dispatch() -> int:
-    """Publish the ids of due insights of searchable chats, as many as leases are free, and return how many."""
-    # Messages that no worker has answered yet count too. Otherwise one big job would fill the broker's queue, and the
-    # jobs that come after it would wait behind it.
-    answerable = Q(
+    """Publish the ids of due insights of searchable chats, at most one per free lease, and return their number."""
+    # Published insights that no worker has claimed yet count too. Otherwise one large job would fill the broker's
+    # queue, and the jobs after it would wait.
+    published = Q(
         status=Insight.Status.PENDING, dispatched_at__gte=Now() - timedelta(seconds=settings.REDISPATCH_SECONDS)
     )
-    in_flight = Insight.objects.filter(answerable).count() + Insight.objects.leased().count()
+    in_flight = Insight.objects.filter(published).count() + Insight.objects.leased().count()
     # The first due insight of every job, then the second of every job, and so on.
     turn = Window(RowNumber(), partition_by="job", order_by=["next_attempt_at", "pk"])
     searchable = Insight.objects.due().filter(chat__vector_status=Chat.VectorStatus.COMPLETED)

@@ -64,15 +64,15 @@ class LeaseQueue(Generic[Row]):
     max_attempts: int
     prefix: str = ""
 
-    def dispatch(self, due: QuerySet[Row], *, limit: int) -> int:
-        """Publish the ids of the first `limit` rows of `due`, in order, and return how many were published.
+    def dispatch(self, rows: QuerySet[Row], *, limit: int) -> int:
+        """Publish the ids of the first `limit` of `rows`, in order, and return the number published.
 
         A row is published again if no worker claims it within REDISPATCH_SECONDS. If the broker fails, the rest waits
         for the next call; beat makes one every few seconds.
         """
-        unanswered = Now() - timedelta(seconds=settings.REDISPATCH_SECONDS)
-        unpublished = self._where(dispatched_at=None) | self._where(dispatched_at__lt=unanswered)
-        candidates = list(due.filter(unpublished).values_list("pk", flat=True)[: max(0, limit)])
+        expired_before = Now() - timedelta(seconds=settings.REDISPATCH_SECONDS)
+        unpublished = self._where(dispatched_at=None) | self._where(dispatched_at__lt=expired_before)
+        candidates = list(rows.filter(unpublished).values_list("pk", flat=True)[: max(0, limit)])
         if not candidates:
             return 0
         still_pending = self._rows().filter(unpublished, pk__in=candidates, **{self.status_column: self.pending})
