@@ -20,14 +20,14 @@ MAY_IMPORT = {
     "ops": {"ops", "insights", "chats", "billing", "relivchats"},
 }
 #: The settings import the registries whose names are valid values.
-READS_REGISTRIES = ROOT / "relivchats" / "settings.py"
+SETTINGS_MODULE = ROOT / "relivchats" / "settings.py"
 
 
-def modules(room: str) -> Iterator[Path]:
-    return (path for path in (ROOT / room).rglob("*.py"))
+def modules(package: str) -> Iterator[Path]:
+    return (path for path in (ROOT / package).rglob("*.py"))
 
 
-def imported_rooms(source: str) -> set[str]:
+def imported_packages(source: str) -> set[str]:
     names: set[str] = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
@@ -37,18 +37,18 @@ def imported_rooms(source: str) -> set[str]:
     return {name.split(".")[0] for name in names} & set(MAY_IMPORT)
 
 
-@pytest.mark.parametrize("room", MAY_IMPORT)
-def test_imports_point_down_only(room: str) -> None:
+@pytest.mark.parametrize("package", MAY_IMPORT)
+def test_imports_point_down_only(package: str) -> None:
     upward = {
         str(path.relative_to(ROOT)): sorted(up)
-        for path in modules(room)
-        if path != READS_REGISTRIES and (up := imported_rooms(path.read_text()) - MAY_IMPORT[room])
+        for path in modules(package)
+        if path != SETTINGS_MODULE and (up := imported_packages(path.read_text()) - MAY_IMPORT[package])
     }
     assert upward == {}
 
 
-def test_an_arrow_that_runs_up_would_be_seen() -> None:
-    assert imported_rooms("def f():\n    from insights.models import Insight\n") == {"insights"}
+def test_an_upward_import_is_found() -> None:
+    assert imported_packages("def f():\n    from insights.models import Insight\n") == {"insights"}
 
 
 PURE = sorted(path for package in ("exports", "statistics") for path in (ROOT / "chats" / package).rglob("*.py"))
@@ -102,7 +102,7 @@ def test_reading_and_counting_an_export_are_pure(path: Path) -> None:
         "today = datetime.now(UTC)",
     ],
 )
-def test_an_impure_module_would_be_found(source: str) -> None:
+def test_an_impure_module_is_found(source: str) -> None:
     assert impurities(source)
 
 
