@@ -85,7 +85,7 @@ def test_an_address_is_refused_after_too_many_failures_with_different_accounts(s
     assert login(address="203.0.113.9").status_code == 302, "another address is open"
 
 
-def test_successful_logins_use_nothing_up() -> None:
+def test_successful_logins_are_not_counted() -> None:
     assert [login().status_code for _ in range(8)] == [302] * 8
 
 
@@ -173,7 +173,7 @@ def test_health_answers_an_address_that_guesses_tokens(settings: Any) -> None:
         (False, "2001:db8:1:2:3:4:5:6", "", "2001:db8:1:2::/64"),
     ],
 )
-def test_the_callers_address_is_the_one_that_nobody_can_invent(
+def test_the_client_address_cannot_be_forged(
     rf: Any, settings: Any, behind_proxy: bool, remote: str, forwarded: str, expected: str
 ) -> None:
     settings.BEHIND_PROXY = behind_proxy

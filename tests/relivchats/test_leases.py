@@ -125,7 +125,7 @@ class TestClaim:
         assert queue.queue.claim(row_id) is None
 
     @pytest.mark.django_db(transaction=True)
-    def test_of_many_claims_at_once_one_succeeds(self, transactional_db: None, queue: Queue) -> None:
+    def test_of_many_concurrent_claims_one_succeeds(self, transactional_db: None, queue: Queue) -> None:
         row_id = queue.make_due()
         results = call_at_once([lambda: queue.queue.claim(row_id)] * 8)
         assert [type(result) for result in results if result is not None] == [Lease]
@@ -324,7 +324,7 @@ class TestDispatch:
         assert queue.get(row_id, "dispatched_at") is not None
 
     @pytest.mark.django_db(transaction=True)
-    def test_dispatchers_at_once_publish_a_row_once(
+    def test_concurrent_dispatchers_publish_a_row_once(
         self, transactional_db: None, queue: Queue, published: list[UUID]
     ) -> None:
         ids = sorted(queue.make_due() for _ in range(6))

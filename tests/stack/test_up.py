@@ -173,7 +173,7 @@ def test_another_cause_of_a_failed_start_is_not_reported_as_a_setting(tmp_path: 
     assert "No module named 'absent'" in done.stderr
 
 
-def test_a_demo_of_a_file_that_is_not_there_says_so_and_starts_nothing(tmp_path: Path) -> None:
+def test_a_demo_of_a_missing_file_reports_it_and_starts_nothing(tmp_path: Path) -> None:
     done = run(tmp_path / "data", "demo", "missing.txt", "--once")
     assert (done.returncode, done.stderr) == (2, "There is no file missing.txt. Check its path.\n")
     assert not (tmp_path / "data").exists()
