@@ -11,6 +11,7 @@ from relivchats.errors import DomainError
 
 #: Every insight is about people with each other, so a chat in which one person writes is eligible for none.
 MIN_PEOPLE = 2
+ONLY_ONE_PERSON = "Only one person writes in this chat; insights are about people with each other."
 
 
 class NotEligible(DomainError):
@@ -35,7 +36,7 @@ class Eligibility:
         """Return why the chat is not eligible for the type, in sentences; empty if it is eligible."""
         reasons = []
         if insight_type in self.too_few_people:
-            reasons.append("Only one person writes in this chat; insights are about people with each other.")
+            reasons.append(ONLY_ONE_PERSON)
         if insight_type in self.too_many_people:
             reasons.append(f"It needs a chat of two; this one has {self.chat.participant_count} people.")
         if insight_type in self.too_few_messages:
@@ -47,7 +48,7 @@ class Eligibility:
         """Raise NotEligible if the chat is not eligible for one of the checked types."""
         reasons = []
         if self.too_few_people:
-            reasons.append("Only one person writes in this chat; insights are about people with each other.")
+            reasons.append(ONLY_ONE_PERSON)
         if self.too_many_people:
             titles = _join_titles(self.too_many_people)
             needs = "needs" if len(self.too_many_people) == 1 else "need"

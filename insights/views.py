@@ -299,9 +299,10 @@ class JobStatusView(APIView):
             raise NotFound("You have no job with this id.")
         # Read after the job. The other way round, a job that finishes between the queries would show open insights.
         insights = list(_in_display_order(Insight.objects.filter(job=job).defer("sealed_document")))
+        version = (job.pk, job.chat_id, job.status, job.completed_insights, job.failed_insights, job.started_at)
         response = conditional(
             request,
-            *(job.pk, job.chat_id, job.status, job.completed_insights, job.failed_insights, job.started_at),
+            *version,
             *_versions(insights),
             answer=lambda: Response(JobSerializer(job, context={"insights": insights}).data),
         )
