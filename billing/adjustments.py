@@ -13,7 +13,7 @@ from billing import ledger
 from billing.models import Adjustment, CreditTransaction, Wallet
 from relivchats.errors import Conflict, DomainError
 
-#: An older proposal can only be refused: its reason has probably passed.
+#: An older proposal can only be refused: its reason probably no longer applies.
 MAX_PROPOSAL_AGE = timedelta(days=7)
 #: Adjustments by one person in one wallet within this time count together against the limit.
 LIMIT_WINDOW = timedelta(hours=24)

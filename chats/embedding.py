@@ -1,4 +1,4 @@
-"""Embeds texts as vectors that are close when their meanings are. EMBEDDING_ENGINE names the engine.
+"""Embed texts as vectors that are close if their meanings are close. EMBEDDING_ENGINE names the engine.
 
 `local` is wordllama, whose model is included in its wheel: it needs no network and no key. It averages the
 vectors of a text's tokens. Hindi in Latin letters therefore finds Hinglish but not English, and search across

@@ -87,8 +87,8 @@ def request(chat: Chat) -> None:
 def request_from(chat_id: UUID, *, first_number: int) -> None:
     """Request indexing of the messages from this number on, if the chat was ever requested to be indexed.
 
-    Call it inside the transaction that adds the messages. The chunks of conversations that ended before them are kept,
-    and until the new index is finished the earlier one is searched. An indexing that is running starts again.
+    Call it inside the transaction that adds the messages. The chunks of conversations that ended before them are kept.
+    Until the new index is finished, the old one is searched. If indexing is running, it starts again.
     """
     completed = When(vector_status=Chat.VectorStatus.COMPLETED, then=Value(first_number, PositiveIntegerField()))
     Chat.objects.filter(pk=chat_id, index_requested_at__isnull=False).update(

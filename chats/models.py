@@ -53,7 +53,7 @@ class Chat(models.Model):
         FAILED = "failed"
 
     class VectorStatus(models.TextChoices):
-        """The status of indexing. PENDING also stands for a chat whose indexing was never requested."""
+        """The status of indexing. A chat whose indexing was never requested is PENDING as well."""
 
         PENDING = "pending"
         INDEXING = "indexing"

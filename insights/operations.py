@@ -106,7 +106,7 @@ def retry_insights(insights: QuerySet[Insight], *, context: ActionContext) -> Ba
     def retry(insight: Insight) -> str:
         unlocked = unlocking.retry(insight)
         if not unlocked.created:
-            return f"was unlocked again already, in job {unlocked.job.pk}"
+            return f"already unlocked again, in job {unlocked.job.pk}"
         return f"job {unlocked.job.pk}, {unlocked.coins} coins held"
 
     selected = insights.select_related("job__user", "job__category", "chat", "insight_type").defer("sealed_document")

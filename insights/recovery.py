@@ -92,9 +92,10 @@ def _count_recovered(step: Callable[[UUID], bool], rows: QuerySet[Any]) -> int:
 
 @transaction.atomic
 def recover_insight(insight_id: UUID) -> bool:
-    """Make an insight due again whose lease expired, or fail it after its last attempt. Return False if it is leased.
+    """Make an insight with an expired lease due again, or fail it after its last attempt.
 
-    Its worker may be alive, only slow: until the lease is locked it may still renew it or finish the insight.
+    Return False if the lease has not expired. The worker may be alive but slow: until the row is locked here, it can
+    still renew the lease or finish the insight.
     """
     # The job before the insight, as everywhere: the lock order is in settlement.py.
     GenerationJob.objects.select_for_update(of=("self",)).filter(insights=insight_id).first()

@@ -29,7 +29,6 @@ READY_SECONDS = 1.0
 _STATUS = {Level.FINE: "pass", Level.WARNING: "warn", Level.UNKNOWN: "warn", Level.CRITICAL: "fail"}
 
 
-# never_cache: a proxy that keeps an old answer would hide an outage, or the end of one.
 def _without_session(view: View) -> View:
     """Treat every request as anonymous: loading a session would query the database, which may be down."""
 
@@ -38,6 +37,7 @@ def _without_session(view: View) -> View:
         request.user = AnonymousUser()
         return view(request)
 
+    # never_cache: a proxy that caches a response would hide an outage or its end.
     return require_safe(never_cache(wrapped))
 
 

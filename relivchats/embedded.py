@@ -147,7 +147,8 @@ def prepare_directory() -> Path:
 
 
 def _read_or_create(path: Path, make: Callable[[], str]) -> str:
-    """Return the text of the file. Two first callers get the same text, and a crash leaves a whole file or none."""
+    """Return the text of the file. Concurrent first callers get the same text, and after a crash the file is complete
+    or missing."""
     with contextlib.suppress(FileNotFoundError):
         return path.read_text()
     prepare_directory()

@@ -223,9 +223,9 @@ def _stack(directory: Path, port: int) -> Stack:
 
 
 def _check_settings() -> None:
-    """Read the settings as every process will. Raise MalformedSetting with the sentence that names it, or ProcessError.
+    """Read the settings in a child process, with the environment of the servers.
 
-    A child reads them, because this process does without Django.
+    Raise MalformedSetting with the child's sentence, or ProcessError. This process does not import Django.
     """
     done = subprocess.run(
         [sys.executable, "-c", "import manage; manage.read_settings()"],

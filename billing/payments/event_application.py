@@ -28,7 +28,7 @@ def apply_event(order: PaymentOrder, event: ProviderEvent) -> Outcome:
 
 def _apply(order: PaymentOrder, event: ProviderEvent) -> Outcome:
     if order.provider_order_id and event.provider_order_id and order.provider_order_id != event.provider_order_id:
-        return Outcome(Status.NEEDS_REVIEW, "it names this order, but has another order id of the provider")
+        return Outcome(Status.NEEDS_REVIEW, "it names this order but has the provider's id of another order")
     if event.kind == EventKind.PAID:
         return _apply_payment(order, event)
     if event.kind == EventKind.REFUND:

@@ -85,7 +85,7 @@ def orders_with_changed_refunds() -> OrderQuerySet:
 
 
 def due_orders_with_changed_refunds() -> OrderQuerySet:
-    """Return those of them whose provider was not asked within the last MIN_REQUEST_INTERVAL."""
+    """Return orders with changed refunds whose provider was not asked within the last MIN_REQUEST_INTERVAL."""
     return orders_with_changed_refunds().filter(Q(asked_at=None) | Q(asked_at__lt=Now() - MIN_REQUEST_INTERVAL))
 
 

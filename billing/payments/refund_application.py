@@ -98,8 +98,8 @@ def _find_refund(order: PaymentOrder, event: ProviderEvent) -> PaymentRefund | N
 def _reject_revival(order: PaymentOrder, refund: PaymentRefund, event: ProviderEvent) -> Outcome | None:
     """Return why a failed refund must not become accepted by this event, or None if it may.
 
-    A refund that the provider first refused and then made continues. One that failed at the provider continues only
-    if the provider says so when asked: a stored event may be older than the failure.
+    A refund that the provider first refused and later made is accepted. One that failed at the provider is accepted
+    again only if the provider's answer to a request says so: a stored event may be older than the failure.
     """
     if event.state not in ACCEPTED or refund.status in ACCEPTED:
         return None

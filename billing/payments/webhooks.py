@@ -24,15 +24,15 @@ logger = logging.getLogger(__name__)
 
 Status = WebhookEvent.Status
 
-#: An event is retried 10 s after the first attempt, then each time after three times as long, up to the maximum.
+#: The delay before the first retry of an event; each further delay is three times as long, up to the maximum.
 FIRST_RETRY_SECONDS, MAX_RETRY_SECONDS = 10, 600
-#: An event that still waits after this time is put in front of a person.
+#: An event that still waits after this time needs review.
 MAX_WAIT = timedelta(days=2)
 BATCH = 200
 DISMISSED = {"status": Status.DISMISSED, "outcome": "dismissed by staff"}
 
 _EVENT_FIELDS = tuple(ProviderEvent.__dataclass_fields__)
-#: Two events of one order that agree in these columns say the same.
+#: Two events of one order with the same values in these columns report the same fact.
 _IDENTITY_FIELDS = ("kind", "provider_payment_id", "provider_refund_id", "amount", "currency")
 
 
@@ -146,7 +146,7 @@ def mark_answered(order_id: UUID, event_ids: Sequence[int]) -> None:
 
 
 def _hold_for_review(order: PaymentOrder, event: ProviderEvent, outcome: Outcome) -> None:
-    """Store the answer as an event, unless one that says the same is under review or was dismissed."""
+    """Store the answer as an event, unless an event that reports the same fact is under review or was dismissed."""
     if not _same_events(order, event).filter(status__in=[Status.NEEDS_REVIEW, Status.DISMISSED]).exists():
         order.events.create(
             **{**vars(event), "event_id": f"asked {uuid.uuid4()}", "type": "asked"},
@@ -204,9 +204,9 @@ def _apply_due_of_same_order(event: WebhookEvent) -> None:
 
 def _decide(order: PaymentOrder | None, event: WebhookEvent) -> Outcome:
     if event.kind == EventKind.UNKNOWN:
-        return Outcome(Status.IGNORED, "an event type that changes nothing here")
+        return Outcome(Status.IGNORED, "this type of event changes nothing")
     if order is None:
-        return Outcome(Status.NEEDS_REVIEW, "no order here has these ids")
+        return Outcome(Status.NEEDS_REVIEW, "no order has these ids")
     outcome = event_application.apply_event(
         order, ProviderEvent(**{name: getattr(event, name) for name in _EVENT_FIELDS})
     )

@@ -36,7 +36,7 @@ class ProviderUnavailable(DomainError):
 
 
 class NotConfigured(ProviderUnavailable):
-    """The provider has no keys here, though it has orders here. Only an operator can change that."""
+    """The provider has orders but no keys in this installation. Only an operator can set them."""
 
     title = "The payment provider is not configured here"
     slug = "not-set-up"
@@ -46,7 +46,7 @@ class NotConfigured(ProviderUnavailable):
 
 
 class ProviderRefused(DomainError):
-    """The provider did not do it, and repeating the request will not help. `reason` is the provider's code."""
+    """The provider refused the request, and repeating it will not help. `reason` is the provider's code."""
 
     code, status, title = "ERR_3007", 502, "The payment provider refused"
 

@@ -40,7 +40,10 @@ def _parse_mode(text: str) -> bool | str:
 
 @register
 class Sandbox(Provider):
-    """Give coins for a click. Refused at startup next to live keys, and outside DEBUG and the embedded servers."""
+    """A provider that grants coins for a click.
+
+    It is refused at startup next to live keys, and outside DEBUG and the embedded servers.
+    """
 
     name, label, currency = "sandbox", "Sandbox", "USD"
     #: Empty enables the sandbox with DEBUG, unless a live key is set. "auto" also enables it on the embedded servers,
@@ -52,7 +55,7 @@ class Sandbox(Provider):
         super().check_settings()
         if self.mode is True and (_live_keys_are_set() or not (settings.DEBUG or settings.EMBEDDED)):
             raise ImproperlyConfigured(
-                "PAYMENTS_SANDBOX gives coins for nothing: leave it out where people pay with real money."
+                "PAYMENTS_SANDBOX gives coins away. Do not set it where people pay with real money."
             )
 
     def is_configured(self) -> bool:

@@ -75,7 +75,7 @@ class SectionCounts:
 
 
 def select_speakers(brief: Brief) -> tuple[int, ...]:
-    """Return the people who wrote, in a big group the MAX_PEOPLE who wrote most."""
+    """Return the people who wrote; in a large group, only the MAX_PEOPLE who wrote the most."""
     people = [person for person, count in enumerate(brief.message_counts) if count]
     # Sorted twice: those who wrote most are selected, and stay in the order of the chat's people.
     return tuple(sorted(sorted(people, key=lambda person: -brief.message_counts[person])[:MAX_PEOPLE]))

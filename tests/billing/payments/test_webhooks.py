@@ -188,7 +188,7 @@ def test_an_event_of_an_unknown_order_needs_review(shop: Shop) -> None:
     assert (stored_event().status, stored_event().order, stored_event().outcome) == (
         "needs_review",
         None,
-        "no order here has these ids",
+        "no order has these ids",
     )
     assert shop.balance == 50
     assert webhooks.retry(stored_event()).status == "needs_review"
