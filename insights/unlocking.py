@@ -88,6 +88,14 @@ class Plan:
         """Return the price of unlocking or retrying this type alone, in coins."""
         return prices.single_price(insight_type, self.failed.get(insight_type.id))
 
+    def state_of(self, insight_type: InsightType) -> str:
+        """Return `running`, `owned`, `does_not_fit`, `failed` or `available`."""
+        if existing := self.existing.get(insight_type.id):
+            return "running" if existing.is_open else "owned"
+        if insight_type not in self.price_by_type:
+            return "does_not_fit"
+        return "failed" if insight_type.id in self.failed else "available"
+
 
 @dataclass(frozen=True)
 class PriceQuote:
