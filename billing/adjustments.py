@@ -38,13 +38,11 @@ def adjust(
     actor = actor.strip()
     # The lock makes the sum below current: concurrent small adjustments cannot pass the limit together.
     locked = Wallet.objects.select_for_update(no_key=True).get(pk=wallet.pk)
-    if wallet.transactions.filter(idempotency_key=idempotency_key).exists() or (
-        not wallet.adjustments.filter(idempotency_key=idempotency_key).exists()
-        and abs(amount + _moved_alone(wallet, actor=actor, added=amount > 0)) <= settings.ADJUSTMENT_APPROVAL_COINS
-    ):
+    is_repeated = wallet.transactions.filter(idempotency_key=idempotency_key).exists()
+    proposed = wallet.adjustments.filter(idempotency_key=idempotency_key).first()
+    if is_repeated or (proposed is None and _is_within_limit(wallet, amount, actor=actor)):
         return ledger.adjust(wallet=wallet, amount=amount, actor=actor, reason=reason, idempotency_key=idempotency_key)
     reason = ledger.check_adjustment(amount=amount, actor=actor, reason=reason)
-    proposed = wallet.adjustments.filter(idempotency_key=idempotency_key).first()
     if proposed is None:
         ledger.check_spendable(locked, -amount)
         # Nothing is reserved: the coins may be gone by the approval, which then fails.
@@ -87,15 +85,15 @@ def refuse(adjustment: Adjustment, *, actor: str, reason: str) -> None:
     _decide(_lock_pending(adjustment), Adjustment.Status.REFUSED, actor=actor, reason=reason)
 
 
-def _moved_alone(wallet: Wallet, *, actor: str, added: bool) -> int:
-    """Return the coins, signed, that the actor alone added or took within LIMIT_WINDOW."""
+def _is_within_limit(wallet: Wallet, amount: int, *, actor: str) -> bool:
+    """Return whether the actor may move these coins without a second person's approval."""
     # An approved adjustment names two people as its actor, so it is not found here.
     recent = wallet.transactions.filter(
         type=CreditTransaction.Type.ADMIN_ADJUSTMENT, actor=actor, created_at__gt=Now() - LIMIT_WINDOW
     )
-    same_direction = recent.filter(amount__gt=0) if added else recent.filter(amount__lt=0)
-    total: int | None = same_direction.aggregate(total=Sum("amount"))["total"]
-    return total or 0
+    same_direction = recent.filter(amount__gt=0) if amount > 0 else recent.filter(amount__lt=0)
+    moved: int = same_direction.aggregate(total=Sum("amount", default=0))["total"]
+    return abs(amount + moved) <= settings.ADJUSTMENT_APPROVAL_COINS
 
 
 def _lock_pending(adjustment: Adjustment) -> Adjustment:
