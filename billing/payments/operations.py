@@ -88,20 +88,21 @@ def reconcile_wallets(wallets: QuerySet[Wallet], *, context: ActionContext) -> B
         order_rows = list(unfinished.filter(wallet=wallet).order_by(*longest_ago))
         batch = run_batch("reconcile refund", in_time(refund_rows), reconciliation.reconcile_refund, context=context)
         batch += reconcile_orders(in_time(order_rows), context=context)
-        return _summarize(batch, left=len(refund_rows) + len(order_rows) - batch.total)
+        left = len(refund_rows) + len(order_rows) - batch.total
+        text = _summarize(batch, left=left)
+        if not batch.done and (batch.refused or left):
+            # Marks the wallet's entry as refused, so that staff see that nothing was reconciled.
+            raise Conflict(text)
+        return text
 
     return run_batch("reconcile wallet", wallets, reconcile, context=context)
 
 
 def _summarize(batch: BatchResult, *, left: int) -> str:
-    """Return the number of rows with each outcome. Raise Conflict with it if every request failed or none was made."""
+    """Return the number of rows with each outcome, as text."""
     parts = [f"{left} left for lack of time: repeat this"] if left else []
     parts += [f"{number} {outcome}" for outcome, number in Counter(result.outcome for result in batch.listed).items()]
-    text = "; ".join(parts) or "nothing was unfinished"
-    # Conflict marks the wallet's entry as refused, so that staff see that nothing was reconciled.
-    if batch.done or not (batch.refused or left):
-        return text
-    raise Conflict(text)
+    return "; ".join(parts) or "nothing was unfinished"
 
 
 def refund_orders(
