@@ -28,22 +28,23 @@ MAX_SECONDS = 1.0
 def ledger() -> Line:
     """Check the invariants now: on all rows if that is quick, otherwise on the rows since the latest clean audit."""
     latest = LedgerAudit.objects.complete().annotate(age=Now() - F("ended_at")).order_by("-ended_at").first()
-    age: timedelta = vars(latest)["age"] if latest is not None else timedelta()
-    large = latest is not None and latest.milliseconds > MAX_SECONDS * 1000
-    since = ledger_audits.horizon() if large else None
-    if latest is not None and large and since is None and _is_fresh(age):
-        return _latest_audit_line(latest, age=age)
+    since = None
+    if latest is not None and latest.milliseconds > MAX_SECONDS * 1000:
+        since = ledger_audits.horizon()
+        if since is None and _is_fresh(latest):
+            # Too large to audit here, and no horizon yet: the latest full audit is the answer.
+            return _latest_audit_line(latest)
     try:
         broken = [invariant.name for invariant in _broken_invariants(since)]
     except OperationalError:
         # The time limit expired, or another transaction holds a lock on the ledger.
         if latest is not None:
-            return _latest_audit_line(latest, age=age)
+            return _latest_audit_line(latest)
         return Line("ledger", Level.UNKNOWN, "too large to audit here, and never audited in full", _REMEDY)
     if broken:
         return Line("ledger", Level.CRITICAL, f"{len(broken)} broken: {broken[0]}", _REMEDY, {"broken": broken})
     if latest is not None and since is not None:
-        return _latest_audit_line(latest, age=age, prefix="what changed since is clean; ")
+        return _latest_audit_line(latest, prefix="what changed since is clean; ")
     return Line("ledger", Level.FINE, f"{len(audit.registered())} invariants hold", data={"broken": []})
 
 
@@ -63,15 +64,17 @@ def _broken_invariants(since: audit.Horizon | None) -> list[audit.Invariant]:
     return broken
 
 
-def _is_fresh(age: timedelta) -> bool:
+def _is_fresh(latest: LedgerAudit) -> bool:
+    age: timedelta = vars(latest)["age"]
     return age.total_seconds() <= settings.HEALTH_LEDGER_AUDIT_SECONDS
 
 
-def _latest_audit_line(latest: LedgerAudit, *, age: timedelta, prefix: str = "") -> Line:
+def _latest_audit_line(latest: LedgerAudit, *, prefix: str = "") -> Line:
+    age: timedelta = vars(latest)["age"]
     text = f"{prefix}audited in full {durations.format_short(age)} ago"
     data = {"broken": latest.broken, "seconds": round(age.total_seconds())}
     if latest.broken:
         return Line("ledger", Level.CRITICAL, f"{text}: {len(latest.broken)} invariants broken", _REMEDY, data)
-    if not _is_fresh(age):
+    if not _is_fresh(latest):
         return Line("ledger", Level.WARNING, text, _REMEDY, data)
     return Line("ledger", Level.FINE, f"{text}: every invariant held", data=data)
