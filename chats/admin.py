@@ -16,11 +16,9 @@ from chats.models import Chat, ChatUpload, Chunk, TranscriptBlock, VectorMatrix
 from chats.upload_log import refusal_title
 from relivchats import durations
 from relivchats.accounts.models import User
+from relivchats.leases import STUCK_AFTER
 from relivchats.staff.actions import BulkAction
 from relivchats.staff.admin import StaffAdmin, label, link
-
-#: A renewal of the lease can be late while the database is slow.
-STUCK_AFTER = timedelta(seconds=60)
 
 
 class IndexingFilter(admin.SimpleListFilter):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from django.db.models import Exists, F, Max, Min, OuterRef, Q, QuerySet, Subquery
@@ -12,23 +12,21 @@ from django.db.models.functions import Now
 from chats.models import Chat
 from insights.models import GenerationJob, Insight
 from relivchats import durations
-
-#: Recovery runs every 15 s. Work that is overdue for longer than this was missed by it and counts as stuck.
-GRACE = timedelta(seconds=60)
+from relivchats.leases import STUCK_AFTER
 
 
 def stuck_insights() -> QuerySet[Insight]:
-    """Return the insights whose lease expired more than GRACE ago."""
-    return Insight.objects.lease_expired().filter(lease_expires_at__lt=Now() - GRACE)
+    """Return the insights whose lease expired more than STUCK_AFTER ago."""
+    return Insight.objects.lease_expired().filter(lease_expires_at__lt=Now() - STUCK_AFTER)
 
 
 def stuck_jobs() -> QuerySet[GenerationJob]:
-    """Return the open jobs that are overdue, unsettled, or have a stuck insight, for more than GRACE."""
+    """Return the open jobs that are overdue, unsettled, or have a stuck insight, for more than STUCK_AFTER."""
     jobs = GenerationJob.objects.open()
-    overdue = jobs.overdue().filter(deadline_at__lt=Now() - GRACE)
-    unsettled = jobs.unsettled().filter(created_at__lt=Now() - GRACE)
+    overdue = jobs.overdue().filter(deadline_at__lt=Now() - STUCK_AFTER)
+    unsettled = jobs.unsettled().filter(created_at__lt=Now() - STUCK_AFTER)
     # A job whose last insight finished just now is being settled in the same transaction, or by the next recovery.
-    unsettled = unsettled.exclude(insights__finished_at__gte=Now() - GRACE)
+    unsettled = unsettled.exclude(insights__finished_at__gte=Now() - STUCK_AFTER)
     # Three subqueries, each with its own index. An OR over joins would scan the whole table.
     return jobs.filter(
         Q(pk__in=overdue.values("pk")) | Q(pk__in=unsettled.values("pk")) | Q(pk__in=stuck_insights().values("job"))
@@ -121,6 +119,6 @@ def _describe(
         return "waiting for indexing"
     if due_at > now:
         return f"due in {durations.format_short(due_at - now)}"
-    if dispatched_at is not None and dispatched_at > now - GRACE:
+    if dispatched_at is not None and dispatched_at > now - STUCK_AFTER:
         return "dispatched, waiting for a worker"
     return f"due for {durations.format_short(now - due_at)}, waiting for a free lease"

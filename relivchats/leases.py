@@ -37,6 +37,10 @@ logger = logging.getLogger(__name__)
 Row = TypeVar("Row", bound=Model)
 
 
+#: Recovery runs every 15 s and frees expired leases. A lease that expired longer ago was missed by it.
+STUCK_AFTER = timedelta(seconds=60)
+
+
 class Lease(NamedTuple):
     """The claim of a row: the token proves it, `attempt` counts from 1."""
 

@@ -13,6 +13,7 @@ from insights import stuck as stuck_work
 from insights.models import Insight
 from ops import queues
 from ops.checks.registry import health_check
+from relivchats.leases import STUCK_AFTER
 from relivchats.staff.reports import Level, Line, count, format_count
 
 #: The engine is considered down if this many insights failed within the window and none was completed.
@@ -31,7 +32,7 @@ def vectors() -> Line:
     """Return the chats whose indexing failed, or was left by a worker that stopped."""
     failed = count(Chat.objects.filter(vector_status=Chat.VectorStatus.FAILED))
     # With a grace period, because recovery runs every 15 s and frees expired leases by itself.
-    abandoned = count(Chat.objects.index_lease_expired().filter(index_lease_expires_at__lt=Now() - stuck_work.GRACE))
+    abandoned = count(Chat.objects.index_lease_expired().filter(index_lease_expires_at__lt=Now() - STUCK_AFTER))
     data = {"failed": failed, "abandoned": abandoned}
     if abandoned:
         text = f"{format_count(abandoned)} left by a worker that stopped"
