@@ -64,7 +64,7 @@ class WalletRowAdmin(StaffAdmin):
     search_owner = "wallet__user"
     search_help_text = "An e-mail address, or an id in full: of the row, its wallet or the wallet's owner"
 
-    @admin.display(description="person")
+    @admin.display(description="user")
     def user_link(self, row: Any) -> SafeString | str:
         """Return a link to the wallet's owner."""
         return link(User, row.wallet.user_id)
@@ -134,7 +134,7 @@ class WalletAdmin(StaffAdmin):
         }
         return TemplateResponse(request, "billing/adjust.html", template_context)
 
-    @admin.display(description="person")
+    @admin.display(description="user")
     def user_link(self, wallet: Wallet) -> SafeString | str:
         """Return a link to the owner."""
         return link(User, wallet.user_id)

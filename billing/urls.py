@@ -10,9 +10,9 @@ urlpatterns = [
     path("credits/balance", views.Balance.as_view(), name="balance"),
     path("credits/transactions", views.Transactions.as_view(), name="transactions"),
     path("credits/transactions.csv", views.StatementDownload.as_view(), name="statement"),
-    path("credits/packages", payments.Packages.as_view(), name="packages"),
-    path("payments/orders", payments.Orders.as_view(), name="orders"),
-    path("payments/orders/<uuid:order_id>", payments.Order.as_view(), name="order"),
+    path("credits/packages", payments.PackageListView.as_view(), name="packages"),
+    path("payments/orders", payments.OrderCreateView.as_view(), name="orders"),
+    path("payments/orders/<uuid:order_id>", payments.OrderDetailView.as_view(), name="order"),
     *(
         path(
             f"payments/webhooks/{provider.name}",

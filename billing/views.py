@@ -20,7 +20,7 @@ from billing.models import CreditTransaction
 from billing.serializers import BalanceSerializer, OffsetQuery, StatementQuery, TransactionSerializer
 from relivchats import clock
 from relivchats.openapi import example, problems
-from relivchats.rest import Pages, person
+from relivchats.rest import Pages, authenticated_user
 
 BALANCE = {
     "user_id": "5b0a4c1e-8f4f-4a3e-9a55-0d6f6f0f6f01",
@@ -123,7 +123,7 @@ class Balance(APIView):
     )
     def get(self, request: Request) -> Response:
         """Return the balance. Open the wallet if there is none."""
-        wallet = ledger.open_wallet(user=person(request))
+        wallet = ledger.open_wallet(user=authenticated_user(request))
         return Response(BalanceSerializer(wallet, context={"owed": debts.list_refunds_with_debt(wallet)}).data)
 
 
@@ -179,4 +179,4 @@ def _filter_transactions(request: Request) -> QuerySet[CreditTransaction]:
     # The end is exclusive: consecutive statements neither repeat nor omit a transaction.
     lookups = {"type": "type", "from": "created_at__gte", "to": "created_at__lt"}
     filters = {lookups[name]: value for name, value in query.validated_data.items()}
-    return CreditTransaction.objects.filter(wallet__user=person(request), **filters)
+    return CreditTransaction.objects.filter(wallet__user=authenticated_user(request), **filters)

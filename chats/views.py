@@ -38,7 +38,7 @@ from relivchats.errors import NotFound
 from relivchats.idempotency import idempotent
 from relivchats.logs import request_id
 from relivchats.openapi import UNCHANGED, example, problems
-from relivchats.rest import Pages, body, conditional, person
+from relivchats.rest import Pages, authenticated_user, conditional_response, parse_body
 
 
 def get_own_chat(request: Request, chat_id: UUID) -> Chat:
@@ -103,12 +103,15 @@ class UploadView(APIView):
     @idempotent(rebuild=_rebuild_upload)
     def post(self, request: Request) -> Response:
         """Import the file of the form, as a new chat or into an existing one."""
-        form = UploadSerializer(data=body(request))
+        form = UploadSerializer(data=parse_body(request))
         form.is_valid(raise_exception=True)
         fields = dict(form.validated_data)
         upload = fields.pop("file")
         result = importing.import_upload(
-            owner=person(request), upload=upload, options=ImportOptions(**fields), request_id=request_id.get()
+            owner=authenticated_user(request),
+            upload=upload,
+            options=ImportOptions(**fields),
+            request_id=request_id.get(),
         )
         return Response(
             UploadedChatSerializer(result.chat, context={"result": result}).data,
@@ -154,7 +157,7 @@ class ChatDetailView(APIView):
         chat = get_own_chat(request, chat_id)
         sealed = bytes(chat.sealed_title), bytes(chat.sealed_participants), *chat.content_version
         version = chat.pk, chat.status, chat.vector_status, chat.chunk_count, chat.indexed_at, *sealed
-        return conditional(request, *version, answer=lambda: Response(ChatSerializer(chat).data))
+        return conditional_response(request, *version, answer=lambda: Response(ChatSerializer(chat).data))
 
     @extend_schema(
         operation_id="change_chat",
@@ -186,7 +189,7 @@ class ChatDetailView(APIView):
     def patch(self, request: Request, chat_id: UUID) -> Response:
         """Change the chat and return it."""
         chat = get_own_chat(request, chat_id)
-        changes = ChatChangesSerializer(data=body(request))
+        changes = ChatChangesSerializer(data=parse_body(request))
         changes.is_valid(raise_exception=True)
         try:
             changed = editing.edit_chat(chat, **changes.validated_data)
@@ -266,7 +269,7 @@ class StatisticsView(APIView):
         """Return the statistics, or 304 if the client has this version."""
         chat = get_own_chat(request, chat_id)
         version = chat.pk, bytes(chat.sealed_statistics)
-        return conditional(request, *version, answer=lambda: Response(chat.statistics))
+        return conditional_response(request, *version, answer=lambda: Response(chat.statistics))
 
 
 class VectorStatusView(APIView):

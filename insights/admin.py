@@ -120,7 +120,7 @@ class GenerationJobAdmin(StaffAdmin):
         """Return a link to the chat, or a dash if it was deleted."""
         return link(Chat, job.chat_id)
 
-    @admin.display(description="person")
+    @admin.display(description="user")
     def user_link(self, job: GenerationJob) -> SafeString | str:
         """Return a link to the user, or a dash if the account was erased."""
         return link(User, job.user_id)

@@ -33,7 +33,7 @@ from relivchats import idempotency
 from relivchats.errors import NotFound
 from relivchats.idempotency import idempotent
 from relivchats.openapi import UNCHANGED, example, problems
-from relivchats.rest import Pages, body, conditional, person
+from relivchats.rest import Pages, authenticated_user, conditional_response, parse_body
 
 #: The Retry-After of an open job, in seconds.
 POLL_SECONDS = 2
@@ -145,11 +145,11 @@ class QuoteView(APIView):
 
 def _unlock_arguments(request: Request) -> dict[str, Any]:
     """Return the arguments of `unlocking.quote` and `unlocking.unlock`. Raise NotFound or a ValidationError."""
-    serializer = UnlockSerializer(data=body(request))
+    serializer = UnlockSerializer(data=parse_body(request))
     serializer.is_valid(raise_exception=True)
     values = serializer.validated_data
     return {
-        "user": person(request),
+        "user": authenticated_user(request),
         "chat": get_own_chat(request, values["chat_id"]),
         "category_id": values.get("category_id"),
         "type_ids": values.get("insight_type_ids", ()),
@@ -158,20 +158,13 @@ def _unlock_arguments(request: Request) -> dict[str, Any]:
 
 
 def _quote_insight(plan: unlocking.Plan, insight_type: InsightType) -> dict[str, Any]:
-    existing, failed = plan.existing.get(insight_type.pk), plan.failed.get(insight_type.pk)
-    if existing:
-        state = "running" if existing.is_open else "owned"
-    elif insight_type not in plan.price_by_type:
-        state = "does_not_fit"
-    else:
-        state = "failed" if failed else "available"
-    insight = existing or failed
+    insight = plan.existing.get(insight_type.pk) or plan.failed.get(insight_type.pk)
     return {
         "insight_type_id": insight_type.pk,
         "title": insight_type.title,
         "price": plan.single_price(insight_type),
         "coins": plan.price_by_type.get(insight_type, 0),
-        "state": state,
+        "state": plan.state_of(insight_type),
         "insight_id": insight and insight.pk,
         "why_not": plan.eligibility.reason_against(insight_type),
     }
@@ -294,13 +287,13 @@ class JobStatusView(APIView):
     )
     def get(self, request: Request, job_id: UUID) -> HttpResponseBase:
         """Return the job, or 304 if nothing changed."""
-        job = GenerationJob.objects.filter(user=person(request), pk=job_id).first()
+        job = GenerationJob.objects.filter(user=authenticated_user(request), pk=job_id).first()
         if job is None:
             raise NotFound("You have no job with this id.")
         # Read after the job. The other way round, a job that finishes between the queries would show open insights.
         insights = list(_in_display_order(Insight.objects.filter(job=job).defer("sealed_document")))
         version = (job.pk, job.chat_id, job.status, job.completed_insights, job.failed_insights, job.started_at)
-        response = conditional(
+        response = conditional_response(
             request,
             *version,
             *_versions(insights),
@@ -336,7 +329,7 @@ class ChatInsightsView(APIView):
 
         # The ETag comes from columns alone. Documents are read and decrypted only if the client's copy is outdated.
         insights = _latest_by_type(_in_display_order(Insight.objects.filter(chat=chat).defer("sealed_document")))
-        return conditional(request, chat.pk, chat.line_count, *_versions(insights), answer=answer)
+        return conditional_response(request, chat.pk, chat.line_count, *_versions(insights), answer=answer)
 
 
 def _in_display_order(insights: QuerySet[Insight]) -> QuerySet[Insight]:
@@ -354,8 +347,14 @@ def _versions(insights: Sequence[Insight]) -> list[object]:
     """Return everything that a response shows of the insights and that can change, for the ETag."""
     return [
         (
-            *(insight.pk, insight.insight_type.title, insight.insight_type.icon, insight.status, insight.attempt),
-            *(insight.error_code, insight.started_at, insight.finished_at),
+            insight.pk,
+            insight.insight_type.title,
+            insight.insight_type.icon,
+            insight.status,
+            insight.attempt,
+            insight.error_code,
+            insight.started_at,
+            insight.finished_at,
         )
         for insight in insights
     ]

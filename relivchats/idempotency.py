@@ -32,7 +32,7 @@ from rest_framework.response import Response
 from relivchats.accounts.models import IdempotencyKey, User
 from relivchats.crypto import CannotOpen, keyring
 from relivchats.errors import Conflict, DomainError
-from relivchats.rest import body, person
+from relivchats.rest import authenticated_user, parse_body
 
 HEADER = "Idempotency-Key"
 REPLAYED = "Idempotent-Replayed"
@@ -68,8 +68,8 @@ PARAMETERS = [
 STILL_RUNNING = "An earlier request under the same Idempotency-Key is still running."
 
 View = TypeVar("View")
-Given = ParamSpec("Given")
-Method = Callable[Concatenate[View, Request, Given], Response]
+Params = ParamSpec("Params")
+Method = Callable[Concatenate[View, Request, Params], Response]
 Rebuild = Callable[[Request, str], Any]
 
 
@@ -93,7 +93,7 @@ class RequestStillRunning(Conflict):
 
 def idempotent(
     *, atomic: bool = False, rebuild: Rebuild | None = None
-) -> Callable[[Method[View, Given]], Method[View, Given]]:
+) -> Callable[[Method[View, Params]], Method[View, Params]]:
     """Return a decorator that makes a view's method idempotent for requests with the header.
 
     The view must raise to refuse a request: what it returns is stored as the response.
@@ -106,14 +106,14 @@ def idempotent(
     creates the body again.
     """
 
-    def decorate(method: Method[View, Given]) -> Method[View, Given]:
+    def decorate(method: Method[View, Params]) -> Method[View, Params]:
         @functools.wraps(method)
-        def once(view: View, request: Request, /, *args: Given.args, **kwargs: Given.kwargs) -> Response:
+        def wrapper(view: View, request: Request, /, *args: Params.args, **kwargs: Params.kwargs) -> Response:
             key = request.headers.get(HEADER)
-            work = functools.partial(method, view, request, *args, **kwargs)
-            return work() if key is None else _once(key, request, work, atomic=atomic, rebuild=rebuild)
+            call_view = functools.partial(method, view, request, *args, **kwargs)
+            return call_view() if key is None else _once(key, request, call_view, atomic=atomic, rebuild=rebuild)
 
-        return once
+        return wrapper
 
     return decorate
 
@@ -131,11 +131,11 @@ def prune(*, batch: int = 1000, batches: int = 50) -> int:
 
 
 def _once(
-    key: str, request: Request, work: Callable[[], Response], *, atomic: bool, rebuild: Rebuild | None
+    key: str, request: Request, call_view: Callable[[], Response], *, atomic: bool, rebuild: Rebuild | None
 ) -> Response:
     if not _KEY.fullmatch(key):
         raise MalformedIdempotencyKey(f"{HEADER} is 1 to 255 letters, digits or signs without spaces, such as a UUID.")
-    user, token = person(request), uuid.uuid4()
+    user, token = authenticated_user(request), uuid.uuid4()
     digest, fingerprint = _digest("key", f"{user.pk} {key}"), _fingerprint(request)
     pk = _claim(user, digest=digest, fingerprint=fingerprint, token=token)
     if pk is None:
@@ -143,7 +143,7 @@ def _once(
     held = IdempotencyKey.objects.filter(pk=pk, token=token)
     try:
         with transaction.atomic() if atomic else nullcontext():
-            response = work()
+            response = call_view()
             headers = {name: response.headers[name] for name in _REPLAYED_HEADERS if name in response.headers}
             # A response with chat text must not outlive its chat, so only its id is stored.
             content = response.data if rebuild is None else response.data["id"]
@@ -165,7 +165,7 @@ def _once(
 _CLAIM = """
 INSERT INTO idempotency_keys AS earlier (user_id, digest, fingerprint, token, lease_expires_at, expires_at)
 VALUES (%(user)s, %(digest)s, %(fingerprint)s, %(token)s,
-        clock_timestamp() + %(lease)s, clock_timestamp() + %(kept)s)
+        clock_timestamp() + %(lease)s, clock_timestamp() + %(retention)s)
 ON CONFLICT (user_id, digest) DO UPDATE SET
     fingerprint = EXCLUDED.fingerprint, token = EXCLUDED.token, status = NULL, sealed_answer = NULL,
     created_at = clock_timestamp(), lease_expires_at = EXCLUDED.lease_expires_at, expires_at = EXCLUDED.expires_at
@@ -180,7 +180,7 @@ def _claim(user: User, *, digest: str, fingerprint: str, token: uuid.UUID) -> in
     """Return the id of the row if the key is ours now, or None if another request has it."""
     names: dict[str, Any] = {"user": user.pk, "digest": digest, "fingerprint": fingerprint, "token": token}
     with connection.cursor() as cursor:
-        cursor.execute(_CLAIM, names | {"lease": LEASE, "kept": RETENTION})
+        cursor.execute(_CLAIM, names | {"lease": LEASE, "retention": RETENTION})
         row = cursor.fetchone()
     return row[0] if row else None
 
@@ -205,13 +205,13 @@ def _still_running() -> RequestStillRunning:
 
 def _replay(earlier: IdempotencyKey, request: Request, rebuild: Rebuild | None) -> Response:
     try:
-        kept = json.loads(keyring().open(earlier.sealed_answer or b"", context=_context(earlier.token)))
+        stored = json.loads(keyring().open(earlier.sealed_answer or b"", context=_context(earlier.token)))
     except CannotOpen:
         raise Conflict(
             "This request was executed, but its response can no longer be read. Check its result, or use a new key."
         ) from None
-    data = kept["body"] if rebuild is None else rebuild(request, kept["body"])
-    return Response(data, status=earlier.status, headers={**kept["headers"], REPLAYED: "true"})
+    data = stored["body"] if rebuild is None else rebuild(request, stored["body"])
+    return Response(data, status=earlier.status, headers={**stored["headers"], REPLAYED: "true"})
 
 
 def _context(token: uuid.UUID) -> str:
@@ -220,7 +220,7 @@ def _context(token: uuid.UUID) -> str:
 
 def _fingerprint(request: Request) -> str:
     """Return a hash of method, path and values, independent of the order of values and the boundary of a form."""
-    content = body(request)
+    content = parse_body(request)
     if isinstance(content, MultiValueDict):
         content = {name: [_content(value) for value in values] for name, values in content.lists()}
     return _digest("request", json.dumps([request.method, request.path, content], sort_keys=True))

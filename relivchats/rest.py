@@ -45,12 +45,12 @@ class LengthRequired(DomainError):
     code, status, title = "ERR_1001", 411, "The length of the request is not known"
 
 
-def person(request: Request) -> User:
+def authenticated_user(request: Request) -> User:
     """Return the user of a request whose view requires authentication."""
     return cast("User", request.user)
 
 
-def body(request: Request) -> Any:
+def parse_body(request: Request) -> Any:
     """Return the parsed body. Raise RequestTooLarge for JSON above 64 KB before it is read, and LengthRequired."""
     check_length(request)
     # Other formats are bounded elsewhere: a form by the upload handler.
@@ -177,7 +177,7 @@ class Pages(CursorPagination):
             ) from None
 
 
-def conditional(request: Request, *version: object, answer: Callable[[], Response]) -> HttpResponseBase:
+def conditional_response(request: Request, *version: object, answer: Callable[[], Response]) -> HttpResponseBase:
     """Return 304 if the client has this version, without calling `answer`; otherwise the answer with its ETag.
 
     `version` is everything that the answer depends on.

@@ -26,7 +26,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from relivchats.errors import DomainError
-from relivchats.rest import person
+from relivchats.rest import authenticated_user
 
 if TYPE_CHECKING:
     from limits import RateLimitItem
@@ -39,8 +39,8 @@ BROKER_TIMEOUT_SECONDS = 0.5
 
 View = TypeVar("View", bound=Any)
 Result = TypeVar("Result")
-Given = ParamSpec("Given")
-Method = Callable[Concatenate[View, Request, Given], Response]
+Params = ParamSpec("Params")
+Method = Callable[Concatenate[View, Request, Params], Response]
 
 PARAMETERS = [
     OpenApiParameter(f"X-RateLimit-{name}", int, OpenApiParameter.HEADER, response=True, description=description)
@@ -120,17 +120,17 @@ def _limiter(url: str, timeout_seconds: float) -> FixedWindowRateLimiter:
     return FixedWindowRateLimiter(RedisStorage(url, key_prefix="limit", **options))
 
 
-def limited(name: str, *, setting: str) -> Callable[[Method[View, Given]], Method[View, Given]]:
+def limited(name: str, *, setting: str) -> Callable[[Method[View, Params]], Method[View, Params]]:
     """Return a decorator for a view's method that refuses requests above the setting's number per user and minute.
 
     Responses contain the X-RateLimit headers of `PARAMETERS`, unless the broker does not answer.
     """
     limit = Limit(name, setting)
 
-    def decorate(method: Method[View, Given]) -> Method[View, Given]:
+    def decorate(method: Method[View, Params]) -> Method[View, Params]:
         @functools.wraps(method)
-        def counted(view: View, request: Request, /, *args: Given.args, **kwargs: Given.kwargs) -> Response:
-            if (window := limit.hit(person(request).pk)) is not None:
+        def counted(view: View, request: Request, /, *args: Params.args, **kwargs: Params.kwargs) -> Response:
+            if (window := limit.hit(authenticated_user(request).pk)) is not None:
                 view.headers["X-RateLimit-Limit"] = str(window.limit)
                 view.headers["X-RateLimit-Remaining"] = str(window.remaining)
                 view.headers["X-RateLimit-Reset"] = str(window.reset_seconds)

@@ -254,7 +254,7 @@ class PaymentOrderAdmin(StaffAdmin):
         """Return the coins that the order's refunds could not take back."""
         return sum(refund.owed_coins for refund in order.refunds.all())
 
-    @admin.display(description="person")
+    @admin.display(description="user")
     def user_link(self, order: PaymentOrder) -> SafeString | str:
         """Return a link to the wallet's owner."""
         return link(User, order.wallet.user_id)

@@ -14,7 +14,7 @@ PACKAGE = {
         {"currency": "USD", "amount": 999, "shown": "$9.99", "providers": ["stripe"]},
     ],
 }
-PLACE = OpenApiExample("Popular, by Stripe", {"package_id": "popular", "provider": "stripe"}, request_only=True)
+ORDER_REQUEST = OpenApiExample("Popular, by Stripe", {"package_id": "popular", "provider": "stripe"}, request_only=True)
 ORDER = {
     "order_id": "7c3f2a90-4d27-4b8e-9e0b-51a6f0d6c1b2",
     "status": "completed",
@@ -28,7 +28,7 @@ ORDER = {
     "created_at": "2026-01-05T09:31:12Z",
     "completed_at": "2026-01-05T09:32:40Z",
 }
-PLACED = {
+CHECKOUT = {
     **ORDER,
     "status": "pending",
     "completed_at": None,

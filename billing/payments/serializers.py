@@ -47,7 +47,7 @@ class PackageSerializer(serializers.ModelSerializer[CreditPackage]):
         read_only_fields = fields
 
 
-class PlaceSerializer(ClosedSerializer):
+class OrderRequestSerializer(ClosedSerializer):
     """The body of a new order."""
 
     package_id = SlugTextField(max_length=40, help_text="Of `GET /api/credits/packages`.")
@@ -109,7 +109,7 @@ class CheckoutSerializer(OrderSerializer):
         read_only_fields = fields
 
 
-class ReceivedSerializer(serializers.Serializer[Any]):
+class WebhookResponseSerializer(serializers.Serializer[Any]):
     """The answer to a webhook."""
 
     received = serializers.BooleanField()

@@ -18,16 +18,16 @@ from billing.payments import examples, orders, webhooks
 from billing.payments.providers.base import Provider
 from billing.payments.serializers import (
     CheckoutSerializer,
+    OrderRequestSerializer,
     OrderSerializer,
     PackageSerializer,
-    PlaceSerializer,
-    ReceivedSerializer,
+    WebhookResponseSerializer,
 )
 from relivchats import idempotency, throttling
 from relivchats.errors import NotFound
 from relivchats.idempotency import idempotent
 from relivchats.openapi import example, problems
-from relivchats.rest import Pages, RequestTooLarge, body, check_length, person
+from relivchats.rest import Pages, RequestTooLarge, authenticated_user, check_length, parse_body
 from relivchats.throttling import limited
 
 #: Events of Stripe and Razorpay are a few kilobytes. The limit bounds the bytes that an unsigned request can make us
@@ -54,7 +54,7 @@ class PackagePages(Pages):
         examples=[example("A package", examples.PACKAGE)],
     )
 )
-class Packages(ListAPIView[CreditPackage]):
+class PackageListView(ListAPIView[CreditPackage]):
     """The packages for sale."""
 
     authentication_classes = []
@@ -67,7 +67,7 @@ class Packages(ListAPIView[CreditPackage]):
         return CreditPackage.objects.filter(active=True).prefetch_related("prices")
 
 
-class Orders(APIView):
+class OrderCreateView(APIView):
     """Place orders."""
 
     @extend_schema(
@@ -78,7 +78,7 @@ class Orders(APIView):
         " provider. The coins are granted when the provider reports the payment: `GET /api/payments/orders/{order_id}`."
         " If no answer arrives, send the same request with the same key again: it returns the same order.",
         parameters=[*idempotency.PARAMETERS, *throttling.PARAMETERS],
-        request=PlaceSerializer,
+        request=OrderRequestSerializer,
         responses={
             201: CheckoutSerializer,
             **problems(
@@ -93,31 +93,31 @@ class Orders(APIView):
                 _503="The provider, or our database, did not answer in time. Send the same request again.",
             ),
         },
-        examples=[examples.PLACE, example("At Stripe", examples.PLACED, status=201)],
+        examples=[examples.ORDER_REQUEST, example("At Stripe", examples.CHECKOUT, status=201)],
     )
     @limited("orders", setting="ORDERS_PER_MINUTE")
     @idempotent()
     def post(self, request: Request) -> Response:
         """Create an order."""
-        query = PlaceSerializer(data=body(request))
+        query = OrderRequestSerializer(data=parse_body(request))
         query.is_valid(raise_exception=True)
         order, checkout = orders.create(
-            user=person(request),
+            user=authenticated_user(request),
             package_id=query.validated_data["package_id"],
             provider=query.validated_data["provider"],
             # Stored with the order too: the response of @idempotent is lost if this process dies in between.
             idempotency_key=request.headers.get(idempotency.HEADER) or query.validated_data.get("idempotency_key", ""),
         )
         path = checkout.checkout_path
-        to_pay = {
+        payment_details = {
             "client_secret": checkout.client_secret or None,
             "key_id": checkout.key_id or None,
             "checkout_url": request.build_absolute_uri(path) if path else None,
         }
-        return Response({**OrderSerializer(order).data, **to_pay}, status=201)
+        return Response({**OrderSerializer(order).data, **payment_details}, status=201)
 
 
-class Order(APIView):
+class OrderDetailView(APIView):
     """One order of the person."""
 
     @extend_schema(
@@ -132,13 +132,13 @@ class Order(APIView):
     def get(self, request: Request, order_id: UUID) -> Response:
         """Return the order."""
         # Filtered by owner: an order of another person gets the same 404 as an unknown id, and is not confirmed.
-        order = PaymentOrder.objects.filter(pk=order_id, wallet__user=person(request)).first()
+        order = PaymentOrder.objects.filter(pk=order_id, wallet__user=authenticated_user(request)).first()
         if order is None:
             raise NotFound("There is no such order of yours.")
         return Response(OrderSerializer(order).data)
 
 
-class Webhook(APIView):
+class WebhookView(APIView):
     """Receive the events of one provider. Only the signature over the raw body is trusted."""
 
     # The provider has no token. Its signature is checked in `webhooks.receive`.
@@ -157,10 +157,10 @@ class Webhook(APIView):
         return Response({"received": True, "replay": not new})
 
 
-def webhook_view(provider: Provider) -> type[Webhook]:
+def webhook_view(provider: Provider) -> type[WebhookView]:
     """Return the view of one provider's webhook, with its own entry in the API's description."""
-    view = type(f"{provider.label}Webhook", (Webhook,), {"provider": provider})
-    documented: type[Webhook] = extend_schema_view(
+    view = type(f"{provider.label}WebhookView", (WebhookView,), {"provider": provider})
+    documented: type[WebhookView] = extend_schema_view(
         post=extend_schema(
             operation_id=f"receive_{provider.name}_webhook",
             tags=["payments"],
@@ -170,7 +170,7 @@ def webhook_view(provider: Provider) -> type[Webhook]:
             auth=[],
             request={"application/json": {"type": "object"}},
             responses={
-                200: ReceivedSerializer,
+                200: WebhookResponseSerializer,
                 **problems(
                     411,
                     413,

@@ -10,7 +10,7 @@ from rest_framework.views import APIView
 
 from relivchats.accounts.models import User
 from relivchats.openapi import example, problems
-from relivchats.rest import person
+from relivchats.rest import authenticated_user
 
 
 class PersonSerializer(serializers.ModelSerializer[User]):
@@ -43,4 +43,4 @@ class Me(APIView):
     )
     def get(self, request: Request) -> Response:
         """Return the user whose token this is."""
-        return Response(PersonSerializer(person(request)).data)
+        return Response(PersonSerializer(authenticated_user(request)).data)
