@@ -57,7 +57,7 @@ def test_every_figure_of_the_statistics_is_in_the_schema(schema: Any, api: Api, 
 
 def test_bodies_without_unknown_fields_are_closed_in_the_schema(schema: Any) -> None:
     described = schema["components"]["schemas"]
-    for name in ("PatchedChatChanges", "Participant", "Place", "Unlock"):
+    for name in ("PatchedChatChanges", "Participant", "OrderRequest", "Unlock"):
         assert described[name]["additionalProperties"] is False
 
 

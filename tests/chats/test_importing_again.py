@@ -252,7 +252,7 @@ class TestMerging:
         with pytest.raises(ChatRecognised) as recognised:
             upload(chat.owner, content)
         assert recognised.value.extra["older_messages_left_out"] == 2
-        assert "2 older ones that it lacks would be left out" in recognised.value.detail
+        assert "2 older messages that the chat lacks would be left out" in recognised.value.detail
         extended = self.extend(chat, content)
         assert (extended.added, extended.older_left_out) == (2, 2)
 

@@ -42,7 +42,6 @@ POINTS = (
     "billing.ledger._resolve:after",
     "billing.ledger._append:after",
     "billing.ledger.capture:after",
-    "insights.settlement._final_status:after",
 )
 
 
