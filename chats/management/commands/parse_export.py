@@ -13,7 +13,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from chats import exports
 from chats.exports.dates import ORDERS
 from chats.exports.errors import ExportRefused
-from chats.exports.parsed import Batch, MessageKind, ParsedExport
+from chats.exports.parsed import MessageKind, ParsedExport
 from chats.exports.registry import get_parser
 from chats.people import People
 from chats.projection import Projection, time_zones
@@ -52,7 +52,11 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             projection = _projection(options["time_zone"])
-            content = _content(options["file"])
+            try:
+                content = options["file"].read_bytes()
+            except (OSError, ValueError) as error:
+                # A path with a null byte is a ValueError.
+                raise UnreadableFile from error
             export = exports.read(content, date_order=options["date_order"], chat=options["chat"])
             output = (
                 as_json(export, projection)
@@ -66,17 +70,12 @@ class Command(BaseCommand):
                 chosen = {name: refusal.extra[name] for name in ("chats",) if name in refusal.extra}
                 self.stdout.write(orjson.dumps({"error": refusal.title, "code": refusal.code, **chosen}).decode())
             else:
-                self.stderr.write("\n".join([f"{refusal.title}.", *_advice(refusal)]))
+                choices = [
+                    f"  --chat {plain(chat['id'])}  {plain(chat['title'])}, {plural(chat['messages'], 'message')}"
+                    for chat in refusal.extra.get("chats", [])
+                ]
+                self.stderr.write("\n".join([f"{refusal.title}.", *(choices or [plain(refusal.detail)])]))
             sys.exit(2)
-
-
-def _advice(refusal: DomainError) -> list[str]:
-    """Return the advice of the error, or a line for each chat to choose from."""
-    chats = refusal.extra.get("chats", [])
-    choices = [
-        f"  --chat {plain(chat['id'])}  {plain(chat['title'])}, {plural(chat['messages'], 'message')}" for chat in chats
-    ]
-    return choices or [plain(refusal.detail)]
 
 
 def _projection(time_zone: str) -> Callable[[ParsedExport], Projection]:
@@ -87,20 +86,24 @@ def _projection(time_zone: str) -> Callable[[ParsedExport], Projection]:
     return lambda export: Projection.for_people(nobody, clock=export.clock, time_zone=time_zone)
 
 
-def _content(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except (OSError, ValueError) as error:
-        raise UnreadableFile from error
-
-
 def as_json(export: ParsedExport, projection: Callable[[ParsedExport], Projection]) -> Iterator[str]:
     """Yield one object on one line, after the whole file has been read without an error."""
     counter = StatisticsCounter()
     messages = []
     for batch in map(projection(export).apply, export.batches):
         counter.add(batch)
-        messages.append(orjson.dumps(_rows(batch, export.participants))[1:-1].decode())
+        rows = [
+            {
+                "timestamp": message.sent_at.isoformat(),
+                "sender": message.sender,
+                "text": message.text,
+                "kind": message.kind.label,
+                "edited": message.edited,
+            }
+            for message in batch.messages(export.participants)
+        ]
+        # Kept as JSON text, which needs less memory than the objects.
+        messages.append(orjson.dumps(rows)[1:-1].decode())
     after = {
         "title": export.title,
         "participants": export.participants,
@@ -120,19 +123,6 @@ def as_json(export: ParsedExport, projection: Callable[[ParsedExport], Projectio
 
 def _fields(values: dict[str, Any]) -> str:
     return orjson.dumps(values).decode()[:-1]
-
-
-def _rows(batch: Batch, participants: list[str]) -> list[dict[str, Any]]:
-    return [
-        {
-            "timestamp": message.sent_at.isoformat(),
-            "sender": message.sender,
-            "text": message.text,
-            "kind": message.kind.label,
-            "edited": message.edited,
-        }
-        for message in batch.messages(participants)
-    ]
 
 
 def summary(export: ParsedExport, projection: Callable[[ParsedExport], Projection], *, page: Layout) -> Iterator[str]:
