@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from django.conf import settings
-from django.db.models import Q, Window
+from django.db.models import Window
 from django.db.models.functions import Now, RowNumber
 
 from chats.models import Chat
@@ -30,10 +30,11 @@ def dispatch() -> int:
     """Publish the ids of due insights of searchable chats, at most one per free lease, and return their number."""
     # Published insights that no worker has claimed yet count too. Otherwise one large job would fill the broker's
     # queue, and the jobs after it would wait.
-    published = Q(
+    published = Insight.objects.filter(
         status=Insight.Status.PENDING, dispatched_at__gte=Now() - timedelta(seconds=settings.REDISPATCH_SECONDS)
     )
-    in_flight = Insight.objects.filter(published).count() + Insight.objects.leased().count()
+    # One query: this runs after every unlock.
+    in_flight = (published | Insight.objects.leased()).count()
     # The first due insight of every job, then the second of every job, and so on.
     turn = Window(RowNumber(), partition_by="job", order_by=["next_attempt_at", "pk"])
     searchable = Insight.objects.due().filter(chat__vector_status=Chat.VectorStatus.COMPLETED)
