@@ -11,16 +11,16 @@ import hashlib
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Collection, Iterator
-from itertools import accumulate
+from itertools import accumulate, groupby
 from operator import sub
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import orjson
 import zstandard
 from django.utils.functional import cached_property
 
-from chats.exports.parsed import Batch, Message, writable
+from chats.exports.parsed import Batch, Details, MediaKind, Message, Reaction, writable
 from chats.models import Chat, TranscriptBlock
 from chats.projection import Projection
 from relivchats.crypto import DataKey
@@ -58,7 +58,8 @@ class BlockSealer:
     """Seals messages into blocks: accepts batches of any length, yields blocks of BLOCK_MESSAGES.
 
     `context` is the chat's `chat_context`. `digest` is the SHA-256 of the packed blocks, so equal messages have equal
-    digests under any key. The digest is stored (as an HMAC): do not change how a block is packed.
+    digests under any key, whatever their details. The digest is stored (as an HMAC): do not change how the columns are
+    packed.
     """
 
     def __init__(self, key: DataKey, context: str) -> None:
@@ -72,11 +73,11 @@ class BlockSealer:
     def add(self, batch: Batch) -> None:
         """Seal all blocks that are complete now. Raise ValueError if the batch does not follow the previous one."""
         if self._rest is not None:
-            batch = _concatenate(self._rest, batch)
+            batch = self._rest.followed_by(batch)
         full = len(batch) - len(batch) % BLOCK_MESSAGES
         for start in range(0, full, BLOCK_MESSAGES):
-            self._seal(_slice(batch, start, start + BLOCK_MESSAGES))
-        self._rest = _slice(batch, full, len(batch)) if full < len(batch) else None
+            self._seal(batch.slice(start, start + BLOCK_MESSAGES))
+        self._rest = batch.slice(full, len(batch)) if full < len(batch) else None
 
     def finish(self) -> list[SealedBlock]:
         """Seal the remaining messages as a shorter block and return all blocks."""
@@ -100,6 +101,8 @@ class BlockSealer:
             # A lone surrogate is not UTF-8. Checking every text first costs more than packing such a block twice.
             packed = orjson.dumps(columns | {"texts": list(map(writable, block.texts))})
         self.digest.update(packed)
+        if details := _packed_details(block):
+            packed = packed[:-1] + b"," + orjson.dumps(details)[1:]
         context = _block_context(self._context, block.first_number)
         sealed = self._key.seal(self._compressor.compress(packed), context=context)
         self._blocks.append(SealedBlock(block.first_number, block.first_number + len(block) - 1, sealed))
@@ -116,37 +119,37 @@ def open_block(key: DataKey, context: str, *, first_number: int, sealed: bytes |
         columns["kinds"],
         columns["texts"],
         frozenset(columns["edited"]),
+        {position: _unpacked(*values) for position, *values in columns.get("details", ())},
+        [offset for offset, count in columns["utc_offsets"] for _ in range(count)]
+        if "utc_offsets" in columns
+        else None,
     )
 
 
-def _concatenate(one: Batch, other: Batch) -> Batch:
-    if other.first_number != one.first_number + len(one):
-        raise ValueError(f"message {other.first_number} follows {one.first_number + len(one) - 1}")
-    return Batch(
-        one.first_number,
-        one.seconds + other.seconds,
-        one.senders + other.senders,
-        one.kinds + other.kinds,
-        one.texts + other.texts,
-        one.edited | {len(one) + position for position in other.edited},
-    )
+def _packed_details(block: Batch) -> dict[str, Any]:
+    """Return what a block stores besides its columns; empty for most blocks, and for all of earlier versions."""
+    packed: dict[str, Any] = {}
+    if block.details:
+        packed["details"] = [
+            [position, *details[:-1], [list(reaction) for reaction in details.reactions]]
+            for position, details in sorted(block.details.items())
+        ]
+    if block.utc_offsets is not None:
+        packed["utc_offsets"] = [[offset, len(list(same))] for offset, same in groupby(block.utc_offsets)]
+    return packed
 
 
-def _slice(batch: Batch, start: int, stop: int) -> Batch:
-    return Batch(
-        batch.first_number + start,
-        batch.seconds[start:stop],
-        batch.senders[start:stop],
-        batch.kinds[start:stop],
-        batch.texts[start:stop],
-        frozenset(position - start for position in batch.edited if start <= position < stop),
-    )
+def _unpacked(media: str | None, *details: Any) -> Details:
+    """Return the details that `_packed_details` stored."""
+    *others, reactions = details
+    named = tuple(Reaction(emoji, count, tuple(people)) for emoji, count, people in reactions)
+    return Details(MediaKind(media) if media else None, *others, named)
 
 
 def _limit_to(batch: Batch, first: int, last: int) -> Batch:
     """Return the messages of the batch whose numbers are from `first` to `last`."""
     start, stop = max(0, first - batch.first_number), last + 1 - batch.first_number
-    return batch if start == 0 and stop >= len(batch) else _slice(batch, start, stop)
+    return batch if start == 0 and stop >= len(batch) else batch.slice(start, stop)
 
 
 class TranscriptReader:

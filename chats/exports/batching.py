@@ -5,11 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from datetime import date, datetime
 from math import isfinite
+from typing import NamedTuple
 
 from chats.exports.bidi import BIDI_MARKS
 from chats.exports.errors import DamagedExport, OnlySystemMessages, TooManyPeople
 from chats.exports.json_stream import MalformedJson
-from chats.exports.parsed import NAME_LIMIT, PEOPLE_LIMIT, SYSTEM_SENDER, Batch, MessageKind, ParsedExport, writable
+from chats.exports.parsed import (
+    NAME_LIMIT,
+    NO_DETAILS,
+    PEOPLE_LIMIT,
+    SYSTEM_SENDER,
+    Batch,
+    Details,
+    MessageKind,
+    ParsedExport,
+    writable,
+)
 
 BATCH_MESSAGES = 5_000
 #: A batch also ends with the message that exceeds this: 5,000 messages can be as long as the whole export.
@@ -19,8 +30,17 @@ _EPOCH = date(1970, 1, 1).toordinal()
 #: No messenger is older than 1990. Later times come from a wrong clock.
 FIRST_SECOND, LAST_SECOND = ((date(year, 1, 1).toordinal() - _EPOCH) * 86_400 for year in (1990, 2100))
 
-#: seconds, sender's number, kind, text, edited
-Row = tuple[int, int, int, str, bool]
+
+class Row(NamedTuple):
+    """One message of a JSON export. `sender` is the number of a participant, or SYSTEM_SENDER."""
+
+    seconds: int
+    sender: int
+    kind: int
+    text: str
+    edited: bool = False
+    details: Details = NO_DETAILS
+    utc_offset: int | None = None
 
 
 def batches_of(export: ParsedExport, rows: Iterable[Row]) -> Iterator[Batch]:
@@ -31,14 +51,16 @@ def batches_of(export: ParsedExport, rows: Iterable[Row]) -> Iterator[Batch]:
     remaining = iter(rows)
     number = 1
     while chunk := _next_chunk(remaining):
-        seconds, senders, kinds, texts, edited = map(list, zip(*chunk, strict=True))
+        seconds, senders, kinds, texts, edited, all_details, offsets = map(list, zip(*chunk, strict=True))
         n_system = senders.count(SYSTEM_SENDER)
         export.n_system += n_system
         export.n_messages += len(chunk) - n_system
         if len(export.participants) > PEOPLE_LIMIT:
             raise TooManyPeople
         positions = frozenset(position for position, is_edited in enumerate(edited) if is_edited)
-        yield Batch(number, seconds, senders, kinds, _writable(texts), positions)
+        details = {position: each for position, each in enumerate(all_details) if each is not NO_DETAILS}
+        utc_offsets = offsets if any(offset is not None for offset in offsets) else None
+        yield Batch(number, seconds, senders, kinds, _writable(texts), positions, details, utc_offsets)
         number += len(chunk)
     if not export.n_messages:
         raise OnlySystemMessages
@@ -50,7 +72,7 @@ def _next_chunk(rows: Iterator[Row]) -> list[Row]:
     try:
         for row in rows:
             chunk.append(row)
-            left_chars -= len(row[3])
+            left_chars -= len(row.text)
             if left_chars <= 0 or len(chunk) == BATCH_MESSAGES:
                 break
     except MalformedJson as error:
@@ -81,6 +103,11 @@ class People(dict[object, int]):
             self._times_named[unique] = 1
             self.participants.append(unique)
         return number
+
+    def reacting(self, name: str, account: object = None) -> str:
+        """Return the name of a person who reacts, who need not be a participant."""
+        number = self.get(name if account is None else account)
+        return (clean_title(name) or "Unknown") if number is None else self.participants[number]
 
 
 def clean_title(name: str) -> str:

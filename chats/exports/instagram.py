@@ -184,7 +184,7 @@ def _rows(pages: list[bytes], people: People) -> Iterator[Row]:
             name = _name(message)
             kind, text = _content(message, name)
             sender = SYSTEM_SENDER if kind is MessageKind.SYSTEM else people.number(name)
-            yield seconds, sender, int(kind), text, False
+            yield Row(seconds, sender, int(kind), text)
 
 
 def _oldest_first(page: bytes) -> Iterator[Any]:

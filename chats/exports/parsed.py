@@ -6,8 +6,8 @@ create a million objects.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import IntEnum, StrEnum
 from typing import Literal, NamedTuple
@@ -48,6 +48,58 @@ class MessageKind(IntEnum):
         return self.name.lower()
 
 
+class MediaKind(StrEnum):
+    """What a media message contains. The blocks store the values, and the API shows them."""
+
+    PHOTO = "photo"
+    VIDEO = "video"
+    VOICE = "voice"
+    AUDIO = "audio"
+    GIF = "gif"
+    STICKER = "sticker"
+    DOCUMENT = "document"
+
+
+class Detail(StrEnum):
+    """What an export can say about messages besides their texts. The database stores the values."""
+
+    MEDIA_KINDS = "media_kinds"
+    DURATIONS = "durations"
+    FORWARDS = "forwards"
+    REPLIES = "replies"
+    REACTIONS = "reactions"
+
+
+class Reaction(NamedTuple):
+    """An emoji, and how many people reacted with it.
+
+    `people` are the names of those whom the export names, as in `ParsedExport.participants`: people can react who
+    write nothing, or not yet.
+    """
+
+    emoji: str
+    count: int
+    people: tuple[str, ...] = ()
+
+
+class Details(NamedTuple):
+    """What an export says about a message besides its text. Most messages have no details.
+
+    `duration_seconds` is that of a call, a video or a voice message. `reply_to` is the number of the message that this
+    one answers, or 0 if the export does not contain that message, and `reply_to_sender` is its sender.
+    """
+
+    media: MediaKind | None = None
+    duration_seconds: int | None = None
+    is_forwarded: bool = False
+    reply_to: int | None = None
+    reply_to_sender: int = SYSTEM_SENDER
+    reactions: tuple[Reaction, ...] = ()
+
+
+NO_DETAILS = Details()
+
+
 class Message(NamedTuple):
     """One message. `sent_at` is naive: the export's clock."""
 
@@ -57,6 +109,7 @@ class Message(NamedTuple):
     kind: MessageKind
     text: str
     edited: bool = False
+    details: Details = NO_DETAILS
 
 
 def wall_clock(seconds: int) -> datetime:
@@ -82,6 +135,9 @@ class Batch:
     `ParsedExport.participants`, or SYSTEM_SENDER. `kinds` are values of `MessageKind`, SYSTEM exactly for the lines
     without a sender. `edited` contains positions in the batch. Texts are encodable as UTF-8 and as printed, without
     the invisible marks around WhatsApp's own words; a caption is on the line after its placeholder.
+
+    `details` are by position. `utc_offsets` are the seconds by which the clock of each message is ahead of UTC: None
+    for a message, or for all of them, if the export does not contain it.
     """
 
     first_number: int
@@ -90,9 +146,43 @@ class Batch:
     kinds: list[int]
     texts: list[str]
     edited: frozenset[int] = frozenset()
+    details: Mapping[int, Details] = field(default_factory=dict)
+    utc_offsets: list[int | None] | None = None
 
     def __len__(self) -> int:
         return len(self.seconds)
+
+    def slice(self, start: int, stop: int) -> Batch:
+        """Return the messages at the positions from `start` to before `stop`."""
+        return Batch(
+            self.first_number + start,
+            self.seconds[start:stop],
+            self.senders[start:stop],
+            self.kinds[start:stop],
+            self.texts[start:stop],
+            frozenset(position - start for position in self.edited if start <= position < stop),
+            {position - start: details for position, details in self.details.items() if start <= position < stop},
+            None if self.utc_offsets is None else self.utc_offsets[start:stop],
+        )
+
+    def followed_by(self, other: Batch) -> Batch:
+        """Return the messages of both. Raise ValueError if the other does not begin with the next number."""
+        length = len(self)
+        if other.first_number != self.first_number + length:
+            raise ValueError(f"message {other.first_number} follows {self.first_number + length - 1}")
+        utc_offsets = None
+        if self.utc_offsets is not None or other.utc_offsets is not None:
+            utc_offsets = (self.utc_offsets or [None] * length) + (other.utc_offsets or [None] * len(other))
+        return Batch(
+            self.first_number,
+            self.seconds + other.seconds,
+            self.senders + other.senders,
+            self.kinds + other.kinds,
+            self.texts + other.texts,
+            self.edited | {length + position for position in other.edited},
+            {**self.details, **{length + position: details for position, details in other.details.items()}},
+            utc_offsets,
+        )
 
     def messages(self, participants: list[str]) -> Iterator[Message]:
         """Yield the messages with the names of their senders."""
@@ -106,6 +196,7 @@ class Batch:
                 MessageKind(kind),
                 text,
                 position in self.edited,
+                self.details.get(position, NO_DETAILS),
             )
 
 
@@ -118,6 +209,9 @@ class ParsedExport:
 
     `clock` is "local" if `seconds` are the wall clock (WhatsApp, Telegram), or "utc" if they are instants
     (Instagram), which are shown in the chat's time zone, UTC until its owner sets one.
+
+    `records` are the details that exports of this kind contain. `n_unreadable` counts values that were left out because
+    the messenger wrote them wrongly.
     """
 
     platform: Platform
@@ -130,3 +224,5 @@ class ParsedExport:
     n_messages: int = 0
     n_system: int = 0
     clock: Clock = "local"
+    records: frozenset[Detail] = frozenset()
+    n_unreadable: int = 0

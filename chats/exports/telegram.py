@@ -225,7 +225,8 @@ def _rows(cursor: JsonCursor, people: People) -> Iterator[Row]:
                 kind, text = _content(message)
             edited_at = message.get("edited")
             edited = isinstance(edited_at, str) and not edited_at.startswith(_EPOCH_DATES)
-            yield seconds, sender, int(kind), text, edited or bool(whole_number(message.get("edited_unixtime")))
+            edited = edited or bool(whole_number(message.get("edited_unixtime")))
+            yield Row(seconds, sender, int(kind), text, edited)
 
 
 class _Clock:
