@@ -142,8 +142,9 @@ def _packed_details(block: Batch) -> dict[str, Any]:
 def _unpacked(media: str | None, *details: Any) -> Details:
     """Return the details that `_packed_details` stored."""
     *others, reactions = details
-    named = tuple(Reaction(emoji, count, tuple(people)) for emoji, count, people in reactions)
-    return Details(MediaKind(media) if media else None, *others, named)
+    named = tuple(Reaction(emoji, total, tuple(people)) for emoji, total, people in reactions)
+    details: Details = Details._make([media and MediaKind(media), *others, named])
+    return details
 
 
 def _limit_to(batch: Batch, first: int, last: int) -> Batch:

@@ -71,14 +71,14 @@ class Detail(StrEnum):
 
 
 class Reaction(NamedTuple):
-    """An emoji, and how many people reacted with it.
+    """An emoji, and the number of people who reacted with it.
 
     `people` are the names of those whom the export names, as in `ParsedExport.participants`: people can react who
     write nothing, or not yet.
     """
 
     emoji: str
-    count: int
+    total: int
     people: tuple[str, ...] = ()
 
 
