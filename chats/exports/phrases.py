@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 from chats.exports.bidi import MARK, MARKS, without_marks, without_outer_marks
 from chats.exports.parsed import MessageKind
-from chats.exports.prefilter import EdgePrefilter
+from chats.exports.prefilter import EDGE_BYTES, EdgePrefilter
+from chats.exports.spelling import normal, normal_bytes, spellings
 
 _ANY = "…"
 _HEAD_BYTES = 3  # of a mark
@@ -37,6 +38,8 @@ _ALWAYS_OPENING = "\u201c\u201e\u00ab\u300c\u300e"
 _BEFORE_A_QUOTATION = re.compile("[\\s(\\[\\-\u3040-\u9fff\uac00-\ud7a3]")
 # A subject has a hundred characters.
 _LINE_BYTES = 1_000
+# No phrase is longer, in any Unicode form.
+_PHRASE_BYTES = 1_000
 
 
 class Classified(NamedTuple):
@@ -48,19 +51,23 @@ class Classified(NamedTuple):
 
 
 class Phrases:
-    """The phrases of all languages: an export does not name its language."""
+    """The phrases of all languages: an export does not name its language.
+
+    They are compared in the form of `normal`. The first and last bytes of bodies, which exclude nearly all of them from
+    this, are compared with those of each spelling.
+    """
 
     def __init__(self, languages: dict[str, dict[str, list[str]]]) -> None:
         self.whole: dict[bytes, MessageKind] = {}
         self.begins: dict[bytes, list[tuple[bytes, MessageKind]]] = defaultdict(list)
         self.ends: dict[bytes, MessageKind] = {b".vcf>": MessageKind.CONTACT}
         self.edited: set[bytes] = set()
-        self.lines = SystemLines([line for phrases in languages.values() for line in phrases.get("system", ())])
+        self.lines = SystemLines([normal(line) for phrases in languages.values() for line in phrases.get("system", ())])
         for phrases in languages.values():
             for field, texts in phrases.items():
                 for text in texts:
                     # A field without a method is an error of the file, and fails at import.
-                    getattr(self, f"_add_{field}")(text)
+                    getattr(self, f"_add_{field}")(normal(text))
         self._begin(MessageKind.CONTACT, "BEGIN:VCARD")
         self._placeholders = {
             lead + phrase: Classified(kind, phrase, edited=False)
@@ -69,13 +76,17 @@ class Phrases:
         }
         notes = tuple(self.edited)
         self._ends, self._notes = tuple(self.ends), notes
-        self.tail_bytes = min(map(len, self._ends + notes))
+        # Each character takes a byte at least.
+        tails = {end.decode()[-EDGE_BYTES:] for end in self._ends + notes}
+        self.tails = {spelling.encode()[-EDGE_BYTES:] for tail in tails for spelling in spellings(tail)}
         self.heads = {head: tuple(begin for begin, _ in begins) for head, begins in self.begins.items()}
         self.heads |= {mark: (mark,) for mark in MARKS}
-        self.tails = {end[-self.tail_bytes :] for end in self._ends + notes}
         begins = [begin for begins in self.begins.values() for begin, _ in begins]
+        heads = {text.decode()[:EDGE_BYTES] for text in [*self.whole, *begins]}
         self._edges = EdgePrefilter(
-            heads=[*self.whole, *begins], tails=self.tails, before=[*b" \t", *(mark[0] for mark in MARKS)]
+            heads={spelling.encode() for head in heads for spelling in spellings(head)},
+            tails=self.tails,
+            before=[*b" \t", *(mark[0] for mark in MARKS)],
         )
 
     def _add_media(self, text: str, kind: MessageKind = MessageKind.MEDIA) -> None:
@@ -146,13 +157,12 @@ class Phrases:
         notable = []
         for position in self._edges.matching_positions(bodies):
             body = bodies[position]
-            head = body[:_HEAD_BYTES]
-            if (
-                body in self.whole
-                or _LINE_FEED in body
-                or body[-self.tail_bytes :] in self.tails
-                or (head in self.heads and body.startswith(self.heads[head]))
-            ):
+            if _LINE_FEED in body or body[-EDGE_BYTES:] in self.tails:
+                notable.append(position)
+                continue
+            begin = normal_bytes(body[:_PHRASE_BYTES])
+            head = begin[:_HEAD_BYTES]
+            if begin in self.whole or (head in self.heads and begin.startswith(self.heads[head])):
                 notable.append(position)
         return notable
 
@@ -161,7 +171,7 @@ class Phrases:
         if (placeholder := self._placeholders.get(body)) is not None:
             return placeholder
         text = without_outer_marks(body) if body.startswith(MARKS) else body
-        edited = text[-self.tail_bytes :] in self.tails and text.endswith(self._notes)
+        edited = text[-EDGE_BYTES:] in self.tails and normal_bytes(text[-_PHRASE_BYTES:]).endswith(self._notes)
         if edited:
             text = text[: text.rindex(b"<")].removesuffix(MARK).rstrip()
         head, newline, caption = text.partition(b"\n")
@@ -194,15 +204,18 @@ class Phrases:
 
     def _kind(self, text: bytes, head: bytes, *, captioned: bool) -> MessageKind:
         """Return the kind of a text by its first line. Only media can have a caption below a whole phrase."""
-        plain = without_marks(head).strip()
+        plain = normal_bytes(without_marks(head).strip())
         kind = self.whole.get(plain)
         if kind is MessageKind.MEDIA or (kind is not None and not captioned):
             return kind
         # A file name contains a dot. Without one, the end is a person's own words in parentheses.
-        if head[-self.tail_bytes :] in self.tails and head.endswith(self._ends) and b"." in plain:
-            return next(kind for end, kind in self.ends.items() if head.endswith(end))
-        for begin, kind in self.begins.get(text[:_HEAD_BYTES], ()):
-            if text.startswith(begin):
+        if head[-EDGE_BYTES:] in self.tails and b"." in plain:
+            end = normal_bytes(head[-_PHRASE_BYTES:])
+            if end.endswith(self._ends):
+                return next(kind for phrase, kind in self.ends.items() if end.endswith(phrase))
+        begin = normal_bytes(text[:_PHRASE_BYTES])
+        for phrase, kind in self.begins.get(begin[:_HEAD_BYTES], ()):
+            if begin.startswith(phrase):
                 return kind
         return MessageKind.TEXT
 
@@ -217,7 +230,7 @@ class SystemLines:
         self._framed = [(before, end) for *_, before, end in pieces if end]
         self._framed_firsts = re.compile("|".join(sorted({re.escape(first) for first, _ in self._framed if first})))
         #: Ends of bodies that follow any name.
-        self.ends = tuple(end.encode() for first, end in self._framed if not first)
+        self.ends = tuple({form.encode() for first, end in self._framed if not first for form in spellings(end)})
         inner = [rest[0] for begin, *rest in pieces if not begin and not rest[-1]]
         # Phrases by their first word; `_dense` has those of languages without spaces between words.
         self._by_word: dict[str, list[str]] = defaultdict(list)
@@ -228,6 +241,7 @@ class SystemLines:
 
     def begin(self, name: str) -> bool:
         """Return whether a printed name is certainly the beginning of a system line."""
+        name = normal(name)
         if name.startswith(self._begins):
             return True
         by_word = self._by_word
@@ -239,14 +253,15 @@ class SystemLines:
 
     def may_begin(self, name: str) -> bool:
         """Return whether the text after the colon has to decide: `Asha, “Gezi` is not a name, `"Mom` can be one."""
-        return _quotation_is_open(name) or bool(self._framed_firsts.search(name))
+        return _quotation_is_open(name) or bool(self._framed_firsts.search(normal(name)))
 
     def end(self, name: str, body: bytes) -> bool:
         """Return whether the body ends the system line that the name may begin."""
         line = body[:_LINE_BYTES].partition(b"\n")[0].decode("utf-8", "replace")
         if _quotation_is_open(name) and not _quotation_is_open(f"{name}: {line}"):
             return True
-        return any(first in name and line.rstrip(" .").endswith(last) for first, last in self._framed)
+        name, line = normal(name), normal(line).rstrip(" .")
+        return any(first in name and line.endswith(last) for first, last in self._framed)
 
 
 def _quotation_is_open(text: str) -> bool:

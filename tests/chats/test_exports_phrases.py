@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import tomllib
+import unicodedata
 from datetime import datetime
 from pathlib import Path
 
@@ -122,18 +123,73 @@ def test_forty_languages_have_phrases_for_media_deletions_and_calls() -> None:
     assert set(SAMPLES) <= set(LANGUAGES)
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
-def test_each_whole_phrase_has_its_kind(language: str) -> None:
-    kinds = {
-        "media": MessageKind.MEDIA,
-        "document": MessageKind.MEDIA,
-        "contact": MessageKind.CONTACT,
-        "live": MessageKind.LOCATION,
-    }
-    kinds |= {"deleted": MessageKind.DELETED, "call": MessageKind.CALL}
-    for field, kind in kinds.items():
-        for phrase in LANGUAGES[language].get(field, ()):
-            assert phrases.PHRASES.classify(phrase.replace("…", "x").encode()).kind is kind, phrase
+#: The kind of each field of phrases.toml, and a body in which WhatsApp prints its phrases.
+BODIES = {
+    "media": (MessageKind.MEDIA, "{}"),
+    "document": (MessageKind.MEDIA, f"bill.pdf {MARK}{{}}"),
+    "contact": (MessageKind.CONTACT, "{}"),
+    "attached": (MessageKind.MEDIA, "IMG-1.jpg ({})"),
+    "attachment": (MessageKind.MEDIA, "<{}: 1-PHOTO-2.jpg>"),
+    "deleted": (MessageKind.DELETED, "{}"),
+    "call": (MessageKind.CALL, "{}"),
+    "talk": (MessageKind.CALL, f"{{}}, {MARK}3 min"),
+    "location": (MessageKind.LOCATION, "{}: https://maps.google.com/?q=15.5,73.8"),
+    "live": (MessageKind.LOCATION, "{}"),
+    "poll": (MessageKind.POLL, "{}:\nGoa?"),
+    "edited": (MessageKind.TEXT, "nine {}"),
+}
+#: Letters that WhatsApp writes as one code point, although every normalisation form has two.
+DOTTED = {
+    "ड\u093c": "\u095c",
+    "ढ\u093c": "\u095d",
+    "फ\u093c": "\u095e",
+    "ज\u093c": "\u095b",
+    "য\u09bc": "\u09df",
+    "ড\u09bc": "\u09dc",
+    "ਜ\u0a3c": "\u0a5b",
+    "ਫ\u0a3c": "\u0a5e",
+}
+
+
+def as_whatsapp_writes_it(text: str) -> str:
+    text = unicodedata.normalize("NFC", text)
+    for two, one in DOTTED.items():
+        text = text.replace(two, one)
+    return text
+
+
+UNICODE_FORMS = {
+    "NFC": lambda text: unicodedata.normalize("NFC", text),
+    "NFD": lambda text: unicodedata.normalize("NFD", text),
+    "WhatsApp": as_whatsapp_writes_it,
+}
+
+
+@pytest.mark.parametrize("form", UNICODE_FORMS)
+@pytest.mark.parametrize("header", [ANDROID, IOS])
+def test_each_phrase_of_the_table_has_its_kind_in_each_unicode_form(header: str, form: str) -> None:
+    bodies, expected = [], []
+    for language, table in LANGUAGES.items():
+        for field, texts in table.items():
+            if field != "system":
+                kind, body = BODIES[field]
+                mark = MARK if header == IOS and field != "edited" else ""
+                bodies += [f"{header}Asha: {mark}{body.format(text.replace('…', 'x'))}" for text in texts]
+                expected += [(language, text, kind, field == "edited") for text in texts]
+    chat = UNICODE_FORMS[form]("\n".join(bodies))
+    export = exports.read(chat.encode())
+    messages = [message for batch in export.batches for message in batch.messages(export.participants)]
+    read = [
+        (language, text, message.kind, message.edited)
+        for message, (language, text, _, _) in zip(messages, expected, strict=True)
+    ]
+    assert read == expected
+    assert form != "WhatsApp" or any(letter in chat for letter in DOTTED.values())
+
+
+def test_a_phrase_is_recognised_if_it_mixes_two_spellings_of_a_letter() -> None:
+    body = "<মিডি\u09dfা বাদ দেও\u09af\u09bcা হ\u09dfেছে>"
+    assert first(f"{ANDROID}Asha: {body}")[1].kind is MessageKind.MEDIA
 
 
 @pytest.mark.parametrize(
