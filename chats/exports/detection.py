@@ -7,7 +7,7 @@ from typing import Any
 from chats.exports.errors import NoSuchChat, NotAChatExport, OtherJson, SeveralChats
 from chats.exports.json_stream import JsonCursor, MalformedJson
 from chats.exports.parsed import ParsedExport
-from chats.exports.platforms import ChatInUpload, Parser
+from chats.exports.platforms import ChatInUpload, JsonFormat
 from chats.exports.registry import PARSERS
 from chats.exports.unpacking import Document
 
@@ -15,7 +15,10 @@ from chats.exports.unpacking import Document
 LISTED_LIMIT = 1_000
 TITLE_LIMIT = 120
 
-_JSON_PARSERS = [(parser, parser.json_format) for parser in PARSERS if parser.json_format]
+#: A document with the members of two formats has that with more of them.
+_JSON_FORMATS = sorted(
+    {json_format for parser in PARSERS for json_format in parser.json_formats}, key=lambda each: -len(each.members)
+)
 
 
 def select_chat(documents: list[Document], *, wanted: str | None, date_order: str | None) -> ParsedExport:
@@ -44,8 +47,8 @@ def select_chat(documents: list[Document], *, wanted: str | None, date_order: st
 
 
 def _find_chats(documents: list[Document], date_order: str | None) -> list[ChatInUpload]:
-    """Return the chats of all platforms. Each parser receives the documents of its format in one call."""
-    json_parsers = [_recognise_json(document) if document.is_json else None for document in documents]
+    """Return the chats of all platforms. Each parser receives the documents of its formats in one call."""
+    json_formats = [_recognise_json(document) if document.is_json else None for document in documents]
     # A text that is uploaded by itself is always parsed: the error says why it is not a chat.
     texts = [
         document
@@ -55,15 +58,19 @@ def _find_chats(documents: list[Document], date_order: str | None) -> list[ChatI
     chats: list[ChatInUpload] = []
     for parser in PARSERS:
         own = texts
-        if parser.json_format:
-            own = [document for document, found in zip(documents, json_parsers, strict=True) if found is parser]
+        if parser.json_formats:
+            own = [
+                document
+                for document, found in zip(documents, json_formats, strict=True)
+                if found in parser.json_formats
+            ]
         if own:
             chats += parser.find_chats(own, date_order=date_order)
     return chats
 
 
-def _recognise_json(document: Document) -> Parser | None:
-    """Return the parser of a JSON document, or None for other JSON."""
+def _recognise_json(document: Document) -> JsonFormat | None:
+    """Return the format of a JSON document, or None for other JSON."""
     try:
         # The head usually contains a message. It is cut off, so that it seems malformed if it contains none.
         return _recognise_members(document.head)
@@ -75,8 +82,8 @@ def _recognise_json(document: Document) -> Parser | None:
         return None
 
 
-def _recognise_members(text: bytes, *, is_whole: bool = False) -> Parser | None:
-    """Return the parser that a message or the members identify.
+def _recognise_members(text: bytes, *, is_whole: bool = False) -> JsonFormat | None:
+    """Return the format that a message or the members identify.
 
     Raise MalformedJson, unless a whole text breaks off within its messages: then the members before them decide.
     """
@@ -87,15 +94,15 @@ def _recognise_members(text: bytes, *, is_whole: bool = False) -> Parser | None:
         if key == "messages" and cursor.starts_with(b"["):
             try:
                 for window in cursor.windows():
-                    for parser, json_format in _JSON_PARSERS:
+                    for json_format in _JSON_FORMATS:
                         if any(map(json_format.is_message, window.rows)):
-                            return parser
+                            return json_format
             except MalformedJson:
                 if not is_whole:
                     raise
                 break
         elif cursor.starts_with(b"{"):
-            for parser, json_format in _JSON_PARSERS:
+            for json_format in _JSON_FORMATS:
                 if key in json_format.list_members:
-                    return parser
-    return next((parser for parser, json_format in _JSON_PARSERS if seen >= json_format.members), None)
+                    return json_format
+    return next((json_format for json_format in _JSON_FORMATS if seen >= json_format.members), None)

@@ -94,9 +94,9 @@ class InstagramParser:
     has_date_order = False
 
     @property
-    def json_format(self) -> JsonFormat:
+    def json_formats(self) -> tuple[JsonFormat, ...]:
         """Return how a page is recognised."""
-        return JsonFormat(is_message, frozenset({"participants", "messages"}))
+        return (JsonFormat(is_message, frozenset({"participants", "messages"})),)
 
     def find_chats(self, documents: list[Document], *, date_order: str | None) -> list[ChatInUpload]:
         """Return one chat for each folder: its documents are the pages of the chat."""

@@ -26,9 +26,10 @@ class ChatInUpload:
 
 @dataclass(frozen=True)
 class JsonFormat:
-    """How a platform's JSON documents are recognised: by one message, else by the document's members.
+    """How JSON documents of one form are recognised: by one message, else by the document's members.
 
-    `is_message` receives a decoded element of the array `messages`. `members` are the keys that every document has.
+    Platforms that write the same form share one object: each of them receives its documents. `is_message` receives a
+    decoded element of the array `messages`. `members` are the keys that every document has.
     `list_members` are keys that only a list of chats has.
     """
 
@@ -61,12 +62,12 @@ class Parser(Protocol):
         ...
 
     @property
-    def json_format(self) -> JsonFormat | None:
-        """None if its documents are plain text."""
+    def json_formats(self) -> tuple[JsonFormat, ...]:
+        """The forms of its JSON documents; empty if its documents are plain text."""
         ...
 
     def find_chats(self, documents: list[Document], *, date_order: str | None) -> list[ChatInUpload]:
-        """Return the chats in the documents of this format, in order. Raise ExportRefused if they are damaged."""
+        """Return the platform's chats in the documents of its forms, in order. Raise ExportRefused if damaged."""
         ...
 
 

@@ -118,9 +118,9 @@ class TelegramParser:
     has_date_order = False
 
     @property
-    def json_format(self) -> JsonFormat:
+    def json_formats(self) -> tuple[JsonFormat, ...]:
         """Return how a chat or an account is recognised."""
-        return JsonFormat(is_message, frozenset({"type", "messages"}), frozenset(LISTS))
+        return (JsonFormat(is_message, frozenset({"type", "messages"}), frozenset(LISTS)),)
 
     def find_chats(self, documents: list[Document], *, date_order: str | None) -> list[ChatInUpload]:
         """Return the chats of each document. Raise DamagedExport, and OnlySystemMessages if a list has no chats."""

@@ -41,7 +41,7 @@ class WhatsAppParser:
     name = "WhatsApp"
     clock: Clock = "local"
     has_date_order = True
-    json_format = None
+    json_formats = ()
 
     def find_chats(self, documents: list[Document], *, date_order: str | None) -> list[ChatInUpload]:
         """Return the texts with the most likely names: `_chat.txt`, or else `WhatsApp Chat with ….txt`, or else all."""

@@ -34,14 +34,15 @@ def test_each_parser_declares_everything(platform: Platform) -> None:
     assert parser.name.lower() == platform.value
     assert parser.clock in get_args(Clock)
     assert isinstance(parser.has_date_order, bool)
-    json_format = parser.json_format
-    assert json_format is None or (json_format.members and not json_format.is_message({}))
+    for json_format in parser.json_formats:
+        assert json_format.members
+        assert not json_format.is_message({})
     assert parser.find_chats.__doc__
     assert len(platform.value) <= 16, "the column chats.platform has 16 characters"
 
 
 def test_no_two_json_formats_share_a_message_or_the_members() -> None:
-    formats = [parser.json_format for parser in PARSERS if parser.json_format]
+    formats = {json_format for parser in PARSERS for json_format in parser.json_formats}
     assert len({json_format.members for json_format in formats}) == len(formats)
     for row in ({"id": 1, "date": "2024-02-13T21:05:00"}, {"sender_name": "Asha", "timestamp_ms": 1}):
         assert sum(json_format.is_message(row) for json_format in formats) == 1
