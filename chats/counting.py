@@ -2,14 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import date
+from typing import Any, NamedTuple
 
 import orjson
 
 from chats.exports.parsed import Batch, MessageKind, wall_clock
+from chats.models import Chat
 from chats.projection import Projection
 from chats.statistics import StatisticsCounter
+from chats.transcript import TranscriptReader
+
+#: Stored statistics of an earlier version are counted again when they are read. Increase it whenever the meaning of a
+#: figure or its key changes.
+STATISTICS_VERSION = 1
+
+#: The figures whose change between two periods is shown.
+COMPARED_FIGURES = (
+    "total_messages",
+    "total_words",
+    "active_days",
+    "messages_per_day_avg",
+    "conversations_count",
+    "median_response_time_seconds",
+    "media_shared_count",
+    "links_shared_count",
+    "calls_count",
+    "questions_count",
+    "reactions_count",
+)
+
+_EPOCH = date(1970, 1, 1).toordinal()
 
 
 class ChatCounter:
@@ -47,6 +71,82 @@ class ChatCounter:
         assert self._first_second is not None
         return wall_clock(self._last_second).date()
 
-    def statistics_json(self, names: Sequence[str]) -> bytes:
-        """Return the statistics as JSON; `names` are the names to show, by person. Call it once."""
-        return orjson.dumps(self._statistics.result(list(names)))
+    def statistics(self, names: Sequence[str], *, recorded: Collection[str]) -> dict[str, Any]:
+        """Return the statistics; `names` are the names to show, by person. Call it once.
+
+        Figures about details that are not `recorded` for all messages are None.
+        """
+        return self._statistics.result(list(names), recorded=recorded)
+
+    def columns(self, chat: Chat, names: Sequence[str], *, recorded: Collection[str] | None = None) -> dict[str, Any]:
+        """Return the values of the chat's columns that hold what was counted."""
+        counted = self.statistics(names, recorded=chat.recorded_details if recorded is None else recorded)
+        assert self._first_second is not None
+        return {
+            "first_message_on": wall_clock(self._first_second).date(),
+            "last_message_on": wall_clock(self._last_second).date(),
+            "sealed_statistics": chat.key.seal(orjson.dumps(counted), context=chat.context("statistics")),
+            "statistics_version": STATISTICS_VERSION,
+        }
+
+
+class Period(NamedTuple):
+    """Days of the chat's own clock, both included."""
+
+    first: date
+    last: date
+
+    def previous(self) -> Period:
+        """Return the period of the same number of days that ends on the day before."""
+        days = (self.last - self.first).days + 1
+        last = self.first.toordinal() - 1
+        return Period(date.fromordinal(max(1, last - days + 1)), date.fromordinal(max(1, last)))
+
+    @property
+    def seconds(self) -> tuple[int, int]:
+        """Return when it starts and ends, in wall-clock seconds; the end is not included."""
+        start, end = self.first.toordinal(), self.last.toordinal() + 1
+        return (start - _EPOCH) * 86_400, (end - _EPOCH) * 86_400
+
+    def as_dict(self) -> dict[str, str]:
+        """Return the days in ISO 8601, as the API shows them."""
+        return {"from": self.first.isoformat(), "to": self.last.isoformat()}
+
+
+def update_statistics(chat: Chat) -> None:
+    """Count the statistics of a chat again if they were counted by earlier rules."""
+    if chat.statistics_version == STATISTICS_VERSION:
+        return
+    counter = ChatCounter(chat.projection)
+    for batch in TranscriptReader(chat, as_stored=True).batches():
+        counter.add(batch)
+    columns = counter.columns(chat, chat.participants)
+    # If the chat has changed since it was loaded, its statistics are current already, and nothing matches.
+    Chat.objects.unchanged_since(chat).update(**columns)
+    for column, value in columns.items():
+        setattr(chat, column, value)
+    chat.__dict__.pop("statistics", None)
+
+
+def count_period(chat: Chat, period: Period) -> dict[str, Any]:
+    """Return the statistics of the messages of a period. Only its blocks are opened."""
+    counter = StatisticsCounter()
+    for batch in TranscriptReader(chat).batches_between(*period.seconds):
+        counter.add(batch)
+    return counter.result(chat.participants, recorded=chat.recorded_details)
+
+
+def describe_period(chat: Chat, period: Period | None, *, compared_with: Period | None) -> dict[str, Any]:
+    """Return the statistics of a period, or of the whole chat, and of the period to compare it with."""
+    counted = chat.statistics if period is None else count_period(chat, period)
+    comparison = None
+    if compared_with is not None:
+        other = count_period(chat, compared_with)
+        changes = {figure: _change(other[figure], counted[figure]) for figure in COMPARED_FIGURES}
+        comparison = {"period": compared_with.as_dict(), "statistics": other, "changes": changes}
+    return {**counted, "period": None if period is None else period.as_dict(), "comparison": comparison}
+
+
+def _change(before: float | None, after: float | None) -> dict[str, float | None]:
+    change = None if not before or after is None else round(100 * (after - before) / before, 1)
+    return {"before": before, "after": after, "change_percent": change}

@@ -92,11 +92,10 @@ def _changed_columns(
         columns["participant_count"] = len(people.names)
     # A time zone moves only times that are stored as instants.
     if "sealed_people" in columns or ("time_zone" in columns and chat.clock == Chat.Clock.UTC):
-        counter = ChatCounter(Projection.for_people(people, clock=chat.clock, time_zone=time_zone))
+        counter = ChatCounter(
+            Projection.for_people(people, export_names=chat.export_names, clock=chat.clock, time_zone=time_zone)
+        )
         for batch in TranscriptReader(chat, as_stored=True).batches():
             counter.add(batch)
-        columns["first_message_on"] = counter.first_day
-        columns["last_message_on"] = counter.last_day
-        statistics = counter.statistics_json(people.names)
-        columns["sealed_statistics"] = key.seal(statistics, context=chat.context("statistics"))
+        columns |= counter.columns(chat, people.names)
     return columns

@@ -23,6 +23,9 @@ CHAT: dict[str, Any] = {
     "participant_count": 2,
     "first_message_on": "2024-01-14",
     "last_message_on": "2025-11-02",
+    "recorded_details": ["durations", "media_kinds"],
+    "unreadable_count": 0,
+    "future_count": 0,
     "status": "completed",
     "vector_status": "completed",
     "chunk_count": 312,
@@ -59,6 +62,16 @@ STATISTICS: dict[str, Any] = {
     "user_stats": {"Asha": {"message_count": 2305, "word_count": 17012, "questions_asked": 402}},
 }
 
+PERIOD_STATISTICS: dict[str, Any] = {
+    **STATISTICS,
+    "period": {"from": "2025-01-01", "to": "2025-12-31"},
+    "comparison": {
+        "period": {"from": "2024-01-01", "to": "2024-12-31"},
+        "statistics": STATISTICS,
+        "changes": {"total_messages": {"before": 1954, "after": 2259, "change_percent": 15.6}},
+    },
+}
+
 CHANGES: dict[str, Any] = {
     "title": "The two of us",
     "time_zone": "Asia/Kolkata",
@@ -85,7 +98,7 @@ VECTOR_STATUS = {
 
 _ADDRESS = f"https://relivchats.example/api/chats/{CHAT_ID}/messages"
 
-MESSAGES = {
+MESSAGES: dict[str, Any] = {
     "next": f"{_ADDRESS}?after=2&limit=2",
     "previous": None,
     "results": [
@@ -96,6 +109,11 @@ MESSAGES = {
             "kind": "system",
             "text": "Messages and calls are end-to-end encrypted.",
             "edited": False,
+            "media_kind": None,
+            "duration_seconds": None,
+            "forwarded": False,
+            "reply_to": None,
+            "reactions": [],
         },
         {
             "number": 2,
@@ -104,6 +122,11 @@ MESSAGES = {
             "kind": "text",
             "text": "Good morning! Chai at five?",
             "edited": False,
+            "media_kind": None,
+            "duration_seconds": None,
+            "forwarded": False,
+            "reply_to": None,
+            "reactions": [],
         },
     ],
 }

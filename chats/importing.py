@@ -173,14 +173,17 @@ def _build_chat(owner: User, sealed: SealedExport, counter: ChatCounter, *, time
         message_count=export.n_messages,
         line_count=sealed.line_count,
         participant_count=len(names),
-        first_message_on=counter.first_day,
-        last_message_on=counter.last_day,
+        recorded_details=sorted(export.records),
+        unreadable_count=export.n_unreadable,
+        future_count=export.n_future,
         content_fingerprint=deduplication.content_fingerprints(owner, sealed)[0],
     )
+    chat.key = key
     chat.wrapped_key = keyring().wrap(key, context=chat.context("key"))
     chat.sealed_title = key.seal((export.title or default_title(names)).encode(), context=chat.context("title"))
     chat.sealed_participants = key.seal(orjson.dumps(names), context=chat.context("participants"))
-    chat.sealed_statistics = key.seal(counter.statistics_json(names), context=chat.context("statistics"))
+    for column, value in counter.columns(chat, names).items():
+        setattr(chat, column, value)
     return chat
 
 

@@ -14,7 +14,7 @@ from django.db import transaction
 from chats import deduplication, indexing, people
 from chats.bulk_copy import copy_rows
 from chats.counting import ChatCounter
-from chats.exports.parsed import SYSTEM_SENDER, Batch
+from chats.exports.parsed import SYSTEM_SENDER, Batch, Detail, Details
 from chats.exports.registry import get_parser
 from chats.models import Chat, ChatUpload, TranscriptBlock
 from chats.overlap import LineIndex, Overlap
@@ -46,13 +46,14 @@ class MergePlan:
     """What the chat will contain. `export_names` and `chosen_people` are the chat's, including the people who joined.
 
     `stored_senders` maps a sender of the upload to a sender of the chat. Its last item is SYSTEM_SENDER, which is -1
-    and so maps to itself.
+    and so maps to itself. `stored_numbers` maps a number in the upload to a number in the chat, or to 0.
     """
 
     chat: Chat
     sealed: SealedExport
     overlap: Overlap
     stored_senders: list[int]
+    stored_numbers: list[int]
     export_names: list[str]
     chosen_people: list[Person]
 
@@ -64,6 +65,7 @@ class MergePlan:
             lines = np.flatnonzero(self.overlap.is_new[start : start + len(batch)]).tolist()
             if not lines:
                 continue
+            utc_offsets = batch.utc_offsets
             yield Batch(
                 number,
                 [batch.seconds[line] for line in lines],
@@ -71,8 +73,22 @@ class MergePlan:
                 [batch.kinds[line] for line in lines],
                 [batch.texts[line] for line in lines],
                 frozenset(position for position, line in enumerate(lines) if line in batch.edited),
+                {
+                    position: self._stored(batch.details[line])
+                    for position, line in enumerate(lines)
+                    if line in batch.details
+                },
+                None if utc_offsets is None else [utc_offsets[line] for line in lines],
             )
             number += len(lines)
+
+    def _stored(self, details: Details) -> Details:
+        if details.reply_to is None:
+            return details
+        return details._replace(
+            reply_to=self.stored_numbers[details.reply_to],
+            reply_to_sender=self.stored_senders[details.reply_to_sender],
+        )
 
 
 def merge_export(chat: Chat, sealed: SealedExport, log: UploadLog) -> ImportResult:
@@ -150,7 +166,8 @@ def _assign_senders(chat: Chat, sealed: SealedExport, overlap: Overlap) -> Merge
     export_names, chosen_people = list(chat.export_names), chat.chosen_people
     sender_by_name = {name: sender for sender, name in enumerate(export_names)}
     matches = overlap.match_senders()
-    stored_senders = [0] * len(sealed.participants)
+    # People without new messages can only be the senders of messages that new ones reply to.
+    stored_senders = [matches.newer_to_stored.get(sender, SYSTEM_SENDER) for sender in range(len(sealed.participants))]
     for sender in sorted(set(overlap.newer.senders[overlap.is_new].tolist()) - {SYSTEM_SENDER}):
         name = sealed.participants[sender]
         by_name, by_messages = sender_by_name.get(name), matches.find_stored(sender)
@@ -170,19 +187,34 @@ def _assign_senders(chat: Chat, sealed: SealedExport, overlap: Overlap) -> Merge
                 shown = chat.participants[chat.people.person_of_sender[by_messages]]
                 known_name = chat.export_names[by_messages]
                 chosen_people = people.add_alias(chosen_people, alias=name, export_name=known_name, shown_name=shown)
-    return MergePlan(chat, sealed, overlap, [*stored_senders, SYSTEM_SENDER], export_names, chosen_people)
+    stored_numbers = [0]
+    if Detail.REPLIES in sealed.export.records:
+        stored_numbers += overlap.stored_numbers(first_new=chat.line_count + 1)
+    return MergePlan(
+        chat,
+        sealed,
+        overlap,
+        [*stored_senders, SYSTEM_SENDER],
+        stored_numbers,
+        export_names,
+        chosen_people,
+    )
 
 
 def _merged_columns(plan: MergePlan) -> dict[str, Any]:
     """Return the new values of the chat's columns. All messages are counted again, stored and new."""
     chat, overlap, key = plan.chat, plan.overlap, plan.chat.key
     who = People.resolve(plan.export_names, chosen=plan.chosen_people)
-    counter = ChatCounter(Projection.for_people(who, clock=chat.clock, time_zone=chat.time_zone))
+    counter = ChatCounter(
+        Projection.for_people(who, export_names=plan.export_names, clock=chat.clock, time_zone=chat.time_zone)
+    )
     for batch in chain(TranscriptReader(chat, as_stored=True).batches(), plan.new_batches()):
         counter.add(batch)
 
     has_default_title = chat.title == default_title(chat.participants)
     title = default_title(who.names) if has_default_title else chat.title
+    # A figure about all messages needs the details of all of them.
+    recorded = sorted(plan.sealed.export.records.intersection(chat.recorded_details))
     sealed_people = None
     if plan.chosen_people:
         sealed_people = key.seal(orjson.dumps(plan.chosen_people), context=chat.context("people"))
@@ -190,13 +222,14 @@ def _merged_columns(plan: MergePlan) -> dict[str, Any]:
         "message_count": chat.message_count + overlap.new_messages,
         "line_count": chat.line_count + int(np.count_nonzero(overlap.is_new)),
         "participant_count": len(who.names),
-        "first_message_on": counter.first_day,
-        "last_message_on": counter.last_day,
         "ambiguous_dates": chat.ambiguous_dates and plan.sealed.export.ambiguous_dates,
         "sealed_title": key.seal(title.encode(), context=chat.context("title")),
         "sealed_participants": key.seal(orjson.dumps(plan.export_names), context=chat.context("participants")),
         "sealed_people": sealed_people,
-        "sealed_statistics": key.seal(counter.statistics_json(who.names), context=chat.context("statistics")),
+        "unreadable_count": max(chat.unreadable_count, plan.sealed.export.n_unreadable),
+        "future_count": max(chat.future_count, plan.sealed.export.n_future),
+        **counter.columns(chat, who.names, recorded=recorded),
+        "recorded_details": recorded,
     }
 
 

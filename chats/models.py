@@ -85,11 +85,23 @@ class Chat(models.Model):
     participant_count = models.PositiveIntegerField()
     first_message_on = models.DateField()
     last_message_on = models.DateField()
+    recorded_details = models.JSONField(
+        default=list,
+        blank=True,
+        help_text="What its exports contain besides texts, such as replies and reactions.",
+    )
+    unreadable_count = models.PositiveIntegerField(
+        default=0, help_text="Values that were left out because the messenger wrote them wrongly."
+    )
+    future_count = models.PositiveIntegerField(default=0, help_text="Messages that were dated later than their upload.")
     wrapped_key = models.BinaryField(editable=False)
     sealed_title = models.BinaryField(editable=False)
     sealed_participants = models.BinaryField(editable=False)
     sealed_people = models.BinaryField(null=True, editable=False)
     sealed_statistics = models.BinaryField(editable=False)
+    statistics_version = models.PositiveSmallIntegerField(
+        default=0, editable=False, help_text="The version of the rules by which the statistics were counted."
+    )
     #: HMAC of the export that the chat was made from. Those of exports that extended it are in their ChatUpload rows.
     content_fingerprint = models.BinaryField(null=True, editable=False)
 
@@ -174,7 +186,9 @@ class Chat(models.Model):
     @property
     def projection(self) -> Projection:
         """Return how stored messages are shown to the owner."""
-        return Projection.for_people(self.people, clock=self.clock, time_zone=self.time_zone)
+        return Projection.for_people(
+            self.people, export_names=self.export_names, clock=self.clock, time_zone=self.time_zone
+        )
 
     @cached_property
     def statistics(self) -> dict[str, Any]:
@@ -285,6 +299,10 @@ class TranscriptBlock(models.Model):
     chat = models.ForeignKey(Chat, models.CASCADE, related_name="blocks")
     first_number = models.PositiveIntegerField()
     last_number = models.PositiveIntegerField()
+    min_seconds = models.BigIntegerField(
+        null=True, editable=False, help_text="The earliest time, in seconds of the chat's clock since 1970."
+    )
+    max_seconds = models.BigIntegerField(null=True, editable=False, help_text="The latest time, in the same unit.")
     sealed = models.BinaryField(editable=False)
 
     class Meta:

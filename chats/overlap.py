@@ -160,11 +160,25 @@ class Overlap:
         """Return the number of older messages that the stored export lacks, without system lines."""
         return int(np.count_nonzero(self.is_older & self.newer.is_sent))
 
+    def stored_numbers(self, *, first_new: int) -> list[int]:
+        """Return the number in the stored export of each line of the newer one; 0 for lines that it will not contain.
+
+        New lines are numbered from `first_new` on.
+        """
+        numbers = np.zeros(len(self.newer), np.int64)
+        numbers[self.is_known] = self._stored_lines(self.is_known) + 1
+        numbers[self.is_new] = np.arange(first_new, first_new + np.count_nonzero(self.is_new))
+        return numbers.tolist()
+
+    def _stored_lines(self, is_common: Mask) -> NDArray[np.int64]:
+        """Return the positions in the stored export of lines that both exports have."""
+        order = np.argsort(self.stored.keys)
+        return order[np.searchsorted(self.stored.keys, self.newer.keys[is_common], sorter=order)]
+
     def match_senders(self) -> SenderMatches:
         """Return who is who, judged by the messages that both exports have."""
-        order = np.argsort(self.stored.keys)
         is_common = self.is_known & self.newer.is_sent
-        stored_lines = order[np.searchsorted(self.stored.keys, self.newer.keys[is_common], sorter=order)]
+        stored_lines = self._stored_lines(is_common)
         pairs = zip(self.newer.senders[is_common].tolist(), self.stored.senders[stored_lines].tolist(), strict=True)
         counts = Counter((newer, stored) for newer, stored in pairs if stored != SYSTEM_SENDER)
         swapped = {(stored, newer): count for (newer, stored), count in counts.items()}

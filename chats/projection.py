@@ -6,12 +6,14 @@ the export contains instants, in which time zone the chat took place. Both are a
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
+from operator import add
 from zoneinfo import ZoneInfo, available_timezones
 
-from chats.exports.parsed import SYSTEM_SENDER, Batch
+from chats.exports.parsed import SYSTEM_SENDER, Batch, Details
 from chats.people import People
 
 #: UTC offsets change only at full quarters of an hour.
@@ -45,9 +47,11 @@ class Projection:
     """Maps stored messages to shown ones. None means unchanged.
 
     `person_of_sender` is indexed by stored sender; its last item is SYSTEM_SENDER, which is -1 and so maps to itself.
+    `shown_names` maps the names that the export has for people who reacted.
     """
 
     person_of_sender: list[int] | None = None
+    shown_names: Mapping[str, str] | None = None
     offsets: _UtcOffsets | None = None
 
     @classmethod
@@ -56,21 +60,38 @@ class Projection:
         return cls(offsets=_UtcOffsets(ZoneInfo(time_zone)) if clock == "utc" and time_zone else None)
 
     @classmethod
-    def for_people(cls, people: People, *, clock: str, time_zone: str) -> Projection:
+    def for_people(cls, people: People, *, export_names: Sequence[str], clock: str, time_zone: str) -> Projection:
         """Return the projection of a chat whose owner assigned names to people."""
+        shown_names = [people.names[person] for person in people.person_of_sender]
         return cls(
             None if people.has_one_name_each else [*people.person_of_sender, SYSTEM_SENDER],
+            None if shown_names == list(export_names) else dict(zip(export_names, shown_names, strict=True)),
             cls.for_time_zone(time_zone, clock=clock).offsets,
         )
 
     def apply(self, batch: Batch) -> Batch:
         """Return the batch with people for senders and wall-clock time for `seconds`."""
-        if self.person_of_sender is None and self.offsets is None:
+        if self.person_of_sender is None and self.shown_names is None and self.offsets is None:
             return batch
-        seconds, senders = batch.seconds, batch.senders
+        seconds, senders, utc_offsets = batch.seconds, batch.senders, batch.utc_offsets
         if self.offsets is not None:
-            offsets = self.offsets
-            seconds = [second + offsets[second // QUARTER_SECONDS] for second in seconds]
+            shown_offsets = [self.offsets[second // QUARTER_SECONDS] for second in seconds]
+            seconds = list(map(add, seconds, shown_offsets))
+            utc_offsets = [*shown_offsets]
         if self.person_of_sender is not None:
             senders = list(map(self.person_of_sender.__getitem__, senders))
-        return Batch(batch.first_number, seconds, senders, batch.kinds, batch.texts, batch.edited)
+        details = {position: self._shown(each) for position, each in batch.details.items()}
+        return Batch(batch.first_number, seconds, senders, batch.kinds, batch.texts, batch.edited, details, utc_offsets)
+
+    def _shown(self, details: Details) -> Details:
+        if self.person_of_sender is not None and details.reply_to is not None:
+            details = details._replace(reply_to_sender=self.person_of_sender[details.reply_to_sender])
+        names = self.shown_names
+        if names is not None and details.reactions:
+            details = details._replace(
+                reactions=tuple(
+                    reaction._replace(people=tuple(names.get(name, name) for name in reaction.people))
+                    for reaction in details.reactions
+                )
+            )
+        return details

@@ -8,7 +8,8 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from chats.exports.parsed import Message
+from chats.counting import Period
+from chats.exports.parsed import Detail, MediaKind, Message, Reaction
 from chats.models import Chat, ChatUpload
 from chats.people import Person
 from chats.projection import time_zones
@@ -96,6 +97,12 @@ class ChatSerializer(serializers.ModelSerializer[Chat]):
         help_text="The participants, each with the names that the export has for them. Send the list with PATCH to"
         " rename people or to merge two names into one person."
     )
+    recorded_details = serializers.ListField(
+        child=serializers.ChoiceField(list(Detail)),
+        read_only=True,
+        help_text="What the exports contain besides texts. The statistics about anything else are null. Empty if the"
+        " chat was imported before details were stored: upload it again with `separate=true` to have them.",
+    )
     last_message_number = serializers.IntegerField(
         source="line_count", read_only=True, help_text="Messages and system lines are numbered from 1 to this number."
     )
@@ -121,6 +128,9 @@ class ChatSerializer(serializers.ModelSerializer[Chat]):
             "participant_count",
             "first_message_on",
             "last_message_on",
+            "recorded_details",
+            "unreadable_count",
+            "future_count",
             "status",
             "vector_status",
             "chunk_count",
@@ -132,6 +142,13 @@ class ChatSerializer(serializers.ModelSerializer[Chat]):
         extra_kwargs = {
             "dialect": {"help_text": "How the export formats dates and names."},
             "date_order": {"help_text": "`dmy`, `mdy` or `ymd`: how the dates were read."},
+            "unreadable_count": {
+                "help_text": "Values that the messenger wrote wrongly and that were left out. 0 for nearly all exports."
+            },
+            "future_count": {
+                "help_text": "Messages that were dated later than their upload: the clock of a phone was wrong, or the"
+                " dates were read the wrong way."
+            },
             "clock": {
                 "help_text": "`local`: times are the wall clock's, as printed. `utc`: the export contains instants."
             },
@@ -276,6 +293,53 @@ class UploadSerializer(ClosedSerializer):
         return attrs
 
 
+class StatisticsQuery(ClosedSerializer):
+    """The query parameters of statistics: a period, and a period to compare it with."""
+
+    compare = serializers.ChoiceField(
+        ["previous"],
+        required=False,
+        help_text="`previous` compares the period with the one of the same length before it.",
+    )
+    compare_from = serializers.DateField(required=False, help_text="The first day of another period to compare with.")
+    compare_to = serializers.DateField(required=False, help_text="The last day of the other period.")
+
+    def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
+        """Return the fields. `from` is a keyword of Python, so it cannot be an attribute."""
+        return {
+            "from": serializers.DateField(required=False, help_text="The first day. Default: the chat's first day."),
+            "to": serializers.DateField(required=False, help_text="The last day. Default: the chat's last day."),
+            **super().get_fields(),
+        }
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Raise ValidationError if a period is incomplete, or if two periods are given to compare with."""
+        if ("compare_from" in attrs) != ("compare_to" in attrs):
+            missing = "compare_to" if "compare_from" in attrs else "compare_from"
+            raise serializers.ValidationError({missing: "Send both days of the other period."})
+        if "compare" in attrs and "compare_from" in attrs:
+            raise serializers.ValidationError({"compare": "Send either `compare` or the days of another period."})
+        if "compare" in attrs and "from" not in attrs:
+            raise serializers.ValidationError({"from": "Send the first day of the period to compare."})
+        for first, last in (("from", "to"), ("compare_from", "compare_to")):
+            if first in attrs and last in attrs and attrs[last] < attrs[first]:
+                raise serializers.ValidationError({last: f"This day is before `{first}`."})
+        return attrs
+
+    def periods(self, chat: Chat) -> tuple[Period | None, Period | None]:
+        """Return the period, None for the whole chat, and the one to compare it with, or None."""
+        given = self.validated_data
+        period = other = None
+        if given:
+            period = Period(given.get("from", chat.first_message_on), given.get("to", chat.last_message_on))
+        if "compare" in given:
+            assert period is not None
+            other = period.previous()
+        elif "compare_from" in given:
+            other = Period(given["compare_from"], given["compare_to"])
+        return period, other
+
+
 class MessagesQuery(ClosedSerializer):
     """The query parameters of a page of messages."""
 
@@ -302,6 +366,16 @@ class MessagesQuery(ClosedSerializer):
         return attrs
 
 
+class ReactionSerializer(serializers.Serializer[Reaction]):
+    """An emoji that people reacted with to a message."""
+
+    emoji = serializers.CharField()
+    count = serializers.IntegerField(source="total")
+    people = serializers.ListField(
+        child=serializers.CharField(), help_text="Who reacted, as far as the export names them."
+    )
+
+
 class MessageSerializer(serializers.Serializer[Message]):
     """One message or system line."""
 
@@ -316,6 +390,19 @@ class MessageSerializer(serializers.Serializer[Message]):
     )
     text = serializers.CharField()
     edited = serializers.BooleanField()
+    media_kind = serializers.ChoiceField(
+        list(MediaKind), source="details.media", allow_null=True, help_text="Null if the export does not say."
+    )
+    duration_seconds = serializers.IntegerField(
+        source="details.duration_seconds", allow_null=True, help_text="Of a call, a video or a voice message."
+    )
+    forwarded = serializers.BooleanField(source="details.is_forwarded")
+    reply_to = serializers.IntegerField(
+        source="details.reply_to",
+        allow_null=True,
+        help_text="The number of the message that this one answers; 0 if the chat does not contain that message.",
+    )
+    reactions = ReactionSerializer(source="details.reactions", many=True)
 
     def get_sent_at(self, message: Message) -> str:
         """Return the local time in ISO 8601."""

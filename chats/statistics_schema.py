@@ -141,7 +141,47 @@ class ResponseTimesSerializer(serializers.Serializer[Any]):
     )
 
 
-class PersonFiguresSerializer(ResponseTimesSerializer, LanguageAndSentimentSerializer):
+def _recorded(help_text: str) -> serializers.IntegerField:
+    return serializers.IntegerField(allow_null=True, help_text=f"{help_text} Null if the export does not contain it.")
+
+
+class MediaAndCallsSerializer(serializers.Serializer[Any]):
+    """Media by kind, and durations."""
+
+    media_by_kind = serializers.DictField(
+        child=serializers.IntegerField(),
+        allow_null=True,
+        help_text="photo, video, voice, audio, gif, sticker, document, and unspecified: the export does not say."
+        " Null if it never says.",
+    )
+    call_seconds = _recorded("The duration of all calls.")
+    voice_seconds = _recorded("The duration of all voice messages.")
+
+
+class ReplyCountSerializer(serializers.Serializer[Any]):
+    """How often one person replied to another with a quotation. Both can be the same person."""
+
+    def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
+        """Return the fields. `from` is a keyword of Python, so it cannot be an attribute."""
+        return {
+            "from": serializers.CharField(),
+            "to": serializers.CharField(),
+            "count": serializers.IntegerField(),
+        }
+
+
+class ReactedMessageSerializer(serializers.Serializer[Any]):
+    """A message with many reactions."""
+
+    number = serializers.IntegerField()
+    user = serializers.CharField()
+    timestamp = serializers.CharField()
+    reactions = serializers.IntegerField()
+    top_emoji = serializers.CharField()
+    message = serializers.CharField(help_text="Its first 500 characters.")
+
+
+class PersonFiguresSerializer(ResponseTimesSerializer, LanguageAndSentimentSerializer, MediaAndCallsSerializer):
     """The figures of one person."""
 
     message_count = _integer()
@@ -163,6 +203,11 @@ class PersonFiguresSerializer(ResponseTimesSerializer, LanguageAndSentimentSeria
     questions_asked = _integer()
     mentions_written = _integer("`@name` in this person's texts.")
     times_mentioned = _integer("`@name` of this person in all texts.")
+    forwarded_messages = _recorded("Messages that the person forwarded.")
+    replies_sent = _recorded("Replies that quote a message.")
+    replies_received = _recorded("Replies that quote a message of this person.")
+    reactions_given = _recorded("Reactions of this person, as far as the export names who reacted.")
+    reactions_received = _recorded("Reactions to messages of this person.")
     distinctive_words = DistinctiveWordSerializer(
         many=True, help_text="Up to 20 words that this person uses significantly more often than the others."
     )
@@ -174,13 +219,21 @@ class PersonFiguresSerializer(ResponseTimesSerializer, LanguageAndSentimentSeria
     longest_message = LongestMessageSerializer(allow_null=True)
 
 
+class PeriodSerializer(serializers.Serializer[Any]):
+    """Days of the chat's own clock, both included."""
+
+    def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
+        """Return the fields. `from` is a keyword of Python, so it cannot be an attribute."""
+        return {"from": serializers.DateField(), "to": serializers.DateField()}
+
+
 class OthersSerializer(PersonFiguresSerializer):
     """The same figures for all people who are not listed, together."""
 
     people = _integer("The number of these people.")
 
 
-class StatisticsSerializer(ResponseTimesSerializer, LanguageAndSentimentSerializer):
+class StatisticsSerializer(ResponseTimesSerializer, LanguageAndSentimentSerializer, MediaAndCallsSerializer):
     """All figures of a chat."""
 
     total_messages = _integer("Messages that people sent. System lines are not counted.")
@@ -224,6 +277,14 @@ class StatisticsSerializer(ResponseTimesSerializer, LanguageAndSentimentSerializ
     longest_silence = TimeRangeSerializer(allow_null=True)
     links = SentLinkSerializer(many=True, help_text="The first 1,000.")
     top_sites = SiteCountSerializer(many=True)
+    forwarded_messages_count = _recorded("Forwarded messages. Their words are not counted as anybody's.")
+    replies_count = _recorded("Replies that quote a message.")
+    top_replies = ReplyCountSerializer(many=True, allow_null=True, help_text="Who replies to whom: the 50 most often.")
+    reactions_count = _recorded("Reactions to messages.")
+    top_reactions = EmojiCountSerializer(many=True, allow_null=True)
+    most_reacted_messages = ReactedMessageSerializer(
+        many=True, allow_null=True, help_text="The 10 messages with the most reactions."
+    )
     user_stats = serializers.DictField(
         child=PersonFiguresSerializer(), help_text="By person: the 50 most active, the most active first."
     )
@@ -232,3 +293,26 @@ class StatisticsSerializer(ResponseTimesSerializer, LanguageAndSentimentSerializ
     def to_representation(self, instance: Any) -> Any:
         """Return the figures as they are: they come from a sealed column as one JSON object."""
         return instance
+
+
+class ChangeSerializer(serializers.Serializer[Any]):
+    """A figure in the other period and in this one."""
+
+    before = serializers.FloatField(allow_null=True)
+    after = serializers.FloatField(allow_null=True)
+    change_percent = serializers.FloatField(allow_null=True, help_text="Null if `before` is 0 or null.")
+
+
+class ComparisonSerializer(serializers.Serializer[Any]):
+    """The statistics of another period, and what changed from it."""
+
+    period = PeriodSerializer()
+    statistics = StatisticsSerializer()
+    changes = serializers.DictField(child=ChangeSerializer(), help_text="By figure, such as `total_messages`.")
+
+
+class PeriodStatisticsSerializer(StatisticsSerializer):
+    """The figures of a whole chat, or of a period."""
+
+    period = PeriodSerializer(allow_null=True, help_text="Null for the whole chat.")
+    comparison = ComparisonSerializer(allow_null=True, help_text="Null without a period to compare with.")

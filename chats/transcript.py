@@ -18,6 +18,7 @@ from uuid import UUID
 
 import orjson
 import zstandard
+from django.db.models import Q
 from django.utils.functional import cached_property
 
 from chats.exports.parsed import Batch, Details, MediaKind, Message, Reaction, writable
@@ -29,7 +30,14 @@ BLOCK_MESSAGES = 500
 ZSTD_LEVEL = 3
 
 #: The columns of a block for COPY, and their types.
-BLOCK_TYPES = {"chat_id": "uuid", "first_number": "int4", "last_number": "int4", "sealed": "bytea"}
+BLOCK_TYPES = {
+    "chat_id": "uuid",
+    "first_number": "int4",
+    "last_number": "int4",
+    "min_seconds": "int8",
+    "max_seconds": "int8",
+    "sealed": "bytea",
+}
 
 #: A query returns about 0.4 MB of blocks.
 MAX_BLOCKS_PER_QUERY = 40
@@ -38,10 +46,12 @@ MAX_CACHED_BLOCKS = 64
 
 
 class SealedBlock(NamedTuple):
-    """The numbers of a block's first and last message, and its sealed bytes."""
+    """A block, as it is stored: the numbers of its first and last message, its earliest and latest time, its bytes."""
 
     first_number: int
     last_number: int
+    min_seconds: int
+    max_seconds: int
     sealed: bytes
 
 
@@ -105,7 +115,10 @@ class BlockSealer:
             packed = packed[:-1] + b"," + orjson.dumps(details)[1:]
         context = _block_context(self._context, block.first_number)
         sealed = self._key.seal(self._compressor.compress(packed), context=context)
-        self._blocks.append(SealedBlock(block.first_number, block.first_number + len(block) - 1, sealed))
+        last_number = block.first_number + len(block) - 1
+        self._blocks.append(
+            SealedBlock(block.first_number, last_number, min(block.seconds), max(block.seconds), sealed)
+        )
 
 
 def open_block(key: DataKey, context: str, *, first_number: int, sealed: bytes | memoryview) -> Batch:
@@ -139,12 +152,12 @@ def _packed_details(block: Batch) -> dict[str, Any]:
     return packed
 
 
-def _unpacked(media: str | None, *details: Any) -> Details:
+def _unpacked(media: str | None, *others: Any) -> Details:
     """Return the details that `_packed_details` stored."""
-    *others, reactions = details
-    named = tuple(Reaction(emoji, total, tuple(people)) for emoji, total, people in reactions)
-    details: Details = Details._make([media and MediaKind(media), *others, named])
-    return details
+    details = Details(MediaKind(media) if media else None, *others)
+    return details._replace(
+        reactions=tuple(Reaction(emoji, total, tuple(who)) for emoji, total, who in details.reactions)
+    )
 
 
 def _limit_to(batch: Batch, first: int, last: int) -> Batch:
@@ -173,6 +186,20 @@ class TranscriptReader:
         for position in range(0, len(starts), MAX_BLOCKS_PER_QUERY):
             for batch in self._load(starts[position : position + MAX_BLOCKS_PER_QUERY]):
                 yield _limit_to(batch, first, self.chat.line_count)
+
+    def batches_between(self, start: int, end: int) -> Iterator[Batch]:
+        """Yield the messages with `start` <= seconds < `end` as shown, in order. Only their blocks are opened.
+
+        Blocks of earlier versions do not record their times, so all of them are opened.
+        """
+        # Blocks record stored times, which the chat's time zone moves by less than a day.
+        day = 86_400
+        blocks = TranscriptBlock.objects.filter(chat=self.chat.pk, first_number__lte=self.chat.line_count)
+        may_contain = Q(min_seconds=None) | Q(min_seconds__lt=end + day, max_seconds__gte=start - day)
+        starts = list(blocks.filter(may_contain).order_by("first_number").values_list("first_number", flat=True))
+        for position in range(0, len(starts), MAX_BLOCKS_PER_QUERY):
+            for batch in self._load(starts[position : position + MAX_BLOCKS_PER_QUERY]):
+                yield from _limit_to(batch, 1, self.chat.line_count).between(start, end)
 
     def samples(self, blocks: int) -> list[Batch]:
         """Return about this many blocks, spread evenly over the transcript, including the last."""

@@ -17,7 +17,7 @@ from rest_framework.serializers import ValidationError
 from rest_framework.utils.urls import remove_query_param, replace_query_param
 from rest_framework.views import APIView
 
-from chats import editing, erasure, examples, importing, indexing, transcript
+from chats import counting, editing, erasure, examples, importing, indexing, transcript
 from chats.importing import ImportOptions
 from chats.models import Chat
 from chats.people import InvalidPeople
@@ -27,11 +27,12 @@ from chats.serializers import (
     MessagePageSerializer,
     MessageSerializer,
     MessagesQuery,
+    StatisticsQuery,
     UploadedChatSerializer,
     UploadSerializer,
     VectorStatusSerializer,
 )
-from chats.statistics_schema import StatisticsSerializer
+from chats.statistics_schema import PeriodStatisticsSerializer
 from chats.upload_log import Outcome, last_import
 from relivchats import idempotency
 from relivchats.errors import NotFound
@@ -56,6 +57,7 @@ def _rebuild_upload(request: Request, chat_id: str) -> Any:
     are those of its latest upload, which can be a later one than the replayed.
     """
     chat = get_own_chat(request, UUID(chat_id))
+    counting.update_statistics(chat)
     return UploadedChatSerializer(chat, context={"result": last_import(chat)}).data
 
 
@@ -113,6 +115,8 @@ class UploadView(APIView):
             options=ImportOptions(**fields),
             request_id=request_id.get(),
         )
+        # The chat that is returned may be an older one.
+        counting.update_statistics(result.chat)
         return Response(
             UploadedChatSerializer(result.chat, context={"result": result}).data,
             status=201 if result.outcome is Outcome.ACCEPTED else 200,
@@ -260,16 +264,27 @@ class StatisticsView(APIView):
         operation_id="get_statistics",
         tags=["chats"],
         summary="Get the statistics of a chat",
-        description="Free. Statistics are counted during the upload, and again if the chat changes. Supports ETag and"
-        " If-None-Match.",
-        responses={200: StatisticsSerializer, **UNCHANGED, **problems(401, 404)},
-        examples=[example("Statistics", examples.STATISTICS)],
+        description="Free. Statistics are counted during the upload, and again if the chat changes. With `from` or"
+        " `to`, the messages of that period are counted as if the chat had no others. Days are those of the chat's own"
+        " clock. Supports ETag and If-None-Match.",
+        parameters=[StatisticsQuery],
+        responses={200: PeriodStatisticsSerializer, **UNCHANGED, **problems(401, 404, 422)},
+        examples=[
+            example("Statistics", {**examples.STATISTICS, "period": None, "comparison": None}),
+            example("A year, compared with the one before", examples.PERIOD_STATISTICS),
+        ],
     )
     def get(self, request: Request, chat_id: UUID) -> HttpResponseBase:
         """Return the statistics, or 304 if the client has this version."""
         chat = get_own_chat(request, chat_id)
-        version = chat.pk, bytes(chat.sealed_statistics)
-        return conditional_response(request, *version, answer=lambda: Response(chat.statistics))
+        query = StatisticsQuery(data=request.query_params)
+        query.is_valid(raise_exception=True)
+        period, other = query.periods(chat)
+        counting.update_statistics(chat)
+        version = chat.pk, bytes(chat.sealed_statistics), period, other
+        return conditional_response(
+            request, *version, answer=lambda: Response(counting.describe_period(chat, period, compared_with=other))
+        )
 
 
 class VectorStatusView(APIView):

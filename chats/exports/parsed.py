@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import IntEnum, StrEnum
+from itertools import groupby
 from typing import Literal, NamedTuple
 
 SYSTEM_SENDER = -1
@@ -101,7 +102,7 @@ NO_DETAILS = Details()
 
 
 class Message(NamedTuple):
-    """One message. `sent_at` is naive: the export's clock."""
+    """One message. `sent_at` is naive: the export's clock; `utc_offset` is by how many seconds it is ahead of UTC."""
 
     number: int
     sent_at: datetime
@@ -110,6 +111,7 @@ class Message(NamedTuple):
     text: str
     edited: bool = False
     details: Details = NO_DETAILS
+    utc_offset: int | None = None
 
 
 def wall_clock(seconds: int) -> datetime:
@@ -165,6 +167,16 @@ class Batch:
             None if self.utc_offsets is None else self.utc_offsets[start:stop],
         )
 
+    def between(self, start: int, end: int) -> Iterator[Batch]:
+        """Yield the messages with `start` <= seconds < `end`: one batch for each run of consecutive numbers."""
+        inside = [start <= seconds < end for seconds in self.seconds]
+        position = 0
+        for is_inside, run in groupby(inside):
+            length = len(list(run))
+            if is_inside:
+                yield self if length == len(self) else self.slice(position, position + length)
+            position += length
+
     def followed_by(self, other: Batch) -> Batch:
         """Return the messages of both. Raise ValueError if the other does not begin with the next number."""
         length = len(self)
@@ -197,6 +209,7 @@ class Batch:
                 text,
                 position in self.edited,
                 self.details.get(position, NO_DETAILS),
+                self.utc_offsets[position] if self.utc_offsets is not None else None,
             )
 
 
@@ -211,7 +224,8 @@ class ParsedExport:
     (Instagram), which are shown in the chat's time zone, UTC until its owner sets one.
 
     `records` are the details that exports of this kind contain. `n_unreadable` counts values that were left out because
-    the messenger wrote them wrongly.
+    the messenger wrote them wrongly, `n_future` messages that are dated later than now. Both are complete when the
+    batches are exhausted.
     """
 
     platform: Platform
@@ -226,3 +240,4 @@ class ParsedExport:
     clock: Clock = "local"
     records: frozenset[Detail] = frozenset()
     n_unreadable: int = 0
+    n_future: int = 0

@@ -19,6 +19,10 @@ _SECONDS_BITS = 14
 _SECONDS_MASK = (1 << _SECONDS_BITS) - 1
 
 
+#: The UTC offset of a message whose offset is not known.
+UNKNOWN_OFFSET = 1 << 31
+
+
 class Silence(NamedTuple):
     """The time between two consecutive messages, in seconds, with the times of both."""
 
@@ -42,10 +46,15 @@ class Activity:
         # The last message of the previous batch.
         self._sender = SYSTEM_SENDER
         self._sent_at = 0
+        self._utc_offset = UNKNOWN_OFFSET
         self._starts_turn = False
 
-    def add(self, seconds: IntArray, people: NDArray[Any]) -> None:
-        """Count messages by their times and senders."""
+    def add(self, seconds: IntArray, people: NDArray[Any], utc_offsets: IntArray | None) -> None:
+        """Count messages by their times and senders.
+
+        `utc_offsets` are in seconds, or UNKNOWN_OFFSET. Where they are known, the time between two messages is exact
+        even if the clocks changed in between.
+        """
         if not len(seconds):
             return
         first, last = int(seconds.min()), int(seconds.max())
@@ -59,6 +68,13 @@ class Activity:
         previous_seconds = np.concatenate([[self._sent_at], seconds[:-1]])
         has_previous = previous_people != SYSTEM_SENDER
         gaps = seconds - previous_seconds
+        if utc_offsets is None:
+            self._utc_offset = UNKNOWN_OFFSET
+        else:
+            previous_offsets = np.concatenate([[self._utc_offset], utc_offsets[:-1]])
+            are_known = (utc_offsets != UNKNOWN_OFFSET) & (previous_offsets != UNKNOWN_OFFSET)
+            gaps -= np.where(are_known, utc_offsets - previous_offsets, 0)
+            self._utc_offset = int(utc_offsets[-1])
 
         starts_turn = people != previous_people
         self.turns.add("turns", people[starts_turn])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from itertools import compress
 from typing import Any, NamedTuple
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from chats.exports.parsed import SYSTEM_SENDER, Batch, MessageKind
 from chats.exports.phrases import PHRASES
+from chats.statistics.activity import UNKNOWN_OFFSET
 from chats.statistics.figures import FiguresBuilder
 from chats.statistics.languages import NO_WORD, LanguageVotes
 from chats.statistics.participant_buckets import ChatCounts, LongestMessage
@@ -72,7 +73,12 @@ class StatisticsCounter:
             totals.add(MessageKind(kind).label, sent_people[sent_kinds == kind])
         edited = people[list(batch.edited)]
         totals.add("edits", edited[edited != SYSTEM_SENDER])
-        self._counts.activity.add(seconds[is_sent], sent_people)
+        self._counts.details.add(batch)
+        utc_offsets = None
+        if batch.utc_offsets is not None:
+            known = [UNKNOWN_OFFSET if offset is None else offset for offset in batch.utc_offsets]
+            utc_offsets = np.array(known, np.int64)[is_sent]
+        self._counts.activity.add(seconds[is_sent], sent_people, utc_offsets)
         # Android writes a missed call as a system line without a sender.
         self._counts.senderless_calls += sum(
             PHRASES.is_call(batch.texts[position]) for position in np.flatnonzero(~is_sent).tolist()
@@ -86,9 +92,12 @@ class StatisticsCounter:
         for start, end in split_pages(sizes):
             self._add_page(texts[start:end], sizes[start:end], seconds[start:end], people[start:end])
 
-    def result(self, participants: list[str]) -> dict[str, Any]:
-        """Return the figures of all batches, ready for JSON. `participants` are the export's names, by person."""
-        return FiguresBuilder(self._counts, participants).build()
+    def result(self, participants: list[str], *, recorded: Collection[str] = ()) -> dict[str, Any]:
+        """Return the figures of all batches, ready for JSON. `participants` are the export's names, by person.
+
+        `recorded` are the details that the export contains for all its messages; figures about others are None.
+        """
+        return FiguresBuilder(self._counts, participants, recorded).build()
 
     def _add_page(self, texts: list[str], sizes: IntArray, seconds: IntArray, people: IntArray) -> None:
         """Count texts that are short together, or a single text of any length."""
@@ -156,6 +165,8 @@ def _own_words(batch: Batch, kinds: NDArray[np.uint8]) -> tuple[list[str], BoolA
         for position, caption in captions.items():
             texts[position] = caption
         has_own_words[list(captions)] = True
+    # The words of a forwarded message are somebody else's.
+    has_own_words[[position for position, details in batch.details.items() if details.is_forwarded]] = False
     return list(compress(texts, has_own_words.tolist())), has_own_words
 
 

@@ -6,13 +6,13 @@ Each key is described in docs/statistics.md and in chats/statistics_schema.py.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
-from chats.exports.parsed import MessageKind
+from chats.exports.parsed import Detail, MediaKind, MessageKind
 from chats.statistics import sentiment, time_bins
 from chats.statistics.activity import MAX_RESPONSE_SECONDS, Activity, response_times, response_times_by_month
 from chats.statistics.keyness import score_words
@@ -25,21 +25,25 @@ from chats.statistics.vocabulary import is_content_word, merge_variants, most_co
 
 MAX_LISTED_PEOPLE = 50
 MAX_TOP_WORDS, MAX_TOP_EMOJIS, MAX_TOP_SITES, MAX_TOP_MENTIONS, MAX_DISTINCTIVE_WORDS = 50, 40, 20, 20, 20
+MAX_TOP_REPLIES = 50
 #: The share of texts above which the stop words of a language apply to the chat.
 MIN_LANGUAGE_SHARE = 0.05
 #: Positive and negative terms below which the balance says nothing.
 MIN_POLAR_TERMS = 20
 RESPONSE_BUCKETS_SECONDS = (0, 60, 5 * 60, 15 * 60, 3600, MAX_RESPONSE_SECONDS)
 
+T = TypeVar("T")
+
 
 class FiguresBuilder:
     """Builds the figures from the counts. `participants` holds the name of each person, by the number in the counts."""
 
-    def __init__(self, counts: ChatCounts, participants: list[str]) -> None:
+    def __init__(self, counts: ChatCounts, participants: list[str], recorded: Collection[str]) -> None:
         self._counts = counts
         self._participants = participants
-        counts.totals.ensure_capacity(len(participants))
-        counts.activity.turns.ensure_capacity(len(participants))
+        self._recorded = recorded
+        for table in (counts.totals, counts.activity.turns, counts.details.totals):
+            table.ensure_capacity(len(participants))
         # The figures are listed by name, so people with the same name count as the first of them.
         first_with_name: dict[str, int] = {}
         same_name = np.array(
@@ -110,19 +114,78 @@ class FiguresBuilder:
                 for link in counts.links.first
             ],
             "top_sites": [{"site": site, "count": count} for site, count in most_common(sites, MAX_TOP_SITES)],
+            **self._details(),
             "user_stats": {
-                name: {**self._person(bucket), "times_mentioned": self._mentions[name]}
-                for name, bucket in people.items()
+                name: {**self._person(bucket), **self._counts_by_name([name])} for name, bucket in people.items()
             },
             "others": {
                 "people": self._n_others,
                 **self._person(self._others),
-                "times_mentioned": sum(
-                    self._mentions[name] for name in set(self._participants).difference(self._listed)
-                ),
+                **self._counts_by_name(set(self._participants).difference(self._listed)),
             }
             if self._n_others
             else None,
+        }
+
+    def _details(self) -> dict[str, Any]:
+        """Return the figures of the chat about details; None for those that the export does not contain."""
+        details, totals, name_of = self._counts.details, self._everyone.totals, self._participants.__getitem__
+        replies: Counter[tuple[str, str]] = Counter()
+        for (sender, answered), count in details.replies.items():
+            replies[name_of(sender), name_of(answered)] += count
+        return {
+            "media_by_kind": self._media_by_kind(totals),
+            **self._durations(totals),
+            "forwarded_messages_count": self._if_recorded(Detail.FORWARDS, totals["forwards"]),
+            "replies_count": self._if_recorded(Detail.REPLIES, totals["replies_sent"]),
+            "top_replies": self._if_recorded(
+                Detail.REPLIES,
+                [
+                    {"from": sender, "to": answered, "count": count}
+                    for (sender, answered), count in most_common(replies, MAX_TOP_REPLIES)
+                ],
+            ),
+            "reactions_count": self._if_recorded(Detail.REACTIONS, details.reactions.total()),
+            "top_reactions": self._if_recorded(
+                Detail.REACTIONS,
+                [
+                    {"emoji": emoji, "count": count}
+                    for emoji, count in most_common(merge_variants(details.reactions), MAX_TOP_EMOJIS)
+                ],
+            ),
+            "most_reacted_messages": self._if_recorded(
+                Detail.REACTIONS,
+                [
+                    {
+                        "number": -message.minus_number,
+                        "user": name_of(message.person),
+                        "timestamp": format_timestamp(message.sent_at),
+                        "reactions": message.reactions,
+                        "top_emoji": message.emoji,
+                        "message": message.excerpt,
+                    }
+                    for message in sorted(details.top_reacted, reverse=True)
+                ],
+            ),
+        }
+
+    def _if_recorded(self, detail: Detail, figure: T) -> T | None:
+        return figure if detail in self._recorded else None
+
+    def _media_by_kind(self, totals: Mapping[str, int]) -> dict[str, int] | None:
+        by_kind = {kind.value: totals[kind] for kind in MediaKind}
+        by_kind["unspecified"] = totals[MessageKind.MEDIA.label] - sum(by_kind.values())
+        return self._if_recorded(Detail.MEDIA_KINDS, by_kind)
+
+    def _durations(self, totals: Mapping[str, int]) -> dict[str, int | None]:
+        names = "call_seconds", "voice_seconds"
+        return {name: self._if_recorded(Detail.DURATIONS, totals[name]) for name in names}
+
+    def _counts_by_name(self, names: Collection[str]) -> dict[str, int | None]:
+        given = self._counts.details.reactions_given
+        return {
+            "times_mentioned": sum(self._mentions[name] for name in names),
+            "reactions_given": self._if_recorded(Detail.REACTIONS, sum(given[name] for name in names)),
         }
 
     def _person(self, bucket: Bucket) -> dict[str, Any]:
@@ -147,6 +210,12 @@ class FiguresBuilder:
             "double_texting_rate": _percent(totals["multi_message_turns"], totals["turns"]),
             "questions_asked": totals["questions"],
             "mentions_written": totals["mentions"],
+            "media_by_kind": self._media_by_kind(totals),
+            **self._durations(totals),
+            "forwarded_messages": self._if_recorded(Detail.FORWARDS, totals["forwards"]),
+            "replies_sent": self._if_recorded(Detail.REPLIES, totals["replies_sent"]),
+            "replies_received": self._if_recorded(Detail.REPLIES, totals["replies_received"]),
+            "reactions_received": self._if_recorded(Detail.REACTIONS, totals["reactions_received"]),
             **_response_times(bucket.responses),
             **self._top_terms(bucket),
             "distinctive_words": self._distinctive_words(bucket),

@@ -8,6 +8,7 @@ import numpy as np
 
 from chats.exports.parsed import MessageKind
 from chats.statistics.activity import Activity
+from chats.statistics.details import DetailCounter
 from chats.statistics.links import LinkCounter
 from chats.statistics.mentions import MentionCounter
 from chats.statistics.sentiment import SentimentCounter
@@ -36,6 +37,7 @@ class ChatCounts:
             *("messages", "texts", "chars", "words", "questions", "links", "edits", "mentions", "longest_chars"),
             *(kind.label for kind in MessageKind if kind is not MessageKind.SYSTEM),
         )
+        self.details = DetailCounter()
         self.activity = Activity()
         self.vocabulary = Vocabulary()
         self.links = LinkCounter()
@@ -47,7 +49,7 @@ class ChatCounts:
 
 
 class Bucket(NamedTuple):
-    """The counts of the people in one bucket. `totals` also holds the counts of their turns."""
+    """The counts of the people in one bucket. `totals` also holds the counts of their turns and details."""
 
     totals: dict[str, int]
     month_hours: SparseCounts
@@ -62,6 +64,7 @@ def fill_buckets(counts: ChatCounts, bucket_of_person: IntArray, n_buckets: int)
     """Return the sums of all counts for each bucket; `bucket_of_person` holds the bucket of each person, from 0."""
     totals = counts.totals.sum_by_bucket(bucket_of_person, n_buckets)
     turns = counts.activity.turns.sum_by_bucket(bucket_of_person, n_buckets)
+    details = counts.details.totals.sum_by_bucket(bucket_of_person, n_buckets)
     month_hours, responses, terms, languages, sentiment = (
         counter.totals().sum_by_bucket(bucket_of_person)
         for counter in (
@@ -81,7 +84,7 @@ def fill_buckets(counts: ChatCounts, bucket_of_person: IntArray, n_buckets: int)
             longest[bucket] = message
     return [
         Bucket(
-            totals=totals[bucket] | turns[bucket],
+            totals=totals[bucket] | turns[bucket] | details[bucket],
             month_hours=month_hours.get(bucket, _NO_COUNTS),
             responses=responses.get(bucket, _NO_COUNTS),
             terms=terms.get(bucket, _NO_COUNTS),

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Set
 from itertools import chain
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,8 @@ from chats.statistics.sentiment import classify_sentiment
 from chats.statistics.sparse_counts import IntArray, SparseCounter, SparseCounts
 from chats.statistics.text_page import SEPARATOR, TextPage
 from chats.statistics.tokens import parse_token
+
+K = TypeVar("K", str, tuple[str, str])
 
 #: The longest word that is listed. It is no limit for any language, and it bounds the size of the result.
 MAX_LISTED_CHARS = 100
@@ -169,6 +171,6 @@ def merge_variants(emoji: Mapping[str, int]) -> dict[str, int]:
     return totals
 
 
-def most_common(counts: Mapping[str, int], limit: int | None) -> list[tuple[str, int]]:
+def most_common(counts: Mapping[K, int], limit: int | None) -> list[tuple[K, int]]:
     """Return the largest counts first. Equal counts are in alphabetical order, so that the result is reproducible."""
     return sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))[:limit]

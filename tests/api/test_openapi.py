@@ -51,7 +51,7 @@ def test_every_operation_is_explained_with_examples_and_errors(schema: Any) -> N
 def test_every_figure_of_the_statistics_is_in_the_schema(schema: Any, api: Api, chat: Chat) -> None:
     statistics = api.get(f"/api/chats/{chat.pk}/statistics")
     described = schema["components"]["schemas"]
-    assert statistics.keys() == described["Statistics"]["properties"].keys()
+    assert statistics.keys() == described["PeriodStatistics"]["properties"].keys()
     assert statistics["user_stats"]["Aarav"].keys() == described["PersonFigures"]["properties"].keys()
 
 

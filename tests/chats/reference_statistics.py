@@ -8,6 +8,7 @@ import statistics
 import tomllib
 import unicodedata
 from collections import Counter
+from collections.abc import Collection
 from datetime import date, datetime, timedelta
 from functools import cache
 from itertools import groupby, pairwise
@@ -17,7 +18,7 @@ from typing import Any, NamedTuple
 
 import stopwordsiso
 
-from chats.exports.parsed import Message, MessageKind
+from chats.exports.parsed import MediaKind, Message, MessageKind
 from tests import exports
 
 Figures = dict[str, Any]
@@ -45,19 +46,28 @@ SCRIPTS = {"ARABIC": "arabic_script", "CJK": "han", "HIRAGANA": "han", "KATAKANA
 LINK = re.compile(r"(?:https?://|\bwww\.)[^\s<>\"]+", re.IGNORECASE)
 
 
-def figures(messages: list[Message], participants: list[str]) -> Figures:
+def figures(messages: list[Message], participants: list[str], recorded: Collection[str] = ()) -> Figures:
     sent = [message for message in messages if message.sender is not None]
     wrote = Counter(message.sender for message in sent)
     ranked = sorted((name for name in participants if wrote[name]), key=lambda name: -wrote[name])
     listed, rest = ranked[:50], ranked[50:]
     mentioned = mentions_by_name(sent, participants)
     chat = Chat(sent, stop_words_of(sent))
-    people = {name: {**person(chat, {name}), "times_mentioned": mentioned[name]} for name in listed}
+    people = {
+        name: {
+            **person(chat, {name}),
+            "times_mentioned": mentioned[name],
+            **details_of_person(sent, {name}, recorded),
+        }
+        for name in listed
+    }
     others = {
         "people": len(rest),
         **person(chat, set(rest)),
         "times_mentioned": sum(mentioned[name] for name in participants if name not in listed),
+        **details_of_person(sent, set(participants) - set(listed), recorded),
     }
+    details = details_of_chat(sent, recorded)
     links = [(link, message) for message in sent for link in LINK.findall(own_words(message) or "")]
     sites = Counter(re.sub(r"https?://(www\.)?|www\.", "", link.lower()).split("/")[0] for link, _ in links)
     return {
@@ -77,6 +87,7 @@ def figures(messages: list[Message], participants: list[str]) -> Figures:
             {"url": link, "user": message.sender, "timestamp": message.sent_at.isoformat()} for link, message in links
         ][:1000],
         "top_sites": [{"site": site, "count": count} for site, count in ordered(sites)[:20]],
+        **details,
         "user_stats": people,
         "others": others if rest else None,
     }
@@ -98,7 +109,7 @@ class Chat:
         self.ends: Counter[str] = Counter()
         self.responses: list[Response] = []
         for before, after in pairwise(sent):
-            gap = int((after.sent_at - before.sent_at).total_seconds())
+            gap = seconds_between(before, after)
             if gap >= 6 * 3600:
                 self.starts[str(after.sender)] += 1
                 self.ends[str(before.sender)] += 1
@@ -165,7 +176,96 @@ def is_call(message: Message) -> bool:
     )
 
 
+def seconds_between(before: Message, after: Message) -> int:
+    gap = int((after.sent_at - before.sent_at).total_seconds())
+    if before.utc_offset is not None and after.utc_offset is not None:
+        gap -= after.utc_offset - before.utc_offset
+    return gap
+
+
+def details_of_chat(sent: list[Message], recorded: Collection[str]) -> Figures:
+    sender = {message.number: message.sender for message in sent}
+    replies = Counter(
+        (str(message.sender), str(answered))
+        for message in sent
+        if message.details.reply_to is not None and (answered := sender.get(message.details.reply_to))
+    )
+    reactions = Counter({emoji: 0 for message in sent for emoji, *_ in message.details.reactions})
+    for message in sent:
+        for emoji, total, _ in message.details.reactions:
+            reactions[emoji] += total
+    reacted = sorted(
+        (message for message in sent if message.details.reactions),
+        key=lambda message: (-sum(reaction.total for reaction in message.details.reactions), message.number),
+    )
+    replying = sum(message.details.reply_to is not None for message in sent)
+    reaction_figures = {
+        "reactions_count": reactions.total(),
+        "top_reactions": [{"emoji": emoji, "count": count} for emoji, count in ordered(reactions)],
+        "most_reacted_messages": [
+            {
+                "number": message.number,
+                "user": message.sender,
+                "timestamp": message.sent_at.isoformat(),
+                "reactions": sum(reaction.total for reaction in message.details.reactions),
+                "top_emoji": max(message.details.reactions, key=lambda reaction: reaction.total).emoji,
+                "message": message.text[:500],
+            }
+            for message in reacted[:10]
+        ],
+    }
+    reply_figures = {
+        "replies_count": replying,
+        "top_replies": [
+            {"from": one, "to": other, "count": count}
+            for (one, other), count in sorted(replies.items(), key=lambda pair: (-pair[1], pair[0]))
+        ][:50],
+    }
+    forwarded = {"forwarded_messages_count": sum(message.details.is_forwarded for message in sent)}
+    return {
+        **media_and_durations(sent, recorded),
+        **(forwarded if "forwards" in recorded else dict.fromkeys(forwarded)),
+        **(reply_figures if "replies" in recorded else dict.fromkeys(reply_figures)),
+        **(reaction_figures if "reactions" in recorded else dict.fromkeys(reaction_figures)),
+    }
+
+
+def details_of_person(sent: list[Message], names: set[str], recorded: Collection[str]) -> Figures:
+    mine = [message for message in sent if message.sender in names]
+    sender = {message.number: message.sender for message in sent}
+    answers = [message.details.reply_to for message in sent if message.details.reply_to is not None]
+    reactions = [reaction for message in sent for reaction in message.details.reactions]
+    mine_reacted = [reaction for message in mine for reaction in message.details.reactions]
+    forwarded = sum(message.details.is_forwarded for message in mine)
+    received = sum(sender.get(number) in names for number in answers)
+    given = sum(person in names for reaction in reactions for person in reaction.people)
+    return {
+        **media_and_durations(mine, recorded),
+        "forwarded_messages": forwarded if "forwards" in recorded else None,
+        "replies_sent": sum(m.details.reply_to is not None for m in mine) if "replies" in recorded else None,
+        "replies_received": received if "replies" in recorded else None,
+        "reactions_given": given if "reactions" in recorded else None,
+        "reactions_received": sum(r.total for r in mine_reacted) if "reactions" in recorded else None,
+    }
+
+
+def media_and_durations(sent: list[Message], recorded: Collection[str]) -> Figures:
+    kinds = Counter(message.details.media for message in sent if message.details.media)
+    media = sum(message.kind == MessageKind.MEDIA for message in sent)
+    calls = [m.details.duration_seconds or 0 for m in sent if m.kind == MessageKind.CALL]
+    voice = [m.details.duration_seconds or 0 for m in sent if m.details.media == "voice"]
+    by_kind = {kind.value: kinds[kind] for kind in MediaKind}
+    by_kind["unspecified"] = media - kinds.total()
+    return {
+        "media_by_kind": by_kind if "media_kinds" in recorded else None,
+        "call_seconds": sum(calls) if "durations" in recorded else None,
+        "voice_seconds": sum(voice) if "durations" in recorded else None,
+    }
+
+
 def own_words(message: Message) -> str | None:
+    if message.details.is_forwarded:
+        return None
     if message.kind == MessageKind.TEXT:
         return message.text
     caption = message.text.partition("\n")[2]
@@ -475,7 +575,7 @@ def p90(gaps: list[int]) -> int | None:
 def longest_silence(sent: list[Message]) -> Figures:
     longest, span = 0, None
     for before, after in pairwise(sent):
-        gap = int((after.sent_at - before.sent_at).total_seconds())
+        gap = seconds_between(before, after)
         if gap > longest:
             longest, span = gap, {"start": before.sent_at.isoformat(), "end": after.sent_at.isoformat()}
     return {"longest_silence_seconds": longest, "longest_silence": span}

@@ -50,6 +50,7 @@ def test_json_is_one_object_with_every_message_and_the_statistics(chat: Path) ->
         "date_order": "dmy",
         "ambiguous_dates": False,
         "clock": "local",
+        "recorded_details": [],
         "title": "",
         "participants": ["Asha", "Ben"],
         "messages": [
@@ -59,12 +60,28 @@ def test_json_is_one_object_with_every_message_and_the_statistics(chat: Path) ->
         ],
         "n_messages": 2,
         "n_system": 1,
+        "n_unreadable": 0,
+        "n_future": 0,
     }
 
 
 def test_messages_of_several_batches_are_one_list(tmp_path: Path) -> None:
     answer = json.loads(run(exports.write(tmp_path / "chat.txt", 11_000), "--json")[1])
     assert len(answer["messages"]) == answer["n_messages"] + answer["n_system"] == 11_000
+
+
+def test_only_the_messages_of_a_period_are_read(chat: Path) -> None:
+    answer = json.loads(run(chat, "--json", "--from", "2024-02-14")[1])
+    assert [message["text"] for message in answer["messages"]] == ["Ben left"]
+    assert (answer["n_messages"], answer["n_system"], answer["statistics"]["total_messages"]) == (0, 1, 0)
+    answer = json.loads(run(chat, "--json", "--from", "2024-02-13", "--to", "2024-02-13")[1])
+    assert (answer["n_messages"], answer["n_system"], answer["statistics"]["total_messages"]) == (2, 0, 2)
+    assert run(chat, "--to", "2024-02-12")[0] == 0
+
+
+def test_a_day_that_does_not_exist_is_refused(chat: Path) -> None:
+    with pytest.raises(CommandError, match="2024-01-31"):
+        call_command("parse_export", str(chat), "--from", "2024-02-30", stdout=StringIO())
 
 
 def test_the_summary_shows_statistics_and_no_message(tmp_path: Path) -> None:

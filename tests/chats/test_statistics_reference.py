@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Collection
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from rest_framework import serializers
 
 from chats.exports import whatsapp
-from chats.exports.parsed import SYSTEM_SENDER, Batch, MessageKind
+from chats.exports.parsed import SYSTEM_SENDER, Batch, Detail, Details, MediaKind, MessageKind, Reaction
 from chats.statistics import StatisticsCounter
 from chats.statistics_schema import StatisticsSerializer
 from tests import exports
@@ -47,6 +48,10 @@ def chats(draw: st.DrawFn) -> Batch:
     )
     batch, at = Batch(1, [], [], [], []), 1_700_000_000
     edited = set()
+    details: dict[int, Details] = {}
+    if draw(st.booleans()):
+        offsets = st.sampled_from([None, 0, 3600, 7200, -12_600])
+        batch.utc_offsets = draw(st.lists(offsets, min_size=len(rows) + 1, max_size=len(rows) + 1))
     for position, (pause, sender, text, what) in enumerate([(0, 0, "hi", 14), *rows]):
         at += pause
         kind = MessageKind(what) if what < MessageKind.SYSTEM else MessageKind.TEXT
@@ -62,37 +67,56 @@ def chats(draw: st.DrawFn) -> Batch:
         batch.senders.append(sender)
         batch.kinds.append(int(kind))
         batch.texts.append(text)
-    batch.edited = frozenset(edited)
+        if sender != SYSTEM_SENDER and draw(st.booleans()):
+            details[position] = draw(details_of(kind, batch.senders))
+    batch.edited, batch.details = frozenset(edited), details
     return batch
 
 
-def counted(*batches: Batch, people: list[str] = PEOPLE) -> Figures:
+@st.composite
+def details_of(draw: st.DrawFn, kind: MessageKind, senders: list[int]) -> Details:
+    """Draw the details of the last of the messages that these people sent."""
+    reaction = st.builds(
+        Reaction,
+        st.sampled_from(["❤", "👍", "😂"]),
+        st.integers(1, 3),
+        st.lists(st.sampled_from([*PEOPLE, "Somebody"]), max_size=2, unique=True).map(tuple),
+    )
+    reply_to = draw(st.none() | st.integers(0, len(senders)))
+    return Details(
+        media=draw(st.none() | st.sampled_from(MediaKind)) if kind is MessageKind.MEDIA else None,
+        duration_seconds=draw(st.none() | st.integers(0, 500)),
+        is_forwarded=draw(st.booleans()),
+        reply_to=reply_to,
+        reply_to_sender=senders[reply_to - 1] if reply_to else SYSTEM_SENDER,
+        reactions=tuple(draw(st.lists(reaction, max_size=2, unique_by=lambda each: each.emoji))),
+    )
+
+
+def counted(*batches: Batch, people: list[str] = PEOPLE, recorded: Collection[str] = tuple(Detail)) -> Figures:
     statistics = StatisticsCounter()
     for batch in batches:
         statistics.add(batch)
-    result: Figures = json.loads(json.dumps(statistics.result(people)))
+    result: Figures = json.loads(json.dumps(statistics.result(people, recorded=recorded)))
     return result
 
 
 def parts(batch: Batch, cuts: list[int]) -> list[Batch]:
     ends = sorted({cut % (len(batch) + 1) for cut in cuts} | {0, len(batch)})
-    return [
-        Batch(
-            batch.first_number + start,
-            batch.seconds[start:end],
-            batch.senders[start:end],
-            batch.kinds[start:end],
-            batch.texts[start:end],
-            frozenset(position - start for position in batch.edited if start <= position < end),
-        )
-        for start, end in pairwise(ends)
-    ]
+    return [batch.slice(start, end) for start, end in pairwise(ends)]
 
 
 @settings(max_examples=40)
 @given(chats())
 def test_every_figure_equals_that_of_the_reference_implementation(batch: Batch) -> None:
-    assert counted(batch) == reference.figures(list(batch.messages(PEOPLE)), PEOPLE)
+    assert counted(batch) == reference.figures(list(batch.messages(PEOPLE)), PEOPLE, tuple(Detail))
+
+
+@settings(max_examples=10)
+@given(chats(), st.sets(st.sampled_from(Detail)))
+def test_figures_about_what_the_export_does_not_contain_are_null(batch: Batch, recorded: set[Detail]) -> None:
+    expected = reference.figures(list(batch.messages(PEOPLE)), PEOPLE, recorded)
+    assert counted(batch, recorded=recorded) == expected
 
 
 @settings(max_examples=25)
@@ -111,8 +135,8 @@ def test_every_figure_of_an_export_equals_that_of_the_reference_implementation(
     export = whatsapp.parse(exports.text(messages, people=people, style=style))
     batches = list(export.batches)
     sent = [message for batch in batches for message in batch.messages(export.participants)]
-    figures = counted(*batches, people=export.participants)
-    assert figures == reference.figures(sent, export.participants)
+    figures = counted(*batches, people=export.participants, recorded=export.records)
+    assert figures == reference.figures(sent, export.participants, export.records)
 
 
 def keys(figures: Figures) -> set[str]:

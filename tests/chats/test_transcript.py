@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import date, timedelta
 
 import pytest
 from pytest_django import DjangoAssertNumQueries
 
-from chats.exports.parsed import Batch, MessageKind
+from chats.counting import Period
+from chats.exports.parsed import Batch, Details, MediaKind, MessageKind, Reaction
 from chats.models import TranscriptBlock
 from chats.transcript import BLOCK_MESSAGES, BlockSealer, SealedBlock, TranscriptReader, open_block, read_page
 from relivchats.crypto import CannotOpen, DataKey, new_data_key
@@ -33,9 +35,10 @@ def seal(key: DataKey, batches: list[Batch]) -> list[SealedBlock]:
 
 def seal_and_open(batches: list[Batch]) -> Iterator[Batch]:
     key = new_data_key()
-    for first, last, sealed in seal(key, batches):
-        block = open_block(key, "chat:1", first_number=first, sealed=sealed)
-        assert (block.first_number, block.first_number + len(block) - 1) == (first, last)
+    for sealed in seal(key, batches):
+        block = open_block(key, "chat:1", first_number=sealed.first_number, sealed=sealed.sealed)
+        assert (block.first_number, block.first_number + len(block) - 1) == (sealed.first_number, sealed.last_number)
+        assert (min(block.seconds), max(block.seconds)) == (sealed.min_seconds, sealed.max_seconds)
         yield block
 
 
@@ -49,6 +52,39 @@ def test_every_column_survives_sealing() -> None:
         edited=[0, 4],
     )
     assert list(seal_and_open([original])) == [original]
+
+
+def test_details_and_offsets_survive_sealing_and_splitting_into_blocks() -> None:
+    n = BLOCK_MESSAGES + 20
+    original = batch(1, ["text"] * n)
+    original.details = {
+        3: Details(media=MediaKind.VOICE, duration_seconds=12, is_forwarded=True),
+        499: Details(reply_to=4, reply_to_sender=1),
+        500: Details(reply_to=0, reactions=(Reaction("❤", 3, ("Asha", "Ravi")), Reaction("👍", 1))),
+        n - 1: Details(media=MediaKind.STICKER),
+    }
+    original.utc_offsets = [None, *[3600] * 300, *[7200] * (n - 301)]
+    first, second = seal_and_open([original.slice(0, 7), original.slice(7, n)])
+    assert [first, second] == [original.slice(0, BLOCK_MESSAGES), original.slice(BLOCK_MESSAGES, n)]
+    assert first.followed_by(second) == original
+
+
+def test_offsets_are_unknown_for_the_part_that_has_none() -> None:
+    one, other = batch(1, ["a", "b"]), batch(3, ["c"])
+    other.utc_offsets = [3600]
+    assert one.followed_by(other).utc_offsets == [None, None, 3600]
+
+
+def test_the_digest_identifies_messages_whatever_their_details() -> None:
+    one, other = batch(1, ["a", "b"]), batch(1, ["a", "b"])
+    other.details = {1: Details(reactions=(Reaction("👍", 1),))}
+    digests = []
+    for part in (one, other):
+        sealer = BlockSealer(new_data_key(), "chat:1")
+        sealer.add(part)
+        sealer.finish()
+        digests.append(sealer.digest.digest())
+    assert digests[0] == digests[1]
 
 
 def test_a_lone_surrogate_is_replaced_and_a_pair_is_joined() -> None:
@@ -77,7 +113,7 @@ def test_a_gap_between_batches_raises_an_error() -> None:
 
 def test_a_block_opens_only_in_its_chat_and_at_its_number() -> None:
     key = new_data_key()
-    ((first, _, sealed),) = seal(key, [batch(1, ["secret"])])
+    ((first, *_, sealed),) = seal(key, [batch(1, ["secret"])])
     for context, number, other_key in [("chat:2", first, key), ("chat:1", 501, key), ("chat:1", 1, new_data_key())]:
         with pytest.raises(CannotOpen):
             open_block(other_key, context, first_number=number, sealed=sealed)
@@ -112,6 +148,28 @@ class TestReading:
     def test_batches_contain_every_message_once(self, reader: TranscriptReader) -> None:
         texts = [text for part in reader.batches() for text in part.texts]
         assert texts == [f"message {number}" for number in range(1, 1301)]
+
+    def test_a_period_is_read_in_runs_of_consecutive_messages(self) -> None:
+        day = 24 * 60
+        # The clock was set back for the second message.
+        lines = [(0, "Asha", "one"), (-day, "Ravi", "two"), (day, "Asha", "three"), (day, "Ravi", "four")]
+        today = Period(samples.START.date(), samples.START.date())
+        runs = list(TranscriptReader(samples.stored(lines)).batches_between(*today.seconds))
+        assert [(run.first_number, run.texts) for run in runs] == [(1, ["one"]), (3, ["three"])]
+
+    def test_a_period_opens_only_its_own_blocks(self) -> None:
+        # A hundred messages a day.
+        pauses = (24 * 60 * (number > 0 and number % 100 == 0) for number in range(1500))
+        chat = samples.stored((pause, "Asha", "hello") for pause in pauses)
+        TranscriptBlock.objects.filter(chat=chat).exclude(first_number=501).update(sealed=b"would not open")
+        first, last = (samples.START.date() + timedelta(days=days) for days in (6, 7))
+        (run,) = TranscriptReader(chat).batches_between(*Period(first, last).seconds)
+        assert (run.first_number, len(run)) == (601, 200)
+
+    def test_a_block_without_times_belongs_to_any_period(self, reader: TranscriptReader) -> None:
+        TranscriptBlock.objects.update(min_seconds=None, max_seconds=None)
+        everything = Period(date(2000, 1, 1), date(2100, 1, 1))
+        assert sum(map(len, reader.batches_between(*everything.seconds))) == 1300
 
     def test_pages_follow_each_other(self, reader: TranscriptReader) -> None:
         numbers, after = [], 0

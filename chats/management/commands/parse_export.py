@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from argparse import ArgumentTypeError
+from collections.abc import Callable, Iterable, Iterator
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +13,11 @@ import orjson
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from chats import exports
+from chats.counting import Period
 from chats.exports.dates import ORDERS
 from chats.exports.errors import ExportRefused
-from chats.exports.parsed import MessageKind, ParsedExport
+from chats.exports.parsed import NO_DETAILS, SYSTEM_SENDER, Batch, Message, MessageKind, ParsedExport
 from chats.exports.registry import get_parser
-from chats.people import People
 from chats.projection import Projection, time_zones
 from chats.statistics import StatisticsCounter
 from chats.terminal_summary import summarize
@@ -48,20 +50,24 @@ class Command(BaseCommand):
             default="",
             help="for UTC times, such as Europe/Berlin",
         )
+        parser.add_argument("--from", type=_day, metavar="DAY", help="the first day to read, such as 2024-01-31")
+        parser.add_argument("--to", type=_day, metavar="DAY", help="the last day to read")
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             projection = _projection(options["time_zone"])
+            period = Period(options["from"] or date.min, options["to"] or date.max)
             try:
                 content = options["file"].read_bytes()
             except (OSError, ValueError) as error:
                 # A path with a null byte is a ValueError.
                 raise UnreadableFile from error
             export = exports.read(content, date_order=options["date_order"], chat=options["chat"])
+            batches = _limited(export, map(projection(export).apply, export.batches), period)
             output = (
-                as_json(export, projection)
+                as_json(export, batches)
                 if options["json"]
-                else summary(export, projection, page=Layout.for_stream(self.stdout))
+                else summary(export, batches, page=Layout.for_stream(self.stdout))
             )
             for line in output:
                 self.stdout.write(line)
@@ -82,15 +88,33 @@ def _projection(time_zone: str) -> Callable[[ParsedExport], Projection]:
     """Return a function that projects an export to the time zone, which applies only to UTC times."""
     if time_zone and time_zone not in time_zones():
         raise CommandError(f"There is no time zone {plain(time_zone)}. Give an IANA name, such as Europe/Berlin.")
-    nobody = People(names=[], person_of_sender=[])
-    return lambda export: Projection.for_people(nobody, clock=export.clock, time_zone=time_zone)
+    return lambda export: Projection.for_time_zone(time_zone, clock=export.clock)
 
 
-def as_json(export: ParsedExport, projection: Callable[[ParsedExport], Projection]) -> Iterator[str]:
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise ArgumentTypeError("Give a day such as 2024-01-31.") from None
+
+
+def _limited(export: ParsedExport, batches: Iterable[Batch], period: Period) -> Iterator[Batch]:
+    """Yield the messages of the period, and count them in the export instead of all messages."""
+    n_system = n_messages = 0
+    for batch in batches:
+        for part in batch.between(*period.seconds):
+            part_system = part.senders.count(SYSTEM_SENDER)
+            n_system += part_system
+            n_messages += len(part) - part_system
+            yield part
+    export.n_system, export.n_messages = n_system, n_messages
+
+
+def as_json(export: ParsedExport, batches: Iterable[Batch]) -> Iterator[str]:
     """Yield one object on one line, after the whole file has been read without an error."""
     counter = StatisticsCounter()
     messages = []
-    for batch in map(projection(export).apply, export.batches):
+    for batch in batches:
         counter.add(batch)
         rows = [
             {
@@ -99,6 +123,7 @@ def as_json(export: ParsedExport, projection: Callable[[ParsedExport], Projectio
                 "text": message.text,
                 "kind": message.kind.label,
                 "edited": message.edited,
+                **_details(message),
             }
             for message in batch.messages(export.participants)
         ]
@@ -109,7 +134,9 @@ def as_json(export: ParsedExport, projection: Callable[[ParsedExport], Projectio
         "participants": export.participants,
         "n_messages": export.n_messages,
         "n_system": export.n_system,
-        "statistics": counter.result(export.participants),
+        "n_unreadable": export.n_unreadable,
+        "n_future": export.n_future,
+        "statistics": counter.result(export.participants, recorded=export.records),
     }
     before = {
         "platform": export.platform,
@@ -117,6 +144,7 @@ def as_json(export: ParsedExport, projection: Callable[[ParsedExport], Projectio
         "date_order": export.date_order,
         "ambiguous_dates": export.ambiguous_dates,
         "clock": export.clock,
+        "recorded_details": sorted(export.records),
     }
     yield f'{_fields(before)},"messages":[{",".join(messages)}],{_fields(after)[1:]}}}'
 
@@ -125,11 +153,29 @@ def _fields(values: dict[str, Any]) -> str:
     return orjson.dumps(values).decode()[:-1]
 
 
-def summary(export: ParsedExport, projection: Callable[[ParsedExport], Projection], *, page: Layout) -> Iterator[str]:
+def _details(message: Message) -> dict[str, Any]:
+    """Return what is known about a message besides its text, under the names of the API."""
+    details = message.details
+    if details is NO_DETAILS:
+        return {}
+    reactions = [
+        {"emoji": reaction.emoji, "count": reaction.total, "people": reaction.people} for reaction in details.reactions
+    ]
+    known = {
+        "media_kind": details.media,
+        "duration_seconds": details.duration_seconds,
+        "forwarded": details.is_forwarded,
+        "reply_to": details.reply_to,
+        "reactions": reactions,
+    }
+    return {name: value for name, value in known.items() if value is not None and value is not False and value != []}
+
+
+def summary(export: ParsedExport, batches: Iterable[Batch], *, page: Layout) -> Iterator[str]:
     """Yield bars and short lists for a terminal. They contain names and words, but no message."""
     counter = StatisticsCounter()
     kinds = [0] * len(MessageKind)
-    for batch in map(projection(export).apply, export.batches):
+    for batch in batches:
         counter.add(batch)
         for kind in batch.kinds:
             kinds[kind] += 1
@@ -141,4 +187,6 @@ def summary(export: ParsedExport, projection: Callable[[ParsedExport], Projectio
     yield f"  {', '.join(f'{kind.label} {kinds[kind]:,}' for kind in MessageKind if kinds[kind])}"
     if get_parser(export.platform).has_date_order:
         yield f"  dates {export.date_order}{unsure}"
-    yield from summarize(counter.result(export.participants), layout=page)
+    # A period can have none.
+    if export.n_messages:
+        yield from summarize(counter.result(export.participants, recorded=export.records), layout=page)
