@@ -10,9 +10,18 @@ _CODES = (0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A), 0xFEFF
 
 #: Left-to-right and right-to-left marks, embeddings and isolates, for `str.translate`.
 BIDI_MARKS = dict.fromkeys(_CODES)
-#: The left-to-right mark, which WhatsApp writes before its own words.
-MARK = "\u200e".encode()
+LEFT_TO_RIGHT, RIGHT_TO_LEFT = "\u200e".encode(), "\u200f".encode()
+#: The marks that WhatsApp writes before its own words: the second one on iPhones in Arabic, Hebrew, Persian and Urdu.
+OWN_MARKS = (LEFT_TO_RIGHT, RIGHT_TO_LEFT)
+#: Either of them, in a pattern of bytes.
+ANY_OWN_MARK = b"(?:\xe2\x80[\x8e\x8f])"
 MARKS = tuple(chr(code).encode() for code in _CODES)
+
+
+def split_at_last_own_mark(text: bytes, *, before: bytes = b"") -> tuple[bytes, bytes] | None:
+    """Return the text before and after the last of WhatsApp's marks that `before` follows; None without one."""
+    start = max(text.rfind(mark + before) for mark in OWN_MARKS)
+    return None if start < 0 else (text[:start], text[start + len(LEFT_TO_RIGHT) :])
 
 
 def without_leading_marks(text: bytes) -> bytes:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 
-from chats.exports.bidi import MARK, without_leading_marks, without_marks
+from chats.exports.bidi import without_leading_marks, without_marks
 from chats.exports.dialect import SENDER_LIMIT_BYTES
 from chats.exports.parsed import MessageKind
 from chats.exports.phrases import PHRASES
-
-_COLON_MARK = b": " + MARK
 
 
 class GroupSubjects:
@@ -18,10 +17,12 @@ class GroupSubjects:
 
     A number that is copied on an iPhone includes a mark (`Asha: call me: <mark>+91 98…`). So a sender is the beginning
     of a subject only if it writes nothing else, and either more than once or in words that are known to be WhatsApp's.
+    `marks` are those of WhatsApp in this file.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, marks: tuple[bytes, ...]) -> None:
         self.known: set[tuple[bytes, bytes]] = set()
+        self._colon_and_mark = re.compile(b": (?:%b)" % b"|".join(marks))
 
     def lines(
         self, senders: list[bytes | None], rests: dict[int, bytes], people: set[bytes | None]
@@ -43,9 +44,10 @@ class GroupSubjects:
 
     def _is_subject(self, sender: bytes, bodies: list[bytes]) -> bool:
         """Return whether the sender with the beginning of its bodies is a subject, and remember it."""
-        rest, _, line = bodies[0].partition(_COLON_MARK)
-        if not all(body.startswith(rest + _COLON_MARK) for body in bodies):
+        colon = self._colon_and_mark.search(bodies[0])
+        if colon is None or not all(body.startswith(bodies[0][: colon.end()]) for body in bodies):
             return False
+        rest, line = bodies[0][: colon.start()], bodies[0][colon.end() :]
         if len(bodies) == 1 and (sender, rest) not in self.known:
             # Written once, it can be a copied number. Only WhatsApp's words decide.
             text = without_leading_marks(line)
@@ -55,8 +57,7 @@ class GroupSubjects:
         self.known.add((sender, rest))
         return True
 
-
-def may_hold_subject(body: bytes) -> bool:
-    """Return whether a body can begin with the rest of a subject: a first line with a colon and a mark."""
-    rest, colon, _ = body.partition(_COLON_MARK)
-    return bool(colon) and b"\n" not in rest and len(rest) < SENDER_LIMIT_BYTES
+    def may_begin(self, body: bytes) -> bool:
+        """Return whether a body can begin with the rest of a subject: a first line with a colon and a mark."""
+        colon = self._colon_and_mark.search(body, 0, SENDER_LIMIT_BYTES)
+        return colon is not None and b"\n" not in body[: colon.start()]

@@ -8,7 +8,8 @@ from collections import defaultdict
 from pathlib import Path
 from typing import NamedTuple
 
-from chats.exports.bidi import MARK, MARKS, without_marks, without_outer_marks
+from chats.exports.bidi import MARKS, OWN_MARKS, split_at_last_own_mark, without_marks, without_outer_marks
+from chats.exports.marked import file_and_caption
 from chats.exports.parsed import MessageKind
 from chats.exports.prefilter import EDGE_BYTES, EdgePrefilter
 from chats.exports.spelling import normal, normal_bytes, spellings
@@ -17,8 +18,8 @@ _ANY = "…"
 _HEAD_BYTES = 3  # of a mark
 # `in` finds a byte given as an integer in a sixth of the time that a bytes object of length one takes.
 _LINE_FEED = 0x0A
-# An iPhone's note that a message was edited, in any language. Only WhatsApp writes the mark before it.
-_NOTE = MARK + b"<"
+# What follows the words for a call, before the mark of its length: `Voice call, <mark>3 min`.
+_AFTER_A_CALL = (", ", ". ", "، ")
 _FULL_STOPS = (".", "。", "۔", "।")
 _ENCLOSED = re.compile("^<.*>$")
 #: Each opening quotation mark of any language, with the marks that close it.
@@ -72,7 +73,7 @@ class Phrases:
         self._placeholders = {
             lead + phrase: Classified(kind, phrase, edited=False)
             for phrase, kind in self.whole.items()
-            for lead in (b"", MARK)
+            for lead in (b"", *OWN_MARKS)
         }
         notes = tuple(self.edited)
         self._ends, self._notes = tuple(self.ends), notes
@@ -97,7 +98,9 @@ class Phrases:
 
     def _add_document(self, text: str) -> None:
         self._add_media(text)
-        self.ends.update((MARK + spelled.encode(), MessageKind.MEDIA) for spelled in _spellings(text))
+        self.ends.update(
+            (mark + spelled.encode(), MessageKind.MEDIA) for mark in OWN_MARKS for spelled in _spellings(text)
+        )
 
     def _add_contact(self, text: str) -> None:
         self._add_media(text, MessageKind.CONTACT)
@@ -115,10 +118,11 @@ class Phrases:
     def _add_call(self, text: str) -> None:
         self._add_sentence(MessageKind.CALL, text)
         if _ANY not in text:
-            self._begin(MessageKind.CALL, f"{text}, \u200e", f"{text}. \u200e")
+            self._add_talk(text)
 
     def _add_talk(self, text: str) -> None:
-        self._begin(MessageKind.CALL, f"{text}, \u200e", f"{text}. \u200e")
+        marks = [mark.decode() for mark in OWN_MARKS]
+        self._begin(MessageKind.CALL, *(text + after + mark for after in _AFTER_A_CALL for mark in marks))
 
     def _add_location(self, text: str) -> None:
         for spelled in _spellings(text):
@@ -173,7 +177,10 @@ class Phrases:
         text = without_outer_marks(body) if body.startswith(MARKS) else body
         edited = text[-EDGE_BYTES:] in self.tails and normal_bytes(text[-_PHRASE_BYTES:]).endswith(self._notes)
         if edited:
-            text = text[: text.rindex(b"<")].removesuffix(MARK).rstrip()
+            text = text[: text.rindex(b"<")]
+            for mark in OWN_MARKS:
+                text = text.removesuffix(mark)
+            text = text.rstrip()
         head, newline, caption = text.partition(b"\n")
         kind = self._kind(text, head, captioned=bool(newline))
         if kind is MessageKind.POLL:
@@ -184,19 +191,15 @@ class Phrases:
 
     def captioned(self, text: bytes) -> Classified | None:
         """Move a caption that an iPhone prints first, as in `at the beach <mark>image omitted`, to the line below."""
-        caption, _, placeholder = text.rpartition(MARK)
-        classified = self.classify(placeholder)
-        if classified.kind is MessageKind.MEDIA and caption.strip() and b"\n" not in placeholder:
-            return Classified(MessageKind.MEDIA, classified.text + b"\n" + caption.strip(), edited=False)
-        return None
-
-    @staticmethod
-    def without_note(text: bytes) -> bytes | None:
-        """Return the text before an iPhone's note about editing, in any language; None if there is no such note."""
-        before, note, words = text.rpartition(_NOTE)
-        if note and words.endswith(b">") and words.count(b">") == 1 and b":" not in words and b"\n" not in words:
-            return before.rstrip()
-        return None
+        parts = split_at_last_own_mark(text)
+        if parts is None or b"\n" in parts[1]:
+            return None
+        classified = self.classify(parts[1])
+        if classified.kind not in (MessageKind.MEDIA, MessageKind.CONTACT) or not parts[0].strip():
+            return None
+        name, caption = file_and_caption(parts[0], classified.text)
+        first_line = b" ".join(filter(None, [name, classified.text]))
+        return Classified(classified.kind, b"\n".join(filter(None, [first_line, caption])), edited=False)
 
     def is_call(self, text: str) -> bool:
         """Return whether a text is the notice of a call."""

@@ -7,15 +7,17 @@ So a million messages create neither a million objects nor a second copy of the 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from operator import add
 
-from chats.exports.bidi import MARK, without_marks
+from chats.exports.bidi import ANY_OWN_MARK, LEFT_TO_RIGHT, OWN_MARKS, RIGHT_TO_LEFT, without_marks
 from chats.exports.dates import MAX_DATES, DateOrder, DaySeconds, TimeSeconds, decide_order
 from chats.exports.dialect import SAMPLE_BYTES, Dialect, detect_dialect
 from chats.exports.errors import NotAChatExport, OnlySystemMessages
-from chats.exports.group_subjects import GroupSubjects, may_hold_subject
+from chats.exports.group_subjects import GroupSubjects
+from chats.exports.marked import kind_of_marked, unknown_placeholder, without_note
 from chats.exports.parsed import NAME_LIMIT, SYSTEM_SENDER, Batch, Clock, MessageKind, ParsedExport, Platform
 from chats.exports.phrases import PHRASES
 from chats.exports.platforms import ChatInUpload, count_messages
@@ -31,6 +33,8 @@ _SPLIT_LIMIT_BYTES = 4 * WINDOW_BYTES
 # A split returns the text before the first header, then for each record: opening, date, time, sender, body.
 _COLUMNS = 5
 _BRACKET = b"["
+_MARKED_BRACKETS = tuple(mark + _BRACKET for mark in OWN_MARKS)
+_OWN_MARK = re.compile(ANY_OWN_MARK)
 _FILE_NAME = re.compile(r"whatsapp chat (?:with|-) |\.txt$", re.IGNORECASE)
 
 
@@ -149,9 +153,38 @@ class _Records:
                 name = clean_name(sender)
                 return name if len(name) <= NAME_LIMIT else ""
             # Only other notices, in languages that phrases.toml lacks, can come before it.
-            if opening != _BRACKET or not body.startswith(MARK):
+            if opening != _BRACKET or not body.startswith(OWN_MARKS):
                 break
         return ""
+
+    def own_marks(self) -> tuple[bytes, ...]:
+        """Return the marks that WhatsApp wrote: before a bracket, or before its own words in a known language.
+
+        A person's text can begin with the right-to-left mark too, which some keyboards type. So this mark counts unless
+        WhatsApp wrote only the other one.
+        """
+        counts = Counter(
+            opening[-len(_MARKED_BRACKETS[0]) : -1] for opening in self.openings if opening.endswith(_MARKED_BRACKETS)
+        )
+        for opening, body in zip(self.openings, self.bodies, strict=True):
+            if (
+                opening == _BRACKET
+                and body.startswith(OWN_MARKS)
+                and PHRASES.classify(body).kind is not MessageKind.TEXT
+            ):
+                counts[body[: len(LEFT_TO_RIGHT)]] += 1
+        if 5 * counts[RIGHT_TO_LEFT] < counts[LEFT_TO_RIGHT]:
+            return (LEFT_TO_RIGHT,)
+        return OWN_MARKS
+
+    def marks_headers_of_files(self) -> bool:
+        """Return whether a mark before the bracket means that WhatsApp's words follow, as on nearly all iPhones."""
+        marked = [
+            _OWN_MARK.search(body)
+            for opening, body in zip(self.openings, self.bodies, strict=True)
+            if opening.endswith(_MARKED_BRACKETS)
+        ]
+        return 2 * marked.count(None) <= len(marked)
 
 
 class _BatchReader:
@@ -169,7 +202,9 @@ class _BatchReader:
         self.same_days = days.popitem()[1] if len(days) == 1 else None
         self.times = TimeSeconds()
         self.names = SenderNumbers(export.participants)
-        self.subjects = GroupSubjects()
+        self.own_marks = OWN_MARKS
+        self.marked_brackets = _MARKED_BRACKETS
+        self.subjects = GroupSubjects(OWN_MARKS)
         self.group_name = ""
 
     def batches(self) -> Iterator[Batch]:
@@ -244,8 +279,12 @@ class _BatchReader:
             # iPhones write bare line feeds inside messages, except in pasted text.
             records.bodies = [body.replace(b"\r\n", b"\n") for body in records.bodies]
         bodies = records.bodies
-        if first_number == 1:
+        if first_number == 1 and self.has_brackets:
             self.group_name = records.group_name()
+            self.own_marks = records.own_marks()
+            self.subjects = GroupSubjects(self.own_marks)
+            if not records.marks_headers_of_files():
+                self.marked_brackets = ()
         kinds = [int(MessageKind.TEXT)] * len(bodies)
         edited = set()
         for position in PHRASES.notable(bodies):
@@ -277,9 +316,15 @@ class _BatchReader:
         body, opening = records.bodies[position], records.openings[position]
         is_ios = opening.endswith(_BRACKET)
         kind, records.bodies[position], edited = PHRASES.classify(body)
-        if kind is MessageKind.TEXT and is_ios and body.startswith(MARK):
-            # WhatsApp wrote it. A mark before the bracket means a placeholder in a language that phrases.toml lacks.
-            kind = MessageKind.SYSTEM if opening == _BRACKET else MessageKind.MEDIA
+        if kind is MessageKind.TEXT and is_ios and not edited and body.startswith(self.own_marks):
+            if text := without_note(records.bodies[position]):
+                # Only people edit what they wrote. It begins with a copied number, or with the mark of a keyboard.
+                records.bodies[position] = text
+                return int(MessageKind.TEXT), True
+            # WhatsApp wrote it in a language that phrases.toml lacks.
+            kind = kind_of_marked(body, marked_header=opening.endswith(self.marked_brackets))
+            if kind is not MessageKind.TEXT:
+                records.bodies[position] = without_marks(body).strip()
         elif kind is MessageKind.SYSTEM and not is_ios:
             # Only iPhones print a sender for system lines, so a person typed this one.
             return int(MessageKind.TEXT), edited
@@ -291,17 +336,21 @@ class _BatchReader:
         """Recognise what iPhones append to a message or to a group's subject that contains a colon."""
         rests: dict[int, bytes] = {}
         # A search for one byte takes an eighth of the time of a search for the mark, and excludes most bodies.
-        for position in [position for position, body in enumerate(records.bodies) if MARK[0] in body]:
+        first_byte = LEFT_TO_RIGHT[0]
+        for position in [position for position, body in enumerate(records.bodies) if first_byte in body]:
             body = records.bodies[position]
             opening = records.openings[position]
-            if MARK not in body or kinds[position] != MessageKind.TEXT or not opening.endswith(_BRACKET):
+            if kinds[position] != MessageKind.TEXT or not opening.endswith(_BRACKET) or not _OWN_MARK.search(body):
                 continue
-            if (text := PHRASES.without_note(body)) is not None:
+            marked_header = opening.endswith(self.marked_brackets)
+            if (text := without_note(body)) is not None:
                 records.bodies[position] = text
                 edited.add(position)
             elif (captioned := PHRASES.captioned(body)) is not None:
                 kinds[position], records.bodies[position] = int(captioned.kind), captioned.text
-            elif opening == _BRACKET and may_hold_subject(body):
+            elif (text := unknown_placeholder(body, marked_header=marked_header)) is not None:
+                kinds[position], records.bodies[position] = int(MessageKind.MEDIA), text
+            elif not marked_header and self.subjects.may_begin(body):
                 rests[position] = body
         people = {
             printed
