@@ -21,15 +21,18 @@ def summarize(statistics: Mapping[str, Any], *, layout: Layout) -> Iterator[str]
     first, last = (datetime.fromisoformat(statistics[f"{which}_message_at"]) for which in ("first", "last"))
     days = f"on {statistics['active_days']:,} of {plural(statistics['total_days'], 'day')}"
     yield f"  {first:%-d %b %Y %H:%M} to {last:%-d %b %Y %H:%M}, {days}"
-    totals = [
+    totals: list[tuple[int | None, *tuple[str, ...]]] = [
         (statistics["total_words"], "word"),
         (statistics["questions_count"], "question"),
         (statistics["media_shared_count"], "file"),
         (statistics["links_shared_count"], "link"),
         (statistics["calls_count"], "call"),
+        (statistics["replies_count"], "reply", "replies"),
+        (statistics["reactions_count"], "reaction"),
+        (statistics["forwarded_messages_count"], "forwarded message"),
         (statistics["conversations_count"], "conversation"),
     ]
-    yield "  " + ", ".join(plural(count, noun) for count, noun in totals if count)
+    yield "  " + ", ".join(plural(count, *nouns) for count, *nouns in totals if count)
 
     people = list(statistics["user_stats"].items())
     shown, rest = people[:MAX_PEOPLE], people[MAX_PEOPLE:]
@@ -50,6 +53,10 @@ def summarize(statistics: Mapping[str, Any], *, layout: Layout) -> Iterator[str]
         yield "  " + "".join(f"{hour:<6}" for hour in range(0, 24, 3)).rstrip()
     yield from _word_list("Words", [(word["word"], word["count"]) for word in statistics["top_words"]], layout)
     yield from _word_list("Emoji", [(emoji["emoji"], emoji["count"]) for emoji in statistics["top_emojis"]], layout)
+    reactions = [(emoji["emoji"], emoji["count"]) for emoji in statistics["top_reactions"] or ()]
+    yield from _word_list("Reactions", reactions, layout)
+    media = [(kind, count) for kind, count in (statistics["media_by_kind"] or {}).items() if count]
+    yield from _word_list("Media", sorted(media, key=lambda kind: -kind[1]), layout)
 
 
 def _answer_time(seconds: float | None) -> str:

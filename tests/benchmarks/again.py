@@ -1,6 +1,7 @@
-"""Seconds to recognise, extend and edit a chat: `python -m tests.benchmarks.again`.
+"""Seconds to recognise, extend, edit and count a stored chat: `python -m tests.benchmarks.again`.
 
 The chat has 99 % of the messages of the file that is uploaded again. Its owner has four other chats of the same years.
+Periods are counted five times; the figures are medians.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ def main() -> None:
 
 
 def run(messages: int) -> None:
-    """Import, recognise, extend and edit one chat, and print the seconds of each."""
-    from chats import editing
+    """Import, recognise, extend, edit and count one chat, and print the seconds of each."""
+    from chats import counting, editing
     from chats.deduplication import ChatRecognised
     from chats.importing import ImportOptions, import_chat, import_upload
     from chats.people import Person
@@ -50,6 +51,11 @@ def run(messages: int) -> None:
     _, edited = stage.timed(lambda: editing.edit_chat(grown, people=[Person(name="Somebody", aliases=[name])]))
     print(f"{messages:,} messages: new {first}, identical {identical}, recognised {recognised}")
     print(f"  extended {extended}, person renamed {edited}", flush=True)
+    whole = counting.Period(grown.first_message_on, grown.last_message_on)
+    for period in (whole, whole._replace(first=whole.last - (whole.last - whole.first) / 10)):
+        counted = [stage.timed(lambda: counting.count_period(grown, period)) for _ in range(5)]  # noqa: B023
+        days, found = (period.last - period.first).days + 1, counted[0][0]["total_messages"]
+        print(f"  {found:,} messages of {days} days counted: {stage.median([spent.work for _, spent in counted])}")
 
 
 if __name__ == "__main__":
