@@ -77,7 +77,12 @@ def _load(file: str) -> dict[str, Any]:
 def _load_stop_words() -> dict[str, frozenset[str]]:
     own = {code: frozenset(words["words"].split()) for code, words in _load("stop_words.toml").items()}
     words = {
-        name: frozenset(word for word in stopwordsiso.stopwords(code) if len(word) > 1 or not word.isascii())
+        # In NFC, like the words of texts.
+        name: frozenset(
+            unicodedata.normalize("NFC", word)
+            for word in stopwordsiso.stopwords(code)
+            if len(word) > 1 or not word.isascii()
+        )
         for name, (_, code) in _LANGUAGES.items()
         if code
     }

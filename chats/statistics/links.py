@@ -1,8 +1,9 @@
-"""Web addresses in texts: counted, listed, and removed before words are counted."""
+"""Web addresses in texts: counted, listed, and removed before words are counted. Rules: docs/statistics.md."""
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
 from typing import NamedTuple
 
@@ -15,10 +16,57 @@ MAX_URL_CHARS = 2_000
 MAX_LISTED_LINKS = 1_000
 MAX_SITES = 10_000
 
-# The regex engine scans for a set of first letters faster than for an alternation of both beginnings.
-_LINK = re.compile(r"""([hHwW](?:(?<=[hH])[tT][tT][pP][sS]?://|(?<=\b[wW])[wW][wW]\.)[^\s<>"]+)""")
-_HOST = re.compile(r"(?:https?://)?(?:[^/?#@]*@)?(?:www\.)?([^/?#:@\s]+)")
-_TRAILING_PUNCTUATION = ".,;:!?'\")]}*_~|\u0964\u2026"
+# Links are searched in the shape of a text: ASCII is unchanged, and a letter outside ASCII is one of these two.
+_LETTER, _UNSPACED_LETTER = "\u00e9", "\u5b57"
+# The names of letters that can follow a link without a space: scripts without spaces between words, and Korean, which
+# appends particles.
+_UNSPACED_NAME = re.compile(
+    r"\b(?:CJK|IDEOGRAPHIC|HIRAGANA|KATAKANA|BOPOMOFO|HANGUL|HALFWIDTH|FULLWIDTH|THAI|LAO|KHMER|MYANMAR|TIBETAN)\b"
+)
+# A label of a host has unspaced letters only at its start, and the last label does not mix ASCII with other letters.
+_HOST = (
+    rf"(?:(?=[\w{_LETTER}{_UNSPACED_LETTER}]){_UNSPACED_LETTER}*+[\w{_LETTER}-]*+\.)*"
+    rf"(?:[a-z0-9](?:[\w-]*[a-z0-9])?|[{_LETTER}{_UNSPACED_LETTER}]++)"
+)
+# In a path, unspaced letters begin a part, as in /wiki/東京. Directly after ASCII letters, also after the padding of
+# Base64, they are text after the link.
+_IN_PATH = rf"[^\x00-\x20\x7f<>\"`\\^{{}}()\[\]{_UNSPACED_LETTER}]++|(?<=[/=_#:@(+-])(?<!==){_UNSPACED_LETTER}++"
+# Brackets belong to a link in pairs, parentheses also inside parentheses.
+_IN_PARENTHESES = rf"{_IN_PATH}|[\[\]]"
+_PARENTHESES = rf"\((?:{_IN_PARENTHESES}|\((?:{_IN_PARENTHESES})*\))*\)"
+_LINK = re.compile(
+    r"(?:https?://(?:[\w.~%:-]++@)?|(?<!\w)www\.)"
+    rf"(?:{_HOST}|\[[0-9a-f:.]++\])(?::[0-9]++)?"
+    rf"(?:[/?#](?:{_IN_PATH}|{_PARENTHESES}|\[(?:{_IN_PATH}|[()])*\]){{0,1000}})?",
+    re.ASCII | re.IGNORECASE,
+)
+_TRAILING_PUNCTUATION = ".,;:!?'*~|\u200c\u200d\u30fb"
+_SITE = re.compile(r"(?:https?://)?(?:[^/?#@]*@)?(?:www\.)?(\[[^\]]*\]|[^/?#:@]+)")
+
+
+class _Shapes(dict[int, str]):
+    """A `str.translate` table to the shape of a text. Each character is classified when it first occurs."""
+
+    def __missing__(self, code: int) -> str:
+        character = chr(code)
+        category = unicodedata.category(character)
+        if code < 0x80:
+            shape = character
+        elif code == 0x30FB:
+            # The dot between the parts of a name in Katakana.
+            shape = _UNSPACED_LETTER
+        elif code in (0x200C, 0x200D):
+            shape = _LETTER
+        elif category in ("Nd", "Mn", "Mc") or category[0] == "L":
+            is_unspaced = _UNSPACED_NAME.search(unicodedata.name(character, ""))
+            shape = _UNSPACED_LETTER if is_unspaced else _LETTER
+        else:
+            shape = " "
+        self[code] = shape
+        return shape
+
+
+_SHAPES = _Shapes()
 
 
 class SentLink(NamedTuple):
@@ -45,10 +93,12 @@ class LinkCounter:
         texts_without_links: dict[int, str] = {}
         # Few texts contain links: the regex runs only on those that contain what every link contains.
         for position in np.union1d(page.find(b"://"), page.find(b"ww.")).tolist():
-            parts = _LINK.split(page.texts[position])
-            if len(parts) > 1:
-                texts_without_links[position] = " ".join(parts[::2])
-                links += [(position, link.rstrip(_TRAILING_PUNCTUATION)[:MAX_URL_CHARS]) for link in parts[1::2]]
+            text = page.texts[position]
+            if spans := find_links(text):
+                links += [(position, text[start : min(end, start + MAX_URL_CHARS)]) for start, end in spans]
+                starts, ends = zip(*spans, strict=True)
+                between = zip((0, *ends), (*starts, len(text)), strict=True)
+                texts_without_links[position] = " ".join(text[start:end] for start, end in between)
         if not links:
             return []
         page.replace(texts_without_links)
@@ -60,7 +110,19 @@ class LinkCounter:
         return [position for position, _ in links]
 
 
+def find_links(text: str) -> list[tuple[int, int]]:
+    """Return the start and the end of each link, in order."""
+    spans = []
+    for match in _LINK.finditer(text if text.isascii() else text.translate(_SHAPES)):
+        start, end = match.span()
+        # Video ids can end with an underscore. After another one before the link, it ends a text in italics.
+        punctuation = _TRAILING_PUNCTUATION + "_" if text[start - 1 : start] == "_" else _TRAILING_PUNCTUATION
+        spans.append((start, start + len(text[start:end].rstrip(punctuation))))
+    return spans
+
+
 def get_site(url: str) -> str:
-    """Return the host of a URL in lower case and without `www.`, or an empty string if it has none."""
-    match = _HOST.match(url.lower())
-    return match[1] if match else ""
+    """Return the host of a link in lower case and without `www.`."""
+    match = _SITE.match(url.lower())
+    assert match is not None
+    return match[1]

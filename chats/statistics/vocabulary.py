@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Set
+from functools import cache
 from itertools import chain
 from typing import NamedTuple, TypeVar
 
@@ -26,9 +27,11 @@ K = TypeVar("K", str, tuple[str, str])
 #: The longest word that is listed. It is no limit for any language, and it bounds the size of the result.
 MAX_LISTED_CHARS = 100
 
-# `bytes.translate` table: lower case, and a space for every ASCII character that is no part of a word.
-_WORD_BYTES = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789'") | frozenset(range(0x80, 0x100))
-_SPLIT_TABLE = SEPARATOR + bytes(code if code in _WORD_BYTES else 32 for code in bytes(range(256)).lower())[1:]
+# The ASCII bytes of tokens. A double quotation mark can be part of a word only in Hebrew, and `#` and `*` only of a
+# keycap. Pages without Hebrew and keycaps are split there, which saves distinct tokens.
+_TOKEN_BYTES = b"abcdefghijklmnopqrstuvwxyz0123456789'`"
+_HEBREW_LEAD_BYTE, _HEBREW_BYTES = b"\xd7", b'"'
+_KEYCAP_MARK, _KEYCAP_BYTES = "\u20e3".encode(), b"#*"
 #: Bytes of cached tokens. Chinese and Japanese sentences are tokens too, and nearly all of them occur once.
 _MAX_CACHED_BYTES = 1 << 24
 
@@ -54,7 +57,10 @@ class Vocabulary:
 
     def tokenize(self, page: TextPage) -> TermSequence:
         """Return the terms of all texts of a page; new terms are added to the vocabulary."""
-        tokens = page.data.translate(_SPLIT_TABLE).split()
+        more_bytes = _HEBREW_BYTES if _HEBREW_LEAD_BYTE in page.data else b""
+        if _KEYCAP_MARK in page.data:
+            more_bytes += _KEYCAP_BYTES
+        tokens = page.data.translate(_split_table(more_bytes)).split()
         codes = np.fromiter(map(self._tokens.__getitem__, tokens), np.int64, len(tokens))
         ids = self._tokens.expand(codes)
         is_separator = ids == _TokenCache.SEPARATOR_CODE
@@ -110,6 +116,13 @@ class Vocabulary:
             self._languages.append(NO_WORD if is_emoji else classify_word(term))
             self._sentiments.append(classify_sentiment(term))
         return term_id
+
+
+@cache
+def _split_table(more_bytes: bytes) -> bytes:
+    """Return a `bytes.translate` table: lower case, and a space for ASCII characters that are no part of a token."""
+    kept = frozenset(SEPARATOR + _TOKEN_BYTES + more_bytes) | frozenset(range(0x80, 0x100))
+    return bytes(code if code in kept else 32 for code in bytes(range(256)).lower())
 
 
 class _TokenCache(dict[bytes, int]):

@@ -43,7 +43,10 @@ LANGUAGES: dict[str, dict[str, str | None]] = {
 }
 OWN_STOP_WORDS = {"english": "en", "hinglish": "hi-Latn", "hindi": "hi"}
 SCRIPTS = {"ARABIC": "arabic_script", "CJK": "han", "HIRAGANA": "han", "KATAKANA": "han"}
-LINK = re.compile(r"(?:https?://|\bwww\.)[^\s<>\"]+", re.IGNORECASE)
+LINK_START = re.compile(r"https?://|(?<![A-Za-z0-9_])www\.", re.IGNORECASE)
+UNSPACED_SCRIPTS = ("CJK", "HIRAGANA", "KATAKANA", "HANGUL", "THAI")
+KEYCAP = re.compile("[0-9#*]\ufe0f?\u20e3")
+APOSTROPHES, DOUBLE_QUOTES, ARMENIAN_MARKS = "'’‘`´ʼ׳", '"״”', "՛՜՞"
 
 
 def figures(messages: list[Message], participants: list[str], recorded: Collection[str] = ()) -> Figures:
@@ -68,8 +71,10 @@ def figures(messages: list[Message], participants: list[str], recorded: Collecti
         **details_of_person(sent, set(participants) - set(listed), recorded),
     }
     details = details_of_chat(sent, recorded)
-    links = [(link, message) for message in sent for link in LINK.findall(own_words(message) or "")]
-    sites = Counter(re.sub(r"https?://(www\.)?|www\.", "", link.lower()).split("/")[0] for link, _ in links)
+    links = [(link, message) for message in sent for link in links_in(own_words(message) or "")]
+    sites = Counter(
+        re.sub(r"https?://(www\.)?|www\.", "", link.lower()).split("/")[0].split("?")[0] for link, _ in links
+    )
     return {
         "total_messages": len(sent),
         **amounts(sent),
@@ -159,7 +164,7 @@ def amounts(sent: list[Message]) -> Figures:
         "total_words": sum(len(words_of(text)) for text in texts),
         "deleted_messages_count": sum(message.kind == MessageKind.DELETED for message in sent),
         "media_shared_count": sum(message.kind == MessageKind.MEDIA for message in sent),
-        "links_shared_count": sum(len(LINK.findall(text)) for text in texts),
+        "links_shared_count": sum(len(links_in(text)) for text in texts),
         "edited_messages_count": sum(message.edited for message in sent),
         "questions_count": sum(is_question(without_links(text)) for text in texts),
         "mentions_count": sum(len(mentions_in(without_links(text))) for text in texts),
@@ -167,7 +172,7 @@ def amounts(sent: list[Message]) -> Figures:
 
 
 def is_question(text: str) -> bool:
-    return "?" in text or "؟" in text or any(re.search("[α-ωά-ώ];$", word) for word in text.split())
+    return any(mark in text for mark in "?？؟՞") or any(re.search("[α-ωά-ώ];$", word) for word in text.split())
 
 
 def is_call(message: Message) -> bool:
@@ -273,20 +278,62 @@ def own_words(message: Message) -> str | None:
 
 
 def without_links(text: str) -> str:
-    return LINK.sub(" ", text)
+    for link in links_in(text):
+        text = text.replace(link, " ", 1)
+    return text
+
+
+@cache
+def links_in(text: str) -> list[str]:
+    found, place = [], 0
+    while start := LINK_START.search(text, place):
+        place = start.end()
+        while place < len(text) and belongs_to_link(text[start.end() : place], text[place:]):
+            place += 1
+        link = text[start.start() : place].rstrip(".,;:!?'*~|" + "_" * (text[start.start() - 1 : start.start()] == "_"))
+        if len(link) > len(start[0]):
+            found.append(link)
+    return found
+
+
+def belongs_to_link(before: str, rest: str) -> bool:
+    char, is_path = rest[0], re.search("[/?#]", before)
+    if is_unspaced(char):
+        starts_part = before[-1:] in tuple("/=_-#:@(+" if is_path else ".") and not before.endswith("==")
+        return not before or starts_part or is_unspaced(before[-1])
+    if not char.isascii():
+        return unicodedata.category(char)[0] in "LM" or char in "\u200c\u200d"
+    if not is_path:
+        return char.isalnum() or (bool(before) and char in "-_./?#")
+    for opening, closing in ("()", "[]"):
+        if char == opening:
+            return closing in rest.split(maxsplit=1)[0]
+        if char == closing:
+            return before.count(opening) > before.count(closing)
+    return not char.isspace() and char not in '<>"`\\^{}'
+
+
+def is_unspaced(char: str) -> bool:
+    return unicodedata.name(char, "").startswith(UNSPACED_SCRIPTS)
 
 
 @cache
 def words_of(text: str) -> list[str]:
-    """Return the words of a text. A word is a run of letters, marks, digits and apostrophes that holds a letter."""
+    """Return the words of a text. A word is a run of letters, marks, digits and joiners that holds a letter."""
     spelled = ""
-    for char in without_links(text).lower().replace("’", "'"):
-        if unicodedata.category(char)[0] in "LMN" or char == "'":
+    for char in unicodedata.normalize("NFC", KEYCAP.sub(" ", without_links(text)).lower()):
+        if char in APOSTROPHES:
+            spelled += "'"
+        elif char in DOUBLE_QUOTES:
+            spelled += '"'
+        elif unicodedata.category(char)[0] in "LMN" or char in "·\u200c\u200d":
             spelled += f" {char} " if is_ideograph(char) else char
-        elif unicodedata.category(char) != "Cf":
+        elif unicodedata.category(char) != "Cf" and char not in ARMENIAN_MARKS:
             spelled += " "
-    pieces = (piece.strip("'").replace("\ufe0f", "") for piece in spelled.split())
-    return [word for word in pieces if any(map(str.isalpha, word))]
+    spelled = re.sub(r"(?<![א-ת])\"|\"(?![א-ת])", " ", spelled.replace("\ufe0f", ""))
+    # What joins words has a part of a word on both sides.
+    pieces = re.sub(r"(?<![^\s'·])['·]|['·](?![^\s'·])", " ", spelled).split()
+    return [word.strip("\u200c") for word in pieces if any(map(str.isalpha, word))]
 
 
 def is_ideograph(char: str) -> bool:
@@ -296,7 +343,7 @@ def is_ideograph(char: str) -> bool:
 @cache
 def emoji_of(text: str) -> list[str]:
     text, found = without_links(text), []
-    for sign in sorted({*exports.EMOJI, "❤", "😡", "👍"}, key=len, reverse=True):
+    for sign in sorted({*exports.EMOJI, *KEYCAP.findall(text), "❤", "😡", "👍"}, key=len, reverse=True):
         found += [re.sub("[\U0001f3fb-\U0001f3ff]", "", sign)] * text.count(sign)
         text = text.replace(sign, " ")
     return found
@@ -449,7 +496,8 @@ def stop_words(language: str) -> frozenset[str]:
     codes = {name: code for languages in LANGUAGES.values() for name, code in languages.items()}
     words: set[str] = set()
     if code := codes.get(language):
-        words |= {word for word in stopwordsiso.stopwords(code) if len(word) > 1 or not word.isascii()}
+        listed = [word for word in stopwordsiso.stopwords(code) if len(word) > 1 or not word.isascii()]
+        words |= {unicodedata.normalize("NFC", word) for word in listed}
     if language in OWN_STOP_WORDS:
         words |= set(toml("stop_words")[OWN_STOP_WORDS[language]]["words"].split())
     return frozenset(words)

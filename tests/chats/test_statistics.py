@@ -80,6 +80,25 @@ def test_the_figures_serialise_to_json_with_the_expected_keys() -> None:
         ("yes😂no ❤️ok👍🏽", ["yes", "no", "ok"]),
         ("*bold* _it_ well-known", ["bold", "it", "well", "known"]),
         ("see https://a.b/c?d=e and www.x.com/y now", ["see", "and", "now"]),
+        ("https://a.b，快看 https://a.b/c谢谢", ["快", "看", "谢", "谢"]),
+        # Apostrophes in every form that phones write.
+        ("it's it’s it‘s it´s it`s it＇s", ["it's"] * 6),
+        ("об'єкт об’єкт обʼєкт o‘zbek oʻzbek", ["об'єкт"] * 3 + ["o'zbek"] * 2),
+        ("`code` ‘so’ ''x'' b''c 'em", ["code", "so", "x", "b", "c", "em"]),
+        # Geresh and gershayim join Hebrew letters; other quotation marks separate words.
+        ('ארה"ב ארה״ב ארה”ב', ['ארה"ב'] * 3),
+        ("צ'יפס צ׳יפס צ’יפס", ["צ'יפס"] * 3),
+        ('"שלום" וכו\' “טוב” ״כן״ "a"b', ["שלום", "וכו", "טוב", "כן", "a", "b"]),
+        ("intel·ligent COL·LEGA coŀlega a · b·", ["intel·ligent", "col·lega", "col·lega", "a", "b"]),
+        # Armenian writes its question and exclamation marks inside words.
+        ("ո՞վ է, վա՜յ, հա՛", ["ով", "է", "վայ", "հա"]),
+        # Joiners belong to a word, not to its end; a zero width space separates words.
+        ("خانه‌ها خانه‌ ‌خانه", ["خانه\u200cها", "خانه", "خانه"]),
+        ("ක්‍රීඩා അവന്‍", ["ක්\u200dරීඩා", "അവന്\u200d"]),
+        ("ខ្ញុំ\u200bទៅ un\u00addo a\u200eb", ["ខ្ញុំ", "ទៅ", "undo", "ab"]),
+        # One word in composed and decomposed form.
+        ("café cafe\u0301 पढ़ पढ\u093c ガム カ\u3099ム", ["café"] * 2 + ["पढ\u093c"] * 2 + ["ガム"] * 2),
+        ("#️⃣1️⃣ *⃣ room2️⃣ #️⃣tag", ["room", "tag"]),
         ("… — “” 😂 123 ''", []),
     ],
 )
@@ -103,6 +122,8 @@ def test_words_are_counted_in_every_script(text: str, words: list[str]) -> None:
         ("👩‍❤️‍👨 👨‍👩‍👧‍👦", {"👩‍❤️‍👨": 1, "👨‍👩‍👧‍👦": 1}),
         ("🇮🇳🇩🇪", {"🇮🇳": 1, "🇩🇪": 1}),
         ("1️⃣ 🏴󠁧󠁢󠁥󠁮󠁧󠁿", {"1️⃣": 1, "🏴󠁧󠁢󠁥󠁮󠁧󠁿": 1}),
+        ("#️⃣ *️⃣ *⃣ *️⃣ 0⃣ x#️⃣#️⃣ #tag *bold*", {"#️⃣": 3, "*️⃣": 3, "0⃣": 1}),
+        ("see https://a.b/c😂 https://a.b❤️", {"😂": 1, "❤️": 1}),
         ("word😂😂word", {"😂": 2}),
         ("🧑🏽‍💻", {"🧑‍💻": 1}),
         ("plain © ™ ✓ → text", {}),
@@ -148,6 +169,96 @@ def test_links_beyond_the_listed_ones_are_still_counted(monkeypatch: pytest.Monk
     ]
     assert figures["links_shared_count"] == figures["user_stats"]["Asha"]["links_shared"] == 3
     assert figures["top_sites"] == [{"site": "a.com", "count": 2}, {"site": "b.org", "count": 1}]
+
+
+@pytest.mark.parametrize(
+    ("text", "urls"),
+    [
+        # Punctuation outside ASCII and symbols end a link, and words of scripts without spaces after ASCII.
+        ("https://a.example，好 https://a.example/x。好", ["https://a.example", "https://a.example/x"]),
+        ("看http://www.a.example好不好", ["http://www.a.example"]),
+        ("链接www.a.example/x好 аwww.b.example", ["www.a.example/x", "www.b.example"]),
+        (
+            "「https://a.example/x」『https://b.example』（http://c.example/y）",
+            ["https://a.example/x", "https://b.example", "http://c.example/y"],
+        ),
+        ("https://a.example/x？本当 https://b.example！", ["https://a.example/x", "https://b.example"]),
+        (
+            "https://a.example/?n=1见 https://b.example/%E6%B8%AF好",
+            ["https://a.example/?n=1", "https://b.example/%E6%B8%AF"],
+        ),
+        ("https://a.example/p?igsh=Zg==好", ["https://a.example/p?igsh=Zg=="]),
+        ("https://a.example에서 https://b.example/xครับ", ["https://a.example", "https://b.example/x"]),
+        (
+            "https://a.example/x، ثم “https://b.example” «http://c.example/»",
+            ["https://a.example/x", "https://b.example", "http://c.example/"],
+        ),
+        ("https://a.example/x। https://b.example/y։", ["https://a.example/x", "https://b.example/y"]),
+        ("\u2066https://a.example\u2069 https://b.example\u200f", ["https://a.example", "https://b.example"]),
+        ("https://a.example🎉 https://b.example/x👍🏽", ["https://a.example", "https://b.example/x"]),
+        ("https://a.exampleпривет", ["https://a.example"]),
+        # Hosts and paths in any script.
+        ("https://例え.jp、https://日本.テスト/東京/駅", ["https://例え.jp", "https://日本.テスト/東京/駅"]),
+        ("https://a.example/wiki/ノート・パソコン を", ["https://a.example/wiki/ノート・パソコン"]),
+        ("https://a.example/?q=香港&r=x", ["https://a.example/?q=香港&r=x"]),
+        (
+            "https://пример.рф/Книга, https://straße.example/größe",
+            ["https://пример.рф/Книга", "https://straße.example/größe"],
+        ),
+        ("https://उदाहरण.भारत/हिन्दी।", ["https://उदाहरण.भारत/हिन्दी"]),
+        ("https://a.example/کتاب‌ها", ["https://a.example/کتاب\u200cها"]),
+        # Brackets belong to a link in pairs.
+        ("https://a.example/Mercury_(planet)", ["https://a.example/Mercury_(planet)"]),
+        ("(https://a.example/Mercury_(planet)).", ["https://a.example/Mercury_(planet)"]),
+        ("(https://a.example/x)(https://b.example)", ["https://a.example/x", "https://b.example"]),
+        ("[map](https://a.example/f(g(x))/y)z", ["https://a.example/f(g(x))/y"]),
+        (
+            "https://a.example/?n[]=1&m=[2]] https://b.example/x(see",
+            ["https://a.example/?n[]=1&m=[2]", "https://b.example/x"],
+        ),
+        # Punctuation and formatting after a link.
+        (
+            "https://a.example/x... https://b.example?! http://c.example/x:;",
+            ["https://a.example/x", "https://b.example", "http://c.example/x"],
+        ),
+        (
+            "*https://a.example/x* ~https://b.example~ ```http://c.example/x```",
+            ["https://a.example/x", "https://b.example", "http://c.example/x"],
+        ),
+        ("https://a.example/v/a1_ _https://a.example/v/a1_", ["https://a.example/v/a1_", "https://a.example/v/a1"]),
+        (
+            "'https://a.example/x' {https://b.example/x} <https://c.example/x>",
+            ["https://a.example/x", "https://b.example/x", "https://c.example/x"],
+        ),
+        (
+            "https://ben:pw@a.example:8080/x http://[::1]:80/ http://localhost/x",
+            ["https://ben:pw@a.example:8080/x", "http://[::1]:80/", "http://localhost/x"],
+        ),
+        ("https://a.example/2020/https://b.example/x", ["https://a.example/2020/https://b.example/x"]),
+        ("http:// https://… https:///x www. awww.a.example ftp://a.example", []),
+    ],
+)
+def test_a_link_ends_where_the_text_continues(text: str, urls: list[str]) -> None:
+    assert [link["url"] for link in figures_of(text)["links"]] == urls
+
+
+@pytest.mark.parametrize(
+    ("url", "site"),
+    [
+        ("HTTPS://WWW.A.Example:80/X", "a.example"),
+        ("www.b.example?x", "b.example"),
+        ("http://me@c.example#x", "c.example"),
+        ("https://ÄÖ.example/x", "äö.example"),
+        ("http://[::1]:80/x", "[::1]"),
+        ("https://d.example/@ben", "d.example"),
+    ],
+)
+def test_a_site_is_the_host_of_a_link_in_lower_case(url: str, site: str) -> None:
+    assert figures_of(f"see {url} now")["top_sites"] == [{"site": site, "count": 1}]
+
+
+def test_a_question_mark_after_a_link_is_not_part_of_it() -> None:
+    assert figures_of("seen https://a.example/x?", "seen https://a.example/?x")["questions_count"] == 1
 
 
 def test_a_response_counts_from_the_same_minute_up_to_four_hours() -> None:

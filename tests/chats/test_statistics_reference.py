@@ -26,11 +26,13 @@ Figures = dict[str, Any]
 PIECES = """
     hello good bad love hate not never don't very the what are you is this mango chai haan yaar hai nahi accha bura
     bekaar mat main nicht das ist und que pero gracias मुझे अच्छा नहीं बुरा है आहे चाय привет и что مرحبا
-    こんにちは 元気 你好 தமிழ் 안녕 😂 ❤️ ❤ 😡 👍🏻 👍 @Asha @asha @\u2068~Ravi_K\u2069 @\u2068Meera\u2069
+    こんにちは 元気 你好 தமிழ் 안녕 😂 ❤️ ❤ 😡 👍🏻 👍 @Asha @asha @\u2068~Ravi|K\u2069 @\u2068Meera\u2069
     @\u2068unfinished @919876543210 me@b.org https://a.com/x?y=1 www.b.org/@z why? ؟ ώρα; ώρα;) go;
-    42 gr8 x … well-known don’t a\0b
+    42 gr8 x … well-known don’t a\0b https://a.com，快看 网址https://b.org/x。谢谢 (http://c.org/Ada_(name)),
+    www.c.org/东京/a东 https://c.org/x? 「https://例え.jp/東京」 _https://b.org/x__ https://b.org😂 https://a.com에서
+    #️⃣ *⃣ 1️⃣ room1️⃣ #️⃣tag צה"ל צה״ל "שלום" ג'ירפה col·lega a· don`t п’ять пʼять ինչո՞ւ می‌خواهم می‌ ''x'' b''c ड़ ड़
 """.split()  # noqa: SIM905
-TEXTS = st.lists(st.sampled_from(PIECES), max_size=12).map(" ".join).map(lambda text: text.replace("_", " "))
+TEXTS = st.lists(st.sampled_from(PIECES), max_size=12).map(" ".join).map(lambda text: text.replace("|", " "))
 PEOPLE = ["Asha", "Ravi K", "~Meera", "+91 98765 43210", "42"]
 PAUSES = st.one_of(
     st.integers(0, 600),
