@@ -26,6 +26,12 @@ MAX_TERMS = 500_000
 #: Characters of a longest message that the figures quote.
 MAX_EXCERPT_CHARS = 500
 
+# The ends of file names. If a document was not exported, its placeholder does not contain its name.
+_DOCUMENT_EXTENSION = re.compile(
+    r"7z|apk|csv|do[ct][mx]?|epub|html?|ics|json|od[pst]|pdf|p[op][st][mx]?|rar|rtf|txt|vcf|xl[st][bmx]?|xml|zip",
+    re.IGNORECASE,
+)
+
 _QUESTION_MARK = re.compile("[?\uff1f\u061f\u037e\u055e\u1367]")
 _RARE_QUESTION_MARKS = [mark.encode() for mark in "\uff1f\u061f\u037e\u055e\u1367"]
 # The Greek question mark is a semicolon at the end of a sentence; `;)` is a wink in Greek as well.
@@ -158,7 +164,7 @@ def _own_words(batch: Batch, kinds: NDArray[np.uint8]) -> tuple[list[str], BoolA
     captions = {
         position: caption
         for position in np.flatnonzero(kinds == MessageKind.MEDIA).tolist()
-        if (caption := texts[position].partition("\n")[2])
+        if (caption := _own_caption(texts[position]))
     }
     if captions:
         texts = list(texts)
@@ -168,6 +174,15 @@ def _own_words(batch: Batch, kinds: NDArray[np.uint8]) -> tuple[list[str], BoolA
     # The words of a forwarded message are somebody else's.
     has_own_words[[position for position, details in batch.details.items() if details.is_forwarded]] = False
     return list(compress(texts, has_own_words.tolist())), has_own_words
+
+
+def _own_caption(text: str) -> str:
+    """Return the caption below a placeholder. WhatsApp begins the caption of some documents with their file name."""
+    placeholder, _, caption = text.partition("\n")
+    first_line, _, rest = caption.partition("\n")
+    stem, _, extension = first_line.rpartition(".")
+    is_name = _DOCUMENT_EXTENSION.fullmatch(extension) or (extension.isalnum() and first_line in placeholder)
+    return rest if stem and is_name and "/" not in stem else caption
 
 
 def _find_questions(page: TextPage) -> IntArray:

@@ -273,7 +273,10 @@ def own_words(message: Message) -> str | None:
         return None
     if message.kind == MessageKind.TEXT:
         return message.text
-    caption = message.text.partition("\n")[2]
+    placeholder, *lines = message.text.split("\n")
+    if lines and re.search(r".\.(pdf|xlsx)$|.\.\w+$" if lines[0] in placeholder else r".\.(pdf|xlsx)$", lines[0]):
+        del lines[0]
+    caption = "\n".join(lines)
     return caption if message.kind == MessageKind.MEDIA and caption else None
 
 

@@ -155,6 +155,24 @@ def test_placeholders_add_no_words_and_no_characters() -> None:
     assert person["longest_message"]["message"] == "sunset at Goa"
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("Rental plan.pdf (file attached)\nRental plan.pdf", 0),
+        ("Rental plan.pdf (file attached)\nRental plan.pdf\nread page two", 3),
+        ("<Media omitted>\nRental plan.DOCX", 0),
+        ("DOC-20240213-WA0001.xlsx (file attached)\nसूची 2024.xlsx", 0),
+        ("scan.heic (file attached)\nscan.heic", 0),
+        ("Rental plan.pdf (file attached)\nplease sign", 2),
+        ("<Media omitted>\nso nice.really", 3),
+        ("<Media omitted>\nread https://a.example/plan.pdf", 1),
+        ("see plan.pdf", 3),
+    ],
+)
+def test_the_file_name_of_a_document_is_no_caption(text: str, words: int) -> None:
+    assert figures_of(text, "")["total_words"] == words
+
+
 def test_a_missed_call_without_a_sender_counts_for_the_chat() -> None:
     figures = count("13/02/2024, 10:00 - Asha: x\n13/02/2024, 10:01 - Missed voice call\n")
     assert (figures["calls_count"], figures["total_messages"]) == (1, 1)

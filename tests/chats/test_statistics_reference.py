@@ -60,7 +60,8 @@ def chats(draw: st.DrawFn) -> Batch:
         if sender == SYSTEM_SENDER:
             kind, text = MessageKind.SYSTEM, "Missed voice call" if what % 2 else "Asha left"
         elif kind is MessageKind.MEDIA:
-            text = f"<Media omitted>\n{text}" if text else "<Media omitted>"
+            name = draw(st.sampled_from(["", "a plan.pdf\n", "x.heic\n"]))
+            text = f"x.heic (file attached)\n{name}{text}" if text or name else "<Media omitted>"
         elif kind is not MessageKind.TEXT:
             text = "placeholder words"
         if what == 14:
