@@ -5,22 +5,43 @@ from __future__ import annotations
 import re
 import tomllib
 from collections import defaultdict
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from chats.exports.bidi import MARKS, OWN_MARKS, split_at_last_own_mark, without_marks, without_outer_marks
+from chats.exports.bidi import (
+    ANY_OWN_MARK,
+    MARKS,
+    OWN_MARKS,
+    split_at_last_own_mark,
+    without_marks,
+    without_outer_marks,
+)
+from chats.exports.file_names import extension_in, media_kind_of_file
 from chats.exports.marked import file_and_caption
-from chats.exports.parsed import MessageKind
+from chats.exports.parsed import MediaKind, MessageKind
 from chats.exports.prefilter import EDGE_BYTES, EdgePrefilter
 from chats.exports.spelling import normal, normal_bytes, spellings
 
 _ANY = "…"
 _HEAD_BYTES = 3  # of a mark
+_BEGIN_LETTERS = 4
 # `in` finds a byte given as an integer in a sixth of the time that a bytes object of length one takes.
 _LINE_FEED = 0x0A
-# What follows the words for a call, before the mark of its length: `Voice call, <mark>3 min`.
-_AFTER_A_CALL = (", ", ". ", "، ")
 _FULL_STOPS = (".", "。", "۔", "।")
+# What stands between the parts of a phrase. A file name contains a dot: without one, the rest is a person's own words.
+_ANY_NAME = re.compile(rb".*\.")
+_FILE_NAME = re.compile(rb".*\.[0-9A-Za-z]{1,5}\Z")
+_NAME_AND_MARK = re.compile(rb".*\..*" + ANY_OWN_MARK + rb"\Z")
+_COLON = re.compile(rb" ?(?::|\xef\xbc\x9a) ?[^\n]*\.")
+_LINK = re.compile(rb" ?(?::|\xef\xbc\x9a) ?https?://(?:maps\.google\.com|www\.google\.com/maps|foursquare\.com)/")
+_DETAILS_OF_A_CALL = re.compile(rb"(?:[,.]|\xd8\x8c|\xe3\x80\x81|\xef\xbc\x8c) ?" + ANY_OWN_MARK)
+# ASCII digits, Arabic, Persian, Devanagari and Bengali ones.
+_DIGIT = rb"(?:[0-9]|\xd9[\xa0-\xa9]|\xdb[\xb0-\xb9]|\xe0\xa5[\xa6-\xaf]|\xe0\xa7[\xa6-\xaf])"
+_TIME = re.compile(rb"[^\n]{0,30}?%b[^\n]{0,30}\Z" % _DIGIT)
+# A question, and an option: `OPTION: Goa (2 votes)`.
+_OPTIONS = re.compile(rb" ?\n[^\n]*\n[^\n:]{1,60}(?::|\xef\xbc\x9a)")
+_STOP_BYTES = tuple(stop.encode() for stop in _FULL_STOPS)
 _ENCLOSED = re.compile("^<.*>$")
 #: Each opening quotation mark of any language, with the marks that close it.
 _CLOSERS = {
@@ -39,16 +60,53 @@ _ALWAYS_OPENING = "\u201c\u201e\u00ab\u300c\u300e"
 _BEFORE_A_QUOTATION = re.compile("[\\s(\\[\\-\u3040-\u9fff\uac00-\ud7a3]")
 # A subject has a hundred characters.
 _LINE_BYTES = 1_000
-# No phrase is longer, in any Unicode form.
-_PHRASE_BYTES = 1_000
+# No phrase with a file name is longer, in any Unicode form.
+_PHRASE_BYTES = 2_000
 
 
 class Classified(NamedTuple):
-    """What a body is, and its text without WhatsApp's own marks."""
+    """What a body is, its text without WhatsApp's own marks, and the kind of its file if the body tells it."""
 
     kind: MessageKind
     text: bytes
     edited: bool
+    media: MediaKind | None = None
+
+
+class Meaning(NamedTuple):
+    """What a phrase stands for."""
+
+    kind: MessageKind
+    media: MediaKind | None = None
+
+
+_CALL = Meaning(MessageKind.CALL)
+_CONTACT = Meaning(MessageKind.CONTACT)
+_DELETED = Meaning(MessageKind.DELETED)
+_LOCATION = Meaning(MessageKind.LOCATION)
+_POLL = Meaning(MessageKind.POLL)
+_SYSTEM = Meaning(MessageKind.SYSTEM)
+# A file that only its name describes.
+_FILE = Meaning(MessageKind.MEDIA)
+
+
+class Frame(NamedTuple):
+    """A phrase with other text behind it, before it or inside it, such as a file name, a time or a link.
+
+    `between` matches this text, up to its end if the frame has an end.
+    """
+
+    begin: bytes
+    end: bytes
+    meaning: Meaning
+    between: re.Pattern[bytes] | None = None
+
+    def matches(self, line: bytes) -> bool:
+        """Return whether a line, or a text if the frame has no end, is in the frame."""
+        stop = len(line) - len(self.end)
+        if len(self.begin) > stop or not line.startswith(self.begin) or not line.endswith(self.end):
+            return False
+        return self.between is None or self.between.match(line, len(self.begin), stop) is not None
 
 
 class Phrases:
@@ -59,102 +117,152 @@ class Phrases:
     """
 
     def __init__(self, languages: dict[str, dict[str, list[str]]]) -> None:
-        self.whole: dict[bytes, MessageKind] = {}
-        self.begins: dict[bytes, list[tuple[bytes, MessageKind]]] = defaultdict(list)
-        self.ends: dict[bytes, MessageKind] = {b".vcf>": MessageKind.CONTACT}
+        self.whole: dict[bytes, Meaning] = {}
+        #: Phrases that count only behind WhatsApp's mark.
+        self.typed: set[bytes] = set()
+        self.begins: dict[bytes, list[Frame]] = defaultdict(list)
+        self.ends: dict[bytes, list[Frame]] = defaultdict(list)
         self.edited: set[bytes] = set()
-        self.lines = SystemLines([normal(line) for phrases in languages.values() for line in phrases.get("system", ())])
+        self._frames: set[tuple[str, str, re.Pattern[bytes] | None]] = set()
+        self._first_letters: set[str] = set()
+        self._last_letters: set[str] = set()
+        self.lines = SystemLines([line for phrases in languages.values() for line in phrases.get("system", ())])
         for phrases in languages.values():
             for field, texts in phrases.items():
                 for text in texts:
                     # A field without a method is an error of the file, and fails at import.
-                    getattr(self, f"_add_{field}")(normal(text))
-        self._begin(MessageKind.CONTACT, "BEGIN:VCARD")
-        self._placeholders = {
-            lead + phrase: Classified(kind, phrase, edited=False)
-            for phrase, kind in self.whole.items()
-            for lead in (b"", *OWN_MARKS)
-        }
-        notes = tuple(self.edited)
-        self._ends, self._notes = tuple(self.ends), notes
-        # Each character takes a byte at least.
-        tails = {end.decode()[-EDGE_BYTES:] for end in self._ends + notes}
-        self.tails = {spelling.encode()[-EDGE_BYTES:] for tail in tails for spelling in spellings(tail)}
-        self.heads = {head: tuple(begin for begin, _ in begins) for head, begins in self.begins.items()}
+                    getattr(self, f"_add_{field}")(text)
+        self._frame("", ".vcf>", _CONTACT)
+        self._frame("BEGIN:VCARD", "", _CONTACT)
+        self._notes = tuple(self.edited)
+        self.tails = {spelling.encode()[-EDGE_BYTES:] for tail in self._last_letters for spelling in spellings(tail)}
+        self.heads = {head: tuple(frame.begin for frame in frames) for head, frames in self.begins.items()}
         self.heads |= {mark: (mark,) for mark in MARKS}
-        begins = [begin for begins in self.begins.values() for begin, _ in begins]
-        heads = {text.decode()[:EDGE_BYTES] for text in [*self.whole, *begins]}
         self._edges = EdgePrefilter(
-            heads={spelling.encode() for head in heads for spelling in spellings(head)},
+            heads={spelling.encode() for head in self._first_letters for spelling in spellings(head)},
             tails=self.tails,
             before=[*b" \t", *(mark[0] for mark in MARKS)],
         )
 
-    def _add_media(self, text: str, kind: MessageKind = MessageKind.MEDIA) -> None:
-        for spelled in _spellings(text):
-            self.whole[spelled.encode()] = kind
-            if not _ENCLOSED.match(text):
-                self.whole[f"<{spelled}>".encode()] = kind
+    def _add_photo(self, text: str) -> None:
+        self._add_placeholder(text, Meaning(MessageKind.MEDIA, MediaKind.PHOTO))
 
-    def _add_document(self, text: str) -> None:
-        self._add_media(text)
-        self.ends.update(
-            (mark + spelled.encode(), MessageKind.MEDIA) for mark in OWN_MARKS for spelled in _spellings(text)
-        )
+    def _add_video(self, text: str) -> None:
+        self._add_placeholder(text, Meaning(MessageKind.MEDIA, MediaKind.VIDEO))
+
+    def _add_audio(self, text: str) -> None:
+        self._add_placeholder(text, Meaning(MessageKind.MEDIA, MediaKind.AUDIO))
+
+    def _add_voice(self, text: str) -> None:
+        self._add_placeholder(text, Meaning(MessageKind.MEDIA, MediaKind.VOICE))
+
+    def _add_gif(self, text: str) -> None:
+        self._add_placeholder(text, Meaning(MessageKind.MEDIA, MediaKind.GIF))
+
+    def _add_sticker(self, text: str) -> None:
+        self._add_placeholder(text, Meaning(MessageKind.MEDIA, MediaKind.STICKER))
+
+    def _add_media(self, text: str) -> None:
+        self._add_placeholder(text, Meaning(MessageKind.MEDIA))
 
     def _add_contact(self, text: str) -> None:
-        self._add_media(text, MessageKind.CONTACT)
+        self._add_placeholder(text, _CONTACT)
+
+    def _add_live(self, text: str) -> None:
+        self._add_placeholder(text, _LOCATION)
+
+    def _add_document(self, text: str) -> None:
+        meaning = Meaning(MessageKind.MEDIA, MediaKind.DOCUMENT)
+        self._add_placeholder(text, meaning)
+        for spelled in _capitalisations(text):
+            self._frame("", spelled, meaning, _NAME_AND_MARK)
 
     def _add_attached(self, text: str) -> None:
-        self.ends[f".vcf ({text})".encode()] = MessageKind.CONTACT
-        self.ends[f" ({text})".encode()] = MessageKind.MEDIA
+        if _ANY in text:
+            begin, end = text.split(_ANY)
+            self._frame(begin, end, _FILE, _FILE_NAME)
+        else:
+            self._frame("", f" ({text})", _FILE, _ANY_NAME)
 
     def _add_attachment(self, text: str) -> None:
-        self._begin(MessageKind.MEDIA, f"<{text}: ")
+        if _ANY in text:
+            begin, end = text.split(_ANY)
+            self._frame(f"<{begin}", f"{end}>", _FILE, _FILE_NAME)
+        else:
+            self._frame(f"<{text}", "", _FILE, _COLON)
+            self._frame(f"< {text}", "", _FILE, _COLON)
+
+    def _add_typed(self, text: str) -> None:
+        self.typed |= {spelled.encode() for spelled in _capitalisations(text)}
 
     def _add_deleted(self, text: str) -> None:
-        self._add_sentence(MessageKind.DELETED, text)
+        self._add_sentence(text, _DELETED, None)
 
     def _add_call(self, text: str) -> None:
-        self._add_sentence(MessageKind.CALL, text)
+        self._add_sentence(text, _CALL, _TIME)
         if _ANY not in text:
             self._add_talk(text)
 
     def _add_talk(self, text: str) -> None:
-        marks = [mark.decode() for mark in OWN_MARKS]
-        self._begin(MessageKind.CALL, *(text + after + mark for after in _AFTER_A_CALL for mark in marks))
+        self._frame(text, "", _CALL, _DETAILS_OF_A_CALL)
 
     def _add_location(self, text: str) -> None:
-        for spelled in _spellings(text):
-            self._begin(MessageKind.LOCATION, f"{spelled}: https://maps.google.com/", f"live {spelled}: https://")
-
-    def _add_live(self, text: str) -> None:
-        for spelled in _spellings(text):
-            self.whole[spelled.encode()] = MessageKind.LOCATION
+        for spelled in _capitalisations(text):
+            self._frame(spelled, "", _LOCATION, _LINK)
 
     def _add_poll(self, text: str) -> None:
-        self._begin(MessageKind.POLL, f"{text}:\n", f"{text}: \n")
+        for colon in (":", " :", "："):
+            self._frame(text + colon, "", _POLL, _OPTIONS)
 
     def _add_edited(self, text: str) -> None:
-        self.edited.add(text.encode())
+        note = text.removesuffix(">")
+        for end in (">", *(f"{stop}>" for stop in _FULL_STOPS)):
+            self.edited.add((note + end).encode())
+            self._last_letters.add((note + end)[-EDGE_BYTES:])
 
     def _add_system(self, text: str) -> None:
         """Recognise a whole sentence in a body too: old iPhones printed it with a sender and without a mark."""
         sentence = text.removesuffix(_ANY)
         if sentence != text and _ANY not in sentence and sentence.endswith(_FULL_STOPS):
-            self._begin(MessageKind.SYSTEM, sentence)
+            self._frame(sentence, "", _SYSTEM)
 
-    def _add_sentence(self, kind: MessageKind, text: str) -> None:
-        if text.endswith(_ANY):
-            self._begin(kind, text.removesuffix(_ANY))
+    def _add_placeholder(self, text: str, meaning: Meaning) -> None:
+        """Recognise a whole text, as iPhones write it and as Android encloses it."""
+        for spelled in _capitalisations(text):
+            self._whole(spelled, meaning)
+            if not _ENCLOSED.match(text):
+                self._whole(f"<{spelled}>", meaning)
+
+    def _add_sentence(self, text: str, meaning: Meaning, between: re.Pattern[bytes] | None) -> None:
+        """Recognise a whole sentence. `between` matches the text at its `…`."""
+        begin, any_text, end = text.partition(_ANY)
+        if not any_text:
+            self._whole(text, meaning)
             return
-        for end in ("", *_FULL_STOPS):
-            self.whole[(text + end).encode()] = kind
+        # What follows a comma, as in `Missed voice call, …`, can also be an invitation to tap.
+        self._frame(begin, end, meaning, None if begin.endswith(", ") and not end else between)
+        for stop in _FULL_STOPS if end else ():
+            if len(end.encode()) < EDGE_BYTES:
+                self._frame(begin, end + stop, meaning, between)
+            else:
+                self._last_letters.add((end + stop)[-EDGE_BYTES:])
 
-    def _begin(self, kind: MessageKind, *texts: str) -> None:
-        for text in texts:
-            begin = text.encode()
-            self.begins[begin[:_HEAD_BYTES]].append((begin, kind))
+    def _whole(self, text: str, meaning: Meaning) -> None:
+        self.whole[_without_stop(text.encode())] = meaning
+        self._first_letters.add(text[:EDGE_BYTES])
+
+    def _frame(self, begin: str, end: str, meaning: Meaning, between: re.Pattern[bytes] | None = None) -> None:
+        frame = Frame(begin.encode(), end.encode(), meaning, between)
+        if (begin, end, between) in self._frames:
+            return
+        self._frames.add((begin, end, between))
+        # Each letter takes a byte at least.
+        if len(frame.end) >= EDGE_BYTES:
+            self.ends[frame.end[-EDGE_BYTES:]].append(frame)
+            self._last_letters.add(end[-EDGE_BYTES:])
+        else:
+            self.begins[frame.begin[:_HEAD_BYTES]].append(frame)
+            self._first_letters.add(begin[:EDGE_BYTES])
 
     def notable(self, bodies: list[bytes]) -> list[int]:
         """Return the positions of the bodies that may be more than plain text; `classify` decides."""
@@ -166,15 +274,18 @@ class Phrases:
                 continue
             begin = normal_bytes(body[:_PHRASE_BYTES])
             head = begin[:_HEAD_BYTES]
-            if begin in self.whole or (head in self.heads and begin.startswith(self.heads[head])):
+            if _without_stop(begin) in self.whole or (head in self.heads and begin.startswith(self.heads[head])):
                 notable.append(position)
         return notable
 
     def classify(self, body: bytes) -> Classified:
         """Return the kind, the text without the marks around WhatsApp's own words, and whether it was edited."""
-        if (placeholder := self._placeholders.get(body)) is not None:
-            return placeholder
-        text = without_outer_marks(body) if body.startswith(MARKS) else body
+        is_marked = body.startswith(MARKS)
+        placeholder = body[len(OWN_MARKS[0]) :] if body.startswith(OWN_MARKS) else body
+        meaning = self.whole.get(placeholder)
+        if meaning is not None and (is_marked or placeholder not in self.typed):
+            return Classified(meaning.kind, placeholder, edited=False, media=meaning.media)
+        text = without_outer_marks(body) if is_marked else body
         edited = text[-EDGE_BYTES:] in self.tails and normal_bytes(text[-_PHRASE_BYTES:]).endswith(self._notes)
         if edited:
             text = text[: text.rindex(b"<")]
@@ -182,81 +293,77 @@ class Phrases:
                 text = text.removesuffix(mark)
             text = text.rstrip()
         head, newline, caption = text.partition(b"\n")
-        kind = self._kind(text, head, captioned=bool(newline))
-        if kind is MessageKind.POLL:
-            text = without_marks(text).rstrip()
-        elif kind is not MessageKind.TEXT:
-            text = without_marks(head).strip() + newline + caption
-        return Classified(kind, text, edited)
+        meaning = self._meaning(text, head, captioned=bool(newline), marked=is_marked)
+        if meaning is None:
+            return Classified(MessageKind.TEXT, text, edited)
+        if meaning.kind is MessageKind.POLL:
+            return Classified(meaning.kind, without_marks(text).rstrip(), edited)
+        text = without_marks(head).strip() + newline + caption
+        if meaning is _FILE:
+            if extension_in(head) == b"vcf":
+                return Classified(MessageKind.CONTACT, text, edited)
+            meaning = Meaning(MessageKind.MEDIA, media_kind_of_file(head))
+        return Classified(meaning.kind, text, edited, meaning.media)
 
     def captioned(self, text: bytes) -> Classified | None:
         """Move a caption that an iPhone prints first, as in `at the beach <mark>image omitted`, to the line below."""
         parts = split_at_last_own_mark(text)
         if parts is None or b"\n" in parts[1]:
             return None
-        classified = self.classify(parts[1])
+        classified = self.classify(OWN_MARKS[0] + parts[1])
         if classified.kind not in (MessageKind.MEDIA, MessageKind.CONTACT) or not parts[0].strip():
             return None
         name, caption = file_and_caption(parts[0], classified.text)
         first_line = b" ".join(filter(None, [name, classified.text]))
-        return Classified(classified.kind, b"\n".join(filter(None, [first_line, caption])), edited=False)
+        return classified._replace(text=b"\n".join(filter(None, [first_line, caption])), edited=False)
 
     def is_call(self, text: str) -> bool:
         """Return whether a text is the notice of a call."""
         return self.classify(text.encode()).kind is MessageKind.CALL
 
-    def _kind(self, text: bytes, head: bytes, *, captioned: bool) -> MessageKind:
-        """Return the kind of a text by its first line. Only media can have a caption below a whole phrase."""
-        plain = normal_bytes(without_marks(head).strip())
-        kind = self.whole.get(plain)
-        if kind is MessageKind.MEDIA or (kind is not None and not captioned):
-            return kind
-        # A file name contains a dot. Without one, the end is a person's own words in parentheses.
-        if head[-EDGE_BYTES:] in self.tails and b"." in plain:
-            end = normal_bytes(head[-_PHRASE_BYTES:])
-            if end.endswith(self._ends):
-                return next(kind for phrase, kind in self.ends.items() if end.endswith(phrase))
+    def _meaning(self, text: bytes, head: bytes, *, captioned: bool, marked: bool) -> Meaning | None:
+        """Return the meaning of a text by its first line. Only media can have a caption below a whole phrase."""
+        plain = _without_stop(normal_bytes(without_marks(head).strip()))
+        meaning = self.whole.get(plain) if marked or plain not in self.typed else None
+        if meaning is not None and (meaning.kind is MessageKind.MEDIA or not captioned):
+            return meaning
+        if head[-EDGE_BYTES:] in self.tails and len(head) <= _PHRASE_BYTES:
+            line = _without_stop(normal_bytes(head))
+            for frame in self.ends.get(line[-EDGE_BYTES:], ()):
+                if frame.matches(line):
+                    return frame.meaning
         begin = normal_bytes(text[:_PHRASE_BYTES])
-        for phrase, kind in self.begins.get(begin[:_HEAD_BYTES], ()):
-            if begin.startswith(phrase):
-                return kind
-        return MessageKind.TEXT
+        for frame in self.begins.get(begin[:_HEAD_BYTES], ()):
+            if frame.matches(begin):
+                return frame.meaning
+        return None
 
 
 class SystemLines:
     """Recognise printed names that are the beginning of a system line."""
 
     def __init__(self, lines: list[str]) -> None:
-        pieces = [line.split(_ANY) for line in lines]
-        self._begins = tuple(begin for begin, *_, end in pieces if begin and not end)
+        pieces = [line.split(_ANY) for line in dict.fromkeys(lines)]
+        self._begins: dict[str, list[str]] = defaultdict(list)
+        for begin, *_, end in pieces:
+            if begin and not end:
+                self._begins[begin[:_BEGIN_LETTERS]].append(begin)
         # A phrase with the verb at the end has two parts, as in `… hat … entfernt`. The first can be empty.
         self._framed = [(before, end) for *_, before, end in pieces if end]
-        self._framed_firsts = re.compile("|".join(sorted({re.escape(first) for first, _ in self._framed if first})))
+        self._framed_firsts = _PiecesByWord({first for first, _ in self._framed if first})
         #: Ends of bodies that follow any name.
         self.ends = tuple({form.encode() for first, end in self._framed if not first for form in spellings(end)})
-        inner = [rest[0] for begin, *rest in pieces if not begin and not rest[-1]]
-        # Phrases by their first word; `_dense` has those of languages without spaces between words.
-        self._by_word: dict[str, list[str]] = defaultdict(list)
-        for phrase in inner:
-            if phrase.startswith(" "):
-                self._by_word[phrase.split()[0]].append(phrase)
-        self._dense = re.compile("|".join(re.escape(phrase) for phrase in inner if not phrase.startswith(" ")))
+        self._inner = _PiecesByWord({rest[0] for begin, *rest in pieces if not begin and not rest[-1]})
 
     def begin(self, name: str) -> bool:
         """Return whether a printed name is certainly the beginning of a system line."""
         name = normal(name)
-        if name.startswith(self._begins):
-            return True
-        by_word = self._by_word
         # The first word is a person's name, also if it is a word of a phrase.
-        if any(phrase in name for word in name.split()[1:] if word in by_word for phrase in by_word[word]):
-            return True
-        # Phrases of languages without spaces contain other letters than ASCII.
-        return not name.isascii() and bool(self._dense.search(name))
+        return any(map(name.startswith, self._begins.get(name[:_BEGIN_LETTERS], ()))) or self._inner.any_in(name)
 
     def may_begin(self, name: str) -> bool:
         """Return whether the text after the colon has to decide: `Asha, “Gezi` is not a name, `"Mom` can be one."""
-        return _quotation_is_open(name) or bool(self._framed_firsts.search(normal(name)))
+        return _quotation_is_open(name) or self._framed_firsts.any_in(normal(name))
 
     def end(self, name: str, body: bytes) -> bool:
         """Return whether the body ends the system line that the name may begin."""
@@ -265,6 +372,32 @@ class SystemLines:
             return True
         name, line = normal(name), normal(line).rstrip(" .")
         return any(first in name and line.endswith(last) for first, last in self._framed)
+
+
+class _PiecesByWord:
+    """Pieces of phrases by their first word, so that a name is compared with few of them."""
+
+    def __init__(self, pieces: set[str]) -> None:
+        self._by_word: dict[str, list[str]] = defaultdict(list)
+        # Those of languages without spaces between words, and those that begin a line or follow a comma.
+        self._others = sorted(piece for piece in pieces if not piece.startswith(" ") or not piece.strip())
+        for piece in sorted(pieces.difference(self._others)):
+            self._by_word[piece.split()[0]].append(piece)
+        self._ascii = [piece for piece in self._others if piece.isascii()]
+
+    @cached_property
+    def _pattern(self) -> re.Pattern[str]:
+        # Most files have only names in ASCII, and do without it.
+        return re.compile("|".join(map(re.escape, self._others)))
+
+    def any_in(self, name: str) -> bool:
+        """Return whether a name contains a piece behind its first word."""
+        by_word = self._by_word
+        if any(piece in name for word in name.split()[1:] if word in by_word for piece in by_word[word]):
+            return True
+        if name.isascii():
+            return any(piece in name for piece in self._ascii)
+        return bool(self._others) and self._pattern.search(name) is not None
 
 
 def _quotation_is_open(text: str) -> bool:
@@ -284,10 +417,25 @@ def _quotation_is_open(text: str) -> bool:
     return bool(closers)
 
 
-def _spellings(text: str) -> set[str]:
+def _capitalisations(text: str) -> set[str]:
     """Return the text with and without a capital letter at its beginning; releases of WhatsApp differ."""
     first = 1 if text.startswith("<") else 0
     return {text[:first] + text[first].swapcase() + text[first + 1 :], text}
 
 
-PHRASES = Phrases(tomllib.loads(Path(__file__).with_name("phrases.toml").read_text(encoding="utf-8")))
+def _without_stop(text: bytes) -> bytes:
+    """Return the text without the full stop that can follow a phrase."""
+    if text.endswith(_STOP_BYTES):
+        return next(text[: -len(stop)] for stop in _STOP_BYTES if text.endswith(stop))
+    return text
+
+
+def load_phrases(path: Path) -> dict[str, dict[str, list[str]]]:
+    """Return the phrases by language and field, in the form of `normal`."""
+    languages = tomllib.loads(path.read_text(encoding="utf-8"))
+    return {
+        name: {field: normal(text).split(" | ") for field, text in fields.items()} for name, fields in languages.items()
+    }
+
+
+PHRASES = Phrases(load_phrases(Path(__file__).with_name("phrases.toml")))

@@ -38,13 +38,10 @@ def normal_bytes(text: bytes) -> bytes:
 
 
 def spellings(text: str) -> set[str]:
-    """Return the forms in which a phone can write a text: as it is, NFC, NFD, and as WhatsApp writes it."""
+    """Return the forms in which a phone can write a text: as `normal` returned it, NFD, and as WhatsApp writes it."""
     forms = {text}
     if not text.isascii():
-        composed = normalize("NFC", text)
-        uncomposed = _COMPOSED.sub(lambda letter: _UNCOMPOSED[letter[0]], composed)
-        forms |= {composed, uncomposed, normalize("NFD", text)}
-        forms |= {form.translate(_FOLDED) for form in forms}
+        forms |= {normalize("NFD", text), _COMPOSED.sub(lambda letter: _UNCOMPOSED[letter[0]], text)}
     if "'" in text:
         forms |= {form.replace("'", apostrophe) for form in forms for apostrophe in _APOSTROPHES}
     return forms

@@ -16,9 +16,21 @@ from chats.exports.bidi import ANY_OWN_MARK, LEFT_TO_RIGHT, OWN_MARKS, RIGHT_TO_
 from chats.exports.dates import MAX_DATES, DateOrder, DaySeconds, TimeSeconds, decide_order
 from chats.exports.dialect import SAMPLE_BYTES, Dialect, detect_dialect
 from chats.exports.errors import NotAChatExport, OnlySystemMessages
+from chats.exports.file_names import media_kind_of_file
 from chats.exports.group_subjects import GroupSubjects
 from chats.exports.marked import kind_of_marked, unknown_placeholder, without_note
-from chats.exports.parsed import NAME_LIMIT, SYSTEM_SENDER, Batch, Clock, MessageKind, ParsedExport, Platform
+from chats.exports.parsed import (
+    NAME_LIMIT,
+    SYSTEM_SENDER,
+    Batch,
+    Clock,
+    Detail,
+    Details,
+    MediaKind,
+    MessageKind,
+    ParsedExport,
+    Platform,
+)
 from chats.exports.phrases import PHRASES
 from chats.exports.platforms import ChatInUpload, count_messages
 from chats.exports.senders import SenderNumbers, clean_name
@@ -35,6 +47,9 @@ _COLUMNS = 5
 _BRACKET = b"["
 _MARKED_BRACKETS = tuple(mark + _BRACKET for mark in OWN_MARKS)
 _OWN_MARK = re.compile(ANY_OWN_MARK)
+# A file's name has at most 255 bytes.
+_PLACEHOLDER_BYTES = 1_000
+_DETAILS = {kind: Details(media=kind) for kind in MediaKind}
 _FILE_NAME = re.compile(r"whatsapp chat (?:with|-) |\.txt$", re.IGNORECASE)
 
 
@@ -92,6 +107,7 @@ def parse(text: bytes, *, date_order: str | None = None) -> ParsedExport:
         batches=iter(()),
         participants=[],
         clock=PARSER.clock,
+        records=frozenset({Detail.MEDIA_KINDS}),
     )
     export.batches = _BatchReader(text, dialect, resolved, export).batches()
     return export
@@ -287,17 +303,21 @@ class _BatchReader:
                 self.marked_brackets = ()
         kinds = [int(MessageKind.TEXT)] * len(bodies)
         edited = set()
+        details: dict[int, Details] = {}
         for position in PHRASES.notable(bodies):
-            kinds[position], is_edited = self._remove_marks(records, position)
+            kinds[position], is_edited, media = self._remove_marks(records, position)
             if is_edited:
                 edited.add(position)
+            if media is not None:
+                details[position] = _DETAILS[media]
         if self.has_brackets:
-            self._recognise_inner_marks(records, kinds, edited)
+            self._recognise_inner_marks(records, kinds, edited, details)
         senders = self.names.assign(records.senders, bodies)
         n_system = senders.count(SYSTEM_SENDER)
         for position, sender in enumerate(senders if n_system else ()):
             if sender == SYSTEM_SENDER:
                 kinds[position] = int(MessageKind.SYSTEM)
+                details.pop(position, None)
                 # What looks like a sender is the beginning of the line, up to its first colon.
                 before = records.senders[position]
                 line = bodies[position] if before is None else before + b": " + bodies[position]
@@ -309,30 +329,34 @@ class _BatchReader:
         except UnicodeDecodeError:
             # `unpacking` passes valid UTF-8 only, but another caller of `parse` may not.
             texts = [body.decode("utf-8", "replace") for body in bodies]
-        return Batch(first_number, records.seconds, senders, kinds, texts, frozenset(edited))
+        return Batch(first_number, records.seconds, senders, kinds, texts, frozenset(edited), details)
 
-    def _remove_marks(self, records: _Records, position: int) -> tuple[int, bool]:
-        """Remove WhatsApp's marks from a body. Return its kind, and whether it was edited."""
+    def _remove_marks(self, records: _Records, position: int) -> tuple[int, bool, MediaKind | None]:
+        """Remove WhatsApp's marks from a body. Return its kind, whether it was edited, and the kind of its file."""
         body, opening = records.bodies[position], records.openings[position]
         is_ios = opening.endswith(_BRACKET)
-        kind, records.bodies[position], edited = PHRASES.classify(body)
+        kind, records.bodies[position], edited, media = PHRASES.classify(body)
         if kind is MessageKind.TEXT and is_ios and not edited and body.startswith(self.own_marks):
             if text := without_note(records.bodies[position]):
                 # Only people edit what they wrote. It begins with a copied number, or with the mark of a keyboard.
                 records.bodies[position] = text
-                return int(MessageKind.TEXT), True
+                return int(MessageKind.TEXT), True, None
             # WhatsApp wrote it in a language that phrases.toml lacks.
             kind = kind_of_marked(body, marked_header=opening.endswith(self.marked_brackets))
             if kind is not MessageKind.TEXT:
                 records.bodies[position] = without_marks(body).strip()
+            if kind is MessageKind.MEDIA:
+                media = _media_kind(records.bodies[position])
         elif kind is MessageKind.SYSTEM and not is_ios:
             # Only iPhones print a sender for system lines, so a person typed this one.
-            return int(MessageKind.TEXT), edited
+            return int(MessageKind.TEXT), edited, None
         if kind is MessageKind.SYSTEM:
             records.senders[position] = None
-        return int(kind), edited
+        return int(kind), edited, media
 
-    def _recognise_inner_marks(self, records: _Records, kinds: list[int], edited: set[int]) -> None:
+    def _recognise_inner_marks(
+        self, records: _Records, kinds: list[int], edited: set[int], details: dict[int, Details]
+    ) -> None:
         """Recognise what iPhones append to a message or to a group's subject that contains a colon."""
         rests: dict[int, bytes] = {}
         # A search for one byte takes an eighth of the time of a search for the mark, and excludes most bodies.
@@ -343,13 +367,17 @@ class _BatchReader:
             if kinds[position] != MessageKind.TEXT or not opening.endswith(_BRACKET) or not _OWN_MARK.search(body):
                 continue
             marked_header = opening.endswith(self.marked_brackets)
-            if (text := without_note(body)) is not None:
+            if (captioned := PHRASES.captioned(body)) is not None:
+                kinds[position], records.bodies[position] = int(captioned.kind), captioned.text
+                if captioned.media is not None:
+                    details[position] = _DETAILS[captioned.media]
+            elif (text := without_note(body)) is not None:
                 records.bodies[position] = text
                 edited.add(position)
-            elif (captioned := PHRASES.captioned(body)) is not None:
-                kinds[position], records.bodies[position] = int(captioned.kind), captioned.text
             elif (text := unknown_placeholder(body, marked_header=marked_header)) is not None:
                 kinds[position], records.bodies[position] = int(MessageKind.MEDIA), text
+                if (media := _media_kind(text)) is not None:
+                    details[position] = _DETAILS[media]
             elif not marked_header and self.subjects.may_begin(body):
                 rests[position] = body
         people = {
@@ -360,3 +388,8 @@ class _BatchReader:
         for position, line in self.subjects.lines(records.senders, rests, people):
             records.senders[position], records.bodies[position] = None, line
             kinds[position] = int(MessageKind.SYSTEM)
+
+
+def _media_kind(text: bytes) -> MediaKind | None:
+    """Return the kind of the file that a placeholder in unknown words names, if it names one."""
+    return media_kind_of_file(text.partition(b"\n")[0][:_PLACEHOLDER_BYTES])

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import tomllib
 import unicodedata
 from datetime import datetime
 from pathlib import Path
@@ -13,12 +12,13 @@ import pytest
 
 from chats import exports
 from chats.exports import phrases
-from chats.exports.parsed import Message, MessageKind
+from chats.exports.parsed import NO_DETAILS, Detail, MediaKind, Message, MessageKind
 
 MARK = "\u200e"
 ANDROID = "13/02/2024, 21:05 - "
 IOS = "[13/02/2024, 21:05:09] "
-LANGUAGES = tomllib.loads(Path(phrases.__file__).with_name("phrases.toml").read_text(encoding="utf-8"))
+IMPORTS_PAGE = (Path(__file__).parents[2] / "docs/imports.md").read_text(encoding="utf-8")
+LANGUAGES = phrases.load_phrases(Path(phrases.__file__).with_name("phrases.toml"))
 
 
 def first(line: str, *, end: str = "\n") -> tuple[list[str], Message]:
@@ -88,7 +88,9 @@ def test_placeholders_are_recognised_in_every_language(language: str) -> None:
     expected.pop("", None)
     for body, kind in expected.items():
         for line in (f"{ANDROID}Asha: {body}", f"{IOS}Asha: {MARK}{body}", f"{MARK}{IOS}Asha: {MARK}{body}"):
-            assert first(line) == (["Asha", "Zoya"], message(body, kind, ios="[" in line))
+            participants, read = first(line)
+            assert participants == ["Asha", "Zoya"]
+            assert read._replace(details=NO_DETAILS) == message(body, kind, ios="[" in line)
 
 
 #: Wordings of a message that its sender, an admin or the exporting person deleted.
@@ -115,18 +117,54 @@ def message(body: str, kind: MessageKind, *, ios: bool) -> Message:
     return Message(1, at, "Asha", kind, body)
 
 
-def test_forty_languages_have_phrases_for_media_deletions_and_calls() -> None:
-    complete = [name for name, table in LANGUAGES.items() if {"media", "deleted", "call"} <= set(table)]
-    assert len(complete) >= 40
-    with_system_lines = [name for name, table in LANGUAGES.items() if "system" in table]
-    assert len(with_system_lines) >= 25
+#: The languages of WhatsApp for Android and for iPhone.
+ANDROID_LANGUAGES = """
+af ar az bg bn ca cs da de el en es et fa fi fr gu he hi hr hu id it ja kk kn ko lt lv mk ml mr ms nb nl pa pl pt pt-BR ro
+ru sk sl sq sr sv sw ta te th tl tr uk ur uz vi zh-CN zh-HK zh-TW
+"""
+IPHONE_LANGUAGES = """
+ar bn ca cs da de el en es fa fi fr ga gu he hi hr hu id it ja ko mr ms nb nl pl pt pt-BR ro ru sk sv th tr uk ur vi zh-CN
+zh-HK zh-TW
+"""
+ANDROID_FIELDS = {"media", "attached", "deleted", "call", "location", "live", "poll", "edited", "system"}
+IPHONE_FIELDS = {
+    *("photo", "video", "audio", "gif", "sticker", "document", "contact", "attachment", "talk"),
+    *("deleted", "call", "location", "poll", "edited", "system"),
+}
+
+
+def test_every_language_of_whatsapp_has_every_field() -> None:
+    for languages, fields in ((ANDROID_LANGUAGES, ANDROID_FIELDS), (IPHONE_LANGUAGES, IPHONE_FIELDS)):
+        lacking = {name: fields - LANGUAGES[name].keys() for name in languages.split()}
+        assert {name: missing for name, missing in lacking.items() if missing} == {}
     assert set(SAMPLES) <= set(LANGUAGES)
+
+
+def test_the_table_in_the_documentation_shows_what_each_language_has() -> None:
+    rows = [line.strip("| ").split(" | ") for line in IMPORTS_PAGE.splitlines() if line.startswith("| ")]
+    header = next(row for row in rows if row[0] == "language")
+    groups = [cell.strip("`").split() for cell in header[1:]]
+    shown = {}
+    for name, *cells in rows[rows.index(header) + 1 :]:
+        if len(cells) == len(groups):
+            shown[name.split("`")[1]] = [cell == "✓" for cell in cells]
+    assert shown == {
+        name: [all(field in fields for field in group) for group in groups] for name, fields in LANGUAGES.items()
+    }
+    documented = {field for group in groups for field in group} | {"voice", "typed"}
+    assert documented == {field for fields in LANGUAGES.values() for field in fields}
 
 
 #: The kind of each field of phrases.toml, and a body in which WhatsApp prints its phrases.
 BODIES = {
-    "media": (MessageKind.MEDIA, "{}"),
+    "photo": (MessageKind.MEDIA, "{}"),
+    "video": (MessageKind.MEDIA, "{}"),
+    "audio": (MessageKind.MEDIA, "{}"),
+    "voice": (MessageKind.MEDIA, "{}"),
+    "gif": (MessageKind.MEDIA, "{}"),
+    "sticker": (MessageKind.MEDIA, "{}"),
     "document": (MessageKind.MEDIA, f"bill.pdf {MARK}{{}}"),
+    "media": (MessageKind.MEDIA, "{}"),
     "contact": (MessageKind.CONTACT, "{}"),
     "attached": (MessageKind.MEDIA, "IMG-1.jpg ({})"),
     "attachment": (MessageKind.MEDIA, "<{}: 1-PHOTO-2.jpg>"),
@@ -135,9 +173,21 @@ BODIES = {
     "talk": (MessageKind.CALL, f"{{}}, {MARK}3 min"),
     "location": (MessageKind.LOCATION, "{}: https://maps.google.com/?q=15.5,73.8"),
     "live": (MessageKind.LOCATION, "{}"),
-    "poll": (MessageKind.POLL, "{}:\nGoa?"),
+    "poll": (MessageKind.POLL, "{}:\nWhere?\nOPTION: Goa (2 votes)"),
     "edited": (MessageKind.TEXT, "nine {}"),
 }
+#: Bodies of the phrases that contain other text.
+WITH_FILE_NAME = {"attached": "IMG-1.jpg", "attachment": "1-PHOTO-2.jpg"}
+
+
+def printed(field: str, text: str) -> str:
+    """Return a body with a phrase, as WhatsApp prints it."""
+    if "…" not in text:
+        return BODIES[field][1].format(text)
+    body = text.replace("…", WITH_FILE_NAME.get(field, "21:05" if field == "call" else "Ravi"))
+    return f"<{body}>" if field == "attachment" else body
+
+
 #: Letters that WhatsApp writes as one code point, although every normalisation form has two.
 DOTTED = {
     "ड\u093c": "\u095c",
@@ -171,11 +221,14 @@ def test_each_phrase_of_the_table_has_its_kind_in_each_unicode_form(header: str,
     bodies, expected = [], []
     for language, table in LANGUAGES.items():
         for field, texts in table.items():
-            if field != "system":
-                kind, body = BODIES[field]
+            if field not in BODIES:
+                continue
+            for text in texts:
+                if header == ANDROID and text in table.get("typed", ()):
+                    continue
                 mark = MARK if header == IOS and field != "edited" else ""
-                bodies += [f"{header}Asha: {mark}{body.format(text.replace('…', 'x'))}" for text in texts]
-                expected += [(language, text, kind, field == "edited") for text in texts]
+                bodies.append(f"{header}Asha: {mark}{printed(field, text)}")
+                expected.append((language, text, BODIES[field][0], field == "edited"))
     chat = UNICODE_FORMS[form]("\n".join(bodies))
     export = exports.read(chat.encode())
     messages = [message for batch in export.batches for message in batch.messages(export.participants)]
@@ -190,6 +243,83 @@ def test_each_phrase_of_the_table_has_its_kind_in_each_unicode_form(header: str,
 def test_a_phrase_is_recognised_if_it_mixes_two_spellings_of_a_letter() -> None:
     body = "<মিডি\u09dfা বাদ দেও\u09af\u09bcা হ\u09dfেছে>"
     assert first(f"{ANDROID}Asha: {body}")[1].kind is MessageKind.MEDIA
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        ("image omitted", MediaKind.PHOTO),
+        ("Bild weggelassen", MediaKind.PHOTO),
+        ("फ़ोटो हटाई गई", MediaKind.PHOTO),
+        ("ei kuvaa", MediaKind.PHOTO),
+        ("video omitted", MediaKind.VIDEO),
+        ("video note omitted", MediaKind.VIDEO),
+        ("vidéo absente", MediaKind.VIDEO),
+        ("audio omitted", MediaKind.AUDIO),
+        ("오디오 생략됨", MediaKind.AUDIO),
+        ("voice message omitted", MediaKind.VOICE),
+        ("GIF omitted", MediaKind.GIF),
+        ("GIFは含まれていません", MediaKind.GIF),
+        ("sticker omitted", MediaKind.STICKER),
+        ("figurinha omitida", MediaKind.STICKER),
+        ("document omitted", MediaKind.DOCUMENT),
+        (f"Rent.pdf {MARK}document omitted", MediaKind.DOCUMENT),
+        (f"Miete.pdf • {MARK}2 Seiten {MARK}Dokument weggelassen", MediaKind.DOCUMENT),
+        ("<attached: 00000012-PHOTO-2024-02-13-21-05-09.jpg>", MediaKind.PHOTO),
+        ("<附件：00000013-VIDEO-2024-02-13-21-05-09.mp4>", MediaKind.VIDEO),
+        ("<adjunto: 00000014-AUDIO-2024-02-13-21-05-09.opus>", MediaKind.VOICE),
+        ("<Anhang: 00000014-AUDIO-2024-02-13-21-05-09.m4a>", MediaKind.AUDIO),
+        ("< pièce jointe : 00000015-GIF-2024-02-13-21-05-09.mp4 >", MediaKind.GIF),
+        ("<00000016-STICKER-2024-02-13-21-05-09.webp eklendi>", MediaKind.STICKER),
+        ("<allegato: 00000017-Affitto.v2.pdf>", MediaKind.DOCUMENT),
+        # Words that the table lacks: the name of the file tells the kind.
+        ("<ligado: 00000018-PHOTO-2024-02-13-21-05-09.jpg>", MediaKind.PHOTO),
+        ("Waiting for this message. This may take a while.", None),
+    ],
+)
+def test_an_iphone_tells_the_kind_of_a_file(body: str, kind: MediaKind | None) -> None:
+    for line in (f"{MARK}{IOS}Asha: {MARK}{body}", f"{MARK}{IOS}Asha: at the beach {MARK}{body}"):
+        _, read = first(line)
+        assert (read.kind, read.details.media) == (MessageKind.MEDIA, kind)
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        ("<Media omitted>", None),
+        ("<মিডিয়া বাদ দেওয়া হয়েছে>", None),
+        ("<Video note omitted>", MediaKind.VIDEO),
+        ("<View once voice message omitted>", MediaKind.VOICE),
+        ("IMG-20240213-WA0001.jpg (file attached)", MediaKind.PHOTO),
+        ("IMG-20240213-WA0001.jpg (file attached)\nat the beach", MediaKind.PHOTO),
+        ("VID-20240213-WA0001.mp4 (Datei angehängt)", MediaKind.VIDEO),
+        ("PTT-20240213-WA0001.opus (archivo adjunto)", MediaKind.VOICE),
+        ("AUD-20240213-WA0001.opus (fichier joint)", MediaKind.AUDIO),
+        ("AUD-20240213-WA0001.m4a (dosya ekli)", MediaKind.AUDIO),
+        ("STK-20240213-WA0001.webp (файл добавлен)", MediaKind.STICKER),
+        ("DOC-20240213-WA0001.pdf (file allegato)", MediaKind.DOCUMENT),
+        ("IMG-20240213-WA0001.pdf (फाइल अटैच कर दी गई है)", MediaKind.DOCUMENT),
+        ("holiday.JPG (Datei angehängt)", MediaKind.PHOTO),
+        ("rent v1.2.xlsx (文件附件)", MediaKind.DOCUMENT),
+        ("IMG-20240213-WA0001.jpg இணைக்கப்பட்டது", MediaKind.PHOTO),
+        ("فایل پیوست شد PTT-20240213-WA0001.opus", MediaKind.VOICE),
+    ],
+)
+def test_the_name_of_a_file_tells_its_kind_on_android(body: str, kind: MediaKind | None) -> None:
+    _, read = first(f"{ANDROID}Asha: {body}")
+    assert (read.kind, read.details.media) == (MessageKind.MEDIA, kind)
+
+
+def test_only_media_have_a_kind_of_file() -> None:
+    for body in (
+        "image omitted? why",
+        "Ravi.vcf (file attached)",
+        "see rent.pdf",
+        "This message was deleted",
+        "PTT-1.opus",
+    ):
+        assert first(f"{ANDROID}Asha: {body}")[1].details.media is None
+    assert exports.read(f"{ANDROID}Asha: hi\n".encode()).records == {Detail.MEDIA_KINDS}
 
 
 @pytest.mark.parametrize(
@@ -295,7 +425,17 @@ def test_a_system_line_with_a_colon_in_a_subject_or_name_creates_no_person(line:
         "die Nachricht wurde gelöscht",
         "image omitted? why",
         "ei kuvaa",
+        "Ei kuvaa.",
         "ไม่มีรูปภาพ",
+        "fără audio",
+        "Missed voice call at the station",
+        "Verpasster Videoanruf um ihn zu ärgern",
+        "فایل پیوست شد. ببین",
+        "voice call, 3 min",
+        "location: see https://example.org/",
+        "投票:\nGoa",
+        "<attached: nothing>",
+        "see the bill (file attached)",
     ],
 )
 def test_a_sentence_that_contains_a_phrase_stays_text_of_its_sender(body: str) -> None:
