@@ -55,7 +55,8 @@ class LeaseQueue(Generic[Row]):
 
     `due` returns the pending rows whose time has come, `lease_expired` the leased rows whose worker stopped renewing.
     `task` is the Celery task that a row's id is sent to. The columns are `<prefix>lease_token`,
-    `<prefix>lease_expires_at`, `<prefix>dispatched_at`, `<prefix>attempt` and `status_column`.
+    `<prefix>lease_expires_at`, `<prefix>dispatched_at`, `<prefix>attempt` and `status_column`. A constraint of the
+    table allows a token only in a leased row.
     """
 
     model: type[Row]
@@ -100,23 +101,19 @@ class LeaseQueue(Generic[Row]):
         claimable = self.due() | self.lease_expired()
         # The status, the expiry and the attempts are compared in the UPDATE itself: a late, duplicate or concurrent
         # message finds a row that is leased or finished, and matches nothing.
-        claimed = claimable.filter(self._where(attempt__lt=self.max_attempts), pk=row_id).update(
+        claimable.filter(self._where(attempt__lt=self.max_attempts), pk=row_id).update(
             **{self.status_column: self.leased},
             **self._set(lease_token=token, lease_expires_at=self._expiry(), attempt=F(f"{self.prefix}attempt") + 1),
             **updates,
         )
-        if not claimed:
-            return None
-        # The row is gone again if its chat was erased in between.
+        # No row has the token if none matched, or if its chat was erased in between.
         row = self.held(Lease(row_id, token, attempt=0)).values_list(f"{self.prefix}attempt").first()
         return Lease(row_id, token, *row) if row else None
 
     def held(self, lease: Lease) -> QuerySet[Row]:
         """Return the row if `lease` still holds it, expired or not, for an UPDATE that ends or renews the lease."""
         # A finished row has no token, and a row that was taken over has another one.
-        return self._rows().filter(
-            self._where(lease_token=lease.token), pk=lease.row_id, **{self.status_column: self.leased}
-        )
+        return self._rows().filter(self._where(lease_token=lease.token), pk=lease.row_id)
 
     def renew(self, lease: Lease) -> bool:
         """Extend a lease to INSIGHT_LEASE_SECONDS from now. Return False if it was lost."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -220,6 +221,15 @@ class TestRenewal:
             assert failing.renewed.wait(PATIENCE_SECONDS)
         assert "leases not renewed" in caplog.messages
 
+    def test_one_thread_renews_all_leases_of_a_process_and_ends_with_the_last(self, settings: Settings) -> None:
+        settings.INSIGHT_LEASE_SECONDS = 1
+        queue: Any = SimpleNamespace(renew_all=lambda tokens: None)
+        renewer = LeaseRenewer(queue)
+        before = set(threading.enumerate())
+        with renewer.renewing(Lease(uuid4(), uuid4(), 1)), renewer.renewing(Lease(uuid4(), uuid4(), 1)):
+            (thread,) = set(threading.enumerate()) - before
+        eventually(lambda: not thread.is_alive())
+
 
 class FailingOnce:
     """A queue whose first renewal fails, as if the database had just restarted."""
@@ -270,6 +280,11 @@ class TestDispatch:
         assert published == ids[:2]
         assert queue.get(ids[2], "dispatched_at") is None, "a row that was not published is not marked"
         assert queue.dispatch(limit=0) == queue.dispatch(limit=-1) == 0
+
+    def test_published_rows_do_not_count_toward_the_limit(self, queue: Queue, published: list[UUID]) -> None:
+        ids = sorted(queue.make_due() for _ in range(3))
+        assert (queue.dispatch(limit=2), queue.dispatch(limit=2)) == (2, 1)
+        assert published == ids
 
     def test_a_row_is_published_again_only_when_no_worker_answered_in_time(
         self, queue: Queue, published: list[UUID], settings: Settings
