@@ -12,6 +12,7 @@ PAGES = {
     **dict.fromkeys(mutations.MODULES, "ledger.md"),
     "ops/health.py": "guards.md",
     **dict.fromkeys(mutations.GUARD_MODULES, "guards.md"),
+    "relivchats/leases.py": "jobs.md",
     "insights/dispatch.py": "jobs.md",
 }
 

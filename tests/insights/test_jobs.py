@@ -483,5 +483,14 @@ def test_dispatch_is_fair_between_jobs(
     assert sorted(list(dispatched).count(job) for job in set(dispatched)) == [2, 2]
 
 
+def test_dispatch_publishes_the_next_insight_when_one_is_finished(job: GenerationJob, settings: Any) -> None:
+    settings.MAX_CONCURRENT_INSIGHTS = 1
+    assert (dispatch.dispatch(), dispatch.dispatch()) == (1, 0)
+    lease = generation.claim_insight(job.insights.exclude(dispatched_at=None).get().pk)
+    assert lease is not None
+    assert settlement.complete(lease, sealed_document=b"sealed")
+    assert dispatch.dispatch() == 1
+
+
 def test_one_engine_serves_a_process() -> None:
     assert engines.get_engine() is engines.get_engine()
