@@ -134,12 +134,8 @@ def _fail_unindexable_job(job_id: UUID) -> bool:
     )
 
 
-@transaction.atomic
 def _fail_overdue_job(job_id: UUID) -> bool:
-    GenerationJob.objects.select_for_update().get(pk=job_id)
-    # Checked again under the lock: a worker may just have finished the last insight and closed the job.
-    if not GenerationJob.objects.overdue().filter(pk=job_id).exists():
-        return False
+    # A deadline never changes, and a job that a worker closed meanwhile has no open insight.
     return settlement.fail_open_insights(
         job_id, error_code="deadline_passed", error_message="The job ran past its deadline."
     ) or settlement.settle(job_id)
@@ -162,12 +158,10 @@ def recover_reservation(reservation_id: UUID) -> None:
 @transaction.atomic
 def release_orphaned_reservation(reservation_id: UUID) -> bool:
     """Release a reservation without an open job. Return False if its job is open or it is not active any more."""
-    # The job's lock keeps a settlement out: it would capture the coins that are released here.
-    job = GenerationJob.objects.select_for_update().filter(reservation=reservation_id).first()
-    if job is not None and job.is_open:
-        return False
-    reservation = CoinReservation.objects.select_for_update().get(pk=reservation_id)
-    if reservation.status != CoinReservation.Status.ACTIVE:
+    # A closed job never opens again, so it needs no lock. The reservation does: of two releases, one counts.
+    orphaned = orphaned_reservations().select_for_update(of=("self",))
+    reservation = orphaned.filter(pk=reservation_id).first()
+    if reservation is None:
         return False
     ledger.release(reservation=reservation, reason="no open job")
     return True

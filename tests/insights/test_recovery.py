@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models.functions import Now
 
 from billing import ledger
@@ -170,6 +170,70 @@ def test_an_insight_that_is_being_generated_survives_failed_indexing() -> None:
     assert job.insights.exclude(pk=lease.row_id).get().error_code == "indexing_failed"
 
 
+def test_an_overdue_job_whose_insights_are_finished_is_settled_and_counted() -> None:
+    job = rows.job(types=1)
+    job.insights.update(status="completed", finished_at=Now())
+    GenerationJob.objects.update(deadline_at=Now() - timedelta(seconds=1))
+    assert recovery.recover().overdue_jobs == 1
+    job.refresh_from_db()
+    assert (job.status, job.reservation.status) == ("completed", "captured")
+
+
+def test_an_insight_that_is_claimed_before_its_job_fails_is_not_failed(transactional_db: None) -> None:
+    job = rows.job(types=1)
+    Chat.objects.update(vector_status="failed")
+    with transaction.atomic():
+        claimed(job)
+        failing = BackgroundCall(lambda: recovery.recover().unindexable)
+        eventually(is_a_lock_awaited)
+    assert failing.result() == 0
+    assert job.insights.get().status == "generating"
+
+
+def test_insights_are_not_failed_if_indexing_is_requested_again_meanwhile(transactional_db: None) -> None:
+    job = rows.job(types=1)
+    Chat.objects.update(vector_status="failed")
+    with transaction.atomic():
+        GenerationJob.objects.select_for_update().get(pk=job.pk)
+        failing = BackgroundCall(lambda: recovery.recover().unindexable)
+        eventually(is_a_lock_awaited)
+        Chat.objects.update(vector_status="pending")
+    assert failing.result() == 0
+    assert job.insights.get().status == "pending"
+
+
+def test_failed_indexing_fails_the_insights_of_no_other_chat() -> None:
+    job, other = rows.job(types=1), rows.job(types=1)
+    Chat.objects.update(vector_status="failed")
+    assert job.chat is not None
+    recovery.fail_unindexable(job.chat.pk)
+    assert (job.insights.get().status, other.insights.get().status) == ("failed", "pending")
+
+
+def test_recovery_locks_no_job_that_can_still_be_delivered(
+    transactional_db: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    failed, generated, searchable = rows.job(types=1), rows.job(types=1), rows.job(types=1)
+    claimed(generated)
+    Chat.objects.exclude(jobs=searchable).update(vector_status="failed")
+
+    def recover() -> int:
+        with connection.cursor() as cursor:
+            cursor.execute("SET lock_timeout = '1s'")
+        return recovery.recover().unindexable
+
+    with transaction.atomic():
+        list(GenerationJob.objects.select_for_update().exclude(pk=failed.pk))
+        assert BackgroundCall(recover).result() == 1
+    assert "recovery failed" not in caplog.messages
+
+
+def test_a_lease_that_was_renewed_meanwhile_is_not_recovered() -> None:
+    lease = claimed(rows.job(types=1))
+    assert not recovery.recover_insight(lease.row_id)
+    assert Insight.objects.get(pk=lease.row_id).lease_token == lease.token
+
+
 def orphan() -> CoinReservation:
     """An active reservation whose job was deleted."""
     job = rows.job(types=1)
@@ -185,7 +249,23 @@ def test_an_orphaned_reservation_is_released_whatever_other_jobs_are_open() -> N
     assert reservation.status == "released"
 
 
+def test_releasing_an_orphaned_reservation_releases_no_other() -> None:
+    other, reservation = sorted((orphan(), orphan()), key=lambda reservation: reservation.pk)
+    assert recovery.release_orphaned_reservation(reservation.pk)
+    other.refresh_from_db()
+    assert other.status == "active"
+
+
 def test_a_resolved_reservation_is_not_released_again() -> None:
     reservation = orphan()
     ledger.release(reservation=reservation, reason="by hand")
     assert not recovery.release_orphaned_reservation(reservation.pk)
+
+
+def test_an_orphaned_reservation_is_counted_once_by_two_recoveries(transactional_db: None) -> None:
+    reservation = orphan()
+    with transaction.atomic():
+        assert recovery.release_orphaned_reservation(reservation.pk)
+        other = BackgroundCall(lambda: recovery.release_orphaned_reservation(reservation.pk))
+        eventually(is_a_lock_awaited)
+    assert other.result() is False
