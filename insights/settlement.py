@@ -84,6 +84,7 @@ def fail_open_insights(
 @transaction.atomic
 def settle(job_id: UUID) -> bool:
     """Close a job without open insights and settle its coins. Return False if it is closed or has open insights."""
+    # Without the lock, counts from before a worker finished the last insight could overwrite those of the closed job.
     return _close_if_finished(GenerationJob.objects.select_for_update().get(pk=job_id))
 
 

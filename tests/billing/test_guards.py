@@ -13,6 +13,7 @@ PAGES = {
     "ops/health.py": "guards.md",
     **dict.fromkeys(mutations.GUARD_MODULES, "guards.md"),
     "relivchats/leases.py": "jobs.md",
+    "insights/settlement.py": "jobs.md",
     "insights/dispatch.py": "jobs.md",
 }
 

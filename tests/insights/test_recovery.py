@@ -66,6 +66,18 @@ def test_a_job_is_locked_before_its_insights_and_coins(function: str, transactio
     assert call.result() is True
 
 
+def test_settling_a_job_waits_for_the_worker_that_finishes_it(transactional_db: None) -> None:
+    job = rows.job(types=1)
+    lease = claimed(job)
+    with transaction.atomic():
+        assert settlement.complete(lease, sealed_document=b"sealed")
+        settling = BackgroundCall(lambda: settlement.settle(job.pk))
+        eventually(is_a_lock_awaited)
+    assert settling.result() is False
+    job.refresh_from_db()
+    assert (job.status, job.completed_insights) == ("completed", 1)
+
+
 def test_a_lost_lease_logs_no_failure(caplog: pytest.LogCaptureFixture) -> None:
     job = rows.job(types=1)
     stale = claimed(job)
