@@ -92,9 +92,7 @@ def claim_insight(insight_id: UUID) -> Lease | None:
         Insight.objects.filter(pk=insight_id, status=Insight.Status.PENDING).update(dispatched_at=None)
         return None
     if job.status == GenerationJob.Status.QUEUED:
-        GenerationJob.objects.filter(pk=job.pk).update(
-            status=GenerationJob.Status.RUNNING, started_at=Coalesce("started_at", Now())
-        )
+        GenerationJob.objects.filter(pk=job.pk).update(status=GenerationJob.Status.RUNNING, started_at=Now())
     return lease
 
 

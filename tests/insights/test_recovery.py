@@ -108,6 +108,21 @@ def test_the_first_claim_starts_only_its_own_job() -> None:
     assert (other.status, other.started_at) == ("queued", None)
 
 
+def test_a_later_claim_does_not_change_when_the_job_started() -> None:
+    first, second = rows.job(types=2).insights.all()
+    assert generation.claim_insight(first.pk) is not None
+    started_at = GenerationJob.objects.get().started_at
+    assert generation.claim_insight(second.pk) is not None
+    assert GenerationJob.objects.get().started_at == started_at
+
+
+def test_a_claim_without_a_free_lease_does_not_start_the_job(settings: Any) -> None:
+    settings.MAX_CONCURRENT_INSIGHTS = 0
+    insight = rows.job(types=1).insights.get()
+    assert generation.claim_insight(insight.pk) is None
+    assert GenerationJob.objects.get().status == "queued"
+
+
 def test_a_duplicate_message_changes_no_dispatch_time() -> None:
     insight, other = rows.job(types=2).insights.order_by("pk")
     Insight.objects.update(dispatched_at=Now())
