@@ -8,7 +8,7 @@ from math import isfinite
 from typing import NamedTuple
 
 from chats.exports.bidi import BIDI_MARKS
-from chats.exports.errors import DamagedExport, OnlySystemMessages, TooManyPeople
+from chats.exports.errors import DamagedExport, NoMessages, OnlySystemMessages, TooManyPeople
 from chats.exports.json_stream import MalformedJson
 from chats.exports.parsed import (
     NAME_LIMIT,
@@ -46,7 +46,7 @@ class Row(NamedTuple):
 def batches_of(export: ParsedExport, rows: Iterable[Row]) -> Iterator[Batch]:
     """Yield the rows in batches, and count them in the export.
 
-    Raise DamagedExport, OnlySystemMessages or TooManyPeople.
+    Raise DamagedExport, NoMessages, OnlySystemMessages or TooManyPeople.
     """
     remaining = iter(rows)
     number = 1
@@ -63,7 +63,7 @@ def batches_of(export: ParsedExport, rows: Iterable[Row]) -> Iterator[Batch]:
         yield Batch(number, seconds, senders, kinds, _writable(texts), positions, details, utc_offsets)
         number += len(chunk)
     if not export.n_messages:
-        raise OnlySystemMessages
+        raise OnlySystemMessages if export.n_system else NoMessages
 
 
 def _next_chunk(rows: Iterator[Row]) -> list[Row]:

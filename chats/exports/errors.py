@@ -9,7 +9,8 @@ from relivchats.errors import DomainError
 
 HOW_TO_EXPORT = (
     "In WhatsApp open the chat, choose Export chat, and upload the .txt or .zip that it makes, unchanged."
-    " Telegram Desktop (Export chat history) and Instagram (Download your information) make one as JSON."
+    " Telegram Desktop (Export chat history), Instagram and Messenger (Download your information, and of encrypted"
+    " chats Download secure storage data) make one as JSON."
 )
 
 
@@ -80,12 +81,12 @@ class NoChatText(ExportRefused):
 
 
 class WebPage(ExportRefused):
-    """The file is HTML, which Telegram and Instagram also offer."""
+    """The file is HTML, which Telegram, Instagram and Messenger also offer."""
 
     title = "This is a web page, not a chat export"
     advice = (
         "Export the chat again as JSON: in Telegram Desktop choose Machine-readable JSON as the format, on Instagram"
-        " JSON instead of HTML. Upload the .json or the .zip that it makes."
+        " and Messenger JSON instead of HTML. Upload the .json or the .zip that it makes."
     )
 
 
@@ -162,10 +163,10 @@ class NotText(NotAChatExport):
 class OtherJson(NotAChatExport):
     """The file is JSON of no known platform."""
 
-    title = "This looks like JSON, but not of Telegram or Instagram"
+    title = "This looks like JSON, but not of Telegram, Instagram or Messenger"
     advice = (
-        "Upload Telegram's result.json (Export chat history, Machine-readable JSON) or Instagram's message_1.json"
-        " (Download your information, format JSON), unchanged."
+        "Upload Telegram's result.json (Export chat history, Machine-readable JSON), the message_1.json of Instagram or"
+        " Messenger (Download your information, format JSON) or the file of an encrypted chat of Messenger, unchanged."
     )
 
 
@@ -174,6 +175,16 @@ class TooManyPeople(ExportRefused):
 
     title = "The chat has too many people"
     advice = f"Up to {PEOPLE_LIMIT:,} are read, more than any group has. Look whether this is the export of one chat."
+
+
+class NoMessages(ExportRefused):
+    """The export of a chat contains no message with a possible time."""
+
+    code, status, title = "ERR_3002", 422, "The chat has no messages"
+    advice = (
+        "The file is the export of a chat, but no messages are in it. Choose another chat, or a longer period, and"
+        " export it again."
+    )
 
 
 class OnlySystemMessages(ExportRefused):
