@@ -24,8 +24,8 @@ MESSAGE_NUMBER_LIMIT = 2_000_000_000
 
 TIME_ZONE_HELP = (
     "An IANA name such as `Asia/Kolkata`, or empty. WhatsApp and Telegram export the wall clock: the time zone says"
-    " only where the chat took place. Instagram exports instants: they are shown and counted in this time zone, or in"
-    " UTC if it is empty."
+    " only where the chat took place. Instagram and Messenger export instants: they are shown and counted in this time"
+    " zone, or in UTC if it is empty."
 )
 
 SEARCHABLE_HELP = (

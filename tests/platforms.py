@@ -1,9 +1,11 @@
-"""Write the messages of a parsed export as Telegram or Instagram would export them.
+"""Write the messages of a parsed export as Telegram, Instagram or Messenger would export them.
 
-Create a file for a benchmark or a sample; with --instagram it is a zip of pages:
+Create a file for a benchmark or a sample; with --instagram or --messenger it is a zip of pages, with --encrypted the
+zip of an encrypted chat of Messenger:
 
     .venv/bin/python -m tests.platforms FROM.txt TO.json
     .venv/bin/python -m tests.platforms FROM.txt TO.zip --instagram
+    .venv/bin/python -m tests.platforms FROM.txt TO.zip --encrypted
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from chats.exports.parsed import Message, MessageKind
 
 NO_LIMIT_BYTES = 2**40
 PAGE_MESSAGES = 10_000
+MESSENGER_TOP = "your_facebook_activity"
 NOT_INCLUDED = "(File not included. Change data exporting settings to download.)"
 
 
@@ -73,7 +76,7 @@ def instagram(messages: Iterable[Message], *, page_messages: int = PAGE_MESSAGES
     names = dict.fromkeys(row["sender_name"] for row in rows)
     header = {
         "participants": [{"name": name} for name in names],
-        "title": _mojibake("Asha"),
+        "title": mojibake("Asha"),
         "is_still_participant": True,
         "thread_path": "inbox/asha_1234567890",
         "magic_words": [],
@@ -89,7 +92,7 @@ def instagram(messages: Iterable[Message], *, page_messages: int = PAGE_MESSAGES
 
 def _instagram(message: Message) -> dict[str, Any]:
     row: dict[str, Any] = {
-        "sender_name": _mojibake(message.sender or "Asha"),
+        "sender_name": mojibake(message.sender or "Asha"),
         "timestamp_ms": int(message.sent_at.replace(tzinfo=UTC).timestamp()) * 1000 + 123,
     }
     if message.kind == MessageKind.SYSTEM:
@@ -101,13 +104,39 @@ def _instagram(message: Message) -> dict[str, Any]:
     elif message.kind == MessageKind.MEDIA:
         caption = message.text.partition("\n")[2]
         row |= {"photos": [{"uri": "photos/1.jpg", "creation_timestamp": 1}]}
-        row |= {"content": _mojibake(caption)} if caption else {}
+        row |= {"content": mojibake(caption)} if caption else {}
     else:
-        row["content"] = _mojibake(message.text)
+        row["content"] = mojibake(message.text)
     return row | {"is_geoblocked_for_viewer": False}
 
 
-def _mojibake(text: str) -> str:
+def encrypted(messages: Iterable[Message], *, title: str = "Asha", number: int = 12) -> bytes:
+    """Return `NAME_12.json` of Messenger's encrypted chats, newest message first."""
+    rows = [_encrypted(message) for message in messages]
+    names = dict.fromkeys(row["senderName"] for row in rows)
+    document = {"participants": list(names), "threadName": f"{title}_{number}", "messages": rows[::-1]}
+    return json.dumps(document, indent=2, ensure_ascii=False).encode()
+
+
+def _encrypted(message: Message) -> dict[str, Any]:
+    sender = message.sender or "Asha"
+    row: dict[str, Any] = {"isUnsent": False, "media": [], "reactions": [], "senderName": sender, "text": ""}
+    row |= {"timestamp": int(message.sent_at.replace(tzinfo=UTC).timestamp()) * 1000 + 123, "type": "text"}
+    if message.kind == MessageKind.SYSTEM:
+        return row | {"text": f"{sender} changed the theme to Love."}
+    if message.kind == MessageKind.DELETED:
+        return row | {"isUnsent": True, "type": "placeholder", "text": "User unsent a message"}
+    if message.kind == MessageKind.CALL:
+        return row | {"text": "The audio call ended."}
+    if message.kind == MessageKind.MEDIA:
+        caption = message.text.partition("\n")[2]
+        return row | {"media": [{"uri": f"./media/{message.number}.jpg"}], "type": "media", "text": caption}
+    if message.number % 12 == 0:
+        row["reactions"] = [{"actor": sender, "reaction": "❤" if message.number % 24 else "😆"}]
+    return row | {"text": message.text}
+
+
+def mojibake(text: str) -> str:
     """Return the text as Meta writes it: UTF-8 decoded as Latin-1."""
     return text.encode().decode("latin-1")
 
@@ -121,22 +150,30 @@ def zipped(files: dict[str, bytes]) -> bytes:
     return packed.getvalue()
 
 
-def inbox(pages: list[bytes], *, folder: str = "asha_1234567890") -> dict[str, bytes]:
-    """Return the pages of a chat by their paths in Instagram's zip."""
-    path = f"your_instagram_activity/messages/inbox/{folder}"
+def inbox(
+    pages: list[bytes], *, folder: str = "asha_1234567890", top: str = "your_instagram_activity"
+) -> dict[str, bytes]:
+    """Return the pages of a chat by their paths in Meta's zip; `top` is the folder of the platform."""
+    path = f"{top}/messages/inbox/{folder}"
     return {f"{path}/message_{number}.json": page for number, page in enumerate(pages, start=1)}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Convert a WhatsApp export to Telegram's or Instagram's format.")
+    parser = argparse.ArgumentParser(description="Convert a WhatsApp export to the format of another platform.")
     parser.add_argument("source", type=Path)
     parser.add_argument("target", type=Path)
     parser.add_argument("--instagram", action="store_true")
+    parser.add_argument("--messenger", action="store_true")
+    parser.add_argument("--encrypted", action="store_true")
     parser.add_argument("--page-messages", type=int, default=200)
     options = parser.parse_args()
     messages = messages_of(options.source.read_bytes())
-    if options.instagram:
-        options.target.write_bytes(zipped(inbox(instagram(messages, page_messages=options.page_messages))))
+    if options.instagram or options.messenger:
+        top = "your_instagram_activity" if options.instagram else MESSENGER_TOP
+        options.target.write_bytes(zipped(inbox(instagram(messages, page_messages=options.page_messages), top=top)))
+        return
+    if options.encrypted:
+        options.target.write_bytes(zipped({"messages/Asha_12.json": encrypted(messages)}))
         return
     with options.target.open("w", encoding="utf-8") as file:
         file.writelines(telegram(messages))

@@ -29,7 +29,7 @@ def select_chat(documents: list[Document], *, wanted: str | None, date_order: st
     if len(chats) == 1 and wanted is None:
         return chats[0].read()
     ids = [chat.id for chat in chats]
-    # WhatsApp and Instagram have no ids, and two documents can contain one chat: then chats are numbered.
+    # Only Telegram has ids, and two documents can contain one chat: then chats are numbered.
     if not all(ids) or len(set(ids)) < len(ids):
         ids = [str(number) for number in range(1, len(chats) + 1)]
     # A chat without messages is chosen by its id only, so its refusal names the cause.

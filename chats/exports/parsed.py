@@ -29,6 +29,7 @@ class Platform(StrEnum):
     WHATSAPP = "whatsapp"
     TELEGRAM = "telegram"
     INSTAGRAM = "instagram"
+    MESSENGER = "messenger"
 
 
 class MessageKind(IntEnum):
@@ -221,7 +222,7 @@ class ParsedExport:
     exhausted. `n_messages` counts the messages of people, `n_system` the system lines; message numbers include both.
 
     `clock` is "local" if `seconds` are the wall clock (WhatsApp, Telegram), or "utc" if they are instants
-    (Instagram), which are shown in the chat's time zone, UTC until its owner sets one.
+    (Instagram, Messenger), which are shown in the chat's time zone, UTC until its owner sets one.
 
     `records` are the details that exports of this kind contain. `n_unreadable` counts values that were left out because
     the messenger wrote them wrongly, `n_future` messages that are dated later than now. Both are complete when the

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from chats.exports import instagram, telegram, whatsapp
+from chats.exports import instagram, messenger, telegram, whatsapp
 from chats.exports.parsed import Platform
 from chats.exports.platforms import Parser
 
 #: In the order in which the chats of a mixed archive are listed.
-PARSERS: tuple[Parser, ...] = (whatsapp.PARSER, telegram.PARSER, instagram.PARSER)
+PARSERS: tuple[Parser, ...] = (whatsapp.PARSER, telegram.PARSER, instagram.PARSER, messenger.PARSER)
 
 
 def get_parser(platform: Platform | str) -> Parser:

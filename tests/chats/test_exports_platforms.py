@@ -1,4 +1,4 @@
-"""Telegram and Instagram exports give the same messages, kinds and errors as WhatsApp exports."""
+"""Telegram, Instagram and Messenger exports give the same messages, kinds and errors as WhatsApp exports."""
 
 from __future__ import annotations
 
@@ -27,6 +27,8 @@ BY_PEOPLE = sum(message.kind is not MessageKind.SYSTEM for message in MESSAGES)
 TELEGRAM = "".join(platforms.telegram(MESSAGES)).encode()
 PAGES = platforms.instagram(MESSAGES, page_messages=60)
 INSTAGRAM = platforms.zipped(platforms.inbox(PAGES))
+MESSENGER = platforms.zipped(platforms.inbox(PAGES, top=platforms.MESSENGER_TOP))
+ENCRYPTED = platforms.encrypted(MESSAGES)
 
 FIGURES = ("total_messages", "total_words", "links_shared_count", "calls_count", "conversations_count", "top_words")
 
@@ -65,7 +67,9 @@ def kinds(upload: bytes) -> list[tuple[MessageKind, str | None, str]]:
     return [(message.kind, message.sender, message.text) for message in read(upload)[1]]
 
 
-@pytest.mark.parametrize(("upload", "clock"), [(TELEGRAM, "local"), (INSTAGRAM, "utc")])
+@pytest.mark.parametrize(
+    ("upload", "clock"), [(TELEGRAM, "local"), (INSTAGRAM, "utc"), (MESSENGER, "utc"), (ENCRYPTED, "utc")]
+)
 def test_the_same_chat_gives_the_same_messages_on_every_platform(upload: bytes, clock: str) -> None:
     export, messages = read(upload)
     assert (export.clock, export.date_order, export.ambiguous_dates) == (clock, "ymd", False)
@@ -77,13 +81,13 @@ def test_the_same_chat_gives_the_same_messages_on_every_platform(upload: bytes, 
 
 def test_the_same_chat_gives_the_same_statistics_on_every_platform() -> None:
     figures = []
-    for upload in (TELEGRAM, INSTAGRAM):
+    for upload in (TELEGRAM, INSTAGRAM, MESSENGER, ENCRYPTED):
         export, counter = exports.read(upload), StatisticsCounter()
         for batch in export.batches:
             counter.add(batch)
         counted = counter.result(export.participants)
         figures.append([counted[key] for key in FIGURES])
-    assert figures[0] == figures[1]
+    assert figures[1:] == figures[:1] * 3
     assert figures[0][0] == BY_PEOPLE
 
 
@@ -108,7 +112,7 @@ def test_a_batch_of_long_texts_ends_early(monkeypatch: pytest.MonkeyPatch) -> No
     assert [int(text) for batch in batches for text in batch.texts] == list(range(10))
 
 
-@pytest.mark.parametrize("name", ["sample-telegram.json", "sample-instagram.zip"])
+@pytest.mark.parametrize("name", ["sample-telegram.json", "sample-instagram.zip", "sample-messenger.zip"])
 def test_the_samples_are_one_conversation(name: str) -> None:
     """`python -m tests.platforms` creates them from sample.txt."""
     folder = Path(demo.__file__).parent
@@ -434,7 +438,7 @@ def test_a_chat_without_messages_by_people_is_not_listed() -> None:
     with pytest.raises(errors.SeveralChats) as refusal:
         read(platforms.zipped(empty | one | platforms.inbox(PAGES, folder="asha_3")))
     assert [chat["messages"] for chat in refusal.value.extra["chats"]] == [BY_PEOPLE, 1]
-    with pytest.raises(errors.OnlySystemMessages):
+    with pytest.raises((errors.OnlySystemMessages, errors.NoMessages)):
         read(platforms.zipped(empty))
 
 
@@ -452,10 +456,11 @@ def test_a_chat_without_messages_by_people_is_not_listed() -> None:
         (PAGES[0][: len(PAGES[0]) // 2], errors.DamagedExport),
         (telegram({"text": "a"}).partition(b'"text"')[0], errors.DamagedExport),
         (instagram({"content": "a"}).partition(b'"content"')[0], errors.DamagedExport),
-        (telegram(), errors.OnlySystemMessages),
-        (instagram(), errors.OnlySystemMessages),
+        (telegram(), errors.NoMessages),
+        (instagram(), errors.NoMessages),
+        (instagram({"content": "Liked a message"}), errors.OnlySystemMessages),
         (telegram({"type": "service", "action": "pin_message"}), errors.OnlySystemMessages),
-        (telegram({"date": "x"}), errors.OnlySystemMessages),
+        (telegram({"date": "x"}), errors.NoMessages),
         (account(telegram(), telegram()), errors.OnlySystemMessages),
         (b"<!DOCTYPE html>\n<html><body>tgme</body></html>", errors.WebPage),
         (platforms.zipped({"messages.html": b"\n<html lang='en'>", "a.jpg": b"\xff\xd8\0\1"}), errors.WebPage),
@@ -519,10 +524,13 @@ VALUES = st.recursive(
 )
 KEYS = st.sampled_from(
     ["id", "type", "date", "from", "from_id", "text", "messages", "list", "sender_name", "timestamp_ms", "content"]
-) | st.sampled_from(["action", "actor", "members", "photo", "poll", "share", "call_duration"])
+) | st.sampled_from(["action", "actor", "members", "photo", "poll", "share", "call_duration", "photos", "reactions"])
+KEYS |= st.sampled_from(["is_unsent", "senderName", "timestamp", "media", "isUnsent"])
 LIKELY = st.sampled_from(["2024-03-14T09:00:00", "service", "phone_call", 1_710_400_000_000])
 ROWS = st.lists(st.dictionaries(KEYS, VALUES | LIKELY))
-DOCUMENTS = st.dictionaries(st.sampled_from(["messages", "chats", "name", "type", "participants"]), ROWS | VALUES)
+DOCUMENTS = st.dictionaries(
+    st.sampled_from(["messages", "chats", "name", "type", "participants", "threadName", "title"]), ROWS | VALUES
+)
 
 
 def read_or_refused(upload: bytes) -> None:
@@ -546,7 +554,11 @@ def test_any_json_is_read_or_refused(document: dict[str, Any]) -> None:
 
 
 @settings(max_examples=150)
-@given(st.sampled_from([TELEGRAM[:3_000], PAGES[-1][:3_000], INSTAGRAM]), st.integers(0, 2_900), st.binary(max_size=6))
+@given(
+    st.sampled_from([TELEGRAM[:3_000], PAGES[-1][:3_000], INSTAGRAM, ENCRYPTED[:3_000]]),
+    st.integers(0, 2_900),
+    st.binary(max_size=6),
+)
 def test_an_export_with_any_damage_is_read_or_refused(whole: bytes, place: int, junk: bytes) -> None:
     read_or_refused(whole[:place] + junk + whole[place + len(junk) :])
     read_or_refused(whole[:place] + junk + whole[place:])

@@ -18,6 +18,7 @@ SAMPLES = {
     Platform.WHATSAPP: "sample.txt",
     Platform.TELEGRAM: "sample-telegram.json",
     Platform.INSTAGRAM: "sample-instagram.zip",
+    Platform.MESSENGER: "sample-messenger.zip",
 }
 
 
@@ -44,7 +45,11 @@ def test_each_parser_declares_everything(platform: Platform) -> None:
 def test_no_two_json_formats_share_a_message_or_the_members() -> None:
     formats = {json_format for parser in PARSERS for json_format in parser.json_formats}
     assert len({json_format.members for json_format in formats}) == len(formats)
-    for row in ({"id": 1, "date": "2024-02-13T21:05:00"}, {"sender_name": "Asha", "timestamp_ms": 1}):
+    for row in (
+        {"id": 1, "date": "2024-02-13T21:05:00"},
+        {"sender_name": "Asha", "timestamp_ms": 1},
+        {"senderName": "Asha", "timestamp": 1},
+    ):
         assert sum(json_format.is_message(row) for json_format in formats) == 1
 
 

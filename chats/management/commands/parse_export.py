@@ -40,7 +40,9 @@ class Command(BaseCommand):
     requires_migrations_checks = False
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("file", type=Path, metavar="FILE", help="an export of WhatsApp, Telegram or Instagram")
+        parser.add_argument(
+            "file", type=Path, metavar="FILE", help="an export of WhatsApp, Telegram, Instagram or Messenger"
+        )
         parser.add_argument("--json", action="store_true", help="one JSON object with every message")
         parser.add_argument("--date-order", choices=ORDERS, help="order of day, month and year if the file proves none")
         parser.add_argument("--chat", metavar="ID", help="the chat to read; an error lists them if needed")
