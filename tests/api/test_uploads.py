@@ -13,7 +13,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from pytest_django.fixtures import Settings
 
 from chats.models import Chat, ChatUpload, TranscriptBlock
-from tests import exports
+from tests import exports, platforms
 from tests.api.conftest import Api, check_problem
 
 pytestmark = pytest.mark.django_db
@@ -27,6 +27,25 @@ def test_an_upload_returns_the_chat_with_its_statistics(api: Api) -> None:
     assert (answer["platform"], answer["is_group"], answer["vector_status"]) == ("whatsapp", False, "pending")
     assert answer["statistics"]["total_messages"] == answer["message_count"]
     assert answer["statistics"] == api.get(f"/api/chats/{answer['id']}/statistics")
+
+
+@pytest.mark.parametrize("top", [platforms.MESSENGER_TOP, ""])
+def test_a_zip_of_messenger_becomes_a_chat_with_its_details_and_is_recognised_again(api: Api, top: str) -> None:
+    messages = list(platforms.messages_of(exports.text(300)))
+    files = {"messages/Asha_12.json": platforms.encrypted(messages)}
+    if top:
+        files = platforms.inbox(platforms.instagram(messages, page_messages=100), top=top)
+    answer = api.upload(platforms.zipped(files))
+    assert (answer["platform"], answer["clock"]) == ("messenger", "utc")
+    assert answer["statistics"]["total_messages"] == answer["message_count"]
+    assert {"media_kinds", "reactions"} <= set(answer["recorded_details"])
+    again = api.upload(platforms.zipped(files | {"other.txt": b"hello"}), status=200)
+    assert again["id"] == answer["id"]
+
+
+def test_an_export_of_messenger_without_messages_is_refused_as_empty(api: Api) -> None:
+    problem = api.upload(platforms.encrypted([]), status=422)
+    assert problem["title"] == "The chat has no messages"
 
 
 def test_the_location_header_names_the_new_chat(api: Api) -> None:
