@@ -1,4 +1,7 @@
-"""12-hour markers, units, and calendars that count years differently; the data is in calendars.toml."""
+"""12-hour markers, units, names of months, and calendars that count years differently.
+
+The data is in calendars.toml, day_periods.toml and month_names.toml. The last two are read when a file needs them.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,18 @@ import re
 import tomllib
 from dataclasses import dataclass
 from datetime import date
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 from chats.exports.bidi import BIDI_MARKS
 
-_DATA = tomllib.loads(Path(__file__).with_name("calendars.toml").read_text(encoding="utf-8"))
+
+def _load(name: str) -> dict[str, Any]:
+    return tomllib.loads(Path(__file__).with_name(name).read_text(encoding="utf-8"))
+
+
+_DATA = _load("calendars.toml")
 _FIRST_HOUR = {"morning": 0, "afternoon": 12, "noon": 10, "night": 18}
 # `21 h 05 min 09 s`, `9:05 ч. PM`
 UNIT = r"h|min|s|ч\.|น\.|Uhr"
@@ -27,25 +37,51 @@ class DayPeriods:
     year_first: bool
 
 
-DAY_PERIODS = tuple(
-    DayPeriods(
-        {marker: hour for half, hour in _FIRST_HOUR.items() for marker in row.get(half, ())},
-        row.get("year_first", False),
+def _day_periods(rows: list[dict[str, Any]]) -> tuple[DayPeriods, ...]:
+    return tuple(
+        DayPeriods(
+            {marker: hour for half, hour in _FIRST_HOUR.items() for marker in row.get(half, ())},
+            row.get("year_first", False),
+        )
+        for row in rows
     )
-    for row in _DATA["markers"]
-)
-FIRST_HOURS = {marker: hour for periods in DAY_PERIODS for marker, hour in periods.first_hours.items()}
-PERIODS_BY_MARKER = {marker: periods for periods in DAY_PERIODS for marker in periods.first_hours}
+
+
+#: Markers that many phones print.
+DAY_PERIODS = _day_periods(_DATA["markers"])
+_FIRST_HOURS = {marker: hour for periods in DAY_PERIODS for marker, hour in periods.first_hours.items()}
+
+
+@cache
+def rare_day_periods() -> tuple[DayPeriods, ...]:
+    """Return the sets of markers that few phones print, such as `in the morning`."""
+    return _day_periods(_load("day_periods.toml")["markers"])
+
+
+@cache
+def _months() -> dict[str, int]:
+    return {name: int(month) for month, names in _load("month_names.toml")["months"].items() for name in names}
+
 
 #: Name of an era → the year before its first year.
 ERAS: dict[str, int] = _DATA["eras"]
 #: The first year of an era can be printed as a word: 令和元年.
 FIRST_OF_AN_ERA = "元"
+ERAS.update(dict.fromkeys(_DATA["hijri_eras"], 0) | ERAS)
 ERA_NAMES = "|".join(map(re.escape, sorted(ERAS, key=len, reverse=True)))
 _ERA_YEAR = re.compile(rf"({ERA_NAMES})\.? ?(\d+|{FIRST_OF_AN_ERA})|(\d+) ({ERA_NAMES})")
+_ERA_AFTER_YEAR_FIRST = re.compile(rf"^(\d{{3,4}})(\D+\d+\D+\d+) ({ERA_NAMES})$")
+# An English or Indonesian phone can print the Hijri era as H, which is also that of Heisei.
+_HIJRI_ERAS = frozenset(_DATA["hijri_eras"])
+_LAST_HEISEI_YEAR = 31
+#: The name of a month in a date, without the words and endings around it.
+MONTH_NAME = r"[^\W\d_][^\d\s,،:()\[\]/\-]{1,24}"
+_MONTH_NAME = re.compile(MONTH_NAME)
 
-# The Persian calendar counts from 622. No other calendar that phones print has these years, which are 1971 to 2081.
-_PERSIAN_YEARS = range(1350, 1460)
+# The Persian calendar counts from 622. Until 2050, no other calendar that phones print has these years.
+_PERSIAN_YEARS = range(1350, 1430)
+# The Hijri year 1430 began in December 2008. 1500 is the last year in the tables of Umm al-Qura, which phones use too.
+_HIJRI_YEARS = range(1430, 1501)
 _PERSIAN_BEGAN = date(2024, 3, 20).toordinal() - (365 * 1402 + (8 * 1403 + 21) // 33)
 # The Buddhist calendar of Thailand is 543 years ahead. Phones often print it without a label.
 _BUDDHIST_FROM, _BUDDHIST_OFFSET = 2400, 543
@@ -58,14 +94,38 @@ def find_marker(printed: str) -> str:
     return _NO_MARKER.sub("", printed.translate(BIDI_MARKS)).lower()
 
 
+def find_first_hour(printed: str) -> int | None:
+    """Return the first of the twelve hours that the marker of a printed time stands for; None without a marker."""
+    marker = find_marker(printed)
+    if not marker or marker in _FIRST_HOURS:
+        return _FIRST_HOURS.get(marker)
+    return next((row.first_hours[marker] for row in rare_day_periods() if marker in row.first_hours), None)
+
+
+def month_number(name: str) -> int | None:
+    """Return the number of a month's name or its abbreviation; None for any other word."""
+    months, word = _months(), name.lower().replace(".", "")
+    # Hebrew writes "in" as the first letter of the month.
+    return months.get(word) or months.get(word.removeprefix("ב"))
+
+
 def without_eras(printed: str) -> str:
-    """Return the date with Gregorian years: `令和6年2月13日` becomes `2024年2月13日`."""
+    """Return the date with years that need no era: `令和6年2月13日` becomes `2024年2月13日`."""
 
-    def gregorian_year(match: re.Match[str]) -> str:
-        era, year = match[1] or match[4], match[2] or match[3]
-        return str(ERAS[era] + (1 if year == FIRST_OF_AN_ERA else int(year)))
+    def year_of_calendar(match: re.Match[str]) -> str:
+        era, printed_year = match[1] or match[4], match[2] or match[3]
+        year = 1 if printed_year == FIRST_OF_AN_ERA else int(printed_year)
+        if era in _HIJRI_ERAS and (era != "H" or year > _LAST_HEISEI_YEAR):
+            return str(year + 1400 if year < 100 else year)
+        return str(ERAS[era] + year)
 
-    return _ERA_YEAR.sub(gregorian_year, printed)
+    # An era at the end belongs to the year, also if the year comes first.
+    return _ERA_YEAR.sub(year_of_calendar, _ERA_AFTER_YEAR_FIRST.sub(r"\3 \1\2", printed))
+
+
+def without_month_names(printed: str) -> str:
+    """Return the date with the month as a number and without other words: `9 Nov 2013` becomes `9 11 2013`."""
+    return _MONTH_NAME.sub(lambda name: str(month_number(name[0]) or ""), printed)
 
 
 def full_year(printed: int) -> int:
@@ -76,9 +136,14 @@ def full_year(printed: int) -> int:
 
 
 def day_number(year: int, month: int, day: int) -> int:
-    """Return the proleptic ordinal of a Gregorian, Buddhist or Persian date. Raise ValueError if impossible."""
+    """Return the proleptic ordinal of a Gregorian, Buddhist, Persian or Hijri date. Raise ValueError if impossible."""
     if year in _PERSIAN_YEARS:
         return _persian(year, month, day)
+    if year in _HIJRI_YEARS:
+        # Few files need the tables, which take longer to load than a small file takes to parse.
+        from hijridate import Hijri
+
+        return Hijri(year, month, day).to_gregorian().toordinal()
     if year > _BUDDHIST_FROM:
         year -= _BUDDHIST_OFFSET
     return date(year, month, day).toordinal()

@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from chats.exports.bidi import BIDI_MARKS
-from chats.exports.calendars import FIRST_HOURS, day_number, find_marker, full_year, without_eras
+from chats.exports.calendars import day_number, find_first_hour, full_year, without_eras, without_month_names
 
 #: The seconds of an impossible date or time. A sum with it stays far below every date that a messenger can print.
 IMPOSSIBLE = -(2**60)
@@ -42,11 +42,17 @@ class DateOrder(NamedTuple):
 
 
 def date_parts(printed: bytes) -> Parts:
-    """Return the three numbers of a printed date, with Gregorian years instead of eras."""
+    """Return the three numbers of a printed date, with numbers instead of eras and names of months."""
     text = printed.decode()
     if not text.isascii() or any(map(str.isalpha, text)):
         text = without_eras(text.translate(BIDI_MARKS))
-    first, second, third = map(int, _NUMBERS.findall(text))
+    numbers = _NUMBERS.findall(text)
+    if len(numbers) == 2:
+        numbers = _NUMBERS.findall(without_month_names(text))
+    if len(numbers) != 3:
+        # A word that is no month.
+        return 0, 0, 0
+    first, second, third = map(int, numbers)
     return first, second, third
 
 
@@ -189,7 +195,7 @@ def _seconds(printed: str) -> int:
     hour, minute, second = (*map(int, _NUMBERS.findall(printed)), 0)[:3]
     if hour > 23 or minute > 59 or second > 59:
         return IMPOSSIBLE
-    first_hour = FIRST_HOURS.get(find_marker(printed))
+    first_hour = find_first_hour(printed)
     # Some phones print a marker with a 24-hour time.
     if first_hour is not None and hour <= 12:
         hour = (first_hour + (hour - first_hour) % 12) % 24

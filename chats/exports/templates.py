@@ -12,12 +12,14 @@ from collections.abc import Iterable
 from chats.exports.calendars import ERA_NAMES, FIRST_OF_AN_ERA, DayPeriods
 from chats.exports.patterns import repeated_up_to
 
-#: Four-digit year; one or two digits; two digits; 12-hour marker; name of an era; era with its year.
-YEAR, SHORT, TWO, MARKED, ERA, ERA_WITH_YEAR = "YDTMNE"
+#: Four-digit year; one or two digits; two digits; 12-hour marker; name of an era; era with its year; name of a month.
+YEAR, SHORT, TWO, MARKED, ERA, ERA_WITH_YEAR, MONTH = "YDTMNEL"
 
 MARK = rb"\xe2\x80[\x8e\x8f\xaa-\xae]|\xe2\x81[\xa6-\xa9]|\xef\xbb\xbf"
 ANY_MARKS = repeated_up_to(3, MARK)
 _ERA_NAMES = b"(?:%b)" % ERA_NAMES.encode()
+# Any word. A date with a word that is no month is impossible.
+_MONTH_NAME = rb"[A-Za-z\x80-\xff][^\x00-\x20\d,:()\[\]/\-]{1,60}"
 _ANY_SPACE = b"(?:[ ]|\xc2\xa0|\xe2\x80\xaf|\xe2\x80\x89)"
 
 
@@ -35,6 +37,7 @@ def template_pattern(template: str, *, zero: str, marks: bool, day_periods: tupl
         SHORT: _digits(zero, 1, 2),
         TWO: _digits(zero, 2, 2),
         ERA: _ERA_NAMES,
+        MONTH: _MONTH_NAME,
     }
     pieces = []
     for char in template:

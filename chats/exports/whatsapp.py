@@ -211,6 +211,7 @@ class _BatchReader:
         self.dialect = dialect
         self.date_group, self.time_group = dialect.date_group, dialect.time_group
         self.has_brackets = True in orders
+        self.is_legacy = dialect.family == "legacy"
         self.export = export
         days = {order: DaySeconds(order) for order in set(orders.values())}
         self.days = {bracket: days[order] for bracket, order in orders.items()}
@@ -334,7 +335,8 @@ class _BatchReader:
     def _remove_marks(self, records: _Records, position: int) -> tuple[int, bool, MediaKind | None]:
         """Remove WhatsApp's marks from a body. Return its kind, whether it was edited, and the kind of its file."""
         body, opening = records.bodies[position], records.openings[position]
-        is_ios = opening.endswith(_BRACKET)
+        # The headers without brackets that are not Android's are those of old iPhones.
+        is_ios = self.is_legacy or opening.endswith(_BRACKET)
         kind, records.bodies[position], edited, media = PHRASES.classify(body)
         if kind is MessageKind.TEXT and is_ios and not edited and body.startswith(self.own_marks):
             if text := without_note(records.bodies[position]):

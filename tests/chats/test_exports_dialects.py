@@ -418,3 +418,200 @@ def test_lines_before_the_first_header_are_skipped() -> None:
 def test_a_text_without_headers_is_refused_before_it_is_read(text: str) -> None:
     with pytest.raises(NotAChatExport):
         whatsapp.parse(text.encode())
+
+
+@pytest.mark.parametrize(
+    ("printed", "hour", "minute"),
+    [
+        ("7:40 in the morning", 7, 40),
+        ("12:05 in the afternoon", 12, 5),
+        ("3:30 in the afternoon", 15, 30),
+        ("6:15 in the evening", 18, 15),
+        ("9:05 at night", 21, 5),
+        ("2:05 at night", 2, 5),
+        ("12:20 at night", 0, 20),
+        ("12:00 noon", 12, 0),
+        ("12:00 midnight", 0, 0),
+        ("9:05 de la noche", 21, 5),
+        ("9:05 de la mañana", 9, 5),
+        ("3:05 de l’après-midi", 15, 5),
+        ("9:05 du soir", 21, 5),
+        ("9:05 abends", 21, 5),
+        ("12:05 mittags", 12, 5),
+        ("9:05 вечера", 21, 5),
+        ("3:05 дня", 15, 5),
+        ("2:05 ночи", 2, 5),
+        ("9:05 בערב", 21, 5),
+        ("9:05 בבוקר", 9, 5),
+        ("9:05 شب", 21, 5),
+        ("4:05 عصر", 16, 5),
+        ("9:05 رات", 21, 5),
+        ("रात 9:05", 21, 5),
+        ("दोपहर 12:05", 12, 5),
+        ("দুপুর 2:05", 14, 5),
+        ("இரவு 9:05", 21, 5),
+        ("akşam 8:05", 20, 5),
+        ("밤 9:05", 21, 5),
+        ("夜9:05", 21, 5),
+        ("9:05 malam", 21, 5),
+        ("9:05 wieczorem", 21, 5),
+    ],
+)
+@pytest.mark.parametrize(("before", "after"), [("", " - "), ("[", "] ")])
+def test_the_periods_of_a_day_are_read_in_any_language(
+    printed: str, hour: int, minute: int, before: str, after: str
+) -> None:
+    export, messages = read(f"{before}13/02/2024, {printed}{after}Asha: x\nin the morning\n")
+    assert export.dialect.endswith("-12h")
+    assert [(m.sent_at, m.sender, m.text) for m in messages] == [
+        (AT.replace(hour=hour, minute=minute), "Asha", "x\nin the morning")
+    ]
+
+
+def test_every_period_of_a_language_is_read_if_only_some_are_in_the_sample() -> None:
+    lines = ["13/02/2024, 9:05 in the morning - Asha: x"] * 3000 + ["14/02/2024, 11:05 at night - Ben: y"]
+    export, messages = read("\n".join(lines))
+    assert (len(messages), messages[-1].sent_at.hour, export.participants) == (3001, 23, ["Asha", "Ben"])
+
+
+@pytest.mark.parametrize(
+    ("header", "order"),
+    [
+        ("21:05, 13 Feb 2024 - ", "dmy"),
+        ("21:05, 13 febrero 2024 - ", "dmy"),
+        ("21:05, 13 de feb. de 2024 - ", "dmy"),
+        ("21:05, 13 févr. 2024 - ", "dmy"),
+        ("21:05, 13. Feb. 2024 - ", "dmy"),
+        ("21:05, 13 фев. 2024 - ", "dmy"),
+        ("21:05, 13 лютого 2024 - ", "dmy"),
+        ("21:05, 13 lut 2024 - ", "dmy"),
+        ("21:05, 13 Şub 2024 - ", "dmy"),
+        ("21:05, 13 फ़र॰ 2024 - ", "dmy"),
+        ("21:05, 13 فبراير 2024 - ", "dmy"),
+        ("21:05, 13 בפבר׳ 2024 - ", "dmy"),
+        ("21:05, 13 ก.พ. 2024 - ", "dmy"),
+        ("21:05, 13 thg 2, 2024 - ", "dmy"),
+        ("13 Feb 2024, 21:05 - ", "dmy"),
+        ("13 Feb 2024 21:05 - ", "dmy"),
+        ("Feb 13, 2024, 9:05 PM - ", "mdy"),
+        ("2024 Feb 13, 21:05 - ", "ymd"),
+    ],
+)
+def test_a_month_can_be_a_name(header: str, order: str) -> None:
+    export, messages = read(f"{header}Asha: hello\n{header.replace('13', '3')}Ben: bye\n")
+    assert (export.date_order, export.ambiguous_dates) == (order, False)
+    assert [(m.sent_at, m.sender) for m in messages] == [(AT, "Asha"), (AT.replace(day=3), "Ben")]
+
+
+def test_a_date_with_another_word_than_a_month_is_text() -> None:
+    lines = ["21:05, 13 Feb 2024 - Asha: x", "21:05, 13 mice 2024 - Ben: no", "21:05, 30 Feb 2024 - Ben: no"]
+    export, messages = read("\n".join(lines))
+    assert (export.participants, messages[0].text) == (["Asha"], "x\n" + "\n".join(lines[1:]))
+
+
+@pytest.mark.parametrize(
+    ("header", "at"),
+    [
+        ("13-02-24 21:05:09 ", WITH_SECONDS),
+        ("13.02.2024 21:05:09 ", WITH_SECONDS),
+        ("13/2/2024, 21:05:09 ", WITH_SECONDS),
+        ("13/02/24 9:05:09 PM ", WITH_SECONDS),
+    ],
+)
+@pytest.mark.parametrize("name", ["Wietse", "+31 6 1234", "~ Lotte", "Жанна", "Team: A"])
+def test_a_header_needs_no_sign_before_the_name(header: str, at: datetime, name: str) -> None:
+    text = (
+        f"{header}{name}: hoi\nlijst: melk\n{header}ging naar huis\n{header}Lotte: \u200eLotte heeft de groep gemaakt"
+    )
+    export, messages = read(text)
+    # A name with a space after a colon ends at the colon, as in every dialect.
+    expected = name.partition(": ")[0].removeprefix("~ ")
+    assert [(m.sent_at, m.sender) for m in messages] == [(at, expected), (at, None)]
+    assert messages[0].text.endswith(f"hoi\nlijst: melk\n{header}ging naar huis")
+    assert export.dialect.startswith("legacy")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "13/02/2024 10:00:00 Dentist: bring the card",
+        "13/02/2024 10:00:00 ERROR: disk is full",
+        "13/02/2024 10:00 Dentist: bring the card",
+    ],
+)
+def test_dates_in_a_text_are_no_headers_however_many_there_are(line: str) -> None:
+    for header in ("13/02/2024, 10:00 - ", "[13/02/2024, 10:00:00] ", "13/02/2024 10:00:00: "):
+        export, messages = read(f"{header}Asha: my list\n" + f"{line}\n" * 20 + f"{header}Asha: end\n")
+        assert (export.participants, len(messages)) == (["Asha"], 2)
+
+
+@pytest.mark.parametrize("line", ["2024-02-13 10:00:00 ERROR: disk", "13/02/2024 10:00 Dentist: card", "7:40 noon: x"])
+def test_a_log_or_a_list_of_dates_is_no_chat(line: str) -> None:
+    with pytest.raises(NotAChatExport):
+        read(f"{line}\n" * 5)
+
+
+@pytest.mark.parametrize(
+    ("printed", "iso"),
+    [
+        ("3/18/R4", "2022-03-18"),
+        ("18/3/R4", "2022-03-18"),
+        ("R4/3/18", "2022-03-18"),
+        ("3/18/H31", "2019-03-18"),
+        ("18.3.R4", "2022-03-18"),
+        ("3/18/令和4", "2022-03-18"),
+        ("3/18/Reiwa 4", "2022-03-18"),
+        ("3/18/民國113", "2024-03-18"),
+        ("18/3/Minguo 113", "2024-03-18"),
+        ("18/3/BE 2567", "2024-03-18"),
+        ("18/3/พ.ศ. 2567", "2024-03-18"),
+        ("18/3/2567 BE", "2024-03-18"),
+        ("2567/3/18 BE", "2024-03-18"),
+    ],
+)
+def test_an_era_can_be_anywhere_in_a_date(printed: str, iso: str) -> None:
+    messages = read(f"[{printed}, 21:05:09] Asha: x\n")[1]
+    assert [message.sent_at.date().isoformat() for message in messages] == [iso]
+
+
+@pytest.mark.parametrize(
+    ("printed", "iso"),
+    [
+        ("13\u200f/8\u200f/1445 هـ", "2024-02-23"),
+        ("١٣\u200f/٨\u200f/١٤٤٥ هـ", "2024-02-23"),
+        ("8/13/1445 AH", "2024-02-23"),
+        ("۱۴۴۵/۸/۱۳ ه\u200d.ق.", "2024-02-23"),
+        ("13/8/1445 H", "2024-02-23"),
+        ("13/8/45 هـ", "2024-02-23"),
+        ("١٣/٨/١٤٤٥", "2024-02-23"),
+        ("1445/8/13", "2024-02-23"),
+        ("30/9/1444 هـ", None),
+        ("29/9/1444 هـ", "2023-04-20"),
+        ("30/7/1447 هـ", "2026-01-19"),
+        ("29/1/1431 هـ", "2010-01-15"),
+        ("1/10/1445 هـ", "2024-04-10"),
+        ("1/1/1446 هـ", "2024-07-07"),
+        ("1402/11/24", "2024-02-13"),
+        ("۱۴۰۲/۱۱/۲۴ ه\u200d.ش.", "2024-02-13"),
+        ("11/24/1402 AP", "2024-02-13"),
+    ],
+)
+def test_hijri_and_persian_years_are_distinguished_and_converted(printed: str, iso: str | None) -> None:
+    zero = next(
+        (zero for zero in "٠۰" if any(digit in printed for digit in (chr(ord(zero) + 1), chr(ord(zero) + 8)))), "0"
+    )
+    time = "21:05:09".translate({ord("0") + digit: chr(ord(zero) + digit) for digit in range(10)})
+    for lines in (f"[{printed}، {time}] Huda: x\n", f"{printed}, {time[:5]} - Huda: x\n"):
+        if iso is None:
+            with pytest.raises(NotAChatExport):
+                read(lines)
+        else:
+            assert [message.sent_at.date().isoformat() for message in read(lines)[1]] == [iso]
+
+
+@pytest.mark.parametrize("name", [":salma", ":)", ":D Ben", ":Team:A"])
+@pytest.mark.parametrize("header", ["13/02/2024, 21:05 - ", "[13/02/2024, 21:05:09] ", "13/02/2024 21:05:09: "])
+def test_a_name_can_begin_with_a_colon(header: str, name: str) -> None:
+    export, messages = read(f"{header}{name}: hi: there\n{header}Rafiq: https://example.org\n")
+    assert (export.participants, export.n_system) == ([name, "Rafiq"], 0)
+    assert [message.text for message in messages] == ["hi: there", "https://example.org"]
