@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -119,22 +120,59 @@ def test_balanced_and_lopsided_chats_are_distinguished() -> None:
 def test_warm_and_cold_chats_are_distinguished() -> None:
     warm, cold = write_insight("emotional_intimacy", WARM), write_insight("emotional_intimacy", COLD)
     assert get_ratings(warm, "affection_expression") == {"Asha": "very_frequent", "Ravi": "very_frequent"}
-    assert get_ratings(cold, "affection_expression") == {"Asha": "rare", "Ravi": "rare"}
-    assert get_ratings(warm, "vulnerability_expression") == {"Asha": "high", "Ravi": "low"}
+    # That nobody uses a listed word does not show that there is no affection.
+    assert get_ratings(cold, "affection_expression") == dict.fromkeys(PEOPLE, NOT_ENOUGH_DATA)
+    assert get_ratings(warm, "vulnerability_expression") == {"Asha": "high", "Ravi": NOT_ENOUGH_DATA}
     assert get_section(warm, "emotional_support_patterns")["rating"] == "one_sided"
     assert get_section(cold, "emotional_support_patterns")["rating"] == NOT_ENOUGH_DATA
     playful, serious = write_insight("playfulness_romance", WARM), write_insight("playfulness_romance", COLD)
-    assert playful["overall"]["score"] > serious["overall"]["score"]
+    assert playful["overall"]["score"] >= 5
+    assert serious["overall"]["score"] is None
 
 
 def test_quarrelling_and_calm_chats_are_distinguished() -> None:
     quarrel, calm = write_insight("conflict_resolution", QUARREL), write_insight("conflict_resolution", COLD)
     assert get_section(quarrel, "conflict_presence")["rating"] == "frequent"
-    assert get_section(calm, "conflict_presence")["rating"] == "rare"
     assert get_section(quarrel, "destructive_patterns")["rating"] == "several"
-    assert get_section(calm, "destructive_patterns")["rating"] == "none_seen"
     assert get_ratings(quarrel, "individual_styles") == {"Asha": "competitive", "Ravi": "passive_aggressive"}
-    assert quarrel["overall"]["score"] < calm["overall"]["score"]
+    assert quarrel["overall"]["score"] <= 3
+    # Words can show a quarrel, but not its absence.
+    assert {entry["rating"] for entry in calm["sections"]} == {None, NOT_ENOUGH_DATA}
+    assert calm["overall"]["score"] is None
+
+
+def test_a_severe_conflict_in_other_words_is_not_called_calm() -> None:
+    lines = repeat_daily(
+        (0, "you humiliated me in front of everyone again, I packed my bags"),
+        (1, "go then, nobody here needs you, the house is quieter without you"),
+        (0, "three nights on the sofa and not one kind word from you"),
+        (1, "sorry that you are so easily offended, thanks for the drama"),
+        days=30,
+    )
+    for name in ("conflict_resolution", "emotional_intimacy"):
+        finished = write_insight(name, lines)
+        harms = [section for section in get_definition(name).sections if section.sensitive and section.scale]
+        for section in harms:
+            assert get_section(finished, section.key)["rating"] in (None, NOT_ENOUGH_DATA, section.scale[-1])
+        assert (finished["overall"]["score"] or 0) <= 3
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_no_rating_rests_on_fewer_than_three_messages_with_a_term(name: str) -> None:
+    for section in get_definition(name).sections:
+        if section.signal is None or not section.signal.counts_mentions:
+            continue
+        lines = [*COLD, *([Line(0, " ".join(section.terms[:20]))] * 2)]
+        finished = write_insight(name, lines)
+        assert get_section(finished, section.key)["rating"] in (None, NOT_ENOUGH_DATA), section.key
+        assert {*get_ratings(finished, section.key).values()} <= {None, NOT_ENOUGH_DATA}, section.key
+
+
+def test_what_is_not_mentioned_is_not_called_a_gap() -> None:
+    lines = repeat_daily((0, "let's watch a movie"), (1, "yes, movie night"), days=10)
+    entry = get_section(write_insight("playfulness_romance", lines), "fun_activities")
+    assert entry["rating"] == NOT_ENOUGH_DATA
+    assert "may be said in others" in entry["finding"]
 
 
 def test_each_persons_love_language_is_the_one_they_write_most() -> None:
@@ -209,7 +247,8 @@ def test_there_are_two_or_three_recommendations_each_with_an_example(name: str) 
 
 
 def test_advice_names_the_person_who_is_rated_lowest() -> None:
-    recommendations = write_insight("emotional_intimacy", WARM)["recommendations"]
+    lines = [*WARM * 4, *repeat_daily((1, "I feel scared"), days=3)]
+    recommendations = write_insight("emotional_intimacy", lines)["recommendations"]
     assert next(entry["for"] for entry in recommendations if entry["id"].startswith("name-one-feeling")) == ["Ravi"]
 
 
@@ -227,9 +266,7 @@ def test_a_process_has_one_engine_and_documents_name_it() -> None:
 @pytest.mark.parametrize("name", TYPES)
 @pytest.mark.parametrize("sign", ["he hit me again yesterday", "kabhi kabhi lagta hai jeena nahi chahti", "Blackmail!"])
 def test_signs_of_danger_point_to_help_and_remove_the_score(name: str, sign: str) -> None:
-    calm = write_insight(name, WARM)
-    finished = write_insight(name, [*WARM, Line(0, sign)])
-    assert calm["overall"]["score"] is not None
+    finished = write_insight(name, [*WARM, *QUARREL, Line(0, sign)])
     assert (finished["overall"]["score"], finished["overall"]["rating"]) == (None, NOT_ENOUGH_DATA)
     for number in ("14416", "112", "local emergency number"):
         assert number in finished["overall"]["summary"]
@@ -304,9 +341,11 @@ def test_a_few_conversations_do_not_show_who_starts_them() -> None:
     )
 
 
-def test_one_strong_word_does_not_give_the_worst_rating() -> None:
-    lines = [*repeat_daily((0, "the bus is late"), (1, "ok"), days=35), Line(0, "I hate you, the bus is late")]
-    assert get_ratings(write_insight("conflict_resolution", lines), "conflict_intensity")["Asha"] == "moderate"
+def test_few_strong_words_do_not_give_the_worst_rating() -> None:
+    lines = repeat_daily((0, "the bus is late"), (1, "ok"), days=35)
+    for strong_words, rating in ((1, NOT_ENOUGH_DATA), (3, NOT_ENOUGH_DATA), (4, "high")):
+        said = [*lines, *[Line(0, "I hate you, the bus is late")] * strong_words]
+        assert get_ratings(write_insight("conflict_resolution", said), "conflict_intensity")["Asha"] == rating
 
 
 def test_a_message_that_matches_a_query_is_quoted_before_others() -> None:
@@ -368,11 +407,21 @@ def test_a_note_explains_why_a_person_is_not_rated() -> None:
     )
 
 
-def test_the_summary_explains_the_score_and_drops_no_quotation() -> None:
-    for name in TYPES:
-        summary = write_insight(name, [*WARM, *PLANS])["overall"]["summary"]
-        assert "Such a score" not in summary
-        assert "[…]" not in summary
+@pytest.mark.parametrize("name", TYPES)
+@pytest.mark.parametrize("lines", [WARM, COLD, QUARREL, [*WARM, *PLANS]])
+def test_the_summary_says_only_what_rated_sections_say(name: str, lines: list[Line]) -> None:
+    finished = write_insight(name, lines)
+    summary = finished["overall"]["summary"]
+    counted = rf"Words and times of {len(lines)} messages were counted, not read\. They answer \w+ of \d+ questions"
+    match = re.match(rf"{counted}(: too few for a score)?\.", summary)
+    assert match
+    assert bool(match[1]) == (finished["overall"]["score"] is None)
+    said = summary[match.end() :].lower()
+    for section in get_definition(name).sections:
+        rating = get_section(finished, section.key)["rating"]
+        if rating in section.scale and (sentence := section.sentences.get(str(rating), "")):
+            said = said.replace(f" {section.title}: {sentence}".lower(), "")
+    assert said == ""
 
 
 _PHRASES = [term for name in TYPES for entry in get_definition(name).sections for term in entry.terms] + list(

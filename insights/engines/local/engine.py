@@ -22,6 +22,7 @@ from insights.engines.base import (
     RecommendationDraft,
     SectionDraft,
 )
+from insights.engines.local import sentences
 from insights.engines.local.example_selection import ExampleSelector
 from insights.engines.local.figures import select_speakers
 from insights.engines.local.findings import FindingWriter, write_note
@@ -82,7 +83,7 @@ class LocalInsightEngine:
         score = _compute_score(brief, ranked)
         return Draft(
             score=score,
-            summary=_summarize(brief, ranked, score),
+            summary=_summarize(brief, ranked, ratings, score),
             sections=sections,
             recommendations=tuple(_recommend(brief, ratings, ranked)),
             # The findings are in English, whatever language was requested.
@@ -107,27 +108,20 @@ def _compute_score(brief: Brief, ranked: RankedSections) -> int | None:
     return math.floor(10 * sum(position * section.weight for position, section in ranked) / weight + 0.5)
 
 
-def _summarize(brief: Brief, ranked: RankedSections, score: int | None) -> str:
-    """Return what the score means, and the titles of the best and the worst sections."""
-    if score is None:
-        return f"The {brief.messages_total:,} messages of this chat hold too little of this to give a score."
-    # A section without weight does not count towards the score, so the summary leaves it out.
-    weighted = [(position, section.title) for position, section in ranked if section.weight]
-    best = [title for position, title in weighted[:2] if position >= _GOOD_POSITION]
-    worst = [title for position, title in weighted[::-1][:2] if position < _GOOD_POSITION and title not in best]
-    rubric = ""
-    for scores, meaning in brief.definition.overall.rubric.items():
-        # A key is one score or a range, such as `7` or `5-7`.
-        low, _, high = scores.partition("-")
-        if not rubric and low.isdigit() and int(low) <= score <= int(high if high.isdigit() else low):
-            rubric = meaning
-    parts = [
-        rubric,
-        f"That is {score} of 10, by what {brief.messages_total:,} messages say in words.",
-        f"It shows best under {' and '.join(best)}." if best else "",
-        f"There is most room to grow under {' and '.join(worst)}." if worst else "",
-    ]
-    return " ".join(part for part in parts if part)
+def _summarize(brief: Brief, ranked: RankedSections, ratings: Mapping[str, SectionRating], score: int | None) -> str:
+    """Return how much could be rated, and what the best and the worst rated sections say. Nothing else is claimed."""
+    weighted = [(position, section) for position, section in ranked if section.weight]
+    n_questions = sum(section.signal is not None and section.signal.ordered for section in brief.definition.sections)
+    counted = f"Words and times of {brief.messages_total:,} messages were counted, not read."
+    rated = f"They answer {len(ranked) or 'none'} of {n_questions} questions"
+    parts = [counted, f"{rated}{': too few for a score' if score is None else ''}."]
+    best = [section for position, section in weighted[:2] if position >= _GOOD_POSITION]
+    worst = [section for position, section in weighted[::-1][:2] if position < _GOOD_POSITION]
+    for section in [*best, *(section for section in worst if section not in best)]:
+        # A section that rates people only has no sentence of its own.
+        if sentence := section.sentences.get(ratings[section.key].rating or "", ""):
+            parts.append(f"{section.title}: {sentences.lower_first(sentence)}")
+    return " ".join(parts)
 
 
 def _recommend(

@@ -12,6 +12,8 @@ from insights.engines.base import Brief, SectionBrief
 if TYPE_CHECKING:
     from insights.definition import Signal
 
+#: Fewer messages with a term give no rating at all.
+MIN_MATCHES = 3
 #: In a big group, the people who wrote most are rated.
 MAX_PEOPLE = 8
 
@@ -50,14 +52,17 @@ class SectionCounts:
         return sum(self.section_brief.groups[key])
 
     def find_leader(self, person: int, *, rank: int = 1) -> str | None:
-        """Return the group at this rank. None if the person has too few mentions, or if another group has as many."""
+        """Return the group at this rank.
+
+        None if the person has too few mentions of it or in all, or if another group has as many.
+        """
         # The entry at the end lets the last group be compared with a next one.
         ranked = [*self.rank_groups(person), ("", -1)]
         if sum(count for _, count in ranked[:-1]) < self.signal.min_count or len(ranked) <= rank:
             return None
         key, count = ranked[rank - 1]
         tied = count == ranked[rank][1] or (rank > 1 and ranked[rank - 2][1] == count)
-        return key if count and not tied else None
+        return key if count >= MIN_MATCHES and not tied else None
 
     def values_by_speaker(self) -> dict[int, float]:
         """Return the values of the signal's fact."""

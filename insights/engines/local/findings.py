@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from insights.engines.base import Brief, SectionBrief
 from insights.engines.local import sentences
-from insights.engines.local.figures import SectionCounts, select_speakers
+from insights.engines.local.figures import MIN_MATCHES, SectionCounts, select_speakers
 from insights.engines.local.rating import SectionRating
 from insights.scales import NOT_ENOUGH_DATA
 
@@ -27,8 +27,7 @@ class FindingWriter:
         if rating.rating is not None and rating.insufficient_mentions is None:
             rating_sentence = section.sentences.get(rating.rating, "")
             if not rating_sentence and rating.rating == NOT_ENOUGH_DATA:
-                label = sentences.upper_first(section.terms_label)
-                rating_sentence = f"{label} are too few here to rate." if label else _TOO_LITTLE
+                rating_sentence = _explain_missing_rating(counts)
         if section_brief.recurring_words:
             words = sentences.list_recurring_words(section_brief.recurring_words)
             rating_sentence = f"{rating_sentence} {words}".strip()
@@ -61,6 +60,17 @@ class FindingWriter:
         if section.groups and not (signal and signal.kind == "share_gap"):
             return [sentences.list_groups(counts)]
         return [sentences.list_mentions(self._brief, counts)] if section.terms else []
+
+
+def _explain_missing_rating(counts: SectionCounts) -> str:
+    section = counts.section_brief.section
+    if counts.total_mentions >= MIN_MATCHES:
+        if section.sensitive:
+            return "Counting words can show that there is much of this, but not that there is little: no rating."
+        if section.signal and section.signal.kind == "breadth":
+            return "What is missing among the counted words may be said in others: no rating."
+    label = sentences.upper_first(section.terms_label)
+    return f"{label} are too few here to rate." if label else _TOO_LITTLE
 
 
 def write_note(brief: Brief, section_brief: SectionBrief, person: int, *, rating: str | None) -> str:

@@ -1,4 +1,8 @@
-"""Ratings of the local engine: a section's figure against the cuts of its signal. Pure."""
+"""Ratings of the local engine: a section's figure against the cuts of its signal. Pure.
+
+Words are evidence of what they say, and their absence is evidence of nothing: people say the same in words that no list
+has. So a rating rests on messages that were found, and a member of the scale that claims an absence is never given.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ from dataclasses import dataclass, field
 from statistics import fmean
 
 from insights.engines.base import Brief, SectionBrief
-from insights.engines.local.figures import FIGURES, SectionCounts, count_compared_mentions, select_speakers
+from insights.engines.local.figures import FIGURES, MIN_MATCHES, SectionCounts, count_compared_mentions, select_speakers
 from insights.scales import NOT_ENOUGH_DATA
 
 #: With fewer mentions in all, a comparison of two sides or of groups gives the best member of the scale or no rating.
@@ -50,7 +54,10 @@ def rate_section(brief: Brief, section_brief: SectionBrief) -> SectionRating:
             person: _place(counts, figures.get(person), mentions=counts.count_mentions(person))
             for person in counts.speakers
         }
-    rating = _place(counts, chat_figure, mentions=counts.total_mentions)
+    matches = counts.total_mentions
+    if section.counts_recurring_words:
+        matches = sum(word.days for word in section_brief.recurring_words)
+    rating = _place(counts, chat_figure, mentions=matches)
     compared = count_compared_mentions(counts)
     # A few mentions can show that two sides are even, but not that one is worse.
     if compared is not None and compared < MIN_MENTIONS_TO_COMPARE and rating in section.scale[1:]:
@@ -64,15 +71,19 @@ def rate_section(brief: Brief, section_brief: SectionBrief) -> SectionRating:
 
 
 def _place(counts: SectionCounts, figure: float | None, *, mentions: int) -> str:
-    """Return the member of the scale for a figure."""
-    if figure is None:
+    """Return the member of the scale for a figure, based on messages with a term if the signal counts them."""
+    section = counts.section_brief.section
+    if figure is None or (not counts.signal.fact and mentions < MIN_MATCHES):
         return NOT_ENOUGH_DATA
-    scale = counts.section_brief.section.scale
+    scale = section.scale
     if counts.signal.kind == "match":
         return scale[int(figure)]
     member = counts.signal.rate(figure, scale)
     # One harsh message in a chat of twenty is a high rate and no pattern.
     much_is_bad = counts.signal.kind == "per_hundred" and counts.signal.rising
     if much_is_bad and member == scale[-1] and mentions < MIN_MENTIONS_FOR_WORST:
-        return scale[-2]
-    return member
+        member = scale[-2]
+    # Harm can be counted. That there is little of it, and that it was made good, cannot.
+    claims_no_harm = section.sensitive and member != scale[-1]
+    claims_gaps = counts.signal.kind == "breadth" and member == scale[-1]
+    return NOT_ENOUGH_DATA if claims_no_harm or claims_gaps else member

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from insights.engines.base import Brief, RecurringWord, SectionBrief
-from insights.engines.local.figures import SectionCounts
+from insights.engines.local.figures import MIN_MATCHES, SectionCounts
 
 if TYPE_CHECKING:
     from insights.definition import Section
@@ -153,14 +153,18 @@ def explain_missing_rating(counts: SectionCounts, person: int) -> str:
     if signal.fact:
         return "There was nothing to measure."
     if signal.kind == "per_hundred":
-        return f"A rating takes at least {count_messages(signal.min_count)}."
+        if counts.message_counts[person] < signal.min_count:
+            return f"A rating takes at least {count_messages(signal.min_count)}."
+        return "" if counts.count_mentions(person) >= MIN_MATCHES else "Too few for a rating."
     if signal.kind not in ("majority", "lead"):
         return ""
     total = sum(count for _, count in counts.rank_groups(person))
     if total < signal.min_count:
         return f"{total} {'sign is' if total == 1 else 'signs are'} too few to name one."
     if counts.find_leader(person, rank=signal.rank) is None:
-        return "Two or more kinds come equally often."
+        ranked = [count for _, count in counts.rank_groups(person)]
+        too_few = ranked[signal.rank - 1] < MIN_MATCHES
+        return "None of them comes often enough to name it." if too_few else "Two or more kinds come equally often."
     # The person has a leading group, so the rating was removed because no example was found.
     return "No message could be shown for it."
 
