@@ -102,6 +102,8 @@ class Searcher:
             for batch in self._reader.batches():
                 days.append(np.array(batch.seconds, np.int64) // _DAY_SECONDS)
                 is_text = np.array(batch.kinds) == MessageKind.TEXT
+                # Forwarded words are somebody else's.
+                is_text[[position for position, each in batch.details.items() if each.is_forwarded]] = False
                 senders.append(np.where(is_text, np.array(batch.senders), -1).astype(np.int32))
                 yield [
                     text if kind == MessageKind.TEXT else written_text(kind, text)
@@ -138,15 +140,19 @@ class Searcher:
     def count_matches(self, terms: Sequence[str], unless: Sequence[str] = ()) -> list[int]:
         """Return how many text messages of each participant contain any of the terms as whole words, in any case.
 
-        An occurrence within one of the longer phrases of `unless` does not count.
+        An occurrence within one of the longer phrases of `unless` does not count, and neither does one that is negated
+        or reported. Forwarded messages count for nobody.
         """
-        senders = self._sender_of_text[self._find_texts(terms, unless)]
+        senders = self._sender_of_text[self._find_texts(terms, unless, only_meant=True)]
         counts: list[int] = np.bincount(senders, minlength=self.chat.participant_count).tolist()
         return counts
 
-    def find_matches(self, terms: Sequence[str], unless: Sequence[str] = ()) -> list[int]:
-        """Return the numbers of the messages that `count_matches` counts, in order."""
-        numbers: list[int] = (self._find_texts(terms, unless) + 1).tolist()
+    def find_matches(self, terms: Sequence[str], unless: Sequence[str] = (), *, only_meant: bool = True) -> list[int]:
+        """Return the numbers of the messages that `count_matches` counts, in order.
+
+        Without `only_meant`, negated and reported terms are found as well.
+        """
+        numbers: list[int] = (self._find_texts(terms, unless, only_meant=only_meant) + 1).tolist()
         return numbers
 
     def find_word_uses(self, *, min_uses: int, max_uses: int, predicate: Callable[[str], bool]) -> WordUses:
@@ -157,9 +163,9 @@ class Searcher:
         word, text = word[is_counted], text[is_counted]
         return WordUses(words, word, text + 1, self._sender_of_text[text].astype(np.int64), self._day_of_text[text])
 
-    def _find_texts(self, terms: Sequence[str], unless: Sequence[str]) -> NDArray[np.int64]:
+    def _find_texts(self, terms: Sequence[str], unless: Sequence[str], *, only_meant: bool) -> NDArray[np.int64]:
         longer = [split_words(phrase) for phrase in unless]
-        occurrences = (self._words.find(split_words(term), unless=longer) for term in terms)
+        occurrences = (self._words.find(split_words(term), unless=longer, only_meant=only_meant) for term in terms)
         texts = np.unique(np.concatenate([_NO_POSITIONS, *occurrences]))
         found: NDArray[np.int64] = texts[self._sender_of_text[texts] >= 0]
         return found

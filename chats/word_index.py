@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from itertools import chain
 
 import numpy as np
@@ -24,12 +25,43 @@ _SPLIT_TABLE = bytes(byte if byte in _WORD_BYTES else 0x20 for byte in bytes(ran
 # Common punctuation outside ASCII, replaced in whole texts: otherwise most parts that contain it would be distinct.
 # Rarer punctuation is left to `_split_part`.
 _COMMON_PUNCTUATION = [sign.encode() for sign in "\u2018\u2019\u201c\u201d\u2013\u2014\u2026\u0964\u00a0\u202f\u200e"]
+# As `split_words` splits them: "don't" is "don" and "t". Left out are words that often follow no statement ("no, I love
+# you", "can't wait") or that are also particles (the Hindi "na").
+_NEGATIONS = frozenset(
+    {"don", "doesn", "didn", "isn", "aren", "wasn", "weren", "won", "wouldn", "haven", "hasn", "hadn", "ain"}
+    | {"dont", "doesnt", "didnt", "isnt", "arent", "wasnt", "wont", "wouldnt", "havent", "hasnt", "aint"}
+    | {"not", "never", "nobody", "neither", "nor"}
+)
+_HINDI_NEGATIONS = frozenset({"nahi", "nahin", "nhi", "nai", "nahii", "mat", "नहीं", "नही", "मत"})
+_REPORTS = frozenset(
+    {"said", "says", "told", "tells", "claims", "claimed", "bola", "boli", "bole", "kaha", "kehta", "kehti", "kehte"}
+    | {"बोला", "बोली", "कहा", "कहता", "कहती"}
+)
+#: A negation or a report does not reach past these.
+_CONJUNCTIONS = frozenset({"but", "and", "because", "so", "lekin", "magar", "par", "aur", "kyunki", "लेकिन", "पर", "और"})
+_DENYING = _NEGATIONS | _HINDI_NEGATIONS | _REPORTS
+#: Words before a term in which a negation or a report is looked for. A contraction takes two words.
+_NEGATION_REACH, _REPORT_REACH = 4, 6
 _IGNORED = frozenset("\u200b\u200c\u200d\u200e\u200f\ufe0e\ufe0f\u20e3")
 
 
 def split_words(text: str) -> list[str]:
     """Return the words of a text, as the index stores them."""
     return [word for part in _split_bytes(text.replace("\0", " ")) for word in _split_part(part)]
+
+
+def is_denied(words: Sequence[str], start: int, end: int) -> bool:
+    """Return whether the words from `start` to before `end` are negated or reported: "I don't really love you".
+
+    A negation denies what begins soon after it ("I don't think I love you"), and a Hindi negation what is right before
+    or after it. What follows "said", "told" or the like is somebody's report of other words.
+    """
+    before = words[max(0, start - _REPORT_REACH) : start]
+    clause_starts = [position for position, word in enumerate(before) if word in _CONJUNCTIONS]
+    before = before[clause_starts[-1] :] if clause_starts else before
+    if not _REPORTS.isdisjoint(before) or not _NEGATIONS.isdisjoint(before[-_NEGATION_REACH:]):
+        return True
+    return not _HINDI_NEGATIONS.isdisjoint([*before[-1:], *words[end : end + 1]])
 
 
 def find_offsets(phrase: Sequence[str], longer: Sequence[str]) -> list[int]:
@@ -68,17 +100,43 @@ class WordIndex:
         """The number of indexed texts."""
         return len(self._text_starts) - 1
 
-    def find(self, phrase: Sequence[str], *, unless: Iterable[Sequence[str]] = ()) -> TextPositions:
+    def find(
+        self, phrase: Sequence[str], *, unless: Iterable[Sequence[str]] = (), only_meant: bool = False
+    ) -> TextPositions:
         """Return the position of the text of each occurrence, in order; two occurrences in a text give it twice.
 
-        Occurrences within one of the longer phrases of `unless` are left out.
+        Occurrences within one of the longer phrases of `unless` are left out, and with `only_meant` those that
+        `is_denied` finds.
         """
         starts, texts = self._find_in_texts(phrase)
         for longer in unless:
             for offset in find_offsets(phrase, longer):
                 keep = ~np.isin(starts, self._find_in_texts(longer)[0] + offset)
                 starts, texts = starts[keep], texts[keep]
+        if only_meant:
+            # Few texts have a word that can deny anything, so the check of single words is left to them.
+            doubtful = np.flatnonzero(self._may_deny[texts])
+            keep = np.ones(len(texts), bool)
+            for occurrence, start, text in zip(doubtful, starts[doubtful], texts[doubtful], strict=True):
+                first, last = self._text_starts[text : text + 2]
+                words = [self._words[word_id] for word_id in self._ids[first:last]]
+                keep[occurrence] = not is_denied(words, start - first, start - first + len(phrase))
+            texts = texts[keep]
         return texts
+
+    @cached_property
+    def _words(self) -> list[str]:
+        """All words by their ids."""
+        return list(self._id_of_word)
+
+    @cached_property
+    def _may_deny(self) -> NDArray[np.bool_]:
+        """Whether each text has a negation or a word of report."""
+        ids = [self._id_of_word[word] for word in _DENYING if word in self._id_of_word]
+        texts = np.repeat(np.arange(self.text_count), self.lengths)
+        may_deny = np.zeros(self.text_count, bool)
+        may_deny[texts[np.isin(self._ids, ids)]] = True
+        return may_deny
 
     def list_words(self, *, min_uses: int, max_uses: int) -> list[str]:
         """Return the words whose number of uses is within the limits, both included."""

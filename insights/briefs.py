@@ -43,7 +43,7 @@ def build_brief(insight: Insight) -> Brief:
         searcher, definition.sections, people=people, recurring_words=words
     )
     # Matching words are only candidates; the messages are read to see which phrase is meant.
-    dangerous = searcher.find_matches(safety.PHRASES)[:MAX_CONCERNS]
+    dangerous = searcher.find_matches(safety.PHRASES, only_meant=False)[:MAX_CONCERNS]
     return Brief(
         title=insight.insight_type.title,
         purpose=insight.insight_type.purpose,

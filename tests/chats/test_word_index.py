@@ -103,3 +103,42 @@ def test_words_within_limits_and_their_uses_are_listed() -> None:
     assert index.list_words(min_uses=2, max_uses=2) == ["a"]
     word, text = index.find_uses(["b", "c"])
     assert (word.tolist(), text.tolist()) == ([0, 0, 1, 0], [0, 0, 1, 2])
+
+
+@pytest.mark.parametrize(
+    ("term", "text"),
+    [
+        ("love you", "I don't love you any more"),
+        ("love you", "I don\u2019t think I love you"),
+        ("love you", "I never really love you"),
+        ("miss you", "I am not going to miss you"),
+        ("love you", "he said that he does love you"),
+        ("love you", "Mom told me to love you"),
+        ("gussa", "gussa nahi hu"),
+        ("gussa", "mat gussa karo"),
+        ("प्यार", "प्यार नहीं है"),
+        ("angry", "wasn't angry"),
+    ],
+)
+def test_what_is_negated_or_reported_is_not_meant(term: str, text: str) -> None:
+    index = WordIndex([["unrelated, not said", text], ["nothing"]])
+    assert index.find(split_words(term)).tolist() == [1]
+    assert index.find(split_words(term), only_meant=True).tolist() == []
+
+
+@pytest.mark.parametrize(
+    ("term", "text"),
+    [
+        ("love you", "I love you, I never said goodbye"),
+        ("love you", "no, I love you"),
+        ("love you", "not today, maybe tomorrow, because of the rain, and I love you"),
+        ("love you", "he said no but I love you"),
+        ("can't wait", "I can't wait"),
+        ("never listen", "you never listen"),
+        ("gussa", "gussa hu, samajh nahi aata"),
+    ],
+)
+def test_what_stands_for_itself_is_meant(term: str, text: str) -> None:
+    # The text before ends with a negation, which must not reach into the next one.
+    index = WordIndex([["I do not", text]])
+    assert index.find(split_words(term), only_meant=True).tolist() == [1]

@@ -103,7 +103,8 @@ def _make_counter(lines: Sequence[Line], *, people: int) -> briefs.CountMatches:
 
     def count(terms: Sequence[str], unless: Sequence[str] = ()) -> list[int]:
         longer = [split_words(phrase) for phrase in unless]
-        matches = {text for term in terms for text in index.find(split_words(term), unless=longer).tolist()}
+        found = (index.find(split_words(term), unless=longer, only_meant=True).tolist() for term in terms)
+        matches = {text for texts in found for text in texts}
         return [sum(lines[text].person == person for text in matches) for person in range(people)]
 
     return count

@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from chats.statistics.languages import STOP_WORDS
-from chats.word_index import find_offsets, split_words
+from chats.word_index import find_offsets, is_denied, split_words
 from insights import safety
 from insights.engines.base import Brief, CitedExchange, Conversation, SectionBrief, ShownMessage
 
@@ -64,7 +64,7 @@ class _Matcher:
         self._queries = [query for query in queries if len(query) >= _MIN_CONTENT_WORDS]
 
     def find_groups(self, text: Sequence[str]) -> set[str]:
-        """Return the groups with a term in the text that is not part of an excluded phrase."""
+        """Return the groups with a term in the text that is meant and is not part of an excluded phrase."""
         groups = set()
         for length in range(1, _MAX_TERM_WORDS + 1):
             for start in range(len(text) - length + 1):
@@ -77,7 +77,7 @@ class _Matcher:
                     for longer in self._excluded
                     for offset in find_offsets(phrase, longer)
                 )
-                if not excluded:
+                if not excluded and not is_denied(text, start, start + length):
                     groups.add(self.terms[phrase])
         return groups
 
