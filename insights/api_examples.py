@@ -190,7 +190,8 @@ DOCUMENT: dict[str, Any] = {
     },
     "provenance": {
         "engine": "local",
-        "model": "signals",
+        "model": "rules-2",
+        "method": "counted",
         "type_version": 1,
         "prompt_version": "1",
         "tokens": {"in": 0, "out": 0},

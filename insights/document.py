@@ -8,7 +8,7 @@
                       evidence[]: context, messages[]: number, sender, sent_at, text
     recommendations[]: id, title, for[], suggestion, why, example
     sufficiency:      messages_read, messages_total, first_at, last_at, limits[]
-    provenance:       engine, model, type_version, prompt_version, tokens, milliseconds,
+    provenance:       engine, model, method, type_version, prompt_version, tokens, milliseconds,
                       citations {given, kept, dropped}
     language:         of the findings
 
@@ -61,7 +61,7 @@ def build_document(*, brief: Brief, draft: Draft, provenance: Mapping[str, Any])
         "overall": {"score": score, "rating": brief.definition.overall.rate(score), "summary": summary},
         "sections": sections,
         "recommendations": _build_recommendations(brief, draft),
-        "sufficiency": _describe_sufficiency(brief, sections),
+        "sufficiency": _describe_sufficiency(brief, sections, method=provenance["method"]),
         "provenance": {**provenance, "citations": citations},
         "language": draft.language or brief.language,
     }
@@ -175,8 +175,8 @@ def _build_recommendations(brief: Brief, draft: Draft) -> list[dict[str, Any]]:
     return built
 
 
-def _describe_sufficiency(brief: Brief, sections: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return how much was read and, in sentences, what limits the insight."""
+def _describe_sufficiency(brief: Brief, sections: Sequence[Mapping[str, Any]], *, method: str) -> dict[str, Any]:
+    """Return how many messages the engine was shown and, in sentences, what limits the insight."""
     shown = brief.shown_messages().values()
     times = [message.sent_at for message in shown]
     limits = []
@@ -184,13 +184,12 @@ def _describe_sufficiency(brief: Brief, sections: Sequence[Mapping[str, Any]]) -
         limits.append(f"A short chat: {brief.messages_total} messages say only so much.")
     # Half of the messages is close enough to all of them.
     elif len(shown) * 2 < brief.messages_total:
-        limits.append(
-            f"Counts cover all {brief.messages_total} messages; {len(shown)} of them were picked to be read closely."
-        )
+        use = "read closely" if method == "read" else "searched for examples"
+        limits.append(f"Counts cover all {brief.messages_total} messages; {len(shown)} of them were {use}.")
     if brief.concerns:
         limits.append("Nothing was rated: some messages may speak of someone in danger.")
     elif unrated := [section["title"] for section in sections if section["rating"] == NOT_ENOUGH_DATA]:
-        limits.append(f"Too little was said to rate: {', '.join(unrated)}.")
+        limits.append(f"Not rated: {', '.join(unrated)}.")
     return {
         "messages_read": len(shown),
         "messages_total": brief.messages_total,

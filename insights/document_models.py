@@ -7,7 +7,7 @@ their owner as they are: reading one does not validate it, so documents of earli
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, Strict, StrictStr, ValidationInfo, field_validator, model_validator
 
@@ -149,6 +149,9 @@ class Provenance(ClosedModel):
 
     engine: StrictStr
     model: StrictStr
+    method: Literal["counted", "read"] = Field(
+        default="counted", description="Whether the engine counted words and times, or read the messages."
+    )
     type_version: Count
     prompt_version: StrictStr
     tokens: Mapping[StrictStr, Count]

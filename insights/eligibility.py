@@ -1,4 +1,4 @@
-"""Which insight types a chat is eligible for, and the reason for each that it is not. Uses the chat's counts only."""
+"""Which insight types a chat is eligible for, and the reason for each that it is not. Uses counts only, no messages."""
 
 from __future__ import annotations
 
@@ -6,16 +6,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from chats.models import Chat
+from insights import engines
 from insights.models import InsightType
 from relivchats.errors import DomainError
 
 #: Every insight is about people with each other, so a chat in which one person writes is eligible for none.
 MIN_PEOPLE = 2
+#: An engine that knows only some languages must know those of this share of the texts whose language is recognised.
+MIN_KNOWN_SHARE = 0.5
+#: With fewer of these texts, the language of the chat is unknown.
+MIN_RECOGNISED_TEXTS = 20
+#: Keys of `language_mix` that name no language.
+_NO_LANGUAGE = frozenset({"unknown", "mixed", "devanagari"})
 ONLY_ONE_PERSON = "Only one person writes in this chat; insights are about people with each other."
 
 
 class NotEligible(DomainError):
-    """The chat has too few messages, or too few or too many people, for a requested type. No coins are reserved."""
+    """The chat has too few messages, too few or too many people, or a language that the engine does not know.
+
+    No coins are reserved.
+    """
 
     code, status, title = "ERR_1001", 422, "These insights do not fit this chat"
     # The API's name of the problem, from before the class was renamed.
@@ -24,17 +34,21 @@ class NotEligible(DomainError):
 
 @dataclass(frozen=True)
 class Eligibility:
-    """The checked types: those the chat is eligible for, and the others by reason. A type can have several reasons."""
+    """The checked types: those the chat is eligible for, and the others by reason. A type can have several reasons.
+
+    `unknown_language` is the chat's language if the engine cannot judge it; then the chat is eligible for no type.
+    """
 
     chat: Chat
     too_few_people: list[InsightType]
     too_many_people: list[InsightType]
     too_few_messages: list[InsightType]
     eligible: list[InsightType]
+    unknown_language: str = ""
 
     def reason_against(self, insight_type: InsightType) -> str:
         """Return why the chat is not eligible for the type, in sentences; empty if it is eligible."""
-        reasons = []
+        reasons = [self._explain_language()] if self.unknown_language else []
         if insight_type in self.too_few_people:
             reasons.append(ONLY_ONE_PERSON)
         if insight_type in self.too_many_people:
@@ -46,7 +60,7 @@ class Eligibility:
 
     def require_all(self) -> None:
         """Raise NotEligible if the chat is not eligible for one of the checked types."""
-        reasons = []
+        reasons = [self._explain_language()] if self.unknown_language else []
         if self.too_few_people:
             reasons.append(ONLY_ONE_PERSON)
         if self.too_many_people:
@@ -70,15 +84,42 @@ class Eligibility:
             possible=[t.id for t in self.eligible],
         )
 
+    def _explain_language(self) -> str:
+        engine = engines.get_engine()
+        known = ", ".join(map(_show, sorted(engine.chat_languages or ())))
+        return (
+            f"This chat is mostly in {_show(self.unknown_language)}. The {engine.name} engine counts words and knows"
+            f" only those of {known}, so it cannot judge this chat."
+        )
+
 
 def check_eligibility(chat: Chat, types: Sequence[InsightType]) -> Eligibility:
     """Return which of the types the chat is eligible for."""
     too_few_people = [t for t in types if chat.participant_count < MIN_PEOPLE]
     too_many_people = [t for t in types if chat.is_group and not t.groups]
     too_few_messages = [t for t in types if chat.message_count < t.min_messages]
+    unknown_language = find_unknown_language(chat)
     rejected = {t.id for t in [*too_few_people, *too_many_people, *too_few_messages]}
-    eligible = [t for t in types if t.id not in rejected]
-    return Eligibility(chat, too_few_people, too_many_people, too_few_messages, eligible)
+    eligible = [t for t in types if t.id not in rejected and not unknown_language]
+    return Eligibility(chat, too_few_people, too_many_people, too_few_messages, eligible, unknown_language)
+
+
+def find_unknown_language(chat: Chat) -> str:
+    """Return the chat's most frequent language if the engine cannot judge the chat; otherwise an empty string."""
+    known = engines.get_engine().chat_languages
+    if known is None:
+        return ""
+    mix: dict[str, int] = {
+        name: share["count"] for name, share in chat.statistics["language_mix"].items() if name not in _NO_LANGUAGE
+    }
+    total, understood = sum(mix.values()), sum(mix[name] for name in known & mix.keys())
+    if total < MIN_RECOGNISED_TEXTS or understood >= total * MIN_KNOWN_SHARE:
+        return ""
+    return max(mix.keys() - known, key=lambda name: (mix[name], name))
+
+
+def _show(language: str) -> str:
+    return language.replace("_", " ").title()
 
 
 def _join_titles(types: Sequence[InsightType]) -> str:

@@ -114,6 +114,7 @@ def _generate(lease: Lease, engine: Engine) -> GeneratedInsight:
     provenance = {
         "engine": engine.name,
         "model": engine.model,
+        "method": engine.method,
         "type_version": insight.type_version.version,
         "prompt_version": engine.prompt_version,
         "tokens": {"in": draft.tokens_in, "out": draft.tokens_out},

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
     from insights.definition import Definition, Section
@@ -176,6 +176,10 @@ class Engine(Protocol):
     prompt_version: str
     #: Codes of the languages in which it writes findings; the first is the default.
     languages: tuple[str, ...]
+    #: How it knows what it writes: "counted" from words and times, or "read".
+    method: Literal["counted", "read"]
+    #: The languages of chats that it can judge, as `language_mix` names them; None for all.
+    chat_languages: frozenset[str] | None
 
     def write(self, brief: Brief) -> Draft:
         """Return a draft. Raise EngineError; its attributes decide whether the insight is attempted again."""

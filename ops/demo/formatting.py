@@ -97,10 +97,14 @@ def format_insight(insight: Document, *, layout: Layout, full: bool = False) -> 
         lines += ["", *_section(section, exchanges, layout=layout, full=full)]
     for recommendation in document["recommendations"]:
         lines += ["", *format_recommendation(recommendation, layout=layout, full=full)]
-    sufficiency, engine = document["sufficiency"], plain(document["provenance"]["engine"])
+    sufficiency, provenance = document["sufficiency"], document["provenance"]
     read, total = sufficiency["messages_read"], sufficiency["messages_total"]
-    share = "all" if read == total else f"{format_number(read)} of"
-    sentences = [f"Read {share} {format_number(total)} messages, written by the {engine} engine."]
+    if provenance.get("method") == "counted":
+        sentences = [f"Counted over {format_number(total)} messages, not read."]
+    else:
+        share = "all" if read == total else f"{format_number(read)} of"
+        sentences = [f"Read {share} {format_number(total)} messages."]
+    sentences.append(f"Written by the {plain(provenance['engine'])} engine.")
     sentences += map(plain, sufficiency["limits"])
     return [*lines, "", *(layout.dim(line) for line in layout.wrap(" ".join(sentences), first="  "))]
 

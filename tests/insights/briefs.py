@@ -19,6 +19,7 @@ PEOPLE = ("Asha", "Ravi")
 PROVENANCE: dict[str, Any] = {
     "engine": "test",
     "model": "none",
+    "method": "counted",
     "type_version": 1,
     "prompt_version": "",
     "tokens": {"in": 0, "out": 0},

@@ -31,6 +31,8 @@ def test_every_engine_declares_its_name_model_and_languages(name: str) -> None:
     assert isinstance(engine.model, str)
     assert isinstance(engine.prompt_version, str)
     assert engine.languages[0]
+    assert engine.method in ("counted", "read")
+    assert engine.chat_languages is None or engine.chat_languages
     assert callable(engine.write)
 
 

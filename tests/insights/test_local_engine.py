@@ -260,7 +260,7 @@ def test_the_same_brief_gives_the_same_document(name: str) -> None:
 def test_a_process_has_one_engine_and_documents_name_it() -> None:
     assert engines.get_engine() is engines.get_engine()
     assert write_insight("love_language", WARM)["provenance"]["engine"] == "local"
-    assert LocalInsightEngine.model == "rules-1"
+    assert LocalInsightEngine.model == "rules-2"
 
 
 @pytest.mark.parametrize("name", TYPES)

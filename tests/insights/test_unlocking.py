@@ -11,12 +11,15 @@ from django.db import connections
 from billing.audit import audit
 from billing.ledger import InsufficientCoins
 from billing.models import CoinReservation
+from chats.importing import import_chat
 from chats.models import Chat
-from insights import settlement, unlocking
+from insights import engines, settlement, unlocking
+from insights.eligibility import NotEligible
 from insights.models import GenerationJob, Insight, InsightType
 from relivchats.accounts.models import User
 from relivchats.errors import Conflict, NotFound
 from tests.concurrency import call_at_once
+from tests.insights.conftest import ROMANTIC_PRICE
 
 pytestmark = pytest.mark.django_db
 
@@ -251,3 +254,57 @@ def test_of_a_thousand_unlocks_on_a_balance_for_one_one_succeeds(
     person.wallet.refresh_from_db()
     assert (person.wallet.balance, person.wallet.reserved) == (100, 100)
     assert audit() == []
+
+
+SENTENCES = {
+    "spanish": ("hola mi amor, que tal el día de hoy", "muy bien, pero tengo mucho trabajo y estoy cansada"),
+    "german": ("ich habe heute leider keine Zeit für dich", "das ist nicht schlimm, wir sehen uns dann morgen"),
+    "arabic": ("كيف حالك اليوم يا صديقي", "أنا بخير والحمد لله وأنت"),
+    "english": ("how was your day at the office", "it was fine, thanks for asking"),
+    "hinglish": ("kya kar rahe ho yaar", "kuch nahi bas ghar pe hoon"),
+    "hindi": ("क्या कर रहे हो आज", "मैं घर पर हूँ और काम है"),
+}
+
+
+@pytest.fixture
+def chat_in(make_person: Callable[..., User]) -> Callable[..., Chat]:
+    def make(*languages: str) -> Chat:
+        lines = [line for language in languages for line in SENTENCES[language]] * 80
+        records = [
+            f"{1 + n // 60:02}/03/2024, {n // 60:02}:{n % 60:02} - {('Asha', 'Ravi')[n % 2]}: {line}\n"
+            for n, line in enumerate(lines)
+        ]
+        return import_chat(owner=make_person(coins=ROMANTIC_PRICE), upload="".join(records).encode())
+
+    return make
+
+
+@pytest.mark.parametrize("language", ["spanish", "german", "arabic"])
+def test_a_language_without_phrases_is_refused_before_coins_are_held(
+    chat_in: Callable[..., Chat], language: str
+) -> None:
+    chat = chat_in(language)
+    with pytest.raises(NotEligible) as refused:
+        unlocking.unlock(user=chat.owner, chat=chat, category_id="romantic")
+    assert f"mostly in {language.title()}" in refused.value.detail
+    assert "English, Hindi, Hinglish" in refused.value.detail
+    assert refused.value.extra["possible"] == []
+    assert not CoinReservation.objects.exists()
+    quote = unlocking.quote(user=chat.owner, chat=chat, category_id="romantic")
+    assert not quote.plan.eligibility.eligible
+
+
+@pytest.mark.parametrize(
+    "languages", [["english"], ["hinglish"], ["hindi"], ["english", "spanish"], ["hindi", "arabic"]]
+)
+def test_a_chat_that_is_half_in_known_languages_is_accepted(chat_in: Callable[..., Chat], languages: list[str]) -> None:
+    chat = chat_in(*languages)
+    assert unlocking.unlock(user=chat.owner, chat=chat, category_id="romantic").created
+
+
+def test_an_engine_that_knows_every_language_accepts_any_chat(
+    chat_in: Callable[..., Chat], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engines.get_engine(), "chat_languages", None)
+    chat = chat_in("spanish")
+    assert unlocking.unlock(user=chat.owner, chat=chat, category_id="romantic").created

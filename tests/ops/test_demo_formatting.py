@@ -54,7 +54,7 @@ INSIGHT: dict[str, Any] = {
             }
         ],
         "sufficiency": {"messages_read": 200, "messages_total": 443, "limits": ["Too little was said to rate: Trips."]},
-        "provenance": {"engine": "local"},
+        "provenance": {"engine": "local", "method": "counted"},
     },
 }
 
@@ -112,7 +112,7 @@ def test_an_insight_shows_its_rating_score_finding_figures_and_recommendation() 
     assert "Asha frequent · Typical time to reply: Asha 1 min, Rohan 1 h 5 min" in shown
     assert "Say it aloud (Rohan)" in shown
     assert "“I felt proud today.”" in shown
-    assert "Read 200 of 443 messages, written by the local engine. Too little was said to rate: Trips." in " ".join(
+    assert "Counted over 443 messages, not read. Written by the local engine. Too little was said to rate: Trips." in " ".join(
         shown.split()
     )
 

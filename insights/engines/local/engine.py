@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from insights.engines.base import (
     Brief,
@@ -43,9 +43,12 @@ class LocalInsightEngine:
     """Writes insights from counts alone, in English."""
 
     name = "local"
-    model = "rules-1"
+    model = "rules-2"
     prompt_version = ""
     languages: tuple[str, ...] = ("en",)
+    method: Literal["counted", "read"] = "counted"
+    #: Those of the catalogue's terms.
+    chat_languages: frozenset[str] | None = frozenset({"english", "hinglish", "hindi"})
 
     def write(self, brief: Brief) -> Draft:
         """Return a draft. Never fails."""

@@ -85,5 +85,5 @@ def _place(counts: SectionCounts, figure: float | None, *, mentions: int) -> str
         member = scale[-2]
     # Harm can be counted. That there is little of it, and that it was made good, cannot.
     claims_no_harm = section.sensitive and member != scale[-1]
-    claims_gaps = counts.signal.kind == "breadth" and member == scale[-1]
+    claims_gaps = counts.signal.kind == "breadth" and member != scale[0]
     return NOT_ENOUGH_DATA if claims_no_harm or claims_gaps else member
