@@ -112,8 +112,9 @@ def test_an_insight_shows_its_rating_score_finding_figures_and_recommendation() 
     assert "Asha frequent · Typical time to reply: Asha 1 min, Rohan 1 h 5 min" in shown
     assert "Say it aloud (Rohan)" in shown
     assert "“I felt proud today.”" in shown
-    assert "Counted over 443 messages, not read. Written by the local engine. Too little was said to rate: Trips." in " ".join(
-        shown.split()
+    assert (
+        "Counted over 443 messages, not read. Written by the local engine. Too little was said to rate: Trips."
+        in " ".join(shown.split())
     )
 
 

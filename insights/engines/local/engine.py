@@ -22,7 +22,6 @@ from insights.engines.base import (
     RecommendationDraft,
     SectionDraft,
 )
-from insights.engines.local import sentences
 from insights.engines.local.example_selection import ExampleSelector
 from insights.engines.local.figures import select_speakers
 from insights.engines.local.findings import FindingWriter, write_note
@@ -123,7 +122,7 @@ def _summarize(brief: Brief, ranked: RankedSections, ratings: Mapping[str, Secti
     for section in [*best, *(section for section in worst if section not in best)]:
         # A section that rates people only has no sentence of its own.
         if sentence := section.sentences.get(ratings[section.key].rating or "", ""):
-            parts.append(f"{section.title}: {sentences.lower_first(sentence)}")
+            parts.append(sentence)
     return " ".join(parts)
 
 
