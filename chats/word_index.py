@@ -7,10 +7,12 @@ passes and only distinct parts are examined character by character; a lookup tak
 
 from __future__ import annotations
 
+import tomllib
 import unicodedata
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from itertools import chain
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,21 +27,11 @@ _SPLIT_TABLE = bytes(byte if byte in _WORD_BYTES else 0x20 for byte in bytes(ran
 # Common punctuation outside ASCII, replaced in whole texts: otherwise most parts that contain it would be distinct.
 # Rarer punctuation is left to `_split_part`.
 _COMMON_PUNCTUATION = [sign.encode() for sign in "\u2018\u2019\u201c\u201d\u2013\u2014\u2026\u0964\u00a0\u202f\u200e"]
-# As `split_words` splits them: "don't" is "don" and "t". Left out are words that often follow no statement ("no, I love
-# you", "can't wait") or that are also particles (the Hindi "na").
-_NEGATIONS = frozenset(
-    {"don", "doesn", "didn", "isn", "aren", "wasn", "weren", "won", "wouldn", "haven", "hasn", "hadn", "ain"}
-    | {"dont", "doesnt", "didnt", "isnt", "arent", "wasnt", "wont", "wouldnt", "havent", "hasnt", "aint"}
-    | {"not", "never", "nobody", "neither", "nor"}
-)
-_HINDI_NEGATIONS = frozenset({"nahi", "nahin", "nhi", "nai", "nahii", "mat", "नहीं", "नही", "मत"})
-_REPORTS = frozenset(
-    {"said", "says", "told", "tells", "claims", "claimed", "bola", "boli", "bole", "kaha", "kehta", "kehti", "kehte"}
-    | {"बोला", "बोली", "कहा", "कहता", "कहती"}
-)
-#: A negation or a report does not reach past these.
-_CONJUNCTIONS = frozenset({"but", "and", "because", "so", "lekin", "magar", "par", "aur", "kyunki", "लेकिन", "पर", "और"})
-_DENYING = _NEGATIONS | _HINDI_NEGATIONS | _REPORTS
+_DENIALS = {
+    kind: frozenset(words.split())
+    for kind, words in tomllib.loads(Path(__file__).with_name("denials.toml").read_text(encoding="utf-8")).items()
+}
+_DENYING = _DENIALS["negations"] | _DENIALS["hindi_negations"] | _DENIALS["reports"]
 #: Words before a term in which a negation or a report is looked for. A contraction takes two words.
 _NEGATION_REACH, _REPORT_REACH = 4, 6
 _IGNORED = frozenset("\u200b\u200c\u200d\u200e\u200f\ufe0e\ufe0f\u20e3")
@@ -54,14 +46,14 @@ def is_denied(words: Sequence[str], start: int, end: int) -> bool:
     """Return whether the words from `start` to before `end` are negated or reported: "I don't really love you".
 
     A negation denies what begins soon after it ("I don't think I love you"), and a Hindi negation what is right before
-    or after it. What follows "said", "told" or the like is somebody's report of other words.
+    or after it. What follows "said" or the like is somebody's report of other words.
     """
     before = words[max(0, start - _REPORT_REACH) : start]
-    clause_starts = [position for position, word in enumerate(before) if word in _CONJUNCTIONS]
+    clause_starts = [position for position, word in enumerate(before) if word in _DENIALS["conjunctions"]]
     before = before[clause_starts[-1] :] if clause_starts else before
-    if not _REPORTS.isdisjoint(before) or not _NEGATIONS.isdisjoint(before[-_NEGATION_REACH:]):
+    if not _DENIALS["reports"].isdisjoint(before) or not _DENIALS["negations"].isdisjoint(before[-_NEGATION_REACH:]):
         return True
-    return not _HINDI_NEGATIONS.isdisjoint([*before[-1:], *words[end : end + 1]])
+    return not _DENIALS["hindi_negations"].isdisjoint([*before[-1:], *words[end : end + 1]])
 
 
 def find_offsets(phrase: Sequence[str], longer: Sequence[str]) -> list[int]:

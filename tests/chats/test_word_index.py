@@ -113,7 +113,7 @@ def test_words_within_limits_and_their_uses_are_listed() -> None:
         ("love you", "I never really love you"),
         ("miss you", "I am not going to miss you"),
         ("love you", "he said that he does love you"),
-        ("love you", "Mom told me to love you"),
+        ("love you", "Mom says to love you"),
         ("gussa", "gussa nahi hu"),
         ("gussa", "mat gussa karo"),
         ("प्यार", "प्यार नहीं है"),
