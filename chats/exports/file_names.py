@@ -35,9 +35,8 @@ _BY_EXTENSION = {
 }
 
 
-def media_kind_of_file(line: bytes) -> MediaKind | None:
-    """Return the kind of the file that a line names; None if it names no file."""
-    extension = extension_in(line)
+def media_kind_of_file(line: bytes, extension: bytes) -> MediaKind | None:
+    """Return the kind of the file with this extension that a line names; None if it names no file."""
     if extension and extension not in _BY_EXTENSION:
         return MediaKind.DOCUMENT
     # The prefix is WhatsApp's own, but documents keep the names that people gave them.

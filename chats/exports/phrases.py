@@ -20,7 +20,7 @@ from chats.exports.bidi import (
 from chats.exports.file_names import extension_in, media_kind_of_file
 from chats.exports.marked import file_and_caption
 from chats.exports.parsed import MediaKind, MessageKind
-from chats.exports.prefilter import EDGE_BYTES, EdgePrefilter
+from chats.exports.prefilter import EDGE_BYTES, LONG_EDGE_BYTES, EdgePrefilter
 from chats.exports.spelling import normal, normal_bytes, spellings
 
 _ANY = "…"
@@ -118,12 +118,16 @@ class Phrases:
 
     def __init__(self, languages: dict[str, dict[str, list[str]]]) -> None:
         self.whole: dict[bytes, Meaning] = {}
+        # Of those bodies that are whole phrases, the ones that were classified before.
+        self._placeholders: dict[bytes, Classified] = {}
         #: Phrases that count only behind WhatsApp's mark.
         self.typed: set[bytes] = set()
         self.begins: dict[bytes, list[Frame]] = defaultdict(list)
         self.ends: dict[bytes, list[Frame]] = defaultdict(list)
         self.edited: set[bytes] = set()
         self._frames: set[tuple[str, str, re.Pattern[bytes] | None]] = set()
+        self._whole_heads: set[str] = set()
+        self._whole_tails: set[str] = set()
         self._first_letters: set[str] = set()
         self._last_letters: set[str] = set()
         self.lines = SystemLines([line for phrases in languages.values() for line in phrases.get("system", ())])
@@ -134,13 +138,14 @@ class Phrases:
                     getattr(self, f"_add_{field}")(text)
         self._frame("", ".vcf>", _CONTACT)
         self._frame("BEGIN:VCARD", "", _CONTACT)
-        self._notes = tuple(self.edited)
-        self.tails = {spelling.encode()[-EDGE_BYTES:] for tail in self._last_letters for spelling in spellings(tail)}
+        self.tails = {tail[-EDGE_BYTES:] for tail in _edges(self._last_letters)}
         self.heads = {head: tuple(frame.begin for frame in frames) for head, frames in self.begins.items()}
         self.heads |= {mark: (mark,) for mark in MARKS}
-        self._edges = EdgePrefilter(
-            heads={spelling.encode() for head in self._first_letters for spelling in spellings(head)},
-            tails=self.tails,
+        self._prefilter = EdgePrefilter(
+            whole_heads=_edges(self._whole_heads),
+            whole_tails=_edges(self._whole_tails),
+            heads=_edges(self._first_letters),
+            tails=_edges(self._last_letters),
             before=[*b" \t", *(mark[0] for mark in MARKS)],
         )
 
@@ -218,7 +223,7 @@ class Phrases:
         note = text.removesuffix(">")
         for end in (">", *(f"{stop}>" for stop in _FULL_STOPS)):
             self.edited.add((note + end).encode())
-            self._last_letters.add((note + end)[-EDGE_BYTES:])
+            self._last_letters.add((note + end)[-LONG_EDGE_BYTES:])
 
     def _add_system(self, text: str) -> None:
         """Recognise a whole sentence in a body too: old iPhones printed it with a sender and without a mark."""
@@ -245,29 +250,31 @@ class Phrases:
             if len(end.encode()) < EDGE_BYTES:
                 self._frame(begin, end + stop, meaning, between)
             else:
-                self._last_letters.add((end + stop)[-EDGE_BYTES:])
+                self._last_letters.add((end + stop)[-LONG_EDGE_BYTES:])
 
     def _whole(self, text: str, meaning: Meaning) -> None:
-        self.whole[_without_stop(text.encode())] = meaning
-        self._first_letters.add(text[:EDGE_BYTES])
+        text = text.rstrip("".join(_FULL_STOPS))
+        self.whole[text.encode()] = meaning
+        # Each letter takes a byte at least.
+        self._whole_heads.add(text[:LONG_EDGE_BYTES])
+        self._whole_tails.add(text[-LONG_EDGE_BYTES:])
 
     def _frame(self, begin: str, end: str, meaning: Meaning, between: re.Pattern[bytes] | None = None) -> None:
         frame = Frame(begin.encode(), end.encode(), meaning, between)
         if (begin, end, between) in self._frames:
             return
         self._frames.add((begin, end, between))
-        # Each letter takes a byte at least.
         if len(frame.end) >= EDGE_BYTES:
             self.ends[frame.end[-EDGE_BYTES:]].append(frame)
-            self._last_letters.add(end[-EDGE_BYTES:])
+            self._last_letters.add(end[-LONG_EDGE_BYTES:])
         else:
             self.begins[frame.begin[:_HEAD_BYTES]].append(frame)
-            self._first_letters.add(begin[:EDGE_BYTES])
+            self._first_letters.add(begin[:LONG_EDGE_BYTES])
 
     def notable(self, bodies: list[bytes]) -> list[int]:
         """Return the positions of the bodies that may be more than plain text; `classify` decides."""
         notable = []
-        for position in self._edges.matching_positions(bodies):
+        for position in self._prefilter.matching_positions(bodies):
             body = bodies[position]
             if _LINE_FEED in body or body[-EDGE_BYTES:] in self.tails:
                 notable.append(position)
@@ -280,13 +287,17 @@ class Phrases:
 
     def classify(self, body: bytes) -> Classified:
         """Return the kind, the text without the marks around WhatsApp's own words, and whether it was edited."""
+        if (classified := self._placeholders.get(body)) is not None:
+            return classified
         is_marked = body.startswith(MARKS)
         placeholder = body[len(OWN_MARKS[0]) :] if body.startswith(OWN_MARKS) else body
         meaning = self.whole.get(placeholder)
         if meaning is not None and (is_marked or placeholder not in self.typed):
-            return Classified(meaning.kind, placeholder, edited=False, media=meaning.media)
+            classified = Classified(meaning.kind, placeholder, edited=False, media=meaning.media)
+            self._placeholders[body] = classified
+            return classified
         text = without_outer_marks(body) if is_marked else body
-        edited = text[-EDGE_BYTES:] in self.tails and normal_bytes(text[-_PHRASE_BYTES:]).endswith(self._notes)
+        edited = text.endswith(b">") and normal_bytes(text[text.rfind(b"<") :]) in self.edited
         if edited:
             text = text[: text.rindex(b"<")]
             for mark in OWN_MARKS:
@@ -300,9 +311,10 @@ class Phrases:
             return Classified(meaning.kind, without_marks(text).rstrip(), edited)
         text = without_marks(head).strip() + newline + caption
         if meaning is _FILE:
-            if extension_in(head) == b"vcf":
+            extension = extension_in(head)
+            if extension == b"vcf":
                 return Classified(MessageKind.CONTACT, text, edited)
-            meaning = Meaning(MessageKind.MEDIA, media_kind_of_file(head))
+            return Classified(MessageKind.MEDIA, text, edited, media_kind_of_file(head, extension))
         return Classified(meaning.kind, text, edited, meaning.media)
 
     def captioned(self, text: bytes) -> Classified | None:
@@ -415,6 +427,11 @@ def _quotation_is_open(text: str) -> bool:
         elif mark in _ALWAYS_OPENING or position == 0 or _BEFORE_A_QUOTATION.match(text, position - 1):
             closers = _CLOSERS.get(mark, "")
     return bool(closers)
+
+
+def _edges(letters: set[str]) -> set[bytes]:
+    """Return the first or last letters of phrases in each spelling."""
+    return {spelling.encode() for text in letters for spelling in spellings(text)}
 
 
 def _capitalisations(text: str) -> set[str]:

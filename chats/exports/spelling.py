@@ -34,7 +34,11 @@ def normal(text: str) -> str:
 
 def normal_bytes(text: bytes) -> bytes:
     """Return UTF-8 text in the form of `normal`; a character that is cut off at the end is replaced."""
-    return text if text.isascii() else normal(text.decode("utf-8", "replace")).encode()
+    if text.isascii():
+        return text
+    decoded = text.decode("utf-8", "replace")
+    normalised = normal(decoded)
+    return text if normalised is decoded else normalised.encode()
 
 
 def spellings(text: str) -> set[str]:

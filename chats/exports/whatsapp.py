@@ -16,7 +16,7 @@ from chats.exports.bidi import ANY_OWN_MARK, LEFT_TO_RIGHT, OWN_MARKS, RIGHT_TO_
 from chats.exports.dates import MAX_DATES, DateOrder, DaySeconds, TimeSeconds, decide_order
 from chats.exports.dialect import SAMPLE_BYTES, Dialect, detect_dialect
 from chats.exports.errors import NotAChatExport, OnlySystemMessages
-from chats.exports.file_names import media_kind_of_file
+from chats.exports.file_names import extension_in, media_kind_of_file
 from chats.exports.group_subjects import GroupSubjects
 from chats.exports.marked import kind_of_marked, unknown_placeholder, without_note
 from chats.exports.parsed import (
@@ -394,4 +394,5 @@ class _BatchReader:
 
 def _media_kind(text: bytes) -> MediaKind | None:
     """Return the kind of the file that a placeholder in unknown words names, if it names one."""
-    return media_kind_of_file(text.partition(b"\n")[0][:_PLACEHOLDER_BYTES])
+    line = text.partition(b"\n")[0][:_PLACEHOLDER_BYTES]
+    return media_kind_of_file(line, extension_in(line))
