@@ -49,10 +49,10 @@ UNAVAILABLE = "This message is unavailable"
 #: Messages can be edited for 15 minutes.
 EDITABLE_SECONDS = 16 * 60
 #: Texts that are compared with an edited one, newest first, and their first characters that count.
-COMPARED_TEXTS = 10
-COMPARED_CHARS = 200
+COMPARED_TEXTS = 6
+COMPARED_CHARS = 100
 #: From 0 to 1. Two different texts about one matter are below, corrected words above.
-MIN_LIKENESS = 0.6
+MIN_LIKENESS = 0.5
 #: Rows that wait for a later edit.
 WAITING_ROWS = 2_000
 #: Emoji of reactions are shorter.
@@ -322,13 +322,14 @@ def without_originals(messages: Iterable[tuple[Row, bool]]) -> Iterator[Row]:
     A row with True is also an edited one if a note in any language ends its text and the text resembles an earlier one.
     """
     waiting: deque[Row] = deque()
+    trigrams = _Trigrams()
     for row, may_be_edited in messages:
         while waiting and (len(waiting) == WAITING_ROWS or row.seconds - waiting[0].seconds > EDITABLE_SECONDS):
             yield waiting.popleft()
         edited = row if row.edited else None
         if may_be_edited and not edited and row.kind == MessageKind.TEXT and row.text.endswith(")"):
             edited = row._replace(text=meta_sentences().split_edited_note(row.text)[0], edited=True)
-        position = _find_original(edited, waiting) if edited else None
+        position = _find_original(edited, waiting, trigrams) if edited else None
         if edited and position is not None:
             details = waiting[position].details if row.details is NO_DETAILS else row.details
             del waiting[position]
@@ -338,38 +339,46 @@ def without_originals(messages: Iterable[tuple[Row, bool]]) -> Iterator[Row]:
     yield from waiting
 
 
-def _find_original(edited: Row, earlier: deque[Row]) -> int | None:
+class _Trigrams(dict[str, frozenset[tuple[str, str, str]]]):
+    """The sequences of three characters in the texts that were compared last."""
+
+    def __missing__(self, text: str) -> frozenset[tuple[str, str, str]]:
+        if len(self) == WAITING_ROWS:
+            self.clear()
+        # The marks at both ends make the shortest texts comparable.
+        marked = f"\0\0{text[:COMPARED_CHARS].casefold()}\0"
+        self[text] = trigrams = frozenset(zip(marked, marked[1:], marked[2:], strict=False))
+        return trigrams
+
+    def likeness(self, one: str, other: str) -> float:
+        """Return from 0 to 1 how alike two texts are."""
+        if one == other:
+            return 1
+        short, long = (one, other) if len(one) < len(other) else (other, one)
+        # Words were added to a short text. A single character begins too many texts.
+        if len(short) > 1 and long.startswith(short) and not long[len(short)].isalnum():
+            return 0.9
+        # Two letters of a short text were exchanged.
+        if len(short) == len(long) < 20 and sorted(short) == sorted(long):
+            return 0.8
+        own, others = self[one], self[other]
+        return 2 * len(own & others) / (len(own) + len(others))
+
+
+def _find_original(edited: Row, earlier: deque[Row], trigrams: _Trigrams) -> int | None:
     """Return the position of the text that the edited one resembles most, the latest of several; None if none does."""
-    best, likeness = None, MIN_LIKENESS
-    pairs = _pairs(edited.text)
+    best, likeness = None, 0.0
     compared = 0
     for position in range(len(earlier) - 1, -1, -1):
         row = earlier[position]
         if row.sender == edited.sender and row.kind == edited.kind:
             compared += 1
-            if (found := _likeness(row.text, edited.text, pairs)) > likeness:
+            found = trigrams.likeness(row.text, edited.text)
+            if found >= MIN_LIKENESS and found > likeness:
                 best, likeness = position, found
             if likeness == 1 or compared == COMPARED_TEXTS:
                 break
     return best
-
-
-def _likeness(one: str, other: str, pairs: set[tuple[str, str]]) -> float:
-    """Return from 0 to 1 how alike two texts are; `pairs` are those of the second."""
-    if one == other:
-        return 1
-    short, long = sorted((one, other), key=len)
-    # Words were added to a short text. A single character begins too many texts.
-    if len(short) > 1 and long.startswith(short) and not long[len(short)].isalnum():
-        return 0.9
-    own = _pairs(one)
-    return 2 * len(own & pairs) / ((len(own) + len(pairs)) or 1)
-
-
-def _pairs(text: str) -> set[tuple[str, str]]:
-    text = text[:COMPARED_CHARS].casefold()
-    # A mark at both ends makes texts of one character comparable.
-    return set(zip(f"\0{text}", f"{text}\0", strict=True))
 
 
 def repaired(text: str) -> str:

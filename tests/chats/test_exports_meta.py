@@ -278,19 +278,53 @@ def test_reactions_to_the_original_belong_to_the_edited_message() -> None:
     assert message.details.reactions == (Reaction("❤", 1, ("Ben",)),)
 
 
+@pytest.mark.parametrize(
+    ("original", "edited"),
+    [
+        ("Lats sumer", "Last summer"),
+        ("wrok", "work"),
+        ("see you at 6", "see you at 7"),
+        ("pizza or soup", "pizza or pasta?"),
+        ("no", "no, I cannot come"),
+        ("what are you doing tonight?", "what r u doing tonight"),
+        ("été ❤", "été 🔥"),
+    ],
+)
+def test_a_corrected_text_is_recognised_as_the_original(original: str, edited: str) -> None:
+    said = [{"content": mojibake(original)}, {"content": mojibake(f"{edited} (edited)")}]
+    assert texts(*said) == [(edited, True)]
+
+
+@pytest.mark.parametrize(
+    ("earlier", "edited"),
+    [
+        ("good morning", "good night"),
+        ("the first plan is fine", "the second plan is bad"),
+        ("I", "I will be late"),
+        ("can you call me?", "can you pick me up?"),
+        (
+            "My brother said yesterday that they might come over for dinner on Sunday if the weather is fine",
+            "the train was late again this morning so I missed the meeting and now they want a report",
+        ),
+    ],
+)
+def test_an_edited_text_does_not_replace_another_one(earlier: str, edited: str) -> None:
+    assert texts({"content": earlier}, {"content": f"{edited} (edited)"}) == [(earlier, False), (edited, True)]
+
+
 def test_a_chat_of_edits_takes_time_in_proportion_to_its_size(monkeypatch: pytest.MonkeyPatch) -> None:
     compared = 0
-    likeness = meta._likeness
+    likeness = meta._Trigrams.likeness
 
-    def counted(*args: Any) -> float:
+    def counted(*texts: Any) -> float:
         nonlocal compared
         compared += 1
-        return likeness(*args)
+        return likeness(*texts)
 
-    monkeypatch.setattr(meta, "_likeness", counted)
+    monkeypatch.setattr(meta._Trigrams, "likeness", counted)
     rows = [{"content": f"{chr(97 + number % 26) * 9} (edited)", "timestamp_ms": AT_MS} for number in range(3_000)]
     read(*rows)
-    assert compared <= meta.COMPARED_TEXTS * len(rows)
+    assert 0 < compared <= meta.COMPARED_TEXTS * len(rows)
 
 
 # Details
