@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -25,22 +26,22 @@ DEPTH_LIMIT = 12
 
 # No repetition is backtracked into, so matching takes one step per byte.
 # Most strings have no escape. Their own alternative spares a repetition of a group: half the time of short strings.
-_STRING = rb'"[^"\\]*+(?:"|(?=\\)' + repeated(rb'\\.[^"\\]*+') + b'")'
+STRING = rb'"[^"\\]*+(?:"|(?=\\)' + repeated(rb'\\.[^"\\]*+') + b'")'
 _PLAIN = rb'[^{}\[\]"]*+'
 
 
 # Python's patterns cannot recurse, so each level of brackets contains a copy of the pattern of the level below.
-_NESTED = _PLAIN + repeated(_STRING + _PLAIN)
+_NESTED = _PLAIN + repeated(STRING + _PLAIN)
 for _ in range(DEPTH_LIMIT - 1):
-    _NESTED = _PLAIN + repeated(b"(?:" + _STRING + rb"|[{\[]" + _NESTED + rb"[}\]])" + _PLAIN)
+    _NESTED = _PLAIN + repeated(b"(?:" + STRING + rb"|[{\[]" + _NESTED + rb"[}\]])" + _PLAIN)
 
-_VALUE_PATTERN = rb'(?:[^{}\[\]",:\s]++|' + _STRING + rb"|[{\[]" + _NESTED + rb"[}\]])"
+_VALUE_PATTERN = rb'(?:[^{}\[\]",:\s]++|' + STRING + rb"|[{\[]" + _NESTED + rb"[}\]])"
 _VALUE = re.compile(_VALUE_PATTERN, re.DOTALL)
 _ELEMENTS = re.compile(repeated(rb"\s*+" + _VALUE_PATTERN + rb"\s*+,"), re.DOTALL)
 _BLANK = re.compile(rb"\s*+")
-_KEY = re.compile(rb"\s*+(" + _STRING + rb")\s*+:\s*+", re.DOTALL)
+_KEY = re.compile(rb"\s*+(" + STRING + rb")\s*+:\s*+", re.DOTALL)
 #: From the end of an object to the first key of the next one. Its length is limited where it is used.
-_SEPARATOR = re.compile(rb"\}\s*+,\s*+\{\s*+" + _STRING + rb"\s*+:", re.DOTALL)
+_SEPARATOR = re.compile(rb"\}\s*+,\s*+\{\s*+" + STRING + rb"\s*+:", re.DOTALL)
 
 
 class MalformedJson(ValueError):
@@ -130,7 +131,7 @@ class JsonCursor:
         """Return a window that ends after the last comma that the pattern finds, or after one element."""
         start = self.position
         elements = _ELEMENTS.match(self.text, start, start + WINDOW_BYTES)
-        end = elements.end() - 1 if elements and elements.end() > start else self._end_of_value()
+        end = elements.end() - 1 if elements and elements.end() > start else self._end_of_value(VALUE_LIMIT_BYTES + 1)
         # A window that is mostly brackets becomes many objects, slow to create, and does not contain messages.
         brackets = self.text.count(b"[", start, end) + self.text.count(b"{", start, end)
         if end - start > VALUE_LIMIT_BYTES or 4 * brackets > max(end - start, WINDOW_BYTES // 2):
@@ -140,8 +141,8 @@ class JsonCursor:
     def _skip(self) -> None:
         self.position = self._end_of_value()
 
-    def _end_of_value(self) -> int:
-        value = _VALUE.match(self.text, self.position)
+    def _end_of_value(self, limit_bytes: int = sys.maxsize) -> int:
+        value = _VALUE.match(self.text, self.position, min(self.position + limit_bytes, len(self.text)))
         if value is None:
             raise MalformedJson
         return value.end()

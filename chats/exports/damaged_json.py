@@ -1,0 +1,257 @@
+"""Read the array of messages of a text that is not JSON: what is intact, and what a repair makes readable.
+
+Telegram Desktop writes control characters as `\\x0B`, which JSON does not know, and once wrote values without quotation
+marks. A download that breaks off ends within a message. Such damage concerns single messages; the others are read.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from chats.exports.json_stream import (
+    STRING,
+    VALUE_LIMIT_BYTES,
+    WINDOW_BYTES,
+    JsonCursor,
+    MalformedJson,
+    Window,
+    decode,
+)
+from chats.exports.patterns import repeated
+
+#: More than any messenger writes. Each unreadable value takes several attempts.
+UNREADABLE_LIMIT = 10_000
+
+#: How far an element is followed beyond the text that usually begins the next one.
+_LOOK_BYTES = 64 * 1024
+#: How often the text can be looked at in this way.
+_LOOKS = 8
+
+#: What needs no repair.
+_CORRECT = re.compile(
+    repeated(
+        rb'[^":,]++|' + STRING + rb"|,(?!\s*+[}\]])"
+        rb'|:\s*+(?:(?=["{\[])|(?:true|false|null|-?[0-9]++(?:\.[0-9]++)?)(?=\s*+[,}\]]))'
+    ),
+    re.DOTALL,
+)
+#: A value without quotation marks ends with its line, as in Telegram's files, or else at the next delimiter. No file name
+#: is longer than 255 bytes.
+_BARE = re.compile(rb':(\s*+(?:[^"\r\n]{1,300}+(?=[\r\n])|[^",{}\[\]\r\n]*+))')
+_FIRST_KEY = re.compile(rb"\{\s*+(" + STRING + rb")\s*+:", re.DOTALL)
+_LITERAL = re.compile(rb"true|false|null|NaN|-?Infinity|-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?")
+_UP_TO_DELIMITER = re.compile(rb"[^,{}\[\]]*+")
+_ESCAPE = re.compile(rb'\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}|x(?P<code>[0-9a-fA-F]{2})|(?P<other>.))', re.DOTALL)
+
+
+class DamagedArray(JsonCursor):
+    """The elements of an array that begins at `start`; `end` is before any other array of messages.
+
+    `first_key` is what elements usually begin with, such as `"id"`.
+    `unreadable` counts the values that `windows` has left out so far.
+    """
+
+    def __init__(self, text: bytes, start: int, end: int, first_key: bytes) -> None:
+        super().__init__(text, start)
+        self.end = end
+        self.first_key = first_key
+        self.unreadable = 0
+        #: The comma and what follows it up to the first key of the next element, as usual in this file, or with any blanks.
+        self._beginning = b""
+        self._similar: re.Pattern[bytes] | None = None
+        self._is_out_of_step = False
+        # All looks beyond the beginnings of elements are limited together, so that the time stays linear.
+        self._look_bytes = _LOOKS * (end - start)
+
+    def windows(self) -> Iterator[Window]:
+        """Yield the readable elements in windows.
+
+        Raise MalformedJson if there is no array, or after UNREADABLE_LIMIT unreadable values.
+        """
+        self._expect(b"[")
+        self._learn_beginning()
+        separator = b"}" + self._beginning if self._beginning else b""
+        while self.position < self.end and not self._is_closed():
+            window = self._intact_window(separator) or self._salvaged_window(separator)
+            self.position = window.end
+            yield window
+            self._step_over_comma()
+        if self.position >= self.end:
+            # The text breaks off, usually within an element.
+            self._count_unreadable()
+
+    def _learn_beginning(self) -> None:
+        """Find the text with which each element but the first begins, such as `,{"id":` with the blanks of this file."""
+        sample = self.text[self.position : min(self.end, self.position + WINDOW_BYTES)]
+        own_key = _FIRST_KEY.match(sample)
+        for key in filter(None, (self.first_key, own_key and own_key[1])):
+            pattern = re.compile(rb",\s*+\{\s*+" + re.escape(key) + rb"\s*+:")
+            found = Counter(pattern.findall(sample))
+            if found:
+                # Lists inside of elements can have elements with this key too, but they are further indented.
+                self._beginning = max(found, key=lambda beginning: (found[beginning], -len(beginning)))
+                self._similar = pattern
+                return
+
+    def _find_next_beginning(self) -> int:
+        """Return the position of the comma before the next element; negative if there is none."""
+        if self._beginning:
+            next_element = self.text.find(self._beginning, self.position, self.end)
+            if next_element >= 0:
+                return next_element
+            self._beginning = b""
+        similar = self._similar and self._similar.search(self.text, self.position, self.end)
+        return similar.start() if similar else -1
+
+    def _is_closed(self) -> bool:
+        """Return whether the array ends here. After damage, a bracket can belong to a list inside an element."""
+        if not self.starts_with(b"]"):
+            return False
+        after = self._after_blanks(self.position + 1)
+        if after < self.end and not self.text.startswith((b",", b"}"), after):
+            return False
+        if self._is_out_of_step and (next_element := self._find_next_beginning()) >= 0:
+            self.position = self._after_blanks(next_element + 1)
+            return False
+        return True
+
+    def _intact_window(self, separator: bytes) -> Window | None:
+        if window := self._guess_window(separator):
+            return window
+        try:
+            window = self._measure_window()
+        except MalformedJson:
+            return None
+        return window if self._is_followed_by_delimiter(window.end) else None
+
+    def _salvaged_window(self, separator: bytes) -> Window:
+        """Return the readable elements of about the next WINDOW_BYTES."""
+        start = self.position
+        stop = min(self.end, start + WINDOW_BYTES)
+        cut = self.text.rfind(separator, start, stop) if separator else -1
+        if cut >= 0:
+            try:
+                return Window(start, cut + 1, self._decode_repaired(start, cut + 1))
+            except MalformedJson:
+                pass
+        rows: list[Any] = []
+        while self.position < stop and not self._is_closed():
+            rows += self._salvage_elements()
+            self._step_over_comma()
+        return Window(start, self.position, rows)
+
+    def _salvage_elements(self) -> list[Any]:
+        """Return the readable elements before the next text that looks like the beginning of an element.
+
+        The cursor ends at its comma, at the end of the array, or where the text breaks off.
+        """
+        start = self.position
+        cut = self._find_next_beginning()
+        if cut < 0:
+            cut = self._end_of_last_element(start)
+        try:
+            rows = self._decode(start, cut)
+        except MalformedJson:
+            pass
+        else:
+            self.position = cut
+            return rows
+        # The text at the cut can be inside of brackets. Or the next element begins earlier, and its beginning is damaged.
+        for limit_bytes in (cut - start, min(_LOOK_BYTES, self._look_bytes, self.end - start)):
+            try:
+                end = self._end_of_value(limit_bytes)
+                rows = self._decode(start, end)
+            except MalformedJson:
+                continue
+            if self._is_followed_by_delimiter(end):
+                self.position = end
+                return rows
+        self._look_bytes -= limit_bytes
+        self.position = cut
+        try:
+            return self._decode_repaired(start, cut)
+        except MalformedJson:
+            self._is_out_of_step = True
+            if cut < self.end:
+                self._count_unreadable()
+            return []
+
+    def _is_followed_by_delimiter(self, end: int) -> bool:
+        after = self._after_blanks(end)
+        return after < self.end and self.text.startswith((b",", b"]"), after)
+
+    def _end_of_last_element(self, start: int) -> int:
+        bracket = self.text.rfind(b"]", start, self.end)
+        if bracket <= start:
+            return self.end
+        brace = self.text.rfind(b"}", start, bracket)
+        return bracket if brace < 0 else brace + 1
+
+    def _step_over_comma(self) -> None:
+        self.position = self._after_blanks(self.position)
+        if self.position < self.end and self.starts_with(b","):
+            self.position = self._after_blanks(self.position + 1)
+
+    def _decode(self, start: int, end: int) -> list[Any]:
+        if end - start > VALUE_LIMIT_BYTES:
+            raise MalformedJson
+        rows: list[Any] = decode(b"[" + self.text[start:end] + b"]")
+        return rows
+
+    def _decode_repaired(self, start: int, end: int) -> list[Any]:
+        if end - start > VALUE_LIMIT_BYTES:
+            raise MalformedJson
+        repaired, missing = repair(self.text[start:end])
+        rows: list[Any] = decode(b"[" + repaired + b"]")
+        self._count_unreadable(missing)
+        return rows
+
+    def _count_unreadable(self, number: int = 1) -> None:
+        self.unreadable += number
+        if self.unreadable > UNREADABLE_LIMIT:
+            raise MalformedJson
+
+
+def repair(piece: bytes) -> tuple[bytes, int]:
+    """Return the text with the mistakes repaired that leave its meaning clear, and how many values it lacks.
+
+    Escapes that JSON does not have are rewritten (`\\x0B`) or read as they are printed. Values without quotation marks
+    become strings, missing ones null. The comma after the last value of a list is removed.
+    """
+    # Outside of strings, a backslash has no meaning at all.
+    piece = _ESCAPE.sub(_repaired_escape, piece) if b"\\" in piece else piece
+    parts: list[bytes] = []
+    missing = position = 0
+    while position < len(piece):
+        correct = _CORRECT.match(piece, position)
+        if correct:
+            parts.append(correct[0])
+            position = correct.end()
+        bare = _BARE.match(piece, position)
+        if bare is None:
+            # The comma before the end of a list, or a quotation mark without its pair.
+            parts.append(piece[position : position + 1].replace(b",", b""))
+            position += 1
+            continue
+        value = bare[1].rstrip().removesuffix(b",").rstrip()
+        if value.endswith((b"}", b"]")):
+            # The line does not only contain this value.
+            value = _UP_TO_DELIMITER.match(value)[0].rstrip()
+        position += 1 + len(value)
+        value = value.lstrip()
+        if not value:
+            missing += 1
+            value = b"null"
+        elif not _LITERAL.fullmatch(value):
+            value = b'"' + value + b'"'
+        parts.append(b":" + value)
+    return b"".join(parts), missing
+
+
+def _repaired_escape(escape: re.Match[bytes]) -> bytes:
+    if escape["code"]:
+        return rb"\u00" + escape["code"]
+    return escape[0] if escape["other"] is None else b"\\" + escape[0]
