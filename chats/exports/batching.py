@@ -63,6 +63,8 @@ def batches_of(export: ParsedExport, rows: Iterable[Row]) -> Iterator[Batch]:
         yield Batch(number, seconds, senders, kinds, _writable(texts), positions, details, utc_offsets)
         number += len(chunk)
     if not export.n_messages:
+        if export.n_unreadable:
+            raise DamagedExport
         raise OnlySystemMessages if export.n_system else NoMessages
 
 

@@ -38,12 +38,12 @@ _CORRECT = re.compile(
     ),
     re.DOTALL,
 )
-#: A value without quotation marks ends with its line, as in Telegram's files, or else at the next delimiter. No file name
-#: is longer than 255 bytes.
+#: A value without quotation marks ends with its line, as in Telegram's files, or else at the next delimiter. File names
+#: have at most 255 bytes.
 _BARE = re.compile(rb':(\s*+(?:[^"\r\n]{1,300}+(?=[\r\n])|[^",{}\[\]\r\n]*+))')
 _FIRST_KEY = re.compile(rb"\{\s*+(" + STRING + rb")\s*+:", re.DOTALL)
 _LITERAL = re.compile(rb"true|false|null|NaN|-?Infinity|-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?")
-_UP_TO_DELIMITER = re.compile(rb"[^,{}\[\]]*+")
+_DELIMITER = re.compile(rb"[,{}\[\]]")
 _ESCAPE = re.compile(rb'\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}|x(?P<code>[0-9a-fA-F]{2})|(?P<other>.))', re.DOTALL)
 
 
@@ -59,7 +59,7 @@ class DamagedArray(JsonCursor):
         self.end = end
         self.first_key = first_key
         self.unreadable = 0
-        #: The comma and what follows it up to the first key of the next element, as usual in this file, or with any blanks.
+        #: The comma before an element and what follows up to its first key: as usual in this file, and with any blanks.
         self._beginning = b""
         self._similar: re.Pattern[bytes] | None = None
         self._is_out_of_step = False
@@ -84,7 +84,7 @@ class DamagedArray(JsonCursor):
             self._count_unreadable()
 
     def _learn_beginning(self) -> None:
-        """Find the text with which each element but the first begins, such as `,{"id":` with the blanks of this file."""
+        """Find how each element but the first begins in this file: `,{"id":` with its blanks."""
         sample = self.text[self.position : min(self.end, self.position + WINDOW_BYTES)]
         own_key = _FIRST_KEY.match(sample)
         for key in filter(None, (self.first_key, own_key and own_key[1])):
@@ -159,7 +159,7 @@ class DamagedArray(JsonCursor):
         else:
             self.position = cut
             return rows
-        # The text at the cut can be inside of brackets. Or the next element begins earlier, and its beginning is damaged.
+        # The cut can be inside of a list. Or another element begins before it, and its beginning is damaged.
         for limit_bytes in (cut - start, min(_LOOK_BYTES, self._look_bytes, self.end - start)):
             try:
                 end = self._end_of_value(limit_bytes)
@@ -239,7 +239,7 @@ def repair(piece: bytes) -> tuple[bytes, int]:
         value = bare[1].rstrip().removesuffix(b",").rstrip()
         if value.endswith((b"}", b"]")):
             # The line does not only contain this value.
-            value = _UP_TO_DELIMITER.match(value)[0].rstrip()
+            value = _DELIMITER.split(value, 1)[0].rstrip()
         position += 1 + len(value)
         value = value.lstrip()
         if not value:

@@ -76,10 +76,12 @@ def _recognise_json(document: Document) -> JsonFormat | None:
         return _recognise_members(document.head)
     except MalformedJson:
         pass
+    text = document.text()
     try:
-        return _recognise_members(document.text(), is_whole=True)
+        return _recognise_members(text, is_whole=True)
     except MalformedJson:
-        return None
+        damaged = (each for each in _JSON_FORMATS if each.beginning and each.beginning.search(text))
+        return next(damaged, None)
 
 
 def _recognise_members(text: bytes, *, is_whole: bool = False) -> JsonFormat | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -30,12 +31,13 @@ class JsonFormat:
 
     Platforms that write the same form share one object: each of them receives its documents. `is_message` receives a
     decoded element of the array `messages`. `members` are the keys that every document has.
-    `list_members` are keys that only a list of chats has.
+    `list_members` are keys that only a list of chats has. `beginning` is found in damaged documents.
     """
 
     is_message: Callable[[object], bool]
     members: frozenset[str]
     list_members: frozenset[str] = frozenset()
+    beginning: re.Pattern[bytes] | None = None
 
 
 class Parser(Protocol):

@@ -39,6 +39,9 @@ def _two_digit_dates(number: int) -> bytes:
     return b"%02d/%02d/%02d, 10:00 - A: x\n" % (number % 28 + 1, number // 28 % 28 + 1, number // 784 % 28 + 1)
 
 
+TELEGRAM = b'{"name":"x","type":"personal_chat","id":1,"messages":['
+_MESSAGE = b'{"id":1,"type":"message","date":"2024-02-13T21:05:00","from":"A","text":"%b"},'
+
 SHAPES: dict[str, Shape] = {
     "one long line": repeated("x", after=AT + b"A: "),
     "no colon": repeated("x", after=AT),
@@ -72,7 +75,14 @@ SHAPES: dict[str, Shape] = {
     "links": repeated("http://x.y ", after=AT + b"A: "),
     "mentions": repeated("@a ", after=AT + b"A: "),
     "brackets of JSON": repeated("[", after=b'{"messages":'),
-    "numbers of JSON": repeated("1,", after=b'{"name":"x","type":"personal_chat","id":1,"messages":['),
+    "numbers of JSON": repeated("1,", after=TELEGRAM),
+    "escapes of JSON": repeated(_MESSAGE % rb"a\x0Bb", after=TELEGRAM),
+    "values without quotation marks": repeated(_MESSAGE.replace(b'"A"', b"A b"), after=TELEGRAM),
+    "tiny values without quotation marks": repeated('{"id":1 1},', after=TELEGRAM),
+    "broken messages": repeated(_MESSAGE.replace(b'"A",', b'"A'), after=TELEGRAM),
+    "broken messages between intact ones": repeated(_MESSAGE * 100 + _MESSAGE.replace(b'"A",', b'"A'), after=TELEGRAM),
+    "beginnings of messages": repeated('{"id":1,', after=TELEGRAM),
+    "beginnings of chats": repeated('"id":1,"messages":[{', after=TELEGRAM),
 }
 
 
