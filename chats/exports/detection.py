@@ -53,7 +53,7 @@ def _find_chats(documents: list[Document], date_order: str | None) -> list[ChatI
     texts = [
         document
         for document in documents
-        if not document.is_json and (len(documents) == 1 or document.is_likely_a_chat)
+        if not (document.is_json or document.is_page) and (len(documents) == 1 or document.is_likely_a_chat)
     ]
     chats: list[ChatInUpload] = []
     for parser in PARSERS:
@@ -62,7 +62,7 @@ def _find_chats(documents: list[Document], date_order: str | None) -> list[ChatI
             own = [
                 document
                 for document, found in zip(documents, json_formats, strict=True)
-                if found in parser.json_formats
+                if found in parser.json_formats or (document.is_page and parser.reads_pages)
             ]
         if own:
             chats += parser.find_chats(own, date_order=date_order)

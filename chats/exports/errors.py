@@ -10,7 +10,7 @@ from relivchats.errors import DomainError
 HOW_TO_EXPORT = (
     "In WhatsApp open the chat, choose Export chat, and upload the .txt or .zip that it makes, unchanged."
     " Telegram Desktop (Export chat history), Instagram and Messenger (Download your information, and of encrypted"
-    " chats Download secure storage data) make one as JSON."
+    " chats Download secure storage data) make one as JSON, Telegram Desktop also as HTML."
 )
 
 
@@ -81,12 +81,12 @@ class NoChatText(ExportRefused):
 
 
 class WebPage(ExportRefused):
-    """The file is HTML, which Telegram, Instagram and Messenger also offer."""
+    """The file is HTML other than the pages of a chat that Telegram Desktop writes."""
 
     title = "This is a web page, not a chat export"
     advice = (
-        "Export the chat again as JSON: in Telegram Desktop choose Machine-readable JSON as the format, on Instagram"
-        " and Messenger JSON instead of HTML. Upload the .json or the .zip that it makes."
+        "Of web pages, only the messages.html of Telegram Desktop are read: upload them in one .zip. On Instagram and"
+        " Messenger choose JSON instead of HTML, and upload the .json or the .zip that it makes."
     )
 
 

@@ -21,6 +21,7 @@ class InstagramParser:
     name = "Instagram"
     clock = CLOCK
     has_date_order = False
+    reads_pages = False
 
     @property
     def json_formats(self) -> tuple[JsonFormat, ...]:

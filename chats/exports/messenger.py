@@ -95,6 +95,7 @@ class MessengerParser:
     name = "Messenger"
     clock = CLOCK
     has_date_order = False
+    reads_pages = False
 
     @property
     def json_formats(self) -> tuple[JsonFormat, ...]:

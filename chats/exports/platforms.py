@@ -68,6 +68,11 @@ class Parser(Protocol):
         """The forms of its JSON documents; empty if its documents are plain text."""
         ...
 
+    @property
+    def reads_pages(self) -> bool:
+        """Whether it receives documents that are web pages of a chat."""
+        ...
+
     def find_chats(self, documents: list[Document], *, date_order: str | None) -> list[ChatInUpload]:
         """Return the platform's chats in the documents of its forms, in order. Raise ExportRefused if damaged."""
         ...

@@ -21,6 +21,7 @@ from chats.exports.errors import DamagedExport, OnlySystemMessages
 from chats.exports.json_stream import ENTRIES_LIMIT, STRING, JsonCursor, MalformedJson, decode
 from chats.exports.parsed import Clock, Detail, ParsedExport, Platform
 from chats.exports.platforms import ChatInUpload, JsonFormat, count_messages
+from chats.exports.telegram_html import PageReader, chat_title, page_number
 from chats.exports.telegram_messages import DELETED_ACCOUNT, MessageReader, is_by_person
 from chats.exports.unpacking import Document
 
@@ -88,12 +89,13 @@ class TelegramChat:
 
 
 class TelegramParser:
-    """Reads Telegram Desktop's "Machine-readable JSON", of one chat or of an account."""
+    """Reads what Telegram Desktop writes: JSON of one chat or of an account, and web pages of chats."""
 
     platform = Platform.TELEGRAM
     name = "Telegram"
     clock: Clock = "local"
     has_date_order = False
+    reads_pages = True
 
     @property
     def json_formats(self) -> tuple[JsonFormat, ...]:
@@ -103,7 +105,14 @@ class TelegramParser:
     def find_chats(self, documents: list[Document], *, date_order: str | None) -> list[ChatInUpload]:
         """Return the chats of each document. Raise DamagedExport, and OnlySystemMessages if a list has no chats."""
         chats: list[ChatInUpload] = []
+        folders: dict[str, list[Document]] = {}
+        json_folders = [document.folder for document in documents if document.is_json]
         for document in documents:
+            if document.is_page:
+                # Telegram Desktop can write both formats. Then the JSON is beside the pages or above them.
+                if not any(_contains(folder, document.folder) for folder in json_folders):
+                    folders.setdefault(document.folder, []).append(document)
+                continue
             text = document.text()
             try:
                 single_chat = find_single_chat(text)
@@ -119,10 +128,18 @@ class TelegramParser:
                 ChatInUpload(partial(chat.describe, document), partial(parse, document, chat), chat.id)
                 for chat in found
             ]
+        for pages in folders.values():
+            # An archive lists its files in any order, and sorts messages10.html before messages2.html.
+            pages.sort(key=page_number)
+            chats.append(ChatInUpload(partial(describe_pages, pages), partial(parse_pages, pages)))
         return chats
 
 
 PARSER = TelegramParser()
+
+
+def _contains(folder: str, inner: str) -> bool:
+    return not folder or inner == folder or inner.startswith(f"{folder}/")
 
 
 def is_message(row: object) -> bool:
@@ -219,25 +236,42 @@ def _read_listed_chat(cursor: JsonCursor) -> TelegramChat:
     return TelegramChat.from_header(header, position, messages=count)
 
 
+def describe_pages(pages: list[Document]) -> tuple[str, int]:
+    """Return the title of a chat in web pages, and its number of messages by people."""
+    return chat_title(pages[0].head) or DELETED_ACCOUNT, count_messages(partial(parse_pages, pages))
+
+
+def parse_pages(pages: list[Document]) -> ParsedExport:
+    """Parse the pages of one chat, in order. Raise ExportRefused, also while batches are read."""
+    export = _new_export("telegram-html")
+    reader = PageReader(export, chat_name=chat_title(pages[0].head) or "Unknown")
+    export.batches = batches_of(export, reader.rows(pages))
+    return export
+
+
 def parse(document: Document, chat: TelegramChat) -> ParsedExport:
     """Parse a chat of the document. Raise ExportRefused, also while batches are read."""
-    export = ParsedExport(
-        platform=PARSER.platform,
-        dialect="telegram-json",
-        date_order="ymd",
-        ambiguous_dates=False,
-        batches=iter(()),
-        participants=[],
-        # A chat of two people is named after the other person, so its name is not a title.
-        title=chat.title if chat.is_group else "",
-        clock=PARSER.clock,
-        records=frozenset(Detail),
-    )
+    # A chat of two people is named after the other person, so its name is not a title.
+    export = _new_export("telegram-json", title=chat.title if chat.is_group else "")
     text = document.text()
     messages = DamagedArray(text, chat.position, len(text) if chat.end is None else chat.end, _FIRST_KEY)
     reader = MessageReader(People(export.participants), chat_name=chat.name, chat_account=chat.account)
     export.batches = batches_of(export, _rows(messages, reader, export))
     return export
+
+
+def _new_export(dialect: str, *, title: str = "") -> ParsedExport:
+    return ParsedExport(
+        platform=PARSER.platform,
+        dialect=dialect,
+        date_order="ymd",
+        ambiguous_dates=False,
+        batches=iter(()),
+        participants=[],
+        title=title,
+        clock=PARSER.clock,
+        records=frozenset(Detail),
+    )
 
 
 def _rows(messages: DamagedArray, reader: MessageReader, export: ParsedExport) -> Iterator[Row]:

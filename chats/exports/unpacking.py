@@ -61,6 +61,8 @@ _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _CONTROL_BYTES = bytes(code for code in range(32) if code not in b"\t\n\r\x1a\x1b\0")
 
 _WEB_PAGE = re.compile(rb"\s*(?:<\?xml[^>]{0,200}>\s*)?<(?:!doctype html|html)\b", re.IGNORECASE)
+#: What Telegram's page of a chat contains before its messages. Its other pages are lists.
+_CHAT_PAGE = re.compile(rb'<div class="page_body chat_page">')
 _DATABASE = b"SQLite format 3\0"
 # WhatsApp's encrypted backups contain the version of the app in their first bytes.
 _BACKUP = re.compile(rb"2\.\d{1,2}\.\d{1,3}\.\d{1,3}")
@@ -93,9 +95,14 @@ class Document:
         return self.head.lstrip()[:1] == b"{"
 
     @property
+    def is_page(self) -> bool:
+        """Return whether the text is a web page of a chat, as Telegram writes it."""
+        return _is_chat_page(self.head[:_GLANCE_BYTES])
+
+    @property
     def is_likely_a_chat(self) -> bool:
-        """Return whether the text is JSON or a line of its head begins like a message."""
-        return self.is_json or bool(detect_dialect(self.head))
+        """Return whether the text is JSON, a page of a chat, or a line of its head begins like a message."""
+        return self.is_json or self.is_page or bool(detect_dialect(self.head))
 
 
 def unpack(upload: bytes, *, limit_bytes: int = UPLOAD_LIMIT_BYTES) -> list[Document]:
@@ -169,8 +176,12 @@ def _refuse_by_content(head: bytes) -> None:
     """Raise Backup or WebPage for files that people often upload instead of an export."""
     if head.startswith(_DATABASE) or (_is_binary(head) and _BACKUP.search(head[:512])):
         raise Backup
-    if _WEB_PAGE.match(head.removeprefix(codecs.BOM_UTF8)):
+    if _WEB_PAGE.match(head.removeprefix(codecs.BOM_UTF8)) and not _is_chat_page(head):
         raise WebPage
+
+
+def _is_chat_page(head: bytes) -> bool:
+    return bool(_WEB_PAGE.match(head.removeprefix(codecs.BOM_UTF8)) and _CHAT_PAGE.search(head))
 
 
 @dataclass
@@ -268,7 +279,8 @@ class _Archive:
         head = b""
         for part in self._inflated(entry, _GLANCE_BYTES):
             head += part
-            if len(head) >= _HEAD_BYTES or (not named_text and _is_binary(head)):
+            # A long chat has more than a thousand pages, and the beginning of each identifies it.
+            if len(head) >= _HEAD_BYTES or (not named_text and _is_binary(head)) or _is_chat_page(head):
                 break
         _refuse_by_content(head[:_GLANCE_BYTES])
         if named_text and not head.strip(b"\0 \r\n\t\xef\xbb\xbf\xff\xfe"):
@@ -303,10 +315,10 @@ class _Archive:
 def _may_include_chat(damaged: list[Document], texts: list[Document]) -> bool:
     """Return whether the chat, or a page of it, may be among the damaged entries."""
     chats = [document for document in texts if document.is_likely_a_chat]
-    folders = {chat.folder for chat in chats if chat.is_json}
+    folders = {chat.folder for chat in chats if chat.is_json or chat.is_page}
     return not chats or any(
         rank(document) < min(map(rank, chats))
-        or (document.folder in folders and document.name.lower().endswith(".json"))
+        or (document.folder in folders and document.name.lower().endswith((".json", ".html")))
         for document in damaged
     )
 

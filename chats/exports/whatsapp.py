@@ -60,6 +60,7 @@ class WhatsAppParser:
     name = "WhatsApp"
     clock: Clock = "local"
     has_date_order = True
+    reads_pages = False
     json_formats = ()
 
     def find_chats(self, documents: list[Document], *, date_order: str | None) -> list[ChatInUpload]:

@@ -35,6 +35,7 @@ def test_each_parser_declares_everything(platform: Platform) -> None:
     assert parser.name.lower() == platform.value
     assert parser.clock in get_args(Clock)
     assert isinstance(parser.has_date_order, bool)
+    assert isinstance(parser.reads_pages, bool)
     for json_format in parser.json_formats:
         assert json_format.members
         assert not json_format.is_message({})
