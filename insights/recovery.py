@@ -128,7 +128,7 @@ def _fail_unindexable_job(job_id: UUID) -> bool:
     if job.chat is None or job.chat.vector_status != Chat.VectorStatus.FAILED:
         return False
     # Only what is pending: an insight that is being generated has been searched before and can still be delivered.
-    waiting = Insight.objects.filter(job=job_id, status=Insight.Status.PENDING).values_list("pk", flat=True)
+    waiting = job.insights.filter(status=Insight.Status.PENDING).values_list("pk", flat=True)
     return settlement.fail_open_insights(
         job_id, only=waiting, error_code="indexing_failed", error_message="The chat could not be made searchable."
     )

@@ -14,6 +14,7 @@ PAGES = {
     **dict.fromkeys(mutations.GUARD_MODULES, "guards.md"),
     "relivchats/leases.py": "jobs.md",
     "insights/settlement.py": "jobs.md",
+    "insights/recovery.py": "jobs.md",
     "insights/dispatch.py": "jobs.md",
 }
 
