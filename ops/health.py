@@ -51,15 +51,11 @@ def run_checks(selected: Sequence[Check] = checks.ALL, *, timeout_seconds: float
     `timeout_seconds` limits the whole run; the default is TOTAL_SECONDS.
     """
     timeout_seconds = TOTAL_SECONDS if timeout_seconds is None else timeout_seconds
-    until = time.monotonic() + timeout_seconds
     run = _Run(deque(selected))
     for _ in range(min(WORKER_THREADS, len(selected))):
         _start_worker_thread(run, query_seconds=min(CHECK_SECONDS, timeout_seconds))
     with run.changed:
-        while len(run.lines) < len(selected):
-            remaining = until - time.monotonic()
-            if remaining <= 0 or not run.changed.wait(remaining):
-                break
+        run.changed.wait_for(lambda: len(run.lines) == len(selected), timeout_seconds)
         # A thread that returns from a slow check must not start another: nobody waits for it any more.
         run.pending.clear()
         late = f"no answer within {timeout_seconds:g} s"
