@@ -54,11 +54,15 @@ GUARD_MODULES: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "relivchats/accounts/tokens.py": (("tests/accounts/test_tokens.py", "tests/accounts/test_login.py"),),
     "insights/evidence.py": ((*_PURE, "tests/insights/test_evidence.py"),),
     "relivchats/crypto.py": ((*_PURE, "tests/relivchats/test_crypto.py"),),
+    "chats/exports/unpacking.py": (
+        (*_PURE, "tests/chats/test_exports_unpacking.py"),
+        (*_PURE, "tests/chats/test_exports_platforms.py", "-k", "each_cause"),
+    ),
     "relivchats/throttling.py": (("tests/relivchats/test_throttling.py",), ("tests/accounts/test_login.py",)),
 }
 
 #: Functions of docs/guards.md's modules that choose an encoding or an order, and refuse nothing.
-NOT_GUARDS = {"rank", "as_utf8", "_wide_encoding", "_repaired"}
+NOT_GUARDS = {"rank", "as_utf8", "_wide_encoding", "_repair"}
 
 #: Conditions that guard nothing, with the reason.
 EQUIVALENT: Mapping[tuple[str, str], str] = {
@@ -66,7 +70,9 @@ EQUIVALENT: Mapping[tuple[str, str], str] = {
     ("renew_all", "**{self.status_column: self.leased}"): "the token implies it; the index of leased rows serves it",
     ("complete", "if delivered"): "a lost lease changes nothing, so no job is left to close",
     ("claim_insight", "if job is None"): "a closed job has no open insight, so nothing is claimed",
+    ("_generate", "if chat is None"): "build_brief refuses a deleted chat as well",
     ("_open_job", "insight_type__in=list(price_by_type)"): "saves reading the versions of other types",
+    ("unpack", "not text[:_STEP_BYTES].strip()"): "saves a copy of the whole text",
     ("held", "pk=lease.row_id"): "the token is unique, and the id is indexed",
     ("_once", "pk=pk"): "the token is unique, and the id is indexed",
     ("_once", "status=None"): "nothing fails after the response is stored",

@@ -107,8 +107,6 @@ class Document:
 
 def unpack(upload: bytes, *, limit_bytes: int = UPLOAD_LIMIT_BYTES) -> list[Document]:
     """Return the texts of an archive in its order, or the upload itself; at least one. Raise ExportRefused."""
-    if not upload:
-        raise EmptyExport
     if len(upload) > limit_bytes:
         raise ExportTooLarge(limit_bytes=limit_bytes, size_bytes=len(upload))
     if upload.startswith(_ARCHIVE_MARKS):
@@ -259,8 +257,6 @@ class _Archive:
                 refusal = refusal or other
             else:
                 texts += [replace(document, head=head)] if head else []
-        # The heads of all entries together count as one text. The chat that is read next counts as another.
-        self.budget.restart()
         if damaged and _may_include_chat(damaged, texts):
             raise DamagedArchive
         if texts:
@@ -292,6 +288,7 @@ class _Archive:
 
     def text(self, entry: zipfile.ZipInfo) -> bytes:
         """Return the whole text in UTF-8. Raise UnpackedTooLarge or DamagedArchive."""
+        # The heads of all entries together count as one text, and each text that is read as another.
         self.budget.restart()
         # getvalue() returns the buffer without a copy; joining parts would take twice the memory.
         whole = BytesIO()

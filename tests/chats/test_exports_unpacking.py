@@ -118,7 +118,7 @@ def corrupt(upload: bytes, content: bytes) -> bytes:
 CARD = b"BEGIN:VCARD\nFN:Meera\nEND:VCARD\n"
 
 
-@pytest.mark.parametrize("name", ["Meera.vcf", "old.txt", "chats/likes.json"])
+@pytest.mark.parametrize("name", ["Meera.vcf", "old.txt", "likes.json", "chats/likes.json"])
 def test_a_damaged_file_next_to_an_intact_chat_is_skipped(name: str) -> None:
     upload = archive(("_chat.txt", CHAT), (name, CARD), method=zipfile.ZIP_STORED)
     assert chat(corrupt(upload, CARD)) == CHAT_TEXTS
@@ -145,6 +145,43 @@ def test_a_chat_with_a_damaged_page_is_refused() -> None:
     assert chat(upload) == ["2", "1"]
     with pytest.raises(errors.DamagedArchive):
         chat(corrupt(upload, page % 2))
+    picture = archive(("a/message_1.json", page % 1), ("a/Meera.vcf", CARD), method=zipfile.ZIP_STORED)
+    assert chat(corrupt(picture, CARD)) == ["1"], "a damaged file of another kind is no page"
+
+
+def test_the_pages_of_a_chat_together_count_as_one_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    pages = [unpacking.Document(b"", lambda: b"page 1"), unpacking.Document(b"", lambda: b"page 2")]
+    assert unpacking.read_pages(pages) == [b"page 1", b"page 2"]
+    monkeypatch.setattr(unpacking, "UNPACKED_LIMIT_BYTES", 11)
+    with pytest.raises(errors.UnpackedTooLarge):
+        unpacking.read_pages(pages)
+
+
+def test_a_web_page_and_an_empty_text_next_to_the_chat_are_skipped() -> None:
+    upload = archive(("a.html", b"<!doctype html><title>x</title>"), ("a.txt", b""), ("_chat.txt", CHAT))
+    assert chat(upload) == CHAT_TEXTS
+
+
+def test_only_the_beginning_of_each_entry_is_unpacked_to_recognise_it() -> None:
+    looked = unpacking._Archive(archive(("a.txt", CHAT * 500), ("b.jpg", random.Random(2).randbytes(1_000_000))))
+    assert len(looked.documents()) == 1
+    assert looked.budget.work_bytes < 300_000
+
+
+@pytest.mark.parametrize(("name", "beginning"), [("_chat.txt", b"\x07"), ("photo", b"")])
+def test_a_chat_that_begins_after_other_text_is_recognised(name: str, beginning: bytes) -> None:
+    (document,) = unpacking.unpack(archive((name, beginning + b"x" * 5_000 + b"\n" + CHAT)))
+    assert document.is_likely_a_chat
+
+
+def test_a_text_that_is_not_like_a_chat_is_left_to_detection() -> None:
+    assert text(b"just notes") == b"just notes"
+    assert text(archive(("notes.txt", b"just notes"))) == b"just notes"
+
+
+def test_a_file_in_utf_16_is_not_taken_for_a_binary_one() -> None:
+    cyrillic = CHAT.decode().replace("Meera", "Мира").encode("utf-16")
+    assert text(archive(("photo", cyrillic))) == unpacking.as_utf8(cyrillic)
 
 
 def test_links_and_directories_are_never_the_chat() -> None:
@@ -176,7 +213,9 @@ def test_a_file_not_named_like_a_text_is_read_only_if_it_reads_like_a_chat(name:
     assert [document.name for document in documents] == ["a.txt", name]
 
 
-@pytest.mark.parametrize("upload", [b"", b" \r\n\t\n", b"\0\0\0\0", b"\xef\xbb\xbf", b"\xff\xfe"])
+@pytest.mark.parametrize(
+    "upload", [b"", b" \r\n\t\n", b"\0\0\0\0", b"\xef\xbb\xbf", b"\xff\xfe", archive(("_chat.txt", b"\xef\xbb\xbf\n"))]
+)
 def test_a_file_without_text_is_refused_as_empty(upload: bytes) -> None:
     with pytest.raises(errors.EmptyExport):
         chat(upload)
@@ -239,7 +278,20 @@ def test_an_encrypted_archive_is_refused_as_password_protected() -> None:
         chat(bytes(upload))
 
 
-@pytest.mark.parametrize("files", [(), (("photo.jpg", b"x"),), (("chat.zip", archive(("_chat.txt", CHAT))),)])
+#: Read as one text, its header included, it would be a chat in UTF-16.
+STORED_UTF_16 = archive(("chat.txt", CHAT.decode().encode("utf-16-le")), method=zipfile.ZIP_STORED)
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        (),
+        (("photo.jpg", b"x"),),
+        (("photo.jpg", b""),),
+        (("chat.zip", archive(("_chat.txt", CHAT))),),
+        (("chat.zip", STORED_UTF_16),),
+    ],
+)
 def test_an_archive_without_text_is_refused_and_nested_ones_stay_closed(files: tuple[tuple[str, bytes], ...]) -> None:
     with pytest.raises(errors.NoChatText):
         chat(archive(*files))
@@ -249,6 +301,8 @@ def test_an_archive_without_text_is_refused_and_nested_ones_stay_closed(files: t
 def test_compression_methods_without_bounded_reads_are_refused(method: int) -> None:
     with pytest.raises(errors.DamagedArchive):
         chat(archive(("_chat.txt", CHAT), method=method))
+    with pytest.raises(errors.NoChatText):
+        chat(archive(("photo.jpg", CHAT), method=method))
 
 
 def test_a_randomly_damaged_archive_is_read_or_refused() -> None:
@@ -298,6 +352,7 @@ def test_the_shape_of_a_header_contains_no_letter_of_the_chat() -> None:
 
 def test_the_shape_of_a_header_shows_no_control_character() -> None:
     assert unpacking.header_shape(b"01/02/2024, 10:00 - A\x07B: text") == "99/99/9999, 99:99 - a?a: aaaa"
+    assert unpacking.header_shape("1/2/2024, 1:00\u202fPM - A: b".encode()) == "9/9/9999, 9:99 aa - a: a"
 
 
 @pytest.mark.parametrize(
@@ -329,6 +384,10 @@ def test_each_other_kind_of_file_is_refused_by_its_name(beginning: bytes, refusa
     with pytest.raises(errors.NotAChatExport) as refused:
         read(beginning)
     assert type(refused.value) is refusal
+
+
+def test_a_chat_that_mentions_a_version_of_the_app_is_not_called_a_backup() -> None:
+    assert chat(b"01/02/2024, 10:00 - Meera: update to 2.24.11.75\n") == ["update to 2.24.11.75"]
 
 
 def test_a_chat_with_a_control_byte_or_a_pasted_list_is_read() -> None:
