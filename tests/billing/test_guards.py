@@ -15,6 +15,7 @@ PAGES = {
     "relivchats/leases.py": "jobs.md",
     "insights/settlement.py": "jobs.md",
     "insights/recovery.py": "jobs.md",
+    "insights/generation.py": "jobs.md",
     "insights/dispatch.py": "jobs.md",
 }
 

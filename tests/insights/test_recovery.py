@@ -163,7 +163,8 @@ def test_an_insight_whose_chat_was_deleted_after_the_claim_logs_no_internal_erro
     monkeypatch.setattr(generation, "claim_insight", claim_then_erase)
     generation.run(insight.pk)
     assert "insight not generated" not in caplog.text
-    assert InsightAttempt.objects.get().error_code == "chat_deleted"
+    attempt = InsightAttempt.objects.get()
+    assert (attempt.error_code, attempt.outcome) == ("chat_deleted", "discarded")
 
 
 def test_recovery_logs_nothing_if_nothing_was_stuck(caplog: pytest.LogCaptureFixture) -> None:
