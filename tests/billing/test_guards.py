@@ -12,11 +12,7 @@ PAGES = {
     **dict.fromkeys(mutations.MODULES, "ledger.md"),
     "ops/health.py": "guards.md",
     **dict.fromkeys(mutations.GUARD_MODULES, "guards.md"),
-    "relivchats/leases.py": "jobs.md",
-    "insights/settlement.py": "jobs.md",
-    "insights/recovery.py": "jobs.md",
-    "insights/generation.py": "jobs.md",
-    "insights/dispatch.py": "jobs.md",
+    **dict.fromkeys(mutations.JOB_MODULES, "jobs.md"),
 }
 
 

@@ -11,11 +11,12 @@ from django.db import connections
 from billing.audit import audit
 from billing.ledger import InsufficientCoins
 from billing.models import CoinReservation
+from chats import erasure
 from chats.importing import import_chat
 from chats.models import Chat
 from insights import engines, settlement, unlocking
 from insights.eligibility import NotEligible
-from insights.models import GenerationJob, Insight, InsightType
+from insights.models import Category, GenerationJob, Insight, InsightType
 from relivchats.accounts.models import User
 from relivchats.errors import Conflict, NotFound
 from tests.concurrency import call_at_once
@@ -146,6 +147,36 @@ def test_a_withdrawn_type_cannot_be_unlocked(person: User, chat: Chat) -> None:
     assert unlocking.unlock(user=person, chat=chat, category_id="romantic").coins == 400
 
 
+def test_a_type_of_a_withdrawn_category_cannot_be_unlocked(person: User, chat: Chat) -> None:
+    Category.objects.filter(pk="romantic").update(active=False)
+    with pytest.raises(NotFound):
+        unlocking.unlock(user=person, chat=chat, type_ids=["love_language"])
+
+
+def test_types_of_two_categories_are_rejected(person: User, chat: Chat) -> None:
+    other = Category.objects.create(id="other", title="Other", price=100)
+    InsightType.objects.filter(pk="love_language").update(category=other)
+    with pytest.raises(unlocking.NothingRequested, match="one category"):
+        unlocking.unlock(user=person, chat=chat, type_ids=["love_language", "communication_basics"])
+    assert nothing_was_created()
+    unlocked = unlocking.unlock(user=person, chat=chat, category_id="other")
+    assert [insight.insight_type_id for insight in unlocked.insights] == ["love_language"]
+
+
+def test_each_chat_has_insights_of_its_own(person: User, make_chat: Callable[..., Chat]) -> None:
+    chats = sorted((make_chat(person, searchable=False) for _ in range(2)), key=lambda chat: chat.pk)
+    for chat in chats:
+        unlocked = unlocking.unlock(user=person, chat=chat, type_ids=["communication_basics"])
+        assert unlocked.created
+        assert unlocked.job.chat == chat
+
+
+def test_a_searchable_chat_is_not_indexed_again(person: User, chat: Chat) -> None:
+    unlocking.unlock(user=person, chat=chat, type_ids=["communication_basics"])
+    chat.refresh_from_db()
+    assert chat.vector_status == "completed"
+
+
 def test_a_failed_insight_is_retried_for_its_own_price(person: User, chat: Chat) -> None:
     job = unlocking.unlock(user=person, chat=chat, category_id="romantic").job
     settlement.fail_open_insights(job.pk, error_code="test", error_message="")
@@ -162,6 +193,13 @@ def test_only_a_failed_insight_can_be_retried(person: User, chat: Chat) -> None:
     (insight,) = unlocking.unlock(user=person, chat=chat, type_ids=["love_language"]).insights
     with pytest.raises(Conflict):
         unlocking.retry(insight)
+
+
+def test_an_insight_whose_chat_was_deleted_cannot_be_retried(person: User, chat: Chat) -> None:
+    (insight,) = unlocking.unlock(user=person, chat=chat, type_ids=["love_language"]).insights
+    erasure.erase(chat)
+    with pytest.raises(Conflict, match="deleted"):
+        unlocking.retry(Insight.objects.get(pk=insight.pk))
 
 
 def test_a_reservation_expires_after_the_deadline_of_its_job(person: User, chat: Chat) -> None:
