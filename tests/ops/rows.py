@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from datetime import timedelta
 
+import orjson
 from django.db.models.functions import Now
 
 from billing import adjustments, ledger
@@ -36,9 +37,9 @@ def adjustment(*, wallet: Wallet | None = None) -> Adjustment:
 
 
 def chat(owner: User, *, vector_status: str = "completed") -> Chat:
-    """A chat with a valid key; its sealed columns are not readable."""
+    """A chat with a valid key and statistics of no language; the other sealed columns are not readable."""
     pk, key = uuid.uuid4(), new_data_key()
-    return Chat.objects.create(
+    new = Chat(
         id=pk,
         owner=owner,
         platform="whatsapp",
@@ -52,9 +53,11 @@ def chat(owner: User, *, vector_status: str = "completed") -> Chat:
         wrapped_key=keyring().wrap(key, context=f"chat:{pk}:key"),
         sealed_title=b"sealed",
         sealed_participants=b"sealed",
-        sealed_statistics=b"sealed",
         vector_status=vector_status,
     )
+    new.sealed_statistics = new.key.seal(orjson.dumps({"language_mix": {}}), context=new.context("statistics"))
+    new.save(force_insert=True)
+    return new
 
 
 def job(*, owner: User | None = None, types: int = 2, vector_status: str = "completed") -> GenerationJob:
