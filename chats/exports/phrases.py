@@ -41,6 +41,7 @@ _DIGIT = rb"(?:[0-9]|\xd9[\xa0-\xa9]|\xdb[\xb0-\xb9]|\xe0\xa5[\xa6-\xaf]|\xe0\xa
 _TIME = re.compile(rb"[^\n]{0,30}?%b[^\n]{0,30}\Z" % _DIGIT)
 # A question, and an option: `OPTION: Goa (2 votes)`.
 _OPTIONS = re.compile(rb" ?\n[^\n]*\n[^\n:]{1,60}(?::|\xef\xbc\x9a)")
+_LINE_ENDS = " " + "".join(_FULL_STOPS)
 _STOP_BYTES = tuple(stop.encode() for stop in _FULL_STOPS)
 _ENCLOSED = re.compile("^<.*>$")
 #: Each opening quotation mark of any language, with the marks that close it.
@@ -253,7 +254,7 @@ class Phrases:
                 self._last_letters.add((end + stop)[-LONG_EDGE_BYTES:])
 
     def _whole(self, text: str, meaning: Meaning) -> None:
-        text = text.rstrip("".join(_FULL_STOPS))
+        text = text.rstrip(_LINE_ENDS)
         self.whole[text.encode()] = meaning
         # Each letter takes a byte at least.
         self._whole_heads.add(text[:LONG_EDGE_BYTES])
@@ -361,7 +362,7 @@ class SystemLines:
             if begin and not end:
                 self._begins[begin[:_BEGIN_LETTERS]].append(begin)
         # A phrase with the verb at the end has two parts, as in `… hat … entfernt`. The first can be empty.
-        self._framed = [(before, end) for *_, before, end in pieces if end]
+        self._framed = [(before, end.rstrip(_LINE_ENDS)) for *_, before, end in pieces if end]
         self._framed_firsts = _PiecesByWord({first for first, _ in self._framed if first})
         #: Ends of bodies that follow any name.
         self.ends = tuple({form.encode() for first, end in self._framed if not first for form in spellings(end)})
@@ -382,7 +383,7 @@ class SystemLines:
         line = body[:_LINE_BYTES].partition(b"\n")[0].decode("utf-8", "replace")
         if _quotation_is_open(name) and not _quotation_is_open(f"{name}: {line}"):
             return True
-        name, line = normal(name), normal(line).rstrip(" .")
+        name, line = normal(name), normal(line).rstrip(_LINE_ENDS)
         return any(first in name and line.endswith(last) for first, last in self._framed)
 
 

@@ -80,7 +80,8 @@ class EdgePrefilter:
         stops += ((third == 0xE3) & (before_last == 0x80) & (last == 0x82)) * 3
         stops += ((third == 0xE0) & (before_last == 0xA5) & (last == 0xA4)) * 3
         uneven = (last <= ord(" ")) | (third == 0xE2)
-        return self._whole_tails.contains(_Edges(codes, ends - stops, first=False)) | uneven
+        matches: _Matches = self._whole_tails.contains(_Edges(codes, ends - stops, first=False)) | uneven
+        return matches
 
 
 class _Edges:

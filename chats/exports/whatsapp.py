@@ -220,7 +220,7 @@ class _BatchReader:
         self.same_days = days.popitem()[1] if len(days) == 1 else None
         self.times = TimeSeconds()
         self.names = SenderNumbers(export.participants)
-        self.own_marks = OWN_MARKS
+        self.own_marks: tuple[bytes, ...] = OWN_MARKS
         self.marked_brackets = _MARKED_BRACKETS
         self.subjects = GroupSubjects(OWN_MARKS)
         self.group_name = ""

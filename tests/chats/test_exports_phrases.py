@@ -245,6 +245,84 @@ def test_a_phrase_is_recognised_if_it_mixes_two_spellings_of_a_letter() -> None:
     assert first(f"{ANDROID}Asha: {body}")[1].kind is MessageKind.MEDIA
 
 
+@pytest.mark.parametrize("form", UNICODE_FORMS)
+def test_each_system_line_with_a_colon_in_a_name_is_recognised_in_each_unicode_form(form: str) -> None:
+    people = {}
+    for language, table in LANGUAGES.items():
+        for phrase in table.get("system", ()):
+            pieces = phrase.split("…")
+            # The last name contains the colon, unless it is WhatsApp's own, behind a word.
+            last = ": Ben" if not pieces[-1] and pieces[-2][-1:].isalpha() else "Ben: Work"
+            line = UNICODE_FORMS[form]("Asha".join(pieces[:-1]) + last + pieces[-1])
+            name, _, body = line.partition(": ")
+            lines = phrases.PHRASES.lines
+            is_end = body.encode().endswith(lines.ends)
+            if not lines.begin(name) and not ((lines.may_begin(name) or is_end) and lines.end(name, body.encode())):
+                people[language, phrase] = name
+    assert people == {}
+
+
+#: Lines that a group, a change of its subject, icon or description, an addition, a removal, a new number, a new security
+#: code or encryption causes.
+SYSTEM_LINES = {
+    "ar": [
+        'Huda أنشأ مجموعة "رحلة: الجبل"',
+        'Huda غيّر اسم المجموعة من "رحلة: الجبل" إلى "البحر"',
+        "Huda أضاف Majed: عمل",
+        "أنت أزلت Majed: عمل",
+        "Huda غيّر أيقونة هذه المجموعة",
+        "تغير رمز أمان Majed: عمل. انقر للمزيد من المعلومات.",
+        "تم تغيير رقم هاتف Majed: عمل إلى رقم جديد",
+    ],
+    "he": [
+        'Noa יצר/ה את הקבוצה "טיול: צפון"',
+        "הקבוצה נוצרה על ידי Noa: טיול",
+        'Noa החליף/ה את הנושא ל-"טיול: צפון"',
+        "Noa הוסיף/ה את Gil: עבודה",
+        "הסרת את Gil: עבודה",
+        "קוד האבטחה של Gil: עבודה השתנה. הקש/י למידע נוסף.",
+    ],
+    "fa": [
+        'Sara گروه "سفر: شمال" را به وجود آورد.',
+        'Sara موضوع را به "سفر: شمال" تغییر داد',
+        "Omid توسط Sara: کار اضافه شد",
+        "شما Omid: کار را حذف کردید",
+        "کد امنیتی شما با Omid: کار تغییر کرد.",
+    ],
+    "ur": [
+        'Sana نے گروپ "سفر: شمال" بنایا',
+        "Sana نے Bilal: کام کو شامل کیا",
+        "آپ نے Bilal: کام کو ہٹایا",
+        'Sana نے گروپ کا موضوع "سفر: شمال" میں تبدیل کر دیا ہے',
+    ],
+    "hi": [
+        'Kavya ने "यात्रा: गोवा" समूह बनाया',
+        "Kavya ने Rohan: काम को शामिल किया",
+        "आपने Rohan: काम को हटाया",
+        'Kavya ने विषय को "यात्रा: गोवा" में बदला',
+        "Kavya ने ग्रुप का नाम बदलकर यात्रा: गोवा किया",
+    ],
+    "bn": [
+        'Mitali "ভ্রমণ: গোয়া" গোষ্ঠীটি তৈরি করেছে',
+        'আপনি বিষয় পরিবর্তন করে "ভ্রমণ: গোয়া" করেছেন',
+        "আপনি Rafi: কাজ কে সরিয়েছেন",
+        "Mitali গ্রুপের নাম পরিবর্তন করে ভ্রমণ: গোয়া করেছেন",
+    ],
+}
+
+
+@pytest.mark.parametrize("language", SYSTEM_LINES)
+def test_no_system_line_is_text_of_a_person_on_either_phone(language: str) -> None:
+    mark = "\u200f" if language in ("ar", "he", "fa", "ur") else MARK
+    for header in (ANDROID, f"{IOS}Our trip: {mark}"):
+        chat = "".join(f"{header}{line}\n" for line in SYSTEM_LINES[language])
+        chat += "".join(f"{ANDROID if header == ANDROID else IOS}{name}: hello\n" for name in ("Asha", "Zoya"))
+        export = exports.read(chat.encode())
+        kinds = [kind for batch in export.batches for kind in batch.kinds]
+        assert export.participants == ["Asha", "Zoya"]
+        assert kinds[:-2] == [MessageKind.SYSTEM] * len(SYSTEM_LINES[language])
+
+
 @pytest.mark.parametrize(
     ("body", "kind"),
     [
