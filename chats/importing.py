@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 import orjson
 from django.conf import settings
 from django.db import IntegrityError, transaction
+from django.utils import timezone
 
 from chats import deduplication, exports, merging
 from chats.bulk_copy import copy_rows
@@ -97,11 +99,13 @@ def import_upload(
 
 
 def _open_export(content: bytes, options: ImportOptions, target: Chat | None) -> ParsedExport:
-    limit_bytes = settings.UPLOAD_LIMIT_BYTES
-    export = exports.read(content, date_order=options.date_order, chat=options.chat, limit_bytes=limit_bytes)
+    read = partial(
+        exports.read, content, chat=options.chat, now=timezone.now(), limit_bytes=settings.UPLOAD_LIMIT_BYTES
+    )
+    export = read(date_order=options.date_order)
     if target and export.ambiguous_dates and export.date_order != target.date_order:
         # The dates of this file are ambiguous, and those of the chat that it extends are known.
-        return exports.read(content, date_order=target.date_order, chat=options.chat, limit_bytes=limit_bytes)
+        return read(date_order=target.date_order)
     return export
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import date
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from chats.exports.bidi import BIDI_MARKS
 
@@ -128,11 +128,24 @@ def without_month_names(printed: str) -> str:
     return _MONTH_NAME.sub(lambda name: str(month_number(name[0]) or ""), printed)
 
 
-def full_year(printed: int) -> int:
-    """Return the year of a two-digit year: 24 is 2024, 67 is 2567 of the Buddhist calendar."""
+class ShortYears(NamedTuple):
+    """The years of two digits: what is added to those up to 51, and to those from 52."""
+
+    low: int
+    high: int
+
+
+#: 24 is 2024, and 67 is 2567 of the Buddhist calendar.
+GREGORIAN_OR_BUDDHIST = ShortYears(2000, 2500)
+#: 45 is 1445 of the Hijri calendar, and 98 is 1398 of the Persian one. Few phones print them without the century.
+HIJRI_OR_PERSIAN = ShortYears(1400, 1300)
+
+
+def full_year(printed: int, short_years: ShortYears) -> int:
+    """Return the year of a printed year, which can have two digits."""
     if printed > 99:
         return printed
-    return printed + (2500 if printed >= _SHORT_BUDDHIST_FROM else 2000)
+    return printed + (short_years.high if printed >= _SHORT_BUDDHIST_FROM else short_years.low)
 
 
 def day_number(year: int, month: int, day: int) -> int:

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from datetime import date
+from datetime import date, datetime
 from itertools import pairwise
 from typing import NamedTuple
 
 from chats.exports.bidi import BIDI_MARKS
-from chats.exports.calendars import day_number, find_first_hour, full_year, without_eras, without_month_names
+from chats.exports.calendars import (
+    GREGORIAN_OR_BUDDHIST,
+    HIJRI_OR_PERSIAN,
+    ShortYears,
+    day_number,
+    find_first_hour,
+    full_year,
+    without_eras,
+    without_month_names,
+)
 
 #: The seconds of an impossible date or time. A sum with it stays far below every date that a messenger can print.
 IMPOSSIBLE = -(2**60)
@@ -28,6 +37,7 @@ _EPOCH = date(1970, 1, 1).toordinal()
 _FIRST_DAY, _LAST_DAY = date(FIRST_YEAR, 1, 1).toordinal(), date(LAST_YEAR, 12, 31).toordinal()
 _FIRST_EVIDENCE = date(_WHATSAPP_FIRST_YEAR, 1, 1).toordinal() - _EPOCH
 _DAY_SECONDS = 86_400
+_CLOCKS_AHEAD_DAYS = 2
 _NUMBERS = re.compile(r"\d+")
 _SECONDS = {b"%02d" % second: second for second in range(60)}
 
@@ -39,6 +49,12 @@ class DateOrder(NamedTuple):
 
     order: str
     ambiguous: bool
+    short_years: ShortYears = GREGORIAN_OR_BUDDHIST
+
+
+def latest_second(now: datetime) -> int:
+    """Return the last possible second of a wall clock, anywhere: clocks are up to 14 hours ahead, and can be wrong."""
+    return int(now.timestamp()) + _CLOCKS_AHEAD_DAYS * _DAY_SECONDS
 
 
 def date_parts(printed: bytes) -> Parts:
@@ -56,14 +72,14 @@ def date_parts(printed: bytes) -> Parts:
     return first, second, third
 
 
-def days_since_epoch(parts: Parts, order: str) -> int | None:
+def days_since_epoch(parts: Parts, order: str, short_years: ShortYears) -> int | None:
     """Return days since 1970-01-01, or None for an impossible date."""
     # More than two digits in front are the year, in any order.
     if parts[0] > 99:
         order = "ymd"
     year, month, day = (parts[order.index(part)] for part in "ymd")
     try:
-        days = day_number(full_year(year), month, day)
+        days = day_number(full_year(year, short_years), month, day)
     except ValueError:
         return None
     return days - _EPOCH if _FIRST_DAY <= days <= _LAST_DAY else None
@@ -72,16 +88,21 @@ def days_since_epoch(parts: Parts, order: str) -> int | None:
 class _DateEvidence:
     """Printed dates in file order, and their days since 1970-01-01 in each order."""
 
-    def __init__(self, dates: list[bytes], orders: list[str]) -> None:
+    def __init__(
+        self, dates: list[bytes], orders: list[str], *, latest_day: int, short_years: ShortYears = GREGORIAN_OR_BUDDHIST
+    ) -> None:
         self.dates = dates
+        self.latest_day = latest_day
+        self.short_years = short_years
         self.parts = {printed: date_parts(printed) for printed in set(dates)}
         self.days = {
-            order: {printed: days_since_epoch(parts, order) for printed, parts in self.parts.items()}
+            order: {printed: days_since_epoch(parts, order, short_years) for printed, parts in self.parts.items()}
             for order in orders
         }
-        #: The number of distinct dates that are impossible in each order. No message is older than WhatsApp.
+        #: The number of distinct dates that are impossible in each order. No message is older than WhatsApp, or from
+        #: the future.
         self.impossible = {
-            order: sum(day is None or day < _FIRST_EVIDENCE for day in days.values())
+            order: sum(day is None or not _FIRST_EVIDENCE <= day <= latest_day for day in days.values())
             for order, days in self.days.items()
         }
 
@@ -94,6 +115,13 @@ class _DateEvidence:
         """Return whether enough dates prove one order and none contradicts it."""
         lowest, second, *_ = sorted(self.impossible.values())
         return lowest == 0 and second >= _MIN_EVIDENCE
+
+    def is_mostly_future(self) -> bool:
+        """Return whether no order makes most dates possible, and one makes most dates later than the latest day."""
+        if 2 * min(self.impossible.values()) <= len(self.parts):
+            return False
+        later = [sum(day is not None and day > self.latest_day for day in days.values()) for days in self.days.values()]
+        return 2 * max(later) > len(self.parts)
 
     def year_first(self, *, wanted: bool) -> bool:
         """Return whether two-digit dates begin with the year. This is rare, so it needs evidence."""
@@ -118,7 +146,7 @@ class _DateEvidence:
 
     def _possible(self, order: str) -> Iterator[int]:
         days = self.days[order]
-        return (day for printed in self.dates if (day := days[printed]) is not None)
+        return (day for printed in self.dates if (day := days[printed]) is not None and day <= self.latest_day)
 
 
 def decide_order(
@@ -128,40 +156,56 @@ def decide_order(
     orders: Iterable[str],
     wanted: str | None,
     american: bool,
+    now: datetime | None = None,
 ) -> DateOrder:
     """Return the order of day, month and year. The dates are in file order; consecutive equal ones appear once.
 
     `orders` are the orders that the printed format allows. The criteria, in this sequence: the fewest impossible dates
-    (so a part above 12 decides), `wanted`, the fewest backward steps in time, and `american`, a hint at the locale.
-    If none decides, the day comes first. `everything` returns the dates of the whole file; it is called only if the
-    sample is not conclusive.
+    (so a part above 12 decides, or a date later than `now`), `wanted`, the fewest backward steps in time, and
+    `american`, a hint at the locale. If none decides, the day comes first. `everything` returns the dates of the whole
+    file; it is called only if the sample is not conclusive.
+
+    If most dates are in the future, years of two digits are those of another calendar, provided that this helps.
     """
     candidates = [order for order in ORDERS if order in orders]
-    if len(candidates) == 1:
+    if now is None and len(candidates) == 1:
         return DateOrder(candidates[0], ambiguous=False)
-    evidence = _DateEvidence(sample, candidates)
-    if not evidence.is_plain():
-        evidence = _DateEvidence(everything(), candidates)
+    latest_day = _LAST_DAY - _EPOCH if now is None else latest_second(now) // _DAY_SECONDS
+    evidence = _DateEvidence(sample, candidates, latest_day=latest_day)
+    if len(candidates) > 1 and not evidence.is_plain():
+        evidence = _DateEvidence(everything(), candidates, latest_day=latest_day)
+    if evidence.is_mostly_future():
+        other = _DateEvidence(evidence.dates, candidates, latest_day=latest_day, short_years=HIJRI_OR_PERSIAN)
+        if 2 * min(other.impossible.values()) < len(other.parts):
+            evidence = other
+    order, ambiguous = _decide(evidence, wanted=wanted, american=american)
+    return DateOrder(order, ambiguous, evidence.short_years)
+
+
+def _decide(evidence: _DateEvidence, *, wanted: str | None, american: bool) -> tuple[str, bool]:
+    """Return the order, and whether it is ambiguous."""
+    if len(evidence.days) == 1:
+        return next(iter(evidence.days)), False
     if evidence.year_first(wanted=wanted == "ymd"):
-        return DateOrder("ymd", ambiguous=False)
+        return "ymd", False
     if evidence.impossible["dmy"] != evidence.impossible["mdy"]:
-        return DateOrder(evidence.year_last, ambiguous=False)
+        return evidence.year_last, False
     if wanted in ("dmy", "mdy"):
-        return DateOrder(wanted, ambiguous=False)
+        return wanted, False
     backward = {order: evidence.steps_backward(order) for order in ("dmy", "mdy")}
     if backward["dmy"] != backward["mdy"]:
-        return DateOrder(min(backward, key=backward.__getitem__), ambiguous=False)
-    return DateOrder("mdy" if american else "dmy", ambiguous=True)
+        return min(backward, key=backward.__getitem__), False
+    return ("mdy" if american else "dmy"), True
 
 
 class DaySeconds(dict[bytes, int]):
     """Cache of printed date → seconds at its midnight. A chat has few distinct dates."""
 
-    def __init__(self, order: str) -> None:
-        self.order = order
+    def __init__(self, order: str, short_years: ShortYears) -> None:
+        self.order, self.short_years = order, short_years
 
     def __missing__(self, printed: bytes) -> int:
-        days = days_since_epoch(date_parts(printed), self.order)
+        days = days_since_epoch(date_parts(printed), self.order, self.short_years)
         seconds = IMPOSSIBLE if days is None else days * _DAY_SECONDS
         # Possible dates are limited by the days of a century. Impossible ones are not, so only some are kept.
         if days is not None or len(self) < MAX_DATES:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from chats.exports.errors import NoSuchChat, NotAChatExport, OtherJson, SeveralChats
@@ -21,9 +22,11 @@ _JSON_FORMATS = sorted(
 )
 
 
-def select_chat(documents: list[Document], *, wanted: str | None, date_order: str | None) -> ParsedExport:
+def select_chat(
+    documents: list[Document], *, wanted: str | None, date_order: str | None, now: datetime | None
+) -> ParsedExport:
     """Return the only chat with messages by people, or the one whose id is `wanted`. Raise ExportRefused."""
-    chats = _find_chats(documents, date_order)
+    chats = _find_chats(documents, date_order, now)
     if not chats:
         raise OtherJson if any(document.is_json for document in documents) else NotAChatExport
     if len(chats) == 1 and wanted is None:
@@ -46,7 +49,7 @@ def select_chat(documents: list[Document], *, wanted: str | None, date_order: st
     raise SeveralChats(chats=listed) if wanted is None else NoSuchChat(chats=listed)
 
 
-def _find_chats(documents: list[Document], date_order: str | None) -> list[ChatInUpload]:
+def _find_chats(documents: list[Document], date_order: str | None, now: datetime | None) -> list[ChatInUpload]:
     """Return the chats of all platforms. Each parser receives the documents of its formats in one call."""
     json_formats = [_recognise_json(document) if document.is_json else None for document in documents]
     # A text that is uploaded by itself is always parsed: the error says why it is not a chat.
@@ -65,7 +68,7 @@ def _find_chats(documents: list[Document], date_order: str | None) -> list[ChatI
                 if found in parser.json_formats or (document.is_page and parser.reads_pages)
             ]
         if own:
-            chats += parser.find_chats(own, date_order=date_order)
+            chats += parser.find_chats(own, date_order=date_order, now=now)
     return chats
 
 

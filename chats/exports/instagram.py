@@ -5,6 +5,8 @@ The format is that of `chats.exports.meta`. Names are display names, and `inbox/
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from chats.exports.meta import CLOCK, PAGE, ChatReader
 from chats.exports.meta_origin import pages_of
 from chats.exports.parsed import Platform
@@ -28,7 +30,9 @@ class InstagramParser:
         """Return the form that Instagram shares with Messenger."""
         return (PAGE,)
 
-    def find_chats(self, documents: list[Document], *, date_order: str | None) -> list[ChatInUpload]:
+    def find_chats(
+        self, documents: list[Document], *, date_order: str | None, now: datetime | None
+    ) -> list[ChatInUpload]:
         """Return one chat for each folder with pages of Instagram."""
         return _PAGES.chats(pages_of(self.platform, documents))
 

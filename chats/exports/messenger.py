@@ -8,6 +8,7 @@ names, `threadName` ends with the number of the file, and `type` is text, link, 
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -102,7 +103,9 @@ class MessengerParser:
         """Return the form that Messenger shares with Instagram, and that of encrypted chats."""
         return (PAGE, ENCRYPTED)
 
-    def find_chats(self, documents: list[Document], *, date_order: str | None) -> list[ChatInUpload]:
+    def find_chats(
+        self, documents: list[Document], *, date_order: str | None, now: datetime | None
+    ) -> list[ChatInUpload]:
         """Return one chat for each folder with pages of Messenger, and for each file of an encrypted chat."""
         encrypted = [document for document in documents if _ENCRYPTED_MEMBER.search(document.head)]
         pages = [document for document in documents if document not in encrypted]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 from chats.exports.errors import ExportRefused
@@ -73,8 +74,13 @@ class Parser(Protocol):
         """Whether it receives documents that are web pages of a chat."""
         ...
 
-    def find_chats(self, documents: list[Document], *, date_order: str | None) -> list[ChatInUpload]:
-        """Return the platform's chats in the documents of its forms, in order. Raise ExportRefused if damaged."""
+    def find_chats(
+        self, documents: list[Document], *, date_order: str | None, now: datetime | None
+    ) -> list[ChatInUpload]:
+        """Return the platform's chats in the documents of its forms, in order. Raise ExportRefused if damaged.
+
+        No message is later than `now`, which is None if it is not known.
+        """
         ...
 
 

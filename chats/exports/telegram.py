@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -102,7 +103,9 @@ class TelegramParser:
         """Return how a chat or an account is recognised."""
         return (_JSON_FORMAT,)
 
-    def find_chats(self, documents: list[Document], *, date_order: str | None) -> list[ChatInUpload]:
+    def find_chats(
+        self, documents: list[Document], *, date_order: str | None, now: datetime | None
+    ) -> list[ChatInUpload]:
         """Return the chats of each document. Raise DamagedExport, and OnlySystemMessages if a list has no chats."""
         chats: list[ChatInUpload] = []
         folders: dict[str, list[Document]] = {}

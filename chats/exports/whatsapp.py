@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from operator import add
 
 from chats.exports.bidi import ANY_OWN_MARK, LEFT_TO_RIGHT, OWN_MARKS, RIGHT_TO_LEFT, without_marks
@@ -63,14 +64,16 @@ class WhatsAppParser:
     reads_pages = False
     json_formats = ()
 
-    def find_chats(self, documents: list[Document], *, date_order: str | None) -> list[ChatInUpload]:
+    def find_chats(
+        self, documents: list[Document], *, date_order: str | None, now: datetime | None
+    ) -> list[ChatInUpload]:
         """Return the texts with the most likely names: `_chat.txt`, or else `WhatsApp Chat with ….txt`, or else all."""
         best = min(map(rank, documents))
-        return [self._chat(document, date_order) for document in documents if rank(document) == best]
+        return [self._chat(document, date_order, now) for document in documents if rank(document) == best]
 
-    def _chat(self, document: Document, date_order: str | None) -> ChatInUpload:
+    def _chat(self, document: Document, date_order: str | None, now: datetime | None) -> ChatInUpload:
         def read() -> ParsedExport:
-            return parse(document.text(), date_order=date_order)
+            return parse(document.text(), date_order=date_order, now=now)
 
         # An iPhone names the file of every chat `_chat.txt`. The folder in the archive has the name of the chat.
         folder = document.folder.rpartition("/")[2]
@@ -81,8 +84,10 @@ class WhatsAppParser:
 PARSER = WhatsAppParser()
 
 
-def parse(text: bytes, *, date_order: str | None = None) -> ParsedExport:
+def parse(text: bytes, *, date_order: str | None = None, now: datetime | None = None) -> ParsedExport:
     """Parse UTF-8 text. `date_order` (dmy, mdy, ymd) applies unless the dates of the file prove another order.
+
+    `now` is an aware time: an order or a calendar in which most dates are later is not used if another one fits.
 
     Raise NotAChatExport if no line begins like a message. While the batches are read, raise TooManyPeople, and at their
     end NotAChatExport if no header has a possible date, or OnlySystemMessages if no person wrote anything.
@@ -94,16 +99,17 @@ def parse(text: bytes, *, date_order: str | None = None) -> ParsedExport:
         # Headers after a bare CR, as old Macintosh editors write it, are headers too.
         text = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     # The dates of each phone are decided separately. If one phone leaves a doubt, the order of the other applies.
-    orders = {bracket: _decide_order(text, family, date_order) for bracket, family in dialect.families.items()}
+    orders = {bracket: _decide_order(text, family, date_order, now) for bracket, family in dialect.families.items()}
     proven = [order.order for order in orders.values() if not order.ambiguous and order.order != "ymd"]
     guessed = [order.order for order in orders.values() if order.ambiguous]
     resolved = {
-        bracket: (proven or guessed)[0] if order.ambiguous else order.order for bracket, order in orders.items()
+        bracket: order._replace(order=(proven or guessed)[0] if order.ambiguous else order.order)
+        for bracket, order in orders.items()
     }
     export = ParsedExport(
         platform=PARSER.platform,
         dialect=dialect.name,
-        date_order=next(iter(resolved.values())),
+        date_order=next(iter(resolved.values())).order,
         ambiguous_dates=any(order.ambiguous for order in orders.values()),
         batches=iter(()),
         participants=[],
@@ -114,7 +120,7 @@ def parse(text: bytes, *, date_order: str | None = None) -> ParsedExport:
     return export
 
 
-def _decide_order(text: bytes, dialect: Dialect, wanted: str | None) -> DateOrder:
+def _decide_order(text: bytes, dialect: Dialect, wanted: str | None, now: datetime | None) -> DateOrder:
     """Return the order of the dates in headers of the dialect, from the beginning of the text if that is enough."""
     sample = _printed_dates(dialect.newline + text[:SAMPLE_BYTES], dialect)
     return decide_order(
@@ -124,6 +130,7 @@ def _decide_order(text: bytes, dialect: Dialect, wanted: str | None) -> DateOrde
         orders=dialect.orders,
         wanted=wanted,
         american=bool(sample) and dialect.looks_american(sample[0]),
+        now=now,
     )
 
 
@@ -207,15 +214,16 @@ class _Records:
 class _BatchReader:
     """Reads the text as batches, and completes the title, the participants and the counts of the export."""
 
-    def __init__(self, text: bytes, dialect: Dialect, orders: dict[bool, str], export: ParsedExport) -> None:
+    def __init__(self, text: bytes, dialect: Dialect, orders: dict[bool, DateOrder], export: ParsedExport) -> None:
         self.text = text
         self.dialect = dialect
         self.date_group, self.time_group = dialect.date_group, dialect.time_group
         self.has_brackets = True in orders
         self.is_legacy = dialect.family == "legacy"
         self.export = export
-        days = {order: DaySeconds(order) for order in set(orders.values())}
-        self.days = {bracket: days[order] for bracket, order in orders.items()}
+        formats = {bracket: (order.order, order.short_years) for bracket, order in orders.items()}
+        days = {date_format: DaySeconds(*date_format) for date_format in set(formats.values())}
+        self.days = {bracket: days[date_format] for bracket, date_format in formats.items()}
         # One lookup for all headers, unless the two phones of a file print dates in different orders.
         self.same_days = days.popitem()[1] if len(days) == 1 else None
         self.times = TimeSeconds()

@@ -66,6 +66,13 @@ def test_date_order_decides_ambiguous_dates(api: Api) -> None:
     assert api.upload(content, status=200)["ambiguous_dates"] is False
 
 
+def test_messages_that_are_dated_later_than_the_upload_are_reported(api: Api) -> None:
+    content = b"13/02/2024, 09:00 - Asha: hello\n13/02/2094, 09:01 - Ravi: hi\n"
+    answer = api.upload(content)
+    assert (answer["message_count"], answer["future_count"]) == (2, 1)
+    assert api.get(f"/api/chats/{answer['id']}")["future_count"] == 1
+
+
 @pytest.mark.parametrize(
     ("fields", "place", "advice"),
     [

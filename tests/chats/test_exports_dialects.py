@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 import pytest
 
+from chats import exports
 from chats.exports import whatsapp
 from chats.exports.errors import NotAChatExport
 from chats.exports.parsed import Message, MessageKind, ParsedExport
@@ -615,3 +616,53 @@ def test_a_name_can_begin_with_a_colon(header: str, name: str) -> None:
     export, messages = read(f"{header}{name}: hi: there\n{header}Rafiq: https://example.org\n")
     assert (export.participants, export.n_system) == ([name, "Rafiq"], 0)
     assert [message.text for message in messages] == ["hi: there", "https://example.org"]
+
+
+NOW = datetime(2024, 6, 1, 12, tzinfo=UTC)
+
+
+def read_at_now(text: str, **options: str) -> tuple[ParsedExport, list[Message]]:
+    export = exports.read(text.encode(), now=NOW, **options)
+    return export, [message for batch in export.batches for message in batch.messages(export.participants)]
+
+
+def test_messages_that_are_later_than_the_upload_are_counted_and_kept() -> None:
+    dates = ["30/05/2024", "01/06/2024", "02/06/2024", "04/06/2024", "13/02/2066"]
+    system = "13/02/2066, 21:05 - Messages and calls are end-to-end encrypted.\n"
+    export, messages = read_at_now(chat(*dates) + system)
+    assert (len(messages), export.n_messages, export.n_future) == (6, 5, 2)
+    assert [message.sent_at.year for message in messages[-2:]] == [2066, 2066]
+    assert exports.read((chat(*dates) + system).encode()).n_future == 0
+
+
+def test_without_the_time_of_the_upload_no_date_is_in_the_future() -> None:
+    export = exports.read(chat("13/02/2066").encode())
+    assert [len(batch) for batch in export.batches] == [1]
+    assert export.n_future == 0
+
+
+@pytest.mark.parametrize("wanted", [{}, {"date_order": "dmy"}])
+def test_an_order_of_the_dates_that_is_in_the_future_is_not_taken(wanted: dict[str, str]) -> None:
+    text = chat("05/07/2024", "05/08/2024", "05/09/2024")
+    export, messages = read_at_now(text, **wanted)
+    assert (export.date_order, export.ambiguous_dates, export.n_future) == ("mdy", False, 0)
+    assert {message.sent_at.month for message in messages} == {5}
+    assert read(text)[1][0].sent_at.month == 7
+
+
+@pytest.mark.parametrize(
+    ("dates", "first"),
+    [
+        (("13/8/45", "14/8/45", "1/9/45"), "2024-02-23"),
+        (("45/8/13", "45/8/14", "45/9/1"), "2024-02-23"),
+        (("24/11/98", "25/11/98", "26/11/98"), "2020-02-13"),
+    ],
+)
+def test_short_years_in_the_future_are_those_of_another_calendar(dates: tuple[str, ...], first: str) -> None:
+    export, messages = read_at_now(chat(*dates))
+    assert (messages[0].sent_at.date().isoformat(), export.n_future) == (first, 0)
+
+
+def test_one_short_year_in_the_future_stays_there_and_is_reported() -> None:
+    export, messages = read_at_now(chat("13/2/24", "14/2/24", "15/2/24", "13/8/45"))
+    assert (messages[-1].sent_at.year, export.n_future) == (2045, 1)

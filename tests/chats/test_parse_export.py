@@ -50,7 +50,7 @@ def test_json_is_one_object_with_every_message_and_the_statistics(chat: Path) ->
         "date_order": "dmy",
         "ambiguous_dates": False,
         "clock": "local",
-        "recorded_details": [],
+        "recorded_details": ["media_kinds"],
         "title": "",
         "participants": ["Asha", "Ben"],
         "messages": [
@@ -77,6 +77,13 @@ def test_only_the_messages_of_a_period_are_read(chat: Path) -> None:
     answer = json.loads(run(chat, "--json", "--from", "2024-02-13", "--to", "2024-02-13")[1])
     assert (answer["n_messages"], answer["n_system"], answer["statistics"]["total_messages"]) == (2, 0, 2)
     assert run(chat, "--to", "2024-02-12")[0] == 0
+
+
+def test_messages_from_the_future_are_reported(tmp_path: Path) -> None:
+    path = tmp_path / "chat.txt"
+    path.write_text("13/02/2024, 10:00 - Asha: hello\n13/02/2094, 10:01 - Ben: hi\n13/02/2094, 10:02 - Ben left\n")
+    assert json.loads(run(path, "--json")[1])["n_future"] == 1
+    assert "1 message dated later than today" in run(path)[1]
 
 
 def test_a_day_that_does_not_exist_is_refused(chat: Path) -> None:

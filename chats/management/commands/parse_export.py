@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.utils import timezone
 
 from chats import exports
 from chats.counting import Period
@@ -64,7 +65,7 @@ class Command(BaseCommand):
             except (OSError, ValueError) as error:
                 # A path with a null byte is a ValueError.
                 raise UnreadableFile from error
-            export = exports.read(content, date_order=options["date_order"], chat=options["chat"])
+            export = exports.read(content, date_order=options["date_order"], chat=options["chat"], now=timezone.now())
             batches = _limited(export, map(projection(export).apply, export.batches), period)
             output = (
                 as_json(export, batches)
@@ -189,6 +190,8 @@ def summary(export: ParsedExport, batches: Iterable[Batch], *, page: Layout) -> 
     yield f"  {', '.join(f'{kind.label} {kinds[kind]:,}' for kind in MessageKind if kinds[kind])}"
     if get_parser(export.platform).has_date_order:
         yield f"  dates {export.date_order}{unsure}"
+    if export.n_future:
+        yield f"  {plural(export.n_future, 'message')} dated later than today"
     # A period can have none.
     if export.n_messages:
         yield from summarize(counter.result(export.participants, recorded=export.records), layout=page)
