@@ -8,10 +8,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from chats.exports import whatsapp
-from chats.statistics import StatisticsCounter, links, text_page, tokens
+from chats.statistics import StatisticsCounter, links, text_page, token_cache, tokens
 from chats.statistics.text_page import TextPage
 from chats.statistics.vocabulary import Vocabulary
 from tests import exports
@@ -338,6 +339,23 @@ def test_pruning_a_large_vocabulary_keeps_totals_and_frequent_words(monkeypatch:
     assert figures["total_words"] == 36_000
     assert figures["top_words"] == [{"word": "common", "count": 12_000}]
     assert figures["top_emojis"] == [{"emoji": "😂", "count": 12_000}]
+
+
+@pytest.mark.parametrize("table_bits", [2, 16])
+def test_tokens_of_any_length_that_share_a_slot_keep_their_codes(
+    table_bits: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(token_cache, "_TABLE_BITS", table_bits)
+    monkeypatch.setattr(token_cache, "_HASH_SHIFT", np.uint64(64 - table_bits))
+    tokens = [letter * length for length in range(1, 20) for letter in (b"a", b"b")] + [
+        b"a" * 8 + b"b",
+        b"a" * 16 + b"b",
+    ]
+    data = b" \0 ".join([b" ".join(tokens), b"", b" ".join(tokens[::-1])] + [b"a b  c"] * 2_000)
+    ids: dict[bytes, int] = {}
+    cache = token_cache.TokenCache(lambda token: [ids.setdefault(token, len(ids))])
+    for page in (data, data, b"", b"a" * 100):
+        assert cache.codes(page).tolist() == [-1 if token == b"\0" else ids[token] for token in page.split()]
 
 
 def test_the_longest_message_is_quoted_in_part_but_measured_in_full() -> None:
