@@ -179,6 +179,8 @@ def _own_words(batch: Batch, kinds: NDArray[np.uint8]) -> tuple[list[str], BoolA
 def _own_caption(text: str) -> str:
     """Return the caption below a placeholder. WhatsApp begins the caption of some documents with their file name."""
     placeholder, _, caption = text.partition("\n")
+    if not caption:
+        return caption
     first_line, _, rest = caption.partition("\n")
     stem, _, extension = first_line.rpartition(".")
     is_name = _DOCUMENT_EXTENSION.fullmatch(extension) or (extension.isalnum() and first_line in placeholder)

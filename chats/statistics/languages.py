@@ -166,7 +166,7 @@ class LanguageVotes(NamedTuple):
     def choose_languages(self) -> NDArray[np.uint8]:
         """Return the label of each text: its language, a script, unknown or mixed; NO_WORD for a text without words."""
         scripts = _SCRIPT_OF_LABEL[self.labels]
-        by_script = {script: self._select(scripts == script) for script in np.unique(scripts).tolist()}
+        by_script = {script: self._select(scripts == script) for script in sorted(set(scripts.tolist()))}
         if not by_script:
             return np.full(self.counts.shape[1], NO_WORD, np.uint8)
         words_by_script = np.stack([votes.count_words() for votes in by_script.values()])

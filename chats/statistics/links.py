@@ -7,8 +7,6 @@ import unicodedata
 from collections import Counter
 from typing import NamedTuple
 
-import numpy as np
-
 from chats.statistics.sparse_counts import IntArray
 from chats.statistics.text_page import TextPage
 
@@ -26,7 +24,7 @@ _UNSPACED_NAME = re.compile(
 # A label of a host has unspaced letters only at its start, and the last label does not mix ASCII with other letters.
 _HOST = (
     rf"(?:(?=[\w{_LETTER}{_UNSPACED_LETTER}]){_UNSPACED_LETTER}*+[\w{_LETTER}-]*+\.)*"
-    rf"(?:[a-z0-9](?:[\w-]*[a-z0-9])?|[{_LETTER}{_UNSPACED_LETTER}]++)"
+    rf"(?:[A-Za-z0-9](?:[\w-]*[A-Za-z0-9])?|[{_LETTER}{_UNSPACED_LETTER}]++)"
 )
 # In a path, unspaced letters begin a part, as in /wiki/東京. Directly after ASCII letters, also after the padding of
 # Base64, they are text after the link.
@@ -35,10 +33,11 @@ _IN_PATH = rf"[^\x00-\x20\x7f<>\"`\\^{{}}()\[\]{_UNSPACED_LETTER}]++|(?<=[/=_#:@
 _IN_PARENTHESES = rf"{_IN_PATH}|[\[\]]"
 _PARENTHESES = rf"\((?:{_IN_PARENTHESES}|\((?:{_IN_PARENTHESES})*\))*\)"
 _LINK = re.compile(
-    r"(?:https?://(?:[\w.~%:-]++@)?|(?<!\w)www\.)"
-    rf"(?:{_HOST}|\[[0-9a-f:.]++\])(?::[0-9]++)?"
+    # The regex engine searches for a set of first letters faster than for two beginnings in any case.
+    r"[hHwW](?:(?<=[hH])[tT][tT][pP][sS]?://(?:[\w.~%:-]++@)?|(?<!\w[wW])(?<=[wW])[wW][wW]\.)"
+    rf"(?:{_HOST}|\[[0-9A-Fa-f:.]++\])(?::[0-9]++)?"
     rf"(?:[/?#](?:{_IN_PATH}|{_PARENTHESES}|\[(?:{_IN_PATH}|[()])*\]){{0,1000}})?",
-    re.ASCII | re.IGNORECASE,
+    re.ASCII,
 )
 _TRAILING_PUNCTUATION = ".,;:!?'*~|\u200c\u200d\u30fb"
 _SITE = re.compile(r"(?:https?://)?(?:[^/?#@]*@)?(?:www\.)?(\[[^\]]*\]|[^/?#:@]+)")
@@ -92,7 +91,7 @@ class LinkCounter:
         links: list[tuple[int, str]] = []
         texts_without_links: dict[int, str] = {}
         # Few texts contain links: the regex runs only on those that contain what every link contains.
-        for position in np.union1d(page.find(b"://"), page.find(b"ww.")).tolist():
+        for position in sorted({*page.find(b"://").tolist(), *page.find(b"ww.").tolist()}):
             text = page.texts[position]
             if spans := find_links(text):
                 links += [(position, text[start : min(end, start + MAX_URL_CHARS)]) for start, end in spans]
