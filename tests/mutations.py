@@ -57,8 +57,12 @@ GUARD_MODULES: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "chats/exports/unpacking.py": (
         (*_PURE, "tests/chats/test_exports_unpacking.py"),
         (*_PURE, "tests/chats/test_exports_platforms.py", "-k", "each_cause"),
+        (*_PURE, "tests/chats/test_exports_telegram_html.py"),
     ),
     "relivchats/throttling.py": (("tests/relivchats/test_throttling.py",), ("tests/accounts/test_login.py",)),
+    "relivchats/accounts/passwords.py": (("tests/accounts/test_login.py",),),
+    "relivchats/logs.py": (("tests/relivchats/test_logs.py",),),
+    "relivchats/staff/bulk_actions.py": (("tests/relivchats/test_bulk_actions.py",),),
 }
 
 #: Functions of docs/guards.md's modules that choose an encoding or an order, and refuse nothing.
@@ -71,6 +75,7 @@ EQUIVALENT: Mapping[tuple[str, str], str] = {
     ("complete", "if delivered"): "a lost lease changes nothing, so no job is left to close",
     ("claim_insight", "if job is None"): "a closed job has no open insight, so nothing is claimed",
     ("_generate", "if chat is None"): "build_brief refuses a deleted chat as well",
+    ("change_own_password", "not isinstance(request.user, User)"): "the admin has checked the login",
     ("_open_job", "insight_type__in=list(price_by_type)"): "saves reading the versions of other types",
     ("unpack", "not text[:_STEP_BYTES].strip()"): "saves a copy of the whole text",
     ("held", "pk=lease.row_id"): "the token is unique, and the id is indexed",

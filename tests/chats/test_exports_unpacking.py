@@ -163,8 +163,10 @@ def test_a_web_page_and_an_empty_text_next_to_the_chat_are_skipped() -> None:
 
 
 def test_only_the_beginning_of_each_entry_is_unpacked_to_recognise_it() -> None:
-    looked = unpacking._Archive(archive(("a.txt", CHAT * 500), ("b.jpg", random.Random(2).randbytes(1_000_000))))
-    assert len(looked.documents()) == 1
+    page = b'<!DOCTYPE html><div class="page_body chat_page">' + b"text " * 200_000
+    picture = random.Random(2).randbytes(1_000_000)
+    looked = unpacking._Archive(archive(("a.txt", CHAT * 500), ("b.jpg", picture), ("messages.html", page)))
+    assert [document.name for document in looked.documents()] == ["a.txt", "messages.html"]
     assert looked.budget.work_bytes < 300_000
 
 
@@ -388,6 +390,11 @@ def test_each_other_kind_of_file_is_refused_by_its_name(beginning: bytes, refusa
 
 def test_a_chat_that_mentions_a_version_of_the_app_is_not_called_a_backup() -> None:
     assert chat(b"01/02/2024, 10:00 - Meera: update to 2.24.11.75\n") == ["update to 2.24.11.75"]
+
+
+def test_a_chat_that_quotes_a_page_is_not_taken_for_one() -> None:
+    quoted = '<div class="page_body chat_page">'
+    assert chat(f"01/02/2024, 10:00 - Meera: {quoted}\n".encode()) == [quoted]
 
 
 def test_a_chat_with_a_control_byte_or_a_pasted_list_is_read() -> None:
