@@ -8,8 +8,8 @@ DIRECTORY contains the other parsers. Those that are not installed are omitted:
 Each figure is the median of five processes. The parsers alternate, so that load on the machine affects all of them. A
 parser that takes more than ten seconds runs once. The seconds begin with the bytes of the file in memory and end with
 the result, without start and imports. The second figure is CPU seconds, for machines with other load (Node collects
-garbage on additional threads). The third is the peak memory of the process. The same chat as a Telegram and an
-Instagram export follows, for our parser only.
+garbage on additional threads). The third is the peak memory of the process. The same chat as an export of Telegram, of
+Instagram and of Messenger's encrypted chats follows, for our parser only.
 """
 
 from __future__ import annotations
@@ -104,6 +104,9 @@ def convert_to_other_platforms(path: Path) -> Iterator[tuple[str, Path]]:
     yield "Telegram", result
     subprocess.run([*convert, str(pages), "--instagram", "--page-messages", "10000"], check=True, cwd=REPOSITORY)
     yield "Instagram", pages
+    secured = path.with_name("messenger.zip")
+    subprocess.run([*convert, str(secured), "--encrypted"], check=True, cwd=REPOSITORY)
+    yield "Messenger", secured
 
 
 def report(title: str, contenders: list[Contender], path: Path, rounds: int) -> None:
