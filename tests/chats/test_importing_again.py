@@ -15,7 +15,7 @@ from chats import deduplication, editing, importing, indexing, merging, search
 from chats import exports as exports_package
 from chats.deduplication import ChatRecognised
 from chats.erasure import erase
-from chats.exports.parsed import Batch
+from chats.exports.parsed import Batch, Detail, Reaction
 from chats.importing import ImportOptions, import_chat, import_upload
 from chats.merging import NotThisChat
 from chats.models import Chat, ChatUpload, Chunk, TranscriptBlock, VectorMatrix
@@ -620,3 +620,41 @@ def test_the_database_contains_fingerprints_but_no_plain_digest(owner: User) -> 
     for fingerprint, digest in zip(stored, digests, strict=True):
         assert fingerprint in keyring().fingerprints(digest, context=f"chats of {owner.pk}")
         assert fingerprint not in [digest, *other.fingerprints(digest, context=f"chats of {owner.pk}")]
+
+
+def test_replies_of_new_messages_point_to_the_numbers_and_people_of_the_chat(owner: User) -> None:
+    chat = upload(owner, telegram(BEGINNING)).chat
+    newer = json.loads(telegram([*BEGINNING[2:], *REST]))
+    *_, seven, eight = newer["messages"]
+    # The second message of this file is number 4 of the chat, and Ravi is its first sender.
+    seven["reply_to_message_id"] = newer["messages"][1]["id"]
+    eight |= {
+        "reply_to_message_id": seven["id"],
+        "reactions": [{"type": "emoji", "count": 1, "emoji": "❤", "recent": [{"from": "Asha", "from_id": "userAsha"}]}],
+    }
+    extended = upload(owner, json.dumps(newer).encode(), extend=chat.pk).chat
+    first, second = (message.details for message in read_page(extended, after=6, limit=10))
+    assert (first.reply_to, extended.participants[first.reply_to_sender]) == (4, "Ravi")
+    assert (second.reply_to, extended.participants[second.reply_to_sender]) == (7, "Asha")
+    assert second.reactions == (Reaction("❤", 1, ("Asha",)),)
+    assert extended.statistics["top_replies"] == [
+        {"from": "Asha", "to": "Ravi", "count": 1},
+        {"from": "Ravi", "to": "Asha", "count": 1},
+    ]
+    assert extended.statistics["user_stats"]["Asha"]["reactions_given"] == 1
+
+    editing.edit_chat(extended, people=[Person(name="Ashi", aliases=["Asha"])])
+    renamed = Chat.objects.get(pk=chat.pk)
+    assert renamed.statistics["user_stats"]["Ashi"]["reactions_given"] == 1
+    assert read_page(renamed, after=7, limit=1)[0].details.reactions == (Reaction("❤", 1, ("Ashi",)),)
+
+
+def test_a_chat_records_only_the_details_of_all_its_exports(owner: User) -> None:
+    chat = upload(owner, telegram(BEGINNING)).chat
+    assert set(chat.recorded_details) == set(Detail)
+    # As if it was imported before details were stored.
+    Chat.objects.filter(pk=chat.pk).update(recorded_details=["replies"], unreadable_count=2, future_count=1)
+    extended = upload(owner, telegram([*BEGINNING, *REST]), extend=chat.pk).chat
+    assert extended.recorded_details == ["replies"]
+    assert (extended.statistics["replies_count"], extended.statistics["reactions_count"]) == (0, None)
+    assert (extended.unreadable_count, extended.future_count) == (2, 1)
