@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from chats import exports
+from chats.exports import phrases
 from chats.exports.parsed import Message, MessageKind, ParsedExport
 
 LRM, RLM = "\u200e", "\u200f"
 IOS = "[13/02/2024, 21:05:09] "
 ARABIC_IOS = f"[{RLM}13{RLM}/2{RLM}/2024، 21:05:09] "
 ANDROID = "13/02/2024, 21:05 - "
+
+LANGUAGES = phrases.load_phrases(Path(phrases.__file__).with_name("phrases.toml"))
 
 both_marks = pytest.mark.parametrize("mark", [LRM, RLM], ids=["LRM", "RLM"])
 
@@ -203,3 +208,116 @@ def test_a_system_line_with_an_inner_mark_or_numbers_keeps_its_kind(line: str, m
 def test_marks_inside_a_text_do_not_change_its_kind(body: str) -> None:
     message = first(f"{IOS}Taras: {body}")
     assert (message.sender, message.kind, message.text) == ("Taras", MessageKind.TEXT, body)
+
+
+#: By language: the mark of an iPhone, then system lines, among them subjects and names with a colon.
+SYSTEM_LINES_BY_LANGUAGE = {
+    "ar": (
+        RLM,
+        [
+            "الرسائل والمكالمات مشفرة تمامًا بين الطرفين. لا يمكن لأحد قراءتها.",
+            "أنشأت هدى هذه المجموعة",
+            'قام ماجد بإنشاء المجموعة "سفر: الجبل"',
+            "أضافك ماجد",
+            "غادرت هدى",
+            "تغيّر رمز الأمان لديك مع هدى.",
+        ],
+    ),
+    "he": (
+        RLM,
+        [
+            "ההודעות והשיחות מוצפנות מקצה לקצה. אף אחד מחוץ לצ'אט לא יכול לקרוא אותן.",
+            "נועה יצרה את הקבוצה",
+            'דוד שינה את הנושא ל"טיול: הגליל"',
+            "דוד הוסיף אותך",
+            "נועה עזבה",
+            "קוד האבטחה שלך עם נועה השתנה.",
+        ],
+    ),
+    "fa": (
+        RLM,
+        [
+            "پیام‌ها و تماس‌ها سرتاسر رمزگذاری شده‌اند.",
+            "سارا این گروه را ایجاد کرد",
+            "سارا گروه «سفر: کوه» را ایجاد کرد",
+            "امید شما را اضافه کرد",
+            "سارا گروه را ترک کرد",
+            "کد امنیتی شما با سارا تغییر کرد.",
+        ],
+    ),
+    "ur": (
+        RLM,
+        [
+            "پیغامات اور کالز اینڈ ٹو اینڈ انکرپٹڈ ہیں۔",
+            "عائشہ نے یہ گروپ بنایا",
+            "عائشہ نے گروپ ”سفر: پہاڑ“ بنایا",
+            "کامران نے آپ کو شامل کیا",
+            "عائشہ نے گروپ چھوڑ دیا",
+            "عائشہ کے ساتھ آپ کا سیکیورٹی کوڈ بدل گیا۔",
+        ],
+    ),
+    "hi": (
+        LRM,
+        [
+            "मैसेज और कॉल एंड-टू-एंड एन्क्रिप्टेड हैं.",
+            "काव्या ने यह ग्रुप बनाया",
+            'काव्या ने ग्रुप "यात्रा: पहाड़" बनाया',
+            "रोहन ने आपको जोड़ा",
+            "काव्या ने ग्रुप छोड़ दिया",
+            "काव्या के साथ आपका सुरक्षा कोड बदल गया.",
+        ],
+    ),
+    "bn": (
+        LRM,
+        [
+            "মেসেজ এবং কল এন্ড-টু-এন্ড এনক্রিপ্ট করা আছে।",
+            "মিতালি এই গ্রুপটি তৈরি করেছেন",
+            'মিতালি "সফর: পাহাড়" গ্রুপ তৈরি করেছেন',
+            "রফি আপনাকে যোগ করেছেন",
+            "মিতালি চলে গেছেন",
+            "মিতালির সাথে আপনার নিরাপত্তা কোড পরিবর্তিত হয়েছে।",
+        ],
+    ),
+}
+
+
+def with_file(words: str, form: str, name: str) -> str:
+    """Return the line of a file. In some languages, the phrase contains the place of the name."""
+    return words.replace("…", name) if "…" in words else form.format(words, name)
+
+
+@pytest.mark.parametrize("phone", ["android", "iphone"])
+@pytest.mark.parametrize("language", SYSTEM_LINES_BY_LANGUAGE)
+def test_no_line_of_whatsapp_is_the_text_of_a_participant(language: str, phone: str) -> None:
+    mark, system_lines = SYSTEM_LINES_BY_LANGUAGE[language]
+    table = LANGUAGES[language]
+    own = [
+        *((phrase, MessageKind.MEDIA) for phrase in table["media"]),
+        *((phrase, MessageKind.CONTACT) for phrase in table["contact"]),
+        *((phrase.replace("…", "x"), MessageKind.DELETED) for phrase in table["deleted"]),
+        *((phrase.replace("…", "9:05"), MessageKind.CALL) for phrase in table["call"]),
+        *((f"{word}: https://maps.google.com/?q=1.5,2.5", MessageKind.LOCATION) for word in table["location"]),
+    ]
+    if phone == "android":
+        header, end = ANDROID, "\n"
+        lines = [f"{ANDROID}{line}" for line in system_lines]
+        lines += [f"{ANDROID}Noor: {phrase}" for phrase, _ in own]
+        lines += [f"{ANDROID}Noor: {with_file(words, '{1} ({0})', 'IMG-1.jpg')}" for words in table["attached"]]
+        own += [("", MessageKind.MEDIA) for _ in table["attached"]]
+    else:
+        header, end = (ARABIC_IOS if mark == RLM else IOS), "\r\n"
+        lines = [f"{header}{sender}: {mark}{line}" for line in system_lines for sender in ("Our trip", "Noor")]
+        lines += [f"{mark}{header}Noor: {mark}{phrase}" for phrase, _ in own]
+        lines += [f"{header}Noor: {mark}{word}, {mark}2 min" for word in table.get("talk", [])]
+        own += [("", MessageKind.CALL) for _ in table.get("talk", [])]
+        lines += [f"{header}Noor: Lease.pdf • {mark}2 min {mark}{words}" for words in table["document"]]
+        attachments = [with_file(words, "<{}: {}>", "00000012-PHOTO.jpg") for words in table["attachment"]]
+        lines += [f"{mark}{header}Noor: {mark}{attachment}" for attachment in attachments]
+        own += [("", MessageKind.MEDIA) for _ in (*table["document"], *table["attachment"])]
+    export, messages = read(*lines, f"{header}Noor: hello", f"{header}Majed: well", end=end)
+    n_system = len(lines) - len(own)
+    assert export.participants == ["Noor", "Majed"]
+    assert export.n_system == n_system
+    assert {message.sender for message in messages[:n_system]} == {None}
+    assert [message.kind for message in messages[n_system:-2]] == [kind for _, kind in own]
+    assert [message.text for message in messages if message.kind is MessageKind.TEXT] == ["hello", "well"]
