@@ -72,9 +72,12 @@ class EncryptedReader(ChatReader):
         kind = message.get("type")
         if field in ("event", "poll", "reaction"):
             return Content(MessageKind.SYSTEM, text)
+        files = message.get("media")
+        # Most messages are only a text of a person.
+        if text and field is None and not files and kind == "text" and text[-1] != ")":
+            return Content(MessageKind.TEXT, text)
         if field == "call" or kind == "call":
             return Content(MessageKind.CALL, text.rstrip(".") or "Call")
-        files = message.get("media")
         if isinstance(files, list) and files:
             one, many, media_kind = _file(files[0])
             words = "" if field in SENT else text

@@ -12,6 +12,7 @@ from chats.exports.bidi import BIDI_MARKS
 from chats.exports.errors import ExportRefused
 from chats.exports.parsed import Message, MessageKind
 from tests import exports as generator
+from tests import platforms
 
 AT = datetime.fromisoformat("2024-02-13T21:05:09")
 #: The strftime format of the header, and the line end.
@@ -68,6 +69,22 @@ def test_every_word_of_every_person_is_kept_in_every_dialect(
         (name, body.strip()) for name, body in said
     ]
     assert all(message.sent_at.replace(second=9) == AT for message in messages)
+
+
+@settings(max_examples=100)
+@given(st.booleans(), st.lists(st.tuples(NAMES, BODIES), min_size=1, max_size=6))
+def test_every_word_of_every_person_is_kept_in_both_exports_of_messenger(
+    is_encrypted: bool, said: list[tuple[str, str]]
+) -> None:
+    """Only texts without a character are replaced by a placeholder."""
+    written = [Message(number, AT, name, MessageKind.TEXT, body) for number, (name, body) in enumerate(said, start=1)]
+    upload = platforms.encrypted(written)
+    if not is_encrypted:
+        upload = platforms.zipped(platforms.inbox(platforms.instagram(written), top=platforms.MESSENGER_TOP))
+    messages = read(upload)
+    assert messages is not None
+    expected = [(name, body or "<Message without text>") for name, body in said]
+    assert [(message.sender, message.text) for message in messages] == expected
 
 
 CUTS = st.lists(
