@@ -73,6 +73,15 @@ _ERA_NAME = re.compile(ERA_NAMES)
 # Vietnamese: `9 thg 11, 2013`
 _MONTH_BY_NUMBER = "thg|tháng"
 _NUMBER = re.compile(r"\d+")
+# The headers of most exports. Compiling the whole grammar takes a tenth of a second, which they save.
+_COMMON_HEADER = re.compile(
+    r"(?P<open>\[?)(?P<date>\d{1,4}(?P<separator>[/.-])\d{1,2}(?P=separator)\d{1,4})(?P<gap>,? )"
+    r"(?P<time>\d{1,2}:\d\d(?::\d\d)?(?: ?[AaPp]\.?[Mm]\.?)?)(?P<close>\] | - |: )"
+)
+_COMMON_MARKER_AT = re.compile(r"(?<=[ \d])[AaPp]\.?[Mm]\.?$")
+# The day and the year, whose month can be a name, the hour and the minute.
+_MIN_NUMBERS = 4
+_TIME = re.compile(r"\d(?:[:.]| ?h ?)\d\d")
 _TIME_AHEAD = re.compile(r"\D*\d{1,2}(?:[:.]| ?h ?)\d\d")
 # A header without any sign between the time and the name needs the name.
 _BARE_CLOSE = " "
@@ -133,6 +142,10 @@ class Grammar:
 
     def match(self, plain: str) -> re.Match[str] | None:
         """Return the match at the beginning of a normalised line, or None."""
+        if match := _COMMON_HEADER.match(plain):
+            return match
+        if not _TIME.search(plain) or len(_NUMBER.findall(plain)) < _MIN_NUMBERS:
+            return None
         match = self._date_first.match(plain)
         if match and (match["close"] != _BARE_CLOSE or _is_bare_header(match)):
             return match
@@ -167,7 +180,8 @@ class Header(NamedTuple):
         bracket = bool(match["open"])
         if bracket != (match["close"] == "] "):
             return None
-        month = match["month"] or match["month_first"] or match["month_second"]
+        groups = match.groupdict()
+        month = next(filter(None, map(groups.get, ("month", "month_first", "month_second"))), None)
         date = _ERA_YEAR.sub(ERA_WITH_YEAR, match["date"])
         if month:
             if not month_number(month):
@@ -186,7 +200,8 @@ class Header(NamedTuple):
                 return None
         time = match["time"]
         if any(map(str.isalpha, time)):
-            time = grammar.marker_at.sub(MARKED, time)
+            marked = _COMMON_MARKER_AT.sub(MARKED, time)
+            time = grammar.marker_at.sub(MARKED, time) if marked == time else marked
         hour, *_ = _NUMBER.finditer(time)
         return cls(
             bracket=bracket,
