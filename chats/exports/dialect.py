@@ -76,9 +76,9 @@ _NUMBER = re.compile(r"\d+")
 # The headers of most exports. Compiling the whole grammar takes a tenth of a second, which they save.
 _COMMON_HEADER = re.compile(
     r"(?P<open>\[?)(?P<date>\d{1,4}(?P<separator>[/.-])\d{1,2}(?P=separator)\d{1,4})(?P<gap>,? )"
-    r"(?P<time>\d{1,2}:\d\d(?::\d\d)?(?: ?[AaPp]\.?[Mm]\.?)?)(?P<close>\] | - |: )"
+    r"(?P<time>\d{1,2}:\d\d(?::\d\d)?(?: ?[AaPp]\.? ?[Mm]\.?)?)(?P<close>\] | - |: )"
 )
-_COMMON_MARKER_AT = re.compile(r"(?<=[ \d])[AaPp]\.?[Mm]\.?$")
+_COMMON_MARKER_AT = re.compile(r"(?<=[ \d])[AaPp]\.? ?[Mm]\.?$")
 # The day and the year, whose month can be a name, the hour and the minute.
 _MIN_NUMBERS = 4
 _TIME = re.compile(r"\d(?:[:.]| ?h ?)\d\d")

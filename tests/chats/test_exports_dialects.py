@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 
 import pytest
 
 from chats import exports
+from chats.exports import dialect as dialects
 from chats.exports import whatsapp
 from chats.exports.errors import NotAChatExport
 from chats.exports.parsed import Message, MessageKind, ParsedExport
@@ -666,3 +668,22 @@ def test_short_years_in_the_future_are_those_of_another_calendar(dates: tuple[st
 def test_one_short_year_in_the_future_stays_there_and_is_reported() -> None:
     export, messages = read_at_now(chat("13/2/24", "14/2/24", "15/2/24", "13/8/45"))
     assert (messages[-1].sent_at.year, export.n_future) == (2045, 1)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "13/02/2024, 10:00 - ",
+        "2/13/24, 9:05 PM - ",
+        "[13.02.24, 10:00:05] ",
+        "[2024-02-13 9:05:07 p. m.] ",
+        "13-02-2024 9:05am: ",
+    ],
+)
+def test_a_common_header_is_the_same_to_the_grammar(header: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = f"{header}Ada: one\n{header}Ben: two\nat 10:00\n".encode()
+    with monkeypatch.context() as patched:
+        patched.setattr(dialects.Grammar, "_date_first", None)
+        found = dialects.detect_dialect(text)
+    monkeypatch.setattr(dialects, "_COMMON_HEADER", re.compile("(?!)"))
+    assert found == dialects.detect_dialect(text) is not None
