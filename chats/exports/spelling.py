@@ -18,6 +18,12 @@ _COMPOSED = re.compile("|".join(_UNCOMPOSED))
 _APOSTROPHES = "\u2018\u2019\u02bb\u02bc"
 _NO_BREAK_SPACES = "\u00a0\u202f"
 _JOINERS = "\u200c\u200d"
+# Normalisation sorts consecutive marks, in quadratic time. Texts contain two or three; this excludes letters, spaces,
+# punctuation and emoji.
+_MANY_MARKS = re.compile(
+    r"[^\w\s\x00-\x7f\u2000-\u20cf\u2100-\u2bff\u3000-\u3029\u3030-\u303f\ufe0f\U0001f000-\U0010ffff]{16}"
+)
+_FEW_CHARACTERS = 32
 _FOLDED = str.maketrans(
     dict.fromkeys(_APOSTROPHES, "'") | dict.fromkeys(_NO_BREAK_SPACES, " ") | dict.fromkeys(_JOINERS)
 )
@@ -25,8 +31,11 @@ _TO_FOLD = re.compile(f"[{_APOSTROPHES}{_NO_BREAK_SPACES}{_JOINERS}]")
 
 
 def normal(text: str) -> str:
-    """Return the text in NFC, with one kind of apostrophe and of space, and without joiners."""
-    if text.isascii():
+    """Return the text in NFC, with one kind of apostrophe and of space, and without joiners.
+
+    A text with many consecutive marks is returned as it is.
+    """
+    if text.isascii() or (len(text) > _FEW_CHARACTERS and _MANY_MARKS.search(text)):
         return text
     text = normalize("NFC", text)
     return text.translate(_FOLDED) if _TO_FOLD.search(text) else text

@@ -51,6 +51,7 @@ SHAPES: dict[str, Shape] = {
     "marks": repeated(MARK, after=IPHONE + b"A: "),
     "lines of marks": repeated(MARK + b"\n", after=IPHONE + b"A: x\n"),
     "combining marks": repeated("\u0301", after=AT + b"A: a"),
+    "phrases before combining marks": repeated(AT + b"A: " + ("<attached" + "\u0301\u0323" * 490).encode() + b"\n"),
     "line feeds": repeated("\n", after=AT + b"A: x"),
     "carriage returns": repeated(AT + b"A: x\r"),
     "spaces": repeated(" ", after=AT + b"A:"),

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from chats import exports
-from chats.exports import phrases
+from chats.exports import phrases, spelling
 from chats.exports.parsed import NO_DETAILS, Detail, MediaKind, Message, MessageKind
 
 MARK = "\u200e"
@@ -91,6 +91,13 @@ def test_placeholders_are_recognised_in_every_language(language: str) -> None:
             participants, read = first(line)
             assert participants == ["Asha", "Zoya"]
             assert read._replace(details=NO_DETAILS) == message(body, kind, ios="[" in line)
+
+
+def test_a_text_with_many_consecutive_marks_is_compared_as_it_is() -> None:
+    # Sorting them takes quadratic time.
+    marks = "\u0301\u0323" * 20
+    assert spelling.normal(f"Ova poruka{marks}") == f"Ova poruka{marks}"
+    assert spelling.normal("Cafe\u0301 o’clock, " + "যা\u09df " * 20).startswith("Caf\u00e9 o'clock, যায়")
 
 
 #: Wordings of a message that its sender, an admin or the exporting person deleted.
