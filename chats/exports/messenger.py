@@ -110,8 +110,10 @@ class MessengerParser:
         self, documents: list[Document], *, date_order: str | None, now: datetime | None
     ) -> list[ChatInUpload]:
         """Return one chat for each folder with pages of Messenger, and for each file of an encrypted chat."""
-        encrypted = [document for document in documents if _ENCRYPTED_MEMBER.search(document.head)]
-        pages = [document for document in documents if document not in encrypted]
+        encrypted: list[Document] = []
+        pages: list[Document] = []
+        for document in documents:
+            (encrypted if _ENCRYPTED_MEMBER.search(document.head) else pages).append(document)
         return _PAGES.chats(pages_of(self.platform, pages)) + [
             ChatInUpload(partial(_ENCRYPTED.describe, [document]), partial(_ENCRYPTED.parse, [document]))
             for document in encrypted

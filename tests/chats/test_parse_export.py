@@ -65,6 +65,14 @@ def test_json_is_one_object_with_every_message_and_the_statistics(chat: Path) ->
     }
 
 
+def test_the_details_of_an_encrypted_chat_of_messenger_are_printed(tmp_path: Path) -> None:
+    path = tmp_path / "Asha_12.json"
+    path.write_bytes(platforms.encrypted(platforms.messages_of(exports.text(60))))
+    answer = json.loads(run(path, "--json")[1])
+    assert (answer["platform"], answer["dialect"], answer["clock"]) == ("messenger", "messenger-e2ee-json", "utc")
+    assert answer["recorded_details"] == ["media_kinds", "reactions"]
+
+
 def test_messages_of_several_batches_are_one_list(tmp_path: Path) -> None:
     answer = json.loads(run(exports.write(tmp_path / "chat.txt", 11_000), "--json")[1])
     assert len(answer["messages"]) == answer["n_messages"] + answer["n_system"] == 11_000
