@@ -40,7 +40,7 @@ from chats.exports.parsed import (
     Reaction,
 )
 from chats.exports.platforms import ChatInUpload, JsonFormat
-from chats.exports.unpacking import Document, read_pages
+from chats.exports.unpacking import UNPACKED_LIMIT_BYTES, Document, read_pages
 
 CLOCK: Clock = "utc"
 UNSENT = "This message was unsent"
@@ -132,9 +132,15 @@ class ChatReader:
         return [ChatInUpload(partial(self.describe, pages), partial(self.parse, pages)) for pages in folders.values()]
 
     def describe(self, pages: list[Document]) -> tuple[str, int]:
-        """Return a chat's title and its number of messages by people; 0 if a page is not well-formed."""
+        """Return a chat's title and its number of messages by people; 0 if it cannot be read."""
+        texts: list[bytes] = []
+        left_bytes = UNPACKED_LIMIT_BYTES
+        for page in pages:
+            texts.append(page.text())
+            left_bytes -= len(texts[-1])
+            if left_bytes < 0:
+                return self.unnamed, 0
         try:
-            texts = [page.text() for page in pages]
             title = self._header(min(texts, key=len))[0]
             count = sum(row.kind != MessageKind.SYSTEM for row in self._rows(texts, People([])))
         except MalformedJson:

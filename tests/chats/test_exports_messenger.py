@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from chats import exports
-from chats.exports import errors
+from chats.exports import errors, meta, unpacking
 from chats.exports.parsed import Detail, MediaKind, Message, MessageKind, ParsedExport, Reaction
 from tests import platforms
 
@@ -247,6 +247,18 @@ def test_an_archive_of_both_platforms_lists_the_chats_of_each() -> None:
         read(upload)
     assert [chat["title"] for chat in refusal.value.extra["chats"]] == ["Ben", "Zoë", "Cy"]
     assert [read(upload, number)[0].platform for number in "123"] == ["instagram", "messenger", "messenger"]
+
+
+def test_a_chat_above_the_limit_of_one_text_does_not_hide_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (meta, unpacking):
+        monkeypatch.setattr(module, "UNPACKED_LIMIT_BYTES", 40_000)
+    # The beginnings of all files together count as one text.
+    monkeypatch.setattr(unpacking, "_HEAD_BYTES", 4_000)
+    large = [page({"content": "x" * 15_000})] * 3
+    files = platforms.inbox(large, top="your_facebook_activity", folder="large_1")
+    assert [m.text for m in read(platforms.zipped(files | platforms.inbox([page()])))[1]] == ["hello"]
+    with pytest.raises(errors.UnpackedTooLarge):
+        read(platforms.zipped(files))
 
 
 # Refused uploads
