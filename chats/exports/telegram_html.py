@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from html import unescape
 
 from chats.exports.batching import People, Row, WallClock, call, clean_title, lines, media
@@ -33,6 +34,7 @@ _MESSAGE = re.compile(rb'<div class="message (default|service)([^"]{0,200})"(?: 
 _TITLE = re.compile(rb'<div class="page_header">.{0,2000}?<div class="text bold">([^<]*)<', re.DOTALL)
 _TOKEN = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9]*)([^>]*)>|([^<]+)|<")
 _ATTRIBUTE = re.compile(r'([a-z-]+) ?= ?"([^"]*)"')
+_CLASS = re.compile(r' class="[a-z0-9_ ]{1,80}"')
 _VOID_TAGS = frozenset({"br", "img", "hr", "meta", "link", "input"})
 #: Deeper elements are ignored. Telegram nests about twenty.
 _DEPTH_LIMIT = 100
@@ -105,7 +107,21 @@ def chat_title(head: bytes) -> str:
     return clean_title(unescape(title[1].decode("utf-8", "replace"))) if title else ""
 
 
-@dataclass
+def _attributes(printed: str) -> tuple[list[str], dict[str, str]]:
+    """Return the classes and the attributes of a tag."""
+    if _CLASS.fullmatch(printed):
+        return _only_classes(printed), {}
+    attributes = dict(_ATTRIBUTE.findall(printed))
+    return attributes.get("class", "").split(), attributes
+
+
+@lru_cache(maxsize=200)
+def _only_classes(printed: str) -> list[str]:
+    # Each message repeats the same tags. Other attributes can contain names, so they are not cached.
+    return printed[8:-1].split()
+
+
+@dataclass(slots=True)
 class _Element:
     tag: str
     role: str
@@ -134,13 +150,15 @@ class _ParsedMessage:
         self.answers: list[list[str]] = []
         self.reactions: list[_Reaction] = []
         self._stack: list[_Element] = []
-        for token in _TOKEN.finditer(html):
-            if token[2] is None:
-                self._add_text(unescape(token[0]))
-            elif token[1]:
-                self._close(token[2].lower())
+        for slash, tag, printed, text in _TOKEN.findall(html):
+            if not tag:
+                # Most texts are the blanks between tags.
+                if self._stack and self._stack[-1].role:
+                    self._add_text(unescape(text or "<"))
+            elif slash:
+                self._close(tag.lower())
             else:
-                self._open(token[2].lower(), token[3])
+                self._open(tag.lower(), printed)
 
     def text(self, role: str) -> str:
         """Return the text of all elements with the role."""
@@ -170,8 +188,7 @@ class _ParsedMessage:
             parts.append(text)
 
     def _open(self, tag: str, printed: str) -> None:
-        attributes = dict(_ATTRIBUTE.findall(printed)) if printed else {}
-        classes = attributes.get("class", "").split()
+        classes, attributes = _attributes(printed)
         self._note(tag, classes, attributes)
         if tag == "br":
             self._add_text("\n") if "rich_message" not in self.classes else self._break_line()
@@ -256,7 +273,6 @@ class PageReader:
         self._people = People(export.participants)
         self._clock = WallClock()
         self._sent = SentMessages()
-        self._rows = 0
         self._sender = SYSTEM_SENDER
         self._seconds: int | None = None
 
@@ -287,8 +303,7 @@ class PageReader:
             else:
                 row = self._message_row(message, is_joined=b"joined" in start[2])
             if row is not None:
-                self._rows += 1
-                self._sent.add(message_id, self._rows, row.sender)
+                self._sent.add(message_id, row.sender)
                 yield row
             start = following
 

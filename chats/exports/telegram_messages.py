@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from chats.exports.batching import (
@@ -36,6 +36,7 @@ _DETAIL_KEYS = (
     | {"forwarded_from", "reply_to_message_id", "reactions", "duration_seconds", "duration"}
     | {"rich_message"}
 )
+_EDIT_KEYS = frozenset({"edited", "edited_unixtime"})
 #: Messages about these can have no words of their own. They are no media.
 _WORDLESS_KEYS = frozenset({"giveaway_information", "giveaway_results", "invoice_information", "paid_stars_amount"})
 
@@ -102,38 +103,38 @@ _MAX_OFFSET, _OFFSET_STEP = 14 * 3600, 15 * 60
 
 
 class SentMessages:
-    """Map of Telegram's id of a message → its number and sender, in 16 bytes for each message.
+    """Map of Telegram's id of a message → its number and sender, in 12 bytes for each message.
 
     Ids ascend, except where a group was moved. Those are kept in a dictionary.
     """
 
     def __init__(self) -> None:
+        # Both have an item for each message. A message without an id of its own repeats the id before it.
         self._ids = array("q")
-        self._numbers = array("I")
         self._senders = array("i")
-        self._unordered: dict[int, tuple[int, int]] = {}
+        self._unordered: dict[int, int] = {}
+        self._last = -(2**63)
 
-    def add(self, message_id: object, number: int, sender: int) -> None:
-        """Record a message. An id that is not an integer cannot be replied to."""
-        if type(message_id) is not int or not -(2**63) <= message_id < 2**63:
-            return
-        if self._ids and message_id <= self._ids[-1]:
-            self._unordered[message_id] = (number, sender)
-            return
-        self._ids.append(message_id)
-        self._numbers.append(number)
+    def add(self, message_id: object, sender: int) -> None:
+        """Record the next message. An id that is not an integer cannot be replied to."""
+        if type(message_id) is int:
+            if self._last < message_id < 2**63:
+                self._last = message_id
+            else:
+                self._unordered.setdefault(message_id, len(self._ids))
+        self._ids.append(self._last)
         self._senders.append(sender)
 
     def find(self, message_id: object) -> tuple[int, int]:
         """Return number and sender; 0 and SYSTEM_SENDER for a message that has not been recorded."""
-        if type(message_id) is not int or not -(2**63) <= message_id < 2**63:
+        if type(message_id) is not int:
             return 0, SYSTEM_SENDER
-        if found := self._unordered.get(message_id):
-            return found
         position = bisect_left(self._ids, message_id)
         if position == len(self._ids) or self._ids[position] != message_id:
-            return 0, SYSTEM_SENDER
-        return self._numbers[position], self._senders[position]
+            if message_id not in self._unordered:
+                return 0, SYSTEM_SENDER
+            position = self._unordered[message_id]
+        return position + 1, self._senders[position]
 
 
 class MessageReader:
@@ -148,25 +149,25 @@ class MessageReader:
         self.chat_account = chat_account
         self._clock = _Clock()
         self._sent = SentMessages()
-        self._rows = 0
 
-    def rows(self, messages: Iterable[object]) -> Iterable[Row]:
+    def rows(self, messages: Iterable[object]) -> Iterator[Row]:
         """Yield a row for each message that has a time."""
+        clock, people, sent = self._clock, self.people, self._sent
         for message in messages:
-            if not isinstance(message, dict) or (seconds := self._clock.seconds(message)) is None:
+            if not isinstance(message, dict) or (seconds := clock.seconds(message)) is None:
                 continue
             if message.get("type") == "service":
                 sender, kind, text = self._service(message)
             else:
-                sender = self._sender(message)
+                # Nearly all messages are from an account that is known already.
+                account = message.get("from_id")
+                known = people.get(account) if type(account) is str else None
+                sender = self._sender(message) if known is None else known
                 kind, text = content(message)
-            edited_at = message.get("edited")
-            edited = isinstance(edited_at, str) and not edited_at.startswith(_EPOCH_DATES)
-            edited = edited or bool(whole_number(message.get("edited_unixtime")))
+            edited = not _EDIT_KEYS.isdisjoint(message) and _is_edited(message)
             details = NO_DETAILS if _DETAIL_KEYS.isdisjoint(message) else self._details(message, kind)
-            self._rows += 1
-            self._sent.add(message.get("id"), self._rows, sender)
-            yield Row(seconds, sender, int(kind), text, edited, details, self._clock.offset(seconds, message))
+            sent.add(message.get("id"), sender)
+            yield Row(seconds, sender, kind, text, edited, details, clock.offset(seconds, message))
 
     def _sender(self, message: dict[str, Any]) -> int:
         name, account = message.get("from"), _account(message.get("from_id"))
@@ -209,7 +210,7 @@ class MessageReader:
         elif "reply_to_message_id" in message:
             reply_to = 0
         reactions = message.get("reactions")
-        return Details(
+        details = Details(
             media_kind,
             duration,
             "forwarded_from" in message,
@@ -217,6 +218,8 @@ class MessageReader:
             reply_to_sender,
             self._reactions(reactions) if isinstance(reactions, list) else (),
         )
+        # Batches recognise the shared object.
+        return details if details != NO_DETAILS else NO_DETAILS
 
     def _reactions(self, reactions: list[object]) -> tuple[Reaction, ...]:
         found: dict[str, Reaction] = {}
@@ -238,6 +241,13 @@ class MessageReader:
         return tuple(found.values())
 
 
+def _is_edited(message: dict[str, Any]) -> bool:
+    edited_at = message.get("edited")
+    if isinstance(edited_at, str) and not edited_at.startswith(_EPOCH_DATES):
+        return True
+    return bool(whole_number(message.get("edited_unixtime")))
+
+
 def _account(value: object) -> str | int | None:
     # Exports before 2021 have numbers as ids, later ones strings such as `user123`.
     return value if isinstance(value, (str, int)) else None
@@ -249,6 +259,7 @@ class _Clock:
     def __init__(self) -> None:
         self._printed = WallClock()
         self._last: dict[str, Any] = {}
+        self._known_offset: int | None = None
 
     def seconds(self, message: dict[str, Any]) -> int | None:
         seconds = self._printed.seconds(message.get("date"))
@@ -265,13 +276,16 @@ class _Clock:
 
     def offset(self, seconds: int, message: dict[str, Any]) -> int | None:
         """Return by how many seconds the printed time is ahead of the instant; None if it is not a time zone's."""
-        if self._last is not message:
+        instant = message.get("date_unixtime")
+        if type(instant) is not str or not instant.isdecimal() or len(instant) > 20 or self._last is not message:
             return None
-        instant = whole_number(message.get("date_unixtime"))
-        if instant is None:
+        offset = seconds - int(instant)
+        if offset == self._known_offset:
+            return offset
+        if not -_MAX_OFFSET <= offset <= _MAX_OFFSET or offset % _OFFSET_STEP:
             return None
-        offset = seconds - instant
-        return offset if -_MAX_OFFSET <= offset <= _MAX_OFFSET and offset % _OFFSET_STEP == 0 else None
+        self._known_offset = offset
+        return offset
 
 
 def is_by_person(message: dict[str, Any]) -> bool:
