@@ -81,7 +81,7 @@ class TokenCache(dict[bytes, int]):
         high = integers[starts + _KEY_BYTES] & _HIGH_MASKS[lengths]
         slots = ((low * _LOW_FACTOR ^ high * _HIGH_FACTOR) >> _HASH_SHIFT).view(np.int64)
         fits = lengths <= _MAX_TABLE_BYTES
-        codes = self._codes[slots]
+        codes: IntArray = self._codes[slots]
         missing = np.flatnonzero((self._low[slots] != low) | (self._high[slots] != high) | ~fits)
         n_added = 1_000
         while len(missing):
