@@ -6,7 +6,10 @@ phrases.toml has the words of many languages, but the lines that these functions
 from __future__ import annotations
 
 import re
-from unicodedata import category
+import tomllib
+from functools import cache
+from pathlib import Path
+from unicodedata import category, normalize
 
 from chats.exports.bidi import ANY_OWN_MARK, split_at_last_own_mark, without_marks
 from chats.exports.parsed import MessageKind
@@ -29,6 +32,7 @@ _WORDS_LENGTH = 80
 _LETTER = r"[^\d\s+\-<>()@#/\\\"“”«»]"
 #: `9:05`, `3`, `3min`, `1分23秒`
 _NUMBER = re.compile(rf"\d{{1,2}}(?:[:.]\d\d){{1,2}}|(?:\d{{1,4}}{_LETTER}{{0,12}}){{1,3}}")
+_NUMBER_AND_UNIT = re.compile(r"(\d{1,4})[ \u00a0\u202f]?([^\d\s,،]{1,20})")
 _UNIT = re.compile(rf"{_LETTER}{{1,20}}")
 
 
@@ -66,6 +70,29 @@ def _is_time(text: str) -> bool:
     numbers = sum(_NUMBER.fullmatch(word) is not None for word in words)
     units = sum(_UNIT.fullmatch(word) is not None for word in words)
     return numbers > 0 and numbers + units == len(words) and units <= numbers + 1
+
+
+def call_seconds(body: bytes) -> int | None:
+    """Return the length of a call in seconds; None without one, or if it contains a word that is no unit of time."""
+    if len(body) > 8 * _WORDS_LENGTH or not (parts := split_at_last_own_mark(body)):
+        return None
+    text = normalize("NFC", parts[1].decode("utf-8", "replace")).strip(" ,.،")
+    pairs = _NUMBER_AND_UNIT.findall(text)
+    if not pairs or _NUMBER_AND_UNIT.sub("", text).strip(" ,.،"):
+        return None
+    units = [_units().get(unit.lower().strip(".")) for _, unit in pairs]
+    # The units become shorter, as in `1 hr 5 min`.
+    if None in units or units != sorted(set(units), reverse=True):  # type: ignore[type-var]
+        return None
+    return sum(int(number) * (unit or 0) for (number, _), unit in zip(pairs, units, strict=True))
+
+
+@cache
+def _units() -> dict[str, int]:
+    """Return the seconds of each unit of time."""
+    words = tomllib.loads(Path(__file__).with_name("units.toml").read_text(encoding="utf-8"))
+    seconds = {"second": 1, "minute": 60, "hour": 3600}
+    return {word: seconds[unit] for unit, names in words.items() for word in names}
 
 
 def without_note(text: bytes) -> bytes | None:

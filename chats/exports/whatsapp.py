@@ -19,7 +19,7 @@ from chats.exports.dialect import SAMPLE_BYTES, Dialect, detect_dialect
 from chats.exports.errors import NotAChatExport, OnlySystemMessages
 from chats.exports.file_names import extension_in, media_kind_of_file
 from chats.exports.group_subjects import GroupSubjects
-from chats.exports.marked import kind_of_marked, unknown_placeholder, without_note
+from chats.exports.marked import call_seconds, kind_of_marked, unknown_placeholder, without_note
 from chats.exports.parsed import (
     NAME_LIMIT,
     SYSTEM_SENDER,
@@ -114,7 +114,7 @@ def parse(text: bytes, *, date_order: str | None = None, now: datetime | None = 
         batches=iter(()),
         participants=[],
         clock=PARSER.clock,
-        records=frozenset({Detail.MEDIA_KINDS}),
+        records=frozenset({Detail.MEDIA_KINDS, Detail.DURATIONS}),
     )
     export.batches = _BatchReader(text, dialect, resolved, export).batches()
     return export
@@ -315,11 +315,14 @@ class _BatchReader:
         edited = set()
         details: dict[int, Details] = {}
         for position in PHRASES.notable(bodies):
+            printed = bodies[position]
             kinds[position], is_edited, media = self._remove_marks(records, position)
             if is_edited:
                 edited.add(position)
             if media is not None:
                 details[position] = _DETAILS[media]
+            elif kinds[position] == MessageKind.CALL and (seconds := call_seconds(printed)) is not None:
+                details[position] = Details(duration_seconds=seconds)
         if self.has_brackets:
             self._recognise_inner_marks(records, kinds, edited, details)
         senders = self.names.assign(records.senders, bodies)

@@ -8,7 +8,7 @@ import pytest
 
 from chats import exports
 from chats.exports import phrases
-from chats.exports.parsed import Message, MessageKind, ParsedExport
+from chats.exports.parsed import Detail, Message, MessageKind, ParsedExport
 
 LRM, RLM = "\u200e", "\u200f"
 IOS = "[13/02/2024, 21:05:09] "
@@ -321,3 +321,31 @@ def test_no_line_of_whatsapp_is_the_text_of_a_participant(language: str, phone: 
     assert {message.sender for message in messages[:n_system]} == {None}
     assert [message.kind for message in messages[n_system:-2]] == [kind for _, kind in own]
     assert [message.text for message in messages if message.kind is MessageKind.TEXT] == ["hello", "well"]
+
+
+@both_marks
+@pytest.mark.parametrize(
+    ("body", "seconds"),
+    [
+        ("Voice call, {mark}45 sec", 45),
+        ("Video call. {mark}2 min", 120),
+        ("Voice call. {mark}1 hr 5 min", 3_900),
+        ("Voice call. {mark}1 hr, 5 min", 3_900),
+        ("Sprachanruf. {mark}2 Std.", 7_200),
+        ("Häälkõne, {mark}2 min", 120),
+        ("音声通話。{mark}1分23秒", 83),
+        ("שיחה קולית, {mark}3 דק׳", 180),
+        ("تماس ناشناخته، {mark}۴۵ ثانیه", 45),
+        ("Voice call. {mark}No answer", None),
+        ("Missed voice call. {mark}Tap to call back", None),
+        ("Group call, {mark}3 invited", None),
+        ("Voice call. {mark}9:05 PM", None),
+        ("Voice call. {mark}5 min 1 hr", None),
+        ("Missed voice call", None),
+    ],
+)
+def test_the_length_of_a_call_is_read_where_its_units_are_known(body: str, seconds: int | None, mark: str) -> None:
+    export, messages = read(f"{mark}{IOS}Taras: {mark}{body.format(mark=mark)}", f"{IOS}Zoya: 2 min")
+    assert (messages[0].kind, messages[0].details.duration_seconds) == (MessageKind.CALL, seconds)
+    assert messages[1].details.duration_seconds is None
+    assert Detail.DURATIONS in export.records

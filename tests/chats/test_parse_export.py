@@ -50,7 +50,7 @@ def test_json_is_one_object_with_every_message_and_the_statistics(chat: Path) ->
         "date_order": "dmy",
         "ambiguous_dates": False,
         "clock": "local",
-        "recorded_details": ["media_kinds"],
+        "recorded_details": ["durations", "media_kinds"],
         "title": "",
         "participants": ["Asha", "Ben"],
         "messages": [
