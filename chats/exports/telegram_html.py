@@ -8,6 +8,7 @@ the same one. A message that continues those of the same person ("joined") has n
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -32,10 +33,12 @@ from chats.exports.unpacking import UNPACKED_LIMIT_BYTES, Document
 _PAGE_NUMBER = re.compile(r"(\d{1,9})\.html?$", re.IGNORECASE)
 _MESSAGE = re.compile(rb'<div class="message (default|service)([^"]{0,200})"(?: id="message(-?\d{1,18})")?')
 _TITLE = re.compile(rb'<div class="page_header">.{0,2000}?<div class="text bold">([^<]*)<', re.DOTALL)
-_TOKEN = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9]*)([^>]*)>|([^<]+)|<")
-_ATTRIBUTE = re.compile(r'([a-z-]+) ?= ?"([^"]*)"')
+_TOKEN = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9]*)([^<>]*)>|([^<]+)|<")
+_ATTRIBUTE = re.compile(r'(?<![a-z-])([a-z-]+) ?= ?"([^"]*)"')
 _CLASS = re.compile(r' class="[a-z0-9_ ]{1,80}"')
 _VOID_TAGS = frozenset({"br", "img", "hr", "meta", "link", "input"})
+#: Larger than any message that Telegram writes.
+MESSAGE_LIMIT_BYTES = 1024 * 1024
 #: Deeper elements are ignored. Telegram nests about twenty.
 _DEPTH_LIMIT = 100
 
@@ -150,7 +153,9 @@ class _ParsedMessage:
         self.answers: list[list[str]] = []
         self.reactions: list[_Reaction] = []
         self._stack: list[_Element] = []
-        for slash, tag, printed, text in _TOKEN.findall(html):
+        self._open_tags: Counter[str] = Counter()
+        for token in _TOKEN.finditer(html):
+            slash, tag, printed, text = token.groups("")
             if not tag:
                 # Most texts are the blanks between tags.
                 if self._stack and self._stack[-1].role:
@@ -211,6 +216,7 @@ class _ParsedMessage:
         if "media_poll" in self.classes and classes == ["details"] and tag == "div":
             role = "poll_details"
         self._stack.append(_Element(tag, role, unescape(attributes.get("href", ""))))
+        self._open_tags[tag] += 1
         if role == "text" and tag in _BLOCKS:
             self._break_line()
         parts = self._parts()
@@ -239,12 +245,12 @@ class _ParsedMessage:
                 reaction.is_custom = True
 
     def _close(self, tag: str) -> None:
-        # An element that is not closed ends with the one around it.
-        for depth in range(len(self._stack) - 1, -1, -1):
-            if self._stack[depth].tag == tag:
-                break
-        else:
+        if not self._open_tags[tag]:
             return
+        # An element that is not closed ends with the one around it.
+        depth = len(self._stack) - 1
+        while self._stack[depth].tag != tag:
+            depth -= 1
         element = self._stack[depth]
         parts = self._parts()
         if tag == "a" and element.role == "text" and parts is not None:
@@ -255,6 +261,7 @@ class _ParsedMessage:
                 parts[element.start :] = [with_link(text, element.href)]
         if element.role == "text" and tag in _BLOCKS:
             self._break_line()
+        self._open_tags.subtract(each.tag for each in self._stack[depth:])
         del self._stack[depth:]
 
     def _break_line(self) -> None:
@@ -296,7 +303,13 @@ class PageReader:
         while start:
             following = _MESSAGE.search(text, start.end())
             end = following.start() if following else len(text)
-            message = _ParsedMessage(text[start.start() : end].decode("utf-8", "replace"))
+            html = text[start.start() : end]
+            required = b"body details" if start[1] == b"service" else b'title="'
+            if len(html) > MESSAGE_LIMIT_BYTES or required not in html:
+                self.export.n_unreadable += 1
+                start = following
+                continue
+            message = _ParsedMessage(html.decode("utf-8", "replace"))
             message_id = int(start[3] or 0)
             if start[1] == b"service":
                 row = self._service_row(message, message_id)

@@ -41,6 +41,7 @@ def _two_digit_dates(number: int) -> bytes:
 
 TELEGRAM = b'{"name":"x","type":"personal_chat","id":1,"messages":['
 _MESSAGE = b'{"id":1,"type":"message","date":"2024-02-13T21:05:00","from":"A","text":"%b"},'
+PAGE = b'<!DOCTYPE html><html><div class="page_body chat_page"><div class="message default">'
 
 SHAPES: dict[str, Shape] = {
     "one long line": repeated("x", after=AT + b"A: "),
@@ -83,6 +84,10 @@ SHAPES: dict[str, Shape] = {
     "broken messages": repeated(_MESSAGE.replace(b'"A",', b'"A'), after=TELEGRAM),
     "broken messages between intact ones": repeated(_MESSAGE * 100 + _MESSAGE.replace(b'"A",', b'"A'), after=TELEGRAM),
     "beginnings of messages": repeated('{"id":1,', after=TELEGRAM),
+    "elements of a web page": repeated("<b>", after=PAGE),
+    "ends of elements": repeated("</b>", after=PAGE),
+    "messages of a web page": repeated('<div class="message default"><b>', after=PAGE),
+    "attributes of a web page": repeated("a" * 1_000_000 + '<div class="message default"', after=PAGE),
     "beginnings of chats": repeated('"id":1,"messages":[{', after=TELEGRAM),
 }
 
