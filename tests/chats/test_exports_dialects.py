@@ -623,8 +623,8 @@ def test_a_name_can_begin_with_a_colon(header: str, name: str) -> None:
 NOW = datetime(2024, 6, 1, 12, tzinfo=UTC)
 
 
-def read_at_now(text: str, **options: str) -> tuple[ParsedExport, list[Message]]:
-    export = exports.read(text.encode(), now=NOW, **options)
+def read_at_now(text: str, *, date_order: str | None = None) -> tuple[ParsedExport, list[Message]]:
+    export = exports.read(text.encode(), now=NOW, date_order=date_order)
     return export, [message for batch in export.batches for message in batch.messages(export.participants)]
 
 
