@@ -20,7 +20,7 @@ MARKS = tuple(chr(code).encode() for code in _CODES)
 
 def split_at_last_own_mark(text: bytes, *, before: bytes = b"") -> tuple[bytes, bytes] | None:
     """Return the text before and after the last of WhatsApp's marks that `before` follows; None without one."""
-    start = max(text.rfind(mark + before) for mark in OWN_MARKS)
+    start = max(text.rfind(LEFT_TO_RIGHT + before), text.rfind(RIGHT_TO_LEFT + before))
     return None if start < 0 else (text[:start], text[start + len(LEFT_TO_RIGHT) :])
 
 

@@ -58,7 +58,7 @@ def kind_of_marked(body: bytes, *, marked_header: bool) -> MessageKind:
 
 def _is_call(body: bytes) -> bool:
     """Return whether the line is `<mark>Voice call. <mark>3 min`, in any language: an inner mark, then a time."""
-    if len(body) > 8 * _WORDS_LENGTH or not (parts := split_at_last_own_mark(body)):
+    if len(body) > 8 * _WORDS_LENGTH or not (parts := split_at_last_own_mark(body)) or not parts[0]:
         return False
     words, time = (part.decode("utf-8", "replace").strip() for part in parts)
     return len(words) <= _WORDS_LENGTH and category(words[-1:] or " ") == "Po" and _is_time(time)
