@@ -283,6 +283,7 @@ def _run(repository: Path, tests: Sequence[str]) -> Outcome | None:
     # Without the cache of compiled modules, a run of one test takes three times as long.
     removed = ("RELIVCHATS_", "PYTHONDONTWRITEBYTECODE")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(removed)}
+    environment["RELIVCHATS_TEST_PATIENCE"] = "20"
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
     if not set(_PURE) <= set(tests):
         # The servers of this script serve all runs, and so does the test database: most of a run is setting them up.
