@@ -57,9 +57,7 @@ def test_each_row_is_changed_once_whether_or_not_it_stays_in_the_queryset(users:
 
 
 def test_rows_are_read_in_pages(users: QuerySet[User]) -> None:
-    with CaptureQueriesContext(
-        connection,
-    ) as queries:
+    with CaptureQueriesContext(connection) as queries:
         run_batch("change", users, lambda user: "changed", context=ActionContext())
     reads = [query["sql"] for query in queries if query["sql"].startswith("SELECT")]
     assert len(reads) == 4
