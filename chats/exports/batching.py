@@ -186,9 +186,15 @@ def media(placeholder: str, caption: str = "") -> tuple[MessageKind, str]:
     return MessageKind.MEDIA, lines(f"<{placeholder}>", caption)
 
 
-def call(name: str, seconds: object) -> str:
+def duration(value: object) -> int | None:
+    """Return a number of seconds above 0; None for other values, and for those that no column of the database takes."""
+    return value if type(value) is int and 0 < value < 2**31 else None
+
+
+def call(name: str, value: object) -> str:
     """Return the text of a call, such as `Video call, 2 min 5 s`."""
-    if not isinstance(seconds, int) or seconds <= 0:
+    seconds = duration(value)
+    if seconds is None:
         return name
     minutes, rest = divmod(seconds, 60)
     return ", ".join((name, " ".join(filter(None, (f"{minutes} min" * bool(minutes), f"{rest} s" * bool(rest))))))

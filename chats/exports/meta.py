@@ -19,6 +19,7 @@ from chats.exports.batching import (
     batches_of,
     call,
     clean_title,
+    duration,
     is_possible,
     lines,
     media,
@@ -195,12 +196,12 @@ class ChatReader:
                 key = text_of(message.get(self.name_key))
                 if (own_names := names.get(key)) is None:
                     own_names = names[key] = meta_sentences().names(self.text(key).strip() or self.unnamed)
-                kind, text, edited, media_kind, duration = self.content(message, own_names)
+                kind, text, edited, media_kind, duration_seconds = self.content(message, own_names)
                 sender = SYSTEM_SENDER if kind is MessageKind.SYSTEM else people.number(own_names[0])
                 reactions = self._reactions(message, people) if message.get("reactions") else ()
                 details = NO_DETAILS
-                if reactions or media_kind or duration is not None:
-                    details = Details(media=media_kind, duration_seconds=duration, reactions=reactions)
+                if reactions or media_kind or duration_seconds is not None:
+                    details = Details(media=media_kind, duration_seconds=duration_seconds, reactions=reactions)
                 is_marked = _NOT_EDITED_KEY not in message
                 yield Row(seconds, sender, int(kind), text, edited, details), has_marks and is_marked
                 has_marks = has_marks or not is_marked
@@ -318,8 +319,7 @@ def written(text: str, field: str | None) -> Content:
 
 
 def _call(text: str, seconds: object) -> Content:
-    duration = seconds if isinstance(seconds, int) and seconds > 0 else None
-    return Content(MessageKind.CALL, call(text.rstrip(".") or "Call", duration), duration_seconds=duration)
+    return Content(MessageKind.CALL, call(text.rstrip(".") or "Call", seconds), duration_seconds=duration(seconds))
 
 
 def without_originals(messages: Iterable[tuple[Row, bool]]) -> Iterator[Row]:

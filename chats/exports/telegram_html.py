@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from html import unescape
 
-from chats.exports.batching import People, Row, WallClock, call, clean_title, lines, media
+from chats.exports.batching import People, Row, WallClock, call, clean_title, duration, lines, media
 from chats.exports.errors import UnpackedTooLarge
 from chats.exports.parsed import (
     NO_DETAILS,
@@ -332,7 +332,7 @@ class PageReader:
         if group_call := _GROUP_CALL.fullmatch(text):
             seconds = int(group_call[2]) if group_call[2] else None
             sender = self._people.number(_person(group_call[1]))
-            details = Details(duration_seconds=seconds)
+            details = Details(duration_seconds=duration(seconds))
             return Row(self._seconds, sender, int(MessageKind.CALL), call("Group call", seconds), False, details)
         return Row(self._seconds, SYSTEM_SENDER, int(MessageKind.SYSTEM), text)
 
@@ -350,18 +350,18 @@ class PageReader:
         if date[5]:
             utc_offset = (int(date[6]) * 3600 + int(date[7]) * 60) * (-1 if date[5] == "-" else 1)
         kind, text, media_kind = _content(message)
-        duration = None
+        length = None
         if kind is MessageKind.CALL:
             printed = _SECONDS.search(message.text("status"))
-            duration = int(printed[1]) if printed else None
+            length = int(printed[1]) if printed else None
         elif media_kind in _TIMED and (clock := _DURATION.match(message.text("status"))):
-            duration = int(clock[1] or 0) * 3600 + int(clock[2]) * 60 + int(clock[3])
+            length = int(clock[1] or 0) * 3600 + int(clock[2]) * 60 + int(clock[3])
         reply_to, reply_to_sender = None, SYSTEM_SENDER
         if "reply_to" in message.classes:
             reply_to, reply_to_sender = self._sent.find(message.reply_to)
         details = Details(
             media_kind,
-            duration or None,
+            duration(length),
             "forwarded" in message.classes,
             reply_to,
             reply_to_sender,

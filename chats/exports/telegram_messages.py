@@ -16,6 +16,7 @@ from chats.exports.batching import (
     Row,
     WallClock,
     call,
+    duration,
     is_possible,
     lines,
     media,
@@ -198,11 +199,10 @@ class MessageReader:
         return SYSTEM_SENDER, MessageKind.SYSTEM, sentence.strip()
 
     def _details(self, message: dict[str, Any], kind: MessageKind) -> Details:
-        seconds = message.get("duration_seconds", message.get("duration"))
-        duration = seconds if type(seconds) is int and 0 < seconds < 2**31 else None
+        seconds = duration(message.get("duration_seconds", message.get("duration")))
         media_kind = media_kind_of(message) if kind is MessageKind.MEDIA else None
         if kind is not MessageKind.CALL and media_kind not in _TIMED:
-            duration = None
+            seconds = None
         reply_to, reply_to_sender = None, SYSTEM_SENDER
         # A reply to a message of another chat names that chat, and its ids are other ones.
         if "reply_to_message_id" in message and "reply_to_peer_id" not in message:
@@ -212,7 +212,7 @@ class MessageReader:
         reactions = message.get("reactions")
         details = Details(
             media_kind,
-            duration,
+            seconds,
             "forwarded_from" in message,
             reply_to,
             reply_to_sender,

@@ -360,6 +360,13 @@ def test_media_kinds_durations_and_reactions_are_kept() -> None:
     assert exports.read(page({"content": "a"})).records == recorded
 
 
+@pytest.mark.parametrize("seconds", [10**19, 2**31, -5, 0, True, 61.5, "61", None, []])
+def test_a_call_has_a_duration_only_if_it_is_a_possible_number_of_seconds(seconds: Any) -> None:
+    [message] = read({"content": "The video call ended.", "call_duration": seconds})
+    assert (message.kind, message.text) == (MessageKind.CALL, "The video call ended")
+    assert message.details.duration_seconds is None
+
+
 @pytest.mark.parametrize(
     "reactions", [7, {}, [7, None, {}, {"reaction": 7}, {"reaction": "x" * 1_000, "actor": "Ben"}], ["❤"]]
 )

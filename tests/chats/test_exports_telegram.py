@@ -300,6 +300,14 @@ def test_the_kind_and_the_duration_of_media_are_read() -> None:
     assert [(each.media, each.duration_seconds) for each in found] == [(MediaKind.PHOTO, None), *types.values()]
 
 
+@pytest.mark.parametrize("seconds", [10**19, 2**31, -5, 0, True, 61.5, "61", None])
+def test_a_duration_is_a_possible_number_of_seconds(seconds: object) -> None:
+    call = service("phone_call", duration_seconds=seconds, actor="Ravi", actor_id="user2")
+    voice = {"text": "", "file": NOT_INCLUDED, "media_type": "voice_message", "duration_seconds": seconds}
+    [called, said] = read(printed(chat(call, voice)))[1]
+    assert (called.text, called.details.duration_seconds, said.details.duration_seconds) == ("Phone call", None, None)
+
+
 def test_forwards_and_replies_are_read() -> None:
     upload = printed(
         chat(
