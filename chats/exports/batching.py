@@ -89,6 +89,8 @@ class People(dict[object, int]):
         super().__init__()
         self.participants = participants
         self._times_named: dict[str, int] = {}
+        #: The names of accounts that have only reacted.
+        self._reserved: dict[object, str] = {}
 
     def number(self, name: str, account: object = None) -> int:
         """Return the number of a person, who becomes a participant when first seen."""
@@ -96,20 +98,33 @@ class People(dict[object, int]):
         number = self.get(key)
         if number is None:
             self[key] = number = len(self.participants)
-            name = unique = clean_title(name) or "Unknown"
-            # A person can be named `Asha (2)`, so the numbered name is checked too. The counter of each name keeps many
-            # people with one name from taking quadratic time.
-            while unique in self._times_named:
-                self._times_named[name] += 1
-                unique = f"{name} ({self._times_named[name]})"
-            self._times_named[unique] = 1
-            self.participants.append(unique)
+            self.participants.append(self._reserved.pop(key, None) or self._unique(name))
         return number
 
     def reacting(self, name: str, account: object = None) -> str:
-        """Return the name of a person who reacts, who need not be a participant."""
+        """Return the name of a person who reacts, who need not be a participant.
+
+        An account keeps the name when it becomes a participant. Without an account, people of one name are one person.
+        """
         number = self.get(name if account is None else account)
-        return (clean_title(name) or "Unknown") if number is None else self.participants[number]
+        if number is not None:
+            return self.participants[number]
+        if account is None:
+            return clean_title(name) or "Unknown"
+        if account not in self._reserved:
+            self._reserved[account] = self._unique(name)
+        return self._reserved[account]
+
+    def _unique(self, name: str) -> str:
+        """Return the name, numbered if another person has it."""
+        name = unique = clean_title(name) or "Unknown"
+        # A person can be named `Asha (2)`, so the numbered name is checked too. The counter of each name keeps many
+        # people with one name from taking quadratic time.
+        while unique in self._times_named:
+            self._times_named[name] += 1
+            unique = f"{name} ({self._times_named[name]})"
+        self._times_named[unique] = 1
+        return unique
 
 
 def clean_title(name: str) -> str:

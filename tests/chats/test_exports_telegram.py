@@ -344,6 +344,32 @@ def test_reactions_are_read_with_their_people() -> None:
     )
 
 
+def reacted(name: str, account: str) -> dict[str, Any]:
+    return {"reactions": [{"type": "emoji", "count": 1, "emoji": "👍", "recent": [{"from": name, "from_id": account}]}]}
+
+
+def test_a_reaction_of_another_account_with_the_name_of_a_participant_is_not_the_participants() -> None:
+    export, messages = read(printed(chat({"text": "a", **reacted("Asha", "user2")})))
+    assert export.participants == ["Asha"]
+    assert messages[0].details.reactions == (Reaction("👍", 1, ("Asha (2)",)),)
+
+
+def test_an_account_that_reacts_before_it_writes_keeps_its_name() -> None:
+    export, messages = read(
+        printed(
+            chat(
+                {"text": "a", **reacted("Asha", "user2")},
+                {"text": "b", **reacted("Ravi", "user3")},
+                {"text": "c", "from": "Ravi", "from_id": "user4", **reacted("Asha", "user2")},
+                {"text": "d", "from": "Asha", "from_id": "user2", **reacted("Asha", "user1")},
+            )
+        )
+    )
+    assert export.participants == ["Asha", "Ravi (2)", "Asha (2)"]
+    assert [m.details.reactions[0].people for m in messages] == [("Asha (2)",), ("Ravi",), ("Asha (2)",), ("Asha",)]
+    assert [m.sender for m in messages] == ["Asha", "Asha", "Ravi (2)", "Asha (2)"]
+
+
 def test_the_utc_offset_is_the_difference_of_both_times_if_a_zone_can_have_it() -> None:
     instants = {"a": -3600, "b": 5 * 3600 + 1800, "c": 17, "d": 15 * 3600}
     rows = [
