@@ -33,7 +33,8 @@ from chats.exports.unpacking import UNPACKED_LIMIT_BYTES, Document
 _PAGE_NUMBER = re.compile(r"(\d{1,9})\.html?$", re.IGNORECASE)
 _MESSAGE = re.compile(rb'<div class="message (default|service)([^"]{0,200})"(?: id="message(-?\d{1,18})")?')
 _TITLE = re.compile(rb'<div class="page_header">.{0,2000}?<div class="text bold">([^<]*)<', re.DOTALL)
-_TOKEN = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9]*)([^<>]*)>|([^<]+)|<")
+# Possessive: a tag that is not closed is not searched again for a shorter name.
+_TOKEN = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9]*+)([^<>]*+)>|([^<]++)|<")
 _ATTRIBUTE = re.compile(r'(?<![a-z-])([a-z-]+) ?= ?"([^"]*)"')
 _CLASS = re.compile(r' class="[a-z0-9_ ]{1,80}"')
 _VOID_TAGS = frozenset({"br", "img", "hr", "meta", "link", "input"})

@@ -41,6 +41,7 @@ def _two_digit_dates(number: int) -> bytes:
 
 TELEGRAM = b'{"name":"x","type":"personal_chat","id":1,"messages":['
 _MESSAGE = b'{"id":1,"type":"message","date":"2024-02-13T21:05:00","from":"A","text":"%b"},'
+_UNCLOSED_MESSAGE = b'<div class="message default"><div title="' + b"<" + b"a" * 1_000_000
 PAGE = b'<!DOCTYPE html><html><div class="page_body chat_page"><div class="message default">'
 
 SHAPES: dict[str, Shape] = {
@@ -87,6 +88,7 @@ SHAPES: dict[str, Shape] = {
     "elements of a web page": repeated("<b>", after=PAGE),
     "ends of elements": repeated("</b>", after=PAGE),
     "messages of a web page": repeated('<div class="message default"><b>', after=PAGE),
+    "names of tags that are not closed": repeated(_UNCLOSED_MESSAGE, after=PAGE),
     "attributes of a web page": repeated("a" * 1_000_000 + '<div class="message default"', after=PAGE),
     "beginnings of chats": repeated('"id":1,"messages":[{', after=TELEGRAM),
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from typing import Any
 
 import pytest
@@ -142,6 +143,25 @@ def test_a_hostile_shape_is_read_to_its_end(shape: str) -> None:
         export = exports.read(upload)
         assert sum(map(len, export.batches)) == messages + export.n_system
         assert len(export.participants) == people
+
+
+_WEB_MESSAGE = (
+    b'<!DOCTYPE html><html><div class="page_body chat_page"><div class="message default" id="message1">'
+    b'<div class="date" title="14.03.2024 21:05:33"></div><div class="from_name">A</div>'
+    b'<div class="text">%b</div></html>'
+)
+#: Each takes minutes if it is read in quadratic time.
+SLOW_SHAPES: dict[str, bytes] = {
+    "the name of a tag that is not closed": _WEB_MESSAGE % (b"<" + b"a" * 400_000 + b"<"),
+    "the end of a tag that is not closed": _WEB_MESSAGE % (b"</" + b"a1" * 200_000 + b"<"),
+}
+
+
+@pytest.mark.parametrize("shape", SLOW_SHAPES)
+def test_a_shape_of_half_a_megabyte_takes_less_than_two_seconds(shape: str) -> None:
+    begun = time.process_time()
+    read_and_count(SLOW_SHAPES[shape])
+    assert time.process_time() - begun < 2
 
 
 def test_a_line_of_ten_megabytes_is_one_message() -> None:
