@@ -27,7 +27,7 @@ from chats.exports.parsed import (
     Reaction,
     wall_clock,
 )
-from chats.exports.telegram_messages import DELETED_ACCOUNT, SentMessages, with_link
+from chats.exports.telegram_messages import DELETED_ACCOUNT, SentMessages, is_utc_offset, with_link
 from chats.exports.unpacking import UNPACKED_LIMIT_BYTES, Document
 
 _PAGE_NUMBER = re.compile(r"(\d{1,9})\.html?$", re.IGNORECASE)
@@ -348,8 +348,9 @@ class PageReader:
         elif not is_joined or self._sender == SYSTEM_SENDER:
             self._sender = self._people.number(message.text("signature") or self.chat_name)
         utc_offset = None
-        if date[5]:
-            utc_offset = (int(date[6]) * 3600 + int(date[7]) * 60) * (-1 if date[5] == "-" else 1)
+        if date[5] and int(date[7]) < 60:
+            printed_offset = (int(date[6]) * 3600 + int(date[7]) * 60) * (-1 if date[5] == "-" else 1)
+            utc_offset = printed_offset if is_utc_offset(printed_offset) else None
         kind, text, media_kind = _content(message)
         length = None
         if kind is MessageKind.CALL:

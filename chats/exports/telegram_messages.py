@@ -282,10 +282,15 @@ class _Clock:
         offset = seconds - int(instant)
         if offset == self._known_offset:
             return offset
-        if not -_MAX_OFFSET <= offset <= _MAX_OFFSET or offset % _OFFSET_STEP:
+        if not is_utc_offset(offset):
             return None
         self._known_offset = offset
         return offset
+
+
+def is_utc_offset(seconds: int) -> bool:
+    """Return whether a time zone can be ahead of UTC by this many seconds."""
+    return -_MAX_OFFSET <= seconds <= _MAX_OFFSET and seconds % _OFFSET_STEP == 0
 
 
 def is_by_person(message: dict[str, Any]) -> bool:

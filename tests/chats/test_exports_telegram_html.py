@@ -44,6 +44,13 @@ def test_names_times_and_texts_are_read() -> None:
     ]
 
 
+def test_a_utc_offset_that_no_time_zone_has_is_left_out() -> None:
+    offsets = ("+99:99", "-14:15", "+05:07", "+04:75", "+14:00", "-09:30")
+    dates = [f"14.03.2024 21:05:33 UTC{offset}" for offset in offsets]
+    upload = page(DAY, *(message(1, text("a"), name="Asha", date=date) for date in dates))
+    assert [m.utc_offset for m in read(upload)[1]] == [None, None, None, None, 50_400, -34_200]
+
+
 def test_links_behind_words_are_kept_as_in_json() -> None:
     words = (
         '<a href="https://a.b/c">this</a> <a href="https://a.b/d">https://a.b/d</a> <a href="x.com/y">x.com/y</a> '
