@@ -22,7 +22,7 @@ from chats.exports.errors import DamagedExport, OnlySystemMessages
 from chats.exports.json_stream import ENTRIES_LIMIT, STRING, JsonCursor, MalformedJson, decode
 from chats.exports.parsed import Clock, Detail, ParsedExport, Platform
 from chats.exports.platforms import ChatInUpload, JsonFormat, count_messages
-from chats.exports.telegram_html import PageReader, chat_title, page_number
+from chats.exports.telegram_html import UNKNOWN, PageReader, chat_title, page_number
 from chats.exports.telegram_messages import DELETED_ACCOUNT, MessageReader, is_by_person
 from chats.exports.unpacking import Document
 
@@ -78,7 +78,7 @@ class TelegramChat:
             is_group=bool(name) and kind.endswith(_GROUP_TYPES),
             messages=messages,
             end=end,
-            name=name or _UNNAMED.get(kind, "Unknown"),
+            name=name or _UNNAMED.get(kind, UNKNOWN),
             account=f"{'channel' if kind.endswith(_GROUP_TYPES) else 'user'}{number}",
         )
 
@@ -247,7 +247,7 @@ def describe_pages(pages: list[Document]) -> tuple[str, int]:
 def parse_pages(pages: list[Document]) -> ParsedExport:
     """Parse the pages of one chat, in order. Raise ExportRefused, also while batches are read."""
     export = _new_export("telegram-html")
-    reader = PageReader(export, chat_name=chat_title(pages[0].head) or "Unknown")
+    reader = PageReader(export, chat_name=chat_title(pages[0].head) or UNKNOWN)
     export.batches = batches_of(export, reader.rows(pages))
     return export
 

@@ -38,6 +38,8 @@ _TOKEN = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9]*+)([^<>]*+)>|([^<]++)|<")
 _ATTRIBUTE = re.compile(r'(?<![a-z-])([a-z-]+) ?= ?"([^"]*)"')
 _CLASS = re.compile(r' class="[a-z0-9_ ]{1,80}"')
 _VOID_TAGS = frozenset({"br", "img", "hr", "meta", "link", "input"})
+#: The sender of messages that continue an unreadable one.
+UNKNOWN = "Unknown"
 #: Larger than any message that Telegram writes.
 MESSAGE_LIMIT_BYTES = 1024 * 1024
 #: Deeper elements are ignored. Telegram nests about twenty.
@@ -281,7 +283,8 @@ class PageReader:
         self._people = People(export.participants)
         self._clock = WallClock()
         self._sent = SentMessages()
-        self._sender = SYSTEM_SENDER
+        #: Of the message before; None if it could not be read.
+        self._sender: int | None = SYSTEM_SENDER
         self._seconds: int | None = None
 
     def rows(self, pages: list[Document]) -> Iterator[Row]:
@@ -305,9 +308,12 @@ class PageReader:
             following = _MESSAGE.search(text, start.end())
             end = following.start() if following else len(text)
             html = text[start.start() : end]
+            is_joined = b"joined" in start[2]
             required = b"body details" if start[1] == b"service" else b'title="'
             if len(html) > MESSAGE_LIMIT_BYTES or required not in html:
                 self.export.n_unreadable += 1
+                if not is_joined:
+                    self._sender = None
                 start = following
                 continue
             message = _ParsedMessage(html.decode("utf-8", "replace"))
@@ -315,7 +321,7 @@ class PageReader:
             if start[1] == b"service":
                 row = self._service_row(message, message_id)
             else:
-                row = self._message_row(message, is_joined=b"joined" in start[2])
+                row = self._message_row(message, is_joined=is_joined)
             if row is not None:
                 self._sent.add(message_id, row.sender)
                 yield row
@@ -329,6 +335,7 @@ class PageReader:
                 self._seconds = midnight
             return None
         if self._seconds is None or not text:
+            self.export.n_unreadable += 1
             return None
         if group_call := _GROUP_CALL.fullmatch(text):
             seconds = int(group_call[2]) if group_call[2] else None
@@ -338,15 +345,19 @@ class PageReader:
         return Row(self._seconds, SYSTEM_SENDER, int(MessageKind.SYSTEM), text)
 
     def _message_row(self, message: _ParsedMessage, *, is_joined: bool) -> Row | None:
-        date = _DATE.fullmatch(message.date)
-        seconds = self._clock.seconds("{2}-{1}-{0}T{3}".format(*date.groups())) if date else None
-        if date is None or seconds is None:
-            return None
-        self._seconds = seconds
+        # Messages that continue this one need its sender even if its time cannot be read.
         if name := _person(message.text("from")):
             self._sender = self._people.number(name)
         elif not is_joined or self._sender == SYSTEM_SENDER:
             self._sender = self._people.number(message.text("signature") or self.chat_name)
+        elif self._sender is None:
+            self._sender = self._people.number(UNKNOWN)
+        date = _DATE.fullmatch(message.date)
+        seconds = self._clock.seconds("{2}-{1}-{0}T{3}".format(*date.groups())) if date else None
+        if date is None or seconds is None:
+            self.export.n_unreadable += 1
+            return None
+        self._seconds = seconds
         utc_offset = None
         if date[5] and int(date[7]) < 60:
             printed_offset = (int(date[6]) * 3600 + int(date[7]) * 60) * (-1 if date[5] == "-" else 1)

@@ -51,6 +51,49 @@ def test_a_utc_offset_that_no_time_zone_has_is_left_out() -> None:
     assert [m.utc_offset for m in read(upload)[1]] == [None, None, None, None, 50_400, -34_200]
 
 
+def test_messages_that_continue_an_unreadable_one_are_not_those_of_another_person() -> None:
+    unreadable = message(2, text("b"), name="Ravi").replace("title=", "tit=")
+    upload = page(
+        DAY,
+        message(1, text("a"), name="Asha"),
+        unreadable,
+        message(3, text("c")),
+        message(4, text("d"), name="Asha"),
+        unreadable.replace("clearfix", "clearfix joined"),
+        message(5, text("e")),
+    )
+    export, messages = read(upload)
+    assert [(m.sender, m.text) for m in messages] == [
+        ("Asha", "a"),
+        ("Unknown", "c"),
+        ("Asha", "d"),
+        ("Asha", "e"),
+    ]
+    assert export.n_unreadable == 2
+
+
+@pytest.mark.parametrize(
+    "date", ["2024-03-14 21:05:33", "14.03.2024", "31.02.2024 21:05:33", "14.03.2024 21:05:33 GMT"]
+)
+def test_a_message_without_a_possible_time_is_counted_and_the_next_ones_are_still_those_of_its_sender(
+    date: str,
+) -> None:
+    upload = page(
+        DAY,
+        message(1, text("a"), name="Asha"),
+        message(2, text("b"), name="Ravi", date=date),
+        message(3, text("c")),
+    )
+    export, messages = read(upload)
+    assert [(m.sender, m.text) for m in messages] == [("Asha", "a"), ("Ravi", "c")]
+    assert export.n_unreadable == 1
+
+
+def test_a_service_message_before_any_time_is_counted() -> None:
+    export, messages = read(page(service(1, "Ravi joined"), DAY, message(2, text("a"), name="Asha")))
+    assert ([m.text for m in messages], export.n_unreadable) == (["a"], 1)
+
+
 def test_links_behind_words_are_kept_as_in_json() -> None:
     words = (
         '<a href="https://a.b/c">this</a> <a href="https://a.b/d">https://a.b/d</a> <a href="x.com/y">x.com/y</a> '
