@@ -111,6 +111,8 @@ class WordIndex:
             keep = np.ones(len(texts), bool)
             for occurrence, start, text in zip(doubtful, starts[doubtful], texts[doubtful], strict=True):
                 first, last = self._text_starts[text : text + 2]
+                # Only the words around: a text can be as long as a chat.
+                first, last = max(first, start - _REPORT_REACH), min(last, start + len(phrase) + 1)
                 words = [self._words[word_id] for word_id in self._ids[first:last]]
                 keep[occurrence] = not is_denied(words, start - first, start - first + len(phrase))
             texts = texts[keep]

@@ -142,3 +142,9 @@ def test_what_stands_for_itself_is_meant(term: str, text: str) -> None:
     # The text before ends with a negation, which must not reach into the next one.
     index = WordIndex([["I do not", text]])
     assert index.find(split_words(term), only_meant=True).tolist() == [1]
+
+
+def test_only_the_words_around_an_occurrence_decide_whether_it_is_meant() -> None:
+    # Of the whole text, this many checks would take minutes.
+    index = WordIndex([["not " + "love " * 30_000]])
+    assert len(index.find(["love"], only_meant=True)) == 30_000 - 4
