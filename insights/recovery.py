@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from django.conf import settings
+from django.core.exceptions import ObjectDoesNotExist
 from django.db import DatabaseError, transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Now
@@ -83,8 +84,9 @@ def _count_recovered(step: Callable[[UUID], bool], rows: QuerySet[Any]) -> int:
     for row_id in list(rows.values_list("pk", flat=True)[:BATCH]):
         try:
             recovered += step(row_id)
-        except (DomainError, DatabaseError) as error:
-            # One bad row, such as a reservation that was released by hand, must not stop the recovery of all others.
+        except (DomainError, DatabaseError, ObjectDoesNotExist) as error:
+            # One bad row, such as a reservation that was released by hand or a job that was deleted, must not stop the
+            # recovery of all others.
             extra = {"step": step.__name__, "row": str(row_id), "error": type(error).__name__}
             logger.error("recovery failed", extra=extra)
     return recovered

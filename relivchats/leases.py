@@ -101,12 +101,14 @@ class LeaseQueue(Generic[Row]):
         claimable = self.due() | self.lease_expired()
         # The status, the expiry and the attempts are compared in the UPDATE itself: a late, duplicate or concurrent
         # message finds a row that is leased or finished, and matches nothing.
-        claimable.filter(self._where(attempt__lt=self.max_attempts), pk=row_id).update(
+        claimed = claimable.filter(self._where(attempt__lt=self.max_attempts), pk=row_id).update(
             **{self.status_column: self.leased},
             **self._set(lease_token=token, lease_expires_at=self._expiry(), attempt=F(f"{self.prefix}attempt") + 1),
             **updates,
         )
-        # No row has the token if none matched, or if its chat was erased in between.
+        if not claimed:
+            return None
+        # The row is gone again if its chat was erased in between.
         row = self.held(Lease(row_id, token, attempt=0)).values_list(f"{self.prefix}attempt").first()
         return Lease(row_id, token, *row) if row else None
 

@@ -71,6 +71,7 @@ NOT_GUARDS = {"rank", "as_utf8", "_wide_encoding", "_repair"}
 #: Conditions that guard nothing, with the reason.
 EQUIVALENT: Mapping[tuple[str, str], str] = {
     ("dispatch", "if not candidates"): "saves an empty transaction",
+    ("claim", "if not claimed"): "saves a query: no row has the new token",
     ("renew_all", "**{self.status_column: self.leased}"): "the token implies it; the index of leased rows serves it",
     ("complete", "if delivered"): "a lost lease changes nothing, so no job is left to close",
     ("claim_insight", "if job is None"): "a closed job has no open insight, so nothing is claimed",
