@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from chats import search
+from chats import counting, search
 from insights import recurring_words, retrieval, safety
 from insights.definition import Definition, Section
 from insights.engines.base import Brief, Conversation, EngineUnavailable, Fact, RecurringWord, SectionBrief
@@ -33,6 +33,7 @@ def build_brief(insight: Insight) -> Brief:
         searcher = search.get_searcher(chat)
     except search.NotSearchable as error:
         raise EngineUnavailable("chat_not_searchable") from error
+    counting.update_statistics(chat)
     definition = Definition.parse(insight.type_version.definition)
     people = tuple(chat.participants)
     statistics = chat.statistics

@@ -16,8 +16,15 @@ MIN_PEOPLE = 2
 MIN_KNOWN_SHARE = 0.5
 #: With fewer of these texts, the language of the chat is unknown.
 MIN_RECOGNISED_TEXTS = 20
-#: Keys of `language_mix` that name no language.
-_NO_LANGUAGE = frozenset({"unknown", "mixed", "devanagari"})
+#: Keys of `language_mix` that do not say whether the engine knows the language.
+_UNDECIDED = frozenset({"unknown", "mixed", "devanagari"})
+#: Keys that name a script of several languages.
+_SCRIPTS = {
+    "arabic_script": "the Arabic script",
+    "cyrillic": "Cyrillic letters",
+    "han": "Chinese characters",
+    "other_script": "another script",
+}
 ONLY_ONE_PERSON = "Only one person writes in this chat; insights are about people with each other."
 
 
@@ -110,7 +117,7 @@ def find_unknown_language(chat: Chat) -> str:
     if known is None:
         return ""
     mix: dict[str, int] = {
-        name: share["count"] for name, share in chat.statistics["language_mix"].items() if name not in _NO_LANGUAGE
+        name: share["count"] for name, share in chat.statistics["language_mix"].items() if name not in _UNDECIDED
     }
     total, understood = sum(mix.values()), sum(mix[name] for name in known & mix.keys())
     if total < MIN_RECOGNISED_TEXTS or understood >= total * MIN_KNOWN_SHARE:
@@ -119,7 +126,7 @@ def find_unknown_language(chat: Chat) -> str:
 
 
 def _show(language: str) -> str:
-    return language.replace("_", " ").title()
+    return _SCRIPTS.get(language) or language.title()
 
 
 def _join_titles(types: Sequence[InsightType]) -> str:
