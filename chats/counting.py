@@ -99,8 +99,9 @@ class Period(NamedTuple):
     def previous(self) -> Period:
         """Return the period of the same number of days that ends on the day before."""
         days = (self.last - self.first).days + 1
-        last = self.first.toordinal() - 1
-        return Period(date.fromordinal(max(1, last - days + 1)), date.fromordinal(max(1, last)))
+        # At the beginning of the calendar there is no day before.
+        last = max(1, self.first.toordinal() - 1)
+        return Period(date.fromordinal(max(1, last - days + 1)), date.fromordinal(last))
 
     @property
     def seconds(self) -> tuple[int, int]:

@@ -23,7 +23,7 @@ CHAT: dict[str, Any] = {
     "participant_count": 2,
     "first_message_on": "2024-01-14",
     "last_message_on": "2025-11-02",
-    "recorded_details": ["durations", "media_kinds"],
+    "recorded_details": ["call_durations", "media_kinds"],
     "unreadable_count": 0,
     "future_count": 0,
     "status": "completed",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain
 from typing import Any
 
@@ -83,12 +84,19 @@ class MergePlan:
             number += len(lines)
 
     def _stored(self, details: Details) -> Details:
-        if details.reply_to is None:
-            return details
-        return details._replace(
-            reply_to=self.stored_numbers[details.reply_to],
-            reply_to_sender=self.stored_senders[details.reply_to_sender],
-        )
+        """Return the details with the chat's numbers, senders and names."""
+        if details.reply_to is not None:
+            details = details._replace(
+                reply_to=self.stored_numbers[details.reply_to],
+                reply_to_sender=self.stored_senders[details.reply_to_sender],
+            )
+        return details.with_names(self.stored_names)
+
+    @cached_property
+    def stored_names(self) -> dict[str, str]:
+        """The chat's export name of each person of the upload whom the chat knows, by the upload's name."""
+        pairs = zip(self.sealed.participants, self.stored_senders, strict=False)
+        return {name: self.export_names[sender] for name, sender in pairs if sender != SYSTEM_SENDER}
 
 
 def merge_export(chat: Chat, sealed: SealedExport, log: UploadLog) -> ImportResult:

@@ -8,7 +8,7 @@ from typing import Any, Self
 import orjson
 from django.conf import settings
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import F, Q, Value
 from django.db.models.functions import Now
 
 # Not functools.cached_property: in Python 3.11 it takes a lock that all instances share, so threads would wait.
@@ -87,20 +87,26 @@ class Chat(models.Model):
     last_message_on = models.DateField()
     recorded_details = models.JSONField(
         default=list,
+        db_default=Value([], models.JSONField()),
         blank=True,
         help_text="What its exports contain besides texts, such as replies and reactions.",
     )
     unreadable_count = models.PositiveIntegerField(
-        default=0, help_text="Values that were left out because the messenger wrote them wrongly."
+        default=0, db_default=0, help_text="Values that were left out because the messenger wrote them wrongly."
     )
-    future_count = models.PositiveIntegerField(default=0, help_text="Messages that were dated later than their upload.")
+    future_count = models.PositiveIntegerField(
+        default=0, db_default=0, help_text="Messages that were dated later than their upload."
+    )
     wrapped_key = models.BinaryField(editable=False)
     sealed_title = models.BinaryField(editable=False)
     sealed_participants = models.BinaryField(editable=False)
     sealed_people = models.BinaryField(null=True, editable=False)
     sealed_statistics = models.BinaryField(editable=False)
     statistics_version = models.PositiveSmallIntegerField(
-        default=0, editable=False, help_text="The version of the rules by which the statistics were counted."
+        default=0,
+        db_default=0,
+        editable=False,
+        help_text="The version of the rules by which the statistics were counted.",
     )
     #: HMAC of the export that the chat was made from. Those of exports that extended it are in their ChatUpload rows.
     content_fingerprint = models.BinaryField(null=True, editable=False)
@@ -299,10 +305,10 @@ class TranscriptBlock(models.Model):
     chat = models.ForeignKey(Chat, models.CASCADE, related_name="blocks")
     first_number = models.PositiveIntegerField()
     last_number = models.PositiveIntegerField()
-    min_seconds = models.BigIntegerField(
-        null=True, editable=False, help_text="The earliest time, in seconds of the chat's clock since 1970."
+    min_day = models.IntegerField(
+        null=True, editable=False, help_text="The earliest day of a message, in days of the chat's clock since 1970."
     )
-    max_seconds = models.BigIntegerField(null=True, editable=False, help_text="The latest time, in the same unit.")
+    max_day = models.IntegerField(null=True, editable=False, help_text="The latest day, in the same unit.")
     sealed = models.BinaryField(editable=False)
 
     class Meta:

@@ -9,7 +9,7 @@ numbered in file order.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -168,6 +168,16 @@ class Overlap:
         numbers = np.zeros(len(self.newer), np.int64)
         numbers[self.is_known] = self._stored_lines(self.is_known) + 1
         numbers[self.is_new] = np.arange(first_new, first_new + np.count_nonzero(self.is_new))
+        # A reworded line is one that the newer export lacks in its stored form: in file order within the minute.
+        is_reworded = ~(self.is_known | self.is_new | self.is_older)
+        is_lost = ~np.isin(self.stored.keys, self.newer.keys)
+        is_lost &= np.isin(self.stored.minutes, self.newer.minutes[is_reworded])
+        lost_by_minute: dict[int, deque[int]] = {}
+        for line in np.flatnonzero(is_lost).tolist():
+            lost_by_minute.setdefault(int(self.stored.minutes[line]), deque()).append(line)
+        for line in np.flatnonzero(is_reworded).tolist():
+            if lost := lost_by_minute.get(int(self.newer.minutes[line])):
+                numbers[line] = lost.popleft() + 1
         return numbers.tolist()
 
     def _stored_lines(self, is_common: Mask) -> NDArray[np.int64]:

@@ -86,12 +86,4 @@ class Projection:
     def _shown(self, details: Details) -> Details:
         if self.person_of_sender is not None and details.reply_to is not None:
             details = details._replace(reply_to_sender=self.person_of_sender[details.reply_to_sender])
-        names = self.shown_names
-        if names is not None and details.reactions:
-            details = details._replace(
-                reactions=tuple(
-                    reaction._replace(people=tuple(names.get(name, name) for name in reaction.people))
-                    for reaction in details.reactions
-                )
-            )
-        return details
+        return details if self.shown_names is None else details.with_names(self.shown_names)

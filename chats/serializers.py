@@ -331,7 +331,9 @@ class StatisticsQuery(ClosedSerializer):
         given = self.validated_data
         period = other = None
         if given:
-            period = Period(given.get("from", chat.first_message_on), given.get("to", chat.last_message_on))
+            # A period before or after the whole chat is empty, and still a period.
+            first = given.get("from", min(chat.first_message_on, given.get("to", chat.first_message_on)))
+            period = Period(first, given.get("to", max(first, chat.last_message_on)))
         if "compare" in given:
             assert period is not None
             other = period.previous()

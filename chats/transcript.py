@@ -27,6 +27,7 @@ from chats.projection import Projection
 from relivchats.crypto import DataKey
 
 BLOCK_MESSAGES = 500
+DAY_SECONDS = 86_400
 ZSTD_LEVEL = 3
 
 #: The columns of a block for COPY, and their types.
@@ -34,8 +35,8 @@ BLOCK_TYPES = {
     "chat_id": "uuid",
     "first_number": "int4",
     "last_number": "int4",
-    "min_seconds": "int8",
-    "max_seconds": "int8",
+    "min_day": "int4",
+    "max_day": "int4",
     "sealed": "bytea",
 }
 
@@ -46,12 +47,12 @@ MAX_CACHED_BLOCKS = 64
 
 
 class SealedBlock(NamedTuple):
-    """A block, as it is stored: the numbers of its first and last message, its earliest and latest time, its bytes."""
+    """A block, as it is stored: the numbers of its first and last message, its earliest and latest day, its bytes."""
 
     first_number: int
     last_number: int
-    min_seconds: int
-    max_seconds: int
+    min_day: int
+    max_day: int
     sealed: bytes
 
 
@@ -116,9 +117,8 @@ class BlockSealer:
         context = _block_context(self._context, block.first_number)
         sealed = self._key.seal(self._compressor.compress(packed), context=context)
         last_number = block.first_number + len(block) - 1
-        self._blocks.append(
-            SealedBlock(block.first_number, last_number, min(block.seconds), max(block.seconds), sealed)
-        )
+        min_day, max_day = (seconds // DAY_SECONDS for seconds in (min(block.seconds), max(block.seconds)))
+        self._blocks.append(SealedBlock(block.first_number, last_number, min_day, max_day, sealed))
 
 
 def open_block(key: DataKey, context: str, *, first_number: int, sealed: bytes | memoryview) -> Batch:
@@ -190,16 +190,16 @@ class TranscriptReader:
     def batches_between(self, start: int, end: int) -> Iterator[Batch]:
         """Yield the messages with `start` <= seconds < `end` as shown, in order. Only their blocks are opened.
 
-        Blocks of earlier versions do not record their times, so all of them are opened.
+        Blocks of earlier versions do not record their days, so all of them are opened.
         """
-        # Blocks record stored times, which the chat's time zone moves by less than a day.
-        day = 86_400
         blocks = TranscriptBlock.objects.filter(chat=self.chat.pk, first_number__lte=self.chat.line_count)
-        may_contain = Q(min_seconds=None) | Q(min_seconds__lt=end + day, max_seconds__gte=start - day)
+        # Stored times differ from shown ones by the offset of the chat's time zone, which is less than a day.
+        first_day, last_day = start // DAY_SECONDS - 1, end // DAY_SECONDS + 1
+        may_contain = Q(min_day=None) | Q(min_day__lte=last_day, max_day__gte=first_day)
         starts = list(blocks.filter(may_contain).order_by("first_number").values_list("first_number", flat=True))
         for position in range(0, len(starts), MAX_BLOCKS_PER_QUERY):
             for batch in self._load(starts[position : position + MAX_BLOCKS_PER_QUERY]):
-                yield from _limit_to(batch, 1, self.chat.line_count).between(start, end)
+                yield _limit_to(batch, 1, self.chat.line_count).between(start, end)
 
     def samples(self, blocks: int) -> list[Batch]:
         """Return about this many blocks, spread evenly over the transcript, including the last."""

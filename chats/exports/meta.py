@@ -112,7 +112,7 @@ class ChatReader:
     The members of documents and messages are those of pages; a format with other members overrides what differs.
     """
 
-    records = frozenset({Detail.MEDIA_KINDS, Detail.DURATIONS, Detail.REACTIONS})
+    records = frozenset({Detail.MEDIA_KINDS, Detail.CALL_DURATIONS, Detail.REACTIONS})
     name_key = "sender_name"
     time_key = "timestamp_ms"
     title_key = "title"

@@ -6,11 +6,10 @@ create a million objects.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import IntEnum, StrEnum
-from itertools import groupby
 from typing import Literal, NamedTuple
 
 SYSTEM_SENDER = -1
@@ -66,7 +65,8 @@ class Detail(StrEnum):
     """What an export can say about messages besides their texts. The database stores the values."""
 
     MEDIA_KINDS = "media_kinds"
-    DURATIONS = "durations"
+    CALL_DURATIONS = "call_durations"
+    VOICE_DURATIONS = "voice_durations"
     FORWARDS = "forwards"
     REPLIES = "replies"
     REACTIONS = "reactions"
@@ -97,6 +97,16 @@ class Details(NamedTuple):
     reply_to: int | None = None
     reply_to_sender: int = SYSTEM_SENDER
     reactions: tuple[Reaction, ...] = ()
+
+    def with_names(self, names: Mapping[str, str]) -> Details:
+        """Return the details with other names of the people who reacted; a name that is not in `names` stays."""
+        if not self.reactions:
+            return self
+        reactions = [
+            reaction._replace(people=tuple(names.get(name, name) for name in reaction.people))
+            for reaction in self.reactions
+        ]
+        return self._replace(reactions=tuple(reactions))
 
 
 NO_DETAILS = Details()
@@ -140,7 +150,8 @@ class Batch:
     the invisible marks around WhatsApp's own words; a caption is on the line after its placeholder.
 
     `details` are by position. `utc_offsets` are the seconds by which the clock of each message is ahead of UTC: None
-    for a message, or for all of them, if the export does not contain it.
+    for a message, or for all of them, if the export does not contain it. `numbers` are given only if they are not
+    consecutive.
     """
 
     first_number: int
@@ -151,6 +162,7 @@ class Batch:
     edited: frozenset[int] = frozenset()
     details: Mapping[int, Details] = field(default_factory=dict)
     utc_offsets: list[int | None] | None = None
+    numbers: Sequence[int] | None = None
 
     def __len__(self) -> int:
         return len(self.seconds)
@@ -168,15 +180,27 @@ class Batch:
             None if self.utc_offsets is None else self.utc_offsets[start:stop],
         )
 
-    def between(self, start: int, end: int) -> Iterator[Batch]:
-        """Yield the messages with `start` <= seconds < `end`: one batch for each run of consecutive numbers."""
-        inside = [start <= seconds < end for seconds in self.seconds]
-        position = 0
-        for is_inside, run in groupby(inside):
-            length = len(list(run))
-            if is_inside:
-                yield self if length == len(self) else self.slice(position, position + length)
-            position += length
+    def number_at(self, position: int) -> int:
+        """Return the number of the message at a position."""
+        return self.first_number + position if self.numbers is None else self.numbers[position]
+
+    def between(self, start: int, end: int) -> Batch:
+        """Return the messages with `start` <= seconds < `end`, which keep their numbers."""
+        positions = [position for position, seconds in enumerate(self.seconds) if start <= seconds < end]
+        if len(positions) == len(self):
+            return self
+        kept = {position: new for new, position in enumerate(positions)}
+        return Batch(
+            self.first_number,
+            [self.seconds[position] for position in positions],
+            [self.senders[position] for position in positions],
+            [self.kinds[position] for position in positions],
+            [self.texts[position] for position in positions],
+            frozenset(kept[position] for position in self.edited if position in kept),
+            {kept[position]: details for position, details in self.details.items() if position in kept},
+            None if self.utc_offsets is None else [self.utc_offsets[position] for position in positions],
+            [self.number_at(position) for position in positions],
+        )
 
     def followed_by(self, other: Batch) -> Batch:
         """Return the messages of both. Raise ValueError if the other does not begin with the next number."""
@@ -203,7 +227,7 @@ class Batch:
         for position, (seconds, sender, kind, text) in enumerate(rows):
             name = None if sender == SYSTEM_SENDER else participants[sender]
             yield Message(
-                self.first_number + position,
+                self.number_at(position),
                 wall_clock(seconds),
                 name,
                 MessageKind(kind),

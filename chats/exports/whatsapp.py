@@ -114,7 +114,8 @@ def parse(text: bytes, *, date_order: str | None = None, now: datetime | None = 
         batches=iter(()),
         participants=[],
         clock=PARSER.clock,
-        records=frozenset({Detail.MEDIA_KINDS, Detail.DURATIONS}),
+        # Only iPhones print how long a call was.
+        records=frozenset({Detail.MEDIA_KINDS, *([Detail.CALL_DURATIONS] if True in dialect.families else [])}),
     )
     export.batches = _BatchReader(text, dialect, resolved, export).batches()
     return export

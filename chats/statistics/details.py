@@ -80,7 +80,7 @@ class DetailCounter:
         total = sum(reaction.total for reaction in reactions)
         message = ReactedMessage(
             total,
-            -(batch.first_number + position),
+            -batch.number_at(position),
             batch.senders[position],
             batch.seconds[position],
             batch.texts[position][:MAX_EXCERPT_CHARS],

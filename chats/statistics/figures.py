@@ -178,8 +178,10 @@ class FiguresBuilder:
         return self._if_recorded(Detail.MEDIA_KINDS, by_kind)
 
     def _durations(self, totals: Mapping[str, int]) -> dict[str, int | None]:
-        names = "call_seconds", "voice_seconds"
-        return {name: self._if_recorded(Detail.DURATIONS, totals[name]) for name in names}
+        return {
+            "call_seconds": self._if_recorded(Detail.CALL_DURATIONS, totals["call_seconds"]),
+            "voice_seconds": self._if_recorded(Detail.VOICE_DURATIONS, totals["voice_seconds"]),
+        }
 
     def _counts_by_name(self, names: Collection[str]) -> dict[str, int | None]:
         given = self._counts.details.reactions_given

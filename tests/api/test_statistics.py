@@ -116,6 +116,13 @@ def test_the_first_and_last_day_of_the_calendar_are_accepted(api: Api, chat: Cha
     assert api.send("GET", f"/api/chats/{chat.pk}/statistics?{query}").status_code == 200
 
 
+@pytest.mark.parametrize("query", ["from=9999-12-31&compare=previous", "from=2199-01-01", "to=1990-01-01"])
+def test_a_period_outside_of_the_chat_is_empty(api: Api, chat: Chat, query: str) -> None:
+    figures = api.get(f"/api/chats/{chat.pk}/statistics?{query}")
+    assert figures["total_messages"] == 0
+    assert figures["period"]["from"] == figures["period"]["to"]
+
+
 @pytest.mark.parametrize(
     ("query", "pointer"),
     [

@@ -263,8 +263,8 @@ def media_and_durations(sent: list[Message], recorded: Collection[str]) -> Figur
     by_kind["unspecified"] = media - kinds.total()
     return {
         "media_by_kind": by_kind if "media_kinds" in recorded else None,
-        "call_seconds": sum(calls) if "durations" in recorded else None,
-        "voice_seconds": sum(voice) if "durations" in recorded else None,
+        "call_seconds": sum(calls) if "call_durations" in recorded else None,
+        "voice_seconds": sum(voice) if "voice_durations" in recorded else None,
     }
 
 

@@ -348,4 +348,4 @@ def test_the_length_of_a_call_is_read_where_its_units_are_known(body: str, secon
     export, messages = read(f"{mark}{IOS}Taras: {mark}{body.format(mark=mark)}", f"{IOS}Zoya: 2 min")
     assert (messages[0].kind, messages[0].details.duration_seconds) == (MessageKind.CALL, seconds)
     assert messages[1].details.duration_seconds is None
-    assert Detail.DURATIONS in export.records
+    assert Detail.CALL_DURATIONS in export.records

@@ -356,7 +356,7 @@ def test_media_kinds_durations_and_reactions_are_kept() -> None:
     assert [message.details.duration_seconds for message in messages[6:8]] == [61, None]
     assert messages[8].details.reactions == (Reaction("❤", 2, ("Zoë", "Ben")), Reaction("😂", 1, ("Asha Rao",)))
     assert not messages[9].details.reactions
-    recorded = {Detail.MEDIA_KINDS, Detail.DURATIONS, Detail.REACTIONS}
+    recorded = {Detail.MEDIA_KINDS, Detail.CALL_DURATIONS, Detail.REACTIONS}
     assert exports.read(page({"content": "a"})).records == recorded
 
 

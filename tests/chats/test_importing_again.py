@@ -658,3 +658,24 @@ def test_a_chat_records_only_the_details_of_all_its_exports(owner: User) -> None
     assert extended.recorded_details == ["replies"]
     assert (extended.statistics["replies_count"], extended.statistics["reactions_count"]) == (0, None)
     assert (extended.unreadable_count, extended.future_count) == (2, 1)
+
+
+def test_the_people_who_react_are_those_of_the_chat_whatever_the_newer_export_calls_them(owner: User) -> None:
+    chat = upload(owner, telegram(BEGINNING)).chat
+    newer = json.loads(telegram([*BEGINNING, *REST]).replace(b'"from": "Ravi"', b'"from": "Ravi K"'))
+    *_, last = newer["messages"]
+    person = {"from": "Ravi K", "from_id": "userRavi"}
+    last["reactions"] = [{"type": "emoji", "count": 1, "emoji": "👍", "recent": [person]}]
+    extended = upload(owner, json.dumps(newer).encode(), extend=chat.pk).chat
+    assert extended.participants == ["Asha", "Ravi"]
+    assert extended.statistics["user_stats"]["Ravi"]["reactions_given"] == 1
+
+
+def test_a_reply_to_a_message_that_was_edited_meanwhile_has_its_number(owner: User) -> None:
+    chat = upload(owner, telegram(BEGINNING)).chat
+    newer = json.loads(telegram([*BEGINNING, *REST]))
+    newer["messages"][5] |= {"text": "see you at seven", "edited": "2024-05-13T18:01:00"}
+    newer["messages"][6]["reply_to_message_id"] = newer["messages"][5]["id"]
+    extended = upload(owner, json.dumps(newer).encode(), extend=chat.pk).chat
+    (reply,) = read_page(extended, after=6, limit=1)
+    assert (reply.text, reply.details.reply_to) == ("see you", 6)

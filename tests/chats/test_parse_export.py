@@ -50,7 +50,7 @@ def test_json_is_one_object_with_every_message_and_the_statistics(chat: Path) ->
         "date_order": "dmy",
         "ambiguous_dates": False,
         "clock": "local",
-        "recorded_details": ["durations", "media_kinds"],
+        "recorded_details": ["media_kinds"],
         "title": "",
         "participants": ["Asha", "Ben"],
         "messages": [
@@ -92,6 +92,11 @@ def test_messages_from_the_future_are_reported(tmp_path: Path) -> None:
     path.write_text("13/02/2024, 10:00 - Asha: hello\n13/02/2094, 10:01 - Ben: hi\n13/02/2094, 10:02 - Ben left\n")
     assert json.loads(run(path, "--json")[1])["n_future"] == 1
     assert "1 message dated later than today" in run(path)[1]
+
+
+def test_a_period_that_ends_before_it_starts_is_refused(chat: Path) -> None:
+    with pytest.raises(CommandError, match="--to is before --from"):
+        call_command("parse_export", str(chat), "--from", "2024-02-14", "--to", "2024-02-13", stdout=StringIO())
 
 
 def test_a_day_that_does_not_exist_is_refused(chat: Path) -> None:

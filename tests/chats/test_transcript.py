@@ -38,7 +38,7 @@ def seal_and_open(batches: list[Batch]) -> Iterator[Batch]:
     for sealed in seal(key, batches):
         block = open_block(key, "chat:1", first_number=sealed.first_number, sealed=sealed.sealed)
         assert (block.first_number, block.first_number + len(block) - 1) == (sealed.first_number, sealed.last_number)
-        assert (min(block.seconds), max(block.seconds)) == (sealed.min_seconds, sealed.max_seconds)
+        assert (min(block.seconds) // 86_400, max(block.seconds) // 86_400) == (sealed.min_day, sealed.max_day)
         yield block
 
 
@@ -67,6 +67,17 @@ def test_details_and_offsets_survive_sealing_and_splitting_into_blocks() -> None
     first, second = seal_and_open([original.slice(0, 7), original.slice(7, n)])
     assert [first, second] == [original.slice(0, BLOCK_MESSAGES), original.slice(BLOCK_MESSAGES, n)]
     assert first.followed_by(second) == original
+
+
+def test_a_part_of_a_batch_by_time_has_its_edits_details_and_offsets() -> None:
+    original = batch(1, ["a", "b", "c", "d"], seconds=[10, 99, 20, 5], edited=[1, 2])
+    original.details = {2: Details(is_forwarded=True), 3: Details(reply_to=1)}
+    original.utc_offsets = [1, 2, 3, 4]
+    part = original.between(10, 90)
+    assert (part.texts, set(part.edited), part.utc_offsets) == (["a", "c"], {1}, [1, 3])
+    assert (part.details, part.numbers) == ({1: Details(is_forwarded=True)}, [1, 3])
+    assert part.between(20, 30).numbers == [3]
+    assert original.between(0, 100) is original
 
 
 def test_offsets_are_unknown_for_the_part_that_has_none() -> None:
@@ -149,13 +160,17 @@ class TestReading:
         texts = [text for part in reader.batches() for text in part.texts]
         assert texts == [f"message {number}" for number in range(1, 1301)]
 
-    def test_a_period_is_read_in_runs_of_consecutive_messages(self) -> None:
+    def test_messages_of_a_period_keep_their_numbers(self) -> None:
         day = 24 * 60
         # The clock was set back for the second message.
         lines = [(0, "Asha", "one"), (-day, "Ravi", "two"), (day, "Asha", "three"), (day, "Ravi", "four")]
         today = Period(samples.START.date(), samples.START.date())
-        runs = list(TranscriptReader(samples.stored(lines)).batches_between(*today.seconds))
-        assert [(run.first_number, run.texts) for run in runs] == [(1, ["one"]), (3, ["three"])]
+        (batch,) = TranscriptReader(samples.stored(lines)).batches_between(*today.seconds)
+        read = batch.messages(["Asha", "Ravi"])
+        assert [(message.number, message.sender, message.text) for message in read] == [
+            (1, "Asha", "one"),
+            (3, "Asha", "three"),
+        ]
 
     def test_a_period_opens_only_its_own_blocks(self) -> None:
         # A hundred messages a day.
@@ -163,11 +178,11 @@ class TestReading:
         chat = samples.stored((pause, "Asha", "hello") for pause in pauses)
         TranscriptBlock.objects.filter(chat=chat).exclude(first_number=501).update(sealed=b"would not open")
         first, last = (samples.START.date() + timedelta(days=days) for days in (6, 7))
-        (run,) = TranscriptReader(chat).batches_between(*Period(first, last).seconds)
-        assert (run.first_number, len(run)) == (601, 200)
+        (batch,) = TranscriptReader(chat).batches_between(*Period(first, last).seconds)
+        assert [message.number for message in batch.messages(["Asha"])] == list(range(601, 801))
 
     def test_a_block_without_times_belongs_to_any_period(self, reader: TranscriptReader) -> None:
-        TranscriptBlock.objects.update(min_seconds=None, max_seconds=None)
+        TranscriptBlock.objects.update(min_day=None, max_day=None)
         everything = Period(date(2000, 1, 1), date(2100, 1, 1))
         assert sum(map(len, reader.batches_between(*everything.seconds))) == 1300
 

@@ -60,6 +60,8 @@ class Command(BaseCommand):
         try:
             projection = _projection(options["time_zone"])
             period = Period(options["from"] or date.min, options["to"] or date.max)
+            if period.last < period.first:
+                raise CommandError("--to is before --from.")
             try:
                 content = options["file"].read_bytes()
             except (OSError, ValueError) as error:
@@ -105,11 +107,11 @@ def _limited(export: ParsedExport, batches: Iterable[Batch], period: Period) -> 
     """Yield the messages of the period, and count them in the export instead of all messages."""
     n_system = n_messages = 0
     for batch in batches:
-        for part in batch.between(*period.seconds):
-            part_system = part.senders.count(SYSTEM_SENDER)
-            n_system += part_system
-            n_messages += len(part) - part_system
-            yield part
+        part = batch.between(*period.seconds)
+        part_system = part.senders.count(SYSTEM_SENDER)
+        n_system += part_system
+        n_messages += len(part) - part_system
+        yield part
     export.n_system, export.n_messages = n_system, n_messages
 
 
