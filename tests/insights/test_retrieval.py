@@ -12,7 +12,7 @@ from chats import indexing
 from chats.importing import import_chat
 from chats.models import Chat
 from chats.search import Searcher
-from insights import briefs, document, engines, retrieval
+from insights import briefs, document, engines, retrieval, unlocking
 from insights.definition import Definition
 from insights.engines.base import Brief, Conversation, EngineUnavailable
 from insights.models import Insight, InsightType
@@ -173,3 +173,13 @@ def build_brief(chat: Chat, name: str) -> Brief:
 def make_insight(chat: Chat, name: str) -> Insight:
     insight_type = InsightType.objects.get(pk=name)
     return Insight(chat=chat, insight_type=insight_type, type_version=insight_type.versions.latest("version"))
+
+
+def test_the_brief_of_an_older_chat_is_counted_by_the_current_rules(person: User, make_indexed: MakeIndexed) -> None:
+    chat = make_indexed((timedelta(minutes=1), "a walk in the mountains") for _ in range(60))
+    unlocking.unlock(user=person, chat=chat, type_ids=["communication_basics"])
+    earlier = chat.key.seal(b'{"user_stats": {}}', context=chat.context("statistics"))
+    Chat.objects.update(statistics_version=0, sealed_statistics=earlier)
+    brief = briefs.build_brief(Insight.objects.select_related("chat", "insight_type", "type_version").get())
+    assert brief.message_counts == (30, 30)
+    assert Chat.objects.get().statistics["total_messages"] == 60
