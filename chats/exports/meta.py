@@ -328,21 +328,41 @@ def without_originals(messages: Iterable[tuple[Row, bool]]) -> Iterator[Row]:
     A row with True is also an edited one if a note in any language ends its text and the text resembles an earlier one.
     """
     waiting: deque[Row] = deque()
+    n_left = 0
+    replaced: set[int] = set()
+    # The numbers of each sender's last texts. Searching all waiting rows takes long if many people write.
+    texts_of: dict[int, deque[int]] = {}
     trigrams = _Trigrams()
-    for row, may_be_edited in messages:
+    for number, (row, may_be_edited) in enumerate(messages):
         while waiting and (len(waiting) == WAITING_ROWS or row.seconds - waiting[0].seconds > EDITABLE_SECONDS):
-            yield waiting.popleft()
+            earliest = waiting.popleft()
+            if n_left in replaced:
+                replaced.remove(n_left)
+            else:
+                yield earliest
+            n_left += 1
+        waiting.append(row)
+        if row.kind != MessageKind.TEXT:
+            continue
+        if (texts := texts_of.get(row.sender)) is None:
+            if len(texts_of) == 2 * WAITING_ROWS:
+                texts_of = {sender: own for sender, own in texts_of.items() if own[-1] >= n_left}
+            texts = texts_of[row.sender] = deque(maxlen=COMPARED_TEXTS)
         edited = row if row.edited else None
-        if may_be_edited and not edited and row.kind == MessageKind.TEXT and row.text.endswith(")"):
+        if may_be_edited and not edited and row.text.endswith(")"):
             edited = row._replace(text=meta_sentences().split_edited_note(row.text)[0], edited=True)
-        position = _find_original(edited, waiting, trigrams) if edited else None
-        if edited and position is not None:
-            details = waiting[position].details if row.details is NO_DETAILS else row.details
-            del waiting[position]
-            waiting.append(edited._replace(details=details))
-        else:
-            waiting.append(row)
-    yield from waiting
+        if edited:
+            earlier = {each: waiting[each - n_left] for each in texts if each >= n_left}
+            original = _find_original(edited.text, earlier, trigrams)
+            if original is not None:
+                texts.remove(original)
+                replaced.add(original)
+                details = earlier[original].details if row.details is NO_DETAILS else row.details
+                waiting[-1] = edited._replace(details=details)
+        texts.append(number)
+    for position, row in enumerate(waiting, n_left):
+        if position not in replaced:
+            yield row
 
 
 class _Trigrams(dict[str, frozenset[tuple[str, str, str]]]):
@@ -371,19 +391,15 @@ class _Trigrams(dict[str, frozenset[tuple[str, str, str]]]):
         return 2 * len(own & others) / (len(own) + len(others))
 
 
-def _find_original(edited: Row, earlier: deque[Row], trigrams: _Trigrams) -> int | None:
-    """Return the position of the text that the edited one resembles most, the latest of several; None if none does."""
+def _find_original(text: str, earlier: dict[int, Row], trigrams: _Trigrams) -> int | None:
+    """Return the number of the row that an edited text resembles most, the latest of several; None if none does."""
     best, likeness = None, 0.0
-    compared = 0
-    for position in range(len(earlier) - 1, -1, -1):
-        row = earlier[position]
-        if row.sender == edited.sender and row.kind == edited.kind:
-            compared += 1
-            found = trigrams.likeness(row.text, edited.text)
-            if found >= MIN_LIKENESS and found > likeness:
-                best, likeness = position, found
-            if likeness == 1 or compared == COMPARED_TEXTS:
-                break
+    for number in reversed(earlier):
+        found = trigrams.likeness(earlier[number].text, text)
+        if found >= MIN_LIKENESS and found > likeness:
+            best, likeness = number, found
+        if likeness == 1:
+            break
     return best
 
 

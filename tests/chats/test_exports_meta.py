@@ -11,6 +11,7 @@ import pytest
 
 from chats import exports
 from chats.exports import meta, meta_sentences
+from chats.exports.batching import Row
 from chats.exports.meta_sentences import HEAD_CHARS, heads_of, regex_of
 from chats.exports.parsed import Detail, MediaKind, Message, MessageKind, Reaction
 from tests.platforms import mojibake
@@ -325,6 +326,31 @@ def test_a_chat_of_edits_takes_time_in_proportion_to_its_size(monkeypatch: pytes
     rows = [{"content": f"{chr(97 + number % 26) * 9} (edited)", "timestamp_ms": AT_MS} for number in range(3_000)]
     read(*rows)
     assert 0 < compared <= meta.COMPARED_TEXTS * len(rows)
+
+
+def test_the_texts_of_many_people_are_not_searched_for_an_original() -> None:
+    class CountedRow(Row):
+        looked_at = 0
+
+        def __getattribute__(self, name: str) -> Any:
+            if name in ("sender", "kind", "text"):
+                CountedRow.looked_at += 1
+            return super().__getattribute__(name)
+
+    n_rows = 2 * meta.WAITING_ROWS
+    rows = (CountedRow(AT_MS // 1000, sender, int(MessageKind.TEXT), "a", True) for sender in range(n_rows))
+    assert sum(1 for _ in meta.without_originals((row, False) for row in rows)) == n_rows
+    assert CountedRow.looked_at <= 10 * n_rows
+
+
+def test_an_edit_is_compared_with_the_last_texts_of_its_sender_among_those_of_others() -> None:
+    others = [
+        {"sender_name": f"Guest {number}", "content": "Dinner at 8", "timestamp_ms": AT_MS} for number in range(99)
+    ]
+    own = [{"content": "Dinner at 8", "timestamp_ms": AT_MS}, *({"content": each} for each in ("yes", "2", "?", "ok"))]
+    found = texts(*own, *others, {"content": "Dinner at 9 (edited)", "timestamp_ms": AT_MS + 1_000})
+    assert found[:4] == [("yes", False), ("2", False), ("?", False), ("ok", False)]
+    assert found[4:] == [("Dinner at 8", False)] * 99 + [("Dinner at 9", True)]
 
 
 # Details
