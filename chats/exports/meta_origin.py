@@ -31,16 +31,18 @@ def _member(key: bytes, value: bytes) -> bytes:
     return rb'"' + key + rb'"\s*+:\s*+' + value
 
 
+#: The link to join a group. A link that somebody shared has the same key in another object.
+_INVITATION = _member(rb"joinable_mode", rb"\{[^{}]{0,200}" + _member(rb"link", rb'"https:'))
+#: Only members that Meta fills: people write texts and titles, and share links.
 _MEMBERS = (
     (
         re.compile(
             b"|".join(
                 [
                     _member(rb"uri", rb'"(?:[^"]{0,200}' + _SLASH + rb")?your_instagram_activity" + _SLASH),
-                    _member(rb"link", rb'"https:' + _SLASH * 2 + rb"ig\.me" + _SLASH),
+                    _INVITATION + _SLASH * 2 + rb"ig\.me" + _SLASH,
                     _member(rb"original_content_owner", rb'"'),
-                    _member(rb"(?:sender_name|name|title)", rb'"Instagram [Uu]ser"'),
-                    _member(rb"content", rb'"(?:Liked a message|Instagram upgraded the security)'),
+                    _member(rb"(?:sender_name|name)", rb'"Instagram [Uu]ser"'),
                 ]
             )
         ),
@@ -55,14 +57,9 @@ _MEMBERS = (
                         rb'"(?:[^"]{0,200}' + _SLASH + rb")?"
                         rb"(?:your_activity_across_facebook|your_facebook_activity|stickers_used)" + _SLASH,
                     ),
-                    _member(rb"link", rb'"https:' + _SLASH * 2 + rb"(?:m\.me|www\.messenger\.com)" + _SLASH),
+                    _INVITATION + _SLASH * 2 + rb"(?:m\.me|www\.messenger\.com)" + _SLASH,
                     _member(rb"thread_path", rb'"(?:archived_threads|filtered_threads|e2ee_cutover)' + _SLASH),
-                    _member(rb"(?:sender_name|name|title)", rb'"Facebook [Uu]ser"'),
-                    _member(
-                        rb"content",
-                        rb'"(?:You can now message and call each other|You are now connected on Messenger'
-                        rb"|Say hi to your new Facebook friend)",
-                    ),
+                    _member(rb"(?:sender_name|name)", rb'"Facebook [Uu]ser"'),
                 ]
             )
         ),

@@ -216,17 +216,31 @@ URI = "/messages/inbox/zoe_1/photos/1.jpg"
         (page(joinable_mode={"mode": 1, "link": "https://m.me/j/abc/"}), "messenger"),
         (page(joinable_mode={"mode": 1, "link": "https://ig.me/j/abc/"}), "instagram"),
         (page(thread_path="archived_threads/zoe_1"), "messenger"),
-        (page(title="Facebook user"), "messenger"),
+        (page({"sender_name": "Facebook user", "content": "a"}), "messenger"),
+        (page(participants=[{"name": "Asha"}, {"name": "Facebook user"}]), "messenger"),
         (page({"sender_name": "Instagram User", "content": "a"}), "instagram"),
         (page({"type": "Generic", "content": "a"}), "messenger"),
-        (page({"type": "Generic", "content": "a"}, {"content": "Liked a message"}), "instagram"),
-        (page({"content": "You are now connected on Messenger"}, {"content": "a"}), "messenger"),
         (page({"share": {"link": "https://a.b", "original_content_owner": "x"}}), "instagram"),
         (page({"content": '"uri": "your_facebook_activity/messages'}), "instagram"),
     ],
 )
 def test_the_members_of_a_single_file_name_the_platform(upload: bytes, platform: str) -> None:
     assert platform_of(upload) == platform
+
+
+@pytest.mark.parametrize("word", ["Liked a message", "Instagram upgraded the security of this chat.", "Instagram user"])
+def test_what_people_type_or_share_does_not_make_a_page_instagrams(word: str) -> None:
+    old = {"type": "Generic", "content": "hello"}
+    assert platform_of(page(old, {"content": word})) == "messenger"
+    assert platform_of(page(old, {"share": {"link": "https://ig.me/m/asha", "share_text": word}})) == "messenger"
+    assert platform_of(page(old, title=word)) == "messenger"
+
+
+@pytest.mark.parametrize("word", ["You are now connected on Messenger", "Say hi to your new Facebook friend, Zoë."])
+def test_what_people_type_or_share_does_not_make_a_page_messengers(word: str) -> None:
+    assert platform_of(page({"content": word}, {"content": "a"})) == "instagram"
+    assert platform_of(page({"share": {"link": "https://m.me/asha", "share_text": word}})) == "instagram"
+    assert platform_of(page(title="Facebook user")) == "instagram"
 
 
 def test_a_page_that_could_be_of_both_is_of_the_platform_of_the_chats_beside_it() -> None:
