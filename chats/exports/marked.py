@@ -18,12 +18,14 @@ _MAP = re.compile(
     rb"https?://(?:maps\.google\.|www\.google\.[a-z.]{2,6}/maps|goo\.gl/maps|maps\.app\.goo\.gl"
     rb"|maps\.apple\.com|(?:www\.|m\.)?foursquare\.com/v/|(?:www\.)?openstreetmap\.org)"
 )
+# Up to the next parenthesis, also a full-width one, so that a line of parentheses takes linear time.
+_NO_PARENTHESIS = rb"(?:[^\n()\xef]|\xef(?!\xbc[\x88\x89]))*+"
 #: A line of a poll: `<mark>OPTION: Goa (<mark>2 votes)`.
 _OPTION = re.compile(
-    rb"\n" + ANY_OWN_MARK + rb"[^\n]*(?:\(|\xef\xbc\x88)" + ANY_OWN_MARK + rb"?[^\n()]*(?:\)|\xef\xbc\x89)"
+    rb"\n%b[^\n]*(?:\(|\xef\xbc\x88)%b?%b(?:\)|\xef\xbc\x89)" % (ANY_OWN_MARK, ANY_OWN_MARK, _NO_PARENTHESIS)
 )
 #: A file's name in an attachment: `<attached: 00000012-PHOTO-2024-02-13.jpg>`. Only WhatsApp numbers files like this.
-_ATTACHMENT = re.compile(rb"<[^<>\n:]{1,60}: ?\d{8}-[^<>\n]++>\s*+\Z")
+_ATTACHMENT = re.compile(rb"<[^<>\n:]{1,60}(?::|\xef\xbc\x9a) ?\d{8}-([^<>\n]++)>\s*+\Z")
 #: What follows the name of a document before its placeholder: `Lease.pdf • <mark>14 pages`.
 _PAGES = re.compile(r"[ \u00a0]•[ \u00a0]?[\u200e\u200f][^\n\u200e\u200f]+\Z")
 _EXTENSION = re.compile(r"\.[A-Za-z0-9]{2,5}\Z")
@@ -116,8 +118,8 @@ def file_and_caption(text: bytes, placeholder: bytes) -> tuple[bytes, bytes]:
     name = _PAGES.sub("", printed)
     if name == printed:
         # Without the number of pages, only the name in the attachment tells it from a caption.
-        attached = re.search(r"\d{8}-([^<>\n]+)>", placeholder.decode("utf-8", "replace"))
-        if attached is None or attached[1] != without_marks(printed.encode()).decode():
+        attached = _ATTACHMENT.search(placeholder)
+        if attached is None or attached[1] != without_marks(printed.encode()):
             return b"", text.strip()
     return without_marks(printed.encode()), above.strip()
 

@@ -164,6 +164,22 @@ def test_a_shape_of_half_a_megabyte_takes_less_than_two_seconds(shape: str) -> N
     assert time.process_time() - begun < 2
 
 
+@pytest.mark.parametrize(
+    "lines",
+    [
+        HEADER + b"A: " + MARK + b"x\n" + MARK + "（".encode() * 16_000,
+        HEADER + b"A: cap " + MARK + b"<attached: x." + b"12345678-" * 16_000,
+        (HEADER + b"A: " + b"." * 1_900 + b"document omitted\n") * 4_000,
+    ],
+    ids=["parentheses of an option", "numbers of a file", "dots of a document"],
+)
+def test_a_line_that_resembles_words_of_an_iphone_takes_linear_time(lines: bytes) -> None:
+    """Each takes less than a second, and with backtracking at least 10."""
+    before = time.process_time()
+    read_and_count(HEADER + b"A: hi\n" + lines)
+    assert time.process_time() - before < 3
+
+
 def test_a_line_of_ten_megabytes_is_one_message() -> None:
     figures = read_and_count(AT + b"A: " + b"x" * 10_000_000 + b"\n" + AT + b"B: y")
     assert figures is not None

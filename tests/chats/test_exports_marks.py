@@ -136,6 +136,7 @@ marked_header = pytest.mark.parametrize("before", ["", "mark"], ids=["plain", "m
             MessageKind.POLL,
         ),
         ("نظرسنجی تازه:\nکجا؟\n{mark}گزینه: کوه ({mark}۲ رأی)", MessageKind.POLL),
+        ("新投票:\n去哪里\n{mark}候选：山（北）（{mark}2 票）", MessageKind.POLL),
         ("<manus: 00000012-PHOTO-2024-02-13.jpg>", MessageKind.MEDIA),
     ],
 )
@@ -175,6 +176,7 @@ def test_a_document_in_unknown_words_is_media_of_its_sender(body: str, text: str
             "contrat.pdf • 1 page <pièce jointe : 00000002-contrat.pdf>",
         ),
         ("plan.png {mark}<attached: 00000003-plan.png>", "plan.png <attached: 00000003-plan.png>"),
+        ("plan.png {mark}<附件：00000003-plan.png>", "plan.png <附件：00000003-plan.png>"),
         ("see plan.png {mark}<attached: 00000003-plan.png>", "<attached: 00000003-plan.png>\nsee plan.png"),
         (
             "please sign\nLease.pdf • {mark}2 pages {mark}<attached: 00000002-Lease.pdf>",
