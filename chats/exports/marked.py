@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from unicodedata import category, normalize
 
-from chats.exports.bidi import ANY_OWN_MARK, split_at_last_own_mark, without_marks
+from chats.exports.bidi import ANY_OWN_MARK, RIGHT_TO_LEFT, split_at_last_own_mark, without_marks
 from chats.exports.parsed import MessageKind
 
 _MAP = re.compile(
@@ -29,6 +29,7 @@ _ATTACHMENT = re.compile(rb"<[^<>\n:]{1,60}(?::|\xef\xbc\x9a) ?\d{8}-([^<>\n]++)
 #: What follows the name of a document before its placeholder: `Lease.pdf • <mark>14 pages`.
 _PAGES = re.compile(r"[ \u00a0]•[ \u00a0]?[\u200e\u200f][^\n\u200e\u200f]+\Z")
 _EXTENSION = re.compile(r"\.[A-Za-z0-9]{2,5}\Z")
+_ENDS_OF_A_PERSON = ("?", "\u061f", "!")
 # The longest words of a placeholder or a call have about half of this length.
 _WORDS_LENGTH = 80
 _LETTER = r"[^\d\s+\-<>()@#/\\\"“”«»]"
@@ -53,9 +54,12 @@ def kind_of_marked(body: bytes, *, marked_header: bool) -> MessageKind:
         return MessageKind.CALL
     if marked_header or _ATTACHMENT.search(head):
         return MessageKind.MEDIA
+    text = body.decode("utf-8", "replace")
+    # A person's keyboard can type the right-to-left mark, and WhatsApp's lines neither ask nor exclaim.
+    if body.startswith(RIGHT_TO_LEFT) and text.rstrip().endswith(_ENDS_OF_A_PERSON):
+        return MessageKind.TEXT
     # WhatsApp's lines contain words. A number that was copied from a contact begins with a mark too.
-    has_words = any(map(str.isalpha, body.decode("utf-8", "replace")))
-    return MessageKind.SYSTEM if has_words else MessageKind.TEXT
+    return MessageKind.SYSTEM if any(map(str.isalpha, text)) else MessageKind.TEXT
 
 
 def _is_call(body: bytes) -> bool:

@@ -98,6 +98,15 @@ def test_a_text_of_a_person_can_begin_with_the_mark_of_a_keyboard(text: str) -> 
         assert export.participants == ["Noa", "Zoya"]
 
 
+@pytest.mark.parametrize("text", ["מתי נפגשים?", "متى نلتقي؟", "کجایی؟ ", "یوم مبارک!"])
+def test_a_question_or_an_exclamation_is_its_author_s_also_on_a_phone_in_arabic(text: str) -> None:
+    notice = f"{ARABIC_IOS}Noa: {RLM}Messages and calls are end-to-end encrypted."
+    photo = f"{RLM}{ARABIC_IOS}Noa: {RLM}image omitted"
+    _, messages = read(notice, photo, f"{ARABIC_IOS}Noa: {RLM}{text}", f"{ARABIC_IOS}Noa: {RLM}נועה עזבה את הטיול")
+    assert (messages[2].sender, messages[2].kind, messages[2].text) == ("Noa", MessageKind.TEXT, text)
+    assert messages[3].kind is MessageKind.SYSTEM
+
+
 @both_marks
 def test_a_copied_number_at_the_beginning_of_a_text_is_its_author_s(mark: str) -> None:
     message = first(f"{IOS}Noa: {mark}+972 50-123-4567")
