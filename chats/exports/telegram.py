@@ -280,4 +280,4 @@ def _new_export(dialect: str, *, title: str = "") -> ParsedExport:
 def _rows(messages: DamagedArray, reader: MessageReader, export: ParsedExport) -> Iterator[Row]:
     for window in messages.windows():
         yield from reader.rows(window.rows)
-    export.n_unreadable = messages.unreadable
+    export.n_unreadable = messages.unreadable + reader.unreadable

@@ -148,14 +148,19 @@ class MessageReader:
         self.people = people
         self.chat_name = chat_name
         self.chat_account = chat_account
+        #: The number of values without a possible time so far.
+        self.unreadable = 0
         self._clock = _Clock()
         self._sent = SentMessages()
 
     def rows(self, messages: Iterable[object]) -> Iterator[Row]:
-        """Yield a row for each message that has a time."""
+        """Yield a row for each message that has a time, and count the others in `unreadable`."""
         clock, people, sent = self._clock, self.people, self._sent
         for message in messages:
             if not isinstance(message, dict) or (seconds := clock.seconds(message)) is None:
+                # A message that the version of Telegram Desktop did not know is written without anything.
+                if not isinstance(message, dict) or message.get("type") != "unsupported":
+                    self.unreadable += 1
                 continue
             if message.get("type") == "service":
                 sender, kind, text = self._service(message)

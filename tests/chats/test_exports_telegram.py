@@ -83,6 +83,20 @@ def test_a_message_that_cannot_be_repaired_is_left_out_and_counted() -> None:
     assert export.n_unreadable == 1
 
 
+@pytest.mark.parametrize("date", ["absent", "14 March", "2024-02-31T10:00:00", "9024-03-14T10:00:00", None, 5])
+def test_a_message_without_a_possible_time_is_counted(date: Any) -> None:
+    export, messages = read(printed(chat({"text": "a"}, {"text": "b", "date": date}, {"text": "c"})))
+    assert [m.text for m in messages] == ["a", "c"]
+    assert export.n_unreadable == 1
+
+
+def test_a_value_that_is_no_message_is_counted_and_an_unsupported_message_is_not() -> None:
+    document = chat({"text": "a"}, {"text": "b"})
+    document["messages"] += [None, 7, {"id": 3, "type": "unsupported"}]
+    export, messages = read(printed(document))
+    assert ([m.text for m in messages], export.n_unreadable) == (["a", "b"], 2)
+
+
 def test_the_other_chats_of_an_account_are_read_whatever_is_broken_in_one() -> None:
     chats = [
         chat({"text": f"{name} one"}, {"text": f"{name} two"}, id=number, name=name)
