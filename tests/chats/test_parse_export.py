@@ -99,6 +99,18 @@ def test_a_period_that_ends_before_it_starts_is_refused(chat: Path) -> None:
         call_command("parse_export", str(chat), "--from", "2024-02-14", "--to", "2024-02-13", stdout=StringIO())
 
 
+def test_values_that_cannot_be_read_are_reported(tmp_path: Path, chat: Path) -> None:
+    rows = [{"id": number, "type": "message", "date": "2024-03-14T10:00:00", "from": "Asha"} for number in range(3)]
+    document = {"name": "Asha", "type": "personal_chat", "id": 7, "messages": rows}
+    path = tmp_path / "result.json"
+    for undated, reported in ((1, "1 value could not be read"), (2, "2 values could not be read")):
+        rows[undated]["date"] = "some day"
+        path.write_text(json.dumps(document))
+        assert json.loads(run(path, "--json")[1])["n_unreadable"] == undated
+        assert f"  {reported}\n" in run(path)[1]
+    assert "could not be read" not in run(chat)[1]
+
+
 def test_a_day_that_does_not_exist_is_refused(chat: Path) -> None:
     with pytest.raises(CommandError, match="2024-01-31"):
         call_command("parse_export", str(chat), "--from", "2024-02-30", stdout=StringIO())

@@ -192,6 +192,8 @@ def summary(export: ParsedExport, batches: Iterable[Batch], *, page: Layout) -> 
     yield f"  {', '.join(f'{kind.label} {kinds[kind]:,}' for kind in MessageKind if kinds[kind])}"
     if get_parser(export.platform).has_date_order:
         yield f"  dates {export.date_order}{unsure}"
+    if export.n_unreadable:
+        yield f"  {plural(export.n_unreadable, 'value')} could not be read"
     if export.n_future:
         yield f"  {plural(export.n_future, 'message')} dated later than today"
     # A period can have none.
