@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from chats.exports.parsed import SYSTEM_SENDER, Batch, MessageKind
+from chats.exports.parsed import SYSTEM_SENDER, Batch, Details, MediaKind, MessageKind
 from chats.exports.phrases import PHRASES
 from chats.statistics.activity import UNKNOWN_OFFSET
 from chats.statistics.figures import FiguresBuilder
@@ -31,6 +31,8 @@ _DOCUMENT_EXTENSION = re.compile(
     r"7z|apk|csv|do[ct][mx]?|epub|html?|ics|json|od[pst]|pdf|p[op][st][mx]?|rar|rtf|txt|vcf|xl[st][bmx]?|xml|zip",
     re.IGNORECASE,
 )
+_NOT_IN_FILE_NAMES = re.compile(r'[/\\:*?"<>|]')
+_NO_DETAILS = Details()
 
 _QUESTION_MARK = re.compile("[?\uff1f\u061f\u037e\u055e\u1367]")
 _RARE_QUESTION_MARKS = [mark.encode() for mark in "\uff1f\u061f\u037e\u055e\u1367"]
@@ -164,7 +166,7 @@ def _own_words(batch: Batch, kinds: NDArray[np.uint8]) -> tuple[list[str], BoolA
     captions = {
         position: caption
         for position in np.flatnonzero(kinds == MessageKind.MEDIA).tolist()
-        if (caption := _own_caption(texts[position]))
+        if (caption := _own_caption(texts[position], batch.details.get(position, _NO_DETAILS).media))
     }
     if captions:
         texts = list(texts)
@@ -176,15 +178,26 @@ def _own_words(batch: Batch, kinds: NDArray[np.uint8]) -> tuple[list[str], BoolA
     return list(compress(texts, has_own_words.tolist())), has_own_words
 
 
-def _own_caption(text: str) -> str:
+def _own_caption(text: str, media: MediaKind | None) -> str:
     """Return the caption below a placeholder. WhatsApp begins the caption of some documents with their file name."""
     placeholder, _, caption = text.partition("\n")
-    if not caption:
-        return caption
     first_line, _, rest = caption.partition("\n")
-    stem, _, extension = first_line.rpartition(".")
-    is_name = _DOCUMENT_EXTENSION.fullmatch(extension) or (extension.isalnum() and first_line in placeholder)
-    return rest if stem and is_name and "/" not in stem else caption
+    return rest if _is_file_name(first_line, placeholder, media) else caption
+
+
+def _is_file_name(line: str, placeholder: str, media: MediaKind | None) -> bool:
+    """Return whether a line is the name of the file that the placeholder stands for.
+
+    The placeholder contains the same name, the name that the phone gave to the document, or nothing about the file.
+    """
+    stem, _, extension = line.rpartition(".")
+    if not stem or _NOT_IN_FILE_NAMES.search(line):
+        return False
+    if line in placeholder:
+        return extension.isalnum()
+    if not _DOCUMENT_EXTENSION.fullmatch(extension):
+        return False
+    return media is None or (media is MediaKind.DOCUMENT and f".{extension}".lower() in placeholder.lower())
 
 
 def _find_questions(page: TextPage) -> IntArray:

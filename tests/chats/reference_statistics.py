@@ -274,7 +274,12 @@ def own_words(message: Message) -> str | None:
     if message.kind == MessageKind.TEXT:
         return message.text
     placeholder, *lines = message.text.split("\n")
-    if lines and re.search(r".\.(pdf|xlsx)$|.\.\w+$" if lines[0] in placeholder else r".\.(pdf|xlsx)$", lines[0]):
+    name = re.fullmatch(r'[^/\\:*?"<>|]+\.(\w+)', lines[0]) if lines else None
+    if name and (
+        lines[0] in placeholder
+        or (name[1] in ("pdf", "xlsx") and message.details.media is None)
+        or (name[1] in ("pdf", "xlsx") and message.details.media == "document" and f".{name[1]}" in placeholder)
+    ):
         del lines[0]
     caption = "\n".join(lines)
     return caption if message.kind == MessageKind.MEDIA and caption else None

@@ -167,6 +167,9 @@ def test_placeholders_add_no_words_and_no_characters() -> None:
         ("Rental plan.pdf (file attached)\nplease sign", 2),
         ("<Media omitted>\nso nice.really", 3),
         ("<Media omitted>\nread https://a.example/plan.pdf", 1),
+        ("<Media omitted>\nquestion: who has the plan.pdf", 6),
+        ("IMG-20240213-WA0001.jpg (file attached)\nplease read the new instructions.pdf", 6),
+        ("Rental plan.pdf (file attached)\nplease send the budget.xlsx", 5),
         ("see plan.pdf", 3),
     ],
 )

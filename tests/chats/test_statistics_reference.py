@@ -61,7 +61,8 @@ def chats(draw: st.DrawFn) -> Batch:
             kind, text = MessageKind.SYSTEM, "Missed voice call" if what % 2 else "Asha left"
         elif kind is MessageKind.MEDIA:
             name = draw(st.sampled_from(["", "a plan.pdf\n", "x.heic\n"]))
-            text = f"x.heic (file attached)\n{name}{text}" if text or name else "<Media omitted>"
+            file = draw(st.sampled_from(["x.heic", "DOC-1.pdf"]))
+            text = f"{file} (file attached)\n{name}{text}" if text or name else "<Media omitted>"
         elif kind is not MessageKind.TEXT:
             text = "placeholder words"
         if what == 14:
