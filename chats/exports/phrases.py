@@ -85,11 +85,25 @@ class Meaning(NamedTuple):
 _CALL = Meaning(MessageKind.CALL)
 _CONTACT = Meaning(MessageKind.CONTACT)
 _DELETED = Meaning(MessageKind.DELETED)
+_DOCUMENT = Meaning(MessageKind.MEDIA, MediaKind.DOCUMENT)
 _LOCATION = Meaning(MessageKind.LOCATION)
 _POLL = Meaning(MessageKind.POLL)
 _SYSTEM = Meaning(MessageKind.SYSTEM)
 # A file that only its name describes.
 _FILE = Meaning(MessageKind.MEDIA)
+#: The fields of phrases.toml whose phrases are placeholders and nothing else.
+_PLACEHOLDERS = {
+    "photo": Meaning(MessageKind.MEDIA, MediaKind.PHOTO),
+    "video": Meaning(MessageKind.MEDIA, MediaKind.VIDEO),
+    "audio": Meaning(MessageKind.MEDIA, MediaKind.AUDIO),
+    "voice": Meaning(MessageKind.MEDIA, MediaKind.VOICE),
+    "gif": Meaning(MessageKind.MEDIA, MediaKind.GIF),
+    "sticker": Meaning(MessageKind.MEDIA, MediaKind.STICKER),
+    # Not _FILE, which is compared by identity.
+    "media": Meaning(MessageKind.MEDIA),
+    "contact": _CONTACT,
+    "live": _LOCATION,
+}
 
 
 class Frame(NamedTuple):
@@ -136,8 +150,11 @@ class Phrases:
         for phrases in languages.values():
             for field, texts in phrases.items():
                 for text in texts:
-                    # A field without a method is an error of the file, and fails at import.
-                    getattr(self, f"_add_{field}")(text)
+                    if field in _PLACEHOLDERS:
+                        self._add_placeholder(text, _PLACEHOLDERS[field])
+                    else:
+                        # A field without a method is an error of the file, and fails at import.
+                        getattr(self, f"_add_{field}")(text)
         self._frame("", ".vcf>", _CONTACT)
         self._frame("BEGIN:VCARD", "", _CONTACT)
         self.tails = {tail[-EDGE_BYTES:] for tail in _edges(self._last_letters)}
@@ -151,38 +168,10 @@ class Phrases:
             before=[*b" \t", *(mark[0] for mark in MARKS)],
         )
 
-    def _add_photo(self, text: str) -> None:
-        self._add_placeholder(text, Meaning(MessageKind.MEDIA, MediaKind.PHOTO))
-
-    def _add_video(self, text: str) -> None:
-        self._add_placeholder(text, Meaning(MessageKind.MEDIA, MediaKind.VIDEO))
-
-    def _add_audio(self, text: str) -> None:
-        self._add_placeholder(text, Meaning(MessageKind.MEDIA, MediaKind.AUDIO))
-
-    def _add_voice(self, text: str) -> None:
-        self._add_placeholder(text, Meaning(MessageKind.MEDIA, MediaKind.VOICE))
-
-    def _add_gif(self, text: str) -> None:
-        self._add_placeholder(text, Meaning(MessageKind.MEDIA, MediaKind.GIF))
-
-    def _add_sticker(self, text: str) -> None:
-        self._add_placeholder(text, Meaning(MessageKind.MEDIA, MediaKind.STICKER))
-
-    def _add_media(self, text: str) -> None:
-        self._add_placeholder(text, Meaning(MessageKind.MEDIA))
-
-    def _add_contact(self, text: str) -> None:
-        self._add_placeholder(text, _CONTACT)
-
-    def _add_live(self, text: str) -> None:
-        self._add_placeholder(text, _LOCATION)
-
     def _add_document(self, text: str) -> None:
-        meaning = Meaning(MessageKind.MEDIA, MediaKind.DOCUMENT)
-        self._add_placeholder(text, meaning)
+        self._add_placeholder(text, _DOCUMENT)
         for spelled in _capitalisations(text):
-            self._frame("", spelled, meaning, _NAME_AND_MARK)
+            self._frame("", spelled, _DOCUMENT, _NAME_AND_MARK)
 
     def _add_attached(self, text: str) -> None:
         if _ANY in text:
