@@ -232,8 +232,11 @@ def repair(piece: bytes) -> tuple[bytes, int]:
             position = correct.end()
         bare = _BARE.match(piece, position)
         if bare is None:
-            # The comma before the end of a list, or a quotation mark without its pair.
-            parts.append(piece[position : position + 1].replace(b",", b""))
+            if piece.startswith(b'"', position):
+                # A string that is not closed: the quotation marks after it are escaped and close none either.
+                parts.append(piece[position:])
+                break
+            # The comma before the end of a list.
             position += 1
             continue
         value = bare[1].rstrip().removesuffix(b",").rstrip()

@@ -84,6 +84,7 @@ SHAPES: dict[str, Shape] = {
     "tiny values without quotation marks": repeated('{"id":1 1},', after=TELEGRAM),
     "broken messages": repeated(_MESSAGE.replace(b'"A",', b'"A'), after=TELEGRAM),
     "broken messages between intact ones": repeated(_MESSAGE * 100 + _MESSAGE.replace(b'"A",', b'"A'), after=TELEGRAM),
+    "escapes in a string that is not closed": repeated(rb"\"", after=TELEGRAM + b'{"id":1,"text":"'),
     "beginnings of messages": repeated('{"id":1,', after=TELEGRAM),
     "elements of a web page": repeated("<b>", after=PAGE),
     "ends of elements": repeated("</b>", after=PAGE),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -101,6 +102,15 @@ def test_known_mistakes_are_repaired(printed: bytes, meant: dict[str, Any], miss
     repaired, counted = repair(printed)
     assert json.loads(repaired, strict=False) == meant
     assert counted == missing
+
+
+@pytest.mark.parametrize("escapes", [rb"\"", rb"\\\"", rb"a\":"])
+def test_a_string_that_is_not_closed_is_repaired_in_linear_time(escapes: bytes) -> None:
+    """Else one of 100 KB takes minutes."""
+    begun = time.process_time()
+    text = b'{"id":1,"a":"' + escapes * (100_000 // len(escapes))
+    assert repair(text) == (text, 0)
+    assert time.process_time() - begun < 2
 
 
 def test_the_beginning_of_a_list_inside_of_a_damaged_text_does_not_lose_intact_messages() -> None:
