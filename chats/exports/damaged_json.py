@@ -63,6 +63,9 @@ class DamagedArray(JsonCursor):
         self._beginning = b""
         self._similar: re.Pattern[bytes] | None = None
         self._is_out_of_step = False
+        #: What has been found ahead of the cursor applies until the cursor is there: the beginning of the next element,
+        #: the end of the last one, and the end of a text that cannot be decoded as a whole.
+        self._next_beginning = self._last_end = self._undecodable_end = -1
         # All looks beyond the beginnings of elements are limited together, so that the time stays linear.
         self._look_bytes = _LOOKS * (end - start)
 
@@ -97,14 +100,15 @@ class DamagedArray(JsonCursor):
                 return
 
     def _find_next_beginning(self) -> int:
-        """Return the position of the comma before the next element; negative if there is none."""
-        if self._beginning:
-            next_element = self.text.find(self._beginning, self.position, self.end)
-            if next_element >= 0:
-                return next_element
-            self._beginning = b""
-        similar = self._similar and self._similar.search(self.text, self.position, self.end)
-        return similar.start() if similar else -1
+        """Return the position of the comma before the next element; `end` if there is none."""
+        if self._next_beginning < self.position:
+            found = self.text.find(self._beginning, self.position, self.end) if self._beginning else -1
+            if found < 0:
+                self._beginning = b""
+                similar = self._similar and self._similar.search(self.text, self.position, self.end)
+                found = similar.start() if similar else self.end
+            self._next_beginning = found
+        return self._next_beginning
 
     def _is_closed(self) -> bool:
         """Return whether the array ends here. After damage, a bracket can belong to a list inside an element."""
@@ -113,7 +117,7 @@ class DamagedArray(JsonCursor):
         after = self._after_blanks(self.position + 1)
         if after < self.end and not self.text.startswith((b",", b"}"), after):
             return False
-        if self._is_out_of_step and (next_element := self._find_next_beginning()) >= 0:
+        if self._is_out_of_step and (next_element := self._find_next_beginning()) < self.end:
             self.position = self._after_blanks(next_element + 1)
             return False
         return True
@@ -150,15 +154,17 @@ class DamagedArray(JsonCursor):
         """
         start = self.position
         cut = self._find_next_beginning()
-        if cut < 0:
-            cut = self._end_of_last_element(start)
-        try:
-            rows = self._decode(start, cut)
-        except MalformedJson:
-            pass
-        else:
-            self.position = cut
-            return rows
+        if cut == self.end:
+            cut = self._find_last_end()
+        # What is left of an undecodable text after an intact element is undecodable too.
+        if cut != self._undecodable_end:
+            try:
+                rows = self._decode(start, cut)
+            except MalformedJson:
+                self._undecodable_end = cut
+            else:
+                self.position = cut
+                return rows
         # The cut can be inside of a list. Or another element begins before it, and its beginning is damaged.
         for limit_bytes in (cut - start, min(_LOOK_BYTES, self._look_bytes, self.end - start)):
             try:
@@ -183,12 +189,15 @@ class DamagedArray(JsonCursor):
         after = self._after_blanks(end)
         return after < self.end and self.text.startswith((b",", b"]"), after)
 
-    def _end_of_last_element(self, start: int) -> int:
-        bracket = self.text.rfind(b"]", start, self.end)
-        if bracket <= start:
-            return self.end
-        brace = self.text.rfind(b"}", start, bracket)
-        return bracket if brace < 0 else brace + 1
+    def _find_last_end(self) -> int:
+        """Return the position after the last element of the array; `end` if the array is not closed."""
+        if self._last_end <= self.position:
+            self._last_end = self.end
+            bracket = self.text.rfind(b"]", self.position, self.end)
+            if bracket > self.position:
+                brace = self.text.rfind(b"}", self.position, bracket)
+                self._last_end = bracket if brace < 0 else brace + 1
+        return self._last_end
 
     def _step_over_comma(self) -> None:
         self.position = self._after_blanks(self.position)

@@ -113,6 +113,16 @@ def test_a_string_that_is_not_closed_is_repaired_in_linear_time(escapes: bytes) 
     assert time.process_time() - begun < 2
 
 
+@pytest.mark.parametrize("last", [b'{"id":2}', b'{"x":2}', b"2"])
+def test_intact_elements_before_a_broken_one_are_found_in_linear_time(last: bytes) -> None:
+    """Else the text up to the next beginning of an element is decoded once for each of them, which takes minutes."""
+    begun = time.process_time()
+    rows, unreadable = read(b'[{"id":1},' + b'{"x":1},' * 20_000 + b'{"x" 1},' + last + b"]")
+    assert rows[:20_001] == [{"id": 1}] + [{"x": 1}] * 20_000
+    assert unreadable
+    assert time.process_time() - begun < 4
+
+
 def test_the_beginning_of_a_list_inside_of_a_damaged_text_does_not_lose_intact_messages() -> None:
     nested = {"list": [{"id": number} for number in range(5)]}
     messages = [{"id": number, "nested": nested} for number in range(9)]
