@@ -98,7 +98,7 @@ class People(dict[object, int]):
         number = self.get(key)
         if number is None:
             self[key] = number = len(self.participants)
-            self.participants.append(self._reserved.pop(key, None) or self._unique(name))
+            self.participants.append(self._reserved.pop(key, "") or self._unique(name))
         return number
 
     def reacting(self, name: str, account: object = None) -> str:

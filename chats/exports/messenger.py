@@ -15,7 +15,7 @@ from typing import Any
 from chats.exports.batching import media, text_of
 from chats.exports.meta import CLOCK, PAGE, SENT, UNAVAILABLE, UNSENT, ChatReader, Content, written
 from chats.exports.meta_origin import pages_of
-from chats.exports.meta_sentences import meta_sentences
+from chats.exports.meta_sentences import Sender, meta_sentences
 from chats.exports.parsed import Detail, MediaKind, MessageKind, Platform
 from chats.exports.platforms import ChatInUpload, JsonFormat
 from chats.exports.unpacking import Document
@@ -63,16 +63,16 @@ class EncryptedReader(ChatReader):
         """Return the title without the number of the file."""
         return _FILE_NUMBER.sub("", value)
 
-    def content(self, message: dict[str, Any], names: tuple[str, ...]) -> Content:
-        """Return what a message is. `names` are those of its sender in sentences."""
+    def content(self, message: dict[str, Any], by: Sender) -> Content:
+        """Return what a message is. `by` is its sender."""
         text = text_of(message.get("text"))
         if message.get("isUnsent") is True:
             return Content(MessageKind.DELETED, UNSENT)
-        field = meta_sentences().field_of(text, names) if text else None
-        kind = message.get("type")
+        kind, files = message.get("type"), message.get("media")
+        has_other_members = bool(files) or kind in ("placeholder", "call")
+        field = meta_sentences().field_of(text, by, has_other_members=has_other_members) if text else None
         if field in ("event", "poll", "reaction"):
             return Content(MessageKind.SYSTEM, text)
-        files = message.get("media")
         # Most messages are only a text of a person.
         if text and field is None and not files and kind == "text" and text[-1] != ")":
             return Content(MessageKind.TEXT, text)

@@ -27,7 +27,7 @@ from chats.exports.batching import (
     whole_number,
 )
 from chats.exports.json_stream import JsonCursor, MalformedJson, decode
-from chats.exports.meta_sentences import meta_sentences
+from chats.exports.meta_sentences import Owner, Sender, meta_sentences
 from chats.exports.parsed import (
     NO_DETAILS,
     SYSTEM_SENDER,
@@ -69,7 +69,8 @@ _FILES = {
 }
 #: Members of a message that is more than its text.
 _ATTACHMENT_KEYS = frozenset({*_FILES, "sticker", "share"})
-_SPECIAL_KEYS = _ATTACHMENT_KEYS | {"call_duration", "type", "is_unsent"}
+_OTHER_KEYS = _ATTACHMENT_KEYS | {"call_duration"}
+_SPECIAL_KEYS = _OTHER_KEYS | {"type", "is_unsent"}
 #: The sentences that stand for what was sent, by their field in meta_sentences.toml.
 SENT: dict[str, tuple[str, MediaKind | None]] = {
     "attachment": ("Attachment", None),
@@ -187,17 +188,18 @@ class ChatReader:
 
     def _messages(self, pages: list[bytes], people: People) -> Iterator[tuple[Row, bool]]:
         """Yield each message, and whether it may be an edited one because it alone lacks a member."""
-        names: dict[str, tuple[str, ...]] = {}
+        senders: dict[str, Sender] = {}
+        owner = Owner()
         has_marks = False
         for page in reversed(pages):
             for message in self._oldest_first(page):
                 if not isinstance(message, dict) or (seconds := self._seconds(message)) is None:
                     continue
                 key = text_of(message.get(self.name_key))
-                if (own_names := names.get(key)) is None:
-                    own_names = names[key] = meta_sentences().names(self.text(key).strip() or self.unnamed)
-                kind, text, edited, media_kind, duration_seconds = self.content(message, own_names)
-                sender = SYSTEM_SENDER if kind is MessageKind.SYSTEM else people.number(own_names[0])
+                if (by := senders.get(key)) is None:
+                    by = senders[key] = meta_sentences().sender(self.text(key).strip() or self.unnamed, owner)
+                kind, text, edited, media_kind, duration_seconds = self.content(message, by)
+                sender = SYSTEM_SENDER if kind is MessageKind.SYSTEM else people.number(by.names[0])
                 reactions = self._reactions(message, people) if message.get("reactions") else ()
                 details = NO_DETAILS
                 if reactions or media_kind or duration_seconds is not None:
@@ -258,12 +260,14 @@ class ChatReader:
         """Return the title of a chat from its member."""
         return repaired(value)
 
-    def content(self, message: dict[str, Any], names: tuple[str, ...]) -> Content:
-        """Return what a message is. `names` are those of its sender in sentences."""
+    def content(self, message: dict[str, Any], by: Sender) -> Content:
+        """Return what a message is. `by` is its sender."""
         text = self.text(message.get("content"))
-        field = meta_sentences().field_of(text, names) if text else None
+        is_plain = _SPECIAL_KEYS.isdisjoint(message)
+        has_other_members = not is_plain and not _OTHER_KEYS.isdisjoint(message)
+        field = meta_sentences().field_of(text, by, has_other_members=has_other_members) if text else None
         # Most messages are only a text of a person.
-        if text and field is None and _SPECIAL_KEYS.isdisjoint(message) and text[-1] != ")":
+        if text and field is None and is_plain and text[-1] != ")":
             return Content(MessageKind.TEXT, text)
         if message.get("is_unsent") is True:
             return Content(MessageKind.DELETED, UNSENT)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 #: The sentences are shorter, so longer texts skip the patterns.
 SENTENCE_LIMIT_CHARS = 300
@@ -15,6 +16,7 @@ NOTE_LIMIT_CHARS = 30
 HEAD_CHARS = 4
 
 _FULL_STOPS = " .!。।"
+_QUESTION_MARKS = ("?", "？", "؟", ";")
 _PLACEHOLDERS = {
     "{}": ".+",
     "{n}": r"\d{1,4}",
@@ -79,30 +81,60 @@ def branches_of(template: str, start: int) -> tuple[list[str], int]:
     raise ValueError(f"unbalanced: {template}")
 
 
+class _Kind(NamedTuple):
+    field: str
+    addresses_owner: bool = False
+
+
 class _Sentences:
     """Sentences that begin alike. They are compiled when they are first needed."""
 
     def __init__(self) -> None:
-        self._regexes: dict[str, list[str]] = defaultdict(list)
-        self._compiled: list[tuple[str, re.Pattern[str]]] | None = None
+        self._regexes: dict[_Kind, list[str]] = defaultdict(list)
+        self._compiled: list[tuple[_Kind, re.Pattern[str]]] | None = None
 
-    def add(self, field: str, regex: str) -> None:
-        self._regexes[field].append(regex)
+    def add(self, kind: _Kind, regex: str) -> None:
+        self._regexes[kind].append(regex)
 
-    def match(self, text: str, at: int) -> list[tuple[str, re.Match[str]]]:
-        """Return each field with a sentence that matches the text from the position on."""
+    def match(self, text: str, at: int) -> list[tuple[_Kind, re.Match[str]]]:
+        """Return each kind of sentence that matches the text from the position on."""
         if self._compiled is None:
             # A name in the middle is a group of its own, so such a sentence is not joined with others.
             self._compiled = [
-                (field, re.compile(regex, re.DOTALL))
-                for field, regexes in self._regexes.items()
+                (kind, re.compile(regex, re.DOTALL))
+                for kind, regexes in self._regexes.items()
                 for regex in (
                     *(regex for regex in regexes if _PLACEHOLDERS["{name}"] in regex),
                     "|".join(regex for regex in regexes if _PLACEHOLDERS["{name}"] not in regex) or "(?!)",
                 )
             ]
-        found = ((field, pattern.fullmatch(text, at)) for field, pattern in self._compiled)
-        return [(field, match) for field, match in found if match]
+        found = ((kind, pattern.fullmatch(text, at)) for kind, pattern in self._compiled)
+        return [(kind, match) for kind, match in found if match]
+
+
+class Owner:
+    """Decides who of a chat is the account's owner: the sender whom most sentences of Meta address."""
+
+    def __init__(self) -> None:
+        self._times: Counter[str] = Counter()
+        self._most = 1
+
+    def address(self, name: str) -> None:
+        """Count a sentence that certainly addresses the sender of this name."""
+        self._times[name] += 1
+        self._most = max(self._most, self._times[name])
+
+    def is_named(self, name: str) -> bool:
+        """Return whether sentences address the sender of this name, and nobody more often."""
+        return self._times[name] == self._most
+
+
+class Sender(NamedTuple):
+    """A person as sentences name the sender of a message: the name, the first name, and `you`."""
+
+    names: tuple[str, ...]
+    #: Shared by the senders of a chat.
+    owner: Owner
 
 
 class MetaSentences:
@@ -125,6 +157,7 @@ class MetaSentences:
         for lead, places in (
             ("{name}", (self._after_name, self._after_sender)),
             ("{sender}", (self._after_sender,)),
+            ("{you}", (self._starts,)),
             ("", (self._starts,)),
         ):
             if not template.startswith(lead):
@@ -133,29 +166,57 @@ class MetaSentences:
             heads, regex = heads_of(rest), regex_of(rest)
             for place in places:
                 for head in heads | {head.replace("'", "’") for head in heads}:
-                    place[head].add(field, regex)
+                    place[head].add(_Kind(field, lead == "{you}"), regex)
             return
 
-    def names(self, sender: str) -> tuple[str, ...]:
-        """Return what sentences about a sender begin with: the name, the first name, and the names of the account."""
-        return (sender, sender.partition(" ")[0], *self._you)
+    def sender(self, name: str, owner: Owner) -> Sender:
+        """Return the sender of this name."""
+        return Sender((name, name.partition(" ")[0], *self._you), owner)
 
-    def field_of(self, text: str, names: tuple[str, ...]) -> str | None:
-        """Return the field of the sentence that a text is, None if a person wrote it; `names` are its sender's."""
-        group = self._starts.get(text[:HEAD_CHARS])
-        if (group is None and not text.startswith(names)) or len(text) > SENTENCE_LIMIT_CHARS:
+    def field_of(self, text: str, sender: Sender, *, has_other_members: bool) -> str | None:
+        """Return the field of the sentence that a text is, None if a person wrote it.
+
+        `has_other_members` is whether the message has a file, a link or the like, to which such a sentence belongs.
+        """
+        names = sender.names
+        if (self._starts.get(text[:HEAD_CHARS]) is None and not text.startswith(names)) or (
+            len(text) > SENTENCE_LIMIT_CHARS
+        ):
             return None
-        text = text.rstrip(_FULL_STOPS).replace("’", "'")
-        for field, match in group.match(text, 0) if group else ():
+        said = text.rstrip()
+        kind = self._kind_of(said.rstrip(_FULL_STOPS).replace("’", "'"), names)
+        if kind is None:
+            return None
+        field, addresses_owner = kind
+        # A friend types `You set the emoji to what?`. Polls end with the question.
+        if field == "poll" and (": " in said or "：" in said):
+            return field
+        if said.endswith(_QUESTION_MARKS) and (addresses_owner or not said.startswith(names[:2])):
+            return None
+        # People rarely type exactly these words.
+        if not addresses_owner or field in ("unsent", "reaction"):
+            return field
+        # Meta ends these sentences with a full stop, which people leave out.
+        is_certain = has_other_members or said[-1] in ".。।"
+        if field == "call":
+            # `You missed a call from Asha` is a message of Asha.
+            return field if is_certain or said.endswith(names[:2]) else None
+        if is_certain:
+            sender.owner.address(names[0])
+        return field if sender.owner.is_named(names[0]) else None
+
+    def _kind_of(self, text: str, names: tuple[str, ...]) -> _Kind | None:
+        group = self._starts.get(text[:HEAD_CHARS])
+        for kind, match in group.match(text, 0) if group else ():
             if match.re.groups == 0 or match[1] in names:
-                return field
+                return kind
         for position, name in enumerate(names):
             if text.startswith(name):
                 place = self._after_sender if position < 2 else self._after_name
                 for length in range(HEAD_CHARS, 0, -1):
                     group = place.get(text[len(name) : len(name) + length])
-                    for field, _ in group.match(text, len(name)) if group else ():
-                        return field
+                    for kind, _ in group.match(text, len(name)) if group else ():
+                        return _Kind(kind.field, position >= 2)
         return None
 
     def split_edited_note(self, text: str) -> tuple[str, bool]:

@@ -12,7 +12,7 @@ import pytest
 from chats import exports
 from chats.exports import meta, meta_sentences
 from chats.exports.batching import Row
-from chats.exports.meta_sentences import HEAD_CHARS, heads_of, regex_of
+from chats.exports.meta_sentences import HEAD_CHARS, Owner, heads_of, regex_of
 from chats.exports.parsed import Detail, MediaKind, Message, MessageKind, Reaction
 from tests.platforms import mojibake
 
@@ -166,16 +166,76 @@ def test_each_sentence_has_its_kind(said: str, kind: MessageKind) -> None:
         "写真を送信しました",
         "You are going to love it",
         "Mensaje recibido",
+        "You set the emoji to what?",
+        "You changed the theme to dark?",
+        "You changed the theme to dark",
+        "You made Ben an admin",
+        "You left the group",
+        "You sent a photo",
+        "You missed a call",
+        "You missed a call?",
+        "You unsent a message?",
+        "Você mudou o tema para azul?",
+        "Você mudou o tema para azul",
+        "Saliste del grupo",
+        "Hai perso una chiamata",
+        "Du hast die Gruppe verlassen",
+        "Vous avez quitté le groupe ?",
+        "Wysłałeś zdjęcie",
+        "你撤回了一条消息吗？",
+        "Video not available",
+        "Photo unavailable",
+        "This message is no longer available?",
+        "The call ended?",
+        "Asha ha impostato la sveglia",
+        "Asha definiu a data",
+        "Asha a défini les règles",
     ],
 )
 def test_what_people_type_about_polls_photos_and_calls_stays_text(said: str) -> None:
     assert kind_of(said) is MessageKind.TEXT
 
 
+def test_words_of_the_owner_of_the_account_count_for_the_sender_to_whom_meta_speaks() -> None:
+    said = {"content": "You made Cy an admin"}
+    other = said | {"sender_name": "Ben"}
+    system, text = MessageKind.SYSTEM, MessageKind.TEXT
+    for certain in ({"content": "You sent an attachment."}, {"content": "You sent a photo", "photos": [{"uri": "1"}]}):
+        messages = read(said, other, certain, said, other, {"content": "You changed the theme to dark?"})
+        assert [m.kind for m in messages] == [text, text, MessageKind.MEDIA, system, text, text]
+    # The owner is whom Meta addresses most often.
+    often = [{"content": "You sent an attachment."}] * 2
+    kinds = [m.kind for m in read(*often, {"content": "You left the group.", "sender_name": "Ben"}, said)]
+    assert kinds[2:] == [text, system]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "You named the group Goa.",
+        "You set the nickname for Ben to Benny.",
+        "Saliste del grupo.",
+        "Você mudou o tema para azul.",
+        "You created a poll: Tea or coffee?",
+        "Asha ha impostato il soprannome di Ben su Benny.",
+        "Asha definiu o apelido de Ben como Benny.",
+        "Asha a défini le pseudo de Ben sur Benny.",
+    ],
+)
+def test_a_sentence_as_meta_writes_it_is_a_system_line(said: str) -> None:
+    assert kind_of(said) is MessageKind.SYSTEM
+
+
+def test_a_missed_call_of_the_sender_is_a_call_without_a_full_stop() -> None:
+    assert kind_of("You missed an audio call from Asha Rao") is MessageKind.CALL
+    assert kind_of("You missed a call", call_duration=0) is MessageKind.CALL
+    assert kind_of("You missed a call from Ben") is MessageKind.TEXT
+
+
 def test_no_sentence_has_two_variable_parts_or_begins_with_one() -> None:
     """Two variable parts take quadratic time, and a sentence without a beginning is never found."""
     for _, _, template in SENTENCES:
-        rest = template.removeprefix("{name}").removeprefix("{sender}")
+        rest = template.removeprefix("{name}").removeprefix("{sender}").removeprefix("{you}")
         assert len(heads_of(rest)) < 500, template
         assert rest != template or all(len(head) == HEAD_CHARS for head in heads_of(rest)), template
         for branch in _branches(rest):
@@ -197,8 +257,8 @@ def _branches(template: str) -> list[str]:
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_every_sentence_of_a_language_is_recognised(language: str) -> None:
     sentences = meta_sentences.meta_sentences()
-    names = sentences.names("Asha Rao")
-    filled = {"{name}": "Asha Rao", "{sender}": "Asha Rao", "{n}": "3", "{emoji}": "❤️", "{}": "Tea, 2"}
+    sender = sentences.sender("Asha Rao", Owner())
+    filled = {"{name}": "Asha Rao", "{sender}": "Asha Rao", "{n}": "3", "{emoji}": "❤️", "{}": "Tea, 2", "{you}": ""}
     for field, templates in LANGUAGES[language].items():
         for template in templates if field not in ("you", "edited") else ():
             said = template
@@ -211,7 +271,7 @@ def test_every_sentence_of_a_language_is_recognised(language: str) -> None:
             for placeholder, text in filled.items():
                 said = said.replace(placeholder, text)
             said = said.replace("?", "") if "??" not in said else said
-            found = sentences.field_of(said, names)
+            found = sentences.field_of(f"{said}.", sender, has_other_members=True)
             assert found is not None, (template, said)
 
 
@@ -344,10 +404,11 @@ def test_the_texts_of_many_people_are_not_searched_for_an_original() -> None:
 
 
 def test_an_edit_is_compared_with_the_last_texts_of_its_sender_among_those_of_others() -> None:
-    others = [
+    others: list[dict[str, Any]] = [
         {"sender_name": f"Guest {number}", "content": "Dinner at 8", "timestamp_ms": AT_MS} for number in range(99)
     ]
-    own = [{"content": "Dinner at 8", "timestamp_ms": AT_MS}, *({"content": each} for each in ("yes", "2", "?", "ok"))]
+    first = {"content": "Dinner at 8", "timestamp_ms": AT_MS}
+    own: list[dict[str, Any]] = [first, *({"content": each} for each in ("yes", "2", "?", "ok"))]
     found = texts(*own, *others, {"content": "Dinner at 9 (edited)", "timestamp_ms": AT_MS + 1_000})
     assert found[:4] == [("yes", False), ("2", False), ("?", False), ("ok", False)]
     assert found[4:] == [("Dinner at 8", False)] * 99 + [("Dinner at 9", True)]
