@@ -109,6 +109,12 @@ class Period(NamedTuple):
         start, end = self.first.toordinal(), self.last.toordinal() + 1
         return (start - _EPOCH) * 86_400, (end - _EPOCH) * 86_400
 
+    def days_of(self, chat: Period, total_messages: int) -> dict[str, Any]:
+        """Return the figures about the days of this period of a chat: days without messages count, too."""
+        first, last = max(self.first, chat.first), min(self.last, chat.last)
+        days = max(0, (last - first).days + 1)
+        return {"total_days": days, "messages_per_day_avg": round(total_messages / days, 2) if days else 0.0}
+
     def as_dict(self) -> dict[str, str]:
         """Return the days in ISO 8601, as the API shows them."""
         return {"from": self.first.isoformat(), "to": self.last.isoformat()}
@@ -134,7 +140,8 @@ def count_period(chat: Chat, period: Period) -> dict[str, Any]:
     counter = StatisticsCounter()
     for batch in TranscriptReader(chat).batches_between(*period.seconds):
         counter.add(batch)
-    return counter.result(chat.participants, recorded=chat.recorded_details)
+    counted = counter.result(chat.participants, recorded=chat.recorded_details)
+    return counted | period.days_of(Period(chat.first_message_on, chat.last_message_on), counted["total_messages"])
 
 
 def describe_period(chat: Chat, period: Period | None, *, compared_with: Period | None) -> dict[str, Any]:

@@ -42,6 +42,19 @@ def counted_alone(chat: Chat, first: date, last: date) -> Any:
     return orjson.loads(orjson.dumps(counter.result(chat.participants, recorded=chat.recorded_details)))
 
 
+def day_figures(figures: Any, total: int) -> Any:
+    return {"total_days": total, "messages_per_day_avg": round(figures["total_messages"] / total, 2)}
+
+
+def test_days_without_messages_count_in_a_period_but_not_days_outside_of_the_chat(api: Api, owner: User) -> None:
+    lines = [f"{day:02}/05/2024, 09:00 - {name}: hello\n" for day, name in ((2, "Asha"), (4, "Ravi"), (20, "Asha"))]
+    chat = import_chat(owner=owner, upload="".join(lines).encode())
+    figures = api.get(f"/api/chats/{chat.pk}/statistics?from=2024-05-01&to=2024-05-10")
+    assert (figures["total_days"], figures["active_days"], figures["messages_per_day_avg"]) == (9, 2, 0.22)
+    figures = api.get(f"/api/chats/{chat.pk}/statistics?from=2024-05-05&to=2024-05-10")
+    assert (figures["total_days"], figures["messages_per_day_avg"]) == (6, 0.0)
+
+
 def test_the_whole_chat_has_no_period(api: Api, chat: Chat) -> None:
     figures = api.get(f"/api/chats/{chat.pk}/statistics")
     assert (figures["period"], figures["comparison"], figures["total_messages"]) == (None, None, chat.message_count)
@@ -54,7 +67,7 @@ def test_a_period_is_counted_as_if_the_chat_had_no_other_messages(api: Api, chat
     assert figures.pop("period") == {"from": str(first), "to": str(last)}
     assert figures.pop("comparison") is None
     assert 0 < figures["total_messages"] < chat.message_count
-    assert figures == counted_alone(chat, first, last)
+    assert figures == counted_alone(chat, first, last) | day_figures(figures, (last - first).days + 1)
 
 
 def test_a_missing_day_is_the_first_or_last_of_the_chat(api: Api, chat: Chat) -> None:
@@ -97,6 +110,7 @@ def test_a_period_is_compared_with_any_other(api: Api, chat: Chat) -> None:
     query = f"from={last}&to={last}&compare_from={first}&compare_to={first}"
     comparison = api.get(f"/api/chats/{chat.pk}/statistics?{query}")["comparison"]
     assert comparison["statistics"] == counted_alone(chat, first, first)
+    assert comparison["statistics"]["total_days"] == 1
     whole = api.get(f"/api/chats/{chat.pk}/statistics?compare_from={first}&compare_to={first}")
     assert whole["total_messages"] == chat.message_count
 

@@ -17,7 +17,7 @@ from chats import exports
 from chats.counting import Period
 from chats.exports.dates import ORDERS
 from chats.exports.errors import ExportRefused
-from chats.exports.parsed import NO_DETAILS, SYSTEM_SENDER, Batch, Message, MessageKind, ParsedExport
+from chats.exports.parsed import NO_DETAILS, SYSTEM_SENDER, Batch, Message, MessageKind, ParsedExport, wall_clock
 from chats.exports.registry import get_parser
 from chats.projection import Projection, time_zones
 from chats.statistics import StatisticsCounter
@@ -68,11 +68,11 @@ class Command(BaseCommand):
                 # A path with a null byte is a ValueError.
                 raise UnreadableFile from error
             export = exports.read(content, date_order=options["date_order"], chat=options["chat"], now=timezone.now())
-            batches = _limited(export, map(projection(export).apply, export.batches), period)
+            messages = _PeriodReader(export, map(projection(export).apply, export.batches), period)
             output = (
-                as_json(export, batches)
+                as_json(export, messages)
                 if options["json"]
-                else summary(export, batches, page=Layout.for_stream(self.stdout))
+                else summary(export, messages, page=Layout.for_stream(self.stdout))
             )
             for line in output:
                 self.stdout.write(line)
@@ -103,24 +103,42 @@ def _day(text: str) -> date:
         raise ArgumentTypeError("Give a day such as 2024-01-31.") from None
 
 
-def _limited(export: ParsedExport, batches: Iterable[Batch], period: Period) -> Iterator[Batch]:
-    """Yield the messages of the period, and count them in the export instead of all messages."""
-    n_system = n_messages = 0
-    for batch in batches:
-        part = batch.between(*period.seconds)
-        part_system = part.senders.count(SYSTEM_SENDER)
-        n_system += part_system
-        n_messages += len(part) - part_system
-        yield part
-    export.n_system, export.n_messages = n_system, n_messages
+class _PeriodReader:
+    """Reads the messages of a period, and counts them in the export instead of all messages."""
+
+    def __init__(self, export: ParsedExport, batches: Iterable[Batch], period: Period) -> None:
+        self._export = export
+        self._batches = batches
+        self._period = period
+        self._counter = StatisticsCounter()
+        self._days: list[int] = []
+
+    def __iter__(self) -> Iterator[Batch]:
+        n_system = n_messages = 0
+        for batch in self._batches:
+            self._days += [min(batch.seconds) // 86_400, max(batch.seconds) // 86_400]
+            part = batch.between(*self._period.seconds)
+            self._counter.add(part)
+            part_system = part.senders.count(SYSTEM_SENDER)
+            n_system += part_system
+            n_messages += len(part) - part_system
+            yield part
+        self._export.n_system, self._export.n_messages = n_system, n_messages
+
+    def statistics(self) -> dict[str, Any]:
+        """Return the statistics of the messages that were read."""
+        counted = self._counter.result(self._export.participants, recorded=self._export.records)
+        first, last = (wall_clock(day * 86_400).date() for day in (min(self._days), max(self._days)))
+        whole = Period(first, last)
+        if self._period.first <= first and last <= self._period.last:
+            return counted
+        return counted | self._period.days_of(whole, counted["total_messages"])
 
 
-def as_json(export: ParsedExport, batches: Iterable[Batch]) -> Iterator[str]:
+def as_json(export: ParsedExport, period: _PeriodReader) -> Iterator[str]:
     """Yield one object on one line, after the whole file has been read without an error."""
-    counter = StatisticsCounter()
     messages = []
-    for batch in batches:
-        counter.add(batch)
+    for batch in period:
         rows = [
             {
                 "timestamp": message.sent_at.isoformat(),
@@ -141,7 +159,7 @@ def as_json(export: ParsedExport, batches: Iterable[Batch]) -> Iterator[str]:
         "n_system": export.n_system,
         "n_unreadable": export.n_unreadable,
         "n_future": export.n_future,
-        "statistics": counter.result(export.participants, recorded=export.records),
+        "statistics": period.statistics(),
     }
     before = {
         "platform": export.platform,
@@ -176,12 +194,10 @@ def _details(message: Message) -> dict[str, Any]:
     return {name: value for name, value in known.items() if value is not None and value is not False and value != []}
 
 
-def summary(export: ParsedExport, batches: Iterable[Batch], *, page: Layout) -> Iterator[str]:
+def summary(export: ParsedExport, period: _PeriodReader, *, page: Layout) -> Iterator[str]:
     """Yield bars and short lists for a terminal. They contain names and words, but no message."""
-    counter = StatisticsCounter()
     kinds = [0] * len(MessageKind)
-    for batch in batches:
-        counter.add(batch)
+    for batch in period:
         for kind in batch.kinds:
             kinds[kind] += 1
     unsure = " (the file does not prove it: use --date-order to change it)" if export.ambiguous_dates else ""
@@ -198,4 +214,4 @@ def summary(export: ParsedExport, batches: Iterable[Batch], *, page: Layout) -> 
         yield f"  {plural(export.n_future, 'message')} dated later than today"
     # A period can have none.
     if export.n_messages:
-        yield from summarize(counter.result(export.participants, recorded=export.records), layout=page)
+        yield from summarize(period.statistics(), layout=page)
