@@ -78,6 +78,7 @@ SHAPES: dict[str, Shape] = {
     "links": repeated("http://x.y ", after=AT + b"A: "),
     "mentions": repeated("@a ", after=AT + b"A: "),
     "brackets of JSON": repeated("[", after=b'{"messages":'),
+    "lists of JSON that are not closed": repeated('"",', after=b'{"messages":' + b'["",' * 11),
     "numbers of JSON": repeated("1,", after=TELEGRAM),
     "escapes of JSON": repeated(_MESSAGE % rb"a\x0Bb", after=TELEGRAM),
     "values without quotation marks": repeated(_MESSAGE.replace(b'"A"', b"A b"), after=TELEGRAM),

@@ -150,9 +150,10 @@ _WEB_MESSAGE = (
     b'<div class="date" title="14.03.2024 21:05:33"></div><div class="from_name">A</div>'
     b'<div class="text">%b</div></html>'
 )
-#: Each takes minutes if it is read in quadratic time.
+#: Each takes minutes if a pattern backtracks, or matches a part again for each one around it.
 SLOW_SHAPES: dict[str, bytes] = {
     "the name of a tag that is not closed": _WEB_MESSAGE % (b"<" + b"a" * 400_000 + b"<"),
+    "nested lists of JSON that are not closed": b'{"messages":' + b'["",' * 11 + b'"",' * 100_000,
     "the end of a tag that is not closed": _WEB_MESSAGE % (b"</" + b"a1" * 200_000 + b"<"),
 }
 
