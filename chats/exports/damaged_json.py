@@ -25,6 +25,9 @@ from chats.exports.patterns import repeated
 #: More than any messenger writes. Each unreadable value takes several attempts.
 UNREADABLE_LIMIT = 10_000
 
+#: More than any messenger writes wrongly in one file, and repaired in a few seconds.
+REPAIRS_LIMIT = 500_000
+
 #: How far an element is followed beyond the text that usually begins the next one.
 _LOOK_BYTES = 64 * 1024
 #: How often the text can be looked at in this way.
@@ -51,14 +54,16 @@ class DamagedArray(JsonCursor):
     """The elements of an array that begins at `start`; `end` is before any other array of messages.
 
     `first_key` is what elements usually begin with, such as `"id"`.
-    `unreadable` counts the values that `windows` has left out so far.
+    `unreadable` counts the values that `windows` has left out so far, `repairs` the attempts to repair one. They begin
+    with those in the other arrays of the file.
     """
 
-    def __init__(self, text: bytes, start: int, end: int, first_key: bytes) -> None:
+    def __init__(self, text: bytes, start: int, end: int, first_key: bytes, *, repairs: int = 0) -> None:
         super().__init__(text, start)
         self.end = end
         self.first_key = first_key
         self.unreadable = 0
+        self.repairs = repairs
         #: The comma before an element and what follows up to its first key: as usual in this file, and with any blanks.
         self._beginning = b""
         self._similar: re.Pattern[bytes] | None = None
@@ -72,7 +77,8 @@ class DamagedArray(JsonCursor):
     def windows(self) -> Iterator[Window]:
         """Yield the readable elements in windows.
 
-        Raise MalformedJson if there is no array, or after UNREADABLE_LIMIT unreadable values.
+        Raise MalformedJson if there is no array, after UNREADABLE_LIMIT unreadable values, or after REPAIRS_LIMIT
+        repairs.
         """
         self._expect(b"[")
         self._learn_beginning()
@@ -80,6 +86,8 @@ class DamagedArray(JsonCursor):
         while self.position < self.end and not self._is_closed():
             window = self._intact_window(separator) or self._salvaged_window(separator)
             self.position = window.end
+            if self.repairs > REPAIRS_LIMIT:
+                raise MalformedJson
             yield window
             self._step_over_comma()
         if self.position >= self.end:
@@ -211,9 +219,10 @@ class DamagedArray(JsonCursor):
         return rows
 
     def _decode_repaired(self, start: int, end: int) -> list[Any]:
-        if end - start > VALUE_LIMIT_BYTES:
+        if end - start > VALUE_LIMIT_BYTES or self.repairs > REPAIRS_LIMIT:
             raise MalformedJson
-        repaired, missing = repair(self.text[start:end])
+        repaired, missing, repairs = repair(self.text[start:end])
+        self.repairs += repairs
         rows: list[Any] = decode(b"[" + repaired + b"]")
         self._count_unreadable(missing)
         return rows
@@ -224,8 +233,9 @@ class DamagedArray(JsonCursor):
             raise MalformedJson
 
 
-def repair(piece: bytes) -> tuple[bytes, int]:
-    """Return the text with the mistakes repaired that leave its meaning clear, and how many values it lacks.
+def repair(piece: bytes) -> tuple[bytes, int, int]:
+    """Return the text with the mistakes repaired that leave its meaning clear, how many values it lacks, and how many
+    places between its strings were repaired.
 
     Escapes that JSON does not have are rewritten (`\\x0B`) or read as they are printed. Values without quotation marks
     become strings, missing ones null. The comma after the last value of a list is removed.
@@ -233,12 +243,15 @@ def repair(piece: bytes) -> tuple[bytes, int]:
     # Outside of strings, a backslash has no meaning at all.
     piece = _ESCAPE.sub(_repaired_escape, piece) if b"\\" in piece else piece
     parts: list[bytes] = []
-    missing = position = 0
-    while position < len(piece):
+    missing = repairs = position = 0
+    while True:
         correct = _CORRECT.match(piece, position)
         if correct:
             parts.append(correct[0])
             position = correct.end()
+        if position == len(piece):
+            break
+        repairs += 1
         bare = _BARE.match(piece, position)
         if bare is None:
             if piece.startswith(b'"', position):
@@ -260,7 +273,7 @@ def repair(piece: bytes) -> tuple[bytes, int]:
         elif not _LITERAL.fullmatch(value):
             value = b'"' + value + b'"'
         parts.append(b":" + value)
-    return b"".join(parts), missing
+    return b"".join(parts), missing, repairs
 
 
 def _repaired_escape(escape: re.Match[bytes]) -> bytes:

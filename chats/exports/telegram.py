@@ -204,15 +204,19 @@ def find_chats_of_damaged_text(text: bytes) -> list[TelegramChat]:
         after = position
     ends = [beginning for _, beginning in headers[1:]] + [len(text)]
     found_chats: list[TelegramChat] = []
+    repairs = 0
     for (header, _), (_, position), end in zip(headers, arrays, ends, strict=True):
         count = None
         if len(arrays) > 1:
             count = 0
+            messages = DamagedArray(text, position, end, _FIRST_KEY, repairs=repairs)
             try:
-                for window in DamagedArray(text, position, end, _FIRST_KEY).windows():
+                for window in messages.windows():
                     count += sum(is_message(row) and is_by_person(row) for row in window.rows)
             except MalformedJson:
                 continue
+            finally:
+                repairs = messages.repairs
         found_chats.append(TelegramChat.from_header(header, position, messages=count, end=end))
     return [chat for chat in found_chats if chat.messages != 0]
 

@@ -99,7 +99,7 @@ def test_a_text_that_breaks_off_loses_only_its_last_message(
     ],
 )
 def test_known_mistakes_are_repaired(printed: bytes, meant: dict[str, Any], missing: int) -> None:
-    repaired, counted = repair(printed)
+    repaired, counted, _ = repair(printed)
     assert json.loads(repaired, strict=False) == meant
     assert counted == missing
 
@@ -109,7 +109,7 @@ def test_a_string_that_is_not_closed_is_repaired_in_linear_time(escapes: bytes) 
     """Else one of 100 KB takes minutes."""
     begun = time.process_time()
     text = b'{"id":1,"a":"' + escapes * (100_000 // len(escapes))
-    assert repair(text) == (text, 0)
+    assert repair(text) == (text, 0, 1)
     assert time.process_time() - begun < 2
 
 
@@ -138,3 +138,13 @@ def test_more_unreadable_values_than_any_messenger_writes_are_not_followed(monke
     assert read(b"[" + b", ".join([broken] * 20) + b"]") == ([], 20)
     with pytest.raises(MalformedJson):
         read(b"[" + b", ".join([broken] * 21) + b"]")
+
+
+def test_more_repaired_values_than_any_messenger_writes_wrongly_are_not_followed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(damaged_json, "REPAIRS_LIMIT", 20)
+    bare = b'{"id":1,"text":a b}'
+    assert read(b"[" + b",".join([bare] * 20) + b"]") == ([{"id": 1, "text": "a b"}] * 20, 0)
+    with pytest.raises(MalformedJson):
+        read(b"[" + b",".join([bare] * 21) + b"]")

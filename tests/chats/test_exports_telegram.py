@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from chats import exports
-from chats.exports import errors
+from chats.exports import damaged_json, errors
 from chats.exports.parsed import SYSTEM_SENDER, Detail, Details, MediaKind, Message, MessageKind, ParsedExport, Reaction
 from chats.statistics import StatisticsCounter
 from tests import platforms
@@ -119,6 +119,16 @@ def test_the_other_chats_of_an_account_are_read_whatever_is_broken_in_one() -> N
             assert [m.text for m in messages] == [f"{name} one", f"{name} two"]
             assert export.n_unreadable == 0
         assert read(broken, "2")[1][-1].text == "Ben two"
+
+
+def test_repaired_values_of_all_chats_are_limited_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    chats = [chat({"text": "bare"}, {"text": "bare"}, id=number, name=f"Guest {number}") for number in range(1, 4)]
+    account = printed({"chats": {"list": chats}}).replace(b'"bare"', b"bare")
+    for limit, ids in ((100, ["1", "2", "3"]), (5, ["1", "2"])):
+        monkeypatch.setattr(damaged_json, "REPAIRS_LIMIT", limit)
+        with pytest.raises(errors.SeveralChats) as refusal:
+            read(account)
+        assert [each["id"] for each in refusal.value.extra["chats"]] == ids
 
 
 def test_a_file_that_breaks_off_is_read_up_to_there() -> None:
