@@ -299,6 +299,11 @@ def test_several_edits_of_a_message_count_once() -> None:
     assert texts(*({"content": each} for each in said)) == [("Dinner at 8 or 9", True)]
 
 
+def test_an_edit_that_restores_the_first_text_replaces_the_edit_before_it() -> None:
+    said = ["see you at 6", "see you at 7 (edited)", "see you at 6 (edited)"]
+    assert texts(*({"content": each} for each in said)) == [("see you at 6", True)]
+
+
 @pytest.mark.parametrize("note", ["edited", "editado", "modifié", "bearbeitet", "modificato", "düzenlendi", "編集済み"])
 def test_the_note_is_recognised_in_many_languages_and_repaired(note: str) -> None:
     said = [{"content": mojibake("été ❤")}, {"content": mojibake(f"été 🔥 ({note})")}]
