@@ -337,6 +337,7 @@ def without_originals(messages: Iterable[tuple[Row, bool]]) -> Iterator[Row]:
     # The numbers of each sender's last texts. Searching all waiting rows takes long if many people write.
     texts_of: dict[int, deque[int]] = {}
     trigrams = _Trigrams()
+    text_kind = int(MessageKind.TEXT)
     for number, (row, may_be_edited) in enumerate(messages):
         while waiting and (len(waiting) == WAITING_ROWS or row.seconds - waiting[0].seconds > EDITABLE_SECONDS):
             earliest = waiting.popleft()
@@ -346,7 +347,7 @@ def without_originals(messages: Iterable[tuple[Row, bool]]) -> Iterator[Row]:
                 yield earliest
             n_left += 1
         waiting.append(row)
-        if row.kind != MessageKind.TEXT:
+        if row.kind != text_kind:
             continue
         if (texts := texts_of.get(row.sender)) is None:
             if len(texts_of) == 2 * WAITING_ROWS:
