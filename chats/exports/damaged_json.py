@@ -68,6 +68,7 @@ class DamagedArray(JsonCursor):
         self._beginning = b""
         self._similar: re.Pattern[bytes] | None = None
         self._is_out_of_step = False
+        self._skipped_brackets = 0
         #: What has been found ahead of the cursor applies until the cursor is there: the beginning of the next element,
         #: the end of the last one, and the end of a text that cannot be decoded as a whole.
         self._next_beginning = self._last_end = self._undecodable_end = -1
@@ -77,8 +78,8 @@ class DamagedArray(JsonCursor):
     def windows(self) -> Iterator[Window]:
         """Yield the readable elements in windows.
 
-        Raise MalformedJson if there is no array, after UNREADABLE_LIMIT unreadable values, or after REPAIRS_LIMIT
-        repairs.
+        Raise MalformedJson if there is no array, after UNREADABLE_LIMIT unreadable values or brackets that close
+        nothing, or after REPAIRS_LIMIT repairs.
         """
         self._expect(b"[")
         self._learn_beginning()
@@ -126,6 +127,9 @@ class DamagedArray(JsonCursor):
         if after < self.end and not self.text.startswith((b",", b"}"), after):
             return False
         if self._is_out_of_step and (next_element := self._find_next_beginning()) < self.end:
+            self._skipped_brackets += 1
+            if self._skipped_brackets > UNREADABLE_LIMIT:
+                raise MalformedJson
             self.position = self._after_blanks(next_element + 1)
             return False
         return True

@@ -87,6 +87,7 @@ SHAPES: dict[str, Shape] = {
     "broken messages between intact ones": repeated(_MESSAGE * 100 + _MESSAGE.replace(b'"A",', b'"A'), after=TELEGRAM),
     "escapes in a string that is not closed": repeated(rb"\"", after=TELEGRAM + b'{"id":1,"text":"'),
     "other elements before broken ones": repeated(b'{"x":1},' * 25_000 + b'{"x" 1},{"id":2},', after=TELEGRAM),
+    "brackets after messages": repeated(_MESSAGE.removesuffix(b",") + b"],", after=TELEGRAM + b'{"x" 1},'),
     "beginnings of messages": repeated('{"id":1,', after=TELEGRAM),
     "elements of a web page": repeated("<b>", after=PAGE),
     "ends of elements": repeated("</b>", after=PAGE),

@@ -148,3 +148,13 @@ def test_more_repaired_values_than_any_messenger_writes_wrongly_are_not_followed
     assert read(b"[" + b",".join([bare] * 20) + b"]") == ([{"id": 1, "text": "a b"}] * 20, 0)
     with pytest.raises(MalformedJson):
         read(b"[" + b",".join([bare] * 21) + b"]")
+
+
+def test_more_brackets_that_close_nothing_than_unreadable_values_are_not_followed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(damaged_json, "UNREADABLE_LIMIT", 20)
+    beginning, end = b'[{"id":1},{"x" 1},', b'{"id":2}]'
+    assert read(beginning + b'{"id":1}],' * 20 + end) == ([{"id": 1}] * 21 + [{"id": 2}], 1)
+    with pytest.raises(MalformedJson):
+        read(beginning + b'{"id":1}],' * 21 + end)
