@@ -19,7 +19,7 @@ _MAP = re.compile(
     rb"|maps\.apple\.com|(?:www\.|m\.)?foursquare\.com/v/|(?:www\.)?openstreetmap\.org)"
 )
 # Up to the next parenthesis, also a full-width one, so that a line of parentheses takes linear time.
-_NO_PARENTHESIS = rb"(?:[^\n()\xef]|\xef(?!\xbc[\x88\x89]))*+"
+_NO_PARENTHESIS = rb"(?>(?:[^\n()\xef]|\xef(?!\xbc[\x88\x89]))*)"
 #: A line of a poll: `<mark>OPTION: Goa (<mark>2 votes)`.
 _OPTION = re.compile(
     rb"\n%b[^\n]*(?:\(|\xef\xbc\x88)%b?%b(?:\)|\xef\xbc\x89)" % (ANY_OWN_MARK, ANY_OWN_MARK, _NO_PARENTHESIS)

@@ -23,12 +23,12 @@ _UNSPACED_NAME = re.compile(
 )
 # A label of a host has unspaced letters only at its start, and the last label does not mix ASCII with other letters.
 _HOST = (
-    rf"(?:(?=[\w{_LETTER}{_UNSPACED_LETTER}]){_UNSPACED_LETTER}*+[\w{_LETTER}-]*+\.)*"
+    rf"(?:(?=[\w{_LETTER}{_UNSPACED_LETTER}])(?>{_UNSPACED_LETTER}*)[\w{_LETTER}-]*+\.)*"
     rf"(?:[A-Za-z0-9](?:[\w-]*[A-Za-z0-9])?|[{_LETTER}{_UNSPACED_LETTER}]++)"
 )
 # In a path, unspaced letters begin a part, as in /wiki/東京. Directly after ASCII letters, also after the padding of
 # Base64, they are text after the link.
-_IN_PATH = rf"[^\x00-\x20\x7f<>\"`\\^{{}}()\[\]{_UNSPACED_LETTER}]++|(?<=[/=_#:@(+-])(?<!==){_UNSPACED_LETTER}++"
+_IN_PATH = rf"[^\x00-\x20\x7f<>\"`\\^{{}}()\[\]{_UNSPACED_LETTER}]++|(?<=[/=_#:@(+-])(?<!==)(?>{_UNSPACED_LETTER}+)"
 # Brackets belong to a link in pairs, parentheses also inside parentheses.
 _IN_PARENTHESES = rf"{_IN_PATH}|[\[\]]"
 _PARENTHESES = rf"\((?:{_IN_PARENTHESES}|\((?:{_IN_PARENTHESES})*\))*\)"

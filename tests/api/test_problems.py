@@ -45,6 +45,7 @@ SLUGS = [
     "length-required",
     "malformed-idempotency-key",
     "no-chat-text",
+    "no-messages",
     "no-such-chat",
     "not-a-chat-export",
     "not-by-same-person",

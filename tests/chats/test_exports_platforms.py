@@ -459,7 +459,7 @@ def test_a_chat_without_messages_by_people_is_not_listed() -> None:
         (instagram(), errors.NoMessages),
         (instagram({"content": "Liked a message"}), errors.OnlySystemMessages),
         (telegram({"type": "service", "action": "pin_message"}), errors.OnlySystemMessages),
-        (telegram({"date": "x"}), errors.NoMessages),
+        (telegram({"date": "x"}), errors.DamagedExport),
         (account(telegram(), telegram()), errors.OnlySystemMessages),
         (b"<!DOCTYPE html>\n<html><body>tgme</body></html>", errors.WebPage),
         (platforms.zipped({"messages.html": b"\n<html lang='en'>", "a.jpg": b"\xff\xd8\0\1"}), errors.WebPage),
