@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import date
+from itertools import islice
 from typing import Any, NamedTuple
 
 import orjson
@@ -120,12 +121,19 @@ class Period(NamedTuple):
         return {"from": self.first.isoformat(), "to": self.last.isoformat()}
 
 
+def in_large_batches(batches: Iterable[Batch]) -> Iterator[Batch]:
+    """Yield the same messages in batches of about 5,000: counting a block of 500 by itself takes twice as long."""
+    remaining = iter(batches)
+    while parts := list(islice(remaining, 10)):
+        yield Batch.joined(parts)
+
+
 def update_statistics(chat: Chat) -> None:
     """Count the statistics of a chat again if they were counted by earlier rules."""
     if chat.statistics_version == STATISTICS_VERSION:
         return
     counter = ChatCounter(chat.projection)
-    for batch in TranscriptReader(chat, as_stored=True).batches():
+    for batch in in_large_batches(TranscriptReader(chat, as_stored=True).batches()):
         counter.add(batch)
     columns = counter.columns(chat, chat.participants)
     # If the chat has changed since it was loaded, its statistics are current already, and nothing matches.
@@ -138,7 +146,7 @@ def update_statistics(chat: Chat) -> None:
 def count_period(chat: Chat, period: Period) -> dict[str, Any]:
     """Return the statistics of the messages of a period. Only its blocks are opened."""
     counter = StatisticsCounter()
-    for batch in TranscriptReader(chat).batches_between(*period.seconds):
+    for batch in in_large_batches(TranscriptReader(chat).batches_between(*period.seconds)):
         counter.add(batch)
     counted = counter.result(chat.participants, recorded=chat.recorded_details)
     return counted | period.days_of(Period(chat.first_message_on, chat.last_message_on), counted["total_messages"])

@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from chats.counting import ChatCounter
+from chats.counting import ChatCounter, in_large_batches
 from chats.exports.parsed import writable
 from chats.merging import ChatChanges
 from chats.models import Chat
@@ -95,7 +95,7 @@ def _changed_columns(
         counter = ChatCounter(
             Projection.for_people(people, export_names=chat.export_names, clock=chat.clock, time_zone=time_zone)
         )
-        for batch in TranscriptReader(chat, as_stored=True).batches():
+        for batch in in_large_batches(TranscriptReader(chat, as_stored=True).batches()):
             counter.add(batch)
         columns |= counter.columns(chat, people.names)
     return columns

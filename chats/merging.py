@@ -14,7 +14,7 @@ from django.db import transaction
 
 from chats import deduplication, indexing, people
 from chats.bulk_copy import copy_rows
-from chats.counting import ChatCounter
+from chats.counting import ChatCounter, in_large_batches
 from chats.exports.parsed import SYSTEM_SENDER, Batch, Detail, Details
 from chats.exports.registry import get_parser
 from chats.models import Chat, ChatUpload, TranscriptBlock
@@ -216,7 +216,7 @@ def _merged_columns(plan: MergePlan) -> dict[str, Any]:
     counter = ChatCounter(
         Projection.for_people(who, export_names=plan.export_names, clock=chat.clock, time_zone=chat.time_zone)
     )
-    for batch in chain(TranscriptReader(chat, as_stored=True).batches(), plan.new_batches()):
+    for batch in in_large_batches(chain(TranscriptReader(chat, as_stored=True).batches(), plan.new_batches())):
         counter.add(batch)
 
     has_default_title = chat.title == default_title(chat.participants)

@@ -81,7 +81,17 @@ class Projection:
         if self.person_of_sender is not None:
             senders = list(map(self.person_of_sender.__getitem__, senders))
         details = {position: self._shown(each) for position, each in batch.details.items()}
-        return Batch(batch.first_number, seconds, senders, batch.kinds, batch.texts, batch.edited, details, utc_offsets)
+        return Batch(
+            batch.first_number,
+            seconds,
+            senders,
+            batch.kinds,
+            batch.texts,
+            batch.edited,
+            details,
+            utc_offsets,
+            batch.numbers,
+        )
 
     def _shown(self, details: Details) -> Details:
         if self.person_of_sender is not None and details.reply_to is not None:

@@ -202,6 +202,27 @@ class Batch:
             [self.number_at(position) for position in positions],
         )
 
+    @classmethod
+    def joined(cls, parts: Sequence[Batch]) -> Batch:
+        """Return the messages of one batch or more, in order, with their numbers."""
+        offset, edited, details = 0, set[int](), dict[int, Details]()
+        for part in parts:
+            edited.update(offset + position for position in part.edited)
+            details.update((offset + position, each) for position, each in part.details.items())
+            offset += len(part)
+        has_offsets = any(part.utc_offsets is not None for part in parts)
+        return cls(
+            parts[0].first_number,
+            [seconds for part in parts for seconds in part.seconds],
+            [sender for part in parts for sender in part.senders],
+            [kind for part in parts for kind in part.kinds],
+            [text for part in parts for text in part.texts],
+            frozenset(edited),
+            details,
+            [offset for part in parts for offset in part.utc_offsets or [None] * len(part)] if has_offsets else None,
+            [part.number_at(position) for part in parts for position in range(len(part))],
+        )
+
     def followed_by(self, other: Batch) -> Batch:
         """Return the messages of both. Raise ValueError if the other does not begin with the next number."""
         length = len(self)

@@ -80,6 +80,17 @@ def test_a_part_of_a_batch_by_time_has_its_edits_details_and_offsets() -> None:
     assert original.between(0, 100) is original
 
 
+def test_joined_batches_have_all_columns_and_their_numbers() -> None:
+    original = batch(1, ["a", "b", "c", "d", "e"], seconds=[10, 99, 20, 5, 30], edited=[1, 4])
+    original.details = {0: Details(reply_to=0), 4: Details(is_forwarded=True)}
+    original.utc_offsets = [1, 2, 3, 4, 5]
+    parts = [original.slice(0, 2), original.slice(2, 5)]
+    joined = Batch.joined(parts)
+    assert list(joined.messages(["Asha", "Ravi"])) == list(original.messages(["Asha", "Ravi"]))
+    in_period = Batch.joined([part.between(10, 90) for part in parts])
+    assert (in_period.texts, in_period.numbers, set(in_period.edited)) == (["a", "c", "e"], [1, 3, 5], {2})
+
+
 def test_offsets_are_unknown_for_the_part_that_has_none() -> None:
     one, other = batch(1, ["a", "b"]), batch(3, ["c"])
     other.utc_offsets = [3600]
