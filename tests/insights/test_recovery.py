@@ -297,3 +297,22 @@ def test_an_orphaned_reservation_is_counted_once_by_two_recoveries(transactional
         other = BackgroundCall(lambda: recovery.release_orphaned_reservation(reservation.pk))
         eventually(is_a_lock_awaited)
     assert other.result() is False
+
+
+def test_a_job_that_is_deleted_meanwhile_stops_no_other_recovery(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    deleted, other = (rows.job(types=1) for _ in range(2))
+    GenerationJob.objects.update(deadline_at=Now() - timedelta(seconds=1))
+    settle_job = recovery._fail_overdue_job
+
+    def fail_overdue_job(job_id: Any) -> bool:
+        if job_id == deleted.pk:
+            raise GenerationJob.DoesNotExist
+        return settle_job(job_id)
+
+    monkeypatch.setattr(recovery, "_fail_overdue_job", fail_overdue_job)
+    assert recovery.recover().overdue_jobs == 1
+    assert "recovery failed" in caplog.messages
+    other.refresh_from_db()
+    assert other.status == "failed"
