@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import IntEnum, StrEnum
+from itertools import chain
 from typing import Literal, NamedTuple
 
 SYSTEM_SENDER = -1
@@ -205,42 +206,34 @@ class Batch:
     @classmethod
     def joined(cls, parts: Sequence[Batch]) -> Batch:
         """Return the messages of one batch or more, in order, with their numbers."""
-        offset, edited, details = 0, set[int](), dict[int, Details]()
+        length, edited, details, is_consecutive = 0, set[int](), dict[int, Details](), True
         for part in parts:
-            edited.update(offset + position for position in part.edited)
-            details.update((offset + position, each) for position, each in part.details.items())
-            offset += len(part)
-        has_offsets = any(part.utc_offsets is not None for part in parts)
+            is_consecutive &= part.numbers is None and part.first_number == parts[0].first_number + length
+            edited.update(length + position for position in part.edited)
+            details.update((length + position, each) for position, each in part.details.items())
+            length += len(part)
+        utc_offsets = numbers = None
+        if any(part.utc_offsets is not None for part in parts):
+            utc_offsets = list(chain.from_iterable(part.utc_offsets or [None] * len(part) for part in parts))
+        if not is_consecutive:
+            numbers = [part.number_at(position) for part in parts for position in range(len(part))]
         return cls(
             parts[0].first_number,
-            [seconds for part in parts for seconds in part.seconds],
-            [sender for part in parts for sender in part.senders],
-            [kind for part in parts for kind in part.kinds],
-            [text for part in parts for text in part.texts],
+            list(chain.from_iterable(part.seconds for part in parts)),
+            list(chain.from_iterable(part.senders for part in parts)),
+            list(chain.from_iterable(part.kinds for part in parts)),
+            list(chain.from_iterable(part.texts for part in parts)),
             frozenset(edited),
             details,
-            [offset for part in parts for offset in part.utc_offsets or [None] * len(part)] if has_offsets else None,
-            [part.number_at(position) for part in parts for position in range(len(part))],
+            utc_offsets,
+            numbers,
         )
 
     def followed_by(self, other: Batch) -> Batch:
         """Return the messages of both. Raise ValueError if the other does not begin with the next number."""
-        length = len(self)
-        if other.first_number != self.first_number + length:
-            raise ValueError(f"message {other.first_number} follows {self.first_number + length - 1}")
-        utc_offsets = None
-        if self.utc_offsets is not None or other.utc_offsets is not None:
-            utc_offsets = (self.utc_offsets or [None] * length) + (other.utc_offsets or [None] * len(other))
-        return Batch(
-            self.first_number,
-            self.seconds + other.seconds,
-            self.senders + other.senders,
-            self.kinds + other.kinds,
-            self.texts + other.texts,
-            self.edited | {length + position for position in other.edited},
-            {**self.details, **{length + position: details for position, details in other.details.items()}},
-            utc_offsets,
-        )
+        if other.first_number != self.first_number + len(self):
+            raise ValueError(f"message {other.first_number} follows {self.first_number + len(self) - 1}")
+        return Batch.joined([self, other])
 
     def messages(self, participants: list[str]) -> Iterator[Message]:
         """Yield the messages with the names of their senders."""
