@@ -12,6 +12,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, Field, StrictBool, model_validator
 
+from insights.episodes import KINDS, ROLES, TOPICS, Tone
 from insights.facts import FACTS
 from insights.scales import NOT_ENOUGH_DATA, SIGNAL_KINDS, rate_on_scale
 from insights.validation import (
@@ -121,6 +122,41 @@ class Signal(ClosedModel):
         return self
 
 
+KindName = Annotated[Text, AfterValidator(lambda name: check_member(name, KINDS))]
+RoleName = Annotated[Text, AfterValidator(lambda name: check_member(name, ROLES))]
+TopicName = Annotated[Text, AfterValidator(lambda name: check_member(name, TOPICS))]
+ToneName = Annotated[Text, AfterValidator(lambda name: check_member(name, frozenset(Tone)))]
+
+
+class EpisodeGroup(ClosedModel):
+    """One of the things that a section distinguishes, with the episodes that show it.
+
+    An episode belongs to the group if it is of one of its kinds and topics, and counts for the people with one of its
+    roles. An empty list stands for all that the section uses.
+    """
+
+    key: Slug
+    title: Text
+    kinds: tuple[KindName, ...] = ()
+    topics: tuple[TopicName, ...] = ()
+    roles: tuple[RoleName, ...] = ()
+
+
+class Reading(ClosedModel):
+    """The episodes that answer a section, for engines that read the chat.
+
+    An episode counts for a person with one of `roles`. Without a `signal` of its own, and unless the section's signal
+    measures a fact, the engine itself rates the section.
+    """
+
+    kinds: tuple[KindName, ...] = Field(min_length=1)
+    topics: tuple[TopicName, ...] = ()
+    tones: tuple[ToneName, ...] = (Tone.SINCERE,)
+    roles: tuple[RoleName, ...] = ("does",)
+    groups: tuple[EpisodeGroup, ...] = Field(default=(), alias="group")
+    signal: Signal | None = None
+
+
 class Section(ClosedModel):
     """One question of an insight. A section without a scale has a finding and no rating.
 
@@ -141,6 +177,7 @@ class Section(ClosedModel):
     groups: tuple[Group, ...] = Field(default=(), alias="group")
     terms_label: ShortText = Field(default="", alias="counted")
     signal: Signal | None = None
+    reading: Reading | None = None
     sentences: Mapping[str, Text] = Field(default_factory=dict, alias="says")
     weight: Number = Field(default=1.0, ge=0)
     sensitive: StrictBool = False

@@ -9,7 +9,7 @@ import orjson
 from django.conf import settings
 from django.core.validators import MinValueValidator
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import F, Q, Value
 from django.db.models.functions import Now
 
 from billing.models import CoinReservation
@@ -25,6 +25,12 @@ class Category(models.Model):
     icon = models.CharField(max_length=16, blank=True)
     price = models.PositiveIntegerField(
         validators=[MinValueValidator(50)], help_text="Coins for the whole category, split over its insights."
+    )
+    engine_prices = models.JSONField(
+        default=dict,
+        db_default=Value({}, models.JSONField()),
+        blank=True,
+        help_text='Other prices by engine, such as {"local": 80}.',
     )
     display_order = models.PositiveSmallIntegerField(default=0)
     active = models.BooleanField(default=True)
@@ -48,6 +54,12 @@ class InsightType(models.Model):
     icon = models.CharField(max_length=16, blank=True)
     purpose = models.TextField()
     price = models.PositiveIntegerField(help_text="Coins for this insight alone.")
+    engine_prices = models.JSONField(
+        default=dict,
+        db_default=Value({}, models.JSONField()),
+        blank=True,
+        help_text='Other prices by engine, such as {"local": 20}.',
+    )
     groups = models.BooleanField(help_text="Available for chats of more than two people.")
     min_messages = models.PositiveIntegerField(
         help_text="A chat with fewer messages is rejected before coins are reserved."
@@ -219,6 +231,12 @@ class Insight(models.Model):
     up_to_message = models.PositiveIntegerField(
         null=True, editable=False, help_text="The chat's last message number when this was generated."
     )
+    voided = models.BooleanField(
+        default=False,
+        db_default=False,
+        editable=False,
+        help_text="Delivered but not charged: it withholds its ratings because somebody may be in danger.",
+    )
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     objects = InsightQuerySet.as_manager()
@@ -304,3 +322,114 @@ class InsightAttempt(models.Model):
 
     def __str__(self) -> str:
         return f"attempt {self.number} of insight {self.insight_id}"
+
+
+class ReadingQuerySet(models.QuerySet["ChatReading"]):
+    """Readings by status and lease."""
+
+    def due(self) -> Self:
+        """Return the pending readings of indexed chats whose next attempt is due by the database's clock."""
+        return self.filter(
+            status=ChatReading.Status.PENDING,
+            next_attempt_at__lte=Now(),
+            chat__vector_status=Chat.VectorStatus.COMPLETED,
+        )
+
+    def lease_expired(self) -> Self:
+        """Return the readings whose worker stopped renewing its lease."""
+        return self.filter(status=ChatReading.Status.READING, lease_expires_at__lt=Now())
+
+
+class ChatReading(models.Model):
+    """What a language model found when it read a chat, once, before any insight. Its windows are in ReadWindow.
+
+    `engine`, `model` and `version` say what read the chat; a reading by another one is not used. `up_to_message` is the
+    last message that the windows were planned for: after an extension of the chat, only later messages are read.
+    """
+
+    class Status(models.TextChoices):
+        PENDING = "pending"
+        READING = "reading"
+        COMPLETED = "completed"
+        FAILED = "failed"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    chat = models.OneToOneField(Chat, models.CASCADE, related_name="reading")
+    status = models.CharField(max_length=16, choices=Status, default=Status.PENDING)
+    engine = models.CharField(max_length=32)
+    model = models.CharField(max_length=64)
+    version = models.PositiveSmallIntegerField()
+    up_to_message = models.PositiveIntegerField(null=True, editable=False)
+    attempt = models.PositiveSmallIntegerField(default=0)
+    next_attempt_at = models.DateTimeField(db_default=Now())
+    lease_token = models.UUIDField(null=True, editable=False)
+    lease_expires_at = models.DateTimeField(null=True, editable=False)
+    dispatched_at = models.DateTimeField(null=True, editable=False)
+    started_at = models.DateTimeField(null=True, editable=False)
+    finished_at = models.DateTimeField(null=True, editable=False)
+    error_code = models.CharField(max_length=64, blank=True)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    objects = ReadingQuerySet.as_manager()
+
+    class Meta:
+        db_table = "chat_readings"
+        indexes = [
+            models.Index(fields=["next_attempt_at"], name="readings_due", condition=Q(status="pending")),
+            models.Index(fields=["lease_expires_at"], name="readings_leased", condition=Q(status="reading")),
+            models.Index(fields=["-created_at"], name="readings_newest"),
+        ]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(status="reading", lease_token__isnull=False, lease_expires_at__isnull=False)
+                | (~Q(status="reading") & Q(lease_token__isnull=True, lease_expires_at__isnull=True)),
+                name="reading_leased_iff_being_read",
+            ),
+            models.CheckConstraint(
+                condition=~Q(status="failed") | ~Q(error_code=""), name="failed_reading_has_an_error_code"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"reading {self.pk}"
+
+
+class ReadWindow(models.Model):
+    """A part of a chat that is read in one call. Its episodes are sealed; it contains no message.
+
+    A window that was read stays read when a worker dies, so nothing is paid twice.
+    """
+
+    class Status(models.TextChoices):
+        PENDING = "pending"
+        READ = "read"
+        FAILED = "failed"
+
+    reading = models.ForeignKey(ChatReading, models.CASCADE, related_name="windows")
+    first_number = models.PositiveIntegerField()
+    last_number = models.PositiveIntegerField()
+    status = models.CharField(max_length=16, choices=Status, default=Status.PENDING)
+    sealed_result = models.BinaryField(null=True, editable=False)
+    message_count = models.PositiveIntegerField(default=0, help_text="Text messages that the model was shown.")
+    dropped_count = models.PositiveIntegerField(default=0, help_text="Entries of the answer that were invalid.")
+    model = models.CharField(max_length=64, blank=True, help_text="As the provider names it.")
+    tokens_in = models.PositiveIntegerField(default=0)
+    tokens_out = models.PositiveIntegerField(default=0)
+    milliseconds = models.PositiveIntegerField(default=0)
+    error_code = models.CharField(max_length=64, blank=True)
+
+    class Meta:
+        db_table = "chat_reading_windows"
+        ordering = ["reading", "first_number"]
+        constraints = [
+            models.UniqueConstraint(fields=["reading", "first_number"], name="one_window_per_first_message"),
+            models.CheckConstraint(condition=Q(last_number__gte=F("first_number")), name="window_ends_after_it_begins"),
+            models.CheckConstraint(
+                condition=Q(status="read", sealed_result__isnull=False)
+                | (~Q(status="read") & Q(sealed_result__isnull=True)),
+                name="window_has_a_result_iff_read",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"window {self.first_number}-{self.last_number} of reading {self.reading_id}"

@@ -189,6 +189,11 @@ FILE_UPLOAD_HANDLERS = ["chats.upload_handler.BoundedMemoryUploadHandler"]
 
 INSIGHT_ENGINE = read("INSIGHT_ENGINE", one_of(*ENGINES), default="local")
 EMBEDDING_ENGINE = read("EMBEDDING_ENGINE", one_of("local"), default="local")
+# A chat is read once, within this budget; a larger one is read where it matters.
+READING_TOKEN_BUDGET = read("READING_TOKEN_BUDGET", whole, default=400_000, least=1_000)
+VERIFY_CLAIMS = read("VERIFY_CLAIMS", boolean, default=True)
+PSEUDONYMS = read("PSEUDONYMS", boolean, default=True)
+MODEL_TIMEOUT_SECONDS = read("MODEL_TIMEOUT_SECONDS", whole, default=120, least=1)
 MAX_CONCURRENT_INSIGHTS = read("MAX_CONCURRENT_INSIGHTS", whole, default=8, least=0)
 INSIGHT_MAX_ATTEMPTS = read("INSIGHT_MAX_ATTEMPTS", whole, default=3, least=1)
 INSIGHT_LEASE_SECONDS = read("INSIGHT_LEASE_SECONDS", whole, default=90, least=2)

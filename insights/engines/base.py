@@ -5,13 +5,14 @@ No module here imports pydantic: the web process only needs an engine's language
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
     from insights.definition import Definition, Section
+    from insights.episodes import Episode, Window, WindowReading
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,8 @@ class SectionBrief:
 
     `mentions` counts, per person, the text messages of the whole chat that contain one of the section's terms;
     `groups` has the same for each group, by key. Both are empty for a section without terms. `recurring_words` is
-    filled if the section's signal uses them.
+    filled if the section's signal uses them. `episodes` are those that the section asks for, in the order of the
+    chat; then `mentions` and `groups` count episodes instead of messages.
     """
 
     section: Section
@@ -75,6 +77,7 @@ class SectionBrief:
     mentions: tuple[int, ...] = ()
     groups: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     recurring_words: tuple[RecurringWord, ...] = ()
+    episodes: tuple[Episode, ...] = ()
 
     def values_by_person(self, fact: str) -> dict[int, float]:
         """Return a fact's values by person."""
@@ -186,6 +189,19 @@ class Engine(Protocol):
         ...
 
 
+class ReadingEngine(Engine, Protocol):
+    """An engine that reads a chat once, window by window, before it writes insights. Its method is "read"."""
+
+    reading_model: str
+    #: Tokens of messages in one window, and windows that are read at the same time for one chat.
+    window_tokens: int
+    parallel_windows: int
+
+    def read(self, window: Window, *, people: Sequence[str]) -> WindowReading:
+        """Return what the model found in a window. Raise EngineError. Called from several threads at once."""
+        ...
+
+
 class EngineError(Exception):
     """An engine could not write a draft. `code` is stored with the insight and logged; it never contains chat text."""
 
@@ -201,20 +217,28 @@ class EngineError(Exception):
 
 
 class EngineRateLimited(EngineError):
-    """The provider received too many calls and says when to call again."""
+    """The provider received too many calls and says when to call again. `exhausted`: the quota of a day is used up."""
 
     code = "rate_limited"
     uses_attempt = False
 
-    def __init__(self, *, retry_after_seconds: float) -> None:
-        super().__init__()
+    def __init__(self, *, retry_after_seconds: float, exhausted: bool = False) -> None:
+        super().__init__("quota_exhausted" if exhausted else "")
         self.retry_after_seconds = retry_after_seconds
+        self.exhausted = exhausted
 
 
 class EngineUnavailable(EngineError):
     """The provider did not answer, or reported an error of its own."""
 
     code = "engine_unavailable"
+
+
+class EngineMisconfigured(EngineError):
+    """The key or the model is wrong. No attempt is used: an operator can correct it before the job's deadline."""
+
+    code = "engine_misconfigured"
+    uses_attempt = False
 
 
 class UnusableAnswer(EngineError):
