@@ -22,7 +22,7 @@ from insights.validation import InvalidData, parse
 
 DIRECTORY = Path(__file__).with_name("catalogue")
 
-_CATEGORY_FIELDS = ("title", "description", "icon", "price", "display_order")
+_CATEGORY_FIELDS = ("title", "description", "icon", "price", "display_order", "not_for")
 _TYPE_FIELDS = ("category_id", "title", "icon", "purpose", "price", "groups", "min_messages", "definition")
 
 
@@ -66,7 +66,7 @@ def read_file(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         # The definition is stored as it is written; defaults apply when it is read.
         definition = {"section": table["section"], "overall": table["overall"]}
         types.append({"id": entry.name, **fields, "definition": definition})
-    return file.category.model_dump(), types
+    return file.category.model_dump(mode="json"), types
 
 
 @transaction.atomic

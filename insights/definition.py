@@ -12,8 +12,9 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, Field, StrictBool, model_validator
 
-from insights.episodes import KINDS, ROLES, TOPICS, Tone
+from insights.episodes import KINDS, ROLES, TOPICS, Relationship, Tone
 from insights.facts import FACTS
+from insights.safety import CONCERN_KINDS
 from insights.scales import NOT_ENOUGH_DATA, SIGNAL_KINDS, rate_on_scale
 from insights.validation import (
     ClosedModel,
@@ -123,6 +124,7 @@ class Signal(ClosedModel):
 
 
 KindName = Annotated[Text, AfterValidator(lambda name: check_member(name, KINDS))]
+ConcernName = Annotated[Text, AfterValidator(lambda name: check_member(name, CONCERN_KINDS))]
 RoleName = Annotated[Text, AfterValidator(lambda name: check_member(name, ROLES))]
 TopicName = Annotated[Text, AfterValidator(lambda name: check_member(name, TOPICS))]
 ToneName = Annotated[Text, AfterValidator(lambda name: check_member(name, frozenset(Tone)))]
@@ -145,8 +147,8 @@ class EpisodeGroup(ClosedModel):
 class Reading(ClosedModel):
     """The episodes that answer a section, for engines that read the chat.
 
-    An episode counts for a person with one of `roles`. Without a `signal` of its own, and unless the section's signal
-    measures a fact, the engine itself rates the section.
+    An episode counts for a person with one of `roles`. `signal` rates the section by its episodes; without one, the
+    section's own signal rates it if that measures a fact. `sentences` has a sentence for a rating.
     """
 
     kinds: tuple[KindName, ...] = Field(min_length=1)
@@ -155,10 +157,14 @@ class Reading(ClosedModel):
     roles: tuple[RoleName, ...] = ("does",)
     groups: tuple[EpisodeGroup, ...] = Field(default=(), alias="group")
     signal: Signal | None = None
+    sentences: Mapping[str, Text] = Field(default_factory=dict, alias="says")
 
 
 class Section(ClosedModel):
     """One question of an insight. A section without a scale has a finding and no rating.
+
+    `reading` says which episodes answer it, for engines that read the chat. `withheld_for` are the kinds of danger next
+    to which it is not answered; for a sensitive section, all.
 
     `queries` find conversations by meaning and by words. `terms` are counted as whole words over the chat, except
     within a phrase of `unless`. `terms_label` names in plain words what the terms indicate. `sentences` has a
@@ -181,6 +187,7 @@ class Section(ClosedModel):
     sentences: Mapping[str, Text] = Field(default_factory=dict, alias="says")
     weight: Number = Field(default=1.0, ge=0)
     sensitive: StrictBool = False
+    withheld_for: tuple[ConcernName, ...] = ()
     evidence: EvidenceRange = EvidenceRange()
     advice: Advice | None = None
 
@@ -220,25 +227,33 @@ class Section(ClosedModel):
     @model_validator(mode="after")
     def _check_signal(self) -> Self:
         """Check the signal against the section's scale and groups."""
-        signal, keys = self.signal, [group.key for group in self.groups]
-        if signal is None:
-            return self
-        if SIGNAL_KINDS[signal.kind].grouped and not keys:
-            raise error_at("signal", "kind", message=f"{signal.kind} compares groups, and the section has none")
-        for name in ("over", "under"):
-            if (key := getattr(signal, name)) and key not in keys:
-                raise error_at("signal", name, message=f"{key!r} is none of {', '.join(sorted(keys))}")
-        # A majority has no cuts: the key of the leading group is the rating.
-        if signal.kind == "majority":
-            if unknown := [key for key in keys if key not in self.scale]:
-                raise error_at("signal", "kind", message=f"group {unknown[0]} is not a member of the scale")
-            return self
-        # A match has three results and no cuts.
-        expected = 2 if signal.kind == "match" else len(signal.cuts)
-        if len(self.scale) != expected + 1:
-            message = f"a scale of {len(self.scale)} takes {len(self.scale) - 1} cuts, not {expected}"
-            raise error_at("signal", "cuts", message=message)
+        if self.signal is not None:
+            if SIGNAL_KINDS[self.signal.kind].of_episodes:
+                raise error_at("signal", "kind", message=f"{self.signal.kind} measures episodes")
+            _check_fit(self.signal, [group.key for group in self.groups], self.scale, location=("signal",))
+        if self.reading is not None and self.reading.signal is not None:
+            keys = [group.key for group in self.reading.groups]
+            _check_fit(self.reading.signal, keys, self.scale, location=("reading", "signal"))
         return self
+
+
+def _check_fit(signal: Signal, keys: Sequence[str], scale: Sequence[str], *, location: tuple[str, ...]) -> None:
+    """Raise an error if the signal does not fit the keys of the groups or the scale."""
+    if SIGNAL_KINDS[signal.kind].grouped and not keys:
+        raise error_at(*location, "kind", message=f"{signal.kind} compares groups, and the section has none")
+    for name in ("over", "under"):
+        if (key := getattr(signal, name)) and key not in keys:
+            raise error_at(*location, name, message=f"{key!r} is none of {', '.join(sorted(keys))}")
+    # A majority has no cuts: the key of the leading group is the rating.
+    if signal.kind == "majority":
+        if unknown := [key for key in keys if key not in scale]:
+            raise error_at(*location, "kind", message=f"group {unknown[0]} is not a member of the scale")
+        return
+    # A match has three results and no cuts.
+    expected = 2 if signal.kind == "match" else len(signal.cuts)
+    if len(scale) != expected + 1:
+        message = f"a scale of {len(scale)} takes {len(scale) - 1} cuts, not {expected}"
+        raise error_at(*location, "cuts", message=message)
 
 
 class Overall(ClosedModel):
@@ -299,7 +314,12 @@ class Definition(ClosedModel):
             if other is None:
                 raise error_at("section", index, "like", message=f"{section['like']!r} is not a section of this type")
             own = {key: value for key, value in section.items() if key != "like"}
-            copied.append({**{key: other[key] for key in _SHARED_KEYS if key in other}, **own})
+            shared = {key: other[key] for key in _SHARED_KEYS if key in other}
+            # What is read is shared, and each section has its own signal over it.
+            if isinstance(other.get("reading"), Mapping) and isinstance(own.get("reading", {}), Mapping):
+                read = {key: value for key, value in other["reading"].items() if key not in ("signal", "says")}
+                own["reading"] = read | own.get("reading", {})
+            copied.append({**shared, **own})
         return {**data, "section": copied}
 
     @model_validator(mode="after")
@@ -323,6 +343,7 @@ class CategoryEntry(ClosedModel):
     icon: Text
     price: Count
     display_order: Count
+    not_for: tuple[Annotated[Text, AfterValidator(lambda name: check_member(name, frozenset(Relationship)))], ...] = ()
 
 
 class TypeEntry(Definition):

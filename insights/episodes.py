@@ -123,3 +123,28 @@ class WindowReading:
     tokens_out: int = 0
     #: the model as the provider names it
     model: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a model found in a whole chat, or in the part of it that the budget allowed.
+
+    Episodes are in the order of the chat, each once. `months` has the read and all messages of each month, such as
+    `"2024-03": (120, 400)`. `relationship` and `languages` are what most of the windows say.
+    """
+
+    episodes: tuple[Episode, ...]
+    dangers: tuple[Danger, ...]
+    relationship: Relationship
+    languages: tuple[str, ...]
+    months: Mapping[str, tuple[int, int]]
+    messages_read: int
+    messages_total: int
+    windows_read: int
+    windows_failed: int
+    dropped: int
+    tokens_in: int
+    tokens_out: int
+    engine: str
+    model: str
+    version: int

@@ -32,6 +32,12 @@ class Category(models.Model):
         blank=True,
         help_text='Other prices by engine, such as {"local": 80}.',
     )
+    not_for = models.JSONField(
+        default=list,
+        db_default=Value([], models.JSONField()),
+        blank=True,
+        help_text='Relationships that its insights are refused for, such as ["family", "colleagues"].',
+    )
     display_order = models.PositiveSmallIntegerField(default=0)
     active = models.BooleanField(default=True)
     loaded_digest = models.CharField(max_length=64, blank=True, editable=False)

@@ -80,6 +80,8 @@ HARMLESS: tuple[str, ...] = (
     *_each("nahi|nhi", "marna chahta|marna chahti"), *_each("marna", "nahi|nhi", "chahta|chahti"),
 )  # fmt: skip
 
+CONCERN_KINDS = frozenset(CONCERNS)
+
 #: All phrases of CONCERNS, to find messages by their words. `find_concerns` decides whether a message counts.
 PHRASES = tuple(phrase for phrases in CONCERNS.values() for phrase in phrases)
 

@@ -19,7 +19,7 @@ class SignalKind:
     """The keys of a signal of one kind, and how its figure relates to the scale.
 
     `ordered`: the members of the scale rank from best to worst. `grouped`: the figure compares the section's groups.
-    `rising`: with a single cut, small figures are better.
+    `rising`: with a single cut, small figures are better. `of_episodes`: it needs episodes, which only a model finds.
     """
 
     required: frozenset[str] = frozenset()
@@ -27,6 +27,7 @@ class SignalKind:
     ordered: bool = True
     grouped: bool = False
     rising: bool = False
+    of_episodes: bool = False
 
 
 _CUTS = frozenset({"cuts"})
@@ -58,6 +59,8 @@ SIGNAL_KINDS: Mapping[str, SignalKind] = {
     "coverage": SignalKind(_CUTS, _LEAST, grouped=True),
     # Whether people's leading groups are the same, each other's second, or different.
     "match": SignalKind(optional=_LEAST, grouped=True),
+    # The mean strength of the episodes, from 1 to 3.
+    "strength": SignalKind(_CUTS, rising=True, of_episodes=True),
     # The number of recurring words (insights/recurring_words.py).
     "recurring_words": SignalKind(_CUTS),
 }

@@ -11,8 +11,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
-    from insights.definition import Definition, Section
-    from insights.episodes import Episode, Window, WindowReading
+    from insights.definition import Definition, Section, Signal
+    from insights.episodes import Episode, Reading, Window, WindowReading
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,8 @@ class Conversation:
 class Fact:
     """A counted number. `person` is None for the whole chat; `unit` is, for example, `percent` or `seconds`.
 
-    `name` is one of `insights.facts.FACTS`, or `mentions` and `mentions.<group>` for counted mentions.
+    `name` is one of `insights.facts.FACTS`, `mentions` and `mentions.<group>` for counted mentions, or `read.<kind>`
+    for episodes. `source` says whether it was counted in words and times, or in what a model read.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Fact:
     person: int | None
     value: float | int
     unit: str
+    source: Literal["counted", "read"] = "counted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +69,11 @@ class SectionBrief:
 
     `mentions` counts, per person, the text messages of the whole chat that contain one of the section's terms;
     `groups` has the same for each group, by key. Both are empty for a section without terms. `recurring_words` is
-    filled if the section's signal uses them. `episodes` are those that the section asks for, in the order of the
-    chat; then `mentions` and `groups` count episodes instead of messages.
+    filled if the section's signal uses them.
+
+    `episodes` are those that the section asks for, in the order of the chat, or None if it is not answered by reading.
+    Then `mentions` and `groups` count episodes instead of messages, and `total` and `group_totals` count each episode
+    once, however many people have a part in it.
     """
 
     section: Section
@@ -77,7 +82,29 @@ class SectionBrief:
     mentions: tuple[int, ...] = ()
     groups: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     recurring_words: tuple[RecurringWord, ...] = ()
-    episodes: tuple[Episode, ...] = ()
+    episodes: tuple[Episode, ...] | None = None
+    total: int = 0
+    group_totals: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def signal(self) -> Signal | None:
+        """The signal that rates the section from this material."""
+        reading = self.section.reading
+        return reading.signal if self.episodes is not None and reading and reading.signal else self.section.signal
+
+    @property
+    def group_keys(self) -> tuple[str, ...]:
+        """The keys of the groups that are counted."""
+        if self.episodes is not None and self.section.reading:
+            return tuple(group.key for group in self.section.reading.groups)
+        return tuple(group.key for group in self.section.groups)
+
+    @property
+    def sentences(self) -> Mapping[str, str]:
+        """A sentence for each rating."""
+        if self.episodes is not None and self.section.reading:
+            return {**self.section.sentences, **self.section.reading.sentences}
+        return self.section.sentences
 
     def values_by_person(self, fact: str) -> dict[int, float]:
         """Return a fact's values by person."""
@@ -92,8 +119,10 @@ class SectionBrief:
 class Brief:
     """Everything that an engine may know about a chat: the server's facts and the messages it is shown.
 
-    `message_counts` has each person's number of messages. `concerns` counts the messages of the whole chat that may
-    speak of violence, coercion or self-harm, by kind (insights/safety.py); if there are any, no score is given.
+    `message_counts` has each person's number of messages; of a chat that was read in part, those that were read.
+    `concerns` counts the messages of the whole chat that speak of violence, coercion or self-harm, by kind
+    (insights/safety.py), and `concerning` has their numbers: they are quoted nowhere. `reading` is what a model read;
+    None for an engine that counts.
     """
 
     title: str
@@ -106,6 +135,17 @@ class Brief:
     statistics: Mapping[str, Any]
     messages_total: int
     concerns: Mapping[str, int] = field(default_factory=dict)
+    concerning: frozenset[int] = frozenset()
+    reading: Reading | None = None
+
+    @property
+    def withheld(self) -> frozenset[str]:
+        """The keys of the sections that are not answered next to the danger that the chat speaks of."""
+        return frozenset(
+            section.key
+            for section in self.definition.sections
+            if self.concerns and (section.sensitive or self.concerns.keys() & set(section.withheld_for))
+        )
 
     def shown_messages(self) -> dict[int, ShownMessage]:
         """Return the messages of all sections by number: those that a draft may cite."""

@@ -25,6 +25,16 @@ class Migration(migrations.Migration):
             ),
         ),
         migrations.AddField(
+            model_name="category",
+            name="not_for",
+            field=models.JSONField(
+                blank=True,
+                db_default=models.Value([], models.JSONField()),
+                default=list,
+                help_text='Relationships that its insights are refused for, such as ["family", "colleagues"].',
+            ),
+        ),
+        migrations.AddField(
             model_name="insight",
             name="voided",
             field=models.BooleanField(

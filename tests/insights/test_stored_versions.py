@@ -17,7 +17,11 @@ STORED: dict[str, Any] = json.loads((Path(__file__).parents[1] / "data" / "insig
 
 @pytest.mark.parametrize("name", STORED["definitions"])
 def test_a_stored_definition_means_what_the_catalogue_means(name: str) -> None:
-    assert Definition.parse(STORED["definitions"][name]) == get_definition(name)
+    # Keys that are younger than the stored rows: without them nothing is read, as before.
+    later = {"sections": {"__all__": {"reading", "withheld_for"}}}
+    stored = Definition.parse(STORED["definitions"][name])
+    assert stored.model_dump(exclude=later) == get_definition(name).model_dump(exclude=later)
+    assert all(section.reading is None for section in stored.sections)
 
 
 @pytest.mark.parametrize("name", STORED["documents"])

@@ -23,9 +23,9 @@ from insights.engines.base import (
     SectionDraft,
 )
 from insights.engines.local.example_selection import ExampleSelector
-from insights.engines.local.figures import select_speakers
 from insights.engines.local.findings import FindingWriter, write_note
-from insights.engines.local.rating import SectionRating, rate_section
+from insights.figures import select_speakers
+from insights.rating import SectionRating, rate_section
 from insights.scales import NOT_ENOUGH_DATA
 
 if TYPE_CHECKING:

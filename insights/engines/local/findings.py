@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from insights.engines.base import Brief, SectionBrief
 from insights.engines.local import sentences
-from insights.engines.local.figures import MIN_MATCHES, SectionCounts, select_speakers
-from insights.engines.local.rating import SectionRating
+from insights.figures import MIN_MATCHES, SectionCounts, select_speakers
+from insights.rating import SectionRating
 from insights.scales import NOT_ENOUGH_DATA
 
 _TOO_LITTLE = "There is too little in this chat to rate this."

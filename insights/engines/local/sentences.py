@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from insights.engines.base import Brief, RecurringWord, SectionBrief
-from insights.engines.local.figures import MIN_MATCHES, SectionCounts
+from insights.figures import MIN_MATCHES, SectionCounts
 
 if TYPE_CHECKING:
     from insights.definition import Section

@@ -12,8 +12,10 @@ from insights.engines.base import Brief, SectionBrief
 if TYPE_CHECKING:
     from insights.definition import Signal
 
-#: Fewer messages with a term give no rating at all.
+#: Fewer messages with a term, or messages that show an episode, give no rating at all.
 MIN_MATCHES = 3
+#: A person's leading group takes as many episodes.
+MIN_LEADING_EPISODES = 2
 #: In a big group, the people who wrote most are rated.
 MAX_PEOPLE = 8
 
@@ -29,27 +31,44 @@ class SectionCounts:
     @property
     def signal(self) -> Signal:
         """The section's signal; only for sections that have one."""
-        assert self.section_brief.section.signal is not None
-        return self.section_brief.section.signal
+        assert self.section_brief.signal is not None
+        return self.section_brief.signal
+
+    @property
+    def was_read(self) -> bool:
+        """Whether the counts are of episodes, and not of messages with a term."""
+        return self.section_brief.episodes is not None
 
     @property
     def total_mentions(self) -> int:
-        """Everybody's messages that contain a term."""
-        return sum(map(self.count_mentions, self.speakers))
+        """Everybody's messages that contain a term, or the number of episodes."""
+        return self.section_brief.total if self.was_read else sum(map(self.count_mentions, self.speakers))
 
     def count_mentions(self, person: int) -> int:
-        """Return the number of the person's messages that contain a term."""
+        """Return the number of the person's messages that contain a term, or of episodes in which they have a part."""
         return self.section_brief.mentions[person] if self.section_brief.mentions else 0
+
+    def count_support(self, person: int | None = None) -> int:
+        """Return how many messages a rating of the chat, or of one person, is based on."""
+        if self.section_brief.episodes is None:
+            return self.total_mentions if person is None else self.count_mentions(person)
+        return len(
+            {
+                number
+                for episode in self.section_brief.episodes
+                if person is None or person in episode.roles
+                for number in episode.shows
+            }
+        )
 
     def rank_groups(self, person: int) -> list[tuple[str, int]]:
         """Return the groups' keys with the person's mentions, the largest number first."""
-        groups = self.section_brief.section.groups
-        counts = [(group.key, self.section_brief.groups[group.key][person]) for group in groups]
+        counts = [(key, self.section_brief.groups[key][person]) for key in self.section_brief.group_keys]
         return sorted(counts, key=lambda entry: -entry[1])
 
     def count_group(self, key: str) -> int:
-        """Return everybody's mentions of a group."""
-        return sum(self.section_brief.groups[key])
+        """Return everybody's mentions of a group, or its number of episodes."""
+        return self.section_brief.group_totals[key] if self.was_read else sum(self.section_brief.groups[key])
 
     def find_leader(self, person: int, *, rank: int = 1) -> str | None:
         """Return the group at this rank.
@@ -62,7 +81,12 @@ class SectionCounts:
             return None
         key, count = ranked[rank - 1]
         tied = count == ranked[rank][1] or (rank > 1 and ranked[rank - 2][1] == count)
-        return key if count >= MIN_MATCHES and not tied else None
+        enough = (
+            count >= MIN_LEADING_EPISODES and self.count_support(person) >= MIN_MATCHES
+            if self.was_read
+            else count >= MIN_MATCHES
+        )
+        return key if enough and not tied else None
 
     def values_by_speaker(self) -> dict[int, float]:
         """Return the values of the signal's fact."""
@@ -185,8 +209,18 @@ def compute_ratio(counts: SectionCounts) -> Figures:
 
 def compute_breadth(counts: SectionCounts) -> Figures:
     """Return the share of the groups that are mentioned often enough."""
-    groups = counts.section_brief.section.groups
-    return sum(counts.count_group(group.key) >= counts.signal.min_count for group in groups) / len(groups), {}
+    keys = counts.section_brief.group_keys
+    return sum(counts.count_group(key) >= counts.signal.min_count for key in keys) / len(keys), {}
+
+
+def compute_strength(counts: SectionCounts) -> Figures:
+    """Return the mean strength of the episodes, from 1 to 3, and of those in which each person has a part."""
+    episodes = counts.section_brief.episodes or ()
+    by_person = {
+        person: [episode.strength for episode in episodes if person in episode.roles] for person in counts.speakers
+    }
+    whole = fmean(episode.strength for episode in episodes) if episodes else None
+    return whole, {person: fmean(strengths) for person, strengths in by_person.items() if strengths}
 
 
 def compute_coverage(counts: SectionCounts) -> Figures:
@@ -223,4 +257,5 @@ FIGURES: Mapping[str, Callable[[SectionCounts], Figures]] = {
     "breadth": compute_breadth,
     "coverage": compute_coverage,
     "match": compute_match,
+    "strength": compute_strength,
 }
