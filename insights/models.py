@@ -351,6 +351,7 @@ class ChatReading(models.Model):
 
     `engine`, `model` and `version` say what read the chat; a reading by another one is not used. `up_to_message` is the
     last message that the windows were planned for: after an extension of the chat, only later messages are read.
+    `sealed_totals` has the number of text messages of each month up to there.
     """
 
     class Status(models.TextChoices):
@@ -366,6 +367,7 @@ class ChatReading(models.Model):
     model = models.CharField(max_length=64)
     version = models.PositiveSmallIntegerField()
     up_to_message = models.PositiveIntegerField(null=True, editable=False)
+    sealed_totals = models.BinaryField(null=True, editable=False)
     attempt = models.PositiveSmallIntegerField(default=0)
     next_attempt_at = models.DateTimeField(db_default=Now())
     lease_token = models.UUIDField(null=True, editable=False)
@@ -403,7 +405,8 @@ class ChatReading(models.Model):
 class ReadWindow(models.Model):
     """A part of a chat that is read in one call. Its episodes are sealed; it contains no message.
 
-    A window that was read stays read when a worker dies, so nothing is paid twice.
+    A window that was read stays read when a worker dies, so nothing is paid twice. `spans` are the ranges of message
+    numbers that it consists of: several if the budget left out what is between them.
     """
 
     class Status(models.TextChoices):
@@ -414,6 +417,7 @@ class ReadWindow(models.Model):
     reading = models.ForeignKey(ChatReading, models.CASCADE, related_name="windows")
     first_number = models.PositiveIntegerField()
     last_number = models.PositiveIntegerField()
+    spans = models.JSONField(default=list, editable=False)
     status = models.CharField(max_length=16, choices=Status, default=Status.PENDING)
     sealed_result = models.BinaryField(null=True, editable=False)
     message_count = models.PositiveIntegerField(default=0, help_text="Text messages that the model was shown.")

@@ -75,6 +75,7 @@ class Migration(migrations.Migration):
                 ("model", models.CharField(max_length=64)),
                 ("version", models.PositiveSmallIntegerField()),
                 ("up_to_message", models.PositiveIntegerField(editable=False, null=True)),
+                ("sealed_totals", models.BinaryField(null=True)),
                 ("attempt", models.PositiveSmallIntegerField(default=0)),
                 ("next_attempt_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ("lease_token", models.UUIDField(editable=False, null=True)),
@@ -104,6 +105,7 @@ class Migration(migrations.Migration):
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("first_number", models.PositiveIntegerField()),
                 ("last_number", models.PositiveIntegerField()),
+                ("spans", models.JSONField(default=list, editable=False)),
                 (
                     "status",
                     models.CharField(

@@ -1,0 +1,8 @@
+"""Reading a chat by a language model, once, before any insight is written: plan windows, read them, count episodes."""
+
+from __future__ import annotations
+
+from insights.reading.queue import request
+from insights.reading.result import MonthRead, Reading, load
+
+__all__ = ["MonthRead", "Reading", "load", "request"]

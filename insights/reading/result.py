@@ -1,0 +1,276 @@
+"""What was found in a chat: the results of its windows, sealed for storage and combined for the writer."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+import orjson
+
+from chats.models import Chat
+from chats.transcript import TranscriptReader
+from insights.episodes import MAX_SHOWN, Danger, Episode, Relationship, Tone, WindowReading
+from insights.models import ChatReading, ReadWindow
+from insights.reading.queue import current_reader
+
+#: A relationship holds if windows with this share of the messages agree on it.
+MIN_AGREEMENT = 0.6
+#: A language of a chat is one of windows with this share of its messages.
+MIN_LANGUAGE_SHARE = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class MonthRead:
+    """Text messages of a month that the model was shown, and all of them."""
+
+    read: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Everything that a model found in a chat.
+
+    Episodes are in the order of the chat, each once. People are indexes of `Chat.participants`. `months` are by
+    `YYYY-MM`, for the whole time of the chat. Messages are text messages. `up_to_message` is the last message number
+    that was considered. `dropped` counts the invalid entries of all answers.
+    """
+
+    episodes: tuple[Episode, ...]
+    dangers: tuple[Danger, ...]
+    relationship: Relationship
+    languages: tuple[str, ...]
+    months: Mapping[str, MonthRead]
+    messages_read: int
+    messages_total: int
+    windows_read: int
+    windows_failed: int
+    tokens_in: int
+    tokens_out: int
+    dropped: int
+    engine: str
+    model: str
+    version: int
+    up_to_message: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReadPart:
+    """The result of one window, and how many messages of each month the model was shown."""
+
+    result: WindowReading
+    months: Mapping[str, int]
+
+    @property
+    def messages(self) -> int:
+        """The number of messages that the model was shown."""
+        return sum(self.months.values())
+
+
+def month_of(at: datetime) -> str:
+    """Return the month as `YYYY-MM`."""
+    return f"{at.year:04}-{at.month:02}"
+
+
+def seal(chat: Chat, window: ReadWindow, result: WindowReading, *, months: Mapping[str, int]) -> bytes:
+    """Return the result of a window, sealed under the chat's key."""
+    # People as senders of the export: the owner may merge people later, and their indexes change then.
+    person_of_sender = chat.people.person_of_sender
+    sender_of_person = {person: sender for sender, person in reversed(list(enumerate(person_of_sender)))}
+
+    def pack_episode(episode: Episode) -> dict[str, Any]:
+        roles = [[sender_of_person[person], list(roles)] for person, roles in episode.roles.items()]
+        return {
+            "kind": episode.kind,
+            "topic": episode.topic,
+            "first": episode.first,
+            "last": episode.last,
+            "roles": roles,
+            "strength": episode.strength,
+            "tone": episode.tone,
+            "subject": episode.subject,
+            "shows": episode.shows,
+            "started_at": episode.started_at,
+            "ended_at": episode.ended_at,
+        }
+
+    def pack_danger(danger: Danger) -> dict[str, Any]:
+        person = None if danger.person is None else sender_of_person[danger.person]
+        return {"kind": danger.kind, "numbers": danger.numbers, "person": person, "current": danger.current}
+
+    packed = {
+        "time_zone": chat.time_zone,
+        "months": months,
+        "relationship": result.relationship,
+        "languages": result.languages,
+        "episodes": [pack_episode(episode) for episode in result.episodes],
+        "dangers": [pack_danger(danger) for danger in result.dangers],
+    }
+    return chat.key.seal(orjson.dumps(packed), context=_context(chat, window))
+
+
+def open_window(chat: Chat, window: ReadWindow) -> ReadPart:
+    """Return the result of a window that was read. Raise CannotOpen."""
+    packed = orjson.loads(chat.key.open(window.sealed_result or b"", context=_context(chat, window)))
+    person_of_sender = chat.people.person_of_sender
+    at: dict[int, datetime] = {}
+    if packed["time_zone"] != chat.time_zone:
+        # The owner chose another time zone since: times are those that the chat shows now.
+        numbers = {number for row in packed["episodes"] for number in (row["first"], row["last"])}
+        at = {number: message.sent_at for number, message in TranscriptReader(chat).get(numbers).items()}
+
+    def unpack_episode(row: dict[str, Any]) -> Episode:
+        roles: dict[int, tuple[str, ...]] = {}
+        for sender, names in row["roles"]:
+            person = person_of_sender[sender]
+            roles[person] = tuple(dict.fromkeys((*roles.get(person, ()), *names)))
+        return Episode(
+            kind=row["kind"],
+            topic=row["topic"],
+            first=row["first"],
+            last=row["last"],
+            roles=roles,
+            strength=row["strength"],
+            tone=Tone(row["tone"]),
+            subject=row["subject"],
+            shows=tuple(row["shows"]),
+            started_at=at.get(row["first"]) or datetime.fromisoformat(row["started_at"]),
+            ended_at=at.get(row["last"]) or datetime.fromisoformat(row["ended_at"]),
+        )
+
+    def unpack_danger(row: dict[str, Any]) -> Danger:
+        person = None if row["person"] is None else person_of_sender[row["person"]]
+        return Danger(row["kind"], tuple(row["numbers"]), person, row["current"])
+
+    result = WindowReading(
+        # A window that an extension shortened keeps what begins in the part that remains.
+        episodes=tuple(unpack_episode(row) for row in packed["episodes"] if row["first"] <= window.last_number),
+        dangers=tuple(unpack_danger(row) for row in packed["dangers"] if row["numbers"][0] <= window.last_number),
+        relationship=Relationship(packed["relationship"]),
+        languages=tuple(packed["languages"]),
+        dropped=window.dropped_count,
+        tokens_in=window.tokens_in,
+        tokens_out=window.tokens_out,
+        model=window.model,
+    )
+    return ReadPart(result, packed["months"])
+
+
+def _context(chat: Chat, window: ReadWindow) -> str:
+    return chat.context(f"reading:{window.reading_id}:window:{window.first_number}")
+
+
+def seal_totals(chat: Chat, reading: ChatReading, totals: Mapping[str, int]) -> bytes:
+    """Return the numbers of text messages by month, sealed under the chat's key."""
+    return chat.key.seal(orjson.dumps(totals), context=chat.context(f"reading:{reading.pk}:totals"))
+
+
+def open_totals(chat: Chat, reading: ChatReading) -> dict[str, int]:
+    """Return the numbers of text messages by month; empty before the windows are planned."""
+    if reading.sealed_totals is None:
+        return {}
+    totals: dict[str, int] = orjson.loads(
+        chat.key.open(reading.sealed_totals, context=chat.context(f"reading:{reading.pk}:totals"))
+    )
+    return totals
+
+
+def load(chat: Chat) -> Reading | None:
+    """Return what the current engine found in the chat, or None if it has not finished reading it."""
+    reader = current_reader()
+    if reader is None:
+        return None
+    completed = ChatReading.objects.filter(chat=chat.pk, status=ChatReading.Status.COMPLETED, **reader._asdict())
+    reading = completed.first()
+    if reading is None:
+        return None
+    windows = list(reading.windows.order_by("first_number"))
+    parts = [open_window(chat, window) for window in windows if window.status == ReadWindow.Status.READ]
+    return combine(
+        parts,
+        reading=reading,
+        totals=open_totals(chat, reading),
+        windows_failed=sum(window.status == ReadWindow.Status.FAILED for window in windows),
+    )
+
+
+def combine(
+    parts: Sequence[ReadPart], *, reading: ChatReading, totals: Mapping[str, int], windows_failed: int
+) -> Reading:
+    """Return the reading that the results of the windows add up to. Pure."""
+    read: Counter[str] = Counter()
+    for part in parts:
+        read.update(part.months)
+    models = dict.fromkeys(part.result.model for part in parts if part.result.model)
+    return Reading(
+        episodes=tuple(merge_episodes(episode for part in parts for episode in part.result.episodes)),
+        dangers=tuple(dict.fromkeys(danger for part in parts for danger in part.result.dangers)),
+        relationship=_agree_on_relationship(parts),
+        languages=_find_languages(parts),
+        months={month: MonthRead(min(read[month], total), total) for month, total in sorted(totals.items())},
+        messages_read=sum(read.values()),
+        messages_total=sum(totals.values()),
+        windows_read=len(parts),
+        windows_failed=windows_failed,
+        tokens_in=sum(part.result.tokens_in for part in parts),
+        tokens_out=sum(part.result.tokens_out for part in parts),
+        dropped=sum(part.result.dropped for part in parts),
+        engine=reading.engine,
+        # As the provider names it, if it does.
+        model=", ".join(models) or reading.model,
+        version=reading.version,
+        up_to_message=reading.up_to_message or 0,
+    )
+
+
+def merge_episodes(episodes: Iterable[Episode]) -> list[Episode]:
+    """Return the episodes in order. Overlapping ones of the same kind, tone and people become one."""
+    merged: dict[tuple[str, Tone, frozenset[int]], list[Episode]] = {}
+    for episode in sorted(episodes, key=lambda each: (each.first, each.last)):
+        same = merged.setdefault((episode.kind, episode.tone, frozenset(episode.roles)), [])
+        if same and episode.first <= same[-1].last:
+            same[-1] = _join(same[-1], episode)
+        else:
+            same.append(episode)
+    joined = (episode for same in merged.values() for episode in same)
+    return sorted(joined, key=lambda each: (each.first, each.last, each.kind))
+
+
+def _join(earlier: Episode, later: Episode) -> Episode:
+    longest = max(earlier, later, key=lambda each: each.last)
+    strongest = max(earlier, later, key=lambda each: each.strength)
+    shows = dict.fromkeys((*strongest.shows, *earlier.shows, *later.shows))
+    return replace(
+        strongest,
+        first=earlier.first,
+        last=longest.last,
+        roles={
+            person: tuple(dict.fromkeys((*earlier.roles[person], *later.roles[person]))) for person in earlier.roles
+        },
+        shows=tuple(sorted(list(shows)[:MAX_SHOWN])),
+        started_at=earlier.started_at,
+        ended_at=longest.ended_at,
+    )
+
+
+def _agree_on_relationship(parts: Sequence[ReadPart]) -> Relationship:
+    """Return what most windows say, by their messages, or UNCLEAR if they do not agree."""
+    weights: Counter[Relationship] = Counter()
+    for part in parts:
+        weights[part.result.relationship] += part.messages
+    total = weights.total()
+    relationship, weight = max(weights.items(), key=lambda item: item[1], default=(Relationship.UNCLEAR, 0))
+    return relationship if weight >= MIN_AGREEMENT * total else Relationship.UNCLEAR
+
+
+def _find_languages(parts: Sequence[ReadPart]) -> tuple[str, ...]:
+    """Return the languages of the chat, the most frequent first."""
+    weights: Counter[str] = Counter()
+    for part in parts:
+        for language in part.result.languages:
+            weights[language] += part.messages
+    total = sum(part.messages for part in parts)
+    return tuple(language for language, weight in weights.most_common() if weight >= MIN_LANGUAGE_SHARE * total)
