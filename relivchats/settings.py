@@ -194,6 +194,13 @@ READING_TOKEN_BUDGET = read("READING_TOKEN_BUDGET", whole, default=400_000, leas
 VERIFY_CLAIMS = read("VERIFY_CLAIMS", boolean, default=True)
 PSEUDONYMS = read("PSEUDONYMS", boolean, default=True)
 MODEL_TIMEOUT_SECONDS = read("MODEL_TIMEOUT_SECONDS", whole, default=120, least=1)
+# Of one model, over all workers; 0: no limit, which suits a server of one's own.
+MODEL_REQUESTS_PER_MINUTE = read(
+    "MODEL_REQUESTS_PER_MINUTE", whole, default=300 if INSIGHT_ENGINE == "gemini" else 0, least=0
+)
+MODEL_TOKENS_PER_MINUTE = read(
+    "MODEL_TOKENS_PER_MINUTE", whole, default=1_000_000 if INSIGHT_ENGINE == "gemini" else 0, least=0
+)
 MAX_CONCURRENT_INSIGHTS = read("MAX_CONCURRENT_INSIGHTS", whole, default=8, least=0)
 INSIGHT_MAX_ATTEMPTS = read("INSIGHT_MAX_ATTEMPTS", whole, default=3, least=1)
 INSIGHT_LEASE_SECONDS = read("INSIGHT_LEASE_SECONDS", whole, default=90, least=2)
