@@ -7,8 +7,10 @@ false, and a value that starts with `$`, as a password may, for the name of anot
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
@@ -62,6 +64,25 @@ def words(text: str) -> list[str]:
     if parts := [word.strip() for word in text.split(",") if word.strip()]:
         return parts
     raise ValueError("use words, with commas between them")
+
+
+def secret(text: str) -> str:
+    """Return a key that can be sent in a header. Raise ValueError, whose text does not contain it."""
+    if not re.fullmatch(r"[!-~]+", text):
+        raise ValueError("use printable ASCII characters without spaces")
+    return text
+
+
+def base_url(text: str) -> str:
+    """Return the address of an API without a slash at its end. Raise ValueError."""
+    try:
+        parts = urlsplit(text)
+        valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        valid = False
+    if not valid or not re.fullmatch(r"[!-~]+", text) or parts.query or parts.fragment or parts.username is not None:
+        raise ValueError("use an address such as https://host:port/path, without a query or a password")
+    return text.rstrip("/")
 
 
 def one_of(*choices: str) -> Callable[[str], str]:

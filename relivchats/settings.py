@@ -17,7 +17,7 @@ from django.core.exceptions import ImproperlyConfigured
 from insights.engines import ENGINES
 from relivchats import embedded
 from relivchats.crypto import Keyring
-from relivchats.environment import boolean, one_of, read, whole, words
+from relivchats.environment import base_url, boolean, one_of, read, secret, whole, words
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -201,6 +201,17 @@ MODEL_REQUESTS_PER_MINUTE = read(
 MODEL_TOKENS_PER_MINUTE = read(
     "MODEL_TOKENS_PER_MINUTE", whole, default=1_000_000 if INSIGHT_ENGINE == "gemini" else 0, least=0
 )
+# Language models. An engine whose variables are missing is not available, but never prevents the start.
+GEMINI_API_KEY = read("GEMINI_API_KEY", secret, default="")
+GEMINI_LLM_MODEL = read("GEMINI_LLM_MODEL", str, default="gemini-3.8-flash")
+GEMINI_READING_MODEL = read("GEMINI_READING_MODEL", str, default="gemini-3.5-flash-lite")
+GEMINI_BASE_URL = read("GEMINI_BASE_URL", base_url, default="https://generativelanguage.googleapis.com")
+OPENAI_BASE_URL = read("OPENAI_BASE_URL", base_url, default="")
+OPENAI_API_KEY = read("OPENAI_API_KEY", secret, default="")
+OPENAI_MODEL = read("OPENAI_MODEL", str, default="")
+OPENAI_READING_MODEL = read("OPENAI_READING_MODEL", str, default=OPENAI_MODEL)
+OPENAI_CONTEXT_TOKENS = read("OPENAI_CONTEXT_TOKENS", whole, default=32_768, least=4_096)
+OPENAI_PARALLEL_CALLS = read("OPENAI_PARALLEL_CALLS", whole, default=4, least=1)
 MAX_CONCURRENT_INSIGHTS = read("MAX_CONCURRENT_INSIGHTS", whole, default=8, least=0)
 INSIGHT_MAX_ATTEMPTS = read("INSIGHT_MAX_ATTEMPTS", whole, default=3, least=1)
 INSIGHT_LEASE_SECONDS = read("INSIGHT_LEASE_SECONDS", whole, default=90, least=2)
@@ -295,6 +306,10 @@ LOGGING: dict[str, Any] = {
         "django.request": {"level": "ERROR"},
         "celery.app.trace": {"level": "WARNING"},
         "urllib3": {"level": "WARNING"},
+        # The HTTP client and the SDK of language models: nothing of a request belongs in a log.
+        "google_genai": {"level": "WARNING"},
+        "httpcore2": {"level": "WARNING"},
+        "httpx2": {"level": "WARNING"},
     },
 }
 

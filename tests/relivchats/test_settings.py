@@ -66,6 +66,12 @@ def test_good_settings_start() -> None:
         ("PAYMENTS_SANDBOX", "true"),
         ("PAYMENT_TIMEOUT_SECONDS", "0"),
         ("STRIPE_WEBHOOK_SECRETS", ","),
+        ("GEMINI_API_KEY", "MDEyMzQ1 with a space"),
+        ("GEMINI_BASE_URL", "generativelanguage.googleapis.com"),
+        ("OPENAI_BASE_URL", "ftp://localhost"),
+        ("OPENAI_BASE_URL", "http://user:MDEyMzQ1@localhost/v1"),
+        ("OPENAI_BASE_URL", "http://localhost:port/v1"),
+        ("OPENAI_CONTEXT_TOKENS", "2048"),
     ],
 )
 def test_a_missing_or_malformed_setting_stops_the_start_and_is_named(name: str, value: str) -> None:
