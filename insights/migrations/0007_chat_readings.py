@@ -117,7 +117,11 @@ class Migration(migrations.Migration):
                 ("sealed_result", models.BinaryField(null=True)),
                 (
                     "message_count",
-                    models.PositiveIntegerField(default=0, help_text="Text messages that the model was shown."),
+                    models.PositiveIntegerField(default=0, help_text="Text messages that the model is shown."),
+                ),
+                (
+                    "token_count",
+                    models.PositiveIntegerField(default=0, help_text="Tokens of these messages, as estimated."),
                 ),
                 (
                     "dropped_count",

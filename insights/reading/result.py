@@ -70,11 +70,6 @@ class ReadPart:
         return sum(self.months.values())
 
 
-def month_of(at: datetime) -> str:
-    """Return the month as `YYYY-MM`."""
-    return f"{at.year:04}-{at.month:02}"
-
-
 def seal(chat: Chat, window: ReadWindow, result: WindowReading, *, months: Mapping[str, int]) -> bytes:
     """Return the result of a window, sealed under the chat's key."""
     # People as senders of the export: the owner may merge people later, and their indexes change then.
