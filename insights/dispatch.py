@@ -5,11 +5,12 @@ from __future__ import annotations
 from datetime import timedelta
 
 from django.conf import settings
-from django.db.models import Window
+from django.db.models import QuerySet, Window
 from django.db.models.functions import Now, RowNumber
 
 from chats.models import Chat
 from insights.models import Insight
+from insights.reading.queue import current_reader, is_read_by
 from relivchats.leases import LeaseQueue, LeaseRenewer
 from relivchats.wakeups import CoalescingThread
 
@@ -26,8 +27,15 @@ queue = LeaseQueue(
 lease_renewer = LeaseRenewer(queue)
 
 
+def ready() -> QuerySet[Insight]:
+    """Return the due insights whose chats are searchable, and completely read if the engine reads chats."""
+    searchable = Insight.objects.due().filter(chat__vector_status=Chat.VectorStatus.COMPLETED)
+    reader = current_reader()
+    return searchable.filter(is_read_by(reader, chat="chat")) if reader else searchable
+
+
 def dispatch() -> int:
-    """Publish the ids of due insights of searchable chats, at most one per free lease, and return their number."""
+    """Publish the ids of the insights that are ready, at most one per free lease, and return their number."""
     # Published insights that no worker has claimed yet count too. Otherwise one large job would fill the broker's
     # queue, and the jobs after it would wait.
     published = Insight.objects.filter(
@@ -37,8 +45,7 @@ def dispatch() -> int:
     in_flight = (published | Insight.objects.leased()).count()
     # The first due insight of every job, then the second of every job, and so on.
     turn = Window(RowNumber(), partition_by="job", order_by=["next_attempt_at", "pk"])
-    searchable = Insight.objects.due().filter(chat__vector_status=Chat.VectorStatus.COMPLETED)
-    due = searchable.annotate(turn=turn).order_by("turn", "next_attempt_at")
+    due = ready().annotate(turn=turn).order_by("turn", "next_attempt_at")
     return queue.dispatch(due, limit=settings.MAX_CONCURRENT_INSIGHTS - in_flight)
 
 

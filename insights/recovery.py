@@ -18,9 +18,10 @@ from billing import ledger
 from billing.models import CoinReservation, ReservationQuerySet
 from chats import indexing
 from chats.models import Chat
-from insights import settlement
+from insights import reading, settlement
 from insights.dispatch import dispatch, dispatch_soon, queue
-from insights.models import GenerationJob, Insight
+from insights.models import ChatReading, GenerationJob, Insight
+from insights.reading import queue as readings
 from relivchats.errors import DomainError
 
 logger = logging.getLogger(__name__)
@@ -35,6 +36,8 @@ class RecoveryCounts:
 
     leases: int = 0
     unindexable: int = 0
+    readings: int = 0
+    unreadable: int = 0
     overdue_jobs: int = 0
     finished_jobs: int = 0
     reservations: int = 0
@@ -57,6 +60,8 @@ def recover() -> RecoveryCounts:
         leases=_count_recovered(recover_insight, Insight.objects.lease_expired()),
         indexing=indexing.recover(),
         unindexable=_count_recovered(_fail_unindexable_job, _unindexable_jobs()),
+        readings=_count_recovered(recover_reading, ChatReading.objects.lease_expired()) + request_readings(),
+        unreadable=_count_recovered(_fail_unreadable_job, _unreadable_jobs()),
         overdue_jobs=_count_recovered(_fail_overdue_job, GenerationJob.objects.overdue()),
         finished_jobs=_count_recovered(settlement.settle, GenerationJob.objects.unsettled()),
         reservations=_count_recovered(release_orphaned_reservation, orphaned_reservations()),
@@ -133,6 +138,70 @@ def _fail_unindexable_job(job_id: UUID) -> bool:
     waiting = job.insights.filter(status=Insight.Status.PENDING).values_list("pk", flat=True)
     return settlement.fail_open_insights(
         job_id, only=waiting, error_code="indexing_failed", error_message="The chat could not be made searchable."
+    )
+
+
+@transaction.atomic
+def recover_reading(reading_id: UUID) -> bool:
+    """Make a reading with an expired lease due again, or fail it after its last attempt. See `recover_insight`."""
+    lease = readings.queue.lock_expired(reading_id)
+    if lease is None:
+        return False
+    if lease.attempt < settings.INSIGHT_MAX_ATTEMPTS:
+        return readings.queue.release(lease, next_attempt_at=Now(), dispatched_at=None, error_code="worker_lost")
+    # Operators search the log for this text.
+    logger.error(
+        f"failed after {lease.attempt} attempts", extra={"reading": str(reading_id), "error_code": "worker_lost"}
+    )
+    return readings.queue.finish(lease, status=ChatReading.Status.FAILED, finished_at=Now(), error_code="worker_lost")
+
+
+def request_readings(chat_id: UUID | None = None) -> int:
+    """Request the readings that insights wait for and that nothing has requested: of one chat, or of all.
+
+    They are missing after messages were added to a chat, or after another engine was configured.
+    """
+    chats = readings.unrequested_chats()
+    if chat_id is not None:
+        chats = chats.filter(pk=chat_id)
+    return _count_recovered(_request_reading, chats)
+
+
+@transaction.atomic
+def _request_reading(chat_id: UUID) -> bool:
+    # Locked, so that messages are added before or after. Otherwise this could request the chat without them.
+    chat = Chat.objects.select_for_update(no_key=True).get(pk=chat_id)
+    reading.request(chat)
+    return True
+
+
+def continue_after_reading(chat_id: UUID) -> None:
+    """Dispatch the insights that wait for this chat, fail them if its reading failed, or read what was added."""
+    for job_id in _unreadable_jobs().filter(chat=chat_id).values_list("pk", flat=True):
+        _fail_unreadable_job(job_id)
+    request_readings(chat_id)
+    dispatch_soon()
+
+
+def _unreadable_jobs() -> QuerySet[GenerationJob]:
+    reader = readings.current_reader()
+    if reader is None:
+        return GenerationJob.objects.none()
+    failed = ChatReading.objects.filter(status=ChatReading.Status.FAILED, **reader._asdict())
+    jobs = GenerationJob.objects.open().filter(chat__reading__in=failed, insights__status=Insight.Status.PENDING)
+    return jobs.distinct()
+
+
+@transaction.atomic
+def _fail_unreadable_job(job_id: UUID) -> bool:
+    # Read after the job is locked: the chat may have been requested to be read again meanwhile.
+    job = GenerationJob.objects.select_for_update().get(pk=job_id)
+    if not _unreadable_jobs().filter(pk=job_id).exists():
+        return False
+    # Only what is pending: an insight that is being generated has an earlier reading and can still be delivered.
+    waiting = job.insights.filter(status=Insight.Status.PENDING).values_list("pk", flat=True)
+    return settlement.fail_open_insights(
+        job_id, only=waiting, error_code="reading_failed", error_message="The chat could not be read."
     )
 
 

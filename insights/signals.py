@@ -15,12 +15,15 @@ from chats.signals import chat_erasing, indexing_finished
 from insights import recovery, settlement
 from insights.dispatch import dispatch_soon
 from insights.models import GenerationJob, Insight
+from insights.reading.queue import dispatch_soon as dispatch_readings_soon
 
 
 @receiver(indexing_finished)
 def continue_after_indexing(*, chat_id: UUID, **_: Any) -> None:
-    """Dispatch the insights that wait for this chat, or fail them if its indexing failed."""
+    """Read the chat or dispatch the insights that wait for it, or fail them if its indexing failed."""
     recovery.fail_unindexable(chat_id)
+    recovery.request_readings(chat_id)
+    dispatch_readings_soon()
     dispatch_soon()
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Exists, F, Max, Min, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Case, CharField, Exists, F, Max, Min, OuterRef, Q, QuerySet, Subquery, Value, When
+from django.db.models.expressions import Combinable
 from django.db.models.fields import DateTimeField
 from django.db.models.functions import Now
 
 from chats.models import Chat
-from insights.models import GenerationJob, Insight
+from insights.models import ChatReading, GenerationJob, Insight
+from insights.reading.queue import current_reader, is_read_by
 from relivchats import durations
 from relivchats.leases import STUCK_AFTER
 
@@ -20,16 +22,24 @@ def stuck_insights() -> QuerySet[Insight]:
     return Insight.objects.lease_expired().filter(lease_expires_at__lt=Now() - STUCK_AFTER)
 
 
+def stuck_readings() -> QuerySet[ChatReading]:
+    """Return the readings whose lease expired more than STUCK_AFTER ago."""
+    return ChatReading.objects.lease_expired().filter(lease_expires_at__lt=Now() - STUCK_AFTER)
+
+
 def stuck_jobs() -> QuerySet[GenerationJob]:
-    """Return the open jobs that are overdue, unsettled, or have a stuck insight, for more than STUCK_AFTER."""
+    """Return the open jobs that are overdue, unsettled, or have a stuck insight or reading, for over STUCK_AFTER."""
     jobs = GenerationJob.objects.open()
     overdue = jobs.overdue().filter(deadline_at__lt=Now() - STUCK_AFTER)
     unsettled = jobs.unsettled().filter(created_at__lt=Now() - STUCK_AFTER)
     # A job whose last insight finished just now is being settled in the same transaction, or by the next recovery.
     unsettled = unsettled.exclude(insights__finished_at__gte=Now() - STUCK_AFTER)
-    # Three subqueries, each with its own index. An OR over joins would scan the whole table.
+    # Subqueries, each with its own index. An OR over joins would scan the whole table.
     return jobs.filter(
-        Q(pk__in=overdue.values("pk")) | Q(pk__in=unsettled.values("pk")) | Q(pk__in=stuck_insights().values("job"))
+        Q(pk__in=overdue.values("pk"))
+        | Q(pk__in=unsettled.values("pk"))
+        | Q(pk__in=stuck_insights().values("job"))
+        | Q(chat__in=stuck_readings().values("chat"))
     )
 
 
@@ -51,6 +61,7 @@ def annotate_jobs(jobs: QuerySet[GenerationJob]) -> QuerySet[GenerationJob]:
     return jobs.annotate(
         looked_at=Now(),
         vector_status=F("chat__vector_status"),
+        reading_status=_reading_status(),
         next_due_at=of_insights(Insight.Status.PENDING, earliest=Min("next_attempt_at")),
         last_dispatched_at=of_insights(Insight.Status.PENDING, latest=Max("dispatched_at")),
         leased_until=of_insights(Insight.Status.GENERATING, latest=Max("lease_expires_at")),
@@ -59,7 +70,26 @@ def annotate_jobs(jobs: QuerySet[GenerationJob]) -> QuerySet[GenerationJob]:
 
 def annotate_insights(insights: QuerySet[Insight]) -> QuerySet[Insight]:
     """Annotate what `describe_insight` reads."""
-    return insights.annotate(looked_at=Now(), vector_status=F("chat__vector_status"), deadline_at=F("job__deadline_at"))
+    return insights.annotate(
+        looked_at=Now(),
+        vector_status=F("chat__vector_status"),
+        reading_status=_reading_status(),
+        deadline_at=F("job__deadline_at"),
+    )
+
+
+def _reading_status() -> Combinable:
+    """Return the status of the reading that the chat needs: completed if it needs none."""
+    reader = current_reader()
+    completed = Value(ChatReading.Status.COMPLETED, CharField())
+    if reader is None:
+        return completed
+    return Case(
+        When(is_read_by(reader, chat="chat"), then=completed),
+        When(chat__reading__status=ChatReading.Status.FAILED, then=F("chat__reading__status")),
+        default=Value(ChatReading.Status.PENDING),
+        output_field=CharField(),
+    )
 
 
 def describe_job(job: GenerationJob) -> str:
@@ -73,6 +103,7 @@ def describe_job(job: GenerationJob) -> str:
         due_at=row["next_due_at"],
         dispatched_at=row["last_dispatched_at"],
         vector_status=row["vector_status"],
+        reading_status=row["reading_status"],
     )
 
 
@@ -87,6 +118,7 @@ def describe_insight(insight: Insight) -> str:
         due_at=insight.next_attempt_at,
         dispatched_at=insight.dispatched_at,
         vector_status=row["vector_status"],
+        reading_status=row["reading_status"],
     )
 
 
@@ -99,6 +131,7 @@ def _describe(
     due_at: datetime | None,
     dispatched_at: datetime | None,
     vector_status: str | None,
+    reading_status: str,
 ) -> str:
     """Return the first reason that applies, in the order in which an operator has to act on them."""
     if not is_open:
@@ -111,14 +144,23 @@ def _describe(
         return f"leased by a worker until {leased_until:%H:%M:%S}"
     if due_at is None:
         return "all insights are finished, but the job is not settled"
+    if unprepared := _describe_chat(vector_status, reading_status):
+        return unprepared
+    if due_at > now:
+        return f"due in {durations.format_short(due_at - now)}"
+    if dispatched_at is not None and dispatched_at > now - STUCK_AFTER:
+        return "dispatched, waiting for a worker"
+    return f"due for {durations.format_short(now - due_at)}, waiting for a free lease"
+
+
+def _describe_chat(vector_status: str | None, reading_status: str) -> str:
+    """Return what an insight's chat lacks before the insight can be generated; empty if nothing."""
     if vector_status is None:
         return "its chat was deleted"
     if vector_status == Chat.VectorStatus.FAILED:
         return "indexing failed: reindex the chat"
     if vector_status != Chat.VectorStatus.COMPLETED:
         return "waiting for indexing"
-    if due_at > now:
-        return f"due in {durations.format_short(due_at - now)}"
-    if dispatched_at is not None and dispatched_at > now - STUCK_AFTER:
-        return "dispatched, waiting for a worker"
-    return f"due for {durations.format_short(now - due_at)}, waiting for a free lease"
+    if reading_status == ChatReading.Status.FAILED:
+        return "reading failed: retry the insights"
+    return "" if reading_status == ChatReading.Status.COMPLETED else "waiting until the chat is read"

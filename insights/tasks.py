@@ -8,12 +8,26 @@ from celery import shared_task
 
 from insights import dispatch as insight_dispatch
 from insights import generation, recovery
+from insights.reading import queue as reading_queue
+from insights.reading import stage
 
 
 @shared_task
 def generate_insight(insight_id: str) -> None:
     """Generate one insight if it is due."""
     generation.run(UUID(insight_id))
+
+
+@shared_task
+def read_chat(reading_id: str) -> None:
+    """Read a chat if its reading is due."""
+    stage.run(UUID(reading_id))
+
+
+@shared_task(ignore_result=True)
+def dispatch_readings() -> None:
+    """Publish due readings. Beat sends this every few seconds."""
+    reading_queue.dispatch()
 
 
 @shared_task(ignore_result=True)

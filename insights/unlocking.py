@@ -14,7 +14,7 @@ from billing import ledger
 from billing.models import Wallet
 from chats import indexing
 from chats.models import Chat
-from insights import dispatch, engines, prices
+from insights import dispatch, engines, prices, reading
 from insights.eligibility import Eligibility, NotEligible, check_eligibility
 from insights.models import Category, GenerationJob, Insight, InsightType, InsightTypeVersion
 from relivchats import clock
@@ -273,6 +273,7 @@ def _open_job(
     )
     if chat.vector_status != Chat.VectorStatus.COMPLETED:
         indexing.request(chat)
+    reading.request(chat)
     # After the commit, because a worker must find the rows; in the background, because the answer must not wait for
     # the broker.
     transaction.on_commit(dispatch.dispatch_soon)

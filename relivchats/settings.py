@@ -242,7 +242,11 @@ CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_TASK_TRACK_STARTED = True
 CELERY_TASK_IGNORE_RESULT = False
 CELERY_TASK_DEFAULT_QUEUE = "upkeep"
-CELERY_TASK_ROUTES = {"insights.tasks.generate_insight": "insights", "chats.tasks.index_chat": "indexing"}
+CELERY_TASK_ROUTES = {
+    "insights.tasks.generate_insight": "insights",
+    "insights.tasks.read_chat": "insights",
+    "chats.tasks.index_chat": "indexing",
+}
 CELERY_TASK_CREATE_MISSING_QUEUES = True
 CELERY_TASK_PUBLISH_RETRY = False
 CELERY_TASK_SERIALIZER = "json"
@@ -266,6 +270,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 }
 CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "dispatch-indexing": {"task": "chats.tasks.dispatch", "schedule": 5.0, "options": {"expires": 5}},
+    "dispatch-readings": {"task": "insights.tasks.dispatch_readings", "schedule": 5.0, "options": {"expires": 5}},
     "dispatch-insights": {"task": "insights.tasks.dispatch", "schedule": 5.0, "options": {"expires": 5}},
     "recover": {"task": "insights.tasks.recover", "schedule": 15.0, "options": {"expires": 15}},
     "apply-payment-events": {"task": "billing.tasks.apply_events", "schedule": 10.0, "options": {"expires": 10}},

@@ -18,7 +18,7 @@ from insights import engines
 from insights.engines.base import ReadingEngine
 from insights.episodes import READING_VERSION
 from insights.models import ChatReading, Insight, ReadWindow
-from relivchats.leases import Lease, LeaseQueue, LeaseRenewer
+from relivchats.leases import LeaseQueue, LeaseRenewer
 from relivchats.wakeups import CoalescingThread
 
 queue = LeaseQueue(
@@ -121,8 +121,8 @@ def dispatch() -> int:
 dispatch_soon = CoalescingThread(dispatch, name="dispatch-readings").run_soon
 
 
-def requires_reading() -> QuerySet[Chat]:
-    """Return the indexed chats with open insights that were not requested to be read as they are now."""
+def unrequested_chats() -> QuerySet[Chat]:
+    """Return the indexed chats with waiting insights that this engine was not requested to read as they are now."""
     reader = current_reader()
     if reader is None:
         return Chat.objects.none()
@@ -131,8 +131,3 @@ def requires_reading() -> QuerySet[Chat]:
         status=ChatReading.Status.COMPLETED, up_to_message__lt=OuterRef("line_count")
     )
     return Chat.objects.filter(Exists(waiting), ~Exists(requested), vector_status=Chat.VectorStatus.COMPLETED)
-
-
-def release(lease: Lease, **updates: Any) -> bool:
-    """Make a reading due again, if the lease still holds it."""
-    return queue.release(lease, dispatched_at=None, **updates)

@@ -1,0 +1,419 @@
+"""Read a chat: claim its reading, plan the windows, read them at the same time, and record each as it is finished.
+
+Only the thread that claimed the reading uses the database, and it holds no connection while it waits for the model.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections import deque
+from collections.abc import Iterable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.db import Error, connection, connections, transaction
+from django.db.models import F, Q, Sum
+from django.db.models.functions import Coalesce, Now
+
+from chats import search
+from chats.models import Chat, Chunk
+from chats.search import ChunkRange
+from chats.transcript import TranscriptReader
+from insights import recovery, safety
+from insights.definition import Definition
+from insights.engines.base import EngineError, EngineRateLimited, EngineUnavailable, ReadingEngine, UnusableAnswer
+from insights.episodes import Window, WindowReading
+from insights.generation import RECORD_AGAIN_SECONDS, RETRY_AFTER_SECONDS
+from insights.models import ChatReading, InsightType, ReadWindow
+from insights.reading import result, windows
+from insights.reading.queue import Reader, current_reader, get_reading_engine, lease_renewer, queue
+from relivchats.leases import Lease
+
+logger = logging.getLogger(__name__)
+
+#: A window of at most so many messages is not divided: it fails.
+MIN_DIVIDED_MESSAGES = 10
+#: Windows that find the provider unavailable before the others wait for the next attempt.
+MAX_UNAVAILABLE = 3
+#: A reading fails if more than this share of the messages could not be read.
+MAX_FAILED_SHARE = 0.5
+#: Chunks that a search contributes to the selection of a chat that is larger than the budget.
+_MAX_HITS = 200
+
+
+class _LeaseLost(Exception):
+    """Another worker claimed the reading, it was requested again, or the chat was erased: nothing more is recorded."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What a model found in a window, or why it did not, and how long the call took."""
+
+    result: WindowReading | EngineError
+    milliseconds: int
+
+
+def run(reading_id: UUID) -> None:
+    """Read a chat if its reading is due. A late or duplicate call does nothing."""
+    engine = get_reading_engine()
+    lease = queue.claim(reading_id, started_at=Coalesce("started_at", Now())) if engine else None
+    if engine is None or lease is None:
+        return
+    chat_id = None
+    with lease_renewer.renewing(lease):
+        try:
+            reading = queue.held(lease).select_related("chat").first()
+            if reading is None:
+                raise _LeaseLost
+            chat_id = reading.chat_id
+            _read(lease, reading, engine)
+        except _LeaseLost:
+            logger.warning("reading lease lost", extra={"reading": str(reading_id)})
+        except EngineError as error:
+            _end_attempt(lease, error, may_complete=False)
+        except Exception:
+            # Any exception: otherwise the reading would stay leased until the lease expires.
+            logger.exception("chat not read", extra={"reading": str(reading_id)})
+            _end_attempt(lease, EngineError("internal_error"), may_complete=False)
+    if chat_id is not None:
+        recovery.continue_after_reading(chat_id)
+
+
+def _read(lease: Lease, reading: ChatReading, engine: ReadingEngine) -> None:
+    """Plan what is not planned, read the windows that are pending, and end the attempt."""
+    chat = reading.chat
+    if Reader(reading.engine, reading.model, reading.version) != current_reader():
+        # Requested by a process with other settings, during a deployment. A worker with these settings reads it.
+        queue.release(
+            lease, attempt=F("attempt") - 1, next_attempt_at=Now() + timedelta(seconds=RETRY_AFTER_SECONDS[0])
+        )
+        return
+    if chat.vector_status != Chat.VectorStatus.COMPLETED:
+        # Messages were added since the claim. It is due again when they are indexed.
+        queue.release(lease, attempt=F("attempt") - 1, dispatched_at=None)
+        return
+    if (reading.up_to_message or 0) < chat.line_count:
+        _plan(lease, reading, engine)
+    reader = _WindowReader(lease, chat, engine)
+    reader.read(reading.windows.filter(status=ReadWindow.Status.PENDING).order_by("first_number"))
+    _end_attempt(lease, reader.error, may_complete=True)
+
+
+class _WindowReader:
+    """Reads windows of one chat, several at a time. `error` is what kept it from reading some of them, if anything."""
+
+    def __init__(self, lease: Lease, chat: Chat, engine: ReadingEngine) -> None:
+        self.error: EngineError | None = None
+        self._lease = lease
+        self._chat = chat
+        self._engine = engine
+        self._transcript = TranscriptReader(chat)
+        self._people = tuple(chat.participants)
+        self._unavailable = 0
+        self._tried_again = set[int]()
+
+    def read(self, pending: Iterable[ReadWindow]) -> None:
+        """Read the windows, and record each at once. Raise _LeaseLost."""
+        waiting = deque(pending)
+        calls: dict[Future[_Answer], tuple[ReadWindow, Window]] = {}
+        with ThreadPoolExecutor(self._engine.parallel_windows, thread_name_prefix="read-window") as pool:
+            while True:
+                while waiting and len(calls) < self._engine.parallel_windows and not self._is_stopped():
+                    row = waiting.popleft()
+                    window = self._load(row)
+                    calls[pool.submit(_call, self._engine, window, self._people)] = row, window
+                if not calls:
+                    return
+                _close_connection()
+                done, _ = wait(calls, return_when=FIRST_COMPLETED)
+                for call in done:
+                    row, window = calls.pop(call)
+                    # At the front: what a window was divided into is still in memory.
+                    waiting.extendleft(reversed(self._handle(row, window, call.result())))
+
+    def _is_stopped(self) -> bool:
+        return self.error is not None and (not self.error.uses_attempt or self._unavailable >= MAX_UNAVAILABLE)
+
+    def _load(self, row: ReadWindow) -> Window:
+        # A worker that lost its lease must not pay for another call.
+        if not queue.held(self._lease).exists():
+            raise _LeaseLost
+        numbers = [number for first, last in row.spans for number in range(first, last + 1)]
+        messages = self._transcript.get(numbers)
+        return windows.build_window(
+            (messages[number] for number in sorted(messages)),
+            people=self._people,
+            window_tokens=self._engine.window_tokens,
+        )
+
+    def _handle(self, row: ReadWindow, window: Window, answer: _Answer) -> Sequence[ReadWindow]:
+        """Record the answer and return the windows to read next: none, this one again, or its halves."""
+        found = answer.result
+        if isinstance(found, WindowReading):
+            months = windows.count_months(window)
+            self._record(
+                row,
+                status=ReadWindow.Status.READ,
+                sealed_result=result.seal(self._chat, row, found, months=months),
+                message_count=len(window.messages),
+                dropped_count=found.dropped,
+                model=found.model[:64],
+                tokens_in=found.tokens_in,
+                tokens_out=found.tokens_out,
+                milliseconds=answer.milliseconds,
+                error_code="",
+            )
+            return ()
+        can_divide = len(window.messages) > MIN_DIVIDED_MESSAGES
+        if not found.uses_attempt:
+            # The provider accepts no calls now, or an operator must act: all windows wait.
+            self.error = found
+            return ()
+        if self._is_stopped():
+            return ()
+        if found.code == "truncated_answer" and can_divide:
+            return self._divide(row, window, error_code="")
+        if not found.may_retry and can_divide and not row.error_code:
+            # The same request would be refused again, but perhaps only one half of it.
+            return self._divide(row, window, error_code=found.code)
+        if isinstance(found, UnusableAnswer) and found.code != "truncated_answer" and row.pk not in self._tried_again:
+            self._tried_again.add(row.pk)
+            return (row,)
+        if isinstance(found, UnusableAnswer) or not found.may_retry:
+            self._record(row, status=ReadWindow.Status.FAILED, error_code=found.code)
+            return ()
+        self.error, self._unavailable = found, self._unavailable + 1
+        return ()
+
+    def _divide(self, row: ReadWindow, window: Window, *, error_code: str) -> Sequence[ReadWindow]:
+        """Replace a window by two. Their error code says whether a provider refused the whole."""
+        end, start = windows.halve(window)
+        halves = []
+        for first, last in ((row.first_number, end), (start, row.last_number)):
+            messages = [message for message in window.messages if first <= message.number <= last]
+            halves.append(
+                ReadWindow(
+                    reading_id=row.reading_id,
+                    first_number=first,
+                    last_number=last,
+                    spans=windows.clip(row.spans, first=first, last=last),
+                    message_count=len(messages),
+                    token_count=windows.estimate_tokens(messages),
+                    error_code=error_code,
+                )
+            )
+        with transaction.atomic():
+            if not queue.held(self._lease).update(attempt=1):
+                raise _LeaseLost
+            ReadWindow.objects.filter(pk=row.pk).delete()
+            return ReadWindow.objects.bulk_create(halves)
+
+    def _record(self, row: ReadWindow, **columns: Any) -> None:
+        """Store the end of a window. Raise _LeaseLost."""
+        for wait_seconds in (*RECORD_AGAIN_SECONDS, None):
+            try:
+                _update_window(self._lease, row, **columns)
+                return
+            except Error as error:
+                # A broken connection or a deadlock must not throw away an answer, which cost a model call.
+                if wait_seconds is None:
+                    raise
+                logger.warning("window not recorded", extra={"error": type(error).__name__})
+                _close_connection()
+                time.sleep(wait_seconds)
+
+
+@transaction.atomic
+def _update_window(lease: Lease, row: ReadWindow, **columns: Any) -> None:
+    # This locks the reading until the commit, so nothing takes the lease away in between. Progress restores the
+    # attempts: a long reading survives any number of deployments.
+    if not queue.held(lease).update(attempt=1):
+        raise _LeaseLost
+    ReadWindow.objects.filter(pk=row.pk).update(**columns)
+
+
+def _call(engine: ReadingEngine, window: Window, people: Sequence[str]) -> _Answer:
+    """Read one window, in a thread of its own."""
+    started = time.monotonic()
+    found: WindowReading | EngineError
+    try:
+        found = engine.read(window, people=people)
+    except EngineError as error:
+        found = error
+    except Exception:
+        logger.exception("window not read")
+        found = EngineError("internal_error")
+    finally:
+        # An engine needs no database. If it uses one, its connection ends with the call.
+        connections.close_all()
+    return _Answer(found, round((time.monotonic() - started) * 1000))
+
+
+def _plan(lease: Lease, reading: ChatReading, engine: ReadingEngine) -> None:
+    """Create the windows of the messages that have none yet. Raise EngineUnavailable if the chat is not searchable."""
+    chat = reading.chat
+    rows = Chunk.objects.filter(chat=chat.pk).order_by("number").values_list(*ChunkRange._fields)
+    chunks = [ChunkRange(*row) for row in rows]
+    read_before = reading.up_to_message or 0
+    kept = list(reading.windows.order_by("first_number"))
+    first = _find_first_new(chunks, kept, read_before=read_before)
+    new_chunks = [chunk for chunk in chunks if chunk.last_number >= first]
+
+    all_tokens = sum(_estimate_chunk(chunk) for chunk in chunks)
+    new_tokens = sum(_estimate_chunk(chunk) for chunk in new_chunks)
+    # Each extension of a chat that used up its budget gets a share of it.
+    left = settings.READING_TOKEN_BUDGET - sum(window.token_count for window in kept)
+    budget = max(left, settings.READING_TOKEN_BUDGET * new_tokens // max(all_tokens, 1))
+    rankings: list[list[int]] = []
+    candidates: set[int] = set()
+    if new_tokens > budget:
+        rankings, candidates = _search(chat)
+    measured = windows.measure(
+        TranscriptReader(chat).batches(first=first),
+        new_chunks,
+        window_tokens=engine.window_tokens,
+        candidates=candidates,
+        count_from=read_before + 1,
+    )
+    planned = windows.plan_windows(measured.parts, window_tokens=engine.window_tokens, budget=budget, rankings=rankings)
+    last_kept = kept[-1] if kept and kept[-1].last_number >= first else None
+    shortened = _shorten(chat, last_kept, first=first, engine=engine) if last_kept else {}
+    measured.months.update(result.open_totals(chat, reading))
+    with transaction.atomic():
+        updated = queue.held(lease).update(
+            up_to_message=chat.line_count, sealed_totals=result.seal_totals(chat, reading, measured.months)
+        )
+        if not updated:
+            raise _LeaseLost
+        if last_kept and shortened:
+            ReadWindow.objects.filter(pk=last_kept.pk).update(**shortened)
+        elif last_kept:
+            ReadWindow.objects.filter(pk=last_kept.pk).delete()
+        ReadWindow.objects.bulk_create(
+            ReadWindow(
+                reading=reading,
+                first_number=window.spans[0][0],
+                last_number=window.spans[-1][1],
+                spans=window.spans,
+                message_count=window.messages,
+                token_count=window.tokens,
+            )
+            for window in planned
+        )
+
+
+def _estimate_chunk(chunk: ChunkRange) -> int:
+    lines = chunk.last_number - chunk.first_number + 1
+    return chunk.token_count + windows.LINE_TOKENS * lines
+
+
+def _find_first_new(chunks: Sequence[ChunkRange], kept: Sequence[ReadWindow], *, read_before: int) -> int:
+    """Return the first message to read: of the conversation that new messages continue, or the first new one."""
+    known = [chunk.conversation for chunk in chunks if chunk.first_number <= read_before]
+    conversation = [chunk for chunk in chunks if known and chunk.conversation == known[-1]]
+    if not kept or not conversation or conversation[-1].last_number <= read_before:
+        return read_before + 1
+    # A conversation without an end is read again from the last window only.
+    return max(conversation[0].first_number, kept[-1].first_number)
+
+
+def _shorten(chat: Chat, window: ReadWindow, *, first: int, engine: ReadingEngine) -> dict[str, Any]:
+    """Return the columns of the window without the messages from `first` on; empty if none remain."""
+    spans = windows.clip(window.spans, first=1, last=first - 1)
+    if not spans:
+        return {}
+    numbers = [number for start, end in spans for number in range(start, end + 1)]
+    remaining = windows.build_window(
+        TranscriptReader(chat).get(numbers).values(), people=chat.participants, window_tokens=engine.window_tokens
+    )
+    columns: dict[str, Any] = {
+        "last_number": spans[-1][1],
+        "spans": spans,
+        "message_count": len(remaining.messages),
+        "token_count": windows.estimate_tokens(remaining.messages),
+    }
+    if window.status == ReadWindow.Status.READ:
+        window.last_number = spans[-1][1]
+        found = result.open_window(chat, window).result
+        columns["sealed_result"] = result.seal(chat, window, found, months=windows.count_months(remaining))
+    return columns
+
+
+def _search(chat: Chat) -> tuple[list[list[int]], set[int]]:
+    """Return the chunks that each section's queries find, and the messages that may speak of danger."""
+    try:
+        searcher = search.get_searcher(chat)
+    except search.NotSearchable as error:
+        raise EngineUnavailable("chat_not_searchable") from error
+    definitions = InsightType.objects.filter(active=True, category__active=True).values_list("definition", flat=True)
+    sections = (section for definition in definitions for section in Definition.parse(definition).sections)
+    queries = dict.fromkeys(tuple(section.queries) for section in sections if section.queries)
+    rankings = [[hit.chunk.number for hit in searcher.search(each, limit=_MAX_HITS)] for each in queries]
+    return rankings, set(searcher.find_matches(safety.PHRASES, only_meant=False))
+
+
+@transaction.atomic
+def _end_attempt(lease: Lease, error: EngineError | None, *, may_complete: bool) -> None:
+    """Complete the reading, make it due again, or fail it.
+
+    `error` is what kept windows from being read, if anything. After the last attempt, the reading is complete without
+    them if they are few and `may_complete`.
+    """
+    # Locked until the commit. Nothing is changed if the lease was lost.
+    reading = queue.held(lease).select_for_update(no_key=True).first()
+    if reading is None:
+        logger.warning("late end of a reading discarded", extra={"reading": str(lease.row_id)})
+        return
+    if error is not None and (not error.uses_attempt or reading.attempt < settings.INSIGHT_MAX_ATTEMPTS):
+        _reschedule(lease, reading, error)
+        return
+    error_code = error.code if error else ""
+    if may_complete:
+        pending = reading.windows.filter(status=ReadWindow.Status.PENDING)
+        pending.update(status=ReadWindow.Status.FAILED, error_code=error_code)
+        failed = reading.windows.filter(status=ReadWindow.Status.FAILED)
+        counts = reading.windows.aggregate(
+            all=Sum("message_count", default=0),
+            failed=Sum("message_count", filter=Q(status=ReadWindow.Status.FAILED), default=0),
+        )
+        if counts["failed"] <= MAX_FAILED_SHARE * counts["all"]:
+            queue.finish(lease, status=ChatReading.Status.COMPLETED, finished_at=Now(), error_code="")
+            logger.info("chat read", extra={"reading": str(reading.pk), "failed_windows": failed.count()})
+            return
+        error_code = error_code or failed.values_list("error_code", flat=True)[0]
+    queue.finish(lease, status=ChatReading.Status.FAILED, finished_at=Now(), error_code=error_code)
+    # Operators search the log for this text.
+    logger.error(
+        f"failed after {reading.attempt} attempts", extra={"reading": str(reading.pk), "error_code": error_code}
+    )
+
+
+def _reschedule(lease: Lease, reading: ChatReading, error: EngineError) -> None:
+    if isinstance(error, EngineRateLimited):
+        # The jitter keeps the readings that the provider rejected together from returning together.
+        wait_seconds = error.retry_after_seconds + random.uniform(0, 5)
+    else:
+        wait_seconds = RETRY_AFTER_SECONDS[min(reading.attempt, len(RETRY_AFTER_SECONDS)) - 1]
+    queue.release(
+        lease,
+        attempt=F("attempt") - (0 if error.uses_attempt else 1),
+        next_attempt_at=Now() + timedelta(seconds=wait_seconds),
+        dispatched_at=None,
+        error_code=error.code,
+    )
+    logger.warning(
+        "reading rescheduled",
+        extra={"reading": str(reading.pk), "error_code": error.code, "seconds": round(wait_seconds)},
+    )
+
+
+def _close_connection() -> None:
+    # Inside a transaction, as in tests, the connection is not this module's to close.
+    if not connection.in_atomic_block:
+        connection.close()
