@@ -13,6 +13,7 @@ from django.db.models.functions import Now
 from redis.exceptions import RedisError
 
 from chats.models import Chat
+from insights import dispatch
 from insights.models import Insight
 from relivchats.staff.reports import Level, Line, Report, Table
 
@@ -31,6 +32,7 @@ class QueueState:
     due: int
     oldest_seconds: int
     waiting_for_index: int
+    waiting_for_reading: int
     generating: int
     places: int
     chats_due: int
@@ -47,8 +49,10 @@ def fetch_state() -> QueueState:
     """Read the state of the queues from Postgres and from the broker."""
     messages, unacked = _fetch_message_counts()
     due = Insight.objects.due()
-    # An insight is due when its job is created, but cannot start before its chat is indexed. That is no backlog.
-    ready = due.filter(chat__vector_status=Chat.VectorStatus.COMPLETED)
+    # An insight is due when its job is created, but cannot start before its chat is indexed and, if the engine is a
+    # model, read. That is no backlog.
+    ready = dispatch.ready()
+    searchable = due.filter(chat__vector_status=Chat.VectorStatus.COMPLETED)
     oldest = (
         ready.order_by("next_attempt_at").annotate(late=Now() - F("next_attempt_at")).values_list("late", flat=True)
     )
@@ -59,6 +63,7 @@ def fetch_state() -> QueueState:
         due=_count(ready),
         oldest_seconds=int((oldest.first() or timedelta()).total_seconds()),
         waiting_for_index=_count(due.exclude(chat__vector_status=Chat.VectorStatus.COMPLETED)),
+        waiting_for_reading=_count(searchable.exclude(pk__in=ready.values("pk"))),
         generating=_count(Insight.objects.leased()),
         places=settings.MAX_CONCURRENT_INSIGHTS,
         chats_due=_count(Chat.objects.index_due()),
@@ -112,6 +117,7 @@ def report() -> Report:
         ("insights due", state.due),
         ("oldest due, seconds", state.oldest_seconds),
         ("insights waiting for indexing", state.waiting_for_index),
+        ("insights waiting until their chat is read", state.waiting_for_reading),
         ("insights generating", f"{state.generating} of {state.places}"),
         ("chats waiting for indexing", state.chats_due),
         ("chats indexing", state.chats_indexing),
