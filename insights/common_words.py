@@ -30,6 +30,19 @@ def is_common(word: str) -> bool:
         return True
     if _LAUGHTER.fullmatch(word) or _REPEATED.search(word):
         return True
+    return not _load_common_words().isdisjoint(_find_stems(word))
+
+
+def is_lower_case_word(word: str) -> bool:
+    """Return whether English text writes the word in lower case, so that a capital does not make it a name.
+
+    The tokenizer knows names with a capital only: "▁John", but "▁both" and "▁Both".
+    """
+    return not _load_lower_case_words().isdisjoint(_find_stems(word.casefold()))
+
+
+def _find_stems(word: str) -> list[str]:
+    """Return the word and what may remain of it without an ending."""
     stems = [word]
     for ending in _ENDINGS:
         if word.endswith(ending) and len(word) - len(ending) >= 3:
@@ -40,18 +53,27 @@ def is_common(word: str) -> bool:
                 stems.append(stem[:-1])
             if stem.endswith("i"):
                 stems.append(stem[:-1] + "y")
-    return not _load_common_words().isdisjoint(stems)
+    return stems
 
 
 @cache
 def _load_common_words() -> frozenset[str]:
     lists = tomllib.loads(Path(__file__).with_name("common_words.toml").read_text(encoding="utf-8"))
     listed = {word for text in lists.values() for word in split_words(text)}
+    return frozenset({*listed, *STOP_WORDS, *(word.casefold() for word in _load_vocabulary())})
+
+
+@cache
+def _load_lower_case_words() -> frozenset[str]:
+    return frozenset({*STOP_WORDS, *(word for word in _load_vocabulary() if word.islower())})
+
+
+def _load_vocabulary() -> list[str]:
+    """Return the whole words that the tokenizer of the built-in embedding knows, as it writes them."""
     spec = find_spec("wordllama")
     assert spec is not None
     assert spec.origin is not None
     path = Path(spec.origin).with_name("tokenizers") / "l2_supercat_tokenizer_config.json"
     vocabulary = json.loads(path.read_text(encoding="utf-8"))["model"]["vocab"]
     # SentencePiece marks the start of a word with U+2581.
-    english = {token[1:].casefold() for token in vocabulary if token.startswith("▁") and token[1:].isalpha()}
-    return frozenset({*listed, *STOP_WORDS, *english})
+    return [token[1:] for token in vocabulary if token.startswith("▁") and token[1:].isalpha()]

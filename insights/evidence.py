@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import calendar
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
+from insights.common_words import is_lower_case_word
 from insights.engines.base import CitedExchange, ShownMessage
 
 #: A longer exchange is cut; a quotation is an example and not an excerpt.
@@ -15,6 +17,23 @@ DROPPED = "[…]"
 
 # Straight, English, German and French quotation marks; single ones only where they are no apostrophe.
 _QUOTATION = re.compile(r"\"([^\"]*)\"|“([^”]*)”|„([^“”]*)[“”]|«([^»]*)»|(?<!\w)‘([^’]*)’(?!\w)")
+_LINK = re.compile(r"https?:|www\.|\w@\w|\b[\w-]+\.(?:com|net|org|io|ru|in|app|link)\b", re.IGNORECASE)
+_NUMBER = re.compile(r"\d{1,3}(?:,\d{3})+|\d+(?:\.\d+)?")
+_WORD = re.compile(r"[^\W\d_]+")
+_CAPITALISED_WITHIN = re.compile(r"(?<=[\w,;] )[A-Z][^\W\d_]{2,}\b")
+_CAPITALISED = re.compile(r"\b[A-Z][^\W\d_]{2,}\b")
+#: Smaller ones are too common in other meanings: one day, the two of them.
+_NUMBER_WORDS = {
+    "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10, "eleven": 11,
+    "twelve": 12, "thirteen": 13, "fourteen": 14, "fifteen": 15, "sixteen": 16, "seventeen": 17, "eighteen": 18,
+    "nineteen": 19, "twenty": 20, "thirty": 30, "forty": 40, "fifty": 50, "sixty": 60, "hundred": 100, "hundreds": 100,
+    "dozen": 12, "dozens": 12, "thousand": 1000, "thousands": 1000,
+}  # fmt: skip
+_CALENDAR = frozenset(
+    word.casefold()
+    for word in [*calendar.month_name, *calendar.month_abbr, *calendar.day_name, *calendar.day_abbr]
+    if word
+)
 _SPACES = re.compile(r"\s+")
 
 
@@ -44,7 +63,8 @@ def check_citations(
     given = kept = 0
     for exchange in cited:
         numbers = sorted(set(exchange.numbers))
-        valid = tuple(number for number in numbers if number in shown)[:MAX_MESSAGES]
+        # A forwarded message was shown for its context; its words are somebody else's.
+        valid = tuple(n for n in numbers if n in shown and not shown[n].forwarded)[:MAX_MESSAGES]
         given += len(numbers)
         if not valid or valid in seen or len(exchanges) == max_exchanges:
             continue
@@ -54,6 +74,35 @@ def check_citations(
         context = strip_unsupported_quotes(exchange.context, quotable=[message.text for message in messages])
         exchanges.append(Exchange(context, messages))
     return CheckedCitations(tuple(exchanges), given=given, kept=kept)
+
+
+def is_supported(
+    text: str, *, quotable: Collection[str], numbers: Collection[float], names: Collection[str], language: str = "en"
+) -> bool:
+    """Return whether a model's sentence, in this language, claims nothing that its sources lack.
+
+    `quotable` are the texts that it may quote, `numbers` the figures that it may give besides those of the texts, and
+    `names` the people whom it may name. A sentence with another figure, a quotation of something else, a link, or a
+    name that is not in its sources is not supported: a capitalised word that English does not write in lower case. In
+    other languages, only words within a sentence are checked.
+    """
+    if _LINK.search(text) or strip_unsupported_quotes(text, quotable=quotable) != text:
+        return False
+    sources = " ".join([*quotable, *names])
+    allowed = {float(number) for number in numbers} | _read_numbers(sources)
+    if any(number not in allowed for number in _read_numbers(text)):
+        return False
+    known = {word.casefold() for word in _WORD.findall(sources)} | _CALENDAR
+    capitalised = _CAPITALISED if language == "en" else _CAPITALISED_WITHIN
+    return all(word.casefold() in known or is_lower_case_word(word) for word in capitalised.findall(text))
+
+
+def _read_numbers(text: str) -> set[float]:
+    """Return the numbers in a text, in digits or in English words from three on, without thousands separators."""
+    found = {float(match.replace(",", "")) for match in _NUMBER.findall(text)}
+    return found | {
+        float(_NUMBER_WORDS[word]) for word in map(str.casefold, _WORD.findall(text)) if word in _NUMBER_WORDS
+    }
 
 
 def strip_unsupported_quotes(text: str, *, quotable: Collection[str]) -> str:
