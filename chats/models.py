@@ -190,6 +190,11 @@ class Chat(models.Model):
         return self.people.names
 
     @property
+    def person_of_name(self) -> dict[str, int]:
+        """Return the index in `participants` of each name of the export; renamed and merged people have other names."""
+        return dict(zip(self.export_names, self.people.person_of_sender, strict=True))
+
+    @property
     def projection(self) -> Projection:
         """Return how stored messages are shown to the owner."""
         return Projection.for_people(

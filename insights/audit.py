@@ -44,12 +44,12 @@ register(
     ),
     Invariant(
         "7",
-        "the captured coins are the sum of the prices of the completed insights",
+        "the captured coins are the sum of the prices of the completed insights that are not voided",
         """
         SELECT jobs.job_id, reservations.captured_coins, COALESCE(sum(insights.price), 0) AS delivered_coins
         FROM insight_generation_jobs jobs
         JOIN coin_reservations reservations ON reservations.id = jobs.reservation_id
-        LEFT JOIN insights ON insights.job_id = jobs.job_id AND insights.status = 'completed'
+        LEFT JOIN insights ON insights.job_id = jobs.job_id AND insights.status = 'completed' AND NOT insights.voided
         WHERE jobs.status NOT IN ('queued', 'running')
         GROUP BY jobs.job_id, reservations.captured_coins
         HAVING reservations.captured_coins <> COALESCE(sum(insights.price), 0)
@@ -58,7 +58,7 @@ register(
         SELECT jobs.job_id, reservations.captured_coins, COALESCE(sum(insights.price), 0) AS delivered_coins
         FROM insight_generation_jobs jobs
         JOIN coin_reservations reservations ON reservations.id = jobs.reservation_id
-        LEFT JOIN insights ON insights.job_id = jobs.job_id AND insights.status = 'completed'
+        LEFT JOIN insights ON insights.job_id = jobs.job_id AND insights.status = 'completed' AND NOT insights.voided
         WHERE jobs.finished_at >= %(at)s AND jobs.status NOT IN ('queued', 'running')
         GROUP BY jobs.job_id, reservations.captured_coins
         HAVING reservations.captured_coins <> COALESCE(sum(insights.price), 0)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
 from chats import counting, search
-from insights import recurring_words, retrieval, safety
+from chats.models import Chat
+from chats.transcript import TranscriptReader
+from insights import engines, reading, recurring_words, retrieval, safety
 from insights.definition import Definition, Section
 from insights.engines.base import Brief, Conversation, EngineUnavailable, Fact, RecurringWord, SectionBrief
+from insights.episodes import KINDS, Episode
 from insights.facts import FACTS
 from insights.models import Insight
 
@@ -25,16 +30,19 @@ CountMatches = Callable[[Sequence[str], Sequence[str]], Sequence[int]]
 
 
 def build_brief(insight: Insight) -> Brief:
-    """Return the brief of an insight. Raise EngineUnavailable if the chat is deleted or not searchable yet."""
+    """Return the brief of an insight. Raise EngineUnavailable if the chat is deleted, or not searchable or read yet."""
     chat = insight.chat
     if chat is None:
         raise EngineUnavailable("chat_deleted")
+    definition = Definition.parse(insight.type_version.definition)
+    if engines.get_engine().method == "read":
+        counting.update_statistics(chat)
+        return _build_read_brief(insight, chat, definition)
     try:
         searcher = search.get_searcher(chat)
     except search.NotSearchable as error:
         raise EngineUnavailable("chat_not_searchable") from error
     counting.update_statistics(chat)
-    definition = Definition.parse(insight.type_version.definition)
     people = tuple(chat.participants)
     statistics = chat.statistics
     words: tuple[RecurringWord, ...] = ()
@@ -45,6 +53,12 @@ def build_brief(insight: Insight) -> Brief:
     )
     # Matching words are only candidates; the messages are read to see which phrase is meant.
     dangerous = searcher.find_matches(safety.PHRASES, only_meant=False)[:MAX_CONCERNS]
+    concerns = {
+        number: kinds
+        for number, message in searcher.get(dangerous).items()
+        if (kinds := safety.find_concerns(message.text))
+    }
+    counts = Counter(kind for kinds in concerns.values() for kind in kinds)
     return Brief(
         title=insight.insight_type.title,
         purpose=insight.insight_type.purpose,
@@ -62,7 +76,121 @@ def build_brief(insight: Insight) -> Brief:
         ),
         statistics=statistics,
         messages_total=chat.message_count,
-        concerns=safety.count_concerns(message.text for message in searcher.get(dangerous).values()),
+        concerns=dict(counts),
+        concerning=frozenset(concerns),
+    )
+
+
+def _build_read_brief(insight: Insight, chat: Chat, definition: Definition) -> Brief:
+    """Return the brief for an engine that has read the chat: episodes, and the conversations of the best of them."""
+    found = reading.load(chat)
+    if found is None:
+        raise EngineUnavailable("chat_not_read")
+    people, statistics = tuple(chat.participants), chat.statistics
+
+    def count_matches(terms: Sequence[str], unless: Sequence[str]) -> Sequence[int]:
+        """Count words for a section that no episodes answer. Few types have one, and loading the words is slow."""
+        try:
+            return search.get_searcher(chat).count_matches(terms, unless)
+        except search.NotSearchable as error:
+            raise EngineUnavailable("chat_not_searchable") from error
+
+    # Only what happens now to somebody in the chat withholds anything; other such messages are just not quoted.
+    dangers = Counter(danger.kind for danger in found.dangers if danger.current and danger.person is not None)
+    share = found.messages_read / found.messages_total if found.messages_total else 0.0
+    brief = Brief(
+        title=insight.insight_type.title,
+        purpose=insight.insight_type.purpose,
+        definition=definition,
+        language=insight.language,
+        people=people,
+        message_counts=tuple(round(count * share) for count in count_messages(statistics, people)),
+        sections=build_sections(
+            definition,
+            count_matches=count_matches,
+            conversations={section.key: () for section in definition.sections},
+            people=people,
+            statistics=statistics,
+            reads=True,
+        ),
+        statistics=statistics,
+        messages_total=found.messages_total,
+        concerns=dict(dangers),
+        concerning=frozenset(number for danger in found.dangers for number in danger.numbers),
+        reading=found,
+        other_names=chat.person_of_name,
+    )
+    brief = count_episodes(brief, found.episodes)
+    conversations = retrieval.retrieve_episodes(TranscriptReader(chat).get, brief.sections, people=people)
+    return replace(
+        brief,
+        sections=tuple(
+            replace(entry, conversations=conversations[entry.section.key]) if entry.episodes is not None else entry
+            for entry in brief.sections
+        ),
+    )
+
+
+def count_episodes(brief: Brief, episodes: Collection[Episode]) -> Brief:
+    """Return the brief with the sections' episodes, and what is counted in them, taken from these episodes. Pure."""
+    return replace(brief, sections=tuple(_count_section(brief, entry, episodes) for entry in brief.sections))
+
+
+def _count_section(brief: Brief, entry: SectionBrief, episodes: Collection[Episode]) -> SectionBrief:
+    asks = entry.section.reading
+    if asks is None:
+        return entry
+    matching = tuple(
+        episode
+        for episode in episodes
+        if episode.kind in asks.kinds
+        and episode.tone in asks.tones
+        and (not asks.topics or episode.topic in asks.topics)
+        # A message of danger is no example of anything.
+        and brief.concerning.isdisjoint(episode.shows)
+    )
+    everybody = range(len(brief.people))
+
+    def count_people(selected: Collection[Episode], roles: Collection[str]) -> tuple[int, ...]:
+        """Return for each person the number of episodes in which they have one of the roles."""
+        counts = Counter(
+            person for episode in selected for person, own in episode.roles.items() if not set(own).isdisjoint(roles)
+        )
+        return tuple(counts[person] for person in everybody)
+
+    groups, totals = {}, {}
+    for group in asks.groups:
+        members = [
+            episode
+            for episode in matching
+            if (not group.kinds or episode.kind in group.kinds)
+            and (not group.topics or episode.topic in group.topics)
+            and (not group.roles or any(not set(own).isdisjoint(group.roles) for own in episode.roles.values()))
+        ]
+        groups[group.key] = count_people(members, group.roles or asks.roles)
+        totals[group.key] = len(members)
+    mentions = count_people(matching, asks.roles)
+    facts = [fact for fact in entry.facts if not fact.name.startswith("read.")]
+    by_kind = Counter(episode.kind for episode in matching)
+    for kind in asks.kinds:
+        if by_kind[kind]:
+            facts.append(Fact(f"read.{kind}", KINDS[kind].title, None, by_kind[kind], "episodes", "read"))
+    if len(asks.kinds) == 1:
+        title = KINDS[asks.kinds[0]].title
+        facts += [
+            Fact(f"read.{asks.kinds[0]}", title, person, count, "episodes", "read")
+            for person, count in enumerate(mentions)
+            if count
+        ]
+    return replace(
+        entry,
+        facts=tuple(facts),
+        mentions=mentions,
+        groups=groups,
+        recurring_words=(),
+        episodes=matching,
+        total=len(matching),
+        group_totals=totals,
     )
 
 
@@ -80,8 +208,12 @@ def build_sections(
     people: tuple[str, ...],
     statistics: Mapping[str, Any],
     recurring_words: tuple[RecurringWord, ...] = (),
+    reads: bool = False,
 ) -> tuple[SectionBrief, ...]:
-    """Return the material of each section: facts from the statistics, and counted mentions. Pure."""
+    """Return the material of each section: facts from the statistics, and counted mentions. Pure.
+
+    If the engine `reads`, words are counted only for sections that no episodes answer.
+    """
     message_counts = count_messages(statistics, people)
     # A brief with the facts of 200 members would be mostly facts.
     main_people = sorted(range(len(people)), key=lambda person: -message_counts[person])[:MAX_PEOPLE]
@@ -90,8 +222,9 @@ def build_sections(
     briefs = []
     shown_terms: set[tuple[str, ...]] = set()
     for section in definition.sections:
-        mentions = count_mentions(section.terms, section.unless) if section.terms else ()
-        groups = {group.key: count_mentions(group.terms, section.unless) for group in section.groups}
+        counts_words = bool(section.terms) and not (reads and section.reading)
+        mentions = count_mentions(section.terms, section.unless) if counts_words else ()
+        groups = {g.key: count_mentions(g.terms, section.unless) for g in section.groups if counts_words}
         words = recurring_words if section.counts_recurring_words else ()
         facts: list[Fact] = []
         for name in section.facts:
@@ -103,7 +236,7 @@ def build_sections(
                 facts.append(Fact(name, measure.label, person, value, measure.unit))
         facts += [Fact("recurring_words", f"Days with “{word.word}”", None, word.days, "days") for word in words]
         # Sections that share their terms share the counts too: only the first of them shows them as facts.
-        if section.terms and section.terms not in shown_terms:
+        if counts_words and section.terms not in shown_terms:
             shown_terms.add(section.terms)
             facts += _list_mentions(section, mentions, groups)
         briefs.append(

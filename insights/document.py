@@ -4,12 +4,13 @@
     overall:          score 0..10 or null, rating (of the scale, or not_enough_data), summary
     sections[]:       key, title, rating or null, finding,
                       people[]: name, rating or null, note
-                      facts[]: label, person or null, value, unit
+                      facts[]: label, person or null, value, unit, source (counted or read)
                       evidence[]: context, messages[]: number, sender, sent_at, text
     recommendations[]: id, title, for[], suggestion, why, example
-    sufficiency:      messages_read, messages_total, first_at, last_at, limits[]
+    sufficiency:      messages_read, messages_total, first_at, last_at, limits[], months[]: month, read, total
     provenance:       engine, model, method, type_version, prompt_version, tokens, milliseconds,
-                      citations {given, kept, dropped}
+                      citations {given, kept, dropped}, verification {asked, confirmed, refuted, unsupported} or null,
+                      reading {model, version, windows_read, windows_failed, dropped} or null
     language:         of the findings
 
 Numbers and quoted messages come from the server; ratings and wording come from the draft. `sent_at` is the wall clock
@@ -37,7 +38,8 @@ TOO_LITTLE = "Too few messages of this chat speak of this to rate it."
 
 def build_document(*, brief: Brief, draft: Draft, provenance: Mapping[str, Any]) -> dict[str, Any]:
     """Return the document as JSON values. Raise UnusableAnswer if the draft is malformed or cites too little."""
-    shown = brief.shown_messages()
+    # A message that speaks of danger is an example of nothing.
+    shown = {n: message for n, message in brief.shown_messages().items() if n not in brief.concerning}
     checked: dict[str, CheckedCitations] = {}
     sections: list[dict[str, Any]] = []
     for section_brief in brief.sections:
@@ -49,20 +51,25 @@ def build_document(*, brief: Brief, draft: Draft, provenance: Mapping[str, Any])
         exchanges = checked[section.key].exchanges
         sections.append(_build_section(brief, section, section_draft, section_brief.facts, exchanges))
     citations = _count_citations(brief, draft, checked)
+    quotable = list(brief.people)
+    for section_citations in checked.values():
+        quotable += [message.text for exchange in section_citations.exchanges for message in exchange.messages]
+    score, summary = draft.score, strip_unsupported_quotes(draft.summary, quotable=quotable)
     if brief.concerns:
-        score, summary = None, safety.NOTICE
-    else:
-        quotable = list(brief.people)
-        for section_citations in checked.values():
-            quotable += [message.text for exchange in section_citations.exchanges for message in exchange.messages]
-        score, summary = draft.score, strip_unsupported_quotes(draft.summary, quotable=quotable)
+        # The pointer to help comes first. Next to a danger, a grade for the whole would mislead.
+        score, summary = None, f"{safety.NOTICE} {safety.WITHHELD if brief.withheld else summary}"
     document = {
         "schema_version": document_models.SCHEMA_VERSION,
         "overall": {"score": score, "rating": brief.definition.overall.rate(score), "summary": summary},
         "sections": sections,
         "recommendations": _build_recommendations(brief, draft),
-        "sufficiency": _describe_sufficiency(brief, sections, method=provenance["method"]),
-        "provenance": {**provenance, "citations": citations},
+        "sufficiency": _describe_sufficiency(brief, sections),
+        "provenance": {
+            **provenance,
+            "citations": citations,
+            "verification": dict(draft.verification) or None,
+            "reading": _describe_reading(brief),
+        },
         "language": draft.language or brief.language,
     }
     try:
@@ -75,11 +82,11 @@ def build_document(*, brief: Brief, draft: Draft, provenance: Mapping[str, Any])
 def _build_section(
     brief: Brief, section: Section, draft: SectionDraft, facts: Sequence[Fact], exchanges: Sequence[Exchange]
 ) -> dict[str, Any]:
-    if brief.concerns:
+    if section.key in brief.withheld:
         # Next to a sign of danger there must be no praise and no blame, whatever the engine wrote.
         draft = SectionDraft(rating=NOT_ENOUGH_DATA, finding=safety.FINDING)
-        # Examples of a sensitive section could be the dangerous messages themselves.
-        exchanges = () if section.sensitive else exchanges
+        # Examples could be the dangerous messages themselves, or look like their cause.
+        exchanges = ()
     supported = len(exchanges) >= section.evidence.min
     quotable = [*brief.people, *(message.text for exchange in exchanges for message in exchange.messages)]
     finding = draft.finding if supported or draft.rating == NOT_ENOUGH_DATA else TOO_LITTLE
@@ -105,6 +112,7 @@ def _build_section(
                 "person": None if fact.person is None else _get_name(brief, fact.person),
                 "value": fact.value,
                 "unit": fact.unit,
+                "source": fact.source,
             }
             for fact in facts
         ],
@@ -151,12 +159,16 @@ def _count_citations(brief: Brief, draft: Draft, checked: Mapping[str, CheckedCi
 
 
 def _build_recommendations(brief: Brief, draft: Draft) -> list[dict[str, Any]]:
-    """Return the engine's recommendations; next to a sign of danger, only the one to seek help."""
+    """Return the engine's recommendations. Next to a sign of danger, the one to seek help comes first.
+
+    It is the only one if sections are withheld: advice for a quarrel is no advice for violence.
+    """
     recommendations: Sequence[RecommendationDraft] = draft.recommendations
     if brief.concerns:
         # Members who never wrote are not addressed.
         people = tuple(person for person, count in enumerate(brief.message_counts) if count)
-        recommendations = [RecommendationDraft(people=people, **safety.RECOMMENDATION)]
+        help_first = RecommendationDraft(people=people, **safety.RECOMMENDATION)
+        recommendations = [help_first] if brief.withheld else [help_first, *recommendations]
     built = []
     for number, recommendation in enumerate(recommendations, start=1):
         # The id is the title in lower kebab case; the number keeps it unique when two titles are the same.
@@ -175,25 +187,49 @@ def _build_recommendations(brief: Brief, draft: Draft) -> list[dict[str, Any]]:
     return built
 
 
-def _describe_sufficiency(brief: Brief, sections: Sequence[Mapping[str, Any]], *, method: str) -> dict[str, Any]:
-    """Return how many messages the engine was shown and, in sentences, what limits the insight."""
+def _describe_sufficiency(brief: Brief, sections: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return how much of the chat the engine was shown, or has read, and, in sentences, what limits the insight."""
     shown = brief.shown_messages().values()
     times = [message.sent_at for message in shown]
+    if brief.reading and brief.reading.episodes:
+        times += [brief.reading.episodes[0].started_at, brief.reading.episodes[-1].ended_at]
     limits = []
+    reading = brief.reading
+    n_read = reading.messages_read if reading else len(shown)
     if brief.messages_total < SHORT_CHAT_MESSAGES:
         limits.append(f"A short chat: {brief.messages_total} messages say only so much.")
+    elif reading is not None:
+        if n_read < brief.messages_total:
+            limits.append(f"{n_read:,} of {brief.messages_total:,} messages were read; counts cover all of them.")
     # Half of the messages is close enough to all of them.
-    elif len(shown) * 2 < brief.messages_total:
-        use = "read closely" if method == "read" else "searched for examples"
-        limits.append(f"Counts cover all {brief.messages_total} messages; {len(shown)} of them were {use}.")
-    if brief.concerns:
-        limits.append("Nothing was rated: some messages may speak of someone in danger.")
+    elif n_read * 2 < brief.messages_total:
+        limits.append(f"Counts cover all {brief.messages_total} messages; {n_read} of them were searched for examples.")
+    if brief.withheld:
+        limits.append("Some questions were not rated: some messages may speak of someone in danger.")
     elif unrated := [section["title"] for section in sections if section["rating"] == NOT_ENOUGH_DATA]:
         limits.append(f"Not rated: {', '.join(unrated)}.")
     return {
-        "messages_read": len(shown),
+        "messages_read": n_read,
         "messages_total": brief.messages_total,
         "first_at": min(times).isoformat() if times else None,
         "last_at": max(times).isoformat() if times else None,
         "limits": limits,
+        "months": [
+            {"month": month, "read": count.read, "total": count.total}
+            for month, count in sorted(reading.months.items() if reading else ())
+        ],
+    }
+
+
+def _describe_reading(brief: Brief) -> dict[str, Any] | None:
+    """Return what read the chat, or None if nothing did."""
+    reading = brief.reading
+    if reading is None:
+        return None
+    return {
+        "model": reading.model,
+        "version": reading.version,
+        "windows_read": reading.windows_read,
+        "windows_failed": reading.windows_failed,
+        "dropped": reading.dropped,
     }

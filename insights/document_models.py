@@ -44,12 +44,15 @@ class PersonRating(ClosedModel):
 
 
 class CountedFact(ClosedModel):
-    """A counted number, never written by a model."""
+    """A counted number, never written by a model: of words and times, or of episodes that a model found."""
 
     label: NonBlank
     person: StrictStr | None = Field(description="Null for the whole chat.")
     value: Annotated[float, Strict()] = Field(description="A number; counted, never written by a model.")
     unit: NonBlank
+    source: Literal["counted", "read"] = Field(
+        default="counted", description="Whether it counts words and times, or what a model read in the chat."
+    )
 
 
 class QuotedMessage(ClosedModel):
@@ -120,6 +123,14 @@ class Recommendation(ClosedModel):
     example: StrictStr
 
 
+class MonthRead(ClosedModel):
+    """How much of a month was read, in messages."""
+
+    month: StrictStr = Field(description="Such as `2024-03`.")
+    read: Count
+    total: Count
+
+
 class Sufficiency(ClosedModel):
     """How much of the chat the insight is based on."""
 
@@ -128,6 +139,7 @@ class Sufficiency(ClosedModel):
     first_at: StrictStr | None
     last_at: StrictStr | None
     limits: Phrases = Field(description="What to keep in mind, in sentences.")
+    months: tuple[MonthRead, ...] = Field(default=(), description="Empty for an engine that counts.")
 
 
 class Citations(ClosedModel):
@@ -144,6 +156,28 @@ class Citations(ClosedModel):
         return self
 
 
+class Verification(ClosedModel):
+    """Claims of a model that were sent to it again with the messages that they cite.
+
+    `unsupported` sentences were removed before: they cite nothing, or name or count what their messages lack.
+    """
+
+    asked: Count = 0
+    confirmed: Count = 0
+    refuted: Count = 0
+    unsupported: Count = 0
+
+
+class ReadingProvenance(ClosedModel):
+    """What read the chat. `dropped` counts the invalid entries of its answers."""
+
+    model: StrictStr
+    version: Count
+    windows_read: Count
+    windows_failed: Count
+    dropped: Count
+
+
 class Provenance(ClosedModel):
     """What wrote the insight, and what that took."""
 
@@ -157,6 +191,8 @@ class Provenance(ClosedModel):
     tokens: Mapping[StrictStr, Count]
     milliseconds: Count
     citations: Citations
+    verification: Verification | None = None
+    reading: ReadingProvenance | None = None
 
 
 class Document(ClosedModel):

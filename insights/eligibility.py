@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from chats.models import Chat
-from insights import engines
+from insights import engines, reading
 from insights.models import InsightType
 from relivchats.errors import DomainError
 
@@ -43,7 +43,8 @@ class NotEligible(DomainError):
 class Eligibility:
     """The checked types: those the chat is eligible for, and the others by reason. A type can have several reasons.
 
-    `unknown_language` is the chat's language if the engine cannot judge it; then the chat is eligible for no type.
+    `unknown_language` is the chat's language if the engine cannot judge it, and `unfit_relationship` is what the people
+    are to each other if the category is not for them; then the chat is eligible for no type.
     """
 
     chat: Chat
@@ -52,10 +53,11 @@ class Eligibility:
     too_few_messages: list[InsightType]
     eligible: list[InsightType]
     unknown_language: str = ""
+    unfit_relationship: str = ""
 
     def reason_against(self, insight_type: InsightType) -> str:
         """Return why the chat is not eligible for the type, in sentences; empty if it is eligible."""
-        reasons = [self._explain_language()] if self.unknown_language else []
+        reasons = self._explain_chat()
         if insight_type in self.too_few_people:
             reasons.append(ONLY_ONE_PERSON)
         if insight_type in self.too_many_people:
@@ -67,7 +69,7 @@ class Eligibility:
 
     def require_all(self) -> None:
         """Raise NotEligible if the chat is not eligible for one of the checked types."""
-        reasons = [self._explain_language()] if self.unknown_language else []
+        reasons = self._explain_chat()
         if self.too_few_people:
             reasons.append(ONLY_ONE_PERSON)
         if self.too_many_people:
@@ -91,13 +93,19 @@ class Eligibility:
             possible=[t.id for t in self.eligible],
         )
 
-    def _explain_language(self) -> str:
+    def _explain_chat(self) -> list[str]:
+        """Return why the chat is eligible for none of the types."""
+        if self.unfit_relationship:
+            return [f"This chat reads like one of {self.unfit_relationship}; these insights are not made for that."]
+        if not self.unknown_language:
+            return []
         engine = engines.get_engine()
         known = ", ".join(map(_show, sorted(engine.chat_languages or ())))
-        return (
+        sentence = (
             f"This chat is mostly in {_show(self.unknown_language)}. The {engine.name} engine counts words and knows"
-            f" only those of {known}, so it cannot judge this chat."
+            f" only those of {known}, so it cannot judge this chat. An engine that reads can: docs/engines.md."
         )
+        return [sentence]
 
 
 def check_eligibility(chat: Chat, types: Sequence[InsightType]) -> Eligibility:
@@ -106,9 +114,24 @@ def check_eligibility(chat: Chat, types: Sequence[InsightType]) -> Eligibility:
     too_many_people = [t for t in types if chat.is_group and not t.groups]
     too_few_messages = [t for t in types if chat.message_count < t.min_messages]
     unknown_language = find_unknown_language(chat)
+    unfit_relationship = find_unfit_relationship(chat, types)
     rejected = {t.id for t in [*too_few_people, *too_many_people, *too_few_messages]}
-    eligible = [t for t in types if t.id not in rejected and not unknown_language]
-    return Eligibility(chat, too_few_people, too_many_people, too_few_messages, eligible, unknown_language)
+    eligible = [t for t in types if t.id not in rejected and not unknown_language and not unfit_relationship]
+    return Eligibility(
+        chat, too_few_people, too_many_people, too_few_messages, eligible, unknown_language, unfit_relationship
+    )
+
+
+def find_unfit_relationship(chat: Chat, types: Sequence[InsightType]) -> str:
+    """Return what the chat's people are to each other if the types' category is not for them; otherwise "".
+
+    It is known once an engine has read the chat.
+    """
+    not_for = {relationship for t in types for relationship in t.category.not_for}
+    if not not_for or engines.get_engine().method != "read":
+        return ""
+    found = reading.load(chat)
+    return str(found.relationship) if found is not None and found.relationship in not_for else ""
 
 
 def find_unknown_language(chat: Chat) -> str:

@@ -126,25 +126,35 @@ class WindowReading:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
-    """What a model found in a whole chat, or in the part of it that the budget allowed.
+class MonthRead:
+    """Text messages of a month that the model was shown, and all of them."""
 
-    Episodes are in the order of the chat, each once. `months` has the read and all messages of each month, such as
-    `"2024-03": (120, 400)`. `relationship` and `languages` are what most of the windows say.
+    read: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Everything that a model found in a chat.
+
+    Episodes are in the order of the chat, each once. People are indexes of `Chat.participants`. `months` are by
+    `YYYY-MM`, for the whole time of the chat. Messages are text messages. `up_to_message` is the last message number
+    that was considered. `dropped` counts the invalid entries of all answers.
     """
 
     episodes: tuple[Episode, ...]
     dangers: tuple[Danger, ...]
     relationship: Relationship
     languages: tuple[str, ...]
-    months: Mapping[str, tuple[int, int]]
+    months: Mapping[str, MonthRead]
     messages_read: int
     messages_total: int
     windows_read: int
     windows_failed: int
-    dropped: int
     tokens_in: int
     tokens_out: int
+    dropped: int
     engine: str
     model: str
     version: int
+    up_to_message: int

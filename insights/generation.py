@@ -17,7 +17,7 @@ from django.db.models.functions import Coalesce, Now
 
 from insights import briefs, document, engines, settlement
 from insights.dispatch import dispatch_soon, lease_renewer, queue
-from insights.engines.base import Draft, Engine, EngineError, EngineRateLimited
+from insights.engines.base import Draft, Engine, EngineError, EngineRateLimited, EngineRefused
 from insights.models import GenerationJob, Insight, InsightAttempt
 from relivchats.leases import Lease
 
@@ -35,11 +35,15 @@ _CLAIMS_LOCK = 0x52656C6976
 
 @dataclass(frozen=True)
 class GeneratedInsight:
-    """A sealed document, the draft that it was made from, and the chat's last message number at that time."""
+    """A sealed document, the draft that it was made from, and the chat's last message number at that time.
+
+    `voided`: sections are withheld because somebody may be in danger, so the insight is not charged.
+    """
 
     sealed_document: bytes
     draft: Draft
     up_to_message: int
+    voided: bool
 
 
 def run(insight_id: UUID) -> None:
@@ -101,11 +105,14 @@ def _generate(lease: Lease, engine: Engine) -> GeneratedInsight:
 
     Raise EngineError, or any error of reading, building or sealing.
     """
-    insight = Insight.objects.select_related("chat", "insight_type", "type_version").get(pk=lease.row_id)
+    insight = Insight.objects.select_related("chat", "insight_type__category", "type_version").get(pk=lease.row_id)
     chat = insight.chat
     if chat is None:
         raise EngineError("chat_deleted")
     brief = briefs.build_brief(insight)
+    if brief.reading is not None and brief.reading.relationship in insight.insight_type.category.not_for:
+        # Found only by reading; an unlock is refused before coins are held once the chat was read.
+        raise EngineRefused("does_not_fit")
     key, context = chat.key, chat.context(f"insight:{insight.pk}")
     # A model call takes up to a minute. A connection held meanwhile would be one of the database's few.
     _close_connection()
@@ -117,11 +124,12 @@ def _generate(lease: Lease, engine: Engine) -> GeneratedInsight:
         "method": engine.method,
         "type_version": insight.type_version.version,
         "prompt_version": engine.prompt_version,
-        "tokens": {"in": draft.tokens_in, "out": draft.tokens_out},
+        "tokens": {"in": draft.tokens_in, "out": draft.tokens_out, **draft.usage},
         "milliseconds": _milliseconds_since(started),
     }
     finished = document.build_document(brief=brief, draft=draft, provenance=provenance)
-    return GeneratedInsight(key.seal(orjson.dumps(finished), context=context), draft, up_to_message=chat.line_count)
+    sealed = key.seal(orjson.dumps(finished), context=context)
+    return GeneratedInsight(sealed, draft, up_to_message=chat.line_count, voided=bool(brief.withheld))
 
 
 @transaction.atomic
@@ -145,7 +153,10 @@ def _record(lease: Lease, engine: Engine, result: GeneratedInsight | EngineError
             lease_was_valid = _reschedule(lease, result)
     else:
         lease_was_valid = settlement.complete(
-            lease, sealed_document=result.sealed_document, up_to_message=result.up_to_message
+            lease,
+            sealed_document=result.sealed_document,
+            up_to_message=result.up_to_message,
+            voided=result.voided,
         )
         attempt.outcome = InsightAttempt.Outcome.COMPLETED
         attempt.tokens_in, attempt.tokens_out = result.draft.tokens_in, result.draft.tokens_out

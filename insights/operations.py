@@ -5,13 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from django.db.models import Count, QuerySet
-from django.db.models.functions import Now
 
-from insights import availability, pauses, recovery, unlocking
-from insights.models import GenerationJob, Insight, UnlockPause
+from insights import recovery, unlocking
+from insights.models import GenerationJob, Insight
 from insights.stuck import annotate_jobs, describe_job, failed_insights, stuck_jobs
 from relivchats import durations
-from relivchats.errors import Conflict
 from relivchats.staff.bulk_actions import (
     BATCH_SIZE,
     ActionContext,
@@ -113,40 +111,3 @@ def retry_insights(insights: QuerySet[Insight], *, context: ActionContext) -> Ba
 
     selected = insights.select_related("job__user", "job__category", "chat", "insight_type").defer("sealed_document")
     return run_batch("retry insight", selected, retry, context=context)
-
-
-def unlocks_line() -> Line:
-    """Return whether insights can be unlocked now and, if staff paused unlocks, since when and by whom."""
-    if lasting := UnlockPause.objects.active().annotate(looked_at=Now()).first():
-        age = durations.format_short(vars(lasting)["looked_at"] - lasting.paused_at)
-        text, data = f"paused for {age} by {lasting.paused_by}", {"reason": availability.PAUSED}
-        return Line("unlocks", Level.WARNING, text, "manage.py unlocks --resume", data)
-    if unavailability := availability.find_unavailability():
-        data = {"reason": unavailability.reason}
-        return Line("unlocks", Level.WARNING, f"refused: {unavailability.reason}", "manage.py unlocks", data)
-    return Line("unlocks", Level.FINE, "accepted", data={"reason": ""})
-
-
-def unlocks_report() -> Report:
-    """Return whether insights can be unlocked now, and the ten newest pauses."""
-    pauses_table = Table(
-        ("paused at", "by", "reason", "resumed at", "resumed by"),
-        tuple(
-            (row.paused_at, row.paused_by, row.reason, row.resumed_at, row.resumed_by)
-            for row in UnlockPause.objects.order_by("-paused_at")[:10]
-        ),
-    )
-    return Report("Unlocks", (unlocks_line(),), pauses_table)
-
-
-def pause_unlocks(*, context: ActionContext) -> Report:
-    """Pause unlocks and return the report. Raise Conflict without a reason, or if they are paused already."""
-    pauses.pause(context=context)
-    return unlocks_report()
-
-
-def resume_unlocks(*, context: ActionContext) -> Report:
-    """Resume unlocks and return the report. Raise Conflict if they are not paused."""
-    if not pauses.resume(UnlockPause.objects.active(), context=context).done:
-        raise Conflict("Unlocks are not paused.")
-    return unlocks_report()

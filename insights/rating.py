@@ -10,13 +10,22 @@ the chat was read.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
+from typing import TYPE_CHECKING
 
 from insights.engines.base import Brief, SectionBrief
 from insights.figures import FIGURES, MIN_MATCHES, SectionCounts, count_compared_mentions, select_speakers
 from insights.scales import NOT_ENOUGH_DATA
+
+if TYPE_CHECKING:
+    from insights.definition import Section
+
+#: From this position on, a section counts as a strength; below it, advice is useful.
+GOOD_POSITION = 0.75
+_MIN_RATED_WEIGHT = 0.5
 
 #: With fewer mentions in all, a comparison of two sides or of groups gives the best member of the scale or no rating.
 MIN_MENTIONS_TO_COMPARE = 12
@@ -41,6 +50,29 @@ class SectionRating:
     people: Mapping[int, str] = field(default_factory=dict)
     position: float | None = None
     insufficient_mentions: int | None = None
+
+
+#: Rated sections with their positions on scales that rank, the best first.
+RankedSections = Sequence[tuple[float, "Section"]]
+
+
+def rank_sections(brief: Brief, ratings: Mapping[str, SectionRating]) -> RankedSections:
+    """Return the sections that have a position, the best first; equal ones stay in the order of the definition."""
+    positions = [(ratings[section.key].position, section) for section in brief.definition.sections]
+    ranked = [(position, section) for position, section in positions if position is not None]
+    return sorted(ranked, key=lambda entry: -entry[0])
+
+
+def compute_score(brief: Brief, ranked: RankedSections) -> int | None:
+    """Return ten times the weighted mean of the positions, or None if too little of the weight could be rated."""
+    # A score from a small part of the questions would look as certain as one from all of them.
+    weight = sum(section.weight for _, section in ranked)
+    signals = [(entry.section.weight, entry.signal) for entry in brief.sections]
+    possible_weight = sum(weight for weight, signal in signals if signal is not None and signal.ordered)
+    if not weight or weight < possible_weight * _MIN_RATED_WEIGHT:
+        return None
+    # Rounded half up: `round` rounds half to even, so 6.5 would become 6 and 7.5 become 8.
+    return math.floor(10 * sum(position * section.weight for position, section in ranked) / weight + 0.5)
 
 
 def rate_section(brief: Brief, section_brief: SectionBrief) -> SectionRating:

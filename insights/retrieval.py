@@ -9,14 +9,16 @@ chunks of a conversation are joined.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 
-from chats.exports.parsed import MessageKind
+from chats.chunking import BYTES_PER_TOKEN
+from chats.exports.parsed import Message, MessageKind
 from chats.search import ChunkRange, Searcher
 from insights.definition import Section
-from insights.engines.base import Conversation, RecurringWord, ShownMessage
+from insights.engines.base import Conversation, RecurringWord, SectionBrief, ShownMessage
+from insights.episodes import Episode
 
 #: Tokens for all sections together. About 2,000 messages of average length.
 TOKEN_BUDGET = 24_000
@@ -30,8 +32,15 @@ _RANK_OFFSET = 60
 _PERIODS = 6
 _PERIOD_PENALTY = 0.7
 
+#: Tokens of `[#1042 2024-03-14 21:05 P1]` before a message.
+LINE_TOKENS = 14
+_MAX_EPISODE_MESSAGES = 24
+_MAX_RANKED_EPISODES = 60
+
 #: Consecutive message numbers.
 Span = range
+#: Returns messages by number.
+GetMessages = Callable[[Sequence[int]], Mapping[int, Message]]
 
 
 def retrieve_conversations(
@@ -63,17 +72,90 @@ def retrieve_conversations(
         spans = {key: [*found, *(span for span in whole if span not in found)] for key, found in spans.items()}
     # Sections share messages; each message is decrypted once.
     numbers = {number for found in spans.values() for span in found for number in span}
-    person = {name: index for index, name in enumerate(people)}
-    shown = {
-        number: ShownMessage(number, message.sent_at, person[message.sender], message.text)
-        for number, message in searcher.get(sorted(numbers)).items()
-        if message.kind == MessageKind.TEXT and message.sender in person and message.text.strip()
-    }
+    shown = _load_messages(searcher.get, numbers, people=people)
     conversations = {}
     for section in sections:
         parts = [tuple(shown[n] for n in span if n in shown) for span in spans.get(section.key, [])]
         conversations[section.key] = tuple(Conversation(messages) for messages in parts if messages)
     return conversations
+
+
+def retrieve_episodes(
+    get: GetMessages, sections: Sequence[SectionBrief], *, people: Sequence[str], token_budget: int = TOKEN_BUDGET
+) -> dict[str, tuple[Conversation, ...]]:
+    """Return the conversations of each section's best episodes, the best first, by the section's key."""
+    quoting = [entry for entry in sections if entry.episodes and entry.section.evidence.max]
+    # Decrypted once: an episode can answer several sections. Long episodes are cut around the messages that show them.
+    spans = {
+        (episode.first, episode.last): _cut_episode(episode) for entry in quoting for episode in entry.episodes or ()
+    }
+    shown = _load_messages(get, {number for span in spans.values() for number in span}, people=people)
+    conversations: dict[str, tuple[Conversation, ...]] = {entry.section.key: () for entry in sections}
+    remaining = token_budget
+    for position, entry in enumerate(quoting):
+        # What earlier sections left over goes to the later ones.
+        tokens = remaining // (len(quoting) - position)
+        selected: list[Conversation] = []
+        for episode in rank_episodes(entry.episodes or ()):
+            span = spans[episode.first, episode.last]
+            messages = tuple(shown[number] for number in span if number in shown)
+            cost = sum(estimate_tokens(message.text) for message in messages)
+            if messages and cost <= tokens:
+                tokens -= cost
+                remaining -= cost
+                selected.append(Conversation(messages))
+        conversations[entry.section.key] = tuple(selected)
+    return conversations
+
+
+def rank_episodes(episodes: Sequence[Episode]) -> list[Episode]:
+    """Return the episodes, the best first: strong ones, and in turn of every kind, person and time of the chat."""
+    if not episodes:
+        return []
+    first, last = episodes[0].first, episodes[-1].last
+    seen: Counter[object] = Counter()
+    ranked: list[Episode] = []
+    waiting = list(episodes)
+
+    def score(episode: Episode) -> tuple[float, int]:
+        period = (episode.first - first) * _PERIODS // max(last - first, 1)
+        features = (("kind", episode.kind), ("period", period), ("people", tuple(sorted(episode.roles))))
+        return episode.strength * _PERIOD_PENALTY ** sum(seen[feature] for feature in features), -episode.first
+
+    # Quadratic, so bounded: a section shows a few dozen of them.
+    while waiting and len(ranked) < _MAX_RANKED_EPISODES:
+        best = max(waiting, key=score)
+        waiting.remove(best)
+        period = (best.first - first) * _PERIODS // max(last - first, 1)
+        seen.update([("kind", best.kind), ("period", period), ("people", tuple(sorted(best.roles)))])
+        ranked.append(best)
+    return [*ranked, *waiting]
+
+
+def _cut_episode(episode: Episode) -> Span:
+    """Return the numbers of an episode's messages; of a long one, those around the messages that show it."""
+    if episode.last - episode.first < _MAX_EPISODE_MESSAGES:
+        return range(episode.first, episode.last + 1)
+    center = episode.shows[0]
+    start = max(episode.first, center - _MAX_EPISODE_MESSAGES // 2)
+    return range(start, min(episode.last, start + _MAX_EPISODE_MESSAGES) + 1)
+
+
+def estimate_tokens(text: str) -> int:
+    """Return about how many tokens a message takes in a prompt, with its number, time and sender."""
+    return LINE_TOKENS + round(len(text.encode(errors="replace")) / BYTES_PER_TOKEN)
+
+
+def _load_messages(get: GetMessages, numbers: Collection[int], *, people: Sequence[str]) -> dict[int, ShownMessage]:
+    """Return the text messages with these numbers. Each message is decrypted once."""
+    person = {name: index for index, name in enumerate(people)}
+    return {
+        number: ShownMessage(
+            number, message.sent_at, person[message.sender], message.text, forwarded=message.details.is_forwarded
+        )
+        for number, message in get(sorted(numbers)).items()
+        if message.kind == MessageKind.TEXT and message.sender in person and message.text.strip()
+    }
 
 
 def _select_chunks(searcher: Searcher, section: Section, *, tokens: int) -> list[ChunkRange]:

@@ -90,10 +90,11 @@ HELP = (
     "elsewhere, please use your local emergency number."
 )
 NOTICE = (
-    "Some messages may speak of someone being hurt, pressed or in despair. A count of words cannot judge that, so "
-    f"nothing is rated here. If anyone is in danger or needs to talk, help is near. {HELP}"
+    "Some messages may speak of someone being hurt, pressed or in despair. If anyone is in danger or needs to talk, "
+    f"help is near. {HELP}"
 )
-FINDING = "Nothing is rated here; the summary says why. What was counted stands as it is."
+WITHHELD = "Questions that touch on this are not rated here, and this insight costs nothing."
+FINDING = "This is not rated here; the summary says why. What was counted stands as it is."
 RECOMMENDATION = {
     "title": "Reach out for help if it is needed",
     "suggestion": "If anyone is in danger or in despair, talk to somebody who can help: the summary says whom to call.",

@@ -80,6 +80,7 @@ class InsightStateSerializer(serializers.ModelSerializer[Insight]):
             "title",
             "status",
             "price",
+            "voided",
             "attempt",
             "error_code",
             "started_at",
@@ -87,7 +88,12 @@ class InsightStateSerializer(serializers.ModelSerializer[Insight]):
         )
         read_only_fields = fields
         extra_kwargs = {
-            "price": {"help_text": "Its part of the coins: charged when it is completed, released if it fails."},
+            "price": {
+                "help_text": "Its part of the coins: charged when it is completed, released if it fails or is voided."
+            },
+            "voided": {
+                "help_text": "Whether it was delivered but not charged, because it withholds ratings next to a danger."
+            },
             "error_code": {"help_text": "Why it failed, or why it is being retried."},
         }
 
@@ -111,14 +117,6 @@ class QuotedInsightSerializer(serializers.Serializer[Any]):
     why_not = serializers.CharField(help_text="Why it does not fit this chat; empty if it does.")
 
 
-class UnavailabilitySerializer(serializers.Serializer[Any]):
-    """Why insights cannot be unlocked now, whatever the chat."""
-
-    reason = serializers.CharField(help_text="`paused`, or the error code of the engine, such as `quota_exhausted`.")
-    detail = serializers.CharField(help_text="A sentence to show.")
-    retry_after_seconds = serializers.IntegerField()
-
-
 class QuoteSerializer(serializers.Serializer[Any]):
     """What an unlock would cost, in coins."""
 
@@ -131,9 +129,6 @@ class QuoteSerializer(serializers.Serializer[Any]):
     can_unlock = serializers.BooleanField(help_text="Whether an unlock of exactly this request would be accepted now.")
     possible = serializers.ListField(
         child=serializers.CharField(), help_text="The `insight_type_ids` that can be unlocked for `coins`."
-    )
-    unavailable = UnavailabilitySerializer(
-        allow_null=True, help_text="Why no unlock is accepted now; null if it is. Then an unlock is a 503."
     )
     insights = QuotedInsightSerializer(many=True)
 

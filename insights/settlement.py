@@ -23,8 +23,11 @@ logger = logging.getLogger(__name__)
 
 
 @transaction.atomic
-def complete(lease: Lease, *, sealed_document: bytes, up_to_message: int | None = None) -> bool:
-    """Deliver an insight. Return False, and discard the document, if the lease was lost."""
+def complete(lease: Lease, *, sealed_document: bytes, up_to_message: int | None = None, voided: bool = False) -> bool:
+    """Deliver an insight. Return False, and discard the document, if the lease was lost.
+
+    A voided insight is delivered, and its price is released when the job closes.
+    """
     job = _lock_job(lease)
     # Compares the token: a worker that was frozen past its lease finds another token or a finished insight.
     delivered = queue.finish(
@@ -33,6 +36,7 @@ def complete(lease: Lease, *, sealed_document: bytes, up_to_message: int | None 
         finished_at=Now(),
         sealed_document=sealed_document,
         up_to_message=up_to_message,
+        voided=voided,
     )
     if delivered:
         _close_if_finished(job)
@@ -106,7 +110,7 @@ def _close_if_finished(job: GenerationJob) -> bool:
         open=Count("pk", filter=Q(status__in=Insight.OPEN)),
         completed=Count("pk", filter=completed),
         failed=Count("pk", filter=Q(status=Insight.Status.FAILED)),
-        coins=Sum("price", filter=completed, default=0),
+        coins=Sum("price", filter=completed & Q(voided=False), default=0),
     )
     job.completed_insights, job.failed_insights = counts["completed"], counts["failed"]
     if counts["open"]:

@@ -1,23 +1,24 @@
 """Answers of language models: the JSON schemas that a model is given, and what its answers become.
 
-One pydantic model per definition does both for a draft, so an answer that follows the schema is accepted. In the answer
-for a window of a chat, an invalid entry is dropped and counted, and the others stay. The schemas keep to what
-Gemini and OpenAI-compatible servers allow in structured output: every property is required, unknown properties are not
-allowed, and there are no references, no bounds and no maximum lengths. `document.build_document` limits the number of
-quoted exchanges afterwards, and checks people and message numbers.
+There are three kinds of calls: reading a window, writing an insight, and verifying claims. An answer of another shape
+is refused; within a list, an invalid entry is dropped and counted, and the others stay. The schemas keep to what Gemini
+and OpenAI-compatible servers allow in structured output: every property is required, unknown properties are not
+allowed, and there are no references, no bounds and no maximum lengths.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
+from insights.claims import Claim, Recommendation, Verdict
 from insights.definition import Definition
-from insights.engines.base import CitedExchange, Draft, PersonDraft, RecommendationDraft, SectionDraft, UnusableAnswer
+from insights.engines.base import RecommendationDraft, UnusableAnswer
 from insights.episodes import (
     KINDS,
     MAX_SHOWN,
@@ -33,13 +34,15 @@ from insights.episodes import (
 )
 from insights.json_schema import flat_schema
 from insights.safety import CONCERNS
-from insights.scales import NOT_ENOUGH_DATA
 
 #: People whom the schema of a reading lists. In a bigger group, any text is allowed and checked afterwards: an enum of
 #: hundreds of people would exceed the providers' limits.
 MAX_LISTED_PEOPLE = 30
 _MAX_LANGUAGES = 5
 _OTHER = "other"
+_EVERYBODY = "all"
+#: A longer sentence is cut: the document shows findings, not essays.
+MAX_SENTENCE_LENGTH = 400
 _TONES = frozenset(map(str, Tone))
 
 #: Control characters, line and paragraph separators, and marks that change the reading direction.
@@ -51,79 +54,174 @@ class _AnswerPart(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
-class _Exchange(_AnswerPart):
+class _ClaimPart(_AnswerPart):
+    sentence: str
     context: str
-    numbers: list[int]
+    numbers: list[Any]
+    person: str
 
 
-class _Recommendation(_AnswerPart):
+class _RecommendationPart(_AnswerPart):
+    section: str
+    people: list[Any]
     title: str
-    people: list[int]
     suggestion: str
     why: str
     example: str
 
 
-class _Answer(_AnswerPart):
-    """The part of an answer that is the same for all definitions. People are indexes of `Brief.people`."""
-
-    # No bounds: the server checks the score, and Gemini limits how many bounds a schema has.
-    score: int | None
-    summary: str
-    recommendations: list[_Recommendation]
-    sections: Any
+class _SectionPart(_AnswerPart):
+    can_judge: bool
+    claims: list[Any]
 
 
-def answer_schema(definition: Definition) -> dict[str, Any]:
-    """Return the JSON schema of an answer: for each section a finding and, as defined, ratings and evidence."""
-    return flat_schema(_answer_model(definition))
+class _WritingAnswer(_AnswerPart):
+    """The answer for an insight, down to the lists. Their entries are validated one by one."""
+
+    can_judge: bool
+    sections: dict[str, Any]
+    recommendations: list[Any]
 
 
-def parse_answer(answer: str | bytes, definition: Definition, *, tokens_in: int = 0, tokens_out: int = 0) -> Draft:
-    """Return an answer in JSON as a draft. Raise UnusableAnswer if it does not follow the schema."""
+class _VerdictPart(_AnswerPart):
+    claim: int
+    shown: bool
+    right_person: bool
+    sincere: bool
+
+
+class _VerificationAnswer(_AnswerPart):
+    verdicts: list[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenInsight:
+    """What a model writes about a chat, before its claims are checked. People are indexes.
+
+    `declined` are the sections that it cannot judge. `dropped` counts the invalid entries of the answer.
+    """
+
+    can_judge: bool
+    claims: tuple[Claim, ...]
+    declined: frozenset[str]
+    recommendations: tuple[Recommendation, ...]
+    dropped: int
+
+
+def writing_schema(definition: Definition, people_count: int) -> dict[str, Any]:
+    """Return the JSON schema of an answer about a type: claims for each section that quotes, and recommendations."""
+    people = tuple(f"P{index + 1}" for index in range(people_count))
+    is_listed = people_count <= MAX_LISTED_PEOPLE
+    claim: Any = create_model(
+        "Claim",
+        __base__=_ClaimPart,
+        numbers=(list[int], ...),
+        person=(_one_of((*people, _EVERYBODY)) if is_listed else str, ...),
+    )
+    section: Any = create_model("Section", __base__=_SectionPart, claims=(list[claim], ...))
+    quoting = [section.key for section in definition.sections if section.evidence.max]
+    # Fields are numbered, because a key can be a name that pydantic reserves.
+    fields: dict[str, Any] = {f"section_{n}": (section, Field(alias=key)) for n, key in enumerate(quoting)}
+    person: Any = _one_of(people) if is_listed else str
+    recommendation: Any = create_model(
+        "Recommendation",
+        __base__=_RecommendationPart,
+        section=(_one_of(section.key for section in definition.sections if section.scale), ...),
+        people=(list[person], ...),
+    )
+    return flat_schema(
+        create_model(
+            "Writing",
+            __base__=_WritingAnswer,
+            sections=(create_model("Sections", __base__=_AnswerPart, **fields), ...),
+            recommendations=(list[recommendation], ...),
+        )
+    )
+
+
+def parse_writing(answer: str | bytes, definition: Definition, *, people_count: int) -> WrittenInsight:
+    """Return what an answer says. Raise UnusableAnswer if it is not JSON of the expected shape.
+
+    Entries of another shape, about a section that the type does not have, or about a person who is not in the chat are
+    dropped and counted.
+    """
     try:
-        parsed = _answer_model(definition).model_validate_json(answer)
+        parsed = _WritingAnswer.model_validate_json(answer)
     except ValidationError:
         # Not chained: the text of a validation error contains values of the answer, and so text of the chat.
         raise UnusableAnswer("malformed_answer") from None
-    sections = {}
-    for index, section in enumerate(definition.sections):
-        part = getattr(parsed.sections, f"section_{index}")
-        sections[section.key] = SectionDraft(
-            rating=getattr(part, "rating", None),
-            finding=part.finding,
-            people=tuple(PersonDraft(row.person, row.rating, row.note) for row in getattr(part, "people", ())),
-            evidence=tuple(
-                CitedExchange(exchange.context, tuple(exchange.numbers)) for exchange in getattr(part, "evidence", ())
-            ),
+    people = {f"P{index + 1}": index for index in range(people_count)}
+    keys = {section.key for section in definition.sections}
+    claims: list[Claim] = []
+    declined: set[str] = set()
+    recommendations: list[Recommendation] = []
+    dropped = len(parsed.sections.keys() - keys)
+    for key in [section.key for section in definition.sections if section.key in parsed.sections]:
+        part = _validate_part(_SectionPart, parsed.sections[key])
+        if part is None:
+            dropped += 1
+            continue
+        if not part.can_judge:
+            declined.add(key)
+        for entry in part.claims:
+            claim = _validate_part(_ClaimPart, entry)
+            if claim is None or (claim.person != _EVERYBODY and claim.person not in people):
+                dropped += 1
+                continue
+            numbers = tuple(n for n in claim.numbers if isinstance(n, int) and not isinstance(n, bool))
+            sentence, context = _clean(claim.sentence), _clean(claim.context)
+            claims.append(Claim(key, sentence, context, numbers, people.get(claim.person)))
+    for entry in parsed.recommendations:
+        row = _validate_part(_RecommendationPart, entry)
+        if row is None or row.section not in keys or not all(name in people for name in row.people):
+            dropped += 1
+            continue
+        texts = map(_clean, (row.suggestion, row.why, row.example))
+        draft = RecommendationDraft(_clean(row.title), tuple(people[name] for name in row.people), *texts)
+        recommendations.append(Recommendation(row.section, draft))
+    return WrittenInsight(parsed.can_judge, tuple(claims), frozenset(declined), tuple(recommendations), dropped)
+
+
+def verification_schema() -> dict[str, Any]:
+    """Return the JSON schema of the verdicts on claims, which are numbered from 1."""
+    return flat_schema(create_model("Verification", __base__=_VerificationAnswer, verdicts=(list[_VerdictPart], ...)))
+
+
+def parse_verdicts(answer: str | bytes, *, count: int) -> dict[int, Verdict]:
+    """Return the verdicts by the index of the claim, which the answer numbers from 1. Raise UnusableAnswer.
+
+    Of two verdicts on one claim, the stricter one holds. Entries of another shape, or about no claim, are dropped.
+    """
+    try:
+        parsed = _VerificationAnswer.model_validate_json(answer)
+    except ValidationError:
+        raise UnusableAnswer("malformed_answer") from None
+    verdicts: dict[int, Verdict] = {}
+    for entry in parsed.verdicts:
+        row = _validate_part(_VerdictPart, entry)
+        if row is None or not 1 <= row.claim <= count:
+            continue
+        before = verdicts.get(row.claim - 1, Verdict(True, True, True))
+        verdicts[row.claim - 1] = Verdict(
+            before.shown and row.shown, before.right_person and row.right_person, before.sincere and row.sincere
         )
-    recommendations = (
-        RecommendationDraft(row.title, tuple(row.people), row.suggestion, row.why, row.example)
-        for row in parsed.recommendations
-    )
-    return Draft(parsed.score, parsed.summary, sections, tuple(recommendations), tokens_in, tokens_out)
+    return verdicts
 
 
-def _answer_model(definition: Definition) -> type[_Answer]:
-    """Return the model of an answer. Fields are numbered, because a key can be a name that pydantic reserves."""
-    parts: dict[str, Any] = {}
-    for index, section in enumerate(definition.sections):
-        fields: dict[str, Any] = {"finding": (str, ...)}
-        if section.scale:
-            rating: Any = Literal.__getitem__((*section.scale, NOT_ENOUGH_DATA))
-            fields["rating"] = (rating, ...)
-            # One enum per section costs little, and keeps a weak model from mixing up the scales.
-            if section.per_person:
-                person: Any = create_model(
-                    "Person", __base__=_AnswerPart, person=(int, ...), rating=(rating, ...), note=(str, ...)
-                )
-                fields["people"] = (list[person], ...)
-        if section.evidence.max:
-            fields["evidence"] = (list[_Exchange], ...)
-        part = create_model("Section", __base__=_AnswerPart, **fields)
-        parts[f"section_{index}"] = (part, Field(alias=section.key))
-    sections = create_model("Sections", __base__=_AnswerPart, **parts)
-    return create_model("Answer", __base__=_Answer, sections=(sections, ...))
+_Part = TypeVar("_Part", bound=_AnswerPart)
+
+
+def _validate_part(model: type[_Part], entry: Any) -> _Part | None:
+    """Return the entry as the model, or None if it has another shape."""
+    try:
+        return model.model_validate(entry)
+    except ValidationError:
+        return None
+
+
+def _clean(text: str) -> str:
+    """Return a model's sentence without control characters, as one line of at most MAX_SENTENCE_LENGTH characters."""
+    return " ".join(_CONTROL.sub(" ", text).split())[:MAX_SENTENCE_LENGTH]
 
 
 class _RolePart(_AnswerPart):

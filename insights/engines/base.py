@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
@@ -17,12 +18,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ShownMessage:
-    """A text message that the engine may cite. `person` is an index of `Brief.people`; `sent_at` is wall-clock time."""
+    """A text message that the engine may cite. `person` is an index of `Brief.people`; `sent_at` is wall-clock time.
+
+    A forwarded message is shown for its context and never cited: its words are somebody else's.
+    """
 
     number: int
     sent_at: datetime
     person: int
     text: str
+    forwarded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +127,7 @@ class Brief:
     `message_counts` has each person's number of messages; of a chat that was read in part, those that were read.
     `concerns` counts the messages of the whole chat that speak of violence, coercion or self-harm, by kind
     (insights/safety.py), and `concerning` has their numbers: they are quoted nowhere. `reading` is what a model read;
-    None for an engine that counts.
+    None for an engine that counts. `other_names` are further names of the people, by their index.
     """
 
     title: str
@@ -137,6 +142,7 @@ class Brief:
     concerns: Mapping[str, int] = field(default_factory=dict)
     concerning: frozenset[int] = frozenset()
     reading: Reading | None = None
+    other_names: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def withheld(self) -> frozenset[str]:
@@ -200,6 +206,8 @@ class Draft:
     """An engine's answer before its citations are checked.
 
     `sections` is keyed by the section's key. `language` is the language of the findings if it is not the requested one.
+    `usage` has further token counts by name, and `verification` counts the claims that were checked: `asked`,
+    `confirmed`, `refuted`, and `unsupported` for sentences that were removed before.
     """
 
     score: int | None
@@ -209,6 +217,8 @@ class Draft:
     tokens_in: int = 0
     tokens_out: int = 0
     language: str = ""
+    usage: Mapping[str, int] = field(default_factory=dict)
+    verification: Mapping[str, int] = field(default_factory=dict)
 
 
 class Engine(Protocol):
@@ -237,8 +247,13 @@ class ReadingEngine(Engine, Protocol):
     window_tokens: int
     parallel_windows: int
 
-    def read(self, window: Window, *, people: Sequence[str]) -> WindowReading:
-        """Return what the model found in a window. Raise EngineError. Called from several threads at once."""
+    def read(
+        self, window: Window, *, people: Sequence[str], other_names: Mapping[str, int] = MappingProxyType({})
+    ) -> WindowReading:
+        """Return what the model found in a window. Raise EngineError. Called from several threads at once.
+
+        `other_names` are further names of the people, by their index, that are replaced too.
+        """
         ...
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from insights.episodes import MonthRead, Reading
 from insights.reading.queue import request
-from insights.reading.result import MonthRead, Reading, load
+from insights.reading.result import load
 
 __all__ = ["MonthRead", "Reading", "load", "request"]

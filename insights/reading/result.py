@@ -12,7 +12,7 @@ import orjson
 
 from chats.models import Chat
 from chats.transcript import TranscriptReader
-from insights.episodes import MAX_SHOWN, Danger, Episode, Relationship, Tone, WindowReading
+from insights.episodes import MAX_SHOWN, Danger, Episode, MonthRead, Reading, Relationship, Tone, WindowReading
 from insights.models import ChatReading, ReadWindow
 from insights.reading.queue import current_reader
 
@@ -20,41 +20,6 @@ from insights.reading.queue import current_reader
 MIN_AGREEMENT = 0.6
 #: A language of a chat is one of windows with this share of its messages.
 MIN_LANGUAGE_SHARE = 0.1
-
-
-@dataclass(frozen=True, slots=True)
-class MonthRead:
-    """Text messages of a month that the model was shown, and all of them."""
-
-    read: int
-    total: int
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """Everything that a model found in a chat.
-
-    Episodes are in the order of the chat, each once. People are indexes of `Chat.participants`. `months` are by
-    `YYYY-MM`, for the whole time of the chat. Messages are text messages. `up_to_message` is the last message number
-    that was considered. `dropped` counts the invalid entries of all answers.
-    """
-
-    episodes: tuple[Episode, ...]
-    dangers: tuple[Danger, ...]
-    relationship: Relationship
-    languages: tuple[str, ...]
-    months: Mapping[str, MonthRead]
-    messages_read: int
-    messages_total: int
-    windows_read: int
-    windows_failed: int
-    tokens_in: int
-    tokens_out: int
-    dropped: int
-    engine: str
-    model: str
-    version: int
-    up_to_message: int
 
 
 @dataclass(frozen=True, slots=True)

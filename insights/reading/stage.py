@@ -115,6 +115,7 @@ class _WindowReader:
         self._engine = engine
         self._transcript = TranscriptReader(chat)
         self._people = tuple(chat.participants)
+        self._other_names = chat.person_of_name
         self._unavailable = 0
         self._tried_again = set[int]()
 
@@ -127,7 +128,7 @@ class _WindowReader:
                 while waiting and len(calls) < self._engine.parallel_windows and not self._is_stopped():
                     row = waiting.popleft()
                     window = self._load(row)
-                    calls[pool.submit(_call, self._engine, window, self._people)] = row, window
+                    calls[pool.submit(self._call, window)] = row, window
                 if not calls:
                     return
                 _close_connection()
@@ -136,6 +137,22 @@ class _WindowReader:
                     row, window = calls.pop(call)
                     # At the front: what a window was divided into is still in memory.
                     waiting.extendleft(reversed(self._handle(row, window, call.result())))
+
+    def _call(self, window: Window) -> _Answer:
+        """Read one window, in a thread of its own."""
+        started = time.monotonic()
+        found: WindowReading | EngineError
+        try:
+            found = self._engine.read(window, people=self._people, other_names=self._other_names)
+        except EngineError as error:
+            found = error
+        except Exception:
+            logger.exception("window not read")
+            found = EngineError("internal_error")
+        finally:
+            # An engine needs no database. If it uses one, its connection ends with the call.
+            connections.close_all()
+        return _Answer(found, round((time.monotonic() - started) * 1000))
 
     def _is_stopped(self) -> bool:
         return self.error is not None and (not self.error.uses_attempt or self._unavailable >= MAX_UNAVAILABLE)
@@ -236,23 +253,6 @@ def _update_window(lease: Lease, row: ReadWindow, **columns: Any) -> None:
     if not queue.held(lease).update(attempt=1):
         raise _LeaseLost
     ReadWindow.objects.filter(pk=row.pk).update(**columns)
-
-
-def _call(engine: ReadingEngine, window: Window, people: Sequence[str]) -> _Answer:
-    """Read one window, in a thread of its own."""
-    started = time.monotonic()
-    found: WindowReading | EngineError
-    try:
-        found = engine.read(window, people=people)
-    except EngineError as error:
-        found = error
-    except Exception:
-        logger.exception("window not read")
-        found = EngineError("internal_error")
-    finally:
-        # An engine needs no database. If it uses one, its connection ends with the call.
-        connections.close_all()
-    return _Answer(found, round((time.monotonic() - started) * 1000))
 
 
 def _plan(lease: Lease, reading: ChatReading, engine: ReadingEngine) -> None:

@@ -99,7 +99,8 @@ class Walkthrough:
         if completed:
             self._print(["", self.layout.heading("Summary"), ""])
             self._check_quotes(chat_id, completed)
-            spent, balance = sum(insight["price"] for insight in completed), self.client.balance()
+            charged = [insight for insight in completed if not insight["voided"]]
+            spent, balance = sum(insight["price"] for insight in charged), self.client.balance()
             self._print_paragraph(f"They cost {plural(spent, 'coin')}; {balance['spendable']:,} are left to spend.")
             if not self.full:
                 self._print_paragraph(

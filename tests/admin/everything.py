@@ -19,7 +19,7 @@ from django_celery_results.models import ChordCounter, GroupResult, TaskResult
 
 from billing.models import Adjustment, Bonus, CreditPackage, PackagePrice, PaymentOrder, PaymentRefund, WebhookEvent
 from chats.models import Chat, ChatUpload, Chunk, TranscriptBlock, VectorMatrix
-from insights.models import Category, Insight, InsightAttempt, InsightType, InsightTypeVersion, UnlockPause
+from insights.models import Category, Insight, InsightAttempt, InsightType, InsightTypeVersion
 from ops.models import LedgerAudit
 from relivchats.accounts import tokens
 from relivchats.accounts.models import IdempotencyKey
@@ -77,7 +77,6 @@ def _operations(number: int, *, user: Any, chat: Chat) -> None:
     AuditEntry.objects.create(
         actor="command", action="reindex chat", object_id=str(chat.pk), done=True, outcome="requested"
     )
-    UnlockPause.objects.create(reason="test", paused_by="command", resumed_by="command", resumed_at=Now())
     Adjustment.objects.create(
         wallet=user.wallet, amount=5000, reason="test", idempotency_key="a", proposed_by="command"
     )

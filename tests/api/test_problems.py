@@ -75,7 +75,6 @@ SLUGS = [
     "too-many-people",
     "unexpected",
     "unknown-language",
-    "unlocks-unavailable",
     "unpacked-too-large",
     "unreadable-event",
     "web-page",

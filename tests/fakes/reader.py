@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from insights.engines.base import Brief, Draft, EngineUnavailable
 from insights.episodes import Danger, Episode, Relationship, Tone, Window, WindowReading
@@ -53,7 +53,7 @@ class FakeReader:
         self.answers: Callable[[Window], WindowReading] = find_one_episode
         self._lock = threading.Lock()
 
-    def read(self, window: Window, *, people: Sequence[str]) -> WindowReading:
+    def read(self, window: Window, *, people: Sequence[str], **_: Any) -> WindowReading:
         """Record the window, and return what `answers` finds in it."""
         with self._lock:
             self.windows.append(window)

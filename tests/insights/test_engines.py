@@ -12,12 +12,18 @@ from typing import Any
 import jsonschema
 import pytest
 
-from insights import document
+from insights.claims import Verdict
 from insights.engines import ENGINES, get_engine
-from insights.engines.answers import answer_schema, parse_answer
+from insights.engines.answers import (
+    parse_verdicts,
+    parse_writing,
+    reading_schema,
+    verification_schema,
+    writing_schema,
+)
 from insights.engines.base import UnusableAnswer
-from tests.insights.briefs import PROVENANCE, get_definition, make_brief
-from tests.insights.test_local_engine import TYPES, WARM
+from tests.insights.briefs import get_definition
+from tests.insights.test_local_engine import TYPES
 
 #: Gemini rejects a schema whose enums are too long in all; this is far below every limit that was observed.
 MAX_ENUM_CHARACTERS = 4_000
@@ -81,9 +87,15 @@ def parts_of(schema: Any) -> Iterator[dict[str, Any]]:
             yield from parts_of(value)
 
 
-@pytest.mark.parametrize("name", TYPES)
-def test_the_schema_of_answers_stays_within_the_limits_of_structured_output(name: str) -> None:
-    schema = answer_schema(get_definition(name))
+@pytest.mark.parametrize("people", [2, 8, 200])
+@pytest.mark.parametrize("name", ["reading", "verification", *TYPES])
+def test_every_schema_stays_within_the_limits_of_structured_output(name: str, people: int) -> None:
+    if name == "reading":
+        schema = reading_schema(people)
+    elif name == "verification":
+        schema = verification_schema()
+    else:
+        schema = writing_schema(get_definition(name), people)
     jsonschema.Draft202012Validator.check_schema(schema)
     enum_characters = 0
     for part in parts_of(schema):
@@ -96,55 +108,85 @@ def test_the_schema_of_answers_stays_within_the_limits_of_structured_output(name
 
 
 def make_answer(name: str) -> dict[str, Any]:
-    """Return a valid answer about WARM that cites its first two messages in every section."""
-    sections = {}
-    for section in get_definition(name).sections:
-        answer: dict[str, Any] = {"finding": "They write to each other."}
-        if section.scale:
-            answer["rating"] = section.scale[0]
-        if section.scale and section.per_person:
-            answer["people"] = [{"person": 0, "rating": section.scale[-1], "note": "Less."}]
-        if section.evidence.max:
-            answer["evidence"] = [{"context": "A morning", "numbers": [1, 2]}]
-        sections[section.key] = answer
-    recommendation = {"title": "Go on", "people": [0, 1], "suggestion": "Do.", "why": "It helps.", "example": "Hello!"}
-    return {"score": 8, "summary": "Warm.", "recommendations": [recommendation], "sections": sections}
+    """Return a valid answer about a chat of two, with a claim in every section."""
+    claim = {"sentence": "They write.", "context": "A morning", "numbers": [1, 2], "person": "all"}
+    quoting = [section.key for section in get_definition(name).sections if section.evidence.max]
+    advice = {"title": "Go on", "suggestion": "Do.", "why": "It helps.", "example": "Hello!"}
+    rated = next(section.key for section in get_definition(name).sections if section.scale)
+    return {
+        "can_judge": True,
+        "sections": {key: {"can_judge": True, "claims": [dict(claim)]} for key in quoting},
+        "recommendations": [{"section": rated, "people": ["P1", "P2"], **advice}],
+    }
 
 
 @pytest.mark.parametrize("name", TYPES)
-def test_an_answer_that_follows_the_schema_becomes_a_document(name: str) -> None:
+def test_an_answer_that_follows_the_schema_is_parsed_completely(name: str) -> None:
     definition = get_definition(name)
     answer = make_answer(name)
-    jsonschema.validate(answer, answer_schema(definition))
-    draft = parse_answer(json.dumps(answer), definition)
-    built = document.build_document(brief=make_brief(WARM, definition=definition), draft=draft, provenance=PROVENANCE)
-    assert built["overall"]["score"] == 8
-    for entry, section in zip(built["sections"], definition.sections, strict=True):
-        assert entry["rating"] == (section.scale[0] if section.scale else None)
+    jsonschema.validate(answer, writing_schema(definition, 2))
+    parsed = parse_writing(json.dumps(answer), definition, people_count=2)
+    assert [claim.section for claim in parsed.claims] == list(answer["sections"])
+    assert {(claim.numbers, claim.person) for claim in parsed.claims} == {((1, 2), None)}
+    assert parsed.recommendations[0].draft.people == (0, 1)
+    assert (parsed.dropped, parsed.declined, parsed.can_judge) == (0, frozenset(), True)
 
 
 @pytest.mark.parametrize(
     "change",
     [
-        lambda answer: answer.pop("summary"),
-        lambda answer: answer.update(score="8"),
-        lambda answer: answer.update(mood="good"),
-        lambda answer: answer["sections"].pop("compatibility"),
-        lambda answer: answer["sections"]["compatibility"].update(rating="perfect"),
-        lambda answer: answer["sections"]["appreciation"]["evidence"][0].update(numbers=["1"]),
+        lambda answer: answer["sections"]["appreciation"]["claims"][0].update(person="P9"),
+        lambda answer: answer["sections"]["appreciation"]["claims"][0].update(sentence=7),
+        lambda answer: answer["sections"]["appreciation"]["claims"][0].update(rating="frequent"),
+        lambda answer: answer["sections"].update(mood={"can_judge": True, "claims": []}),
+        lambda answer: answer["sections"].update(appreciation=[]),
+        lambda answer: answer["recommendations"][0].update(people=["Priya"]),
+        lambda answer: answer["recommendations"][0].update(section="mood"),
     ],
 )
-def test_an_answer_that_does_not_follow_the_schema_is_unusable(change: Any) -> None:
+def test_an_invalid_entry_is_dropped_and_counted_and_the_others_stay(change: Any) -> None:
+    answer = make_answer("love_language")
+    change(answer)
+    parsed = parse_writing(json.dumps(answer), get_definition("love_language"), people_count=2)
+    assert parsed.dropped == 1
+    assert parsed.claims
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda answer: answer.pop("sections"),
+        lambda answer: answer.update(can_judge="yes"),
+        lambda answer: answer.update(mood="good"),
+        lambda answer: answer.update(recommendations={}),
+    ],
+)
+def test_an_answer_of_another_shape_is_unusable(change: Any) -> None:
     answer = make_answer("love_language")
     change(answer)
     with pytest.raises(UnusableAnswer) as raised:
-        parse_answer(json.dumps(answer), get_definition("love_language"))
+        parse_writing(json.dumps(answer), get_definition("love_language"), people_count=2)
     assert raised.value.code == "malformed_answer"
 
 
-@pytest.mark.parametrize("text", ["", "{", "null", '"a secret of the chat"'])
+def test_of_two_verdicts_on_one_claim_the_stricter_one_holds() -> None:
+    verdicts = [
+        {"claim": 1, "shown": True, "right_person": True, "sincere": True},
+        {"claim": 1, "shown": False, "right_person": True, "sincere": True},
+        {"claim": 3, "shown": True, "right_person": True, "sincere": True},
+        {"claim": "2", "shown": True, "right_person": True, "sincere": True},
+    ]
+    parsed = parse_verdicts(json.dumps({"verdicts": verdicts}), count=2)
+    assert parsed == {0: Verdict(shown=False, right_person=True, sincere=True)}
+
+
+@pytest.mark.parametrize("text", ["", "{", "null", '"a secret of the chat"', '{"sections": "a secret"}'])
 def test_the_error_about_an_answer_contains_nothing_of_it(text: str) -> None:
-    with pytest.raises(UnusableAnswer) as raised:
-        parse_answer(text, get_definition("love_language"))
-    assert raised.value.__cause__ is None
-    assert str(raised.value) == "malformed_answer"
+    for parse in (
+        lambda: parse_writing(text, get_definition("love_language"), people_count=2),
+        lambda: parse_verdicts(text, count=1),
+    ):
+        with pytest.raises(UnusableAnswer) as raised:
+            parse()
+        assert raised.value.__cause__ is None
+        assert str(raised.value) == "malformed_answer"

@@ -270,17 +270,21 @@ def test_signs_of_danger_point_to_help_and_remove_the_score(name: str, sign: str
     assert (finished["overall"]["score"], finished["overall"]["rating"]) == (None, NOT_ENOUGH_DATA)
     for number in ("14416", "112", "local emergency number"):
         assert number in finished["overall"]["summary"]
-    assert [entry["id"] for entry in finished["recommendations"]] == ["reach-out-for-help-if-it-is-needed-1"]
+    assert finished["recommendations"][0]["id"] == "reach-out-for-help-if-it-is-needed-1"
     assert sign not in {message["text"] for message in list_quoted(finished)}
 
 
 @pytest.mark.parametrize("name", TYPES)
-def test_next_to_a_sign_of_danger_there_is_no_praise_and_no_blame(name: str) -> None:
-    finished = write_insight(name, [*WARM, *QUARREL, Line(0, "he hit me again yesterday")])
-    for entry in finished["sections"]:
-        assert entry["rating"] in (None, NOT_ENOUGH_DATA)
-        assert (entry["finding"], entry["people"]) == (safety.FINDING, [])
-    assert finished["sufficiency"]["limits"][-1].startswith("Nothing was rated:")
+def test_next_to_a_sign_of_danger_the_sections_that_it_touches_are_withheld_and_the_others_stay(name: str) -> None:
+    danger = Line(0, "he hit me again yesterday")
+    finished = write_insight(name, [*WARM, *QUARREL, danger])
+    without = write_insight(name, [*WARM, *QUARREL, Line(0, "the weather is nice again")])
+    for entry, section in zip(finished["sections"], get_definition(name).sections, strict=True):
+        if section.sensitive or "violence" in section.withheld_for:
+            assert entry["rating"] in (None, NOT_ENOUGH_DATA)
+            assert (entry["finding"], entry["people"], entry["evidence"]) == (safety.FINDING, [], [])
+        else:
+            assert entry["rating"] == get_section(without, section.key)["rating"]
     assert str(finished).count("14416") == 1, "the number is given once, in the summary"
 
 

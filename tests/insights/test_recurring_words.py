@@ -125,4 +125,6 @@ def test_a_recurring_word_is_quoted_with_its_first_and_a_later_message(chat: Cha
     assert texts[0] == "From today you are Captain Bhindi"
     assert len(texts) == 2
     assert "Captain Bhindi" in texts[1]
-    assert {"label": "Days with “Ramesh”", "person": None, "value": 4, "unit": "days"} in jokes["facts"]
+    assert {"label": "Days with “Ramesh”", "person": None, "value": 4, "unit": "days", "source": "counted"} in jokes[
+        "facts"
+    ]

@@ -9,7 +9,6 @@ weight could be rated, or if messages may speak of danger.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
@@ -25,17 +24,21 @@ from insights.engines.base import (
 from insights.engines.local.example_selection import ExampleSelector
 from insights.engines.local.findings import FindingWriter, write_note
 from insights.figures import select_speakers
-from insights.rating import SectionRating, rate_section
+from insights.rating import (
+    GOOD_POSITION,
+    RankedSections,
+    SectionRating,
+    compute_score,
+    rank_sections,
+    rate_section,
+)
 from insights.scales import NOT_ENOUGH_DATA
 
 if TYPE_CHECKING:
-    from insights.definition import Section
+    pass
 
 MAX_RECOMMENDATIONS = 3
 MIN_RECOMMENDATIONS = 2
-_MIN_RATED_WEIGHT = 0.5
-#: From this position on, a section counts as a strength; below it, advice is useful.
-_GOOD_POSITION = 0.75
 
 
 class LocalInsightEngine:
@@ -78,11 +81,8 @@ class LocalInsightEngine:
                 notes.append(PersonDraft(person, member, write_note(brief, entry, person, rating=member)))
             finding = writer.write_finding(entry, rating)
             sections[section.key] = SectionDraft(rating.rating, finding, tuple(notes), evidence[section.key])
-        positions = [(ratings[section.key].position, section) for section in brief.definition.sections]
-        ranked = [(position, section) for position, section in positions if position is not None]
-        # Stable: sections at the same position stay in the order of the definition.
-        ranked.sort(key=lambda entry: -entry[0])
-        score = _compute_score(brief, ranked)
+        ranked = rank_sections(brief, ratings)
+        score = compute_score(brief, ranked)
         return Draft(
             score=score,
             summary=_summarize(brief, ranked, ratings, score),
@@ -93,23 +93,6 @@ class LocalInsightEngine:
         )
 
 
-#: Rated sections with their positions on scales that rank, the best first.
-RankedSections = Sequence[tuple[float, "Section"]]
-
-
-def _compute_score(brief: Brief, ranked: RankedSections) -> int | None:
-    """Return the score from 0 to 10, or None if too little of the weight could be rated."""
-    # A score from a small part of the questions would look as certain as one from all of them.
-    weight = sum(section.weight for _, section in ranked)
-    possible_weight = sum(
-        section.weight for section in brief.definition.sections if section.signal is not None and section.signal.ordered
-    )
-    if not weight or weight < possible_weight * _MIN_RATED_WEIGHT:
-        return None
-    # Rounded half up: `round` rounds half to even, so 6.5 would become 6 and 7.5 become 8.
-    return math.floor(10 * sum(position * section.weight for position, section in ranked) / weight + 0.5)
-
-
 def _summarize(brief: Brief, ranked: RankedSections, ratings: Mapping[str, SectionRating], score: int | None) -> str:
     """Return how much could be rated, and what the best and the worst rated sections say. Nothing else is claimed."""
     weighted = [(position, section) for position, section in ranked if section.weight]
@@ -117,8 +100,8 @@ def _summarize(brief: Brief, ranked: RankedSections, ratings: Mapping[str, Secti
     counted = f"Words and times of {brief.messages_total:,} messages were counted, not read."
     rated = f"They answer {len(ranked) or 'none'} of {n_questions} questions"
     parts = [counted, f"{rated}{': too few for a score' if score is None else ''}."]
-    best = [section for position, section in weighted[:2] if position >= _GOOD_POSITION]
-    worst = [section for position, section in weighted[::-1][:2] if position < _GOOD_POSITION]
+    best = [section for position, section in weighted[:2] if position >= GOOD_POSITION]
+    worst = [section for position, section in weighted[::-1][:2] if position < GOOD_POSITION]
     for section in [*best, *(section for section in worst if section not in best)]:
         # A section that rates people only has no sentence of its own.
         if sentence := section.sentences.get(ratings[section.key].rating or "", ""):
@@ -132,7 +115,7 @@ def _recommend(
     """Return the advice of the lowest sections, and of others if fewer than MIN_RECOMMENDATIONS are low."""
     # The lowest first.
     rated = [(position, section) for position, section in ranked[::-1] if section.advice]
-    low = [section for position, section in rated if position < _GOOD_POSITION][:MAX_RECOMMENDATIONS]
+    low = [section for position, section in rated if position < GOOD_POSITION][:MAX_RECOMMENDATIONS]
     others = [section for _, section in rated if section not in low]
     unrated = [section for section in brief.definition.sections if section.advice and section not in [*low, *others]]
     selected = [*low, *[*others, *unrated][: max(MIN_RECOMMENDATIONS - len(low), 0)]]

@@ -1,0 +1,256 @@
+"""Claims: what a model writes about a section, checked sentence by sentence, and the draft that is made of them. Pure.
+
+A claim is a sentence with the messages that show it. It is kept if the messages were shown to the model, if the
+sentence says nothing that its sources lack (`evidence.is_supported`), and if the verification confirms it. So every
+sentence of a finding has messages next to it. Ratings, the score and the summary are made here from episodes and kept
+claims: a model writes none of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+
+from insights import briefs
+from insights.engines.base import (
+    Brief,
+    CitedExchange,
+    Draft,
+    PersonDraft,
+    RecommendationDraft,
+    SectionBrief,
+    SectionDraft,
+    ShownMessage,
+)
+from insights.episodes import KINDS, Episode, Tone
+from insights.evidence import MAX_MESSAGES, is_supported
+from insights.figures import select_speakers
+from insights.rating import GOOD_POSITION, SectionRating, compute_score, rank_sections, rate_section
+from insights.retrieval import rank_episodes
+from insights.scales import NOT_ENOUGH_DATA
+
+MAX_RECOMMENDATIONS = 3
+#: A section in which the verification refuted this share of the claims or more is not rated.
+MAX_REFUTED_SHARE = 0.5
+UNRATED = "Too few messages of this chat show this to rate it."
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A sentence about a section and the messages that show it. `person` is an index, or None for everybody.
+
+    A claim with an `episode` was not written for the section: it stands for an episode that the reading found, and only
+    its messages are quoted.
+    """
+
+    section: str
+    sentence: str
+    context: str
+    numbers: tuple[int, ...]
+    person: int | None = None
+    episode: Episode | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Recommendation:
+    """A recommendation for a section, as a model writes it."""
+
+    section: str
+    draft: RecommendationDraft
+
+
+def check_claims(brief: Brief, claims: Sequence[Claim]) -> list[Claim]:
+    """Return the claims that cite shown messages and whose sentences say nothing that these messages lack.
+
+    Messages that were not shown, forwarded messages and messages of danger are taken out of a claim.
+    """
+    kept: list[Claim] = []
+    cited: set[tuple[str, tuple[int, ...]]] = set()
+    for claim in claims:
+        entry = next((entry for entry in brief.sections if entry.section.key == claim.section), None)
+        if entry is None or claim.section in brief.withheld or not entry.section.evidence.max:
+            continue
+        # Only what was shown for this section: a message of another section shows something else.
+        shown = {message.number: message for part in entry.conversations for message in part.messages}
+        numbers = tuple(
+            number
+            for number in sorted(set(claim.numbers))
+            if number in shown and not shown[number].forwarded and number not in brief.concerning
+        )[:MAX_MESSAGES]
+        if not numbers or (claim.section, numbers) in cited or not claim.sentence.strip():
+            continue
+        messages = [shown[number] for number in numbers]
+        if is_supported_claim(brief, entry, claim.sentence, messages):
+            context = claim.context if is_supported_claim(brief, entry, claim.context, messages) else ""
+            cited.add((claim.section, numbers))
+            kept.append(replace(claim, numbers=numbers, context=context.strip()))
+    return kept
+
+
+def is_supported_claim(brief: Brief, entry: SectionBrief, text: str, messages: Sequence[ShownMessage]) -> bool:
+    """Return whether the messages, and the facts of the section, have everything that the text names."""
+    numbers = {float(fact.value) for fact in entry.facts} | {round(float(fact.value)) for fact in entry.facts}
+    for message in messages:
+        numbers |= {message.sent_at.year, message.sent_at.month, message.sent_at.day, message.sent_at.hour}
+        numbers |= {message.sent_at.minute, message.sent_at.hour % 12}
+    texts = [message.text for message in messages]
+    return is_supported(text, quotable=texts, numbers=numbers, names=brief.people, language=brief.language)
+
+
+def list_examples(brief: Brief, claims: Sequence[Claim]) -> list[Claim]:
+    """Return claims that fill the sections' remaining quotes with the best of their episodes that are not cited yet."""
+    examples: list[Claim] = []
+    used = set(chain.from_iterable(claim.numbers for claim in claims))
+    for entry in brief.sections:
+        section = entry.section
+        free = section.evidence.max - sum(claim.section == section.key for claim in claims)
+        shown = {message.number: message for part in entry.conversations for message in part.messages}
+        own_used = set(chain.from_iterable(claim.numbers for claim in claims if claim.section == section.key))
+        ranked = rank_episodes(entry.episodes or ()) if section.key not in brief.withheld else []
+        # A message is quoted once in an insight, unless nothing else shows the section.
+        for episode in sorted(ranked, key=lambda episode: not used.isdisjoint(episode.shows)):
+            numbers = tuple(n for n in episode.shows if n in shown and not shown[n].forwarded)
+            if free <= 0:
+                break
+            if not numbers or not own_used.isdisjoint(range(episode.first, episode.last + 1)):
+                continue
+            free -= 1
+            used.update(numbers)
+            own_used.update(numbers)
+            messages = [shown[number] for number in numbers]
+            subject = episode.subject if is_supported_claim(brief, entry, episode.subject, messages) else ""
+            title = KINDS[episode.kind].title
+            context = f"{title}, {episode.started_at:%B %Y}" + (f": {subject}" if subject else "")
+            sentence = KINDS[episode.kind].description
+            doers = [person for person, roles in episode.roles.items() if not {"does", "starts"}.isdisjoint(roles)]
+            person = doers[0] if len(doers) == 1 else None
+            examples.append(Claim(section.key, sentence, context, numbers, person, episode))
+    return examples
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the verification says of a claim."""
+
+    shown: bool
+    right_person: bool
+    sincere: bool
+
+
+def is_confirmed(brief: Brief, claim: Claim, verdict: Verdict | None) -> bool:
+    """Return whether a claim stays. A claim without a verdict does not."""
+    if verdict is None or not (verdict.shown and verdict.right_person):
+        return False
+    section = brief.definition.section(claim.section)
+    # Jokes are ironic; everything else must be meant.
+    return verdict.sincere or (section.reading is not None and set(section.reading.tones) != {Tone.SINCERE})
+
+
+def build_draft(
+    brief: Brief,
+    *,
+    confirmed: Sequence[Claim],
+    refuted: Sequence[Claim],
+    declined: Collection[str] = (),
+    recommendations: Sequence[Recommendation] = (),
+) -> Draft:
+    """Return the draft of the confirmed claims, rated by the episodes that were not refuted.
+
+    `declined` are the sections that the model cannot judge. Without recommendations of a rated section, the catalogue's
+    are given.
+    """
+    # Without the refuted episodes, everything that was counted in them is counted again.
+    lost = {(claim.episode.kind, claim.episode.first) for claim in refuted if claim.episode}
+    for claim in refuted:
+        entry = next(entry for entry in brief.sections if entry.section.key == claim.section)
+        lost |= {
+            (episode.kind, episode.first)
+            for episode in entry.episodes or ()
+            if not set(episode.shows).isdisjoint(claim.numbers)
+        }
+    if brief.reading is not None and lost:
+        remaining = [episode for episode in brief.reading.episodes if (episode.kind, episode.first) not in lost]
+        brief = briefs.count_episodes(brief, remaining)
+    ratings: dict[str, SectionRating] = {}
+    sections: dict[str, SectionDraft] = {}
+    for entry in brief.sections:
+        key = entry.section.key
+        own = [claim for claim in confirmed if claim.section == key]
+        n_refuted = sum(claim.section == key for claim in refuted)
+        rating = rate_section(brief, entry)
+        unreliable = n_refuted and n_refuted >= (n_refuted + len(own)) * MAX_REFUTED_SHARE
+        if entry.episodes is not None and rating.rating and (key in declined or unreliable or key in brief.withheld):
+            rating = SectionRating(NOT_ENOUGH_DATA, dict.fromkeys(rating.people, NOT_ENOUGH_DATA))
+        ratings[key] = rating
+        sections[key] = _write_section(brief, entry, rating, own)
+    ranked = rank_sections(brief, ratings)
+    return Draft(
+        score=compute_score(brief, ranked),
+        summary=_summarize(brief, sections, ratings),
+        sections=sections,
+        recommendations=tuple(_select_recommendations(brief, ratings, recommendations)),
+    )
+
+
+def _write_section(brief: Brief, entry: SectionBrief, rating: SectionRating, claims: Sequence[Claim]) -> SectionDraft:
+    """Return a section: what its rating says, then its claims. Where people are rated, claims about one are notes."""
+    written = [claim for claim in claims if claim.episode is None]
+    sentence = entry.sentences.get(rating.rating or "", "") if brief.language == "en" else ""
+    if rating.rating == NOT_ENOUGH_DATA and not sentence:
+        sentence = UNRATED
+    people = []
+    if entry.section.per_person:
+        for person in rating.people or select_speakers(brief):
+            note = " ".join(claim.sentence for claim in written if claim.person == person)
+            people.append(PersonDraft(person, rating.people.get(person), note))
+    noted = {person.person for person in people}
+    finding = [sentence, *(claim.sentence for claim in written if claim.person not in noted)]
+    return SectionDraft(
+        rating=rating.rating,
+        finding=" ".join(part for part in finding if part),
+        people=tuple(people),
+        evidence=tuple(CitedExchange(claim.context, claim.numbers) for claim in claims),
+    )
+
+
+def _summarize(brief: Brief, sections: Mapping[str, SectionDraft], ratings: Mapping[str, SectionRating]) -> str:
+    """Return what was read, and what the best and the worst rated sections say. Nothing else is claimed."""
+    ranked = [(position, section) for position, section in rank_sections(brief, ratings) if section.weight]
+    best = [section for position, section in ranked[:2] if position >= GOOD_POSITION]
+    worst = [section for position, section in ranked[::-1][:2] if position < GOOD_POSITION and section not in best]
+    parts = [sections[section.key].finding for section in [*best, *worst]]
+    if not parts:
+        # Nothing is rated on a scale from good to bad: what was found is all there is to say.
+        parts = [
+            sections[entry.section.key].finding
+            for entry in brief.sections
+            if sections[entry.section.key].rating is None and sections[entry.section.key].evidence
+        ][:2]
+    return " ".join(part for part in parts if part)
+
+
+def _select_recommendations(
+    brief: Brief, ratings: Mapping[str, SectionRating], written: Sequence[Recommendation]
+) -> list[RecommendationDraft]:
+    """Return the model's recommendations for rated sections, then the catalogue's for the lowest ones."""
+    ranked = rank_sections(brief, ratings)
+    rated = {section.key for _, section in ranked}
+    selected: dict[str, RecommendationDraft] = {}
+    for recommendation in written:
+        entry = next((entry for entry in brief.sections if entry.section.key == recommendation.section), None)
+        draft = recommendation.draft
+        if entry is None or recommendation.section not in rated or recommendation.section in selected:
+            continue
+        own = [message for part in entry.conversations for message in part.messages]
+        texts = (draft.title, draft.suggestion, draft.why, draft.example)
+        if all(text.strip() and is_supported_claim(brief, entry, text, own) for text in texts):
+            selected[recommendation.section] = draft
+    for _, section in ranked[::-1]:
+        if section.advice and section.key not in selected:
+            advice = section.advice
+            people = select_speakers(brief)
+            selected[section.key] = RecommendationDraft(
+                advice.title, people, advice.suggestion, advice.why, advice.example
+            )
+    return list(selected.values())[:MAX_RECOMMENDATIONS]

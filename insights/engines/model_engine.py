@@ -1,0 +1,234 @@
+"""An engine that is a language model: it reads a chat window by window, writes claims, and verifies them.
+
+Everything that a model answers is checked: insights/engines/answers.py checks the shape, insights/claims.py each
+sentence. Names are replaced in every text that is sent (insights/pseudonyms.py), and restored in the sentences that
+come back. All calls pass the quota of their model (insights/quota.py).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Any, Literal, TypeVar
+
+from django.conf import settings
+
+from insights import claims, prompting, quota
+from insights.claims import Claim, Recommendation
+from insights.engines import answers
+from insights.engines.base import Brief, Draft, EngineRefused, RecommendationDraft, UnusableAnswer
+from insights.engines.client import ModelAnswer, ModelClient, ModelRequest
+from insights.episodes import Window, WindowReading
+from insights.prompting import Prompt
+from insights.pseudonyms import Pseudonyms
+from insights.rating import rate_section
+
+#: Tokens of an answer. A window of 8,000 tokens holds about forty episodes of sixty tokens.
+MAX_OUTPUT_TOKENS = 8_192
+#: How long a call may wait for the quota; after that the work is rescheduled.
+MAX_QUOTA_WAIT_SECONDS = 120
+
+T = TypeVar("T")
+
+
+@dataclass
+class _Usage:
+    """Tokens of the calls of one insight, by stage."""
+
+    tokens: dict[str, int]
+
+    def add(self, stage: str, answer: ModelAnswer) -> None:
+        for direction, count in (("in", answer.tokens_in), ("out", answer.tokens_out)):
+            self.tokens[f"{stage}_{direction}"] = self.tokens.get(f"{stage}_{direction}", 0) + count
+
+    def total(self, direction: Literal["in", "out"]) -> int:
+        return sum(count for name, count in self.tokens.items() if name.endswith(f"_{direction}"))
+
+
+class ModelEngine:
+    """Reads chats and writes insights by a language model that `client` calls."""
+
+    #: Languages in which findings are written; names of sections and facts are in English.
+    languages: tuple[str, ...] = ("en", "hi", "es")
+    method: Literal["counted", "read"] = "read"
+    chat_languages: frozenset[str] | None = None
+
+    def __init__(
+        self,
+        client: ModelClient,
+        *,
+        name: str,
+        model: str,
+        reading_model: str,
+        window_tokens: int,
+        parallel_windows: int,
+        write_tokens: int,
+    ) -> None:
+        self.client = client
+        self.name = name
+        self.model = model
+        self.reading_model = reading_model
+        self.window_tokens = window_tokens
+        self.parallel_windows = parallel_windows
+        self.write_tokens = write_tokens
+
+    @property
+    def prompt_version(self) -> str:
+        """The version of the prompt files."""
+        return prompting.compute_version()
+
+    def read(
+        self, window: Window, *, people: Sequence[str], other_names: Mapping[str, int] = MappingProxyType({})
+    ) -> WindowReading:
+        """Return what the model found in a window. Raise EngineError."""
+        pseudonyms = get_pseudonyms(people, other_names)
+        prompt = prompting.render_window(window, people=people, pseudonyms=pseudonyms)
+        usage = _Usage({})
+        result, answer = self._ask(
+            prompt,
+            model=self.reading_model,
+            schema=answers.reading_schema(len(people)),
+            parse=lambda text: answers.parse_reading(text, window, people_count=len(people)),
+            group=people,
+            stage="read",
+            usage=usage,
+        )
+        tokens_in, tokens_out = usage.total("in"), usage.total("out")
+        return replace(result, tokens_in=tokens_in, tokens_out=tokens_out, model=answer.model)
+
+    def write(self, brief: Brief) -> Draft:
+        """Return a draft whose claims were checked and verified. Raise EngineError.
+
+        Raise EngineRefused("cannot_judge") if the model says that it cannot judge the chat.
+        """
+        pseudonyms = get_pseudonyms(brief.people, brief.other_names)
+        usage = _Usage({})
+        ratings = {entry.section.key: rate_section(brief, entry) for entry in brief.sections}
+        written, _ = self._ask(
+            prompting.render_insight(brief, ratings, pseudonyms=pseudonyms),
+            model=self.model,
+            schema=answers.writing_schema(brief.definition, len(brief.people)),
+            parse=lambda text: answers.parse_writing(text, brief.definition, people_count=len(brief.people)),
+            group=brief.people,
+            stage="write",
+            usage=usage,
+        )
+        if not written.can_judge:
+            raise EngineRefused("cannot_judge")
+        restored = [claim for each in written.claims if (claim := _restore_claim(each, pseudonyms)) is not None]
+        kept = claims.check_claims(brief, restored)
+        kept += claims.list_examples(brief, kept)
+        refuted: list[Claim] = []
+        n_asked = len(kept)
+        if kept and settings.VERIFY_CLAIMS:
+            verdicts, _ = self._ask(
+                prompting.render_verification(brief, kept, pseudonyms=pseudonyms),
+                model=self.model,
+                schema=answers.verification_schema(),
+                parse=lambda text: answers.parse_verdicts(text, count=n_asked),
+                group=brief.people,
+                stage="verify",
+                usage=usage,
+            )
+            confirmed = [claims.is_confirmed(brief, claim, verdicts.get(index)) for index, claim in enumerate(kept)]
+            refuted = [claim for claim, holds in zip(kept, confirmed, strict=True) if not holds]
+            kept = [claim for claim, holds in zip(kept, confirmed, strict=True) if holds]
+        recommendations = [_restore_recommendation(each, pseudonyms) for each in written.recommendations]
+        draft = claims.build_draft(
+            brief,
+            confirmed=kept,
+            refuted=refuted,
+            declined=written.declined,
+            recommendations=[each for each in recommendations if each is not None],
+        )
+        n_written = sum(claim.episode is None for claim in [*kept, *refuted])
+        return replace(
+            draft,
+            tokens_in=usage.total("in"),
+            tokens_out=usage.total("out"),
+            usage=usage.tokens,
+            verification={
+                "asked": n_asked if settings.VERIFY_CLAIMS else 0,
+                "confirmed": len(kept) if settings.VERIFY_CLAIMS else 0,
+                "refuted": len(refuted),
+                "unsupported": len(written.claims) - n_written,
+            },
+        )
+
+    def _ask(
+        self,
+        prompt: Prompt,
+        *,
+        model: str,
+        schema: Mapping[str, Any],
+        parse: Callable[[str], T],
+        group: Sequence[str],
+        stage: Literal["read", "write", "verify"],
+        usage: _Usage,
+    ) -> tuple[T, ModelAnswer]:
+        """Return the parsed answer of a call. An unusable answer is asked for again, once.
+
+        A truncated answer about a window is not: the window is split instead.
+        """
+        request = ModelRequest(
+            model=model,
+            instructions=prompt.instructions,
+            content=prompt.content,
+            schema=schema,
+            max_output_tokens=MAX_OUTPUT_TOKENS,
+            timeout_seconds=settings.MODEL_TIMEOUT_SECONDS,
+        )
+        for may_repair in (True, False):
+            try:
+                answer = quota.call(
+                    request,
+                    send=self.client.generate,
+                    estimated_tokens=estimate_tokens(request),
+                    give_up_at=time.monotonic() + MAX_QUOTA_WAIT_SECONDS,
+                    # Only a hash of it leaves the process. Calls about one chat take turns with those about others.
+                    group="\0".join(group),
+                )
+                usage.add(stage, answer)
+                return parse(answer.text), answer
+            except UnusableAnswer as error:
+                if not may_repair or (stage == "read" and error.code == "truncated_answer"):
+                    raise
+                request = replace(request, content=f"{prompt.content}\n\n{prompting.load('repair')}")
+        raise AssertionError("unreachable")
+
+
+def estimate_tokens(request: ModelRequest) -> int:
+    """Return about how many tokens a call takes, with a quarter of the largest answer."""
+    n_bytes = len(request.instructions.encode()) + len(request.content.encode(errors="replace"))
+    return round(n_bytes / 3.5) + request.max_output_tokens // 4
+
+
+def get_pseudonyms(people: Sequence[str], other_names: Mapping[str, int]) -> Pseudonyms:
+    """Return the pseudonyms of a chat's people."""
+    return _build_pseudonyms(tuple(people), tuple(other_names.items()))
+
+
+# Building them takes longer than masking a message, and a chat is read in many windows.
+@lru_cache(maxsize=64)
+def _build_pseudonyms(people: tuple[str, ...], other_names: tuple[tuple[str, int], ...]) -> Pseudonyms:
+    return Pseudonyms(people, dict(other_names))
+
+
+def _restore_claim(claim: Claim, pseudonyms: Pseudonyms) -> Claim | None:
+    """Return the claim with names in place of labels, or None if it names somebody who is not in the chat."""
+    if pseudonyms.unknown_labels(f"{claim.sentence} {claim.context}"):
+        return None
+    return replace(claim, sentence=pseudonyms.restore(claim.sentence), context=pseudonyms.restore(claim.context))
+
+
+def _restore_recommendation(recommendation: Recommendation, pseudonyms: Pseudonyms) -> Recommendation | None:
+    """Return the recommendation with names in place of labels, or None if it names somebody who is not in the chat."""
+    draft = recommendation.draft
+    texts = (draft.title, draft.suggestion, draft.why, draft.example)
+    if pseudonyms.unknown_labels(" ".join(texts)):
+        return None
+    title, suggestion, why, example = map(pseudonyms.restore, texts)
+    return Recommendation(recommendation.section, RecommendationDraft(title, draft.people, suggestion, why, example))

@@ -1,0 +1,160 @@
+"""The texts that a language model is sent, made from the files in `prompts/`. Pure.
+
+Instructions come first and are the same for all calls of one kind, so that a provider can cache them. Every text passes
+the pseudonyms, except the instructions and what the server itself wrote.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from string import Template
+from typing import TYPE_CHECKING
+
+from insights.claims import Claim
+from insights.engines.base import Brief, SectionBrief, ShownMessage
+from insights.episodes import KINDS, ROLES, TOPICS, Episode, Window
+from insights.rating import SectionRating
+from insights.retrieval import rank_episodes
+from insights.scales import NOT_ENOUGH_DATA
+
+if TYPE_CHECKING:
+    from insights.pseudonyms import Pseudonyms
+
+DIRECTORY = Path(__file__).with_name("prompts")
+NAMES = ("read", "write", "verify", "repair")
+#: Episodes that a prompt lists besides the conversations.
+MAX_LISTED_EPISODES = 250
+#: Messages before and after a cited one that the verification sees.
+_CONTEXT_MESSAGES = 2
+_LANGUAGES = {"en": "English", "hi": "Hindi", "es": "Spanish"}
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """The two texts of a call."""
+
+    instructions: str
+    content: str
+
+
+@cache
+def load(name: str) -> str:
+    """Return the text of a prompt file."""
+    return (DIRECTORY / f"{name}.md").read_text(encoding="utf-8").strip()
+
+
+@cache
+def compute_version() -> str:
+    """Return the version of all prompts together: the first digits of their SHA-256."""
+    return hashlib.sha256("\0".join(map(load, NAMES)).encode()).hexdigest()[:12]
+
+
+def render_window(window: Window, *, people: Sequence[str], pseudonyms: Pseudonyms) -> Prompt:
+    """Return the prompt that reads a window."""
+    candidates = ""
+    if window.candidates:
+        numbers = ", ".join(f"#{number}" for number in window.candidates)
+        candidates = f"These messages contain words that may mean danger; judge each: {numbers}."
+    instructions = Template(load("read")).substitute(
+        kinds="\n".join(f"- {kind.key}: {kind.description}" for kind in KINDS.values()),
+        roles=_list_entries(ROLES),
+        topics=_list_entries(TOPICS),
+    )
+    lines = [
+        render_line(message, pseudonyms, forwarded=message.number in window.forwarded) for message in window.messages
+    ]
+    parts = [_list_people(people, pseudonyms), candidates, "The messages:", *lines]
+    return Prompt(instructions, "\n".join(part for part in parts if part))
+
+
+def render_insight(brief: Brief, ratings: Mapping[str, SectionRating], *, pseudonyms: Pseudonyms) -> Prompt:
+    """Return the prompt that writes an insight: facts, ratings, episodes and conversations of each section."""
+    language = _LANGUAGES.get(brief.language, brief.language)
+    instructions = Template(load("write")).substitute(language=language)
+    parts = [f"The chapter: {brief.title}. {brief.purpose}", _list_people(brief.people, pseudonyms)]
+    for entry in brief.sections:
+        if entry.section.evidence.max and entry.section.key not in brief.withheld:
+            parts.append(_render_section(brief, entry, ratings[entry.section.key], pseudonyms))
+    episodes: dict[tuple[str, int, int], Episode] = {}
+    for entry in brief.sections:
+        for episode in rank_episodes(entry.episodes or ())[: MAX_LISTED_EPISODES // len(brief.sections)]:
+            episodes[episode.kind, episode.first, episode.last] = episode
+    if episodes:
+        parts.append("Everything of these kinds that was found in the chat:")
+        parts += [
+            _render_episode(episode, pseudonyms) for episode in sorted(episodes.values(), key=lambda each: each.first)
+        ]
+    parts.append("The conversations:")
+    previous = None
+    for number, message in sorted(brief.shown_messages().items()):
+        if previous is not None and number > previous + 1:
+            parts.append("")
+        parts.append(render_line(message, pseudonyms, forwarded=message.forwarded))
+        previous = number
+    return Prompt(instructions, "\n".join(parts))
+
+
+def render_verification(brief: Brief, claims: Sequence[Claim], *, pseudonyms: Pseudonyms) -> Prompt:
+    """Return the prompt that verifies claims, which it numbers from 1."""
+    shown = brief.shown_messages()
+    parts = [_list_people(brief.people, pseudonyms)]
+    for index, claim in enumerate(claims, start=1):
+        about = "" if claim.person is None else f" (about {pseudonyms.label(claim.person)})"
+        parts += ["", f"Claim {index}{about}: {pseudonyms.mask(claim.sentence)}"]
+        first, last = claim.numbers[0] - _CONTEXT_MESSAGES, claim.numbers[-1] + _CONTEXT_MESSAGES
+        for number in range(first, last + 1):
+            if message := shown.get(number):
+                line = render_line(message, pseudonyms, forwarded=message.forwarded)
+                parts.append(line if number in claim.numbers else f"    {line}")
+    return Prompt(load("verify"), "\n".join(parts))
+
+
+def render_line(message: ShownMessage, pseudonyms: Pseudonyms, *, forwarded: bool = False) -> str:
+    """Return a message as one line of a prompt: `[#1042 2024-03-14 21:05 P1] text`."""
+    # A message of several lines stays one line: a line of its own could look like another message.
+    text = " / ".join(part.strip() for part in pseudonyms.mask(message.text).splitlines() if part.strip())
+    mark = "(forwarded) " if forwarded else ""
+    return f"[#{message.number} {message.sent_at:%Y-%m-%d %H:%M} {pseudonyms.label(message.person)}] {mark}{text}"
+
+
+def _list_people(people: Sequence[str], pseudonyms: Pseudonyms) -> str:
+    """Return the people by their labels; with their names if they are not replaced."""
+    entries = []
+    for person, name in enumerate(people):
+        label = pseudonyms.label(person)
+        entries.append(label if pseudonyms.mask(name) == label else f"{label} is {name}")
+    return f"The people: {', '.join(entries)}."
+
+
+def _render_section(brief: Brief, entry: SectionBrief, rating: SectionRating, pseudonyms: Pseudonyms) -> str:
+    section = entry.section
+    parts = ["", f"Section {section.key}: {section.title}. {section.question}"]
+    if rating.rating == NOT_ENOUGH_DATA:
+        parts.append("Rating: none, because too little was found.")
+    elif rating.rating:
+        parts.append(f"Rating: {rating.rating}. {entry.sentences.get(rating.rating, '')}".strip())
+    rated = [f"{pseudonyms.label(person)} {member}" for person, member in rating.people.items()]
+    if rated:
+        parts.append(f"People: {', '.join(rated)}.")
+    for fact in entry.facts:
+        person = "" if fact.person is None else f" of {pseudonyms.label(fact.person)}"
+        parts.append(f"{fact.label}{person}: {fact.value} {fact.unit}")
+    spans = [f"#{part.messages[0].number} to #{part.messages[-1].number}" for part in entry.conversations]
+    parts.append(f"Conversations: {', '.join(spans) or 'none'}. Claims: up to {section.evidence.max}.")
+    return "\n".join(parts)
+
+
+def _render_episode(episode: Episode, pseudonyms: Pseudonyms) -> str:
+    roles = [f"{pseudonyms.label(person)} {' and '.join(roles)}" for person, roles in sorted(episode.roles.items())]
+    return (
+        f"{episode.started_at:%Y-%m-%d} #{episode.first} to #{episode.last} {episode.kind} ({episode.topic}),"
+        f" strength {episode.strength}: {'; '.join(roles)}: {pseudonyms.mask(episode.subject)}"
+    )
+
+
+def _list_entries(entries: Mapping[str, str]) -> str:
+    return "\n".join(f"- {key}: {description}" for key, description in entries.items())
