@@ -7,7 +7,8 @@ from dataclasses import asdict
 from django.db.models import Count, QuerySet
 
 from insights import recovery, unlocking
-from insights.models import GenerationJob, Insight
+from insights.models import ChatReading, GenerationJob, Insight
+from insights.reading import queue as readings
 from insights.stuck import annotate_jobs, describe_job, failed_insights, stuck_jobs
 from relivchats import durations
 from relivchats.staff.bulk_actions import (
@@ -111,3 +112,13 @@ def retry_insights(insights: QuerySet[Insight], *, context: ActionContext) -> Ba
 
     selected = insights.select_related("job__user", "job__category", "chat", "insight_type").defer("sealed_document")
     return run_batch("retry insight", selected, retry, context=context)
+
+
+def read_again(rows: QuerySet[ChatReading], *, context: ActionContext) -> BatchResult:
+    """Discard what was read of each chat and request it again: from the start, by the engine that is configured."""
+
+    def request(reading: ChatReading) -> str:
+        readings.request_again(reading)
+        return "requested again; it is read when an insight waits for it"
+
+    return run_batch("read chat again", rows, request, context=context)

@@ -18,6 +18,7 @@ from insights import engines
 from insights.engines.base import ReadingEngine
 from insights.episodes import READING_VERSION
 from insights.models import ChatReading, Insight, ReadWindow
+from relivchats.errors import Conflict
 from relivchats.leases import LeaseQueue, LeaseRenewer
 from relivchats.wakeups import CoalescingThread
 
@@ -75,27 +76,48 @@ def request(chat: Chat) -> None:
         return
     ChatReading.objects.bulk_create([ChatReading(chat=chat, **reader._asdict())], ignore_conflicts=True)
     reading = ChatReading.objects.select_for_update(no_key=True).get(chat=chat.pk)
-    pending_again: dict[str, Any] = {
-        "status": ChatReading.Status.PENDING,
-        "attempt": 0,
-        "next_attempt_at": Now(),
-        "dispatched_at": None,
-        # Takes the lease away from a worker that reads with another model.
-        "lease_token": None,
-        "lease_expires_at": None,
-        "finished_at": None,
-        "error_code": "",
-    }
     if Reader(reading.engine, reading.model, reading.version) != reader:
-        reading.windows.all().delete()
-        pending_again |= {**reader._asdict(), "up_to_message": None, "sealed_totals": None}
+        _start_again(reading, reader)
     elif reading.status == ChatReading.Status.FAILED:
         failed = reading.windows.filter(status=ReadWindow.Status.FAILED)
         failed.update(status=ReadWindow.Status.PENDING, error_code="")
-    elif reading.status != ChatReading.Status.COMPLETED or (reading.up_to_message or 0) >= chat.line_count:
-        # It is due, being read, or complete. One that is being read is requested again when it is finished.
-        return
-    ChatReading.objects.filter(pk=reading.pk).update(**pending_again)
+        _make_pending(reading)
+    elif reading.status == ChatReading.Status.COMPLETED and (reading.up_to_message or 0) < chat.line_count:
+        _make_pending(reading)
+    # Otherwise it is due, being read, or complete. One that is being read is requested again when it is finished.
+
+
+@transaction.atomic
+def request_again(reading: ChatReading) -> None:
+    """Discard what was read, and request it by the current engine. Raise Conflict if that engine reads no chats."""
+    reader = current_reader()
+    if reader is None:
+        raise Conflict("The engine that is configured counts words and reads no chats.")
+    locked = ChatReading.objects.select_for_update(no_key=True).filter(pk=reading.pk).first()
+    if locked is None:
+        raise Conflict("The chat of this reading was just deleted.")
+    _start_again(locked, reader)
+
+
+def _start_again(reading: ChatReading, reader: Reader) -> None:
+    reading.windows.all().delete()
+    _make_pending(reading, up_to_message=None, sealed_totals=None, **reader._asdict())
+
+
+def _make_pending(reading: ChatReading, **columns: Any) -> None:
+    """Make a locked reading due with all attempts."""
+    ChatReading.objects.filter(pk=reading.pk).update(
+        status=ChatReading.Status.PENDING,
+        attempt=0,
+        next_attempt_at=Now(),
+        dispatched_at=None,
+        # Takes the lease away from a worker that reads with another model.
+        lease_token=None,
+        lease_expires_at=None,
+        finished_at=None,
+        error_code="",
+        **columns,
+    )
     transaction.on_commit(dispatch_soon)
 
 

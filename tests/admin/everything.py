@@ -19,7 +19,15 @@ from django_celery_results.models import ChordCounter, GroupResult, TaskResult
 
 from billing.models import Adjustment, Bonus, CreditPackage, PackagePrice, PaymentOrder, PaymentRefund, WebhookEvent
 from chats.models import Chat, ChatUpload, Chunk, TranscriptBlock, VectorMatrix
-from insights.models import Category, Insight, InsightAttempt, InsightType, InsightTypeVersion
+from insights.models import (
+    Category,
+    ChatReading,
+    Insight,
+    InsightAttempt,
+    InsightType,
+    InsightTypeVersion,
+    ReadWindow,
+)
 from ops.models import LedgerAudit
 from relivchats.accounts import tokens
 from relivchats.accounts.models import IdempotencyKey
@@ -54,6 +62,10 @@ def one_of_each(number: int) -> None:
         insight=running, number=1, engine="local", model="rules", milliseconds=5, outcome="retry"
     )
     Insight.objects.filter(job=failed).update(sealed_document=b"sealed")
+    reading = ChatReading.objects.create(chat=chat, engine="fake", model="fake", version=1, sealed_totals=b"sealed")
+    ReadWindow.objects.create(
+        reading=reading, first_number=1, last_number=9, spans=[[1, 9]], status="read", sealed_result=b"sealed"
+    )
     _operations(number, user=user, chat=chat)
     Category.objects.create(id=f"category-{number}", title="Another", price=400)
     Group.objects.create(name=f"group {number}")

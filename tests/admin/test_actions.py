@@ -16,10 +16,20 @@ from django.urls import reverse
 from billing import audit
 from billing.models import CoinReservation
 from chats.models import Chat
-from insights.models import Category, GenerationJob, Insight, InsightType, InsightTypeVersion
+from insights import engines
+from insights.models import (
+    Category,
+    ChatReading,
+    GenerationJob,
+    Insight,
+    InsightType,
+    InsightTypeVersion,
+    ReadWindow,
+)
 from relivchats.accounts.models import User
 from relivchats.staff.models import AuditEntry
 from tests.admin import everything
+from tests.fakes.reader import FakeReader
 from tests.ops import rows
 
 pytestmark = pytest.mark.django_db
@@ -117,6 +127,34 @@ def test_staff_who_can_only_view_cannot_run_actions(
     assert client.get(page.replace("/change/", f"/{name}/")).status_code == 403
     assert not is_done(row)
     assert not AuditEntry.objects.exists()
+
+
+@pytest.fixture
+def read_chat() -> ChatReading:
+    """A completed reading of one window."""
+    reading = ChatReading.objects.create(
+        chat=rows.chat(rows.person()), engine="fake", model="old", version=1, status="completed", up_to_message=9
+    )
+    ReadWindow.objects.create(reading=reading, first_number=1, last_number=9, status="read", sealed_result=b"sealed")
+    return reading
+
+
+def test_a_chat_that_is_read_again_starts_from_nothing_with_the_present_model(
+    desk: Client, read_chat: ChatReading, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engines, "get_engine", FakeReader)
+    choose(desk, read_chat, "read_again", reason="asked by support")
+    read_chat.refresh_from_db()
+    assert (read_chat.status, read_chat.model, read_chat.up_to_message) == ("pending", "fake-reader", None)
+    assert not ReadWindow.objects.exists()
+    assert AuditEntry.objects.get().done
+
+
+def test_reading_again_is_refused_if_the_engine_reads_nothing(desk: Client, read_chat: ChatReading) -> None:
+    answer = choose(desk, read_chat, "read_again", reason="asked by support")
+    assert "reads no chats" in answer.content.decode()
+    assert ReadWindow.objects.exists()
+    assert not AuditEntry.objects.get().done
 
 
 def test_releasing_the_reservation_of_a_running_job_is_refused_and_the_page_says_why(desk: Client) -> None:

@@ -20,7 +20,7 @@ from chats import indexing
 from chats.importing import import_chat
 from chats.models import Chat, Chunk, TranscriptBlock
 from insights import generation, unlocking
-from insights.models import GenerationJob, Insight
+from insights.models import ChatReading, GenerationJob, Insight, ReadWindow
 from relivchats.accounts.models import User
 from relivchats.staff.admin import BoundedPaginator, StaffAdmin
 from tests.admin import everything
@@ -121,7 +121,18 @@ def _queries(desk: Client, model: type[models.Model]) -> int:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize(
-    "model", [Chat, Chunk, TranscriptBlock, GenerationJob, Insight, CoinReservation, CreditTransaction]
+    "model",
+    [
+        Chat,
+        Chunk,
+        TranscriptBlock,
+        GenerationJob,
+        Insight,
+        ChatReading,
+        ReadWindow,
+        CoinReservation,
+        CreditTransaction,
+    ],
 )
 def test_a_long_list_neither_counts_all_rows_nor_reads_sealed_columns(desk: Client, model: type[models.Model]) -> None:
     everything.one_of_each(1)
