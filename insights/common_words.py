@@ -41,6 +41,11 @@ def is_lower_case_word(word: str) -> bool:
     return not _load_lower_case_words().isdisjoint(_find_stems(word.casefold()))
 
 
+def is_ordinary(word: str) -> bool:
+    """Return whether a word, exactly as it is written, is an everyday word and not only a name: `sand`, not `chris`."""
+    return word in _load_lower_case_words() or word in _load_listed_words()
+
+
 def _find_stems(word: str) -> list[str]:
     """Return the word and what may remain of it without an ending."""
     stems = [word]
@@ -58,9 +63,13 @@ def _find_stems(word: str) -> list[str]:
 
 @cache
 def _load_common_words() -> frozenset[str]:
+    return frozenset({*_load_listed_words(), *STOP_WORDS, *(word.casefold() for word in _load_vocabulary())})
+
+
+@cache
+def _load_listed_words() -> frozenset[str]:
     lists = tomllib.loads(Path(__file__).with_name("common_words.toml").read_text(encoding="utf-8"))
-    listed = {word for text in lists.values() for word in split_words(text)}
-    return frozenset({*listed, *STOP_WORDS, *(word.casefold() for word in _load_vocabulary())})
+    return frozenset(word for text in lists.values() for word in split_words(text))
 
 
 @cache
