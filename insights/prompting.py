@@ -123,10 +123,8 @@ def render_line(message: ShownMessage, pseudonyms: Pseudonyms, *, forwarded: boo
 
 def _list_people(people: Sequence[str], pseudonyms: Pseudonyms) -> str:
     """Return the people by their labels; with their names if they are not replaced."""
-    entries = []
-    for person, name in enumerate(people):
-        label = pseudonyms.label(person)
-        entries.append(label if pseudonyms.mask(name) == label else f"{label} is {name}")
+    labels = [pseudonyms.label(person) for person in range(len(people))]
+    entries = labels if pseudonyms.enabled else map("{} is {}".format, labels, people)
     return f"The people: {', '.join(entries)}."
 
 
@@ -142,7 +140,8 @@ def _render_section(brief: Brief, entry: SectionBrief, rating: SectionRating, ps
         parts.append(f"People: {', '.join(rated)}.")
     for fact in entry.facts:
         person = "" if fact.person is None else f" of {pseudonyms.label(fact.person)}"
-        parts.append(f"{fact.label}{person}: {fact.value} {fact.unit}")
+        # The label of a recurring word contains it, and it can be a nickname.
+        parts.append(f"{pseudonyms.mask(fact.label)}{person}: {fact.value} {fact.unit}")
     spans = [f"#{part.messages[0].number} to #{part.messages[-1].number}" for part in entry.conversations]
     parts.append(f"Conversations: {', '.join(spans) or 'none'}. Claims: up to {section.evidence.max}.")
     return "\n".join(parts)

@@ -87,12 +87,17 @@ class _Part(NamedTuple):
 class Pseudonyms:
     """The pseudonyms of one chat. All threads may share an instance."""
 
-    def __init__(self, people: Sequence[str], other_names: Sequence[str] | Mapping[str, int] = ()) -> None:
+    def __init__(
+        self, people: Sequence[str], other_names: Sequence[str] | Mapping[str, int] = (), *, enabled: bool = True
+    ) -> None:
         """Prepare the names of a chat's people; a label's number is the person's index plus one.
+
+        If it is not enabled, `mask` leaves names and contact details as they are.
 
         `other_names` are further names: as a mapping, each with its person's index. Without one, a name that shares a
         part with one person is that person's, and any other becomes `[name]`.
         """
+        self.enabled = enabled
         self._people = tuple(people)
         self._exact: dict[str, int] = {}
         self._by_key: dict[str, int] = {}
@@ -119,6 +124,8 @@ class Pseudonyms:
 
     def mask(self, text: str) -> str:
         """Return a message's text without names and contact details. Apply it once: `P1` in a text becomes `P-1`."""
+        if not self.enabled:
+            return _LABEL_LIKE.sub("P-", text)
         if _OPEN in text or _CLOSE in text:
             text = text.replace(_OPEN, " ").replace(_CLOSE, " ")
         if has_details(text):

@@ -208,13 +208,15 @@ def estimate_tokens(request: ModelRequest) -> int:
 
 def get_pseudonyms(people: Sequence[str], other_names: Mapping[str, int]) -> Pseudonyms:
     """Return the pseudonyms of a chat's people."""
-    return _build_pseudonyms(tuple(people), tuple(other_names.items()))
+    return _build_pseudonyms(tuple(people), tuple(other_names.items()), enabled=settings.PSEUDONYMS)
 
 
 # Building them takes longer than masking a message, and a chat is read in many windows.
 @lru_cache(maxsize=64)
-def _build_pseudonyms(people: tuple[str, ...], other_names: tuple[tuple[str, int], ...]) -> Pseudonyms:
-    return Pseudonyms(people, dict(other_names))
+def _build_pseudonyms(
+    people: tuple[str, ...], other_names: tuple[tuple[str, int], ...], *, enabled: bool
+) -> Pseudonyms:
+    return Pseudonyms(people, dict(other_names), enabled=enabled)
 
 
 def _restore_claim(claim: Claim, pseudonyms: Pseudonyms) -> Claim | None:

@@ -105,6 +105,11 @@ def test_a_name_that_is_an_everyday_word_is_masked_where_it_is_a_name(text: str,
     assert Pseudonyms(["Will Smith", "May"]).mask(text) == masked
 
 
+def test_names_stay_if_pseudonyms_are_turned_off() -> None:
+    pseudonyms = Pseudonyms(["Ravi"], enabled=False)
+    assert pseudonyms.mask("P1: Ravi, call 98765 43210") == "P-1: Ravi, call 98765 43210"
+
+
 def test_a_part_that_several_people_share_is_nobodys_label() -> None:
     pseudonyms = Pseudonyms(["Ravi Sharma", "Priya Sharma"])
     assert pseudonyms.mask("Ravi Sharma and Priya Sharma, the Sharmas") == "P1 and P2, the [name]"
