@@ -11,7 +11,7 @@ from typing import Any
 from chats import counting, search
 from chats.models import Chat
 from chats.transcript import TranscriptReader
-from insights import engines, reading, recurring_words, retrieval, safety
+from insights import engines, episode_counts, reading, recurring_words, retrieval, safety
 from insights.definition import Definition, Section
 from insights.engines.base import Brief, Conversation, EngineUnavailable, Fact, RecurringWord, SectionBrief
 from insights.episodes import KINDS, Episode
@@ -182,6 +182,7 @@ def _count_section(brief: Brief, entry: SectionBrief, episodes: Collection[Episo
             for person, count in enumerate(mentions)
             if count
         ]
+    facts += episode_counts.list_facts(matching, kinds=asks.kinds)
     return replace(
         entry,
         facts=tuple(facts),

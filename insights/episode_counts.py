@@ -1,0 +1,87 @@
+"""Counts over episodes: by month, who starts and who repairs, and how long it takes until calm. Pure.
+
+Only sincere episodes count. The counts are exact, but of what a model read: facts of them say so.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from datetime import timedelta
+from statistics import median
+
+from insights.engines.base import Fact
+from insights.episodes import Episode, Tone
+
+#: A quarrel without a step to make up within this time was not made up.
+MAX_UNTIL_CALM = timedelta(days=7)
+
+STARTS = frozenset({"starts"})
+REPAIRS = frozenset({"repairs", "gives_in"})
+#: Kinds in which somebody repairs.
+TENSE_KINDS = frozenset({"conflict", "repair", "apology", "fair_talk"})
+
+
+def count_by_month(episodes: Iterable[Episode]) -> Mapping[str, Mapping[str, int]]:
+    """Return the number of episodes of each kind, by the month `YYYY-MM` in which they begin."""
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    for episode in select_sincere(episodes):
+        counts[episode.kind][f"{episode.started_at:%Y-%m}"] += 1
+    return counts
+
+
+def count_people(episodes: Iterable[Episode], *, kinds: Collection[str], roles: Collection[str]) -> Counter[int]:
+    """Return for each person the number of episodes of these kinds in which they have one of the roles."""
+    return Counter(
+        person
+        for episode in select_sincere(episodes)
+        if episode.kind in kinds
+        for person, own in episode.roles.items()
+        if not set(own).isdisjoint(roles)
+    )
+
+
+def measure_until_calm(episodes: Iterable[Episode]) -> list[timedelta]:
+    """Return the time from the start of each quarrel until calm, in the order of the chat.
+
+    Calm is the end of the quarrel if somebody repairs in it or gives in, and otherwise the end of the next making up.
+    A quarrel that was not made up within MAX_UNTIL_CALM is left out.
+    """
+    sincere = sorted(select_sincere(episodes), key=lambda episode: episode.first)
+    repairs = [episode for episode in sincere if episode.kind == "repair"]
+    durations = []
+    for quarrel in sincere:
+        if quarrel.kind != "conflict":
+            continue
+        if any(not REPAIRS.isdisjoint(own) for own in quarrel.roles.values()):
+            durations.append(quarrel.ended_at - quarrel.started_at)
+            continue
+        later = (each for each in repairs if each.first >= quarrel.first and each.last >= quarrel.last)
+        if (repair := next(later, None)) and repair.ended_at - quarrel.started_at <= MAX_UNTIL_CALM:
+            durations.append(repair.ended_at - quarrel.started_at)
+    return durations
+
+
+def list_facts(episodes: Collection[Episode], *, kinds: Collection[str]) -> list[Fact]:
+    """Return what is counted about quarrels and making up as facts, if a section of these kinds is about both."""
+    if not {"conflict", "repair"}.issubset(kinds):
+        return []
+    starts = count_people(episodes, kinds={"conflict"}, roles=STARTS)
+    repairs = count_people(episodes, kinds=TENSE_KINDS, roles=REPAIRS)
+    facts = [
+        Fact(name, label, person, count, "episodes", "read")
+        for name, label, counts in (
+            ("read.starts", "Quarrels started", starts),
+            ("read.repairs", "Steps to make up", repairs),
+        )
+        for person, count in sorted(counts.items())
+    ]
+    if durations := measure_until_calm(episodes):
+        seconds = round(median(duration.total_seconds() for duration in durations))
+        facts.append(Fact("read.until_calm", "Typical time until calm", None, max(0, seconds), "seconds", "read"))
+    return facts
+
+
+def select_sincere(episodes: Iterable[Episode]) -> list[Episode]:
+    """Return the episodes that are meant as they are said."""
+    return [episode for episode in episodes if episode.tone == Tone.SINCERE]
