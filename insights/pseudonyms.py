@@ -50,6 +50,7 @@ _LABEL_LIKE = re.compile(r"(?<![^\W_])P(?=[0-9])")
 #: Placeholders are kept out of the search for names by two characters that no text may contain.
 _OPEN, _CLOSE = "\ue000", "\ue001"
 _PROTECTED = re.compile(f"{_OPEN}([^{_CLOSE}]*){_CLOSE}")
+_TOKEN = re.compile(f"{_PROTECTED.pattern}|{WORD.pattern}")
 _REPEATED_LABEL = re.compile(r"(?<![A-Za-z0-9_])(P[0-9]+|\[name\])(?:[ .\-_'’\u2066-\u2069]{1,3}\1(?![A-Za-z0-9_]))+")
 _JOINER = re.compile(r"[\s.\-_'’·\u2066-\u2069]{0,3}")
 _PUNCTUATION = re.compile(r"\s*(?:[^\w\s]|\n|$)")
@@ -74,6 +75,8 @@ class _Known(NamedTuple):
 
     person: int
     when: _When
+    #: whether a name of several words can begin with it
+    begins_name: bool = False
 
 
 class _Part(NamedTuple):
@@ -144,7 +147,9 @@ class Pseudonyms:
                 break
         if _OPEN not in text:
             return text
-        return _REPEATED_LABEL.sub(r"\1", _separate(text))
+        n_found = text.count(_OPEN)
+        text = _separate(text)
+        return _REPEATED_LABEL.sub(r"\1", text) if n_found > 1 else text
 
     def restore(self, text: str) -> str:
         """Return a model's text with names for labels. Unknown labels stay; `P-1` becomes the `P1` of the chat."""
@@ -235,8 +240,8 @@ class Pseudonyms:
         if len(self._known) >= _MAX_KNOWN_WORDS:
             self._known.clear()
         known = self._recognize(word)
-        if known is None and fold(word) in self._names_by_first_word:
-            known = _Known(_SOMEBODY, _When.NEVER)
+        if fold(word) in self._names_by_first_word:
+            known = (known or _Known(_SOMEBODY, _When.NEVER))._replace(begins_name=True)
         self._known[word] = known
         return known
 
@@ -326,10 +331,7 @@ class Pseudonyms:
 
     def _find_names(self, text: str) -> Iterator[tuple[int, int, int]]:
         """Yield the start, the end and the person of each name in a text."""
-        protected = [match.span() for match in _PROTECTED.finditer(text)]
-        words = [
-            match for match in WORD.finditer(text) if not any(start < match.start() < stop for start, stop in protected)
-        ]
+        words = [match for match in _TOKEN.finditer(text) if match[0][0] != _OPEN]
         index = 0
         while index < len(words):
             word = words[index][0]
@@ -337,7 +339,7 @@ class Pseudonyms:
             if known is None:
                 index += 1
                 continue
-            if whole := self._match_name(text, words, index):
+            if known.begins_name and (whole := self._match_name(text, words, index)):
                 n_words, person = whole
                 yield words[index].start(), words[index + n_words - 1].end(), person
                 index += n_words
@@ -357,7 +359,8 @@ class Pseudonyms:
 
     def _is_replaced(self, known: _Known, text: str, words: Sequence[re.Match[str]], index: int) -> bool:
         word = words[index]
-        before = text[: word.start()].rstrip(" ")
+        # Not the whole text before it, which would take quadratic time.
+        before = text[max(0, word.start() - 8) : word.start()].rstrip(" ")
         match known.when:
             case _When.ALWAYS:
                 return True
