@@ -259,7 +259,8 @@ class _ReadingAnswer(_AnswerPart):
 
 def reading_schema(people_count: int) -> dict[str, Any]:
     """Return the JSON schema of the answer for a window of a chat of so many people: P1, P2 and so on."""
-    return flat_schema(_reading_model(min(people_count, MAX_LISTED_PEOPLE + 1)))
+    # At least two: of one member, the schema would be a constant, which not all providers know.
+    return flat_schema(_reading_model(min(max(people_count, 2), MAX_LISTED_PEOPLE + 1)))
 
 
 def parse_reading(
@@ -342,13 +343,10 @@ class _WindowCheck:
 
     def _episode(self, entry: Any) -> Episode | None:
         """Return the episode, or None if it is invalid. Of a valid one, invalid roles and messages are left out."""
-        try:
-            part = _EpisodePart.model_validate(entry)
-        except ValidationError:
+        part = _validate_part(_EpisodePart, entry)
+        if part is None or part.kind not in KINDS or part.topic not in TOPICS or part.tone not in _TONES:
             return None
         first, last = self._shown.get(part.first), self._shown.get(part.last)
-        if part.kind not in KINDS or part.topic not in TOPICS or part.tone not in _TONES:
-            return None
         if first is None or last is None or part.first > part.last or part.strength not in (1, 2, 3):
             return None
         roles = self._roles(part.roles)
@@ -375,10 +373,7 @@ class _WindowCheck:
     def _roles(self, entries: list[Any]) -> dict[int, tuple[str, ...]]:
         roles: dict[int, tuple[str, ...]] = {}
         for entry in entries:
-            try:
-                part = _RolePart.model_validate(entry)
-            except ValidationError:
-                part = None
+            part = _validate_part(_RolePart, entry)
             person = None if part is None else self._people.get(part.person)
             if part is None or person is None or part.role not in ROLES or part.role in roles.get(person, ()):
                 self.dropped += 1
@@ -387,14 +382,11 @@ class _WindowCheck:
         return roles
 
     def _danger(self, entry: Any) -> Danger | None:
-        try:
-            part = _DangerPart.model_validate(entry)
-        except ValidationError:
+        part = _validate_part(_DangerPart, entry)
+        if part is None or part.kind not in CONCERNS:
             return None
         numbers = self._numbers(part.numbers)
-        if part.kind not in CONCERNS or (part.person != _OTHER and part.person not in self._people):
-            return None
-        if not numbers:
+        if not numbers or (part.person != _OTHER and part.person not in self._people):
             return None
         self.dropped += len(part.numbers) - len(numbers)
         return Danger(part.kind, tuple(sorted(numbers)), self._people.get(part.person), part.current)
