@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import timedelta
 
 from django.conf import settings
-from django.db.models import QuerySet, Window
-from django.db.models.functions import Now, RowNumber
+from django.db.models import Case, Max, OuterRef, QuerySet, Subquery, When, Window
+from django.db.models.functions import Coalesce, Now, RowNumber
 
 from chats.models import Chat
 from insights.models import Insight
@@ -42,11 +43,16 @@ def dispatch() -> int:
         status=Insight.Status.PENDING, dispatched_at__gte=Now() - timedelta(seconds=settings.REDISPATCH_SECONDS)
     )
     # One query: this runs after every unlock.
-    in_flight = (published | Insight.objects.leased()).count()
-    # The first due insight of every job, then the second of every job, and so on.
-    turn = Window(RowNumber(), partition_by="job", order_by=["next_attempt_at", "pk"])
-    due = ready().annotate(turn=turn).order_by("turn", "next_attempt_at")
-    return queue.dispatch(due, limit=settings.MAX_CONCURRENT_INSIGHTS - in_flight)
+    in_flight = Counter((published | Insight.objects.leased()).values_list("job", flat=True))
+    # The first insight of every job, then the second of every job, and so on. Those in flight have had their turn:
+    # otherwise each lease that becomes free would go to the oldest job until that one is finished.
+    had = Case(*(When(job=job, then=number) for job, number in in_flight.items()), default=0)
+    turn = had + Window(RowNumber(), partition_by="job", order_by=["next_attempt_at", "pk"])
+    # Of jobs with the same turn, the one that has waited longest since its latest insight started.
+    started_at = Insight.objects.filter(job=OuterRef("job")).order_by().values("job").values(latest=Max("started_at"))
+    waiting_since = Coalesce(Subquery(started_at), "job__created_at")
+    due = ready().annotate(turn=turn, waiting_since=waiting_since).order_by("turn", "waiting_since", "next_attempt_at")
+    return queue.dispatch(due, limit=settings.MAX_CONCURRENT_INSIGHTS - in_flight.total())
 
 
 dispatch_soon = CoalescingThread(dispatch, name="dispatch-insights").run_soon

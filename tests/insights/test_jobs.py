@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -22,7 +23,7 @@ from insights.engines.local.engine import LocalInsightEngine
 from insights.models import GenerationJob, Insight, InsightAttempt
 from relivchats.accounts.models import User
 from relivchats.leases import Lease
-from tests.concurrency import is_a_lock_awaited
+from tests.concurrency import call_at_once, is_a_lock_awaited
 from tests.processes import PATIENCE_SECONDS, eventually
 
 pytestmark = pytest.mark.django_db
@@ -481,6 +482,69 @@ def test_dispatch_is_fair_between_jobs(
     assert dispatch.dispatch() == 4
     dispatched = Insight.objects.exclude(dispatched_at=None).values_list("job", flat=True)
     assert sorted(list(dispatched).count(job) for job in set(dispatched)) == [2, 2]
+
+
+def test_a_job_that_is_being_generated_leaves_the_next_lease_to_a_later_job(
+    make_person: Callable[..., User], make_chat: Callable[..., Chat], settings: Any
+) -> None:
+    settings.MAX_CONCURRENT_INSIGHTS = 2
+    jobs = []
+    for _ in range(3):
+        person = make_person(coins=400)
+        jobs.append(unlocking.unlock(user=person, chat=make_chat(person), category_id="romantic").job)
+        # The first job takes both leases before there is another one.
+        dispatch.dispatch()
+    order = []
+    while published := Insight.objects.filter(status="pending").exclude(dispatched_at=None).order_by("dispatched_at"):
+        insight = published[0]
+        order.append(jobs.index(insight.job))
+        lease = generation.claim_insight(insight.pk)
+        assert lease is not None
+        settlement.complete(lease, sealed_document=b"sealed")
+        dispatch.dispatch()
+    assert order[:2] == [0, 0]
+    assert order[2:4] == [1, 2], "a lease that is free again goes to a job with nothing in progress"
+    assert [order.count(job) for job in range(3)] == [6, 6, 6]
+
+
+def test_a_free_lease_goes_to_the_job_with_fewer_insights_in_progress(
+    make_person: Callable[..., User], make_chat: Callable[..., Chat], settings: Any
+) -> None:
+    settings.MAX_CONCURRENT_INSIGHTS = 4
+    leases: list[Lease] = []
+
+    def unlock() -> GenerationJob:
+        person = make_person(coins=400)
+        return unlocking.unlock(user=person, chat=make_chat(person), category_id="romantic").job
+
+    def claim_published() -> None:
+        dispatch.dispatch()
+        for insight in Insight.objects.filter(status="pending").exclude(dispatched_at=None):
+            lease = generation.claim_insight(insight.pk)
+            assert lease is not None
+            leases.append(lease)
+
+    first = unlock()
+    claim_published()
+    assert len(leases) == 4
+    second = unlock()
+    for in_progress in ([3, 1], [2, 2]):
+        # The latest insight of the second job started after all of the first one.
+        settlement.complete(leases.pop(0), sealed_document=b"sealed")
+        claim_published()
+        assert [Insight.objects.leased().filter(job=job).count() for job in (first, second)] == in_progress
+
+
+@pytest.mark.django_db(transaction=True)
+def test_no_more_leases_are_active_than_allowed_over_all_workers(
+    make_person: Callable[..., User], make_chat: Callable[..., Chat], settings: Any
+) -> None:
+    settings.MAX_CONCURRENT_INSIGHTS = 3
+    for _ in range(2):
+        person = make_person(coins=400)
+        unlocking.unlock(user=person, chat=make_chat(person), category_id="romantic")
+    claims = [partial(generation.claim_insight, pk) for pk in Insight.objects.values_list("pk", flat=True)]
+    assert sum(claim is not None for claim in call_at_once(claims)) == 3
 
 
 def test_dispatch_publishes_the_next_insight_when_one_is_finished(job: GenerationJob, settings: Any) -> None:
