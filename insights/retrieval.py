@@ -85,9 +85,10 @@ def retrieve_episodes(
 ) -> dict[str, tuple[Conversation, ...]]:
     """Return the conversations of each section's best episodes, the best first, by the section's key."""
     quoting = [entry for entry in sections if entry.episodes and entry.section.evidence.max]
+    ranked = {entry.section.key: rank_episodes(entry.episodes or ())[:_MAX_RANKED_EPISODES] for entry in quoting}
     # Decrypted once: an episode can answer several sections. Long episodes are cut around the messages that show them.
     spans = {
-        (episode.first, episode.last): _cut_episode(episode) for entry in quoting for episode in entry.episodes or ()
+        (episode.first, episode.last): _cut_episode(episode) for episodes in ranked.values() for episode in episodes
     }
     shown = _load_messages(get, {number for span in spans.values() for number in span}, people=people)
     conversations: dict[str, tuple[Conversation, ...]] = {entry.section.key: () for entry in sections}
@@ -96,7 +97,7 @@ def retrieve_episodes(
         # What earlier sections left over goes to the later ones.
         tokens = remaining // (len(quoting) - position)
         selected: list[Conversation] = []
-        for episode in rank_episodes(entry.episodes or ()):
+        for episode in ranked[entry.section.key]:
             span = spans[episode.first, episode.last]
             messages = tuple(shown[number] for number in span if number in shown)
             cost = sum(estimate_tokens(message.text) for message in messages)

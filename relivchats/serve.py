@@ -11,6 +11,9 @@ import os
 import sys
 
 QUEUES = "insights,indexing,upkeep"
+#: Threads of a worker besides one for each insight that may be generated at the same time.
+OTHER_THREADS = 8
+DEFAULT_INSIGHT_THREADS = 8
 
 
 def web(*, host: str, port: int, workers: int = 1, kill_timeout_seconds: int = 10) -> list[str]:
@@ -29,7 +32,11 @@ def web(*, host: str, port: int, workers: int = 1, kill_timeout_seconds: int = 1
 
 def worker() -> list[str]:
     """Return the arguments of `python -m` for a worker. Its tasks wait for the database and for models, so threads."""
-    return ["celery", "-A", "relivchats", "worker", "--pool", "threads", "--concurrency", "8", "-Q", QUEUES]
+    # Insights that wait for a model must leave threads to indexing and to recovery. A malformed value is reported when
+    # the worker loads the settings.
+    insights = os.environ.get("MAX_CONCURRENT_INSIGHTS", "")
+    threads = OTHER_THREADS + (int(insights) if insights.strip().isdecimal() else DEFAULT_INSIGHT_THREADS)
+    return ["celery", "-A", "relivchats", "worker", "--pool", "threads", "--concurrency", str(threads), "-Q", QUEUES]
 
 
 def beat(*, schedule: str) -> list[str]:
