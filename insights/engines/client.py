@@ -37,6 +37,15 @@ class ModelClient(Protocol):
 
     name: str
 
+    @property
+    def address(self) -> str:
+        """The URL below which it sends all requests, or an empty string if it is not set."""
+        ...
+
+    def missing_settings(self) -> tuple[str, ...]:
+        """Return the names of required settings that are not set. With one missing, `generate` sends nothing."""
+        ...
+
     def generate(self, request: ModelRequest) -> ModelAnswer:
         """Return the model's answer.
 

@@ -40,6 +40,15 @@ class GeminiClient:
         self._client: genai.Client | None = None
         self._process = 0
 
+    @property
+    def address(self) -> str:
+        """The address of Gemini's API."""
+        return str(settings.GEMINI_BASE_URL)
+
+    def missing_settings(self) -> tuple[str, ...]:
+        """Return GEMINI_API_KEY if it is not set."""
+        return () if settings.GEMINI_API_KEY else ("GEMINI_API_KEY",)
+
     def generate(self, request: ModelRequest) -> ModelAnswer:
         """Return the model's answer. Raise as `ModelClient.generate` says. Make exactly one request."""
         import httpx2
@@ -80,7 +89,7 @@ class GeminiClient:
 
     def _open(self) -> genai.Client:
         """Return this process's client. A forked process does not use the connections of its parent."""
-        if not settings.GEMINI_API_KEY:
+        if self.missing_settings():
             raise EngineMisconfigured("not_configured")
         with self._lock:
             if self._client is None or self._process != os.getpid():

@@ -35,15 +35,24 @@ class OpenAIClient:
         self._client: httpx2.Client | None = None
         self._process = 0
 
+    @property
+    def address(self) -> str:
+        """The address of the server, with its version such as `/v1`."""
+        return str(settings.OPENAI_BASE_URL)
+
+    def missing_settings(self) -> tuple[str, ...]:
+        """Return those of OPENAI_BASE_URL and OPENAI_MODEL that are not set."""
+        return tuple(name for name in ("OPENAI_BASE_URL", "OPENAI_MODEL") if not getattr(settings, name))
+
     def generate(self, request: ModelRequest) -> ModelAnswer:
         """Return the model's answer. Raise as `ModelClient.generate` says. Make exactly one request."""
         import httpx2
 
         from insights.engines import http
 
-        base_url = settings.OPENAI_BASE_URL.rstrip("/")
-        if not (base_url and request.model):
+        if self.missing_settings():
             raise EngineMisconfigured("not_configured")
+        base_url = self.address.rstrip("/")
         # OpenAI's own models reject the older name, which is the only one that some other servers know.
         limit = "max_completion_tokens" if urlsplit(base_url).hostname == "api.openai.com" else "max_tokens"
         body = {
@@ -56,7 +65,8 @@ class OpenAIClient:
                 "type": "json_schema",
                 "json_schema": {"name": "answer", "strict": True, "schema": request.schema},
             },
-            limit: request.max_output_tokens,
+            # A server rejects a request whose answer would not fit into its context.
+            limit: min(request.max_output_tokens, settings.OPENAI_CONTEXT_TOKENS // 4),
             "stream": False,
             "store": False,
         }

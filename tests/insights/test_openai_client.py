@@ -248,13 +248,21 @@ def test_no_log_line_at_any_level_contains_text_or_the_key(
     assert not any(canary in logged.getvalue() for canary in CANARIES)
 
 
-@pytest.mark.parametrize("missing", ["OPENAI_BASE_URL", "model"])
+@pytest.mark.parametrize("missing", ["OPENAI_BASE_URL", "OPENAI_MODEL"])
 def test_without_an_address_or_a_model_nothing_is_sent(
     server: FakeChatCompletions, client: OpenAIClient, settings: Any, missing: str
 ) -> None:
-    if missing == "OPENAI_BASE_URL":
-        settings.OPENAI_BASE_URL = ""
-    raised = error_of(client, make_request("" if missing == "model" else MODEL))
+    setattr(settings, missing, "")
+    raised = error_of(client, make_request(MODEL))
     assert isinstance(raised, EngineMisconfigured)
     assert raised.code == "not_configured"
     assert server.requests == []
+    assert client.missing_settings() == (missing,)
+
+
+def test_an_answer_gets_at_most_a_quarter_of_the_context(
+    server: FakeChatCompletions, client: OpenAIClient, settings: Any
+) -> None:
+    settings.OPENAI_CONTEXT_TOKENS = 4096
+    client.generate(make_request(MODEL, max_output_tokens=8192))
+    assert server.bodies[0]["max_tokens"] == 1024

@@ -1,0 +1,13 @@
+"""The check of the engine that writes insights."""
+
+from __future__ import annotations
+
+from ops import engine as operators_view
+from ops.checks.registry import health_check
+from relivchats.staff.reports import Line
+
+
+@health_check("engine", remedy="manage.py engine")
+def engine() -> Line:
+    """Return the last known state of the engine. It calls no provider."""
+    return operators_view.health_line()

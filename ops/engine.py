@@ -1,0 +1,196 @@
+"""The engine as operators see it: its state, a check by real calls, and the line in `health`."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+from typing import Any
+
+import orjson
+from django.conf import settings
+from django.db.models import Count, Max, Q
+from django.db.models.functions import Now
+
+from insights import quota
+from insights.engines import get_engine
+from insights.engines.base import EngineError, UnusableAnswer
+from insights.engines.client import ModelAnswer, ModelClient, ModelRequest
+from insights.engines.state import EngineState, advice_for, describe_engine, get_client, retirement_of
+from insights.models import ChatReading, InsightAttempt
+from relivchats import clock
+from relivchats.staff.reports import Level, Line, Report, Table
+
+#: A retirement is reported this long before its day.
+_WARNING_BEFORE_RETIREMENT = timedelta(days=60)
+_RECENT = timedelta(hours=1)
+#: A check does not wait longer than this for the quota of its model.
+_MAX_QUOTA_WAIT_SECONDS = 5
+
+_SCHEMA = {
+    "type": "object",
+    "properties": {"word": {"type": "string", "enum": ["ready"]}},
+    "required": ["word"],
+    "additionalProperties": False,
+}
+
+
+def report() -> Report:
+    """Return the engine, its models, where texts go, what is missing, and its quota. Call no provider."""
+    state = describe_engine()
+    return Report("Engine", _state_lines(state), _quota_table(state), data=_as_data(state))
+
+
+def check() -> Report:
+    """Make one small structured call per model, and report each. A success closes the model's circuit breaker."""
+    state = describe_engine()
+    lines = _state_lines(state)
+    client = get_client(get_engine())
+    if client is not None and not state.missing:
+        lines += tuple(_check_model(client, model) for model in dict.fromkeys(state.models.values()))
+    return Report("Engine check", lines, _quota_table(state), data=_as_data(state))
+
+
+def health_line() -> Line:
+    """Return the last known state of the engine: what is missing, its breakers, and the attempts of the last hour."""
+    state = describe_engine()
+    if not state.models:
+        return Line("engine", Level.FINE, f"{state.name}: counts, and calls nothing", data={"engine": state.name})
+    attempts = InsightAttempt.objects.filter(engine=state.name, created_at__gte=Now() - _RECENT).aggregate(
+        answered=Count("pk", filter=Q(error_code="")),
+        failed=Count("pk", filter=~Q(error_code="")),
+        last_answer_at=Max("created_at", filter=Q(error_code="")),
+        last_failure_at=Max("created_at", filter=~Q(error_code="")),
+    )
+    readings = ChatReading.objects.filter(engine=state.name, finished_at__gte=Now() - _RECENT).aggregate(
+        read=Count("pk", filter=Q(status=ChatReading.Status.COMPLETED)),
+        not_read=Count("pk", filter=Q(status=ChatReading.Status.FAILED)),
+    )
+    data: dict[str, Any] = {**_as_data(state), **attempts, **readings}
+    if state.missing:
+        return Line("engine", Level.CRITICAL, state.advice, "manage.py engine", data)
+    for model in dict.fromkeys(state.models.values()):
+        breaker = quota.breaker_state(model)
+        if breaker.state != "closed":
+            is_temporary = breaker.reason in ("quota_exhausted", "engine_unavailable")
+            level = Level.WARNING if is_temporary else Level.CRITICAL
+            return Line("engine", level, f"{model}: {breaker.reason}", "manage.py engine --check", data)
+    text = (
+        f"{state.name}: in an hour {attempts['answered']} attempts answered, {attempts['failed']} failed;"
+        f" {readings['read']} chats read, {readings['not_read']} failed"
+    )
+    if attempts["failed"] and not attempts["answered"]:
+        return Line("engine", Level.WARNING, text, "manage.py engine --check", data)
+    return Line("engine", Level.FINE, text, data=data)
+
+
+def _state_lines(state: EngineState) -> tuple[Line, ...]:
+    lines = []
+    if not state.models:
+        lines.append(Line("engine", Level.FINE, f"{state.name}: counts, and calls nothing"))
+        return tuple(lines)
+    models = ", ".join(f"{model or 'no model'} for {use}" for use, model in state.models.items())
+    if state.missing:
+        lines.append(
+            Line("engine", Level.CRITICAL, f"{state.name}: {state.advice}", f"set {' and '.join(state.missing)}")
+        )
+    else:
+        lines.append(Line("engine", Level.FINE, f"{state.name}: {models}"))
+    if state.host:
+        where = "your own network" if state.is_own_network else "a third party"
+        text = f"texts are sent to {state.host}, {where}, {'with' if settings.PSEUDONYMS else 'without'} pseudonyms"
+        if not state.is_encrypted and not state.is_own_network:
+            lines.append(Line("texts", Level.WARNING, f"{text}, unencrypted", "use an address that starts with https"))
+        else:
+            lines.append(Line("texts", Level.FINE, text))
+    for model in dict.fromkeys(filter(None, state.models.values())):
+        if line := _retirement_line(state.name, model):
+            lines.append(line)
+        breaker = quota.breaker_state(model)
+        if breaker.state != "closed":
+            text = f"{model} is not called: {breaker.reason}"
+            if breaker.retry_after_seconds:
+                text += f", for another {round(breaker.retry_after_seconds)} s"
+            lines.append(Line("breaker", Level.WARNING, text, "manage.py engine --check"))
+    return tuple(lines)
+
+
+def _retirement_line(engine: str, model: str) -> Line | None:
+    retires_on = retirement_of(engine, model)
+    if retires_on is None or retires_on > (clock.now() + _WARNING_BEFORE_RETIREMENT).date():
+        return None
+    verb = "was retired" if retires_on <= clock.now().date() else "will be retired"
+    text = f"{model} {verb} on {retires_on}; from that day another model answers, or none"
+    return Line("retirement", Level.WARNING, text, "set another model (docs/engines.md)", {"retires_on": retires_on})
+
+
+def _quota_table(state: EngineState) -> Table | None:
+    rows = []
+    for model in dict.fromkeys(filter(None, state.models.values())):
+        used = quota.observed(model)
+        limits = used.limits
+        rows.append((model, used.requests, limits.requests or None, used.tokens, limits.tokens or None, used.waiting))
+    if not rows:
+        return None
+    columns = ("model", "requests in a minute", "limit", "tokens in a minute", "limit of tokens", "waiting")
+    return Table(columns, tuple(rows))
+
+
+def _as_data(state: EngineState) -> dict[str, Any]:
+    return {
+        "engine": state.name,
+        "models": dict(state.models),
+        "host": state.host,
+        "own_network": state.is_own_network,
+        "missing": list(state.missing),
+        "pseudonyms": settings.PSEUDONYMS,
+    }
+
+
+def _check_model(client: ModelClient, model: str) -> Line:
+    """Return how the model answered one small call."""
+    request = ModelRequest(
+        model=model,
+        instructions="Answer with the JSON object that the schema describes.",
+        content="Say that you are ready.",
+        schema=_SCHEMA,
+        # Models that think count their thoughts as output.
+        max_output_tokens=1_000,
+        timeout_seconds=settings.MODEL_TIMEOUT_SECONDS,
+    )
+    data: dict[str, Any] = {"model": model}
+
+    def send(request: ModelRequest) -> ModelAnswer:
+        started = time.monotonic()
+        try:
+            return client.generate(request)
+        finally:
+            data["milliseconds"] = round((time.monotonic() - started) * 1000)
+
+    try:
+        answer = quota.call(
+            request,
+            send=send,
+            estimated_tokens=200,
+            give_up_at=time.monotonic() + _MAX_QUOTA_WAIT_SECONDS,
+            probe=True,
+        )
+        data |= {"answered_by": answer.model, "tokens_in": answer.tokens_in, "tokens_out": answer.tokens_out}
+        _require_schema(answer.text)
+    except EngineError as error:
+        data["error_code"] = error.code
+        return Line("model", Level.CRITICAL, f"{model}: {error.code}", advice_for(error.code), data)
+    text = f"{model} answered in {data['milliseconds']} ms, {answer.tokens_in} tokens in and {answer.tokens_out} out"
+    if answer.model != model and not answer.model.startswith(f"{model.removeprefix('models/')}-"):
+        text += f"; the answer is from {answer.model}"
+        return Line("model", Level.WARNING, text, "set the model that you want (docs/engines.md)", data)
+    return Line("model", Level.FINE, text, data=data)
+
+
+def _require_schema(text: str) -> None:
+    """Raise UnusableAnswer if the answer does not follow the schema, as with servers that ignore it."""
+    try:
+        followed = orjson.loads(text) == {"word": "ready"}
+    except orjson.JSONDecodeError:
+        followed = False
+    if not followed:
+        raise UnusableAnswer("schema_ignored")
