@@ -69,6 +69,7 @@ QUOTE = {
     "deficit": 130,
     "can_unlock": False,
     "possible": ["love_language", "conflict_resolution"],
+    "unavailable": None,
     "insights": [
         {
             "insight_type_id": "communication_basics",

@@ -444,3 +444,41 @@ class ReadWindow(models.Model):
 
     def __str__(self) -> str:
         return f"window {self.first_number}-{self.last_number} of reading {self.reading_id}"
+
+
+class UnlockPauseQuerySet(models.QuerySet["UnlockPause"]):
+    """Pauses by whether they last."""
+
+    def active(self) -> Self:
+        """Return the pause that lasts, if there is one."""
+        return self.filter(resumed_at=None)
+
+
+class UnlockPause(models.Model):
+    """A time in which nobody can unlock or retry an insight, because staff switched that off. Open jobs continue."""
+
+    reason = models.CharField(
+        max_length=200, help_text="For staff, in the audit log too. Do not write names or text from a chat."
+    )
+    paused_by = models.CharField(max_length=150, editable=False, help_text="`command`, or `user ID`.")
+    paused_at = models.DateTimeField(db_default=Now(), editable=False)
+    resumed_by = models.CharField(max_length=150, blank=True, editable=False)
+    resumed_at = models.DateTimeField(null=True, editable=False)
+
+    objects = UnlockPauseQuerySet.as_manager()
+
+    class Meta:
+        db_table = "unlock_pauses"
+        indexes = [models.Index(fields=["-paused_at"], name="unlock_pauses_newest")]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["resumed_at"], nulls_distinct=False, name="at_most_one_active_pause_of_unlocks"
+            ),
+            models.CheckConstraint(
+                condition=Q(resumed_at=None, resumed_by="") | (Q(resumed_at__isnull=False) & ~Q(resumed_by="")),
+                name="pause_has_resumed_by_iff_resumed",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"pause {self.pk}"

@@ -70,6 +70,8 @@ SAFE_SHARE = 10
 
 _KEYS = ("calls", "queue", "waiters", "deadlines", "waiting", "turns", "state", "breaker", "probe", "failures")
 _UNAVAILABLE, _EXHAUSTED = EngineUnavailable.code, "quota_exhausted"
+#: The reasons of an open breaker that pass without an operator.
+TEMPORARY = frozenset({_UNAVAILABLE, _EXHAUSTED})
 
 
 class Limits(NamedTuple):

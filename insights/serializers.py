@@ -117,6 +117,14 @@ class QuotedInsightSerializer(serializers.Serializer[Any]):
     why_not = serializers.CharField(help_text="Why it does not fit this chat; empty if it does.")
 
 
+class UnavailabilitySerializer(serializers.Serializer[Any]):
+    """Why insights cannot be unlocked now, whatever the chat."""
+
+    reason = serializers.CharField(help_text="`paused`, or the error code of the engine, such as `quota_exhausted`.")
+    detail = serializers.CharField(help_text="A sentence to show.")
+    retry_after_seconds = serializers.IntegerField()
+
+
 class QuoteSerializer(serializers.Serializer[Any]):
     """What an unlock would cost, in coins."""
 
@@ -129,6 +137,9 @@ class QuoteSerializer(serializers.Serializer[Any]):
     can_unlock = serializers.BooleanField(help_text="Whether an unlock of exactly this request would be accepted now.")
     possible = serializers.ListField(
         child=serializers.CharField(), help_text="The `insight_type_ids` that can be unlocked for `coins`."
+    )
+    unavailable = UnavailabilitySerializer(
+        allow_null=True, help_text="Why no unlock is accepted now; null if it is. Then an unlock is a 503."
     )
     insights = QuotedInsightSerializer(many=True)
 

@@ -14,7 +14,8 @@ from billing import ledger
 from billing.models import Wallet
 from chats import indexing
 from chats.models import Chat
-from insights import dispatch, engines, prices, reading
+from insights import availability, dispatch, engines, prices, reading
+from insights.availability import Unavailability
 from insights.eligibility import Eligibility, NotEligible, check_eligibility
 from insights.models import Category, GenerationJob, Insight, InsightType, InsightTypeVersion
 from relivchats import clock
@@ -99,10 +100,11 @@ class Plan:
 
 @dataclass(frozen=True)
 class PriceQuote:
-    """A plan and the wallet that would pay for it."""
+    """A plan, the wallet that would pay for it, and why nothing can be unlocked now, if so."""
 
     plan: Plan
     wallet: Wallet
+    unavailability: Unavailability | None = None
 
     @property
     def deficit(self) -> int:
@@ -113,6 +115,8 @@ class PriceQuote:
     def can_unlock(self) -> bool:
         """Whether an unlock of exactly these types would be accepted now."""
         missing = len(self.plan.types) - len(self.plan.existing)
+        if missing and self.unavailability:
+            return False
         return len(self.plan.price_by_type) == missing and not self.deficit
 
 
@@ -125,7 +129,8 @@ def quote(
     without a price.
     """
     _check_language(language)
-    return PriceQuote(_make_plan(chat, category_id=category_id, type_ids=type_ids), ledger.open_wallet(user=user))
+    plan = _make_plan(chat, category_id=category_id, type_ids=type_ids)
+    return PriceQuote(plan, ledger.open_wallet(user=user), availability.find_unavailability())
 
 
 @transaction.atomic
@@ -135,8 +140,8 @@ def unlock(
     """Unlock a category, or some of its types, for one chat.
 
     Insights that exist cost nothing. A failed one is retried at the price that `retry` takes, or less as part of a
-    category. Raise UnsupportedLanguage, NotFound, NothingRequested, NotEligible or InsufficientCoins, each before any
-    coin is reserved.
+    category. Raise UnsupportedLanguage, NotFound, NothingRequested, NotEligible, UnlocksUnavailable or
+    InsufficientCoins, each before any coin is reserved.
     """
     _check_language(language)
     chat = _lock_chat(chat, user=user)
@@ -153,7 +158,7 @@ def retry(insight: Insight) -> UnlockResult:
 
     The price is that of the type's latest failed insight, or the type's present price if that is lower; it does not
     matter which of several failed insights is named. Raise Conflict if the insight did not fail or its chat was
-    deleted, and InsufficientCoins.
+    deleted, UnlocksUnavailable and InsufficientCoins.
     """
     if insight.status != Insight.Status.FAILED:
         raise Conflict("Only a failed insight can be tried again. This one has not failed.")
@@ -236,7 +241,8 @@ def _existing_result(user: User, insights: Sequence[Insight]) -> UnlockResult:
 def _open_job(
     *, user: User, chat: Chat, category: Category, price_by_type: Mapping[InsightType, int], language: str
 ) -> UnlockResult:
-    """Reserve the coins and create the job and its insights. Raise InsufficientCoins."""
+    """Reserve the coins and create the job and its insights. Raise UnlocksUnavailable or InsufficientCoins."""
+    availability.require_available()
     job_id = uuid.uuid4()
     coins = sum(price_by_type.values())
     deadline_at = clock.now() + timedelta(seconds=settings.INSIGHT_GENERATION_TIMEOUT)

@@ -38,6 +38,11 @@ from relivchats.rest import Pages, authenticated_user, conditional_response, par
 #: The Retry-After of an open job, in seconds.
 POLL_SECONDS = 2
 
+_UNAVAILABLE = (
+    "Insights cannot be unlocked now (`unlocks-unavailable`, with a `reason`), or the database did not answer in time."
+    " No coins were reserved; Retry-After says when to try again."
+)
+
 
 class CataloguePages(Pages):
     """Pages of the catalogue, in display order."""
@@ -137,6 +142,7 @@ class QuoteView(APIView):
             "spendable": wallet.spendable,
             "deficit": quoted.deficit,
             "can_unlock": quoted.can_unlock,
+            "unavailable": quoted.unavailability,
             "possible": [insight_type.pk for insight_type in plan.price_by_type],
             "insights": [_quote_insight(plan, insight_type) for insight_type in plan.types],
         }
@@ -197,6 +203,7 @@ class UnlockView(APIView):
                 _422="A value is missing or not valid, or the chat does not fit the requested insights: then"
                 " `too_few_people`, `too_few_messages`, `too_many_people` and `possible` list insight types. No coins"
                 " were reserved.",
+                _503=_UNAVAILABLE,
             ),
         },
         examples=[
@@ -232,6 +239,7 @@ class RetryView(APIView):
                 422,
                 _409="The insight has not failed, its chat was deleted, or an earlier request with the same"
                 " Idempotency-Key is still being processed.",
+                _503=_UNAVAILABLE,
             ),
         },
         examples=[

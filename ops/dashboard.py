@@ -28,7 +28,15 @@ from billing.models import (
 )
 from chats.models import Chat, ChatUpload, Chunk, TranscriptBlock, VectorMatrix
 from insights import stuck
-from insights.models import Category, GenerationJob, Insight, InsightAttempt, InsightType, InsightTypeVersion
+from insights.models import (
+    Category,
+    GenerationJob,
+    Insight,
+    InsightAttempt,
+    InsightType,
+    InsightTypeVersion,
+    UnlockPause,
+)
 from ops import health
 from ops.models import Heartbeat, LedgerAudit
 from relivchats.accounts.models import AccessToken, IdempotencyKey, User
@@ -45,6 +53,7 @@ _GROUPS: dict[str, tuple[tuple[str, str, type[Model]], ...]] = {
         ("Attempts", "replay", InsightAttempt),
         ("Chats", "forum", Chat),
         ("Uploads", "upload_file", ChatUpload),
+        ("Pauses of unlocks", "pause_circle", UnlockPause),
     ),
     "Coins": (
         ("Wallets", "account_balance_wallet", Wallet),
@@ -113,6 +122,7 @@ def context(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         ("Events held for review", WebhookEvent.objects.needing_review(), "stuck=yes"),
         ("Adjustments to approve", Adjustment.objects.pending(), "status__exact=pending"),
         ("Overdue reservations", CoinReservation.objects.overdue(), "stuck=yes"),
+        ("Unlocks paused", UnlockPause.objects.active(), "resumed_at__isempty=1"),
         ("Failed indexing", Chat.objects.filter(vector_status=Chat.VectorStatus.FAILED), "indexing=failed"),
     )
     alerts = []

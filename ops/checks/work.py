@@ -9,6 +9,7 @@ from django.db.models.functions import Now
 
 from billing.models import CoinReservation
 from chats.models import Chat
+from insights import operations
 from insights import stuck as stuck_work
 from insights.models import Insight
 from ops import queues
@@ -84,3 +85,9 @@ def jobs() -> Line:
     if stuck:
         return Line("jobs", Level.WARNING, f"{format_count(stuck)} stuck", "manage.py jobs --recover", {"stuck": stuck})
     return Line("jobs", Level.FINE, "none stuck", data={"stuck": 0})
+
+
+@health_check("unlocks", remedy="manage.py unlocks")
+def unlocks() -> Line:
+    """Return whether insights can be unlocked: not while staff paused unlocks or the engine's models are not called."""
+    return operations.unlocks_line()

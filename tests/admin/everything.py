@@ -27,6 +27,7 @@ from insights.models import (
     InsightType,
     InsightTypeVersion,
     ReadWindow,
+    UnlockPause,
 )
 from ops.models import LedgerAudit
 from relivchats.accounts import tokens
@@ -89,6 +90,7 @@ def _operations(number: int, *, user: Any, chat: Chat) -> None:
     AuditEntry.objects.create(
         actor="command", action="reindex chat", object_id=str(chat.pk), done=True, outcome="requested"
     )
+    UnlockPause.objects.create(reason="test", paused_by="command", resumed_by="command", resumed_at=Now())
     Adjustment.objects.create(
         wallet=user.wallet, amount=5000, reason="test", idempotency_key="a", proposed_by="command"
     )

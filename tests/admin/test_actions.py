@@ -25,6 +25,7 @@ from insights.models import (
     InsightType,
     InsightTypeVersion,
     ReadWindow,
+    UnlockPause,
 )
 from relivchats.accounts.models import User
 from relivchats.staff.models import AuditEntry
@@ -50,6 +51,11 @@ ACTIONS: list[tuple[str, Callable[[], models.Model], Callable[[Any], bool]]] = [
         "release",
         rows.orphaned_reservation,
         lambda row: CoinReservation.objects.filter(pk=row.pk, status="released").exists(),
+    ),
+    (
+        "resume",
+        lambda: UnlockPause.objects.create(reason="test", paused_by="command"),
+        lambda row: not UnlockPause.objects.active().exists(),
     ),
     ("retry", failed_insight, lambda row: Insight.objects.filter(chat=row.chat_id, status="pending").exists()),
 ]
@@ -267,3 +273,31 @@ def test_a_new_user_has_a_wallet(desk: Client) -> None:
 )
 def test_the_action_page_of_a_missing_row_is_not_found(desk: Client, address: str) -> None:
     assert desk.get(address).status_code == 404
+
+
+PAUSE_PAGE = "/admin/insights/unlockpause/add/"
+
+
+def test_staff_pause_unlocks_with_a_reason_once(desk: Client, staff: User) -> None:
+    assert desk.post(PAUSE_PAGE, {"reason": ""}).context["errors"]
+    desk.post(PAUSE_PAGE, {"reason": "the model answers nonsense"})
+    pause = UnlockPause.objects.get()
+    assert (pause.reason, pause.paused_by) == ("the model answers nonsense", f"user {staff.pk}")
+    entry = AuditEntry.objects.get()
+    assert (entry.action, entry.actor, entry.object_id) == ("pause unlocks", f"user {staff.pk}", str(pause.pk))
+    assert LogEntry.objects.get().object_id == str(pause.pk)
+    assert "paused already" in desk.post(PAUSE_PAGE, {"reason": "again"}).content.decode()
+    assert UnlockPause.objects.count() == 1
+    assert "Unlocks paused" in desk.get("/admin/").content.decode()
+
+
+@pytest.mark.parametrize("permission", ["view_unlockpause", "change_unlockpause"])
+def test_staff_without_the_permission_to_add_cannot_pause_unlocks(permission: str) -> None:
+    viewer = rows.person(email="viewer@example.org")
+    viewer.is_staff = True
+    viewer.save()
+    viewer.user_permissions.add(Permission.objects.get(codename=permission))
+    client = Client()
+    client.force_login(viewer)
+    assert client.post(PAUSE_PAGE, {"reason": "without permission"}).status_code == 403
+    assert not UnlockPause.objects.exists()

@@ -20,7 +20,7 @@ from chats import indexing
 from chats.importing import import_chat
 from chats.models import Chat, Chunk, TranscriptBlock
 from insights import generation, unlocking
-from insights.models import ChatReading, GenerationJob, Insight, ReadWindow
+from insights.models import ChatReading, GenerationJob, Insight, ReadWindow, UnlockPause
 from relivchats.accounts.models import User
 from relivchats.staff.admin import BoundedPaginator, StaffAdmin
 from tests.admin import everything
@@ -240,6 +240,7 @@ def test_the_index_page_counts_the_alerts_and_links_to_their_rows(desk: Client) 
     rows.abandoned_insight()
     rows.chat(rows.person(), vector_status="failed")
     rows.adjustment()
+    UnlockPause.objects.create(reason="test", paused_by="command")
     page = desk.get("/admin/")
     alerts = {alert.title: alert for alert in page.context["alerts"]}
     assert {title: alert.count for title, alert in alerts.items()} == {
@@ -251,6 +252,7 @@ def test_the_index_page_counts_the_alerts_and_links_to_their_rows(desk: Client) 
         "Events held for review": "0",
         "Adjustments to approve": "1",
         "Overdue reservations": "1",
+        "Unlocks paused": "1",
         "Failed indexing": "1",
     }
     for alert in alerts.values():

@@ -75,6 +75,7 @@ SLUGS = [
     "too-many-people",
     "unexpected",
     "unknown-language",
+    "unlocks-unavailable",
     "unpacked-too-large",
     "unreadable-event",
     "web-page",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import combinations
 from typing import Any
 
@@ -10,8 +11,9 @@ import pytest
 from billing.models import CoinReservation
 from chats.importing import import_chat
 from chats.models import Chat
-from insights import settlement
+from insights import pauses, settlement
 from insights.models import Category, GenerationJob, InsightType
+from relivchats.staff.bulk_actions import ActionContext
 from tests import exports
 from tests.api.conftest import Api, MakePerson, generate_insights
 
@@ -149,3 +151,26 @@ def test_an_invalid_quote_is_rejected(api: Api, chat: Chat, fields: dict[str, An
 
 def test_a_chat_of_another_user_has_no_quote(stranger: Api, chat: Chat) -> None:
     quote(stranger, chat, status=404, category_id="romantic")
+
+
+def test_while_unlocks_are_paused_quotes_say_so_and_nothing_but_unlocking_is_refused(
+    api: Api, searchable: Chat
+) -> None:
+    owned = post(api, "unlock", searchable, status=202, insight_type_ids=["communication_basics"])
+    pauses.pause(context=ActionContext(reason="a test"))
+    quoted = quote(api, searchable, insight_type_ids=["love_language"])
+    assert (quoted["can_unlock"], quoted["coins"]) == (False, 100)
+    assert quoted["unavailable"]["reason"] == "paused"
+    refused = api.send(
+        "POST",
+        "/api/insights/unlock",
+        data=json.dumps({"chat_id": str(searchable.pk), "insight_type_ids": ["love_language"]}),
+        content_type="application/json",
+    )
+    assert (refused.status_code, refused.json()["type"]) == (503, "urn:relivchats:problem:unlocks-unavailable")
+    assert refused.json()["detail"] == quoted["unavailable"]["detail"]
+    assert int(refused["Retry-After"]) == quoted["unavailable"]["retry_after_seconds"] > 0
+    for address in (f"/api/insights/jobs/{owned['job_id']}/status", f"/api/insights/chats/{searchable.pk}"):
+        api.get(address)
+    assert quote(api, searchable, insight_type_ids=["communication_basics"])["can_unlock"], "it exists and is free"
+    assert not post(api, "unlock", searchable, status=200, insight_type_ids=["communication_basics"])["coins_reserved"]

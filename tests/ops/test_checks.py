@@ -14,7 +14,7 @@ from django.db.models.functions import Now
 
 from billing.models import Adjustment, Wallet
 from chats.models import Chat
-from insights.models import Insight
+from insights.models import Insight, UnlockPause
 from ops import checks
 from ops.checks import database, ledger, machine, payments, processes, registry, work
 from ops.models import Heartbeat
@@ -68,6 +68,10 @@ def _due_too_long() -> None:
     Insight.objects.filter(job=job).update(next_attempt_at=Now() - rows.LONG)
 
 
+def _paused_unlocks() -> None:
+    UnlockPause.objects.create(reason="test", paused_by="command")
+
+
 def _wrong_balance() -> None:
     Wallet.objects.filter(pk=rows.person().wallet.pk).update(balance=7)
 
@@ -103,6 +107,7 @@ def _two_beats() -> None:
         (rows.overdue_job, work.jobs, Level.WARNING),
         (rows.abandoned_insight, work.jobs, Level.WARNING),
         (_due_too_long, work.queue, Level.WARNING),
+        (_paused_unlocks, work.unlocks, Level.WARNING),
         (_wrong_balance, ledger.ledger, Level.CRITICAL),
         (lambda: None, processes.workers, Level.CRITICAL),
         (_unmarked_worker, processes.workers, Level.WARNING),

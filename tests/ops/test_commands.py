@@ -57,6 +57,7 @@ def as_json(*arguments: str) -> tuple[int, dict[str, Any]]:
         ("ledger",),
         ("ledger", "--recent", "10"),
         ("queue",),
+        ("unlocks",),
     ],
 )
 def test_without_problems_every_command_exits_with_0_as_text_and_as_json(arguments: tuple[str, ...]) -> None:
@@ -251,3 +252,21 @@ def test_queue_without_a_broker_counts_the_rows_and_exits_with_3(broker: BrokerH
     with broker.down():
         status, answer = as_json("queue")
     assert (status, answer["due"], answer["messages"]) == (3, 2, None)
+
+
+def test_unlocks_are_paused_and_resumed_by_command() -> None:
+    status, answer = as_json("unlocks", "--pause", "a wrong model")
+    assert (status, answer["lines"][0]["text"]) == (1, "paused for 0 s by command")
+    assert answer["rows"][0]["reason"] == "a wrong model"
+    for refused in (("--pause", "again"), ("--pause", "")):
+        with pytest.raises(CommandError):
+            call("unlocks", *refused)
+    status, answer = as_json("unlocks", "--resume", "--reason", "the right model")
+    assert (status, answer["lines"][0]["text"]) == (0, "accepted")
+    entries = AuditEntry.objects.order_by("pk").values_list("action", "actor", "reason", "done")
+    assert list(entries) == [
+        ("pause unlocks", "command", "a wrong model", True),
+        ("resume unlocks", "command", "the right model", True),
+    ]
+    with pytest.raises(CommandError, match="not paused"):
+        call("unlocks", "--resume")

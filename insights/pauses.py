@@ -1,0 +1,39 @@
+"""The switch of staff for unlocks. While they are paused, unlocks and retries are refused and open jobs continue."""
+
+from __future__ import annotations
+
+from django.db import IntegrityError, transaction
+from django.db.models import QuerySet
+from django.db.models.functions import Now
+
+from insights.models import UnlockPause
+from relivchats.errors import Conflict
+from relivchats.staff.bulk_actions import ActionContext, ActionResult, BatchResult, record, run_batch
+
+
+def pause(*, context: ActionContext) -> UnlockPause:
+    """Pause unlocks. Raise Conflict without a reason, or if they are paused already."""
+    reason = context.reason.strip()
+    if not reason:
+        raise Conflict("Unlocks are paused only for a reason. Give one; the audit log stores it.")
+    with transaction.atomic():
+        try:
+            # The constraint decides between two at the same time. A savepoint, so that the caller can go on.
+            with transaction.atomic():
+                created = UnlockPause.objects.create(reason=reason[:200], paused_by=context.actor)
+        except IntegrityError:
+            raise Conflict("Unlocks are paused already.") from None
+        record("pause unlocks", ActionResult(str(created.pk), done=True, outcome="paused"), context=context)
+    return created
+
+
+def resume(pauses: QuerySet[UnlockPause], *, context: ActionContext) -> BatchResult:
+    """End each pause, of which at most one lasts. One that has ended is refused."""
+
+    def end(pause: UnlockPause) -> str:
+        lasting = UnlockPause.objects.active().filter(pk=pause.pk)
+        if not lasting.update(resumed_at=Now(), resumed_by=context.actor):
+            raise Conflict("This pause has ended already.")
+        return "resumed"
+
+    return run_batch("resume unlocks", pauses, end, context=context)
