@@ -37,6 +37,7 @@ PENDING = {
     "title": "Communication Basics",
     "status": "pending",
     "price": 50,
+    "voided": False,
     "attempt": 0,
     "error_code": "",
     "started_at": None,
@@ -198,6 +199,8 @@ DOCUMENT: dict[str, Any] = {
         "tokens": {"in": 0, "out": 0},
         "milliseconds": 41,
         "citations": {"given": 3, "kept": 3, "dropped": 0},
+        "verification": None,
+        "reading": None,
     },
     "language": "en",
 }

@@ -230,6 +230,7 @@ class InsightSerializer(InsightStateSerializer):
             "icon",
             "status",
             "price",
+            "voided",
             "attempt",
             "error_code",
             "language",

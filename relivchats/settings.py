@@ -174,6 +174,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "ENUM_NAME_OVERRIDES": {
+        "Basis": ["counted", "read"],
         "ChatStage": "chats.models.Chat.Status",
         "VectorStage": "chats.models.Chat.VectorStatus",
         "JobStage": "insights.models.GenerationJob.Status",

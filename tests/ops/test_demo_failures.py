@@ -36,6 +36,7 @@ INSIGHT = {
     "icon": "💕",
     "status": "completed",
     "price": 100,
+    "voided": False,
     "error_code": "",
     "finished_at": NOW.isoformat(),
     "document": DOCUMENT,
