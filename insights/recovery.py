@@ -167,11 +167,9 @@ def request_readings(chat_id: UUID | None = None) -> int:
     return _count_recovered(_request_reading, chats)
 
 
-@transaction.atomic
 def _request_reading(chat_id: UUID) -> bool:
-    # Locked, so that messages are added before or after. Otherwise this could request the chat without them.
-    chat = Chat.objects.select_for_update(no_key=True).get(pk=chat_id)
-    reading.request(chat)
+    # Messages that are added after this row was read are requested by the next round.
+    reading.request(Chat.objects.get(pk=chat_id))
     return True
 
 
@@ -188,8 +186,7 @@ def _unreadable_jobs() -> QuerySet[GenerationJob]:
     if reader is None:
         return GenerationJob.objects.none()
     failed = ChatReading.objects.filter(status=ChatReading.Status.FAILED, **reader._asdict())
-    jobs = GenerationJob.objects.open().filter(chat__reading__in=failed, insights__status=Insight.Status.PENDING)
-    return jobs.distinct()
+    return GenerationJob.objects.open().filter(chat__reading__in=failed)
 
 
 @transaction.atomic

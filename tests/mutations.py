@@ -32,6 +32,7 @@ _PAYMENTS = "tests/billing/payments"
 _ONE = ("-k", "not razorpay")
 _JOBS = ("tests/insights/test_jobs.py",)
 _RECOVERY = ("tests/insights/test_recovery.py",)
+_READINGS = ("tests/insights/test_reading_recovery.py", "tests/insights/test_reading.py")
 _LEASES = ("tests/relivchats/test_leases.py",)
 _UNLOCKS = ("tests/insights/test_unlocking.py", "tests/api/test_quotes.py", "-k", "not thousand and not fifty")
 
@@ -39,9 +40,9 @@ _UNLOCKS = ("tests/insights/test_unlocking.py", "tests/api/test_quotes.py", "-k"
 JOB_MODULES: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "relivchats/leases.py": (_LEASES,),
     "insights/settlement.py": (_RECOVERY, _JOBS),
-    "insights/dispatch.py": ((*_JOBS, "-k", "dispatch"), _JOBS),
+    "insights/dispatch.py": ((*_JOBS, "-k", "dispatch"), _JOBS, _READINGS),
     "insights/generation.py": (_RECOVERY, _JOBS),
-    "insights/recovery.py": (_RECOVERY, _JOBS),
+    "insights/recovery.py": (_RECOVERY, _JOBS, _READINGS),
     "insights/unlocking.py": (_UNLOCKS, ("tests/api/test_insights.py",)),
 }
 
