@@ -1,7 +1,7 @@
 """How insights finish and jobs close. The transaction that finishes a job's last open insight also settles its coins.
 
-Lock order, everywhere in the code base: chat, job, insight, reservation, wallet. A transaction that needs several
-rows locks them in this order, and several jobs by ascending id, so two transactions never wait for each other.
+Lock order, everywhere in the code base: chat, job, insight, reservation, wallet, reading. A transaction that needs
+several rows locks them in this order, and several jobs by ascending id, so two transactions never wait for each other.
 """
 
 from __future__ import annotations
