@@ -6,14 +6,22 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 from chats import counting, search
 from chats.models import Chat
 from chats.transcript import TranscriptReader
 from insights import engines, episode_counts, reading, recurring_words, retrieval, safety
 from insights.definition import Definition, Section
-from insights.engines.base import Brief, Conversation, EngineUnavailable, Fact, RecurringWord, SectionBrief
+from insights.engines.base import (
+    Brief,
+    Conversation,
+    EngineUnavailable,
+    Fact,
+    ReadingEngine,
+    RecurringWord,
+    SectionBrief,
+)
 from insights.episodes import KINDS, Episode
 from insights.facts import FACTS
 from insights.models import Insight
@@ -35,9 +43,10 @@ def build_brief(insight: Insight) -> Brief:
     if chat is None:
         raise EngineUnavailable("chat_deleted")
     definition = Definition.parse(insight.type_version.definition)
-    if engines.get_engine().method == "read":
+    engine = engines.get_engine()
+    if engine.method == "read":
         counting.update_statistics(chat)
-        return _build_read_brief(insight, chat, definition)
+        return _build_read_brief(insight, chat, definition, token_budget=cast(ReadingEngine, engine).write_tokens)
     try:
         searcher = search.get_searcher(chat)
     except search.NotSearchable as error:
@@ -81,7 +90,7 @@ def build_brief(insight: Insight) -> Brief:
     )
 
 
-def _build_read_brief(insight: Insight, chat: Chat, definition: Definition) -> Brief:
+def _build_read_brief(insight: Insight, chat: Chat, definition: Definition, *, token_budget: int) -> Brief:
     """Return the brief for an engine that has read the chat: episodes, and the conversations of the best of them."""
     found = reading.load(chat)
     if found is None:
@@ -121,7 +130,9 @@ def _build_read_brief(insight: Insight, chat: Chat, definition: Definition) -> B
         other_names=chat.person_of_name,
     )
     brief = count_episodes(brief, found.episodes)
-    conversations = retrieval.retrieve_episodes(TranscriptReader(chat).get, brief.sections, people=people)
+    conversations = retrieval.retrieve_episodes(
+        TranscriptReader(chat).get, brief.sections, people=people, token_budget=token_budget
+    )
     return replace(
         brief,
         sections=tuple(

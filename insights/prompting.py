@@ -26,8 +26,10 @@ if TYPE_CHECKING:
 
 DIRECTORY = Path(__file__).with_name("prompts")
 NAMES = ("read", "write", "verify", "repair")
-#: Episodes that a prompt lists besides the conversations.
+#: Episodes that a prompt lists besides the conversations, and tokens of conversations for each of them. A listed
+#: episode has about 45 tokens, so the list takes at most half of what the conversations take.
 MAX_LISTED_EPISODES = 250
+_TOKENS_PER_LISTED_EPISODE = 96
 #: Messages before and after a cited one that the verification sees.
 _CONTEXT_MESSAGES = 2
 _LANGUAGES = {"en": "English", "hi": "Hindi", "es": "Spanish"}
@@ -71,8 +73,14 @@ def render_window(window: Window, *, people: Sequence[str], pseudonyms: Pseudony
     return Prompt(instructions, "\n".join(part for part in parts if part))
 
 
-def render_insight(brief: Brief, ratings: Mapping[str, SectionRating], *, pseudonyms: Pseudonyms) -> Prompt:
-    """Return the prompt that writes an insight: facts, ratings, episodes and conversations of each section."""
+def render_insight(
+    brief: Brief, ratings: Mapping[str, SectionRating], *, pseudonyms: Pseudonyms, write_tokens: int = 24_000
+) -> Prompt:
+    """Return the prompt that writes an insight: facts, ratings, episodes and conversations of each section.
+
+    `write_tokens` is the engine's limit of tokens of conversations, which also limits the list of episodes.
+    """
+    max_episodes = min(MAX_LISTED_EPISODES, write_tokens // _TOKENS_PER_LISTED_EPISODE)
     language = _LANGUAGES.get(brief.language, brief.language)
     instructions = Template(load("write")).substitute(language=language)
     parts = [f"The chapter: {brief.title}. {brief.purpose}", _list_people(brief.people, pseudonyms)]
@@ -81,7 +89,7 @@ def render_insight(brief: Brief, ratings: Mapping[str, SectionRating], *, pseudo
             parts.append(_render_section(brief, entry, ratings[entry.section.key], pseudonyms))
     episodes: dict[tuple[str, int, int], Episode] = {}
     for entry in brief.sections:
-        for episode in rank_episodes(entry.episodes or ())[: MAX_LISTED_EPISODES // len(brief.sections)]:
+        for episode in rank_episodes(entry.episodes or ())[: max(1, max_episodes // len(brief.sections))]:
             episodes[episode.kind, episode.first, episode.last] = episode
     if episodes:
         parts.append("Everything of these kinds that was found in the chat:")

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 #: The class of each engine by the value of INSIGHT_ENGINE. Paths, because the settings import this module.
 ENGINES: Mapping[str, str] = {
     "local": "insights.engines.local.engine.LocalInsightEngine",
+    "gemini": "insights.engines.gemini.GeminiEngine",
+    "openai": "insights.engines.openai.OpenAIEngine",
 }
 
 

@@ -246,6 +246,8 @@ class ReadingEngine(Engine, Protocol):
     #: Tokens of messages in one window, and windows that are read at the same time for one chat.
     window_tokens: int
     parallel_windows: int
+    #: Tokens of conversations that one insight is written from.
+    write_tokens: int
 
     def read(
         self, window: Window, *, people: Sequence[str], other_names: Mapping[str, int] = MappingProxyType({})

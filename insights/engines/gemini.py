@@ -17,6 +17,7 @@ from django.conf import settings
 
 from insights.engines.base import EngineError, EngineMisconfigured, EngineRefused, EngineUnavailable, UnusableAnswer
 from insights.engines.client import ModelAnswer, ModelRequest
+from insights.engines.model_engine import ModelEngine
 
 if TYPE_CHECKING:
     from google import genai
@@ -28,6 +29,23 @@ logger = logging.getLogger(__name__)
 _REFUSED = frozenset({"SAFETY", "PROHIBITED_CONTENT", "BLOCKLIST", "SPII", "LANGUAGE", "ESCALATION", "MODEL_ARMOR"})
 #: CONTINUATION means that another call, which is never made, would continue the answer.
 _TRUNCATED = frozenset({"MAX_TOKENS", "CONTINUATION"})
+
+
+class GeminiEngine(ModelEngine):
+    """Reads and writes with Gemini."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            GeminiClient(),
+            name="gemini",
+            model=settings.GEMINI_LLM_MODEL,
+            reading_model=settings.GEMINI_READING_MODEL,
+            # Far below the context of 1,048,576 tokens: what is in the middle of a long prompt is read less well.
+            window_tokens=8_000,
+            # The quota gate decides how many calls of all chats run at the same time.
+            parallel_windows=16,
+            write_tokens=24_000,
+        )
 
 
 class GeminiClient:

@@ -76,6 +76,11 @@ class ModelEngine:
         self.write_tokens = write_tokens
 
     @property
+    def unavailable_reason(self) -> str:
+        """`not_configured` while a required setting is missing, else an empty string."""
+        return "not_configured" if self.client.missing_settings() else ""
+
+    @property
     def prompt_version(self) -> str:
         """The version of the prompt files."""
         return prompting.compute_version()
@@ -108,7 +113,7 @@ class ModelEngine:
         usage = _Usage({})
         ratings = {entry.section.key: rate_section(brief, entry) for entry in brief.sections}
         written, _ = self._ask(
-            prompting.render_insight(brief, ratings, pseudonyms=pseudonyms),
+            prompting.render_insight(brief, ratings, pseudonyms=pseudonyms, write_tokens=self.write_tokens),
             model=self.model,
             schema=answers.writing_schema(brief.definition, len(brief.people)),
             parse=lambda text: answers.parse_writing(text, brief.definition, people_count=len(brief.people)),

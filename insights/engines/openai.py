@@ -14,6 +14,7 @@ from django.conf import settings
 
 from insights.engines.base import EngineError, EngineMisconfigured, EngineRefused, EngineUnavailable, UnusableAnswer
 from insights.engines.client import ModelAnswer, ModelRequest
+from insights.engines.model_engine import ModelEngine
 
 if TYPE_CHECKING:
     import httpx2
@@ -23,6 +24,31 @@ logger = logging.getLogger(__name__)
 #: No tokeniser needs fewer tokens than one per eight characters for the lines of a chat: a server that counts fewer cut
 #: the request without saying so. Ollama does, at 4,096 tokens unless OLLAMA_CONTEXT_LENGTH is set.
 MAX_CHARACTERS_PER_TOKEN = 8
+
+
+#: Tokens of a prompt besides the messages and episodes: instructions, schema, facts and questions.
+FIXED_TOKENS = 2_500
+#: Tokens are estimated, and the tokenisers of small models need more of them for Indian languages and for numbers.
+ESTIMATE_MARGIN = 0.8
+MAX_WINDOW_TOKENS, MAX_WRITE_TOKENS = 8_000, 24_000
+
+
+class OpenAIEngine(ModelEngine):
+    """Reads and writes with the models of any server with chat completions, in parts that fit into their context."""
+
+    def __init__(self) -> None:
+        # A quarter of the context is for the answer.
+        tokens = round((settings.OPENAI_CONTEXT_TOKENS * 0.75 - FIXED_TOKENS) * ESTIMATE_MARGIN)
+        super().__init__(
+            OpenAIClient(),
+            name="openai",
+            model=settings.OPENAI_MODEL,
+            reading_model=settings.OPENAI_READING_MODEL,
+            window_tokens=min(tokens, MAX_WINDOW_TOKENS),
+            parallel_windows=settings.OPENAI_PARALLEL_CALLS,
+            # The list of episodes takes almost half as much again.
+            write_tokens=min(round(tokens / 1.5), MAX_WRITE_TOKENS),
+        )
 
 
 class OpenAIClient:

@@ -45,6 +45,7 @@ class FakeReader:
     languages = ("en",)
     method: Literal["counted", "read"] = "read"
     chat_languages = None
+    write_tokens = 24_000
 
     def __init__(self, *, window_tokens: int = 2_000, parallel_windows: int = 3) -> None:
         self.window_tokens = window_tokens

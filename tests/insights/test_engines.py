@@ -76,6 +76,19 @@ def test_the_web_process_does_not_load_pydantic_at_startup() -> None:
     assert result.stdout.strip() == "False"
 
 
+@pytest.mark.parametrize("engine", ["gemini", "openai"])
+def test_an_engine_without_its_settings_starts_and_loads_no_sdk(engine: str) -> None:
+    """The web process asks the engine for its languages. A missing key is reported; it stops nothing."""
+    source = (
+        "import sys, django; django.setup(); from insights import availability, engines;"
+        " print(availability.configuration_fault(engines.get_engine()),"
+        " [name for name in ('google.genai', 'httpx2') if name in sys.modules])"
+    )
+    environment = {"DJANGO_SETTINGS_MODULE": "relivchats.settings", "INSIGHT_ENGINE": engine}
+    result = subprocess.run([sys.executable, "-c", source], env=environment, capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "not_configured []"
+
+
 def parts_of(schema: Any) -> Iterator[dict[str, Any]]:
     """Yield the schema and every schema within it."""
     if isinstance(schema, dict):

@@ -100,6 +100,10 @@ class ScriptedClient:
     """Answers each call by a function of the request, and keeps the requests."""
 
     name = "scripted"
+    address = ""
+
+    def missing_settings(self) -> tuple[str, ...]:
+        return ()
 
     def __init__(self, answer: Answer) -> None:
         self.answer = answer
