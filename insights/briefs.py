@@ -22,9 +22,9 @@ from insights.engines.base import (
     RecurringWord,
     SectionBrief,
 )
-from insights.episodes import KINDS, Episode
+from insights.episodes import KINDS, Episode, Reading
 from insights.facts import FACTS
-from insights.models import Insight
+from insights.models import Insight, InsightType
 
 #: At most so many messages with a phrase of danger are read to check whether they mean it; more do not change a brief.
 MAX_CONCERNS = 1_000
@@ -91,7 +91,7 @@ def build_brief(insight: Insight) -> Brief:
 
 
 def _build_read_brief(insight: Insight, chat: Chat, definition: Definition, *, token_budget: int) -> Brief:
-    """Return the brief for an engine that has read the chat: episodes, and the conversations of the best of them."""
+    """Return the brief for an engine that has read the chat."""
     found = reading.load(chat)
     if found is None:
         raise EngineUnavailable("chat_not_read")
@@ -104,14 +104,42 @@ def _build_read_brief(insight: Insight, chat: Chat, definition: Definition, *, t
         except search.NotSearchable as error:
             raise EngineUnavailable("chat_not_searchable") from error
 
+    return build_read_brief(
+        insight.insight_type,
+        definition=definition,
+        language=insight.language,
+        people=people,
+        other_names=chat.person_of_name,
+        statistics=statistics,
+        found=found,
+        count_matches=count_matches,
+        retrieve=lambda sections: retrieval.retrieve_episodes(
+            TranscriptReader(chat).get, sections, people=people, token_budget=token_budget
+        ),
+    )
+
+
+def build_read_brief(
+    insight_type: InsightType,
+    *,
+    definition: Definition,
+    language: str,
+    people: tuple[str, ...],
+    other_names: Mapping[str, int],
+    statistics: Mapping[str, Any],
+    found: Reading,
+    count_matches: CountMatches,
+    retrieve: Callable[[Sequence[SectionBrief]], Mapping[str, tuple[Conversation, ...]]],
+) -> Brief:
+    """Return the brief of a chat that was read: episodes, and the conversations of the best of them. Pure."""
     # Only what happens now to somebody in the chat withholds anything; other such messages are just not quoted.
     dangers = Counter(danger.kind for danger in found.dangers if danger.current and danger.person is not None)
     share = found.messages_read / found.messages_total if found.messages_total else 0.0
     brief = Brief(
-        title=insight.insight_type.title,
-        purpose=insight.insight_type.purpose,
+        title=insight_type.title,
+        purpose=insight_type.purpose,
         definition=definition,
-        language=insight.language,
+        language=language,
         people=people,
         message_counts=tuple(round(count * share) for count in count_messages(statistics, people)),
         sections=build_sections(
@@ -127,12 +155,10 @@ def _build_read_brief(insight: Insight, chat: Chat, definition: Definition, *, t
         concerns=dict(dangers),
         concerning=frozenset(number for danger in found.dangers for number in danger.numbers),
         reading=found,
-        other_names=chat.person_of_name,
+        other_names=other_names,
     )
     brief = count_episodes(brief, found.episodes)
-    conversations = retrieval.retrieve_episodes(
-        TranscriptReader(chat).get, brief.sections, people=people, token_budget=token_budget
-    )
+    conversations = retrieve(brief.sections)
     return replace(
         brief,
         sections=tuple(
