@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from string import Template
@@ -45,8 +45,18 @@ class Prompt:
 
 @cache
 def load(name: str) -> str:
-    """Return the text of a prompt file."""
-    return (DIRECTORY / f"{name}.md").read_text(encoding="utf-8").strip()
+    """Return the text of a prompt: its file, with the lists of episode_kinds.toml filled in.
+
+    What differs from call to call, such as `$language`, is still a placeholder.
+    """
+    text = (DIRECTORY / f"{name}.md").read_text(encoding="utf-8").strip()
+    if name != "read":
+        return text
+    return Template(text).substitute(
+        kinds="\n".join(f"- {kind.key}: {kind.description}" for kind in KINDS.values()),
+        roles=_list_entries(ROLES),
+        topics=_list_entries(TOPICS),
+    )
 
 
 @cache
@@ -61,16 +71,11 @@ def render_window(window: Window, *, people: Sequence[str], pseudonyms: Pseudony
     if window.candidates:
         numbers = ", ".join(f"#{number}" for number in window.candidates)
         candidates = f"These messages contain words that may mean danger; judge each: {numbers}."
-    instructions = Template(load("read")).substitute(
-        kinds="\n".join(f"- {kind.key}: {kind.description}" for kind in KINDS.values()),
-        roles=_list_entries(ROLES),
-        topics=_list_entries(TOPICS),
-    )
     lines = [
         render_line(message, pseudonyms, forwarded=message.number in window.forwarded) for message in window.messages
     ]
     parts = [_list_people(people, pseudonyms), candidates, "The messages:", *lines]
-    return Prompt(instructions, "\n".join(part for part in parts if part))
+    return Prompt(load("read"), "\n".join(part for part in parts if part))
 
 
 def render_insight(
@@ -119,6 +124,11 @@ def render_verification(brief: Brief, claims: Sequence[Claim], *, pseudonyms: Ps
                 line = render_line(message, pseudonyms, forwarded=message.forwarded)
                 parts.append(line if number in claim.numbers else f"    {line}")
     return Prompt(load("verify"), "\n".join(parts))
+
+
+def render_repair(prompt: Prompt) -> Prompt:
+    """Return the prompt that asks again, after an answer that could not be used."""
+    return replace(prompt, content=f"{prompt.content}\n\n{load('repair')}")
 
 
 def render_line(message: ShownMessage, pseudonyms: Pseudonyms, *, forwarded: bool = False) -> str:

@@ -178,14 +178,7 @@ class ModelEngine:
 
         A truncated answer about a window is not: the window is split instead.
         """
-        request = ModelRequest(
-            model=model,
-            instructions=prompt.instructions,
-            content=prompt.content,
-            schema=schema,
-            max_output_tokens=MAX_OUTPUT_TOKENS,
-            timeout_seconds=settings.MODEL_TIMEOUT_SECONDS,
-        )
+        request = build_request(prompt, model=model, schema=schema)
         for may_repair in (True, False):
             try:
                 answer = quota.call(
@@ -201,8 +194,20 @@ class ModelEngine:
             except UnusableAnswer as error:
                 if not may_repair or (stage == "read" and error.code == "truncated_answer"):
                     raise
-                request = replace(request, content=f"{prompt.content}\n\n{prompting.load('repair')}")
+                request = build_request(prompting.render_repair(prompt), model=model, schema=schema)
         raise AssertionError("unreachable")
+
+
+def build_request(prompt: Prompt, *, model: str, schema: Mapping[str, Any]) -> ModelRequest:
+    """Return the call that sends a prompt."""
+    return ModelRequest(
+        model=model,
+        instructions=prompt.instructions,
+        content=prompt.content,
+        schema=schema,
+        max_output_tokens=MAX_OUTPUT_TOKENS,
+        timeout_seconds=settings.MODEL_TIMEOUT_SECONDS,
+    )
 
 
 def estimate_tokens(request: ModelRequest) -> int:
