@@ -6,17 +6,15 @@ the pseudonyms, except the instructions and what the server itself wrote.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
-from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING
 
 from insights.claims import Claim
 from insights.engines.base import Brief, SectionBrief, ShownMessage
-from insights.episodes import KINDS, ROLES, TOPICS, Episode, Window
+from insights.episodes import Episode, Window
+from insights.prompt_files import load
 from insights.rating import SectionRating
 from insights.retrieval import rank_episodes
 from insights.scales import NOT_ENOUGH_DATA
@@ -24,8 +22,6 @@ from insights.scales import NOT_ENOUGH_DATA
 if TYPE_CHECKING:
     from insights.pseudonyms import Pseudonyms
 
-DIRECTORY = Path(__file__).with_name("prompts")
-NAMES = ("read", "write", "verify", "repair")
 #: Episodes that a prompt lists besides the conversations, and tokens of conversations for each of them. A listed
 #: episode has about 45 tokens, so the list takes at most half of what the conversations take.
 MAX_LISTED_EPISODES = 250
@@ -41,28 +37,6 @@ class Prompt:
 
     instructions: str
     content: str
-
-
-@cache
-def load(name: str) -> str:
-    """Return the text of a prompt: its file, with the lists of episode_kinds.toml filled in.
-
-    What differs from call to call, such as `$language`, is still a placeholder.
-    """
-    text = (DIRECTORY / f"{name}.md").read_text(encoding="utf-8").strip()
-    if name != "read":
-        return text
-    return Template(text).substitute(
-        kinds="\n".join(f"- {kind.key}: {kind.description}" for kind in KINDS.values()),
-        roles=_list_entries(ROLES),
-        topics=_list_entries(TOPICS),
-    )
-
-
-@cache
-def compute_version() -> str:
-    """Return the version of all prompts together: the first digits of their SHA-256."""
-    return hashlib.sha256("\0".join(map(load, NAMES)).encode()).hexdigest()[:12]
 
 
 def render_window(window: Window, *, people: Sequence[str], pseudonyms: Pseudonyms) -> Prompt:
@@ -171,7 +145,3 @@ def _render_episode(episode: Episode, pseudonyms: Pseudonyms) -> str:
         f"{episode.started_at:%Y-%m-%d} #{episode.first} to #{episode.last} {episode.kind} ({episode.topic}),"
         f" strength {episode.strength}: {'; '.join(roles)}: {pseudonyms.mask(episode.subject)}"
     )
-
-
-def _list_entries(entries: Mapping[str, str]) -> str:
-    return "\n".join(f"- {key}: {description}" for key, description in entries.items())

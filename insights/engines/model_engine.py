@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeVar
 
 from django.conf import settings
 
-from insights import claims, prompting, quota
+from insights import claims, prompt_files, prompting, quota
 from insights.claims import Claim, Recommendation
 from insights.engines import answers
 from insights.engines.base import Brief, Draft, EngineRefused, RecommendationDraft, UnusableAnswer
@@ -83,7 +83,7 @@ class ModelEngine:
     @property
     def prompt_version(self) -> str:
         """The version of the prompt files."""
-        return prompting.compute_version()
+        return prompt_files.compute_version()
 
     def read(
         self, window: Window, *, people: Sequence[str], other_names: Mapping[str, int] = MappingProxyType({})
