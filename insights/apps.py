@@ -17,12 +17,13 @@ class InsightsConfig(AppConfig):
     verbose_name = "Insights"
 
     def ready(self) -> None:
-        """Register invariants, signal receivers and the handler of overdue reservations; load the catalogue."""
+        """Register invariants, the handler of overdue reservations, and what every migrate writes."""
         from billing.reservations import register_overdue_handler
         from insights import audit, recovery, signals  # noqa: F401
 
         register_overdue_handler(recovery.recover_reservation)
         post_migrate.connect(load_catalogue, sender=self, dispatch_uid="insights.load_catalogue")
+        post_migrate.connect(record_prompts, sender=self, dispatch_uid="insights.record_prompts")
 
 
 def load_catalogue(*, apps: Apps = installed_apps, **_: Any) -> None:
@@ -35,3 +36,14 @@ def load_catalogue(*, apps: Apps = installed_apps, **_: Any) -> None:
         return
     if "loaded_digest" in columns:
         catalogue.load()
+
+
+def record_prompts(*, apps: Apps = installed_apps, **_: Any) -> None:
+    """Record the prompts of this release, unless the database was migrated to before their tables."""
+    from insights import prompt_history
+
+    try:
+        apps.get_model("insights", "PromptSet")
+    except LookupError:
+        return
+    prompt_history.record()

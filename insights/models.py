@@ -101,6 +101,41 @@ class InsightTypeVersion(models.Model):
         return f"{self.insight_type_id} v{self.version}"
 
 
+class PromptVersion(models.Model):
+    """One text of a prompt for language models, recorded when a release first has it. Rows never change."""
+
+    name = models.CharField(max_length=32)
+    digest = models.CharField(max_length=64, help_text="SHA-256 of the text.")
+    text = models.TextField()
+    first_seen_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        db_table = "prompt_versions"
+        constraints = [models.UniqueConstraint(fields=["name", "digest"], name="one_row_per_text_of_a_prompt")]
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.version}"
+
+    @property
+    def version(self) -> str:
+        """The first digits of the digest."""
+        return self.digest[:12]
+
+
+class PromptSet(models.Model):
+    """The prompts of a release. Insights name its version as their `prompt_version`. Rows never change."""
+
+    version = models.CharField(primary_key=True, max_length=32)
+    prompts = models.ManyToManyField(PromptVersion, related_name="sets")
+    first_seen_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        db_table = "prompt_sets"
+
+    def __str__(self) -> str:
+        return self.version
+
+
 class JobQuerySet(models.QuerySet["GenerationJob"]):
     """Jobs by what they wait for."""
 
