@@ -26,6 +26,7 @@ from insights.models import (
     ReadWindow,
     UnlockPause,
 )
+from insights.prompt_admin import link_prompts
 from relivchats.accounts.models import User
 from relivchats.staff.actions import BulkAction
 from relivchats.staff.admin import EditedAdmin, StaffAdmin, label, link
@@ -165,11 +166,14 @@ class InsightAdmin(StaffAdmin):
         ("state", "waiting_for"),
         ("job_link", "chat_link"),
         ("price", "attempt"),
+        ("type_version_link", "prompts_link"),
         ("created_at", "started_at", "finished_at"),
         ("next_attempt_at", "dispatched_at", "lease_expires_at"),
         ("error_code", "error_message"),
     )
     readonly_fields = (
+        "type_version_link",
+        "prompts_link",
         "id",
         "insight_type_id",
         "state",
@@ -212,6 +216,17 @@ class InsightAdmin(StaffAdmin):
         """Return a link to the chat, or a dash if it was deleted."""
         return link(Chat, insight.chat_id)
 
+    @admin.display(description="definition")
+    def type_version_link(self, insight: Insight) -> SafeString | str:
+        """Return a link to the version of the definition that it is generated with."""
+        return link(InsightTypeVersion, insight.type_version_id)
+
+    @admin.display(description="prompts")
+    def prompts_link(self, insight: Insight) -> SafeString | str:
+        """Return a link to the prompts of the last attempt, or a dash if no model was called."""
+        versions = insight.attempts.order_by("-number", "-pk").values_list("prompt_version", flat=True)
+        return link_prompts(versions.first() or "")
+
 
 @admin.register(InsightAttempt)
 class InsightAttemptAdmin(StaffAdmin):
@@ -224,16 +239,21 @@ class InsightAttemptAdmin(StaffAdmin):
     fields = (
         ("id", "insight_link", "number"),
         ("outcome", "error_code"),
-        ("engine", "model", "prompt_version"),
+        ("engine", "model", "prompts_link"),
         ("tokens_in", "tokens_out", "milliseconds"),
         "created_at",
     )
-    readonly_fields = ("id", "insight_link", "created_at")
+    readonly_fields = ("id", "insight_link", "prompts_link", "created_at")
 
     @admin.display(description="insight")
     def insight_link(self, attempt: InsightAttempt) -> SafeString | str:
         """Return a link to the insight that was attempted."""
         return link(Insight, attempt.insight_id)
+
+    @admin.display(description="prompts")
+    def prompts_link(self, attempt: InsightAttempt) -> SafeString | str:
+        """Return a link to the prompts that it was written with, or a dash if no model was called."""
+        return link_prompts(attempt.prompt_version)
 
 
 @admin.register(ChatReading)

@@ -35,6 +35,8 @@ from insights.models import (
     InsightAttempt,
     InsightType,
     InsightTypeVersion,
+    PromptSet,
+    PromptVersion,
     UnlockPause,
 )
 from ops import health
@@ -73,6 +75,8 @@ _GROUPS: dict[str, tuple[tuple[str, str, type[Model]], ...]] = {
         ("Categories", "category", Category),
         ("Insight types", "article", InsightType),
         ("Versions", "history", InsightTypeVersion),
+        ("Prompts", "description", PromptVersion),
+        ("Sets of prompts", "stacks", PromptSet),
     ),
     "People": (
         ("Users", "person", User),

@@ -204,12 +204,12 @@ class EditedAdmin(StaffAdmin):
         return bool(ModelAdmin.has_change_permission(self, request, obj))
 
 
-def link(model: type[models.Model], pk: UUID | int | str | None) -> SafeString | str:
-    """Return a link to a row's page, or a dash without an id. The row itself is not read."""
+def link(model: type[models.Model], pk: UUID | int | str | None, *, text: str = "") -> SafeString | str:
+    """Return a link to a row's page, with its id as the text by default, or a dash without an id. No row is read."""
     if pk is None:
         return "–"
     address = reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_change", args=[pk])
-    return format_html('<a href="{}">{}</a>', address, pk)
+    return format_html('<a href="{}">{}</a>', address, text or pk)
 
 
 @admin.register(AuditEntry)
