@@ -7,17 +7,24 @@ from collections.abc import Callable
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db.models.functions import Now
 from django.test import Client
 
+from chats import indexing
+from chats.importing import import_chat
 from chats.models import Chat
-from insights import generation, unlocking
+from insights import engines, generation, unlocking
+from insights.engines.base import EngineRefused, UnusableAnswer
 from insights.engines.local.engine import LocalInsightEngine
-from insights.models import GenerationJob, Insight, InsightType
+from insights.episodes import Window, WindowReading
+from insights.models import ChatReading, GenerationJob, Insight, InsightType
+from insights.reading import queue, result, stage
 from relivchats.accounts import tokens
 from relivchats.accounts.models import User
 from tests.canary import assert_nowhere, unique
 from tests.conftest import StartCelery
-from tests.processes import eventually
+from tests.fakes.reader import FakeReader, find_one_episode
+from tests.processes import BrokerHandle, eventually
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -86,3 +93,40 @@ def test_an_engine_error_with_chat_text_is_not_logged(
     assert insight.error_code == "internal_error"
     assert "insight not generated" in logged.getvalue()
     assert secret not in logged.getvalue()
+
+
+def test_a_reading_leaves_nothing_private_outside_sealed_columns(
+    broker: BrokerHandle, person: User, monkeypatch: pytest.MonkeyPatch, logged: io.StringIO
+) -> None:
+    engine = FakeReader(window_tokens=1_500)
+    monkeypatch.setattr(engines, "get_engine", lambda: engine)
+    secret = unique("betrayal")
+
+    def answer(window: Window) -> WindowReading:
+        """Find something in one window, and fail in all the ways of a provider in the others."""
+        match len(engine.windows):
+            case 1:
+                return find_one_episode(window)
+            case 2:
+                raise UnusableAnswer("malformed_answer")
+            case 3:
+                raise EngineRefused("blocked")
+            case _:
+                raise ValueError(f"{secret}: {window.messages[0].text}")
+
+    engine.answers = answer
+    chat = import_chat(owner=person, upload=export())
+    unlocking.unlock(user=person, chat=chat, type_ids=["love_language"])
+    indexing.index_chat(chat.pk)
+    row = ChatReading.objects.get(chat=chat)
+    queue.dispatch()
+    for _ in range(3):
+        stage.run(row.pk)
+        ChatReading.objects.update(next_attempt_at=Now())
+    row.refresh_from_db()
+    assert row.status == "failed"
+    sealed = row.windows.get(status="read")
+    found = result.open_window(Chat.objects.get(pk=chat.pk), sealed)
+    assert WORD in found.result.episodes[0].subject, "the owner's key opens it"
+    assert "window not read" in logged.getvalue()
+    assert_nowhere(WORD, NAME, OTHER, secret, logs=logged.getvalue().splitlines())
