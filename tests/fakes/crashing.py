@@ -1,9 +1,9 @@
 """Crash processes in the middle of an unlock: `python -m tests.fakes.crashing`.
 
 Reads lines of JSON {"point", "user", "chat", "types"} and forks a process for each. The process unlocks these types and
-generates their insights until it reaches its crash point. There it exits by `os._exit`, without `finally` blocks, a
-rollback or a closed connection. A point is `module.function:before` or `module.function:after`. Prints the exit status
-of the process for each line.
+generates their insights until it reaches its crash point. With "reads", its engine reads the chat first. There it exits
+by `os._exit`, without `finally` blocks, a rollback or a closed connection. A point is `module.function:before` or
+`module.function:after`. Prints the exit status of the process for each line.
 """
 
 from __future__ import annotations
@@ -32,13 +32,21 @@ def arm(point: str) -> None:
     setattr(module, name, exit_here)
 
 
-def unlock_and_generate(*, user: str, chat: str, types: list[str]) -> None:
+def unlock_and_generate(*, user: str, chat: str, types: list[str], reads: bool = False) -> None:
     from chats.models import Chat
-    from insights import generation, unlocking
+    from insights import engines, generation, unlocking
+    from insights.models import ChatReading
+    from insights.reading import stage
     from relivchats.accounts.models import User
+    from tests.fakes.reader import FakeReader
 
+    if reads:
+        reader = FakeReader(parallel_windows=1)
+        engines.get_engine = lambda: reader  # type: ignore[assignment]
     owner = User.objects.get(pk=user)
     unlocked = unlocking.unlock(user=owner, chat=Chat.objects.get(pk=chat), type_ids=types)
+    for reading in ChatReading.objects.filter(chat=unlocked.job.chat):
+        stage.run(reading.pk)
     for insight in unlocked.insights:
         generation.run(insight.pk)
 

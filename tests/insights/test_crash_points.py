@@ -16,10 +16,12 @@ from django.db.models.functions import Now
 from billing.audit import audit
 from billing.models import CoinReservation, CreditTransaction
 from chats.models import Chat
-from insights import generation, recovery, unlocking
-from insights.models import GenerationJob, Insight
+from insights import dispatch, engines, generation, recovery, unlocking
+from insights.models import ChatReading, GenerationJob, Insight, ReadWindow
+from insights.reading import stage
 from relivchats.accounts.models import User
 from tests.fakes.crashing import CRASHED
+from tests.fakes.reader import FakeReader
 from tests.processes import REPOSITORY, database_url
 
 TYPES = ["communication_basics"]
@@ -45,10 +47,23 @@ POINTS = (
 )
 
 
-def crash(users: dict[str, tuple[User, Chat]]) -> list[int]:
+#: In the order of a reading.
+READING_POINTS = (
+    "insights.reading.request:after",
+    "insights.reading.stage._plan:before",
+    "insights.reading.stage._plan:after",
+    "insights.reading.stage._update_window:before",
+    "insights.reading.stage._update_window:after",
+    "insights.reading.stage._end_attempt:before",
+    "insights.reading.stage._end_attempt:after",
+    "insights.recovery.continue_after_reading:before",
+)
+
+
+def crash(users: dict[str, tuple[User, Chat]], *, reads: bool = False) -> list[int]:
     """Kill a process at each point, in the middle of an unlock of this user. Return the exit statuses."""
     lines = [
-        json.dumps({"point": point, "user": str(user.pk), "chat": str(chat.pk), "types": TYPES})
+        json.dumps({"point": point, "user": str(user.pk), "chat": str(chat.pk), "types": TYPES, "reads": reads})
         for point, (user, chat) in users.items()
     ]
     database = database_url(connection.settings_dict["NAME"])
@@ -101,3 +116,32 @@ def test_a_crash_at_any_step_is_recovered_and_every_coin_is_accounted_for(
         person.wallet.refresh_from_db()
         assert (person.wallet.balance, person.wallet.reserved) == (7, 0), point
     assert audit() == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_after_a_crash_at_any_step_of_a_reading_no_message_is_read_again(
+    make_person: Callable[..., User], make_chat: Callable[..., Chat], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    users = {}
+    for point in READING_POINTS:
+        person = make_person(coins=COINS)
+        users[point] = (person, make_chat(person, messages=150))
+    assert crash(users, reads=True) == [CRASHED] * len(READING_POINTS), "every process reached its point"
+    engine = FakeReader()
+    monkeypatch.setattr(engines, "get_engine", lambda: engine)
+    ChatReading.objects.filter(status="reading").update(lease_expires_at=Now() - timedelta(seconds=1))
+    recovery.recover()
+    for point, (person, chat) in users.items():
+        read_before = dict(ReadWindow.objects.filter(reading__chat=chat, status="read").values_list("pk", "spans"))
+        numbers = {n for spans in read_before.values() for first, last in spans for n in range(first, last + 1)}
+        assert bool(numbers) == (point in READING_POINTS[4:]), point
+        engine.windows.clear()
+        unlocking.unlock(user=person, chat=chat, type_ids=TYPES)
+        reading = ChatReading.objects.get(chat=chat)
+        stage.run(reading.pk)
+        reading.refresh_from_db()
+        assert reading.status == "completed", point
+        assert numbers.isdisjoint(engine.numbers), point
+        assert set(read_before) <= set(reading.windows.filter(status="read").values_list("pk", flat=True)), point
+        assert not reading.windows.exclude(status="read").exists(), point
+        assert dispatch.ready().filter(chat=chat).exists(), point
