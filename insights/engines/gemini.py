@@ -43,7 +43,7 @@ class GeminiEngine(ModelEngine):
             # Far below the context of 1,048,576 tokens: what is in the middle of a long prompt is read less well.
             window_tokens=8_000,
             # The quota gate decides how many calls of all chats run at the same time.
-            parallel_windows=16,
+            parallel_windows=64,
             write_tokens=24_000,
         )
 
