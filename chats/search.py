@@ -155,6 +155,13 @@ class Searcher:
         numbers: list[int] = (self._find_texts(terms, unless, only_meant=only_meant) + 1).tolist()
         return numbers
 
+    def find_words(self, predicate: Callable[[str], bool]) -> list[int]:
+        """Return the numbers of the messages that contain a word that satisfies the predicate, in order."""
+        words = [word for word in self._words.list_words() if predicate(word)]
+        _, texts = self._words.find_uses(words)
+        numbers: list[int] = (np.unique(texts[self._sender_of_text[texts] >= 0]) + 1).tolist()
+        return numbers
+
     def find_word_uses(self, *, min_uses: int, max_uses: int, predicate: Callable[[str], bool]) -> WordUses:
         """Return the uses of the words that satisfy the predicate and occur in the chat within the limits."""
         words = [word for word in self._words.list_words(min_uses=min_uses, max_uses=max_uses) if predicate(word)]

@@ -132,10 +132,10 @@ class WordIndex:
         may_deny[texts[np.isin(self._ids, ids)]] = True
         return may_deny
 
-    def list_words(self, *, min_uses: int, max_uses: int) -> list[str]:
+    def list_words(self, *, min_uses: int = 0, max_uses: int | None = None) -> list[str]:
         """Return the words whose number of uses is within the limits, both included."""
         uses = np.diff(self._position_starts)
-        within = (uses >= min_uses) & (uses <= max_uses)
+        within = (uses >= min_uses) & (max_uses is None or uses <= max_uses)
         return [word for word, word_id in self._id_of_word.items() if within[word_id]]
 
     def find_uses(self, words: Sequence[str]) -> tuple[NDArray[np.int64], TextPositions]:

@@ -26,8 +26,8 @@ from insights.episodes import KINDS, Episode, Reading
 from insights.facts import FACTS
 from insights.models import Insight, InsightType
 
-#: At most so many messages with a phrase of danger are read to check whether they mean it; more do not change a brief.
-MAX_CONCERNS = 1_000
+#: At most so many messages with a word of danger are read to check whether they mean it: 3 s of a chat of 100,000.
+MAX_CONCERNS = 20_000
 #: In a big group, facts about people are limited to those who wrote most.
 MAX_PEOPLE = 8
 
@@ -60,8 +60,8 @@ def build_brief(insight: Insight) -> Brief:
     conversations = retrieval.retrieve_conversations(
         searcher, definition.sections, people=people, recurring_words=words
     )
-    # Matching words are only candidates; the messages are read to see which phrase is meant.
-    dangerous = searcher.find_matches(safety.PHRASES, only_meant=False)[:MAX_CONCERNS]
+    # Matching words are only candidates; the messages are read to see which of them mean it.
+    dangerous = searcher.find_words(safety.is_searched)[:MAX_CONCERNS]
     concerns = {
         number: kinds
         for number, message in searcher.get(dangerous).items()

@@ -1,89 +1,25 @@
 """Signs that somebody may be in danger. An insight of such a chat gives no score and points to help.
 
-The signs are phrases in English and Hinglish; a second list has longer, harmless phrases that contain them. At each
-place in a text the longest phrase decides: "don't want to live with your mother" is harmless, "don't want to live with
-this pain" is not. In doubt, a phrase counts as a sign; phrases that are rarely meant seriously ("hass hass ke mar
-jaungi") are not listed. The lists find words and do not judge people, so the texts about a match are neutral.
+The wordings are in danger.toml. `nominates` is broad: a model judges what it finds. `mentions_danger` is precise, for
+the engine that only counts: the wordings of signs, outside of longer harmless phrases ("don't want to live in a bus"),
+and not in a sentence about a film, a game, the news or something long past, nor in a message that laughs. The lists
+find words and do not judge people, so the texts about a match are neutral.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product
+from pathlib import Path
+from typing import Any
 
+from chats.statistics.languages import STOP_WORDS
+from insights.romanization import fold, make_key
 
-def _each(*parts: str) -> tuple[str, ...]:
-    """Return every phrase with one choice from each part; bars separate choices."""
-    return tuple(" ".join(choice) for choice in product(*(part.split("|") for part in parts)))
-
-
-_NOT = "don't|dont|do not|didn't|didnt|did not"
-_WANT = "want to|wanna"
-
-CONCERNS: Mapping[str, tuple[str, ...]] = {
-    "violence": (
-        *_each("he|she|you|dad|papa|husband|they", "hit me|hits me|beats me|slapped me|punched me|choked me|kicked me"),
-        "hits me", "slapped me", "choked me", "punched me", "beats me up", "beat me up", "hitting me",
-        "hurts me physically", "raised his hand on me", "raised her hand on me", "domestic violence",
-        "mujhe maara", "mujhe mara", "mujhe marta hai", "mujhe maarta hai", "mujhe marti hai", "mujhe maarti hai",
-        "mujhe thappad", "haath uthaya", "hath uthaya", "haath uthata", "hath uthata", "maar peet", "maarpeet",
-        "marpeet", "मुझे मारा", "मुझे मारता", "मुझे मारती", "हाथ उठाया", "हाथ उठाता", "मारपीट",
-    ),
-    "coercion": (
-        "forced me to", "forces me to", "forced himself", "forced herself", "raped", "rape", "molested",
-        "blackmail", "blackmails", "blackmailed", "blackmailing",
-        *_each("leak", "your|my", "photos|pics|videos"), *_each("won't|wont", "let me leave"), "locked me in",
-        "not allowed to meet anyone", "zabardasti ki", "jabardasti ki", "photo leak kar dunga", "photos viral kar",
-        *_each("ghar se nikalne", "nahi|nhi", "deta|deti|dete"), "जबरदस्ती की", "ब्लैकमेल",
-    ),
-    "self_harm": (
-        "kill myself", "killing myself", "end my life", "ending my life", *_each("want to|wanted to|wanna", "die"),
-        "commit suicide", "suicidal", "self harm", "self-harm", "hurt myself", "hurting myself", "cut myself again",
-        "cutting myself", *_each(_NOT, _WANT, "live"), *_each("no longer", _WANT, "live"),
-        *_each(_NOT, _WANT, "live in", "this world|this life|this hell|this pain|pain|fear|hell|misery"),
-        *_each(_NOT, _WANT, "live with", "this|this pain|this guilt|this shame|pain|guilt|myself"),
-        *_each(_NOT, _WANT, "live on", "earth|this earth|this planet"),
-        *_each(_NOT, _WANT, "be alive"), "no reason to live", "better off without me", "better off dead",
-        *_each("jeena", "nahi|nhi|nai", "chahta|chahti|hai mujhe"), *_each("mujhe", "jeena", "nahi|nhi|nai"),
-        *_each("zinda", "nahi|nhi|nai", "rehna"), *_each("marna|mar jana", "chahta|chahti"),
-        *_each("mujhe", "marna hai|mar jana hai|mar jana chahiye"), *_each("jeene ka", "man|mann", "nahi|nhi|nai"),
-        *_each("suicide", "kar|karna|karne|karunga|karungi|kar lunga|kar lungi"), "khudkushi", "आत्महत्या",
-        "जीना नहीं", "मरना चाहता", "मरना चाहती", "मर जाना चाहता", "मर जाना चाहती",
-    ),
-}  # fmt: skip
-
-_PLACES = (
-    "in|at|near|here|there|next|close|far|on|under|alone|apart|separately|together|around|by|inside|outside|abroad|away"
-    "|off|with|beside|between|among|upstairs|downstairs|anywhere near"
-)
-
-#: Longer phrases that contain one of the above and are harmless.
-HARMLESS: tuple[str, ...] = (
-    *_each(_NOT, _WANT, "live", _PLACES), *_each("no longer", _WANT, "live", _PLACES),
-    *_each("no reason to live", _PLACES), *_each(_NOT, _WANT, "die"),
-    *_each("want to|wanted to|wanna", "die", "laughing|of laughter|of laughing|of embarrassment|of cuteness"),
-    *_each("he|she|you|dad|papa|husband|they", "hit me", "up|back"),
-    *_each("he|she|you|dad|papa|husband|they", "beats me", "at|in|to|by|every"),
-    *_each("it|this|that|song|music|nostalgia|hunger|sleep", "hits me"),
-    *_each("hits me", "different|differently|up|hard|that|right"), "choked me up",
-    *_each("mujhe mara", "hua|samjho"), *_each("class|meeting", "mein|me", "haath|hath", "uthaya"),
-    *_each("maar peet|marpeet|maarpeet", "wali", "film|movie|picture"),
-    *_each("forced me to", "eat|watch|dance|try|sing|play|laugh|smile|study|wake|attend|listen|buy|read|cook|clean"
-           "|learn|join|work|exercise|walk|run|rest|have lunch|have dinner|have breakfast|take rest|take a"),
-    *_each("forced himself|forced herself", "to"), "emotional blackmail", "emotional blackmailing",
-    *_each("won't|wont", "let me leave", "without|early|work|office|hungry|the table"),
-    *_each("zabardasti ki|jabardasti ki", "smile|hasi|hassi"),
-    *_each("kill myself|killing myself", "laughing|with laughter"),
-    *_each("hurt myself", "while|playing|cooking|running|falling|shaving|chopping|cutting vegetables|accidentally"
-           "|at the gym|in the gym|in the kitchen|by mistake|by accident"), "accidentally hurt myself",
-    *_each("nahi|nhi", "marna chahta|marna chahti"), *_each("marna", "nahi|nhi", "chahta|chahti"),
-)  # fmt: skip
-
-CONCERN_KINDS = frozenset(CONCERNS)
-
-#: All phrases of CONCERNS, to find messages by their words. `find_concerns` decides whether a message counts.
-PHRASES = tuple(phrase for phrases in CONCERNS.values() for phrase in phrases)
+_FILE: Mapping[str, Any] = tomllib.loads(Path(__file__).with_name("danger.toml").read_text(encoding="utf-8"))
+_CHOICES: Mapping[str, Sequence[str]] = _FILE["words"]
 
 HELP = (
     "In India, Tele-MANAS (14416) listens free of charge, day and night, and 112 is the emergency number; "
@@ -105,7 +41,15 @@ RECOMMENDATION = {
 Tokens = tuple[str, ...]
 
 # A word with its apostrophes in any script, or a sign. For `re`, vowel signs of Devanagari are not word characters.
-_TOKEN = re.compile(r"[\w'\u0900-\u0963]+|[^\w\s]")
+_WORD = r"[\w'\u0900-\u0963]+"
+_TOKEN = re.compile(rf"{_WORD}|[^\w\s]")
+_ELEMENT = re.compile(r"!?\[[^\]]*\]|\{\w+\}|\*\d+|\S+")
+_END_OF_SENTENCE = re.compile(r"(?<= )[.!?।;…] ")
+
+
+def nominates(text: str) -> bool:
+    """Return whether a model should judge if a text speaks of danger."""
+    return bool(_NOMINATED.search(_join(_tokenize(text))))
 
 
 def find_concerns(text: str) -> set[str]:
@@ -114,14 +58,14 @@ def find_concerns(text: str) -> set[str]:
     Within a phrase only spaces are allowed: "I don't want to live, there is no point" does not contain the harmless
     "live there".
     """
-    tokens, index, kinds = _tokenize(text), 0, set()
-    while index < len(tokens):
-        phrases = _PHRASES_BY_FIRST_WORD.get(tokens[index], ())
-        longest = next((phrase for phrase in phrases if tokens[index : index + len(phrase)] == phrase), ())
-        if longest in _KINDS:
-            kinds.add(_KINDS[longest])
-        # Past the phrase: a sign within a harmless phrase must not be found on its own.
-        index += len(longest) or 1
+    tokens = _tokenize(text)
+    if _HARMLESS_MESSAGE.search(_join(tokens)):
+        return set()
+    kinds: set[str] = set()
+    for sentence in _END_OF_SENTENCE.split(_join(tokens)):
+        padded = f" {sentence.strip()} "
+        if not _HARMLESS_SENTENCE.search(padded):
+            kinds |= _find_in_sentence(tuple(padded.split()))
     return kinds
 
 
@@ -136,12 +80,125 @@ def count_concerns(texts: Iterable[str]) -> dict[str, int]:
     return {kind: found.count(kind) for kind in CONCERNS if kind in found}
 
 
+def is_searched(word: str) -> bool:
+    """Return whether a text with this word is worth reading: every wording of danger has such a word."""
+    key = _normalize(word)
+    return key in _SEARCHED or any(key.startswith(start) for start in _SEARCHED_STARTS)
+
+
+def _find_in_sentence(tokens: Tokens) -> set[str]:
+    """Return the kinds of the phrases and wordings in a sentence, without those in longer harmless phrases."""
+    index, kinds, rest = 0, set(), list(tokens)
+    while index < len(tokens):
+        phrases = _PHRASES_BY_FIRST_WORD.get(tokens[index], ())
+        longest = next((phrase for phrase in phrases if tokens[index : index + len(phrase)] == phrase), ())
+        if longest in _KINDS:
+            kinds.add(_KINDS[longest])
+        elif longest:
+            # A sign within a harmless phrase must not be found on its own.
+            rest[index : index + len(longest)] = "|" * len(longest)
+        index += len(longest) or 1
+    text = _join(rest)
+    return kinds | {kind for kind, pattern in _SIGNS.items() if pattern.search(text)}
+
+
+def _normalize(word: str) -> str:
+    """Return a word as it is compared: without accents, and for Latin letters with one spelling of long vowels."""
+    # Both signs of a nasal vowel are written.
+    return make_key(word) if word.isascii() else make_key(word) if word[0] < "\u0900" else fold(word).replace("ँ", "ं")
+
+
 def _tokenize(text: str) -> Tokens:
     # Phones write the typographic apostrophe, keyboards the straight one.
-    return tuple(_TOKEN.findall(text.casefold().replace("\u2019", "'")))
+    return tuple(_normalize(token) for token in _TOKEN.findall(text.casefold().replace("\u2019", "'")))
 
 
+def _join(tokens: Iterable[str]) -> str:
+    return f" {' '.join(tokens)} "
+
+
+def _split(wording: str) -> list[list[str]]:
+    """Return the elements of a wording: each is a list of choices, or a gap as `*3`."""
+    elements = []
+    for found in _ELEMENT.findall(wording):
+        element = found.lstrip("!")
+        choices = element[1:-1].split("|") if element[0] == "[" else [element]
+        elements.append([each for choice in choices for each in _resolve(choice)])
+    while elements and elements[-1][0].startswith("*"):
+        elements.pop()
+    return elements
+
+
+def _resolve(choice: str) -> list[str]:
+    """Return a choice with the words of the lists that it names in braces."""
+    parts = [_CHOICES[part[1:-1]] if part[0] == "{" else [part] for part in choice.split()]
+    return [" ".join(each) for each in product(*parts)]
+
+
+def _list_phrases(wordings: Sequence[str]) -> tuple[str, ...]:
+    return tuple(" ".join(choice) for wording in wordings for choice in product(*_split(wording)))
+
+
+def _compile(wordings: Iterable[str]) -> re.Pattern[str]:
+    """Return the pattern that finds the wordings in joined tokens."""
+    return re.compile(f"(?<= )(?:{'|'.join(dict.fromkeys(map(_make_pattern, wordings)))})")
+
+
+def _make_pattern(wording: str) -> str:
+    parts = []
+    for choices in _split(wording):
+        if choices[0].startswith("*"):
+            parts.append(f"(?:{_WORD} ){{0,{choices[0][1:]}}}")
+            continue
+        forms = [
+            " ".join(_escape(token) for token in re.findall(rf"{_WORD}~?|[^\w\s]", choice.casefold()))
+            for choice in choices
+        ]
+        parts.append(f"(?:{'|'.join(dict.fromkeys(forms))}) ")
+    return "".join(parts)
+
+
+def _escape(word: str) -> str:
+    return (
+        f"{re.escape(_normalize(word[:-1]))}[\\w\u0900-\u0963]*" if word.endswith("~") else re.escape(_normalize(word))
+    )
+
+
+def _list_searched(wordings: Iterable[str]) -> Iterator[str]:
+    """Yield the words by which each wording is searched: of the element that is in the fewest messages."""
+    for wording in wordings:
+        marked = wording[wording.index("!") :] if "!" in wording else wording
+        elements = [choices for choices in _split(marked) if not choices[0].startswith("*")]
+        rarest = [[min(choice.split(), key=_estimate_uses) for choice in choices] for choices in elements]
+        yield from rarest[0] if "!" in wording else min(rarest, key=lambda words: sum(map(_estimate_uses, words)))
+
+
+def _estimate_uses(word: str) -> int:
+    """Return about how often a word is used, as a rank."""
+    if word.casefold() in STOP_WORDS or word in _FREQUENT or len(word) < 3:
+        return 2_000
+    return 200 if len(word) < 4 else 20
+
+
+#: The phrases of each kind of danger. Each alone is a sign.
+CONCERNS: Mapping[str, tuple[str, ...]] = {kind: _list_phrases(each) for kind, each in _FILE["phrases"].items()}
+CONCERN_KINDS = frozenset(CONCERNS)
+PHRASES = tuple(phrase for phrases in CONCERNS.values() for phrase in phrases)
+#: Longer phrases that contain one of the above and are harmless.
+HARMLESS = _list_phrases(_FILE["harmless"]["phrases"])
+
+_FREQUENT = frozenset(_FILE["frequent"]["words"].split())
 _KINDS: Mapping[Tokens, str] = {_tokenize(phrase): kind for kind, phrases in CONCERNS.items() for phrase in phrases}
+_SIGNS = {kind: _compile(wordings) for kind, wordings in _FILE["signs"].items()}
+_HARMLESS_SENTENCE = _compile(_FILE["context"]["sentence"])
+_HARMLESS_MESSAGE = _compile(_FILE["context"]["message"])
+_ALL_WORDINGS = tuple(
+    wording for table in ("phrases", "signs", "nominated") for wordings in _FILE[table].values() for wording in wordings
+)
+_NOMINATED = _compile(_ALL_WORDINGS)
+_SEARCHED_WORDS = frozenset(_list_searched(_ALL_WORDINGS))
+_SEARCHED = frozenset(_normalize(word) for word in _SEARCHED_WORDS if not word.endswith("~"))
+_SEARCHED_STARTS = tuple(_normalize(word[:-1]) for word in _SEARCHED_WORDS if word.endswith("~"))
 
 
 #: All phrases by their first word, the longest first.

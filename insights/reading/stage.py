@@ -355,7 +355,7 @@ def _search(chat: Chat) -> tuple[list[list[int]], set[int]]:
     sections = (section for definition in definitions for section in Definition.parse(definition).sections)
     queries = dict.fromkeys(tuple(section.queries) for section in sections if section.queries)
     rankings = [[hit.chunk.number for hit in searcher.search(each, limit=_MAX_HITS)] for each in queries]
-    return rankings, set(searcher.find_matches(safety.PHRASES, only_meant=False))
+    return rankings, set(searcher.find_words(safety.is_searched))
 
 
 @transaction.atomic

@@ -137,7 +137,7 @@ def measure(
             if not messages:
                 first, started = number, seconds
             last, ended, messages, tokens = number, seconds, messages + 1, tokens + added
-            if number in is_candidate and safety.mentions_danger(text):
+            if number in is_candidate and safety.nominates(text):
                 has_danger = True
             if number >= count_from:
                 measured.months[month_of(wall_clock(seconds))] += 1
@@ -320,7 +320,7 @@ def build_window(messages: Iterable[Message], *, people: Sequence[str], window_t
         shown.append(ShownMessage(message.number, message.sent_at, person[message.sender], text))
         if message.details.is_forwarded:
             forwarded.add(message.number)
-        if safety.mentions_danger(message.text):
+        if safety.nominates(message.text):
             candidates.append(message.number)
     return Window(tuple(shown), frozenset(forwarded), tuple(candidates))
 

@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+import tomllib
+from pathlib import Path
+
 import pytest
 
+from chats.word_index import split_words
 from insights import safety
+
+_SENTENCES = tomllib.loads(Path(__file__).parents[1].joinpath("data", "danger.toml").read_text(encoding="utf-8"))
+SERIOUS = [
+    (kind, sentence)
+    for kinds in _SENTENCES["serious"].values()
+    for kind, sentences in kinds.items()
+    for sentence in sentences
+]
+HARMLESS = [sentence for sentences in _SENTENCES["harmless"].values() for sentence in sentences]
 
 
 @pytest.mark.parametrize(
@@ -69,3 +82,63 @@ def test_every_harmless_phrase_alone_is_not_a_sign() -> None:
 def test_messages_are_counted_by_kind() -> None:
     texts = ["he hit me and I want to die", "I want to die", "good morning"]
     assert safety.count_concerns(texts) == {"violence": 1, "self_harm": 2}
+
+
+def test_the_test_set_has_52_serious_and_52_harmless_sentences_in_four_languages() -> None:
+    assert len(dict(SERIOUS)) == len(safety.CONCERNS)
+    assert (len(SERIOUS), len(HARMLESS)) == (52, 52)
+    assert {*_SENTENCES["serious"]} == {*_SENTENCES["harmless"]} == {"english", "hinglish", "hindi", "spanish"}
+    assert len({*HARMLESS, *(sentence for _, sentence in SERIOUS)}) == 104
+
+
+def test_serious_sentences_are_nominated_for_a_model() -> None:
+    assert [sentence for _, sentence in SERIOUS if not safety.nominates(sentence)] == []
+
+
+def test_serious_sentences_are_found_with_their_kind_without_a_model() -> None:
+    found = [sentence for kind, sentence in SERIOUS if kind in safety.find_concerns(sentence)]
+    assert len(found) >= 50
+
+
+def test_harmless_sentences_are_hardly_flagged_without_a_model() -> None:
+    assert len([sentence for sentence in HARMLESS if safety.mentions_danger(sentence)]) <= 2
+
+
+def test_every_nominated_text_is_found_by_one_of_its_words() -> None:
+    texts = [sentence for _, sentence in SERIOUS] + [sentence for sentence in HARMLESS if safety.nominates(sentence)]
+    texts += safety.PHRASES
+    assert [text for text in texts if not any(map(safety.is_searched, split_words(text)))] == []
+
+
+def test_most_other_messages_are_neither_nominated_nor_flagged() -> None:
+    texts = [
+        "kal milte hain, ghar jaldi aana",
+        "The train is late, order food please",
+        "te quiero mucho",
+        "खाना खा लिया?",
+    ]
+    assert [text for text in texts if safety.nominates(text) and safety.mentions_danger(text)] == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "he hits me in the game every time",
+        "I watched a movie in which he hit me, I mean the hero",
+        "want to die 😂",
+        "it was in the news that dad beats mom",
+        "he never hit me",
+    ],
+)
+def test_the_rest_of_the_sentence_can_make_a_sign_harmless(text: str) -> None:
+    assert safety.nominates(text)
+    assert not safety.mentions_danger(text)
+
+
+def test_a_harmless_sentence_does_not_hide_the_next_one() -> None:
+    assert safety.find_concerns("We watched a movie. Then he hit me again.") == {"violence"}
+
+
+def test_spellings_and_accents_do_not_matter() -> None:
+    assert safety.find_concerns("vo mujhe maaarta hai") == safety.find_concerns("wo mujhe marta hai") == {"violence"}
+    assert safety.find_concerns("quiero matarme") == safety.find_concerns("QUIERO MATARMÉ") == {"self_harm"}
