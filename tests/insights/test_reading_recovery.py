@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -76,10 +77,11 @@ def test_after_a_reading_only_its_chat_is_requested_again() -> None:
     assert ChatReading.objects.get(chat=other.chat).status == "completed"
 
 
-def test_what_another_model_could_not_read_is_requested_again() -> None:
+@pytest.mark.parametrize("recover", [recovery.recover, recovery.continue_after_reading])
+def test_what_another_model_could_not_read_is_requested_again(recover: Callable[..., object]) -> None:
     job = make_job(status="failed", model="another")
-    counts = recovery.recover()
-    assert (counts.readings, counts.unreadable) == (1, 0)
+    assert job.chat is not None
+    recover(*[job.chat.pk] if recover is recovery.continue_after_reading else [])
     assert status_of(job) == "pending"
     assert ChatReading.objects.get().model == "fake-reader"
 
