@@ -88,28 +88,30 @@ def format_insight(insight: Document, *, layout: Layout, full: bool = False) -> 
     lines += layout.wrap(plain(overall["summary"]), first="  ")
     # Sections often rest on the same messages; in the short report each section shows one that is new.
     quoted: set[int] = set()
+    read = document["provenance"].get("method") == "read"
     for section in document["sections"]:
         exchanges = section["evidence"]
         if not full:
             fresh = [one for one in exchanges if not quoted & {message["number"] for message in one["messages"]}]
             exchanges = [{**one, "messages": one["messages"][:MAX_SHORT_QUOTES]} for one in (fresh or exchanges)[:1]]
         quoted |= {message["number"] for exchange in exchanges for message in exchange["messages"]}
-        lines += ["", *_section(section, exchanges, layout=layout, full=full)]
+        lines += ["", *_section(section, exchanges, layout=layout, full=full, read=read)]
     for recommendation in document["recommendations"]:
         lines += ["", *format_recommendation(recommendation, layout=layout, full=full)]
     sufficiency, provenance = document["sufficiency"], document["provenance"]
-    read, total = sufficiency["messages_read"], sufficiency["messages_total"]
-    if provenance.get("method") == "counted":
-        sentences = [f"Counted over {format_number(total)} messages, not read."]
-    else:
-        share = "all" if read == total else f"{format_number(read)} of"
+    n_read, total = sufficiency["messages_read"], sufficiency["messages_total"]
+    if read:
+        share = "all" if n_read == total else f"{format_number(n_read)} of"
         sentences = [f"Read {share} {format_number(total)} messages."]
+    else:
+        sentences = [f"Counted over {format_number(total)} messages, not read."]
     sentences.append(f"Written by the {plain(provenance['engine'])} engine.")
     sentences += map(plain, sufficiency["limits"])
     return [*lines, "", *(layout.dim(line) for line in layout.wrap(" ".join(sentences), first="  "))]
 
 
-def _section(section: Document, exchanges: Sequence[Document], *, layout: Layout, full: bool) -> list[str]:
+def _section(section: Document, exchanges: Sequence[Document], *, layout: Layout, full: bool, read: bool) -> list[str]:
+    """Return a section with these exchanges. What happens in them is said if the chat was `read`."""
     rating = f": {layout.accent(format_rating(section['rating']))}" if section["rating"] else ""
     lines = [f"  {layout.bold(plain(section['title']))}{rating}"]
     lines += layout.wrap(plain(section["finding"]), first="    ")
@@ -123,7 +125,7 @@ def _section(section: Document, exchanges: Sequence[Document], *, layout: Layout
     elif highlights := _highlights(section):
         lines += [layout.dim(line) for line in layout.wrap(" · ".join(highlights), first="    ")]
     for exchange in exchanges:
-        if full and exchange["context"]:
+        if exchange["context"] and (full or read):
             lines += [layout.dim(line) for line in layout.wrap(plain(exchange["context"]), first="    ")]
         for message in exchange["messages"]:
             lines += format_quote(message, layout=layout, full=full)
@@ -186,7 +188,8 @@ def format_facts(facts: Sequence[Document], *, include_zeros: bool = True, max_p
         if fact["label"] in labels:
             figure = format_figure(fact["value"], unit=fact["unit"])
             text = f"{plain(fact['person'])} {figure}" if fact["person"] else figure
-            by_label.setdefault(plain(fact["label"]), []).append(text)
+            source = " (read)" if fact.get("source") == "read" else ""
+            by_label.setdefault(f"{plain(fact['label'])}{source}", []).append(text)
     return [f"{label}: {', '.join(figures[:max_people])}" for label, figures in by_label.items()]
 
 

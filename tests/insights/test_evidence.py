@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
 import pytest
 
 from insights.engines.base import CitedExchange, ShownMessage
-from insights.evidence import DROPPED, check_citations, strip_unsupported_quotes
+from insights.evidence import DROPPED, check_citations, is_supported, strip_unsupported_quotes
 
 AT = datetime.fromisoformat("2024-03-14T21:05")
 SHOWN = {
@@ -67,3 +68,60 @@ def test_a_context_quotes_only_its_own_messages() -> None:
 )
 def test_a_quotation_that_nobody_wrote_is_dropped(text: str, expected: str) -> None:
     assert strip_unsupported_quotes(text, quotable=["Sunday, I promise", "Kab miloge?"]) == expected
+
+
+def supports(text: str, *, language: str = "en") -> bool:
+    """Return whether a sentence is supported by two messages, the figure 12, and two people."""
+    return is_supported(
+        text,
+        quotable=["I was so hurt on Friday when you forgot Diwali", "Sorry jaan, 5 baje pakka, see café Olé"],
+        numbers=[12.0, 2024],
+        names=["Asha", "Ravi Kumar"],
+        language=language,
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Asha says that she was hurt, and Ravi apologises.",
+        "In March 2024, Ravi forgets something on a Friday. Both make up at 5.",
+        "It happens 12 times, and Asha writes “so hurt”.",
+        "It happens twelve times. Planning helps them; one day, the two of them laugh.",
+        "Eventually Kumar calms down, before Diwali.",
+    ],
+)
+def test_a_sentence_that_says_what_its_sources_have_is_supported(text: str) -> None:
+    assert supports(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "They quarrel 47 times.",
+        "They quarrel 1,200 times.",
+        "They quarrel 4.5 times a day.",
+        "They quarrel seven times, or dozens of times.",
+        "They quarrel hundreds of times.",
+        "Asha writes “you are useless”.",
+        "See https://example.test for more.",
+        "Write to help@example",
+        "All is explained at secrets.com today.",
+        "John calls her names.",
+        "Then Asha meets Priya.",
+        "They celebrate Holi together.",
+    ],
+)
+def test_a_sentence_with_a_figure_a_quote_a_link_or_a_name_of_its_own_is_not_supported(text: str) -> None:
+    assert not supports(text)
+
+
+def test_only_words_within_a_sentence_are_names_in_other_languages() -> None:
+    assert supports("Entonces Asha llora. Luego Ravi se disculpa.", language="es")
+    assert not supports("Entonces Asha ve a Priya.", language="es")
+
+
+def test_a_forwarded_message_is_never_cited() -> None:
+    shown = {3: replace(SHOWN[3], forwarded=True), 4: SHOWN[4]}
+    checked = check_citations([CitedExchange("", (3, 4))], shown=shown, max_exchanges=3)
+    assert [message.number for message in checked.exchanges[0].messages] == [4]
