@@ -117,7 +117,7 @@ def test_a_sentence_with_a_figure_a_quote_a_link_or_a_name_of_its_own_is_not_sup
 
 
 def test_only_words_within_a_sentence_are_names_in_other_languages() -> None:
-    assert supports("Entonces Asha llora. Luego Ravi se disculpa.", language="es")
+    assert supports("Discuten mucho. Lloran Asha y Ravi.", language="es")
     assert not supports("Entonces Asha ve a Priya.", language="es")
 
 
