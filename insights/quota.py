@@ -159,8 +159,10 @@ def call(
         try:
             answer = send(request)
         except EngineRateLimited as error:
-            # The next wait takes as long as the provider says, or gives up.
-            gate.reject(ticket, error)
+            seconds = gate.reject(ticket, error)
+            # A probe does not wait: an open breaker would not stop it from being sent again at once.
+            if probe or clock.monotonic() + seconds > give_up_at:
+                raise EngineRateLimited(retry_after_seconds=seconds, exhausted=error.exhausted) from None
         except EngineMisconfigured as error:
             gate.settle(ticket, "open", seconds=MISCONFIGURED_SECONDS, reason=error.code)
             raise
@@ -252,8 +254,8 @@ class Gate:
             return "admitted", 0.0, ""
         return ("refused" if seconds > patience else "wait"), seconds, ""
 
-    def reject(self, ticket: Ticket, error: EngineRateLimited) -> None:
-        """Share a 429: all workers wait; if the quota of a day is used up, the breaker opens."""
+    def reject(self, ticket: Ticket, error: EngineRateLimited) -> float:
+        """Share a 429: all workers wait; if the quota of a day is used up, the breaker opens. Return the seconds."""
         if error.exhausted:
             seconds = min(max(error.retry_after_seconds, 0.0), MAX_EXHAUSTED_SECONDS)
             shared = self.settle(ticket, "open", seconds=seconds, reason=_EXHAUSTED)
@@ -263,6 +265,7 @@ class Gate:
             shared = self.settle(ticket, "blocked", seconds=seconds)
         if not shared:
             _safe_share(self._model).block(self._clock.monotonic() + seconds)
+        return seconds
 
     def settle(self, ticket: Ticket, outcome: str, *, tokens: int = 0, seconds: float = 0.0, reason: str = "") -> bool:
         """Record how a call ended, with its real tokens if they are known. Return False without a broker."""

@@ -182,6 +182,13 @@ def test_estimated_tokens_are_replaced_by_the_real_ones(clock: ManualClock, sett
     assert quota.observed(MODEL, clock=clock).tokens == 0
 
 
+def test_tokens_of_the_last_minute_are_those_of_its_calls(clock: ManualClock) -> None:
+    for tokens in (10, 20):
+        call(clock, lambda _, tokens=tokens: answer(tokens=tokens))  # type: ignore[misc]
+        clock.sleep(30)
+    assert quota.observed(MODEL, clock=clock).tokens == 20
+
+
 def test_a_call_that_is_larger_than_the_limit_is_made_alone(clock: ManualClock, settings: Any) -> None:
     settings.MODEL_TOKENS_PER_MINUTE = 100
     call(clock, lambda _: answer(tokens=500), tokens=500)
@@ -261,6 +268,16 @@ def test_tokens_that_are_free_are_kept_for_the_earlier_turn(clock: ManualClock) 
     assert model.ask(ticket("c", tokens=40), 1000)[0] == "wait", "small calls would keep a large one waiting forever"
 
 
+def test_a_call_that_cannot_wait_is_refused_if_what_is_left_belongs_to_an_earlier_turn(clock: ManualClock) -> None:
+    model = gate(clock, requests=1)
+    model.ask(ticket("a"), 0)
+    model.ask(ticket("b"), 1000)
+    clock.sleep(7.5)
+    clock.sleep(52.5)
+    model.ask(ticket("c"), 1000)
+    assert model.ask(ticket("d"), 0)[0] == "refused"
+
+
 def test_a_waiting_call_whose_process_died_holds_nobody_up(clock: ManualClock) -> None:
     model = gate(clock, requests=1)
     model.ask(ticket("a"), 0)
@@ -320,14 +337,16 @@ def test_a_used_up_quota_opens_the_breaker_and_one_probe_closes_it(clock: Manual
     call(clock)
 
 
-def test_of_several_429s_the_longest_wait_counts(clock: ManualClock) -> None:
+@pytest.mark.parametrize("exhausted", [True, False])
+def test_of_several_429s_the_longest_wait_counts(clock: ManualClock, exhausted: bool) -> None:
     model = gate(clock)
     tickets = [ticket("a") for _ in range(2)]
     for one in tickets:
         model.ask(one, 0)
-    for one, seconds in zip(tickets, (7200, 100), strict=True):
-        model.reject(one, EngineRateLimited(retry_after_seconds=seconds, exhausted=True))
-    assert quota.breaker_state(MODEL, clock=clock).retry_after_seconds == 7200
+    for one, seconds in zip(tickets, (1800, 100), strict=True):
+        model.reject(one, EngineRateLimited(retry_after_seconds=seconds, exhausted=exhausted))
+    refused = attempt(clock)
+    assert (refused.retry_after_seconds, refused.exhausted) == (1800, exhausted)
 
 
 @pytest.mark.parametrize(("hour", "seconds"), [(12, 3600), (7.75, 900)])
@@ -379,6 +398,18 @@ def test_an_operator_may_probe_at_once(clock: ManualClock) -> None:
     assert quota.breaker_state(MODEL, clock=clock).state == "closed"
 
 
+def test_a_probe_that_is_rejected_is_not_sent_again(clock: ManualClock) -> None:
+    sent = []
+
+    def send(request: ModelRequest) -> ModelAnswer:
+        sent.append(request)
+        raise EngineRateLimited(retry_after_seconds=0, exhausted=True)
+
+    for _ in range(2):
+        assert attempt(clock, send, patience=1000, probe=True).exhausted
+    assert len(sent) == 2
+
+
 def test_five_calls_without_an_answer_open_the_breaker_longer_each_time(clock: ManualClock, settings: Any) -> None:
     settings.MODEL_REQUESTS_PER_MINUTE = 0
     for _ in range(4):
@@ -394,6 +425,28 @@ def test_five_calls_without_an_answer_open_the_breaker_longer_each_time(clock: M
     assert pauses == [30, 60, 120, 240, 300, 300]
     call(clock)
     assert quota.breaker_state(MODEL, clock=clock).state == "closed"
+
+
+def test_calls_that_were_under_way_do_not_prolong_the_pause(clock: ManualClock) -> None:
+    model = gate(clock, requests=0)
+    tickets = [ticket("a") for _ in range(10)]
+    for one in tickets:
+        model.ask(one, 0)
+    for number, one in enumerate(tickets):
+        model.settle(one, "unavailable")
+        if number == 4:
+            clock.sleep(10)
+    assert quota.breaker_state(MODEL, clock=clock).retry_after_seconds == 20
+
+
+def test_any_call_that_waits_may_be_the_probe(clock: ManualClock) -> None:
+    model = gate(clock, requests=1)
+    attempt(clock, failing(EngineRateLimited(retry_after_seconds=100, exhausted=True)))
+    clock.sleep(95)
+    waiting = [ticket("a") for _ in range(2)]
+    assert [model.ask(one, 1000)[0] for one in waiting] == ["wait", "wait"]
+    clock.sleep(5)
+    assert model.ask(waiting[1], 1000)[0] == "admitted", "the first one may sleep for another two seconds"
 
 
 def test_a_call_during_an_outage_waits_or_is_rescheduled_without_using_an_attempt(
@@ -488,14 +541,28 @@ def test_a_killed_broker_stops_no_call(clock: ManualClock, broker: BrokerHandle,
 
 
 def test_the_broker_learns_no_group_and_forgets_every_key(clock: ManualClock, broker: BrokerHandle) -> None:
-    for _ in range(6):
-        attempt(clock, group="job-1234", patience=0)
-    gate(clock).ask(ticket("hashed"), 1000)
+    call(clock, group="job-1234")
     attempt(clock, failing(EngineUnavailable()))
-    attempt(clock, failing(EngineMisconfigured()), probe=True)
+    attempt(clock, failing(EngineMisconfigured()))
+    model = gate(clock, requests=3)
+    model.ask(Ticket("probing", "a", 10, 20, probe=True), 0)
+
+    def wait(request: ModelRequest) -> ModelAnswer:
+        raise AssertionError("admitted")
+
+    with pytest.raises(EngineMisconfigured):
+        call(clock, wait, group="job-1234")
     with broker.client as client:
+        client.delete(*client.keys("*:probe"), *client.keys("*:breaker"))
+        assert model.ask(ticket("hashed"), 1000)[0] == "wait"
+        model.reject(ticket("a"), EngineRateLimited(retry_after_seconds=60, exhausted=True))
+        clock.sleep(60)
+        model = gate(clock, requests=0)
+        assert model.ask(ticket("a"), 1000)[0] == "admitted"
         keys = client.keys("quota:*")
-        assert keys
+        names = {key.decode().rpartition(":")[2] for key in keys}
+        assert names >= {"calls", "state", "breaker", "probe", "failures"}
         assert all(client.ttl(key) > 0 for key in keys)
+        assert client.pttl("quota:{a-model}:failures") <= 60_000
         content = b" ".join(b"%s %s" % (key, client.dump(key)) for key in keys)
     assert b"job-1234" not in content
