@@ -382,9 +382,9 @@ class ReadWindowAdmin(StaffAdmin):
 class CategoryAdmin(EditedAdmin):
     """The categories that are sold. Staff edit prices and texts here."""
 
-    list_display = ("id", "title", "price", "display_order", "active")
+    list_display = ("id", "title", "current_price", "display_order", "active")
     list_filter = ("active",)
-    fields = ("id", ("title", "icon"), "description", ("price", "display_order"), "active")
+    fields = ("id", ("title", "icon"), "description", ("price", "engine_prices", "display_order"), "active")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Category | None = None) -> tuple[str, ...]:
         """Return the id for an existing row: other rows refer to it."""
@@ -403,6 +403,7 @@ class InsightTypeForm(forms.ModelForm):  # type: ignore[type-arg]
             "icon",
             "purpose",
             "price",
+            "engine_prices",
             "groups",
             "min_messages",
             "display_order",
@@ -429,14 +430,15 @@ class InsightTypeAdmin(EditedAdmin):
     """The insight types that are sold. A changed definition becomes a new version."""
 
     form = InsightTypeForm
-    list_display = ("id", "category_id", "title", "price", "min_messages", "groups", "version", "active")
+    list_display = ("id", "category_id", "title", "current_price", "min_messages", "groups", "version", "active")
     list_filter = ("active", "category")
     fields = (
         "id",
         ("category", "active"),
         ("title", "icon"),
         "purpose",
-        ("price", "min_messages", "groups", "display_order"),
+        ("price", "engine_prices"),
+        ("min_messages", "groups", "display_order"),
         "definition",
     )
 

@@ -22,8 +22,12 @@ from insights.validation import InvalidData, parse
 
 DIRECTORY = Path(__file__).with_name("catalogue")
 
-_CATEGORY_FIELDS = ("title", "description", "icon", "price", "display_order", "not_for")
-_TYPE_FIELDS = ("category_id", "title", "icon", "purpose", "price", "groups", "min_messages", "definition")
+_CATEGORY_FIELDS = ("title", "description", "icon", "price", "engine_prices", "display_order", "not_for")
+_TYPE_FIELDS = (
+    "category_id", "title", "icon", "purpose", "price", "engine_prices", "groups", "min_messages", "definition",
+)  # fmt: skip
+#: Fields that older rows were loaded without. Left out of the digest while empty, so that theirs stay valid.
+_ADDED_FIELDS = ("engine_prices", "not_for")
 
 
 @dataclass
@@ -62,7 +66,9 @@ def read_file(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     file = parse(CatalogueFile, content, source=path.name)
     types = []
     for entry, table in zip(file.types, content["type"], strict=True):
-        fields = entry.model_dump(include={"title", "icon", "purpose", "price", "groups", "min_messages"})
+        fields = entry.model_dump(
+            include={"title", "icon", "purpose", "price", "engine_prices", "groups", "min_messages"}
+        )
         # The definition is stored as it is written; defaults apply when it is read.
         definition = {"section": table["section"], "overall": table["overall"]}
         types.append({"id": entry.name, **fields, "definition": definition})
@@ -116,5 +122,5 @@ def _load_row(row: Category | InsightType, fields: tuple[str, ...], result: Load
 
 
 def _compute_digest(row: Category | InsightType, fields: tuple[str, ...]) -> str:
-    values = {name: getattr(row, name) for name in fields}
+    values = {name: getattr(row, name) for name in fields if name not in _ADDED_FIELDS or getattr(row, name)}
     return hashlib.sha256(json.dumps(values, sort_keys=True, ensure_ascii=False).encode()).hexdigest()

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, Field, StrictBool, model_validator
 
+from insights.engines import ENGINES
 from insights.episodes import KINDS, ROLES, TOPICS, Relationship, Tone
 from insights.facts import FACTS
 from insights.safety import CONCERN_KINDS
@@ -334,6 +335,9 @@ def _has_text(table: Any, key: str) -> bool:
     return isinstance(table, Mapping) and isinstance(table.get(key), str)
 
 
+EngineName = Annotated[Text, AfterValidator(lambda name: check_member(name, ENGINES))]
+
+
 class CategoryEntry(ClosedModel):
     """The `[category]` table of a file of the catalogue."""
 
@@ -342,6 +346,7 @@ class CategoryEntry(ClosedModel):
     description: Text
     icon: Text
     price: Count
+    engine_prices: Mapping[EngineName, Annotated[Count, Field(ge=50)]] = Field(default_factory=dict)
     display_order: Count
     not_for: tuple[Annotated[Text, AfterValidator(lambda name: check_member(name, frozenset(Relationship)))], ...] = ()
 
@@ -354,6 +359,7 @@ class TypeEntry(Definition):
     icon: Text
     purpose: Text
     price: PositiveCount
+    engine_prices: Mapping[EngineName, PositiveCount] = Field(default_factory=dict)
     groups: StrictBool
     min_messages: Count
 

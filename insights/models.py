@@ -7,6 +7,7 @@ from typing import Any, Self
 
 import orjson
 from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator
 from django.db import models
 from django.db.models import F, Q, Value
@@ -14,17 +15,49 @@ from django.db.models.functions import Now
 
 from billing.models import CoinReservation
 from chats.models import Chat
+from insights.engines import ENGINES
 
 
-class Category(models.Model):
+class EnginePriced(models.Model):
+    """A row of the catalogue with a price, and with other prices for some engines."""
+
+    MIN_PRICE = 1
+
+    price: models.PositiveIntegerField[int, int]
+    engine_prices: models.JSONField[dict[str, int], dict[str, int]]
+
+    class Meta:
+        abstract = True
+
+    @property
+    def current_price(self) -> int:
+        """The price in coins with this server's engine: what is shown, reserved and charged."""
+        price: int = self.engine_prices.get(settings.INSIGHT_ENGINE, self.price)
+        return price
+
+    def clean(self) -> None:
+        """Raise ValidationError if an engine's price is not one."""
+        prices = self.engine_prices
+        if not isinstance(prices, dict):
+            raise ValidationError({"engine_prices": 'Enter an object, such as {"local": 20}.'})
+        for engine, price in prices.items():
+            if engine not in ENGINES:
+                raise ValidationError({"engine_prices": f"{engine!r} is none of {', '.join(sorted(ENGINES))}."})
+            if type(price) is not int or price < self.MIN_PRICE:
+                raise ValidationError({"engine_prices": f"The price for {engine} must be at least {self.MIN_PRICE}."})
+
+
+class Category(EnginePriced):
     """A group of insight types that is sold as a whole for `price`, in coins."""
+
+    MIN_PRICE = 50
 
     id = models.SlugField(primary_key=True, max_length=64)
     title = models.CharField(max_length=100)
     description = models.TextField(blank=True)
     icon = models.CharField(max_length=16, blank=True)
     price = models.PositiveIntegerField(
-        validators=[MinValueValidator(50)], help_text="Coins for the whole category, split over its insights."
+        validators=[MinValueValidator(MIN_PRICE)], help_text="Coins for the whole category, split over its insights."
     )
     engine_prices = models.JSONField(
         default=dict,
@@ -51,7 +84,7 @@ class Category(models.Model):
         return self.id
 
 
-class InsightType(models.Model):
+class InsightType(EnginePriced):
     """An insight that can be unlocked. A change of `definition`, the table of its sections, creates a new version."""
 
     id = models.SlugField(primary_key=True, max_length=64)

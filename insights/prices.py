@@ -7,14 +7,14 @@ from typing import Protocol
 
 
 class Priced(Protocol):
-    """Something with a price in coins: an insight type, or an insight that failed."""
+    """An insight that failed, with the coins that it cost."""
 
     price: int
 
 
-def single_price(insight_type: Priced, failed: Priced | None) -> int:
-    """Return the price of one insight: the type's or, if it failed before, what it cost then if that is less."""
-    return insight_type.price if failed is None else min(insight_type.price, failed.price)
+def single_price(current_price: int, *, failed: Priced | None) -> int:
+    """Return the price of one insight: its type's or, if it failed before, what it cost then if that is less."""
+    return current_price if failed is None else min(current_price, failed.price)
 
 
 def total_price(prices: Sequence[int], *, category_price: int) -> int:

@@ -13,12 +13,14 @@ from insights.models import Category, GenerationJob, Insight, InsightType
 from relivchats.rest import ClosedSerializer, IdField
 
 TYPES_LIMIT = 50
+_PRICE_HELP = "Coins, with the engine of this server."
 
 
 class InsightTypeSerializer(serializers.ModelSerializer[InsightType]):
     """An insight type of the catalogue, with its price in coins."""
 
     description = serializers.CharField(source="purpose", read_only=True)
+    price = serializers.IntegerField(source="current_price", read_only=True, help_text=_PRICE_HELP)
 
     class Meta:
         model = InsightType
@@ -30,6 +32,7 @@ class InsightTypeSerializer(serializers.ModelSerializer[InsightType]):
 class CategorySerializer(serializers.ModelSerializer[Category]):
     """A category of the catalogue and its insight types."""
 
+    price = serializers.IntegerField(source="current_price", read_only=True, help_text=_PRICE_HELP)
     insight_types = serializers.SerializerMethodField(help_text="The insight types of the category, in display order.")
 
     class Meta:

@@ -87,7 +87,7 @@ class Plan:
 
     def single_price(self, insight_type: InsightType) -> int:
         """Return the price of unlocking or retrying this type alone, in coins."""
-        return prices.single_price(insight_type, self.failed.get(insight_type.id))
+        return prices.single_price(insight_type.current_price, failed=self.failed.get(insight_type.id))
 
     def state_of(self, insight_type: InsightType) -> str:
         """Return `running`, `owned`, `does_not_fit`, `failed` or `available`."""
@@ -170,7 +170,7 @@ def retry(insight: Insight) -> UnlockResult:
     if existing:
         return _existing_result(user, list(existing.values()))
     check_eligibility(chat, [insight_type]).require_all()
-    price = prices.single_price(insight_type, failed[insight_type.id])
+    price = prices.single_price(insight_type.current_price, failed=failed[insight_type.id])
     return _open_job(
         user=user,
         chat=chat,
@@ -216,8 +216,8 @@ def _make_plan(chat: Chat, *, category_id: str | None, type_ids: Sequence[str]) 
     category = types[0].category
     existing, failed = _find_insights(chat, types)
     eligibility = check_eligibility(chat, [insight_type for insight_type in types if insight_type.id not in existing])
-    weights = [prices.single_price(insight_type, failed.get(insight_type.id)) for insight_type in eligibility.eligible]
-    coins = prices.total_price(weights, category_price=category.price)
+    weights = [prices.single_price(each.current_price, failed=failed.get(each.id)) for each in eligibility.eligible]
+    coins = prices.total_price(weights, category_price=category.current_price)
     price_by_type = dict(zip(eligibility.eligible, prices.split_coins(coins, weights=weights), strict=True))
     return Plan(category, types, existing, failed, eligibility, price_by_type)
 
