@@ -22,8 +22,6 @@ from insights.episodes import Episode
 
 #: Tokens for all sections together. About 2,000 messages of average length.
 TOKEN_BUDGET = 24_000
-#: Every section reads the whole of a chat that has no more messages than this.
-WHOLE_CHAT_MESSAGES = 400
 
 _MAX_HITS = 60
 #: The constant of reciprocal rank fusion, from the paper.
@@ -53,7 +51,8 @@ def retrieve_conversations(
 ) -> dict[str, tuple[Conversation, ...]]:
     """Return conversations by the section's key, the best first. Conversations of two sections may share messages.
 
-    A section that counts recurring words also gets the messages that they are quoted with.
+    Every section that quotes gets the whole of a chat that fits the budget, what suits it best first. A section that
+    counts recurring words also gets the messages that they are quoted with.
     """
     quoting = [section for section in sections if section.queries and section.evidence.max]
     # Equal shares: a question with many matching messages must not crowd out the others.
@@ -67,7 +66,7 @@ def retrieve_conversations(
             found = spans.setdefault(section.key, [])
             quoted = dict.fromkeys(number for word in recurring_words for number in (word.first, word.later))
             found += [range(n, n + 1) for n in quoted if not any(n in span for span in found)]
-    if searcher.chat.line_count <= WHOLE_CHAT_MESSAGES:
+    if sum(chunk.token_count for chunk in searcher.chunks) <= token_budget:
         whole = _join_chunks(searcher.chunks, searcher.chunks)
         spans = {key: [*found, *(span for span in whole if span not in found)] for key, found in spans.items()}
     # Sections share messages; each message is decrypted once.

@@ -116,17 +116,27 @@ def test_the_tokens_are_shared_among_the_sections_that_quote(make_indexed: MakeI
     assert 0 < len(" ".join(texts(found["hills"]))) < 600 * 4.5
 
 
-def test_every_section_reads_a_small_chat_whole_with_its_own_conversations_first(make_indexed: MakeIndexed) -> None:
+def test_every_section_reads_a_chat_that_fits_the_budget_whole_with_its_own_conversations_first(
+    make_indexed: MakeIndexed,
+) -> None:
     chat = make_indexed(
         [*make_long_chat(months=2), (timedelta(days=1), "the cat sleeps"), (timedelta(minutes=1), "aww")]
     )
-    found = retrieve(chat, SECTION, CATS, tokens=500)
+    found = retrieve(chat, SECTION, CATS, tokens=20_000)
     for key in ("hills", "cats"):
         assert sorted(texts(found[key])) == sorted(
             text for _, text in [*make_long_chat(2), (0, "the cat sleeps"), (0, "aww")]
         )
     assert "mountains" in texts(found["hills"])[0]
     assert texts(found["cats"])[0] == "the cat sleeps"
+
+
+def test_a_chat_is_shown_whole_exactly_if_its_tokens_fit_the_budget(make_indexed: MakeIndexed) -> None:
+    chat = make_indexed(make_long_chat())
+    tokens = sum(chunk.token_count for chunk in chat.chunks.all())
+    assert chat.message_count > 400
+    assert len(texts(retrieve(chat, SECTION, tokens=tokens)["hills"])) == chat.message_count
+    assert len(texts(retrieve(chat, SECTION, tokens=tokens - 1)["hills"])) < chat.message_count
 
 
 def test_neighbouring_chunks_of_a_conversation_are_joined(make_indexed: MakeIndexed) -> None:
