@@ -197,11 +197,13 @@ class RecordingClient:
 
     name = "recording"
     address = ""
-    missing_settings: tuple[str, ...] = ()
 
     def __init__(self, claims: dict[str, list[dict[str, Any]]]) -> None:
         self.claims = claims
         self.requests: list[ModelRequest] = []
+
+    def missing_settings(self) -> tuple[str, ...]:
+        return ()
 
     def generate(self, request: ModelRequest) -> ModelAnswer:
         self.requests.append(request)
