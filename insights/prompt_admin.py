@@ -18,7 +18,7 @@ from unfold.widgets import UnfoldAdminSelectWidget
 from insights import prompt_files, prompt_history
 from insights.models import InsightType, PromptSet, PromptVersion
 from relivchats.staff.actions import get_row_or_404
-from relivchats.staff.admin import StaffAdmin, link
+from relivchats.staff.admin import StaffAdmin, label, link
 
 _TITLES = {
     "read": "read: list the episodes of a part of the chat",
@@ -26,6 +26,7 @@ _TITLES = {
     "verify": "verify: check the claims against their messages",
     "repair": "repair: ask again after an answer that was unusable",
 }
+_STATE_COLOURS = {"current": "success"}
 
 
 class PreviewForm(forms.Form):
@@ -35,7 +36,11 @@ class PreviewForm(forms.Form):
         choices=[(name, _TITLES[name]) for name in prompt_files.NAMES], widget=UnfoldAdminSelectWidget
     )
     type = forms.ModelChoiceField(
-        InsightType.objects.all(), label="Insight type", empty_label=None, widget=UnfoldAdminSelectWidget
+        InsightType.objects.all(),
+        label="Insight type",
+        empty_label=None,
+        widget=UnfoldAdminSelectWidget,
+        help_text="For the prompts write and verify. A chat is read once for all types.",
     )
 
 
@@ -64,12 +69,11 @@ class ComparisonForm(forms.Form):
 class PromptVersionAdmin(StaffAdmin):
     """The texts of prompts. They are changed in their files only."""
 
-    list_display = ("name", "version_label", "is_current", "first_seen_at")
+    list_display = ("name", "version_label", "state", "first_seen_at")
     list_filter = ("name",)
     ordering = ("name", "-id")
-    search_ids = ("pk", "digest")
-    fields = (("name", "version_label"), ("first_seen_at", "is_current"), "digest", "sets_links", "shown_text")
-    readonly_fields = ("version_label", "first_seen_at", "is_current", "sets_links", "shown_text")
+    fields = (("name", "version_label"), ("first_seen_at", "state"), "sets_links", "shown_text")
+    readonly_fields = ("version_label", "first_seen_at", "state", "sets_links", "shown_text")
     actions_list = ("preview",)
     actions_detail = ("compare",)
 
@@ -81,10 +85,10 @@ class PromptVersionAdmin(StaffAdmin):
         """Return the first digits of the digest."""
         return version.version
 
-    @admin.display(description="current", boolean=True)
-    def is_current(self, version: PromptVersion) -> bool:
-        """Return whether this release sends this text."""
-        return prompt_history.is_current(version)
+    @label("state", colours=_STATE_COLOURS)
+    def state(self, version: PromptVersion) -> str:
+        """Return `current` if this release sends this text, shown as a coloured label."""
+        return "current" if prompt_history.is_current(version) else "earlier"
 
     @admin.display(description="sets")
     def sets_links(self, version: PromptVersion) -> SafeString | str:
@@ -146,15 +150,15 @@ class PromptVersionAdmin(StaffAdmin):
 class PromptSetAdmin(StaffAdmin):
     """The prompts that a release has. Insights name the version of the set that they were written with."""
 
-    list_display = ("version", "is_current", "first_seen_at")
+    list_display = ("version", "state", "first_seen_at")
     ordering = ("-first_seen_at",)
-    fields = (("version", "is_current"), ("first_seen_at", "prompts_links"))
-    readonly_fields = ("is_current", "first_seen_at", "prompts_links")
+    fields = (("version", "state"), ("first_seen_at", "prompts_links"))
+    readonly_fields = ("state", "first_seen_at", "prompts_links")
 
-    @admin.display(description="current", boolean=True)
-    def is_current(self, prompt_set: PromptSet) -> bool:
-        """Return whether this release has these prompts."""
-        return prompt_set.version == prompt_files.compute_version()
+    @label("state", colours=_STATE_COLOURS)
+    def state(self, prompt_set: PromptSet) -> str:
+        """Return `current` if this release has these prompts, shown as a coloured label."""
+        return "current" if prompt_set.version == prompt_files.compute_version() else "earlier"
 
     @admin.display(description="prompts")
     def prompts_links(self, prompt_set: PromptSet) -> SafeString | str:
