@@ -16,7 +16,7 @@ from typing import Any
 from chats.exports.parsed import Batch, Details, Message, MessageKind
 from chats.statistics import StatisticsCounter
 from chats.word_index import WordIndex, split_words
-from insights import briefs, claims, prompting, retrieval, safety
+from insights import briefs, claims, prompting, retrieval
 from insights.claims import Claim
 from insights.definition import Definition
 from insights.engines import answers
@@ -26,10 +26,13 @@ from insights.engines.model_engine import build_request, get_pseudonyms
 from insights.episodes import READING_VERSION, Episode, MonthRead, Reading, Relationship, Tone, Window
 from insights.models import InsightType
 from insights.rating import rate_section
+from insights.reading import windows
 
 _FILE: Mapping[str, Any] = tomllib.loads(Path(__file__).with_name("sample_chat.toml").read_text(encoding="utf-8"))
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 (the clock of an export has no zone)
 
+#: More than the chat has, so that no message is cut.
+_WINDOW_TOKENS = 8_000
 PEOPLE: tuple[str, ...] = tuple(_FILE["people"])
 
 
@@ -89,12 +92,8 @@ def load_chat() -> SampleChat:
 
 def build_window() -> Window:
     """Return the whole chat as one window."""
-    messages = load_chat().messages
-    return Window(
-        messages,
-        forwarded=frozenset(message.number for message in messages if message.forwarded),
-        candidates=tuple(message.number for message in messages if safety.mentions_danger(message.text)),
-    )
+    numbers = [message.number for message in load_chat().messages]
+    return windows.build_window(_get_messages(numbers).values(), people=PEOPLE, window_tokens=_WINDOW_TOKENS)
 
 
 def build_brief(insight_type: InsightType, *, language: str = "en") -> Brief:

@@ -275,6 +275,13 @@ def test_a_preview_contains_no_name_and_no_address(desk: Client) -> None:
             assert [word for word in private if word in " ".join(shown.values()).lower()] == [], (name, insight_type)
 
 
+def test_the_sample_chat_shows_every_kind_of_line() -> None:
+    window = preview.build_window()
+    assert len(window.messages) == len(preview.load_chat().messages)
+    assert window.forwarded
+    assert window.candidates
+
+
 @pytest.mark.django_db
 def test_every_sample_claim_is_verified_for_some_type() -> None:
     """A claim that the server would remove before the verification previews nothing."""
