@@ -107,13 +107,18 @@ class PromptVersionAdmin(StaffAdmin):
         # The engine's modules take half a second to import, and of all pages only this one needs them.
         from insights import preview
         from insights.engines.model_engine import estimate_tokens
+        from insights.validation import InvalidData
 
         first = InsightType.objects.first()
         chosen = {"prompt": prompt_files.NAMES[0], "type": first.pk if first else ""} | request.GET.dict()
         form = PreviewForm(chosen)
         context = self._page_context(request, title="Preview of a prompt", form=form)
         if form.is_valid():
-            call = preview.build_call(form.cleaned_data["prompt"], form.cleaned_data["type"])
+            try:
+                call = preview.build_call(form.cleaned_data["prompt"], form.cleaned_data["type"])
+            except InvalidData:
+                form.add_error("type", "The definition of this type is not valid. Correct it on the page of the type.")
+                return TemplateResponse(request, "insights/admin/preview_prompt.html", context)
             reserved = estimate_tokens(call)
             context |= {
                 "call": call,

@@ -303,6 +303,14 @@ def test_a_preview_of_nothing_shows_the_form_again(desk: Client, query: dict[str
 
 
 @pytest.mark.django_db
+def test_a_preview_says_that_a_definition_is_not_valid(desk: Client) -> None:
+    InsightType.objects.update(definition={})
+    page = desk.get(reverse(PREVIEW), {"prompt": "write"})
+    assert "The definition of this type is not valid" in page.content.decode()
+    assert parts_of(page) == {}
+
+
+@pytest.mark.django_db
 def test_prompts_take_the_view_permission_and_cannot_be_edited(desk: Client) -> None:
     version = get_current("read")
     addresses = [
