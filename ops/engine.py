@@ -43,11 +43,12 @@ def report() -> Report:
 def check() -> Report:
     """Make one small structured call per model, and report each. A success closes the model's circuit breaker."""
     state = describe_engine()
-    lines = _state_lines(state)
     client = get_client(get_engine())
+    models: list[Line] = []
     if client is not None and not state.missing:
-        lines += tuple(_check_model(client, model) for model in dict.fromkeys(state.models.values()))
-    return Report("Engine check", lines, _quota_table(state), data=_as_data(state))
+        models = [_check_model(client, model) for model in dict.fromkeys(state.models.values())]
+    # The state of the breakers after the calls.
+    return Report("Engine check", (*_state_lines(state), *models), _quota_table(state), data=_as_data(state))
 
 
 def health_line() -> Line:
