@@ -67,19 +67,26 @@ def generate(
     months: int = 12,
     people: int = 2,
     extra_lines: Sequence[str] = (),
+    only_plain: bool = False,
     name: str = "",
 ) -> PlantedChat:
     """Return a chat with planted conversations between everyday messages.
 
     `traits` has levels from 0 (absent) to 3 (frequent) by kind; other kinds have the `default_level`. In the kinds of
     `led_by_first`, the first person always takes the first part of a script; otherwise the parts change in turn.
-    `extra_lines` are sent somewhere among the everyday messages. Raise ValueError if the planted conversations do not
-    leave room for as many everyday messages.
+    `extra_lines` are sent somewhere among the everyday messages. With `only_plain`, no planted conversation that counts
+    has an obvious word. Raise ValueError if the planted conversations do not leave room for as many everyday messages.
     """
     chance = random.Random(f"{seed} {language} {relationship}")
     levels = dict.fromkeys(KINDS, default_level) | dict(traits or {})
     source = material.load(language)
-    suitable = [script for script in source.scripts if relationship in script.suits and script.speakers <= people]
+    suitable = [
+        script
+        for script in source.scripts
+        if relationship in script.suits
+        and script.speakers <= people
+        and not (only_plain and script.obvious and script.counts)
+    ]
     scripts = _choose(chance, suitable, levels=levels, distractors=distractors)
     n_planted = sum(len(script.lines) for script in scripts)
     if n_planted * 2 > messages:

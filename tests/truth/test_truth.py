@@ -1,0 +1,163 @@
+"""From planted conversations to insights: nothing is lost on the way, and nothing that a model invents arrives.
+
+Small chats. `python -m tests.truth` measures chats of 2,000 messages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+
+import pytest
+
+from insights.scales import NOT_ENOUGH_DATA
+from tests.truth import measure, pipeline
+from tests.truth.adversaries import INJECTION, ORACLES
+from tests.truth.generator import PlantedChat, generate
+from tests.truth.measure import Figures
+from tests.truth.oracle import Oracle
+from tests.truth.pipeline import ChatResult
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+STORMY = {"conflict": 3, "put_down": 2, "repair": 1, "affection": 1, "support": 1, "stress": 2, "tease": 1, "plan": 1}
+WARM = {
+    "conflict": 2,
+    "repair": 3,
+    "affection": 3,
+    "touch": 3,
+    "support": 2,
+    "stress": 1,
+    "tease": 2,
+    "joke": 2,
+    "plan": 2,
+    "dream": 2,
+}
+
+
+def plant(traits: Mapping[str, int], *, language: str = "english", seed: int = 1, messages: int = 320) -> PlantedChat:
+    """Return a small chat in which some kinds are planted, among them every distractor, and an injected instruction."""
+    return generate(
+        seed,
+        language=language,
+        traits=traits,
+        default_level=0,
+        messages=messages,
+        distractors=16,
+        months=3,
+        extra_lines=[INJECTION],
+    )
+
+
+def run(planted_chat: PlantedChat, *, engine: str = "gemini", oracle: type[Oracle] = Oracle) -> ChatResult:
+    return pipeline.run_chat(planted_chat.truth, planted_chat.export.encode(), engine=engine, oracle=oracle)
+
+
+@cache
+def evaluate(oracle: str) -> Figures:
+    """Return the figures of one oracle over a small warm chat. They are plain values, so tests can share them."""
+    return measure.measure([run(plant(WARM), oracle=ORACLES[oracle])])
+
+
+def assert_nothing_is_false(figures: Figures) -> None:
+    assert figures.false_statements == []
+    assert figures.unsupported_sentences == []
+    assert figures.total().rated_on_too_little == 0
+
+
+@pytest.mark.parametrize(
+    ("engine", "language"),
+    [("gemini", "english"), ("gemini", "spanish"), ("openai", "english"), ("openai", "hinglish")],
+)
+def test_what_is_planted_is_read_kept_and_quoted(engine: str, language: str) -> None:
+    figures = measure.measure([run(plant(WARM, language=language), engine=engine)])
+    assert figures.documents == 6
+    assert figures.planted == figures.read == figures.kept > 25
+    total = figures.total()
+    assert total.shown == total.quotable
+    assert total.cited == total.slots
+    assert total.quoted >= 0.9 * total.slots
+    assert total.plain_quoted >= 0.5 * total.plain_slots
+    assert (total.misplaced, total.false_quotes) == (0, 0)
+    assert_nothing_is_false(figures)
+
+
+def test_every_sentence_of_a_perfect_reader_is_in_the_document() -> None:
+    figures = evaluate("perfect")
+    assert figures.claims["confirmed"] == figures.claims["asked"] > 20
+    assert (figures.claims["refuted"], figures.claims["unsupported"]) == (0, 0)
+
+
+def test_ratings_are_in_the_order_of_what_is_planted() -> None:
+    kinds = ("hard_feelings", "check_in", "gratitude", "praise", "affection", "touch", "joke", "silliness", "tease")
+    calm = dict.fromkeys(kinds, 3) | {"conflict": 1, "put_down": 1}
+    quarrelsome = dict.fromkeys(kinds, 1) | {"conflict": 3, "put_down": 3}
+    total = measure.measure([run(plant(traits, messages=500)) for traits in (calm, quarrelsome)]).total()
+    assert total.right >= 5
+    assert (total.tied, total.wrong, total.missing_pairs) == (0, 0, 0)
+
+
+def test_severe_conflict_in_plain_words_is_scored_low() -> None:
+    planted_chat = generate(1, traits={"conflict": 3, "put_down": 3}, default_level=0, messages=250, only_plain=True)
+    document = run(planted_chat).documents["conflict_resolution"]
+    presence = next(section for section in document["sections"] if section["key"] == "conflict_presence")
+    assert presence["rating"] == "frequent"
+    assert document["overall"]["score"] is None or document["overall"]["score"] <= 3
+
+
+#: What still reaches documents.
+KNOWN = {
+    "obeys the chat": "the subject of an episode is quoted and not verified",
+    "other language": "the language of a sentence is not checked",
+    "invents numbers": "the hour and minute of a message support any number",
+}
+ADVERSARIES = [
+    pytest.param(name, marks=[pytest.mark.xfail(reason=KNOWN[name], strict=True)] if name in KNOWN else [])
+    for name in ORACLES
+    if name != Oracle.name
+]
+
+
+@pytest.mark.parametrize("name", ADVERSARIES)
+def test_nothing_that_a_model_invents_reaches_a_document(name: str) -> None:
+    assert_nothing_is_false(evaluate(name))
+
+
+@pytest.mark.parametrize("name", ["repeats", "cut off", "invents quotes"])
+def test_a_model_that_invents_loses_no_quote(name: str) -> None:
+    total = evaluate(name).total()
+    assert total.quoted >= 0.9 * total.slots
+
+
+@pytest.mark.parametrize("language", ["english", "hinglish"])
+def test_the_local_engine_rates_nothing_on_fewer_than_three_messages(language: str) -> None:
+    results = [run(plant(traits, language=language), engine="local") for traits in (STORMY, WARM)]
+    figures = measure.measure(results)
+    assert figures.documents == 12
+    assert figures.total().rated > 0
+    assert_nothing_is_false(figures)
+
+
+def test_the_local_engine_refuses_a_chat_in_a_language_without_phrases() -> None:
+    assert run(plant(WARM, language="spanish"), engine="local").refused == "does-not-fit"
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_the_local_engine_does_not_rate_severe_conflict_in_plain_words(seed: int) -> None:
+    planted_chat = generate(seed, traits={"conflict": 3, "put_down": 3}, default_level=0, messages=250, only_plain=True)
+    result = run(planted_chat, engine="local")
+    written = {
+        (type_id, section["key"]): section
+        for type_id, document in result.documents.items()
+        for section in document["sections"]
+    }
+    for type_id, key in (
+        ("conflict_resolution", "conflict_presence"),
+        ("conflict_resolution", "conflict_intensity"),
+        ("conflict_resolution", "destructive_patterns"),
+        ("conflict_resolution", "repair_recovery"),
+        ("emotional_intimacy", "conflict_and_repair"),
+    ):
+        scale = result.definitions[type_id].section(key).scale
+        assert written[type_id, key]["rating"] in {NOT_ENOUGH_DATA, scale[-1]}, key
+    assert result.documents["conflict_resolution"]["overall"]["score"] is None
