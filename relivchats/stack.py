@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import psutil
@@ -187,14 +189,17 @@ def up(*, port: int) -> int:
     return 0
 
 
-def demo(*, port: int, once: bool, arguments: Sequence[str]) -> int:
+def demo(*, port: int, once: bool, arguments: Sequence[str], engine: Mapping[str, str]) -> int:
     """Start the stack and run the demo as its client; keep serving unless `once`. Return the exit status.
 
-    If the stack runs already, use that one. Raise ProcessError.
+    `engine` are environment variables of the stack. If the stack runs already, use that one. Raise ProcessError.
     """
     directory = embedded.prepare_directory()
+    os.environ.update(engine)
     with locked(directory / "run" / "up", wait=False) as free:
         if not free:
+            if engine:
+                raise ProcessError("RelivChats already runs, with the engine that it was started with. Stop it first.")
             address = _read_text(directory / "run" / "address")
             return subprocess.run(_demo_command(address, arguments), check=False).returncode
         stack = _stack(directory, port)
@@ -205,6 +210,44 @@ def demo(*, port: int, once: bool, arguments: Sequence[str]) -> int:
                 _print(f"Serving at {stack.address}    (Ctrl-C stops it)")
                 stack.serve()
     return status
+
+
+def demo_engine(*, engine: str | None, base_url: str | None, model: str | None) -> dict[str, str]:
+    """Return the environment variables that select the engine of a demo. Raise MalformedSetting."""
+    if not engine:
+        if base_url or model:
+            raise MalformedSetting("--base-url and --model belong to --engine openai.")
+        return {}
+    chosen = {"INSIGHT_ENGINE": engine}
+    if engine == "gemini" and not os.environ.get("GEMINI_API_KEY"):
+        raise MalformedSetting("GEMINI_API_KEY is not set. Export a key for Gemini's API: see docs/engines.md.")
+    if engine == "openai":
+        base_url = base_url or os.environ.get("OPENAI_BASE_URL")
+        if not base_url:
+            raise MalformedSetting("Name the server: --engine openai --base-url http://localhost:11434/v1")
+        chosen["OPENAI_BASE_URL"] = base_url
+        chosen["OPENAI_MODEL"] = model or os.environ.get("OPENAI_MODEL") or _first_model(base_url)
+        # A model on a processor of one's own takes minutes for what a provider answers in seconds.
+        for name, seconds in (("MODEL_TIMEOUT_SECONDS", "600"), ("INSIGHT_GENERATION_TIMEOUT", "3600")):
+            chosen[name] = os.environ.get(name) or seconds
+    return chosen
+
+
+def _first_model(base_url: str) -> str:
+    """Return the first model that a server lists. Raise MalformedSetting."""
+    if not base_url.startswith(("http://", "https://")):
+        raise MalformedSetting(f"{base_url} is no address: use one such as http://localhost:11434/v1")
+    request = urllib.request.Request(f"{base_url.rstrip('/')}/models")  # noqa: S310
+    if key := os.environ.get("OPENAI_API_KEY"):
+        request.add_header("Authorization", f"Bearer {key}")
+    # A proxy of the environment would hide a server on this machine.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(request, timeout=10) as response:
+            name = json.load(response)["data"][0]["id"]
+    except (OSError, ValueError, LookupError, TypeError):
+        raise MalformedSetting(f"{base_url} lists no models. Check the address, or name one: --model NAME") from None
+    return str(name)
 
 
 def _stack(directory: Path, port: int) -> Stack:
@@ -332,6 +375,11 @@ def main() -> int:
     demo_options.add_argument("--once", action="store_true", help="stop everything after the report")
     demo_options.add_argument("--full", action="store_true", help="show every quote")
     demo_options.add_argument("--chat", metavar="ID", help="the chat to read, if the export has several")
+    demo_options.add_argument("--engine", choices=["local", "gemini", "openai"], help="what writes the insights")
+    demo_options.add_argument(
+        "--base-url", metavar="URL", help="the server of --engine openai, such as http://localhost:11434/v1"
+    )
+    demo_options.add_argument("--model", metavar="NAME", help="its model; default: the first that it lists")
     commands.add_parser("env", help="print the addresses of the embedded servers")
     options = parser.parse_args()
     try:
@@ -343,10 +391,11 @@ def main() -> int:
         if options.export and not options.export.exists():
             _print_error(f"There is no file {options.export}. Check its path.")
             return EXIT_UNREADABLE
+        engine = demo_engine(engine=options.engine, base_url=options.base_url, model=options.model)
         flags = [f"--{name}" for name in ("once", "full") if getattr(options, name)]
         chat = [f"--chat={options.chat}"] if options.chat else []
         export = [str(options.export.resolve())] if options.export else []
-        return demo(port=options.port, once=options.once, arguments=[*export, *flags, *chat])
+        return demo(port=options.port, once=options.once, arguments=[*export, *flags, *chat], engine=engine)
     except ProcessError as error:
         _print_error(str(error))
         return EXIT_MALFORMED_SETTING if isinstance(error, MalformedSetting) else 1

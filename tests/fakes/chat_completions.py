@@ -33,6 +33,9 @@ class FakeChatCompletions(ModelServer):
             tokens_out=len(text) // 4,
         )
 
+    def describe(self, path: str) -> Any:
+        return {"object": "list", "data": [{"id": MODEL, "object": "model"}]}
+
     def settings(self) -> dict[str, Any]:
         return {
             "OPENAI_BASE_URL": f"{self.address}/v1",

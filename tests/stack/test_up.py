@@ -16,6 +16,7 @@ import pytest
 
 from relivchats import embedded, stack
 from relivchats.servers import HOST, free_port
+from tests.fakes.chat_completions import MODEL, FakeChatCompletions
 from tests.processes import PATIENCE_SECONDS, eventually
 from tests.stack.terminal import PARTS, Up, manage, run
 
@@ -197,3 +198,35 @@ def test_a_process_that_keeps_dying_stops_everything_and_names_its_log(tmp_path:
     assert done.returncode == 1
     assert f"web died too often. The end of {tmp_path / 'data' / 'logs' / 'web.log'}:" in done.stderr
     assert "GRANIAN_BACKLOG" in done.stderr or "--backlog" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("--engine", "gemini"), "GEMINI_API_KEY is not set"),
+        (("--engine", "openai"), "--engine openai --base-url"),
+        (("--engine", "openai", "--base-url", "localhost:11434"), "is no address"),
+        (("--engine", "openai", "--base-url", "http://127.0.0.1:1/v1"), "lists no models"),
+        (("--model", "llama"), "belong to --engine openai"),
+    ],
+)
+def test_a_demo_with_an_incomplete_engine_says_what_is_missing_and_starts_nothing(
+    tmp_path: Path, arguments: tuple[str, ...], sentence: str
+) -> None:
+    done = run(tmp_path / "data", "demo", "--once", *arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert sentence in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_demo_uses_the_first_model_that_the_server_lists(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OPENAI_MODEL", "MODEL_TIMEOUT_SECONDS"):
+        monkeypatch.delenv(name, raising=False)
+    with FakeChatCompletions(lambda asked: "").serving() as server:
+        base_url = f"{server.address}/v1"
+        chosen = stack.demo_engine(engine="openai", base_url=base_url, model=None)
+        assert (chosen["INSIGHT_ENGINE"], chosen["OPENAI_MODEL"]) == ("openai", MODEL)
+        assert chosen["OPENAI_BASE_URL"] == base_url
+        assert server.requests == ["GET /v1/models"]
+        assert stack.demo_engine(engine="openai", base_url=base_url, model="other")["OPENAI_MODEL"] == "other"
