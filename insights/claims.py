@@ -33,6 +33,7 @@ from insights.scales import NOT_ENOUGH_DATA
 MAX_RECOMMENDATIONS = 3
 #: A section in which the verification refuted this share of the claims or more is not rated.
 MAX_REFUTED_SHARE = 0.5
+NOTHING_FOUND = "Nothing of this was found in the chat."
 UNRATED = "Too few messages of this chat show this to rate it."
 
 
@@ -187,7 +188,7 @@ def build_draft(
     ranked = rank_sections(brief, ratings)
     return Draft(
         score=compute_score(brief, ranked),
-        summary=_summarize(brief, sections, ratings),
+        summary=_summarize(brief, ratings, confirmed),
         sections=sections,
         recommendations=tuple(_select_recommendations(brief, ratings, recommendations)),
     )
@@ -197,7 +198,11 @@ def _write_section(brief: Brief, entry: SectionBrief, rating: SectionRating, cla
     """Return a section: what its rating says, then its claims. Where people are rated, claims about one are notes."""
     written = [claim for claim in claims if claim.episode is None]
     sentence = entry.sentences.get(rating.rating or "", "") if brief.language == "en" else ""
-    if rating.rating == NOT_ENOUGH_DATA and not sentence:
+    if not sentence and brief.language == "en" and entry.signal is not None and entry.signal.kind == "majority":
+        sentence = _list_leaders(brief, entry, rating)
+    if not sentence and not written and not entry.facts:
+        sentence = NOTHING_FOUND
+    elif rating.rating == NOT_ENOUGH_DATA and not sentence:
         sentence = UNRATED
     people = []
     if entry.section.per_person:
@@ -214,19 +219,33 @@ def _write_section(brief: Brief, entry: SectionBrief, rating: SectionRating, cla
     )
 
 
-def _summarize(brief: Brief, sections: Mapping[str, SectionDraft], ratings: Mapping[str, SectionRating]) -> str:
-    """Return what was read, and what the best and the worst rated sections say. Nothing else is claimed."""
-    ranked = [(position, section) for position, section in rank_sections(brief, ratings) if section.weight]
-    best = [section for position, section in ranked[:2] if position >= GOOD_POSITION]
-    worst = [section for position, section in ranked[::-1][:2] if position < GOOD_POSITION and section not in best]
-    parts = [sections[section.key].finding for section in [*best, *worst]]
-    if not parts:
-        # Nothing is rated on a scale from good to bad: what was found is all there is to say.
-        parts = [
-            sections[entry.section.key].finding
-            for entry in brief.sections
-            if sections[entry.section.key].rating is None and sections[entry.section.key].evidence
-        ][:2]
+def _list_leaders(brief: Brief, entry: SectionBrief, rating: SectionRating) -> str:
+    """Return each person's leading group in words; empty if nobody has one."""
+    assert entry.section.reading is not None
+    titles = {group.key: group.title for group in entry.section.reading.groups}
+    people: dict[str, list[str]] = {}
+    for person, member in rating.people.items():
+        if member in titles:
+            people.setdefault(titles[member], []).append(brief.people[person])
+    leaders = [f"{title} ({', '.join(names)})" for title, names in people.items()]
+    first = "Most often" if entry.signal is None or entry.signal.rank == 1 else "Next"
+    return f"{first}: {'; '.join(leaders)}." if leaders else ""
+
+
+def _summarize(brief: Brief, ratings: Mapping[str, SectionRating], claims: Sequence[Claim]) -> str:
+    """Return the rating and the first claim of the best and the worst rated sections. Nothing else is claimed."""
+    ranked = [(position, section.key) for position, section in rank_sections(brief, ratings) if section.weight]
+    best = [key for position, key in ranked[:2] if position >= GOOD_POSITION]
+    worst = [key for position, key in ranked[::-1][:2] if position < GOOD_POSITION]
+    # If nothing is rated on a scale from good to bad, what was found is all there is to say.
+    keys = dict.fromkeys([*best, *worst] or [claim.section for claim in claims if claim.episode is None])
+    parts = []
+    for key in list(keys)[:4]:
+        entry = next(entry for entry in brief.sections if entry.section.key == key)
+        if brief.language == "en":
+            parts.append(entry.sentences.get(ratings[key].rating or "", ""))
+        first = next((claim for claim in claims if claim.section == key and claim.episode is None), None)
+        parts.append(first.sentence if first else "")
     return " ".join(part for part in parts if part)
 
 

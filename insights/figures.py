@@ -164,7 +164,11 @@ def compute_spread(counts: SectionCounts) -> Figures:
 def compute_per_hundred(counts: SectionCounts) -> Figures:
     """Return mentions per hundred messages, of the chat and of each person."""
     messages = sum(counts.message_counts[person] for person in counts.speakers)
-    whole = 100 * counts.total_mentions / messages if messages >= counts.signal.min_count else None
+    mentions = counts.total_mentions
+    if counts.section_brief.section.per_person:
+        # An episode that two people share counts for both, so that the chat's rate is the mean of theirs.
+        mentions = sum(map(counts.count_mentions, counts.speakers))
+    whole = 100 * mentions / messages if messages >= counts.signal.min_count else None
     return whole, counts.mentions_per_hundred()
 
 
@@ -214,13 +218,17 @@ def compute_breadth(counts: SectionCounts) -> Figures:
 
 
 def compute_strength(counts: SectionCounts) -> Figures:
-    """Return the mean strength of the episodes, from 1 to 3, and of those in which each person has a part."""
+    """Return the mean strength of the episodes, from 1 to 3, and of those in which each person has a part.
+
+    A figure takes `min_count` episodes: one harsh evening is no habit.
+    """
     episodes = counts.section_brief.episodes or ()
     by_person = {
         person: [episode.strength for episode in episodes if person in episode.roles] for person in counts.speakers
     }
-    whole = fmean(episode.strength for episode in episodes) if episodes else None
-    return whole, {person: fmean(strengths) for person, strengths in by_person.items() if strengths}
+    min_count = counts.signal.min_count
+    whole = fmean(episode.strength for episode in episodes) if len(episodes) >= min_count else None
+    return whole, {person: fmean(rows) for person, rows in by_person.items() if len(rows) >= min_count}
 
 
 def compute_coverage(counts: SectionCounts) -> Figures:

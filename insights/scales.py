@@ -60,7 +60,7 @@ SIGNAL_KINDS: Mapping[str, SignalKind] = {
     # Whether people's leading groups are the same, each other's second, or different.
     "match": SignalKind(optional=_LEAST, grouped=True),
     # The mean strength of the episodes, from 1 to 3.
-    "strength": SignalKind(_CUTS, rising=True, of_episodes=True),
+    "strength": SignalKind(_CUTS, _LEAST, rising=True, of_episodes=True),
     # The number of recurring words (insights/recurring_words.py).
     "recurring_words": SignalKind(_CUTS),
 }

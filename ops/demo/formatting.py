@@ -106,6 +106,10 @@ def format_insight(insight: Document, *, layout: Layout, full: bool = False) -> 
     else:
         sentences = [f"Counted over {format_number(total)} messages, not read."]
     sentences.append(f"Written by the {plain(provenance['engine'])} engine.")
+    if checked := provenance.get("verification"):
+        removed = checked["refuted"] + checked["unsupported"]
+        claims = plural(checked["asked"] + checked["unsupported"], "claim")
+        sentences.append(f"{claims} checked against the messages, {removed or 'none'} removed.")
     sentences += map(plain, sufficiency["limits"])
     return [*lines, "", *(layout.dim(line) for line in layout.wrap(" ".join(sentences), first="  "))]
 
