@@ -33,6 +33,7 @@ from insights.episodes import Relationship, Window, WindowReading
 from insights.models import ChatReading, Insight, ReadWindow
 from insights.reading import queue, stage
 from relivchats.accounts.models import User
+from relivchats.leases import Lease
 from tests import exports
 from tests.concurrency import BackgroundCall
 from tests.fakes.reader import FakeReader, find_one_episode
@@ -423,6 +424,21 @@ def test_a_worker_with_other_settings_leaves_a_reading_alone(engine: FakeReader,
     stage.run(unlocked.pk)
     assert engine.windows == []
     assert state(unlocked)[:2] == ("pending", 0)
+
+
+def test_a_chat_that_is_being_indexed_again_is_read_afterwards(
+    engine: FakeReader, unlocked: ChatReading, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = stage._read
+
+    def read_after_an_extension(lease: Lease, row: ChatReading, reader: Any) -> None:
+        row.chat.vector_status = "pending"
+        read(lease, row, reader)
+
+    monkeypatch.setattr(stage, "_read", read_after_an_extension)
+    stage.run(unlocked.pk)
+    assert engine.windows == []
+    assert state(unlocked) == ("pending", 0, "")
 
 
 def test_deleting_a_chat_destroys_its_reading_even_while_it_is_read(
