@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection, transaction
 from django.db.models.functions import Now
 
 from chats import erasure, indexing
@@ -35,9 +35,9 @@ from insights.reading import queue, stage
 from relivchats.accounts.models import User
 from relivchats.leases import Lease
 from tests import exports
-from tests.concurrency import BackgroundCall
+from tests.concurrency import BackgroundCall, is_a_lock_awaited
 from tests.fakes.reader import FakeReader, find_one_episode
-from tests.processes import PATIENCE_SECONDS
+from tests.processes import PATIENCE_SECONDS, eventually
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -219,6 +219,31 @@ def test_a_lost_lease_cannot_write(engine: FakeReader, unlocked: ChatReading, ch
     assert queue.queue.held(fresh).exists(), "the other worker still has its lease"
 
 
+def test_a_window_is_recorded_under_the_lock_of_its_reading(unlocked: ChatReading) -> None:
+    lease = queue.queue.claim(unlocked.pk)
+    assert lease is not None
+    row = ReadWindow.objects.create(reading=unlocked, first_number=1, last_number=9)
+    with transaction.atomic():
+        ReadWindow.objects.select_for_update().get(pk=row.pk)
+        recording = BackgroundCall(lambda: stage._update_window(lease, row, status="failed"))
+        eventually(is_a_lock_awaited)
+        with pytest.raises(OperationalError), transaction.atomic():
+            list(ChatReading.objects.select_for_update(nowait=True))
+    assert recording.result() is None
+    row.refresh_from_db()
+    assert row.status == "failed"
+
+
+def test_a_plan_is_stored_completely_or_not_at_all(unlocked: ChatReading, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(rows: object) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr(ReadWindow.objects, "bulk_create", fail)
+    stage.run(unlocked.pk)
+    assert state(unlocked) == ("pending", 1, "internal_error")
+    assert unlocked.up_to_message is None
+
+
 def test_a_rate_limit_waits_as_the_provider_says_uses_no_attempt_and_keeps_what_was_read(
     engine: FakeReader, unlocked: ChatReading, chat: Chat
 ) -> None:
@@ -347,8 +372,9 @@ def test_a_reading_fails_if_most_of_the_chat_cannot_be_read(
 
 
 def test_after_an_extension_only_the_new_part_is_read(
-    engine: FakeReader, unlocked: ChatReading, person: User, chat: Chat
+    engine: FakeReader, unlocked: ChatReading, person: User, chat: Chat, make_chat: Callable[..., Chat]
 ) -> None:
+    make_chat(person, messages=450)
     stage.run(unlocked.pk)
     before = reading.load(chat)
     assert before is not None
