@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from string import Template
 from typing import TYPE_CHECKING
 
+from chats.chunking import CONVERSATION_GAP_SECONDS
 from insights.claims import Claim
 from insights.engines.base import Brief, SectionBrief, ShownMessage
 from insights.episodes import Episode, Window
@@ -28,6 +30,7 @@ MAX_LISTED_EPISODES = 250
 _TOKENS_PER_LISTED_EPISODE = 96
 #: Messages before and after a cited one that the verification sees.
 _CONTEXT_MESSAGES = 2
+_CONVERSATION_GAP = timedelta(seconds=CONVERSATION_GAP_SECONDS)
 _LANGUAGES = {"en": "English", "hi": "Hindi", "es": "Spanish"}
 
 
@@ -92,11 +95,16 @@ def render_verification(brief: Brief, claims: Sequence[Claim], *, pseudonyms: Ps
     for index, claim in enumerate(claims, start=1):
         about = "" if claim.person is None else f" (about {pseudonyms.label(claim.person)})"
         parts += ["", f"Claim {index}{about}: {pseudonyms.mask(claim.sentence)}"]
-        first, last = claim.numbers[0] - _CONTEXT_MESSAGES, claim.numbers[-1] + _CONTEXT_MESSAGES
-        for number in range(first, last + 1):
-            if message := shown.get(number):
-                line = render_line(message, pseudonyms, forwarded=message.forwarded)
-                parts.append(line if number in claim.numbers else f"    {line}")
+        # The next number can belong to another conversation, weeks later.
+        around = {
+            number
+            for cited in claim.numbers
+            for number in range(cited - _CONTEXT_MESSAGES, cited + _CONTEXT_MESSAGES + 1)
+            if number in shown and abs(shown[number].sent_at - shown[cited].sent_at) < _CONVERSATION_GAP
+        }
+        for number in sorted(around):
+            line = render_line(shown[number], pseudonyms, forwarded=shown[number].forwarded)
+            parts.append(line if number in claim.numbers else f"    {line}")
     return Prompt(load("verify"), "\n".join(parts))
 
 
@@ -133,7 +141,8 @@ def _render_section(brief: Brief, entry: SectionBrief, rating: SectionRating, ps
     for fact in entry.facts:
         person = "" if fact.person is None else f" of {pseudonyms.label(fact.person)}"
         # The label of a recurring word contains it, and it can be a nickname.
-        parts.append(f"{pseudonyms.mask(fact.label)}{person}: {fact.value} {fact.unit}")
+        unit = fact.unit.removesuffix("s") if fact.value == 1 else fact.unit
+        parts.append(f"{pseudonyms.mask(fact.label)}{person}: {fact.value} {unit}")
     spans = [f"#{part.messages[0].number} to #{part.messages[-1].number}" for part in entry.conversations]
     parts.append(f"Conversations: {', '.join(spans) or 'none'}. Claims: up to {section.evidence.max}.")
     return "\n".join(parts)

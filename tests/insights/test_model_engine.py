@@ -323,3 +323,16 @@ def test_a_message_of_several_lines_cannot_look_like_another_message() -> None:
     )
     engine.read(Window(brief.sections[0].conversations[0].messages), people=brief.people)
     assert sum(line.startswith("[#") for line in client.requests[0].content.splitlines()) == 3
+
+
+def test_a_claim_is_verified_with_its_messages_and_those_around_them_in_the_same_conversation() -> None:
+    brief = make_read_brief(NAME, QUARRELS, times=4)
+    answer = claims_of(NAME, conflict_presence=[claim("P1 is left alone.", 3)])
+    engine, client = make_engine(
+        lambda request: confirm_all(request) if "verdicts" in str(request.schema) else json.dumps(answer)
+    )
+    engine.write(brief)
+    block = client.requests[1].content.split("Claim 2")[0]
+    numbers = [line.strip().partition(" ")[0] for line in block.splitlines() if "[#" in line]
+    # Numbers 4 and 5 are the next conversation, hours later.
+    assert numbers == ["[#1", "[#2", "[#3"]
