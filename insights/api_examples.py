@@ -221,3 +221,29 @@ INSIGHTS = {
         }
     ],
 }
+
+DISCLOSURE = {
+    "engine": "gemini",
+    "sends": True,
+    "host": "generativelanguage.googleapis.com",
+    "reading_model": "gemini-3.5-flash-lite",
+    "writing_model": "gemini-3.8-flash",
+    "pseudonyms": True,
+    "texts": 1,
+    "tokens": 1480,
+    "note": "First the chat is read: each text below is sent once, with the instructions before it.",
+    "instructions": "You read a part of a chat between people …",
+    "next": None,
+    "previous": None,
+    "results": [
+        {
+            "number": 1,
+            "first_message": 1,
+            "last_message": 2,
+            "messages": 2,
+            "tokens": 1480,
+            "text": "The people: P1, P2.\nThe messages:\n[#1 2024-03-14 21:05 P1] P2, call me: [phone]\n"
+            "[#2 2024-03-14 21:06 P2] ok P1",
+        }
+    ],
+}

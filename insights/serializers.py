@@ -258,3 +258,41 @@ class ChatInsightsSerializer(serializers.Serializer[Any]):
 
     chat_id = serializers.UUIDField()
     insights = InsightSerializer(many=True)
+
+
+class DisclosureQuery(ClosedSerializer):
+    """The query parameters of a page of a disclosure."""
+
+    after = serializers.IntegerField(
+        default=0, min_value=0, max_value=1_000_000, help_text="The page starts after the text with this number."
+    )
+    limit = serializers.IntegerField(default=5, min_value=1, max_value=20, help_text="The number of texts per page.")
+
+
+class DisclosedTextSerializer(serializers.Serializer[Any]):
+    """A text that would be sent, exactly as it would be sent."""
+
+    number = serializers.IntegerField(help_text="Its place among all texts, from 1.")
+    first_message = serializers.IntegerField()
+    last_message = serializers.IntegerField()
+    messages = serializers.IntegerField(help_text="The messages in it: those with text.")
+    tokens = serializers.IntegerField(help_text="An estimate, with the instructions.")
+    text = serializers.CharField()
+
+
+class DisclosureSerializer(serializers.Serializer[Any]):
+    """What an unlock would send to a language model, with a page of the texts."""
+
+    engine = serializers.CharField()
+    sends = serializers.BooleanField(help_text="Whether anything leaves this server.")
+    host = serializers.CharField(help_text="Where it is sent; empty if nothing is.")
+    reading_model = serializers.CharField()
+    writing_model = serializers.CharField()
+    pseudonyms = serializers.BooleanField(help_text="Whether names and contact details are replaced.")
+    texts = serializers.IntegerField(allow_null=True, help_text="The number of texts; null if it is not known yet.")
+    tokens = serializers.IntegerField(help_text="An estimate of all texts, without the insights themselves.")
+    note = serializers.CharField(help_text="What else is sent, and when.")
+    instructions = serializers.CharField(help_text="What is sent before each text.")
+    next = serializers.URLField(allow_null=True)
+    previous = serializers.URLField(allow_null=True)
+    results = DisclosedTextSerializer(many=True, source="page")

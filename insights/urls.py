@@ -9,6 +9,7 @@ from insights import views
 urlpatterns = [
     path("categories", views.CategoryListView.as_view(), name="categories"),
     path("categories/<slug:category_id>/insights", views.CategoryInsightsView.as_view(), name="category-insights"),
+    path("chats/<uuid:chat_id>/disclosure", views.DisclosureView.as_view(), name="chat-disclosure"),
     path("insights/quote", views.QuoteView.as_view(), name="quote"),
     path("insights/unlock", views.UnlockView.as_view(), name="unlock"),
     path("insights/jobs/<uuid:job_id>/status", views.JobStatusView.as_view(), name="job-status"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import fields
 from typing import Any
 from uuid import UUID
 
@@ -14,14 +15,17 @@ from rest_framework.generics import ListAPIView
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.utils.urls import replace_query_param
 from rest_framework.views import APIView
 
 from chats.views import get_own_chat
-from insights import api_examples, unlocking
+from insights import api_examples, disclosure, unlocking
 from insights.models import Category, GenerationJob, Insight, InsightType
 from insights.serializers import (
     CategorySerializer,
     ChatInsightsSerializer,
+    DisclosureQuery,
+    DisclosureSerializer,
     InsightStateSerializer,
     InsightTypeSerializer,
     JobSerializer,
@@ -102,6 +106,39 @@ class CategoryInsightsView(ListAPIView[InsightType]):
         if category is None:
             raise NotFound("There is no such category. GET /api/categories lists them.")
         return super().get_queryset().filter(category=category)
+
+
+class DisclosureView(APIView):
+    """GET /api/chats/{id}/disclosure: what an unlock would send to a language model."""
+
+    @extend_schema(
+        operation_id="disclose_chat",
+        tags=["insights"],
+        summary="What an unlock would send to a language model",
+        description="The exact texts of the chat that an unlock would send now, before you pay: to whom, with which"
+        " instructions, and about how many tokens. With an engine that sends nothing, `sends` is false. This request"
+        " itself sends and reserves nothing.",
+        parameters=[DisclosureQuery],
+        responses={200: DisclosureSerializer, **problems(401, 404, 422)},
+        examples=[example("A chat that was not read yet", api_examples.DISCLOSURE)],
+    )
+    def get(self, request: Request, chat_id: UUID) -> Response:
+        """Return a page of the disclosure with the URLs of the pages before and after it."""
+        chat = get_own_chat(request, chat_id)
+        query = DisclosureQuery(data=request.query_params)
+        query.is_valid(raise_exception=True)
+        after, limit = query.validated_data["after"], query.validated_data["limit"]
+        found = disclosure.disclose(chat, after=after, limit=limit)
+
+        def page_url(start: int) -> str:
+            url = replace_query_param(request.build_absolute_uri(), "after", start)
+            return replace_query_param(url, "limit", limit)
+
+        next_url = page_url(after + limit) if after + limit < (found.texts or 0) else None
+        previous_url = page_url(max(0, after - limit)) if after else None
+        values = {field.name: getattr(found, field.name) for field in fields(found)}
+        answer = DisclosureSerializer({**values, "next": next_url, "previous": previous_url}).data
+        return Response(answer, headers={"Cache-Control": "private, no-store"})
 
 
 class QuoteView(APIView):

@@ -89,8 +89,7 @@ class ModelEngine:
         self, window: Window, *, people: Sequence[str], other_names: Mapping[str, int] = MappingProxyType({})
     ) -> WindowReading:
         """Return what the model found in a window. Raise EngineError."""
-        pseudonyms = get_pseudonyms(people, other_names)
-        prompt = prompting.render_window(window, people=people, pseudonyms=pseudonyms)
+        prompt = self.render_window(window, people=people, other_names=other_names)
         usage = _Usage({})
         result, answer = self._ask(
             prompt,
@@ -103,6 +102,10 @@ class ModelEngine:
         )
         tokens_in, tokens_out = usage.total("in"), usage.total("out")
         return replace(result, tokens_in=tokens_in, tokens_out=tokens_out, model=answer.model)
+
+    def render_window(self, window: Window, *, people: Sequence[str], other_names: Mapping[str, int]) -> Prompt:
+        """Return the texts that `read` sends."""
+        return prompting.render_window(window, people=people, pseudonyms=get_pseudonyms(people, other_names))
 
     def write(self, brief: Brief) -> Draft:
         """Return a draft whose claims were checked and verified. Raise EngineError.

@@ -21,17 +21,14 @@ from django.db import Error, connection, connections, transaction
 from django.db.models import F, Q, Sum
 from django.db.models.functions import Coalesce, Now
 
-from chats import search
-from chats.models import Chat, Chunk
-from chats.search import ChunkRange
+from chats.models import Chat
 from chats.transcript import TranscriptReader
-from insights import recovery, safety
-from insights.definition import Definition
-from insights.engines.base import EngineError, EngineRateLimited, EngineUnavailable, ReadingEngine, UnusableAnswer
+from insights import recovery
+from insights.engines.base import EngineError, EngineRateLimited, ReadingEngine, UnusableAnswer
 from insights.episodes import Window, WindowReading
 from insights.generation import RECORD_AGAIN_SECONDS, RETRY_AFTER_SECONDS
-from insights.models import ChatReading, InsightType, ReadWindow
-from insights.reading import result, windows
+from insights.models import ChatReading, ReadWindow
+from insights.reading import planning, result, windows
 from insights.reading.queue import Reader, current_reader, get_reading_engine, lease_renewer, queue
 from relivchats.leases import Lease
 
@@ -43,8 +40,6 @@ MIN_DIVIDED_MESSAGES = 10
 MAX_UNAVAILABLE = 3
 #: A reading fails if more than this share of the messages could not be read.
 MAX_FAILED_SHARE = 0.5
-#: Chunks that a search contributes to the selection of a chat that is larger than the budget.
-_MAX_HITS = 200
 
 
 class _LeaseLost(Exception):
@@ -258,30 +253,11 @@ def _update_window(lease: Lease, row: ReadWindow, **columns: Any) -> None:
 def _plan(lease: Lease, reading: ChatReading, engine: ReadingEngine) -> None:
     """Create the windows of the messages that have none yet. Raise EngineUnavailable if the chat is not searchable."""
     chat = reading.chat
-    rows = Chunk.objects.filter(chat=chat.pk).order_by("number").values_list(*ChunkRange._fields)
-    chunks = [ChunkRange(*row) for row in rows]
-    read_before = reading.up_to_message or 0
     kept = list(reading.windows.order_by("first_number"))
-    first = _find_first_new(chunks, kept, read_before=read_before)
-    new_chunks = [chunk for chunk in chunks if chunk.last_number >= first]
-
-    all_tokens = sum(_estimate_chunk(chunk) for chunk in chunks)
-    new_tokens = sum(_estimate_chunk(chunk) for chunk in new_chunks)
-    # Each extension of a chat that used up its budget gets a share of it.
-    left = settings.READING_TOKEN_BUDGET - sum(window.token_count for window in kept)
-    budget = max(left, settings.READING_TOKEN_BUDGET * new_tokens // max(all_tokens, 1))
-    rankings: list[list[int]] = []
-    candidates: set[int] = set()
-    if new_tokens > budget:
-        rankings, candidates = _search(chat)
-    measured = windows.measure(
-        TranscriptReader(chat).batches(first=first),
-        new_chunks,
-        window_tokens=engine.window_tokens,
-        candidates=candidates,
-        count_from=read_before + 1,
+    plan = planning.plan_new_messages(
+        chat, kept, read_before=reading.up_to_message or 0, window_tokens=engine.window_tokens
     )
-    planned = windows.plan_windows(measured.parts, window_tokens=engine.window_tokens, budget=budget, rankings=rankings)
+    first, measured = plan.first, plan.measured
     last_kept = kept[-1] if kept and kept[-1].last_number >= first else None
     shortened = _shorten(chat, last_kept, first=first, engine=engine) if last_kept else {}
     measured.months.update(result.open_totals(chat, reading))
@@ -304,23 +280,8 @@ def _plan(lease: Lease, reading: ChatReading, engine: ReadingEngine) -> None:
                 message_count=window.messages,
                 token_count=window.tokens,
             )
-            for window in planned
+            for window in plan.windows
         )
-
-
-def _estimate_chunk(chunk: ChunkRange) -> int:
-    lines = chunk.last_number - chunk.first_number + 1
-    return chunk.token_count + windows.LINE_TOKENS * lines
-
-
-def _find_first_new(chunks: Sequence[ChunkRange], kept: Sequence[ReadWindow], *, read_before: int) -> int:
-    """Return the first message to read: of the conversation that new messages continue, or the first new one."""
-    known = [chunk.conversation for chunk in chunks if chunk.first_number <= read_before]
-    conversation = [chunk for chunk in chunks if known and chunk.conversation == known[-1]]
-    if not kept or not conversation or conversation[-1].last_number <= read_before:
-        return read_before + 1
-    # A conversation without an end is read again from the last window only.
-    return max(conversation[0].first_number, kept[-1].first_number)
 
 
 def _shorten(chat: Chat, window: ReadWindow, *, first: int, engine: ReadingEngine) -> dict[str, Any]:
@@ -343,19 +304,6 @@ def _shorten(chat: Chat, window: ReadWindow, *, first: int, engine: ReadingEngin
         found = result.open_window(chat, window).result
         columns["sealed_result"] = result.seal(chat, window, found, months=windows.count_months(remaining))
     return columns
-
-
-def _search(chat: Chat) -> tuple[list[list[int]], set[int]]:
-    """Return the chunks that each section's queries find, and the messages that may speak of danger."""
-    try:
-        searcher = search.get_searcher(chat)
-    except search.NotSearchable as error:
-        raise EngineUnavailable("chat_not_searchable") from error
-    definitions = InsightType.objects.filter(active=True, category__active=True).values_list("definition", flat=True)
-    sections = (section for definition in definitions for section in Definition.parse(definition).sections)
-    queries = dict.fromkeys(tuple(section.queries) for section in sections if section.queries)
-    rankings = [[hit.chunk.number for hit in searcher.search(each, limit=_MAX_HITS)] for each in queries]
-    return rankings, set(searcher.find_words(safety.is_searched))
 
 
 @transaction.atomic
