@@ -398,6 +398,34 @@ def test_after_an_extension_only_the_new_part_is_read(
     assert dispatch.ready().count() == 1
 
 
+def test_of_a_conversation_without_an_end_only_the_last_window_is_read_again(engine: FakeReader, person: User) -> None:
+    def export(messages: int) -> bytes:
+        lines = (
+            f"14/03/2024, {9 + number // 60:02}:{number % 60:02} - {('Asha', 'Ravi')[number % 2]}: message {number}"
+            for number in range(messages)
+        )
+        return "\n".join(lines).encode()
+
+    engine.window_tokens = 600
+    chat = import_upload(owner=person, upload=export(200)).chat
+    unlocking.unlock(user=person, chat=chat, type_ids=TYPES)
+    indexing.index_chat(chat.pk)
+    row = ChatReading.objects.get(chat=chat)
+    stage.run(row.pk)
+    assert len(engine.windows) > 3
+    last = row.windows.order_by("first_number").last()
+    assert last is not None
+    engine.windows.clear()
+    import_upload(owner=person, upload=export(260), options=ImportOptions(extend=chat.pk))
+    indexing.index_chat(chat.pk)
+    stage.run(row.pk)
+    grown = Chat.objects.get(pk=chat.pk)
+    assert engine.numbers == text_numbers(grown, first=last.first_number)
+    found = reading.load(grown)
+    assert found is not None
+    assert found.messages_read == found.messages_total == 260
+
+
 def test_an_extension_while_a_chat_is_read_is_read_afterwards(
     engine: FakeReader, unlocked: ChatReading, chat: Chat
 ) -> None:
