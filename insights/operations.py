@@ -134,7 +134,7 @@ def unlocks_line() -> Line:
         return Line("unlocks", Level.WARNING, text, "manage.py unlocks --resume", data)
     if unavailability := availability.find_unavailability():
         data = {"reason": unavailability.reason}
-        return Line("unlocks", Level.WARNING, f"refused: {unavailability.reason}", "manage.py unlocks", data)
+        return Line("unlocks", Level.WARNING, f"refused: {unavailability.reason}", "manage.py engine --check", data)
     return Line("unlocks", Level.FINE, "accepted", data={"reason": ""})
 
 
