@@ -398,6 +398,24 @@ def test_after_an_extension_only_the_new_part_is_read(
     assert dispatch.ready().count() == 1
 
 
+def test_a_failed_window_is_shortened_by_an_extension_and_stays_failed(
+    engine: FakeReader, unlocked: ChatReading, chat: Chat
+) -> None:
+    last = text_numbers(chat)[-1]
+    engine.answers = failing(EngineRefused("blocked"), when=lambda window: window.messages[-1].number == last)
+    stage.run(unlocked.pk)
+    failed = unlocked.windows.get(status="failed")
+    engine.answers = find_one_episode
+    grown = extend(chat, messages=500)
+    stage.run(unlocked.pk)
+    assert state(unlocked)[0] == "completed"
+    found = reading.load(grown)
+    assert found is not None
+    remaining = unlocked.windows.filter(status="failed")
+    assert sum(window.message_count for window in remaining) == found.messages_total - found.messages_read
+    assert all(window.last_number < failed.last_number for window in remaining)
+
+
 def test_of_a_conversation_without_an_end_only_the_last_window_is_read_again(engine: FakeReader, person: User) -> None:
     def export(messages: int) -> bytes:
         lines = (
