@@ -20,7 +20,16 @@ from typing import Any, NamedTuple
 from chats.statistics.languages import STOP_WORDS
 from insights.common_words import is_ordinary
 from insights.contact_details import has_details, make_phone_key, mask_details, read_digits
-from insights.romanization import UNSPACED, WORD, fold, is_consonantal, make_key, make_loose_key, make_skeleton
+from insights.romanization import (
+    UNSPACED,
+    WORD,
+    fold,
+    is_consonantal,
+    make_key,
+    make_loose_key,
+    make_skeletons,
+    make_vowelless_key,
+)
 
 _FILE: Mapping[str, Any] = tomllib.loads(Path(__file__).with_name("names.toml").read_text(encoding="utf-8"))
 _TITLES = frozenset(_FILE["titles"].split())
@@ -105,7 +114,10 @@ class Pseudonyms:
         self._exact: dict[str, int] = {}
         self._by_key: dict[str, int] = {}
         self._by_loose_key: dict[str, int] = {}
+        self._by_vowelless_key: dict[str, int] = {}
         self._by_skeleton: dict[str, int] = {}
+        self._by_skeleton_of_consonantal: dict[str, int] = {}
+        self._by_ending: dict[str, int] = {}
         self._parts_by_start: dict[str, list[_Part]] = {}
         self._parts_by_gram: dict[str, list[_Part]] = {}
         self._names_by_first_word: dict[str, list[tuple[tuple[str, ...], int]]] = {}
@@ -203,8 +215,16 @@ class Pseudonyms:
             self._parts_by_start.setdefault(key[:_MIN_STEM], []).append(_Part(key, person, is_first))
         if len(loose_key := make_loose_key(key)) > _MIN_STEM:
             _claim(self._by_loose_key, loose_key, person)
-        if len(skeleton := make_skeleton(key)) >= _MIN_STEM:
-            _claim(self._by_skeleton, skeleton, person)
+        if len(vowelless_key := make_vowelless_key(key)) >= _MIN_STEM:
+            _claim(self._by_vowelless_key, vowelless_key, person)
+        for skeleton in make_skeletons(key):
+            if len(skeleton) >= _MIN_STEM:
+                _claim(self._by_skeleton, skeleton, person)
+                if is_consonantal(part):
+                    _claim(self._by_skeleton_of_consonantal, skeleton, person)
+        if is_first:
+            for start in range(1, len(key) - _MIN_STEM):
+                _claim(self._by_ending, key[start:], person)
         if len(key) >= _MIN_CONTAINED:
             self._parts_by_gram.setdefault(key[:_MIN_CONTAINED], []).append(_Part(key, person, is_first))
 
@@ -278,23 +298,42 @@ class Pseudonyms:
     def _find_derived(self, word: str, folded: str) -> int | None:
         """Return the person from one of whose names a word is derived."""
         key = make_key(word)
-        if (person := self._by_loose_key.get(make_loose_key(key))) is not None:
+        if (person := self._find_similar(word, key)) is not None:
             return person
-        if is_consonantal(word):
-            for prefix in ("", *_PREFIXES):
-                bare = folded.removeprefix(prefix)
-                if (person := self._exact.get(bare)) is not None:
-                    return person
-                if (
-                    folded.startswith(prefix)
-                    and (person := self._by_skeleton.get(make_skeleton(make_key(bare)))) is not None
-                ):
-                    return person
+        if is_consonantal(word) and (person := self._find_prefixed(folded)) is not None:
+            return person
+        if (person := self._by_ending.get(key)) is not None:
+            return person
         parts = [part for part in self._parts_by_start.get(key[:_MIN_STEM], ()) if _is_derived(key, part)]
         owners = {part.person for part in parts or self._find_contained(key)}
         if not owners:
             return None
         return owners.pop() if len(owners) == 1 else _SOMEBODY
+
+    def _find_similar(self, word: str, key: str) -> int | None:
+        """Return the person with a name of the same sounds, in any script."""
+        if (person := self._by_loose_key.get(make_loose_key(key))) is not None:
+            return person
+        vowelless_key = make_vowelless_key(key)
+        # Short words of one script are too similar to each other.
+        if len(vowelless_key) >= _MIN_CONTAINED or not word.isascii():
+            person = self._by_vowelless_key.get(vowelless_key)
+        if person is None and not is_consonantal(word):
+            skeletons = make_skeletons(key) if self._by_skeleton_of_consonantal else ()
+            found = [self._by_skeleton_of_consonantal.get(each) for each in skeletons]
+            person = next((each for each in found if each is not None), None)
+        return person
+
+    def _find_prefixed(self, folded: str) -> int | None:
+        """Return the person whose name a word in Arabic or Hebrew script is, perhaps after a preposition or article."""
+        for prefix in ("", *_PREFIXES):
+            if not folded.startswith(prefix):
+                continue
+            bare = folded.removeprefix(prefix)
+            found = [self._exact.get(bare), *map(self._by_skeleton.get, make_skeletons(make_key(bare)))]
+            if (person := next((each for each in found if each is not None), None)) is not None:
+                return person
+        return None
 
     def _find_contained(self, key: str) -> list[_Part]:
         """Return the longer parts of names that a key contains, as in "happybirthdaypriya"."""

@@ -65,7 +65,7 @@ _SPELLINGS = (("aa", "a"), ("ee", "i"), ("oo", "u"), ("ae", "a"), ("oe", "o"), (
 _REPEATED = re.compile(r"(.)\1+")
 _ASPIRATED = re.compile(r"(?<=[bcdgjkprstzv])h")
 _SIMILAR = str.maketrans({"c": "k", "q": "k", "y": "i", "z": "s"})
-_NOT_SKELETON = re.compile("[aeiouyvh]")
+_VOWELS_OF_KEY = re.compile("[aeiouy]+")
 
 
 def fold(word: str) -> str:
@@ -134,9 +134,18 @@ def make_loose_key(key: str) -> str:
     return _REPEATED.sub(r"\1", _ASPIRATED.sub("", key.replace("x", "ks")).translate(_SIMILAR))
 
 
-def make_skeleton(key: str) -> str:
-    """Return the consonants of a key, to compare it with words of scripts that leave vowels out."""
-    return _REPEATED.sub(r"\1", _NOT_SKELETON.sub("", make_loose_key(key)))
+def make_vowelless_key(key: str) -> str:
+    """Return a loose key with one letter for all vowels: `muhammad` and `mohammed` are `mahamad`."""
+    return _REPEATED.sub(r"\1", _VOWELS_OF_KEY.sub("a", make_loose_key(key)))
+
+
+def make_skeletons(key: str) -> set[str]:
+    """Return the consonants of a key, to compare it with words of scripts that leave vowels out.
+
+    With and without v, which is also a long vowel in these scripts.
+    """
+    consonants = _VOWELS_OF_KEY.sub("", make_loose_key(key))
+    return {_REPEATED.sub(r"\1", consonants), _REPEATED.sub(r"\1", consonants.replace("v", ""))}
 
 
 def is_consonantal(word: str) -> bool:

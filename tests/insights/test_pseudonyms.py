@@ -105,6 +105,33 @@ def test_a_name_that_is_an_everyday_word_is_masked_where_it_is_a_name(text: str,
     assert Pseudonyms(["Will Smith", "May"]).mask(text) == masked
 
 
+@pytest.mark.parametrize(
+    ("name", "forms"),
+    [
+        ("Priyanka Sharma", "priyankaa Priyu priyankaji priyankane Sharmaji प्रियांका शर्मा Preeyanka priynka Priyanca"),
+        ("Siddharth Rao", "sid Siddhu sidharth सिद्धार्थ rao"),
+        ("Christian Weiß", "Chris chris Christians chrissi Kristian weiss"),
+        ("Alexander Petrov", "Alex alex Alexanders Xander Sascha sasha Petrova Петрову"),
+        ("Francisco Hernández", "paco Paquito fran Francisco hernandez"),
+        ("Мария Кузнецова", "Маша Маше Машенька Марии Марией Кузнецову Кузнецовой maria masha kuznetsova"),
+        ("Александр", "Саша Сашке Саню Александра sasha"),
+        ("Elizabeth", "Liz lizzie Beth eliza elizabeths betty"),
+        ("Mohammed Khan", "Muhammad mohammad Mohd محمد khan Khansaab"),
+        ("فاطمة الزهراء", "فاطمة لفاطمة الزهراء fatima Fatema"),
+        ("Γιώργος", "Γιώργο Γιώργου γιωργος giorgos"),
+        ("דוד", "דוד לדוד david"),
+        ("김민수", "민수 민수야 김민수가"),
+        ("田中太郎", "田中さん 太郎君"),
+        ("Katarzyna Wójcik", "Kasia Katarzyny Kaśka Wójcika wojcik"),
+        ("Ayşe Yılmaz", "ayse Ayşecik yilmaz ayşeye"),
+        ("AJ", "AJ aj"),
+    ],
+)
+def test_nicknames_cases_and_other_spellings_are_masked(name: str, forms: str) -> None:
+    pseudonyms = Pseudonyms([name, "Zzyzx"])
+    assert [form for form in forms.split() if form in pseudonyms.mask(f"see {form} there")] == []
+
+
 def test_names_stay_if_pseudonyms_are_turned_off() -> None:
     pseudonyms = Pseudonyms(["Ravi"], enabled=False)
     assert pseudonyms.mask("P1: Ravi, call 98765 43210") == "P-1: Ravi, call 98765 43210"
