@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from ops import heartbeats, ledger
+from ops import engine, heartbeats, ledger
 from ops.models import Heartbeat
 from relivchats import idempotency
 
@@ -21,6 +21,12 @@ def prune() -> None:
     """Remove old heartbeats and expired idempotency keys."""
     heartbeats.prune()
     idempotency.prune()
+
+
+@shared_task(ignore_result=True)
+def probe_models() -> None:
+    """Call models again that are not called because of a wrong key or model. Beat sends this every minute."""
+    engine.probe()
 
 
 @shared_task(ignore_result=True)

@@ -277,6 +277,7 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "apply-payment-events": {"task": "billing.tasks.apply_events", "schedule": 10.0, "options": {"expires": 10}},
     "reconcile-payments": {"task": "billing.tasks.reconcile_payments", "schedule": 120.0, "options": {"expires": 120}},
     "canary": {"task": "ops.tasks.canary", "schedule": 10.0, "options": {"expires": 10}},
+    "probe-models": {"task": "ops.tasks.probe_models", "schedule": 60.0, "options": {"expires": 60}},
     "prune": {"task": "ops.tasks.prune", "schedule": 3600.0, "options": {"expires": 3600}},
     "audit-ledger": {"task": "ops.tasks.audit_ledger", "schedule": 300.0, "options": {"expires": 300}},
     "audit-ledger-in-full": {

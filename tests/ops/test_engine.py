@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 
-from insights import engines, quota
+from insights import availability, engines, quota
 from insights.availability import UnlocksUnavailable
 from insights.engines import state
 from insights.models import Insight, InsightAttempt
+from ops import engine
 from ops.checks.engine import engine as engine_check
 from relivchats import clock
 from relivchats.staff.reports import Level
@@ -172,6 +173,21 @@ def test_a_wrong_key_refuses_unlocks_until_a_check_succeeds(server: FakeGemini) 
     assert rows.job().is_open
     assert engine_check().level is Level.FINE
     assert "breaker" not in run()[2]
+
+
+def test_a_corrected_key_is_found_by_the_probe(server: FakeGemini) -> None:
+    answer = server.answer
+    server.answer = lambda asked: gemini.error(401, "UNAUTHENTICATED")
+    assert run("--check")[0] == 2
+    with pytest.raises(UnlocksUnavailable):
+        availability.require_available()
+    assert engine.probe() == 0, "the key is still wrong"
+    server.answer = answer
+    assert engine.probe() == 2
+    availability.require_available()
+    n_calls = len(server.bodies)
+    assert engine.probe() == 0, "a model that is called needs no probe"
+    assert len(server.bodies) == n_calls
 
 
 def test_a_model_that_another_one_answers_for_is_a_warning(server: FakeGemini) -> None:
