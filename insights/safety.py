@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -58,11 +59,12 @@ def find_concerns(text: str) -> set[str]:
     Within a phrase only spaces are allowed: "I don't want to live, there is no point" does not contain the harmless
     "live there".
     """
-    tokens = _tokenize(text)
-    if _HARMLESS_MESSAGE.search(_join(tokens)):
+    joined = _join(_tokenize(text))
+    # Most texts have no sign, and need no look at their sentences.
+    if not _ANY_SIGN.search(joined) or _HARMLESS_MESSAGE.search(joined):
         return set()
     kinds: set[str] = set()
-    for sentence in _END_OF_SENTENCE.split(_join(tokens)):
+    for sentence in _END_OF_SENTENCE.split(joined):
         padded = f" {sentence.strip()} "
         if not _HARMLESS_SENTENCE.search(padded):
             kinds |= _find_in_sentence(tuple(padded.split()))
@@ -102,10 +104,11 @@ def _find_in_sentence(tokens: Tokens) -> set[str]:
     return kinds | {kind for kind, pattern in _SIGNS.items() if pattern.search(text)}
 
 
+@lru_cache(maxsize=50_000)
 def _normalize(word: str) -> str:
     """Return a word as it is compared: without accents, and for Latin letters with one spelling of long vowels."""
     # Both signs of a nasal vowel are written.
-    return make_key(word) if word.isascii() else make_key(word) if word[0] < "\u0900" else fold(word).replace("ँ", "ं")
+    return make_key(word) if word[0] < "\u0900" else fold(word).replace("ँ", "ं")
 
 
 def _tokenize(text: str) -> Tokens:
@@ -190,6 +193,9 @@ HARMLESS = _list_phrases(_FILE["harmless"]["phrases"])
 _FREQUENT = frozenset(_FILE["frequent"]["words"].split())
 _KINDS: Mapping[Tokens, str] = {_tokenize(phrase): kind for kind, phrases in CONCERNS.items() for phrase in phrases}
 _SIGNS = {kind: _compile(wordings) for kind, wordings in _FILE["signs"].items()}
+_ANY_SIGN = _compile(
+    wording for table in ("phrases", "signs") for wordings in _FILE[table].values() for wording in wordings
+)
 _HARMLESS_SENTENCE = _compile(_FILE["context"]["sentence"])
 _HARMLESS_MESSAGE = _compile(_FILE["context"]["message"])
 _ALL_WORDINGS = tuple(
