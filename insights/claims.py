@@ -92,11 +92,15 @@ def check_claims(brief: Brief, claims: Sequence[Claim]) -> list[Claim]:
 def is_supported_claim(brief: Brief, entry: SectionBrief, text: str, messages: Sequence[ShownMessage]) -> bool:
     """Return whether the messages, and the facts of the section, have everything that the text names."""
     numbers = {float(fact.value) for fact in entry.facts} | {round(float(fact.value)) for fact in entry.facts}
-    for message in messages:
-        numbers |= {message.sent_at.year, message.sent_at.month, message.sent_at.day, message.sent_at.hour}
-        numbers |= {message.sent_at.minute, message.sent_at.hour % 12}
-    texts = [message.text for message in messages]
-    return is_supported(text, quotable=texts, numbers=numbers, names=brief.people, language=brief.language)
+    numbers |= {message.sent_at.year for message in messages}
+    return is_supported(
+        text,
+        quotable=[message.text for message in messages],
+        numbers=numbers,
+        names=brief.people,
+        language=brief.language,
+        times=[message.sent_at for message in messages],
+    )
 
 
 def list_examples(brief: Brief, claims: Sequence[Claim]) -> list[Claim]:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import calendar
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
+from chats.statistics.languages import LABELS, classify_word
+from chats.word_index import split_words
 from insights.common_words import is_lower_case_word
 from insights.engines.base import CitedExchange, ShownMessage
 
@@ -35,6 +39,13 @@ _CALENDAR = frozenset(
     if word
 )
 _SPACES = re.compile(r"\s+")
+#: The languages of a sentence's words, by the language that was requested. Hindi is written in two scripts and mixed.
+_WRITTEN_LANGUAGES = {
+    "en": frozenset({"english"}),
+    "es": frozenset({"spanish"}),
+    "hi": frozenset({"hindi", "hinglish", "english"}),
+}
+_NEUTRAL_SCRIPTS = {"en": frozenset({"latin"}), "es": frozenset({"latin"}), "hi": frozenset({"latin", "devanagari"})}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,17 +88,28 @@ def check_citations(
 
 
 def is_supported(
-    text: str, *, quotable: Collection[str], numbers: Collection[float], names: Collection[str], language: str = "en"
+    text: str,
+    *,
+    quotable: Collection[str],
+    numbers: Collection[float],
+    names: Collection[str],
+    language: str = "en",
+    times: Collection[datetime] = (),
 ) -> bool:
     """Return whether a model's sentence, in this language, claims nothing that its sources lack.
 
-    `quotable` are the texts that it may quote, `numbers` the figures that it may give besides those of the texts, and
-    `names` the people whom it may name. A sentence with another figure, a quotation of something else, a link, or a
-    name that is not in its sources is not supported: a capitalised word that English does not write in lower case. In
-    other languages, only words within a sentence are checked.
+    `quotable` are the texts that it may quote, `numbers` the figures that it may give besides those of the texts,
+    `names` the people whom it may name, and `times` the dates and times of day that it may give. A sentence with
+    another figure, a quotation of something else, a link, or a name that is not in its sources is not supported: a
+    capitalised word that English does not write in lower case. In other languages, only words within a sentence are
+    checked. A sentence in another language than this one is not supported either.
     """
     if _LINK.search(text) or strip_unsupported_quotes(text, quotable=quotable) != text:
         return False
+    if not is_written_in(language, text, names=names):
+        return False
+    for at in times:
+        text = _remove_time(text, at)
     sources = " ".join([*quotable, *names])
     allowed = {float(number) for number in numbers} | _read_numbers(sources)
     if any(number not in allowed for number in _read_numbers(text)):
@@ -95,6 +117,38 @@ def is_supported(
     known = {word.casefold() for word in _WORD.findall(sources)} | _CALENDAR
     capitalised = _CAPITALISED if language == "en" else _CAPITALISED_WITHIN
     return all(word.casefold() in known or is_lower_case_word(word) for word in capitalised.findall(text))
+
+
+def is_written_in(language: str, text: str, *, names: Collection[str] = ()) -> bool:
+    """Return whether no other language identifies more words of the text. Names and quotations do not count."""
+    expected = _WRITTEN_LANGUAGES.get(language)
+    if expected is None:
+        return True
+    name_words = {word for name in names for word in split_words(name)}
+    labels = Counter(
+        LABELS[classify_word(word)]
+        for word in split_words(_QUOTATION.sub(" ", text))
+        if word not in name_words and any(map(str.isalpha, word))
+    )
+    n_expected = sum(labels[name] for name in expected)
+    others = labels.keys() - expected - _NEUTRAL_SCRIPTS[language]
+    return max((labels[name] for name in others), default=0) <= n_expected
+
+
+def _remove_time(text: str, at: datetime) -> str:
+    """Return the text without this date and time of day. A bare number stays: "47 times" is no time, even at 21:47."""
+    month = f"(?:{calendar.month_name[at.month]}|{calendar.month_abbr[at.month]})"
+    day = rf"0?{at.day}(?:st|nd|rd|th)?"
+    hour = at.hour % 12 or 12
+    patterns = (
+        f"{at:%Y-%m-%d}",
+        rf"{day}(?: of)? {month}",
+        rf"{month}\.? {day}",
+        rf"{day} de [^\W\d_]+",
+        rf"0?{at.hour}[:.]{at.minute:02}",
+        rf"0?{hour}(?:[:.]{at.minute:02})? ?[ap]\.?m\b",
+    )
+    return re.sub(rf"(?<![\w.,])(?:{'|'.join(patterns)})(?!\w)", " ", text, flags=re.IGNORECASE)
 
 
 def _read_numbers(text: str) -> set[float]:

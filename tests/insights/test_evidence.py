@@ -78,6 +78,7 @@ def supports(text: str, *, language: str = "en") -> bool:
         numbers=[12.0, 2024],
         names=["Asha", "Ravi Kumar"],
         language=language,
+        times=[AT.replace(minute=47)],
     )
 
 
@@ -89,6 +90,8 @@ def supports(text: str, *, language: str = "en") -> bool:
         "It happens 12 times, and Asha writes “so hurt”.",
         "It happens twelve times. Planning helps them; one day, the two of them laugh.",
         "Eventually Kumar calms down, before Diwali.",
+        "At 21:47 on 14 March 2024, Asha is hurt.",
+        "On March 14th at 9:47 pm they make up.",
     ],
 )
 def test_a_sentence_that_says_what_its_sources_have_is_supported(text: str) -> None:
@@ -99,6 +102,7 @@ def test_a_sentence_that_says_what_its_sources_have_is_supported(text: str) -> N
     "text",
     [
         "They quarrel 47 times.",
+        "They quarrel 14 times, the last time at 22:47.",
         "They quarrel 1,200 times.",
         "They quarrel 4.5 times a day.",
         "They quarrel seven times, or dozens of times.",
@@ -119,6 +123,33 @@ def test_a_sentence_with_a_figure_a_quote_a_link_or_a_name_of_its_own_is_not_sup
 def test_only_words_within_a_sentence_are_names_in_other_languages() -> None:
     assert supports("Discuten mucho. Lloran Asha y Ravi.", language="es")
     assert not supports("Entonces Asha ve a Priya.", language="es")
+
+
+@pytest.mark.parametrize(
+    ("language", "text"),
+    [
+        ("en", "Los dos discuten mucho porque nadie cede."),
+        ("en", "दोनों छोटी बातों पर झगड़ते हैं।"),
+        ("en", "Dono roz ladte hain aur koi nahi maanta."),
+        ("es", "They quarrel a lot because nobody gives in."),
+        ("hi", "Ils se disputent parce que personne ne cède."),
+    ],
+)
+def test_a_sentence_in_another_language_is_not_supported(language: str, text: str) -> None:
+    assert not supports(text, language=language)
+
+
+@pytest.mark.parametrize(
+    ("language", "text"),
+    [
+        ("en", "Asha writes “Sorry jaan, 5 baje pakka”."),
+        ("es", "Los dos discuten mucho porque nadie cede."),
+        ("hi", "दोनों छोटी बातों पर झगड़ते हैं।"),
+        ("hi", "Dono roz ladte hain aur koi sorry nahi bolta."),
+    ],
+)
+def test_a_sentence_in_the_requested_language_is_supported(language: str, text: str) -> None:
+    assert supports(text, language=language)
 
 
 def test_a_forwarded_message_is_never_cited() -> None:
