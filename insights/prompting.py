@@ -95,6 +95,9 @@ def render_verification(brief: Brief, claims: Sequence[Claim], *, pseudonyms: Ps
     for index, claim in enumerate(claims, start=1):
         about = "" if claim.person is None else f" (about {pseudonyms.label(claim.person)})"
         parts += ["", f"Claim {index}{about}: {pseudonyms.mask(claim.sentence)}"]
+        # Shown next to the quote, so it is verified too.
+        if claim.context:
+            parts.append(f"Context: {pseudonyms.mask(claim.context)}")
         # The next number can belong to another conversation, weeks later.
         around = {
             number

@@ -30,6 +30,7 @@ _LINE = re.compile(
     r"^([ \t]*)\[#(\d+) (\d{4}-\d{2}-\d{2} \d{2}:\d{2}) ([^\]]+)\] (?:\(forwarded\) )?(.*)$", re.MULTILINE
 )
 _CLAIM = re.compile(r"^Claim (\d+)(?: \(about ([^)]+)\))?: (.*)$", re.MULTILINE)
+_CONTEXT = re.compile(r"^Context: (.*)$", re.MULTILINE)
 _SECTION = re.compile(r"^Section ([a-z0-9_]+):", re.MULTILINE)
 _SPAN = re.compile(r"#(\d+) to #(\d+)")
 _CONVERSATIONS = re.compile(r"^Conversations: (.*?)\. Claims: up to (\d+)\.", re.MULTILINE)
@@ -49,6 +50,16 @@ class ShownLine:
     person: str
     text: str
     is_context: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AskedClaim:
+    """A claim to verify: its number, the label of the person that it is about, its sentence and its context."""
+
+    number: int
+    person: str | None
+    sentence: str
+    context: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,36 +214,37 @@ class Oracle:
         """Return a verdict for each claim: whether its messages are planted and it says what they show."""
         starts = list(_CLAIM.finditer(asked.content))
         ends = [match.start() for match in starts[1:]] + [len(asked.content)]
-        return {
-            "verdicts": [
-                self.judge(
-                    int(match[1]), match[2], match[3], parse_lines(asked.content[match.start() : end]), asked.content
-                )
-                for match, end in zip(starts, ends, strict=True)
-            ]
-        }
+        verdicts = []
+        for match, end in zip(starts, ends, strict=True):
+            part = asked.content[match.start() : end]
+            context = _CONTEXT.search(part)
+            claim = AskedClaim(int(match[1]), match[2], match[3], context[1] if context else "")
+            verdicts.append(self.judge(claim, parse_lines(part)))
+        return {"verdicts": verdicts}
 
-    def judge(
-        self, claim: int, person: str | None, sentence: str, lines: Sequence[ShownLine], content: str
-    ) -> dict[str, Any]:
-        """Return the verdict on one claim."""
+    def judge(self, claim: AskedClaim, lines: Sequence[ShownLine]) -> dict[str, Any]:
+        """Return the verdict on one claim, from the lines that follow it."""
         cited = [line for line in lines if not line.is_context]
         found = self.find(cited)
         covered = {number for each in found for number in each.numbers}
         is_one = len(found) == 1 and bool(cited) and covered == {line.number for line in cited}
         if not is_one:
-            return {"claim": claim, "shown": False, "right_person": False, "sincere": False}
+            return {"claim": claim.number, "shown": False, "right_person": False, "sincere": False}
         (only,) = found
         # The claim can cite a part of a conversation; who takes part in it is known from all of its lines.
         whole = next((each for each in self.find(lines) if each.planted is only.planted), only)
-        said = material.normalize(sentence)
+        said = material.normalize(claim.sentence)
         own = {material.normalize(self.describe(each)) for each in (only, whole)}
         is_description = said == material.normalize(KINDS[only.planted.kind].description)
+        # A quote without a claim has its kind and month as context, and perhaps the subject.
+        title = KINDS[only.planted.kind].title
+        has_no_subject = claim.context.startswith(f"{title}, ") and ":" not in claim.context
+        is_about_it = not claim.context or has_no_subject or claim.context.endswith(only.planted.subject)
         leaders = self.find_leaders(whole) | self.find_leaders(only)
         return {
-            "claim": claim,
-            "shown": (said in own or is_description) and only.planted.tone != material.NEGATED,
-            "right_person": person is None or person in leaders,
+            "claim": claim.number,
+            "shown": (said in own or is_description) and is_about_it and only.planted.tone != material.NEGATED,
+            "right_person": claim.person is None or claim.person in leaders,
             "sincere": only.planted.tone == Tone.SINCERE,
         }
 

@@ -105,20 +105,7 @@ def test_severe_conflict_in_plain_words_is_scored_low() -> None:
     assert document["overall"]["score"] is None or document["overall"]["score"] <= 3
 
 
-#: What still reaches documents.
-KNOWN = {
-    "obeys the chat": "the subject of an episode is quoted and not verified",
-    "other language": "the language of a sentence is not checked",
-    "invents numbers": "the hour and minute of a message support any number",
-}
-ADVERSARIES = [
-    pytest.param(name, marks=[pytest.mark.xfail(reason=KNOWN[name], strict=True)] if name in KNOWN else [])
-    for name in ORACLES
-    if name != Oracle.name
-]
-
-
-@pytest.mark.parametrize("name", ADVERSARIES)
+@pytest.mark.parametrize("name", [name for name in ORACLES if name != Oracle.name])
 def test_nothing_that_a_model_invents_reaches_a_document(name: str) -> None:
     assert_nothing_is_false(evaluate(name))
 
