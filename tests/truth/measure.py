@@ -116,7 +116,7 @@ def measure(results: Sequence[ChatResult]) -> Figures:
                 count = figures.sections.setdefault((type_id, section.key), SectionCount())
                 _count_section(count, result, type_id, section, _section_of(document, section.key))
             figures.false_statements += find_false_statements(result, type_id, document)
-            figures.unsupported_sentences += find_unsupported_sentences(type_id, definition, document)
+            figures.unsupported_sentences += find_unsupported_sentences(type_id, document)
     for first, second in combinations([result for result in results if result.documents], 2):
         for pair in compare(first, second):
             count = figures.sections[pair.type_id, pair.section]
@@ -308,14 +308,11 @@ def _list_texts(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield "recommendations", recommendation[name]
 
 
-def find_unsupported_sentences(
-    type_id: str, definition: Definition, document: Mapping[str, Any]
-) -> Iterator[FalseStatement]:
-    """Yield the sentences of the summary that are in no section that has a rating or, without a scale, a quote."""
+def find_unsupported_sentences(type_id: str, document: Mapping[str, Any]) -> Iterator[FalseStatement]:
+    """Yield the sentences of the summary that are in no section that has a rating or a quote."""
     supported = ""
     for written in document["sections"]:
-        section = definition.section(written["key"])
-        if is_rated(written) or (not section.scale and written["evidence"]):
+        if is_rated(written) or written["evidence"]:
             texts = [written["finding"], *(person["note"] for person in written["people"])]
             supported += " ".join(material.normalize(text) for text in texts) + " "
     for sentence in _SENTENCE_END.split(document["overall"]["summary"]):
