@@ -82,21 +82,23 @@ def check_claims(brief: Brief, claims: Sequence[Claim]) -> list[Claim]:
         if not numbers or (claim.section, numbers) in cited or not claim.sentence.strip():
             continue
         messages = [shown[number] for number in numbers]
-        if is_supported_claim(brief, entry, claim.sentence, messages):
-            context = claim.context if is_supported_claim(brief, entry, claim.context, messages) else ""
+        if is_supported_claim(brief, claim.sentence, messages):
+            context = claim.context if is_supported_claim(brief, claim.context, messages) else ""
             cited.add((claim.section, numbers))
             kept.append(replace(claim, numbers=numbers, context=context.strip()))
     return kept
 
 
-def is_supported_claim(brief: Brief, entry: SectionBrief, text: str, messages: Sequence[ShownMessage]) -> bool:
-    """Return whether the messages, and the facts of the section, have everything that the text names."""
-    numbers = {float(fact.value) for fact in entry.facts} | {round(float(fact.value)) for fact in entry.facts}
-    numbers |= {message.sent_at.year for message in messages}
+def is_supported_claim(brief: Brief, text: str, messages: Sequence[ShownMessage]) -> bool:
+    """Return whether the messages have everything that the text names.
+
+    What was counted is shown as facts. A sentence may not repeat it: "they quarrel 47 times" is not supported by 47
+    questions.
+    """
     return is_supported(
         text,
         quotable=[message.text for message in messages],
-        numbers=numbers,
+        numbers={message.sent_at.year for message in messages},
         names=brief.people,
         language=brief.language,
         times=[message.sent_at for message in messages],
@@ -124,7 +126,7 @@ def list_examples(brief: Brief, claims: Sequence[Claim]) -> list[Claim]:
             used.update(numbers)
             own_used.update(numbers)
             messages = [shown[number] for number in numbers]
-            subject = episode.subject if is_supported_claim(brief, entry, episode.subject, messages) else ""
+            subject = episode.subject if is_supported_claim(brief, episode.subject, messages) else ""
             title = KINDS[episode.kind].title
             context = f"{title}, {episode.started_at:%B %Y}" + (f": {subject}" if subject else "")
             sentence = KINDS[episode.kind].description
@@ -267,7 +269,7 @@ def _select_recommendations(
             continue
         own = [message for part in entry.conversations for message in part.messages]
         texts = (draft.title, draft.suggestion, draft.why, draft.example)
-        if all(text.strip() and is_supported_claim(brief, entry, text, own) for text in texts):
+        if all(text.strip() and is_supported_claim(brief, text, own) for text in texts):
             selected[recommendation.section] = draft
     for _, section in ranked[::-1]:
         if section.advice and section.key not in selected:

@@ -30,9 +30,14 @@ _CAPITALISED = re.compile(r"\b[A-Z][^\W\d_]{2,}\b")
 _NUMBER_WORDS = {
     "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10, "eleven": 11,
     "twelve": 12, "thirteen": 13, "fourteen": 14, "fifteen": 15, "sixteen": 16, "seventeen": 17, "eighteen": 18,
-    "nineteen": 19, "twenty": 20, "thirty": 30, "forty": 40, "fifty": 50, "sixty": 60, "hundred": 100, "hundreds": 100,
+    "nineteen": 19, "twenty": 20, "thirty": 30, "forty": 40, "fifty": 50, "sixty": 60,
+    "seventy": 70, "eighty": 80, "ninety": 90, "hundred": 100, "hundreds": 100,
     "dozen": 12, "dozens": 12, "thousand": 1000, "thousands": 1000,
 }  # fmt: skip
+_COMPOUND = re.compile(
+    r"\b(twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety)-(one|two|three|four|five|six|seven|eight|nine)\b",
+    re.IGNORECASE,
+)
 _CALENDAR = frozenset(
     word.casefold()
     for word in [*calendar.month_name, *calendar.month_abbr, *calendar.day_name, *calendar.day_abbr]
@@ -154,8 +159,10 @@ def _remove_time(text: str, at: datetime) -> str:
 def _read_numbers(text: str) -> set[float]:
     """Return the numbers in a text, in digits or in English words from three on, without thousands separators."""
     found = {float(match.replace(",", "")) for match in _NUMBER.findall(text)}
+    found |= {float(_NUMBER_WORDS[word]) for word in map(str.casefold, _WORD.findall(text)) if word in _NUMBER_WORDS}
+    small = {"one": 1, "two": 2} | _NUMBER_WORDS
     return found | {
-        float(_NUMBER_WORDS[word]) for word in map(str.casefold, _WORD.findall(text)) if word in _NUMBER_WORDS
+        float(_NUMBER_WORDS[tens.casefold()] + small[ones.casefold()]) for tens, ones in _COMPOUND.findall(text)
     }
 
 

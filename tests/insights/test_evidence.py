@@ -106,6 +106,7 @@ def test_a_sentence_that_says_what_its_sources_have_is_supported(text: str) -> N
         "They quarrel 1,200 times.",
         "They quarrel 4.5 times a day.",
         "They quarrel seven times, or dozens of times.",
+        "They quarrel seventy-two times.",
         "They quarrel hundreds of times.",
         "Asha writes “you are useless”.",
         "See https://example.test for more.",
