@@ -21,7 +21,7 @@ from insights.claims import Claim, Recommendation
 from insights.engines import answers
 from insights.engines.base import Brief, Draft, EngineRefused, RecommendationDraft, UnusableAnswer
 from insights.engines.client import ModelAnswer, ModelClient, ModelRequest
-from insights.episodes import Window, WindowReading
+from insights.episodes import Episode, Window, WindowReading
 from insights.prompting import Prompt
 from insights.pseudonyms import Pseudonyms
 from insights.rating import rate_section
@@ -100,8 +100,10 @@ class ModelEngine:
             stage="read",
             usage=usage,
         )
+        pseudonyms = get_pseudonyms(people, other_names)
+        episodes = tuple(_restore_subject(episode, pseudonyms) for episode in result.episodes)
         tokens_in, tokens_out = usage.total("in"), usage.total("out")
-        return replace(result, tokens_in=tokens_in, tokens_out=tokens_out, model=answer.model)
+        return replace(result, episodes=episodes, tokens_in=tokens_in, tokens_out=tokens_out, model=answer.model)
 
     def render_window(self, window: Window, *, people: Sequence[str], other_names: Mapping[str, int]) -> Prompt:
         """Return the texts that `read` sends."""
@@ -230,6 +232,12 @@ def _build_pseudonyms(
     people: tuple[str, ...], other_names: tuple[tuple[str, int], ...], *, enabled: bool
 ) -> Pseudonyms:
     return Pseudonyms(people, dict(other_names), enabled=enabled)
+
+
+def _restore_subject(episode: Episode, pseudonyms: Pseudonyms) -> Episode:
+    """Return the episode with names in place of labels in its subject, which is empty if it names somebody else."""
+    is_known = not pseudonyms.unknown_labels(episode.subject)
+    return replace(episode, subject=pseudonyms.restore(episode.subject) if is_known else "")
 
 
 def _restore_claim(claim: Claim, pseudonyms: Pseudonyms) -> Claim | None:

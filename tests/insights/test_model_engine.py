@@ -336,3 +336,27 @@ def test_a_claim_is_verified_with_its_messages_and_those_around_them_in_the_same
     numbers = [line.strip().partition(" ")[0] for line in block.splitlines() if "[#" in line]
     # Numbers 4 and 5 are the next conversation, hours later.
     assert numbers == ["[#1", "[#2", "[#3"]
+
+
+@pytest.mark.parametrize(
+    ("written", "subject"), [("P1 forgot P2's birthday", "Asha forgot Ravi's birthday"), ("P7 forgot it", "")]
+)
+def test_the_subject_of_an_episode_has_names_and_no_label_of_a_stranger(written: str, subject: str) -> None:
+    brief = make_read_brief(NAME, QUARRELS)
+    messages = brief.sections[0].conversations[0].messages
+    first = messages[0].number
+    episode = {
+        "kind": "conflict",
+        "topic": "time_together",
+        "first": first,
+        "last": messages[-1].number,
+        "roles": [{"person": "P1", "role": "starts"}],
+        "strength": 2,
+        "tone": "sincere",
+        "subject": written,
+        "shows": [first],
+    }
+    answer = {"relationship": "couple", "languages": [], "episodes": [episode], "dangers": []}
+    engine, _ = make_engine(lambda _: json.dumps(answer))
+    (found,) = engine.read(Window(messages), people=["Asha", "Ravi"]).episodes
+    assert found.subject == subject
