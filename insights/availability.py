@@ -9,10 +9,11 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from insights import engines, quota
+from insights import engines
 from insights.engines.base import Engine, EngineUnavailable
 from insights.models import UnlockPause
 from relivchats.errors import DomainError
+from relivchats.language_models import quota
 
 PAUSED = "paused"
 

@@ -9,9 +9,9 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from chats.common_words import is_lower_case_word
 from chats.statistics.languages import LABELS, classify_word
 from chats.word_index import split_words
-from insights.common_words import is_lower_case_word
 from insights.engines.base import CitedExchange, ShownMessage
 
 #: A longer exchange is cut; a quotation is an example and not an excerpt.

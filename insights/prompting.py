@@ -22,7 +22,7 @@ from insights.retrieval import rank_episodes
 from insights.scales import NOT_ENOUGH_DATA
 
 if TYPE_CHECKING:
-    from insights.pseudonyms import Pseudonyms
+    from chats.pseudonyms import Pseudonyms
 
 #: Episodes that a prompt lists besides the conversations, and tokens of conversations for each of them. A listed
 #: episode has about 45 tokens, so the list takes at most half of what the conversations take.

@@ -1,7 +1,7 @@
 """Words and names that only these people use and use again and again: inside jokes, pets, places, dishes.
 
 A word qualifies if at least two people use it, each on two days or more, on four days or more in all, over a month or
-longer. It must not be common (insights/common_words.py), a participant's name, or in every fiftieth message. Words
+longer. It must not be common (chats/common_words.py), a participant's name, or in every fiftieth message. Words
 that are mostly capitalised come first, then those used on the most days. Counted from the word index; only messages
 of the few best words are read.
 """
@@ -15,12 +15,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from chats.common_words import is_common
 from chats.exports.parsed import Message
 from chats.search import Searcher, WordUses
 from chats.statistics.languages import STOP_WORDS
 from chats.word_index import split_words
 from insights import safety
-from insights.common_words import is_common
 from insights.engines.base import RecurringWord
 
 MAX_WORDS = 5

@@ -16,8 +16,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from chats.romanization import fold, make_key
 from chats.statistics.languages import STOP_WORDS
-from insights.romanization import fold, make_key
 
 _FILE: Mapping[str, Any] = tomllib.loads(Path(__file__).with_name("danger.toml").read_text(encoding="utf-8"))
 _CHOICES: Mapping[str, Sequence[str]] = _FILE["words"]

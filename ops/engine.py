@@ -11,13 +11,13 @@ from django.conf import settings
 from django.db.models import Count, Max, Q
 from django.db.models.functions import Now
 
-from insights import quota
 from insights.engines import get_engine
 from insights.engines.base import EngineError, UnusableAnswer
 from insights.engines.client import ModelAnswer, ModelClient, ModelRequest
 from insights.engines.state import EngineState, advice_for, describe_engine, get_client, retirement_of
 from insights.models import ChatReading, InsightAttempt
 from relivchats import clock
+from relivchats.language_models import quota
 from relivchats.staff.reports import Level, Line, Report, Table
 
 #: A retirement is reported this long before its day.

@@ -11,9 +11,40 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from relivchats.language_models.errors import (
+    EngineError,
+    EngineMisconfigured,
+    EngineRateLimited,
+    EngineRefused,
+    EngineUnavailable,
+    UnusableAnswer,
+)
+
 if TYPE_CHECKING:
     from insights.definition import Definition, Section, Signal
     from insights.episodes import Episode, Reading, Window, WindowReading
+
+__all__ = [
+    "Brief",
+    "CitedExchange",
+    "Conversation",
+    "Draft",
+    "Engine",
+    "EngineError",
+    "EngineMisconfigured",
+    "EngineRateLimited",
+    "EngineRefused",
+    "EngineUnavailable",
+    "Fact",
+    "PersonDraft",
+    "ReadingEngine",
+    "RecommendationDraft",
+    "RecurringWord",
+    "SectionBrief",
+    "SectionDraft",
+    "ShownMessage",
+    "UnusableAnswer",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,55 +288,3 @@ class ReadingEngine(Engine, Protocol):
         `other_names` are further names of the people, by their index, that are replaced too.
         """
         ...
-
-
-class EngineError(Exception):
-    """An engine could not write a draft. `code` is stored with the insight and logged; it never contains chat text."""
-
-    code = "engine_error"
-    #: whether this failure counts against the maximum number of attempts
-    uses_attempt = True
-    #: whether another attempt may succeed
-    may_retry = True
-
-    def __init__(self, code: str = "") -> None:
-        self.code = code or self.code
-        super().__init__(self.code)
-
-
-class EngineRateLimited(EngineError):
-    """The provider received too many calls and says when to call again. `exhausted`: the quota of a day is used up."""
-
-    code = "rate_limited"
-    uses_attempt = False
-
-    def __init__(self, *, retry_after_seconds: float, exhausted: bool = False) -> None:
-        super().__init__("quota_exhausted" if exhausted else "")
-        self.retry_after_seconds = retry_after_seconds
-        self.exhausted = exhausted
-
-
-class EngineUnavailable(EngineError):
-    """The provider did not answer, or reported an error of its own."""
-
-    code = "engine_unavailable"
-
-
-class EngineMisconfigured(EngineError):
-    """The key or the model is wrong. No attempt is used: an operator can correct it before the job's deadline."""
-
-    code = "engine_misconfigured"
-    uses_attempt = False
-
-
-class UnusableAnswer(EngineError):
-    """The answer is malformed, or too few of its citations are in the chat."""
-
-    code = "unusable_answer"
-
-
-class EngineRefused(EngineError):
-    """The provider refuses this request; another attempt would not change that."""
-
-    code = "engine_refused"
-    may_retry = False

@@ -1,8 +1,8 @@
 """An engine that is a language model: it reads a chat window by window, writes claims, and verifies them.
 
 Everything that a model answers is checked: insights/engines/answers.py checks the shape, insights/claims.py each
-sentence. Names are replaced in every text that is sent (insights/pseudonyms.py), and restored in the sentences that
-come back. All calls pass the quota of their model (insights/quota.py).
+sentence. Names are replaced in every text that is sent (chats/pseudonyms.py), and restored in the sentences that
+come back. All calls pass the quota of their model (relivchats/language_models/quota.py).
 """
 
 from __future__ import annotations
@@ -16,15 +16,16 @@ from typing import Any, Literal, TypeVar
 
 from django.conf import settings
 
-from insights import claims, prompt_files, prompting, quota
+from chats.pseudonyms import Pseudonyms
+from insights import claims, prompt_files, prompting
 from insights.claims import Claim, Recommendation
 from insights.engines import answers
 from insights.engines.base import Brief, Draft, EngineRefused, RecommendationDraft, UnusableAnswer
 from insights.engines.client import ModelAnswer, ModelClient, ModelRequest
 from insights.episodes import Episode, Window, WindowReading
 from insights.prompting import Prompt
-from insights.pseudonyms import Pseudonyms
 from insights.rating import rate_section
+from relivchats.language_models import quota
 
 #: Tokens of an answer. A window of 8,000 tokens holds about forty episodes of sixty tokens.
 MAX_OUTPUT_TOKENS = 8_192

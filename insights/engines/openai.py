@@ -74,7 +74,7 @@ class OpenAIClient:
         """Return the model's answer. Raise as `ModelClient.generate` says. Make exactly one request."""
         import httpx2
 
-        from insights.engines import http
+        from relivchats.language_models import http
 
         if self.missing_settings():
             raise EngineMisconfigured("not_configured")
@@ -113,7 +113,7 @@ class OpenAIClient:
 
     def _open(self) -> httpx2.Client:
         """Return this process's client. A forked process does not use the connections of its parent."""
-        from insights.engines import http
+        from relivchats.language_models import http
 
         with self._lock:
             if self._client is None or self._process != os.getpid():
@@ -123,7 +123,7 @@ class OpenAIClient:
 
 def _parse(response: Mapping[str, Any], request: ModelRequest) -> ModelAnswer:
     """Return the answer in a response with status 200. Raise EngineError if there is none, or only a part of one."""
-    from insights.engines import http
+    from relivchats.language_models import http
 
     choices = response.get("choices")
     choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
@@ -166,7 +166,7 @@ def _text_of(content: Any) -> str:
 
 def _error_of(status: int, body: bytes | Mapping[str, Any], *, headers: Mapping[str, str]) -> EngineError:
     """Return the engine's error for an error response, or for an error in a response with status 200."""
-    from insights.engines import http
+    from relivchats.language_models import http
 
     try:
         document = http.parse_object(body) if isinstance(body, bytes) else body

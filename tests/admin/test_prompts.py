@@ -16,12 +16,13 @@ from django.core.management.sql import emit_post_migrate_signal
 from django.test import Client
 from django.urls import reverse
 
-from insights import preview, prompt_files, prompt_history, quota
+from insights import preview, prompt_files, prompt_history
 from insights.engines import answers
 from insights.engines.client import ModelAnswer, ModelRequest
 from insights.engines.model_engine import ModelEngine, get_pseudonyms
 from insights.models import InsightAttempt, InsightType, PromptSet, PromptVersion
 from relivchats.accounts.models import User
+from relivchats.language_models import quota
 from tests.admin import everything
 from tests.ops import rows
 

@@ -12,12 +12,13 @@ from django.urls import URLPattern, URLResolver, get_resolver
 from chats import indexing
 from chats.importing import import_chat
 from chats.models import Chat
-from insights import engines, quota, unlocking
+from insights import engines, unlocking
 from insights.engines.client import ModelAnswer, ModelRequest
 from insights.engines.model_engine import ModelEngine
 from insights.models import ChatReading, GenerationJob
 from insights.reading import stage
 from relivchats.accounts.models import User
+from relivchats.language_models import quota
 from tests import exports
 from tests.api.conftest import Api, MakePerson
 

@@ -10,13 +10,14 @@ import pytest
 
 from billing.models import CoinReservation
 from chats.models import Chat
-from insights import engines, generation, operations, pauses, quota, settlement, unlocking
+from insights import engines, generation, operations, pauses, settlement, unlocking
 from insights.availability import UnlocksUnavailable
 from insights.engines.base import EngineError, EngineMisconfigured, EngineRateLimited, EngineUnavailable
 from insights.engines.client import ModelAnswer, ModelRequest
 from insights.models import GenerationJob, Insight, UnlockPause
 from relivchats.accounts.models import User
 from relivchats.errors import Conflict
+from relivchats.language_models import quota
 from relivchats.staff.bulk_actions import ActionContext
 from relivchats.staff.models import AuditEntry
 from tests.concurrency import call_at_once

@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
-from insights import briefs, document, quota, safety
+from insights import briefs, document, safety
 from insights.engines.base import Brief, Conversation, EngineRefused, UnusableAnswer
 from insights.engines.client import ModelAnswer, ModelRequest
 from insights.engines.model_engine import ModelEngine
 from insights.episodes import Episode, MonthRead, Reading, Relationship, Tone, Window
 from insights.scales import NOT_ENOUGH_DATA
+from relivchats.language_models import quota
 from tests.insights.briefs import CONVERSATION_GAP, PROVENANCE, Line, get_definition, make_brief
 
 Answer = Callable[[ModelRequest], str]

@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from insights import quota
 from insights.engines.base import (
     EngineError,
     EngineMisconfigured,
@@ -23,7 +22,8 @@ from insights.engines.base import (
     UnusableAnswer,
 )
 from insights.engines.client import ModelAnswer, ModelRequest
-from insights.quota import Clock, Gate, Limits, Ticket
+from relivchats.language_models import quota
+from relivchats.language_models.quota import Clock, Gate, Limits, Ticket
 from tests.concurrency import call_at_once
 from tests.processes import REPOSITORY, BrokerHandle
 
@@ -548,7 +548,7 @@ def test_a_killed_broker_stops_no_call(clock: ManualClock, broker: BrokerHandle,
 
 
 def test_the_broker_learns_no_group(clock: ManualClock, broker: BrokerHandle, monkeypatch: pytest.MonkeyPatch) -> None:
-    contents = []
+    contents: list[bytes] = []
 
     def sleep(seconds: float) -> None:
         with broker.client as client:

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from chats import indexing
+from chats.common_words import is_common
 from chats.importing import import_chat
 from chats.models import Chat
 from chats.search import Searcher, WordUses
 from insights import briefs, document, recurring_words
-from insights.common_words import is_common
 from insights.engines.local.engine import LocalInsightEngine
 from insights.models import Insight, InsightType
 from relivchats.accounts.models import User

@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 
-from insights import availability, engines, quota
+from insights import availability, engines
 from insights.availability import UnlocksUnavailable
 from insights.engines import state
 from insights.models import Insight, InsightAttempt
 from ops import engine
 from ops.checks.engine import engine as engine_check
 from relivchats import clock
+from relivchats.language_models import quota
 from relivchats.staff.reports import Level
 from tests.fakes import gemini
 from tests.fakes.chat_completions import MODEL, FakeChatCompletions

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from insights.pseudonyms import Pseudonyms
-from insights.romanization import make_key
+from chats.pseudonyms import Pseudonyms
+from chats.romanization import make_key
 
 PEOPLE = ("Priyanka Sharma ❤️", "Ravi Kumar", "Markus Müller", "Олег Иванов", "王小明", "+91 98765 43210", "Carlos")
 

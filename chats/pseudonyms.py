@@ -17,10 +17,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from chats.statistics.languages import STOP_WORDS
-from insights.common_words import is_ordinary
-from insights.contact_details import has_details, make_phone_key, mask_details, read_digits
-from insights.romanization import (
+from chats.common_words import is_ordinary
+from chats.contact_details import has_details, make_phone_key, mask_details, read_digits
+from chats.romanization import (
     UNSPACED,
     WORD,
     fold,
@@ -30,6 +29,7 @@ from insights.romanization import (
     make_skeletons,
     make_vowelless_key,
 )
+from chats.statistics.languages import STOP_WORDS
 
 _FILE: Mapping[str, Any] = tomllib.loads(Path(__file__).with_name("names.toml").read_text(encoding="utf-8"))
 _TITLES = frozenset(_FILE["titles"].split())

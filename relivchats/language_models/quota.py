@@ -25,7 +25,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
 import redis
 from django.conf import settings
@@ -34,7 +34,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
-from insights.engines.base import (
+from relivchats.language_models.errors import (
     EngineError,
     EngineMisconfigured,
     EngineRateLimited,
@@ -42,7 +42,6 @@ from insights.engines.base import (
     EngineUnavailable,
     UnusableAnswer,
 )
-from insights.engines.client import ModelAnswer, ModelRequest
 
 logger = logging.getLogger(__name__)
 
@@ -74,6 +73,38 @@ _UNAVAILABLE, _EXHAUSTED = EngineUnavailable.code, "quota_exhausted"
 TEMPORARY = frozenset({_UNAVAILABLE, _EXHAUSTED})
 
 
+class Request(Protocol):
+    """What the gate knows of a call: its model, and the time limit of the call itself."""
+
+    @property
+    def model(self) -> str:
+        """The model whose limits count."""
+        ...
+
+    @property
+    def timeout_seconds(self) -> float:
+        """The time limit of the call itself."""
+        ...
+
+
+class Answer(Protocol):
+    """What the gate knows of an answer: the provider's token counts; 0 if it gives none."""
+
+    @property
+    def tokens_in(self) -> int:
+        """Tokens of the request."""
+        ...
+
+    @property
+    def tokens_out(self) -> int:
+        """Tokens of the answer."""
+        ...
+
+
+RequestType = TypeVar("RequestType", bound=Request)
+AnswerType = TypeVar("AnswerType", bound=Answer)
+
+
 class Limits(NamedTuple):
     """The requests and tokens that a model may get in a minute; 0: no limit."""
 
@@ -82,7 +113,7 @@ class Limits(NamedTuple):
 
     @classmethod
     def configured(cls) -> Limits:
-        """Return the limits of the settings."""
+        """Return the limits of the settings for models that read and write."""
         return cls(settings.MODEL_REQUESTS_PER_MINUTE, settings.MODEL_TOKENS_PER_MINUTE)
 
 
@@ -131,26 +162,27 @@ SYSTEM_CLOCK = Clock()
 
 
 def call(
-    request: ModelRequest,
+    request: RequestType,
     *,
-    send: Callable[[ModelRequest], ModelAnswer],
+    send: Callable[[RequestType], AnswerType],
     estimated_tokens: int,
     give_up_at: float,
     group: str = "",
     probe: bool = False,
+    limits: Limits | None = None,
     clock: Clock = SYSTEM_CLOCK,
-) -> ModelAnswer:
+) -> AnswerType:
     """Send the request as soon as the model's limits allow it, and return the answer.
 
     `give_up_at` is a time of time.monotonic(); the wait ends then at the latest. Calls of one `group`, such as a job,
     share its turns: many calls of one group do not delay the few of another. With `probe`, the call is made although
-    the breaker is open, and closes it if it is answered.
+    the breaker is open, and closes it if it is answered. `limits` are by default those of `Limits.configured()`.
 
     Raise EngineRateLimited if it would be too late, EngineMisconfigured while the breaker is open for that reason, and
     any error of `send`. After a 429 the request is sent again, if there is time. Holds no database connection of its
     own; close the thread's before.
     """
-    gate = Gate(request.model, Limits.configured(), clock, timeout_seconds=BROKER_TIMEOUT_SECONDS)
+    gate = Gate(request.model, limits or Limits.configured(), clock, timeout_seconds=BROKER_TIMEOUT_SECONDS)
     # Not the id of a job itself: the broker learns nothing that leads to a person.
     hashed = salted_hmac("quota group", group, algorithm="sha256").hexdigest()[:16]
     while True:

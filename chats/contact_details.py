@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from insights.romanization import MARKS
+from chats.romanization import MARKS
 
 #: A digit run of so many digits or more is masked, also with signs between the digits.
 MIN_DIGITS = 5

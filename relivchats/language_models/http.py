@@ -25,7 +25,7 @@ import httpcore2
 import httpx2
 import orjson
 
-from insights.engines.base import (
+from relivchats.language_models.errors import (
     EngineError,
     EngineMisconfigured,
     EngineRateLimited,
@@ -151,7 +151,7 @@ def status_error(status: int) -> EngineError:
 def rate_limited(*, retry_after_seconds: float | None, exhausted: bool) -> EngineRateLimited:
     """Return the error of a rejected call, with a delay between one second and a day.
 
-    Without a delay, it is 0 for a used-up quota: the circuit breaker knows when to try (insights/quota.py).
+    Without a delay, it is 0 for a used-up quota: the circuit breaker (quota.py) knows when to try.
     """
     if retry_after_seconds is None:
         seconds = 0.0 if exhausted else RETRY_AFTER_SECONDS
