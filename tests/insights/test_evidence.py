@@ -8,7 +8,7 @@ from datetime import datetime
 import pytest
 
 from insights.engines.base import CitedExchange, ShownMessage
-from insights.evidence import DROPPED, check_citations, is_supported, strip_unsupported_quotes
+from insights.evidence import DROPPED, check_citations, is_supported, is_written_in, strip_unsupported_quotes
 
 AT = datetime.fromisoformat("2024-03-14T21:05")
 SHOWN = {
@@ -157,3 +157,9 @@ def test_a_forwarded_message_is_never_cited() -> None:
     shown = {3: replace(SHOWN[3], forwarded=True), 4: SHOWN[4]}
     checked = check_citations([CitedExchange("", (3, 4))], shown=shown, max_exchanges=3)
     assert [message.number for message in checked.exchanges[0].messages] == [4]
+
+
+def test_names_are_of_no_language_and_an_unknown_language_is_not_checked() -> None:
+    assert is_written_in("en", "Noche Buena apologises.", names=["Noche Buena"])
+    assert not is_written_in("en", "Noche Buena apologises.")
+    assert is_written_in("fr", "Toda la noche y todo el día")
