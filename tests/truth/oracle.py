@@ -233,7 +233,11 @@ class Oracle:
         (only,) = found
         # The claim can cite a part of a conversation; who takes part in it is known from all of its lines.
         whole = next((each for each in self.find(lines) if each.planted is only.planted), only)
-        said = material.normalize(claim.sentence)
+        # Where names are not replaced, the claim has them in place of the labels.
+        sentence = claim.sentence
+        for index, label in self.label_people(whole).items():
+            sentence = sentence.replace(self.truth.people[index], label)
+        said = material.normalize(sentence)
         own = {material.normalize(self.describe(each)) for each in (only, whole)}
         is_description = said == material.normalize(KINDS[only.planted.kind].description)
         # A quote without a claim has its kind and month as context, and perhaps the subject.

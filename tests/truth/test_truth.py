@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from functools import cache
 
 import pytest
+from django.test import override_settings
 
 from insights.scales import NOT_ENOUGH_DATA
 from tests.truth import measure, pipeline
@@ -86,6 +87,13 @@ def test_every_sentence_of_a_perfect_reader_is_in_the_document() -> None:
     figures = evaluate("perfect")
     assert figures.claims["confirmed"] == figures.claims["asked"] > 20
     assert (figures.claims["refuted"], figures.claims["unsupported"]) == (0, 0)
+
+
+@override_settings(PSEUDONYMS=False)
+def test_nothing_is_lost_where_names_are_not_replaced() -> None:
+    figures = measure.measure([run(plant(WARM))])
+    assert figures.claims["confirmed"] == figures.claims["asked"] > 20
+    assert_nothing_is_false(figures)
 
 
 def test_ratings_are_in_the_order_of_what_is_planted() -> None:
