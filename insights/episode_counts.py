@@ -9,6 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from datetime import timedelta
 from statistics import median
+from typing import NamedTuple
 
 from insights.engines.base import Fact
 from insights.episodes import Episode, Tone
@@ -41,25 +42,43 @@ def count_people(episodes: Iterable[Episode], *, kinds: Collection[str], roles: 
     )
 
 
-def measure_until_calm(episodes: Iterable[Episode]) -> list[timedelta]:
-    """Return the time from the start of each quarrel until calm, in the order of the chat.
+class Quarrel(NamedTuple):
+    """A sincere quarrel, and how it ended: `repair` is the making up after it, `until_calm` None if there was none.
 
-    Calm is the end of the quarrel if somebody repairs in it or gives in, and otherwise the end of the next making up.
-    A quarrel that was not made up within MAX_UNTIL_CALM is left out.
+    Without a repair, somebody repaired or gave in within the quarrel.
+    """
+
+    conflict: Episode
+    repair: Episode | None
+    until_calm: timedelta | None
+
+
+def list_quarrels(episodes: Iterable[Episode]) -> list[Quarrel]:
+    """Return the sincere quarrels in the order of the chat, each with the time from its start until calm.
+
+    Calm is the end of the quarrel if somebody repairs in it or gives in, and otherwise the end of the next making up,
+    if that is within MAX_UNTIL_CALM.
     """
     sincere = sorted(select_sincere(episodes), key=lambda episode: episode.first)
     repairs = [episode for episode in sincere if episode.kind == "repair"]
-    durations = []
-    for quarrel in sincere:
-        if quarrel.kind != "conflict":
+    quarrels = []
+    for conflict in sincere:
+        if conflict.kind != "conflict":
             continue
-        if any(not REPAIRS.isdisjoint(own) for own in quarrel.roles.values()):
-            durations.append(quarrel.ended_at - quarrel.started_at)
+        if any(not REPAIRS.isdisjoint(own) for own in conflict.roles.values()):
+            quarrels.append(Quarrel(conflict, None, conflict.ended_at - conflict.started_at))
             continue
-        later = (each for each in repairs if each.first >= quarrel.first and each.last >= quarrel.last)
-        if (repair := next(later, None)) and repair.ended_at - quarrel.started_at <= MAX_UNTIL_CALM:
-            durations.append(repair.ended_at - quarrel.started_at)
-    return durations
+        later = (each for each in repairs if each.first >= conflict.first and each.last >= conflict.last)
+        if (repair := next(later, None)) and repair.ended_at - conflict.started_at <= MAX_UNTIL_CALM:
+            quarrels.append(Quarrel(conflict, repair, repair.ended_at - conflict.started_at))
+        else:
+            quarrels.append(Quarrel(conflict, None, None))
+    return quarrels
+
+
+def measure_until_calm(episodes: Iterable[Episode]) -> list[timedelta]:
+    """Return the time from the start of each quarrel until calm, without quarrels that were not made up."""
+    return [quarrel.until_calm for quarrel in list_quarrels(episodes) if quarrel.until_calm is not None]
 
 
 def list_facts(episodes: Collection[Episode], *, kinds: Collection[str]) -> list[Fact]:
