@@ -247,3 +247,72 @@ DISCLOSURE = {
         }
     ],
 }
+
+TIMELINE: dict[str, Any] = {
+    "chat_id": CHAT_ID,
+    "next": f"https://relivchats.example/api/chats/{CHAT_ID}/timeline?after=2024-03&limit=2",
+    "previous": None,
+    "read": {"is_shown": True, "entries": 41, "note": ""},
+    "notice": "",
+    "results": [
+        {
+            "month": "2024-01",
+            "entries": [
+                {
+                    "kind": "first_message",
+                    "source": "counted",
+                    "starts_at": "2024-01-14T08:02:00",
+                    "ends_at": "2024-01-14T08:02:00",
+                    "title": "The first message",
+                    "sentence": "Asha wrote the first message of this chat.",
+                    "subject": "",
+                    "people": ["Asha"],
+                    "figures": [],
+                    "numbers": [2],
+                }
+            ],
+        },
+        {
+            "month": "2024-03",
+            "entries": [
+                {
+                    "kind": "argument",
+                    "source": "read",
+                    "starts_at": "2024-03-02T21:10:00",
+                    "ends_at": "2024-03-03T00:25:00",
+                    "title": "A tense moment about everyday tasks",
+                    "sentence": "There was tension between Asha and Ravi about everyday tasks. They made up 3 hours"
+                    " after it began.",
+                    "subject": "who cleans the kitchen",
+                    "people": ["Asha", "Ravi"],
+                    "figures": [{"label": "Time until calm", "value": 11700.0, "unit": "seconds"}],
+                    "numbers": [812, 815, 841],
+                },
+                {
+                    "kind": "silence",
+                    "source": "counted",
+                    "starts_at": "2024-03-11T22:40:00",
+                    "ends_at": "2024-03-16T07:15:00",
+                    "title": "A silence",
+                    "sentence": "Nobody wrote for 4 days. Then Ravi wrote again.",
+                    "subject": "",
+                    "people": ["Ravi"],
+                    "figures": [{"label": "Time without a message", "value": 376500.0, "unit": "seconds"}],
+                    "numbers": [901, 902],
+                },
+            ],
+        },
+    ],
+}
+
+FREE_TIMELINE = {
+    **TIMELINE,
+    "next": None,
+    "read": {
+        "is_shown": False,
+        "entries": None,
+        "note": "The chat has not been read yet. With the first insight that you unlock, it is read, and its plans,"
+        " special occasions and best moments appear here too.",
+    },
+    "results": TIMELINE["results"][:1],
+}

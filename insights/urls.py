@@ -5,11 +5,13 @@ from __future__ import annotations
 from django.urls import path
 
 from insights import views
+from insights.timeline_view import TimelineView
 
 urlpatterns = [
     path("categories", views.CategoryListView.as_view(), name="categories"),
     path("categories/<slug:category_id>/insights", views.CategoryInsightsView.as_view(), name="category-insights"),
     path("chats/<uuid:chat_id>/disclosure", views.DisclosureView.as_view(), name="chat-disclosure"),
+    path("chats/<uuid:chat_id>/timeline", TimelineView.as_view(), name="chat-timeline"),
     path("insights/quote", views.QuoteView.as_view(), name="quote"),
     path("insights/unlock", views.UnlockView.as_view(), name="unlock"),
     path("insights/jobs/<uuid:job_id>/status", views.JobStatusView.as_view(), name="job-status"),
