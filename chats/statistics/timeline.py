@@ -235,13 +235,13 @@ class _History(NamedTuple):
         seconds = self.seconds[positions]
         first, last = positions[seconds.argmin()], positions[len(seconds) - 1 - seconds[::-1].argmax()]
         people, counts = np.unique(self.people[positions], return_counts=True)
-        most_active = people[np.argsort(-counts, kind="stable")]
+        by_activity = people[np.argsort(-counts, kind="stable")]
         return Moment(
             kind,
             int(self.seconds[first]),
             int(self.seconds[last]),
             tuple(dict.fromkeys((int(self.numbers[first]), int(self.numbers[last])))),
-            tuple(most_active.tolist()),
+            tuple(by_activity.tolist()),
             value,
             typical,
         )
