@@ -167,6 +167,9 @@ class Section(ClosedModel):
     `reading` says which episodes answer it, for engines that read the chat. `withheld_for` are the kinds of danger next
     to which it is not answered; for a sensitive section, all.
 
+    A scale needs a `signal` over counted words and facts, or one of `reading` over episodes. With only the latter, an
+    engine that counts gives no rating.
+
     `queries` find conversations by meaning and by words. `terms` are counted as whole words over the chat, except
     within a phrase of `unless`. `terms_label` names in plain words what the terms indicate. `sentences` has a
     sentence for a rating.
@@ -203,6 +206,11 @@ class Section(ClosedModel):
         return frozenset((*self.scale, NOT_ENOUGH_DATA)) if self.scale else frozenset()
 
     @property
+    def needs_reading(self) -> bool:
+        """Whether only an engine that reads the chat can rate the section."""
+        return bool(self.scale) and self.signal is None
+
+    @property
     def counts_recurring_words(self) -> bool:
         """Whether the section's signal is the chat's recurring words."""
         return self.signal is not None and self.signal.kind == "recurring_words"
@@ -211,9 +219,10 @@ class Section(ClosedModel):
     def _check_section(self) -> Self:
         if len({group.key for group in self.groups}) < len(self.groups):
             raise error_at("group", message="two groups have the same key")
-        if self.scale and self.signal is None:
-            raise error_at("signal", message="a section with a scale needs one")
-        if self.signal is not None and not self.scale:
+        read_signal = self.reading.signal if self.reading is not None else None
+        if self.scale and self.signal is None and read_signal is None:
+            raise error_at("signal", message="a section with a scale needs one, for words or in reading")
+        if (self.signal is not None or read_signal is not None) and not self.scale:
             raise error_at("scale", message="a section with a signal needs one")
         if self.evidence.max and not self.queries:
             raise error_at("queries", message="a section with evidence needs at least one")
@@ -221,8 +230,11 @@ class Section(ClosedModel):
             raise error_at("counted", message="must say in plain words what the terms indicate")
         if self.signal is not None and self.signal.counts_mentions and not self.terms:
             raise error_at("terms", message="the signal counts mentions, and there are no terms")
-        if unknown := sorted(self.sentences.keys() - {*self.scale, NOT_ENOUGH_DATA}):
+        members = {*self.scale, NOT_ENOUGH_DATA}
+        if unknown := sorted(self.sentences.keys() - members):
             raise error_at("says", message=f"{unknown[0]} is not a member of the scale")
+        if self.reading is not None and (unknown := sorted(self.reading.sentences.keys() - members)):
+            raise error_at("reading", "says", message=f"{unknown[0]} is not a member of the scale")
         return self
 
     @model_validator(mode="after")

@@ -119,7 +119,7 @@ def count_compared_mentions(counts: SectionCounts) -> int | None:
         return None if is_share else int(sum(counts.values_by_speaker().values()))
     if kind in ("share_gap", "rate_gap"):
         return counts.total_mentions
-    if kind == "ratio":
+    if kind in ("ratio", "share"):
         return counts.count_group(counts.signal.over) + counts.count_group(counts.signal.under)
     return sum(map(sum, counts.section_brief.groups.values())) if kind == "coverage" else None
 
@@ -211,6 +211,22 @@ def compute_ratio(counts: SectionCounts) -> Figures:
     return (over / under if under and over + under >= counts.signal.min_count else None), {}
 
 
+def compute_share(counts: SectionCounts) -> Figures:
+    """Return the share of one group in the episodes of two, for the chat and for each person.
+
+    Unlike a ratio, it exists without any episode of `under`: who keeps every promise is rated too. Therefore it takes
+    episodes, whose absence says something.
+    """
+    signal, groups = counts.signal, counts.section_brief.groups
+
+    def share(over: int, under: int) -> float | None:
+        return over / (over + under) if over + under >= max(1, signal.min_count) else None
+
+    by_person = {person: share(groups[signal.over][person], groups[signal.under][person]) for person in counts.speakers}
+    whole = share(counts.count_group(signal.over), counts.count_group(signal.under))
+    return whole, {person: value for person, value in by_person.items() if value is not None}
+
+
 def compute_breadth(counts: SectionCounts) -> Figures:
     """Return the share of the groups that are mentioned often enough."""
     keys = counts.section_brief.group_keys
@@ -262,6 +278,7 @@ FIGURES: Mapping[str, Callable[[SectionCounts], Figures]] = {
     "recurring_words": compute_recurring_words,
     "lead": compute_lead,
     "ratio": compute_ratio,
+    "share": compute_share,
     "breadth": compute_breadth,
     "coverage": compute_coverage,
     "match": compute_match,

@@ -67,8 +67,12 @@ def compute_score(brief: Brief, ranked: RankedSections) -> int | None:
     """Return ten times the weighted mean of the positions, or None if too little of the weight could be rated."""
     # A score from a small part of the questions would look as certain as one from all of them.
     weight = sum(section.weight for _, section in ranked)
-    signals = [(entry.section.weight, entry.signal) for entry in brief.sections]
-    possible_weight = sum(weight for weight, signal in signals if signal is not None and signal.ordered)
+    possible_weight = 0.0
+    for entry in brief.sections:
+        # Questions that take reading count too: without it, the others are only a part.
+        signal = entry.signal or (entry.section.reading.signal if entry.section.reading else None)
+        if signal is not None and signal.ordered:
+            possible_weight += entry.section.weight
     if not weight or weight < possible_weight * _MIN_RATED_WEIGHT:
         return None
     # Rounded half up: `round` rounds half to even, so 6.5 would become 6 and 7.5 become 8.
@@ -76,10 +80,13 @@ def compute_score(brief: Brief, ranked: RankedSections) -> int | None:
 
 
 def rate_section(brief: Brief, section_brief: SectionBrief) -> SectionRating:
-    """Return the section's rating, which is empty for a section without a signal."""
+    """Return the section's rating, which is empty for a section without a scale.
+
+    A section that takes reading has none if the chat was not read.
+    """
     section, signal = section_brief.section, section_brief.signal
     if signal is None:
-        return SectionRating()
+        return SectionRating(NOT_ENOUGH_DATA if section.scale else None)
     counts = SectionCounts(section_brief, select_speakers(brief), brief.message_counts)
     people: dict[int, str]
     if signal.kind == "majority":

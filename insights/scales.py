@@ -53,6 +53,8 @@ SIGNAL_KINDS: Mapping[str, SignalKind] = {
     "lead": SignalKind(_CUTS, _LEAST, grouped=True),
     # Mentions of the group `over` for each mention of the group `under`.
     "ratio": SignalKind(frozenset({"over", "under", "cuts"}), _LEAST, grouped=True),
+    # The share of the group `over` in the episodes of `over` and `under` together, for the chat and for each person.
+    "share": SignalKind(frozenset({"over", "under", "cuts"}), _LEAST, grouped=True, of_episodes=True),
     # The share of the groups with at least `least` mentions.
     "breadth": SignalKind(_CUTS, _LEAST, grouped=True),
     # The share of the mentioned groups that everybody mentions.

@@ -62,7 +62,9 @@ class LocalInsightEngine:
             section, rating = entry.section, ratings[entry.section.key]
             groups = {group.key for group in section.groups}
             leaders = {person: member for person, member in rating.people.items() if member in groups}
-            evidence[section.key] = selector.select(entry, leaders=leaders)
+            # An example that only resembles a query shows nothing of a question that no words answer.
+            is_searched = section.terms or not section.needs_reading
+            evidence[section.key] = selector.select(entry, leaders=leaders) if is_searched else ()
             if len(evidence[section.key]) < section.evidence.min:
                 # No message can be shown for the rating.
                 unrated = dict.fromkeys(rating.people, NOT_ENOUGH_DATA)
@@ -97,9 +99,12 @@ def _summarize(brief: Brief, ranked: RankedSections, ratings: Mapping[str, Secti
     """Return how much could be rated, and what the best and the worst rated sections say. Nothing else is claimed."""
     weighted = [(position, section) for position, section in ranked if section.weight]
     n_questions = sum(section.signal is not None and section.signal.ordered for section in brief.definition.sections)
+    n_others = sum(section.needs_reading for section in brief.definition.sections)
     counted = f"Words and times of {brief.messages_total:,} messages were counted, not read."
     rated = f"They answer {len(ranked) or 'none'} of {n_questions} questions"
     parts = [counted, f"{rated}{': too few for a score' if score is None else ''}."]
+    if n_others:
+        parts.append(f"{n_others} more {'takes' if n_others == 1 else 'take'} an engine that reads the chat.")
     best = [section for position, section in weighted[:2] if position >= GOOD_POSITION]
     worst = [section for position, section in weighted[::-1][:2] if position < GOOD_POSITION]
     for section in [*best, *(section for section in worst if section not in best)]:

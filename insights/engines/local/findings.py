@@ -8,6 +8,7 @@ from insights.figures import MIN_MATCHES, SectionCounts, select_speakers
 from insights.rating import SectionRating
 from insights.scales import NOT_ENOUGH_DATA
 
+TAKES_READING = "Counting words cannot answer this: it takes an engine that reads the chat."
 _TOO_LITTLE = "There is too little in this chat to rate this."
 
 
@@ -25,7 +26,7 @@ class FindingWriter:
         rating_sentence = ""
         # With too few mentions, the reason at the end says more than the sentence of the rating.
         if rating.rating is not None and rating.insufficient_mentions is None:
-            rating_sentence = section.sentences.get(rating.rating, "")
+            rating_sentence = TAKES_READING if section.needs_reading else section.sentences.get(rating.rating, "")
             if not rating_sentence and rating.rating == NOT_ENOUGH_DATA:
                 rating_sentence = _explain_missing_rating(counts)
         if section_brief.recurring_words:
