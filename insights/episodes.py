@@ -18,7 +18,7 @@ from typing import Any
 from insights.engines.base import ShownMessage
 
 #: Raise it when a kind, a role or the reading prompt changes its meaning: chats are then read again when unlocked.
-READING_VERSION = 1
+READING_VERSION = 2
 MAX_SUBJECT_LENGTH = 80
 MAX_SHOWN = 3
 
