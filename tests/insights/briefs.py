@@ -41,8 +41,17 @@ class Line(NamedTuple):
 
 @cache
 def get_definition(name: str) -> Definition:
-    _, types = catalogue.read_file(catalogue.DIRECTORY / "romantic.toml")
-    return next(Definition.parse(values["definition"]) for values in types if values["id"] == name)
+    return read_definitions()[name]
+
+
+@cache
+def read_definitions() -> dict[str, Definition]:
+    """Return the definitions of all types of the catalogue, in its order."""
+    return {
+        values["id"]: Definition.parse(values["definition"])
+        for path in sorted(catalogue.DIRECTORY.glob("*.toml"))
+        for values in catalogue.read_file(path)[1]
+    }
 
 
 def make_brief(

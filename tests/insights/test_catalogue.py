@@ -9,9 +9,9 @@ import pytest
 from django.core.management import call_command
 
 from insights import catalogue
-from insights.definition import Definition
 from insights.models import Category, InsightType, InsightTypeVersion
 from insights.scales import SIGNAL_KINDS
+from tests.insights.briefs import read_definitions
 
 SECTIONS = {
     "communication_basics": [
@@ -38,7 +38,44 @@ SECTIONS = {
         "overall_playfulness", "humor_styles", "inside_jokes", "flirtation", "teasing_banter", "spontaneity",
         "emoji_usage", "fun_activities", "mood_lifting", "romance_maintenance", "playfulness_gaps", "best_moments",
     ],
+    "friendship_trust_loyalty": [
+        "reliability_patterns", "showing_up", "promise_keeping", "confidentiality", "consistency", "loyalty_signals",
+        "trust_gaps",
+    ],
+    "friendship_support_dynamics": [
+        "support_presence", "support_styles", "reciprocity", "emotional_availability", "checking_in",
+        "hard_times_moments", "friendship_strengths", "growth_areas",
+    ],
+    "friendship_vitality": [
+        "energy_level", "humor_banter", "inside_references", "shared_activities", "initiation_balance",
+        "conversation_depth", "enthusiasm", "best_moments", "vitality_gaps",
+    ],
+    "family_dynamics": [
+        "visible_roles", "decision_making", "communication_hierarchy", "expectation_patterns", "autonomy_space",
+        "family_strengths", "patterns_to_reflect",
+    ],
+    "family_emotional_climate": [
+        "overall_warmth", "affection_expression", "emotional_openness", "vulnerability_moments", "warmth_appreciation",
+        "emotional_avoidance", "positive_emotional_moments", "growth_opportunities",
+    ],
+    "family_conflict_patterns": [
+        "conflict_presence", "family_specific_patterns", "individual_styles", "tension_topics", "conflict_resolution",
+        "positive_conflict_behaviors", "patterns_to_address",
+    ],
+    "workplace_communication": [
+        "overall_quality", "clarity_directness", "tone_professionalism", "responsiveness", "information_flow",
+        "conciseness", "communication_strengths", "communication_gaps",
+    ],
+    "workplace_collaboration": [
+        "task_ownership", "follow_through", "decision_making", "blocker_communication", "workload_balance",
+        "coordination_quality", "collaboration_strengths", "accountability_gaps",
+    ],
+    "workplace_relationship_health": [
+        "overall_quality", "mutual_respect", "psychological_safety", "power_dynamics", "positive_reinforcement",
+        "stress_signals", "interpersonal_rapport", "relationship_strengths", "areas_to_strengthen",
+    ],
 }  # fmt: skip
+CATEGORY_PRICES = {"romantic": 400, "friendship": 250, "family": 250, "workplace": 250}
 PRICES = {
     "communication_basics": 50,
     "emotional_intimacy": 100,
@@ -46,12 +83,16 @@ PRICES = {
     "conflict_resolution": 100,
     "future_planning": 100,
     "playfulness_romance": 50,
+    "friendship_trust_loyalty": 100,
+    "friendship_support_dynamics": 100,
+    "friendship_vitality": 100,
+    "family_dynamics": 100,
+    "family_emotional_climate": 100,
+    "family_conflict_patterns": 100,
+    "workplace_communication": 100,
+    "workplace_collaboration": 100,
+    "workplace_relationship_health": 100,
 }
-
-
-def read_definitions() -> dict[str, Definition]:
-    _, types = catalogue.read_file(catalogue.DIRECTORY / "romantic.toml")
-    return {values["id"]: Definition.parse(values["definition"]) for values in types}
 
 
 @pytest.mark.parametrize("name", SECTIONS)
@@ -61,12 +102,13 @@ def test_every_section_of_a_type_is_in_the_catalogue(name: str) -> None:
 
 
 def test_the_catalogue_has_these_types_and_no_others() -> None:
-    assert list(read_definitions()) == list(SECTIONS)
+    assert sorted(read_definitions()) == sorted(SECTIONS)
 
 
-def test_only_communication_basics_accepts_groups() -> None:
-    _, types = catalogue.read_file(catalogue.DIRECTORY / "romantic.toml")
-    assert [values["id"] for values in types if values["groups"]] == ["communication_basics"]
+def test_families_teams_and_communication_basics_accept_groups() -> None:
+    types = [values for path in catalogue.DIRECTORY.glob("*.toml") for values in catalogue.read_file(path)[1]]
+    accept = {values["id"] for values in types if values["groups"]}
+    assert accept == {"communication_basics", *(name for name in SECTIONS if name.startswith(("family", "workplace")))}
 
 
 def test_queries_are_in_latin_and_devanagari_script() -> None:
@@ -76,16 +118,32 @@ def test_queries_are_in_latin_and_devanagari_script() -> None:
         assert any(char.isascii() and char.isalpha() for char in queries), name
 
 
-def test_every_ordered_rating_has_a_sentence() -> None:
-    for definition in read_definitions().values():
-        for section in definition.sections:
-            if section.signal and SIGNAL_KINDS[section.signal.kind].ordered:
-                assert set(section.scale) <= set(section.sentences), section.key
+@pytest.mark.parametrize("name", SECTIONS)
+def test_every_ordered_rating_has_a_sentence(name: str) -> None:
+    for section in read_definitions()[name].sections:
+        if section.signal and SIGNAL_KINDS[section.signal.kind].ordered:
+            assert set(section.scale) <= set(section.sentences), section.key
+        reading = section.reading
+        if reading and reading.signal and SIGNAL_KINDS[reading.signal.kind].ordered:
+            assert set(section.scale) <= {*section.sentences, *reading.sentences}, section.key
+
+
+@pytest.mark.parametrize("name", SECTIONS)
+def test_an_engine_that_reads_can_rate_every_section_with_a_scale(name: str) -> None:
+    for section in read_definitions()[name].sections:
+        if section.scale:
+            measures_facts = section.signal is not None and not section.signal.counts_mentions
+            assert (section.reading and section.reading.signal) or measures_facts or not section.reading, section.key
+
+
+@pytest.mark.parametrize("name", [name for name in SECTIONS if name.startswith(("friendship", "family", "workplace"))])
+def test_every_section_that_quotes_is_answered_by_reading(name: str) -> None:
+    assert [section.key for section in read_definitions()[name].sections if not section.reading] == []
 
 
 @pytest.mark.django_db
 def test_a_migrate_loads_the_catalogue() -> None:
-    assert Category.objects.get(pk="romantic").price == 400
+    assert {category.pk: category.price for category in Category.objects.all()} == CATEGORY_PRICES
     assert {insight_type.id: insight_type.price for insight_type in InsightType.objects.all()} == PRICES
 
 
@@ -146,7 +204,7 @@ def test_the_command_reports_counts_and_kept_rows() -> None:
     InsightType.objects.filter(pk="love_language").update(price=75)
     out = StringIO()
     call_command("load_catalogue", stdout=out)
-    assert "0 added, 0 updated, 6 unchanged, 1 kept" in out.getvalue()
+    assert "0 added, 0 updated, 18 unchanged, 1 kept" in out.getvalue()
     assert "love_language was edited in the admin" in out.getvalue()
 
 

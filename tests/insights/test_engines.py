@@ -100,7 +100,7 @@ def parts_of(schema: Any) -> Iterator[dict[str, Any]]:
             yield from parts_of(value)
 
 
-@pytest.mark.parametrize("people", [2, 8, 200])
+@pytest.mark.parametrize("people", [2, 8, 30, 50, 200])
 @pytest.mark.parametrize("name", ["reading", "verification", *TYPES])
 def test_every_schema_stays_within_the_limits_of_structured_output(name: str, people: int) -> None:
     if name == "reading":

@@ -26,6 +26,15 @@ TYPES = (
     "conflict_resolution",
     "future_planning",
     "playfulness_romance",
+    "friendship_trust_loyalty",
+    "friendship_support_dynamics",
+    "friendship_vitality",
+    "family_dynamics",
+    "family_emotional_climate",
+    "family_conflict_patterns",
+    "workplace_communication",
+    "workplace_collaboration",
+    "workplace_relationship_health",
 )
 A_DAY = timedelta(days=1)
 
@@ -76,7 +85,7 @@ WARM = repeat_daily(
     days=12,
 )
 COLD = repeat_daily(
-    (0, "please pay the electricity bill"),
+    (0, "the electricity bill is on the table"),
     (1, "done"),
     (0, "the plumber comes at nine"),
     (1, "ok"),
@@ -103,6 +112,55 @@ PLANS = repeat_daily(
     (1, "yes let's plan, savings first, tickets booked for goa in december"),
     days=8,
 )
+
+MATES = repeat_daily(
+    (0, "how are you yaar, did you reach home"),
+    (1, "haha yes, you wish, let's meet this weekend, movie and momos"),
+    (1, "i've got your back, count on me, i'll come with you to the bank"),
+    (0, "thank you, you are the best, i'll pick you up at nine"),
+    (1, "don't worry, you can do it, remember when we failed in chemistry"),
+    (0, "hahaha congrats on the job, can't wait"),
+    days=12,
+)
+LEFT_ALONE = repeat_daily(
+    (0, "you cancelled again, you let me down"),
+    (0, "i feel low today and nobody calls"),
+    (0, "don't worry, i am here for you, how are you"),
+    (1, "busy"),
+    days=12,
+)
+CLOSE_FAMILY = repeat_daily(
+    (0, "have you eaten beta, take care, love you"),
+    (1, "yes, thank you, miss you all ❤️"),
+    (2, "proud of you, god bless, khush raho"),
+    (1, "how are you papa, i will bring the medicine"),
+    days=12,
+)
+TENSE_FAMILY = repeat_daily(
+    (0, "you are wrong, tumhari galti, meri baat suno pehle"),
+    (1, "stop shouting, jhagda, i am fed up, leave it, rehne do"),
+    (0, "good for nothing, sharam aani chahiye, we have decided"),
+    (2, "baat chhodo, let's not talk about the house"),
+    days=12,
+)
+GOOD_TEAM = repeat_daily(
+    (0, "please check the slides, could you share an update"),
+    (1, "done, it's done and submitted, thanks"),
+    (2, "great work, well done, let's go with the second one"),
+    (1, "happy birthday! i'll take this one, i'm on it"),
+    (2, "thank you, i'll do it next week, haha"),
+    (0, "we decided, i will handle the rest"),
+    days=12,
+)
+HARSH_TEAM = repeat_daily(
+    (0, "wtf is this bullshit, you are incompetent, we have decided"),
+    (0, "shut up and do your job properly, i have decided"),
+    (1, "so stressed, too much work, i'll do it"),
+    (1, "i'll take it, i will handle it"),
+    (2, "ok"),
+    days=12,
+)
+FAMILY = ("Asha", "Ravi", "Meena")
 
 
 def test_balanced_and_lopsided_chats_are_distinguished() -> None:
@@ -197,6 +255,111 @@ def test_plans_count_as_shared_only_if_both_mention_them() -> None:
     assert get_section(write_insight("future_planning", alone), "alignment")["rating"] == "unclear"
 
 
+def test_loyal_and_disappointed_friends_are_distinguished() -> None:
+    good, bad = (write_insight("friendship_trust_loyalty", lines) for lines in (MATES, LEFT_ALONE))
+    assert get_section(good, "loyalty_signals")["rating"] == "often"
+    assert get_section(good, "trust_gaps")["rating"] == NOT_ENOUGH_DATA
+    assert get_section(bad, "loyalty_signals")["rating"] == NOT_ENOUGH_DATA
+    assert get_section(bad, "trust_gaps")["rating"] == "many"
+
+
+def test_mutual_and_one_sided_support_are_distinguished() -> None:
+    good, bad = (write_insight("friendship_support_dynamics", lines) for lines in (MATES, LEFT_ALONE))
+    assert get_section(bad, "reciprocity")["rating"] == "clearly_one_sided"
+    assert get_section(good, "checking_in")["rating"] == "often"
+    lines = repeat_daily((0, "don't worry, you can do it"), (1, "you got this, here for you"), days=12)
+    assert get_section(write_insight("friendship_support_dynamics", lines), "reciprocity")["rating"] == (
+        "highly_reciprocal"
+    )
+
+
+def test_lively_and_quiet_friendships_are_distinguished() -> None:
+    good, bad = (write_insight("friendship_vitality", lines) for lines in (MATES, LEFT_ALONE))
+    quiet = write_insight("friendship_vitality", repeat_daily((0, "hm"), days=12))
+    assert get_section(good, "energy_level")["rating"] == "moderate"
+    assert get_section(quiet, "energy_level")["rating"] == "quiet"
+    assert get_section(good, "shared_activities")["rating"] in ("wide", "some", NOT_ENOUGH_DATA)
+    assert get_ratings(good, "humor_banter")["Ravi"] in ("teasing", "memes_and_jokes", NOT_ENOUGH_DATA)
+    assert get_ratings(good, "enthusiasm") == {"Asha": "high", "Ravi": NOT_ENOUGH_DATA}
+    assert get_ratings(bad, "enthusiasm") == dict.fromkeys(PEOPLE, NOT_ENOUGH_DATA)
+
+
+def test_shared_and_single_decisions_of_a_family_are_distinguished() -> None:
+    shared = repeat_daily((0, "we have decided"), (1, "it is decided"), (2, "final karte hain"), days=8)
+    alone = repeat_daily((0, "i have decided, that's final"), (1, "hm"), (2, "ok"), days=16)
+    for lines, rating in ((shared, "shared"), (alone, "one_person_decides")):
+        finished = write_insight("family_dynamics", lines, people=FAMILY)
+        assert get_section(finished, "decision_making")["rating"] == rating
+    close = write_insight("family_dynamics", CLOSE_FAMILY, people=FAMILY)
+    assert get_ratings(close, "visible_roles")["Asha"] == "carer"
+
+
+def test_warm_and_cool_families_are_distinguished() -> None:
+    close, tense = (
+        write_insight("family_emotional_climate", lines, people=FAMILY) for lines in (CLOSE_FAMILY, TENSE_FAMILY)
+    )
+    assert get_section(close, "overall_warmth")["rating"] == "very_warm"
+    assert get_section(tense, "overall_warmth")["rating"] == NOT_ENOUGH_DATA
+    assert get_section(tense, "emotional_avoidance")["rating"] == "often"
+    assert get_section(close, "emotional_avoidance")["rating"] == NOT_ENOUGH_DATA
+
+
+def test_tense_and_calm_families_are_distinguished() -> None:
+    close, tense = (
+        write_insight("family_conflict_patterns", lines, people=FAMILY) for lines in (CLOSE_FAMILY, TENSE_FAMILY)
+    )
+    assert get_section(tense, "conflict_presence")["rating"] == "frequent"
+    assert get_section(tense, "patterns_to_address")["rating"] == "several"
+    assert get_ratings(tense, "individual_styles")["Asha"] == "competitive"
+    assert get_ratings(tense, "individual_styles")["Ravi"] == "avoidant"
+    assert {entry["rating"] for entry in close["sections"]} == {None, NOT_ENOUGH_DATA}
+
+
+def test_tones_and_reply_times_of_teams_are_distinguished() -> None:
+    good, harsh = (write_insight("workplace_communication", lines, people=FAMILY) for lines in (GOOD_TEAM, HARSH_TEAM))
+    assert get_ratings(good, "tone_professionalism")["Asha"] == "professional"
+    assert get_ratings(harsh, "tone_professionalism")["Asha"] == "inappropriately_informal"
+    slow = [Line(day % 3, "the file is in the folder", timedelta(hours=3)) for day in range(60)]
+    assert get_section(good, "responsiveness")["rating"] == "highly_responsive"
+    assert get_section(write_insight("workplace_communication", slow, people=FAMILY), "responsiveness")["rating"] == (
+        "unresponsive"
+    )
+
+
+def test_even_and_uneven_loads_of_teams_are_distinguished() -> None:
+    even = repeat_daily((0, "i'll take this"), (1, "i'll do it"), (2, "i'm on it, final call made"), days=12)
+    uneven = write_insight("workplace_collaboration", HARSH_TEAM, people=FAMILY)
+    finished = write_insight("workplace_collaboration", even, people=FAMILY)
+    assert get_section(finished, "workload_balance")["rating"] == "well_balanced"
+    assert get_section(uneven, "workload_balance")["rating"] == "clearly_imbalanced"
+    assert get_section(uneven, "decision_making")["rating"] == "one_person_decides"
+
+
+def test_respectful_and_harsh_teams_are_distinguished() -> None:
+    good, harsh = (
+        write_insight("workplace_relationship_health", lines, people=FAMILY) for lines in (GOOD_TEAM, HARSH_TEAM)
+    )
+    assert get_section(good, "positive_reinforcement")["rating"] == "frequent"
+    assert get_section(harsh, "mutual_respect")["rating"] == "low"
+    assert get_section(harsh, "stress_signals")["rating"] == "many"
+    assert get_section(good, "mutual_respect")["rating"] == NOT_ENOUGH_DATA
+
+
+def test_a_question_that_takes_reading_is_not_answered_by_counting() -> None:
+    finished = write_insight("friendship_trust_loyalty", [*MATES, *LEFT_ALONE])
+    for key in ("reliability_patterns", "promise_keeping", "confidentiality"):
+        section = get_section(finished, key)
+        assert section["rating"] == NOT_ENOUGH_DATA
+        assert section["finding"].startswith("Counting words cannot answer this: it takes an engine that reads")
+    assert get_section(finished, "reliability_patterns")["evidence"] == []
+    assert "3 more take an engine that reads the chat." in finished["overall"]["summary"]
+
+
+def test_questions_that_take_reading_leave_no_score_of_the_few_others() -> None:
+    lines = repeat_daily((0, "i'll take this"), (1, "i'll do it"), (2, "i'm on it"), days=12)
+    assert write_insight("workplace_collaboration", lines, people=FAMILY)["overall"]["score"] is None
+
+
 def test_findings_state_what_was_counted() -> None:
     lines = [*repeat_daily((0, "haha"), (1, "ok then"), days=31), *repeat_daily((0, "the bus is late"), days=9)]
     finding = get_section(write_insight("playfulness_romance", lines), "overall_playfulness")["finding"]
@@ -213,7 +376,8 @@ def test_a_chat_of_a_few_lines_gets_no_score() -> None:
 
 @pytest.mark.parametrize("name", TYPES)
 def test_no_message_is_quoted_twice(name: str) -> None:
-    numbers = Counter(message["number"] for message in list_quoted(write_insight(name, [*WARM, *QUARREL, *PLANS])))
+    lines = [*WARM, *QUARREL, *PLANS, *MATES, *GOOD_TEAM]
+    numbers = Counter(message["number"] for message in list_quoted(write_insight(name, lines, people=FAMILY)))
     assert numbers.total() > 2
     assert max(numbers.values()) == 1
 
@@ -420,7 +584,7 @@ def test_the_summary_says_only_what_rated_sections_say(name: str, lines: list[Li
     match = re.match(rf"{counted}(: too few for a score)?\.", summary)
     assert match
     assert bool(match[1]) == (finished["overall"]["score"] is None)
-    said = summary[match.end() :]
+    said = re.sub(r"^ \d+ more takes? an engine that reads the chat\.", "", summary[match.end() :])
     for section in get_definition(name).sections:
         rating = get_section(finished, section.key)["rating"]
         if rating in section.scale and (sentence := section.sentences.get(str(rating), "")):
