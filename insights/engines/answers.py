@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
@@ -110,6 +110,14 @@ class WrittenInsight:
 
 def writing_schema(definition: Definition, people_count: int) -> dict[str, Any]:
     """Return the JSON schema of an answer about a type: claims for each section that quotes, and recommendations."""
+    quoting = tuple(section.key for section in definition.sections if section.evidence.max)
+    rated = tuple(section.key for section in definition.sections if section.scale)
+    return _build_writing_schema(quoting, rated, people_count)
+
+
+# Building the models takes 20 ms, as much as everything else that an insight needs from this process.
+@lru_cache(maxsize=256)
+def _build_writing_schema(quoting: tuple[str, ...], rated: tuple[str, ...], people_count: int) -> dict[str, Any]:
     people = tuple(f"P{index + 1}" for index in range(people_count))
     is_listed = people_count <= MAX_LISTED_PEOPLE
     claim: Any = create_model(
@@ -119,14 +127,13 @@ def writing_schema(definition: Definition, people_count: int) -> dict[str, Any]:
         person=(_one_of((*people, _EVERYBODY)) if is_listed else str, ...),
     )
     section: Any = create_model("Section", __base__=_SectionPart, claims=(list[claim], ...))
-    quoting = [section.key for section in definition.sections if section.evidence.max]
     # Fields are numbered, because a key can be a name that pydantic reserves.
     fields: dict[str, Any] = {f"section_{n}": (section, Field(alias=key)) for n, key in enumerate(quoting)}
     person: Any = _one_of(people) if is_listed else str
     recommendation: Any = create_model(
         "Recommendation",
         __base__=_RecommendationPart,
-        section=(_one_of(section.key for section in definition.sections if section.scale), ...),
+        section=(_one_of(rated), ...),
         people=(list[person], ...),
     )
     return flat_schema(
@@ -182,6 +189,7 @@ def parse_writing(answer: str | bytes, definition: Definition, *, people_count: 
     return WrittenInsight(parsed.can_judge, tuple(claims), frozenset(declined), tuple(recommendations), dropped)
 
 
+@cache
 def verification_schema() -> dict[str, Any]:
     """Return the JSON schema of the verdicts on claims, which are numbered from 1."""
     return flat_schema(create_model("Verification", __base__=_VerificationAnswer, verdicts=(list[_VerdictPart], ...)))
