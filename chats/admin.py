@@ -122,7 +122,8 @@ class ChatAdmin(OwnedAdmin):
         ("indexing", "waiting_for"),
         ("chunk_count", "indexed_at"),
         ("index_requested_at", "index_dispatched_at", "index_lease_expires_at"),
-        ("index_attempt", "index_error_code"),
+        ("index_attempt", "index_error_code", "index_not_before"),
+        "index_engine",
     )
     readonly_fields = (
         "id",
@@ -136,6 +137,8 @@ class ChatAdmin(OwnedAdmin):
         "index_lease_expires_at",
         "index_attempt",
         "index_error_code",
+        "index_not_before",
+        "index_engine",
     )
 
     @label("indexing")
@@ -157,6 +160,8 @@ class ChatAdmin(OwnedAdmin):
             return f"leased by a worker until {chat.index_lease_expires_at:%H:%M:%S}"
         if chat.index_requested_at is None:
             return "not requested yet"
+        if chat.index_not_before is not None and chat.index_not_before > chat.looked_at:
+            return f"{chat.index_error_code}: next attempt at {chat.index_not_before:%H:%M:%S}"
         return f"waiting for a worker for {durations.format_short(chat.looked_at - chat.index_requested_at)}"
 
 

@@ -4,7 +4,7 @@ A pause of CONVERSATION_GAP_SECONDS starts a new conversation. Within a conversa
 tokens, and ends earlier at a shorter pause, where the subject often changes too. Senders' names, system lines
 and placeholders are not embedded: they occur in every chunk, so they distinguish none.
 
-A chunk is embedded as several short texts, and its closest text counts. The local engine averages the vectors
+A chunk is embedded as one or several texts, and its closest text counts. The local engine averages the vectors
 of words, and an average over 250 tokens means little. Of passages hidden in 4,000 everyday messages, vectors
 alone ranked the right chunk first in 16 % of the searches with one vector per chunk, in 50 % with texts of 120
 bytes, and in 4 % with such texts that include the senders' names.
@@ -25,6 +25,7 @@ MAX_CHUNK_BYTES = 900
 #: UTF-8 bytes from which a pause ends a chunk.
 MIN_PAUSED_CHUNK_BYTES = 300
 MAX_CHUNK_MESSAGES = 60
+#: UTF-8 bytes of one text, for an engine that averages the vectors of words.
 MAX_TEXT_BYTES = 120
 #: A longer message is embedded as several texts of this many characters. Text beyond their number is not embedded.
 MAX_MESSAGE_TEXT_CHARS, MAX_MESSAGE_TEXTS = 400, 10
@@ -43,8 +44,11 @@ class ChunkDraft(NamedTuple):
     texts: list[str]
 
 
-def chunk_messages(batches: Iterable[Batch]) -> Iterator[ChunkDraft]:
-    """Yield chunks in message order; conversations count from 0. A message longer than a chunk is a chunk by itself."""
+def chunk_messages(batches: Iterable[Batch], *, text_bytes: int = MAX_TEXT_BYTES) -> Iterator[ChunkDraft]:
+    """Yield chunks in message order; conversations count from 0. A message longer than a chunk is a chunk by itself.
+
+    The messages of a chunk are joined to texts of at most `text_bytes` UTF-8 bytes.
+    """
     conversation, previous_seconds = 0, None
     messages: list[str] = []
     first = last = size = count = 0
@@ -64,7 +68,7 @@ def chunk_messages(batches: Iterable[Batch]) -> Iterator[ChunkDraft]:
                 or (pause >= PAUSE_SECONDS and size >= MIN_PAUSED_CHUNK_BYTES)
                 or count >= MAX_CHUNK_MESSAGES
             ):
-                yield _draft(conversation, first, last, size, messages)
+                yield _draft(conversation, first, last, size, messages, text_bytes=text_bytes)
                 messages, size, count = [], 0, 0
                 conversation += pause >= CONVERSATION_GAP_SECONDS
             if not count:
@@ -73,7 +77,7 @@ def chunk_messages(batches: Iterable[Batch]) -> Iterator[ChunkDraft]:
             if written:
                 messages.append(written)
     if count:
-        yield _draft(conversation, first, last, size, messages)
+        yield _draft(conversation, first, last, size, messages, text_bytes=text_bytes)
 
 
 def written_text(kind: int, text: str) -> str:
@@ -83,14 +87,16 @@ def written_text(kind: int, text: str) -> str:
     return text.partition("\n")[2] if kind in _CAPTIONED else ""
 
 
-def _draft(conversation: int, first: int, last: int, size_bytes: int, messages: list[str]) -> ChunkDraft:
+def _draft(
+    conversation: int, first: int, last: int, size_bytes: int, messages: list[str], *, text_bytes: int
+) -> ChunkDraft:
     """Return a chunk whose texts join short messages and split long ones."""
     texts: list[str] = []
     joined: list[str] = []
     joined_bytes = 0
     for message in messages:
         added = len(message.encode(errors="replace"))
-        if joined and joined_bytes + added > MAX_TEXT_BYTES:
+        if joined and joined_bytes + added > text_bytes:
             texts.append("\n".join(joined))
             joined, joined_bytes = [], 0
         if len(message) > MAX_MESSAGE_TEXT_CHARS:

@@ -1,8 +1,8 @@
 """Embed texts as vectors that are close if their meanings are close. EMBEDDING_ENGINE names the engine.
 
-`local` is wordllama, whose model is included in its wheel: it needs no network and no key. It averages the
-vectors of a text's tokens. Hindi in Latin letters therefore finds Hinglish but not English, and search across
-languages is not promised.
+`gemini` is in chats/gemini_embedding.py. `local` is wordllama, whose model is included in its wheel: it needs no
+network and no key. It averages the vectors of a text's tokens. Hindi in Latin letters therefore finds Hinglish but not
+English, and search across languages is not promised.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from threading import Lock
 from typing import Any, Protocol
@@ -17,6 +18,9 @@ from typing import Any, Protocol
 import numpy as np
 from django.conf import settings
 from numpy.typing import NDArray
+
+from chats.chunking import MAX_TEXT_BYTES
+from chats.embedding_engines import ENGINES
 
 #: Characters of a text that are embedded. This is several times a chunk, and it bounds the cost of one text.
 MAX_TEXT_CHARS = 4_000
@@ -26,20 +30,48 @@ Vectors = NDArray[np.float32]
 
 
 class EmbeddingEngine(Protocol):
-    """An engine that embeds texts. `name` is stored with the vectors: those of two engines cannot be compared."""
+    """An engine that embeds texts.
 
-    name: str
-    dimensions: int
+    `name` is stored with the vectors: it names the model, the size, and the version of what is written before a text.
+    Vectors of two names cannot be compared. `leaves_machine` says whether texts are sent to a provider; they are masked
+    before (chats/masking.py). `text_bytes` is how much of a chunk is embedded as one text.
+    """
+
+    @property
+    def name(self) -> str:
+        """The name of what its vectors are comparable with; at most 64 characters."""
+        ...
+
+    @property
+    def dimensions(self) -> int:
+        """The size of a vector."""
+        ...
+
+    @property
+    def leaves_machine(self) -> bool:
+        """Whether texts are sent to a provider."""
+        ...
+
+    @property
+    def text_bytes(self) -> int:
+        """UTF-8 bytes of the messages of a chunk that are embedded together."""
+        ...
 
     def embed(self, texts: Sequence[str]) -> Vectors:
-        """Return one row per text, of length 1, or all zeros for a text without words."""
+        """Return one row per text, of length 1, or all zeros for a text without words. Raise EngineError."""
+        ...
+
+    def embed_queries(self, queries: Sequence[str]) -> Vectors:
+        """Return one row per query, to be compared with the rows of texts. Raise EngineError."""
         ...
 
 
 @cache
 def get_engine() -> EmbeddingEngine:
     """Return the engine of this process. Its model is loaded with the first text."""
-    return {"local": LocalEmbeddingEngine}[settings.EMBEDDING_ENGINE]()
+    module, _, name = ENGINES[settings.EMBEDDING_ENGINE].rpartition(".")
+    engine: EmbeddingEngine = getattr(import_module(module), name)()
+    return engine
 
 
 class LocalEmbeddingEngine:
@@ -49,6 +81,9 @@ class LocalEmbeddingEngine:
     # (tests/benchmarks/retrieval.py: mean reciprocal rank 0.64 instead of 0.65).
     dimensions = 128
     name = f"wordllama-l2-supercat-{dimensions}"
+    leaves_machine = False
+    #: An average of the vectors of many words means little (chats/chunking.py).
+    text_bytes = MAX_TEXT_BYTES
 
     def __init__(self) -> None:
         self._load_lock = Lock()
@@ -71,6 +106,10 @@ class LocalEmbeddingEngine:
         lengths = np.linalg.norm(rows, axis=1, keepdims=True)
         np.divide(rows, lengths, out=rows, where=lengths > 0)
         return rows
+
+    def embed_queries(self, queries: Sequence[str]) -> Vectors:
+        """Return one row per query, as `embed` does."""
+        return self.embed(queries)
 
 
 def _load_model() -> tuple[Any, Vectors]:

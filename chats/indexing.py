@@ -1,5 +1,8 @@
 """Indexing: split a chat into chunks and embed them, so that it can be searched.
 
+An index belongs to its embedding engine: the model, the size of its vectors, and what is written before a text. If any
+of them changes, all chats are indexed again, a few at a time (`request_outdated`).
+
 Postgres is the queue (relivchats/leases.py): a chat that was requested and whose `vector_status` is pending is due. A
 Celery message only wakes a worker.
 """
@@ -7,25 +10,31 @@ Celery message only wakes a worker.
 from __future__ import annotations
 
 import logging
+import random
+from contextlib import AbstractContextManager, nullcontext
+from datetime import timedelta
 from functools import partial
 from itertools import islice
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import numpy as np
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import Case, F, PositiveIntegerField, Value, When
 from django.db.models.functions import Now
 
 from chats import embedding, vectors
 from chats.bulk_copy import copy_rows
 from chats.chunking import chunk_messages
+from chats.embedding import EmbeddingEngine
+from chats.masking import mask_texts
 from chats.models import Chat, Chunk
 from chats.signals import indexing_finished
 from chats.transcript import TranscriptReader
 from chats.vectors import Float16Vectors
 from relivchats.crypto import CannotOpen
-from relivchats.leases import Lease, LeaseQueue
+from relivchats.language_models.errors import EngineError, EngineRateLimited
+from relivchats.leases import Lease, LeaseQueue, LeaseRenewer
 from relivchats.wakeups import CoalescingThread
 
 logger = logging.getLogger(__name__)
@@ -36,6 +45,13 @@ MAX_ATTEMPTS = 3
 _CHUNKS_PER_STEP = 1_000
 #: Chats that one round dispatches or recovers; the next round takes the rest.
 _BATCH = 200
+#: Chats of another engine are requested while fewer than this many are due: those of people who wait come soon.
+_MAX_OUTDATED_DUE = 20
+
+#: After an attempt that the embedding engine failed, by its number. After any other, REDISPATCH_SECONDS.
+_RETRY_AFTER_SECONDS = (30, 120)
+#: After an error that an operator corrects.
+_MISCONFIGURED_SECONDS = 60
 
 queue = LeaseQueue(
     model=Chat,
@@ -48,6 +64,8 @@ queue = LeaseQueue(
     lease_expired=Chat.objects.index_lease_expired,
     max_attempts=MAX_ATTEMPTS,
 )
+# Calls of a provider wait for its quota, longer than a lease.
+_renewer = LeaseRenewer(queue)
 
 
 class ChunkRow(NamedTuple):
@@ -80,6 +98,7 @@ def request(chat: Chat) -> None:
         index_dispatched_at=None,
         index_attempt=0,
         index_error_code="",
+        index_not_before=None,
     )
     transaction.on_commit(_dispatch_soon)
 
@@ -101,8 +120,19 @@ def request_from(chat_id: UUID, *, first_number: int) -> None:
         index_lease_expires_at=None,
         index_attempt=0,
         index_error_code="",
+        index_not_before=None,
     )
     transaction.on_commit(_dispatch_soon)
+
+
+def request_outdated() -> int:
+    """Request indexing of some chats that another embedding engine indexed. Return how many."""
+    room = _MAX_OUTDATED_DUE - Chat.objects.index_due().order_by()[:_MAX_OUTDATED_DUE].count()
+    outdated = Chat.objects.indexed_by_another_engine(embedding.get_engine().name)
+    chats = list(outdated.order_by().only("pk")[: max(0, room)])
+    for chat in chats:
+        request(chat)
+    return len(chats)
 
 
 def dispatch() -> int:
@@ -118,12 +148,20 @@ def index_chat(chat_id: UUID) -> bool:
     lease = queue.claim(chat_id)
     if lease is None:
         return False
+    engine = embedding.get_engine()
+    renewing: AbstractContextManager[None] = _renewer.renewing(lease) if engine.leaves_machine else nullcontext()
     try:
         chat = queue.held(lease).first()
         if chat is None:
             raise _LeaseLost
-        parts, matrix = _build(chat, lease)
-        _store(chat, lease, parts, matrix)
+        build = _Build(chat, engine)
+        try:
+            with renewing:
+                build.run(lease)
+        except EngineError as error:
+            _release_or_fail_after(error, lease, build)
+            return False
+        _store(build, lease)
     except _LeaseLost:
         logger.warning("indexing lease lost", extra={"chat": str(chat_id)})
         return False
@@ -131,7 +169,7 @@ def index_chat(chat_id: UUID) -> bool:
         logger.exception("indexing failed", extra={"chat": str(chat_id), "attempt": lease.attempt})
         _release_or_fail(lease, error_code=_error_code(error))
         return False
-    logger.info("chat indexed", extra={"chat": str(chat_id), "chunks": len(parts)})
+    logger.info("chat indexed", extra={"chat": str(chat_id), "chunks": len(build.parts)})
     return True
 
 
@@ -148,23 +186,52 @@ def recover() -> int:
     return recovered
 
 
-def _build(chat: Chat, lease: Lease) -> tuple[list[ChunkRow], Float16Vectors]:
-    """Return the rows of all chunks and the matrix of their vectors, one row per text, in the same order."""
-    engine = embedding.get_engine()
-    parts, matrices, conversation, first_number = _load_finished_part(chat)
-    chunks = chunk_messages(TranscriptReader(chat).batches(first=first_number))
-    while step := list(islice(chunks, _CHUNKS_PER_STEP)):
-        if not queue.renew(lease):
+class _Build:
+    """The rows of a chat's chunks and the matrices of their vectors, one row per text, in the same order."""
+
+    def __init__(self, chat: Chat, engine: EmbeddingEngine) -> None:
+        self.chat = chat
+        self.engine = engine
+        self.engine_name = engine.name
+        self.parts, self.matrices, self._conversation, self._first_number = _load_finished_part(chat, engine)
+        self._kept = len(self.parts)
+
+    def run(self, lease: Lease) -> None:
+        """Chunk and embed what is missing. Raise EngineError or _LeaseLost; what was made before the error stays."""
+        batches = TranscriptReader(self.chat).batches(first=self._first_number)
+        chunks = chunk_messages(batches, text_bytes=self.engine.text_bytes)
+        while step := list(islice(chunks, _CHUNKS_PER_STEP)):
+            if not queue.renew(lease):
+                raise _LeaseLost
+            texts = mask_texts(self.engine, self.chat, [text for chunk in step for text in chunk.texts])
+            if self.engine.leaves_machine:
+                _close_connection()
+            self.matrices.append(self.engine.embed(texts).astype(np.float16))
+            self.parts += (
+                ChunkRow(number, self._conversation + chunk.conversation, *chunk[1:4], len(chunk.texts), self.chat.pk)
+                for number, chunk in enumerate(step, start=len(self.parts))
+            )
+        if not self.parts:
+            # Every chat has messages, so this one was erased meanwhile.
             raise _LeaseLost
-        matrices.append(engine.embed([text for chunk in step for text in chunk.texts]).astype(np.float16))
-        parts += (
-            ChunkRow(number, conversation + chunk.conversation, *chunk[1:4], len(chunk.texts), chat.pk)
-            for number, chunk in enumerate(step, start=len(parts))
-        )
-    if not parts:
-        # Every chat has messages, so this one was erased meanwhile.
-        raise _LeaseLost
-    return parts, np.concatenate(matrices)
+
+    @property
+    def is_worth_keeping(self) -> bool:
+        """Whether the next attempt can continue from what was made, and no complete index is lost for it."""
+        replaces_complete = self.chat.is_searchable and self.chat.index_from_number is None
+        return len(self.parts) > self._kept and not replaces_complete
+
+    def store(self) -> None:
+        """Replace the chat's chunks and vectors. Call it in a transaction that holds the chat's row."""
+        Chunk.objects.filter(chat=self.chat.pk).delete()
+        copy_rows("chunks", _CHUNK_TYPES, self.parts)
+        vectors.store(self.chat, np.concatenate(self.matrices), engine=self.engine_name)
+
+
+def _close_connection() -> None:
+    # Inside a transaction, as in tests, the connection is not this module's to close.
+    if not connection.in_atomic_block:
+        connection.close()
 
 
 class _FinishedPart(NamedTuple):
@@ -176,12 +243,12 @@ class _FinishedPart(NamedTuple):
     first_number: int
 
 
-def _load_finished_part(chat: Chat) -> _FinishedPart:
+def _load_finished_part(chat: Chat, engine: EmbeddingEngine) -> _FinishedPart:
     """Return the part that can be kept. It is empty unless messages were added to a chat that this engine indexed."""
     nothing = _FinishedPart([], [], 0, 1)
     if chat.index_from_number is None:
         return nothing
-    matrix = vectors.load_float16(chat, engine=embedding.get_engine().name)
+    matrix = vectors.load_float16(chat, engine=engine.name)
     stored = Chunk.objects.filter(chat=chat.pk).order_by("number").values_list(*ChunkRow._fields)
     parts = [ChunkRow(*row) for row in stored]
     if matrix is None or not parts or sum(part.vector_count for part in parts) != len(matrix):
@@ -194,7 +261,7 @@ def _load_finished_part(chat: Chat) -> _FinishedPart:
 
 
 @transaction.atomic
-def _store(chat: Chat, lease: Lease, parts: list[ChunkRow], matrix: Float16Vectors) -> None:
+def _store(build: _Build, lease: Lease) -> None:
     """Replace the chat's chunks and vectors. Raise _LeaseLost, and change nothing, if the lease was lost."""
     # First, because it locks the chat's row until the commit: a worker that took the chat over meanwhile matches no
     # row here, and one that comes later waits and finds the chat completed.
@@ -202,16 +269,53 @@ def _store(chat: Chat, lease: Lease, parts: list[ChunkRow], matrix: Float16Vecto
         lease,
         status=Chat.VectorStatus.COMPLETED,
         index_error_code="",
+        index_not_before=None,
         index_from_number=None,
+        index_engine=build.engine_name,
         indexed_at=Now(),
-        chunk_count=len(parts),
+        chunk_count=len(build.parts),
     )
     if not finished:
         raise _LeaseLost
-    Chunk.objects.filter(chat=chat.pk).delete()
-    copy_rows("chunks", _CHUNK_TYPES, parts)
-    vectors.store(chat, matrix, engine=embedding.get_engine().name)
-    _announce_on_commit(chat.pk)
+    build.store()
+    _announce_on_commit(build.chat.pk)
+
+
+@transaction.atomic
+def _release_or_fail_after(error: EngineError, lease: Lease, build: _Build) -> None:
+    """Make the chat due again when the engine can be called again, or fail it. Raise _LeaseLost if the lease was lost.
+
+    What was embedded so far is stored: it was paid for, and the next attempt continues after it.
+    """
+    extra = {"chat": str(lease.row_id), "attempt": lease.attempt, "error_code": error.code}
+    if not error.may_retry or (error.uses_attempt and lease.attempt >= MAX_ATTEMPTS):
+        if not _fail(lease, error_code=error.code):
+            raise _LeaseLost
+        return
+    if isinstance(error, EngineRateLimited):
+        # The jitter keeps the chats that the provider rejected together from returning together.
+        seconds = error.retry_after_seconds + random.uniform(0, 5)
+    elif error.uses_attempt:
+        seconds = _RETRY_AFTER_SECONDS[min(lease.attempt, len(_RETRY_AFTER_SECONDS)) - 1]
+    else:
+        seconds = _MISCONFIGURED_SECONDS
+    updates: dict[str, Any] = {}
+    if build.is_worth_keeping:
+        # Any number: what is stored decides where the next attempt continues.
+        updates["index_from_number"] = build.chat.index_from_number or 1
+    released = queue.release(
+        lease,
+        index_attempt=F("index_attempt") - (0 if error.uses_attempt else 1),
+        index_not_before=Now() + timedelta(seconds=seconds),
+        index_dispatched_at=None,
+        index_error_code=error.code,
+        **updates,
+    )
+    if not released:
+        raise _LeaseLost
+    if updates:
+        build.store()
+    logger.warning("indexing rescheduled", extra={**extra, "seconds": round(seconds), "chunks": len(build.parts)})
 
 
 @transaction.atomic
@@ -220,10 +324,15 @@ def _release_or_fail(lease: Lease, *, error_code: str) -> bool:
     if lease.attempt < MAX_ATTEMPTS:
         # `index_dispatched_at` stays, so the next attempt follows REDISPATCH_SECONDS after the message of this one.
         return queue.release(lease, index_error_code=error_code)
-    if not queue.finish(lease, status=Chat.VectorStatus.FAILED, index_error_code=error_code):
+    return _fail(lease, error_code=error_code)
+
+
+def _fail(lease: Lease, *, error_code: str) -> bool:
+    """Fail the chat. Return False if the lease was lost."""
+    if not queue.finish(lease, status=Chat.VectorStatus.FAILED, index_error_code=error_code, index_not_before=None):
         return False
     # Operators search the log for this text.
-    logger.error(f"failed after {MAX_ATTEMPTS} attempts", extra={"chat": str(lease.row_id), "error_code": error_code})
+    logger.error(f"failed after {lease.attempt} attempts", extra={"chat": str(lease.row_id), "error_code": error_code})
     _announce_on_commit(lease.row_id)
     return True
 

@@ -14,6 +14,7 @@ from django.db.models.functions import Now
 # Not functools.cached_property: in Python 3.11 it takes a lock that all instances share, so threads would wait.
 from django.utils.functional import cached_property
 
+from chats.embedding import get_engine
 from chats.people import People, Person
 from chats.projection import Projection
 from relivchats.crypto import DataKey, keyring
@@ -34,8 +35,15 @@ class ChatQuerySet(models.QuerySet["Chat"]):
         return self.filter(pk=chat.pk, sealed_title=chat.sealed_title, sealed_statistics=chat.sealed_statistics)
 
     def index_due(self) -> Self:
-        """Return chats whose indexing was requested and that no worker has claimed."""
-        return self.filter(vector_status=Chat.VectorStatus.PENDING, index_requested_at__isnull=False)
+        """Return chats whose indexing was requested, whose time has come and that no worker has claimed."""
+        requested = self.filter(vector_status=Chat.VectorStatus.PENDING, index_requested_at__isnull=False)
+        return requested.filter(Q(index_not_before=None) | Q(index_not_before__lte=Now()))
+
+    def indexed_by_another_engine(self, name: str) -> Self:
+        """Return indexed chats whose vectors are not those of the engine with this name."""
+        # Not `exclude`, which reads every chat: for these two comparisons there is an index.
+        other = Q(index_engine__lt=name) | Q(index_engine__gt=name)
+        return self.filter(other, vector_status=Chat.VectorStatus.COMPLETED)
 
     def index_lease_expired(self) -> Self:
         """Return chats whose worker stopped renewing its lease."""
@@ -120,6 +128,17 @@ class Chat(models.Model):
     index_lease_expires_at = models.DateTimeField(null=True, editable=False)
     index_attempt = models.PositiveSmallIntegerField(default=0, editable=False)
     index_error_code = models.CharField(max_length=64, blank=True, editable=False)
+    index_not_before = models.DateTimeField(
+        null=True, editable=False, help_text="The next attempt waits until then: the provider accepts no calls."
+    )
+    index_engine = models.CharField(
+        max_length=64,
+        blank=True,
+        db_default="",
+        default="",
+        editable=False,
+        help_text="The embedding engine of the finished index, with its model, size and prefix version.",
+    )
     index_from_number = models.PositiveIntegerField(
         null=True, editable=False, help_text="Chunks that end before this message are kept."
     )
@@ -140,6 +159,7 @@ class Chat(models.Model):
             models.Index(
                 fields=["index_lease_expires_at"], name="chats_index_leased", condition=Q(vector_status="indexing")
             ),
+            models.Index(fields=["index_engine"], name="chats_by_index_engine", condition=Q(vector_status="completed")),
             models.Index(fields=["vector_status"], name="chats_vector_failed", condition=Q(vector_status="failed")),
         ]
         constraints = [
@@ -221,8 +241,11 @@ class Chat(models.Model):
 
     @property
     def is_searchable(self) -> bool:
-        """Return whether a part of the chat was indexed. That part stays searchable while the chat is indexed again."""
-        return self.indexed_at is not None
+        """Return whether a part of the chat was indexed by the embedding engine in use.
+
+        That part stays searchable while the chat is indexed again.
+        """
+        return self.indexed_at is not None and self.index_engine == get_engine().name
 
     def context(self, column: str) -> str:
         """Return the seal context of a column of this chat. A value moved to another column or chat does not open."""

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from chats import embedding, vectors
 from chats.chunking import written_text
 from chats.exports.parsed import Message, MessageKind
+from chats.masking import mask_texts
 from chats.models import Chat, Chunk
 from chats.signals import chat_erasing
 from chats.transcript import TranscriptReader
@@ -32,6 +33,7 @@ _MAX_RANK = 200
 _DAY_SECONDS = 86_400
 _MAX_CACHED_SEARCHERS = 2
 _CACHE_SECONDS = 60.0
+_NOT_SEARCHABLE = "Ask for it to be indexed, and try again when its vector status is completed."
 _NO_POSITIONS = np.zeros(0, np.int64)
 
 
@@ -78,6 +80,8 @@ class Searcher:
     def __init__(self, chat: Chat) -> None:
         """Load the chat's index. Raise NotSearchable unless it was built by the embedding engine in use."""
         engine = embedding.get_engine()
+        if not chat.is_searchable:
+            raise NotSearchable(_NOT_SEARCHABLE)
         matrix = vectors.load(chat, engine=engine.name)
         chunk_rows = Chunk.objects.filter(chat=chat.pk).order_by("number")
         rows = list(chunk_rows.values_list(*ChunkRange._fields, "vector_count"))
@@ -86,7 +90,7 @@ class Searcher:
         self._chunk_of_vector = np.repeat(np.arange(len(rows)), [row[-1] for row in rows])
         # Vectors and chunks are read by two queries. In between, the chat can be indexed again or erased.
         if matrix is None or len(matrix) != len(self._chunk_of_vector):
-            raise NotSearchable("Ask for it to be indexed, and try again when its vector status is completed.")
+            raise NotSearchable(_NOT_SEARCHABLE)
         self.chat = chat
         self._engine = engine
         self._matrix = matrix
@@ -119,7 +123,10 @@ class Searcher:
         self._chunk_of_text = np.maximum(np.searchsorted(first_numbers, numbers, side="right") - 1, 0)
 
     def search(self, queries: Sequence[str], *, limit: int) -> list[Hit]:
-        """Return the chunks that match any of the queries best, best first."""
+        """Return the chunks that match any of the queries best, best first.
+
+        Raise EngineError if the embedding engine does not answer.
+        """
         scores: dict[int, float] = {}
         for scores_by_chunk in (self._score_by_vectors(queries), self._score_by_words(queries)):
             for rank, number in enumerate(_rank(scores_by_chunk), start=1):
@@ -180,7 +187,9 @@ class Searcher:
     def _score_by_vectors(self, queries: Sequence[str]) -> NDArray[np.float32]:
         """Return for each chunk the highest cosine similarity of any of its vectors to any query."""
         best = np.full(len(self.chunks), -1.0, np.float32)
-        np.maximum.at(best, self._chunk_of_vector, vectors.max_similarity(self._matrix, self._engine.embed(queries)))
+        masked = mask_texts(self._engine, self.chat, queries)
+        similarity = vectors.max_similarity(self._matrix, self._engine.embed_queries(masked))
+        np.maximum.at(best, self._chunk_of_vector, similarity)
         return best
 
     def _score_by_words(self, queries: Sequence[str]) -> NDArray[np.float64]:
@@ -227,7 +236,7 @@ class _SearcherCache:
     def get(self, chat: Chat) -> Searcher:
         with self._lock:
             load_lock = self._load_locks.setdefault(chat.pk, threading.Lock())
-        version = (chat.indexed_at, *chat.content_version)
+        version = (chat.indexed_at, chat.is_searchable, *chat.content_version)
         # One lock per chat: of six insights that start together, one loads the chat and five wait for it.
         with load_lock:
             cached = self._cached.get(chat.pk)

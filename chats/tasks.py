@@ -17,5 +17,6 @@ def index_chat(chat_id: str) -> None:
 
 @shared_task(ignore_result=True)
 def dispatch() -> None:
-    """Publish a message for each chat that is due."""
+    """Publish a message for each chat that is due. Chats of another embedding engine become due, a few at a time."""
+    indexing.request_outdated()
     indexing.dispatch()

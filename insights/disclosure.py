@@ -13,7 +13,7 @@ from chats.chunking import BYTES_PER_TOKEN
 from chats.models import Chat
 from chats.transcript import TranscriptReader
 from insights import engines
-from insights.engines.base import EngineUnavailable
+from insights.engines.base import EngineError
 from insights.engines.model_engine import ModelEngine
 from insights.episodes import Window
 from insights.models import ChatReading, ReadWindow
@@ -91,7 +91,8 @@ def disclose(chat: Chat, *, after: int, limit: int) -> Disclosure:
     )
     try:
         pending = _find_pending(chat, engine)
-    except EngineUnavailable:
+    except EngineError:
+        # The chat is not searchable yet, or the engine that embeds the queries does not answer.
         return sent
     instruction_tokens = round(len(instructions.encode()) / BYTES_PER_TOKEN)
     transcript = TranscriptReader(chat)

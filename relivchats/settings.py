@@ -14,6 +14,7 @@ import environ
 from celery.schedules import crontab
 from django.core.exceptions import ImproperlyConfigured
 
+from chats.embedding_engines import ENGINES as EMBEDDING_ENGINES
 from insights.engines import ENGINES
 from relivchats import embedded
 from relivchats.crypto import Keyring
@@ -189,7 +190,7 @@ FILE_UPLOAD_HANDLERS = ["chats.upload_handler.BoundedMemoryUploadHandler"]
 # Insights
 
 INSIGHT_ENGINE = read("INSIGHT_ENGINE", one_of(*ENGINES), default="local")
-EMBEDDING_ENGINE = read("EMBEDDING_ENGINE", one_of("local"), default="local")
+EMBEDDING_ENGINE = read("EMBEDDING_ENGINE", one_of(*EMBEDDING_ENGINES), default="local")
 # A chat is read once, within this budget; a larger one is read where it matters.
 READING_TOKEN_BUDGET = read("READING_TOKEN_BUDGET", whole, default=400_000, least=1_000)
 VERIFY_CLAIMS = read("VERIFY_CLAIMS", boolean, default=True)
@@ -202,10 +203,14 @@ MODEL_REQUESTS_PER_MINUTE = read(
 MODEL_TOKENS_PER_MINUTE = read(
     "MODEL_TOKENS_PER_MINUTE", whole, default=1_000_000 if INSIGHT_ENGINE == "gemini" else 0, least=0
 )
+EMBEDDING_REQUESTS_PER_MINUTE = read("EMBEDDING_REQUESTS_PER_MINUTE", whole, default=300, least=0)
+EMBEDDING_TOKENS_PER_MINUTE = read("EMBEDDING_TOKENS_PER_MINUTE", whole, default=1_000_000, least=0)
 # Language models. An engine whose variables are missing is not available, but never prevents the start.
 GEMINI_API_KEY = read("GEMINI_API_KEY", secret, default="")
 GEMINI_LLM_MODEL = read("GEMINI_LLM_MODEL", str, default="gemini-3.8-flash")
 GEMINI_READING_MODEL = read("GEMINI_READING_MODEL", str, default="gemini-3.5-flash-lite")
+GEMINI_EMBEDDING_MODEL = read("GEMINI_EMBEDDING_MODEL", str, default="gemini-embedding-2")
+GEMINI_EMBEDDING_DIMENSIONS = read("GEMINI_EMBEDDING_DIMENSIONS", whole, default=768, least=128)
 GEMINI_BASE_URL = read("GEMINI_BASE_URL", base_url, default="https://generativelanguage.googleapis.com")
 OPENAI_BASE_URL = read("OPENAI_BASE_URL", base_url, default="")
 OPENAI_API_KEY = read("OPENAI_API_KEY", secret, default="")

@@ -10,7 +10,7 @@ import os
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from django.conf import settings
 
@@ -18,6 +18,8 @@ from relivchats.language_models.errors import EngineError, EngineMisconfigured, 
 
 if TYPE_CHECKING:
     from google import genai
+
+Response = TypeVar("Response")
 
 
 class SDKResponse(Protocol):
@@ -52,6 +54,18 @@ class GeminiConnection:
         `send` makes one request, with `should_return_http_response`: the SDK's parser takes an error with status 200
         for an answer, and for HTML it quotes the page in its error.
         """
+        from relivchats.language_models import http
+
+        raw = self.call_parsed(send, timeout_seconds=timeout_seconds).sdk_http_response
+        document = http.parse_object((raw and raw.body) or b"")
+        if "error" in document:
+            details = document["error"]
+            code = details.get("code") if isinstance(details, dict) else None
+            raise error_of(code if isinstance(code, int) else 500, document, headers={})
+        return document
+
+    def call_parsed(self, send: Callable[[genai.Client], Response], *, timeout_seconds: float) -> Response:
+        """Return what `send` returns, which makes one request. Raise EngineError for every error of the SDK."""
         import httpx2
         from google.genai import errors
 
@@ -60,7 +74,7 @@ class GeminiConnection:
         client = self._open()
         try:
             with http.deadline(timeout_seconds):
-                response = send(client)
+                return send(client)
         # No error is chained: their texts quote requests and responses.
         except errors.APIError as error:
             raise error_of(error.code, error.response.content, headers=error.response.headers) from None
@@ -69,13 +83,6 @@ class GeminiConnection:
         except (ValueError, RecursionError):
             # The SDK could not decode the body of an error.
             raise EngineUnavailable("malformed_response") from None
-        raw = response.sdk_http_response
-        document = http.parse_object((raw and raw.body) or b"")
-        if "error" in document:
-            details = document["error"]
-            code = details.get("code") if isinstance(details, dict) else None
-            raise error_of(code if isinstance(code, int) else 500, document, headers={})
-        return document
 
     def _open(self) -> genai.Client:
         """Return this process's client. A forked process does not use the connections of its parent."""

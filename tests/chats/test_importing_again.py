@@ -442,14 +442,8 @@ class TestIndexingAfterMerge:
     def test_indexing_restarts_if_the_chat_grows_meanwhile(self, owner: User, whole: list[str]) -> None:
         chat = import_chat(owner=owner, upload="".join(whole[:1_100]).encode())
         indexing.request(chat)
-        build = indexing._build
-
-        def build_while_the_chat_grows(claimed: Chat, token: Any) -> Any:
-            upload(owner, "".join(whole).encode(), extend=chat.pk)
-            return build(claimed, token)
-
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(indexing, "_build", build_while_the_chat_grows)
+            before(patch, indexing, "chunk_messages", lambda: upload(owner, "".join(whole).encode(), extend=chat.pk))
             assert not indexing.index_chat(chat.pk)
         assert Chat.objects.get(pk=chat.pk).vector_status == "pending"
         assert indexing.index_chat(chat.pk)

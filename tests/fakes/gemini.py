@@ -1,20 +1,44 @@
-"""A stub server of Gemini's `models.generateContent` and `models.get`."""
+"""A stub server of Gemini's `models.generateContent`, `models.batchEmbedContents` and `models.get`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+import zlib
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote
 
-from tests.fakes.model_server import Asked, ModelServer, Reply
+from tests.fakes.model_server import Answer, Asked, ModelServer, Reply
 
 KEY = "stub-gemini-key-0123456789"
 
 
 class FakeGemini(ModelServer):
-    """Answers in Gemini's protocol. `model_version` is the model that it claims to be; "" is the requested one."""
+    """Answers in Gemini's protocol. `model_version` is the model that it claims to be; "" is the requested one.
+
+    Texts are embedded by their words: those that share words have similar vectors. The prefix of a text does not count.
+    As with the real model, the vectors do not have length 1. A Reply in `embedding_reply` is sent instead.
+    """
 
     model_version = ""
+    embedding_reply: Callable[[Sequence[str]], Reply | None] = staticmethod(lambda texts: None)
+
+    def __init__(self, answer: Answer = lambda asked: "") -> None:
+        super().__init__(answer)
+        #: The texts of each call of `batchEmbedContents` that was answered.
+        self.embedded: list[list[str]] = []
+
+    def reply(self, path: str, body: Mapping[str, Any] | None) -> Reply:
+        if body is None or not path.endswith(":batchEmbedContents"):
+            return super().reply(path, body)
+        texts = [_text(request["content"]) for request in body["requests"]]
+        if prepared := self.embedding_reply(texts):
+            return prepared
+        with self.lock:
+            self.embedded.append(texts)
+        sizes = [request["outputDimensionality"] for request in body["requests"]]
+        vectors = [embed(text, size) for text, size in zip(texts, sizes, strict=True)]
+        return Reply({"embeddings": [{"values": vector} for vector in vectors]})
 
     def parse(self, path: str, body: Mapping[str, Any]) -> Asked:
         config = body.get("generationConfig", {})
@@ -42,6 +66,15 @@ class FakeGemini(ModelServer):
     def describe(self, path: str) -> Any:
         name = path.rpartition("/models/")[2].partition("?")[0]
         return {"name": f"models/{name}", "version": "001", "inputTokenLimit": 1_048_576, "outputTokenLimit": 65_536}
+
+
+def embed(text: str, size: int) -> list[float]:
+    """Return a vector of a text's words, of a length other than 1."""
+    values = [0.0] * size
+    for word in re.findall(r"\w+", text.rpartition(": ")[2].lower()):
+        values[zlib.crc32(word.encode()) % size] += 0.5
+    values[0] += 0.001
+    return values
 
 
 def response(

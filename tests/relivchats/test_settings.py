@@ -60,6 +60,8 @@ def test_good_settings_start() -> None:
         ("MAX_CONCURRENT_INSIGHTS", "many"),
         ("MAX_CONCURRENT_INSIGHTS", "-1"),
         ("INSIGHT_ENGINE", "oracle"),
+        ("EMBEDDING_ENGINE", "oracle"),
+        ("GEMINI_EMBEDDING_DIMENSIONS", "64"),
         ("MAX_UPLOAD_SIZE_MB", "-1"),
         ("STATEMENT_TIMEOUT_SECONDS", "99999999"),
         ("REDIS_URL", "http://localhost"),
