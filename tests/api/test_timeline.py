@@ -207,6 +207,8 @@ def test_pages_of_months_follow_each_other_in_both_directions(api: Api, owner: U
     assert [month for page in backward[::-1] for month in page["results"]] == [
         month for page in forward[:-1] for month in page["results"]
     ]
+    second = api.get(url(chat, f"after={whole[0]['month']}&limit=5"))
+    assert api.get(second["previous"])["results"] == whole[:1]
 
 
 def test_what_was_read_needs_an_unlocked_insight(engine: FakeReader, api: Api, chat: Chat) -> None:
@@ -229,8 +231,13 @@ def test_what_was_read_needs_an_unlocked_insight(engine: FakeReader, api: Api, c
 
 
 def test_a_running_reading_is_announced(engine: FakeReader, api: Api, chat: Chat) -> None:
+    engine.answers = find(lambda w: make_episode(w, "gratitude", 2), lambda w: make_episode(w, "plan", 6))
     unlocking.unlock(user=chat.owner, chat=chat, type_ids=[TYPE])
-    assert "being read" in api.get(url(chat))["read"]["note"]
+    answer = api.send("GET", url(chat))
+    assert "being read" in answer.json()["read"]["note"]
+    read(chat)
+    answer = api.send("GET", url(chat), headers={"If-None-Match": answer["ETag"]})
+    assert "entries were found" in answer.json()["read"]["note"]
 
 
 def test_an_argument_has_its_repair_and_the_hours_between(engine: FakeReader, api: Api, chat: Chat) -> None:

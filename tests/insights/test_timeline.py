@@ -216,6 +216,22 @@ def test_best_moments_are_the_strongest_of_a_month_and_of_different_kinds() -> N
     assert found[2].numbers == (11,)
 
 
+def test_slight_moments_are_not_the_best() -> None:
+    assert kinds_of(episode("support", strength=1)) == []
+
+
+@pytest.mark.parametrize(
+    ("person", "current", "is_withheld"), [(0, True, True), (0, False, False), (None, True, False)]
+)
+def test_quarrels_are_withheld_while_somebody_of_the_chat_may_be_in_danger(
+    person: int | None, current: bool, is_withheld: bool
+) -> None:
+    quarrels = [episode("conflict"), episode("repair", 500), episode("support", 600)]
+    found = kinds_of(*quarrels, dangers=[Danger("violence", (9_000,), person, current=current)])
+    assert found[-1] == EntryKind.BEST_MOMENT
+    assert found[:-1] == ([] if is_withheld else [EntryKind.ARGUMENT, EntryKind.REPAIR])
+
+
 def test_weak_plans_are_not_listed_and_kept_promises_are() -> None:
     assert kinds_of(episode("plan", strength=1), episode("promise_kept", 5, strength=1)) == [EntryKind.PROMISE_KEPT]
 
