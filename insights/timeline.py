@@ -208,7 +208,7 @@ def _list_quarrels(
             if len(people) > 1:
                 values = {
                     "all": _join([names[person] for person in people]),
-                    "about": _WORDS["about"][conflict.topic],
+                    "about": _WORDS["about"].get(conflict.topic, ""),
                     "duration": format_duration(seconds),
                 }
                 entry = replace(entry, sentence=sentence.format(**values))
@@ -258,7 +258,7 @@ def _describe(kind: EntryKind, episode: Episode, words: Mapping[str, str], names
         "a": _join([names[person] for person in does]),
         "b": _join([names[person] for person in receives]),
         "all": _join([names[person] for person in everybody]),
-        "about": _WORDS["about"][episode.topic],
+        "about": _WORDS["about"].get(episode.topic, ""),
     }
     return Entry(
         kind=kind,

@@ -242,6 +242,12 @@ def test_gladness_about_a_special_occasion_is_a_milestone_and_a_quarrel_about_it
     assert kinds_of(episode("put_down", topic="milestone", strength=3)) == []
 
 
+def test_every_topic_has_words() -> None:
+    titles = [entry.title for topic in TOPICS for entry in entries_of(episode("conflict", topic=topic))]
+    assert len(set(titles)) == len(TOPICS)
+    assert entries_of(episode("conflict", topic="a topic of a later version"))[0].title == "A tense moment"
+
+
 def test_put_downs_and_unanswered_needs_are_never_listed() -> None:
     hurtful = ("put_down", "unanswered_need", "promise_broken", "stress", "hard_feelings", "waiting")
     assert kinds_of(*(episode(kind, 10 * at, strength=3) for at, kind in enumerate(hurtful))) == []
