@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 Document = Mapping[str, Any]
 
 TIMEOUT_SECONDS = 120
-PAGE_SIZE = 500
+PAGE_SIZE, PAGE_MONTHS = 500, 60
 #: A request that is answered with 429 is sent this many times at most.
 MAX_ATTEMPTS = 3
 
@@ -62,6 +62,17 @@ class Client:
         """Return all insights of a chat."""
         insights: list[Document] = self._request("GET", f"/api/insights/chats/{chat_id}")["insights"]
         return insights
+
+    def timeline(self, chat_id: str) -> list[Document]:
+        """Return all entries of the timeline of a chat, in order."""
+        entries: list[Document] = []
+        after = ""
+        while True:
+            page = self._request("GET", f"/api/chats/{chat_id}/timeline?limit={PAGE_MONTHS}{after}")
+            entries += [entry for month in page["results"] for entry in month["entries"]]
+            if page["next"] is None:
+                return entries
+            after = f"&after={page['results'][-1]['month']}"
 
     def messages(self, chat_id: str, numbers: set[int]) -> Iterator[Document]:
         """Yield the chat's messages with these numbers. Each request reads one page of PAGE_SIZE messages."""

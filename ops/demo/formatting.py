@@ -14,6 +14,7 @@ Document = Mapping[str, Any]
 MAX_SHORT_QUOTES, MAX_SHORT_CHARACTERS, MAX_SHORT_FACTS, MAX_SHORT_PEOPLE = 2, 320, 2, 4
 MAX_PEOPLE = 8
 MAX_WORDS = 8
+MAX_TIMELINE_ENTRIES = 6
 NAME_COLUMNS = 24
 NO_RATING = "not_enough_data"
 
@@ -49,6 +50,26 @@ def format_chat(chat: Document, *, layout: Layout) -> list[str]:
         *(layout.wrap(words, first=f"  {'Often said':<12}") if words else []),
         *(layout.wrap(emoji, first=f"  {'Emoji':<12}") if emoji else []),
     ]
+
+
+def format_timeline(entries: Sequence[Document], *, title: str, layout: Layout) -> list[str]:
+    """Return some entries of a timeline, one line each, in order: one of each kind before a second one of any."""
+    if not entries:
+        return []
+    seen: dict[str, int] = {}
+    ranks = []
+    for entry in entries:
+        ranks.append(seen.get(entry["kind"], 0))
+        seen[entry["kind"]] = ranks[-1] + 1
+    chosen = sorted(range(len(entries)), key=lambda position: ranks[position])[:MAX_TIMELINE_ENTRIES]
+    lines = ["", f"  {layout.bold(title)}"]
+    for position in sorted(chosen):
+        entry = entries[position]
+        date = f"  {_date(entry['starts_at']):<13}"
+        sentence = plain(entry["sentence"])
+        fits = columns(date) + columns(sentence) <= layout.width
+        lines.append(date + (sentence if fits else plain(entry["title"])))
+    return lines
 
 
 def _participants(statistics: Document, layout: Layout) -> list[str]:

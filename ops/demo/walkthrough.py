@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ops.demo.client import Client, Document, Problem
-from ops.demo.formatting import format_chat, format_insight
+from ops.demo.formatting import format_chat, format_insight, format_timeline
 from relivchats.terminal import Layout, plain, plural
 
 CATEGORY = "romantic"
@@ -46,6 +46,8 @@ class Walkthrough:
         seconds = time.monotonic() - started
         self.print_line(f"Read {plain(name)} in {seconds:.1f} s: {plain(chat['platform'])}, {plain(chat['dialect'])}.")
         self._print(format_chat(chat, layout=self.layout))
+        counted = [entry for entry in self.client.timeline(chat["id"]) if entry["source"] == "counted"]
+        self._print(format_timeline(counted, title="Timeline", layout=self.layout))
         return chat
 
     def unlock(self, chat: Document) -> None:
@@ -97,6 +99,8 @@ class Walkthrough:
         for insight in completed:
             self._print(format_insight(insight, layout=self.layout, full=self.full))
         if completed:
+            read = [entry for entry in self.client.timeline(chat_id) if entry["source"] == "read"]
+            self._print(format_timeline(read, title="Timeline, as it was read", layout=self.layout))
             self._print(["", self.layout.heading("Summary"), ""])
             self._check_quotes(chat_id, completed)
             charged = [insight for insight in completed if not insight["voided"]]

@@ -112,6 +112,8 @@ def test_the_demo_shows_every_insight_with_quotes_from_the_chat(live_server: Liv
         assert message.sender == sender
         assert " ".join(message.text.split()).startswith(" ".join(line.removesuffix("…").split()))
     assert "sender, time and text are the same" in " ".join(ran.out.split())
+    assert "2 Jun 2025   Rohan wrote the first message of this chat." in ran.out
+    assert "24 Jul 2025  Nobody wrote for 4 days. Then Asha wrote again." in ran.out
     assert "They cost 400 coins; 600 are left to spend." in ran.out
     assert "password" not in ran.out
     assert audit() == []

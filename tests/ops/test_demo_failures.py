@@ -57,6 +57,7 @@ def answers(**changes: Any) -> dict[str, list[Answer]]:
         "POST /api/insights/unlock": changes.get("unlock") or [Answer(unlocked, 202)],
         "GET /api/insights/jobs/j1/status": changes.get("job") or [Answer(JOB)],
         "GET /api/insights/chats/c1": changes.get("insights") or [Answer({"insights": [INSIGHT]})],
+        "GET /api/chats/c1/timeline": [Answer({"next": None, "results": []})],
         "GET /api/chats/c1/messages": [Answer({"results": [changes.get("message", MESSAGE)]})],
         "GET /api/credits/balance": [Answer({"spendable": 900})],
     }

@@ -222,3 +222,38 @@ def test_emphasis_needs_a_terminal_and_no_objection(
 )
 def test_a_duration_has_its_two_largest_units(seconds: float, expected: str) -> None:
     assert formatting.format_duration(seconds) == expected
+
+
+def entry(kind: str, month: int, sentence: str = "Asha wrote.") -> dict[str, Any]:
+    return {"kind": kind, "title": f"A {kind}", "sentence": sentence, "starts_at": f"2025-{month:02}-03T13:12:00"}
+
+
+def timeline(*entries: dict[str, Any]) -> list[str]:
+    return formatting.format_timeline(entries, title="Timeline", layout=LAYOUT)
+
+
+def test_a_timeline_has_at_most_eight_lines_and_one_entry_of_each_kind_first() -> None:
+    silences = [entry("silence", month, f"Silence {month}.") for month in range(1, 10)]
+    lines = timeline(*silences, entry("night", 10), entry("streak", 11), entry("burst", 12))
+    assert len(lines) == 8
+    assert lines[1].strip() == "Timeline"
+    assert [line.split()[0] for line in lines[2:]] == ["3"] * 6
+    assert [line.split(maxsplit=3)[3] for line in lines[2:]] == [
+        "Silence 1.",
+        "Silence 2.",
+        "Silence 3.",
+        "Asha wrote.",
+        "Asha wrote.",
+        "Asha wrote.",
+    ]
+
+
+def test_without_entries_no_timeline_is_printed() -> None:
+    assert timeline() == []
+
+
+def test_an_entry_of_a_timeline_takes_one_line() -> None:
+    (line,) = timeline(entry("silence", 1, "long " * 40))[2:]
+    assert line == "  3 Jan 2025   A silence"
+    (line,) = timeline(entry("silence", 1, "\x1b[2Jred"))[2:]
+    assert "\x1b" not in line
