@@ -1,4 +1,4 @@
-"""Seconds to recognise, extend, edit and count a stored chat: `python -m tests.benchmarks.again`.
+"""Seconds to recognise, extend, edit and count a stored chat, and to find its timeline: `python -m tests.benchmarks.again`.
 
 The chat has 99 % of the messages of the file that is uploaded again. Its owner has four other chats of the same years.
 Periods are counted five times; the figures are medians.
@@ -30,6 +30,8 @@ def run(messages: int) -> None:
     from chats.deduplication import ChatRecognised
     from chats.importing import ImportOptions, import_chat, import_upload
     from chats.people import Person
+    from chats.statistics.timeline import TimelineCounter
+    from chats.transcript import TranscriptReader
     from relivchats.accounts.models import User
 
     owner = User.objects.create_user(f"again{messages}@example.com")
@@ -56,6 +58,15 @@ def run(messages: int) -> None:
         counted = [stage.timed(lambda: counting.count_period(grown, period)) for _ in range(5)]  # noqa: B023
         days, found = (period.last - period.first).days + 1, counted[0][0]["total_messages"]
         print(f"  {found:,} messages of {days} days counted: {stage.median([spent.work for _, spent in counted])}")
+
+    def find_timeline() -> None:
+        counter = TimelineCounter()
+        for batch in TranscriptReader(grown).batches():
+            counter.add(batch)
+        counter.result()
+
+    spent_times = [stage.timed(find_timeline) for _ in range(5)]
+    print(f"  timeline: {stage.median([spent.work for _, spent in spent_times])}", flush=True)
 
 
 if __name__ == "__main__":
