@@ -1,4 +1,4 @@
-"""Seconds to recognise, extend, edit and count a stored chat, and to find its timeline: `python -m tests.benchmarks.again`.
+"""Seconds to recognise, extend, edit and count a stored chat, with its timeline: `python -m tests.benchmarks.again`.
 
 The chat has 99 % of the messages of the file that is uploaded again. Its owner has four other chats of the same years.
 Periods are counted five times; the figures are medians.
