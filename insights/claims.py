@@ -12,13 +12,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 
-from insights import briefs
+from insights import advice, briefs
 from insights.engines.base import (
     Brief,
     CitedExchange,
     Draft,
     PersonDraft,
-    RecommendationDraft,
     SectionBrief,
     SectionDraft,
     ShownMessage,
@@ -30,7 +29,6 @@ from insights.rating import GOOD_POSITION, SectionRating, compute_score, rank_se
 from insights.retrieval import rank_episodes
 from insights.scales import NOT_ENOUGH_DATA
 
-MAX_RECOMMENDATIONS = 3
 #: A section in which the verification refuted this share of the claims or more is not rated.
 MAX_REFUTED_SHARE = 0.5
 NOTHING_FOUND = "Nothing of this was found in the chat."
@@ -53,24 +51,19 @@ class Claim:
     episode: Episode | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Recommendation:
-    """A recommendation for a section, as a model writes it."""
-
-    section: str
-    draft: RecommendationDraft
-
-
 def check_claims(brief: Brief, claims: Sequence[Claim]) -> list[Claim]:
     """Return the claims that cite shown messages and whose sentences say nothing that these messages lack.
 
-    Messages that were not shown, forwarded messages and messages of danger are taken out of a claim.
+    Messages that were not shown, forwarded messages and messages of danger are taken out of a claim. A section keeps as
+    many claims as it quotes exchanges, so that every sentence has its messages next to it.
     """
     kept: list[Claim] = []
-    cited: set[tuple[str, tuple[int, ...]]] = set()
+    cited: set[tuple[str, tuple[int, ...], int | None]] = set()
     for claim in claims:
         entry = next((entry for entry in brief.sections if entry.section.key == claim.section), None)
-        if entry is None or claim.section in brief.withheld or not entry.section.evidence.max:
+        if entry is None or claim.section in brief.withheld:
+            continue
+        if sum(each.section == claim.section for each in kept) >= entry.section.evidence.max:
             continue
         # Only what was shown for this section: a message of another section shows something else.
         shown = {message.number: message for part in entry.conversations for message in part.messages}
@@ -79,12 +72,12 @@ def check_claims(brief: Brief, claims: Sequence[Claim]) -> list[Claim]:
             for number in sorted(set(claim.numbers))
             if number in shown and not shown[number].forwarded and number not in brief.concerning
         )[:MAX_MESSAGES]
-        if not numbers or (claim.section, numbers) in cited or not claim.sentence.strip():
+        if not numbers or (claim.section, numbers, claim.person) in cited or not claim.sentence.strip():
             continue
         messages = [shown[number] for number in numbers]
         if is_supported_claim(brief, claim.sentence, messages):
             context = claim.context if is_supported_claim(brief, claim.context, messages) else ""
-            cited.add((claim.section, numbers))
+            cited.add((claim.section, numbers, claim.person))
             kept.append(replace(claim, numbers=numbers, context=context.strip()))
     return kept
 
@@ -145,38 +138,60 @@ class Verdict:
     sincere: bool
 
 
-def is_confirmed(brief: Brief, claim: Claim, verdict: Verdict | None) -> bool:
-    """Return whether a claim stays. A claim without a verdict does not."""
-    if verdict is None or not (verdict.shown and verdict.right_person):
-        return False
-    section = brief.definition.section(claim.section)
-    # Jokes are ironic; everything else must be meant.
-    return verdict.sincere or (section.reading is not None and set(section.reading.tones) != {Tone.SINCERE})
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """Claims after the verification, and the episodes (kind and first message) that it refuted.
+
+    Of the refuted claims, `unshown` are those whose messages do not show what they say of anybody.
+    """
+
+    confirmed: tuple[Claim, ...]
+    refuted: tuple[Claim, ...] = ()
+    unshown: tuple[Claim, ...] = ()
+    lost: frozenset[tuple[str, int]] = frozenset()
 
 
-def build_draft(
-    brief: Brief,
-    *,
-    confirmed: Sequence[Claim],
-    refuted: Sequence[Claim],
-    declined: Collection[str] = (),
-    recommendations: Sequence[Recommendation] = (),
-) -> Draft:
+def apply_verdicts(brief: Brief, claims: Sequence[Claim], verdicts: Mapping[int, Verdict]) -> Verified:
+    """Return which claims the verdicts, by their index, confirm. A claim without a verdict is not confirmed.
+
+    A claim is confirmed if its messages show it, of the right person, and sincerely; jokes need not be meant. An
+    episode is refuted by the verdict on itself, or on a claim whose messages do not show it: a claim that names the
+    wrong person is wrong, and what happened stays.
+    """
+    confirmed, refuted, unshown = [], [], []
+    lost: set[tuple[str, int]] = set()
+    shown: set[tuple[str, int]] = set()
+    for index, claim in enumerate(claims):
+        verdict = verdicts.get(index)
+        entry = next(entry for entry in brief.sections if entry.section.key == claim.section)
+        asks = entry.section.reading
+        may_be_ironic = asks is not None and set(asks.tones) != {Tone.SINCERE}
+        happened = verdict is not None and verdict.shown and (verdict.sincere or may_be_ironic)
+        own = [
+            (episode.kind, episode.first)
+            for episode in ([claim.episode] if claim.episode else entry.episodes or ())
+            if claim.episode or not set(episode.shows).isdisjoint(claim.numbers)
+        ]
+        if verdict is not None and happened and verdict.right_person:
+            confirmed.append(claim)
+            shown.update(own)
+        else:
+            refuted.append(claim)
+            if not happened:
+                unshown.append(claim)
+            if claim.episode or (verdict is not None and not happened):
+                lost.update(own)
+    return Verified(tuple(confirmed), tuple(refuted), tuple(unshown), frozenset(lost - shown))
+
+
+def build_draft(brief: Brief, verified: Verified, *, declined: Collection[str] = ()) -> Draft:
     """Return the draft of the confirmed claims, rated by the episodes that were not refuted.
 
-    `declined` are the sections that the model cannot judge. Without recommendations of a rated section, the catalogue's
-    are given.
+    `declined` are the sections that the model cannot judge.
     """
-    # Without the refuted episodes, everything that was counted in them is counted again.
-    lost = {(claim.episode.kind, claim.episode.first) for claim in refuted if claim.episode}
-    for claim in refuted:
-        entry = next(entry for entry in brief.sections if entry.section.key == claim.section)
-        lost |= {
-            (episode.kind, episode.first)
-            for episode in entry.episodes or ()
-            if not set(episode.shows).isdisjoint(claim.numbers)
-        }
+    confirmed, lost = verified.confirmed, verified.lost
     if brief.reading is not None and lost:
+        # Everything that was counted in the refuted episodes is counted again without them.
         remaining = [episode for episode in brief.reading.episodes if (episode.kind, episode.first) not in lost]
         brief = briefs.count_episodes(brief, remaining)
     ratings: dict[str, SectionRating] = {}
@@ -184,9 +199,9 @@ def build_draft(
     for entry in brief.sections:
         key = entry.section.key
         own = [claim for claim in confirmed if claim.section == key]
-        n_refuted = sum(claim.section == key for claim in refuted)
+        n_unshown = sum(claim.section == key for claim in verified.unshown)
         rating = rate_section(brief, entry)
-        unreliable = n_refuted and n_refuted >= (n_refuted + len(own)) * MAX_REFUTED_SHARE
+        unreliable = n_unshown and n_unshown >= (n_unshown + len(own)) * MAX_REFUTED_SHARE
         if entry.episodes is not None and rating.rating and (key in declined or unreliable or key in brief.withheld):
             rating = SectionRating(NOT_ENOUGH_DATA, dict.fromkeys(rating.people, NOT_ENOUGH_DATA))
         ratings[key] = rating
@@ -196,12 +211,16 @@ def build_draft(
         score=compute_score(brief, ranked),
         summary=_summarize(brief, ratings, confirmed),
         sections=sections,
-        recommendations=tuple(_select_recommendations(brief, ratings, recommendations)),
+        recommendations=tuple(advice.recommend(brief, ratings, ranked)),
+        facts={entry.section.key: entry.facts for entry in brief.sections},
     )
 
 
 def _write_section(brief: Brief, entry: SectionBrief, rating: SectionRating, claims: Sequence[Claim]) -> SectionDraft:
-    """Return a section: what its rating says, then its claims. Where people are rated, claims about one are notes."""
+    """Return a section: what its rating says, then its claims. Where people are rated, claims about one are notes.
+
+    Two claims about the same messages quote them once.
+    """
     written = [claim for claim in claims if claim.episode is None]
     sentence = entry.sentences.get(rating.rating or "", "") if brief.language == "en" else ""
     if not sentence and brief.language == "en" and entry.signal is not None and entry.signal.kind == "majority":
@@ -221,7 +240,10 @@ def _write_section(brief: Brief, entry: SectionBrief, rating: SectionRating, cla
         rating=rating.rating,
         finding=" ".join(part for part in finding if part),
         people=tuple(people),
-        evidence=tuple(CitedExchange(claim.context, claim.numbers) for claim in claims),
+        evidence=tuple(
+            CitedExchange(context, numbers)
+            for numbers, context in {claim.numbers: claim.context for claim in reversed(claims)}.items()
+        )[::-1],
     )
 
 
@@ -253,29 +275,3 @@ def _summarize(brief: Brief, ratings: Mapping[str, SectionRating], claims: Seque
         first = next((claim for claim in claims if claim.section == key and claim.episode is None), None)
         parts.append(first.sentence if first else "")
     return " ".join(part for part in parts if part)
-
-
-def _select_recommendations(
-    brief: Brief, ratings: Mapping[str, SectionRating], written: Sequence[Recommendation]
-) -> list[RecommendationDraft]:
-    """Return the model's recommendations for rated sections, then the catalogue's for the lowest ones."""
-    ranked = rank_sections(brief, ratings)
-    rated = {section.key for _, section in ranked}
-    selected: dict[str, RecommendationDraft] = {}
-    for recommendation in written:
-        entry = next((entry for entry in brief.sections if entry.section.key == recommendation.section), None)
-        draft = recommendation.draft
-        if entry is None or recommendation.section not in rated or recommendation.section in selected:
-            continue
-        own = [message for part in entry.conversations for message in part.messages]
-        texts = (draft.title, draft.suggestion, draft.why, draft.example)
-        if all(text.strip() and is_supported_claim(brief, text, own) for text in texts):
-            selected[recommendation.section] = draft
-    for _, section in ranked[::-1]:
-        if section.advice and section.key not in selected:
-            advice = section.advice
-            people = select_speakers(brief)
-            selected[section.key] = RecommendationDraft(
-                advice.title, people, advice.suggestion, advice.why, advice.example
-            )
-    return list(selected.values())[:MAX_RECOMMENDATIONS]

@@ -49,7 +49,8 @@ def build_document(*, brief: Brief, draft: Draft, provenance: Mapping[str, Any])
             raise UnusableAnswer("section_missing")
         checked[section.key] = check_citations(section_draft.evidence, shown=shown, max_exchanges=section.evidence.max)
         exchanges = checked[section.key].exchanges
-        sections.append(_build_section(brief, section, section_draft, section_brief.facts, exchanges))
+        facts = draft.facts.get(section.key, section_brief.facts)
+        sections.append(_build_section(brief, section, section_draft, facts, exchanges))
     citations = _count_citations(brief, draft, checked)
     quotable = list(brief.people)
     for section_citations in checked.values():
@@ -200,7 +201,10 @@ def _describe_sufficiency(brief: Brief, sections: Sequence[Mapping[str, Any]]) -
         limits.append(f"A short chat: {brief.messages_total} messages say only so much.")
     elif reading is not None:
         if n_read < brief.messages_total:
-            limits.append(f"{n_read:,} of {brief.messages_total:,} messages were read; counts cover all of them.")
+            limits.append(
+                f"{n_read:,} of {brief.messages_total:,} messages were read. What was counted in words and times covers"
+                " all of them; what was read covers those."
+            )
     # Half of the messages is close enough to all of them.
     elif n_read * 2 < brief.messages_total:
         limits.append(f"Counts cover all {brief.messages_total} messages; {n_read} of them were searched for examples.")

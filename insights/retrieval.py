@@ -136,7 +136,7 @@ def _cut_episode(episode: Episode) -> Span:
     """Return the numbers of an episode's messages; of a long one, those around the messages that show it."""
     if episode.last - episode.first < _MAX_EPISODE_MESSAGES:
         return range(episode.first, episode.last + 1)
-    center = episode.shows[0]
+    center = (episode.shows[0] + episode.shows[-1]) // 2
     start = max(episode.first, center - _MAX_EPISODE_MESSAGES // 2)
     return range(start, min(episode.last, start + _MAX_EPISODE_MESSAGES) + 1)
 

@@ -16,9 +16,9 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
-from insights.claims import Claim, Recommendation, Verdict
+from insights.claims import Claim, Verdict
 from insights.definition import Definition
-from insights.engines.base import RecommendationDraft, UnusableAnswer
+from insights.engines.base import UnusableAnswer
 from insights.episodes import (
     KINDS,
     MAX_SHOWN,
@@ -61,15 +61,6 @@ class _ClaimPart(_AnswerPart):
     person: str
 
 
-class _RecommendationPart(_AnswerPart):
-    section: str
-    people: list[Any]
-    title: str
-    suggestion: str
-    why: str
-    example: str
-
-
 class _SectionPart(_AnswerPart):
     can_judge: bool
     claims: list[Any]
@@ -80,7 +71,6 @@ class _WritingAnswer(_AnswerPart):
 
     can_judge: bool
     sections: dict[str, Any]
-    recommendations: list[Any]
 
 
 class _VerdictPart(_AnswerPart):
@@ -104,20 +94,18 @@ class WrittenInsight:
     can_judge: bool
     claims: tuple[Claim, ...]
     declined: frozenset[str]
-    recommendations: tuple[Recommendation, ...]
     dropped: int
 
 
 def writing_schema(definition: Definition, people_count: int) -> dict[str, Any]:
-    """Return the JSON schema of an answer about a type: claims for each section that quotes, and recommendations."""
+    """Return the JSON schema of an answer about a type: claims for each section that quotes."""
     quoting = tuple(section.key for section in definition.sections if section.evidence.max)
-    rated = tuple(section.key for section in definition.sections if section.scale)
-    return _build_writing_schema(quoting, rated, people_count)
+    return _build_writing_schema(quoting, people_count)
 
 
 # Building the models takes 20 ms, as much as everything else that an insight needs from this process.
 @lru_cache(maxsize=256)
-def _build_writing_schema(quoting: tuple[str, ...], rated: tuple[str, ...], people_count: int) -> dict[str, Any]:
+def _build_writing_schema(quoting: tuple[str, ...], people_count: int) -> dict[str, Any]:
     people = tuple(f"P{index + 1}" for index in range(people_count))
     is_listed = people_count <= MAX_LISTED_PEOPLE
     claim: Any = create_model(
@@ -129,19 +117,11 @@ def _build_writing_schema(quoting: tuple[str, ...], rated: tuple[str, ...], peop
     section: Any = create_model("Section", __base__=_SectionPart, claims=(list[claim], ...))
     # Fields are numbered, because a key can be a name that pydantic reserves.
     fields: dict[str, Any] = {f"section_{n}": (section, Field(alias=key)) for n, key in enumerate(quoting)}
-    person: Any = _one_of(people) if is_listed else str
-    recommendation: Any = create_model(
-        "Recommendation",
-        __base__=_RecommendationPart,
-        section=(_one_of(rated), ...),
-        people=(list[person], ...),
-    )
     return flat_schema(
         create_model(
             "Writing",
             __base__=_WritingAnswer,
             sections=(create_model("Sections", __base__=_AnswerPart, **fields), ...),
-            recommendations=(list[recommendation], ...),
         )
     )
 
@@ -161,7 +141,6 @@ def parse_writing(answer: str | bytes, definition: Definition, *, people_count: 
     keys = {section.key for section in definition.sections}
     claims: list[Claim] = []
     declined: set[str] = set()
-    recommendations: list[Recommendation] = []
     dropped = len(parsed.sections.keys() - keys)
     for key in [section.key for section in definition.sections if section.key in parsed.sections]:
         part = _validate_part(_SectionPart, parsed.sections[key])
@@ -178,15 +157,7 @@ def parse_writing(answer: str | bytes, definition: Definition, *, people_count: 
             numbers = tuple(n for n in claim.numbers if isinstance(n, int) and not isinstance(n, bool))
             sentence, context = _clean(claim.sentence), _clean(claim.context)
             claims.append(Claim(key, sentence, context, numbers, people.get(claim.person)))
-    for entry in parsed.recommendations:
-        row = _validate_part(_RecommendationPart, entry)
-        if row is None or row.section not in keys or not all(name in people for name in row.people):
-            dropped += 1
-            continue
-        texts = map(_clean, (row.suggestion, row.why, row.example))
-        draft = RecommendationDraft(_clean(row.title), tuple(people[name] for name in row.people), *texts)
-        recommendations.append(Recommendation(row.section, draft))
-    return WrittenInsight(parsed.can_judge, tuple(claims), frozenset(declined), tuple(recommendations), dropped)
+    return WrittenInsight(parsed.can_judge, tuple(claims), frozenset(declined), dropped)
 
 
 @cache

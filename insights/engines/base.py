@@ -237,7 +237,8 @@ class Draft:
     """An engine's answer before its citations are checked.
 
     `sections` is keyed by the section's key. `language` is the language of the findings if it is not the requested one.
-    `usage` has further token counts by name, and `verification` counts the claims that were checked: `asked`,
+    `facts` replaces the facts of sections whose episodes were refuted. `usage` has further token counts by name, and
+    `verification` counts the claims that were checked: `asked`,
     `confirmed`, `refuted`, and `unsupported` for sentences that were removed before.
     """
 
@@ -249,6 +250,7 @@ class Draft:
     tokens_out: int = 0
     language: str = ""
     usage: Mapping[str, int] = field(default_factory=dict)
+    facts: Mapping[str, tuple[Fact, ...]] = field(default_factory=dict)
     verification: Mapping[str, int] = field(default_factory=dict)
 
 

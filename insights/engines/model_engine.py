@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from types import MappingProxyType
 from typing import Any, Literal, TypeVar
 
@@ -18,17 +18,21 @@ from django.conf import settings
 
 from chats.pseudonyms import Pseudonyms
 from insights import claims, prompt_files, prompting
-from insights.claims import Claim, Recommendation
+from insights.claims import Claim
 from insights.engines import answers
-from insights.engines.base import Brief, Draft, EngineRefused, RecommendationDraft, UnusableAnswer
+from insights.engines.base import Brief, Draft, EngineRefused, UnusableAnswer
 from insights.engines.client import ModelAnswer, ModelClient, ModelRequest
 from insights.episodes import Episode, Window, WindowReading
 from insights.prompting import Prompt
 from insights.rating import rate_section
+from insights.scales import NOT_ENOUGH_DATA
 from relivchats.language_models import quota
 
 #: Tokens of an answer. A window of 8,000 tokens holds about forty episodes of sixty tokens.
 MAX_OUTPUT_TOKENS = 8_192
+#: A claim in the verification, with its messages and those around them; and the fewest claims of one call.
+TOKENS_PER_VERIFIED_CLAIM = 400
+MIN_VERIFIED_CLAIMS = 5
 #: How long a call may wait for the quota; after that the work is rescheduled.
 MAX_QUOTA_WAIT_SECONDS = 120
 
@@ -113,7 +117,7 @@ class ModelEngine:
     def write(self, brief: Brief) -> Draft:
         """Return a draft whose claims were checked and verified. Raise EngineError.
 
-        Raise EngineRefused("cannot_judge") if the model says that it cannot judge the chat.
+        Raise EngineRefused: "cannot_judge" if the model says so of the chat, "nothing_found" if nothing can be said.
         """
         pseudonyms = get_pseudonyms(brief.people, brief.other_names)
         usage = _Usage({})
@@ -132,42 +136,46 @@ class ModelEngine:
         restored = [claim for each in written.claims if (claim := _restore_claim(each, pseudonyms)) is not None]
         kept = claims.check_claims(brief, restored)
         kept += claims.list_examples(brief, kept)
-        refuted: list[Claim] = []
-        n_asked = len(kept)
-        if kept and settings.VERIFY_CLAIMS:
-            verdicts, _ = self._ask(
-                prompting.render_verification(brief, kept, pseudonyms=pseudonyms),
-                model=self.model,
-                schema=answers.verification_schema(),
-                parse=lambda text: answers.parse_verdicts(text, count=n_asked),
-                group=brief.people,
-                stage="verify",
-                usage=usage,
-            )
-            confirmed = [claims.is_confirmed(brief, claim, verdicts.get(index)) for index, claim in enumerate(kept)]
-            refuted = [claim for claim, holds in zip(kept, confirmed, strict=True) if not holds]
-            kept = [claim for claim, holds in zip(kept, confirmed, strict=True) if holds]
-        recommendations = [_restore_recommendation(each, pseudonyms) for each in written.recommendations]
-        draft = claims.build_draft(
-            brief,
-            confirmed=kept,
-            refuted=refuted,
-            declined=written.declined,
-            recommendations=[each for each in recommendations if each is not None],
-        )
-        n_written = sum(claim.episode is None for claim in [*kept, *refuted])
+        verified = claims.Verified(tuple(kept))
+        if settings.VERIFY_CLAIMS:
+            verified = self._verify(brief, kept, usage)
+        draft = claims.build_draft(brief, verified, declined=written.declined)
+        rated = any(section.rating not in (None, NOT_ENOUGH_DATA) for section in draft.sections.values())
+        if not rated and not verified.confirmed and not brief.withheld:
+            # Nobody pays for an insight that says nothing.
+            raise EngineRefused("nothing_found")
+        n_checked = sum(claim.episode is None for claim in kept)
         return replace(
             draft,
             tokens_in=usage.total("in"),
             tokens_out=usage.total("out"),
             usage=usage.tokens,
             verification={
-                "asked": n_asked if settings.VERIFY_CLAIMS else 0,
-                "confirmed": len(kept) if settings.VERIFY_CLAIMS else 0,
-                "refuted": len(refuted),
-                "unsupported": len(written.claims) - n_written,
+                "asked": len(kept) if settings.VERIFY_CLAIMS else 0,
+                "confirmed": len(verified.confirmed) if settings.VERIFY_CLAIMS else 0,
+                "refuted": len(verified.refuted),
+                "unsupported": len(written.claims) - n_checked,
             },
         )
+
+    def _verify(self, brief: Brief, kept: Sequence[Claim], usage: _Usage) -> claims.Verified:
+        """Return the claims after the verification: one call, or several if the model's context is small."""
+        pseudonyms = get_pseudonyms(brief.people, brief.other_names)
+        size = max(MIN_VERIFIED_CLAIMS, self.write_tokens // TOKENS_PER_VERIFIED_CLAIM)
+        verdicts: dict[int, claims.Verdict] = {}
+        for start in range(0, len(kept), size):
+            batch = kept[start : start + size]
+            answered, _ = self._ask(
+                prompting.render_verification(brief, batch, pseudonyms=pseudonyms),
+                model=self.model,
+                schema=answers.verification_schema(),
+                parse=partial(answers.parse_verdicts, count=len(batch)),
+                group=brief.people,
+                stage="verify",
+                usage=usage,
+            )
+            verdicts |= {start + index: verdict for index, verdict in answered.items()}
+        return claims.apply_verdicts(brief, kept, verdicts)
 
     def _ask(
         self,
@@ -246,13 +254,3 @@ def _restore_claim(claim: Claim, pseudonyms: Pseudonyms) -> Claim | None:
     if pseudonyms.unknown_labels(f"{claim.sentence} {claim.context}"):
         return None
     return replace(claim, sentence=pseudonyms.restore(claim.sentence), context=pseudonyms.restore(claim.context))
-
-
-def _restore_recommendation(recommendation: Recommendation, pseudonyms: Pseudonyms) -> Recommendation | None:
-    """Return the recommendation with names in place of labels, or None if it names somebody who is not in the chat."""
-    draft = recommendation.draft
-    texts = (draft.title, draft.suggestion, draft.why, draft.example)
-    if pseudonyms.unknown_labels(" ".join(texts)):
-        return None
-    title, suggestion, why, example = map(pseudonyms.restore, texts)
-    return Recommendation(recommendation.section, RecommendationDraft(title, draft.people, suggestion, why, example))

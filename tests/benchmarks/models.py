@@ -45,7 +45,7 @@ def answer(asked: Asked) -> Any:
         return {"verdicts": [{"claim": index + 1, **verdict} for index in range(count)]}
     if "sections" in properties:
         sections = {key: {"can_judge": True, "claims": []} for key in properties["sections"]["properties"]}
-        return {"can_judge": True, "sections": sections, "recommendations": []}
+        return {"can_judge": True, "sections": sections}
     episodes = [
         {
             "kind": _KINDS[position % len(_KINDS)],

@@ -124,12 +124,9 @@ def make_answer(name: str) -> dict[str, Any]:
     """Return a valid answer about a chat of two, with a claim in every section."""
     claim = {"sentence": "They write.", "context": "A morning", "numbers": [1, 2], "person": "all"}
     quoting = [section.key for section in get_definition(name).sections if section.evidence.max]
-    advice = {"title": "Go on", "suggestion": "Do.", "why": "It helps.", "example": "Hello!"}
-    rated = next(section.key for section in get_definition(name).sections if section.scale)
     return {
         "can_judge": True,
         "sections": {key: {"can_judge": True, "claims": [dict(claim)]} for key in quoting},
-        "recommendations": [{"section": rated, "people": ["P1", "P2"], **advice}],
     }
 
 
@@ -141,7 +138,6 @@ def test_an_answer_that_follows_the_schema_is_parsed_completely(name: str) -> No
     parsed = parse_writing(json.dumps(answer), definition, people_count=2)
     assert [claim.section for claim in parsed.claims] == list(answer["sections"])
     assert {(claim.numbers, claim.person) for claim in parsed.claims} == {((1, 2), None)}
-    assert parsed.recommendations[0].draft.people == (0, 1)
     assert (parsed.dropped, parsed.declined, parsed.can_judge) == (0, frozenset(), True)
 
 
@@ -153,8 +149,6 @@ def test_an_answer_that_follows_the_schema_is_parsed_completely(name: str) -> No
         lambda answer: answer["sections"]["appreciation"]["claims"][0].update(rating="frequent"),
         lambda answer: answer["sections"].update(mood={"can_judge": True, "claims": []}),
         lambda answer: answer["sections"].update(appreciation=[]),
-        lambda answer: answer["recommendations"][0].update(people=["Priya"]),
-        lambda answer: answer["recommendations"][0].update(section="mood"),
     ],
 )
 def test_an_invalid_entry_is_dropped_and_counted_and_the_others_stay(change: Any) -> None:
@@ -171,7 +165,7 @@ def test_an_invalid_entry_is_dropped_and_counted_and_the_others_stay(change: Any
         lambda answer: answer.pop("sections"),
         lambda answer: answer.update(can_judge="yes"),
         lambda answer: answer.update(mood="good"),
-        lambda answer: answer.update(recommendations={}),
+        lambda answer: answer.update(sections=[]),
     ],
 )
 def test_an_answer_of_another_shape_is_unusable(change: Any) -> None:

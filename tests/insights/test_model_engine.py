@@ -132,7 +132,7 @@ def make_engine(answer: Answer) -> tuple[ModelEngine, ScriptedClient]:
 def claims_of(name: str, **by_section: list[dict[str, Any]]) -> dict[str, Any]:
     quoting = [section.key for section in get_definition(name).sections if section.evidence.max]
     sections = {key: {"can_judge": True, "claims": by_section.get(key, [])} for key in quoting}
-    return {"can_judge": True, "sections": sections, "recommendations": []}
+    return {"can_judge": True, "sections": sections}
 
 
 def claim(sentence: str, *numbers: int, person: str = "all", context: str = "") -> dict[str, Any]:
@@ -226,18 +226,50 @@ def test_refuted_claims_are_removed_and_the_rating_is_checked_again() -> None:
     def refute_all(request: ModelRequest) -> str:
         return confirm_all(request).replace('"shown": true', '"shown": false')
 
-    built = write(brief, claims_of(NAME, conflict_presence=[claim("P1 is left alone.", 1, 2)]), verify=refute_all)
-    for section in built["sections"]:
-        assert section["evidence"] == []
-        assert section["rating"] in (None, NOT_ENOUGH_DATA)
+    with pytest.raises(EngineRefused, match="nothing_found"):
+        write(brief, claims_of(NAME, conflict_presence=[claim("P1 is left alone.", 1, 2)]), verify=refute_all)
+    brief = make_read_brief(NAME, [*QUARRELS, ("support", SUPPORT)], times=8)
+
+    def refute_quarrels(request: ModelRequest) -> str:
+        verdicts = json.loads(confirm_all(request))["verdicts"]
+        blocks = request.content.split("\nClaim ")[1:]
+        return json.dumps(
+            {"verdicts": [{**v, "shown": "food" not in block} for v, block in zip(verdicts, blocks, strict=True)]}
+        )
+
+    built = write(brief, claims_of(NAME, conflict_presence=[claim("P1 is left alone.", 1, 2)]), verify=refute_quarrels)
+    section = section_of(built, "conflict_presence")
+    assert (section["rating"], section["evidence"]) == (NOT_ENOUGH_DATA, [])
+    quarrels = next((fact["value"] for fact in section["facts"] if fact["label"] == "Quarrels"), 0)
+    assert quarrels < 8, "what was refuted is not counted as a fact either"
     assert "left alone" not in str(built)
-    assert built["provenance"]["verification"]["confirmed"] == 0
+
+
+def test_a_claim_about_the_wrong_person_is_removed_and_what_happened_stays() -> None:
+    brief = make_read_brief(NAME, QUARRELS, times=8)
+
+    def blame(request: ModelRequest) -> str:
+        verdicts = json.loads(confirm_all(request))["verdicts"]
+        blocks = request.content.split("\nClaim ")[1:]
+        wrong = [{**v, "right_person": "waits with" not in block} for v, block in zip(verdicts, blocks, strict=True)]
+        return json.dumps({"verdicts": wrong})
+
+    built = write(brief, claims_of(NAME, conflict_presence=[claim("P2 waits with the food.", 1, 2)]), verify=blame)
+    assert "waits with" not in str(built)
+    assert section_of(built, "conflict_presence")["rating"] == "frequent"
+
+
+def test_a_section_has_no_more_sentences_than_quotes() -> None:
+    brief = make_read_brief(NAME, QUARRELS, times=8)
+    many = [claim(f"P1 waits again and again{'!' * n}", 5 * n + 1, 5 * n + 2) for n in range(8)]
+    section = section_of(write(brief, claims_of(NAME, conflict_presence=many)), "conflict_presence")
+    assert section["finding"].count("waits again") == len(section["evidence"]) == 2
 
 
 @pytest.mark.parametrize("answer", [json.dumps({"verdicts": []}), json.dumps({"verdicts": ["yes"]})])
 def test_a_claim_without_a_verdict_is_removed(answer: str) -> None:
-    built = write(make_read_brief(NAME, QUARRELS, times=8), claims_of(NAME), verify=lambda _: answer)
-    assert not quoted_numbers(built)
+    with pytest.raises(EngineRefused, match="nothing_found"):
+        write(make_read_brief(NAME, QUARRELS, times=8), claims_of(NAME), verify=lambda _: answer)
 
 
 def test_the_verification_can_be_turned_off(settings: Any) -> None:
@@ -251,9 +283,9 @@ def test_the_verification_can_be_turned_off(settings: Any) -> None:
 @pytest.mark.parametrize("tone", [Tone.IRONIC, Tone.QUOTED, Tone.ABOUT_OTHERS])
 def test_episodes_that_are_not_meant_are_neither_counted_nor_quoted(tone: Tone) -> None:
     brief = make_read_brief(NAME, QUARRELS, times=8, tone=tone)
-    built = write(brief, claims_of(NAME))
-    assert section_of(built, "conflict_presence")["rating"] == NOT_ENOUGH_DATA
-    assert not quoted_numbers(built)
+    assert all(not entry.episodes for entry in brief.sections)
+    with pytest.raises(EngineRefused, match="nothing_found"):
+        write(brief, claims_of(NAME))
 
 
 def test_a_section_with_fewer_than_three_messages_is_not_rated() -> None:

@@ -64,9 +64,6 @@ class NamesOthers(_Confirming):
         other = "Gwendolyn" if found.numbers[0] % 3 == 1 else "P9"
         return {**claim, "sentence": f"{claim['sentence']} {other} agrees with Rupert.", "context": f"With {other}"}
 
-    def recommend(self, asked: Asked) -> list[dict[str, Any]]:
-        return _recommend(asked, "Call Gwendolyn", people=["P9", "P1"])
-
 
 class LeavesScale(_Confirming):
     """Rates outside of the scale, and answers with members that no list has."""
@@ -225,9 +222,6 @@ class InventsNumbers(_Confirming):
         episode = super().describe_episode(found)
         return {**episode, "subject": f"47 times {episode['subject']}"[:80]}
 
-    def recommend(self, asked: Asked) -> list[dict[str, Any]]:
-        return _recommend(asked, "Fight less than 47 times", people=["P1"])
-
 
 class InventsQuotes(_Confirming):
     """Quotes what nobody wrote."""
@@ -264,15 +258,6 @@ class Unsupported(Oracle):
 
 def _shows_injection(lines: Sequence[ShownLine]) -> bool:
     return any(_OBEYED in line.text for line in lines)
-
-
-def _recommend(asked: Asked, title: str, *, people: Sequence[str]) -> list[dict[str, Any]]:
-    """Return a recommendation for each section of the answer's schema."""
-    sections = asked.schema["properties"]["sections"]["properties"]
-    return [
-        {"section": key, "people": list(people), "title": title, "suggestion": title, "why": title, "example": title}
-        for key in sections
-    ]
 
 
 ORACLES: Mapping[str, type[Oracle]] = {

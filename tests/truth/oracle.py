@@ -184,7 +184,7 @@ class Oracle:
                 self.trace.shown_for[key].update(found.planted.key for found in fitting)
                 self.trace.cited_for[key].update(found.planted.key for found in chosen)
             sections[key] = {"can_judge": bool(fitting), "claims": [self.make_claim(found) for found in chosen]}
-        return {"can_judge": True, "sections": sections, "recommendations": self.recommend(asked)}
+        return {"can_judge": True, "sections": sections}
 
     def make_claim(self, found: Found) -> dict[str, Any]:
         """Return a claim about a planted conversation."""
@@ -194,10 +194,6 @@ class Oracle:
             "numbers": list(found.numbers[:6]),
             "person": self.find_leader(found) or "all",
         }
-
-    def recommend(self, asked: Asked) -> list[dict[str, Any]]:
-        """Return the recommendations of an answer; none, so that the catalogue's are given."""
-        return []
 
     def describe(self, found: Found) -> str:
         """Return a sentence that says what happens in a planted conversation, when, and how the other answers."""

@@ -9,16 +9,16 @@ weight could be rated, or if messages may speak of danger.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
+from insights import advice
 from insights.engines.base import (
     Brief,
     CitedExchange,
     Draft,
     PersonDraft,
-    RecommendationDraft,
     SectionDraft,
 )
 from insights.engines.local.example_selection import ExampleSelector
@@ -33,12 +33,6 @@ from insights.rating import (
     rate_section,
 )
 from insights.scales import NOT_ENOUGH_DATA
-
-if TYPE_CHECKING:
-    pass
-
-MAX_RECOMMENDATIONS = 3
-MIN_RECOMMENDATIONS = 2
 
 
 class LocalInsightEngine:
@@ -89,7 +83,7 @@ class LocalInsightEngine:
             score=score,
             summary=_summarize(brief, ranked, ratings, score),
             sections=sections,
-            recommendations=tuple(_recommend(brief, ratings, ranked)),
+            recommendations=tuple(advice.recommend(brief, ratings, ranked)),
             # The findings are in English, whatever language was requested.
             language="en",
         )
@@ -112,26 +106,3 @@ def _summarize(brief: Brief, ranked: RankedSections, ratings: Mapping[str, Secti
         if sentence := section.sentences.get(ratings[section.key].rating or "", ""):
             parts.append(sentence)
     return " ".join(parts)
-
-
-def _recommend(
-    brief: Brief, ratings: Mapping[str, SectionRating], ranked: RankedSections
-) -> Sequence[RecommendationDraft]:
-    """Return the advice of the lowest sections, and of others if fewer than MIN_RECOMMENDATIONS are low."""
-    # The lowest first.
-    rated = [(position, section) for position, section in ranked[::-1] if section.advice]
-    low = [section for position, section in rated if position < GOOD_POSITION][:MAX_RECOMMENDATIONS]
-    others = [section for _, section in rated if section not in low]
-    unrated = [section for section in brief.definition.sections if section.advice and section not in [*low, *others]]
-    selected = [*low, *[*others, *unrated][: max(MIN_RECOMMENDATIONS - len(low), 0)]]
-    recommendations = []
-    for section in selected:
-        advice, rating = section.advice, ratings[section.key]
-        assert advice is not None
-        rank = {p: section.scale.index(member) for p, member in rating.people.items() if member in section.scale}
-        ordered = section.signal is not None and section.signal.ordered
-        # Advice is for those who are rated lowest; without a ranking it is for everyone.
-        lowest = [person for person in rank if rank[person] == max(rank.values())] if ordered else []
-        people = tuple(lowest or select_speakers(brief))
-        recommendations.append(RecommendationDraft(advice.title, people, advice.suggestion, advice.why, advice.example))
-    return recommendations
