@@ -220,6 +220,8 @@ def _count_section(brief: Brief, entry: SectionBrief, episodes: Collection[Episo
             if count
         ]
     facts += episode_counts.list_facts(matching, kinds=asks.kinds)
+    if asks.by_month:
+        facts += episode_counts.list_months(matching, kind=asks.kinds[0])
     return replace(
         entry,
         facts=tuple(facts),

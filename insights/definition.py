@@ -149,7 +149,8 @@ class Reading(ClosedModel):
     """The episodes that answer a section, for engines that read the chat.
 
     An episode counts for a person with one of `roles`. `signal` rates the section by its episodes; without one, the
-    section's own signal rates it if that measures a fact. `sentences` has a sentence for a rating.
+    section's own signal rates it if that measures a fact. `sentences` has a sentence for a rating. `by_month`: the
+    episodes of the first kind are also shown as facts by month.
     """
 
     kinds: tuple[KindName, ...] = Field(min_length=1)
@@ -159,6 +160,7 @@ class Reading(ClosedModel):
     groups: tuple[EpisodeGroup, ...] = Field(default=(), alias="group")
     signal: Signal | None = None
     sentences: Mapping[str, Text] = Field(default_factory=dict, alias="says")
+    by_month: StrictBool = False
 
 
 class Section(ClosedModel):

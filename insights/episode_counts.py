@@ -12,10 +12,12 @@ from statistics import median
 from typing import NamedTuple
 
 from insights.engines.base import Fact
-from insights.episodes import Episode, Tone
+from insights.episodes import KINDS, Episode, Tone
 
 #: A quarrel without a step to make up within this time was not made up.
 MAX_UNTIL_CALM = timedelta(days=7)
+#: Months that a section lists.
+MAX_MONTHS = 24
 
 STARTS = frozenset({"starts"})
 REPAIRS = frozenset({"repairs", "gives_in"})
@@ -99,6 +101,15 @@ def list_facts(episodes: Collection[Episode], *, kinds: Collection[str]) -> list
         seconds = round(median(duration.total_seconds() for duration in durations))
         facts.append(Fact("read.until_calm", "Typical time until calm", None, max(0, seconds), "seconds", "read"))
     return facts
+
+
+def list_months(episodes: Iterable[Episode], *, kind: str) -> list[Fact]:
+    """Return the number of episodes of a kind in each of the last MAX_MONTHS months that have any, as facts."""
+    months = sorted(count_by_month(episodes).get(kind, {}).items())[-MAX_MONTHS:]
+    return [
+        Fact(f"read.{kind}.{month}", f"{KINDS[kind].title} in {month}", None, count, "episodes", "read")
+        for month, count in months
+    ]
 
 
 def select_sincere(episodes: Iterable[Episode]) -> list[Episode]:

@@ -85,3 +85,10 @@ def test_facts_say_that_they_were_read() -> None:
     values = {(fact.name, fact.person): fact.value for fact in facts}
     assert values == {("read.starts", 0): 2, ("read.repairs", 1): 2, ("read.until_calm", None): 2 * 3600}
     assert episode_counts.list_facts(episodes, kinds=["conflict", "joke"]) == []
+
+
+def test_a_section_lists_the_months_of_its_first_kind() -> None:
+    episodes = [episode("conflict", 0), episode("conflict", 24 * 40), episode("conflict", 24 * 41), episode("joke", 3)]
+    facts = episode_counts.list_months(episodes, kind="conflict")
+    assert [(fact.value, fact.source) for fact in facts] == [(1, "read"), (2, "read")]
+    assert facts[0].label.startswith("Quarrels in 20")
