@@ -311,8 +311,8 @@ FREE_TIMELINE = {
     "read": {
         "is_shown": False,
         "entries": None,
-        "note": "The chat has not been read yet. With the first insight that you unlock, it is read, and its plans,"
-        " special occasions and best moments appear here too.",
+        "note": "The chat has not been read yet. It is read when you unlock an insight, and its plans, special"
+        " occasions and best moments appear here then.",
     },
     "results": TIMELINE["results"][:1],
 }

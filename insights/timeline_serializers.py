@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import date
 from typing import Any
 
@@ -23,7 +22,7 @@ class TimelineQuery(ClosedSerializer):
         help_text="Only entries of this kind. Repeat it for several kinds.",
     )
     after = serializers.RegexField(
-        re.compile(r"\A\d{4}-(0[1-9]|1[0-2])\Z"),
+        r"^\d{4}-(0[1-9]|1[0-2])$",
         required=False,
         error_messages={"invalid": "Write a month, such as 2026-01."},
         help_text="The page starts after this month, such as `2024-03`.",

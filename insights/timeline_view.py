@@ -103,7 +103,14 @@ def _build(
         "read": {
             "is_shown": found is not None and is_unlocked,
             "entries": None if found is None else len(read),
-            "note": _note(found, count=len(read), reader=reader, row=row, is_unlocked=is_unlocked),
+            "note": _note(
+                found,
+                count=len(read),
+                line_count=chat.line_count,
+                reader=reader,
+                row=row,
+                is_unlocked=is_unlocked,
+            ),
         },
         "notice": safety.NOTICE if in_danger else "",
         "results": [{"month": month, "entries": _check(by_month[month], transcript, names)} for month in page],
@@ -118,23 +125,38 @@ def _check(entries: list[Entry], transcript: TranscriptReader, names: list[str])
 
 
 def _note(
-    found: Reading | None, *, count: int, reader: Reader | None, row: ChatReading | None, is_unlocked: bool
+    found: Reading | None,
+    *,
+    count: int,
+    line_count: int,
+    reader: Reader | None,
+    row: ChatReading | None,
+    is_unlocked: bool,
 ) -> str:
+    """Return what `read` says: how to see what a model finds, or how much of the chat it has read."""
     if found is None:
         if reader is None:
             return "This server counts and does not read chats, so the timeline has what can be counted."
         if row is not None and row.status in (ChatReading.Status.PENDING, ChatReading.Status.READING):
             return "The chat is being read. What is found in it appears here when that is done."
         return (
-            "The chat has not been read yet. With the first insight that you unlock, it is read, and its plans, special"
-            " occasions and best moments appear here too."
+            "The chat has not been read yet. It is read when you unlock an insight, and its plans, special occasions"
+            " and best moments appear here then."
         )
     if not is_unlocked and count:
         shown = f"Any insight that you unlock for this chat shows {'it' if count == 1 else 'them'}."
         return f"When the chat was read, {plural(count, 'more entry was', 'more entries were')} found. {shown}"
-    if is_unlocked and found.messages_read < found.messages_total:
-        return f"{found.messages_read:,} of {found.messages_total:,} messages with text were read."
-    return ""
+    if not is_unlocked:
+        return ""
+    sentences = []
+    if found.messages_read < found.messages_total:
+        sentences.append(f"{found.messages_read:,} of {found.messages_total:,} messages with text were read.")
+    if found.up_to_message < line_count:
+        sentences.append(
+            f"Messages after number {found.up_to_message} were added since. They are read when you unlock another"
+            " insight."
+        )
+    return " ".join(sentences)
 
 
 def _page_url(request: Request, after: str | None, limit: int) -> str:

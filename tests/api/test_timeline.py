@@ -16,6 +16,7 @@ from chats import indexing
 from chats.importing import ImportOptions, import_chat, import_upload
 from chats.models import Chat
 from insights import engines, safety, unlocking
+from insights.engines.base import EngineRefused
 from insights.episodes import Danger, Episode, Relationship, Tone, Window, WindowReading
 from insights.models import ChatReading, GenerationJob, Insight
 from insights.reading import stage
@@ -215,7 +216,7 @@ def test_what_was_read_needs_an_unlocked_insight(engine: FakeReader, api: Api, c
     engine.answers = find(lambda w: make_episode(w, "gratitude", 2), lambda w: make_episode(w, "plan", 6))
     before = api.get(url(chat))
     assert (before["read"]["entries"], before["read"]["is_shown"]) == (None, False)
-    assert "first insight" in before["read"]["note"]
+    assert "when you unlock an insight" in before["read"]["note"]
     read(chat)
     locked = api.get(url(chat))
     assert (locked["read"]["entries"], locked["read"]["is_shown"], kinds(locked)) == (2, False, [])
@@ -343,6 +344,32 @@ def test_an_extension_is_counted_at_once(api: Api, chat: Chat) -> None:
     answer = api.send("GET", url(chat), headers={"If-None-Match": etag})
     last = next(entry for entry in entries(answer.json()) if entry["kind"] == "last_message")
     assert (last["numbers"], last["people"]) == ([len(TALKS) + 1], ["Ravi"])
+
+
+def test_messages_that_were_added_after_the_reading_are_announced(engine: FakeReader, api: Api, chat: Chat) -> None:
+    engine.answers = find(lambda w: make_episode(w, "gratitude", 2))
+    read(chat)
+    complete(chat)
+    newer = export([*TALKS, (24 * 60, "Ravi", "one more evening")])
+    import_upload(owner=chat.owner, upload=newer, options=ImportOptions(extend=chat.pk))
+    page = api.get(url(chat))
+    assert kinds(page) == ["best_moment"]
+    assert f"Messages after number {len(TALKS)} were added since." in page["read"]["note"]
+
+
+def test_a_partly_read_chat_says_how_much_was_read(engine: FakeReader, api: Api, chat: Chat) -> None:
+    def answer(window: Window) -> WindowReading:
+        if window.messages[0].number != 1:
+            raise EngineRefused
+        return find(lambda w: make_episode(w, "affection", 2))(window)
+
+    # The first window ends within the first month.
+    engine.answers, engine.window_tokens = answer, 500
+    read(chat)
+    complete(chat)
+    page = api.get(url(chat))
+    assert kinds(page) == ["best_moment"], "and not the first, which could be in what was not read"
+    assert f"of {len(TALKS)} messages with text were read." in page["read"]["note"]
 
 
 def test_merged_people_are_one_voice(api: Api, owner: User) -> None:
