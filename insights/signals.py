@@ -14,7 +14,7 @@ from chats.models import Chat
 from chats.signals import chat_erasing, indexing_finished
 from insights import recovery, settlement
 from insights.dispatch import dispatch_soon
-from insights.models import GenerationJob, Insight
+from insights.models import ChatReading, GenerationJob, Insight
 from insights.reading.queue import dispatch_soon as dispatch_readings_soon
 
 
@@ -36,6 +36,9 @@ def erase_insights(*, chat: Chat, **_: Any) -> None:
     for job in jobs:
         settlement.fail_open_insights(job.pk, error_code="chat_deleted", error_message="The chat was deleted.")
     Insight.objects.filter(chat=chat).update(sealed_document=None)
+    # Last in the lock order. The cascade deletes the windows before their reading, while a worker that records a window
+    # locks the reading first: without this lock, both would wait for each other.
+    list(ChatReading.objects.select_for_update().filter(chat=chat).values_list("pk"))
 
 
 @receiver(worker_ready)
