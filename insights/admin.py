@@ -309,7 +309,7 @@ class ChatReadingAdmin(StaffAdmin):
             n_read=windows(Count("pk"), status=ReadWindow.Status.READ),
             n_failed=windows(Count("pk"), status=ReadWindow.Status.FAILED),
             n_tokens=windows(Sum(F("tokens_in") + F("tokens_out"))),
-        ).defer("sealed_totals")
+        ).defer("sealed_totals", "sealed_summary")
 
     @label("status")
     def state(self, reading: ChatReading) -> str:

@@ -133,7 +133,7 @@ def build_read_brief(
 ) -> Brief:
     """Return the brief of a chat that was read: episodes, and the conversations of the best of them. Pure."""
     # Only what happens now to somebody in the chat withholds anything; other such messages are just not quoted.
-    dangers = Counter(danger.kind for danger in found.dangers if danger.current and danger.person is not None)
+    dangers = Counter(danger.kind for danger in found.dangers if danger.withholds)
     share = found.messages_read / found.messages_total if found.messages_total else 0.0
     brief = Brief(
         title=insight_type.title,

@@ -1,4 +1,7 @@
-"""Which insight types a chat is eligible for, and the reason for each that it is not. Uses counts only, no messages."""
+"""Which insight types a chat is eligible for, and the reason for each that it is not.
+
+It uses counts and, after a reading, what the people are to each other; no messages.
+"""
 
 from __future__ import annotations
 
@@ -130,8 +133,8 @@ def find_unfit_relationship(chat: Chat, types: Sequence[InsightType]) -> str:
     not_for = {relationship for t in types for relationship in t.category.not_for}
     if not not_for or engines.get_engine().method != "read":
         return ""
-    found = reading.load(chat)
-    return str(found.relationship) if found is not None and found.relationship in not_for else ""
+    relationship = reading.load_relationship(chat)
+    return str(relationship) if relationship in not_for else ""
 
 
 def find_unknown_language(chat: Chat) -> str:

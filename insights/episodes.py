@@ -89,12 +89,21 @@ class Danger:
 
     `person` is the index of the person who is in danger, or None for somebody outside of the chat. `current` is false
     for something that is long past.
+
+    A danger that `is_listed` was found by the lists of insights/safety.py in a message that no model read. Nobody
+    judged who is in danger, or when: its `person` is None because it is unknown, and it is taken for current.
     """
 
     kind: str
     numbers: tuple[int, ...]
     person: int | None
     current: bool
+    is_listed: bool = False
+
+    @property
+    def withholds(self) -> bool:
+        """Whether it may happen now to somebody in the chat, so that ratings are withheld and help is named."""
+        return self.is_listed or (self.current and self.person is not None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -419,7 +419,8 @@ class ChatReading(models.Model):
 
     `engine`, `model` and `version` say what read the chat; a reading by another one is not used. `up_to_message` is the
     last message that the windows were planned for: after an extension of the chat, only later messages are read.
-    `sealed_totals` has the number of text messages of each month up to there.
+    `sealed_totals` has the number of text messages of each month up to there. `sealed_summary` is there once the chat
+    was read: what its people are to each other, and the danger in messages that no model read.
     """
 
     class Status(models.TextChoices):
@@ -436,6 +437,7 @@ class ChatReading(models.Model):
     version = models.PositiveSmallIntegerField()
     up_to_message = models.PositiveIntegerField(null=True, editable=False)
     sealed_totals = models.BinaryField(null=True, editable=False)
+    sealed_summary = models.BinaryField(null=True, editable=False)
     attempt = models.PositiveSmallIntegerField(default=0)
     next_attempt_at = models.DateTimeField(db_default=Now())
     lease_token = models.UUIDField(null=True, editable=False)

@@ -143,7 +143,7 @@ def _describe_moment(moment: Moment, names: Sequence[str]) -> Entry:
 
 def is_somebody_in_danger(reading: Reading) -> bool:
     """Return whether somebody of the chat may be in danger now."""
-    return any(danger.current and danger.person is not None for danger in reading.dangers)
+    return any(danger.withholds for danger in reading.dangers)
 
 
 def list_read(reading: Reading, names: Sequence[str]) -> list[Entry]:

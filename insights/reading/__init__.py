@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from insights.episodes import MonthRead, Reading
 from insights.reading.queue import request
-from insights.reading.result import load
+from insights.reading.result import load, load_relationship
 
-__all__ = ["MonthRead", "Reading", "load", "request"]
+__all__ = ["MonthRead", "Reading", "load", "load_relationship", "request"]

@@ -101,7 +101,7 @@ def request_again(reading: ChatReading) -> None:
 
 def _start_again(reading: ChatReading, reader: Reader) -> None:
     reading.windows.all().delete()
-    _make_pending(reading, up_to_message=None, sealed_totals=None, **reader._asdict())
+    _make_pending(reading, up_to_message=None, sealed_totals=None, sealed_summary=None, **reader._asdict())
 
 
 def _make_pending(reading: ChatReading, **columns: Any) -> None:

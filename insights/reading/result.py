@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
 import orjson
@@ -14,6 +15,7 @@ from chats.models import Chat
 from chats.transcript import TranscriptReader
 from insights.episodes import MAX_SHOWN, Danger, Episode, MonthRead, Reading, Relationship, Tone, WindowReading
 from insights.models import ChatReading, ReadWindow
+from insights.reading import unread
 from insights.reading.queue import current_reader
 
 #: A relationship holds if windows with this share of the messages agree on it.
@@ -138,13 +140,53 @@ def open_totals(chat: Chat, reading: ChatReading) -> dict[str, int]:
     return totals
 
 
-def load(chat: Chat) -> Reading | None:
-    """Return what the current engine found in the chat, or None if it has not finished reading it."""
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What is known of a chat once it was read: what its people are to each other, and the danger in unread messages.
+
+    `listed` has the numbers of messages by kind of danger (insights/reading/unread.py).
+    """
+
+    relationship: Relationship = Relationship.UNCLEAR
+    listed: Mapping[str, Sequence[int]] = field(default_factory=dict)
+
+
+def summarize(chat: Chat, reading: ChatReading, *, window_tokens: int) -> bytes:
+    """Return the summary of the windows that were read so far, sealed under the chat's key. Raise CannotOpen."""
+    read = list(reading.windows.filter(status=ReadWindow.Status.READ).order_by("first_number"))
+    summary = {
+        "relationship": _agree_on_relationship([open_window(chat, window) for window in read]),
+        "listed": unread.find_concerns(chat, read=(window.spans for window in read), window_tokens=window_tokens),
+    }
+    return chat.key.seal(orjson.dumps(summary), context=chat.context(f"reading:{reading.pk}:summary"))
+
+
+def open_summary(chat: Chat, reading: ChatReading) -> Summary:
+    """Return the summary of a reading that is complete. Raise CannotOpen."""
+    if reading.sealed_summary is None:
+        return Summary()
+    packed = orjson.loads(chat.key.open(reading.sealed_summary, context=chat.context(f"reading:{reading.pk}:summary")))
+    return Summary(Relationship(packed["relationship"]), packed["listed"])
+
+
+def find_completed(chat: Chat) -> ChatReading | None:
+    """Return the reading of the chat by the current engine, or None if it has not finished reading it."""
     reader = current_reader()
     if reader is None:
         return None
     completed = ChatReading.objects.filter(chat=chat.pk, status=ChatReading.Status.COMPLETED, **reader._asdict())
-    reading = completed.first()
+    return completed.first()
+
+
+def load_relationship(chat: Chat) -> Relationship:
+    """Return what the chat's people are to each other, UNCLEAR until it was read. Opens nothing else of the reading."""
+    reading = find_completed(chat)
+    return open_summary(chat, reading).relationship if reading is not None else Relationship.UNCLEAR
+
+
+def load(chat: Chat) -> Reading | None:
+    """Return what the current engine found in the chat, or None if it has not finished reading it."""
+    reading = find_completed(chat)
     if reading is None:
         return None
     windows = list(reading.windows.order_by("first_number"))
@@ -154,20 +196,35 @@ def load(chat: Chat) -> Reading | None:
         reading=reading,
         totals=open_totals(chat, reading),
         windows_failed=sum(window.status == ReadWindow.Status.FAILED for window in windows),
+        listed=open_summary(chat, reading).listed,
     )
 
 
 def combine(
-    parts: Sequence[ReadPart], *, reading: ChatReading, totals: Mapping[str, int], windows_failed: int
+    parts: Sequence[ReadPart],
+    *,
+    reading: ChatReading,
+    totals: Mapping[str, int],
+    windows_failed: int,
+    listed: Mapping[str, Sequence[int]] = MappingProxyType({}),
 ) -> Reading:
-    """Return the reading that the results of the windows add up to. Pure."""
+    """Return the reading that the results of the windows add up to. Pure.
+
+    `listed` are the numbers of unread messages that may speak of danger, by kind.
+    """
+    dangers = [danger for part in parts for danger in part.result.dangers]
+    dangers += [
+        Danger(kind, (number,), None, current=True, is_listed=True)
+        for kind, numbers in listed.items()
+        for number in numbers
+    ]
     read: Counter[str] = Counter()
     for part in parts:
         read.update(part.months)
     models = dict.fromkeys(part.result.model for part in parts if part.result.model)
     return Reading(
         episodes=tuple(merge_episodes(episode for part in parts for episode in part.result.episodes)),
-        dangers=tuple(dict.fromkeys(danger for part in parts for danger in part.result.dangers)),
+        dangers=tuple(dict.fromkeys(dangers)),
         relationship=_agree_on_relationship(parts),
         languages=_find_languages(parts),
         months={month: MonthRead(min(read[month], total), total) for month, total in sorted(totals.items())},

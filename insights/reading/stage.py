@@ -71,11 +71,11 @@ def run(reading_id: UUID) -> None:
         except _LeaseLost:
             logger.warning("reading lease lost", extra={"reading": str(reading_id)})
         except EngineError as error:
-            _end_attempt(lease, error, may_complete=False)
+            _end_attempt(lease, error)
         except Exception:
             # Any exception: otherwise the reading would stay leased until the lease expires.
             logger.exception("chat not read", extra={"reading": str(reading_id)})
-            _end_attempt(lease, EngineError("internal_error"), may_complete=False)
+            _end_attempt(lease, EngineError("internal_error"))
     if chat_id is not None:
         recovery.continue_after_reading(chat_id)
 
@@ -97,7 +97,11 @@ def _read(lease: Lease, reading: ChatReading, engine: ReadingEngine) -> None:
         _plan(lease, reading, engine)
     reader = _WindowReader(lease, chat, engine)
     reader.read(reading.windows.filter(status=ReadWindow.Status.PENDING).order_by("first_number"))
-    _end_attempt(lease, reader.error, may_complete=True)
+    summary = None
+    if reader.error is None or reader.error.uses_attempt:
+        # Before the reading is locked: it looks at all messages that were not read.
+        summary = result.summarize(chat, reading, window_tokens=engine.window_tokens)
+    _end_attempt(lease, reader.error, sealed_summary=summary)
 
 
 class _WindowReader:
@@ -307,11 +311,11 @@ def _shorten(chat: Chat, window: ReadWindow, *, first: int, engine: ReadingEngin
 
 
 @transaction.atomic
-def _end_attempt(lease: Lease, error: EngineError | None, *, may_complete: bool) -> None:
+def _end_attempt(lease: Lease, error: EngineError | None, *, sealed_summary: bytes | None = None) -> None:
     """Complete the reading, make it due again, or fail it.
 
     `error` is what kept windows from being read, if anything. After the last attempt, the reading is complete without
-    them if they are few and `may_complete`.
+    them if they are few. Without a summary of the windows that were read, it is never complete.
     """
     # Locked until the commit. Nothing is changed if the lease was lost.
     reading = queue.held(lease).select_for_update(no_key=True).first()
@@ -322,7 +326,7 @@ def _end_attempt(lease: Lease, error: EngineError | None, *, may_complete: bool)
         _reschedule(lease, reading, error)
         return
     error_code = error.code if error else ""
-    if may_complete:
+    if sealed_summary is not None:
         pending = reading.windows.filter(status=ReadWindow.Status.PENDING)
         pending.update(status=ReadWindow.Status.FAILED, error_code=error_code)
         failed = reading.windows.filter(status=ReadWindow.Status.FAILED)
@@ -331,7 +335,13 @@ def _end_attempt(lease: Lease, error: EngineError | None, *, may_complete: bool)
             failed=Sum("message_count", filter=Q(status=ReadWindow.Status.FAILED), default=0),
         )
         if counts["failed"] <= MAX_FAILED_SHARE * counts["all"]:
-            queue.finish(lease, status=ChatReading.Status.COMPLETED, finished_at=Now(), error_code="")
+            queue.finish(
+                lease,
+                status=ChatReading.Status.COMPLETED,
+                finished_at=Now(),
+                error_code="",
+                sealed_summary=sealed_summary,
+            )
             logger.info("chat read", extra={"reading": str(reading.pk), "failed_windows": failed.count()})
             return
         error_code = error_code or failed.values_list("error_code", flat=True)[0]

@@ -96,6 +96,15 @@ def max_message_tokens(window_tokens: int) -> int:
     return min(MAX_MESSAGE_TOKENS, window_tokens // 2)
 
 
+def cut(text: str, *, window_tokens: int) -> str:
+    """Return the part of a message's text that is sent."""
+    max_bytes = round(max_message_tokens(window_tokens) * BYTES_PER_TOKEN)
+    # No character has more than four bytes.
+    if len(text) <= max_bytes // 4:
+        return text
+    return text.encode(errors="replace")[:max_bytes].decode(errors="ignore")
+
+
 def measure(
     batches: Iterable[Batch],
     chunks: Sequence[ChunkRange],
@@ -308,15 +317,12 @@ def spread(n: int) -> list[int]:
 def build_window(messages: Iterable[Message], *, people: Sequence[str], window_tokens: int) -> Window:
     """Return the window that shows the text messages among these, with long ones cut."""
     person = {name: index for index, name in enumerate(people)}
-    max_bytes = round(max_message_tokens(window_tokens) * BYTES_PER_TOKEN)
     shown: list[ShownMessage] = []
     forwarded, candidates = set[int](), list[int]()
     for message in messages:
         if message.kind != MessageKind.TEXT or message.sender not in person or not message.text.strip():
             continue
-        text = message.text
-        if len(text) > max_bytes // 4:
-            text = text.encode(errors="replace")[:max_bytes].decode(errors="ignore")
+        text = cut(message.text, window_tokens=window_tokens)
         shown.append(ShownMessage(message.number, message.sent_at, person[message.sender], text))
         if message.details.is_forwarded:
             forwarded.add(message.number)

@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 from django.db.models import Sum
 
+from chats import indexing
+from chats.importing import import_chat
 from chats.models import Chat
 from insights import engines, generation, reading, unlocking
-from insights.engines.base import Brief, Draft, SectionDraft
+from insights.engines.base import Brief, Draft, EngineRefused, SectionDraft
 from insights.episodes import Danger, Relationship, Window, WindowReading
 from insights.models import ChatReading, GenerationJob, Insight
-from insights.reading import stage
+from insights.reading import planning, result, stage
 from insights.scales import NOT_ENOUGH_DATA
 from relivchats.accounts.models import User
 from tests.fakes.reader import FakeReader, find_one_episode
@@ -109,3 +111,101 @@ def test_a_second_unlock_does_not_read_again(engine: FakeWriter, person: User, c
     run_job(person, chat, type_ids=["love_language"])
     assert len(engine.windows) == n_windows
     assert reading.load(chat) is not None
+
+
+def make_dangerous_chat(person: User, *, at: int, text: str = "I will kill myself tonight, I have the pills") -> Chat:
+    """Return an indexed chat of 300 harmless messages and this text as message number `at`."""
+    lines = [
+        f"{1 + i // 20:02}/03/2024, {10 + i % 20 // 2}:{i * 7 % 60:02} - {('Asha', 'Ravi')[i % 2]}: "
+        + (text if i + 1 == at else f"the bus is late again, number {i}, and the tea is cold")
+        for i in range(300)
+    ]
+    chat = import_chat(owner=person, upload="\n".join(lines).encode())
+    indexing.request(chat)
+    indexing.index_chat(chat.pk)
+    chat.refresh_from_db()
+    return chat
+
+
+def assert_withheld_and_free(job: GenerationJob, person: User) -> None:
+    insight = Insight.objects.get(job=job)
+    assert (job.status, insight.voided) == (GenerationJob.Status.COMPLETED, True)
+    document = insight.open_document()
+    assert document is not None
+    assert document["overall"]["score"] is None
+    assert "14416" in document["overall"]["summary"]
+    person.wallet.refresh_from_db()
+    assert (person.wallet.balance, person.wallet.reserved) == (400, 0)
+
+
+def test_danger_in_a_part_that_the_provider_refuses_withholds_ratings_and_names_help(
+    engine: FakeWriter, person: User
+) -> None:
+    chat = make_dangerous_chat(person, at=151)
+
+    def answer(window: Window) -> WindowReading:
+        if any("kill myself" in message.text for message in window.messages):
+            raise EngineRefused("blocked_prompt")
+        return replace(find_one_episode(window), dangers=())
+
+    engine.answers = answer
+    assert_withheld_and_free(run_job(person, chat, type_ids=["conflict_resolution"]), person)
+    found = reading.load(chat)
+    assert found is not None
+    assert [danger.numbers for danger in found.dangers if danger.is_listed] == [(151,)]
+
+
+def test_danger_in_what_the_budget_leaves_out_withholds_ratings_and_names_help(
+    engine: FakeWriter, person: User, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.READING_TOKEN_BUDGET = 2_000
+    # Otherwise the message would be among the first to be selected.
+    monkeypatch.setattr(planning, "_search", lambda chat: ([], set()))
+    harmless = make_dangerous_chat(person, at=0)
+    plan = planning.plan_new_messages(harmless, [], read_before=0, window_tokens=engine.window_tokens)
+    is_read = {number for window in plan.windows for first, last in window.spans for number in range(first, last + 1)}
+    unread = next(number for number in range(150, 300) if number not in is_read)
+    chat = make_dangerous_chat(person, at=unread)
+    engine.answers = lambda window: replace(find_one_episode(window), dangers=())
+    job = run_job(person, chat, type_ids=["conflict_resolution"])
+    assert unread not in engine.numbers
+    assert_withheld_and_free(job, person)
+
+
+def test_danger_after_the_place_at_which_a_message_is_cut_withholds_ratings_and_names_help(
+    engine: FakeWriter, person: User
+) -> None:
+    chat = make_dangerous_chat(person, at=151, text="the bus is late. " * 500 + "I will kill myself tonight.")
+    engine.answers = lambda window: replace(find_one_episode(window), dangers=())
+    job = run_job(person, chat, type_ids=["conflict_resolution"])
+    assert 151 in engine.numbers
+    assert_withheld_and_free(job, person)
+
+
+@pytest.mark.parametrize("text", ["I watched a movie, he wants to kill himself in it", "the bus is late"])
+def test_a_harmless_part_that_nobody_read_withholds_nothing(engine: FakeWriter, person: User, text: str) -> None:
+    chat = make_dangerous_chat(person, at=151, text=text)
+
+    def answer(window: Window) -> WindowReading:
+        if any(message.number == 151 for message in window.messages):
+            raise EngineRefused("blocked_prompt")
+        return replace(find_one_episode(window), dangers=())
+
+    engine.answers = answer
+    job = run_job(person, chat, type_ids=["conflict_resolution"])
+    assert not Insight.objects.get(job=job).voided
+
+
+def test_the_relationship_of_a_chat_is_known_without_opening_what_was_read(
+    engine: FakeWriter, person: User, chat: Chat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine.answers = changed(relationship=Relationship.COLLEAGUES)
+    run_job(person, chat, type_ids=["communication_basics"])
+
+    def open_window(*_: Any) -> None:
+        raise AssertionError("a window was opened")
+
+    monkeypatch.setattr(result, "open_window", open_window)
+    assert reading.load_relationship(chat) == Relationship.COLLEAGUES
+    with pytest.raises(unlocking.NotEligible, match="colleagues"):
+        unlocking.unlock(user=person, chat=chat, type_ids=["love_language"])

@@ -110,6 +110,14 @@ def test_every_nominated_text_is_found_by_one_of_its_words() -> None:
     assert [text for text in texts if not any(map(safety.is_searched, split_words(text)))] == []
 
 
+def test_every_text_with_a_concern_is_found_by_a_single_word() -> None:
+    texts = [sentence for _, sentence in SERIOUS] + [f"Yes: {phrase}." for phrase in safety.PHRASES]
+    texts += ["QUIERO MATARMÉ", "he’s hitting me again", "vo mujhe maaarta hai"]
+    texts = [text for text in texts if safety.find_concerns(text)]
+    assert [text for text in texts if not safety.may_have_concerns(text)] == []
+    assert not safety.may_have_concerns("the bus is late again")
+
+
 def test_most_other_messages_are_neither_nominated_nor_flagged() -> None:
     texts = [
         "kal milte hain, ghar jaldi aana",
