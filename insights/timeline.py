@@ -30,10 +30,8 @@ MIN_STRENGTH = 2
 MAX_BEST_PER_MONTH = 3
 
 _WORDS: Mapping[str, Any] = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
-#: Kinds of episodes with the topic "milestone" that speak of it gladly.
-_MILESTONE_KINDS = frozenset(
-    {"celebration", "decision", "excitement", "gift", "gratitude", "praise", "romance", "memory"}
-)
+#: Kinds of episodes with the topic "milestone" that speak of it gladly, when it happens or is near.
+_MILESTONE_KINDS = frozenset({"celebration", "decision", "excitement", "gift", "gratitude", "praise", "romance"})
 
 
 class EntryKind(StrEnum):

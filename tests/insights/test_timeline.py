@@ -239,6 +239,7 @@ def test_weak_plans_are_not_listed_and_kept_promises_are() -> None:
 def test_gladness_about_a_special_occasion_is_a_milestone_and_a_quarrel_about_it_is_not() -> None:
     assert kinds_of(episode("celebration", topic="milestone")) == [EntryKind.MILESTONE]
     assert kinds_of(episode("conflict", topic="milestone")) == [EntryKind.ARGUMENT]
+    assert kinds_of(episode("memory", topic="milestone")) == [EntryKind.BEST_MOMENT]
     assert kinds_of(episode("put_down", topic="milestone", strength=3)) == []
 
 
