@@ -352,7 +352,7 @@ def test_a_question_that_takes_reading_is_not_answered_by_counting() -> None:
         assert section["rating"] == NOT_ENOUGH_DATA
         assert section["finding"].startswith("Counting words cannot answer this: it takes an engine that reads")
     assert get_section(finished, "reliability_patterns")["evidence"] == []
-    assert "3 more take an engine that reads the chat." in finished["overall"]["summary"]
+    assert "3 more cannot be judged without an engine that reads the chat." in finished["overall"]["summary"]
 
 
 def test_questions_that_take_reading_leave_no_score_of_the_few_others() -> None:
@@ -584,7 +584,7 @@ def test_the_summary_says_only_what_rated_sections_say(name: str, lines: list[Li
     match = re.match(rf"{counted}(: too few for a score)?\.", summary)
     assert match
     assert bool(match[1]) == (finished["overall"]["score"] is None)
-    said = re.sub(r"^ \d+ more takes? an engine that reads the chat\.", "", summary[match.end() :])
+    said = re.sub(r"^ \d+ more cannot be judged without an engine that reads the chat\.", "", summary[match.end() :])
     for section in get_definition(name).sections:
         rating = get_section(finished, section.key)["rating"]
         if rating in section.scale and (sentence := section.sentences.get(str(rating), "")):

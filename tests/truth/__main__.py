@@ -25,6 +25,9 @@ EXPORTS = (".txt", ".zip", ".json")
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.truth", description=__doc__)
     parser.add_argument("--engine", choices=["gemini", "openai", "local"], default="gemini")
+    parser.add_argument(
+        "--category", choices=["romantic", "friendship", "family", "workplace", "all"], default="romantic"
+    )
     parser.add_argument("--chats", type=Path, help="a directory of exports NAME.txt with NAME.truth.json")
     parser.add_argument("--oracle", default="perfect", help="perfect, the name of an adversarial one, or all")
     parser.add_argument("--seed", type=int, default=1)
@@ -37,11 +40,11 @@ def main() -> None:
         # Adversarial oracles cause hundreds of expected warnings.
         logging.disable(logging.CRITICAL)
         from tests.truth.adversaries import ORACLES
-        from tests.truth.couples import generate_couples
+        from tests.truth.circles import generate_chats
 
         if options.write:
             options.write.mkdir(parents=True, exist_ok=True)
-            for planted_chat in generate_couples(options.seed, messages=options.messages):
+            for planted_chat in generate_chats(options.category, options.seed, messages=options.messages):
                 print(planted_chat.write(options.write))
             return
         names = list(ORACLES) if options.oracle == "all" else [options.oracle]
@@ -65,14 +68,14 @@ def _evaluate(name: str, options: argparse.Namespace) -> Figures:
     """Return the figures of one oracle over the given chats, or the generated ones."""
     from tests.truth import measure, pipeline
     from tests.truth.adversaries import INJECTION, ORACLES
-    from tests.truth.couples import generate_couples
+    from tests.truth.circles import generate_chats
 
     if options.chats:
         chats = list(_load_chats(options.chats))
     else:
         # All adversarial oracles meet the same chats; one of them obeys an instruction in them.
         extra_lines = () if name == "perfect" else (INJECTION,)
-        generated = generate_couples(options.seed, messages=options.messages, extra_lines=extra_lines)
+        generated = generate_chats(options.category, options.seed, messages=options.messages, extra_lines=extra_lines)
         chats = [(each.truth, each.export.encode()) for each in generated]
     return measure.measure(
         [pipeline.run_chat(truth, upload, engine=options.engine, oracle=ORACLES[name]) for truth, upload in chats]

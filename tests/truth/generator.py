@@ -26,9 +26,9 @@ SEPARATE_SHARE = 0.3
 FOLLOWS = {"repair": "conflict", "apology": "conflict"}
 
 NAMES: Mapping[str, tuple[str, ...]] = {
-    "english": ("Nadia Petrov", "Oliver Quist", "Imogen Vale"),
-    "hinglish": ("Meenakshi Rao", "Farhan Qureshi", "Jaspreet Gill"),
-    "spanish": ("Beatriz Lozano", "Joaquín Ferrer", "Itziar Mendieta"),
+    "english": ("Nadia Petrov", "Oliver Quist", "Imogen Vale", "Tobias Lindqvist", "Marguerite Okafor"),
+    "hinglish": ("Meenakshi Rao", "Farhan Qureshi", "Jaspreet Gill", "Devika Nambiar", "Rustom Irani"),
+    "spanish": ("Beatriz Lozano", "Joaquín Ferrer", "Itziar Mendieta", "Gonzalo Urrutia", "Remedios Cabrera"),
 }
 
 

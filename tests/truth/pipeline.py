@@ -19,7 +19,7 @@ from chats.transcript import TranscriptReader
 from insights import briefs, engines, generation, reading, unlocking
 from insights.definition import Definition
 from insights.engines.base import EngineError
-from insights.episodes import Episode
+from insights.episodes import Episode, Relationship
 from insights.models import ChatReading, Insight, InsightType
 from insights.reading import stage
 from relivchats.accounts.models import User
@@ -27,10 +27,10 @@ from relivchats.errors import DomainError
 from tests.fakes.chat_completions import FakeChatCompletions
 from tests.fakes.gemini import FakeGemini
 from tests.fakes.model_server import ModelServer
+from tests.truth.circles import CATEGORIES
 from tests.truth.ground_truth import GroundTruth
 from tests.truth.oracle import Oracle, Trace
 
-CATEGORY = "romantic"
 _COINS = 400
 #: More runs than an insight or a reading has attempts.
 _MAX_RUNS = 8
@@ -61,9 +61,9 @@ class ChatResult:
     false_texts: tuple[str, ...] = ()
 
 
-def load_definitions() -> dict[str, Definition]:
-    """Return the current definitions of the romantic types, by type, in the order of the catalogue."""
-    types = InsightType.objects.filter(category=CATEGORY)
+def load_definitions(category: str = "romantic") -> dict[str, Definition]:
+    """Return the current definitions of a category's types, by type, in the order of the catalogue."""
+    types = InsightType.objects.filter(category=category)
     return {each.pk: Definition.parse(each.versions.latest("version").definition) for each in types}
 
 
@@ -99,8 +99,9 @@ def _selected(**settings: Any) -> Iterator[None]:
 def run_chat(
     truth: GroundTruth, upload: bytes, *, engine: str, oracle: type[Oracle] = Oracle, type_ids: Sequence[str] = ()
 ) -> ChatResult:
-    """Import, index, read and unlock a planted chat. Without `type_ids`, all romantic types are unlocked."""
-    definitions = load_definitions()
+    """Import, index, read and unlock a planted chat. Without `type_ids`, the category of its people is unlocked."""
+    category = CATEGORIES[Relationship(truth.relationship)]
+    definitions = load_definitions(category)
     answering = oracle(truth, definitions)
     result = ChatResult(truth, engine, answering.name, definitions, false_texts=answering.false_texts)
     with serving(engine, answering):
@@ -116,7 +117,7 @@ def run_chat(
             for message in TranscriptReader(chat).messages(1, chat.line_count)
         }
         try:
-            chosen = {"type_ids": list(type_ids)} if type_ids else {"category_id": CATEGORY}
+            chosen = {"type_ids": list(type_ids)} if type_ids else {"category_id": category}
             unlocked = unlocking.unlock(user=owner, chat=chat, **chosen)
         except DomainError as error:
             result.refused = error.slug

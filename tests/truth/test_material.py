@@ -11,15 +11,9 @@ from insights import catalogue
 from insights.definition import Definition
 from insights.episodes import KINDS, Relationship, Tone
 from tests.truth import material
+from tests.truth.circles import CATEGORIES
 from tests.truth.material import LANGUAGES, NEGATED
 
-#: The category of insights for the people of each relationship.
-CATEGORIES = {
-    Relationship.COUPLE: "romantic",
-    Relationship.FRIENDS: "friendship",
-    Relationship.FAMILY: "family",
-    Relationship.COLLEAGUES: "workplace",
-}
 SCRIPTS = [script for language in LANGUAGES for script in material.load(language).scripts]
 
 

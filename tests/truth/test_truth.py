@@ -11,9 +11,11 @@ from functools import cache
 import pytest
 from django.test import override_settings
 
+from insights.episodes import Relationship
 from insights.scales import NOT_ENOUGH_DATA
 from tests.truth import measure, pipeline
 from tests.truth.adversaries import INJECTION, ORACLES
+from tests.truth.circles import CIRCLES, PEOPLE, generate_circle
 from tests.truth.generator import PlantedChat, generate
 from tests.truth.measure import Figures
 from tests.truth.oracle import Oracle
@@ -157,3 +159,70 @@ def test_the_local_engine_does_not_rate_severe_conflict_in_plain_words(seed: int
         scale = result.definitions[type_id].section(key).scale
         assert written[type_id, key]["rating"] in {NOT_ENOUGH_DATA, scale[-1]}, key
     assert result.documents["conflict_resolution"]["overall"]["score"] is None
+
+
+#: Kinds of which much is planted in a small chat of each relationship, and of which little is planted.
+SMALL_CIRCLES = {
+    Relationship.FRIENDS: (
+        ("showing_up", "secret_kept", "support", "check_in", "deep_talk", "hard_feelings", "gratitude"),
+        ("let_down", "unanswered_need", "joke", "story"),
+    ),
+    Relationship.FAMILY: (
+        ("own_choice", "blessing", "worry", "affection", "support", "mediation", "fair_talk"),
+        ("control", "conflict", "avoidance", "expectation"),
+    ),
+    Relationship.COLLEAGUES: (
+        ("status_update", "coordination", "feedback", "ownership", "admission", "praise", "speaking_up"),
+        ("unclear", "status_request", "no_owner", "pressure"),
+    ),
+}
+
+
+def plant_circle(
+    relationship: Relationship, much: tuple[str, ...], little: tuple[str, ...], *, language: str = "english"
+) -> PlantedChat:
+    """Return a small chat of two friends, a family of four or a team of five."""
+    return generate(
+        1,
+        relationship=relationship,
+        language=language,
+        traits={**dict.fromkeys(much, 3), **dict.fromkeys(little, 1)},
+        default_level=0,
+        messages=300,
+        people=PEOPLE[relationship],
+        months=3,
+    )
+
+
+@pytest.mark.parametrize("relationship", SMALL_CIRCLES)
+@pytest.mark.parametrize("language", ["english", "hinglish"])
+def test_friends_families_and_teams_are_read_and_quoted(relationship: Relationship, language: str) -> None:
+    planted_chat = plant_circle(relationship, *SMALL_CIRCLES[relationship], language=language)
+    result = run(planted_chat)
+    figures = measure.measure([result])
+    assert figures.documents == 3
+    assert figures.planted == figures.read == figures.kept >= 9
+    total = figures.total()
+    assert total.quoted >= 0.9 * total.slots
+    assert (total.misplaced, total.false_quotes) == (0, 0)
+    assert_nothing_is_false(figures)
+
+
+@pytest.mark.parametrize("relationship", SMALL_CIRCLES)
+def test_ratings_of_friends_families_and_teams_are_in_order(relationship: Relationship) -> None:
+    own = [circle for circle in CIRCLES if circle.relationship == relationship and circle.language == "english"]
+    chats = [generate_circle(circle, seed, messages=900) for seed, circle in enumerate(own[:2])]
+    total = measure.measure([run(chat) for chat in chats]).total()
+    assert total.right >= 5
+    assert (total.tied, total.wrong) == (0, 0)
+
+
+@pytest.mark.parametrize("relationship", SMALL_CIRCLES)
+def test_without_reading_no_circle_is_rated_on_little(relationship: Relationship) -> None:
+    result = run(plant_circle(relationship, *SMALL_CIRCLES[relationship]), engine="local")
+    assert_nothing_is_false(measure.measure([result]))
+    for type_id, document in result.documents.items():
+        for section in document["sections"]:
+            if result.definitions[type_id].section(section["key"]).needs_reading:
+                assert section["rating"] == NOT_ENOUGH_DATA
+                assert "it takes an engine that reads" in section["finding"]

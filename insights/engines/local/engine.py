@@ -98,7 +98,7 @@ def _summarize(brief: Brief, ranked: RankedSections, ratings: Mapping[str, Secti
     rated = f"They answer {len(ranked) or 'none'} of {n_questions} questions"
     parts = [counted, f"{rated}{': too few for a score' if score is None else ''}."]
     if n_others:
-        parts.append(f"{n_others} more {'takes' if n_others == 1 else 'take'} an engine that reads the chat.")
+        parts.append(f"{n_others} more cannot be judged without an engine that reads the chat.")
     best = [section for position, section in weighted[:2] if position >= GOOD_POSITION]
     worst = [section for position, section in weighted[::-1][:2] if position < GOOD_POSITION]
     for section in [*best, *(section for section in worst if section not in best)]:
