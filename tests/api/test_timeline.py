@@ -168,6 +168,7 @@ def test_entries_are_filtered_by_kind_and_by_days(api: Api, chat: Chat) -> None:
     silence = entries(api.get(url(chat, "kind=silence")))[0]
     day = silence["starts_at"][:10]
     assert entries(api.get(url(chat, f"kind=silence&from={day}&to={day}"))) == [silence]
+    assert entries(api.get(url(chat, f"kind=first_message&from={day}"))) == []
     before = api.get(url(chat, f"from=2000-01-01&to={day}"))
     assert all(entry["starts_at"][:10] <= day for entry in entries(before))
     assert entries(api.get(url(chat, "to=2000-01-01"))) == []
