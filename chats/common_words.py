@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import tomllib
+from collections.abc import Sequence
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,6 +22,10 @@ MIN_LENGTH = 4
 
 _LAUGHTER = re.compile(r"(?:[hj]+[aeiu]+)+h*|l+o+l+|a+w+|h+m+|o+h+|u+g+h+|y+a+y+|s+h+")
 _REPEATED = re.compile(r"(.)\1{2,}")
+# Endings of English words alone: others are also endings of names (Tony, Martin, Marko).
+_ENGLISH_ENDINGS = (
+    "s", "es", "ed", "d", "ing", "ly", "er", "ers", "ingly", "edly", "fully", "ful", "ment", "ments", "ness", "less",
+)  # fmt: skip
 _ENDINGS = ("s", "es", "ed", "d", "ing", "ly", "er", "ers", "y", "in", "on", "o", "ji", "wala", "wali", "wale")
 
 
@@ -38,7 +43,7 @@ def is_lower_case_word(word: str) -> bool:
 
     The tokenizer knows names with a capital only: "▁John", but "▁both" and "▁Both".
     """
-    return not _load_lower_case_words().isdisjoint(_find_stems(word.casefold()))
+    return not _load_lower_case_words().isdisjoint(_find_stems(word.casefold(), _ENGLISH_ENDINGS))
 
 
 def is_ordinary(word: str) -> bool:
@@ -46,10 +51,10 @@ def is_ordinary(word: str) -> bool:
     return word in _load_lower_case_words() or word in _load_listed_words()
 
 
-def _find_stems(word: str) -> list[str]:
+def _find_stems(word: str, endings: Sequence[str] = _ENDINGS) -> list[str]:
     """Return the word and what may remain of it without an ending."""
     stems = [word]
-    for ending in _ENDINGS:
+    for ending in endings:
         if word.endswith(ending) and len(word) - len(ending) >= 3:
             stem = word.removesuffix(ending)
             stems += [stem, stem + "e", stem + "y"]

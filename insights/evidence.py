@@ -2,48 +2,46 @@
 
 from __future__ import annotations
 
-import calendar
 import re
+import tomllib
+import unicodedata
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
 
-from chats.common_words import is_lower_case_word
+from chats.common_words import is_lower_case_word, is_ordinary
 from chats.statistics.languages import LABELS, classify_word
 from chats.word_index import split_words
+from insights import stated_figures
 from insights.engines.base import CitedExchange, ShownMessage
 
 #: A longer exchange is cut; a quotation is an example and not an excerpt.
 MAX_MESSAGES = 6
 #: Replaces a quotation that is in none of the cited messages.
 DROPPED = "[…]"
+#: Up to this many words, an English phrase may consist of Hindi words: "Ghar shifting plans".
+MAX_PHRASE_WORDS = 5
+#: So many words of another language make a sentence one of that language; a single one is a loan.
+MIN_FOREIGN_WORDS = 2
 
-# Straight, English, German and French quotation marks; single ones only where they are no apostrophe.
-_QUOTATION = re.compile(r"\"([^\"]*)\"|“([^”]*)”|„([^“”]*)[“”]|«([^»]*)»|(?<!\w)‘([^’]*)’(?!\w)")
+_DOUBLE_MARKS = '"“”„‟«»″＂「」『』〝〞'
+_SINGLE_MARKS = "'‘’‚‛‹›`´′＇"
+#: Single marks that are also written as an apostrophe.
+_APOSTROPHES = "'’´`′＇"
+_MARK = re.compile(f"[{_DOUBLE_MARKS}{_SINGLE_MARKS}]")
 _LINK = re.compile(r"https?:|www\.|\w@\w|\b[\w-]+\.(?:com|net|org|io|ru|in|app|link)\b", re.IGNORECASE)
-_NUMBER = re.compile(r"\d{1,3}(?:,\d{3})+|\d+(?:\.\d+)?")
 _WORD = re.compile(r"[^\W\d_]+")
-_CAPITALISED_WITHIN = re.compile(r"(?<=[\w,;] )[A-Z][^\W\d_]{2,}\b")
-_CAPITALISED = re.compile(r"\b[A-Z][^\W\d_]{2,}\b")
-#: Smaller ones are too common in other meanings: one day, the two of them.
-_NUMBER_WORDS = {
-    "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10, "eleven": 11,
-    "twelve": 12, "thirteen": 13, "fourteen": 14, "fifteen": 15, "sixteen": 16, "seventeen": 17, "eighteen": 18,
-    "nineteen": 19, "twenty": 20, "thirty": 30, "forty": 40, "fifty": 50, "sixty": 60,
-    "seventy": 70, "eighty": 80, "ninety": 90, "hundred": 100, "hundreds": 100,
-    "dozen": 12, "dozens": 12, "thousand": 1000, "thousands": 1000,
-}  # fmt: skip
-_COMPOUND = re.compile(
-    r"\b(twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety)-(one|two|three|four|five|six|seven|eight|nine)\b",
-    re.IGNORECASE,
-)
-_CALENDAR = frozenset(
-    word.casefold()
-    for word in [*calendar.month_name, *calendar.month_abbr, *calendar.day_name, *calendar.day_abbr]
-    if word
-)
+#: A word with a capital and at least three letters.
+_CAPITALISED = re.compile(r"(?<!\w)[^\W\d_]{3,}(?!\w)")
 _SPACES = re.compile(r"\s+")
+_SENTENCE_ENDS = frozenset(".!?…:।")
+#: A name in digits alone is a figure unless it is a telephone number.
+_MIN_NAME_DIGITS = 5
+_ONE_SPELLING = str.maketrans({**dict.fromkeys("‘’´`′＇", "'"), "…": "..."})
 #: The languages of a sentence's words, by the language that was requested. Hindi is written in two scripts and mixed.
 _WRITTEN_LANGUAGES = {
     "en": frozenset({"english"}),
@@ -51,6 +49,13 @@ _WRITTEN_LANGUAGES = {
     "hi": frozenset({"hindi", "hinglish", "english"}),
 }
 _NEUTRAL_SCRIPTS = {"en": frozenset({"latin"}), "es": frozenset({"latin"}), "hi": frozenset({"latin", "devanagari"})}
+
+_FILE: Mapping[str, Any] = tomllib.loads(Path(__file__).with_name("evidence_words.toml").read_text(encoding="utf-8"))
+_NAMES = frozenset(_FILE["names"].split())
+_ORDINARY_NAMES = frozenset(_FILE["ordinary_names"].split())
+_OPENING_WORDS = frozenset(_FILE["words"].split())
+_ENDINGS = tuple(_FILE["endings"].split())
+_MIN_ENDING_LENGTH = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,88 +101,177 @@ def is_supported(
     text: str,
     *,
     quotable: Collection[str],
-    numbers: Collection[float],
     names: Collection[str],
+    numbers: Collection[float] = (),
     language: str = "en",
     times: Collection[datetime] = (),
+    context: Collection[str] = (),
 ) -> bool:
     """Return whether a model's sentence, in this language, claims nothing that its sources lack.
 
-    `quotable` are the texts that it may quote, `numbers` the figures that it may give besides those of the texts,
-    `names` the people whom it may name, and `times` the dates and times of day that it may give. A sentence with
-    another figure, a quotation of something else, a link, or a name that is not in its sources is not supported: a
-    capitalised word that English does not write in lower case. In other languages, only words within a sentence are
-    checked. A sentence in another language than this one is not supported either.
+    `quotable` are the texts that it may quote, `names` the people whom it may name, `numbers` the figures that it may
+    give besides those of the texts, `times` the dates and times of day that it may give, and `context` are texts whose
+    proper nouns it may use. A sentence with another figure, date or time of day, a quotation of something else, an
+    unpaired quotation mark, a link, or a name that is not in its sources is not supported. A name is a capitalised word
+    that English does not write in lower case; in other languages, only words within a sentence are checked. A sentence
+    in another language than this one is not supported either.
     """
-    if _LINK.search(text) or strip_unsupported_quotes(text, quotable=quotable) != text:
+    masked = _mask_names(text, names)
+    spans, is_paired = _find_quotations(masked)
+    sources = [_normalize(source) for source in quotable] if spans else []
+    if not is_paired or not all(_is_quoted(text[start:end], sources) for start, end in spans):
         return False
-    if not is_written_in(language, text, names=names):
+    said = _SPACES.sub(" ", _blank(masked, spans))
+    if _LINK.search(said) or not _is_written_in(language, said, names):
         return False
-    for at in times:
-        text = _remove_time(text, at)
-    sources = " ".join([*quotable, *names])
-    allowed = {float(number) for number in numbers} | _read_numbers(sources)
-    if any(number not in allowed for number in _read_numbers(text)):
+    if not stated_figures.states_only(
+        said, sources=[*quotable, *names], numbers=numbers, times=times, language=language
+    ):
         return False
-    known = {word.casefold() for word in _WORD.findall(sources)} | _CALENDAR
-    capitalised = _CAPITALISED if language == "en" else _CAPITALISED_WITHIN
-    return all(word.casefold() in known or is_lower_case_word(word) for word in capitalised.findall(text))
+    unknown = set(_find_capitalised(said, language=language))
+    if not unknown:
+        return True
+    known = {word.casefold() for source in (*quotable, *names, *context) for word in _WORD.findall(source)}
+    return known.issuperset(unknown)
 
 
 def is_written_in(language: str, text: str, *, names: Collection[str] = ()) -> bool:
     """Return whether no other language identifies more words of the text. Names and quotations do not count."""
+    masked = _mask_names(text, names)
+    return _is_written_in(language, _blank(masked, _find_quotations(masked)[0]), names)
+
+
+def _is_written_in(language: str, text: str, names: Collection[str]) -> bool:
     expected = _WRITTEN_LANGUAGES.get(language)
     if expected is None:
         return True
     name_words = {word for name in names for word in split_words(name)}
-    labels = Counter(
-        LABELS[classify_word(word)]
-        for word in split_words(_QUOTATION.sub(" ", text))
-        if word not in name_words and any(map(str.isalpha, word))
-    )
+    words = [word for word in split_words(text) if len(word) > 1 and any(map(str.isalpha, word))]
+    if language == "en" and len(words) <= MAX_PHRASE_WORDS:
+        expected |= {"hinglish"}
+    labels = Counter(LABELS[classify_word(word)] for word in words if word not in name_words)
     n_expected = sum(labels[name] for name in expected)
     others = labels.keys() - expected - _NEUTRAL_SCRIPTS[language]
-    return max((labels[name] for name in others), default=0) <= n_expected
+    n_foreign = max((labels[name] for name in others), default=0)
+    return n_foreign < MIN_FOREIGN_WORDS or n_foreign <= n_expected
 
 
-def _remove_time(text: str, at: datetime) -> str:
-    """Return the text without this date and time of day. A bare number stays: "47 times" is no time, even at 21:47."""
-    month = f"(?:{calendar.month_name[at.month]}|{calendar.month_abbr[at.month]})"
-    day = rf"0?{at.day}(?:st|nd|rd|th)?"
-    hour = at.hour % 12 or 12
-    patterns = (
-        f"{at:%Y-%m-%d}",
-        rf"{day}(?: of)? {month}",
-        rf"{month}\.? {day}",
-        rf"{day} de [^\W\d_]+",
-        rf"0?{at.hour}[:.]{at.minute:02}",
-        rf"0?{hour}(?:[:.]{at.minute:02})? ?[ap]\.?m\b",
-    )
-    return re.sub(rf"(?<![\w.,])(?:{'|'.join(patterns)})(?!\w)", " ", text, flags=re.IGNORECASE)
+def _find_capitalised(text: str, *, language: str) -> Iterator[str]:
+    """Yield the capitalised words, in lower case, that can be names. Months and weekdays are checked as dates."""
+    for match in _CAPITALISED.finditer(text):
+        word = match[0].casefold()
+        if not match[0][0].isupper() or word in stated_figures.calendar_words():
+            continue
+        before = text[max(0, match.start() - 2) : match.start()].strip()[-1:]
+        is_opening = not before or before in _SENTENCE_ENDS
+        if is_opening and language != "en":
+            continue
+        is_name = word in _NAMES or (word in _ORDINARY_NAMES and not is_opening)
+        if is_name or not (is_lower_case_word(word) or (is_opening and _is_english(word))):
+            yield word
 
 
-def _read_numbers(text: str) -> set[float]:
-    """Return the numbers in a text, in digits or in English words from three on, without thousands separators."""
-    found = {float(match.replace(",", "")) for match in _NUMBER.findall(text)}
-    found |= {float(_NUMBER_WORDS[word]) for word in map(str.casefold, _WORD.findall(text)) if word in _NUMBER_WORDS}
-    small = {"one": 1, "two": 2} | _NUMBER_WORDS
-    return found | {
-        float(_NUMBER_WORDS[tens.casefold()] + small[ones.casefold()]) for tens, ones in _COMPOUND.findall(text)
-    }
+def _is_english(word: str) -> bool:
+    """Return whether a word that the tokenizer lacks is an everyday word by a list, or English by its ending."""
+    return word in _OPENING_WORDS or is_ordinary(word) or (len(word) >= _MIN_ENDING_LENGTH and word.endswith(_ENDINGS))
 
 
-def strip_unsupported_quotes(text: str, *, quotable: Collection[str]) -> str:
-    """Return the text with DROPPED in place of each quotation that none of the quotable texts contains."""
+def _mask_names(text: str, names: Collection[str]) -> str:
+    """Return the text, in its length, with letters in place of the names: they can contain marks, digits and dots."""
+    # Most texts contain few of the names, and the pattern is compiled for those.
+    parts = {name for name in names if _can_mask(name) and name in text}
+    if not parts:
+        return text
+    longest_first = sorted(parts, key=len, reverse=True)
+    pattern = rf"(?<!\w)(?:{'|'.join(map(re.escape, longest_first))})(?!\w)"
+    return re.sub(pattern, lambda match: "x" * len(match[0]), text)
+
+
+def _can_mask(name: str) -> bool:
+    return any(map(str.isalpha, name)) or sum(map(str.isdigit, name)) >= _MIN_NAME_DIGITS
+
+
+def strip_unsupported_quotes(text: str, *, quotable: Collection[str], names: Collection[str] = ()) -> str:
+    """Return the text with DROPPED in place of each quotation that none of the quotable texts contains.
+
+    Quotation marks in `names` are part of the name. After a mark without a pair, everything is a quotation.
+    """
+    masked = _mask_names(text, names)
+    spans, is_paired = _find_quotations(masked)
+    if not spans:
+        return text
     sources = [_normalize(source) for source in quotable]
+    parts, end = [], 0
+    for first, last in spans:
+        is_kept = (is_paired or (first, last) != spans[-1]) and _is_quoted(text[first:last], sources)
+        parts += [text[end:first], text[first:last] if is_kept else DROPPED]
+        end = last
+    return "".join([*parts, text[end:]])
 
-    def keep_or_drop(match: re.Match[str]) -> str:
-        # A sentence adds its own punctuation within the quotation marks.
-        quoted = _normalize(next(part for part in match.groups() if part is not None)).rstrip(".,!?…")
-        return match[0] if quoted and any(quoted in source for source in sources) else DROPPED
 
-    return _QUOTATION.sub(keep_or_drop, text)
+def _find_quotations(text: str) -> tuple[list[tuple[int, int]], bool]:
+    """Return the spans of the quotations, with their marks, and whether the last one is closed.
+
+    Any double mark closes a double one, and any single mark a single one: models mix them. A single mark between
+    letters, or after the s of a possessive, is an apostrophe.
+    """
+    spans: list[tuple[int, int]] = []
+    opened: int | None = None
+    for match in _MARK.finditer(text):
+        at = match.start()
+        if opened is None:
+            if not _is_apostrophe(text, at) and not _is_possessive(text, at):
+                opened = at
+        elif (text[opened] in _DOUBLE_MARKS) == (text[at] in _DOUBLE_MARKS) and not _is_apostrophe(text, at):
+            spans.append((opened, at + 1))
+            opened = None
+    return ([*spans, (opened, len(text))], False) if opened is not None else (spans, True)
 
 
+def _is_apostrophe(text: str, at: int) -> bool:
+    """Return whether the mark is between letters: isn't."""
+    return text[at] in _APOSTROPHES and text[at - 1 : at].isalpha() and text[at + 1 : at + 2].isalpha()
+
+
+def _is_possessive(text: str, at: int) -> bool:
+    """Return whether the mark follows the s of a possessive: the parents' house."""
+    return text[at] in _APOSTROPHES and text[at - 1 : at] in {"s", "x"} and not text[at + 1 : at + 2].isalpha()
+
+
+def _is_quoted(quotation: str, sources: Iterable[str]) -> bool:
+    """Return whether a source, as `_normalize` returns it, has the words between the quotation's marks."""
+    # A sentence adds its own punctuation within the quotation marks.
+    quoted = _normalize(quotation[1:-1]).rstrip(".,!?").strip()
+    return bool(quoted) and any(_has_words(source, quoted) for source in sources)
+
+
+def _has_words(source: str, quoted: str) -> bool:
+    """Return whether a text contains the quoted one and continues no word of it."""
+    at = source.find(quoted)
+    while at >= 0:
+        end = at + len(quoted)
+        is_start = at == 0 or not (_is_in_word(quoted[0]) and _is_in_word(source[at - 1]))
+        if is_start and (end == len(source) or not (_is_in_word(quoted[-1]) and _is_in_word(source[end]))):
+            return True
+        at = source.find(quoted, at + 1)
+    return False
+
+
+def _is_in_word(char: str) -> bool:
+    # Vowel signs of Hindi are marks.
+    return unicodedata.category(char)[0] in "LMN"
+
+
+def _blank(text: str, spans: Iterable[tuple[int, int]]) -> str:
+    """Return the text without the spans."""
+    parts, end = [], 0
+    for first, last in spans:
+        parts.append(text[end:first])
+        end = last
+    return " ".join([*parts, text[end:]])
+
+
+@lru_cache(maxsize=1024)
 def _normalize(text: str) -> str:
-    """Return the text without case and with single spaces, so that a quotation may differ from its source in both."""
-    return _SPACES.sub(" ", text).strip().casefold()
+    """Return a text so that a quotation may differ from its source in case, spaces and the shape of apostrophes."""
+    return _SPACES.sub(" ", text).strip().casefold().translate(_ONE_SPELLING)

@@ -281,7 +281,6 @@ def check_subjects(entries: Iterable[Entry], *, messages: Mapping[int, Message],
         return is_supported(
             entry.subject,
             quotable=[message.text for message in own],
-            numbers={message.sent_at.year for message in own},
             names=names,
             times=[message.sent_at for message in own],
         )

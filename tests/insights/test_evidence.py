@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -64,21 +66,30 @@ def test_a_context_quotes_only_its_own_messages() -> None:
         ("It's Asha's turn, isn't it", "It's Asha's turn, isn't it"),
         ("They say ‘forever’ often", f"They say {DROPPED} often"),
         ('An empty "" quotation', f"An empty {DROPPED} quotation"),
+        ("He writes 'I promise' and 'I swear'", f"He writes 'I promise' and {DROPPED}"),
+        ("He writes `I swear` and ‹I swear›", f"He writes {DROPPED} and {DROPPED}"),
+        ("He writes “I swear\" and ‘I swear'", f"He writes {DROPPED} and {DROPPED}"),
+        ('He writes "I promise" and "I promise', f'He writes "I promise" and {DROPPED}'),
+        ("She says “ab milo”", f"She says {DROPPED}"),
+        ("She says “kab milo”", f"She says {DROPPED}"),
+        ("She says “kab miloge”", "She says “kab miloge”"),
+        ("The parents' house isn't theirs", "The parents' house isn't theirs"),
     ],
 )
 def test_a_quotation_that_nobody_wrote_is_dropped(text: str, expected: str) -> None:
     assert strip_unsupported_quotes(text, quotable=["Sunday, I promise", "Kab miloge?"]) == expected
 
 
-def supports(text: str, *, language: str = "en") -> bool:
-    """Return whether a sentence is supported by two messages, the figure 12, and two people."""
+def supports(text: str, *, language: str = "en", names: Sequence[str] = ("Asha", "Ravi Kumar")) -> bool:
+    """Return whether a sentence is supported by two messages of 14 March 2024, 21:47, the figure 12, and two people."""
     return is_supported(
         text,
         quotable=["I was so hurt on Friday when you forgot Diwali", "Sorry jaan, 5 baje pakka, see café Olé"],
         numbers=[12.0, 2024],
-        names=["Asha", "Ravi Kumar"],
+        names=names,
         language=language,
         times=[AT.replace(minute=47)],
+        context=["Goa with Fernanda and Jack in August, 99 times, on a Monday"],
     )
 
 
@@ -92,10 +103,196 @@ def supports(text: str, *, language: str = "en") -> bool:
         "Eventually Kumar calms down, before Diwali.",
         "At 21:47 on 14 March 2024, Asha is hurt.",
         "On March 14th at 9:47 pm they make up.",
+        "On 2024-03-14, a Thursday, Ravi takes the first step, and both calm down.",
+        "On the 14th, Asha is hurt; the fourteenth of March ends well at 9 pm.",
+        "Once they have calmed down, each may give the second word to the other.",
+        "Asha's hurt isn't forgotten: the parents' house is quiet.",
+        "Fernanda comes up when they plan Goa.",
     ],
 )
 def test_a_sentence_that_says_what_its_sources_have_is_supported(text: str) -> None:
     assert supports(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Ravi writes 'I never loved you'.",
+        "Ravi writes: 'I never loved you",
+        'Ravi writes "I never loved you',
+        'Ravi writes “I never loved you".',
+        "Ravi writes ‘I never loved you”.",
+        "Ravi writes `I never loved you`.",
+        "Ravi writes ‹I never loved you›.",
+        "Ravi writes ″I never loved you″.",
+        "Ravi writes „I never loved you.",
+        'Asha writes “so hurt” and "never loved you.',
+        "Asha writes “so hur”.",
+        "Asha writes “o hurt”.",
+    ],
+)
+def test_a_sentence_with_words_that_nobody_wrote_between_any_marks_is_not_supported(text: str) -> None:
+    assert not supports(text)
+
+
+@pytest.mark.parametrize(
+    ("language", "text"),
+    [
+        ("en", "They quarrel in December 2024."),
+        ("en", "They quarrel in March 2023."),
+        ("en", "They quarrel in August."),
+        ("en", "They quarrel on 15 March."),
+        ("en", "They quarrel on the 15th."),
+        ("en", "They quarrel in May."),
+        ("en", "On Sunday Ravi shouts."),
+        ("en", "On Sat Ravi shouts."),
+        ("en", "On 2024-03-15 Ravi shouts."),
+        ("en", "At 9:47 am Ravi shouts."),
+        ("en", "At 10 pm Ravi shouts."),
+        ("en", "At 21:48 Ravi shouts."),
+        ("en", "Asha quarrels with Ravi 2024 times."),
+        ("en", "In 2024 quarrels Ravi shouts."),
+        ("en", "They quarrel for the hundredth time."),
+        ("en", "They quarrel a million times."),
+        ("en", "They quarrel thrice a day."),
+        ("en", "They quarrel twice."),
+        ("en", "They quarrel two times."),
+        ("en", "They make up two days later."),
+        ("en", "They quarrel for the second time."),
+        ("en", "They make up for the first time."),
+        ("en", "They make up only once."),
+        ("en", "They quarrel one hundred and twelve times."),
+        ("en", "They quarrel forty seven times."),
+        ("es", "Los dos discuten cuarenta y siete veces."),
+        ("es", "Los dos discuten dos veces."),
+        ("es", "Los dos tienen 14 de esas peleas."),
+        ("es", "Los dos discuten el 14 de diciembre."),
+        ("es", "Los dos discuten el domingo."),
+        ("es", "Discuten por primera vez."),
+        ("hi", "दोनों सैंतालीस बार झगड़ते हैं।"),
+        ("hi", "दोनों दो बार झगड़ते हैं।"),
+        ("hi", "दोनों दिसंबर में झगड़ते हैं।"),
+        ("hi", "Dono saintaalees baar ladte hain."),
+        ("hi", "Dono saat baar ladte hain."),
+    ],
+)
+def test_a_sentence_with_another_date_or_count_is_not_supported(language: str, text: str) -> None:
+    assert not supports(text, language=language)
+
+
+@pytest.mark.parametrize(
+    ("language", "text"),
+    [
+        ("es", "El 14 de marzo de 2024 los dos discuten; una vez más, Ravi cede."),
+        ("es", "Los dos discuten doce veces."),
+        ("es", "Ravi le pide perdón a Asha y ella lo acepta."),
+        ("hi", "14 मार्च 2024 को दोनों झगड़ते हैं।"),
+        ("hi", "2024 में दोनों बारह बार झगड़ते हैं।"),
+        ("hi", "Dono barah baar ladte hain, phir ek saath hanste hain."),
+    ],
+)
+def test_dates_and_counts_of_the_sources_are_supported_in_other_languages(language: str, text: str) -> None:
+    assert supports(text, language=language)
+
+
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        ("see you on Sunday in december", "They plan December and a Sunday."),
+        ("born in may 1990", "One of them was born in May 1990."),
+        ("call me at 7 pm", "They plan a call at 7 pm."),
+        ("call me at 9", "They plan a call at 9 am."),
+        ("call me at 10:30", "They plan a call at 10:30 pm."),
+        ("around 09.45 o'clock", "They plan a call at 09.45."),
+        ("I said it forty-seven times", "It is said 47 times."),
+        ("for the 2nd time, on 2024-05-06", "It is the second time since 2024-05-06."),
+        ("two hundred and five rupees", "It costs 205."),
+        ("cien mil veces", "It is said 100,000 times."),
+        ("15 may ko milte hain", "They meet on May 15."),
+    ],
+)
+def test_a_date_or_a_count_of_a_message_may_be_written_in_another_way(source: str, text: str) -> None:
+    assert is_supported(text, quotable=[source], names=[], times=[AT])
+    assert not is_supported(text, quotable=["see you"], names=[], times=[AT])
+
+
+def test_a_time_with_am_of_a_message_is_not_one_with_pm() -> None:
+    assert not is_supported("They plan a call at 9 am.", quotable=["call me at 9 pm"], names=[], times=[AT])
+
+
+@pytest.mark.parametrize(
+    "name", ['Asha "Ashu" Rao', "priya.in", "Asha 47", "5'4\" Ravi", "Noche del Mar", "+91 98765 43210"]
+)
+def test_a_name_of_any_kind_is_no_quotation_no_link_and_no_figure(name: str) -> None:
+    assert supports(f"{name} thanks Ravi, and {name}'s answer follows.", names=[name, "Ravi"])
+    sentence = f"{name} writes “so hurt”."
+    assert strip_unsupported_quotes(sentence, quotable=["so hurt"], names=[name]) == sentence
+    assert not supports(f"{name} quarrels 4321 times.", names=[name, "Ravi"])
+
+
+def test_a_name_in_digits_does_not_hide_a_figure() -> None:
+    assert not supports("They quarrel 2024 times.", names=["20", "24"])
+
+
+@pytest.mark.parametrize(
+    "opening",
+    [
+        "Playfully",
+        "Reassuringly",
+        "Teasing",
+        "Banter",
+        "Midway",
+        "Overwhelmed",
+        "Apologises",
+        "Chai",
+        "Shortly",
+        "Exasperated",
+    ],
+)
+def test_an_english_word_may_open_a_sentence(opening: str) -> None:
+    assert supports(f"{opening} follows.")
+
+
+@pytest.mark.parametrize("name", ["Gwendolyn", "Rupert", "Rahul", "Jack", "Tony", "Irving", "Mohammed", "Ángel"])
+def test_a_name_of_nobody_in_the_chat_is_not_supported_anywhere(name: str) -> None:
+    quotable = ["I was so hurt"]
+    assert not is_supported(f"{name} follows.", quotable=quotable, names=["Asha"])
+    assert not is_supported(f"Asha meets {name}.", quotable=quotable, names=["Asha"])
+
+
+@pytest.mark.parametrize("name", ["Mark", "Will", "Grace"])
+def test_an_everyday_word_is_a_name_within_a_sentence(name: str) -> None:
+    assert not supports(f"Asha kisses {name}.")
+    assert supports(f"{name} follows.")
+
+
+def test_proper_nouns_of_the_context_may_be_named_but_its_figures_and_dates_may_not() -> None:
+    assert supports("They plan Goa with Fernanda and Jack.")
+    assert not supports("They plan it 99 times.")
+    assert not supports("They plan it in August.")
+    assert not supports("They plan it on Monday.")
+    assert not supports("They write “Goa with Fernanda”.")
+
+
+@pytest.mark.parametrize("text", ["Shaadi shopping", "Ghar shifting plans", "Papa ka birthday", "Chai and samosa"])
+def test_a_short_english_phrase_may_have_hindi_words(text: str) -> None:
+    assert supports(text)
+
+
+def test_one_word_of_another_language_is_a_loan() -> None:
+    assert is_written_in("en", "Asha asks how it went with the zapatos, tired of everything else")
+    assert is_written_in("es", "Ravi le da las gracias a Asha")
+
+
+def test_a_sentence_is_checked_against_thousands_of_messages_in_linear_time() -> None:
+    times = [AT + timedelta(minutes=37 * n) for n in range(3_000)]
+    started = time.process_time()
+    for _ in range(20):
+        assert not is_supported(
+            "Ravi asks 47 times how her day was.", quotable=["see you at 5"] * 3_000, names=["Ravi"], times=times
+        )
+        assert is_supported("Ravi asks how her day was.", quotable=["hi"] * 3_000, names=["Ravi"], times=times)
+    assert time.process_time() - started < 5
 
 
 @pytest.mark.parametrize(
@@ -160,6 +357,7 @@ def test_a_forwarded_message_is_never_cited() -> None:
 
 
 def test_names_are_of_no_language_and_an_unknown_language_is_not_checked() -> None:
-    assert is_written_in("en", "Noche Buena apologises.", names=["Noche Buena"])
-    assert not is_written_in("en", "Noche Buena apologises.")
+    sentence = "Toda Noche Muy Buena apologises."
+    assert is_written_in("en", sentence, names=["Toda Noche Muy Buena"])
+    assert not is_written_in("en", sentence)
     assert is_written_in("fr", "Toda la noche y todo el día")

@@ -1,0 +1,395 @@
+"""Figures, dates and times of day that a sentence states, in digits and in words. Pure.
+
+Words are of English, Spanish and Hindi in both scripts (stated_figures.toml). A date or a time of day is supported if a
+message was sent then, or if the sources name it; every other figure must be in the sources. One pass over the sentence
+and one over the sources.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+import unicodedata
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from datetime import datetime
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, cast
+
+from chats.romanization import make_key
+
+_FILE: Mapping[str, Any] = tomllib.loads(Path(__file__).with_name("stated_figures.toml").read_text(encoding="utf-8"))
+_LANGUAGES = ("english", "spanish", "hindi", "hinglish")
+#: The lists that are read in a sentence of each language. A word in two of them has the meaning of the first.
+_LISTS = {
+    "en": ("english", "hindi", "spanish"),
+    "es": ("spanish", "english", "hindi"),
+    "hi": ("hindi", "hinglish", "english", "spanish"),
+}
+#: From here on, the spellings of Hindi words in Latin letters are too many to list, except for round numbers.
+_MIN_BY_SOUND = 11
+
+_TOKEN = re.compile(
+    r"(?P<iso>\b\d{4}-\d{2}-\d{2}\b)"
+    r"|(?P<half>\b\d{1,2}(?:[:.]\d{2})?\s?[ap]\.?\s?m\b)"
+    r"|(?P<clock>\b\d{1,2}[:.]\d{2}\b(?![.,:]?\d))"
+    r"|(?P<number>(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:(?:st|nd|rd|th)\b|[ºª])?)"
+    r"|(?P<word>[^\W\d_][\w\u0300-\u036f\u0900-\u0963]*)"
+    r"|(?P<sign>[^\w\s])",
+    re.IGNORECASE,
+)
+_DIGITS = re.compile(r"\d+")
+
+_NUMBER = re.compile(r"[\d,]+(?:\.\d+)?")
+_GRAMMAR = {name: frozenset(text.split()) for name, text in _FILE["grammar"].items()}
+
+Kind = Literal["iso", "half", "clock", "number", "ordinary", "month", "weekday", "word", "sign"]
+_WORDS = frozenset({"word", "sign"})
+
+
+class _Token(NamedTuple):
+    """A part of a text. `value` is a number, a month from 1, or a weekday from 0."""
+
+    kind: Kind
+    key: str
+    value: float = 0
+
+
+@dataclass(slots=True)
+class _Allowed:
+    """What may be stated. Days are (month, day). The year of a month is None where none is named.
+
+    `hours` are (hour, minute) of 24 hours, without a minute where none is named; `clocks` are written without am or pm.
+    """
+
+    figures: set[float] = field(default_factory=set)
+    dates: set[str] = field(default_factory=set)
+    days: set[tuple[int, int]] = field(default_factory=set)
+    months: set[tuple[int | None, int]] = field(default_factory=set)
+    weekdays: set[int] = field(default_factory=set)
+    years: set[int] = field(default_factory=set)
+    hours: set[tuple[int, int | None]] = field(default_factory=set)
+    clocks: set[tuple[int, int]] = field(default_factory=set)
+
+    def copy(self) -> _Allowed:
+        """Return an equal value with sets of its own."""
+        return _Allowed(*(set(getattr(self, each.name)) for each in fields(self)))
+
+
+def states_only(
+    text: str, *, sources: Sequence[str], numbers: Collection[float], times: Collection[datetime], language: str
+) -> bool:
+    """Return whether every figure, date and time of day of a text is one of the sources, the numbers or the times.
+
+    A year of `times` may be given as a year and is no figure. In a language without words of its own, those of English
+    are read.
+    """
+    tokens = _merge_numbers(_tokenize(text, language))
+    if all(
+        token.kind in _WORDS or (token.kind == "ordinary" and not _counts(tokens, i)) for i, token in enumerate(tokens)
+    ):
+        return True
+    allowed = _allow_sources(tuple(sources)).copy()
+    _allow_times(allowed, times)
+    allowed.figures |= {float(number) for number in numbers if number not in allowed.years}
+    index = 0
+    while index < len(tokens):
+        width = _match_time(tokens, index, allowed) or int(_is_known(tokens, index, allowed))
+        if not width:
+            return False
+        index += width
+    return True
+
+
+def _is_known(tokens: Sequence[_Token], index: int, allowed: _Allowed) -> bool:
+    """Return whether a token that begins no date states nothing, or a figure that is allowed."""
+    token = tokens[index]
+    if token.kind == "clock":
+        return "." in token.key and float(token.key) in allowed.figures
+    if token.kind in {"number", "ordinary"}:
+        return token.value in allowed.figures or (token.kind == "ordinary" and not _counts(tokens, index))
+    return token.kind in _WORDS
+
+
+def _match_time(tokens: Sequence[_Token], index: int, allowed: _Allowed) -> int:
+    """Return the number of tokens of the allowed date or time of day that begins here, or 0."""
+    token = tokens[index]
+    if token.kind == "iso":
+        return int(token.key in allowed.dates)
+    if token.kind == "half":
+        return int(_read_half(token.key) in allowed.hours)
+    if token.kind == "clock":
+        return int(_read_clock(token.key) in allowed.clocks)
+    if token.kind == "weekday":
+        return int(token.value in allowed.weekdays)
+    if token.kind == "month":
+        return _match_month(tokens, index, allowed)
+    if token.kind in {"number", "ordinary"}:
+        return _match_day(tokens, index, allowed) or _match_year(tokens, index, allowed)
+    return 0
+
+
+def _match_month(tokens: Sequence[_Token], index: int, allowed: _Allowed) -> int:
+    """Return the number of tokens of an allowed month with the day or the year after it, or 0."""
+    month = int(tokens[index].value)
+    end = index + 1
+    after = _skip(tokens, end, {"."})
+    if _is_day(tokens, after) and not _is_unit(tokens, after + 1) and (month, int(tokens[after].value)) in allowed.days:
+        end = after + 1
+    elif month not in {own for _, own in allowed.months}:
+        return 0
+    after = _skip(tokens, end, _GRAMMAR["joins"])
+    if not _is_year(tokens, after):
+        return end - index
+    year = int(tokens[after].value)
+    is_allowed = (year, month) in allowed.months or ((None, month) in allowed.months and year in allowed.figures)
+    return after + 1 - index if is_allowed else 0
+
+
+def _match_day(tokens: Sequence[_Token], index: int, allowed: _Allowed) -> int:
+    """Return the number of tokens of an allowed day with its month (14 March 2024), or "the 14th" by itself, or 0."""
+    if not _is_day(tokens, index):
+        return 0
+    day = int(tokens[index].value)
+    after = _skip(tokens, index + 1, _GRAMMAR["joins"])
+    if after < len(tokens) and tokens[after].kind == "month":
+        if (int(tokens[after].value), day) not in allowed.days:
+            return 0
+        width = _match_month(tokens, after, allowed)
+        return after - index + width if width else 0
+    words = [token.key for token in tokens[max(0, index - 2) : index]]
+    is_alone = index + 1 == len(tokens) or (tokens[index + 1].kind == "sign" and tokens[index + 1].key in ",.;:)")
+    is_day = words == ["on", "the"] and is_alone and day in {own for _, own in allowed.days}
+    return int(is_day)
+
+
+def _match_year(tokens: Sequence[_Token], index: int, allowed: _Allowed) -> int:
+    """Return 1 if the number is an allowed year and stands where a year does: "in 2024", but not "2024 times"."""
+    if tokens[index].value not in allowed.years or not _is_year(tokens, index) or _is_unit(tokens, index + 1):
+        return 0
+    before = tokens[index - 1].key if index else ""
+    after = tokens[index + 1].key if index + 1 < len(tokens) else ""
+    return int(before in _GRAMMAR["before_year"] or after in _GRAMMAR["after_year"])
+
+
+def _is_day(tokens: Sequence[_Token], index: int) -> bool:
+    return index < len(tokens) and tokens[index].kind in {"number", "ordinary"} and tokens[index].value in range(1, 32)
+
+
+def _is_year(tokens: Sequence[_Token], index: int) -> bool:
+    return index < len(tokens) and tokens[index].kind == "number" and tokens[index].value in range(1900, 2100)
+
+
+def _is_unit(tokens: Sequence[_Token], index: int) -> bool:
+    return index < len(tokens) and tokens[index].key in (_GRAMMAR["times"] | _GRAMMAR["units"])
+
+
+def _skip(tokens: Sequence[_Token], index: int, keys: Collection[str]) -> int:
+    """Return the index after the token if it is one of these, else the index."""
+    return index + 1 if index < len(tokens) and tokens[index].key in keys else index
+
+
+def _counts(tokens: Sequence[_Token], index: int) -> bool:
+    """Return whether a word such as `two` or `first` gives a count: two days, for the first time, only once."""
+    token = tokens[index]
+    after = tokens[index + 1].key if index + 1 < len(tokens) else ""
+    is_limited = index > 0 and tokens[index - 1].key in _GRAMMAR["limits"] and token.key == "once"
+    return after in _GRAMMAR["times"] or (token.value > 1 and after in _GRAMMAR["units"]) or is_limited
+
+
+def _allow_times(allowed: _Allowed, times: Iterable[datetime]) -> None:
+    for at in times:
+        allowed.dates.add(f"{at:%Y-%m-%d}")
+        allowed.days.add((at.month, at.day))
+        allowed.months.add((at.year, at.month))
+        allowed.weekdays.add(at.weekday())
+        allowed.years.add(at.year)
+        allowed.clocks.add((at.hour, at.minute))
+        allowed.hours |= {(at.hour, at.minute), (at.hour, None)}
+
+
+# A section's sentences have the same sources; reading 800 messages takes 0.1 s.
+@lru_cache(maxsize=16)
+def _allow_sources(sources: tuple[str, ...]) -> _Allowed:
+    """Return all that the sources name, in the words of every language."""
+    allowed = _Allowed()
+    text = "\n".join(sources)
+    for language in _LISTS:
+        words = _tokenize(text, language)
+        tokens = [*words, *_merge_numbers(words)]
+        for index, token in enumerate(tokens):
+            before, after = tokens[max(0, index - 2) : index], tokens[index + 1 : index + 3]
+            if token.kind in {"number", "ordinary"}:
+                allowed.figures.add(token.value)
+                if token.value in range(1, 13):
+                    hour = int(token.value) % 12
+                    allowed.hours |= {(hour, None), (hour + 12, None)}
+            elif token.kind == "weekday":
+                allowed.weekdays.add(int(token.value))
+            elif token.kind == "month":
+                month = int(token.value)
+                allowed.months.add((None, month))
+                near = [int(each.value) for each in (*before, *after) if each.kind in {"number", "ordinary"}]
+                allowed.days |= {(month, day) for day in near}
+                allowed.months |= {(year, month) for year in near}
+            elif token.kind in {"iso", "half", "clock"}:
+                allowed.figures |= {float(part) for part in _DIGITS.findall(token.key)}
+                if token.kind == "half":
+                    allowed.hours.add(_read_half(token.key))
+                elif token.kind == "iso":
+                    allowed.dates.add(token.key)
+                else:
+                    hour, minute = _read_clock(token.key)
+                    allowed.clocks.add((hour, minute))
+                    allowed.figures |= {float(token.key)} if "." in token.key else set()
+                    either = {hour} if hour > 12 else {hour % 12, hour % 12 + 12}
+                    allowed.hours |= {(each, known) for each in either for known in (minute, None)}
+    return allowed
+
+
+def _read_clock(text: str) -> tuple[int, int]:
+    hour, minute = map(int, _DIGITS.findall(text))
+    return hour, minute
+
+
+def _read_half(text: str) -> tuple[int, int | None]:
+    """Return the hour of 24 and the minute, if it has one, of a time such as `9:05 pm`."""
+    hour, *minutes = map(int, _DIGITS.findall(text))
+    is_afternoon = "p" in text.casefold()
+    return hour % 12 + 12 * is_afternoon if hour <= 12 else hour, minutes[0] if minutes else None
+
+
+def _tokenize(text: str, language: str) -> list[_Token]:
+    """Return the tokens of a text, one for each word."""
+    words = _load_words(_LISTS.get(language, _LISTS["en"]))
+    tokens: list[_Token] = []
+    known: dict[tuple[str, bool], _Token] = {}
+    starts = True
+    for match in _TOKEN.finditer(unicodedata.normalize("NFC", text)):
+        kind = cast(Kind, match.lastgroup)
+        key = match[0].casefold()
+        token = _Token(kind, key)
+        if kind == "number":
+            digits = _NUMBER.match(key)
+            assert digits is not None
+            token = _Token(kind, key, float(digits[0].replace(",", "")))
+        elif kind == "word":
+            is_capital = match[0][0].isupper() and not starts
+            is_date = is_capital or (
+                bool(tokens) and (tokens[-1].key in _GRAMMAR["before_date"] or tokens[-1].kind == "number")
+            )
+            if (key, is_date) not in known:
+                known[key, is_date] = words.read(key, is_date=is_date)
+            token = known[key, is_date]
+        tokens.append(token)
+        starts = kind == "sign" and key in '.!?…:।"“'
+    return tokens
+
+
+def _merge_numbers(tokens: Sequence[_Token]) -> list[_Token]:
+    """Return the tokens with one for each number that is written in several words."""
+    merged: list[_Token] = []
+    index = 0
+    while index < len(tokens):
+        token = tokens[index]
+        index += 1
+        if token.kind not in {"number", "ordinary"} or token.key[0].isdigit():
+            merged.append(token)
+            continue
+        total, current = (token.value, 0.0) if token.value >= 1000 else (0.0, token.value)
+        kind = token.kind
+        while True:
+            after = _skip(tokens, index, _GRAMMAR["connectors"])
+            part = tokens[after] if after < len(tokens) else token
+            if part is token or part.kind not in {"number", "ordinary"} or part.key[0].isdigit():
+                break
+            value = part.value
+            if value >= 1000 and current:
+                total, current = total + current * value, 0.0
+            elif value == 100 and current < 10:
+                current = max(current, 1.0) * 100
+            elif value < 1000 and (
+                (current % 100 == 0 and value < 100) or not current or (_is_tens(current) and value < 10)
+            ):
+                current += value
+            else:
+                break
+            kind, index = "number", after + 1
+        merged.append(_Token(kind, token.key, total + current))
+    return merged
+
+
+def _is_tens(value: float) -> bool:
+    """Return whether the last part of a number is twenty, thirty and so on, so that a digit may follow."""
+    return value % 10 == 0 and value % 100 >= 20
+
+
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """The words of figures and dates by their keys. `short` are dates only where their place or a capital says so."""
+
+    tokens: Mapping[str, tuple[Kind, float]]
+    short: Mapping[str, tuple[Kind, float]]
+    by_sound: Mapping[str, float]
+
+    def read(self, key: str, *, is_date: bool) -> _Token:
+        folded = _fold(key)
+        if is_date and folded in self.short:
+            return _Token(self.short[folded][0], key, self.short[folded][1])
+        if folded in self.tokens:
+            return _Token(self.tokens[folded][0], key, self.tokens[folded][1])
+        if self.by_sound and key.isascii() and (value := self.by_sound.get(make_key(key))) is not None:
+            return _Token("number", key, value)
+        return _Token("word", key)
+
+
+@cache
+def _load_words(names: tuple[str, ...]) -> _Words:
+    tokens: dict[str, tuple[Kind, float]] = {}
+    short: dict[str, tuple[Kind, float]] = {}
+    by_sound: dict[str, float] = {}
+    for name in names:
+        lists = _FILE[name]
+        found: dict[str, tuple[Kind, float]] = {}
+        for value, spellings in enumerate(lists["from_three"].split(), start=3):
+            found |= {_fold(word): ("number", value) for word in spellings.split("/")}
+            if name == "hindi" and "hinglish" in names and value >= _MIN_BY_SOUND and value % 10:
+                by_sound |= {make_key(word): value for word in spellings.split("/")}
+        for kind, listed in (("number", lists["numbers"]), ("ordinary", lists["ordinary"])):
+            for entry in listed.split():
+                word, _, number = entry.partition("=")
+                found[_fold(word)] = cast(Kind, kind), float(number)
+        found |= _read_calendar(lists["months"], "month", first=1)
+        found |= _read_calendar(lists["weekdays"], "weekday", first=0)
+        short |= _read_calendar(lists.get("months_short", ""), "month", first=1)
+        short |= _read_calendar(lists.get("weekdays_short", ""), "weekday", first=0)
+        tokens = found | tokens
+    for word in _FILE["english"]["also_words"].split():
+        short.setdefault(word, tokens[word])
+        del tokens[word]
+    return _Words(tokens, short, by_sound)
+
+
+def _read_calendar(listed: str, kind: Kind, *, first: int) -> dict[str, tuple[Kind, float]]:
+    return {
+        _fold(word): (kind, value)
+        for value, spellings in enumerate(listed.split(), start=first)
+        for word in spellings.split("/")
+    }
+
+
+def _fold(word: str) -> str:
+    """Return a word in one spelling: in lower case, and in Hindi without nukta and with anusvara."""
+    return unicodedata.normalize("NFC", word.casefold()).replace("\u093c", "").replace("\u0901", "\u0902")
+
+
+@cache
+def calendar_words() -> frozenset[str]:
+    """Return the names of months and weekdays in lower case, with their short forms."""
+    return frozenset(
+        word
+        for name in _LANGUAGES
+        for key in ("months", "weekdays", "months_short", "weekdays_short")
+        for word in _FILE[name].get(key, "").replace("/", " ").split()
+    )
