@@ -41,12 +41,13 @@ MAX_LISTED_PEOPLE = 30
 _MAX_LANGUAGES = 5
 _OTHER = "other"
 _EVERYBODY = "all"
-#: A longer sentence is cut: the document shows findings, not essays.
+#: A longer text is cut after a sentence: the document shows findings, not essays.
 MAX_SENTENCE_LENGTH = 400
 _TONES = frozenset(map(str, Tone))
 
 #: Control characters, line and paragraph separators, and marks that change the reading direction.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]+")
+_SENTENCE_END = re.compile(r"[.!?…।][\"”’'»)]*(?= )")
 _LANGUAGE = re.compile(r"[A-Za-z][A-Za-z -]{1,29}")
 
 
@@ -199,8 +200,15 @@ def _validate_part(model: type[_Part], entry: Any) -> _Part | None:
 
 
 def _clean(text: str) -> str:
-    """Return a model's sentence without control characters, as one line of at most MAX_SENTENCE_LENGTH characters."""
-    return " ".join(_CONTROL.sub(" ", text).split())[:MAX_SENTENCE_LENGTH]
+    """Return a model's text without control characters, as one line of whole sentences.
+
+    A sentence that exceeds MAX_SENTENCE_LENGTH characters is left out: a part of it can say something else.
+    """
+    line = " ".join(_CONTROL.sub(" ", text).split())
+    if len(line) <= MAX_SENTENCE_LENGTH:
+        return line
+    ends = [match.end() for match in _SENTENCE_END.finditer(line, 0, MAX_SENTENCE_LENGTH + 1)]
+    return line[: ends[-1]].rstrip() if ends else ""
 
 
 class _RolePart(_AnswerPart):

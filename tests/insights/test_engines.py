@@ -176,6 +176,24 @@ def test_an_answer_of_another_shape_is_unusable(change: Any) -> None:
     assert raised.value.code == "malformed_answer"
 
 
+@pytest.mark.parametrize(
+    ("sentence", "kept"),
+    [
+        ("word " * 100, ""),
+        ("He writes “I promise. " + "word " * 100, "He writes “I promise."),
+        (f"They make up. {'word ' * 100}", "They make up."),
+        ("They make up. " * 20 + "word " * 30, "They make up. " * 20),
+        ("They make\nup at 4.50.", "They make up at 4.50."),
+    ],
+)
+def test_a_long_text_is_cut_after_a_sentence_and_a_long_sentence_is_dropped(sentence: str, kept: str) -> None:
+    answer = make_answer("love_language")
+    claim = {"sentence": sentence, "context": "", "numbers": [1], "person": "all"}
+    answer["sections"] = {next(iter(answer["sections"])): {"can_judge": True, "claims": [claim]}}
+    parsed = parse_writing(json.dumps(answer), get_definition("love_language"), people_count=2)
+    assert [claim.sentence for claim in parsed.claims] == [kept.strip()]
+
+
 def test_of_two_verdicts_on_one_claim_the_stricter_one_holds() -> None:
     verdicts = [
         {"claim": 1, "shown": True, "right_person": True, "sincere": True},
