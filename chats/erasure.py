@@ -2,18 +2,21 @@
 
 Every way of deleting a chat (this module, the admin, the deletion of its owner) sends Django's `pre_delete` in the
 deleting transaction. The receiver below locks the row and sends `chat_erasing`, so that other apps settle and delete
-what depends on the chat first.
+what depends on the chat first. After the commit, a worker removes the vectors in Qdrant: without the chat they lead to
+nothing, so the deletion does not wait for them.
 """
 
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import Any
 
 from django.db import transaction
 from django.db.models.signals import pre_delete
 from django.dispatch import receiver
 
+from chats import points
 from chats.models import Chat
 from chats.signals import chat_erasing
 
@@ -31,6 +34,7 @@ def erase(chat: Chat) -> None:
 @receiver(pre_delete, sender=Chat)
 def prepare_erasure(*, instance: Chat, **_: Any) -> None:
     """Lock the chat and send `chat_erasing`, unless the chat is already deleted."""
+    transaction.on_commit(partial(points.request_removal, instance.pk))
     # Lock first: an unlock or an indexer that holds the row finishes before this; one that comes later finds no chat.
     if Chat.objects.select_for_update().filter(pk=instance.pk).only("pk").first() is not None:
         # The ChatUpload rows stay, but must not reveal anything about the content.

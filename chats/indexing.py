@@ -23,7 +23,7 @@ from django.db import connection, transaction
 from django.db.models import Case, F, PositiveIntegerField, Value, When
 from django.db.models.functions import Now
 
-from chats import embedding, vectors
+from chats import embedding, points, vectors
 from chats.bulk_copy import copy_rows
 from chats.chunking import chunk_messages
 from chats.embedding import EmbeddingEngine
@@ -169,6 +169,8 @@ def index_chat(chat_id: UUID) -> bool:
         logger.exception("indexing failed", extra={"chat": str(chat_id), "attempt": lease.attempt})
         _release_or_fail(lease, error_code=_error_code(error))
         return False
+    # After the commit: Postgres has the originals, and nobody waits for Qdrant.
+    points.store_if_possible(chat_id)
     logger.info("chat indexed", extra={"chat": str(chat_id), "chunks": len(build.parts)})
     return True
 

@@ -380,6 +380,7 @@ class VectorMatrix(models.Model):
     chat = models.OneToOneField(Chat, models.CASCADE, related_name="vectors")
     engine = models.CharField(max_length=64)
     dimensions = models.PositiveSmallIntegerField()
+    row_count = models.PositiveIntegerField(default=0, db_default=0)
     sealed = models.BinaryField(editable=False)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 

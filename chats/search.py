@@ -14,33 +14,29 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
-from chats import embedding, vectors
+from chats import embedding
 from chats.chunking import written_text
 from chats.exports.parsed import Message, MessageKind
 from chats.masking import mask_texts
 from chats.models import Chat, Chunk
 from chats.signals import chat_erasing
 from chats.transcript import TranscriptReader
+from chats.vector_index import NotSearchable, VectorIndex
 from chats.word_index import WordIndex, split_words
-from relivchats.errors import Conflict
+
+__all__ = ["ChunkRange", "Hit", "NotSearchable", "Searcher", "WordUses", "get_searcher"]
 
 #: The paper's constant of 60 flattens the first ranks. With 10, the right chunk was more often among the first five
 #: (tests/benchmarks/retrieval.py).
 _RANK_OFFSET = 10
+_SCORE_DECIMALS = 5
 _BM25_K1, _BM25_B = 1.2, 0.75
 #: Ranks beyond this add next to nothing to a score.
 _MAX_RANK = 200
 _DAY_SECONDS = 86_400
 _MAX_CACHED_SEARCHERS = 2
 _CACHE_SECONDS = 60.0
-_NOT_SEARCHABLE = "Ask for it to be indexed, and try again when its vector status is completed."
 _NO_POSITIONS = np.zeros(0, np.int64)
-
-
-class NotSearchable(Conflict):
-    """The chat is not indexed by the embedding engine in use."""
-
-    code, title = "ERR_2005", "The chat is not searchable yet"
 
 
 class ChunkRange(NamedTuple):
@@ -81,19 +77,18 @@ class Searcher:
         """Load the chat's index. Raise NotSearchable unless it was built by the embedding engine in use."""
         engine = embedding.get_engine()
         if not chat.is_searchable:
-            raise NotSearchable(_NOT_SEARCHABLE)
-        matrix = vectors.load(chat, engine=engine.name)
+            raise NotSearchable()
+        self._index = VectorIndex(chat, engine)
         chunk_rows = Chunk.objects.filter(chat=chat.pk).order_by("number")
         rows = list(chunk_rows.values_list(*ChunkRange._fields, "vector_count"))
         self.chunks = [ChunkRange(*row[:-1]) for row in rows]
         # A chunk has several vectors, one for each of its texts.
         self._chunk_of_vector = np.repeat(np.arange(len(rows)), [row[-1] for row in rows])
         # Vectors and chunks are read by two queries. In between, the chat can be indexed again or erased.
-        if matrix is None or len(matrix) != len(self._chunk_of_vector):
-            raise NotSearchable(_NOT_SEARCHABLE)
+        if self._index.row_count != len(self._chunk_of_vector):
+            raise NotSearchable()
         self.chat = chat
         self._engine = engine
-        self._matrix = matrix
         # The reader keeps decrypted blocks and is not thread-safe.
         self._reader_lock = threading.Lock()
         self._reader = TranscriptReader(chat)
@@ -185,12 +180,19 @@ class Searcher:
         return found
 
     def _score_by_vectors(self, queries: Sequence[str]) -> NDArray[np.float32]:
-        """Return for each chunk the highest cosine similarity of any of its vectors to any query."""
-        best = np.full(len(self.chunks), -1.0, np.float32)
+        """Return for each chunk the highest cosine similarity of any of its vectors to any query.
+
+        A chunk that is not among the best _MAX_RANK may have -1.
+        """
         masked = mask_texts(self._engine, self.chat, queries)
-        similarity = vectors.max_similarity(self._matrix, self._engine.embed_queries(masked))
-        np.maximum.at(best, self._chunk_of_vector, similarity)
-        return best
+        best = np.full(len(self.chunks), -1.0, np.float32)
+        if not queries:
+            return best
+        found = self._index.find(self._engine.embed_queries(masked), self._chunk_of_vector, max_chunks=_MAX_RANK)
+        np.maximum.at(best, self._chunk_of_vector[found.rows], found.scores)
+        # The engines of numpy and of Qdrant add in different orders. What differs by less is equal, and the earlier
+        # chunk comes first.
+        return np.round(best, _SCORE_DECIMALS)
 
     def _score_by_words(self, queries: Sequence[str]) -> NDArray[np.float64]:
         """Return the BM25 score of each chunk for the words of all queries together."""

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from celery import shared_task
 
-from chats import indexing
+from chats import indexing, points
 
 
 @shared_task
@@ -20,3 +20,21 @@ def dispatch() -> None:
     """Publish a message for each chat that is due. Chats of another embedding engine become due, a few at a time."""
     indexing.request_outdated()
     indexing.dispatch()
+
+
+@shared_task(ignore_result=True)
+def store_points(chat_id: str) -> None:
+    """Store the vectors of a chat in Qdrant, from their sealed copy."""
+    points.store_if_possible(UUID(chat_id))
+
+
+@shared_task(ignore_result=True)
+def remove_points(chat_id: str) -> None:
+    """Remove the vectors of an erased chat from Qdrant."""
+    points.remove_if_possible(UUID(chat_id))
+
+
+@shared_task(ignore_result=True)
+def synchronize_points() -> None:
+    """Compare Qdrant with Postgres. Beat sends this every few minutes."""
+    points.synchronize_if_possible()

@@ -17,8 +17,8 @@ def store(chat: Chat, matrix: Vectors | Float16Vectors, *, engine: str) -> None:
     sealed = chat.key.seal(np.ascontiguousarray(matrix, "<f2").tobytes(), context=chat.context("vectors"))
     VectorMatrix.objects.filter(chat=chat.pk).delete()
     # COPY, because an INSERT writes bytes as hexadecimal text, which takes several times their memory.
-    types = {"chat_id": "uuid", "engine": "varchar", "dimensions": "int2", "sealed": "bytea"}
-    copy_rows("vector_matrices", types, [(chat.pk, engine, matrix.shape[1], sealed)])
+    types = {"chat_id": "uuid", "engine": "varchar", "dimensions": "int2", "row_count": "int4", "sealed": "bytea"}
+    copy_rows("vector_matrices", types, [(chat.pk, engine, matrix.shape[1], len(matrix), sealed)])
 
 
 def load(chat: Chat, *, engine: str) -> Vectors | None:

@@ -205,6 +205,9 @@ MODEL_TOKENS_PER_MINUTE = read(
 )
 EMBEDDING_REQUESTS_PER_MINUTE = read("EMBEDDING_REQUESTS_PER_MINUTE", whole, default=300, least=0)
 EMBEDDING_TOKENS_PER_MINUTE = read("EMBEDDING_TOKENS_PER_MINUTE", whole, default=1_000_000, least=0)
+# Copies of the vectors. Without it, the sealed matrices are searched.
+QDRANT_URL = read("QDRANT_URL", base_url, default="")
+QDRANT_API_KEY = read("QDRANT_API_KEY", secret, default="")
 # Language models. An engine whose variables are missing is not available, but never prevents the start.
 GEMINI_API_KEY = read("GEMINI_API_KEY", secret, default="")
 GEMINI_LLM_MODEL = read("GEMINI_LLM_MODEL", str, default="gemini-3.8-flash")
@@ -252,6 +255,7 @@ CELERY_TASK_ROUTES = {
     "insights.tasks.generate_insight": "insights",
     "insights.tasks.read_chat": "insights",
     "chats.tasks.index_chat": "indexing",
+    "chats.tasks.store_points": "indexing",
 }
 CELERY_TASK_CREATE_MISSING_QUEUES = True
 CELERY_TASK_PUBLISH_RETRY = False
@@ -276,6 +280,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 }
 CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "dispatch-indexing": {"task": "chats.tasks.dispatch", "schedule": 5.0, "options": {"expires": 5}},
+    "synchronize-points": {"task": "chats.tasks.synchronize_points", "schedule": 300.0, "options": {"expires": 300}},
     "dispatch-readings": {"task": "insights.tasks.dispatch_readings", "schedule": 5.0, "options": {"expires": 5}},
     "dispatch-insights": {"task": "insights.tasks.dispatch", "schedule": 5.0, "options": {"expires": 5}},
     "recover": {"task": "insights.tasks.recover", "schedule": 15.0, "options": {"expires": 15}},
@@ -320,7 +325,9 @@ LOGGING: dict[str, Any] = {
         "urllib3": {"level": "WARNING"},
         # The HTTP client and the SDK of language models: nothing of a request belongs in a log.
         "google_genai": {"level": "WARNING"},
+        "httpcore": {"level": "WARNING"},
         "httpcore2": {"level": "WARNING"},
+        "httpx": {"level": "WARNING"},
         "httpx2": {"level": "WARNING"},
     },
 }

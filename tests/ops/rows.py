@@ -10,6 +10,7 @@ from django.db.models.functions import Now
 
 from billing import adjustments, ledger
 from billing.models import Adjustment, CoinReservation, Wallet
+from chats.embedding import get_engine
 from chats.models import Chat
 from insights import settlement, unlocking
 from insights.models import GenerationJob, Insight, InsightType
@@ -55,6 +56,8 @@ def chat(owner: User, *, vector_status: str = "completed") -> Chat:
         sealed_participants=b"sealed",
         vector_status=vector_status,
     )
+    if vector_status == "completed":
+        new.indexed_at, new.index_engine = clock.now(), get_engine().name
     new.sealed_statistics = new.key.seal(orjson.dumps({"language_mix": {}}), context=new.context("statistics"))
     new.save(force_insert=True)
     return new

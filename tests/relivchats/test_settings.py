@@ -61,6 +61,7 @@ def test_good_settings_start() -> None:
         ("MAX_CONCURRENT_INSIGHTS", "-1"),
         ("INSIGHT_ENGINE", "oracle"),
         ("EMBEDDING_ENGINE", "oracle"),
+        ("QDRANT_URL", "qdrant:6333"),
         ("GEMINI_EMBEDDING_DIMENSIONS", "64"),
         ("MAX_UPLOAD_SIZE_MB", "-1"),
         ("STATEMENT_TIMEOUT_SECONDS", "99999999"),
