@@ -27,6 +27,7 @@ from insights.prompting import Prompt
 from insights.rating import rate_section
 from insights.scales import NOT_ENOUGH_DATA
 from relivchats.language_models import quota
+from relivchats.language_models.slots import CallSlots
 
 #: Tokens of an answer. A window of 8,000 tokens holds about forty episodes of sixty tokens.
 MAX_OUTPUT_TOKENS = 8_192
@@ -71,6 +72,7 @@ class ModelEngine:
         window_tokens: int,
         parallel_windows: int,
         write_tokens: int,
+        parallel_calls: int = 256,
     ) -> None:
         self.client = client
         self.name = name
@@ -79,6 +81,8 @@ class ModelEngine:
         self.window_tokens = window_tokens
         self.parallel_windows = parallel_windows
         self.write_tokens = write_tokens
+        # Fewer than the connections of the client: a wait for a connection would count in the time limit of a call.
+        self._slots = CallSlots(parallel_calls)
 
     @property
     def unavailable_reason(self) -> str:
@@ -192,16 +196,24 @@ class ModelEngine:
 
         A truncated answer about a window is not: the window is split instead.
         """
+        # Calls about one chat take turns with those about others.
+        chat = "\0".join(group)
+
+        def send(request: ModelRequest) -> ModelAnswer:
+            # After the wait for the quota, and before the time limit of the call begins.
+            with self._slots.hold(chat):
+                return self.client.generate(request)
+
         request = build_request(prompt, model=model, schema=schema)
         for may_repair in (True, False):
             try:
                 answer = quota.call(
                     request,
-                    send=self.client.generate,
+                    send=send,
                     estimated_tokens=estimate_tokens(request),
                     give_up_at=time.monotonic() + MAX_QUOTA_WAIT_SECONDS,
-                    # Only a hash of it leaves the process. Calls about one chat take turns with those about others.
-                    group="\0".join(group),
+                    # Only a hash of it leaves the process.
+                    group=chat,
                 )
                 usage.add(stage, answer)
                 return parse(answer.text), answer

@@ -46,6 +46,7 @@ class OpenAIEngine(ModelEngine):
             reading_model=settings.OPENAI_READING_MODEL,
             window_tokens=min(tokens, MAX_WINDOW_TOKENS),
             parallel_windows=settings.OPENAI_PARALLEL_CALLS,
+            parallel_calls=settings.OPENAI_PARALLEL_CALLS,
             # The list of episodes takes almost half as much again.
             write_tokens=min(round(tokens / 1.5), MAX_WRITE_TOKENS),
         )

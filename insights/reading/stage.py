@@ -10,7 +10,7 @@ import random
 import time
 from collections import deque
 from collections.abc import Iterable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -30,6 +30,7 @@ from insights.generation import RECORD_AGAIN_SECONDS, RETRY_AFTER_SECONDS
 from insights.models import ChatReading, ReadWindow
 from insights.reading import planning, result, windows
 from insights.reading.queue import Reader, current_reader, get_reading_engine, lease_renewer, queue
+from insights.reading.threads import window_threads
 from relivchats.leases import Lease
 
 logger = logging.getLogger(__name__)
@@ -122,20 +123,25 @@ class _WindowReader:
         """Read the windows, and record each at once. Raise _LeaseLost."""
         waiting = deque(pending)
         calls: dict[Future[_Answer], tuple[ReadWindow, Window]] = {}
-        with ThreadPoolExecutor(self._engine.parallel_windows, thread_name_prefix="read-window") as pool:
-            while True:
-                while waiting and len(calls) < self._engine.parallel_windows and not self._is_stopped():
-                    row = waiting.popleft()
-                    window = self._load(row)
-                    calls[pool.submit(self._call, window)] = row, window
-                if not calls:
-                    return
-                _close_connection()
-                done, _ = wait(calls, return_when=FIRST_COMPLETED)
-                for call in done:
-                    row, window = calls.pop(call)
-                    # At the front: what a window was divided into is still in memory.
-                    waiting.extendleft(reversed(self._handle(row, window, call.result())))
+        with window_threads.used():
+            try:
+                while True:
+                    limit = min(self._engine.parallel_windows, window_threads.share)
+                    while waiting and len(calls) < limit and not self._is_stopped():
+                        row = waiting.popleft()
+                        window = self._load(row)
+                        calls[window_threads.submit(self._call, window)] = row, window
+                    if not calls:
+                        return
+                    _close_connection()
+                    done, _ = wait(calls, return_when=FIRST_COMPLETED)
+                    for call in done:
+                        row, window = calls.pop(call)
+                        # At the front: what a window was divided into is still in memory.
+                        waiting.extendleft(reversed(self._handle(row, window, call.result())))
+            finally:
+                # After an error, calls that have not begun are not made, and the others end with the reading.
+                wait([call for call in calls if not call.cancel()])
 
     def _call(self, window: Window) -> _Answer:
         """Read one window, in a thread of its own."""

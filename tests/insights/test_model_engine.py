@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -11,13 +12,15 @@ from typing import Any
 import pytest
 
 from insights import briefs, document, safety
-from insights.engines.base import Brief, Conversation, EngineRefused, UnusableAnswer
+from insights.engines.base import Brief, Conversation, EngineRefused, EngineUnavailable, UnusableAnswer
 from insights.engines.client import ModelAnswer, ModelRequest
 from insights.engines.model_engine import ModelEngine
 from insights.episodes import Episode, MonthRead, Reading, Relationship, Tone, Window
 from insights.scales import NOT_ENOUGH_DATA
 from relivchats.language_models import quota
+from tests.concurrency import BackgroundCall
 from tests.insights.briefs import CONVERSATION_GAP, PROVENANCE, Line, get_definition, make_brief
+from tests.processes import PATIENCE_SECONDS, eventually
 
 Answer = Callable[[ModelRequest], str]
 CONFLICT = [
@@ -121,12 +124,29 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(quota, "call", lambda request, *, send, **_: send(request))
 
 
-def make_engine(answer: Answer) -> tuple[ModelEngine, ScriptedClient]:
+def make_engine(answer: Answer, **limits: int) -> tuple[ModelEngine, ScriptedClient]:
     client = ScriptedClient(answer)
-    engine = ModelEngine(
-        client, name="test", model="m", reading_model="r", window_tokens=8000, parallel_windows=4, write_tokens=24000
-    )
-    return engine, client
+    limits = {"window_tokens": 8_000, "parallel_windows": 4, "write_tokens": 24_000, **limits}
+    return ModelEngine(client, name="test", model="m", reading_model="r", **limits), client
+
+
+def test_all_calls_of_a_process_share_the_slots_of_their_engine() -> None:
+    brief = make_read_brief(NAME, QUARRELS)
+    window = Window(brief.sections[0].conversations[0].messages)
+    may_answer = threading.Event()
+
+    def answer(_: ModelRequest) -> str:
+        assert may_answer.wait(PATIENCE_SECONDS)
+        raise EngineUnavailable
+
+    engine, client = make_engine(answer, parallel_calls=2)
+    reads = [BackgroundCall(lambda: engine.read(window, people=brief.people)) for _ in range(3)]
+    writes = [BackgroundCall(lambda: engine.write(brief)) for _ in range(2)]
+    eventually(lambda: sum(map(len, engine._slots._waiting.values())) == 3)
+    assert len(client.requests) == 2
+    may_answer.set()
+    assert all(isinstance(call.result(), EngineUnavailable) for call in [*reads, *writes])
+    assert len(client.requests) == 5
 
 
 def claims_of(name: str, **by_section: list[dict[str, Any]]) -> dict[str, Any]:

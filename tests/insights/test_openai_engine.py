@@ -22,6 +22,7 @@ def test_a_window_and_a_prompt_leave_room_for_the_instructions_and_the_answer(se
 def test_the_settings_name_the_models_and_the_parallel_calls(settings: Any) -> None:
     settings.OPENAI_MODEL, settings.OPENAI_READING_MODEL, settings.OPENAI_PARALLEL_CALLS = "writer", "reader", 2
     engine = OpenAIEngine()
+    assert engine._slots._free == 2
     assert (engine.name, engine.model, engine.reading_model, engine.parallel_windows) == (
         "openai",
         "writer",

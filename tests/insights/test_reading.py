@@ -32,6 +32,7 @@ from insights.engines.base import (
 from insights.episodes import Relationship, Window, WindowReading
 from insights.models import ChatReading, Insight, ReadWindow
 from insights.reading import queue, stage
+from insights.reading.threads import SharedThreads
 from relivchats.accounts.models import User
 from relivchats.leases import Lease
 from tests import exports
@@ -583,6 +584,51 @@ def test_no_connection_is_held_while_the_model_reads(
     BackgroundCall(lambda: stage.run(unlocked.pk)).result()
     assert len(others) > 1
     assert set(others) == {0}, "a connection that is held would be counted during each call"
+
+
+def test_the_readings_of_a_process_share_a_limited_number_of_threads(
+    engine: FakeReader, unlocked: ChatReading, chat: Chat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared = SharedThreads(4, name="shared")
+    monkeypatch.setattr(stage, "window_threads", shared)
+    engine.parallel_windows, engine.window_tokens = 64, 300
+    begun: set[str] = set()
+    both = threading.Barrier(2, timeout=PATIENCE_SECONDS)
+
+    def answer(window: Window) -> WindowReading:
+        begun.add(threading.current_thread().name)
+        if len(engine.windows) <= 2:
+            both.wait()
+        return find_one_episode(window)
+
+    engine.answers = answer
+    with shared.used():
+        assert shared.share == 4
+        # With this reading there are two users, so each has two threads.
+        stage.run(unlocked.pk)
+    assert engine.numbers == text_numbers(chat)
+    assert len(engine.windows) > 10
+    assert all(name.startswith("shared") for name in begun)
+    assert len(begun) == 2
+
+
+def test_a_reading_that_ends_early_makes_no_calls_that_wait_for_a_thread(
+    engine: FakeReader, unlocked: ChatReading, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared = SharedThreads(1, name="shared")
+    monkeypatch.setattr(stage, "window_threads", shared)
+    monkeypatch.setattr(SharedThreads, "share", 3)
+    engine.window_tokens = 300
+
+    def answer(window: Window) -> WindowReading:
+        expire_lease(unlocked)
+        ChatReading.objects.update(lease_token="00000000-0000-0000-0000-000000000001")
+        connection.close()
+        return find_one_episode(window)
+
+    engine.answers = answer
+    stage.run(unlocked.pk)
+    assert len(engine.windows) <= 2, "the lease was lost while two more calls waited"
 
 
 def test_people_and_times_are_those_that_the_chat_shows_now(
