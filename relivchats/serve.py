@@ -11,7 +11,7 @@ import os
 import sys
 
 QUEUES = "insights,indexing,upkeep"
-#: Threads of a worker besides one for each insight that may be generated at the same time.
+#: Threads of a worker besides one for each insight and one for each chat reading that may run at the same time.
 OTHER_THREADS = 8
 DEFAULT_INSIGHT_THREADS = 8
 
@@ -32,10 +32,12 @@ def web(*, host: str, port: int, workers: int = 1, kill_timeout_seconds: int = 1
 
 def worker() -> list[str]:
     """Return the arguments of `python -m` for a worker. Its tasks wait for the database and for models, so threads."""
-    # Insights that wait for a model must leave threads to indexing and to recovery. A malformed value is reported when
-    # the worker loads the settings.
-    insights = os.environ.get("MAX_CONCURRENT_INSIGHTS", "")
-    threads = OTHER_THREADS + (int(insights) if insights.strip().isdecimal() else DEFAULT_INSIGHT_THREADS)
+    # Insights and readings that wait for a model must leave threads to each other, to indexing and to recovery. Each
+    # kind has a limit: readings take minutes, and insights of chats that were read must not wait for them. A malformed
+    # value is reported when the worker loads the settings.
+    value = os.environ.get("MAX_CONCURRENT_INSIGHTS", "")
+    limit = int(value) if value.strip().isdecimal() else DEFAULT_INSIGHT_THREADS
+    threads = 2 * limit + OTHER_THREADS
     return ["celery", "-A", "relivchats", "worker", "--pool", "threads", "--concurrency", str(threads), "-Q", QUEUES]
 
 
