@@ -194,8 +194,10 @@ def plant_circle(
     )
 
 
-@pytest.mark.parametrize("relationship", SMALL_CIRCLES)
-@pytest.mark.parametrize("language", ["english", "hinglish"])
+@pytest.mark.parametrize(
+    ("relationship", "language"),
+    [(Relationship.FRIENDS, "hinglish"), (Relationship.FAMILY, "english"), (Relationship.COLLEAGUES, "english")],
+)
 def test_friends_families_and_teams_are_read_and_quoted(relationship: Relationship, language: str) -> None:
     planted_chat = plant_circle(relationship, *SMALL_CIRCLES[relationship], language=language)
     result = run(planted_chat)
@@ -211,7 +213,7 @@ def test_friends_families_and_teams_are_read_and_quoted(relationship: Relationsh
 @pytest.mark.parametrize("relationship", SMALL_CIRCLES)
 def test_ratings_of_friends_families_and_teams_are_in_order(relationship: Relationship) -> None:
     own = [circle for circle in CIRCLES if circle.relationship == relationship and circle.language == "english"]
-    chats = [generate_circle(circle, seed, messages=900) for seed, circle in enumerate(own[:2])]
+    chats = [generate_circle(circle, seed, messages=1600) for seed, circle in enumerate(own[:2])]
     total = measure.measure([run(chat) for chat in chats]).total()
     assert total.right >= 5
     assert (total.tied, total.wrong) == (0, 0)
