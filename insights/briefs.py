@@ -207,7 +207,7 @@ def _count_section(brief: Brief, entry: SectionBrief, episodes: Collection[Episo
         groups[group.key] = count_people(members, group.roles or asks.roles)
         totals[group.key] = len(members)
     mentions = count_people(matching, asks.roles)
-    facts = [fact for fact in entry.facts if not fact.name.startswith("read.")]
+    facts = [fact for fact in entry.facts if not fact.name.startswith(("read.", "others.read."))]
     by_kind = Counter(episode.kind for episode in matching)
     for kind in asks.kinds:
         if by_kind[kind]:
@@ -220,6 +220,7 @@ def _count_section(brief: Brief, entry: SectionBrief, episodes: Collection[Episo
             if count
         ]
     facts += episode_counts.list_facts(matching, kinds=asks.kinds)
+    facts = sum_others(facts, message_counts=brief.message_counts)
     if asks.by_month:
         facts += episode_counts.list_months(matching, kind=asks.kinds[0])
     return replace(
@@ -255,8 +256,6 @@ def build_sections(
     If the engine `reads`, words are counted only for sections that no episodes answer.
     """
     message_counts = count_messages(statistics, people)
-    # A brief with the facts of 200 members would be mostly facts.
-    main_people = sorted(range(len(people)), key=lambda person: -message_counts[person])[:MAX_PEOPLE]
     # Sections can share their terms; each list of terms is counted once.
     count_mentions = cache(lambda terms, unless: tuple(count_matches(terms, unless)))
     briefs = []
@@ -282,7 +281,7 @@ def build_sections(
         briefs.append(
             SectionBrief(
                 section=section,
-                facts=tuple(fact for fact in facts if fact.person is None or fact.person in main_people),
+                facts=tuple(sum_others(facts, message_counts=message_counts)),
                 conversations=conversations[section.key],
                 mentions=mentions,
                 groups=groups,
@@ -290,6 +289,27 @@ def build_sections(
             )
         )
     return tuple(briefs)
+
+
+def sum_others(facts: Sequence[Fact], *, message_counts: Sequence[int]) -> list[Fact]:
+    """Return the facts with those of the MAX_PEOPLE who wrote most, and the sums of the others' values. Pure.
+
+    A brief with the facts of 200 members would be mostly facts. Averages and rates of others are left out: they do not
+    add up.
+    """
+    main_people = sorted(range(len(message_counts)), key=lambda person: -message_counts[person])[:MAX_PEOPLE]
+    kept: list[Fact] = []
+    others: dict[str, list[Fact]] = {}
+    for fact in facts:
+        if fact.person is None or fact.person in main_people:
+            kept.append(fact)
+        elif fact.name not in FACTS or FACTS[fact.name].adds_up:
+            others.setdefault(fact.name, []).append(fact)
+    for name, rows in others.items():
+        label = f"{rows[0].label}, {len(rows)} others" if len(rows) > 1 else f"{rows[0].label}, 1 other"
+        value = round(sum(row.value for row in rows), 1)
+        kept.append(replace(rows[0], name=f"others.{name}", label=label, person=None, value=value))
+    return kept
 
 
 def _list_mentions(section: Section, mentions: Sequence[int], groups: Mapping[str, Sequence[int]]) -> list[Fact]:

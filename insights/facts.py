@@ -16,12 +16,16 @@ Value = float | int
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """`chat_value` reads the chat's value, `person_value` one person's from their own statistics and the chat's."""
+    """`chat_value` reads the chat's value, `person_value` one person's from their own statistics and the chat's.
+
+    `adds_up`: the sum of several people's values is their value together, which is not so for averages and rates.
+    """
 
     label: str
     unit: str
     chat_value: Callable[[Statistics], Value | None] | None = None
     person_value: Callable[[Statistics, Statistics], Value | None] | None = None
+    adds_up: bool = False
 
     def read_people(self, statistics: Statistics, names: tuple[str, ...]) -> dict[int, Value]:
         """Return the people's values by their index in `names`; people without a value are left out."""
@@ -73,17 +77,27 @@ def _per_hundred(key: str) -> Callable[[Statistics, Statistics], Value | None]:
 
 
 FACTS: Mapping[str, Measure] = {
-    "messages": Measure("Messages", "messages", _chat_value("total_messages"), _person_value("message_count")),
-    "message_share": Measure(
-        "Share of the messages", "percent", person_value=_share("message_count", total_key="total_messages")
+    "messages": Measure(
+        "Messages", "messages", _chat_value("total_messages"), _person_value("message_count"), adds_up=True
     ),
-    "word_share": Measure("Share of the words", "percent", person_value=_share("word_count", total_key="total_words")),
+    "message_share": Measure(
+        "Share of the messages",
+        "percent",
+        person_value=_share("message_count", total_key="total_messages"),
+        adds_up=True,
+    ),
+    "word_share": Measure(
+        "Share of the words", "percent", person_value=_share("word_count", total_key="total_words"), adds_up=True
+    ),
     "words_per_message": Measure("Words per message", "words", person_value=_person_value("avg_words_per_message")),
     "conversation_starts": Measure(
-        "Conversations started", "conversations", person_value=_person_value("conversation_initiations")
+        "Conversations started", "conversations", person_value=_person_value("conversation_initiations"), adds_up=True
     ),
     "conversation_start_share": Measure(
-        "Share of the conversations started", "percent", person_value=_person_value("conversation_initiations_percent")
+        "Share of the conversations started",
+        "percent",
+        person_value=_person_value("conversation_initiations_percent"),
+        adds_up=True,
     ),
     "reply_median_seconds": Measure(
         "Typical time to reply", "seconds", person_value=_person_value("median_response_time_seconds")
@@ -91,9 +105,14 @@ FACTS: Mapping[str, Measure] = {
     "reply_average_seconds": Measure(
         "Average time to reply", "seconds", person_value=_person_value("avg_response_time_seconds")
     ),
-    "questions": Measure("Messages with a question", "messages", person_value=_person_value("questions_asked")),
+    "questions": Measure(
+        "Messages with a question", "messages", person_value=_person_value("questions_asked"), adds_up=True
+    ),
     "question_share": Measure(
-        "Share of the questions asked", "percent", person_value=_share("questions_asked", total_key="questions_count")
+        "Share of the questions asked",
+        "percent",
+        person_value=_share("questions_asked", total_key="questions_count"),
+        adds_up=True,
     ),
     "question_rate": Measure(
         "Questions per hundred messages", "per_hundred", person_value=_per_hundred("questions_asked")
@@ -101,9 +120,11 @@ FACTS: Mapping[str, Measure] = {
     "double_texting": Measure(
         "Turns of two messages or more", "percent", person_value=_person_value("double_texting_rate")
     ),
-    "media": Measure("Photos, videos and other media", "messages", person_value=_person_value("media_shared")),
+    "media": Measure(
+        "Photos, videos and other media", "messages", person_value=_person_value("media_shared"), adds_up=True
+    ),
     "media_rate": Measure("Media per hundred messages", "per_hundred", person_value=_per_hundred("media_shared")),
-    "links": Measure("Links shared", "links", person_value=_person_value("links_shared")),
+    "links": Measure("Links shared", "links", person_value=_person_value("links_shared"), adds_up=True),
     "messages_per_day": Measure("Messages a day", "messages_per_day", _chat_value("messages_per_day_avg")),
     "days": Measure("Days from first to last message", "days", _chat_value("total_days")),
 }

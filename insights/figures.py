@@ -163,9 +163,12 @@ def compute_spread(counts: SectionCounts) -> Figures:
 
 def compute_per_hundred(counts: SectionCounts) -> Figures:
     """Return mentions per hundred messages, of the chat and of each person."""
+    # Words are counted of the people who wrote most, and episodes of everybody.
     messages = sum(counts.message_counts[person] for person in counts.speakers)
     mentions = counts.total_mentions
-    if counts.section_brief.section.per_person:
+    if counts.was_read and not counts.section_brief.section.per_person:
+        messages = sum(counts.message_counts)
+    elif counts.section_brief.section.per_person:
         # An episode that two people share counts for both, so that the chat's rate is the mean of theirs.
         mentions = sum(map(counts.count_mentions, counts.speakers))
     whole = 100 * mentions / messages if messages >= counts.signal.min_count else None

@@ -19,7 +19,7 @@ from insights.episodes import Episode, MonthRead, Reading, Relationship, Tone, W
 from insights.scales import NOT_ENOUGH_DATA
 from relivchats.language_models import quota
 from tests.concurrency import BackgroundCall
-from tests.insights.briefs import CONVERSATION_GAP, PROVENANCE, Line, get_definition, make_brief
+from tests.insights.briefs import CONVERSATION_GAP, PEOPLE, PROVENANCE, Line, get_definition, make_brief
 from tests.processes import PATIENCE_SECONDS, eventually
 
 Answer = Callable[[ModelRequest], str]
@@ -36,7 +36,12 @@ FILLER = [(0, "The bus is late today"), (1, "Mine too, see you at seven")]
 
 
 def make_read_brief(
-    name: str, episodes: Sequence[tuple[str, Sequence[tuple[int, str]]]], *, tone: Tone = Tone.SINCERE, times: int = 1
+    name: str,
+    episodes: Sequence[tuple[str, Sequence[tuple[int, str]]]],
+    *,
+    tone: Tone = Tone.SINCERE,
+    times: int = 1,
+    people: tuple[str, ...] = PEOPLE,
 ) -> Brief:
     """Return the brief of a chat in which these episodes were read, between everyday conversations."""
     lines: list[Line] = []
@@ -49,7 +54,7 @@ def make_read_brief(
         first = len(lines) - len(conversation) - len(FILLER) + 1
         spans.append((kind, first, first + len(conversation) - 1, conversation[0][0]))
     definition = get_definition(name)
-    brief = make_brief(lines, definition=definition)
+    brief = make_brief(lines, definition=definition, people=people)
     shown = {message.number: message for part in brief.sections[0].conversations for message in part.messages}
     for kind, first, last, person in spans:
         role = "starts" if kind == "conflict" else "does"
