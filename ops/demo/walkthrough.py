@@ -14,7 +14,7 @@ from ops.demo.client import Client, Document, Problem
 from ops.demo.formatting import format_chat, format_insight, format_timeline
 from relivchats.terminal import Layout, plain, plural
 
-CATEGORY = "romantic"
+CATEGORIES = ("romantic", "friendship", "family", "workplace")
 MIN_POLL_SECONDS, MAX_POLL_SECONDS = 0.3, 2.0
 #: How long after its deadline a job can stay open: recovery closes overdue jobs every 15 s.
 GRACE_SECONDS = 60
@@ -33,6 +33,7 @@ class Walkthrough:
     layout: Layout
     print_line: Callable[[str], None]
     full: bool = False
+    category: str = CATEGORIES[0]
 
     def upload(self, export: bytes, *, name: str, chat_id: str | None = None) -> Document:
         """Upload the export, print its statistics and return the chat. Raise Problem if the export is refused.
@@ -53,7 +54,7 @@ class Walkthrough:
     def unlock(self, chat: Document) -> None:
         """Unlock the insights that the chat is eligible for, and print them. Raise Problem or Incomplete."""
         try:
-            job = self.client.unlock(chat_id=chat["id"], category_id=CATEGORY)
+            job = self.client.unlock(chat_id=chat["id"], category_id=self.category)
         except Problem as problem:
             # The chat is not eligible for the whole category; the problem names the types that are possible.
             if "possible" not in problem.document:

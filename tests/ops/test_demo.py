@@ -20,7 +20,7 @@ from chats.exports.parsed import MessageKind
 from chats.models import Chat
 from insights.models import Insight
 from ops.demo import accounts
-from ops.management.commands.demo import SAMPLE
+from ops.management.commands.demo import SAMPLES
 from relivchats.accounts.models import User
 from relivchats.accounts.tokens import digest
 from tests import exports, platforms
@@ -63,7 +63,7 @@ def demo(*arguments: object, base_url: str, once: bool = True) -> Output:
 
 
 def sample() -> list[Any]:
-    export = chat_exports.read(SAMPLE.read_bytes())
+    export = chat_exports.read(SAMPLES["romantic"].read_bytes())
     messages = [message for batch in export.batches for message in batch.messages(export.participants)]
     assert export.participants == ["Rohan", "Asha"]
     assert not export.ambiguous_dates
@@ -88,7 +88,7 @@ def test_the_sample_contains_every_kind_of_message() -> None:
 
 
 def test_the_sample_names_no_real_address_or_number() -> None:
-    text = SAMPLE.read_text(encoding="utf-8")
+    text = SAMPLES["romantic"].read_text(encoding="utf-8")
     assert set(re.findall(r"https?://([^/\s]+)", text)) == {"example.org"}
     assert not re.search(r"\w@\w|\d{7,}|\+\d", re.sub(r"https?://\S+", "", text))
 

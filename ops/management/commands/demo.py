@@ -14,10 +14,14 @@ from chats.exports.errors import ExportTooLarge
 from ops import demo
 from ops.demo import accounts
 from ops.demo.client import Client, Problem, Unreachable
-from ops.demo.walkthrough import Incomplete, Walkthrough, format_next_steps
+from ops.demo.walkthrough import CATEGORIES, Incomplete, Walkthrough, format_next_steps
 from relivchats.terminal import Layout, plain
 
-SAMPLE = Path(demo.__file__).with_name("sample.txt")
+#: The chat that is uploaded if none is named, by category.
+SAMPLES = {
+    category: Path(demo.__file__).with_name("sample.txt" if category == CATEGORIES[0] else f"sample-{category}.txt")
+    for category in CATEGORIES
+}
 COINS = 1_000
 EXIT_INCOMPLETE, EXIT_UNREADABLE = 1, 2
 
@@ -29,14 +33,23 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Add the export, the server's address and what to print."""
-        parser.add_argument("export", nargs="?", type=Path, default=SAMPLE, help="a chat export; default: a sample")
+        parser.add_argument("export", nargs="?", type=Path, help="a chat export; default: a sample of the category")
+        parser.add_argument("--category", choices=CATEGORIES, default=CATEGORIES[0], help="what to unlock")
         parser.add_argument("--base-url", required=True, help="the server's address, as http://127.0.0.1:8000")
         parser.add_argument("--chat", metavar="ID", help="the chat to read, if the export contains several")
         parser.add_argument("--once", action="store_true", help="end after the report, without a staff login")
         parser.add_argument("--full", action="store_true", help="print every quote and the reason for every suggestion")
 
     def handle(
-        self, *, export: Path, base_url: str, once: bool, full: bool, chat: str | None = None, **options: Any
+        self,
+        *,
+        export: Path | None,
+        base_url: str,
+        once: bool,
+        full: bool,
+        category: str = CATEGORIES[0],
+        chat: str | None = None,
+        **options: Any,
     ) -> None:
         """Run the walkthrough. Exit with 2 if the export is refused, with 1 if anything else fails."""
         if not (settings.EMBEDDED or settings.DEBUG):
@@ -45,11 +58,12 @@ class Command(BaseCommand):
                 "unset DATABASE_URL.",
                 EXIT_INCOMPLETE,
             )
+        export = export or SAMPLES[category]
         content = self._read(export)
         base_url = base_url.rstrip("/")
         layout = Layout.for_stream(self.stdout)
         token = accounts.issue_demo_token(min_coins=COINS)
-        walkthrough = Walkthrough(Client(base_url, token), layout, self._print_line, full=full)
+        walkthrough = Walkthrough(Client(base_url, token), layout, self._print_line, full=full, category=category)
         try:
             uploaded = walkthrough.upload(content, name=export.name, chat_id=chat)
         except Problem as problem:
