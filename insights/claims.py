@@ -202,7 +202,10 @@ def build_draft(brief: Brief, verified: Verified, *, declined: Collection[str] =
         n_unshown = sum(claim.section == key for claim in verified.unshown)
         rating = rate_section(brief, entry)
         unreliable = n_unshown and n_unshown >= (n_unshown + len(own)) * MAX_REFUTED_SHARE
-        if entry.episodes is not None and rating.rating and (key in declined or unreliable or key in brief.withheld):
+        # What was counted in words and times is rated whatever the model says of the messages.
+        is_counted = entry.signal is not None and entry.signal.fact is not None
+        doubtful = (key in declined or unreliable) and not is_counted
+        if entry.episodes is not None and rating.rating and (doubtful or key in brief.withheld):
             rating = SectionRating(NOT_ENOUGH_DATA, dict.fromkeys(rating.people, NOT_ENOUGH_DATA))
         ratings[key] = rating
         sections[key] = _write_section(brief, entry, rating, own)

@@ -33,13 +33,16 @@ from insights.validation import InvalidData
 
 #: A document that is based on fewer messages says that the chat is short.
 SHORT_CHAT_MESSAGES = 200
+#: Messages before and after one that speaks of danger that are not quoted.
+NEAR_DANGER = 10
 TOO_LITTLE = "Too few messages of this chat speak of this to rate it."
 
 
 def build_document(*, brief: Brief, draft: Draft, provenance: Mapping[str, Any]) -> dict[str, Any]:
     """Return the document as JSON values. Raise UnusableAnswer if the draft is malformed or cites too little."""
-    # A message that speaks of danger is an example of nothing.
-    shown = {n: message for n, message in brief.shown_messages().items() if n not in brief.concerning}
+    # A message that speaks of danger is an example of nothing, and neither is what is said right before and after it.
+    near = {n for number in brief.concerning for n in range(number - NEAR_DANGER, number + NEAR_DANGER + 1)}
+    shown = {n: message for n, message in brief.shown_messages().items() if n not in near}
     checked: dict[str, CheckedCitations] = {}
     sections: list[dict[str, Any]] = []
     for section_brief in brief.sections:
@@ -78,6 +81,14 @@ def build_document(*, brief: Brief, draft: Draft, provenance: Mapping[str, Any])
     except InvalidData as error:
         raise UnusableAnswer("malformed_answer") from error
     return document
+
+
+def says_nothing(document: Mapping[str, Any]) -> bool:
+    """Return whether a document rates nothing and, if the chat was read, quotes nothing: nobody pays for that."""
+    sections = document["sections"]
+    rated = any(section["rating"] not in (None, NOT_ENOUGH_DATA) for section in sections)
+    was_read = document["provenance"]["method"] == "read"
+    return not rated and not (was_read and any(section["evidence"] for section in sections))
 
 
 def _build_section(
@@ -166,9 +177,8 @@ def _build_recommendations(brief: Brief, draft: Draft) -> list[dict[str, Any]]:
     """
     recommendations: Sequence[RecommendationDraft] = draft.recommendations
     if brief.concerns:
-        # Members who never wrote are not addressed.
-        people = tuple(person for person, count in enumerate(brief.message_counts) if count)
-        help_first = RecommendationDraft(people=people, **safety.RECOMMENDATION)
+        # It addresses nobody by name: one of them may be who others are afraid of.
+        help_first = RecommendationDraft(people=(), **safety.RECOMMENDATION)
         recommendations = [help_first] if brief.withheld else [help_first, *recommendations]
     built = []
     for number, recommendation in enumerate(recommendations, start=1):

@@ -128,6 +128,8 @@ def _generate(lease: Lease, engine: Engine) -> GeneratedInsight:
         "milliseconds": _milliseconds_since(started),
     }
     finished = document.build_document(brief=brief, draft=draft, provenance=provenance)
+    if document.says_nothing(finished) and not brief.withheld:
+        raise EngineRefused("nothing_found")
     sealed = key.seal(orjson.dumps(finished), context=context)
     return GeneratedInsight(sealed, draft, up_to_message=chat.line_count, voided=bool(brief.withheld))
 

@@ -25,7 +25,6 @@ from insights.engines.client import ModelAnswer, ModelClient, ModelRequest
 from insights.episodes import Episode, Window, WindowReading
 from insights.prompting import Prompt
 from insights.rating import rate_section
-from insights.scales import NOT_ENOUGH_DATA
 from relivchats.language_models import quota
 from relivchats.language_models.slots import CallSlots
 
@@ -57,8 +56,8 @@ class _Usage:
 class ModelEngine:
     """Reads chats and writes insights by a language model that `client` calls."""
 
-    #: Languages in which findings are written; names of sections and facts are in English.
-    languages: tuple[str, ...] = ("en", "hi", "es")
+    #: The sentences of ratings and the advice are in English, and a document in two languages is none.
+    languages: tuple[str, ...] = ("en",)
     method: Literal["counted", "read"] = "read"
     chat_languages: frozenset[str] | None = None
 
@@ -121,7 +120,7 @@ class ModelEngine:
     def write(self, brief: Brief) -> Draft:
         """Return a draft whose claims were checked and verified. Raise EngineError.
 
-        Raise EngineRefused: "cannot_judge" if the model says so of the chat, "nothing_found" if nothing can be said.
+        Raise EngineRefused("cannot_judge") if the model says so of the chat.
         """
         pseudonyms = get_pseudonyms(brief.people, brief.other_names)
         usage = _Usage({})
@@ -144,10 +143,6 @@ class ModelEngine:
         if settings.VERIFY_CLAIMS:
             verified = self._verify(brief, kept, usage)
         draft = claims.build_draft(brief, verified, declined=written.declined)
-        rated = any(section.rating not in (None, NOT_ENOUGH_DATA) for section in draft.sections.values())
-        if not rated and not verified.confirmed and not brief.withheld:
-            # Nobody pays for an insight that says nothing.
-            raise EngineRefused("nothing_found")
         n_checked = sum(claim.episode is None for claim in kept)
         return replace(
             draft,

@@ -62,7 +62,7 @@ class EngineState:
         if not self.missing:
             return ""
         verb = "is" if len(self.missing) == 1 else "are"
-        return f"{' and '.join(self.missing)} {verb} not set. Set and restart web and workers (docs/engines.md)."
+        return f"{' and '.join(self.missing)} {verb} not set. Set it and restart web and workers (docs/engines.md)."
 
 
 def get_client(engine: Engine) -> ModelClient | None:

@@ -175,7 +175,10 @@ def write(brief: Brief, written: Any, *, verify: Answer = confirm_all) -> dict[s
     text = written if isinstance(written, str) else json.dumps(written)
     engine, _ = make_engine(lambda request: verify(request) if "verdicts" in str(request.schema) else text)
     draft = engine.write(brief)
-    return document.build_document(brief=brief, draft=draft, provenance={**PROVENANCE, "method": "read"})
+    built = document.build_document(brief=brief, draft=draft, provenance={**PROVENANCE, "method": "read"})
+    if document.says_nothing(built) and not brief.withheld:
+        raise EngineRefused("nothing_found")
+    return built
 
 
 def section_of(built: dict[str, Any], key: str) -> dict[str, Any]:
@@ -418,3 +421,18 @@ def test_the_subject_of_an_episode_has_names_and_no_label_of_a_stranger(written:
     engine, _ = make_engine(lambda _: json.dumps(answer))
     (found,) = engine.read(Window(messages), people=["Asha", "Ravi"]).episodes
     assert found.subject == subject
+
+
+def test_a_model_that_cannot_judge_a_section_erases_no_rating_that_was_counted() -> None:
+    name = "communication_basics"
+    brief = make_read_brief(name, [("check_in", [(0, "how was the exam"), (1, "it went fine")])], times=8)
+    answer = claims_of(name)
+    for section in answer["sections"].values():
+        section["can_judge"] = False
+    assert section_of(write(brief, answer), "initiation_balance")["rating"] == "highly_imbalanced"
+
+
+def test_what_is_said_next_to_a_danger_is_quoted_nowhere() -> None:
+    brief = make_read_brief(NAME, QUARRELS, times=8)
+    brief = replace(brief, concerns={"violence": 1}, concerning=frozenset({12}))
+    assert not quoted_numbers(write(brief, claims_of(NAME))) & set(range(2, 23))
