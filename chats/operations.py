@@ -7,9 +7,10 @@ from uuid import UUID
 
 from django.db.models import Count, QuerySet
 
-from chats import indexing
+from chats import embedding, indexing, points, qdrant
 from chats.models import Chat
-from relivchats.errors import NotFound
+from chats.qdrant import QdrantUnavailable
+from relivchats.errors import Conflict, NotFound
 from relivchats.staff.bulk_actions import BATCH_SIZE, ActionContext, BatchResult, batch_report, run_batch
 from relivchats.staff.reports import Level, Line, Report, Table
 
@@ -22,7 +23,49 @@ def index_status_report() -> Report:
     line = Line("vectors", Level.FINE, "no chat failed to index")
     if failed:
         line = Line("vectors", Level.WARNING, f"{failed} failed to index", "manage.py reindex --failed")
-    return Report("Indexing", (line,), Table(("vector_status", "chats"), rows))
+    lines = (line, _qdrant_line()) if qdrant.is_configured() else (line,)
+    return Report("Indexing", lines, Table(("vector_status", "chats"), rows))
+
+
+def _qdrant_line() -> Line:
+    try:
+        difference = points.compare()
+    except QdrantUnavailable as error:
+        return Line("qdrant", Level.WARNING, f"{error.code}: the sealed vectors are searched", "manage.py health")
+    text = (
+        f"{difference.points} of {difference.expected_points} vectors of {difference.chats} chats;"
+        f" {difference.orphan_count} erased chats to remove"
+    )
+    if difference.incomplete:
+        text += f"; {len(difference.incomplete)} chats lack some"
+        return Line("qdrant", Level.WARNING, text, "manage.py reindex --qdrant")
+    return Line("qdrant", Level.FINE, text)
+
+
+def chats_with_vectors() -> QuerySet[Chat]:
+    """Return the chats that the embedding engine in use has indexed."""
+    return Chat.objects.filter(index_engine=embedding.get_engine().name, vectors__isnull=False)
+
+
+def store_in_qdrant_report(chats: QuerySet[Chat], *, dry_run: bool, context: ActionContext) -> Report:
+    """Store the vectors of `chats` in Qdrant again, from their sealed copies, and return the results.
+
+    No text is embedded. Raise Conflict if Qdrant is not in use.
+    """
+    if not qdrant.is_configured():
+        raise Conflict("QDRANT_URL is not set: the sealed vectors in Postgres are searched.")
+    if dry_run:
+        number = chats.count()
+        return Report("Would be stored", (Line("chats", Level.FINE, str(number)),), data={"chats": number})
+
+    def store(chat: Chat) -> str:
+        try:
+            return "stored" if points.store(chat.pk) else "nothing to store"
+        except QdrantUnavailable as error:
+            raise Conflict(f"Qdrant did not store it: {error.code}") from None
+
+    batch = run_batch("store vectors", chats.only("id"), store, context=context)
+    return batch_report("Stored", batch, remedy="manage.py health")
 
 
 def chats_by_id(ids: Sequence[UUID]) -> QuerySet[Chat]:

@@ -16,6 +16,7 @@ from insights.engines.base import EngineError, UnusableAnswer
 from insights.engines.client import ModelAnswer, ModelClient, ModelRequest
 from insights.engines.state import EngineState, advice_for, describe_engine, get_client, retirement_of
 from insights.models import ChatReading, InsightAttempt
+from ops import embeddings
 from relivchats import clock
 from relivchats.language_models import quota
 from relivchats.staff.reports import Level, Line, Report, Table
@@ -37,7 +38,9 @@ _SCHEMA = {
 def report() -> Report:
     """Return the engine, its models, where texts go, what is missing, and its quota. Call no provider."""
     state = describe_engine()
-    return Report("Engine", _state_lines(state), _quota_table(state), data=_as_data(state))
+    return Report(
+        "Engine", (*_state_lines(state), *embeddings.state_lines()), _quota_table(state), data=_as_data(state)
+    )
 
 
 def check() -> Report:
@@ -48,7 +51,8 @@ def check() -> Report:
     if client is not None and not state.missing:
         models = [_check_model(client, model) for model in dict.fromkeys(state.models.values())]
     # The state of the breakers after the calls.
-    return Report("Engine check", (*_state_lines(state), *models), _quota_table(state), data=_as_data(state))
+    lines = (*_state_lines(state), *models, *embeddings.state_lines(), *embeddings.check_lines())
+    return Report("Engine check", lines, _quota_table(state), data=_as_data(state))
 
 
 def probe() -> int:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,11 @@ def test_the_services_are_those_that_operators_know() -> None:
     known = {"relivchats-api", "celery_worker", "celery_beat", "redis", "qdrant", "postgres"}
     assert set(SERVICES) - {"migrate"} == known
     assert all(SERVICES[name]["container_name"] == name for name in known)
+
+
+def test_qdrant_has_the_minor_version_of_its_client() -> None:
+    image = SERVICES["qdrant"]["image"].rpartition(":v")[2]
+    assert image.split(".")[:2] == version("qdrant-client").split(".")[:2]
 
 
 @pytest.mark.parametrize("name", SERVICES)

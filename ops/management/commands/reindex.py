@@ -25,13 +25,30 @@ class Command(OpsCommand):
         which.add_argument("--failed", action="store_true", help="every chat whose indexing failed")
         which.add_argument("--all", action="store_true", help="every chat")
         which.add_argument("--status", action="store_true", help="count the chats by index status (the default)")
+        parser.add_argument(
+            "--qdrant",
+            action="store_true",
+            help="store vectors in Qdrant again from their sealed copies, and embed nothing; by default of every chat",
+        )
         parser.add_argument("--dry-run", action="store_true", help="list the chats, change nothing")
         parser.add_argument("--reason", default="", help="why, for the audit entry")
 
     def report(
-        self, *, chats: list[UUID], failed: bool, all: bool, status: bool, dry_run: bool, reason: str, **options: Any
+        self,
+        *,
+        chats: list[UUID],
+        failed: bool,
+        all: bool,
+        status: bool,
+        qdrant: bool,
+        dry_run: bool,
+        reason: str,
+        **options: Any,
     ) -> Report:
         """Request indexing of the selected chats and return the results, or the number of chats by index status."""
+        if qdrant:
+            selected = operations.chats_by_id(chats) if chats else operations.chats_with_vectors()
+            return operations.store_in_qdrant_report(selected, dry_run=dry_run, context=self.context(reason))
         if chats:
             selected = operations.chats_by_id(chats)
         elif failed:

@@ -1,0 +1,57 @@
+"""Checks of search: the engine that embeds texts, and Qdrant."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from chats import points, qdrant
+from chats.qdrant import QdrantUnavailable
+from ops import embeddings as operators_view
+from ops.checks.registry import health_check
+from relivchats.staff.reports import Level, Line, format_count
+
+#: Less than a check may take. Nothing of the product waits for Qdrant, so slow is as good as down.
+_TIMEOUT_SECONDS = 1
+_REMEDY = (
+    "docker-compose up -d qdrant; then docker-compose logs --tail=50 qdrant; the sealed copies are searched meanwhile"
+)
+
+
+@health_check("embeddings", remedy="manage.py engine")
+def embeddings() -> Line:
+    """Return the last known state of the engine that embeds texts. It calls no provider."""
+    return operators_view.health_line()
+
+
+@health_check("qdrant", on_timeout=Level.WARNING, remedy=_REMEDY)
+def qdrant_server() -> Line:
+    """Return the server's version, and how its points differ from the vectors in Postgres."""
+    if not qdrant.is_configured():
+        return Line("qdrant", Level.FINE, "not used: the sealed vectors in Postgres are searched")
+    try:
+        server = qdrant.server_version(timeout_seconds=_TIMEOUT_SECONDS)
+        difference = points.compare(timeout_seconds=_TIMEOUT_SECONDS)
+    except QdrantUnavailable as error:
+        text = f"{error.code}: the sealed vectors in Postgres are searched"
+        return Line("qdrant", Level.WARNING, text, _REMEDY, {"error_code": error.code})
+    client = qdrant.client_version()
+    data: dict[str, Any] = {
+        "server": server,
+        "client": client,
+        "chats": difference.chats,
+        "points": difference.points,
+        "expected_points": difference.expected_points,
+        "incomplete": len(difference.incomplete),
+        "orphans": difference.orphan_count,
+    }
+    if server.split(".")[:2] != client.split(".")[:2]:
+        text = f"the server is version {server}, the client {client}: their minor versions differ"
+        return Line("qdrant", Level.WARNING, text, f"run qdrant/qdrant:v{client}", data)
+    if difference.incomplete:
+        text = f"{format_count(len(difference.incomplete))} chats without all their vectors"
+        return Line("qdrant", Level.WARNING, text, "manage.py reindex --qdrant", data)
+    text = f"{server}, {difference.points} vectors of {difference.chats} chats"
+    if difference.orphan_count:
+        # `synchronize` removes them within minutes.
+        text += f", {format_count(difference.orphan_count)} erased chats to remove"
+    return Line("qdrant", Level.FINE, text, data=data)
