@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.core.management import call_command
 
 from insights import catalogue
+from insights.definition import Definition
 from insights.models import Category, InsightType, InsightTypeVersion
 from insights.scales import SIGNAL_KINDS
 from tests.insights.briefs import read_definitions
@@ -139,6 +142,57 @@ def test_an_engine_that_reads_can_rate_every_section_with_a_scale(name: str) -> 
 @pytest.mark.parametrize("name", [name for name in SECTIONS if name.startswith(("friendship", "family", "workplace"))])
 def test_every_section_that_quotes_is_answered_by_reading(name: str) -> None:
     assert [section.key for section in read_definitions()[name].sections if not section.reading] == []
+
+
+READING = {
+    "kinds": ["promise_kept", "promise_broken"],
+    "group": [
+        {"key": "kept", "title": "Kept", "kinds": ["promise_kept"]},
+        {"key": "broken", "title": "Broken", "kinds": ["promise_broken"]},
+    ],
+    "signal": {"kind": "share", "over": "kept", "under": "broken", "cuts": [0.7]},
+}
+
+
+def make_definition(**keys: Any) -> dict[str, Any]:
+    section = {
+        "key": "promises",
+        "title": "Promises",
+        "question": "Are they kept?",
+        "scale": ["kept", "broken"],
+        **keys,
+    }
+    overall = {"scale": ["good", "bad"], "cuts": [5], "rubric": {"0-4": "Bad.", "5-10": "Good."}}
+    return {"section": [section], "overall": overall}
+
+
+def test_a_section_can_be_rated_by_reading_only() -> None:
+    section = Definition.parse(make_definition(reading=READING)).section("promises")
+    assert section.needs_reading
+    assert section.signal is None
+
+
+@pytest.mark.parametrize(
+    ("keys", "error"),
+    [
+        ({}, "signal: a section with a scale needs one, for words or in reading"),
+        ({"reading": {"kinds": ["promise_kept"]}}, "signal: a section with a scale needs one, for words or in reading"),
+        ({"scale": [], "reading": READING}, "scale: a section with a signal needs one"),
+        (
+            {"reading": {**READING, "group": []}},
+            "reading: signal: kind: share compares groups, and the section has none",
+        ),
+        (
+            {"terms": ["i promise"], "counted": "promises", "signal": READING["signal"], "reading": READING},
+            "signal: kind: share measures episodes",
+        ),
+        ({"reading": {**READING, "says": {"fine": "Fine."}}}, "reading: says: fine is not a member of the scale"),
+        ({"reading": {**READING, "kinds": ["promises"]}}, "reading: kinds: 'promises' is none of"),
+    ],
+)
+def test_a_section_without_a_fitting_signal_is_rejected_with_its_location(keys: dict[str, Any], error: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(f"definition: section 1 (promises): {error}")):
+        Definition.parse(make_definition(**keys))
 
 
 @pytest.mark.django_db
