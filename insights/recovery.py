@@ -11,8 +11,8 @@ from uuid import UUID
 from django.conf import settings
 from django.core.exceptions import ObjectDoesNotExist
 from django.db import DatabaseError, transaction
-from django.db.models import QuerySet
-from django.db.models.functions import Now
+from django.db.models import OuterRef, QuerySet, Subquery, Value
+from django.db.models.functions import Coalesce, Concat, Now, NullIf
 
 from billing import ledger
 from billing.models import CoinReservation, ReservationQuerySet
@@ -204,8 +204,12 @@ def _fail_unreadable_job(job_id: UUID) -> bool:
 
 def _fail_overdue_job(job_id: UUID) -> bool:
     # A deadline never changes, and a job that a worker closed meanwhile has no open insight.
+    # Why it took so long is what an operator needs: the last error of the insight, or of the reading that it waits for.
+    reading = ChatReading.objects.filter(chat=OuterRef("chat")).values("error_code")
+    last_error = Coalesce(NullIf("error_code", Value("")), NullIf(Subquery(reading), Value("")), Value("no error"))
+    message = Concat(Value("The job ran past its deadline. Last error: "), last_error)
     return settlement.fail_open_insights(
-        job_id, error_code="deadline_passed", error_message="The job ran past its deadline."
+        job_id, error_code="deadline_passed", error_message=message
     ) or settlement.settle(job_id)
 
 

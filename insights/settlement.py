@@ -12,6 +12,7 @@ from uuid import UUID
 
 from django.db import transaction
 from django.db.models import Count, Q, Sum
+from django.db.models.expressions import Combinable
 from django.db.models.functions import Now
 
 from billing import ledger
@@ -64,7 +65,7 @@ def fail(lease: Lease, *, error_code: str) -> bool:
 
 @transaction.atomic
 def fail_open_insights(
-    job_id: UUID, *, error_code: str, error_message: str, only: Iterable[UUID] | None = None
+    job_id: UUID, *, error_code: str, error_message: str | Combinable, only: Iterable[UUID] | None = None
 ) -> bool:
     """Fail a job's open insights, or only those in `only`, leased or not. Return False if there were none."""
     job = GenerationJob.objects.select_for_update().get(pk=job_id)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db.models.functions import Now
 
 from chats import indexing
 from chats.importing import import_chat
 from chats.models import Chat
-from insights import engines, generation, reading, unlocking
+from insights import engines, generation, reading, recovery, unlocking
 from insights.engines.base import Brief, Draft, EngineRefused, SectionDraft
 from insights.episodes import Danger, Relationship, Window, WindowReading
 from insights.models import ChatReading, GenerationJob, Insight
@@ -209,3 +211,15 @@ def test_the_relationship_of_a_chat_is_known_without_opening_what_was_read(
     assert reading.load_relationship(chat) == Relationship.COLLEAGUES
     with pytest.raises(unlocking.NotEligible, match="colleagues"):
         unlocking.unlock(user=person, chat=chat, type_ids=["love_language"])
+
+
+def test_a_job_past_its_deadline_says_what_it_waited_for(engine: FakeWriter, person: User, chat: Chat) -> None:
+    job = unlocking.unlock(user=person, chat=chat, type_ids=["communication_basics", "love_language"]).job
+    ChatReading.objects.filter(chat=chat).update(error_code="invalid_key")
+    job.insights.filter(insight_type="love_language").update(error_code="rate_limited")
+    GenerationJob.objects.filter(pk=job.pk).update(deadline_at=Now() - timedelta(seconds=1))
+    recovery.recover_job(job.pk)
+    messages = dict(job.insights.values_list("insight_type_id", "error_message"))
+    assert messages["communication_basics"].endswith("Last error: invalid_key")
+    assert messages["love_language"].endswith("Last error: rate_limited")
+    assert set(job.insights.values_list("error_code", flat=True)) == {"deadline_passed"}
