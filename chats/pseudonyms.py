@@ -199,7 +199,11 @@ class Pseudonyms:
         if 1 < len(folded) <= _MAX_NAME_WORDS:
             self._names_by_first_word.setdefault(folded[0], []).append((folded, person))
             self._names_by_first_word[folded[0]].sort(key=lambda entry: -len(entry[0]))
-            self._add_part("".join(folded), person, is_first=False)
+            # Written together: "jeanluc", "delacruz", and the whole name.
+            for start in range(len(folded) - 1):
+                for end in range(start + 2, len(folded) + 1):
+                    if sum(map(len, folded[start:end])) >= _MIN_CONTAINED:
+                        self._add_part("".join(folded[start:end]), person, is_first=False)
         parts = [word for word in folded if word not in _TITLES and len(word) > 1] or list(folded)
         for index, part in enumerate(parts):
             self._add_part(part, person, is_first=index == 0)
