@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 from uuid import UUID
 
 import numpy as np
@@ -117,14 +117,23 @@ class Searcher:
         numbers = np.arange(1, len(self._sender_of_text) + 1)
         self._chunk_of_text = np.maximum(np.searchsorted(first_numbers, numbers, side="right") - 1, 0)
 
-    def search(self, queries: Sequence[str], *, limit: int) -> list[Hit]:
+    def search(
+        self, queries: Sequence[str], *, limit: int, by: Literal["both", "words", "vectors"] = "both"
+    ) -> list[Hit]:
         """Return the chunks that match any of the queries best, best first.
+
+        `by` limits the search to words, or to meanings.
 
         Raise EngineError if the embedding engine does not answer.
         """
         scores: dict[int, float] = {}
-        for scores_by_chunk in (self._score_by_vectors(queries), self._score_by_words(queries)):
-            for rank, number in enumerate(_rank(scores_by_chunk), start=1):
+        rankings = []
+        if by != "words":
+            rankings.append(_rank(self._score_by_vectors(queries)))
+        if by != "vectors":
+            rankings.append(_rank(self._score_by_words(queries)))
+        for ranking in rankings:
+            for rank, number in enumerate(ranking, start=1):
                 scores[number] = scores.get(number, 0.0) + 1 / (_RANK_OFFSET + rank)
         best = sorted(scores, key=lambda number: (-scores[number], number))[:limit]
         return [Hit(self.chunks[number], scores[number]) for number in best]

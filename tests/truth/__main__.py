@@ -35,6 +35,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     parser.add_argument("--details", action="store_true", help="also print every false statement")
     parser.add_argument("--write", type=Path, metavar="DIR", help="write the generated chats, and stop")
+    parser.add_argument("--retrieval", action="store_true", help="measure what searches find, and stop")
     options = parser.parse_args()
     with stage.installation():
         # Adversarial oracles cause hundreds of expected warnings.
@@ -46,6 +47,9 @@ def main() -> None:
             options.write.mkdir(parents=True, exist_ok=True)
             for planted_chat in generate_chats(options.category, options.seed, messages=options.messages):
                 print(planted_chat.write(options.write))
+            return
+        if options.retrieval:
+            _print_retrieval(options)
             return
         names = list(ORACLES) if options.oracle == "all" else [options.oracle]
         if unknown := set(names) - ORACLES.keys():
@@ -62,6 +66,33 @@ def main() -> None:
         for figures in evaluated.values() if options.details else ():
             for statement in [*figures.false_statements, *figures.unsupported_sentences]:
                 print(f"{statement.type_id}.{statement.section}: {statement.what}: {statement.text}")
+
+
+def _print_retrieval(options: argparse.Namespace) -> None:
+    """Print recall at 20 of the generated chats, by chat and method, and of the small chats that a test measures."""
+    from chats import embedding
+    from tests.truth import retrieval
+    from tests.truth.circles import generate_chats
+
+    chats = [
+        *generate_chats(options.category, options.seed, messages=options.messages),
+        *map(retrieval.generate_small, retrieval.load_recorded()),
+    ]
+    measured = [retrieval.measure(each) for each in chats]
+    if options.json:
+        print(json.dumps([each._asdict() for searches in measured for each in searches], indent=1))
+        return
+    table = Table(title=f"Recall at {retrieval.HITS}, {embedding.get_engine().name}", title_justify="left")
+    for column in ("chat", "messages", "searches", "words", "vectors", "merged"):
+        table.add_column(column, justify="left" if column == "chat" else "right")
+    everything = [each for searches in measured for each in searches]
+    for name, messages, searches in [
+        *((each.truth.name, each.truth.messages, found) for each, found in zip(chats, measured, strict=True)),
+        ("all", sum(each.truth.messages for each in chats), everything),
+    ]:
+        shares = [f"{retrieval.compute_recall(searches, method):.1%}" for method in retrieval.METHODS]
+        table.add_row(name, str(messages), str(len(searches)), *shares)
+    Console().print(table)
 
 
 def _evaluate(name: str, options: argparse.Namespace) -> Figures:
