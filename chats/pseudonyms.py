@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import Enum
 from itertools import pairwise
 from pathlib import Path
@@ -165,20 +165,12 @@ class Pseudonyms:
 
     def restore(self, text: str) -> str:
         """Return a model's text with names for labels. Unknown labels stay; `P-1` becomes the `P1` of the chat."""
-
-        def restore_label(match: re.Match[str]) -> str:
-            if match[1]:
-                return f"P{match[2]}"
-            return self._people[int(match[2]) - 1] if self._is_label(match[2]) else match[0]
-
-        return _LABEL.sub(restore_label, text)
+        return restore_labels(text, self._people)
 
     def unknown_labels(self, text: str) -> set[str]:
         """Return the labels in a model's text that no person of the chat has."""
-        return {match[0] for match in _LABEL.finditer(text) if not match[1] and not self._is_label(match[2])}
-
-    def _is_label(self, number: str) -> bool:
-        return number[0] != "0" and len(number) < 7 and int(number) <= len(self._people)
+        known = len(self._people)
+        return {match[0] for match in _LABEL.finditer(text) if not match[1] and not _is_label(match[2], known)}
 
     # Preparing names
 
@@ -414,6 +406,31 @@ class Pseudonyms:
                 after_sign = not before or not (before[-1].isalnum() or before[-1] == "_")
                 return (greeted or after_sign) and bool(_PUNCTUATION.match(text, word.end()))
         return False
+
+
+def restore_labels(text: str, names: Sequence[str]) -> str:
+    """Return a text with names for labels: `P1` becomes the first. Unknown labels stay; `P-1` becomes `P1`."""
+
+    def restore(match: re.Match[str]) -> str:
+        if match[1]:
+            return f"P{match[2]}"
+        return names[int(match[2]) - 1] if _is_label(match[2], len(names)) else match[0]
+
+    return _LABEL.sub(restore, text)
+
+
+def renumber_labels(text: str, renumber: Callable[[int], int], *, n_people: int) -> str:
+    """Return a text whose labels stand for other indexes: `renumber` returns that for a person's. Unknown ones stay."""
+
+    def replace(match: re.Match[str]) -> str:
+        is_known = not match[1] and _is_label(match[2], n_people)
+        return f"P{renumber(int(match[2]) - 1) + 1}" if is_known else match[0]
+
+    return _LABEL.sub(replace, text)
+
+
+def _is_label(number: str, n_people: int) -> bool:
+    return number[0] != "0" and len(number) < 7 and int(number) <= n_people
 
 
 def _is_word(key: str) -> bool:

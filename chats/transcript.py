@@ -228,6 +228,17 @@ class TranscriptReader:
                     messages[message.number] = message
         return messages
 
+    def get_senders(self, numbers: Collection[int]) -> dict[int, int]:
+        """Return the senders of messages by number; with `as_stored`, the export's own."""
+        wanted = set(numbers)
+        starts = sorted({self._starts[bisect_right(self._starts, number) - 1] for number in wanted if number >= 1})
+        return {
+            number: sender
+            for block in self._load_cached(starts)
+            for number, sender in enumerate(block.senders, start=block.first_number)
+            if number in wanted
+        }
+
     @cached_property
     def _starts(self) -> list[int]:
         """The first message number of every block, in order."""

@@ -134,14 +134,13 @@ def build_read_brief(
     """Return the brief of a chat that was read: episodes, and the conversations of the best of them. Pure."""
     # Only what happens now to somebody in the chat withholds anything; other such messages are just not quoted.
     dangers = Counter(danger.kind for danger in found.dangers if danger.withholds)
-    share = found.messages_read / found.messages_total if found.messages_total else 0.0
     brief = Brief(
         title=insight_type.title,
         purpose=insight_type.purpose,
         definition=definition,
         language=language,
         people=people,
-        message_counts=tuple(round(count * share) for count in count_messages(statistics, people)),
+        message_counts=tuple(round(count * found.sample_share) for count in count_messages(statistics, people)),
         sections=build_sections(
             definition,
             count_matches=count_matches,
@@ -207,6 +206,8 @@ def _count_section(brief: Brief, entry: SectionBrief, episodes: Collection[Episo
         groups[group.key] = count_people(members, group.roles or asks.roles)
         totals[group.key] = len(members)
     mentions = count_people(matching, asks.roles)
+    reading = brief.reading
+    sampled = [episode for episode in matching if reading is None or reading.is_in_sample(episode)]
     facts = [fact for fact in entry.facts if not fact.name.startswith(("read.", "others.read."))]
     by_kind = Counter(episode.kind for episode in matching)
     for kind in asks.kinds:
@@ -232,6 +233,8 @@ def _count_section(brief: Brief, entry: SectionBrief, episodes: Collection[Episo
         episodes=matching,
         total=len(matching),
         group_totals=totals,
+        sample_mentions=count_people(sampled, asks.roles),
+        sample_total=len(sampled),
     )
 
 

@@ -7,7 +7,9 @@ the chat, and the messages that show it were shown. Entries that are not are dro
 
 from __future__ import annotations
 
+import math
 import tomllib
+from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,7 +20,7 @@ from typing import Any
 from insights.engines.base import ShownMessage
 
 #: Raise it when a kind, a role or the reading prompt changes its meaning: chats are then read again when unlocked.
-READING_VERSION = 2
+READING_VERSION = 3
 MAX_SUBJECT_LENGTH = 80
 MAX_SHOWN = 3
 
@@ -68,6 +70,7 @@ class Episode:
 
     `roles` has the roles of each person, by their index in the chat's people. `strength` is from 1 (slight) to 3
     (strong). `shows` are the one to three messages that show it best. Times are wall-clock times of the two messages.
+    `subject` has the names that the chat shows; in the result of a window, it has labels such as `P1` in their place.
     """
 
     kind: str
@@ -149,6 +152,10 @@ class Reading:
     Episodes are in the order of the chat, each once. People are indexes of `Chat.participants`. `months` are by
     `YYYY-MM`, for the whole time of the chat. Messages are text messages. `up_to_message` is the last message number
     that was considered. `dropped` counts the invalid entries of all answers.
+
+    Of a chat that is read in part, `sample` are the message numbers, as spans in order, that were read whatever they
+    contain, and `sample_messages` counts their text messages. Rates of the chat are those of the sample: the rest was
+    read because a search found it. Both are None if rates are those of everything that was read.
     """
 
     episodes: tuple[Episode, ...]
@@ -167,3 +174,18 @@ class Reading:
     model: str
     version: int
     up_to_message: int
+    sample: tuple[tuple[int, int], ...] | None = None
+    sample_messages: int | None = None
+
+    @property
+    def sample_share(self) -> float:
+        """The share of the chat's messages on which rates are based."""
+        messages = self.messages_read if self.sample_messages is None else self.sample_messages
+        return messages / self.messages_total if self.messages_total else 0.0
+
+    def is_in_sample(self, episode: Episode) -> bool:
+        """Return whether an episode counts in rates of the chat."""
+        if self.sample is None:
+            return True
+        position = bisect_right(self.sample, (episode.first, math.inf)) - 1
+        return position >= 0 and episode.first <= self.sample[position][1]

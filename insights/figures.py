@@ -48,6 +48,13 @@ class SectionCounts:
         """Return the number of the person's messages that contain a term, or of episodes in which they have a part."""
         return self.section_brief.mentions[person] if self.section_brief.mentions else 0
 
+    def count_sample(self, person: int | None = None) -> int:
+        """Return the mentions of the chat, or of one person, that belong to the messages of `message_counts`."""
+        entry = self.section_brief
+        if person is None:
+            return self.total_mentions if entry.sample_total is None else entry.sample_total
+        return self.count_mentions(person) if entry.sample_mentions is None else entry.sample_mentions[person]
+
     def count_support(self, person: int | None = None) -> int:
         """Return how many messages a rating of the chat, or of one person, is based on."""
         if self.section_brief.episodes is None:
@@ -97,7 +104,7 @@ class SectionCounts:
     def mentions_per_hundred(self) -> dict[int, float]:
         """Return the rates of the people who wrote enough messages for a rate."""
         return {
-            person: 100 * self.count_mentions(person) / self.message_counts[person]
+            person: 100 * self.count_sample(person) / self.message_counts[person]
             for person in self.speakers
             if self.message_counts[person] >= self.signal.min_count
         }
@@ -165,12 +172,12 @@ def compute_per_hundred(counts: SectionCounts) -> Figures:
     """Return mentions per hundred messages, of the chat and of each person."""
     # Words are counted of the people who wrote most, and episodes of everybody.
     messages = sum(counts.message_counts[person] for person in counts.speakers)
-    mentions = counts.total_mentions
+    mentions = counts.count_sample()
     if counts.was_read and not counts.section_brief.section.per_person:
         messages = sum(counts.message_counts)
     elif counts.section_brief.section.per_person:
         # An episode that two people share counts for both, so that the chat's rate is the mean of theirs.
-        mentions = sum(map(counts.count_mentions, counts.speakers))
+        mentions = sum(map(counts.count_sample, counts.speakers))
     whole = 100 * mentions / messages if messages >= counts.signal.min_count else None
     return whole, counts.mentions_per_hundred()
 

@@ -476,7 +476,8 @@ class ReadWindow(models.Model):
     """A part of a chat that is read in one call. Its episodes are sealed; it contains no message.
 
     A window that was read stays read when a worker dies, so nothing is paid twice. `spans` are the ranges of message
-    numbers that it consists of: several if the budget left out what is between them.
+    numbers that it consists of: several if the budget left out what is between them. `sample_spans` are those of them
+    that were selected whatever they contain, from which rates of the whole chat are estimated; None if all was read.
     """
 
     class Status(models.TextChoices):
@@ -488,6 +489,7 @@ class ReadWindow(models.Model):
     first_number = models.PositiveIntegerField()
     last_number = models.PositiveIntegerField()
     spans = models.JSONField(default=list, editable=False)
+    sample_spans = models.JSONField(null=True, editable=False)
     status = models.CharField(max_length=16, choices=Status, default=Status.PENDING)
     sealed_result = models.BinaryField(null=True, editable=False)
     message_count = models.PositiveIntegerField(default=0, help_text="Text messages that the model is shown.")

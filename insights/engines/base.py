@@ -109,7 +109,8 @@ class SectionBrief:
 
     `episodes` are those that the section asks for, in the order of the chat, or None if it is not answered by reading.
     Then `mentions` and `groups` count episodes instead of messages, and `total` and `group_totals` count each episode
-    once, however many people have a part in it.
+    once, however many people have a part in it. Rates use `sample_mentions` and `sample_total`, which count only the
+    sample of a chat that was read in part (`Reading.sample`).
     """
 
     section: Section
@@ -121,6 +122,8 @@ class SectionBrief:
     episodes: tuple[Episode, ...] | None = None
     total: int = 0
     group_totals: Mapping[str, int] = field(default_factory=dict)
+    sample_mentions: tuple[int, ...] | None = None
+    sample_total: int | None = None
 
     @property
     def signal(self) -> Signal | None:
@@ -155,7 +158,7 @@ class SectionBrief:
 class Brief:
     """Everything that an engine may know about a chat: the server's facts and the messages it is shown.
 
-    `message_counts` has each person's number of messages; of a chat that was read in part, those that were read.
+    `message_counts` has each person's number of messages; of a chat that was read in part, those of its sample.
     `concerns` counts the messages of the whole chat that speak of violence, coercion or self-harm, by kind
     (insights/safety.py), and `concerning` has their numbers: they are quoted nowhere. `reading` is what a model read;
     None for an engine that counts. `other_names` are further names of the people, by their index.

@@ -109,7 +109,7 @@ class ModelEngine:
             usage=usage,
         )
         pseudonyms = get_pseudonyms(people, other_names)
-        episodes = tuple(_restore_subject(episode, pseudonyms) for episode in result.episodes)
+        episodes = tuple(_check_subject(episode, pseudonyms) for episode in result.episodes)
         tokens_in, tokens_out = usage.total("in"), usage.total("out")
         return replace(result, episodes=episodes, tokens_in=tokens_in, tokens_out=tokens_out, model=answer.model)
 
@@ -250,10 +250,9 @@ def _build_pseudonyms(
     return Pseudonyms(people, dict(other_names), enabled=enabled)
 
 
-def _restore_subject(episode: Episode, pseudonyms: Pseudonyms) -> Episode:
-    """Return the episode with names in place of labels in its subject, which is empty if it names somebody else."""
-    is_known = not pseudonyms.unknown_labels(episode.subject)
-    return replace(episode, subject=pseudonyms.restore(episode.subject) if is_known else "")
+def _check_subject(episode: Episode, pseudonyms: Pseudonyms) -> Episode:
+    """Return the episode, with an empty subject if it names somebody who is not in the chat. People keep labels."""
+    return replace(episode, subject="") if pseudonyms.unknown_labels(episode.subject) else episode
 
 
 def _restore_claim(claim: Claim, pseudonyms: Pseudonyms) -> Claim | None:

@@ -12,11 +12,23 @@ from typing import Any
 import orjson
 
 from chats.models import Chat
+from chats.pseudonyms import renumber_labels, restore_labels
 from chats.transcript import TranscriptReader
-from insights.episodes import MAX_SHOWN, Danger, Episode, MonthRead, Reading, Relationship, Tone, WindowReading
+from insights.episodes import (
+    MAX_SHOWN,
+    Danger,
+    Episode,
+    MonthRead,
+    Reading,
+    Relationship,
+    Tone,
+    Window,
+    WindowReading,
+)
 from insights.models import ChatReading, ReadWindow
 from insights.reading import unread
 from insights.reading.queue import current_reader
+from insights.reading.windows import count_months
 
 #: A relationship holds if windows with this share of the messages agree on it.
 MIN_AGREEMENT = 0.6
@@ -26,10 +38,17 @@ MIN_LANGUAGE_SHARE = 0.1
 
 @dataclass(frozen=True, slots=True)
 class ReadPart:
-    """The result of one window, and how many messages of each month the model was shown."""
+    """The result of one window, and how many messages of each month the model was shown.
+
+    `spans` are the message numbers of the window, and `sample` those of them that belong to the sample of a chat that
+    is read in part, None if all is read. `sample_messages` is the number of its messages.
+    """
 
     result: WindowReading
     months: Mapping[str, int]
+    spans: Sequence[Sequence[int]] = ()
+    sample: Sequence[Sequence[int]] | None = None
+    sample_messages: int = 0
 
     @property
     def messages(self) -> int:
@@ -37,14 +56,48 @@ class ReadPart:
         return sum(self.months.values())
 
 
-def seal(chat: Chat, window: ReadWindow, result: WindowReading, *, months: Mapping[str, int]) -> bytes:
-    """Return the result of a window, sealed under the chat's key."""
-    # People as senders of the export: the owner may merge people later, and their indexes change then.
-    person_of_sender = chat.people.person_of_sender
-    sender_of_person = {person: sender for sender, person in reversed(list(enumerate(person_of_sender)))}
+class _Senders:
+    """Senders of the export for the people of a chat in a window: the owner may merge or separate people later."""
+
+    def __init__(self, chat: Chat, shown: Window) -> None:
+        self._of_person: dict[int, int] = {}
+        for sender, person in enumerate(chat.people.person_of_sender):
+            self._of_person.setdefault(person, sender)
+        self._people = {message.number: message.person for message in shown.messages}
+        self._of_message: Mapping[int, int] = {}
+        if not chat.people.has_one_name_each:
+            self._of_message = TranscriptReader(chat, as_stored=True).get_senders(self._people)
+
+    def find(self, person: int, *numbers: Iterable[int]) -> list[int]:
+        """Return the senders of the person's messages: in the first of the sets of numbers with any, or the window."""
+        for candidates in (*numbers, self._people):
+            senders = {
+                self._of_message[number]
+                for number in candidates
+                if self._people.get(number) == person and number in self._of_message
+            }
+            if senders:
+                return sorted(senders)
+        return [self._of_person[person]]
+
+
+def seal(chat: Chat, window: ReadWindow, result: WindowReading, *, shown: Window) -> bytes:
+    """Return the result of a window and the counts of its messages, sealed under the chat's key."""
+    senders = _Senders(chat, shown)
+    n_people = len(chat.participants)
 
     def pack_episode(episode: Episode) -> dict[str, Any]:
-        roles = [[sender_of_person[person], list(roles)] for person, roles in episode.roles.items()]
+        numbers = range(episode.first, episode.last + 1)
+        roles = [
+            # The messages that show it first: two names of one person can occur in one episode.
+            [sender, list(roles)]
+            for person, roles in episode.roles.items()
+            for sender in senders.find(person, episode.shows, numbers)
+        ]
+
+        def find_named(person: int) -> int:
+            return senders.find(person, episode.shows, numbers)[0]
+
         return {
             "kind": episode.kind,
             "topic": episode.topic,
@@ -53,19 +106,21 @@ def seal(chat: Chat, window: ReadWindow, result: WindowReading, *, months: Mappi
             "roles": roles,
             "strength": episode.strength,
             "tone": episode.tone,
-            "subject": episode.subject,
+            # The label of a person becomes that of a sender.
+            "subject": renumber_labels(episode.subject, find_named, n_people=n_people),
             "shows": episode.shows,
             "started_at": episode.started_at,
             "ended_at": episode.ended_at,
         }
 
     def pack_danger(danger: Danger) -> dict[str, Any]:
-        person = None if danger.person is None else sender_of_person[danger.person]
+        person = None if danger.person is None else senders.find(danger.person, danger.numbers)[0]
         return {"kind": danger.kind, "numbers": danger.numbers, "person": person, "current": danger.current}
 
     packed = {
         "time_zone": chat.time_zone,
-        "months": months,
+        "months": count_months(shown),
+        "sample_messages": _count_sample(window, shown),
         "relationship": result.relationship,
         "languages": result.languages,
         "episodes": [pack_episode(episode) for episode in result.episodes],
@@ -74,10 +129,26 @@ def seal(chat: Chat, window: ReadWindow, result: WindowReading, *, months: Mappi
     return chat.key.seal(orjson.dumps(packed), context=_context(chat, window))
 
 
+def seal_shortened(chat: Chat, window: ReadWindow, *, remaining: Window) -> bytes:
+    """Return the sealed result of a window whose last messages were removed, with the counts of those that remain."""
+    packed = orjson.loads(chat.key.open(window.sealed_result or b"", context=_context(chat, window)))
+    packed |= {"months": count_months(remaining), "sample_messages": _count_sample(window, remaining)}
+    return chat.key.seal(orjson.dumps(packed), context=_context(chat, window))
+
+
+def _count_sample(window: ReadWindow, shown: Window) -> int:
+    """Return the number of shown messages that belong to the sample; all of them if all of the chat is read."""
+    if window.sample_spans is None:
+        return len(shown.messages)
+    spans = window.sample_spans
+    return sum(any(first <= message.number <= last for first, last in spans) for message in shown.messages)
+
+
 def open_window(chat: Chat, window: ReadWindow) -> ReadPart:
     """Return the result of a window that was read. Raise CannotOpen."""
     packed = orjson.loads(chat.key.open(window.sealed_result or b"", context=_context(chat, window)))
     person_of_sender = chat.people.person_of_sender
+    name_of_sender = [chat.participants[person] for person in person_of_sender]
     at: dict[int, datetime] = {}
     if packed["time_zone"] != chat.time_zone:
         # The owner chose another time zone since: times are those that the chat shows now.
@@ -97,7 +168,7 @@ def open_window(chat: Chat, window: ReadWindow) -> ReadPart:
             roles=roles,
             strength=row["strength"],
             tone=Tone(row["tone"]),
-            subject=row["subject"],
+            subject=restore_labels(row["subject"], name_of_sender),
             shows=tuple(row["shows"]),
             started_at=at.get(row["first"]) or datetime.fromisoformat(row["started_at"]),
             ended_at=at.get(row["last"]) or datetime.fromisoformat(row["ended_at"]),
@@ -118,7 +189,7 @@ def open_window(chat: Chat, window: ReadWindow) -> ReadPart:
         tokens_out=window.tokens_out,
         model=window.model,
     )
-    return ReadPart(result, packed["months"])
+    return ReadPart(result, packed["months"], window.spans, window.sample_spans, packed["sample_messages"])
 
 
 def _context(chat: Chat, window: ReadWindow) -> str:
@@ -222,6 +293,11 @@ def combine(
     for part in parts:
         read.update(part.months)
     models = dict.fromkeys(part.result.model for part in parts if part.result.model)
+    sample: tuple[tuple[int, int], ...] | None = None
+    if any(part.sample is not None for part in parts):
+        # What was read before the chat outgrew the budget is in the sample completely.
+        spans = (span for part in parts for span in (part.spans if part.sample is None else part.sample))
+        sample = tuple(sorted((first, last) for first, last in spans))
     return Reading(
         episodes=tuple(merge_episodes(episode for part in parts for episode in part.result.episodes)),
         dangers=tuple(dict.fromkeys(dangers)),
@@ -240,6 +316,8 @@ def combine(
         model=", ".join(models) or reading.model,
         version=reading.version,
         up_to_message=reading.up_to_message or 0,
+        sample=sample,
+        sample_messages=None if sample is None else sum(part.sample_messages for part in parts),
     )
 
 

@@ -178,11 +178,10 @@ class _WindowReader:
         """Record the answer and return the windows to read next: none, this one again, or its halves."""
         found = answer.result
         if isinstance(found, WindowReading):
-            months = windows.count_months(window)
             self._record(
                 row,
                 status=ReadWindow.Status.READ,
-                sealed_result=result.seal(self._chat, row, found, months=months),
+                sealed_result=result.seal(self._chat, row, found, shown=window),
                 message_count=len(window.messages),
                 dropped_count=found.dropped,
                 model=found.model[:64],
@@ -225,6 +224,7 @@ class _WindowReader:
                     first_number=first,
                     last_number=last,
                     spans=windows.clip(row.spans, first=first, last=last),
+                    sample_spans=windows.clip_sample(row.sample_spans, first=first, last=last),
                     message_count=len(messages),
                     token_count=windows.estimate_tokens(messages),
                     error_code=error_code,
@@ -287,6 +287,7 @@ def _plan(lease: Lease, reading: ChatReading, engine: ReadingEngine) -> None:
                 first_number=window.spans[0][0],
                 last_number=window.spans[-1][1],
                 spans=window.spans,
+                sample_spans=window.sample,
                 message_count=window.messages,
                 token_count=window.tokens,
             )
@@ -306,13 +307,13 @@ def _shorten(chat: Chat, window: ReadWindow, *, first: int, engine: ReadingEngin
     columns: dict[str, Any] = {
         "last_number": spans[-1][1],
         "spans": spans,
+        "sample_spans": windows.clip_sample(window.sample_spans, first=1, last=first - 1),
         "message_count": len(remaining.messages),
         "token_count": windows.estimate_tokens(remaining.messages),
     }
     if window.status == ReadWindow.Status.READ:
-        window.last_number = spans[-1][1]
-        found = result.open_window(chat, window).result
-        columns["sealed_result"] = result.seal(chat, window, found, months=windows.count_months(remaining))
+        window.sample_spans = columns["sample_spans"]
+        columns["sealed_result"] = result.seal_shortened(chat, window, remaining=remaining)
     return columns
 
 

@@ -26,8 +26,9 @@ LINE_TOKENS = 14
 #: A longer message is cut before it is sent: one pasted book must not fill the windows.
 MAX_MESSAGE_TOKENS = 1_500
 
-#: Shares of the budget: the most that conversations with a phrase of danger get, and what is divided over the months.
-DANGER_SHARE, MONTHS_SHARE = 0.5, 0.3
+#: Shares of the budget: what the sample gets at least, the most that conversations with a phrase of danger get, and
+#: what is divided over the months.
+SAMPLE_SHARE, DANGER_SHARE, MONTHS_SHARE = 0.5, 0.25, 0.1
 #: The constant of reciprocal rank fusion (Cormack et al., SIGIR 2009), and how many places of a ranking count.
 _RANK_OFFSET, _MAX_RANK = 60, 200
 _DAY_SECONDS = 86_400
@@ -60,11 +61,15 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class PlannedWindow:
-    """The message numbers of one window, in order, and how many text messages and tokens it has."""
+    """The message numbers of one window, in order, and how many text messages and tokens it has.
+
+    `sample` are those of the spans that belong to the sample of a chat that is read in part; None if all is read.
+    """
 
     spans: tuple[Span, ...]
     messages: int
     tokens: int
+    sample: tuple[Span, ...] | None = None
 
 
 @dataclass(slots=True)
@@ -162,29 +167,41 @@ def plan_windows(
     `rankings` are lists of chunk numbers, the best first, that searches found.
     """
     chosen: Sequence[int] = range(len(parts))
+    sample: frozenset[int] | None = None
     if sum(part.tokens for part in parts) > budget:
-        chosen = _select_parts(parts, window_tokens=window_tokens, budget=budget, rankings=rankings)
+        chosen, sample = _select_parts(parts, window_tokens=window_tokens, budget=budget, rankings=rankings)
     windows: list[PlannedWindow] = []
     current: list[int] = []
     tokens = 0
     for _, conversation in groupby(chosen, key=lambda index: parts[index].conversation):
         indexes = list(conversation)
         if current and tokens + sum(parts[index].tokens for index in indexes) > window_tokens:
-            windows.append(_make_window(parts, current))
+            windows.append(_make_window(parts, current, sample=sample))
             current, tokens = [], 0
         for index in indexes:
             # A conversation that is longer than a window is divided between chunks.
             if current and tokens + parts[index].tokens > window_tokens:
-                windows.append(_make_window(parts, current))
+                windows.append(_make_window(parts, current, sample=sample))
                 current, tokens = [], 0
             current.append(index)
             tokens += parts[index].tokens
     if current:
-        windows.append(_make_window(parts, current))
+        windows.append(_make_window(parts, current, sample=sample))
     return windows
 
 
-def _make_window(parts: Sequence[Part], indexes: Sequence[int]) -> PlannedWindow:
+def _make_window(parts: Sequence[Part], indexes: Sequence[int], *, sample: Collection[int] | None) -> PlannedWindow:
+    chosen = [parts[index] for index in indexes]
+    return PlannedWindow(
+        _join_spans(parts, indexes),
+        sum(part.messages for part in chosen),
+        sum(part.tokens for part in chosen),
+        None if sample is None else _join_spans(parts, [index for index in indexes if index in sample]),
+    )
+
+
+def _join_spans(parts: Sequence[Part], indexes: Sequence[int]) -> tuple[Span, ...]:
+    """Return the message numbers of parts in order. Those that follow each other are one span."""
     spans: list[Span] = []
     for position, index in enumerate(indexes):
         part = parts[index]
@@ -192,8 +209,7 @@ def _make_window(parts: Sequence[Part], indexes: Sequence[int]) -> PlannedWindow
             spans[-1] = (spans[-1][0], part.last_number)
         else:
             spans.append((part.first_number, part.last_number))
-    chosen = [parts[index] for index in indexes]
-    return PlannedWindow(tuple(spans), sum(part.messages for part in chosen), sum(part.tokens for part in chosen))
+    return tuple(spans)
 
 
 class _Selection:
@@ -217,11 +233,18 @@ class _Selection:
 
 def _select_parts(
     parts: Sequence[Part], *, window_tokens: int, budget: int, rankings: Sequence[Sequence[int]]
-) -> list[int]:
-    """Return the indexes of the parts to read, in order. Their tokens are within the budget."""
+) -> tuple[list[int], frozenset[int]]:
+    """Return the indexes of the parts to read within the budget, in order, and those of them that are the sample."""
     selection = _Selection(parts, budget)
     # A tenth of the budget at most: one conversation without an end must not be all that is read.
     units = list(_divide(parts, max_tokens=min(window_tokens, budget // 10)))
+    order = spread(len(units))
+    # First, whatever they contain: the rates of the whole chat are estimated from these. Searches find what they look
+    # for, so a rate of what they find would be too high.
+    for number in order:
+        if selection.left <= (1 - SAMPLE_SHARE) * budget or not selection.take(units[number]):
+            break
+    sample = frozenset(selection.chosen)
     score = _score_units(parts, units, rankings)
     ranked = sorted(range(len(units)), key=lambda unit: -score[unit])
 
@@ -249,14 +272,14 @@ def _select_parts(
             selection.take([min(indexes, key=lambda index: parts[index].tokens)])
 
     found = [units[number] for number in ranked if score[number]]
-    rest = [units[number] for number in spread(len(units)) if not score[number]]
+    rest = [units[number] for number in order if not score[number]]
     for unit in found + rest:
         selection.take(unit)
     # What is left is less than any conversation needs.
     for unit in found + rest:
         for index in unit:
             selection.take([index])
-    return sorted(selection.chosen)
+    return sorted(selection.chosen), sample
 
 
 def _divide(parts: Sequence[Part], *, max_tokens: int) -> Iterator[list[int]]:
@@ -340,6 +363,11 @@ def clip(spans: Iterable[Sequence[int]], *, first: int, last: int) -> list[list[
     """Return the parts of the spans that are from message `first` to `last`."""
     clipped = ([max(start, first), min(end, last)] for start, end in spans)
     return [[start, end] for start, end in clipped if start <= end]
+
+
+def clip_sample(spans: Iterable[Sequence[int]] | None, *, first: int, last: int) -> list[list[int]] | None:
+    """Return the parts of the sample's spans that are from message `first` to `last`; None if all is read."""
+    return None if spans is None else clip(spans, first=first, last=last)
 
 
 def halve(window: Window) -> tuple[int, int]:

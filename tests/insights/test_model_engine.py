@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 
 from insights import briefs, document, safety
-from insights.engines.base import Brief, Conversation, EngineRefused, EngineUnavailable, UnusableAnswer
+from insights.engines.base import Brief, Conversation, EngineRefused, EngineUnavailable, SectionBrief, UnusableAnswer
 from insights.engines.client import ModelAnswer, ModelRequest
 from insights.engines.model_engine import ModelEngine
 from insights.episodes import Episode, MonthRead, Reading, Relationship, Tone, Window
+from insights.figures import FIGURES, SectionCounts, select_speakers
 from insights.scales import NOT_ENOUGH_DATA
 from relivchats.language_models import quota
 from tests.concurrency import BackgroundCall
@@ -152,6 +153,30 @@ def test_all_calls_of_a_process_share_the_slots_of_their_engine() -> None:
     may_answer.set()
     assert all(isinstance(call.result(), EngineUnavailable) for call in [*reads, *writes])
     assert len(client.requests) == 5
+
+
+def test_rates_of_a_chat_that_was_read_in_part_count_its_sample_only() -> None:
+    brief = make_read_brief(NAME, QUARRELS, times=80)
+    assert brief.reading is not None
+    (entry, *_) = (entry for entry in brief.sections if entry.signal and entry.signal.kind == "per_hundred")
+    half = brief.messages_total // 2
+    in_half = [episode for episode in entry.episodes or () if episode.last <= half]
+    # A search found everything that happens in the second half, and little else there was read.
+    reading = replace(brief.reading, sample=((1, half),), sample_messages=half)
+    sampled = briefs.count_episodes(
+        replace(brief, reading=reading, message_counts=tuple(round(n * 0.5) for n in brief.message_counts)),
+        [*brief.reading.episodes, *(episode for episode in brief.reading.episodes if episode.last > half)],
+    )
+    (counted,) = (each for each in sampled.sections if each.section.key == entry.section.key)
+    assert counted.total > len(entry.episodes or ())
+    assert counted.sample_total == len(in_half) > 0
+
+    def rate(of: Brief, section: SectionBrief) -> Any:
+        return FIGURES["per_hundred"](SectionCounts(section, select_speakers(of), of.message_counts))
+
+    (chat, people), (expected_chat, expected_people) = rate(sampled, counted), rate(brief, entry)
+    assert chat == pytest.approx(expected_chat, rel=0.15)
+    assert dict(people) == pytest.approx(dict(expected_people), rel=0.15)
 
 
 def claims_of(name: str, **by_section: list[dict[str, Any]]) -> dict[str, Any]:
@@ -400,9 +425,11 @@ def test_a_claim_is_verified_with_its_messages_and_those_around_them_in_the_same
 
 
 @pytest.mark.parametrize(
-    ("written", "subject"), [("P1 forgot P2's birthday", "Asha forgot Ravi's birthday"), ("P7 forgot it", "")]
+    ("written", "subject"), [("P1 forgot P2's birthday", "P1 forgot P2's birthday"), ("P7 forgot it", "")]
 )
-def test_the_subject_of_an_episode_has_names_and_no_label_of_a_stranger(written: str, subject: str) -> None:
+def test_the_subject_of_an_episode_has_labels_until_it_is_loaded_and_none_of_a_stranger(
+    written: str, subject: str
+) -> None:
     brief = make_read_brief(NAME, QUARRELS)
     messages = brief.sections[0].conversations[0].messages
     first = messages[0].number

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
 from typing import Any
@@ -19,6 +20,7 @@ from chats.exports.parsed import MessageKind
 from chats.importing import ImportOptions, import_upload
 from chats.models import Chat
 from chats.people import Person
+from chats.pseudonyms import Pseudonyms
 from chats.transcript import TranscriptReader
 from insights import dispatch, engines, reading, recovery, unlocking
 from insights.engines.base import (
@@ -29,7 +31,7 @@ from insights.engines.base import (
     EngineUnavailable,
     UnusableAnswer,
 )
-from insights.episodes import Relationship, Window, WindowReading
+from insights.episodes import Danger, Relationship, Window, WindowReading
 from insights.models import ChatReading, Insight, ReadWindow
 from insights.reading import queue, stage
 from insights.reading.threads import SharedThreads
@@ -100,6 +102,12 @@ def extend(chat: Chat, *, messages: int) -> Chat:
     import_upload(owner=chat.owner, upload=exports.text(messages), options=ImportOptions(extend=chat.pk))
     indexing.index_chat(chat.pk)
     return Chat.objects.get(pk=chat.pk)
+
+
+def read_chat(chat: Chat) -> None:
+    """Unlock an insight of the chat and read it."""
+    unlocking.unlock(user=chat.owner, chat=chat, type_ids=TYPES)
+    stage.run(ChatReading.objects.get(chat=chat).pk)
 
 
 def failing(error: EngineError, *, when: Callable[[Window], bool] = lambda window: True) -> Callable[[Window], Any]:
@@ -636,8 +644,7 @@ def test_people_and_times_are_those_that_the_chat_shows_now(
 ) -> None:
     engine.window_tokens = 300
     chat = make_chat(person, people=3)
-    reading.request(chat)
-    stage.run(ChatReading.objects.get(chat=chat).pk)
+    read_chat(chat)
     before = reading.load(chat)
     assert before is not None
     assert {person for episode in before.episodes for person in episode.roles} == {0, 1, 2}
@@ -655,6 +662,60 @@ def test_people_and_times_are_those_that_the_chat_shows_now(
     assert offsets == {timedelta(hours=5.5)}
 
 
+def test_people_who_are_separated_keep_what_each_of_them_did(
+    engine: FakeReader, person: User, make_chat: Callable[..., Chat]
+) -> None:
+    engine.window_tokens = 300
+    chat = make_chat(person, people=3)
+    first, second, third = chat.participants
+    merged = [Person(name="One", aliases=[first, second]), Person(name="Two", aliases=[third])]
+    chat = edit_chat(chat, people=merged)
+
+    def answer(window: Window) -> WindowReading:
+        message = window.messages[0]
+        danger = Danger("violence", (message.number,), message.person, current=False)
+        return replace(find_one_episode(window), dangers=(danger,))
+
+    engine.answers = answer
+    read_chat(chat)
+    chat = edit_chat(chat, people=[])
+    found = reading.load(chat)
+    assert found is not None
+    written = TranscriptReader(chat).get([episode.first for episode in found.episodes])
+    does = {episode.first: [chat.participants[person] for person in episode.roles] for episode in found.episodes}
+    assert {name for names in does.values() for name in names} == {first, second, third}
+    assert all(does[number] == [message.sender] for number, message in written.items())
+    assert len(found.dangers) == len(written)
+    for danger in found.dangers:
+        assert danger.person is not None
+        assert [chat.participants[danger.person]] == does[danger.numbers[0]]
+
+
+def test_a_name_that_the_owner_changes_later_is_in_no_prompt(
+    engine: FakeReader, person: User, chat: Chat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = chat.participants
+    chat = edit_chat(chat, people=[Person(name="Snugglebear", aliases=[first])])
+
+    def answer(window: Window) -> WindowReading:
+        found = find_one_episode(window)
+        (episode,) = found.episodes
+        return replace(found, episodes=(replace(episode, subject="P1 forgot P2's birthday in P-1"),))
+
+    engine.answers = answer
+    read_chat(chat)
+    found = reading.load(chat)
+    assert found is not None
+    assert found.episodes[0].subject == f"Snugglebear forgot {second}'s birthday in P1"
+    chat = edit_chat(chat, people=[Person(name="Asha Rao", aliases=[first])])
+    found = reading.load(chat)
+    assert found is not None
+    subject = found.episodes[0].subject
+    assert subject == f"Asha Rao forgot {second}'s birthday in P1"
+    pseudonyms = Pseudonyms(chat.participants, chat.person_of_name)
+    assert pseudonyms.mask(subject).startswith("P1 forgot P2's birthday")
+
+
 def test_a_large_chat_is_read_within_the_budget(
     engine: FakeReader, unlocked: ChatReading, chat: Chat, settings: Any
 ) -> None:
@@ -666,3 +727,30 @@ def test_a_large_chat_is_read_within_the_budget(
     assert found is not None
     assert found.messages_read == len(engine.numbers) < found.messages_total == len(text_numbers(chat))
     assert all(month.read for month in found.months.values()), "every month is represented"
+
+
+def test_rates_of_a_chat_that_is_read_in_part_are_those_of_its_sample(
+    engine: FakeReader, unlocked: ChatReading, chat: Chat, settings: Any
+) -> None:
+    settings.READING_TOKEN_BUDGET = 4_000
+    engine.answers = failing(UnusableAnswer("truncated_answer"), when=lambda window: len(window.messages) > 20)
+    stage.run(unlocked.pk)
+    found = reading.load(chat)
+    assert found is not None
+    assert found.sample is not None
+    assert found.sample_messages is not None
+    sampled = {number for first, last in found.sample for number in range(first, last + 1)}
+    assert found.sample_messages == len(sampled.intersection(engine.numbers))
+    assert 0.4 * found.messages_read <= found.sample_messages < found.messages_read
+    assert [found.is_in_sample(episode) for episode in found.episodes] == [
+        episode.first in sampled for episode in found.episodes
+    ]
+    assert {found.is_in_sample(episode) for episode in found.episodes} == {True, False}
+
+
+def test_of_a_chat_that_is_read_completely_everything_counts_in_rates(unlocked: ChatReading, chat: Chat) -> None:
+    stage.run(unlocked.pk)
+    found = reading.load(chat)
+    assert found is not None
+    assert (found.sample, found.sample_share) == (None, 1.0)
+    assert all(map(found.is_in_sample, found.episodes))

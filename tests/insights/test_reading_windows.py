@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from statistics import mean
 
 import pytest
 from hypothesis import given
@@ -119,6 +120,34 @@ def test_what_searches_find_is_read() -> None:
     found = [20, 100, 250, 321]
     chosen = set(numbers(windows.plan_windows(parts, window_tokens=5_000, budget=40_000, rankings=[found] * 3)))
     assert all(parts[number].first_number in chosen for number in found)
+
+
+def test_the_sample_has_the_rate_of_the_whole_chat_although_searches_find_more() -> None:
+    in_sample, in_all = [], []
+    for seed in range(30):
+        chance = random.Random(seed)
+        parts = make_parts([[1_000]] * 4_000, days_apart=0.2)
+        quarrels = frozenset(chance.sample(range(4_000), 120))
+        rankings = [sorted(quarrels), *(chance.sample(range(4_000), 200) for _ in range(5))]
+        planned = windows.plan_windows(parts, window_tokens=8_000, budget=400_000, rankings=rankings)
+        sample = [first // 10 for window in planned for span in window.sample or () for first in range(*span, 10)]
+        read = [first // 10 for window in planned for span in window.spans for first in range(*span, 10)]
+        assert len(sample) >= 200, "half of the budget"
+        assert set(sample) < set(read)
+        in_sample.append(len(quarrels.intersection(sample)) / len(sample))
+        in_all.append(len(quarrels.intersection(read)) / len(read))
+    assert mean(in_sample) == pytest.approx(0.03, rel=0.1)
+    assert mean(in_all) > 0.06, "searches find what they look for"
+
+
+def test_what_is_sampled_does_not_depend_on_what_it_contains() -> None:
+    def sample(danger: frozenset[int], rankings: list[list[int]]) -> set[int]:
+        parts = make_parts([[400, 300]] * 300, danger=danger)
+        planned = windows.plan_windows(parts, window_tokens=5_000, budget=40_000, rankings=rankings)
+        spans = [span for window in planned for span in window.sample or ()]
+        return {number for first, last in spans for number in range(first, last + 1)}
+
+    assert sample(frozenset(), []) == sample(frozenset(range(0, 600, 7)), [list(range(599, 0, -3))])
 
 
 def test_one_endless_conversation_does_not_use_up_the_budget() -> None:
