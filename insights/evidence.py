@@ -76,9 +76,16 @@ class CheckedCitations:
 
 
 def check_citations(
-    cited: Iterable[CitedExchange], *, shown: Mapping[int, ShownMessage], max_exchanges: int
+    cited: Iterable[CitedExchange],
+    *,
+    shown: Mapping[int, ShownMessage],
+    max_exchanges: int,
+    names: Collection[str] = (),
 ) -> CheckedCitations:
-    """Keep the cited messages that were shown, in the first `max_exchanges` different exchanges that have any."""
+    """Keep the cited messages that were shown, in the first `max_exchanges` different exchanges that have any.
+
+    Quotation marks in `names` are part of the name.
+    """
     exchanges: list[Exchange] = []
     seen: set[tuple[int, ...]] = set()
     given = kept = 0
@@ -92,7 +99,8 @@ def check_citations(
         seen.add(valid)
         kept += len(valid)
         messages = tuple(shown[number] for number in valid)
-        context = strip_unsupported_quotes(exchange.context, quotable=[message.text for message in messages])
+        quotable = [message.text for message in messages]
+        context = strip_unsupported_quotes(exchange.context, quotable=quotable, names=names)
         exchanges.append(Exchange(context, messages))
     return CheckedCitations(tuple(exchanges), given=given, kept=kept)
 
@@ -124,9 +132,7 @@ def is_supported(
     said = _SPACES.sub(" ", _blank(masked, spans))
     if _LINK.search(said) or not _is_written_in(language, said, names):
         return False
-    if not stated_figures.states_only(
-        said, sources=[*quotable, *names], numbers=numbers, times=times, language=language
-    ):
+    if not stated_figures.states_only(said, sources=[*quotable], numbers=numbers, times=times, language=language):
         return False
     unknown = set(_find_capitalised(said, language=language))
     if not unknown:
@@ -198,8 +204,6 @@ def strip_unsupported_quotes(text: str, *, quotable: Collection[str], names: Col
     """
     masked = _mask_names(text, names)
     spans, is_paired = _find_quotations(masked)
-    if not spans:
-        return text
     sources = [_normalize(source) for source in quotable]
     parts, end = [], 0
     for first, last in spans:
@@ -234,8 +238,8 @@ def _is_apostrophe(text: str, at: int) -> bool:
 
 
 def _is_possessive(text: str, at: int) -> bool:
-    """Return whether the mark follows the s of a possessive: the parents' house."""
-    return text[at] in _APOSTROPHES and text[at - 1 : at] in {"s", "x"} and not text[at + 1 : at + 2].isalpha()
+    """Return whether the mark follows the s of a possessive: the parents' house. Names are masked with x."""
+    return text[at] in _APOSTROPHES and text[at - 1 : at] in {"s", "x"}
 
 
 def _is_quoted(quotation: str, sources: Iterable[str]) -> bool:
@@ -249,9 +253,8 @@ def _has_words(source: str, quoted: str) -> bool:
     """Return whether a text contains the quoted one and continues no word of it."""
     at = source.find(quoted)
     while at >= 0:
-        end = at + len(quoted)
-        is_start = at == 0 or not (_is_in_word(quoted[0]) and _is_in_word(source[at - 1]))
-        if is_start and (end == len(source) or not (_is_in_word(quoted[-1]) and _is_in_word(source[end]))):
+        around = source[max(0, at - 1) : at] + source[at + len(quoted) : at + len(quoted) + 1]
+        if not any(map(_is_in_word, around)):
             return True
         at = source.find(quoted, at + 1)
     return False

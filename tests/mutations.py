@@ -85,6 +85,9 @@ EQUIVALENT: Mapping[tuple[str, str], str] = {
     ("_once", "status=None"): "nothing fails after the response is stored",
     ("_content", "with suppress(DomainError)"): "the view refuses the file with the same error",
     ("_earlier", "user=user"): "the digest contains the user's id",
+    ("is_supported", "if spans"): "saves normalizing the messages",
+    ("is_supported", "if not unknown"): "saves reading the words of the messages",
+    ("_mask_names", "if not parts"): "an empty pattern masks nothing",
     ("parse", "not colon"): "without a colon the key is empty, and its length is wrong",
 }
 

@@ -54,6 +54,9 @@ def test_a_context_quotes_only_its_own_messages() -> None:
     cited = [CitedExchange('Asks "Kab miloge" and reads "never"', (3,))]
     (exchange,) = check_citations(cited, shown=SHOWN, max_exchanges=1).exchanges
     assert exchange.context == f'Asks "Kab miloge" and reads {DROPPED}'
+    cited = [CitedExchange('To Asha "Ashu" Rao', (3,))]
+    (exchange,) = check_citations(cited, shown=SHOWN, max_exchanges=1, names=['Asha "Ashu" Rao']).exchanges
+    assert exchange.context == 'To Asha "Ashu" Rao'
 
 
 @pytest.mark.parametrize(
@@ -108,6 +111,7 @@ def supports(text: str, *, language: str = "en", names: Sequence[str] = ("Asha",
         "Once they have calmed down, each may give the second word to the other.",
         "Asha's hurt isn't forgotten: the parents' house is quiet.",
         "Fernanda comes up when they plan Goa.",
+        "Asha writes “forgot Diwali” and 'I was so hurt'.",
     ],
 )
 def test_a_sentence_that_says_what_its_sources_have_is_supported(text: str) -> None:
@@ -127,6 +131,9 @@ def test_a_sentence_that_says_what_its_sources_have_is_supported(text: str) -> N
         "Ravi writes ″I never loved you″.",
         "Ravi writes „I never loved you.",
         'Asha writes “so hurt” and "never loved you.',
+        "Ravi writes‹I never loved you›then.",
+        "Ravi says‹ I never loved you›.",
+        "Ravi wrote' I never loved you'.",
         "Asha writes “so hur”.",
         "Asha writes “o hurt”.",
     ],
@@ -231,7 +238,13 @@ def test_a_name_of_any_kind_is_no_quotation_no_link_and_no_figure(name: str) -> 
 
 
 def test_a_name_in_digits_does_not_hide_a_figure() -> None:
-    assert not supports("They quarrel 2024 times.", names=["20", "24"])
+    assert not supports("They quarrel 47 times.", names=["47", "Asha 47"])
+
+
+def test_an_apostrophe_within_single_quotation_marks_does_not_close_them() -> None:
+    sentence = "Asha writes 'I don't mind it' today."
+    assert is_supported(sentence, quotable=["Well, I don’t mind it"], names=["Asha"])
+    assert strip_unsupported_quotes(sentence, quotable=["I do mind"]) == f"Asha writes {DROPPED} today."
 
 
 @pytest.mark.parametrize(
@@ -246,14 +259,16 @@ def test_a_name_in_digits_does_not_hide_a_figure() -> None:
         "Apologises",
         "Chai",
         "Shortly",
-        "Exasperated",
+        "Overcompensating",
     ],
 )
 def test_an_english_word_may_open_a_sentence(opening: str) -> None:
     assert supports(f"{opening} follows.")
 
 
-@pytest.mark.parametrize("name", ["Gwendolyn", "Rupert", "Rahul", "Jack", "Tony", "Irving", "Mohammed", "Ángel"])
+@pytest.mark.parametrize(
+    "name", ["Gwendolyn", "Rupert", "Rahul", "Jack", "Tony", "Irving", "Mohammed", "Ángel", "Tring"]
+)
 def test_a_name_of_nobody_in_the_chat_is_not_supported_anywhere(name: str) -> None:
     quotable = ["I was so hurt"]
     assert not is_supported(f"{name} follows.", quotable=quotable, names=["Asha"])
@@ -264,6 +279,11 @@ def test_a_name_of_nobody_in_the_chat_is_not_supported_anywhere(name: str) -> No
 def test_an_everyday_word_is_a_name_within_a_sentence(name: str) -> None:
     assert not supports(f"Asha kisses {name}.")
     assert supports(f"{name} follows.")
+
+
+def test_an_unknown_word_with_a_capital_is_a_name_within_a_sentence_whatever_its_ending() -> None:
+    assert supports("Overcompensating follows.")
+    assert not supports("Asha kisses Overcompensating.")
 
 
 def test_proper_nouns_of_the_context_may_be_named_but_its_figures_and_dates_may_not() -> None:
@@ -282,6 +302,10 @@ def test_a_short_english_phrase_may_have_hindi_words(text: str) -> None:
 def test_one_word_of_another_language_is_a_loan() -> None:
     assert is_written_in("en", "Asha asks how it went with the zapatos, tired of everything else")
     assert is_written_in("es", "Ravi le da las gracias a Asha")
+
+
+def test_words_of_one_letter_are_of_no_language() -> None:
+    assert is_written_in("es", "Ravi grita a Asha a solas a diario", names=["Ravi", "Asha"])
 
 
 def test_a_sentence_is_checked_against_thousands_of_messages_in_linear_time() -> None:
@@ -359,5 +383,6 @@ def test_a_forwarded_message_is_never_cited() -> None:
 def test_names_are_of_no_language_and_an_unknown_language_is_not_checked() -> None:
     sentence = "Toda Noche Muy Buena apologises."
     assert is_written_in("en", sentence, names=["Toda Noche Muy Buena"])
+    assert is_written_in("en", "Noche, Toda and Buena: Muy apologises.", names=["Toda Noche Muy Buena"])
     assert not is_written_in("en", sentence)
     assert is_written_in("fr", "Toda la noche y todo el día")
