@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from chats.common_words import is_lower_case_word, is_ordinary
-from chats.statistics.languages import LABELS, classify_word
+from chats.statistics.languages import LABELS, STOP_WORDS_BY_LANGUAGE, classify_word
 from chats.word_index import split_words
 from insights import stated_figures
 from insights.engines.base import CitedExchange, ShownMessage
@@ -155,11 +155,18 @@ def _is_written_in(language: str, text: str, names: Collection[str]) -> bool:
     words = [word for word in split_words(text) if len(word) > 1 and any(map(str.isalpha, word))]
     if language == "en" and len(words) <= MAX_PHRASE_WORDS:
         expected |= {"hinglish"}
-    labels = Counter(LABELS[classify_word(word)] for word in words if word not in name_words)
+    words = [word for word in words if word not in name_words]
+    labels = Counter(LABELS[classify_word(word)] for word in words)
     n_expected = sum(labels[name] for name in expected)
-    others = labels.keys() - expected - _NEUTRAL_SCRIPTS[language]
-    n_foreign = max((labels[name] for name in others), default=0)
-    return n_foreign < MIN_FOREIGN_WORDS or n_foreign <= n_expected
+    for name in labels.keys() - expected - _NEUTRAL_SCRIPTS[language]:
+        # Many stop words are of several languages, and identify none of them.
+        own = STOP_WORDS_BY_LANGUAGE.get(name, frozenset()).difference(
+            *map(STOP_WORDS_BY_LANGUAGE.__getitem__, expected)
+        )
+        n_words = sum(LABELS[classify_word(word)] == name or word in own for word in words)
+        if labels[name] > n_expected and n_words >= MIN_FOREIGN_WORDS:
+            return False
+    return True
 
 
 def _find_capitalised(text: str, *, language: str) -> Iterator[str]:

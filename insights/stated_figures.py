@@ -216,8 +216,7 @@ def _allow_sources(sources: tuple[str, ...]) -> _Allowed:
     allowed = _Allowed()
     text = "\n".join(sources)
     for language in _LISTS:
-        words = _tokenize(text, language)
-        tokens = [*words, *_merge_numbers(words)]
+        tokens = _merge_numbers(_tokenize(text, language))
         for index, token in enumerate(tokens):
             before, after = tokens[max(0, index - 2) : index], tokens[index + 1 : index + 3]
             if token.kind in {"number", "ordinary"}:

@@ -223,6 +223,10 @@ def test_a_date_or_a_count_of_a_message_may_be_written_in_another_way(source: st
     assert not is_supported(text, quotable=["see you"], names=[], times=[AT])
 
 
+def test_a_part_of_a_number_of_a_message_is_no_figure_of_its_own() -> None:
+    assert not is_supported("It is said a hundred times.", quotable=["five hundred rupees"], names=[], times=[AT])
+
+
 def test_a_time_with_am_of_a_message_is_not_one_with_pm() -> None:
     assert not is_supported("They plan a call at 9 am.", quotable=["call me at 9 pm"], names=[], times=[AT])
 
