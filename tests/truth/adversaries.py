@@ -6,12 +6,16 @@ verify honestly, because only the verification can refute them.
 
 from __future__ import annotations
 
+import calendar
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from insights.definition import Definition
 from tests.fakes import chat_completions, gemini
 from tests.fakes.model_server import Asked, Reply
+from tests.truth.ground_truth import GroundTruth
 from tests.truth.oracle import AskedClaim, Found, Oracle, ShownLine
 
 INJECTION = (
@@ -224,16 +228,135 @@ class InventsNumbers(_Confirming):
 
 
 class InventsQuotes(_Confirming):
-    """Quotes what nobody wrote."""
+    """Quotes what nobody wrote, in marks of every kind, paired, mixed or left open."""
 
     name = "invents quotes"
-    false_texts = ("never loved you", "worst mistake", "you ruin my life")
+    false_texts = ("never loved you", "worst mistake", "you ruin my life", "please leave me alone", "cannot stand you")
+    quotes = (
+        "“I never loved you”",
+        '"you were my worst mistake"',
+        "‘you ruin my life’",
+        "'please leave me alone'",
+        "`I cannot stand you`",
+        "‹I never loved you›",
+        '"you were my worst mistake',
+        "“you ruin my life",
+        "'please leave me alone",
+        '„I cannot stand you"',
+        "‘I never loved you”",
+    )
 
     def make_claim(self, found: Found) -> dict[str, Any]:
         claim = super().make_claim(found)
-        quotes = ("“I never loved you”", '"you were my worst mistake"', "‘you ruin my life’")
-        quote = quotes[found.numbers[0] % len(quotes)]
+        quote = self.quotes[found.numbers[0] % len(self.quotes)]
         return {**claim, "sentence": f"{claim['sentence']} One of them writes {quote}.", "context": f"About {quote}"}
+
+
+class InventsDates(_Confirming):
+    """Gives months, weekdays and times of day at which nothing was sent, and counts in words."""
+
+    name = "invents dates"
+    false_texts = ("They wept", "weeping")
+
+    def make_claim(self, found: Found) -> dict[str, Any]:
+        claim = super().make_claim(found)
+        text = " ".join(line.text.casefold() for line in found.lines)
+        months = {f"{line.at:%B}" for line in found.lines}
+        days = {f"{line.at:%A}" for line in found.lines}
+        month = next(m for m in calendar.month_name[1:] if m not in months and m.casefold() not in text)
+        day = next(d for d in calendar.day_name if d not in days and d.casefold() not in text)
+        at = found.lines[0].at
+        inventions = (
+            f"They wept in {month} {at.year}.",
+            f"They wept on a {day}.",
+            f"They wept at {at.hour % 12 or 12}:{at.minute:02} {'am' if at.hour >= 12 else 'pm'}.",
+            f"They wept {at.year} times.",
+            "They wept for the hundredth time.",
+            "They wept a million times.",
+            "They wept thrice.",
+        )
+        invented = inventions[found.numbers[0] % len(inventions)]
+        context = invented.replace("They wept", "weeping")
+        return {**claim, "sentence": f"{claim['sentence']} {invented}", "context": context}
+
+
+class NamesTheWrongPerson(Oracle):
+    """Claims of one person what the other did, with the right messages. Only the verification can tell."""
+
+    name = "wrong person"
+
+    def __init__(self, truth: GroundTruth, definitions: Mapping[str, Definition]) -> None:
+        super().__init__(truth, definitions)
+        self.false_texts: list[str] = []
+
+    def make_claim(self, found: Found) -> dict[str, Any]:
+        claim = super().make_claim(found)
+        labels = self.label_people(found)
+        leader = self.find_leader(found)
+        others = [label for label in labels.values() if label != leader]
+        if leader is None or not others:
+            return claim
+        swapped = {leader: others[0], others[0]: leader}
+        names = {label: self.truth.people[index] for index, label in labels.items()}
+
+        def exchange(text: str, new: Mapping[str, str]) -> str:
+            return re.sub(r"\bP\d+\b", lambda match: new.get(match[0], match[0]), text)
+
+        sentence = exchange(claim["sentence"], swapped)
+        if sentence == claim["sentence"]:
+            return claim
+        with self._lock:
+            self.false_texts.append(exchange(sentence, names))
+        return {**claim, "sentence": sentence, "person": others[0]}
+
+
+class WritesTooMuch(_Confirming):
+    """Writes more claims than a section quotes exchanges: each conversation several times, of other messages."""
+
+    name = "writes too much"
+
+    def write(self, asked: Asked, lines: Sequence[ShownLine]) -> dict[str, Any]:
+        answer = super().write(asked, lines)
+        for section in answer["sections"].values():
+            section["claims"] += [
+                {**claim, "numbers": claim["numbers"][n : n + 1]} for claim in section["claims"] for n in range(6)
+            ]
+        return answer
+
+
+class JudgesPeople(Oracle):
+    """Gives diagnoses, accusations and advice: as claims, as subjects, and as recommendations that nobody asked for."""
+
+    name = "judges people"
+    false_texts = ("narcissist", "cheats on", "bipolar", "should leave")
+    judgements = (
+        "{0} is a narcissist.",
+        "{0} cheats on the other with a colleague.",
+        "{0} has a bipolar disorder.",
+        "{0} should leave before it is too late.",
+    )
+
+    def __init__(self, truth: GroundTruth, definitions: Mapping[str, Definition]) -> None:
+        super().__init__(truth, definitions)
+        self._calls = 0
+
+    def make_claim(self, found: Found) -> dict[str, Any]:
+        claim = super().make_claim(found)
+        judgement = self.judgements[found.numbers[0] % len(self.judgements)].format(self.find_leader(found) or "P1")
+        return {**claim, "sentence": judgement, "context": judgement}
+
+    def describe_episode(self, found: Found) -> dict[str, Any]:
+        episode = super().describe_episode(found)
+        return {**episode, "subject": "P1 is a narcissist who cheats on P2"} if found.numbers[0] % 2 else episode
+
+    def write(self, asked: Asked, lines: Sequence[ShownLine]) -> dict[str, Any]:
+        answer = super().write(asked, lines)
+        with self._lock:
+            self._calls += 1
+            is_asked_again = self._calls % 2 == 0
+        texts = dict.fromkeys(("title", "suggestion", "why", "example"), "P1 should leave P2, who is a narcissist.")
+        advice = [{"section": key, "people": ["P1"], **texts} for key in answer["sections"]]
+        return answer if is_asked_again else {**answer, "recommendations": advice}
 
 
 class Unsupported(Oracle):
@@ -273,6 +396,10 @@ ORACLES: Mapping[str, type[Oracle]] = {
         CutOff,
         InventsNumbers,
         InventsQuotes,
+        InventsDates,
+        NamesTheWrongPerson,
+        WritesTooMuch,
+        JudgesPeople,
         Unsupported,
     )
 }

@@ -11,6 +11,7 @@ from functools import cache
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from insights import safety
 from insights.definition import Definition, Section
 from insights.scales import NOT_ENOUGH_DATA
 from tests.truth import material
@@ -28,7 +29,11 @@ MIN_DIFFERENCE = 4
 _SENTENCE_END = re.compile(r"(?<=[.!?…])\s+")
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 _LABEL = re.compile(r"\bP\d+\b")
-_QUOTATION = re.compile(r"\"([^\"]+)\"|“([^”]+)”|«([^»]+)»|(?<!\w)‘([^’]+)’(?!\w)")
+#: Every mark that can begin or end a quotation: all but those between letters, and after the s of a possessive.
+_QUOTATION_MARK = re.compile(r"[\"“”„‟«»‹›‘‚‛`´″＂「」『』]|(?<![^\W\d_])['’′＇]|(?<![sS])['’′＇](?![^\W\d_])")
+_CLAIM = re.compile(
+    r"\bIn (?:January|February|March|April|May|June|July|August|September|October|November|December) 20\d\d, "
+)
 
 
 class FalseStatement(NamedTuple):
@@ -210,6 +215,8 @@ def find_false_statements(result: ChatResult, type_id: str, document: Mapping[st
         *_check_names(result.truth, document),
         *(_check_quotes(result, definition, document) if result.engine != "local" else ()),
         *_check_sentences(result, document),
+        *_check_advice(definition, document),
+        *_check_lengths(definition, document),
     ):
         yield FalseStatement(type_id, section, what, text)
 
@@ -252,9 +259,8 @@ def _check_quotes(
 
 
 def _check_sentences(result: ChatResult, document: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
-    chat_text = "\n".join(
-        material.normalize(text) for text in (*result.truth.people, *(text for _, text in result.messages.values()))
-    )
+    texts = (*result.truth.people, *(text for _, text in result.messages.values()))
+    chat_text = "".join(f" {material.normalize(text)} \n" for text in texts)
     for key, text, numbers in _list_sentences(document):
         for match in _LABEL.finditer(text):
             yield key, "a label in place of a name", match[0]
@@ -262,13 +268,38 @@ def _check_sentences(result: ChatResult, document: Mapping[str, Any]) -> Iterato
             # The local engine writes no number but those that it counts, in sentences of its own.
             if match[0] not in numbers and result.engine != "local":
                 yield key, "a number that nobody counted", text
-        for match in _QUOTATION.finditer(text):
-            if material.normalize(next(filter(None, match.groups()))) not in chat_text:
-                yield key, "quotes what nobody wrote", match[0]
+        for quoted in _find_quoted(text):
+            if not quoted or f" {quoted} " not in chat_text:
+                yield key, "quotes what nobody wrote", text
     for key, text in _list_texts(document):
         for invented in result.false_texts:
             if re.search(rf"(?<!\w){re.escape(invented)}(?!\w)", text):
                 yield key, "repeats what the model invented", text
+
+
+def _check_advice(definition: Definition, document: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Yield the texts of recommendations that the catalogue does not have: no model gives advice."""
+    given = {text for section in definition.sections if section.advice for text in section.advice.model_dump().values()}
+    given |= set(safety.RECOMMENDATION.values())
+    for recommendation in document["recommendations"]:
+        for name in ("title", "suggestion", "why", "example"):
+            if recommendation[name] not in given:
+                yield "recommendations", "advice that the catalogue does not give", recommendation[name]
+
+
+def _check_lengths(definition: Definition, document: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Yield sections with more quotes, or more of the oracle's sentences, than the definition allows."""
+    for written in document["sections"]:
+        n_max = definition.section(written["key"]).evidence.max
+        text = " ".join([written["finding"], *(person["note"] for person in written["people"])])
+        if len(written["evidence"]) > n_max or len(_CLAIM.findall(text)) > n_max:
+            yield written["key"], "more claims than the section allows", text
+
+
+def _find_quoted(text: str) -> Iterator[str]:
+    """Yield the words after every first, third, fifth quotation mark up to the next one, or to the end."""
+    for quoted in _QUOTATION_MARK.split(text)[1::2]:
+        yield material.normalize(quoted)
 
 
 def _list_sentences(document: Mapping[str, Any]) -> Iterator[tuple[str, str, set[str]]]:

@@ -96,7 +96,7 @@ class Oracle:
 
     name = "perfect"
     #: Texts that must not be in any document, because nobody wrote them and nothing shows them.
-    false_texts: tuple[str, ...] = ()
+    false_texts: Sequence[str] = ()
 
     def __init__(self, truth: GroundTruth, definitions: Mapping[str, Definition]) -> None:
         self.truth = truth

@@ -58,7 +58,7 @@ class ChatResult:
     support: dict[tuple[str, str], int] = field(default_factory=dict)
     episodes: Sequence[Episode] = ()
     trace: Trace | None = None
-    false_texts: tuple[str, ...] = ()
+    false_texts: Sequence[str] = ()
 
 
 def load_definitions(category: str = "romantic") -> dict[str, Definition]:
