@@ -111,6 +111,7 @@ def supports(text: str, *, language: str = "en", names: Sequence[str] = ("Asha",
         "Once they have calmed down, each may give the second word to the other.",
         "Asha's hurt isn't forgotten: the parents' house is quiet.",
         "Fernanda comes up when they plan Goa.",
+        "Quiet Evening Walks",
         "Asha writes “forgot Diwali” and 'I was so hurt'.",
     ],
 )
@@ -133,6 +134,9 @@ def test_a_sentence_that_says_what_its_sources_have_is_supported(text: str) -> N
         'Asha writes “so hurt” and "never loved you.',
         "Ravi writes‹I never loved you›then.",
         "Ravi says‹ I never loved you›.",
+        "Ravi says‹ I kiss the boys›.",
+        "Ravi writes \"so 'I never loved you' hurt\".",
+        "Asha writes “so hurt.",
         "Ravi wrote' I never loved you'.",
         "Asha writes “so hur”.",
         "Asha writes “o hurt”.",
@@ -301,6 +305,16 @@ def test_proper_nouns_of_the_context_may_be_named_but_its_figures_and_dates_may_
 @pytest.mark.parametrize("text", ["Shaadi shopping", "Ghar shifting plans", "Papa ka birthday", "Chai and samosa"])
 def test_a_short_english_phrase_may_have_hindi_words(text: str) -> None:
     assert supports(text)
+
+
+def test_a_short_phrase_may_have_hindi_words_in_no_other_language() -> None:
+    assert not is_written_in("es", "Ghar ka khana")
+    assert not is_written_in("en", "Dono roz ladte hain aur koi nahi maanta")
+
+
+def test_stop_words_of_several_languages_count_with_one_that_identifies_its_language() -> None:
+    assert not is_written_in("en", "discuten por todo porque sí")
+    assert is_written_in("en", "no me porque")
 
 
 def test_one_word_of_another_language_is_a_loan() -> None:
