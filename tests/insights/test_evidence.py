@@ -151,6 +151,7 @@ def test_a_sentence_with_words_that_nobody_wrote_between_any_marks_is_not_suppor
     [
         ("en", "They quarrel in December 2024."),
         ("en", "They quarrel in March 2023."),
+        ("en", "They quarrel 47 times, and Asha writes “so hurt” on a Friday."),
         ("en", "They quarrel in August."),
         ("en", "They quarrel on 15 March."),
         ("en", "They quarrel on the 15th."),
