@@ -27,7 +27,7 @@ from insights import recovery
 from insights.engines.base import EngineError, EngineRateLimited, ReadingEngine, UnusableAnswer
 from insights.episodes import Window, WindowReading
 from insights.generation import RECORD_AGAIN_SECONDS, RETRY_AFTER_SECONDS
-from insights.models import ChatReading, ReadWindow
+from insights.models import ChatReading, Insight, ReadWindow
 from insights.reading import planning, result, windows
 from insights.reading.queue import Reader, current_reader, get_reading_engine, lease_renewer, queue
 from insights.reading.threads import window_threads
@@ -98,6 +98,11 @@ def _read(lease: Lease, reading: ChatReading, engine: ReadingEngine) -> None:
         _plan(lease, reading, engine)
     reader = _WindowReader(lease, chat, engine)
     reader.read(reading.windows.filter(status=ReadWindow.Status.PENDING).order_by("first_number"))
+    if reader.is_abandoned:
+        # What was read stays read. It is due again when an insight of this chat is unlocked.
+        queue.release(lease, attempt=F("attempt") - 1, dispatched_at=None)
+        logger.info("reading without a waiting insight stopped", extra={"reading": str(reading.pk)})
+        return
     summary = None
     if reader.error is None or reader.error.uses_attempt:
         # Before the reading is locked: it looks at all messages that were not read.
@@ -106,10 +111,14 @@ def _read(lease: Lease, reading: ChatReading, engine: ReadingEngine) -> None:
 
 
 class _WindowReader:
-    """Reads windows of one chat, several at a time. `error` is what kept it from reading some of them, if anything."""
+    """Reads windows of one chat, several at a time. `error` is what kept it from reading some of them, if anything.
+
+    `is_abandoned` if no insight waits for the rest any more.
+    """
 
     def __init__(self, lease: Lease, chat: Chat, engine: ReadingEngine) -> None:
         self.error: EngineError | None = None
+        self.is_abandoned = False
         self._lease = lease
         self._chat = chat
         self._engine = engine
@@ -127,7 +136,7 @@ class _WindowReader:
             try:
                 while True:
                     limit = min(self._engine.parallel_windows, window_threads.share)
-                    while waiting and len(calls) < limit and not self._is_stopped():
+                    while waiting and len(calls) < limit and self._may_call():
                         row = waiting.popleft()
                         window = self._load(row)
                         calls[window_threads.submit(self._call, window)] = row, window
@@ -159,13 +168,21 @@ class _WindowReader:
             connections.close_all()
         return _Answer(found, round((time.monotonic() - started) * 1000))
 
+    def _may_call(self) -> bool:
+        """Return whether another window may be read. Raise _LeaseLost."""
+        if self._is_stopped():
+            return False
+        # A worker that lost its lease must not pay for another call.
+        if not queue.held(self._lease).exists():
+            raise _LeaseLost
+        # Nobody pays after the deadline of the last job that waits.
+        self.is_abandoned = not Insight.objects.open().filter(chat=self._chat.pk).exists()
+        return not self.is_abandoned
+
     def _is_stopped(self) -> bool:
         return self.error is not None and (not self.error.uses_attempt or self._unavailable >= MAX_UNAVAILABLE)
 
     def _load(self, row: ReadWindow) -> Window:
-        # A worker that lost its lease must not pay for another call.
-        if not queue.held(self._lease).exists():
-            raise _LeaseLost
         numbers = [number for first, last in row.spans for number in range(first, last + 1)]
         messages = self._transcript.get(numbers)
         return windows.build_window(

@@ -32,7 +32,7 @@ from insights.engines.base import (
     UnusableAnswer,
 )
 from insights.episodes import Danger, Relationship, Window, WindowReading
-from insights.models import ChatReading, Insight, ReadWindow
+from insights.models import ChatReading, GenerationJob, Insight, ReadWindow
 from insights.reading import queue, stage
 from insights.reading.threads import SharedThreads
 from relivchats.accounts.models import User
@@ -170,6 +170,31 @@ def test_a_reading_is_dispatched_only_while_an_insight_waits(unlocked: ChatReadi
 
 class _Killed(BaseException):
     """Ends a worker as a kill would: nothing catches it."""
+
+
+def test_a_reading_stops_when_its_job_is_over_and_keeps_what_was_read(
+    engine: FakeReader, unlocked: ChatReading, person: User, chat: Chat
+) -> None:
+    def answer(window: Window) -> WindowReading:
+        if len(engine.windows) == 2:
+            GenerationJob.objects.update(deadline_at=Now() - timedelta(seconds=1))
+            recovery.recover()
+            connection.close()
+        return find_one_episode(window)
+
+    engine.parallel_windows, engine.window_tokens = 1, 300
+    engine.answers = answer
+    stage.run(unlocked.pk)
+    assert not Insight.objects.open().exists()
+    assert len(engine.windows) == 2
+    assert unlocked.windows.filter(status="read").count() == 2
+    assert state(unlocked) == ("pending", 0, "")
+    assert not queue.due().exists()
+    unlocking.unlock(user=person, chat=chat, type_ids=TYPES)
+    assert queue.due().exists()
+    stage.run(unlocked.pk)
+    assert state(unlocked)[0] == "completed"
+    assert engine.numbers == text_numbers(chat), "nothing is read twice"
 
 
 def test_a_worker_killed_between_windows_reads_none_again(
