@@ -24,12 +24,11 @@ from insights.engines.base import (
 )
 from insights.episodes import KINDS, Episode, Reading
 from insights.facts import FACTS
+from insights.figures import MAX_PEOPLE
 from insights.models import Insight, InsightType
 
 #: At most so many messages with a word of danger are read to check whether they mean it: 3 s of a chat of 100,000.
 MAX_CONCERNS = 20_000
-#: In a big group, facts about people are limited to those who wrote most.
-MAX_PEOPLE = 8
 
 
 #: Takes terms and the phrases of `unless`. Returns, for each person, the number of their messages that contain a term

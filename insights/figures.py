@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 MIN_MATCHES = 3
 #: A person's leading group takes as many episodes.
 MIN_LEADING_EPISODES = 2
-#: In a big group, the people who wrote most are rated.
+#: In a big group, the people who wrote most are rated, and facts about people are theirs.
 MAX_PEOPLE = 8
 
 

@@ -91,7 +91,7 @@ def health_line() -> Line:
     for model in dict.fromkeys(state.models.values()):
         breaker = quota.breaker_state(model)
         if breaker.state != "closed":
-            is_temporary = breaker.reason in ("quota_exhausted", "engine_unavailable")
+            is_temporary = breaker.reason in quota.TEMPORARY
             level = Level.WARNING if is_temporary else Level.CRITICAL
             return Line("engine", level, f"{model}: {breaker.reason}", "manage.py engine --check", data)
     text = (
