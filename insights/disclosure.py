@@ -9,7 +9,6 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 
-from chats.chunking import BYTES_PER_TOKEN
 from chats.models import Chat
 from chats.transcript import TranscriptReader
 from insights import engines
@@ -20,6 +19,7 @@ from insights.models import ChatReading, ReadWindow
 from insights.reading import planning, windows
 from insights.reading.queue import Reader, current_reader
 from insights.reading.windows import PlannedWindow
+from insights.tokens import count_text_tokens
 
 NOTHING = "Nothing leaves this server: the engine counts words and times here."
 _WRITING = (
@@ -94,7 +94,7 @@ def disclose(chat: Chat, *, after: int, limit: int) -> Disclosure:
     except EngineError:
         # The chat is not searchable yet, or the engine that embeds the queries does not answer.
         return sent
-    instruction_tokens = round(len(instructions.encode()) / BYTES_PER_TOKEN)
+    instruction_tokens = count_text_tokens(instructions)
     transcript = TranscriptReader(chat)
     page = []
     for number, planned in enumerate(pending[after : after + limit], start=after + 1):

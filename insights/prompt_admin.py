@@ -106,7 +106,7 @@ class PromptVersionAdmin(StaffAdmin):
         """Show a call about the sample chat."""
         # The engine's modules take half a second to import, and of all pages only this one needs them.
         from insights import preview
-        from insights.engines.model_engine import estimate_tokens
+        from insights.engines.model_engine import count_reserved_tokens
         from insights.validation import InvalidData
 
         first = InsightType.objects.first()
@@ -119,7 +119,7 @@ class PromptVersionAdmin(StaffAdmin):
             except InvalidData:
                 form.add_error("type", "The definition of this type is not valid. Correct it on the page of the type.")
                 return TemplateResponse(request, "insights/admin/preview_prompt.html", context)
-            reserved = estimate_tokens(call)
+            reserved = count_reserved_tokens(call)
             context |= {
                 "call": call,
                 "schema": json.dumps(call.schema, indent=2, ensure_ascii=False),

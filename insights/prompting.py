@@ -6,7 +6,7 @@ the pseudonyms, except the instructions and what the server itself wrote.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from string import Template
@@ -20,6 +20,7 @@ from insights.prompt_files import load
 from insights.rating import SectionRating
 from insights.retrieval import rank_episodes
 from insights.scales import NOT_ENOUGH_DATA
+from insights.tokens import count_line_tokens
 
 if TYPE_CHECKING:
     from chats.pseudonyms import Pseudonyms
@@ -93,22 +94,46 @@ def render_verification(brief: Brief, claims: Sequence[Claim], *, pseudonyms: Ps
     shown = brief.shown_messages()
     parts = [_list_people(brief.people, pseudonyms)]
     for index, claim in enumerate(claims, start=1):
-        about = "" if claim.person is None else f" (about {pseudonyms.label(claim.person)})"
-        parts += ["", f"Claim {index}{about}: {pseudonyms.mask(claim.sentence)}"]
-        # Shown next to the quote, so it is verified too.
-        if claim.context:
-            parts.append(f"Context: {pseudonyms.mask(claim.context)}")
-        # The next number can belong to another conversation, weeks later.
-        around = {
-            number
-            for cited in claim.numbers
-            for number in range(cited - _CONTEXT_MESSAGES, cited + _CONTEXT_MESSAGES + 1)
-            if number in shown and abs(shown[number].sent_at - shown[cited].sent_at) < _CONVERSATION_GAP
-        }
-        for number in sorted(around):
-            line = render_line(shown[number], pseudonyms, forwarded=shown[number].forwarded)
-            parts.append(line if number in claim.numbers else f"    {line}")
+        parts += ["", *_render_claim(claim, shown, index=index, pseudonyms=pseudonyms)]
     return Prompt(load("verify"), "\n".join(parts))
+
+
+def divide_claims(
+    brief: Brief, claims: Sequence[Claim], *, pseudonyms: Pseudonyms, max_tokens: int
+) -> Iterator[list[Claim]]:
+    """Yield the claims in order, in groups whose texts have at most `max_tokens`, or that are one claim."""
+    shown = brief.shown_messages()
+    group: list[Claim] = []
+    tokens = 0
+    for claim in claims:
+        added = sum(map(count_line_tokens, _render_claim(claim, shown, index=1, pseudonyms=pseudonyms)))
+        if group and tokens + added > max_tokens:
+            yield group
+            group, tokens = [], 0
+        group.append(claim)
+        tokens += added
+    if group:
+        yield group
+
+
+def _render_claim(claim: Claim, shown: Mapping[int, ShownMessage], *, index: int, pseudonyms: Pseudonyms) -> list[str]:
+    """Return the lines of a claim, with the messages that it cites and those around them."""
+    about = "" if claim.person is None else f" (about {pseudonyms.label(claim.person)})"
+    lines = [f"Claim {index}{about}: {pseudonyms.mask(claim.sentence)}"]
+    # Shown next to the quote, so it is verified too.
+    if claim.context:
+        lines.append(f"Context: {pseudonyms.mask(claim.context)}")
+    # The next number can belong to another conversation, weeks later.
+    around = {
+        number
+        for cited in claim.numbers
+        for number in range(cited - _CONTEXT_MESSAGES, cited + _CONTEXT_MESSAGES + 1)
+        if number in shown and abs(shown[number].sent_at - shown[cited].sent_at) < _CONVERSATION_GAP
+    }
+    for number in sorted(around):
+        line = render_line(shown[number], pseudonyms, forwarded=shown[number].forwarded)
+        lines.append(line if number in claim.numbers else f"    {line}")
+    return lines
 
 
 def render_repair(prompt: Prompt) -> Prompt:

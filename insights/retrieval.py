@@ -13,12 +13,12 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 
-from chats.chunking import BYTES_PER_TOKEN
 from chats.exports.parsed import Message, MessageKind
 from chats.search import ChunkRange, Searcher
 from insights.definition import Section
 from insights.engines.base import Conversation, RecurringWord, SectionBrief, ShownMessage
 from insights.episodes import Episode
+from insights.tokens import count_message_tokens
 
 #: Tokens for all sections together. About 2,000 messages of average length.
 TOKEN_BUDGET = 24_000
@@ -30,8 +30,6 @@ _RANK_OFFSET = 60
 _PERIODS = 6
 _PERIOD_PENALTY = 0.7
 
-#: Tokens of `[#1042 2024-03-14 21:05 P1]` before a message.
-LINE_TOKENS = 14
 _MAX_EPISODE_MESSAGES = 24
 _MAX_RANKED_EPISODES = 60
 
@@ -99,7 +97,7 @@ def retrieve_episodes(
         for episode in ranked[entry.section.key]:
             span = spans[episode.first, episode.last]
             messages = tuple(shown[number] for number in span if number in shown)
-            cost = sum(estimate_tokens(message.text) for message in messages)
+            cost = count_message_tokens(messages)
             if messages and cost <= tokens:
                 tokens -= cost
                 remaining -= cost
@@ -139,11 +137,6 @@ def _cut_episode(episode: Episode) -> Span:
     center = (episode.shows[0] + episode.shows[-1]) // 2
     start = max(episode.first, center - _MAX_EPISODE_MESSAGES // 2)
     return range(start, min(episode.last, start + _MAX_EPISODE_MESSAGES) + 1)
-
-
-def estimate_tokens(text: str) -> int:
-    """Return about how many tokens a message takes in a prompt, with its number, time and sender."""
-    return LINE_TOKENS + round(len(text.encode(errors="replace")) / BYTES_PER_TOKEN)
 
 
 def _load_messages(get: GetMessages, numbers: Collection[int], *, people: Sequence[str]) -> dict[int, ShownMessage]:

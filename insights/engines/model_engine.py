@@ -25,14 +25,12 @@ from insights.engines.client import ModelAnswer, ModelClient, ModelRequest
 from insights.episodes import Episode, Window, WindowReading
 from insights.prompting import Prompt
 from insights.rating import rate_section
+from insights.tokens import count_text_tokens
 from relivchats.language_models import quota
 from relivchats.language_models.slots import CallSlots
 
 #: Tokens of an answer. A window of 8,000 tokens holds about forty episodes of sixty tokens.
 MAX_OUTPUT_TOKENS = 8_192
-#: A claim in the verification, with its messages and those around them; and the fewest claims of one call.
-TOKENS_PER_VERIFIED_CLAIM = 400
-MIN_VERIFIED_CLAIMS = 5
 #: How long a call may wait for the quota; after that the work is rescheduled.
 MAX_QUOTA_WAIT_SECONDS = 120
 
@@ -160,10 +158,9 @@ class ModelEngine:
     def _verify(self, brief: Brief, kept: Sequence[Claim], usage: _Usage) -> claims.Verified:
         """Return the claims after the verification: one call, or several if the model's context is small."""
         pseudonyms = get_pseudonyms(brief.people, brief.other_names)
-        size = max(MIN_VERIFIED_CLAIMS, self.write_tokens // TOKENS_PER_VERIFIED_CLAIM)
         verdicts: dict[int, claims.Verdict] = {}
-        for start in range(0, len(kept), size):
-            batch = kept[start : start + size]
+        start = 0
+        for batch in prompting.divide_claims(brief, kept, pseudonyms=pseudonyms, max_tokens=self.write_tokens):
             answered, _ = self._ask(
                 prompting.render_verification(brief, batch, pseudonyms=pseudonyms),
                 model=self.model,
@@ -174,6 +171,7 @@ class ModelEngine:
                 usage=usage,
             )
             verdicts |= {start + index: verdict for index, verdict in answered.items()}
+            start += len(batch)
         return claims.apply_verdicts(brief, kept, verdicts)
 
     def _ask(
@@ -205,7 +203,7 @@ class ModelEngine:
                 answer = quota.call(
                     request,
                     send=send,
-                    estimated_tokens=estimate_tokens(request),
+                    estimated_tokens=count_reserved_tokens(request),
                     give_up_at=time.monotonic() + MAX_QUOTA_WAIT_SECONDS,
                     # Only a hash of it leaves the process.
                     group=chat,
@@ -231,10 +229,10 @@ def build_request(prompt: Prompt, *, model: str, schema: Mapping[str, Any]) -> M
     )
 
 
-def estimate_tokens(request: ModelRequest) -> int:
-    """Return about how many tokens a call takes, with a quarter of the largest answer."""
-    n_bytes = len(request.instructions.encode()) + len(request.content.encode(errors="replace"))
-    return round(n_bytes / 3.5) + request.max_output_tokens // 4
+def count_reserved_tokens(request: ModelRequest) -> int:
+    """Return about how many tokens of the quota a call takes, with a quarter of the largest answer."""
+    prompt = count_text_tokens(request.instructions) + count_text_tokens(request.content)
+    return prompt + request.max_output_tokens // 4
 
 
 def get_pseudonyms(people: Sequence[str], other_names: Mapping[str, int]) -> Pseudonyms:

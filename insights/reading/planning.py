@@ -17,6 +17,7 @@ from insights.definition import Definition
 from insights.engines.base import EngineUnavailable
 from insights.models import InsightType, ReadWindow
 from insights.reading import windows
+from insights.tokens import LINE_TOKENS
 
 #: Chunks that a search contributes to the selection of a chat that is larger than the budget.
 _MAX_HITS = 200
@@ -71,7 +72,7 @@ def _load_chunks(chat: Chat) -> list[ChunkRange]:
 
 def _estimate_chunk(chunk: ChunkRange) -> int:
     lines = chunk.last_number - chunk.first_number + 1
-    return chunk.token_count + windows.LINE_TOKENS * lines
+    return chunk.token_count + LINE_TOKENS * lines
 
 
 def _find_first_new(chunks: Sequence[ChunkRange], kept: Sequence[ReadWindow], *, read_before: int) -> int:

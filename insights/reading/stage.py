@@ -31,6 +31,7 @@ from insights.models import ChatReading, Insight, ReadWindow
 from insights.reading import planning, result, windows
 from insights.reading.queue import Reader, current_reader, get_reading_engine, lease_renewer, queue
 from insights.reading.threads import window_threads
+from insights.tokens import count_message_tokens
 from relivchats.leases import Lease
 
 logger = logging.getLogger(__name__)
@@ -243,7 +244,7 @@ class _WindowReader:
                     spans=windows.clip(row.spans, first=first, last=last),
                     sample_spans=windows.clip_sample(row.sample_spans, first=first, last=last),
                     message_count=len(messages),
-                    token_count=windows.estimate_tokens(messages),
+                    token_count=count_message_tokens(messages),
                     error_code=error_code,
                 )
             )
@@ -326,7 +327,7 @@ def _shorten(chat: Chat, window: ReadWindow, *, first: int, engine: ReadingEngin
         "spans": spans,
         "sample_spans": windows.clip_sample(window.sample_spans, first=1, last=first - 1),
         "message_count": len(remaining.messages),
-        "token_count": windows.estimate_tokens(remaining.messages),
+        "token_count": count_message_tokens(remaining.messages),
     }
     if window.status == ReadWindow.Status.READ:
         window.sample_spans = columns["sample_spans"]

@@ -20,9 +20,8 @@ from chats.search import ChunkRange
 from insights import safety
 from insights.engines.base import ShownMessage
 from insights.episodes import Window
+from insights.tokens import count_line_tokens
 
-#: Tokens of `[#1042 2024-03-14 21:05 P1] ` and the end of the line.
-LINE_TOKENS = 14
 #: A longer message is cut before it is sent: one pasted book must not fill the windows.
 MAX_MESSAGE_TOKENS = 1_500
 
@@ -83,17 +82,6 @@ class Measurement:
 def month_of(at: datetime) -> str:
     """Return the month as `YYYY-MM`."""
     return f"{at.year:04}-{at.month:02}"
-
-
-def count_line_tokens(text: str, *, max_tokens: int = MAX_MESSAGE_TOKENS) -> int:
-    """Return an estimate of the tokens of a message's line in the prompt, at most LINE_TOKENS + `max_tokens`."""
-    size = len(text) if text.isascii() else len(text.encode(errors="replace"))
-    return LINE_TOKENS + min(max_tokens, round(size / BYTES_PER_TOKEN))
-
-
-def estimate_tokens(messages: Iterable[ShownMessage]) -> int:
-    """Return an estimate of the tokens of the messages as lines of the prompt."""
-    return sum(count_line_tokens(message.text) for message in messages)
 
 
 def max_message_tokens(window_tokens: int) -> int:

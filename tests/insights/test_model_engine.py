@@ -12,12 +12,14 @@ from typing import Any
 import pytest
 
 from insights import briefs, document, safety
+from insights.claims import Claim
 from insights.engines.base import Brief, Conversation, EngineRefused, EngineUnavailable, SectionBrief, UnusableAnswer
 from insights.engines.client import ModelAnswer, ModelRequest
-from insights.engines.model_engine import ModelEngine
+from insights.engines.model_engine import ModelEngine, _Usage
 from insights.episodes import Episode, MonthRead, Reading, Relationship, Tone, Window
 from insights.figures import FIGURES, SectionCounts, select_speakers
 from insights.scales import NOT_ENOUGH_DATA
+from insights.tokens import count_text_tokens
 from relivchats.language_models import quota
 from tests.concurrency import BackgroundCall
 from tests.insights.briefs import CONVERSATION_GAP, PEOPLE, PROVENANCE, Line, get_definition, make_brief
@@ -155,6 +157,40 @@ def test_all_calls_of_a_process_share_the_slots_of_their_engine() -> None:
     assert len(client.requests) == 5
 
 
+def list_episodes(brief: Brief) -> Sequence[Episode]:
+    assert brief.reading is not None
+    return brief.reading.episodes
+
+
+@pytest.mark.parametrize("write_tokens", [305, 3_000, 24_000])
+def test_claims_are_verified_in_calls_that_fit_into_the_context(write_tokens: int) -> None:
+    brief = make_read_brief(NAME, QUARRELS, times=40)
+    written = [Claim(KEY, "P1 waits.", "", episode.shows, 0) for episode in list_episodes(brief)]
+    engine, client = make_engine(confirm_all, write_tokens=write_tokens)
+    verified = engine._verify(brief, written, _Usage({}))
+    assert len(verified.confirmed) == len(written), "each claim got the verdict on it"
+    sizes = [count_text_tokens(request.content) for request in client.requests]
+    assert max(sizes) <= write_tokens
+    assert sum(request.content.count("\nClaim ") for request in client.requests) == len(written)
+
+
+def test_of_several_calls_each_verdict_is_about_its_own_claim() -> None:
+    brief = make_read_brief(NAME, QUARRELS, times=40)
+    written = [Claim(KEY, f"Sentence {n} of P1.", "", each.shows, 0) for n, each in enumerate(list_episodes(brief))]
+
+    def refute_the_ninth(request: ModelRequest) -> str:
+        answer = json.loads(confirm_all(request))
+        for verdict in answer["verdicts"]:
+            claim_text = request.content.split(f"\nClaim {verdict['claim']} ")[1].split("\n")[0]
+            verdict["shown"] = "Sentence 9 " not in claim_text
+        return json.dumps(answer)
+
+    engine, client = make_engine(refute_the_ninth, write_tokens=400)
+    verified = engine._verify(brief, written, _Usage({}))
+    assert len(client.requests) > 3
+    assert [claim.sentence for claim in verified.refuted] == ["Sentence 9 of P1."]
+
+
 def test_rates_of_a_chat_that_was_read_in_part_count_its_sample_only() -> None:
     brief = make_read_brief(NAME, QUARRELS, times=80)
     assert brief.reading is not None
@@ -220,6 +256,7 @@ def quoted_numbers(built: dict[str, Any]) -> set[int]:
 
 
 NAME = "conflict_resolution"
+KEY = "conflict_presence"
 QUARRELS = [("conflict", CONFLICT)]
 
 

@@ -18,6 +18,7 @@ from insights.engines.base import ShownMessage
 from insights.episodes import Window
 from insights.reading import windows
 from insights.reading.windows import Part, PlannedWindow
+from insights.tokens import count_line_tokens
 
 START = datetime.fromisoformat("2024-01-01T09:00")
 DAY = 86_400
@@ -174,7 +175,7 @@ class TestMeasure:
             (1, 1, 1),
             (5, 5, 1),
         ]
-        lines = windows.count_line_tokens("hello") + windows.count_line_tokens("end")
+        lines = count_line_tokens("hello") + count_line_tokens("end")
         assert sum(part.tokens for part in measured.parts) == lines
 
     def test_a_part_is_never_larger_than_a_window_and_long_messages_are_cut(self) -> None:
