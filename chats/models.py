@@ -247,6 +247,11 @@ class Chat(models.Model):
         """
         return self.indexed_at is not None and self.index_engine == get_engine().name
 
+    @property
+    def needs_index(self) -> bool:
+        """Return whether its index is missing, not finished, or of another embedding engine."""
+        return self.vector_status != Chat.VectorStatus.COMPLETED or not self.is_searchable
+
     def context(self, column: str) -> str:
         """Return the seal context of a column of this chat. A value moved to another column or chat does not open."""
         return f"chat:{self.pk}:{column}"

@@ -138,6 +138,11 @@ class Searcher:
         best = sorted(scores, key=lambda number: (-scores[number], number))[:limit]
         return [Hit(self.chunks[number], scores[number]) for number in best]
 
+    @property
+    def is_in_qdrant(self) -> bool:
+        """Whether its vectors are searched in Qdrant while that answers."""
+        return self._index.is_in_qdrant
+
     def messages(self, first: int, last: int) -> list[Message]:
         """Return the messages from one number to another, both included."""
         with self._reader_lock:

@@ -53,6 +53,11 @@ class VectorIndex:
         if self._version is None:
             self.row_count = len(self._load_matrix())
 
+    @property
+    def is_in_qdrant(self) -> bool:
+        """Whether Qdrant had all vectors when this was loaded."""
+        return self._version is not None
+
     def find(self, queries: Vectors, chunk_of_row: NDArray[np.int64], *, max_chunks: int) -> Found:
         """Return rows and their similarity to a query, with the closest row of each of the best `max_chunks` chunks."""
         if self._version is not None and not qdrant.is_paused():

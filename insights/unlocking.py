@@ -277,7 +277,7 @@ def _open_job(
         )
         for insight_type, price in price_by_type.items()
     )
-    if chat.vector_status != Chat.VectorStatus.COMPLETED or not chat.is_searchable:
+    if chat.needs_index:
         indexing.request(chat)
     reading.request(chat)
     # After the commit, because a worker must find the rows; in the background, because the answer must not wait for

@@ -267,6 +267,7 @@ class TestIndexing:
         assert not reloaded(chat).is_searchable
         with pytest.raises(search.NotSearchable):
             search.get_searcher(reloaded(chat))
+        assert reloaded(chat).needs_index
         assert indexing.request_outdated() == 1
         assert reloaded(chat).vector_status == "pending"
         assert indexing.index_chat(chat.pk)
