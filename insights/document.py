@@ -50,7 +50,9 @@ def build_document(*, brief: Brief, draft: Draft, provenance: Mapping[str, Any])
         section_draft = draft.sections.get(section.key)
         if section_draft is None:
             raise UnusableAnswer("section_missing")
-        checked[section.key] = check_citations(section_draft.evidence, shown=shown, max_exchanges=section.evidence.max)
+        checked[section.key] = check_citations(
+            section_draft.evidence, shown=shown, max_exchanges=section.evidence.max, names=brief.people
+        )
         exchanges = checked[section.key].exchanges
         facts = draft.facts.get(section.key, section_brief.facts)
         sections.append(_build_section(brief, section, section_draft, facts, exchanges))
@@ -58,7 +60,7 @@ def build_document(*, brief: Brief, draft: Draft, provenance: Mapping[str, Any])
     quotable = list(brief.people)
     for section_citations in checked.values():
         quotable += [message.text for exchange in section_citations.exchanges for message in exchange.messages]
-    score, summary = draft.score, strip_unsupported_quotes(draft.summary, quotable=quotable)
+    score, summary = draft.score, strip_unsupported_quotes(draft.summary, quotable=quotable, names=brief.people)
     if brief.concerns:
         # The pointer to help comes first. Next to a danger, a grade for the whole would mislead.
         score, summary = None, f"{safety.NOTICE} {safety.WITHHELD if brief.withheld else summary}"
@@ -109,14 +111,14 @@ def _build_section(
         return rating if supported or rating is None else NOT_ENOUGH_DATA
 
     def build_person(person: PersonDraft) -> dict[str, Any]:
-        note = strip_unsupported_quotes(person.note, quotable=quotable) if supported else ""
+        note = strip_unsupported_quotes(person.note, quotable=quotable, names=brief.people) if supported else ""
         return {"name": _get_name(brief, person.person), "rating": support_rating(person.rating), "note": note}
 
     return {
         "key": section.key,
         "title": section.title,
         "rating": support_rating(draft.rating),
-        "finding": strip_unsupported_quotes(finding, quotable=quotable),
+        "finding": strip_unsupported_quotes(finding, quotable=quotable, names=brief.people),
         "people": [build_person(person) for person in draft.people],
         "facts": [
             {

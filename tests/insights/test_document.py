@@ -207,6 +207,23 @@ def test_a_quotation_in_a_finding_is_kept_only_if_its_section_cites_it() -> None
     assert build(replace_warmth(said))["sections"][0]["finding"] == 'One says "I love you", the other […].'
 
 
+def test_quotation_marks_within_a_name_are_no_quotation() -> None:
+    name = 'Asha "Ashu" Rao'
+    brief = replace(brief_for(), people=(name, *brief_for().people[1:]))
+    section = SectionDraft(
+        "warm",
+        f"{name} loves.",
+        people=(PersonDraft(0, "warm", f"{name} is first."),),
+        evidence=(CitedExchange(f"Of {name}", (1,)), CitedExchange(f"To {name}", (2,))),
+    )
+    draft = replace(replace_warmth(section), summary=f"{name} is warm.")
+    built = document.build_document(brief=brief, draft=draft, provenance=PROVENANCE)
+    (written, _) = built["sections"]
+    texts = [built["overall"]["summary"], written["finding"], written["people"][0]["note"]]
+    texts += [exchange["context"] for exchange in written["evidence"]]
+    assert texts == [f"{name} is warm.", f"{name} loves.", f"{name} is first.", f"Of {name}", f"To {name}"]
+
+
 @pytest.mark.parametrize(
     ("path", "value", "place"),
     [
