@@ -88,12 +88,17 @@ def is_supported_claim(brief: Brief, text: str, messages: Sequence[ShownMessage]
     What was counted is shown as facts. A sentence may not repeat it: "they quarrel 47 times" is not supported by 47
     questions.
     """
+    return is_supported_by(text, messages, people=brief.people, language=brief.language)
+
+
+def is_supported_by(text: str, messages: Sequence[ShownMessage], *, people: Sequence[str], language: str) -> bool:
+    """Return whether the messages have everything that a text in this language names. See `is_supported_claim`."""
     return is_supported(
         text,
         quotable=[message.text for message in messages],
         numbers={message.sent_at.year for message in messages},
-        names=brief.people,
-        language=brief.language,
+        names=people,
+        language=language,
         times=[message.sent_at for message in messages],
     )
 

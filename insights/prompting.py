@@ -32,7 +32,7 @@ _TOKENS_PER_LISTED_EPISODE = 96
 #: Messages before and after a cited one that the verification sees.
 _CONTEXT_MESSAGES = 2
 _CONVERSATION_GAP = timedelta(seconds=CONVERSATION_GAP_SECONDS)
-_LANGUAGES = {"en": "English", "hi": "Hindi", "es": "Spanish"}
+LANGUAGES = {"en": "English", "hi": "Hindi", "es": "Spanish"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ def render_window(window: Window, *, people: Sequence[str], pseudonyms: Pseudony
     lines = [
         render_line(message, pseudonyms, forwarded=message.number in window.forwarded) for message in window.messages
     ]
-    parts = [_list_people(people, pseudonyms), candidates, "The messages:", *lines]
+    parts = [list_people(people, pseudonyms), candidates, "The messages:", *lines]
     return Prompt(load("read"), "\n".join(part for part in parts if part))
 
 
@@ -64,9 +64,9 @@ def render_insight(
     `write_tokens` is the engine's limit of tokens of conversations, which also limits the list of episodes.
     """
     max_episodes = min(MAX_LISTED_EPISODES, write_tokens // _TOKENS_PER_LISTED_EPISODE)
-    language = _LANGUAGES.get(brief.language, brief.language)
+    language = LANGUAGES.get(brief.language, brief.language)
     instructions = Template(load("write")).substitute(language=language)
-    parts = [f"The chapter: {brief.title}. {brief.purpose}", _list_people(brief.people, pseudonyms)]
+    parts = [f"The chapter: {brief.title}. {brief.purpose}", list_people(brief.people, pseudonyms)]
     for entry in brief.sections:
         if entry.section.evidence.max and entry.section.key not in brief.withheld:
             parts.append(_render_section(brief, entry, ratings[entry.section.key], pseudonyms))
@@ -91,8 +91,14 @@ def render_insight(
 
 def render_verification(brief: Brief, claims: Sequence[Claim], *, pseudonyms: Pseudonyms) -> Prompt:
     """Return the prompt that verifies claims, which it numbers from 1."""
-    shown = brief.shown_messages()
-    parts = [_list_people(brief.people, pseudonyms)]
+    return render_claims(claims, people=brief.people, shown=brief.shown_messages(), pseudonyms=pseudonyms)
+
+
+def render_claims(
+    claims: Sequence[Claim], *, people: Sequence[str], shown: Mapping[int, ShownMessage], pseudonyms: Pseudonyms
+) -> Prompt:
+    """Return the prompt that verifies claims about these messages."""
+    parts = [list_people(people, pseudonyms)]
     for index, claim in enumerate(claims, start=1):
         parts += ["", *_render_claim(claim, shown, index=index, pseudonyms=pseudonyms)]
     return Prompt(load("verify"), "\n".join(parts))
@@ -149,7 +155,7 @@ def render_line(message: ShownMessage, pseudonyms: Pseudonyms, *, forwarded: boo
     return f"[#{message.number} {message.sent_at:%Y-%m-%d %H:%M} {pseudonyms.label(message.person)}] {mark}{text}"
 
 
-def _list_people(people: Sequence[str], pseudonyms: Pseudonyms) -> str:
+def list_people(people: Sequence[str], pseudonyms: Pseudonyms) -> str:
     """Return the people by their labels; with their names if they are not replaced."""
     labels = [pseudonyms.label(person) for person in range(len(people))]
     entries = labels if pseudonyms.enabled else map("{} is {}".format, labels, people)

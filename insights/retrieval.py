@@ -56,7 +56,7 @@ def retrieve_conversations(
     # Equal shares: a question with many matching messages must not crowd out the others.
     tokens = token_budget // max(len(quoting), 1)
     spans = {
-        section.key: _join_chunks(searcher.chunks, _select_chunks(searcher, section, tokens=tokens))
+        section.key: join_chunks(searcher.chunks, _select_chunks(searcher, section, tokens=tokens))
         for section in quoting
     }
     for section in sections:
@@ -65,11 +65,11 @@ def retrieve_conversations(
             quoted = dict.fromkeys(number for word in recurring_words for number in (word.first, word.later))
             found += [range(n, n + 1) for n in quoted if not any(n in span for span in found)]
     if sum(chunk.token_count for chunk in searcher.chunks) <= token_budget:
-        whole = _join_chunks(searcher.chunks, searcher.chunks)
+        whole = join_chunks(searcher.chunks, searcher.chunks)
         spans = {key: [*found, *(span for span in whole if span not in found)] for key, found in spans.items()}
     # Sections share messages; each message is decrypted once.
     numbers = {number for found in spans.values() for span in found for number in span}
-    shown = _load_messages(searcher.get, numbers, people=people)
+    shown = load_messages(searcher.get, numbers, people=people)
     conversations = {}
     for section in sections:
         parts = [tuple(shown[n] for n in span if n in shown) for span in spans.get(section.key, [])]
@@ -85,9 +85,9 @@ def retrieve_episodes(
     ranked = {entry.section.key: rank_episodes(entry.episodes or ())[:_MAX_RANKED_EPISODES] for entry in quoting}
     # Decrypted once: an episode can answer several sections. Long episodes are cut around the messages that show them.
     spans = {
-        (episode.first, episode.last): _cut_episode(episode) for episodes in ranked.values() for episode in episodes
+        (episode.first, episode.last): cut_episode(episode) for episodes in ranked.values() for episode in episodes
     }
-    shown = _load_messages(get, {number for span in spans.values() for number in span}, people=people)
+    shown = load_messages(get, {number for span in spans.values() for number in span}, people=people)
     conversations: dict[str, tuple[Conversation, ...]] = {entry.section.key: () for entry in sections}
     remaining = token_budget
     for position, entry in enumerate(quoting):
@@ -130,7 +130,7 @@ def rank_episodes(episodes: Sequence[Episode]) -> list[Episode]:
     return [*ranked, *waiting]
 
 
-def _cut_episode(episode: Episode) -> Span:
+def cut_episode(episode: Episode) -> Span:
     """Return the numbers of an episode's messages; of a long one, those around the messages that show it."""
     if episode.last - episode.first < _MAX_EPISODE_MESSAGES:
         return range(episode.first, episode.last + 1)
@@ -139,7 +139,7 @@ def _cut_episode(episode: Episode) -> Span:
     return range(start, min(episode.last, start + _MAX_EPISODE_MESSAGES) + 1)
 
 
-def _load_messages(get: GetMessages, numbers: Collection[int], *, people: Sequence[str]) -> dict[int, ShownMessage]:
+def load_messages(get: GetMessages, numbers: Collection[int], *, people: Sequence[str]) -> dict[int, ShownMessage]:
     """Return the text messages with these numbers. Each message is decrypted once."""
     person = {name: index for index, name in enumerate(people)}
     return {
@@ -191,7 +191,7 @@ def _rank_by_terms(searcher: Searcher, terms: Sequence[str], unless: Sequence[st
     return numbers
 
 
-def _join_chunks(chunks: Sequence[ChunkRange], selected: Iterable[ChunkRange]) -> list[Span]:
+def join_chunks(chunks: Sequence[ChunkRange], selected: Iterable[ChunkRange]) -> list[Span]:
     """Return the message numbers of the selected chunks in their order.
 
     Selected chunks of one conversation that are neighbours, or have one chunk between them, become one span.

@@ -51,37 +51,39 @@ _SENTENCE_END = re.compile(r"[.!?…।][\"”’'»)]*(?= )")
 _LANGUAGE = re.compile(r"[A-Za-z][A-Za-z -]{1,29}")
 
 
-class _AnswerPart(BaseModel):
+class AnswerPart(BaseModel):
+    """A part of an answer: no unknown fields, and no conversion of types."""
+
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
-class _ClaimPart(_AnswerPart):
+class _ClaimPart(AnswerPart):
     sentence: str
     context: str
     numbers: list[Any]
     person: str
 
 
-class _SectionPart(_AnswerPart):
+class _SectionPart(AnswerPart):
     can_judge: bool
     claims: list[Any]
 
 
-class _WritingAnswer(_AnswerPart):
+class _WritingAnswer(AnswerPart):
     """The answer for an insight, down to the lists. Their entries are validated one by one."""
 
     can_judge: bool
     sections: dict[str, Any]
 
 
-class _VerdictPart(_AnswerPart):
+class _VerdictPart(AnswerPart):
     claim: int
     shown: bool
     right_person: bool
     sincere: bool
 
 
-class _VerificationAnswer(_AnswerPart):
+class _VerificationAnswer(AnswerPart):
     verdicts: list[Any]
 
 
@@ -113,7 +115,7 @@ def _build_writing_schema(quoting: tuple[str, ...], people_count: int) -> dict[s
         "Claim",
         __base__=_ClaimPart,
         numbers=(list[int], ...),
-        person=(_one_of((*people, _EVERYBODY)) if is_listed else str, ...),
+        person=(one_of((*people, _EVERYBODY)) if is_listed else str, ...),
     )
     section: Any = create_model("Section", __base__=_SectionPart, claims=(list[claim], ...))
     # Fields are numbered, because a key can be a name that pydantic reserves.
@@ -122,7 +124,7 @@ def _build_writing_schema(quoting: tuple[str, ...], people_count: int) -> dict[s
         create_model(
             "Writing",
             __base__=_WritingAnswer,
-            sections=(create_model("Sections", __base__=_AnswerPart, **fields), ...),
+            sections=(create_model("Sections", __base__=AnswerPart, **fields), ...),
         )
     )
 
@@ -144,19 +146,19 @@ def parse_writing(answer: str | bytes, definition: Definition, *, people_count: 
     declined: set[str] = set()
     dropped = len(parsed.sections.keys() - keys)
     for key in [section.key for section in definition.sections if section.key in parsed.sections]:
-        part = _validate_part(_SectionPart, parsed.sections[key])
+        part = validate_part(_SectionPart, parsed.sections[key])
         if part is None:
             dropped += 1
             continue
         if not part.can_judge:
             declined.add(key)
         for entry in part.claims:
-            claim = _validate_part(_ClaimPart, entry)
+            claim = validate_part(_ClaimPart, entry)
             if claim is None or (claim.person != _EVERYBODY and claim.person not in people):
                 dropped += 1
                 continue
             numbers = tuple(n for n in claim.numbers if isinstance(n, int) and not isinstance(n, bool))
-            sentence, context = _clean(claim.sentence), _clean(claim.context)
+            sentence, context = clean_sentence(claim.sentence), clean_sentence(claim.context)
             claims.append(Claim(key, sentence, context, numbers, people.get(claim.person)))
     return WrittenInsight(parsed.can_judge, tuple(claims), frozenset(declined), dropped)
 
@@ -178,7 +180,7 @@ def parse_verdicts(answer: str | bytes, *, count: int) -> dict[int, Verdict]:
         raise UnusableAnswer("malformed_answer") from None
     verdicts: dict[int, Verdict] = {}
     for entry in parsed.verdicts:
-        row = _validate_part(_VerdictPart, entry)
+        row = validate_part(_VerdictPart, entry)
         if row is None or not 1 <= row.claim <= count:
             continue
         before = verdicts.get(row.claim - 1, Verdict(True, True, True))
@@ -188,10 +190,10 @@ def parse_verdicts(answer: str | bytes, *, count: int) -> dict[int, Verdict]:
     return verdicts
 
 
-_Part = TypeVar("_Part", bound=_AnswerPart)
+_Part = TypeVar("_Part", bound=AnswerPart)
 
 
-def _validate_part(model: type[_Part], entry: Any) -> _Part | None:
+def validate_part(model: type[_Part], entry: Any) -> _Part | None:
     """Return the entry as the model, or None if it has another shape."""
     try:
         return model.model_validate(entry)
@@ -199,7 +201,7 @@ def _validate_part(model: type[_Part], entry: Any) -> _Part | None:
         return None
 
 
-def _clean(text: str) -> str:
+def clean_sentence(text: str) -> str:
     """Return a model's text without control characters, as one line of whole sentences.
 
     A sentence that exceeds MAX_SENTENCE_LENGTH characters is left out: a part of it can say something else.
@@ -211,12 +213,12 @@ def _clean(text: str) -> str:
     return line[: ends[-1]].rstrip() if ends else ""
 
 
-class _RolePart(_AnswerPart):
+class _RolePart(AnswerPart):
     person: str
     role: str
 
 
-class _EpisodePart(_AnswerPart):
+class _EpisodePart(AnswerPart):
     kind: str
     topic: str
     first: int
@@ -228,14 +230,14 @@ class _EpisodePart(_AnswerPart):
     shows: list[Any]
 
 
-class _DangerPart(_AnswerPart):
+class _DangerPart(AnswerPart):
     kind: str
     numbers: list[Any]
     person: str
     current: bool
 
 
-class _ReadingAnswer(_AnswerPart):
+class _ReadingAnswer(AnswerPart):
     """The answer for a window, down to the lists. Their entries are validated one by one."""
 
     relationship: str
@@ -330,7 +332,7 @@ class _WindowCheck:
 
     def _episode(self, entry: Any) -> Episode | None:
         """Return the episode, or None if it is invalid. Of a valid one, invalid roles and messages are left out."""
-        part = _validate_part(_EpisodePart, entry)
+        part = validate_part(_EpisodePart, entry)
         if part is None or part.kind not in KINDS or part.topic not in TOPICS or part.tone not in _TONES:
             return None
         first, last = self._shown.get(part.first), self._shown.get(part.last)
@@ -360,7 +362,7 @@ class _WindowCheck:
     def _roles(self, entries: list[Any]) -> dict[int, tuple[str, ...]]:
         roles: dict[int, tuple[str, ...]] = {}
         for entry in entries:
-            part = _validate_part(_RolePart, entry)
+            part = validate_part(_RolePart, entry)
             person = None if part is None else self._people.get(part.person)
             if part is None or person is None or part.role not in ROLES or part.role in roles.get(person, ()):
                 self.dropped += 1
@@ -369,7 +371,7 @@ class _WindowCheck:
         return roles
 
     def _danger(self, entry: Any) -> Danger | None:
-        part = _validate_part(_DangerPart, entry)
+        part = validate_part(_DangerPart, entry)
         if part is None or part.kind not in CONCERNS:
             return None
         numbers = self._numbers(part.numbers)
@@ -389,33 +391,34 @@ def _reading_model(people_count: int) -> type[BaseModel]:
     listed = tuple(f"P{index + 1}" for index in range(people_count))
     is_listed = people_count <= MAX_LISTED_PEOPLE
     role: Any = create_model(
-        "Role", __base__=_RolePart, person=(_one_of(listed) if is_listed else str, ...), role=(_one_of(ROLES), ...)
+        "Role", __base__=_RolePart, person=(one_of(listed) if is_listed else str, ...), role=(one_of(ROLES), ...)
     )
     episode: Any = create_model(
         "Episode",
         __base__=_EpisodePart,
-        kind=(_one_of(KINDS), ...),
-        topic=(_one_of(TOPICS), ...),
-        tone=(_one_of(Tone), ...),
+        kind=(one_of(KINDS), ...),
+        topic=(one_of(TOPICS), ...),
+        tone=(one_of(Tone), ...),
         roles=(list[role], ...),
         shows=(list[int], ...),
     )
     danger: Any = create_model(
         "Danger",
         __base__=_DangerPart,
-        kind=(_one_of(CONCERNS), ...),
+        kind=(one_of(CONCERNS), ...),
         numbers=(list[int], ...),
-        person=(_one_of((*listed, _OTHER)) if is_listed else str, ...),
+        person=(one_of((*listed, _OTHER)) if is_listed else str, ...),
     )
     return create_model(
         "Reading",
         __base__=_ReadingAnswer,
-        relationship=(_one_of(Relationship), ...),
+        relationship=(one_of(Relationship), ...),
         languages=(list[str], ...),
         episodes=(list[episode], ...),
         dangers=(list[danger], ...),
     )
 
 
-def _one_of(members: Iterable[str]) -> Any:
+def one_of(members: Iterable[str]) -> Any:
+    """Return the type of a field that is one of these texts."""
     return Literal.__getitem__(tuple(map(str, members)))

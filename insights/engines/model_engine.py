@@ -20,7 +20,7 @@ from chats.pseudonyms import Pseudonyms
 from insights import claims, prompt_files, prompting
 from insights.claims import Claim
 from insights.engines import answers
-from insights.engines.base import Brief, Draft, EngineRefused, UnusableAnswer
+from insights.engines.base import Brief, Draft, EngineRefused, EngineUnavailable, UnusableAnswer
 from insights.engines.client import ModelAnswer, ModelClient, ModelRequest
 from insights.episodes import Episode, Window, WindowReading
 from insights.prompting import Prompt
@@ -34,20 +34,28 @@ MAX_OUTPUT_TOKENS = 8_192
 #: How long a call may wait for the quota; after that the work is rescheduled.
 MAX_QUOTA_WAIT_SECONDS = 120
 
+#: With less time than this before its deadline, a call is not made.
+MIN_CALL_SECONDS = 1.0
+
 T = TypeVar("T")
 
 
+Stage = Literal["read", "write", "verify", "ask"]
+
+
 @dataclass
-class _Usage:
-    """Tokens of the calls of one insight, by stage."""
+class Usage:
+    """Tokens of the calls of one insight or question, by stage."""
 
     tokens: dict[str, int]
 
     def add(self, stage: str, answer: ModelAnswer) -> None:
+        """Add the tokens of a call."""
         for direction, count in (("in", answer.tokens_in), ("out", answer.tokens_out)):
             self.tokens[f"{stage}_{direction}"] = self.tokens.get(f"{stage}_{direction}", 0) + count
 
     def total(self, direction: Literal["in", "out"]) -> int:
+        """Return the tokens of all requests or of all answers."""
         return sum(count for name, count in self.tokens.items() if name.endswith(f"_{direction}"))
 
 
@@ -96,8 +104,8 @@ class ModelEngine:
     ) -> WindowReading:
         """Return what the model found in a window. Raise EngineError."""
         prompt = self.render_window(window, people=people, other_names=other_names)
-        usage = _Usage({})
-        result, answer = self._ask(
+        usage = Usage({})
+        result, answer = self.call(
             prompt,
             model=self.reading_model,
             schema=answers.reading_schema(len(people)),
@@ -121,9 +129,9 @@ class ModelEngine:
         Raise EngineRefused("cannot_judge") if the model says so of the chat.
         """
         pseudonyms = get_pseudonyms(brief.people, brief.other_names)
-        usage = _Usage({})
+        usage = Usage({})
         ratings = {entry.section.key: rate_section(brief, entry) for entry in brief.sections}
-        written, _ = self._ask(
+        written, _ = self.call(
             prompting.render_insight(brief, ratings, pseudonyms=pseudonyms, write_tokens=self.write_tokens),
             model=self.model,
             schema=answers.writing_schema(brief.definition, len(brief.people)),
@@ -155,13 +163,13 @@ class ModelEngine:
             },
         )
 
-    def _verify(self, brief: Brief, kept: Sequence[Claim], usage: _Usage) -> claims.Verified:
+    def _verify(self, brief: Brief, kept: Sequence[Claim], usage: Usage) -> claims.Verified:
         """Return the claims after the verification: one call, or several if the model's context is small."""
         pseudonyms = get_pseudonyms(brief.people, brief.other_names)
         verdicts: dict[int, claims.Verdict] = {}
         start = 0
         for batch in prompting.divide_claims(brief, kept, pseudonyms=pseudonyms, max_tokens=self.write_tokens):
-            answered, _ = self._ask(
+            answered, _ = self.call(
                 prompting.render_verification(brief, batch, pseudonyms=pseudonyms),
                 model=self.model,
                 schema=answers.verification_schema(),
@@ -174,7 +182,7 @@ class ModelEngine:
             start += len(batch)
         return claims.apply_verdicts(brief, kept, verdicts)
 
-    def _ask(
+    def call(
         self,
         prompt: Prompt,
         *,
@@ -182,20 +190,28 @@ class ModelEngine:
         schema: Mapping[str, Any],
         parse: Callable[[str], T],
         group: Sequence[str],
-        stage: Literal["read", "write", "verify"],
-        usage: _Usage,
+        stage: Stage,
+        usage: Usage,
+        deadline: float | None = None,
     ) -> tuple[T, ModelAnswer]:
         """Return the parsed answer of a call. An unusable answer is asked for again, once.
 
-        A truncated answer about a window is not: the window is split instead.
+        A truncated answer about a window is not: the window is split instead. `deadline` is a time of time.monotonic()
+        at which the call ends at the latest. Raise EngineError.
         """
         # Calls about one chat take turns with those about others.
         chat = "\0".join(group)
 
         def send(request: ModelRequest) -> ModelAnswer:
             # After the wait for the quota, and before the time limit of the call begins.
-            with self._slots.hold(chat):
-                return self.client.generate(request)
+            if deadline is None:
+                with self._slots.hold(chat):
+                    return self.client.generate(request)
+            with self._slots.hold(chat, timeout_seconds=max(0.0, deadline - time.monotonic())):
+                remaining = deadline - time.monotonic()
+                if remaining < MIN_CALL_SECONDS:
+                    raise TimeoutError
+                return self.client.generate(replace(request, timeout_seconds=min(request.timeout_seconds, remaining)))
 
         request = build_request(prompt, model=model, schema=schema)
         for may_repair in (True, False):
@@ -204,12 +220,14 @@ class ModelEngine:
                     request,
                     send=send,
                     estimated_tokens=count_reserved_tokens(request),
-                    give_up_at=time.monotonic() + MAX_QUOTA_WAIT_SECONDS,
+                    give_up_at=time.monotonic() + MAX_QUOTA_WAIT_SECONDS if deadline is None else deadline,
                     # Only a hash of it leaves the process.
                     group=chat,
                 )
                 usage.add(stage, answer)
                 return parse(answer.text), answer
+            except TimeoutError:
+                raise EngineUnavailable("deadline_passed") from None
             except UnusableAnswer as error:
                 if not may_repair or (stage == "read" and error.code == "truncated_answer"):
                     raise

@@ -18,8 +18,11 @@ class CallSlots:
         self._waiting: OrderedDict[str, deque[threading.Event]] = OrderedDict()
 
     @contextmanager
-    def hold(self, group: str) -> Iterator[None]:
-        """Wait for a slot, and hold it within the block. The wait ends, because every call has a time limit."""
+    def hold(self, group: str, *, timeout_seconds: float | None = None) -> Iterator[None]:
+        """Wait for a slot, and hold it within the block. The wait ends, because every call has a time limit.
+
+        Raise TimeoutError if it takes longer than `timeout_seconds`.
+        """
         turn = threading.Event()
         with self._lock:
             if self._free:
@@ -28,7 +31,8 @@ class CallSlots:
             else:
                 self._waiting.setdefault(group, deque()).append(turn)
         try:
-            turn.wait()
+            if not turn.wait(timeout_seconds):
+                raise TimeoutError
             yield
         finally:
             with self._lock:
@@ -36,7 +40,7 @@ class CallSlots:
 
     def _leave(self, group: str, turn: threading.Event) -> None:
         if not turn.is_set():
-            # The wait was interrupted.
+            # The wait was interrupted, or took too long.
             self._waiting[group].remove(turn)
             if not self._waiting[group]:
                 del self._waiting[group]
