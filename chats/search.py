@@ -7,7 +7,8 @@ Words are scored by BM25 (Robertson and Zaragoza, 2009), and both rankings are m
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from datetime import date
 from typing import Literal, NamedTuple
 from uuid import UUID
 
@@ -34,6 +35,7 @@ _BM25_K1, _BM25_B = 1.2, 0.75
 #: Ranks beyond this add next to nothing to a score.
 _MAX_RANK = 200
 _DAY_SECONDS = 86_400
+_EPOCH = date(1970, 1, 1)
 _MAX_CACHED_SEARCHERS = 2
 _CACHE_SECONDS = 60.0
 _NO_POSITIONS = np.zeros(0, np.int64)
@@ -118,20 +120,28 @@ class Searcher:
         self._chunk_of_text = np.maximum(np.searchsorted(first_numbers, numbers, side="right") - 1, 0)
 
     def search(
-        self, queries: Sequence[str], *, limit: int, by: Literal["both", "words", "vectors"] = "both"
+        self,
+        queries: Sequence[str],
+        *,
+        limit: int,
+        by: Literal["both", "words", "vectors"] = "both",
+        among: Collection[int] | None = None,
     ) -> list[Hit]:
         """Return the chunks that match any of the queries best, best first.
 
-        `by` limits the search to words, or to meanings.
+        `by` limits the search to words, or to meanings; `among` to the chunks of these numbers.
 
         Raise EngineError if the embedding engine does not answer.
         """
+        is_searched = np.full(len(self.chunks), among is None)
+        is_searched[list(among or ())] = True
         scores: dict[int, float] = {}
         rankings = []
         if by != "words":
-            rankings.append(_rank(self._score_by_vectors(queries)))
+            # Limited after they are ranked: Qdrant knows the similarity of the best chunks of the whole chat only.
+            rankings.append([number for number in _rank(self._score_by_vectors(queries)) if is_searched[number]])
         if by != "vectors":
-            rankings.append(_rank(self._score_by_words(queries)))
+            rankings.append(_rank(np.where(is_searched, self._score_by_words(queries), 0)))
         for ranking in rankings:
             for rank, number in enumerate(ranking, start=1):
                 scores[number] = scores.get(number, 0.0) + 1 / (_RANK_OFFSET + rank)
@@ -142,6 +152,19 @@ class Searcher:
     def is_in_qdrant(self) -> bool:
         """Whether its vectors are searched in Qdrant while that answers."""
         return self._index.is_in_qdrant
+
+    def find_chunks(
+        self, *, person: int | None = None, first_day: date | None = None, last_day: date | None = None
+    ) -> list[int]:
+        """Return the numbers of the chunks with a text message of this person within these days, in order."""
+        days = self._day_of_text
+        matches = self._sender_of_text >= 0 if person is None else self._sender_of_text == person
+        if first_day is not None:
+            matches &= days >= (first_day - _EPOCH).days
+        if last_day is not None:
+            matches &= days <= (last_day - _EPOCH).days
+        numbers: list[int] = np.unique(self._chunk_of_text[matches]).tolist()
+        return numbers
 
     def messages(self, first: int, last: int) -> list[Message]:
         """Return the messages from one number to another, both included."""
