@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from datetime import timedelta
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,8 +30,9 @@ class NotSearchable(Conflict):
 
     code, title = "ERR_2005", "The chat is not searchable yet"
 
-    def __init__(self) -> None:
-        super().__init__("Ask for it to be indexed, and try again when its vector status is completed.")
+    def __init__(self, detail: str = "", **extra: Any) -> None:
+        default = "Ask for it to be indexed, and try again when its vector status is completed."
+        super().__init__(detail or default, **extra)
 
 
 class VectorIndex:

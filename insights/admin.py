@@ -27,6 +27,7 @@ from insights.models import (
     UnlockPause,
 )
 from insights.prompt_admin import link_prompts
+from insights.question_models import ChatQuestion
 from relivchats.accounts.models import User
 from relivchats.staff.actions import BulkAction
 from relivchats.staff.admin import EditedAdmin, StaffAdmin, label, link
@@ -514,3 +515,47 @@ class UnlockPauseAdmin(StaffAdmin):
     def state(self, pause: UnlockPause) -> str:
         """Return whether the pause lasts."""
         return "resumed" if pause.resumed_at else "paused"
+
+
+@admin.register(ChatQuestion)
+class ChatQuestionAdmin(StaffAdmin):
+    """The questions about chats: status, cost and outcome, without their texts."""
+
+    list_display = ("id", "state", "outcome", "error_code", "engine", "messages_read", "milliseconds", "age")
+    list_filter = ("status", "outcome", "engine")
+    ordering = ("-created_at",)
+    search_ids = ("pk", "chat_id", "reservation_id")
+    fields = (
+        ("id", "state", "step"),
+        ("chat_link", "reservation_link", "price"),
+        ("outcome", "error_code", "language"),
+        ("engine", "model", "prompts_link"),
+        ("rounds", "messages_read", "claims"),
+        ("tokens_in", "tokens_out", "milliseconds"),
+        ("created_at", "finished_at", "deadline_at"),
+        ("dispatched_at", "lease_expires_at"),
+    )
+    readonly_fields = (
+        *("id", "state", "chat_link", "reservation_link", "prompts_link"),
+        *("created_at", "finished_at", "dispatched_at", "lease_expires_at"),
+    )
+
+    @label("status")
+    def state(self, question: ChatQuestion) -> str:
+        """Return the status, shown as a coloured label."""
+        return question.status
+
+    @admin.display(description="chat")
+    def chat_link(self, question: ChatQuestion) -> SafeString | str:
+        """Return a link to the chat."""
+        return link(Chat, question.chat_id)
+
+    @admin.display(description="reservation")
+    def reservation_link(self, question: ChatQuestion) -> SafeString | str:
+        """Return a link to the reservation that pays for the answer, or a dash if it is free."""
+        return link(CoinReservation, question.reservation_id)
+
+    @admin.display(description="prompts")
+    def prompts_link(self, question: ChatQuestion) -> SafeString | str:
+        """Return a link to the prompts of the answer, or a dash if no model was called."""
+        return link_prompts(question.prompt_version)

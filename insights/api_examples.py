@@ -316,3 +316,55 @@ FREE_TIMELINE = {
     },
     "results": TIMELINE["results"][:1],
 }
+
+QUESTION_ID = "5b0f4b0e-8b7e-4f0a-9a65-2d9b1c3e7f55"
+CONVERSATION_ID = "c2b6f1de-53a1-4a0b-8c41-6f2e9d7a1b66"
+_CITED = [
+    {"number": 1042, "sender": "Asha", "sent_at": "2024-03-14T21:05:00", "text": "so it is Pune then? in August?"},
+    {"number": 1043, "sender": "Ravi", "sent_at": "2024-03-14T21:06:00", "text": "yes, Pune. I will tell the landlord"},
+]
+ANSWERED_QUESTION = {
+    "id": QUESTION_ID,
+    "chat_id": CHAT_ID,
+    "conversation": CONVERSATION_ID,
+    "question": "Where did we want to move to?",
+    "language": "en",
+    "status": "answered",
+    "step": "done",
+    "messages_read": 164,
+    "price": 0,
+    "error_code": "",
+    "engine": "gemini",
+    "model": "gemini-3.8-flash",
+    "created_at": "2026-05-02T10:00:00Z",
+    "finished_at": "2026-05-02T10:00:09Z",
+    "answer": {
+        "outcome": "answered",
+        "answer": "Asha and Ravi decided to move to Pune in August.",
+        "notice": "",
+        "claims": [{"sentence": "Asha and Ravi decided to move to Pune in August.", "messages": _CITED}],
+        "conversations": [],
+        "messages_read": 164,
+        "language": "en",
+    },
+}
+OPEN_QUESTION = {
+    **ANSWERED_QUESTION,
+    "status": "answering",
+    "step": "reading",
+    "engine": "",
+    "model": "",
+    "finished_at": None,
+    "answer": None,
+}
+RAG_ANSWER = {
+    "id": QUESTION_ID,
+    "chat_id": CHAT_ID,
+    "conversation_id": CONVERSATION_ID,
+    "status": "answered",
+    "question": "Where did we want to move to?",
+    "outcome": "answered",
+    "answer": "Asha and Ravi decided to move to Pune in August.",
+    "sources": _CITED,
+}
+OPEN_RAG_ANSWER = {**RAG_ANSWER, "status": "answering", "outcome": "", "answer": None, "sources": []}

@@ -43,6 +43,24 @@ register(
         """,
     ),
     Invariant(
+        "6c",
+        "an open question's reservation is active, and a finished one's was captured if and only if it was answered",
+        """
+        SELECT questions.id AS question_id, questions.status, outcome, reservations.status AS reservation_status
+        FROM chat_questions questions JOIN coin_reservations reservations ON reservations.id = questions.reservation_id
+        WHERE reservations.status <> CASE
+            WHEN questions.status IN ('pending', 'answering') THEN 'active'
+            WHEN outcome = 'answered' THEN 'captured' ELSE 'released' END
+        """,
+        """
+        SELECT questions.id AS question_id, questions.status, outcome, reservations.status AS reservation_status
+        FROM chat_questions questions JOIN coin_reservations reservations ON reservations.id = questions.reservation_id
+        WHERE (questions.finished_at IS NULL OR questions.finished_at >= %(at)s) AND reservations.status <> CASE
+            WHEN questions.status IN ('pending', 'answering') THEN 'active'
+            WHEN outcome = 'answered' THEN 'captured' ELSE 'released' END
+        """,
+    ),
+    Invariant(
         "7",
         "the captured coins are the sum of the prices of the completed insights that are not voided",
         """

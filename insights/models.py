@@ -16,6 +16,7 @@ from django.db.models.functions import Now
 from billing.models import CoinReservation
 from chats.models import Chat
 from insights.engines import ENGINES
+from insights.question_models import ChatQuestion  # noqa: F401 (Django finds the models of an app here)
 
 
 class EnginePriced(models.Model):

@@ -14,17 +14,19 @@ from pathlib import Path
 from typing import Any
 
 from chats.exports.parsed import Batch, Details, Message, MessageKind
+from chats.pseudonyms import Pseudonyms
 from chats.statistics import StatisticsCounter
 from chats.word_index import WordIndex, split_words
-from insights import briefs, claims, prompting, retrieval
+from insights import asking, briefs, claims, prompting, retrieval
 from insights.claims import Claim
 from insights.definition import Definition
-from insights.engines import answers
+from insights.engines import answers, question_steps
 from insights.engines.base import Brief, ShownMessage
 from insights.engines.client import ModelRequest
 from insights.engines.model_engine import build_request, get_pseudonyms
 from insights.episodes import READING_VERSION, Episode, MonthRead, Reading, Relationship, Tone, Window
 from insights.models import InsightType
+from insights.question_material import Search
 from insights.rating import rate_section
 from insights.reading import windows
 
@@ -33,6 +35,7 @@ _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 (the clock of an export has no zon
 
 #: More than the chat has, so that no message is cut.
 _WINDOW_TOKENS = 8_000
+_QUESTION = "What did we argue about, and who made up first?"
 PEOPLE: tuple[str, ...] = tuple(_FILE["people"])
 
 
@@ -154,6 +157,8 @@ def build_call(name: str, insight_type: InsightType) -> ModelRequest:
         if name == "repair":
             prompt = prompting.render_repair(prompt)
         return build_request(prompt, model="", schema=answers.reading_schema(len(PEOPLE)))
+    if name == "ask":
+        return _build_question_call(pseudonyms)
     brief = build_brief(insight_type)
     if name == "verify":
         prompt = prompting.render_verification(brief, list_claims(brief), pseudonyms=pseudonyms)
@@ -161,6 +166,21 @@ def build_call(name: str, insight_type: InsightType) -> ModelRequest:
     ratings = {entry.section.key: rate_section(brief, entry) for entry in brief.sections}
     prompt = prompting.render_insight(brief, ratings, pseudonyms=pseudonyms)
     return build_request(prompt, model="", schema=answers.writing_schema(brief.definition, len(PEOPLE)))
+
+
+def _build_question_call(pseudonyms: Pseudonyms) -> ModelRequest:
+    messages = load_chat().messages
+    prompt = asking.render_question(
+        asking.Question(_QUESTION),
+        people=PEOPLE,
+        shown={message.number: message for message in messages},
+        kinds=(),
+        days=(messages[0].sent_at.date(), messages[-1].sent_at.date()),
+        searched=[(Search(words=_QUESTION), [range(messages[0].number, messages[-1].number + 1)])],
+        may_search=True,
+        pseudonyms=pseudonyms,
+    )
+    return build_request(prompt, model="", schema=question_steps.step_schema(len(PEOPLE), kinds=()))
 
 
 def _count_months(messages: Sequence[ShownMessage]) -> dict[str, int]:

@@ -25,6 +25,7 @@ _TITLES = {
     "write": "write: write the claims of an insight",
     "verify": "verify: check the claims against their messages",
     "repair": "repair: ask again after an answer that was unusable",
+    "ask": "ask: answer a question about a chat, or ask for searches",
 }
 _STATE_COLOURS = {"current": "success"}
 

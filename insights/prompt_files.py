@@ -11,7 +11,7 @@ from string import Template
 from insights.episodes import KINDS, ROLES, TOPICS
 
 DIRECTORY = Path(__file__).with_name("prompts")
-NAMES = ("read", "write", "verify", "repair")
+NAMES = ("read", "write", "verify", "repair", "ask")
 
 
 @cache

@@ -11,16 +11,17 @@ from uuid import UUID
 from django.conf import settings
 from django.core.exceptions import ObjectDoesNotExist
 from django.db import DatabaseError, transaction
-from django.db.models import OuterRef, QuerySet, Subquery, Value
+from django.db.models import Exists, OuterRef, QuerySet, Subquery, Value
 from django.db.models.functions import Coalesce, Concat, Now, NullIf
 
 from billing import ledger
 from billing.models import CoinReservation, ReservationQuerySet
 from chats import indexing
 from chats.models import Chat
-from insights import reading, settlement
+from insights import questions, reading, settlement
 from insights.dispatch import dispatch, dispatch_soon, queue
 from insights.models import ChatReading, GenerationJob, Insight
+from insights.question_models import ChatQuestion
 from insights.reading import queue as readings
 from relivchats.errors import DomainError
 
@@ -40,6 +41,7 @@ class RecoveryCounts:
     unreadable: int = 0
     overdue_jobs: int = 0
     finished_jobs: int = 0
+    questions: int = 0
     reservations: int = 0
     indexing: int = 0
     dispatched: int = 0
@@ -64,6 +66,7 @@ def recover() -> RecoveryCounts:
         unreadable=_count_recovered(_fail_unreadable_job, _unreadable_jobs()),
         overdue_jobs=_count_recovered(_fail_overdue_job, GenerationJob.objects.overdue()),
         finished_jobs=_count_recovered(settlement.settle, GenerationJob.objects.unsettled()),
+        questions=_count_recovered(questions.fail_lost, ChatQuestion.objects.lost()),
         reservations=_count_recovered(release_orphaned_reservation, orphaned_reservations()),
         dispatched=dispatch(),
     )
@@ -214,12 +217,15 @@ def _fail_overdue_job(job_id: UUID) -> bool:
 
 
 def orphaned_reservations() -> ReservationQuerySet:
-    """Return the active reservations that no open job will settle."""
-    return CoinReservation.objects.active().exclude(job__status__in=GenerationJob.OPEN)
+    """Return the active reservations that no open job or question will settle."""
+    for_questions = ChatQuestion.objects.open().filter(reservation=OuterRef("pk"))
+    return CoinReservation.objects.active().exclude(job__status__in=GenerationJob.OPEN).exclude(Exists(for_questions))
 
 
 def recover_reservation(reservation_id: UUID) -> None:
-    """Settle the reservation's job if it is past its deadline; release the coins if there is no open job."""
+    """Settle the reservation's job or question if it is past its deadline; release the coins if neither is open."""
+    for question_id in ChatQuestion.objects.lost().filter(reservation=reservation_id).values_list("pk", flat=True):
+        questions.fail_lost(question_id)
     job = GenerationJob.objects.filter(reservation=reservation_id).first()
     if job is not None and job.is_open:
         recover_job(job.pk)
@@ -229,8 +235,8 @@ def recover_reservation(reservation_id: UUID) -> None:
 
 @transaction.atomic
 def release_orphaned_reservation(reservation_id: UUID) -> bool:
-    """Release a reservation without an open job. Return False if its job is open or it is not active any more."""
-    # A closed job never opens again, so it needs no lock. The reservation does: of two releases, one counts.
+    """Release a reservation without an open job or question. Return False if it has one or is not active any more."""
+    # A closed job or question never opens again and needs no lock. The reservation does: of two releases, one counts.
     orphaned = orphaned_reservations().select_for_update(of=("self",))
     reservation = orphaned.filter(pk=reservation_id).first()
     if reservation is None:

@@ -12,9 +12,10 @@ from django.dispatch import receiver
 
 from chats.models import Chat
 from chats.signals import chat_erasing, indexing_finished
-from insights import recovery, settlement
+from insights import questions, recovery, settlement
 from insights.dispatch import dispatch_soon
 from insights.models import ChatReading, GenerationJob, Insight
+from insights.question_models import ChatQuestion
 from insights.reading.queue import dispatch_soon as dispatch_readings_soon
 
 
@@ -29,12 +30,15 @@ def continue_after_indexing(*, chat_id: UUID, **_: Any) -> None:
 
 @receiver(chat_erasing)
 def erase_insights(*, chat: Chat, **_: Any) -> None:
-    """Settle the chat's open jobs and delete its documents, in the transaction that erases the chat."""
+    """Settle the chat's open jobs and questions and delete its documents, in the transaction that erases the chat."""
     # All jobs are locked before any wallet, in the lock order of settlement.py. A worker that is finishing an insight
     # holds its job and waits for the wallet; if this held the wallet and waited for the job, both would deadlock.
     jobs = list(GenerationJob.objects.select_for_update().open().filter(chat=chat).order_by("pk"))
+    # Before the jobs lock their wallet: a worker that answers a question holds it and waits for the wallet.
+    asked = list(questions.lock(ChatQuestion.objects.filter(chat=chat)))
     for job in jobs:
         settlement.fail_open_insights(job.pk, error_code="chat_deleted", error_message="The chat was deleted.")
+    questions.delete_locked(asked)
     Insight.objects.filter(chat=chat).update(sealed_document=None)
     # Last in the lock order. The cascade deletes the windows before their reading, while a worker that records a window
     # locks the reading first: without this lock, both would wait for each other.

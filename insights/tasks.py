@@ -6,8 +6,8 @@ from uuid import UUID
 
 from celery import shared_task
 
+from insights import answering, generation, questions, recovery
 from insights import dispatch as insight_dispatch
-from insights import generation, recovery
 from insights.reading import queue as reading_queue
 from insights.reading import stage
 
@@ -22,6 +22,18 @@ def generate_insight(insight_id: str) -> None:
 def read_chat(reading_id: str) -> None:
     """Read a chat if its reading is due."""
     stage.run(UUID(reading_id))
+
+
+@shared_task(ignore_result=True)
+def answer_question(question_id: str) -> None:
+    """Answer one question if it is due."""
+    answering.run(UUID(question_id))
+
+
+@shared_task(ignore_result=True)
+def dispatch_questions() -> None:
+    """Publish due questions. Beat sends this every few seconds."""
+    questions.dispatch()
 
 
 @shared_task(ignore_result=True)

@@ -128,7 +128,7 @@ def quote(
     Raise UnsupportedLanguage, NotFound or NothingRequested. A type that the chat is not eligible for is in the plan
     without a price.
     """
-    _check_language(language)
+    check_language(language)
     plan = _make_plan(chat, category_id=category_id, type_ids=type_ids)
     return PriceQuote(plan, ledger.open_wallet(user=user), availability.find_unavailability())
 
@@ -143,7 +143,7 @@ def unlock(
     category. Raise UnsupportedLanguage, NotFound, NothingRequested, NotEligible, UnlocksUnavailable or
     InsufficientCoins, each before any coin is reserved.
     """
-    _check_language(language)
+    check_language(language)
     chat = _lock_chat(chat, user=user)
     plan = _make_plan(chat, category_id=category_id, type_ids=type_ids)
     if len(plan.existing) == len(plan.types):
@@ -180,7 +180,8 @@ def retry(insight: Insight) -> UnlockResult:
     )
 
 
-def _check_language(language: str) -> None:
+def check_language(language: str) -> None:
+    """Return if the engine writes findings in this language. Raise UnsupportedLanguage."""
     languages = engines.get_engine().languages
     if language not in languages:
         raise UnsupportedLanguage(

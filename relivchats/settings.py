@@ -180,6 +180,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
         "VectorStage": "chats.models.Chat.VectorStatus",
         "JobStage": "insights.models.GenerationJob.Status",
         "InsightStage": "insights.models.Insight.Status",
+        "QuestionStage": "insights.question_models.ChatQuestion.Status",
         "OrderStage": "billing.models.PaymentOrder.Status",
     },
 }
@@ -229,6 +230,12 @@ INSIGHT_GENERATION_TIMEOUT = read("INSIGHT_GENERATION_TIMEOUT", whole, default=6
 REDISPATCH_SECONDS = read("REDISPATCH_SECONDS", whole, default=30, least=1)
 RESERVATION_MARGIN_SECONDS = read("RESERVATION_MARGIN_SECONDS", whole, default=600, least=60)
 
+# Questions about a chat: coins per answer, time for an answer, and questions per user and minute.
+
+ASK_PRICE_COINS = read("ASK_PRICE_COINS", whole, default=0, least=0)
+ASK_TIMEOUT_SECONDS = read("ASK_TIMEOUT_SECONDS", whole, default=90, least=10)
+ASKS_PER_MINUTE = read("ASKS_PER_MINUTE", whole, default=10, least=1)
+
 # An adjustment of more coins than this, in either direction, needs the approval of a second person.
 
 ADJUSTMENT_APPROVAL_COINS = read("ADJUSTMENT_APPROVAL_COINS", whole, default=2000, least=0)
@@ -254,6 +261,7 @@ CELERY_TASK_DEFAULT_QUEUE = "upkeep"
 CELERY_TASK_ROUTES = {
     "insights.tasks.generate_insight": "insights",
     "insights.tasks.read_chat": "insights",
+    "insights.tasks.answer_question": "insights",
     "chats.tasks.index_chat": "indexing",
     "chats.tasks.store_points": "indexing",
 }
@@ -282,6 +290,7 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "dispatch-indexing": {"task": "chats.tasks.dispatch", "schedule": 5.0, "options": {"expires": 5}},
     "synchronize-points": {"task": "chats.tasks.synchronize_points", "schedule": 300.0, "options": {"expires": 300}},
     "dispatch-readings": {"task": "insights.tasks.dispatch_readings", "schedule": 5.0, "options": {"expires": 5}},
+    "dispatch-questions": {"task": "insights.tasks.dispatch_questions", "schedule": 5.0, "options": {"expires": 5}},
     "dispatch-insights": {"task": "insights.tasks.dispatch", "schedule": 5.0, "options": {"expires": 5}},
     "recover": {"task": "insights.tasks.recover", "schedule": 15.0, "options": {"expires": 15}},
     "apply-payment-events": {"task": "billing.tasks.apply_events", "schedule": 10.0, "options": {"expires": 10}},

@@ -29,6 +29,7 @@ from insights.models import (
     ReadWindow,
     UnlockPause,
 )
+from insights.question_models import ChatQuestion
 from ops.models import LedgerAudit
 from relivchats.accounts import tokens
 from relivchats.accounts.models import IdempotencyKey
@@ -66,6 +67,16 @@ def one_of_each(number: int) -> None:
     reading = ChatReading.objects.create(chat=chat, engine="fake", model="fake", version=1, sealed_totals=b"sealed")
     ReadWindow.objects.create(
         reading=reading, first_number=1, last_number=9, spans=[[1, 9]], status="read", sealed_result=b"sealed"
+    )
+    ChatQuestion.objects.create(
+        chat=chat,
+        status="answered",
+        step="done",
+        sealed_question=b"sealed",
+        sealed_answer=b"sealed",
+        outcome="answered",
+        deadline_at=Now(),
+        finished_at=Now(),
     )
     _operations(number, user=user, chat=chat)
     Category.objects.create(id=f"category-{number}", title="Another", price=400)

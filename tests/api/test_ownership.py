@@ -11,7 +11,7 @@ from django.urls import URLPattern, URLResolver, get_resolver
 
 from billing.models import Wallet
 from chats.models import Chat
-from insights import unlocking
+from insights import questions, unlocking
 from insights.models import GenerationJob, Insight
 from relivchats.accounts.models import User
 from tests.api.conftest import Api
@@ -57,6 +57,7 @@ def names(chat: Chat, job: GenerationJob, make_order: MakeOrder) -> dict[str, uu
         "chat_id": chat.pk,
         "job_id": job.pk,
         "insight_id": Insight.objects.get(job=job).pk,
+        "question_id": questions.ask(user=chat.owner, chat=chat, text="Where?").pk,
         "order_id": make_order(Wallet.objects.get(user=chat.owner)).pk,
     }
 

@@ -63,6 +63,8 @@ SLUGS = [
     "picture",
     "provider-refused",
     "provider-unavailable",
+    "question-refused",
+    "questions-unavailable",
     "rate-limited",
     "recording",
     "refund-failed",

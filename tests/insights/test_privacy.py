@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
@@ -21,10 +22,14 @@ from insights.models import ChatReading, GenerationJob, Insight, InsightType
 from insights.reading import queue, result, stage
 from relivchats.accounts import tokens
 from relivchats.accounts.models import User
+from tests.asking import claim, decide
 from tests.canary import assert_nowhere, unique
 from tests.conftest import StartCelery
+from tests.fakes.gemini import FakeGemini
+from tests.fakes.model_server import Asked
 from tests.fakes.reader import FakeReader, find_one_episode
 from tests.processes import BrokerHandle, eventually
+from tests.truth.oracle import parse_lines
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -130,3 +135,34 @@ def test_a_reading_leaves_nothing_private_outside_sealed_columns(
     assert WORD in found.result.episodes[0].subject, "the owner's key opens it"
     assert "window not read" in logged.getvalue()
     assert_nowhere(WORD, NAME, OTHER, secret, logs=logged.getvalue().splitlines())
+
+
+def test_a_question_leaves_nothing_private_outside_sealed_columns(
+    worker: StartCelery, beat: StartCelery, person: User
+) -> None:
+    question_word, answer_word = unique("mulberry"), unique("saffron")
+
+    def answer(asked: Asked) -> Any:
+        if "verdicts" in asked.schema["properties"]:
+            return {"verdicts": [{"claim": 1, "shown": True, "right_person": True, "sincere": True}]}
+        numbers = [line.number for line in parse_lines(asked.content) if WORD in line.text][:2]
+        return decide("answer", claims=[claim(f"They say {WORD} and {answer_word}, he adds.", *numbers)])
+
+    chat = import_chat(owner=person, upload=export() + f"\n11/03/2024, 09:00 - {NAME}: {WORD} {answer_word}".encode())
+    indexing.request(chat)
+    indexing.index_chat(chat.pk)
+    with FakeGemini(answer).serving() as server:
+        environment = {"INSIGHT_ENGINE": "gemini", **server.settings(), "LOG_LEVEL": "DEBUG"}
+        working, ticking = worker(**environment), beat(**environment)
+        client = Client(headers={"Authorization": f"Bearer {tokens.issue(person)}"})
+        asked = client.post(
+            f"/api/chats/{chat.pk}/ask",
+            {"question": f"Does {NAME} speak of {WORD} or {question_word}?"},
+            content_type="application/json",
+        )
+        assert asked.status_code == 200, asked.content
+        assert question_word in asked.content.decode(), "the owner reads the question"
+    assert [body for body in server.bodies if NAME in str(body)] == []
+    logs = [*working.log.read_text().splitlines(), *ticking.log.read_text().splitlines()]
+    assert any("question answered" in line for line in logs)
+    assert_nowhere(WORD, NAME, question_word, answer_word, logs=logs)

@@ -1,0 +1,287 @@
+"""The API of questions about a chat."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.db.models import QuerySet
+from django.urls import reverse
+from drf_spectacular.utils import OpenApiExample, extend_schema
+from rest_framework.generics import ListAPIView
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from chats.models import Chat
+from chats.views import get_own_chat
+from insights import api_examples, questions, unlocking
+from insights.question_models import ChatQuestion
+from insights.question_serializers import (
+    AskedQuestionSerializer,
+    AskSerializer,
+    RagAnswerSerializer,
+    RagQuerySerializer,
+)
+from relivchats import idempotency, throttling
+from relivchats.errors import NotFound
+from relivchats.idempotency import idempotent
+from relivchats.openapi import example, problems
+from relivchats.rest import Pages, authenticated_user, parse_body
+from relivchats.throttling import limited
+
+#: The Retry-After of an open question, in seconds.
+POLL_SECONDS = 2
+#: Requests of this process that may wait for an answer at once. The others get a 202 at once: a request that waits
+#: occupies one of the process's few threads.
+MAX_WAITING = 3
+_waiting = threading.BoundedSemaphore(MAX_WAITING)
+_FIRST_LOOK_SECONDS, _LAST_LOOK_SECONDS = 0.05, 0.5
+
+_DESCRIPTION = (
+    "Answers a question from the messages of the chat: each sentence was verified and cites its messages. If the"
+    " messages do not contain the answer, `outcome` is `not_in_chat`. With the engine `local`, nothing is read or"
+    " judged: `outcome` is `searched`, and the best conversations are returned.\n\n"
+    "The response is 200 with the answer, or 202 if it takes longer: then read the question under `Location` until its"
+    " `status` is `answered` or `failed`. Free unless the operator sets a price; only an answer costs coins."
+)
+_ERRORS: dict[str, str] = {
+    "_402": "An answer costs coins, and too few are free to spend.",
+    "_404": "There is no such chat of yours, or no such conversation in it.",
+    "_409": "The chat is not indexed yet (`not-searchable`); indexing was requested, and Retry-After says when to ask"
+    " again. Or: " + idempotency.STILL_RUNNING,
+    "_422": "A value is missing or not valid, the engine does not write this language, or the language model refuses"
+    " the question.",
+    "_429": "You asked too many questions within a minute. Retry-After says when you may continue.",
+    "_503": "The language model does not answer, or not in time (`questions-unavailable`, with a `reason`), or the"
+    " database did not. Nothing was charged; Retry-After says when to ask again.",
+}
+
+
+def _rebuild_question(request: Request, question_id: str) -> Any:
+    """Return the body of a replayed question, as it is now."""
+    question = _get_own_question(request, UUID(question_id))
+    return AskedQuestionSerializer(question).data
+
+
+def _rebuild_rag_answer(request: Request, question_id: str) -> Any:
+    """Return the body of a replayed query, as it is now."""
+    return RagAnswerSerializer(_get_own_question(request, UUID(question_id))).data
+
+
+def _get_own_question(request: Request, question_id: UUID) -> ChatQuestion:
+    """Return the user's question. Raise NotFound."""
+    rows = ChatQuestion.objects.filter(chat__owner=authenticated_user(request), pk=question_id)
+    question = rows.select_related("chat").first()
+    if question is None:
+        raise NotFound("There is no such question of yours.")
+    return question
+
+
+def _ask(request: Request, chat: Chat, *, text: str, language: str, conversation: UUID | None) -> ChatQuestion:
+    """Ask, wait for the answer, and return the question. Raise its failure."""
+    unlocking.check_language(language)
+    questions.require_answerable(chat)
+    asked = questions.ask(
+        user=authenticated_user(request), chat=chat, text=text, language=language, conversation=conversation
+    )
+    question = _wait_for(asked)
+    if question.status == ChatQuestion.Status.FAILED:
+        questions.raise_failure(question)
+    return question
+
+
+def _wait_for(asked: ChatQuestion) -> ChatQuestion:
+    """Return the question when it is finished, or at once if too many requests wait already."""
+    if _waiting.acquire(blocking=False):
+        try:
+            give_up_at = time.monotonic() + settings.ASK_TIMEOUT_SECONDS
+            seconds = _FIRST_LOOK_SECONDS
+            while time.monotonic() < give_up_at and _is_open(asked):
+                time.sleep(seconds)
+                seconds = min(seconds * 1.5, _LAST_LOOK_SECONDS)
+        finally:
+            _waiting.release()
+    question = ChatQuestion.objects.select_related("chat").filter(pk=asked.pk).first()
+    if question is None:
+        raise NotFound("This question was deleted before it was answered.")
+    return question
+
+
+def _is_open(asked: ChatQuestion) -> bool:
+    return ChatQuestion.objects.open().filter(pk=asked.pk).exists()
+
+
+def _respond(question: ChatQuestion, body: Any) -> Response:
+    """Return 200 with an answered question, or 202 with an open one and where to find it."""
+    if not question.is_open:
+        return Response(body)
+    location = reverse("question", kwargs={"chat_id": question.chat_id, "question_id": question.pk})
+    return Response(body, status=202, headers={"Location": location, "Retry-After": str(POLL_SECONDS)})
+
+
+class AskView(APIView):
+    """POST /api/chats/{id}/ask: a question about a chat."""
+
+    @extend_schema(
+        operation_id="ask_chat",
+        tags=["questions"],
+        summary="Ask a question about a chat",
+        description=_DESCRIPTION,
+        parameters=[*idempotency.PARAMETERS, *throttling.PARAMETERS],
+        request=AskSerializer,
+        responses={
+            200: AskedQuestionSerializer,
+            202: AskedQuestionSerializer,
+            **problems(400, 401, 411, 413, 415, **_ERRORS),
+        },
+        examples=[
+            OpenApiExample("A question", value={"question": "Where did we want to move to?"}, request_only=True),
+            example("An answer", api_examples.ANSWERED_QUESTION),
+            example("Not answered yet", api_examples.OPEN_QUESTION, status=202),
+        ],
+    )
+    @limited("asks", setting="ASKS_PER_MINUTE")
+    @idempotent(rebuild=_rebuild_question)
+    def post(self, request: Request, chat_id: UUID) -> Response:
+        """Ask and return the answer."""
+        chat = get_own_chat(request, chat_id)
+        query = AskSerializer(data=parse_body(request))
+        query.is_valid(raise_exception=True)
+        values = query.validated_data
+        question = _ask(
+            request,
+            chat,
+            text=values["question"],
+            language=values["language"],
+            conversation=values.get("conversation"),
+        )
+        return _respond(question, AskedQuestionSerializer(question).data)
+
+
+class RagQueryView(APIView):
+    """POST /api/rag/query: the same, for clients of the original API."""
+
+    @extend_schema(
+        operation_id="rag_query",
+        tags=["questions"],
+        summary="Ask a question about a chat, with the chat in the body",
+        description=_DESCRIPTION + "\n\nThis is `POST /api/chats/{chat_id}/ask` for clients of the original API. The"
+        " answer is one text, and `sources` are its messages.",
+        parameters=[*idempotency.PARAMETERS, *throttling.PARAMETERS],
+        request=RagQuerySerializer,
+        responses={
+            200: RagAnswerSerializer,
+            202: RagAnswerSerializer,
+            **problems(400, 401, 411, 413, 415, **_ERRORS),
+        },
+        examples=[
+            OpenApiExample(
+                "A question",
+                value={"chat_id": api_examples.CHAT_ID, "question": "Where did we want to move to?"},
+                request_only=True,
+            ),
+            example("An answer", api_examples.RAG_ANSWER),
+            example("Not answered yet", api_examples.OPEN_RAG_ANSWER, status=202),
+        ],
+    )
+    @limited("asks", setting="ASKS_PER_MINUTE")
+    @idempotent(rebuild=_rebuild_rag_answer)
+    def post(self, request: Request) -> Response:
+        """Ask and return the answer."""
+        query = RagQuerySerializer(data=parse_body(request))
+        query.is_valid(raise_exception=True)
+        values = query.validated_data
+        question = _ask(
+            request,
+            get_own_chat(request, values["chat_id"]),
+            text=values["question"],
+            language=values["language"],
+            conversation=values.get("conversation_id"),
+        )
+        return _respond(question, RagAnswerSerializer(question).data)
+
+
+class QuestionListView(ListAPIView[ChatQuestion]):
+    """GET and DELETE /api/chats/{id}/questions: the questions about a chat."""
+
+    serializer_class = AskedQuestionSerializer
+    pagination_class = Pages
+
+    @extend_schema(
+        operation_id="list_questions",
+        tags=["questions"],
+        summary="The questions about a chat and their answers, newest first",
+        description="Questions and answers are stored encrypted with the key of the chat, until you delete them or the"
+        " chat. Questions of one `conversation` follow each other.",
+        responses={200: AskedQuestionSerializer(many=True), **problems(401, 404, 422)},
+        examples=[example("An answer", api_examples.ANSWERED_QUESTION)],
+    )
+    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """Return a page of questions."""
+        return super().get(request, *args, **kwargs)
+
+    @extend_schema(
+        operation_id="delete_questions",
+        tags=["questions"],
+        summary="Delete all questions about a chat",
+        description="Deletes the questions and their answers. One that is being answered is ended and costs nothing;"
+        " spent coins are not returned.",
+        responses={204: None, **problems(401, 404)},
+    )
+    def delete(self, request: Request, chat_id: UUID) -> Response:
+        """Delete the questions."""
+        questions.delete(ChatQuestion.objects.filter(chat=get_own_chat(request, chat_id)))
+        return Response(status=204)
+
+    def get_queryset(self) -> QuerySet[ChatQuestion]:
+        """Return the questions of the chat. Raise NotFound."""
+        chat = get_own_chat(self.request, self.kwargs["chat_id"])
+        return ChatQuestion.objects.filter(chat=chat)
+
+    def paginate_queryset(self, queryset: Any) -> Any:
+        """Return the questions of a page, which share one chat: its key is unwrapped once."""
+        rows = super().paginate_queryset(queryset) or []
+        for row in rows[1:]:
+            row.chat = rows[0].chat
+        return rows
+
+
+class QuestionDetailView(APIView):
+    """GET and DELETE /api/chats/{id}/questions/{question_id}."""
+
+    @extend_schema(
+        operation_id="get_question",
+        tags=["questions"],
+        summary="A question and its answer",
+        description="While the question is open, `step` says what is done now, and Retry-After when to ask again.",
+        responses={200: AskedQuestionSerializer, **problems(401, 404)},
+        examples=[example("An answer", api_examples.ANSWERED_QUESTION)],
+    )
+    def get(self, request: Request, chat_id: UUID, question_id: UUID) -> Response:
+        """Return the question."""
+        question = _find(request, chat_id, question_id).select_related("chat").first()
+        if question is None:
+            raise NotFound("There is no such question in this chat.")
+        headers = {"Retry-After": str(POLL_SECONDS)} if question.is_open else {}
+        return Response(AskedQuestionSerializer(question).data, headers=headers)
+
+    @extend_schema(
+        operation_id="delete_question",
+        tags=["questions"],
+        summary="Delete a question and its answer",
+        description="One that is being answered is ended and costs nothing; spent coins are not returned.",
+        responses={204: None, **problems(401, 404)},
+    )
+    def delete(self, request: Request, chat_id: UUID, question_id: UUID) -> Response:
+        """Delete the question."""
+        if not questions.delete(_find(request, chat_id, question_id)):
+            raise NotFound("There is no such question in this chat.")
+        return Response(status=204)
+
+
+def _find(request: Request, chat_id: UUID, question_id: UUID) -> QuerySet[ChatQuestion]:
+    return ChatQuestion.objects.filter(chat=get_own_chat(request, chat_id), pk=question_id)
