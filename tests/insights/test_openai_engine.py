@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from insights.engines.openai import FIXED_TOKENS, OpenAIEngine
+from insights.prompt_files import load
 
 
 @pytest.mark.parametrize("context", [4_096, 8_192, 16_384, 32_768, 131_072])
@@ -29,3 +30,8 @@ def test_the_settings_name_the_models_and_the_parallel_calls(settings: Any) -> N
         "reader",
         2,
     )
+
+
+def test_the_instructions_for_reading_fit_into_the_fixed_tokens() -> None:
+    # Models need about a token for four characters of English. The rest is for the people and what is asked of them.
+    assert len(load("read")) / 4 <= FIXED_TOKENS * 0.95
