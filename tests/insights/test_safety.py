@@ -110,6 +110,17 @@ def test_every_nominated_text_is_found_by_one_of_its_words() -> None:
     assert [text for text in texts if not any(map(safety.is_searched, split_words(text)))] == []
 
 
+def test_exactly_the_texts_with_one_of_the_wordings_are_nominated() -> None:
+    sentences = [sentence for _, sentence in SERIOUS] + [*HARMLESS, *safety.PHRASES, *safety.HARMLESS, "see you at six"]
+    halves = [(sentence.split()[:4], sentence.split()[-4:]) for sentence in sentences]
+    crossed = [" ".join(first + last) for (first, _), (_, last) in zip(halves, halves[7:] + halves[:7], strict=True)]
+    texts = [*sentences, *crossed]
+    wordings = safety._compile(safety._ALL_WORDINGS)
+    contained = [text for text in texts if wordings.search(safety._join(safety._tokenize(text)))]
+    assert [text for text in texts if safety.nominates(text)] == contained
+    assert 0 < len(contained) < len(texts)
+
+
 def test_every_text_with_a_concern_is_found_by_a_single_word() -> None:
     texts = [sentence for _, sentence in SERIOUS] + [f"Yes: {phrase}." for phrase in safety.PHRASES]
     texts += ["QUIERO MATARMÉ", "he’s hitting me again", "vo mujhe maaarta hai"]
