@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from time import perf_counter
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -202,7 +203,9 @@ FORMS = (
     ),
     st.sampled_from([" ", ", ", "\n", " - "]),
 )
-def test_no_part_of_a_participants_name_is_left(people: list[tuple[str, str]], pieces: list, separator: str) -> None:
+def test_no_part_of_a_participants_name_is_left(
+    people: list[tuple[str, str]], pieces: list[Any], separator: str
+) -> None:
     texts = []
     for piece in pieces:
         if isinstance(piece, str):

@@ -177,6 +177,14 @@ def test_a_searchable_chat_is_not_indexed_again(person: User, chat: Chat) -> Non
     assert chat.vector_status == "completed"
 
 
+def test_a_chat_of_another_embedding_engine_is_indexed_again(person: User, chat: Chat) -> None:
+    chat.index_engine = "another"
+    chat.save(update_fields=["index_engine"])
+    unlocking.unlock(user=person, chat=chat, type_ids=["communication_basics"])
+    chat.refresh_from_db()
+    assert chat.vector_status == "pending"
+
+
 def test_a_failed_insight_is_retried_for_its_own_price(person: User, chat: Chat) -> None:
     job = unlocking.unlock(user=person, chat=chat, category_id="romantic").job
     settlement.fail_open_insights(job.pk, error_code="test", error_message="")
