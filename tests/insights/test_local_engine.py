@@ -470,6 +470,22 @@ def test_everyday_talk_is_not_a_sign_of_danger(text: str) -> None:
     assert write_insight("playfulness_romance", [*WARM, Line(0, text)])["overall"]["score"] is not None
 
 
+def test_of_five_people_those_who_used_the_words_are_named() -> None:
+    people = ("Asha", "Ravi", "Meena", "Imran", "Noor")
+    lines = [Line(person, "see you tomorrow then") for person in range(4)] + [Line(4, "i have decided, we go")]
+    finished = write_insight("family_dynamics", lines * 8, people=people)
+    assert "8 of Noor's 8 messages" in get_section(finished, "decision_making")["finding"]
+
+
+def test_one_question_is_counted_in_words() -> None:
+    people = ("Asha", "Ravi", "Meena")
+    summary = write_insight("family_dynamics", [Line(n % 3, "see you") for n in range(120)], people=people)
+    assert (
+        "They do not answer the one question that counting can answer, so there is no score."
+        in (summary["overall"]["summary"])
+    )
+
+
 def test_a_group_is_rated_by_the_people_who_wrote() -> None:
     people = ("Asha", "Ravi", "Meera", "Kabir", "Silent")
     lines = [Line(number % 4, "good morning, how are you?", timedelta(hours=7)) for number in range(80)]
@@ -580,8 +596,9 @@ def test_a_note_explains_why_a_person_is_not_rated() -> None:
 def test_the_summary_says_only_what_rated_sections_say(name: str, lines: list[Line]) -> None:
     finished = write_insight(name, lines)
     summary = finished["overall"]["summary"]
-    counted = rf"Words and times of {len(lines)} messages were counted, not read\. They answer \w+ of \d+ questions"
-    match = re.match(rf"{counted}(: too few for a score)?\.", summary)
+    counted = rf"Words and times of {len(lines)} messages were counted, not read\."
+    answered = r"They (?:answer \w+ of \d+ questions|(?:do not )?answer the one question that counting can answer)"
+    match = re.match(rf"{counted} {answered}(: too few for a score|, so there is no score)?\.", summary)
     assert match
     assert bool(match[1]) == (finished["overall"]["score"] is None)
     said = re.sub(r"^ \d+ more cannot be judged without an engine that reads the chat\.", "", summary[match.end() :])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from insights.engines.base import Brief, RecurringWord, SectionBrief
@@ -16,23 +16,27 @@ _MAX_NAMES = 4
 _WHOLE_FROM = 10
 
 
+def _select_named(people: Sequence[int], *, by: Callable[[int], int]) -> list[int]:
+    """Return the _MAX_NAMES people with the largest counts, in the order of the chat's people."""
+    return sorted(sorted(people, key=by, reverse=True)[:_MAX_NAMES])
+
+
 def list_values(brief: Brief, counts: SectionCounts, fact: str) -> str:
     """Return the people's values of a fact; empty if there are none."""
     label, unit = get_label_and_unit(counts.section_brief, fact)
     values = counts.section_brief.values_by_person(fact)
-    parts = [
-        f"{brief.people[person]} {format_amount(values[person], unit)}"
-        for person in counts.speakers
-        if person in values
-    ]
-    return f"{label}: {join(parts[:_MAX_NAMES])}." if parts else ""
+    named = _select_named(
+        [person for person in counts.speakers if person in values], by=lambda person: counts.message_counts[person]
+    )
+    parts = [f"{brief.people[person]} {format_amount(values[person], unit)}" for person in named]
+    return f"{label}: {join(parts)}." if parts else ""
 
 
 def list_leaders(brief: Brief, counts: SectionCounts) -> str:
     """Return each person's group at the signal's rank, with its share of all the person's mentions."""
     rank = counts.signal.rank
     parts = []
-    for person in counts.speakers[:_MAX_NAMES]:
+    for person in _select_named(counts.speakers, by=lambda person: counts.message_counts[person]):
         if leader := counts.find_leader(person, rank=rank):
             ranked = dict(counts.rank_groups(person))
             share = f"{ranked[leader]} of {sum(ranked.values())} signs"
@@ -78,7 +82,7 @@ def list_mentions(brief: Brief, counts: SectionCounts) -> str:
         return f"No message with {section.terms_label} was counted."
     parts = [
         f"{counts.count_mentions(person)} of {brief.people[person]}'s {counts.message_counts[person]:,} messages"
-        for person in counts.speakers[:_MAX_NAMES]
+        for person in _select_named(counts.speakers, by=counts.count_mentions)
     ]
     return f"{upper_first(section.terms_label)} appear in {join(parts)}."
 
