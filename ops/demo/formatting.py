@@ -160,15 +160,16 @@ def _section(section: Document, exchanges: Sequence[Document], *, layout: Layout
 def _highlights(section: Document) -> list[str]:
     """Return the ratings of the people and the first facts that the finding does not mention."""
     rated = [person for person in section["people"] if person["rating"]]
+    if all(person["rating"] == NO_RATING for person in rated):
+        rated = []
+    # In a large group, those with a rating come first.
+    rated.sort(key=lambda person: person["rating"] == NO_RATING)
     highlights = []
     if len(rated) > MAX_SHORT_PEOPLE and len({person["rating"] for person in rated}) == 1:
         highlights.append(f"everybody {format_rating(rated[0]['rating'])}")
     elif rated:
-        highlights.append(
-            ", ".join(
-                f"{plain(person['name'])} {format_rating(person['rating'])}" for person in rated[:MAX_SHORT_PEOPLE]
-            )
-        )
+        ratings = [f"{plain(person['name'])} {format_rating(person['rating'])}" for person in rated]
+        highlights.append(_join_some(ratings, max_people=MAX_SHORT_PEOPLE))
     finding = section["finding"].lower()
     new = [fact for fact in section["facts"] if fact["label"].lower() not in finding]
     facts = format_facts(new, include_zeros=False, max_people=MAX_SHORT_PEOPLE)
@@ -203,19 +204,32 @@ def format_recommendation(recommendation: Document, *, layout: Layout, full: boo
 
 
 def format_facts(facts: Sequence[Document], *, include_zeros: bool = True, max_people: int = MAX_PEOPLE) -> list[str]:
-    """Return one line per label with the figures of the first people: `Messages: Asha 52, Rohan 48`.
+    """Return one line per label with the largest figures: `Messages: Asha 52, Rohan 48 and 3 more`.
 
-    Unless `include_zeros`, a label whose figures are all zero is left out.
+    Unless `include_zeros`, a label whose figures are all zero is left out. `max_people` figures or fewer stay in order.
     """
     labels = {fact["label"] for fact in facts if include_zeros or fact["value"]}
-    by_label: dict[str, list[str]] = {}
+    by_label: dict[str, list[Document]] = {}
     for fact in facts:
         if fact["label"] in labels:
-            figure = format_figure(fact["value"], unit=fact["unit"])
-            text = f"{plain(fact['person'])} {figure}" if fact["person"] else figure
             source = " (read)" if fact.get("source") == "read" else ""
-            by_label.setdefault(f"{plain(fact['label'])}{source}", []).append(text)
-    return [f"{label}: {', '.join(figures[:max_people])}" for label, figures in by_label.items()]
+            by_label.setdefault(f"{plain(fact['label'])}{source}", []).append(fact)
+    lines = []
+    for label, rows in by_label.items():
+        if len(rows) > max_people and not any(isinstance(fact["value"], str) for fact in rows):
+            rows.sort(key=lambda fact: (fact["person"] is None, -fact["value"]))
+        figures = []
+        for fact in rows:
+            figure = format_figure(fact["value"], unit=fact["unit"])
+            figures.append(f"{plain(fact['person'])} {figure}" if fact["person"] else figure)
+        lines.append(f"{label}: {_join_some(figures, max_people=max_people)}")
+    return lines
+
+
+def _join_some(parts: Sequence[str], *, max_people: int) -> str:
+    """Return the first parts, and how many are left out."""
+    rest = len(parts) - max_people
+    return ", ".join(parts[:max_people]) + (f" and {format_number(rest)} more" if rest > 0 else "")
 
 
 def format_figure(value: float | str, *, unit: str) -> str:

@@ -169,7 +169,24 @@ def test_a_rating_that_all_people_share_is_shown_once() -> None:
     section["people"] = [{"name": f"Guest {number}", "rating": "quick", "note": ""} for number in range(9)]
     assert "everybody quick" in text(insight)
     section["people"][8]["rating"] = "slow"
-    assert "Guest 0 quick, Guest 1 quick, Guest 2 quick, Guest 3 quick ·" in text(insight)
+    assert "Guest 0 quick, Guest 1 quick, Guest 2 quick, Guest 3 quick and 5 more ·" in " ".join(text(insight).split())
+
+
+def test_ratings_of_people_are_shown_if_anybody_is_rated_and_then_first() -> None:
+    insight = copy.deepcopy(INSIGHT)
+    section = insight["document"]["sections"][0]
+    section["people"] = [{"name": f"Guest {n}", "rating": "not_enough_data", "note": ""} for n in range(6)]
+    assert "Guest" not in text(insight)
+    section["people"][5]["rating"] = "slow"
+    assert "Guest 5 slow, Guest 0 not rated, Guest 1 not rated, Guest 2 not rated and 2 more" in " ".join(
+        text(insight).split()
+    )
+
+
+def test_of_many_figures_the_largest_are_shown() -> None:
+    facts = [{"label": "Messages", "person": f"Guest {n}", "value": n, "unit": "messages"} for n in range(3)]
+    assert formatting.format_facts(facts, max_people=2) == ["Messages: Guest 2 2, Guest 1 1 and 1 more"]
+    assert formatting.format_facts(facts, max_people=3) == ["Messages: Guest 0 0, Guest 1 1, Guest 2 2"]
 
 
 def test_an_insight_without_a_score_shows_none() -> None:
