@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from io import StringIO
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,13 +27,32 @@ from relivchats.accounts.tokens import digest
 from tests import exports, platforms
 from tests.conftest import StartCelery
 
-ROMANTIC = {
-    "communication_basics",
-    "emotional_intimacy",
-    "love_language",
-    "conflict_resolution",
-    "future_planning",
-    "playfulness_romance",
+INSIGHTS = {
+    "romantic": {
+        "communication_basics",
+        "emotional_intimacy",
+        "love_language",
+        "conflict_resolution",
+        "future_planning",
+        "playfulness_romance",
+    },
+    "friendship": {"friendship_trust_loyalty", "friendship_support_dynamics", "friendship_vitality"},
+    "family": {"family_dynamics", "family_emotional_climate", "family_conflict_patterns"},
+    "workplace": {"workplace_communication", "workplace_collaboration", "workplace_relationship_health"},
+}
+
+
+class Sample(NamedTuple):
+    people: list[str]
+    dialect: str
+    days: range
+
+
+EXPECTED = {
+    "romantic": Sample(["Rohan", "Asha"], "android-12h", range(110, 131)),
+    "friendship": Sample(["Nikhil", "Farhan"], "android-24h", range(60, 125)),
+    "family": Sample(["Ritika", "Aman", "Mummy", "Neha Bua", "Papa"], "ios-12h", range(60, 125)),
+    "workplace": Sample(["Leena", "Marcus", "Joy", "Tom"], "android-12h", range(60, 125)),
 }
 
 
@@ -62,24 +82,35 @@ def demo(*arguments: object, base_url: str, once: bool = True) -> Output:
     return Output(0, out.getvalue(), err.getvalue())
 
 
-def sample() -> list[Any]:
-    export = chat_exports.read(SAMPLES["romantic"].read_bytes())
+def sample(category: str = "romantic") -> list[Any]:
+    export = chat_exports.read(SAMPLES[category].read_bytes())
     messages = [message for batch in export.batches for message in batch.messages(export.participants)]
-    assert export.participants == ["Rohan", "Asha"]
+    assert export.participants == EXPECTED[category].people
+    assert export.dialect == EXPECTED[category].dialect
     assert not export.ambiguous_dates
     return messages
 
 
-def test_the_sample_is_a_chat_of_two_over_four_months() -> None:
-    messages = [message for message in sample() if message.kind != MessageKind.SYSTEM]
-    assert 350 <= len(messages) <= 450
-    assert 110 <= (messages[-1].sent_at - messages[0].sent_at).days <= 130
-    share = sum(message.sender == "Asha" for message in messages) / len(messages)
-    assert 0.4 < share < 0.6
+def test_every_category_has_a_sample() -> None:
+    assert set(SAMPLES) == set(INSIGHTS) == set(EXPECTED)
+    assert all(path.is_file() for path in SAMPLES.values())
 
 
-def test_the_sample_contains_every_kind_of_message() -> None:
-    messages = sample()
+@pytest.mark.parametrize("category", SAMPLES)
+def test_a_sample_is_a_chat_over_months_in_which_everybody_writes(category: str) -> None:
+    expected = EXPECTED[category]
+    messages = [message for message in sample(category) if message.kind != MessageKind.SYSTEM]
+    assert 250 <= len(messages) <= 450
+    assert (messages[-1].sent_at - messages[0].sent_at).days in expected.days
+    assert [message.sent_at for message in messages] == sorted(message.sent_at for message in messages)
+    written = Counter(message.sender for message in messages)
+    assert set(written) == set(expected.people)
+    assert min(written.values()) > 0.65 * len(messages) / len(expected.people)
+
+
+@pytest.mark.parametrize("category", SAMPLES)
+def test_a_sample_contains_every_kind_of_message(category: str) -> None:
+    messages = sample(category)
     assert {MessageKind.TEXT, MessageKind.MEDIA, MessageKind.DELETED, MessageKind.CALL, MessageKind.SYSTEM} <= {
         message.kind for message in messages
     }
@@ -87,35 +118,64 @@ def test_the_sample_contains_every_kind_of_message() -> None:
     assert any(message.edited for message in messages)
 
 
-def test_the_sample_names_no_real_address_or_number() -> None:
-    text = SAMPLES["romantic"].read_text(encoding="utf-8")
-    assert set(re.findall(r"https?://([^/\s]+)", text)) == {"example.org"}
-    assert not re.search(r"\w@\w|\d{7,}|\+\d", re.sub(r"https?://\S+", "", text))
+@pytest.mark.parametrize("category", SAMPLES)
+def test_a_sample_names_no_real_address_or_number(category: str) -> None:
+    text = SAMPLES[category].read_text(encoding="utf-8")
+    assert set(re.findall(r"https?://([^/\s]+)", text)) <= {"example.org"}
+    assert not re.search(r"\w@\w|\d{7,}|\+\d|www\.", re.sub(r"https?://\S+", "", text))
+
+
+def test_no_two_samples_share_a_sentence() -> None:
+    seen: dict[str, str] = {}
+    for category in SAMPLES:
+        for message in sample(category):
+            sentence = " ".join(re.findall(r"\w+", message.text.lower()))
+            if message.kind == MessageKind.TEXT and len(sentence.split()) > 4:
+                assert seen.setdefault(sentence, category) == category, sentence
+
+
+def check_insights(ran: Output, chat: Chat, *, category: str) -> list[tuple[str, str, str]]:
+    """Return the number, the sender and the first line of each quote, after comparing them with the sample."""
+    assert (ran.status, ran.err) == (0, "")
+    insights = Insight.objects.filter(chat=chat)
+    assert {(insight.insight_type_id, insight.status, insight.voided) for insight in insights} == {
+        (name, "completed", False) for name in INSIGHTS[category]
+    }
+    for insight in insights.select_related("insight_type"):
+        assert ran.out.count(insight.insight_type.title) >= 2, "when it finishes, and in the report"
+    people = "|".join(EXPECTED[category].people)
+    quotes = re.findall(rf"(?m)^    ┃ \d+ \w{{3}} \d{{4}} \d\d:\d\d #(\d+) ({people}): (.+)$", ran.out)
+    spoken = {message.number: message for message in sample(category)}
+    for number, sender, line in quotes:
+        message = spoken[int(number)]
+        assert message.sender == sender
+        assert " ".join(message.text.split()).startswith(" ".join(line.removesuffix("…").split()))
+    assert "sender, time and text are the same" in " ".join(ran.out.split())
+    return quotes
 
 
 @pytest.mark.django_db(transaction=True)
 def test_the_demo_shows_every_insight_with_quotes_from_the_chat(live_server: LiveServer, worker: StartCelery) -> None:
     worker()
     ran = demo(base_url=live_server.url)
-    assert (ran.status, ran.err) == (0, "")
-    insights = Insight.objects.filter(chat=Chat.objects.get())
-    assert {(insight.insight_type_id, insight.status) for insight in insights} == {
-        (name, "completed") for name in ROMANTIC
-    }
-    for insight in insights.select_related("insight_type"):
-        assert ran.out.count(insight.insight_type.title) >= 2, "when it finishes, and in the report"
-    quotes = re.findall(r"(?m)^    ┃ \d+ \w{3} 2025 \d\d:\d\d #(\d+) (Asha|Rohan): (.+)$", ran.out)
-    assert len(quotes) >= 20
-    spoken = {message.number: message for message in sample()}
-    for number, sender, line in quotes:
-        message = spoken[int(number)]
-        assert message.sender == sender
-        assert " ".join(message.text.split()).startswith(" ".join(line.removesuffix("…").split()))
-    assert "sender, time and text are the same" in " ".join(ran.out.split())
+    assert len(check_insights(ran, Chat.objects.get(), category="romantic")) >= 20
     assert "2 Jun 2025   Rohan wrote the first message of this chat." in ran.out
     assert "24 Jul 2025  Nobody wrote for 4 days. Then Asha wrote again." in ran.out
     assert "They cost 400 coins; 600 are left to spend." in ran.out
     assert "password" not in ran.out
+    assert audit() == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_demo_shows_every_insight_of_a_chosen_category(live_server: LiveServer, worker: StartCelery) -> None:
+    worker()
+    for category in ("friendship", "family", "workplace"):
+        ran = demo("--category", category, base_url=live_server.url)
+        quotes = check_insights(ran, Chat.objects.latest("created_at"), category=category)
+        assert {sender for _, sender, _ in quotes} == set(EXPECTED[category].people)
+        assert len(quotes) >= 20
+        assert "They cost 250 coins; 750 are left to spend." in ran.out
+        assert "everybody not rated" not in ran.out
     assert audit() == []
 
 
