@@ -95,12 +95,14 @@ def _summarize(brief: Brief, ranked: RankedSections, ratings: Mapping[str, Secti
     n_questions = sum(section.signal is not None and section.signal.ordered for section in brief.definition.sections)
     n_others = sum(section.needs_reading for section in brief.definition.sections)
     counted = f"Words and times of {brief.messages_total:,} messages were counted, not read."
-    if n_questions == 1:
-        rated = f"They {'answer' if ranked else 'do not answer'} the one question that counting can answer"
-        parts = [counted, f"{rated}{', so there is no score' if score is None else ''}."]
+    too_few = ": too few for a score"
+    if n_questions == 1 and not ranked:
+        rated, too_few = "They do not answer the one question that counting can answer", ", so there is no score"
+    elif n_questions == 1:
+        rated = "They answer the one question that counting can answer"
     else:
         rated = f"They answer {len(ranked) or 'none'} of {n_questions} questions"
-        parts = [counted, f"{rated}{': too few for a score' if score is None else ''}."]
+    parts = [counted, f"{rated}{too_few if score is None else ''}."]
     if n_others:
         parts.append(f"{n_others} more cannot be judged without an engine that reads the chat.")
     best = [section for position, section in weighted[:2] if position >= GOOD_POSITION]
