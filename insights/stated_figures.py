@@ -60,10 +60,12 @@ class _Token(NamedTuple):
 class _Allowed:
     """What may be stated. Days are (month, day). The year of a month is None where none is named.
 
+    `counts` are the figures that say how often something happens: three deadlines are no quarrel three times.
     `hours` are (hour, minute) of 24 hours, without a minute where none is named; `clocks` are written without am or pm.
     """
 
     figures: set[float] = field(default_factory=set)
+    counts: set[float] = field(default_factory=set)
     dates: set[str] = field(default_factory=set)
     days: set[tuple[int, int]] = field(default_factory=set)
     months: set[tuple[int | None, int]] = field(default_factory=set)
@@ -92,7 +94,9 @@ def states_only(
         return True
     allowed = _allow_sources(tuple(sources)).copy()
     _allow_times(allowed, times)
-    allowed.figures |= {float(number) for number in numbers if number not in allowed.years}
+    given = {float(number) for number in numbers if number not in allowed.years}
+    allowed.figures |= given
+    allowed.counts |= given
     index = 0
     while index < len(tokens):
         width = _match_time(tokens, index, allowed) or int(_is_known(tokens, index, allowed))
@@ -107,6 +111,8 @@ def _is_known(tokens: Sequence[_Token], index: int, allowed: _Allowed) -> bool:
     token = tokens[index]
     if token.kind == "clock":
         return "." in token.key and float(token.key) in allowed.figures
+    if _counts_times(tokens, index):
+        return token.value in allowed.counts
     if token.kind in {"number", "ordinary"}:
         return token.value in allowed.figures or (token.kind == "ordinary" and not _counts(tokens, index))
     return token.kind in _WORDS
@@ -198,6 +204,13 @@ def _counts(tokens: Sequence[_Token], index: int) -> bool:
     return after in _GRAMMAR["times"] or (token.value > 1 and after in _GRAMMAR["units"]) or is_limited
 
 
+def _counts_times(tokens: Sequence[_Token], index: int) -> bool:
+    """Return whether a number says how often something happens: three times, for the third time, thrice."""
+    token = tokens[index]
+    after = tokens[index + 1].key if index + 1 < len(tokens) else ""
+    return token.kind in {"number", "ordinary"} and (after in _GRAMMAR["times"] or token.key in _GRAMMAR["how_often"])
+
+
 def _allow_times(allowed: _Allowed, times: Iterable[datetime]) -> None:
     for at in times:
         allowed.dates.add(f"{at:%Y-%m-%d}")
@@ -221,6 +234,8 @@ def _allow_sources(sources: tuple[str, ...]) -> _Allowed:
             before, after = tokens[max(0, index - 2) : index], tokens[index + 1 : index + 3]
             if token.kind in {"number", "ordinary"}:
                 allowed.figures.add(token.value)
+                if _counts_times(tokens, index):
+                    allowed.counts.add(token.value)
                 if token.value in range(1, 13):
                     hour = int(token.value) % 12
                     allowed.hours |= {(hour, None), (hour + 12, None)}

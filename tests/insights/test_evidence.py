@@ -228,6 +228,13 @@ def test_a_date_or_a_count_of_a_message_may_be_written_in_another_way(source: st
     assert not is_supported(text, quotable=["see you"], names=[], times=[AT])
 
 
+@pytest.mark.parametrize("count", ["thrice", "three times", "3 times", "for the third time"])
+def test_a_number_of_something_else_is_no_count_of_times(count: str) -> None:
+    sentence = f"It is said {count}."
+    assert not is_supported(sentence, quotable=["three deadlines this week"], names=[], times=[AT])
+    assert is_supported(sentence, quotable=["you said that 3 times"], names=[], times=[AT])
+
+
 def test_a_part_of_a_number_of_a_message_is_no_figure_of_its_own() -> None:
     assert not is_supported("It is said a hundred times.", quotable=["five hundred rupees"], names=[], times=[AT])
 
