@@ -42,7 +42,13 @@ JOB_MODULES: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "insights/settlement.py": (_RECOVERY, _JOBS),
     "insights/dispatch.py": ((*_JOBS, "-k", "dispatch"), _JOBS, _READINGS),
     "insights/generation.py": (_RECOVERY, _JOBS, ("tests/insights/test_read_jobs.py",)),
-    "insights/recovery.py": (_RECOVERY, _JOBS, _READINGS, ("tests/api/test_questions.py",)),
+    "insights/recovery.py": (
+        _RECOVERY,
+        _JOBS,
+        _READINGS,
+        ("tests/api/test_questions.py",),
+        ("tests/insights/test_read_jobs.py",),
+    ),
     "insights/unlocking.py": (_UNLOCKS, ("tests/api/test_insights.py",)),
 }
 

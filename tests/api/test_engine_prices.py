@@ -59,7 +59,7 @@ def test_a_quote_an_unlock_and_a_retry_cost_the_price_of_the_engine(make_person:
 )
 def test_staff_cannot_enter_a_wrong_price(prices: object) -> None:
     category = Category.objects.get(pk="romantic")
-    category.engine_prices = prices  # type: ignore[assignment]
+    category.engine_prices = prices
     with pytest.raises(ValidationError, match="engine_prices"):
         category.full_clean()
 

@@ -15,7 +15,7 @@ from insights import briefs, document, safety
 from insights.claims import Claim
 from insights.engines.base import Brief, Conversation, EngineRefused, EngineUnavailable, SectionBrief, UnusableAnswer
 from insights.engines.client import ModelAnswer, ModelRequest
-from insights.engines.model_engine import ModelEngine, _Usage
+from insights.engines.model_engine import ModelEngine, Usage
 from insights.episodes import Episode, MonthRead, Reading, Relationship, Tone, Window
 from insights.figures import FIGURES, SectionCounts, select_speakers
 from insights.scales import NOT_ENOUGH_DATA
@@ -167,7 +167,7 @@ def test_claims_are_verified_in_calls_that_fit_into_the_context(write_tokens: in
     brief = make_read_brief(NAME, QUARRELS, times=40)
     written = [Claim(KEY, "P1 waits.", "", episode.shows, 0) for episode in list_episodes(brief)]
     engine, client = make_engine(confirm_all, write_tokens=write_tokens)
-    verified = engine._verify(brief, written, _Usage({}))
+    verified = engine._verify(brief, written, Usage({}))
     assert len(verified.confirmed) == len(written), "each claim got the verdict on it"
     sizes = [count_text_tokens(request.content) for request in client.requests]
     assert max(sizes) <= write_tokens
@@ -186,7 +186,7 @@ def test_of_several_calls_each_verdict_is_about_its_own_claim() -> None:
         return json.dumps(answer)
 
     engine, client = make_engine(refute_the_ninth, write_tokens=400)
-    verified = engine._verify(brief, written, _Usage({}))
+    verified = engine._verify(brief, written, Usage({}))
     assert len(client.requests) > 3
     assert [claim.sentence for claim in verified.refuted] == ["Sentence 9 of P1."]
 

@@ -213,7 +213,11 @@ def test_the_relationship_of_a_chat_is_known_without_opening_what_was_read(
         unlocking.unlock(user=person, chat=chat, type_ids=["love_language"])
 
 
-def test_a_job_past_its_deadline_says_what_it_waited_for(engine: FakeWriter, person: User, chat: Chat) -> None:
+def test_a_job_past_its_deadline_says_what_it_waited_for(
+    engine: FakeWriter, person: User, chat: Chat, make_chat: Callable[..., Chat]
+) -> None:
+    other = make_chat(person, messages=60, searchable=False)
+    ChatReading.objects.create(chat=other, engine="other", model="other", version=1, error_code="other")
     job = unlocking.unlock(user=person, chat=chat, type_ids=["communication_basics", "love_language"]).job
     ChatReading.objects.filter(chat=chat).update(error_code="invalid_key")
     job.insights.filter(insight_type="love_language").update(error_code="rate_limited")
