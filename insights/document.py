@@ -88,7 +88,8 @@ def build_document(*, brief: Brief, draft: Draft, provenance: Mapping[str, Any])
 def says_nothing(document: Mapping[str, Any]) -> bool:
     """Return whether a document rates nothing and, if the chat was read, quotes nothing: nobody pays for that."""
     sections = document["sections"]
-    rated = any(section["rating"] not in (None, NOT_ENOUGH_DATA) for section in sections)
+    ratings = [row["rating"] for section in sections for row in (section, *section["people"])]
+    rated = any(rating not in (None, NOT_ENOUGH_DATA) for rating in ratings)
     was_read = document["provenance"]["method"] == "read"
     return not rated and not (was_read and any(section["evidence"] for section in sections))
 
