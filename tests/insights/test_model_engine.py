@@ -500,3 +500,12 @@ def test_what_is_said_next_to_a_danger_is_quoted_nowhere() -> None:
     brief = make_read_brief(NAME, QUARRELS, times=8)
     brief = replace(brief, concerns={"violence": 1}, concerning=frozenset({12}))
     assert not quoted_numbers(write(brief, claims_of(NAME))) & set(range(2, 23))
+
+
+def test_a_name_that_is_in_the_conversation_may_be_in_a_sentence_about_it() -> None:
+    talk = [(0, "Netflix again tonight?"), (1, "You promised to be home two hours ago"), (0, "Fine. Eat alone then.")]
+    brief = make_read_brief(NAME, [("conflict", talk)], times=4)
+    answer = claims_of(NAME, conflict_presence=[claim("P2 waits while P1 thinks of Netflix.", 2, 3)])
+    assert "Netflix" in section_of(write(brief, answer), "conflict_presence")["finding"]
+    answer = claims_of(NAME, conflict_presence=[claim("P2 waits while P1 thinks of Spotify.", 2, 3)])
+    assert "Spotify" not in section_of(write(brief, answer), "conflict_presence")["finding"]
