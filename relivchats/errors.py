@@ -42,3 +42,15 @@ class Conflict(DomainError):
     """The request conflicts with the current state (409)."""
 
     code, status, title = "ERR_2001", 409, "Conflict"
+
+
+class RequestTimeout(DomainError):
+    """The body arrives too slowly (408)."""
+
+    code, status, title = "ERR_1001", 408, "The request arrives too slowly"
+
+
+class ServiceBusy(DomainError):
+    """Too many large requests arrive at once (503)."""
+
+    code, status, title = "ERR_2002", 503, "The service is busy"

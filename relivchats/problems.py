@@ -108,7 +108,7 @@ def problem_response(exception: Exception, context: Mapping[str, Any]) -> HttpRe
     Return None for an unexpected exception: Django logs it and calls `server_error`.
     """
     if isinstance(exception, DomainError):
-        return _refusal(exception)
+        return refusal_response(exception)
     if isinstance(exception, Http404):
         exception = exceptions.NotFound()
     elif isinstance(exception, PermissionDenied):
@@ -127,7 +127,8 @@ def problem_response(exception: Exception, context: Mapping[str, Any]) -> HttpRe
     return None
 
 
-def _refusal(error: DomainError) -> HttpResponse:
+def refusal_response(error: DomainError) -> HttpResponse:
+    """Return the problem document of a refusal."""
     kind = ProblemKind(error.slug, error.code, error.title, error.detail)
     response = _problem(kind, status=error.status, detail=error.detail, extra=error.extra)
     _set_retry_after(response, error)
@@ -211,7 +212,7 @@ class RefusalMiddleware:
         if not isinstance(exception, DomainError):
             return None
         if _is_api(request):
-            return _refusal(exception)
+            return refusal_response(exception)
         response = render(request, "refused.html", {"refusal": exception}, status=exception.status)
         _set_retry_after(response, exception)
         return response
@@ -221,7 +222,7 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponseBase:
     """Return the response to a malformed request."""
     if not _is_api(request):
         return defaults.bad_request(request, exception)
-    return _refusal(
+    return refusal_response(
         BadRequest("Something in the request's headers, form or address is malformed. Check how it is sent.")
     )
 
@@ -245,12 +246,12 @@ def server_error(request: HttpRequest) -> HttpResponseBase:
     if not _is_api(request):
         return defaults.server_error(request)
     if isinstance(sys.exc_info()[1], OperationalError | InterfaceError):
-        return _refusal(
+        return refusal_response(
             DatabaseUnavailable(
                 "The database did not answer in time. Try again in a few seconds.",
                 retry_after_seconds=DATABASE_RETRY_SECONDS,
             )
         )
-    return _refusal(
+    return refusal_response(
         Unexpected("This is our fault. Try again. If it happens again, write to us and include the request_id.")
     )

@@ -12,22 +12,21 @@ import sys
 
 QUEUES = "insights,indexing,upkeep"
 #: Threads of a worker besides one for each insight and one for each chat reading that may run at the same time.
-OTHER_THREADS = 8
+OTHER_THREADS = 12
 DEFAULT_INSIGHT_THREADS = 8
 
 
 def web(*, host: str, port: int, workers: int = 1, kill_timeout_seconds: int = 10) -> list[str]:
     """Return the arguments of `python -m` for the web server. A stop waits `kill_timeout_seconds` for open requests."""
     options = {
-        "--interface": "wsgi",
+        "--interface": "asginl",
         "--host": host,
         "--port": port,
         "--workers": workers,
-        "--blocking-threads": 8,
         "--workers-kill-timeout": kill_timeout_seconds,
     }
     words = [str(word) for option in options.items() for word in option]
-    return ["granian", *words, "--no-ws", "relivchats.wsgi:application"]
+    return ["granian", *words, "--no-ws", "relivchats.asgi:application"]
 
 
 def worker() -> list[str]:

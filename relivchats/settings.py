@@ -107,7 +107,7 @@ TIME_ZONE = "UTC"
 LANGUAGE_CODE = "en"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
-# Database. Only the web server has a connection pool (see wsgi.py); workers and commands close their connections.
+# Database. Only the web server has a connection pool (see asgi.py); workers and commands close their connections.
 
 DATABASE_POOL_SIZE = read("DATABASE_POOL_SIZE", whole, default=0, least=0)
 STATEMENT_TIMEOUT_SECONDS = read("STATEMENT_TIMEOUT_SECONDS", whole, default=60, least=1)

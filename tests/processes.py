@@ -15,10 +15,10 @@ from urllib.parse import urlsplit, urlunsplit
 import psutil
 import redis
 
-from relivchats import embedded
+from relivchats import embedded, serve
 from relivchats.liveness import has_heartbeat
 from relivchats.serve import QUEUES
-from relivchats.servers import Server
+from relivchats.servers import Server, connects, free_port
 from relivchats.supervisor import Child, tail
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -106,6 +106,27 @@ def start_celery(
         stop_signals=[(signal.SIGCONT, 0), (signal.SIGTERM, PATIENCE_SECONDS)],
     )
     return RunningProcess(child, kind=kind)
+
+
+@contextlib.contextmanager
+def serving_web(directory: Path, *, database: str, **environment: str) -> Iterator[int]:
+    """Run the web server on the test database, as `./dev up` does. Yield its port."""
+    port = free_port()
+    child = Child(
+        name="web",
+        command=[sys.executable, "-m", *serve.web(host="127.0.0.1", port=port, kill_timeout_seconds=5)],
+        run=directory,
+        log=directory / f"web-{port}.log",
+        environment={**os.environ, "DATABASE_URL": database_url(database), "PYTHONUNBUFFERED": "1", **environment},
+        cwd=REPOSITORY,
+        stop_signals=[(signal.SIGTERM, PATIENCE_SECONDS)],
+    )
+    child.start()
+    try:
+        eventually(lambda: connects(port), because=lambda: tail(child.log, lines=30))
+        yield port
+    finally:
+        child.stop()
 
 
 @dataclass(frozen=True)

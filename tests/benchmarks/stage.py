@@ -66,12 +66,12 @@ class Web(NamedTuple):
 @contextlib.contextmanager
 def web() -> Iterator[Web]:
     """Run one web process with the options of `./dev up`."""
+    from relivchats import serve
     from relivchats.servers import connects, free_port
     from tests.processes import eventually
 
     port = free_port()
-    options = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1", "--blocking-threads", "8", "--no-ws"]
-    command = [sys.executable, "-m", "granian", "--interface", "wsgi", *options, "relivchats.wsgi:application"]
+    command = [sys.executable, "-m", *serve.web(host="127.0.0.1", port=port)]
     with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.DEVNULL) as child:
         try:
             eventually(lambda: connects(port), because=lambda: "the web process did not start")
