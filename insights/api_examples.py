@@ -368,3 +368,10 @@ RAG_ANSWER = {
     "sources": _CITED,
 }
 OPEN_RAG_ANSWER = {**RAG_ANSWER, "status": "answering", "outcome": "", "answer": None, "sources": []}
+
+PROGRESS_EVENT = 'event: progress\ndata: {"step": "reading", "messages_read": 164}\n\n'
+EVENTS = (
+    PROGRESS_EVENT
+    + 'event: claim\ndata: {"sentence": "Asha and Ravi decided to move to Pune in August.", "messages": […]}\n\n'
+    + 'event: done\ndata: {"status": "answered", …}\n\n'
+)

@@ -17,11 +17,13 @@ class InsightsConfig(AppConfig):
     verbose_name = "Insights"
 
     def ready(self) -> None:
-        """Register invariants, the handler of overdue reservations, and what every migrate writes."""
+        """Register invariants, the handler of overdue reservations, what is followed, and what every migrate writes."""
         from billing.reservations import register_overdue_handler
-        from insights import audit, recovery, signals  # noqa: F401
+        from insights import audit, questions, recovery, signals  # noqa: F401
+        from relivchats import following
 
         register_overdue_handler(recovery.recover_reservation)
+        following.register(questions.SOURCE, questions.list_progress)
         post_migrate.connect(load_catalogue, sender=self, dispatch_uid="insights.load_catalogue")
         post_migrate.connect(record_prompts, sender=self, dispatch_uid="insights.record_prompts")
 

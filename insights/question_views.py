@@ -12,6 +12,7 @@ from django.db.models import QuerySet
 from django.urls import reverse
 from drf_spectacular.utils import OpenApiExample, extend_schema
 from rest_framework.generics import ListAPIView
+from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -26,11 +27,11 @@ from insights.question_serializers import (
     RagAnswerSerializer,
     RagQuerySerializer,
 )
-from relivchats import idempotency, throttling
+from relivchats import following, idempotency, throttling
 from relivchats.errors import NotFound
 from relivchats.idempotency import idempotent
 from relivchats.openapi import example, problems
-from relivchats.rest import Pages, authenticated_user, parse_body
+from relivchats.rest import LineRenderer, Pages, authenticated_user, parse_body
 from relivchats.throttling import limited
 
 #: The Retry-After of an open question, in seconds.
@@ -39,6 +40,9 @@ POLL_SECONDS = 2
 #: occupies one of the process's few threads.
 MAX_WAITING = 3
 _waiting = threading.BoundedSemaphore(MAX_WAITING)
+#: How long after its deadline a question may be failed by recovery.
+_SETTLING_SECONDS = 20
+_SERIALIZERS = {"ask": AskedQuestionSerializer, "rag": RagAnswerSerializer}
 _FIRST_LOOK_SECONDS, _LAST_LOOK_SECONDS = 0.05, 0.5
 
 _DESCRIPTION = (
@@ -46,7 +50,9 @@ _DESCRIPTION = (
     " messages do not contain the answer, `outcome` is `not_in_chat`. With the engine `local`, nothing is read or"
     " judged: `outcome` is `searched`, and the best conversations are returned.\n\n"
     "The response is 200 with the answer, or 202 if it takes longer: then read the question under `Location` until its"
-    " `status` is `answered` or `failed`. Free unless the operator sets a price; only an answer costs coins."
+    " `status` is `answered` or `failed`. With `Accept: text/event-stream`, the response is a stream of events:"
+    " `progress` (`step`, `messages_read`), a `claim` for each verified sentence, then `done` with the question, or"
+    " `error` with a problem document. Free unless the operator sets a price; only an answer costs coins."
 )
 _ERRORS: dict[str, str] = {
     "_402": "An answer costs coins, and too few are free to spend.",
@@ -81,13 +87,42 @@ def _get_own_question(request: Request, question_id: UUID) -> ChatQuestion:
     return question
 
 
+def _event_example(value: str, *, status: int = 200) -> OpenApiExample:
+    return OpenApiExample(
+        "As events", value=value, response_only=True, status_codes=[str(status)], media_type="text/event-stream"
+    )
+
+
+class EventStreamRenderer(BaseRenderer):
+    """Server-sent events: one `claim` for each verified sentence of an answer, then `done` with the whole question."""
+
+    media_type = "text/event-stream"
+    format = "events"
+    charset = "utf-8"
+
+    def render(self, data: Any, accepted_media_type: Any = None, renderer_context: Any = None) -> bytes:
+        """Return the events of a question; of an open one, its progress."""
+        json = JSONRenderer()
+
+        def event(name: str, content: Any) -> bytes:
+            return f"event: {name}\ndata: ".encode() + json.render(content) + b"\n\n"
+
+        answer = data.get("answer")
+        if data.get("status") not in (ChatQuestion.Status.ANSWERED, ChatQuestion.Status.FAILED):
+            return event("progress", {name: data[name] for name in ("step", "messages_read") if name in data})
+        claims = answer["claims"] if isinstance(answer, dict) else ()
+        return b"".join([*(event("claim", claim) for claim in claims), event("done", data)])
+
+
 def _ask(request: Request, chat: Chat, *, text: str, language: str, conversation: UUID | None) -> ChatQuestion:
-    """Ask, wait for the answer, and return the question. Raise its failure."""
+    """Ask, wait for the answer unless the server does, and return the question. Raise its failure."""
     unlocking.check_language(language)
     questions.require_answerable(chat)
     asked = questions.ask(
         user=authenticated_user(request), chat=chat, text=text, language=language, conversation=conversation
     )
+    if following.can_follow(request._request):
+        return asked
     question = _wait_for(asked)
     if question.status == ChatQuestion.Status.FAILED:
         questions.raise_failure(question)
@@ -115,16 +150,26 @@ def _is_open(asked: ChatQuestion) -> bool:
     return ChatQuestion.objects.open().filter(pk=asked.pk).exists()
 
 
-def _respond(question: ChatQuestion, body: Any) -> Response:
-    """Return 200 with an answered question, or 202 with an open one and where to find it."""
+def _respond(request: Request, question: ChatQuestion, *, purpose: str) -> Response:
+    """Return 200 with an answered question, or 202 with an open one and where to find it.
+
+    If the server can wait, it follows the question: `purpose` says what its repeated request gets.
+    """
+    body = _SERIALIZERS[purpose](question).data
     if not question.is_open:
         return Response(body)
     location = reverse("question", kwargs={"chat_id": question.chat_id, "question_id": question.pk})
-    return Response(body, status=202, headers={"Location": location, "Retry-After": str(POLL_SECONDS)})
+    response = Response(body, status=202, headers={"Location": location, "Retry-After": str(POLL_SECONDS)})
+    if following.can_follow(request._request):
+        seconds = settings.ASK_TIMEOUT_SECONDS + _SETTLING_SECONDS
+        following.follow(response, source=questions.SOURCE, row_id=question.pk, seconds=seconds, purpose=purpose)
+    return response
 
 
 class AskView(APIView):
     """POST /api/chats/{id}/ask: a question about a chat."""
+
+    renderer_classes = [LineRenderer, EventStreamRenderer]
 
     @extend_schema(
         operation_id="ask_chat",
@@ -142,6 +187,8 @@ class AskView(APIView):
             OpenApiExample("A question", value={"question": "Where did we want to move to?"}, request_only=True),
             example("An answer", api_examples.ANSWERED_QUESTION),
             example("Not answered yet", api_examples.OPEN_QUESTION, status=202),
+            _event_example(api_examples.EVENTS),
+            _event_example(api_examples.PROGRESS_EVENT, status=202),
         ],
     )
     @limited("asks", setting="ASKS_PER_MINUTE")
@@ -159,11 +206,13 @@ class AskView(APIView):
             language=values["language"],
             conversation=values.get("conversation"),
         )
-        return _respond(question, AskedQuestionSerializer(question).data)
+        return _respond(request, question, purpose="ask")
 
 
 class RagQueryView(APIView):
     """POST /api/rag/query: the same, for clients of the original API."""
+
+    renderer_classes = [LineRenderer, EventStreamRenderer]
 
     @extend_schema(
         operation_id="rag_query",
@@ -186,6 +235,8 @@ class RagQueryView(APIView):
             ),
             example("An answer", api_examples.RAG_ANSWER),
             example("Not answered yet", api_examples.OPEN_RAG_ANSWER, status=202),
+            _event_example(api_examples.EVENTS),
+            _event_example(api_examples.PROGRESS_EVENT, status=202),
         ],
     )
     @limited("asks", setting="ASKS_PER_MINUTE")
@@ -202,7 +253,7 @@ class RagQueryView(APIView):
             language=values["language"],
             conversation=values.get("conversation_id"),
         )
-        return _respond(question, RagAnswerSerializer(question).data)
+        return _respond(request, question, purpose="rag")
 
 
 class QuestionListView(ListAPIView[ChatQuestion]):
@@ -253,19 +304,26 @@ class QuestionListView(ListAPIView[ChatQuestion]):
 class QuestionDetailView(APIView):
     """GET and DELETE /api/chats/{id}/questions/{question_id}."""
 
+    renderer_classes = [LineRenderer, EventStreamRenderer]
+
     @extend_schema(
         operation_id="get_question",
         tags=["questions"],
         summary="A question and its answer",
         description="While the question is open, `step` says what is done now, and Retry-After when to ask again.",
         responses={200: AskedQuestionSerializer, **problems(401, 404)},
-        examples=[example("An answer", api_examples.ANSWERED_QUESTION)],
+        examples=[example("An answer", api_examples.ANSWERED_QUESTION), _event_example(api_examples.EVENTS)],
     )
     def get(self, request: Request, chat_id: UUID, question_id: UUID) -> Response:
         """Return the question."""
         question = _find(request, chat_id, question_id).select_related("chat").first()
         if question is None:
             raise NotFound("There is no such question in this chat.")
+        if purpose := following.followed(request._request):
+            # The end of a request that waited: it fails as the question did.
+            if question.status == ChatQuestion.Status.FAILED:
+                questions.raise_failure(question)
+            return Response(_SERIALIZERS[purpose](question).data)
         headers = {"Retry-After": str(POLL_SECONDS)} if question.is_open else {}
         return Response(AskedQuestionSerializer(question).data, headers=headers)
 

@@ -9,7 +9,7 @@ Lock order: chat, job, question, reservation, wallet. settlement.py has the orde
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -28,6 +28,7 @@ from insights.question_models import ChatQuestion
 from relivchats import clock
 from relivchats.accounts.models import User
 from relivchats.errors import DomainError, NotFound
+from relivchats.following import Progress
 from relivchats.leases import LeaseQueue, LeaseRenewer
 from relivchats.wakeups import CoalescingThread
 
@@ -39,6 +40,8 @@ INDEXING_RETRY_SECONDS = 5
 RETRY_SECONDS = 30
 #: Questions that are answered at once, over all workers.
 MAX_CONCURRENT = 4
+#: The name of questions for requests that follow them (relivchats/following.py).
+SOURCE = "questions"
 NOT_SEARCHABLE = "chat_not_searchable"
 
 queue = LeaseQueue(
@@ -197,3 +200,12 @@ def lock(rows: QuerySet[ChatQuestion]) -> QuerySet[ChatQuestion]:
     """Return the questions, which are locked when they are read, with their reservations."""
     # Of a worker and recovery or a deletion, the first one settles the coins.
     return rows.select_for_update(of=("self",)).select_related("reservation").order_by("pk")
+
+
+def list_progress(question_ids: Collection[UUID]) -> dict[UUID, Progress]:
+    """Return what those who wait for questions are shown, by question."""
+    rows = ChatQuestion.objects.filter(pk__in=question_ids).values_list("pk", "status", "step", "messages_read")
+    return {
+        pk: Progress({"step": step, "messages_read": messages_read}, is_finished=status not in ChatQuestion.OPEN)
+        for pk, status, step, messages_read in rows
+    }
