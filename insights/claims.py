@@ -75,31 +75,41 @@ def check_claims(brief: Brief, claims: Sequence[Claim]) -> list[Claim]:
         if not numbers or (claim.section, numbers, claim.person) in cited or not claim.sentence.strip():
             continue
         messages = [shown[number] for number in numbers]
-        if is_supported_claim(brief, claim.sentence, messages):
+        around = [part.messages for part in entry.conversations if not set(numbers).isdisjoint(part.numbers)]
+        if is_supported_claim(brief, claim.sentence, messages, around=[each for part in around for each in part]):
             context = claim.context if is_supported_claim(brief, claim.context, messages) else ""
             cited.add((claim.section, numbers, claim.person))
             kept.append(replace(claim, numbers=numbers, context=context.strip()))
     return kept
 
 
-def is_supported_claim(brief: Brief, text: str, messages: Sequence[ShownMessage]) -> bool:
-    """Return whether the messages have everything that the text names.
+def is_supported_claim(
+    brief: Brief, text: str, messages: Sequence[ShownMessage], *, around: Sequence[ShownMessage] = ()
+) -> bool:
+    """Return whether the messages have everything that the text says, and they or those around them all names in it.
 
     What was counted is shown as facts. A sentence may not repeat it: "they quarrel 47 times" is not supported by 47
     questions.
     """
-    return is_supported_by(text, messages, people=brief.people, language=brief.language)
+    return is_supported_by(text, messages, people=brief.people, language=brief.language, around=around)
 
 
-def is_supported_by(text: str, messages: Sequence[ShownMessage], *, people: Sequence[str], language: str) -> bool:
+def is_supported_by(
+    text: str,
+    messages: Sequence[ShownMessage],
+    *,
+    people: Sequence[str],
+    language: str,
+    around: Sequence[ShownMessage] = (),
+) -> bool:
     """Return whether the messages have everything that a text in this language names. See `is_supported_claim`."""
     return is_supported(
         text,
         quotable=[message.text for message in messages],
-        numbers={message.sent_at.year for message in messages},
         names=people,
         language=language,
         times=[message.sent_at for message in messages],
+        context=[message.text for message in around],
     )
 
 

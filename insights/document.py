@@ -35,6 +35,7 @@ from insights.validation import InvalidData
 SHORT_CHAT_MESSAGES = 200
 #: Messages before and after one that speaks of danger that are not quoted.
 NEAR_DANGER = 10
+NOTHING_TO_SAY = "There is too little of this in the chat to say something, so this insight costs nothing."
 TOO_LITTLE = "Too few messages of this chat speak of this to rate it."
 
 
@@ -64,7 +65,7 @@ def build_document(*, brief: Brief, draft: Draft, provenance: Mapping[str, Any])
     if brief.concerns:
         # The pointer to help comes first. Next to a danger, a grade for the whole would mislead.
         score, summary = None, f"{safety.NOTICE} {safety.WITHHELD if brief.withheld else summary}"
-    document = {
+    document: dict[str, Any] = {
         "schema_version": document_models.SCHEMA_VERSION,
         "overall": {"score": score, "rating": brief.definition.overall.rate(score), "summary": summary},
         "sections": sections,
@@ -78,6 +79,8 @@ def build_document(*, brief: Brief, draft: Draft, provenance: Mapping[str, Any])
         },
         "language": draft.language or brief.language,
     }
+    if says_nothing(document) and not brief.concerns:
+        document["overall"]["summary"] = f"{summary} {NOTHING_TO_SAY}".strip()
     try:
         document_models.validate(document, brief.definition)
     except InvalidData as error:

@@ -37,7 +37,7 @@ _CLAIMS_LOCK = 0x52656C6976
 class GeneratedInsight:
     """A sealed document, the draft that it was made from, and the chat's last message number at that time.
 
-    `voided`: sections are withheld because somebody may be in danger, so the insight is not charged.
+    `voided`: ratings are withheld because somebody may be in danger, or there are none, so it is not charged.
     """
 
     sealed_document: bytes
@@ -128,10 +128,10 @@ def _generate(lease: Lease, engine: Engine) -> GeneratedInsight:
         "milliseconds": _milliseconds_since(started),
     }
     finished = document.build_document(brief=brief, draft=draft, provenance=provenance)
-    if document.says_nothing(finished) and not brief.withheld:
-        raise EngineRefused("nothing_found")
+    # Nobody pays for an insight that withholds its ratings, or has none.
+    voided = bool(brief.withheld) or document.says_nothing(finished)
     sealed = key.seal(orjson.dumps(finished), context=context)
-    return GeneratedInsight(sealed, draft, up_to_message=chat.line_count, voided=bool(brief.withheld))
+    return GeneratedInsight(sealed, draft, up_to_message=chat.line_count, voided=voided)
 
 
 @transaction.atomic

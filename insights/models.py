@@ -310,7 +310,7 @@ class Insight(models.Model):
         default=False,
         db_default=False,
         editable=False,
-        help_text="Delivered but not charged: it withholds its ratings because somebody may be in danger.",
+        help_text="Delivered but not charged: it has no rating, or withholds them next to a danger.",
     )
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 

@@ -95,7 +95,7 @@ class InsightStateSerializer(serializers.ModelSerializer[Insight]):
                 "help_text": "Its part of the coins: charged when it is completed, released if it fails or is voided."
             },
             "voided": {
-                "help_text": "Whether it was delivered but not charged, because it withholds ratings next to a danger."
+                "help_text": "Whether it was not charged: it has no rating, or withholds ratings next to a danger."
             },
             "error_code": {"help_text": "Why it failed, or why it is being retried."},
         }

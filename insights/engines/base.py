@@ -67,6 +67,11 @@ class Conversation:
 
     messages: tuple[ShownMessage, ...]
 
+    @property
+    def numbers(self) -> frozenset[int]:
+        """The numbers of the messages."""
+        return frozenset(message.number for message in self.messages)
+
 
 @dataclass(frozen=True, slots=True)
 class Fact:

@@ -41,7 +41,7 @@ class Migration(migrations.Migration):
                 db_default=False,
                 default=False,
                 editable=False,
-                help_text="Delivered but not charged: it withholds its ratings because somebody may be in danger.",
+                help_text="Delivered but not charged: it has no rating, or withholds them next to a danger.",
             ),
         ),
         migrations.AddField(
