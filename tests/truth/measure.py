@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from insights import safety
 from insights.definition import Definition, Section
+from insights.document import NOTHING_TO_SAY
 from insights.scales import NOT_ENOUGH_DATA
 from tests.truth import material
 from tests.truth.ground_truth import GroundTruth, Planted
@@ -339,6 +340,12 @@ def _list_texts(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield "recommendations", recommendation[name]
 
 
+_ABOUT_THE_METHOD = re.compile(
+    r"\b(counted|counts|read|judged?|rated?|14416|112|danger|help"
+    r"|answer \w+ of \d+ questions|answer the one question)\b"
+)
+
+
 def find_unsupported_sentences(type_id: str, document: Mapping[str, Any]) -> Iterator[FalseStatement]:
     """Yield the sentences of the summary that are in no section that has a rating or a quote."""
     supported = ""
@@ -346,7 +353,7 @@ def find_unsupported_sentences(type_id: str, document: Mapping[str, Any]) -> Ite
         if is_rated(written) or written["evidence"]:
             texts = [written["finding"], *(person["note"] for person in written["people"])]
             supported += " ".join(material.normalize(text) for text in texts) + " "
-    for sentence in _SENTENCE_END.split(document["overall"]["summary"]):
+    for sentence in _SENTENCE_END.split(document["overall"]["summary"].removesuffix(NOTHING_TO_SAY)):
         words = material.normalize(sentence)
         if words and words not in supported and not _is_about_the_method(sentence):
             yield FalseStatement(type_id, "overall", "a summary that no section supports", sentence)
@@ -354,11 +361,7 @@ def find_unsupported_sentences(type_id: str, document: Mapping[str, Any]) -> Ite
 
 def _is_about_the_method(sentence: str) -> bool:
     """Return whether a sentence says how much was read or counted, or points to help, and nothing about the people."""
-    return bool(
-        re.search(
-            r"\b(counted|counts|read|judged?|rated?|14416|112|danger|help|answer \w+ of \d+ questions)\b", sentence
-        )
-    )
+    return bool(_ABOUT_THE_METHOD.search(sentence))
 
 
 Outcome = Literal["right", "tied", "wrong", "unrated_pairs", "missing_pairs"]
