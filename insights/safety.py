@@ -65,7 +65,7 @@ def find_concerns(text: str) -> set[str]:
     """
     joined = _join(_tokenize(text))
     # Most texts have no sign, and need no look at their sentences.
-    if not _ANY_SIGN.search(joined) or _HARMLESS_MESSAGE.search(joined):
+    if not _compile_once(_CONCERN_WORDINGS).search(joined) or _HARMLESS_MESSAGE.search(joined):
         return set()
     kinds: set[str] = set()
     for sentence in _END_OF_SENTENCE.split(joined):
@@ -111,6 +111,7 @@ def _find_patterns(token: str) -> tuple[re.Pattern[str], ...]:
     return (*patterns, _compile_once(_WORDINGS_BY_WORD[token])) if token in _WORDINGS_BY_WORD else tuple(patterns)
 
 
+# When they are used: compiling all of them takes a tenth of a second, and most processes search no text.
 @cache
 def _compile_once(wordings: tuple[str, ...]) -> re.Pattern[str]:
     return _compile(wordings)
@@ -129,7 +130,7 @@ def _find_in_sentence(tokens: Tokens) -> set[str]:
             rest[index : index + len(longest)] = "|" * len(longest)
         index += len(longest) or 1
     text = _join(rest)
-    return kinds | {kind for kind, pattern in _SIGNS.items() if pattern.search(text)}
+    return kinds | {kind for kind, wordings in _FILE["signs"].items() if _compile_once(tuple(wordings)).search(text)}
 
 
 @lru_cache(maxsize=50_000)
@@ -220,11 +221,9 @@ HARMLESS = _list_phrases(_FILE["harmless"]["phrases"])
 
 _FREQUENT = frozenset(_FILE["frequent"]["words"].split())
 _KINDS: Mapping[Tokens, str] = {_tokenize(phrase): kind for kind, phrases in CONCERNS.items() for phrase in phrases}
-_SIGNS = {kind: _compile(wordings) for kind, wordings in _FILE["signs"].items()}
 _CONCERN_WORDINGS = tuple(
     wording for table in ("phrases", "signs") for wordings in _FILE[table].values() for wording in wordings
 )
-_ANY_SIGN = _compile(_CONCERN_WORDINGS)
 _HARMLESS_SENTENCE = _compile(_FILE["context"]["sentence"])
 _HARMLESS_MESSAGE = _compile(_FILE["context"]["message"])
 _ALL_WORDINGS = tuple(
