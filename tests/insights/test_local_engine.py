@@ -601,7 +601,8 @@ def test_the_summary_says_only_what_rated_sections_say(name: str, lines: list[Li
     match = re.match(rf"{counted} {answered}(: too few for a score|, so there is no score)?\.", summary)
     assert match
     assert bool(match[1]) == (finished["overall"]["score"] is None)
-    said = re.sub(r"^ \d+ more cannot be judged without an engine that reads the chat\.", "", summary[match.end() :])
+    said = summary[match.end() :].removesuffix(f" {document.NOTHING_TO_SAY}")
+    said = re.sub(r"^ \d+ more cannot be judged without an engine that reads the chat\.", "", said)
     for section in get_definition(name).sections:
         rating = get_section(finished, section.key)["rating"]
         if rating in section.scale and (sentence := section.sentences.get(str(rating), "")):

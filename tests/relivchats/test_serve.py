@@ -7,7 +7,7 @@ import pytest
 from relivchats import serve
 
 
-@pytest.mark.parametrize(("limit", "threads"), [("8", 24), ("50", 108), ("0", 8), ("", 24), ("many", 24)])
+@pytest.mark.parametrize(("limit", "threads"), [("8", 28), ("50", 112), ("0", 12), ("", 28), ("many", 28)])
 def test_readings_and_insights_at_their_limits_leave_threads_for_other_tasks(
     monkeypatch: pytest.MonkeyPatch, limit: str, threads: int
 ) -> None:
