@@ -77,7 +77,7 @@ class ModelEngine:
         window_tokens: int,
         parallel_windows: int,
         write_tokens: int,
-        parallel_calls: int = 256,
+        parallel_calls: int = 350,
     ) -> None:
         self.client = client
         self.name = name
