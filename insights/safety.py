@@ -91,12 +91,6 @@ def mentions_danger(text: str) -> bool:
     return bool(find_concerns(text))
 
 
-def count_concerns(texts: Iterable[str]) -> dict[str, int]:
-    """Return the number of texts that may speak of each kind of danger, without the kinds that have none."""
-    found = [kind for text in texts for kind in find_concerns(text)]
-    return {kind: found.count(kind) for kind in CONCERNS if kind in found}
-
-
 def is_searched(word: str) -> bool:
     """Return whether a text with this word is worth reading: every wording of danger has such a word."""
     key = _normalize(word)

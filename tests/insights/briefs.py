@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import cache
@@ -94,7 +95,7 @@ def make_brief(
         ),
         statistics=statistics,
         messages_total=len(lines),
-        concerns=safety.count_concerns(line.text for line in lines),
+        concerns=Counter(kind for line in lines for kind in safety.find_concerns(line.text)),
     )
 
 

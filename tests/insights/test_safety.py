@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -81,7 +82,7 @@ def test_every_harmless_phrase_alone_is_not_a_sign() -> None:
 
 def test_messages_are_counted_by_kind() -> None:
     texts = ["he hit me and I want to die", "I want to die", "good morning"]
-    assert safety.count_concerns(texts) == {"violence": 1, "self_harm": 2}
+    assert Counter(kind for text in texts for kind in safety.find_concerns(text)) == {"violence": 1, "self_harm": 2}
 
 
 def test_the_test_set_has_52_serious_and_52_harmless_sentences_in_four_languages() -> None:
