@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
@@ -626,12 +627,17 @@ def test_the_readings_of_a_process_share_a_limited_number_of_threads(
     monkeypatch.setattr(stage, "window_threads", shared)
     engine.parallel_windows, engine.window_tokens = 64, 300
     begun: set[str] = set()
+    lock, at_once = threading.Lock(), [0]
     both = threading.Barrier(2, timeout=PATIENCE_SECONDS)
 
     def answer(window: Window) -> WindowReading:
         begun.add(threading.current_thread().name)
+        with lock:
+            at_once.append(at_once[-1] + 1)
         if len(engine.windows) <= 2:
             both.wait()
+        with lock:
+            at_once.append(at_once[-1] - 1)
         return find_one_episode(window)
 
     engine.answers = answer
@@ -642,7 +648,7 @@ def test_the_readings_of_a_process_share_a_limited_number_of_threads(
     assert engine.numbers == text_numbers(chat)
     assert len(engine.windows) > 10
     assert all(name.startswith("shared") for name in begun)
-    assert len(begun) == 2
+    assert max(at_once) == 2
 
 
 def test_a_reading_that_ends_early_makes_no_calls_that_wait_for_a_thread(
@@ -652,16 +658,30 @@ def test_a_reading_that_ends_early_makes_no_calls_that_wait_for_a_thread(
     monkeypatch.setattr(stage, "window_threads", shared)
     monkeypatch.setattr(SharedThreads, "share", 3)
     engine.window_tokens = 300
+    calls: list[Future[Any]] = []
+    submit = shared.submit
+
+    def record_call(*arguments: Any) -> Future[Any]:
+        calls.append(submit(*arguments))
+        return calls[-1]
+
+    monkeypatch.setattr(shared, "submit", record_call)
 
     def answer(window: Window) -> WindowReading:
-        expire_lease(unlocked)
-        ChatReading.objects.update(lease_token="00000000-0000-0000-0000-000000000001")
-        connection.close()
+        if len(engine.windows) == 1:
+            # The lease is lost while two more calls wait for the only thread.
+            eventually(lambda: len(calls) == 3)
+            ChatReading.objects.update(lease_token="00000000-0000-0000-0000-000000000001")
+            connection.close()
+        else:
+            # The thread takes the second call at once, before the reading can see that the lease was lost.
+            eventually(calls[2].cancelled)
         return find_one_episode(window)
 
     engine.answers = answer
     stage.run(unlocked.pk)
-    assert len(engine.windows) <= 2, "the lease was lost while two more calls waited"
+    assert len(engine.windows) <= 2
+    assert calls[2].cancelled()
 
 
 def test_people_and_times_are_those_that_the_chat_shows_now(
