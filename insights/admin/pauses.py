@@ -1,0 +1,70 @@
+"""Admin page of the switch for unlocks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.core.exceptions import ValidationError
+from django.http import HttpRequest
+
+from insights import pauses
+from insights.models import (
+    UnlockPause,
+)
+from relivchats.staff.actions import BulkAction
+from relivchats.staff.admin import StaffAdmin, label
+from relivchats.staff.bulk_actions import ActionContext
+
+
+class UnlockPauseForm(forms.ModelForm):  # type: ignore[type-arg]
+    """The form that pauses unlocks."""
+
+    class Meta:
+        model = UnlockPause
+        fields = ("reason",)
+
+    def clean(self) -> dict[str, Any]:
+        """Reject a second pause. Two at the same moment are decided by the database."""
+        if UnlockPause.objects.active().exists():
+            raise ValidationError("Unlocks are paused already.")
+        return super().clean() or {}
+
+
+@admin.register(UnlockPause)
+class UnlockPauseAdmin(StaffAdmin):
+    """The switch for unlocks: adding a row pauses them, the action on it resumes them."""
+
+    form = UnlockPauseForm
+    bulk_actions = (
+        BulkAction(
+            name="resume",
+            title="Resume unlocks",
+            consequence="Unlocks and retries are accepted again.",
+            run=pauses.resume,
+        ),
+    )
+    list_display = ("id", "state", "reason", "paused_by", "paused_at", "resumed_by", "resumed_at")
+    list_filter = (("resumed_at", admin.EmptyFieldListFilter),)
+    ordering = ("-paused_at",)
+    fields = (("id", "state"), "reason", ("paused_by", "paused_at"), ("resumed_by", "resumed_at"))
+    readonly_fields = ("id", "state", "paused_by", "paused_at", "resumed_by", "resumed_at")
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Return whether the user may pause unlocks: this takes the "add" permission."""
+        return request.user.has_perm("insights.add_unlockpause")
+
+    def get_fields(self, request: HttpRequest, obj: UnlockPause | None = None) -> list[Any]:
+        """Return only the reason for a new pause."""
+        return super().get_fields(request, obj) if obj else ["reason"]
+
+    def save_model(self, request: HttpRequest, obj: UnlockPause, form: Any, change: bool) -> None:
+        """Pause unlocks. Raise Conflict if somebody else just did."""
+        context = ActionContext(actor=f"user {request.user.pk}", reason=obj.reason)
+        obj.pk = pauses.pause(context=context).pk
+
+    @label("status", colours={"paused": "warning", "resumed": "success"})
+    def state(self, pause: UnlockPause) -> str:
+        """Return whether the pause lasts."""
+        return "resumed" if pause.resumed_at else "paused"
