@@ -18,12 +18,14 @@ from insights.facts import FACTS
 from insights.safety import CONCERN_KINDS
 from insights.scales import NOT_ENOUGH_DATA, SIGNAL_KINDS, rate_on_scale
 from insights.validation import (
+    SHOWN,
     ClosedModel,
     Count,
     Number,
     Phrases,
     PositiveCount,
     ShortText,
+    ShownText,
     Slug,
     Text,
     check_member,
@@ -54,17 +56,17 @@ Scale = Annotated[tuple[Slug, ...], AfterValidator(_check_scale)]
 class Advice(ClosedModel):
     """A recommendation for a chat in which the section is rated low."""
 
-    title: Text
-    suggestion: Text
-    why: Text
-    example: Text
+    title: ShownText
+    suggestion: ShownText
+    why: ShownText
+    example: ShownText
 
 
 class Group(ClosedModel):
     """One of the things that a section distinguishes, with the terms that indicate it."""
 
     key: Slug
-    title: Text
+    title: ShownText
     terms: Phrases = Field(min_length=1)
 
 
@@ -139,7 +141,7 @@ class EpisodeGroup(ClosedModel):
     """
 
     key: Slug
-    title: Text
+    title: ShownText
     kinds: tuple[KindName, ...] = ()
     topics: tuple[TopicName, ...] = ()
     roles: tuple[RoleName, ...] = ()
@@ -159,7 +161,7 @@ class Reading(ClosedModel):
     roles: tuple[RoleName, ...] = ("does",)
     groups: tuple[EpisodeGroup, ...] = Field(default=(), alias="group")
     signal: Signal | None = None
-    sentences: Mapping[str, Text] = Field(default_factory=dict, alias="says")
+    sentences: Annotated[Mapping[str, Text], SHOWN] = Field(default_factory=dict, alias="says")
     by_month: StrictBool = False
 
 
@@ -178,7 +180,7 @@ class Section(ClosedModel):
     """
 
     key: Slug
-    title: Text
+    title: ShownText
     question: Text
     scale: Scale = ()
     per_person: StrictBool = False
@@ -187,10 +189,10 @@ class Section(ClosedModel):
     own_terms: Phrases = Field(default=(), alias="terms")
     unless: Phrases = ()
     groups: tuple[Group, ...] = Field(default=(), alias="group")
-    terms_label: ShortText = Field(default="", alias="counted")
+    terms_label: Annotated[ShortText, SHOWN] = Field(default="", alias="counted")
     signal: Signal | None = None
     reading: Reading | None = None
-    sentences: Mapping[str, Text] = Field(default_factory=dict, alias="says")
+    sentences: Annotated[Mapping[str, Text], SHOWN] = Field(default_factory=dict, alias="says")
     weight: Number = Field(default=1.0, ge=0)
     sensitive: StrictBool = False
     withheld_for: tuple[ConcernName, ...] = ()
@@ -356,8 +358,8 @@ class CategoryEntry(ClosedModel):
     """The `[category]` table of a file of the catalogue."""
 
     id: Slug
-    title: Text
-    description: Text
+    title: ShownText
+    description: ShownText
     icon: Text
     price: Count
     engine_prices: Mapping[EngineName, Annotated[Count, Field(ge=50)]] = Field(default_factory=dict)
@@ -369,9 +371,9 @@ class TypeEntry(Definition):
     """A `[[type]]` table of a file of the catalogue."""
 
     name: Slug
-    title: Text
+    title: ShownText
     icon: Text
-    purpose: Text
+    purpose: ShownText
     price: PositiveCount
     engine_prices: Mapping[EngineName, PositiveCount] = Field(default_factory=dict)
     groups: StrictBool

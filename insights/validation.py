@@ -131,8 +131,12 @@ def _check_not_blank(text: str) -> str:
     return text
 
 
+#: Marks the fields of the catalogue that people are shown, and that are translated (insights/translation_files.py).
+SHOWN = "shown"
+
 ShortText = Annotated[str, StringConstraints(strict=True, max_length=600)]
 Text = Annotated[ShortText, AfterValidator(_check_not_blank)]
+ShownText = Annotated[Text, SHOWN]
 Slug = Annotated[Text, StringConstraints(pattern=r"^[a-z][a-z0-9]*(_[a-z0-9]+)*$")]
 NonBlank = Annotated[StrictStr, AfterValidator(_check_not_blank)]
 Phrases = Annotated[tuple[NonBlank, ...], Field(max_length=200)]

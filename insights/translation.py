@@ -1,0 +1,121 @@
+"""The languages of insights: texts, plural forms, numbers, dates and lists in each of them. Pure.
+
+The texts are in translations/<language>/*.po, with the English text as the id of each message. A text without a
+translation, such as one that staff edited, is shown in English. Babel reads the files when a language is used first,
+so nothing has to be compiled.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable
+from datetime import date
+from functools import cache
+from gettext import GNUTranslations, NullTranslations
+from pathlib import Path
+
+from insights.scales import NOT_ENOUGH_DATA
+
+DIRECTORY = Path(__file__).with_name("translations")
+#: The context of the members of scales, as they are shown.
+RATING = "rating"
+
+#: English name and locale of each language. Spanish is that of Latin America, Portuguese that of Brazil.
+LANGUAGES = {
+    "en": ("English", "en_GB"),
+    "hi": ("Hindi", "hi_IN"),
+    "es": ("Spanish", "es_419"),
+    "pt": ("Portuguese", "pt_BR"),
+    "de": ("German", "de_DE"),
+}
+
+
+class Language:
+    """One language. Numbers in the values of a sentence are written as it writes them."""
+
+    def __init__(self, code: str) -> None:
+        self.code = code
+        self.name, self._locale = LANGUAGES[code]
+        self._translations, self._translated = _load(code)
+
+    def say(self, message: str, /, **values: str | float) -> str:
+        """Return a sentence of the code with its placeholders filled in."""
+        return self._fill(self._translations.gettext(message), values)
+
+    def say_plural(self, singular: str, plural: str, count: int, /, **values: str | float) -> str:
+        """Return the form of a sentence for a count, which is also the value of `{count}`."""
+        return self._fill(self._translations.ngettext(singular, plural, count), {"count": count, **values})
+
+    def translate(self, text: str) -> str:
+        """Return a text of the catalogue in this language, or as it is if it has no translation."""
+        return self._translations.gettext(text) if text else ""
+
+    def show_rating(self, member: str) -> str:
+        """Return the member of a scale as it is shown."""
+        return self._translations.pgettext(RATING, show_member(member))
+
+    def has(self, text: str) -> bool:
+        """Return whether the text has a translation, or needs none."""
+        return self.code == "en" or not text or text in self._translated
+
+    def format_number(self, value: float) -> str:
+        """Return a number with the separators of the language."""
+        from babel.numbers import format_decimal
+
+        return format_decimal(value, locale=self._locale)
+
+    def format_date(self, day: date) -> str:
+        """Return a date such as `5 March 2024`."""
+        from babel.dates import format_date
+
+        return format_date(day, "long", locale=self._locale)
+
+    def format_month(self, day: date) -> str:
+        """Return a month such as `March 2024`."""
+        from babel.dates import format_skeleton
+
+        return format_skeleton("yMMMM", day, locale=self._locale)
+
+    def join(self, parts: Iterable[str]) -> str:
+        """Return the parts with commas, and the language's `and` before the last."""
+        from babel.lists import format_list
+
+        return format_list(list(parts), locale=self._locale)
+
+    def _fill(self, template: str, values: dict[str, str | float]) -> str:
+        shown = {name: value if isinstance(value, str) else self.format_number(value) for name, value in values.items()}
+        return template.format(**shown)
+
+
+@cache
+def get_language(code: str) -> Language:
+    """Return a language by its code; English if it is not one of LANGUAGES."""
+    return Language(code if code in LANGUAGES else "en")
+
+
+def mark(message: str) -> str:
+    """Return the message, which is translated where it is used. `translation_files` finds it by this call."""
+    return message
+
+
+def show_member(member: str) -> str:
+    """Return the member of a scale as it is shown in English."""
+    return "not rated" if member == NOT_ENOUGH_DATA else member.replace("_", " ")
+
+
+def _load(code: str) -> tuple[NullTranslations, frozenset[str]]:
+    """Return the messages of all files of a language, and the ids of those that have a translation."""
+    from babel.messages.catalog import Catalog
+    from babel.messages.mofile import write_mo
+    from babel.messages.pofile import read_po
+
+    merged = Catalog()
+    for path in sorted((DIRECTORY / code).glob("*.po")):
+        for message in read_po(io.BytesIO(path.read_bytes()), abort_invalid=True):
+            # The header, with the plural forms, has an empty id.
+            merged[message.id] = message
+    compiled = io.BytesIO()
+    write_mo(compiled, merged)
+    compiled.seek(0)
+    ids = {message.id for message in merged if message.string and isinstance(message.id, str)}
+    return GNUTranslations(compiled), frozenset(ids)
