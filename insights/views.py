@@ -141,7 +141,7 @@ class DisclosureView(APIView):
         previous_url = page_url(max(0, after - limit)) if after else None
         values = {field.name: getattr(found, field.name) for field in fields(found)}
         answer = DisclosureSerializer({**values, "next": next_url, "previous": previous_url}).data
-        return Response(answer, headers={"Cache-Control": "private, no-store"})
+        return Response(answer)
 
 
 class QuoteView(APIView):

@@ -1,15 +1,21 @@
-"""Descriptions for the OpenAPI schema that several operations share, above all their errors."""
+"""The OpenAPI schema: the view that serves it, and descriptions that several operations share, above all errors."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from django.conf import settings
+from django.http import HttpResponse, HttpResponseBase
 from drf_spectacular.extensions import OpenApiSerializerExtension
-from drf_spectacular.utils import OpenApiExample, OpenApiResponse
+from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema
 from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.views import APIView
 
 from relivchats.problems import KINDS, PROBLEM_TYPE, ProblemKind, members
+from relivchats.rest import conditional_response
 
 if TYPE_CHECKING:
     from drf_spectacular.openapi import AutoSchema
@@ -127,3 +133,33 @@ def _documented(status: int, description: str | None) -> OpenApiResponse:
         description=description or documented.meaning,
         examples=[example(documented.kind.title, document, status=status)],
     )
+
+
+@functools.cache
+def _read_schema() -> bytes:
+    return (settings.BASE_DIR / "openapi.json").read_bytes()
+
+
+class SchemaView(APIView):
+    """GET /api/schema: the committed openapi.json. Generating it takes a second of processor time, on every request."""
+
+    authentication_classes = ()
+    permission_classes = ()
+
+    def perform_content_negotiation(self, request: Request, force: bool = False) -> Any:
+        """Ignore the Accept header: there is one format."""
+        return super().perform_content_negotiation(request, force=True)
+
+    @extend_schema(exclude=True)
+    def get(self, request: Request) -> HttpResponseBase:
+        """Return the schema, or 304."""
+        schema = _read_schema()
+
+        def answer() -> HttpResponse:
+            return HttpResponse(
+                schema,
+                content_type="application/vnd.oai.openapi+json",
+                headers={"Cache-Control": "public, max-age=300"},
+            )
+
+        return conditional_response(request, schema, answer=answer)

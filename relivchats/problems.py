@@ -177,7 +177,7 @@ def _list_errors(details: Any, pointer: str) -> Iterator[dict[str, str]]:
 def _problem(kind: ProblemKind, *, status: int, detail: str, extra: Mapping[str, Any] | None = None) -> HttpResponse:
     document = {**members(kind, status=status, detail=detail), "request_id": request_id.get()}
     document |= {name: value for name, value in (extra or {}).items() if name not in document}
-    body = JSONEncoder(ensure_ascii=False).encode(document) + "\n"
+    body = JSONEncoder(ensure_ascii=False).encode(document).replace("<", r"\u003c") + "\n"
     return HttpResponse(body, status=status, content_type=PROBLEM_TYPE)
 
 

@@ -18,7 +18,6 @@ from rest_framework.pagination import CursorPagination
 from rest_framework.parsers import JSONParser
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
-from rest_framework.response import Response
 from rest_framework.utils.mediatypes import media_type_matches
 
 from relivchats.errors import DomainError
@@ -81,12 +80,15 @@ class StrictJSONParser(JSONParser):
 
 
 class LineRenderer(JSONRenderer):
-    """JSON that ends with a line break, so that the next prompt of a terminal starts on its own line."""
+    """JSON that ends with a line break, so that the next prompt of a terminal starts on its own line.
+
+    `<` is escaped, so that no browser can take a message for markup, whatever it takes the document for.
+    """
 
     def render(self, *args: Any, **kwargs: Any) -> bytes:
         """Return the body, or no bytes if there is none."""
         body: bytes = super().render(*args, **kwargs)
-        return body + b"\n" if body else body
+        return body.replace(b"<", rb"\u003c") + b"\n" if body else body
 
 
 def _reject_constant(name: str) -> float:
@@ -177,7 +179,9 @@ class Pages(CursorPagination):
             ) from None
 
 
-def conditional_response(request: Request, *version: object, answer: Callable[[], Response]) -> HttpResponseBase:
+def conditional_response(
+    request: Request, *version: object, answer: Callable[[], HttpResponseBase]
+) -> HttpResponseBase:
     """Return 304 if the client has this version, without calling `answer`; otherwise the answer with its ETag.
 
     `version` is everything that the answer depends on.
@@ -189,5 +193,4 @@ def conditional_response(request: Request, *version: object, answer: Callable[[]
     is_current = "*" in known or etag in (one.removeprefix("W/") for one in known)
     response = HttpResponseNotModified() if is_current else answer()
     response["ETag"] = etag
-    response["Cache-Control"] = "private, no-cache"
     return response

@@ -5,9 +5,10 @@ from __future__ import annotations
 from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import RedirectView
-from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+from drf_spectacular.views import SpectacularSwaggerSplitView
 
 from relivchats.accounts.passwords import change_own_password
+from relivchats.openapi import SchemaView
 
 urlpatterns = [
     # Without APPEND_SLASH, people who type /admin would get a 404.
@@ -19,8 +20,8 @@ urlpatterns = [
     path("api/", include("billing.urls")),
     path("api/", include("insights.urls")),
     path("", include("billing.payments.urls")),
-    path("api/schema", SpectacularAPIView.as_view(), name="schema"),
-    path("api/docs", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
+    path("api/schema", SchemaView.as_view(), name="schema"),
+    path("api/docs", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),
     path("", include("ops.urls")),
 ]
 

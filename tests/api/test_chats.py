@@ -103,7 +103,7 @@ def test_an_unchanged_version_is_not_sent_again(api: Api, chat: Chat, path: str)
     first = api.send("GET", f"/api/chats/{chat.pk}{path}")
     again = api.send("GET", f"/api/chats/{chat.pk}{path}", headers={"If-None-Match": first["ETag"]})
     assert (first.status_code, again.status_code, again.content) == (200, 304, b"")
-    assert first["Cache-Control"] == "private, no-cache"
+    assert first["Cache-Control"] == "private, no-store"
 
 
 @pytest.mark.parametrize("if_none_match", ["W/{}", '"other", {}', "*"])

@@ -48,6 +48,20 @@ def test_good_settings_start() -> None:
     assert started.returncode == 0, started.stderr
 
 
+def test_in_production_cookies_are_bound_to_this_host_and_every_page_to_https() -> None:
+    shown = start(f"""{START}
+from django.conf import settings
+for name in ("SESSION", "CSRF"):
+    print(*(getattr(settings, name + "_COOKIE_" + field) for field in ("NAME", "SECURE", "HTTPONLY", "PATH", "DOMAIN")))
+print(settings.SECURE_HSTS_SECONDS, settings.SECURE_SSL_REDIRECT)
+""")
+    assert shown.stdout.splitlines() == [
+        "__Host-sessionid True True / None",
+        "__Host-csrftoken True True / None",
+        "31536000 True",
+    ], shown.stderr
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
