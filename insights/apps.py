@@ -33,10 +33,11 @@ def load_catalogue(*, apps: Apps = installed_apps, **_: Any) -> None:
     from insights import catalogue
 
     try:
-        columns = {field.name for field in apps.get_model("insights", "InsightType")._meta.get_fields()}
+        columns = {field.name for field in apps.get_model("insights", "InsightTypeVersion")._meta.get_fields()}
     except LookupError:
         return
-    if "loaded_digest" in columns:
+    # The last column that loading writes, and that a migration added.
+    if "saved_by" in columns:
         catalogue.load()
 
 

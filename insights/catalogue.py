@@ -10,14 +10,17 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from django.db import transaction
 
-from insights.definition import CatalogueFile, Definition
-from insights.models import Category, InsightType, InsightTypeVersion
+from insights.definition import CatalogueFile
+from insights.definition_versions import format_definition, save_type
+from insights.models import Category, InsightType
+from insights.text_diffs import format_diff
 from insights.validation import InvalidData, parse
 
 DIRECTORY = Path(__file__).with_name("catalogue")
@@ -32,29 +35,82 @@ _ADDED_FIELDS = ("engine_prices", "not_for")
 
 @dataclass
 class LoadResult:
-    """Ids of the loaded rows. `kept` rows were edited by staff and differ from the files."""
+    """Ids of the loaded rows. `kept` rows were edited by staff and differ from the files.
+
+    `diffs` has the unified diff from the row to the files for each row that was updated, kept or overwritten.
+    """
 
     added: list[str] = field(default_factory=list)
     updated: list[str] = field(default_factory=list)
     unchanged: list[str] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
+    overwritten: list[str] = field(default_factory=list)
+    diffs: dict[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
         counts = {"added": self.added, "updated": self.updated, "unchanged": self.unchanged, "kept": self.kept}
+        if self.overwritten:
+            counts["overwritten"] = self.overwritten
         return ", ".join(f"{len(ids)} {word}" for word, ids in counts.items())
 
 
 @transaction.atomic
-def load(directory: Path = DIRECTORY) -> LoadResult:
-    """Write the categories and types of the files to the database. Raise InvalidData with the locations of errors."""
+def load(directory: Path = DIRECTORY, *, overwrite: Collection[str] = (), dry_run: bool = False) -> LoadResult:
+    """Write the categories and types of the files to the database, and return what was written.
+
+    Rows that staff edited are kept, except those of `overwrite`. With `dry_run`, nothing is written. Raise InvalidData
+    with the locations of the errors of all files.
+    """
+    files = read_files(directory)
+    known = {values["id"] for category, types in files for values in (category, *types)}
+    if unknown := sorted(set(overwrite) - known):
+        raise InvalidData([f"{unknown[0]!r} is not in the files: only what they have can be overwritten"])
     result = LoadResult()
-    for path in sorted(directory.glob("*.toml")):
-        category, types = read_file(path)
-        _load_row(Category(**category), _CATEGORY_FIELDS, result)
+    for category, types in files:
+        _load_row(Category(**category), _CATEGORY_FIELDS, result, overwrite=overwrite)
         for order, values in enumerate(types, start=1):
             insight_type = InsightType(category_id=category["id"], display_order=order * 10, **values)
-            _load_row(insight_type, _TYPE_FIELDS, result)
+            _load_row(insight_type, _TYPE_FIELDS, result, overwrite=overwrite)
+    if dry_run:
+        transaction.set_rollback(True)
     return result
+
+
+def is_edited(insight_type: InsightType) -> bool:
+    """Return whether staff edited the type since it was loaded, or added it."""
+    return insight_type.loaded_digest != _compute_digest(insight_type, _TYPE_FIELDS)
+
+
+def find_definition(type_id: str) -> Any:
+    """Return the definition that the files of this release have for a type, or None if they have none."""
+    for _, types in read_files():
+        for values in types:
+            if values["id"] == type_id:
+                return values["definition"]
+    return None
+
+
+def read_files(directory: Path = DIRECTORY) -> list[tuple[dict[str, Any], list[dict[str, Any]]]]:
+    """Return what `read_file` returns for each file. Raise InvalidData with the errors of all files."""
+    files: list[tuple[dict[str, Any], list[dict[str, Any]]]] = []
+    errors: list[str] = []
+    file_of: dict[str, str] = {}
+    for path in sorted(directory.glob("*.toml")):
+        try:
+            category, types = read_file(path)
+        except InvalidData as error:
+            errors += error.errors
+            continue
+        names = [("category: id", category["id"])]
+        names += [(f"type {number}: name", values["id"]) for number, values in enumerate(types, start=1)]
+        for location, name in names:
+            if name in file_of:
+                errors.append(f"{path.name}: {location}: {name!r} is used in {file_of[name]} already")
+            file_of[name] = path.name
+        files.append((category, types))
+    if errors:
+        raise InvalidData(errors)
+    return files
 
 
 def read_file(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -63,6 +119,8 @@ def read_file(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except tomllib.TOMLDecodeError as error:
         raise InvalidData([f"{path.name}: {error}"]) from error
+    except UnicodeDecodeError as error:
+        raise InvalidData([f"{path.name}: byte {error.start + 1}: is not UTF-8"]) from error
     file = parse(CatalogueFile, content, source=path.name)
     types = []
     for entry, table in zip(file.types, content["type"], strict=True):
@@ -75,29 +133,10 @@ def read_file(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     return file.category.model_dump(mode="json"), types
 
 
-@transaction.atomic
-def save_type(insight_type: InsightType) -> InsightType:
-    """Save a type, with a new version if its definition changed. Raise InvalidData if the definition is invalid."""
-    Definition.parse(insight_type.definition)
-    # Locked, so that two edits at the same time get different version numbers.
-    latest = (
-        InsightTypeVersion.objects.select_for_update().filter(insight_type=insight_type.pk).order_by("-version").first()
-    )
-    changed = latest is None or latest.definition != insight_type.definition
-    if changed:
-        insight_type.version = latest.version + 1 if latest else 1
-    elif latest is not None:
-        insight_type.version = latest.version
-    insight_type.save()
-    if changed:
-        InsightTypeVersion.objects.create(
-            insight_type=insight_type, version=insight_type.version, definition=insight_type.definition
-        )
-    return insight_type
-
-
-def _load_row(row: Category | InsightType, fields: tuple[str, ...], result: LoadResult) -> None:
-    """Create or update one row, unless staff edited it."""
+def _load_row(
+    row: Category | InsightType, fields: tuple[str, ...], result: LoadResult, *, overwrite: Collection[str]
+) -> None:
+    """Create or update one row. One that staff edited is kept, or overwritten if `overwrite` has its id."""
     digest = _compute_digest(row, fields)
     existing = type(row)._default_manager.select_for_update().filter(pk=row.pk).first()
     if existing is None:
@@ -106,19 +145,28 @@ def _load_row(row: Category | InsightType, fields: tuple[str, ...], result: Load
         # Also if staff made the same edit as the files.
         result.unchanged.append(row.pk)
         return
-    elif _compute_digest(existing, fields) != existing.loaded_digest:
-        result.kept.append(row.pk)
-        return
     else:
-        result.updated.append(row.pk)
+        result.diffs[row.pk] = format_diff(
+            _format_row(existing, fields), _format_row(row, fields), old_name="database", new_name="catalogue"
+        )
+        edited = _compute_digest(existing, fields) != existing.loaded_digest
+        if edited and row.pk not in overwrite:
+            result.kept.append(row.pk)
+            return
+        (result.overwritten if edited else result.updated).append(row.pk)
         for name in fields:
             setattr(existing, name, getattr(row, name))
         row = existing
     row.loaded_digest = digest
     if isinstance(row, InsightType):
-        save_type(row)
+        reason = "Edits of staff overwritten by the files" if row.pk in result.overwritten else "Loaded from the files"
+        save_type(row, saved_by="catalogue", reason=reason)
     else:
         row.save()
+
+
+def _format_row(row: Category | InsightType, fields: tuple[str, ...]) -> str:
+    return format_definition({name: getattr(row, name) for name in fields})
 
 
 def _compute_digest(row: Category | InsightType, fields: tuple[str, ...]) -> str:

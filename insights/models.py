@@ -125,6 +125,10 @@ class InsightTypeVersion(models.Model):
     insight_type = models.ForeignKey(InsightType, models.CASCADE, related_name="versions")
     version = models.PositiveIntegerField()
     definition = models.JSONField()
+    saved_by = models.CharField(
+        max_length=150, blank=True, db_default="", help_text="`user ID`, or `catalogue`. Empty for early versions."
+    )
+    reason = models.CharField(max_length=200, blank=True, db_default="")
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     class Meta:

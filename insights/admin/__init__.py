@@ -1,3 +1,3 @@
 """Admin pages of insights. Django imports this package, and each of its modules registers its pages."""
 
-from insights.admin import catalogue, jobs, pauses, prompts, readings  # noqa: F401
+from insights.admin import catalogue, definitions, jobs, pauses, prompts, readings  # noqa: F401

@@ -1,20 +1,20 @@
-"""Admin pages of the catalogue: categories, insight types and the versions of their definitions."""
+"""Admin pages of the catalogue: categories and insight types. A changed definition is reviewed before it is saved."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from django import forms
 from django.contrib import admin
-from django.core.exceptions import ValidationError
 from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 
-from insights.models import (
-    Category,
-    InsightType,
-    InsightTypeVersion,
-)
-from relivchats.staff.admin import EditedAdmin, StaffAdmin
+from insights.admin.definitions import InsightTypeForm, show_definition
+from insights.models import Category, InsightType
+from relivchats.staff.admin import EditedAdmin, label
+
+_ORIGIN_COLOURS = {"as in the catalogue": "success", "edited": "warning"}
 
 
 @admin.register(Category)
@@ -30,46 +30,23 @@ class CategoryAdmin(EditedAdmin):
         return ("id",) if obj else ()
 
 
-class InsightTypeForm(forms.ModelForm):  # type: ignore[type-arg]
-    """The form of an insight type. It rejects a definition that is not valid."""
-
-    class Meta:
-        model = InsightType
-        fields = (
-            "id",
-            "category",
-            "title",
-            "icon",
-            "purpose",
-            "price",
-            "engine_prices",
-            "groups",
-            "min_messages",
-            "display_order",
-            "active",
-            "definition",
-        )
-
-    def clean_definition(self) -> Any:
-        """Return the definition. Raise a ValidationError that lists every error with its location."""
-        # Importing the pydantic models takes 0.35 s, and of all pages only this form needs them.
-        from insights.definition import Definition
-        from insights.validation import InvalidData
-
-        definition = self.cleaned_data["definition"]
-        try:
-            Definition.parse(definition)
-        except InvalidData as error:
-            raise ValidationError(["This definition is not valid.", *error.errors]) from None
-        return definition
-
-
 @admin.register(InsightType)
 class InsightTypeAdmin(EditedAdmin):
     """The insight types that are sold. A changed definition becomes a new version."""
 
     form = InsightTypeForm
-    list_display = ("id", "category_id", "title", "current_price", "min_messages", "groups", "version", "active")
+    change_form_before_template = "insights/admin/review_definition.html"
+    list_display = (
+        "id",
+        "category_id",
+        "title",
+        "current_price",
+        "min_messages",
+        "groups",
+        "version",
+        "origin",
+        "active",
+    )
     list_filter = ("active", "category")
     fields = (
         "id",
@@ -78,26 +55,53 @@ class InsightTypeAdmin(EditedAdmin):
         "purpose",
         ("price", "engine_prices"),
         ("min_messages", "groups", "display_order"),
-        "definition",
     )
+
+    class Media:
+        css = {"all": ["insights/texts.css"]}
+
+    def get_fields(self, request: HttpRequest, obj: InsightType | None = None) -> list[Any]:
+        """Return the definition as a form field only for users who may change it."""
+        fields = super().get_fields(request, obj)
+        if obj is not None:
+            fields.append(("origin", "versions"))
+        may_edit = self.has_change_permission(request, obj) if obj else True
+        return [*fields, *(["definition", "reason"] if may_edit else ["shown_definition"])]
 
     def get_readonly_fields(self, request: HttpRequest, obj: InsightType | None = None) -> tuple[str, ...]:
         """Return the id for an existing row: other rows refer to it."""
-        return ("id",) if obj else ()
+        return ("id", "origin", "versions", "shown_definition") if obj else ()
 
     def save_model(self, request: HttpRequest, obj: InsightType, form: Any, change: bool) -> None:
-        """Save the type, and a new version if its definition changed."""
+        """Save the type, and a new version if its definition changed. Raise Conflict if another one was saved since."""
+        from insights import definition_versions
+
+        definition_versions.save_type(
+            obj,
+            saved_by=f"user {request.user.pk}",
+            reason=form.cleaned_data["reason"],
+            edited_version=form.cleaned_data["edited_version"],
+        )
+
+    @label("origin", colours=_ORIGIN_COLOURS)
+    def origin(self, insight_type: InsightType) -> str:
+        """Return whether staff edited the type since it was loaded from the files."""
         from insights import catalogue
 
-        catalogue.save_type(obj)
+        return "edited" if catalogue.is_edited(insight_type) else "as in the catalogue"
 
+    @admin.display(description="versions")
+    def versions(self, insight_type: InsightType) -> SafeString:
+        """Return a link to the versions of the definition."""
+        address = reverse("admin:insights_insighttypeversion_changelist")
+        return format_html(
+            '<a href="{}?insight_type__id__exact={}">version {} and earlier ones</a>',
+            address,
+            insight_type.pk,
+            insight_type.version,
+        )
 
-@admin.register(InsightTypeVersion)
-class InsightTypeVersionAdmin(StaffAdmin):
-    """All versions of the definitions, read-only."""
-
-    list_display = ("id", "insight_type_id", "version", "age")
-    list_filter = ("insight_type",)
-    ordering = ("-id",)
-    fields = (("id", "insight_type_id", "version"), "created_at", "definition")
-    readonly_fields = ("id", "insight_type_id", "created_at")
+    @admin.display(description="definition")
+    def shown_definition(self, insight_type: InsightType) -> SafeString:
+        """Return the definition with its line breaks."""
+        return show_definition(insight_type.definition)

@@ -15,7 +15,7 @@ from django.utils.safestring import SafeString
 from unfold.decorators import action
 from unfold.widgets import UnfoldAdminSelectWidget
 
-from insights import prompt_files, prompt_history
+from insights import prompt_files, prompt_history, text_diffs
 from insights.models import InsightType, PromptSet, PromptVersion
 from relivchats.staff.actions import get_row_or_404
 from relivchats.staff.admin import StaffAdmin, label, link
@@ -79,7 +79,7 @@ class PromptVersionAdmin(StaffAdmin):
     actions_detail = ("compare",)
 
     class Media:
-        css = {"all": ["insights/prompts.css"]}
+        css = {"all": ["insights/texts.css"]}
 
     @admin.display(description="version")
     def version_label(self, version: PromptVersion) -> str:
@@ -100,7 +100,7 @@ class PromptVersionAdmin(StaffAdmin):
     @admin.display(description="text")
     def shown_text(self, version: PromptVersion) -> SafeString:
         """Return the text with its line breaks."""
-        return format_html('<pre class="prompt-text">{}</pre>', version.text)
+        return format_html('<pre class="wide-text">{}</pre>', version.text)
 
     @action(description="Preview", permissions=["view"], url_path="preview")  # type: ignore[untyped-decorator]
     def preview(self, request: HttpRequest) -> HttpResponse:
@@ -144,9 +144,9 @@ class PromptVersionAdmin(StaffAdmin):
                 context |= {
                     "earlier": earlier,
                     "heading": f"{earlier.version} → {version.version}",
-                    "lines": prompt_history.compare_texts(earlier.text, version.text),
+                    "lines": text_diffs.compare_texts(earlier.text, version.text),
                 }
-        return TemplateResponse(request, "insights/admin/compare_prompts.html", context)
+        return TemplateResponse(request, "insights/admin/compare_texts.html", context)
 
     def _page_context(self, request: HttpRequest, **values: Any) -> dict[str, Any]:
         return {**self.admin_site.each_context(request), "opts": self.opts, "media": self.media, **values}

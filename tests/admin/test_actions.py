@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -22,8 +21,6 @@ from insights.models import (
     ChatReading,
     GenerationJob,
     Insight,
-    InsightType,
-    InsightTypeVersion,
     ReadWindow,
     UnlockPause,
 )
@@ -170,54 +167,6 @@ def test_releasing_the_reservation_of_a_running_job_is_refused_and_the_page_says
     reservation.refresh_from_db()
     assert reservation.status == "active"
     assert not AuditEntry.objects.get().done
-
-
-def type_form(insight_type: InsightType, **changes: Any) -> dict[str, Any]:
-    values = {name: getattr(insight_type, name) for name in ("title", "icon", "purpose", "price", "min_messages")}
-    values |= {"category": insight_type.category_id, "display_order": insight_type.display_order, "active": "on"}
-    return values | {"definition": json.dumps(insight_type.definition)} | changes
-
-
-@pytest.fixture
-def conflict_type() -> InsightType:
-    return InsightType.objects.filter(category="romantic")[0]
-
-
-@pytest.mark.parametrize(
-    ("definition", "place"),
-    [
-        ('{"section": [{"title": 3}], "overall": {}}', "section 1"),
-        ('{"section": [{"key": [], "like": []}], "overall": {}}', "section 1"),
-        ('{"section": 7, "overall": {}}', "section"),
-        ("[7]", "definition"),
-        ('"words"', "definition"),
-    ],
-)
-def test_an_invalid_definition_is_refused_with_its_location_and_not_saved(
-    desk: Client, conflict_type: InsightType, definition: str, place: str
-) -> None:
-    page = reverse("admin:insights_insighttype_change", args=[conflict_type.pk])
-    answer = desk.post(page, type_form(conflict_type, definition=definition))
-    assert answer.status_code == 200
-    (error,) = answer.context["errors"]
-    assert "This definition is not valid" in str(error)
-    assert place in str(error)
-    assert InsightTypeVersion.objects.filter(insight_type=conflict_type).count() == 1
-
-
-def test_a_new_definition_creates_a_version_and_a_new_price_does_not(desk: Client, conflict_type: InsightType) -> None:
-    page = reverse("admin:insights_insighttype_change", args=[conflict_type.pk])
-    assert desk.post(page, type_form(conflict_type, price=75)).status_code == 302
-    conflict_type.refresh_from_db()
-    assert (conflict_type.price, conflict_type.version) == (75, 1)
-    changed = {**conflict_type.definition}
-    first, *others = changed["section"]
-    changed["section"] = [{**first, "title": "Another title"}, *others]
-    conflict_type.definition = changed
-    assert desk.post(page, type_form(conflict_type)).status_code == 302
-    conflict_type.refresh_from_db()
-    assert (conflict_type.version, conflict_type.definition["section"][0]["title"]) == (2, "Another title")
-    assert InsightTypeVersion.objects.filter(insight_type=conflict_type).count() == 2
 
 
 def test_staff_can_change_the_price_of_a_category(desk: Client) -> None:

@@ -17,7 +17,7 @@ from django.core.management.sql import emit_post_migrate_signal
 from django.test import Client
 from django.urls import reverse
 
-from insights import preview, prompt_files, prompt_history
+from insights import preview, prompt_files, prompt_history, text_diffs
 from insights.engines import answers
 from insights.engines.base import EngineRefused
 from insights.engines.client import ModelAnswer, ModelRequest
@@ -64,7 +64,7 @@ def get_current(name: str) -> PromptVersion:
 
 def parts_of(page: Any) -> dict[str, str]:
     """Return the texts that a preview shows, by their part."""
-    found = re.findall(r'<pre class="prompt-text" data-part="(\w+)">(.*?)</pre>', page.content.decode(), re.DOTALL)
+    found = re.findall(r'<pre class="wide-text" data-part="(\w+)">(.*?)</pre>', page.content.decode(), re.DOTALL)
     return {part: html.unescape(text) for part, text in found}
 
 
@@ -192,7 +192,7 @@ def test_a_prompt_with_one_version_has_nothing_to_compare(desk: Client) -> None:
     ],
 )
 def test_two_texts_are_compared_line_by_line(old: str, new: str, kinds: list[str]) -> None:
-    assert [line.kind for line in prompt_history.compare_texts(old, new)] == kinds
+    assert [line.kind for line in text_diffs.compare_texts(old, new)] == kinds
 
 
 class RecordingClient:

@@ -65,7 +65,7 @@ def test_staff_cannot_enter_a_wrong_price(prices: object) -> None:
 
 
 def test_staff_can_enter_a_price_per_engine_in_the_admin() -> None:
-    from insights.admin.catalogue import InsightTypeForm
+    from insights.admin.definitions import InsightTypeForm
 
     love = InsightType.objects.get(pk="love_language")
     values = {

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 
 from insights import catalogue
 from insights.definition import Definition
+from insights.definition_versions import save_type
 from insights.models import Category, InsightType, InsightTypeVersion
 from insights.scales import SIGNAL_KINDS
+from insights.validation import InvalidData
 from tests.insights.briefs import read_definitions
 
 SECTIONS = {
@@ -230,7 +233,7 @@ def test_an_edited_definition_creates_a_version_and_keeps_the_old_one() -> None:
     love = InsightType.objects.get(pk="love_language")
     before = love.definition["overall"]["cuts"]
     love.definition["overall"]["cuts"] = [9, 2]
-    catalogue.save_type(love)
+    save_type(love, saved_by="user 1", reason="test")
     first, second = love.versions.order_by("version")
     assert (first.definition["overall"]["cuts"], second.definition["overall"]["cuts"]) == (before, [9, 2])
     assert (first.version, second.version, InsightType.objects.get(pk=love.pk).version) == (1, 2, 2)
@@ -240,7 +243,7 @@ def test_an_edited_definition_creates_a_version_and_keeps_the_old_one() -> None:
 def test_a_new_price_creates_no_version() -> None:
     love = InsightType.objects.get(pk="love_language")
     love.price = 120
-    catalogue.save_type(love)
+    save_type(love, saved_by="user 1", reason="test")
     assert (love.version, love.versions.count()) == (1, 1)
 
 
@@ -249,17 +252,78 @@ def test_an_invalid_definition_is_not_saved() -> None:
     love = InsightType.objects.get(pk="love_language")
     love.definition["section"][0]["scale"] = ["Very Good", "bad"]
     with pytest.raises(ValueError, match=r"section 1 \(primary_languages\): scale: 'Very Good' is not in lower"):
-        catalogue.save_type(love)
+        save_type(love, saved_by="user 1", reason="test")
     assert love.versions.count() == 1
 
 
-@pytest.mark.django_db
-def test_the_command_reports_counts_and_kept_rows() -> None:
-    InsightType.objects.filter(pk="love_language").update(price=75)
+def run_command(*arguments: str) -> str:
     out = StringIO()
-    call_command("load_catalogue", stdout=out)
-    assert "0 added, 0 updated, 18 unchanged, 1 kept" in out.getvalue()
-    assert "love_language was edited in the admin" in out.getvalue()
+    call_command("load_catalogue", *arguments, stdout=out)
+    return out.getvalue()
+
+
+@pytest.mark.django_db
+def test_the_command_shows_what_it_kept_and_how_the_files_differ() -> None:
+    InsightType.objects.filter(pk="love_language").update(price=75)
+    output = run_command()
+    assert "0 added, 0 updated, 18 unchanged, 1 kept" in output
+    assert "love_language was edited in the admin and stays unchanged" in output
+    assert '-  "price": 75,' in output
+    assert '+  "price": 100,' in output
+    assert InsightType.objects.get(pk="love_language").price == 75
+
+
+@pytest.mark.django_db
+def test_the_command_overwrites_only_the_named_rows() -> None:
+    InsightType.objects.filter(pk__in=["love_language", "future_planning"]).update(price=75)
+    Category.objects.filter(pk="family").update(price=300)
+    output = run_command("--overwrite", "love_language", "family")
+    assert "1 kept, 2 overwritten" in output
+    assert '-  "price": 300' in output
+    assert dict(InsightType.objects.filter(pk__in=["love_language", "future_planning"]).values_list("pk", "price")) == {
+        "love_language": 100,
+        "future_planning": 75,
+    }
+    assert Category.objects.get(pk="family").price == 250
+    assert "0 updated, 18 unchanged, 1 kept." in run_command()
+
+
+@pytest.mark.django_db
+def test_a_dry_run_shows_the_same_and_writes_nothing() -> None:
+    InsightType.objects.filter(pk="love_language").update(price=75)
+    output = run_command("--dry-run", "--overwrite", "love_language")
+    assert "1 overwritten. Nothing was written." in output
+    assert '+  "price": 100,' in output
+    assert InsightType.objects.get(pk="love_language").price == 75
+
+
+@pytest.mark.django_db
+def test_only_rows_of_the_files_can_be_overwritten() -> None:
+    with pytest.raises(CommandError, match="'romance' is not in the files"):
+        run_command("--overwrite", "romance")
+
+
+def test_the_errors_of_all_files_are_reported_with_file_location_and_problem(
+    db: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (catalogue.DIRECTORY / "romantic.toml").read_text(encoding="utf-8")
+    (tmp_path / "copied.toml").write_text(text, encoding="utf-8")
+    (tmp_path / "romantic.toml").write_text(text.replace("price = 50", 'price = "50"', 1), encoding="utf-8")
+    (tmp_path / "same.toml").write_text(text.replace('id = "romantic"', 'id = "other"', 1), encoding="utf-8")
+    (tmp_path / "syntax.toml").write_text("[category]\nid = a", encoding="utf-8")
+    (tmp_path / "western.toml").write_bytes('[category]\ntitle = "Für uns"'.encode("latin-1"))
+    with pytest.raises(InvalidData) as raised:
+        catalogue.load(tmp_path)
+    errors = raised.value.errors
+    assert errors[0] == "romantic.toml: type 1 (communication_basics): price: '50' must be a whole number"
+    assert errors[1] == "same.toml: type 1: name: 'communication_basics' is used in copied.toml already"
+    assert [error.split(":")[0] for error in errors[2:-2]] == ["same.toml"] * 5
+    assert errors[-2].startswith("syntax.toml: ")
+    assert "line 2" in errors[-2]
+    assert errors[-1] == "western.toml: byte 22: is not UTF-8"
+    monkeypatch.setattr(catalogue, "load", partial(catalogue.load, tmp_path))
+    with pytest.raises(CommandError, match=re.escape(errors[-1])):
+        run_command()
 
 
 def test_an_invalid_file_is_rejected_with_the_location_of_the_error(db: None, tmp_path: Path) -> None:

@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from insights import catalogue
+from insights.validation import InvalidData
 
 
 class Command(BaseCommand):
@@ -12,12 +13,32 @@ class Command(BaseCommand):
 
     help = "Load the categories and insight types of insights/catalogue. Rows that staff edited stay unchanged."
 
-    def handle(self, *args: Any, **options: Any) -> None:
-        """Print the number of rows by result, and the rows that staff edited."""
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Add the options that overwrite edits of staff, and that only show what would change."""
+        parser.add_argument(
+            "--overwrite",
+            nargs="+",
+            metavar="ID",
+            default=[],
+            help="replace what staff edited in these rows; definitions can be restored in the admin",
+        )
+        parser.add_argument("--dry-run", action="store_true", help="show what would change, and write nothing")
+
+    def handle(self, *args: Any, overwrite: list[str], dry_run: bool, **options: Any) -> None:
+        """Print the number of rows by result, and the diff of each row that differs from the files."""
         try:
-            result = catalogue.load()
-        except ValueError as error:
-            raise CommandError(f"The catalogue cannot be loaded. {error}") from error
-        self.stdout.write(f"Catalogue: {result}.")
-        for kept in result.kept:
-            self.stdout.write(f"{kept} was edited in the admin and stays unchanged.")
+            result = catalogue.load(overwrite=overwrite, dry_run=dry_run)
+        except InvalidData as error:
+            errors = "\n".join(f"  {sentence}" for sentence in error.errors)
+            raise CommandError(f"The catalogue cannot be loaded.\n{errors}") from error
+        self.stdout.write(f"Catalogue: {result}." + (" Nothing was written." if dry_run else ""))
+        for ids, sentence in (
+            (result.updated, "{} follows the files."),
+            (result.overwritten, "{} was edited in the admin and is overwritten."),
+            (
+                result.kept,
+                "{0} was edited in the admin and stays unchanged. load_catalogue --overwrite {0} would change it:",
+            ),
+        ):
+            for pk in ids:
+                self.stdout.write(f"\n{sentence.format(pk)}\n{result.diffs[pk]}")
