@@ -32,6 +32,7 @@ from insights.evidence import MAX_MESSAGES
 from insights.prompting import Prompt
 from insights.question_material import Material, Search
 from insights.retrieval import Span
+from insights.translation import Language, get_language, mark
 
 #: Calls that answer or ask for searches; one more verifies. The shares of the tokens that each round may add.
 MAX_ROUNDS = 3
@@ -43,9 +44,9 @@ MAX_CONVERSATIONS = 5
 _MAX_CONVERSATION_MESSAGES = 40
 _CONVERSATION_TOKENS = 3_000
 
-NOT_IN_CHAT = "The messages that were read do not answer this."
-SEARCHED = "This server only searched: these conversations fit your question best. They are not read or judged."
-NOTHING_FOUND = "This server only searched, and found nothing that fits your question."
+NOT_IN_CHAT = mark("The messages that were read do not answer this.")
+SEARCHED = mark("This server only searched: these conversations fit your question best. They are not read or judged.")
+NOTHING_FOUND = mark("This server only searched, and found nothing that fits your question.")
 
 Step = Literal["searching", "reading", "verifying"]
 #: Receives what is done now, and how many messages were found so far.
@@ -67,6 +68,11 @@ class Question:
     text: str
     language: str = "en"
     earlier: tuple[Exchange, ...] = ()
+
+    @property
+    def wording(self) -> Language:
+        """The language of the answer."""
+        return get_language(self.language)
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,8 +266,8 @@ def render_question(
         parts += [f"Its answer: {_mask_line(each.answer, pseudonyms)}"]
     parts.append(f"The question: {_mask_line(question.text, pseudonyms)}")
     parts.append("You may search." if may_search else "You cannot search any more: answer, or decide not_in_chat.")
-    language = prompting.LANGUAGES.get(question.language, question.language)
-    return Prompt(Template(prompt_files.load("ask")).substitute(language=language), "\n".join(parts))
+    instructions = Template(prompt_files.load("ask")).substitute(language=question.wording.name)
+    return Prompt(instructions, "\n".join(parts))
 
 
 def build_answer(chat: Chat, question: Question, material: Material, kept: Sequence[Claim]) -> Answer:
@@ -277,7 +283,7 @@ def build_answer(chat: Chat, question: Question, material: Material, kept: Seque
                 for each in cited
             ]
             rows.append({"sentence": claim.sentence, "messages": quoted})
-    text = " ".join(str(row["sentence"]) for row in rows) or NOT_IN_CHAT
+    text = " ".join(str(row["sentence"]) for row in rows) or question.wording.say(NOT_IN_CHAT)
     return _make_answer(question, material, "answered" if rows else "not_in_chat", text, claims=rows)
 
 
@@ -287,7 +293,7 @@ def _list_conversations(chat: Chat, question: Question, material: Material, span
         {"messages": [_quote(message, chat) for message in each.messages[:_MAX_CONVERSATION_MESSAGES]]}
         for each in material.list_conversations(spans)[:MAX_CONVERSATIONS]
     ]
-    text = SEARCHED if conversations else NOTHING_FOUND
+    text = question.wording.say(SEARCHED if conversations else NOTHING_FOUND)
     return _make_answer(question, material, "searched", text, conversations=conversations)
 
 
@@ -301,7 +307,8 @@ def _make_answer(
     conversations: Sequence[Mapping[str, Any]] = (),
 ) -> Answer:
     # The pointer to help comes first, before anything that the chat says.
-    notice = safety.NOTICE if material.concerning or safety.nominates(question.text) else ""
+    in_danger = material.concerning or safety.nominates(question.text)
+    notice = safety.write_notice(question.wording) if in_danger else ""
     document = {
         "outcome": outcome,
         "answer": f"{notice} {text}".strip(),

@@ -26,6 +26,8 @@ from insights.episodes import KINDS, Episode, Reading
 from insights.facts import FACTS
 from insights.figures import MAX_PEOPLE
 from insights.models import Insight, InsightType
+from insights.translation import Language, get_language
+from insights.validation import translate_shown
 
 #: At most so many messages with a word of danger are read to check whether they mean it: 3 s of a chat of 100,000.
 MAX_CONCERNS = 20_000
@@ -41,7 +43,8 @@ def build_brief(insight: Insight) -> Brief:
     chat = insight.chat
     if chat is None:
         raise EngineUnavailable("chat_deleted")
-    definition = Definition.parse(insight.type_version.definition)
+    wording = get_language(insight.language)
+    definition = translate_shown(Definition.parse(insight.type_version.definition), wording.translate)
     engine = engines.get_engine()
     if engine.method == "read":
         counting.update_statistics(chat)
@@ -68,8 +71,8 @@ def build_brief(insight: Insight) -> Brief:
     }
     counts = Counter(kind for kinds in concerns.values() for kind in kinds)
     return Brief(
-        title=insight.insight_type.title,
-        purpose=insight.insight_type.purpose,
+        title=wording.translate(insight.insight_type.title),
+        purpose=wording.translate(insight.insight_type.purpose),
         definition=definition,
         language=insight.language,
         people=people,
@@ -80,6 +83,7 @@ def build_brief(insight: Insight) -> Brief:
             conversations=conversations,
             people=people,
             statistics=statistics,
+            wording=wording,
             recurring_words=words,
         ),
         statistics=statistics,
@@ -130,12 +134,16 @@ def build_read_brief(
     count_matches: CountMatches,
     retrieve: Callable[[Sequence[SectionBrief]], Mapping[str, tuple[Conversation, ...]]],
 ) -> Brief:
-    """Return the brief of a chat that was read: episodes, and the conversations of the best of them. Pure."""
+    """Return the brief of a chat that was read: episodes, and the conversations of the best of them. Pure.
+
+    `definition` is in this language.
+    """
+    wording = get_language(language)
     # Only what happens now to somebody in the chat withholds anything; other such messages are just not quoted.
     dangers = Counter(danger.kind for danger in found.dangers if danger.withholds)
     brief = Brief(
-        title=insight_type.title,
-        purpose=insight_type.purpose,
+        title=wording.translate(insight_type.title),
+        purpose=wording.translate(insight_type.purpose),
         definition=definition,
         language=language,
         people=people,
@@ -146,6 +154,7 @@ def build_read_brief(
             conversations={section.key: () for section in definition.sections},
             people=people,
             statistics=statistics,
+            wording=wording,
             reads=True,
         ),
         statistics=statistics,
@@ -209,20 +218,22 @@ def _count_section(brief: Brief, entry: SectionBrief, episodes: Collection[Episo
     sampled = [episode for episode in matching if reading is None or reading.is_in_sample(episode)]
     facts = [fact for fact in entry.facts if not fact.name.startswith(("read.", "others.read."))]
     by_kind = Counter(episode.kind for episode in matching)
+    wording = brief.wording
     for kind in asks.kinds:
         if by_kind[kind]:
-            facts.append(Fact(f"read.{kind}", KINDS[kind].title, None, by_kind[kind], "episodes", "read"))
+            title = wording.translate(KINDS[kind].title)
+            facts.append(Fact(f"read.{kind}", title, None, by_kind[kind], "episodes", "read"))
     if len(asks.kinds) == 1:
-        title = KINDS[asks.kinds[0]].title
+        title = wording.translate(KINDS[asks.kinds[0]].title)
         facts += [
             Fact(f"read.{asks.kinds[0]}", title, person, count, "episodes", "read")
             for person, count in enumerate(mentions)
             if count
         ]
-    facts += episode_counts.list_facts(matching, kinds=asks.kinds)
-    facts = sum_others(facts, message_counts=brief.message_counts)
+    facts += episode_counts.list_facts(matching, kinds=asks.kinds, wording=wording)
+    facts = sum_others(facts, message_counts=brief.message_counts, wording=wording)
     if asks.by_month:
-        facts += episode_counts.list_months(matching, kind=asks.kinds[0])
+        facts += episode_counts.list_months(matching, kind=asks.kinds[0], wording=wording)
     return replace(
         entry,
         facts=tuple(facts),
@@ -250,6 +261,7 @@ def build_sections(
     conversations: Mapping[str, tuple[Conversation, ...]],
     people: tuple[str, ...],
     statistics: Mapping[str, Any],
+    wording: Language,
     recurring_words: tuple[RecurringWord, ...] = (),
     reads: bool = False,
 ) -> tuple[SectionBrief, ...]:
@@ -270,12 +282,16 @@ def build_sections(
         facts: list[Fact] = []
         for name in section.facts:
             measure = FACTS[name]
+            label = wording.translate(measure.label)
             chat_value = measure.read_chat(statistics)
             if chat_value is not None:
-                facts.append(Fact(name, measure.label, None, chat_value, measure.unit))
+                facts.append(Fact(name, label, None, chat_value, measure.unit))
             for person, value in measure.read_people(statistics, people).items():
-                facts.append(Fact(name, measure.label, person, value, measure.unit))
-        facts += [Fact("recurring_words", f"Days with “{word.word}”", None, word.days, "days") for word in words]
+                facts.append(Fact(name, label, person, value, measure.unit))
+        facts += [
+            Fact("recurring_words", wording.say("Days with “{word}”", word=word.word), None, word.days, "days")
+            for word in words
+        ]
         # Sections that share their terms share the counts too: only the first of them shows them as facts.
         if counts_words and section.terms not in shown_terms:
             shown_terms.add(section.terms)
@@ -283,7 +299,7 @@ def build_sections(
         briefs.append(
             SectionBrief(
                 section=section,
-                facts=tuple(sum_others(facts, message_counts=message_counts)),
+                facts=tuple(sum_others(facts, message_counts=message_counts, wording=wording)),
                 conversations=conversations[section.key],
                 mentions=mentions,
                 groups=groups,
@@ -293,7 +309,7 @@ def build_sections(
     return tuple(briefs)
 
 
-def sum_others(facts: Sequence[Fact], *, message_counts: Sequence[int]) -> list[Fact]:
+def sum_others(facts: Sequence[Fact], *, message_counts: Sequence[int], wording: Language) -> list[Fact]:
     """Return the facts with those of the MAX_PEOPLE who wrote most, and the sums of the others' values. Pure.
 
     A brief with the facts of 200 members would be mostly facts. Averages and rates of others are left out: they do not
@@ -308,7 +324,7 @@ def sum_others(facts: Sequence[Fact], *, message_counts: Sequence[int]) -> list[
         elif fact.name not in FACTS or FACTS[fact.name].adds_up:
             others.setdefault(fact.name, []).append(fact)
     for name, rows in others.items():
-        label = f"{rows[0].label}, {len(rows)} others" if len(rows) > 1 else f"{rows[0].label}, 1 other"
+        label = wording.say_plural("{label}, {count} other", "{label}, {count} others", len(rows), label=rows[0].label)
         value = round(sum(row.value for row in rows), 1)
         kept.append(replace(rows[0], name=f"others.{name}", label=label, person=None, value=value))
     return kept

@@ -28,11 +28,12 @@ from insights.figures import select_speakers
 from insights.rating import GOOD_POSITION, SectionRating, compute_score, rank_sections, rate_section
 from insights.retrieval import rank_episodes
 from insights.scales import NOT_ENOUGH_DATA
+from insights.translation import mark
 
 #: A section in which the verification refuted this share of the claims or more is not rated.
 MAX_REFUTED_SHARE = 0.5
-NOTHING_FOUND = "Nothing of this was found in the chat."
-UNRATED = "Too few messages of this chat show this to rate it."
+NOTHING_FOUND = mark("Nothing of this was found in the chat.")
+UNRATED = mark("Too few messages of this chat show this to rate it.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,9 +135,11 @@ def list_examples(brief: Brief, claims: Sequence[Claim]) -> list[Claim]:
             used.update(numbers)
             own_used.update(numbers)
             messages = [shown[number] for number in numbers]
-            subject = episode.subject if is_supported_claim(brief, episode.subject, messages) else ""
-            title = KINDS[episode.kind].title
-            context = f"{title}, {episode.started_at:%B %Y}" + (f": {subject}" if subject else "")
+            # A subject was written once, in English, for insights in every language.
+            is_shown = brief.language == "en" and is_supported_claim(brief, episode.subject, messages)
+            title = brief.wording.translate(KINDS[episode.kind].title)
+            context = f"{title}, {brief.wording.format_month(episode.started_at)}"
+            context += f": {episode.subject}" if is_shown and episode.subject else ""
             sentence = KINDS[episode.kind].description
             doers = [person for person, roles in episode.roles.items() if not {"does", "starts"}.isdisjoint(roles)]
             person = doers[0] if len(doers) == 1 else None
@@ -240,13 +243,13 @@ def _write_section(brief: Brief, entry: SectionBrief, rating: SectionRating, cla
     Two claims about the same messages quote them once.
     """
     written = [claim for claim in claims if claim.episode is None]
-    sentence = entry.sentences.get(rating.rating or "", "") if brief.language == "en" else ""
-    if not sentence and brief.language == "en" and entry.signal is not None and entry.signal.kind == "majority":
+    sentence = entry.sentences.get(rating.rating or "", "")
+    if not sentence and entry.signal is not None and entry.signal.kind == "majority":
         sentence = _list_leaders(brief, entry, rating)
     if not sentence and not written and not entry.facts:
-        sentence = NOTHING_FOUND
+        sentence = brief.wording.say(NOTHING_FOUND)
     elif rating.rating == NOT_ENOUGH_DATA and not sentence:
-        sentence = UNRATED
+        sentence = brief.wording.say(UNRATED)
     people = []
     if entry.section.per_person:
         for person in rating.people or select_speakers(brief):
@@ -274,8 +277,11 @@ def _list_leaders(brief: Brief, entry: SectionBrief, rating: SectionRating) -> s
         if member in titles:
             people.setdefault(titles[member], []).append(brief.people[person])
     leaders = [f"{title} ({', '.join(names)})" for title, names in people.items()]
-    first = "Most often" if entry.signal is None or entry.signal.rank == 1 else "Next"
-    return f"{first}: {'; '.join(leaders)}." if leaders else ""
+    if not leaders:
+        return ""
+    if entry.signal is None or entry.signal.rank == 1:
+        return brief.wording.say("Most often: {groups}.", groups="; ".join(leaders))
+    return brief.wording.say("Next: {groups}.", groups="; ".join(leaders))
 
 
 def _summarize(brief: Brief, ratings: Mapping[str, SectionRating], claims: Sequence[Claim]) -> str:
@@ -288,8 +294,7 @@ def _summarize(brief: Brief, ratings: Mapping[str, SectionRating], claims: Seque
     parts = []
     for key in list(keys)[:4]:
         entry = next(entry for entry in brief.sections if entry.section.key == key)
-        if brief.language == "en":
-            parts.append(entry.sentences.get(ratings[key].rating or "", ""))
+        parts.append(entry.sentences.get(ratings[key].rating or "", ""))
         first = next((claim for claim in claims if claim.section == key and claim.episode is None), None)
         parts.append(first.sentence if first else "")
     return " ".join(part for part in parts if part)

@@ -1,9 +1,9 @@
 """The finished document of an insight: an engine's draft, checked, with the server's own facts and messages.
 
     schema_version
-    overall:          score 0..10 or null, rating (of the scale, or not_enough_data), summary
-    sections[]:       key, title, rating or null, finding,
-                      people[]: name, rating or null, note
+    overall:          score 0..10 or null, rating (of the scale, or not_enough_data), rating_label, summary
+    sections[]:       key, title, rating or null, rating_label, finding,
+                      people[]: name, rating or null, rating_label, note
                       facts[]: label, person or null, value, unit, source (counted or read)
                       evidence[]: context, messages[]: number, sender, sent_at, text
     recommendations[]: id, title, for[], suggestion, why, example
@@ -11,7 +11,7 @@
     provenance:       engine, model, method, type_version, prompt_version, tokens, milliseconds,
                       citations {given, kept, dropped}, verification {asked, confirmed, refuted, unsupported} or null,
                       reading {model, version, windows_read, windows_failed, dropped} or null
-    language:         of the findings
+    language:         of all texts but the quoted messages
 
 Numbers and quoted messages come from the server; ratings and wording come from the draft. `sent_at` is the wall clock
 of the export, without a zone. `document_models` validates the result.
@@ -29,18 +29,20 @@ from insights.definition import Section
 from insights.engines.base import Brief, Draft, Fact, PersonDraft, RecommendationDraft, SectionDraft, UnusableAnswer
 from insights.evidence import CheckedCitations, Exchange, check_citations, strip_unsupported_quotes
 from insights.scales import NOT_ENOUGH_DATA
+from insights.translation import mark
 from insights.validation import InvalidData
 
 #: A document that is based on fewer messages says that the chat is short.
 SHORT_CHAT_MESSAGES = 200
 #: Messages before and after one that speaks of danger that are not quoted.
 NEAR_DANGER = 10
-NOTHING_TO_SAY = "There is too little of this in the chat to say something, so this insight costs nothing."
-TOO_LITTLE = "Too few messages of this chat speak of this to rate it."
+NOTHING_TO_SAY = mark("There is too little of this in the chat to say something, so this insight costs nothing.")
+TOO_LITTLE = mark("Too few messages of this chat speak of this to rate it.")
 
 
 def build_document(*, brief: Brief, draft: Draft, provenance: Mapping[str, Any]) -> dict[str, Any]:
     """Return the document as JSON values. Raise UnusableAnswer if the draft is malformed or cites too little."""
+    wording = brief.wording
     # A message that speaks of danger is an example of nothing, and neither is what is said right before and after it.
     near = {n for number in brief.concerning for n in range(number - NEAR_DANGER, number + NEAR_DANGER + 1)}
     shown = {n: message for n, message in brief.shown_messages().items() if n not in near}
@@ -64,10 +66,12 @@ def build_document(*, brief: Brief, draft: Draft, provenance: Mapping[str, Any])
     score, summary = draft.score, strip_unsupported_quotes(draft.summary, quotable=quotable, names=brief.people)
     if brief.concerns:
         # The pointer to help comes first. Next to a danger, a grade for the whole would mislead.
-        score, summary = None, f"{safety.NOTICE} {safety.WITHHELD if brief.withheld else summary}"
+        score = None
+        summary = f"{safety.write_notice(wording)} {wording.say(safety.WITHHELD) if brief.withheld else summary}"
+    rating = brief.definition.overall.rate(score)
     document: dict[str, Any] = {
         "schema_version": document_models.SCHEMA_VERSION,
-        "overall": {"score": score, "rating": brief.definition.overall.rate(score), "summary": summary},
+        "overall": {"score": score, "rating": rating, "rating_label": wording.show_rating(rating), "summary": summary},
         "sections": sections,
         "recommendations": _build_recommendations(brief, draft),
         "sufficiency": _describe_sufficiency(brief, sections),
@@ -77,10 +81,10 @@ def build_document(*, brief: Brief, draft: Draft, provenance: Mapping[str, Any])
             "verification": dict(draft.verification) or None,
             "reading": _describe_reading(brief),
         },
-        "language": draft.language or brief.language,
+        "language": brief.language,
     }
     if says_nothing(document) and not brief.concerns:
-        document["overall"]["summary"] = f"{summary} {NOTHING_TO_SAY}".strip()
+        document["overall"]["summary"] = f"{summary} {wording.say(NOTHING_TO_SAY)}".strip()
     try:
         document_models.validate(document, brief.definition)
     except InvalidData as error:
@@ -102,26 +106,33 @@ def _build_section(
 ) -> dict[str, Any]:
     if section.key in brief.withheld:
         # Next to a sign of danger there must be no praise and no blame, whatever the engine wrote.
-        draft = SectionDraft(rating=NOT_ENOUGH_DATA, finding=safety.FINDING)
+        draft = SectionDraft(rating=NOT_ENOUGH_DATA, finding=brief.wording.say(safety.FINDING))
         # Examples could be the dangerous messages themselves, or look like their cause.
         exchanges = ()
     supported = len(exchanges) >= section.evidence.min
     quotable = [*brief.people, *(message.text for exchange in exchanges for message in exchange.messages)]
-    finding = draft.finding if supported or draft.rating == NOT_ENOUGH_DATA else TOO_LITTLE
+    finding = draft.finding if supported or draft.rating == NOT_ENOUGH_DATA else brief.wording.say(TOO_LITTLE)
 
     def support_rating(rating: str | None) -> str | None:
         if not section.scale:
             return None
         return rating if supported or rating is None else NOT_ENOUGH_DATA
 
-    def build_person(person: PersonDraft) -> dict[str, Any]:
-        note = strip_unsupported_quotes(person.note, quotable=quotable, names=brief.people) if supported else ""
-        return {"name": _get_name(brief, person.person), "rating": support_rating(person.rating), "note": note}
+    def show_rating(rating: str | None) -> str | None:
+        return None if rating is None else brief.wording.show_rating(rating)
 
+    def build_person(person: PersonDraft) -> dict[str, Any]:
+        rating = support_rating(person.rating)
+        note = strip_unsupported_quotes(person.note, quotable=quotable, names=brief.people) if supported else ""
+        name = _get_name(brief, person.person)
+        return {"name": name, "rating": rating, "rating_label": show_rating(rating), "note": note}
+
+    rating = support_rating(draft.rating)
     return {
         "key": section.key,
         "title": section.title,
-        "rating": support_rating(draft.rating),
+        "rating": rating,
+        "rating_label": show_rating(rating),
         "finding": strip_unsupported_quotes(finding, quotable=quotable, names=brief.people),
         "people": [build_person(person) for person in draft.people],
         "facts": [
@@ -184,7 +195,9 @@ def _build_recommendations(brief: Brief, draft: Draft) -> list[dict[str, Any]]:
     recommendations: Sequence[RecommendationDraft] = draft.recommendations
     if brief.concerns:
         # It addresses nobody by name: one of them may be who others are afraid of.
-        help_first = RecommendationDraft(people=(), **safety.RECOMMENDATION)
+        help_first = RecommendationDraft(
+            people=(), **{key: brief.wording.say(text) for key, text in safety.RECOMMENDATION.items()}
+        )
         recommendations = [help_first] if brief.withheld else [help_first, *recommendations]
     built = []
     for number, recommendation in enumerate(recommendations, start=1):
@@ -206,6 +219,7 @@ def _build_recommendations(brief: Brief, draft: Draft) -> list[dict[str, Any]]:
 
 def _describe_sufficiency(brief: Brief, sections: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return how much of the chat the engine was shown, or has read, and, in sentences, what limits the insight."""
+    wording = brief.wording
     shown = brief.shown_messages().values()
     times = [message.sent_at for message in shown]
     if brief.reading and brief.reading.episodes:
@@ -214,20 +228,36 @@ def _describe_sufficiency(brief: Brief, sections: Sequence[Mapping[str, Any]]) -
     reading = brief.reading
     n_read = reading.messages_read if reading else len(shown)
     if brief.messages_total < SHORT_CHAT_MESSAGES:
-        limits.append(f"A short chat: {brief.messages_total} messages say only so much.")
+        limits.append(
+            wording.say_plural(
+                "A short chat: {count} message says only so much.",
+                "A short chat: {count} messages say only so much.",
+                brief.messages_total,
+            )
+        )
     elif reading is not None:
         if n_read < brief.messages_total:
             limits.append(
-                f"{n_read:,} of {brief.messages_total:,} messages were read. What was counted in words and times covers"
-                " all of them; what was read covers those."
+                wording.say(
+                    "{count} of {total} messages were read. What was counted in words and times covers all of them;"
+                    " what was read covers those.",
+                    count=n_read,
+                    total=brief.messages_total,
+                )
             )
     # Half of the messages is close enough to all of them.
     elif n_read * 2 < brief.messages_total:
-        limits.append(f"Counts cover all {brief.messages_total} messages; {n_read} of them were searched for examples.")
+        limits.append(
+            wording.say(
+                "Counts cover all {total} messages; {count} of them were searched for examples.",
+                count=n_read,
+                total=brief.messages_total,
+            )
+        )
     if brief.withheld:
-        limits.append("Some questions were not rated: some messages may speak of someone in danger.")
+        limits.append(wording.say("Some questions were not rated: some messages may speak of someone in danger."))
     elif unrated := [section["title"] for section in sections if section["rating"] == NOT_ENOUGH_DATA]:
-        limits.append(f"Not rated: {', '.join(unrated)}.")
+        limits.append(wording.say("Not rated: {titles}.", titles=", ".join(unrated)))
     return {
         "messages_read": n_read,
         "messages_total": brief.messages_total,

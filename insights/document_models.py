@@ -17,6 +17,7 @@ from insights.validation import ClosedModel, Count, NonBlank, Phrases, custom_er
 
 SCHEMA_VERSION = 1
 
+_LABEL = "The rating in the language of the document; null without a rating, and in documents of earlier versions."
 _NOT_A_MEMBER = "is not a member of the scale"
 
 
@@ -25,6 +26,7 @@ class DocumentOverall(ClosedModel):
 
     score: Annotated[int, Strict(), Field(ge=0, le=10)] | None
     rating: StrictStr = Field(description="A member of the type's scale, or `not_enough_data`.")
+    rating_label: StrictStr | None = Field(default=None, description=_LABEL)
     summary: StrictStr
 
     @field_validator("rating")
@@ -40,6 +42,7 @@ class PersonRating(ClosedModel):
 
     name: StrictStr
     rating: StrictStr | None
+    rating_label: StrictStr | None = Field(default=None, description=_LABEL)
     note: StrictStr
 
 
@@ -87,6 +90,7 @@ class DocumentSection(ClosedModel):
     rating: StrictStr | None = Field(
         description="A member of the section's scale, `not_enough_data`, or null where it has no scale."
     )
+    rating_label: StrictStr | None = Field(default=None, description=_LABEL)
     finding: StrictStr
     people: tuple[PersonRating, ...]
     facts: tuple[CountedFact, ...]

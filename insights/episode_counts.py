@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
-from datetime import timedelta
+from datetime import date, timedelta
 from statistics import median
 from typing import NamedTuple
 
 from insights.engines.base import Fact
 from insights.episodes import KINDS, Episode, Tone
+from insights.translation import Language, mark
 
 #: A quarrel without a step to make up within this time was not made up.
 MAX_UNTIL_CALM = timedelta(days=7)
@@ -83,33 +84,36 @@ def measure_until_calm(episodes: Iterable[Episode]) -> list[timedelta]:
     return [quarrel.until_calm for quarrel in list_quarrels(episodes) if quarrel.until_calm is not None]
 
 
-def list_facts(episodes: Collection[Episode], *, kinds: Collection[str]) -> list[Fact]:
+def list_facts(episodes: Collection[Episode], *, kinds: Collection[str], wording: Language) -> list[Fact]:
     """Return what is counted about quarrels and making up as facts, if a section of these kinds is about both."""
     if not {"conflict", "repair"}.issubset(kinds):
         return []
     starts = count_people(episodes, kinds={"conflict"}, roles=STARTS)
     repairs = count_people(episodes, kinds=TENSE_KINDS, roles=REPAIRS)
     facts = [
-        Fact(name, label, person, count, "episodes", "read")
+        Fact(name, wording.translate(label), person, count, "episodes", "read")
         for name, label, counts in (
-            ("read.starts", "Quarrels started", starts),
-            ("read.repairs", "Steps to make up", repairs),
+            ("read.starts", mark("Quarrels started"), starts),
+            ("read.repairs", mark("Steps to make up"), repairs),
         )
         for person, count in sorted(counts.items())
     ]
     if durations := measure_until_calm(episodes):
         seconds = round(median(duration.total_seconds() for duration in durations))
-        facts.append(Fact("read.until_calm", "Typical time until calm", None, max(0, seconds), "seconds", "read"))
+        label = wording.say("Typical time until calm")
+        facts.append(Fact("read.until_calm", label, None, max(0, seconds), "seconds", "read"))
     return facts
 
 
-def list_months(episodes: Iterable[Episode], *, kind: str) -> list[Fact]:
+def list_months(episodes: Iterable[Episode], *, kind: str, wording: Language) -> list[Fact]:
     """Return the number of episodes of a kind in each of the last MAX_MONTHS months that have any, as facts."""
     months = sorted(count_by_month(episodes).get(kind, {}).items())[-MAX_MONTHS:]
-    return [
-        Fact(f"read.{kind}.{month}", f"{KINDS[kind].title} in {month}", None, count, "episodes", "read")
-        for month, count in months
-    ]
+    title = wording.translate(KINDS[kind].title)
+    facts = []
+    for month, count in months:
+        label = f"{title}, {wording.format_month(date.fromisoformat(f'{month}-01'))}"
+        facts.append(Fact(f"read.{kind}.{month}", label, None, count, "episodes", "read"))
+    return facts
 
 
 def select_sincere(episodes: Iterable[Episode]) -> list[Episode]:

@@ -32,7 +32,6 @@ _TOKENS_PER_LISTED_EPISODE = 96
 #: Messages before and after a cited one that the verification sees.
 _CONTEXT_MESSAGES = 2
 _CONVERSATION_GAP = timedelta(seconds=CONVERSATION_GAP_SECONDS)
-LANGUAGES = {"en": "English", "hi": "Hindi", "es": "Spanish"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +63,7 @@ def render_insight(
     `write_tokens` is the engine's limit of tokens of conversations, which also limits the list of episodes.
     """
     max_episodes = min(MAX_LISTED_EPISODES, write_tokens // _TOKENS_PER_LISTED_EPISODE)
-    language = LANGUAGES.get(brief.language, brief.language)
-    instructions = Template(load("write")).substitute(language=language)
+    instructions = Template(load("write")).substitute(language=brief.wording.name)
     parts = [f"The chapter: {brief.title}. {brief.purpose}", list_people(brief.people, pseudonyms)]
     for entry in brief.sections:
         if entry.section.evidence.max and entry.section.key not in brief.withheld:

@@ -18,28 +18,37 @@ from typing import Any
 
 from chats.romanization import fold, make_key
 from chats.statistics.languages import STOP_WORDS
+from insights.translation import Language, mark
 
 _FILE: Mapping[str, Any] = tomllib.loads(Path(__file__).with_name("danger.toml").read_text(encoding="utf-8"))
 _CHOICES: Mapping[str, Sequence[str]] = _FILE["words"]
 
-HELP = (
+HELP = mark(
     "In India, Tele-MANAS (14416) listens free of charge, day and night, and 112 is the emergency number; "
     "elsewhere, please use your local emergency number."
 )
-NOTICE = (
+SIGNS = mark(
     "Some messages may speak of someone being hurt, pressed or in despair. If anyone is in danger or needs to talk, "
-    f"help is near. {HELP}"
+    "help is near."
 )
-WITHHELD = "Questions that touch on this are not rated here, and this insight costs nothing."
-FINDING = "This is not rated here; the summary says why. What was counted stands as it is."
+WITHHELD = mark("Questions that touch on this are not rated here, and this insight costs nothing.")
+FINDING = mark("This is not rated here; the summary says why. What was counted stands as it is.")
 RECOMMENDATION = {
-    "title": "Reach out for help if it is needed",
-    "suggestion": "If anyone is in danger or in despair, talk to somebody who can help: the summary says whom to call.",
-    "why": "Nobody has to carry such things alone, and trained people are there at any hour.",
-    "example": "I am worried and I do not want to be alone with this. Could you stay with me while I call?",
+    "title": mark("Reach out for help if it is needed"),
+    "suggestion": mark(
+        "If anyone is in danger or in despair, talk to somebody who can help: the summary says whom to call."
+    ),
+    "why": mark("Nobody has to carry such things alone, and trained people are there at any hour."),
+    "example": mark("I am worried and I do not want to be alone with this. Could you stay with me while I call?"),
 }
 
 Tokens = tuple[str, ...]
+
+
+def write_notice(wording: Language) -> str:
+    """Return the sentences that point to help, in this language."""
+    return f"{wording.say(SIGNS)} {wording.say(HELP)}"
+
 
 # A word with its apostrophes in any script, or a sign. For `re`, vowel signs of Devanagari are not word characters.
 _WORD = r"[\w'\u0900-\u0963]+"

@@ -10,6 +10,7 @@ from rest_framework import serializers
 
 from insights.document_field import DocumentField
 from insights.models import Category, GenerationJob, Insight, InsightType
+from insights.translation import Language, get_language
 from relivchats.rest import ClosedSerializer, IdField
 
 TYPES_LIMIT = 50
@@ -19,7 +20,8 @@ _PRICE_HELP = "Coins, with the engine of this server."
 class InsightTypeSerializer(serializers.ModelSerializer[InsightType]):
     """An insight type of the catalogue, with its price in coins."""
 
-    description = serializers.CharField(source="purpose", read_only=True)
+    title = serializers.SerializerMethodField()
+    description = serializers.SerializerMethodField()
     price = serializers.IntegerField(source="current_price", read_only=True, help_text=_PRICE_HELP)
 
     class Meta:
@@ -28,10 +30,20 @@ class InsightTypeSerializer(serializers.ModelSerializer[InsightType]):
         read_only_fields = fields
         extra_kwargs = {"groups": {"help_text": "Available for chats of more than two people."}}
 
+    def get_title(self, insight_type: InsightType) -> str:
+        """Return the title in the language of the response."""
+        return _get_wording(self).translate(insight_type.title)
+
+    def get_description(self, insight_type: InsightType) -> str:
+        """Return the purpose in the language of the response."""
+        return _get_wording(self).translate(insight_type.purpose)
+
 
 class CategorySerializer(serializers.ModelSerializer[Category]):
     """A category of the catalogue and its insight types."""
 
+    title = serializers.SerializerMethodField()
+    description = serializers.SerializerMethodField()
     price = serializers.IntegerField(source="current_price", read_only=True, help_text=_PRICE_HELP)
     insight_types = serializers.SerializerMethodField(help_text="The insight types of the category, in display order.")
 
@@ -40,10 +52,24 @@ class CategorySerializer(serializers.ModelSerializer[Category]):
         fields = ("id", "title", "description", "icon", "price", "insight_types")
         read_only_fields = fields
 
+    def get_title(self, category: Category) -> str:
+        """Return the title in the language of the response."""
+        return _get_wording(self).translate(category.title)
+
+    def get_description(self, category: Category) -> str:
+        """Return the description in the language of the response."""
+        return _get_wording(self).translate(category.description)
+
     @extend_schema_field(InsightTypeSerializer(many=True))
     def get_insight_types(self, category: Category) -> Any:
         """Return the serialized insight types, which the view has prefetched."""
-        return InsightTypeSerializer(category.types.all(), many=True).data
+        return InsightTypeSerializer(category.types.all(), many=True, context=self.context).data
+
+
+def _get_wording(serializer: serializers.BaseSerializer[Any]) -> Language:
+    """Return the language that the view put into the context."""
+    wording: Language = serializer.context["wording"]
+    return wording
 
 
 class UnlockSerializer(ClosedSerializer):
@@ -65,7 +91,8 @@ class UnlockSerializer(ClosedSerializer):
         r"^[a-z]{2,3}(-[A-Z]{2})?$",
         default="en",
         max_length=6,
-        help_text="The language of the findings. The document's `language` is the one they are written in.",
+        help_text="The language of the documents: `en`, `hi`, `es`, `pt` or `de`. What was unlocked before stays in its"
+        " language.",
     )
 
 
@@ -73,7 +100,7 @@ class InsightStateSerializer(serializers.ModelSerializer[Insight]):
     """An insight's progress, without its document."""
 
     insight_type_id = serializers.CharField(read_only=True)
-    title = serializers.CharField(source="insight_type.title", read_only=True)
+    title = serializers.SerializerMethodField(help_text="In the language of the insight.")
 
     class Meta:
         model = Insight
@@ -99,6 +126,10 @@ class InsightStateSerializer(serializers.ModelSerializer[Insight]):
             },
             "error_code": {"help_text": "Why it failed, or why it is being retried."},
         }
+
+    def get_title(self, insight: Insight) -> str:
+        """Return the title of the type in the insight's language."""
+        return get_language(insight.language).translate(insight.insight_type.title)
 
 
 class QuotedInsightSerializer(serializers.Serializer[Any]):

@@ -21,7 +21,7 @@ from chats.statistics.timeline import Moment, MomentKind
 from insights import episode_counts
 from insights.episodes import Episode, Reading
 from insights.evidence import is_supported
-from relivchats.terminal import plural
+from insights.translation import Language
 
 #: The people of an entry, and those whom its sentence names.
 MAX_PEOPLE, MAX_NAMED = 8, 3
@@ -100,39 +100,39 @@ def sort_entries(entries: Iterable[Entry]) -> list[Entry]:
     return sorted(entries, key=lambda entry: (entry.starts_at, order.index(entry.kind), entry.numbers, entry.title))
 
 
-def list_counted(moments: Iterable[Moment], names: Sequence[str]) -> list[Entry]:
+def list_counted(moments: Iterable[Moment], names: Sequence[str], wording: Language) -> list[Entry]:
     """Return an entry for each moment. `names` are those of the chat's people, by index."""
-    return [_describe_moment(moment, names) for moment in moments]
+    return [_describe_moment(moment, names, wording) for moment in moments]
 
 
-def _describe_moment(moment: Moment, names: Sequence[str]) -> Entry:
+def _describe_moment(moment: Moment, names: Sequence[str], wording: Language) -> Entry:
     words = _WORDS["counted"][moment.kind]
     starts_at, ends_at = wall_clock(moment.start), wall_clock(moment.end)
     days = (ends_at.date() - starts_at.date()).days + 1
     figures: list[Figure] = []
     if moment.kind in (MomentKind.BURST, MomentKind.RECORD_DAY, MomentKind.NIGHT, MomentKind.ROUND_NUMBER):
-        figures.append(Figure("Messages", moment.value, "messages"))
+        figures.append(Figure(wording.say("Messages"), moment.value, "messages"))
     if moment.kind == MomentKind.NEWCOMER:
-        figures.append(Figure("Messages of this person", moment.value, "messages"))
+        figures.append(Figure(wording.say("Messages of this person"), moment.value, "messages"))
     if moment.kind in (MomentKind.BURST, MomentKind.STREAK):
-        figures.append(Figure("Days", days, "days"))
+        figures.append(Figure(wording.say("Days"), days, "days"))
     if moment.typical is not None:
-        figures.append(Figure("Messages on a usual day", moment.typical, "messages"))
+        figures.append(Figure(wording.say("Messages on a usual day"), moment.typical, "messages"))
     if moment.kind == MomentKind.SILENCE:
-        figures.append(Figure("Time without a message", moment.value, "seconds"))
-    values = {
-        "all": _join([names[person] for person in moment.people]),
-        "n": f"{moment.value:,}",
-        "days": "one day" if days == 1 else f"{days} days",
-        "duration": format_duration(moment.value),
+        figures.append(Figure(wording.say("Time without a message"), moment.value, "seconds"))
+    values: dict[str, str | float] = {
+        "all": _join([names[person] for person in moment.people], wording),
+        "n": moment.value,
+        "days": wording.say("one day") if days == 1 else _count_days(days, wording),
+        "duration": format_duration(moment.value, wording),
     }
     return Entry(
         kind=_KIND_OF_MOMENT.get(moment.kind) or EntryKind(moment.kind),
         source="counted",
         starts_at=starts_at,
         ends_at=ends_at,
-        title=words["title"].format(**values),
-        sentence=words["sentence"].format(**values),
+        title=wording.say(words["title"], **values),
+        sentence=wording.say(words["sentence"], **values),
         people=tuple(names[person] for person in moment.people[:MAX_PEOPLE]),
         figures=tuple(figures),
         numbers=moment.numbers,
@@ -144,10 +144,11 @@ def is_somebody_in_danger(reading: Reading) -> bool:
     return any(danger.withholds for danger in reading.dangers)
 
 
-def list_read(reading: Reading, names: Sequence[str]) -> list[Entry]:
+def list_read(reading: Reading, names: Sequence[str], wording: Language) -> list[Entry]:
     """Return the entries of what was read. `names` are those of the chat's people, by index.
 
-    Their `subject` is what the model wrote: `check_subjects` removes what the messages do not support.
+    Their `subject` is what the model wrote: `check_subjects` removes what the messages do not support. Subjects are
+    written in English, so they are empty in other languages.
     """
     dangerous = sorted({number for danger in reading.dangers for number in danger.numbers})
 
@@ -155,30 +156,31 @@ def list_read(reading: Reading, names: Sequence[str]) -> list[Entry]:
         position = bisect_left(dangerous, first)
         return position == len(dangerous) or dangerous[position] > last
 
-    entries = [] if is_somebody_in_danger(reading) else _list_quarrels(reading.episodes, names, is_safe)
+    entries = [] if is_somebody_in_danger(reading) else _list_quarrels(reading.episodes, names, wording, is_safe)
     sincere = [each for each in episode_counts.select_sincere(reading.episodes) if is_safe(each.first, each.last)]
     firsts = _find_firsts(reading, sincere)
-    entries += [_describe(EntryKind.FIRST, episode, words, names) for episode, words in firsts]
+    entries += [_describe(EntryKind.FIRST, episode, words, names, wording) for episode, words in firsts]
     listed = {id(episode) for episode, _ in firsts}
     rest = [episode for episode in sincere if id(episode) not in listed]
     best: list[Episode] = []
     for episode in rest:
         if episode.topic == "milestone" and episode.kind in _MILESTONE_KINDS:
-            entries.append(_describe(EntryKind.MILESTONE, episode, _WORDS["milestone"], names))
+            entries.append(_describe(EntryKind.MILESTONE, episode, _WORDS["milestone"], names, wording))
         elif episode.kind == "plan" and episode.strength >= MIN_STRENGTH:
-            entries.append(_describe(EntryKind.PLAN, episode, _WORDS["plan"], names))
+            entries.append(_describe(EntryKind.PLAN, episode, _WORDS["plan"], names, wording))
         elif episode.kind == "promise_kept":
-            entries.append(_describe(EntryKind.PROMISE_KEPT, episode, _WORDS["promise_kept"], names))
+            entries.append(_describe(EntryKind.PROMISE_KEPT, episode, _WORDS["promise_kept"], names, wording))
         elif episode.kind in _WORDS["best"] and episode.strength >= MIN_STRENGTH:
             best.append(episode)
     entries += [
-        _describe(EntryKind.BEST_MOMENT, episode, _WORDS["best"][episode.kind], names) for episode in _select_best(best)
+        _describe(EntryKind.BEST_MOMENT, episode, _WORDS["best"][episode.kind], names, wording)
+        for episode in _select_best(best)
     ]
     return entries
 
 
 def _list_quarrels(
-    episodes: Collection[Episode], names: Sequence[str], is_safe: Callable[[int, int], bool]
+    episodes: Collection[Episode], names: Sequence[str], wording: Language, is_safe: Callable[[int, int], bool]
 ) -> list[Entry]:
     """Return the quarrels with the making up after them, and other repairs."""
     entries, paired = [], set()
@@ -191,7 +193,7 @@ def _list_quarrels(
         if conflict.strength < MIN_STRENGTH and until_calm is None:
             continue
         words = _WORDS["argument"]
-        entry = _describe(EntryKind.ARGUMENT, conflict, words, names)
+        entry = _describe(EntryKind.ARGUMENT, conflict, words, names, wording)
         people = list(dict.fromkeys([*conflict.roles, *(repair.roles if repair else ())]))
         if until_calm is not None:
             seconds = max(0, round(until_calm.total_seconds()))
@@ -199,21 +201,22 @@ def _list_quarrels(
             entry = replace(
                 entry,
                 ends_at=max(entry.ends_at, repair.ended_at) if repair else entry.ends_at,
-                figures=(Figure("Time until calm", seconds, "seconds"),),
+                figures=(Figure(wording.say("Time until calm"), seconds, "seconds"),),
                 numbers=tuple(sorted({*entry.numbers, *(repair.shows if repair else ())})),
                 people=tuple(names[person] for person in people[:MAX_PEOPLE]),
             )
             if len(people) > 1:
-                values = {
-                    "all": _join([names[person] for person in people]),
-                    "about": _WORDS["about"].get(conflict.topic, ""),
-                    "duration": format_duration(seconds),
-                }
-                entry = replace(entry, sentence=sentence.format(**values))
+                sentence = wording.say(
+                    sentence,
+                    all=_join([names[person] for person in people], wording),
+                    about=_get_about(conflict, wording),
+                    duration=format_duration(seconds, wording),
+                )
+                entry = replace(entry, sentence=sentence)
         entries.append(entry)
     for repair in episode_counts.select_sincere(episodes):
         if repair.kind == "repair" and id(repair) not in paired and is_safe(repair.first, repair.last):
-            entries.append(_describe(EntryKind.REPAIR, repair, _WORDS["repair"], names))
+            entries.append(_describe(EntryKind.REPAIR, repair, _WORDS["repair"], names, wording))
     return entries
 
 
@@ -244,7 +247,9 @@ def _select_best(episodes: Iterable[Episode]) -> list[Episode]:
     return [episode for of_month in best.values() for episode in of_month.values()]
 
 
-def _describe(kind: EntryKind, episode: Episode, words: Mapping[str, str], names: Sequence[str]) -> Entry:
+def _describe(
+    kind: EntryKind, episode: Episode, words: Mapping[str, str], names: Sequence[str], wording: Language
+) -> Entry:
     """Return the entry of an episode."""
     everybody = list(episode.roles)
     does = [person for person in everybody if "does" in episode.roles[person]]
@@ -253,23 +258,27 @@ def _describe(kind: EntryKind, episode: Episode, words: Mapping[str, str], names
     # "{b}" needs somebody else, "{all}" two people.
     has_several = bool(receives) if "{b}" in words["sentence"] else len(everybody) > 1
     values = {
-        "a": _join([names[person] for person in does]),
-        "b": _join([names[person] for person in receives]),
-        "all": _join([names[person] for person in everybody]),
-        "about": _WORDS["about"].get(episode.topic, ""),
+        "a": _join([names[person] for person in does], wording),
+        "b": _join([names[person] for person in receives], wording),
+        "all": _join([names[person] for person in everybody], wording),
+        "about": _get_about(episode, wording),
     }
     return Entry(
         kind=kind,
         source="read",
         starts_at=episode.started_at,
         ends_at=max(episode.started_at, episode.ended_at),
-        title=words["title"].format(**values),
-        sentence=words["sentence" if has_several else "alone"].format(**values),
+        title=wording.say(words["title"], **values),
+        sentence=wording.say(words["sentence" if has_several else "alone"], **values),
         people=tuple(names[person] for person in everybody[:MAX_PEOPLE]),
         figures=(),
         numbers=tuple(sorted(episode.shows)),
-        subject=episode.subject,
+        subject=episode.subject if wording.code == "en" else "",
     )
+
+
+def _get_about(episode: Episode, wording: Language) -> str:
+    return wording.translate(_WORDS["about"].get(episode.topic, ""))
 
 
 def check_subjects(entries: Iterable[Entry], *, messages: Mapping[int, Message], names: Collection[str]) -> list[Entry]:
@@ -288,19 +297,26 @@ def check_subjects(entries: Iterable[Entry], *, messages: Mapping[int, Message],
     return [entry if not entry.subject or is_shown(entry) else replace(entry, subject="") for entry in entries]
 
 
-def format_duration(seconds: float) -> str:
+def format_duration(seconds: float, wording: Language) -> str:
     """Return about how long it is, in one unit: `1 minute`, `20 minutes`, `5 hours`, `3 days`."""
     if seconds < 90 * 60:
-        return plural(max(1, round(seconds / 60)), "minute")
-    return plural(round(seconds / 3600), "hour") if seconds < 48 * 3600 else plural(round(seconds / 86_400), "day")
+        return wording.say_plural("{count} minute", "{count} minutes", max(1, round(seconds / 60)))
+    if seconds < 48 * 3600:
+        return wording.say_plural("{count} hour", "{count} hours", round(seconds / 3600))
+    return _count_days(round(seconds / 86_400), wording)
 
 
-def _join(names: Sequence[str]) -> str:
+def _count_days(days: int, wording: Language) -> str:
+    return wording.say_plural("{count} day", "{count} days", days)
+
+
+def _join(names: Sequence[str], wording: Language) -> str:
     """Return the names with commas, and `and` before the last; of many, the first and the number of the others."""
     if not names:
-        return "Somebody"
+        return wording.say("Somebody")
     if len(names) > MAX_NAMED:
         others = len(names) - MAX_NAMED + 1
-        return f"{', '.join(names[: MAX_NAMED - 1])} and {others:,} others"
-    *before, last = names
-    return f"{', '.join(before)} and {last}" if before else last
+        return wording.say_plural(
+            "{names} and {count} other", "{names} and {count} others", others, names=", ".join(names[: MAX_NAMED - 1])
+        )
+    return wording.join(names)

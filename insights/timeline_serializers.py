@@ -7,6 +7,7 @@ from typing import Any
 
 from rest_framework import serializers
 
+from insights.requested_language import LanguageField
 from insights.timeline import Entry, EntryKind
 from relivchats.rest import ClosedSerializer
 
@@ -30,6 +31,8 @@ class TimelineQuery(ClosedSerializer):
     limit = serializers.IntegerField(
         default=12, min_value=1, max_value=MONTHS_LIMIT, help_text="The number of months per page."
     )
+
+    language = LanguageField()
 
     def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
         """Return the fields. `from` is a keyword of Python, so it cannot be an attribute."""
@@ -77,7 +80,8 @@ class TimelineEntrySerializer(serializers.Serializer[Entry]):
     title = serializers.CharField()
     sentence = serializers.CharField()
     subject = serializers.CharField(
-        help_text="What a language model says it is about; empty if counted, or if the messages do not support it."
+        help_text="What a language model says it is about, in English; empty in other languages, if counted, or if the"
+        " messages do not support it."
     )
     people = serializers.ListField(child=serializers.CharField(), help_text="At most 8 of them.")
     figures = TimelineFigureSerializer(many=True)

@@ -21,11 +21,12 @@ from insights import api_examples, reading, safety, timeline
 from insights.episodes import Reading
 from insights.models import ChatReading, Insight
 from insights.reading.queue import Reader, current_reader
+from insights.requested_language import get_requested_language, vary_by_language
 from insights.timeline import Entry
 from insights.timeline_serializers import TimelineQuery, TimelineSerializer
+from insights.translation import Language
 from relivchats.openapi import UNCHANGED, example, problems
 from relivchats.rest import conditional_response
-from relivchats.terminal import plural
 
 
 class TimelineView(APIView):
@@ -51,24 +52,30 @@ class TimelineView(APIView):
         chat = get_own_chat(request, chat_id)
         query = TimelineQuery(data=request.query_params)
         query.is_valid(raise_exception=True)
+        wording = get_requested_language(request)
         reader = current_reader()
         row = ChatReading.objects.filter(chat=chat.pk).first()
         is_unlocked = Insight.objects.filter(chat=chat.pk, status=Insight.Status.COMPLETED).exists()
         state = row and (row.pk, row.status, row.engine, row.model, row.version, row.up_to_message, row.finished_at)
         given = sorted(request.query_params.lists())
         # The addresses of the pages depend on the host.
-        version = chat.pk, *chat.content_version, reader, state, is_unlocked, given, request.get_host()
-        return conditional_response(
+        version = chat.pk, *chat.content_version, reader, state, is_unlocked, given, wording.code, request.get_host()
+        response = conditional_response(
             request,
             *version,
-            answer=lambda: Response(_build(request, chat, query, reader=reader, row=row, is_unlocked=is_unlocked)),
+            answer=lambda: Response(
+                _build(request, chat, query, wording, reader=reader, row=row, is_unlocked=is_unlocked)
+            ),
         )
+        vary_by_language(response)
+        return response
 
 
 def _build(
     request: Request,
     chat: Chat,
     query: TimelineQuery,
+    wording: Language,
     *,
     reader: Reader | None,
     row: ChatReading | None,
@@ -80,9 +87,9 @@ def _build(
     counter = TimelineCounter()
     for batch in transcript.batches():
         counter.add(batch)
-    entries = [entry for entry in timeline.list_counted(counter.result(), names) if query.selects(entry)]
+    entries = [entry for entry in timeline.list_counted(counter.result(), names, wording) if query.selects(entry)]
     found = reading.load(chat)
-    read = [entry for entry in timeline.list_read(found, names) if query.selects(entry)] if found else []
+    read = [entry for entry in timeline.list_read(found, names, wording) if query.selects(entry)] if found else []
     if is_unlocked:
         entries += read
     by_month = {
@@ -104,6 +111,7 @@ def _build(
             "is_shown": found is not None and is_unlocked,
             "entries": None if found is None else len(read),
             "note": _note(
+                wording,
                 found,
                 count=len(read),
                 line_count=chat.line_count,
@@ -112,7 +120,7 @@ def _build(
                 is_unlocked=is_unlocked,
             ),
         },
-        "notice": safety.NOTICE if in_danger else "",
+        "notice": safety.write_notice(wording) if in_danger else "",
         "results": [{"month": month, "entries": _check(by_month[month], transcript, names)} for month in page],
     }
     return TimelineSerializer(answer).data
@@ -125,6 +133,7 @@ def _check(entries: list[Entry], transcript: TranscriptReader, names: list[str])
 
 
 def _note(
+    wording: Language,
     found: Reading | None,
     *,
     count: int,
@@ -136,25 +145,37 @@ def _note(
     """Return what `read` says: how to see what a model finds, or how much of the chat it has read."""
     if found is None:
         if reader is None:
-            return "This server counts and does not read chats, so the timeline has what can be counted."
+            return wording.say("This server counts and does not read chats, so the timeline has what can be counted.")
         if row is not None and row.status in (ChatReading.Status.PENDING, ChatReading.Status.READING):
-            return "The chat is being read. What is found in it appears here when that is done."
-        return (
+            return wording.say("The chat is being read. What is found in it appears here when that is done.")
+        return wording.say(
             "The chat has not been read yet. It is read when you unlock an insight, and its plans, special occasions"
             " and best moments appear here then."
         )
     if not is_unlocked and count:
-        shown = f"Any insight that you unlock for this chat shows {'it' if count == 1 else 'them'}."
-        return f"When the chat was read, {plural(count, 'more entry was', 'more entries were')} found. {shown}"
+        return wording.say_plural(
+            "When the chat was read, {count} more entry was found. Any insight that you unlock for this chat shows it.",
+            "When the chat was read, {count} more entries were found. Any insight that you unlock for this chat shows"
+            " them.",
+            count,
+        )
     if not is_unlocked:
         return ""
     sentences = []
     if found.messages_read < found.messages_total:
-        sentences.append(f"{found.messages_read:,} of {found.messages_total:,} messages with text were read.")
+        sentences.append(
+            wording.say(
+                "{count} of {total} messages with text were read.",
+                count=found.messages_read,
+                total=found.messages_total,
+            )
+        )
     if found.up_to_message < line_count:
         sentences.append(
-            f"Messages after number {found.up_to_message} were added since. They are read when you unlock another"
-            " insight."
+            wording.say(
+                "Messages after number {number} were added since. They are read when you unlock another insight.",
+                number=found.up_to_message,
+            )
         )
     return " ".join(sentences)
 

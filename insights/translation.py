@@ -8,17 +8,24 @@ so nothing has to be compiled.
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterable
 from datetime import date
-from functools import cache
+from functools import cache, cached_property
 from gettext import GNUTranslations, NullTranslations
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from insights.scales import NOT_ENOUGH_DATA
+
+if TYPE_CHECKING:
+    from babel.messages.catalog import Catalog
 
 DIRECTORY = Path(__file__).with_name("translations")
 #: The context of the members of scales, as they are shown.
 RATING = "rating"
+
+_STARTS_WITH_I = re.compile(r"h?[ií](?![aeo])", re.IGNORECASE)
 
 #: English name and locale of each language. Spanish is that of Latin America, Portuguese that of Brazil.
 LANGUAGES = {
@@ -36,7 +43,22 @@ class Language:
     def __init__(self, code: str) -> None:
         self.code = code
         self.name, self._locale = LANGUAGES[code]
-        self._translations, self._translated = _load(code)
+
+    @cached_property
+    def _catalog(self) -> Catalog:
+        return _load(self.code)
+
+    @cached_property
+    def _translations(self) -> NullTranslations:
+        from babel.messages.mofile import write_mo
+
+        # English needs no file.
+        if self.code == "en":
+            return NullTranslations()
+        compiled = io.BytesIO()
+        write_mo(compiled, self._catalog)
+        compiled.seek(0)
+        return GNUTranslations(compiled)
 
     def say(self, message: str, /, **values: str | float) -> str:
         """Return a sentence of the code with its placeholders filled in."""
@@ -56,7 +78,7 @@ class Language:
 
     def has(self, text: str) -> bool:
         """Return whether the text has a translation, or needs none."""
-        return self.code == "en" or not text or text in self._translated
+        return self.code == "en" or not text or (text in self._catalog and bool(self._catalog[text].string))
 
     def format_number(self, value: float) -> str:
         """Return a number with the separators of the language."""
@@ -76,11 +98,27 @@ class Language:
 
         return format_skeleton("yMMMM", day, locale=self._locale)
 
+    def format_months(self, first: date, last: date) -> str:
+        """Return two months as a span, such as `March to May 2024`."""
+        from babel.dates import format_skeleton
+
+        skeleton = "MMMM" if first.year == last.year else "yMMMM"
+        begin = format_skeleton(skeleton, first, locale=self._locale)
+        return self.say("{first} to {last}", first=begin, last=self.format_month(last))
+
+    def lower_first(self, text: str) -> str:
+        """Return a title as it is written within a sentence. Acronyms stay, and so do all words of German."""
+        return text[:1].lower() + text[1:] if self.code != "de" and text[1:2].islower() else text
+
     def join(self, parts: Iterable[str]) -> str:
         """Return the parts with commas, and the language's `and` before the last."""
         from babel.lists import format_list
 
-        return format_list(list(parts), locale=self._locale)
+        *before, last = list(parts) or [""]
+        # Spanish writes "e" before the sound of i.
+        if self.code == "es" and before and _STARTS_WITH_I.match(last):
+            return f"{', '.join(before)} e {last}"
+        return format_list([*before, last], locale=self._locale)
 
     def _fill(self, template: str, values: dict[str, str | float]) -> str:
         shown = {name: value if isinstance(value, str) else self.format_number(value) for name, value in values.items()}
@@ -103,10 +141,9 @@ def show_member(member: str) -> str:
     return "not rated" if member == NOT_ENOUGH_DATA else member.replace("_", " ")
 
 
-def _load(code: str) -> tuple[NullTranslations, frozenset[str]]:
-    """Return the messages of all files of a language, and the ids of those that have a translation."""
+def _load(code: str) -> Catalog:
+    """Return the messages of all files of a language."""
     from babel.messages.catalog import Catalog
-    from babel.messages.mofile import write_mo
     from babel.messages.pofile import read_po
 
     merged = Catalog()
@@ -114,8 +151,4 @@ def _load(code: str) -> tuple[NullTranslations, frozenset[str]]:
         for message in read_po(io.BytesIO(path.read_bytes()), abort_invalid=True):
             # The header, with the plural forms, has an empty id.
             merged[message.id] = message
-    compiled = io.BytesIO()
-    write_mo(compiled, merged)
-    compiled.seek(0)
-    ids = {message.id for message in merged if message.string and isinstance(message.id, str)}
-    return GNUTranslations(compiled), frozenset(ids)
+    return merged

@@ -11,7 +11,7 @@ from django.db.models import Prefetch, QuerySet
 from django.http import HttpResponseBase
 from django.urls import reverse
 from drf_spectacular.utils import extend_schema, extend_schema_view
-from rest_framework.generics import ListAPIView
+from rest_framework.generics import GenericAPIView, ListAPIView
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -19,8 +19,9 @@ from rest_framework.utils.urls import replace_query_param
 from rest_framework.views import APIView
 
 from chats.views import get_own_chat
-from insights import api_examples, unlocking
+from insights import api_examples, requested_language, unlocking
 from insights.models import Category, GenerationJob, Insight, InsightType
+from insights.requested_language import get_requested_language, vary_by_language
 from insights.serializers import (
     CategorySerializer,
     ChatInsightsSerializer,
@@ -33,6 +34,7 @@ from insights.serializers import (
     UnlockedSerializer,
     UnlockSerializer,
 )
+from insights.translation import Language, get_language
 from relivchats import idempotency
 from relivchats.errors import NotFound
 from relivchats.idempotency import idempotent
@@ -55,6 +57,20 @@ class CataloguePages(Pages):
     page_size = 100
 
 
+class CatalogueView(GenericAPIView[Any]):
+    """A view whose titles and descriptions are in the language that the client asks for."""
+
+    def get_serializer_context(self) -> dict[str, Any]:
+        """Return the context with the language. Raise ValidationError."""
+        return {**super().get_serializer_context(), "wording": get_requested_language(self.request)}
+
+    def finalize_response(self, request: Request, response: Response, *args: Any, **kwargs: Any) -> Response:
+        """Return the response with the header Vary."""
+        response = super().finalize_response(request, response, *args, **kwargs)
+        vary_by_language(response)
+        return response
+
+
 @extend_schema_view(
     get=extend_schema(
         operation_id="list_categories",
@@ -62,11 +78,12 @@ class CataloguePages(Pages):
         summary="What can be unlocked",
         description="Categories and their insights with their prices in coins. Needs no token.",
         auth=[],
+        parameters=[requested_language.PARAMETER],
         responses={200: CategorySerializer(many=True), **problems(422)},
         examples=[example("A category", api_examples.CATEGORY)],
     )
 )
-class CategoryListView(ListAPIView[Category]):
+class CategoryListView(CatalogueView, ListAPIView[Category]):
     """GET /api/categories: the categories on sale."""
 
     authentication_classes = []
@@ -87,11 +104,12 @@ class CategoryListView(ListAPIView[Category]):
         summary="The insights of a category",
         description="In display order. Needs no token.",
         auth=[],
+        parameters=[requested_language.PARAMETER],
         responses={200: InsightTypeSerializer(many=True), **problems(422, _404="There is no such category.")},
         examples=[example("An insight", api_examples.INSIGHT_TYPE)],
     )
 )
-class CategoryInsightsView(ListAPIView[InsightType]):
+class CategoryInsightsView(CatalogueView, ListAPIView[InsightType]):
     """GET /api/categories/{id}/insights: the insight types of a category that are on sale."""
 
     authentication_classes = []
@@ -172,7 +190,9 @@ class QuoteView(APIView):
     )
     def post(self, request: Request) -> Response:
         """Return the quote."""
-        quoted = unlocking.quote(**_unlock_arguments(request))
+        arguments = _unlock_arguments(request)
+        quoted = unlocking.quote(**arguments)
+        wording = get_language(arguments["language"])
         plan, wallet = quoted.plan, quoted.wallet
         answer = {
             "chat_id": plan.eligibility.chat.pk,
@@ -184,7 +204,7 @@ class QuoteView(APIView):
             "can_unlock": quoted.can_unlock,
             "unavailable": quoted.unavailability,
             "possible": [insight_type.pk for insight_type in plan.price_by_type],
-            "insights": [_quote_insight(plan, insight_type) for insight_type in plan.types],
+            "insights": [_quote_insight(plan, insight_type, wording) for insight_type in plan.types],
         }
         return Response(QuoteSerializer(answer).data)
 
@@ -203,11 +223,11 @@ def _unlock_arguments(request: Request) -> dict[str, Any]:
     }
 
 
-def _quote_insight(plan: unlocking.Plan, insight_type: InsightType) -> dict[str, Any]:
+def _quote_insight(plan: unlocking.Plan, insight_type: InsightType, wording: Language) -> dict[str, Any]:
     insight = plan.existing.get(insight_type.pk) or plan.failed.get(insight_type.pk)
     return {
         "insight_type_id": insight_type.pk,
-        "title": insight_type.title,
+        "title": wording.translate(insight_type.title),
         "price": plan.single_price(insight_type),
         "coins": plan.price_by_type.get(insight_type, 0),
         "state": plan.state_of(insight_type),

@@ -11,6 +11,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from insights.translation import Language, get_language
 from relivchats.language_models.errors import (
     EngineError,
     EngineMisconfigured,
@@ -184,6 +185,11 @@ class Brief:
     other_names: Mapping[str, int] = field(default_factory=dict)
 
     @property
+    def wording(self) -> Language:
+        """The language that the insight is written in."""
+        return get_language(self.language)
+
+    @property
     def withheld(self) -> frozenset[str]:
         """The keys of the sections that are not answered next to the danger that the chat speaks of."""
         return frozenset(
@@ -244,9 +250,8 @@ class RecommendationDraft:
 class Draft:
     """An engine's answer before its citations are checked.
 
-    `sections` is keyed by the section's key. `language` is the language of the findings if it is not the requested one.
-    `facts` replaces the facts of sections whose episodes were refuted. `usage` has further token counts by name, and
-    `verification` counts the claims that were checked: `asked`,
+    `sections` is keyed by the section's key. `facts` replaces the facts of sections whose episodes were refuted.
+    `usage` has further token counts by name, and `verification` counts the claims that were checked: `asked`,
     `confirmed`, `refuted`, and `unsupported` for sentences that were removed before.
     """
 
@@ -256,7 +261,6 @@ class Draft:
     recommendations: tuple[RecommendationDraft, ...]
     tokens_in: int = 0
     tokens_out: int = 0
-    language: str = ""
     usage: Mapping[str, int] = field(default_factory=dict)
     facts: Mapping[str, tuple[Fact, ...]] = field(default_factory=dict)
     verification: Mapping[str, int] = field(default_factory=dict)

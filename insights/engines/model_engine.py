@@ -62,7 +62,7 @@ class Usage:
 class ModelEngine:
     """Reads chats and writes insights by a language model that `client` calls."""
 
-    #: The sentences of ratings and the advice are in English, and a document in two languages is none.
+    #: Sentences in other languages are not checked as strictly yet.
     languages: tuple[str, ...] = ("en",)
     method: Literal["counted", "read"] = "read"
     chat_languages: frozenset[str] | None = None

@@ -21,6 +21,7 @@ from insights.episodes import Danger, Episode, Relationship, Tone, Window, Windo
 from insights.models import ChatReading, GenerationJob, Insight
 from insights.reading import stage
 from insights.timeline import EntryKind
+from insights.translation import get_language
 from relivchats.accounts.models import User
 from tests import exports
 from tests.api.conftest import Api, MakePerson
@@ -30,6 +31,7 @@ from tests.fakes.reader import FakeReader
 pytestmark = pytest.mark.django_db(transaction=True)
 
 TYPE = "communication_basics"
+NOTICE = safety.write_notice(get_language("en"))
 #: Two people, a talk on each of 40 evenings, and three weeks of silence before the last ten.
 TALKS = [
     (
@@ -288,10 +290,10 @@ def test_next_to_a_present_danger_quarrels_are_withheld_and_help_is_named(
     engine.answers = find(*episodes, dangers=(Danger("violence", (2,), 1, current=True),))
     read(chat)
     # Help does not depend on an unlock.
-    assert api.get(url(chat))["notice"] == safety.NOTICE
+    assert api.get(url(chat))["notice"] == NOTICE
     complete(chat)
     page = api.get(url(chat))
-    assert (kinds(page), page["notice"]) == (["best_moment"], safety.NOTICE)
+    assert (kinds(page), page["notice"]) == (["best_moment"], NOTICE)
 
 
 def test_a_danger_of_the_past_withholds_no_quarrel(engine: FakeReader, api: Api, chat: Chat) -> None:

@@ -15,6 +15,8 @@ from chats.word_index import WordIndex, split_words
 from insights import briefs, catalogue, safety
 from insights.definition import Definition
 from insights.engines.base import Brief, Conversation, RecurringWord, ShownMessage
+from insights.translation import get_language
+from insights.validation import translate_shown
 
 PEOPLE = ("Asha", "Ravi")
 PROVENANCE: dict[str, Any] = {
@@ -61,8 +63,11 @@ def make_brief(
     definition: Definition,
     people: tuple[str, ...] = PEOPLE,
     recurring_words: tuple[RecurringWord, ...] = (),
+    language: str = "en",
 ) -> Brief:
     """Return what briefs.build_brief would return for such a chat, with every message shown to every section."""
+    wording = get_language(language)
+    definition = translate_shown(definition, wording.translate)
     waits = [round(line.after.total_seconds()) for line in lines]
     start = int((_START - _EPOCH).total_seconds())
     seconds = [start + passed for passed in accumulate(waits)]
@@ -82,11 +87,12 @@ def make_brief(
         title="An insight",
         purpose="To be tested.",
         definition=definition,
-        language="en",
+        language=language,
         people=people,
         message_counts=briefs.count_messages(statistics, people),
         sections=briefs.build_sections(
             definition,
+            wording=wording,
             count_matches=_make_counter(lines, people=len(people)),
             conversations={section.key: conversations for section in definition.sections},
             people=people,

@@ -20,6 +20,7 @@ from insights.engines.base import (
     UnusableAnswer,
 )
 from insights.scales import NOT_ENOUGH_DATA
+from insights.translation import get_language
 from insights.validation import InvalidData
 from tests.insights.briefs import PROVENANCE, Line, make_brief
 
@@ -199,7 +200,7 @@ def test_signs_of_danger_remove_the_score_of_any_draft() -> None:
     danger = replace(brief_for(), concerns={"violence": 1})
     built = document.build_document(brief=danger, draft=make_draft(), provenance=PROVENANCE)
     assert (built["overall"]["score"], built["overall"]["rating"]) == (None, NOT_ENOUGH_DATA)
-    assert built["overall"]["summary"].startswith(safety.NOTICE)
+    assert built["overall"]["summary"].startswith(safety.write_notice(get_language("en")))
 
 
 def test_a_quotation_in_a_finding_is_kept_only_if_its_section_cites_it() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from insights import episode_counts
 from insights.episodes import Episode, Tone
+from insights.translation import get_language
 
 START = datetime.fromisoformat("2024-01-30T20:00")
 
@@ -49,7 +50,7 @@ def test_only_sincere_episodes_count(tone: Tone) -> None:
     played = [episode("conflict", 0, tone=tone, roles={0: ("starts", "repairs")})]
     assert episode_counts.count_by_month(played) == {}
     assert episode_counts.measure_until_calm(played) == []
-    assert episode_counts.list_facts(played, kinds=["conflict", "repair"]) == []
+    assert episode_counts.list_facts(played, kinds=["conflict", "repair"], wording=get_language("en")) == []
 
 
 def test_a_person_with_two_roles_of_an_episode_counts_once() -> None:
@@ -80,15 +81,15 @@ def test_facts_say_that_they_were_read() -> None:
         episode("repair", 2, roles={1: ("repairs",)}),
         episode("conflict", 30, roles={0: ("starts",), 1: ("gives_in",)}),
     ]
-    facts = episode_counts.list_facts(episodes, kinds=["conflict", "repair"])
+    facts = episode_counts.list_facts(episodes, kinds=["conflict", "repair"], wording=get_language("en"))
     assert {fact.source for fact in facts} == {"read"}
     values = {(fact.name, fact.person): fact.value for fact in facts}
     assert values == {("read.starts", 0): 2, ("read.repairs", 1): 2, ("read.until_calm", None): 2 * 3600}
-    assert episode_counts.list_facts(episodes, kinds=["conflict", "joke"]) == []
+    assert episode_counts.list_facts(episodes, kinds=["conflict", "joke"], wording=get_language("en")) == []
 
 
 def test_a_section_lists_the_months_of_its_first_kind() -> None:
     episodes = [episode("conflict", 0), episode("conflict", 24 * 40), episode("conflict", 24 * 41), episode("joke", 3)]
-    facts = episode_counts.list_months(episodes, kind="conflict")
+    facts = episode_counts.list_months(episodes, kind="conflict", wording=get_language("en"))
     assert [(fact.value, fact.source) for fact in facts] == [(1, "read"), (2, "read")]
-    assert facts[0].label.startswith("Quarrels in 20")
+    assert [fact.label for fact in facts] == ["Quarrels, January 2024", "Quarrels, March 2024"]

@@ -20,6 +20,7 @@ from insights.episodes import Episode, MonthRead, Reading, Relationship, Tone, W
 from insights.figures import FIGURES, SectionCounts, select_speakers
 from insights.scales import NOT_ENOUGH_DATA
 from insights.tokens import count_text_tokens
+from insights.translation import get_language
 from relivchats.language_models import quota
 from tests.concurrency import BackgroundCall
 from tests.insights.briefs import CONVERSATION_GAP, PEOPLE, PROVENANCE, Line, get_definition, make_brief
@@ -398,7 +399,7 @@ def test_nothing_is_quoted_from_a_message_of_danger_and_its_sections_are_withhel
     brief = replace(brief, concerns={"violence": 1}, concerning=frozenset({2}))
     built = write(brief, claims_of(NAME, conflict_presence=[claim("P1 is hurt.", 1, 2)]))
     assert 2 not in quoted_numbers(built)
-    assert built["overall"]["summary"].startswith(safety.NOTICE)
+    assert built["overall"]["summary"].startswith(safety.write_notice(get_language("en")))
     assert section_of(built, "conflict_presence")["finding"] == safety.FINDING
 
 

@@ -12,8 +12,10 @@ from chats.statistics.timeline import Moment, MomentKind
 from insights import timeline
 from insights.episodes import KINDS, TOPICS, Danger, Episode, MonthRead, Reading, Relationship, Tone
 from insights.timeline import Entry, EntryKind
+from insights.translation import get_language
 
 START = datetime.fromisoformat("2024-01-30T20:00")
+ENGLISH = get_language("en")
 NAMES = ["Asha", "Ravi", "Meera", "Kabir", "Zoya"]
 
 
@@ -57,7 +59,7 @@ def entries_of(
         version=1,
         up_to_message=10_000,
     )
-    return timeline.sort_entries(timeline.list_read(reading, NAMES))
+    return timeline.sort_entries(timeline.list_read(reading, NAMES, ENGLISH))
 
 
 def kinds_of(*episodes: Episode, **given: Any) -> list[EntryKind]:
@@ -153,14 +155,14 @@ def test_every_sentence_is_complete_with_and_without_people(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", list(MomentKind))
 def test_every_moment_has_a_complete_sentence(kind: MomentKind) -> None:
-    (entry,) = timeline.list_counted([Moment(kind, 0, 90_000, (1, 2), (0, 1), 1_234, 5.0)], NAMES)
+    (entry,) = timeline.list_counted([Moment(kind, 0, 90_000, (1, 2), (0, 1), 1_234, 5.0)], NAMES, ENGLISH)
     assert entry.sentence.endswith(".")
     assert not set("{}") & set(entry.title + entry.sentence)
     assert (entry.source, entry.people, entry.numbers) == ("counted", ("Asha", "Ravi"), (1, 2))
 
 
 def test_a_name_with_braces_is_only_a_name() -> None:
-    (entry,) = timeline.list_counted([Moment(MomentKind.FIRST_MESSAGE, 0, 0, (1,), (0,))], ["{n}"])
+    (entry,) = timeline.list_counted([Moment(MomentKind.FIRST_MESSAGE, 0, 0, (1,), (0,))], ["{n}"], ENGLISH)
     assert entry.sentence == "{n} wrote the first message of this chat."
 
 
@@ -169,7 +171,9 @@ def test_a_name_with_braces_is_only_a_name() -> None:
     [(1, "Asha"), (2, "Asha and Ravi"), (3, "Asha, Ravi and Meera"), (5, "Asha, Ravi and 3 others")],
 )
 def test_of_many_people_a_sentence_names_the_first(people: int, named: str) -> None:
-    (entry,) = timeline.list_counted([Moment(MomentKind.LAST_MESSAGE, 0, 0, (1,), tuple(range(people)))], NAMES)
+    (entry,) = timeline.list_counted(
+        [Moment(MomentKind.LAST_MESSAGE, 0, 0, (1,), tuple(range(people)))], NAMES, ENGLISH
+    )
     assert entry.sentence == f"{named} wrote the latest message so far."
 
 
@@ -266,4 +270,4 @@ def test_put_downs_and_unanswered_needs_are_never_listed() -> None:
     ],
 )
 def test_durations_are_in_one_unit(seconds: int, text: str) -> None:
-    assert timeline.format_duration(seconds) == text
+    assert timeline.format_duration(seconds, ENGLISH) == text

@@ -33,15 +33,16 @@ from insights.rating import (
     rate_section,
 )
 from insights.scales import NOT_ENOUGH_DATA
+from insights.translation import LANGUAGES
 
 
 class LocalInsightEngine:
-    """Writes insights from counts alone, in English."""
+    """Writes insights from counts alone."""
 
     name = "local"
     model = "rules-2"
     prompt_version = ""
-    languages: tuple[str, ...] = ("en",)
+    languages: tuple[str, ...] = tuple(LANGUAGES)
     method: Literal["counted", "read"] = "counted"
     #: Those of the catalogue's terms.
     chat_languages: frozenset[str] | None = frozenset({"english", "hinglish", "hindi"})
@@ -84,8 +85,6 @@ class LocalInsightEngine:
             summary=_summarize(brief, ranked, ratings, score),
             sections=sections,
             recommendations=tuple(advice.recommend(brief, ratings, ranked)),
-            # The findings are in English, whatever language was requested.
-            language="en",
         )
 
 
@@ -94,17 +93,38 @@ def _summarize(brief: Brief, ranked: RankedSections, ratings: Mapping[str, Secti
     weighted = [(position, section) for position, section in ranked if section.weight]
     n_questions = sum(section.signal is not None and section.signal.ordered for section in brief.definition.sections)
     n_others = sum(section.needs_reading for section in brief.definition.sections)
-    counted = f"Words and times of {brief.messages_total:,} messages were counted, not read."
-    too_few = ": too few for a score"
+    wording, n_rated = brief.wording, len(ranked)
+    parts = [
+        wording.say_plural(
+            "Words and times of {count} message were counted, not read.",
+            "Words and times of {count} messages were counted, not read.",
+            brief.messages_total,
+        )
+    ]
     if n_questions == 1 and not ranked:
-        rated, too_few = "They do not answer the one question that counting can answer", ", so there is no score"
+        parts.append(wording.say("They do not answer the one question that counting can answer, so there is no score."))
+    elif n_questions == 1 and score is None:
+        parts.append(wording.say("They answer the one question that counting can answer: too few for a score."))
     elif n_questions == 1:
-        rated = "They answer the one question that counting can answer"
+        parts.append(wording.say("They answer the one question that counting can answer."))
+    elif not ranked:
+        parts.append(wording.say("They answer none of {total} questions: too few for a score.", total=n_questions))
+    elif score is None:
+        parts.append(
+            wording.say(
+                "They answer {count} of {total} questions: too few for a score.", count=n_rated, total=n_questions
+            )
+        )
     else:
-        rated = f"They answer {len(ranked) or 'none'} of {n_questions} questions"
-    parts = [counted, f"{rated}{too_few if score is None else ''}."]
+        parts.append(wording.say("They answer {count} of {total} questions.", count=n_rated, total=n_questions))
     if n_others:
-        parts.append(f"{n_others} more cannot be judged without an engine that reads the chat.")
+        parts.append(
+            wording.say_plural(
+                "{count} more cannot be judged without an engine that reads the chat.",
+                "{count} more cannot be judged without an engine that reads the chat.",
+                n_others,
+            )
+        )
     best = [section for position, section in weighted[:2] if position >= GOOD_POSITION]
     worst = [section for position, section in weighted[::-1][:2] if position < GOOD_POSITION]
     for section in [*best, *(section for section in worst if section not in best)]:

@@ -92,6 +92,7 @@ class ExampleSelector:
 
     def __init__(self, brief: Brief) -> None:
         self._people = brief.people
+        self._wording = brief.wording
         self._shown = brief.shown_messages()
         self._quoted: set[int] = set()
         messages = self._shown.values()
@@ -113,8 +114,10 @@ class ExampleSelector:
             messages = [self._shown[number] for number in (word.first, word.later) if number in self._shown]
             if len(messages) == 2 and all(map(self._is_quotable, messages)):
                 self._quoted.update(message.number for message in messages)
-                first, later = (_format_date(message) for message in messages)
-                context = f"“{word.word}”: first on {first}, and again on {later}."
+                first, later = (self._wording.format_date(message.sent_at) for message in messages)
+                context = self._wording.say(
+                    "“{word}”: first on {first}, and again on {later}.", word=word.word, first=first, later=later
+                )
                 exchanges.append(CitedExchange(context, tuple(message.number for message in messages)))
         candidates = list(self._find_candidates(section_brief, leaders))
         titles = {group.key: group.title for group in section.groups}
@@ -132,8 +135,14 @@ class ExampleSelector:
             selected.append(best)
             self._quoted.update(message.number for message in messages)
             people = list(dict.fromkeys(self._people[message.person] for message in messages))
-            who = f"{people[0]} writes" + (f" and {people[1]} answers" if len(people) > 1 else "")
-            context = f"{_format_date(messages[0])}: {who}."
+            day = self._wording.format_date(messages[0].sent_at)
+            context = (
+                self._wording.say(
+                    "{date}: {name} writes and {other} answers.", date=day, name=people[0], other=people[1]
+                )
+                if len(people) > 1
+                else self._wording.say("{date}: {name} writes.", date=day, name=people[0])
+            )
             if best.group:
                 context = f"{titles[best.group]}, {context}"
             exchanges.append(CitedExchange(context, tuple(message.number for message in messages)))
@@ -210,7 +219,3 @@ class ExampleSelector:
 
 def _is_answer(message: ShownMessage, *, to: ShownMessage) -> bool:
     return message.person != to.person and message.sent_at - to.sent_at <= _MAX_ANSWER_DELAY
-
-
-def _format_date(message: ShownMessage) -> str:
-    return f"{message.sent_at.day} {message.sent_at:%B %Y}"
