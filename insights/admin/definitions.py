@@ -28,6 +28,7 @@ from relivchats.staff.bulk_actions import ActionContext, BatchResult
 # Importing the pydantic models takes 0.35 s, and of all pages only these need them. Functions that do import them.
 
 _FILE = "file"
+_UNREVIEWED = "Not saved yet. Check the changes and what a model is sent, then save again."
 _PROMPTS = {"write": "Write the claims of an insight", "verify": "Check the claims against their messages"}
 
 
@@ -113,6 +114,8 @@ class InsightTypeForm(forms.ModelForm):  # type: ignore[type-arg]
     edited_version = forms.IntegerField(required=False, widget=forms.HiddenInput)
 
     review: Review | None = None
+    #: Whether nothing but the review is missing.
+    only_unreviewed = False
 
     class Meta:
         model = InsightType
@@ -133,6 +136,9 @@ class InsightTypeForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        for name in ("purpose", "engine_prices"):
+            if name in self.fields:
+                self.fields[name].widget.attrs["rows"] = 3
         # A user who may only view the type has no form fields.
         if "edited_version" in self.fields and self.instance.pk:
             self.initial["edited_version"] = self.instance.version
@@ -148,9 +154,10 @@ class InsightTypeForm(forms.ModelForm):  # type: ignore[type-arg]
         current = self.initial.get("edited_version")
         if values.get("edited_version") != current and self.instance.pk:
             self.add_error(None, f"Version {current} was saved meanwhile. The changes are compared with it now.")
+        self.only_unreviewed = not self.errors
         digest = hashlib.sha256(json.dumps([current, values["definition"]]).encode()).hexdigest()
         if values.get("reviewed") != digest:
-            self.add_error(None, "Not saved yet. Check the changes and what a model is sent, then save again.")
+            self.add_error(None, _UNREVIEWED)
         if self.errors:
             self.review = _review(self.instance, stored=stored, values=values)
             # The page is rendered with what was posted, and must post what it shows now.
