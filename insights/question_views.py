@@ -119,7 +119,13 @@ def _ask(request: Request, chat: Chat, *, text: str, language: str, conversation
     unlocking.check_language(language)
     questions.require_answerable(chat)
     asked = questions.ask(
-        user=authenticated_user(request), chat=chat, text=text, language=language, conversation=conversation
+        user=authenticated_user(request),
+        chat=chat,
+        text=text,
+        language=language,
+        conversation=conversation,
+        # Stored with the question too: the response of @idempotent is lost if this process dies in between.
+        idempotency_key=request.headers.get(idempotency.HEADER, ""),
     )
     if following.can_follow(request._request):
         return asked

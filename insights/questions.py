@@ -18,6 +18,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Now
+from django.utils.crypto import salted_hmac
 
 from billing import ledger
 from chats import indexing
@@ -29,6 +30,7 @@ from relivchats import clock
 from relivchats.accounts.models import User
 from relivchats.errors import DomainError, NotFound
 from relivchats.following import Progress
+from relivchats.idempotency import RETENTION
 from relivchats.leases import LeaseQueue, LeaseRenewer
 from relivchats.wakeups import CoalescingThread
 
@@ -71,8 +73,16 @@ class QuestionRefused(DomainError):
 
 
 @transaction.atomic
-def ask(*, user: User, chat: Chat, text: str, language: str = "en", conversation: UUID | None = None) -> ChatQuestion:
-    """Store a question for a worker, and reserve its coins.
+def ask(
+    *,
+    user: User,
+    chat: Chat,
+    text: str,
+    language: str = "en",
+    conversation: UUID | None = None,
+    idempotency_key: str = "",
+) -> ChatQuestion:
+    """Store a question for a worker, and reserve its coins. The same key about the same chat returns the same question.
 
     Raise NotSearchable, after requesting the index; QuestionsUnavailable; NotFound for a deleted chat or an unknown
     conversation; InsufficientCoins.
@@ -82,8 +92,15 @@ def ask(*, user: User, chat: Chat, text: str, language: str = "en", conversation
         raise NotFound("There is no such chat. It may have been deleted.")
     if conversation is not None and not locked.questions.filter(conversation=conversation).exists():
         raise NotFound("There is no such conversation in this chat. Leave it out to start one.")
+    question_id = _derive_id(user, chat, idempotency_key) if idempotency_key else uuid4()
+    if earlier := locked.questions.select_related("chat").filter(pk=question_id).first():
+        # A request that failed leaves its key unused, and an old key may be used for another one.
+        if earlier.status != ChatQuestion.Status.FAILED and earlier.created_at > clock.now() - RETENTION:
+            return earlier
+        question_id = uuid4()
     deadline_at = clock.now() + timedelta(seconds=settings.ASK_TIMEOUT_SECONDS)
     question = ChatQuestion(
+        id=question_id,
         chat=locked,
         conversation=conversation or uuid4(),
         language=language,
@@ -102,6 +119,12 @@ def ask(*, user: User, chat: Chat, text: str, language: str = "en", conversation
     question.save(force_insert=True)
     transaction.on_commit(dispatch_soon)
     return question
+
+
+def _derive_id(user: User, chat: Chat, idempotency_key: str) -> UUID:
+    # A keyed hash: a client's key can contain anything, and ids are in logs and messages.
+    digest = salted_hmac("question", f"{user.pk} {chat.pk} {idempotency_key}", algorithm="sha256").digest()
+    return UUID(bytes=digest[:16], version=4)
 
 
 def require_answerable(chat: Chat) -> None:

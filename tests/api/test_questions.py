@@ -22,7 +22,7 @@ from insights.asking import Answer
 from insights.engines.base import EngineRefused
 from insights.question_models import ChatQuestion
 from relivchats import clock
-from relivchats.accounts.models import User
+from relivchats.accounts.models import IdempotencyKey, User
 from tests.api.conftest import Api
 from tests.asking import DOG, MOVING, QuestionOracle, answering_as, claim, decide, find, make_chat
 from tests.fakes.gemini import quota_error
@@ -262,6 +262,43 @@ def test_a_replayed_question_is_asked_once(api: Api, path: str, working: Any, mo
     assert second["Idempotent-Replayed"] == "true"
     assert first.json() == second.json()
     assert len(model.steps) == ChatQuestion.objects.count() == 1
+
+
+def test_a_question_whose_process_died_is_not_asked_and_charged_again(
+    api: Api, path: str, owner: User, priced: int, working: Any, model: QuestionOracle
+) -> None:
+    def send() -> Any:
+        data = b'{"question": "Where did we want to move to?"}'
+        return api.send(
+            "POST", path, data=data, content_type="application/json", headers={"Idempotency-Key": "one"}
+        ).json()
+
+    first = send()
+    # The process was killed after it stored the question and before it stored the response.
+    IdempotencyKey.objects.update(status=None, sealed_answer=None, lease_expires_at=Now() - timedelta(seconds=1))
+    assert send() == first
+    assert ChatQuestion.objects.count() == 1
+    assert wallet_of(owner) == (400 - priced, 0)
+
+
+@pytest.mark.parametrize("change", [{"status": "failed"}, {"created_at": Now() - timedelta(hours=25)}])
+def test_the_key_of_a_failed_or_old_question_can_be_used_again(
+    api: Api, path: str, working: Any, model: QuestionOracle, change: dict[str, Any]
+) -> None:
+    def send() -> Any:
+        data = b'{"question": "Where did we want to move to?"}'
+        return api.send(
+            "POST", path, data=data, content_type="application/json", headers={"Idempotency-Key": "one"}
+        ).json()
+
+    first = send()
+    if "status" in change:
+        change = {**change, "sealed_answer": None, "error_code": "test"}
+    ChatQuestion.objects.update(**change)
+    IdempotencyKey.objects.all().delete()
+    again = send()
+    assert again["status"] == "answered"
+    assert again["id"] != first["id"]
 
 
 # Coins
