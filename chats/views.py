@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
 from django.db.models import QuerySet
@@ -40,6 +40,7 @@ from relivchats.idempotency import idempotent
 from relivchats.logs import request_id
 from relivchats.openapi import UNCHANGED, example, problems
 from relivchats.rest import Pages, authenticated_user, conditional_response, parse_body
+from relivchats.throttling import Limit
 
 
 def get_own_chat(request: Request, chat_id: UUID) -> Chat:
@@ -65,6 +66,7 @@ class UploadView(APIView):
     """Import an exported chat."""
 
     parser_classes = [MultiPartParser]
+    limits: ClassVar = {"POST": (Limit("uploads", "UPLOADS_PER_HOUR", 3600),)}
 
     @extend_schema(
         operation_id="upload_chat",

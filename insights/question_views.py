@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
 from django.conf import settings
@@ -27,12 +27,12 @@ from insights.question_serializers import (
     RagAnswerSerializer,
     RagQuerySerializer,
 )
-from relivchats import following, idempotency, throttling
+from relivchats import following, idempotency
 from relivchats.errors import NotFound
 from relivchats.idempotency import idempotent
 from relivchats.openapi import example, problems
 from relivchats.rest import LineRenderer, Pages, authenticated_user, parse_body
-from relivchats.throttling import limited
+from relivchats.throttling import Limit
 
 #: The Retry-After of an open question, in seconds.
 POLL_SECONDS = 2
@@ -172,17 +172,21 @@ def _respond(request: Request, question: ChatQuestion, *, purpose: str) -> Respo
     return response
 
 
+_LIMITS = {"POST": (Limit("asks", "ASKS_PER_MINUTE"),)}
+
+
 class AskView(APIView):
     """POST /api/chats/{id}/ask: a question about a chat."""
 
     renderer_classes = [LineRenderer, EventStreamRenderer]
+    limits: ClassVar = _LIMITS
 
     @extend_schema(
         operation_id="ask_chat",
         tags=["questions"],
         summary="Ask a question about a chat",
         description=_DESCRIPTION,
-        parameters=[*idempotency.PARAMETERS, *throttling.PARAMETERS],
+        parameters=idempotency.PARAMETERS,
         request=AskSerializer,
         responses={
             200: AskedQuestionSerializer,
@@ -197,7 +201,6 @@ class AskView(APIView):
             _event_example(api_examples.PROGRESS_EVENT, status=202),
         ],
     )
-    @limited("asks", setting="ASKS_PER_MINUTE")
     @idempotent(rebuild=_rebuild_question)
     def post(self, request: Request, chat_id: UUID) -> Response:
         """Ask and return the answer."""
@@ -219,6 +222,7 @@ class RagQueryView(APIView):
     """POST /api/rag/query: the same, for clients of the original API."""
 
     renderer_classes = [LineRenderer, EventStreamRenderer]
+    limits: ClassVar = _LIMITS
 
     @extend_schema(
         operation_id="rag_query",
@@ -226,7 +230,7 @@ class RagQueryView(APIView):
         summary="Ask a question about a chat, with the chat in the body",
         description=_DESCRIPTION + "\n\nThis is `POST /api/chats/{chat_id}/ask` for clients of the original API. The"
         " answer is one text, and `sources` are its messages.",
-        parameters=[*idempotency.PARAMETERS, *throttling.PARAMETERS],
+        parameters=idempotency.PARAMETERS,
         request=RagQuerySerializer,
         responses={
             200: RagAnswerSerializer,
@@ -245,7 +249,6 @@ class RagQueryView(APIView):
             _event_example(api_examples.PROGRESS_EVENT, status=202),
         ],
     )
-    @limited("asks", setting="ASKS_PER_MINUTE")
     @idempotent(rebuild=_rebuild_rag_answer)
     def post(self, request: Request) -> Response:
         """Ask and return the answer."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
 from django.db.models import Prefetch, QuerySet
@@ -40,6 +40,7 @@ from relivchats.errors import NotFound
 from relivchats.idempotency import idempotent
 from relivchats.openapi import UNCHANGED, example, problems
 from relivchats.rest import Pages, authenticated_user, conditional_response, parse_body
+from relivchats.throttling import Limit
 
 #: The Retry-After of an open job, in seconds.
 POLL_SECONDS = 2
@@ -236,8 +237,13 @@ def _quote_insight(plan: unlocking.Plan, insight_type: InsightType, wording: Lan
     }
 
 
+_UNLOCK_LIMITS = {"POST": (Limit("unlocks", "UNLOCKS_PER_MINUTE"), Limit("unlocks", "UNLOCKS_PER_HOUR", 3600))}
+
+
 class UnlockView(APIView):
     """POST /api/insights/unlock."""
+
+    limits: ClassVar = _UNLOCK_LIMITS
 
     @extend_schema(
         operation_id="unlock_insights",
@@ -280,6 +286,8 @@ class UnlockView(APIView):
 
 class RetryView(APIView):
     """POST /api/insights/{id}/retry."""
+
+    limits: ClassVar = _UNLOCK_LIMITS
 
     @extend_schema(
         operation_id="retry_insight",

@@ -14,6 +14,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
+from relivchats import throttling
 from relivchats.problems import KINDS, PROBLEM_TYPE, ProblemKind, members
 from relivchats.rest import conditional_response
 
@@ -32,6 +33,21 @@ class ClosedSchema(OpenApiSerializerExtension):  # type: ignore[no-untyped-call]
         """Return the schema with `additionalProperties: false`."""
         schema = auto_schema._map_serializer(self.target, direction, bypass_extensions=True)  # type: ignore[no-untyped-call]
         return {**schema, "additionalProperties": False}
+
+
+def describe_rate_limits(result: dict[str, Any], **_: Any) -> dict[str, Any]:
+    """Add the headers of rate limits to the operations that have one. A hook of drf-spectacular."""
+    result["components"]["headers"] = {
+        name: {"schema": {"type": "integer"}, "description": description}
+        for name, description in throttling.HEADERS.items()
+    }
+    headers = {name: {"$ref": f"#/components/headers/{name}"} for name in throttling.HEADERS}
+    for methods in result["paths"].values():
+        for operation in methods.values():
+            for status, response in operation["responses"].items():
+                if "429" in operation["responses"] and status in ("200", "201", "202", "429"):
+                    response["headers"] = {**response.get("headers", {}), **headers}
+    return result
 
 
 class FieldErrorSerializer(serializers.Serializer[Any]):
@@ -111,12 +127,15 @@ def example(name: str, value: Any, *, status: int = 200) -> OpenApiExample:
 
 
 def problems(*statuses: int, **descriptions: str) -> dict[tuple[int, str], OpenApiResponse]:
-    """Return the errors of an operation, for `extend_schema(responses=…)`. `_422="…"` describes the status here."""
-    # Every operation asks the database, and an address that sends many unknown tokens is refused (429).
-    always = {429, 503} if 401 in statuses else {503}
+    """Return the errors of an operation, for `extend_schema(responses=…)`.
+
+    `_422="…"` describes the status here. Every operation has 429 and 503, unless the description is empty.
+    """
+    named = {int(name[1:]): description for name, description in descriptions.items()}
     return {
-        (status, PROBLEM_TYPE): _documented(status, descriptions.get(f"_{status}"))
-        for status in sorted({*statuses, *(int(name[1:]) for name in descriptions), *always})
+        (status, PROBLEM_TYPE): _documented(status, named.get(status))
+        for status in sorted({*statuses, *named, 429, 503})
+        if named.get(status) != ""
     }
 
 

@@ -140,6 +140,11 @@ LOGIN_REDIRECT_URL = "admin:index"
 LOGIN_FAILURES_PER_ACCOUNT = read("LOGIN_FAILURES_PER_ACCOUNT", whole, default=5, least=1)
 LOGIN_FAILURES_PER_ADDRESS = read("LOGIN_FAILURES_PER_ADDRESS", whole, default=20, least=1)
 INVALID_TOKENS_PER_MINUTE = read("INVALID_TOKENS_PER_MINUTE", whole, default=60, least=1)
+# Requests of one user, or of one address if the user is unknown. 0: no limit.
+REQUESTS_PER_MINUTE = read("REQUESTS_PER_MINUTE", whole, default=100, least=0)
+UPLOADS_PER_HOUR = read("UPLOADS_PER_HOUR", whole, default=20, least=0)
+UNLOCKS_PER_MINUTE = read("UNLOCKS_PER_MINUTE", whole, default=3, least=0)
+UNLOCKS_PER_HOUR = read("UNLOCKS_PER_HOUR", whole, default=10, least=0)
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
@@ -169,6 +174,7 @@ REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["relivchats.rest.LineRenderer"],
     "DEFAULT_PARSER_CLASSES": ["relivchats.rest.StrictJSONParser"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_THROTTLE_CLASSES": ["relivchats.throttling.RequestThrottle"],
     "EXCEPTION_HANDLER": "relivchats.problems.problem_response",
     # The Accept header chooses between JSON and a stream; no query parameter does.
     "URL_FORMAT_OVERRIDE": None,
@@ -180,6 +186,10 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "OAS_VERSION": "3.1.0",
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "relivchats.openapi.describe_rate_limits",
+    ],
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "ENUM_NAME_OVERRIDES": {
@@ -242,7 +252,7 @@ RESERVATION_MARGIN_SECONDS = read("RESERVATION_MARGIN_SECONDS", whole, default=6
 
 ASK_PRICE_COINS = read("ASK_PRICE_COINS", whole, default=0, least=0)
 ASK_TIMEOUT_SECONDS = read("ASK_TIMEOUT_SECONDS", whole, default=90, least=10)
-ASKS_PER_MINUTE = read("ASKS_PER_MINUTE", whole, default=10, least=1)
+ASKS_PER_MINUTE = read("ASKS_PER_MINUTE", whole, default=10, least=0)
 
 # An adjustment of more coins than this, in either direction, needs the approval of a second person.
 
@@ -250,7 +260,7 @@ ADJUSTMENT_APPROVAL_COINS = read("ADJUSTMENT_APPROVAL_COINS", whole, default=200
 
 # Orders per user and minute.
 
-ORDERS_PER_MINUTE = read("ORDERS_PER_MINUTE", whole, default=10, least=1)
+ORDERS_PER_MINUTE = read("ORDERS_PER_MINUTE", whole, default=10, least=0)
 
 # Payments. Each provider in billing/payments/providers/ declares its own variables.
 

@@ -1,7 +1,7 @@
-"""Rate limits, counted in Redis over all processes by the library `limits`.
+"""Rate limits, counted in Redis over all processes through the library `limits`.
 
-A limit counts in a fixed window that starts with the first request. While the broker does not answer, nothing is
-counted and nobody is refused. Keys contain a keyed hash of the subject, so the broker learns no e-mail address.
+A limit counts in windows of the clock: from one full minute, or hour, to the next. While the broker does not answer,
+each process counts for itself. Keys contain a keyed hash of the subject, so the broker learns no e-mail address.
 """
 
 from __future__ import annotations
@@ -11,45 +11,38 @@ import ipaddress
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Concatenate, NamedTuple, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.conf import settings
 from django.http import HttpRequest
 from django.utils.crypto import salted_hmac
-from drf_spectacular.utils import OpenApiParameter
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 from rest_framework.request import Request
-from rest_framework.response import Response
+from rest_framework.throttling import BaseThrottle
 
+from relivchats import following
 from relivchats.errors import DomainError
-from relivchats.rest import authenticated_user
 
 if TYPE_CHECKING:
-    from limits import RateLimitItem
-    from limits.strategies import FixedWindowRateLimiter
+    from limits.storage import Storage
 
 logger = logging.getLogger(__name__)
 
-#: How long a request waits for a broker that does not answer.
+#: How long a request waits for a broker that does not answer, and for how long the next ones do not ask it.
 BROKER_TIMEOUT_SECONDS = 0.5
+BROKER_PAUSE_SECONDS = 5.0
 
-View = TypeVar("View", bound=Any)
-Result = TypeVar("Result")
-Params = ParamSpec("Params")
-Method = Callable[Concatenate[View, Request, Params], Response]
+_PERIODS = {60: "minute", 3600: "hour"}
 
-PARAMETERS = [
-    OpenApiParameter(f"X-RateLimit-{name}", int, OpenApiParameter.HEADER, response=True, description=description)
-    for name, description in (
-        ("Limit", "Requests of this kind that you may send in a minute."),
-        ("Remaining", "How many of them are left."),
-        ("Reset", "Seconds until the limit is reset."),
-    )
-]
+HEADERS = {
+    "X-RateLimit-Limit": "Requests of this kind that you may send in a minute or an hour.",
+    "X-RateLimit-Remaining": "How many of them are left.",
+    "X-RateLimit-Reset": "Seconds until the limit is reset.",
+}
 
 
 class TooManyRequests(DomainError):
@@ -70,46 +63,113 @@ class Window(NamedTuple):
 
 @dataclass(frozen=True)
 class Limit:
-    """At most `settings.<setting>` requests per subject in `seconds`. `name` is part of the key in Redis."""
+    """At most `settings.<setting>` requests per subject in `seconds`; any number if it is 0.
+
+    `name` is part of the key in Redis.
+    """
 
     name: str
     setting: str
     seconds: int = 60
 
     def hit(self, subject: object) -> Window | None:
-        """Count one request and return the window, or None if the broker does not answer."""
+        """Count one request and return the window, or None if there is no limit."""
         limit: int = getattr(settings, self.setting)
-
-        def count(limiter: FixedWindowRateLimiter, item: RateLimitItem, key: str) -> Window:
-            accepted = limiter.hit(item, key)
-            reset_at, remaining = limiter.get_window_stats(item, key)
-            return Window(limit, remaining, max(1, math.ceil(reset_at - time.time())), not accepted)
-
-        return self._call(subject, count)
+        if not limit:
+            return None
+        count, remaining_seconds = self._count(subject, 1)
+        return Window(limit, max(0, limit - count), max(1, math.ceil(remaining_seconds)), count > limit)
 
     def undo(self, subject: object) -> None:
         """Take back one `hit`, such as that of a login that succeeded."""
-        self._call(subject, lambda limiter, item, key: limiter.hit(item, key, cost=-1))
+        self._count(subject, -1)
 
-    def _call(
-        self, subject: object, call: Callable[[FixedWindowRateLimiter, RateLimitItem, str], Result]
-    ) -> Result | None:
-        # Imported at the first counted request: the import takes a tenth of the startup time.
-        from limits import RateLimitItemPerSecond
+    def _count(self, subject: object, amount: int) -> tuple[int, float]:
+        """Return the requests of the window, this one included, and the seconds until the window ends."""
+        number, elapsed = divmod(time.time(), self.seconds)
+        subject_hash = salted_hmac("rate limit", str(subject), algorithm="sha256").hexdigest()[:32]
+        key = f"{self.name}:{subject_hash}:{int(number)}"
+        return _increment(key, self.seconds, amount), self.seconds - elapsed
 
-        item = RateLimitItemPerSecond(getattr(settings, self.setting), self.seconds, namespace="relivchats")
-        key = f"{self.name}:{salted_hmac('rate limit', str(subject), algorithm='sha256').hexdigest()[:32]}"
+    @property
+    def period(self) -> str:
+        """The window in words."""
+        return _PERIODS[self.seconds]
+
+
+#: Every request of the API that has no limit of its own.
+REQUESTS = Limit("requests", "REQUESTS_PER_MINUTE")
+
+
+class RequestThrottle(BaseThrottle):
+    """Counts a request of the API: per user, and per address if the user is unknown.
+
+    A view names the limits of a method in `limits`, the shorter windows first. Every response has the headers of the
+    limit that is nearest to its end.
+    """
+
+    def allow_request(self, request: Request, view: Any) -> bool:
+        """Return True, or raise TooManyRequests."""
+        if following.followed(request._request):
+            # The server repeats a request that it counted.
+            return True
+        own: Mapping[str, Sequence[Limit]] = getattr(view, "limits", {})
+        user = request.user
+        subject = user.pk if user.is_authenticated else client_address(request)
+        nearest: Window | None = None
+        for limit in own.get(str(request.method), (REQUESTS,)):
+            window = limit.hit(subject)
+            if window is None:
+                continue
+            if nearest is None or window.remaining <= nearest.remaining:
+                nearest = window
+            if window.exceeded:
+                _set_headers(view, window)
+                raise TooManyRequests(
+                    f"You can send {window.limit} of these requests per {limit.period}."
+                    f" Send this one again in {window.reset_seconds} s.",
+                    retry_after_seconds=window.reset_seconds,
+                )
+        if nearest is not None:
+            _set_headers(view, nearest)
+        return True
+
+
+def _set_headers(view: Any, window: Window) -> None:
+    values = (window.limit, window.remaining, window.reset_seconds)
+    view.headers.update(zip(HEADERS, map(str, values), strict=True))
+
+
+def _increment(key: str, seconds: int, amount: int) -> int:
+    """Add to a counter in Redis, or in this process if the broker does not answer. Return its new value."""
+    for storage in _storages():
         try:
-            return call(_limiter(settings.REDIS_URL, BROKER_TIMEOUT_SECONDS), item, key)
+            return storage.incr(key, seconds, amount=amount)
         except (RedisError, OSError) as error:
-            logger.warning("requests are not counted", extra={"limit": self.name, "error": type(error).__name__})
-            return None
+            _pause.until = time.monotonic() + BROKER_PAUSE_SECONDS
+            logger.warning("requests are counted in this process", extra={"error": type(error).__name__})
+    raise AssertionError("a counter in memory does not fail")
+
+
+class _Pause:
+    """Until when the broker is not asked: otherwise every request would wait for a broker that is frozen."""
+
+    until = 0.0
+
+
+_pause = _Pause()
+
+
+def _storages() -> Iterator[Storage]:
+    if time.monotonic() >= _pause.until:
+        yield _redis(settings.REDIS_URL, BROKER_TIMEOUT_SECONDS)
+    yield _memory()
 
 
 @functools.cache
-def _limiter(url: str, timeout_seconds: float) -> FixedWindowRateLimiter:
+def _redis(url: str, timeout_seconds: float) -> Storage:
+    # Imported at the first counted request: the import takes a tenth of the startup time.
     from limits.storage import RedisStorage
-    from limits.strategies import FixedWindowRateLimiter
 
     # No retries: a request waits for the broker once.
     options: dict[str, Any] = {
@@ -117,37 +177,17 @@ def _limiter(url: str, timeout_seconds: float) -> FixedWindowRateLimiter:
         "socket_connect_timeout": timeout_seconds,
         "retry": Retry(NoBackoff(), 0),
     }
-    return FixedWindowRateLimiter(RedisStorage(url, key_prefix="limit", **options))
+    return RedisStorage(url, key_prefix="limit", **options)
 
 
-def limited(name: str, *, setting: str) -> Callable[[Method[View, Params]], Method[View, Params]]:
-    """Return a decorator for a view's method that refuses requests above the setting's number per user and minute.
+@functools.cache
+def _memory() -> Storage:
+    from limits.storage import MemoryStorage
 
-    Responses contain the X-RateLimit headers of `PARAMETERS`, unless the broker does not answer.
-    """
-    limit = Limit(name, setting)
-
-    def decorate(method: Method[View, Params]) -> Method[View, Params]:
-        @functools.wraps(method)
-        def counted(view: View, request: Request, /, *args: Params.args, **kwargs: Params.kwargs) -> Response:
-            if (window := limit.hit(authenticated_user(request).pk)) is not None:
-                view.headers["X-RateLimit-Limit"] = str(window.limit)
-                view.headers["X-RateLimit-Remaining"] = str(window.remaining)
-                view.headers["X-RateLimit-Reset"] = str(window.reset_seconds)
-                if window.exceeded:
-                    raise TooManyRequests(
-                        f"You can send {window.limit} of these requests per minute."
-                        f" Send this one again in {window.reset_seconds} s.",
-                        retry_after_seconds=window.reset_seconds,
-                    )
-            return method(view, request, *args, **kwargs)
-
-        return counted
-
-    return decorate
+    return MemoryStorage()
 
 
-def client_address(request: HttpRequest) -> str:
+def client_address(request: HttpRequest | Request) -> str:
     """Return the caller's IP address; of IPv6 the /64 network, because one caller has all of it."""
     text: str = request.META.get("REMOTE_ADDR", "")
     if settings.BEHIND_PROXY:

@@ -6,8 +6,10 @@ import io
 import itertools
 import logging
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Protocol
 
 import hypothesis
@@ -17,7 +19,7 @@ from django.db import connection, transaction
 
 from ops import health, views
 from ops.checks import ledger as ledger_check
-from relivchats import embedded
+from relivchats import embedded, throttling
 from relivchats.logs import JSONFormatter
 from tests.processes import PATIENCE_SECONDS, BrokerHandle, RunningProcess, ServerHandle, start_celery
 
@@ -98,6 +100,18 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(views, "READY_SECONDS", PATIENCE_SECONDS)
     # Below what these tests call the time of a large ledger's audit.
     monkeypatch.setattr(ledger_check, "MAX_SECONDS", 8.0)
+
+
+@pytest.fixture
+def rate_clock(broker: BrokerHandle, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Return the time that rate limits read, half a minute into a window, and empty the broker."""
+    now = [1_800_001_830.0]
+    monkeypatch.setattr(throttling, "time", SimpleNamespace(time=lambda: now[0], monotonic=time.monotonic))
+    # A slow machine counts in the broker as well.
+    monkeypatch.setattr(throttling, "BROKER_TIMEOUT_SECONDS", 30)
+    monkeypatch.setattr(throttling._pause, "until", 0.0)
+    throttling._memory.cache_clear()
+    return now
 
 
 @pytest.fixture

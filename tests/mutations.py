@@ -66,7 +66,10 @@ GUARD_MODULES: Mapping[str, tuple[tuple[str, ...], ...]] = {
         (*_PURE, "tests/chats/test_exports_platforms.py", "-k", "each_cause"),
         (*_PURE, "tests/chats/test_exports_telegram_html.py"),
     ),
-    "relivchats/throttling.py": (("tests/relivchats/test_throttling.py",), ("tests/accounts/test_login.py",)),
+    "relivchats/throttling.py": (
+        ("tests/relivchats/test_throttling.py", "tests/api/test_rate_limits.py"),
+        ("tests/accounts/test_login.py",),
+    ),
     "relivchats/accounts/passwords.py": (("tests/accounts/test_login.py",),),
     "relivchats/logs.py": (("tests/relivchats/test_logs.py",),),
     "relivchats/staff/bulk_actions.py": (("tests/relivchats/test_bulk_actions.py",),),

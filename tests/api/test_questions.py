@@ -229,16 +229,6 @@ def test_a_question_that_the_model_refuses_is_a_422(
     assert api.post(path, {"question": WHERE}, status=422)["type"].endswith("question-refused")
 
 
-def test_a_person_can_ask_so_many_questions_in_a_minute(api: Api, path: str, idle: None, settings: Any) -> None:
-    settings.ASKS_PER_MINUTE = 2
-    for _ in range(2):
-        api.post(path, {"question": WHERE}, status=202)
-    response = api.send("POST", path, data=b'{"question": "x"}', content_type="application/json")
-    assert response.status_code == 429
-    assert int(response["Retry-After"]) > 0
-    assert ChatQuestion.objects.count() == 2
-
-
 def test_a_question_that_takes_long_is_a_202_that_says_where_it_is(
     api: Api, path: str, idle: None, model: QuestionOracle
 ) -> None:
