@@ -21,6 +21,10 @@ from relivchats.supervisor import locked
 
 PREFIX = "relivchats-tests-"
 LEFT_FOR_SECONDS = 600
+#: Tests send many requests from one address. Those of a limit set it.
+NO_RATE_LIMITS = dict.fromkeys(
+    ("REQUESTS_PER_MINUTE", "UPLOADS_PER_HOUR", "UNLOCKS_PER_MINUTE", "UNLOCKS_PER_HOUR"), "0"
+)
 _servers = contextlib.ExitStack()
 
 
@@ -46,8 +50,7 @@ def pytest_load_initial_conftests() -> None:
         SECRET_KEY=embedded.secret("django", Keyring.new_secret),
         ENCRYPTION_KEYS=embedded.secret("keyring", Keyring.new_text),
         HTTPS_ONLY="false",
-        # Tests send many requests from one address. Those of a limit set it.
-        **dict.fromkeys(("REQUESTS_PER_MINUTE", "UPLOADS_PER_HOUR", "UNLOCKS_PER_MINUTE", "UNLOCKS_PER_HOUR"), "0"),
+        **NO_RATE_LIMITS,
     )
 
 

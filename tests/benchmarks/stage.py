@@ -17,6 +17,8 @@ from typing import NamedTuple, TypeVar
 
 import psutil
 
+from tests.plugin import NO_RATE_LIMITS
+
 T = TypeVar("T")
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
@@ -27,7 +29,12 @@ def installation() -> Iterator[Path]:
     """Run the embedded servers in a temporary directory, migrate the database, and set up Django."""
     directory = Path(tempfile.mkdtemp(prefix="relivchats-benchmark-"))
     directory.chmod(0o711)
-    os.environ.update(RELIVCHATS_DATA=str(directory), DJANGO_SETTINGS_MODULE="relivchats.settings", LOG_LEVEL="WARNING")
+    os.environ.update(
+        RELIVCHATS_DATA=str(directory),
+        DJANGO_SETTINGS_MODULE="relivchats.settings",
+        LOG_LEVEL="WARNING",
+        **NO_RATE_LIMITS,
+    )
     for name in ("DATABASE_URL", "REDIS_URL"):
         os.environ.pop(name, None)
     from relivchats import embedded
