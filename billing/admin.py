@@ -21,6 +21,7 @@ from billing.forms import AdjustForm
 from billing.models import (
     Adjustment,
     Bonus,
+    CoinDebt,
     CoinReservation,
     CreditTransaction,
     PaymentOrder,
@@ -79,7 +80,7 @@ class WalletRowAdmin(StaffAdmin):
 class WalletAdmin(StaffAdmin):
     """Wallets with their timeline; staff adjust one, or reconcile its payments."""
 
-    list_display = ("id", "user_link", "balance", "reserved", "spendable", "age")
+    list_display = ("id", "user_link", "balance", "reserved", "spendable", "owed", "age")
     ordering = ("-id",)
     search_ids = (
         "pk",
@@ -93,8 +94,8 @@ class WalletAdmin(StaffAdmin):
     search_help_text = (
         "An e-mail address, or an id in full: of the wallet or its owner, of an order or a refund, or of the provider"
     )
-    fields = ("owed", ("id", "user_link"), ("balance", "reserved", "spendable"), "created_at", "timeline")
-    readonly_fields = ("owed", "id", "user_link", "spendable", "created_at", "timeline")
+    fields = ("owed_for", ("id", "user_link"), ("balance", "reserved", "spendable"), "created_at", "timeline")
+    readonly_fields = ("owed_for", "id", "user_link", "spendable", "created_at", "timeline")
     bulk_actions = (
         BulkAction(
             name="reconcile",
@@ -139,15 +140,16 @@ class WalletAdmin(StaffAdmin):
         """Return a link to the owner."""
         return link(User, wallet.user_id)
 
-    @admin.display(description="coins owed: spent or held when their money was refunded")
-    def owed(self, wallet: Wallet) -> SafeString | str:
+    @admin.display(
+        description="coins owed: spent or held when their money was refunded; the next spendable coins pay them"
+    )
+    def owed_for(self, wallet: Wallet) -> SafeString | str:
         """Return the number of owed coins with links to their refunds."""
-        refunds = debts.list_refunds_with_debt(wallet)
-        if not refunds:
+        open_debts = debts.list_open_debts(wallet)
+        if not open_debts:
             return "none"
-        rows = ((refund.owed_coins, link(PaymentRefund, refund.pk)) for refund in refunds)
-        total = sum(refund.owed_coins for refund in refunds)
-        return format_html("{} coins: {}", total, format_html_join(", ", "{} of refund {}", rows))
+        rows = ((debt.unpaid_coins, link(PaymentRefund, debt.refund_id)) for debt in open_debts)
+        return format_html("{} coins: {}", wallet.owed, format_html_join(", ", "{} of refund {}", rows))
 
     @admin.display(description="timeline, newest first")
     def timeline(self, wallet: Wallet) -> SafeString:
@@ -247,6 +249,32 @@ class ReservationAdmin(WalletRowAdmin):
         return f"expires in {durations.format_short(left)}"
 
 
+@admin.register(CoinDebt)
+class DebtAdmin(WalletRowAdmin):
+    """Debts of refunds. Coins that become spendable pay them; a positive adjustment waives one."""
+
+    list_display = ("id", "state", "coins", "paid_coins", "wallet_link", "user_link", "refund_link", "age")
+    list_filter = ("status",)
+    ordering = ("-created_at",)
+    search_ids = ("pk", "wallet_id", "refund_id", "refund__order_id")
+    fields = (
+        ("id", "wallet_link", "user_link", "refund_link"),
+        ("state", "coins", "paid_coins"),
+        ("created_at", "resolved_at"),
+    )
+    readonly_fields = ("id", "wallet_link", "user_link", "refund_link", "state", "created_at")
+
+    @label("status", colours={"open": "warning", "paid": "success"})
+    def state(self, debt: CoinDebt) -> str:
+        """Return the status."""
+        return debt.status
+
+    @admin.display(description="refund")
+    def refund_link(self, debt: CoinDebt) -> SafeString | str:
+        """Return a link to the refund whose coins are owed."""
+        return link(PaymentRefund, debt.refund_id)
+
+
 @admin.register(CreditTransaction)
 class TransactionAdmin(WalletRowAdmin):
     """Transactions. They are never changed: an adjustment corrects a mistake."""
@@ -265,12 +293,13 @@ class TransactionAdmin(WalletRowAdmin):
     fields = (
         ("id", "wallet_link", "user_link", "sequence"),
         ("type", "amount", "balance_after"),
-        ("reservation_link", "order_link", "reverses_link"),
+        ("reservation_link", "order_link", "reverses_link", "debt_link"),
         ("actor", "reason"),
         ("idempotency_key", "created_at"),
     )
     readonly_fields = (
-        *("id", "wallet_link", "user_link", "reservation_link", "order_link", "reverses_link", "created_at"),
+        *("id", "wallet_link", "user_link", "reservation_link", "order_link", "reverses_link"),
+        *("debt_link", "created_at"),
     )
 
     @admin.display(description="order")
@@ -287,6 +316,11 @@ class TransactionAdmin(WalletRowAdmin):
     def reverses_link(self, row: CreditTransaction) -> SafeString | str:
         """Return a link to the refund that this transaction reverses."""
         return link(CreditTransaction, row.reverses_id)
+
+    @admin.display(description="debt")
+    def debt_link(self, row: CreditTransaction) -> SafeString | str:
+        """Return a link to the debt that this transaction paid."""
+        return link(CoinDebt, row.debt_id)
 
 
 @admin.register(Bonus)

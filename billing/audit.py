@@ -176,6 +176,19 @@ def _findings(cursor: CursorWrapper, *, limit: int, since: Horizon | None) -> li
     return findings
 
 
+_DEBTS = """
+    SELECT debts.id AS debt_id, debts.wallet_id, status, coins, paid_coins, taken, returned
+    FROM {debts} AS debts
+    CROSS JOIN LATERAL (
+        SELECT COALESCE(-sum(lines.amount), 0) AS taken, COALESCE(sum(reversals.amount), 0) AS returned,
+            count(*) FILTER (WHERE lines.wallet_id <> debts.wallet_id) AS elsewhere
+        FROM credit_transactions AS lines
+        LEFT JOIN credit_transactions AS reversals ON reversals.reverses_id = lines.id
+        WHERE lines.debt_id = debts.id
+    ) AS moved
+    WHERE taken <> paid_coins OR returned <> CASE status WHEN 'cancelled' THEN paid_coins ELSE 0 END OR elsewhere > 0
+"""
+
 register(
     Invariant(
         "1",
@@ -318,5 +331,31 @@ register(
         SELECT id AS transaction_id, wallet_id, amount FROM credit_transactions
         WHERE created_at >= %(at)s AND type = 'admin_adjustment' AND (btrim(actor) = '' OR btrim(reason) = '')
         """,
+    ),
+    Invariant(
+        "12a",
+        "a wallet owes what its open debts are short of, and has spendable coins only if it owes none",
+        """
+        SELECT wallets.id AS wallet_id, balance, reserved, owed, COALESCE(unpaid, 0) AS unpaid_coins
+        FROM wallets
+        LEFT JOIN (
+            SELECT wallet_id, sum(coins - paid_coins) AS unpaid FROM coin_debts WHERE status = 'open' GROUP BY wallet_id
+        ) AS debts ON debts.wallet_id = wallets.id
+        WHERE owed <> COALESCE(unpaid, 0) OR (owed <> 0 AND balance <> reserved)
+        """,
+    ),
+    Invariant(
+        "12b",
+        "a debt was paid by the transactions that name it, in its own wallet, and a cancelled one got them back",
+        _DEBTS.format(debts="coin_debts"),
+        _DEBTS.format(
+            debts="""(
+                SELECT * FROM coin_debts WHERE id IN (
+                    SELECT id FROM coin_debts WHERE status = 'open'
+                    UNION ALL SELECT id FROM coin_debts WHERE resolved_at >= %(at)s
+                    UNION ALL SELECT debt_id FROM credit_transactions WHERE created_at >= %(at)s
+                )
+            )"""
+        ),
     ),
 )

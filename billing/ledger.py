@@ -1,10 +1,11 @@
-"""The only writer of wallets, reservations and transactions.
+"""The only writer of wallets, reservations, debts and transactions.
 
 Every function is atomic and idempotent: the same key (or the same reservation) with the same request returns the first
 answer; with another request it raises. Two requests are the same if they move the same coins in the same way, for the
 same order, or hold them for the same purpose. `actor`, the reason of a movement and `expires_at` may differ: those of
-the first request are stored. For a refund, the order alone identifies the request: fewer coins than requested may have
-been taken.
+the first request are stored. A refund and a reservation are keys themselves.
+
+Coins that become spendable pay what the wallet owes first (`_save`).
 
 Lock order, everywhere: job, reservation, wallet. Every function refreshes the instances that it is given, so
 `wallet.balance` is current after the call.
@@ -16,10 +17,10 @@ from datetime import datetime
 from typing import Any
 
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
-from billing.models import Bonus, CoinReservation, CreditTransaction, PaymentOrder, Wallet
+from billing.models import Bonus, CoinDebt, CoinReservation, CreditTransaction, PaymentOrder, PaymentRefund, Wallet
 from relivchats.accounts.models import User
 from relivchats.errors import Conflict, DomainError
 
@@ -34,11 +35,13 @@ class InsufficientCoins(DomainError):
 
     code, status, title = "ERR_3000", 402, "Not enough coins"
 
-    def __init__(self, detail: str = "", *, required: int, available: int) -> None:
-        deficit = required - available
+    def __init__(self, detail: str = "", *, required: int, available: int, owed: int = 0) -> None:
+        # New coins pay what is owed first.
+        deficit = required - available + owed
+        also = f"You owe {owed} coins of a refunded purchase, which are paid first. " if owed else ""
         super().__init__(
             detail
-            or f"This costs {required} coins and {available} are free to spend. "
+            or f"This costs {required} coins and {available} are free to spend. {also}"
             f"Get {deficit} more, or choose something smaller.",
             required=required,
             available=available,
@@ -106,7 +109,7 @@ def grant(
     # Under the lock: of two concurrent requests with one key, the second finds the first one's transaction.
     if earlier := _find_earlier(wallet, idempotency_key=idempotency_key, type=type, amount=coins, order=payment_order):
         return earlier
-    return _append(
+    granted = _append(
         wallet,
         type=type,
         amount=coins,
@@ -115,6 +118,8 @@ def grant(
         reason=reason,
         payment_order=payment_order,
     )
+    _save(wallet)
+    return granted
 
 
 @transaction.atomic
@@ -133,9 +138,9 @@ def reserve(
             raise IdempotencyMismatch
         return earlier
     if coins > wallet.spendable:
-        raise InsufficientCoins(required=coins, available=wallet.spendable)
+        raise InsufficientCoins(required=coins, available=wallet.spendable, owed=wallet.owed)
     wallet.reserved += coins
-    wallet.save(update_fields=["reserved"])
+    _save(wallet)
     return wallet.reservations.create(
         coins=coins, idempotency_key=idempotency_key, expires_at=expires_at, reason=reason
     )
@@ -156,7 +161,7 @@ def capture(*, reservation: CoinReservation, coins: int) -> CreditTransaction:
     if not 0 < coins <= reservation.coins:
         raise InvalidMovement(f"Of {reservation.coins} held coins, 1 to {reservation.coins} can be captured.")
     wallet = _resolve(reservation, status=CoinReservation.Status.CAPTURED, captured_coins=coins)
-    return _append(
+    captured = _append(
         wallet,
         type=CreditTransaction.Type.INSIGHT_UNLOCK,
         amount=-coins,
@@ -164,11 +169,13 @@ def capture(*, reservation: CoinReservation, coins: int) -> CreditTransaction:
         reason=reservation.reason,
         reservation=reservation,
     )
+    _save(wallet)
+    return captured
 
 
 @transaction.atomic
 def release(*, reservation: CoinReservation, reason: str) -> CoinReservation:
-    """Release all coins of a reservation. They never left the wallet, so no transaction is written.
+    """Release all coins of a reservation. They never left the wallet, so only debts that they pay are transactions.
 
     Raise InvalidMovement or ReservationResolved.
     """
@@ -179,7 +186,7 @@ def release(*, reservation: CoinReservation, reason: str) -> CoinReservation:
         return reservation
     if not reservation.is_active:
         raise ReservationResolved(reservation)
-    _resolve(reservation, status=CoinReservation.Status.RELEASED, release_reason=reason)
+    _save(_resolve(reservation, status=CoinReservation.Status.RELEASED, release_reason=reason))
     return reservation
 
 
@@ -196,61 +203,71 @@ def adjust(*, wallet: Wallet, amount: int, actor: str, reason: str, idempotency_
         return earlier
     # After the lock: a concurrent unlock cannot reserve these coins between the check and the movement.
     check_spendable(wallet, -amount)
-    return _append(wallet, type=type, amount=amount, idempotency_key=idempotency_key, actor=actor, reason=reason)
+    made = _append(wallet, type=type, amount=amount, idempotency_key=idempotency_key, actor=actor, reason=reason)
+    _save(wallet)
+    return made
 
 
 @transaction.atomic
-def refund(
-    *, payment_order: PaymentOrder, coins: int, idempotency_key: str, actor: str = "", reason: str = ""
-) -> CreditTransaction | None:
-    """Take back the coins of a refunded order: up to `coins`, as many as are spendable. Held coins stay held.
+def refund(*, refund: PaymentRefund, coins: int, actor: str = "", reason: str = "") -> int:
+    """Take back the coins of a refund: those that are spendable now. The others become a debt. Held coins stay held.
 
-    Return the transaction, whose amount says how many were taken, or None if there were none. Raise InvalidMovement or
+    Return how many were taken now. A refund that was reversed can take its coins again. Raise InvalidMovement or
     IdempotencyMismatch.
     """
     _check_positive(coins)
-    wallet = payment_order.wallet
+    wallet = refund.order.wallet
     _lock(wallet)
-    if earlier := wallet.transactions.filter(idempotency_key=idempotency_key).first():
-        # The amount is not compared: it was limited by what was spendable at the time of the first request.
-        if earlier.type != CreditTransaction.Type.REFUND or earlier.payment_order_id != payment_order.pk:
+    # The instance may have cached the debts from before the lock.
+    debt = CoinDebt.objects.not_cancelled().filter(refund=refund).first()
+    line = _lines_of(refund).filter(debt=None, reversed_by=None).first()
+    if line or debt:
+        taken = -line.amount if line else 0
+        if taken + (debt.coins if debt else 0) != coins:
             raise IdempotencyMismatch
-        return earlier
-    # No transaction for zero coins: the database rejects one, and the refund's row records what is owed.
-    if not wallet.spendable:
-        return None
-    return _append(
-        wallet,
-        type=CreditTransaction.Type.REFUND,
-        amount=-min(coins, wallet.spendable),
-        idempotency_key=idempotency_key,
-        actor=actor,
-        reason=reason,
-        payment_order=payment_order,
-    )
+        return taken
+    taken = min(coins, wallet.spendable)
+    if taken < coins:
+        wallet.debts.create(refund=refund, coins=coins - taken)
+        wallet.owed += coins - taken
+    # No transaction for zero coins: the database rejects one.
+    if taken:
+        # A refund that failed after it took coins, and is made later, takes them again under a new key.
+        key, earlier_lines = _key_of(refund), _lines_of(refund).count()
+        _append(
+            wallet,
+            type=CreditTransaction.Type.REFUND,
+            amount=-taken,
+            idempotency_key=f"{key} {earlier_lines + 1}" if earlier_lines else key,
+            actor=actor,
+            reason=reason,
+            payment_order=refund.order,
+        )
+    _save(wallet)
+    return taken
 
 
 @transaction.atomic
-def reverse_refund(*, refund: CreditTransaction, reason: str) -> CreditTransaction:
-    """Return the coins that a refund took, since the refund failed. Raise InvalidMovement or IdempotencyMismatch."""
+def reverse_refund(*, refund: PaymentRefund, reason: str) -> None:
+    """Cancel the debt of a refund that failed, and return all coins that it took. Raise InvalidMovement."""
     reason = _check_reason(reason)
-    if refund.type != CreditTransaction.Type.REFUND:
-        raise InvalidMovement(f"Only a refund can be reversed, not a transaction of type {refund.type}.")
-    wallet = refund.wallet
+    wallet = refund.order.wallet
+    # Of two reports of one failure, the second finds the debt cancelled and each transaction reversed.
     _lock(wallet)
-    # The key comes from the refund: two reports of one failure give the coins back once.
-    type, key = CreditTransaction.Type.ADMIN_ADJUSTMENT, f"reverse {refund.pk}"
-    if earlier := _find_earlier(wallet, idempotency_key=key, type=type, amount=-refund.amount):
-        return earlier
-    return _append(
-        wallet,
-        type=type,
-        amount=-refund.amount,
-        idempotency_key=key,
-        actor="provider",
-        reason=reason,
-        reverses=refund,
-    )
+    if debt := CoinDebt.objects.not_cancelled().filter(refund=refund).first():
+        wallet.owed -= debt.unpaid_coins
+        CoinDebt.objects.filter(pk=debt.pk).update(status=CoinDebt.Status.CANCELLED, resolved_at=Now())
+    for line in _lines_of(refund).filter(reversed_by=None).order_by("sequence"):
+        _append(
+            wallet,
+            type=CreditTransaction.Type.ADMIN_ADJUSTMENT,
+            amount=-line.amount,
+            idempotency_key=f"reverse {line.pk}",
+            actor="provider",
+            reason=reason,
+            reverses=line,
+        )
+    _save(wallet)
 
 
 def check_adjustment(*, amount: int, actor: str, reason: str) -> str:
@@ -287,39 +304,60 @@ def _find_earlier(
     return earlier
 
 
-def _append(
-    wallet: Wallet,
-    *,
-    type: str,
-    amount: int,
-    idempotency_key: str,
-    actor: str = "",
-    reason: str = "",
-    reservation: CoinReservation | None = None,
-    payment_order: PaymentOrder | None = None,
-    reverses: CreditTransaction | None = None,
-) -> CreditTransaction:
-    """Write the next transaction of a locked wallet, and change its balance by it."""
+def _append(wallet: Wallet, *, type: str, amount: int, idempotency_key: str, **columns: Any) -> CreditTransaction:
+    """Write the next transaction of a locked wallet, and change the balance of the instance, which `_save` writes."""
     # Without the lock, two transactions could get the same sequence number or start from the same balance.
     last = wallet.transactions.order_by("-sequence").values_list("sequence", flat=True).first() or 0
     wallet.balance += amount
-    wallet.save(update_fields=["balance"])
     return wallet.transactions.create(
         sequence=last + 1,
         type=type,
         amount=amount,
         balance_after=wallet.balance,
         idempotency_key=idempotency_key,
-        actor=actor,
-        reason=reason,
-        reservation=reservation,
-        payment_order=payment_order,
-        reverses=reverses,
+        **columns,
     )
 
 
+def _save(wallet: Wallet) -> None:
+    """Pay the debts of a locked wallet, oldest first, as far as its coins are spendable, and write the wallet.
+
+    Every change of a wallet ends with this. One UPDATE writes all of it, since the database rejects a wallet that has
+    both debts and spendable coins.
+    """
+    if wallet.owed and wallet.spendable:
+        for debt in wallet.debts.open().select_related("refund__order").order_by("pk"):
+            coins = min(debt.unpaid_coins, wallet.spendable)
+            if not coins:
+                break
+            paid = debt.paid_coins + coins
+            wallet.owed -= coins
+            _append(
+                wallet,
+                type=CreditTransaction.Type.REFUND,
+                amount=-coins,
+                idempotency_key=f"debt {debt.pk} {paid}",
+                reason=f"owed since refund {debt.refund_id}",
+                payment_order=debt.refund.order,
+                debt=debt,
+            )
+            is_paid = {"status": CoinDebt.Status.PAID, "resolved_at": Now()} if paid == debt.coins else {}
+            CoinDebt.objects.filter(pk=debt.pk).update(paid_coins=paid, **is_paid)
+    wallet.save(update_fields=["balance", "reserved", "owed"])
+
+
+def _lines_of(refund: PaymentRefund) -> QuerySet[CreditTransaction]:
+    """Return the transactions in which a refund took coins: at once, and later those that were owed."""
+    of_refund = Q(idempotency_key__startswith=_key_of(refund)) | Q(debt__refund=refund)
+    return refund.order.wallet.transactions.filter(of_refund, type=CreditTransaction.Type.REFUND)
+
+
+def _key_of(refund: PaymentRefund) -> str:
+    return f"refund {refund.pk}"
+
+
 def _resolve(reservation: CoinReservation, *, status: str, captured_coins: int = 0, release_reason: str = "") -> Wallet:
-    """End a locked reservation and free its coins. Return its wallet, locked."""
+    """End a locked reservation and free its coins. Return its wallet, locked and not yet saved."""
     wallet = reservation.wallet
     _lock(wallet)
     # resolved_at comes from the database's clock, so save() cannot set it.
@@ -329,7 +367,6 @@ def _resolve(reservation: CoinReservation, *, status: str, captured_coins: int =
     reservation.refresh_from_db()
     # All held coins are freed, also captured ones: `_append` takes those from the balance in the same transaction.
     wallet.reserved -= reservation.coins
-    wallet.save(update_fields=["reserved"])
     return wallet
 
 

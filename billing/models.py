@@ -1,4 +1,4 @@
-"""Wallets, reservations, transactions, adjustments and bonuses. Only `billing.ledger` writes the first three."""
+"""Wallets, reservations, debts, transactions, adjustments and bonuses. Only `billing.ledger` writes the first four."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from billing.payments.models import CreditPackage, PackagePrice, PaymentOrder, P
 __all__ = [
     "Adjustment",
     "Bonus",
+    "CoinDebt",
     "CoinReservation",
     "CreditPackage",
     "CreditTransaction",
@@ -33,6 +34,7 @@ class Wallet(models.Model):
     user = models.OneToOneField(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="wallet")
     balance = models.BigIntegerField(default=0)
     reserved = models.BigIntegerField(default=0)
+    owed = models.BigIntegerField(default=0, db_default=0, help_text="Coins of refunds that could not be taken yet.")
     # db_default: all times come from the database's clock, since those of web and worker machines may differ.
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
@@ -41,6 +43,11 @@ class Wallet(models.Model):
         constraints = [
             models.CheckConstraint(condition=Q(reserved__gte=0), name="wallet_reserved_not_negative"),
             models.CheckConstraint(condition=Q(reserved__lte=F("balance")), name="wallet_reserved_within_balance"),
+            models.CheckConstraint(condition=Q(owed__gte=0), name="wallet_owed_not_negative"),
+            # Coins that become spendable pay what is owed first, in the same UPDATE.
+            models.CheckConstraint(
+                condition=Q(owed=0) | Q(balance=F("reserved")), name="wallet_owes_only_without_spendable_coins"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -123,6 +130,71 @@ class CoinReservation(models.Model):
         return self.status == self.Status.ACTIVE
 
 
+class DebtQuerySet(models.QuerySet["CoinDebt"]):
+    """Debts, selected by their state."""
+
+    def open(self) -> Self:
+        """Return debts that are not paid in full."""
+        return self.filter(status=CoinDebt.Status.OPEN)
+
+    def not_cancelled(self) -> Self:
+        """Return debts of refunds that did not fail, paid or not."""
+        return self.exclude(status=CoinDebt.Status.CANCELLED)
+
+
+class CoinDebt(models.Model):
+    """Coins that a refund could not take, since they were spent or held. The next spendable coins pay them."""
+
+    class Status(models.TextChoices):
+        OPEN = "open"
+        PAID = "paid"
+        CANCELLED = "cancelled"
+
+    wallet = models.ForeignKey(Wallet, models.PROTECT, related_name="debts")
+    refund = models.ForeignKey(PaymentRefund, models.PROTECT, related_name="debts")
+    coins = models.BigIntegerField()
+    paid_coins = models.BigIntegerField(default=0)
+    status = models.CharField(max_length=16, choices=Status, default=Status.OPEN)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    resolved_at = models.DateTimeField(null=True)
+
+    objects = DebtQuerySet.as_manager()
+
+    class Meta:
+        db_table = "coin_debts"
+        indexes = [
+            models.Index(fields=["wallet"], name="debts_open_of_wallet", condition=Q(status="open")),
+            models.Index(fields=["-created_at"], name="debts_newest"),
+            models.Index(fields=["-resolved_at"], name="debts_last_resolved"),
+        ]
+        constraints = [
+            models.UniqueConstraint(fields=["refund"], condition=~Q(status="cancelled"), name="one_debt_per_refund"),
+            models.CheckConstraint(condition=Q(coins__gt=0), name="debt_owes_coins"),
+            models.CheckConstraint(
+                condition=Q(paid_coins__gte=0, paid_coins__lte=F("coins")), name="debt_paid_at_most_in_full"
+            ),
+            models.CheckConstraint(
+                condition=Q(status="open", paid_coins__lt=F("coins"))
+                | Q(status="paid", paid_coins=F("coins"))
+                | Q(status="cancelled"),
+                name="debt_paid_iff_in_full",
+            ),
+            models.CheckConstraint(
+                condition=Q(status="open", resolved_at__isnull=True)
+                | Q(status__in=["paid", "cancelled"], resolved_at__isnull=False),
+                name="debt_resolved_iff_not_open",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"debt {self.pk}"
+
+    @property
+    def unpaid_coins(self) -> int:
+        """Return the coins that are still owed."""
+        return self.coins - self.paid_coins if self.status == self.Status.OPEN else 0
+
+
 class CreditTransaction(models.Model):
     """One change of a wallet's balance. Append-only: a trigger rejects UPDATE, DELETE and TRUNCATE."""
 
@@ -142,6 +214,10 @@ class CreditTransaction(models.Model):
     reservation = models.ForeignKey(CoinReservation, models.PROTECT, null=True, blank=True, related_name="transactions")
     payment_order = models.ForeignKey(PaymentOrder, models.PROTECT, null=True, blank=True, related_name="transactions")
     reverses = models.ForeignKey("self", models.PROTECT, null=True, blank=True, related_name="reversed_by")
+    # Almost no transaction pays a debt, so its index is partial.
+    debt = models.ForeignKey(
+        CoinDebt, models.PROTECT, null=True, blank=True, related_name="transactions", db_index=False
+    )
     idempotency_key = models.CharField(max_length=100)
     actor = models.CharField(max_length=150, blank=True, help_text="Who did it: `user ID` or `command`.")
     reason = models.CharField(max_length=200, blank=True)
@@ -149,7 +225,10 @@ class CreditTransaction(models.Model):
 
     class Meta:
         db_table = "credit_transactions"
-        indexes = [models.Index(fields=["-created_at", "-id"], name="transactions_newest")]
+        indexes = [
+            models.Index(fields=["-created_at", "-id"], name="transactions_newest"),
+            models.Index(fields=["debt"], name="transactions_of_debts", condition=Q(debt__isnull=False)),
+        ]
         constraints = [
             # Covers the audit of a wallet's history (invariant 3), which then needs no access to the table itself.
             models.UniqueConstraint(
@@ -196,6 +275,9 @@ class CreditTransaction(models.Model):
             models.CheckConstraint(
                 condition=~Q(type="purchase") | Q(payment_order__isnull=False),
                 name="transaction_without_order_is_no_purchase",
+            ),
+            models.CheckConstraint(
+                condition=Q(debt__isnull=True) | Q(type="refund"), name="debt_named_for_refunds_only"
             ),
             models.CheckConstraint(condition=~Q(idempotency_key=""), name="transaction_has_a_key"),
             models.CheckConstraint(

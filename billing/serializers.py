@@ -8,7 +8,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from billing import debts
-from billing.models import CreditTransaction, PaymentRefund, Wallet
+from billing.models import CoinDebt, CreditTransaction, Wallet
 
 DESCRIPTIONS = {
     CreditTransaction.Type.SIGNUP_BONUS: "Welcome coins",
@@ -27,46 +27,57 @@ def describe(row: CreditTransaction) -> str:
     if order is None:
         return words
     description = f"{words}: {order.package.title}"
+    if row.debt_id:
+        return f"Owed coins of a refunded purchase: {order.package.title}"
     # The key of a refund's transaction contains the refund's id. A refund that failed and was made again has several
     # transactions, and all but the latest are reversed.
-    owed = sum(refund.owed_coins for refund in order.refunds.all() if str(refund.pk) in row.idempotency_key)
-    if not owed or row.reversed_by.all():
+    debts = [
+        debt
+        for refund in order.refunds.all()
+        if str(refund.pk) in row.idempotency_key
+        for debt in refund.debts.all()
+        if debt.status != CoinDebt.Status.CANCELLED
+    ]
+    if not debts or row.reversed_by.all():
         return description
-    were, are = ("was", "is") if owed == 1 else ("were", "are")
-    return f"{description}; {owed} of its coins {were} spent or held, and {are} owed"
+    coins, unpaid = debts[0].coins, debts[0].unpaid_coins
+    were, are = ("was", "is") if coins == 1 else ("were", "are")
+    now = f"{are} owed" if unpaid == coins else f"{unpaid} {'is' if unpaid == 1 else 'are'} still owed"
+    return f"{description}; {coins} of its coins {were} spent or held, and {now if unpaid else f'{were} taken later'}"
 
 
-class OwedSerializer(serializers.ModelSerializer[PaymentRefund]):
-    """A refund whose coins are owed."""
+class OwedSerializer(serializers.ModelSerializer[CoinDebt]):
+    """Owed coins of one refund."""
 
     # The person knows their order, not the refund.
-    order_id = serializers.UUIDField()
-    coins = serializers.IntegerField(source="owed_coins", help_text="Owed for this refund.")
+    order_id = serializers.UUIDField(source="refund.order_id")
+    coins = serializers.IntegerField(source="unpaid_coins", help_text="Still owed for this refund.")
     refunded_at = serializers.DateTimeField(
-        source="moved_at", help_text="When the money went back, or since when it is on its way."
+        source="refund.moved_at", help_text="When the money went back, or since when it is on its way."
     )
     why = serializers.SerializerMethodField(help_text="In plain words.")
 
     class Meta:
-        model = PaymentRefund
+        model = CoinDebt
         fields = ("order_id", "coins", "refunded_at", "why")
         read_only_fields = fields
 
     @extend_schema_field(str)
-    def get_why(self, refund: PaymentRefund) -> str:
+    def get_why(self, debt: CoinDebt) -> str:
         """Return the explanation."""
-        return debts.explain(refund)
+        return debts.explain(debt)
 
 
 class BalanceSerializer(serializers.ModelSerializer[Wallet]):
-    """A wallet. The context has its refunds with debt as `owed`."""
+    """A wallet. The context has its open debts as `debts`."""
 
     user_id = serializers.UUIDField()
     balance = serializers.IntegerField(help_text="Coins that you own.")
     reserved = serializers.IntegerField(help_text="Those of them that are held for insights being written.")
     spendable = serializers.IntegerField(help_text="Coins that are free to spend: `balance` − `reserved`.")
-    owed = serializers.SerializerMethodField(
-        help_text="Coins that were spent or held when their money was refunded. They are never taken automatically."
+    owed = serializers.IntegerField(
+        help_text="Coins that were spent or held when their money was refunded. The next coins that would be free to"
+        " spend pay them."
     )
     owed_for = serializers.SerializerMethodField(help_text="The refunds that they are owed for, newest first.")
 
@@ -75,15 +86,10 @@ class BalanceSerializer(serializers.ModelSerializer[Wallet]):
         fields = ("user_id", "balance", "reserved", "spendable", "owed", "owed_for")
         read_only_fields = fields
 
-    @extend_schema_field(int)
-    def get_owed(self, wallet: Wallet) -> int:
-        """Return the number of owed coins."""
-        return sum(refund.owed_coins for refund in self.context["owed"])
-
     @extend_schema_field(OwedSerializer(many=True))
     def get_owed_for(self, wallet: Wallet) -> Any:
-        """Return the refunds with their owed coins."""
-        return OwedSerializer(self.context["owed"], many=True).data
+        """Return the open debts."""
+        return OwedSerializer(self.context["debts"], many=True).data
 
 
 class TransactionSerializer(serializers.ModelSerializer[CreditTransaction]):

@@ -37,7 +37,7 @@ def stream_csv(transactions: QuerySet[CreditTransaction]) -> Iterator[str]:
 def with_orders(transactions: QuerySet[CreditTransaction]) -> QuerySet[CreditTransaction]:
     """Return the transactions with the rows that `describe` reads, in a constant number of queries."""
     return transactions.select_related("payment_order__package").prefetch_related(
-        "payment_order__refunds", "reversed_by"
+        "payment_order__refunds__debts", "reversed_by"
     )
 
 

@@ -56,9 +56,10 @@ def _iterate_entries(wallet: Wallet) -> Iterator[Entry]:
         price = money.format_amount(order.amount, order.currency)
         details = f"{order.package.title}: {order.coins} coins for {price}"
         yield Entry(order.created_at, f"order, {order.status}", link(PaymentOrder, order.pk), details=details)
-    for refund in PaymentRefund.objects.filter(order__wallet=wallet).order_by("-created_at")[:MAX_ENTRIES]:
+    refunds = PaymentRefund.objects.filter(order__wallet=wallet).prefetch_related("debts").order_by("-created_at")
+    for refund in refunds[:MAX_ENTRIES]:
         owed = f", {refund.owed_coins} owed" if refund.owed_coins else ""
-        details = f"{refund.taken_coins} of {refund.coins} coins taken back{owed}"
+        details = f"{refund.taken_coins} of {refund.coins} coins taken back at once{owed}"
         yield Entry(refund.created_at, f"refund, {refund.status}", link(PaymentRefund, refund.pk), details=details)
     for event in WebhookEvent.objects.filter(order__wallet=wallet).order_by("-received_at")[:MAX_ENTRIES]:
         details = event.outcome or event.status

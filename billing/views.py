@@ -31,6 +31,8 @@ BALANCE = {
     "owed_for": [],
 }
 OWING = {
+    "balance": 400,
+    "spendable": 0,
     "owed": 400,
     "owed_for": [
         {
@@ -117,14 +119,15 @@ class Balance(APIView):
         tags=["coins"],
         summary="Your coins",
         description="Coins are held while insights are written, taken for those delivered and released for the rest."
-        " Owed coins were spent or held when their money was refunded. They are shown, and never taken automatically.",
+        " Owed coins were spent or held when their money was refunded. Coins that you get, or that are released, pay"
+        " them first, and each payment is a transaction of type `refund`.",
         responses={200: BalanceSerializer, **problems(401)},
         examples=[example("A wallet", BALANCE), example("After a refund", {**BALANCE, **OWING})],
     )
     def get(self, request: Request) -> Response:
         """Return the balance. Open the wallet if there is none."""
         wallet = ledger.open_wallet(user=authenticated_user(request))
-        return Response(BalanceSerializer(wallet, context={"owed": debts.list_refunds_with_debt(wallet)}).data)
+        return Response(BalanceSerializer(wallet, context={"debts": debts.list_open_debts(wallet)}).data)
 
 
 @extend_schema_view(

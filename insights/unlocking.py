@@ -108,8 +108,9 @@ class PriceQuote:
 
     @property
     def deficit(self) -> int:
-        """The coins that are missing, 0 if there are enough."""
-        return max(0, self.plan.coins - self.wallet.spendable)
+        """The coins that are missing, 0 if there are enough. Coins that the person gets pay what is owed first."""
+        missing = max(0, self.plan.coins - self.wallet.spendable)
+        return missing and missing + self.wallet.owed
 
     @property
     def can_unlock(self) -> bool:

@@ -17,6 +17,7 @@ from django_celery_results.models import ChordCounter, GroupResult, TaskResult
 from billing.models import (
     Adjustment,
     Bonus,
+    CoinDebt,
     CoinReservation,
     CreditPackage,
     CreditTransaction,
@@ -60,6 +61,7 @@ _GROUPS: dict[str, tuple[tuple[str, str, type[Model]], ...]] = {
     "Coins": (
         ("Wallets", "account_balance_wallet", Wallet),
         ("Reservations", "lock_clock", CoinReservation),
+        ("Debts", "money_off", CoinDebt),
         ("Transactions", "receipt_long", CreditTransaction),
         ("Adjustments", "balance", Adjustment),
         ("Bonuses", "redeem", Bonus),

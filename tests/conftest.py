@@ -48,11 +48,13 @@ def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[N
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(f"LOCK TABLE {', '.join(tables)} IN EXCLUSIVE MODE")
             cursor.execute("ALTER TABLE credit_transactions DISABLE TRIGGER credit_transactions_append_only")
+            cursor.execute("ALTER TABLE coin_debts DISABLE TRIGGER debts_are_only_paid_or_cancelled")
             cursor.execute(
                 "".join(f'DELETE FROM "{table}"; INSERT INTO "{table}" TABLE new."{table}";' for table in tables)
             )
             cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
             cursor.execute("ALTER TABLE credit_transactions ENABLE TRIGGER credit_transactions_append_only")
+            cursor.execute("ALTER TABLE coin_debts ENABLE TRIGGER debts_are_only_paid_or_cancelled")
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(flush.Command, "handle", renew)

@@ -80,6 +80,7 @@ NOT_GUARDS = {"rank", "as_utf8", "_wide_encoding", "_repair"}
 
 #: Conditions that guard nothing, with the reason.
 EQUIVALENT: Mapping[tuple[str, str], str] = {
+    ("_save", "if wallet.owed and wallet.spendable"): "saves a query: there are no debts, or no coins for them",
     ("dispatch", "if not candidates"): "saves an empty transaction",
     ("claim", "if not claimed"): "saves a query: no row has the new token",
     ("renew_all", "**{self.status_column: self.leased}"): "the token implies it; the index of leased rows serves it",

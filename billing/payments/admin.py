@@ -251,7 +251,7 @@ class PaymentOrderAdmin(StaffAdmin):
 
     @admin.display(description="coins owed")
     def owed(self, order: PaymentOrder) -> int:
-        """Return the coins that the order's refunds could not take back."""
+        """Return the coins that the order's refunds have not taken back yet."""
         return sum(refund.owed_coins for refund in order.refunds.all())
 
     @admin.display(description="user")
@@ -310,6 +310,10 @@ class PaymentRefundAdmin(OrderRowAdmin):
     )
     readonly_fields = ("id", "order_link", "state", "money_back", "owed", "created_at", "moved_at")
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """Return the refunds with their debts, in one more query."""
+        return super().get_queryset(request).prefetch_related("debts")
+
     @label("status", colours=_STATUS_COLOURS)
     def state(self, refund: PaymentRefund) -> str:
         """Return the status."""
@@ -322,7 +326,7 @@ class PaymentRefundAdmin(OrderRowAdmin):
 
     @admin.display(description="coins owed")
     def owed(self, refund: PaymentRefund) -> int:
-        """Return the coins that could not be taken back."""
+        """Return the coins that are not taken back yet."""
         return refund.owed_coins
 
 

@@ -8,7 +8,7 @@ from billing import audit
 # read, however long the history is.
 _BROKEN = """
     SELECT orders.id AS order_id, NULL AS transaction_id, orders.status, orders.coins, purchases, bought,
-        taken, refund_lines, orders.refunded_amount, refunded
+        taken, paid, refund_lines, orders.refunded_amount, refunded
     FROM {orders} AS orders
     CROSS JOIN LATERAL (
         SELECT count(*) FILTER (WHERE lines.type = 'purchase') AS purchases,
@@ -25,11 +25,17 @@ _BROKEN = """
             COALESCE(sum(amount) FILTER (WHERE status IN ('processing', 'completed')), 0) AS refunded
         FROM payment_refunds WHERE order_id = orders.id
     ) AS refunds
+    CROSS JOIN LATERAL (
+        SELECT COALESCE(sum(debts.coins), 0) AS indebted, COALESCE(sum(debts.paid_coins), 0) AS paid
+        FROM payment_refunds JOIN coin_debts AS debts ON debts.refund_id = payment_refunds.id
+        WHERE payment_refunds.order_id = orders.id AND debts.status <> 'cancelled'
+    ) AS debts
     WHERE purchases <> (orders.status IN ('completed', 'refunded'))::int
         OR bought <> CASE WHEN orders.status IN ('completed', 'refunded') THEN orders.coins ELSE 0 END
-        OR elsewhere > 0 OR refund_lines <> -taken OR due > orders.coins OR refunded <> orders.refunded_amount
+        OR elsewhere > 0 OR refund_lines <> -taken - paid OR due <> taken + indebted OR due > orders.coins
+        OR refunded <> orders.refunded_amount
     UNION ALL
-    SELECT NULL, id, NULL, amount, NULL, NULL, NULL, NULL, NULL, NULL FROM credit_transactions
+    SELECT NULL, id, NULL, amount, NULL, NULL, NULL, NULL, NULL, NULL, NULL FROM credit_transactions
     WHERE type = 'purchase' AND payment_order_id IS NULL AND {made}
 """
 
@@ -50,7 +56,7 @@ audit.register(
     audit.Invariant(
         "9",
         "a paid order has one purchase of its coins in its wallet, and every purchase has an order; its refunds took"
-        " the coins that they record, at most those of the order",
+        " the coins that they record, at most those of the order, and owe the others",
         _BROKEN.format(orders="payment_orders", made="true"),
         recent=_BROKEN.format(orders=_RECENT, made="created_at >= %(at)s"),
     )

@@ -83,7 +83,7 @@ class OrderQuerySet(models.QuerySet["PaymentOrder"]):
         return self.filter(dispute=PaymentOrder.Dispute.OPEN)
 
     def with_debt(self) -> Self:
-        """Return orders with a refund whose coins could not all be taken back."""
+        """Return orders with a refund whose coins are not all taken back yet."""
         # The join repeats an order that has several such refunds.
         return self.filter(refunds__in=PaymentRefund.objects.with_debt()).distinct()
 
@@ -199,8 +199,8 @@ class RefundQuerySet(models.QuerySet["PaymentRefund"]):
         return self.filter(status=PaymentRefund.Status.PENDING, created_at__lt=Now() - PaymentOrder.CHECK_DEADLINE)
 
     def with_debt(self) -> Self:
-        """Return refunds whose coins could not all be taken back."""
-        return self.accepted().filter(taken_coins__lt=F("coins"))
+        """Return refunds whose coins are not all taken back yet."""
+        return self.filter(debts__status="open")
 
     def total_amount(self) -> int:
         """Return the sum of the amounts, in minor units."""
@@ -214,7 +214,10 @@ class RefundQuerySet(models.QuerySet["PaymentRefund"]):
 
 
 class PaymentRefund(models.Model):
-    """A refund of an order or a part of it. `coins` is what the money bought, `taken_coins` what was still there."""
+    """A refund of an order or a part of it. `coins` is what the money bought.
+
+    `taken_coins` of them were taken at once. The others became a debt.
+    """
 
     class Status(models.TextChoices):
         PENDING = "pending"
@@ -236,7 +239,7 @@ class PaymentRefund(models.Model):
     status = models.CharField(max_length=16, choices=Status, default=Status.PENDING)
     amount = models.PositiveIntegerField(help_text="In minor units.")
     coins = models.PositiveIntegerField(default=0, help_text="Coins that the refunded money bought.")
-    taken_coins = models.PositiveIntegerField(default=0, help_text="Those of them that were taken back.")
+    taken_coins = models.PositiveIntegerField(default=0, help_text="Those of them that were taken back at once.")
     provider_refund_id = models.CharField(max_length=100, null=True)  # noqa: DJ001 - unique where known
     failure = models.CharField(max_length=100, blank=True, help_text="Why it failed: the provider's error code.")
     actor = models.CharField(max_length=150, blank=True)
@@ -274,8 +277,8 @@ class PaymentRefund(models.Model):
 
     @property
     def owed_coins(self) -> int:
-        """Return the coins that could not be taken back."""
-        return self.coins - self.taken_coins if self.status in self.ACCEPTED else 0
+        """Return the coins that are not taken back yet. Reads the refund's debts."""
+        return sum(debt.unpaid_coins for debt in self.debts.all())
 
 
 class EventQuerySet(models.QuerySet["WebhookEvent"]):

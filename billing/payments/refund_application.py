@@ -1,7 +1,7 @@
 """Apply refunds and disputes that a provider reports, and move the coins with them.
 
 Once the provider has a refund, the coins that its money bought are taken back as far as they are spendable. The rest
-is recorded as owed and shown. It is never taken from a later purchase. A refund that finally fails returns its coins.
+becomes a debt, which the next spendable coins pay. A refund that finally fails returns its coins.
 
 Every function here expects the caller to hold the order's row lock inside a transaction.
 """
@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import uuid
 
-from django.db.models import QuerySet
 from django.db.models.functions import Now
 
 from billing import ledger
-from billing.models import CreditTransaction, PaymentOrder, PaymentRefund, WebhookEvent
+from billing.models import PaymentOrder, PaymentRefund, WebhookEvent
 from billing.payments.outcomes import Outcome
 from billing.payments.providers.base import EventKind, ProviderEvent
 
@@ -134,8 +133,7 @@ def change_status(
     refund.provider_refund_id = refund.provider_refund_id or provider_id or None
     # A bank can reject a refund that the provider accepted. Its coins were taken on acceptance.
     if status == Status.FAILED and before in ACCEPTED:
-        if (taken := _ledger_lines(order, refund).last()) is not None:
-            ledger.reverse_refund(refund=taken, reason="the provider could not send the money back")
+        ledger.reverse_refund(refund=refund, reason="the provider could not send the money back")
         refund.coins = refund.taken_coins = 0
         _save_refunded_amount(order, order.refunded_amount - refund.amount)
     elif status in ACCEPTED and before not in ACCEPTED:
@@ -148,7 +146,7 @@ def change_status(
 
 
 def _take_coins(order: PaymentOrder, refund: PaymentRefund) -> None:
-    """Take the coins that the refunded money bought, as far as they are spendable.
+    """Take the coins that the refunded money bought, now or as a debt.
 
     The coins are the total for all refunded money minus those of the other refunds. So the parts of an order add up to
     its coins, however each part is rounded.
@@ -156,16 +154,9 @@ def _take_coins(order: PaymentOrder, refund: PaymentRefund) -> None:
     refunded_amount = order.refunded_amount + refund.amount
     refund.coins = max(0, order.coins_for(refunded_amount) - order.refunds.accepted().total_coins())
     if refund.coins:
-        # A refund that failed after it took coins, and is made later, takes them again under a new key.
-        key, lines = _ledger_key(refund), _ledger_lines(order, refund).count()
-        taken = ledger.refund(
-            payment_order=order,
-            coins=refund.coins,
-            idempotency_key=f"{key} {lines + 1}" if lines else key,
-            actor=refund.actor,
-            reason=refund.reason or refund.source,
+        refund.taken_coins = ledger.refund(
+            refund=refund, coins=refund.coins, actor=refund.actor, reason=refund.reason or refund.source
         )
-        refund.taken_coins = -taken.amount if taken else 0
     _save_refunded_amount(order, refunded_amount)
 
 
@@ -174,17 +165,3 @@ def _save_refunded_amount(order: PaymentOrder, amount: int) -> None:
     # In both directions: a refund that fails later makes a refunded order completed again.
     order.status = PaymentOrder.Status.REFUNDED if amount == order.amount else PaymentOrder.Status.COMPLETED
     order.save(update_fields=["refunded_amount", "status"])
-
-
-def _ledger_lines(order: PaymentOrder, refund: PaymentRefund) -> QuerySet[CreditTransaction]:
-    """Return the transactions in which the refund took coins, oldest first."""
-    return CreditTransaction.objects.filter(
-        wallet=order.wallet_id,
-        type=CreditTransaction.Type.REFUND,
-        payment_order=order,
-        idempotency_key__startswith=_ledger_key(refund),
-    ).order_by("sequence")
-
-
-def _ledger_key(refund: PaymentRefund) -> str:
-    return f"refund {refund.pk}"

@@ -117,7 +117,12 @@ def _order_rows(what: str, orders: QuerySet[PaymentOrder]) -> list[tuple[Any, ..
 
 
 def _refund_rows(what: str, refunds: QuerySet[PaymentRefund]) -> list[tuple[Any, ...]]:
-    rows = refunds.select_related("order").annotate(age=Now() - F("created_at")).order_by("created_at")[:MAX_ROWS]
+    rows = (
+        refunds.select_related("order")
+        .prefetch_related("debts")
+        .annotate(age=Now() - F("created_at"))
+        .order_by("created_at")[:MAX_ROWS]
+    )
     return [
         (
             what,

@@ -17,7 +17,16 @@ from django.db.models.functions import Now
 from django.urls import reverse
 from django_celery_results.models import ChordCounter, GroupResult, TaskResult
 
-from billing.models import Adjustment, Bonus, CreditPackage, PackagePrice, PaymentOrder, PaymentRefund, WebhookEvent
+from billing.models import (
+    Adjustment,
+    Bonus,
+    CoinDebt,
+    CreditPackage,
+    PackagePrice,
+    PaymentOrder,
+    PaymentRefund,
+    WebhookEvent,
+)
 from chats.models import Chat, ChatUpload, Chunk, TranscriptBlock, VectorMatrix
 from insights.models import (
     Category,
@@ -142,7 +151,8 @@ def payments(number: int, *, user: Any) -> None:
         review_reason="paid twice",
         completed_at=Now(),
     )
-    PaymentRefund.objects.create(order=order, source="provider", status="completed", amount=10, coins=10)
+    refund = PaymentRefund.objects.create(order=order, source="provider", status="completed", amount=10, coins=10)
+    CoinDebt.objects.create(wallet=user.wallet, refund=refund, coins=10)
     WebhookEvent.objects.create(provider="stripe", event_id=f"evt_{number}", type="x", kind="paid", order=order)
 
 

@@ -15,7 +15,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django_celery_results.models import TaskResult
 
-from billing.models import CoinReservation, CreditTransaction, Wallet
+from billing.models import CoinDebt, CoinReservation, CreditTransaction, Wallet
 from chats import indexing
 from chats.importing import import_chat
 from chats.models import Chat, Chunk, TranscriptBlock
@@ -216,7 +216,7 @@ def test_a_user_is_found_by_e_mail_address_and_by_id(desk: Client) -> None:
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("model", [Wallet, CoinReservation, CreditTransaction])
+@pytest.mark.parametrize("model", [Wallet, CoinReservation, CoinDebt, CreditTransaction])
 def test_the_ledger_is_read_only_even_for_a_superuser(desk: Client, model: type[models.Model]) -> None:
     everything.one_of_each(1)
     row = model._default_manager.all()[0]

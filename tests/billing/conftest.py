@@ -11,7 +11,7 @@ import pytest
 from django.db import connection, transaction
 
 from billing import audit, ledger
-from billing.models import CoinReservation, CreditTransaction, PackagePrice, PaymentOrder, Wallet
+from billing.models import CoinReservation, CreditTransaction, PackagePrice, PaymentOrder, PaymentRefund, Wallet
 from billing.payments.providers import REGISTRY
 from relivchats import clock
 from relivchats.accounts.models import User
@@ -30,6 +30,10 @@ class MakeOrder(Protocol):
     def __call__(
         self, wallet: Wallet, *, package: str = "starter", provider: str = "stripe", **columns: Any
     ) -> PaymentOrder: ...
+
+
+class MakeRefund(Protocol):
+    def __call__(self, order: PaymentOrder, **columns: Any) -> PaymentRefund: ...
 
 
 class Buy(Protocol):
@@ -79,6 +83,17 @@ def make_order() -> MakeOrder:
             currency=price.currency,
             idempotency_key=uuid.uuid4().hex,
             **{"coins": price.package.coins, "provider_order_id": f"order_{uuid.uuid4().hex}", **columns},
+        )
+
+    return make
+
+
+@pytest.fixture
+def make_refund() -> MakeRefund:
+    def make(order: PaymentOrder, **columns: Any) -> PaymentRefund:
+        """Return a refund of one minor unit that the provider has accepted. Its coins are not yet taken."""
+        return PaymentRefund.objects.create(
+            order=order, **{"source": "provider", "status": "completed", "amount": 1, **columns}
         )
 
     return make

@@ -19,14 +19,23 @@ class ModelHold:
 
 
 @dataclass
+class ModelRefund:
+    """What one refund asks for. `taken` are the lines that took its coins, `owed` is still missing."""
+
+    coins: int
+    owed: int
+    taken: list[int] = field(default_factory=list)
+
+
+@dataclass
 class ModelWallet:
     #: Type and amount of each transaction, in order.
     lines: list[tuple[str, int]] = field(default_factory=list)
     #: Type and amount of the transaction of each idempotency key.
     keys: dict[str, tuple[str, int]] = field(default_factory=dict)
     holds: dict[str, ModelHold] = field(default_factory=dict)
-    #: Sequences of the refunds that were reversed.
-    reversed: set[int] = field(default_factory=set)
+    #: The refunds that were not reversed, in the order of their debts.
+    refunds: dict[str, ModelRefund] = field(default_factory=dict)
 
     @property
     def balance(self) -> int:
@@ -35,6 +44,22 @@ class ModelWallet:
     @property
     def reserved(self) -> int:
         return sum(hold.coins for hold in self.holds.values() if hold.state == "active")
+
+    @property
+    def owed(self) -> int:
+        return sum(refund.owed for refund in self.refunds.values())
+
+    @property
+    def spendable(self) -> int:
+        return self.balance - self.reserved
+
+    def pay(self) -> None:
+        """Pay what is owed, coin by coin in effect: the oldest refund first, each in one line."""
+        for refund in self.refunds.values():
+            if coins := min(refund.owed, self.spendable):
+                refund.owed -= coins
+                refund.taken.append(coins)
+                self.lines.append(("refund", -coins))
 
     @property
     def transactions(self) -> list[tuple[int, str, int, int]]:
@@ -55,26 +80,23 @@ class ModelWallet:
             raise Refused("InsufficientCoins")
         self.keys[key] = (type, amount)
         self.lines.append((type, amount))
+        self.pay()
 
     def refund(self, coins: int, key: str) -> None:
         if not 1 <= coins <= MAX_COINS:
             raise Refused("InvalidMovement")
-        if key in self.keys:
-            if self.keys[key][0] != "refund":
+        if key in self.refunds:
+            if self.refunds[key].coins != coins:
                 raise Refused("IdempotencyMismatch")
             return
-        if taken := min(coins, self.balance - self.reserved):
-            self.keys[key] = ("refund", -taken)
-            self.lines.append(("refund", -taken))
+        self.refunds[key] = ModelRefund(coins, owed=coins)
+        self.pay()
 
-    def reverse(self, sequence: int) -> None:
-        """Give back the coins that the refund with this sequence took."""
-        type, amount = self.lines[sequence - 1]
-        if type != "refund":
-            raise Refused("InvalidMovement")
-        if sequence not in self.reversed:
-            self.reversed.add(sequence)
-            self.lines.append(("admin_adjustment", -amount))
+    def reverse(self, key: str) -> None:
+        """Forget what is owed for a refund, and give back each line that took coins for it."""
+        if refund := self.refunds.pop(key, None):
+            self.lines.extend(("admin_adjustment", coins) for coins in refund.taken)
+        self.pay()
 
     def hold(self, coins: int, key: str) -> None:
         if not 1 <= coins <= MAX_COINS:
@@ -97,9 +119,11 @@ class ModelWallet:
             raise Refused("InvalidMovement")
         hold.state, hold.captured = "captured", coins
         self.lines.append(("insight_unlock", -coins))
+        self.pay()
 
     def release(self, key: str) -> None:
         hold = self.holds[key]
         if hold.state == "captured":
             raise Refused("ReservationResolved")
         hold.state = "released"
+        self.pay()

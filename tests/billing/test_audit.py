@@ -19,7 +19,7 @@ from billing import audit, ledger
 from billing.audit import Horizon, Invariant, Mark
 from billing.models import CreditTransaction, Wallet
 from relivchats import clock
-from tests.billing.conftest import Hold, MakeOrder, MakeWallet
+from tests.billing.conftest import Hold, MakeOrder, MakeRefund, MakeWallet
 from tests.processes import database_url
 
 pytestmark = pytest.mark.django_db
@@ -162,8 +162,32 @@ FAULTS = [
         "9", "coins in another wallet", "UPDATE payment_orders SET wallet_id = {untouched_wallet} WHERE id = '{order}'"
     ),
     Fault("9", "more refunded than its refunds", "UPDATE payment_orders SET refunded_amount = 99 WHERE id = '{order}'"),
-    Fault("9", "fewer coins taken than the refund says", "UPDATE payment_refunds SET taken_coins = 1"),
+    Fault(
+        "9",
+        "fewer coins taken than the refund says",
+        "UPDATE payment_refunds SET taken_coins = 1 WHERE taken_coins > 0",
+    ),
     Fault("9", "more coins refunded than bought", "UPDATE payment_refunds SET coins = 401"),
+    Fault("9", "other coins owed than the refund says", "UPDATE payment_refunds SET coins = 49 WHERE coins = 50"),
+    Fault("12a", "owed without a debt", "UPDATE wallets SET owed = 1 WHERE id = {untouched_wallet}"),
+    Fault("12a", "a debt that the wallet does not owe", "UPDATE wallets SET owed = 0 WHERE id = {owing_wallet}"),
+    Fault(
+        "12a",
+        "spendable coins next to a debt",
+        "INSERT INTO credit_transactions"
+        " (wallet_id, sequence, type, amount, balance_after, idempotency_key, actor, reason)"
+        " SELECT {owing_wallet}, max(sequence) + 1, 'admin_adjustment', 5, 5, 'k', 'a', 'r' FROM credit_transactions"
+        " WHERE wallet_id = {owing_wallet}; UPDATE wallets SET balance = 5 WHERE id = {owing_wallet}",
+        without=("wallets.wallet_owes_only_without_spendable_coins",),
+    ),
+    Fault("12b", "other coins paid than taken", "UPDATE coin_debts SET paid_coins = 49 WHERE status = 'cancelled'"),
+    Fault("12b", "paid from another wallet", "UPDATE coin_debts SET wallet_id = {wallet} WHERE status = 'paid'"),
+    Fault(
+        "12b",
+        "paid by a transaction that does not name it",
+        "UPDATE credit_transactions SET debt_id = NULL"
+        " WHERE debt_id = (SELECT id FROM coin_debts WHERE status = 'paid')",
+    ),
     Fault(
         "11",
         "an adjustment without an actor",
@@ -184,16 +208,24 @@ def horizon(db: None) -> Horizon:
 
 
 @pytest.fixture
-def rows(make_wallet: MakeWallet, hold: Hold, make_order: MakeOrder) -> dict[str, object]:
+def rows(make_wallet: MakeWallet, hold: Hold, make_order: MakeOrder, make_refund: MakeRefund) -> dict[str, object]:
     """Create a wallet with a reservation in each status, one that spent nearly all coins, and an empty one."""
     wallet, spent, untouched = make_wallet(coins=1000), make_wallet(coins=100), Wallet.objects.create()
     ledger.adjust(wallet=spent, amount=-99, actor="test", reason="spent", idempotency_key="spent")
     buyer = make_wallet(coins=10)
-    order = make_order(buyer, status="completed", completed_at=clock.now(), refunded_amount=249)
+    order = make_order(buyer, status="completed", completed_at=clock.now(), refunded_amount=251)
     ledger.grant(wallet=buyer, type="purchase", coins=400, idempotency_key="order", payment_order=order)
-    refund = ledger.refund(payment_order=order, coins=199, idempotency_key="refund")
-    assert refund is not None
-    order.refunds.create(source="provider", status="completed", amount=249, coins=199, taken_coins=199)
+    ledger.refund(refund=make_refund(order, amount=249, coins=199, taken_coins=199), coins=199)
+    ledger.adjust(wallet=buyer, amount=-buyer.spendable, actor="test", reason="spent", idempotency_key="spent")
+    owing, failed = make_refund(order, coins=50), make_refund(order, status="failed")
+    for refund in (failed, owing):
+        ledger.refund(refund=refund, coins=50)
+    ledger.adjust(wallet=buyer, amount=70, actor="test", reason="a gift", idempotency_key="gift")
+    ledger.reverse_refund(refund=failed, reason="the provider failed")
+    again = make_refund(order, coins=30)
+    ledger.adjust(wallet=buyer, amount=-buyer.spendable, actor="test", reason="spent", idempotency_key="spent again")
+    ledger.refund(refund=again, coins=30)
+    ledger.adjust(wallet=buyer, amount=10, actor="test", reason="a gift", idempotency_key="another gift")
     captured, released, active = (hold(wallet, 300, key=key) for key in ("captured", "released", "active"))
     ledger.capture(reservation=captured, coins=200)
     ledger.release(reservation=released, reason="cancelled")
@@ -201,6 +233,7 @@ def rows(make_wallet: MakeWallet, hold: Hold, make_order: MakeOrder) -> dict[str
         "wallet": wallet.pk,
         "spent_wallet": spent.pk,
         "untouched_wallet": untouched.pk,
+        "owing_wallet": buyer.pk,
         "captured": captured.pk,
         "released": released.pk,
         "active": active.pk,
@@ -216,7 +249,8 @@ def make_fault(fault: Fault, rows: dict[str, object]) -> None:
             cursor.execute(
                 f"DROP INDEX {name}" if name.startswith("one_") else f"ALTER TABLE {table} DROP CONSTRAINT {name}"
             )
-        cursor.execute("ALTER TABLE credit_transactions DISABLE TRIGGER USER")
+        for table in ("credit_transactions", "coin_debts"):
+            cursor.execute(f"ALTER TABLE {table} DISABLE TRIGGER USER")
         cursor.execute(fault.sql.format(**rows))
         assert cursor.rowcount > 0
 
@@ -263,7 +297,7 @@ def test_every_query_for_changed_rows_uses_an_index(horizon: Horizon, rows: dict
 
 
 def test_every_invariant_is_tested_with_a_fault() -> None:
-    numbers = {"1", "2", "3", "4", "5", "8a", "9", "11"}
+    numbers = {"1", "2", "3", "4", "5", "8a", "9", "11", "12a", "12b"}
     assert numbers <= {invariant.number for invariant in audit.registered()}
     assert numbers == {fault.invariant for fault in FAULTS}
 
@@ -288,9 +322,9 @@ def test_findings_contain_ids_and_numbers_only(rows: dict[str, object]) -> None:
 
 
 def test_all_offending_rows_are_counted_and_the_first_are_returned(rows: dict[str, object]) -> None:
-    make_fault(Fault("1", "every balance", "UPDATE wallets SET balance = balance + 1"), rows)
+    make_fault(Fault("1", "every balance", "UPDATE wallets SET balance = balance + 1 WHERE owed = 0"), rows)
     (finding,) = audit.audit(limit=2)
-    assert (finding.total, len(finding.rows)) == (4, 2)
+    assert (finding.total, len(finding.rows)) == (3, 2)
 
 
 def test_invariants_are_ordered_and_their_numbers_are_unique(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,10 +10,10 @@ from django.db.models import ProtectedError
 
 from billing import ledger
 from billing.audit import audit
-from billing.models import CreditTransaction, Wallet
+from billing.models import CreditTransaction, PaymentOrder, Wallet
 from relivchats import clock
 from relivchats.accounts.models import User
-from tests.billing.conftest import Hold, MakeOrder, MakeWallet
+from tests.billing.conftest import Hold, MakeOrder, MakeRefund, MakeWallet
 
 pytestmark = pytest.mark.django_db
 
@@ -24,6 +24,8 @@ LINE = (
 )
 LINE_OF_ORDER = LINE.replace("reservation_id", "payment_order_id")
 REVERSAL = LINE.replace("reservation_id", "reverses_id")
+LINE_OF_DEBT = LINE.replace("reservation_id", "debt_id")
+DEBT = "INSERT INTO coin_debts (wallet_id, refund_id, coins, paid_coins, status) VALUES ({wallet}, "
 HOLD = (
     "INSERT INTO coin_reservations"
     " (id, wallet_id, coins, captured_coins, status, expires_at, idempotency_key, reason, release_reason)"
@@ -38,11 +40,13 @@ REJECTED = [
         "credit_transactions is append-only: TRUNCATE",
         "SET CONSTRAINTS ALL IMMEDIATE; TRUNCATE wallets, credit_transactions CASCADE",
     ),
-    ("transaction_follows_the_one_before", LINE + "9, 'admin_adjustment', 1, 251, NULL, 'k', 'a', 'r')"),
-    ("transaction_follows_the_one_before", LINE + "7, 'admin_adjustment', 1, 999, NULL, 'k', 'a', 'r')"),
-    ("wallet_reserved_within_balance", "UPDATE wallets SET balance = -1, reserved = 0"),
-    ("wallet_reserved_within_balance", "UPDATE wallets SET reserved = balance + 1"),
-    ("wallet_reserved_not_negative", "UPDATE wallets SET reserved = -1"),
+    ("transaction_follows_the_one_before", LINE + "11, 'admin_adjustment', 1, 251, NULL, 'k', 'a', 'r')"),
+    ("transaction_follows_the_one_before", LINE + "9, 'admin_adjustment', 1, 999, NULL, 'k', 'a', 'r')"),
+    ("wallet_reserved_within_balance", "UPDATE wallets SET balance = -1, reserved = 0, owed = 0"),
+    ("wallet_reserved_within_balance", "UPDATE wallets SET reserved = balance + 1, owed = 0"),
+    ("wallet_reserved_not_negative", "UPDATE wallets SET reserved = -1, owed = 0"),
+    ("wallet_owed_not_negative", "UPDATE wallets SET owed = -1 WHERE id = {wallet}"),
+    ("wallet_owes_only_without_spendable_coins", "UPDATE wallets SET owed = 1, balance = reserved + 1"),
     ("transaction_moves_coins", LINE + "9, 'admin_adjustment', 0, 50, NULL, 'k', 'a', 'r')"),
     ("transaction_balance_not_negative", LINE + "9, 'refund', -60, -10, NULL, 'k', '', '')"),
     ("one_transaction_per_sequence", LINE + "1, 'admin_adjustment', 1, 51, NULL, 'k', 'a', 'r')"),
@@ -64,6 +68,30 @@ REJECTED = [
     ("transaction_without_order_is_no_refund", LINE_OF_ORDER + "9, 'refund', -1, 49, NULL, 'k', '', '')"),
     ("transaction_without_order_is_no_purchase", LINE_OF_ORDER + "9, 'purchase', 1, 51, NULL, 'k', '', '')"),
     ("one_reversal_per_refund", REVERSAL + "9, 'admin_adjustment', 1, 51, {refund}, 'k', 'a', 'r')"),
+    ("debt_named_for_refunds_only", LINE_OF_DEBT + "9, 'admin_adjustment', 1, 51, {debt}, 'k', 'a', 'r')"),
+    ("debt_owes_coins", DEBT + "'{cancelled}', 0, 0, 'open')"),
+    ("debt_paid_at_most_in_full", DEBT + "'{cancelled}', 5, 6, 'cancelled')"),
+    ("debt_paid_iff_in_full", DEBT + "'{cancelled}', 5, 5, 'open')"),
+    ("debt_paid_iff_in_full", DEBT + "'{cancelled}', 5, 4, 'paid')"),
+    ("debt_resolved_iff_not_open", DEBT + "'{cancelled}', 5, 5, 'paid')"),
+    ("debt_resolved_iff_not_open", "UPDATE coin_debts SET resolved_at = now() WHERE id = {debt}"),
+    ("one_debt_per_refund", DEBT + "'{indebted}', 5, 0, 'open')"),
+    ("debts_are_only_paid_or_cancelled", "DELETE FROM coin_debts"),
+    ("debts_are_only_paid_or_cancelled", "UPDATE coin_debts SET coins = coins - 1"),
+    ("debts_are_only_paid_or_cancelled", "UPDATE coin_debts SET wallet_id = wallet_id + 1"),
+    ("debts_are_only_paid_or_cancelled", "UPDATE coin_debts SET refund_id = gen_random_uuid()"),
+    ("debts_are_only_paid_or_cancelled", "UPDATE coin_debts SET paid_coins = paid_coins - 1"),
+    (
+        "debts_are_only_paid_or_cancelled",
+        (
+            "UPDATE coin_debts SET status = 'paid', paid_coins = coins, resolved_at = now();"
+            "UPDATE coin_debts SET status = 'open', resolved_at = NULL"
+        ),
+    ),
+    (
+        "debts_are_only_paid_or_cancelled",
+        "UPDATE coin_debts SET status = 'cancelled', resolved_at = now(); UPDATE coin_debts SET resolved_at = now()",
+    ),
     ("adjustment_has_actor_and_reason", LINE + "9, 'admin_adjustment', 1, 51, NULL, 'k', '', 'r')"),
     ("adjustment_has_actor_and_reason", LINE + "9, 'admin_adjustment', 1, 51, NULL, 'k', 'a', '')"),
     ("reservation_holds_coins", HOLD + "0, 0, 'active', now(), 'k', '', '')"),
@@ -91,21 +119,28 @@ REJECTED = [
 
 
 @pytest.fixture
-def rows(make_wallet: MakeWallet, hold: Hold, make_order: MakeOrder) -> dict[str, Any]:
+def rows(make_wallet: MakeWallet, hold: Hold, make_order: MakeOrder, make_refund: MakeRefund) -> dict[str, Any]:
     wallet = make_wallet(coins=450)
     captured, active = hold(wallet, 300, key="captured"), hold(wallet, 100, key="active")
     ledger.capture(reservation=captured, coins=200)
     order = make_order(wallet, status="completed", completed_at=clock.now())
     ledger.grant(wallet=wallet, type="purchase", coins=order.coins, idempotency_key="order", payment_order=order)
-    refund = ledger.refund(payment_order=order, coins=9, idempotency_key="refund")
-    assert refund is not None
-    ledger.reverse_refund(refund=refund, reason="the provider failed")
+    failed, owing = make_refund(order, status="failed"), make_refund(order, coins=300, taken_coins=0)
+    PaymentOrder.objects.filter(pk=order.pk).update(refunded_amount=1)
+    ledger.refund(refund=failed, coins=9)
+    ledger.reverse_refund(refund=failed, reason="the provider failed")
+    spent = hold(wallet, wallet.spendable, key="spent")
+    ledger.refund(refund=owing, coins=300)
+    ledger.capture(reservation=spent, coins=spent.coins - 100)
     return {
         "wallet": wallet.pk,
         "captured": captured.pk,
         "active": active.pk,
         "order": order.pk,
-        "refund": refund.pk,
+        "refund": CreditTransaction.objects.get(idempotency_key=f"refund {failed.pk}").pk,
+        "debt": owing.debts.get().pk,
+        "indebted": owing.pk,
+        "cancelled": failed.pk,
     }
 
 
@@ -117,7 +152,7 @@ def test_the_database_rejects_the_statement_and_names_the_rule(rule: str, sql: s
 
 
 def test_every_constraint_of_the_ledger_is_tested() -> None:
-    tables = ("wallets", "coin_reservations", "credit_transactions")
+    tables = ("wallets", "coin_reservations", "coin_debts", "credit_transactions")
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT conname FROM pg_constraint WHERE conrelid::regclass::text = ANY(%s) AND contype IN ('c', 'u')"

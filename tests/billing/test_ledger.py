@@ -5,9 +5,9 @@ from datetime import timedelta
 import pytest
 
 from billing import ledger
-from billing.models import CoinReservation, CreditTransaction, Wallet
+from billing.models import CoinDebt, CoinReservation, CreditTransaction, PaymentOrder, Wallet
 from relivchats import clock
-from tests.billing.conftest import Hold, MakeOrder, MakeWallet, audit_coins
+from tests.billing.conftest import Hold, MakeOrder, MakeRefund, MakeWallet, audit_coins
 
 pytestmark = pytest.mark.django_db
 
@@ -272,39 +272,128 @@ def test_a_used_key_is_rejected_for_another_order_or_purpose(make_wallet: MakeWa
     assert stored_coins(wallet) == (850, 50)
 
 
-def test_a_refund_takes_spendable_coins_once_and_no_held_ones(
-    make_wallet: MakeWallet, make_order: MakeOrder, hold: Hold
-) -> None:
-    wallet = make_wallet(coins=0)
-    order, other = make_order(wallet), make_order(wallet)
-    ledger.grant(wallet=wallet, type=PURCHASE, coins=400, idempotency_key="buy", payment_order=order)
-    hold(wallet, 300)
-    for _ in range(2):
-        refund = ledger.refund(payment_order=order, coins=400, idempotency_key="back")
-        assert refund is not None
-        assert refund.amount == -100
-    with pytest.raises(ledger.IdempotencyMismatch):
-        ledger.refund(payment_order=other, coins=400, idempotency_key="back")
-    assert ledger.refund(payment_order=order, coins=300, idempotency_key="more") is None
-    with pytest.raises(ledger.InvalidMovement):
-        ledger.refund(payment_order=order, coins=0, idempotency_key="none")
-    assert stored_coins(wallet) == (300, 300)
-
-
-def test_a_refund_that_failed_is_reversed_once(make_wallet: MakeWallet, make_order: MakeOrder) -> None:
+@pytest.fixture
+def bought(make_wallet: MakeWallet, make_order: MakeOrder) -> PaymentOrder:
+    """The order of the 400 coins of a wallet that had none before."""
     wallet = make_wallet(coins=0)
     order = make_order(wallet)
-    purchase = ledger.grant(wallet=wallet, type=PURCHASE, coins=400, idempotency_key="buy", payment_order=order)
-    refund = ledger.refund(payment_order=order, coins=400, idempotency_key="back")
-    assert refund is not None
-    reversals = [ledger.reverse_refund(refund=refund, reason="the provider failed") for _ in range(2)]
-    assert reversals[0] == reversals[1]
-    assert (reversals[0].amount, reversals[0].reverses) == (400, refund)
+    ledger.grant(wallet=wallet, type=PURCHASE, coins=400, idempotency_key="buy", payment_order=order)
+    return order
+
+
+def lines_of(wallet: Wallet, *, since: int = 0) -> list[tuple[str, int, int]]:
+    """Return type, amount and balance of the transactions after a sequence number, oldest first."""
+    lines = wallet.transactions.filter(sequence__gt=since).order_by("sequence")
+    return list(lines.values_list("type", "amount", "balance_after"))
+
+
+def stored_owed(wallet: Wallet) -> int:
+    return Wallet.objects.get(pk=wallet.pk).owed
+
+
+def test_a_refund_takes_spendable_coins_once_and_owes_the_held_ones(
+    bought: PaymentOrder, make_refund: MakeRefund, hold: Hold
+) -> None:
+    wallet, refund, another = bought.wallet, make_refund(bought), make_refund(bought)
+    hold(wallet, 300)
+    for _ in range(2):
+        assert ledger.refund(refund=refund, coins=400) == 100
+    with pytest.raises(ledger.IdempotencyMismatch):
+        ledger.refund(refund=refund, coins=399)
+    for _ in range(2):
+        assert ledger.refund(refund=another, coins=5) == 0
+    with pytest.raises(ledger.IdempotencyMismatch):
+        ledger.refund(refund=another, coins=6)
     with pytest.raises(ledger.InvalidMovement):
-        ledger.reverse_refund(refund=purchase, reason="the provider failed")
+        ledger.refund(refund=make_refund(bought), coins=0)
+    assert (stored_coins(wallet), stored_owed(wallet)) == ((300, 300), 305)
+
+
+def test_released_coins_pay_what_is_owed_before_they_can_be_spent(
+    bought: PaymentOrder, make_refund: MakeRefund, hold: Hold
+) -> None:
+    wallet, refund = bought.wallet, make_refund(bought)
+    held = hold(wallet, 400)
+    assert ledger.refund(refund=refund, coins=390) == 0
+    before = wallet.transactions.count()
+    for _ in range(2):
+        ledger.release(reservation=held, reason="its chat was deleted")
+    assert (stored_coins(wallet), stored_owed(wallet)) == ((10, 0), 0)
+    assert lines_of(wallet, since=before) == [("refund", -390, 10)]
+    debt = refund.debts.get()
+    assert (debt.status, debt.paid_coins) == ("paid", 390)
+    assert wallet.transactions.get(debt=debt).payment_order == bought
+
+
+def test_coins_that_a_capture_leaves_pay_what_is_owed(
+    bought: PaymentOrder, make_refund: MakeRefund, hold: Hold
+) -> None:
+    wallet = bought.wallet
+    held = hold(wallet, 400)
+    ledger.refund(refund=make_refund(bought), coins=400)
+    before = wallet.transactions.count()
+    for _ in range(2):
+        assert ledger.capture(reservation=held, coins=330).amount == -330
+    assert lines_of(wallet, since=before) == [("insight_unlock", -330, 70), ("refund", -70, 0)]
+    assert (stored_coins(wallet), stored_owed(wallet)) == ((0, 0), 330)
+
+
+def test_granted_coins_pay_the_oldest_debt_first(
+    bought: PaymentOrder, make_refund: MakeRefund, make_order: MakeOrder
+) -> None:
+    wallet, first, second = bought.wallet, make_refund(bought), make_refund(bought)
+    ledger.adjust(wallet=wallet, amount=-400, actor="test", reason="spent", idempotency_key="spent")
+    ledger.refund(refund=first, coins=100)
+    ledger.refund(refund=second, coins=60)
+    ledger.adjust(wallet=wallet, amount=120, actor="user 7", reason="waived", idempotency_key="waived")
+    assert (stored_coins(wallet), stored_owed(wallet)) == ((0, 0), 40)
+    assert [(debt.refund, debt.status, debt.unpaid_coins) for debt in CoinDebt.objects.order_by("pk")] == [
+        (first, "paid", 0),
+        (second, "open", 40),
+    ]
+    order, before = make_order(wallet), wallet.transactions.count()
+    ledger.grant(wallet=wallet, type=PURCHASE, coins=400, idempotency_key="again", payment_order=order)
+    assert lines_of(wallet, since=before) == [("purchase", 400, 400), ("refund", -40, 360)]
+    assert (stored_coins(wallet), stored_owed(wallet)) == ((360, 0), 0)
+
+
+def test_a_wallet_that_owes_coins_can_spend_none_and_the_refusal_says_why(
+    bought: PaymentOrder, make_refund: MakeRefund, hold: Hold
+) -> None:
+    held = hold(bought.wallet, 400)
+    ledger.refund(refund=make_refund(bought), coins=30)
+    with pytest.raises(ledger.InsufficientCoins, match="You owe 30 coins") as refusal:
+        hold(bought.wallet, 50, key="another")
+    assert refusal.value.extra == {"required": 50, "available": 0, "deficit": 80}
+    ledger.release(reservation=held, reason="cancelled")
+    hold(bought.wallet, 370, key="another")
+
+
+def test_a_refund_that_failed_is_reversed_once_and_can_be_made_again(
+    bought: PaymentOrder, make_refund: MakeRefund, hold: Hold
+) -> None:
+    wallet, refund, other = bought.wallet, make_refund(bought), make_refund(bought)
+    held = hold(wallet, 300)
+    ledger.refund(refund=refund, coins=350)
+    ledger.refund(refund=other, coins=20)
+    ledger.capture(reservation=held, coins=100)
+    assert (stored_coins(wallet), stored_owed(wallet)) == ((0, 0), 70)
+    before = wallet.transactions.count()
+    for _ in range(2):
+        ledger.reverse_refund(refund=refund, reason="the provider failed")
+    assert lines_of(wallet, since=before) == [
+        ("admin_adjustment", 100, 100),
+        ("admin_adjustment", 200, 300),
+        ("refund", -20, 280),
+    ]
+    assert (stored_coins(wallet), stored_owed(wallet)) == ((280, 0), 0)
+    for _ in range(2):
+        assert ledger.refund(refund=refund, coins=350) == 280
+    assert (stored_coins(wallet), stored_owed(wallet)) == ((0, 0), 70)
     with pytest.raises(ledger.InvalidMovement, match="Say why"):
         ledger.reverse_refund(refund=refund, reason=" ")
-    assert stored_coins(wallet) == (400, 0)
+    ledger.reverse_refund(refund=refund, reason="the provider failed again")
+    assert (stored_coins(wallet), stored_owed(wallet)) == ((280, 0), 0)
 
 
 def test_keys_belong_to_one_wallet(make_wallet: MakeWallet, hold: Hold) -> None:

@@ -22,7 +22,7 @@ from hypothesis.stateful import (
 )
 
 from billing import ledger
-from billing.models import Bonus, CoinReservation, PaymentOrder, Wallet
+from billing.models import Bonus, CoinDebt, CoinReservation, PaymentOrder, PaymentRefund, Wallet
 from relivchats import clock
 from relivchats.accounts.models import User
 from relivchats.errors import DomainError
@@ -70,7 +70,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.atomic.__enter__()
         self.models: dict[int, ModelWallet] = {}
         self.reservations: dict[tuple[int, str], CoinReservation] = {}
-        self.orders: dict[int, PaymentOrder] = {}
+        self.refunds: dict[tuple[int, str], PaymentRefund] = {}
 
     def teardown(self) -> None:
         transaction.set_rollback(True)
@@ -91,7 +91,6 @@ class LedgerMachine(RuleBasedStateMachine):
         if bonus := Bonus.objects.get().coins:
             model.lines.append(("signup_bonus", bonus))
             model.keys["signup"] = ("signup_bonus", bonus)
-        self.orders[wallet.pk] = get_or_create_order(wallet, key="refunds")
         return wallet
 
     def check_same_outcome(self, real: Callable[[], Any], expected: Callable[[], Any]) -> None:
@@ -118,23 +117,32 @@ class LedgerMachine(RuleBasedStateMachine):
             lambda: self.models[wallet.pk].move("admin_adjustment", amount, key),
         )
 
+    def stale_refund(self, wallet: Wallet, key: str) -> PaymentRefund:
+        """Return a copy of the refund with this key, whose wallet is a stale copy as well."""
+        if (wallet.pk, key) not in self.refunds:
+            order = get_or_create_order(wallet, key="refunds")
+            self.refunds[wallet.pk, key] = order.refunds.create(source="provider", status="completed", amount=1)
+        refund = copy.copy(self.refunds[wallet.pk, key])
+        refund.order = copy.copy(refund.order)
+        refund.order.wallet = copy.copy(wallet)
+        return refund
+
     @rule(wallet=wallets, coins=COINS, key=KEYS)
     def refund(self, wallet: Wallet, coins: int, key: str) -> None:
-        order = copy.copy(self.orders[wallet.pk])
-        order.wallet = copy.copy(wallet)
+        refund = self.stale_refund(wallet, key)
         self.check_same_outcome(
-            lambda: ledger.refund(payment_order=order, coins=coins, idempotency_key=key),
+            lambda: ledger.refund(refund=refund, coins=coins),
             lambda: self.models[wallet.pk].refund(coins, key),
         )
 
-    @rule(wallet=wallets, sequence=st.integers(1, 8))
-    def reverse_refund(self, wallet: Wallet, sequence: int) -> None:
-        """Try to reverse any transaction. Only a refund can be reversed, and only once."""
-        if line := wallet.transactions.filter(sequence=sequence).first():
-            self.check_same_outcome(
-                lambda: ledger.reverse_refund(refund=line, reason="never sent"),
-                lambda: self.models[wallet.pk].reverse(sequence),
-            )
+    @rule(wallet=wallets, key=KEYS)
+    def reverse_refund(self, wallet: Wallet, key: str) -> None:
+        """Reverse any refund, also one that was never made or is reversed already."""
+        refund = self.stale_refund(wallet, key)
+        self.check_same_outcome(
+            lambda: ledger.reverse_refund(refund=refund, reason="never sent"),
+            lambda: self.models[wallet.pk].reverse(key),
+        )
 
     @rule(target=holds, wallet=wallets, coins=COINS, key=KEYS)
     def reserve(self, wallet: Wallet, coins: int, key: str) -> tuple[int, str]:
@@ -177,7 +185,13 @@ class LedgerMachine(RuleBasedStateMachine):
         for wallet in Wallet.objects.filter(pk__in=self.models):
             model = self.models[wallet.pk]
             lines = wallet.transactions.order_by("sequence").values_list("sequence", "type", "amount", "balance_after")
-            assert (wallet.balance, wallet.reserved, list(lines)) == (model.balance, model.reserved, model.transactions)
+            coins = (wallet.balance, wallet.reserved, wallet.owed)
+            assert (*coins, list(lines)) == (model.balance, model.reserved, model.owed, model.transactions)
+            assert not (wallet.owed and wallet.spendable)
+            debts = {debt.refund_id: debt.unpaid_coins for debt in CoinDebt.objects.open().filter(wallet=wallet)}
+            assert debts == {
+                self.refunds[wallet.pk, key].pk: refund.owed for key, refund in model.refunds.items() if refund.owed
+            }
             holds = wallet.reservations.values_list("idempotency_key", "coins", "status", "captured_coins")
             assert {key: tuple(rest) for key, *rest in holds} == {
                 key: (hold.coins, hold.state, hold.captured) for key, hold in model.holds.items()

@@ -5,13 +5,14 @@ from __future__ import annotations
 from functools import partial
 
 import pytest
+from django.db import transaction
 
 from billing import ledger
 from billing.audit import audit
-from billing.models import CoinReservation, CreditTransaction, PaymentOrder, Wallet
+from billing.models import CoinReservation, PaymentOrder, PaymentRefund, Wallet
 from relivchats import clock
 from relivchats.accounts.models import User
-from tests.billing.conftest import Buy, Hold, MakeOrder, MakeWallet, audit_coins, call_concurrently
+from tests.billing.conftest import Buy, Hold, MakeOrder, MakeRefund, MakeWallet, audit_coins, call_concurrently
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -128,35 +129,80 @@ def test_five_concurrent_openings_of_a_wallet_grant_one_bonus() -> None:
     assert audit() == []
 
 
-def test_concurrent_refunds_take_no_more_than_the_spendable_coins(
-    make_wallet: MakeWallet, make_order: MakeOrder
-) -> None:
+@pytest.fixture
+def bought(make_wallet: MakeWallet, make_order: MakeOrder) -> PaymentOrder:
+    """The order of the 400 coins of a wallet that had none before."""
     wallet = make_wallet(coins=0)
     order = make_order(wallet)
     ledger.grant(wallet=wallet, type="purchase", coins=400, idempotency_key="buy", payment_order=order)
-    refunds = [
-        partial(ledger.refund, payment_order=PaymentOrder.objects.get(pk=order.pk), coins=300, idempotency_key=f"r{n}")
-        for n in range(4)
-    ]
+    return order
+
+
+def fresh_refund(refund: PaymentRefund) -> PaymentRefund:
+    return PaymentRefund.objects.get(pk=refund.pk)
+
+
+def test_concurrent_refunds_take_no_more_than_the_spendable_coins(
+    bought: PaymentOrder, make_refund: MakeRefund
+) -> None:
+    refunds = [partial(ledger.refund, refund=fresh_refund(make_refund(bought)), coins=300) for _ in range(4)]
     outcomes = call_concurrently(refunds)
-    assert sorted(outcome.amount if outcome else 0 for outcome in outcomes) == [-300, -100, 0, 0]
+    assert sorted(outcomes) == [0, 0, 100, 300]
+    assert fresh_wallet(bought.wallet).owed == 800
+    assert audit_coins() == []
+
+
+def test_concurrent_reports_of_one_refund_take_its_coins_once(
+    bought: PaymentOrder, make_refund: MakeRefund, hold: Hold
+) -> None:
+    hold(bought.wallet, 250)
+    refund = make_refund(bought)
+    outcomes = call_concurrently([partial(ledger.refund, refund=fresh_refund(refund), coins=400) for _ in range(4)])
+    assert outcomes == [150] * 4
+    assert (fresh_wallet(bought.wallet).balance, fresh_wallet(bought.wallet).owed) == (250, 250)
     assert audit_coins() == []
 
 
 def test_concurrent_reversals_of_one_refund_return_its_coins_once(
-    make_wallet: MakeWallet, make_order: MakeOrder
+    bought: PaymentOrder, make_refund: MakeRefund, hold: Hold
 ) -> None:
-    wallet = make_wallet(coins=0)
-    order = make_order(wallet)
-    ledger.grant(wallet=wallet, type="purchase", coins=400, idempotency_key="buy", payment_order=order)
-    refund = ledger.refund(payment_order=order, coins=400, idempotency_key="back")
-    assert refund is not None
+    hold(bought.wallet, 100)
+    refund = make_refund(bought)
+    ledger.refund(refund=refund, coins=400)
+    reversals = [partial(ledger.reverse_refund, refund=fresh_refund(refund), reason="failed") for _ in range(4)]
+    assert call_concurrently(reversals) == [None] * 4
+    assert (fresh_wallet(bought.wallet).balance, fresh_wallet(bought.wallet).owed) == (400, 0)
+    assert audit_coins() == []
+
+
+def test_a_refund_concurrent_with_releases_and_a_purchase_leaves_no_debt_unpaid(
+    bought: PaymentOrder, make_order: MakeOrder, make_refund: MakeRefund, hold: Hold
+) -> None:
+    """A payment of a debt refers to the order, whose row the refund's caller has locked."""
+    held = [hold(bought.wallet, 100, key=f"job {number}") for number in range(4)]
+    refund = make_refund(bought)
+    order = make_order(bought.wallet, coins=50)
+
+    def take_back() -> int:
+        with transaction.atomic():
+            PaymentOrder.objects.lock(bought.pk)
+            return ledger.refund(refund=fresh_refund(refund), coins=400)
+
     outcomes = call_concurrently(
         [
-            partial(ledger.reverse_refund, refund=CreditTransaction.objects.get(pk=refund.pk), reason="failed")
-            for _ in range(4)
+            take_back,
+            *(partial(ledger.release, reservation=fresh_reservation(row), reason="cancelled") for row in held),
+            partial(
+                ledger.grant,
+                wallet=fresh_wallet(bought.wallet),
+                type="purchase",
+                coins=50,
+                idempotency_key="another",
+                payment_order=order,
+            ),
         ]
     )
-    assert {outcome.pk for outcome in outcomes} == {outcomes[0].pk}
-    assert fresh_wallet(wallet).balance == 400
+    assert not [outcome for outcome in outcomes if isinstance(outcome, Exception)]
+    wallet = fresh_wallet(bought.wallet)
+    assert (wallet.balance, wallet.reserved, wallet.owed) == (50, 0, 0)
     assert audit_coins() == []

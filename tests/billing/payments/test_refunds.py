@@ -1,4 +1,4 @@
-"""Refunds take back the coins that are still spendable, and record the rest as owed."""
+"""Refunds take back the coins that are still spendable. The next spendable coins pay the rest."""
 
 from __future__ import annotations
 
@@ -79,14 +79,30 @@ def test_the_event_of_our_own_refund_changes_nothing(shop: Shop) -> None:
     assert (PaymentRefund.objects.count(), shop.balance) == (1, 50)
 
 
-def test_spent_coins_are_recorded_as_owed(shop: Shop) -> None:
+def balance_of(shop: Shop) -> Any:
+    return shop.client.get("/api/credits/balance", headers=shop.headers).json()
+
+
+def descriptions(shop: Shop, query: str = "") -> list[str]:
+    """Return the descriptions of the statement's lines, newest first."""
+    rows = shop.client.get(f"/api/credits/transactions{query}", headers=shop.headers).json()["results"]
+    return [row["description"] for row in rows]
+
+
+def test_spent_coins_are_owed_and_the_next_purchase_pays_them_first(shop: Shop) -> None:
     order = shop.place_paid_order()
     spend(shop, 300)
     refund = refund_order(order)
     assert (refund.taken_coins, refund.owed_coins, shop.balance) == (150, 250, 0)
     assert list(PaymentOrder.objects.with_debt()) == [order]
     shop.place_paid_order()
-    assert shop.balance == 400, "the coins of a later purchase are not taken"
+    assert (shop.balance, balance_of(shop)["owed"]) == (150, 0)
+    assert not PaymentOrder.objects.with_debt()
+    assert descriptions(shop)[:3] == [
+        "Owed coins of a refunded purchase: Starter",
+        "Coins bought: Starter",
+        "Purchase refunded: Starter; 250 of its coins were spent or held, and were taken later",
+    ]
 
 
 def test_the_balance_explains_owed_coins(shop: Shop) -> None:
@@ -95,24 +111,34 @@ def test_the_balance_explains_owed_coins(shop: Shop) -> None:
     first = refund_order(order, order.amount // 4)
     refund = refund_order(order)
     assert (first.owed_coins, refund.taken_coins) == (0, 150 - first.taken_coins)
-    balance = shop.client.get("/api/credits/balance", headers=shop.headers).json()
+    balance = balance_of(shop)
     [debt] = balance["owed_for"]
     assert (balance["owed"], debt["coins"], debt["order_id"]) == (250, 250, str(order.pk))
     refund.refresh_from_db()
     assert datetime.fromisoformat(debt["refunded_at"]) == refund.moved_at
     price = money.format_amount(refund.amount, order.currency)
-    assert debt["why"] == (
+    why = (
         f"{price} for Starter went back to you."
         f" It had bought {refund.coins} coins, and 250 of them were spent or held by then."
     )
-    rows = shop.client.get("/api/credits/transactions", headers=shop.headers).json()["results"]
-    assert [row["description"] for row in rows[:2]] == [
+    assert debt["why"] == why
+    assert descriptions(shop)[:2] == [
         "Purchase refunded: Starter; 250 of its coins were spent or held, and are owed",
         "Purchase refunded: Starter",
     ]
-    assert rows[0]["order_id"] == str(order.pk)
+    wallet = ledger.open_wallet(user=shop.user)
+    ledger.adjust(wallet=wallet, amount=249, actor="test", reason="waived", idempotency_key="waived")
+    balance = balance_of(shop)
+    [debt] = balance["owed_for"]
+    assert (balance["owed"], balance["spendable"], debt["coins"]) == (1, 0, 1)
+    assert debt["why"] == f"{why} 249 of these were taken since."
+    assert (
+        descriptions(shop)[2] == "Purchase refunded: Starter; 250 of its coins were spent or held, and 1 is still owed"
+    )
+    rows = shop.client.get("/api/credits/transactions", headers=shop.headers).json()["results"]
+    assert (rows[0]["type"], rows[0]["amount"], rows[0]["order_id"]) == ("refund", -249, str(order.pk))
     other = Shop(shop.provider, shop.fake, User.objects.create_user("other@example.org"))
-    assert other.client.get("/api/credits/balance", headers=other.headers).json()["owed_for"] == []
+    assert balance_of(other)["owed_for"] == []
 
 
 def test_a_debt_is_shown_during_the_refund_and_once_after_a_failure(shop: Shop) -> None:
@@ -120,29 +146,45 @@ def test_a_debt_is_shown_during_the_refund_and_once_after_a_failure(shop: Shop) 
     spend(shop, 51)
     shop.fake.refund_status = "pending"
     refund = refund_order(order)
-    assert "is going back to you" in debts.explain(refund)
-    assert "1 of them was spent or held by then" in debts.explain(refund)
+    [debt] = debts.list_open_debts(refund.order.wallet)
+    assert "is going back to you" in debts.explain(debt)
+    assert "1 of them was spent or held by then" in debts.explain(debt)
     shop.send(refund_event(shop, order, "failed", status="failed"), event_id="failed")
-    assert debts.list_refunds_with_debt(refund.order.wallet) == []
+    assert debts.list_open_debts(refund.order.wallet) == []
     completed = shop.fake.refund_completed
     shop.send(refund_event(shop, order, "updated", status=completed), event_id="done")
     next(iter(shop.fake.refunds.values()))["status"] = completed
     reconciliation.reconcile(PaymentOrder.objects.get())
-    refund.refresh_from_db()
-    assert "went back to you" in debts.explain(refund)
-    rows = shop.client.get("/api/credits/transactions?type=refund", headers=shop.headers).json()["results"]
-    assert [row["description"] for row in rows] == [
+    [debt] = debts.list_open_debts(refund.order.wallet)
+    assert "went back to you" in debts.explain(debt)
+    assert descriptions(shop, "?type=refund") == [
         "Purchase refunded: Starter; 1 of its coins was spent or held, and is owed",
         "Purchase refunded: Starter",
     ]
 
 
-def test_a_refund_does_not_take_held_coins(shop: Shop, hold: Any) -> None:
+def test_held_coins_stay_held_and_pay_the_debt_when_they_are_released(shop: Shop, hold: Any) -> None:
     order = shop.place_paid_order()
-    hold(ledger.open_wallet(user=shop.user), 450)
+    held = hold(ledger.open_wallet(user=shop.user), 450)
     refund = refund_order(order)
     assert (refund.taken_coins, refund.owed_coins, shop.balance) == (0, 400, 450)
     assert not CreditTransaction.objects.filter(type="refund").exists()
+    ledger.release(reservation=held, reason="the chat was deleted")
+    balance = balance_of(shop)
+    assert (balance["balance"], balance["spendable"], balance["owed"]) == (50, 50, 0)
+
+
+def test_a_refund_that_fails_after_its_debt_was_paid_returns_all_its_coins(shop: Shop) -> None:
+    order = shop.place_paid_order()
+    spend(shop, 300)
+    shop.fake.refund_status = "pending"
+    refund_order(order)
+    ledger.adjust(
+        wallet=ledger.open_wallet(user=shop.user), amount=100, actor="test", reason="a gift", idempotency_key="gift"
+    )
+    assert (balance_of(shop)["owed"], shop.balance) == (150, 0)
+    shop.send(refund_event(shop, order, "failed", status="failed"))
+    assert (balance_of(shop)["owed"], shop.balance) == (0, 250)
 
 
 def test_partial_refunds_add_up_to_the_whole_despite_rounding(shop: Shop) -> None:
@@ -359,7 +401,7 @@ def test_an_incremental_audit_finds_an_older_refund_that_moved_without_its_coins
         patched.setattr(ledger, "reverse_refund", lambda **_: None)
         stripe_shop.send(refund_event(stripe_shop, order, "failed", status="failed"))
     assert [finding.invariant.number for finding in audit(since=since)] == ["9"]
-    ledger.reverse_refund(refund=CreditTransaction.objects.get(type="refund"), reason="fixed by hand")
+    ledger.reverse_refund(refund=PaymentRefund.objects.get(), reason="fixed by hand")
 
 
 def test_a_refund_made_at_the_provider_takes_the_coins(shop: Shop) -> None:
