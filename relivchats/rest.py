@@ -72,6 +72,10 @@ class StrictJSONParser(JSONParser):
         """Return the object. Raise ParseError, or ValidationError if it is JSON but not an object."""
         try:
             value = json.loads(stream.read().decode(), parse_constant=_reject_constant)
+            # "\\ud800" is valid JSON, but no text: no response could repeat it, and no column could store it.
+            json.dumps(value, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            raise exceptions.ValidationError("A text contains half of a character (a lone surrogate).") from None
         except (ValueError, RecursionError):
             raise exceptions.ParseError from None
         if not isinstance(value, dict):

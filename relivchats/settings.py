@@ -175,6 +175,8 @@ REST_FRAMEWORK = {
     "DEFAULT_PARSER_CLASSES": ["relivchats.rest.StrictJSONParser"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "DEFAULT_THROTTLE_CLASSES": ["relivchats.throttling.RequestThrottle"],
+    # OPTIONS is a 405: /api/schema describes the operations.
+    "DEFAULT_METADATA_CLASS": None,
     "EXCEPTION_HANDLER": "relivchats.problems.problem_response",
     # The Accept header chooses between JSON and a stream; no query parameter does.
     "URL_FORMAT_OVERRIDE": None,

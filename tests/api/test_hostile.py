@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
+from uuid import uuid4
 
 import pytest
 from django.core.management import call_command
@@ -33,6 +34,8 @@ def names(owner: User, chat: Chat) -> dict[str, str]:
         "job_id": str(job.pk),
         "insight_id": str(insight.pk),
         "category_id": "romantic",
+        "question_id": str(uuid4()),
+        "order_id": str(uuid4()),
     }
 
 
@@ -95,3 +98,55 @@ def test_no_field_breaks_an_upload(api: Api) -> None:
         fields = {"file": text, "date_order": text, text or "unnamed": text}
         response = api.client.post("/api/chats/upload", fields, headers=api.headers, secure=True)
         assert response.status_code in (400, 422), text[:80]
+
+
+def test_no_unknown_field_breaks_a_route(
+    api: Api, operations: list[tuple[str, str, Any]], names: dict[str, str]
+) -> None:
+    bodies = (b'{"\\ud800": 1}', b'{"a\\udfff": "\\ud800"}', b'{"\\u0000": {"\\ud800": []}}', b'{"<script>": "<"}')
+    for method, path, _ in operations:
+        if method in ("POST", "PATCH", "PUT"):
+            for body in bodies:
+                response = api.send(method, path.format(**names), data=body, content_type="application/json")
+                assert response.status_code < 500, f"{method} {path} {body!r}"
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "application/json; charset=idna",
+        "application/json; charset=utf-7",
+        "application/json; charset=rot13",
+        "application/json; charset=zip",
+        "multipart/form-data; boundary=b; charset=idna",
+        "multipart/form-data; boundary=b; charset=punycode",
+        "multipart/form-data; boundary=b; charset=unknown",
+        "multipart/form-data; boundary=" + "b" * 300,
+        "multipart/form-data; boundary*=utf-8''%00",
+        "multipart/form-data",
+        "application/x-www-form-urlencoded; charset=idna",
+        "text/plain; charset=" + "x" * 5000,
+        ";;;=",
+    ],
+)
+def test_no_content_type_breaks_a_route(
+    api: Api, operations: list[tuple[str, str, Any]], names: dict[str, str], content_type: str
+) -> None:
+    body = (
+        b'--b\r\nContent-Disposition: form-data; name="file"; filename="xn--a\xff"\r\n\r\n' + b"x" * 5000 + b"\r\n--b--"
+    )
+    for method, path, _ in operations:
+        if method in ("POST", "PATCH", "PUT"):
+            response = api.send(method, path.format(**names), data=body, content_type=content_type)
+            assert response.status_code < 500, f"{method} {path}"
+    login = api.client.generic("POST", "/admin/login/", body, content_type=content_type, secure=True)
+    assert login.status_code < 500
+
+
+def test_other_methods_are_refused(
+    api: Api, nobody: Api, operations: list[tuple[str, str, Any]], names: dict[str, str]
+) -> None:
+    for _, path, _ in operations:
+        for client in (api, nobody):
+            assert client.send("OPTIONS", path.format(**names)).status_code in (401, 405), path
+            assert client.send("TRACE", path.format(**names)).status_code in (401, 405), path

@@ -86,7 +86,8 @@ def test_the_headers_name_the_limit_that_is_nearest(
 
 def test_a_request_that_the_server_repeats_is_not_counted_again(api: Api) -> None:
     for _ in range(3):
-        repeated = api.send("GET", "/api/me", **{following.FOLLOWED: "ask"})
+        environment: Any = {following.FOLLOWED: "ask"}
+        repeated = api.send("GET", "/api/me", **environment)
         assert (repeated.status_code, "X-RateLimit-Limit" in repeated) == (200, False)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +24,7 @@ from relivchats.accounts import tokens
 from relivchats.accounts.models import User
 from tests.asking import MOVING, QuestionOracle, answering_as, claim, decide, find, make_chat
 from tests.conftest import StartCelery
-from tests.processes import eventually, serving_web
+from tests.processes import PATIENCE_SECONDS, eventually, serving_web
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -197,3 +198,15 @@ def test_requests_arrive_as_they_did(port: int, token: str, talk: Chat) -> None:
     large.connection.putheader("Content-Length", str(100 * 1024 * 1024))
     large.connection.endheaders()
     assert large.connection.getresponse().status == 413
+
+
+def test_the_first_requests_of_a_new_process_are_all_answered(port: int, token: str) -> None:
+    paths = ["/api/schema", "/api/docs", "/api/categories", "/api/me", "/admin/login/", "/health/live"] * 4
+    together = threading.Barrier(len(paths), timeout=PATIENCE_SECONDS)
+
+    def get(path: str) -> int:
+        together.wait()
+        return Client(port, token).send("GET", path).status
+
+    with ThreadPoolExecutor(len(paths)) as threads:
+        assert set(threads.map(get, paths)) == {200}
