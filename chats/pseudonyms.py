@@ -132,6 +132,8 @@ class Pseudonyms:
                 self._add_name(name, self._guess_person(name) if owner is None else owner)
         forms = sorted(self._unspaced, key=len, reverse=True)
         self._unspaced_pattern = re.compile("|".join(map(re.escape, forms))) if forms else None
+        longest_first = "|".join(map(re.escape, sorted(filter(None, people), key=len, reverse=True)))
+        self._whole_name = re.compile(rf"{_PROTECTED.pattern}|(?<!\w)(?P<name>{longest_first})(?!\w)")
 
     def label(self, person: int) -> str:
         """Return the label of a person, such as `P1` for index 0."""
@@ -139,6 +141,16 @@ class Pseudonyms:
 
     def mask(self, text: str) -> str:
         """Return a message's text without names and contact details. Apply it once: `P1` in a text becomes `P-1`."""
+        return self._mask(text)
+
+    def mask_restored(self, text: str) -> str:
+        """Return a text that `restore` returned as `mask` does, with the labels that its whole names had before.
+
+        To `mask`, "Ravi" is a name of several people if there are a Ravi and a Ravi Kumar.
+        """
+        return self._mask(text, is_restored=True)
+
+    def _mask(self, text: str, *, is_restored: bool = False) -> str:
         if not self.enabled:
             return _LABEL_LIKE.sub("P-", text)
         if _OPEN in text or _CLOSE in text:
@@ -149,6 +161,11 @@ class Pseudonyms:
                 find_label=self._find_label,
                 find_phone_label=self._find_phone_label,
                 protect=_protect,
+            )
+        if is_restored and self._people:
+            text = self._whole_name.sub(
+                lambda match: _protect(self.label(self._people.index(match["name"]))) if match["name"] else match[0],
+                text,
             )
         if self._unspaced_pattern:
             text = self._unspaced_pattern.sub(lambda match: _protect(self.label(self._unspaced[match[0]])), text)

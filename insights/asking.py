@@ -263,7 +263,7 @@ def render_question(
     parts.append("")
     for each in question.earlier:
         parts += [f"An earlier question: {_mask_line(each.question, pseudonyms)}"]
-        parts += [f"Its answer: {_mask_line(each.answer, pseudonyms)}"]
+        parts += [f"Its answer: {' '.join(pseudonyms.mask_restored(each.answer).split())}"]
     parts.append(f"The question: {_mask_line(question.text, pseudonyms)}")
     parts.append("You may search." if may_search else "You cannot search any more: answer, or decide not_in_chat.")
     instructions = Template(prompt_files.load("ask")).substitute(language=question.wording.name)
@@ -341,7 +341,7 @@ def _mask_line(text: str, pseudonyms: Pseudonyms) -> str:
 
 
 def _render_search(each: Search, spans: Sequence[Span], pseudonyms: Pseudonyms) -> str:
-    asked = [f"words: {_mask_line(each.words, pseudonyms)}"] if each.words else []
+    asked = [f"words: {' '.join(pseudonyms.mask_restored(each.words).split())}"] if each.words else []
     asked += [f"person: {pseudonyms.label(each.person)}"] if each.person is not None else []
     asked += [f"from {each.first_day}"] if each.first_day else []
     asked += [f"to {each.last_day}"] if each.last_day else []

@@ -123,10 +123,10 @@ def divide_claims(
 def _render_claim(claim: Claim, shown: Mapping[int, ShownMessage], *, index: int, pseudonyms: Pseudonyms) -> list[str]:
     """Return the lines of a claim, with the messages that it cites and those around them."""
     about = "" if claim.person is None else f" (about {pseudonyms.label(claim.person)})"
-    lines = [f"Claim {index}{about}: {pseudonyms.mask(claim.sentence)}"]
+    lines = [f"Claim {index}{about}: {pseudonyms.mask_restored(claim.sentence)}"]
     # Shown next to the quote, so it is verified too.
     if claim.context:
-        lines.append(f"Context: {pseudonyms.mask(claim.context)}")
+        lines.append(f"Context: {pseudonyms.mask_restored(claim.context)}")
     # The next number can belong to another conversation, weeks later.
     around = {
         number
@@ -184,5 +184,5 @@ def _render_episode(episode: Episode, pseudonyms: Pseudonyms) -> str:
     roles = [f"{pseudonyms.label(person)} {' and '.join(roles)}" for person, roles in sorted(episode.roles.items())]
     return (
         f"{episode.started_at:%Y-%m-%d} #{episode.first} to #{episode.last} {episode.kind} ({episode.topic}),"
-        f" strength {episode.strength}: {'; '.join(roles)}: {pseudonyms.mask(episode.subject)}"
+        f" strength {episode.strength}: {'; '.join(roles)}: {pseudonyms.mask_restored(episode.subject)}"
     )

@@ -263,3 +263,21 @@ def test_parts_of_a_name_that_are_written_together_are_replaced() -> None:
     pseudonyms = Pseudonyms(["Dr. Jean-Luc de la Cruz", "Siobhán O'Keeffe-Ünal"])
     masked = pseudonyms.mask("jeanluc met DelaCruz, and okeeffe called").casefold()
     assert not any(name in masked for name in ("jean", "cruz", "keeffe"))
+
+
+@pytest.mark.parametrize("label", ["P1", "P2", "P3", "P4"])
+def test_a_restored_text_gets_its_labels_back_where_one_name_is_a_part_of_another(label: str) -> None:
+    pseudonyms = Pseudonyms(["Ravi", "Ravi Kumar", "Anna Kumar", "+91 98765 43210"])
+    text = f"In March, {label} promises to come, says {label}'s note, and the other waits."
+    restored = pseudonyms.restore(text)
+    assert restored != text
+    assert pseudonyms.mask_restored(restored) == text
+    assert pseudonyms.mask("Ravi promises to come") == "[name] promises to come"
+
+
+def test_a_restored_text_has_no_name_that_a_message_would_not_have() -> None:
+    pseudonyms = Pseudonyms(["Ravi", "Ravi Kumar", "Anna Meyer"])
+    masked = pseudonyms.mask_restored("ravi and anna, kumar.ravi@example.org, Ravi Kumar, P9")
+    assert not any(name in masked.casefold() for name in ("ravi", "anna", "kumar", "example.org"))
+    assert "P2" in masked
+    assert "P-9" in masked
