@@ -14,6 +14,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from functools import cache, lru_cache
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast
 
@@ -280,7 +281,8 @@ def _tokenize(text: str, language: str) -> list[_Token]:
     tokens: list[_Token] = []
     known: dict[tuple[str, bool], _Token] = {}
     starts = True
-    for match in _TOKEN.finditer(unicodedata.normalize("NFC", text)):
+    matches = list(_TOKEN.finditer(unicodedata.normalize("NFC", text)))
+    for match, following in zip_longest(matches, matches[1:]):
         kind = cast(Kind, match.lastgroup)
         key = match[0].casefold()
         token = _Token(kind, key)
@@ -290,8 +292,10 @@ def _tokenize(text: str, language: str) -> list[_Token]:
             token = _Token(kind, key, float(digits[0].replace(",", "")))
         elif kind == "word":
             is_capital = match[0][0].isupper() and not starts
-            is_date = is_capital or (
-                bool(tokens) and (tokens[-1].key in _GRAMMAR["before_date"] or tokens[-1].kind == "number")
+            is_date = (
+                is_capital
+                or (bool(tokens) and (tokens[-1].key in _GRAMMAR["before_date"] or tokens[-1].kind == "number"))
+                or (following is not None and following[0].casefold() in _GRAMMAR["after_date"])
             )
             if (key, is_date) not in known:
                 known[key, is_date] = words.read(key, is_date=is_date)

@@ -221,6 +221,8 @@ def test_dates_and_counts_of_the_sources_are_supported_in_other_languages(langua
         ("two hundred and five rupees", "It costs 205."),
         ("cien mil veces", "It is said 100,000 times."),
         ("15 may ko milte hain", "They meet on May 15."),
+        ("may mein band kar diya tha", "It closed in May."),
+        ("somvaar ko file de dunga", "The file is due on Monday."),
     ],
 )
 def test_a_date_or_a_count_of_a_message_may_be_written_in_another_way(source: str, text: str) -> None:
