@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
@@ -26,20 +25,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.truth", description=__doc__)
     parser.add_argument("--engine", choices=["gemini", "openai", "local"], default="gemini")
     parser.add_argument(
-        "--category", choices=["romantic", "friendship", "family", "workplace", "all"], default="romantic"
+        "--category",
+        choices=["romantic", "friendship", "family", "workplace", "all", "groups"],
+        default="romantic",
+        help="of the generated chats; groups are of people who are easy to confuse",
     )
     parser.add_argument("--chats", type=Path, help="a directory of exports NAME.txt with NAME.truth.json")
     parser.add_argument("--oracle", default="perfect", help="perfect, the name of an adversarial one, or all")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--messages", type=int, default=2000, help="of each generated chat")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
-    parser.add_argument("--details", action="store_true", help="also print every false statement")
+    parser.add_argument("--details", action="store_true", help="also print every false statement and lost sentence")
     parser.add_argument("--write", type=Path, metavar="DIR", help="write the generated chats, and stop")
     parser.add_argument("--retrieval", action="store_true", help="measure what searches find, and stop")
     options = parser.parse_args()
     with stage.installation():
         # Adversarial oracles cause hundreds of expected warnings.
         logging.disable(logging.CRITICAL)
+        from tests.truth import report
         from tests.truth.adversaries import ORACLES
         from tests.truth.circles import generate_chats
 
@@ -56,16 +59,18 @@ def main() -> None:
             parser.error(f"no oracle {min(unknown)!r}; there are {', '.join(ORACLES)}")
         evaluated = {name: _evaluate(name, options) for name in names}
         if options.json:
-            print(json.dumps({name: _to_json(figures) for name, figures in evaluated.items()}, indent=1))
+            print(json.dumps({name: report.to_json(figures) for name, figures in evaluated.items()}, indent=1))
             return
         for name, figures in evaluated.items():
             if name == "perfect" or len(evaluated) == 1:
-                _print(name, figures, engine=options.engine)
+                report.print_figures(name, figures, engine=options.engine)
         if len(evaluated) > 1:
-            _print_oracles(evaluated, engine=options.engine)
+            report.print_oracles(evaluated, engine=options.engine)
         for figures in evaluated.values() if options.details else ():
             for statement in [*figures.false_statements, *figures.unsupported_sentences]:
                 print(f"{statement.type_id}.{statement.section}: {statement.what}: {statement.text}")
+            for sentence in figures.lost_sentences:
+                print(f"{sentence.type_id}.{sentence.section}: lost: {sentence.text}")
 
 
 def _print_retrieval(options: argparse.Namespace) -> None:
@@ -100,16 +105,27 @@ def _evaluate(name: str, options: argparse.Namespace) -> Figures:
     from tests.truth import measure, pipeline
     from tests.truth.adversaries import INJECTION, ORACLES
     from tests.truth.circles import generate_chats
+    from tests.truth.groups import GROUPS, generate_group
 
+    types: dict[str, tuple[str, ...]] = {}
     if options.chats:
         chats = list(_load_chats(options.chats))
+    elif options.category == "groups":
+        generated = [generate_group(group, options.seed, extra_lines=(INJECTION,)) for group in GROUPS.values()]
+        chats = [(each.truth, each.export.encode()) for each in generated]
+        types = {each.truth.name: group.type_ids for each, group in zip(generated, GROUPS.values(), strict=True)}
     else:
         # All adversarial oracles meet the same chats; one of them obeys an instruction in them.
         extra_lines = () if name == "perfect" else (INJECTION,)
         generated = generate_chats(options.category, options.seed, messages=options.messages, extra_lines=extra_lines)
         chats = [(each.truth, each.export.encode()) for each in generated]
     return measure.measure(
-        [pipeline.run_chat(truth, upload, engine=options.engine, oracle=ORACLES[name]) for truth, upload in chats]
+        [
+            pipeline.run_chat(
+                truth, upload, engine=options.engine, oracle=ORACLES[name], type_ids=types.get(truth.name, ())
+            )
+            for truth, upload in chats
+        ]
     )
 
 
@@ -123,98 +139,6 @@ def _load_chats(directory: Path) -> Iterator[tuple[GroundTruth, bytes]]:
         if not exports:
             raise SystemExit(f"{path} has no export: {name}.txt, {name}.zip or {name}.json")
         yield ground_truth.read(path), exports[0].read_bytes()
-
-
-def _to_json(figures: Figures) -> dict[str, Any]:
-    data = asdict(figures)
-    data["sections"] = {f"{type_id}.{key}": asdict(count) for (type_id, key), count in figures.sections.items()}
-    data["total"] = asdict(figures.total())
-    return data
-
-
-def _print(name: str, figures: Figures, *, engine: str) -> None:
-    from tests.truth.measure import count_by_what, share
-
-    console = Console(width=150)
-    total = figures.total()
-    rows: Sequence[tuple[str, str, str]] = [
-        ("planted conversations", str(figures.planted), str(figures.plain_planted)),
-        (
-            "shown to the reading stage",
-            share(figures.read, figures.planted),
-            share(figures.plain_read, figures.plain_planted),
-        ),
-        (
-            "kept as episodes",
-            share(figures.kept, figures.planted),
-            share(figures.plain_kept, figures.plain_planted),
-        ),
-        ("shown for a section they belong to", share(total.shown, total.quotable), ""),
-        ("slots cited by the oracle", share(total.cited, total.slots), ""),
-        ("slots quoted", share(total.quoted, total.slots), share(total.plain_quoted, total.plain_slots)),
-        ("ratings in order, far apart", share(total.right, total.right + total.tied + total.wrong), ""),
-        (
-            "  right / tied / wrong",
-            _join(total.right, total.tied, total.wrong),
-            "",
-        ),
-        ("  not rated / though it could be", _join(total.unrated_pairs, total.missing_pairs), ""),
-        ("ratings on fewer than three messages", f"{total.rated_on_too_little} of {total.rated}", ""),
-        ("quotes of another kind", str(total.misplaced), ""),
-        ("quotes of everyday messages and distractors", str(total.false_quotes), ""),
-        ("unsupported sentences of summaries", str(len(figures.unsupported_sentences)), ""),
-        ("false statements", str(len(figures.false_statements)), ""),
-        ("documents", str(figures.documents), ""),
-    ]
-    table = Table("engine " + engine + ", oracle " + name, "all", "plain words", title="Truth")
-    for row in rows:
-        table.add_row(*row)
-    console.print(table)
-    for what, counts in (("failed", figures.failures), ("refused", figures.refused)):
-        if counts:
-            console.print(f"{what}: " + ", ".join(f"{code} {count}" for code, count in counts.items()))
-    if figures.claims:
-        console.print("claims: " + ", ".join(f"{count} {name}" for name, count in figures.claims.items()))
-    for what, times in count_by_what([*figures.false_statements, *figures.unsupported_sentences]).items():
-        console.print(f"{times} x {what}")
-    by_section = Table("section", "planted", "shown", "slots", "cited", "quoted", "plain", "order", "rated", title="")
-    for (type_id, key), count in figures.sections.items():
-        by_section.add_row(
-            f"{type_id}.{key}",
-            str(count.planted),
-            share(count.shown, count.quotable),
-            str(count.slots),
-            share(count.cited, count.slots),
-            share(count.quoted, count.slots),
-            share(count.plain_quoted, count.plain_slots),
-            _join(count.right, count.tied, count.wrong, count.unrated_pairs + count.missing_pairs),
-            str(count.rated),
-        )
-    console.print(by_section)
-
-
-def _print_oracles(evaluated: Mapping[str, Figures], *, engine: str) -> None:
-    """Print one row for each oracle: what it invented and reached a document."""
-    from tests.truth.measure import count_by_what
-
-    columns = ("oracle", "documents", "failed", "false statements", "unsupported", "on < 3 messages", "of which")
-    table = Table(*columns, title=f"Oracles, engine {engine}")
-    for name, figures in evaluated.items():
-        by_what = count_by_what([*figures.false_statements, *figures.unsupported_sentences])
-        table.add_row(
-            name,
-            str(figures.documents),
-            str(figures.failures.total()),
-            str(len(figures.false_statements)),
-            str(len(figures.unsupported_sentences)),
-            str(figures.total().rated_on_too_little),
-            ", ".join(f"{times} x {what}" for what, times in by_what.items()),
-        )
-    Console(width=150).print(table)
-
-
-def _join(*counts: int) -> str:
-    return " / ".join(map(str, counts)) if any(counts) else "-"
 
 
 if __name__ == "__main__":

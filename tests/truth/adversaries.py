@@ -379,8 +379,128 @@ class Unsupported(Oracle):
         return answer
 
 
+class NamesBystanders(Oracle):
+    """Claims of somebody who takes no part in a conversation what one of its people did."""
+
+    name = "names bystanders"
+
+    def __init__(self, truth: GroundTruth, definitions: Mapping[str, Definition]) -> None:
+        super().__init__(truth, definitions)
+        self.false_texts: list[str] = []
+        self._names: dict[str, str] = {}
+
+    def write(self, asked: Asked, lines: Sequence[ShownLine]) -> dict[str, Any]:
+        with self._lock:
+            for found in self.find(lines):
+                self._names |= {label: self.truth.people[index] for index, label in self.label_people(found).items()}
+        return super().write(asked, lines)
+
+    def make_claim(self, found: Found) -> dict[str, Any]:
+        claim = super().make_claim(found)
+        present = set(self.label_people(found).values())
+        leader = self.find_leader(found)
+        others = sorted(self._names.keys() - present)
+        if leader is None or not others:
+            return claim
+        other = others[found.numbers[0] % len(others)]
+        sentence = re.sub(rf"\b{leader}\b", other, claim["sentence"])
+        with self._lock:
+            self.false_texts.append(re.sub(r"\bP\d+\b", lambda match: self._names[match[0]], sentence))
+        return {**claim, "sentence": sentence, "person": other}
+
+
+class CitesForwards(_Confirming):
+    """Takes what somebody forwarded for their own words."""
+
+    name = "cites forwards"
+    false_texts = ("means every word of it", "passed on from the heart")
+
+    def read(self, asked: Asked, lines: Sequence[ShownLine]) -> dict[str, Any]:
+        answer = super().read(asked, lines)
+        for number, line in enumerate(line for line in lines if line.is_forwarded):
+            kind = ("apology", "gratitude", "support", "praise", "admission")[number % 5]
+            episode = {
+                "kind": kind,
+                "topic": "other",
+                "first": line.number,
+                "last": line.number,
+                "roles": [{"person": line.person, "role": "does"}],
+                "strength": 3,
+                "tone": "sincere",
+                "subject": "passed on from the heart",
+                "shows": [line.number],
+            }
+            answer["episodes"].append(episode)
+        return answer
+
+    def write(self, asked: Asked, lines: Sequence[ShownLine]) -> dict[str, Any]:
+        answer = super().write(asked, lines)
+        forwarded = [line for line in lines if line.is_forwarded]
+        for section in answer["sections"].values():
+            section["can_judge"] = True
+            section["claims"] = [
+                {
+                    "sentence": f"{line.person} means every word of it.",
+                    "context": "passed on from the heart",
+                    "numbers": [line.number],
+                    "person": line.person,
+                }
+                for line in forwarded[:3]
+            ] + section["claims"]
+        return answer
+
+
 def _shows_injection(lines: Sequence[ShownLine]) -> bool:
     return any(_OBEYED in line.text for line in lines)
+
+
+class _InManyWays(Oracle):
+    """Answers each call, and tells of each conversation, as another one of `ways` does."""
+
+    ways: Sequence[type[Oracle]]
+
+    def __init__(self, truth: GroundTruth, definitions: Mapping[str, Definition]) -> None:
+        super().__init__(truth, definitions)
+        self._liars = [way(truth, definitions) for way in self.ways]
+        self.false_texts: list[str] = [text for liar in self._liars for text in liar.false_texts]
+        for liar in self._liars:
+            liar.false_texts, liar.trace = self.false_texts, self.trace
+            # Whichever writes asks all of them for its claims and episodes.
+            liar.make_claim, liar.describe_episode = self.make_claim, self.describe_episode  # type: ignore[method-assign]
+        self._calls = 0
+
+    def read(self, asked: Asked, lines: Sequence[ShownLine]) -> dict[str, Any]:
+        return self._choose().read(asked, lines)
+
+    def write(self, asked: Asked, lines: Sequence[ShownLine]) -> dict[str, Any]:
+        return self._choose().write(asked, lines)
+
+    def describe_episode(self, found: Found) -> dict[str, Any]:
+        liar = self._liars[found.numbers[0] % len(self._liars)]
+        return type(liar).describe_episode(liar, found)
+
+    def make_claim(self, found: Found) -> dict[str, Any]:
+        liar = self._liars[found.numbers[0] % len(self._liars)]
+        return type(liar).make_claim(liar, found)
+
+    def _choose(self) -> Oracle:
+        with self._lock:
+            self._calls += 1
+            return self._liars[self._calls % len(self._liars)]
+
+
+class LiesAndConfirms(_InManyWays, _Confirming):
+    """Invents in many ways what the request shows to be wrong, and confirms it."""
+
+    name = "lies and confirms"
+    ways = (CitesUnshown, NamesOthers, LeavesScale, Repeats, InventsNumbers, InventsQuotes, InventsDates, CitesForwards)
+
+
+class LiesAndVerifies(_InManyWays):
+    """Invents in many ways what only the verification can refute, and verifies honestly."""
+
+    name = "lies and verifies"
+    ways = (NamesTheWrongPerson, NamesBystanders, JudgesPeople, Unsupported)
 
 
 ORACLES: Mapping[str, type[Oracle]] = {
@@ -398,8 +518,12 @@ ORACLES: Mapping[str, type[Oracle]] = {
         InventsQuotes,
         InventsDates,
         NamesTheWrongPerson,
+        NamesBystanders,
+        CitesForwards,
         WritesTooMuch,
         JudgesPeople,
         Unsupported,
+        LiesAndConfirms,
+        LiesAndVerifies,
     )
 }

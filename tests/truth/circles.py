@@ -42,7 +42,10 @@ def _levels(much: Sequence[str], little: Sequence[str]) -> dict[str, int]:
 
 
 _TRUST = ("promise_kept", "showing_up", "secret_kept", "loyalty", "support", "cheering_up", "check_in", "advice")
-_DEPTH = ("deep_talk", "hard_feelings", "ask_for_help", "gratitude", "catch_up", "celebration", "excitement")
+_DEPTH = (
+    "deep_talk", "hard_feelings", "ask_for_help", "gratitude", "catch_up", "celebration", "excitement", "inside_joke",
+    "memory",
+)  # fmt: skip
 _GAPS = ("promise_broken", "let_down", "secret_broken", "unanswered_need")
 _LIGHT = ("joke", "silliness", "story", "fun_activity", "plan", "request", "small_update", "dream")
 
@@ -56,7 +59,8 @@ _STRAIN = ("control", "expectation", "unfairness", "avoidance", "unanswered_need
 
 _FLOW = (
     "status_update", "coordination", "understanding", "decision", "feedback", "ownership", "promise_kept", "blocker",
-    "request", "admission", "speaking_up", "ask_for_help", "gratitude", "praise", "support", "celebration",
+    "request", "admission", "speaking_up", "ask_for_help", "gratitude", "praise", "support", "celebration", "joke",
+    "story", "memory",
 )  # fmt: skip
 _FRICTION = (
     "status_request", "unclear", "waiting", "no_owner", "promise_broken", "hidden_problem", "pressure", "put_down",
@@ -65,6 +69,7 @@ _FRICTION = (
 
 _FRIENDS, _FAMILY, _TEAM = Relationship.FRIENDS, Relationship.FAMILY, Relationship.COLLEAGUES
 _QUARRELS = {"conflict": 3}
+_NO_BANTER = dict.fromkeys(("tease", "fun_activity", "inside_joke", "check_in", "silliness"), 0)
 CIRCLES: Sequence[Circle] = (
     Circle("close friends", _FRIENDS, "english", _levels((*_TRUST, *_DEPTH), (*_GAPS, *_LIGHT))),
     Circle("drifting apart", _FRIENDS, "english", _levels((*_GAPS, *_LIGHT), (*_TRUST, *_DEPTH)), ("support",)),
@@ -84,9 +89,9 @@ CIRCLES: Sequence[Circle] = (
     Circle("open family in Hinglish", _FAMILY, "hinglish", _levels((*_ROOM, *_FAMILY_WARMTH), _STRAIN)),
     Circle("strict family in Hinglish", _FAMILY, "hinglish", _levels(_STRAIN, (*_ROOM, *_FAMILY_WARMTH)) | _QUARRELS),
     Circle("team in flow", _TEAM, "english", _levels(_FLOW, _FRICTION)),
-    Circle("team under strain", _TEAM, "english", _levels(_FRICTION, _FLOW), ("pressure", "decision")),
+    Circle("team under strain", _TEAM, "english", _levels(_FRICTION, _FLOW) | _NO_BANTER, ("pressure", "decision")),
     Circle("team in flow in Hinglish", _TEAM, "hinglish", _levels(_FLOW, _FRICTION)),
-    Circle("team under strain in Hinglish", _TEAM, "hinglish", _levels(_FRICTION, _FLOW)),
+    Circle("team under strain in Hinglish", _TEAM, "hinglish", _levels(_FRICTION, _FLOW) | _NO_BANTER),
 )
 
 

@@ -15,7 +15,7 @@ _STORMY = {**dict.fromkeys(_WARM, 1), "conflict": 3, "put_down": 3, "unanswered_
 _LITTLE_FUN = dict.fromkeys(_PLAYFUL, 1)
 _LITTLE_FUTURE = dict.fromkeys(_FUTURE, 1)
 
-#: Seven couples: the language, the levels of the kinds, and the kinds that the first person leads.
+#: Eight couples: the language, the levels of the kinds, and the kinds that the first person leads.
 COUPLES: Mapping[str, tuple[str, Mapping[str, int], tuple[str, ...]]] = {
     "warm": ("english", {**_WARM, **_PLAYFUL, **_LITTLE_FUTURE, "conflict": 2, "stress": 2, "put_down": 0}, ()),
     "stormy": ("english", {**_STORMY, **_LITTLE_FUN, **_FUTURE}, ("support", "gratitude", "praise")),

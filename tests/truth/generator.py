@@ -66,6 +66,8 @@ def generate(
     distractors: int = 8,
     months: int = 12,
     people: int = 2,
+    names: Sequence[str] = (),
+    forwards: Sequence[str] = (),
     extra_lines: Sequence[str] = (),
     only_plain: bool = False,
     name: str = "",
@@ -74,12 +76,15 @@ def generate(
 
     `traits` has levels from 0 (absent) to 3 (frequent) by kind; other kinds have the `default_level`. In the kinds of
     `led_by_first`, the first person always takes the first part of a script; otherwise the parts change in turn.
+    `names` are in place of those of NAMES. The last person sends the `forwards`, if there are any, and nothing else.
     `extra_lines` are sent somewhere among the everyday messages. With `only_plain`, no planted conversation that counts
     has an obvious word. Raise ValueError if the planted conversations do not leave room for as many everyday messages.
     """
     chance = random.Random(f"{seed} {language} {relationship}")
     levels = dict.fromkeys(KINDS, default_level) | dict(traits or {})
     source = material.load(language)
+    names = names or NAMES[language][:people]
+    people = len(names) - bool(forwards)
     suitable = [
         script
         for script in source.scripts
@@ -94,14 +99,15 @@ def generate(
     parts = _assign_parts(chance, scripts, led_by_first=led_by_first, people=people)
     filler = _everyday_lines(chance, source.filler)
     conversations = [_Conversation() for _ in range(max(1, (messages - n_planted) // 14))]
-    n_filler = messages - n_planted - len(extra_lines)
+    n_filler = messages - n_planted - len(extra_lines) - len(forwards)
     for text in islice(filler, n_filler):
         # A few conversations are long and many are short.
         chosen = conversations[int(len(conversations) * chance.random() ** 1.6)]
         chosen.messages.append((chance.randrange(people), text, None))
-    for text in extra_lines:
+    for text in (*extra_lines, *forwards):
         messages_of_one = chance.choice(conversations).messages
-        messages_of_one.insert(chance.randint(0, len(messages_of_one)), (chance.randrange(people), text, None))
+        sender = people if text in forwards else chance.randrange(people)
+        messages_of_one.insert(chance.randint(0, len(messages_of_one)), (sender, text, None))
     conversations = [conversation for conversation in conversations if conversation.messages]
     chance.shuffle(conversations)
     _plant(chance, conversations, scripts, parts)
@@ -114,7 +120,7 @@ def generate(
             name=name or f"{relationship}-{language}-{seed}",
             relationship=relationship,
             language=language,
-            people=NAMES[language][:people],
+            people=tuple(names),
             messages=messages,
             planted=(),
             traits=levels,

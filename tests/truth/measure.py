@@ -46,12 +46,21 @@ class FalseStatement(NamedTuple):
     text: str
 
 
+class LostSentence(NamedTuple):
+    """A sentence that the oracle wrote and that is not in the document."""
+
+    type_id: str
+    section: str
+    text: str
+
+
 @dataclass(slots=True)
 class SectionCount:
     """How many planted conversations of a section came how far, in all chats; `plain` ones have no obvious words.
 
     `planted` belong to the section. `slots` are the quotes that it could have. `quotable` belong to a section that
-    quotes, `shown` were shown to the writer for it, `cited` by the oracle, and `quoted` are in the document.
+    quotes, `shown` were shown to the writer for it, `cited` by the oracle, and `quoted` are in the document. Of the
+    sentences that the oracle has `written`, the `lost` ones are not in the document.
     `misplaced` quotes are of planted conversations that belong elsewhere, `false_quotes` of distractors and everyday
     messages. `unrated_pairs` are chats far apart of which one has no rating, `missing_pairs` those in which it could
     have one.
@@ -62,6 +71,8 @@ class SectionCount:
     quotable: int = 0
     shown: int = 0
     cited: int = 0
+    written: int = 0
+    lost: int = 0
     quoted: int = 0
     plain_planted: int = 0
     plain_slots: float = 0.0
@@ -96,14 +107,24 @@ class Figures:
     sections: dict[tuple[str, str], SectionCount] = field(default_factory=dict)
     false_statements: list[FalseStatement] = field(default_factory=list)
     unsupported_sentences: list[FalseStatement] = field(default_factory=list)
+    lost_sentences: list[LostSentence] = field(default_factory=list)
 
     def total(self) -> SectionCount:
         """Return the sum over the sections."""
-        total = SectionCount()
-        for count in self.sections.values():
-            for name in SectionCount.__slots__:
-                setattr(total, name, getattr(total, name) + getattr(count, name))
-        return total
+        return _add_up(self.sections.values())
+
+    def by_type(self) -> dict[str, SectionCount]:
+        """Return the sum over the sections of each type."""
+        types = dict.fromkeys(type_id for type_id, _ in self.sections)
+        return {each: _add_up(count for (own, _), count in self.sections.items() if own == each) for each in types}
+
+
+def _add_up(counts: Iterable[SectionCount]) -> SectionCount:
+    total = SectionCount()
+    for count in counts:
+        for name in SectionCount.__slots__:
+            setattr(total, name, getattr(total, name) + getattr(count, name))
+    return total
 
 
 def measure(results: Sequence[ChatResult]) -> Figures:
@@ -120,7 +141,11 @@ def measure(results: Sequence[ChatResult]) -> Figures:
             figures.claims.update(document["provenance"].get("verification") or {})
             for section in definition.sections:
                 count = figures.sections.setdefault((type_id, section.key), SectionCount())
-                _count_section(count, result, type_id, section, _section_of(document, section.key))
+                written = _section_of(document, section.key)
+                _count_section(count, result, type_id, section, written)
+                lost = list(_find_lost_sentences(result, type_id, written))
+                count.lost += len(lost)
+                figures.lost_sentences += lost
             figures.false_statements += find_false_statements(result, type_id, document)
             figures.unsupported_sentences += find_unsupported_sentences(type_id, document)
     for first, second in combinations([result for result in results if result.documents], 2):
@@ -146,6 +171,15 @@ def _count_reading(figures: Figures, result: ChatResult) -> None:
             figures.plain_planted += 1
             figures.plain_read += is_read
             figures.plain_kept += is_kept
+
+
+def _find_lost_sentences(result: ChatResult, type_id: str, written: Mapping[str, Any]) -> Iterator[LostSentence]:
+    """Yield what the oracle wrote about a section, and neither its finding nor a note has."""
+    text = " ".join([written["finding"], *(person["note"] for person in written["people"])])
+    sentences = result.trace.written_for.get((type_id, written["key"]), ()) if result.trace else ()
+    for sentence in sorted(sentences):
+        if sentence not in text:
+            yield LostSentence(type_id, written["key"], sentence)
 
 
 def _count_section(
@@ -175,8 +209,10 @@ def _count_section(
     count.plain_quoted += sum(not planted.obvious for planted in quoted.values())
     if result.trace is not None:
         keys = {planted.key for planted in fitting}
-        count.shown += len(result.trace.shown_for.get(section.key, set()) & keys)
-        count.cited += min(slots, len(result.trace.cited_for.get(section.key, set()) & keys))
+        own = type_id, section.key
+        count.shown += len(result.trace.shown_for.get(own, set()) & keys)
+        count.cited += min(slots, len(result.trace.cited_for.get(own, set()) & keys))
+        count.written += len(result.trace.written_for.get(own, ()))
     if is_rated(written) and _rests_on_messages(section, result.engine):
         count.rated += 1
         count.rated_on_too_little += count_support(result, type_id, section) < MIN_SUPPORT
@@ -265,7 +301,7 @@ def _check_sentences(result: ChatResult, document: Mapping[str, Any]) -> Iterato
     for key, text, numbers in _list_sentences(document):
         for match in _LABEL.finditer(text):
             yield key, "a label in place of a name", match[0]
-        for match in _NUMBER.finditer(text):
+        for match in _NUMBER.finditer(_leave_out(result.truth.people, text)):
             # The local engine writes no number but those that it counts, in sentences of its own.
             if match[0] not in numbers and result.engine != "local":
                 yield key, "a number that nobody counted", text
@@ -276,6 +312,13 @@ def _check_sentences(result: ChatResult, document: Mapping[str, Any]) -> Iterato
         for invented in result.false_texts:
             if re.search(rf"(?<!\w){re.escape(invented)}(?!\w)", text):
                 yield key, "repeats what the model invented", text
+
+
+def _leave_out(names: Sequence[str], text: str) -> str:
+    """Return a text without the names: somebody's can be a telephone number."""
+    for name in sorted(names, key=len, reverse=True):
+        text = text.replace(name, " ")
+    return text
 
 
 def _check_advice(definition: Definition, document: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:

@@ -26,12 +26,11 @@ from tests.truth.ground_truth import GroundTruth, Planted
 _SENTENCES: Mapping[str, Mapping[str, str]] = tomllib.loads(
     (material.DIRECTORY / "sentences.toml").read_text(encoding="utf-8")
 )
-_LINE = re.compile(
-    r"^([ \t]*)\[#(\d+) (\d{4}-\d{2}-\d{2} \d{2}:\d{2}) ([^\]]+)\] (?:\(forwarded\) )?(.*)$", re.MULTILINE
-)
+_LINE = re.compile(r"^([ \t]*)\[#(\d+) (\d{4}-\d{2}-\d{2} \d{2}:\d{2}) ([^\]]+)\] (\(forwarded\) )?(.*)$", re.MULTILINE)
 _CLAIM = re.compile(r"^Claim (\d+)(?: \(about ([^)]+)\))?: (.*)$", re.MULTILINE)
 _CONTEXT = re.compile(r"^Context: (.*)$", re.MULTILINE)
 _SECTION = re.compile(r"^Section ([a-z0-9_]+):", re.MULTILINE)
+_LABEL = re.compile(r"\bP\d+\b")
 _SPAN = re.compile(r"#(\d+) to #(\d+)")
 _CONVERSATIONS = re.compile(r"^Conversations: (.*?)\. Claims: up to (\d+)\.", re.MULTILINE)
 _LANGUAGES = {"english": ["English"], "hinglish": ["Hindi", "English"], "spanish": ["Spanish"]}
@@ -50,6 +49,7 @@ class ShownLine:
     person: str
     text: str
     is_context: bool
+    is_forwarded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +77,16 @@ class Found:
 
 @dataclass(slots=True)
 class Trace:
-    """What an oracle saw and said: message numbers shown for reading, and planted conversations by section.
+    """What an oracle saw and said: message numbers shown for reading, and planted conversations by type and section.
 
-    `shown_for` and `cited_for` have the keys of the planted conversations by `section`.
+    `shown_for` and `cited_for` have the keys of the planted conversations. `written_for` has the sentences of the
+    claims, with names in place of labels.
     """
 
     read: set[int] = field(default_factory=set)
-    shown_for: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
-    cited_for: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    shown_for: dict[tuple[str, str], set[str]] = field(default_factory=lambda: defaultdict(set))
+    cited_for: dict[tuple[str, str], set[str]] = field(default_factory=lambda: defaultdict(set))
+    written_for: dict[tuple[str, str], set[str]] = field(default_factory=lambda: defaultdict(set))
     calls: Counter[str] = field(default_factory=Counter)
 
 
@@ -168,7 +170,7 @@ class Oracle:
     def write(self, asked: Asked, lines: Sequence[ShownLine]) -> dict[str, Any]:
         """Return one claim for each planted conversation that is shown for a section and belongs to it."""
         schema = asked.schema["properties"]["sections"]["properties"]
-        definition = self.find_definition(schema.keys())
+        type_id, definition = self.find_definition(schema.keys())
         spans = parse_sections(asked.content)
         shown = self.find(lines)
         sections = {}
@@ -180,10 +182,14 @@ class Oracle:
                 if belongs(found.planted, section) and (key not in spans or _is_within(found, spans[key]))
             ]
             chosen = _spread(fitting, section.evidence.max)
+            claims = [self.make_claim(found) for found in chosen]
             with self._lock:
-                self.trace.shown_for[key].update(found.planted.key for found in fitting)
-                self.trace.cited_for[key].update(found.planted.key for found in chosen)
-            sections[key] = {"can_judge": bool(fitting), "claims": [self.make_claim(found) for found in chosen]}
+                self.trace.shown_for[type_id, key].update(found.planted.key for found in fitting)
+                self.trace.cited_for[type_id, key].update(found.planted.key for found in chosen)
+                self.trace.written_for[type_id, key].update(
+                    self.restore_names(claim["sentence"], found) for claim, found in zip(claims, chosen, strict=True)
+                )
+            sections[key] = {"can_judge": bool(fitting), "claims": claims}
         return {"can_judge": True, "sections": sections}
 
     def make_claim(self, found: Found) -> dict[str, Any]:
@@ -283,6 +289,11 @@ class Oracle:
             if (number := line.number) in found.planted.lines
         }
 
+    def restore_names(self, sentence: str, found: Found) -> str:
+        """Return the sentence with the names of the ground truth in place of labels."""
+        names = {label: self.truth.people[index] for index, label in self.label_people(found).items()}
+        return _LABEL.sub(lambda match: names.get(match[0], match[0]), sentence)
+
     def find_leaders(self, found: Found) -> set[str]:
         """Return the labels of the people whom a planted conversation is about."""
         labels = self.label_people(found)
@@ -301,20 +312,20 @@ class Oracle:
                     return labels[person]
         return None
 
-    def find_definition(self, keys: Iterable[str]) -> Definition:
-        """Return the definition that has all of these sections. Raise ValueError."""
+    def find_definition(self, keys: Iterable[str]) -> tuple[str, Definition]:
+        """Return the type, and its definition, that has all of these sections. Raise ValueError."""
         wanted = set(keys)
-        for definition in self.definitions.values():
+        for type_id, definition in self.definitions.items():
             if wanted <= {section.key for section in definition.sections}:
-                return definition
+                return type_id, definition
         raise ValueError(f"no definition has the sections {sorted(wanted)}")
 
 
 def parse_lines(content: str) -> list[ShownLine]:
     """Return the numbered lines of a request."""
     return [
-        ShownLine(int(number), datetime.fromisoformat(at), person, text, bool(indent))
-        for indent, number, at, person, text in _LINE.findall(content)
+        ShownLine(int(number), datetime.fromisoformat(at), person, text, bool(indent), bool(forwarded))
+        for indent, number, at, person, forwarded, text in _LINE.findall(content)
     ]
 
 

@@ -61,9 +61,9 @@ class ChatResult:
     false_texts: Sequence[str] = ()
 
 
-def load_definitions(category: str = "romantic") -> dict[str, Definition]:
-    """Return the current definitions of a category's types, by type, in the order of the catalogue."""
-    types = InsightType.objects.filter(category=category)
+def load_definitions(category: str = "romantic", *, type_ids: Sequence[str] = ()) -> dict[str, Definition]:
+    """Return the current definitions of these types, or of a category's, by type, in the order of the catalogue."""
+    types = InsightType.objects.filter(pk__in=type_ids) if type_ids else InsightType.objects.filter(category=category)
     return {each.pk: Definition.parse(each.versions.latest("version").definition) for each in types}
 
 
@@ -101,7 +101,7 @@ def run_chat(
 ) -> ChatResult:
     """Import, index, read and unlock a planted chat. Without `type_ids`, the category of its people is unlocked."""
     category = CATEGORIES[Relationship(truth.relationship)]
-    definitions = load_definitions(category)
+    definitions = load_definitions(category, type_ids=type_ids)
     answering = oracle(truth, definitions)
     result = ChatResult(truth, engine, answering.name, definitions, false_texts=answering.false_texts)
     with serving(engine, answering):

@@ -14,6 +14,13 @@ from tests.truth import material
 from tests.truth.circles import CATEGORIES
 from tests.truth.material import LANGUAGES, NEGATED
 
+
+def read_definitions(relationship: Relationship) -> list[Definition]:
+    """Return the definitions of the types of a relationship's category, from the file of the catalogue."""
+    _, types = catalogue.read_file(catalogue.DIRECTORY / f"{CATEGORIES[relationship]}.toml")
+    return [Definition.parse(values["definition"]) for values in types]
+
+
 SCRIPTS = [script for language in LANGUAGES for script in material.load(language).scripts]
 
 
@@ -25,6 +32,21 @@ def test_there_is_enough_material_in_three_languages() -> None:
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_every_kind_of_episode_is_planted_in_every_language(language: str) -> None:
     assert {script.kind for script in material.load(language).scripts if script.counts} == set(KINDS)
+
+
+@pytest.mark.parametrize("relationship", CATEGORIES)
+@pytest.mark.parametrize("language", ["english", "hinglish"])
+def test_every_kind_that_a_category_reads_is_planted_between_its_people(
+    relationship: Relationship, language: str
+) -> None:
+    asked = {
+        kind
+        for definition in read_definitions(relationship)
+        for section in definition.sections
+        for kind in (section.reading.kinds if section.reading else ())
+    }
+    scripts = [script for script in material.load(language).scripts if script.counts and relationship in script.suits]
+    assert asked - {script.kind for script in scripts} == set()
 
 
 def test_every_kind_is_also_planted_in_plain_words() -> None:
@@ -56,10 +78,9 @@ def test_no_sentence_is_repeated(language: str) -> None:
 
 def test_plain_words_contain_no_phrase_that_the_sections_of_their_kind_list() -> None:
     phrases: dict[tuple[str, Relationship], set[tuple[str, ...]]] = {}
-    for relationship, category in CATEGORIES.items():
-        _, types = catalogue.read_file(catalogue.DIRECTORY / f"{category}.toml")
-        for values in types:
-            for section in Definition.parse(values["definition"]).sections:
+    for relationship in CATEGORIES:
+        for definition in read_definitions(relationship):
+            for section in definition.sections:
                 for kind in section.reading.kinds if section.reading else ():
                     terms = {tuple(split_words(term)) for term in section.terms}
                     phrases.setdefault((kind, relationship), set()).update(terms)

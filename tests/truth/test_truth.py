@@ -5,6 +5,7 @@ Small chats. `python -m tests.truth` measures chats of 2,000 messages.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from functools import cache
 
@@ -13,10 +14,11 @@ from django.test import override_settings
 
 from insights.episodes import Relationship
 from insights.scales import NOT_ENOUGH_DATA
-from tests.truth import measure, pipeline
+from tests.truth import measure, pipeline, report
 from tests.truth.adversaries import INJECTION, ORACLES
 from tests.truth.circles import CIRCLES, PEOPLE, generate_circle
 from tests.truth.generator import PlantedChat, generate
+from tests.truth.groups import GROUPS, generate_group
 from tests.truth.measure import Figures
 from tests.truth.oracle import Oracle
 from tests.truth.pipeline import ChatResult
@@ -89,6 +91,17 @@ def test_every_sentence_of_a_perfect_reader_is_in_the_document() -> None:
     figures = evaluate("perfect")
     assert figures.claims["confirmed"] == figures.claims["asked"] > 20
     assert (figures.claims["refuted"], figures.claims["unsupported"]) == (0, 0)
+    assert figures.lost_sentences == []
+
+
+def test_figures_are_printed_as_json_by_type_and_section() -> None:
+    figures = evaluate("perfect")
+    data = json.loads(json.dumps(report.to_json(figures)))
+    assert set(data["types"]) == {type_id for type_id, _ in figures.sections}
+    assert data["types"]["future_planning"]["quoted"] == sum(
+        count["quoted"] for key, count in data["sections"].items() if key.startswith("future_planning.")
+    )
+    assert data["claims"] == dict(figures.claims)
 
 
 @override_settings(PSEUDONYMS=False)
@@ -206,6 +219,7 @@ def test_friends_families_and_teams_are_read_and_quoted(relationship: Relationsh
     total = figures.total()
     assert total.quoted >= 0.9 * total.slots
     assert (total.misplaced, total.false_quotes) == (0, 0)
+    assert figures.lost_sentences == []
     assert_nothing_is_false(figures)
 
 
@@ -227,3 +241,46 @@ def test_without_reading_no_circle_is_rated_on_little(relationship: Relationship
             if result.definitions[type_id].section(section["key"]).needs_reading:
                 assert section["rating"] == NOT_ENOUGH_DATA
                 assert "it takes an engine that reads" in section["finding"]
+
+
+@cache
+def evaluate_group(name: str, oracle: str) -> Figures:
+    """Return the figures of one oracle over a group whose people are easy to confuse."""
+    group = GROUPS[name]
+    planted_chat = generate_group(group, extra_lines=[INJECTION])
+    result = pipeline.run_chat(
+        planted_chat.truth,
+        planted_chat.export.encode(),
+        engine="gemini",
+        oracle=ORACLES[oracle],
+        type_ids=group.type_ids,
+    )
+    assert len(result.documents) + len(result.failures) == len(group.type_ids)
+    return measure.measure([result])
+
+
+@pytest.mark.parametrize("name", ["family of five", "club of fifty"])
+def test_nothing_is_lost_in_groups_of_people_who_are_easy_to_confuse(name: str) -> None:
+    figures = evaluate_group(name, "perfect")
+    total = figures.total()
+    assert figures.planted == figures.read == figures.kept > 25
+    assert figures.lost_sentences == []
+    assert total.quoted >= 0.9 * total.slots
+    assert (total.misplaced, total.false_quotes) == (0, 0)
+    assert_nothing_is_false(figures)
+
+
+@pytest.mark.parametrize("oracle", ["lies and confirms", "lies and verifies"])
+@pytest.mark.parametrize("name", GROUPS)
+def test_nothing_that_a_model_invents_about_a_group_reaches_a_document(name: str, oracle: str) -> None:
+    figures = evaluate_group(name, oracle)
+    assert figures.documents
+    assert_nothing_is_false(figures)
+
+
+@pytest.mark.parametrize("oracle", ["lies and confirms", "lies and verifies"])
+def test_nothing_that_a_model_invents_about_two_friends_reaches_a_document(oracle: str) -> None:
+    planted_chat = plant_circle(Relationship.FRIENDS, *SMALL_CIRCLES[Relationship.FRIENDS])
+    figures = measure.measure([run(planted_chat, oracle=ORACLES[oracle])])
+    assert figures.documents
+    assert_nothing_is_false(figures)
