@@ -6,6 +6,7 @@ false, and a value that starts with `$`, as a password may, for the name of anot
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from urllib.parse import urlsplit
 from django.core.exceptions import ImproperlyConfigured
 
 T = TypeVar("T")
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 #: Larger than any setting needs, and small enough for Postgres and the clock.
 MAX_NUMBER = 2_000_000
@@ -64,6 +66,14 @@ def words(text: str) -> list[str]:
     if parts := [word.strip() for word in text.split(",") if word.strip()]:
         return parts
     raise ValueError("use words, with commas between them")
+
+
+def networks(text: str) -> tuple[Network, ...]:
+    """Return the IP networks of a list that commas separate; an address is a network of one. Raise ValueError."""
+    try:
+        return tuple(ipaddress.ip_network(part.strip()) for part in text.split(",") if part.strip())
+    except ValueError:
+        raise ValueError("use IP addresses or networks that commas separate, such as 10.0.0.0/8") from None
 
 
 def secret(text: str) -> str:

@@ -18,7 +18,7 @@ from chats.embedding_engines import ENGINES as EMBEDDING_ENGINES
 from insights.engines import ENGINES
 from relivchats import embedded
 from relivchats.crypto import Keyring
-from relivchats.environment import base_url, boolean, one_of, read, secret, whole, words
+from relivchats.environment import base_url, boolean, networks, one_of, read, secret, whole, words
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -71,6 +71,7 @@ INSTALLED_APPS = [
     "ops",
 ]
 MIDDLEWARE = [
+    "relivchats.proxies.TrustedProxyMiddleware",
     "relivchats.logs.RequestMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "relivchats.headers.SecurityHeadersMiddleware",
@@ -159,8 +160,12 @@ SECURE_SSL_REDIRECT = HTTPS_ONLY
 SECURE_REDIRECT_EXEMPT = [r"^health"]
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS_ONLY else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS_ONLY
-BEHIND_PROXY = read("BEHIND_PROXY", boolean, default=False)
-SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if BEHIND_PROXY else None
+TRUSTED_PROXIES = read("TRUSTED_PROXIES", networks, default=networks(""))
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if TRUSTED_PROXIES else None
+if "BEHIND_PROXY" in os.environ:
+    raise ImproperlyConfigured(
+        "BEHIND_PROXY was replaced: set TRUSTED_PROXIES to the networks of your proxies, such as 10.0.0.0/8."
+    )
 X_FRAME_OPTIONS = "DENY"
 
 # API

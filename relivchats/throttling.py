@@ -190,9 +190,6 @@ def _memory() -> Storage:
 def client_address(request: HttpRequest | Request) -> str:
     """Return the caller's IP address; of IPv6 the /64 network, because one caller has all of it."""
     text: str = request.META.get("REMOTE_ADDR", "")
-    if settings.BEHIND_PROXY:
-        # The proxy appends the address that it sees. Callers can invent the entries before it.
-        text = request.headers.get("X-Forwarded-For", text).rsplit(",", 1)[-1].strip()
     try:
         address = ipaddress.ip_address(text)
     except ValueError:
