@@ -1,7 +1,7 @@
 """The independent model: what each person should own, from the answers of the API. It imports nothing.
 
-Coins: the welcome bonus, the coins of paid orders and adjustments, less what refunds took back, less the price of every
-delivered insight that is not voided, less the price of every answered question.
+Coins: the welcome bonus, adjustments and the coins of orders that are paid and not refunded, less the price of every
+delivered insight that is not voided and of every answered question. If that is negative, it is what the person owes.
 """
 
 from __future__ import annotations
@@ -66,13 +66,12 @@ class Asked:
 
 @dataclass
 class Bought:
-    """An order. `taken` are the coins that refunds took back."""
+    """An order."""
 
     id: str
     coins: int
     paid: bool = False
     refunded: bool = False
-    taken: int = 0
 
 
 @dataclass
@@ -138,9 +137,12 @@ class Person:
         return {each.job_id for each in self.insights.values() if not each.is_final}
 
     def balance_range(self) -> tuple[int, int]:
-        """Return the lowest and the highest balance that agrees with the answers. They are equal if all is known."""
+        """Return the lowest and the highest balance that agrees with the answers. They are equal if all is known.
+
+        A negative balance is owed.
+        """
         fixed = WELCOME_COINS + self.adjusted
-        fixed += sum(order.coins - order.taken for order in self.orders if order.paid)
+        fixed += sum(order.coins for order in self.orders if order.paid and not order.refunded)
         fixed -= sum(each.coins for each in self.insights.values())
         fixed -= sum(each.price for each in self.questions.values() if each.outcome == "answered")
         unknown = sum(each.price for each in self.insights.values() if not each.is_final)

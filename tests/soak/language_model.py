@@ -86,7 +86,7 @@ def answer(asked: Asked) -> Any:
     if "decision" in properties:
         # Of three questions, the chat does not contain the answer of one.
         found = lines and zlib.crc32(asked.content.encode()) % 3
-        claims = [_claim(lines[:1])] if found else []
+        claims = [make_claim(lines[:1])] if found else []
         return {"decision": "answer" if found else "not_in_chat", "searches": [], "claims": claims}
     return {"can_judge": True, "sections": _write(asked, lines)}
 
@@ -114,12 +114,13 @@ def _write(asked: Asked, lines: Sequence[ShownLine]) -> dict[str, Any]:
         for first, last in spans.get(key, ()):
             shown = [line for line in lines if first <= line.number <= last]
             if shown:
-                claims.append({**_claim(shown[:3]), "context": "what they plan together"})
+                claims.append({**make_claim(shown[:3]), "context": "what they plan together"})
         sections[key] = {"can_judge": bool(claims), "claims": claims[:6]}
     return sections
 
 
-def _claim(lines: Sequence[ShownLine]) -> dict[str, Any]:
+def make_claim(lines: Sequence[ShownLine]) -> dict[str, Any]:
+    """Return a claim that these lines show."""
     return {
         "sentence": f"{lines[0].person} writes about it, and the other answers.",
         "numbers": [line.number for line in lines],
