@@ -10,6 +10,7 @@ import pytest
 
 from chats.word_index import split_words
 from insights import safety
+from tests.truth import material
 
 _SENTENCES = tomllib.loads(Path(__file__).parents[1].joinpath("data", "danger.toml").read_text(encoding="utf-8"))
 SERIOUS = [
@@ -18,6 +19,10 @@ SERIOUS = [
     for kind, sentences in kinds.items()
     for sentence in sentences
 ]
+#: Sentences that were written without sight of the lists, by set, gravity and language.
+_HELD_OUT = tomllib.loads(
+    Path(__file__).parents[1].joinpath("data", "danger_held_out.toml").read_text(encoding="utf-8")
+)
 HARMLESS = [sentence for sentences in _SENTENCES["harmless"].values() for sentence in sentences]
 
 
@@ -162,3 +167,31 @@ def test_a_harmless_sentence_does_not_hide_the_next_one() -> None:
 def test_spellings_and_accents_do_not_matter() -> None:
     assert safety.find_concerns("vo mujhe maaarta hai") == safety.find_concerns("wo mujhe marta hai") == {"violence"}
     assert safety.find_concerns("quiero matarme") == safety.find_concerns("QUIERO MATARMÉ") == {"self_harm"}
+
+
+@pytest.mark.parametrize(
+    ("name", "min_nominated", "min_found", "max_flagged"), [("tuned", 40, 40, 0), ("unseen", 15, 9, 3)]
+)
+def test_sentences_that_the_lists_were_not_made_for_are_found_as_often_as_documented(
+    name: str, min_nominated: int, min_found: int, max_flagged: int
+) -> None:
+    """docs/insights.md has these figures. A wording for a sentence of `unseen` would make the set worthless."""
+    serious = [sentence for sentences in _HELD_OUT[name]["serious"].values() for sentence in sentences]
+    harmless = [sentence for sentences in _HELD_OUT[name]["harmless"].values() for sentence in sentences]
+    assert len(serious) == len(harmless) >= 20
+    assert sum(map(safety.nominates, serious)) >= min_nominated
+    assert sum(map(safety.mentions_danger, serious)) >= min_found
+    assert sum(map(safety.mentions_danger, harmless)) <= max_flagged
+
+
+def test_no_line_of_the_planted_chats_is_taken_for_a_danger() -> None:
+    flagged = [
+        text
+        for language in material.LANGUAGES
+        for text in (
+            *material.load(language).filler,
+            *(text for script in material.load(language).scripts for _, text in script.lines),
+        )
+        if safety.mentions_danger(text)
+    ]
+    assert flagged == []
