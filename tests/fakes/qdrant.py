@@ -69,6 +69,12 @@ class FakeQdrant:
             self.indexes.pop(collection, None)
             shutil.rmtree(self._directory / collection)
 
+    def forget_requests(self) -> None:
+        """Empty the lists of requests: a test of an hour would fill the memory."""
+        with self.lock:
+            for recorded in (self.requests, self.bodies, self.headers):
+                recorded.clear()
+
     def paths(self, part: str) -> list[str]:
         """Return the request lines that contain this."""
         return [line for line in self.requests if part in line]

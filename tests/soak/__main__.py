@@ -86,6 +86,7 @@ def _run_on(stack: Any, model: Any, qdrant: Any, options: argparse.Namespace) ->
         time.sleep(min(left, 60))
         loads.append(os.getloadavg()[0])
         _print_progress(crowd, len(injector.injected), left)
+        qdrant.forget_requests()
     injector.stop()
     crowd.stop()
     since = time.monotonic()
@@ -121,6 +122,7 @@ def _run_on(stack: Any, model: Any, qdrant: Any, options: argparse.Namespace) ->
         requests=dict(requests),
         rows=verification.count_rows(),
         recovery=summarize(injector.injected),
+        faults=injector.injected,
         log_errors=_count_errors(logs),
         violations=violations,
     )

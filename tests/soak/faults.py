@@ -151,10 +151,10 @@ class Injector:
         name = self._target(planned)
         held = Held.read() if name.startswith("worker") else None
         pid = self._stack.signal(name, signal.SIGKILL)
-        if held:
-            self._measure(injected, held.is_taken_over)
-        else:
+        if held is None:
             self._measure(injected, lambda: self._stack.is_ready(name, after=pid))
+        elif held.leases:
+            self._measure(injected, held.is_taken_over)
 
     def _freeze(self, planned: Planned, injected: Injected) -> None:
         name = self._target(planned)
@@ -162,7 +162,10 @@ class Injector:
         self._stack.signal(name, signal.SIGSTOP)
         self._stopping.wait(planned.seconds)
         self._stack.signal(name, signal.SIGCONT)
-        self._measure(injected, (lambda: self._stack.is_ready(name)) if name == "web" else held.is_taken_over)
+        if name == "web":
+            self._measure(injected, lambda: self._stack.is_ready(name))
+        elif held.leases:
+            self._measure(injected, held.is_taken_over)
 
     def _target(self, planned: Planned) -> str:
         name = planned.kind.partition(" ")[2]

@@ -40,6 +40,7 @@ class Report:
     requests: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     rows: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     recovery: Mapping[str, Recovery] = field(default_factory=dict)
+    faults: Sequence[Injected] = ()
     log_errors: Mapping[str, int] = field(default_factory=dict)
     violations: Sequence[str] = ()
 
