@@ -37,6 +37,23 @@ COMPARED_FIGURES = (
 _EPOCH = date(1970, 1, 1).toordinal()
 
 
+class ChatFigures(NamedTuple):
+    """The days of the earliest and the latest message that a person sent, and the statistics."""
+
+    first_day: date
+    last_day: date
+    statistics: dict[str, Any]
+
+    def columns(self, chat: Chat) -> dict[str, Any]:
+        """Return the values of the chat's columns that hold these figures."""
+        return {
+            "first_message_on": self.first_day,
+            "last_message_on": self.last_day,
+            "sealed_statistics": chat.key.seal(orjson.dumps(self.statistics), context=chat.context("statistics")),
+            "statistics_version": STATISTICS_VERSION,
+        }
+
+
 class ChatCounter:
     """Counts a chat in one pass: call `add` with every batch in order, then read the results."""
 
@@ -60,35 +77,18 @@ class ChatCounter:
             self._first_second = first if self._first_second is None else min(self._first_second, first)
             self._last_second = max(self._last_second, last)
 
-    @property
-    def first_day(self) -> date:
-        """Return the day of the earliest message that a person sent. At least one must have been added."""
-        assert self._first_second is not None
-        return wall_clock(self._first_second).date()
+    def figures(self, names: Sequence[str], *, recorded: Collection[str]) -> ChatFigures:
+        """Return what was counted; `names` are the names to show, by person. Call it once.
 
-    @property
-    def last_day(self) -> date:
-        """Return the day of the latest message that a person sent. At least one must have been added."""
-        assert self._first_second is not None
-        return wall_clock(self._last_second).date()
-
-    def statistics(self, names: Sequence[str], *, recorded: Collection[str]) -> dict[str, Any]:
-        """Return the statistics; `names` are the names to show, by person. Call it once.
-
-        Figures about details that are not `recorded` for all messages are None.
+        Figures about details that are not `recorded` for all messages are None. A person must have sent a message.
         """
-        return self._statistics.result(list(names), recorded=recorded)
+        counted = self._statistics.result(list(names), recorded=recorded)
+        assert self._first_second is not None
+        return ChatFigures(wall_clock(self._first_second).date(), wall_clock(self._last_second).date(), counted)
 
     def columns(self, chat: Chat, names: Sequence[str], *, recorded: Collection[str] | None = None) -> dict[str, Any]:
         """Return the values of the chat's columns that hold what was counted."""
-        counted = self.statistics(names, recorded=chat.recorded_details if recorded is None else recorded)
-        assert self._first_second is not None
-        return {
-            "first_message_on": wall_clock(self._first_second).date(),
-            "last_message_on": wall_clock(self._last_second).date(),
-            "sealed_statistics": chat.key.seal(orjson.dumps(counted), context=chat.context("statistics")),
-            "statistics_version": STATISTICS_VERSION,
-        }
+        return self.figures(names, recorded=chat.recorded_details if recorded is None else recorded).columns(chat)
 
 
 class Period(NamedTuple):

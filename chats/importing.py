@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from functools import partial
+from http import HTTPStatus
 from typing import Any
 from uuid import UUID
 
@@ -13,14 +13,14 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from chats import deduplication, exports, merging
+from chats import deduplication, merging
 from chats.bulk_copy import copy_rows
-from chats.counting import ChatCounter
-from chats.exports.parsed import ParsedExport
+from chats.counting import ChatFigures
 from chats.models import Chat
+from chats.parsing import ParsedUpload, ParseRequest
+from chats.parsing_processes import parse_upload
 from chats.people import default_title
-from chats.projection import Projection
-from chats.sealed_export import ExportSealer, SealedExport
+from chats.sealed_export import SealedExport
 from chats.transcript import BLOCK_TYPES
 from chats.upload_handler import BytesUpload
 from chats.upload_log import ImportResult, Outcome, UploadLog
@@ -67,7 +67,6 @@ def import_upload(
     """
     size_bytes = len(upload) if isinstance(upload, bytes) else upload.size or 0
     log = UploadLog(owner=owner, request_id=request_id, size_bytes=size_bytes)
-    content = b""
     try:
         target = None
         if options.extend:
@@ -75,16 +74,18 @@ def import_upload(
             if target is None:
                 raise NotFound("You have no chat with the id that `extend` names. GET /api/chats lists yours.")
         # An OversizedUpload raises here, so that the refusal is recorded like any other.
-        content = upload if isinstance(upload, bytes) else upload.read()
-        export = _open_export(content, options, target)
-        log.platform, log.dialect = export.platform, export.dialect
-        log.end_stage("read")
-        result = _import_into(target, export, log) if target else _import_as_new_chat(owner, export, options, log)
+        parsed = _parse(upload if isinstance(upload, bytes) else upload.read(), options, target, log)
+        if target:
+            result = merging.merge_export(target, parsed.sealed, log)
+        else:
+            result = _import_as_new_chat(owner, parsed, options, log)
     except DomainError as error:
-        log.record_failure(Outcome.REFUSED, error=error, content=content)
+        log.record_failure(
+            Outcome.FAILED if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR else Outcome.REFUSED, error
+        )
         raise
     except Exception as error:
-        log.record_failure(Outcome.FAILED, error=error, content=content)
+        log.record_failure(Outcome.FAILED, error)
         raise
     logger.info(
         "chat imported",
@@ -98,53 +99,36 @@ def import_upload(
     return result
 
 
-def _open_export(content: bytes, options: ImportOptions, target: Chat | None) -> ParsedExport:
-    read = partial(
-        exports.read, content, chat=options.chat, now=timezone.now(), limit_bytes=settings.UPLOAD_LIMIT_BYTES
+def _parse(content: bytes, options: ImportOptions, target: Chat | None, log: UploadLog) -> ParsedUpload:
+    """Return the parsed upload, and pass to the log what is known about it. Raise ExportRefused and others."""
+    request = ParseRequest(
+        options.date_order,
+        options.chat,
+        options.time_zone,
+        now=timezone.now(),
+        limit_bytes=settings.UPLOAD_LIMIT_BYTES,
+        known_date_order=target.date_order if target else None,
+        # The messages of an extended chat are counted together.
+        is_counted=target is None,
     )
-    export = read(date_order=options.date_order)
-    if target and export.ambiguous_dates and export.date_order != target.date_order:
-        # The dates of this file are ambiguous, and those of the chat that it extends are known.
-        return read(date_order=target.date_order)
-    return export
+    log.parsed, outcome = parse_upload(content, request)
+    log.skip_stage()
+    if isinstance(outcome, DomainError):
+        raise outcome
+    return outcome
 
 
-def _import_into(target: Chat, export: ParsedExport, log: UploadLog) -> ImportResult:
-    sealer = ExportSealer(export)
-    for batch in export.batches:
-        log.end_stage("parse")
-        sealer.add(batch)
-        log.end_stage("seal")
-    log.end_stage("parse")
-    sealed = sealer.finish()
-    log.end_stage("seal")
-    return merging.merge_export(target, sealed, log)
-
-
-def _import_as_new_chat(owner: User, export: ParsedExport, options: ImportOptions, log: UploadLog) -> ImportResult:
-    sealer = ExportSealer(export)
-    counter = ChatCounter(Projection.for_time_zone(options.time_zone, clock=export.clock))
-    # One pass: each batch is parsed, sealed and counted before the next one is parsed, so that a million messages are
-    # never in memory at once. The sealed blocks of a million messages take 15 MB.
-    for batch in export.batches:
-        log.end_stage("parse")
-        sealer.add(batch)
-        log.end_stage("seal")
-        counter.add(batch)
-        log.end_stage("count")
-    log.end_stage("parse")
-    sealed = sealer.finish()
-    log.end_stage("seal")
-
+def _import_as_new_chat(owner: User, parsed: ParsedUpload, options: ImportOptions, log: UploadLog) -> ImportResult:
+    sealed, figures = parsed.sealed, parsed.figures
+    assert figures is not None
     if not options.separate:
         if chat := deduplication.find_identical_chat(owner, sealed):
             log.record_unchanged(Outcome.IDENTICAL, chat=chat)
             return ImportResult(chat, Outcome.IDENTICAL, 0)
-        deduplication.raise_if_duplicate(owner, sealed, first_day=counter.first_day, last_day=counter.last_day)
+        deduplication.raise_if_duplicate(owner, sealed, first_day=figures.first_day, last_day=figures.last_day)
     log.end_stage("compare")
 
-    chat = _build_chat(owner, sealed, counter, time_zone=options.time_zone)
-    log.end_stage("count")
+    chat = _build_chat(owner, sealed, figures, time_zone=options.time_zone)
     try:
         _save(chat, sealed, log)
     except IntegrityError:
@@ -162,7 +146,7 @@ def _import_as_new_chat(owner: User, export: ParsedExport, options: ImportOption
     return ImportResult(chat, Outcome.ACCEPTED, chat.message_count)
 
 
-def _build_chat(owner: User, sealed: SealedExport, counter: ChatCounter, *, time_zone: str) -> Chat:
+def _build_chat(owner: User, sealed: SealedExport, figures: ChatFigures, *, time_zone: str) -> Chat:
     """Return the chat of a sealed export, not yet saved."""
     export, names, key = sealed.export, sealed.participants, sealed.key
     chat = Chat(
@@ -186,7 +170,7 @@ def _build_chat(owner: User, sealed: SealedExport, counter: ChatCounter, *, time
     chat.wrapped_key = keyring().wrap(key, context=chat.context("key"))
     chat.sealed_title = key.seal((export.title or default_title(names)).encode(), context=chat.context("title"))
     chat.sealed_participants = key.seal(orjson.dumps(names), context=chat.context("participants"))
-    for column, value in counter.columns(chat, names).items():
+    for column, value in figures.columns(chat).items():
         setattr(chat, column, value)
     return chat
 

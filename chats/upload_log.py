@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 from django.db import DatabaseError, transaction
 
-from chats.exports.errors import ExportRefused
-from chats.exports.unpacking import header_shape
 from chats.models import Chat, ChatUpload
+from chats.parsing import ParseReport
+from chats.parsing_processes import ParsingFailed
 from relivchats.accounts.models import User
 from relivchats.errors import DomainError, NotFound
 
@@ -50,8 +50,7 @@ class UploadLog:
     owner: User
     request_id: str
     size_bytes: int
-    platform: str = ""
-    dialect: str = ""
+    parsed: ParseReport = field(default_factory=ParseReport)
     stages: dict[str, float] = field(default_factory=dict)
     started: float = field(default_factory=time.perf_counter)
     stage_started: float = field(default_factory=time.perf_counter)
@@ -61,6 +60,10 @@ class UploadLog:
         now = time.perf_counter()
         self.stages[stage] = self.stages.get(stage, 0.0) + now - self.stage_started
         self.stage_started = now
+
+    def skip_stage(self) -> None:
+        """Count the time since the previous stage to none: another record has it."""
+        self.stage_started = time.perf_counter()
 
     @property
     def milliseconds(self) -> int:
@@ -82,17 +85,10 @@ class UploadLog:
             )
         self.record_success(outcome, chat=chat, added=0, **columns)
 
-    def record_failure(self, outcome: Outcome, *, error: Exception, content: bytes) -> None:
+    def record_failure(self, outcome: Outcome, error: Exception) -> None:
         """Save the row of an upload that was refused or failed, and log a warning."""
-        shape = ""
-        # The shape of the first line shows which unknown formats are uploaded. Other refusals are not about the format.
-        if isinstance(error, ExportRefused) or not isinstance(error, DomainError):
-            with suppress(DomainError):
-                shape = header_shape(content)[:80]
-        reason = type(error).__name__
-        row = self._row(
-            outcome, error_code=getattr(error, "code", DomainError.code), reason=reason[:64], header_shape=shape
-        )
+        reason = error.reason if isinstance(error, ParsingFailed) else type(error).__name__
+        row = self._row(outcome, error_code=getattr(error, "code", DomainError.code), reason=reason[:64])
         logger.warning(
             f"upload {outcome}",
             extra={"reason": reason, "bytes": self.size_bytes, "milliseconds": row.milliseconds},
@@ -105,11 +101,12 @@ class UploadLog:
         return ChatUpload(
             owner=self.owner,
             outcome=outcome,
-            platform=self.platform,
-            dialect=self.dialect,
+            platform=self.parsed.platform,
+            dialect=self.parsed.dialect,
+            header_shape=self.parsed.header_shape[:80],
             size_bytes=self.size_bytes,
             milliseconds=self.milliseconds,
-            stages={name: round(seconds * 1000) for name, seconds in self.stages.items()},
+            stages={name: round(seconds * 1000) for name, seconds in (self.parsed.stages | self.stages).items()},
             request_id=self.request_id[:64],
             **columns,
         )

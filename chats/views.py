@@ -91,11 +91,14 @@ class UploadView(APIView):
                 _400="The request is not well-formed multipart/form-data, or the file is empty (ERR_3002).",
                 _409="Most of the messages are in one of your chats (`candidate` names it, `new_messages` counts the"
                 " new ones), or too few of them are in the chat to extend. Or: " + idempotency.STILL_RUNNING,
-                _413="The file is too large, packed or unpacked (ERR_3004).",
+                _413="The file is too large, packed or unpacked, or takes too much memory or processor time to read"
+                " (ERR_3004).",
                 _422="The file is missing or cannot be read. The title names the cause, such as a damaged or"
                 " password-protected archive, no chat text, not a chat export (ERR_3003), or only system messages"
                 " (ERR_3002). If the file contains several chats, `chats` lists them: send it again with `chat` set to"
                 " the id of one.",
+                _503="Too many large files are being read, or the process that read this one was interrupted"
+                " (ERR_2002). `Retry-After` says when to send it again.",
             ),
         },
         examples=[

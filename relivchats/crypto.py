@@ -46,6 +46,10 @@ class DataKey:
         except (InvalidTag, ValueError):
             raise CannotOpen("the sealed bytes do not open with this key in this place") from None
 
+    def __reduce__(self) -> tuple[type[DataKey], tuple[bytes]]:
+        """Pickle the key for the process that parses an upload (chats/parsing_processes.py); never store the result."""
+        return DataKey, (self._key,)
+
     def __repr__(self) -> str:
         return "DataKey(…)"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copyreg
 import re
 from typing import Any
 
@@ -30,6 +31,10 @@ class DomainError(Exception):
         super().__init__(detail or self.title)
         self.detail = detail or self.title
         self.extra = extra
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle without a call of the constructor: subclasses have arguments of their own."""
+        return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]
 
 
 class NotFound(DomainError):

@@ -210,6 +210,10 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     },
 }
 UPLOAD_LIMIT_BYTES = read("MAX_UPLOAD_SIZE_MB", whole, default=25, least=1) * 1024 * 1024
+# An upload that may unpack to more than 1 MB is parsed in a process of its own (chats/parsing_processes.py).
+PARSING_PROCESSES = read("PARSING_PROCESSES", whole, default=2, least=1)
+PARSING_MEMORY_MB = read("PARSING_MEMORY_MB", whole, default=512, least=64)
+PARSING_CPU_SECONDS = read("PARSING_CPU_SECONDS", whole, default=30, least=1)
 # Uploads stay in memory: no file of a user is ever written.
 FILE_UPLOAD_HANDLERS = ["chats.upload_handler.BoundedMemoryUploadHandler"]
 

@@ -27,6 +27,12 @@ _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
+def die_with_parent(number: signal.Signals = signal.SIGKILL) -> None:
+    """Make the kernel send this process a signal when the parent dies in any way (Linux only)."""
+    if _libc:
+        _libc.prctl(_PR_SET_PDEATHSIG, int(number), 0, 0, 0)
+
+
 class ProcessError(Exception):
     """A process cannot be started or kept running. The message is a sentence for the terminal."""
 
@@ -90,8 +96,7 @@ class Child:
         if self.become:
             self.become()
         # After the change of user, because the kernel resets this setting when the user changes.
-        if _libc:
-            _libc.prctl(_PR_SET_PDEATHSIG, int(self.orphan_signal), 0, 0, 0)
+        die_with_parent(self.orphan_signal)
 
     def restart_delay_seconds(self) -> float | None:
         """Record a death. Return the seconds to wait before the next start, or None after too many deaths."""

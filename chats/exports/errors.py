@@ -52,6 +52,13 @@ class UnpackedTooLarge(ExportRefused):
     advice = "Export the chat again without media, or for a shorter time, and upload what it makes."
 
 
+class TooCostly(ExportRefused):
+    """Parsing exceeds the limit of memory or of processor time."""
+
+    code, status, title = "ERR_3004", 413, "The file takes too much work to read"
+    advice = "Export the chat again without media, or for a shorter time, and upload what it makes, unchanged."
+
+
 class PasswordProtected(ExportRefused):
     """All texts of the archive are encrypted."""
 

@@ -124,6 +124,13 @@ def unpack(upload: bytes, *, limit_bytes: int = UPLOAD_LIMIT_BYTES) -> list[Docu
     return [Document(text[:_HEAD_BYTES], lambda: text)]
 
 
+def max_unpacked_bytes(upload: bytes) -> int:
+    """Return the largest size that a text of the upload can have once it is unpacked."""
+    if upload.startswith(_ARCHIVE_MARKS):
+        return max(RATIO_COUNTS_FROM_BYTES, RATIO_LIMIT * len(upload))
+    return len(upload)
+
+
 def read_pages(pages: list[Document]) -> list[bytes]:
     """Return the texts of a chat's pages. Raise UnpackedTooLarge if together they exceed the limit of one text."""
     texts: list[bytes] = []
@@ -213,7 +220,7 @@ def _archive_errors_translated() -> Iterator[None]:
         yield
     except (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, ValueError, LookupError) as error:
         raise DamagedArchive from error
-    except (NotImplementedError, RuntimeError, OverflowError, MemoryError) as error:
+    except (NotImplementedError, RuntimeError, OverflowError) as error:
         raise DamagedArchive from error
 
 

@@ -1,0 +1,83 @@
+"""What a child process of parsing_processes.py runs. The process that forks the children imports this before.
+
+It sets up Django, so import it only where Django is set up, or in a new process.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import pickle
+import resource
+import signal
+import sys
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import django
+from django.apps import apps
+
+if not apps.ready:
+    django.setup()
+
+# After Django is set up.
+from chats.exports.errors import TooCostly
+from chats.parsing import ChildLimits, ChildResult, ParsedUpload, ParseReport, ParseRequest, parse
+from relivchats.errors import DomainError
+from relivchats.logs import request_id
+from relivchats.supervisor import die_with_parent
+
+logger = logging.getLogger(__name__)
+
+#: Requests of other clients come first.
+NICENESS = 10
+_CPU_GRACE_SECONDS = 5
+
+
+class _CpuLimitReached(BaseException):
+    """Raised by the signal handler. Code that catches Exception must not continue."""
+
+
+def run(connection: Connection, request: ParseRequest, limits: ChildLimits, current_request_id: str) -> None:
+    """Receive an upload, parse it, and send the pickled ChildResult."""
+    die_with_parent()
+    os.nice(NICENESS)
+    # Objects that the collector never visits stay in memory that all children share.
+    gc.freeze()
+    _limit(limits)
+    request_id.set(current_request_id)
+    report = ParseReport()
+    outcome: ParsedUpload | DomainError | str
+    try:
+        outcome = parse(connection.recv_bytes(), request, report)
+    except _CpuLimitReached:
+        outcome = TooCostly()
+    except DomainError as error:
+        outcome = error
+        # Its traceback refers to the text.
+        outcome.__traceback__ = outcome.__cause__ = outcome.__context__ = None
+    except Exception as error:
+        # Here, because a traceback cannot be sent. The log leaves out the message, which may quote the text.
+        logger.exception("parsing failed")
+        outcome = type(error).__name__
+    # The result is small, and sending it must not fail.
+    resource.setrlimit(resource.RLIMIT_DATA, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    connection.send_bytes(pickle.dumps(ChildResult(report, outcome), pickle.HIGHEST_PROTOCOL))
+    connection.close()
+
+
+def _limit(limits: ChildLimits) -> None:
+    def stop(*_: object) -> None:
+        raise _CpuLimitReached
+
+    # The kernel sends this signal at the soft limit. A call of C code that does not end is killed at the hard one.
+    signal.signal(signal.SIGXCPU, stop)
+    resource.setrlimit(resource.RLIMIT_CPU, (limits.cpu_seconds, limits.cpu_seconds + _CPU_GRACE_SECONDS))
+    # The text in memory is never written to a core file.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if sys.platform == "linux":
+        # What is allocated beyond raises MemoryError. The sixth figure counts the pages of data and stack.
+        pages = int(Path("/proc/self/statm").read_text().split()[5])
+        soft = pages * resource.getpagesize() + limits.memory_bytes
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, resource.RLIM_INFINITY))
