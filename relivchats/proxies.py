@@ -8,6 +8,8 @@ from collections.abc import Callable
 from django.conf import settings
 from django.http import HttpRequest, HttpResponseBase
 
+from relivchats.environment import Network
+
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _HEADERS = (
@@ -59,4 +61,5 @@ def _parse(text: str) -> Address | None:
 
 
 def _is_trusted(address: Address | None) -> bool:
-    return address is not None and any(address in network for network in settings.TRUSTED_PROXIES)
+    proxies: tuple[Network, ...] = settings.TRUSTED_PROXIES
+    return address is not None and any(address in network for network in proxies)
