@@ -11,6 +11,7 @@ CHAT: dict[str, Any] = {
     "title": "Asha & Ravi",
     "participants": ["Asha", "Ravi"],
     "people": [{"name": "Asha", "aliases": ["Asha"]}, {"name": "Ravi", "aliases": ["Ravi", "+91 98765 43210"]}],
+    "is_openable": True,
     "is_group": False,
     "platform": "whatsapp",
     "dialect": "android",

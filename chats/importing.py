@@ -13,7 +13,7 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from chats import deduplication, merging
+from chats import deduplication, keys, merging
 from chats.bulk_copy import copy_rows
 from chats.counting import ChatFigures
 from chats.models import Chat
@@ -68,6 +68,7 @@ def import_upload(
     size_bytes = len(upload) if isinstance(upload, bytes) else upload.size or 0
     log = UploadLog(owner=owner, request_id=request_id, size_bytes=size_bytes)
     try:
+        keys.check_before_sealing()
         target = None
         if options.extend:
             target = Chat.objects.owned_by(owner).filter(pk=options.extend).first()

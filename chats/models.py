@@ -17,7 +17,7 @@ from django.utils.functional import cached_property
 from chats.embedding import get_engine
 from chats.people import People, Person
 from chats.projection import Projection
-from relivchats.crypto import DataKey, keyring
+from relivchats.crypto import CannotOpen, DataKey, keyring
 
 
 class ChatQuerySet(models.QuerySet["Chat"]):
@@ -179,6 +179,14 @@ class Chat(models.Model):
     def key(self) -> DataKey:
         """Return the data key of the chat. Raise CannotOpen if no key of the keyring unwraps it."""
         return keyring().unwrap(self.wrapped_key, context=self.context("key"))
+
+    @property
+    def is_openable(self) -> bool:
+        """Return whether its title and people can be read. False if a key is missing or the row was damaged."""
+        try:
+            return bool(self.title and self.participants)
+        except CannotOpen:
+            return False
 
     @cached_property
     def title(self) -> str:

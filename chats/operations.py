@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from uuid import UUID
 
 from django.db.models import Count, QuerySet
 
-from chats import embedding, indexing, points, qdrant
+from chats import embedding, indexing, keys, points, qdrant
 from chats.models import Chat
 from chats.qdrant import QdrantUnavailable
+from relivchats.crypto import keyring
 from relivchats.errors import Conflict, NotFound
-from relivchats.staff.bulk_actions import BATCH_SIZE, ActionContext, BatchResult, batch_report, run_batch
+from relivchats.staff.bulk_actions import (
+    BATCH_SIZE,
+    ActionContext,
+    BatchResult,
+    ProgressDisplay,
+    batch_report,
+    run_batch,
+)
 from relivchats.staff.reports import Level, Line, Report, Table
 
 
@@ -40,6 +49,38 @@ def _qdrant_line() -> Line:
         text += f"; {len(difference.incomplete)} chats lack some"
         return Line("qdrant", Level.WARNING, text, "manage.py reindex --qdrant")
     return Line("qdrant", Level.FINE, text)
+
+
+def keys_report() -> Report:
+    """Return the keys that wrap data keys, with the chats that need each, and what to do about it."""
+    uses = keys.list_uses()
+    missing = [use for use in uses if not use.is_known]
+    unused = [use.name for use in uses if not use.chats and not use.is_current]
+    old = sum(use.chats for use in uses if use.is_known and not use.is_current)
+    if missing:
+        text = f"{sum(use.chats for use in missing)} chats need a key that ENCRYPTION_KEYS does not have"
+        line = Line("keys", Level.CRITICAL, text, "restore the missing key in ENCRYPTION_KEYS, then restart")
+    elif old:
+        line = Line("keys", Level.WARNING, f"{old} chats need an old key", "manage.py keys --rotate")
+    elif unused:
+        # Responses to requests with an Idempotency-Key are sealed for a day, by the key that was current.
+        text = f"no chat needs {', '.join(unused)}: remove it from ENCRYPTION_KEYS a day after the rotation"
+        line = Line("keys", Level.FINE, text)
+    else:
+        line = Line("keys", Level.FINE, "all data keys are wrapped by the current key")
+    states = {(True, True): "current", (True, False): "old", (False, False): "missing"}
+    rows = tuple((use.name, states[use.is_known, use.is_current], use.chats) for use in uses)
+    return Report("Keys", (line,), Table(("key", "state", "chats"), rows))
+
+
+def rotate_keys_report(progress: ProgressDisplay) -> Report:
+    """Wrap all data keys by the current key, and return what was done and the keys that remain in use."""
+    total = sum(use.chats for use in keys.list_uses() if not use.is_current)
+    with progress("Rotating", total=total) as update:
+        done = keys.rotate(progress=update)
+    after = keys_report()
+    rotated = Line("rotated", Level.FINE, f"{done.rotated} data keys are wrapped by {keyring().current} now")
+    return replace(after, lines=(rotated, *after.lines))
 
 
 def chats_with_vectors() -> QuerySet[Chat]:

@@ -106,6 +106,11 @@ class ChatSerializer(serializers.ModelSerializer[Chat]):
     last_message_number = serializers.IntegerField(
         source="line_count", read_only=True, help_text="Messages and system lines are numbered from 1 to this number."
     )
+    is_openable = serializers.BooleanField(
+        read_only=True,
+        help_text="False while the chat cannot be opened because of a fault on our side. Then it has no title and no"
+        " participants, and what needs its messages is a 503. It can still be deleted.",
+    )
     is_group = serializers.BooleanField(read_only=True, help_text="Whether it has more than two people.")
     is_searchable = serializers.BooleanField(read_only=True, help_text=SEARCHABLE_HELP)
 
@@ -116,6 +121,7 @@ class ChatSerializer(serializers.ModelSerializer[Chat]):
             "title",
             "participants",
             "people",
+            "is_openable",
             "is_group",
             "platform",
             "dialect",
@@ -158,6 +164,13 @@ class ChatSerializer(serializers.ModelSerializer[Chat]):
                 " wrong way, upload the file again with `date_order`."
             },
         }
+
+    def to_representation(self, instance: Chat) -> dict[str, Any]:
+        """Return the chat; if it does not open, with what is stored in the clear."""
+        if instance.is_openable:
+            return super().to_representation(instance)
+        vars(instance).update(title="", export_names=[], chosen_people=[])
+        return {**super().to_representation(instance), "is_openable": False}
 
     @extend_schema_field(ParticipantSerializer(many=True))
     def get_people(self, chat: Chat) -> list[Person]:

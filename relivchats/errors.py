@@ -59,3 +59,9 @@ class ServiceBusy(DomainError):
     """Too many large requests arrive at once (503)."""
 
     code, status, title = "ERR_2002", 503, "The service is busy"
+
+
+class DataUnreadable(DomainError):
+    """The keyring does not open what is stored (503)."""
+
+    code, status, title = "ERR_2002", 503, "The data cannot be opened now"

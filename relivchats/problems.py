@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
@@ -16,8 +17,11 @@ from rest_framework import exceptions
 from rest_framework.utils.encoders import JSONEncoder
 from rest_framework.views import APIView
 
-from relivchats.errors import DomainError
+from relivchats.crypto import CannotOpen
+from relivchats.errors import DataUnreadable, DomainError
 from relivchats.logs import request_id
+
+logger = logging.getLogger(__name__)
 
 PROBLEM_TYPE = "application/problem+json"
 DATABASE_RETRY_SECONDS = 5
@@ -109,6 +113,11 @@ def problem_response(exception: Exception, context: Mapping[str, Any]) -> HttpRe
     """
     if isinstance(exception, DomainError):
         return refusal_response(exception)
+    if isinstance(exception, CannotOpen):
+        logger.error("sealed data does not open", extra={"reason": str(exception)})
+        return refusal_response(
+            DataUnreadable("This cannot be opened because of a fault on our side. Nothing is lost. Try again later.")
+        )
     if isinstance(exception, Http404):
         exception = exceptions.NotFound()
     elif isinstance(exception, PermissionDenied):

@@ -6,9 +6,8 @@ from django.conf import settings
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
-from chats.models import Chat
+from chats import keys as chat_keys
 from ops.checks.registry import health_check
-from relivchats.crypto import CannotOpen
 from relivchats.staff.reports import Level, Line
 
 
@@ -47,14 +46,11 @@ def migrations() -> Line:
 
 @health_check("keys")
 def keys() -> Line:
-    """Return whether the keyring unwraps the data key of the newest chat."""
-    # Only one chat, because a check of all keys would take minutes in a large table.
-    newest = Chat.objects.only("id", "wrapped_key").order_by("-created_at").first()
-    if newest is None:
-        return Line("keys", Level.FINE, "no chat yet")
-    try:
-        newest.key  # noqa: B018
-    except CannotOpen:
-        remedy = "restore the previous key in ENCRYPTION_KEYS, then restart"
-        return Line("keys", Level.CRITICAL, "ENCRYPTION_KEYS does not open the newest chat", remedy)
-    return Line("keys", Level.FINE, "the keyring opens the newest chat")
+    """Return whether the keyring unwraps the data keys of a sample of old, new and other chats."""
+    unreadable, sampled = chat_keys.find_unreadable()
+    if unreadable:
+        text = f"ENCRYPTION_KEYS does not open {len(unreadable)} of {sampled} chats, such as {unreadable[0]}"
+        remedy = "manage.py keys; restore the missing key in ENCRYPTION_KEYS, then restart"
+        return Line("keys", Level.CRITICAL, text, remedy, {"sampled": sampled, "unreadable": len(unreadable)})
+    text = f"the keyring opens all {sampled} sampled chats" if sampled else "no chat yet"
+    return Line("keys", Level.FINE, text, data={"sampled": sampled, "unreadable": 0})

@@ -155,3 +155,21 @@ def test_deleting_a_chat_deletes_everything_in_it(api: Api, chat: Chat) -> None:
 
 def test_chats_of_another_user_are_not_listed(stranger: Api, chat: Chat) -> None:
     assert stranger.get("/api/chats")["results"] == []
+
+
+@pytest.mark.parametrize("column", ["wrapped_key", "sealed_title", "sealed_participants"])
+def test_a_chat_that_does_not_open_is_listed_and_can_be_deleted(api: Api, chat: Chat, owner: User, column: str) -> None:
+    other = import_chat(owner=owner, upload=exports.text(40, seed=7))
+    Chat.objects.filter(pk=chat.pk).update(**{column: b"\x04lost" + b"x" * 60})
+    listed = {each["id"]: each for each in api.get("/api/chats")["results"]}
+    broken = listed[str(chat.pk)]
+    assert (broken["is_openable"], broken["title"], broken["participants"], broken["people"]) == (False, "", [], [])
+    assert broken["message_count"] == chat.message_count
+    assert listed[str(other.pk)]["is_openable"]
+    assert api.get(f"/api/chats/{chat.pk}")["is_openable"] is False
+    if column == "wrapped_key":
+        problem = api.get(f"/api/chats/{chat.pk}/messages", status=503)
+        assert (problem["title"], "Nothing is lost" in problem["detail"]) == ("The data cannot be opened now", True)
+        api.post("/api/insights/unlock", {"chat_id": str(chat.pk), "category_id": "romantic"}, status=503)
+    api.delete(f"/api/chats/{chat.pk}", status=204)
+    assert [each["id"] for each in api.get("/api/chats")["results"]] == [str(other.pk)]

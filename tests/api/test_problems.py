@@ -32,6 +32,7 @@ SLUGS = [
     "conflict",
     "damaged-archive",
     "damaged-export",
+    "data-unreadable",
     "database-unavailable",
     "does-not-fit",
     "empty-export",
@@ -85,6 +86,7 @@ SLUGS = [
     "unpacked-too-large",
     "unreadable-event",
     "web-page",
+    "wrong-keys",
 ]
 
 
