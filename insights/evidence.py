@@ -16,7 +16,7 @@ from typing import Any
 from chats.common_words import is_lower_case_word, is_ordinary
 from chats.statistics.languages import LABELS, STOP_WORDS_BY_LANGUAGE, classify_word
 from chats.word_index import split_words
-from insights import stated_figures
+from insights import known_words, stated_figures
 from insights.engines.base import CitedExchange, ShownMessage
 
 #: A longer exchange is cut; a quotation is an example and not an excerpt.
@@ -42,13 +42,10 @@ _SENTENCE_ENDS = frozenset(".!?…:।")
 #: A name in digits alone is a figure unless it is a telephone number.
 _MIN_NAME_DIGITS = 5
 _ONE_SPELLING = str.maketrans({**dict.fromkeys("‘’´`′＇", "'"), "…": "..."})
-#: The languages of a sentence's words, by the language that was requested. Hindi is written in two scripts and mixed.
-_WRITTEN_LANGUAGES = {
-    "en": frozenset({"english"}),
-    "es": frozenset({"spanish"}),
-    "hi": frozenset({"hindi", "hinglish", "english"}),
-}
-_NEUTRAL_SCRIPTS = {"en": frozenset({"latin"}), "es": frozenset({"latin"}), "hi": frozenset({"latin", "devanagari"})}
+#: The language of a sentence's words, by the language that was requested, and the script that says nothing more. Hindi
+#: in Latin letters is not the Hindi of a document.
+_WRITTEN_LANGUAGES = {"en": "english", "hi": "hindi", "es": "spanish", "pt": "portuguese", "de": "german"}
+_SCRIPTS = {"en": "latin", "hi": "devanagari", "es": "latin", "pt": "latin", "de": "latin"}
 
 _FILE: Mapping[str, Any] = tomllib.loads(Path(__file__).with_name("evidence_words.toml").read_text(encoding="utf-8"))
 _NAMES = frozenset(_FILE["names"].split())
@@ -121,8 +118,9 @@ def is_supported(
     give besides those of the texts, `times` the dates and times of day that it may give, and `context` are texts whose
     proper nouns it may use. A sentence with another figure, date or time of day, a quotation of something else, an
     unpaired quotation mark, a link, or a name that is not in its sources is not supported. A name is a capitalised word
-    that English does not write in lower case; in other languages, only words within a sentence are checked. A sentence
-    in another language than this one is not supported either.
+    that the language does not write in lower case. In German every noun has a capital, and Devanagari has none: there,
+    every noun, or every word, that we do not know (insights/known_words.py) may be a name. A sentence in another
+    language than this one is not supported either.
     """
     masked = _mask_names(text, names)
     spans, is_paired = _find_quotations(masked)
@@ -134,11 +132,17 @@ def is_supported(
         return False
     if not stated_figures.states_only(said, sources=[*quotable], numbers=numbers, times=times, language=language):
         return False
+    texts = (*quotable, *names, *context)
     unknown = set(_find_capitalised(said, language=language))
-    if not unknown:
-        return True
-    known = {word.casefold() for source in (*quotable, *names, *context) for word in _WORD.findall(source)}
-    return known.issuperset(unknown)
+    return _list_words(texts).issuperset(unknown) and known_words.has_no_unknown_hindi(
+        said, language=language, texts=texts
+    )
+
+
+# A section's sentences have the same sources.
+@lru_cache(maxsize=16)
+def _list_words(texts: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(word.casefold() for text in texts for word in _WORD.findall(text))
 
 
 def is_written_in(language: str, text: str, *, names: Collection[str] = ()) -> bool:
@@ -148,9 +152,9 @@ def is_written_in(language: str, text: str, *, names: Collection[str] = ()) -> b
 
 
 def _is_written_in(language: str, text: str, names: Collection[str]) -> bool:
-    expected = _WRITTEN_LANGUAGES.get(language)
-    if expected is None:
+    if language not in _WRITTEN_LANGUAGES:
         return True
+    expected = {_WRITTEN_LANGUAGES[language]}
     name_words = {word for name in names for word in split_words(name)}
     words = [word for word in split_words(text) if len(word) > 1 and any(map(str.isalpha, word))]
     if language == "en" and len(words) <= MAX_PHRASE_WORDS:
@@ -158,7 +162,7 @@ def _is_written_in(language: str, text: str, names: Collection[str]) -> bool:
     words = [word for word in words if word not in name_words]
     labels = Counter(LABELS[classify_word(word)] for word in words)
     n_expected = sum(labels[name] for name in expected)
-    for name in labels.keys() - expected - _NEUTRAL_SCRIPTS[language]:
+    for name in labels.keys() - expected - {_SCRIPTS[language]}:
         # Many stop words are of several languages, and identify none of them.
         own = STOP_WORDS_BY_LANGUAGE.get(name, frozenset()).difference(
             *map(STOP_WORDS_BY_LANGUAGE.__getitem__, expected)
@@ -166,22 +170,31 @@ def _is_written_in(language: str, text: str, names: Collection[str]) -> bool:
         n_words = sum(LABELS[classify_word(word)] == name or word in own for word in words)
         if labels[name] > n_expected and n_words >= MIN_FOREIGN_WORDS:
             return False
-    return True
+    return known_words.has_most_words_of(language, words)
 
 
 def _find_capitalised(text: str, *, language: str) -> Iterator[str]:
-    """Yield the capitalised words, in lower case, that can be names. Months and weekdays are checked as dates."""
+    """Yield the capitalised words, in lower case, that can be names. Months and weekdays are checked as dates.
+
+    Words in Latin letters in a Hindi sentence are read as English.
+    """
     for match in _CAPITALISED.finditer(text):
         word = match[0].casefold()
         if not match[0][0].isupper() or word in stated_figures.calendar_words():
             continue
         before = text[max(0, match.start() - 2) : match.start()].strip()[-1:]
         is_opening = not before or before in _SENTENCE_ENDS
-        if is_opening and language != "en":
-            continue
-        is_name = word in _NAMES or (word in _ORDINARY_NAMES and not is_opening)
-        if is_name or not (is_lower_case_word(word) or (is_opening and _is_english(word))):
+        if _may_be_name(match[0], language, is_opening=is_opening):
             yield word
+
+
+def _may_be_name(word: str, language: str, *, is_opening: bool) -> bool:
+    """Return whether a capitalised word can be a name, at the start of a sentence or within it."""
+    if language in known_words.LATIN_LANGUAGES:
+        return known_words.may_be_name(word, language, is_opening=is_opening)
+    word = word.casefold()
+    is_name = word in _NAMES or (word in _ORDINARY_NAMES and not is_opening)
+    return is_name or not (is_lower_case_word(word) or (is_opening and _is_english(word)))
 
 
 def _is_english(word: str) -> bool:

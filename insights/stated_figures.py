@@ -1,8 +1,8 @@
 """Figures, dates and times of day that a sentence states, in digits and in words. Pure.
 
-Words are of English, Spanish and Hindi in both scripts (stated_figures.toml). A date or a time of day is supported if a
-message was sent then, or if the sources name it; every other figure must be in the sources. One pass over the sentence
-and one over the sources.
+Words are of the languages of insights, and Hindi is read in both scripts (stated_figures.toml). A date or a time of day
+is supported if a message was sent then, or if the sources name it; every other figure must be in the sources. One pass
+over the sentence and one over the sources.
 """
 
 from __future__ import annotations
@@ -19,31 +19,38 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast
 
 from chats.romanization import make_key
+from insights import german_numbers
 
 _FILE: Mapping[str, Any] = tomllib.loads(Path(__file__).with_name("stated_figures.toml").read_text(encoding="utf-8"))
-_LANGUAGES = ("english", "spanish", "hindi", "hinglish")
+_LANGUAGES = ("english", "spanish", "portuguese", "german", "hindi", "hinglish")
 #: The lists that are read in a sentence of each language. A word in two of them has the meaning of the first.
 _LISTS = {
     "en": ("english", "hindi", "spanish"),
     "es": ("spanish", "english", "hindi"),
     "hi": ("hindi", "hinglish", "english", "spanish"),
+    "pt": ("portuguese", "english"),
+    "de": ("german", "english"),
 }
 #: From here on, the spellings of Hindi words in Latin letters are too many to list, except for round numbers.
 _MIN_BY_SOUND = 11
 
-_TOKEN = re.compile(
+#: Languages that write a comma before decimals and a point between thousands.
+_COMMA_LANGUAGES = frozenset({"pt", "de"})
+_PATTERN = (
     r"(?P<iso>\b\d{4}-\d{2}-\d{2}\b)"
     r"|(?P<half>\b\d{1,2}(?:[:.]\d{2})?\s?[ap]\.?\s?m\b)"
     r"|(?P<clock>\b\d{1,2}[:.]\d{2}\b(?![.,:]?\d))"
     r"|(?P<number>(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:(?:st|nd|rd|th)\b|[ºª])?)"
-    r"|(?P<word>[^\W\d_][\w\u0300-\u036f\u0900-\u0963]*)"
-    r"|(?P<sign>[^\w\s])",
-    re.IGNORECASE,
+    r"|(?P<word>(?:segunda|ter[cç]a|quarta|quinta|sexta)s?-feiras?\b|[^\W\d_][\w\u0300-\u036f\u0900-\u0963]*)"
+    r"|(?P<sign>[^\w\s])"
+)
+_TOKEN = re.compile(_PATTERN, re.IGNORECASE)
+_COMMA_TOKEN = re.compile(
+    _PATTERN.replace(r"(?:,\d{3})+", r"(?:\.\d{3})+").replace(r"(?:\.\d+)?", r"(?:,\d+)?"), re.IGNORECASE
 )
 _DIGITS = re.compile(r"\d+")
 
-_NUMBER = re.compile(r"[\d,]+(?:\.\d+)?")
-_GRAMMAR = {name: frozenset(text.split()) for name, text in _FILE["grammar"].items()}
+_NUMBER = re.compile(r"\d[\d.,]*")
 
 Kind = Literal["iso", "half", "clock", "number", "ordinary", "month", "weekday", "word", "sign"]
 _WORDS = frozenset({"word", "sign"})
@@ -198,18 +205,34 @@ def _skip(tokens: Sequence[_Token], index: int, keys: Collection[str]) -> int:
 
 
 def _counts(tokens: Sequence[_Token], index: int) -> bool:
-    """Return whether a word such as `two` or `first` gives a count: two days, for the first time, only once."""
+    """Return whether a word such as `two` or `half` gives a count: two days, for the first time, half of them."""
     token = tokens[index]
     after = tokens[index + 1].key if index + 1 < len(tokens) else ""
-    is_limited = index > 0 and tokens[index - 1].key in _GRAMMAR["limits"] and token.key == "once"
-    return after in _GRAMMAR["times"] or (token.value > 1 and after in _GRAMMAR["units"]) or is_limited
+    if index and tokens[index - 1].key in _GRAMMAR["limits"] and token.key in _GRAMMAR["once"]:
+        return True
+    if token.value < 1 or token.key in _GRAMMAR["multiples"]:
+        return after in _GRAMMAR["parts"] or after in _GRAMMAR["units"]
+    return _is_before_times(tokens, index) or (token.value > 1 and after in _GRAMMAR["units"])
+
+
+def _is_before_times(tokens: Sequence[_Token], index: int) -> bool:
+    """Return whether the next word is `times`, or `time` of more than the general sense of "una vez más"."""
+    after, following = (tokens[i].key if i < len(tokens) else "" for i in (index + 1, index + 2))
+    # "um mal-entendido" is a misunderstanding.
+    if after not in _GRAMMAR["times"] or (after == "mal" and following == "-"):
+        return False
+    before = tokens[index - 1].key if index else ""
+    return tokens[index].value != 1 or _GRAMMAR["again"].isdisjoint({before, following})
 
 
 def _counts_times(tokens: Sequence[_Token], index: int) -> bool:
     """Return whether a number says how often something happens: three times, for the third time, thrice."""
     token = tokens[index]
-    after = tokens[index + 1].key if index + 1 < len(tokens) else ""
-    return token.kind in {"number", "ordinary"} and (after in _GRAMMAR["times"] or token.key in _GRAMMAR["how_often"])
+    return token.kind in {"number", "ordinary"} and (
+        token.key in _GRAMMAR["how_often"]
+        or _is_before_times(tokens, index)
+        or (token.value >= german_numbers.MIN and german_numbers.counts_times(token.key))
+    )
 
 
 def _allow_times(allowed: _Allowed, times: Iterable[datetime]) -> None:
@@ -279,9 +302,11 @@ def _tokenize(text: str, language: str) -> list[_Token]:
     """Return the tokens of a text, one for each word."""
     words = _load_words(_LISTS.get(language, _LISTS["en"]))
     tokens: list[_Token] = []
-    known: dict[tuple[str, bool], _Token] = {}
+    known: dict[tuple[str, bool, bool], _Token] = {}
     starts = True
-    matches = list(_TOKEN.finditer(unicodedata.normalize("NFC", text)))
+    has_commas = language in _COMMA_LANGUAGES
+    pattern = _COMMA_TOKEN if has_commas else _TOKEN
+    matches = list(pattern.finditer(unicodedata.normalize("NFC", text)))
     for match, following in zip_longest(matches, matches[1:]):
         kind = cast(Kind, match.lastgroup)
         key = match[0].casefold()
@@ -289,17 +314,24 @@ def _tokenize(text: str, language: str) -> list[_Token]:
         if kind == "number":
             digits = _NUMBER.match(key)
             assert digits is not None
-            token = _Token(kind, key, float(digits[0].replace(",", "")))
+            # In figures, "1.234,5" and "1,234.5" are the same number.
+            text_of_number = digits[0].rstrip(".,")
+            point, comma = (",", ".") if has_commas else (".", ",")
+            token = _Token(kind, key, float(text_of_number.replace(comma, "").replace(point, ".")))
         elif kind == "word":
+            key = _fold(key)
             is_capital = match[0][0].isupper() and not starts
             is_date = (
                 is_capital
                 or (bool(tokens) and (tokens[-1].key in _GRAMMAR["before_date"] or tokens[-1].kind == "number"))
                 or (following is not None and following[0].casefold() in _GRAMMAR["after_date"])
             )
-            if (key, is_date) not in known:
-                known[key, is_date] = words.read(key, is_date=is_date)
-            token = known[key, is_date]
+            if (key, is_date, is_capital) not in known:
+                known[key, is_date, is_capital] = words.read(key, is_date=is_date, is_capital=is_capital)
+            token = known[key, is_date, is_capital]
+        if tokens and tokens[-1].kind == "weekday" and token.key in _GRAMMAR["times"]:
+            # "Segunda" is Monday and the second.
+            tokens[-1] = words.read(tokens[-1].key, is_date=False, is_capital=False)
         tokens.append(token)
         starts = kind == "sign" and key in '.!?…:।"“'
     return tokens
@@ -345,18 +377,30 @@ def _is_tens(value: float) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Words:
-    """The words of figures and dates by their keys. `short` are dates only where their place or a capital says so."""
+    """The words of figures and dates by their keys. `short` are dates only where their place or a capital says so.
+
+    `capital` are dates only with a capital, and `starts` begin a date in German: Sonntagabend.
+    """
 
     tokens: Mapping[str, tuple[Kind, float]]
     short: Mapping[str, tuple[Kind, float]]
+    capital: Mapping[str, tuple[Kind, float]]
     by_sound: Mapping[str, float]
+    is_german: bool
 
-    def read(self, key: str, *, is_date: bool) -> _Token:
-        folded = _fold(key)
-        if is_date and folded in self.short:
-            return _Token(self.short[folded][0], key, self.short[folded][1])
-        if folded in self.tokens:
-            return _Token(self.tokens[folded][0], key, self.tokens[folded][1])
+    def read(self, key: str, *, is_date: bool, is_capital: bool) -> _Token:
+        """Return the token of a folded word."""
+        if is_capital and key in self.capital:
+            return _Token(self.capital[key][0], key, self.capital[key][1])
+        if is_date and key in self.short:
+            return _Token(self.short[key][0], key, self.short[key][1])
+        if key in self.tokens:
+            return _Token(self.tokens[key][0], key, self.tokens[key][1])
+        if self.is_german:
+            if (number := german_numbers.parse_number(key)) is not None:
+                return _Token("number", key, number)
+            if (date := find_german_date(key)) is not None:
+                return _Token(date[0], key, date[1])
         if self.by_sound and key.isascii() and (value := self.by_sound.get(make_key(key))) is not None:
             return _Token("number", key, value)
         return _Token("word", key)
@@ -366,6 +410,7 @@ class _Words:
 def _load_words(names: tuple[str, ...]) -> _Words:
     tokens: dict[str, tuple[Kind, float]] = {}
     short: dict[str, tuple[Kind, float]] = {}
+    capital: dict[str, tuple[Kind, float]] = {}
     by_sound: dict[str, float] = {}
     for name in names:
         lists = _FILE[name]
@@ -374,7 +419,8 @@ def _load_words(names: tuple[str, ...]) -> _Words:
             found |= {_fold(word): ("number", value) for word in spellings.split("/")}
             if name == "hindi" and "hinglish" in names and value >= _MIN_BY_SOUND and value % 10:
                 by_sound |= {make_key(word): value for word in spellings.split("/")}
-        for kind, listed in (("number", lists["numbers"]), ("ordinary", lists["ordinary"])):
+        given = (("number", lists["numbers"]), ("number", lists.get("fractions", "")), ("ordinary", lists["ordinary"]))
+        for kind, listed in given:
             for entry in listed.split():
                 word, _, number = entry.partition("=")
                 found[_fold(word)] = cast(Kind, kind), float(number)
@@ -382,11 +428,13 @@ def _load_words(names: tuple[str, ...]) -> _Words:
         found |= _read_calendar(lists["weekdays"], "weekday", first=0)
         short |= _read_calendar(lists.get("months_short", ""), "month", first=1)
         short |= _read_calendar(lists.get("weekdays_short", ""), "weekday", first=0)
+        capital |= _read_calendar(lists.get("months_capital", ""), "month", first=1)
+        capital |= _read_calendar(lists.get("weekdays_capital", ""), "weekday", first=0)
         tokens = found | tokens
     for word in _FILE["english"]["also_words"].split():
         short.setdefault(word, tokens[word])
         del tokens[word]
-    return _Words(tokens, short, by_sound)
+    return _Words(tokens, short, capital, by_sound, is_german="german" in names)
 
 
 def _read_calendar(listed: str, kind: Kind, *, first: int) -> dict[str, tuple[Kind, float]]:
@@ -402,12 +450,26 @@ def _fold(word: str) -> str:
     return unicodedata.normalize("NFC", word.casefold()).replace("\u093c", "").replace("\u0901", "\u0902")
 
 
+_GRAMMAR = {name: frozenset(map(_fold, text.split())) for name, text in _FILE["grammar"].items()}
+#: Months and weekdays that begin longer words, and no other words.
+_MIN_START = 6
+
+
+@cache
+def find_german_date(word: str) -> tuple[Kind, float] | None:
+    """Return the month or weekday that a German word in lower case begins with: Sonntagabend, montags."""
+    dates = _read_calendar(_FILE["german"]["weekdays"], "weekday", first=0)
+    dates |= _read_calendar(_FILE["german"]["months"], "month", first=1)
+    starts = (date for name, date in dates.items() if word.startswith(name) and len(name) >= _MIN_START)
+    return next(starts, None)
+
+
 @cache
 def calendar_words() -> frozenset[str]:
     """Return the names of months and weekdays in lower case, with their short forms."""
     return frozenset(
         word
         for name in _LANGUAGES
-        for key in ("months", "weekdays", "months_short", "weekdays_short")
+        for key in ("months", "weekdays", "months_short", "weekdays_short", "months_capital", "weekdays_capital")
         for word in _FILE[name].get(key, "").replace("/", " ").split()
     )

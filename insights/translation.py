@@ -27,12 +27,12 @@ RATING = "rating"
 
 _STARTS_WITH_I = re.compile(r"h?[ií](?![aeo])", re.IGNORECASE)
 
-#: English name and locale of each language. Spanish is that of Latin America, Portuguese that of Brazil.
+#: The name for prompts and the locale of each language.
 LANGUAGES = {
     "en": ("English", "en_GB"),
-    "hi": ("Hindi", "hi_IN"),
-    "es": ("Spanish", "es_419"),
-    "pt": ("Portuguese", "pt_BR"),
+    "hi": ("Hindi in Devanagari script", "hi_IN"),
+    "es": ("Latin American Spanish", "es_419"),
+    "pt": ("Brazilian Portuguese", "pt_BR"),
     "de": ("German", "de_DE"),
 }
 
@@ -97,6 +97,18 @@ class Language:
         from babel.dates import format_skeleton
 
         return format_skeleton("yMMMM", day, locale=self._locale)
+
+    def format_short_date(self, day: date) -> str:
+        """Return a date such as `5 Mar 2024`."""
+        from babel.dates import format_skeleton
+
+        return format_skeleton("yMMMd", day, locale=self._locale)
+
+    def count_days(self, days: int) -> str:
+        """Return a number of days that stands alone: `2 days`."""
+        from babel.units import format_unit
+
+        return format_unit(days, "duration-day", locale=self._locale)
 
     def format_months(self, first: date, last: date) -> str:
         """Return two months as a span, such as `March to May 2024`."""

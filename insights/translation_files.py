@@ -11,6 +11,7 @@ import string
 import sys
 import tomllib
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from textwrap import wrap
 from typing import Any
@@ -56,6 +57,7 @@ _COMMON_CONVENTIONS = (
 )
 
 
+@cache
 def list_messages() -> dict[str, Catalog]:
     """Return the messages in English by the name of their file: those of the catalogue, and those of the code."""
     catalogue = Catalog()
@@ -82,8 +84,11 @@ def list_messages() -> dict[str, Catalog]:
         catalogue.add(text, auto_comments=[location])
     sentences = Catalog()
     package = Path(__file__).parent
-    for _, _, message, comments, _ in extract_from_dir(package, keywords=_KEYWORDS, comment_tags=["Translators:"]):
-        sentences.add(message, auto_comments=comments)
+    for directory in (package, package.parent / "ops" / "demo"):
+        for _, _, message, comments, _ in extract_from_dir(
+            directory, keywords=_KEYWORDS, comment_tags=["Translators:"]
+        ):
+            sentences.add(message, auto_comments=comments)
     return {"catalogue": catalogue, "sentences": sentences}
 
 

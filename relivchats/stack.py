@@ -375,6 +375,7 @@ def main() -> int:
     demo_options.add_argument("--once", action="store_true", help="stop everything after the report")
     demo_options.add_argument("--full", action="store_true", help="show every quote")
     demo_options.add_argument("--category", help="what to unlock: romantic, friendship, family or workplace")
+    demo_options.add_argument("--language", help="the language of the insights: en, hi, es, pt or de")
     demo_options.add_argument("--chat", metavar="ID", help="the chat to read, if the export has several")
     demo_options.add_argument("--engine", choices=["local", "gemini", "openai"], help="what writes the insights")
     demo_options.add_argument(
@@ -394,7 +395,7 @@ def main() -> int:
             return EXIT_UNREADABLE
         engine = demo_engine(engine=options.engine, base_url=options.base_url, model=options.model)
         flags = [f"--{name}" for name in ("once", "full") if getattr(options, name)]
-        chat = [f"--{name}={value}" for name in ("chat", "category") if (value := getattr(options, name))]
+        chat = [f"--{name}={value}" for name in ("chat", "category", "language") if (value := getattr(options, name))]
         export = [str(options.export.resolve())] if options.export else []
         return demo(port=options.port, once=options.once, arguments=[*export, *flags, *chat], engine=engine)
     except ProcessError as error:

@@ -59,7 +59,7 @@ _PURE = ("--noconftest", "-o", "addopts=", "-p", "no:django")
 GUARD_MODULES: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "relivchats/idempotency.py": (("tests/relivchats/test_idempotency.py",), ("tests/api/test_idempotency.py",)),
     "relivchats/accounts/tokens.py": (("tests/accounts/test_tokens.py", "tests/accounts/test_login.py"),),
-    "insights/evidence.py": ((*_PURE, "tests/insights/test_evidence.py"),),
+    "insights/evidence.py": ((*_PURE, "tests/insights/test_evidence.py", "tests/insights/test_evidence_languages.py"),),
     "relivchats/crypto.py": ((*_PURE, "tests/relivchats/test_crypto.py"),),
     "chats/exports/unpacking.py": (
         (*_PURE, "tests/chats/test_exports_unpacking.py"),

@@ -26,6 +26,7 @@ from insights.episodes import Episode, Window, WindowReading
 from insights.prompting import Prompt
 from insights.rating import rate_section
 from insights.tokens import count_text_tokens
+from insights.translation import LANGUAGES
 from relivchats.language_models import quota
 from relivchats.language_models.slots import CallSlots
 
@@ -62,8 +63,7 @@ class Usage:
 class ModelEngine:
     """Reads chats and writes insights by a language model that `client` calls."""
 
-    #: Sentences in other languages are not checked as strictly yet.
-    languages: tuple[str, ...] = ("en",)
+    languages: tuple[str, ...] = tuple(LANGUAGES)
     method: Literal["counted", "read"] = "read"
     chat_languages: frozenset[str] | None = None
 

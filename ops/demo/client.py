@@ -63,12 +63,12 @@ class Client:
         insights: list[Document] = self._request("GET", f"/api/insights/chats/{chat_id}")["insights"]
         return insights
 
-    def timeline(self, chat_id: str) -> list[Document]:
-        """Return all entries of the timeline of a chat, in order."""
+    def timeline(self, chat_id: str, *, language: str = "en") -> list[Document]:
+        """Return all entries of the timeline of a chat, in order, in this language."""
         entries: list[Document] = []
         after = ""
         while True:
-            page = self._request("GET", f"/api/chats/{chat_id}/timeline?limit={PAGE_MONTHS}{after}")
+            page = self._request("GET", f"/api/chats/{chat_id}/timeline?limit={PAGE_MONTHS}&language={language}{after}")
             entries += [entry for month in page["results"] for entry in month["entries"]]
             if page["next"] is None:
                 return entries

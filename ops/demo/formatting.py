@@ -1,4 +1,4 @@
-"""Format the API's documents as lines of text. Pure functions."""
+"""Format the API's documents as lines of text, insights in their language. Pure functions."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from insights.translation import Language, get_language, show_member
 from relivchats.terminal import Layout, columns, plain, plural
 
 Document = Mapping[str, Any]
@@ -17,6 +18,7 @@ MAX_WORDS = 8
 MAX_TIMELINE_ENTRIES = 6
 NAME_COLUMNS = 24
 NO_RATING = "not_enough_data"
+_ENGLISH = get_language("en")
 
 
 def format_chat(chat: Document, *, layout: Layout) -> list[str]:
@@ -52,7 +54,9 @@ def format_chat(chat: Document, *, layout: Layout) -> list[str]:
     ]
 
 
-def format_timeline(entries: Sequence[Document], *, title: str, layout: Layout) -> list[str]:
+def format_timeline(
+    entries: Sequence[Document], *, title: str, layout: Layout, wording: Language = _ENGLISH
+) -> list[str]:
     """Return some entries of a timeline, one line each, in order: one of each kind before a second one of any."""
     if not entries:
         return []
@@ -65,7 +69,7 @@ def format_timeline(entries: Sequence[Document], *, title: str, layout: Layout) 
     lines = ["", f"  {layout.bold(title)}"]
     for position in sorted(chosen):
         entry = entries[position]
-        date = f"  {_date(entry['starts_at']):<13}"
+        date = f"  {_date(entry['starts_at'], wording):<{13 if wording.code == 'en' else 18}}"
         sentence = plain(entry["sentence"])
         fits = columns(date) + columns(sentence) <= layout.width
         lines.append(date + (sentence if fits else plain(entry["title"])))
@@ -100,11 +104,13 @@ def _participants(statistics: Document, layout: Layout) -> list[str]:
 def format_insight(insight: Document, *, layout: Layout, full: bool = False) -> list[str]:
     """Return one completed insight. The short report quotes a message once, unless a section has no other."""
     document = insight["document"]
+    wording = get_language(document["language"])
     overall = document["overall"]
     score = overall["score"]
-    verdict = f"  {layout.accent(format_rating(overall['rating']))}"
+    verdict = f"  {layout.accent(format_rating(overall))}"
     if score is not None:
-        verdict += f"  {layout.accent('●' * score)}{layout.dim('○' * (10 - score))}  {score} of 10"
+        dots = f"{layout.accent('●' * score)}{layout.dim('○' * (10 - score))}"
+        verdict += f"  {dots}  {wording.say('{score} of 10', score=score)}"
     lines = ["", layout.heading(f"{plain(insight['icon'])} {plain(insight['title'])}".strip()), "", verdict]
     lines += layout.wrap(plain(overall["summary"]), first="  ")
     # Sections often rest on the same messages; in the short report each section shows one that is new.
@@ -116,48 +122,58 @@ def format_insight(insight: Document, *, layout: Layout, full: bool = False) -> 
             fresh = [one for one in exchanges if not quoted & {message["number"] for message in one["messages"]}]
             exchanges = [{**one, "messages": one["messages"][:MAX_SHORT_QUOTES]} for one in (fresh or exchanges)[:1]]
         quoted |= {message["number"] for exchange in exchanges for message in exchange["messages"]}
-        lines += ["", *_section(section, exchanges, layout=layout, full=full, read=read)]
+        lines += ["", *_section(section, exchanges, wording, layout=layout, full=full, read=read)]
     for recommendation in document["recommendations"]:
-        lines += ["", *format_recommendation(recommendation, layout=layout, full=full)]
+        lines += ["", *format_recommendation(recommendation, wording, layout=layout, full=full)]
     sufficiency, provenance = document["sufficiency"], document["provenance"]
     n_read, total = sufficiency["messages_read"], sufficiency["messages_total"]
-    if read:
-        share = "all" if n_read == total else f"{format_number(n_read)} of"
-        sentences = [f"Read {share} {format_number(total)} messages."]
+    if read and n_read == total:
+        sentences = [wording.say_plural("Read all {count} messages.", "Read all {count} messages.", total)]
+    elif read:
+        sentences = [wording.say("Read {count} of {total} messages.", count=n_read, total=total)]
     else:
-        sentences = [f"Counted over {format_number(total)} messages, not read."]
-    sentences.append(f"Written by the {plain(provenance['engine'])} engine.")
+        counted = "Counted over {count} messages, not read."
+        sentences = [wording.say_plural("Counted over {count} messages, not read.", counted, total)]
+    sentences.append(wording.say("Written by the {engine} engine.", engine=plain(provenance["engine"])))
     if checked := provenance.get("verification"):
-        removed = checked["refuted"] + checked["unsupported"]
-        claims = plural(checked["asked"] + checked["unsupported"], "claim")
-        sentences.append(f"{claims} checked against the messages, {removed or 'none'} removed.")
+        removed, claims = checked["refuted"] + checked["unsupported"], checked["asked"] + checked["unsupported"]
+        sentences.append(
+            wording.say_plural(
+                "{count} claim checked against the messages, {removed} removed.",
+                "{count} claims checked against the messages, {removed} removed.",
+                claims,
+                removed=removed or wording.say("none"),
+            )
+        )
     sentences += map(plain, sufficiency["limits"])
     return [*lines, "", *(layout.dim(line) for line in layout.wrap(" ".join(sentences), first="  "))]
 
 
-def _section(section: Document, exchanges: Sequence[Document], *, layout: Layout, full: bool, read: bool) -> list[str]:
+def _section(
+    section: Document, exchanges: Sequence[Document], wording: Language, *, layout: Layout, full: bool, read: bool
+) -> list[str]:
     """Return a section with these exchanges. What happens in them is said if the chat was `read`."""
-    rating = f": {layout.accent(format_rating(section['rating']))}" if section["rating"] else ""
+    rating = f": {layout.accent(format_rating(section))}" if section["rating"] else ""
     lines = [f"  {layout.bold(plain(section['title']))}{rating}"]
     lines += layout.wrap(plain(section["finding"]), first="    ")
     if full:
         for person in section["people"]:
-            person_rating = format_rating(person["rating"]) if person["rating"] else ""
+            person_rating = format_rating(person) if person["rating"] else ""
             parts = [plain(person["name"]), person_rating, plain(person["note"])]
             lines += layout.wrap(": ".join(filter(None, parts)), first="    · ")
-        for fact in format_facts(section["facts"]):
+        for fact in format_facts(section["facts"], wording):
             lines += layout.wrap(fact, first="    · ")
-    elif highlights := _highlights(section):
+    elif highlights := _highlights(section, wording):
         lines += [layout.dim(line) for line in layout.wrap(" · ".join(highlights), first="    ")]
     for exchange in exchanges:
         if exchange["context"] and (full or read):
             lines += [layout.dim(line) for line in layout.wrap(plain(exchange["context"]), first="    ")]
         for message in exchange["messages"]:
-            lines += format_quote(message, layout=layout, full=full)
+            lines += format_quote(message, wording, layout=layout, full=full)
     return lines
 
 
-def _highlights(section: Document) -> list[str]:
+def _highlights(section: Document, wording: Language) -> list[str]:
     """Return the ratings of the people and the first facts that the finding does not mention."""
     rated = [person for person in section["people"] if person["rating"]]
     if all(person["rating"] == NO_RATING for person in rated):
@@ -166,24 +182,24 @@ def _highlights(section: Document) -> list[str]:
     rated.sort(key=lambda person: person["rating"] == NO_RATING)
     highlights = []
     if len(rated) > MAX_SHORT_PEOPLE and len({person["rating"] for person in rated}) == 1:
-        highlights.append(f"everybody {format_rating(rated[0]['rating'])}")
+        highlights.append(wording.say("everybody: {rating}", rating=format_rating(rated[0])))
     elif rated:
-        ratings = [f"{plain(person['name'])} {format_rating(person['rating'])}" for person in rated]
-        highlights.append(_join_some(ratings, max_people=MAX_SHORT_PEOPLE))
+        ratings = [f"{plain(person['name'])} {format_rating(person)}" for person in rated]
+        highlights.append(_join_some(ratings, wording, max_people=MAX_SHORT_PEOPLE))
     finding = section["finding"].lower()
     new = [fact for fact in section["facts"] if fact["label"].lower() not in finding]
-    facts = format_facts(new, include_zeros=False, max_people=MAX_SHORT_PEOPLE)
+    facts = format_facts(new, wording, include_zeros=False, max_people=MAX_SHORT_PEOPLE)
     return highlights + facts[: MAX_SHORT_FACTS - len(highlights)]
 
 
-def format_quote(message: Document, *, layout: Layout, full: bool) -> list[str]:
+def format_quote(message: Document, wording: Language = _ENGLISH, *, layout: Layout, full: bool) -> list[str]:
     """Return a quoted message with its date, number and sender; the short report cuts long texts."""
     text = plain(message["text"])
     if not full and len(text) > MAX_SHORT_CHARACTERS:
         # Cut at a space if there is one.
         text = f"{text[:MAX_SHORT_CHARACTERS].rpartition(' ')[0] or text[:MAX_SHORT_CHARACTERS]} …"
     sent_at = datetime.fromisoformat(message["sent_at"])
-    header, margin = f"    ┃ {_date(message['sent_at'])} {sent_at:%H:%M} #{message['number']} ", "    ┃   "
+    header, margin = f"    ┃ {_date(message['sent_at'], wording)} {sent_at:%H:%M} #{message['number']} ", "    ┃   "
     first, *others = layout.wrap(f"{plain(message['sender'])}: {text}", first=header, rest=margin)
     return [
         layout.dim(header) + first.removeprefix(header),
@@ -191,19 +207,27 @@ def format_quote(message: Document, *, layout: Layout, full: bool) -> list[str]:
     ]
 
 
-def format_recommendation(recommendation: Document, *, layout: Layout, full: bool) -> list[str]:
+def format_recommendation(
+    recommendation: Document, wording: Language = _ENGLISH, *, layout: Layout, full: bool
+) -> list[str]:
     """Return a recommendation: whom it is for, the suggestion, an example, and in the full report the reason."""
     people = f" ({', '.join(map(plain, recommendation['for']))})" if recommendation["for"] else ""
     lines = [f"  → {layout.bold(plain(recommendation['title']))}{people}"]
     lines += layout.wrap(plain(recommendation["suggestion"]), first="    ")
     if full and recommendation["why"]:
-        lines += layout.wrap(f"Why: {plain(recommendation['why'])}", first="    ")
+        lines += layout.wrap(wording.say("Why: {reason}", reason=plain(recommendation["why"])), first="    ")
     if recommendation["example"]:
         lines += layout.wrap(f"“{plain(recommendation['example'])}”", first="    ")
     return lines
 
 
-def format_facts(facts: Sequence[Document], *, include_zeros: bool = True, max_people: int = MAX_PEOPLE) -> list[str]:
+def format_facts(
+    facts: Sequence[Document],
+    wording: Language = _ENGLISH,
+    *,
+    include_zeros: bool = True,
+    max_people: int = MAX_PEOPLE,
+) -> list[str]:
     """Return one line per label with the largest figures: `Messages: Asha 52, Rohan 48 and 3 more`.
 
     Unless `include_zeros`, a label whose figures are all zero is left out. `max_people` figures or fewer stay in order.
@@ -212,7 +236,7 @@ def format_facts(facts: Sequence[Document], *, include_zeros: bool = True, max_p
     by_label: dict[str, list[Document]] = {}
     for fact in facts:
         if fact["label"] in labels:
-            source = " (read)" if fact.get("source") == "read" else ""
+            source = f" ({wording.say('read')})" if fact.get("source") == "read" else ""
             by_label.setdefault(f"{plain(fact['label'])}{source}", []).append(fact)
     lines = []
     for label, rows in by_label.items():
@@ -220,48 +244,56 @@ def format_facts(facts: Sequence[Document], *, include_zeros: bool = True, max_p
             rows.sort(key=lambda fact: (fact["person"] is None, -fact["value"]))
         figures = []
         for fact in rows:
-            figure = format_figure(fact["value"], unit=fact["unit"])
+            figure = format_figure(fact["value"], wording, unit=fact["unit"])
             figures.append(f"{plain(fact['person'])} {figure}" if fact["person"] else figure)
-        lines.append(f"{label}: {_join_some(figures, max_people=max_people)}")
+        lines.append(f"{label}: {_join_some(figures, wording, max_people=max_people)}")
     return lines
 
 
-def _join_some(parts: Sequence[str], *, max_people: int) -> str:
+def _join_some(parts: Sequence[str], wording: Language, *, max_people: int) -> str:
     """Return the first parts, and how many are left out."""
     rest = len(parts) - max_people
-    return ", ".join(parts[:max_people]) + (f" and {format_number(rest)} more" if rest > 0 else "")
+    shown = ", ".join(parts[:max_people])
+    return (
+        wording.say_plural("{parts} and {count} more", "{parts} and {count} more", rest, parts=shown)
+        if rest > 0
+        else shown
+    )
 
 
-def format_figure(value: float | str, *, unit: str) -> str:
+def format_figure(value: float | str, wording: Language = _ENGLISH, *, unit: str) -> str:
     """Return the value with its unit: `52.1%`, `1 h 5 min`, or a number without a unit."""
     if isinstance(value, str):
         return plain(value)
     if unit == "percent":
-        return f"{format_number(value)}%"
-    return format_duration(value) if unit == "seconds" else format_number(value)
+        return f"{format_number(value, wording)}%"
+    return format_duration(value, wording) if unit == "seconds" else format_number(value, wording)
 
 
-def format_number(value: float) -> str:
+def format_number(value: float, wording: Language = _ENGLISH) -> str:
     """Return the number with at most one decimal: `1,200`, `52.1`."""
-    return f"{value:,.1f}".removesuffix(".0")
+    return wording.format_number(round(value, 1))
 
 
-def format_duration(seconds: float) -> str:
+def format_duration(seconds: float, wording: Language = _ENGLISH) -> str:
     """Return the two largest units: `45 s`, `2 min`, `1 h 5 min`, `2 days 3 h`."""
     whole = round(seconds)
     if whole < 60:
-        return f"{whole} s"
+        return wording.say("{count} s", count=whole)
     days, minutes = divmod(round(whole / 60), 24 * 60)
     hours, minutes = divmod(minutes, 60)
-    parts = [plural(days, "day") if days else "", f"{hours} h" if hours else "", f"{minutes} min" if minutes else ""]
+    parts = [
+        wording.count_days(days) if days else "",
+        wording.say("{count} h", count=hours) if hours else "",
+        wording.say("{count} min", count=minutes) if minutes else "",
+    ]
     return " ".join([part for part in parts if part][:2])
 
 
-def format_rating(rating: str) -> str:
-    """Return `slightly_imbalanced` as words."""
-    return "not rated" if rating == NO_RATING else plain(rating).replace("_", " ")
+def format_rating(rated: Document) -> str:
+    """Return the rating of an insight, a section or a person in words."""
+    return plain(rated.get("rating_label") or show_member(rated["rating"]))
 
 
-def _date(timestamp: str) -> str:
-    at = datetime.fromisoformat(timestamp)
-    return f"{at.day} {at:%b %Y}"
+def _date(timestamp: str, wording: Language = _ENGLISH) -> str:
+    return wording.format_short_date(datetime.fromisoformat(timestamp))

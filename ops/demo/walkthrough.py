@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
+from insights.translation import Language, get_language
 from ops.demo.client import Client, Document, Problem
 from ops.demo.formatting import format_chat, format_insight, format_timeline
 from relivchats.terminal import Layout, plain, plural
@@ -34,6 +35,11 @@ class Walkthrough:
     print_line: Callable[[str], None]
     full: bool = False
     category: str = CATEGORIES[0]
+    language: str = "en"
+
+    @property
+    def _wording(self) -> Language:
+        return get_language(self.language)
 
     def upload(self, export: bytes, *, name: str, chat_id: str | None = None) -> Document:
         """Upload the export, print its statistics and return the chat. Raise Problem if the export is refused.
@@ -47,14 +53,16 @@ class Walkthrough:
         seconds = time.monotonic() - started
         self.print_line(f"Read {plain(name)} in {seconds:.1f} s: {plain(chat['platform'])}, {plain(chat['dialect'])}.")
         self._print(format_chat(chat, layout=self.layout))
-        counted = [entry for entry in self.client.timeline(chat["id"]) if entry["source"] == "counted"]
-        self._print(format_timeline(counted, title="Timeline", layout=self.layout))
+        counted = [
+            entry for entry in self.client.timeline(chat["id"], language=self.language) if entry["source"] == "counted"
+        ]
+        self._print(format_timeline(counted, title="Timeline", layout=self.layout, wording=self._wording))
         return chat
 
     def unlock(self, chat: Document) -> None:
         """Unlock the insights that the chat is eligible for, and print them. Raise Problem or Incomplete."""
         try:
-            job = self.client.unlock(chat_id=chat["id"], category_id=self.category)
+            job = self.client.unlock(chat_id=chat["id"], category_id=self.category, language=self.language)
         except Problem as problem:
             # The chat is not eligible for the whole category; the problem names the types that are possible.
             if "possible" not in problem.document:
@@ -63,7 +71,7 @@ class Walkthrough:
             possible = problem.document["possible"]
             if not possible:
                 return
-            job = self.client.unlock(chat_id=chat["id"], insight_type_ids=possible)
+            job = self.client.unlock(chat_id=chat["id"], insight_type_ids=possible, language=self.language)
         insights, coins = plural(job["total_insights"], "insight"), plural(job["coins_reserved"], "coin")
         self._print(["", self.layout.heading(f"Unlocking {insights} for {coins}"), ""])
         self._wait_for_job(job["job_id"])
@@ -100,8 +108,12 @@ class Walkthrough:
         for insight in completed:
             self._print(format_insight(insight, layout=self.layout, full=self.full))
         if completed:
-            read = [entry for entry in self.client.timeline(chat_id) if entry["source"] == "read"]
-            self._print(format_timeline(read, title="Timeline, as it was read", layout=self.layout))
+            read = [
+                entry for entry in self.client.timeline(chat_id, language=self.language) if entry["source"] == "read"
+            ]
+            self._print(
+                format_timeline(read, title="Timeline, as it was read", layout=self.layout, wording=self._wording)
+            )
             self._print(["", self.layout.heading("Summary"), ""])
             self._check_quotes(chat_id, completed)
             charged = [insight for insight in completed if not insight["voided"]]

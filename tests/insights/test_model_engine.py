@@ -46,6 +46,7 @@ def make_read_brief(
     tone: Tone = Tone.SINCERE,
     times: int = 1,
     people: tuple[str, ...] = PEOPLE,
+    language: str = "en",
 ) -> Brief:
     """Return the brief of a chat in which these episodes were read, between everyday conversations."""
     lines: list[Line] = []
@@ -58,7 +59,7 @@ def make_read_brief(
         first = len(lines) - len(conversation) - len(FILLER) + 1
         spans.append((kind, first, first + len(conversation) - 1, conversation[0][0]))
     definition = get_definition(name)
-    brief = make_brief(lines, definition=definition, people=people)
+    brief = make_brief(lines, definition=definition, people=people, language=language)
     shown = {message.number: message for part in brief.sections[0].conversations for message in part.messages}
     for kind, first, last, person in spans:
         role = "starts" if kind == "conflict" else "does"

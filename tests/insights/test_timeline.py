@@ -12,7 +12,7 @@ from chats.statistics.timeline import Moment, MomentKind
 from insights import timeline
 from insights.episodes import KINDS, TOPICS, Danger, Episode, MonthRead, Reading, Relationship, Tone
 from insights.timeline import Entry, EntryKind
-from insights.translation import get_language
+from insights.translation import Language, get_language
 
 START = datetime.fromisoformat("2024-01-30T20:00")
 ENGLISH = get_language("en")
@@ -39,7 +39,10 @@ def episode(kind: str, hours: float = 0, *, lasts: float = 1, **changes: Any) ->
 
 
 def entries_of(
-    *episodes: Episode, dangers: Sequence[Danger] = (), months: Mapping[str, MonthRead] | None = None
+    *episodes: Episode,
+    dangers: Sequence[Danger] = (),
+    months: Mapping[str, MonthRead] | None = None,
+    wording: Language = ENGLISH,
 ) -> list[Entry]:
     reading = Reading(
         episodes=episodes,
@@ -59,7 +62,7 @@ def entries_of(
         version=1,
         up_to_message=10_000,
     )
-    return timeline.sort_entries(timeline.list_read(reading, NAMES, ENGLISH))
+    return timeline.sort_entries(timeline.list_read(reading, NAMES, wording))
 
 
 def kinds_of(*episodes: Episode, **given: Any) -> list[EntryKind]:

@@ -167,7 +167,7 @@ def test_a_rating_that_all_people_share_is_shown_once() -> None:
     insight = copy.deepcopy(INSIGHT)
     section = insight["document"]["sections"][0]
     section["people"] = [{"name": f"Guest {number}", "rating": "quick", "note": ""} for number in range(9)]
-    assert "everybody quick" in text(insight)
+    assert "everybody: quick" in text(insight)
     section["people"][8]["rating"] = "slow"
     assert "Guest 0 quick, Guest 1 quick, Guest 2 quick, Guest 3 quick and 5 more ·" in " ".join(text(insight).split())
 

@@ -11,6 +11,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 
 from chats.exports.errors import ExportTooLarge
+from insights.translation import LANGUAGES
 from ops import demo
 from ops.demo import accounts
 from ops.demo.client import Client, Problem, Unreachable
@@ -35,6 +36,7 @@ class Command(BaseCommand):
         """Add the export, the server's address and what to print."""
         parser.add_argument("export", nargs="?", type=Path, help="a chat export; default: a sample of the category")
         parser.add_argument("--category", choices=CATEGORIES, default=CATEGORIES[0], help="what to unlock")
+        parser.add_argument("--language", choices=list(LANGUAGES), default="en", help="the language of the insights")
         parser.add_argument("--base-url", required=True, help="the server's address, as http://127.0.0.1:8000")
         parser.add_argument("--chat", metavar="ID", help="the chat to read, if the export contains several")
         parser.add_argument("--once", action="store_true", help="end after the report, without a staff login")
@@ -48,6 +50,7 @@ class Command(BaseCommand):
         once: bool,
         full: bool,
         category: str = CATEGORIES[0],
+        language: str = "en",
         chat: str | None = None,
         **options: Any,
     ) -> None:
@@ -63,7 +66,9 @@ class Command(BaseCommand):
         base_url = base_url.rstrip("/")
         layout = Layout.for_stream(self.stdout)
         token = accounts.issue_demo_token(min_coins=COINS)
-        walkthrough = Walkthrough(Client(base_url, token), layout, self._print_line, full=full, category=category)
+        walkthrough = Walkthrough(
+            Client(base_url, token), layout, self._print_line, full=full, category=category, language=language
+        )
         try:
             uploaded = walkthrough.upload(content, name=export.name, chat_id=chat)
         except Problem as problem:

@@ -1,0 +1,49 @@
+"""German numbers in words, which are written as one word: siebenundvierzig, zweihundertfünf, dreimal. Pure."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+_FROM_NULL = """
+null ein/eins zwei drei vier fünf/fuenf sechs sieben acht neun zehn elf zwölf/zwoelf dreizehn vierzehn
+fünfzehn/fuenfzehn sechzehn siebzehn achtzehn neunzehn
+"""
+_FROM_TWENTY = "zwanzig dreißig/dreissig vierzig fünfzig/fuenfzig sechzig siebzig achtzig neunzig"
+_SMALL = {word: value for value, words in enumerate(_FROM_NULL.split()) for word in words.split("/")}
+_TENS = {word: 10 * ten for ten, words in enumerate(_FROM_TWENTY.split(), start=2) for word in words.split("/")}
+#: Endings of what is counted or ordered: dreimal, dreimalige, dreifach, vierte, zwanzigster, ein Zwanzigstel.
+_ENDINGS = tuple(
+    re.compile(f"{ending}$")
+    for ending in ("mal", "malig(?:e[rsnm]?)?", "fach(?:e[rsnm]?)?", "te[rsnm]?", "ste[rsnm]?", "tel", "stel", "ern?")
+)
+#: One and two are read from a list, because they are often no counts.
+MIN = 3
+
+
+@lru_cache(maxsize=10_000)
+def parse_number(word: str) -> int | None:
+    """Return the number from 3 that a word in lower case states, or None."""
+    for stem in [word, *(ending.sub("", word) for ending in _ENDINGS)]:
+        value = _parse(stem)
+        if value is not None and value >= MIN:
+            return value
+    return None
+
+
+def counts_times(word: str) -> bool:
+    """Return whether a number's word in lower case says how often something happens: dreimal."""
+    return word.endswith("mal") or "malig" in word
+
+
+def _parse(word: str) -> int | None:
+    if word in _SMALL or word in _TENS:
+        return _SMALL.get(word, _TENS.get(word))
+    for name, size in (("tausend", 1000), ("hundert", 100)):
+        before, found, after = word.partition(name)
+        if found:
+            many = _parse(before) if before else 1
+            rest = _parse(after.removeprefix("und")) if after else 0
+            return None if many is None or rest is None else many * size + rest
+    unit, found, tens = word.partition("und")
+    return _SMALL[unit] + _TENS[tens] if found and unit in _SMALL and tens in _TENS else None

@@ -1,0 +1,153 @@
+"""The words of the languages of insights that are no names: those of our translations, stop words and lists. Pure.
+
+English is known well enough by the vocabulary of a tokenizer (chats/common_words.py). For the other languages we have
+none, so what is not listed may be a name, and a sentence with it is dropped: a false one would cost more.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import tomllib
+import unicodedata
+from collections.abc import Collection, Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from chats.romanization import WORD, make_key
+from chats.statistics.languages import STOP_WORDS_BY_LANGUAGE
+from insights.translation import DIRECTORY
+
+_LISTS: Mapping[str, Any] = tomllib.loads(Path(__file__).with_name("evidence_words.toml").read_text(encoding="utf-8"))
+_STOP_WORDS = {"hi": "hindi", "es": "spanish", "pt": "portuguese", "de": "german"}
+#: Languages in which a capital can make a name.
+LATIN_LANGUAGES = frozenset({"de", "es", "pt"})
+_GERMAN_ENDINGS = ("", "s", "es", "e", "n", "en", "er", "ern", "nen", "in", "innen")
+_GERMAN_NOUN_ENDINGS = tuple(_LISTS["de"]["endings"].split())
+_GERMAN_LETTERS = str.maketrans({"ä": "a", "ö": "o", "ü": "u", "ß": "ss"})
+#: A shorter noun is also the end of names: Wolfgang, Hermann, Oswald, Wilhelm.
+_MIN_COMPOUNDED = 5
+_MIN_STEM = 3
+_MIN_WITH_ENDING = 7
+_DEVANAGARI = re.compile("[\u0900-\u0963]+")
+#: Endings of nouns, adjectives and verbs. A verb's are those of a form that agrees with somebody.
+_HINDI_ENDINGS = re.compile(
+    "(?:ियों|ियां|ाओं|ाएं|ाते|ाता|ाती|ाना|ाने|ाकर|ाया|ायी|ाई|ाए|ेंगे|ेगा|ेगी|कर|ता|ते|ती|ना|ने|नी|ओं|यों|ए|ई|ों|ें|ीं|ां|े|ी|ा|ो)$"
+)
+
+
+@cache
+def _load_names(language: str, key: str = "names") -> frozenset[str]:
+    return frozenset(map(fold, _LISTS[language][key].split()))
+
+
+def is_known(word: str, language: str) -> bool:
+    """Return whether a word is a word of the language that is not only a name."""
+    folded = fold(word)
+    if folded in _load_names(language):
+        return False
+    if language == "hi":
+        return not _stem(folded).isdisjoint(_load_stems())
+    return folded in _load_words(language) or (language == "de" and _is_german(folded))
+
+
+def has_most_words_of(language: str, words: Collection[str]) -> bool:
+    """Return whether no other language of ours in Latin letters knows more of the words; for English, always.
+
+    Short sentences of Spanish and Portuguese often have no word that identifies one of them.
+    """
+    if language not in LATIN_LANGUAGES:
+        return True
+    counts = {name: sum(fold(word) in _load_words(name) for word in words) for name in LATIN_LANGUAGES}
+    return counts[language] == max(counts.values())
+
+
+def may_be_name(word: str, language: str, *, is_opening: bool) -> bool:
+    """Return whether a capitalised word can be a name, at the start of a sentence or within it.
+
+    Within a sentence, German capitalises its nouns, and Spanish and Portuguese only names.
+    """
+    return not is_known(word, language) or (language != "de" and not is_opening)
+
+
+def has_no_unknown_hindi(text: str, *, language: str, texts: Collection[str]) -> bool:
+    """Return whether every word in Devanagari is known, or is in the texts, in either script: आशा for Asha."""
+    unknown = {make_key(word) for word in list_unknown_hindi(text)} if language == "hi" else set()
+    return not unknown or {make_key(word) for each in texts for word in WORD.findall(each)}.issuperset(unknown)
+
+
+def list_unknown_hindi(text: str) -> Iterator[str]:
+    """Yield the words in Devanagari that can be names, as they are written."""
+    words = _DEVANAGARI.findall(text)
+    for word, following in zip(words, [*words[1:], ""], strict=False):
+        is_name = following in ("ने", "जी") and fold(word) in _load_names("hi", "ordinary_names")
+        if is_name or not is_known(word, "hi"):
+            yield word
+
+
+def fold(word: str) -> str:
+    """Return a word in one spelling: in lower case, and in Hindi without nukta and with anusvara."""
+    folded = unicodedata.normalize("NFC", word.casefold())
+    return folded.replace("\u093c", "").replace("\u0901", "\u0902")
+
+
+def _is_german(word: str) -> bool:
+    """Return whether a word is a form of a known noun, a compound that ends in one, or has an ending of nouns."""
+    if len(word) >= _MIN_WITH_ENDING and word.endswith(_GERMAN_NOUN_ENDINGS):
+        return True
+    nouns = _load_german_nouns()
+    plain = word.translate(_GERMAN_LETTERS)
+    for ending in _GERMAN_ENDINGS:
+        stem = plain.removesuffix(ending)
+        if not plain.endswith(ending) or len(stem) < _MIN_STEM:
+            continue
+        if stem in nouns:
+            return True
+        # "Geburtstagsfeier" ends in "feier".
+        if any(stem[start:] in nouns for start in range(_MIN_STEM, len(stem) - _MIN_COMPOUNDED + 1)):
+            return True
+    return False
+
+
+@cache
+def _load_german_nouns() -> frozenset[str]:
+    listed = {word.translate(_GERMAN_LETTERS) for word in _LISTS["de"]["words"].split()}
+    translated = {fold(word).translate(_GERMAN_LETTERS) for word in _list_translated("de") if word[0].isupper()}
+    return frozenset(word for word in listed | translated if len(word) >= _MIN_STEM)
+
+
+@cache
+def _load_words(language: str) -> frozenset[str]:
+    listed = _LISTS[language]["words"].split()
+    words = [*listed, *STOP_WORDS_BY_LANGUAGE[_STOP_WORDS[language]], *_list_translated(language)]
+    return frozenset(map(fold, words))
+
+
+@cache
+def _load_stems() -> frozenset[str]:
+    """Return the stems of the words of Hindi, also those that the catalogue's terms have."""
+    directory = Path(__file__).parent
+    files = [*sorted((directory / "catalogue").glob("*.toml")), directory / "danger.toml"]
+    listed = [word for path in files for word in _DEVANAGARI.findall(path.read_text(encoding="utf-8"))]
+    return frozenset(stem for word in [*map(fold, listed), *_load_words("hi")] for stem in _stem(word))
+
+
+def _stem(word: str) -> set[str]:
+    """Return a word of Hindi and what remains of it without an ending."""
+    stem = _HINDI_ENDINGS.sub("", word)
+    return {word, stem} if len(stem) > 1 else {word}
+
+
+def _list_translated(language: str) -> Iterator[str]:
+    """Yield the words of a language's translations; within a sentence, German alone capitalises words of its own."""
+    from babel.messages.pofile import read_po
+
+    for path in sorted((DIRECTORY / language).glob("*.po")):
+        for message in read_po(io.BytesIO(path.read_bytes())):
+            forms = [message.string or ""] if isinstance(message.string, str | None) else message.string
+            for form in forms if message.id else ():
+                for match in WORD.finditer(form):
+                    before = form[: match.start()].rstrip(" „“¿¡")[-1:]
+                    if not match[0][0].isupper() or language == "de" or not before or before in ".!?…:":
+                        yield match[0]
