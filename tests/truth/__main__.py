@@ -38,6 +38,7 @@ def main() -> None:
     parser.add_argument("--details", action="store_true", help="also print every false statement and lost sentence")
     parser.add_argument("--write", type=Path, metavar="DIR", help="write the generated chats, and stop")
     parser.add_argument("--retrieval", action="store_true", help="measure what searches find, and stop")
+    parser.add_argument("--questions", action="store_true", help="ask questions about the chats, and stop")
     options = parser.parse_args()
     with stage.installation():
         # Adversarial oracles cause hundreds of expected warnings.
@@ -54,6 +55,9 @@ def main() -> None:
         if options.retrieval:
             _print_retrieval(options)
             return
+        if options.questions:
+            _print_questions(options)
+            return
         names = list(ORACLES) if options.oracle == "all" else [options.oracle]
         if unknown := set(names) - ORACLES.keys():
             parser.error(f"no oracle {min(unknown)!r}; there are {', '.join(ORACLES)}")
@@ -66,11 +70,8 @@ def main() -> None:
                 report.print_figures(name, figures, engine=options.engine)
         if len(evaluated) > 1:
             report.print_oracles(evaluated, engine=options.engine)
-        for figures in evaluated.values() if options.details else ():
-            for statement in [*figures.false_statements, *figures.unsupported_sentences]:
-                print(f"{statement.type_id}.{statement.section}: {statement.what}: {statement.text}")
-            for sentence in figures.lost_sentences:
-                print(f"{sentence.type_id}.{sentence.section}: lost: {sentence.text}")
+        if options.details:
+            report.print_details(evaluated.values())
 
 
 def _print_retrieval(options: argparse.Namespace) -> None:
@@ -98,6 +99,27 @@ def _print_retrieval(options: argparse.Namespace) -> None:
         shares = [f"{retrieval.compute_recall(searches, method):.1%}" for method in retrieval.METHODS]
         table.add_row(name, str(messages), str(len(searches)), *shares)
     Console().print(table)
+
+
+def _print_questions(options: argparse.Namespace) -> None:
+    """Print what becomes of questions, by chat, with a perfect reader and with two that lie."""
+    from tests.truth.adversaries import ORACLES
+    from tests.truth.circles import generate_chats
+    from tests.truth.questions import make_questions, measure_questions
+
+    columns = ("asked", "answered", "right", "absent", "refused", "rounds", "failed", "false statements")
+    table = Table("chat", "reader", *columns, title=f"Questions, engine {options.engine}", title_justify="left")
+    for planted_chat in generate_chats(options.category, options.seed, messages=options.messages):
+        asked = make_questions(planted_chat.truth, seed=options.seed)
+        for name in ("perfect", "lies and confirms", "lies and verifies"):
+            figures = measure_questions(
+                planted_chat, asked, engine=options.engine, oracle=ORACLES[name], insists=name != "perfect"
+            )
+            rounds = ", ".join(f"{times} x {count}" for count, times in sorted(figures.rounds.items()))
+            counts = (figures.asked, figures.answered, figures.right, figures.absent, figures.refused)
+            row = (*map(str, counts), rounds, str(figures.failed), str(len(figures.false_statements)))
+            table.add_row(planted_chat.truth.name, name, *row)
+    Console(width=150).print(table)
 
 
 def _evaluate(name: str, options: argparse.Namespace) -> Figures:

@@ -296,22 +296,60 @@ def _check_quotes(
 
 
 def _check_sentences(result: ChatResult, document: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
-    texts = (*result.truth.people, *(text for _, text in result.messages.values()))
-    chat_text = "".join(f" {material.normalize(text)} \n" for text in texts)
+    chat_text = _join_texts(result.truth, result.messages)
     for key, text, numbers in _list_sentences(document):
-        for match in _LABEL.finditer(text):
-            yield key, "a label in place of a name", match[0]
-        for match in _NUMBER.finditer(_leave_out(result.truth.people, text)):
-            # The local engine writes no number but those that it counts, in sentences of its own.
-            if match[0] not in numbers and result.engine != "local":
-                yield key, "a number that nobody counted", text
-        for quoted in _find_quoted(text):
-            if not quoted or f" {quoted} " not in chat_text:
-                yield key, "quotes what nobody wrote", text
+        # The local engine writes no number but those that it counts, in sentences of its own.
+        checked = None if result.engine == "local" else numbers
+        for what, said in _check_sentence(result.truth, chat_text, text, numbers=checked):
+            yield key, what, said
     for key, text in _list_texts(document):
-        for invented in result.false_texts:
-            if re.search(rf"(?<!\w){re.escape(invented)}(?!\w)", text):
-                yield key, "repeats what the model invented", text
+        for said in _find_invented(text, result.false_texts):
+            yield key, "repeats what the model invented", said
+
+
+def check_answer(
+    truth: GroundTruth, messages: Mapping[int, tuple[str, str]], claim: Mapping[str, Any], false_texts: Sequence[str]
+) -> Iterator[tuple[str, str]]:
+    """Yield what is false in the sentence of an answered question, and the sentence."""
+    numbers = {
+        number
+        for message in claim["messages"]
+        for number in [*_NUMBER.findall(message["text"]), *_list_date_numbers(message["sent_at"])]
+    }
+    yield from _check_sentence(truth, _join_texts(truth, messages), claim["sentence"], numbers=numbers)
+    for said in _find_invented(claim["sentence"], false_texts):
+        yield "repeats what the model invented", said
+
+
+def _join_texts(truth: GroundTruth, messages: Mapping[int, tuple[str, str]]) -> str:
+    texts = (*truth.people, *(text for _, text in messages.values()))
+    return "".join(f" {material.normalize(text)} \n" for text in texts)
+
+
+def _check_sentence(
+    truth: GroundTruth, chat_text: str, text: str, *, numbers: set[str] | None
+) -> Iterator[tuple[str, str]]:
+    """Yield what is false in a text that may contain these numbers, or any if `numbers` is None."""
+    for match in _LABEL.finditer(text):
+        yield "a label in place of a name", match[0]
+    for match in _NUMBER.finditer(_leave_out(truth.people, text)):
+        if numbers is not None and match[0] not in numbers:
+            yield "a number that nobody counted", text
+    for quoted in _find_quoted(text):
+        if not quoted or f" {quoted} " not in chat_text:
+            yield "quotes what nobody wrote", text
+
+
+def _find_invented(text: str, false_texts: Sequence[str]) -> Iterator[str]:
+    for invented in false_texts:
+        if re.search(rf"(?<!\w){re.escape(invented)}(?!\w)", text):
+            yield text
+
+
+def _list_date_numbers(sent_at: str) -> set[str]:
+    """Return the numbers of a time, as they are and without zeros in front."""
+    parts = re.findall(r"\d+", sent_at)
+    return {*parts, *(part.lstrip("0") or "0" for part in parts)}
 
 
 def _leave_out(names: Sequence[str], text: str) -> str:
@@ -358,8 +396,7 @@ def _list_sentences(document: Mapping[str, Any]) -> Iterator[tuple[str, str, set
         for exchange in section["evidence"]:
             for message in exchange["messages"]:
                 numbers |= set(_NUMBER.findall(message["text"]))
-                numbers |= {part.lstrip("0") or "0" for part in re.findall(r"\d+", message["sent_at"])}
-                numbers |= set(re.findall(r"\d+", message["sent_at"]))
+                numbers |= _list_date_numbers(message["sent_at"])
         everywhere |= numbers
         for text in (section["finding"], *(person["note"] for person in section["people"])):
             yield section["key"], text, numbers

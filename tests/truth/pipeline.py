@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,7 +26,7 @@ from relivchats.accounts.models import User
 from relivchats.errors import DomainError
 from tests.fakes.chat_completions import FakeChatCompletions
 from tests.fakes.gemini import FakeGemini
-from tests.fakes.model_server import ModelServer
+from tests.fakes.model_server import Asked, ModelServer
 from tests.truth.circles import CATEGORIES
 from tests.truth.ground_truth import GroundTruth
 from tests.truth.oracle import Oracle, Trace
@@ -68,7 +68,7 @@ def load_definitions(category: str = "romantic", *, type_ids: Sequence[str] = ()
 
 
 @contextlib.contextmanager
-def serving(engine: str, oracle: Oracle) -> Iterator[None]:
+def serving(engine: str, oracle: Callable[[Asked], Any]) -> Iterator[None]:
     """Make the engine call a stub server that answers as the oracle does."""
     if engine not in _SERVERS:
         with _selected(INSIGHT_ENGINE=engine):
@@ -105,24 +105,15 @@ def run_chat(
     answering = oracle(truth, definitions)
     result = ChatResult(truth, engine, answering.name, definitions, false_texts=answering.false_texts)
     with serving(engine, answering):
-        owner = User.objects.create_user(f"{uuid.uuid4().hex}@example.org")
-        if missing := _COINS - owner.wallet.balance:
-            ledger.adjust(wallet=owner.wallet, amount=missing, actor="test", reason="test", idempotency_key="coins")
-        chat = import_chat(owner=owner, upload=upload)
-        indexing.request(chat)
-        indexing.index_chat(chat.pk)
-        chat.refresh_from_db()
-        result.messages = {
-            message.number: (message.sender or "", message.text)
-            for message in TranscriptReader(chat).messages(1, chat.line_count)
-        }
+        owner, chat = import_and_index(upload)
+        result.messages = list_messages(chat)
         try:
             chosen = {"type_ids": list(type_ids)} if type_ids else {"category_id": category}
             unlocked = unlocking.unlock(user=owner, chat=chat, **chosen)
         except DomainError as error:
             result.refused = error.slug
             return result
-        _read(chat)
+        read(chat)
         found = reading.load(chat)
         result.episodes = found.episodes if found else ()
         for insight in unlocked.insights:
@@ -131,7 +122,28 @@ def run_chat(
     return result
 
 
-def _read(chat: Chat) -> None:
+def import_and_index(upload: bytes) -> tuple[User, Chat]:
+    """Return the chat of an export, and its owner, who has coins for a category."""
+    owner = User.objects.create_user(f"{uuid.uuid4().hex}@example.org")
+    if missing := _COINS - owner.wallet.balance:
+        ledger.adjust(wallet=owner.wallet, amount=missing, actor="test", reason="test", idempotency_key="coins")
+    chat = import_chat(owner=owner, upload=upload)
+    indexing.request(chat)
+    indexing.index_chat(chat.pk)
+    chat.refresh_from_db()
+    return owner, chat
+
+
+def list_messages(chat: Chat) -> dict[int, tuple[str, str]]:
+    """Return the sender and the text of each message by its number."""
+    return {
+        message.number: (message.sender or "", message.text)
+        for message in TranscriptReader(chat).messages(1, chat.line_count)
+    }
+
+
+def read(chat: Chat) -> None:
+    """Read a chat, in as many attempts as it takes. An insight must wait for it."""
     reading.request(chat)
     for _ in range(_MAX_RUNS):
         row = ChatReading.objects.filter(chat=chat, status=ChatReading.Status.PENDING).first()

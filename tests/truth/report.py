@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -124,6 +124,15 @@ def print_oracles(evaluated: Mapping[str, Figures], *, engine: str) -> None:
             ", ".join(f"{times} x {what}" for what, times in by_what.items()),
         )
     Console(width=_WIDTH).print(table)
+
+
+def print_details(evaluated: Iterable[Figures]) -> None:
+    """Print every false statement, and every sentence of an oracle that is not in the document."""
+    for figures in evaluated:
+        for statement in (*figures.false_statements, *figures.unsupported_sentences):
+            print(f"{statement.type_id}.{statement.section}: {statement.what}: {statement.text}")
+        for sentence in figures.lost_sentences:
+            print(f"{sentence.type_id}.{sentence.section}: lost: {sentence.text}")
 
 
 def _join(*counts: int) -> str:
