@@ -1,4 +1,7 @@
-"""One JSON line per log event, with the id of the request. Lines contain ids and numbers, never chat text or names."""
+"""One JSON line per log event, with the id of the request. Lines contain ids and numbers, never chat text or names.
+
+The page about an exception, which only `DEBUG` shows, follows the same rule.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.utils.functional import SimpleLazyObject
+from django.views.debug import ExceptionReporter
 from pythonjsonlogger.core import merge_record_extra
 from pythonjsonlogger.json import JsonFormatter
 
@@ -116,3 +120,28 @@ class RequestMiddleware:
                 "user": str(user.pk) if user is not None and user.is_authenticated else None,
             },
         )
+
+
+class PrivateExceptionReporter(ExceptionReporter):
+    """Django's page about an exception with `DEBUG`, without anything that may quote a chat.
+
+    It shows the exception's type, the places in the code, and the settings. It leaves out the message, the values of
+    variables, and what the request contained.
+    """
+
+    def get_traceback_data(self) -> dict[str, Any]:
+        """Return the values of the page."""
+        data = super().get_traceback_data()
+        for frame in data["frames"]:
+            frame.update(vars=[], exc_cause=type(frame["exc_cause"]).__name__ if frame["exc_cause"] else None)
+        emptied = (
+            "filtered_POST_items",
+            "request_COOKIES_items",
+            "request_FILES_items",
+            "request_GET_items",
+            "request_meta",
+        )
+        data.update(dict.fromkeys(emptied, ()), unicode_hint="", request_insecure_uri="")
+        data["exception_value"] = "The message is left out, because it may quote a chat."
+        data.pop("exception_notes", None)
+        return data

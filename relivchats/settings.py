@@ -7,6 +7,7 @@ the embedded servers of `relivchats.embedded` are used, and the secrets are in t
 from __future__ import annotations
 
 import os
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,10 @@ except ValueError as error:
 if not REDIS_URL.startswith(("redis://", "rediss://")):
     raise ImproperlyConfigured("REDIS_URL is malformed: use redis://:password@host:port/0. See docs/settings.md.")
 
+# The memory of every process contains chats and keys. It is never written to a core file.
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 DEBUG = read("DEBUG", boolean, default=False)
+DEFAULT_EXCEPTION_REPORTER = "relivchats.logs.PrivateExceptionReporter"
 ALLOWED_HOSTS = read("ALLOWED_HOSTS", words, default=["localhost", "127.0.0.1", "[::1]"])
 CSRF_TRUSTED_ORIGINS: list[str] = read("CSRF_TRUSTED_ORIGINS", words, default=[])
 HTTPS_ONLY = read("HTTPS_ONLY", boolean, default=not EMBEDDED)

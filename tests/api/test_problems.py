@@ -6,6 +6,7 @@ import json
 import re
 from importlib import import_module
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from django.conf import settings
@@ -231,6 +232,30 @@ def test_an_unexpected_error_reveals_nothing_and_is_logged_once_without_its_mess
     assert len(errors) == 1
     lines = [JSONFormatter().format(record) for record in caplog.records]
     assert not any("swordfish" in line for line in lines)
+
+
+@pytest.mark.parametrize("accept", ["text/html,*/*", "application/json"])
+def test_with_debug_an_unexpected_error_shows_code_and_no_content(
+    api: Api, monkeypatch: pytest.MonkeyPatch, settings: Any, accept: str
+) -> None:
+    settings.DEBUG = True
+
+    def fail(*_: Any, **__: Any) -> None:
+        text = PRIVATE
+        try:
+            raise ValueError(text)
+        except ValueError as error:
+            error.add_note(PRIVATE)
+            raise UnicodeDecodeError("utf-8", text.encode(), 0, 1, text) from error
+
+    monkeypatch.setattr(views.ChatListView, "get_queryset", fail)
+    headers = {**api.headers, "Accept": accept, "Cookie": f"a={quote(PRIVATE)}", "X-Note": PRIVATE}
+    response = api.client.get(f"/api/chats?q={quote(PRIVATE)}", headers=headers, secure=True)
+    shown = response.content.decode()
+    assert response.status_code == 500
+    assert "UnicodeDecodeError" in shown
+    assert "fail" in shown
+    assert "swordfish" not in shown.replace("PRIVATE", "")
 
 
 def test_an_unreachable_database_is_a_503_that_says_when_to_retry(api: Api, failing: Any) -> None:
