@@ -100,14 +100,20 @@ def read_settings() -> None:
 
 
 def make_first_tables() -> None:
-    """Create the tables of a new installation, so that every command works first. `up` migrates older ones."""
+    """Create the tables of a new installation, so that every command works first. `up` migrates older ones.
+
+    One of an earlier version, in which the application owned the tables, is migrated as well: it could not read them.
+    """
     import django
 
     django.setup()
     from django.core.management import call_command
     from django.db import connection
 
-    if "django_migrations" not in connection.introspection.table_names():
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT has_table_privilege(to_regclass('public.django_migrations'), 'SELECT')")
+        is_readable = cursor.fetchone()[0]
+    if not is_readable:
         call_command("migrate", verbosity=0)
     connection.close()
 

@@ -31,8 +31,13 @@ def data_directory() -> Path:
 
 
 def database_url() -> str:
-    """Return the address of the embedded Postgres."""
+    """Return the address of the embedded Postgres for the application."""
     return postgres().url
+
+
+def owner_url() -> str:
+    """Return the address of the embedded Postgres for migrations: its role owns the tables."""
+    return postgres().owner_url
 
 
 def redis_url() -> str:
@@ -43,8 +48,12 @@ def redis_url() -> str:
 def is_embedded(url: str) -> bool:
     """Return whether this is the address of the embedded Postgres. Creates no files."""
     directory = data_directory()
-    known = (directory / "run" / "postgres.port", directory / "keys" / "postgres.password")
-    return all(path.exists() for path in known) and url == database_url()
+    known = (
+        directory / "run" / "postgres.port",
+        directory / "keys" / "postgres.password",
+        directory / "keys" / "postgres-application.password",
+    )
+    return all(path.exists() for path in known) and url in (database_url(), owner_url())
 
 
 def secret(name: str, make: Callable[[], str]) -> str:
@@ -119,6 +128,7 @@ def ensure(using: list[servers.Server]) -> None:
 
 def postgres() -> servers.Postgres:
     """Return the embedded Postgres of the data directory, running or not."""
+    secret("postgres-application.password", lambda: secrets.token_urlsafe(24))
     return servers.Postgres(*_identity("postgres"))
 
 

@@ -65,6 +65,8 @@ def main() -> None:
         words = worker()
     else:
         words = beat(schedule=options.schedule)
+    # Only migrations need the owner of the tables.
+    os.environ.pop("DATABASE_OWNER_URL", None)
     os.execv(sys.executable, [sys.executable, "-m", *words])  # noqa: S606 - no shell, and no input of anybody else
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import importlib.util
 import os
 import platform
@@ -21,6 +22,8 @@ from relivchats.privileges import drop_root, give_to_server_user
 from relivchats.supervisor import Child, Interrupts, ProcessError, kill_leftovers, locked, write_atomically
 
 HOST = "127.0.0.1"
+#: The role as which the application connects. It owns nothing; `relivchats` owns the database and its tables.
+APPLICATION_ROLE = "relivchats_app"
 READY_TIMEOUT_SECONDS = 150.0
 USERS_POLL_SECONDS = 0.25
 #: Postgres settings that keep chat text out of its log. An error message may quote a value (`invalid input syntax for
@@ -159,8 +162,17 @@ class Postgres(Server):
 
     @property
     def url(self) -> str:
-        """Return the value of DATABASE_URL."""
+        """Return the value of DATABASE_URL: the application's role, which owns nothing."""
+        return f"postgresql://{APPLICATION_ROLE}:{self._application_password}@{HOST}:{self.port}/relivchats"
+
+    @property
+    def owner_url(self) -> str:
+        """Return the value of DATABASE_OWNER_URL: the role that owns the tables."""
         return f"postgresql://relivchats:{self.password}@{HOST}:{self.port}/relivchats"
+
+    @property
+    def _application_password(self) -> str:
+        return (self.directory / "keys" / "postgres-application.password").read_text()
 
     def program(self) -> Path:
         """Return the path of `postgres` inside the package."""
@@ -191,20 +203,35 @@ class Postgres(Server):
         return b""
 
     def prepare(self) -> None:
-        """Create the cluster in a draft directory and rename that, so that a crash leaves a whole cluster or none."""
-        if self.home.exists():
+        """Create the cluster, and the application's role also in a cluster of an earlier version."""
+        if not self.home.exists():
+            self._create_cluster()
+        # The password's digest says that the role has it, so that this takes no time later.
+        marker = self.home / "application_role"
+        digest = hashlib.sha256(self._application_password.encode()).hexdigest()
+        if marker.exists() and marker.read_text() == digest:
             return
+        self._run_single(
+            self.home,
+            f"DO $$ BEGIN CREATE ROLE {APPLICATION_ROLE}; EXCEPTION WHEN duplicate_object THEN NULL; END $$\n"
+            f"ALTER ROLE {APPLICATION_ROLE} LOGIN PASSWORD '{self._application_password}'\n"
+            f"GRANT pg_monitor TO {APPLICATION_ROLE}\n",
+        )
+        marker.write_text(digest)
+        give_to_server_user(marker)
+
+    def _create_cluster(self) -> None:
+        """Create the cluster in a draft directory and rename that, so that a crash leaves a whole cluster or none."""
         draft = self.directory / "postgres.new"
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(mode=0o700)
         give_to_server_user(draft)
         cluster = [str(self.program().with_name("initdb")), "-D", str(draft), "--username=postgres", "--encoding=UTF8"]
         # Everything is rejected until pg_hba.conf is written; os.sync() below replaces initdb's own.
-        self._run([*cluster, "--no-locale", "--auth=reject", "--no-sync"], "")
+        self._run([*cluster, "--no-locale", "--auth=reject", "--no-sync"], "", home=draft)
         (draft / "pg_hba.conf").write_text(f"host all all {HOST}/32 scram-sha-256\n")
-        single = [str(self.program()), "--single", "-D", str(draft), "-c", "log_min_messages=fatal", "template1"]
-        self._run(
-            single,
+        self._run_single(
+            draft,
             f"CREATE ROLE relivchats LOGIN CREATEDB PASSWORD '{self.password}'\n"
             "GRANT pg_monitor, pg_signal_backend TO relivchats\n"
             "CREATE DATABASE relivchats OWNER relivchats\n",
@@ -212,7 +239,12 @@ class Postgres(Server):
         os.sync()
         draft.replace(self.home)
 
-    def _run(self, command: list[str], text: str) -> None:
+    def _run_single(self, home: Path, statements: str) -> None:
+        """Run one statement per line as the superuser, who cannot log in otherwise. No server may run."""
+        single = [str(self.program()), "--single", "-D", str(home), "-c", "log_min_messages=fatal", "template1"]
+        self._run(single, statements, home=home)
+
+    def _run(self, command: list[str], text: str, *, home: Path) -> None:
         done = subprocess.run(
             command,
             input=text + "\n",
@@ -221,7 +253,7 @@ class Postgres(Server):
             stderr=subprocess.STDOUT,
             env={"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"},
             cwd="/",
-            preexec_fn=drop_root(self.program(), self.directory / "postgres.new"),
+            preexec_fn=drop_root(self.program(), home),
             check=False,
         )
         if done.returncode or "ERROR" in done.stdout:

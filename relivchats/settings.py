@@ -118,20 +118,35 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 DATABASE_POOL_SIZE = read("DATABASE_POOL_SIZE", whole, default=0, least=0)
 STATEMENT_TIMEOUT_SECONDS = read("STATEMENT_TIMEOUT_SECONDS", whole, default=60, least=1)
-try:
-    DATABASES: dict[str, dict[str, Any]] = {"default": environ.Env.db_url_config(DATABASE_URL)}
-except (ValueError, ImproperlyConfigured):
-    raise ImproperlyConfigured(
-        "DATABASE_URL is malformed: use postgresql://user:password@host:port/name. See docs/settings.md."
-    ) from None
-if DATABASES["default"].get("ENGINE") != "django.db.backends.postgresql":
-    raise ImproperlyConfigured("DATABASE_URL must name a Postgres database: postgresql://user:password@host:port/name.")
-DATABASES["default"]["OPTIONS"] = {
-    **DATABASES["default"].get("OPTIONS", {}),
-    "connect_timeout": 5,
-    "options": f"-c statement_timeout={STATEMENT_TIMEOUT_SECONDS}s -c lock_timeout=15s"
-    " -c idle_in_transaction_session_timeout=120s",
-}
+
+
+def _read_database(name: str, url: str) -> dict[str, Any]:
+    """Return Django's settings of the Postgres at this address. Raise ImproperlyConfigured, naming the variable."""
+    try:
+        database: dict[str, Any] = environ.Env.db_url_config(url)
+    except (ValueError, ImproperlyConfigured):
+        raise ImproperlyConfigured(
+            f"{name} is malformed: use postgresql://user:password@host:port/name. See docs/settings.md."
+        ) from None
+    if database.get("ENGINE") != "django.db.backends.postgresql":
+        raise ImproperlyConfigured(f"{name} must name a Postgres database: postgresql://user:password@host:port/name.")
+    database["OPTIONS"] = {
+        **database.get("OPTIONS", {}),
+        "connect_timeout": 5,
+        "options": f"-c statement_timeout={STATEMENT_TIMEOUT_SECONDS}s -c lock_timeout=15s"
+        " -c idle_in_transaction_session_timeout=120s",
+    }
+    return database
+
+
+DATABASES: dict[str, dict[str, Any]] = {"default": _read_database("DATABASE_URL", DATABASE_URL)}
+# The role that owns the tables. Only `migrate` connects as it; without it, the application owns them.
+_owner_url = os.environ.get("DATABASE_OWNER_URL") or (embedded.owner_url() if EMBEDDED else "")
+DATABASE_OWNER = _read_database("DATABASE_OWNER_URL", _owner_url) if _owner_url else {}
+if DATABASE_OWNER and DATABASE_OWNER["NAME"] != DATABASES["default"]["NAME"]:
+    raise ImproperlyConfigured("DATABASE_OWNER_URL must name the database of DATABASE_URL. See docs/settings.md.")
+if DATABASE_OWNER and DATABASE_OWNER["USER"] == DATABASES["default"]["USER"]:
+    DATABASE_OWNER = {}
 if DATABASE_POOL_SIZE and not CELERY_WORKER:
     DATABASES["default"]["OPTIONS"]["pool"] = {"min_size": 1, "max_size": DATABASE_POOL_SIZE, "timeout": 5}
 

@@ -317,7 +317,8 @@ def _child(
         run=directory / "run",
         log=directory / "logs" / f"{name}.log",
         environment={
-            **os.environ,
+            # Only migrations need the owner of the tables.
+            **{variable: value for variable, value in os.environ.items() if variable != "DATABASE_OWNER_URL"},
             "RELIVCHATS_DATA": str(directory),
             MARK: name,
             **embedded.sandbox_setting(),

@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import itertools
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Protocol
 
 import hypothesis
+import psycopg
 import pytest
 from django.core.management.commands import flush
-from django.db import connection, transaction
+from django.db import connection
 
 from ops import health, views
 from ops.checks import ledger as ledger_check
-from relivchats import embedded, throttling
+from relivchats import database_roles, embedded, throttling
 from relivchats.logs import JSONFormatter
-from tests.processes import PATIENCE_SECONDS, BrokerHandle, RunningProcess, ServerHandle, start_celery
+from tests.processes import (
+    PATIENCE_SECONDS,
+    BrokerHandle,
+    RunningProcess,
+    ServerHandle,
+    owner_database_url,
+    start_celery,
+)
 
 # Every run draws the same values, so that a failure is caused by a change and not by chance.
 hypothesis.settings.register_profile(
@@ -30,9 +39,19 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("tests")
 
 
+#: Holds the connection as the owner while the test database is created or dropped.
+_setting_up = contextlib.ExitStack()
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: None) -> None:
+    """Create the test database as the owner. The application may not."""
+    _setting_up.enter_context(database_roles.as_owner(connection))
+
+
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
-    """Restore the rows of a new database after a test that uses several connections.
+    """Run tests as the application's role, and restore the rows of a new database after one with several connections.
 
     Django's own way, to flush all tables and to emit post_migrate, takes thirty times as long.
     """
@@ -43,22 +62,37 @@ def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[N
         cursor.execute("CREATE SCHEMA new")
         for table in tables:
             cursor.execute(f'CREATE TABLE new."{table}" AS TABLE "{table}"')
+        triggers = (
+            ("credit_transactions", "credit_transactions_append_only"),
+            ("coin_debts", "debts_are_only_paid_or_cancelled"),
+        )
 
     def renew(*_: object, **__: object) -> None:
-        with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute(f"LOCK TABLE {', '.join(tables)} IN EXCLUSIVE MODE")
-            cursor.execute("ALTER TABLE credit_transactions DISABLE TRIGGER credit_transactions_append_only")
-            cursor.execute("ALTER TABLE coin_debts DISABLE TRIGGER debts_are_only_paid_or_cancelled")
-            cursor.execute(
+        with psycopg.connect(owner_database_url(connection.settings_dict["NAME"])) as owner:
+            owner.execute(f"LOCK TABLE {', '.join(tables)} IN EXCLUSIVE MODE")
+            for table, trigger in triggers:
+                owner.execute(f"ALTER TABLE {table} DISABLE TRIGGER {trigger}")
+            owner.execute(
                 "".join(f'DELETE FROM "{table}"; INSERT INTO "{table}" TABLE new."{table}";' for table in tables)
             )
-            cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
-            cursor.execute("ALTER TABLE credit_transactions ENABLE TRIGGER credit_transactions_append_only")
-            cursor.execute("ALTER TABLE coin_debts ENABLE TRIGGER debts_are_only_paid_or_cancelled")
+            owner.execute("SET CONSTRAINTS ALL IMMEDIATE")
+            for table, trigger in triggers:
+                owner.execute(f"ALTER TABLE {table} ENABLE TRIGGER {trigger}")
 
+    _setting_up.close()
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(flush.Command, "handle", renew)
         yield
+    _setting_up.enter_context(database_roles.as_owner(connection))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Run a test that is marked with `owner` as the owner of the tables, for tests that change tables."""
+    if item.get_closest_marker("owner"):
+        with database_roles.as_owner(connection):
+            return (yield)
+    return (yield)
 
 
 class StartCelery(Protocol):

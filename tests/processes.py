@@ -41,6 +41,11 @@ def database_url(name: str) -> str:
     return urlunsplit(urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{name}"))
 
 
+def owner_database_url(name: str) -> str:
+    """Return the address of a database of the test servers for the owner of its tables."""
+    return urlunsplit(urlsplit(embedded.owner_url())._replace(path=f"/{name}"))
+
+
 class RunningProcess:
     """A worker or beat that a test started."""
 

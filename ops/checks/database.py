@@ -54,3 +54,23 @@ def keys() -> Line:
         return Line("keys", Level.CRITICAL, text, remedy, {"sampled": sampled, "unreadable": len(unreadable)})
     text = f"the keyring opens all {sampled} sampled chats" if sampled else "no chat yet"
     return Line("keys", Level.FINE, text, data={"sampled": sampled, "unreadable": 0})
+
+
+@health_check("role")
+def role() -> Line:
+    """Return whether the application connects as a role that cannot change the ledger's history or triggers."""
+    with connection.cursor() as cursor:
+        # session_user: a role can return to it with RESET ROLE, whatever its current role is.
+        cursor.execute(
+            """
+            SELECT session_user, rolsuper, pg_has_role(session_user, relowner, 'MEMBER'),
+                has_table_privilege(session_user, pg_class.oid, 'UPDATE, DELETE, TRUNCATE, TRIGGER')
+            FROM pg_roles, pg_class WHERE rolname = session_user AND pg_class.oid = 'credit_transactions'::regclass
+            """
+        )
+        name, is_superuser, is_owner, may_change = cursor.fetchone()
+    if not (is_superuser or is_owner or may_change):
+        return Line("role", Level.FINE, f"{name} owns no table", data={"role": name})
+    what = "is a superuser" if is_superuser else "owns the tables" if is_owner else "may change old transactions"
+    remedy = "use another role in DATABASE_URL, set DATABASE_OWNER_URL and run manage.py migrate: docs/operations.md"
+    return Line("role", Level.WARNING, f"{name} {what}", remedy, {"role": name})

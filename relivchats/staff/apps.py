@@ -9,3 +9,9 @@ class StaffConfig(AppConfig):
     name = "relivchats.staff"
     label = "staff"
     verbose_name = "Staff"
+
+    def ready(self) -> None:
+        """Let the application add audit entries, and neither change nor delete them."""
+        from relivchats import database_roles
+
+        database_roles.restrict("audit_entries", to="SELECT, INSERT")

@@ -129,9 +129,11 @@ def _measure_requests(number: int) -> None:
 def _measure_size(*, transactions: int, wallets: int) -> None:
     from django.db import connection
 
+    from relivchats import database_roles
+
     lines = transactions // wallets
     started = time.perf_counter()
-    with connection.cursor() as cursor:
+    with database_roles.as_owner(connection), connection.cursor() as cursor:
         cursor.execute("SET statement_timeout = 0; SET synchronous_commit = off; SET maintenance_work_mem = '512MB'")
         with _without_indexes(cursor):
             for statement in filter(str.strip, _FILL.format(wallets=wallets, lines=lines).split(";\n")):

@@ -22,7 +22,8 @@ from relivchats import clock
 from tests.billing.conftest import Hold, MakeOrder, MakeRefund, MakeWallet
 from tests.processes import database_url
 
-pytestmark = pytest.mark.django_db
+# Only the owner of the tables may do what these tests try.
+pytestmark = [pytest.mark.django_db, pytest.mark.owner]
 
 NUMBERS = (int, Decimal, UUID, datetime, NoneType)
 

@@ -15,7 +15,8 @@ from relivchats import clock
 from relivchats.accounts.models import User
 from tests.billing.conftest import Hold, MakeOrder, MakeRefund, MakeWallet
 
-pytestmark = pytest.mark.django_db
+# Only the owner of the tables may do what these tests try.
+pytestmark = [pytest.mark.django_db, pytest.mark.owner]
 
 LINE = (
     "INSERT INTO credit_transactions"

@@ -43,6 +43,7 @@ def lines_of(wallet: Wallet, *, since: int) -> list[tuple[str, int]]:
     return list(lines.values_list("type", "amount"))
 
 
+@pytest.mark.owner
 def test_recorded_debts_are_netted_and_settled_ones_are_not_taken_twice(
     make_wallet: MakeWallet, make_order: MakeOrder, make_refund: MakeRefund, hold: Hold
 ) -> None:

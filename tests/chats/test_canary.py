@@ -53,6 +53,7 @@ def test_a_failure_reveals_nothing_of_the_content(broker: BrokerHandle, logged: 
 class TestCanary:
     """The check itself must find text that leaked."""
 
+    @pytest.mark.owner
     @pytest.mark.parametrize("table", ["text", "bytes"])
     def test_it_finds_text_in_a_column(self, table: str) -> None:
         word = unique("गुप्त")

@@ -80,6 +80,7 @@ def test_the_row_of_a_refused_file_has_the_shape_of_its_first_line_but_no_word()
     assert "Asha" not in row.header_shape
 
 
+@pytest.mark.owner
 def test_an_internal_error_is_raised_and_leaves_only_its_row() -> None:
     with connection.cursor() as cursor:
         cursor.execute("ALTER TABLE transcript_blocks ADD CONSTRAINT broken CHECK (first_number < 0) NOT VALID")

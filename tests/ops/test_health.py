@@ -28,7 +28,7 @@ from relivchats import clock
 from relivchats.accounts import tokens
 from relivchats.staff.reports import Level, Line, Report
 from tests.ops import rows
-from tests.processes import PATIENCE_SECONDS, BrokerHandle, ServerHandle, database_url, eventually
+from tests.processes import PATIENCE_SECONDS, BrokerHandle, ServerHandle, eventually, owner_database_url
 
 #: A server that hangs does so for at least fifteen seconds; a slow machine may delay a timeout of two seconds.
 IN_TIME_SECONDS = 10.0
@@ -235,13 +235,13 @@ def test_a_frozen_broker_is_reported_in_time(broker: BrokerHandle) -> None:
 @pytest.mark.django_db(transaction=True)
 def test_for_a_ledger_too_slow_to_audit_the_latest_full_audit_is_reported(broker: BrokerHandle) -> None:
     rows.person()
-    with psycopg.connect(database_url(connection.settings_dict["NAME"])) as other:
+    with psycopg.connect(owner_database_url(connection.settings_dict["NAME"])) as other:
         other.execute("LOCK TABLE credit_transactions IN ACCESS EXCLUSIVE MODE")
         lines, seconds = _run_all(timeout_seconds=PATIENCE_SECONDS)
         assert lines["ledger"].level is Level.UNKNOWN
         assert seconds < IN_TIME_SECONDS
     ledger.full_audit()
-    with psycopg.connect(database_url(connection.settings_dict["NAME"])) as other:
+    with psycopg.connect(owner_database_url(connection.settings_dict["NAME"])) as other:
         other.execute("LOCK TABLE credit_transactions IN ACCESS EXCLUSIVE MODE")
         assert _run_all(timeout_seconds=PATIENCE_SECONDS)[0]["ledger"].level is Level.FINE
         LedgerAudit.objects.update(broken=["1"])
@@ -303,7 +303,7 @@ def test_each_audit_of_what_changed_starts_where_the_previous_one_ended() -> Non
 @pytest.mark.django_db(transaction=True)
 def test_all_invariants_together_take_at_most_a_second() -> None:
     started = time.monotonic()
-    with psycopg.connect(database_url(connection.settings_dict["NAME"])) as other:
+    with psycopg.connect(owner_database_url(connection.settings_dict["NAME"])) as other:
         other.execute("LOCK TABLE credit_transactions IN ACCESS EXCLUSIVE MODE")
         ledger_check.ledger()
     assert time.monotonic() - started < IN_TIME_SECONDS

@@ -69,6 +69,8 @@ print(settings.SECURE_HSTS_SECONDS, settings.SECURE_SSL_REDIRECT)
         ("ENCRYPTION_KEYS", ""),
         ("ENCRYPTION_KEYS", "k1:tooshort"),
         ("DATABASE_URL", "mysql://localhost/x"),
+        ("DATABASE_OWNER_URL", "mysql://localhost/relivchats"),
+        ("DATABASE_OWNER_URL", "postgresql://owner:secret@localhost:5432/another"),
         ("DEBUG", "perhaps"),
         ("LOG_LEVEL", "LOUD"),
         ("MAX_CONCURRENT_INSIGHTS", "many"),

@@ -20,7 +20,7 @@ from django.db import connection
 
 from relivchats.servers import NO_TEXT_IN_LOG, free_port
 from relivchats.supervisor import Child, tail
-from tests.processes import PATIENCE_SECONDS, REPOSITORY, database_url, eventually
+from tests.processes import PATIENCE_SECONDS, REPOSITORY, database_url, eventually, owner_database_url
 
 COMPOSE: dict[str, Any] = yaml.safe_load((REPOSITORY / "docker-compose.yml").read_text())
 SERVICES: dict[str, Any] = COMPOSE["services"]
@@ -63,7 +63,15 @@ def test_the_data_of_a_service_is_in_a_named_volume(name: str) -> None:
 def test_the_file_contains_no_secret() -> None:
     text = (REPOSITORY / "docker-compose.yml").read_text()
     for line in re.findall(r"^.*PASSWORD.*$|^.*_AUTH:.*$|^.*_URL:.*$", text, re.MULTILINE):
-        assert line.startswith("#") or "${" in line or "POSTGRES_PASSWORD, REDIS_PASSWORD" in line
+        assert line.startswith("#") or "${" in line or line.endswith(': ""')
+
+
+def test_only_the_migration_knows_the_owner_of_the_tables() -> None:
+    for name in OURS:
+        environment = SERVICES[name]["environment"]
+        assert ("DATABASE_OWNER_URL" in environment) == (name == "migrate")
+        assert environment["DATABASE_URL"].startswith("postgresql://relivchats_app:")
+        assert environment["POSTGRES_PASSWORD"] == "", "the file .env would hand it to every service"
 
 
 def test_postgres_logs_as_little_in_a_container_as_embedded() -> None:
@@ -113,7 +121,10 @@ def outside(tmp_path: Path, port: str) -> Iterator[Any]:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 
     def start(service: str, words: list[str], log: str) -> Child:
-        extra = {key: value for key, value in SERVICES[service]["environment"].items() if not key.endswith("_URL")}
+        given = SERVICES[service]["environment"]
+        extra = {key: value for key, value in given.items() if not key.endswith("_URL")}
+        if "DATABASE_OWNER_URL" in given:
+            extra["DATABASE_OWNER_URL"] = owner_database_url(_database())
         child = Child(
             name=log,
             command=[re.sub(r"\b8000\b", port, word).replace("/data", str(tmp_path)) for word in words],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
 import signal
 import socket
 import subprocess
@@ -101,16 +102,42 @@ def test_the_servers_of_a_test_run_speak_utc_and_every_script() -> None:
 
 
 def test_a_wrong_password_opens_neither_server() -> None:
-    database = embedded.postgres()
-    with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
-        psycopg.connect(database.url.replace(database.password, "guess"))
+    for url in (embedded.database_url(), embedded.owner_url()):
+        with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+            psycopg.connect(re.sub(":[^:@]+@", ":guess@", url))
     with pytest.raises(redis.AuthenticationError):
         redis.Redis(host=HOST, port=embedded.valkey().port).ping()
 
 
-def test_the_application_is_no_superuser() -> None:
-    with psycopg.connect(os.environ["DATABASE_URL"]) as connection:
-        assert connection.execute("SELECT rolsuper FROM pg_roles WHERE rolname = current_user").fetchone() == (False,)
+def test_neither_role_is_a_superuser_and_the_application_owns_no_database() -> None:
+    rows = []
+    for url in (embedded.database_url(), embedded.owner_url()):
+        with psycopg.connect(url) as connection:
+            row = connection.execute(
+                "SELECT rolsuper, rolcreaterole, rolcreatedb, pg_has_role(datdba, 'MEMBER') FROM pg_roles, pg_database"
+                " WHERE rolname = session_user AND datname = current_database()"
+            ).fetchone()
+            rows.append(row)
+    assert rows == [(False, False, False, False), (False, False, True, True)]
+
+
+def test_a_cluster_of_an_earlier_version_gets_the_role_of_the_application(directory: Path) -> None:
+    with embedded.running():
+        cluster = embedded.postgres()
+    cluster._run_single(cluster.home, "DROP ROLE relivchats_app\n")
+    (cluster.home / "application_role").unlink()
+    with embedded.running():
+        assert answers(embedded.database_url())
+
+
+def test_a_lost_password_of_the_application_is_replaced(directory: Path) -> None:
+    with embedded.running():
+        lost = embedded.database_url()
+    (directory / "keys" / "postgres-application.password").unlink()
+    with embedded.running():
+        assert embedded.database_url() != lost
+        assert answers(embedded.database_url())
+        assert answers(embedded.owner_url())
 
 
 def test_naming_the_servers_starts_nothing_and_gives_the_same_names_again(directory: Path) -> None:
@@ -124,7 +151,7 @@ def test_the_last_user_out_stops_the_servers_and_finds_their_data_again(director
     users.extend([User(directory), User(directory)])
     first, second = (user.addresses() for user in users)
     assert first == second
-    with psycopg.connect(first[0]) as connection:
+    with psycopg.connect(embedded.owner_url()) as connection:
         connection.execute("CREATE TABLE kept (word text)")
     redis.Redis.from_url(first[1]).set("kept", "yes")
     users[0].leave()
@@ -133,7 +160,7 @@ def test_the_last_user_out_stops_the_servers_and_finds_their_data_again(director
     assert not any(answers(url) for url in first)
     with embedded.running():
         assert redis.Redis.from_url(embedded.redis_url()).get("kept") == b"yes"
-        with psycopg.connect(embedded.database_url()) as connection:
+        with psycopg.connect(embedded.owner_url()) as connection:
             assert connection.execute("SELECT count(*) FROM kept").fetchone() == (0,)
 
 

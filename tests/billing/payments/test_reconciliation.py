@@ -162,6 +162,7 @@ def test_a_hanging_provider_does_not_starve_refunds(stripe_shop: Shop, monkeypat
     assert (refund.status, PaymentOrder.objects.exclude(asked_at=None).count()) == ("completed", 1)
 
 
+@pytest.mark.owner
 def test_due_orders_are_found_by_index_among_all_paid_orders(stripe_shop: Shop) -> None:
     order = stripe_shop.place_order()
     columns = {"wallet", "package", "provider", "coins", "amount", "currency", "created_at"}
