@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -16,16 +17,18 @@ from django.db.models.functions import Now
 from billing.audit import audit
 from billing.models import CoinReservation, CreditTransaction
 from chats.models import Chat
-from insights import dispatch, engines, generation, recovery, unlocking
+from insights import asking, dispatch, engines, generation, recovery, unlocking
 from insights.models import ChatReading, GenerationJob, Insight, ReadWindow
+from insights.question_models import ChatQuestion
 from insights.reading import stage
 from relivchats.accounts.models import User
-from tests.fakes.crashing import CRASHED
+from tests.fakes.crashing import CRASHED, answer_at_once, ask_and_answer
 from tests.fakes.reader import FakeReader
 from tests.processes import REPOSITORY, database_url
 
 TYPES = ["communication_basics"]
 COINS = 50
+ASK_PRICE = 5
 
 #: In the order of an unlock.
 POINTS = (
@@ -60,15 +63,33 @@ READING_POINTS = (
 )
 
 
-def crash(users: dict[str, tuple[User, Chat]], *, reads: bool = False) -> list[int]:
-    """Kill a process at each point, in the middle of an unlock of this user. Return the exit statuses."""
+#: In the order of a question.
+QUESTION_POINTS = (
+    "billing.ledger.reserve:after",
+    "insights.questions.ask:after",
+    "insights.answering._load_question:before",
+    "insights.asking.answer_question:after",
+    "insights.answering._settle:before",
+    "billing.ledger.capture:after",
+    "insights.answering.close:after",
+    "insights.answering._settle:after",
+)
+
+
+def crash(users: dict[str, tuple[User, Chat]], **options: bool) -> list[int]:
+    """Kill a process at each point, in the middle of an unlock or a question of this user. Return the exit statuses."""
     lines = [
-        json.dumps({"point": point, "user": str(user.pk), "chat": str(chat.pk), "types": TYPES, "reads": reads})
+        json.dumps({"point": point, "user": str(user.pk), "chat": str(chat.pk), "types": TYPES, **options})
         for point, (user, chat) in users.items()
     ]
     database = database_url(connection.settings_dict["NAME"])
     # The killed processes keep their leases, and the next ones must still get one.
-    environment = {**os.environ, "DATABASE_URL": database, "MAX_CONCURRENT_INSIGHTS": "100"}
+    environment = {
+        **os.environ,
+        "DATABASE_URL": database,
+        "MAX_CONCURRENT_INSIGHTS": "100",
+        "ASK_PRICE_COINS": str(ASK_PRICE),
+    }
     ran = subprocess.run(
         [sys.executable, "-m", "tests.fakes.crashing"],
         input="\n".join(lines),
@@ -145,3 +166,30 @@ def test_after_a_crash_at_any_step_of_a_reading_no_message_is_read_again(
         assert set(read_before) <= set(reading.windows.filter(status="read").values_list("pk", flat=True)), point
         assert not reading.windows.exclude(status="read").exists(), point
         assert dispatch.ready().filter(chat=chat).exists(), point
+
+
+@pytest.mark.django_db(transaction=True)
+def test_after_a_crash_at_any_step_a_question_that_is_sent_again_is_charged_once(
+    make_person: Callable[..., User], make_chat: Callable[..., Chat], monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    users = {}
+    for point in QUESTION_POINTS:
+        person = make_person(coins=COINS)
+        users[point] = (person, make_chat(person, messages=60))
+    assert crash(users, asks=True) == [CRASHED] * len(QUESTION_POINTS), "every process reached its point"
+    assert audit() == [], "no crash leaves coins unaccounted for"
+    ChatQuestion.objects.filter(status="answering").update(lease_expires_at=Now() - timedelta(seconds=1))
+    recovery.recover()
+    monkeypatch.setattr(asking, "answer_question", answer_at_once)
+    settings.ASK_PRICE_COINS = ASK_PRICE
+    for point, (person, chat) in users.items():
+        # A client without an answer sends the question again, under its key.
+        ask_and_answer(user=str(person.pk), chat=str(chat.pk))
+        statuses = sorted(chat.questions.values_list("status", "error_code"))
+        is_lost = point in QUESTION_POINTS[2:7]
+        assert statuses == [("answered", ""), *([("failed", "worker_lost")] if is_lost else [])], point
+        taken = CreditTransaction.objects.filter(wallet=person.wallet, type="insight_unlock")
+        assert list(taken.values_list("amount", flat=True)) == [-ASK_PRICE], point
+        person.wallet.refresh_from_db()
+        assert (person.wallet.balance, person.wallet.reserved) == (COINS - ASK_PRICE, 0), point
+    assert audit() == []
