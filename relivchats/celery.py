@@ -7,8 +7,11 @@ from typing import Any
 
 from celery import Celery, signals
 from django.dispatch import receiver
+from kombu.transport import TRANSPORT_ALIASES
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "relivchats.settings")
+
+TRANSPORT_ALIASES.update(dict.fromkeys(("redis", "rediss"), "relivchats.broker:Transport"))
 
 app = Celery("relivchats")
 app.config_from_object("django.conf:settings", namespace="CELERY")

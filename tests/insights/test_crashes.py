@@ -12,7 +12,7 @@ import pytest
 from billing.audit import audit
 from billing.models import CreditTransaction
 from chats.models import Chat
-from insights import unlocking
+from insights import dispatch, unlocking
 from insights.models import GenerationJob, Insight, InsightAttempt
 from insights.tasks import generate_insight
 from relivchats.accounts.models import User
@@ -144,6 +144,27 @@ def test_a_broker_killed_in_the_middle_of_a_job_loses_nothing(
     gate.unlink()
     eventually(lambda: finished(job))
     assert_delivered_and_charged_once(job)
+
+
+def test_a_worker_that_holds_messages_survives_a_killed_broker(
+    worker: StartCelery,
+    broker: BrokerHandle,
+    quick: None,
+    gate: Path,
+    person: User,
+    make_chat: Callable[..., Chat],
+) -> None:
+    chat, other = make_chat(person), make_chat(person)
+    gated = worker(app="tests.fakes.gated_worker", GATE=str(gate), **QUICK)
+    first = unlocking.unlock(user=person, chat=chat, type_ids=["communication_basics"]).job
+    eventually(lambda: gated.pid in waiting_at(gate))
+    broker.kill()
+    gate.unlink()
+    eventually(lambda: finished(first))
+    second = unlocking.unlock(user=person, chat=other, type_ids=["communication_basics"]).job
+    eventually(lambda: dispatch.dispatch() or finished(second))
+    assert gated.alive
+    assert "Unrecoverable error" not in gated.log.read_text()
 
 
 def test_postgres_killed_in_the_middle_of_a_job_loses_nothing(
