@@ -54,12 +54,12 @@ class Customer:
         """Return the balance that the API shows."""
         return self._client.get("read", "/api/credits/balance")
 
-    def upload(self) -> None:
-        """Upload a new chat."""
+    def upload(self, *, messages: int = 0, people: int = 0) -> None:
+        """Upload a new chat, of so many messages and people or as many as the seed says."""
         if len(self._own_chats()) >= _MAX_CHATS:
             return
-        people = self._chance.choice((2, 2, 2, 3))
-        chat = OwnedChat("", f"{self._seed}/{self._chance.random()}", people, self._chance.randint(60, 500))
+        people = people or self._chance.choice((2, 2, 2, 3))
+        chat = OwnedChat("", f"{self._seed}/{self._chance.random()}", people, messages or self._chance.randint(60, 500))
         reported = self._send_export("upload", chat)
         chat.id = reported["id"]
         self.person.chats.append(chat)

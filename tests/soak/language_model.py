@@ -42,6 +42,8 @@ class SoakModel(FakeGemini):
     def __init__(self, *, seed: int) -> None:
         super().__init__(self._answer)
         self.fault = ""
+        #: How long it takes to write an insight.
+        self.writing_seconds = 0.0
         self.answered = 0
         self.failed = 0
         self._chance = random.Random(f"{seed}/model")
@@ -62,6 +64,8 @@ class SoakModel(FakeGemini):
             return FAULTS[self.fault]() if fails else None
 
     def _answer(self, asked: Asked) -> Any:
+        if "sections" in asked.schema["properties"]:
+            self.closing.wait(self.writing_seconds)
         return self._fail() or answer(asked)
 
 
