@@ -17,6 +17,7 @@ from typing import Any
 
 from chats.romanization import WORD, make_key
 from chats.statistics.languages import STOP_WORDS_BY_LANGUAGE
+from insights import stated_figures
 from insights.translation import DIRECTORY
 
 _LISTS: Mapping[str, Any] = tomllib.loads(Path(__file__).with_name("evidence_words.toml").read_text(encoding="utf-8"))
@@ -120,7 +121,9 @@ def _load_german_nouns() -> frozenset[str]:
 @cache
 def _load_words(language: str) -> frozenset[str]:
     listed = _LISTS[language]["words"].split()
-    words = [*listed, *STOP_WORDS_BY_LANGUAGE[_STOP_WORDS[language]], *_list_translated(language)]
+    # Figures and dates are checked as such.
+    figures = stated_figures.list_words(_STOP_WORDS[language])
+    words = [*listed, *figures, *STOP_WORDS_BY_LANGUAGE[_STOP_WORDS[language]], *_list_translated(language)]
     return frozenset(map(fold, words))
 
 
@@ -146,7 +149,9 @@ def _list_translated(language: str) -> Iterator[str]:
     for path in sorted((DIRECTORY / language).glob("*.po")):
         for message in read_po(io.BytesIO(path.read_bytes())):
             forms = [message.string or ""] if isinstance(message.string, str | None) else message.string
-            for form in forms if message.id else ():
+            # An example of advice can have a name: "The contract is with you now, Neha."
+            is_example = any(comment.endswith(": advice: example") for comment in message.auto_comments)
+            for form in forms if message.id and not is_example else ():
                 for match in WORD.finditer(form):
                     before = form[: match.start()].rstrip(" „“¿¡")[-1:]
                     if not match[0][0].isupper() or language == "de" or not before or before in ".!?…:":

@@ -464,6 +464,12 @@ def find_german_date(word: str) -> tuple[Kind, float] | None:
     return next(starts, None)
 
 
+def list_words(name: str) -> frozenset[str]:
+    """Return the words of figures and dates of one list, such as `hindi`, in lower case."""
+    texts = " ".join(text for text in _FILE[name].values())
+    return frozenset(_fold(word) for word in re.split(r"[\s/]+|=[\d.]+", texts) if word)
+
+
 @cache
 def calendar_words() -> frozenset[str]:
     """Return the names of months and weekdays in lower case, with their short forms."""

@@ -112,10 +112,10 @@ class Language:
 
     def format_months(self, first: date, last: date) -> str:
         """Return two months as a span, such as `March to May 2024`."""
-        from babel.dates import format_skeleton
+        from babel.dates import format_date
 
-        skeleton = "MMMM" if first.year == last.year else "yMMMM"
-        begin = format_skeleton(skeleton, first, locale=self._locale)
+        same_year = first.year == last.year
+        begin = format_date(first, "LLLL", locale=self._locale) if same_year else self.format_month(first)
         return self.say("{first} to {last}", first=begin, last=self.format_month(last))
 
     def lower_first(self, text: str) -> str:

@@ -34,6 +34,7 @@ _KEYWORDS: Mapping[str, Any] = {"say": None, "say_plural": (1, 2), "mark": None}
 _PLURALS = {"hi": "n > 1", "es": "n != 1", "pt": "n > 1", "de": "n != 1"}
 #: A sign at the end of a sentence, as English writes it.
 _ENDS = {"।": "."}
+_QUOTATION_MARKS = frozenset('“”„«»"')
 #: The problem of a message without a translation.
 NO_TRANSLATION = "has no translation"
 
@@ -190,6 +191,10 @@ def _check_message(message: Message) -> Iterator[str]:
             yield f"has other placeholders in {form!r}"
         if (form[:1].isspace(), form[-1:].isspace()) != (source[:1].isspace(), source[-1:].isspace()):
             yield f"begins or ends with another space in {form!r}"
+        # In a finding, only what somebody wrote is quoted: other quotations are removed. Advice is no finding.
+        is_advice = all(": advice: " in comment for comment in message.auto_comments or [""])
+        if not is_advice and not _QUOTATION_MARKS.isdisjoint(form) and _QUOTATION_MARKS.isdisjoint(source):
+            yield f"has quotation marks in {form!r}"
         end, source_end = form.rstrip()[-1], source.rstrip()[-1]
         if _ENDS.get(end, end) != source_end and (source_end in ".?!:" or end in ".।"):
             yield f"ends with another sign in {form!r}"

@@ -104,13 +104,13 @@ def _participants(statistics: Document, layout: Layout) -> list[str]:
 def format_insight(insight: Document, *, layout: Layout, full: bool = False) -> list[str]:
     """Return one completed insight. The short report quotes a message once, unless a section has no other."""
     document = insight["document"]
-    wording = get_language(document["language"])
+    wording = get_language(document.get("language", "en"))
     overall = document["overall"]
     score = overall["score"]
     verdict = f"  {layout.accent(format_rating(overall))}"
     if score is not None:
         dots = f"{layout.accent('●' * score)}{layout.dim('○' * (10 - score))}"
-        verdict += f"  {dots}  {wording.say('{score} of 10', score=score)}"
+        verdict += f"  {dots}  " + wording.say("{score} of 10", score=score)
     lines = ["", layout.heading(f"{plain(insight['icon'])} {plain(insight['title'])}".strip()), "", verdict]
     lines += layout.wrap(plain(overall["summary"]), first="  ")
     # Sections often rest on the same messages; in the short report each section shows one that is new.
@@ -132,8 +132,11 @@ def format_insight(insight: Document, *, layout: Layout, full: bool = False) -> 
     elif read:
         sentences = [wording.say("Read {count} of {total} messages.", count=n_read, total=total)]
     else:
-        counted = "Counted over {count} messages, not read."
-        sentences = [wording.say_plural("Counted over {count} messages, not read.", counted, total)]
+        sentences = [
+            wording.say_plural(
+                "Counted over {count} messages, not read.", "Counted over {count} messages, not read.", total
+            )
+        ]
     sentences.append(wording.say("Written by the {engine} engine.", engine=plain(provenance["engine"])))
     if checked := provenance.get("verification"):
         removed, claims = checked["refuted"] + checked["unsupported"], checked["asked"] + checked["unsupported"]
@@ -236,7 +239,8 @@ def format_facts(
     by_label: dict[str, list[Document]] = {}
     for fact in facts:
         if fact["label"] in labels:
-            source = f" ({wording.say('read')})" if fact.get("source") == "read" else ""
+            read = wording.say("read")
+            source = f" ({read})" if fact.get("source") == "read" else ""
             by_label.setdefault(f"{plain(fact['label'])}{source}", []).append(fact)
     lines = []
     for label, rows in by_label.items():

@@ -180,7 +180,8 @@ def test_common_names_are_no_words_of_any_language(language: str) -> None:
     Hans Klaus Wolfgang Helmut Dieter Stefan Markus Sebastian Tobias Lukas Jonas Leon Sabine Petra Katharina Sophie
     Gretchen Liesel Annemarie Lieselotte Elfriede Priya Neha Pooja Amit Rohan Arjun Meera Zoya Fatima Mohammed Yusuf
     Fernanda Carlos José Pedro Lucía Sofía Mateo Diego Camila João Tiago Rafael Beatriz Thiago Renata Vanessa Kevin
-    Emily John Mary Rose Grace Mark Frank Schmidt Müller Weber Vogel Berger García Silva Santos Costa Sharma Gupta
+    Nele Nadia Nádia Emily John Mary Rose Grace Mark Frank Schmidt Müller Weber Vogel Berger García Silva Santos Costa
+    Sharma Gupta
     """
     devanagari = """
     प्रिया नेहा अंजलि सुनीता रितु स्वाति दीपा मीना गीता सीता राधा मीरा अनीता सोनिया काजल दीपिका राहुल रोहन अमित अजय संजय
