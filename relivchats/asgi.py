@@ -2,7 +2,8 @@
 
 The event loop receives requests and sends responses; Django's views run in threads, as under WSGI. What waits for a
 slow client or for a worker waits on the event loop and occupies no thread: bodies (request_bodies.py), and requests
-that follow a row (following.py), which get one response when it is finished, or server-sent events until then.
+that follow a row (following.py), which get one response when it is finished, or server-sent events until then. Large
+requests have threads of their own (heavy_requests.py).
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ import os
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import aclosing, suppress
+from contextlib import ExitStack, aclosing, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from io import BytesIO
 from typing import Any
 from urllib.parse import unquote_to_bytes
@@ -34,8 +36,9 @@ from django.db import Error, connections  # noqa: E402
 
 from relivchats import following  # noqa: E402
 from relivchats.errors import DomainError  # noqa: E402
+from relivchats.heavy_requests import Client, HeavyRequests, is_heavy  # noqa: E402
 from relivchats.problems import refusal_response  # noqa: E402
-from relivchats.request_bodies import BodyReader, ClientGone, Receive, Scope  # noqa: E402
+from relivchats.request_bodies import LARGE_BYTES, BodyReader, ClientGone, Receive, Scope  # noqa: E402
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +57,7 @@ Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 _requests = ThreadPoolExecutor(THREADS, thread_name_prefix="request")
 #: Health answers while all other threads work.
 _health = ThreadPoolExecutor(2, thread_name_prefix="health")
+_heavy = HeavyRequests(threads=settings.PARSING_PROCESSES)
 _polls = ThreadPoolExecutor(1, thread_name_prefix="poll")
 _bodies = BodyReader(limit_bytes=settings.UPLOAD_LIMIT_BYTES + _OVERHEAD_BYTES)
 
@@ -82,8 +86,22 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
     """Answer one HTTP request."""
     if scope["type"] != "http":
         return
+    environment = make_environ(scope)
     try:
-        body = await _bodies.read(scope, receive)
+        with ExitStack() as admitted:
+            client = Client.of(environment)
+            is_large = _bodies.declared_bytes(scope) > LARGE_BYTES
+            if is_large:
+                admitted.enter_context(_heavy.admit(client))
+            async with _bodies.reading(scope, receive) as body:
+                environment["wsgi.input"] = body
+                environment[following.CAN_FOLLOW] = True
+                if is_heavy(body):
+                    if not is_large:
+                        admitted.enter_context(_heavy.admit(client))
+                    response = await _heavy.run(client, partial(_respond, environment, _sender(send)))
+                else:
+                    response = await _run(environment, send)
     except ClientGone:
         return
     except DomainError as error:
@@ -91,9 +109,8 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
         headers = [*refusal.items(), ("Connection", "close")]
         await _send(send, Response(refusal.status_code, headers, refusal.content))
         return
-    environment = make_environ(scope, body)
-    environment[following.CAN_FOLLOW] = True
-    response = await _run(environment, send)
+    # Its memory is not counted any more.
+    environment["wsgi.input"] = BytesIO()
     if response.is_sent:
         return
     if followed := response.take_header(following.HEADER):
@@ -102,8 +119,8 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
         await _send(send, response)
 
 
-def make_environ(scope: Scope, body: BytesIO) -> dict[str, Any]:
-    """Return the WSGI environment (PEP 3333) of a request."""
+def make_environ(scope: Scope) -> dict[str, Any]:
+    """Return the WSGI environment (PEP 3333) of a request with an empty body."""
     raw_path = scope.get("raw_path") or scope["path"].encode()
     server = scope.get("server") or ("localhost", 80)
     environment: dict[str, Any] = {
@@ -117,7 +134,7 @@ def make_environ(scope: Scope, body: BytesIO) -> dict[str, Any]:
         "REMOTE_ADDR": str((scope.get("client") or ("", 0))[0]),
         "wsgi.version": (1, 0),
         "wsgi.url_scheme": scope.get("scheme", "http"),
-        "wsgi.input": body,
+        "wsgi.input": BytesIO(),
         "wsgi.errors": sys.stderr,
         "wsgi.multithread": True,
         "wsgi.multiprocess": True,
@@ -135,41 +152,48 @@ def make_environ(scope: Scope, body: BytesIO) -> dict[str, Any]:
 
 
 async def _run(environment: dict[str, Any], send: Send) -> Response:
-    """Run the view in a thread. A large response is sent meanwhile, and waits for its client."""
+    """Run the view in a thread."""
+    pool = _health if environment["PATH_INFO"].startswith("/health") else _requests
+    return await asyncio.get_running_loop().run_in_executor(pool, _respond, environment, _sender(send))
+
+
+def _sender(send: Send) -> Callable[[Mapping[str, Any]], None]:
+    """Return a function that sends a message from a thread and waits until it is sent."""
     loop = asyncio.get_running_loop()
 
     def send_now(message: Mapping[str, Any]) -> None:
         asyncio.run_coroutine_threadsafe(send(message), loop).result(SEND_TIMEOUT_SECONDS)  # type: ignore[arg-type]
 
-    def run() -> Response:
-        response = Response()
+    return send_now
 
-        def start_response(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> None:
-            response.status, response.headers = int(status.split(" ", 1)[0]), list(headers)
 
-        result = _wsgi(environment, start_response)  # type: ignore[arg-type]
-        try:
-            parts: list[bytes] = []
-            size = 0
-            for part in result:
-                parts.append(part)
-                size += len(part)
-                if size > MAX_BUFFERED_RESPONSE_BYTES or (response.is_sent and size):
-                    if not response.is_sent:
-                        send_now(_start(response))
-                        response.is_sent = True
-                    send_now({"type": "http.response.body", "body": b"".join(parts), "more_body": True})
-                    parts, size = [], 0
-            if response.is_sent:
-                send_now({"type": "http.response.body", "body": b""})
-            response.body = b"".join(parts)
-        finally:
-            if hasattr(result, "close"):
-                result.close()
-        return response
+def _respond(environment: dict[str, Any], send_now: Callable[[Mapping[str, Any]], None]) -> Response:
+    """Run the view in this thread. A large response is sent meanwhile, and waits for its client."""
+    response = Response()
 
-    pool = _health if environment["PATH_INFO"].startswith("/health") else _requests
-    return await loop.run_in_executor(pool, run)
+    def start_response(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> None:
+        response.status, response.headers = int(status.split(" ", 1)[0]), list(headers)
+
+    result = _wsgi(environment, start_response)  # type: ignore[arg-type]
+    try:
+        parts: list[bytes] = []
+        size = 0
+        for part in result:
+            parts.append(part)
+            size += len(part)
+            if size > MAX_BUFFERED_RESPONSE_BYTES or (response.is_sent and size):
+                if not response.is_sent:
+                    send_now(_start(response))
+                    response.is_sent = True
+                send_now({"type": "http.response.body", "body": b"".join(parts), "more_body": True})
+                parts, size = [], 0
+        if response.is_sent:
+            send_now({"type": "http.response.body", "body": b""})
+        response.body = b"".join(parts)
+    finally:
+        if hasattr(result, "close"):
+            result.close()
+    return response
 
 
 def _start(response: Response) -> dict[str, Any]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponseBase
@@ -34,21 +35,29 @@ class TrustedProxyMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         """Return the response."""
         environment = request.META
-        address = _parse(environment.get("REMOTE_ADDR", ""))
-        if not _is_trusted(address):
+        if _is_trusted(_parse(environment.get("REMOTE_ADDR", ""))):
+            environment["REMOTE_ADDR"] = find_client(environment)
+        else:
             for name in _HEADERS:
                 environment.pop(name, None)
-            return self.get_response(request)
-        # Each proxy appends the address that it sees. What is left of the first unknown address can be invented.
-        for text in reversed(environment.get("HTTP_X_FORWARDED_FOR", "").split(",")):
-            before = _parse(text)
-            if before is None:
-                break
-            address = before
-            if not _is_trusted(address):
-                break
-        environment["REMOTE_ADDR"] = str(address)
         return self.get_response(request)
+
+
+def find_client(environment: Mapping[str, Any]) -> str:
+    """Return the address of the client of a WSGI environment: REMOTE_ADDR, or what a trusted proxy says."""
+    text: str = environment.get("REMOTE_ADDR", "")
+    address = _parse(text)
+    if not _is_trusted(address):
+        return text
+    # Each proxy appends the address that it sees. What is left of the first unknown address can be invented.
+    for entry in reversed(environment.get("HTTP_X_FORWARDED_FOR", "").split(",")):
+        before = _parse(entry)
+        if before is None:
+            break
+        address = before
+        if not _is_trusted(address):
+            break
+    return str(address)
 
 
 def _parse(text: str) -> Address | None:

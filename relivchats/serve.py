@@ -8,25 +8,37 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
+
+from relivchats.launch import become
 
 QUEUES = "insights,indexing,upkeep"
 #: Threads of a worker besides one for each insight and one for each chat reading that may run at the same time.
 OTHER_THREADS = 12
 DEFAULT_INSIGHT_THREADS = 8
+#: Sets the limits of a process, then becomes the module that follows.
+LAUNCHER = "relivchats.launch"
+#: Connections of one web process; granian's default of 1,024 was reached by so many that sent nothing. An idle one is
+#: closed after IDLE_SECONDS, also between two requests.
+CONNECTIONS = 16_384
+IDLE_SECONDS = 20
 
 
 def web(*, host: str, port: int, workers: int = 1, kill_timeout_seconds: int = 10) -> list[str]:
     """Return the arguments of `python -m` for the web server. A stop waits `kill_timeout_seconds` for open requests."""
     options = {
         "--interface": "asginl",
+        # Until a connection showed its version of HTTP, it would have no timeout. HTTP/2 ends at the proxy.
+        "--http": 1,
         "--host": host,
         "--port": port,
         "--workers": workers,
         "--workers-kill-timeout": kill_timeout_seconds,
+        "--backlog": CONNECTIONS,
+        "--backpressure": CONNECTIONS,
+        "--http1-header-read-timeout": IDLE_SECONDS * 1000,
     }
     words = [str(word) for option in options.items() for word in option]
-    return ["granian", *words, "--no-ws", "relivchats.asgi:application"]
+    return [LAUNCHER, "granian", *words, "--no-ws", "relivchats.asgi:application"]
 
 
 def worker() -> list[str]:
@@ -37,13 +49,25 @@ def worker() -> list[str]:
     value = os.environ.get("MAX_CONCURRENT_INSIGHTS", "")
     limit = int(value) if value.strip().isdecimal() else DEFAULT_INSIGHT_THREADS
     threads = 2 * limit + OTHER_THREADS
-    return ["celery", "-A", "relivchats", "worker", "--pool", "threads", "--concurrency", str(threads), "-Q", QUEUES]
+    return [
+        LAUNCHER,
+        "celery",
+        "-A",
+        "relivchats",
+        "worker",
+        "--pool",
+        "threads",
+        "--concurrency",
+        str(threads),
+        "-Q",
+        QUEUES,
+    ]
 
 
 def beat(*, schedule: str) -> list[str]:
     """Return the arguments of `python -m` for beat. `schedule` is the path of its state file."""
     # Without a pid file, beat starts again after a kill -9.
-    return ["celery", "-A", "relivchats", "beat", "--schedule", schedule, "--pidfile="]
+    return [LAUNCHER, "celery", "-A", "relivchats", "beat", "--schedule", schedule, "--pidfile="]
 
 
 def main() -> None:
@@ -67,7 +91,7 @@ def main() -> None:
         words = beat(schedule=options.schedule)
     # Only migrations need the owner of the tables.
     os.environ.pop("DATABASE_OWNER_URL", None)
-    os.execv(sys.executable, [sys.executable, "-m", *words])  # noqa: S606 - no shell, and no input of anybody else
+    become(words[1:])
 
 
 if __name__ == "__main__":

@@ -189,9 +189,13 @@ def _memory() -> Storage:
 
 def client_address(request: HttpRequest | Request) -> str:
     """Return the caller's IP address; of IPv6 the /64 network, because one caller has all of it."""
-    text: str = request.META.get("REMOTE_ADDR", "")
+    return network_of(request.META.get("REMOTE_ADDR", ""))
+
+
+def network_of(address: str) -> str:
+    """Return an IPv4 address unchanged, and the /64 network of an IPv6 address."""
     try:
-        address = ipaddress.ip_address(text)
+        parsed = ipaddress.ip_address(address)
     except ValueError:
-        return text
-    return str(ipaddress.ip_network((address, 64), strict=False)) if address.version == 6 else text
+        return address
+    return str(ipaddress.ip_network((parsed, 64), strict=False)) if parsed.version == 6 else address

@@ -33,7 +33,12 @@ def part(body: bytes, *, more: bool = True) -> dict[str, Any]:
 
 
 def read(reader: BodyReader, length: int | None, *messages: Mapping[str, Any]) -> bytes:
-    return asyncio.run(reader.read(scope(length), receiving(*messages))).read()
+    return asyncio.run(read_later(reader, length, receiving(*messages)))
+
+
+async def read_later(reader: BodyReader, length: int | None, receive: Receive) -> bytes:
+    async with reader.reading(scope(length), receive) as body:
+        return body.read()
 
 
 def test_the_parts_of_a_body_are_joined() -> None:
@@ -63,7 +68,7 @@ def test_a_body_that_keeps_the_rate_has_more_time_than_the_grace() -> None:
                 await asyncio.sleep(0.05)
             return parts.pop(0)
 
-        return (await reader.read(scope(6), receive)).read()
+        return await read_later(reader, 6, receive)
 
     assert asyncio.run(run()) == b"abcdef"
 
@@ -73,17 +78,31 @@ def test_a_client_that_leaves_is_not_answered() -> None:
         read(BodyReader(limit_bytes=10), 6, part(b"abc"), {"type": "http.disconnect"})
 
 
-def test_bodies_beyond_the_memory_for_all_are_refused_until_another_ended() -> None:
+def test_bodies_beyond_the_memory_for_all_are_refused_until_another_response_is_made() -> None:
     reader = BodyReader(limit_bytes=10, max_buffered_bytes=10)
 
     async def run() -> None:
-        first = asyncio.ensure_future(reader.read(scope(6), receiving(part(b"abc"))))
+        async with reader.reading(scope(6), receiving(part(b"abcdef", more=False))) as body:
+            assert body.read() == b"abcdef"
+            with pytest.raises(ServiceBusy) as caught:
+                await read_later(reader, 6, receiving(part(b"abcdef", more=False)))
+            assert caught.value.extra["retry_after_seconds"] > 0
+        unfinished = asyncio.ensure_future(read_later(reader, 6, receiving(part(b"abc"))))
         await asyncio.sleep(0)
-        with pytest.raises(ServiceBusy) as caught:
-            await reader.read(scope(6), receiving(part(b"abcdef", more=False)))
-        assert caught.value.extra["retry_after_seconds"] > 0
-        first.cancel()
-        await asyncio.gather(first, return_exceptions=True)
-        assert (await reader.read(scope(6), receiving(part(b"abcdef", more=False)))).read() == b"abcdef"
+        unfinished.cancel()
+        await asyncio.gather(unfinished, return_exceptions=True)
+        assert await read_later(reader, 6, receiving(part(b"abcdef", more=False))) == b"abcdef"
+
+    asyncio.run(run())
+
+
+def test_large_bodies_leave_memory_to_small_ones() -> None:
+    reader = BodyReader(limit_bytes=10, max_buffered_bytes=20, max_large_bytes=10, large_bytes=4)
+
+    async def run() -> None:
+        async with reader.reading(scope(6), receiving(part(b"abcdef", more=False))):
+            with pytest.raises(ServiceBusy):
+                await read_later(reader, 6, receiving(part(b"abcdef", more=False)))
+            assert await read_later(reader, 4, receiving(part(b"abcd", more=False))) == b"abcd"
 
     asyncio.run(run())
