@@ -15,8 +15,10 @@ from billing.audit import Horizon, audit
 from billing.models import CreditTransaction, PaymentOrder, PaymentRefund, WebhookEvent
 from billing.payments import money, providers, reconciliation, refund_application, refunds, webhooks
 from billing.payments.providers.base import ProviderRefused, ProviderUnavailable
+from chats.importing import import_chat
 from relivchats import clock
 from relivchats.accounts.models import User
+from tests import exports
 from tests.billing.payments.conftest import Shop, changed
 
 pytestmark = pytest.mark.django_db
@@ -172,6 +174,18 @@ def test_held_coins_stay_held_and_pay_the_debt_when_they_are_released(shop: Shop
     ledger.release(reservation=held, reason="the chat was deleted")
     balance = balance_of(shop)
     assert (balance["balance"], balance["spendable"], balance["owed"]) == (50, 50, 0)
+
+
+def test_refunding_while_coins_are_held_and_deleting_the_chat_frees_no_refunded_coin(stripe_shop: Shop) -> None:
+    chat = import_chat(owner=stripe_shop.user, upload=exports.text(300))
+    order = stripe_shop.place_paid_order()
+    request = {"chat_id": str(chat.pk), "category_id": "romantic"}
+    send = {"content_type": "application/json", "headers": stripe_shop.headers}
+    assert stripe_shop.client.post("/api/insights/unlock", request, **send).status_code == 202
+    assert (refund_order(order).taken_coins, balance_of(stripe_shop)["owed"]) == (50, 350)
+    assert stripe_shop.client.delete(f"/api/chats/{chat.pk}", headers=stripe_shop.headers).status_code == 204
+    balance = balance_of(stripe_shop)
+    assert (balance["balance"], balance["reserved"], balance["spendable"], balance["owed"]) == (50, 0, 50, 0)
 
 
 def test_a_refund_that_fails_after_its_debt_was_paid_returns_all_its_coins(shop: Shop) -> None:
