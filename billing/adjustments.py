@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import timedelta
+from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
@@ -11,6 +13,7 @@ from django.db.models.functions import Now
 
 from billing import ledger
 from billing.models import Adjustment, CreditTransaction, Wallet
+from relivchats.accounts.passwords import is_controlled_by
 from relivchats.errors import Conflict, DomainError
 
 #: An older proposal can only be refused: its reason probably no longer applies.
@@ -20,7 +23,7 @@ LIMIT_WINDOW = timedelta(hours=24)
 
 
 class NotBySamePerson(DomainError):
-    """The author of a proposal tried to approve it (403)."""
+    """The author of a proposal, or an account whose password they set, tried to approve it (403)."""
 
     code, status, title = "ERR_1004", 403, "A second person must approve this"
 
@@ -64,6 +67,10 @@ def approve(adjustment: Adjustment, *, actor: str, reason: str) -> CreditTransac
     adjustment = _lock_pending(adjustment)
     if adjustment.proposed_by == actor.strip():
         raise NotBySamePerson("You proposed this adjustment. Ask somebody else to approve it, or refuse it yourself.")
+    if _is_controlled(actor.strip(), by=adjustment.proposed_by):
+        raise NotBySamePerson(
+            "Your password was set by the person who proposed this adjustment. Ask somebody else to approve it."
+        )
     if vars(adjustment)["age"] > MAX_PROPOSAL_AGE:
         raise Conflict(
             f"This was proposed more than {MAX_PROPOSAL_AGE.days} days ago. Refuse it, and propose it again."
@@ -83,6 +90,16 @@ def approve(adjustment: Adjustment, *, actor: str, reason: str) -> CreditTransac
 def refuse(adjustment: Adjustment, *, actor: str, reason: str) -> None:
     """Close a proposal. Its author may do this too. Raise Conflict if it is already decided."""
     _decide(_lock_pending(adjustment), Adjustment.Status.REFUSED, actor=actor, reason=reason)
+
+
+def _is_controlled(actor: str, *, by: str) -> bool:
+    """Return whether the second actor may know the password of the first. A command is nobody's account."""
+    accounts = []
+    for name in (actor, by):
+        kind, _, pk = name.partition(" ")
+        with suppress(ValueError):
+            accounts += [UUID(pk)] if kind == "user" else []
+    return len(accounts) == 2 and is_controlled_by(*accounts)
 
 
 def _is_within_limit(wallet: Wallet, amount: int, *, actor: str) -> bool:

@@ -86,6 +86,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "relivchats.staff.lookups.NoNullBytesMiddleware",
     "relivchats.problems.RefusalMiddleware",
 ]
 ROOT_URLCONF = "relivchats.urls"

@@ -52,6 +52,8 @@ JOB_MODULES: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "insights/unlocking.py": (_UNLOCKS, ("tests/api/test_insights.py",)),
 }
 
+_PERMISSIONS = "tests/admin/test_permissions.py"
+
 #: Options of a run that needs neither servers nor Django.
 _PURE = ("--noconftest", "-o", "addopts=", "-p", "no:django")
 
@@ -70,7 +72,11 @@ GUARD_MODULES: Mapping[str, tuple[tuple[str, ...], ...]] = {
         ("tests/relivchats/test_throttling.py", "tests/api/test_rate_limits.py"),
         ("tests/accounts/test_login.py",),
     ),
-    "relivchats/accounts/passwords.py": (("tests/accounts/test_login.py",),),
+    "relivchats/accounts/passwords.py": (
+        ("tests/accounts/test_login.py",),
+        (_PERMISSIONS, "-k", "cannot_approve or each_others"),
+    ),
+    "relivchats/staff/lookups.py": ((_PERMISSIONS, "-k", "cannot_be_read or nul_byte or malformed"),),
     "relivchats/logs.py": (("tests/relivchats/test_logs.py",),),
     "relivchats/staff/bulk_actions.py": (("tests/relivchats/test_bulk_actions.py",),),
 }

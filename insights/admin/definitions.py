@@ -255,7 +255,7 @@ class InsightTypeVersionAdmin(StaffAdmin):
 
     def has_operate_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
         """Return whether the user may restore a version: this changes the insight type."""
-        return request.user.has_perm("insights.change_insighttype")
+        return request.user.has_perms(["insights.view_insighttypeversion", "insights.change_insighttype"])
 
     @label("state", colours={"current": "success"})
     def state(self, version: InsightTypeVersion) -> str:

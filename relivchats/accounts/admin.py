@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from http import HTTPStatus
 from typing import Any
+from uuid import UUID
 
 from django.contrib import admin
+from django.contrib.admin.utils import unquote
 from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
-from django.contrib.auth.models import Group
-from django.core.exceptions import ValidationError
+from django.contrib.auth.models import Group, Permission
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.db import transaction
 from django.db.models import Q, QuerySet
-from django.http import HttpRequest
+from django.forms import ModelForm
+from django.http import HttpRequest, HttpResponse
+from django.utils.decorators import method_decorator
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.views.decorators.debug import sensitive_post_parameters
 from unfold import forms
 from unfold.admin import ModelAdmin
+from unfold.widgets import UnfoldAdminEmailInputWidget
 
 from relivchats.accounts import tokens
 from relivchats.accounts.models import AccessToken, IdempotencyKey, User
 from relivchats.staff.actions import BulkAction
 from relivchats.staff.admin import BoundedPaginator, StaffAdmin, link
 from relivchats.staff.bulk_actions import ActionContext, BatchResult, run_batch
+from relivchats.staff.lookups import DeclaredLookups
 
 
 class _LowerCaseEmail:
@@ -34,27 +44,39 @@ class _LowerCaseEmail:
 
 
 class UserCreationForm(_LowerCaseEmail, forms.UserCreationForm):  # type: ignore[misc]
-    """The form to add a user. A password is optional: customers sign in with tokens."""
+    """The form with which a superuser adds a user. A password is optional: customers sign in with tokens."""
 
     class Meta:
         model = User
         fields = ("email",)
 
 
-class UserChangeForm(_LowerCaseEmail, forms.UserChangeForm):  # type: ignore[misc]
-    """The form to change a user."""
+class CustomerForm(_LowerCaseEmail, ModelForm):  # type: ignore[type-arg]
+    """The form for the users that staff may add and change: customers, without a password."""
 
     class Meta:
         model = User
-        fields = "__all__"
+        fields = ("email", "is_active")
+        widgets = {"email": UnfoldAdminEmailInputWidget}
+
+
+class UserChangeForm(_LowerCaseEmail, ModelForm):  # type: ignore[type-arg]
+    """The form with which a superuser changes a user. Unlike Django's, it shows no part of the password's hash."""
+
+    class Meta:
+        model = User
+        fields = ("email", "is_active", "is_staff", "is_superuser", "groups", "user_permissions")
 
 
 _PERMISSION_FIELDS = ("is_staff", "is_superuser", "groups", "user_permissions")
 
 
 @admin.register(User)
-class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[misc,type-arg]
-    """Users. Nobody is deleted here, and only a superuser grants permissions."""
+class UserAdmin(DeclaredLookups, DjangoUserAdmin, ModelAdmin):  # type: ignore[misc,type-arg]
+    """Users. Nobody is deleted here. Staff add and change customers; only a superuser changes staff.
+
+    Only a superuser sets a password too: a customer whose password is known could become staff later.
+    """
 
     form = UserChangeForm
     add_form = UserCreationForm
@@ -65,9 +87,9 @@ class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[misc,type-arg]
     search_fields = ("email",)
     search_help_text = "An e-mail address, an id or the external id, in full"
     filter_horizontal = ("groups", "user_permissions")
-    readonly_fields = ("id", "created_at", "last_login", "external_id")
+    readonly_fields = ("id", "created_at", "last_login", "external_id", "password_state")
     fieldsets = (
-        (None, {"fields": ("email", "password", ("id", "external_id"))}),
+        (None, {"fields": ("email", "password_state", ("id", "external_id"))}),
         ("Permissions", {"fields": ("is_active", "is_staff", "is_superuser", "groups", "user_permissions")}),
         ("Dates", {"fields": (("created_at", "last_login"),)}),
     )
@@ -84,14 +106,60 @@ class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[misc,type-arg]
         return False
 
     def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
-        """Return whether the user may be changed: only a superuser changes a superuser, or their password."""
-        if obj is not None and obj.is_superuser and not _is_superuser(request):
+        """Return whether the user may be changed: only a superuser changes staff and those with permissions."""
+        if obj is not None and obj.is_privileged and not _is_superuser(request):
             return False
         return bool(super().has_change_permission(request, obj))
+
+    def get_form(self, request: HttpRequest, obj: User | None = None, change: bool = False, **kwargs: Any) -> Any:
+        """Return the form: without passwords and permissions unless the user is a superuser."""
+        if not _is_superuser(request):
+            kwargs["form"] = CustomerForm
+        return super().get_form(request, obj, change=change, **kwargs)
+
+    def get_fieldsets(self, request: HttpRequest, obj: User | None = None) -> Any:
+        """Return the fields: a new user of staff who are no superusers has only an address."""
+        if obj is None and not _is_superuser(request):
+            return ((None, {"fields": ("email",)}),)
+        return super().get_fieldsets(request, obj)
 
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> tuple[str, ...]:
         """Make the permission fields read-only unless the user is a superuser; staff could grant themselves more."""
         return self.readonly_fields if _is_superuser(request) else (*self.readonly_fields, *_PERMISSION_FIELDS)
+
+    def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
+        """Save the user. A new one has no password unless a superuser sets one, which is recorded."""
+        if not change:
+            if not _is_superuser(request):
+                obj.set_unusable_password()
+            if obj.has_usable_password():
+                obj.password_set_by = UUID(str(request.user.pk))
+        super().save_model(request, obj, form, change)
+
+    @method_decorator(sensitive_post_parameters())
+    @transaction.atomic
+    def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:
+        """Show the page that sets a user's password, and record who set it. Raise PermissionDenied to all others."""
+        if not _is_superuser(request):
+            raise PermissionDenied
+        response: HttpResponse = super().user_change_password(request, id, form_url)
+        if response.status_code == HTTPStatus.FOUND:
+            setter = UUID(str(request.user.pk))
+            User.objects.filter(pk=unquote(id)).exclude(pk=setter).update(password_set_by=setter)
+        return response
+
+    def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        """Return the field. The labels of permissions contain their content types, which are read by one query."""
+        if db_field.name == "user_permissions":
+            kwargs["queryset"] = Permission.objects.select_related("content_type")
+        return super().formfield_for_manytomany(db_field, request, **kwargs)
+
+    @admin.display(description="password")
+    def password_state(self, user: User) -> SafeString | str:
+        """Return whether the user has a password, and the other user who last set it."""
+        if not user.has_usable_password():
+            return "none: only tokens can be used"
+        return format_html("set; by another user: {}", link(User, user.password_set_by))
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[User], search_term: str
@@ -107,7 +175,7 @@ class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[misc,type-arg]
 
 
 def _is_superuser(request: HttpRequest) -> bool:
-    return request.user.is_authenticated and request.user.is_superuser
+    return request.user.is_superuser
 
 
 def revoke_tokens(rows: QuerySet[AccessToken], *, context: ActionContext) -> BatchResult:
@@ -161,5 +229,17 @@ admin.site.unregister(Group)
 
 
 @admin.register(Group)
-class GroupAdmin(DjangoGroupAdmin, ModelAdmin):  # type: ignore[misc]
-    """Groups of staff and their permissions."""
+class GroupAdmin(DeclaredLookups, DjangoGroupAdmin, ModelAdmin):  # type: ignore[misc]
+    """Groups of staff and their permissions. Only a superuser changes them: staff could give their own group more."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Return whether the user is a superuser."""
+        return _is_superuser(request)
+
+    def has_change_permission(self, request: HttpRequest, obj: Group | None = None) -> bool:
+        """Return whether the user is a superuser."""
+        return _is_superuser(request)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Group | None = None) -> bool:
+        """Return whether the user is a superuser."""
+        return _is_superuser(request)

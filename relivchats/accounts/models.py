@@ -40,6 +40,9 @@ class User(AbstractBaseUser, PermissionsMixin):
     )
     is_staff = models.BooleanField(default=False, help_text="Can open the admin.")
     is_active = models.BooleanField(default=True)
+    password_set_by = models.UUIDField(
+        null=True, editable=False, help_text="The other user who last set the password, and so may know it."
+    )
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     objects = UserManager()
@@ -57,6 +60,13 @@ class User(AbstractBaseUser, PermissionsMixin):
 
     def __str__(self) -> str:
         return f"user {self.pk}"
+
+    @property
+    def is_privileged(self) -> bool:
+        """Whether the user is staff, or has permissions for when they become staff."""
+        if self.is_staff or self.is_superuser:
+            return True
+        return self.groups.exists() or self.user_permissions.exists()
 
     @transaction.atomic
     def save(self, *args: Any, **kwargs: Any) -> None:

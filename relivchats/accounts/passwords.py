@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Any
+from uuid import UUID
 
 from django.contrib import admin
 from django.contrib.auth.backends import ModelBackend
@@ -69,6 +70,21 @@ class PasswordBackend(ModelBackend):
             user = super().authenticate(request, username=email, password=password)
             this.succeeded = user is not None
         return user
+
+
+def is_controlled_by(account: UUID, person: UUID) -> bool:
+    """Return whether the person set the account's password, or that of somebody who did.
+
+    A change of the own password does not end this: somebody who knows the first password may have made the change.
+    """
+    seen: set[UUID] = set()
+    setter: UUID | None = account
+    while setter is not None and setter not in seen:
+        seen.add(setter)
+        setter = User.objects.filter(pk=setter).values_list("password_set_by", flat=True).first()
+        if setter == person:
+            return True
+    return False
 
 
 def change_own_password(request: HttpRequest) -> HttpResponse:

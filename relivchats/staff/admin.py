@@ -12,7 +12,6 @@ from uuid import UUID
 
 from django.contrib import admin
 from django.contrib.auth import get_user_model
-from django.core.exceptions import ValidationError
 from django.core.paginator import Paginator
 from django.db import models
 from django.db.models import Q, QuerySet
@@ -27,6 +26,7 @@ from unfold.decorators import display
 
 from relivchats import durations
 from relivchats.staff.actions import BulkAction
+from relivchats.staff.lookups import DeclaredLookups, is_valid
 from relivchats.staff.models import AuditEntry
 
 #: Status to the theme's label colour.
@@ -70,7 +70,7 @@ class BoundedPaginator(Paginator):  # type: ignore[type-arg]
         return rows.order_by().values("pk")[: self.MAX_COUNT].count()
 
 
-class StaffAdmin(ModelAdmin):  # type: ignore[misc]
+class StaffAdmin(DeclaredLookups, ModelAdmin):  # type: ignore[misc]
     """A read-only list and detail page: no row is added, changed or deleted here, except by `bulk_actions`.
 
     Subclasses declare `list_display` and `fields`. The search box finds rows by id: `search_ids` names the fields
@@ -152,7 +152,7 @@ class StaffAdmin(ModelAdmin):  # type: ignore[misc]
             if "@" in term:
                 return queryset.filter(**{f"{self.search_owner}__email": term.lower()}), False
             users = get_user_model()._default_manager
-            if _is_valid(users.model._meta.pk, term) and users.filter(pk=term).exists():
+            if is_valid(users.model._meta.pk, term) and users.filter(pk=term).exists():
                 return queryset.filter(**{self.search_owner: term}), False
         # A term that is no valid value, such as a word for a UUID column, would raise instead of finding nothing.
         names = [name for name in self.search_ids if self._accepts(name, term)]
@@ -171,7 +171,7 @@ class StaffAdmin(ModelAdmin):  # type: ignore[misc]
         for part in name.split("__"):
             field = opts.pk if part == "pk" else opts.get_field(part)
             opts = field.related_model._meta if field.is_relation else opts
-        return _is_valid(opts.pk if field.is_relation else field, term)
+        return is_valid(opts.pk if field.is_relation else field, term)
 
     @admin.display(description="age")
     def age(self, row: Any) -> str:
@@ -182,14 +182,6 @@ class StaffAdmin(ModelAdmin):  # type: ignore[misc]
     def format_age(row: Any, instant: datetime | None) -> str:
         """Return the time from `instant` to the row's `looked_at`, or a dash."""
         return durations.format_short(row.looked_at - instant) if instant else "–"
-
-
-def _is_valid(field: Any, term: str) -> bool:
-    try:
-        field.to_python(term)
-    except ValidationError:
-        return False
-    return True
 
 
 class EditedAdmin(StaffAdmin):

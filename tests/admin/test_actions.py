@@ -179,25 +179,6 @@ def test_staff_can_change_the_price_of_a_category(desk: Client) -> None:
     assert LogEntry.objects.filter(object_id="romantic").exists()
 
 
-def test_only_a_superuser_grants_permissions() -> None:
-    clerk = rows.person(email="clerk@example.org")
-    clerk.is_staff = True
-    clerk.save()
-    clerk.user_permissions.add(*Permission.objects.filter(codename__in=["view_user", "change_user"]))
-    client = Client()
-    client.force_login(clerk)
-    page = reverse("admin:accounts_user_change", args=[clerk.pk])
-    client.post(page, {"email": "Clerk2@example.org", "is_active": "on", "is_superuser": "on", "is_staff": "on"})
-    clerk.refresh_from_db()
-    assert (clerk.email, clerk.is_superuser) == ("clerk2@example.org", False)
-    boss = User.objects.create_user("boss@example.org", is_staff=True, is_superuser=True)
-    for address in ("accounts_user_change", "auth_user_password_change"):
-        page = reverse(f"admin:{address}", args=[boss.pk])
-        client.post(page, {"email": "mine@example.org", "password1": "x" * 20, "password2": "x" * 20})
-    boss.refresh_from_db()
-    assert (boss.email, boss.has_usable_password()) == ("boss@example.org", False)
-
-
 def test_a_new_user_has_a_wallet(desk: Client) -> None:
     answer = desk.post(
         reverse("admin:accounts_user_add"),

@@ -95,7 +95,7 @@ def _list(staff: User, model: type[models.Model], query: str) -> Any:
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("query", ["?q=%00", "?p=3", "?status=nonsense", "?o=1.-2", "?nonsense=1"])
+@pytest.mark.parametrize("query", ["?p=3", "?status=nonsense", "?o=1.-2", "?nonsense=1"])
 def test_a_list_ignores_invalid_parameters(desk: Client, query: str) -> None:
     everything.one_of_each(1)
     assert desk.get(everything.list_address(Insight) + query, follow=True).status_code == 200
