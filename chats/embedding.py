@@ -94,7 +94,7 @@ class LocalEmbeddingEngine:
         # The lock keeps threads that start together from loading the model several times.
         with self._load_lock:
             if self._model is None:
-                self._model = _load_model()
+                self._model = load_model(self.dimensions)
             tokenizer, table = self._model
         rows = np.zeros((len(texts), self.dimensions), np.float32)
         for start in range(0, len(texts), _BATCH_TEXTS):
@@ -112,8 +112,8 @@ class LocalEmbeddingEngine:
         return self.embed(queries)
 
 
-def _load_model() -> tuple[Any, Vectors]:
-    """Return the tokenizer and the table of token vectors."""
+def load_model(dimensions: int) -> tuple[Any, Vectors]:
+    """Return the tokenizer and the table of token vectors of this size, up to 256."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     # Importing wordllama calls logging.basicConfig, which is undone here.
@@ -124,7 +124,7 @@ def _load_model() -> tuple[Any, Vectors]:
     model = wordllama.WordLlama.load(
         cache_dir=Path(wordllama.__file__).parent,
         disable_download=True,
-        trunc_dim=LocalEmbeddingEngine.dimensions,
+        trunc_dim=dimensions,
     )
     # Padding to the longest text took 6.7 GB for a text of 50,000 words.
     model.tokenizer.no_padding()

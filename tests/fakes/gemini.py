@@ -37,8 +37,12 @@ class FakeGemini(ModelServer):
         with self.lock:
             self.embedded.append(texts)
         sizes = [request["outputDimensionality"] for request in body["requests"]]
-        vectors = [embed(text, size) for text, size in zip(texts, sizes, strict=True)]
+        vectors = [self.embed(text, size) for text, size in zip(texts, sizes, strict=True)]
         return Reply({"embeddings": [{"values": vector} for vector in vectors]})
+
+    def embed(self, text: str, size: int) -> list[float]:
+        """Return the vector of a text with its prefix."""
+        return embed(text, size)
 
     def parse(self, path: str, body: Mapping[str, Any]) -> Asked:
         config = body.get("generationConfig", {})

@@ -38,6 +38,7 @@ def main() -> None:
     parser.add_argument("--details", action="store_true", help="also print every false statement and lost sentence")
     parser.add_argument("--write", type=Path, metavar="DIR", help="write the generated chats, and stop")
     parser.add_argument("--retrieval", action="store_true", help="measure what searches find, and stop")
+    parser.add_argument("--embeddings", choices=["local", "gemini"], default="local", help="of --retrieval")
     parser.add_argument("--questions", action="store_true", help="ask questions about the chats, and stop")
     options = parser.parse_args()
     with stage.installation():
@@ -84,11 +85,13 @@ def _print_retrieval(options: argparse.Namespace) -> None:
         *generate_chats(options.category, options.seed, messages=options.messages),
         *map(retrieval.generate_small, retrieval.load_recorded()),
     ]
-    measured = [retrieval.measure(each) for each in chats]
+    with retrieval.embedding_with(options.embeddings):
+        measured = [retrieval.measure(each) for each in chats]
+        engine = embedding.get_engine().name
     if options.json:
         print(json.dumps([each._asdict() for searches in measured for each in searches], indent=1))
         return
-    table = Table(title=f"Recall at {retrieval.HITS}, {embedding.get_engine().name}", title_justify="left")
+    table = Table(title=f"Recall at {retrieval.HITS}, {engine}", title_justify="left")
     for column in ("chat", "messages", "searches", "words", "vectors", "merged"):
         table.add_column(column, justify="left" if column == "chat" else "right")
     everything = [each for searches in measured for each in searches]
