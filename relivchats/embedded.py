@@ -61,6 +61,23 @@ def secret(name: str, make: Callable[[], str]) -> str:
     return _read_or_create(data_directory() / "keys" / name, make)
 
 
+def keyring(make: Callable[[], str]) -> str:
+    """Return the text of keys/keyring. The first call creates it with `make`.
+
+    Raise ProcessError if the file was there before and is missing: a new keyring would not open what is stored.
+    """
+    path, was_created = data_directory() / "keys" / "keyring", data_directory() / "run" / "keyring"
+    if was_created.exists() and not path.exists():
+        raise ProcessError(
+            f"The encryption keys of this installation, {path}, are missing. Restore the file from a backup:"
+            f" without it, no chat can be opened. To start empty instead, name another directory: RELIVCHATS_DATA=…"
+        )
+    text = secret("keyring", make)
+    if not was_created.exists():
+        write_atomically(was_created, "")
+    return text
+
+
 def sandbox_setting() -> dict[str, str]:
     """Return the environment that enables the sandbox, unless the operator chose a value or a database.
 

@@ -20,6 +20,7 @@ from insights.engines import ENGINES
 from relivchats import embedded
 from relivchats.crypto import Keyring
 from relivchats.environment import base_url, boolean, networks, one_of, read, secret, whole, words
+from relivchats.supervisor import ProcessError
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -29,7 +30,10 @@ REDIS_URL = os.environ.get("REDIS_URL") or embedded.redis_url()
 
 if EMBEDDED:
     SECRET_KEY = read("SECRET_KEY", str, default=embedded.secret("django", Keyring.new_secret))
-    ENCRYPTION_KEYS = read("ENCRYPTION_KEYS", str, default=embedded.secret("keyring", Keyring.new_text))
+    try:
+        ENCRYPTION_KEYS = os.environ.get("ENCRYPTION_KEYS") or embedded.keyring(Keyring.new_text)
+    except ProcessError as error:
+        raise ImproperlyConfigured(str(error)) from None
 else:
     SECRET_KEY = read("SECRET_KEY", str)
     ENCRYPTION_KEYS = read("ENCRYPTION_KEYS", str)

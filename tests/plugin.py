@@ -48,7 +48,7 @@ def pytest_load_initial_conftests() -> None:
         DATABASE_URL=embedded.database_url(),
         REDIS_URL=embedded.redis_url(),
         SECRET_KEY=embedded.secret("django", Keyring.new_secret),
-        ENCRYPTION_KEYS=embedded.secret("keyring", Keyring.new_text),
+        ENCRYPTION_KEYS=embedded.keyring(Keyring.new_text),
         HTTPS_ONLY="false",
         **NO_RATE_LIMITS,
     )

@@ -264,6 +264,18 @@ def test_concurrent_first_callers_get_the_same_secret(directory: Path) -> None:
     assert (directory / "keys" / "word").stat().st_mode & 0o777 == 0o600
 
 
+def test_a_keyring_that_was_lost_is_never_replaced(directory: Path) -> None:
+    text = embedded.keyring(lambda: "the first")
+    assert embedded.keyring(lambda: "another") == text == "the first"
+    path = directory / "keys" / "keyring"
+    path.unlink()
+    with pytest.raises(ProcessError, match="Restore the file from a backup"):
+        embedded.keyring(lambda: "another")
+    assert not path.exists()
+    path.write_text(text)
+    assert embedded.keyring(lambda: "another") == text
+
+
 def test_a_frozen_user_keeps_its_servers_and_blocks_nobody(directory: Path, users: list[User]) -> None:
     users.append(User(directory))
     addresses = users[0].addresses()
