@@ -19,14 +19,13 @@ from typing import Any
 from babel.messages.catalog import Catalog, Message
 from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import read_po, write_po
-from pydantic import BaseModel
 
 from insights.definition import CatalogueFile
 from insights.episodes import KINDS
 from insights.facts import FACTS
 from insights.scales import NOT_ENOUGH_DATA
 from insights.translation import DIRECTORY, RATING, show_member
-from insights.validation import SHOWN
+from insights.validation import list_texts
 
 #: The functions whose literal arguments are messages: `say`, `say_plural` with two forms, and `mark`.
 _KEYWORDS: Mapping[str, Any] = {"say": None, "say_plural": (1, 2), "mark": None}
@@ -91,23 +90,6 @@ def list_messages() -> dict[str, Catalog]:
         ):
             sentences.add(message, auto_comments=comments)
     return {"catalogue": catalogue, "sentences": sentences}
-
-
-def list_texts(model: BaseModel, *, location: str) -> Iterator[tuple[str, str]]:
-    """Yield each text that people are shown, with its location."""
-    for name, field in type(model).model_fields.items():
-        value = getattr(model, name)
-        if SHOWN in field.metadata:
-            texts = value if isinstance(value, Mapping) else {"": value}
-            for key, text in texts.items():
-                if text:
-                    yield f"{location}: {name}{key and f' ({show_member(key)})'}", text
-        elif isinstance(value, BaseModel):
-            yield from list_texts(value, location=f"{location}: {name}")
-        elif isinstance(value, tuple) and value and isinstance(value[0], BaseModel):
-            for entry in value:
-                own = getattr(entry, "title", "")
-                yield from list_texts(entry, location=f"{location}: {own}")
 
 
 def _list_strings(table: Any, location: str) -> Iterator[tuple[str, str]]:

@@ -8,7 +8,7 @@ takes 0.35 s.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Annotated, Any, TypeVar
 
 from pydantic import (
@@ -22,6 +22,8 @@ from pydantic import (
     ValidationError,
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from insights.translation import show_member
 
 _MAX_SHOWN_LENGTH = 64
 
@@ -119,6 +121,23 @@ def translate_shown(model: Model, translate: Callable[[str], str]) -> Model:
         elif isinstance(value, tuple) and value and isinstance(value[0], BaseModel):
             values[name] = tuple(translate_shown(entry, translate) for entry in value)
     return model.model_copy(update=values)
+
+
+def list_texts(model: BaseModel, *, location: str) -> Iterator[tuple[str, str]]:
+    """Yield each text that people are shown, with its location."""
+    for name, field in type(model).model_fields.items():
+        value = getattr(model, name)
+        if SHOWN in field.metadata:
+            texts = value if isinstance(value, Mapping) else {"": value}
+            for key, text in texts.items():
+                if text:
+                    yield f"{location}: {name}{key and f' ({show_member(key)})'}", text
+        elif isinstance(value, BaseModel):
+            yield from list_texts(value, location=f"{location}: {name}")
+        elif isinstance(value, tuple) and value and isinstance(value[0], BaseModel):
+            for entry in value:
+                own = getattr(entry, "title", "")
+                yield from list_texts(entry, location=f"{location}: {own}")
 
 
 def error_at(*location: str | int, message: str) -> ValidationError:

@@ -64,13 +64,13 @@ class InsightTypeAdmin(EditedAdmin):
         """Return the definition as a form field only for users who may change it."""
         fields = super().get_fields(request, obj)
         if obj is not None:
-            fields.append(("origin", "versions"))
+            fields += [("origin", "versions"), "translations"]
         may_edit = self.has_change_permission(request, obj) if obj else True
         return [*fields, *(["definition", "reason"] if may_edit else ["shown_definition"])]
 
     def get_readonly_fields(self, request: HttpRequest, obj: InsightType | None = None) -> tuple[str, ...]:
         """Return the id for an existing row: other rows refer to it."""
-        return ("id", "origin", "versions", "shown_definition") if obj else ()
+        return ("id", "origin", "versions", "translations", "shown_definition") if obj else ()
 
     def save_model(self, request: HttpRequest, obj: InsightType, form: Any, change: bool) -> None:
         """Save the type, and a new version if its definition changed. Raise Conflict if another one was saved since."""
@@ -89,6 +89,22 @@ class InsightTypeAdmin(EditedAdmin):
         from insights import catalogue
 
         return "edited" if catalogue.is_edited(insight_type) else "as in the catalogue"
+
+    @admin.display(description="translations")
+    def translations(self, insight_type: InsightType) -> str:
+        """Return how many texts of the saved type have no translation, by language: they are shown in English."""
+        from insights.definition import Definition
+        from insights.translation import LANGUAGES, get_language
+        from insights.validation import InvalidData, list_texts
+
+        try:
+            definition = Definition.parse(insight_type.definition)
+        except InvalidData:
+            return "The definition is not valid."
+        texts = {insight_type.title, insight_type.purpose, *(text for _, text in list_texts(definition, location=""))}
+        missing = {code: sum(not get_language(code).has(text) for text in texts) for code in LANGUAGES}
+        counts = ", ".join(f"{count} in {get_language(code).name}" for code, count in missing.items() if count)
+        return f"Without a translation, and shown in English: {counts}." if counts else "All texts are translated."
 
     @admin.display(description="versions")
     def versions(self, insight_type: InsightType) -> SafeString:

@@ -219,6 +219,17 @@ def test_the_list_says_which_types_staff_edited(desk: Client, basics: InsightTyp
     assert before.count("as in the catalogue") - after.count("as in the catalogue") == 1
 
 
+def test_the_page_of_a_type_counts_the_texts_without_a_translation(desk: Client, basics: InsightType) -> None:
+    address = reverse("admin:insights_insighttype_change", args=[basics.pk])
+    assert "All texts are translated." in desk.get(address).content.decode()
+
+    basics.purpose = "What nobody has translated."
+    basics.save()
+
+    page = desk.get(address).content.decode()
+    assert "1 in Hindi in Devanagari script, 1 in Latin American Spanish" in page
+
+
 def test_two_versions_are_compared_with_each_other_and_with_the_file(desk: Client, basics: InsightType) -> None:
     save(desk, basics, "Second?")
     save(desk, basics, "Third?")

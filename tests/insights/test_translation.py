@@ -52,7 +52,7 @@ def test_a_broken_message_of_a_file_is_reported(
     ("code", "forms"),
     [
         ("en", ["0 messages", "1 message", "2 messages", "5 messages"]),
-        ("hi", ["0 संदेश", "1 संदेश", "2 संदेश", "5 संदेश"]),
+        ("hi", ["0 मैसेज", "1 मैसेज", "2 मैसेज", "5 मैसेज"]),
         ("es", ["0 mensajes", "1 mensaje", "2 mensajes", "5 mensajes"]),
         ("pt", ["0 mensagem", "1 mensagem", "2 mensagens", "5 mensagens"]),
         ("de", ["0 Nachrichten", "1 Nachricht", "2 Nachrichten", "5 Nachrichten"]),

@@ -31,7 +31,7 @@ def list_values(brief: Brief, counts: SectionCounts, fact: str) -> str:
         [person for person in counts.speakers if person in values], by=lambda person: counts.message_counts[person]
     )
     parts = [f"{brief.people[person]} {format_amount(wording, values[person], unit)}" for person in named]
-    return f"{label}: {wording.join(parts)}." if parts else ""
+    return wording.say("{label}: {values}.", label=label, values=wording.join(parts)) if parts else ""
 
 
 def list_leaders(brief: Brief, counts: SectionCounts) -> str:
@@ -168,7 +168,9 @@ def describe_person(brief: Brief, counts: SectionCounts, person: int) -> str:
     if signal and signal.fact:
         values = counts.section_brief.values_by_person(signal.fact)
         label, unit = get_label_and_unit(counts.section_brief, signal.fact)
-        return f"{label}: {format_amount(wording, values[person], unit)}." if person in values else ""
+        if person not in values:
+            return ""
+        return wording.say("{label}: {values}.", label=label, values=format_amount(wording, values[person], unit))
     if not section.terms:
         return ""
     ranked = counts.rank_groups(person)
@@ -180,7 +182,9 @@ def describe_person(brief: Brief, counts: SectionCounts, person: int) -> str:
         total = sum(count for _, count in ranked)
         signs = wording.say("{count} of {total} signs", count=dict(ranked)[leader], total=total)
         # A majority's rating names the group already.
-        return f"{signs}." if signal.kind == "majority" else f"{get_title(section, leader)}: {signs}."
+        if signal.kind == "majority":
+            return wording.say("{text}.", text=signs)
+        return wording.say("{label}: {values}.", label=get_title(section, leader), values=signs)
     messages = count_messages(wording, brief.message_counts[person])
     own = counts.count_mentions(person)
     if not own:
@@ -188,7 +192,7 @@ def describe_person(brief: Brief, counts: SectionCounts, person: int) -> str:
     share = wording.say("In {own} of {messages}", own=own, messages=messages)
     mentioned = [(wording.lower_first(get_title(section, key)), count) for key, count in ranked if count]
     kinds = wording.join(f"{title} ({wording.format_number(count)})" for title, count in mentioned[:3])
-    return f"{share}: {kinds}." if kinds else f"{share}."
+    return wording.say("{label}: {values}.", label=share, values=kinds) if kinds else wording.say("{text}.", text=share)
 
 
 def explain_missing_rating(brief: Brief, counts: SectionCounts, person: int) -> str:
