@@ -23,7 +23,7 @@ from django.db import connection, transaction
 from django.db.models import Case, F, PositiveIntegerField, Value, When
 from django.db.models.functions import Now
 
-from chats import embedding, points, vectors
+from chats import embedding, memory, points, vectors
 from chats.bulk_copy import copy_rows
 from chats.chunking import chunk_messages
 from chats.embedding import EmbeddingEngine
@@ -156,12 +156,14 @@ def index_chat(chat_id: UUID) -> bool:
             raise _LeaseLost
         build = _Build(chat, engine)
         try:
-            with renewing:
-                build.run(lease)
+            # Until the vectors are stored: sealing copies them.
+            with memory.budget().reserved(chat.line_count * memory.INDEXED_BYTES_PER_MESSAGE):
+                with renewing:
+                    build.run(lease)
+                _store(build, lease)
         except EngineError as error:
             _release_or_fail_after(error, lease, build)
             return False
-        _store(build, lease)
     except _LeaseLost:
         logger.warning("indexing lease lost", extra={"chat": str(chat_id)})
         return False

@@ -7,6 +7,7 @@ Words are scored by BM25 (Robertson and Zaragoza, 2009), and both rankings are m
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import date
 from typing import Literal, NamedTuple
@@ -15,7 +16,7 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
-from chats import embedding
+from chats import embedding, memory
 from chats.chunking import written_text
 from chats.exports.parsed import Message, MessageKind
 from chats.masking import mask_texts
@@ -90,6 +91,8 @@ class Searcher:
         if self._index.row_count != len(self._chunk_of_vector):
             raise NotSearchable()
         self.chat = chat
+        #: What the cache compares: a chat that has changed is loaded again.
+        self.version: tuple[object, ...] = ()
         self._engine = engine
         # The reader keeps decrypted blocks and is not thread-safe.
         self._reader_lock = threading.Lock()
@@ -254,21 +257,19 @@ def _rank(scores: NDArray[np.floating]) -> list[int]:
     return numbers
 
 
-class _CachedSearcher(NamedTuple):
-    version: tuple[object, ...]
-    searcher: Searcher
-
-
 class _SearcherCache:
     """Caches recently used searchers: the insights of one unlock search the same chat at once, and loading it is slow.
 
-    A searcher holds the words of a chat in memory. At most two are cached, until a minute after the last use or until
-    the chat is erased.
+    A searcher holds the words of a chat in memory. At most two are cached, until a minute after the last use, until
+    the chat is erased, or until another chat needs the memory. One that is in use is shared although it is not cached
+    any more. Its memory stays reserved until the last user has dropped it.
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._cached: dict[UUID, _CachedSearcher] = {}
+        # Reentrant, because the garbage collector may drop a searcher at any time.
+        self._lock = threading.RLock()
+        self._in_use: weakref.WeakValueDictionary[UUID, Searcher] = weakref.WeakValueDictionary()
+        self._cached: dict[UUID, Searcher] = {}
         self._load_locks: dict[UUID, threading.Lock] = {}
         self._timer: threading.Timer | None = None
 
@@ -278,13 +279,18 @@ class _SearcherCache:
         version = (chat.indexed_at, chat.is_searchable, *chat.content_version)
         # One lock per chat: of six insights that start together, one loads the chat and five wait for it.
         with load_lock:
-            cached = self._cached.get(chat.pk)
-            if cached is None or cached.version != version:
-                cached = _CachedSearcher(version, Searcher(chat))
             with self._lock:
+                searcher = self._in_use.get(chat.pk)
+            if searcher is None or searcher.version != version:
+                # Outdated: its memory is needed for the new one.
+                del searcher
+                self.discard(chat.pk)
+                searcher = self._load(chat, version)
+            with self._lock:
+                self._in_use[chat.pk] = searcher
                 # Reinserted at the end, so that the first is the least recently used.
                 self._cached.pop(chat.pk, None)
-                self._cached[chat.pk] = cached
+                self._cached[chat.pk] = searcher
                 while len(self._cached) > _MAX_CACHED_SEARCHERS:
                     self._cached.pop(next(iter(self._cached)))
                 if self._timer is not None:
@@ -292,11 +298,30 @@ class _SearcherCache:
                 self._timer = threading.Timer(_CACHE_SECONDS, self.clear)
                 self._timer.daemon = True
                 self._timer.start()
-        return cached.searcher
+        return searcher
+
+    def _load(self, chat: Chat, version: tuple[object, ...]) -> Searcher:
+        """Return a new searcher. Raise NotSearchable or MemoryBusy."""
+        size_bytes, budget = chat.line_count * memory.SEARCHED_BYTES_PER_MESSAGE, memory.budget()
+        budget.reserve(size_bytes, make_room=self.drop_cached)
+        try:
+            searcher = Searcher(chat)
+        except BaseException:
+            budget.release(size_bytes)
+            raise
+        weakref.finalize(searcher, budget.release, size_bytes)
+        searcher.version = version
+        return searcher
+
+    def drop_cached(self) -> None:
+        """Drop the searchers that nobody uses."""
+        with self._lock:
+            self._cached.clear()
 
     def discard(self, chat_id: UUID) -> None:
         with self._lock:
             self._cached.pop(chat_id, None)
+            self._in_use.pop(chat_id, None)
 
     def clear(self) -> None:
         with self._lock:
@@ -308,7 +333,7 @@ _cache = _SearcherCache()
 
 
 def get_searcher(chat: Chat) -> Searcher:
-    """Return a searcher of the chat, shared with all its users in this process. Raise NotSearchable."""
+    """Return a searcher of the chat, shared with all its users in this process. Raise NotSearchable or MemoryBusy."""
     return _cache.get(chat)
 
 

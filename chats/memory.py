@@ -1,0 +1,88 @@
+"""Limits the memory of the chats that one process searches and indexes at the same time.
+
+What a chat needs is estimated from its number of messages, because it is known only afterwards. Work that finds no room
+is done later, so that it occupies no thread.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+
+from django.conf import settings
+
+from relivchats.language_models.errors import EngineRateLimited
+
+#: Measured at the peak, with 60,000 messages: 770 bytes to open and search a chat, 1,550 to index it.
+SEARCHED_BYTES_PER_MESSAGE = 800
+INDEXED_BYTES_PER_MESSAGE = 1_600
+#: A chat that needs less is small: a quarter of the limit is for those only.
+SMALL_BYTES = 16 * 1024 * 1024
+WAIT_SECONDS = 5.0
+RETRY_SECONDS = 5.0
+
+
+class MemoryBusy(EngineRateLimited):
+    """Other chats take the memory for searching and indexing. No attempt is used."""
+
+    code = "memory_busy"
+
+
+class MemoryBudget:
+    """Reservations of memory, up to a limit. One that exceeds it by itself is admitted if it is the only one."""
+
+    def __init__(self, limit_bytes: int, *, small_bytes: int = SMALL_BYTES, wait_seconds: float = WAIT_SECONDS) -> None:
+        self._small_bytes = small_bytes
+        self._wait_seconds = wait_seconds
+        # By whether the reservations are small.
+        self._limits = {True: limit_bytes // 4, False: limit_bytes - limit_bytes // 4}
+        self._reserved = {True: 0, False: 0}
+        # Reentrant, because the garbage collector may release within `reserve`.
+        self._changed = threading.Condition(threading.RLock())
+
+    def reserve(self, size_bytes: int, *, make_room: Callable[[], None] = lambda: None) -> None:
+        """Reserve memory until `release`. Raise MemoryBusy if there is no room in time.
+
+        `make_room` frees what is only cached; it is called if there is no room at once.
+        """
+        if self._try(size_bytes):
+            return
+        make_room()
+        ends = time.monotonic() + self._wait_seconds
+        with self._changed:
+            while not self._try(size_bytes):
+                if not self._changed.wait(max(0.0, ends - time.monotonic())) and time.monotonic() >= ends:
+                    raise MemoryBusy(retry_after_seconds=RETRY_SECONDS)
+
+    def release(self, size_bytes: int) -> None:
+        """Give back what was reserved."""
+        with self._changed:
+            self._reserved[size_bytes < self._small_bytes] -= size_bytes
+            self._changed.notify_all()
+
+    @contextmanager
+    def reserved(self, size_bytes: int) -> Iterator[None]:
+        """Reserve memory for the block. Raise MemoryBusy."""
+        self.reserve(size_bytes)
+        try:
+            yield
+        finally:
+            self.release(size_bytes)
+
+    def _try(self, size_bytes: int) -> bool:
+        is_small = size_bytes < self._small_bytes
+        with self._changed:
+            reserved = self._reserved[is_small]
+            if reserved and reserved + size_bytes > self._limits[is_small]:
+                return False
+            self._reserved[is_small] += size_bytes
+            return True
+
+
+@cache
+def budget() -> MemoryBudget:
+    """Return the budget of this process."""
+    return MemoryBudget(settings.SEARCH_MEMORY_MB * 1024 * 1024)
