@@ -69,7 +69,7 @@ def format_timeline(
     lines = ["", f"  {layout.bold(title)}"]
     for position in sorted(chosen):
         entry = entries[position]
-        date = f"  {_date(entry['starts_at'], wording):<{13 if wording.code == 'en' else 18}}"
+        date = f"  {_date(entry['starts_at'], wording):<{13 if wording.code == 'en' else 20}}"
         sentence = plain(entry["sentence"])
         fits = columns(date) + columns(sentence) <= layout.width
         lines.append(date + (sentence if fits else plain(entry["title"])))
