@@ -133,7 +133,7 @@ class PrivateExceptionReporter(ExceptionReporter):
         """Return the values of the page."""
         data = super().get_traceback_data()
         for frame in data["frames"]:
-            frame.update(vars=[], exc_cause=type(frame["exc_cause"]).__name__ if frame["exc_cause"] else None)
+            frame.update(vars=[], exc_cause=None)
         emptied = (
             "filtered_POST_items",
             "request_COOKIES_items",

@@ -77,7 +77,7 @@ GUARD_MODULES: Mapping[str, tuple[tuple[str, ...], ...]] = {
         (_PERMISSIONS, "-k", "cannot_approve or each_others"),
     ),
     "relivchats/staff/lookups.py": ((_PERMISSIONS, "-k", "cannot_be_read or nul_byte or malformed"),),
-    "relivchats/logs.py": (("tests/relivchats/test_logs.py",),),
+    "relivchats/logs.py": (("tests/relivchats/test_logs.py",), ("tests/api/test_problems.py", "-k", "debug")),
     "relivchats/staff/bulk_actions.py": (("tests/relivchats/test_bulk_actions.py",),),
 }
 

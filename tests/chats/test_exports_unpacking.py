@@ -400,3 +400,10 @@ def test_a_chat_that_quotes_a_page_is_not_taken_for_one() -> None:
 def test_a_chat_with_a_control_byte_or_a_pasted_list_is_read() -> None:
     assert chat(CHAT.replace(b": ", b": \x07", 1))
     assert chat(b'[{"as": "pasted"}]\n' + CHAT)
+
+
+def test_only_a_packed_upload_can_become_larger() -> None:
+    text = exports.text(20)
+    assert unpacking.max_unpacked_bytes(text) == len(text)
+    packed = exports.zipped(text)
+    assert unpacking.max_unpacked_bytes(packed) >= max(len(text), unpacking.RATIO_LIMIT * len(packed))
