@@ -394,6 +394,8 @@ def test_a_refund_that_failed_is_reversed_once_and_can_be_made_again(
         ledger.reverse_refund(refund=refund, reason=" ")
     ledger.reverse_refund(refund=refund, reason="the provider failed again")
     assert (stored_coins(wallet), stored_owed(wallet)) == ((280, 0), 0)
+    assert ledger.refund(refund=refund, coins=280) == 280
+    assert (stored_coins(wallet), stored_owed(wallet)) == ((0, 0), 0)
 
 
 def test_keys_belong_to_one_wallet(make_wallet: MakeWallet, hold: Hold) -> None:

@@ -180,7 +180,7 @@ def test_refunding_while_coins_are_held_and_deleting_the_chat_frees_no_refunded_
     chat = import_chat(owner=stripe_shop.user, upload=exports.text(300))
     order = stripe_shop.place_paid_order()
     request = {"chat_id": str(chat.pk), "category_id": "romantic"}
-    send = {"content_type": "application/json", "headers": stripe_shop.headers}
+    send: Any = {"content_type": "application/json", "headers": stripe_shop.headers}
     assert stripe_shop.client.post("/api/insights/unlock", request, **send).status_code == 202
     assert (refund_order(order).taken_coins, balance_of(stripe_shop)["owed"]) == (50, 350)
     assert stripe_shop.client.delete(f"/api/chats/{chat.pk}", headers=stripe_shop.headers).status_code == 204
