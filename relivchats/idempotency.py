@@ -20,7 +20,8 @@ from datetime import timedelta
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from django.core.files.uploadedfile import UploadedFile
-from django.db import DatabaseError, connection, transaction
+from django.db import Error, connection, transaction
+from django.db.models import QuerySet
 from django.db.models.functions import Now
 from django.utils.crypto import salted_hmac
 from django.utils.datastructures import MultiValueDict
@@ -153,11 +154,21 @@ def _once(
             if not held.update(status=response.status_code, sealed_answer=sealed) and atomic:
                 raise _still_running()
     except BaseException:
-        # Refused or failed: release the key. If the database is down, the lease expires.
-        with suppress(DatabaseError):
-            held.filter(status=None).delete()
+        _free(held)
         raise
     return response
+
+
+def _free(held: QuerySet[IdempotencyKey]) -> None:
+    """Free the key of a request that was refused or failed. If the database is down, the key's lease expires."""
+    for _ in range(2):
+        try:
+            held.filter(status=None).delete()
+            return
+        except Error:
+            # Perhaps Postgres was restarted. A pool waits some seconds for a new connection; without this, the client's
+            # next request would wait for the rest of the lease.
+            connection.close()
 
 
 # One statement, so that only one of two concurrent requests gets the key. An expired key is free. A key whose process

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
-from django.db import DataError, connection
+from django.db import DataError, OperationalError, connection
 from django.db.models.functions import Now
 from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
@@ -231,6 +231,30 @@ def test_an_error_of_the_database_is_raised_even_if_the_key_cannot_be_freed(send
 
     with pytest.raises(DataError):
         send(View(fail))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_key_of_a_request_whose_connection_broke_is_free_at_once(send: Any) -> None:
+    def break_connection() -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+
+    view = View(break_connection)
+    with pytest.raises(OperationalError):
+        send(view)
+    view.then = lambda: None
+    assert send(view).status_code == 201
+    assert view.done == 2
+
+
+def test_a_key_that_was_answered_although_the_commit_seemed_to_fail_stays_used(send: Any) -> None:
+    def answer_and_fail() -> None:
+        IdempotencyKey.objects.update(status=201, sealed_answer=b"sealed")
+        raise ConnectionError
+
+    with pytest.raises(ConnectionError):
+        send(View(answer_and_fail))
+    assert IdempotencyKey.objects.get().status == 201
 
 
 def test_a_response_that_cannot_be_opened_is_a_conflict_and_nothing_is_done_again(send: Any, settings: Any) -> None:
