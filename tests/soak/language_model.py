@@ -77,7 +77,7 @@ def answer(asked: Asked) -> Any:
         return {
             "relationship": "unclear",
             "languages": ["English"],
-            "episodes": [_describe(lines[start : start + 12]) for start in range(0, len(lines), 40)],
+            "episodes": [_describe(lines[start : start + 5], kind=start // 6) for start in range(0, len(lines), 6)],
             "dangers": [],
         }
     if "verdicts" in properties:
@@ -95,10 +95,10 @@ def answer(asked: Asked) -> Any:
     return {"can_judge": True, "sections": _write(asked, lines)}
 
 
-def _describe(lines: Sequence[ShownLine]) -> dict[str, Any]:
+def _describe(lines: Sequence[ShownLine], *, kind: int) -> dict[str, Any]:
     kinds, first = list(KINDS), lines[0]
     return {
-        "kind": kinds[first.number % len(kinds)],
+        "kind": kinds[kind % len(kinds)],
         "topic": list(TOPICS)[first.number % len(TOPICS)],
         "first": first.number,
         "last": lines[-1].number,
