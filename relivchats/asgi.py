@@ -35,7 +35,7 @@ from django.conf import settings  # noqa: E402
 from django.db import Error, connections  # noqa: E402
 
 from relivchats import following  # noqa: E402
-from relivchats.errors import DomainError  # noqa: E402
+from relivchats.errors import DomainError, ServiceBusy  # noqa: E402
 from relivchats.heavy_requests import Client, HeavyRequests, is_heavy  # noqa: E402
 from relivchats.problems import refusal_response  # noqa: E402
 from relivchats.request_bodies import LARGE_BYTES, BodyReader, ClientGone, Receive, Scope  # noqa: E402
@@ -87,6 +87,7 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["type"] != "http":
         return
     environment = make_environ(scope)
+    is_read = False
     try:
         with ExitStack() as admitted:
             client = Client.of(environment)
@@ -94,6 +95,7 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
             if is_large:
                 admitted.enter_context(_heavy.admit(client))
             async with _bodies.reading(scope, receive) as body:
+                is_read = True
                 environment["wsgi.input"] = body
                 environment[following.CAN_FOLLOW] = True
                 if is_heavy(body):
@@ -105,11 +107,13 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
     except ClientGone:
         return
     except DomainError as error:
+        if isinstance(error, ServiceBusy) and not is_read:
+            await _bodies.discard(scope, receive)
         refusal = refusal_response(error)
         headers = [*refusal.items(), ("Connection", "close")]
         await _send(send, Response(refusal.status_code, headers, refusal.content))
         return
-    # Its memory is not counted any more.
+    # The body is closed.
     environment["wsgi.input"] = BytesIO()
     if response.is_sent:
         return

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from relivchats import request_bodies
 from relivchats.errors import RequestTimeout, ServiceBusy
 from relivchats.request_bodies import BodyReader, ClientGone, Receive
 
@@ -87,11 +88,26 @@ def test_bodies_beyond_the_memory_for_all_are_refused_until_another_response_is_
             with pytest.raises(ServiceBusy) as caught:
                 await read_later(reader, 6, receiving(part(b"abcdef", more=False)))
             assert caught.value.extra["retry_after_seconds"] > 0
-        unfinished = asyncio.ensure_future(read_later(reader, 6, receiving(part(b"abc"))))
-        await asyncio.sleep(0)
-        unfinished.cancel()
-        await asyncio.gather(unfinished, return_exceptions=True)
         assert await read_later(reader, 6, receiving(part(b"abcdef", more=False))) == b"abcdef"
+
+    asyncio.run(run())
+
+
+def test_clients_that_send_nothing_more_make_room_and_what_they_declared_takes_none() -> None:
+    reader = BodyReader(limit_bytes=10, max_buffered_bytes=10)
+
+    async def run() -> None:
+        sent = [b"", b"abcdef", b"ab"]
+        stalled = [asyncio.ensure_future(read_later(reader, 10, receiving(part(each)))) for each in sent]
+        await asyncio.sleep(0.01)
+        assert await read_later(reader, 6, receiving(part(b"abc"), part(b"def", more=False))) == b"abcdef"
+        with pytest.raises(ServiceBusy):
+            await stalled[1]
+        assert not stalled[0].done()
+        assert not stalled[2].done()
+        for task in stalled:
+            task.cancel()
+        await asyncio.gather(*stalled, return_exceptions=True)
 
     asyncio.run(run())
 
@@ -106,3 +122,23 @@ def test_large_bodies_leave_memory_to_small_ones() -> None:
             assert await read_later(reader, 4, receiving(part(b"abcd", more=False))) == b"abcd"
 
     asyncio.run(run())
+
+
+def test_the_body_of_a_refused_request_is_dropped_until_its_client_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader = BodyReader(limit_bytes=10)
+
+    def discarded(*messages: Mapping[str, Any]) -> int:
+        """Return how many messages are left."""
+        left = list(messages)
+
+        async def receive() -> Mapping[str, Any]:
+            if not left:
+                await asyncio.Event().wait()
+            return left.pop(0)
+
+        asyncio.run(reader.discard(scope(6), receive))
+        return len(left)
+
+    assert discarded(part(b"abc"), part(b"def", more=False), {"type": "http.disconnect"}) == 1
+    monkeypatch.setattr(request_bodies, "DISCARD_PAUSE_SECONDS", 0.01)
+    assert discarded(part(b"abc")) == 0
