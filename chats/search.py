@@ -115,6 +115,9 @@ class Searcher:
                 ]
 
         self._words = WordIndex(read_texts())
+        if not senders:
+            # The chat was erased after its vectors were read.
+            raise NotSearchable()
         # By text, which is a message's number less one. Captions are searched but count for nobody: their sender is -1.
         self._sender_of_text = np.concatenate(senders)
         self._day_of_text = np.concatenate(days)

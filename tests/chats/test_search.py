@@ -33,6 +33,12 @@ def best(chat: Chat, *queries: str) -> int:
     return search.get_searcher(chat).search(queries, limit=1)[0].chunk.first_number
 
 
+def test_a_chat_that_is_erased_while_its_messages_are_loaded_is_not_searchable(talk: Chat) -> None:
+    talk.blocks.all().delete()
+    with pytest.raises(search.NotSearchable):
+        search.get_searcher(talk)
+
+
 def test_a_search_finds_messages_with_a_similar_meaning(talk: Chat) -> None:
     assert best(talk, "planning a vacation by plane") == 3
     assert best(talk, "health checkup at the hospital") == 5
