@@ -31,7 +31,7 @@ from relivchats.supervisor import die_with_parent
 logger = logging.getLogger(__name__)
 
 #: Requests of other clients come first.
-NICENESS = 10
+NICENESS = 5
 _CPU_GRACE_SECONDS = 5
 
 
