@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import date, timedelta
 
 import numpy as np
@@ -11,8 +12,10 @@ from chats.overlap import LineIndex, Overlap
 from chats.sealed_export import SealedExport
 from chats.transcript import TranscriptReader
 from relivchats.accounts.models import User
-from relivchats.crypto import keyring
+from relivchats.crypto import CannotOpen, keyring
 from relivchats.errors import Conflict
+
+logger = logging.getLogger(__name__)
 
 #: An upload is compared with the newest chats of its time and platform. Ruling one out takes about 8 ms.
 MAX_CANDIDATES = 200
@@ -76,9 +79,14 @@ def raise_if_duplicate(owner: User, sealed: SealedExport, *, first_day: date, la
     for chat in candidates.defer("sealed_statistics").order_by("-created_at")[:MAX_CANDIDATES]:
         if newer is None:
             newer = LineIndex.from_batches(sealed.batches())
-        if not _may_overlap(chat, newer):
+        try:
+            if not _may_overlap(chat, newer):
+                continue
+            overlap = Overlap.compare(stored=index_lines(chat), newer=newer)
+        except CannotOpen:
+            # A chat that does not open must not stop its owner's uploads.
+            logger.warning("chat not compared", extra={"chat": str(chat.pk)})
             continue
-        overlap = Overlap.compare(stored=index_lines(chat), newer=newer)
         if overlap.is_same_chat(shares_a_name=shares_a_name(chat, sealed)):
             raise ChatRecognised(chat, overlap)
 

@@ -21,7 +21,7 @@ from relivchats.errors import DomainError
 logger = logging.getLogger(__name__)
 
 BATCH_ROWS = 500
-#: Chats that `find_unreadable` opens: the oldest, the newest, and as many anywhere.
+#: Chats that are opened: the newest, and for `find_unreadable` also the oldest, and as many anywhere.
 SAMPLE_ROWS = 20
 
 
@@ -32,21 +32,21 @@ class WrongKeys(DomainError):
 
 
 class _Checked:
-    """Whether this process has seen that the keyring opens the newest chat."""
+    """Whether this process has seen that the keyring opens one of the newest chats."""
 
     done = False
 
 
 def check_before_sealing() -> None:
-    """Raise WrongKeys if the keyring does not open the newest chat.
+    """Raise WrongKeys if the keyring opens none of the newest chats.
 
-    Otherwise a wrong key would seal new chats, and the right one would not open them later. Checked until it succeeds
-    once: the keyring of a process never changes.
+    Otherwise a wrong key would seal new chats, and the right one would not open them later. Several are tried: one of
+    them may be damaged. Checked until it succeeds once: the keyring of a process never changes.
     """
     if not _Checked.done:
-        newest = Chat.objects.only("pk", "wrapped_key").order_by("-created_at").first()
-        if newest is not None and not _opens(newest):
-            logger.error("ENCRYPTION_KEYS does not open the newest chat")
+        newest = Chat.objects.only("pk", "wrapped_key").order_by("-created_at")[:SAMPLE_ROWS]
+        if newest and not any(map(_opens, newest)):
+            logger.error("ENCRYPTION_KEYS opens none of the newest chats")
             raise WrongKeys(
                 "Uploads are paused because of a fault on our side. Nothing is lost. Please try again later."
             )

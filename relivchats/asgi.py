@@ -21,7 +21,7 @@ from functools import partial
 from io import BytesIO
 from typing import Any
 from urllib.parse import unquote_to_bytes
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from django.core.wsgi import get_wsgi_application
 
@@ -36,7 +36,9 @@ from django.db import Error, connections  # noqa: E402
 
 from relivchats import following  # noqa: E402
 from relivchats.errors import DomainError, ServiceBusy  # noqa: E402
+from relivchats.headers import set_security_headers  # noqa: E402
 from relivchats.heavy_requests import Client, HeavyRequests, is_heavy  # noqa: E402
+from relivchats.logs import request_id  # noqa: E402
 from relivchats.problems import refusal_response  # noqa: E402
 from relivchats.request_bodies import LARGE_BYTES, BodyReader, ClientGone, Receive, Scope  # noqa: E402
 
@@ -109,8 +111,12 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
     except DomainError as error:
         if isinstance(error, ServiceBusy) and not is_read:
             await _bodies.discard(scope, receive)
+        # No middleware sees this response.
+        token = request_id.set(uuid4().hex)
         refusal = refusal_response(error)
-        headers = [*refusal.items(), ("Connection", "close")]
+        set_security_headers(refusal, path=environment["PATH_INFO"])
+        headers = [*refusal.items(), ("X-Request-ID", request_id.get()), ("Connection", "close")]
+        request_id.reset(token)
         await _send(send, Response(refusal.status_code, headers, refusal.content))
         return
     # The body is closed.
@@ -178,7 +184,8 @@ def _respond(environment: dict[str, Any], send_now: Callable[[Mapping[str, Any]]
     def start_response(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> None:
         response.status, response.headers = int(status.split(" ", 1)[0]), list(headers)
 
-    result = _wsgi(environment, start_response)  # type: ignore[arg-type]
+    # A copy: middleware changes it, and a request that is repeated later starts from what the client sent.
+    result = _wsgi(dict(environment), start_response)  # type: ignore[arg-type]
     try:
         parts: list[bytes] = []
         size = 0

@@ -38,8 +38,24 @@ _POLICIES = {
 }
 
 
+def set_security_headers(response: HttpResponseBase, *, path: str) -> None:
+    """Set the headers that the view did not set."""
+    is_page = response.headers.get("Content-Type", "").startswith("text/html")
+    if path.startswith("/admin"):
+        policy = _POLICIES["admin"]
+    elif path == "/api/docs":
+        policy = _POLICIES["docs"]
+    else:
+        policy = _POLICIES["page" if is_page else "data"]
+    response.headers.setdefault("Content-Security-Policy", policy)
+    response.headers.setdefault("Permissions-Policy", _PERMISSIONS)
+    response.headers.setdefault("X-Content-Type-Options", "nosniff")
+    # What is private must not stay on a shared computer.
+    response.headers.setdefault("Cache-Control", "private, no-store")
+
+
 class SecurityHeadersMiddleware:
-    """Sets the headers that Django's SecurityMiddleware does not know, unless the view set them."""
+    """Sets the headers of every response, besides those of Django's SecurityMiddleware."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
@@ -47,15 +63,5 @@ class SecurityHeadersMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         """Return the response with the headers."""
         response = self.get_response(request)
-        is_page = response.headers.get("Content-Type", "").startswith("text/html")
-        if request.path.startswith("/admin"):
-            policy = _POLICIES["admin"]
-        elif request.path == "/api/docs":
-            policy = _POLICIES["docs"]
-        else:
-            policy = _POLICIES["page" if is_page else "data"]
-        response.headers.setdefault("Content-Security-Policy", policy)
-        response.headers.setdefault("Permissions-Policy", _PERMISSIONS)
-        # What is private must not stay on a shared computer.
-        response.headers.setdefault("Cache-Control", "private, no-store")
+        set_security_headers(response, path=request.path)
         return response

@@ -53,12 +53,17 @@ class TooManyRequests(DomainError):
 
 
 class Window(NamedTuple):
-    """The state of a limit for one subject: requests allowed, requests left, seconds until the window ends."""
+    """The state of a limit for one subject: requests allowed, requests left, seconds until the window ends.
+
+    `key` and `storage` are where the request was counted.
+    """
 
     limit: int
     remaining: int
     reset_seconds: int
     exceeded: bool
+    key: str
+    storage: Storage
 
 
 @dataclass(frozen=True)
@@ -77,19 +82,19 @@ class Limit:
         limit: int = getattr(settings, self.setting)
         if not limit:
             return None
-        count, remaining_seconds = self._count(subject, 1)
-        return Window(limit, max(0, limit - count), max(1, math.ceil(remaining_seconds)), count > limit)
-
-    def undo(self, subject: object) -> None:
-        """Take back one `hit`, such as that of a login that succeeded."""
-        self._count(subject, -1)
-
-    def _count(self, subject: object, amount: int) -> tuple[int, float]:
-        """Return the requests of the window, this one included, and the seconds until the window ends."""
         number, elapsed = divmod(time.time(), self.seconds)
         subject_hash = salted_hmac("rate limit", str(subject), algorithm="sha256").hexdigest()[:32]
         key = f"{self.name}:{subject_hash}:{int(number)}"
-        return _increment(key, self.seconds, amount), self.seconds - elapsed
+        count, storage = _increment(key, self.seconds)
+        reset_seconds = max(1, math.ceil(self.seconds - elapsed))
+        return Window(limit, max(0, limit - count), reset_seconds, count > limit, key, storage)
+
+    def undo(self, window: Window) -> None:
+        """Take back one `hit`, such as that of a login that succeeded, where it was counted."""
+        try:
+            window.storage.incr(window.key, self.seconds, amount=-1)
+        except (RedisError, OSError) as error:
+            logger.warning("a request stays counted", extra={"error": type(error).__name__})
 
     @property
     def period(self) -> str:
@@ -140,11 +145,11 @@ def _set_headers(view: Any, window: Window) -> None:
     view.headers.update(zip(HEADERS, map(str, values), strict=True))
 
 
-def _increment(key: str, seconds: int, amount: int) -> int:
-    """Add to a counter in Redis, or in this process if the broker does not answer. Return its new value."""
+def _increment(key: str, seconds: int) -> tuple[int, Storage]:
+    """Add one to a counter in Redis, or in this process if the broker does not answer. Return its value and place."""
     for storage in _storages():
         try:
-            return storage.incr(key, seconds, amount=amount)
+            return storage.incr(key, seconds), storage
         except (RedisError, OSError) as error:
             _pause.until = time.monotonic() + BROKER_PAUSE_SECONDS
             logger.warning("requests are counted in this process", extra={"error": type(error).__name__})

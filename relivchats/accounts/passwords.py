@@ -37,13 +37,16 @@ def attempt(email: str, request: HttpRequest | None) -> Iterator[Attempt]:
     subjects = [(PER_ACCOUNT, email.strip().lower())]
     if request is not None:
         subjects.append((PER_ADDRESS, client_address(request)))
+    counted = []
     for limit, subject in subjects:
-        window = limit.hit(subject)
-        if window is not None and window.exceeded:
+        if (window := limit.hit(subject)) is None:
+            continue
+        if window.exceeded:
             raise TooManyRequests(
                 f"There were too many failed logins. Try again in {window.reset_seconds} s.",
                 retry_after_seconds=window.reset_seconds,
             )
+        counted.append((limit, window))
     this = Attempt()
     failed = False
     try:
@@ -52,8 +55,8 @@ def attempt(email: str, request: HttpRequest | None) -> Iterator[Attempt]:
     finally:
         # An error, such as a database that is down, says nothing about the password.
         if not failed:
-            for limit, subject in subjects:
-                limit.undo(subject)
+            for limit, window in counted:
+                limit.undo(window)
 
 
 class PasswordBackend(ModelBackend):

@@ -50,7 +50,10 @@ def token(owner: User) -> str:
 
 @pytest.fixture
 def port(tmp_path: Path, owner: User) -> Iterator[int]:
-    with serving_web(tmp_path, database=connection.settings_dict["NAME"], ASKS_PER_MINUTE="1000") as port:
+    # As in production, behind a proxy.
+    behind_proxy = {"HTTPS_ONLY": "true", "TRUSTED_PROXIES": "127.0.0.1"}
+    database = connection.settings_dict["NAME"]
+    with serving_web(tmp_path, database=database, ASKS_PER_MINUTE="1000", **behind_proxy) as port:
         yield port
 
 
@@ -59,7 +62,12 @@ class Client:
 
     def __init__(self, port: int, token: str) -> None:
         self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-        self.headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+        self.headers = {
+            "Authorization": f"Bearer {token}",
+            "Content-Type": "application/json",
+            "X-Forwarded-For": "192.0.2.7",
+            "X-Forwarded-Proto": "https",
+        }
 
     def send(self, method: str, path: str, body: Any = None, **headers: str) -> http.client.HTTPResponse:
         content = None if body is None else json.dumps(body)

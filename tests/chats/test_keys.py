@@ -115,6 +115,14 @@ def test_nothing_is_sealed_under_a_key_that_does_not_open_the_newest_chat(person
     assert add_chat(person, n=50).title
 
 
+def test_one_damaged_chat_does_not_stop_uploads(person: User) -> None:
+    add_chat(person, n=20)
+    damaged = add_chat(person, n=30)
+    Chat.objects.filter(pk=damaged.pk).update(wrapped_key=b"\x03old" + b"x" * 60)
+    keys._Checked.done = False
+    assert add_chat(person, n=50).title
+
+
 def test_health_finds_an_old_chat_that_does_not_open(person: User) -> None:
     oldest = add_chat(person, n=20)
     for n in (30, 40):

@@ -34,10 +34,21 @@ def test_a_broker_that_does_not_answer_is_not_asked_by_every_request(
 
 def test_an_undone_request_is_free_again() -> None:
     windows = [LIMIT.hit("ann") for _ in range(2)]
-    LIMIT.undo("ann")
+    assert windows[0] is not None
+    LIMIT.undo(windows[0])
     windows.append(LIMIT.hit("ann"))
     windows.append(LIMIT.hit("ann"))
     assert [window.exceeded for window in windows if window is not None] == [False, False, False, True]
+
+
+def test_a_request_is_taken_back_from_the_window_that_counted_it(rate_clock: list[float]) -> None:
+    rate_clock[0] += 29.9
+    late = LIMIT.hit("ann")
+    assert late is not None
+    rate_clock[0] += 0.2
+    LIMIT.undo(late)
+    windows = [LIMIT.hit("ann") for _ in range(3)]
+    assert [window.exceeded for window in windows if window is not None] == [False, False, True]
 
 
 def test_two_limits_count_the_same_subject_apart() -> None:
