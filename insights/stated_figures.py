@@ -10,15 +10,20 @@ from __future__ import annotations
 import re
 import tomllib
 import unicodedata
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from functools import cache, lru_cache
 from itertools import zip_longest
+from math import nan
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast
 
+from chats.common_words import is_lower_case_word
 from chats.romanization import make_key
+from chats.statistics.languages import LABELS, STOP_WORDS_BY_LANGUAGE, classify_word
+from chats.word_index import split_words
 from insights import german_numbers
 
 _FILE: Mapping[str, Any] = tomllib.loads(Path(__file__).with_name("stated_figures.toml").read_text(encoding="utf-8"))
@@ -31,26 +36,34 @@ _LISTS = {
     "pt": ("portuguese", "english"),
     "de": ("german", "english"),
 }
+#: The lists that are read in a message of each language. English numbers are in messages of every language.
+_SOURCE_LISTS = {
+    "english": ("english",),
+    "spanish": ("spanish",),
+    "portuguese": ("portuguese",),
+    "german": ("german",),
+    "hindi": ("hindi",),
+    "hinglish": ("hinglish", "hindi"),
+}
+_LANGUAGE_OF_CODE = {"en": "english", "es": "spanish", "pt": "portuguese", "de": "german", "hi": "hindi"}
 #: From here on, the spellings of Hindi words in Latin letters are too many to list, except for round numbers.
 _MIN_BY_SOUND = 11
 
-#: Languages that write a comma before decimals and a point between thousands.
-_COMMA_LANGUAGES = frozenset({"pt", "de"})
-_PATTERN = (
+#: What is between thousands. In Spanish it is a point or a comma, by country.
+_THOUSANDS = {"pt": ".", "portuguese": ".", "de": ".", "german": ".", "es": ".,", "spanish": ".,"}
+_TOKEN = re.compile(
     r"(?P<iso>\b\d{4}-\d{2}-\d{2}\b)"
     r"|(?P<half>\b\d{1,2}(?:[:.]\d{2})?\s?[ap]\.?\s?m\b)"
     r"|(?P<clock>\b\d{1,2}[:.]\d{2}\b(?![.,:]?\d))"
-    r"|(?P<number>(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:(?:st|nd|rd|th)\b|[ºª])?)"
+    r"|(?P<number>\d+(?:[.,]\d+)*(?:(?:st|nd|rd|th)\b|[ºª])?)"
     r"|(?P<word>(?:segunda|ter[cç]a|quarta|quinta|sexta)s?-feiras?\b|[^\W\d_][\w\u0300-\u036f\u0900-\u0963]*)"
-    r"|(?P<sign>[^\w\s])"
-)
-_TOKEN = re.compile(_PATTERN, re.IGNORECASE)
-_COMMA_TOKEN = re.compile(
-    _PATTERN.replace(r"(?:,\d{3})+", r"(?:\.\d{3})+").replace(r"(?:\.\d+)?", r"(?:,\d+)?"), re.IGNORECASE
+    r"|(?P<sign>[^\w\s])",
+    re.IGNORECASE,
 )
 _DIGITS = re.compile(r"\d+")
-
-_NUMBER = re.compile(r"\d[\d.,]*")
+_NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
+#: Thousands in groups of three digits, in India of two and then three: 1,00,000.
+_GROUPED = re.compile(r"\d{1,3}(?:([.,])\d{3})(?:\1\d{3})*|\d{1,2}(?:,\d{2})+,\d{3}")
 
 Kind = Literal["iso", "half", "clock", "number", "ordinary", "month", "weekday", "word", "sign"]
 _WORDS = frozenset({"word", "sign"})
@@ -100,7 +113,7 @@ def states_only(
         token.kind in _WORDS or (token.kind == "ordinary" and not _counts(tokens, i)) for i, token in enumerate(tokens)
     ):
         return True
-    allowed = _allow_sources(tuple(sources)).copy()
+    allowed = _allow_sources(tuple(sources), language).copy()
     _allow_times(allowed, times)
     given = {float(number) for number in numbers if number not in allowed.years}
     allowed.figures |= given
@@ -248,42 +261,120 @@ def _allow_times(allowed: _Allowed, times: Iterable[datetime]) -> None:
 
 # A section's sentences have the same sources; reading 800 messages takes 0.1 s.
 @lru_cache(maxsize=16)
-def _allow_sources(sources: tuple[str, ...]) -> _Allowed:
-    """Return all that the sources name, in the words of every language."""
+def _allow_sources(sources: tuple[str, ...], code: str) -> _Allowed:
+    """Return all that the sources name, each read in its own language, for a sentence in the language of the code.
+
+    A source without a word that identifies its language is read in that of the others, else in that of the sentence.
+    "Once" is eleven in Spanish alone, and "das" is ten in Hindi alone.
+    """
+    votes = [_count_languages(source) for source in sources]
+    usual = _choose_languages(sum(votes, Counter())) or {_LANGUAGE_OF_CODE.get(code, "english")}
+    groups: dict[frozenset[str], list[str]] = defaultdict(list)
+    for source, counts in zip(sources, votes, strict=True):
+        groups[frozenset(_choose_languages(counts))].append(source)
     allowed = _Allowed()
-    text = "\n".join(sources)
-    for language in _LISTS:
-        tokens = _merge_numbers(_tokenize(text, language))
-        for index, token in enumerate(tokens):
-            before, after = tokens[max(0, index - 2) : index], tokens[index + 1 : index + 3]
-            if token.kind in {"number", "ordinary"}:
-                allowed.figures.add(token.value)
-                if _counts_times(tokens, index):
-                    allowed.counts.add(token.value)
-                if token.value in range(1, 13):
-                    hour = int(token.value) % 12
-                    allowed.hours |= {(hour, None), (hour + 12, None)}
-            elif token.kind == "weekday":
-                allowed.weekdays.add(int(token.value))
-            elif token.kind == "month":
-                month = int(token.value)
-                allowed.months.add((None, month))
-                near = [int(each.value) for each in (*before, *after) if each.kind in {"number", "ordinary"}]
-                allowed.days |= {(month, day) for day in near}
-                allowed.months |= {(year, month) for year in near}
-            elif token.kind in {"iso", "half", "clock"}:
-                allowed.figures |= {float(part) for part in _DIGITS.findall(token.key)}
-                if token.kind == "half":
-                    allowed.hours.add(_read_half(token.key))
-                elif token.kind == "iso":
-                    allowed.dates.add(token.key)
-                else:
-                    hour, minute = _read_clock(token.key)
-                    allowed.clocks.add((hour, minute))
-                    allowed.figures |= {float(token.key)} if "." in token.key else set()
-                    either = {hour} if hour > 12 else {hour % 12, hour % 12 + 12}
-                    allowed.hours |= {(each, known) for each in either for known in (minute, None)}
+    for own, texts in groups.items():
+        languages = own or usual
+        # Devanagari is Hindi in every message.
+        for language in sorted(languages | {"english", "hindi"}):
+            rivals = (own or frozenset(_SOURCE_LISTS)) - {language}
+            tokens = _tokenize("\n".join(texts), language, lists=_SOURCE_LISTS[language], rivals=rivals)
+            _allow_tokens(allowed, _merge_numbers(tokens), has_own_digits=language in languages)
     return allowed
+
+
+def _count_languages(text: str) -> Counter[str]:
+    """Return the numbers of words that identify a language whose lists we have. A figure's word does not."""
+    words = [word for word in split_words(text) if word[0].isalpha() and _fold(word) not in _figure_words()]
+    labels = Counter(LABELS[classify_word(word)] for word in words)
+    return Counter({name: n for name, n in labels.items() if name in _SOURCE_LISTS})
+
+
+def _choose_languages(votes: Counter[str]) -> set[str]:
+    top = max(votes.values(), default=0)
+    return {name for name, n in votes.items() if n == top}
+
+
+@cache
+def _figure_words() -> frozenset[str]:
+    return frozenset(
+        key
+        for lists in _SOURCE_LISTS.values()
+        for key, (kind, _) in _load_words(lists).tokens.items()
+        if kind in {"number", "ordinary"}
+    )
+
+
+@cache
+def _is_usual(key: str, language: str, rivals: frozenset[str]) -> bool:
+    """Return whether a figure's word of a language is a usual word of a rival, or has another value in it."""
+    own = _load_words(_SOURCE_LISTS[language]).read(key, is_date=False, is_capital=False)
+    for rival in rivals:
+        read = _load_words(_SOURCE_LISTS[rival]).read(key, is_date=False, is_capital=False)
+        # English lists few stop words. Its tokenizer also knows those of the other languages, but few of Hindi.
+        is_word = key in STOP_WORDS_BY_LANGUAGE.get(rival, ()) or key in _GRAMMAR["usual"]
+        is_word = is_word or ((rival, language) == ("english", "hinglish") and is_lower_case_word(key))
+        if read.value != own.value and (is_word or read.kind not in _WORDS):
+            return True
+    return False
+
+
+def _allow_tokens(allowed: _Allowed, tokens: Sequence[_Token], *, has_own_digits: bool) -> None:
+    """Add what the tokens of sources name. Digits with a separator are read in the sources' own language alone."""
+    for index, token in enumerate(tokens):
+        before, after = tokens[max(0, index - 2) : index], tokens[index + 1 : index + 3]
+        if token.kind in {"number", "ordinary"}:
+            is_given = has_own_digits or not (token.key[0].isdigit() and re.search("[.,]", token.key))
+            # "Wait a second" and "bata do" are no two.
+            if not is_given or (token.key in _GRAMMAR["weak"] and not _counts(tokens, index)):
+                continue
+            allowed.figures.add(token.value)
+            if _counts_times(tokens, index):
+                allowed.counts.add(token.value)
+            if token.value in range(1, 13):
+                hour = int(token.value) % 12
+                allowed.hours |= {(hour, None), (hour + 12, None)}
+        elif token.kind == "weekday":
+            allowed.weekdays.add(int(token.value))
+        elif token.kind == "month":
+            month = int(token.value)
+            allowed.months.add((None, month))
+            near = [int(each.value) for each in (*before, *after) if each.kind in {"number", "ordinary"}]
+            allowed.days |= {(month, day) for day in near}
+            allowed.months |= {(year, month) for year in near}
+        elif token.kind in {"iso", "half", "clock"}:
+            _allow_digits(allowed, token)
+
+
+def _allow_digits(allowed: _Allowed, token: _Token) -> None:
+    allowed.figures |= {float(part) for part in _DIGITS.findall(token.key)}
+    if token.kind == "half":
+        allowed.hours.add(_read_half(token.key))
+    elif token.kind == "iso":
+        allowed.dates.add(token.key)
+    else:
+        hour, minute = _read_clock(token.key)
+        allowed.clocks.add((hour, minute))
+        allowed.figures |= {float(token.key)} if "." in token.key else set()
+        either = {hour} if hour > 12 else {hour % 12, hour % 12 + 12}
+        allowed.hours |= {(each, known) for each in either for known in (minute, None)}
+
+
+def _read_number(text: str, thousands: str) -> float:
+    """Return the number of digits with points or commas, or NaN for a list without spaces: 1,2,3.
+
+    `thousands` are the signs between thousands; before decimals, every language reads the other one too.
+    """
+    signs = re.sub(r"\d", "", text)
+    if not signs:
+        return float(text)
+    if _GROUPED.fullmatch(text) and (signs[0] in thousands or len(signs) > 1):
+        return float(text.replace(signs[0], ""))
+    others = set(signs[:-1])
+    if len(others) > 1 or signs[-1] in others:
+        return nan
+    before, _, after = text.rpartition(signs[-1])
+    return float(re.sub(r"\D", "", before) + "." + after)
 
 
 def _read_clock(text: str) -> tuple[int, int]:
@@ -298,15 +389,16 @@ def _read_half(text: str) -> tuple[int, int | None]:
     return hour % 12 + 12 * is_afternoon if hour <= 12 else hour, minutes[0] if minutes else None
 
 
-def _tokenize(text: str, language: str) -> list[_Token]:
-    """Return the tokens of a text, one for each word."""
-    words = _load_words(_LISTS.get(language, _LISTS["en"]))
+def _tokenize(
+    text: str, language: str, *, lists: tuple[str, ...] = (), rivals: frozenset[str] = frozenset()
+) -> list[_Token]:
+    """Return the tokens of a text, one for each word. Usual words of rival languages state nothing."""
+    words = _load_words(lists or _LISTS.get(language, _LISTS["en"]))
     tokens: list[_Token] = []
     known: dict[tuple[str, bool, bool], _Token] = {}
     starts = True
-    has_commas = language in _COMMA_LANGUAGES
-    pattern = _COMMA_TOKEN if has_commas else _TOKEN
-    matches = list(pattern.finditer(unicodedata.normalize("NFC", text)))
+    thousands = _THOUSANDS.get(language, ",")
+    matches = list(_TOKEN.finditer(unicodedata.normalize("NFC", text)))
     for match, following in zip_longest(matches, matches[1:]):
         kind = cast(Kind, match.lastgroup)
         key = match[0].casefold()
@@ -314,10 +406,7 @@ def _tokenize(text: str, language: str) -> list[_Token]:
         if kind == "number":
             digits = _NUMBER.match(key)
             assert digits is not None
-            # In figures, "1.234,5" and "1,234.5" are the same number.
-            text_of_number = digits[0].rstrip(".,")
-            point, comma = (",", ".") if has_commas else (".", ",")
-            token = _Token(kind, key, float(text_of_number.replace(comma, "").replace(point, ".")))
+            token = _Token(kind, key, _read_number(digits[0], thousands))
         elif kind == "word":
             key = _fold(key)
             is_capital = match[0][0].isupper() and not starts
@@ -327,11 +416,16 @@ def _tokenize(text: str, language: str) -> list[_Token]:
                 or (following is not None and following[0].casefold() in _GRAMMAR["after_date"])
             )
             if (key, is_date, is_capital) not in known:
-                known[key, is_date, is_capital] = words.read(key, is_date=is_date, is_capital=is_capital)
+                is_read = not rivals or not _is_usual(key, language, rivals)
+                known[key, is_date, is_capital] = (
+                    words.read(key, is_date=is_date, is_capital=is_capital) if is_read else _Token("word", key)
+                )
             token = known[key, is_date, is_capital]
         if tokens and tokens[-1].kind == "weekday" and token.key in _GRAMMAR["times"]:
             # "Segunda" is Monday and the second.
             tokens[-1] = words.read(tokens[-1].key, is_date=False, is_capital=False)
+        if token.key in _GRAMMAR["ordinals"] and (not tokens or tokens[-1].key not in _GRAMMAR["determiners"]):
+            token = _Token("word", token.key)
         tokens.append(token)
         starts = kind == "sign" and key in '.!?…:।"“'
     return tokens
@@ -432,8 +526,8 @@ def _load_words(names: tuple[str, ...]) -> _Words:
         capital |= _read_calendar(lists.get("weekdays_capital", ""), "weekday", first=0)
         tokens = found | tokens
     for word in _FILE["english"]["also_words"].split():
-        short.setdefault(word, tokens[word])
-        del tokens[word]
+        if word in tokens:
+            short.setdefault(word, tokens.pop(word))
     return _Words(tokens, short, capital, by_sound, is_german="german" in names)
 
 
