@@ -195,6 +195,19 @@ def test_two_texts_are_compared_line_by_line(old: str, new: str, kinds: list[str
     assert [line.kind for line in text_diffs.compare_texts(old, new)] == kinds
 
 
+def test_changed_words_are_marked_in_a_line_of_few_words_only() -> None:
+    line = " ".join(f"word{number % 7}" for number in range(text_diffs.MAX_WORDS))
+    removed, added = text_diffs.compare_texts(line, line.replace("word3", "other", 1))
+    assert [part for part, differs in removed.parts if differs] == ["word3 "]
+    assert [part for part, differs in added.parts if differs] == ["other "]
+    assert "".join(part for part, _ in removed.parts) == line
+    longer = f"{line} more"
+    # The time to compare words grows faster than their number squared.
+    removed, added = text_diffs.compare_texts(longer, f"{longer} words")
+    assert removed.parts == ((longer, False),)
+    assert added.parts == ((f"{longer} words", False),)
+
+
 class RecordingClient:
     """Answers as a model that writes the claims of the sample chat, and keeps the requests."""
 
