@@ -7,19 +7,29 @@ import threading
 import time
 import uuid
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 
-#: How long a request is repeated before the client calls it lost.
+#: How long a request is repeated before the client calls it lost, and how long its effect is awaited.
 PATIENCE_SECONDS = 420.0
 _TIMEOUT_SECONDS = 45.0
 _WAIT_SECONDS = 0.5
 
 
 class Unanswered(Exception):
-    """A request got no answer within PATIENCE_SECONDS."""
+    """A request got no answer within PATIENCE_SECONDS, or has not happened by then what must follow it."""
+
+
+def wait_until(is_done: Callable[[], object], *, every_seconds: float, awaited: str) -> None:
+    """Wait until the function returns something true. Raise Unanswered after PATIENCE_SECONDS."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not is_done():
+        if time.monotonic() > deadline:
+            raise Unanswered(f"{awaited}: not within {PATIENCE_SECONDS:g} s")
+        time.sleep(every_seconds)
 
 
 class Requests:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import itertools
 import random
 import threading
-import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from tests.soak import staff
 from tests.soak.accounts import Bought, OwnedChat, Person, Prices
-from tests.soak.client import Client, Requests
+from tests.soak.client import Client, Requests, wait_until
 from tests.soak.texts import Canaries, write_export
 
 _MAX_CHATS = 3
@@ -131,13 +130,17 @@ class Customer:
         order = Bought(reported["order_id"], reported["coins"])
         self.person.orders.append(order)
         for _ in range(self._chance.choice((1, 1, 2))):
-            while not self._client.pay(reported["checkout_url"]):
-                time.sleep(0.5)
-        while not order.paid:
-            # The event is stored when the page answers, and applied again until it succeeds.
-            time.sleep(0.1)
+            wait_until(
+                lambda: self._client.pay(reported["checkout_url"]), every_seconds=0.5, awaited="page of the provider"
+            )
+
+        def is_paid() -> bool:
             status = self._client.get("look at an order", f"/api/payments/orders/{order.id}")["status"]
             order.paid = status in ("completed", "refunded")
+            return order.paid
+
+        # The event is stored when the page answers, and applied again until it succeeds.
+        wait_until(is_paid, every_seconds=0.1, awaited=f"coins of order {order.id}")
 
     def refund(self) -> None:
         """Get the money of an order back, while jobs hold coins or not."""
@@ -272,7 +275,9 @@ class Crowd:
                 step += 1
                 with self._lock:
                     self.actions += 1
-                self._stopping.wait(random.Random(f"{self._seed}/{step}/think").uniform(*_THINK_SECONDS))
+                self._stopping.wait(
+                    random.Random(f"{self._seed}/{customer.person.number}/{step}/think").uniform(*_THINK_SECONDS)
+                )
 
     def _join(self) -> Customer:
         # next() of a count is atomic, so that every number is used once.

@@ -39,10 +39,6 @@ SETTINGS: Mapping[str, str] = {
     "ASK_TIMEOUT_SECONDS": "30",
     **dict.fromkeys(("REQUESTS_PER_MINUTE", "UPLOADS_PER_HOUR", "UNLOCKS_PER_MINUTE", "UNLOCKS_PER_HOUR"), "0"),
     **dict.fromkeys(("ASKS_PER_MINUTE", "ORDERS_PER_MINUTE"), "10000"),
-    "REQUESTS_PER_MINUTE": "0",
-    "UPLOADS_PER_HOUR": "0",
-    "UNLOCKS_PER_MINUTE": "0",
-    "UNLOCKS_PER_HOUR": "0",
     "PAYMENTS_SANDBOX": "true",
 }
 _WATCH_SECONDS = 0.1

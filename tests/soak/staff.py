@@ -16,17 +16,24 @@ from insights.models import InsightType
 from relivchats.accounts import tokens
 from relivchats.accounts.models import User
 from tests.soak.accounts import Person
+from tests.soak.client import PATIENCE_SECONDS, wait_until
 
 T = TypeVar("T")
 _WAIT_SECONDS = 0.5
 
 
 def repeat(do: Callable[[], T]) -> T:
-    """Return the result of a function that uses the database, and call it again after each database error."""
+    """Return the result of a function that uses the database, and call it again after each database error.
+
+    Raise the error after PATIENCE_SECONDS.
+    """
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
         try:
             return do()
         except DatabaseError:
+            if time.monotonic() > deadline:
+                raise
             time.sleep(_WAIT_SECONDS)
         finally:
             connections.close_all()
@@ -85,8 +92,7 @@ def refund(order_id: str) -> None:
             order.refresh_from_db()
         return order.status == PaymentOrder.Status.REFUNDED
 
-    while not repeat(request):
-        time.sleep(5)
+    wait_until(lambda: repeat(request), every_seconds=5, awaited=f"refund of order {order_id}")
 
 
 def set_active(type_id: str, *, active: bool) -> None:
