@@ -125,8 +125,11 @@ DATABASE_POOL_SIZE = read("DATABASE_POOL_SIZE", whole, default=0, least=0)
 STATEMENT_TIMEOUT_SECONDS = read("STATEMENT_TIMEOUT_SECONDS", whole, default=60, least=1)
 
 
-def _read_database(name: str, url: str) -> dict[str, Any]:
-    """Return Django's settings of the Postgres at this address. Raise ImproperlyConfigured, naming the variable."""
+def _read_database(name: str, url: str, *, statement_timeout_seconds: int) -> dict[str, Any]:
+    """Return Django's settings of the Postgres at this address. Raise ImproperlyConfigured, naming the variable.
+
+    A timeout of 0 means none.
+    """
     try:
         database: dict[str, Any] = environ.Env.db_url_config(url)
     except (ValueError, ImproperlyConfigured):
@@ -138,16 +141,19 @@ def _read_database(name: str, url: str) -> dict[str, Any]:
     database["OPTIONS"] = {
         **database.get("OPTIONS", {}),
         "connect_timeout": 5,
-        "options": f"-c statement_timeout={STATEMENT_TIMEOUT_SECONDS}s -c lock_timeout=15s"
+        "options": f"-c statement_timeout={statement_timeout_seconds}s -c lock_timeout=15s"
         " -c idle_in_transaction_session_timeout=120s",
     }
     return database
 
 
-DATABASES: dict[str, dict[str, Any]] = {"default": _read_database("DATABASE_URL", DATABASE_URL)}
+DATABASES: dict[str, dict[str, Any]] = {
+    "default": _read_database("DATABASE_URL", DATABASE_URL, statement_timeout_seconds=STATEMENT_TIMEOUT_SECONDS)
+}
 # The role that owns the tables. Only `migrate` connects as it; without it, the application owns them.
 _owner_url = os.environ.get("DATABASE_OWNER_URL") or (embedded.owner_url() if EMBEDDED else "")
-DATABASE_OWNER = _read_database("DATABASE_OWNER_URL", _owner_url) if _owner_url else {}
+# Building an index of a large table takes longer than any other statement may.
+DATABASE_OWNER = _read_database("DATABASE_OWNER_URL", _owner_url, statement_timeout_seconds=0) if _owner_url else {}
 if DATABASE_OWNER and DATABASE_OWNER["NAME"] != DATABASES["default"]["NAME"]:
     raise ImproperlyConfigured("DATABASE_OWNER_URL must name the database of DATABASE_URL. See docs/settings.md.")
 if DATABASE_OWNER and DATABASE_OWNER["USER"] == DATABASES["default"]["USER"]:

@@ -1,6 +1,7 @@
 import django.db.models.deletion
 import django.db.models.functions.datetime
 from django.conf import settings
+from django.contrib.postgres.operations import AddConstraintNotValid
 from django.db import migrations, models
 
 FORWARDS = """
@@ -68,11 +69,12 @@ class Migration(migrations.Migration):
             name="taken_coins",
             field=models.PositiveIntegerField(default=0, help_text="Those of them that were taken back at once."),
         ),
-        migrations.AddConstraint(
+        # Migration 0015 validates the constraints of tables that may be large.
+        AddConstraintNotValid(
             model_name="wallet",
             constraint=models.CheckConstraint(condition=models.Q(("owed__gte", 0)), name="wallet_owed_not_negative"),
         ),
-        migrations.AddConstraint(
+        AddConstraintNotValid(
             model_name="wallet",
             constraint=models.CheckConstraint(
                 condition=models.Q(("owed", 0), ("balance", models.F("reserved")), _connector="OR"),
@@ -105,13 +107,7 @@ class Migration(migrations.Migration):
                 to="billing.coindebt",
             ),
         ),
-        migrations.AddIndex(
-            model_name="credittransaction",
-            index=models.Index(
-                condition=models.Q(("debt__isnull", False)), fields=["debt"], name="transactions_of_debts"
-            ),
-        ),
-        migrations.AddConstraint(
+        AddConstraintNotValid(
             model_name="credittransaction",
             constraint=models.CheckConstraint(
                 condition=models.Q(("debt__isnull", True), ("type", "refund"), _connector="OR"),

@@ -33,12 +33,4 @@ class Migration(migrations.Migration):
             " WHERE vector_matrices.chat_id = chats.id AND chats.indexed_at IS NOT NULL",
             migrations.RunSQL.noop,
         ),
-        migrations.AddIndex(
-            model_name="chat",
-            index=models.Index(
-                condition=models.Q(("vector_status", "completed")),
-                fields=["index_engine"],
-                name="chats_by_index_engine",
-            ),
-        ),
     ]

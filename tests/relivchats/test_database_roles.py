@@ -138,6 +138,29 @@ def test_migrate_grants_what_is_missing_and_takes_back_what_is_too_much(owner: p
     assert (line.level, line.text) == (Level.FINE, "relivchats_app owns no table")
 
 
+@pytest.mark.parametrize("option", ["plan", "check_unapplied"])
+def test_a_look_at_the_migrations_grants_nothing(owner: psycopg.Connection[Any], option: str) -> None:
+    owner.execute("REVOKE ALL ON chats FROM relivchats_app")
+    try:
+        call_command("migrate", verbosity=0, **{option: True})
+        with pytest.raises(ProgrammingError, match="permission denied"):
+            Chat.objects.count()
+    finally:
+        call_command("migrate", verbosity=0)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_statement_of_the_owner_may_take_any_time() -> None:
+    def timeout() -> str:
+        with connection.cursor() as cursor:
+            cursor.execute("SHOW statement_timeout")
+            return str(cursor.fetchone()[0])
+
+    assert timeout() == "1min"
+    with database_roles.as_owner(connection):
+        assert timeout() == "0"
+
+
 @pytest.mark.owner
 def test_health_reports_an_application_that_owns_its_tables() -> None:
     line = get_check("role").run()

@@ -11,7 +11,10 @@ from relivchats import database_roles
 
 
 class Command(migrate.Command):
-    """Apply migrations as the role of DATABASE_OWNER_URL, and grant the role of DATABASE_URL what it needs."""
+    """Apply migrations as the role of DATABASE_OWNER_URL, and grant the role of DATABASE_URL what it needs.
+
+    With --plan or --check, change nothing.
+    """
 
     help = (
         "Updates database schema, as the role of DATABASE_OWNER_URL. Grants the role of DATABASE_URL what the"
@@ -24,6 +27,6 @@ class Command(migrate.Command):
         # Around the system checks as well: they connect, and the application's role may not exist yet.
         with database_roles.as_owner(connection) as separate:
             output: str | None = super().execute(*args, **options)
-            if separate and not options["plan"]:
+            if separate and not (options["plan"] or options["check_unapplied"]):
                 database_roles.grant(connection)
         return output
