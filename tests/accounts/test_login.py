@@ -116,6 +116,11 @@ def test_incomplete_credentials_are_refused_and_count_as_no_failure(
         assert not client.keys("*login*")
 
 
+def test_a_limit_of_zero_is_no_limit_of_logins(settings: Any) -> None:
+    settings.LOGIN_FAILURES_PER_ADDRESS = settings.LOGIN_FAILURES_PER_ACCOUNT = 0
+    assert [login(password="wrong").status_code for _ in range(7)] == [200] * 7
+
+
 def test_a_check_without_a_request_is_limited_by_its_account(ann: User) -> None:
     assert authenticate(None, email=EMAIL, password=PASSWORD) == ann
     assert [authenticate(None, username=EMAIL, password="wrong") for _ in range(5)] == [None] * 5

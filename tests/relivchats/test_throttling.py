@@ -51,6 +51,14 @@ def test_a_request_is_taken_back_from_the_window_that_counted_it(rate_clock: lis
     assert [window.exceeded for window in windows if window is not None] == [False, False, True]
 
 
+def test_a_request_stays_counted_while_the_broker_is_down() -> None:
+    window = LIMIT.hit("ann")
+    assert window is not None
+    LIMIT.undo(window._replace(storage=throttling._redis(NOWHERE, 0.1)))
+    windows = [LIMIT.hit("ann") for _ in range(2)]
+    assert [window.exceeded for window in windows if window is not None] == [False, True]
+
+
 def test_two_limits_count_the_same_subject_apart() -> None:
     other = Limit("other", "REQUESTS_PER_MINUTE")
     for limit in (LIMIT, other):
