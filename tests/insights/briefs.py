@@ -93,7 +93,7 @@ def make_brief(
         sections=briefs.build_sections(
             definition,
             wording=wording,
-            count_matches=_make_counter(lines, people=len(people)),
+            count_matches=_make_counter(tuple(lines), people=len(people)),
             conversations={section.key: conversations for section in definition.sections},
             people=people,
             statistics=statistics,
@@ -101,8 +101,11 @@ def make_brief(
         ),
         statistics=statistics,
         messages_total=len(lines),
-        concerns=Counter(kind for line in lines for kind in safety.find_concerns(line.text)),
+        concerns=Counter(kind for line in lines for kind in _find_concerns(line.text)),
     )
+
+
+_find_concerns = cache(safety.find_concerns)
 
 
 def _split_conversations(lines: Sequence[Line], seconds: Sequence[int]) -> tuple[Conversation, ...]:
@@ -114,14 +117,20 @@ def _split_conversations(lines: Sequence[Line], seconds: Sequence[int]) -> tuple
     return tuple(Conversation(tuple(messages)) for messages in conversations)
 
 
-def _make_counter(lines: Sequence[Line], *, people: int) -> briefs.CountMatches:
+# The briefs of many types and languages are about the same few chats.
+@cache
+def _make_counter(lines: tuple[Line, ...], *, people: int) -> briefs.CountMatches:
     """Return a function that counts as Searcher does, over a word index of the lines."""
     index = WordIndex([[line.text for line in lines]])
 
-    def count(terms: Sequence[str], unless: Sequence[str] = ()) -> list[int]:
+    @cache
+    def count_once(terms: tuple[str, ...], unless: tuple[str, ...]) -> list[int]:
         longer = [split_words(phrase) for phrase in unless]
         found = (index.find(split_words(term), unless=longer, only_meant=True).tolist() for term in terms)
         matches = {text for texts in found for text in texts}
         return [sum(lines[text].person == person for text in matches) for person in range(people)]
+
+    def count(terms: Sequence[str], unless: Sequence[str] = ()) -> list[int]:
+        return list(count_once(tuple(terms), tuple(unless)))
 
     return count

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import calendar
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from functools import cache
 from typing import Any
 
 import pytest
@@ -16,15 +15,15 @@ from insights.claims import Claim
 from insights.engines.base import Brief
 from insights.engines.local.engine import LocalInsightEngine
 from insights.translation import LANGUAGES, get_language, show_member
-from insights.translation_files import list_messages
 from tests.insights.briefs import PROVENANCE, Line, get_definition, make_brief
+from tests.insights.document_texts import find_english, list_texts
 from tests.insights.test_local_engine import COLD, LOPSIDED, MATES, PLANS, QUARREL, TYPES, WARM
 from tests.insights.test_model_engine import CONFLICT, SUPPORT, make_read_brief
 from tests.insights.test_timeline import entries_of, episode
 
 TRANSLATED = sorted(LANGUAGES.keys() - {"en"})
-CHATS = {"warm": WARM, "cold": COLD, "lopsided": LOPSIDED, "quarrel": QUARREL, "plans": PLANS, "mates": MATES}
-DANGER = [Line(0, "he hit me again last night and I am scared he will kill me")]
+CHOSEN = (WARM, COLD, LOPSIDED, QUARREL, PLANS, MATES)
+EDGES = ([*WARM, Line(0, "he hit me again last night and I am scared he will kill me")], COLD[:3])
 #: A claim as a model could write it, about messages in which somebody waits with the food.
 CLAIMS = {
     "hi": "Asha घर पर इंतज़ार करती है, और खाना ठंडा हो जाता है।",
@@ -36,41 +35,6 @@ _MONTHS = calendar.month_name[1:]
 _PLACEHOLDER = re.compile(r"\{\w+\}")
 #: Parts of a sentence between placeholders that are too short to be English alone: "de", " und ".
 _MIN_LETTERS = 9
-
-
-@cache
-def list_english(language: str) -> frozenset[str]:
-    """Return the parts of English texts that the language writes in another way, and the English months."""
-    parts = set(_MONTHS)
-    wording = get_language(language)
-    for catalog in list_messages().values():
-        for message in catalog:
-            for text in [message.id] if isinstance(message.id, str) else message.id:
-                translated = wording.translate(text) if message.context is None else ""
-                for part in map(str.strip, _PLACEHOLDER.split(text)):
-                    if len(part) >= _MIN_LETTERS and part not in translated:
-                        parts.add(part)
-    return frozenset(parts)
-
-
-def find_english(texts: Iterable[str], language: str) -> list[str]:
-    said = "\n".join(texts)
-    found = [part for part in list_english(language) if part in said]
-    return [part for part in found if re.search(rf"(?<!\w){re.escape(part)}(?!\w)", said)]
-
-
-def list_texts(value: Any, key: str = "") -> Iterator[str]:
-    """Yield the texts of a document that are ours: no quoted messages, names and keys."""
-    if key in ("messages", "people_names", "key", "rating", "provenance", "unit", "source", "id", "name", "sender"):
-        return
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for name, entry in value.items():
-            yield from list_texts(entry, name)
-    elif isinstance(value, list):
-        for entry in value:
-            yield from list_texts(entry, key)
 
 
 def assert_is_in(language: str, written: dict[str, Any]) -> None:
@@ -91,29 +55,43 @@ def write_local(lines: Sequence[Line], name: str, language: str) -> dict[str, An
     return document.build_document(brief=brief, draft=LocalInsightEngine().write(brief), provenance=PROVENANCE)
 
 
-@pytest.mark.parametrize("language", TRANSLATED)
-@pytest.mark.parametrize("name", TYPES)
-def test_a_counted_document_of_every_type_is_in_its_language(name: str, language: str) -> None:
-    for lines in (*CHATS.values(), CHATS["warm"] + DANGER, CHATS["cold"][:3]):
+#: Each type in each language, with the chats that it is written about: a different one in each language, and one that
+#: speaks of danger or is very short. All chats in all languages would take ten times as long.
+COUNTED = [
+    pytest.param(
+        name, language, (CHOSEN[(row + column) % len(CHOSEN)], EDGES[(row + column) % 2]), id=f"{name}-{language}"
+    )
+    for row, name in enumerate(TYPES)
+    for column, language in enumerate(TRANSLATED)
+]
+#: Each type is written about what was read in one language. Together they have every kind of episode.
+READ = [
+    pytest.param(name, TRANSLATED[row % len(TRANSLATED)], id=f"{name}-{TRANSLATED[row % len(TRANSLATED)]}")
+    for row, name in enumerate(TYPES)
+]
+
+
+@pytest.mark.parametrize(("name", "language", "chats"), COUNTED)
+def test_a_counted_document_of_every_type_is_in_its_language(
+    name: str, language: str, chats: Sequence[Sequence[Line]]
+) -> None:
+    for lines in chats:
         assert_is_in(language, write_local(lines, name, language))
 
 
-@pytest.mark.parametrize("language", TRANSLATED)
-@pytest.mark.parametrize("name", TYPES)
+@pytest.mark.parametrize(("name", "language"), READ)
 def test_a_read_document_of_every_type_is_in_its_language(name: str, language: str) -> None:
     kinds = [kind for section in get_definition(name).sections if section.reading for kind in section.reading.kinds]
     found = [(kind, CONFLICT if position % 2 else SUPPORT) for position, kind in enumerate(dict.fromkeys(kinds))]
-    for brief in (
-        make_read_brief(name, found, times=4, language=language),
-        make_read_brief(name, [("none", SUPPORT)], language=language),
-    ):
-        assert brief.reading is not None
-        part_read = replace(brief, messages_total=5_000, reading=replace(brief.reading, messages_read=4_000))
-        for each in (brief, part_read):
-            kept = claims.check_claims(each, make_claims(each, language))
-            verified = claims.Verified((*kept, *claims.list_examples(each, kept)))
-            draft = claims.build_draft(each, verified)
-            assert_is_in(language, document.build_document(brief=each, draft=draft, provenance=PROVENANCE))
+    much = make_read_brief(name, found, times=3, language=language)
+    little = make_read_brief(name, [("none", SUPPORT)], language=language)
+    assert much.reading is not None
+    part_read = replace(much, messages_total=5_000, reading=replace(much.reading, messages_read=4_000))
+    for each in (much, little, part_read):
+        kept = claims.check_claims(each, make_claims(each, language))
+        verified = claims.Verified((*kept, *claims.list_examples(each, kept)))
+        draft = claims.build_draft(each, verified)
+        assert_is_in(language, document.build_document(brief=each, draft=draft, provenance=PROVENANCE))
 
 
 def make_claims(brief: Brief, language: str) -> list[Claim]:
@@ -170,6 +148,10 @@ LISTED = (
 )
 
 
+#: Members of scales that another language writes as English does.
+SAME_IN_ENGLISH = {"normal", "formal", "moderate", "neutral", "minimal", "warm", "cordial"}
+
+
 def test_every_member_of_a_scale_has_a_label_in_every_language() -> None:
     members = {
         member
@@ -179,8 +161,4 @@ def test_every_member_of_a_scale_has_a_label_in_every_language() -> None:
     }
     for language in TRANSLATED:
         shown = {member: get_language(language).show_rating(member) for member in members}
-        assert {member for member in members if shown[member] == show_member(member)} <= {
-            "normal",
-            "formal",
-            "moderate",
-        }
+        assert {member for member in members if shown[member] == show_member(member)} <= SAME_IN_ENGLISH
