@@ -15,6 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from chats.common_words import is_lower_case_word
 from chats.romanization import WORD, make_key
 from chats.statistics.languages import STOP_WORDS_BY_LANGUAGE
 from insights import stated_figures
@@ -30,7 +31,11 @@ _GERMAN_LETTERS = str.maketrans({"ä": "a", "ö": "o", "ü": "u", "ß": "ss"})
 #: A shorter noun is also the end of names: Wolfgang, Hermann, Oswald, Wilhelm.
 _MIN_COMPOUNDED = 5
 _MIN_STEM = 3
+#: So many words of English, and none that is only of the language, make a sentence English.
+_MIN_ENGLISH_WORDS = 2
 _MIN_WITH_ENDING = 7
+#: The names of placeholders are English words.
+_PLACEHOLDER = re.compile(r"\{\w+\}")
 _DEVANAGARI = re.compile("[\u0900-\u0963]+")
 #: Endings of nouns, adjectives and verbs. A verb's are those of a form that agrees with somebody.
 _HINDI_ENDINGS = re.compile(
@@ -54,14 +59,35 @@ def is_known(word: str, language: str) -> bool:
 
 
 def has_most_words_of(language: str, words: Collection[str]) -> bool:
-    """Return whether no other language of ours in Latin letters knows more of the words; for English, always.
+    """Return whether no other language of ours in Latin letters knows more of the words.
 
     Short sentences of Spanish and Portuguese often have no word that identifies one of them.
     """
-    if language not in LATIN_LANGUAGES:
+    if language not in {"en", *LATIN_LANGUAGES}:
         return True
-    counts = {name: sum(fold(word) in _load_words(name) for word in words) for name in LATIN_LANGUAGES}
-    return counts[language] == max(counts.values())
+    folded = [fold(word) for word in words]
+    # Without words such as "in", "no" and "April", which are also English.
+    distinct = [word for word in folded if word not in _load_common_english()]
+    if language == "en":
+        return all(
+            sum(word in own for word in distinct) <= sum(_is_english(word) and word not in own for word in folded)
+            for own in map(_load_common_words, LATIN_LANGUAGES)
+        )
+    counts = {name: sum(word in _load_words(name) for word in folded) for name in LATIN_LANGUAGES}
+    if counts[language] < max(counts.values()):
+        return False
+    own = _load_words(language)
+    n_english = sum(_is_english(word) and word not in own for word in folded)
+    return n_english < _MIN_ENGLISH_WORDS or any(word in own for word in distinct)
+
+
+def _is_english(word: str) -> bool:
+    return word in _load_common_english() or is_lower_case_word(word)
+
+
+@cache
+def _load_common_english() -> frozenset[str]:
+    return STOP_WORDS_BY_LANGUAGE["english"].union(stated_figures.list_words("english"))
 
 
 def may_be_name(word: str, language: str, *, is_opening: bool) -> bool:
@@ -120,11 +146,16 @@ def _load_german_nouns() -> frozenset[str]:
 
 @cache
 def _load_words(language: str) -> frozenset[str]:
+    return _load_common_words(language).union(map(fold, _list_translated(language)))
+
+
+@cache
+def _load_common_words(language: str) -> frozenset[str]:
+    """Return the words of a language without those of its translations, which take long to read."""
     listed = _LISTS[language]["words"].split()
     # Figures and dates are checked as such.
     figures = stated_figures.list_words(_STOP_WORDS[language])
-    words = [*listed, *figures, *STOP_WORDS_BY_LANGUAGE[_STOP_WORDS[language]], *_list_translated(language)]
-    return frozenset(map(fold, words))
+    return frozenset(map(fold, [*listed, *figures, *STOP_WORDS_BY_LANGUAGE[_STOP_WORDS[language]]]))
 
 
 @cache
@@ -151,7 +182,8 @@ def _list_translated(language: str) -> Iterator[str]:
             forms = [message.string or ""] if isinstance(message.string, str | None) else message.string
             # An example of advice can have a name: "The contract is with you now, Neha."
             is_example = any(comment.endswith(": advice: example") for comment in message.auto_comments)
-            for form in forms if message.id and not is_example else ():
+            for written in forms if message.id and not is_example else ():
+                form = _PLACEHOLDER.sub(lambda match: "-" * len(match[0]), written)
                 for match in WORD.finditer(form):
                     before = form[: match.start()].rstrip(" „“¿¡")[-1:]
                     if not match[0][0].isupper() or language == "de" or not before or before in ".!?…:":

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
+from insights.translation import LANGUAGES
 from tests.benchmarks import stage
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def main() -> None:
     parser.add_argument("--oracle", default="perfect", help="perfect, the name of an adversarial one, or all")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--messages", type=int, default=2000, help="of each generated chat")
+    parser.add_argument("--language", choices=list(LANGUAGES), default="en", help="of the insights")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     parser.add_argument("--details", action="store_true", help="also print every false statement and lost sentence")
     parser.add_argument("--write", type=Path, metavar="DIR", help="write the generated chats, and stop")
@@ -147,7 +149,12 @@ def _evaluate(name: str, options: argparse.Namespace) -> Figures:
     return measure.measure(
         [
             pipeline.run_chat(
-                truth, upload, engine=options.engine, oracle=ORACLES[name], type_ids=types.get(truth.name, ())
+                truth,
+                upload,
+                engine=options.engine,
+                oracle=ORACLES[name],
+                type_ids=types.get(truth.name, ()),
+                language=options.language,
             )
             for truth, upload in chats
         ]

@@ -13,8 +13,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from insights.definition import Definition
+from insights.translation import LANGUAGES
 from tests.fakes import chat_completions, gemini
 from tests.fakes.model_server import Asked, Reply
+from tests.truth import sentences
 from tests.truth.ground_truth import GroundTruth
 from tests.truth.oracle import AskedClaim, Found, Oracle, ShownLine
 
@@ -379,6 +381,34 @@ class Unsupported(Oracle):
         return answer
 
 
+class LiesInTheLanguage(_Confirming):
+    """Invents figures in words, dates and names in the requested language, and writes in another one."""
+
+    name = "lies in the language"
+
+    def __init__(self, truth: GroundTruth, definitions: Mapping[str, Definition]) -> None:
+        super().__init__(truth, definitions)
+        self.false_texts: list[str] = []
+        self._claims = 0
+
+    def make_claim(self, found: Found) -> dict[str, Any]:
+        claim = super().make_claim(found)
+        lies = sentences.load(self.language)["lies"]
+        others = [code for code in LANGUAGES if code != self.language]
+        # Every lie is used, whatever the message numbers are.
+        with self._lock:
+            self._claims += 1
+            turn = self._claims
+        own = [*lies["figures"], *lies["names"]]
+        if turn % 3:
+            invented = own[turn % len(own)]
+            return {**claim, "sentence": f"{claim['sentence']} {invented}", "context": invented}
+        sentence = self.describe(found, others[turn // 3 % len(others)])
+        with self._lock:
+            self.false_texts += [self.restore_names(sentence, found), *lies["invented"]]
+        return {**claim, "sentence": sentence, "context": sentence}
+
+
 class NamesBystanders(Oracle):
     """Claims of somebody who takes no part in a conversation what one of its people did."""
 
@@ -523,6 +553,7 @@ ORACLES: Mapping[str, type[Oracle]] = {
         WritesTooMuch,
         JudgesPeople,
         Unsupported,
+        LiesInTheLanguage,
         LiesAndConfirms,
         LiesAndVerifies,
     )

@@ -11,10 +11,12 @@ from functools import cache
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from insights import safety
+from insights import evidence, safety
 from insights.definition import Definition, Section
 from insights.document import NOTHING_TO_SAY
 from insights.scales import NOT_ENOUGH_DATA
+from insights.translation import get_language
+from tests.insights.document_texts import find_english, list_texts
 from tests.truth import material
 from tests.truth.ground_truth import GroundTruth, Planted
 from tests.truth.oracle import belongs
@@ -27,14 +29,14 @@ MIN_SUPPORT = 3
 #: Two chats are far apart in a section if one has level 0 or 1, the other level 3, and so many more conversations.
 MIN_DIFFERENCE = 4
 
-_SENTENCE_END = re.compile(r"(?<=[.!?…])\s+")
+_SENTENCE_END = re.compile(r"(?<=[.!?…।])\s+")
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 _LABEL = re.compile(r"\bP\d+\b")
 #: Every mark that can begin or end a quotation: all but those between letters, and after the s of a possessive.
 _QUOTATION_MARK = re.compile(r"[\"“”„‟«»‹›‘‚‛`´″＂「」『』]|(?<![^\W\d_])['’′＇]|(?<![sS])['’′＇](?![^\W\d_])")
-_CLAIM = re.compile(
-    r"\bIn (?:January|February|March|April|May|June|July|August|September|October|November|December) 20\d\d, "
-)
+#: How a sentence of the oracle begins, in each language: with the month.
+_QUOTATION = re.compile("[„“«].*?[”“»]")
+_CLAIM = re.compile(r"\b(?:In|Im|En|Em) [^\W\d_]{3,10} (?:de )?20\d\d\b|[\u0900-\u0963]{2,} 20\d\d में")
 
 
 class FalseStatement(NamedTuple):
@@ -252,6 +254,7 @@ def find_false_statements(result: ChatResult, type_id: str, document: Mapping[st
         *_check_names(result.truth, document),
         *(_check_quotes(result, definition, document) if result.engine != "local" else ()),
         *_check_sentences(result, document),
+        *_check_language(result, document),
         *_check_advice(definition, document),
         *_check_lengths(definition, document),
     ):
@@ -363,10 +366,25 @@ def _check_advice(definition: Definition, document: Mapping[str, Any]) -> Iterat
     """Yield the texts of recommendations that the catalogue does not have: no model gives advice."""
     given = {text for section in definition.sections if section.advice for text in section.advice.model_dump().values()}
     given |= set(safety.RECOMMENDATION.values())
+    given = set(map(get_language(document["language"]).translate, given))
     for recommendation in document["recommendations"]:
         for name in ("title", "suggestion", "why", "example"):
             if recommendation[name] not in given:
                 yield "recommendations", "advice that the catalogue does not give", recommendation[name]
+
+
+def _check_language(result: ChatResult, document: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Yield the texts of a document in another language than English that are not in it. Quoted messages can be."""
+    language = document["language"]
+    if language != result.language:
+        yield "overall", "another language than was requested", language
+    if language == "en":
+        return
+    for part in find_english((_QUOTATION.sub("", text) for text in list_texts(document)), language):
+        yield "overall", "English in a document of another language", part
+    for key, text in _list_texts(document):
+        if not evidence.is_written_in(language, text, names=result.truth.people):
+            yield key, "a text in another language", text
 
 
 def _check_lengths(definition: Definition, document: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
@@ -407,8 +425,10 @@ def _list_sentences(document: Mapping[str, Any]) -> Iterator[tuple[str, str, set
 
 def _format_number(value: float) -> set[str]:
     """Return the ways in which a sentence can write a counted number."""
-    return {str(value), f"{value:g}", f"{value:,.0f}", str(round(value)), f"{value:.1f}", str(int(value)),
+    ways = {str(value), f"{value:g}", f"{value:,.0f}", str(round(value)), f"{value:.1f}", str(int(value)),
             f"{100 * value:.0f}", f"{value / 60:.0f}", f"{value / 3600:.0f}", f"{value / 3600:.1f}"}  # fmt: skip
+    # Other languages than English write a comma before decimals.
+    return ways | {way.translate(str.maketrans(",.", ".,")) for way in ways}
 
 
 def _list_texts(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -429,11 +449,12 @@ _ABOUT_THE_METHOD = re.compile(
 def find_unsupported_sentences(type_id: str, document: Mapping[str, Any]) -> Iterator[FalseStatement]:
     """Yield the sentences of the summary that are in no section that has a rating or a quote."""
     supported = ""
+    nothing = get_language(document["language"]).say(NOTHING_TO_SAY)
     for written in document["sections"]:
         if is_rated(written) or written["evidence"]:
             texts = [written["finding"], *(person["note"] for person in written["people"])]
             supported += " ".join(material.normalize(text) for text in texts) + " "
-    for sentence in _SENTENCE_END.split(document["overall"]["summary"].removesuffix(NOTHING_TO_SAY)):
+    for sentence in _SENTENCE_END.split(document["overall"]["summary"].removesuffix(nothing)):
         words = material.normalize(sentence)
         if words and words not in supported and not _is_about_the_method(sentence):
             yield FalseStatement(type_id, "overall", "a summary that no section supports", sentence)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 import threading
-import tomllib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,13 +18,11 @@ from typing import Any
 
 from insights.definition import Definition, Section
 from insights.episodes import KINDS, Tone
+from insights.translation import get_language
 from tests.fakes.model_server import Asked
-from tests.truth import material
+from tests.truth import material, sentences
 from tests.truth.ground_truth import GroundTruth, Planted
 
-_SENTENCES: Mapping[str, Mapping[str, str]] = tomllib.loads(
-    (material.DIRECTORY / "sentences.toml").read_text(encoding="utf-8")
-)
 _LINE = re.compile(r"^([ \t]*)\[#(\d+) (\d{4}-\d{2}-\d{2} \d{2}:\d{2}) ([^\]]+)\] (\(forwarded\) )?(.*)$", re.MULTILINE)
 _CLAIM = re.compile(r"^Claim (\d+)(?: \(about ([^)]+)\))?: (.*)$", re.MULTILINE)
 _CONTEXT = re.compile(r"^Context: (.*)$", re.MULTILINE)
@@ -36,6 +33,9 @@ _CONVERSATIONS = re.compile(r"^Conversations: (.*?)\. Claims: up to (\d+)\.", re
 _LANGUAGES = {"english": ["English"], "hinglish": ["Hindi", "English"], "spanish": ["Spanish"]}
 #: A pseudonym may replace a part of a planted line. Texts with this share of equal characters are the same.
 _SAME_TEXT = 0.6
+#: A longer message is not quoted in a sentence, and neither is one with marks that would end the quotation.
+_MAX_QUOTED = 60
+_QUOTABLE = re.compile(r"[\w ,.!?]+")
 #: Roles of the person whom an episode is about, in the order in which they are looked for.
 _LEADING_ROLES = ("does", "starts", "repairs", "escalates")
 
@@ -93,7 +93,8 @@ class Trace:
 class Oracle:
     """Answers every call about one planted chat. `definitions` are those of the types that are written, by type.
 
-    Calls arrive on several threads at once. `trace` collects what was shown and cited.
+    Calls arrive on several threads at once. `trace` collects what was shown and cited. Sentences are written in the
+    language that the instructions ask for.
     """
 
     name = "perfect"
@@ -104,6 +105,7 @@ class Oracle:
         self.truth = truth
         self.definitions = definitions
         self.trace = Trace()
+        self.language = "en"
         self._lock = threading.Lock()
         self._by_text: dict[str, list[tuple[int, Planted]]] = defaultdict(list)
         self._by_number: dict[int, tuple[str, Planted]] = {}
@@ -170,6 +172,7 @@ class Oracle:
     def write(self, asked: Asked, lines: Sequence[ShownLine]) -> dict[str, Any]:
         """Return one claim for each planted conversation that is shown for a section and belongs to it."""
         schema = asked.schema["properties"]["sections"]["properties"]
+        self.language = sentences.find_language(asked.instructions)
         type_id, definition = self.find_definition(schema.keys())
         spans = parse_sections(asked.content)
         shown = self.find(lines)
@@ -196,21 +199,40 @@ class Oracle:
         """Return a claim about a planted conversation."""
         return {
             "sentence": self.describe(found),
-            "context": found.planted.subject,
+            "context": self.write_context(found),
             "numbers": list(found.numbers[:6]),
             "person": self.find_leader(found) or "all",
         }
 
-    def describe(self, found: Found) -> str:
-        """Return a sentence that says what happens in a planted conversation, when, and how the other answers."""
+    def write_context(self, found: Found) -> str:
+        """Return what a planted conversation is about. Subjects are in English: in other languages, it is the kind."""
+        if self.language == "en":
+            return found.planted.subject
+        return get_language(self.language).translate(KINDS[found.planted.kind].title)
+
+    def describe(self, found: Found, language: str = "") -> str:
+        """Return a sentence that says what happens in a planted conversation, when, and how the other answers.
+
+        In another language than English, a second one quotes a message.
+        """
         planted, labels = found.planted, self.label_people(found)
         leader = self.find_leader(found)
-        sentence = f"In {found.lines[0].at:%B %Y}, {leader or 'one of them'} {_SENTENCES['kinds'][planted.kind]}"
-        sentence += f" ({planted.subject})"
-        for person, roles in planted.roles.items():
-            if person in labels and labels[person] != leader and roles:
-                sentence += f", and {labels[person]} {_SENTENCES['answers'][roles[0]]}"
-        return f"{sentence}."
+        language = language or self.language
+        described = sentences.describe(
+            language,
+            kind=planted.kind,
+            month=get_language(language).format_month(found.lines[0].at),
+            subject=planted.subject,
+            person=leader,
+            answers=[
+                (labels[person], roles[0])
+                for person, roles in planted.roles.items()
+                if person in labels and labels[person] != leader and roles
+            ],
+        )
+        text = found.lines[0].text
+        is_quotable = len(text) <= _MAX_QUOTED and _QUOTABLE.fullmatch(text) and not _LABEL.search(text)
+        return f"{described} {sentences.quote(language, text) if is_quotable else ''}".strip()
 
     def verify(self, asked: Asked, lines: Sequence[ShownLine]) -> dict[str, Any]:
         """Return a verdict for each claim: whether its messages are planted and it says what they show."""
@@ -243,9 +265,9 @@ class Oracle:
         own = {material.normalize(self.describe(each)) for each in (only, whole)}
         is_description = said == material.normalize(KINDS[only.planted.kind].description)
         # A quote without a claim has its kind and month as context, and perhaps the subject.
-        title = KINDS[only.planted.kind].title
+        title = get_language(self.language).translate(KINDS[only.planted.kind].title)
         has_no_subject = claim.context.startswith(f"{title}, ") and ":" not in claim.context
-        is_about_it = not claim.context or has_no_subject or claim.context.endswith(only.planted.subject)
+        is_about_it = not claim.context or has_no_subject or claim.context.endswith(self.write_context(only))
         leaders = self.find_leaders(whole) | self.find_leaders(only)
         return {
             "claim": claim.number,

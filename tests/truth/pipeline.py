@@ -51,6 +51,7 @@ class ChatResult:
     engine: str
     oracle: str
     definitions: Mapping[str, Definition]
+    language: str = "en"
     documents: dict[str, dict[str, Any]] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
     refused: str = ""
@@ -97,19 +98,30 @@ def _selected(**settings: Any) -> Iterator[None]:
 
 
 def run_chat(
-    truth: GroundTruth, upload: bytes, *, engine: str, oracle: type[Oracle] = Oracle, type_ids: Sequence[str] = ()
+    truth: GroundTruth,
+    upload: bytes,
+    *,
+    engine: str,
+    oracle: type[Oracle] = Oracle,
+    type_ids: Sequence[str] = (),
+    language: str = "en",
 ) -> ChatResult:
-    """Import, index, read and unlock a planted chat. Without `type_ids`, the category of its people is unlocked."""
+    """Import, index, read and unlock a planted chat. Without `type_ids`, the category of its people is unlocked.
+
+    `language` is that of the insights.
+    """
     category = CATEGORIES[Relationship(truth.relationship)]
     definitions = load_definitions(category, type_ids=type_ids)
     answering = oracle(truth, definitions)
-    result = ChatResult(truth, engine, answering.name, definitions, false_texts=answering.false_texts)
+    result = ChatResult(
+        truth, engine, answering.name, definitions, language=language, false_texts=answering.false_texts
+    )
     with serving(engine, answering):
         owner, chat = import_and_index(upload)
         result.messages = list_messages(chat)
         try:
             chosen = {"type_ids": list(type_ids)} if type_ids else {"category_id": category}
-            unlocked = unlocking.unlock(user=owner, chat=chat, **chosen)
+            unlocked = unlocking.unlock(user=owner, chat=chat, language=language, **chosen)
         except DomainError as error:
             result.refused = error.slug
             return result

@@ -284,3 +284,42 @@ def test_nothing_that_a_model_invents_about_two_friends_reaches_a_document(oracl
     figures = measure.measure([run(planted_chat, oracle=ORACLES[oracle])])
     assert figures.documents
     assert_nothing_is_false(figures)
+
+
+#: The language of the chat for each language of insights: nothing is planted in Portuguese and German.
+CHAT_LANGUAGES = {"de": "english", "es": "spanish", "hi": "hinglish", "pt": "english"}
+#: Kinds of the sections of the one type that is written, and of no other.
+QUARRELS = {"conflict": 3, "put_down": 2, "repair": 3, "apology": 2, "fair_talk": 2, "hard_feelings": 1}
+
+
+def write_in(language: str, oracle: str) -> ChatResult:
+    """Return one insight about a small chat in this language."""
+    planted_chat = plant(QUARRELS, language=CHAT_LANGUAGES[language], messages=280)
+    return pipeline.run_chat(
+        planted_chat.truth,
+        planted_chat.export.encode(),
+        engine="gemini",
+        oracle=ORACLES[oracle],
+        type_ids=["conflict_resolution"],
+        language=language,
+    )
+
+
+@pytest.mark.parametrize("language", CHAT_LANGUAGES)
+def test_a_document_is_in_the_requested_language_and_loses_no_true_sentence(language: str) -> None:
+    result = write_in(language, "perfect")
+    assert result.documents["conflict_resolution"]["language"] == language
+    figures = measure.measure([result])
+    total = figures.total()
+    assert figures.claims["confirmed"] == figures.claims["asked"] > 10
+    assert figures.lost_sentences == []
+    assert total.quoted >= 0.9 * total.slots > 0
+    assert (total.misplaced, total.false_quotes) == (0, 0)
+    assert_nothing_is_false(figures)
+
+
+@pytest.mark.parametrize("language", CHAT_LANGUAGES)
+def test_nothing_that_a_model_invents_in_a_language_reaches_a_document(language: str) -> None:
+    figures = measure.measure([write_in(language, "lies in the language")])
+    assert figures.documents == 1
+    assert_nothing_is_false(figures)
