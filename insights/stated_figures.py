@@ -60,6 +60,14 @@ _TOKEN = re.compile(
     r"|(?P<sign>[^\w\s])",
     re.IGNORECASE,
 )
+#: Phrases that say how often something happens, without a figure. A source must have the same one.
+_HOW_OFTEN = re.compile(
+    r"\bevery (?:other|second) (?:day|week|month|year|night|evening|morning|time)s?\b"
+    r"|\balternate (?:days|weeks|nights)\b"
+    r"|\b(?:d[ií]a|semana|mes|mês|noche|noite) s[ií]m?,? (?:[ye] )?"
+    r"(?:otr[oa]|outr[oa]|d[ií]a|semana|mes|mês|noche|noite) n[ãoó]o?\b"
+    r"|\bd[ií]a por medio\b|\bun d[ií]a de cada\b|\bein ums andere mal\b"
+)
 _DIGITS = re.compile(r"\d+")
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 #: Thousands in groups of three digits, in India of two and then three: 1,00,000.
@@ -108,6 +116,9 @@ def states_only(
     A year of `times` may be given as a year and is no figure. In a language without words of its own, those of English
     are read.
     """
+    said = {match[0] for match in _HOW_OFTEN.finditer(text.casefold())}
+    if not all(any(phrase in source.casefold() for source in sources) for phrase in said):
+        return False
     tokens = _merge_numbers(_tokenize(text, language))
     if all(
         token.kind in _WORDS or (token.kind == "ordinary" and not _counts(tokens, i)) for i, token in enumerate(tokens)
@@ -153,8 +164,22 @@ def _match_time(tokens: Sequence[_Token], index: int, allowed: _Allowed) -> int:
     if token.kind == "month":
         return _match_month(tokens, index, allowed)
     if token.kind in {"number", "ordinary"}:
+        if _is_hour(tokens, index) and (int(token.value), None) in allowed.hours | {
+            ((hour - 12) % 24, None) for hour, _ in allowed.hours if hour > 12
+        }:
+            return 1
         return _match_day(tokens, index, allowed) or _match_year(tokens, index, allowed)
     return 0
+
+
+def _is_hour(tokens: Sequence[_Token], index: int) -> bool:
+    """Return whether a number is a full hour: at two o'clock, a las dos, um 21 Uhr."""
+    after = tokens[index + 1] if index + 1 < len(tokens) else _Token("sign", "")
+    before = [token.key for token in tokens[max(0, index - 2) : index]]
+    # "Las dos" are two people, and "a las dos" is an hour.
+    is_after = before[-1:] == ["às"] or (before[-1:] in (["las"], ["la"], ["à"]) and before[0] in _GRAMMAR["hours"])
+    is_hour = after.key in _GRAMMAR["clock"] or (is_after and not _is_unit(tokens, index + 1))
+    return is_hour and tokens[index].value in range(25) and after.kind != "number"
 
 
 def _match_month(tokens: Sequence[_Token], index: int, allowed: _Allowed) -> int:
@@ -221,21 +246,42 @@ def _counts(tokens: Sequence[_Token], index: int) -> bool:
     """Return whether a word such as `two` or `half` gives a count: two days, for the first time, half of them."""
     token = tokens[index]
     after = tokens[index + 1].key if index + 1 < len(tokens) else ""
-    if index and tokens[index - 1].key in _GRAMMAR["limits"] and token.key in _GRAMMAR["once"]:
+    before = tokens[index - 1].key if index else ""
+    if before in _GRAMMAR["limits"] and token.key in _GRAMMAR["once"]:
         return True
     if token.value < 1 or token.key in _GRAMMAR["multiples"]:
-        return after in _GRAMMAR["parts"] or after in _GRAMMAR["units"]
-    return _is_before_times(tokens, index) or (token.value > 1 and after in _GRAMMAR["units"])
+        # "An hour and a half", "una hora y media".
+        earlier = {each.key for each in tokens[max(0, index - 3) : index]}
+        is_rest = not (earlier.isdisjoint(_GRAMMAR["units"]) or earlier.isdisjoint(_GRAMMAR["connectors"]))
+        return is_rest or after in _GRAMMAR["parts"] or _is_before_unit(tokens, index)
+    if _is_hour(tokens, index):
+        return True
+    return _is_before_times(tokens, index) or (token.value > 1 and _is_before_unit(tokens, index))
+
+
+def _is_before_unit(tokens: Sequence[_Token], index: int) -> bool:
+    """Return whether a unit follows a number, after at most one other word: two long days."""
+    after = index + 1
+    while after < len(tokens) and tokens[after].key in _GRAMMAR["between"]:
+        after += 1
+    is_next = after < len(tokens) and tokens[after].key in _GRAMMAR["units"]
+    # "The two talk day by day", "los dos días".
+    is_people = index > 0 and tokens[index - 1].key in _GRAMMAR["definite"]
+    is_word = after < len(tokens) and tokens[after].kind == "word"
+    return is_next or (is_word and not is_people and _is_unit(tokens, after + 1))
 
 
 def _is_before_times(tokens: Sequence[_Token], index: int) -> bool:
-    """Return whether the next word is `times`, or `time` of more than the general sense of "una vez más"."""
-    after, following = (tokens[i].key if i < len(tokens) else "" for i in (index + 1, index + 2))
+    """Return whether `times` is next, or `time` of more than the general sense of "una vez más"."""
+    at = index + 1
+    while at < len(tokens) and tokens[at].key in _GRAMMAR["between"]:
+        at += 1
+    after, following = (tokens[i].key if i < len(tokens) else "" for i in (at, at + 1))
     # "um mal-entendido" is a misunderstanding.
     if after not in _GRAMMAR["times"] or (after == "mal" and following == "-"):
         return False
     before = tokens[index - 1].key if index else ""
-    return tokens[index].value != 1 or _GRAMMAR["again"].isdisjoint({before, following})
+    return tokens[index].value != 1 or at > index + 1 or _GRAMMAR["again"].isdisjoint({before, following})
 
 
 def _counts_times(tokens: Sequence[_Token], index: int) -> bool:
@@ -410,8 +456,12 @@ def _tokenize(
         elif kind == "word":
             key = _fold(key)
             is_capital = match[0][0].isupper() and not starts
+            is_opening_weekday = (
+                starts and language == "pt" and not (following and following[0].casefold() in _GRAMMAR["times"])
+            )
             is_date = (
                 is_capital
+                or is_opening_weekday
                 or (bool(tokens) and (tokens[-1].key in _GRAMMAR["before_date"] or tokens[-1].kind == "number"))
                 or (following is not None and following[0].casefold() in _GRAMMAR["after_date"])
             )

@@ -81,3 +81,109 @@ def test_a_message_of_no_language_is_read_in_that_of_the_others() -> None:
 )
 def test_a_number_with_a_separator_is_one_number(language: str, text: str, source: str) -> None:
     assert not states(text, source, language=language)
+
+
+FALSE = {
+    "en": [
+        "They talk for two long days.",
+        "They meet at two o'clock.",
+        "Asha writes half as often.",
+        "They call every other day.",
+        "They talk a couple of times.",
+        "They make up a single time.",
+        "A quarter of the messages are angry.",
+        "Asha has two children.",
+        "They quarrel two nights.",
+    ],
+    "de": [
+        "Ihre zehnjährige Ehe endet.",
+        "Nach dreitägigem Schweigen reden sie.",
+        "Die fünfköpfige Familie reist.",
+        "Ravi ist hundertprozentig sicher.",
+        "Nach zweitägigem Streit reden sie.",
+        "Nach einer halbstündigen Pause reden sie.",
+        "Nach einer Viertelstunde reden sie.",
+        "Asha schreibt halb so oft.",
+        "Sie reden zwei ganze Tage.",
+        "Um zwei Uhr reden sie.",
+        "Sie streiten ein einziges Mal.",
+        "Der Streit wird zweifacher Ärger.",
+        "Die Zahl verdreifacht sich.",
+        "Jeden zweiten Tag reden sie.",
+    ],
+    "es": [
+        "Hay decenas de mensajes.",
+        "Hay una veintena de mensajes.",
+        "Hablan una quincena.",
+        "Una cuarta parte son quejas.",
+        "Es su undécimo viaje.",
+        "Es su vigésimo viaje.",
+        "Es su trigésima pelea.",
+        "Discuten una sola vez.",
+        "Discuten una única vez.",
+        "Discuten un par de veces.",
+        "Asha duplica los mensajes.",
+        "Asha triplica los mensajes.",
+        "Pasan dos largas semanas.",
+        "A las dos hablan.",
+        "Se llaman un día sí y otro no.",
+        "Dos quintos son quejas.",
+    ],
+    "pt": [
+        "Um quarto das mensagens são queixas.",
+        "Dois quintos são queixas.",
+        "Há dezenas de mensagens.",
+        "Falam uma hora e meia.",
+        "Discutem às segundas.",
+        "Segunda os dois discutem.",
+        "Os dois discutem segunda à noite.",
+        "Combinam para sexta.",
+        "Passam dois longos dias.",
+        "Às duas conversam.",
+        "Falam dia sim, dia não.",
+        "Discutem uma única vez.",
+        "Asha duplica as mensagens.",
+    ],
+    "hi": [
+        "दोनों दो रात बात करते हैं।",
+        "दोनों में दो झगड़ा होता है।",
+        "Asha दो गुना लिखती है।",
+        "दोनों एक ही बार झगड़ते हैं।",
+        "दो बजे दोनों बात करते हैं।",
+        "दोनों दो लंबे दिन बात करते हैं।",
+        "हर दूसरे दिन दोनों झगड़ते हैं।",
+    ],
+}
+TRUE = {
+    "en": ["The two talk about work all day.", "One day the two of them laugh.", "They laugh once again."],
+    "de": ["Achtet Ravi auf sie, lachen beide.", "Eines Tages lachen die zwei.", "Das ist ganz einfach und einmalig."],
+    "es": ["Los dos hablan de trabajo.", "Un día se ríen.", "Según Asha, todo está bien."],
+    "pt": ["Os dois falam de trabalho.", "Um dia eles riem.", "Segundo ela, tudo está bem."],
+    "hi": ["दोनों एक दिन हँसते हैं।", "Asha कहती है कि मुझे समय दो।", "दोनों एक साथ रहते हैं।"],
+}
+
+
+@pytest.mark.parametrize(("language", "text"), [(code, text) for code, texts in FALSE.items() for text in texts])
+def test_a_figure_or_a_time_in_words_is_refused(language: str, text: str) -> None:
+    assert not states(text, "see you soon, I miss you", language=language)
+
+
+@pytest.mark.parametrize(("language", "text"), [(code, text) for code, texts in TRUE.items() for text in texts])
+def test_a_word_of_another_meaning_is_no_figure(language: str, text: str) -> None:
+    assert states(text, "see you soon, I miss you", language=language)
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "source"),
+    [
+        ("pt", "Combinam para sexta.", "see you on Friday"),
+        ("pt", "Discutem às segundas.", "see you on Monday"),
+        ("en", "They meet at two o'clock.", "see you at 2"),
+        ("es", "A las dos hablan.", "see you at 2 pm"),
+        ("hi", "दो बजे दोनों बात करते हैं।", "see you at 2"),
+        ("en", "They call every other day.", "you call me every other day"),
+        ("de", "Ihre zehnjährige Ehe endet.", "we were married for ten years"),
+    ],
+)
+def test_a_time_or_figure_of_a_message_may_be_stated_in_words(language: str, text: str, source: str) -> None:
+    assert states(text, source, language=language)
