@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from ops.demo import walkthrough as walkthrough_module
 from ops.demo.client import Client, Problem, Unreachable
 from ops.demo.walkthrough import Incomplete, Walkthrough
 from relivchats.terminal import Layout
@@ -45,9 +46,15 @@ JOB = {
     "job_id": "j1",
     "status": "completed",
     "created_at": NOW.isoformat(),
-    "deadline_at": (NOW + timedelta(minutes=10)).isoformat(),
+    # Tests are collected long before the last of them runs.
+    "deadline_at": (NOW + timedelta(days=1)).isoformat(),
     "insights": [INSIGHT],
 }
+
+
+@pytest.fixture(autouse=True)
+def _poll_without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(walkthrough_module, "MIN_POLL_SECONDS", 0)
 
 
 def answers(**changes: Any) -> dict[str, list[Answer]]:
