@@ -184,7 +184,8 @@ def _find_capitalised(text: str, *, language: str) -> Iterator[str]:
             continue
         before = text[max(0, match.start() - 2) : match.start()].strip()[-1:]
         is_opening = not before or before in _SENTENCE_ENDS
-        if _may_be_name(match[0], language, is_opening=is_opening):
+        is_after_name_word = known_words.is_after_name_word(text[: match.start()], word, language)
+        if is_after_name_word or _may_be_name(match[0], language, is_opening=is_opening):
             yield word
 
 

@@ -10,7 +10,7 @@ import io
 import re
 import tomllib
 import unicodedata
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -31,12 +31,24 @@ _GERMAN_LETTERS = str.maketrans({"ä": "a", "ö": "o", "ü": "u", "ß": "ss"})
 #: A shorter noun is also the end of names: Wolfgang, Hermann, Oswald, Wilhelm.
 _MIN_COMPOUNDED = 5
 _MIN_STEM = 3
+#: "Seine Frau" is a wife, and "Frau Lange" a lady.
+_OWN = ("mein", "dein", "sein", "ihr", "unser", "ein", "kein", "die", "der", "jed", "dies")
+#: The last vowel before the ending of a plural, which changes it: Volk, Völker.
+_UNCHANGED_VOWEL = re.compile("(?<![aeiouäöü])(?:a|o|u|au)[bcdfghjklmnpqrstvwxzß]+$")
+#: Endings of places.
+_GERMAN_PLACE_ENDINGS = (
+    "stadt", "stadts",
+    "berg", "burg", "dorf", "feld", "felde", "hof", "heim", "bach", "wald", "stein", "hausen", "land",
+    "lands", "ingen", "strand", "see", "insel", "hafen", "brück", "brücken", "kirchen", "furt", "werder", "rode",
+    "büttel",
+)  # fmt: skip
 #: So many words of English, and none that is only of the language, make a sentence English.
 _MIN_ENGLISH_WORDS = 2
 _MIN_WITH_ENDING = 7
 #: The names of placeholders are English words.
 _PLACEHOLDER = re.compile(r"\{\w+\}")
 _DEVANAGARI = re.compile("[\u0900-\u0963]+")
+_DEVANAGARI_OR_LATIN = re.compile("[\u0900-\u0963]+|[A-Za-z]+")
 #: Endings of nouns, adjectives and verbs. A verb's are those of a form that agrees with somebody.
 _HINDI_ENDINGS = re.compile(
     "(?:ियों|ियां|ाओं|ाएं|ाते|ाता|ाती|ाना|ाने|ाकर|ाया|ायी|ाई|ाए|ेंगे|ेगा|ेगी|कर|ता|ते|ती|ना|ने|नी|ओं|यों|ए|ई|ों|ें|ीं|ां|े|ी|ा|ो)$"
@@ -95,7 +107,22 @@ def may_be_name(word: str, language: str, *, is_opening: bool) -> bool:
 
     Within a sentence, German capitalises its nouns, and Spanish and Portuguese only names.
     """
-    return not is_known(word, language) or (language != "de" and not is_opening)
+    if not is_known(word, language) or (language != "de" and not is_opening):
+        return True
+    # "Frau Lange": a German word that is no noun has a capital at the start of a sentence only.
+    folded = fold(word)
+    is_stop_word = not is_opening and folded in STOP_WORDS_BY_LANGUAGE["german"]
+    return is_stop_word and folded not in _load_names("de", "polite") and not _is_german(folded)
+
+
+def is_after_name_word(before: str, word: str, language: str) -> bool:
+    """Return whether a German word, after this text, is a name because of the word before it: Frau Lange, in Essen."""
+    words = before.split()[-2:]
+    if language != "de" or not words or not before.endswith(" "):
+        return False
+    last, earlier = words[-1].casefold(), words[0].casefold() if len(words) > 1 else ""
+    is_title = last in {"herr", "herrn", "dr.", "onkel", "tante"} or (last == "frau" and not earlier.startswith(_OWN))
+    return is_title or (last in {"in", "nach", "aus", "bei", "von"} and fold(word) in _load_names("de", "places"))
 
 
 def has_no_unknown_hindi(text: str, *, language: str, texts: Collection[str]) -> bool:
@@ -106,11 +133,30 @@ def has_no_unknown_hindi(text: str, *, language: str, texts: Collection[str]) ->
 
 def list_unknown_hindi(text: str) -> Iterator[str]:
     """Yield the words in Devanagari that can be names, as they are written."""
-    words = _DEVANAGARI.findall(text)
-    for word, following in zip(words, [*words[1:], ""], strict=False):
-        is_name = following in ("ने", "जी") and fold(word) in _load_names("hi", "ordinary_names")
-        if is_name or not is_known(word, "hi"):
-            yield word
+    for match in _DEVANAGARI.finditer(text):
+        # The start of a sentence and the words after it say whether an everyday word is a name.
+        is_opening = text[: match.start()].rstrip()[-1:] in {"", *".!?…।"}
+        following = _DEVANAGARI_OR_LATIN.findall(text, match.end())[:4]
+        # "राज़" is a secret, and "राज" a name.
+        is_everyday = unicodedata.normalize("NFC", match[0]) in _LISTS["hi"]["everyday"].split()
+        is_ordinary_name = not is_everyday and fold(match[0]) in _load_names("hi", "ordinary_names")
+        is_name = is_ordinary_name and _stands_as_name(fold(match[0]), following, is_opening=is_opening)
+        if is_name or not is_known(match[0], "hi"):
+            yield match[0]
+
+
+def _stands_as_name(word: str, following: Sequence[str], *, is_opening: bool) -> bool:
+    """Return whether a word that is also a name is one: before most postpositions, and as the subject of a sentence.
+
+    "शांति से" and "विश्वास के साथ" say how something is done, unless a verb such as "to meet" follows.
+    """
+    following = [fold(each) for each in following]
+    after = following[0] if following else ""
+    if after in {"से", "के"} and word in _load_names("hi", "manners"):
+        verbs = _load_names("hi", "verbs_with_people")
+        return (after == "के" and following[1:2] != ["साथ"]) or any(_stem(each) & verbs for each in following)
+    is_subject = is_opening and len(following) > 0 and not _stem(after) & _load_names("hi", "verbs_to_be")
+    return is_subject or after in _load_names("hi", "postpositions")
 
 
 def fold(word: str) -> str:
@@ -129,9 +175,14 @@ def _is_german(word: str) -> bool:
         stem = plain.removesuffix(ending)
         if not plain.endswith(ending) or len(stem) < _MIN_STEM:
             continue
+        # Of "Volk", the plural is "Völker"; "Volker" is a name.
+        if ending in {"er", "ern"} and _UNCHANGED_VOWEL.search(word.removesuffix(ending)):
+            continue
         if stem in nouns:
             return True
-        # "Geburtstagsfeier" ends in "feier".
+        # "Geburtstagsfeier" ends in "feier", and "Ingolstadt" is no compound.
+        if word.endswith(_GERMAN_PLACE_ENDINGS):
+            continue
         if any(stem[start:] in nouns for start in range(_MIN_STEM, len(stem) - _MIN_COMPOUNDED + 1)):
             return True
     return False
@@ -140,7 +191,9 @@ def _is_german(word: str) -> bool:
 @cache
 def _load_german_nouns() -> frozenset[str]:
     listed = {word.translate(_GERMAN_LETTERS) for word in _LISTS["de"]["words"].split()}
-    translated = {fold(word).translate(_GERMAN_LETTERS) for word in _list_translated("de") if word[0].isupper()}
+    # A translation also capitalises the first word of a sentence.
+    capitalised = {fold(word) for word in _list_translated("de") if word[0].isupper()}
+    translated = {word.translate(_GERMAN_LETTERS) for word in capitalised - STOP_WORDS_BY_LANGUAGE["german"]}
     return frozenset(word for word in listed | translated if len(word) >= _MIN_STEM)
 
 
@@ -155,6 +208,7 @@ def _load_common_words(language: str) -> frozenset[str]:
     listed = _LISTS[language]["words"].split()
     # Figures and dates are checked as such.
     figures = stated_figures.list_words(_STOP_WORDS[language])
+    listed += _LISTS[language].get("ordinary_names", "").split()
     return frozenset(map(fold, [*listed, *figures, *STOP_WORDS_BY_LANGUAGE[_STOP_WORDS[language]]]))
 
 

@@ -189,3 +189,53 @@ def test_common_names_are_no_words_of_any_language(language: str) -> None:
     """
     names = (devanagari if language == "hi" else latin).split()
     assert [name for name in names if known_words.is_known(name, language)] == []
+
+
+NEUTRAL = ["see you soon, I miss you", "kal milte hain"]
+
+
+def check_names(text: str, language: str) -> bool:
+    """Return whether a sentence is supported by two messages that name nobody."""
+    assert states_only(text, sources=NEUTRAL, numbers=[], times=[], language=language)
+    assert is_written_in(language, text, names=["Asha", "Ravi"])
+    return is_supported(text, quotable=NEUTRAL, names=("Asha", "Ravi"), language=language)
+
+
+@pytest.mark.parametrize(
+    ("language", "text"),
+    [
+        ("hi", "Asha कविता के साथ बाहर जाती है।"),
+        ("hi", "Asha कविता को फ़ोन करती है।"),
+        ("hi", "खुशी Asha से मिलती है।"),
+        ("hi", "Asha शांति से मिलती है।"),
+        ("hi", "Asha पूजा की बात मानती है।"),
+        ("de", "Asha wohnt in Wien."),
+        ("de", "Asha trifft Volker am Abend."),
+        ("de", "Asha trifft Walder am Abend."),
+        ("de", "Asha trifft Frau Lange am Abend."),
+        ("de", "Asha trifft Lange am Abend."),
+        ("de", "Asha reist am Abend nach Ingolstadt."),
+        ("de", "Asha lebt mit Ravi in Darmstadt."),
+        ("de", "Asha ist am Abend in Essen."),
+        ("de", "Beide reisen nach Indien."),
+    ],
+)
+def test_a_name_that_is_like_a_usual_word_is_refused_as_a_name(language: str, text: str) -> None:
+    assert not check_names(text, language)
+
+
+@pytest.mark.parametrize(
+    ("language", "text"),
+    [
+        ("hi", "Asha प्रेम से जवाब देती है।"),
+        ("hi", "दोनों विश्वास के साथ आगे बढ़ते हैं।"),
+        ("hi", "Asha को खुशी होती है।"),
+        ("hi", "Ravi राज़ की बात मानता है।"),
+        ("de", "Nach dem Essen reden beide."),
+        ("de", "Asha reist mit ihrer Frau nach Hause."),
+        ("de", "Die Kinder und die Arbeiter lachen."),
+        ("de", "Das Gute bleibt, und beide danken Ihnen."),
+    ],
+)
+def test_a_usual_word_that_is_like_a_name_is_supported(language: str, text: str) -> None:
+    assert check_names(text, language)
