@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from django.conf import settings
+from django.db import connection
 
 from chats import parsing
 from chats.exports.unpacking import max_unpacked_bytes
@@ -114,9 +115,14 @@ class ParsingPool:
 def parse_upload(content: bytes, request: ParseRequest) -> tuple[ParseReport, ParsedUpload | DomainError]:
     """Return the report and what was parsed, or why it was refused: in this thread if the upload is small.
 
+    A large upload uses no database connection while it is parsed.
+
     Raise ServiceBusy, and what is unexpected.
     """
     if max_unpacked_bytes(content) > SMALL_BYTES:
+        # Others use it meanwhile. In a transaction, nobody else could.
+        if not connection.in_atomic_block:
+            connection.close()
         return _pool().parse(content, request)
     report = ParseReport()
     try:

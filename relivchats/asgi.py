@@ -25,8 +25,14 @@ from uuid import UUID, uuid4
 
 from django.core.wsgi import get_wsgi_application
 
+from relivchats.environment import read, whole
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "relivchats.settings")
-os.environ.setdefault("DATABASE_POOL_SIZE", "12")
+#: Of requests, of health, and of the polls of those who wait.
+THREADS, HEALTH_THREADS, POLL_THREADS = 8, 2, 1
+# The settings read it, and are not loaded yet. A large request has a thread for each parsing process.
+_parsing_processes = read("PARSING_PROCESSES", whole, default=2, least=1)
+os.environ.setdefault("DATABASE_POOL_SIZE", str(THREADS + HEALTH_THREADS + POLL_THREADS + _parsing_processes))
 
 _wsgi = get_wsgi_application()
 
@@ -44,7 +50,6 @@ from relivchats.request_bodies import LARGE_BYTES, BodyReader, ClientGone, Recei
 
 logger = logging.getLogger(__name__)
 
-THREADS = 8
 #: Bytes of a body besides an uploaded file.
 _OVERHEAD_BYTES = 64 * 1024
 #: A response is sent at once up to this size. A larger one is sent while it is made, and waits for its client.
@@ -58,9 +63,9 @@ Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 
 _requests = ThreadPoolExecutor(THREADS, thread_name_prefix="request")
 #: Health answers while all other threads work.
-_health = ThreadPoolExecutor(2, thread_name_prefix="health")
+_health = ThreadPoolExecutor(HEALTH_THREADS, thread_name_prefix="health")
 _heavy = HeavyRequests(threads=settings.PARSING_PROCESSES)
-_polls = ThreadPoolExecutor(1, thread_name_prefix="poll")
+_polls = ThreadPoolExecutor(POLL_THREADS, thread_name_prefix="poll")
 _bodies = BodyReader(limit_bytes=settings.UPLOAD_LIMIT_BYTES + _OVERHEAD_BYTES)
 
 

@@ -24,7 +24,10 @@ T = TypeVar("T")
 
 #: A smaller body with a zip file may unpack to much.
 _SMALL_ARCHIVE_BYTES = 5 * 1024
-_ARCHIVE_IN_A_FORM = b"\r\n\r\nPK\x03\x04"
+#: Anywhere in a body: part headers can be written in many ways.
+_ARCHIVE_MARKS = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
+#: Django decodes base64, which hides the marks.
+_ENCODED_PART = b"content-transfer-encoding"
 
 MAX_PER_TOKEN = 2
 #: Of people behind one address.
@@ -54,7 +57,11 @@ def is_heavy(body: BytesIO) -> bool:
     """Return whether the body is large, or contains a file that may unpack to much."""
     # The value is not copied until the buffer changes.
     content = body.getvalue()
-    return len(content) > LARGE_BYTES or (len(content) > _SMALL_ARCHIVE_BYTES and _ARCHIVE_IN_A_FORM in content)
+    if len(content) > LARGE_BYTES:
+        return True
+    if len(content) <= _SMALL_ARCHIVE_BYTES:
+        return False
+    return any(mark in content for mark in _ARCHIVE_MARKS) or _ENCODED_PART in content.lower()
 
 
 class HeavyRequests:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import pickle
+import signal
 import subprocess
 import sys
 import threading
@@ -16,6 +17,7 @@ from typing import Any
 
 import psutil
 import pytest
+from django.db import connection
 
 from chats import parsing, parsing_processes
 from chats.exports.errors import ExportTooLarge, NotAChatExport, SeveralChats, TooCostly
@@ -116,14 +118,27 @@ def test_an_upload_that_takes_too_long_on_a_busy_machine_can_be_sent_again() -> 
     assert refused.extra["retry_after_seconds"] > 0
 
 
-def test_a_killed_process_fails_only_its_own_upload() -> None:
+def stop_instead_of_parsing(*_: object) -> None:
+    """Stand for a child's function."""
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def stopped_children() -> list[psutil.Process]:
+    """Return the children that are stopped. They are children of the fork server."""
+    children = psutil.Process().children(recursive=True)
+    return [child for child in children if child.is_running() and child.status() == psutil.STATUS_STOPPED]
+
+
+def test_a_killed_process_fails_only_its_own_upload(monkeypatch: pytest.MonkeyPatch) -> None:
     using = pool(slots=2)
     with ThreadPoolExecutor(2) as threads:
-        killed = threads.submit(parse, text() * 10, using)
-        eventually(multiprocessing.active_children)
-        (child,) = multiprocessing.active_children()
+        with monkeypatch.context() as patched:
+            patched.setattr("chats.parsing_child.run", stop_instead_of_parsing)
+            killed = threads.submit(parse, text(), using)
+            eventually(stopped_children)
         unharmed = threads.submit(parse, text(), using)
-        os.kill(child.pid or 0, 9)
+        (child,) = stopped_children()
+        child.kill()
         assert isinstance(killed.result(), ParsingInterrupted)
         assert isinstance(unharmed.result(), ParsedUpload)
     assert isinstance(parse(text(), using), ParsedUpload)
@@ -169,6 +184,21 @@ def test_a_process_dies_with_the_server() -> None:
         child = psutil.Process(int(server.stdout.readline()))
         server.kill()
     eventually(lambda: not child.is_running())
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_large_upload_uses_no_connection_while_it_is_parsed(limited: Any) -> None:
+    used, connections = pool(), []
+
+    class Observed:
+        def parse(self, content: bytes, request: ParseRequest) -> Any:
+            connections.append(connection.connection)
+            return used.parse(content, request)
+
+    limited(Observed())
+    import_upload(owner=User.objects.create_user("heavy@example.org"), upload=text())
+    assert connections == [None]
+    assert Chat.objects.count() == 1
 
 
 @pytest.mark.django_db

@@ -121,6 +121,10 @@ def test_the_token_itself_is_not_kept() -> None:
 def test_large_bodies_and_archives_are_heavy() -> None:
     form = b'--a\r\nContent-Disposition: form-data; name="file"; filename="chat"\r\n\r\n%s\r\n--a--\r\n'
     assert is_heavy(BytesIO(form % bytes(LARGE_BYTES)))
-    assert is_heavy(BytesIO(form % b"PK\x03\x04".ljust(6_000)))
+    for mark in (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08"):
+        assert is_heavy(BytesIO(form % mark.ljust(6_000)))
+    # Django reads lines that end in a line feed alone, and decodes base64.
+    assert is_heavy(BytesIO(b"--a\nContent-Disposition: form-data\n\nPK\x03\x04".ljust(6_000)))
+    assert is_heavy(BytesIO(b"--a\r\ncontent-TRANSFER-encoding: base64\r\n\r\nUEsDBA==".ljust(6_000)))
     assert not is_heavy(BytesIO(form % b"PK\x03\x04".ljust(1_000)))
     assert not is_heavy(BytesIO(form % b"text with PK".ljust(6_000)))
