@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import http.client
 import resource
+import select
 import socket
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 
 import psutil
@@ -16,7 +17,7 @@ from django.db import connection
 from relivchats.accounts import tokens
 from relivchats.accounts.models import User
 from relivchats.launch import OPEN_FILES
-from tests.processes import serving_web
+from tests.processes import eventually, serving_web
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -42,29 +43,36 @@ def send(port: int, method: str, path: str, *, length: int = 0, **headers: str) 
     return client
 
 
+def is_readable(connection: socket.socket) -> bool:
+    """Return whether an answer has arrived, or the end of the connection."""
+    # Unlike select(), poll() takes file descriptors beyond 1,023.
+    waiting = select.poll()
+    waiting.register(connection, select.POLLIN)
+    return bool(waiting.poll(0))
+
+
 def test_idle_connections_and_large_requests_of_one_client_do_not_lock_out_others(port: int) -> None:
     greedy, other = (f"Bearer {tokens.issue(User.objects.create_user(f'{name}@example.org'))}" for name in "ab")
     with ExitStack() as opened:
-        for number in range(IDLE_CONNECTIONS):
-            idle = opened.enter_context(socket.create_connection(("127.0.0.1", port), timeout=60))
-            # Half of them send nothing, the others a part of a request.
-            if number % 2:
-                idle.sendall(b"GET /health/live HTT")
+        idle = [
+            opened.enter_context(socket.create_connection(("127.0.0.1", port), timeout=60))
+            for _ in range(IDLE_CONNECTIONS)
+        ]
+        # Half of them send nothing, the others a part of a request.
+        for each in idle[1::2]:
+            each.sendall(b"GET /health/live HTT")
         assert send(port, "GET", "/health/live").getresponse().status == 200
+        # The server still holds all: it closes the oldest first.
+        assert not is_readable(idle[0])
 
         path, large = "/api/chats/upload", 2 * 1024 * 1024
 
-        def send_head() -> http.client.HTTPResponse | None:
-            """Return the refusal, or None if the server waits for the body, which never arrives."""
-            client = send(port, "POST", path, length=large, Authorization=greedy)
+        # The server waits for the bodies of a few, which never arrive.
+        clients = [send(port, "POST", path, length=large, Authorization=greedy) for _ in range(20)]
+        for client in clients:
             opened.callback(client.close)
-            client.sock.settimeout(2)
-            with suppress(TimeoutError):
-                return client.getresponse()
-            return None
-
-        # The server takes a few, and may not have seen the first ones yet.
-        refused = next(filter(None, (send_head() for _ in range(20))))
+        eventually(lambda: any(is_readable(client.sock) for client in clients))
+        refused = next(client for client in clients if is_readable(client.sock)).getresponse()
         assert refused.status == 503
         assert int(refused.headers["Retry-After"]) > 0
         assert b"several large requests" in refused.read()
