@@ -54,7 +54,7 @@ class JSONFormatter(JsonFormatter):
         log_data["at"] = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
         log_data["level"] = record.levelname
         log_data["logger"] = record.name
-        log_data["event"] = scrub(record.getMessage())
+        log_data["event"] = scrub(_without_exception(record))
         if current := request_id.get():
             log_data["request_id"] = current
         for name, value in merge_record_extra(record, {}, self.reserved_attrs).items():
@@ -69,6 +69,16 @@ class JSONFormatter(JsonFormatter):
     def formatException(self, ei: Any) -> str:
         """Return no text: the base class would render the exception with its message, only to be dropped."""
         return ""
+
+
+def _without_exception(record: logging.LogRecord) -> str:
+    """Return the text of the record. Celery's quotes the exception that it logs."""
+    text = record.getMessage()
+    exception = record.exc_info[1] if record.exc_info else None
+    if exception is not None:
+        for quoted in (repr(exception), str(exception)):
+            text = text.replace(quoted, type(exception).__name__) if quoted else text
+    return text
 
 
 def _places(traceback: TracebackType | None) -> list[str]:

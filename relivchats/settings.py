@@ -314,7 +314,7 @@ PAYMENT_TIMEOUT_SECONDS = read("PAYMENT_TIMEOUT_SECONDS", whole, default=10, lea
 # Celery. A message is only a notification: Postgres is the queue of record.
 
 CELERY_BROKER_URL = REDIS_URL
-CELERY_RESULT_BACKEND = "django-db"
+CELERY_RESULT_BACKEND = "relivchats.results:PrivateDatabaseBackend"
 CELERY_RESULT_EXTENDED = True
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True

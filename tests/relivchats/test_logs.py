@@ -75,9 +75,27 @@ def test_an_exception_is_logged_with_its_last_places_and_without_its_message() -
     assert "division" not in str(line)
 
 
+def test_a_line_that_quotes_its_exception_is_logged_without_the_quotation() -> None:
+    try:
+        raise ValueError("the password is swordfish")
+    except ValueError as error:
+        line = line_of(msg=f"Task a.task raised unexpected: {error!r} or {error}", exc_info=sys.exc_info())
+    assert line["event"] == "Task a.task raised unexpected: ValueError or ValueError"
+    assert "swordfish" not in str(line)
+
+
 @pytest.mark.parametrize("nothing", [None, (None, None, None)])
 def test_a_line_outside_of_an_exception_and_a_request_has_neither(nothing: Any) -> None:
-    assert not {"error", "where", "request_id"} & line_of(exc_info=nothing).keys()
+    line = line_of(msg="None of it", exc_info=nothing)
+    assert line["event"] == "None of it"
+    assert not {"error", "where", "request_id"} & line.keys()
+
+
+def test_an_exception_without_a_message_changes_no_line() -> None:
+    try:
+        raise KeyboardInterrupt
+    except KeyboardInterrupt:
+        assert line_of(msg="an event", exc_info=sys.exc_info())["event"] == "an event"
 
 
 def respond(
