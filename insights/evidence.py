@@ -155,7 +155,11 @@ def _is_written_in(language: str, text: str, names: Collection[str]) -> bool:
     if language not in _WRITTEN_LANGUAGES:
         return True
     expected = {_WRITTEN_LANGUAGES[language]}
-    name_words = {word for name in names for word in split_words(name)}
+    # Names are masked with x.
+    name_words = {word for name in names for word in split_words(name)} | {"x" * len(name) for name in names}
+    # The word for three is the same in Hindi and Marathi.
+    written = _WRITTEN_LANGUAGES[language]
+    name_words |= stated_figures.list_words(written).difference(STOP_WORDS_BY_LANGUAGE[written])
     words = [word for word in split_words(text) if len(word) > 1 and any(map(str.isalpha, word))]
     if language == "en" and len(words) <= MAX_PHRASE_WORDS:
         expected |= {"hinglish"}

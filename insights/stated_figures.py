@@ -608,6 +608,7 @@ def find_german_date(word: str) -> tuple[Kind, float] | None:
     return next(starts, None)
 
 
+@cache
 def list_words(name: str) -> frozenset[str]:
     """Return the words of figures and dates of one list, such as `hindi`, in lower case."""
     texts = " ".join(text for text in _FILE[name].values())

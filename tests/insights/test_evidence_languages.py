@@ -39,6 +39,7 @@ TRUE = {
         "14 मार्च 2024 को, गुरुवार के दिन, दोनों झगड़ते हैं और एक बार फिर हँसते हैं।",
         "2024 में दोनों बारह बार झगड़ते हैं।",
         "आशा ने रवि को माफ़ कर दिया।",
+        "मिलकर सुलझाना: Asha, Ravi",
     ],
 }
 FALSE = {
@@ -239,3 +240,8 @@ def test_a_name_that_is_like_a_usual_word_is_refused_as_a_name(language: str, te
 )
 def test_a_usual_word_that_is_like_a_name_is_supported(language: str, text: str) -> None:
     assert check_names(text, language)
+
+
+def test_names_and_figures_are_words_of_no_other_language() -> None:
+    assert is_written_in("hi", "मिलकर सुलझाना (Oliver Quist, Nadia Petrov)।", names=["Oliver Quist", "Nadia Petrov"])
+    assert is_written_in("hi", "दोनों अगले तीन साल की तीन-तीन ख्वाहिशें लिखिए।")
