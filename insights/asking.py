@@ -307,8 +307,11 @@ def _make_answer(
     conversations: Sequence[Mapping[str, Any]] = (),
 ) -> Answer:
     # The pointer to help comes first, before anything that the chat says.
-    in_danger = material.concerning or safety.nominates(question.text)
-    notice = safety.write_notice(question.wording) if in_danger else ""
+    notice = ""
+    if material.concerning:
+        notice = safety.write_notice(question.wording)
+    elif safety.nominates(question.text):
+        notice = safety.write_notice(question.wording, signs=safety.QUESTION_SIGNS)
     document = {
         "outcome": outcome,
         "answer": f"{notice} {text}".strip(),

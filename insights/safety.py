@@ -31,6 +31,11 @@ SIGNS = mark(
     "Some messages may speak of someone being hurt, pressed or in despair. If anyone is in danger or needs to talk, "
     "help is near."
 )
+#: If only the question speaks of danger: the chat is not blamed for it.
+QUESTION_SIGNS = mark(
+    "Your question may speak of someone being hurt, pressed or in despair. If anyone is in danger or needs to talk, "
+    "help is near."
+)
 WITHHELD = mark("Questions that touch on this are not rated here, and this insight costs nothing.")
 FINDING = mark("This is not rated here; the summary says why. What was counted stands as it is.")
 RECOMMENDATION = {
@@ -45,9 +50,9 @@ RECOMMENDATION = {
 Tokens = tuple[str, ...]
 
 
-def write_notice(wording: Language) -> str:
-    """Return the sentences that point to help, in this language."""
-    return f"{wording.say(SIGNS)} {wording.say(HELP)}"
+def write_notice(wording: Language, *, signs: str = SIGNS) -> str:
+    """Return the sentences that point to help, in this language. `signs` says where danger was found."""
+    return f"{wording.say(signs)} {wording.say(HELP)}"
 
 
 # A word with its apostrophes in any script, or a sign. For `re`, vowel signs of Devanagari are not word characters.

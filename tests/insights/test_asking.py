@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from chats.models import Chat
-from insights import asking, engines
+from insights import asking, engines, safety
 from insights.asking import Answer, Exchange, Question
 from insights.engines.base import EngineRateLimited, EngineUnavailable
+from insights.translation import LANGUAGES, get_language
 from relivchats.accounts.models import User
 from tests.asking import (
     DOG,
@@ -228,6 +229,19 @@ def test_a_question_about_danger_puts_help_first(chat: Chat) -> None:
     document = ask(chat, QuestionOracle(answer_moving), "I want to kill myself, where did we want to move?").document
     assert document["answer"].startswith(document["notice"])
     assert "14416" in document["notice"]
+
+
+@pytest.mark.parametrize("language", list(LANGUAGES))
+def test_a_harmless_chat_is_not_blamed_for_the_danger_in_a_question(chat: Chat, language: str) -> None:
+    wording = get_language(language)
+    asked = Question("I want to die, where did we want to move?", language=language)
+    with answering_as(QuestionOracle(answer_moving)):
+        engine = engines.get_engine()
+        document = asking.answer_question(
+            chat, asked, engine=engine, deadline=time.monotonic() + 60, report=lambda step, read: None
+        ).document
+    assert document["notice"] == f"{wording.say(safety.QUESTION_SIGNS)} {wording.say(safety.HELP)}"
+    assert wording.say(safety.SIGNS) not in document["notice"]
 
 
 def test_a_passed_deadline_is_an_error_before_a_call(chat: Chat) -> None:
