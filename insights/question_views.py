@@ -67,15 +67,14 @@ _ERRORS: dict[str, str] = {
 }
 
 
-def _rebuild_question(request: Request, question_id: str) -> Any:
-    """Return the body of a replayed question, as it is now."""
-    question = _get_own_question(request, UUID(question_id))
-    return AskedQuestionSerializer(question).data
+def _replay_question(request: Request, question_id: str) -> Response:
+    """Return the response to a replayed question, as it is now."""
+    return _show(_get_own_question(request, UUID(question_id)), purpose="ask")
 
 
-def _rebuild_rag_answer(request: Request, question_id: str) -> Any:
-    """Return the body of a replayed query, as it is now."""
-    return RagAnswerSerializer(_get_own_question(request, UUID(question_id))).data
+def _replay_rag_query(request: Request, question_id: str) -> Response:
+    """Return the response to a replayed query, as it is now."""
+    return _show(_get_own_question(request, UUID(question_id)), purpose="rag")
 
 
 def _get_own_question(request: Request, question_id: UUID) -> ChatQuestion:
@@ -157,19 +156,24 @@ def _is_open(asked: ChatQuestion) -> bool:
 
 
 def _respond(request: Request, question: ChatQuestion, *, purpose: str) -> Response:
-    """Return 200 with an answered question, or 202 with an open one and where to find it.
+    """Return the question. If it is open and the server can wait, it follows the question.
 
-    If the server can wait, it follows the question: `purpose` says what its repeated request gets.
+    `purpose` says what its repeated request gets.
     """
+    response = _show(question, purpose=purpose)
+    if question.is_open and following.can_follow(request._request):
+        seconds = settings.ASK_TIMEOUT_SECONDS + _SETTLING_SECONDS
+        following.follow(response, source=questions.SOURCE, row_id=question.pk, seconds=seconds, purpose=purpose)
+    return response
+
+
+def _show(question: ChatQuestion, *, purpose: str) -> Response:
+    """Return 200 with a finished question, or 202 with an open one and where to find it."""
     body = _SERIALIZERS[purpose](question).data
     if not question.is_open:
         return Response(body)
     location = reverse("question", kwargs={"chat_id": question.chat_id, "question_id": question.pk})
-    response = Response(body, status=202, headers={"Location": location, "Retry-After": str(POLL_SECONDS)})
-    if following.can_follow(request._request):
-        seconds = settings.ASK_TIMEOUT_SECONDS + _SETTLING_SECONDS
-        following.follow(response, source=questions.SOURCE, row_id=question.pk, seconds=seconds, purpose=purpose)
-    return response
+    return Response(body, status=202, headers={"Location": location, "Retry-After": str(POLL_SECONDS)})
 
 
 _LIMITS = {"POST": (Limit("asks", "ASKS_PER_MINUTE"),)}
@@ -201,7 +205,7 @@ class AskView(APIView):
             _event_example(api_examples.PROGRESS_EVENT, status=202),
         ],
     )
-    @idempotent(rebuild=_rebuild_question)
+    @idempotent(rebuild=_replay_question)
     def post(self, request: Request, chat_id: UUID) -> Response:
         """Ask and return the answer."""
         chat = get_own_chat(request, chat_id)
@@ -249,7 +253,7 @@ class RagQueryView(APIView):
             _event_example(api_examples.PROGRESS_EVENT, status=202),
         ],
     )
-    @idempotent(rebuild=_rebuild_rag_answer)
+    @idempotent(rebuild=_replay_rag_query)
     def post(self, request: Request) -> Response:
         """Ask and return the answer."""
         query = RagQuerySerializer(data=parse_body(request))

@@ -269,7 +269,9 @@ class _Wait:
 
     async def stream(self) -> None:
         """Send what happens to a row as server-sent events: `progress`, then those of the view, or an `error`."""
-        kept = [row for row in self.first.headers if row[0].lower() not in ("content-length", "content-type")]
+        # A stream has all there is to wait for, so it has no Retry-After.
+        dropped = ("content-length", "content-type", "retry-after")
+        kept = [row for row in self.first.headers if row[0].lower() not in dropped]
         added = [("Content-Type", "text/event-stream"), ("Cache-Control", "no-store"), ("X-Accel-Buffering", "no")]
         await self.send(_start(Response(200, [*kept, *added])))
         watched = _watcher.watch(self.source, self.row_id, heartbeat_seconds=HEARTBEAT_SECONDS)

@@ -104,7 +104,7 @@ def idempotent(
 
     A response is stored sealed under the keyring, which deleting a chat does not destroy. A view whose response
     contains chat text therefore passes `rebuild(request, id)`: only the `id` of the response is stored, and `rebuild`
-    creates the body again.
+    creates the body again. It returns a Response if status and headers have changed with the body.
     """
 
     def decorate(method: Method[View, Params]) -> Method[View, Params]:
@@ -222,6 +222,9 @@ def _replay(earlier: IdempotencyKey, request: Request, rebuild: Rebuild | None) 
             "This request was executed, but its response can no longer be read. Check its result, or use a new key."
         ) from None
     data = stored["body"] if rebuild is None else rebuild(request, stored["body"])
+    if isinstance(data, Response):
+        data.headers[REPLAYED] = "true"
+        return data
     return Response(data, status=earlier.status, headers={**stored["headers"], REPLAYED: "true"})
 
 

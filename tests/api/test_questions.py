@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -252,6 +253,24 @@ def test_a_replayed_question_is_asked_once(api: Api, path: str, working: Any, mo
     assert second["Idempotent-Replayed"] == "true"
     assert first.json() == second.json()
     assert len(model.steps) == ChatQuestion.objects.count() == 1
+
+
+@pytest.mark.parametrize("name", ["ask", "rag"])
+def test_a_replayed_question_is_a_202_until_it_is_answered(
+    api: Api, path: str, talk: Chat, idle: None, model: QuestionOracle, name: str
+) -> None:
+    address, body = (path, {}) if name == "ask" else ("/api/rag/query", {"chat_id": str(talk.pk)})
+
+    def send() -> Any:
+        data, headers = json.dumps({**body, "question": WHERE}), {"Idempotency-Key": "one"}
+        return api.send("POST", address, data=data, content_type="application/json", headers=headers)
+
+    first, open_replay = send(), send()
+    assert [(each.status_code, "Retry-After" in each) for each in (first, open_replay)] == [(202, True)] * 2
+    answering.run(ChatQuestion.objects.get().pk)
+    replay = send()
+    assert (replay.status_code, "Retry-After" in replay, replay["Idempotent-Replayed"]) == (200, False, "true")
+    assert SENTENCE in str(replay.json()["answer"])
 
 
 def test_a_question_whose_process_died_is_not_asked_and_charged_again(

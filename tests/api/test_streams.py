@@ -95,6 +95,7 @@ def test_a_stream_shows_the_progress_and_then_the_answer(port: int, token: str, 
     )
     assert (response.status, response.headers["Content-Type"]) == (200, "text/event-stream")
     assert response.headers["X-Relivchats-Follow"] is None
+    assert response.headers["Retry-After"] is None
     assert int(response.headers["X-RateLimit-Remaining"]) == 999
     assert read_event(response) == ("progress", {"step": "waiting", "messages_read": 0})
     question = ChatQuestion.objects.get()
