@@ -45,6 +45,8 @@ _ONE_SPELLING = str.maketrans({**dict.fromkeys("‘’´`′＇", "'"), "…": "
 #: The language of a sentence's words, by the language that was requested, and the script that says nothing more. Hindi
 #: in Latin letters is not the Hindi of a document.
 _WRITTEN_LANGUAGES = {"en": "english", "hi": "hindi", "es": "spanish", "pt": "portuguese", "de": "german"}
+#: The ending of a name in the genitive, without an apostrophe: Ashas Bitte.
+_GENITIVES = {"de": "s?"}
 _SCRIPTS = {"en": "latin", "hi": "devanagari", "es": "latin", "pt": "latin", "de": "latin"}
 
 _FILE: Mapping[str, Any] = tomllib.loads(Path(__file__).with_name("evidence_words.toml").read_text(encoding="utf-8"))
@@ -122,7 +124,7 @@ def is_supported(
     every noun, or every word, that we do not know (insights/known_words.py) may be a name. A sentence in another
     language than this one is not supported either.
     """
-    masked = _mask_names(text, names)
+    masked = _mask_names(text, names, ending=_GENITIVES.get(language, ""))
     spans, is_paired = _find_quotations(masked)
     sources = [_normalize(source) for source in quotable] if spans else []
     if not is_paired or not all(_is_quoted(text[start:end], sources) for start, end in spans):
@@ -155,15 +157,15 @@ def _is_written_in(language: str, text: str, names: Collection[str]) -> bool:
     if language not in _WRITTEN_LANGUAGES:
         return True
     expected = {_WRITTEN_LANGUAGES[language]}
-    # Names are masked with x.
-    name_words = {word for name in names for word in split_words(name)} | {"x" * len(name) for name in names}
+    name_words = {word for name in names for word in split_words(name)}
     # The word for three is the same in Hindi and Marathi.
     written = _WRITTEN_LANGUAGES[language]
     name_words |= stated_figures.list_words(written).difference(STOP_WORDS_BY_LANGUAGE[written])
     words = [word for word in split_words(text) if len(word) > 1 and any(map(str.isalpha, word))]
     if language == "en" and len(words) <= MAX_PHRASE_WORDS:
         expected |= {"hinglish"}
-    words = [word for word in words if word not in name_words]
+    # A masked name is a word of one letter, repeated.
+    words = [word for word in words if word not in name_words and set(word) != {"x"}]
     labels = Counter(LABELS[classify_word(word)] for word in words)
     n_expected = sum(labels[name] for name in expected)
     for name in labels.keys() - expected - {_SCRIPTS[language]}:
@@ -207,14 +209,17 @@ def _is_english(word: str) -> bool:
     return word in _OPENING_WORDS or is_ordinary(word) or (len(word) >= _MIN_ENDING_LENGTH and word.endswith(_ENDINGS))
 
 
-def _mask_names(text: str, names: Collection[str]) -> str:
-    """Return the text, in its length, with letters in place of the names: they can contain marks, digits and dots."""
+def _mask_names(text: str, names: Collection[str], *, ending: str = "") -> str:
+    """Return the text, in its length, with letters in place of the names: they can contain marks, digits and dots.
+
+    A name may have an ending of this pattern.
+    """
     # Most texts contain few of the names, and the pattern is compiled for those.
     parts = {name for name in names if _can_mask(name) and name in text}
     if not parts:
         return text
     longest_first = sorted(parts, key=len, reverse=True)
-    pattern = rf"(?<!\w)(?:{'|'.join(map(re.escape, longest_first))})(?!\w)"
+    pattern = rf"(?<!\w)(?:{'|'.join(map(re.escape, longest_first))}){ending}(?!\w)"
     return re.sub(pattern, lambda match: "x" * len(match[0]), text)
 
 

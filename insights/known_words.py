@@ -44,6 +44,7 @@ _GERMAN_PLACE_ENDINGS = (
 )  # fmt: skip
 #: So many words of English, and none that is only of the language, make a sentence English.
 _MIN_ENGLISH_WORDS = 2
+_MAX_SHORT_WORDS = 5
 _MIN_WITH_ENDING = 7
 #: The names of placeholders are English words.
 _PLACEHOLDER = re.compile(r"\{\w+\}")
@@ -76,7 +77,8 @@ def has_most_words_of(language: str, words: Collection[str]) -> bool:
     Short sentences of Spanish and Portuguese often have no word that identifies one of them.
     """
     if language not in {"en", *LATIN_LANGUAGES}:
-        return True
+        # "Asha apologises." is not Hindi.
+        return not words or any(map(_DEVANAGARI.search, words))
     folded = [fold(word) for word in words]
     # Without words such as "in", "no" and "April", which are also English.
     distinct = [word for word in folded if word not in _load_common_english()]
@@ -90,7 +92,11 @@ def has_most_words_of(language: str, words: Collection[str]) -> bool:
         return False
     own = _load_words(language)
     n_english = sum(_is_english(word) and word not in own for word in folded)
-    return n_english < _MIN_ENGLISH_WORDS or any(word in own for word in distinct)
+    # A short sentence of another language has few words that are known, and some without any.
+    if len(folded) <= _MAX_SHORT_WORDS and n_english and n_english >= sum(word in own for word in distinct):
+        return False
+    is_any_known = not folded or any(is_known(word, language) for word in folded)
+    return is_any_known and (n_english < _MIN_ENGLISH_WORDS or any(word in own for word in distinct))
 
 
 def _is_english(word: str) -> bool:

@@ -53,8 +53,9 @@ _MIN_BY_SOUND = 11
 _THOUSANDS = {"pt": ".", "portuguese": ".", "de": ".", "german": ".", "es": ".,", "spanish": ".,"}
 _TOKEN = re.compile(
     r"(?P<iso>\b\d{4}-\d{2}-\d{2}\b)"
+    r"|(?P<date>\b\d{1,2}(?P<joint>[./-])\d{1,2}(?P=joint)(?:\d{4}|\d{2})\b)"
     r"|(?P<half>\b\d{1,2}(?:[:.]\d{2})?\s?[ap]\.?\s?m\b)"
-    r"|(?P<clock>\b\d{1,2}[:.]\d{2}\b(?![.,:]?\d))"
+    r"|(?P<clock>\b\d{1,2}(?:[:.]|\s?h)\d{2}\b(?![.,:]?\d))"
     r"|(?P<number>\d+(?:[.,]\d+)*(?:(?:st|nd|rd|th)\b|[ºª])?)"
     r"|(?P<word>(?:segunda|ter[cç]a|quarta|quinta|sexta)s?-feiras?\b|[^\W\d_][\w\u0300-\u036f\u0900-\u0963]*)"
     r"|(?P<sign>[^\w\s])",
@@ -73,7 +74,7 @@ _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 #: Thousands in groups of three digits, in India of two and then three: 1,00,000.
 _GROUPED = re.compile(r"\d{1,3}(?:([.,])\d{3})(?:\1\d{3})*|\d{1,2}(?:,\d{2})+,\d{3}")
 
-Kind = Literal["iso", "half", "clock", "number", "ordinary", "month", "weekday", "word", "sign"]
+Kind = Literal["iso", "date", "half", "clock", "number", "ordinary", "month", "weekday", "word", "sign"]
 _WORDS = frozenset({"word", "sign"})
 
 
@@ -155,10 +156,13 @@ def _match_time(tokens: Sequence[_Token], index: int, allowed: _Allowed) -> int:
     token = tokens[index]
     if token.kind == "iso":
         return int(token.key in allowed.dates)
+    if token.kind == "date":
+        day, month, year = map(int, _DIGITS.findall(token.key))
+        return int(f"{year if year > 99 else 2000 + year:04}-{month:02}-{day:02}" in allowed.dates)
     if token.kind == "half":
         return int(_read_half(token.key) in allowed.hours)
     if token.kind == "clock":
-        return int(_read_clock(token.key) in allowed.clocks)
+        return int(bool(allowed.clocks & _read_clocks(tokens, index)))
     if token.kind == "weekday":
         return int(token.value in allowed.weekdays)
     if token.kind == "month":
@@ -180,6 +184,15 @@ def _is_hour(tokens: Sequence[_Token], index: int) -> bool:
     is_after = before[-1:] == ["às"] or (before[-1:] in (["las"], ["la"], ["à"]) and before[0] in _GRAMMAR["hours"])
     is_hour = after.key in _GRAMMAR["clock"] or (is_after and not _is_unit(tokens, index + 1))
     return is_hour and tokens[index].value in range(25) and after.kind != "number"
+
+
+def _read_clocks(tokens: Sequence[_Token], index: int) -> set[tuple[int, int]]:
+    """Return the times of day that a clock can mean: 9:47 in the evening is 21:47."""
+    hour, minute = _read_clock(tokens[index].key)
+    near = {token.key for token in (*tokens[max(0, index - 1) : index], *tokens[index + 1 : index + 5])}
+    if hour <= 12 and near & _GRAMMAR["afternoon"]:
+        return {(hour % 12 + 12, minute)} | ({(0, minute)} if hour == 12 else set())
+    return {(hour, minute)}
 
 
 def _match_month(tokens: Sequence[_Token], index: int, allowed: _Allowed) -> int:
@@ -388,7 +401,7 @@ def _allow_tokens(allowed: _Allowed, tokens: Sequence[_Token], *, has_own_digits
             near = [int(each.value) for each in (*before, *after) if each.kind in {"number", "ordinary"}]
             allowed.days |= {(month, day) for day in near}
             allowed.months |= {(year, month) for year in near}
-        elif token.kind in {"iso", "half", "clock"}:
+        elif token.kind in {"iso", "date", "half", "clock"}:
             _allow_digits(allowed, token)
 
 
@@ -398,6 +411,9 @@ def _allow_digits(allowed: _Allowed, token: _Token) -> None:
         allowed.hours.add(_read_half(token.key))
     elif token.kind == "iso":
         allowed.dates.add(token.key)
+    elif token.kind == "date":
+        day, month, year = map(int, _DIGITS.findall(token.key))
+        allowed.dates.add(f"{year if year > 99 else 2000 + year:04}-{month:02}-{day:02}")
     else:
         hour, minute = _read_clock(token.key)
         allowed.clocks.add((hour, minute))
@@ -446,6 +462,7 @@ def _tokenize(
     thousands = _THOUSANDS.get(language, ",")
     matches = list(_TOKEN.finditer(unicodedata.normalize("NFC", text)))
     for match, following in zip_longest(matches, matches[1:]):
+        # The last group that ended; the one within a date ends before it.
         kind = cast(Kind, match.lastgroup)
         key = match[0].casefold()
         token = _Token(kind, key)

@@ -245,3 +245,66 @@ def test_a_usual_word_that_is_like_a_name_is_supported(language: str, text: str)
 def test_names_and_figures_are_words_of_no_other_language() -> None:
     assert is_written_in("hi", "मिलकर सुलझाना (Oliver Quist, Nadia Petrov)।", names=["Oliver Quist", "Nadia Petrov"])
     assert is_written_in("hi", "दोनों अगले तीन साल की तीन-तीन ख्वाहिशें लिखिए।")
+
+
+@pytest.mark.parametrize(
+    ("language", "text"),
+    [
+        ("en", "Los dos discuten."),
+        ("en", "Ravi entschuldigt sich."),
+        ("en", "Asha llora mucho."),
+        ("en", "Ravi pede desculpas."),
+        ("de", "Asha apologises to Ravi."),
+        ("de", "Asha hugs Ravi."),
+        ("de", "Los dos discuten."),
+        ("es", "Asha apologises to Ravi."),
+        ("es", "Os dois brigam muito."),
+        ("es", "Ravi entschuldigt sich."),
+        ("pt", "Ravi se disculpa."),
+        ("pt", "Los dos hablan mucho."),
+        ("pt", "They talk again."),
+        ("hi", "Asha apologises."),
+        ("hi", "Los dos discuten."),
+    ],
+)
+def test_a_short_sentence_of_another_language_is_refused_for_its_language(language: str, text: str) -> None:
+    assert not is_written_in(language, text, names=["Asha", "Ravi"])
+    assert not supports(text, language)
+
+
+@pytest.mark.parametrize(
+    ("language", "text"),
+    [
+        ("en", "Asha apologises."),
+        ("en", "They laugh."),
+        ("en", "Asha hugs Ravi tightly."),
+        ("de", "Ashas Entschuldigung hilft."),
+        ("de", "Ravis Bitte bleibt unbeantwortet."),
+        ("de", "Trotz allem lachen beide."),
+        ("de", "Ihr Tonfall wird sanft."),
+        ("es", "Echa de menos a Asha."),
+        ("es", "Ravi se disculpa."),
+        ("pt", "Reage com calma."),
+        ("pt", "Ravi pede desculpas."),
+        ("hi", "Asha चिंतित है।"),
+        ("hi", "इसके बावजूद दोनों हँसते हैं।"),
+    ],
+)
+def test_a_short_sentence_of_its_own_language_is_supported(language: str, text: str) -> None:
+    assert supports(text, language)
+
+
+@pytest.mark.parametrize(
+    ("language", "true", "false"),
+    [
+        ("de", "Am 14.3.2024 streiten beide.", "Am 15.3.2024 streiten beide."),
+        ("de", "Am 14.03.24 streiten beide.", "Am 14.03.23 streiten beide."),
+        ("es", "A las 9:47 de la noche escribe Asha.", "A las 9:47 de la mañana escribe Asha."),
+        ("pt", "Às 21h47 Asha escreve.", "Às 21h48 Asha escreve."),
+        ("hi", "रात 9:47 बजे Asha लिखती है।", "सुबह 9:47 बजे Asha लिखती है।"),
+    ],
+)
+def test_a_date_or_a_time_as_people_write_it_must_be_that_of_a_message(language: str, true: str, false: str) -> None:
+    assert states_only(true, sources=NEUTRAL, numbers=[], times=[AT], language=language)
+    assert supports(true, language)
+    assert not states_only(false, sources=NEUTRAL, numbers=[], times=[AT], language=language)
