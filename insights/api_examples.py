@@ -35,6 +35,7 @@ PENDING = {
     "id": INSIGHT_ID,
     "insight_type_id": "communication_basics",
     "title": "Communication Basics",
+    "language": "en",
     "status": "pending",
     "price": 50,
     "voided": False,
@@ -79,6 +80,7 @@ QUOTE = {
             "coins": 0,
             "state": "owned",
             "insight_id": INSIGHT_ID,
+            "language": "en",
             "why_not": "",
         },
         {
@@ -88,6 +90,7 @@ QUOTE = {
             "coins": 100,
             "state": "available",
             "insight_id": None,
+            "language": None,
             "why_not": "",
         },
         {
@@ -97,6 +100,7 @@ QUOTE = {
             "coins": 80,
             "state": "failed",
             "insight_id": "7f04aab7-57aa-49a2-9b38-09702b08f978",
+            "language": None,
             "why_not": "",
         },
     ],

@@ -9,9 +9,11 @@ from rest_framework import serializers
 
 from insights.question_models import ChatQuestion
 from insights.questions import MAX_QUESTION_LENGTH
+from insights.requested_language import WrittenLanguageField
 from relivchats.rest import ClosedSerializer, IdField
 
 _CONVERSATION_HELP = "The `conversation` of an earlier question in this chat, which the new one follows."
+_LANGUAGE_HELP = "The language of the answer: `en`, `hi`, `es`, `pt` or `de`; `pt-BR` is `pt`."
 
 
 def _check_text(text: str) -> None:
@@ -27,20 +29,12 @@ class QuestionField(serializers.CharField):
         super().__init__(max_length=MAX_QUESTION_LENGTH, validators=[_check_text], **kwargs)
 
 
-class LanguageField(serializers.RegexField):
-    """The language of an answer."""
-
-    def __init__(self, **kwargs: Any) -> None:
-        help_text = "The language of the answer."
-        super().__init__(r"^[a-z]{2,3}(-[A-Z]{2})?$", default="en", max_length=6, help_text=help_text, **kwargs)
-
-
 class AskSerializer(ClosedSerializer):
     """A question about a chat."""
 
     question = QuestionField(help_text="In your own words. Each person is called as in the chat.")
     conversation = IdField(required=False, allow_null=True, help_text=_CONVERSATION_HELP)
-    language = LanguageField()
+    language = WrittenLanguageField(help_text=_LANGUAGE_HELP)
 
 
 class RagQuerySerializer(ClosedSerializer):
@@ -50,7 +44,7 @@ class RagQuerySerializer(ClosedSerializer):
     question = QuestionField(required=False)
     query = QuestionField(required=False, help_text="Another name of `question`.")
     conversation_id = IdField(required=False, allow_null=True, help_text=_CONVERSATION_HELP)
-    language = LanguageField()
+    language = WrittenLanguageField(help_text=_LANGUAGE_HELP)
 
     def validate(self, values: Any) -> Any:
         """Return the values with `question`. Raise ValidationError unless exactly one of the two names is used."""

@@ -1,6 +1,8 @@
-"""The language in which a response shows the catalogue's texts: that of the query, else of the client's header."""
+"""The languages that requests ask for: in a body, in the query, else in the client's header."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from django.http import HttpResponseBase
 from django.utils.cache import patch_vary_headers
@@ -15,6 +17,30 @@ _HELP = "The language of titles and sentences. By default, the first one of `Acc
 PARAMETER = OpenApiParameter("language", enum=list(LANGUAGES), description=_HELP)
 
 
+_MUST_BE = f"The languages are {', '.join(LANGUAGES)}."
+
+
+def find_language(tag: str) -> str | None:
+    """Return the code of the language that serves a tag such as `pt-PT` or `DE`, or None.
+
+    A text in another country's spelling is better than an English one.
+    """
+    code = tag.partition("-")[0].lower()
+    return code if code in LANGUAGES else None
+
+
+class WrittenLanguageField(serializers.CharField):
+    """The language of what is written, in a body. The engine decides later whether it writes another one."""
+
+    def __init__(self, *, help_text: str) -> None:
+        super().__init__(default="en", allow_blank=True, help_text=help_text, error_messages={"invalid": _MUST_BE})
+
+    def to_internal_value(self, data: Any) -> str:
+        """Return the code of the language, or a text that is none as it is. Raise ValidationError for other types."""
+        text = super().to_internal_value(data)
+        return find_language(text) or text
+
+
 class LanguageField(serializers.ChoiceField):
     """The language of a response, as a query parameter."""
 
@@ -23,8 +49,12 @@ class LanguageField(serializers.ChoiceField):
             choices=list(LANGUAGES),
             required=False,
             help_text=_HELP,
-            error_messages={"invalid_choice": f"The languages are {', '.join(LANGUAGES)}."},
+            error_messages={"invalid_choice": _MUST_BE},
         )
+
+    def to_internal_value(self, data: Any) -> Any:
+        """Return the code of the language. Raise ValidationError."""
+        return super().to_internal_value(find_language(str(data)) or data)
 
 
 def get_requested_language(request: Request) -> Language:
@@ -35,8 +65,7 @@ def get_requested_language(request: Request) -> Language:
         except serializers.ValidationError as error:
             raise serializers.ValidationError({"language": error.detail}) from None
     for tag, _ in parse_accept_lang_header(request.headers.get("Accept-Language", "")):
-        # "pt-PT" is served by our Portuguese: a text in another country's spelling is better than an English one.
-        if (code := tag.partition("-")[0]) in LANGUAGES:
+        if code := find_language(tag):
             return get_language(code)
     return get_language("en")
 

@@ -10,6 +10,7 @@ from rest_framework import serializers
 
 from insights.document_field import DocumentField
 from insights.models import Category, GenerationJob, Insight, InsightType
+from insights.requested_language import WrittenLanguageField
 from insights.translation import Language, get_language
 from relivchats.rest import ClosedSerializer, IdField
 
@@ -87,12 +88,9 @@ class UnlockSerializer(ClosedSerializer):
         max_length=TYPES_LIMIT,
         help_text="Only these insights. They must belong to one category.",
     )
-    language = serializers.RegexField(
-        r"^[a-z]{2,3}(-[A-Z]{2})?$",
-        default="en",
-        max_length=6,
-        help_text="The language of the documents: `en`, `hi`, `es`, `pt` or `de`. What was unlocked before stays in its"
-        " language.",
+    language = WrittenLanguageField(
+        help_text="The language of the documents: `en`, `hi`, `es`, `pt` or `de`; `pt-BR` is `pt`. What was unlocked"
+        " before stays in its language."
     )
 
 
@@ -108,6 +106,7 @@ class InsightStateSerializer(serializers.ModelSerializer[Insight]):
             "id",
             "insight_type_id",
             "title",
+            "language",
             "status",
             "price",
             "voided",
@@ -118,6 +117,7 @@ class InsightStateSerializer(serializers.ModelSerializer[Insight]):
         )
         read_only_fields = fields
         extra_kwargs = {
+            "language": {"help_text": "The language of its unlock, in which it stays."},
             "price": {
                 "help_text": "Its part of the coins: charged when it is completed, released if it fails or is voided."
             },
@@ -147,6 +147,10 @@ class QuotedInsightSerializer(serializers.Serializer[Any]):
     insight_id = serializers.UUIDField(
         allow_null=True,
         help_text="The id of the existing or failed insight, for `POST /api/insights/{id}/retry`.",
+    )
+    language = serializers.CharField(
+        allow_null=True,
+        help_text="The language that the existing insight is in, whatever you ask for; null if none exists.",
     )
     why_not = serializers.CharField(help_text="Why it does not fit this chat; empty if it does.")
 

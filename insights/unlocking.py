@@ -185,9 +185,13 @@ def check_language(language: str) -> None:
     """Return if the engine writes findings in this language. Raise UnsupportedLanguage."""
     languages = engines.get_engine().languages
     if language not in languages:
-        raise UnsupportedLanguage(
-            f"Findings are written in these languages: {', '.join(languages)}. Ask for one of them."
-        )
+        advice = f"Findings are written in these languages: {', '.join(languages)}. Ask for one of them."
+        raise UnsupportedLanguage(advice, errors=[_point_to("language", advice)])
+
+
+def _point_to(field: str, message: str) -> dict[str, str]:
+    """Return an entry of the `errors` of a problem."""
+    return {"pointer": f"#/{field}", "code": "invalid", "message": message}
 
 
 def _lock_chat(chat: Chat, *, user: User) -> Chat:
@@ -202,7 +206,8 @@ def _lock_chat(chat: Chat, *, user: User) -> Chat:
 def _make_plan(chat: Chat, *, category_id: str | None, type_ids: Sequence[str]) -> Plan:
     """Return the plan for the requested types. Raise NotFound or NothingRequested."""
     if not type_ids and category_id is None:
-        raise NothingRequested("Name a category_id, or the insight_type_ids that you want.")
+        advice = "Name a category_id, or the insight_type_ids that you want."
+        raise NothingRequested(advice, errors=[_point_to("category_id", advice)])
     catalogue = InsightType.objects.filter(active=True, category__active=True).select_related("category")
     # A definition is a large document that a plan does not read.
     requested = catalogue.defer("definition")
@@ -214,7 +219,8 @@ def _make_plan(chat: Chat, *, category_id: str | None, type_ids: Sequence[str]) 
     if not types or len(types) < len(set(type_ids)):
         raise NotFound("There is no such category or insight type. GET /api/categories lists them.")
     if len({insight_type.category_id for insight_type in types}) > 1:
-        raise NothingRequested("Ask for types of one category at a time.")
+        advice = "Ask for types of one category at a time."
+        raise NothingRequested(advice, errors=[_point_to("insight_type_ids", advice)])
     category = types[0].category
     existing, failed = _find_insights(chat, types)
     eligibility = check_eligibility(chat, [insight_type for insight_type in types if insight_type.id not in existing])

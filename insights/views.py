@@ -225,7 +225,8 @@ def _unlock_arguments(request: Request) -> dict[str, Any]:
 
 
 def _quote_insight(plan: unlocking.Plan, insight_type: InsightType, wording: Language) -> dict[str, Any]:
-    insight = plan.existing.get(insight_type.pk) or plan.failed.get(insight_type.pk)
+    existing = plan.existing.get(insight_type.pk)
+    insight = existing or plan.failed.get(insight_type.pk)
     return {
         "insight_type_id": insight_type.pk,
         "title": wording.translate(insight_type.title),
@@ -233,6 +234,8 @@ def _quote_insight(plan: unlocking.Plan, insight_type: InsightType, wording: Lan
         "coins": plan.price_by_type.get(insight_type, 0),
         "state": plan.state_of(insight_type),
         "insight_id": insight and insight.pk,
+        # A failed insight is written in the language of the next unlock.
+        "language": existing and existing.language,
         "why_not": plan.eligibility.reason_against(insight_type),
     }
 
@@ -281,7 +284,8 @@ class UnlockView(APIView):
     @idempotent(atomic=True)
     def post(self, request: Request) -> Response:
         """Unlock, and return the job."""
-        return _unlock_response(unlocking.unlock(**_unlock_arguments(request)))
+        arguments = _unlock_arguments(request)
+        return _unlock_response(unlocking.unlock(**arguments), language=arguments["language"])
 
 
 class RetryView(APIView):
@@ -321,16 +325,20 @@ class RetryView(APIView):
         insight = Insight.objects.owned_by(request.user).filter(pk=insight_id).select_related("job", "chat").first()
         if insight is None:
             raise NotFound("You have no insight with this id.")
-        return _unlock_response(unlocking.retry(insight))
+        return _unlock_response(unlocking.retry(insight), language=insight.language)
 
 
-def _unlock_response(unlocked: unlocking.UnlockResult) -> Response:
+def _unlock_response(unlocked: unlocking.UnlockResult, *, language: str) -> Response:
     if unlocked.created:
         message = f"{unlocked.coins} coins are held. Only insights that are delivered will be charged."
     elif any(insight.is_open for insight in unlocked.insights):
         message = "This is being written already. Nothing was held."
     else:
         message = "This is unlocked already. Nothing was held."
+    others = dict.fromkeys(each.language for each in unlocked.insights if each.language != language)
+    if others:
+        names = " and ".join(f"{get_language(code).name} ({code})" for code in others)
+        message += f" It is in {names}, and stays in the language that it was unlocked in."
     poll_url = reverse("job-status", kwargs={"job_id": unlocked.job.pk})
     answer = {
         "success": True,
