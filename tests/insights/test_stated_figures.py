@@ -94,6 +94,8 @@ FALSE = {
         "A quarter of the messages are angry.",
         "Asha has two children.",
         "They quarrel two nights.",
+        "Two thirds of it is praise.",
+        "They argue for a decade.",
     ],
     "de": [
         "Ihre zehnjährige Ehe endet.",
@@ -110,6 +112,7 @@ FALSE = {
         "Der Streit wird zweifacher Ärger.",
         "Die Zahl verdreifacht sich.",
         "Jeden zweiten Tag reden sie.",
+        "Sie reisen zu dritt.",
     ],
     "es": [
         "Hay decenas de mensajes.",
