@@ -124,7 +124,8 @@ def _describe_moment(moment: Moment, names: Sequence[str], wording: Language) ->
         "all": _join([names[person] for person in moment.people], wording),
         "n": moment.value,
         "days": wording.say("one day") if days == 1 else _count_days(days, wording),
-        "duration": format_duration(moment.value, wording),
+        # Rounded down: nobody wrote for at least so long. A silence is of two days or more.
+        "duration": _count_days(moment.value // 86_400, wording),
     }
     return Entry(
         kind=_KIND_OF_MOMENT.get(moment.kind) or EntryKind(moment.kind),

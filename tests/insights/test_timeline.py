@@ -164,6 +164,11 @@ def test_every_moment_has_a_complete_sentence(kind: MomentKind) -> None:
     assert (entry.source, entry.people, entry.numbers) == ("counted", ("Asha", "Ravi"), (1, 2))
 
 
+def test_the_days_of_a_silence_are_rounded_down() -> None:
+    (entry,) = timeline.list_counted([Moment(MomentKind.SILENCE, 0, 333_720, (1, 2), (0,), 333_720)], NAMES, ENGLISH)
+    assert entry.sentence == "Nobody wrote for 3 days. Then Asha wrote again."
+
+
 def test_a_name_with_braces_is_only_a_name() -> None:
     (entry,) = timeline.list_counted([Moment(MomentKind.FIRST_MESSAGE, 0, 0, (1,), (0,))], ["{n}"], ENGLISH)
     assert entry.sentence == "{n} wrote the first message of this chat."

@@ -160,7 +160,7 @@ def test_the_demo_shows_every_insight_with_quotes_from_the_chat(live_server: Liv
     ran = demo(base_url=live_server.url)
     assert len(check_insights(ran, Chat.objects.get(), category="romantic")) >= 20
     assert "2 Jun 2025   Rohan wrote the first message of this chat." in ran.out
-    assert "24 Jul 2025  Nobody wrote for 4 days. Then Asha wrote again." in ran.out
+    assert "24 Jul 2025  Nobody wrote for 3 days. Then Asha wrote again." in ran.out
     assert "They cost 400 coins; 600 are left to spend." in ran.out
     assert "password" not in ran.out
     assert audit() == []
