@@ -233,7 +233,8 @@ def format_facts(
 ) -> list[str]:
     """Return one line per label with the largest figures: `Messages: Asha 52, Rohan 48 and 3 more`.
 
-    Unless `include_zeros`, a label whose figures are all zero is left out. `max_people` figures or fewer stay in order.
+    Unless `include_zeros`, a label whose figures are all zero is left out. The figures of `max_people` people or fewer
+    stay in order, next to the total; with more people, the total is left out.
     """
     labels = {fact["label"] for fact in facts if include_zeros or fact["value"]}
     by_label: dict[str, list[Document]] = {}
@@ -243,14 +244,18 @@ def format_facts(
             source = f" ({read})" if fact.get("source") == "read" else ""
             by_label.setdefault(f"{plain(fact['label'])}{source}", []).append(fact)
     lines = []
-    for label, rows in by_label.items():
-        if len(rows) > max_people and not any(isinstance(fact["value"], str) for fact in rows):
-            rows.sort(key=lambda fact: (fact["person"] is None, -fact["value"]))
+    for label, of_label in by_label.items():
         figures = []
+        of_people = [fact for fact in of_label if fact["person"]]
+        rows = of_people if len(of_people) > max_people else of_label
+        if len(of_people) > max_people and not any(isinstance(fact["value"], str) for fact in rows):
+            rows.sort(key=lambda fact: -fact["value"])
         for fact in rows:
             figure = format_figure(fact["value"], wording, unit=fact["unit"])
             figures.append(f"{plain(fact['person'])} {figure}" if fact["person"] else figure)
-        lines.append(f"{label}: {_join_some(figures, wording, max_people=max_people)}")
+        # The total of few people is no person who is left out.
+        limit = max(max_people, len(rows)) if len(of_people) <= max_people else max_people
+        lines.append(f"{label}: {_join_some(figures, wording, max_people=limit)}")
     return lines
 
 
