@@ -12,29 +12,29 @@ from insights.figures import select_speakers
 from insights.rating import GOOD_POSITION, RankedSections, SectionRating
 
 MAX_RECOMMENDATIONS = 3
-MIN_RECOMMENDATIONS = 2
 
 
 def recommend(
     brief: Brief, ratings: Mapping[str, SectionRating], ranked: RankedSections
 ) -> Sequence[RecommendationDraft]:
-    """Return the advice of the lowest sections, and of others if fewer than MIN_RECOMMENDATIONS are low."""
+    """Return the advice of the lowest sections, each for the people who are rated lowest.
+
+    There is none for sections that are rated well or not at all, so a good chat has none.
+    """
     signals = {entry.section.key: entry.signal for entry in brief.sections}
+    speakers = select_speakers(brief)
     # The lowest first.
-    rated = [(position, section) for position, section in ranked[::-1] if section.advice]
-    low = [section for position, section in rated if position < GOOD_POSITION][:MAX_RECOMMENDATIONS]
-    others = [section for _, section in rated if section not in low]
-    unrated = [section for section in brief.definition.sections if section.advice and section not in [*low, *others]]
-    selected = [*low, *[*others, *unrated][: max(MIN_RECOMMENDATIONS - len(low), 0)]]
+    low = [section for position, section in ranked[::-1] if section.advice and position < GOOD_POSITION]
     recommendations = []
-    for section in selected:
+    for section in low[:MAX_RECOMMENDATIONS]:
         advice, rating = section.advice, ratings[section.key]
         assert advice is not None
         rank = {p: section.scale.index(member) for p, member in rating.people.items() if member in section.scale}
         signal = signals[section.key]
         ordered = signal is not None and signal.ordered
-        # Advice is for those who are rated lowest; without a ranking it is for everyone.
-        lowest = [person for person in rank if rank[person] == max(rank.values())] if ordered else []
-        people = tuple(lowest or select_speakers(brief))
+        # Advice is for those who are rated lowest, or for everyone if somebody is not rated: it may be this person.
+        is_ranking = ordered and rank.keys() >= set(speakers)
+        lowest = [person for person in rank if rank[person] == max(rank.values())] if is_ranking else []
+        people = tuple(lowest or speakers)
         recommendations.append(RecommendationDraft(advice.title, people, advice.suggestion, advice.why, advice.example))
     return recommendations

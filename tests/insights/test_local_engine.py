@@ -14,8 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from insights import document, document_models, engines, safety
+from insights import advice, document, document_models, engines, safety
 from insights.engines.local.engine import LocalInsightEngine
+from insights.rating import GOOD_POSITION, SectionRating, rate_section
 from insights.scales import NOT_ENOUGH_DATA
 from tests.insights.briefs import PEOPLE, PROVENANCE, Line, get_definition, make_brief
 
@@ -352,7 +353,7 @@ def test_a_question_that_takes_reading_is_not_answered_by_counting() -> None:
         assert section["rating"] == NOT_ENOUGH_DATA
         assert section["finding"].startswith("Counting words cannot answer this: it takes an engine that reads")
     assert get_section(finished, "reliability_patterns")["evidence"] == []
-    assert "3 more cannot be judged without an engine that reads the chat." in finished["overall"]["summary"]
+    assert "3 of them cannot be judged without an engine that reads the chat." in finished["overall"]["summary"]
 
 
 def test_questions_that_take_reading_leave_no_score_of_the_few_others() -> None:
@@ -403,17 +404,52 @@ def test_a_section_that_requires_examples_is_not_rated_without_messages_to_show(
 
 
 @pytest.mark.parametrize("name", TYPES)
-def test_there_are_two_or_three_recommendations_each_with_an_example(name: str) -> None:
+def test_recommendations_are_only_for_low_ratings_each_with_an_example(name: str) -> None:
     for lines in (WARM, COLD, QUARREL):
+        brief = make_brief(lines, definition=get_definition(name))
+        ratings = {entry.section.key: rate_section(brief, entry) for entry in brief.sections}
+        low = {
+            section.advice.title
+            for section in brief.definition.sections
+            if section.advice and (position := ratings[section.key].position) is not None and position < GOOD_POSITION
+        }
         recommendations = write_insight(name, lines)["recommendations"]
-        assert 2 <= len(recommendations) <= 3
+        assert len(recommendations) <= 3
+        assert {entry["title"] for entry in recommendations} <= low
         assert all(entry["example"] and entry["for"] for entry in recommendations)
 
 
-def test_advice_names_the_person_who_is_rated_lowest() -> None:
-    lines = [*WARM * 4, *repeat_daily((1, "I feel scared"), days=3)]
-    recommendations = write_insight("emotional_intimacy", lines)["recommendations"]
-    assert next(entry["for"] for entry in recommendations if entry["id"].startswith("name-one-feeling")) == ["Ravi"]
+@pytest.mark.parametrize(
+    ("ratings", "addressed"),
+    [(("high", "low"), (1,)), (("low", "low"), (0, 1)), (("moderate", NOT_ENOUGH_DATA), (0, 1))],
+)
+def test_advice_is_for_the_lowest_rated_or_for_everybody_if_one_is_unrated(
+    ratings: tuple[str, str], addressed: tuple[int, ...]
+) -> None:
+    brief = make_brief(WARM, definition=get_definition("emotional_intimacy"))
+    section = next(section for section in brief.definition.sections if section.key == "vulnerability_expression")
+    rating = SectionRating("moderate", dict(enumerate(ratings)), 0.5)
+    (recommendation,) = advice.recommend(brief, {section.key: rating}, [(0.5, section)])
+    assert recommendation.people == addressed
+
+
+def test_everybody_of_a_small_group_is_named_and_of_a_large_one_the_others_are_counted() -> None:
+    def find_finding(n_people: int) -> str:
+        people = tuple(f"Guest {number}" for number in range(n_people))
+        lines = [Line(person, "it is decided") for person in range(n_people) for _ in range(2)]
+        finished = write_insight("family_dynamics", lines, people=people)
+        finding: str = next(e["finding"] for e in finished["sections"] if "2 of Guest 0's" in e["finding"])
+        return finding
+
+    assert all(f"2 of Guest {person}'s 2 messages" in find_finding(5) for person in range(5))
+    assert "other" not in find_finding(8)
+    assert "2 of Guest 7's 2 messages and 1 other." in find_finding(9)
+
+
+def test_thanks_and_please_are_no_professional_tone() -> None:
+    lines = repeat_daily((0, "thank you so much, please come"), (1, "thanks, dhanyavaad"), days=20)
+    finished = write_insight("workplace_communication", lines)
+    assert set(get_ratings(finished, "tone_professionalism").values()) == {NOT_ENOUGH_DATA}
 
 
 @pytest.mark.parametrize("name", TYPES)
@@ -481,7 +517,7 @@ def test_one_question_is_counted_in_words() -> None:
     people = ("Asha", "Ravi", "Meena")
     summary = write_insight("family_dynamics", [Line(n % 3, "see you") for n in range(120)], people=people)
     assert (
-        "They do not answer the one question that counting can answer, so there is no score."
+        "They answer none of 4 questions: too few for a score. 3 of them cannot be judged"
         in (summary["overall"]["summary"])
     )
 
@@ -602,7 +638,7 @@ def test_the_summary_says_only_what_rated_sections_say(name: str, lines: list[Li
     assert match
     assert bool(match[1]) == (finished["overall"]["score"] is None)
     said = summary[match.end() :].removesuffix(f" {document.NOTHING_TO_SAY}")
-    said = re.sub(r"^ \d+ more cannot be judged without an engine that reads the chat\.", "", said)
+    said = re.sub(r"^ \d+ of them cannot be judged without an engine that reads the chat\.", "", said)
     for section in get_definition(name).sections:
         rating = get_section(finished, section.key)["rating"]
         if rating in section.scale and (sentence := section.sentences.get(str(rating), "")):

@@ -91,8 +91,11 @@ class LocalInsightEngine:
 def _summarize(brief: Brief, ranked: RankedSections, ratings: Mapping[str, SectionRating], score: int | None) -> str:
     """Return how much could be rated, and what the best and the worst rated sections say. Nothing else is claimed."""
     weighted = [(position, section) for position, section in ranked if section.weight]
-    n_questions = sum(section.signal is not None and section.signal.ordered for section in brief.definition.sections)
-    n_others = sum(section.needs_reading for section in brief.definition.sections)
+    n_unread = sum(section.needs_reading for section in brief.definition.sections)
+    n_questions = n_unread + sum(
+        section.signal is not None and section.signal.ordered and not section.needs_reading
+        for section in brief.definition.sections
+    )
     wording, n_rated = brief.wording, len(ranked)
     parts = [
         wording.say_plural(
@@ -111,18 +114,28 @@ def _summarize(brief: Brief, ranked: RankedSections, ratings: Mapping[str, Secti
         parts.append(wording.say("They answer none of {total} questions: too few for a score.", total=n_questions))
     elif score is None:
         parts.append(
-            wording.say(
-                "They answer {count} of {total} questions: too few for a score.", count=n_rated, total=n_questions
+            wording.say_plural(
+                "They answer {count} of {total} questions: too few for a score.",
+                "They answer {count} of {total} questions: too few for a score.",
+                n_rated,
+                total=n_questions,
             )
         )
     else:
-        parts.append(wording.say("They answer {count} of {total} questions.", count=n_rated, total=n_questions))
-    if n_others:
         parts.append(
             wording.say_plural(
-                "{count} more cannot be judged without an engine that reads the chat.",
-                "{count} more cannot be judged without an engine that reads the chat.",
-                n_others,
+                "They answer {count} of {total} questions.",
+                "They answer {count} of {total} questions.",
+                n_rated,
+                total=n_questions,
+            )
+        )
+    if n_unread:
+        parts.append(
+            wording.say_plural(
+                "{count} of them cannot be judged without an engine that reads the chat.",
+                "{count} of them cannot be judged without an engine that reads the chat.",
+                n_unread,
             )
         )
     best = [section for position, section in weighted[:2] if position >= GOOD_POSITION]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from insights.engines.base import Brief, RecurringWord, SectionBrief
@@ -12,14 +12,18 @@ from insights.translation import Language
 if TYPE_CHECKING:
     from insights.definition import Section
 
-_MAX_NAMES = 4
 #: From this number on, a decimal place adds no information.
 _WHOLE_FROM = 10
 
 
-def _select_named(people: Sequence[int], *, by: Callable[[int], int]) -> list[int]:
-    """Return the _MAX_NAMES people with the largest counts, in the order of the chat's people."""
-    return sorted(sorted(people, key=by, reverse=True)[:_MAX_NAMES])
+def _join_people(brief: Brief, counts: SectionCounts, parts: Sequence[str]) -> str:
+    """Return what is said of each speaker and, in a large group, the number of the people who are not named."""
+    others = sum(count > 0 for count in brief.message_counts) - len(counts.speakers)
+    if not others:
+        return brief.wording.join(parts)
+    return brief.wording.say_plural(
+        "{names} and {count} other", "{names} and {count} others", others, names=", ".join(parts)
+    )
 
 
 def list_values(brief: Brief, counts: SectionCounts, fact: str) -> str:
@@ -27,18 +31,21 @@ def list_values(brief: Brief, counts: SectionCounts, fact: str) -> str:
     wording = brief.wording
     label, unit = get_label_and_unit(counts.section_brief, fact)
     values = counts.section_brief.values_by_person(fact)
-    named = _select_named(
-        [person for person in counts.speakers if person in values], by=lambda person: counts.message_counts[person]
-    )
-    parts = [f"{brief.people[person]} {format_amount(wording, values[person], unit)}" for person in named]
-    return wording.say("{label}: {values}.", label=label, values=wording.join(parts)) if parts else ""
+    parts = [
+        f"{brief.people[person]} {format_amount(wording, values[person], unit)}"
+        for person in counts.speakers
+        if person in values
+    ]
+    if not parts:
+        return ""
+    return wording.say("{label}: {values}.", label=label, values=_join_people(brief, counts, parts))
 
 
 def list_leaders(brief: Brief, counts: SectionCounts) -> str:
     """Return each person's group at the signal's rank, with its share of all the person's mentions."""
     wording, rank = brief.wording, counts.signal.rank
     parts = []
-    for person in _select_named(counts.speakers, by=lambda person: counts.message_counts[person]):
+    for person in counts.speakers:
         if leader := counts.find_leader(person, rank=rank):
             ranked = dict(counts.rank_groups(person))
             title = wording.lower_first(get_title(counts.section_brief.section, leader))
@@ -48,7 +55,7 @@ def list_leaders(brief: Brief, counts: SectionCounts) -> str:
             )
     if not parts:
         return ""
-    groups = wording.join(parts)
+    groups = _join_people(brief, counts, parts)
     return (
         wording.say("First comes {groups}.", groups=groups)
         if rank == 1
@@ -106,9 +113,10 @@ def list_mentions(brief: Brief, counts: SectionCounts) -> str:
             own=counts.count_mentions(person),
             name=brief.people[person],
         )
-        for person in _select_named(counts.speakers, by=counts.count_mentions)
+        for person in counts.speakers
     ]
-    return upper_first(wording.say("{label} appear in {parts}.", label=section.terms_label, parts=wording.join(parts)))
+    people = _join_people(brief, counts, parts)
+    return upper_first(wording.say("{label} appear in {parts}.", label=section.terms_label, parts=people))
 
 
 def say_none(wording: Language, label: str) -> str:
