@@ -160,8 +160,18 @@ FALSE = {
 TRUE = {
     "en": ["The two talk about work all day.", "One day the two of them laugh.", "They laugh once again."],
     "de": ["Achtet Ravi auf sie, lachen beide.", "Eines Tages lachen die zwei.", "Das ist ganz einfach und einmalig."],
-    "es": ["Los dos hablan de trabajo.", "Un día se ríen.", "Según Asha, todo está bien."],
-    "pt": ["Os dois falam de trabalho.", "Um dia eles riem.", "Segundo ela, tudo está bem."],
+    "es": [
+        "Los dos hablan de trabajo.",
+        "Un día se ríen.",
+        "Según Asha, todo está bien.",
+        "En medio de la pelea, Ravi calla.",
+    ],
+    "pt": [
+        "Os dois falam de trabalho.",
+        "Um dia eles riem.",
+        "Segundo ela, tudo está bem.",
+        "No meio da briga, Ravi se cala.",
+    ],
     "hi": ["दोनों एक दिन हँसते हैं।", "Asha कहती है कि मुझे समय दो।", "दोनों एक साथ रहते हैं।"],
 }
 
