@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from insights.admin.definitions import InsightTypeForm, show_definition
+from insights.admin.definitions import InsightTypeForm, find_untranslated, show_definition
 from insights.models import Category, InsightType
 from relivchats.staff.admin import EditedAdmin, label
 
@@ -72,6 +72,15 @@ class InsightTypeAdmin(EditedAdmin):
         """Return the id for an existing row: other rows refer to it."""
         return ("id", "origin", "versions", "translations", "shown_definition") if obj else ()
 
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        """Return the page. If only the review is missing, nothing is to be corrected, so there is no list of errors."""
+        if context["adminform"].form.only_unreviewed:
+            context["errors"] = []
+        response: HttpResponse = super().render_change_form(request, context, *args, **kwargs)
+        return response
+
     def save_model(self, request: HttpRequest, obj: InsightType, form: Any, change: bool) -> None:
         """Save the type, and a new version if its definition changed. Raise Conflict if another one was saved since."""
         from insights import definition_versions
@@ -93,17 +102,14 @@ class InsightTypeAdmin(EditedAdmin):
     @admin.display(description="translations")
     def translations(self, insight_type: InsightType) -> str:
         """Return how many texts of the saved type have no translation, by language: they are shown in English."""
-        from insights.definition import Definition
-        from insights.translation import LANGUAGES, get_language
-        from insights.validation import InvalidData, list_texts
+        from insights.translation import get_language
+        from insights.validation import InvalidData
 
         try:
-            definition = Definition.parse(insight_type.definition)
+            missing = find_untranslated(insight_type)
         except InvalidData:
             return "The definition is not valid."
-        texts = {insight_type.title, insight_type.purpose, *(text for _, text in list_texts(definition, location=""))}
-        missing = {code: sum(not get_language(code).has(text) for text in texts) for code in LANGUAGES}
-        counts = ", ".join(f"{count} in {get_language(code).name}" for code, count in missing.items() if count)
+        counts = ", ".join(f"{len(texts)} in {get_language(code).name}" for code, texts in missing.items() if texts)
         return f"Without a translation, and shown in English: {counts}." if counts else "All texts are translated."
 
     @admin.display(description="versions")

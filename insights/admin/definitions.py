@@ -5,7 +5,9 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from django import forms
@@ -48,6 +50,8 @@ class Review:
     lines: list[DiffLine]
     file_lines: list[DiffLine] | None
     prompts: list[PromptPreview]
+    #: The texts without a translation, by the codes of the languages that show them in English, such as `de, es`.
+    untranslated: Mapping[str, Sequence[str]]
 
 
 class DefinitionField(forms.JSONField):
@@ -186,7 +190,35 @@ def _review(insight_type: InsightType, *, stored: Any, values: dict[str, Any]) -
         lines=compare_texts(format_definition(stored) if stored else "", text),
         file_lines=None if in_file is None else compare_texts(format_definition(in_file), text),
         prompts=prompts,
+        untranslated=_group_untranslated(changed),
     )
+
+
+def find_untranslated(insight_type: InsightType) -> Mapping[str, Sequence[str]]:
+    """Return the texts of a type that have no translation, by the code of the language. Raise InvalidData."""
+    from insights.definition import Definition
+    from insights.translation import LANGUAGES, get_language
+    from insights.validation import list_texts
+
+    definition = Definition.parse(insight_type.definition)
+    texts = dict.fromkeys(
+        [insight_type.title, insight_type.purpose, *(text for _, text in list_texts(definition, location=""))]
+    )
+    return {code: [text for text in texts if not get_language(code).has(text)] for code in LANGUAGES}
+
+
+def _group_untranslated(insight_type: InsightType) -> Mapping[str, Sequence[str]]:
+    from insights.validation import InvalidData
+
+    try:
+        by_language = find_untranslated(insight_type)
+    except InvalidData:
+        return {}
+    grouped: dict[str, list[str]] = {}
+    for text in dict.fromkeys(chain.from_iterable(by_language.values())):
+        codes = ", ".join(sorted(code for code, texts in by_language.items() if text in texts))
+        grouped.setdefault(codes, []).append(text)
+    return grouped
 
 
 def _render_prompt(name: str, insight_type: InsightType) -> str:

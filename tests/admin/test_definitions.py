@@ -128,6 +128,28 @@ def test_a_changed_definition_is_shown_before_it_is_saved(desk: Client, basics: 
     assert basics.definition["section"][0]["question"] == "Who says <hello> first?"
 
 
+def test_a_review_lists_the_texts_without_a_translation(desk: Client, basics: InsightType) -> None:
+    definition = copy.deepcopy(basics.definition)
+    definition["section"][0]["title"] = "Who says <hello>?"
+    values = form_values(basics, definition=json.dumps(definition), reason="clearer")
+    page = desk.post(page_of(basics), values).content.decode()
+    assert "de, es, hi, pt will show these sentences in English:" in page
+    assert "<li>Who says &lt;hello&gt;?</li>" in page
+
+    unchanged = desk.post(
+        page_of(basics), form_values(basics, definition=with_question(basics, "Who?"), reason="clearer")
+    )
+    assert "will show these sentences in English" not in unchanged.content.decode()
+
+
+def test_a_review_without_errors_asks_for_no_correction(desk: Client, basics: InsightType) -> None:
+    values = form_values(basics, definition=with_question(basics, "Who says hello first?"))
+    assert "Please correct the error" in desk.post(page_of(basics), values).content.decode(), "the reason is missing"
+    page = desk.post(page_of(basics), values | {"reason": "clearer"}).content.decode()
+    assert "Not saved yet" in page
+    assert "Please correct the error" not in page
+
+
 def test_a_version_says_who_saved_it_and_why(desk: Client, staff: User, basics: InsightType) -> None:
     save(desk, basics, "Who says hello first?", reason="the question was too long")
     first, second = basics.versions.order_by("version")
