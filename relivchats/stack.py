@@ -373,7 +373,9 @@ def main() -> int:
     demo_options = commands.add_parser("demo", help="upload an export and unlock insights")
     demo_options.add_argument("export", nargs="?", type=Path)
     demo_options.add_argument("--port", type=_port, default=PORT)
-    demo_options.add_argument("--once", action="store_true", help="stop everything after the report")
+    demo_options.add_argument(
+        "--once", action="store_true", help="stop everything after the report; exit with 1 if the chat fits no insight"
+    )
     demo_options.add_argument("--full", action="store_true", help="show every quote")
     demo_options.add_argument("--category", help="what to unlock: romantic, friendship, family or workplace")
     demo_options.add_argument("--language", help="the language of the insights: en, hi, es, pt or de")

@@ -22,6 +22,10 @@ GRACE_SECONDS = 60
 OPEN_STATUSES = ("queued", "running")
 
 
+class NothingFits(Exception):
+    """The chat is eligible for no insight of the category; the message is the reason."""
+
+
 class Incomplete(Exception):
     """Some insights are missing, late, or not backed by the chat."""
 
@@ -60,17 +64,20 @@ class Walkthrough:
         return chat
 
     def unlock(self, chat: Document) -> None:
-        """Unlock the insights that the chat is eligible for, and print them. Raise Problem or Incomplete."""
+        """Unlock the insights that the chat is eligible for, and print them.
+
+        Raise NothingFits, Problem or Incomplete.
+        """
         try:
             job = self.client.unlock(chat_id=chat["id"], category_id=self.category, language=self.language)
         except Problem as problem:
             # The chat is not eligible for the whole category; the problem names the types that are possible.
             if "possible" not in problem.document:
                 raise
-            self._print(["", *self.layout.wrap(plain(problem))])
             possible = problem.document["possible"]
             if not possible:
-                return
+                raise NothingFits(str(problem)) from problem
+            self._print(["", *self.layout.wrap(plain(problem))])
             job = self.client.unlock(chat_id=chat["id"], insight_type_ids=possible, language=self.language)
         insights, coins = plural(job["total_insights"], "insight"), plural(job["coins_reserved"], "coin")
         self._print(["", self.layout.heading(f"Unlocking {insights} for {coins}"), ""])

@@ -206,6 +206,16 @@ def test_a_chat_too_short_for_insights_still_gets_its_statistics(live_server: Li
 
 
 @pytest.mark.django_db(transaction=True)
+def test_a_report_without_insights_ends_with_the_reason(live_server: LiveServer, tmp_path: Path) -> None:
+    short = tmp_path / "short.txt"
+    short.write_text(SHORT)
+    ran = demo(short, "--language", "de", base_url=live_server.url)
+    assert ran.status == 1
+    assert "12 messages on 2 Jun 2025, in 1 conversation." in ran.out
+    assert "This chat has 12 messages" in ran.err
+
+
+@pytest.mark.django_db(transaction=True)
 def test_the_printed_password_and_token_are_valid(live_server: LiveServer, tmp_path: Path) -> None:
     short = tmp_path / "short.txt"
     short.write_text(SHORT)

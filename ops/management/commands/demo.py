@@ -15,7 +15,7 @@ from insights.translation import LANGUAGES
 from ops import demo
 from ops.demo import accounts
 from ops.demo.client import Client, Problem, Unreachable
-from ops.demo.walkthrough import CATEGORIES, Incomplete, Walkthrough, format_next_steps
+from ops.demo.walkthrough import CATEGORIES, Incomplete, NothingFits, Walkthrough, format_next_steps
 from relivchats.terminal import Layout, plain
 
 #: The chat that is uploaded if none is named, by category.
@@ -39,7 +39,11 @@ class Command(BaseCommand):
         parser.add_argument("--language", choices=list(LANGUAGES), default="en", help="the language of the insights")
         parser.add_argument("--base-url", required=True, help="the server's address, as http://127.0.0.1:8000")
         parser.add_argument("--chat", metavar="ID", help="the chat to read, if the export contains several")
-        parser.add_argument("--once", action="store_true", help="end after the report, without a staff login")
+        parser.add_argument(
+            "--once",
+            action="store_true",
+            help="end after the report, without a staff login; exit with 1 if the chat fits no insight",
+        )
         parser.add_argument("--full", action="store_true", help="print every quote and the reason for every suggestion")
 
     def handle(
@@ -54,7 +58,10 @@ class Command(BaseCommand):
         chat: str | None = None,
         **options: Any,
     ) -> None:
-        """Run the walkthrough. Exit with 2 if the export is refused, with 1 if anything else fails."""
+        """Run the walkthrough. Exit with 2 if the export is refused, with 1 if anything else fails.
+
+        A chat that fits no insight is a failure with `once` only.
+        """
         if not (settings.EMBEDDED or settings.DEBUG):
             self._exit(
                 "The demo gives away coins and a staff login, so it runs only on the embedded stack: "
@@ -83,6 +90,12 @@ class Command(BaseCommand):
             self._exit(str(error), EXIT_INCOMPLETE)
         try:
             walkthrough.unlock(uploaded)
+        except NothingFits as error:
+            # Without --once, the server goes on, and the statistics can be looked at.
+            if once:
+                self._exit(str(error), EXIT_INCOMPLETE)
+            for line in ("", *layout.wrap(plain(error))):
+                self._print_line(line)
         except (Problem, Incomplete, Unreachable) as error:
             self._exit(str(error), EXIT_INCOMPLETE)
         if not once:
