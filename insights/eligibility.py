@@ -106,7 +106,7 @@ class Eligibility:
         known = ", ".join(map(_show, sorted(engine.chat_languages or ())))
         sentence = (
             f"This chat is mostly in {_show(self.unknown_language)}. The {engine.name} engine counts words and knows"
-            f" only those of {known}, so it cannot judge this chat. An engine that reads can: docs/engines.md."
+            f" only those of {known}, so it cannot judge this chat. An engine that reads chats can."
         )
         return [sentence]
 

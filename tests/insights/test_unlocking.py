@@ -333,6 +333,7 @@ def test_a_language_without_phrases_is_refused_before_coins_are_held(
     with pytest.raises(NotEligible) as refused:
         unlocking.unlock(user=chat.owner, chat=chat, category_id="romantic")
     assert "This chat is mostly in " in refused.value.detail
+    assert "docs/" not in refused.value.detail, "a path in the repository means nothing to users of an app"
     assert "_" not in refused.value.detail
     assert "English, Hindi, Hinglish" in refused.value.detail
     assert refused.value.extra["possible"] == []
