@@ -121,7 +121,7 @@ def test_a_document_has_every_part_and_is_valid() -> None:
     ]  # fmt: skip
     warmth, tales = built["sections"]
     assert (warmth["key"], warmth["rating"], tales["rating"]) == ("warmth", "warm", None)
-    assert warmth["people"] == [{"name": "Asha", "rating": "warm", "note": "Says it first."}]
+    assert warmth["people"] == [{"name": "Asha", "rating": "warm", "rating_label": "warm", "note": "Says it first."}]
     assert warmth["facts"][0] == {
         "label": "Words of love",
         "person": "Asha",
