@@ -123,10 +123,13 @@ class Language:
         return text[:1].lower() + text[1:] if self.code != "de" and text[1:2].islower() else text
 
     def join(self, parts: Iterable[str]) -> str:
-        """Return the parts with commas, and the language's `and` before the last."""
+        """Return the parts with commas, and the language's `and` before the last; with semicolons if a part has one."""
         from babel.lists import format_list
 
         *before, last = list(parts) or [""]
+        conjunction = format_list(["", ""], locale=self._locale)
+        if before and any(conjunction in part for part in [*before, last]):
+            return "; ".join([*before, last])
         # Spanish writes "e" before the sound of i.
         if self.code == "es" and before and _STARTS_WITH_I.match(last):
             return f"{', '.join(before)} e {last}"

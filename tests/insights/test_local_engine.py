@@ -684,3 +684,10 @@ def list_quoted(finished: dict[str, Any]) -> Iterator[dict[str, Any]]:
     for entry in finished["sections"]:
         for exchange in entry["evidence"]:
             yield from exchange["messages"]
+
+
+@pytest.mark.parametrize("name", TYPES)
+@pytest.mark.parametrize("lines", [WARM, COLD])
+def test_no_finding_has_space_at_its_ends(name: str, lines: list[Line]) -> None:
+    for section in write_insight(name, lines)["sections"]:
+        assert section["finding"] == section["finding"].strip()

@@ -105,3 +105,16 @@ def test_numbers_dates_and_lists_are_written_as_in_the_language(
     assert language.format_date(date(2024, 3, 5)) == day
     assert language.format_month(date(2024, 3, 5)) == month
     assert language.join(["A", "B", "C"]) == names
+
+
+@pytest.mark.parametrize(
+    ("code", "parts", "joined"),
+    [
+        ("en", ["trips and outings", "music"], "trips and outings; music"),
+        ("de", ["Reisen und Ausflüge", "Musik und Tanzen"], "Reisen und Ausflüge; Musik und Tanzen"),
+        ("de", ["Reisen und Ausflüge"], "Reisen und Ausflüge"),
+        ("de", ["Reisen", "Musik"], "Reisen und Musik"),
+    ],
+)
+def test_a_list_whose_parts_contain_and_has_semicolons(code: str, parts: list[str], joined: str) -> None:
+    assert get_language(code).join(parts) == joined

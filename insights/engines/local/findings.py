@@ -37,7 +37,7 @@ class FindingWriter:
         nothing_counted = not (section.signal and section.signal.fact) and not counts.total_mentions
         # If nothing was counted, the sentence of the rating says so already.
         if not (rating_sentence and nothing_counted):
-            new = [sentence for sentence in self._describe_counts(counts) if sentence not in self._used]
+            new = [sentence for sentence in self._describe_counts(counts) if sentence and sentence not in self._used]
             self._used.update(new)
             finding += new
         if rating.insufficient_mentions is not None:
