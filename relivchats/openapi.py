@@ -69,7 +69,9 @@ class ProblemSerializer(serializers.Serializer[Any]):
     request_id = serializers.CharField(help_text="Name it when you write to support.")
     support_email = serializers.EmailField()
     errors = FieldErrorSerializer(  # type: ignore[assignment]
-        many=True, required=False, help_text="With 422: each value that is not valid."
+        many=True,
+        required=False,
+        help_text="Each value that is not valid, with a 422 of type `invalid`, `unknown-language` or `nothing-asked`.",
     )
 
 
