@@ -270,10 +270,12 @@ def test_two_versions_are_compared_with_each_other_and_with_the_file(desk: Clien
 def test_a_version_is_compared_only_with_versions_of_its_type(desk: Client, basics: InsightType) -> None:
     version = basics.versions.get()
     other = InsightTypeVersion.objects.exclude(insight_type=basics)[0]
-    for chosen in (other.pk, version.pk, "nonsense", "\0"):
+    for chosen in (other.pk, version.pk, "nonsense"):
         page = desk.get(reverse(COMPARE, args=[version.pk]), {"earlier": chosen})
         assert page.status_code == 200
         assert "heading" not in page.context
+    # Refused before the view, as in every address of the admin.
+    assert desk.get(reverse(COMPARE, args=[version.pk]), {"earlier": "\0"}).status_code == 400
     assert desk.get(reverse(COMPARE, args=[10**9])).status_code == 404
 
 
