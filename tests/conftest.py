@@ -145,6 +145,7 @@ def rate_clock(broker: BrokerHandle, monkeypatch: pytest.MonkeyPatch) -> list[fl
     monkeypatch.setattr(throttling, "time", SimpleNamespace(time=lambda: now[0], monotonic=time.monotonic))
     # A slow machine counts in the broker as well.
     monkeypatch.setattr(throttling, "BROKER_TIMEOUT_SECONDS", 30)
+    monkeypatch.setattr(throttling, "BROKER_PAUSE_SECONDS", 600)
     monkeypatch.setattr(throttling._pause, "until", 0.0)
     throttling._memory.cache_clear()
     return now
