@@ -45,13 +45,15 @@ def run(connection: Connection, request: ParseRequest, limits: ChildLimits, curr
     os.nice(NICENESS)
     # Objects that the collector never visits stay in memory that all children share.
     gc.freeze()
-    _limit(limits)
     request_id.set(current_request_id)
     report = ParseReport()
     outcome: ParsedUpload | DomainError | str
+    # All of it before the limits: a child that ends while the server still sends would look interrupted.
+    content = connection.recv_bytes()
     try:
-        outcome = parse(connection.recv_bytes(), request, report)
-    except _CpuLimitReached:
+        _limit(limits)
+        outcome = parse(content, request, report)
+    except (_CpuLimitReached, MemoryError):
         outcome = TooCostly()
     except DomainError as error:
         outcome = error
