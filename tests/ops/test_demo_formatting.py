@@ -190,7 +190,9 @@ def test_of_many_figures_the_largest_are_shown() -> None:
 
 
 def test_a_total_is_not_counted_as_a_person() -> None:
-    people = [{"label": "Messages", "person": f"Guest {n}", "value": n, "unit": "messages"} for n in range(3)]
+    people: list[dict[str, Any]] = [
+        {"label": "Messages", "person": f"Guest {n}", "value": n, "unit": "messages"} for n in range(3)
+    ]
     facts = [*people, {"label": "Messages", "person": None, "value": 3, "unit": "messages"}]
     assert formatting.format_facts(facts, max_people=2) == ["Messages: Guest 2 2, Guest 1 1 and 1 more"]
     assert formatting.format_facts(facts, max_people=3) == ["Messages: Guest 0 0, Guest 1 1, Guest 2 2, 3"]
