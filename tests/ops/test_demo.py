@@ -144,7 +144,7 @@ def check_insights(ran: Output, chat: Chat, *, category: str) -> list[tuple[str,
     for insight in insights.select_related("insight_type"):
         assert ran.out.count(insight.insight_type.title) >= 2, "when it finishes, and in the report"
     people = "|".join(EXPECTED[category].people)
-    quotes = re.findall(rf"(?m)^    ┃ \d+ \w{{3}} \d{{4}} \d\d:\d\d #(\d+) ({people}): (.+)$", ran.out)
+    quotes = re.findall(rf"(?m)^    ┃ \d+ \w{{3,4}} \d{{4}} \d\d:\d\d #(\d+) ({people}): (.+)$", ran.out)
     spoken = {message.number: message for message in sample(category)}
     for number, sender, line in quotes:
         message = spoken[int(number)]
