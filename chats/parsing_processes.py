@@ -24,7 +24,6 @@ from relivchats.logs import request_id
 
 #: An upload that cannot unpack to more is parsed in the thread: that takes less than a child.
 SMALL_BYTES = 1024 * 1024
-#: Together less than the two minutes for which an Idempotency-Key is held.
 TIMEOUT_SECONDS = 80.0
 WAIT_SECONDS = 30.0
 RETRY_SECONDS = 10

@@ -28,11 +28,12 @@ from django.core.wsgi import get_wsgi_application
 from relivchats.environment import read, whole
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "relivchats.settings")
-#: Of requests, of health, and of the polls of those who wait.
-THREADS, HEALTH_THREADS, POLL_THREADS = 8, 2, 1
+#: Of requests, of health, of the polls of those who wait, and of the renewal of Idempotency-Keys.
+THREADS, HEALTH_THREADS, POLL_THREADS, RENEWAL_THREADS = 8, 2, 1, 1
 # The settings read it, and are not loaded yet. A large request has a thread for each parsing process.
 _parsing_processes = read("PARSING_PROCESSES", whole, default=2, least=1)
-os.environ.setdefault("DATABASE_POOL_SIZE", str(THREADS + HEALTH_THREADS + POLL_THREADS + _parsing_processes))
+_connections = THREADS + HEALTH_THREADS + POLL_THREADS + RENEWAL_THREADS + _parsing_processes
+os.environ.setdefault("DATABASE_POOL_SIZE", str(_connections))
 
 _wsgi = get_wsgi_application()
 

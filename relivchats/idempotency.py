@@ -4,7 +4,8 @@ A view's method needs `@idempotent()`, and `PARAMETERS` in its description. For 
 user under the same key gets the first response. A request that was refused or failed leaves nothing, so it can be
 corrected and sent again under its key.
 
-A key is claimed with a lease before the work starts, so a process that dies holds it for at most LEASE.
+A key is claimed with a lease before the work starts, and the lease is renewed while the process works. A process that
+dies holds its keys for at most LEASE.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ import hashlib
 import json
 import re
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import nullcontext, suppress
 from datetime import timedelta
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
 from django.core.files.uploadedfile import UploadedFile
 from django.db import Error, connection, transaction
@@ -33,13 +34,14 @@ from rest_framework.response import Response
 from relivchats.accounts.models import IdempotencyKey, User
 from relivchats.crypto import CannotOpen, keyring
 from relivchats.errors import Conflict, DomainError
+from relivchats.leases import LeaseRenewer
 from relivchats.rest import authenticated_user, parse_body
 
 HEADER = "Idempotency-Key"
 REPLAYED = "Idempotent-Replayed"
 RETENTION = timedelta(hours=24)
-#: Longer than any request takes: a second process must not start while the first is still working.
-LEASE = timedelta(minutes=2)
+#: Three renewals may fail before it expires: a second process must not start while the first is still working.
+LEASE = timedelta(seconds=20)
 RETRY_SECONDS = 2
 #: The headers of the first response that a replayed one repeats.
 _REPLAYED_HEADERS = ("Location", "Retry-After")
@@ -92,6 +94,33 @@ class RequestStillRunning(Conflict):
     title = "The first request is still running"
 
 
+class _Claim(NamedTuple):
+    """A key that a request of this process holds. The token proves it."""
+
+    pk: int
+    token: uuid.UUID
+
+
+class _Claims:
+    """The claims of running requests, to be renewed."""
+
+    @property
+    def lease_seconds(self) -> float:
+        return LEASE.total_seconds()
+
+    def renew_all(self, claims: Collection[_Claim]) -> None:
+        with transaction.atomic():
+            # A locked row is just getting its response.
+            held = IdempotencyKey.objects.filter(
+                pk__in=[claim.pk for claim in claims], token__in=[claim.token for claim in claims], status=None
+            )
+            unlocked = held.order_by("pk").select_for_update(skip_locked=True)
+            IdempotencyKey.objects.filter(pk__in=unlocked.values("pk")).update(lease_expires_at=Now() + LEASE)
+
+
+_renewer = LeaseRenewer(_Claims())
+
+
 def idempotent(
     *, atomic: bool = False, rebuild: Rebuild | None = None
 ) -> Callable[[Method[View, Params]], Method[View, Params]]:
@@ -136,26 +165,27 @@ def _once(
 ) -> Response:
     if not _KEY.fullmatch(key):
         raise MalformedIdempotencyKey(f"{HEADER} is 1 to 255 letters, digits or signs without spaces, such as a UUID.")
-    user, token = authenticated_user(request), uuid.uuid4()
+    user = authenticated_user(request)
     digest, fingerprint = _digest("key", f"{user.pk} {key}"), _fingerprint(request)
-    pk = _claim(user, digest=digest, fingerprint=fingerprint, token=token)
-    if pk is None:
+    claim = _claim(user, digest=digest, fingerprint=fingerprint)
+    if claim is None:
         return _replay(_earlier(user, digest=digest, fingerprint=fingerprint), request, rebuild)
-    held = IdempotencyKey.objects.filter(pk=pk, token=token)
-    try:
-        with transaction.atomic() if atomic else nullcontext():
-            response = call_view()
-            headers = {name: response.headers[name] for name in _REPLAYED_HEADERS if name in response.headers}
-            # A response with chat text must not outlive its chat, so only its id is stored.
-            content = response.data if rebuild is None else response.data["id"]
-            answer = JSONRenderer().render({"headers": headers, "body": content})
-            sealed = keyring().seal(answer, context=_context(token))
-            # After LEASE another process may have claimed the key: then our token matches no row.
-            if not held.update(status=response.status_code, sealed_answer=sealed) and atomic:
-                raise _still_running()
-    except BaseException:
-        _free(held)
-        raise
+    held = IdempotencyKey.objects.filter(pk=claim.pk, token=claim.token)
+    with _renewer.renewing(claim):
+        try:
+            with transaction.atomic() if atomic else nullcontext():
+                response = call_view()
+                headers = {name: response.headers[name] for name in _REPLAYED_HEADERS if name in response.headers}
+                # A response with chat text must not outlive its chat, so only its id is stored.
+                content = response.data if rebuild is None else response.data["id"]
+                answer = JSONRenderer().render({"headers": headers, "body": content})
+                sealed = keyring().seal(answer, context=_context(claim.token))
+                # A process that was frozen for LEASE may have lost the key to another: our token matches no row then.
+                if not held.update(status=response.status_code, sealed_answer=sealed) and atomic:
+                    raise _still_running()
+        except BaseException:
+            _free(held)
+            raise
     return response
 
 
@@ -187,13 +217,14 @@ RETURNING id
 """
 
 
-def _claim(user: User, *, digest: str, fingerprint: str, token: uuid.UUID) -> int | None:
-    """Return the id of the row if the key is ours now, or None if another request has it."""
+def _claim(user: User, *, digest: str, fingerprint: str) -> _Claim | None:
+    """Return the claim if the key is ours now, or None if another request has it."""
+    token = uuid.uuid4()
     names: dict[str, Any] = {"user": user.pk, "digest": digest, "fingerprint": fingerprint, "token": token}
     with connection.cursor() as cursor:
         cursor.execute(_CLAIM, names | {"lease": LEASE, "retention": RETENTION})
         row = cursor.fetchone()
-    return row[0] if row else None
+    return _Claim(row[0], token) if row else None
 
 
 def _earlier(user: User, *, digest: str, fingerprint: str) -> IdempotencyKey:

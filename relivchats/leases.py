@@ -21,7 +21,7 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 from uuid import UUID, uuid4
 
 from django.conf import settings
@@ -35,6 +35,8 @@ from relivchats.wakeups import publish
 logger = logging.getLogger(__name__)
 
 Row = TypeVar("Row", bound=Model)
+Held = TypeVar("Held")
+Held_contra = TypeVar("Held_contra", contravariant=True)
 
 
 #: Recovery runs every 15 s and frees expired leases. A lease that expired longer ago was missed by it.
@@ -121,8 +123,14 @@ class LeaseQueue(Generic[Row]):
         """Extend a lease to INSIGHT_LEASE_SECONDS from now. Return False if it was lost."""
         return bool(self.held(lease).update(**self._set(lease_expires_at=self._expiry())))
 
-    def renew_all(self, tokens: Collection[UUID]) -> None:
+    @property
+    def lease_seconds(self) -> float:
+        """How long a lease lasts unless it is renewed."""
+        return settings.INSIGHT_LEASE_SECONDS
+
+    def renew_all(self, leases: Collection[Lease]) -> None:
         """Extend all leases of one process in one UPDATE."""
+        tokens = [lease.token for lease in leases]
         with transaction.atomic():
             # A locked row is just being finished, recovered or erased. Waiting for it could let the other leases
             # expire, and two transactions that lock several rows in different orders could deadlock.
@@ -162,21 +170,34 @@ class LeaseQueue(Generic[Row]):
         return Now() + timedelta(seconds=settings.INSIGHT_LEASE_SECONDS)
 
 
-class LeaseRenewer:
-    """Renews all leases that this process holds in one queue, in one thread, while there are any."""
+class Renewable(Protocol[Held_contra]):
+    """What a LeaseRenewer renews."""
 
-    def __init__(self, queue: LeaseQueue[Any]) -> None:
+    @property
+    def lease_seconds(self) -> float:
+        """How long a lease lasts unless it is renewed."""
+        ...
+
+    def renew_all(self, leases: Collection[Held_contra]) -> None:
+        """Extend those of the leases that were not lost."""
+        ...
+
+
+class LeaseRenewer(Generic[Held]):
+    """Renews all leases of one kind that this process holds, in one thread, while there are any."""
+
+    def __init__(self, queue: Renewable[Held]) -> None:
         self._queue = queue
-        self._tokens: set[UUID] = set()
+        self._leases: set[Held] = set()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
     @contextmanager
-    def renewing(self, lease: Lease) -> Iterator[None]:
+    def renewing(self, lease: Held) -> Iterator[None]:
         """Renew the lease until the block ends."""
         try:
             with self._lock:
-                self._tokens.add(lease.token)
+                self._leases.add(lease)
                 # A thread does not survive a fork of the process, so `is_alive` is checked every time.
                 if self._thread is None or not self._thread.is_alive():
                     thread = threading.Thread(target=self._run, name="lease-renewer", daemon=True)
@@ -185,22 +206,22 @@ class LeaseRenewer:
             yield
         finally:
             with self._lock:
-                self._tokens.discard(lease.token)
+                self._leases.discard(lease)
 
     def _run(self) -> None:
         while True:
             # 20 s for the default lease of 90 s: three renewals may fail before a lease expires.
-            time.sleep(settings.INSIGHT_LEASE_SECONDS / 4.5)
+            time.sleep(self._queue.lease_seconds / 4.5)
             with self._lock:
-                tokens = list(self._tokens)
-                if not tokens:
-                    # Under the lock: `renewing` either adds its token before this or starts a new thread.
+                leases = list(self._leases)
+                if not leases:
+                    # Under the lock: `renewing` either adds its lease before this or starts a new thread.
                     self._thread = None
                     return
             try:
-                self._queue.renew_all(tokens)
+                self._queue.renew_all(leases)
             except Error as error:
                 # The next round tries again. If this thread ended, every lease of the process would be lost.
-                logger.warning("leases not renewed", extra={"error": type(error).__name__, "leases": len(tokens)})
+                logger.warning("leases not renewed", extra={"error": type(error).__name__, "leases": len(leases)})
             finally:
                 connections.close_all()

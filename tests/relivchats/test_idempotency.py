@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Callable
 from datetime import timedelta
@@ -22,6 +23,7 @@ from relivchats.crypto import Keyring
 from relivchats.errors import Conflict, NotFound
 from relivchats.idempotency import IdempotencyKeyReused, MalformedIdempotencyKey, RequestStillRunning, idempotent
 from relivchats.rest import StrictJSONParser
+from tests.processes import eventually
 
 pytestmark = pytest.mark.django_db
 
@@ -167,6 +169,42 @@ def test_a_running_request_is_done_again_by_the_same_request_after_its_lease(sen
         send(view, path="/refunds")
     assert not is_replayed(send(view))
     assert view.done == 2
+
+
+def remaining_seconds() -> float:
+    """Return for how long the key stays held without another renewal."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT extract(epoch FROM lease_expires_at - clock_timestamp()) FROM idempotency_keys")
+        return float(cursor.fetchone()[0])
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_process_that_works_keeps_its_key_and_a_dead_one_frees_it_soon(
+    send: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert timedelta(seconds=20) >= idempotency.LEASE
+    monkeypatch.setattr(idempotency, "LEASE", timedelta(seconds=1))
+
+    def outlast_the_lease() -> None:
+        started = remaining_seconds()
+        # Each renewal makes it longer than it was, until the claim would have expired long ago.
+        ends = time.monotonic() + 2
+        eventually(lambda: time.monotonic() > ends or remaining_seconds() < 0)
+        assert 0 < remaining_seconds() <= started + 1
+        with pytest.raises(RequestStillRunning):
+            send(View())
+
+    assert send(View(outlast_the_lease)).status_code == 201
+
+
+@pytest.mark.django_db(transaction=True)
+def test_only_the_keys_of_this_process_are_renewed(send: Any) -> None:
+    send(View())
+    IdempotencyKey.objects.update(status=None, sealed_answer=None, lease_expires_at=Now())
+    row = IdempotencyKey.objects.get()
+    for token, is_renewed in ((OTHER_TOKEN, False), (row.token, True)):
+        idempotency._Claims().renew_all([idempotency._Claim(row.pk, token)])
+        assert (remaining_seconds() > 0) is is_renewed
 
 
 def test_an_expired_key_is_free_for_any_request(send: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -161,7 +161,7 @@ class TestEnd:
         assert not finish(queue, stale)
         assert not queue.queue.release(stale)
         assert not queue.queue.renew(stale)
-        queue.queue.renew_all([stale.token])
+        queue.queue.renew_all([stale])
         assert (queue.get(stale.row_id, "lease_token"), queue.get(stale.row_id, "lease_expires_at")) == (
             fresh.token,
             before,
@@ -178,7 +178,7 @@ class TestRenewal:
         own, other = queue.claim(queue.make_due()), queue.claim(queue.make_due())
         for lease in (own, other):
             queue.expire(lease.row_id)
-        queue.queue.renew_all([own.token])
+        queue.queue.renew_all([own])
         assert queue.remaining_seconds(own.row_id) > 80
         assert queue.remaining_seconds(other.row_id) < 0
 
@@ -195,7 +195,7 @@ class TestRenewal:
             queue.expire(lease.row_id)
         with transaction.atomic():
             queue.queue.model._default_manager.select_for_update(of=("self",)).get(pk=locked.row_id)
-            BackgroundCall(lambda: queue.queue.renew_all([locked.token, other.token])).result()
+            BackgroundCall(lambda: queue.queue.renew_all([locked, other])).result()
         assert queue.remaining_seconds(other.row_id) > 80
         assert queue.remaining_seconds(locked.row_id) < 0
 
@@ -217,13 +217,13 @@ class TestRenewal:
     ) -> None:
         settings.INSIGHT_LEASE_SECONDS = 1
         lease, failing = queue.claim(queue.make_due()), FailingOnce(queue.queue)
-        with LeaseRenewer(failing).renewing(lease):  # type: ignore[arg-type]
+        with LeaseRenewer(failing).renewing(lease):
             assert failing.renewed.wait(PATIENCE_SECONDS)
         assert "leases not renewed" in caplog.messages
 
     def test_one_thread_renews_all_leases_of_a_process_and_ends_with_the_last(self, settings: Settings) -> None:
         settings.INSIGHT_LEASE_SECONDS = 1
-        queue: Any = SimpleNamespace(renew_all=lambda tokens: None)
+        queue: Any = SimpleNamespace(lease_seconds=settings.INSIGHT_LEASE_SECONDS, renew_all=lambda leases: None)
         renewer = LeaseRenewer(queue)
         before = set(threading.enumerate())
         with renewer.renewing(Lease(uuid4(), uuid4(), 1)), renewer.renewing(Lease(uuid4(), uuid4(), 1)):
@@ -239,11 +239,15 @@ class FailingOnce:
         self._failed = False
         self.renewed = threading.Event()
 
-    def renew_all(self, tokens: list[UUID]) -> None:
+    @property
+    def lease_seconds(self) -> float:
+        return self._queue.lease_seconds
+
+    def renew_all(self, leases: Collection[Lease]) -> None:
         if not self._failed:
             self._failed = True
             raise OperationalError
-        self._queue.renew_all(tokens)
+        self._queue.renew_all(leases)
         self.renewed.set()
 
 
