@@ -11,6 +11,7 @@ from django.utils.safestring import SafeString
 from django_celery_results.models import ChordCounter, GroupResult, TaskResult
 
 from ops.models import Heartbeat, LedgerAudit
+from ops.monitoring_models import RequestCount, RequestTotal
 from relivchats.accounts.models import User
 from relivchats.staff.admin import StaffAdmin, label, link
 
@@ -49,6 +50,27 @@ class LedgerAuditAdmin(StaffAdmin):
     def clean(self, audit: LedgerAudit) -> bool:
         """Return whether no invariant was broken."""
         return not audit.broken
+
+
+@admin.register(RequestCount)
+class RequestCountAdmin(StaffAdmin):
+    """Requests by minute, route and status."""
+
+    list_display = ("at", "method", "route", "status", "requests", "milliseconds")
+    list_filter = ("status",)
+    ordering = ("-at", "route", "method", "status")
+    age_of = "at"
+    fields = (("at", "route"), ("method", "status"), ("requests", "milliseconds"), "buckets")
+
+
+@admin.register(RequestTotal)
+class RequestTotalAdmin(StaffAdmin):
+    """Requests by route and status since the installation."""
+
+    list_display = ("route", "method", "status", "requests", "milliseconds")
+    list_filter = ("status",)
+    ordering = ("route", "method", "status")
+    fields = (("route", "method"), ("status", "requests"), "milliseconds", "buckets")
 
 
 @admin.register(LogEntry)

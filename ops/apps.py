@@ -10,7 +10,8 @@ class OperationsConfig(AppConfig):
     verbose_name = "Operations"
 
     def ready(self) -> None:
-        """Connect the heartbeats to Celery's signals."""
-        from ops import heartbeats
+        """Connect the heartbeats and the recorder to the signals of the processes."""
+        from ops import heartbeats, recorder
 
         heartbeats.connect_signals()
+        recorder.connect_signals()

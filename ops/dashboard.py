@@ -42,6 +42,7 @@ from insights.models import (
 )
 from ops import health
 from ops.models import Heartbeat, LedgerAudit
+from ops.monitoring_models import RequestCount, RequestTotal
 from relivchats.accounts.models import AccessToken, IdempotencyKey, User
 from relivchats.staff.models import AuditEntry
 from relivchats.staff.reports import Level, count, format_count
@@ -87,6 +88,7 @@ _GROUPS: dict[str, tuple[tuple[str, str, type[Model]], ...]] = {
     ),
     "Operations": (
         ("Processes", "favorite", Heartbeat),
+        ("Requests", "swap_vert", RequestCount),
         ("Ledger audits", "fact_check", LedgerAudit),
         ("Audit entries", "gavel", AuditEntry),
         ("Admin log", "manage_history", LogEntry),
@@ -97,6 +99,7 @@ _GROUPS: dict[str, tuple[tuple[str, str, type[Model]], ...]] = {
         ("Chunks", "segment", Chunk),
         ("Vectors", "grid_on", VectorMatrix),
         ("Idempotency keys", "sync_lock", IdempotencyKey),
+        ("Request totals", "functions", RequestTotal),
         ("Task groups", "dataset", GroupResult),
         ("Task chords", "hub", ChordCounter),
     ),

@@ -7,6 +7,8 @@ from typing import Self
 from django.db import models
 from django.db.models.functions import Now
 
+from ops.monitoring_models import RequestCount, RequestTotal  # noqa: F401 (Django finds the models of an app here)
+
 
 class Heartbeat(models.Model):
     """The row of one process, which updates it every 10 s while it is alive. The canary task updates its own row."""

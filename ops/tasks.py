@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from ops import engine, heartbeats, ledger
+from ops import engine, heartbeats, ledger, requests
 from ops.models import Heartbeat
 from relivchats import idempotency
 
@@ -18,9 +18,11 @@ def canary() -> None:
 
 @shared_task(ignore_result=True)
 def prune() -> None:
-    """Remove old heartbeats and expired idempotency keys."""
+    """Remove old heartbeats, expired idempotency keys and old monitoring data."""
     heartbeats.prune()
     idempotency.prune()
+    requests.merge_old()
+    requests.prune()
 
 
 @shared_task(ignore_result=True)

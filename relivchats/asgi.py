@@ -13,6 +13,7 @@ import json
 import logging
 import os
 import sys
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, aclosing, suppress
@@ -28,11 +29,12 @@ from django.core.wsgi import get_wsgi_application
 from relivchats.environment import read, whole
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "relivchats.settings")
-#: Of requests, of health, of the polls of those who wait, and of the renewal of Idempotency-Keys.
-THREADS, HEALTH_THREADS, POLL_THREADS, RENEWAL_THREADS = 8, 2, 1, 1
+#: Of requests, of health, of the polls of those who wait, of the renewal of Idempotency-Keys, and of the recorder: it
+#: writes what this process counted and logged.
+THREADS, HEALTH_THREADS, POLL_THREADS, RENEWAL_THREADS, RECORDER_THREADS = 8, 2, 1, 1, 1
 # The settings read it, and are not loaded yet. A large request has a thread for each parsing process.
 _parsing_processes = read("PARSING_PROCESSES", whole, default=2, least=1)
-_connections = THREADS + HEALTH_THREADS + POLL_THREADS + RENEWAL_THREADS + _parsing_processes
+_connections = THREADS + HEALTH_THREADS + POLL_THREADS + RENEWAL_THREADS + RECORDER_THREADS + _parsing_processes
 os.environ.setdefault("DATABASE_POOL_SIZE", str(_connections))
 
 _wsgi = get_wsgi_application()
@@ -41,7 +43,7 @@ _wsgi = get_wsgi_application()
 from django.conf import settings  # noqa: E402
 from django.db import Error, connections  # noqa: E402
 
-from relivchats import following  # noqa: E402
+from relivchats import following, process_signals, request_counts  # noqa: E402
 from relivchats.errors import DomainError, ServiceBusy  # noqa: E402
 from relivchats.headers import set_security_headers  # noqa: E402
 from relivchats.heavy_requests import Client, HeavyRequests, is_heavy  # noqa: E402
@@ -96,6 +98,7 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
         return
     environment = make_environ(scope)
     is_read = False
+    started = time.perf_counter()
     try:
         with ExitStack() as admitted:
             client = Client.of(environment)
@@ -118,6 +121,12 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
         if isinstance(error, ServiceBusy) and not is_read:
             await _bodies.discard(scope, receive)
         # No middleware sees this response.
+        request_counts.counter.count(
+            route=request_counts.find_route(environment["PATH_INFO"]),
+            method=environment["REQUEST_METHOD"],
+            status=error.status,
+            milliseconds=(time.perf_counter() - started) * 1000,
+        )
         token = request_id.set(uuid4().hex)
         refusal = refusal_response(error)
         set_security_headers(refusal, path=environment["PATH_INFO"])
@@ -377,3 +386,4 @@ def _look(source: str, ids: list[UUID]) -> Mapping[UUID, following.Progress]:
 
 
 _watcher = _Watcher()
+process_signals.web_started.send(sender=None)

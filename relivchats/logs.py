@@ -15,11 +15,14 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.utils.functional import SimpleLazyObject
 from django.views.debug import ExceptionReporter
 from pythonjsonlogger.core import merge_record_extra
 from pythonjsonlogger.json import JsonFormatter
+
+from relivchats import following, request_counts
 
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 
@@ -91,7 +94,7 @@ def _places(traceback: TracebackType | None) -> list[str]:
 
 
 class RequestMiddleware:
-    """Give each request an id, return it in X-Request-ID, and log one line per request.
+    """Give each request an id, return it in X-Request-ID, count the request, and log one line about it.
 
     An id that the caller sends is kept if it is 8 to 64 letters, digits, dots, underscores or hyphens.
     """
@@ -108,13 +111,23 @@ class RequestMiddleware:
         try:
             response = self.get_response(request)
             response["X-Request-ID"] = current
-            self._log(request, response, milliseconds=(time.perf_counter() - started) * 1000)
+            self._record(request, response, milliseconds=(time.perf_counter() - started) * 1000)
             return response
         finally:
             request_id.reset(token)
 
     @staticmethod
-    def _log(request: HttpRequest, response: HttpResponse, *, milliseconds: float) -> None:
+    def _record(request: HttpRequest, response: HttpResponse, *, milliseconds: float) -> None:
+        if request.resolver_match:
+            route = request.resolver_match.route
+        else:
+            is_static = request.path.startswith(settings.STATIC_URL)
+            route = request_counts.STATIC if is_static else request_counts.UNMATCHED
+        if not following.followed(request):
+            # A request that the server repeats is the client's first one, and was counted.
+            request_counts.counter.count(
+                route=route, method=str(request.method), status=response.status_code, milliseconds=milliseconds
+            )
         user = request.__dict__.get("user")
         if isinstance(user, SimpleLazyObject):
             # Only if the view already loaded the user: a log line must not cost a query, or fail without a database.
@@ -124,7 +137,7 @@ class RequestMiddleware:
             "request",
             extra={
                 "method": request.method,
-                "route": request.resolver_match.route if request.resolver_match else "unmatched",
+                "route": route,
                 "status": response.status_code,
                 "milliseconds": round(milliseconds, 1),
                 "user": str(user.pk) if user is not None and user.is_authenticated else None,

@@ -381,6 +381,10 @@ HEALTH_DISK_WARNING_PERCENT = read("HEALTH_DISK_WARNING_PERCENT", whole, default
 HEALTH_DISK_CRITICAL_PERCENT = read("HEALTH_DISK_CRITICAL_PERCENT", whole, default=90, least=1)
 HEALTH_HEARTBEAT_SECONDS = read("HEALTH_HEARTBEAT_SECONDS", whole, default=30, least=1)
 
+# Monitoring
+
+MONITORING_DAYS = read("MONITORING_DAYS", whole, default=35, least=3)
+
 # Logging: one JSON line per event, to standard output
 
 LOGGING: dict[str, Any] = {

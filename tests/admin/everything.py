@@ -40,6 +40,7 @@ from insights.models import (
 )
 from insights.question_models import ChatQuestion
 from ops.models import LedgerAudit
+from ops.monitoring_models import RequestCount, RequestTotal
 from relivchats.accounts import tokens
 from relivchats.accounts.models import IdempotencyKey
 from relivchats.staff.admin import EditedAdmin
@@ -118,6 +119,10 @@ def _operations(number: int, *, user: Any, chat: Chat) -> None:
         user=user, digest=number, fingerprint="a", token=uuid.uuid4(), lease_expires_at=Now(), expires_at=Now()
     )
     LedgerAudit.objects.create(milliseconds=5)
+    for model, when in ((RequestCount, {"at": Now()}), (RequestTotal, {})):
+        model.objects.create(
+            route=f"route-{number}", method="GET", status=200, requests=1, milliseconds=5, buckets=[1], **when
+        )
     TaskResult.objects.create(task_id=uuid.uuid4(), task_name="chats.tasks.index_chat", status="FAILURE")
     GroupResult.objects.create(group_id=uuid.uuid4())
     ChordCounter.objects.create(group_id=uuid.uuid4(), count=1)
