@@ -166,8 +166,8 @@ def _one_snapshot() -> Iterator[CursorWrapper]:
 def _findings(cursor: CursorWrapper, *, limit: int, since: Horizon | None) -> list[Finding]:
     findings = []
     for invariant, query, parameters in queries(since):
-        # count(*) OVER () counts all violating rows, also those beyond the limit. The SQL is this module's own.
-        sql = f"SELECT count(*) OVER (), offenders.* FROM ({query}) AS offenders LIMIT {int(limit)}"  # noqa: S608
+        # count(*) OVER () counts all violating rows, also those beyond the limit.
+        sql = f"SELECT count(*) OVER (), offenders.* FROM ({query}) AS offenders LIMIT {int(limit)}"  # noqa: S608 - its own SQL
         cursor.execute(sql, parameters)
         columns = [column.name for column in cursor.description]
         if rows := cursor.fetchall():

@@ -237,7 +237,7 @@ def _first_model(base_url: str) -> str:
     """Return the first model that a server lists. Raise MalformedSetting."""
     if not base_url.startswith(("http://", "https://")):
         raise MalformedSetting(f"{base_url} is no address: use one such as http://localhost:11434/v1")
-    request = urllib.request.Request(f"{base_url.rstrip('/')}/models")  # noqa: S310
+    request = urllib.request.Request(f"{base_url.rstrip('/')}/models")  # noqa: S310 - HTTP only, as checked above
     if key := os.environ.get("OPENAI_API_KEY"):
         request.add_header("Authorization", f"Bearer {key}")
     # A proxy of the environment would hide a server on this machine.

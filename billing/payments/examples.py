@@ -28,11 +28,12 @@ ORDER = {
     "created_at": "2026-01-05T09:31:12Z",
     "completed_at": "2026-01-05T09:32:40Z",
 }
+_CLIENT_VALUE = "pi_3QxExample_secret_…"
 CHECKOUT = {
     **ORDER,
     "status": "pending",
     "completed_at": None,
-    "client_secret": "pi_3QxExample_secret_…",
+    "client_secret": _CLIENT_VALUE,
     "key_id": "pk_live_…",
     "checkout_url": None,
 }

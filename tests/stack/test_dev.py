@@ -37,7 +37,10 @@ def dev(*words: str, script: Path = REPOSITORY / "dev", cwd: Path | None = None,
 def test_dev_without_a_command_lists_the_commands() -> None:
     status, output, _ = dev()
     assert status == 0
-    assert all(f"  {command} " in output for command in ("demo", "up", "manage", "env", "test", "lint"))
+    assert all(
+        f"  {command} " in output
+        for command in ("demo", "up", "manage", "env", "test", "lint", "licences", "sbom", "lock")
+    )
 
 
 def test_an_unknown_command_lists_the_commands_and_fails() -> None:
