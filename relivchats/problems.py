@@ -11,7 +11,7 @@ from django.conf import settings
 from django.core.exceptions import PermissionDenied
 from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
-from django.shortcuts import render
+from django.template.loader import render_to_string
 from django.views import defaults
 from rest_framework import exceptions
 from rest_framework.utils.encoders import JSONEncoder
@@ -206,6 +206,16 @@ def _is_api(request: HttpRequest) -> bool:
     return request.path.startswith("/api/")
 
 
+def _refuse(request: HttpRequest, error: DomainError) -> HttpResponse:
+    """Return the page of a refusal or, for an API address, the problem document."""
+    if _is_api(request):
+        return refusal_response(error)
+    # Without the request: what it adds to the context, such as the user, may need a database that is down.
+    response = HttpResponse(render_to_string("refused.html", {"refusal": error}), status=error.status)
+    _set_retry_after(response, error)
+    return response
+
+
 class RefusalMiddleware:
     """Answer a DomainError of a page outside the API, such as a login after too many failures, with a page."""
 
@@ -220,11 +230,7 @@ class RefusalMiddleware:
         """Return the page or, for an API address, the problem document. Return None for any other exception."""
         if not isinstance(exception, DomainError):
             return None
-        if _is_api(request):
-            return refusal_response(exception)
-        response = render(request, "refused.html", {"refusal": exception}, status=exception.status)
-        _set_retry_after(response, exception)
-        return response
+        return _refuse(request, exception)
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponseBase:
@@ -252,15 +258,16 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponseBase:
 
 def server_error(request: HttpRequest) -> HttpResponseBase:
     """Return the response to an unexpected exception, without revealing it. Django has logged it once."""
-    if not _is_api(request):
-        return defaults.server_error(request)
     if isinstance(sys.exc_info()[1], OperationalError | InterfaceError):
-        return refusal_response(
+        return _refuse(
+            request,
             DatabaseUnavailable(
                 "The database did not answer in time. Try again in a few seconds.",
                 retry_after_seconds=DATABASE_RETRY_SECONDS,
-            )
+            ),
         )
+    if not _is_api(request):
+        return defaults.server_error(request)
     return refusal_response(
         Unexpected("This is our fault. Try again. If it happens again, write to us and include the request_id.")
     )
