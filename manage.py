@@ -58,7 +58,13 @@ def run() -> None:
             except SystemExit as ended:
                 status = ended.code
                 raise
+            except Exception:
+                from relivchats import error_events
+
+                error_events.add_exception("command failed", code=sys.argv[1])
+                raise
             finally:
+                record_events()
                 name_other_data(failed=bool(status))
     except ProcessError as error:
         sys.exit(str(error))
@@ -84,6 +90,16 @@ def name_other_data(*, failed: bool) -> None:
             f" For the same data: RELIVCHATS_DATA={shlex.quote(str(served))} ./dev manage ...",
             file=sys.stderr,
         )
+
+
+def record_events() -> None:
+    """Store the warnings and errors that the command logged. Without apps, it had none."""
+    from django.apps import apps
+
+    if apps.ready:
+        from ops import recorder
+
+        recorder.record_command()
 
 
 def read_settings() -> None:

@@ -19,6 +19,7 @@ from insights import briefs, document, engines, settlement
 from insights.dispatch import dispatch_soon, lease_renewer, queue
 from insights.engines.base import Draft, Engine, EngineError, EngineRateLimited, EngineRefused
 from insights.models import GenerationJob, Insight, InsightAttempt
+from relivchats import logs
 from relivchats.leases import Lease
 
 logger = logging.getLogger(__name__)
@@ -48,6 +49,11 @@ class GeneratedInsight:
 
 def run(insight_id: UUID) -> None:
     """Generate one insight if it is due and a lease is free. A late or duplicate call does nothing."""
+    with logs.bound(insight=insight_id):
+        _run(insight_id)
+
+
+def _run(insight_id: UUID) -> None:
     lease = claim_insight(insight_id)
     if lease is None:
         return
@@ -61,7 +67,7 @@ def run(insight_id: UUID) -> None:
             result = error
         except Exception:
             # Any exception: otherwise the insight would stay leased until the lease expires.
-            logger.exception("insight not generated", extra={"insight": str(insight_id)})
+            logger.exception("insight not generated")
             result = EngineError("internal_error")
         milliseconds = _milliseconds_since(started)
         for wait_seconds in RECORD_AGAIN_SECONDS:
@@ -107,8 +113,10 @@ def _generate(lease: Lease, engine: Engine) -> GeneratedInsight:
     """
     insight = Insight.objects.select_related("chat", "insight_type__category", "type_version").get(pk=lease.row_id)
     chat = insight.chat
+    logs.bind(job=insight.job_id, chat=insight.chat_id)
     if chat is None:
         raise EngineError("chat_deleted")
+    logs.bind(user=chat.owner_id)
     brief = briefs.build_brief(insight)
     if brief.reading is not None and brief.reading.relationship in insight.insight_type.category.not_for:
         # Found only by reading; an unlock is refused before coins are held once the chat was read.

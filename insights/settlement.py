@@ -59,7 +59,8 @@ def fail(lease: Lease, *, error_code: str) -> bool:
         error_message=f"{message}: {error_code}",
     )
     if failed:
-        logger.error(message, extra={"insight": str(lease.row_id), "error_code": error_code})
+        ids = {"job": str(job.pk), "user": str(job.user_id), "chat": str(job.chat_id), "insight": str(lease.row_id)}
+        logger.error(message, extra={**ids, "error_code": error_code})
         _close_if_finished(job)
     return failed
 

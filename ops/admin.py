@@ -11,7 +11,7 @@ from django.utils.safestring import SafeString
 from django_celery_results.models import ChordCounter, GroupResult, TaskResult
 
 from ops.models import Heartbeat, LedgerAudit
-from ops.monitoring_models import RequestCount, RequestTotal
+from ops.monitoring_models import ErrorEvent, RequestCount, RequestTotal
 from relivchats.accounts.models import User
 from relivchats.staff.admin import StaffAdmin, label, link
 
@@ -71,6 +71,35 @@ class RequestTotalAdmin(StaffAdmin):
     list_filter = ("status",)
     ordering = ("route", "method", "status")
     fields = (("route", "method"), ("status", "requests"), "milliseconds", "buckets")
+
+
+@admin.register(ErrorEvent)
+class ErrorEventAdmin(StaffAdmin):
+    """Warnings and errors of all processes."""
+
+    list_display = ("at", "severity", "role", "event", "error", "code", "location", "route", "times")
+    list_filter = ("level", "role")
+    ordering = ("-at",)
+    age_of = "at"
+    search_ids = ("request_id", "fingerprint", "user_id", "job_id", "insight_id", "chat_id")
+    search_help_text = "The id of a request, user, job, insight or chat, or a fingerprint"
+    fields = (
+        ("at", "severity"),
+        ("event", "code"),
+        ("error", "location"),
+        ("route", "status"),
+        ("role", "logger"),
+        ("host", "pid"),
+        ("request_id", "user_id"),
+        ("job_id", "insight_id"),
+        ("chat_id", "fingerprint"),
+        "times",
+    )
+
+    @label("level", colours={"WARNING": "warning", "ERROR": "danger", "CRITICAL": "danger"})
+    def severity(self, event: ErrorEvent) -> str:
+        """Return the level of the log record."""
+        return event.level
 
 
 @admin.register(LogEntry)

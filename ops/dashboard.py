@@ -42,7 +42,7 @@ from insights.models import (
 )
 from ops import health
 from ops.models import Heartbeat, LedgerAudit
-from ops.monitoring_models import RequestCount, RequestTotal
+from ops.monitoring_models import ErrorEvent, RequestCount, RequestTotal
 from relivchats.accounts.models import AccessToken, IdempotencyKey, User
 from relivchats.staff.models import AuditEntry
 from relivchats.staff.reports import Level, count, format_count
@@ -88,6 +88,7 @@ _GROUPS: dict[str, tuple[tuple[str, str, type[Model]], ...]] = {
     ),
     "Operations": (
         ("Processes", "favorite", Heartbeat),
+        ("Errors", "error", ErrorEvent),
         ("Requests", "swap_vert", RequestCount),
         ("Ledger audits", "fact_check", LedgerAudit),
         ("Audit entries", "gavel", AuditEntry),

@@ -7,7 +7,7 @@ from typing import Self
 from django.db import models
 from django.db.models.functions import Now
 
-from ops.monitoring_models import RequestCount, RequestTotal  # noqa: F401 (Django finds the models of an app here)
+from ops.monitoring_models import ErrorEvent  # noqa: F401 (Django finds the models of an app here)
 
 
 class Heartbeat(models.Model):

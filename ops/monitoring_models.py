@@ -44,3 +44,48 @@ class RequestTotal(CountedRequests):
 
     def __str__(self) -> str:
         return f"{self.method} {self.route} {self.status}"
+
+
+class ErrorEvent(models.Model):
+    """A warning or an error of a process: its place and ids, without values."""
+
+    class Role(models.TextChoices):
+        """What the process does."""
+
+        WEB = "web"
+        WORKER = "worker"
+        BEAT = "beat"
+        COMMAND = "command"
+
+    at = models.DateTimeField()
+    role = models.CharField(max_length=8, choices=Role)
+    host = models.CharField(max_length=120)
+    pid = models.PositiveIntegerField()
+    level = models.CharField(max_length=8)
+    logger = models.CharField(max_length=100)
+    event = models.CharField(max_length=200, help_text="The constant text of the message.")
+    error = models.CharField(max_length=100, blank=True, help_text="The type of the exception.")
+    code = models.CharField(max_length=64, blank=True, help_text="The error code, task or check.")
+    location = models.CharField(max_length=200, blank=True, help_text="Module, function and line.")
+    route = models.CharField(max_length=200, blank=True, help_text="The URL pattern, which contains no id.")
+    status = models.PositiveSmallIntegerField(null=True)
+    request_id = models.CharField(max_length=64, blank=True)
+    # No foreign keys: an event is written when the row may be gone, and remains when it is.
+    user_id = models.UUIDField(null=True)
+    job_id = models.UUIDField(null=True)
+    insight_id = models.UUIDField(null=True)
+    chat_id = models.UUIDField(null=True)
+    fingerprint = models.CharField(max_length=16, help_text="Events of the same cause have the same.")
+    times = models.PositiveIntegerField(default=1, help_text="How often it happened.")
+
+    class Meta:
+        db_table = "error_events"
+        indexes = [
+            models.Index(fields=["-at"], name="error_events_newest"),
+            models.Index(fields=["fingerprint", "-at"], name="error_events_of_cause"),
+            models.Index(fields=["request_id"], name="error_events_of_request", condition=~models.Q(request_id="")),
+            models.Index(fields=["user_id", "-at"], name="error_events_of_user", condition=~models.Q(user_id=None)),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.level.lower()} {self.pk}"

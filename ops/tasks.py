@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from ops import engine, heartbeats, ledger, requests
+from ops import engine, errors, heartbeats, ledger, requests
 from ops.models import Heartbeat
 from relivchats import idempotency
 
@@ -23,6 +23,7 @@ def prune() -> None:
     idempotency.prune()
     requests.merge_old()
     requests.prune()
+    errors.prune()
 
 
 @shared_task(ignore_result=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 
 _UNITS = (("d", 86_400), ("h", 3_600), ("min", 60))
@@ -14,3 +15,12 @@ def format_short(duration: timedelta) -> str:
         if seconds >= 2 * size:
             return f"{seconds // size} {unit}"
     return f"{seconds} s"
+
+
+def parse(text: str) -> timedelta:
+    """Return the duration of a text such as `30s`, `15m`, `1h` or `7d`. Raise ValueError."""
+    found = re.fullmatch(r"(\d{1,6})(s|m|min|h|d)", text.strip())
+    if not found:
+        raise ValueError(f"{text} is no duration: write 30m, 1h or 7d")
+    seconds = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400}[found[2]]
+    return timedelta(seconds=int(found[1]) * seconds)

@@ -9,7 +9,8 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from types import TracebackType
@@ -25,6 +26,8 @@ from pythonjsonlogger.json import JsonFormatter
 from relivchats import following, request_counts
 
 request_id: ContextVar[str] = ContextVar("request_id", default="")
+#: Ids that every line has while a request is answered or an insight generated. None outside of them.
+_context: ContextVar[dict[str, str] | None] = ContextVar("log_context", default=None)
 
 logger = logging.getLogger("relivchats.request")
 
@@ -37,13 +40,35 @@ _SECRETS = re.compile(
 )
 
 
+@contextmanager
+def bound(**ids: object) -> Iterator[None]:
+    """Add these ids to every line of the block, and those of `bind` within it."""
+    token = _context.set({**context(), **{name: str(value) for name, value in ids.items()}})
+    try:
+        yield
+    finally:
+        _context.reset(token)
+
+
+def bind(**ids: object) -> None:
+    """Add ids to every further line of the block of `bound`; do nothing outside of one."""
+    current = _context.get()
+    if current is not None:
+        current |= {name: str(value) for name, value in ids.items() if value is not None}
+
+
+def context() -> Mapping[str, str]:
+    """Return the ids that are bound."""
+    return _context.get() or {}
+
+
 def scrub(text: str) -> str:
     """Replace everything that looks like a token, or the password of a URL, with `[hidden]`."""
     return _SECRETS.sub("[hidden]", text)
 
 
 class JSONFormatter(JsonFormatter):
-    """Format a record as one line of scrubbed JSON: `at, level, logger, event`, then the request id and the extras.
+    """Format a record as one line of scrubbed JSON: `at, level, logger, event`, the ids that are bound, and the extras.
 
     An exception is logged as its type and the places of its traceback. Its message is left out: it may quote the text
     of a chat.
@@ -60,6 +85,7 @@ class JSONFormatter(JsonFormatter):
         log_data["event"] = scrub(_without_exception(record))
         if current := request_id.get():
             log_data["request_id"] = current
+        log_data |= context()
         for name, value in merge_record_extra(record, {}, self.reserved_attrs).items():
             if isinstance(value, str):
                 log_data[name] = scrub(value)
@@ -109,9 +135,10 @@ class RequestMiddleware:
         token = request_id.set(current)
         started = time.perf_counter()
         try:
-            response = self.get_response(request)
-            response["X-Request-ID"] = current
-            self._record(request, response, milliseconds=(time.perf_counter() - started) * 1000)
+            with bound():
+                response = self.get_response(request)
+                response["X-Request-ID"] = current
+                self._record(request, response, milliseconds=(time.perf_counter() - started) * 1000)
             return response
         finally:
             request_id.reset(token)
@@ -140,7 +167,7 @@ class RequestMiddleware:
                 "route": route,
                 "status": response.status_code,
                 "milliseconds": round(milliseconds, 1),
-                "user": str(user.pk) if user is not None and user.is_authenticated else None,
+                "user": str(user.pk) if user is not None and user.is_authenticated else context().get("user"),
             },
         )
 

@@ -391,8 +391,12 @@ LOGGING: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"json": {"()": "relivchats.logs.JSONFormatter"}},
-    "handlers": {"stdout": {"class": "logging.StreamHandler", "stream": "ext://sys.stdout", "formatter": "json"}},
-    "root": {"handlers": ["stdout"], "level": LOG_LEVEL},
+    "handlers": {
+        "stdout": {"class": "logging.StreamHandler", "stream": "ext://sys.stdout", "formatter": "json"},
+        # Warnings and errors, also as rows for `manage.py errors`.
+        "events": {"class": "relivchats.error_events.EventHandler"},
+    },
+    "root": {"handlers": ["stdout", "events"], "level": LOG_LEVEL},
     "loggers": {
         "django.server": {"level": "WARNING"},
         # RequestMiddleware logs each request; this adds only errors.

@@ -11,6 +11,7 @@ from rest_framework.authentication import BaseAuthentication, get_authorization_
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
+from relivchats import logs
 from relivchats.accounts.models import AccessToken, User
 from relivchats.errors import Conflict
 from relivchats.throttling import Limit, TooManyRequests, client_address
@@ -64,6 +65,7 @@ class BearerTokenAuthentication(BaseAuthentication):
             .first()
         )
         if token is not None:
+            logs.bind(user=token.user_id)
             return token.user, token
         window = INVALID_TOKENS.hit(client_address(request))
         if window is not None and window.exceeded:

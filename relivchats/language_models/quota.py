@@ -297,6 +297,11 @@ class Gate:
             shared = self.settle(ticket, "blocked", seconds=seconds)
         if not shared:
             _safe_share(self._model).block(self._clock.monotonic() + seconds)
+        # Operators search for Gemini's word for it, whichever the provider is.
+        logger.warning(
+            "the provider refused a call: RESOURCE_EXHAUSTED",
+            extra={"model": self._model, "error_code": error.code, "seconds": round(seconds)},
+        )
         return seconds
 
     def settle(self, ticket: Ticket, outcome: str, *, tokens: int = 0, seconds: float = 0.0, reason: str = "") -> bool:

@@ -40,7 +40,7 @@ from insights.models import (
 )
 from insights.question_models import ChatQuestion
 from ops.models import LedgerAudit
-from ops.monitoring_models import RequestCount, RequestTotal
+from ops.monitoring_models import ErrorEvent, RequestCount, RequestTotal
 from relivchats.accounts import tokens
 from relivchats.accounts.models import IdempotencyKey
 from relivchats.staff.admin import EditedAdmin
@@ -119,6 +119,16 @@ def _operations(number: int, *, user: Any, chat: Chat) -> None:
         user=user, digest=number, fingerprint="a", token=uuid.uuid4(), lease_expires_at=Now(), expires_at=Now()
     )
     LedgerAudit.objects.create(milliseconds=5)
+    ErrorEvent.objects.create(
+        at=Now(),
+        role="worker",
+        host="here",
+        pid=number,
+        level="ERROR",
+        logger="insights",
+        event="insight not generated",
+        fingerprint="a",
+    )
     for model, when in ((RequestCount, {"at": Now()}), (RequestTotal, {})):
         model.objects.create(
             route=f"route-{number}", method="GET", status=200, requests=1, milliseconds=5, buckets=[1], **when

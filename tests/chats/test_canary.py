@@ -12,6 +12,9 @@ from chats.exports.errors import ExportRefused
 from chats.importing import import_chat
 from chats.models import Chat, ChatUpload
 from chats.transcript import read_page
+from ops import errors
+from ops.monitoring_models import ErrorEvent
+from relivchats import error_events
 from tests import exports
 from tests.canary import assert_nowhere, unique
 from tests.chats import samples
@@ -46,6 +49,9 @@ def test_a_failure_reveals_nothing_of_the_content(broker: BrokerHandle, logged: 
         with pytest.raises(ExportRefused):
             import_chat(owner=samples.person(), upload=content)
     assert ChatUpload.objects.filter(outcome="refused").count() == 2
+    events, _ = error_events.queue.take()
+    errors.write(events, role=ErrorEvent.Role.WORKER)
+    assert ErrorEvent.objects.filter(event="indexing failed").exists()
     assert_nowhere(WORD, NAME, HINDI, logs=logged.getvalue().splitlines())
 
 

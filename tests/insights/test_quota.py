@@ -288,7 +288,9 @@ def test_a_waiting_call_whose_process_died_holds_nobody_up(clock: ManualClock) -
 # What the provider says
 
 
-def test_a_429_makes_all_workers_wait_and_the_call_is_sent_again(clock: ManualClock) -> None:
+def test_a_429_makes_all_workers_wait_and_the_call_is_sent_again(
+    clock: ManualClock, caplog: pytest.LogCaptureFixture
+) -> None:
     started = clock.now
     sent: list[float] = []
 
@@ -303,6 +305,8 @@ def test_a_429_makes_all_workers_wait_and_the_call_is_sent_again(clock: ManualCl
     assert isinstance(call(clock, send, patience=20), ModelAnswer)
     assert sent[0] == 0
     assert 7 <= sent[1] < 9
+    # Operators search for it.
+    assert "RESOURCE_EXHAUSTED" in caplog.text
 
 
 def test_a_429_of_one_worker_blocks_the_others_until_its_time(clock: ManualClock) -> None:

@@ -13,9 +13,10 @@ from django.db import connection
 from django.db.models import Sum
 
 from ops import requests
-from ops.monitoring_models import RequestCount, RequestTotal
+from ops.monitoring_models import ErrorEvent, RequestCount, RequestTotal
 from ops.recorder import Recorder
 from relivchats import clock
+from relivchats.error_events import EventQueue
 from relivchats.heavy_requests import MAX_PER_ADDRESS
 from relivchats.request_bodies import LARGE_BYTES
 from relivchats.request_counts import BOUNDS_MS, BUCKETS, Key, RequestCounter
@@ -108,7 +109,7 @@ def test_merging_minutes_keeps_every_request_and_pruning_keeps_the_totals() -> N
 @pytest.mark.django_db(transaction=True)
 def test_counts_survive_an_outage_of_the_database(postgres: ServerHandle) -> None:
     counter = counted(20)
-    recorder = Recorder(counter=counter, interval_seconds=0.05)
+    recorder = Recorder(ErrorEvent.Role.WEB, counter=counter, events=EventQueue(), interval_seconds=0.05)
     connection.close()
     with postgres.down():
         recorder.start()
