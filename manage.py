@@ -20,6 +20,8 @@ NEED_NO_DATABASE = {
     "spectacular",
     "version",
 }
+#: Commands that look at what runs, or end it. They start nothing, and wait for nothing that is frozen.
+OBSERVING = {"database", "health", "workers"}
 EXIT_MALFORMED_SETTING = 2
 #: The status that a shell reports for a program ended by SIGPIPE: 128 and the signal's number.
 EXIT_CLOSED_PIPE = 141
@@ -139,7 +141,7 @@ def needs_servers(arguments: list[str]) -> bool:
     ours = arguments[: arguments.index("--")] if "--" in arguments else arguments
     if not ours or {"-h", "--help", "--version"} & set(ours):
         return False
-    return arguments[0] not in NEED_NO_DATABASE or "--database" in arguments
+    return arguments[0] not in NEED_NO_DATABASE | OBSERVING or "--database" in arguments
 
 
 if __name__ == "__main__":

@@ -10,8 +10,8 @@ from django.contrib.admin.models import LogEntry
 from django.utils.safestring import SafeString
 from django_celery_results.models import ChordCounter, GroupResult, TaskResult
 
-from ops.models import Heartbeat, LedgerAudit
-from ops.monitoring_models import ErrorEvent, RequestCount, RequestTotal, Sample
+from ops.models import CheckState, Heartbeat, LedgerAudit
+from ops.monitoring_models import ErrorEvent, RequestCount, RequestTotal
 from relivchats.accounts.models import User
 from relivchats.staff.admin import StaffAdmin, label, link
 
@@ -27,12 +27,29 @@ class HeartbeatAdmin(StaffAdmin):
     list_filter = ("kind",)
     ordering = ("kind", "name")
     age_of = "started_at"
-    fields = ("name", ("kind", "pid", "marked_as_worker"), ("started_at", "beat_at"))
+    fields = ("name", ("kind", "pid", "port", "marked_as_worker"), ("started_at", "beat_at"))
 
     @admin.display(description="last beat")
     def last_beat(self, row: Any) -> str:
         """Return the time since the latest heartbeat, such as `3 s ago`."""
         return f"{self.format_age(row, row.beat_at)} ago"
+
+
+@admin.register(CheckState)
+class CheckStateAdmin(StaffAdmin):
+    """When each health check reached which level."""
+
+    list_display = ("name", "state", "text", "age")
+    list_filter = ("name", "level")
+    ordering = ("-since", "-id")
+    age_of = "since"
+    fields = (("name", "state", "since"), "text")
+    readonly_fields = ("state", "since")
+
+    @label("level", colours={"fine": "success", "warning": "warning", "unknown": "warning", "critical": "danger"})
+    def state(self, row: CheckState) -> str:
+        """Return the level."""
+        return row.level
 
 
 @admin.register(LedgerAudit)
@@ -100,17 +117,6 @@ class ErrorEventAdmin(StaffAdmin):
     def severity(self, event: ErrorEvent) -> str:
         """Return the level of the log record."""
         return event.level
-
-
-@admin.register(Sample)
-class SampleAdmin(StaffAdmin):
-    """Values of every minute."""
-
-    list_display = ("at", "name", "value")
-    list_filter = ("name",)
-    ordering = ("-at", "name")
-    age_of = "at"
-    fields = (("at", "name"), "value")
 
 
 @admin.register(LogEntry)

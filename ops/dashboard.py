@@ -41,8 +41,8 @@ from insights.models import (
     UnlockPause,
 )
 from ops import health
-from ops.models import Heartbeat, LedgerAudit
-from ops.monitoring_models import ErrorEvent, RequestCount, RequestTotal, Sample
+from ops.models import CheckState, Heartbeat, LedgerAudit
+from ops.monitoring_models import ErrorEvent, RequestCount, RequestTotal
 from relivchats.accounts.models import AccessToken, IdempotencyKey, User
 from relivchats.staff.models import AuditEntry
 from relivchats.staff.reports import Level, count, format_count
@@ -89,6 +89,7 @@ _GROUPS: dict[str, tuple[tuple[str, str, type[Model]], ...]] = {
     "Operations": (
         ("Processes", "favorite", Heartbeat),
         ("Errors", "error", ErrorEvent),
+        ("Health history", "monitor_heart", CheckState),
         ("Requests", "swap_vert", RequestCount),
         ("Ledger audits", "fact_check", LedgerAudit),
         ("Audit entries", "gavel", AuditEntry),
@@ -101,7 +102,6 @@ _GROUPS: dict[str, tuple[tuple[str, str, type[Model]], ...]] = {
         ("Vectors", "grid_on", VectorMatrix),
         ("Idempotency keys", "sync_lock", IdempotencyKey),
         ("Request totals", "functions", RequestTotal),
-        ("Samples", "monitoring", Sample),
         ("Task groups", "dataset", GroupResult),
         ("Task chords", "hub", ChordCounter),
     ),

@@ -8,12 +8,15 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import replace
 
-from django.db import DEFAULT_DB_ALIAS, InterfaceError, OperationalError, connections
+from django.db import DEFAULT_DB_ALIAS, Error, InterfaceError, OperationalError, connections
 
-from ops import checks
+from ops import checks, database, history
+from ops.causes import describe_root, find_causes
 from ops.checks.registry import Check
+from ops.checks.servers import FAULT_TEXTS
+from relivchats import installation
 from relivchats.staff.reports import Level, Line, Report
 
 logger = logging.getLogger(__name__)
@@ -29,16 +32,48 @@ WORKER_THREADS = 5
 #: stop a thread. At this number no thread is started; the checks then report a timeout until the hanging ones return.
 MAX_THREADS = 20
 
+#: The time limit of each query about the history, after the checks.
+HISTORY_SECONDS = 0.3
+
 CACHE_SECONDS = 10.0
 
 
-@dataclass
 class _Run:
     """The state that the threads of one run share: the checks not started yet, and the lines by check name."""
 
-    pending: deque[Check]
-    lines: dict[str, Line] = field(default_factory=dict)
-    changed: threading.Condition = field(default_factory=threading.Condition)
+    def __init__(self, selected: Sequence[Check]) -> None:
+        self.lines: dict[str, Line] = {}
+        self.changed = threading.Condition()
+        # Otherwise every thread would wait for a database that does not answer, and at its connection limit take slots.
+        asks_first = any(check.name == "database" for check in selected)
+        self._held = [check for check in selected if asks_first and "database" in check.needs]
+        self._pending = deque(check for check in selected if check not in self._held)
+        self.over = False
+
+    def next(self) -> Check | None:
+        """Return a check to run, as soon as there is one; None if none is left."""
+        with self.changed:
+            self.changed.wait_for(lambda: self._pending or not self._held or self.over)
+            return self._pending.popleft() if self._pending and not self.over else None
+
+    def add(self, check: Check, line: Line) -> None:
+        """Add the line of a check. That of the database decides about the checks that need it."""
+        with self.changed:
+            self.lines[check.name] = replace(line, page=line.page or check.page)
+            if check.name == "database":
+                if line.level is Level.CRITICAL:
+                    for held in self._held:
+                        self.lines[held.name] = Line(held.name, Level.UNKNOWN, "waits for the database", held.remedy)
+                else:
+                    self._pending.extend(self._held)
+                self._held = []
+            self.changed.notify_all()
+
+    def end(self) -> None:
+        """Start no further check: nobody waits for it any more."""
+        with self.changed:
+            self.over = True
+            self.changed.notify_all()
 
 
 _threads: set[threading.Thread] = set()
@@ -51,25 +86,45 @@ def run_checks(selected: Sequence[Check] = checks.ALL, *, timeout_seconds: float
     `timeout_seconds` limits the whole run; the default is TOTAL_SECONDS.
     """
     timeout_seconds = TOTAL_SECONDS if timeout_seconds is None else timeout_seconds
-    run = _Run(deque(selected))
+    run = _Run(selected)
     for _ in range(min(WORKER_THREADS, len(selected))):
         _start_worker_thread(run, query_seconds=min(CHECK_SECONDS, timeout_seconds))
     with run.changed:
         run.changed.wait_for(lambda: len(run.lines) == len(selected), timeout_seconds)
-        # A thread that returns from a slow check must not start another: nobody waits for it any more.
-        run.pending.clear()
-        late = f"no answer within {timeout_seconds:g} s"
-        return [
-            run.lines.get(check.name) or Line(check.name, check.on_timeout, late, check.remedy) for check in selected
-        ]
+        lines = dict(run.lines)
+    run.end()
+    late = f"no answer within {timeout_seconds:g} s"
+    found = [
+        lines.get(check.name) or Line(check.name, check.on_timeout, late, check.remedy, page=check.page)
+        for check in selected
+    ]
+    return find_causes(found, {check.name: check for check in selected})
 
 
 def report(*, verbose: bool = False) -> Report:
     """Run the checks now, with `verbose` also those of the machine, and return their report."""
+    if installation.is_nothing_running():
+        line = Line("installation", Level.CRITICAL, "nothing is running here", "./dev up", page="/admin/")
+        return Report("Health", (line,), data={"milliseconds": 0})
     started = time.monotonic()
     lines = run_checks((*checks.ALL, *checks.VERBOSE) if verbose else checks.ALL)
+    lines = _with_history(lines)
     milliseconds = round((time.monotonic() - started) * 1000)
-    return Report("Health", tuple(lines), data={"milliseconds": milliseconds})
+    return Report("Health", tuple(lines), data={"milliseconds": milliseconds}, headline=describe_root(lines))
+
+
+def _with_history(lines: list[Line]) -> list[Line]:
+    """Record the states of the lines and return them with their history, if the database allows it."""
+    if not history.is_recordable(lines):
+        return lines
+    try:
+        with _dedicated_connection(query_seconds=HISTORY_SECONDS, read_only=False):
+            history.record(lines)
+            return history.annotate(lines)
+    except Error as error:
+        # A report without a history is better than none.
+        logger.warning("the history of health was not read", extra={"error": type(error).__name__})
+        return lines
 
 
 class _ReportCache:
@@ -112,30 +167,33 @@ def _start_worker_thread(run: _Run, *, query_seconds: float) -> None:
 
 def _run_pending(run: _Run, query_seconds: float) -> None:
     with _dedicated_connection(query_seconds=query_seconds):
-        while True:
-            try:
-                check = run.pending.popleft()
-            except IndexError:
-                return
+        while (check := run.next()) is not None:
             # Whatever a check raises becomes its line, so that the other checks still run.
             try:
                 line = check.run()
-            except (OperationalError, InterfaceError):
-                line = Line(check.name, check.on_timeout, "the database did not answer", check.remedy)
+            except (OperationalError, InterfaceError) as error:
+                line = _failed(check, error)
             except Exception as error:
                 logger.exception("a health check failed", extra={"check": check.name})
                 line = Line(check.name, Level.UNKNOWN, f"the check failed: {type(error).__name__}", check.remedy)
-            with run.changed:
-                run.lines[check.name] = line
-                run.changed.notify()
+            run.add(check, line)
+
+
+def _failed(check: Check, error: Exception) -> Line:
+    if database.is_a_wait(error):
+        text = "a query takes too long, or waits for a lock"
+        return Line(check.name, Level.UNKNOWN, text, check.remedy, {"waits": True})
+    text = f"the database {FAULT_TEXTS[database.fault_of(error)]}"
+    return Line(check.name, check.on_timeout, text, check.remedy)
 
 
 @contextmanager
-def _dedicated_connection(*, query_seconds: float) -> Iterator[None]:
+def _dedicated_connection(*, query_seconds: float, read_only: bool = True) -> Iterator[None]:
     """Give this thread a new, read-only connection outside the pool, on which each query has a time limit.
 
     Health is needed most when the pool is exhausted, so it must not wait for a connection from the pool.
     """
+    before = connections[DEFAULT_DB_ALIAS]
     wrapper = connections.create_connection(DEFAULT_DB_ALIAS)
     milliseconds = int(query_seconds * 1000)
     options = {name: value for name, value in wrapper.settings_dict["OPTIONS"].items() if name != "pool"}
@@ -143,12 +201,13 @@ def _dedicated_connection(*, query_seconds: float) -> Iterator[None]:
         # libpq rounds a connect_timeout of 1 up to 2.
         "connect_timeout": max(2, int(query_seconds)),
         "application_name": "relivchats health",
-        "options": f"-c statement_timeout={milliseconds} -c lock_timeout={milliseconds}"
-        " -c default_transaction_read_only=on",
+        "options": f"-c statement_timeout={milliseconds} -c lock_timeout={milliseconds // 2}"
+        f" -c default_transaction_read_only={'on' if read_only else 'off'}",
     }
     wrapper.settings_dict = {**wrapper.settings_dict, "OPTIONS": options}
     connections[DEFAULT_DB_ALIAS] = wrapper
     try:
         yield
     finally:
+        connections[DEFAULT_DB_ALIAS] = before
         wrapper.close()

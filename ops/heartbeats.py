@@ -1,4 +1,4 @@
-"""Heartbeats: each worker and beat process updates its row every few seconds, until it stops or is killed."""
+"""Heartbeats: each web, worker and beat process updates its row every few seconds, until it stops or is killed."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import socket
 import threading
 from collections.abc import Callable
 from datetime import timedelta
+from multiprocessing import util
 from typing import Any
 
 import psutil
@@ -18,7 +19,10 @@ from django.db import Error, connections
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from ops.health_recorder import Recorder
 from ops.models import Heartbeat
+from relivchats import roles
+from relivchats.process_signals import web_started
 
 logger = logging.getLogger(__name__)
 
@@ -30,11 +34,19 @@ CANARY_NAME = "canary"
 def write_heartbeat(*, name: str, kind: Heartbeat.Kind) -> None:
     """Create or update the row `name` with this process's id and the database's current time."""
     Heartbeat.objects.bulk_create(
-        [Heartbeat(name=name, kind=kind, pid=os.getpid(), marked_as_worker=settings.CELERY_WORKER)],
+        [
+            Heartbeat(
+                name=name,
+                kind=kind,
+                pid=os.getpid(),
+                port=roles.port() if kind == Heartbeat.Kind.WEB else None,
+                marked_as_worker=settings.CELERY_WORKER,
+            )
+        ],
         update_conflicts=True,
         unique_fields=["name"],
         # Not started_at: it keeps the time of the first heartbeat.
-        update_fields=["kind", "pid", "marked_as_worker", "beat_at"],
+        update_fields=["kind", "pid", "port", "marked_as_worker", "beat_at"],
     )
 
 
@@ -94,7 +106,10 @@ def prune(*, batch: int = 1000) -> int:
 
 
 def connect_signals() -> None:
-    """Start a heartbeat thread in each Celery worker when it is ready, and in beat when it starts."""
+    """Start a heartbeat thread in each web process and each Celery worker when it is ready, and in beat when it starts.
+
+    Beat also records the states of the health checks: it runs once, and it needs neither the broker nor a worker.
+    """
     worker_threads: list[HeartbeatThread] = []
 
     def on_worker_ready(**_: Any) -> None:
@@ -110,7 +125,16 @@ def connect_signals() -> None:
         thread.start()
         # Celery sends no signal when beat stops.
         atexit.register(thread.stop)
+        Recorder().start()
+
+    def on_web_started(**_: Any) -> None:
+        thread = HeartbeatThread(Heartbeat.Kind.WEB)
+        thread.start()
+        # A forked process of the web server runs the finalizers of multiprocessing, and no functions of atexit.
+        util.Finalize(None, thread.stop, exitpriority=10)
+        atexit.register(thread.stop)
 
     signals.worker_ready.connect(on_worker_ready, weak=False)
     signals.worker_shutdown.connect(on_worker_shutdown, weak=False)
     signals.beat_init.connect(on_beat_init, weak=False)
+    web_started.connect(on_web_started, weak=False)

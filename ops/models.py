@@ -1,4 +1,4 @@
-"""Heartbeats of the processes, and results of the ledger audits."""
+"""Heartbeats of the processes, states of the health checks, and results of the ledger audits."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ class Heartbeat(models.Model):
     class Kind(models.TextChoices):
         """What kind of process the row belongs to."""
 
+        WEB = "web"
         WORKER = "worker"
         BEAT = "beat"
         CANARY = "canary"
@@ -23,6 +24,7 @@ class Heartbeat(models.Model):
     name = models.CharField(max_length=150, primary_key=True)
     kind = models.CharField(max_length=16, choices=Kind)
     pid = models.PositiveIntegerField(default=0)
+    port = models.PositiveIntegerField(null=True, help_text="The port of the web server.")
     marked_as_worker = models.BooleanField(default=False, help_text="Runs with CELERY_WORKER=true.")
     started_at = models.DateTimeField(db_default=Now())
     beat_at = models.DateTimeField(db_default=Now())
@@ -34,6 +36,22 @@ class Heartbeat(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class CheckState(models.Model):
+    """A level that a health check reached, and when. The newest row of a check is its current level."""
+
+    name = models.CharField(max_length=40)
+    level = models.CharField(max_length=16)
+    text = models.CharField(max_length=300, help_text="What the check said when it reached the level.")
+    since = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        db_table = "check_states"
+        indexes = [models.Index(fields=["name", "-since"], name="check_states_newest")]
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.level}"
 
 
 class LedgerAuditQuerySet(models.QuerySet["LedgerAudit"]):

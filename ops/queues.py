@@ -10,7 +10,9 @@ import redis
 from django.conf import settings
 from django.db.models import F, QuerySet
 from django.db.models.functions import Now
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
+from redis.retry import Retry
 
 from chats.models import Chat
 from insights import dispatch
@@ -21,6 +23,9 @@ NAMES = ("insights", "indexing", "upkeep")
 
 #: Counting stops here: the exact length of a longer queue does not change what an operator does.
 MAX_COUNTED = 10_000
+
+#: A broker that does not answer for so long is frozen.
+TIMEOUT_SECONDS = 0.7
 
 
 @dataclass(frozen=True)
@@ -40,9 +45,14 @@ class QueueState:
 
 
 def client() -> redis.Redis:
-    """Return a client of the broker with timeouts of one second."""
-    # Short, because the health check that calls this has 1.4 s.
-    return redis.Redis.from_url(settings.REDIS_URL, socket_timeout=1, socket_connect_timeout=1)
+    """Return a client of the broker with a short timeout and without retries."""
+    # `health` shall answer within two seconds, of which the start takes more than one.
+    return redis.Redis.from_url(
+        settings.REDIS_URL,
+        socket_timeout=TIMEOUT_SECONDS,
+        socket_connect_timeout=TIMEOUT_SECONDS,
+        retry=Retry(NoBackoff(), 0),
+    )
 
 
 def fetch_state() -> QueueState:

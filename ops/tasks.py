@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from ops import engine, errors, heartbeats, ledger, requests, samples
+from ops import engine, errors, heartbeats, history, ledger, requests
 from ops.models import Heartbeat
 from relivchats import idempotency
 
@@ -20,12 +20,11 @@ def canary() -> None:
 def prune() -> None:
     """Remove old heartbeats, expired idempotency keys and old monitoring data."""
     heartbeats.prune()
+    history.prune()
     idempotency.prune()
     requests.merge_old()
     requests.prune()
     errors.prune()
-    samples.merge_old()
-    samples.prune()
 
 
 @shared_task(ignore_result=True)

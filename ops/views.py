@@ -65,7 +65,14 @@ def summary(request: HttpRequest) -> HttpResponse:
     body: dict[str, Any] = {"status": _STATUS[report.level]}
     if is_staff:
         body["checks"] = {
-            line.name: {"status": _STATUS[line.level], "output": line.text, "remedy": line.remedy, **dict(line.data)}
+            line.name: {
+                "status": _STATUS[line.level],
+                "output": line.describe(),
+                "remedy": line.command,
+                "cause": line.cause,
+                "page": line.page,
+                **dict(line.data),
+            }
             for line in report.lines
         }
     return _health_response(body, status=503 if report.level is Level.CRITICAL else 200)

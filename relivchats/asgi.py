@@ -29,9 +29,9 @@ from django.core.wsgi import get_wsgi_application
 from relivchats.environment import read, whole
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "relivchats.settings")
-#: Of requests, of health, of the polls of those who wait, of the renewal of Idempotency-Keys, and of the recorder: it
-#: writes what this process counted and logged.
-THREADS, HEALTH_THREADS, POLL_THREADS, RENEWAL_THREADS, RECORDER_THREADS = 8, 2, 1, 1, 1
+#: Of requests, of health, of the polls of those who wait, of the renewal of Idempotency-Keys, and two that write about
+#: this process: its heartbeat, and what it counted and logged.
+THREADS, HEALTH_THREADS, POLL_THREADS, RENEWAL_THREADS, RECORDER_THREADS = 8, 2, 1, 1, 2
 # The settings read it, and are not loaded yet. A large request has a thread for each parsing process.
 _parsing_processes = read("PARSING_PROCESSES", whole, default=2, least=1)
 _connections = THREADS + HEALTH_THREADS + POLL_THREADS + RENEWAL_THREADS + RECORDER_THREADS + _parsing_processes

@@ -8,6 +8,11 @@ from datetime import timedelta
 _UNITS = (("d", 86_400), ("h", 3_600), ("min", 60))
 
 
+def format_seconds(seconds: float) -> str:
+    """Return `format_short` of a number of seconds."""
+    return format_short(timedelta(seconds=seconds))
+
+
 def format_short(duration: timedelta) -> str:
     """Return `12 s`, `3 min`, `5 h` or `2 d`: the largest unit that fits twice, rounded down. At least `0 s`."""
     seconds = max(0, int(duration.total_seconds()))

@@ -10,6 +10,7 @@ import argparse
 import os
 
 from relivchats.launch import become
+from relivchats.roles import PORT_VARIABLE, ROLE_VARIABLE
 
 QUEUES = "insights,indexing,upkeep"
 #: Threads of a worker besides one for each insight and one for each chat reading that may run at the same time.
@@ -82,7 +83,9 @@ def main() -> None:
     beat_options = processes.add_parser("beat", help="the scheduler; run one of it")
     beat_options.add_argument("--schedule", required=True, help="the path of its state file")
     options = parser.parse_args()
+    os.environ[ROLE_VARIABLE] = options.process
     if options.process == "web":
+        os.environ[PORT_VARIABLE] = str(options.port)
         words = web(host=options.host, port=options.port, workers=options.workers)
     elif options.process == "worker":
         os.environ.setdefault("CELERY_WORKER", "true")

@@ -186,6 +186,8 @@ class Postgres(Server):
             "unix_socket_directories": "",
             # The web's pools, 8 worker threads and the commands of an operator need less than half of them.
             "max_connections": 100,
+            # For `health` and `database`, which connect as the owner when the application has taken all others.
+            "reserved_connections": 3,
             "shared_buffers": "64MB",
             "max_wal_size": "512MB",
             # Short queries: compiling them takes longer than running them.
@@ -206,17 +208,18 @@ class Postgres(Server):
         """Create the cluster, and the application's role also in a cluster of an earlier version."""
         if not self.home.exists():
             self._create_cluster()
-        # The password's digest says that the role has it, so that this takes no time later.
-        marker = self.home / "application_role"
-        digest = hashlib.sha256(self._application_password.encode()).hexdigest()
-        if marker.exists() and marker.read_text() == digest:
-            return
-        self._run_single(
-            self.home,
+        statements = (
             f"DO $$ BEGIN CREATE ROLE {APPLICATION_ROLE}; EXCEPTION WHEN duplicate_object THEN NULL; END $$\n"
             f"ALTER ROLE {APPLICATION_ROLE} LOGIN PASSWORD '{self._application_password}'\n"
-            f"GRANT pg_monitor TO {APPLICATION_ROLE}\n",
+            f"GRANT pg_monitor TO {APPLICATION_ROLE}\n"
+            "GRANT pg_use_reserved_connections TO relivchats\n"
         )
+        # The digest says that the roles have all of this, so that it takes no time later.
+        marker = self.home / "application_role"
+        digest = hashlib.sha256(statements.encode()).hexdigest()
+        if marker.exists() and marker.read_text() == digest:
+            return
+        self._run_single(self.home, statements)
         marker.write_text(digest)
         give_to_server_user(marker)
 

@@ -17,7 +17,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from chats.embedding_engines import ENGINES as EMBEDDING_ENGINES
 from insights.engines import ENGINES
-from relivchats import embedded
+from relivchats import embedded, roles
 from relivchats.crypto import Keyring
 from relivchats.environment import base_url, boolean, networks, one_of, read, secret, whole, words
 from relivchats.supervisor import ProcessError
@@ -139,6 +139,8 @@ def _read_database(name: str, url: str, *, statement_timeout_seconds: int) -> di
     if database.get("ENGINE") != "django.db.backends.postgresql":
         raise ImproperlyConfigured(f"{name} must name a Postgres database: postgresql://user:password@host:port/name.")
     database["OPTIONS"] = {
+        # Operators see in Postgres who holds connections and locks.
+        "application_name": f"relivchats {roles.current()}",
         **database.get("OPTIONS", {}),
         "connect_timeout": 5,
         "options": f"-c statement_timeout={statement_timeout_seconds}s -c lock_timeout=15s"
@@ -377,6 +379,10 @@ HEALTH_DATABASE_WARNING_MS = read("HEALTH_DATABASE_WARNING_MS", whole, default=2
 HEALTH_CONNECTIONS_WARNING_PERCENT = read("HEALTH_CONNECTIONS_WARNING_PERCENT", whole, default=80, least=1)
 HEALTH_CONNECTIONS_CRITICAL_PERCENT = read("HEALTH_CONNECTIONS_CRITICAL_PERCENT", whole, default=95, least=1)
 HEALTH_LEDGER_AUDIT_SECONDS = read("HEALTH_LEDGER_AUDIT_SECONDS", whole, default=93_600, least=1)
+HEALTH_LOCK_SECONDS = read("HEALTH_LOCK_SECONDS", whole, default=5, least=1)
+HEALTH_QUERY_SECONDS = read("HEALTH_QUERY_SECONDS", whole, default=30, least=1)
+HEALTH_OUTAGE_JOBS = read("HEALTH_OUTAGE_JOBS", whole, default=3, least=1)
+HEALTH_OUTAGE_USERS = read("HEALTH_OUTAGE_USERS", whole, default=2, least=1)
 HEALTH_DISK_WARNING_PERCENT = read("HEALTH_DISK_WARNING_PERCENT", whole, default=80, least=1)
 HEALTH_DISK_CRITICAL_PERCENT = read("HEALTH_DISK_CRITICAL_PERCENT", whole, default=90, least=1)
 HEALTH_HEARTBEAT_SECONDS = read("HEALTH_HEARTBEAT_SECONDS", whole, default=30, least=1)
@@ -385,14 +391,15 @@ HEALTH_HEARTBEAT_SECONDS = read("HEALTH_HEARTBEAT_SECONDS", whole, default=30, l
 
 MONITORING_DAYS = read("MONITORING_DAYS", whole, default=35, least=3)
 
-# Logging: one JSON line per event, to standard output
+# Logging: one JSON line per event, to standard output; of commands, whose output is a report, to standard error
 
+_LOG_STREAM = "ext://sys.stderr" if roles.current() == "command" else "ext://sys.stdout"
 LOGGING: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"json": {"()": "relivchats.logs.JSONFormatter"}},
     "handlers": {
-        "stdout": {"class": "logging.StreamHandler", "stream": "ext://sys.stdout", "formatter": "json"},
+        "stdout": {"class": "logging.StreamHandler", "stream": _LOG_STREAM, "formatter": "json"},
         # Warnings and errors, also as rows for `manage.py errors`.
         "events": {"class": "relivchats.error_events.EventHandler"},
     },

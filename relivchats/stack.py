@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psutil
 
-from relivchats import embedded, serve
+from relivchats import embedded, roles, serve
 from relivchats.embedded import REPOSITORY
 from relivchats.liveness import has_heartbeat, is_ready
 from relivchats.servers import HOST, port_free
@@ -32,7 +32,7 @@ WATCH_SECONDS = 0.5
 WATCH_WHILE_STARTING_SECONDS = 0.05
 WARM_SHUTDOWN_SECONDS = 15.0
 # Set in the environment of our processes, so that the next start finds them after a crash.
-MARK = "RELIVCHATS_PROCESS"
+MARK = roles.ROLE_VARIABLE
 
 
 class MalformedSetting(ProcessError):
@@ -53,6 +53,7 @@ class Stack:
             patience_seconds=10,
             # It has processes of its own: SIGKILL would leave them behind.
             orphan_signal=signal.SIGTERM,
+            **{roles.PORT_VARIABLE: str(port)},
         )
         self.worker = _child(
             directory, "worker", serve.worker(), patience_seconds=WARM_SHUTDOWN_SECONDS, CELERY_WORKER="true"

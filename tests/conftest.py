@@ -19,7 +19,7 @@ import pytest
 from django.core.management.commands import flush
 from django.db import connection
 
-from ops import health, views
+from ops import database, health, queues, views
 from ops.checks import ledger as ledger_check
 from relivchats import database_roles, embedded, throttling
 from relivchats.logs import JSONFormatter
@@ -134,6 +134,8 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health, "TOTAL_SECONDS", PATIENCE_SECONDS)
     monkeypatch.setattr(health, "CHECK_SECONDS", PATIENCE_SECONDS)
     monkeypatch.setattr(views, "READY_SECONDS", PATIENCE_SECONDS)
+    monkeypatch.setattr(database, "PROBE_SECONDS", PATIENCE_SECONDS)
+    monkeypatch.setattr(queues, "TIMEOUT_SECONDS", 8.0)
     # Below what these tests call the time of a large ledger's audit.
     monkeypatch.setattr(ledger_check, "MAX_SECONDS", 8.0)
 

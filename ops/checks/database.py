@@ -7,29 +7,69 @@ from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
 from chats import keys as chat_keys
+from ops import database as operators_view
 from ops.checks.registry import health_check
 from relivchats.staff.reports import Level, Line
 
 
-@health_check("connections")
+@health_check("connections", page="/admin/ops/heartbeat/")
 def connections() -> Line:
-    """Return the connections of all clients of the server, and how many it allows to ordinary users."""
+    """Return the connections of all clients of the server by source, and how many it allows to the application."""
     with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            SELECT (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'),
-                   current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
-            """
-        )
-        used, allowed = cursor.fetchone()
-    percent = 100 * used // allowed
-    text, data = f"{used} of {allowed}", {"used": used, "allowed": allowed}
-    if percent < settings.HEALTH_CONNECTIONS_WARNING_PERCENT:
-        return Line("connections", Level.FINE, text, data=data)
-    # A worker without CELERY_WORKER=true opens a pool of its own: the most common cause.
-    remedy = "docker-compose logs celery_worker | grep CELERY_WORKER; then docker-compose restart relivchats-api"
-    level = Level.CRITICAL if percent >= settings.HEALTH_CONNECTIONS_CRITICAL_PERCENT else Level.WARNING
-    return Line("connections", level, text, remedy, data)
+        found = operators_view.read_connections(cursor)
+    percent = 100 * found.used // found.allowed
+    by_source = {source.name: source.total for source in found.sources}
+    data = {"used": found.used, "allowed": found.allowed, "by_source": by_source}
+    warning, critical = settings.HEALTH_CONNECTIONS_WARNING_PERCENT, settings.HEALTH_CONNECTIONS_CRITICAL_PERCENT
+    threshold = f"{warning} % of {found.allowed} warns, {critical} % is critical"
+    if percent < warning:
+        text = f"{found.used} of {found.allowed}"
+        return Line("connections", Level.FINE, text, "", data, found.used, threshold)
+    level = Level.CRITICAL if percent >= critical else Level.WARNING
+    remedy = operators_view.limit_remedy(found.sources)
+    return Line("connections", level, found.describe(), remedy, data, found.used, threshold)
+
+
+@health_check("queries", page="/admin/ops/heartbeat/")
+def queries() -> Line:
+    """Return the session that others wait for, one that keeps a table locked, or one whose statement takes long."""
+    with connection.cursor() as cursor:
+        sessions = operators_view.read_sessions(cursor)
+    lock_seconds, query_seconds = settings.HEALTH_LOCK_SECONDS, settings.HEALTH_QUERY_SECONDS
+    threshold = f"a lock of {lock_seconds} s or a statement of {query_seconds} s warns"
+    waiting = [session for session in sessions if session.wait_seconds >= lock_seconds]
+    blockers = {pid for session in sessions for pid in session.blocked_by}
+    # Not those that wait themselves: somebody at the end of the chain makes all of them wait.
+    culprits = [
+        session
+        for session in sessions
+        if not session.blocked_by
+        and (session.transaction_seconds >= lock_seconds)
+        and ((session.pid in blockers and waiting) or session.locks)
+    ]
+    if culprits:
+        culprit = culprits[0]
+        text = culprit.describe()
+        if culprit.locks:
+            text += f"; it keeps {', '.join(culprit.locks[:3])} locked"
+        longest = max((session.wait_seconds for session in waiting), default=0.0)
+        if waiting:
+            text += f"; {len(waiting)} wait for it, for up to {longest:.0f} s"
+        level = Level.CRITICAL if max(longest, culprit.transaction_seconds) >= query_seconds else Level.WARNING
+        verb = "--cancel" if culprit.state == "active" else "--kill"
+        data = {"pid": culprit.pid, "waiting": len(waiting), "seconds": round(culprit.transaction_seconds)}
+        remedy = f"manage.py database {verb} {culprit.pid}"
+        return Line("queries", level, text, remedy, data, data["seconds"], threshold, is_cause=True)
+    long = [session for session in sessions if session.state == "active" and session.query_seconds >= query_seconds]
+    if long:
+        slowest = max(long, key=lambda session: session.query_seconds)
+        more = f"; and {len(long) - 1} more" if len(long) > 1 else ""
+        data = {"pid": slowest.pid, "seconds": round(slowest.query_seconds)}
+        remedy = f"manage.py database --cancel {slowest.pid}"
+        text = f"{slowest.describe()}{more}"
+        return Line("queries", Level.WARNING, text, remedy, data, data["seconds"], threshold)
+    longest_seconds = round(max((session.query_seconds for session in sessions), default=0))
+    return Line("queries", Level.FINE, "none is long, none waits", "", {}, longest_seconds, threshold)
 
 
 @health_check("migrations", remedy="manage.py migrate --plan")
@@ -44,13 +84,13 @@ def migrations() -> Line:
     return Line("migrations", Level.FINE, "none pending", data={"pending": []})
 
 
-@health_check("keys")
+@health_check("keys", page="/admin/chats/chat/")
 def keys() -> Line:
     """Return whether the keyring unwraps the data keys of a sample of old, new and other chats."""
     unreadable, sampled = chat_keys.find_unreadable()
     if unreadable:
         text = f"ENCRYPTION_KEYS does not open {len(unreadable)} of {sampled} chats, such as {unreadable[0]}"
-        remedy = "manage.py keys; restore the missing key in ENCRYPTION_KEYS, then restart"
+        remedy = "manage.py keys  # then add the missing key to ENCRYPTION_KEYS, and restart"
         return Line("keys", Level.CRITICAL, text, remedy, {"sampled": sampled, "unreadable": len(unreadable)})
     text = f"the keyring opens all {sampled} sampled chats" if sampled else "no chat yet"
     return Line("keys", Level.FINE, text, data={"sampled": sampled, "unreadable": 0})

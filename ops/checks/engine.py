@@ -7,7 +7,7 @@ from ops.checks.registry import health_check
 from relivchats.staff.reports import Line
 
 
-@health_check("engine", remedy="manage.py engine")
+@health_check("engine", needs=("database", "broker"), remedy="manage.py engine", page="/admin/insights/insightattempt/")
 def engine() -> Line:
     """Return the last known state of the engine. It calls no provider."""
     return operators_view.health_line()

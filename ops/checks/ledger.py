@@ -24,7 +24,7 @@ _REMEDY = "manage.py ledger"
 MAX_SECONDS = 1.0
 
 
-@health_check("ledger", remedy=_REMEDY)
+@health_check("ledger", remedy=_REMEDY, page="/admin/ops/ledgeraudit/")
 def ledger() -> Line:
     """Check the invariants now: on all rows if that is quick, otherwise on the rows since the latest clean audit."""
     latest = LedgerAudit.objects.complete().annotate(age=Now() - F("ended_at")).order_by("-ended_at").first()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 import psutil
 from django.conf import settings
 
@@ -10,9 +12,11 @@ from relivchats import embedded
 from relivchats.staff.reports import Level, Line
 
 _MIB = 1024 * 1024
+#: Postgres needs room for one file of its log of 16 MiB.
+_FULL_BYTES = 16 * _MIB
 
 
-@health_check("disk")
+@health_check("disk", needs=())
 def disk() -> Line:
     """Return the use of the file system that holds the data directory."""
     # The directory does not exist if the servers are not embedded; then its file system is that of a parent.
@@ -22,15 +26,24 @@ def disk() -> Line:
     usage = psutil.disk_usage(str(path))
     text = f"{usage.percent:.0f} % used, {usage.free // _MIB} MiB free"
     data = {"used_percent": usage.percent, "free_bytes": usage.free}
-    remedy = "du -sh /var/lib/docker/containers/*; docker container prune -f; docker image prune -f"
-    if usage.percent >= settings.HEALTH_DISK_CRITICAL_PERCENT:
-        return Line("disk", Level.CRITICAL, text, remedy, data)
-    if usage.percent >= settings.HEALTH_DISK_WARNING_PERCENT:
-        return Line("disk", Level.WARNING, text, remedy, data)
-    return Line("disk", Level.FINE, text, data=data)
+    warning, critical = settings.HEALTH_DISK_WARNING_PERCENT, settings.HEALTH_DISK_CRITICAL_PERCENT
+    level = Level.FINE
+    if usage.percent >= warning:
+        level = Level.CRITICAL if usage.percent >= critical else Level.WARNING
+    return Line(
+        "disk",
+        level,
+        text,
+        "" if level is Level.FINE else f"du -xh --max-depth=3 {shlex.quote(str(path))} | sort -h | tail -n 20",
+        data,
+        value=usage.percent,
+        threshold=f"{warning} % warns, {critical} % is critical",
+        # Postgres and the broker stop when they cannot write any more, not before.
+        is_cause=usage.free < _FULL_BYTES,
+    )
 
 
-@health_check("memory", verbose=True)
+@health_check("memory", needs=(), verbose=True)
 def memory() -> Line:
     """Return the machine's use of memory and the five largest processes, by name and id only."""
     sizes = []
@@ -45,7 +58,7 @@ def memory() -> Line:
     return Line("memory", Level.FINE, f"{total.percent:.0f} % used; {listed}", data=data)
 
 
-@health_check("processor", verbose=True)
+@health_check("processor", needs=(), verbose=True)
 def processor() -> Line:
     """Return the load averages over 1, 5 and 15 minutes, and the number of cores."""
     one, five, fifteen = psutil.getloadavg()

@@ -19,7 +19,7 @@ _ADJUSTMENTS_PAGE = "/admin/billing/adjustment/?status__exact=pending"
 _MAX_ADJUSTMENT_WAIT = timedelta(days=1)
 
 
-@health_check("payments", remedy=_RECONCILE)
+@health_check("payments", remedy=_RECONCILE, page="/admin/billing/webhookevent/")
 def payments() -> Line:
     """Return a critical line if a payment has no coins or was made twice, and a warning if something needs review."""
     uncredited, needing_review = count(WebhookEvent.objects.uncredited()), count(WebhookEvent.objects.needing_review())
@@ -54,7 +54,7 @@ def payments() -> Line:
     return Line("payments", Level.FINE, "every payment has its coins", data=data)
 
 
-@health_check("adjustments")
+@health_check("adjustments", page=_ADJUSTMENTS_PAGE)
 def adjustments() -> Line:
     """Return a warning if an adjustment waits too long for its second person, or can no longer be approved."""
     pending = Adjustment.objects.pending()

@@ -1,9 +1,9 @@
-"""Checks of the workers and beat, and of the canary task that passes through both."""
+"""Checks of the web tier, the workers and beat, and of the canary task that passes through beat and a worker."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import timedelta
+import http.client
+import socket
 
 from django.conf import settings
 from django.db.models import F
@@ -11,64 +11,132 @@ from django.db.models.functions import Now
 
 from ops.checks.registry import health_check
 from ops.models import Heartbeat
+from ops.workers import MAX_LISTED, Process, describe, list_processes, local_state
+from relivchats import installation
 from relivchats.staff.reports import Level, Line
 
-_WORKER_REMEDY = "docker-compose up -d celery_worker, or ./dev up on a machine without containers"
-_BEAT_REMEDY = "docker-compose up -d celery_beat, or ./dev up on a machine without containers"
-_CANARY_REMEDY = "manage.py queue, then docker-compose restart celery_worker"
-
-#: A report names at most so many processes of one kind.
-_MAX_LISTED = 20
+_PAGE = "/admin/ops/heartbeat/"
+_NEEDS = ("database", "broker")
 
 
-@health_check("workers")
+def _threshold() -> str:
+    return f"silent for {settings.HEALTH_HEARTBEAT_SECONDS} s counts as dead"
+
+
+def _split(kind: str) -> tuple[list[Process], list[Process]]:
+    """Return the processes of a kind that are alive, and the others."""
+    found = list_processes(kind)
+    alive = [process for process in found if process.state == "alive"]
+    return alive, [process for process in found if process.state != "alive"]
+
+
+@health_check("workers", needs=("database",), page=_PAGE, remedy=installation.restart("worker"))
 def workers() -> Line:
-    """Return the workers that are alive, silent, or run without CELERY_WORKER=true."""
-    rows = Heartbeat.objects.filter(kind=Heartbeat.Kind.WORKER)
-    limit = Now() - timedelta(seconds=settings.HEALTH_HEARTBEAT_SECONDS)
-    # By the database's clock, which also wrote beat_at: the clocks of hosts differ by seconds.
-    alive = list(rows.filter(beat_at__gte=limit)[:1000])
-    silent = list(rows.filter(beat_at__lt=limit)[:_MAX_LISTED])
-    unmarked = [row for row in alive if not row.marked_as_worker]
-    data = {"alive": len(alive), "silent": [row.name for row in silent], "unmarked": [row.name for row in unmarked]}
+    """Return the workers that are alive, frozen, killed, or run without CELERY_WORKER=true."""
+    alive, failing = _split(Heartbeat.Kind.WORKER)
+    unmarked = [process for process in alive if not process.is_marked]
+    data = {
+        "alive": len(alive),
+        "silent": [process.name for process in failing[:MAX_LISTED]],
+        "unmarked": [process.name for process in unmarked[:MAX_LISTED]],
+    }
+    running = [process for process in failing if process.state in ("frozen", "hangs")]
     if not alive:
-        return Line("workers", Level.CRITICAL, "no worker is alive", _WORKER_REMEDY, data)
+        text = f"no worker is alive: {describe(failing)}" if failing else "no worker is alive"
+        remedy = installation.restart("worker") if running else installation.start("worker")
+        return Line("workers", Level.CRITICAL, text, remedy, data, 0, _threshold())
     if unmarked:
-        remedy = "set CELERY_WORKER=true for it and restart it: docker-compose restart celery_worker"
-        return Line("workers", Level.WARNING, f"without CELERY_WORKER=true: {_names(unmarked)}", remedy, data)
-    if silent:
-        text = f"{len(alive)} alive; killed or frozen: {_names(silent)}"
-        return Line("workers", Level.WARNING, text, "docker-compose restart celery_worker", data)
-    return Line("workers", Level.FINE, f"{len(alive)} alive, marked as workers", data=data)
+        text = f"without CELERY_WORKER=true: {', '.join(process.name for process in unmarked[:MAX_LISTED])}"
+        remedy = f"set CELERY_WORKER=true for it, then {installation.restart('worker')}"
+        return Line("workers", Level.WARNING, text, remedy, data, len(alive), _threshold())
+    if failing:
+        text = f"{len(alive)} alive; {describe(failing)}"
+        # The row of a killed one goes when a worker starts on its host. What it left is stuck until then.
+        remedy = installation.restart("worker")
+        return Line("workers", Level.WARNING, text, remedy, data, len(alive), _threshold(), is_cause=True)
+    return Line("workers", Level.FINE, f"{len(alive)} alive, marked as workers", "", data, len(alive), _threshold())
 
 
-@health_check("beat")
+@health_check("beat", needs=("database",), page=_PAGE, remedy=installation.restart("beat"))
 def beat() -> Line:
     """Return whether exactly one beat is alive."""
-    limit = Now() - timedelta(seconds=settings.HEALTH_HEARTBEAT_SECONDS)
-    alive = list(Heartbeat.objects.filter(kind=Heartbeat.Kind.BEAT, beat_at__gte=limit)[:_MAX_LISTED])
-    data = {"alive": [row.name for row in alive]}
+    alive, failing = _split(Heartbeat.Kind.BEAT)
+    data = {"alive": [process.name for process in alive[:MAX_LISTED]]}
     if not alive:
-        text = "not alive: due work is not dispatched, and nothing is recovered"
-        return Line("beat", Level.CRITICAL, text, _BEAT_REMEDY, data)
+        text = "no beat is alive: due work is not dispatched, and nothing is recovered"
+        if failing:
+            text = f"{describe(failing)}: due work is not dispatched, and nothing is recovered"
+        running = [process for process in failing if process.state in ("frozen", "hangs")]
+        remedy = installation.restart("beat") if running else installation.start("beat")
+        return Line("beat", Level.CRITICAL, text, remedy, data, 0, "one runs")
     if len(alive) > 1:
         # Every due task is sent twice then. Leases make that harmless, but it doubles the load.
-        text = f"{len(alive)} run, one is enough: {_names(alive)}"
-        return Line("beat", Level.WARNING, text, "stop all but one", data)
-    return Line("beat", Level.FINE, "alive", data=data)
+        text = f"{len(alive)} run, one is enough: {', '.join(process.name for process in alive[:MAX_LISTED])}"
+        # The one that `./dev up` started stays, or else the oldest.
+        ours = installation.pid_of("beat") if installation.kind() is installation.Kind.DEV else None
+        others = [process for process in alive if process.name.rpartition(":")[2] != str(ours)]
+        remedy = installation.stop(others[0].name if len(others) < len(alive) else alive[-1].name)
+        return Line("beat", Level.WARNING, text, remedy, data, len(alive), "one runs")
+    return Line("beat", Level.FINE, "alive", "", data, 1, "one runs")
 
 
-@health_check("canary")
+@health_check("web", needs=("database",), page=_PAGE, remedy=installation.restart("web"))
+def web() -> Line:
+    """Return the web processes that are alive or frozen, and whether the web server of this machine answers."""
+    alive, failing = _split(Heartbeat.Kind.WEB)
+    data = {"alive": len(alive), "silent": [process.name for process in failing[:MAX_LISTED]]}
+    here = [process for process in alive if process.name.partition("@")[2].rpartition(":")[0] == _hostname()]
+    running = [process for process in failing if process.state in ("frozen", "hangs")]
+    if not alive:
+        text = f"no web process is alive: {describe(failing)}" if failing else "no web process is alive"
+        remedy = installation.restart("web") if running else installation.start("web")
+        return Line("web", Level.CRITICAL, text, remedy, data, 0, _threshold())
+    port = Heartbeat.objects.filter(name__in=[each.name for each in here], port__isnull=False).values_list("port")
+    if (found := port.first()) and not answers(found[0]):
+        text = f"does not answer on port {found[0]}: its processes are frozen, or all threads are busy"
+        return Line("web", Level.CRITICAL, text, installation.restart("web"), data, 0, _threshold())
+    parent = installation.pid_of("web") if installation.kind() is installation.Kind.DEV else None
+    if parent and local_state(parent) == "frozen":
+        # It serves nothing itself, so nothing else shows it.
+        text = f"process {parent}, which replaces web processes that die, is frozen"
+        return Line("web", Level.WARNING, text, installation.restart("web"), data, len(alive), _threshold())
+    if failing:
+        text = f"{len(alive)} alive; {describe(failing)}"
+        return Line("web", Level.WARNING, text, installation.restart("web"), data, len(alive), _threshold())
+    return Line("web", Level.FINE, f"{len(alive)} alive", "", data, len(alive), _threshold())
+
+
+def answers(port: int) -> bool:
+    """Return whether the web server on this port of this machine serves a request that needs nothing else."""
+    server = http.client.HTTPConnection("127.0.0.1", port, timeout=WEB_TIMEOUT_SECONDS)
+    try:
+        server.request("GET", "/health/live", headers={"Host": "localhost"})
+        return server.getresponse().status == http.HTTPStatus.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        server.close()
+
+
+#: /health/live takes a millisecond, and has threads of its own.
+WEB_TIMEOUT_SECONDS = 0.7
+
+
+def _hostname() -> str:
+    return socket.gethostname()[:120]
+
+
+@health_check("canary", needs=("database", "broker", "workers", "beat"), page=_PAGE, remedy="manage.py queue")
 def canary() -> Line:
     """Return how long ago the latest canary task ran. Beat sends one every 10 s."""
     row = Heartbeat.objects.filter(kind=Heartbeat.Kind.CANARY).annotate(age=Now() - F("beat_at")).first()
+    remedy = installation.restart("worker")
+    threshold = f"{settings.HEALTH_HEARTBEAT_SECONDS} s is critical"
     if row is None:
-        return Line("canary", Level.WARNING, "no task has run yet; the first one takes 10 s", _CANARY_REMEDY)
+        text = "no task has run yet; the first one takes 10 s"
+        return Line("canary", Level.WARNING, text, "manage.py health", threshold=threshold)
     seconds = round(row.age.total_seconds())
+    data = {"seconds": seconds}
     if seconds > settings.HEALTH_HEARTBEAT_SECONDS:
-        return Line("canary", Level.CRITICAL, f"no task ran for {seconds} s", _CANARY_REMEDY, {"seconds": seconds})
-    return Line("canary", Level.FINE, f"a task ran {seconds} s ago", data={"seconds": seconds})
-
-
-def _names(rows: Iterable[Heartbeat]) -> str:
-    return ", ".join(row.name for row in rows)
+        return Line("canary", Level.CRITICAL, f"no task ran for {seconds} s", remedy, data, seconds, threshold)
+    return Line("canary", Level.FINE, f"a task ran {seconds} s ago", "", data, seconds, threshold)

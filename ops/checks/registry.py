@@ -12,12 +12,16 @@ from relivchats.staff.reports import Level, Line
 class Check:
     """A named function that returns one line.
 
+    `needs` names the checks without which this one cannot be fine: if one of them has a problem, it is the cause of a
+    problem here. A check that needs `database` runs only once the database answers. `page` is where staff see more.
     `on_timeout` is the level, and `remedy` the remedy, of the line when the function does not return in time or
     raises. A verbose check runs only with `health --verbose`.
     """
 
     name: str
     run: Callable[[], Line]
+    needs: tuple[str, ...] = ()
+    page: str = "/admin/"
     on_timeout: Level = Level.UNKNOWN
     remedy: str = "manage.py health"
     verbose: bool = False
@@ -27,14 +31,20 @@ _checks: dict[str, Check] = {}
 
 
 def health_check(
-    name: str, *, on_timeout: Level = Level.UNKNOWN, remedy: str = "manage.py health", verbose: bool = False
+    name: str,
+    *,
+    needs: tuple[str, ...] = ("database",),
+    page: str = "/admin/",
+    on_timeout: Level = Level.UNKNOWN,
+    remedy: str = "manage.py health",
+    verbose: bool = False,
 ) -> Callable[[Callable[[], Line]], Callable[[], Line]]:
     """Return a decorator that registers a function as the check `name`. Raise ValueError if the name is taken."""
 
     def register(run: Callable[[], Line]) -> Callable[[], Line]:
         if name in _checks:
             raise ValueError(f"A health check named {name!r} is already registered.")
-        _checks[name] = Check(name, run, on_timeout=on_timeout, remedy=remedy, verbose=verbose)
+        _checks[name] = Check(name, run, needs, page, on_timeout, remedy, verbose)
         return run
 
     return register

@@ -8,22 +8,22 @@ from chats import points, qdrant
 from chats.qdrant import QdrantUnavailable
 from ops import embeddings as operators_view
 from ops.checks.registry import health_check
+from relivchats import installation
 from relivchats.staff.reports import Level, Line, format_count
 
 #: Less than a check may take. Nothing of the product waits for Qdrant, so slow is as good as down.
-_TIMEOUT_SECONDS = 1
-_REMEDY = (
-    "docker-compose up -d qdrant; then docker-compose logs --tail=50 qdrant; the sealed copies are searched meanwhile"
-)
+_TIMEOUT_SECONDS = 0.5
 
 
-@health_check("embeddings", remedy="manage.py engine")
+@health_check("embeddings", needs=("database", "broker"), remedy="manage.py engine", page="/admin/chats/chat/")
 def embeddings() -> Line:
     """Return the last known state of the engine that embeds texts. It calls no provider."""
     return operators_view.health_line()
 
 
-@health_check("qdrant", on_timeout=Level.WARNING, remedy=_REMEDY)
+@health_check(
+    "qdrant", on_timeout=Level.WARNING, remedy=installation.restart("qdrant"), page="/admin/chats/vectormatrix/"
+)
 def qdrant_server() -> Line:
     """Return the server's version, and how its points differ from the vectors in Postgres."""
     if not qdrant.is_configured():
@@ -33,7 +33,7 @@ def qdrant_server() -> Line:
         difference = points.compare(timeout_seconds=_TIMEOUT_SECONDS)
     except QdrantUnavailable as error:
         text = f"{error.code}: the sealed vectors in Postgres are searched"
-        return Line("qdrant", Level.WARNING, text, _REMEDY, {"error_code": error.code})
+        return Line("qdrant", Level.WARNING, text, installation.restart("qdrant"), {"error_code": error.code})
     client = qdrant.client_version()
     data: dict[str, Any] = {
         "server": server,

@@ -5,40 +5,115 @@ from __future__ import annotations
 import time
 
 from django.conf import settings
-from django.db import connection
-from redis.exceptions import RedisError
+from django.db import OperationalError, connection
+from redis.exceptions import AuthenticationError, RedisError, ResponseError
+from redis.exceptions import TimeoutError as RedisTimeout
 
+from ops import database as postgres
 from ops import queues
 from ops.checks.registry import health_check
+from ops.database import Fault
+from relivchats import embedded, installation
 from relivchats.staff.reports import Level, Line
 
-_DATABASE_REMEDY = "docker-compose up -d postgres; then docker-compose logs --tail=50 postgres"
-_BROKER_REMEDY = "docker-compose restart redis; unlocks wait in Postgres meanwhile and nothing is lost"
+FAULT_TEXTS = {
+    Fault.DOWN: "is down: it refuses connections",
+    Fault.FROZEN: "is frozen: it accepts connections and does not answer",
+    Fault.STARTING: "is starting, stopping or recovering from a crash",
+    Fault.FULL: "is at its connection limit",
+    Fault.DISK: "is out of disk space",
+    Fault.LOGIN: "refuses the login of DATABASE_URL",
+    Fault.OTHER: "does not answer",
+}
+_MEMORY_FULL_PERCENT = 95
 
 
-@health_check("database", on_timeout=Level.CRITICAL, remedy=_DATABASE_REMEDY)
+@health_check(
+    "database", needs=("disk",), on_timeout=Level.CRITICAL, remedy=installation.restart("postgres"), page="/admin/"
+)
 def database() -> Line:
-    """Return the latency of one query."""
-    # First, so that the latency is that of a query and not of opening a connection, which takes several times longer.
-    connection.ensure_connection()
-    started = time.perf_counter()
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT 1")
+    """Return the latency of one query, or why there is no answer."""
+    if fault := postgres.find_fault():
+        return _describe_fault(fault)
+    try:
+        # First, so that the latency is that of a query and not of opening a connection, which takes longer.
+        connection.ensure_connection()
+        started = time.perf_counter()
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    except OperationalError as error:
+        return _describe_fault(postgres.fault_of(error))
     milliseconds = round((time.perf_counter() - started) * 1000, 1)
     data = {"milliseconds": milliseconds}
+    threshold = f"over {settings.HEALTH_DATABASE_WARNING_MS} ms warns"
     if milliseconds > settings.HEALTH_DATABASE_WARNING_MS:
-        return Line("database", Level.WARNING, f"slow: {milliseconds} ms", "manage.py health --verbose", data)
-    return Line("database", Level.FINE, f"answers in {milliseconds} ms", data=data)
+        text = f"slow: {milliseconds} ms"
+        return Line("database", Level.WARNING, text, "manage.py database", data, milliseconds, threshold)
+    return Line("database", Level.FINE, f"answers in {milliseconds} ms", "", data, milliseconds, threshold)
 
 
-@health_check("broker", on_timeout=Level.CRITICAL, remedy=_BROKER_REMEDY)
+def _describe_fault(fault: Fault) -> Line:
+    text, data = f"Postgres {FAULT_TEXTS[fault]}", {"fault": fault.name.lower()}
+    match fault:
+        case Fault.DOWN:
+            remedy = installation.start("postgres")
+        case Fault.STARTING:
+            remedy = installation.logs("postgres")
+        case Fault.LOGIN:
+            remedy = "correct DATABASE_URL, or run manage.py migrate as the owner: docs/operations.md"
+        case Fault.DISK:
+            remedy = f"du -xh --max-depth=3 {embedded.data_directory()} | sort -h | tail -n 20"
+        case Fault.FULL:
+            return _describe_limit(text, data)
+        case _:
+            remedy = installation.restart("postgres")
+    return Line("database", Level.CRITICAL, text, remedy, data, value=fault.value)
+
+
+def _describe_limit(text: str, data: dict[str, object]) -> Line:
+    # The application has no slot, so the owner of the tables looks, for whom some are reserved.
+    try:
+        with postgres.monitoring(seconds=1) as cursor:
+            connections = postgres.read_connections(cursor)
+    except OperationalError:
+        remedy = postgres.limit_remedy(())
+        return Line("database", Level.CRITICAL, text, remedy, data, value=Fault.FULL.value)
+    data |= {"used": connections.used, "allowed": connections.allowed}
+    text = f"{text} ({connections.describe()})"
+    remedy = postgres.limit_remedy(connections.sources)
+    return Line("database", Level.CRITICAL, text, remedy, data, connections.used, f"{connections.allowed} is the limit")
+
+
+@health_check("broker", needs=(), on_timeout=Level.CRITICAL, remedy=installation.restart("valkey"))
 def broker() -> Line:
-    """Return the latency of one ping."""
+    """Return the latency of one ping and the use of memory, or why there is no answer. Nothing is lost meanwhile."""
     started = time.perf_counter()
     try:
         with queues.client() as redis:
             redis.ping()
+            milliseconds = round((time.perf_counter() - started) * 1000, 1)
+            memory = redis.info("memory")
+    except RedisTimeout:
+        text, remedy = "is frozen: it accepts connections and does not answer", installation.restart("valkey")
+    except AuthenticationError:
+        text, remedy = "refuses the password of REDIS_URL", "correct REDIS_URL, then restart web, workers and beat"
+    except ResponseError as error:
+        # The first word is a code, such as LOADING or MISCONF; the rest may quote the command.
+        text, remedy = f"answers with an error ({str(error).split(' ')[0]})", installation.logs("valkey")
     except (RedisError, OSError) as error:
-        return Line("broker", Level.CRITICAL, f"does not answer ({type(error).__name__})", _BROKER_REMEDY)
-    milliseconds = round((time.perf_counter() - started) * 1000, 1)
-    return Line("broker", Level.FINE, f"answers in {milliseconds} ms", data={"milliseconds": milliseconds})
+        text = f"is down: it does not accept connections ({type(error).__name__})"
+        remedy = installation.start("valkey")
+    else:
+        limit, used = int(memory.get("maxmemory", 0)), int(memory["used_memory"])
+        data = {"milliseconds": milliseconds, "used_bytes": used, "limit_bytes": limit}
+        if limit and used * 100 >= limit * _MEMORY_FULL_PERCENT:
+            text = f"is full: {used} of {limit} bytes; it takes no more messages"
+            return Line("broker", Level.CRITICAL, text, _more_memory(limit), data, used, f"{limit} bytes is the limit")
+        return Line("broker", Level.FINE, f"answers in {milliseconds} ms", "", data, milliseconds)
+    return Line("broker", Level.CRITICAL, f"{text}; work waits in Postgres and nothing is lost", remedy)
+
+
+def _more_memory(limit: int) -> str:
+    if installation.kind() is installation.Kind.COMPOSE:
+        return f"docker exec redis redis-cli CONFIG SET maxmemory {2 * limit}"
+    return f"redis-cli CONFIG SET maxmemory {2 * limit}"

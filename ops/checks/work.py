@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from django.conf import settings
 from django.db.models import Count, Q
 from django.db.models.functions import Now
 
@@ -22,13 +23,23 @@ _OUTAGE_WINDOW = timedelta(minutes=10)
 _MIN_OUTAGE_FAILURES = 5
 
 
-@health_check("queue", remedy="manage.py queue")
+@health_check(
+    "queue",
+    needs=("database", "broker", "workers", "beat", "engine"),
+    remedy="manage.py queue",
+    page="/admin/insights/insight/?status__exact=pending",
+)
 def queue() -> Line:
     """Return the number of due insights and of messages, and how long the oldest is due."""
     return queues.summary_line(queues.fetch_state())
 
 
-@health_check("vectors", remedy="manage.py reindex --status")
+@health_check(
+    "vectors",
+    needs=("database", "broker", "workers", "beat", "embeddings"),
+    remedy="manage.py reindex --status",
+    page="/admin/chats/chat/?indexing=failed",
+)
 def vectors() -> Line:
     """Return the chats whose indexing failed, or was left by a worker that stopped."""
     failed = count(Chat.objects.filter(vector_status=Chat.VectorStatus.FAILED))
@@ -45,7 +56,12 @@ def vectors() -> Line:
     return Line("vectors", Level.FINE, "no chat failed to index", data=data)
 
 
-@health_check("reservations", remedy="manage.py reservations --stuck")
+@health_check(
+    "reservations",
+    needs=("database", "broker", "workers", "beat"),
+    remedy="manage.py reservations --stuck",
+    page="/admin/billing/coinreservation/?stuck=yes",
+)
 def reservations() -> Line:
     """Return the number of overdue reservations. It is expected to be zero."""
     overdue = count(CoinReservation.objects.overdue())
@@ -56,29 +72,55 @@ def reservations() -> Line:
     return Line("reservations", Level.FINE, "none overdue", data=data)
 
 
-@health_check("insights", remedy="manage.py insights --failed")
+@health_check(
+    "insights",
+    needs=("database", "broker", "workers", "beat", "engine"),
+    remedy="manage.py insights --failed",
+    page="/admin/insights/insight/?stuck=failed",
+)
 def insights() -> Line:
     """Return the stuck insights, and those that ended in the last ten minutes by outcome."""
+    has_failed = Q(status=Insight.Status.FAILED)
     recent = Insight.objects.filter(finished_at__gte=Now() - _OUTAGE_WINDOW).aggregate(
         completed=Count("pk", filter=Q(status=Insight.Status.COMPLETED)),
-        failed=Count("pk", filter=Q(status=Insight.Status.FAILED)),
+        failed=Count("pk", filter=has_failed),
+        jobs=Count("job", filter=has_failed, distinct=True),
+        users=Count("job__user", filter=has_failed, distinct=True),
     )
     stuck = count(stuck_work.stuck_insights())
     minutes = _OUTAGE_WINDOW.seconds // 60
     data = {**recent, "stuck": stuck}
+    needed = (settings.HEALTH_OUTAGE_JOBS, settings.HEALTH_OUTAGE_USERS)
+    threshold = f"{_MIN_OUTAGE_FAILURES} failed of {needed[0]} jobs and {needed[1]} users, none completed, is critical"
     # One completed insight shows that the engine works, however many failed for reasons of their own.
     if recent["failed"] >= _MIN_OUTAGE_FAILURES and not recent["completed"]:
-        text = f"{recent['failed']} failed in {minutes} minutes and none succeeded"
-        return Line("insights", Level.CRITICAL, text, "manage.py insights --failed", data)
+        of = f"of {recent['jobs']} jobs and {recent['users']} users"
+        text = f"{recent['failed']} failed in {minutes} minutes, {of}, and none succeeded: {_main_cause()}"
+        # All insights of one job fail together, for example because of its chat. That is no outage.
+        is_outage = recent["jobs"] >= needed[0] and recent["users"] >= needed[1]
+        level = Level.CRITICAL if is_outage else Level.WARNING
+        return Line("insights", level, text, "manage.py insights --failed", data, recent["failed"], threshold)
     if stuck:
         return Line(
             "insights", Level.WARNING, f"{format_count(stuck)} stuck in generating", "manage.py jobs --recover", data
         )
     text = f"none stuck; in {minutes} minutes {recent['completed']} completed, {recent['failed']} failed"
-    return Line("insights", Level.FINE, text, data=data)
+    return Line("insights", Level.FINE, text, "", data, recent["failed"], threshold)
 
 
-@health_check("jobs", remedy="manage.py jobs --stuck")
+def _main_cause() -> str:
+    """Return the most frequent error code of the insights that failed within the window."""
+    failed = Insight.objects.filter(finished_at__gte=Now() - _OUTAGE_WINDOW, status=Insight.Status.FAILED)
+    codes = failed.values_list("error_code").annotate(number=Count("pk")).order_by("-number")
+    return str(codes[0][0]) if codes else ""
+
+
+@health_check(
+    "jobs",
+    needs=("database", "broker", "workers", "beat", "engine"),
+    remedy="manage.py jobs --stuck",
+    page="/admin/insights/generationjob/?stuck=yes",
+)
 def jobs() -> Line:
     """Return the number of stuck jobs."""
     stuck = count(stuck_work.stuck_jobs())
@@ -87,7 +129,7 @@ def jobs() -> Line:
     return Line("jobs", Level.FINE, "none stuck", data={"stuck": 0})
 
 
-@health_check("unlocks", remedy="manage.py unlocks")
+@health_check("unlocks", needs=("database", "engine"), remedy="manage.py unlocks", page="/admin/insights/unlockpause/")
 def unlocks() -> Line:
     """Return whether insights can be unlocked: not while staff paused unlocks or the engine's models are not called."""
     return operations.unlocks_line()

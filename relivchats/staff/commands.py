@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -16,12 +17,18 @@ from relivchats.staff.bulk_actions import BATCH_SIZE, ActionContext
 from relivchats.staff.reports import Level, Line, Report
 from relivchats.terminal import Layout
 
+#: Between two reports of `--watch`.
+WATCH_SECONDS = 5
+
 
 class OpsCommand(BaseCommand):
     """A command that prints one report and exits with its level: 0 fine, 1 warning, 2 critical, 3 unknown.
 
-    Subclasses parse their options and implement `report`. `--json` prints the report as JSON.
+    Subclasses parse their options and implement `report`. `--json` prints the report as JSON, and nothing else on
+    stdout. A command that only looks may set `can_watch`.
     """
+
+    can_watch = False
 
     # They import every URL and admin module, which takes longer than most of these commands.
     requires_system_checks = ()
@@ -30,11 +37,32 @@ class OpsCommand(BaseCommand):
         """Return Django's parser with `--json` added."""
         parser = super().create_parser(prog_name, subcommand, **kwargs)
         parser.add_argument("--json", action="store_true", help="print the report as JSON")
+        if self.can_watch:
+            parser.add_argument(
+                "--watch",
+                nargs="?",
+                type=float,
+                const=WATCH_SECONDS,
+                metavar="SECONDS",
+                help=f"print the report again every {WATCH_SECONDS} s, or so many, until Ctrl-C",
+            )
         return parser
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Print the report. Raise CommandError with the sentence of a DomainError."""
-        as_json = options.pop("json")
+        """Print the report, with `--watch` again and again. Exit with its level, if that is not fine."""
+        as_json, watch = options.pop("json"), options.pop("watch", None)
+        level = self._print_report(as_json=as_json, options=options)
+        with contextlib.suppress(KeyboardInterrupt):
+            while watch is not None:
+                time.sleep(max(watch, 1))
+                if self.stdout.isatty() and not as_json:
+                    self.stdout.write("\x1b[H\x1b[2J", ending="")
+                level = self._print_report(as_json=as_json, options=options)
+        if level is not Level.FINE:
+            sys.exit(level.exit_status)
+
+    def _print_report(self, *, as_json: bool, options: dict[str, Any]) -> Level:
+        """Print the report and return its level. Raise CommandError with the sentence of a DomainError."""
         try:
             report = self.report(**options)
         except DomainError as refusal:
@@ -47,8 +75,8 @@ class OpsCommand(BaseCommand):
             self.stdout.write(report.as_json())
         else:
             self.stdout.write(report.as_text(Layout.for_stream(self.stdout) if self.stdout.isatty() else None))
-        if report.level is not Level.FINE:
-            sys.exit(report.level.exit_status)
+        self.stdout.flush()
+        return report.level
 
     def report(self, *args: Any, **options: Any) -> Report:
         """Return the report to print. May raise DomainError."""
@@ -58,7 +86,7 @@ class OpsCommand(BaseCommand):
         """Return the context of a bulk action of this command; its progress is shown on stderr."""
         return ActionContext(actor="command", reason=reason, progress=self._progress)
 
-    @contextmanager
+    @contextlib.contextmanager
     def _progress(self, title: str, *, total: int | None) -> Iterator[Callable[[int], None]]:
         with terminal.progress(title, total=total, stream=self.stderr) as update:
             if self.stderr.isatty():

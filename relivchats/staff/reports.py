@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db.models import QuerySet
 
+from relivchats import durations, installation
 from relivchats.terminal import Layout, plain
 
 #: Counting stops after this many rows: a larger number changes nothing for an operator, and costs seconds.
 MAX_COUNTED = 1000
+#: A line that changed its level so often within an hour is said to flap.
+MIN_FLAPS = 4
 
 
 class Level(StrEnum):
@@ -45,13 +48,37 @@ def worst(levels: Sequence[Level]) -> Level:
 
 @dataclass(frozen=True)
 class Line:
-    """One finding. `remedy` is the command to run next; every line that is not fine has one."""
+    """One finding. `remedy` is the command to run next; every line that is not fine has one, or a `cause`.
+
+    `value` is what was measured and `threshold` where it stops being fine. `page` is an address in the admin. `cause`
+    is the name of the line that this one follows from: it needs no remedy of its own. `is_cause` says whether others
+    can follow from this one; the default is that they do if it is critical or unknown. `since` is when the level was
+    reached, `age` how long ago that was, and `changes` counts the changes of level within the last hour.
+    """
 
     name: str
     level: Level
     text: str
     remedy: str = ""
     data: Mapping[str, Any] = field(default_factory=dict)
+    value: str | float | None = None
+    threshold: str = ""
+    page: str = ""
+    cause: str = ""
+    is_cause: bool | None = None
+    since: datetime | None = None
+    age: timedelta | None = None
+    changes: int = 0
+
+    @property
+    def stops_others(self) -> bool:
+        """Whether other findings can follow from this one."""
+        return self.level in (Level.CRITICAL, Level.UNKNOWN) if self.is_cause is None else self.is_cause
+
+    @property
+    def command(self) -> str:
+        """Return the remedy as it is typed in this kind of installation."""
+        return installation.as_typed(self.remedy)
 
     def as_json(self) -> dict[str, Any]:
         """Return the line as a JSON object with a key for each field."""
@@ -59,9 +86,26 @@ class Line:
             "name": self.name,
             "level": self.level,
             "text": self.text,
-            "remedy": self.remedy,
+            "value": self.value,
+            "threshold": self.threshold,
+            "since": self.since,
+            "changes": self.changes,
+            "cause": self.cause,
+            "remedy": self.command,
+            "page": self.page,
             "data": dict(self.data),
         }
+
+    def describe(self) -> str:
+        """Return the text with how long the level has lasted, what it follows from, and whether it flaps."""
+        notes = []
+        if self.level is not Level.FINE and self.age is not None:
+            notes.append(f"since {durations.format_short(self.age)}")
+        if self.changes >= MIN_FLAPS:
+            notes.append(f"changed {self.changes} times within an hour")
+        if self.cause:
+            notes.append(f"follows from {self.cause}")
+        return f"{self.text} ({', '.join(notes)})" if notes else self.text
 
 
 @dataclass(frozen=True)
@@ -90,12 +134,16 @@ class Table:
 
 @dataclass(frozen=True)
 class Report:
-    """The findings of one check or command, and their table. `data` is added to the JSON output."""
+    """The findings of one check or command, and their table. `data` is added to the JSON output.
+
+    `headline` is the sentence to read first, such as the root cause of several findings.
+    """
 
     title: str
     lines: tuple[Line, ...] = ()
     table: Table | None = None
     data: Mapping[str, Any] = field(default_factory=dict)
+    headline: str = ""
 
     @property
     def level(self) -> Level:
@@ -107,6 +155,7 @@ class Report:
         document: dict[str, Any] = {
             "title": self.title,
             "level": self.level,
+            **({"headline": self.headline} if self.headline else {}),
             "lines": [line.as_json() for line in self.lines],
             **self.data,
         }
@@ -121,6 +170,8 @@ class Report:
         tables fit the window and levels have colours.
         """
         parts = [layout.bold(self.title) if layout else self.title]
+        if self.headline:
+            parts.append(layout.bold(plain(self.headline)) if layout else self.headline)
         if self.table is not None and self.table.rows:
             parts.append("\n".join(self.table.as_lines(layout)))
         elif not self.lines:
@@ -147,17 +198,25 @@ def _format_lines(lines: Sequence[Line], layout: Layout | None) -> list[str]:
         text = []
         width = max(len(line.name) for line in lines)
         for line, level in zip(lines, levels, strict=True):
-            text.append(f"{level:<8}  {line.name:<{width}}  {line.text}")
+            text.append(f"{level:<8}  {line.name:<{width}}  {line.describe()}")
             if line.remedy:
-                text.append(f"{'':8}  {'':{width}}  → {line.remedy}")
+                text.append(f"{'':8}  {'':{width}}  → {line.command}")
         return text
     # Imported here, because it takes 0.1 s and most commands run in a pipe or print JSON.
     from rich import table as rich_table
     from rich.text import Text
 
-    grid = rich_table.Table.grid(padding=(0, 2, 0, 0))
+    width = max(len(line.name) for line in lines)
+    printed: list[str] = []
     for line, level in zip(lines, levels, strict=True):
-        grid.add_row(Text(level, style=_STYLES[line.level]), Text(line.name, style="bold"), Text(plain(line.text)))
+        grid = rich_table.Table.grid(padding=(0, 2, 0, 0))
+        grid.add_column(width=8)
+        grid.add_column(width=width)
+        grid.add_row(
+            Text(level, style=_STYLES[line.level]), Text(line.name, style="bold"), Text(plain(line.describe()))
+        )
+        printed += layout.render(grid)
         if line.remedy:
-            grid.add_row("", "", Text(f"→ {plain(line.remedy)}", style="cyan"))
-    return layout.render(grid)
+            # In one piece, whatever its length, so that it can be copied.
+            printed.append(layout.accent(f"{'':{width + 12}}→ {plain(line.command)}"))
+    return printed

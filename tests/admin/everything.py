@@ -39,8 +39,8 @@ from insights.models import (
     UnlockPause,
 )
 from insights.question_models import ChatQuestion
-from ops.models import LedgerAudit
-from ops.monitoring_models import ErrorEvent, RequestCount, RequestTotal, Sample
+from ops.models import CheckState, LedgerAudit
+from ops.monitoring_models import ErrorEvent, RequestCount, RequestTotal
 from relivchats.accounts import tokens
 from relivchats.accounts.models import IdempotencyKey
 from relivchats.staff.admin import EditedAdmin
@@ -129,7 +129,7 @@ def _operations(number: int, *, user: Any, chat: Chat) -> None:
         event="insight not generated",
         fingerprint="a",
     )
-    Sample.objects.create(at=Now(), name=f"sample-{number}", value=1)
+    CheckState.objects.create(name="workers", level="critical", text="no worker is alive")
     for model, when in ((RequestCount, {"at": Now()}), (RequestTotal, {})):
         model.objects.create(
             route=f"route-{number}", method="GET", status=200, requests=1, milliseconds=5, buckets=[1], **when

@@ -119,5 +119,5 @@ def heartbeat(kind: str, *, age: timedelta = timedelta(), marked: bool = True, n
 
 
 def everything_alive() -> None:
-    for kind in ("worker", "beat", "canary"):
+    for kind in ("web", "worker", "beat", "canary"):
         heartbeat(kind)

@@ -62,7 +62,7 @@ print(settings.SECURE_HSTS_SECONDS, settings.SECURE_SSL_REDIRECT)
     ], shown.stderr
 
 
-@pytest.mark.parametrize(("environment", "threads"), [({}, "13"), ({"PARSING_PROCESSES": "8"}, "19")])
+@pytest.mark.parametrize(("environment", "threads"), [({}, "16"), ({"PARSING_PROCESSES": "8"}, "22")])
 def test_every_thread_of_the_web_server_finds_a_connection_in_the_pool(
     environment: dict[str, str], threads: str
 ) -> None:
@@ -71,7 +71,9 @@ def test_every_thread_of_the_web_server_finds_a_connection_in_the_pool(
 from relivchats import asgi
 from django.conf import settings
 executors = (asgi._requests, asgi._health, asgi._polls, asgi._heavy._executor)
-print(sum(each._max_workers for each in executors), settings.DATABASES["default"]["OPTIONS"]["pool"]["max_size"])
+others = asgi.RENEWAL_THREADS + asgi.RECORDER_THREADS
+pool = settings.DATABASES["default"]["OPTIONS"]["pool"]
+print(sum(each._max_workers for each in executors) + others, pool["max_size"])
 """,
         **environment,
     )

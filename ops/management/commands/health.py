@@ -15,6 +15,7 @@ class Command(OpsCommand):
     """Run the health checks."""
 
     help = "Run the health checks, in less than two seconds. Each line that is not fine ends with its remedy."
+    can_watch = True
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Add `--verbose`."""

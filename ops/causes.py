@@ -1,0 +1,43 @@
+"""Which findings follow from which: one frozen worker makes ten lines, and only one of them needs a remedy."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from ops.checks.registry import Check
+from relivchats.staff.reports import Level, Line
+
+
+def find_causes(lines: Sequence[Line], checks: Mapping[str, Check]) -> list[Line]:
+    """Return the lines; one that follows from another has that one's name as its `cause`, and no remedy."""
+    by_name = {line.name: line for line in lines}
+
+    def cause_of(name: str) -> str:
+        """Return the first cause of a line, or an empty string if it follows from nothing."""
+        needs = checks[name].needs if name in checks else ()
+        if by_name[name].data.get("waits"):
+            needs = (*needs, "queries")
+        for needed in needs:
+            line = by_name.get(needed)
+            if line is not None and line.stops_others:
+                return cause_of(needed) or needed
+        return ""
+
+    found = []
+    for line in lines:
+        cause = "" if line.level is Level.FINE else cause_of(line.name)
+        found.append(replace(line, cause=cause, remedy="") if cause else line)
+    return found
+
+
+def describe_root(lines: Sequence[Line]) -> str:
+    """Return the sentence that names the cause of most lines, with its remedy; empty if no line has a cause."""
+    consequences = Counter(line.cause for line in lines if line.cause)
+    if not consequences:
+        return ""
+    name, number = consequences.most_common(1)[0]
+    (root,) = (line for line in lines if line.name == name)
+    others = "1 other line follows" if number == 1 else f"{number} other lines follow"
+    return f"root cause: {root.name}: {root.text} ({others} from it)\n→ {root.command}"

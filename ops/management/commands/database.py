@@ -1,0 +1,38 @@
+"""`manage.py database`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import CommandParser
+
+from ops import sessions
+from relivchats.staff.commands import OpsCommand
+from relivchats.staff.reports import Report
+
+
+class Command(OpsCommand):
+    """Show the connections of Postgres and what they do, or end them."""
+
+    help = "Show who is connected to Postgres, what runs, and who waits for whom. Example: database --cancel 4711"
+    can_watch = True
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Add `--cancel`, `--kill`, `--close-idle` and `--reason`."""
+        parser.add_argument("--cancel", type=int, metavar="PID", help="cancel the statement of a session")
+        parser.add_argument("--kill", type=int, metavar="PID", help="close a session; its transaction is rolled back")
+        parser.add_argument("--close-idle", metavar="SOURCE", help="close the idle connections of a source")
+        parser.add_argument("--reason", default="", help="why, for the audit entry")
+
+    def report(
+        self, *, cancel: int | None, kill: int | None, close_idle: str | None, reason: str, **options: Any
+    ) -> Report:
+        """Return the connections and sessions, or what was ended."""
+        context = self.context(reason)
+        if cancel is not None:
+            return sessions.cancel(cancel, context=context)
+        if kill is not None:
+            return sessions.close(kill, context=context)
+        if close_idle is not None:
+            return sessions.close_idle(close_idle, context=context)
+        return sessions.report()

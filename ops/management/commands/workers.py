@@ -1,0 +1,36 @@
+"""`manage.py workers`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import CommandParser
+
+from ops import workers
+from relivchats import installation
+from relivchats.staff.commands import OpsCommand
+from relivchats.staff.reports import Report
+
+
+class Command(OpsCommand):
+    """List the processes, or replace one."""
+
+    help = "List web, workers and beat, and whether they are alive or frozen. Example: workers --restart worker"
+    can_watch = True
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Add `--restart` and `--stop`."""
+        parser.add_argument(
+            "--restart",
+            choices=installation.PARTS,
+            help="end this part of ./dev up, also if it is frozen; a new process starts at once",
+        )
+        parser.add_argument("--stop", metavar="NAME", help="end one process of this machine, such as beat@host:41")
+
+    def report(self, *, restart: str | None, stop: str | None, **options: Any) -> Report:
+        """Return the processes, or what was ended."""
+        if restart:
+            return workers.restart(restart)
+        if stop:
+            return workers.stop(stop)
+        return workers.report()

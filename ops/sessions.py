@@ -1,0 +1,71 @@
+"""Sessions of Postgres: what they do, and how to end one. The audit entry names the pid, never a statement."""
+
+from __future__ import annotations
+
+from django.db import DatabaseError, ProgrammingError
+
+from ops import database
+from relivchats import durations
+from relivchats.errors import Conflict, NotFound
+from relivchats.staff.bulk_actions import ActionContext, ActionResult, record
+from relivchats.staff.reports import Level, Line, Report, Table
+
+
+def report() -> Report:
+    """Return the connections by source, and the sessions that run a statement or hold a transaction open."""
+    with database.monitoring(seconds=5) as cursor:
+        connections = database.read_connections(cursor)
+        sessions = database.read_sessions(cursor)
+    rows = tuple(
+        (
+            session.pid,
+            session.source,
+            session.state,
+            durations.format_seconds(session.query_seconds),
+            ", ".join(map(str, session.blocked_by)) or None,
+            ", ".join(session.locks) or None,
+            session.query,
+        )
+        for session in sessions
+    )
+    table = Table(("pid", "source", "state", "for", "waits for", "keeps locked", "statement"), rows)
+    data = {"sources": [vars(source) for source in connections.sources]}
+    return Report("Database", (Line("connections", Level.FINE, connections.describe()),), table, data)
+
+
+def cancel(pid: int, *, context: ActionContext) -> Report:
+    """Cancel the statement of a session. Raise NotFound or Conflict."""
+    return _signal(pid, end=False, context=context)
+
+
+def close(pid: int, *, context: ActionContext) -> Report:
+    """Close a session; Postgres rolls its transaction back. Raise NotFound or Conflict."""
+    return _signal(pid, end=True, context=context)
+
+
+def close_idle(source: str, *, context: ActionContext) -> Report:
+    """Close the idle connections of one source, which hold no lock and run nothing."""
+    number = database.close_idle(source)
+    text = f"{number} idle connections of {source} closed"
+    _record("close idle connections", ActionResult(source[:100], done=bool(number), outcome=text), context)
+    return Report("Closed", (Line("connections", Level.FINE, text),))
+
+
+def _signal(pid: int, *, end: bool, context: ActionContext) -> Report:
+    try:
+        done = database.signal(pid, end=end)
+    except ProgrammingError:
+        raise Conflict(f"Session {pid} belongs to a superuser: only a superuser can end it.") from None
+    if not done:
+        raise NotFound(f"There is no session {pid}.")
+    text = "closed" if end else "its statement is cancelled"
+    _record("close session" if end else "cancel statement", ActionResult(str(pid), done=True, outcome=text), context)
+    return Report("Database", (Line(f"session {pid}", Level.FINE, text),))
+
+
+def _record(action: str, result: ActionResult, context: ActionContext) -> None:
+    try:
+        record(action, result, context=context)
+    except DatabaseError:
+        # With all connections in use, as it may be now, the operator comes first.
+        return

@@ -1,0 +1,147 @@
+"""The processes as operators see them: alive, silent, frozen or gone; and how to replace one."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import socket
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import psutil
+from django.conf import settings
+from django.db.models import F
+from django.db.models.functions import Now
+
+from ops.models import Heartbeat
+from relivchats import durations, installation
+from relivchats.errors import Conflict, NotFound
+from relivchats.staff.reports import Level, Line, Report, Table
+
+#: A report names at most so many processes of one kind.
+MAX_LISTED = 20
+#: A process that is replaced has so long to end by itself before it is killed: a worker returns its leases.
+STOP_SECONDS = 10
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process with a heartbeat. `state` is `alive`, or why it is not: `frozen`, `hangs`, `killed` or `silent`.
+
+    Of a process on another machine nothing but its silence is known.
+    """
+
+    name: str
+    kind: str
+    state: str
+    silent_for: timedelta
+    is_marked: bool
+
+    def describe(self) -> str:
+        """Return such as `worker@host:41 is frozen`."""
+        words = {"silent": f"silent for {durations.format_short(self.silent_for)}, killed or frozen"}
+        return f"{self.name} is {words.get(self.state, self.state)}"
+
+
+def list_processes(kind: str) -> list[Process]:
+    """Return the processes of a kind that are alive, or were within the last hour."""
+    # The age by the database's clock, which also wrote beat_at: the clocks of hosts differ by seconds.
+    rows = Heartbeat.objects.filter(kind=kind).annotate(age=Now() - F("beat_at")).order_by("age")[:1000]
+    return [
+        Process(row.name, row.kind, _state_of(row.name, vars(row)["age"]), vars(row)["age"], row.marked_as_worker)
+        for row in rows
+    ]
+
+
+def _state_of(name: str, silent_for: timedelta) -> str:
+    is_late = silent_for.total_seconds() > settings.HEALTH_HEARTBEAT_SECONDS
+    host, _, pid = name.partition("@")[2].rpartition(":")
+    if host != socket.gethostname()[:120] or not pid.isdecimal():
+        return "silent" if is_late else "alive"
+    state = local_state(int(pid))
+    if state == "alive" and is_late:
+        return "hangs"
+    return state
+
+
+def local_state(pid: int) -> str:
+    """Return whether a process of this machine is `alive`, `frozen` (stopped by a signal) or `killed`."""
+    try:
+        status = psutil.Process(pid).status()
+    except psutil.NoSuchProcess:
+        return "killed"
+    except psutil.Error:
+        return "alive"
+    if status in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD):
+        return "killed"
+    return "frozen" if status in (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP) else "alive"
+
+
+def report() -> Report:
+    """Return the processes with their state and their latest heartbeat."""
+    lines: list[Line] = []
+    rows: list[tuple[Any, ...]] = []
+    for kind in (Heartbeat.Kind.WEB, Heartbeat.Kind.WORKER, Heartbeat.Kind.BEAT):
+        found = list_processes(kind)
+        rows += [(each.name, each.kind, each.state, durations.format_short(each.silent_for)) for each in found]
+        failing = [each for each in found if each.state != "alive"]
+        if failing:
+            text, remedy = describe(failing), installation.restart(kind)
+            lines.append(Line(kind, Level.WARNING, text, remedy))
+        elif not found:
+            lines.append(Line(kind, Level.CRITICAL, f"no {kind} is alive", installation.start(kind)))
+    return Report("Processes", tuple(lines), Table(("process", "kind", "state", "last heartbeat"), tuple(rows)))
+
+
+def describe(processes: Iterable[Process]) -> str:
+    """Return what is wrong with each of these processes."""
+    return ", ".join(process.describe() for process in list(processes)[:MAX_LISTED])
+
+
+def restart(part: str) -> Report:
+    """End the process of a part of `./dev up`, also a frozen one, so that its supervisor starts a new one.
+
+    It needs neither the database nor the broker. Raise Conflict if `./dev` does not run this installation.
+    """
+    if installation.kind() is not installation.Kind.DEV:
+        raise Conflict(f"These processes were not started by ./dev. Run: {installation.restart(part)}")
+    pid = installation.pid_of(part)
+    if pid is None or local_state(pid) == "killed":
+        raise Conflict(f"No {part} runs here. Start everything: ./dev up")
+    return _end(part, pid, rest=installation.PARTS.index(part) < 3)
+
+
+def stop(name: str) -> Report:
+    """End one process of this machine, by the name of its heartbeat. Raise NotFound."""
+    host, _, pid = name.partition("@")[2].rpartition(":")
+    if host != socket.gethostname()[:120] or not pid.isdecimal() or local_state(int(pid)) == "killed":
+        raise NotFound(f"{name} does not run on this machine.")
+    with contextlib.suppress(psutil.Error):
+        # A pid is used again: never end a process of somebody else.
+        if "relivchats" in " ".join(psutil.Process(int(pid)).cmdline()):
+            return _end(name, int(pid), rest=False)
+    raise NotFound(f"{name} does not run on this machine.")
+
+
+def _end(name: str, pid: int, *, rest: bool) -> Report:
+    """End a process: gently, then by force. With `rest`, the processes that it started end with it."""
+    process = psutil.Process(pid)
+    state = local_state(pid)
+    family = [process, *(process.children(recursive=True) if rest else ())]
+    # Postgres ends its connections on SIGINT, and waits for its clients on SIGTERM.
+    gently = signal.SIGINT if name == "postgres" else signal.SIGTERM
+    for each in family:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            # A stopped process receives no other signal until it continues.
+            each.send_signal(gently)
+            each.resume()
+    _, alive = psutil.wait_procs([process], timeout=STOP_SECONDS)
+    for each in [*alive, *(member for member in family[1:] if member.is_running())]:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            each.kill()
+    psutil.wait_procs(family, timeout=STOP_SECONDS)
+    how = "killed" if alive else "ended"
+    line = Line(name, Level.FINE, f"process {pid}, which was {state}, has {how}; a new one starts at once")
+    return Report("Restarted", (line,))
