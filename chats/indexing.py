@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import logging
 import random
-from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
 from functools import partial
 from itertools import islice
@@ -63,6 +62,8 @@ queue = LeaseQueue(
     due=Chat.objects.index_due,
     lease_expired=Chat.objects.index_lease_expired,
     max_attempts=MAX_ATTEMPTS,
+    # A chat that needs more memory than expected must not end one worker after another.
+    counts_ended_workers=True,
 )
 # Calls of a provider wait for its quota, longer than a lease.
 _renewer = LeaseRenewer(queue)
@@ -149,7 +150,6 @@ def index_chat(chat_id: UUID) -> bool:
     if lease is None:
         return False
     engine = embedding.get_engine()
-    renewing: AbstractContextManager[None] = _renewer.renewing(lease) if engine.leaves_machine else nullcontext()
     try:
         chat = queue.held(lease).first()
         if chat is None:
@@ -158,7 +158,7 @@ def index_chat(chat_id: UUID) -> bool:
         try:
             # Until the vectors are stored: sealing copies them.
             with memory.budget().reserved(chat.line_count * memory.INDEXED_BYTES_PER_MESSAGE):
-                with renewing:
+                with _renewer.renewing(lease):
                     build.run(lease)
                 _store(build, lease)
         except EngineError as error:

@@ -14,7 +14,7 @@ from functools import cache
 
 from django.conf import settings
 
-from relivchats.language_models.errors import EngineRateLimited
+from relivchats.language_models.errors import EngineRateLimited, EngineRefused
 
 #: Measured at the peak, with 60,000 messages: 770 bytes to open and search a chat, 1,550 to index it.
 SEARCHED_BYTES_PER_MESSAGE = 800
@@ -23,6 +23,8 @@ INDEXED_BYTES_PER_MESSAGE = 1_600
 SMALL_BYTES = 16 * 1024 * 1024
 WAIT_SECONDS = 5.0
 RETRY_SECONDS = 5.0
+#: What a worker needs besides.
+WORKER_BYTES = 384 * 1024 * 1024
 
 
 class MemoryBusy(EngineRateLimited):
@@ -31,10 +33,27 @@ class MemoryBusy(EngineRateLimited):
     code = "memory_busy"
 
 
-class MemoryBudget:
-    """Reservations of memory, up to a limit. One that exceeds it by itself is admitted if it is the only one."""
+class ChatTooLarge(EngineRefused):
+    """The chat needs more memory than a worker may use. Another attempt would not change that."""
 
-    def __init__(self, limit_bytes: int, *, small_bytes: int = SMALL_BYTES, wait_seconds: float = WAIT_SECONDS) -> None:
+    code = "chat_too_large"
+
+
+class MemoryBudget:
+    """Reservations of memory, up to a limit. One that exceeds it by itself is admitted if it is the only one.
+
+    One of more than `max_bytes` is refused.
+    """
+
+    def __init__(
+        self,
+        limit_bytes: int,
+        *,
+        max_bytes: int | None = None,
+        small_bytes: int = SMALL_BYTES,
+        wait_seconds: float = WAIT_SECONDS,
+    ) -> None:
+        self._max_bytes = max_bytes
         self._small_bytes = small_bytes
         self._wait_seconds = wait_seconds
         # By whether the reservations are small.
@@ -44,10 +63,12 @@ class MemoryBudget:
         self._changed = threading.Condition(threading.RLock())
 
     def reserve(self, size_bytes: int, *, make_room: Callable[[], None] = lambda: None) -> None:
-        """Reserve memory until `release`. Raise MemoryBusy if there is no room in time.
+        """Reserve memory until `release`. Raise MemoryBusy if there is no room in time, and ChatTooLarge.
 
         `make_room` frees what is only cached; it is called if there is no room at once.
         """
+        if self._max_bytes is not None and size_bytes > self._max_bytes:
+            raise ChatTooLarge
         if self._try(size_bytes):
             return
         make_room()
@@ -65,7 +86,7 @@ class MemoryBudget:
 
     @contextmanager
     def reserved(self, size_bytes: int) -> Iterator[None]:
-        """Reserve memory for the block. Raise MemoryBusy."""
+        """Reserve memory for the block. Raise MemoryBusy or ChatTooLarge."""
         self.reserve(size_bytes)
         try:
             yield
@@ -85,4 +106,8 @@ class MemoryBudget:
 @cache
 def budget() -> MemoryBudget:
     """Return the budget of this process."""
-    return MemoryBudget(settings.SEARCH_MEMORY_MB * 1024 * 1024)
+    worker_bytes = settings.WORKER_MEMORY_MB * 1024 * 1024
+    return MemoryBudget(
+        settings.SEARCH_MEMORY_MB * 1024 * 1024,
+        max_bytes=max(0, worker_bytes - WORKER_BYTES) if worker_bytes else None,
+    )

@@ -25,6 +25,7 @@ from chats.signals import chat_erasing
 from chats.transcript import TranscriptReader
 from chats.vector_index import NotSearchable, VectorIndex
 from chats.word_index import WordIndex, split_words
+from relivchats import memory_limit
 
 __all__ = ["ChunkRange", "Hit", "NotSearchable", "Searcher", "WordUses", "get_searcher"]
 
@@ -333,6 +334,7 @@ class _SearcherCache:
 
 
 _cache = _SearcherCache()
+memory_limit.relievers.append(_cache.drop_cached)
 
 
 def get_searcher(chat: Chat) -> Searcher:

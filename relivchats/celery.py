@@ -26,3 +26,11 @@ def configure_logging(**_: Any) -> None:
     from django.conf import settings
 
     dictConfig(settings.LOGGING)
+
+
+@receiver(signals.worker_ready)
+def limit_memory(**_: Any) -> None:
+    """Watch the memory of the worker."""
+    from relivchats import memory_limit
+
+    memory_limit.watch()

@@ -17,6 +17,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+import weakref
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -70,6 +71,8 @@ class LeaseQueue(Generic[Row]):
     lease_expired: Callable[[], QuerySet[Row]]
     max_attempts: int
     prefix: str = ""
+    #: Whether an attempt counts that ended with its worker, because the work itself may be what ended it.
+    counts_ended_workers: bool = False
 
     def dispatch(self, rows: QuerySet[Row], *, limit: int) -> int:
         """Publish the ids of the first `limit` of `rows`, in order, and return the number published.
@@ -138,6 +141,24 @@ class LeaseQueue(Generic[Row]):
             unlocked = held.order_by("pk").select_for_update(skip_locked=True)
             self._rows().filter(pk__in=unlocked.values("pk")).update(**self._set(lease_expires_at=self._expiry()))
 
+    def give_back(self, leases: Collection[Lease]) -> int:
+        """Make the rows due again for other workers, because this process has to end. Return their number."""
+        tokens = [lease.token for lease in leases]
+        unused = 0 if self.counts_ended_workers else 1
+        with transaction.atomic():
+            # A locked row is just being finished.
+            held = self._rows().filter(self._where(lease_token__in=tokens), **{self.status_column: self.leased})
+            unlocked = held.order_by("pk").select_for_update(skip_locked=True)
+            return (
+                self._rows()
+                .filter(pk__in=unlocked.values("pk"))
+                .update(
+                    **{self.status_column: self.pending},
+                    **self._set(lease_token=None, lease_expires_at=None, dispatched_at=None),
+                    **self._set(attempt=F(f"{self.prefix}attempt") - unused),
+                )
+            )
+
     def finish(self, lease: Lease, *, status: str, **updates: Any) -> bool:
         """Give the row its final status if `lease` still holds it. Return False if the lease was lost."""
         ended = self._set(lease_token=None, lease_expires_at=None)
@@ -183,6 +204,9 @@ class Renewable(Protocol[Held_contra]):
         ...
 
 
+_renewers: weakref.WeakSet[LeaseRenewer[Any]] = weakref.WeakSet()
+
+
 class LeaseRenewer(Generic[Held]):
     """Renews all leases of one kind that this process holds, in one thread, while there are any."""
 
@@ -191,6 +215,7 @@ class LeaseRenewer(Generic[Held]):
         self._leases: set[Held] = set()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
+        _renewers.add(self)
 
     @contextmanager
     def renewing(self, lease: Held) -> Iterator[None]:
@@ -207,6 +232,13 @@ class LeaseRenewer(Generic[Held]):
         finally:
             with self._lock:
                 self._leases.discard(lease)
+
+    def give_back(self) -> int:
+        """Give all leases of a LeaseQueue back, because this process has to end. Return their number."""
+        queue: object = self._queue
+        with self._lock:
+            leases: list[Any] = list(self._leases)
+        return queue.give_back(leases) if leases and isinstance(queue, LeaseQueue) else 0
 
     def _run(self) -> None:
         while True:
@@ -225,3 +257,8 @@ class LeaseRenewer(Generic[Held]):
                 logger.warning("leases not renewed", extra={"error": type(error).__name__, "leases": len(leases)})
             finally:
                 connections.close_all()
+
+
+def give_back_all() -> int:
+    """Give back all leases that this process renews. Return their number."""
+    return sum(renewer.give_back() for renewer in list(_renewers))

@@ -271,6 +271,8 @@ EMBEDDING_REQUESTS_PER_MINUTE = read("EMBEDDING_REQUESTS_PER_MINUTE", whole, def
 EMBEDDING_TOKENS_PER_MINUTE = read("EMBEDDING_TOKENS_PER_MINUTE", whole, default=1_000_000, least=0)
 # Of the chats that one process searches or indexes at the same time, estimated (chats/memory.py).
 SEARCH_MEMORY_MB = read("SEARCH_MEMORY_MB", whole, default=1024, least=64)
+# Of a worker (relivchats/memory_limit.py); 0: no limit.
+WORKER_MEMORY_MB = read("WORKER_MEMORY_MB", whole, default=3072, least=0)
 # Copies of the vectors. Without it, the sealed matrices are searched.
 QDRANT_URL = read("QDRANT_URL", base_url, default="")
 QDRANT_API_KEY = read("QDRANT_API_KEY", secret, default="")

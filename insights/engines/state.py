@@ -30,6 +30,7 @@ _ADVICE: Mapping[str, str] = {
     "quota_exhausted": "The quota is used up. Wait until it is renewed, or raise it in the provider's console.",
     "rate_limited": "The provider receives too many calls. Lower MODEL_REQUESTS_PER_MINUTE.",
     "memory_busy": "Large chats wait for memory. Raise SEARCH_MEMORY_MB, or start more workers.",
+    "chat_too_large": "A chat needs more memory than a worker may use. Raise WORKER_MEMORY_MB.",
     "timeout": "No complete answer in time. Raise MODEL_TIMEOUT_SECONDS, or use a faster model.",
     "connection_refused": "No server answers at this address. Check it, and whether the server runs.",
     "connection_lost": "The server closed the connection. See its log.",

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from chats import indexing, memory, search
-from chats.memory import MemoryBudget, MemoryBusy
+from chats.memory import ChatTooLarge, MemoryBudget, MemoryBusy
 from chats.models import Chat
 from tests.chats import samples
 from tests.processes import PATIENCE_SECONDS
@@ -42,6 +42,16 @@ def test_a_chat_beyond_the_limit_is_worked_on_alone() -> None:
         assert not fits(budget, 10)
     with budget.reserved(10):
         assert not fits(budget, 500)
+
+
+def test_a_chat_that_no_worker_has_the_memory_for_is_refused() -> None:
+    budget = MemoryBudget(100, max_bytes=500, small_bytes=10, wait_seconds=0)
+    with budget.reserved(500):
+        pass
+    with pytest.raises(ChatTooLarge) as caught:
+        budget.reserve(501)
+    assert not caught.value.may_retry
+    assert fits(budget, 500)
 
 
 def test_a_reservation_waits_for_room() -> None:
