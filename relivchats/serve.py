@@ -24,6 +24,14 @@ CONNECTIONS = 16_384
 IDLE_SECONDS = 20
 
 
+#: How often the memory of a web process is looked at, and how often in a row it must be too much.
+MEMORY_SAMPLE_SECONDS, MEMORY_SAMPLES = 2, 2
+#: How long a process that is replaced still takes connections: more than the next one needs to start, on a busy machine
+#: as well. Each has a listening socket of its own.
+REPLACEMENT_SECONDS = 20
+DEFAULT_WEB_MEMORY_MB = 768
+
+
 def web(*, host: str, port: int, workers: int = 1, kill_timeout_seconds: int = 10) -> list[str]:
     """Return the arguments of `python -m` for the web server. A stop waits `kill_timeout_seconds` for open requests."""
     options = {
@@ -38,6 +46,14 @@ def web(*, host: str, port: int, workers: int = 1, kill_timeout_seconds: int = 1
         "--backpressure": CONNECTIONS,
         "--http1-header-read-timeout": IDLE_SECONDS * 1000,
     }
+    if limit := _whole("WEB_MEMORY_MB", default=DEFAULT_WEB_MEMORY_MB):
+        # granian starts another process before it stops the one that takes more.
+        options |= {
+            "--workers-max-rss": limit,
+            "--rss-sample-interval": MEMORY_SAMPLE_SECONDS,
+            "--rss-samples": MEMORY_SAMPLES,
+            "--respawn-interval": REPLACEMENT_SECONDS,
+        }
     words = [str(word) for option in options.items() for word in option]
     return [LAUNCHER, "granian", *words, "--no-ws", "relivchats.asgi:application"]
 
@@ -45,10 +61,8 @@ def web(*, host: str, port: int, workers: int = 1, kill_timeout_seconds: int = 1
 def worker() -> list[str]:
     """Return the arguments of `python -m` for a worker. Its tasks wait for the database and for models, so threads."""
     # Insights and readings that wait for a model must leave threads to each other, to indexing and to recovery. Each
-    # kind has a limit: readings take minutes, and insights of chats that were read must not wait for them. A malformed
-    # value is reported when the worker loads the settings.
-    value = os.environ.get("MAX_CONCURRENT_INSIGHTS", "")
-    limit = int(value) if value.strip().isdecimal() else DEFAULT_INSIGHT_THREADS
+    # kind has a limit: readings take minutes, and insights of chats that were read must not wait for them.
+    limit = _whole("MAX_CONCURRENT_INSIGHTS", default=DEFAULT_INSIGHT_THREADS)
     threads = 2 * limit + OTHER_THREADS
     return [
         LAUNCHER,
@@ -63,6 +77,12 @@ def worker() -> list[str]:
         "-Q",
         QUEUES,
     ]
+
+
+def _whole(name: str, *, default: int) -> int:
+    """Return a setting. One that is malformed is reported when the process loads the settings."""
+    value = os.environ.get(name, "").strip()
+    return int(value) if value.isdecimal() else default
 
 
 def beat(*, schedule: str) -> list[str]:

@@ -20,6 +20,7 @@ from insights.engines import ENGINES
 from relivchats import embedded, roles
 from relivchats.crypto import Keyring
 from relivchats.environment import base_url, boolean, networks, one_of, read, secret, whole, words
+from relivchats.serve import DEFAULT_WEB_MEMORY_MB
 from relivchats.supervisor import ProcessError
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -271,8 +272,9 @@ EMBEDDING_REQUESTS_PER_MINUTE = read("EMBEDDING_REQUESTS_PER_MINUTE", whole, def
 EMBEDDING_TOKENS_PER_MINUTE = read("EMBEDDING_TOKENS_PER_MINUTE", whole, default=1_000_000, least=0)
 # Of the chats that one process searches or indexes at the same time, estimated (chats/memory.py).
 SEARCH_MEMORY_MB = read("SEARCH_MEMORY_MB", whole, default=1024, least=64)
-# Of a worker (relivchats/memory_limit.py); 0: no limit.
+# Of a worker (relivchats/memory_limit.py) and of a web process (relivchats/serve.py); 0: no limit.
 WORKER_MEMORY_MB = read("WORKER_MEMORY_MB", whole, default=3072, least=0)
+WEB_MEMORY_MB = read("WEB_MEMORY_MB", whole, default=DEFAULT_WEB_MEMORY_MB, least=0)
 # Copies of the vectors. Without it, the sealed matrices are searched.
 QDRANT_URL = read("QDRANT_URL", base_url, default="")
 QDRANT_API_KEY = read("QDRANT_API_KEY", secret, default="")
