@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import http.client
+import json
 import os
 import resource
 import socket
@@ -45,6 +46,8 @@ class Attack(NamedTuple):
     step: Callable[[Target, threading.Event], object]
     #: Called before it starts.
     prepare: Callable[[Target], None] = lambda target: None
+    #: Runs meanwhile in a thread; it returns what the table says about it.
+    beside: Callable[[Target], str] | None = None
 
 
 class Target:
@@ -58,7 +61,9 @@ class Target:
         chat = self.text[: UPLOAD_BYTES // 4]
         self.archive = platforms.zipped({f"WhatsApp Chat with {number}.txt": chat for number in range(4)})
         self.answers: Counter[str] = Counter()
+        #: Tokens and chats of accounts with coins: large ones, and a small one of somebody else.
         self.chats: list[tuple[str, str]] = []
+        self.small_chat = ("", "")
         self._numbers = iter(range(1_000_000))
 
     def token(self) -> str:
@@ -67,9 +72,7 @@ class Target:
 
     def send(self, method: str, path: str, body: bytes = b"", *, token: str = "", **headers: str) -> bytes:
         """Send a request, and count the status of its answer."""
-        # Each attacker has an address of its own.
-        address = f"127.0.1.{int(threading.current_thread().name) + 1}"
-        client = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120, source_address=(address, 0))
+        client = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120, source_address=(own_address(), 0))
         with contextlib.closing(client):
             try:
                 client.request(
@@ -98,10 +101,14 @@ class Target:
         return self.send("POST", "/api/chats/upload", body, token=token or self.token(), **form)
 
 
+def own_address() -> str:
+    """Return the address of the attacker of this thread."""
+    return f"127.0.1.{int(threading.current_thread().name) + 1}"
+
+
 def connect(target: Target) -> socket.socket:
     """Return a connection from the attacker's own address."""
-    address = f"127.0.1.{int(threading.current_thread().name) + 1}"
-    return socket.create_connection(("127.0.0.1", target.port), timeout=60, source_address=(address, 0))
+    return socket.create_connection(("127.0.0.1", target.port), timeout=60, source_address=(own_address(), 0))
 
 
 def slow_body(target: Target, ended: threading.Event) -> None:
@@ -132,14 +139,33 @@ def idle_connections(target: Target, ended: threading.Event) -> None:
 def unlock(target: Target, ended: threading.Event) -> None:
     """Unlock a category of the next chat, once."""
     if target.chats:
-        token, chat_id = target.chats.pop()
-        body = f'{{"chat_id": "{chat_id}", "category_id": "romantic"}}'.encode()
-        target.send("POST", "/api/insights/unlock", body, token=token, **{"Content-Type": "application/json"})
+        request_insights(target, *target.chats.pop())
     ended.wait(1)
 
 
+def request_insights(target: Target, token: str, chat_id: str) -> str:
+    """Unlock a category of a chat. Return the id of the job."""
+    body = f'{{"chat_id": "{chat_id}", "category_id": "romantic"}}'.encode()
+    answer = target.send("POST", "/api/insights/unlock", body, token=token, **{"Content-Type": "application/json"})
+    return str(json.loads(answer)["job_id"])
+
+
+def await_small_insights(target: Target) -> str:
+    """Unlock a category of the small chat, and return how long its insights take."""
+    token, chat_id = target.small_chat
+    # The large ones are being worked on by then.
+    time.sleep(5)
+    started = time.monotonic()
+    job = request_insights(target, token, chat_id)
+    while True:
+        status = json.loads(target.send("GET", f"/api/insights/jobs/{job}/status", token=token))
+        if status["status"] not in ("queued", "running"):
+            return f"a small chat's insights {status['status']} after {time.monotonic() - started:.0f} s"
+        time.sleep(1)
+
+
 def import_large_chats(target: Target) -> None:
-    """Import a chat of 22 MB for each of eight accounts with coins."""
+    """Import a chat of 22 MB for each of eight accounts with coins, and a small one for another account."""
     from billing import ledger
     from chats import parsing_processes
     from chats.importing import import_chat
@@ -148,15 +174,23 @@ def import_large_chats(target: Target) -> None:
 
     # In this process, which is not measured.
     parsing_processes.SMALL_BYTES = UPLOAD_BYTES
-    for _ in range(8):
+    for upload in (*[target.text[: 22 * MIB]] * 8, exports.text(1_000)):
         owner = User.objects.create_user(f"{uuid.uuid4().hex}@example.org")
         ledger.adjust(wallet=owner.wallet, amount=800, actor="benchmark", reason="benchmark", idempotency_key="coins")
-        target.chats.append((issue(owner), str(import_chat(owner=owner, upload=target.text[: 22 * MIB]).pk)))
+        target.chats.append((issue(owner), str(import_chat(owner=owner, upload=upload).pk)))
+    target.small_chat = target.chats.pop()
 
 
 def guess(target: Target, ended: threading.Event) -> None:
     """Try a token or a password, five times a second."""
-    target.send("GET", "/api/chats", token=f"rc_{uuid.uuid4().hex}")
+    if int(threading.current_thread().name) % 2:
+        target.send("GET", "/api/chats", token=f"rc_{uuid.uuid4().hex}")
+    else:
+        # Django accepts a token for forms that is as long as its cookie.
+        csrf = uuid.uuid4().hex
+        form = f"csrfmiddlewaretoken={csrf}&username=admin@example.org&password={uuid.uuid4().hex}".encode()
+        headers = {"Cookie": f"csrftoken={csrf}", "Content-Type": "application/x-www-form-urlencoded"}
+        target.send("POST", "/admin/login/", form, **headers)
     ended.wait(0.2)
 
 
@@ -175,8 +209,8 @@ ATTACKS = {
         ),
     ),
     "schema": Attack("16 clients on the schema", 16, lambda target, ended: target.send("GET", "/api/schema")),
-    "guesses": Attack("50 token guesses a second", 10, guess),
-    "unlocks": Attack("8 exports of 22 MB unlocked", 8, unlock, import_large_chats),
+    "guesses": Attack("50 password and token guesses a second", 10, guess),
+    "unlocks": Attack("8 exports of 22 MB unlocked", 8, unlock, import_large_chats, await_small_insights),
 }
 
 
@@ -212,12 +246,15 @@ class Result(NamedTuple):
     peaks: dict[str, int]
     after: dict[str, int]
     answers: Counter[str]
+    #: What the attack's `beside` returned.
+    notes: list[str]
 
     def row(self, title: str) -> str:
         """Return the row of the table."""
         p95 = statistics.quantiles(self.milliseconds, n=20, method="inclusive")[-1]
         memory = [f"{self.peaks[name] // MIB}, {self.after[name] // MIB} MiB" for name in self.peaks]
-        answers = ", ".join(f"{count} × {status}" for status, count in self.answers.most_common())
+        counts = [f"{count} × {status}" for status, count in self.answers.most_common()]
+        answers = "; ".join([", ".join(counts), *self.notes])
         times = (statistics.median(self.milliseconds), p95, self.milliseconds[-1])
         return f"| {' | '.join([title, *(f'{each:.0f} ms' for each in times), *memory, answers])} |"
 
@@ -237,16 +274,20 @@ def run(attack: Attack, target: Target, *, token: str, processes: dict[str, psut
             for name, process in processes.items():
                 peaks[name] = max(peaks[name], memory_of(process))
 
+    notes: list[str] = []
     threads = [threading.Thread(target=attack_on, name=str(n), daemon=True) for n in range(attack.attackers)]
+    if attack.beside:
+        beside = attack.beside
+        threads.append(threading.Thread(target=lambda: notes.append(beside(target)), name="100", daemon=True))
     for thread in (*threads, watching := threading.Thread(target=watch)):
         thread.start()
     milliseconds = sorted(measure(target.port, token, seconds=seconds))
     ended.set()
     for thread in (*threads, watching):
-        thread.join(120)
+        thread.join(300)
     time.sleep(REST_SECONDS)
     after = {name: memory_of(process) for name, process in processes.items()}
-    return Result(milliseconds, peaks, after, target.answers.copy())
+    return Result(milliseconds, peaks, after, target.answers.copy(), notes)
 
 
 def measure(port: int, token: str, *, seconds: int) -> Iterator[float]:
