@@ -11,7 +11,7 @@ from django.utils.safestring import SafeString
 from django_celery_results.models import ChordCounter, GroupResult, TaskResult
 
 from ops.models import CheckState, Heartbeat, LedgerAudit
-from ops.monitoring_models import ErrorEvent, RequestCount, RequestTotal
+from ops.monitoring_models import ErrorEvent, RequestCount, RequestTotal, Sample
 from relivchats.accounts.models import User
 from relivchats.staff.admin import StaffAdmin, label, link
 
@@ -117,6 +117,17 @@ class ErrorEventAdmin(StaffAdmin):
     def severity(self, event: ErrorEvent) -> str:
         """Return the level of the log record."""
         return event.level
+
+
+@admin.register(Sample)
+class SampleAdmin(StaffAdmin):
+    """Values of every minute."""
+
+    list_display = ("at", "name", "value")
+    list_filter = ("name",)
+    ordering = ("-at", "name")
+    age_of = "at"
+    fields = (("at", "name"), "value")
 
 
 @admin.register(LogEntry)

@@ -42,7 +42,7 @@ from insights.models import (
 )
 from ops import health
 from ops.models import CheckState, Heartbeat, LedgerAudit
-from ops.monitoring_models import ErrorEvent, RequestCount, RequestTotal
+from ops.monitoring_models import ErrorEvent, RequestCount, RequestTotal, Sample
 from relivchats.accounts.models import AccessToken, IdempotencyKey, User
 from relivchats.staff.models import AuditEntry
 from relivchats.staff.reports import Level, count, format_count
@@ -102,6 +102,7 @@ _GROUPS: dict[str, tuple[tuple[str, str, type[Model]], ...]] = {
         ("Vectors", "grid_on", VectorMatrix),
         ("Idempotency keys", "sync_lock", IdempotencyKey),
         ("Request totals", "functions", RequestTotal),
+        ("Samples", "monitoring", Sample),
         ("Task groups", "dataset", GroupResult),
         ("Task chords", "hub", ChordCounter),
     ),

@@ -89,3 +89,20 @@ class ErrorEvent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.level.lower()} {self.pk}"
+
+
+class Sample(models.Model):
+    """A value at one minute, such as the length of the queue. After two days minutes are merged into hours."""
+
+    at = models.DateTimeField(help_text="The start of the minute, or of the hour.")
+    name = models.CharField(max_length=64)
+    value = models.FloatField()
+
+    class Meta:
+        db_table = "samples"
+        constraints = [models.UniqueConstraint(fields=["name", "at"], name="one_sample_per_minute")]
+        # For deleting old ones.
+        indexes = [models.Index(fields=["at"], name="samples_oldest")]
+
+    def __str__(self) -> str:
+        return f"{self.name} at {self.at:%Y-%m-%d %H:%M}"

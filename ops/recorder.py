@@ -1,6 +1,7 @@
 """A thread of each process that writes what the process counted and logged. It survives an outage of the database.
 
-Warnings and errors are written within a second, request counts every ten seconds, and all when the process stops.
+Warnings and errors are written within a second, request counts every ten seconds, and all when the process stops. Once
+a minute it adds the memory of the process to the samples; that of beat samples the installation.
 """
 
 from __future__ import annotations
@@ -8,13 +9,14 @@ from __future__ import annotations
 import atexit
 import logging
 import threading
+import time
 from multiprocessing import util
 from typing import Any
 
 from celery import signals
 from django.db import Error, connections
 
-from ops import errors, requests
+from ops import errors, requests, samples
 from ops.monitoring_models import ErrorEvent
 from relivchats import error_events, request_counts
 from relivchats.error_events import EventQueue
@@ -24,6 +26,7 @@ from relivchats.request_counts import RequestCounter
 logger = logging.getLogger(__name__)
 
 INTERVAL_SECONDS = 10.0
+_SAMPLED = (ErrorEvent.Role.WEB, ErrorEvent.Role.WORKER, ErrorEvent.Role.BEAT)
 #: Events that come together are written together.
 GATHER_SECONDS = 0.5
 STOP_SECONDS = 3.0
@@ -32,7 +35,7 @@ STOP_SECONDS_OF_COMMANDS = 0.5
 
 
 class Recorder:
-    """Writes the request counts and events of this process."""
+    """Writes the request counts, events and samples of this process."""
 
     def __init__(
         self,
@@ -41,6 +44,7 @@ class Recorder:
         counter: RequestCounter = request_counts.counter,
         events: EventQueue = error_events.queue,
         interval_seconds: float = INTERVAL_SECONDS,
+        first_minute: int | None = None,
     ) -> None:
         #: Whether the latest attempt to write succeeded.
         self.is_current = True
@@ -48,6 +52,8 @@ class Recorder:
         self._counter = counter
         self._events = events
         self._interval_seconds = interval_seconds
+        # From the next full minute on: a process that replaces another one must not be added to it.
+        self._next_minute = _minute() + 1 if first_minute is None else first_minute
         self._wake = threading.Event()
         self._stopped = threading.Event()
         # A daemon: it must not keep a process alive. EventHandler knows it by its name.
@@ -87,6 +93,10 @@ class Recorder:
                 events, dropped = [], 0
             if counts:
                 requests.write(counts)
+                counts = {}
+            if self._role in _SAMPLED and _minute() >= self._next_minute:
+                self._next_minute = _minute() + 1
+                self._sample()
             self.is_current = True
         except (Error, OSError) as error:
             self._counter.put_back(counts)
@@ -96,6 +106,15 @@ class Recorder:
             self.is_current = False
         finally:
             connections.close_all()
+
+    def _sample(self) -> None:
+        samples.add_memory(self._role)
+        if self._role == ErrorEvent.Role.BEAT:
+            samples.write(samples.collect())
+
+
+def _minute() -> int:
+    return int(time.time()) // 60
 
 
 def record_command() -> None:

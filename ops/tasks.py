@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from ops import engine, errors, heartbeats, history, ledger, requests
+from ops import engine, errors, heartbeats, history, ledger, requests, samples
 from ops.models import Heartbeat
 from relivchats import idempotency
 
@@ -25,6 +25,8 @@ def prune() -> None:
     requests.merge_old()
     requests.prune()
     errors.prune()
+    samples.merge_old()
+    samples.prune()
 
 
 @shared_task(ignore_result=True)

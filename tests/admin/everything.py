@@ -40,7 +40,7 @@ from insights.models import (
 )
 from insights.question_models import ChatQuestion
 from ops.models import CheckState, LedgerAudit
-from ops.monitoring_models import ErrorEvent, RequestCount, RequestTotal
+from ops.monitoring_models import ErrorEvent, RequestCount, RequestTotal, Sample
 from relivchats.accounts import tokens
 from relivchats.accounts.models import IdempotencyKey
 from relivchats.staff.admin import EditedAdmin
@@ -130,6 +130,7 @@ def _operations(number: int, *, user: Any, chat: Chat) -> None:
         fingerprint="a",
     )
     CheckState.objects.create(name="workers", level="critical", text="no worker is alive")
+    Sample.objects.create(at=Now(), name=f"sample-{number}", value=1)
     for model, when in ((RequestCount, {"at": Now()}), (RequestTotal, {})):
         model.objects.create(
             route=f"route-{number}", method="GET", status=200, requests=1, milliseconds=5, buckets=[1], **when
