@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import sys
 import time
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import InterfaceError, OperationalError
 
-from relivchats import terminal
+from relivchats import durations, terminal
 from relivchats.errors import DomainError
 from relivchats.staff.bulk_actions import BATCH_SIZE, ActionContext
 from relivchats.staff.reports import Level, Line, Report
@@ -19,6 +21,14 @@ from relivchats.terminal import Layout
 
 #: Between two reports of `--watch`.
 WATCH_SECONDS = 5
+
+
+def duration(text: str) -> timedelta:
+    """Return the duration of an option such as `--since 1h`. Raise ArgumentTypeError."""
+    try:
+        return durations.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 class OpsCommand(BaseCommand):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import time
 from contextlib import suppress
@@ -14,9 +13,8 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db import InterfaceError, OperationalError, connection
 
 from ops import errors
-from relivchats import durations
 from relivchats.errors import DomainError
-from relivchats.staff.commands import OpsCommand
+from relivchats.staff.commands import OpsCommand, duration
 from relivchats.staff.reports import Report, Table
 
 FOLLOW_SECONDS = 1.0
@@ -33,7 +31,7 @@ class Command(OpsCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         """Add the options."""
         parser.add_argument(
-            "--since", type=_duration, default="1h", help="how far back, such as 30m, 1h (default) or 7d"
+            "--since", type=duration, default="1h", help="how far back, such as 30m, 1h (default) or 7d"
         )
         parser.add_argument("--user", default="", metavar="EMAIL|ID", help="only those of one person")
         parser.add_argument("--grep", default="", metavar="TEXT", help="only those with this text; | separates several")
@@ -79,10 +77,3 @@ class Command(OpsCommand):
         else:
             self.stdout.write("  ".join(str(value) for value in cells if value))
         self.stdout.flush()
-
-
-def _duration(text: str) -> timedelta:
-    try:
-        return durations.parse(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None

@@ -1,0 +1,301 @@
+"""The six key metrics over a window, with their targets, the window before, and a series for a chart. One query each.
+
+`fetch(window)` returns them in order. `report(window)` is `manage.py metrics`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from django.db import connection
+
+from ops import requests
+from relivchats.durations import format_short
+from relivchats.staff.reports import Level, Line, Report, Table
+
+#: Parts of a window in a chart.
+POINTS = 24
+#: With fewer uploads, insights or requests, one failure would miss a target.
+MIN_JUDGED = 10
+
+#: As Django's Now(): in a transaction, now() is its start.
+_NOW = "statement_timestamp()"
+_BARS = "▁▂▃▄▅▆▇█"
+
+
+@dataclass(frozen=True)
+class Definition:
+    """What a metric means. `target` is a limit that the value stays above or below; None means none."""
+
+    name: str
+    meaning: str
+    unit: str
+    target: float | None
+    is_above: bool
+    remedy: str
+
+    @property
+    def target_text(self) -> str:
+        """Return the target, such as `> 99 %`, or an empty string."""
+        return f"{'>' if self.is_above else '<'} {self.target:g} {self.unit}" if self.target is not None else ""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric over a window. `number` is how many uploads, insights, … it was computed from; None is no value."""
+
+    definition: Definition
+    value: float | None
+    before: float | None
+    number: int
+    series: tuple[float | None, ...]
+    detail: str = ""
+
+    @property
+    def level(self) -> Level:
+        """Return a warning if the target is missed, unless there is too little to judge."""
+        target = self.definition.target
+        if target is None or self.value is None or self.number < MIN_JUDGED:
+            return Level.FINE
+        is_met = self.value > target if self.definition.is_above else self.value < target
+        return Level.FINE if is_met else Level.WARNING
+
+    @property
+    def text(self) -> str:
+        """Return the value, its target and the window before, as one line."""
+        parts = [self.format(self.value)]
+        if self.definition.target_text:
+            parts.append(f"target {self.definition.target_text}")
+        parts.append(f"before {self.format(self.before)}")
+        if self.detail:
+            parts.append(self.detail)
+        return ", ".join(parts)
+
+    def format(self, value: float | None) -> str:
+        """Return a value of this metric with its unit."""
+        return "none" if value is None else f"{value:.4g} {self.definition.unit}"
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the metric for JSON."""
+        return {
+            "name": self.definition.name,
+            "meaning": self.definition.meaning,
+            "unit": self.definition.unit,
+            "target": self.definition.target_text,
+            "value": self.value,
+            "before": self.before,
+            "number": self.number,
+            "level": self.level,
+            "series": self.series,
+        }
+
+
+UPLOAD_SUCCESS = Definition(
+    "upload success",
+    "accepted uploads, without files that are no export, of these and those that failed for our reasons",
+    "%",
+    99,
+    is_above=True,
+    remedy="manage.py errors --since 24h --grep upload",
+)
+UNLOCK_CONVERSION = Definition("unlock conversion", "new chats with an unlock", "%", None, is_above=True, remedy="")
+INSIGHT_SUCCESS = Definition(
+    "insight success",
+    "completed insights of those that ended",
+    "%",
+    95,
+    is_above=True,
+    remedy="manage.py insights --failed",
+)
+TIME_PER_INSIGHT = Definition(
+    "time per insight", "mean from the first claim to the completion", "s", 90, is_above=False, remedy="manage.py queue"
+)
+REFUND_RATE = Definition(
+    "refund rate",
+    "coins released because an insight failed, and coins of refunded orders, of reserved coins",
+    "%",
+    5,
+    is_above=False,
+    remedy="manage.py insights --failed",
+)
+API_P95 = Definition(
+    "API p95",
+    "duration that 95 % of the requests to the API do not exceed",
+    "ms",
+    500,
+    is_above=False,
+    remedy="manage.py metrics --routes",
+)
+
+#: Each selects the part of the window, counted back from now, a numerator, a denominator, and a number for the detail.
+#: {created} and the like are the condition that this time is in the window or in the one before.
+_UPLOADS = """
+    SELECT {part}, count(*) FILTER (WHERE outcome NOT IN ('refused', 'failed')),
+        count(*) FILTER (WHERE outcome <> 'refused'), count(*) FILTER (WHERE outcome = 'refused')
+    FROM (SELECT outcome, created_at AS at FROM chat_uploads WHERE {created}) AS uploads
+    GROUP BY 1
+"""
+_CONVERSION = """
+    SELECT {part}, count(*) FILTER (WHERE EXISTS (
+            SELECT FROM insight_generation_jobs WHERE insight_generation_jobs.chat_id = new.id
+        )), count(*), 0
+    FROM (SELECT id, created_at AS at FROM chats WHERE {created}) AS new
+    GROUP BY 1
+"""
+_INSIGHTS = """
+    SELECT {part}, count(*) FILTER (WHERE status = 'completed'), count(*), count(*) FILTER (WHERE status = 'failed')
+    FROM (SELECT status, finished_at AS at FROM insights WHERE {finished}) AS ended
+    GROUP BY 1
+"""
+_REFUNDS = """
+    SELECT {part}, sum(returned), sum(reserved), sum(returned)
+    FROM (
+        SELECT resolved_at AS at, coins AS reserved, (
+            SELECT coalesce(sum(price), 0) FROM insights
+            WHERE status = 'failed' AND job_id = (
+                SELECT job_id FROM insight_generation_jobs WHERE reservation_id = coin_reservations.id
+            )
+        ) AS returned
+        FROM coin_reservations WHERE {resolved}
+        UNION ALL
+        SELECT created_at, 0, coins FROM payment_refunds WHERE {created} AND status <> 'failed'
+    ) AS coins
+    GROUP BY 1
+"""
+_DURATIONS = """
+    SELECT CASE WHEN grouping(part) = 0 THEN part END, is_before, count(*), avg(seconds),
+        percentile_cont(0.95) WITHIN GROUP (ORDER BY seconds)
+    FROM (
+        SELECT {part} AS part, {part} >= {points} AS is_before, seconds
+        FROM (
+            SELECT finished_at AS at, extract(epoch FROM finished_at - started_at)::float AS seconds
+            FROM insights WHERE {finished} AND status = 'completed' AND started_at IS NOT NULL
+        ) AS completed
+    ) AS durations
+    GROUP BY GROUPING SETS ((part, is_before), (is_before))
+"""
+
+
+def fetch(window: timedelta, *, points: int = POINTS) -> list[Metric]:
+    """Return the six metrics over a window that ends now, each with `points` values for a chart."""
+    return [
+        _share(
+            UPLOAD_SUCCESS, _UPLOADS, window, points, lambda refused: f"{refused} files were no export" * bool(refused)
+        ),
+        _share(UNLOCK_CONVERSION, _CONVERSION, window, points),
+        _share(INSIGHT_SUCCESS, _INSIGHTS, window, points, lambda failed: f"{failed} failed" * bool(failed)),
+        _time_per_insight(window, points),
+        _share(REFUND_RATE, _REFUNDS, window, points, lambda coins: f"{coins} coins" * bool(coins)),
+        _api_p95(window, points),
+    ]
+
+
+def _share(
+    definition: Definition,
+    query: str,
+    window: timedelta,
+    points: int,
+    detail: Callable[[int], str] = lambda _: "",
+) -> Metric:
+    """Return a percentage: the sum of the numerators by that of the denominators."""
+    parts: dict[int, tuple[int, int, int]] = {row[0]: row[1:] for row in _select(query, window, points)}
+
+    def total(start: int) -> tuple[int, int, int]:
+        found = [parts[part] for part in range(start, start + points) if part in parts]
+        one, of, detailed = (int(sum(column)) for column in zip(*found, strict=True)) if found else (0, 0, 0)
+        return one, of, detailed
+
+    now, before = total(0), total(points)
+    series = tuple(_percent(*parts[part][:2]) if part in parts else None for part in reversed(range(points)))
+    return Metric(definition, _percent(*now[:2]), _percent(*before[:2]), now[1], series, detail(now[2]))
+
+
+def _percent(one: float, of: float) -> float | None:
+    return round(100 * float(one) / float(of), 2) if of else None
+
+
+def _time_per_insight(window: timedelta, points: int) -> Metric:
+    rows = _select(_DURATIONS, window, points)
+    windows = {is_before: row for part, is_before, *row in rows if part is None}
+    means = {part: round(row[1], 2) for part, _, *row in rows if part is not None}
+    number, mean, p95 = windows.get(False, (0, None, None))
+    before = windows.get(True, (0, None, None))[1]
+    return Metric(
+        TIME_PER_INSIGHT,
+        None if mean is None else round(mean, 2),
+        None if before is None else round(before, 2),
+        number,
+        tuple(means.get(part) for part in reversed(range(points))),
+        "" if p95 is None else f"p95 {p95:.1f} s",
+    )
+
+
+def _api_p95(window: timedelta, points: int) -> Metric:
+    parts = requests.series(2 * window, points=2 * points)
+
+    def summed(summaries: Sequence[requests.Summary]) -> tuple[int, ...]:
+        return tuple(map(sum, zip(*(summary.buckets for summary in summaries), strict=True)))
+
+    now, before = summed(parts[points:]), summed(parts[:points])
+    return Metric(
+        API_P95,
+        requests.quantile_ms(now, 0.95),
+        requests.quantile_ms(before, 0.95),
+        sum(now),
+        tuple(part.p95_ms for part in parts[points:]),
+        f"{sum(now)} requests",
+    )
+
+
+def _select(query: str, window: timedelta, points: int) -> list[tuple[Any, ...]]:
+    """Return the rows of a query over the window and the one before. Part 0 is the latest part of the window."""
+    # Constants of this module, and numbers.
+    both = f"BETWEEN {_NOW} - make_interval(secs => {2 * window.total_seconds()}) AND {_NOW}"
+    text = query.format(
+        part=f"floor(extract(epoch FROM {_NOW} - at) / {window.total_seconds() / points})::int",
+        points=points,
+        created=f"created_at {both}",
+        finished=f"finished_at {both}",
+        resolved=f"resolved_at {both}",
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(text)
+        rows: list[tuple[Any, ...]] = cursor.fetchall()
+    return rows
+
+
+def sparkline(series: Sequence[float | None]) -> str:
+    """Return a bar for each value, between the smallest and the largest; a space for none."""
+    known = [value for value in series if value is not None]
+    if not known:
+        return ""
+    low, high = min(known), max(known)
+    scale = (len(_BARS) - 1) / (high - low) if high > low else 0
+    return "".join(" " if value is None else _BARS[round((value - low) * scale)] for value in series)
+
+
+def report(window: timedelta) -> Report:
+    """Return a line for each metric, a warning if its target is missed."""
+    lines = []
+    metrics = fetch(window)
+    for metric in metrics:
+        definition, level = metric.definition, metric.level
+        text = f"{metric.text}  {sparkline(metric.series)}".rstrip()
+        remedy = definition.remedy if level is not Level.FINE else ""
+        lines.append(Line(definition.name, level, text, remedy, metric.as_json()))
+    return Report(
+        f"Key metrics of the last {format_short(window)}", tuple(lines), data={"seconds": window.total_seconds()}
+    )
+
+
+def routes_report(window: timedelta) -> Report:
+    """Return the requests, errors and durations of each route of the API as a table, the busiest first."""
+    rows = tuple(
+        (each.route, each.requests, each.errors, _percent(each.errors, each.requests), each.p50_ms, each.p95_ms)
+        for each in requests.by_route(window)
+    )
+    columns = ("route", "requests", "errors", "errors %", "p50 ms", "p95 ms")
+    return Report(f"Requests of the last {format_short(window)}", table=Table(columns, rows))
