@@ -2,16 +2,24 @@
 
 `assert_nowhere("a unique word", …)` searches every row of every table, every key of the broker and every file of the
 data directory. The files include logs and Postgres' write-ahead log, which contains every row since the start. The
-string must therefore be one that no other test writes: use `unique`. It is searched as text, hex, JSON and base64.
+string must therefore be one that no other test writes: use `unique`. It is searched as text, hex, JSON, base64 and
+percent-encoded. Whatever else a test collects is passed in `also`: the bytes of a response, of a request to a provider
+or of a command's output, or a file or directory. Archives and compressed content are opened.
 """
 
 from __future__ import annotations
 
 import base64
+import gzip
+import io
+import itertools
 import json
 import os
 import secrets
-from collections.abc import Callable, Iterable, Iterator
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from urllib.parse import quote
 
 import redis
 from django.db import connection
@@ -24,11 +32,18 @@ def unique(word: str = "canary") -> str:
     return word + "".join(secrets.choice("bcdfghjklmnpqrstvwxz") for _ in range(12))
 
 
-def assert_nowhere(*strings: str, logs: Iterable[str] = ()) -> None:
-    """Fail with the places that contain one of the strings. `logs` are the lines that the test itself logged."""
+def assert_nowhere(
+    *strings: str, logs: Iterable[str] = (), also: Mapping[str, bytes | str | Path] | None = None
+) -> None:
+    """Fail with the places that contain one of the strings.
+
+    `logs` are the lines that the test itself logged. `also` has more content by its name: a text or bytes; or a path of
+    a file, or of a directory with everything below it.
+    """
     assert strings
     needles = {needle for string in strings for needle in _needles(string)}
-    found = [place for place, content in _places(logs) if any(needle in content for needle in needles)]
+    places = itertools.chain(_places(logs), *(_contents(name, content) for name, content in (also or {}).items()))
+    found = [place for place, content in places if any(needle in content for needle in needles)]
     assert not found, f"found in {len(found)} places: {', '.join(found[:20])}"
 
 
@@ -37,6 +52,7 @@ def _needles(string: str) -> Iterator[bytes]:
     assert len(string) >= 12, "a shorter string can occur by chance"
     for packed in (string.encode(), string.encode("utf-16-le"), json.dumps(string)[1:-1].encode()):
         yield packed
+        yield quote(packed).encode()
         yield packed.hex().encode()
         # Base64 encodes groups of three bytes, so the string can start at any of three offsets in a group.
         for shift in range(3):
@@ -48,9 +64,26 @@ def _places(logs: Iterable[str]) -> Iterator[tuple[str, bytes]]:
     yield from ((f"log line {number}", line.encode(errors="replace")) for number, line in enumerate(logs))
     yield from _tables()
     yield from _broker()
-    for path in sorted(embedded.data_directory().rglob("*")):
-        if path.is_file() and os.access(path, os.R_OK):
-            yield str(path.relative_to(embedded.data_directory())), path.read_bytes()
+    yield from _contents("", embedded.data_directory())
+
+
+def _contents(name: str, content: bytes | str | Path) -> Iterator[tuple[str, bytes]]:
+    """Yield the content, or every file below the path, and what an archive or compressed content contains."""
+    if isinstance(content, Path):
+        for path in sorted(content.rglob("*")) if content.is_dir() else [content]:
+            if path.is_file() and os.access(path, os.R_OK):
+                inner = str(path.relative_to(content)) if content.is_dir() else path.name
+                yield from _contents(f"{name} {inner}".strip(), path.read_bytes())
+        return
+    raw = content.encode(errors="surrogatepass") if isinstance(content, str) else content
+    yield name, raw
+    if raw.startswith(b"PK\x03\x04"):
+        with zipfile.ZipFile(io.BytesIO(raw)) as archive:
+            for member in archive.infolist():
+                yield from _contents(f"{name} > {member.filename}", archive.read(member))
+                yield f"{name} (a file's name)", member.filename.encode(errors="surrogatepass")
+    elif raw.startswith(b"\x1f\x8b"):
+        yield from _contents(f"{name} (gzip)", gzip.decompress(raw))
 
 
 def _tables() -> Iterator[tuple[str, bytes]]:

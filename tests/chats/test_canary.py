@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import io
 import json
+from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from django.db import connection
@@ -74,6 +77,25 @@ class TestCanary:
         finally:
             with connection.cursor() as cursor:
                 cursor.execute("DROP TABLE leak")
+
+    def test_it_finds_text_in_whatever_a_test_collects(self, tmp_path: Path) -> None:
+        word = unique()
+        said = f"said {word}"
+        packed = gzip.compress(said.encode())
+        (tmp_path / "inner").mkdir()
+        (tmp_path / "inner" / "file").write_bytes(packed)
+        collected: dict[str, bytes | str | Path] = {
+            "a text": said,
+            "a redirect": f"Location: /?q={quote('é')}{word}",
+            "a packed log": packed,
+            "a bundle": exports.zipped(packed, name="logs.gz"),
+            "a name": exports.zipped(b"", name=f"{word}.log"),
+            "a directory": tmp_path,
+            "a file": tmp_path / "inner" / "file",
+        }
+        with pytest.raises(AssertionError) as found:
+            assert_nowhere(word, also=collected)
+        assert [name for name in collected if f"{name}" not in str(found.value)] == []
 
     def test_it_finds_text_in_the_broker_and_in_the_log(self, broker: BrokerHandle) -> None:
         word = unique()

@@ -49,6 +49,8 @@ class FakeProvider(ABC):
         self.base_url = ""
         self.faults: deque[str | int | None] = deque()
         self.requests: list[str] = []
+        #: The parameters of the requests, with the same index.
+        self.values: list[Document] = []
         self.refunds: dict[str, Document] = {}
         #: Response bodies by idempotency key.
         self.by_key: dict[str, Document] = {}
@@ -127,13 +129,14 @@ def serving(fake: Fake) -> Iterator[Fake]:
         def _answer(self, values: Document) -> None:
             url = urlsplit(self.path)
             with fake.lock:
+                query = {**values, **dict(parse_qsl(url.query))}
                 fake.requests.append(f"{self.command} {url.path}")
+                fake.values.append(query)
                 fake.headers.append(dict(self.headers))
                 fault = fake.faults.popleft() if fake.faults else None
                 status: int = 500
                 body: Any = {}
                 if fault is None or fault == "lose the answer":
-                    query = {**values, **dict(parse_qsl(url.query))}
                     status, body = fake.answer(self.command, url.path, query, dict(self.headers))
             if fault == "hang":
                 fake.closing.wait(20)

@@ -1,4 +1,4 @@
-"""From upload to insight, through API, broker and a real worker: nothing private is stored outside sealed columns."""
+"""Readings, questions and errors of engines: nothing private is stored outside sealed columns."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db.models.functions import Now
 from django.test import Client
 
@@ -18,7 +17,7 @@ from insights import engines, generation, unlocking
 from insights.engines.base import EngineRefused, UnusableAnswer
 from insights.engines.local.engine import LocalInsightEngine
 from insights.episodes import Window, WindowReading
-from insights.models import ChatReading, GenerationJob, Insight, InsightType
+from insights.models import ChatReading
 from insights.reading import queue, result, stage
 from relivchats.accounts import tokens
 from relivchats.accounts.models import User
@@ -28,7 +27,7 @@ from tests.conftest import StartCelery
 from tests.fakes.gemini import FakeGemini
 from tests.fakes.model_server import Asked
 from tests.fakes.reader import FakeReader, find_one_episode
-from tests.processes import BrokerHandle, eventually
+from tests.processes import BrokerHandle
 from tests.truth.oracle import parse_lines
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -49,34 +48,6 @@ def export() -> bytes:
         at = f"{1 + number // 24:02}/03/2024, {number % 24:02}:{number % 60:02}"
         lines.append(f"{at} - {(NAME, OTHER)[number % 2]}: {said[number % 4]}")
     return "\n".join(lines).encode()
-
-
-def test_an_unlock_leaves_nothing_private_outside_sealed_columns(
-    worker: StartCelery, beat: StartCelery, person: User
-) -> None:
-    working, ticking = worker(LOG_LEVEL="DEBUG"), beat(LOG_LEVEL="DEBUG")
-    token = tokens.issue(person)
-    client = Client(headers={"Authorization": f"Bearer {token}"})
-    uploaded = client.post("/api/chats/upload", {"file": SimpleUploadedFile(f"{NAME}.txt", export())})
-    assert uploaded.status_code == 201, uploaded.content
-    unlocked = client.post(
-        "/api/insights/unlock",
-        {"chat_id": uploaded.json()["id"], "category_id": "romantic"},
-        content_type="application/json",
-    )
-    assert unlocked.status_code == 202, unlocked.content
-    job = GenerationJob.objects.get(pk=unlocked.json()["job_id"])
-    eventually(lambda: not GenerationJob.objects.open().filter(pk=job.pk).exists())
-    written = client.get(f"/api/insights/chats/{job.chat_id}").content.decode()
-    assert WORD in written, "the owner reads the quotes"
-    assert NAME in written
-    assert (
-        Insight.objects.filter(job=job, status="completed").count()
-        == InsightType.objects.filter(category="romantic").count()
-    )
-    logs = [*working.log.read_text().splitlines(), *ticking.log.read_text().splitlines()]
-    assert any("insight delivered" in line for line in logs)
-    assert_nowhere(WORD, NAME, OTHER, token, logs=logs)
 
 
 def test_an_engine_error_with_chat_text_is_not_logged(

@@ -61,6 +61,12 @@ def test_no_command_line_shows_a_password(up: Up) -> None:
     assert not [line for line in lines if any(secret in line for secret in secrets)]
 
 
+def test_no_process_writes_a_core_file(up: Up) -> None:
+    """It would contain texts and keys."""
+    for part in ("web", "worker", "beat"):
+        assert psutil.Process(up.pid(part)).rlimit(psutil.RLIMIT_CORE) == (0, 0), part
+
+
 def test_a_second_up_on_the_same_directory_says_so_and_stops(up: Up) -> None:
     second = run(up.directory, "up", "--port", str(free_port()))
     assert second.returncode == 1
