@@ -197,7 +197,21 @@ def read_sessions(cursor: Any) -> list[Session]:
         ORDER BY xact_start
         """
     )
-    return [Session(*row[:6], tuple(row[6]), tuple(row[7]), shape(row[8])) for row in cursor.fetchall()]
+    rows: list[tuple[Any, ...]] = cursor.fetchall()
+    return [
+        Session(
+            pid=pid,
+            source=source,
+            state=state,
+            query_seconds=query_seconds,
+            transaction_seconds=transaction_seconds,
+            wait_seconds=wait_seconds,
+            blocked_by=tuple(blocked_by),
+            locks=tuple(locks),
+            query=shape(query),
+        )
+        for pid, source, state, query_seconds, transaction_seconds, wait_seconds, blocked_by, locks, query in rows
+    ]
 
 
 _VALUES = re.compile(

@@ -42,10 +42,10 @@ def annotate(lines: Sequence[Line]) -> list[Line]:
         cursor.execute(
             """
             SELECT DISTINCT ON (name) name, level, since, clock_timestamp() - since,
-                count(*) FILTER (WHERE since > now() - %s) OVER (PARTITION BY name)
+                count(*) FILTER (WHERE since > now() - make_interval(secs => %s)) OVER (PARTITION BY name)
             FROM check_states ORDER BY name, since DESC, id DESC
             """,
-            [FLAPPING_WINDOW],
+            [FLAPPING_WINDOW.total_seconds()],
         )
         states = {row[0]: row[1:] for row in cursor.fetchall()}
     return [

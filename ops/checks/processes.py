@@ -91,9 +91,10 @@ def web() -> Line:
         text = f"no web process is alive: {describe(failing)}" if failing else "no web process is alive"
         remedy = installation.restart("web") if running else installation.start("web")
         return Line("web", Level.CRITICAL, text, remedy, data, 0, _threshold())
-    port = Heartbeat.objects.filter(name__in=[each.name for each in here], port__isnull=False).values_list("port")
-    if (found := port.first()) and not answers(found[0]):
-        text = f"does not answer on port {found[0]}: its processes are frozen, or all threads are busy"
+    ports = Heartbeat.objects.filter(name__in=[each.name for each in here]).values_list("port", flat=True)
+    port = next(filter(None, ports), None)
+    if port and not answers(port):
+        text = f"does not answer on port {port}: its processes are frozen, or all threads are busy"
         return Line("web", Level.CRITICAL, text, installation.restart("web"), data, 0, _threshold())
     parent = installation.pid_of("web") if installation.kind() is installation.Kind.DEV else None
     if parent and local_state(parent) == "frozen":

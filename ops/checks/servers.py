@@ -53,7 +53,8 @@ def database() -> Line:
 
 
 def _describe_fault(fault: Fault) -> Line:
-    text, data = f"Postgres {FAULT_TEXTS[fault]}", {"fault": fault.name.lower()}
+    text = f"Postgres {FAULT_TEXTS[fault]}"
+    data: dict[str, object] = {"fault": fault.name.lower()}
     match fault:
         case Fault.DOWN:
             remedy = installation.start("postgres")
