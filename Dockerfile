@@ -8,7 +8,7 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/* \
     && groupadd --system --gid 10001 relivchats \
     && useradd --system --uid 10001 --gid 10001 --no-create-home --home-dir /data relivchats \
-    && install -d -o 10001 -g 10001 -m 0700 /data
+    && install -d -o 10001 -g 10001 -m 0700 /data /keys
 
 WORKDIR /app
 COPY requirements.txt .

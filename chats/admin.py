@@ -12,6 +12,7 @@ from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
 from chats import operations
+from chats.key_models import KeyDestruction, KeyStoreIdentity
 from chats.models import Chat, ChatUpload, Chunk, TranscriptBlock, VectorMatrix
 from chats.upload_log import refusal_title
 from relivchats import durations
@@ -242,3 +243,23 @@ class VectorMatrixAdmin(ChatPartAdmin):
     ordering = ("-id",)
     fields = ("id", "chat_link", "engine", "dimensions", "created_at")
     readonly_fields = ("id", "chat_link", "created_at")
+
+
+@admin.register(KeyStoreIdentity)
+class KeyStoreIdentityAdmin(StaffAdmin):
+    """The key store that belongs to this database."""
+
+    list_display = ("identity", "age")
+    ordering = ("id",)
+    fields = ("identity", "created_at")
+    readonly_fields = ("created_at",)
+
+
+@admin.register(KeyDestruction)
+class KeyDestructionAdmin(StaffAdmin):
+    """Keys of deleted chats and of failed imports, until they are destroyed."""
+
+    list_display = ("chat_id", "due_at")
+    ordering = ("due_at",)
+    fields = ("chat_id", "due_at")
+    readonly_fields = ("chat_id",)

@@ -1,9 +1,10 @@
-"""Erase a chat: its rows and its data key are deleted in one transaction.
+"""Erase a chat: its rows and its data key are deleted in one transaction, and then its key in the key store.
 
 Every way of deleting a chat (this module, the admin, the deletion of its owner) sends Django's `pre_delete` in the
 deleting transaction. The receiver below locks the row and sends `chat_erasing`, so that other apps settle and delete
-what depends on the chat first. After the commit, a worker removes the vectors in Qdrant: without the chat they lead to
-nothing, so the deletion does not wait for them.
+what depends on the chat first. After the commit, the deleting process destroys the key in the key store
+(chats/data_keys.py), and a worker removes the vectors in Qdrant: without the chat they lead to nothing, so the deletion
+does not wait for them.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from django.db import transaction
 from django.db.models.signals import pre_delete
 from django.dispatch import receiver
 
-from chats import points
+from chats import data_keys, points
 from chats.models import Chat
 from chats.signals import chat_erasing
 
@@ -36,7 +37,10 @@ def prepare_erasure(*, instance: Chat, **_: Any) -> None:
     """Lock the chat and send `chat_erasing`, unless the chat is already deleted."""
     transaction.on_commit(partial(points.request_removal, instance.pk))
     # Lock first: an unlock or an indexer that holds the row finishes before this; one that comes later finds no chat.
-    if Chat.objects.select_for_update().filter(pk=instance.pk).only("pk").first() is not None:
+    chat = Chat.objects.select_for_update().filter(pk=instance.pk).only("pk", "wrapped_key").first()
+    if chat is not None:
+        # Of the locked row: a rotation may have moved the key since the instance was loaded.
+        data_keys.request_destruction(chat)
         # The ChatUpload rows stay, but must not reveal anything about the content.
         instance.uploads.update(content_fingerprint=None)
         chat_erasing.send(sender=Chat, chat=instance)

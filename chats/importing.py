@@ -13,7 +13,7 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from chats import deduplication, keys, merging
+from chats import data_keys, deduplication, keys, merging
 from chats.bulk_copy import copy_rows
 from chats.counting import ChatFigures
 from chats.models import Chat
@@ -25,7 +25,6 @@ from chats.transcript import BLOCK_TYPES
 from chats.upload_handler import BytesUpload
 from chats.upload_log import ImportResult, Outcome, UploadLog
 from relivchats.accounts.models import User
-from relivchats.crypto import keyring
 from relivchats.errors import DomainError, NotFound
 
 logger = logging.getLogger(__name__)
@@ -168,7 +167,7 @@ def _build_chat(owner: User, sealed: SealedExport, figures: ChatFigures, *, time
         content_fingerprint=deduplication.content_fingerprints(owner, sealed)[0],
     )
     chat.key = key
-    chat.wrapped_key = keyring().wrap(key, context=chat.context("key"))
+    chat.wrapped_key = data_keys.wrap_new(key, chat_id=chat.pk, context=chat.context("key"))
     chat.sealed_title = key.seal((export.title or default_title(names)).encode(), context=chat.context("title"))
     chat.sealed_participants = key.seal(orjson.dumps(names), context=chat.context("participants"))
     for column, value in figures.columns(chat).items():
@@ -179,5 +178,6 @@ def _build_chat(owner: User, sealed: SealedExport, figures: ChatFigures, *, time
 @transaction.atomic
 def _save(chat: Chat, sealed: SealedExport, log: UploadLog) -> None:
     chat.save(force_insert=True)
+    data_keys.keep(chat)
     copy_rows("transcript_blocks", BLOCK_TYPES, ((chat.pk, *block) for block in sealed.blocks))
     log.record_success(Outcome.ACCEPTED, chat=chat, added=chat.message_count)

@@ -1,34 +1,32 @@
-"""The keys of the keyring that wrap data keys: which are in use, and rotation to the current one.
-
-A wrapped key begins with the length and the name of the key that wrapped it.
-"""
+"""The keys of the keyring and of the key store: which are in use, whether they open the chats, and rotation."""
 
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from uuid import UUID, uuid4
 
 from django.db import connection, transaction
 from django.db.models import BinaryField
-from django.db.models.functions import Substr
+from django.db.models.functions import Now, Substr
 
+from chats import data_keys
+from chats.data_keys import WrongKeys
+from chats.key_models import KeyDestruction
 from chats.models import Chat
 from relivchats.crypto import CannotOpen, keyring
-from relivchats.errors import DomainError
+from relivchats.key_store import KeyFileMissing, KeyStore, StoreUnavailable, is_in_store, key_store
 
 logger = logging.getLogger(__name__)
 
 BATCH_ROWS = 500
-#: Chats that are opened: the newest, and for `find_unreadable` also the oldest, and as many anywhere.
+#: Chats that are opened: the newest, and for `sample` also the oldest, and as many anywhere.
 SAMPLE_ROWS = 20
-
-
-class WrongKeys(DomainError):
-    """ENCRYPTION_KEYS does not open what is stored (503). Nothing is sealed under other keys until it does."""
-
-    code, status, title = "ERR_2002", 503, "Uploads are paused"
+#: Of a wrapped key: the length and the name of a key of the keyring, or a byte that says that the key store wraps it.
+_START_BYTES = 129
+_START = Substr("wrapped_key", 1, _START_BYTES, output_field=BinaryField())
 
 
 class _Checked:
@@ -38,33 +36,48 @@ class _Checked:
 
 
 def check_before_sealing() -> None:
-    """Raise WrongKeys if the keyring opens none of the newest chats.
+    """Raise WrongKeys if the key store is not there, or the keyring opens none of the newest chats.
 
     Otherwise a wrong key would seal new chats, and the right one would not open them later. Several are tried: one of
-    them may be damaged. Checked until it succeeds once: the keyring of a process never changes.
+    them may be damaged. Checked until it succeeds once: the keyring of a process never changes. The first call of an
+    installation creates the key store.
     """
+    try:
+        data_keys.open_store(create=True)
+    except StoreUnavailable as error:
+        logger.error("uploads are paused", extra={"cause": str(error)})
+        raise WrongKeys from None
     if not _Checked.done:
         newest = Chat.objects.only("pk", "wrapped_key").order_by("-created_at")[:SAMPLE_ROWS]
-        if newest and not any(map(_opens, newest)):
+        if newest and all(_failure(chat) for chat in newest):
             logger.error("ENCRYPTION_KEYS opens none of the newest chats")
-            raise WrongKeys(
-                "Uploads are paused because of a fault on our side. Nothing is lost. Please try again later."
-            )
+            raise WrongKeys
         _Checked.done = True
 
 
-def find_unreadable() -> tuple[list[UUID], int]:
-    """Return the chats of a sample that do not open, and the size of the sample: the oldest, newest and random ones."""
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """How many chats were opened, and which of them did not open: because of the keyring, or without their file."""
+
+    size: int
+    unreadable: list[UUID]
+    without_file: list[UUID]
+
+
+def sample() -> Sample:
+    """Open the oldest, the newest and random chats, and return the result."""
     rows = Chat.objects.only("pk", "wrapped_key")
-    sample = {chat.pk: chat for order in ("created_at", "-created_at") for chat in rows.order_by(order)[:SAMPLE_ROWS]}
+    chats = {chat.pk: chat for order in ("created_at", "-created_at") for chat in rows.order_by(order)[:SAMPLE_ROWS]}
     # From a random id on: a random order would sort the whole table.
-    sample |= {chat.pk: chat for chat in rows.filter(pk__gte=uuid4()).order_by("pk")[:SAMPLE_ROWS]}
-    return sorted(pk for pk, chat in sample.items() if not _opens(chat)), len(sample)
+    chats |= {chat.pk: chat for chat in rows.filter(pk__gte=uuid4()).order_by("pk")[:SAMPLE_ROWS]}
+    failures = {pk: failure for pk, chat in sorted(chats.items()) if (failure := _failure(chat))}
+    without_file = [pk for pk, failure in failures.items() if isinstance(failure, KeyFileMissing)]
+    return Sample(len(chats), [pk for pk in failures if pk not in without_file], without_file)
 
 
 @dataclass(frozen=True, slots=True)
 class KeyUse:
-    """A key, by name. `chats` is the number of chats whose data keys it wraps."""
+    """A key of the keyring, by name. `chats` is the number of chats that do not open without it."""
 
     name: str
     chats: int
@@ -73,57 +86,141 @@ class KeyUse:
 
 
 @dataclass(slots=True)
+class Survey:
+    """Where the keys of all chats are.
+
+    `uses` are the keys of the keyring, the current one first, and others that are needed. `in_store` and `outside` are
+    the numbers of chats whose keys are in the key store, and of those that the keyring alone wraps. `without_file` are
+    chats whose file is missing in the key store, and `unused_files` are of no chat.
+    """
+
+    has_store: bool = False
+    uses: list[KeyUse] = field(default_factory=list)
+    in_store: int = 0
+    outside: int = 0
+    without_file: list[UUID] = field(default_factory=list)
+    unused_files: list[UUID] = field(default_factory=list)
+
+
+@dataclass(slots=True)
 class Rotation:
-    """What a rotation did: chats whose data keys were wrapped again, and chats that do not open."""
+    """What a rotation did: chats whose keys were wrapped again, and chats that do not open."""
 
     rotated: int = 0
     unreadable: int = 0
 
 
-def list_uses() -> list[KeyUse]:
-    """Return the keys of the keyring, the current one first, and others that wrap a data key. Scans all chats."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT substr(wrapped_key, 2, get_byte(wrapped_key, 0)), count(*) FROM chats GROUP BY 1")
-        counts = {bytes(name).decode(errors="replace"): count for name, count in cursor.fetchall()}
-    keys = keyring()
+def survey() -> Survey:
+    """Return where the keys of all chats are. Reads all chats and all files. Raise StoreUnavailable."""
+    store, keys, counts = data_keys.open_store(), keyring(), Counter[str]()
+    found = Survey(has_store=key_store() is not None)
+    for digit in "0123456789abcdef":
+        # Files first. An import commits its KeyDestruction before its file, and one query reads both tables: a file
+        # that neither knows belongs to no import either.
+        files = store.key_names(digit) if store else {}
+        for chat_id, start in _rows_of(digit):
+            name = files.pop(chat_id, None)
+            if start is None:
+                continue
+            if not is_in_store(start):
+                found.outside += 1
+                counts[keys.name_of(bytes(start))] += 1
+                continue
+            found.in_store += 1
+            # Its file may be newer than the list.
+            name = name or (store.key_name(chat_id) if store else None)
+            if name is None:
+                found.without_file.append(chat_id)
+            else:
+                counts[name] += 1
+        found.unused_files.extend(files)
     names = [*keys.keys, *sorted(counts.keys() - keys.keys.keys())]
-    return [KeyUse(name, counts.get(name, 0), name == keys.current, name in keys.keys) for name in names]
+    found.uses = [KeyUse(name, counts[name], name == keys.current, name in keys.keys) for name in names]
+    return found
 
 
 def rotate(*, progress: Callable[[int], None] = lambda done: None) -> Rotation:
-    """Wrap all data keys by the current key. Each batch is committed, so a rotation that was killed can be repeated."""
-    keys, done = keyring(), Rotation()
-    name = keys.current.encode()
-    current = bytes([len(name)]) + name
+    """Seal the files of the key store by the current key of the keyring, and move other data keys into the store.
+
+    Without a key store, the current key wraps the data keys. Each chat is committed, so a rotation that was killed can
+    be repeated. Raise StoreUnavailable.
+    """
+    store, keys, done = data_keys.open_store(create=True), keyring(), Rotation()
     after = UUID(int=0)
     while True:
-        with transaction.atomic():
-            # Locked, because the owner may delete a chat meanwhile; rows that somebody holds are waited for.
-            batch = list(
-                Chat.objects.annotate(start=Substr("wrapped_key", 1, len(current), output_field=BinaryField()))
-                .exclude(start=current)
-                .filter(pk__gt=after)
-                .only("pk", "wrapped_key")
-                .order_by("pk")
-                .select_for_update(no_key=True)[:BATCH_ROWS]
-            )
-            if not batch:
-                return done
-            for chat in batch:
-                try:
-                    chat.wrapped_key = keys.wrap(chat.key, context=chat.context("key"))
-                except CannotOpen:
-                    logger.warning("data key not rotated", extra={"chat": str(chat.pk)})
-                    done.unreadable += 1
-                    continue
-                chat.save(update_fields=["wrapped_key"])
-                done.rotated += 1
-        after = batch[-1].pk
+        rows = Chat.objects.filter(pk__gt=after).order_by("pk").values_list("pk", _START)
+        batch = list(rows[:BATCH_ROWS])
+        if not batch:
+            return done
+        for chat_id, start in batch:
+            is_stored = is_in_store(start)
+            if store and is_stored:
+                is_current = store.key_name(chat_id) == keys.current
+            else:
+                is_current = not store and keys.name_of(bytes(start)) == keys.current
+            if is_current:
+                continue
+            try:
+                done.rotated += _wrap_again(chat_id, store)
+            except CannotOpen:
+                logger.warning("data key not rotated", extra={"chat": str(chat_id)})
+                done.unreadable += 1
+        after = batch[-1][0]
         progress(done.rotated + done.unreadable)
 
 
-def _opens(chat: Chat) -> bool:
-    try:
-        return bool(chat.key)
-    except CannotOpen:
+def remove_unused() -> int:
+    """Destroy the files of the key store that belong to no chat, and return their number. Raise StoreUnavailable."""
+    unused = survey().unused_files
+    KeyDestruction.objects.bulk_create(
+        [KeyDestruction(chat_id=chat_id, due_at=Now()) for chat_id in unused], ignore_conflicts=True
+    )
+    removed = 0
+    while destroyed := data_keys.destroy_due():
+        removed += destroyed
+    return removed
+
+
+@transaction.atomic
+def _wrap_again(chat_id: UUID, store: KeyStore | None) -> bool:
+    # Locked: its owner may delete the chat meanwhile, and a file that was destroyed must not be written again.
+    chat = Chat.objects.select_for_update(no_key=True).only("pk", "wrapped_key").filter(pk=chat_id).first()
+    if chat is None:
         return False
+    if is_in_store(chat.wrapped_key):
+        if store is None:
+            raise KeyFileMissing("there is no key store")
+        return store.seal_again(chat_id)
+    if store:
+        chat.wrapped_key = store.wrap(chat.key, chat_id=chat_id, context=chat.context("key"))
+    else:
+        chat.wrapped_key = keyring().wrap(chat.key, context=chat.context("key"))
+    chat.save(update_fields=["wrapped_key"])
+    return True
+
+
+def _rows_of(digit: str) -> list[tuple[UUID, memoryview | None]]:
+    """Return the chats whose ids start with the digit, each with the start of its wrapped key.
+
+    Keys that will be destroyed are included, with None.
+    """
+    first, last = UUID(digit.ljust(32, "0")), UUID(digit.ljust(32, "f"))
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT id, substr(wrapped_key, 1, %(bytes)s) FROM chats WHERE id BETWEEN %(first)s AND %(last)s
+            UNION ALL SELECT chat_id, NULL FROM key_destructions WHERE chat_id BETWEEN %(first)s AND %(last)s
+            """,
+            {"bytes": _START_BYTES, "first": first, "last": last},
+        )
+        rows: list[tuple[UUID, memoryview | None]] = cursor.fetchall()
+    return rows
+
+
+def _failure(chat: Chat) -> CannotOpen | None:
+    """Return why the key of the chat does not open, or None if it does."""
+    try:
+        _ = chat.key
+    except CannotOpen as error:
+        return error
+    return None

@@ -15,9 +15,11 @@ from django.db.models.functions import Now
 from django.utils.functional import cached_property
 
 from chats.embedding import get_engine
+from chats.key_models import KeyDestruction, KeyStoreIdentity  # noqa: F401 (Django finds the models of an app here)
 from chats.people import People, Person
 from chats.projection import Projection
-from relivchats.crypto import CannotOpen, DataKey, keyring
+from relivchats import key_store
+from relivchats.crypto import CannotOpen, DataKey
 
 
 class ChatQuerySet(models.QuerySet["Chat"]):
@@ -177,8 +179,8 @@ class Chat(models.Model):
 
     @cached_property
     def key(self) -> DataKey:
-        """Return the data key of the chat. Raise CannotOpen if no key of the keyring unwraps it."""
-        return keyring().unwrap(self.wrapped_key, context=self.context("key"))
+        """Return the data key of the chat. Raise CannotOpen if the key store or the keyring does not unwrap it."""
+        return key_store.unwrap(self.wrapped_key, chat_id=self.pk, context=self.context("key"))
 
     @property
     def is_openable(self) -> bool:

@@ -13,6 +13,7 @@ from chats.models import Chat
 from chats.qdrant import QdrantUnavailable
 from relivchats.crypto import keyring
 from relivchats.errors import Conflict, NotFound
+from relivchats.key_store import StoreUnavailable
 from relivchats.staff.bulk_actions import (
     BATCH_SIZE,
     ActionContext,
@@ -52,11 +53,14 @@ def _qdrant_line() -> Line:
 
 
 def keys_report() -> Report:
-    """Return the keys that wrap data keys, with the chats that need each, and what to do about it."""
-    uses = keys.list_uses()
-    missing = [use for use in uses if not use.is_known]
-    unused = [use.name for use in uses if not use.chats and not use.is_current]
-    old = sum(use.chats for use in uses if use.is_known and not use.is_current)
+    """Return the keys of the keyring, with the chats that need each, the state of the key store, and what to do."""
+    try:
+        found = keys.survey()
+    except StoreUnavailable as error:
+        return Report("Keys", (_unavailable_line(error),))
+    missing = [use for use in found.uses if not use.is_known]
+    unused = [use.name for use in found.uses if not use.chats and not use.is_current]
+    old = sum(use.chats for use in found.uses if use.is_known and not use.is_current)
     if missing:
         text = f"{sum(use.chats for use in missing)} chats need a key that ENCRYPTION_KEYS does not have"
         line = Line("keys", Level.CRITICAL, text, "restore the missing key in ENCRYPTION_KEYS, then restart")
@@ -67,20 +71,54 @@ def keys_report() -> Report:
         text = f"no chat needs {', '.join(unused)}: remove it from ENCRYPTION_KEYS a day after the rotation"
         line = Line("keys", Level.FINE, text)
     else:
-        line = Line("keys", Level.FINE, "all data keys are wrapped by the current key")
+        line = Line("keys", Level.FINE, "all chats need the current key only")
     states = {(True, True): "current", (True, False): "old", (False, False): "missing"}
-    rows = tuple((use.name, states[use.is_known, use.is_current], use.chats) for use in uses)
-    return Report("Keys", (line,), Table(("key", "state", "chats"), rows))
+    rows = tuple((use.name, states[use.is_known, use.is_current], use.chats) for use in found.uses)
+    return Report("Keys", (line, _store_line(found)), Table(("key", "state", "chats"), rows))
+
+
+def _store_line(found: keys.Survey) -> Line:
+    name = "key store"
+    if not found.has_store:
+        return Line(name, Level.FINE, "none, so backups open with ENCRYPTION_KEYS until they expire: docs/security.md")
+    if found.without_file:
+        text = f"{len(found.without_file)} chats lack their file, such as {found.without_file[0]}"
+        return Line(name, Level.CRITICAL, text, "restore the files from a copy: docs/operations.md, Backups")
+    if found.outside:
+        return Line(name, Level.WARNING, f"{found.outside} chats are not in it yet", "manage.py keys --rotate")
+    if found.unused_files:
+        text = f"{len(found.unused_files)} files belong to no chat: this is an older copy of the database"
+        return Line(name, Level.WARNING, text, "manage.py keys --remove-unused  # if no newer copy will be restored")
+    return Line(name, Level.FINE, f"it has a file for each of {found.in_store} chats")
+
+
+def _unavailable_line(error: StoreUnavailable) -> Line:
+    return Line("key store", Level.CRITICAL, str(error), "mount the directory that KEY_STORE_DIR names, then restart")
 
 
 def rotate_keys_report(progress: ProgressDisplay) -> Report:
-    """Wrap all data keys by the current key, and return what was done and the keys that remain in use."""
-    total = sum(use.chats for use in keys.list_uses() if not use.is_current)
-    with progress("Rotating", total=total) as update:
-        done = keys.rotate(progress=update)
+    """Wrap the keys of all chats by the current key, move them into the key store, and return what was done."""
+    try:
+        found = keys.survey()
+        old = sum(use.chats for use in found.uses if not use.is_current)
+        with progress("Rotating", total=old + found.outside * found.has_store) as update:
+            done = keys.rotate(progress=update)
+    except StoreUnavailable as error:
+        return Report("Keys", (_unavailable_line(error),))
     after = keys_report()
-    rotated = Line("rotated", Level.FINE, f"{done.rotated} data keys are wrapped by {keyring().current} now")
+    where = " in the key store" * found.has_store
+    rotated = Line("rotated", Level.FINE, f"{done.rotated} keys are wrapped by {keyring().current} now{where}")
     return replace(after, lines=(rotated, *after.lines))
+
+
+def remove_unused_keys_report() -> Report:
+    """Destroy the files of the key store that belong to no chat, and return their number and the keys in use."""
+    try:
+        removed = keys.remove_unused()
+    except StoreUnavailable as error:
+        return Report("Keys", (_unavailable_line(error),))
+    after = keys_report()
+    return replace(after, lines=(Line("removed", Level.FINE, f"{removed} files"), *after.lines))
 
 
 def chats_with_vectors() -> QuerySet[Chat]:

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from celery import shared_task
 
-from chats import indexing, points
+from chats import data_keys, indexing, points
 
 
 @shared_task
@@ -38,3 +38,9 @@ def remove_points(chat_id: str) -> None:
 def synchronize_points() -> None:
     """Compare Qdrant with Postgres. Beat sends this every few minutes."""
     points.synchronize_if_possible()
+
+
+@shared_task(ignore_result=True)
+def destroy_keys() -> None:
+    """Destroy the keys of chats that were deleted, or whose import failed. Beat sends this every minute."""
+    data_keys.destroy_due_if_possible()

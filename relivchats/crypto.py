@@ -1,8 +1,9 @@
 """Encryption: the keyring of the installation, and one data key per chat.
 
 Private data is sealed with AES-256-GCM (NIST SP 800-38D) under the data key of its chat. The data key is stored
-wrapped by a key of the keyring; destroying the wrapped key destroys the chat. A context, such as `chat:<id>:title`, is
-authenticated with the text, so a sealed value that is moved to another place does not open.
+wrapped: by a key of the key store (relivchats/key_store.py), which the keyring seals, or by the keyring alone. To
+destroy the key in the store is to destroy the chat. A context, such as `chat:<id>:title`, is authenticated with the
+text, so a sealed value that is moved to another place does not open.
 """
 
 from __future__ import annotations
@@ -45,6 +46,14 @@ class DataKey:
             return self._cipher.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], context.encode())
         except (InvalidTag, ValueError):
             raise CannotOpen("the sealed bytes do not open with this key in this place") from None
+
+    def wrap(self, key: DataKey, *, context: str) -> bytes:
+        """Return another key, sealed by this one, for storage."""
+        return self.seal(key._key, context=context)
+
+    def unwrap(self, wrapped: bytes, *, context: str) -> DataKey:
+        """Return the other key. Raise CannotOpen if this key did not wrap it."""
+        return DataKey(self.open(wrapped, context=context))
 
     def __reduce__(self) -> tuple[type[DataKey], tuple[bytes]]:
         """Pickle the key for the process that parses an upload (chats/parsing_processes.py); never store the result."""
@@ -100,11 +109,16 @@ class Keyring:
     def open(self, sealed: bytes | memoryview, *, context: str) -> bytes:
         """Return the plaintext. Raise CannotOpen if the key that sealed it is not in the keyring."""
         sealed = bytes(sealed)
-        length = sealed[0] if sealed else 0
-        key = self.keys.get(sealed[1 : 1 + length].decode(errors="replace"))
+        key = self.keys.get(self.name_of(sealed))
         if key is None:
             raise CannotOpen("ENCRYPTION_KEYS does not hold the key that sealed this")
-        return DataKey(key).open(sealed[1 + length :], context=context)
+        return DataKey(key).open(sealed[1 + sealed[0] :], context=context)
+
+    @staticmethod
+    def name_of(sealed: bytes) -> str:
+        """Return the name of the key that sealed this, which may be unknown; empty if there is none."""
+        length = sealed[0] if sealed else 0
+        return sealed[1 : 1 + length].decode(errors="replace")
 
     def wrap(self, key: DataKey, *, context: str) -> bytes:
         """Return a data key sealed by the current key, for storage."""

@@ -78,6 +78,11 @@ def keyring(make: Callable[[], str]) -> str:
     return text
 
 
+def key_store() -> Path:
+    """Return the directory of the key store. Creates nothing: the first import does."""
+    return data_directory() / "chat-keys"
+
+
 def sandbox_setting() -> dict[str, str]:
     """Return the environment that enables the sandbox, unless the operator chose a value or a database.
 

@@ -83,6 +83,13 @@ def secret(text: str) -> str:
     return text
 
 
+def absolute_path(text: str) -> str:
+    """Return the path of a directory. Raise ValueError: a relative one would depend on where a process was started."""
+    if not text.startswith("/"):
+        raise ValueError("use an absolute path")
+    return text
+
+
 def base_url(text: str) -> str:
     """Return the address of an API without a slash at its end. Raise ValueError."""
     try:

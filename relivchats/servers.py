@@ -38,6 +38,10 @@ NO_TEXT_IN_LOG = {
     "log_parameter_max_length": "0",
     "log_parameter_max_length_on_error": "0",
 }
+#: Postgres settings that remove old write-ahead log, with the rows of deleted chats, instead of keeping it for reuse: a
+#: segment ends after five minutes even if it is not full, and the next checkpoint, every five minutes, removes it.
+#: docker-compose.yml repeats these settings.
+SHORT_WAL = {"wal_recycle": "off", "archive_timeout": "5min"}
 
 
 @dataclass(frozen=True)
@@ -195,6 +199,7 @@ class Postgres(Server):
             "timezone": "UTC",
             "log_timezone": "UTC",
             **NO_TEXT_IN_LOG,
+            **SHORT_WAL,
             "fsync": "off" if os.environ.get("RELIVCHATS_FSYNC") == "off" else "on",
         }
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]

@@ -19,7 +19,7 @@ from chats.embedding_engines import ENGINES as EMBEDDING_ENGINES
 from insights.engines import ENGINES
 from relivchats import embedded, roles
 from relivchats.crypto import Keyring
-from relivchats.environment import base_url, boolean, networks, one_of, read, secret, whole, words
+from relivchats.environment import absolute_path, base_url, boolean, networks, one_of, read, secret, whole, words
 from relivchats.serve import DEFAULT_WEB_MEMORY_MB
 from relivchats.supervisor import ProcessError
 
@@ -42,6 +42,8 @@ try:
     Keyring.parse(ENCRYPTION_KEYS)
 except ValueError as error:
     raise ImproperlyConfigured(f"ENCRYPTION_KEYS is malformed: {error}. See docs/settings.md.") from None
+
+KEY_STORE_DIR = read("KEY_STORE_DIR", absolute_path, default=str(embedded.key_store()) if EMBEDDED else "")
 
 if not REDIS_URL.startswith(("redis://", "rediss://")):
     raise ImproperlyConfigured("REDIS_URL is malformed: use redis://:password@host:port/0. See docs/settings.md.")
@@ -357,6 +359,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 }
 CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "dispatch-indexing": {"task": "chats.tasks.dispatch", "schedule": 5.0, "options": {"expires": 5}},
+    "destroy-keys": {"task": "chats.tasks.destroy_keys", "schedule": 60.0, "options": {"expires": 60}},
     "synchronize-points": {"task": "chats.tasks.synchronize_points", "schedule": 300.0, "options": {"expires": 300}},
     "dispatch-readings": {"task": "insights.tasks.dispatch_readings", "schedule": 5.0, "options": {"expires": 5}},
     "dispatch-questions": {"task": "insights.tasks.dispatch_questions", "schedule": 5.0, "options": {"expires": 5}},

@@ -6,10 +6,12 @@ from django.conf import settings
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
+from chats import data_keys
 from chats import keys as chat_keys
 from ops import database as operators_view
 from ops.checks.registry import health_check
-from relivchats.staff.reports import Level, Line
+from relivchats.key_store import StoreUnavailable
+from relivchats.staff.reports import Level, Line, count, format_count
 
 
 @health_check("connections", page="/admin/ops/heartbeat/")
@@ -86,14 +88,40 @@ def migrations() -> Line:
 
 @health_check("keys", page="/admin/chats/chat/")
 def keys() -> Line:
-    """Return whether the keyring unwraps the data keys of a sample of old, new and other chats."""
-    unreadable, sampled = chat_keys.find_unreadable()
-    if unreadable:
-        text = f"ENCRYPTION_KEYS does not open {len(unreadable)} of {sampled} chats, such as {unreadable[0]}"
+    """Return whether the key store and the keyring open a sample of old, new and other chats."""
+    try:
+        data_keys.open_store()
+    except StoreUnavailable as error:
+        remedy = "manage.py keys  # then mount the directory that KEY_STORE_DIR names, and restart"
+        return Line("keys", Level.CRITICAL, str(error), remedy)
+    sample, overdue = chat_keys.sample(), count(data_keys.overdue())
+    data = {
+        "sampled": sample.size,
+        "unreadable": len(sample.unreadable),
+        "without_file": len(sample.without_file),
+        "overdue": overdue,
+    }
+    if sample.unreadable:
+        text = f"ENCRYPTION_KEYS does not open {len(sample.unreadable)} of {sample.size} chats"
         remedy = "manage.py keys  # then add the missing key to ENCRYPTION_KEYS, and restart"
-        return Line("keys", Level.CRITICAL, text, remedy, {"sampled": sampled, "unreadable": len(unreadable)})
-    text = f"the keyring opens all {sampled} sampled chats" if sampled else "no chat yet"
-    return Line("keys", Level.FINE, text, data={"sampled": sampled, "unreadable": 0})
+        return Line("keys", Level.CRITICAL, f"{text}, such as {sample.unreadable[0]}", remedy, data)
+    if sample.without_file:
+        text = f"the key store lacks the files of {len(sample.without_file)} of {sample.size} chats"
+        remedy = "manage.py keys  # then restore them from a copy: docs/operations.md, Backups"
+        return Line("keys", Level.CRITICAL, f"{text}, such as {sample.without_file[0]}", remedy, data)
+    if overdue:
+        text = f"{format_count(overdue)} keys of deleted chats are not destroyed yet"
+        return Line(
+            "keys",
+            Level.WARNING,
+            text,
+            "manage.py errors",
+            data,
+        )
+    text = f"the keyring opens all {sample.size} sampled chats" if sample.size else "no chat yet"
+    if not settings.KEY_STORE_DIR:
+        text += "; no key store: backups open with it until they expire"
+    return Line("keys", Level.FINE, text, data=data)
 
 
 @health_check("role")

@@ -27,6 +27,7 @@ from billing.models import (
     PaymentRefund,
     WebhookEvent,
 )
+from chats.key_models import KeyDestruction, KeyStoreIdentity
 from chats.models import Chat, ChatUpload, Chunk, TranscriptBlock, VectorMatrix
 from insights.models import (
     Category,
@@ -135,6 +136,8 @@ def _operations(number: int, *, user: Any, chat: Chat) -> None:
         model.objects.create(
             route=f"route-{number}", method="GET", status=200, requests=1, milliseconds=5, buckets=[1], **when
         )
+    KeyDestruction.objects.create(chat_id=uuid.uuid4(), due_at=Now())
+    KeyStoreIdentity.objects.get_or_create(defaults={"identity": str(uuid.uuid4())})
     TaskResult.objects.create(task_id=uuid.uuid4(), task_name="chats.tasks.index_chat", status="FAILURE")
     GroupResult.objects.create(group_id=uuid.uuid4())
     ChordCounter.objects.create(group_id=uuid.uuid4(), count=1)

@@ -98,6 +98,7 @@ print(sum(each._max_workers for each in executors) + others, pool["max_size"])
         ("TRUSTED_PROXIES", "10.0.0.1/8"),
         ("TRUSTED_PROXIES", "proxy.internal"),
         ("BEHIND_PROXY", "true"),
+        ("KEY_STORE_DIR", "var/keys"),
         ("QDRANT_URL", "qdrant:6333"),
         ("GEMINI_EMBEDDING_DIMENSIONS", "64"),
         ("MAX_UPLOAD_SIZE_MB", "-1"),

@@ -18,7 +18,7 @@ import pytest
 import yaml
 from django.db import connection
 
-from relivchats.servers import NO_TEXT_IN_LOG, free_port
+from relivchats.servers import NO_TEXT_IN_LOG, SHORT_WAL, free_port
 from relivchats.supervisor import Child, tail
 from tests.processes import PATIENCE_SECONDS, REPOSITORY, database_url, eventually, owner_database_url
 
@@ -60,6 +60,14 @@ def test_the_data_of_a_service_is_in_a_named_volume(name: str) -> None:
         assert volume.split(":")[0] in COMPOSE["volumes"]
 
 
+def test_all_our_processes_use_the_key_store_in_a_volume_that_their_user_may_write_to() -> None:
+    parent = Path(SERVICES["relivchats-api"]["environment"]["KEY_STORE_DIR"]).parent
+    for name in OURS:
+        assert SERVICES[name]["environment"]["KEY_STORE_DIR"] == f"{parent}/store"
+        assert f"keys:{parent}" in SERVICES[name]["volumes"]
+    assert re.search(rf"install -d -o 10001 -g 10001 -m 0700 .*{parent}\b", (REPOSITORY / "Dockerfile").read_text())
+
+
 def test_the_file_contains_no_secret() -> None:
     text = (REPOSITORY / "docker-compose.yml").read_text()
     for line in re.findall(r"^.*PASSWORD.*$|^.*_AUTH:.*$|^.*_URL:.*$", text, re.MULTILINE):
@@ -74,10 +82,10 @@ def test_only_the_migration_knows_the_owner_of_the_tables() -> None:
         assert environment["POSTGRES_PASSWORD"] == "", "the file .env would hand it to every service"
 
 
-def test_postgres_logs_as_little_in_a_container_as_embedded() -> None:
+def test_postgres_logs_and_keeps_as_little_in_a_container_as_embedded() -> None:
     words = SERVICES["postgres"]["command"]
     assert words[0] == "postgres"
-    assert dict(word.split("=") for word in words[2::2]) == NO_TEXT_IN_LOG
+    assert dict(word.split("=") for word in words[2::2]) == NO_TEXT_IN_LOG | SHORT_WAL
     assert set(words[1::2]) == {"-c"}
 
 
@@ -122,7 +130,7 @@ def outside(tmp_path: Path, port: str) -> Iterator[Any]:
 
     def start(service: str, words: list[str], log: str) -> Child:
         given = SERVICES[service]["environment"]
-        extra = {key: value for key, value in given.items() if not key.endswith("_URL")}
+        extra = {key: value.replace("/keys", str(tmp_path)) for key, value in given.items() if not key.endswith("_URL")}
         if "DATABASE_OWNER_URL" in given:
             extra["DATABASE_OWNER_URL"] = owner_database_url(_database())
         child = Child(

@@ -1,0 +1,446 @@
+"""Once a chat is deleted, no copy of its rows opens. Until then its key is never removed."""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.core.management import call_command
+from django.db import transaction
+from django.db.models import F
+from django.db.models.functions import Now
+
+from chats import bulk_copy, data_keys, importing, indexing, keys
+from chats.data_keys import WrongKeys
+from chats.erasure import erase
+from chats.importing import import_chat
+from chats.key_models import KeyDestruction, KeyStoreIdentity
+from chats.models import Chat, TranscriptBlock, VectorMatrix
+from chats.transcript import read_page
+from chats.vectors import load_float16
+from ops.checks import get_check
+from relivchats.accounts.models import User
+from relivchats.crypto import CannotOpen, Keyring
+from relivchats.key_store import KeyFileMissing, KeyStore, StoreUnavailable, is_in_store
+from tests import exports
+from tests.chats import samples
+from tests.chats.test_keys import make_keyring
+from tests.concurrency import BackgroundCall, call_at_once, is_a_lock_awaited
+from tests.processes import PATIENCE_SECONDS, eventually
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+WAYS: dict[str, Callable[[Chat], object]] = {
+    "erase": erase,
+    "queryset": lambda chat: Chat.objects.filter(pk=chat.pk).delete(),
+    "owner": lambda chat: chat.owner.delete(),
+}
+
+
+@pytest.fixture(autouse=True)
+def directory(tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The directory of the key store, which the first import creates."""
+    monkeypatch.setattr(keys._Checked, "done", False)
+    settings.ENCRYPTION_KEYS = make_keyring("old")
+    settings.KEY_STORE_DIR = str(tmp_path / "store")
+    return tmp_path / "store"
+
+
+@pytest.fixture
+def person() -> User:
+    return samples.person()
+
+
+def add_chat(owner: User, *, seed: int = 1) -> Chat:
+    return import_chat(owner=owner, upload=exports.text(30, seed=seed))
+
+
+def add_chat_without_store(owner: User, settings: Any, *, seed: int = 1) -> Chat:
+    """A chat from before there was a key store."""
+    directory, settings.KEY_STORE_DIR = settings.KEY_STORE_DIR, ""
+    chat = add_chat(owner, seed=seed)
+    settings.KEY_STORE_DIR = directory
+    return chat
+
+
+def files(directory: Path) -> set[str]:
+    return {path.name for path in directory.glob("??/*")}
+
+
+def delete(chat: Chat) -> None:
+    """Erase the chat, and leave the object as it is."""
+    erase(Chat.objects.get(pk=chat.pk))
+
+
+def make_due() -> None:
+    KeyDestruction.objects.update(due_at=Now() - timedelta(seconds=1))
+
+
+def run(*arguments: str) -> tuple[str, int]:
+    out = io.StringIO()
+    try:
+        call_command("keys", *arguments, stdout=out, stderr=io.StringIO())
+    except SystemExit as stopped:
+        return out.getvalue(), int(stopped.code or 0)
+    return out.getvalue(), 0
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_after_a_deletion_a_copy_of_the_rows_does_not_open(person: User, directory: Path, way: str) -> None:
+    chat, kept = add_chat(person), add_chat(samples.person(), seed=2)
+    indexing.request(chat)
+    assert indexing.index_chat(chat.pk)
+    # What a backup, a replica or the write-ahead log has.
+    row = Chat.objects.get(pk=chat.pk)
+    parts = [*TranscriptBlock.objects.filter(chat=chat), VectorMatrix.objects.get(chat=chat)]
+    assert files(directory) == {str(chat.pk), str(kept.pk)}
+    WAYS[way](Chat.objects.get(pk=chat.pk))
+    assert files(directory) == {str(kept.pk)}
+    assert not KeyDestruction.objects.exists()
+
+    row.owner = samples.person()
+    row.save(force_insert=True)
+    for part in parts:
+        part.save(force_insert=True)
+    copy = Chat.objects.get(pk=chat.pk)
+    for read in (
+        lambda: copy.title,
+        lambda: copy.statistics,
+        lambda: read_page(copy, limit=1),
+        lambda: load_float16(copy, engine=copy.index_engine),
+    ):
+        with pytest.raises(KeyFileMissing):
+            read()
+    assert not copy.is_openable
+    assert Chat.objects.get(pk=kept.pk).title == kept.title
+
+
+def test_a_key_that_is_not_destroyed_at_the_deletion_is_destroyed_later(
+    person: User, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chat, kept = add_chat(person), add_chat(person, seed=2)
+    with monkeypatch.context() as killed:
+        killed.setattr(data_keys, "destroy_if_possible", lambda chat_id: None)
+        delete(chat)
+    assert files(directory) == {str(chat.pk), str(kept.pk)}
+    assert data_keys.destroy_due() == 1
+    assert files(directory) == {str(kept.pk)}
+    assert data_keys.destroy_due() == 0
+
+
+def test_a_process_that_is_killed_before_its_commit_destroys_the_key_again(
+    person: User, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chat = add_chat(person)
+    destroy = KeyStore.destroy
+
+    def destroy_and_stop(store: KeyStore, chat_id: Any) -> None:
+        destroy(store, chat_id)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as killed:
+        killed.setattr(KeyStore, "destroy", destroy_and_stop)
+        with pytest.raises(KeyboardInterrupt):
+            delete(chat)
+    assert not Chat.objects.exists()
+    assert (data_keys.destroy_due(), files(directory), KeyDestruction.objects.count()) == (1, set(), 0)
+
+
+def test_a_deletion_that_is_rolled_back_keeps_the_key(person: User, directory: Path) -> None:
+    chat = add_chat(person)
+    with transaction.atomic():
+        delete(chat)
+        transaction.set_rollback(True)
+    make_due()
+    assert data_keys.destroy_due() == 0
+    assert Chat.objects.get().title == chat.title
+
+
+def test_the_key_of_an_import_that_failed_is_destroyed(
+    person: User, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise RuntimeError
+
+    with monkeypatch.context() as failing:
+        failing.setattr(importing, "copy_rows", fail)
+        with pytest.raises(RuntimeError):
+            add_chat(person)
+    assert len(files(directory)) == 1
+    assert data_keys.destroy_due() == 0, "an import has an hour"
+    make_due()
+    assert (data_keys.destroy_due(), files(directory)) == (1, set())
+
+
+def test_an_import_that_stores_its_chat_now_keeps_its_key(
+    person: User, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reached, released = threading.Event(), threading.Event()
+
+    def wait(*arguments: Any) -> None:
+        reached.set()
+        assert released.wait(PATIENCE_SECONDS)
+        bulk_copy.copy_rows(*arguments)
+
+    def be_late(key: Any, **options: Any) -> bytes:
+        wrapped = wrap_new(key, **options)
+        make_due()
+        return wrapped
+
+    wrap_new = data_keys.wrap_new
+    monkeypatch.setattr(data_keys, "wrap_new", be_late)
+    monkeypatch.setattr(importing, "copy_rows", wait)
+    upload = BackgroundCall(lambda: add_chat(person))
+    assert reached.wait(PATIENCE_SECONDS)
+    assert data_keys.destroy_due() == 0
+    released.set()
+    chat = upload.result()
+    assert (data_keys.destroy_due(), files(directory)) == (0, {str(chat.pk)})
+    assert Chat.objects.get().title == chat.title
+
+
+def test_an_import_whose_key_was_destroyed_stores_nothing(person: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    def be_too_late(key: Any, **options: Any) -> bytes:
+        wrapped = wrap_new(key, **options)
+        make_due()
+        assert data_keys.destroy_due() == 1
+        return wrapped
+
+    wrap_new = data_keys.wrap_new
+    monkeypatch.setattr(data_keys, "wrap_new", be_too_late)
+    with pytest.raises(WrongKeys):
+        add_chat(person)
+    assert not Chat.objects.exists()
+
+
+def test_the_key_of_a_stored_chat_is_never_destroyed(person: User, directory: Path) -> None:
+    chat = add_chat(person)
+    KeyDestruction.objects.create(chat_id=chat.pk, due_at=Now() - timedelta(hours=1))
+    assert (data_keys.destroy_due(), KeyDestruction.objects.count()) == (0, 0)
+    assert files(directory) == {str(chat.pk)}
+
+
+def test_a_rotation_does_not_write_the_file_of_a_chat_that_is_deleted_meanwhile(
+    person: User, directory: Path, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chat = add_chat(person)
+    settings.ENCRYPTION_KEYS = make_keyring("new", "old")
+    store, deletions = KeyStore._store, []
+
+    def delete_meanwhile(*arguments: Any) -> None:
+        deletions.append(BackgroundCall(lambda: delete(chat)))
+        eventually(is_a_lock_awaited)
+        store(*arguments)
+
+    monkeypatch.setattr(KeyStore, "_store", delete_meanwhile)
+    assert keys.rotate().rotated == 1
+    assert deletions[0].result() is None
+    assert files(directory) == set()
+
+
+@pytest.mark.parametrize("replacement", ["nothing", "empty directory", "store of another database"])
+def test_without_its_key_store_nothing_is_sealed_replaced_or_removed(
+    person: User, directory: Path, replacement: str
+) -> None:
+    chat, deleted = add_chat(person), add_chat(person, seed=2)
+    keys._Checked.done = False
+    away = directory.rename(directory.with_name("away"))
+    if replacement == "empty directory":
+        directory.mkdir()
+    if replacement == "store of another database":
+        KeyStore(directory, Keyring.parse(make_keyring("old"))).create()
+    present = sorted(directory.rglob("*"))
+    with pytest.raises(WrongKeys):
+        add_chat(person, seed=3)
+    assert not Chat.objects.get(pk=chat.pk).is_openable
+    line = get_check("keys").run()
+    assert (line.level, "KEY_STORE_DIR" in line.remedy) == ("critical", True)
+    for arguments in ((), ("--rotate",), ("--remove-unused",)):
+        text, status = run(*arguments)
+        assert (str(directory) in text, status) == (True, 2)
+    delete(deleted)
+    with pytest.raises(StoreUnavailable):
+        data_keys.destroy_due()
+    data_keys.destroy_due_if_possible()
+    assert sorted(directory.rglob("*")) == present
+
+    for path in reversed(present):
+        path.rmdir() if path.is_dir() else path.unlink()
+    if directory.exists():
+        directory.rmdir()
+    away.rename(directory)
+    assert Chat.objects.get(pk=chat.pk).title == chat.title
+    assert data_keys.destroy_due() == 1, "the key of the chat that was deleted meanwhile"
+    assert files(directory) == {str(chat.pk)}
+    assert get_check("keys").run().level == "fine"
+    assert add_chat(person, seed=3).title
+
+
+def test_a_database_that_has_a_key_store_does_not_run_without_one(person: User, settings: Any) -> None:
+    add_chat(person)
+    settings.KEY_STORE_DIR = ""
+    with pytest.raises(WrongKeys):
+        add_chat(person, seed=2)
+    line = get_check("keys").run()
+    assert (line.level, "KEY_STORE_DIR is not set" in line.text) == ("critical", True)
+
+
+def test_a_full_disk_of_the_key_store_pauses_uploads(
+    person: User, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_chat(person)
+
+    def fail(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as full:
+        full.setattr("relivchats.key_store.os.fsync", fail)
+        with pytest.raises(WrongKeys):
+            add_chat(person, seed=2)
+    assert Chat.objects.count() == 1
+
+
+def test_processes_that_start_together_create_one_key_store(directory: Path) -> None:
+    stores = call_at_once([lambda: data_keys.open_store(create=True)] * 4)
+    assert all(isinstance(store, KeyStore) for store in stores)
+    assert {store.identity() for store in stores} == {KeyStoreIdentity.objects.get().identity}
+
+
+def test_a_database_without_a_chat_needs_no_key_store(directory: Path) -> None:
+    assert data_keys.open_store() is None
+    line = get_check("keys").run()
+    assert (line.level, line.text) == ("fine", "no chat yet")
+    assert not directory.exists()
+
+
+def test_a_rotation_moves_earlier_chats_into_the_key_store_and_seals_its_files_again(
+    person: User, directory: Path, settings: Any
+) -> None:
+    earlier = add_chat_without_store(person, settings)
+    chat = add_chat(person, seed=2)
+    rows = dict(Chat.objects.values_list("pk", "wrapped_key"))
+    assert Chat.objects.get(pk=earlier.pk).title == earlier.title
+    text, status = run()
+    assert ("1 chats are not in it yet" in text, "keys --rotate" in text, status) == (True, True, 1)
+
+    settings.ENCRYPTION_KEYS = make_keyring("new", "old")
+    text, status = run()
+    assert ("2 chats need an old key" in text, status) == (True, 1)
+    text, status = run("--rotate")
+    assert ("2 keys are wrapped by new now" in text, "a file for each of 2 chats" in text, status) == (True, True, 0)
+    settings.ENCRYPTION_KEYS = make_keyring("new")
+    for each in (earlier, chat):
+        assert Chat.objects.get(pk=each.pk).title == each.title
+    moved = dict(Chat.objects.values_list("pk", "wrapped_key"))
+    assert (is_in_store(rows[earlier.pk]), is_in_store(moved[earlier.pk])) == (False, True)
+    assert bytes(moved[chat.pk]) == bytes(rows[chat.pk])
+    assert keys.rotate() == keys.Rotation(), "a second rotation changes nothing"
+    delete(earlier)
+    assert files(directory) == {str(chat.pk)}
+
+
+def test_a_rotation_that_was_killed_is_continued(
+    person: User, directory: Path, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chats = [add_chat_without_store(person, settings), *(add_chat(person, seed=seed) for seed in (2, 3))]
+    settings.ENCRYPTION_KEYS = make_keyring("new", "old")
+    replace = Path.replace
+    done: list[Path] = []
+
+    def stop(path: Path, target: Path) -> None:
+        if len(done) == 1:
+            raise KeyboardInterrupt
+        done.append(replace(path, target))
+
+    with monkeypatch.context() as killed:
+        killed.setattr(Path, "replace", stop)
+        with pytest.raises(KeyboardInterrupt):
+            keys.rotate()
+    assert len([name for name in files(directory) if name.endswith(".new")]) == 1
+    for chat in chats:
+        assert Chat.objects.get(pk=chat.pk).title == chat.title
+    assert keys.rotate().rotated == 2
+    settings.ENCRYPTION_KEYS = make_keyring("new")
+    for chat in chats:
+        assert Chat.objects.get(pk=chat.pk).title == chat.title
+    assert files(directory) == {str(chat.pk) for chat in chats}
+
+
+def test_a_chat_that_does_not_open_is_kept_as_it_is(person: User, directory: Path, settings: Any) -> None:
+    damaged, lost, kept = (add_chat(person, seed=seed) for seed in (1, 2, 3))
+    path = directory / str(damaged.pk)[:2] / str(damaged.pk)
+    path.write_bytes(b"\x03old" + b"x" * 60)
+    (directory / str(lost.pk)[:2] / str(lost.pk)).unlink()
+    settings.ENCRYPTION_KEYS = make_keyring("new", "old")
+    assert keys.rotate() == keys.Rotation(rotated=1, unreadable=2)
+    assert path.read_bytes() == b"\x03old" + b"x" * 60
+    assert Chat.objects.get(pk=kept.pk).title == kept.title
+
+
+@pytest.fixture
+def older_database(person: User, monkeypatch: pytest.MonkeyPatch) -> tuple[Chat, Chat, Chat]:
+    """A chat, one that was deleted after the backup that is now restored, and one that was added since."""
+    kept, deleted, added = (add_chat(person, seed=seed) for seed in (1, 2, 3))
+    row = Chat.objects.get(pk=deleted.pk)
+    delete(deleted)
+    with monkeypatch.context() as restoring:
+        restoring.setattr(data_keys, "request_destruction", lambda chat: None)
+        delete(added)
+    row.save(force_insert=True)
+    return kept, row, added
+
+
+def test_a_restored_database_reports_what_differs_and_removes_nothing(
+    older_database: tuple[Chat, Chat, Chat], directory: Path
+) -> None:
+    kept, deleted, added = older_database
+    line = get_check("keys").run()
+    assert (line.level, str(deleted.pk) in line.text, "docs/operations.md, Backups" in line.remedy) == (
+        "critical",
+        True,
+        True,
+    )
+    text, status = run()
+    assert ("1 chats lack their file" in text, str(deleted.pk) in text, status) == (True, True, 2)
+    assert data_keys.destroy_due() == 0
+    assert files(directory) == {str(kept.pk), str(added.pk)}
+
+    delete(deleted)
+    text, status = run()
+    assert ("1 files belong to no chat" in text, status) == (True, 1)
+    upcoming = add_chat(kept.owner, seed=4)
+    text, status = run("--remove-unused")
+    assert ("1 files" in text, status) == (True, 0)
+    assert files(directory) == {str(kept.pk), str(upcoming.pk)}
+    assert Chat.objects.get(pk=kept.pk).title == kept.title
+
+
+def test_a_file_of_a_running_import_is_not_unused(person: User, directory: Path) -> None:
+    add_chat(person)
+    chat_id = uuid4()
+    data_keys.wrap_new(Chat.objects.get().key, chat_id=chat_id, context="c")
+    assert keys.survey().unused_files == []
+    assert keys.remove_unused() == 0
+    assert str(chat_id) in files(directory)
+
+
+def test_health_reports_keys_that_are_not_destroyed(person: User) -> None:
+    add_chat(person)
+    KeyDestruction.objects.create(chat_id=uuid4(), due_at=Now())
+    assert get_check("keys").run().level == "fine"
+    KeyDestruction.objects.update(due_at=F("due_at") - timedelta(minutes=11))
+    line = get_check("keys").run()
+    assert (line.level, "1 keys of deleted chats are not destroyed yet" in line.text) == ("warning", True)
+
+
+def test_a_file_that_was_swapped_does_not_open_another_chat(person: User, directory: Path) -> None:
+    one, other = add_chat(person), add_chat(person, seed=2)
+    (directory / str(one.pk)[:2] / str(one.pk)).replace(directory / str(other.pk)[:2] / str(other.pk))
+    with pytest.raises(CannotOpen):
+        _ = Chat.objects.get(pk=other.pk).title
