@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from drf_spectacular.utils import extend_schema_field
@@ -12,7 +11,7 @@ from insights.document_field import DocumentField
 from insights.models import Category, GenerationJob, Insight, InsightType
 from insights.requested_language import WrittenLanguageField
 from insights.translation import Language, get_language
-from relivchats.rest import ClosedSerializer, IdField
+from relivchats.rest import ClosedSerializer, IdField, represent
 
 TYPES_LIMIT = 50
 _PRICE_HELP = "Coins, with the engine of this server."
@@ -199,7 +198,7 @@ class UnlockedSerializer(serializers.Serializer[Any]):
 
 
 class JobSerializer(serializers.ModelSerializer[GenerationJob]):
-    """A job's progress and its insights. The context holds the insights under `insights`."""
+    """A job's progress and its insights, which the view prefetches in display order and without their documents."""
 
     chat_id = serializers.UUIDField(read_only=True, allow_null=True, help_text="Null if the chat was deleted.")
     category_id = serializers.CharField(read_only=True)
@@ -232,18 +231,13 @@ class JobSerializer(serializers.ModelSerializer[GenerationJob]):
 
     def get_progress_percentage(self, job: GenerationJob) -> int:
         """Return the percentage of insights that are completed or failed, from 0 to 100."""
-        finished = sum(not insight.is_open for insight in self._insights())
+        finished = sum(not insight.is_open for insight in job.insights.all())
         return 100 * finished // job.total_insights
 
     @extend_schema_field(InsightStateSerializer(many=True))
     def get_insights(self, job: GenerationJob) -> Any:
         """Return the serialized insights, without documents."""
-        return InsightStateSerializer(self._insights(), many=True).data
-
-    def _insights(self) -> Sequence[Insight]:
-        # The view has read them already, in display order and without their documents.
-        insights: Sequence[Insight] = self.context["insights"]
-        return insights
+        return [represent(InsightStateSerializer, insight) for insight in job.insights.all()]
 
 
 class InsightSerializer(InsightStateSerializer):

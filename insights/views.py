@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import fields
 from typing import Any, ClassVar
 from uuid import UUID
@@ -39,7 +39,7 @@ from relivchats import idempotency
 from relivchats.errors import NotFound
 from relivchats.idempotency import idempotent
 from relivchats.openapi import UNCHANGED, example, problems
-from relivchats.rest import Pages, authenticated_user, conditional_response, parse_body
+from relivchats.rest import Pages, authenticated_user, conditional_response, parse_body, represent
 from relivchats.throttling import Limit
 
 #: The Retry-After of an open job, in seconds.
@@ -371,17 +371,18 @@ class JobStatusView(APIView):
     )
     def get(self, request: Request, job_id: UUID) -> HttpResponseBase:
         """Return the job, or 304 if nothing changed."""
-        job = GenerationJob.objects.filter(user=authenticated_user(request), pk=job_id).first()
+        # Insights are read after the job. The other way round, a job that finishes in between would show open insights.
+        insights = Prefetch("insights", _in_display_order(Insight.objects.defer("sealed_document")))
+        jobs = GenerationJob.objects.filter(user=authenticated_user(request), pk=job_id).order_by()
+        job = next(iter(jobs.prefetch_related(insights)), None)
         if job is None:
             raise NotFound("You have no job with this id.")
-        # Read after the job. The other way round, a job that finishes between the queries would show open insights.
-        insights = list(_in_display_order(Insight.objects.filter(job=job).defer("sealed_document")))
         version = (job.pk, job.chat_id, job.status, job.completed_insights, job.failed_insights, job.started_at)
         response = conditional_response(
             request,
             *version,
-            *_versions(insights),
-            answer=lambda: Response(JobSerializer(job, context={"insights": insights}).data),
+            *_versions(job.insights.all()),
+            answer=lambda: Response(represent(JobSerializer, job)),
         )
         if job.is_open:
             response["Retry-After"] = str(POLL_SECONDS)
@@ -427,7 +428,7 @@ def _latest_by_type(insights: Iterable[Insight]) -> list[Insight]:
     return list({insight.insight_type_id: insight for insight in insights}.values())
 
 
-def _versions(insights: Sequence[Insight]) -> list[object]:
+def _versions(insights: Iterable[Insight]) -> list[object]:
     """Return everything that a response shows of the insights and that can change, for the ETag."""
     return [
         (
