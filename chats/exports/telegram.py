@@ -84,9 +84,13 @@ class TelegramChat:
 
     def describe(self, document: Document) -> tuple[str, int]:
         """Return the title and the number of messages by people; the document is read if they are not counted."""
-        if self.messages is None:
+        if self.messages is not None:
+            return self.title, self.messages
+        try:
+            # Without parsing: that takes three times as long.
+            return self.title, _count_by_people(JsonCursor(document.text(), self.position))
+        except MalformedJson:
             return self.title, count_messages(partial(parse, document, self))
-        return self.title, self.messages
 
 
 class TelegramParser:
@@ -234,13 +238,15 @@ def _read_listed_chat(cursor: JsonCursor) -> TelegramChat:
     for key in cursor.members():
         if key == "messages" and cursor.starts_with(b"["):
             position = cursor.position
-            for window in cursor.windows():
-                for row in window.rows:
-                    if is_message(row):
-                        count += is_by_person(row)
+            count = _count_by_people(cursor)
         elif key in _HEADER_KEYS:
             header[key] = cursor.value()
     return TelegramChat.from_header(header, position, messages=count)
+
+
+def _count_by_people(cursor: JsonCursor) -> int:
+    """Return the number of messages by people in the array at the cursor. Raise MalformedJson."""
+    return sum(is_message(row) and is_by_person(row) for window in cursor.windows() for row in window.rows)
 
 
 def describe_pages(pages: list[Document]) -> tuple[str, int]:
