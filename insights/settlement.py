@@ -12,16 +12,19 @@ from collections.abc import Iterable
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Count, Q, Sum
+from django.db.models import Count, OuterRef, Q, Subquery, Sum, Value
 from django.db.models.expressions import Combinable
-from django.db.models.functions import Now
+from django.db.models.functions import Coalesce, Now, NullIf
 
 from billing import ledger
 from insights.dispatch import queue
-from insights.models import GenerationJob, Insight
+from insights.models import ChatReading, GenerationJob, Insight
 from relivchats.leases import Lease
 
 logger = logging.getLogger(__name__)
+
+#: The error code of insights whose job ran past its deadline and that had no error before.
+DEADLINE_PASSED = "deadline_passed"
 
 
 @transaction.atomic
@@ -69,7 +72,15 @@ def fail(lease: Lease, *, error_code: str) -> bool:
 def fail_open_insights(
     job_id: UUID, *, error_code: str, error_message: str | Combinable, only: Iterable[UUID] | None = None
 ) -> bool:
-    """Fail a job's open insights, or only those in `only`, leased or not. Return False if there were none."""
+    """Fail a job's open insights, or only those in `only`, leased or not. Return False if there were none.
+
+    If the job's time is over, an insight keeps the last error of the engine, or of the reading that it waited for: that
+    is the cause, by which operators group what failed.
+    """
+    cause: str | Combinable = error_code
+    if error_code == DEADLINE_PASSED:
+        reading = ChatReading.objects.filter(chat=OuterRef("chat")).values("error_code")
+        cause = Coalesce(NullIf("error_code", Value("")), NullIf(Subquery(reading), Value("")), Value(error_code))
     job = GenerationJob.objects.select_for_update().get(pk=job_id)
     open_insights = job.insights.open()
     if only is not None:
@@ -80,7 +91,7 @@ def fail_open_insights(
         lease_token=None,
         lease_expires_at=None,
         finished_at=Now(),
-        error_code=error_code,
+        error_code=cause,
         error_message=error_message,
     )
     if failed:
