@@ -115,6 +115,8 @@ def _two_beats() -> None:
         (lambda: None, processes.beat, Level.CRITICAL),
         (_two_beats, processes.beat, Level.WARNING),
         (lambda: None, processes.canary, Level.WARNING),
+        (lambda: None, processes.web, Level.CRITICAL),
+        (lambda: rows.heartbeat("web", age=timedelta(minutes=5)), processes.web, Level.CRITICAL),
         (lambda: rows.heartbeat("canary", age=rows.LONG), processes.canary, Level.CRITICAL),
     ],
 )
@@ -146,6 +148,16 @@ def test_an_insight_that_recovery_will_free_within_seconds_is_not_stuck() -> Non
     """Recovery runs every 15 s, so a lease that has just expired needs no operator."""
     rows.abandoned_insight(late=timedelta(seconds=20))
     assert work.insights().level is work.jobs().level is Level.FINE
+
+
+def test_six_failed_insights_of_one_person_are_no_outage_and_their_cause_is_named() -> None:
+    owner = rows.person()
+    for _ in range(3):
+        rows.failed_job(owner=owner, code="quota_exhausted")
+    line = work.insights()
+    assert line.level is Level.WARNING
+    assert "6 failed in 10 minutes, of 3 jobs and 1 users" in line.text
+    assert line.text.endswith("quota_exhausted")
 
 
 def test_four_failures_are_not_an_outage() -> None:

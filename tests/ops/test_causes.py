@@ -1,0 +1,73 @@
+"""A line that follows from another is listed without a remedy, and the first cause is named."""
+
+from __future__ import annotations
+
+from ops import checks
+from ops.causes import describe_root, find_causes
+from ops.checks.registry import Check
+from relivchats.staff.reports import Level, Line
+
+CHECKS = {
+    name: Check(name, lambda: Line("", Level.FINE, ""), needs)
+    for name, needs in {
+        "disk": (),
+        "database": ("disk",),
+        "queries": ("database",),
+        "workers": ("database",),
+        "canary": ("database", "workers"),
+        "jobs": ("database", "workers"),
+        "ledger": ("database",),
+    }.items()
+}
+
+
+def _line(name: str, level: Level = Level.CRITICAL, **more: object) -> Line:
+    return Line(name, level, f"{name} has a problem", f"fix {name}", **more)  # type: ignore[arg-type]
+
+
+def _causes(*lines: Line) -> dict[str, str]:
+    return {line.name: line.cause for line in find_causes(lines, CHECKS)}
+
+
+def test_what_follows_has_a_cause_and_no_remedy_and_the_cause_keeps_its_own() -> None:
+    found = find_causes([_line("workers"), _line("canary"), _line("ledger")], CHECKS)
+    assert [(line.cause, line.remedy) for line in found] == [
+        ("", "fix workers"),
+        ("workers", ""),
+        ("", "fix ledger"),
+    ]
+    assert describe_root(found).startswith("root cause: workers: workers has a problem (1 other line follows from it)")
+
+
+def test_the_first_of_a_chain_is_the_cause_of_all() -> None:
+    disk = _line("disk", is_cause=True)
+    causes = _causes(disk, _line("database"), _line("workers", Level.UNKNOWN), _line("canary", Level.UNKNOWN))
+    assert causes == {"disk": "", "database": "disk", "workers": "disk", "canary": "disk"}
+
+
+def test_a_warning_is_no_cause_unless_its_check_says_so() -> None:
+    warning = _line("workers", Level.WARNING)
+    assert _causes(warning, _line("jobs", Level.WARNING))["jobs"] == ""
+    killed = _line("workers", Level.WARNING, is_cause=True)
+    assert _causes(killed, _line("jobs", Level.WARNING))["jobs"] == "workers"
+
+
+def test_what_waits_for_a_lock_follows_from_the_session_that_holds_it() -> None:
+    lock = _line("queries", Level.WARNING, is_cause=True)
+    assert _causes(lock, _line("ledger", Level.UNKNOWN, data={"waits": True}))["ledger"] == "queries"
+    assert _causes(lock, _line("ledger", Level.CRITICAL))["ledger"] == ""
+
+
+def test_a_fine_line_has_no_cause_and_findings_without_a_common_cause_no_headline() -> None:
+    found = find_causes([_line("database"), Line("ledger", Level.FINE, "all hold")], CHECKS)
+    assert [line.cause for line in found] == ["", ""]
+    assert describe_root(found) == ""
+
+
+def test_checks_need_only_checks_that_exist_and_never_themselves() -> None:
+    registered = {check.name: check for check in (*checks.ALL, *checks.VERBOSE)}
+
+    def depth(name: str) -> int:
+        return 1 + max((depth(needed) for needed in registered[name].needs), default=0)
+
+    assert max(depth(name) for name in registered) < len(registered), "a cycle would not end"

@@ -1,0 +1,71 @@
+"""The history of health: a row per change of a level, its age, and whether it flaps."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+from django.db.models import F
+from django.db.models.functions import Now
+
+from ops import health, history
+from ops.models import CheckState
+from relivchats.staff.reports import Level, Line
+from tests.concurrency import call_at_once
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def _line(level: Level = Level.CRITICAL) -> Line:
+    return Line("workers", level, "no worker is alive", "start one")
+
+
+def test_only_a_change_of_level_adds_a_row_and_the_line_says_since_when() -> None:
+    history.record([_line()])
+    CheckState.objects.update(since=F("since") - timedelta(minutes=12))
+    history.record([_line()])
+    (line,) = history.annotate([_line()])
+    assert CheckState.objects.count() == 1
+    assert line.describe() == "no worker is alive (since 12 min)"
+    history.record([_line(Level.FINE)])
+    assert list(CheckState.objects.order_by("pk").values_list("level", flat=True)) == ["critical", "fine"]
+
+
+def test_a_level_that_is_not_recorded_yet_has_no_age() -> None:
+    history.record([_line(Level.FINE)])
+    (line,) = history.annotate([_line()])
+    assert (line.since, line.describe()) == (None, "no worker is alive")
+
+
+def test_a_line_that_flaps_says_so() -> None:
+    for level in (Level.CRITICAL, Level.FINE) * 2 + (Level.CRITICAL,):
+        history.record([_line(level)])
+    (line,) = history.annotate([_line()])
+    assert "changed 5 times within an hour" in line.describe()
+    CheckState.objects.update(since=F("since") - timedelta(hours=2))
+    (line,) = history.annotate([_line()])
+    assert "changed" not in line.describe()
+
+
+def test_two_recorders_at_once_add_one_row() -> None:
+    call_at_once([lambda: history.record([_line()])] * 4)
+    assert CheckState.objects.count() == 1
+
+
+def test_pruning_keeps_the_newest_state_of_each_check(settings: object) -> None:
+    for level in (Level.FINE, Level.CRITICAL):
+        history.record([_line(level)])
+    CheckState.objects.update(since=Now() - timedelta(days=400))
+    assert history.prune() == 1
+    assert CheckState.objects.get().level == "critical"
+
+
+def test_health_is_reported_while_its_history_is_locked() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(%s)", [history._LOCK])
+    try:
+        assert health.report().lines[0].level is Level.FINE
+        assert not CheckState.objects.exists()
+    finally:
+        connection.close()
