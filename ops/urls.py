@@ -12,5 +12,6 @@ urlpatterns: list[URLPattern] = [
     path("health", views.summary, name="health"),
     path("health/live", views.live, name="health-live"),
     path("health/ready", views.ready, name="health-ready"),
+    path("metrics", views.metrics, name="metrics"),
     path("health/db-pool", views.pool, name="health-db-pool"),
 ]

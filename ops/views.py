@@ -6,16 +6,18 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
+from django.conf import settings
 from django.contrib.auth.models import AnonymousUser
 from django.db import DatabaseError, connection
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.urls import reverse
+from django.utils.crypto import constant_time_compare
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
-from ops import health
+from ops import health, prometheus
 from ops.checks import get_check
 from relivchats.accounts.tokens import BearerTokenAuthentication
 from relivchats.staff.reports import Level
@@ -90,6 +92,19 @@ def pool(request: HttpRequest) -> HttpResponse:
 
 
 @require_safe
+@never_cache
+def metrics(request: HttpRequest) -> HttpResponse:
+    """Answer the metrics for Prometheus to its token (METRICS_TOKEN) or to staff, otherwise 401."""
+    if _has_metrics_token(request):
+        # Without a session, which would query the database: it may be what is down.
+        request.user = AnonymousUser()
+    elif not _is_staff(request):
+        text = "Send the token of METRICS_TOKEN, or that of a member of staff: Authorization: Bearer …\n"
+        return HttpResponse(text, status=401, content_type="text/plain", headers={"WWW-Authenticate": "Bearer"})
+    return HttpResponse(prometheus.scrape(), content_type=prometheus.CONTENT_TYPE)
+
+
+@require_safe
 def home(request: HttpRequest) -> HttpResponse:
     """Redirect to the API's documentation."""
     return HttpResponseRedirect(reverse("docs"))
@@ -97,6 +112,12 @@ def home(request: HttpRequest) -> HttpResponse:
 
 def _health_response(body: dict[str, Any], *, status: int = 200) -> HttpResponse:
     return JsonResponse(body, status=status, content_type="application/health+json")
+
+
+def _has_metrics_token(request: HttpRequest) -> bool:
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    expected = settings.METRICS_TOKEN
+    return bool(expected) and scheme.lower() == "bearer" and constant_time_compare(token.strip(), expected)
 
 
 def _is_staff(request: HttpRequest) -> bool:

@@ -194,7 +194,7 @@ if HTTPS_ONLY:
     SESSION_COOKIE_NAME, CSRF_COOKIE_NAME = "__Host-sessionid", "__Host-csrftoken"
 CSRF_COOKIE_HTTPONLY = True
 SECURE_SSL_REDIRECT = HTTPS_ONLY
-SECURE_REDIRECT_EXEMPT = [r"^health"]
+SECURE_REDIRECT_EXEMPT = [r"^health", r"^metrics$"]
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS_ONLY else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS_ONLY
 TRUSTED_PROXIES = read("TRUSTED_PROXIES", networks, default=networks(""))
@@ -396,6 +396,8 @@ HEALTH_HEARTBEAT_SECONDS = read("HEALTH_HEARTBEAT_SECONDS", whole, default=30, l
 
 # Monitoring
 
+# Of Prometheus, for /metrics. Without it only staff may read them.
+METRICS_TOKEN = read("METRICS_TOKEN", secret, default="")
 MONITORING_DAYS = read("MONITORING_DAYS", whole, default=35, least=3)
 
 # Logging: one JSON line per event, to standard output; of commands, whose output is a report, to standard error
