@@ -54,6 +54,8 @@ JOB_MODULES: Mapping[str, tuple[tuple[str, ...], ...]] = {
 
 _PERMISSIONS = "tests/admin/test_permissions.py"
 
+_KEY_STORE = "tests/chats/test_key_store.py"
+
 #: Options of a run that needs neither servers nor Django.
 _PURE = ("--noconftest", "-o", "addopts=", "-p", "no:django")
 
@@ -63,6 +65,9 @@ GUARD_MODULES: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "relivchats/accounts/tokens.py": (("tests/accounts/test_tokens.py", "tests/accounts/test_login.py"),),
     "insights/evidence.py": ((*_PURE, "tests/insights/test_evidence.py", "tests/insights/test_evidence_languages.py"),),
     "relivchats/crypto.py": ((*_PURE, "tests/relivchats/test_crypto.py"),),
+    "relivchats/key_store.py": ((*_PURE, "tests/relivchats/test_key_store.py"), (_KEY_STORE,)),
+    "chats/data_keys.py": ((_KEY_STORE,),),
+    "chats/keys.py": ((_KEY_STORE, "tests/chats/test_keys.py"),),
     "chats/exports/unpacking.py": (
         (*_PURE, "tests/chats/test_exports_unpacking.py"),
         (*_PURE, "tests/chats/test_exports_platforms.py", "-k", "each_cause"),

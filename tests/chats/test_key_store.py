@@ -287,6 +287,7 @@ def test_a_database_that_has_a_key_store_does_not_run_without_one(person: User, 
     settings.KEY_STORE_DIR = ""
     with pytest.raises(WrongKeys):
         add_chat(person, seed=2)
+    assert not Chat.objects.get().is_openable
     line = get_check("keys").run()
     assert (line.level, "KEY_STORE_DIR is not set" in line.text) == ("critical", True)
 
