@@ -15,7 +15,7 @@ from django.db import Error, connection, transaction
 from django.db.models import F
 from django.db.models.functions import Coalesce, Now
 
-from insights import briefs, document, engines, settlement
+from insights import briefs, deadlines, document, engines, settlement
 from insights.dispatch import dispatch_soon, lease_renewer, queue
 from insights.engines.base import Draft, Engine, EngineError, EngineRateLimited, EngineRefused
 from insights.models import GenerationJob, Insight, InsightAttempt
@@ -102,7 +102,9 @@ def claim_insight(insight_id: UUID) -> Lease | None:
         Insight.objects.filter(pk=insight_id, status=Insight.Status.PENDING).update(dispatched_at=None)
         return None
     if job.status == GenerationJob.Status.QUEUED:
-        GenerationJob.objects.filter(pk=job.pk).update(status=GenerationJob.Status.RUNNING, started_at=Now())
+        GenerationJob.objects.filter(pk=job.pk).update(
+            status=GenerationJob.Status.RUNNING, started_at=Now(), deadline_at=deadlines.deadline_from_now()
+        )
     return lease
 
 

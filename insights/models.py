@@ -191,7 +191,10 @@ class JobQuerySet(models.QuerySet["GenerationJob"]):
 
 
 class GenerationJob(models.Model):
-    """One unlock: its insights, its reservation and its deadline. Only `settlement` closes it."""
+    """One unlock: its insights, its reservation and its deadline. Only `settlement` closes it.
+
+    insights/deadlines.py says what `deadline_at` is before and after the start.
+    """
 
     class Status(models.TextChoices):
         QUEUED = "queued"

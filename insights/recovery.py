@@ -11,14 +11,14 @@ from uuid import UUID
 from django.conf import settings
 from django.core.exceptions import ObjectDoesNotExist
 from django.db import DatabaseError, transaction
-from django.db.models import Exists, OuterRef, QuerySet, Subquery, Value
+from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery, Value
 from django.db.models.functions import Coalesce, Concat, Now, NullIf
 
 from billing import ledger
 from billing.models import CoinReservation, ReservationQuerySet
 from chats import indexing
 from chats.models import Chat
-from insights import questions, reading, settlement
+from insights import deadlines, questions, reading, settlement
 from insights.dispatch import dispatch, dispatch_soon, queue
 from insights.models import ChatReading, GenerationJob, Insight
 from insights.question_models import ChatQuestion
@@ -79,9 +79,7 @@ def recover_job(job_id: UUID) -> bool:
     """Recover one job: its expired leases, its deadline, its settlement. Return whether anything was stuck."""
     expired = Insight.objects.lease_expired().filter(job=job_id).values_list("pk", flat=True)
     changed = [recover_insight(insight_id) for insight_id in expired]
-    if GenerationJob.objects.overdue().filter(pk=job_id).exists():
-        changed.append(_fail_overdue_job(job_id))
-    changed.append(settlement.settle(job_id))
+    changed += [_fail_overdue_job(job_id), settlement.settle(job_id)]
     dispatch_soon()
     return any(changed)
 
@@ -205,15 +203,36 @@ def _fail_unreadable_job(job_id: UUID) -> bool:
     )
 
 
+@transaction.atomic
 def _fail_overdue_job(job_id: UUID) -> bool:
-    # A deadline never changes, and a job that a worker closed meanwhile has no open insight.
+    # Read again under the lock: the first claim moves the deadline.
+    job = GenerationJob.objects.select_for_update(of=("self",)).overdue().filter(pk=job_id).first()
+    if job is None or _move_deadline_of_prepared(job):
+        return False
     # Why it took so long is what an operator needs: the last error of the insight, or of the reading that it waits for.
     reading = ChatReading.objects.filter(chat=OuterRef("chat")).values("error_code")
     last_error = Coalesce(NullIf("error_code", Value("")), NullIf(Subquery(reading), Value("")), Value("no error"))
-    message = Concat(Value("The job ran past its deadline. Last error: "), last_error)
+    not_started = "No insight of the job was started before its deadline."
+    cause = not_started if job.status == GenerationJob.Status.QUEUED else "The job ran past its deadline."
+    message = Concat(Value(f"{cause} Last error: "), last_error)
     return settlement.fail_open_insights(
         job_id, error_code="deadline_passed", error_message=message
     ) or settlement.settle(job_id)
+
+
+def _move_deadline_of_prepared(job: GenerationJob) -> bool:
+    """Move the deadline of a locked job that waits until its chat is indexed or read, if a worker does that now.
+
+    Return False if none does, or if the deadline is the latest already.
+    """
+    if job.status != GenerationJob.Status.QUEUED or job.chat_id is None:
+        return False
+    is_indexed = Q(vector_status=Chat.VectorStatus.INDEXING, index_lease_expires_at__gte=Now())
+    is_read = Q(reading__status=ChatReading.Status.READING, reading__lease_expires_at__gte=Now())
+    if not Chat.objects.filter(is_indexed | is_read, pk=job.chat_id).exists():
+        return False
+    GenerationJob.objects.filter(pk=job.pk).update(deadline_at=deadlines.deadline_from_now())
+    return not GenerationJob.objects.overdue().filter(pk=job.pk).exists()
 
 
 def orphaned_reservations() -> ReservationQuerySet:

@@ -226,7 +226,10 @@ class JobSerializer(serializers.ModelSerializer[GenerationJob]):
         )
         read_only_fields = fields
         extra_kwargs = {
-            "deadline_at": {"help_text": "Insights that are not finished by then fail, and their coins are released."}
+            "deadline_at": {
+                "help_text": "Insights that are not finished by then fail, and their coins are released. It moves once"
+                " work on the job starts, so that waiting takes no time from it."
+            }
         }
 
     def get_progress_percentage(self, job: GenerationJob) -> int:

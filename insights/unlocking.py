@@ -5,20 +5,17 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 
-from django.conf import settings
 from django.db import transaction
 
 from billing import ledger
 from billing.models import Wallet
 from chats import indexing
 from chats.models import Chat
-from insights import availability, dispatch, engines, prices, reading
+from insights import availability, deadlines, dispatch, engines, prices, reading
 from insights.availability import Unavailability
 from insights.eligibility import Eligibility, NotEligible, check_eligibility
 from insights.models import Category, GenerationJob, Insight, InsightType, InsightTypeVersion
-from relivchats import clock
 from relivchats.accounts.models import User
 from relivchats.errors import Conflict, DomainError, NotFound
 
@@ -253,14 +250,12 @@ def _open_job(
     availability.require_available()
     job_id = uuid.uuid4()
     coins = sum(price_by_type.values())
-    deadline_at = clock.now() + timedelta(seconds=settings.INSIGHT_GENERATION_TIMEOUT)
+    deadline_at, expires_at = deadlines.times_of_new_job()
     reservation = ledger.reserve(
         wallet=ledger.open_wallet(user=user),
         coins=coins,
         idempotency_key=f"unlock:{job_id}",
-        # The margin is longer than recovery needs to close an overdue job, so that a reservation never expires while
-        # its job can still deliver.
-        expires_at=deadline_at + timedelta(seconds=settings.RESERVATION_MARGIN_SECONDS),
+        expires_at=expires_at,
         reason="unlock",
     )
     job = GenerationJob.objects.create(

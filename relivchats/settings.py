@@ -296,6 +296,7 @@ OPENAI_PARALLEL_CALLS = read("OPENAI_PARALLEL_CALLS", whole, default=4, least=1)
 MAX_CONCURRENT_INSIGHTS = read("MAX_CONCURRENT_INSIGHTS", whole, default=8, least=0)
 INSIGHT_MAX_ATTEMPTS = read("INSIGHT_MAX_ATTEMPTS", whole, default=3, least=1)
 INSIGHT_LEASE_SECONDS = read("INSIGHT_LEASE_SECONDS", whole, default=90, least=2)
+INSIGHT_START_TIMEOUT = read("INSIGHT_START_TIMEOUT", whole, default=600, least=10)
 INSIGHT_GENERATION_TIMEOUT = read("INSIGHT_GENERATION_TIMEOUT", whole, default=600, least=10)
 # A task message that no worker took within this time is published again.
 REDISPATCH_SECONDS = read("REDISPATCH_SECONDS", whole, default=30, least=1)

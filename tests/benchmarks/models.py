@@ -81,6 +81,7 @@ def main() -> None:
             MAX_CONCURRENT_INSIGHTS=str(chosen.slots),
             MODEL_REQUESTS_PER_MINUTE="0",
             MODEL_TOKENS_PER_MINUTE="0",
+            INSIGHT_START_TIMEOUT="3600",
             INSIGHT_GENERATION_TIMEOUT="3600",
         )
         with stage.installation(), stage.web() as web, worker() as process:

@@ -15,6 +15,7 @@ import pytest
 from django.db import OperationalError, connection, transaction
 from django.db.models.functions import Now
 
+from billing.models import CoinReservation
 from chats import erasure, indexing
 from chats.editing import edit_chat
 from chats.exports.parsed import MessageKind
@@ -179,6 +180,8 @@ def test_a_reading_stops_when_its_job_is_over_and_keeps_what_was_read(
     def answer(window: Window) -> WindowReading:
         if len(engine.windows) == 2:
             GenerationJob.objects.update(deadline_at=Now() - timedelta(seconds=1))
+            # Past the latest deadline too: before it, a job whose chat is being read goes on.
+            CoinReservation.objects.update(expires_at=Now())
             recovery.recover()
             connection.close()
         return find_one_episode(window)
