@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import random
+from collections import Counter
 from datetime import timedelta
 from functools import partial
 from itertools import islice
@@ -18,8 +19,9 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 import numpy as np
+from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import Case, F, PositiveIntegerField, Value, When
+from django.db.models import Case, F, Max, OuterRef, PositiveIntegerField, Value, When
 from django.db.models.functions import Now
 
 from chats import embedding, memory, points, vectors
@@ -33,16 +35,18 @@ from chats.transcript import TranscriptReader
 from chats.vectors import Float16Vectors
 from relivchats.crypto import CannotOpen
 from relivchats.language_models.errors import EngineError, EngineRateLimited
-from relivchats.leases import Lease, LeaseQueue, LeaseRenewer
+from relivchats.leases import Lease, LeaseQueue, LeaseRenewer, take_turns
 from relivchats.wakeups import CoalescingThread
 
 logger = logging.getLogger(__name__)
 
 MAX_ATTEMPTS = 3
+#: Chats that are indexed at once, over all workers. The rest waits in Postgres, where it can be ordered fairly.
+MAX_CONCURRENT = 10
 
 #: Chunks that are embedded between two renewals of the lease: about a fifth of a second of work.
 _CHUNKS_PER_STEP = 1_000
-#: Chats that one round dispatches or recovers; the next round takes the rest.
+#: Chats that one round recovers; the next round takes the rest.
 _BATCH = 200
 #: Chats of another engine are requested while fewer than this many are due: those of people who wait come soon.
 _MAX_OUTDATED_DUE = 20
@@ -101,7 +105,7 @@ def request(chat: Chat) -> None:
         index_error_code="",
         index_not_before=None,
     )
-    transaction.on_commit(_dispatch_soon)
+    transaction.on_commit(dispatch_soon)
 
 
 def request_from(chat_id: UUID, *, first_number: int) -> None:
@@ -123,7 +127,7 @@ def request_from(chat_id: UUID, *, first_number: int) -> None:
         index_error_code="",
         index_not_before=None,
     )
-    transaction.on_commit(_dispatch_soon)
+    transaction.on_commit(dispatch_soon)
 
 
 def request_outdated() -> int:
@@ -137,11 +141,29 @@ def request_outdated() -> int:
 
 
 def dispatch() -> int:
-    """Publish the ids of due chats, the oldest request first, and return how many were published."""
-    return queue.dispatch(Chat.objects.index_due().order_by("index_requested_at"), limit=_BATCH)
+    """Publish the ids of due chats, fairly between owners and at most as many as may be indexed at once.
+
+    Return their number.
+    """
+    published = Chat.objects.filter(
+        vector_status=Chat.VectorStatus.PENDING,
+        index_requested_at__isnull=False,
+        index_dispatched_at__gte=Now() - timedelta(seconds=settings.REDISPATCH_SECONDS),
+    )
+    leased = Chat.objects.filter(vector_status=Chat.VectorStatus.INDEXING, index_lease_expires_at__gte=Now())
+    in_flight = Counter((published | leased).values_list("owner", flat=True))
+    chats = take_turns(
+        Chat.objects.index_due(),
+        owner="owner",
+        in_flight=in_flight,
+        order=("index_requested_at", "pk"),
+        served=Chat.objects.filter(owner=OuterRef("owner")).order_by().values("owner").values(latest=Max("indexed_at")),
+        arrived="index_requested_at",
+    )
+    return queue.dispatch(chats, limit=MAX_CONCURRENT - in_flight.total())
 
 
-_dispatch_soon = CoalescingThread(dispatch, name="dispatch-indexing").run_soon
+dispatch_soon = CoalescingThread(dispatch, name="dispatch-indexing").run_soon
 
 
 def index_chat(chat_id: UUID) -> bool:
@@ -186,7 +208,7 @@ def recover() -> int:
             if lease is not None:
                 recovered += _release_or_fail(lease, error_code="worker_lost")
     if recovered:
-        _dispatch_soon()
+        dispatch_soon()
     return recovered
 
 

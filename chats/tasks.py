@@ -11,8 +11,9 @@ from chats import data_keys, indexing, points
 
 @shared_task
 def index_chat(chat_id: str) -> None:
-    """Index a chat, if it is due."""
+    """Index a chat, if it is due, then let the next one be dispatched."""
     indexing.index_chat(UUID(chat_id))
+    indexing.dispatch_soon()
 
 
 @shared_task(ignore_result=True)

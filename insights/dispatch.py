@@ -1,4 +1,4 @@
-"""The lease queue of insights, and the dispatch of due insights to workers, fairly between jobs."""
+"""The lease queue of insights, and the dispatch of due insights to workers, fairly between users."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections import Counter
 from datetime import timedelta
 
 from django.conf import settings
-from django.db.models import Case, Max, OuterRef, QuerySet, Subquery, When, Window
-from django.db.models.functions import Coalesce, Now, RowNumber
+from django.db.models import Max, OuterRef, QuerySet
+from django.db.models.functions import Now
 
 from chats.models import Chat
 from insights.models import Insight
 from insights.reading.queue import current_reader, is_read_by
-from relivchats.leases import LeaseQueue, LeaseRenewer
+from relivchats.leases import LeaseQueue, LeaseRenewer, take_turns
 from relivchats.wakeups import CoalescingThread
 
 queue = LeaseQueue(
@@ -27,6 +27,9 @@ queue = LeaseQueue(
 )
 lease_renewer = LeaseRenewer(queue)
 
+#: Jobs that can still be open were created within this time.
+_RECENT = timedelta(seconds=settings.INSIGHT_START_TIMEOUT + settings.INSIGHT_GENERATION_TIMEOUT)
+
 
 def ready() -> QuerySet[Insight]:
     """Return the due insights whose chats are searchable, and completely read if the engine reads chats."""
@@ -38,20 +41,22 @@ def ready() -> QuerySet[Insight]:
 def dispatch() -> int:
     """Publish the ids of the insights that are ready, at most one per free lease, and return their number."""
     # Published insights that no worker has claimed yet count too. Otherwise one large job would fill the broker's
-    # queue, and the jobs after it would wait.
+    # queue, and the users after it would wait.
     published = Insight.objects.filter(
         status=Insight.Status.PENDING, dispatched_at__gte=Now() - timedelta(seconds=settings.REDISPATCH_SECONDS)
     )
     # One query: this runs after every unlock.
-    in_flight = Counter((published | Insight.objects.leased()).values_list("job", flat=True))
-    # The first insight of every job, then the second of every job, and so on. Those in flight have had their turn:
-    # otherwise each lease that becomes free would go to the oldest job until that one is finished.
-    had = Case(*(When(job=job, then=number) for job, number in in_flight.items()), default=0)
-    turn = had + Window(RowNumber(), partition_by="job", order_by=["next_attempt_at", "pk"])
-    # Of jobs with the same turn, the one that has waited longest since its latest insight started.
-    started_at = Insight.objects.filter(job=OuterRef("job")).order_by().values("job").values(latest=Max("started_at"))
-    waiting_since = Coalesce(Subquery(started_at), "job__created_at")
-    due = ready().annotate(turn=turn, waiting_since=waiting_since).order_by("turn", "waiting_since", "next_attempt_at")
+    in_flight = Counter((published | Insight.objects.leased()).values_list("job__user", flat=True))
+    # An older job is over: what its user got from it does not matter to the order of today's queue.
+    recent = Insight.objects.filter(job__user=OuterRef("job__user"), job__created_at__gte=Now() - _RECENT)
+    due = take_turns(
+        ready(),
+        owner="job__user",
+        in_flight=in_flight,
+        order=("next_attempt_at", "pk"),
+        served=recent.order_by().values("job__user").values(latest=Max("started_at")),
+        arrived="job__created_at",
+    )
     return queue.dispatch(due, limit=settings.MAX_CONCURRENT_INSIGHTS - in_flight.total())
 
 

@@ -228,6 +228,7 @@ class GenerationJob(models.Model):
                 fields=["deadline_at"], name="jobs_open_deadline", condition=Q(status__in=["queued", "running"])
             ),
             models.Index(fields=["chat", "-created_at"], name="jobs_of_chat"),
+            models.Index(fields=["user", "-created_at"], name="jobs_of_user"),
             models.Index(fields=["-created_at"], name="jobs_newest"),
             models.Index(fields=["-finished_at"], name="jobs_last_finished"),
         ]

@@ -18,18 +18,19 @@ import logging
 import threading
 import time
 import weakref
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar, cast
 from uuid import UUID, uuid4
 
 from django.conf import settings
 from django.db import Error, connections, transaction
-from django.db.models import F, Model, Q, QuerySet
+from django.db.models import Case, F, Model, Q, QuerySet, Subquery, When, Window
 from django.db.models.expressions import Combinable
-from django.db.models.functions import Now
+from django.db.models.fields import DateTimeField
+from django.db.models.functions import Coalesce, Now, RowNumber
 
 from relivchats.wakeups import publish
 
@@ -189,6 +190,29 @@ class LeaseQueue(Generic[Row]):
 
     def _expiry(self) -> Combinable:
         return Now() + timedelta(seconds=settings.INSIGHT_LEASE_SECONDS)
+
+
+def take_turns(
+    rows: QuerySet[Row],
+    *,
+    owner: str,
+    in_flight: Mapping[Any, int],
+    order: Sequence[str],
+    served: QuerySet[Any],
+    arrived: str,
+) -> QuerySet[Row]:
+    """Return due rows in the order of fair dispatch: the first of every owner, then the second of every owner, …
+
+    `owner` is the path to the owner of a row, and `in_flight` the number of rows that each has published or leased:
+    those have had their turn. An owner's own rows are in `order`. Of owners with equally many, the one comes first that
+    has waited longest: since `served`, a query with one value for OuterRef(owner), or since its row `arrived`.
+    """
+    had = Case(*(When(**{owner: key}, then=number) for key, number in in_flight.items()), default=0)
+    # Only for the first row of an owner: a subquery for each of their rows would cost the square of a long queue.
+    waiting_since = Case(When(place=1, then=Coalesce(Subquery(served), arrived)), output_field=DateTimeField())
+    place = Window(RowNumber(), partition_by=owner, order_by=list(order))
+    turns = rows.annotate(place=place, turn=had + F("place"), waiting_since=waiting_since)
+    return cast("QuerySet[Row]", turns.order_by("turn", "place", "waiting_since", *order))
 
 
 class Renewable(Protocol[Held_contra]):

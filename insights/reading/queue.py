@@ -5,12 +5,13 @@ Postgres is the queue (relivchats/leases.py). A reading is locked after all othe
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import timedelta
 from typing import Any, NamedTuple, cast
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Exists, F, OuterRef, Q, QuerySet
+from django.db.models import Exists, F, Max, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 
 from chats.models import Chat
@@ -19,7 +20,7 @@ from insights.engines.base import ReadingEngine
 from insights.episodes import READING_VERSION
 from insights.models import ChatReading, Insight, ReadWindow
 from relivchats.errors import Conflict
-from relivchats.leases import LeaseQueue, LeaseRenewer
+from relivchats.leases import LeaseQueue, LeaseRenewer, take_turns
 from relivchats.wakeups import CoalescingThread
 
 queue = LeaseQueue(
@@ -122,22 +123,35 @@ def _make_pending(reading: ChatReading, **columns: Any) -> None:
 
 
 def due() -> QuerySet[ChatReading]:
-    """Return the due readings of this process's engine that an open insight waits for, the oldest first."""
+    """Return the due readings of this process's engine that an open insight waits for."""
     reader = current_reader()
     if reader is None:
         return ChatReading.objects.none()
     # Reading costs money. After the job's deadline nobody pays for it, until the next unlock.
     waiting = Insight.objects.open().filter(chat=OuterRef("chat"))
-    return ChatReading.objects.due().filter(Exists(waiting), **reader._asdict()).order_by("next_attempt_at", "pk")
+    return ChatReading.objects.due().filter(Exists(waiting), **reader._asdict())
 
 
 def dispatch() -> int:
-    """Publish the ids of due readings, at most as many as insights may be generated at once. Return their number."""
+    """Publish the ids of due readings, fairly between users, at most as many as insights may be generated at once.
+
+    Return their number.
+    """
     published = ChatReading.objects.filter(
         status=ChatReading.Status.PENDING, dispatched_at__gte=Now() - timedelta(seconds=settings.REDISPATCH_SECONDS)
     )
     leased = ChatReading.objects.filter(status=ChatReading.Status.READING, lease_expires_at__gte=Now())
-    return queue.dispatch(due(), limit=settings.MAX_CONCURRENT_INSIGHTS - (published | leased).count())
+    in_flight = Counter((published | leased).values_list("chat__owner", flat=True))
+    served = ChatReading.objects.filter(chat__owner=OuterRef("chat__owner")).order_by().values("chat__owner")
+    rows = take_turns(
+        due(),
+        owner="chat__owner",
+        in_flight=in_flight,
+        order=("next_attempt_at", "pk"),
+        served=served.values(latest=Max("started_at")),
+        arrived="next_attempt_at",
+    )
+    return queue.dispatch(rows, limit=settings.MAX_CONCURRENT_INSIGHTS - in_flight.total())
 
 
 dispatch_soon = CoalescingThread(dispatch, name="dispatch-readings").run_soon

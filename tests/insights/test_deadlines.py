@@ -46,6 +46,7 @@ def claim(job: GenerationJob) -> None:
 def lease(what: str, job: GenerationJob, *, until: Any) -> None:
     """Let a worker index or read the chat of a job."""
     token = uuid.uuid4()
+    assert job.chat_id is not None
     if what == "indexing":
         Chat.objects.filter(pk=job.chat_id).update(
             vector_status="indexing", index_lease_token=token, index_lease_expires_at=until
