@@ -7,7 +7,7 @@ from dataclasses import asdict
 from django.db.models import Count, QuerySet
 from django.db.models.functions import Now
 
-from insights import availability, pauses, recovery, unlocking
+from insights import admission, availability, pauses, recovery, unlocking
 from insights.models import ChatReading, GenerationJob, Insight, UnlockPause
 from insights.reading import queue as readings
 from insights.stuck import annotate_jobs, describe_job, failed_insights, stuck_jobs
@@ -127,7 +127,7 @@ def read_again(rows: QuerySet[ChatReading], *, context: ActionContext) -> BatchR
 
 
 def unlocks_line() -> Line:
-    """Return whether insights can be unlocked now and, if staff paused unlocks, since when and by whom."""
+    """Return whether a person without unfinished insights can unlock some now, and by whom unlocks are paused."""
     if lasting := UnlockPause.objects.active().annotate(looked_at=Now()).first():
         age = durations.format_short(vars(lasting)["looked_at"] - lasting.paused_at)
         text, data = f"paused for {age} by {lasting.paused_by}", {"reason": availability.PAUSED}
@@ -135,6 +135,9 @@ def unlocks_line() -> Line:
     if unavailability := availability.find_unavailability():
         data = {"reason": unavailability.reason}
         return Line("unlocks", Level.WARNING, f"refused: {unavailability.reason}", "manage.py engine --check", data)
+    if refusal := admission.find_refusal():
+        data = {"reason": refusal.reason}
+        return Line("unlocks", Level.WARNING, f"refused: {refusal.reason}", "manage.py queue", data)
     return Line("unlocks", Level.FINE, "accepted", data={"reason": ""})
 
 

@@ -155,9 +155,12 @@ class QuotedInsightSerializer(serializers.Serializer[Any]):
 
 
 class UnavailabilitySerializer(serializers.Serializer[Any]):
-    """Why insights cannot be unlocked now, whatever the chat."""
+    """Why insights cannot be unlocked now."""
 
-    reason = serializers.CharField(help_text="`paused`, or the error code of the engine, such as `quota_exhausted`.")
+    reason = serializers.CharField(
+        help_text="`paused`; `busy` or `not_started` if an insight would not start in time; `too_many_open` if too many"
+        " of yours are not finished; or the error code of the engine, such as `quota_exhausted`."
+    )
     detail = serializers.CharField(help_text="A sentence to show.")
     retry_after_seconds = serializers.IntegerField()
 
@@ -176,7 +179,9 @@ class QuoteSerializer(serializers.Serializer[Any]):
         child=serializers.CharField(), help_text="The `insight_type_ids` that can be unlocked for `coins`."
     )
     unavailable = UnavailabilitySerializer(
-        allow_null=True, help_text="Why no unlock is accepted now; null if it is. Then an unlock is a 503."
+        allow_null=True,
+        help_text="Why no unlock is accepted now; null if it is. Then an unlock is a 503, or a 429 if the reason is"
+        " `too_many_open`.",
     )
     insights = QuotedInsightSerializer(many=True)
 

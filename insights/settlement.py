@@ -1,8 +1,8 @@
 """How insights finish and jobs close. The transaction that finishes a job's last open insight also settles its coins.
 
-Lock order, everywhere in the code base: chat, job, insight, reservation, wallet, reading. A transaction that needs
-several rows locks them in this order, and several jobs by ascending id, so two transactions never wait for each other.
-A question (questions.py) is locked where an insight is.
+Lock order, everywhere in the code base: chat, user, job, insight, reservation, wallet, reading. A transaction that
+needs several rows locks them in this order, and several jobs by ascending id, so two transactions never wait for each
+other. A question (questions.py) is locked where an insight is.
 """
 
 from __future__ import annotations

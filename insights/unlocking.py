@@ -12,10 +12,11 @@ from billing import ledger
 from billing.models import Wallet
 from chats import indexing
 from chats.models import Chat
-from insights import availability, deadlines, dispatch, engines, prices, reading
+from insights import admission, availability, deadlines, dispatch, engines, prices, reading
 from insights.availability import Unavailability
 from insights.eligibility import Eligibility, NotEligible, check_eligibility
 from insights.models import Category, GenerationJob, Insight, InsightType, InsightTypeVersion
+from relivchats import limits
 from relivchats.accounts.models import User
 from relivchats.errors import Conflict, DomainError, NotFound
 
@@ -128,7 +129,10 @@ def quote(
     """
     check_language(language)
     plan = _make_plan(chat, category_id=category_id, type_ids=type_ids)
-    return PriceQuote(plan, ledger.open_wallet(user=user), availability.find_unavailability())
+    unavailability = availability.find_unavailability() or admission.find_refusal(
+        user=user, chat=chat, insights=len(plan.price_by_type)
+    )
+    return PriceQuote(plan, ledger.open_wallet(user=user), unavailability)
 
 
 @transaction.atomic
@@ -138,8 +142,8 @@ def unlock(
     """Unlock a category, or some of its types, for one chat.
 
     Insights that exist cost nothing. A failed one is retried at the price that `retry` takes, or less as part of a
-    category. Raise UnsupportedLanguage, NotFound, NothingRequested, NotEligible, UnlocksUnavailable or
-    InsufficientCoins, each before any coin is reserved.
+    category. Raise UnsupportedLanguage, NotFound, NothingRequested, NotEligible, UnlocksUnavailable,
+    TooManyOpenInsights or InsufficientCoins, each before any coin is reserved.
     """
     check_language(language)
     chat = _lock_chat(chat, user=user)
@@ -156,7 +160,7 @@ def retry(insight: Insight) -> UnlockResult:
 
     The price is that of the type's latest failed insight, or the type's present price if that is lower; it does not
     matter which of several failed insights is named. Raise Conflict if the insight did not fail or its chat was
-    deleted, UnlocksUnavailable and InsufficientCoins.
+    deleted, UnlocksUnavailable, TooManyOpenInsights and InsufficientCoins.
     """
     if insight.status != Insight.Status.FAILED:
         raise Conflict("Only a failed insight can be tried again. This one has not failed.")
@@ -246,8 +250,13 @@ def _existing_result(user: User, insights: Sequence[Insight]) -> UnlockResult:
 def _open_job(
     *, user: User, chat: Chat, category: Category, price_by_type: Mapping[InsightType, int], language: str
 ) -> UnlockResult:
-    """Reserve the coins and create the job and its insights. Raise UnlocksUnavailable or InsufficientCoins."""
+    """Reserve the coins and create the job and its insights.
+
+    Raise UnlocksUnavailable, TooManyOpenInsights or InsufficientCoins.
+    """
     availability.require_available()
+    limits.lock(user)
+    admission.require_admission(user=user, chat=chat, insights=len(price_by_type))
     job_id = uuid.uuid4()
     coins = sum(price_by_type.values())
     deadline_at, expires_at = deadlines.times_of_new_job()

@@ -46,8 +46,12 @@ from relivchats.throttling import Limit
 POLL_SECONDS = 2
 
 _UNAVAILABLE = (
-    "Insights cannot be unlocked now (`unlocks-unavailable`, with a `reason`), or the database did not answer in time."
-    " No coins were reserved; Retry-After says when to try again."
+    "Insights cannot be unlocked now (`unlocks-unavailable`, with a `reason`, such as `busy` if they would not start in"
+    " time), or the database did not answer. No coins were reserved; Retry-After says when to try again."
+)
+_TOO_MANY = (
+    "Too many requests, or too many of your insights are not finished yet (`too-many-open-insights`). No coins were"
+    " reserved; Retry-After says when to try again."
 )
 
 
@@ -272,6 +276,7 @@ class UnlockView(APIView):
                 _422="A value is missing or not valid, or the chat does not fit the requested insights: then"
                 " `too_few_people`, `too_few_messages`, `too_many_people` and `possible` list insight types. No coins"
                 " were reserved.",
+                _429=_TOO_MANY,
                 _503=_UNAVAILABLE,
             ),
         },
@@ -311,6 +316,7 @@ class RetryView(APIView):
                 422,
                 _409="The insight has not failed, its chat was deleted, or an earlier request with the same"
                 " Idempotency-Key is still being processed.",
+                _429=_TOO_MANY,
                 _503=_UNAVAILABLE,
             ),
         },

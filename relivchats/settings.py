@@ -251,6 +251,9 @@ UPLOAD_LIMIT_BYTES = read("MAX_UPLOAD_SIZE_MB", whole, default=25, least=1) * 10
 PARSING_PROCESSES = read("PARSING_PROCESSES", whole, default=2, least=1)
 PARSING_MEMORY_MB = read("PARSING_MEMORY_MB", whole, default=512, least=64)
 PARSING_CPU_SECONDS = read("PARSING_CPU_SECONDS", whole, default=30, least=1)
+# Of one user; 0: no limit.
+MAX_CHATS_PER_USER = read("MAX_CHATS_PER_USER", whole, default=500, least=0)
+MAX_STORED_MB_PER_USER = read("MAX_STORED_MB_PER_USER", whole, default=1024, least=0)
 # Uploads stay in memory: no file of a user is ever written.
 FILE_UPLOAD_HANDLERS = ["chats.upload_handler.BoundedMemoryUploadHandler"]
 
@@ -294,6 +297,9 @@ OPENAI_READING_MODEL = read("OPENAI_READING_MODEL", str, default=OPENAI_MODEL)
 OPENAI_CONTEXT_TOKENS = read("OPENAI_CONTEXT_TOKENS", whole, default=32_768, least=4_096)
 OPENAI_PARALLEL_CALLS = read("OPENAI_PARALLEL_CALLS", whole, default=4, least=1)
 MAX_CONCURRENT_INSIGHTS = read("MAX_CONCURRENT_INSIGHTS", whole, default=8, least=0)
+# Insights that are not finished: of one user, and of all; 0: no limit.
+MAX_OPEN_INSIGHTS_PER_USER = read("MAX_OPEN_INSIGHTS_PER_USER", whole, default=100, least=0)
+MAX_QUEUED_INSIGHTS = read("MAX_QUEUED_INSIGHTS", whole, default=5000, least=0)
 INSIGHT_MAX_ATTEMPTS = read("INSIGHT_MAX_ATTEMPTS", whole, default=3, least=1)
 INSIGHT_LEASE_SECONDS = read("INSIGHT_LEASE_SECONDS", whole, default=90, least=2)
 INSIGHT_START_TIMEOUT = read("INSIGHT_START_TIMEOUT", whole, default=600, least=10)

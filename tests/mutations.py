@@ -33,23 +33,28 @@ _ONE = ("-k", "not razorpay")
 _JOBS = ("tests/insights/test_jobs.py",)
 _RECOVERY = ("tests/insights/test_recovery.py",)
 _READINGS = ("tests/insights/test_reading_recovery.py", "tests/insights/test_reading.py")
+_FAIRNESS = ("tests/insights/test_fairness.py",)
+_ADMISSION = ("tests/insights/test_admission.py",)
+_DEADLINES = ("tests/insights/test_deadlines.py",)
 _LEASES = ("tests/relivchats/test_leases.py",)
 _UNLOCKS = ("tests/insights/test_unlocking.py", "tests/api/test_quotes.py", "-k", "not thousand and not fifty")
 
 #: The modules whose guards docs/jobs.md lists, with the test runs that must miss each of them.
 JOB_MODULES: Mapping[str, tuple[tuple[str, ...], ...]] = {
-    "relivchats/leases.py": (_LEASES,),
+    "relivchats/leases.py": (_LEASES, _FAIRNESS),
     "insights/settlement.py": (_RECOVERY, _JOBS),
-    "insights/dispatch.py": ((*_JOBS, "-k", "dispatch"), _JOBS, _READINGS),
-    "insights/generation.py": (_RECOVERY, _JOBS, ("tests/insights/test_read_jobs.py",)),
+    "insights/dispatch.py": ((*_JOBS, "-k", "dispatch"), _FAIRNESS, _JOBS, _READINGS),
+    "insights/admission.py": (_ADMISSION,),
+    "insights/generation.py": (_RECOVERY, _JOBS, _DEADLINES, ("tests/insights/test_read_jobs.py",)),
     "insights/recovery.py": (
         _RECOVERY,
+        _DEADLINES,
         _JOBS,
         _READINGS,
         ("tests/api/test_questions.py",),
         ("tests/insights/test_read_jobs.py",),
     ),
-    "insights/unlocking.py": (_UNLOCKS, ("tests/api/test_insights.py",)),
+    "insights/unlocking.py": (_UNLOCKS, _ADMISSION, ("tests/api/test_insights.py",)),
 }
 
 _PERMISSIONS = "tests/admin/test_permissions.py"
@@ -73,6 +78,7 @@ GUARD_MODULES: Mapping[str, tuple[tuple[str, ...], ...]] = {
         (*_PURE, "tests/chats/test_exports_platforms.py", "-k", "each_cause"),
         (*_PURE, "tests/chats/test_exports_telegram_html.py"),
     ),
+    "chats/limits.py": (("tests/api/test_limits.py",),),
     "relivchats/throttling.py": (
         ("tests/relivchats/test_throttling.py", "tests/api/test_rate_limits.py"),
         ("tests/accounts/test_login.py",),
@@ -100,6 +106,11 @@ EQUIVALENT: Mapping[tuple[str, str], str] = {
     ("_generate", "if chat is None"): "build_brief refuses a deleted chat as well",
     ("change_own_password", "not isinstance(request.user, User)"): "the admin has checked the login",
     ("_open_job", "insight_type__in=list(price_by_type)"): "saves reading the versions of other types",
+    ("dispatch", "job__created_at__gte=Now() - _RECENT"): "saves reading the insights of jobs that are over",
+    ("find_refusal", "if queued"): "saves a query: if nothing waits, the wait is that for one insight to end",
+    ("_is_stalled", "status=ChatReading.Status.READING"): "the lease implies it; the index of leased rows serves it",
+    ("_is_stalled", "vector_status=Chat.VectorStatus.INDEXING"): "the lease implies it; the index serves it",
+    ("_wait_until_read", "finished_at__isnull=False"): "what has no duration does not count in an average",
     ("unpack", "not text[:_STEP_BYTES].strip()"): "saves a copy of the whole text",
     ("held", "pk=lease.row_id"): "the token is unique, and the id is indexed",
     ("_once", "pk=claim.pk"): "the token is unique, and the id is indexed",

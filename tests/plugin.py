@@ -23,7 +23,15 @@ PREFIX = "relivchats-tests-"
 LEFT_FOR_SECONDS = 600
 #: Tests send many requests from one address. Those of a limit set it.
 NO_RATE_LIMITS = dict.fromkeys(
-    ("REQUESTS_PER_MINUTE", "UPLOADS_PER_HOUR", "UNLOCKS_PER_MINUTE", "UNLOCKS_PER_HOUR"), "0"
+    (
+        "REQUESTS_PER_MINUTE",
+        "UPLOADS_PER_HOUR",
+        "UNLOCKS_PER_MINUTE",
+        "UNLOCKS_PER_HOUR",
+        "MAX_OPEN_INSIGHTS_PER_USER",
+        "MAX_QUEUED_INSIGHTS",
+    ),
+    "0",
 )
 _servers = contextlib.ExitStack()
 

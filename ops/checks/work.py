@@ -131,5 +131,5 @@ def jobs() -> Line:
 
 @health_check("unlocks", needs=("database", "engine"), remedy="manage.py unlocks", page="/admin/insights/unlockpause/")
 def unlocks() -> Line:
-    """Return whether insights can be unlocked: not while staff paused unlocks or the engine's models are not called."""
+    """Return whether insights can be unlocked: not while they are paused, no model is called, or the queue is long."""
     return operations.unlocks_line()

@@ -100,12 +100,13 @@ def test_a_job_that_does_not_start_in_time_fails_and_says_so() -> None:
 
 @pytest.mark.parametrize("what", ["indexing", "reading"])
 def test_a_job_whose_chat_is_being_prepared_at_its_deadline_goes_on(what: str) -> None:
-    job = rows.job(types=1)
+    job, other = rows.job(types=1), rows.job(types=1)
     lease(what, job, until=Now() + timedelta(minutes=1))
     GenerationJob.objects.update(deadline_at=PAST)
     assert not recovery.recover_job(job.pk)
     assert seconds_left(job) > 900
     assert job.status == "queued"
+    assert recovery.recover_job(other.pk), "the chat of another job is being prepared"
 
 
 @pytest.mark.parametrize("what", ["indexing", "reading"])

@@ -472,7 +472,7 @@ def test_dispatch_publishes_an_insight_again_only_when_its_message_counts_as_los
     assert dispatch.dispatch() == 6
 
 
-def test_dispatch_is_fair_between_jobs(
+def test_dispatch_is_fair_between_users(
     make_person: Callable[..., User], make_chat: Callable[..., Chat], settings: Any
 ) -> None:
     settings.MAX_CONCURRENT_INSIGHTS = 4
