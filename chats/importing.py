@@ -13,7 +13,7 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from chats import data_keys, deduplication, keys, merging
+from chats import data_keys, deduplication, keys, limits, merging
 from chats.bulk_copy import copy_rows
 from chats.counting import ChatFigures
 from chats.models import Chat
@@ -21,11 +21,12 @@ from chats.parsing import ParsedUpload, ParseRequest
 from chats.parsing_processes import parse_upload
 from chats.people import default_title
 from chats.sealed_export import SealedExport
-from chats.transcript import BLOCK_TYPES
+from chats.transcript import BLOCK_TYPES, count_bytes
 from chats.upload_handler import BytesUpload
 from chats.upload_log import ImportResult, Outcome, UploadLog
 from relivchats.accounts.models import User
 from relivchats.errors import DomainError, NotFound
+from relivchats.limits import lock as lock_user
 
 logger = logging.getLogger(__name__)
 
@@ -61,13 +62,16 @@ def import_upload(
     """Import an upload as a new chat or into an existing one, and return the result.
 
     Raise ExportRefused if the file cannot be read, ChatRecognised if the owner has most of the messages and `options`
-    do not say what to do, and NotFound or NotThisChat if `options.extend` is not the chat of this export. Every upload
-    leaves one ChatUpload row; a refused or failed upload leaves nothing else.
+    do not say what to do, NotFound or NotThisChat if `options.extend` is not the chat of this export, and LimitReached
+    if the owner may not store more. Every upload leaves one ChatUpload row; a refused or failed upload leaves nothing
+    else.
     """
     size_bytes = len(upload) if isinstance(upload, bytes) else upload.size or 0
     log = UploadLog(owner=owner, request_id=request_id, size_bytes=size_bytes)
     try:
         keys.check_before_sealing()
+        # Before the parsing, which is expensive. `_save` and `merge_export` check again with what is stored.
+        limits.check_room(owner, new_chats=0 if options.extend else 1, new_bytes=1)
         target = None
         if options.extend:
             target = Chat.objects.owned_by(owner).filter(pk=options.extend).first()
@@ -160,6 +164,7 @@ def _build_chat(owner: User, sealed: SealedExport, figures: ChatFigures, *, time
         time_zone=time_zone,
         message_count=export.n_messages,
         line_count=sealed.line_count,
+        stored_bytes=count_bytes(sealed.blocks),
         participant_count=len(names),
         recorded_details=sorted(export.records),
         unreadable_count=export.n_unreadable,
@@ -177,6 +182,8 @@ def _build_chat(owner: User, sealed: SealedExport, figures: ChatFigures, *, time
 
 @transaction.atomic
 def _save(chat: Chat, sealed: SealedExport, log: UploadLog) -> None:
+    lock_user(chat.owner)
+    limits.check_room(chat.owner, new_chats=1, new_bytes=chat.stored_bytes)
     chat.save(force_insert=True)
     data_keys.keep(chat)
     copy_rows("transcript_blocks", BLOCK_TYPES, ((chat.pk, *block) for block in sealed.blocks))

@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 import orjson
 from django.db import transaction
+from django.db.models import F, Sum
+from django.db.models.functions import Length
 
-from chats import deduplication, indexing, people
+from chats import deduplication, indexing, limits, people
 from chats.bulk_copy import copy_rows
 from chats.counting import ChatCounter, in_large_batches
 from chats.exports.parsed import SYSTEM_SENDER, Batch, Detail, Details
@@ -22,9 +24,18 @@ from chats.overlap import LineIndex, Overlap
 from chats.people import People, Person, default_title
 from chats.projection import Projection
 from chats.sealed_export import SealedExport
-from chats.transcript import BLOCK_MESSAGES, BLOCK_TYPES, BlockSealer, SealedBlock, TranscriptReader, chat_context
+from chats.transcript import (
+    BLOCK_MESSAGES,
+    BLOCK_TYPES,
+    BlockSealer,
+    SealedBlock,
+    TranscriptReader,
+    chat_context,
+    count_bytes,
+)
 from chats.upload_log import ImportResult, UploadLog
 from relivchats.errors import Conflict, NotFound
+from relivchats.limits import lock as lock_user
 
 MAX_ATTEMPTS = 3
 ADVICE = "Leave out `extend` to import the file as a separate chat."
@@ -102,8 +113,8 @@ class MergePlan:
 def merge_export(chat: Chat, sealed: SealedExport, log: UploadLog) -> ImportResult:
     """Add the new messages of an upload to the chat, and record the upload.
 
-    Raise NotThisChat if the upload is not an export of the chat, NotFound if the chat is deleted meanwhile, and
-    ChatChanges if other requests change it during every attempt.
+    Raise NotThisChat if the upload is not an export of the chat, NotFound if the chat is deleted meanwhile,
+    LimitReached if its owner may not store more, and ChatChanges if other requests change it during every attempt.
     """
     if sealed.export.platform != chat.platform:
         uploaded, stored = get_parser(sealed.export.platform).name, get_parser(chat.platform).name
@@ -255,9 +266,13 @@ def _save(
     # Two uploads of the same file can be here at once. The second waits for this lock, and then the chat has changed.
     if Chat.objects.select_for_update(no_key=True).unchanged_since(chat).only("pk").first() is None:
         return None
-    TranscriptBlock.objects.filter(chat=chat.pk, first_number__gte=blocks[0].first_number).delete()
+    replaced = TranscriptBlock.objects.filter(chat=chat.pk, first_number__gte=blocks[0].first_number)
+    added_bytes = count_bytes(blocks) - replaced.aggregate(total=Sum(Length("sealed"), default=0))["total"]
+    lock_user(chat.owner)
+    limits.check_room(chat.owner, new_chats=0, new_bytes=added_bytes)
+    replaced.delete()
     copy_rows("transcript_blocks", BLOCK_TYPES, ((chat.pk, *block) for block in blocks))
-    Chat.objects.filter(pk=chat.pk).update(**columns)
+    Chat.objects.filter(pk=chat.pk).update(stored_bytes=F("stored_bytes") + added_bytes, **columns)
     indexing.request_from(chat.pk, first_number=chat.line_count + 1)
     log.record_success(
         ChatUpload.Outcome.EXTENDED,

@@ -93,6 +93,9 @@ class Chat(models.Model):
     message_count = models.PositiveIntegerField(help_text="Messages that people sent, without system lines.")
     line_count = models.PositiveIntegerField(help_text="The last message number. Counts messages and system lines.")
     participant_count = models.PositiveIntegerField()
+    stored_bytes = models.PositiveBigIntegerField(
+        default=0, db_default=0, editable=False, help_text="Bytes of its sealed messages."
+    )
     first_message_on = models.DateField()
     last_message_on = models.DateField()
     recorded_details = models.JSONField(

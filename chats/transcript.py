@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from itertools import accumulate, groupby
 from operator import sub
 from typing import Any, NamedTuple
@@ -54,6 +54,11 @@ class SealedBlock(NamedTuple):
     min_day: int
     max_day: int
     sealed: bytes
+
+
+def count_bytes(blocks: Iterable[SealedBlock]) -> int:
+    """Return the number of sealed bytes of these blocks."""
+    return sum(len(block.sealed) for block in blocks)
 
 
 def chat_context(chat_id: UUID) -> str:

@@ -19,6 +19,7 @@ from rest_framework.views import APIView
 
 from chats import counting, editing, erasure, examples, importing, indexing, transcript
 from chats.importing import ImportOptions
+from chats.limits import UPLOADS
 from chats.models import Chat
 from chats.people import InvalidPeople
 from chats.serializers import (
@@ -40,7 +41,6 @@ from relivchats.idempotency import idempotent
 from relivchats.logs import request_id
 from relivchats.openapi import UNCHANGED, example, problems
 from relivchats.rest import Pages, authenticated_user, conditional_response, parse_body
-from relivchats.throttling import Limit
 
 
 def get_own_chat(request: Request, chat_id: UUID) -> Chat:
@@ -66,7 +66,7 @@ class UploadView(APIView):
     """Import an exported chat."""
 
     parser_classes = [MultiPartParser]
-    limits: ClassVar = {"POST": (Limit("uploads", "UPLOADS_PER_HOUR", 3600),)}
+    limits: ClassVar = {"POST": (UPLOADS,)}
 
     @extend_schema(
         operation_id="upload_chat",
@@ -90,7 +90,9 @@ class UploadView(APIView):
                 415,
                 _400="The request is not well-formed multipart/form-data, or the file is empty (ERR_3002).",
                 _409="Most of the messages are in one of your chats (`candidate` names it, `new_messages` counts the"
-                " new ones), or too few of them are in the chat to extend. Or: " + idempotency.STILL_RUNNING,
+                " new ones), or too few of them are in the chat to extend. Or you have as many chats or bytes as one"
+                " account may have (`limit` names which; `GET /api/me` shows the limits). Or: "
+                + idempotency.STILL_RUNNING,
                 _413="The file is too large, packed or unpacked, or takes too much memory or processor time to read"
                 " (ERR_3004).",
                 _422="The file is missing or cannot be read. The title names the cause, such as a damaged or"

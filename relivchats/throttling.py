@@ -11,7 +11,7 @@ import ipaddress
 import logging
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -82,12 +82,21 @@ class Limit:
         limit: int = getattr(settings, self.setting)
         if not limit:
             return None
-        number, elapsed = divmod(time.time(), self.seconds)
-        subject_hash = salted_hmac("rate limit", str(subject), algorithm="sha256").hexdigest()[:32]
-        key = f"{self.name}:{subject_hash}:{int(number)}"
-        count, storage = _increment(key, self.seconds)
+        key, elapsed = self._window(subject)
+        count, storage = _ask(lambda storage: storage.incr(key, self.seconds))
         reset_seconds = max(1, math.ceil(self.seconds - elapsed))
         return Window(limit, max(0, limit - count), reset_seconds, count > limit, key, storage)
+
+    def count(self, subject: object) -> int:
+        """Return the requests that count now, without counting one. There may be more than the limit."""
+        key, _ = self._window(subject)
+        return _ask(lambda storage: storage.get(key))[0]
+
+    def _window(self, subject: object) -> tuple[str, float]:
+        """Return the key of the subject's counter, and the seconds since its window began."""
+        number, elapsed = divmod(time.time(), self.seconds)
+        subject_hash = salted_hmac("rate limit", str(subject), algorithm="sha256").hexdigest()[:32]
+        return f"{self.name}:{subject_hash}:{int(number)}", elapsed
 
     def undo(self, window: Window) -> None:
         """Take back one `hit`, such as that of a login that succeeded, where it was counted."""
@@ -145,11 +154,11 @@ def _set_headers(view: Any, window: Window) -> None:
     view.headers.update(zip(HEADERS, map(str, values), strict=True))
 
 
-def _increment(key: str, seconds: int) -> tuple[int, Storage]:
-    """Add one to a counter in Redis, or in this process if the broker does not answer. Return its value and place."""
+def _ask(question: Callable[[Storage], int]) -> tuple[int, Storage]:
+    """Ask Redis, or this process if the broker does not answer. Return the value of the counter and its place."""
     for storage in _storages():
         try:
-            return storage.incr(key, seconds), storage
+            return question(storage), storage
         except (RedisError, OSError) as error:
             _pause.until = time.monotonic() + BROKER_PAUSE_SECONDS
             logger.warning("requests are counted in this process", extra={"error": type(error).__name__})

@@ -2,23 +2,43 @@
 
 from __future__ import annotations
 
-from drf_spectacular.utils import extend_schema
+from typing import Any
+
+from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from relivchats import limits
 from relivchats.accounts.models import User
 from relivchats.openapi import example, problems
 from relivchats.rest import authenticated_user
 
 
+class UserLimitSerializer(serializers.Serializer[Any]):
+    """A limit of one user, and how much of it is used."""
+
+    limit = serializers.IntegerField(allow_null=True, help_text="Null if there is no limit.")
+    used = serializers.IntegerField()
+
+
 class PersonSerializer(serializers.ModelSerializer[User]):
     """A user, as the API shows them to themselves."""
 
+    limits = serializers.SerializerMethodField(
+        help_text="By name: `chats`; `stored_bytes` of their sealed messages; `open_insights`, which are not finished;"
+        " `uploads_per_hour`, in this hour of the clock."
+    )
+
     class Meta:
         model = User
-        fields = ("id", "email", "created_at")
+        fields = ("id", "email", "created_at", "limits")
+
+    @extend_schema_field(serializers.DictField(child=UserLimitSerializer()))
+    def get_limits(self, user: User) -> Any:
+        """Return the limits and their usage."""
+        return limits.describe(user)
 
 
 class Me(APIView):
@@ -28,7 +48,7 @@ class Me(APIView):
         operation_id="me",
         tags=["people"],
         summary="Who am I",
-        description="The person whose token this is.",
+        description="The person whose token this is, with the limits of their account and how much of each is used.",
         responses={200: PersonSerializer, **problems(401)},
         examples=[
             example(
@@ -37,6 +57,12 @@ class Me(APIView):
                     "id": "5b0a4c1e-8f4f-4a3e-9a55-0d6f6f0f6f01",
                     "email": "ann@example.org",
                     "created_at": "2026-01-05T09:30:00Z",
+                    "limits": {
+                        "chats": {"limit": 500, "used": 3},
+                        "open_insights": {"limit": 100, "used": 6},
+                        "stored_bytes": {"limit": 1073741824, "used": 2097152},
+                        "uploads_per_hour": {"limit": 20, "used": 1},
+                    },
                 },
             )
         ],
