@@ -10,6 +10,7 @@ A file called `store` contains the identity of the store. It tells a store from 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from relivchats.crypto import CannotOpen, DataKey, Keyring, keyring, new_data_ke
 #: Files are spread over this many directories, by the first two digits of the chat's id.
 SHARDS = tuple(f"{number:02x}" for number in range(256))
 _IDENTITY = "store"
+_FILE = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _DRAFT = ".new"
 _MAX_FILE_BYTES = 4096
 #: The start of a data key that a key of the store wraps. What the keyring wraps starts with the length of a name.
@@ -32,7 +34,7 @@ class StoreUnavailable(Exception):
 
 
 class KeyFileMissing(CannotOpen):
-    """The chat's file is not in the key store: it was destroyed, or lost."""
+    """The chat's file is not in the key store, because it was destroyed or lost, or it cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -71,11 +73,11 @@ class KeyStore:
         return _IN_STORE + own.wrap(key, context=context)
 
     def unwrap(self, wrapped: bytes, *, chat_id: UUID, context: str) -> DataKey:
-        """Return the data key. Raise KeyFileMissing, or CannotOpen if the file cannot be read or opened."""
+        """Return the data key. Raise KeyFileMissing, or CannotOpen if the file was changed or its key is unknown."""
         try:
             sealed = self._read(chat_id)
         except OSError as error:
-            raise CannotOpen(f"the key store cannot be read: {error.strerror}") from None
+            raise KeyFileMissing(f"the file cannot be read: {error.strerror}") from None
         own = self.keys.unwrap(sealed, context=_context(chat_id))
         return own.unwrap(wrapped[len(_IN_STORE) :], context=context)
 
@@ -129,7 +131,8 @@ class KeyStore:
         """
         with self._available():
             names = [name for shard in SHARDS if shard.startswith(start) for name in os.listdir(self.directory / shard)]
-        ids = [UUID(name) for name in names if not name.endswith(_DRAFT)]
+        # Not drafts, and not what a network file system keeps of removed files.
+        ids = [UUID(name) for name in names if _FILE.fullmatch(name)]
         return {chat_id: name for chat_id in ids if (name := self.key_name(chat_id)) is not None}
 
     def _path(self, chat_id: UUID) -> Path:

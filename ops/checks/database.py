@@ -106,7 +106,7 @@ def keys() -> Line:
         remedy = "manage.py keys  # then add the missing key to ENCRYPTION_KEYS, and restart"
         return Line("keys", Level.CRITICAL, f"{text}, such as {sample.unreadable[0]}", remedy, data)
     if sample.without_file:
-        text = f"the key store lacks the files of {len(sample.without_file)} of {sample.size} chats"
+        text = f"the key store lacks, or cannot read, the files of {len(sample.without_file)} of {sample.size} chats"
         remedy = "manage.py keys  # then restore them from a copy: docs/operations.md, Backups"
         return Line("keys", Level.CRITICAL, f"{text}, such as {sample.without_file[0]}", remedy, data)
     if overdue:
