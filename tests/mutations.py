@@ -72,7 +72,6 @@ GUARD_MODULES: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "relivchats/crypto.py": ((*_PURE, "tests/relivchats/test_crypto.py"),),
     "relivchats/key_store.py": ((*_PURE, "tests/relivchats/test_key_store.py"), (_KEY_STORE,)),
     "chats/data_keys.py": ((_KEY_STORE,),),
-    "chats/keys.py": ((_KEY_STORE, "tests/chats/test_keys.py"),),
     "chats/exports/unpacking.py": (
         (*_PURE, "tests/chats/test_exports_unpacking.py"),
         (*_PURE, "tests/chats/test_exports_platforms.py", "-k", "each_cause"),
@@ -122,6 +121,7 @@ EQUIVALENT: Mapping[tuple[str, str], str] = {
     ("is_supported", "if spans"): "saves normalizing the messages",
     ("is_supported", "if not unknown"): "saves reading the words of the messages",
     ("_mask_names", "if not parts"): "an empty pattern masks nothing",
+    ("destroy_due_if_possible", "if (destroyed := destroy_due())"): "saves a line in the log every minute",
     ("parse", "not colon"): "without a colon the key is empty, and its length is wrong",
 }
 

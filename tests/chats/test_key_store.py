@@ -174,8 +174,9 @@ def test_the_key_of_an_import_that_failed_is_destroyed(
             add_chat(person)
     assert len(files(directory)) == 1
     assert data_keys.destroy_due() == 0, "an import has an hour"
+    other = add_chat(person)
     make_due()
-    assert (data_keys.destroy_due(), files(directory)) == (1, set())
+    assert (data_keys.destroy_due(), files(directory)) == (1, {str(other.pk)})
 
 
 def test_an_import_that_stores_its_chat_now_keeps_its_key(
@@ -217,6 +218,56 @@ def test_an_import_whose_key_was_destroyed_stores_nothing(person: User, monkeypa
     with pytest.raises(WrongKeys):
         add_chat(person)
     assert not Chat.objects.exists()
+
+
+def test_a_key_is_stored_only_where_its_row_is_committed_first(person: User) -> None:
+    chat = add_chat(person)
+    with transaction.atomic(), pytest.raises(RuntimeError):
+        data_keys.wrap_new(chat.key, chat_id=uuid4(), context="c")
+
+
+def test_keys_are_destroyed_in_batches_each_with_its_own_row(
+    person: User, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chats = sorted((add_chat(person, seed=seed) for seed in (1, 2)), key=lambda chat: chat.pk)
+    with monkeypatch.context() as killed:
+        killed.setattr(data_keys, "destroy_if_possible", lambda chat_id: None)
+        for chat in chats:
+            delete(chat)
+    KeyDestruction.objects.filter(pk=chats[1].pk).update(due_at=Now() - timedelta(hours=1))
+    monkeypatch.setattr(data_keys, "BATCH_ROWS", 1)
+    assert data_keys.destroy_due() == 1
+    assert files(directory) == {str(chats[0].pk)}
+    assert KeyDestruction.objects.get().pk == chats[0].pk
+    data_keys.destroy_due_if_possible()
+    assert (files(directory), KeyDestruction.objects.count()) == (set(), 0)
+
+
+def test_a_chat_outside_the_key_store_leaves_nothing_to_destroy(person: User, directory: Path, settings: Any) -> None:
+    chat = add_chat_without_store(person, settings)
+    delete(chat)
+    assert not KeyDestruction.objects.exists()
+    assert not directory.exists()
+
+
+def test_a_database_from_before_its_key_store_knows_it_again(person: User, directory: Path) -> None:
+    chats = [add_chat(person, seed=seed) for seed in (1, 2, 3)]
+    identity = KeyStoreIdentity.objects.get().identity
+    KeyStoreIdentity.objects.all().delete()
+    delete(chats[0])
+    assert KeyStoreIdentity.objects.get().identity == identity
+    assert files(directory) == {str(chat.pk) for chat in chats[1:]}
+    KeyStoreIdentity.objects.all().delete()
+    added = add_chat(person, seed=4)
+    assert KeyStoreIdentity.objects.get().identity == identity
+
+    KeyStoreIdentity.objects.all().delete()
+    away = directory.rename(directory.with_name("away"))
+    delete(chats[1])
+    assert (data_keys.destroy_due(), directory.exists()) == (0, False)
+    away.rename(directory)
+    assert data_keys.destroy_due() == 1
+    assert files(directory) == {str(chats[2].pk), str(added.pk)}
 
 
 def test_the_key_of_a_stored_chat_is_never_destroyed(person: User, directory: Path) -> None:
@@ -428,6 +479,7 @@ def test_a_file_of_a_running_import_is_not_unused(person: User, directory: Path)
     data_keys.wrap_new(Chat.objects.get().key, chat_id=chat_id, context="c")
     assert keys.survey().unused_files == []
     assert keys.remove_unused() == 0
+    data_keys.destroy_if_possible(chat_id)
     assert str(chat_id) in files(directory)
 
 

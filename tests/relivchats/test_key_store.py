@@ -169,8 +169,17 @@ def test_a_store_is_not_created_without_its_parent(tmp_path: Path) -> None:
 
 
 def test_a_file_is_listed_with_the_key_that_seals_it(store: KeyStore) -> None:
-    ids = {uuid4() for _ in range(5)}
+    ids = {UUID(f"{digit}{uuid4().hex[1:]}") for digit in "0aabf"}
     for chat_id in ids:
         wrap(store, chat_id)
     listed = {chat_id: name for digit in "0123456789abcdef" for chat_id, name in store.key_names(digit).items()}
     assert listed == dict.fromkeys(ids, "k1")
+    assert all(str(chat_id).startswith("a") for chat_id in store.key_names("a"))
+    assert store.key_name(uuid4()) is None
+
+
+def test_a_file_that_is_removed_meanwhile_is_not_listed(store: KeyStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    chat_id = uuid4()
+    wrap(store, chat_id)
+    monkeypatch.setattr(KeyStore, "key_name", lambda *_: None)
+    assert store.key_names(str(chat_id)[0]) == {}
