@@ -12,6 +12,7 @@ import json
 import tomllib
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,34 @@ def load(directory: Path = DIRECTORY, *, overwrite: Collection[str] = (), dry_ru
     if dry_run:
         transaction.set_rollback(True)
     return result
+
+
+def find_unloaded() -> list[str]:
+    """Return the ids of categories and types that the files of this release have and the database lacks.
+
+    Also of those that differ from the files although staff did not edit them. Reads only.
+    """
+    unloaded = []
+    for model, fields in ((Category, _CATEGORY_FIELDS), (InsightType, _TYPE_FIELDS)):
+        rows = {row.pk: row for row in model._default_manager.all()}
+        for pk, digest in _file_digests()[model.__name__].items():
+            row = rows.get(pk)
+            current = _compute_digest(row, fields) if row is not None else ""
+            if row is None or (current != digest and current == row.loaded_digest):
+                unloaded.append(pk)
+    return unloaded
+
+
+@cache
+def _file_digests() -> dict[str, dict[str, str]]:
+    """Return the digest of each category and type of the files, which are those of this process's release."""
+    digests: dict[str, dict[str, str]] = {"Category": {}, "InsightType": {}}
+    for category, types in read_files():
+        digests["Category"][category["id"]] = _compute_digest(Category(**category), _CATEGORY_FIELDS)
+        for values in types:
+            row = InsightType(category_id=category["id"], **values)
+            digests["InsightType"][values["id"]] = _compute_digest(row, _TYPE_FIELDS)
+    return digests
 
 
 def is_edited(insight_type: InsightType) -> bool:

@@ -15,11 +15,11 @@ from insights.engines import get_engine
 from insights.engines.base import EngineError, UnusableAnswer
 from insights.engines.client import ModelAnswer, ModelClient, ModelRequest
 from insights.engines.state import EngineState, advice_for, describe_engine, get_client, retirement_of
-from insights.models import ChatReading, InsightAttempt
+from insights.models import ChatReading, Insight, InsightAttempt
 from ops import embeddings
-from relivchats import clock
+from relivchats import clock, durations
 from relivchats.language_models import quota
-from relivchats.staff.reports import Level, Line, Report, Table
+from relivchats.staff.reports import Level, Line, Report, Table, count, format_count
 
 #: A retirement is reported this long before its day.
 _WARNING_BEFORE_RETIREMENT = timedelta(days=60)
@@ -93,7 +93,14 @@ def health_line() -> Line:
         if breaker.state != "closed":
             is_temporary = breaker.reason in quota.TEMPORARY
             level = Level.WARNING if is_temporary else Level.CRITICAL
-            return Line("engine", level, f"{model}: {breaker.reason}", "manage.py engine --check", data)
+            text = f"{model} is not called: {breaker.reason}"
+            if breaker.retry_after_seconds:
+                text += f", for another {durations.format_seconds(breaker.retry_after_seconds)}"
+            waiting = count(Insight.objects.filter(status=Insight.Status.PENDING))
+            text += f"; unlocks are refused, and {format_count(waiting)} insights wait"
+            data |= {"reason": breaker.reason, "retry_after_seconds": breaker.retry_after_seconds, "waiting": waiting}
+            # Insights and unlocks wait for it even if it passes by itself.
+            return Line("engine", level, text, "manage.py engine --check", data, breaker.reason, is_cause=True)
     text = (
         f"{state.name}: in an hour {attempts['answered']} attempts answered, {attempts['failed']} failed;"
         f" {readings['read']} chats read, {readings['not_read']} failed"
@@ -101,6 +108,16 @@ def health_line() -> Line:
     if attempts["failed"] and not attempts["answered"]:
         return Line("engine", Level.WARNING, text, "manage.py engine --check", data)
     return Line("engine", Level.FINE, text, data=data)
+
+
+def retirement_line() -> Line:
+    """Return the model that its provider retires within 60 days, or retired, if one is used."""
+    state = describe_engine()
+    for model in dict.fromkeys(filter(None, state.models.values())):
+        if line := _retirement_line(state.name, model):
+            return line
+    threshold = f"{_WARNING_BEFORE_RETIREMENT.days} days before warns"
+    return Line("retirement", Level.FINE, "no model in use is about to be retired", threshold=threshold)
 
 
 def _state_lines(state: EngineState) -> tuple[Line, ...]:

@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 #: A third of HEALTH_HEARTBEAT_SECONDS, so that one lost heartbeat raises no alarm.
 INTERVAL_SECONDS = 10
 CANARY_NAME = "canary"
+RETENTION_NAME = "retention"
 
 
 def write_heartbeat(*, name: str, kind: Heartbeat.Kind) -> None:
@@ -99,8 +100,9 @@ class HeartbeatThread:
 
 def prune(*, batch: int = 1000) -> int:
     """Remove at most `batch` rows of processes that have been silent for an hour, and return their number."""
-    # Not the canary: its age shows for how long no task has run.
-    silent = Heartbeat.objects.filter(~Q(kind=Heartbeat.Kind.CANARY), beat_at__lt=Now() - timedelta(hours=1))
+    # Not those of tasks: their age shows for how long none has run.
+    tasks = Q(kind__in=(Heartbeat.Kind.CANARY, Heartbeat.Kind.RETENTION))
+    silent = Heartbeat.objects.filter(~tasks, beat_at__lt=Now() - timedelta(hours=1))
     removed, _ = Heartbeat.objects.filter(pk__in=silent.values("pk")[:batch]).delete()
     return removed
 

@@ -11,7 +11,10 @@ from ops.monitoring_models import ErrorEvent  # noqa: F401 (Django finds the mod
 
 
 class Heartbeat(models.Model):
-    """The row of one process, which updates it every 10 s while it is alive. The canary task updates its own row."""
+    """The row of one process, which updates it every 10 s while it is alive. Two tasks have rows too.
+
+    That of the canary says when a task ran last, that of retention when old rows were pruned last.
+    """
 
     class Kind(models.TextChoices):
         """What kind of process the row belongs to."""
@@ -20,6 +23,7 @@ class Heartbeat(models.Model):
         WORKER = "worker"
         BEAT = "beat"
         CANARY = "canary"
+        RETENTION = "retention"
 
     name = models.CharField(max_length=150, primary_key=True)
     kind = models.CharField(max_length=16, choices=Kind)

@@ -27,6 +27,7 @@ def prune() -> None:
     errors.prune()
     samples.merge_old()
     samples.prune()
+    heartbeats.write_heartbeat(name=heartbeats.RETENTION_NAME, kind=Heartbeat.Kind.RETENTION)
 
 
 @shared_task(ignore_result=True)

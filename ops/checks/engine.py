@@ -11,3 +11,9 @@ from relivchats.staff.reports import Line
 def engine() -> Line:
     """Return the last known state of the engine. It calls no provider."""
     return operators_view.health_line()
+
+
+@health_check("retirement", needs=(), remedy="manage.py engine")
+def retirement() -> Line:
+    """Return the model in use whose provider retires it soon."""
+    return operators_view.retirement_line()

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import http.client
 from typing import Any
+from urllib.parse import urlsplit
+
+from django.conf import settings
 
 from chats import points, qdrant
 from chats.qdrant import QdrantUnavailable
@@ -12,7 +16,9 @@ from relivchats import installation
 from relivchats.staff.reports import Level, Line, format_count
 
 #: Less than a check may take. Nothing of the product waits for Qdrant, so slow is as good as down.
-_TIMEOUT_SECONDS = 0.5
+_TIMEOUT_SECONDS = 1
+#: Its first answer takes a millisecond.
+_PROBE_SECONDS = 0.5
 
 
 @health_check("embeddings", needs=("database", "broker"), remedy="manage.py engine", page="/admin/chats/chat/")
@@ -28,6 +34,9 @@ def qdrant_server() -> Line:
     """Return the server's version, and how its points differ from the vectors in Postgres."""
     if not qdrant.is_configured():
         return Line("qdrant", Level.FINE, "not used: the sealed vectors in Postgres are searched")
+    if fault := _find_fault():
+        text = f"{fault}; the sealed vectors in Postgres are searched"
+        return Line("qdrant", Level.WARNING, text, installation.restart("qdrant"), {"error_code": "no_answer"})
     try:
         server = qdrant.server_version(timeout_seconds=_TIMEOUT_SECONDS)
         difference = points.compare(timeout_seconds=_TIMEOUT_SECONDS)
@@ -55,3 +64,20 @@ def qdrant_server() -> Line:
         # `synchronize` removes them within minutes.
         text += f", {format_count(difference.orphan_count)} erased chats to remove"
     return Line("qdrant", Level.FINE, text, data=data)
+
+
+def _find_fault() -> str:
+    """Return why Qdrant gives no answer at all, or an empty string."""
+    address = urlsplit(settings.QDRANT_URL)
+    kind = http.client.HTTPSConnection if address.scheme == "https" else http.client.HTTPConnection
+    server = kind(address.hostname or "", address.port, timeout=_PROBE_SECONDS)
+    try:
+        server.request("GET", address.path or "/")
+        server.getresponse()
+    except TimeoutError:
+        return "is frozen: it accepts connections and does not answer"
+    except (OSError, http.client.HTTPException):
+        return "is down: it does not accept connections"
+    finally:
+        server.close()
+    return ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from django.conf import settings
-from django.db.models import Count, Q
+from django.db.models import Count, F, Q
 from django.db.models.functions import Now
 
 from billing.models import CoinReservation
@@ -15,6 +15,7 @@ from insights import stuck as stuck_work
 from insights.models import Insight
 from ops import queues
 from ops.checks.registry import health_check
+from relivchats import durations
 from relivchats.leases import STUCK_AFTER
 from relivchats.staff.reports import Level, Line, count, format_count
 
@@ -32,6 +33,29 @@ _MIN_OUTAGE_FAILURES = 5
 def queue() -> Line:
     """Return the number of due insights and of messages, and how long the oldest is due."""
     return queues.summary_line(queues.fetch_state())
+
+
+@health_check(
+    "deferred",
+    needs=("database", "broker", "workers", "beat", "engine"),
+    remedy="manage.py engine",
+    page="/admin/insights/insight/?status__exact=pending",
+)
+def deferred() -> Line:
+    """Return the insights that wait after an error, by its code, and for how long the oldest waits."""
+    waiting = Insight.objects.filter(status=Insight.Status.PENDING).exclude(error_code="")
+    codes = list(waiting.values_list("error_code").annotate(number=Count("pk")).order_by("-number", "error_code"))
+    if not codes:
+        return Line("deferred", Level.FINE, "no insight waits after an error", value=0)
+    age = waiting.order_by("created_at").annotate(age=Now() - F("created_at")).values_list("age", flat=True)[0]
+    reasons = ", ".join(f"{number} {code}" for code, number in codes[:5])
+    total = sum(number for _, number in codes)
+    text = f"{total} insights wait after an error: {reasons}; the oldest for {durations.format_short(age)}"
+    limit, seconds = settings.HEALTH_QUEUE_AGE_WARNING_SECONDS, round(age.total_seconds())
+    data = {"by_error": dict(codes), "oldest_seconds": seconds}
+    if seconds > limit:
+        return Line("deferred", Level.WARNING, text, "manage.py engine --check", data, seconds, f"{limit} s warns")
+    return Line("deferred", Level.FINE, text, "", data, seconds, f"{limit} s warns")
 
 
 @health_check(

@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from io import StringIO
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
-from django.core.management import get_commands
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from django.core.management import call_command, get_commands
 from django.db import connection
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
-from django.db.models.functions import Now
+from django.db.models.functions import Now, TruncMinute
+from django.urls import resolve
 
 from billing.models import Adjustment, Wallet
 from chats.models import Chat
-from insights.models import Insight, UnlockPause
+from insights import catalogue
+from insights.models import Insight, InsightType, UnlockPause
 from ops import checks
-from ops.checks import database, ledger, machine, payments, processes, registry, work
+from ops.checks import api, database, ledger, machine, payments, processes, registry, upkeep, work
 from ops.models import Heartbeat
+from ops.monitoring_models import RequestCount, Sample
 from relivchats.crypto import Keyring
+from relivchats.request_counts import BOUNDS_MS, BUCKETS
 from relivchats.staff.reports import Level, Line
 from tests.ops import rows
 from tests.processes import BrokerHandle
@@ -94,9 +107,53 @@ def _two_beats() -> None:
     rows.heartbeat("beat")
 
 
+def _waiting_after_an_error() -> None:
+    job = rows.job()
+    Insight.objects.filter(job=job).update(error_code="quota_exhausted", created_at=Now() - timedelta(minutes=3))
+
+
+def _failing_requests() -> None:
+    _requests(route="api/chats", status=500, number=30)
+    _requests(route="api/me", status=200, number=30)
+
+
+def _slow_requests() -> None:
+    _requests(route="api/chats", status=200, number=30, bucket=len(BOUNDS_MS) - 1)
+
+
+def _requests(*, route: str, status: int, number: int, bucket: int = 0) -> None:
+    buckets = [number if each == bucket else 0 for each in range(BUCKETS)]
+    RequestCount.objects.create(
+        at=TruncMinute(Now()),
+        route=route,
+        method="GET",
+        status=status,
+        requests=number,
+        milliseconds=number,
+        buckets=buckets,
+    )
+
+
+def _growing_worker() -> None:
+    for minute in range(50):
+        at = TruncMinute(Now()) - timedelta(minutes=minute + 1)
+        Sample.objects.create(at=at, name="memory_worker_bytes", value=(1000 - 10 * minute) * 1024 * 1024)
+
+
+def _never_pruned() -> None:
+    rows.heartbeat("beat")
+    Heartbeat.objects.update(started_at=Now() - timedelta(hours=4))
+
+
 @pytest.mark.parametrize(
     ("cause", "check", "level"),
     [
+        (_waiting_after_an_error, work.deferred, Level.WARNING),
+        (_failing_requests, api.errors, Level.WARNING),
+        (_slow_requests, api.latency, Level.WARNING),
+        (_growing_worker, upkeep.growth, Level.WARNING),
+        (_never_pruned, upkeep.retention, Level.WARNING),
+        (lambda: rows.heartbeat("retention", age=timedelta(hours=4)), upkeep.retention, Level.WARNING),
         (_old_adjustment, payments.adjustments, Level.WARNING),
         pytest.param(_pending_migration, database.migrations, Level.WARNING, marks=pytest.mark.owner),
         (_failed_chat, work.vectors, Level.WARNING),
@@ -205,3 +262,79 @@ def test_a_silent_process_does_not_count_as_alive() -> None:
     assert processes.workers().level is Level.FINE
     Heartbeat.objects.update(beat_at=Now() - timedelta(seconds=31))
     assert processes.workers().level is Level.CRITICAL
+
+
+def test_the_line_of_slow_and_of_failing_requests_names_the_route() -> None:
+    _failing_requests()
+    assert "50.0 % of 60 requests failed within an hour; most of api/chats: 30 of 30" in api.errors().text
+    _slow_requests()
+    assert "the slowest route is api/chats" in api.latency().text
+
+
+def test_memory_that_grows_for_less_than_three_quarters_of_an_hour_is_not_judged() -> None:
+    _growing_worker()
+    Sample.objects.filter(value__lt=700 * 1024 * 1024).delete()
+    assert upkeep.growth().level is Level.FINE
+
+
+def test_insights_that_wait_after_an_error_are_counted_by_its_code() -> None:
+    _waiting_after_an_error()
+    assert "2 quota_exhausted; the oldest for 3 min" in work.deferred().text
+
+
+def test_a_clock_that_differs_by_a_minute_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upkeep, "time", SimpleNamespace(time=lambda: time.time() - 60))
+    line = upkeep.clock()
+    assert line.level is Level.WARNING
+    assert "ahead of this machine" in line.text
+
+
+def test_a_type_that_differs_from_the_files_is_reported_unless_staff_edited_it() -> None:
+    first = InsightType.objects.order_by("pk")[0]
+    loaded = first.loaded_digest
+    InsightType.objects.filter(pk=first.pk).update(title="Changed by staff")
+    assert upkeep.catalogue().level is Level.FINE
+    first.refresh_from_db()
+    # As an earlier release wrote it.
+    InsightType.objects.filter(pk=first.pk).update(loaded_digest=_digest(first))
+    assert loaded != _digest(first)
+    assert first.pk in upkeep.catalogue().text
+    call_command("load_catalogue", verbosity=0, stdout=StringIO())
+    assert upkeep.catalogue().level is Level.FINE
+
+
+def _digest(row: InsightType) -> str:
+    return str(catalogue._compute_digest(row, catalogue._TYPE_FIELDS))
+
+
+def test_large_logs_are_reported_with_the_largest(
+    settings: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("RELIVCHATS_DATA", str(tmp_path))
+    (tmp_path / "logs").mkdir()
+    assert upkeep.logs().level is Level.FINE
+    with (tmp_path / "logs" / "web.log").open("wb") as log:
+        log.truncate(2 * 1024 * 1024)
+    settings.HEALTH_LOGS_WARNING_MB = 1
+    line = upkeep.logs()
+    assert (line.level, "2 MiB in web.log" in line.text) == (Level.WARNING, True)
+
+
+@pytest.mark.parametrize(("days", "level"), [(60, Level.FINE), (20, Level.WARNING), (2, Level.CRITICAL)])
+def test_a_certificate_is_reported_before_it_ends(settings: Any, tmp_path: Path, days: int, level: Level) -> None:
+    path = tmp_path / "certificate.pem"
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "example.org")])
+    now = datetime.now(UTC)
+    built = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    built = built.serial_number(1).not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=days))
+    path.write_bytes(built.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+    settings.HEALTH_CERTIFICATES = [str(path)]
+    assert upkeep.certificates().level is level
+    settings.HEALTH_CERTIFICATES = [str(tmp_path / "missing.pem")]
+    assert upkeep.certificates().level is Level.WARNING
+
+
+@pytest.mark.parametrize("check", checks.ALL, ids=lambda check: check.name)
+def test_the_page_of_a_check_exists(check: registry.Check) -> None:
+    resolve(check.page.partition("?")[0])

@@ -97,12 +97,12 @@ def test_a_later_heartbeat_keeps_the_start_time() -> None:
 
 
 @pytest.mark.django_db
-def test_pruning_removes_the_heartbeats_of_an_hour_ago_but_never_the_canary() -> None:
+def test_pruning_removes_the_heartbeats_of_an_hour_ago_but_never_those_of_tasks() -> None:
     rows.heartbeat("worker", age=timedelta(minutes=50), name="recent")
     rows.heartbeat("worker", age=timedelta(minutes=70), name="old")
     rows.heartbeat("canary", age=timedelta(days=2), name="canary")
     tasks.prune()
-    assert set(Heartbeat.objects.values_list("name", flat=True)) == {"recent", "canary"}
+    assert set(Heartbeat.objects.values_list("name", flat=True)) == {"recent", "canary", "retention"}
 
 
 def test_beat_schedules_the_cleanup_of_task_results_on_a_queue_that_workers_consume() -> None:
