@@ -89,6 +89,9 @@ GUARD_MODULES: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "relivchats/staff/lookups.py": ((_PERMISSIONS, "-k", "cannot_be_read or nul_byte or malformed"),),
     "relivchats/logs.py": (("tests/relivchats/test_logs.py",), ("tests/api/test_problems.py", "-k", "debug")),
     "relivchats/staff/bulk_actions.py": (("tests/relivchats/test_bulk_actions.py",),),
+    "relivchats/heavy_requests.py": ((*_PURE, "tests/relivchats/test_heavy_requests.py"),),
+    "chats/parsing_processes.py": (("tests/chats/test_parsing_processes.py",),),
+    "chats/memory.py": (("tests/chats/test_memory.py",),),
 }
 
 #: Functions of docs/guards.md's modules that choose an encoding or an order, and refuse nothing.
@@ -115,6 +118,7 @@ EQUIVALENT: Mapping[tuple[str, str], str] = {
     ("_once", "pk=claim.pk"): "the token is unique, and the id is indexed",
     ("renew_all", "pk__in=[claim.pk for claim in claims]"): "the tokens are unique, and the ids are indexed",
     ("renew_all", "status=None"): "the lease of a key with a response is not read",
+    ("give_back", "**{self.status_column: self.leased}"): "the token implies it; the index of leased rows serves it",
     ("_once", "status=None"): "nothing fails after the response is stored",
     ("_content", "with suppress(DomainError)"): "the view refuses the file with the same error",
     ("_earlier", "user=user"): "the digest contains the user's id",

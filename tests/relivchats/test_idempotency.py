@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
-from django.db import DataError, OperationalError, connection
+from django.db import DataError, OperationalError, connection, transaction
 from django.db.models.functions import Now
 from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
@@ -23,6 +23,7 @@ from relivchats.crypto import Keyring
 from relivchats.errors import Conflict, NotFound
 from relivchats.idempotency import IdempotencyKeyReused, MalformedIdempotencyKey, RequestStillRunning, idempotent
 from relivchats.rest import StrictJSONParser
+from tests.concurrency import BackgroundCall
 from tests.processes import eventually
 
 pytestmark = pytest.mark.django_db
@@ -205,6 +206,20 @@ def test_only_the_keys_of_this_process_are_renewed(send: Any) -> None:
     for token, is_renewed in ((OTHER_TOKEN, False), (row.token, True)):
         idempotency._Claims().renew_all([idempotency._Claim(row.pk, token)])
         assert (remaining_seconds() > 0) is is_renewed
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_key_that_is_just_being_answered_does_not_delay_the_renewal_of_others(send: Any) -> None:
+    view = View()
+    for key in ("locked", "other"):
+        send(view, key=key)
+    IdempotencyKey.objects.update(status=None, sealed_answer=None, lease_expires_at=Now())
+    locked, other = IdempotencyKey.objects.order_by("pk")
+    claims = [idempotency._Claim(row.pk, row.token) for row in (locked, other)]
+    with transaction.atomic():
+        IdempotencyKey.objects.select_for_update().get(pk=locked.pk)
+        BackgroundCall(lambda: idempotency._Claims().renew_all(claims)).result()
+    assert list(IdempotencyKey.objects.filter(lease_expires_at__gt=Now())) == [other]
 
 
 def test_an_expired_key_is_free_for_any_request(send: Any) -> None:

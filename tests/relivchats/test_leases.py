@@ -231,6 +231,32 @@ class TestRenewal:
         eventually(lambda: not thread.is_alive())
 
 
+class TestGivingBack:
+    def test_the_rows_of_a_process_that_ends_are_due_again_and_those_of_others_are_not(self, queue: Queue) -> None:
+        own, other, finished = (queue.claim(queue.make_due()) for _ in range(3))
+        assert finish(queue, finished)
+        renewer = LeaseRenewer(queue.queue)
+        with renewer.renewing(own), renewer.renewing(finished):
+            assert leases.give_back_all() == 1
+        assert queue.get(own.row_id, "status") == queue.queue.pending
+        assert queue.get(own.row_id, "dispatched_at") is None
+        # An indexing that ended with its worker counts: the chat may need too much memory.
+        assert queue.get(own.row_id, "attempt") == int(queue.queue.counts_ended_workers)
+        assert not queue.queue.renew(own)
+        assert queue.queue.renew(other)
+        assert queue.get(finished.row_id, "status") not in (queue.queue.pending, queue.queue.leased)
+        assert queue.queue.claim(own.row_id)
+
+    @pytest.mark.django_db(transaction=True)
+    def test_a_locked_row_does_not_delay_the_others(self, transactional_db: None, queue: Queue) -> None:
+        locked, other = queue.claim(queue.make_due()), queue.claim(queue.make_due())
+        with transaction.atomic():
+            queue.queue.model._default_manager.select_for_update(of=("self",)).get(pk=locked.row_id)
+            assert BackgroundCall(lambda: queue.queue.give_back([locked, other])).result() == 1
+        assert queue.queue.renew(locked)
+        assert not queue.queue.renew(other)
+
+
 class FailingOnce:
     """A queue whose first renewal fails, as if the database had just restarted."""
 
