@@ -28,6 +28,8 @@ _SMALL_ARCHIVE_BYTES = 5 * 1024
 _ARCHIVE_MARKS = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
 #: Django decodes base64, which hides the marks.
 _ENCODED_PART = b"content-transfer-encoding"
+#: A form with the field `extend` may add to a large chat. Its name can be written in two ways.
+_FORM, _EXTEND_MARKS = b"form-data", (b"extend", b"name*")
 
 MAX_PER_TOKEN = 2
 #: Of people behind one address.
@@ -54,14 +56,17 @@ class Client(NamedTuple):
 
 
 def is_heavy(body: BytesIO) -> bool:
-    """Return whether the body is large, or contains a file that may unpack to much."""
+    """Return whether the body is large, contains a file that may unpack to much, or may extend a large chat."""
     # The value is not copied until the buffer changes.
     content = body.getvalue()
     if len(content) > LARGE_BYTES:
         return True
+    lower = content.lower()
+    if _FORM in lower and any(mark in lower for mark in _EXTEND_MARKS):
+        return True
     if len(content) <= _SMALL_ARCHIVE_BYTES:
         return False
-    return any(mark in content for mark in _ARCHIVE_MARKS) or _ENCODED_PART in content.lower()
+    return any(mark in content for mark in _ARCHIVE_MARKS) or _ENCODED_PART in lower
 
 
 class HeavyRequests:

@@ -90,8 +90,6 @@ GUARD_MODULES: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "relivchats/logs.py": (("tests/relivchats/test_logs.py",), ("tests/api/test_problems.py", "-k", "debug")),
     "relivchats/staff/bulk_actions.py": (("tests/relivchats/test_bulk_actions.py",),),
     "relivchats/heavy_requests.py": ((*_PURE, "tests/relivchats/test_heavy_requests.py"),),
-    "chats/parsing_processes.py": (("tests/chats/test_parsing_processes.py",),),
-    "chats/memory.py": (("tests/chats/test_memory.py",),),
 }
 
 #: Functions of docs/guards.md's modules that choose an encoding or an order, and refuse nothing.

@@ -114,6 +114,16 @@ def test_the_networks_of_ipv6_and_the_clients_of_a_trusted_proxy_are_distinguish
         assert Client.of(forwarded).address == "198.51.100.7"
 
 
+def test_those_without_a_token_are_counted_by_their_addresses_alone() -> None:
+    heavy = HeavyRequests(threads=1, max_per_token=1)
+    with (
+        heavy.admit(client("", "192.0.2.1")),
+        heavy.admit(client("", "192.0.2.2")),
+        heavy.admit(client("", "192.0.2.1")),
+    ):
+        pass
+
+
 def test_the_token_itself_is_not_kept() -> None:
     assert "secret" not in str(client("Bearer secret"))
 
@@ -126,5 +136,9 @@ def test_large_bodies_and_archives_are_heavy() -> None:
     # Django reads lines that end in a line feed alone, and decodes base64.
     assert is_heavy(BytesIO(b"--a\nContent-Disposition: form-data\n\nPK\x03\x04".ljust(6_000)))
     assert is_heavy(BytesIO(b"--a\r\ncontent-TRANSFER-encoding: base64\r\n\r\nUEsDBA==".ljust(6_000)))
+    # It may extend a large chat, and Django knows two ways to write the name of a field.
+    for name in (b'name="extend"', b"NAME*=UTF-8''%65xtend"):
+        assert is_heavy(BytesIO(b"--a\r\nContent-Disposition: Form-Data; %s\r\n\r\n1\r\n--a--\r\n" % name))
+    assert not is_heavy(BytesIO(b'{"text": "extend"}'))
     assert not is_heavy(BytesIO(form % b"PK\x03\x04".ljust(1_000)))
     assert not is_heavy(BytesIO(form % b"text with PK".ljust(6_000)))
