@@ -250,6 +250,13 @@ def test_a_chat_outside_the_key_store_leaves_nothing_to_destroy(person: User, di
     assert not directory.exists()
 
 
+def test_the_file_of_a_chat_whose_row_was_damaged_is_destroyed(person: User, directory: Path) -> None:
+    chat = add_chat(person)
+    Chat.objects.filter(pk=chat.pk).update(wrapped_key=b"\x04lost" + b"x" * 60)
+    delete(chat)
+    assert (files(directory), KeyDestruction.objects.count()) == (set(), 0)
+
+
 def test_a_database_from_before_its_key_store_knows_it_again(person: User, directory: Path) -> None:
     chats = [add_chat(person, seed=seed) for seed in (1, 2, 3)]
     identity = KeyStoreIdentity.objects.get().identity
