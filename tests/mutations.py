@@ -86,6 +86,12 @@ GUARD_MODULES: Mapping[str, tuple[tuple[str, ...], ...]] = {
         ("tests/accounts/test_login.py",),
         (_PERMISSIONS, "-k", "cannot_approve or each_others"),
     ),
+    "relivchats/proxies.py": (("tests/relivchats/test_proxies.py",),),
+    "relivchats/headers.py": (("tests/relivchats/test_headers.py",),),
+    "billing/adjustments.py": (
+        ("tests/billing/test_adjustments.py",),
+        (_PERMISSIONS, "-k", "cannot_approve or each_others"),
+    ),
     "relivchats/staff/lookups.py": ((_PERMISSIONS, "-k", "cannot_be_read or nul_byte or malformed"),),
     "relivchats/logs.py": (("tests/relivchats/test_logs.py",), ("tests/api/test_problems.py", "-k", "debug")),
     "relivchats/staff/bulk_actions.py": (("tests/relivchats/test_bulk_actions.py",),),
@@ -124,6 +130,7 @@ EQUIVALENT: Mapping[tuple[str, str], str] = {
     ("is_supported", "if not unknown"): "saves reading the words of the messages",
     ("_mask_names", "if not parts"): "an empty pattern masks nothing",
     ("destroy_due_if_possible", "if (destroyed := destroy_due())"): "saves a line in the log every minute",
+    ("_is_controlled", "if kind == 'user'"): "other actors have no UUID",
     ("parse", "not colon"): "without a colon the key is empty, and its length is wrong",
 }
 

@@ -342,8 +342,16 @@ def test_the_own_password_is_not_set_by_somebody_else(desk: Client, staff: User)
 
 def test_the_password_of_a_new_user_is_known_to_who_added_them(desk: Client, staff: User) -> None:
     values = {"email": "new@example.org", "usable_password": "true", "password1": PASSWORD, "password2": PASSWORD}
+    assert 'name="password1"' in desk.get(reverse("admin:accounts_user_add")).content.decode()
     assert desk.post(reverse("admin:accounts_user_add"), values).status_code == 302
     assert User.objects.get(email="new@example.org").password_set_by == staff.pk
+    desk.post(reverse("admin:accounts_user_add"), {"email": "tokens@example.org", "usable_password": "false"})
+    assert User.objects.get(email="tokens@example.org").password_set_by is None, "there is no password"
+    other = User.objects.create_user("other@example.org", PASSWORD)
+    change = reverse("admin:accounts_user_change", args=[other.pk])
+    assert desk.post(change, {"email": "changed@example.org", "is_active": "on"}).status_code == 302
+    other.refresh_from_db()
+    assert (other.email, other.password_set_by) == ("changed@example.org", None), "nobody set it on this page"
 
 
 def approve_as(user: User) -> str:

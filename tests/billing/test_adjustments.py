@@ -16,7 +16,7 @@ from billing import adjustments, ledger
 from billing.audit import audit
 from billing.models import Adjustment, CreditTransaction, Wallet
 from relivchats.errors import Conflict
-from tests.billing.conftest import MakeWallet, call_concurrently
+from tests.billing.conftest import Buy, MakeRefund, MakeWallet, call_concurrently
 
 pytestmark = pytest.mark.django_db
 
@@ -69,6 +69,7 @@ def test_small_adjustments_by_one_person_within_a_day_count_together(make_wallet
     assert isinstance(adjust(wallet, sign * 1, key="c"), Adjustment)
     assert balance(wallet) == 5000 + sign * 1000
     assert isinstance(adjust(wallet, -sign * 1000, key="the other way"), CreditTransaction)
+    assert isinstance(adjust(wallet, sign * 1, key="back again"), Adjustment), "the other way makes no room"
     assert isinstance(adjust(wallet, sign * 1000, actor="user 2", key="d"), CreditTransaction)
     assert isinstance(adjust(make_wallet(coins=5000), sign * 1000, key="another wallet"), CreditTransaction)
 
@@ -82,6 +83,18 @@ def test_approved_and_earlier_adjustments_do_not_count_towards_the_limit(
     assert isinstance(adjust(wallet, 1000, key="c"), Adjustment)
     monkeypatch.setattr(adjustments, "LIMIT_WINDOW", timedelta())
     assert isinstance(adjust(wallet, 1000, key="d"), CreditTransaction)
+
+
+def test_a_refund_by_the_same_person_does_not_count_towards_the_limit(
+    make_wallet: MakeWallet, buy: Buy, make_refund: MakeRefund
+) -> None:
+    """It returned money, by a permission of its own."""
+    wallet = make_wallet(coins=1000)
+    order = buy(wallet).payment_order
+    assert order is not None
+    refund = make_refund(order, coins=400, taken_coins=400)
+    ledger.refund(refund=refund, coins=400, actor="user 1", reason="asked for it")
+    assert isinstance(adjust(wallet, -1000, key="b"), CreditTransaction)
 
 
 def test_a_repeated_request_returns_the_same_adjustment(
@@ -180,6 +193,8 @@ def test_ten_concurrent_approvals_move_the_coins_once(make_wallet: MakeWallet) -
     approvals = [partial(adjustments.approve, proposed, actor=f"user {n}", reason="checked") for n in range(2, 12)]
     outcomes = call_concurrently(approvals)
     assert sorted(type(outcome).__name__ for outcome in outcomes) == ["Conflict"] * 9 + ["CreditTransaction"]
+    with pytest.raises(Conflict):
+        adjustments.refuse(proposed, actor="user 12", reason="no")
     assert balance(wallet) == 1051
 
 

@@ -8,7 +8,7 @@ import pytest
 from django.http import HttpRequest, HttpResponse
 
 from relivchats.environment import networks
-from relivchats.proxies import TrustedProxyMiddleware
+from relivchats.proxies import TrustedProxyMiddleware, find_client
 
 
 @pytest.mark.parametrize(
@@ -31,6 +31,8 @@ def test_the_client_address_cannot_be_forged(
 ) -> None:
     settings.TRUSTED_PROXIES = networks(trusted) if trusted else ()
     request = rf.get("/", REMOTE_ADDR=remote, headers={"X-Forwarded-For": forwarded})
+    # Before the middleware, the fair queue of large requests asks too.
+    assert find_client(request.META) == expected
     TrustedProxyMiddleware(lambda request: HttpResponse(request.META["REMOTE_ADDR"]))(request)
     assert request.META["REMOTE_ADDR"] == expected
 
