@@ -229,7 +229,12 @@ def demo_engine(*, engine: str | None, base_url: str | None, model: str | None) 
         chosen["OPENAI_BASE_URL"] = base_url
         chosen["OPENAI_MODEL"] = model or os.environ.get("OPENAI_MODEL") or _first_model(base_url)
         # A model on a processor of one's own takes minutes for what a provider answers in seconds.
-        for name, seconds in (("MODEL_TIMEOUT_SECONDS", "600"), ("INSIGHT_GENERATION_TIMEOUT", "3600")):
+        patience = {
+            "MODEL_TIMEOUT_SECONDS": "600",
+            "INSIGHT_START_TIMEOUT": "3600",
+            "INSIGHT_GENERATION_TIMEOUT": "3600",
+        }
+        for name, seconds in patience.items():
             chosen[name] = os.environ.get(name) or seconds
     return chosen
 
