@@ -15,6 +15,7 @@ NEED_NO_DATABASE = {
     "diffsettings",
     "findstatic",
     "help",
+    "logs",
     "makemessages",
     "parse_export",
     "spectacular",

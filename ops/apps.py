@@ -11,7 +11,8 @@ class OperationsConfig(AppConfig):
 
     def ready(self) -> None:
         """Connect the heartbeats and the recorder to the signals of the processes."""
-        from ops import heartbeats, recorder
+        from ops import heartbeats, recorder, slow_queries
 
         heartbeats.connect_signals()
         recorder.connect_signals()
+        slow_queries.connect_signals()

@@ -69,7 +69,9 @@ class ErrorEvent:
             logger=record.name[:100],
             event=_text(record),
             error=exception.__name__ if exception else _code(values.get("error")),
-            location=_place(traceback) or f"{record.module}:{record.funcName}:{record.lineno}",
+            location=_place(traceback)
+            or _given_place(values.get("where"))
+            or f"{record.module}:{record.funcName}:{record.lineno}",
             code=_task(record) or next((code for name in _CODE_EXTRAS if (code := _code(values.get(name)))), ""),
             route=str(values.get("route") or (match.route if match else ""))[:200],
             status=status if isinstance(status := values.get("status", values.get("status_code")), int) else None,
@@ -113,6 +115,11 @@ def _place(traceback: TracebackType | None) -> str:
             place = f"{module}:{code.co_name}:{traceback.tb_lineno}"
         traceback = traceback.tb_next
     return place[-200:]
+
+
+def _given_place(value: object) -> str:
+    """Return a place that the event names, such as the caller of a slow query."""
+    return value[:200] if isinstance(value, str) and re.fullmatch(r"[\w.<>]+:[\w.<>]+:\d+", value) else ""
 
 
 def _code(value: object) -> str:

@@ -32,6 +32,8 @@ _context: ContextVar[dict[str, str] | None] = ContextVar("log_context", default=
 logger = logging.getLogger("relivchats.request")
 
 MAX_TRACEBACK_ENTRIES = 12
+#: Responses of these are logged only if they failed or were slow.
+QUIET_ROUTES = ("health", "metrics", request_counts.STATIC)
 # Columns that store the id have room for 64 characters, and a log line must not be broken by it.
 _SAFE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}\Z")
 # The last alternative is a value signed by Django, as it appears in a link that opens without a login.
@@ -159,9 +161,17 @@ class RequestMiddleware:
         if isinstance(user, SimpleLazyObject):
             # Only if the view already loaded the user: a log line must not cost a query, or fail without a database.
             user = getattr(request, "_cached_user", None)
+        if response.status_code >= 500:
+            level = logging.ERROR
+        elif milliseconds > settings.SLOW_REQUEST_MS:
+            level = logging.WARNING
+        else:
+            # What load balancers and browsers request every few seconds would be most of the log.
+            is_quiet = response.status_code < 400 and route.startswith(QUIET_ROUTES)
+            level = logging.DEBUG if is_quiet else logging.INFO
         logger.log(
-            logging.ERROR if response.status_code >= 500 else logging.INFO,
-            "request",
+            level,
+            "slow request" if level == logging.WARNING else "request",
             extra={
                 "method": request.method,
                 "route": route,

@@ -398,6 +398,7 @@ def keep(server: Server) -> None:
                 while not interrupts.wait(USERS_POLL_SECONDS):
                     if not child.alive:
                         _restart(server, child, interrupts)
+                    child.rotate_log()
                     with locked(server.users, wait=False) as unused:
                         if unused:
                             # Stop while holding the lock: a new user waits for it, and then starts another keeper.

@@ -409,6 +409,9 @@ HEALTH_HEARTBEAT_SECONDS = read("HEALTH_HEARTBEAT_SECONDS", whole, default=30, l
 
 # Monitoring
 
+# A slower request or query is logged as a warning.
+SLOW_REQUEST_MS = read("SLOW_REQUEST_MS", whole, default=3000, least=1)
+SLOW_QUERY_MS = read("SLOW_QUERY_MS", whole, default=1000, least=1)
 # Of Prometheus, for /metrics. Without it only staff may read them.
 METRICS_TOKEN = read("METRICS_TOKEN", secret, default="")
 MONITORING_DAYS = read("MONITORING_DAYS", whole, default=35, least=3)

@@ -7,6 +7,7 @@ import ctypes
 import fcntl
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -71,8 +72,7 @@ class Child:
 
     def start(self) -> None:
         """Start the process in a session of its own, with its output appended to the log."""
-        if self.log.exists() and self.log.stat().st_size > LOG_LIMIT_BYTES:
-            self.log.replace(self.log.with_name(f"{self.log.name}.1"))
+        self.rotate_log()
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 self.command,
@@ -91,6 +91,26 @@ class Child:
                 self.process.stdin.write(self.stdin)
                 self.process.stdin.close()
         write_atomically(self.pid_file, f"{self.process.pid}\n")
+
+    def rotate_log(self) -> None:
+        """Move the lines of a log that is larger than LOG_LIMIT_BYTES to `<log>.1`, whose lines are dropped.
+
+        The process has the file open and appends to it, so it is copied and emptied, not renamed.
+        """
+        if not self.log.exists() or self.log.stat().st_size <= LOG_LIMIT_BYTES:
+            return
+        draft = self.log.with_name(f".{self.log.name}.1")
+        try:
+            with self.log.open("rb") as lines, draft.open("wb") as copy:
+                # To the end of the file, so also what is written meanwhile.
+                shutil.copyfileobj(lines, copy)
+                os.truncate(self.log, 0)
+            draft.replace(self.log.with_name(f"{self.log.name}.1"))
+        except OSError:
+            # The disk is full: the old lines are worth less than the new ones.
+            draft.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                os.truncate(self.log, 0)
 
     def _before_exec(self) -> None:
         if self.become:

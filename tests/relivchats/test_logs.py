@@ -13,7 +13,7 @@ from django.core import signing
 from django.http import HttpResponse
 from django.utils.functional import SimpleLazyObject
 
-from relivchats.logs import MAX_TRACEBACK_ENTRIES, JSONFormatter, RequestMiddleware, request_id
+from relivchats.logs import MAX_TRACEBACK_ENTRIES, JSONFormatter, RequestMiddleware, bind, bound, request_id
 
 
 def written(message: str) -> str:
@@ -113,7 +113,7 @@ def respond(
         return HttpResponse(status=status)
 
     caplog.clear()
-    with caplog.at_level(logging.INFO, "relivchats.request"):
+    with caplog.at_level(logging.DEBUG, "relivchats.request"):
         response = RequestMiddleware(view)(request)
     (record,) = [record for record in caplog.records if record.name == "relivchats.request"]
     assert inside == [response["X-Request-ID"]]
@@ -154,3 +154,25 @@ def test_a_request_is_logged_with_its_user_without_loading_one(rf: Any, caplog: 
     anonymous = SimpleNamespace(pk=None, is_authenticated=False)
     users = [ann, anonymous, SimpleLazyObject(load), None]
     assert [respond(rf, caplog, user=user)[1]["user"] for user in users] == ["7", None, None, None]
+
+
+def test_what_is_polled_is_logged_only_if_it_fails_or_is_slow(
+    rf: Any, caplog: pytest.LogCaptureFixture, settings: Any
+) -> None:
+    for route in ("health/ready", "metrics", "health"):
+        assert respond(rf, caplog, route=route)[1]["levelname"] == "DEBUG"
+        assert respond(rf, caplog, route=route, status=503)[1]["levelname"] == "ERROR"
+    settings.SLOW_REQUEST_MS = 0
+    slow = respond(rf, caplog, route="health")[1]
+    assert (slow["levelname"], slow["message"]) == ("WARNING", "slow request")
+
+
+def test_lines_have_the_ids_that_are_bound_and_no_other_request_has_them() -> None:
+    with bound(job="a-job"):
+        bind(user="a-user", chat=None)
+        line = line_of(event="x")
+        assert (line["job"], line["user"]) == ("a-job", "a-user")
+        assert "chat" not in line
+        assert line_of(user="another")["user"] == "another"
+    bind(user="nobody")
+    assert not {"job", "user"} & line_of().keys()
