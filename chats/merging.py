@@ -2,42 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cached_property
-from itertools import chain
-from typing import Any
+import pickle
 
-import numpy as np
-import orjson
 from django.db import transaction
 from django.db.models import F, Sum
 from django.db.models.functions import Length
 
-from chats import deduplication, indexing, limits, people
+from chats import deduplication, indexing, limits, merge_plan
 from chats.bulk_copy import copy_rows
-from chats.counting import ChatCounter, in_large_batches
-from chats.exports.parsed import SYSTEM_SENDER, Batch, Detail, Details
 from chats.exports.registry import get_parser
+from chats.merge_plan import PreparedMerge
 from chats.models import Chat, ChatUpload, TranscriptBlock
-from chats.overlap import LineIndex, Overlap
-from chats.people import People, Person, default_title
-from chats.projection import Projection
+from chats.parsing import ParseReport
+from chats.parsing_processes import run_in_child
 from chats.sealed_export import SealedExport
-from chats.transcript import (
-    BLOCK_MESSAGES,
-    BLOCK_TYPES,
-    BlockSealer,
-    SealedBlock,
-    TranscriptReader,
-    chat_context,
-    count_bytes,
-)
+from chats.transcript import BLOCK_TYPES, count_bytes, load_blocks
 from chats.upload_log import ImportResult, UploadLog
-from relivchats.errors import Conflict, NotFound
+from relivchats.errors import Conflict, DomainError, NotFound
 from relivchats.limits import lock as lock_user
 
 MAX_ATTEMPTS = 3
+#: A chat and an upload of together no more lines are compared in the thread: that takes less than a child.
+SMALL_LINES = 20_000
 ADVICE = "Leave out `extend` to import the file as a separate chat."
 
 
@@ -53,63 +39,6 @@ class ChatChanges(Conflict):
     title = "The chat is being changed"
 
 
-@dataclass(frozen=True)
-class MergePlan:
-    """What the chat will contain. `export_names` and `chosen_people` are the chat's, including the people who joined.
-
-    `stored_senders` maps a sender of the upload to a sender of the chat. Its last item is SYSTEM_SENDER, which is -1
-    and so maps to itself. `stored_numbers` maps a number in the upload to a number in the chat, or to 0.
-    """
-
-    chat: Chat
-    sealed: SealedExport
-    overlap: Overlap
-    stored_senders: list[int]
-    stored_numbers: list[int]
-    export_names: list[str]
-    chosen_people: list[Person]
-
-    def new_batches(self) -> Iterator[Batch]:
-        """Yield the new lines with the chat's senders, numbered from the chat's last number on."""
-        number = self.chat.line_count + 1
-        for batch in self.sealed.batches():
-            start = batch.first_number - 1
-            lines = np.flatnonzero(self.overlap.is_new[start : start + len(batch)]).tolist()
-            if not lines:
-                continue
-            utc_offsets = batch.utc_offsets
-            yield Batch(
-                number,
-                [batch.seconds[line] for line in lines],
-                [self.stored_senders[batch.senders[line]] for line in lines],
-                [batch.kinds[line] for line in lines],
-                [batch.texts[line] for line in lines],
-                frozenset(position for position, line in enumerate(lines) if line in batch.edited),
-                {
-                    position: self._stored(batch.details[line])
-                    for position, line in enumerate(lines)
-                    if line in batch.details
-                },
-                None if utc_offsets is None else [utc_offsets[line] for line in lines],
-            )
-            number += len(lines)
-
-    def _stored(self, details: Details) -> Details:
-        """Return the details with the chat's numbers, senders and names."""
-        if details.reply_to is not None:
-            details = details._replace(
-                reply_to=self.stored_numbers[details.reply_to],
-                reply_to_sender=self.stored_senders[details.reply_to_sender],
-            )
-        return details.with_names(self.stored_names)
-
-    @cached_property
-    def stored_names(self) -> dict[str, str]:
-        """The chat's export name of each person of the upload whom the chat knows, by the upload's name."""
-        pairs = zip(self.sealed.participants, self.stored_senders, strict=False)
-        return {name: self.export_names[sender] for name, sender in pairs if sender != SYSTEM_SENDER}
-
-
 def merge_export(chat: Chat, sealed: SealedExport, log: UploadLog) -> ImportResult:
     """Add the new messages of an upload to the chat, and record the upload.
 
@@ -119,44 +48,43 @@ def merge_export(chat: Chat, sealed: SealedExport, log: UploadLog) -> ImportResu
     if sealed.export.platform != chat.platform:
         uploaded, stored = get_parser(sealed.export.platform).name, get_parser(chat.platform).name
         raise NotThisChat(f"It comes from {uploaded}, and that chat from {stored}. {ADVICE}")
-    newer = LineIndex.from_batches(sealed.batches())
     # Reading, comparing and counting take seconds for a large chat, so they run without a lock. `_save` locks the chat
     # and stores nothing if the chat has changed; then everything is repeated with the chat as it is now.
     for _ in range(MAX_ATTEMPTS):
-        overlap = Overlap.compare(stored=deduplication.index_lines(chat), newer=newer)
-        if not overlap.is_same_chat(shares_a_name=deduplication.shares_a_name(chat, sealed)):
+        prepared = _prepare(chat, sealed, log)
+        if prepared is None:
             # An erased chat has no lines to compare: raise NotFound for it instead.
             raise NotThisChat(_explain_mismatch(_reload(chat), sealed))
-        log.end_stage("compare")
         fingerprint = deduplication.content_fingerprints(chat.owner, sealed)[0]
-        if not overlap.is_new.any():
+        if not prepared.blocks:
             log.record_unchanged(
                 ChatUpload.Outcome.UNCHANGED,
                 chat=chat,
-                older_left_out=overlap.older_messages,
+                older_left_out=prepared.older_messages,
                 content_fingerprint=fingerprint,
             )
-            return ImportResult(chat, ChatUpload.Outcome.UNCHANGED, 0, overlap.older_messages)
-
-        plan = _assign_senders(chat, sealed, overlap)
-        columns = _merged_columns(plan)
-        log.end_stage("count")
-
-        # The chat's last block may be shorter than BLOCK_MESSAGES. It is sealed again together with the new messages.
-        first_number = chat.line_count + 1 - chat.line_count % BLOCK_MESSAGES
-        sealer = BlockSealer(chat.key, chat_context(chat.pk))
-        if first_number <= chat.line_count:
-            for batch in TranscriptReader(chat, as_stored=True).batches(first=first_number):
-                sealer.add(batch)
-        for batch in plan.new_batches():
-            sealer.add(batch)
-        blocks = sealer.finish()
-        log.end_stage("seal")
-
-        if extended := _save(plan, blocks, columns, log=log, content_fingerprint=fingerprint):
-            return ImportResult(extended, ChatUpload.Outcome.EXTENDED, overlap.new_messages, overlap.older_messages)
+            return ImportResult(chat, ChatUpload.Outcome.UNCHANGED, 0, prepared.older_messages)
+        if extended := _save(chat, prepared, log=log, content_fingerprint=fingerprint):
+            return ImportResult(extended, ChatUpload.Outcome.EXTENDED, prepared.new_messages, prepared.older_messages)
         chat = _reload(chat)
     raise ChatChanges("Other requests are changing this chat. Send the file again in a moment.")
+
+
+def _prepare(chat: Chat, sealed: SealedExport, log: UploadLog) -> PreparedMerge | None:
+    """Compare the upload with the chat: in this thread if both are small, else in a process of its own."""
+    stored = load_blocks(chat)
+    if chat.line_count + sealed.line_count <= SMALL_LINES:
+        report = ParseReport()
+        prepared = merge_plan.prepare(chat, sealed, stored, report)
+    else:
+        # With its key, which it keeps once it was used: the child has no database.
+        _ = chat.key
+        report, outcome = run_in_child(pickle.dumps((chat, sealed, stored)), merge_plan.prepare_packed)
+        if isinstance(outcome, DomainError):
+            raise outcome
+        prepared = outcome
+    log.add_stages(report.stages)
+    return prepared
 
 
 def _reload(chat: Chat) -> Chat:
@@ -177,108 +105,25 @@ def _explain_mismatch(chat: Chat, sealed: SealedExport) -> str:
     return f"Too few of its messages are in that chat. {ADVICE}"
 
 
-def _assign_senders(chat: Chat, sealed: SealedExport, overlap: Overlap) -> MergePlan:
-    """Decide who wrote the new messages: by the messages that both exports have, and else by name.
-
-    A name that is new to the chat becomes another name of the person who wrote the same messages, or a new person.
-    """
-    export_names, chosen_people = list(chat.export_names), chat.chosen_people
-    sender_by_name = {name: sender for sender, name in enumerate(export_names)}
-    matches = overlap.match_senders()
-    # People without new messages can only be the senders of messages that new ones reply to.
-    stored_senders = [matches.newer_to_stored.get(sender, SYSTEM_SENDER) for sender in range(len(sealed.participants))]
-    for sender in sorted(set(overlap.newer.senders[overlap.is_new].tolist()) - {SYSTEM_SENDER}):
-        name = sealed.participants[sender]
-        by_name, by_messages = sender_by_name.get(name), matches.find_stored(sender)
-        if by_name is not None and matches.can_be_same(sender, by_name):
-            stored_senders[sender] = by_name
-        elif by_name is not None and by_messages is not None:
-            stored_senders[sender] = by_messages
-        else:
-            if by_name is not None:
-                # Somebody else in the chat has this name: the contact was renamed, and another took over its name.
-                name = people.unique_name(name, taken={*export_names, *sealed.participants})
-            stored_senders[sender] = len(export_names)
-            export_names.append(name)
-            if by_messages is None:
-                chosen_people = people.add_person(chosen_people, export_names=export_names)
-            else:
-                shown = chat.participants[chat.people.person_of_sender[by_messages]]
-                known_name = chat.export_names[by_messages]
-                chosen_people = people.add_alias(chosen_people, alias=name, export_name=known_name, shown_name=shown)
-    stored_numbers = [0]
-    if Detail.REPLIES in sealed.export.records:
-        stored_numbers += overlap.stored_numbers(first_new=chat.line_count + 1)
-    return MergePlan(
-        chat,
-        sealed,
-        overlap,
-        [*stored_senders, SYSTEM_SENDER],
-        stored_numbers,
-        export_names,
-        chosen_people,
-    )
-
-
-def _merged_columns(plan: MergePlan) -> dict[str, Any]:
-    """Return the new values of the chat's columns. All messages are counted again, stored and new."""
-    chat, overlap, key = plan.chat, plan.overlap, plan.chat.key
-    who = People.resolve(plan.export_names, chosen=plan.chosen_people)
-    counter = ChatCounter(
-        Projection.for_people(who, export_names=plan.export_names, clock=chat.clock, time_zone=chat.time_zone)
-    )
-    for batch in in_large_batches(chain(TranscriptReader(chat, as_stored=True).batches(), plan.new_batches())):
-        counter.add(batch)
-
-    has_default_title = chat.title == default_title(chat.participants)
-    title = default_title(who.names) if has_default_title else chat.title
-    # A figure about all messages needs the details of all of them.
-    recorded = sorted(plan.sealed.export.records.intersection(chat.recorded_details))
-    sealed_people = None
-    if plan.chosen_people:
-        sealed_people = key.seal(orjson.dumps(plan.chosen_people), context=chat.context("people"))
-    return {
-        "message_count": chat.message_count + overlap.new_messages,
-        "line_count": chat.line_count + int(np.count_nonzero(overlap.is_new)),
-        "participant_count": len(who.names),
-        "ambiguous_dates": chat.ambiguous_dates and plan.sealed.export.ambiguous_dates,
-        "sealed_title": key.seal(title.encode(), context=chat.context("title")),
-        "sealed_participants": key.seal(orjson.dumps(plan.export_names), context=chat.context("participants")),
-        "sealed_people": sealed_people,
-        "unreadable_count": max(chat.unreadable_count, plan.sealed.export.n_unreadable),
-        "future_count": max(chat.future_count, plan.sealed.export.n_future),
-        **counter.columns(chat, who.names, recorded=recorded),
-        "recorded_details": recorded,
-    }
-
-
 @transaction.atomic
-def _save(
-    plan: MergePlan,
-    blocks: list[SealedBlock],
-    columns: dict[str, Any],
-    *,
-    log: UploadLog,
-    content_fingerprint: bytes,
-) -> Chat | None:
-    """Store the plan and return the chat, or return None if it was changed or deleted since it was loaded."""
-    chat = plan.chat
+def _save(chat: Chat, prepared: PreparedMerge, *, log: UploadLog, content_fingerprint: bytes) -> Chat | None:
+    """Store what was prepared and return the chat, or return None if it was changed or deleted since it was loaded."""
     # Two uploads of the same file can be here at once. The second waits for this lock, and then the chat has changed.
     if Chat.objects.select_for_update(no_key=True).unchanged_since(chat).only("pk").first() is None:
         return None
-    replaced = TranscriptBlock.objects.filter(chat=chat.pk, first_number__gte=blocks[0].first_number)
-    added_bytes = count_bytes(blocks) - replaced.aggregate(total=Sum(Length("sealed"), default=0))["total"]
+    replaced = TranscriptBlock.objects.filter(chat=chat.pk, first_number__gte=prepared.blocks[0].first_number)
+    added_bytes = count_bytes(prepared.blocks) - replaced.aggregate(total=Sum(Length("sealed"), default=0))["total"]
     lock_user(chat.owner)
     limits.check_room(chat.owner, new_chats=0, new_bytes=added_bytes)
     replaced.delete()
-    copy_rows("transcript_blocks", BLOCK_TYPES, ((chat.pk, *block) for block in blocks))
-    Chat.objects.filter(pk=chat.pk).update(stored_bytes=F("stored_bytes") + added_bytes, **columns)
+    copy_rows("transcript_blocks", BLOCK_TYPES, ((chat.pk, *block) for block in prepared.blocks))
+    Chat.objects.filter(pk=chat.pk).update(stored_bytes=F("stored_bytes") + added_bytes, **prepared.columns)
     indexing.request_from(chat.pk, first_number=chat.line_count + 1)
     log.record_success(
         ChatUpload.Outcome.EXTENDED,
         chat=chat,
-        added=plan.overlap.new_messages,
-        older_left_out=plan.overlap.older_messages,
+        added=prepared.new_messages,
+        older_left_out=prepared.older_messages,
         content_fingerprint=content_fingerprint,
     )
     # Loaded before the commit: once the row of the upload is stored, a concurrent deletion must not refuse the upload.

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from chats import exports
 from chats.counting import ChatCounter, ChatFigures
@@ -66,10 +66,13 @@ class ChildLimits(NamedTuple):
 
 
 class ChildResult(NamedTuple):
-    """The outcome of one upload. `outcome` is an error's class name if the error was unexpected: it is logged here."""
+    """What the work on one upload returned or raised: an error's class name if the error was unexpected.
+
+    Unexpected errors are logged by the child.
+    """
 
     report: ParseReport
-    outcome: ParsedUpload | DomainError | str
+    outcome: Any
 
 
 def parse(content: bytes, request: ParseRequest, report: ParseReport) -> ParsedUpload:

@@ -12,6 +12,7 @@ import pickle
 import resource
 import signal
 import sys
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -22,8 +23,9 @@ if not apps.ready:
     django.setup()
 
 # After Django is set up.
+from chats import merge_plan  # noqa: F401 (imported once, for all children)
 from chats.exports.errors import TooCostly
-from chats.parsing import ChildLimits, ChildResult, ParsedUpload, ParseReport, ParseRequest, parse
+from chats.parsing import ChildLimits, ChildResult, ParseReport
 from relivchats.errors import DomainError
 from relivchats.logs import request_id
 from relivchats.supervisor import die_with_parent
@@ -39,26 +41,31 @@ class _CpuLimitReached(BaseException):
     """Raised by the signal handler. Code that catches Exception must not continue."""
 
 
-def run(connection: Connection, request: ParseRequest, limits: ChildLimits, current_request_id: str) -> None:
-    """Receive an upload, parse it, and send the pickled ChildResult."""
+def run(
+    connection: Connection,
+    work: Callable[..., object],
+    limits: ChildLimits,
+    current_request_id: str,
+) -> None:
+    """Receive bytes, do the work with them, and send the pickled ChildResult."""
     die_with_parent()
     os.nice(NICENESS)
     # Objects that the collector never visits stay in memory that all children share.
     gc.freeze()
     request_id.set(current_request_id)
     report = ParseReport()
-    outcome: ParsedUpload | DomainError | str
+    outcome: object
     # All of it before the limits: a child that ends while the server still sends would look interrupted.
     content = connection.recv_bytes()
     try:
         _limit(limits)
-        outcome = parse(content, request, report)
+        outcome = work(content, report=report)
     except (_CpuLimitReached, MemoryError):
         outcome = TooCostly()
     except DomainError as error:
-        outcome = error
         # Its traceback refers to the text.
-        outcome.__traceback__ = outcome.__cause__ = outcome.__context__ = None
+        error.__traceback__ = error.__cause__ = error.__context__ = None
+        outcome = error
     except Exception as error:
         # Here, because a traceback cannot be sent. The log leaves out the message, which may quote the text.
         logger.exception("parsing failed")

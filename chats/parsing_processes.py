@@ -11,7 +11,8 @@ import multiprocessing
 import pickle
 import threading
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
+from typing import Protocol, TypeVar
 
 from django.conf import settings
 from django.db import connection
@@ -28,6 +29,18 @@ TIMEOUT_SECONDS = 80.0
 WAIT_SECONDS = 30.0
 RETRY_SECONDS = 10
 _EXIT_SECONDS = 5.0
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Work(Protocol[T_co]):
+    """A function that can be pickled. It fills in the report, also if it raises."""
+
+    def __call__(self, content: bytes, *, report: ParseReport) -> T_co:
+        """Return the result of the work with these bytes."""
+        ...
+
 
 _processes = multiprocessing.get_context("forkserver")
 _processes.set_forkserver_preload(["chats.parsing_child"])
@@ -60,6 +73,13 @@ class ParsingPool:
 
     def parse(self, content: bytes, request: ParseRequest) -> tuple[ParseReport, ParsedUpload | DomainError]:
         """Return the report and what was parsed, or why it was refused. Raise ServiceBusy."""
+        return self.run(content, partial(parsing.parse, request=request))
+
+    def run(self, content: bytes, work: Work[T]) -> tuple[ParseReport, T | DomainError]:
+        """Do the work with the bytes in a child. Return its report, and its result or why it was refused.
+
+        Raise ServiceBusy.
+        """
         report = ParseReport()
         if not self.slots.acquire(timeout=self.wait_seconds):
             raise ServiceBusy(
@@ -68,7 +88,7 @@ class ParsingPool:
             )
         try:
             report.end_stage("wait")
-            result = self._run_child(content, request)
+            result = self._run_child(content, work)
         finally:
             self.slots.release()
         if isinstance(result, DomainError):
@@ -78,13 +98,13 @@ class ParsingPool:
             return result.report, ParsingFailed(result.outcome)
         return result.report, result.outcome
 
-    def _run_child(self, content: bytes, request: ParseRequest) -> ChildResult | DomainError:
+    def _run_child(self, content: bytes, work: Work[T]) -> ChildResult | DomainError:
         # Not earlier: it would set up Django while Django loads this module.
         from chats.parsing_child import run
 
         ours, theirs = _processes.Pipe()
         child = _processes.Process(
-            target=run, args=(theirs, request, self.limits, request_id.get()), name="parse-upload", daemon=True
+            target=run, args=(theirs, work, self.limits, request_id.get()), name="parse-upload", daemon=True
         )
         child.start()
         # Otherwise the pipe would stay open after the child's death.
@@ -119,15 +139,23 @@ def parse_upload(content: bytes, request: ParseRequest) -> tuple[ParseReport, Pa
     Raise ServiceBusy, and what is unexpected.
     """
     if max_unpacked_bytes(content) > SMALL_BYTES:
-        # Others use it meanwhile. In a transaction, nobody else could.
-        if not connection.in_atomic_block:
-            connection.close()
-        return _pool().parse(content, request)
+        return run_in_child(content, partial(parsing.parse, request=request))
     report = ParseReport()
     try:
         return report, parsing.parse(content, request, report)
     except DomainError as error:
         return report, error
+
+
+def run_in_child(content: bytes, work: Work[T]) -> tuple[ParseReport, T | DomainError]:
+    """Do the work with the bytes in a child. Return its report, and its result or why it was refused.
+
+    Raise ServiceBusy.
+    """
+    # Others use it meanwhile. In a transaction, nobody else could.
+    if not connection.in_atomic_block:
+        connection.close()
+    return _pool().run(content, work)
 
 
 @cache

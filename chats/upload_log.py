@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -60,6 +61,12 @@ class UploadLog:
         now = time.perf_counter()
         self.stages[stage] = self.stages.get(stage, 0.0) + now - self.stage_started
         self.stage_started = now
+
+    def add_stages(self, stages: Mapping[str, float]) -> None:
+        """Add the seconds of stages that another record has, and count the time since the previous stage to none."""
+        for stage, seconds in stages.items():
+            self.stages[stage] = self.stages.get(stage, 0.0) + seconds
+        self.skip_stage()
 
     def skip_stage(self) -> None:
         """Count the time since the previous stage to none: another record has it."""

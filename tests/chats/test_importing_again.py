@@ -11,7 +11,7 @@ import pytest
 from django.db import connection, connections
 from pytest_django.fixtures import Settings
 
-from chats import deduplication, editing, importing, indexing, merging, search
+from chats import deduplication, editing, importing, indexing, merge_plan, merging, parsing_processes, search
 from chats import exports as exports_package
 from chats.deduplication import ChatRecognised
 from chats.erasure import erase
@@ -20,13 +20,15 @@ from chats.importing import ImportOptions, import_chat, import_upload
 from chats.merging import NotThisChat
 from chats.models import Chat, ChatUpload, Chunk, TranscriptBlock, VectorMatrix
 from chats.overlap import Overlap
+from chats.parsing import ChildLimits
+from chats.parsing_processes import ParsingPool
 from chats.people import InvalidPeople, Person, validate_people
 from chats.sealed_export import ExportSealer, SealedExport
 from chats.transcript import TranscriptReader, read_page
 from chats.upload_log import ImportResult, UploadLog
 from relivchats.accounts.models import User
 from relivchats.crypto import Keyring, keyring
-from relivchats.errors import NotFound
+from relivchats.errors import NotFound, ServiceBusy
 from tests import exports
 from tests.chats import samples
 from tests.processes import PATIENCE_SECONDS
@@ -528,9 +530,9 @@ class TestConcurrentChanges:
     @pytest.mark.parametrize(
         ("module", "name", "content"),
         [
-            (deduplication, "index_lines", export(BEGINNING + REST)),
+            (merging, "load_blocks", export(BEGINNING + REST)),
             (Overlap, "is_same_chat", export(BEGINNING)),
-            (merging, "BlockSealer", export(BEGINNING + REST)),
+            (merge_plan, "BlockSealer", export(BEGINNING + REST)),
             (merging, "_save", export(BEGINNING + REST)),
         ],
     )
@@ -592,6 +594,29 @@ class TestRaces:
         results = at_once(*[lambda: upload(owner, export(BEGINNING + REST), extend=chat.pk)] * 2)
         assert sorted(result.outcome.value for result in results) == ["extended", "unchanged"]
         assert read(chat) == senders_and_texts(BEGINNING, REST)
+
+
+@pytest.mark.django_db
+def test_a_large_chat_is_extended_in_a_process_of_its_own(owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    chats = [import_chat(owner=owner, upload=export(BEGINNING)) for _ in range(2)]
+    for chat, small_lines in zip(chats, (merging.SMALL_LINES, 0), strict=True):
+        monkeypatch.setattr(merging, "SMALL_LINES", small_lines)
+        assert upload(owner, export(BEGINNING + REST), extend=chat.pk).outcome == "extended"
+        assert read(chat) == senders_and_texts(BEGINNING, REST)
+        assert upload(owner, export(BEGINNING + REST), extend=chat.pk).outcome == "unchanged"
+    first, second = (Chat.objects.get(pk=chat.pk) for chat in chats)
+    assert second.statistics == first.statistics
+    assert ChatUpload.objects.filter(outcome="extended").latest("pk").stages.keys() >= {"wait", "compare", "count"}
+    with pytest.raises(NotThisChat):
+        upload(
+            owner, export([("01/06/2024, 09:00", "Zoe", "hello"), ("01/06/2024, 09:01", "Max", "hi")]), extend=second.pk
+        )
+    # It waits for the same slots as large uploads.
+    pool = ParsingPool(threading.BoundedSemaphore(1), ChildLimits(2**29, 60), wait_seconds=0)
+    pool.slots.acquire()
+    monkeypatch.setattr(parsing_processes, "_pool", lambda: pool)
+    with pytest.raises(ServiceBusy):
+        upload(owner, export(BEGINNING + REST), extend=second.pk)
 
 
 def test_the_digest_of_a_content_never_changes() -> None:

@@ -201,9 +201,9 @@ def test_a_large_upload_uses_no_connection_while_it_is_parsed(limited: Any) -> N
     used, connections = pool(), []
 
     class Observed:
-        def parse(self, content: bytes, request: ParseRequest) -> Any:
+        def run(self, content: bytes, work: Any) -> Any:
             connections.append(connection.connection)
-            return used.parse(content, request)
+            return used.run(content, work)
 
     limited(Observed())
     import_upload(owner=User.objects.create_user("heavy@example.org"), upload=text())
