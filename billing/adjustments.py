@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from datetime import timedelta
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from django.conf import settings
 from django.db import transaction
@@ -58,11 +58,34 @@ def adjust(
 
 
 @transaction.atomic
-def approve(adjustment: Adjustment, *, actor: str, reason: str) -> CreditTransaction:
-    """Make a proposed adjustment, once, and return the transaction.
+def propose_repair(*, wallet: Wallet, actor: str, reason: str) -> Adjustment:
+    """Propose to set a wallet to the sums of its rows, and return the proposal, or the one that is pending already.
 
-    Raise NotBySamePerson, Conflict if it is decided or too old, and what `ledger.adjust` raises. The proposal is then
-    unchanged.
+    Raise Conflict if the wallet is right, or cannot be repaired.
+    """
+    locked = Wallet.objects.select_for_update(no_key=True).get(pk=wallet.pk)
+    sums = ledger.sum_up(locked)
+    if sums == ledger.Sums(locked.balance, locked.reserved, locked.owed):
+        raise Conflict(f"Wallet {wallet.pk} is right: it matches its transactions, reservations and debts.")
+    wrong_by = sums.balance - locked.balance
+    reason = ledger.check_adjustment(amount=1, actor=actor, reason=reason)
+    if pending := locked.adjustments.pending().filter(kind=Adjustment.Kind.REPAIR).first():
+        return pending
+    return locked.adjustments.create(
+        kind=Adjustment.Kind.REPAIR,
+        amount=wrong_by,
+        proposed_by=actor.strip(),
+        reason=reason,
+        idempotency_key=f"repair {uuid4()}",
+    )
+
+
+@transaction.atomic
+def approve(adjustment: Adjustment, *, actor: str, reason: str) -> CreditTransaction | ledger.Sums:
+    """Make a proposed adjustment, once. Return the transaction, or what a repaired wallet contains.
+
+    Raise NotBySamePerson, Conflict if it is decided or too old, and what `ledger.adjust` or `ledger.repair` raises. The
+    proposal is then unchanged.
     """
     adjustment = _lock_pending(adjustment)
     if adjustment.proposed_by == actor.strip():
@@ -75,6 +98,10 @@ def approve(adjustment: Adjustment, *, actor: str, reason: str) -> CreditTransac
         raise Conflict(
             f"This was proposed more than {MAX_PROPOSAL_AGE.days} days ago. Refuse it, and propose it again."
         )
+    if adjustment.kind == Adjustment.Kind.REPAIR:
+        sums = ledger.repair(wallet=adjustment.wallet)
+        _decide(adjustment, Adjustment.Status.APPROVED, actor=actor, reason=reason)
+        return sums
     made = ledger.adjust(
         wallet=adjustment.wallet,
         amount=adjustment.amount,

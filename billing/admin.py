@@ -179,7 +179,8 @@ class AdjustmentAdmin(WalletRowAdmin):
         BulkAction(
             name="approve",
             title="Approve",
-            consequence="The coins move at once. The person who proposed an adjustment cannot approve it.",
+            consequence="The coins move at once. A repair sets the wallet to the sums of its transactions,"
+            " reservations and debts. The person who proposed an adjustment cannot approve it.",
             run=operations.approve_adjustments,
         ),
         BulkAction(
@@ -192,7 +193,9 @@ class AdjustmentAdmin(WalletRowAdmin):
 
     @admin.display(description="amount")
     def moves(self, adjustment: Adjustment) -> str:
-        """Return the signed number of coins."""
+        """Return the signed number of coins; of a repair, by how much the balance was wrong."""
+        if adjustment.kind == Adjustment.Kind.REPAIR:
+            return f"repair, balance {adjustment.amount:+,}"
         return f"{adjustment.amount:+,} coins"
 
     @label("status", colours={"approved": "success", "pending": "warning", "refused": "danger"})

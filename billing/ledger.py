@@ -13,11 +13,12 @@ Lock order, everywhere: job, reservation, wallet. Every function refreshes the i
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db import transaction
-from django.db.models import Q, QuerySet
+from django.db import connection, transaction
+from django.db.models import F, Q, QuerySet, Sum
 from django.db.models.functions import Now
 
 from billing.models import Bonus, CoinDebt, CoinReservation, CreditTransaction, PaymentOrder, PaymentRefund, Wallet
@@ -62,6 +63,19 @@ class IdempotencyMismatch(DomainError):
 
     def __init__(self) -> None:
         super().__init__("This idempotency key belongs to an earlier, different request. Use a new key.")
+
+
+class WalletBroken(DomainError):
+    """The wallet does not match its transactions, reservations and debts: somebody wrote to it with SQL (503)."""
+
+    # 503: what was refused can be repeated with the same key when the wallet is repaired.
+    code, status, title = "ERR_2002", 503, "The coins do not add up"
+
+    def __init__(self, wallet: Wallet) -> None:
+        super().__init__(
+            f"The coins of wallet {wallet.pk} do not add up, so nothing was moved. Try again when staff have repaired"
+            " it."
+        )
 
 
 class ReservationResolved(Conflict):
@@ -270,6 +284,67 @@ def reverse_refund(*, refund: PaymentRefund, reason: str) -> None:
     _save(wallet)
 
 
+@dataclass(frozen=True)
+class Sums:
+    """What a wallet has to contain, by its transactions, active reservations and open debts, in coins."""
+
+    balance: int
+    reserved: int
+    owed: int
+
+    def describe(self) -> str:
+        """Return the sums as text."""
+        return f"balance {self.balance}, reserved {self.reserved}, owed {self.owed}"
+
+
+def sum_up(wallet: Wallet) -> Sums:
+    """Return the sums of the rows of a wallet. Raise Conflict if they cannot be right either.
+
+    The transactions are the truth if each follows from the one before, which triggers guarantee. Otherwise somebody has
+    changed the history despite them, and nothing here can know what it was.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT count(*) FROM (
+                SELECT sequence, amount, balance_after, lag(sequence, 1, 0::bigint) OVER in_order AS previous,
+                    lag(balance_after, 1, 0::bigint) OVER in_order AS balance
+                FROM credit_transactions WHERE wallet_id = %s WINDOW in_order AS (ORDER BY sequence)
+            ) AS lines
+            WHERE sequence <> previous + 1 OR balance_after <> balance + amount OR balance_after < 0
+            """,
+            [wallet.pk],
+        )
+        (broken,) = cursor.fetchone()
+    sums = Sums(
+        balance=wallet.transactions.aggregate(coins=Sum("amount", default=0))["coins"],
+        reserved=wallet.reservations.active().aggregate(coins=Sum("coins", default=0))["coins"],
+        owed=wallet.debts.open().aggregate(coins=Sum(F("coins") - F("paid_coins"), default=0))["coins"],
+    )
+    if broken or sums.reserved > sums.balance:
+        raise Conflict(
+            f"The transactions of wallet {wallet.pk} were changed, so its coins cannot be computed from them."
+            " Restore them from a backup: docs/ledger.md, invariant 3."
+        )
+    return sums
+
+
+@transaction.atomic
+def repair(*, wallet: Wallet) -> Sums:
+    """Set a wallet to the sums of its rows, and return them. What it owes is paid from spendable coins at once.
+
+    Raise Conflict if there is nothing to repair, or no way to.
+    """
+    # Nothing that moves coins runs meanwhile: all of it locks the wallet first.
+    _lock(wallet)
+    sums = sum_up(wallet)
+    if sums == Sums(wallet.balance, wallet.reserved, wallet.owed):
+        raise Conflict(f"Wallet {wallet.pk} is right: it matches its transactions, reservations and debts.")
+    wallet.balance, wallet.reserved, wallet.owed = sums.balance, sums.reserved, sums.owed
+    _save(wallet)
+    return sums
+
+
 def check_adjustment(*, amount: int, actor: str, reason: str) -> str:
     """Return the reason, stripped. Raise InvalidMovement if an adjustment cannot be made of these values."""
     reason = _check_reason(reason)
@@ -307,7 +382,10 @@ def _find_earlier(
 def _append(wallet: Wallet, *, type: str, amount: int, idempotency_key: str, **columns: Any) -> CreditTransaction:
     """Write the next transaction of a locked wallet, and change the balance of the instance, which `_save` writes."""
     # Without the lock, two transactions could get the same sequence number or start from the same balance.
-    last = wallet.transactions.order_by("-sequence").values_list("sequence", flat=True).first() or 0
+    last, balance = wallet.transactions.order_by("-sequence").values_list("sequence", "balance_after").first() or (0, 0)
+    # A trigger rejects the row as well, without a sentence that a person can act on.
+    if wallet.balance != balance:
+        raise WalletBroken(wallet)
     wallet.balance += amount
     return wallet.transactions.create(
         sequence=last + 1,
@@ -343,6 +421,8 @@ def _save(wallet: Wallet) -> None:
             )
             is_paid = {"status": CoinDebt.Status.PAID, "resolved_at": Now()} if paid == debt.coins else {}
             CoinDebt.objects.filter(pk=debt.pk).update(paid_coins=paid, **is_paid)
+    if not 0 <= wallet.reserved <= wallet.balance or (wallet.owed and wallet.spendable):
+        raise WalletBroken(wallet)
     wallet.save(update_fields=["balance", "reserved", "owed"])
 
 

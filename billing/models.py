@@ -299,7 +299,14 @@ class AdjustmentQuerySet(models.QuerySet["Adjustment"]):
 
 
 class Adjustment(models.Model):
-    """A large adjustment that one person proposes and another approves or refuses. Coins move on approval."""
+    """A large adjustment that one person proposes and another approves or refuses. Coins move on approval.
+
+    A repair sets a wallet to the sums of its rows: no coins move, so it has no transaction.
+    """
+
+    class Kind(models.TextChoices):
+        COINS = "coins"
+        REPAIR = "repair"
 
     class Status(models.TextChoices):
         PENDING = "pending"
@@ -307,7 +314,10 @@ class Adjustment(models.Model):
         REFUSED = "refused"
 
     wallet = models.ForeignKey(Wallet, models.PROTECT, related_name="adjustments")
-    amount = models.BigIntegerField(help_text="Coins, signed.")
+    kind = models.CharField(max_length=8, choices=Kind, default=Kind.COINS, db_default=Kind.COINS)
+    amount = models.BigIntegerField(
+        help_text="Coins, signed. Of a repair: by how much the balance was wrong when it was proposed."
+    )
     reason = models.CharField(max_length=200)
     idempotency_key = models.CharField(max_length=100)
     proposed_by = models.CharField(max_length=150, help_text="`user ID` or `command`.")
@@ -325,7 +335,7 @@ class Adjustment(models.Model):
         indexes = [models.Index(fields=["-created_at"], name="adjustments_newest")]
         constraints = [
             models.UniqueConstraint(fields=["wallet", "idempotency_key"], name="one_adjustment_per_key"),
-            models.CheckConstraint(condition=~Q(amount=0), name="adjustment_moves_coins"),
+            models.CheckConstraint(condition=~Q(amount=0) | Q(kind="repair"), name="adjustment_moves_coins"),
             models.CheckConstraint(condition=~Q(proposed_by="") & ~Q(reason=""), name="adjustment_says_who_and_why"),
             models.CheckConstraint(
                 condition=Q(status="pending", decided_at__isnull=True, decided_by="")
@@ -333,9 +343,12 @@ class Adjustment(models.Model):
                 name="adjustment_decided_iff_not_pending",
             ),
             models.CheckConstraint(
-                condition=Q(status="approved", transaction__isnull=False)
-                | (~Q(status="approved") & Q(transaction__isnull=True)),
+                condition=Q(status="approved", kind="coins", transaction__isnull=False)
+                | (~Q(status="approved", kind="coins") & Q(transaction__isnull=True)),
                 name="adjustment_made_iff_approved",
+            ),
+            models.UniqueConstraint(
+                fields=["wallet"], condition=Q(kind="repair", status="pending"), name="one_pending_repair_per_wallet"
             ),
             # The four-eyes rule, also for code that forgets to check it.
             models.CheckConstraint(

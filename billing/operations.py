@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.db.models import QuerySet
 
-from billing import adjustments
+from billing import adjustments, ledger
 from billing.models import Adjustment, CreditTransaction, Wallet
 from relivchats.staff.bulk_actions import ActionContext, ActionResult, BatchResult, record, run_batch, run_one
 
@@ -47,7 +47,22 @@ def refuse_adjustments(proposals: QuerySet[Adjustment], *, context: ActionContex
     return run_batch("refuse adjustment", proposals, refuse, context=context)
 
 
-def _describe(result: CreditTransaction | Adjustment) -> str:
+def propose_repair(wallet: Wallet, *, context: ActionContext) -> ActionResult:
+    """Propose to rebuild the sums of a wallet from its rows. A second person approves it, as a large adjustment."""
+
+    def propose(wallet: Wallet) -> str:
+        return _describe(adjustments.propose_repair(wallet=wallet, actor=context.actor, reason=context.reason))
+
+    result = run_one(wallet, propose)
+    record("repair wallet", result, context=context)
+    return result
+
+
+def _describe(result: CreditTransaction | Adjustment | ledger.Sums) -> str:
+    if isinstance(result, ledger.Sums):
+        return f"repaired: {result.describe()}"
+    if isinstance(result, Adjustment) and result.kind == Adjustment.Kind.REPAIR:
+        return f"The repair is proposed as adjustment {result.pk}: a second person must approve it."
     if isinstance(result, Adjustment):
         return f"{result.amount:+} coins are proposed as adjustment {result.pk}: a second person must approve them."
     return f"{result.amount:+} coins. The balance is {result.balance_after}."

@@ -65,7 +65,8 @@ def _iterate_entries(wallet: Wallet) -> Iterator[Entry]:
         details = event.outcome or event.status
         yield Entry(event.received_at, f"event {event.type}", link(WebhookEvent, event.pk), details=details)
     for adjustment in wallet.adjustments.order_by("-created_at")[:MAX_ENTRIES]:
-        what = f"adjustment of {adjustment.amount:+}, {adjustment.status}"
+        is_repair = adjustment.kind == Adjustment.Kind.REPAIR
+        what = f"{'repair' if is_repair else f'adjustment of {adjustment.amount:+}'}, {adjustment.status}"
         decided = f"; {adjustment.decided_by}: {adjustment.decision}" if adjustment.decided_by else ""
         details = f"{adjustment.proposed_by}: {adjustment.reason}{decided}"
         yield Entry(adjustment.created_at, what, link(Adjustment, adjustment.pk), details=details)

@@ -21,19 +21,13 @@ from insights.models import GenerationJob, Insight
 from ops.monitoring_models import ErrorEvent
 from relivchats import clock, error_events
 from relivchats.accounts.models import User
-from relivchats.errors import DomainError
+from relivchats.errors import NotFound
 from relivchats.staff.reports import Report, Table
 
 GROUP_COLUMNS = ("times", "level", "first", "last", "event", "where", "code", "request")
 EVENT_COLUMNS = ("at", "level", "role", "event", "where", "code", "user", "job", "insight", "chat", "request")
 _SEARCHED = ("event", "error", "code", "location", "logger", "route", "level", "role")
 MAX_FOLLOWED = 1000
-
-
-class UnknownUser(DomainError):
-    """There is no such user (404)."""
-
-    code, status, title = "ERR_1002", 404, "There is no such user"
 
 
 def write(events: Sequence[error_events.ErrorEvent], *, role: ErrorEvent.Role, dropped: int = 0) -> None:
@@ -47,7 +41,7 @@ def write(events: Sequence[error_events.ErrorEvent], *, role: ErrorEvent.Role, d
 
 
 def select(*, since: timedelta, user: str = "", grep: str = "") -> QuerySet[ErrorEvent]:
-    """Return the events of a window. Raise UnknownUser.
+    """Return the events of a window. Raise NotFound.
 
     `user` is an e-mail address or an id; events of their jobs, insights and chats belong to them too. `grep` is a text,
     or several with | between them, compared without regard to case.
@@ -56,7 +50,7 @@ def select(*, since: timedelta, user: str = "", grep: str = "") -> QuerySet[Erro
     if user:
         found = User.objects.filter(Q(email__iexact=user) if "@" in user else Q(pk=_uuid(user))).first()
         if found is None:
-            raise UnknownUser(f"There is no user {user}. Enter an e-mail address or an id.")
+            raise NotFound(f"There is no user {user}. Enter an e-mail address or an id.")
         jobs = GenerationJob.objects.filter(user=found)
         rows = rows.filter(
             Q(user_id=found.pk)

@@ -7,9 +7,11 @@ from datetime import timedelta
 
 from django.db.models.functions import Now
 
-from billing import audit
-from billing.models import CreditTransaction
+from billing import audit, ledger, operations
+from billing.models import CreditTransaction, Wallet
 from ops.models import LedgerAudit
+from relivchats.errors import Conflict, NotFound
+from relivchats.staff.bulk_actions import ActionContext
 from relivchats.staff.reports import Level, Line, Report, Table
 
 COLUMNS = ("transaction", "wallet", "sequence", "type", "amount", "balance after", "at")
@@ -44,6 +46,32 @@ def recent_transactions_report(limit: int) -> Report:
         "id", "wallet_id", "sequence", "type", "amount", "balance_after", "created_at"
     )
     return Report("Latest transactions", table=Table(COLUMNS, tuple(rows[:limit])))
+
+
+def repair_report(wallet_id: int, *, context: ActionContext | None) -> Report:
+    """Return what a repair of a wallet would change; with a context, propose it to a second person as well.
+
+    Raise NotFound, or Conflict if the wallet is right or its history was changed.
+    """
+    wallet = Wallet.objects.filter(pk=wallet_id).first()
+    if wallet is None:
+        raise NotFound(f"There is no wallet {wallet_id}. `manage.py ledger --json` names those that are broken.")
+    sums = ledger.sum_up(wallet)
+    table = Table(
+        ("coins", "stored", "by its rows"),
+        tuple((name, getattr(wallet, name), getattr(sums, name)) for name in ("balance", "reserved", "owed")),
+    )
+    if sums == ledger.Sums(wallet.balance, wallet.reserved, wallet.owed):
+        return Report("Repair", (Line("wallet", Level.FINE, "it matches its rows: nothing to repair"),), table)
+    if context is None:
+        remedy = f"manage.py ledger --repair {wallet_id} --reason TEXT --yes"
+        line = Line("wallet", Level.WARNING, "differs from its rows; nothing was changed yet", remedy)
+        return Report("Repair (preview)", (line,), table)
+    result = operations.propose_repair(wallet, context=context)
+    if not result.done:
+        raise Conflict(result.outcome)
+    remedy = "a second person opens /admin/billing/adjustment/?status__exact=pending and approves it"
+    return Report("Repair proposed", (Line("wallet", Level.WARNING, result.outcome, remedy),), table)
 
 
 def full_audit() -> list[audit.Finding]:

@@ -90,6 +90,7 @@ GUARD_MODULES: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "relivchats/headers.py": (("tests/relivchats/test_headers.py",),),
     "billing/adjustments.py": (
         ("tests/billing/test_adjustments.py",),
+        ("tests/billing/test_repairs.py",),
         (_PERMISSIONS, "-k", "cannot_approve or each_others"),
     ),
     "relivchats/staff/lookups.py": ((_PERMISSIONS, "-k", "cannot_be_read or nul_byte or malformed"),),

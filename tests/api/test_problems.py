@@ -88,6 +88,7 @@ SLUGS = [
     "unlocks-unavailable",
     "unpacked-too-large",
     "unreadable-event",
+    "wallet-broken",
     "web-page",
     "wrong-keys",
 ]

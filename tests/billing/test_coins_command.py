@@ -85,3 +85,15 @@ def test_a_refusal_is_one_sentence_and_exit_code_1(wallet: Wallet, arguments: tu
 def test_a_reason_is_required(wallet: Wallet) -> None:
     with pytest.raises(CommandError, match="--reason"):
         coins(EMAIL, "+5")
+
+
+@pytest.mark.parametrize("amount", ["-5", "+5"])
+@pytest.mark.parametrize("balance", [0, 7, 1000])
+def test_a_wallet_that_was_changed_by_sql_is_refused_with_the_command_that_repairs_it(
+    wallet: Wallet, amount: str, balance: int
+) -> None:
+    Wallet.objects.filter(pk=wallet.pk).update(balance=balance)
+    expected = "Only 0 coins" if (balance, amount) == (0, "-5") else rf"ledger --repair {wallet.pk}$"
+    with pytest.raises(CommandError, match=expected):
+        coins(EMAIL, amount, "--reason", "a gift")
+    assert wallet.transactions.count() == 1

@@ -9,6 +9,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from billing import adjustments, ledger
 from billing.models import Adjustment
+from relivchats import installation
 from relivchats.accounts.models import User
 from relivchats.errors import DomainError
 
@@ -36,6 +37,11 @@ class Command(BaseCommand):
             made = adjustments.adjust(
                 wallet=wallet, amount=int(amount), actor="command", reason=reason, idempotency_key=f"command {uuid4()}"
             )
+        except ledger.WalletBroken:
+            repair = installation.as_typed(f"manage.py ledger --repair {wallet.pk}")
+            raise CommandError(
+                f"The balance of wallet {wallet.pk} is not the sum of its transactions: {repair}"
+            ) from None
         except DomainError as refusal:
             raise CommandError(refusal.detail) from None
         if isinstance(made, Adjustment):
