@@ -16,6 +16,7 @@ from chats.exports.parsed import ParsedExport
 from chats.exports.unpacking import header_shape
 from chats.projection import Projection
 from chats.sealed_export import ExportSealer, SealedExport
+from relivchats.error_events import ErrorEvent
 from relivchats.errors import DomainError
 
 
@@ -68,11 +69,12 @@ class ChildLimits(NamedTuple):
 class ChildResult(NamedTuple):
     """What the work on one upload returned or raised: an error's class name if the error was unexpected.
 
-    Unexpected errors are logged by the child.
+    Unexpected errors are logged by the child. `events` are what it logged: the server writes them to the database.
     """
 
     report: ParseReport
     outcome: Any
+    events: list[ErrorEvent]
 
 
 def parse(content: bytes, request: ParseRequest, report: ParseReport) -> ParsedUpload:

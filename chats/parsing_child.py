@@ -26,6 +26,7 @@ if not apps.ready:
 from chats import merge_plan  # noqa: F401 (imported once, for all children)
 from chats.exports.errors import TooCostly
 from chats.parsing import ChildLimits, ChildResult, ParseReport
+from relivchats import error_events
 from relivchats.errors import DomainError
 from relivchats.logs import request_id
 from relivchats.supervisor import die_with_parent
@@ -53,6 +54,8 @@ def run(
     # Objects that the collector never visits stay in memory that all children share.
     gc.freeze()
     request_id.set(current_request_id)
+    # Without those of the process that forked this one.
+    error_events.queue.take()
     report = ParseReport()
     outcome: object
     # All of it before the limits: a child that ends while the server still sends would look interrupted.
@@ -72,7 +75,8 @@ def run(
         outcome = type(error).__name__
     # The result is small, and sending it must not fail.
     resource.setrlimit(resource.RLIMIT_DATA, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-    connection.send_bytes(pickle.dumps(ChildResult(report, outcome), pickle.HIGHEST_PROTOCOL))
+    events, _ = error_events.queue.take()
+    connection.send_bytes(pickle.dumps(ChildResult(report, outcome, events), pickle.HIGHEST_PROTOCOL))
     connection.close()
 
 

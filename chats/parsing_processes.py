@@ -20,6 +20,7 @@ from django.db import connection
 from chats import parsing
 from chats.exports.unpacking import max_unpacked_bytes
 from chats.parsing import ChildLimits, ChildResult, ParsedUpload, ParseReport, ParseRequest
+from relivchats import error_events
 from relivchats.errors import DomainError, ServiceBusy
 from relivchats.logs import request_id
 
@@ -94,6 +95,8 @@ class ParsingPool:
         if isinstance(result, DomainError):
             return report, result
         result.report.stages |= report.stages
+        for event in result.events:
+            error_events.queue.add(event)
         if isinstance(result.outcome, str):
             return result.report, ParsingFailed(result.outcome)
         return result.report, result.outcome

@@ -26,6 +26,7 @@ from chats.importing import import_upload
 from chats.models import Chat, ChatUpload
 from chats.parsing import ChildLimits, ParsedUpload, ParseReport, ParseRequest
 from chats.parsing_processes import ParsingFailed, ParsingInterrupted, ParsingPool
+from relivchats import error_events
 from relivchats.accounts.models import User
 from relivchats.errors import DomainError, ServiceBusy
 from tests import exports, platforms
@@ -227,7 +228,7 @@ def test_refusals_by_the_limits_are_recorded_and_store_nothing(limited: Any) -> 
 
 
 @pytest.mark.django_db
-def test_an_error_of_ours_is_logged_without_the_text(
+def test_an_error_of_ours_is_logged_and_recorded_without_the_text(
     limited: Any, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     owner = User.objects.create_user("heavy@example.org")
@@ -239,10 +240,17 @@ def test_an_error_of_ours_is_logged_without_the_text(
     monkeypatch.setattr("chats.importing.ParseRequest", lambda *_, **__: request)
     monkeypatch.setattr(parsing_processes, "SMALL_BYTES", 0)
     (page,) = platforms.instagram(platforms.messages_of(text(100)))
+    error_events.queue.take()
     with pytest.raises(ParsingFailed):
         import_upload(owner=owner, upload=page)
+    failed, upload = error_events.queue.take()[0]
+    assert (failed.level, failed.event, failed.error) == ("ERROR", "parsing failed", "ZoneInfoNotFoundError")
+    assert failed.location.startswith("chats.")
+    assert upload.event == "upload failed"
+    assert "Swordfish" not in f"{failed} {upload}"
     assert ChatUpload.objects.latest("pk").reason == "ZoneInfoNotFoundError"
-    logged = capfd.readouterr().out
+    # As in a command, the log is the error output.
+    logged = capfd.readouterr().err
     assert "parsing failed" in logged
     assert "ZoneInfoNotFoundError" in logged
     assert "Swordfish" not in logged
