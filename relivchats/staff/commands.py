@@ -35,10 +35,12 @@ class OpsCommand(BaseCommand):
     """A command that prints one report and exits with its level: 0 fine, 1 warning, 2 critical, 3 unknown.
 
     Subclasses parse their options and implement `report`. `--json` prints the report as JSON, and nothing else on
-    stdout. A command that only looks may set `can_watch`.
+    stdout. `can_watch` adds `--watch`, which the options in `changes` exclude: they change something. `help` ends with
+    an example.
     """
 
     can_watch = False
+    changes: tuple[str, ...] = ()
 
     # They import every URL and admin module, which takes longer than most of these commands.
     requires_system_checks = ()
@@ -61,6 +63,11 @@ class OpsCommand(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Print the report, with `--watch` again and again. Exit with its level, if that is not fine."""
         as_json, watch = options.pop("json"), options.pop("watch", None)
+        # False also stands for an option that is not given, and None, and no values.
+        if watch is not None and (
+            chosen := [name for name in self.changes if options.get(name) or options.get(name) == 0]
+        ):
+            raise CommandError(f"--watch repeats a report, and --{chosen[0].replace('_', '-')} changes something.")
         level = self._print_report(as_json=as_json, options=options)
         with contextlib.suppress(KeyboardInterrupt):
             while watch is not None:

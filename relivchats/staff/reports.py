@@ -174,7 +174,7 @@ class Report:
             parts.append(layout.bold(plain(self.headline)) if layout else self.headline)
         if self.table is not None and self.table.rows:
             parts.append("\n".join(self.table.as_lines(layout)))
-        elif not self.lines:
+        elif self.table is not None and not self.lines:
             parts.append("none")
         if self.lines:
             parts.append("\n".join(_format_lines(self.lines, layout)))

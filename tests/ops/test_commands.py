@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shlex
 from io import StringIO
 from typing import Any
+from uuid import uuid4
 
 import pytest
-from django.core.management import CommandError, call_command
+from django.core.management import CommandError, call_command, get_commands, load_command_class
 from django.db.models.functions import Now
 
 from billing import audit, ledger
@@ -21,6 +23,8 @@ from tests.ops import rows
 from tests.processes import BrokerHandle
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("broker")]
+
+APPS = ("billing", "chats", "insights", "ops")
 
 
 def call(*arguments: str) -> tuple[int, str]:
@@ -36,6 +40,26 @@ def as_json(*arguments: str) -> tuple[int, dict[str, Any]]:
     status, printed = call(*arguments, "--json")
     answer: dict[str, Any] = json.loads(printed)
     return status, answer
+
+
+OURS = sorted(name for name, app in get_commands().items() if str(app).split(".")[0] in ("relivchats", *APPS))
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_the_help_of_every_command_has_an_example_that_is_accepted(name: str) -> None:
+    command = load_command_class(get_commands()[name], name)
+    parser = command.create_parser("manage.py", name)
+    _, _, example = " ".join(parser.format_help().split()).partition(f"Example: manage.py {name}")
+    assert example, "the help ends with an example"
+    words = shlex.split(command.help.partition(f"Example: manage.py {name}")[2].replace("ORDER", str(uuid4())))
+    parser.parse_args(words)
+
+
+@pytest.mark.parametrize("arguments", [("jobs", "--recover"), ("database", "--cancel", "0"), ("reindex", "--failed")])
+def test_what_changes_something_is_not_repeated(arguments: tuple[str, ...]) -> None:
+    with pytest.raises(CommandError, match="changes something"):
+        call(*arguments, "--watch")
+    assert not AuditEntry.objects.exists()
 
 
 @pytest.mark.parametrize(

@@ -5,19 +5,22 @@ from typing import Any
 from uuid import uuid4
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from billing import adjustments, ledger
 from billing.models import Adjustment
 from relivchats import installation
 from relivchats.accounts.models import User
-from relivchats.errors import DomainError
+from relivchats.staff.commands import OpsCommand
+from relivchats.staff.reports import Report
 
 
-class Command(BaseCommand):
+class Command(OpsCommand):
     """Adjust a person's wallet."""
 
-    help = "Add coins to a person's wallet, or take some: coins ann@example.org +400 --reason 'a gift'"
+    help = (
+        "Add coins to a person's wallet, or take some. Example: manage.py coins ann@example.org +400 --reason 'a gift'"
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Add the address, the amount and --reason."""
@@ -25,8 +28,8 @@ class Command(BaseCommand):
         parser.add_argument("amount", help="coins to add (+400 or 400) or to take (-50)")
         parser.add_argument("--reason", required=True, help="why; it is stored in the ledger permanently")
 
-    def handle(self, *, email: str, amount: str, reason: str, **options: Any) -> str:
-        """Make or propose the adjustment and return the sentence to print. Raise CommandError."""
+    def report(self, *, email: str, amount: str, reason: str, **options: Any) -> Report:
+        """Make or propose the adjustment and return the sentence to print. Raise CommandError or DomainError."""
         if not re.fullmatch(r"[+-]?[0-9]{1,99}", amount):
             raise CommandError(f"{amount} is not a number of coins. Write it like +400 or -50.")
         user = User.objects.filter(email=email.strip().lower()).first()
@@ -42,11 +45,11 @@ class Command(BaseCommand):
             raise CommandError(
                 f"The balance of wallet {wallet.pk} is not the sum of its transactions: {repair}"
             ) from None
-        except DomainError as refusal:
-            raise CommandError(refusal.detail) from None
+        data = {"wallet": wallet.pk, "balance": wallet.balance, "reserved": wallet.reserved, "adjustment": None}
         if isinstance(made, Adjustment):
-            return (
+            return Report(
                 f"No coins were moved yet: more than {settings.ADJUSTMENT_APPROVAL_COINS} coins in a day need a second"
-                f" person. Adjustment {made.pk} waits for approval in the admin, under Adjustments."
+                f" person. Adjustment {made.pk} waits for approval in the admin, under Adjustments.",
+                data={**data, "adjustment": made.pk},
             )
-        return f"Balance: {wallet.balance} coins, {wallet.reserved} of them held."
+        return Report(f"Balance: {wallet.balance} coins, {wallet.reserved} of them held.", data=data)

@@ -36,7 +36,10 @@ class UnreadableFile(ExportRefused):
 class Command(BaseCommand):
     """Parse an export and print a summary or JSON; exit with status 2 if it is rejected."""
 
-    help = "Show what an upload of this file would contain, or why it would be rejected. Uses no database."
+    help = (
+        "Show what an upload of this file would contain, or why it would be rejected. Uses no database."
+        " Example: manage.py parse_export 'WhatsApp Chat.txt'"
+    )
     requires_system_checks = ()
     requires_migrations_checks = False
 

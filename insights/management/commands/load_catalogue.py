@@ -11,7 +11,10 @@ from insights.validation import InvalidData
 class Command(BaseCommand):
     """Load the catalogue into the database."""
 
-    help = "Load the categories and insight types of insights/catalogue. Rows that staff edited stay unchanged."
+    help = (
+        "Load the categories and insight types of insights/catalogue. Rows that staff edited stay unchanged."
+        " Example: manage.py load_catalogue --dry-run"
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Add the options that overwrite edits of staff, and that only show what would change."""

@@ -14,8 +14,12 @@ from relivchats.staff.reports import Report
 class Command(OpsCommand):
     """Show the connections of Postgres and what they do, or end them."""
 
-    help = "Show who is connected to Postgres, what runs, and who waits for whom. Example: database --cancel 4711"
+    help = (
+        "Show who is connected to Postgres, what runs, and who waits for whom."
+        " Example: manage.py database --cancel 4711 --reason 'it blocks uploads'"
+    )
     can_watch = True
+    changes = ("cancel", "kill", "close_idle")
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Add `--cancel`, `--kill`, `--close-idle` and `--reason`."""

@@ -30,7 +30,10 @@ EXIT_INCOMPLETE, EXIT_UNREADABLE = 1, 2
 class Command(BaseCommand):
     """Run the demo against a running server."""
 
-    help = "Upload an export to a running RelivChats, unlock insights and print them, as any client of the API can."
+    help = (
+        "Upload an export to a running RelivChats, unlock insights and print them, as any client of the API can."
+        " Example: manage.py demo --base-url http://127.0.0.1:8000 --once"
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Add the export, the server's address and what to print."""

@@ -14,7 +14,12 @@ from relivchats.staff.reports import Report
 class Command(OpsCommand):
     """Show the engine, and check it by calls."""
 
-    help = "Show the engine that writes insights, where texts go and its quota; with --check, call each model once."
+    help = (
+        "Show the engine that writes insights, where texts go and its quota; with --check, call each model once."
+        " Example: manage.py engine --check"
+    )
+    can_watch = True
+    changes = ("check",)
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Add `--check`."""

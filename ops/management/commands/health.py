@@ -14,7 +14,10 @@ from relivchats.staff.reports import Report
 class Command(OpsCommand):
     """Run the health checks."""
 
-    help = "Run the health checks, in less than two seconds. Each line that is not fine ends with its remedy."
+    help = (
+        "Run the health checks, in less than two seconds. Each line that is not fine ends with its remedy."
+        " Example: manage.py health --watch 10"
+    )
     can_watch = True
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -14,7 +14,12 @@ from relivchats.staff.reports import Report
 class Command(OpsCommand):
     """List or retry failed insights."""
 
-    help = "List failed insights that were not retried, with their causes."
+    help = (
+        "List failed insights that were not retried, with their causes."
+        " Example: manage.py insights --failed --retry --reason 'the engine is back'"
+    )
+    can_watch = True
+    changes = ("retry",)
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Add `--failed`, `--retry` and `--reason`."""

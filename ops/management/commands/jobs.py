@@ -14,7 +14,12 @@ from relivchats.staff.reports import Report
 class Command(OpsCommand):
     """List or recover open generation jobs."""
 
-    help = "List the open generation jobs: their progress and what they wait for."
+    help = (
+        "List the open generation jobs: their progress and what they wait for."
+        " Example: manage.py jobs --recover --reason 'a worker lost its host'"
+    )
+    can_watch = True
+    changes = ("recover",)
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Add `--stuck`, `--recover` and `--reason`."""

@@ -19,7 +19,10 @@ class Command(OpsCommand):
         " the key store. --rotate seals the files of the key store by the first key, and moves the keys of chats that"
         " are not in it yet; if it is interrupted, run it again. --remove-unused destroys files that belong to no chat:"
         " they are left after an older copy of the database was restored, and would be needed by a newer one."
+        " Example: manage.py keys --rotate"
     )
+    can_watch = True
+    changes = ("rotate", "remove_unused")
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Add `--rotate` and `--remove-unused`."""

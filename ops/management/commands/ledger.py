@@ -18,6 +18,8 @@ class Command(OpsCommand):
         "Check every invariant of the ledger. The exit status is 2 if one is broken."
         " Example: manage.py ledger --repair 12 --reason 'changed by SQL' --yes"
     )
+    can_watch = True
+    changes = ("repair",)
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Add `--recent`, `--repair`, `--reason` and `--yes`."""

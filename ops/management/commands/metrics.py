@@ -19,6 +19,7 @@ class Command(OpsCommand):
         "Show the six key metrics with their targets, the window before and a chart."
         " Exit with 1 if a target is missed. Example: manage.py metrics --since 7d"
     )
+    can_watch = True
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Add `--since` and `--routes`."""

@@ -19,6 +19,7 @@ class Command(migrate.Command):
     help = (
         "Updates database schema, as the role of DATABASE_OWNER_URL. Grants the role of DATABASE_URL what the"
         " application needs."
+        " Example: manage.py migrate --plan"
     )
 
     def execute(self, *args: Any, **options: Any) -> str | None:

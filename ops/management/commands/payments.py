@@ -13,7 +13,12 @@ from relivchats.staff.reports import Report
 class Command(OpsCommand):
     """List payments that need attention, reconcile them with their providers, or refund one."""
 
-    help = "List payments that need attention: paid without coins, to review, late, disputed, owed."
+    help = (
+        "List payments that need attention: paid without coins, to review, late, disputed, owed."
+        " Example: manage.py payments --refund ORDER --reason 'bought twice'"
+    )
+    can_watch = True
+    changes = ("reconcile", "refund")
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Add --reconcile, --refund, --amount and --reason."""

@@ -16,7 +16,12 @@ from relivchats.staff.reports import Report
 class Command(OpsCommand):
     """Request indexing of chats."""
 
-    help = "Request indexing of chats. Without arguments, print the number of chats by index status."
+    help = (
+        "Request indexing of chats. Without arguments, print the number of chats by index status."
+        " Example: manage.py reindex --failed --reason 'the model is back'"
+    )
+    can_watch = True
+    changes = ("chats", "failed", "all", "qdrant")
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Add the chats, the ways to select them, and `--dry-run`."""

@@ -12,7 +12,12 @@ from relivchats.staff.reports import Report
 class Command(OpsCommand):
     """List the reservations that hold coins, or release the overdue ones."""
 
-    help = "List the reservations that hold coins. Overdue ones are expected not to exist."
+    help = (
+        "List the reservations that hold coins. Overdue ones are expected not to exist."
+        " Example: manage.py reservations --stuck --release --reason 'after the outage'"
+    )
+    can_watch = True
+    changes = ("release",)
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Add --stuck, --release and --reason."""

@@ -14,7 +14,12 @@ from relivchats.staff.reports import Report
 class Command(OpsCommand):
     """Pause or resume unlocks."""
 
-    help = "Show whether insights can be unlocked, and the pauses; with an option, pause or resume unlocks."
+    help = (
+        "Show whether insights can be unlocked, and the pauses; with an option, pause or resume unlocks."
+        " Example: manage.py unlocks --pause 'the provider is down'"
+    )
+    can_watch = True
+    changes = ("pause", "resume")
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Add `--pause`, `--resume` and `--reason`."""

@@ -15,8 +15,11 @@ from relivchats.staff.reports import Report
 class Command(OpsCommand):
     """List the processes, or replace one."""
 
-    help = "List web, workers and beat, and whether they are alive or frozen. Example: workers --restart worker"
+    help = (
+        "List web, workers and beat, and whether they are alive or frozen. Example: manage.py workers --restart worker"
+    )
     can_watch = True
+    changes = ("restart", "stop")
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Add `--restart` and `--stop`."""

@@ -21,6 +21,7 @@ class Command(BaseCommand):
     help = (
         "Print a new API token for this user, alone on one line; create the user if there is none."
         " With an option, list or revoke the user's tokens instead."
+        " Example: manage.py token ann@example.org --list"
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
