@@ -104,13 +104,21 @@ def run_checks(selected: Sequence[Check] = checks.ALL, *, timeout_seconds: float
 def report(*, verbose: bool = False) -> Report:
     """Run the checks now, with `verbose` also those of the machine, and return their report."""
     if installation.is_nothing_running():
-        line = Line("installation", Level.CRITICAL, "nothing is running here", "./dev up", page="/admin/")
-        return Report("Health", (line,), data={"milliseconds": 0})
+        return _report_of_nothing()
     started = time.monotonic()
     lines = run_checks((*checks.ALL, *checks.VERBOSE) if verbose else checks.ALL)
     lines = _with_history(lines)
     milliseconds = round((time.monotonic() - started) * 1000)
     return Report("Health", tuple(lines), data={"milliseconds": milliseconds}, headline=describe_root(lines))
+
+
+def _report_of_nothing() -> Report:
+    """Return the report while nothing runs: that, and what could be the reason on this machine."""
+    needed = checks.get_check("disk")
+    stopped = Line("installation", Level.CRITICAL, "nothing is running here", "./dev up", page="/admin/")
+    known = {needed.name: needed, "installation": Check("installation", lambda: stopped, needs=("disk",))}
+    lines = find_causes([stopped, *run_checks([needed])], known)
+    return Report("Health", tuple(lines), data={"milliseconds": 0}, headline=describe_root(lines))
 
 
 def _with_history(lines: list[Line]) -> list[Line]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import json
 import os
 import signal
@@ -411,6 +412,11 @@ def main() -> int:
     except ProcessError as error:
         _print_error(str(error))
         return EXIT_MALFORMED_SETTING if isinstance(error, MalformedSetting) else 1
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        _print_error(f"The disk with {embedded.data_directory()} is full. Free some space, then start again.")
+        return 1
     except KeyboardInterrupt:
         # Only in the first moments, before Interrupts handles Ctrl-C.
         _print("Stopped.")

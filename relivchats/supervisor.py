@@ -90,7 +90,12 @@ class Child:
             with contextlib.suppress(BrokenPipeError):
                 self.process.stdin.write(self.stdin)
                 self.process.stdin.close()
-        write_atomically(self.pid_file, f"{self.process.pid}\n")
+        try:
+            write_atomically(self.pid_file, f"{self.process.pid}\n")
+        except OSError:
+            # The process runs, also on a full disk. The file would still name the one before.
+            with contextlib.suppress(OSError):
+                self.pid_file.unlink(missing_ok=True)
 
     def rotate_log(self) -> None:
         """Move the lines of a log that is larger than LOG_LIMIT_BYTES to `<log>.1`, whose lines are dropped.
@@ -226,9 +231,13 @@ def write_atomically(path: Path, text: str) -> None:
     """Replace the text of a private file (0600) in one step, so that no reader sees half of it."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(handle, "w") as file:
-        file.write(text)
-    draft.replace(path)
+    try:
+        with os.fdopen(handle, "w") as file:
+            file.write(text)
+        draft.replace(path)
+    except OSError:
+        draft.unlink(missing_ok=True)
+        raise
 
 
 def tail(log: Path, *, lines: int = 5) -> str:

@@ -30,7 +30,7 @@ def _split(kind: str) -> tuple[list[Process], list[Process]]:
     return alive, [process for process in found if process.state != "alive"]
 
 
-@health_check("workers", needs=("database",), page=_PAGE, remedy=installation.restart("worker"))
+@health_check("workers", needs=("disk", "database"), page=_PAGE, remedy=installation.restart("worker"))
 def workers() -> Line:
     """Return the workers that are alive, frozen, killed, or run without CELERY_WORKER=true."""
     alive, failing = _split(Heartbeat.Kind.WORKER)
@@ -57,7 +57,7 @@ def workers() -> Line:
     return Line("workers", Level.FINE, f"{len(alive)} alive, marked as workers", "", data, len(alive), _threshold())
 
 
-@health_check("beat", needs=("database",), page=_PAGE, remedy=installation.restart("beat"))
+@health_check("beat", needs=("disk", "database"), page=_PAGE, remedy=installation.restart("beat"))
 def beat() -> Line:
     """Return whether exactly one beat is alive."""
     alive, failing = _split(Heartbeat.Kind.BEAT)
@@ -80,7 +80,7 @@ def beat() -> Line:
     return Line("beat", Level.FINE, "alive", "", data, 1, "one runs")
 
 
-@health_check("web", needs=("database",), page=_PAGE, remedy=installation.restart("web"))
+@health_check("web", needs=("disk", "database"), page=_PAGE, remedy=installation.restart("web"))
 def web() -> Line:
     """Return the web processes that are alive or frozen, and whether the web server of this machine answers."""
     alive, failing = _split(Heartbeat.Kind.WEB)

@@ -85,7 +85,7 @@ def _describe_limit(text: str, data: dict[str, object]) -> Line:
     return Line("database", Level.CRITICAL, text, remedy, data, connections.used, f"{connections.allowed} is the limit")
 
 
-@health_check("broker", needs=(), on_timeout=Level.CRITICAL, remedy=installation.restart("valkey"))
+@health_check("broker", needs=("disk",), on_timeout=Level.CRITICAL, remedy=installation.restart("valkey"))
 def broker() -> Line:
     """Return the latency of one ping and the use of memory, or why there is no answer. Nothing is lost meanwhile."""
     started = time.perf_counter()

@@ -223,10 +223,16 @@ def test_a_restarted_postgres_is_fine_again_without_an_operator(up: Up) -> None:
     expect_fine(up)
 
 
+def test_a_command_with_json_prints_nothing_else_on_stdout(up: Up) -> None:
+    done = manage(up.directory, "jobs", "--recover", "--reason", "rehearsal", "--json")
+    assert json.loads(done.stdout)["title"] == "Recovered"
+    assert '"event": "recover"' in done.stderr
+
+
 def test_when_nothing_runs_health_says_so_and_starts_nothing(up: Up) -> None:
     assert up.stop() == 0
     status, document = look(up)
-    (line,) = document["lines"]
+    line = line_of(document, "installation")
     assert (status, line["text"]) == (2, "nothing is running here")
     assert line["remedy"].endswith("./dev up")
     assert up.processes() == []

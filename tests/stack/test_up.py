@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
@@ -16,6 +17,7 @@ import pytest
 
 from relivchats import embedded, stack
 from relivchats.servers import HOST, free_port
+from relivchats.supervisor import Child
 from tests.fakes.chat_completions import MODEL, FakeChatCompletions
 from tests.processes import PATIENCE_SECONDS, eventually
 from tests.stack.terminal import PARTS, Up, manage, run
@@ -147,6 +149,33 @@ def test_ctrl_c_in_the_first_moments_prints_stopped(
     monkeypatch.setattr(sys, "argv", ["./dev", "up"])
     assert stack.main() == 130
     assert capsys.readouterr().out == "Stopped.\n"
+
+
+def test_a_full_disk_is_named_in_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(**_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(stack, "up", full)
+    monkeypatch.setattr(sys, "argv", ["./dev", "up"])
+    assert stack.main() == 1
+    assert capsys.readouterr().err.startswith("The disk with ")
+
+
+def test_a_process_runs_although_its_pid_file_cannot_be_written(tmp_path: Path) -> None:
+    child = Child(
+        name="part",
+        command=["sleep", "60"],
+        run=tmp_path / "missing",
+        log=tmp_path / "part.log",
+        environment={"PATH": os.defpath},
+        cwd=tmp_path,
+        stop_signals=[(signal.SIGTERM, 10)],
+    )
+    child.start()
+    assert child.alive
+    child.stop()
 
 
 def test_a_taken_port_is_named_before_anything_starts(tmp_path: Path) -> None:
