@@ -263,7 +263,8 @@ def test_the_index_page_counts_the_alerts_and_links_to_their_rows(desk: Client) 
 def test_the_index_page_shows_each_failing_check_with_its_remedy(desk: Client) -> None:
     page = desk.get("/admin/")
     assert page.context["health_level"] == "critical"
-    assert "celery_worker" in page.content.decode()
+    assert "no worker is alive" in page.content.decode()
+    assert "./dev up" in page.content.decode()
 
 
 @pytest.mark.django_db
