@@ -56,7 +56,7 @@ class CoalescingThread:
                     self._function()
             except Error as error:
                 # Nothing is lost: beat calls the same function every few seconds.
-                logger.warning("wake-up failed", extra={"thread": self._name, "error": type(error).__name__})
+                logger.warning("wake-up failed", extra={"wakeup": self._name, "error": type(error).__name__})
             finally:
                 connections.close_all()
         # A request between the last check and the release of the lock saw the lock held and started no thread.

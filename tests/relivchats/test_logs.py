@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import logging
 import sys
@@ -13,7 +14,9 @@ from django.core import signing
 from django.http import HttpResponse
 from django.utils.functional import SimpleLazyObject
 
+from relivchats.error_events import OWN_PACKAGES
 from relivchats.logs import MAX_TRACEBACK_ENTRIES, JSONFormatter, RequestMiddleware, bind, bound, request_id
+from tests.processes import REPOSITORY
 
 
 def written(message: str) -> str:
@@ -176,3 +179,23 @@ def test_lines_have_the_ids_that_are_bound_and_no_other_request_has_them() -> No
         assert line_of(user="another")["user"] == "another"
     bind(user="nobody")
     assert not {"job", "user"} & line_of().keys()
+
+
+def extras(source: str) -> set[str]:
+    """Return the names that the log calls of a module pass as a dictionary of extras."""
+    return {
+        str(key.value)
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.keyword) and node.arg == "extra" and isinstance(node.value, ast.Dict)
+        for key in node.value.keys
+        if isinstance(key, ast.Constant)
+    }
+
+
+def test_no_extra_has_the_name_of_an_attribute_of_log_records() -> None:
+    """Such a log call raises KeyError, in the place of what it reports."""
+    reserved = {*vars(logging.makeLogRecord({})), "message", "asctime"}
+    assert extras('logger.warning("x", extra={"thread": 1})') & reserved == {"thread"}
+    paths = [path for package in OWN_PACKAGES[:-1] for path in (REPOSITORY / package).rglob("*.py")]
+    assert len(paths) > 100
+    assert {path.name: found for path in paths if (found := extras(path.read_text()) & reserved)} == {}
