@@ -14,7 +14,7 @@ from multiprocessing import util
 from typing import Any
 
 from celery import signals
-from django.db import Error, connections
+from django.db import DataError, Error, IntegrityError, connections
 
 from ops import errors, requests, samples
 from ops.monitoring_models import ErrorEvent
@@ -98,6 +98,9 @@ class Recorder:
                 self._next_minute = _minute() + 1
                 self._sample()
             self.is_current = True
+        except (DataError, IntegrityError):
+            # They could not be stored next time either, and would keep what comes after them from being stored.
+            logger.exception("counts and events dropped")
         except (Error, OSError) as error:
             self._counter.put_back(counts)
             self._events.put_back(events, dropped)

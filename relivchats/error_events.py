@@ -27,7 +27,7 @@ _REPOSITORY = str(Path(__file__).resolve().parent.parent)
 #: A word of ours, such as an error code. A name or a text of a person is not taken for one, because of its extra.
 _CODE = re.compile(r"[A-Za-z0-9_.-]{1,64}\Z")
 #: The extras that contain such a word, the most telling first.
-_CODE_EXTRAS = ("error_code", "reason", "check", "source", "model", "thread")
+_CODE_EXTRAS = ("error_code", "reason", "check", "source", "model", "wakeup")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,16 +65,16 @@ class ErrorEvent:
         match = getattr(request, "resolver_match", None)
         return cls(
             at=datetime.fromtimestamp(record.created, UTC),
-            level=record.levelname,
+            level=record.levelname[:8],
             logger=record.name[:100],
             event=_text(record),
-            error=exception.__name__ if exception else _code(values.get("error")),
+            error=exception.__name__[:100] if exception else _code(values.get("error")),
             location=_place(traceback)
             or _given_place(values.get("where"))
-            or f"{record.module}:{record.funcName}:{record.lineno}",
+            or f"{record.module}:{record.funcName}:{record.lineno}"[-200:],
             code=_task(record) or next((code for name in _CODE_EXTRAS if (code := _code(values.get(name)))), ""),
             route=str(values.get("route") or (match.route if match else ""))[:200],
-            status=status if isinstance(status := values.get("status", values.get("status_code")), int) else None,
+            status=_status(values.get("status", values.get("status_code"))),
             request_id=request_id.get(),
             user_id=_uuid(values.get("user")),
             job_id=_uuid(values.get("job")),
@@ -90,7 +90,8 @@ def _text(record: logging.LogRecord) -> str:
     if record.name == "django.request" and record.exc_info:
         return "unhandled exception"
     if record.name.split(".")[0] in OWN_PACKAGES or record.args:
-        return scrub(str(record.msg))[:200]
+        # Postgres stores no NUL.
+        return scrub(str(record.msg)).replace("\0", "")[:200]
     return f"a message of {record.module}:{record.lineno}"
 
 
@@ -115,6 +116,10 @@ def _place(traceback: TracebackType | None) -> str:
             place = f"{module}:{code.co_name}:{traceback.tb_lineno}"
         traceback = traceback.tb_next
     return place[-200:]
+
+
+def _status(value: object) -> int | None:
+    return value if isinstance(value, int) and 0 < value < 1000 else None
 
 
 def _given_place(value: object) -> str:

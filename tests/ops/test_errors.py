@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -171,6 +172,20 @@ def test_events_of_an_outage_are_written_after_it(postgres: ServerHandle, queue:
         eventually(lambda: not recorder.is_current)
         threading.Thread(target=logging.getLogger("chats").error, args=("sealed data does not open",)).start()
     eventually(lambda: ErrorEvent.objects.count() == 2)
+    recorder.stop()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_event_that_cannot_be_stored_does_not_stop_those_after_it(queue: EventQueue) -> None:
+    broken = replace(
+        error_events.ErrorEvent.of(logging.LogRecord("ops", logging.ERROR, "", 0, "x", None, None)), status=10**9
+    )
+    recorder = Recorder(ErrorEvent.Role.WEB, counter=RequestCounter(), events=queue, interval_seconds=0.05)
+    queue.add(broken)
+    recorder.start()
+    eventually(lambda: not len(queue))
+    logging.getLogger("chats").warning("points not stored")
+    eventually(ErrorEvent.objects.filter(event="points not stored").exists)
     recorder.stop()
 
 
