@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 from django.db import connection
 from django.db.models import Sum
+from django.test import Client
 
 from ops import requests
 from ops.monitoring_models import ErrorEvent, RequestCount, RequestTotal
 from ops.recorder import Recorder
-from relivchats import clock
+from relivchats import clock, following, request_counts
 from relivchats.error_events import EventQueue
 from relivchats.heavy_requests import MAX_PER_ADDRESS
 from relivchats.request_bodies import LARGE_BYTES
@@ -117,6 +118,15 @@ def test_counts_survive_an_outage_of_the_database(postgres: ServerHandle) -> Non
         counter.count(route="api/chats", method="GET", status=200, milliseconds=1)
     eventually(lambda: requests.summarize(HOUR).requests == 2)
     recorder.stop()
+
+
+def test_a_request_that_the_server_repeats_is_counted_once(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    counter = RequestCounter()
+    monkeypatch.setattr(request_counts, "counter", counter)
+    client.get("/health/live")
+    client.get("/health/live", **{following.FOLLOWED: "insight"})  # type: ignore[arg-type]
+    ((key, count),) = counter.take().items()
+    assert (key.route, key.method, key.status, sum(count.buckets)) == ("health/live", "GET", 200, 1)
 
 
 def _get(port: int, path: str) -> int:
