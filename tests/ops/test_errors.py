@@ -69,7 +69,7 @@ def test_an_event_has_its_place_and_ids_and_no_value(queue: EventQueue) -> None:
         try:
             fail()
         except ValueError:
-            extra = {"insight": str(insight), "error_code": "internal_error", "reason": f"a {SECRET}", "text": SECRET}
+            extra = {"insight": str(insight), "error_code": f"a {SECRET}", "reason": "internal_error", "text": SECRET}
             logging.getLogger("insights.generation").exception("insight not generated", extra=extra)
     logging.getLogger("celery.app.trace").error("Task %(name)s: %(exc)s", {"name": "chats.tasks.index", "exc": SECRET})
     logging.getLogger("somebody.else").warning(f"saw {SECRET}")
@@ -133,6 +133,8 @@ def test_the_events_of_a_person_include_those_of_their_insights_and_chats(queue:
 def test_an_exception_of_a_request_is_one_event(
     queue: EventQueue, client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # A view that answers 503 is logged by Django as well, without its route.
+    logging.getLogger("django.request").error("%s: %s", "Service Unavailable", "/health")
     monkeypatch.setattr("ops.views.health.latest", fail)
     client.raise_request_exception = False
     assert client.get("/health", headers={"X-Request-ID": "request-of-a-test"}).status_code == 500
