@@ -119,6 +119,13 @@ class Source:
     name: str
     total: int
     idle: int
+    in_transaction: int = 0
+
+    def describe(self) -> str:
+        """Return such as `12: 1 active, 10 idle, 1 idle in a transaction`."""
+        counts = (self.total - self.idle - self.in_transaction, "active"), (self.idle, "idle")
+        parts = [f"{number} {state}" for number, state in (*counts, (self.in_transaction, "idle in a transaction"))]
+        return f"{self.total}: {', '.join(part for part in parts if not part.startswith('0 '))}"
 
 
 @dataclass(frozen=True)
@@ -140,7 +147,8 @@ def read_connections(cursor: Any) -> Connections:
     cursor.execute(
         """
         SELECT coalesce(nullif(application_name, ''), usename, 'unknown') AS source,
-            count(*), count(*) FILTER (WHERE state = 'idle')
+            count(*), count(*) FILTER (WHERE state = 'idle'),
+            count(*) FILTER (WHERE state LIKE 'idle in transaction%')
         FROM pg_stat_activity WHERE backend_type = 'client backend' GROUP BY 1 ORDER BY 2 DESC, 1
         """
     )
@@ -235,6 +243,17 @@ def shape(query: str) -> str:
     text = " ".join(_VALUES.sub(replace, query).split())
     text = re.sub(r"\?(?:, ?\?)+", "?, …", text)
     return text if len(text) <= MAX_SHAPE else text[: MAX_SHAPE - 1] + "…"
+
+
+def find_blindness(cursor: Any) -> str:
+    """Return what the role of this cursor cannot see or end, or an empty text."""
+    cursor.execute(
+        "SELECT current_user, pg_has_role('pg_read_all_stats', 'USAGE'), pg_has_role('pg_signal_backend', 'USAGE')"
+    )
+    role, sees_all, ends_others = cursor.fetchone()
+    if not sees_all:
+        return f"{role} sees the statements of its own sessions only: as a superuser, GRANT pg_monitor TO {role}"
+    return "" if ends_others else f"{role} can end its own sessions only; others take GRANT pg_signal_backend TO {role}"
 
 
 @contextlib.contextmanager

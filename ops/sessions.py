@@ -11,26 +11,45 @@ from relivchats.staff.bulk_actions import ActionContext, ActionResult, record
 from relivchats.staff.reports import Level, Line, Report, Table
 
 
-def report() -> Report:
-    """Return the connections by source, and the sessions that run a statement or hold a transaction open."""
+def report(*, min_seconds: float = 0) -> Report:
+    """Return the connections by source and state, and the sessions that run a statement or hold a transaction open.
+
+    With `min_seconds`, only sessions whose statement or transaction is at least so old, and those they keep waiting.
+    """
     with database.monitoring(seconds=5) as cursor:
         connections = database.read_connections(cursor)
-        sessions = database.read_sessions(cursor)
+        blindness = database.find_blindness(cursor)
+        everything = database.read_sessions(cursor)
+    sessions = [each for each in everything if max(each.query_seconds, each.transaction_seconds) >= min_seconds]
+    lines = [Line("connections", Level.FINE, connections.describe())]
+    lines += [Line(source.name, Level.FINE, source.describe()) for source in connections.sources]
+    if blindness:
+        lines.append(Line("rights", Level.FINE, blindness))
+    waiting_for = {pid for each in everything for pid in each.blocked_by}
+    for session in everything:
+        if session.pid in waiting_for and not session.blocked_by:
+            behind = sum(session.pid in each.blocked_by for each in everything)
+            # A statement ends by itself or is cancelled. An idle transaction has none.
+            how = "cancel" if session.state == "active" else "kill"
+            text = f"{session.describe()}; {behind} wait for it"
+            lines.append(Line("blocker", Level.WARNING, text, f"manage.py database --{how} {session.pid}"))
     rows = tuple(
         (
             session.pid,
             session.source,
             session.state,
             durations.format_seconds(session.query_seconds),
+            durations.format_seconds(session.transaction_seconds),
             ", ".join(map(str, session.blocked_by)) or None,
             ", ".join(session.locks) or None,
             session.query,
         )
         for session in sessions
     )
-    table = Table(("pid", "source", "state", "for", "waits for", "keeps locked", "statement"), rows)
+    table = Table(("pid", "source", "state", "for", "transaction", "waits for", "keeps locked", "statement"), rows)
     data = {"sources": [vars(source) for source in connections.sources]}
-    return Report("Database", (Line("connections", Level.FINE, connections.describe()),), table, data)
+    title = f"Database: at least {durations.format_seconds(min_seconds)} old" if min_seconds else "Database"
+    return Report(title, tuple(lines), table, data)
 
 
 def cancel(pid: int, *, context: ActionContext) -> Report:
@@ -55,7 +74,9 @@ def _signal(pid: int, *, end: bool, context: ActionContext) -> Report:
     try:
         done = database.signal(pid, end=end)
     except ProgrammingError:
-        raise Conflict(f"Session {pid} belongs to a superuser: only a superuser can end it.") from None
+        raise Conflict(
+            f"Session {pid} belongs to another role. Only a superuser can end it, or a role with pg_signal_backend."
+        ) from None
     if not done:
         raise NotFound(f"There is no session {pid}.")
     text = "closed" if end else "its statement is cancelled"

@@ -7,6 +7,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from ops import sessions
+from ops import tables as table_sizes
 from relivchats.staff.commands import OpsCommand
 from relivchats.staff.reports import Report
 
@@ -15,21 +16,37 @@ class Command(OpsCommand):
     """Show the connections of Postgres and what they do, or end them."""
 
     help = (
-        "Show who is connected to Postgres, what runs, and who waits for whom."
+        "Show who is connected to Postgres, what runs, and who waits for whom; with --tables, sizes and indexes."
         " Example: manage.py database --cancel 4711 --reason 'it blocks uploads'"
     )
     can_watch = True
     changes = ("cancel", "kill", "close_idle")
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Add `--cancel`, `--kill`, `--close-idle` and `--reason`."""
+        """Add the options."""
+        parser.add_argument(
+            "--long", type=float, default=0, metavar="SECONDS", help="only statements and transactions that are so old"
+        )
+        parser.add_argument(
+            "--tables",
+            action="store_true",
+            help="sizes and growth, unused and missing indexes, vacuum, transaction ids",
+        )
         parser.add_argument("--cancel", type=int, metavar="PID", help="cancel the statement of a session")
         parser.add_argument("--kill", type=int, metavar="PID", help="close a session; its transaction is rolled back")
         parser.add_argument("--close-idle", metavar="SOURCE", help="close the idle connections of a source")
         parser.add_argument("--reason", default="", help="why, for the audit entry")
 
     def report(
-        self, *, cancel: int | None, kill: int | None, close_idle: str | None, reason: str, **options: Any
+        self,
+        *,
+        cancel: int | None,
+        kill: int | None,
+        close_idle: str | None,
+        reason: str,
+        long: float,
+        tables: bool,
+        **options: Any,
     ) -> Report:
         """Return the connections and sessions, or what was ended."""
         context = self.context(reason)
@@ -39,4 +56,4 @@ class Command(OpsCommand):
             return sessions.close(kill, context=context)
         if close_idle is not None:
             return sessions.close_idle(close_idle, context=context)
-        return sessions.report()
+        return table_sizes.report() if tables else sessions.report(min_seconds=long)
