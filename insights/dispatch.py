@@ -10,7 +10,7 @@ from django.db.models import Max, OuterRef, QuerySet
 from django.db.models.functions import Now
 
 from chats.models import Chat
-from insights.models import Insight
+from insights.models import DispatchPause, Insight
 from insights.reading.queue import current_reader, is_read_by
 from relivchats.leases import LeaseQueue, LeaseRenewer, take_turns
 from relivchats.wakeups import CoalescingThread
@@ -39,7 +39,12 @@ def ready() -> QuerySet[Insight]:
 
 
 def dispatch() -> int:
-    """Publish the ids of the insights that are ready, at most one per free lease, and return their number."""
+    """Publish the ids of the insights that are ready, at most one per free lease, and return their number.
+
+    While staff have paused it, publish none. Recovery and deadlines go on.
+    """
+    if DispatchPause.objects.filter(resumed_at=None).exists():
+        return 0
     # Published insights that no worker has claimed yet count too. Otherwise one large job would fill the broker's
     # queue, and the users after it would wait.
     published = Insight.objects.filter(

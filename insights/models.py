@@ -527,6 +527,32 @@ class ReadWindow(models.Model):
         return f"window {self.first_number}-{self.last_number} of reading {self.reading_id}"
 
 
+class DispatchPause(models.Model):
+    """A time in which no insight is given to a worker, because an operator stopped that. Unlocks are accepted."""
+
+    reason = models.CharField(max_length=200, help_text="For operators, in the audit log too.")
+    paused_by = models.CharField(max_length=150, help_text="`command`, or `user ID`.")
+    paused_at = models.DateTimeField(db_default=Now(), editable=False)
+    resumed_by = models.CharField(max_length=150, blank=True)
+    resumed_at = models.DateTimeField(null=True)
+
+    class Meta:
+        db_table = "dispatch_pauses"
+        indexes = [models.Index(fields=["-paused_at"], name="dispatch_pauses_newest")]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["resumed_at"], nulls_distinct=False, name="at_most_one_active_pause_of_dispatch"
+            ),
+            models.CheckConstraint(
+                condition=Q(resumed_at=None, resumed_by="") | (Q(resumed_at__isnull=False) & ~Q(resumed_by="")),
+                name="dispatch_pause_has_resumed_by_iff_resumed",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"pause of dispatch {self.pk}"
+
+
 class UnlockPauseQuerySet(models.QuerySet["UnlockPause"]):
     """Pauses by whether they last."""
 

@@ -1,12 +1,16 @@
-"""The switch of staff for unlocks. While they are paused, unlocks and retries are refused and open jobs continue."""
+"""The switches of staff for unlocks and for dispatch.
+
+While unlocks are paused, unlocks and retries are refused and open jobs continue. While dispatch is paused, unlocks are
+accepted and open jobs wait: no insight is given to a worker, and those that are being generated end as usual.
+"""
 
 from __future__ import annotations
 
 from django.db import IntegrityError, transaction
-from django.db.models import QuerySet
+from django.db.models import F, QuerySet
 from django.db.models.functions import Now
 
-from insights.models import UnlockPause
+from insights.models import DispatchPause, UnlockPause
 from relivchats.errors import Conflict
 from relivchats.staff.bulk_actions import ActionContext, ActionResult, BatchResult, record, run_batch
 
@@ -37,3 +41,35 @@ def resume(pauses: QuerySet[UnlockPause], *, context: ActionContext) -> BatchRes
         return "resumed"
 
     return run_batch("resume unlocks", pauses, end, context=context)
+
+
+def dispatch_pause() -> DispatchPause | None:
+    """Return the pause of dispatch that lasts, with its `age`, or None."""
+    return DispatchPause.objects.filter(resumed_at=None).annotate(age=Now() - F("paused_at")).first()
+
+
+def pause_dispatch(*, context: ActionContext) -> DispatchPause:
+    """Give no more insights to workers. Raise Conflict without a reason, or if dispatch is paused already."""
+    reason = context.reason.strip()
+    if not reason:
+        raise Conflict("Dispatch is paused only for a reason: --reason 'the provider is down'")
+    with transaction.atomic():
+        try:
+            with transaction.atomic():
+                created = DispatchPause.objects.create(reason=reason[:200], paused_by=context.actor)
+        except IntegrityError:
+            raise Conflict("Insights are paused already.") from None
+        record("pause insights", ActionResult(str(created.pk), done=True, outcome="paused"), context=context)
+    return created
+
+
+def resume_dispatch(pauses: QuerySet[DispatchPause], *, context: ActionContext) -> BatchResult:
+    """End each pause, of which at most one lasts. One that has ended is refused."""
+
+    def end(pause: DispatchPause) -> str:
+        lasting = DispatchPause.objects.filter(pk=pause.pk, resumed_at=None)
+        if not lasting.update(resumed_at=Now(), resumed_by=context.actor):
+            raise Conflict("This pause has ended already.")
+        return "resumed; beat dispatches within five seconds"
+
+    return run_batch("resume insights", pauses, end, context=context)

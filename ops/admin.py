@@ -10,7 +10,7 @@ from django.contrib.admin.models import LogEntry
 from django.utils.safestring import SafeString
 from django_celery_results.models import ChordCounter, GroupResult, TaskResult
 
-from ops.models import CheckState, Heartbeat, LedgerAudit
+from ops.models import CheckState, Heartbeat, LedgerAudit, ScheduleEntry
 from ops.monitoring_models import ErrorEvent, RequestCount, RequestTotal, Sample
 from relivchats.accounts.models import User
 from relivchats.staff.admin import StaffAdmin, label, link
@@ -27,12 +27,28 @@ class HeartbeatAdmin(StaffAdmin):
     list_filter = ("kind",)
     ordering = ("kind", "name")
     age_of = "started_at"
-    fields = ("name", ("kind", "pid", "port", "marked_as_worker"), ("started_at", "beat_at"))
+    fields = (
+        ("name", "version"),
+        ("kind", "pid", "port", "marked_as_worker"),
+        ("started_at", "beat_at"),
+        ("memory_bytes", "threads", "leases"),
+        "activity",
+    )
 
     @admin.display(description="last beat")
     def last_beat(self, row: Any) -> str:
         """Return the time since the latest heartbeat, such as `3 s ago`."""
         return f"{self.format_age(row, row.beat_at)} ago"
+
+
+@admin.register(ScheduleEntry)
+class ScheduleEntryAdmin(StaffAdmin):
+    """The tasks that beat sends, with their last and next runs."""
+
+    list_display = ("name", "schedule", "last_run_at", "next_run_at", "runs")
+    ordering = ("name",)
+    age_of = "written_at"
+    fields = (("name", "task"), ("schedule", "runs"), ("last_run_at", "next_run_at"), "written_at")
 
 
 @admin.register(CheckState)

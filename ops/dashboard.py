@@ -31,6 +31,7 @@ from chats.models import Chat, ChatUpload, Chunk, TranscriptBlock, VectorMatrix
 from insights import stuck
 from insights.models import (
     Category,
+    DispatchPause,
     GenerationJob,
     Insight,
     InsightAttempt,
@@ -41,7 +42,7 @@ from insights.models import (
     UnlockPause,
 )
 from ops import health
-from ops.models import CheckState, Heartbeat, LedgerAudit
+from ops.models import CheckState, Heartbeat, LedgerAudit, ScheduleEntry
 from ops.monitoring_models import ErrorEvent, RequestCount, RequestTotal, Sample
 from relivchats.accounts.models import AccessToken, IdempotencyKey, User
 from relivchats.staff.models import AuditEntry
@@ -58,6 +59,7 @@ _GROUPS: dict[str, tuple[tuple[str, str, type[Model]], ...]] = {
         ("Chats", "forum", Chat),
         ("Uploads", "upload_file", ChatUpload),
         ("Pauses of unlocks", "pause_circle", UnlockPause),
+        ("Pauses of insights", "pause", DispatchPause),
     ),
     "Coins": (
         ("Wallets", "account_balance_wallet", Wallet),
@@ -88,6 +90,7 @@ _GROUPS: dict[str, tuple[tuple[str, str, type[Model]], ...]] = {
     ),
     "Operations": (
         ("Processes", "favorite", Heartbeat),
+        ("Schedule", "schedule", ScheduleEntry),
         ("Errors", "error", ErrorEvent),
         ("Health history", "monitor_heart", CheckState),
         ("Requests", "swap_vert", RequestCount),
@@ -135,6 +138,7 @@ def context(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         ("Adjustments to approve", Adjustment.objects.pending(), "status__exact=pending"),
         ("Overdue reservations", CoinReservation.objects.overdue(), "stuck=yes"),
         ("Unlocks paused", UnlockPause.objects.active(), "resumed_at__isempty=1"),
+        ("Insights paused", DispatchPause.objects.filter(resumed_at=None), "resumed_at__isempty=1"),
         ("Failed indexing", Chat.objects.filter(vector_status=Chat.VectorStatus.FAILED), "indexing=failed"),
     )
     alerts = []

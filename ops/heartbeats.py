@@ -19,6 +19,7 @@ from django.db import Error, connections
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from ops import activity
 from ops.health_recorder import Recorder
 from ops.models import Heartbeat
 from relivchats import roles
@@ -32,7 +33,7 @@ CANARY_NAME = "canary"
 RETENTION_NAME = "retention"
 
 
-def write_heartbeat(*, name: str, kind: Heartbeat.Kind) -> None:
+def write_heartbeat(*, name: str, kind: Heartbeat.Kind, threads: int = 0) -> None:
     """Create or update the row `name` with this process's id and the database's current time."""
     Heartbeat.objects.bulk_create(
         [
@@ -42,20 +43,37 @@ def write_heartbeat(*, name: str, kind: Heartbeat.Kind) -> None:
                 pid=os.getpid(),
                 port=roles.port() if kind == Heartbeat.Kind.WEB else None,
                 marked_as_worker=settings.CELERY_WORKER,
+                version=activity.version(),
+                memory_bytes=psutil.Process().memory_info().rss,
+                threads=threads,
+                leases=activity.held_leases(),
+                activity=activity.current(),
             )
         ],
         update_conflicts=True,
         unique_fields=["name"],
         # Not started_at: it keeps the time of the first heartbeat.
-        update_fields=["kind", "pid", "port", "marked_as_worker", "beat_at"],
+        update_fields=[
+            *("kind", "pid", "port", "marked_as_worker", "beat_at"),
+            *("version", "memory_bytes", "threads", "leases", "activity"),
+        ],
     )
 
 
 class HeartbeatThread:
     """A thread that writes the heartbeat of this process. It survives an outage of the database."""
 
-    def __init__(self, kind: Heartbeat.Kind, *, interval_seconds: float = INTERVAL_SECONDS) -> None:
+    def __init__(
+        self,
+        kind: Heartbeat.Kind,
+        *,
+        interval_seconds: float = INTERVAL_SECONDS,
+        threads: int = 0,
+        also: Callable[[], object] | None = None,
+    ) -> None:
         self.kind = kind
+        self._threads = threads
+        self._also = also
         # The host name is cut, because the column holds 150 characters.
         self.name = f"{kind.value}@{socket.gethostname()[:120]}:{os.getpid()}"
         self._interval_seconds = interval_seconds
@@ -76,7 +94,9 @@ class HeartbeatThread:
     def _run(self) -> None:
         self._query(self._remove_stale)
         while not self._stopped.is_set():
-            self._query(lambda: write_heartbeat(name=self.name, kind=self.kind))
+            self._query(lambda: write_heartbeat(name=self.name, kind=self.kind, threads=self._threads))
+            if self._also:
+                self._query(self._also)
             self._stopped.wait(self._interval_seconds)
         self._query(lambda: Heartbeat.objects.filter(name=self.name).delete())
 
@@ -113,17 +133,20 @@ def connect_signals() -> None:
     Beat also records the states of the health checks: it runs once, and it needs neither the broker nor a worker.
     """
     worker_threads: list[HeartbeatThread] = []
+    activity.connect_signals()
 
-    def on_worker_ready(**_: Any) -> None:
-        worker_threads.append(HeartbeatThread(Heartbeat.Kind.WORKER))
+    def on_worker_ready(sender: Any = None, **_: Any) -> None:
+        threads = getattr(getattr(sender, "pool", None), "limit", 0) or 0
+        worker_threads.append(HeartbeatThread(Heartbeat.Kind.WORKER, threads=threads))
         worker_threads[-1].start()
 
     def on_worker_shutdown(**_: Any) -> None:
         while worker_threads:
             worker_threads.pop().stop()
 
-    def on_beat_init(**_: Any) -> None:
-        thread = HeartbeatThread(Heartbeat.Kind.BEAT)
+    def on_beat_init(sender: Any, **_: Any) -> None:
+        # The schedule is read when it is first used, and the first heartbeat is earlier.
+        thread = HeartbeatThread(Heartbeat.Kind.BEAT, also=lambda: activity.write_schedule(sender.scheduler.schedule))
         thread.start()
         # Celery sends no signal when beat stops.
         atexit.register(thread.stop)

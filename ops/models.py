@@ -30,6 +30,16 @@ class Heartbeat(models.Model):
     pid = models.PositiveIntegerField(default=0)
     port = models.PositiveIntegerField(null=True, help_text="The port of the web server.")
     marked_as_worker = models.BooleanField(default=False, help_text="Runs with CELERY_WORKER=true.")
+    # db_default: processes of the release before write rows too, while this one is installed.
+    version = models.CharField(max_length=40, blank=True, db_default="", help_text="The release that the process runs.")
+    memory_bytes = models.PositiveBigIntegerField(default=0, db_default=0)
+    threads = models.PositiveIntegerField(default=0, db_default=0, help_text="Of a worker: tasks that it runs at once.")
+    leases = models.PositiveIntegerField(default=0, db_default=0, help_text="Rows that the process has leased.")
+    activity = models.JSONField(
+        default=list,
+        db_default=models.Value([], models.JSONField()),
+        help_text="What each busy thread does: a task, its id, and since when.",
+    )
     started_at = models.DateTimeField(db_default=Now())
     beat_at = models.DateTimeField(db_default=Now())
 
@@ -37,6 +47,25 @@ class Heartbeat(models.Model):
         db_table = "heartbeats"
         # For the latest heartbeat of a kind; health reads it every ten seconds.
         indexes = [models.Index(fields=["kind", "-beat_at"], name="heartbeats_by_kind")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class ScheduleEntry(models.Model):
+    """A task that beat sends, and when. Beat writes the rows every 10 s."""
+
+    name = models.CharField(max_length=100, primary_key=True)
+    task = models.CharField(max_length=150)
+    schedule = models.CharField(max_length=100)
+    runs = models.PositiveBigIntegerField(default=0, help_text="Since beat keeps its schedule.")
+    last_run_at = models.DateTimeField(null=True)
+    next_run_at = models.DateTimeField(null=True)
+    written_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        db_table = "schedule_entries"
+        verbose_name_plural = "schedule entries"
 
     def __str__(self) -> str:
         return self.name

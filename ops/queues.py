@@ -8,21 +8,28 @@ from typing import Any
 
 import redis
 from django.conf import settings
-from django.db.models import F, QuerySet
+from django.db.models import Count, F, QuerySet
 from django.db.models.functions import Now
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from chats.models import Chat
-from insights import dispatch
-from insights.models import Insight
+from insights import dispatch, pauses
+from insights.models import DispatchPause, Insight
+from ops.models import ScheduleEntry
+from relivchats import durations
+from relivchats.errors import Conflict
+from relivchats.staff.bulk_actions import ActionContext
 from relivchats.staff.reports import Level, Line, Report, Table
 
 NAMES = ("insights", "indexing", "upkeep")
 
 #: Counting stops here: the exact length of a longer queue does not change what an operator does.
 MAX_COUNTED = 10_000
+
+#: Beat writes its schedule every ten seconds.
+LATE_AFTER = timedelta(seconds=60)
 
 #: A broker that does not answer for so long is frozen.
 TIMEOUT_SECONDS = 0.7
@@ -42,6 +49,7 @@ class QueueState:
     places: int
     chats_due: int
     chats_indexing: int
+    paused: str = ""
 
 
 def client() -> redis.Redis:
@@ -78,7 +86,13 @@ def fetch_state() -> QueueState:
         places=settings.MAX_CONCURRENT_INSIGHTS,
         chats_due=_count(Chat.objects.index_due()),
         chats_indexing=_count(indexing),
+        paused=_describe_pause(),
     )
+
+
+def _describe_pause() -> str:
+    pause = pauses.dispatch_pause()
+    return f"paused for {durations.format_short(vars(pause)['age'])} by {pause.paused_by}" if pause else ""
 
 
 def _count(rows: QuerySet[Any]) -> int:
@@ -105,6 +119,9 @@ def summary_line(state: QueueState) -> Line:
     """Return the line of the health check: a warning if a queue is long or its oldest row is late."""
     messages = sum((state.messages or {}).values())
     data = asdict(state)
+    if state.paused:
+        text = f"insights are {state.paused}, and {state.due} wait; those past their deadline fail"
+        return Line("queue", Level.WARNING, text, "manage.py queue --resume insights", data, is_cause=True)
     too_long = max(state.due, messages) > settings.HEALTH_QUEUE_WARNING
     too_late = state.oldest_seconds > settings.HEALTH_QUEUE_AGE_WARNING_SECONDS
     if too_long or too_late:
@@ -118,7 +135,7 @@ def summary_line(state: QueueState) -> Line:
 
 
 def report() -> Report:
-    """Return the state of the queues as a table."""
+    """Return the state of the queues as a table, with what waits after an error, and the schedule in the data."""
     state = fetch_state()
     messages = state.messages or dict.fromkeys(NAMES)
     rows = [
@@ -129,7 +146,43 @@ def report() -> Report:
         ("insights waiting for indexing", state.waiting_for_index),
         ("insights waiting until their chat is read", state.waiting_for_reading),
         ("insights generating", f"{state.generating} of {state.places}"),
+        *((f"insights waiting after {code}", number) for code, number in deferred()),
         ("chats waiting for indexing", state.chats_due),
         ("chats indexing", state.chats_indexing),
     ]
-    return Report("Queue", (summary_line(state),), Table(("what", "how many"), tuple(rows)), asdict(state))
+    data = {**asdict(state), "deferred": dict(deferred()), "schedule": list(ScheduleEntry.objects.values())}
+    return Report("Queue", (summary_line(state),), Table(("what", "how many"), tuple(rows)), data)
+
+
+def deferred() -> list[tuple[str, int]]:
+    """Return the error codes after which insights wait for another attempt, with how many, the most frequent first."""
+    waiting = Insight.objects.filter(status=Insight.Status.PENDING).exclude(error_code="")
+    return list(waiting.values_list("error_code").annotate(number=Count("pk")).order_by("-number", "error_code")[:20])
+
+
+def schedule_report() -> Report:
+    """Return the tasks that beat sends, with their last and next runs. Late is what should have run a while ago."""
+    entries = list(ScheduleEntry.objects.annotate(now=Now()).order_by("name"))
+    rows = tuple((each.name, each.schedule, each.last_run_at, each.next_run_at, each.runs) for each in entries)
+    late = [each.name for each in entries if each.next_run_at and vars(each)["now"] - each.next_run_at > LATE_AFTER]
+    if not entries:
+        line = Line("schedule", Level.WARNING, "beat has not written its schedule yet", "manage.py workers")
+    elif late:
+        text = f"{len(late)} tasks are late: beat does not run, or hangs"
+        line = Line("schedule", Level.WARNING, text, "manage.py health", {"late": late})
+    else:
+        line = Line("schedule", Level.FINE, f"{len(entries)} tasks, none is late")
+    return Report("Schedule", (line,), Table(("entry", "schedule", "last run", "next run", "runs"), rows))
+
+
+def pause(*, context: ActionContext) -> Report:
+    """Give no more insights to workers, and return the state. Raise Conflict without a reason or if it is paused."""
+    pauses.pause_dispatch(context=context)
+    return report()
+
+
+def resume(*, context: ActionContext) -> Report:
+    """Give insights to workers again, and return the state. Raise Conflict if they are not paused."""
+    if not pauses.resume_dispatch(DispatchPause.objects.filter(resumed_at=None), context=context).done:
+        raise Conflict("Insights are not paused.")
+    return report()

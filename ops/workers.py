@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import signal
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import psutil
@@ -15,8 +15,10 @@ from django.conf import settings
 from django.db.models import F
 from django.db.models.functions import Now
 
-from ops.models import Heartbeat
-from relivchats import durations, installation
+from ops import activity
+from ops.models import Heartbeat, ScheduleEntry
+from ops.tables import format_bytes
+from relivchats import clock, durations, installation
 from relivchats.errors import Conflict, NotFound
 from relivchats.staff.reports import Level, Line, Report, Table
 
@@ -38,6 +40,11 @@ class Process:
     state: str
     silent_for: timedelta
     is_marked: bool
+    version: str = ""
+    memory_bytes: int = 0
+    threads: int = 0
+    leases: int = 0
+    activity: tuple[Mapping[str, str], ...] = ()
 
     def describe(self) -> str:
         """Return such as `worker@host:41 is frozen`."""
@@ -50,7 +57,18 @@ def list_processes(kind: str) -> list[Process]:
     # The age by the database's clock, which also wrote beat_at: the clocks of hosts differ by seconds.
     rows = Heartbeat.objects.filter(kind=kind).annotate(age=Now() - F("beat_at")).order_by("age")[:1000]
     return [
-        Process(row.name, row.kind, _state_of(row.name, vars(row)["age"]), vars(row)["age"], row.marked_as_worker)
+        Process(
+            row.name,
+            row.kind,
+            _state_of(row.name, vars(row)["age"]),
+            vars(row)["age"],
+            row.marked_as_worker,
+            version=row.version,
+            memory_bytes=row.memory_bytes,
+            threads=row.threads,
+            leases=row.leases,
+            activity=tuple(row.activity),
+        )
         for row in rows
     ]
 
@@ -85,14 +103,46 @@ def report() -> Report:
     rows: list[tuple[Any, ...]] = []
     for kind in (Heartbeat.Kind.WEB, Heartbeat.Kind.WORKER, Heartbeat.Kind.BEAT):
         found = list_processes(kind)
-        rows += [(each.name, each.kind, each.state, durations.format_short(each.silent_for)) for each in found]
+        rows += [_cells(each) for each in found]
         failing = [each for each in found if each.state != "alive"]
         if failing:
             text, remedy = describe(failing), installation.restart(kind)
             lines.append(Line(kind, Level.WARNING, text, remedy))
         elif not found:
             lines.append(Line(kind, Level.CRITICAL, f"no {kind} is alive", installation.start(kind)))
-    return Report("Processes", tuple(lines), Table(("process", "kind", "state", "last heartbeat"), tuple(rows)))
+    return Report("Processes", tuple(lines), Table(_COLUMNS, tuple(rows)))
+
+
+_COLUMNS = ("process", "kind", "state", "last heartbeat", "version", "memory", "busy", "leases", "does")
+
+
+def _cells(process: Process) -> tuple[Any, ...]:
+    now = clock.now()
+    does = []
+    for row in process.activity:
+        age = durations.format_short(now - datetime.fromisoformat(row["since"]))
+        does.append(f"{row['task'].rpartition('.')[2]} {row['id']} for {age}")
+    return (
+        process.name,
+        process.kind,
+        process.state,
+        durations.format_short(process.silent_for),
+        process.version or None,
+        format_bytes(process.memory_bytes) if process.memory_bytes else None,
+        f"{len(process.activity)} of {process.threads}" if process.threads else None,
+        process.leases,
+        "; ".join(does) or None,
+    )
+
+
+def tasks_report() -> Report:
+    """Return the tasks that the workers of this release know, and the schedule of those that beat sends."""
+    entries = {entry.task: entry for entry in ScheduleEntry.objects.all()}
+    rows = []
+    for name in activity.registered_tasks():
+        entry = entries.get(name)
+        rows.append((name, *((entry.schedule, entry.last_run_at, entry.next_run_at) if entry else (None,) * 3)))
+    return Report("Tasks", table=Table(("task", "schedule", "last run", "next run"), tuple(rows)))
 
 
 def describe(processes: Iterable[Process]) -> str:

@@ -264,6 +264,11 @@ class LeaseRenewer(Generic[Held]):
             leases: list[Any] = list(self._leases)
         return queue.give_back(leases) if leases and isinstance(queue, LeaseQueue) else 0
 
+    def held(self) -> int:
+        """Return the number of leases that this process holds of this kind."""
+        with self._lock:
+            return len(self._leases)
+
     def _run(self) -> None:
         while True:
             # 20 s for the default lease of 90 s: three renewals may fail before a lease expires.
@@ -286,3 +291,8 @@ class LeaseRenewer(Generic[Held]):
 def give_back_all() -> int:
     """Give back all leases that this process renews. Return their number."""
     return sum(renewer.give_back() for renewer in list(_renewers))
+
+
+def count_held() -> int:
+    """Return the number of leases that this process renews."""
+    return sum(renewer.held() for renewer in list(_renewers))

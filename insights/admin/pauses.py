@@ -1,4 +1,4 @@
-"""Admin page of the switch for unlocks."""
+"""Admin pages of the switches for unlocks and for dispatch."""
 
 from __future__ import annotations
 
@@ -10,9 +10,7 @@ from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 
 from insights import pauses
-from insights.models import (
-    UnlockPause,
-)
+from insights.models import DispatchPause, UnlockPause
 from relivchats.staff.actions import BulkAction
 from relivchats.staff.admin import StaffAdmin, label
 from relivchats.staff.bulk_actions import ActionContext
@@ -66,5 +64,57 @@ class UnlockPauseAdmin(StaffAdmin):
 
     @label("status", colours={"paused": "warning", "resumed": "success"})
     def state(self, pause: UnlockPause) -> str:
+        """Return whether the pause lasts."""
+        return "resumed" if pause.resumed_at else "paused"
+
+
+class DispatchPauseForm(forms.ModelForm):  # type: ignore[type-arg]
+    """The form that pauses dispatch."""
+
+    class Meta:
+        model = DispatchPause
+        fields = ("reason",)
+
+    def clean(self) -> dict[str, Any]:
+        """Reject a second pause. Two at the same moment are decided by the database."""
+        if pauses.dispatch_pause():
+            raise ValidationError("Insights are paused already.")
+        return super().clean() or {}
+
+
+@admin.register(DispatchPause)
+class DispatchPauseAdmin(StaffAdmin):
+    """The switch for dispatch: adding a row gives no more insights to workers, the action on it resumes them."""
+
+    form = DispatchPauseForm
+    bulk_actions = (
+        BulkAction(
+            name="resume_insights",
+            title="Resume insights",
+            consequence="Insights that wait are given to workers again.",
+            run=pauses.resume_dispatch,
+        ),
+    )
+    list_display = ("id", "state", "reason", "paused_by", "paused_at", "resumed_by", "resumed_at")
+    list_filter = (("resumed_at", admin.EmptyFieldListFilter),)
+    ordering = ("-paused_at",)
+    fields = (("id", "state"), "reason", ("paused_by", "paused_at"), ("resumed_by", "resumed_at"))
+    readonly_fields = ("id", "state", "paused_by", "paused_at", "resumed_by", "resumed_at")
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Return whether the user may pause insights: this takes the "add" permission."""
+        return request.user.has_perm("insights.add_dispatchpause")
+
+    def get_fields(self, request: HttpRequest, obj: DispatchPause | None = None) -> list[Any]:
+        """Return only the reason for a new pause."""
+        return super().get_fields(request, obj) if obj else ["reason"]
+
+    def save_model(self, request: HttpRequest, obj: DispatchPause, form: Any, change: bool) -> None:
+        """Pause dispatch. Raise Conflict if somebody else just did."""
+        context = ActionContext(actor=f"user {request.user.pk}", reason=obj.reason)
+        obj.pk = pauses.pause_dispatch(context=context).pk
+
+    @label("status", colours={"paused": "warning", "resumed": "success"})
+    def state(self, pause: DispatchPause) -> str:
         """Return whether the pause lasts."""
         return "resumed" if pause.resumed_at else "paused"

@@ -44,7 +44,7 @@ def queue() -> Line:
 def deferred() -> Line:
     """Return the insights that wait after an error, by its code, and for how long the oldest waits."""
     waiting = Insight.objects.filter(status=Insight.Status.PENDING).exclude(error_code="")
-    codes = list(waiting.values_list("error_code").annotate(number=Count("pk")).order_by("-number", "error_code"))
+    codes = queues.deferred()
     if not codes:
         return Line("deferred", Level.FINE, "no insight waits after an error", value=0)
     age = waiting.order_by("created_at").annotate(age=Now() - F("created_at")).values_list("age", flat=True)[0]

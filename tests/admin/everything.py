@@ -32,6 +32,7 @@ from chats.models import Chat, ChatUpload, Chunk, TranscriptBlock, VectorMatrix
 from insights.models import (
     Category,
     ChatReading,
+    DispatchPause,
     Insight,
     InsightAttempt,
     InsightType,
@@ -40,7 +41,7 @@ from insights.models import (
     UnlockPause,
 )
 from insights.question_models import ChatQuestion
-from ops.models import CheckState, LedgerAudit
+from ops.models import CheckState, LedgerAudit, ScheduleEntry
 from ops.monitoring_models import ErrorEvent, RequestCount, RequestTotal, Sample
 from relivchats.accounts import tokens
 from relivchats.accounts.models import IdempotencyKey
@@ -113,6 +114,7 @@ def _operations(number: int, *, user: Any, chat: Chat) -> None:
         actor="command", action="reindex chat", object_id=str(chat.pk), done=True, outcome="requested"
     )
     UnlockPause.objects.create(reason="test", paused_by="command", resumed_by="command", resumed_at=Now())
+    DispatchPause.objects.create(reason="test", paused_by="command", resumed_by="command", resumed_at=Now())
     Adjustment.objects.create(
         wallet=user.wallet, amount=5000, reason="test", idempotency_key="a", proposed_by="command"
     )
@@ -130,6 +132,7 @@ def _operations(number: int, *, user: Any, chat: Chat) -> None:
         event="insight not generated",
         fingerprint="a",
     )
+    ScheduleEntry.objects.create(name=f"entry-{number}", task="ops.tasks.canary", schedule="every 10 s")
     CheckState.objects.create(name="workers", level="critical", text="no worker is alive")
     Sample.objects.create(at=Now(), name=f"sample-{number}", value=1)
     for model, when in ((RequestCount, {"at": Now()}), (RequestTotal, {})):

@@ -19,6 +19,7 @@ from insights import engines
 from insights.models import (
     Category,
     ChatReading,
+    DispatchPause,
     GenerationJob,
     Insight,
     ReadWindow,
@@ -53,6 +54,11 @@ ACTIONS: list[tuple[str, Callable[[], models.Model], Callable[[Any], bool]]] = [
         "resume",
         lambda: UnlockPause.objects.create(reason="test", paused_by="command"),
         lambda row: not UnlockPause.objects.active().exists(),
+    ),
+    (
+        "resume_insights",
+        lambda: DispatchPause.objects.create(reason="test", paused_by="command"),
+        lambda row: not DispatchPause.objects.filter(resumed_at=None).exists(),
     ),
     ("retry", failed_insight, lambda row: Insight.objects.filter(chat=row.chat_id, status="pending").exists()),
 ]

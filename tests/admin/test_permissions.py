@@ -24,7 +24,7 @@ from django.test import Client, RequestFactory
 from django.urls import URLPattern, reverse
 
 from billing.models import Adjustment
-from insights.models import InsightTypeVersion, UnlockPause
+from insights.models import DispatchPause, InsightTypeVersion, UnlockPause
 from relivchats.accounts import tokens
 from relivchats.accounts.models import AccessToken, User
 from relivchats.staff.admin import EditedAdmin
@@ -42,7 +42,7 @@ SITE_PAGES = {
 #: Views that change nothing and take the permission to view. Any other view of a model takes that to change.
 VIEWS_TO_READ = {"changelist", "change", "history", "compare", "preview"}
 #: Models other than those of an EditedAdmin whose rows staff add.
-ADDED_BY_STAFF = {UnlockPause, User}
+ADDED_BY_STAFF = {DispatchPause, UnlockPause, User}
 #: Views that take several permissions together.
 TOGETHER = {
     "accounts_user_add": {"accounts.add_user", "accounts.change_user"},

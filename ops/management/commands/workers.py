@@ -16,13 +16,15 @@ class Command(OpsCommand):
     """List the processes, or replace one."""
 
     help = (
-        "List web, workers and beat, and whether they are alive or frozen. Example: manage.py workers --restart worker"
+        "List web, workers and beat: alive or frozen, memory, leases and what each thread does."
+        " Example: manage.py workers --restart worker"
     )
     can_watch = True
     changes = ("restart", "stop")
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Add `--restart` and `--stop`."""
+        """Add `--tasks`, `--restart` and `--stop`."""
+        parser.add_argument("--tasks", action="store_true", help="the tasks that workers know, and their schedule")
         parser.add_argument(
             "--restart",
             choices=installation.PARTS,
@@ -30,10 +32,10 @@ class Command(OpsCommand):
         )
         parser.add_argument("--stop", metavar="NAME", help="end one process of this machine, such as beat@host:41")
 
-    def report(self, *, restart: str | None, stop: str | None, **options: Any) -> Report:
+    def report(self, *, tasks: bool, restart: str | None, stop: str | None, **options: Any) -> Report:
         """Return the processes, or what was ended."""
         if restart:
             return workers.restart(restart)
         if stop:
             return workers.stop(stop)
-        return workers.report()
+        return workers.tasks_report() if tasks else workers.report()
