@@ -94,7 +94,7 @@ class WalletAdmin(StaffAdmin):
     search_help_text = (
         "An e-mail address, or an id in full: of the wallet or its owner, of an order or a refund, or of the provider"
     )
-    fields = ("owed_for", ("id", "user_link"), ("balance", "reserved", "spendable"), "created_at", "timeline")
+    fields = (("id", "user_link"), ("balance", "reserved", "spendable", "owed_for", "created_at"), "timeline")
     readonly_fields = ("owed_for", "id", "user_link", "spendable", "created_at", "timeline")
     bulk_actions = (
         BulkAction(
@@ -140,16 +140,18 @@ class WalletAdmin(StaffAdmin):
         """Return a link to the owner."""
         return link(User, wallet.user_id)
 
-    @admin.display(
-        description="coins owed: spent or held when their money was refunded; the next spendable coins pay them"
-    )
+    @admin.display(description="coins owed")
     def owed_for(self, wallet: Wallet) -> SafeString | str:
         """Return the number of owed coins with links to their refunds."""
         open_debts = debts.list_open_debts(wallet)
         if not open_debts:
             return "none"
         rows = ((debt.unpaid_coins, link(PaymentRefund, debt.refund_id)) for debt in open_debts)
-        return format_html("{} coins: {}", wallet.owed, format_html_join(", ", "{} of refund {}", rows))
+        return format_html(
+            "{} coins: {}. They were spent or held when their money was refunded; the next spendable coins pay them.",
+            wallet.owed,
+            format_html_join(", ", "{} of refund {}", rows),
+        )
 
     @admin.display(description="timeline, newest first")
     def timeline(self, wallet: Wallet) -> SafeString:
@@ -182,12 +184,14 @@ class AdjustmentAdmin(WalletRowAdmin):
             consequence="The coins move at once. A repair sets the wallet to the sums of its transactions,"
             " reservations and debts. The person who proposed an adjustment cannot approve it.",
             run=operations.approve_adjustments,
+            applies=lambda adjustment: adjustment.status == Adjustment.Status.PENDING,
         ),
         BulkAction(
             name="refuse",
             title="Refuse",
             consequence="No coins move, and the proposal is closed.",
             run=operations.refuse_adjustments,
+            applies=lambda adjustment: adjustment.status == Adjustment.Status.PENDING,
         ),
     )
 
@@ -232,6 +236,7 @@ class ReservationAdmin(WalletRowAdmin):
             consequence="A job past its deadline ends: the coins of its completed insights are captured, all others are"
             " released.",
             run=reservations.release_overdue,
+            applies=lambda reservation: reservation.status == CoinReservation.Status.ACTIVE,
         ),
     )
 

@@ -16,7 +16,7 @@ from billing.models import (
     WebhookEvent,
 )
 from billing.payments import money
-from relivchats.staff.admin import link
+from relivchats.staff.markup import link
 
 #: The newest so many rows of each kind are read, and the newest so many entries are shown.
 MAX_ENTRIES = 200
@@ -33,6 +33,11 @@ class Entry:
     held: int | None = None
     balance_after: int | None = None
     details: str = ""
+
+    @property
+    def words(self) -> str:
+        """Return what happened, without the underscores of a status."""
+        return self.what.replace("_", " ")
 
 
 def list_entries(wallet: Wallet) -> list[Entry]:

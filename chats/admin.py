@@ -173,7 +173,7 @@ class ChatUploadAdmin(OwnedAdmin, ChatPartAdmin):
 
     list_display = (
         "id",
-        "outcome",
+        "result",
         "reason_title",
         "header_shape",
         "platform",
@@ -188,13 +188,18 @@ class ChatUploadAdmin(OwnedAdmin, ChatPartAdmin):
     search_ids = ("pk", "owner_id", "chat_id", "request_id")
     fields = (
         ("id", "owner_link", "chat_link"),
-        ("outcome", "reason_title", "error_code"),
+        ("result", "reason_title", "error_code"),
         ("platform", "dialect", "header_shape"),
         ("size_bytes", "message_count", "older_left_out"),
         ("milliseconds", "stage_times"),
         ("request_id", "created_at"),
     )
-    readonly_fields = ("id", "owner_link", "chat_link", "reason_title", "stage_times", "created_at")
+    readonly_fields = ("id", "owner_link", "chat_link", "result", "reason_title", "stage_times", "created_at")
+
+    @label("outcome", colours={"accepted": "success", "identical": "info", "refused": "warning", "failed": "danger"})
+    def result(self, upload: ChatUpload) -> str:
+        """Return the outcome."""
+        return upload.outcome
 
     @admin.display(description="reason", ordering="reason")
     def reason_title(self, upload: ChatUpload) -> str:

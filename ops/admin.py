@@ -10,6 +10,7 @@ from django.contrib.admin.models import LogEntry
 from django.utils.safestring import SafeString
 from django_celery_results.models import ChordCounter, GroupResult, TaskResult
 
+from ops import workers
 from ops.models import CheckState, Heartbeat, LedgerAudit, ScheduleEntry
 from ops.monitoring_models import ErrorEvent, RequestCount, RequestTotal, Sample
 from relivchats.accounts.models import User
@@ -23,17 +24,24 @@ admin.site.index_title = "Overview"
 class HeartbeatAdmin(StaffAdmin):
     """The processes that are alive, or were killed within the last hour."""
 
-    list_display = ("name", "kind", "pid", "marked_as_worker", "last_beat", "age")
+    list_display = ("name", "kind", "state", "pid", "last_beat", "age")
     list_filter = ("kind",)
     ordering = ("kind", "name")
     age_of = "started_at"
     fields = (
-        ("name", "version"),
-        ("kind", "pid", "port", "marked_as_worker"),
-        ("started_at", "beat_at"),
+        ("name", "state"),
+        ("version", "kind"),
+        ("pid", "port"),
+        ("marked_as_worker", "started_at", "beat_at"),
         ("memory_bytes", "threads", "leases"),
         "activity",
     )
+    readonly_fields = ("state",)
+
+    @label("state", colours={"alive": "success"} | dict.fromkeys(("silent", "frozen", "hangs", "killed"), "danger"))
+    def state(self, row: Any) -> str:
+        """Return whether the process is alive, or why it is not."""
+        return workers.state_of(row.name, row.looked_at - row.beat_at)
 
     @admin.display(description="last beat")
     def last_beat(self, row: Any) -> str:
@@ -72,17 +80,17 @@ class CheckStateAdmin(StaffAdmin):
 class LedgerAuditAdmin(StaffAdmin):
     """The results of the ledger audits of the last 30 days."""
 
-    list_display = ("id", "clean", "complete", "broken", "milliseconds", "settled_at", "age")
+    list_display = ("id", "result", "complete", "broken", "milliseconds", "settled_at", "age")
     list_filter = ("complete",)
     ordering = ("-ended_at",)
     age_of = "ended_at"
     fields = (("id", "complete"), ("ended_at", "milliseconds"), "broken", ("marked_at", "settled_at", "settled_coins"))
     readonly_fields = ("id", "ended_at")
 
-    @admin.display(boolean=True)
-    def clean(self, audit: LedgerAudit) -> bool:
-        """Return whether no invariant was broken."""
-        return not audit.broken
+    @label("result", colours={"clean": "success", "broken": "danger"})
+    def result(self, audit: LedgerAudit) -> str:
+        """Return whether an invariant was broken."""
+        return "broken" if audit.broken else "clean"
 
 
 @admin.register(RequestCount)

@@ -60,7 +60,7 @@ def list_processes(kind: str) -> list[Process]:
         Process(
             row.name,
             row.kind,
-            _state_of(row.name, vars(row)["age"]),
+            state_of(row.name, vars(row)["age"]),
             vars(row)["age"],
             row.marked_as_worker,
             version=row.version,
@@ -73,7 +73,8 @@ def list_processes(kind: str) -> list[Process]:
     ]
 
 
-def _state_of(name: str, silent_for: timedelta) -> str:
+def state_of(name: str, silent_for: timedelta) -> str:
+    """Return the state of a process, by the name of its heartbeat and the time since."""
     is_late = silent_for.total_seconds() > settings.HEALTH_HEARTBEAT_SECONDS
     host, _, pid = name.partition("@")[2].rpartition(":")
     if host != socket.gethostname()[:120] or not pid.isdecimal():

@@ -43,6 +43,7 @@ _STATUS_COLOURS = {
     "received": "warning",
     "refunded": "warning",
 }
+_OPEN_EVENTS = (WebhookEvent.Status.RECEIVED, WebhookEvent.Status.NEEDS_REVIEW)
 _DISMISS = "You have dealt with them. No coins and no money move."
 
 
@@ -167,6 +168,7 @@ class ProviderFilter(admin.SimpleListFilter):
 class PaymentOrderAdmin(StaffAdmin):
     """Orders; staff reconcile, dismiss or refund them."""
 
+    timeline_page = "console:payment"
     list_display = ("id", "state", "paid", "coins", "refunded", "provider", "user_link", "review_reason", "age")
     list_filter = (OrderNeedsFilter, "status", ProviderFilter, "dispute")
     list_select_related = ("wallet",)
@@ -192,9 +194,16 @@ class PaymentOrderAdmin(StaffAdmin):
             consequence="The provider is asked for the state of these orders. Paid ones get their coins.",
             run=operations.reconcile_orders,
         ),
-        BulkAction(name="set_aside", title="Dismiss", consequence=_DISMISS, run=operations.dismiss_orders),
+        BulkAction(
+            name="set_aside",
+            title="Dismiss",
+            consequence=_DISMISS,
+            run=operations.dismiss_orders,
+            applies=lambda order: bool(order.review_reason),
+        ),
     )
     actions_detail = ("refund_this",)
+    page_actions_apply: ClassVar = {"refund_this": lambda order: order.is_paid and refundable_amount(order) > 0}
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         """Return the computed fields of the page too: they need queries, so the list does not have them."""
@@ -205,6 +214,10 @@ class PaymentOrderAdmin(StaffAdmin):
         """Show the refund form, and refund the order on POST."""
         order: PaymentOrder = get_row_or_404(self, request, object_id)
         refundable = refundable_amount(order)
+        if request.method != "POST" and not (order.is_paid and refundable):
+            reason = "It was refunded in full." if order.is_paid else "It is not paid."
+            self.message_user(request, f"Nothing of this order can be refunded. {reason}", messages.WARNING)
+            return redirect(reverse("admin:billing_paymentorder_change", args=[order.pk]))
         # The form returns the amount that staff saw. If another refund changed it meanwhile, nothing is refunded.
         initial = {"amount": refundable, "expected_refundable": refundable}
         form = RefundForm(request.POST or None, initial=initial)
@@ -334,7 +347,7 @@ class PaymentRefundAdmin(OrderRowAdmin):
 class WebhookEventAdmin(OrderRowAdmin):
     """Webhook events; staff retry or dismiss those under review."""
 
-    list_display = ("id", "state", "kind", "type", "sum", "outcome", "provider", "replays", "order_link", "age")
+    list_display = ("id", "progress", "kind", "type", "sum", "outcome", "provider", "replays", "order_link", "age")
     list_filter = (EventNeedsFilter, "status", "kind", ProviderFilter)
     ordering = ("-received_at",)
     age_of = "received_at"
@@ -343,26 +356,33 @@ class WebhookEventAdmin(OrderRowAdmin):
         ("id", "order_link"),
         ("provider", "event_id", "type"),
         ("kind", "sum", "reported"),
-        ("state", "outcome"),
+        ("progress", "outcome"),
         ("order_reference", "provider_order_id", "provider_payment_id"),
         ("refund_reference", "provider_refund_id"),
         ("attempts", "replays"),
         ("occurred_at", "received_at", "next_attempt_at", "applied_at"),
     )
-    readonly_fields = ("id", "order_link", "sum", "reported", "received_at")
+    readonly_fields = ("id", "progress", "order_link", "sum", "reported", "received_at")
     bulk_actions = (
         BulkAction(
             name="apply",
             title="Retry",
             consequence="The events are applied as if they arrived now. Do this after you fixed their cause.",
             run=operations.retry_events,
+            applies=lambda event: event.status in _OPEN_EVENTS,
         ),
-        BulkAction(name="set_aside", title="Dismiss", consequence=_DISMISS, run=operations.dismiss_events),
+        BulkAction(
+            name="set_aside",
+            title="Dismiss",
+            consequence=_DISMISS,
+            run=operations.dismiss_events,
+            applies=lambda event: event.status == WebhookEvent.Status.NEEDS_REVIEW,
+        ),
     )
 
     @label("status", colours=_STATUS_COLOURS)
-    def state(self, event: WebhookEvent) -> str:
-        """Return the status."""
+    def progress(self, event: WebhookEvent) -> str:
+        """Return the status. The model has a field `state`, which Django would show under that name."""
         return event.status
 
     @admin.display(description="amount")

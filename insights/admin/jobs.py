@@ -75,8 +75,10 @@ class GenerationJobAdmin(StaffAdmin):
             consequence="Expired leases are freed. A job past its deadline ends: the coins of its completed insights"
             " are captured, the rest is released.",
             run=operations.recover_jobs,
+            applies=lambda job: job.status in GenerationJob.OPEN,
         ),
     )
+    timeline_page = "console:job"
     list_display = ("job_id", "state", "progress", "waiting_for", "category_id", "chat_link", "age")
     list_filter = (StuckJobFilter, "status", "category")
     ordering = ("-created_at",)
@@ -146,6 +148,7 @@ class InsightAdmin(StaffAdmin):
             consequence="Each failed insight starts again in a new job, and its own price is reserved in its owner's"
             " wallet.",
             run=operations.retry_insights,
+            applies=lambda insight: insight.status == Insight.Status.FAILED,
         ),
     )
     list_display = ("id", "insight_type_id", "state", "waiting_for", "attempt", "cause", "job_link", "age")
@@ -223,18 +226,23 @@ class InsightAdmin(StaffAdmin):
 class InsightAttemptAdmin(StaffAdmin):
     """The attempts at generating insights: engine, cost and outcome."""
 
-    list_display = ("id", "insight_link", "number", "outcome", "error_code", "engine", "model", "milliseconds", "age")
+    list_display = ("id", "insight_link", "number", "result", "error_code", "engine", "model", "milliseconds", "age")
     list_filter = ("outcome",)
     ordering = ("-created_at",)
     search_ids = ("pk", "insight_id")
     fields = (
         ("id", "insight_link", "number"),
-        ("outcome", "error_code"),
+        ("result", "error_code"),
         ("engine", "model", "prompts_link"),
         ("tokens_in", "tokens_out", "milliseconds"),
         "created_at",
     )
-    readonly_fields = ("id", "insight_link", "prompts_link", "created_at")
+    readonly_fields = ("id", "insight_link", "result", "prompts_link", "created_at")
+
+    @label("outcome", colours={"completed": "success", "failed": "danger", "retry": "warning"})
+    def result(self, attempt: InsightAttempt) -> str:
+        """Return the outcome."""
+        return attempt.outcome
 
     @admin.display(description="insight")
     def insight_link(self, attempt: InsightAttempt) -> SafeString | str:

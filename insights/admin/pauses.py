@@ -41,6 +41,7 @@ class UnlockPauseAdmin(StaffAdmin):
             title="Resume unlocks",
             consequence="Unlocks and retries are accepted again.",
             run=pauses.resume,
+            applies=lambda pause: pause.resumed_at is None,
         ),
     )
     list_display = ("id", "state", "reason", "paused_by", "paused_at", "resumed_by", "resumed_at")
@@ -93,6 +94,7 @@ class DispatchPauseAdmin(StaffAdmin):
             title="Resume insights",
             consequence="Insights that wait are given to workers again.",
             run=pauses.resume_dispatch,
+            applies=lambda pause: pause.resumed_at is None,
         ),
     )
     list_display = ("id", "state", "reason", "paused_by", "paused_at", "resumed_by", "resumed_at")

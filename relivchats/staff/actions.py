@@ -40,13 +40,15 @@ class BulkAction:
     """An action on rows: on the list for the selected rows, and on a row's page for that row.
 
     `run(rows, context=…)` carries it out. `name` is part of the page's URL, `title` is the label,
-    `consequence` tells staff what will happen. The user needs the model's "change" permission.
+    `consequence` tells staff what will happen. The user needs the model's "change" permission. A row's page offers the
+    action if `applies(row)`; `run` refuses the rows to which it does not apply in any case.
     """
 
     name: str
     title: str
     consequence: str
     run: Callable[..., BatchResult]
+    applies: Callable[[Any], bool] | None = None
 
     def list_action(self) -> Callable[..., HttpResponse | None]:
         """Return the action for `ModelAdmin.actions`: it asks for a reason first, then runs."""
@@ -100,7 +102,8 @@ class BulkAction:
         context = {
             **model_admin.admin_site.each_context(request),
             "opts": opts,
-            "title": self.title,
+            "title": f"{self.title}: {len(ids)} {opts.verbose_name if len(ids) == 1 else opts.verbose_name_plural}",
+            "button": self.title,
             "consequence": self.consequence,
             "action": self.name,
             "form": form,

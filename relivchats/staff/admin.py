@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from functools import reduce
+from functools import reduce, wraps
 from operator import or_
 from types import MethodType
-from typing import Any, TypeVar
-from uuid import UUID
+from typing import Any, TypeVar, cast
 
 from django.contrib import admin
 from django.contrib.auth import get_user_model
@@ -16,20 +15,22 @@ from django.core.paginator import Paginator
 from django.db import models
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
-from django.http import HttpRequest
-from django.urls import reverse
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from django.utils.functional import cached_property
-from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
-from unfold.decorators import display
+from unfold.decorators import action as page_action
 
 from relivchats import durations
 from relivchats.staff.actions import BulkAction
 from relivchats.staff.lookups import DeclaredLookups, is_valid
+from relivchats.staff.markup import full_id, link, short_id, status_label
 from relivchats.staff.models import AuditEntry
 
-#: Status to the theme's label colour.
+__all__ = ["EditedAdmin", "StaffAdmin", "label", "link"]
+
+#: Status to the colour of its label.
 STATUS_COLOURS = {
     "active": "info",
     "captured": "success",
@@ -48,8 +49,17 @@ Method = TypeVar("Method", bound=Callable[..., str])
 
 
 def label(description: str, *, colours: Mapping[str, str] = STATUS_COLOURS) -> Callable[[Method], Method]:
-    """Return a decorator for a column that shows its value as a coloured label."""
-    decorate: Callable[[Method], Method] = display(description=description, label=colours)
+    """Return a decorator for a column that shows its value as a coloured label, on lists, details and confirmations."""
+
+    def decorate(method: Method) -> Method:
+        @wraps(method)
+        def column(*args: Any) -> str:
+            value = method(*args)
+            return status_label(value, colours.get(value, ""))
+
+        column.short_description = description  # type: ignore[attr-defined]
+        return cast(Method, column)
+
     return decorate
 
 
@@ -97,6 +107,10 @@ class StaffAdmin(DeclaredLookups, ModelAdmin):  # type: ignore[misc]
     paginator = BoundedPaginator
     # "Select all" would select every row of the table, but an action takes at most BATCH_SIZE.
     list_disable_select_all = True
+    #: The page of the console that shows a row with everything around it, such as `console:job`.
+    timeline_page = ""
+    #: Actions of a page that have a form of their own, and to which rows each applies.
+    page_actions_apply: Mapping[str, Callable[[Any], bool]] = {}
     #: The field from which the column `age` counts.
     age_of = "created_at"
 
@@ -106,7 +120,14 @@ class StaffAdmin(DeclaredLookups, ModelAdmin):  # type: ignore[misc]
             setattr(self, f"{action.name}_this", MethodType(action.page_action(), self))
         self.actions = (*self.actions, *(action.list_action() for action in self.bulk_actions))
         self.actions_detail = (*self.actions_detail, *(f"{action.name}_this" for action in self.bulk_actions))
+        if self.timeline_page:
+            self.actions_detail = ("timeline_this", *self.actions_detail)
         super().__init__(model, admin_site)
+
+    @page_action(description="Timeline", permissions=["view"], url_path="timeline", icon="timeline")  # type: ignore[untyped-decorator]
+    def timeline_this(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Show the row with everything around it."""
+        return redirect(self.timeline_page, object_id)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Return False, for everyone: rows are created by the service."""
@@ -132,13 +153,59 @@ class StaffAdmin(DeclaredLookups, ModelAdmin):  # type: ignore[misc]
         timed: QuerySet[Any] = rows.defer(*sealed).annotate(looked_at=Now())
         return timed
 
+    def get_list_display(self, request: HttpRequest) -> list[Any]:
+        """Return `list_display`, in which a UUID is shortened."""
+        return ["list_id" if self._is_uuid(name) else name for name in super().get_list_display(request)]
+
     def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
-        """Return `fields` with at most two in a row: in a third column an id or a date breaks into several lines."""
+        """Return `fields` in pairs: in a third column an id or a date breaks into several lines.
+
+        A field that stands alone in `fields` has a row to itself.
+        """
         rows: list[Any] = []
+        pair: list[Any] = []
         for row in super().get_fields(request, obj):
-            names = (row,) if isinstance(row, str) else tuple(row)
-            rows += [names[start : start + 2] for start in range(0, len(names), 2)]
-        return rows
+            if isinstance(row, str):
+                rows += [tuple(pair)] if pair else []
+                rows.append(row)
+                pair = []
+                continue
+            for name in row:
+                pair.append("row_id" if obj is not None and self._is_uuid(name) else name)
+                if len(pair) == 2:
+                    rows.append(tuple(pair))
+                    pair = []
+        return rows + ([tuple(pair)] if pair else [])
+
+    def _is_uuid(self, name: Any) -> bool:
+        pk = self.opts.pk
+        return name == pk.name and isinstance(pk, models.UUIDField) and not pk.editable
+
+    @admin.display(description="id")
+    def list_id(self, row: Any) -> SafeString | str:
+        """Return the start of the id, with a button that copies it."""
+        return short_id(row.pk)
+
+    @admin.display(description="id")
+    def row_id(self, row: Any) -> SafeString | str:
+        """Return the id with a button that copies it."""
+        return full_id(row.pk)
+
+    def get_actions_detail(self, request: HttpRequest, object_id: Any) -> list[Any]:
+        """Return the actions that the user may run and that apply to the row."""
+        allowed: list[Any] = super().get_actions_detail(request, object_id)
+        if not any(action.applies for action in self.bulk_actions) and not self.page_actions_apply:
+            return allowed
+        row = self.get_object(request, object_id)
+        rules = {f"{action.name}_this": action.applies for action in self.bulk_actions if action.applies}
+        rules |= dict(self.page_actions_apply.items())
+        prefix = f"{self.opts.app_label}_{self.opts.model_name}_"
+        found = []
+        for action in allowed:
+            rule = rules.get(action.action_name.removeprefix(prefix))
+            if row is None or rule is None or rule(row):
+                found.append(action)
+        return found
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
@@ -154,6 +221,10 @@ class StaffAdmin(DeclaredLookups, ModelAdmin):  # type: ignore[misc]
             users = get_user_model()._default_manager
             if is_valid(users.model._meta.pk, term) and users.filter(pk=term).exists():
                 return queryset.filter(**{self.search_owner: term}), False
+        return self.find_by_id(queryset, term), False
+
+    def find_by_id(self, queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
+        """Return the rows of which one of `search_ids` has this value."""
         # A term that is no valid value, such as a word for a UUID column, would raise instead of finding nothing.
         names = [name for name in self.search_ids if self._accepts(name, term)]
         matches = [Q(**{name: term}) for name in names if "__" not in name]
@@ -162,7 +233,7 @@ class StaffAdmin(DeclaredLookups, ModelAdmin):  # type: ignore[misc]
             if "__" in name:
                 rows = self.model._default_manager.filter(**{name: term})
                 matches.append(Q(pk__in=list(rows.order_by().values_list("pk", flat=True)[:MAX_RELATED_MATCHES])))
-        return (queryset.filter(reduce(or_, matches)) if matches else queryset.none()), False
+        return queryset.filter(reduce(or_, matches)) if matches else queryset.none()
 
     def _accepts(self, name: str, term: str) -> bool:
         """Return whether `term` is a valid value of the field that the lookup `name` ends at."""
@@ -194,14 +265,6 @@ class EditedAdmin(StaffAdmin):
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Return whether the user has the model's "change" permission."""
         return bool(ModelAdmin.has_change_permission(self, request, obj))
-
-
-def link(model: type[models.Model], pk: UUID | int | str | None, *, text: str = "") -> SafeString | str:
-    """Return a link to a row's page, with its id as the text by default, or a dash without an id. No row is read."""
-    if pk is None:
-        return "–"
-    address = reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_change", args=[pk])
-    return format_html('<a href="{}">{}</a>', address, text or pk)
 
 
 @admin.register(AuditEntry)

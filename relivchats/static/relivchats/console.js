@@ -1,0 +1,94 @@
+// What the admin adds to its pages: times in the reader's zone, buttons that copy, and parts that refresh themselves.
+"use strict";
+(() => {
+  const STAMP = /\b(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d) UTC\b/g;
+  const LOCAL = new Intl.DateTimeFormat("sv-SE", {
+    year: "numeric", month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-digit", second: "2-digit", timeZoneName: "short",
+  });
+  const ICON = '<svg viewBox="0 0 24 24" aria-hidden="true"><rect x="9" y="9" width="11" height="11" rx="2"/><path d="M5 15V6a2 2 0 0 1 2-2h8"/></svg>';
+
+  function showLocalTimes(root) {
+    const walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT, (node) =>
+      node.parentElement.closest("script, style, textarea, code, time, title") ? NodeFilter.FILTER_REJECT : NodeFilter.FILTER_ACCEPT);
+    const found = [];
+    while (walker.nextNode()) if (walker.currentNode.data.includes(" UTC")) found.push(walker.currentNode);
+    for (const node of found) {
+      const parts = document.createDocumentFragment();
+      let end = 0;
+      for (const match of node.data.matchAll(STAMP)) {
+        const time = document.createElement("time");
+        time.dateTime = `${match[1]}T${match[2]}Z`;
+        time.title = match[0];
+        time.textContent = LOCAL.format(new Date(time.dateTime));
+        parts.append(node.data.slice(end, match.index), time);
+        end = match.index + match[0].length;
+      }
+      if (end) {
+        parts.append(node.data.slice(end));
+        node.replaceWith(parts);
+      }
+    }
+  }
+
+  async function copy(text) {
+    if (navigator.clipboard) return navigator.clipboard.writeText(text);
+    // Over plain HTTP a browser has no clipboard interface.
+    const area = document.createElement("textarea");
+    area.value = text;
+    document.body.append(area);
+    area.select();
+    document.execCommand("copy");
+    area.remove();
+  }
+
+  function addCopyButtons(root) {
+    for (const element of root.querySelectorAll("[data-copy]:not([data-ready])")) {
+      element.dataset.ready = "";
+      const button = document.createElement("button");
+      button.type = "button";
+      button.className = "rc-copy";
+      button.innerHTML = ICON;
+      button.title = "Copy";
+      button.setAttribute("aria-label", `Copy ${element.dataset.copy.slice(0, 60)}`);
+      button.addEventListener("click", async () => {
+        await copy(element.dataset.copy);
+        button.dataset.done = "";
+        button.title = "Copied";
+        setTimeout(() => { delete button.dataset.done; button.title = "Copy"; }, 2000);
+      });
+      // A button inside a link is invalid.
+      (element.closest("a") || element.lastChild || element).after(button);
+    }
+  }
+
+  function improve(root) {
+    showLocalTimes(root);
+    addCopyButtons(root);
+    for (const element of root.querySelectorAll(".rc-scroll, #result_list")) {
+      // What scrolls must be reachable with the keyboard.
+      const box = element.closest(".simplebar-content-wrapper") || element;
+      if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
+    }
+  }
+
+  function refresh(element) {
+    setInterval(async () => {
+      // A reader who has the focus in it would lose it.
+      if (document.hidden || element.contains(document.activeElement)) return;
+      const note = element.querySelector("[data-refreshed]");
+      try {
+        const answer = await fetch(element.dataset.refresh, { credentials: "same-origin" });
+        if (!answer.ok || answer.redirected) throw new Error(String(answer.status));
+        element.innerHTML = await answer.text();
+        improve(element);
+      } catch {
+        if (note) note.textContent = "not refreshed: the server does not answer, or you were logged out";
+      }
+    }, Number(element.dataset.seconds) * 1000);
+  }
+
+  document.addEventListener("DOMContentLoaded", () => {
+    improve(document.body);
+    document.querySelectorAll("[data-refresh]").forEach(refresh);
+  });
+})();
