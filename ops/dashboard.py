@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Group
-from django.db.models import Model, QuerySet
+from django.db.models import Model
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.text import capfirst
@@ -28,7 +28,6 @@ from billing.models import (
     WebhookEvent,
 )
 from chats.models import Chat, ChatUpload, Chunk, TranscriptBlock, VectorMatrix
-from insights import stuck
 from insights.models import (
     Category,
     DispatchPause,
@@ -41,14 +40,11 @@ from insights.models import (
     PromptVersion,
     UnlockPause,
 )
-from ops import health
+from ops.console import attention, overview
 from ops.models import CheckState, Heartbeat, LedgerAudit, ScheduleEntry
 from ops.monitoring_models import ErrorEvent, RequestCount, RequestTotal, Sample
 from relivchats.accounts.models import AccessToken, IdempotencyKey, User
 from relivchats.staff.models import AuditEntry
-from relivchats.staff.reports import Level, count, format_count
-
-_COLOURS = {Level.FINE: "success", Level.WARNING: "warning", Level.UNKNOWN: "warning", Level.CRITICAL: "danger"}
 
 #: The groups of the sidebar: for each page its title, its icon (Material Symbols) and its model.
 _GROUPS: dict[str, tuple[tuple[str, str, type[Model]], ...]] = {
@@ -112,49 +108,9 @@ _GROUPS: dict[str, tuple[tuple[str, str, type[Model]], ...]] = {
 }
 
 
-@dataclass(frozen=True)
-class Alert:
-    """A count that is zero when all is well, and the address of the filtered list that it counts."""
-
-    title: str
-    count: str
-    colour: str
-    link: str
-
-
 def context(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
-    """Return Django's context of the index page with the health report and the alerts that this user may see."""
-    # Cached for ten seconds, so that reloading the page does not run the checks each time.
-    report = health.latest()
-    failing = [line for line in report.lines if line.level is not Level.FINE]
-    # Title, rows, and the filter of the list that shows the same rows.
-    candidates: tuple[tuple[str, QuerySet[Any], str], ...] = (
-        ("Stuck jobs", stuck.stuck_jobs(), "stuck=yes"),
-        ("Stuck insights", stuck.stuck_insights(), "stuck=yes"),
-        ("Failed insights, not retried", stuck.failed_insights(), "stuck=failed"),
-        ("Paid, no coins", WebhookEvent.objects.uncredited(), "stuck=uncredited"),
-        ("Paid twice", WebhookEvent.objects.duplicate_payments(), "stuck=again"),
-        ("Events held for review", WebhookEvent.objects.needing_review(), "stuck=yes"),
-        ("Adjustments to approve", Adjustment.objects.pending(), "status__exact=pending"),
-        ("Overdue reservations", CoinReservation.objects.overdue(), "stuck=yes"),
-        ("Unlocks paused", UnlockPause.objects.active(), "resumed_at__isempty=1"),
-        ("Insights paused", DispatchPause.objects.filter(resumed_at=None), "resumed_at__isempty=1"),
-        ("Failed indexing", Chat.objects.filter(vector_status=Chat.VectorStatus.FAILED), "indexing=failed"),
-    )
-    alerts = []
-    for title, rows, query in candidates:
-        # The permission first: a count of rows that the user may not see would disclose something, and takes time.
-        if _may_view(request, rows.model):
-            number = count(rows)
-            colour = "danger" if number else "success"
-            alerts.append(Alert(title, format_count(number), colour, f"{_list_address(rows.model)}?{query}"))
-    return {
-        **context,
-        "health_level": report.level,
-        "health_colour": _COLOURS[report.level],
-        "health_lines": [{**line.as_json(), "colour": _COLOURS[line.level]} for line in failing],
-        "alerts": alerts,
-    }
+    """Return Django's context of the index page with that of the overview."""
+    return {**context, **overview.context(request)}
 
 
 def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
@@ -166,23 +122,29 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
         for model in admin.site._registry
         if model not in grouped
     ]
-    overview = {"title": "Overview", "icon": "dashboard", "link": reverse("admin:index")}
-    groups: list[dict[str, Any]] = [{"title": "", "items": [overview]}]
+    start = [
+        {"title": "Overview", "icon": "dashboard", "link": reverse("admin:index")},
+        {"title": "Search", "icon": "search", "link": reverse("console:find")},
+    ]
+    groups: list[dict[str, Any]] = [{"title": "", "items": start}]
+    waiting = attention.items(request)
     for title, pages in _GROUPS.items():
         items = [
-            {"title": name, "icon": icon, "link": _list_address(model)}
+            {"title": name, "icon": icon, "link": attention.list_address(model), **_badge(waiting, model)}
             for name, icon, model in (*pages, *(others if title == "Internals" else ()))
-            if _may_view(request, model)
+            if attention.may_view(request, model)
         ]
         if items:
             groups.append({"title": title, "separator": True, "collapsible": title == "Internals", "items": items})
     return groups
 
 
-def _list_address(model: type[Model]) -> str:
-    return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
-
-
-def _may_view(request: HttpRequest, model: type[Model]) -> bool:
-    label, name = model._meta.app_label, model._meta.model_name
-    return request.user.has_perm(f"{label}.view_{name}") or request.user.has_perm(f"{label}.change_{name}")
+def _badge(waiting: Sequence[attention.Item], model: type[Model]) -> dict[str, Any]:
+    """Return the badge of a page: how many of its rows wait for a person."""
+    items = [item for item in waiting if item.model is model and item.number]
+    if not items:
+        return {}
+    colour = "danger" if any(item.colour == "danger" for item in items) else "warning"
+    # Two kinds can count the same row, so their sum would be too high.
+    most = max(items, key=lambda item: item.number or 0)
+    return {"badge": most.count.replace("more than ", ">"), "badge_variant": colour}

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
 
 from django.db import DEFAULT_DB_ALIAS, Error, InterfaceError, OperationalError, connections
 
@@ -142,14 +143,26 @@ class _ReportCache:
         self._lock = threading.Lock()
         self._report: Report | None = None
         self._created_at = 0.0
+        self._finished_at: datetime | None = None
 
     def get(self) -> Report:
-        # The lock is held during the run: requests that arrive meanwhile wait for this report, and start none.
-        with self._lock:
+        # The lock is held during the run: requests that arrive meanwhile get the report before, or wait for the first.
+        before = self._report
+        if not self._lock.acquire(blocking=before is None):
+            assert before is not None
+            return before
+        try:
             if self._report is None or time.monotonic() - self._created_at >= CACHE_SECONDS:
                 self._report = report()
                 self._created_at = time.monotonic()
+                self._finished_at = datetime.now(UTC)
             return self._report
+        finally:
+            self._lock.release()
+
+    def finished_at(self) -> datetime | None:
+        """Return when the latest report was made."""
+        return self._finished_at
 
     def clear(self) -> None:
         with self._lock:
@@ -158,6 +171,7 @@ class _ReportCache:
 
 _cache = _ReportCache()
 latest = _cache.get
+checked_at = _cache.finished_at
 clear_cache = _cache.clear
 
 

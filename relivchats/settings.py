@@ -14,6 +14,7 @@ from typing import Any
 import environ
 from celery.schedules import crontab
 from django.core.exceptions import ImproperlyConfigured
+from django.templatetags.static import static
 
 from chats.embedding_engines import ENGINES as EMBEDDING_ENGINES
 from insights.engines import ENGINES
@@ -120,6 +121,7 @@ APPEND_SLASH = False
 USE_TZ = True
 TIME_ZONE = "UTC"
 LANGUAGE_CODE = "en"
+FORMAT_MODULE_PATH = "relivchats.formats"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # Database. Only the web server has a connection pool (see asgi.py); workers and commands close their connections.
@@ -450,6 +452,28 @@ UNFOLD: dict[str, Any] = {
     "SITE_URL": None,
     "SHOW_HISTORY": True,
     "SHOW_VIEW_ON_SITE": False,
+    "SITE_SYMBOL": "forum",
+    "SITE_FAVICONS": [
+        {"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("relivchats/favicon.svg")}
+    ],
+    "STYLES": [lambda request: static("relivchats/console.css")],
+    "SCRIPTS": [lambda request: static("relivchats/console.js")],
+    "COLORS": {
+        "primary": {
+            "50": "oklch(96.2% .018 272.3)",
+            "100": "oklch(93% .034 272.8)",
+            "200": "oklch(87% .065 274)",
+            "300": "oklch(78.5% .115 274.7)",
+            "400": "oklch(70% .16 276.9)",
+            "500": "oklch(58.5% .233 277.1)",
+            "600": "oklch(51.1% .262 277)",
+            "700": "oklch(45.7% .24 277)",
+            "800": "oklch(39.8% .195 277.4)",
+            "900": "oklch(35.9% .144 278.7)",
+            "950": "oklch(25.7% .09 281.3)",
+        },
+    },
     "DASHBOARD_CALLBACK": "ops.dashboard.context",
-    "SIDEBAR": {"show_search": False, "navigation": "ops.dashboard.sidebar"},
+    "COMMAND": {"search_callback": "ops.console.search.command_results"},
+    "SIDEBAR": {"show_search": False, "command_search": True, "navigation": "ops.dashboard.sidebar"},
 }

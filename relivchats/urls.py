@@ -14,6 +14,7 @@ urlpatterns = [
     # Without APPEND_SLASH, people who type /admin would get a 404.
     path("admin", RedirectView.as_view(pattern_name="admin:index", query_string=True)),
     path("admin/password_change/", admin.site.admin_view(change_own_password, cacheable=True)),
+    path("admin/", include("ops.console.urls")),
     path("admin/", admin.site.urls),
     path("api/", include("relivchats.accounts.urls")),
     path("api/", include("chats.urls")),

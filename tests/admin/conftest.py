@@ -6,6 +6,7 @@ import pytest
 from django.test import Client
 
 from ops import health
+from ops.console import attention, overview
 from relivchats.accounts.models import User
 
 
@@ -15,11 +16,20 @@ def staff(db: None) -> User:
     return User.objects.create_user("staff@example.org", is_staff=True, is_superuser=True)
 
 
+@pytest.fixture(autouse=True)
+def empty_caches(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Empty the caches of the overview, which then last for the test."""
+    monkeypatch.setattr(attention.cache, "seconds", 3600)
+    for cache in (health, attention, overview):
+        cache.clear_cache()
+    yield
+    for cache in (health, attention, overview):
+        cache.clear_cache()
+
+
 @pytest.fixture
-def desk(staff: User, patient: None) -> Iterator[Client]:
-    """A client that is logged in as a superuser, with an empty health cache."""
+def desk(staff: User, patient: None) -> Client:
+    """A client that is logged in as a superuser."""
     client = Client()
     client.force_login(staff)
-    health.clear_cache()
-    yield client
-    health.clear_cache()
+    return client

@@ -197,6 +197,16 @@ def action_addresses(row: models.Model) -> Iterator[str]:
         yield reverse(f"{name}_{action.name}_this", args=[row.pk])
 
 
+def console_addresses(*, jobs: Any = (), orders: Any = ()) -> Iterator[str]:
+    """Yield the addresses of the console's pages that show no e-mail address."""
+    yield reverse("console:overview")
+    for job in jobs:
+        yield reverse("console:job", args=[job.pk])
+        yield reverse("console:find") + f"?q={job.chat_id}"
+    for order in orders:
+        yield reverse("console:payment", args=[order.pk])
+
+
 def add_addresses() -> Iterator[str]:
     for model, model_admin in admin.site._registry.items():
         if isinstance(model_admin, EditedAdmin):

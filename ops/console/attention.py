@@ -1,0 +1,96 @@
+"""What waits for a person: counts that are zero when all is well, each with the list that it counts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest
+from django.urls import reverse
+
+from billing.models import Adjustment, CoinDebt, CoinReservation, PaymentOrder, WebhookEvent
+from chats.models import Chat
+from insights import stuck
+from insights.models import DispatchPause, UnlockPause
+from ops.console.cached import Cached, within
+from relivchats.staff.reports import count, format_count
+
+#: A count that takes longer is left out: a page never waits for it.
+COUNT_MILLISECONDS = 200
+CACHE_SECONDS = 15
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Rows that should not exist. `query` selects them on the list of their model."""
+
+    title: str
+    rows: Callable[[], QuerySet[Any]]
+    query: str
+    colour: str = "danger"
+
+
+KINDS = (
+    Kind("Adjustments to approve", Adjustment.objects.pending, "status__exact=pending", "warning"),
+    Kind("Events held for review", WebhookEvent.objects.needing_review, "stuck=yes"),
+    Kind("Orders to review", PaymentOrder.objects.needing_review, "stuck=yes"),
+    Kind("Disputes to answer", PaymentOrder.objects.disputed, "stuck=disputed"),
+    Kind("Paid, no coins", WebhookEvent.objects.uncredited, "stuck=uncredited"),
+    Kind("Paid twice", WebhookEvent.objects.duplicate_payments, "stuck=again"),
+    Kind("Coins owed", lambda: CoinDebt.objects.filter(status="open"), "status__exact=open", "warning"),
+    Kind("Overdue reservations", CoinReservation.objects.overdue, "stuck=yes"),
+    Kind("Stuck jobs", stuck.stuck_jobs, "stuck=yes"),
+    Kind("Stuck insights", stuck.stuck_insights, "stuck=yes"),
+    Kind("Failed insights, not retried", stuck.failed_insights, "stuck=failed", "warning"),
+    Kind("Failed indexing", lambda: Chat.objects.filter(vector_status=Chat.VectorStatus.FAILED), "indexing=failed"),
+    Kind("Unlocks paused", UnlockPause.objects.active, "resumed_at__isempty=1", "warning"),
+    Kind("Insights paused", lambda: DispatchPause.objects.filter(resumed_at=None), "resumed_at__isempty=1", "warning"),
+)
+
+
+@dataclass(frozen=True)
+class Item:
+    """A kind with its count, which is None if counting took too long."""
+
+    title: str
+    number: int | None
+    colour: str
+    link: str
+    model: type[Model]
+
+    @property
+    def count(self) -> str:
+        """Return the count as text."""
+        return "?" if self.number is None else format_count(self.number)
+
+
+def _count_all(_: None) -> list[Item]:
+    found = []
+    for kind in KINDS:
+        rows = kind.rows()
+        number = within(lambda rows=rows: count(rows), milliseconds=COUNT_MILLISECONDS)  # type: ignore[misc]
+        colour = "success" if number == 0 else kind.colour
+        found.append(Item(kind.title, number, colour, f"{list_address(rows.model)}?{kind.query}", rows.model))
+    return found
+
+
+cache = Cached(_count_all, seconds=CACHE_SECONDS)
+clear_cache = cache.clear
+
+
+def items(request: HttpRequest) -> list[Item]:
+    """Return the counts of the rows that this user may see: those of others would disclose something."""
+    return [item for item in cache.get(None) if may_view(request, item.model)]
+
+
+def list_address(model: type[Model]) -> str:
+    """Return the address of a model's list."""
+    return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
+
+
+def may_view(request: HttpRequest, model: type[Model]) -> bool:
+    """Return whether the user may see the rows of a model."""
+    label, name = model._meta.app_label, model._meta.model_name
+    return request.user.has_perm(f"{label}.view_{name}") or request.user.has_perm(f"{label}.change_{name}")

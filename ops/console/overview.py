@@ -1,0 +1,173 @@
+"""The overview: the verdict and its cause, what waits for a person, the six metrics, charts and all checks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.http import HttpRequest
+from django.utils.safestring import SafeString
+
+from ops import health, metrics, samples
+from ops.console import attention, charts
+from ops.console.cached import Cached, within
+from relivchats.staff.reports import Level, Line, Report
+
+#: The windows of the charts, by their name in the address.
+WINDOWS = {"24h": timedelta(hours=24), "7d": timedelta(days=7), "30d": timedelta(days=30)}
+POINTS = {"24h": 24, "7d": 28, "30d": 30}
+REFRESH_SECONDS = 15
+#: Seconds for which metrics and charts are shared. A minute changes none of them visibly.
+_CACHE_SECONDS = 60
+_QUERY_MILLISECONDS = 1500
+_COLOURS = {Level.FINE: "success", Level.WARNING: "warning", Level.UNKNOWN: "warning", Level.CRITICAL: "danger"}
+_MARKS = {Level.FINE: "✓", Level.WARNING: "!", Level.UNKNOWN: "?", Level.CRITICAL: "!"}
+
+
+@dataclass(frozen=True)
+class MetricTile:
+    """One of the six metrics, with the line of its window."""
+
+    name: str
+    meaning: str
+    value: str
+    unit: str
+    target: str
+    before: str
+    colour: str
+    svg: SafeString
+
+
+def context(request: HttpRequest) -> dict[str, Any]:
+    """Return what the template of the overview shows to this user."""
+    window = request.GET.get("window", "")
+    window = window if window in WINDOWS else "24h"
+    report = health.latest()
+    root = find_root(report)
+    failing = [line for line in report.lines if line.level is not Level.FINE]
+    order = sorted(failing, key=lambda line: (bool(line.cause), _SEVERITY[line.level]))
+    tiles, found = cache.get(window)
+    return {
+        "window": window,
+        "windows": list(WINDOWS),
+        "refresh_seconds": REFRESH_SECONDS,
+        "checked_at": health.checked_at(),
+        "level": report.level,
+        "mark": _MARKS[report.level],
+        "root": root,
+        "others": len(failing) - 1,
+        "failing": [_with_colour(line) for line in order],
+        "fine": [_with_colour(line) for line in report.lines if line.level is Level.FINE],
+        "number_of_checks": len(report.lines),
+        "items": attention.items(request),
+        "metrics": tiles,
+        "charts": found,
+    }
+
+
+_SEVERITY = {Level.CRITICAL: 0, Level.UNKNOWN: 1, Level.WARNING: 2, Level.FINE: 3}
+
+
+def find_root(report: Report) -> Line | None:
+    """Return the line from which most others follow, or else the most severe one; None if all is fine."""
+    failing = [line for line in report.lines if line.level is not Level.FINE]
+    causes = [line.cause for line in failing if line.cause]
+    return min(
+        (line for line in failing if not line.cause),
+        key=lambda line: (-causes.count(line.name), _SEVERITY[line.level]),
+        default=failing[0] if failing else None,
+    )
+
+
+def _with_colour(line: Line) -> dict[str, Any]:
+    return {"line": line, "colour": _COLOURS[line.level]}
+
+
+def _measure(window: str) -> tuple[list[MetricTile], list[charts.Chart]]:
+    found = within(lambda: metrics.fetch(WINDOWS[window], points=POINTS[window]), milliseconds=_QUERY_MILLISECONDS)
+    return [_tile(metric) for metric in found or ()], _charts(window, found or ())
+
+
+# The three windows are few, so all of them are kept.
+cache = Cached(_measure, seconds=_CACHE_SECONDS)
+clear_cache = cache.clear
+
+
+def _tile(metric: metrics.Metric) -> MetricTile:
+    definition = metric.definition
+    is_judged = metric.value is not None and definition.target is not None
+    colour = "warning" if metric.level is not Level.FINE else "success" if is_judged else ""
+    top = 100 if definition.unit == "%" and definition.is_above else charts.ceiling(metric.series)
+    return MetricTile(
+        definition.name,
+        definition.meaning,
+        "–" if metric.value is None else f"{metric.value:.4g}",
+        definition.unit,
+        definition.target_text,
+        metric.format(metric.before),
+        colour,
+        charts.line(
+            metric.series,
+            label=f"{definition.name}: {metric.text}",
+            top=top,
+            target=definition.target,
+            height=32,
+            is_bridged=True,
+        ),
+    )
+
+
+def _charts(window: str, found: Sequence[metrics.Metric]) -> list[charts.Chart]:
+    by_name = {metric.definition.name: metric for metric in found}
+
+    def measured(name: str, title: str) -> charts.Chart:
+        metric = by_name.get(name)
+        series = metric.series if metric else ()
+        unit = metric.definition.unit if metric else ""
+        target = metric.definition.target if metric else None
+        top = 100 if unit == "%" else None
+        return _chart(title, series, unit=unit, window=window, target=target, top=top, is_bridged=True)
+
+    def sampled(name: str, title: str, *, unit: str, factor: float = 1) -> charts.Chart:
+        rows = within(
+            lambda: samples.series(name, WINDOWS[window], points=POINTS[window]), milliseconds=_QUERY_MILLISECONDS
+        )
+        series = [None if value is None else value * factor for _, value in rows or ()]
+        return _chart(title, series, unit=unit, window=window)
+
+    return [
+        sampled("unlocks_per_minute", "Unlocks", unit="per hour", factor=60),
+        measured("insight success", "Insight success"),
+        measured("time per insight", "Time per insight"),
+        sampled("queue_oldest_seconds", "Oldest due insight", unit="s"),
+        sampled("errors_per_minute", "Errors", unit="per hour", factor=60),
+        measured("API p95", "API p95"),
+    ]
+
+
+def _chart(
+    title: str,
+    series: Sequence[float | None],
+    *,
+    unit: str,
+    window: str,
+    target: float | None = None,
+    top: float | None = None,
+    is_bridged: bool = False,
+) -> charts.Chart:
+    known = [value for value in series if value is not None]
+    top = top or charts.ceiling(series)
+    latest = f"{known[-1]:.3g} {unit}" if known else "no data"
+    return charts.Chart(
+        title,
+        latest,
+        charts.line(
+            series, label=f"{title}, last {window}: {latest} now", top=top, target=target, is_bridged=is_bridged
+        ),
+        f"{top:g}",
+        "0",
+        f"{datetime.now(UTC) - WINDOWS[window]:%m-%d %H:%M}",
+        f"target {target:g} {unit}" if target and known else "",
+    )

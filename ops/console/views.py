@@ -1,0 +1,127 @@
+"""The views of the console. Each checks the permission of the model that it shows first."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.db.models import Model
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.template.response import TemplateResponse
+from django.utils.html import format_html
+
+from billing.models import PaymentOrder, Wallet
+from billing.payments import money
+from chats.models import Chat
+from insights.models import GenerationJob, Insight, InsightAttempt
+from ops.console import attention, charts, overview, search, timelines
+from relivchats.accounts.models import User
+from relivchats.staff.admin import STATUS_COLOURS
+from relivchats.staff.markup import full_id, link, status_label
+from relivchats.staff.reports import count, format_count
+
+
+def fragment(request: HttpRequest) -> HttpResponse:
+    """Return the content of the overview, which replaces itself."""
+    return render(request, "ops/console/overview.html", overview.context(request))
+
+
+def find(request: HttpRequest) -> HttpResponse:
+    """Return the rows with an id, or the person with an e-mail address."""
+    term = request.GET.get("q", "")
+    found = search.find(request, term)
+    return _page(request, "search", "Search", term=term[:200], matches=found)
+
+
+def person(request: HttpRequest, pk: UUID) -> HttpResponse:
+    """Return everything about one person."""
+    user: User = _get(request, User, pk)
+    wallet = getattr(user, "wallet", None)
+    facts: list[tuple[str, Any]] = [
+        ("Id", full_id(user.pk)),
+        ("E-mail address", user.email or "–"),
+        ("State", status_label("active" if user.is_active else "inactive", "success" if user.is_active else "danger")),
+        ("Created", user.created_at),
+    ]
+    if wallet is not None and attention.may_view(request, Wallet):
+        coins = f"{wallet.balance} owned, {wallet.reserved} held, {wallet.spendable} free"
+        facts.append(("Coins", format_html("{} · {}", coins, link(Wallet, wallet.pk, text="wallet"))))
+    for title, model, field in (("Chats", Chat, "owner"), ("Unlocks", GenerationJob, "user")):
+        if attention.may_view(request, model):
+            facts.append((title, format_count(count(model._default_manager.filter(**{field: user})))))
+    entries = timelines.of_person(request, user)
+    return _page(request, "timeline", "Person", facts=facts, entries=entries, edit=link(User, user.pk, text="Open"))
+
+
+def payment(request: HttpRequest, pk: UUID) -> HttpResponse:
+    """Return an order with its events, transactions and refunds."""
+    order: PaymentOrder = _get(request, PaymentOrder, pk)
+    facts = [
+        ("Order", full_id(order.pk)),
+        ("State", status_label(order.status, {"completed": "success", "failed": "danger"}.get(order.status, "info"))),
+        ("Price", money.format_amount(order.amount, order.currency)),
+        ("Refunded", money.format_amount(order.refunded_amount, order.currency) if order.refunded_amount else "–"),
+        ("Coins", order.coins),
+        ("Person", link(User, order.wallet.user_id)),
+        ("Provider", order.provider),
+        ("Provider's ids", ", ".join(filter(None, (order.provider_order_id, order.provider_payment_id))) or "–"),
+        ("Needs a review", order.review_reason or "no"),
+    ]
+    entries = timelines.of_payment(request, order)
+    return _page(
+        request, "timeline", "Payment", facts=facts, entries=entries, edit=link(PaymentOrder, order.pk, text="Open")
+    )
+
+
+def job(request: HttpRequest, pk: UUID) -> HttpResponse:
+    """Return a job with its insights and attempts on an axis of time."""
+    found: GenerationJob = _get(request, GenerationJob, pk)
+    facts = [
+        ("Job", full_id(found.pk)),
+        ("State", status_label(found.status, STATUS_COLOURS.get(found.status, ""))),
+        ("Done", f"{found.completed_insights} completed, {found.failed_insights} failed, of {found.total_insights}"),
+        ("Category", found.category_id),
+        ("Person", link(User, found.user_id)),
+        ("Chat", link(Chat, found.chat_id)),
+        ("Created", found.created_at),
+        ("Deadline", found.deadline_at),
+    ]
+    entries = timelines.of_job(request, found)
+    picture = _bars(found) if attention.may_view(request, Insight) else ""
+    edit = link(GenerationJob, found.pk, text="Open")
+    return _page(request, "timeline", "Job", facts=facts, entries=entries, picture=picture, edit=edit)
+
+
+def _bars(found: GenerationJob) -> Any:
+    insights = list(found.insights.order_by("started_at", "pk")[: timelines.MAX_ROWS])
+    attempts: dict[UUID, list[float]] = {}
+    for attempt in InsightAttempt.objects.filter(insight__in=insights).order_by("created_at")[: timelines.MAX_ENTRIES]:
+        seconds = (attempt.created_at - found.created_at).total_seconds()
+        attempts.setdefault(attempt.insight_id, []).append(seconds)
+    rows = []
+    for insight in insights:
+        start = ((insight.started_at or found.created_at) - found.created_at).total_seconds()
+        ends = [start, *attempts.get(insight.pk, [])]
+        end = (insight.finished_at - found.created_at).total_seconds() if insight.finished_at else max(ends)
+        colour = {"completed": "success", "failed": "danger"}.get(insight.status, "info")
+        rows.append(
+            charts.Bar(str(insight.insight_type_id), colour, 0, start, end, tuple(attempts.get(insight.pk, ())))
+        )
+    seconds = max([row.end for row in rows] + [1])
+    return charts.bars(rows, seconds=seconds, label=f"{len(rows)} insights over {seconds:.0f} s") if rows else ""
+
+
+def _get(request: HttpRequest, model: type[Model], pk: UUID) -> Any:
+    # The permission first: whether a row exists is already information.
+    if not attention.may_view(request, model):
+        raise PermissionDenied
+    return get_object_or_404(model._default_manager, pk=pk)
+
+
+def _page(request: HttpRequest, template: str, title: str, **context: Any) -> HttpResponse:
+    return TemplateResponse(
+        request, f"ops/console/{template}.html", {**admin.site.each_context(request), "title": title, **context}
+    )

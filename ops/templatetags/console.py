@@ -1,0 +1,25 @@
+"""Filters of the console's templates."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from django import template
+from django.utils.safestring import SafeString
+
+from relivchats import durations
+from relivchats.staff import markup
+
+register = template.Library()
+
+
+@register.filter
+def command(text: str) -> SafeString:
+    """Return a command with a button that copies it."""
+    return markup.command(text)
+
+
+@register.filter
+def short_duration(duration: timedelta) -> str:
+    """Return a duration such as `3 min`."""
+    return durations.format_short(duration)

@@ -1,0 +1,159 @@
+"""The pages of the console: what they show, to whom, and that they never wait."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from django.contrib.auth.models import Permission
+from django.db import connection
+from django.db.models import Model
+from django.test import Client
+from django.urls import reverse
+
+from billing.models import PaymentOrder, WebhookEvent
+from insights.models import GenerationJob
+from ops.console import charts
+from ops.console.cached import Cached, within
+from relivchats.accounts.models import User
+from tests.admin import everything
+from tests.ops import rows
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def customer() -> User:
+    everything.one_of_each(1)
+    return User.objects.exclude(is_staff=True)[0]
+
+
+def clerk(*permissions: str) -> Client:
+    user = User.objects.create_user(f"{'-'.join(permissions) or 'none'}@example.org", is_staff=True)
+    user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+def page_of(row: Model) -> str:
+    names: dict[type[Model], str] = {User: "person", PaymentOrder: "payment", GenerationJob: "job"}
+    return reverse(f"console:{names[type(row)]}", args=[row.pk])
+
+
+def test_each_page_takes_the_permission_to_view_what_it_shows(desk: Client, customer: User) -> None:
+    rows_of_pages = {
+        "view_user": customer,
+        "view_paymentorder": PaymentOrder.objects.all()[0],
+        "view_generationjob": GenerationJob.objects.all()[0],
+    }
+    stranger = clerk()
+    for needed, row in rows_of_pages.items():
+        assert stranger.get(page_of(row)).status_code == 403
+        others = [permission for permission in rows_of_pages if permission != needed]
+        assert clerk(*others).get(page_of(row)).status_code == 403
+        assert clerk(needed).get(page_of(row)).status_code == 200
+    assert Client().get(page_of(customer)).status_code == 302
+    assert Client().get(reverse("console:overview")).status_code == 302
+
+
+def test_a_timeline_leaves_out_what_the_reader_may_not_see(desk: Client, customer: User) -> None:
+    page = page_of(customer)
+    everything_ = {entry.what.split()[0] for entry in desk.get(page).context["entries"]}
+    assert {"account", "upload", "unlock", "order", "refund", "adjustment"} <= everything_
+    entries = clerk("view_user", "view_chatupload").get(page).context["entries"]
+    assert {entry.what.split()[0] for entry in entries} == {"account", "upload"}
+
+
+def test_a_payment_and_a_job_show_all_that_belongs_to_them_and_nothing_else(desk: Client, customer: User) -> None:
+    order = PaymentOrder.objects.all()[0]
+    events = [entry.what for entry in desk.get(page_of(order)).context["entries"]]
+    assert {"order created", "order paid", "event x", "refund completed", "debt open"} <= set(events)
+    job = GenerationJob.objects.filter(insights__attempts__isnull=False)[0]
+    entries = desk.get(page_of(job)).context["entries"]
+    assert [entry for entry in entries if entry.what.startswith("attempt 1")]
+    assert "coins reserved" in [entry.what for entry in entries]
+    assert [entry for entry in entries if "order" in entry.what] == []
+
+
+def test_search_finds_a_row_by_its_id_its_first_characters_and_a_person_by_e_mail(desk: Client, customer: User) -> None:
+    job = GenerationJob.objects.all()[0]
+    for term in (str(job.pk), str(job.pk)[:8], f" {job.pk} "):
+        found = desk.get(reverse("console:find"), {"q": term}).context["matches"]
+        assert (str(job.pk), page_of(job)) in [(match.pk, match.page) for match in found], term
+    found = desk.get(reverse("console:find"), {"q": customer.email or ""}).context["matches"]
+    assert [(match.kind, match.pk) for match in found] == [("User", str(customer.pk))]
+    found = desk.get(reverse("console:find"), {"q": "pi_1"}).context["matches"]
+    assert str(PaymentOrder.objects.all()[0].pk) in [match.pk for match in found]
+    for term in ("", "nobody@example.org", "\0", "x" * 500, "zzzzzzzz", "' OR 1=1"):
+        assert desk.get(reverse("console:find"), {"q": term}).context["matches"] == [], term
+
+
+def test_search_finds_no_row_that_the_reader_may_not_see(desk: Client, customer: User) -> None:
+    job = GenerationJob.objects.all()[0]
+    found = clerk("view_chat").get(reverse("console:find"), {"q": str(job.chat_id)}).context["matches"]
+    assert [match.kind for match in found] == ["Chat"]
+
+
+def test_the_command_palette_finds_pages_and_rows(desk: Client, customer: User) -> None:
+    page = desk.get("/admin/search/", {"s": "webhook", "extended": "1"}).content.decode()
+    assert everything.list_address(WebhookEvent) in page
+    job = GenerationJob.objects.all()[0]
+    assert page_of(job) in desk.get("/admin/search/", {"s": str(job.pk), "extended": "1"}).content.decode()
+
+
+def test_an_unpaid_order_offers_no_refund_and_an_applied_event_no_retry(desk: Client) -> None:
+    user = rows.person()
+    everything.payments(1, user=user)
+    order, event = PaymentOrder.objects.all()[0], WebhookEvent.objects.all()[0]
+    refund = reverse("admin:billing_paymentorder_refund_this", args=[order.pk])
+    retry = reverse("admin:billing_webhookevent_apply_this", args=[event.pk])
+    order_page = reverse("admin:billing_paymentorder_change", args=[order.pk])
+    event_page = reverse("admin:billing_webhookevent_change", args=[event.pk])
+    assert refund in desk.get(order_page).content.decode()
+    assert retry in desk.get(event_page).content.decode()
+    PaymentOrder.objects.filter(pk=order.pk).update(status="pending", completed_at=None)
+    WebhookEvent.objects.filter(pk=event.pk).update(status="applied", applied_at=event.received_at)
+    assert refund not in desk.get(order_page).content.decode()
+    assert "It is not paid." in desk.get(refund, follow=True).content.decode()
+    assert retry not in desk.get(event_page).content.decode()
+
+
+def test_a_query_that_takes_too_long_is_given_up_and_the_connection_can_be_used() -> None:
+    def sleep() -> str:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_sleep(30)")
+        return "slept"
+
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW statement_timeout")
+        before = cursor.fetchone()
+    started = time.monotonic()
+    assert within(sleep, milliseconds=50) is None
+    assert time.monotonic() - started < 20
+    assert within(lambda: "done", milliseconds=5000) == "done"
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW statement_timeout")
+        assert cursor.fetchone() == before
+
+
+def test_a_cached_value_is_computed_once_until_it_is_old() -> None:
+    calls: list[str] = []
+
+    def compute(key: str) -> int:
+        calls.append(key)
+        return len(calls)
+
+    cache = Cached(compute, seconds=3600)
+    assert [cache.get("a"), cache.get("a"), cache.get("b")] == [1, 1, 2]
+    cache.seconds = 0
+    assert cache.get("a") == 3
+
+
+def test_a_chart_has_gaps_where_nothing_is_known_unless_it_is_bridged() -> None:
+    series = [1.0, 2.0, None, 4.0]
+    assert charts.line(series, label="x", top=5).count('class="rc-line"') == 2
+    assert charts.line(series, label="x", top=5, is_bridged=True).count('class="rc-line"') == 1
+    assert "<script" not in charts.line(series, label="<script>", top=5)
+    assert [charts.ceiling([value]) for value in (0, 0.4, 1, 3, 99, 101)] == [1, 1, 1, 5, 100, 200]
+    assert charts.ceiling([None]) == 1
