@@ -113,7 +113,7 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
                 is_read = True
                 environment["wsgi.input"] = body
                 environment[following.CAN_FOLLOW] = True
-                if is_heavy(body):
+                if is_heavy(body, content_type=environment.get("CONTENT_TYPE", "")):
                     if not is_large:
                         admitted.enter_context(_heavy.admit(client))
                     response = await _heavy.run(client, partial(_respond, environment, _sender(send)))

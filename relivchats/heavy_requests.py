@@ -28,8 +28,10 @@ _SMALL_ARCHIVE_BYTES = 5 * 1024
 _ARCHIVE_MARKS = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
 #: Django decodes base64, which hides the marks.
 _ENCODED_PART = b"content-transfer-encoding"
-#: A form with the field `extend` may add to a large chat. Its name can be written in two ways.
-_FORM, _EXTEND_MARKS = b"form-data", (b"extend", b"name*")
+#: A form with the field `extend` may add to a large chat. Its name stands in the body, unless it is encoded: as in RFC
+#: 2231, or in the charset of the request, such as UTF-7.
+_FORM, _CHARSET = "multipart/", "charset"
+_EXTEND_MARKS = (b"extend", b"name*")
 
 MAX_PER_TOKEN = 2
 #: Of people behind one address.
@@ -55,14 +57,14 @@ class Client(NamedTuple):
         return cls(network_of(find_client(environment)), digest)
 
 
-def is_heavy(body: BytesIO) -> bool:
+def is_heavy(body: BytesIO, *, content_type: str) -> bool:
     """Return whether the body is large, contains a file that may unpack to much, or may extend a large chat."""
     # The value is not copied until the buffer changes.
     content = body.getvalue()
     if len(content) > LARGE_BYTES:
         return True
-    lower = content.lower()
-    if _FORM in lower and any(mark in lower for mark in _EXTEND_MARKS):
+    lower, kind = content.lower(), content_type.lower()
+    if _FORM in kind and (_CHARSET in kind or any(mark in lower for mark in _EXTEND_MARKS)):
         return True
     if len(content) <= _SMALL_ARCHIVE_BYTES:
         return False

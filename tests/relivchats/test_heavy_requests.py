@@ -7,7 +7,7 @@ import threading
 from io import BytesIO
 
 import pytest
-from django.test import override_settings
+from django.test import RequestFactory, override_settings
 
 from relivchats.environment import networks
 from relivchats.errors import ServiceBusy
@@ -128,17 +128,36 @@ def test_the_token_itself_is_not_kept() -> None:
     assert "secret" not in str(client("Bearer secret"))
 
 
+def is_heavy_form(body: bytes, *, charset: str = "") -> bool:
+    return is_heavy(BytesIO(body), content_type=f"Multipart/form-data; boundary=a{charset}")
+
+
 def test_large_bodies_and_archives_are_heavy() -> None:
     form = b'--a\r\nContent-Disposition: form-data; name="file"; filename="chat"\r\n\r\n%s\r\n--a--\r\n'
-    assert is_heavy(BytesIO(form % bytes(LARGE_BYTES)))
+    assert is_heavy_form(form % bytes(LARGE_BYTES))
     for mark in (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08"):
-        assert is_heavy(BytesIO(form % mark.ljust(6_000)))
+        assert is_heavy_form(form % mark.ljust(6_000))
     # Django reads lines that end in a line feed alone, and decodes base64.
-    assert is_heavy(BytesIO(b"--a\nContent-Disposition: form-data\n\nPK\x03\x04".ljust(6_000)))
-    assert is_heavy(BytesIO(b"--a\r\ncontent-TRANSFER-encoding: base64\r\n\r\nUEsDBA==".ljust(6_000)))
-    # It may extend a large chat, and Django knows two ways to write the name of a field.
-    for name in (b'name="extend"', b"NAME*=UTF-8''%65xtend"):
-        assert is_heavy(BytesIO(b"--a\r\nContent-Disposition: Form-Data; %s\r\n\r\n1\r\n--a--\r\n" % name))
-    assert not is_heavy(BytesIO(b'{"text": "extend"}'))
-    assert not is_heavy(BytesIO(form % b"PK\x03\x04".ljust(1_000)))
-    assert not is_heavy(BytesIO(form % b"text with PK".ljust(6_000)))
+    assert is_heavy_form(b"--a\nContent-Disposition: form-data\n\nPK\x03\x04".ljust(6_000))
+    assert is_heavy_form(b"--a\r\ncontent-TRANSFER-encoding: base64\r\n\r\nUEsDBA==".ljust(6_000))
+    assert not is_heavy_form(form % b"PK\x03\x04".ljust(1_000))
+    assert not is_heavy_form(form % b"text with PK".ljust(6_000))
+
+
+@pytest.mark.parametrize(
+    ("field", "charset"),
+    [
+        (b'form-data; name="extend"', ""),
+        (b'x; name="extend"', ""),
+        (b"x; NAME*=UTF-8''%65xtend", ""),
+        (b"x; name*0=ext; name*1=end", ""),
+        (b"x; name=+AGUAeAB0AGUAbgBk-", "; Charset=utf-7"),
+    ],
+)
+def test_a_form_that_may_extend_a_chat_is_heavy_however_the_field_is_written(field: bytes, charset: str) -> None:
+    body = b"--a\r\nContent-Disposition: %s\r\n\r\n1\r\n--a--\r\n" % field
+    request = RequestFactory().post("/", body, content_type=f"multipart/form-data; boundary=a{charset}")
+    assert request.POST["extend"] == "1"
+    assert is_heavy_form(body, charset=charset)
+    assert not is_heavy_form(body.replace(field, b'form-data; name="file"'))
+    assert not is_heavy(BytesIO(b'{"text": "extend"}'), content_type="application/json; charset=utf-8")
