@@ -12,6 +12,7 @@ CHAT: dict[str, Any] = {
     "participants": ["Asha", "Ravi"],
     "people": [{"name": "Asha", "aliases": ["Asha"]}, {"name": "Ravi", "aliases": ["Ravi", "+91 98765 43210"]}],
     "is_openable": True,
+    "is_key_gone": False,
     "is_group": False,
     "platform": "whatsapp",
     "dialect": "android",

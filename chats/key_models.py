@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
+
+from relivchats.key_store import StoreUnavailable, key_store
 
 
 class KeyStoreIdentity(models.Model):
@@ -39,3 +43,15 @@ class KeyDestruction(models.Model):
 
     def __str__(self) -> str:
         return f"destruction of the key of chat {self.chat_id}"
+
+
+def is_file_gone(chat_id: UUID) -> bool:
+    """Return whether the key store of this database is there, and has no file of the chat."""
+    store, known = key_store(), KeyStoreIdentity.objects.first()
+    if store is None or known is None:
+        return False
+    try:
+        # The identity last: if the store is unmounted in between, the file was not looked for in it.
+        return store.lacks(chat_id) and store.identity() == known.identity
+    except StoreUnavailable:
+        return False

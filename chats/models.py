@@ -15,11 +15,16 @@ from django.db.models.functions import Now
 from django.utils.functional import cached_property
 
 from chats.embedding import get_engine
-from chats.key_models import KeyDestruction, KeyStoreIdentity  # noqa: F401 (Django finds the models of an app here)
+from chats.key_models import (  # noqa: F401 (Django finds the models of an app here)
+    KeyDestruction,
+    KeyStoreIdentity,
+    is_file_gone,
+)
 from chats.people import People, Person
 from chats.projection import Projection
 from relivchats import key_store
 from relivchats.crypto import CannotOpen, DataKey
+from relivchats.key_store import KeyFileGone, KeyFileMissing
 
 
 class ChatQuerySet(models.QuerySet["Chat"]):
@@ -182,8 +187,16 @@ class Chat(models.Model):
 
     @cached_property
     def key(self) -> DataKey:
-        """Return the data key of the chat. Raise CannotOpen if the key store or the keyring does not unwrap it."""
-        return key_store.unwrap(self.wrapped_key, chat_id=self.pk, context=self.context("key"))
+        """Return the data key of the chat. Raise CannotOpen if the key store or the keyring does not unwrap it.
+
+        That is KeyFileGone if the chat's file is missing while its key store is there.
+        """
+        try:
+            return key_store.unwrap(self.wrapped_key, chat_id=self.pk, context=self.context("key"))
+        except KeyFileMissing as error:
+            if is_file_gone(self.pk):
+                raise KeyFileGone(str(error)) from None
+            raise
 
     @property
     def is_openable(self) -> bool:
@@ -192,6 +205,17 @@ class Chat(models.Model):
             return bool(self.title and self.participants)
         except CannotOpen:
             return False
+
+    @property
+    def is_key_gone(self) -> bool:
+        """Return whether its key was destroyed or lost, so that it can only be deleted."""
+        try:
+            _ = self.key
+        except KeyFileGone:
+            return True
+        except CannotOpen:
+            pass
+        return False
 
     @cached_property
     def title(self) -> str:

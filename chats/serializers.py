@@ -111,6 +111,11 @@ class ChatSerializer(serializers.ModelSerializer[Chat]):
         help_text="False while the chat cannot be opened because of a fault on our side. Then it has no title and no"
         " participants, and what needs its messages is a 503. It can still be deleted.",
     )
+    is_key_gone = serializers.BooleanField(
+        read_only=True,
+        help_text="True if the chat can no longer be opened, because its key was destroyed or lost. What needs its"
+        " messages is a 410 then. Delete it, and upload its file again.",
+    )
     is_group = serializers.BooleanField(read_only=True, help_text="Whether it has more than two people.")
     is_searchable = serializers.BooleanField(read_only=True, help_text=SEARCHABLE_HELP)
 
@@ -122,6 +127,7 @@ class ChatSerializer(serializers.ModelSerializer[Chat]):
             "participants",
             "people",
             "is_openable",
+            "is_key_gone",
             "is_group",
             "platform",
             "dialect",

@@ -86,6 +86,7 @@ class UploadView(APIView):
             **problems(
                 401,
                 404,
+                410,
                 411,
                 415,
                 _400="The request is not well-formed multipart/form-data, or the file is empty (ERR_3002).",
@@ -184,6 +185,7 @@ class ChatDetailView(APIView):
             **problems(
                 401,
                 404,
+                410,
                 413,
                 415,
                 _400="The request is not well-formed JSON.",
@@ -236,7 +238,7 @@ class MessageListView(APIView):
         description="Messages are in the order of the export. Numbers start at 1, include system lines, and never"
         " change. `after` selects the page that follows a message, `around` the page that surrounds one.",
         parameters=[MessagesQuery],
-        responses={200: MessagePageSerializer, **problems(401, 404, 422)},
+        responses={200: MessagePageSerializer, **problems(401, 404, 410, 422)},
         examples=[example("A page", examples.MESSAGES)],
     )
     def get(self, request: Request, chat_id: UUID) -> Response:
@@ -275,7 +277,7 @@ class StatisticsView(APIView):
         " `to`, the messages of that period are counted as if the chat had no others. Days are those of the chat's own"
         " clock. Supports ETag and If-None-Match.",
         parameters=[StatisticsQuery],
-        responses={200: PeriodStatisticsSerializer, **UNCHANGED, **problems(401, 404, 422)},
+        responses={200: PeriodStatisticsSerializer, **UNCHANGED, **problems(401, 404, 410, 422)},
         examples=[
             example("Statistics", {**examples.STATISTICS, "period": None, "comparison": None}),
             example("A year, compared with the one before", examples.PERIOD_STATISTICS),

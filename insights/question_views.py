@@ -61,6 +61,7 @@ _ERRORS: dict[str, str] = {
     " again. Or: " + idempotency.STILL_RUNNING,
     "_422": "A value is missing or not valid, the engine does not write this language, or the language model refuses"
     " the question.",
+    "_410": "The chat can no longer be opened: its key is gone.",
     "_429": "You asked too many questions within a minute. Retry-After says when you may continue.",
     "_503": "The language model does not answer, or not in time (`questions-unavailable`, with a `reason`), or the"
     " database did not. Nothing was charged; Retry-After says when to ask again.",

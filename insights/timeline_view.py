@@ -41,7 +41,7 @@ class TimelineView(APIView):
         " promises kept, special occasions, best moments, firsts) is listed once any insight of the chat is unlocked;"
         " `read` says how many there are. A page has whole months, in order. Supports ETag and If-None-Match.",
         parameters=[TimelineQuery],
-        responses={200: TimelineSerializer, **UNCHANGED, **problems(401, 404, 422)},
+        responses={200: TimelineSerializer, **UNCHANGED, **problems(401, 404, 410, 422)},
         examples=[
             example("A chat with an unlocked insight", api_examples.TIMELINE),
             example("Nothing unlocked yet", api_examples.FREE_TIMELINE),

@@ -142,7 +142,7 @@ class DisclosureView(APIView):
         " instructions, and about how many tokens. With an engine that sends nothing, `sends` is false. This request"
         " itself sends and reserves nothing.",
         parameters=[DisclosureQuery],
-        responses={200: DisclosureSerializer, **problems(401, 404, 422)},
+        responses={200: DisclosureSerializer, **problems(401, 404, 410, 422)},
         examples=[example("A chat that was not read yet", api_examples.DISCLOSURE)],
     )
     def get(self, request: Request, chat_id: UUID) -> Response:
@@ -268,6 +268,7 @@ class UnlockView(APIView):
                 400,
                 401,
                 402,
+                410,
                 411,
                 413,
                 415,
@@ -313,6 +314,7 @@ class RetryView(APIView):
                 401,
                 402,
                 404,
+                410,
                 422,
                 _409="The insight has not failed, its chat was deleted, or an earlier request with the same"
                 " Idempotency-Key is still being processed.",

@@ -61,6 +61,12 @@ class ServiceBusy(DomainError):
     code, status, title = "ERR_2002", 503, "The service is busy"
 
 
+class ChatKeyGone(DomainError):
+    """The key of the chat was destroyed or lost, so its text does not open any more (410)."""
+
+    code, status, title = "ERR_2003", 410, "The text can no longer be opened"
+
+
 class DataUnreadable(DomainError):
     """The keyring does not open what is stored (503)."""
 

@@ -37,6 +37,10 @@ class KeyFileMissing(CannotOpen):
     """The chat's file is not in the key store, because it was destroyed or lost, or it cannot be read."""
 
 
+class KeyFileGone(KeyFileMissing):
+    """The key store of this database is there, and has no file of the chat. No copy of the chat opens with it."""
+
+
 @dataclass(frozen=True)
 class KeyStore:
     """The key store in a directory. Files survive a power cut once the method that wrote them returned."""
@@ -112,6 +116,17 @@ class KeyStore:
                     os.close(handle)
                 each.unlink(missing_ok=True)
             _synchronize(path.parent)
+
+    def lacks(self, chat_id: UUID) -> bool:
+        """Return whether the directory of the chat's file is there, and the file is not. Raise StoreUnavailable."""
+        path = self._path(chat_id)
+        with self._available():
+            path.parent.stat()
+            try:
+                path.lstat()
+            except FileNotFoundError:
+                return True
+        return False
 
     def key_name(self, chat_id: UUID) -> str | None:
         """Return the name of the keyring's key that seals the chat's file, or None if there is no file.

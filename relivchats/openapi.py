@@ -93,6 +93,10 @@ _PROBLEMS: Mapping[int, _DocumentedProblem] = {
     409: _DocumentedProblem(
         "The request conflicts with the current state.", ProblemKind("conflict", "ERR_2001", "Conflict", "")
     ),
+    410: _DocumentedProblem(
+        "The text of the chat can no longer be opened, because its key is gone: `is_key_gone` of the chat is true.",
+        ProblemKind("chat-key-gone", "ERR_2003", "The text can no longer be opened", ""),
+    ),
     411: _DocumentedProblem(
         "The request does not declare its length.",
         ProblemKind("length-required", "ERR_1001", "The length of the request is not known", ""),

@@ -18,7 +18,8 @@ from rest_framework.utils.encoders import JSONEncoder
 from rest_framework.views import APIView
 
 from relivchats.crypto import CannotOpen
-from relivchats.errors import DataUnreadable, DomainError
+from relivchats.errors import ChatKeyGone, DataUnreadable, DomainError
+from relivchats.key_store import KeyFileGone
 from relivchats.logs import request_id
 
 logger = logging.getLogger(__name__)
@@ -113,6 +114,15 @@ def problem_response(exception: Exception, context: Mapping[str, Any]) -> HttpRe
     """
     if isinstance(exception, DomainError):
         return refusal_response(exception)
+    if isinstance(exception, KeyFileGone):
+        # Health reports it. One request after another for such a chat is no new error.
+        logger.warning("key of a chat is gone")
+        return refusal_response(
+            ChatKeyGone(
+                "The text of this chat can no longer be opened, because its key is gone. You can delete the chat, and"
+                " upload its file again."
+            )
+        )
     if isinstance(exception, CannotOpen):
         logger.error("sealed data does not open", extra={"reason": str(exception)})
         return refusal_response(

@@ -29,6 +29,7 @@ SLUGS = [
     "bad-request",
     "bad-signature",
     "chat-changes",
+    "chat-key-gone",
     "chat-recognised",
     "conflict",
     "damaged-archive",

@@ -120,6 +120,18 @@ def test_a_file_that_cannot_be_read_is_reported_as_missing(store: KeyStore) -> N
         unwrap(store, chat_id, wrapped)
 
 
+def test_a_store_lacks_only_what_it_was_asked_for_while_it_is_there(store: KeyStore) -> None:
+    chat_id = uuid4()
+    assert store.lacks(chat_id)
+    wrap(store, chat_id)
+    assert not store.lacks(chat_id)
+    path = file_of(store, chat_id)
+    path.unlink()
+    path.parent.rmdir()
+    with pytest.raises(StoreUnavailable):
+        store.lacks(chat_id)
+
+
 def test_a_rotation_seals_the_file_again_and_leaves_the_row(store: KeyStore) -> None:
     chat_id = uuid4()
     wrapped, sealed = wrap(store, chat_id)
