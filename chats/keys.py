@@ -14,10 +14,12 @@ from django.db.models.functions import Now, Substr
 
 from chats import data_keys
 from chats.data_keys import WrongKeys
-from chats.key_models import KeyDestruction
+from chats.erasure import erase
+from chats.key_models import KeyDestruction, is_file_gone
 from chats.models import Chat
 from relivchats.crypto import CannotOpen, keyring
-from relivchats.key_store import KeyFileMissing, KeyStore, StoreUnavailable, is_in_store, key_store
+from relivchats.errors import Conflict
+from relivchats.key_store import KeyFileGone, KeyFileMissing, KeyStore, StoreUnavailable, is_in_store, key_store
 
 logger = logging.getLogger(__name__)
 
@@ -39,8 +41,9 @@ def check_before_sealing() -> None:
     """Raise WrongKeys if the key store is not there, or the keyring opens none of the newest chats.
 
     Otherwise a wrong key would seal new chats, and the right one would not open them later. Several are tried: one of
-    them may be damaged. Checked until it succeeds once: the keyring of a process never changes. The first call of an
-    installation creates the key store.
+    them may be damaged. Chats whose file is gone say nothing about the keyring: after a restore of the database, these
+    may be all of the newest. Checked until it succeeds once: the keyring of a process never changes. The first call of
+    an installation creates the key store.
     """
     try:
         data_keys.open_store(create=True)
@@ -49,7 +52,8 @@ def check_before_sealing() -> None:
         raise WrongKeys from None
     if not _Checked.done:
         newest = Chat.objects.only("pk", "wrapped_key").order_by("-created_at")[:SAMPLE_ROWS]
-        if newest and all(_failure(chat) for chat in newest):
+        failures = [failure for chat in newest if not isinstance(failure := _failure(chat), KeyFileGone)]
+        if failures and all(failures):
             logger.error("ENCRYPTION_KEYS opens none of the newest chats")
             raise WrongKeys
         _Checked.done = True
@@ -57,11 +61,16 @@ def check_before_sealing() -> None:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """How many chats were opened, and which of them did not open: because of the keyring, or without their file."""
+    """How many chats were opened, and which of them did not open, and why.
+
+    `unreadable`: because of the keyring. `without_file`: their file is not in the key store. `closed_file`: it is not
+    known whether it is there, or it cannot be read.
+    """
 
     size: int
     unreadable: list[UUID]
     without_file: list[UUID]
+    closed_file: list[UUID]
 
 
 def sample() -> Sample:
@@ -71,8 +80,14 @@ def sample() -> Sample:
     # From a random id on: a random order would sort the whole table.
     chats |= {chat.pk: chat for chat in rows.filter(pk__gte=uuid4()).order_by("pk")[:SAMPLE_ROWS]}
     failures = {pk: failure for pk, chat in sorted(chats.items()) if (failure := _failure(chat))}
-    without_file = [pk for pk, failure in failures.items() if isinstance(failure, KeyFileMissing)]
-    return Sample(len(chats), [pk for pk in failures if pk not in without_file], without_file)
+    without_file = [pk for pk, failure in failures.items() if isinstance(failure, KeyFileGone)]
+    missing = [pk for pk, failure in failures.items() if isinstance(failure, KeyFileMissing)]
+    return Sample(
+        len(chats),
+        [pk for pk in failures if pk not in missing],
+        without_file,
+        [pk for pk in missing if pk not in without_file],
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +115,11 @@ class Survey:
     outside: int = 0
     without_file: list[UUID] = field(default_factory=list)
     unused_files: list[UUID] = field(default_factory=list)
+
+    @property
+    def is_lost(self) -> bool:
+        """Return whether most files are missing. Then the store was lost, and a restored database is not the cause."""
+        return 2 * len(self.without_file) > self.in_store
 
 
 @dataclass(slots=True)
@@ -179,6 +199,19 @@ def remove_unused() -> int:
     while destroyed := data_keys.destroy_due():
         removed += destroyed
     return removed
+
+
+@transaction.atomic
+def erase_without_file(chat: Chat) -> str:
+    """Erase the chat, whose file is not in the key store, and return the outcome. Raise Conflict if it is there."""
+    # Locked: a rotation may move the key of the chat into the store meanwhile.
+    locked = Chat.objects.select_for_update().filter(pk=chat.pk).only("pk", "wrapped_key").first()
+    if locked is None:
+        return "it was deleted meanwhile"
+    if not is_in_store(locked.wrapped_key) or not is_file_gone(locked.pk):
+        raise Conflict("Its file is there, or the key store is not: nothing was erased.")
+    erase(locked)
+    return "erased"
 
 
 @transaction.atomic

@@ -82,8 +82,11 @@ def _store_line(found: keys.Survey) -> Line:
     if not found.has_store:
         return Line(name, Level.FINE, "none, so backups open with ENCRYPTION_KEYS until they expire: docs/security.md")
     if found.without_file:
-        text = f"{len(found.without_file)} chats lack their file, such as {found.without_file[0]}"
-        return Line(name, Level.CRITICAL, text, "restore the files from a copy: docs/operations.md, Backups")
+        text = f"{len(found.without_file)} of {found.in_store} chats lack their file, such as {found.without_file[0]}"
+        if found.is_lost:
+            return Line(name, Level.CRITICAL, text, "restore the files from a copy: docs/operations.md, Backups")
+        remedy = "manage.py keys --erase-unreadable  # or restore the files: docs/operations.md, Backups"
+        return Line(name, Level.CRITICAL, text, remedy)
     if found.outside:
         return Line(name, Level.WARNING, f"{found.outside} chats are not in it yet", "manage.py keys --rotate")
     if found.unused_files:
@@ -119,6 +122,39 @@ def remove_unused_keys_report() -> Report:
         return Report("Keys", (_unavailable_line(error),))
     after = keys_report()
     return replace(after, lines=(Line("removed", Level.FINE, f"{removed} files"), *after.lines))
+
+
+def erase_unreadable_report(*, context: ActionContext | None) -> Report:
+    """Return the chats whose file is not in the key store; with a context, erase them, each with an audit entry.
+
+    Raise Conflict if most chats lack their file.
+    """
+    title = "Chats without a file in the key store"
+    try:
+        found = keys.survey()
+    except StoreUnavailable as error:
+        return Report(title, (_unavailable_line(error),))
+    number = len(found.without_file)
+    if not number:
+        return Report(title, (Line("chats", Level.FINE, "none: nothing to erase"),))
+    if found.is_lost:
+        raise Conflict(
+            f"{number} of {found.in_store} chats lack their file: the key store was lost. Nothing was erased. Restore"
+            " it from a copy: docs/operations.md, Backups."
+        )
+    if context is None:
+        listed = Chat.objects.filter(pk__in=found.without_file[:BATCH_SIZE]).order_by("pk")
+        table = Table(("chat", "owner", "uploaded"), tuple(listed.values_list("pk", "owner_id", "created_at")))
+        line = Line(
+            "chats",
+            Level.WARNING,
+            f"{number} of {found.in_store} can no longer be opened; nothing was erased yet",
+            "manage.py keys --erase-unreadable --reason TEXT --yes  # if no copy of the key store has their files",
+        )
+        return Report(f"{title} (preview)", (line,), table, {"chats": number})
+    chats = Chat.objects.filter(pk__in=found.without_file).only("pk")
+    batch = run_batch("erase unreadable chat", chats, keys.erase_without_file, context=context)
+    return batch_report("Erased", batch, remedy="manage.py keys")
 
 
 def chats_with_vectors() -> QuerySet[Chat]:

@@ -99,15 +99,20 @@ def keys() -> Line:
         "sampled": sample.size,
         "unreadable": len(sample.unreadable),
         "without_file": len(sample.without_file),
+        "closed_file": len(sample.closed_file),
         "overdue": overdue,
     }
     if sample.unreadable:
         text = f"ENCRYPTION_KEYS does not open {len(sample.unreadable)} of {sample.size} chats"
         remedy = "manage.py keys  # then add the missing key to ENCRYPTION_KEYS, and restart"
         return Line("keys", Level.CRITICAL, f"{text}, such as {sample.unreadable[0]}", remedy, data)
+    if sample.closed_file:
+        text = f"the files of {len(sample.closed_file)} of {sample.size} chats in the key store cannot be read"
+        remedy = "manage.py keys  # then let the user of the processes read them: docs/operations.md, Backups"
+        return Line("keys", Level.CRITICAL, f"{text}, such as {sample.closed_file[0]}", remedy, data)
     if sample.without_file:
-        text = f"the key store lacks, or cannot read, the files of {len(sample.without_file)} of {sample.size} chats"
-        remedy = "manage.py keys  # then restore them from a copy: docs/operations.md, Backups"
+        text = f"the key store has no file of {len(sample.without_file)} of {sample.size} chats"
+        remedy = "manage.py keys --erase-unreadable  # or restore the files: docs/operations.md, Backups"
         return Line("keys", Level.CRITICAL, f"{text}, such as {sample.without_file[0]}", remedy, data)
     if overdue:
         text = f"{format_count(overdue)} keys of deleted chats are not destroyed yet"

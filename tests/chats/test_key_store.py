@@ -11,7 +11,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.db import transaction
 from django.db.models import F
 from django.db.models.functions import Now
@@ -26,9 +26,12 @@ from chats.transcript import read_page
 from chats.vectors import load_float16
 from ops.checks import get_check
 from relivchats.accounts.models import User
-from relivchats.crypto import CannotOpen, Keyring
+from relivchats.crypto import CannotOpen, Keyring, keyring
+from relivchats.errors import Conflict
 from relivchats.key_store import KeyFileMissing, KeyStore, StoreUnavailable, is_in_store
+from relivchats.staff.models import AuditEntry
 from tests import exports
+from tests.api.conftest import Api
 from tests.chats import samples
 from tests.chats.test_keys import make_keyring
 from tests.concurrency import BackgroundCall, call_at_once, is_a_lock_awaited
@@ -41,6 +44,8 @@ WAYS: dict[str, Callable[[Chat], object]] = {
     "queryset": lambda chat: Chat.objects.filter(pk=chat.pk).delete(),
     "owner": lambda chat: chat.owner.delete(),
 }
+
+ERASE = ("--erase-unreadable", "--reason", "restored", "--yes")
 
 
 @pytest.fixture(autouse=True)
@@ -319,7 +324,10 @@ def test_without_its_key_store_nothing_is_sealed_replaced_or_removed(
     assert not Chat.objects.get(pk=chat.pk).is_openable
     line = get_check("keys").run()
     assert (line.level, "KEY_STORE_DIR" in line.remedy) == ("critical", True)
-    for arguments in ((), ("--rotate",), ("--remove-unused",)):
+    assert Api(person).get(f"/api/chats/{chat.pk}")["is_key_gone"] is False
+    problem = Api(person).get(f"/api/chats/{chat.pk}/messages", status=503)
+    assert "Nothing is lost" in problem["detail"]
+    for arguments in ((), ("--rotate",), ("--remove-unused",), ERASE):
         text, status = run(*arguments)
         assert (str(directory) in text, status) == (True, 2)
     delete(deleted)
@@ -345,7 +353,8 @@ def test_a_database_that_has_a_key_store_does_not_run_without_one(person: User, 
     settings.KEY_STORE_DIR = ""
     with pytest.raises(WrongKeys):
         add_chat(person, seed=2)
-    assert not Chat.objects.get().is_openable
+    chat = Chat.objects.get()
+    assert (chat.is_openable, chat.is_key_gone) == (False, False)
     line = get_check("keys").run()
     assert (line.level, "KEY_STORE_DIR is not set" in line.text) == ("critical", True)
 
@@ -460,13 +469,10 @@ def test_a_restored_database_reports_what_differs_and_removes_nothing(
 ) -> None:
     kept, deleted, added = older_database
     line = get_check("keys").run()
-    assert (line.level, str(deleted.pk) in line.text, "docs/operations.md, Backups" in line.remedy) == (
-        "critical",
-        True,
-        True,
-    )
+    assert (line.level, str(deleted.pk) in line.text) == ("critical", True)
+    assert ("keys --erase-unreadable" in line.remedy, "docs/operations.md, Backups" in line.remedy) == (True, True)
     text, status = run()
-    assert ("1 chats lack their file" in text, str(deleted.pk) in text, status) == (True, True, 2)
+    assert ("1 of 2 chats lack their file" in text, str(deleted.pk) in text, status) == (True, True, 2)
     assert data_keys.destroy_due() == 0
     assert files(directory) == {str(kept.pk), str(added.pk)}
 
@@ -478,6 +484,79 @@ def test_a_restored_database_reports_what_differs_and_removes_nothing(
     assert ("1 files" in text, status) == (True, 0)
     assert files(directory) == {str(kept.pk), str(upcoming.pk)}
     assert Chat.objects.get(pk=kept.pk).title == kept.title
+
+
+def test_the_owner_sees_that_a_chat_without_its_file_can_only_be_deleted(
+    older_database: tuple[Chat, Chat, Chat],
+) -> None:
+    kept, deleted, _ = older_database
+    api = Api(kept.owner)
+    listed = {chat["id"]: (chat["is_openable"], chat["is_key_gone"]) for chat in api.get("/api/chats")["results"]}
+    assert listed == {str(kept.pk): (True, False), str(deleted.pk): (False, True)}
+    problem = api.get(f"/api/chats/{deleted.pk}/messages", status=410)
+    assert problem["type"] == "urn:relivchats:problem:chat-key-gone"
+    assert ("Nothing is lost" in problem["detail"], "You can delete the chat" in problem["detail"]) == (False, True)
+    api.delete(f"/api/chats/{deleted.pk}", status=204)
+    assert get_check("keys").run().level == "fine"
+
+
+def test_chats_without_their_file_are_listed_and_then_erased_for_a_reason(
+    older_database: tuple[Chat, Chat, Chat], directory: Path
+) -> None:
+    kept, deleted, added = older_database
+    with pytest.raises(CommandError, match="needs a reason"):
+        run("--erase-unreadable", "--yes")
+    text, status = run("--erase-unreadable", "--reason", "restored")
+    assert (str(deleted.pk) in text, str(kept.pk) in text, status) == (True, False, 1)
+    assert Chat.objects.count() == 2, "listing erases nothing"
+    text, status = run(*ERASE)
+    assert (str(deleted.pk) in text, status) == (True, 0)
+    assert Chat.objects.get().title == kept.title
+    entry = AuditEntry.objects.get()
+    assert (entry.action, entry.object_id) == ("erase unreadable chat", str(deleted.pk))
+    assert (entry.reason, entry.done, entry.outcome) == ("restored", True, "erased")
+    assert files(directory) == {str(kept.pk), str(added.pk)}
+    assert get_check("keys").run().level == "fine"
+    assert run(*ERASE)[1] == 0, "nothing is left to erase"
+
+
+def test_a_store_that_lost_most_of_its_files_is_no_reason_to_erase_chats(person: User, directory: Path) -> None:
+    chats = [add_chat(person, seed=seed) for seed in (1, 2, 3)]
+    for chat in chats[:2]:
+        (directory / str(chat.pk)[:2] / str(chat.pk)).unlink()
+    with pytest.raises(CommandError, match="Restore it from a copy"):
+        run(*ERASE)
+    assert (Chat.objects.count(), AuditEntry.objects.exists()) == (3, False)
+    assert "erase" not in run()[0]
+
+
+def test_a_chat_whose_file_is_there_again_is_not_erased(
+    older_database: tuple[Chat, Chat, Chat], directory: Path
+) -> None:
+    kept, deleted, _ = older_database
+    outside = add_chat(kept.owner, seed=5)
+    wrapped = keyring().wrap(outside.key, context=outside.context("key"))
+    Chat.objects.filter(pk=outside.pk).update(wrapped_key=wrapped)
+    (directory / str(outside.pk)[:2] / str(outside.pk)).unlink()
+    for chat in (kept, outside):
+        with pytest.raises(Conflict):
+            keys.erase_without_file(chat)
+    away = directory.rename(directory.with_name("away"))
+    with pytest.raises(Conflict):
+        keys.erase_without_file(deleted)
+    away.rename(directory)
+    assert keys.erase_without_file(deleted) == "erased"
+    assert keys.erase_without_file(deleted) == "it was deleted meanwhile"
+    assert Chat.objects.count() == 2
+
+
+def test_uploads_go_on_after_a_restore_in_which_the_newest_chats_lack_their_files(
+    person: User, directory: Path
+) -> None:
+    chat = add_chat(person)
+    (directory / str(chat.pk)[:2] / str(chat.pk)).unlink()
+    keys._Checked.done = False
+    assert add_chat(person, seed=2).title
 
 
 def test_a_file_of_a_running_import_is_not_unused(person: User, directory: Path) -> None:

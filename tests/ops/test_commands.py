@@ -55,7 +55,10 @@ def test_the_help_of_every_command_has_an_example_that_is_accepted(name: str) ->
     parser.parse_args(words)
 
 
-@pytest.mark.parametrize("arguments", [("jobs", "--recover"), ("database", "--cancel", "0"), ("reindex", "--failed")])
+@pytest.mark.parametrize(
+    "arguments",
+    [("jobs", "--recover"), ("database", "--cancel", "0"), ("reindex", "--failed"), ("keys", "--erase-unreadable")],
+)
 def test_what_changes_something_is_not_repeated(arguments: tuple[str, ...]) -> None:
     with pytest.raises(CommandError, match="changes something"):
         call(*arguments, "--watch")

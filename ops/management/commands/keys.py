@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from chats import operations
 from relivchats.staff.commands import OpsCommand
@@ -12,26 +12,41 @@ from relivchats.staff.reports import Report
 
 
 class Command(OpsCommand):
-    """List the keys that chats need, wrap all of them by the current key, or remove files that belong to no chat."""
+    """List the keys that chats need, wrap them by the current key, or remove what a restored database left behind."""
 
     help = (
         "List the keys of ENCRYPTION_KEYS, the number of chats that need each, which can be removed, and the state of"
         " the key store. --rotate seals the files of the key store by the first key, and moves the keys of chats that"
         " are not in it yet; if it is interrupted, run it again. --remove-unused destroys files that belong to no chat:"
         " they are left after an older copy of the database was restored, and would be needed by a newer one."
+        " --erase-unreadable lists the chats whose file is missing: they were deleted after that copy was made. With"
+        " --reason and --yes it erases them, unless most chats lack their file."
         " Example: manage.py keys --rotate"
     )
     can_watch = True
-    changes = ("rotate", "remove_unused")
+    changes = ("rotate", "remove_unused", "erase_unreadable")
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Add `--rotate` and `--remove-unused`."""
+        """Add `--rotate`, `--remove-unused`, and `--erase-unreadable` with `--reason` and `--yes`."""
         actions = parser.add_mutually_exclusive_group()
         actions.add_argument("--rotate", action="store_true", help="wrap the keys of all chats by the first key")
         actions.add_argument("--remove-unused", action="store_true", help="destroy files that belong to no chat")
+        actions.add_argument(
+            "--erase-unreadable",
+            action="store_true",
+            help="list the chats whose file is missing in the key store; with --yes, erase them",
+        )
+        parser.add_argument("--reason", default="", help="why, for the audit entries")
+        parser.add_argument("--yes", action="store_true", help="erase the chats")
 
-    def report(self, *, rotate: bool, remove_unused: bool, **options: Any) -> Report:
-        """Return the keys, after the action if one was requested."""
+    def report(
+        self, *, rotate: bool, remove_unused: bool, erase_unreadable: bool, reason: str, yes: bool, **options: Any
+    ) -> Report:
+        """Return the keys, after the action if one was requested. Raise CommandError."""
+        if erase_unreadable:
+            if yes and not reason.strip():
+                raise CommandError("Erasing needs a reason: --reason 'restored the backup of Monday'")
+            return operations.erase_unreadable_report(context=self.context(reason.strip()) if yes else None)
         if remove_unused:
             return operations.remove_unused_keys_report()
         return operations.rotate_keys_report(self._progress) if rotate else operations.keys_report()
