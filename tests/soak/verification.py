@@ -7,11 +7,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
+from uuid import UUID
 
 from django.db import connection
 
 from billing.audit import audit
-from chats import points
+from chats import data_keys, keys, points
 from tests import canary
 from tests.fakes.qdrant import FakeQdrant
 from tests.soak.accounts import Person
@@ -81,6 +82,7 @@ def find_violations(
     yield from _check_insights(people)
     yield from _check_erased(people)
     yield from _check_qdrant(qdrant)
+    yield from _check_keys(people)
     try:
         canary.assert_nowhere(*canaries.all(), logs=logs)
     except AssertionError as error:
@@ -146,6 +148,22 @@ def _check_erased(people: Sequence[Person]) -> Iterator[str]:
         left = {str(pk) for (pk,) in _rows(f"SELECT DISTINCT chat_id FROM {table}")} & erased
         if left:
             yield f"{len(left)} erased chats are still in {table}: {sorted(left)[:3]}"
+
+
+def _check_keys(people: Sequence[Person]) -> Iterator[str]:
+    """Yield chats without their file in the key store, and files of chats that were deleted or never stored."""
+    repeat(data_keys.destroy_due)
+    survey, store = repeat(keys.survey), repeat(data_keys.open_store)
+    if survey.without_file:
+        yield f"{len(survey.without_file)} chats lack their file in the key store: {survey.without_file[:3]}"
+    if survey.outside:
+        yield f"the keys of {survey.outside} chats are not in the key store"
+    if survey.unused_files:
+        yield f"{len(survey.unused_files)} files in the key store belong to no chat: {survey.unused_files[:3]}"
+    # The survey counts a file whose destruction is not due yet as used.
+    deleted = [UUID(chat.id) for person in people for chat in person.chats if chat.deleted]
+    if left := [chat_id for chat_id in deleted if store and store.key_name(chat_id) is not None]:
+        yield f"the keys of {len(left)} deleted chats are not destroyed: {left[:3]}"
 
 
 def _check_qdrant(qdrant: FakeQdrant) -> Iterator[str]:
