@@ -21,7 +21,7 @@ from relivchats.crypto import CannotOpen, DataKey, Keyring, keyring, new_data_ke
 
 #: Files are spread over this many directories, by the first two digits of the chat's id.
 SHARDS = tuple(f"{number:02x}" for number in range(256))
-_IDENTITY = "store"
+IDENTITY_FILE = "store"
 _FILE = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _DRAFT = ".new"
 _MAX_FILE_BYTES = 4096
@@ -50,12 +50,12 @@ class KeyStore:
 
     def exists(self) -> bool:
         """Return whether the directory contains a key store."""
-        return (self.directory / _IDENTITY).exists()
+        return (self.directory / IDENTITY_FILE).exists()
 
     def identity(self) -> str:
         """Return the store's identity. Raise StoreUnavailable if the directory contains no store."""
         with self._available():
-            return (self.directory / _IDENTITY).read_text().strip()
+            return (self.directory / IDENTITY_FILE).read_text().strip()
 
     def create(self) -> None:
         """Create an empty store. The parent directory must exist. Raise StoreUnavailable."""
@@ -64,7 +64,7 @@ class KeyStore:
             for shard in SHARDS:
                 (self.directory / shard).mkdir(mode=0o700, exist_ok=True)
             # Last: with it, the store is complete.
-            _write(self.directory / _IDENTITY, f"{uuid4()}\n".encode())
+            _write(self.directory / IDENTITY_FILE, f"{uuid4()}\n".encode())
             _synchronize(self.directory.parent)
 
     def wrap(self, key: DataKey, *, chat_id: UUID, context: str) -> bytes:

@@ -146,7 +146,7 @@ def test_running_jobs_are_those_that_a_worker_has_started() -> None:
     assert [row["job_id"] for row in run_query(RUNNING_JOBS)] == [job.pk]
 
 
-COMMANDS = re.findall(r"manage\.py ((?:[a-z_]+)(?: [^`\n#|]*)?)", GUIDE.read_text())
+COMMANDS = re.findall(r"manage\.py ((?:[a-z_-]+)(?: [^`\n#|]*)?)", GUIDE.read_text())
 ADDRESSES = re.findall(r"localhost:8000(/[^\s`|]*)", GUIDE.read_text())
 
 
