@@ -7,7 +7,6 @@ is done later, so that it occupies no thread.
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -72,11 +71,9 @@ class MemoryBudget:
         if self._try(size_bytes):
             return
         make_room()
-        ends = time.monotonic() + self._wait_seconds
         with self._changed:
-            while not self._try(size_bytes):
-                if not self._changed.wait(max(0.0, ends - time.monotonic())) and time.monotonic() >= ends:
-                    raise MemoryBusy(retry_after_seconds=RETRY_SECONDS)
+            if not self._changed.wait_for(lambda: self._try(size_bytes), self._wait_seconds):
+                raise MemoryBusy(retry_after_seconds=RETRY_SECONDS)
 
     def release(self, size_bytes: int) -> None:
         """Give back what was reserved."""

@@ -128,9 +128,9 @@ class ParsingPool:
         finally:
             timer.cancel()
             child.join(_EXIT_SECONDS)
-            if child.is_alive():
-                child.kill()
-                child.join()
+            # Does nothing if it has ended.
+            child.kill()
+            child.join()
             ours.close()
 
 

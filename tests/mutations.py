@@ -97,6 +97,8 @@ GUARD_MODULES: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "relivchats/logs.py": (("tests/relivchats/test_logs.py",), ("tests/api/test_problems.py", "-k", "debug")),
     "relivchats/staff/bulk_actions.py": (("tests/relivchats/test_bulk_actions.py",),),
     "relivchats/heavy_requests.py": ((*_PURE, "tests/relivchats/test_heavy_requests.py"),),
+    "chats/parsing_processes.py": (("tests/chats/test_parsing_processes.py",),),
+    "chats/memory.py": (("tests/chats/test_memory.py",),),
 }
 
 #: Functions of docs/guards.md's modules that choose an encoding or an order, and refuse nothing.
@@ -132,6 +134,7 @@ EQUIVALENT: Mapping[tuple[str, str], str] = {
     ("_mask_names", "if not parts"): "an empty pattern masks nothing",
     ("destroy_due_if_possible", "if (destroyed := destroy_due())"): "saves a line in the log every minute",
     ("_is_controlled", "if kind == 'user'"): "other actors have no UUID",
+    ("_run_child", "ours.close()"): "it is closed when it is freed, which is a moment later",
     ("parse", "not colon"): "without a colon the key is empty, and its length is wrong",
 }
 

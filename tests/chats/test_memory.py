@@ -6,6 +6,7 @@ import gc
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from pytest_django.fixtures import Settings
 
 from chats import indexing, memory, search
 from chats.memory import ChatTooLarge, MemoryBudget, MemoryBusy
@@ -55,12 +56,27 @@ def test_a_chat_that_no_worker_has_the_memory_for_is_refused() -> None:
 
 
 def test_a_reservation_waits_for_room() -> None:
-    budget = MemoryBudget(100, small_bytes=10, wait_seconds=PATIENCE_SECONDS)
+    # Longer than the test waits: at its end, it would find the room without being notified.
+    budget = MemoryBudget(100, small_bytes=10, wait_seconds=2 * PATIENCE_SECONDS)
     with ThreadPoolExecutor(1) as threads:
         with budget.reserved(75):
             waiting = threads.submit(budget.reserve, 75)
             assert not waiting.done()
-        waiting.result()
+        waiting.result(PATIENCE_SECONDS)
+
+
+def test_what_is_cached_is_dropped_only_if_there_is_no_room() -> None:
+    budget = MemoryBudget(100, small_bytes=10, wait_seconds=0)
+    budget.reserve(40, make_room=pytest.fail)
+    budget.reserve(40, make_room=lambda: budget.release(40))
+
+
+def test_without_a_limit_for_workers_no_chat_is_too_large(settings: Settings) -> None:
+    settings.WORKER_MEMORY_MB = 0
+    memory.budget.__wrapped__().reserve(10**15)
+    settings.WORKER_MEMORY_MB = 1024
+    with pytest.raises(ChatTooLarge):
+        memory.budget.__wrapped__().reserve(10**15)
 
 
 @pytest.fixture

@@ -10,10 +10,10 @@ import signal
 import subprocess
 import sys
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import cache
 from multiprocessing import forkserver
+from queue import SimpleQueue
 from typing import Any
 
 import psutil
@@ -105,6 +105,37 @@ def test_an_error_can_be_sent_to_another_process(error: DomainError) -> None:
     assert str(received) == str(error)
 
 
+def stop_instead_of_parsing(*_: object) -> None:
+    """Stand for a child's function."""
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def stopped_children() -> list[psutil.Process]:
+    """Return the children that are stopped. They are children of the fork server."""
+    children = psutil.Process().children(recursive=True)
+    return [child for child in children if child.is_running() and child.status() == psutil.STATUS_STOPPED]
+
+
+def test_a_killed_process_fails_only_its_own_upload(monkeypatch: pytest.MonkeyPatch) -> None:
+    using = pool(slots=2)
+    killed, unharmed = SimpleQueue[object](), SimpleQueue[object]()
+
+    def start(results: SimpleQueue[object]) -> None:
+        # A daemon: a thread that waits for a dead child must not keep the tests from ending.
+        threading.Thread(target=lambda: results.put(parse(text(), using)), daemon=True).start()
+
+    with monkeypatch.context() as patched:
+        patched.setattr("chats.parsing_child.run", stop_instead_of_parsing)
+        start(killed)
+        eventually(stopped_children)
+    start(unharmed)
+    (child,) = stopped_children()
+    child.kill()
+    assert isinstance(killed.get(timeout=PATIENCE_SECONDS), ParsingInterrupted)
+    assert isinstance(unharmed.get(timeout=PATIENCE_SECONDS), ParsedUpload)
+    assert isinstance(parse(text(), using), ParsedUpload)
+
+
 def test_an_upload_that_exceeds_the_memory_is_refused() -> None:
     assert isinstance(parse(text() * 3, pool(memory_bytes=8 * MIB)), TooCostly)
 
@@ -120,32 +151,6 @@ def test_an_upload_that_takes_too_long_on_a_busy_machine_can_be_sent_again() -> 
     assert isinstance(refused, ParsingInterrupted)
     assert refused.status == 503
     assert refused.extra["retry_after_seconds"] > 0
-
-
-def stop_instead_of_parsing(*_: object) -> None:
-    """Stand for a child's function."""
-    os.kill(os.getpid(), signal.SIGSTOP)
-
-
-def stopped_children() -> list[psutil.Process]:
-    """Return the children that are stopped. They are children of the fork server."""
-    children = psutil.Process().children(recursive=True)
-    return [child for child in children if child.is_running() and child.status() == psutil.STATUS_STOPPED]
-
-
-def test_a_killed_process_fails_only_its_own_upload(monkeypatch: pytest.MonkeyPatch) -> None:
-    using = pool(slots=2)
-    with ThreadPoolExecutor(2) as threads:
-        with monkeypatch.context() as patched:
-            patched.setattr("chats.parsing_child.run", stop_instead_of_parsing)
-            killed = threads.submit(parse, text(), using)
-            eventually(stopped_children)
-        unharmed = threads.submit(parse, text(), using)
-        (child,) = stopped_children()
-        child.kill()
-        assert isinstance(killed.result(), ParsingInterrupted)
-        assert isinstance(unharmed.result(), ParsedUpload)
-    assert isinstance(parse(text(), using), ParsedUpload)
 
 
 def test_no_more_processes_run_than_there_are_slots() -> None:
