@@ -19,9 +19,11 @@ import pytest
 from django.core.management.commands import flush
 from django.db import connection
 
+from chats.key_models import KeyStoreIdentity
 from ops import database, health, queues, views
 from ops.checks import ledger as ledger_check
 from relivchats import database_roles, embedded, throttling
+from relivchats.key_store import key_store
 from relivchats.logs import JSONFormatter
 from tests.processes import (
     PATIENCE_SECONDS,
@@ -56,6 +58,12 @@ def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[N
     Django's own way, to flush all tables and to emit post_migrate, takes thirty times as long.
     """
     with django_db_blocker.unblock(), connection.cursor() as cursor:
+        # Once: the files of a test stay, and a database without this row does not adopt a store that has files.
+        store = key_store()
+        assert store
+        if not store.exists():
+            store.create()
+        KeyStoreIdentity.objects.update_or_create(defaults={"identity": store.identity()})
         tables = connection.introspection.django_table_names(include_views=False)
         # With --reuse-db it exists since an earlier run.
         cursor.execute("DROP SCHEMA IF EXISTS new CASCADE")

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import psutil
 import redis
+from django.conf import settings
 
 from relivchats import embedded, serve
 from relivchats.liveness import has_heartbeat
@@ -44,6 +45,11 @@ def database_url(name: str) -> str:
 def owner_database_url(name: str) -> str:
     """Return the address of a database of the test servers for the owner of its tables."""
     return urlunsplit(urlsplit(embedded.owner_url())._replace(path=f"/{name}"))
+
+
+def process_environment(database: str) -> dict[str, str]:
+    """Return the environment of a process on a database of the test servers, with the key store of the tests."""
+    return {**os.environ, "DATABASE_URL": database_url(database), "KEY_STORE_DIR": settings.KEY_STORE_DIR}
 
 
 class RunningProcess:
@@ -100,7 +106,7 @@ def start_celery(
         "worker": ["--pool", "threads", "--concurrency", "8", "-Q", QUEUES, "-n", f"{name}-{os.getpid()}@test"],
         "beat": ["--schedule", str(directory / f"{name}.schedule")],
     }
-    values = {**os.environ, "DATABASE_URL": database_url(database), "PYTHONUNBUFFERED": "1"}
+    values = process_environment(database) | {"PYTHONUNBUFFERED": "1"}
     child = Child(
         name=name,
         command=[sys.executable, "-m", "celery", "-A", app, kind, *options[kind]],
@@ -122,7 +128,7 @@ def serving_web(directory: Path, *, database: str, **environment: str) -> Iterat
         command=[sys.executable, "-m", *serve.web(host="127.0.0.1", port=port, kill_timeout_seconds=5)],
         run=directory,
         log=directory / f"web-{port}.log",
-        environment={**os.environ, "DATABASE_URL": database_url(database), "PYTHONUNBUFFERED": "1", **environment},
+        environment=process_environment(database) | {"PYTHONUNBUFFERED": "1"} | environment,
         cwd=REPOSITORY,
         stop_signals=[(signal.SIGTERM, PATIENCE_SECONDS)],
     )

@@ -49,8 +49,9 @@ ERASE = ("--erase-unreadable", "--reason", "restored", "--yes")
 
 
 @pytest.fixture(autouse=True)
-def directory(tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Path:
+def directory(tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch, transactional_db: None) -> Path:
     """The directory of the key store, which the first import creates."""
+    KeyStoreIdentity.objects.all().delete()
     monkeypatch.setattr(keys._Checked, "done", False)
     settings.ENCRYPTION_KEYS = make_keyring("old")
     settings.KEY_STORE_DIR = str(tmp_path / "store")

@@ -10,6 +10,7 @@ from django.core.management import call_command
 
 from chats import data_keys, keys
 from chats.importing import import_upload
+from chats.key_models import KeyStoreIdentity
 from chats.models import Chat
 from ops.checks import get_check
 from relivchats.accounts.models import User
@@ -31,8 +32,9 @@ def make_keyring(*names: str) -> str:
 
 
 @pytest.fixture(autouse=True)
-def unchecked(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
-    """A process that has not checked its keyring yet, with the key `old`."""
+def unchecked(monkeypatch: pytest.MonkeyPatch, settings: Any, db: None) -> None:
+    """A process that has not checked its keyring yet, with the key `old`, and no key store."""
+    KeyStoreIdentity.objects.all().delete()
     monkeypatch.setattr(keys._Checked, "done", False)
     settings.ENCRYPTION_KEYS = make_keyring("old")
     settings.KEY_STORE_DIR = ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -24,7 +23,7 @@ from insights.reading import stage
 from relivchats.accounts.models import User
 from tests.fakes.crashing import CRASHED, answer_at_once, ask_and_answer
 from tests.fakes.reader import FakeReader
-from tests.processes import REPOSITORY, database_url
+from tests.processes import REPOSITORY, process_environment
 
 TYPES = ["communication_basics"]
 COINS = 50
@@ -82,11 +81,9 @@ def crash(users: dict[str, tuple[User, Chat]], **options: bool) -> list[int]:
         json.dumps({"point": point, "user": str(user.pk), "chat": str(chat.pk), "types": TYPES, **options})
         for point, (user, chat) in users.items()
     ]
-    database = database_url(connection.settings_dict["NAME"])
     # The killed processes keep their leases, and the next ones must still get one.
     environment = {
-        **os.environ,
-        "DATABASE_URL": database,
+        **process_environment(connection.settings_dict["NAME"]),
         "MAX_CONCURRENT_INSIGHTS": "100",
         "ASK_PRICE_COINS": str(ASK_PRICE),
     }

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import logging
-import os
 import subprocess
 import sys
 import threading
@@ -31,7 +30,7 @@ from relivchats.request_counts import RequestCounter
 from tests.canary import unique
 from tests.conftest import StartCelery
 from tests.ops import rows
-from tests.processes import REPOSITORY, BrokerHandle, ServerHandle, database_url, eventually
+from tests.processes import REPOSITORY, BrokerHandle, ServerHandle, eventually, process_environment
 
 HOUR = timedelta(hours=1)
 SECRET = unique("secret")
@@ -206,7 +205,7 @@ def test_a_worker_records_what_fails_with_the_chat(worker: StartCelery, broker: 
 @pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_a_command_records_the_exception_that_ends_it() -> None:
-    environment = {**os.environ, "DATABASE_URL": database_url(connection.settings_dict["NAME"])}
+    environment = process_environment(connection.settings_dict["NAME"])
     code = f"raise ValueError('{SECRET}')"
     done = subprocess.run(
         [sys.executable, "manage.py", "shell", "-c", code], cwd=REPOSITORY, env=environment, capture_output=True

@@ -10,6 +10,7 @@ from urllib.parse import quote
 import httpx
 import psutil
 import pytest
+from django.conf import settings
 from django.core.management import call_command
 from django.db import DatabaseError, connection, transaction
 
@@ -60,6 +61,11 @@ def send_what_is_refused(client: httpx.Client) -> None:
         client.post("/admin/login/", data={"username": f"{NAME}@example.org", "password": PASSWORD}),
     ]
     assert all(400 <= answer.status_code < 500 for answer in answers), answers
+
+
+def _files_of_keys() -> set[str]:
+    """Return the names of the files in the key store, which is below the directory that is searched."""
+    return {path.name for path in Path(settings.KEY_STORE_DIR).glob("??/*")}
 
 
 def test_a_running_stack_leaves_nothing_private_outside_sealed_columns(
@@ -114,7 +120,7 @@ def test_a_running_stack_leaves_nothing_private_outside_sealed_columns(
         Insight.objects.filter(job=job, status="completed").count()
         == InsightType.objects.filter(category="romantic").count()
     )
-    assert Chat.objects.get(pk=chat_id).vector_status == "completed"
+    assert (Chat.objects.get(pk=chat_id).vector_status, chat_id in _files_of_keys()) == ("completed", True)
     assert stripe.values, "a payment provider was asked"
     assert any("points" in request for request in qdrant.requests), "vectors were stored in Qdrant"
     also |= {"requests to Stripe": str((stripe.requests, stripe.values, stripe.headers))}
