@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from ops import engine, errors, heartbeats, history, ledger, requests, samples
+from ops import engine, heartbeats, ledger, requests, retention, samples
 from ops.models import Heartbeat
-from relivchats import idempotency
 
 
 # No task here stores its result: the canary alone would add 8,640 rows a day.
@@ -19,15 +18,9 @@ def canary() -> None:
 @shared_task(ignore_result=True)
 def prune() -> None:
     """Remove old heartbeats, expired idempotency keys and old monitoring data."""
-    heartbeats.prune()
-    history.prune()
-    idempotency.prune()
     requests.merge_old()
-    requests.prune()
-    errors.prune()
     samples.merge_old()
-    samples.prune()
-    heartbeats.write_heartbeat(name=heartbeats.RETENTION_NAME, kind=Heartbeat.Kind.RETENTION)
+    retention.prune()
 
 
 @shared_task(ignore_result=True)

@@ -11,7 +11,7 @@ import pytest
 from django.core.management import CommandError
 from django.db import connection
 
-from ops import database, samples, sessions, tables
+from ops import database, samples, sessions, tables, tasks
 from relivchats.staff.models import AuditEntry
 from tests.concurrency import BackgroundCall, is_a_lock_awaited
 from tests.ops import rows
@@ -115,3 +115,14 @@ def test_a_large_table_that_is_read_as_a_whole_lacks_an_index_and_one_with_many_
         assert not table(**fine).lacks_an_index
     assert table(dead=20_000).is_bloated
     assert not table(dead=5_000).is_bloated
+
+
+def test_what_was_pruned_is_reported_by_table() -> None:
+    assert as_json("database", "--retention")[0] == 1, "no run yet"
+    rows.heartbeat("worker", age=timedelta(hours=2))
+    add(1, minutes_ago=60 * 24 * 40)
+    tasks.prune()
+    status, answer = as_json("database", "--retention")
+    deleted = {row["table"]: row["deleted last"] for row in answer["rows"]}
+    assert (status, deleted["heartbeats"], deleted["samples"], deleted["error_events"]) == (0, 1, 1, 0)
+    assert {row["table"]: row["deleted in a day"] for row in answer["rows"]} == deleted

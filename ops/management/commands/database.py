@@ -6,6 +6,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
+from ops import retention as kept
 from ops import sessions
 from ops import tables as table_sizes
 from relivchats.staff.commands import OpsCommand
@@ -32,6 +33,7 @@ class Command(OpsCommand):
             action="store_true",
             help="sizes and growth, unused and missing indexes, vacuum, transaction ids",
         )
+        parser.add_argument("--retention", action="store_true", help="what is kept for how long, and what was deleted")
         parser.add_argument("--cancel", type=int, metavar="PID", help="cancel the statement of a session")
         parser.add_argument("--kill", type=int, metavar="PID", help="close a session; its transaction is rolled back")
         parser.add_argument("--close-idle", metavar="SOURCE", help="close the idle connections of a source")
@@ -46,6 +48,7 @@ class Command(OpsCommand):
         reason: str,
         long: float,
         tables: bool,
+        retention: bool,
         **options: Any,
     ) -> Report:
         """Return the connections and sessions, or what was ended."""
@@ -56,4 +59,6 @@ class Command(OpsCommand):
             return sessions.close(kill, context=context)
         if close_idle is not None:
             return sessions.close_idle(close_idle, context=context)
+        if retention:
+            return kept.report()
         return table_sizes.report() if tables else sessions.report(min_seconds=long)
