@@ -40,7 +40,7 @@ from insights.models import (
     PromptVersion,
     UnlockPause,
 )
-from ops.console import attention, overview
+from ops.console import attention, live, overview
 from ops.models import CheckState, Heartbeat, LedgerAudit, ScheduleEntry
 from ops.monitoring_models import ErrorEvent, RequestCount, RequestTotal, Sample
 from relivchats.accounts.models import AccessToken, IdempotencyKey, User
@@ -125,6 +125,11 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
     start = [
         {"title": "Overview", "icon": "dashboard", "link": reverse("admin:index")},
         {"title": "Search", "icon": "search", "link": reverse("console:find")},
+    ]
+    start += [
+        {"title": page.title, "icon": page.icon, "link": reverse("console:live", args=[name])}
+        for name, page in live.PAGES.items()
+        if attention.may_view(request, page.model)
     ]
     groups: list[dict[str, Any]] = [{"title": "", "items": start}]
     waiting = attention.items(request)

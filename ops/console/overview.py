@@ -47,7 +47,9 @@ def context(request: HttpRequest) -> dict[str, Any]:
     report = health.latest()
     root = find_root(report)
     failing = [line for line in report.lines if line.level is not Level.FINE]
-    order = sorted(failing, key=lambda line: (bool(line.cause), _SEVERITY[line.level]))
+    # The banner shows the root.
+    listed = [line for line in failing if line is not root]
+    order = sorted(listed, key=lambda line: (bool(line.cause), _SEVERITY[line.level]))
     tiles, found = cache.get(window)
     return {
         "window": window,

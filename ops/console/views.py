@@ -8,7 +8,7 @@ from uuid import UUID
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.db.models import Model
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.template.response import TemplateResponse
 from django.utils.html import format_html
@@ -17,7 +17,7 @@ from billing.models import PaymentOrder, Wallet
 from billing.payments import money
 from chats.models import Chat
 from insights.models import GenerationJob, Insight, InsightAttempt
-from ops.console import attention, charts, overview, search, timelines
+from ops.console import attention, charts, live, overview, search, timelines
 from relivchats.accounts.models import User
 from relivchats.staff.admin import STATUS_COLOURS
 from relivchats.staff.markup import full_id, link, status_label
@@ -112,6 +112,16 @@ def _bars(found: GenerationJob) -> Any:
         )
     seconds = max([row.end for row in rows] + [1])
     return charts.bars(rows, seconds=seconds, label=f"{len(rows)} insights over {seconds:.0f} s") if rows else ""
+
+
+def live_page(request: HttpRequest, name: str) -> HttpResponse:
+    """Return what the operators' commands report about one part of the installation now."""
+    found = live.PAGES.get(name)
+    if found is None:
+        raise Http404
+    if not attention.may_view(request, found.model):
+        raise PermissionDenied
+    return _page(request, "live", found.title, reports=[report() for report in found.reports])
 
 
 def _get(request: HttpRequest, model: type[Model], pk: UUID) -> Any:

@@ -41,6 +41,7 @@ from insights.models import (
     UnlockPause,
 )
 from insights.question_models import ChatQuestion
+from ops.console import live
 from ops.models import CheckState, LedgerAudit, ScheduleEntry
 from ops.monitoring_models import ErrorEvent, RequestCount, RequestTotal, Sample
 from relivchats.accounts import tokens
@@ -195,6 +196,11 @@ def action_addresses(row: models.Model) -> Iterator[str]:
     name = f"admin:{row._meta.app_label}_{row._meta.model_name}"
     for action in getattr(model_admin, "bulk_actions", ()):
         yield reverse(f"{name}_{action.name}_this", args=[row.pk])
+
+
+def live_addresses() -> list[str]:
+    """Return the addresses of the live pages of the console."""
+    return [reverse("console:live", args=[name]) for name in live.PAGES]
 
 
 def console_addresses(*, jobs: Any = (), orders: Any = ()) -> Iterator[str]:

@@ -13,7 +13,7 @@ from django.urls import reverse
 
 from billing.models import PaymentOrder, WebhookEvent
 from insights.models import GenerationJob
-from ops.console import charts
+from ops.console import charts, live
 from ops.console.cached import Cached, within
 from relivchats.accounts.models import User
 from tests.admin import everything
@@ -55,6 +55,17 @@ def test_each_page_takes_the_permission_to_view_what_it_shows(desk: Client, cust
         assert clerk(needed).get(page_of(row)).status_code == 200
     assert Client().get(page_of(customer)).status_code == 302
     assert Client().get(reverse("console:overview")).status_code == 302
+
+
+def test_each_live_page_takes_the_permission_to_view_its_model(desk: Client) -> None:
+    rows.everything_alive()
+    stranger = clerk()
+    for name, page in live.PAGES.items():
+        address = reverse("console:live", args=[name])
+        assert stranger.get(address).status_code == 403
+        reader = clerk(f"view_{page.model._meta.model_name}", f"add_{name}")
+        assert reader.get(address).status_code == 200
+    assert desk.get("/admin/now/nothing").status_code == 404
 
 
 def test_a_timeline_leaves_out_what_the_reader_may_not_see(desk: Client, customer: User) -> None:

@@ -184,6 +184,8 @@ def test_no_page_shows_private_text(desk: Client, private_chat: Chat) -> None:
     words = json.dumps({"exc_type": "ValueError", "exc_message": [f"what {CANARY} wrote"]})
     TaskResult.objects.create(task_id="t", status="FAILURE", result=words, traceback=f"ValueError: {CANARY}")
     pages = {"/admin/": desk.get("/admin/")}
+    for address in everything.live_addresses():
+        pages[address] = desk.get(address)
     for address in everything.console_addresses(jobs=GenerationJob.objects.all()):
         pages[address] = desk.get(address)
     for model in ALL_MODELS:
@@ -303,7 +305,9 @@ def test_staff_see_only_the_pages_that_they_have_permission_for(desk: Client) ->
 def test_the_sidebar_of_a_superuser_lists_every_page(desk: Client) -> None:
     groups = desk.get("/admin/").context["sidebar_navigation"]
     links = [item["link"] for group in groups for item in group["items"]]
-    assert sorted(links) == sorted(["/admin/", "/admin/find", *map(everything.list_address, admin.site._registry)])
+    assert sorted(links) == sorted(
+        ["/admin/", "/admin/find", *everything.live_addresses(), *map(everything.list_address, admin.site._registry)]
+    )
 
 
 def test_every_page_lists_its_fields_explicitly() -> None:

@@ -36,5 +36,7 @@ def page_addresses() -> dict[str, str]:
     found["person"] = reverse("console:person", args=[User.objects.get(email="noether@example.com").pk])
     found["job"] = reverse("console:job", args=[GenerationJob.objects.filter(total_insights=3).order_by("pk")[0].pk])
     found["payment"] = reverse("console:payment", args=[PaymentRefund.objects.filter(source="staff")[0].order_id])
+    for address in everything.live_addresses():
+        found[f"now-{address.split('/')[-1]}"] = address
     found["find"] = f"{reverse('console:find')}?q=noether@example.com"
     return found
