@@ -29,7 +29,7 @@ from chats.bulk_copy import copy_rows
 from chats.chunking import chunk_messages
 from chats.embedding import EmbeddingEngine
 from chats.masking import mask_texts
-from chats.models import Chat, Chunk
+from chats.models import MAX_INDEX_ATTEMPTS, Chat, Chunk
 from chats.signals import indexing_finished
 from chats.transcript import TranscriptReader
 from chats.vectors import Float16Vectors
@@ -40,7 +40,6 @@ from relivchats.wakeups import CoalescingThread
 
 logger = logging.getLogger(__name__)
 
-MAX_ATTEMPTS = 3
 #: Chats that are indexed at once, over all workers. The rest waits in Postgres, where it can be ordered fairly.
 MAX_CONCURRENT = 10
 
@@ -65,7 +64,7 @@ queue = LeaseQueue(
     leased=Chat.VectorStatus.INDEXING,
     due=Chat.objects.index_due,
     lease_expired=Chat.objects.index_lease_expired,
-    max_attempts=MAX_ATTEMPTS,
+    max_attempts=MAX_INDEX_ATTEMPTS,
     # A chat that needs more memory than expected must not end one worker after another.
     counts_ended_workers=True,
 )
@@ -314,7 +313,7 @@ def _release_or_fail_after(error: EngineError, lease: Lease, build: _Build) -> N
     What was embedded so far is stored: it was paid for, and the next attempt continues after it.
     """
     extra = {"chat": str(lease.row_id), "attempt": lease.attempt, "error_code": error.code}
-    if not error.may_retry or (error.uses_attempt and lease.attempt >= MAX_ATTEMPTS):
+    if not error.may_retry or (error.uses_attempt and lease.attempt >= MAX_INDEX_ATTEMPTS):
         if not _fail(lease, error_code=error.code):
             raise _LeaseLost
         return
@@ -347,7 +346,7 @@ def _release_or_fail_after(error: EngineError, lease: Lease, build: _Build) -> N
 @transaction.atomic
 def _release_or_fail(lease: Lease, *, error_code: str) -> bool:
     """Make the chat due again, or fail it after the last attempt. Return False if the lease was lost."""
-    if lease.attempt < MAX_ATTEMPTS:
+    if lease.attempt < MAX_INDEX_ATTEMPTS:
         # `index_dispatched_at` stays, so the next attempt follows REDISPATCH_SECONDS after the message of this one.
         return queue.release(lease, index_error_code=error_code)
     return _fail(lease, error_code=error_code)

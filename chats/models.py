@@ -26,6 +26,8 @@ from relivchats import key_store
 from relivchats.crypto import CannotOpen, DataKey
 from relivchats.key_store import KeyFileGone, KeyFileMissing
 
+MAX_INDEX_ATTEMPTS = 3
+
 
 class ChatQuerySet(models.QuerySet["Chat"]):
     """Filters of chats."""
@@ -42,8 +44,12 @@ class ChatQuerySet(models.QuerySet["Chat"]):
         return self.filter(pk=chat.pk, sealed_title=chat.sealed_title, sealed_statistics=chat.sealed_statistics)
 
     def index_due(self) -> Self:
-        """Return chats whose indexing was requested, whose time has come and that no worker has claimed."""
-        requested = self.filter(vector_status=Chat.VectorStatus.PENDING, index_requested_at__isnull=False)
+        """Return chats whose indexing was requested, whose time has come and that a worker can claim."""
+        requested = self.filter(
+            vector_status=Chat.VectorStatus.PENDING,
+            index_requested_at__isnull=False,
+            index_attempt__lt=MAX_INDEX_ATTEMPTS,
+        )
         return requested.filter(Q(index_not_before=None) | Q(index_not_before__lte=Now()))
 
     def indexed_by_another_engine(self, name: str) -> Self:

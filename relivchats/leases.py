@@ -143,22 +143,26 @@ class LeaseQueue(Generic[Row]):
             self._rows().filter(pk__in=unlocked.values("pk")).update(**self._set(lease_expires_at=self._expiry()))
 
     def give_back(self, leases: Collection[Lease]) -> int:
-        """Make the rows due again for other workers, because this process has to end. Return their number."""
+        """End the leases, because this process has to end. Return the number of rows.
+
+        A row is due again for other workers. If its attempt counts and was the last one, it stays leased instead, and
+        its lease expires now: recovery fails it.
+        """
         tokens = [lease.token for lease in leases]
         unused = 0 if self.counts_ended_workers else 1
         with transaction.atomic():
             # A locked row is just being finished.
             held = self._rows().filter(self._where(lease_token__in=tokens), **{self.status_column: self.leased})
-            unlocked = held.order_by("pk").select_for_update(skip_locked=True)
-            return (
-                self._rows()
-                .filter(pk__in=unlocked.values("pk"))
-                .update(
-                    **{self.status_column: self.pending},
-                    **self._set(lease_token=None, lease_expires_at=None, dispatched_at=None),
-                    **self._set(attempt=F(f"{self.prefix}attempt") - unused),
-                )
+            unlocked = list(held.order_by("pk").select_for_update(skip_locked=True).values_list("pk", flat=True))
+            rows = self._rows().filter(pk__in=unlocked)
+            rows.update(**self._set(lease_expires_at=Now()))
+            # A pending row without an attempt left could never be claimed.
+            rows.filter(self._where(attempt__lt=self.max_attempts + unused)).update(
+                **{self.status_column: self.pending},
+                **self._set(lease_token=None, lease_expires_at=None, dispatched_at=None),
+                **self._set(attempt=F(f"{self.prefix}attempt") - unused),
             )
+        return len(unlocked)
 
     def finish(self, lease: Lease, *, status: str, **updates: Any) -> bool:
         """Give the row its final status if `lease` still holds it. Return False if the lease was lost."""

@@ -12,7 +12,7 @@ from django.db.models.functions import Now
 from billing.models import CoinReservation
 from chats import indexing
 from chats.models import Chat
-from insights import admission, dispatch, engines, operations, settlement, unlocking
+from insights import admission, dispatch, engines, operations, recovery, settlement, unlocking
 from insights.admission import Backlog, TooManyOpenInsights
 from insights.availability import UnlocksUnavailable
 from insights.models import ChatReading, GenerationJob, Insight, InsightAttempt
@@ -247,6 +247,27 @@ def test_any_work_shows_that_workers_are_alive(sign: str) -> None:
     else:
         chats.update(indexed_at=Now())
     assert unlock(person, chat=chat).created
+
+
+def test_a_chat_whose_indexing_ended_three_workers_fails_and_keeps_nobody_out() -> None:
+    person = rows.person()
+    chat, hostile = rows.chat(person), rows.chat(rows.person(), vector_status="pending")
+    waiting = unlock(hostile.owner, chat=hostile).job
+    Chat.objects.exclude(pk=hostile.pk).update(indexed_at=Now() - timedelta(hours=1))
+    long_ago = Now() - timedelta(hours=1)
+    Chat.objects.filter(pk=hostile.pk).update(index_requested_at=long_ago)
+    while (lease := indexing.queue.claim(hostile.pk)) is not None:
+        assert indexing.queue.give_back([lease]) == 1
+    assert recovery.recover().indexing == 1
+    hostile.refresh_from_db()
+    waiting.refresh_from_db()
+    assert (hostile.vector_status, hostile.index_error_code) == ("failed", "worker_lost")
+    assert (waiting.status, waiting.reservation.status) == ("failed", "released")
+    assert unlock(person, chat=chat).created
+    # What an earlier version left behind.
+    Chat.objects.filter(pk=hostile.pk).update(vector_status="pending")
+    assert admission.find_refusal(user=person, chat=chat) is None
+    assert unlock(person, chat=rows.chat(person, vector_status="pending")).created
 
 
 # The limit of one user

@@ -247,6 +247,19 @@ class TestGivingBack:
         assert queue.get(finished.row_id, "status") not in (queue.queue.pending, queue.queue.leased)
         assert queue.queue.claim(own.row_id)
 
+    def test_a_row_given_back_in_every_attempt_is_claimed_again_or_left_to_recovery(self, queue: Queue) -> None:
+        row_id = queue.make_due()
+        for attempt in range(1, queue.queue.max_attempts + 2):
+            lease = queue.queue.claim(row_id)
+            if lease is None:
+                break
+            assert queue.queue.give_back([lease]) == 1
+            assert queue.get(row_id, "status") == queue.queue.pending or queue.queue.lock_expired(row_id) == lease
+            assert lease.attempt == (attempt if queue.queue.counts_ended_workers else 1)
+        assert (lease is None) is queue.queue.counts_ended_workers
+        is_due = queue.queue.due().filter(pk=row_id).exists()
+        assert is_due is not queue.queue.counts_ended_workers
+
     @pytest.mark.django_db(transaction=True)
     def test_a_locked_row_does_not_delay_the_others(self, transactional_db: None, queue: Queue) -> None:
         locked, other = queue.claim(queue.make_due()), queue.claim(queue.make_due())
