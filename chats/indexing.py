@@ -22,7 +22,8 @@ import numpy as np
 from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import Case, F, Max, OuterRef, PositiveIntegerField, Value, When
-from django.db.models.functions import Now
+from django.db.models.expressions import Combinable
+from django.db.models.functions import Greatest, Now
 
 from chats import embedding, memory, points, vectors
 from chats.bulk_copy import copy_rows
@@ -64,6 +65,7 @@ queue = LeaseQueue(
     leased=Chat.VectorStatus.INDEXING,
     due=Chat.objects.index_due,
     lease_expired=Chat.objects.index_lease_expired,
+    due_at="index_not_before",
     max_attempts=MAX_INDEX_ATTEMPTS,
     # A chat that needs more memory than expected must not end one worker after another.
     counts_ended_workers=True,
@@ -89,6 +91,12 @@ _CHUNK_TYPES = dict.fromkeys(ChunkRow._fields, "int4") | {"vector_count": "int2"
 
 class _LeaseLost(Exception):
     """Another worker claimed the chat, or it was erased: the result is discarded."""
+
+
+def due_since() -> Combinable:
+    """Return since when a due chat has waited for a worker: since its request, or since it could be tried again."""
+    # Postgres ignores a NULL.
+    return Greatest("index_requested_at", "index_not_before")
 
 
 def request(chat: Chat) -> None:
@@ -348,7 +356,7 @@ def _release_or_fail(lease: Lease, *, error_code: str) -> bool:
     """Make the chat due again, or fail it after the last attempt. Return False if the lease was lost."""
     if lease.attempt < MAX_INDEX_ATTEMPTS:
         # `index_dispatched_at` stays, so the next attempt follows REDISPATCH_SECONDS after the message of this one.
-        return queue.release(lease, index_error_code=error_code)
+        return queue.release(lease, index_error_code=error_code, index_not_before=Now())
     return _fail(lease, error_code=error_code)
 
 

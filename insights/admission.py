@@ -16,6 +16,7 @@ from django.conf import settings
 from django.db.models import Avg, Count, Exists, F, Min, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 
+from chats import indexing
 from chats.models import Chat
 from insights import dispatch
 from insights.availability import Unavailability, UnlocksUnavailable
@@ -143,7 +144,7 @@ def _is_stalled() -> bool:
     overdue = (
         dispatch.ready().filter(next_attempt_at__lt=waited),
         readings.due().filter(next_attempt_at__lt=waited),
-        Chat.objects.index_due().filter(index_requested_at__lt=waited),
+        Chat.objects.index_due().alias(since=indexing.due_since()).filter(since__lt=waited),
     )
     if not any(rows.exists() for rows in overdue):
         return False
@@ -179,7 +180,7 @@ def _wait_until_indexed(chat: Chat) -> float:
         return 0.0
     has_turn = Chat.objects.filter(owner=OuterRef("owner"), vector_status=Chat.VectorStatus.INDEXING)
     waiting = Chat.objects.index_due().exclude(Exists(has_turn)).order_by()
-    oldest = waiting.aggregate(oldest=Min("index_requested_at"))["oldest"]
+    oldest = waiting.aggregate(oldest=Min(indexing.due_since()))["oldest"]
     return (clock.now() - oldest).total_seconds() if oldest else 0.0
 
 

@@ -23,6 +23,7 @@ queue = LeaseQueue(
     leased=Insight.Status.GENERATING,
     due=Insight.objects.due,
     lease_expired=Insight.objects.lease_expired,
+    due_at="next_attempt_at",
     max_attempts=settings.INSIGHT_MAX_ATTEMPTS,
 )
 lease_renewer = LeaseRenewer(queue)

@@ -58,9 +58,9 @@ class LeaseQueue(Generic[Row]):
     """The lease queue of one model.
 
     `due` returns the pending rows whose time has come, `lease_expired` the leased rows whose worker stopped renewing.
-    `task` is the Celery task that a row's id is sent to. The columns are `<prefix>lease_token`,
-    `<prefix>lease_expires_at`, `<prefix>dispatched_at`, `<prefix>attempt` and `status_column`. A constraint of the
-    table allows a token only in a leased row.
+    `due_at` is the column with that time, or empty if rows do not wait for a time. `task` is the Celery task that a
+    row's id is sent to. The columns are `<prefix>lease_token`, `<prefix>lease_expires_at`, `<prefix>dispatched_at`,
+    `<prefix>attempt` and `status_column`. A constraint of the table allows a token only in a leased row.
     """
 
     model: type[Row]
@@ -71,6 +71,7 @@ class LeaseQueue(Generic[Row]):
     due: Callable[[], QuerySet[Row]]
     lease_expired: Callable[[], QuerySet[Row]]
     max_attempts: int
+    due_at: str = ""
     prefix: str = ""
     #: Whether an attempt counts that ended with its worker, because the work itself may be what ended it.
     counts_ended_workers: bool = False
@@ -159,6 +160,8 @@ class LeaseQueue(Generic[Row]):
             # A pending row without an attempt left could never be claimed.
             rows.filter(self._where(attempt__lt=self.max_attempts + unused)).update(
                 **{self.status_column: self.pending},
+                # Until now it was worked on. Admission takes what was due for long for a fault.
+                **({self.due_at: Now()} if self.due_at else {}),
                 **self._set(lease_token=None, lease_expires_at=None, dispatched_at=None),
                 **self._set(attempt=F(f"{self.prefix}attempt") - unused),
             )

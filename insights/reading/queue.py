@@ -31,6 +31,7 @@ queue = LeaseQueue(
     leased=ChatReading.Status.READING,
     due=ChatReading.objects.due,
     lease_expired=ChatReading.objects.lease_expired,
+    due_at="next_attempt_at",
     max_attempts=settings.INSIGHT_MAX_ATTEMPTS,
 )
 lease_renewer = LeaseRenewer(queue)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from insights.availability import UnlocksUnavailable
 from insights.models import ChatReading, GenerationJob, Insight, InsightAttempt
 from insights.reading import queue as readings
 from relivchats.accounts.models import User
+from relivchats.language_models.errors import EngineRateLimited
 from relivchats.staff.bulk_actions import ActionContext
 from tests.concurrency import call_at_once
 from tests.fakes.reader import FakeReader
@@ -177,6 +179,33 @@ def test_a_chat_is_not_indexed_for_an_unlock_that_would_wait_too_long() -> None:
     request(late)
     assert admission.find_refusal(user=person, chat=unindexed), "as the other, it would wait for its first turn"
     assert unlock(person).created, "what is indexed already does not wait"
+
+
+@pytest.mark.parametrize("ended_by", ["rate limit", "error", "lost worker", "ended worker"])
+def test_a_chat_that_is_tried_again_keeps_nobody_out(ended_by: str) -> None:
+    person, late = rows.person(), rows.chat(rows.person(), vector_status="pending")
+    chat, unindexed = rows.chat(person), rows.chat(person, vector_status="pending")
+    Chat.objects.update(indexed_at=Now() - timedelta(hours=1))
+    Chat.objects.filter(pk=late.pk).update(index_requested_at=Now() - timedelta(seconds=101))
+    assert admission.find_refusal(user=person, chat=chat)
+    lease = indexing.queue.claim(late.pk)
+    assert lease
+    if ended_by == "rate limit":
+        late.refresh_from_db()
+        build = SimpleNamespace(chat=late, parts=[], is_worth_keeping=False)
+        # The time of the next attempt has just come.
+        limited = EngineRateLimited(retry_after_seconds=-5)
+        indexing._release_or_fail_after(limited, lease, build)  # type: ignore[arg-type]
+    elif ended_by == "error":
+        assert indexing._release_or_fail(lease, error_code="internal_error")
+    elif ended_by == "lost worker":
+        Chat.objects.filter(pk=late.pk).update(index_lease_expires_at=Now() - timedelta(seconds=1))
+        assert indexing.recover() == 1
+    else:
+        indexing.queue.give_back([lease])
+    assert Chat.objects.index_due().filter(pk=late.pk).exists()
+    assert admission.find_refusal(user=person, chat=chat) is None, "nothing has waited for a worker for long"
+    assert admission.find_refusal(user=person, chat=unindexed) is None
 
 
 # Workers

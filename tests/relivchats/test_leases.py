@@ -17,7 +17,7 @@ from pytest_django.fixtures import Settings
 from chats import indexing
 from chats.models import Chat
 from insights import dispatch
-from relivchats import leases
+from relivchats import clock, leases
 from relivchats.leases import Lease, LeaseQueue, LeaseRenewer
 from tests.concurrency import BackgroundCall, call_at_once, is_a_lock_awaited
 from tests.ops import rows
@@ -49,6 +49,9 @@ class Queue:
 
     def dispatch(self, *, limit: int = 10) -> int:
         return self.queue.dispatch(self.queue.due().order_by("pk"), limit=limit)
+
+    def due_since(self, row_id: UUID) -> Any:
+        return getattr(self.queue.model._default_manager.get(pk=row_id), self.queue.due_at)
 
     def remaining_seconds(self, row_id: UUID) -> float:
         with connection.cursor() as cursor:
@@ -236,10 +239,12 @@ class TestGivingBack:
         own, other, finished = (queue.claim(queue.make_due()) for _ in range(3))
         assert finish(queue, finished)
         renewer = LeaseRenewer(queue.queue)
+        before = clock.now()
         with renewer.renewing(own), renewer.renewing(finished):
             assert leases.give_back_all() == 1
         assert queue.get(own.row_id, "status") == queue.queue.pending
         assert queue.get(own.row_id, "dispatched_at") is None
+        assert queue.due_since(own.row_id) > before, "it has not waited for a worker until now"
         # An indexing that ended with its worker counts: the chat may need too much memory.
         assert queue.get(own.row_id, "attempt") == int(queue.queue.counts_ended_workers)
         assert not queue.queue.renew(own)
