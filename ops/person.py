@@ -95,7 +95,12 @@ def list_entries(person: User) -> list[Entry]:
 def _iterate_work(person: User, ids: set[str]) -> Iterator[Entry]:
     """Yield what the person did with chats, and add the ids of its rows to `ids`."""
     for upload in person.uploads.order_by("-created_at")[:MAX_ENTRIES]:
-        codes = (upload.platform, upload.dialect, upload.reason or upload.error_code, f"{upload.size_bytes} bytes")
+        codes: tuple[str, ...] = (
+            upload.platform,
+            upload.dialect,
+            upload.reason or upload.error_code,
+            f"{upload.size_bytes} bytes",
+        )
         yield Entry(upload.created_at, "upload", upload.outcome, str(upload.chat_id or ""), _join(*codes))
     for chat in (
         Chat.objects.filter(owner=person)
