@@ -82,7 +82,7 @@ def test_a_worker_reports_the_task_that_a_thread_runs(worker: StartCelery) -> No
 def test_the_signals_of_celery_record_what_a_thread_does() -> None:
     seen: list[list[dict[str, str]]] = []
 
-    @app.task(name="tests.look")
+    @app.task(name="tests.look")  # type: ignore[untyped-decorator]
     def look(object_id: str) -> None:
         seen.append(activity.current())
 
