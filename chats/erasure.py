@@ -20,6 +20,8 @@ from django.dispatch import receiver
 from chats import data_keys, points
 from chats.models import Chat
 from chats.signals import chat_erasing
+from relivchats.accounts.erasure import account_erasing
+from relivchats.accounts.models import User
 
 logger = logging.getLogger(__name__)
 
@@ -44,3 +46,9 @@ def prepare_erasure(*, instance: Chat, **_: Any) -> None:
         # The ChatUpload rows stay, but must not reveal anything about the content.
         instance.uploads.update(content_fingerprint=None)
         chat_erasing.send(sender=Chat, chat=instance)
+
+
+@receiver(account_erasing)
+def lock_chats(*, user: User, **_: Any) -> None:
+    """Lock the chats of a user who is deleted."""
+    list(Chat.objects.owned_by(user).order_by("pk").select_for_update().values_list("pk"))

@@ -49,6 +49,18 @@ class Conflict(DomainError):
     code, status, title = "ERR_2001", 409, "Conflict"
 
 
+class AccountDeleted(DomainError):
+    """The account was deleted while the request ran (401). Nothing was stored."""
+
+    code, status, title = "ERR_1003", 401, "The account was deleted"
+
+
+class StaffAccount(DomainError):
+    """The account of a member of staff is not deleted by the API (403)."""
+
+    code, status, title = "ERR_1004", 403, "This is an account of staff"
+
+
 class RequestTimeout(DomainError):
     """The body arrives too slowly (408)."""
 

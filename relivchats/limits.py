@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from django.conf import settings
 
 from relivchats.accounts.models import User
-from relivchats.errors import Conflict
+from relivchats.errors import AccountDeleted, Conflict
 
 
 class LimitReached(Conflict):
@@ -55,7 +55,8 @@ def describe(user: User) -> dict[str, dict[str, int | None]]:
 def lock(user: User) -> None:
     """Lock the user until the transaction ends, so that two requests cannot pass a limit together.
 
-    The lock comes after that of a chat and before all others.
+    The lock comes after that of a chat and before all others. Raise AccountDeleted if there is no such user any more.
     """
     # NO KEY UPDATE: rows that refer to the user take a KEY SHARE lock, which FOR UPDATE would block.
-    list(User.objects.select_for_update(no_key=True).filter(pk=user.pk).values_list("pk"))
+    if not User.objects.select_for_update(no_key=True).filter(pk=user.pk).values_list("pk"):
+        raise AccountDeleted("This account was deleted, so nothing more can be stored in it.")

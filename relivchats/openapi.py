@@ -89,6 +89,7 @@ _PROBLEMS: Mapping[int, _DocumentedProblem] = {
         ProblemKind("insufficient-coins", "ERR_3000", "Not enough coins", ""),
         {"required": 400, "available": 50, "deficit": 350},
     ),
+    403: _DocumentedProblem("This is not allowed.", KINDS[403]),
     404: _DocumentedProblem("It does not exist, or it belongs to somebody else.", KINDS[404]),
     409: _DocumentedProblem(
         "The request conflicts with the current state.", ProblemKind("conflict", "ERR_2001", "Conflict", "")

@@ -11,6 +11,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from relivchats import limits
+from relivchats.accounts import erasure
 from relivchats.accounts.models import User
 from relivchats.openapi import example, problems
 from relivchats.rest import authenticated_user
@@ -70,3 +71,17 @@ class Me(APIView):
     def get(self, request: Request) -> Response:
         """Return the user whose token this is."""
         return Response(PersonSerializer(authenticated_user(request)).data)
+
+    @extend_schema(
+        operation_id="delete_account",
+        tags=["people"],
+        summary="Delete my account permanently",
+        description="Deletes the account at once with its chats, their insights and questions, its tokens and sessions,"
+        " and destroys the encryption keys. This cannot be undone. Coins that are left are lost, and nothing is paid"
+        " back: ask for refunds first. The transactions of coins stay, without a link to the person.",
+        responses={204: None, **problems(401, _403="The account of a member of staff.")},
+    )
+    def delete(self, request: Request) -> Response:
+        """Erase the user whose token this is."""
+        erasure.erase(authenticated_user(request))
+        return Response(status=204)

@@ -25,6 +25,7 @@ PRIVATE = "Meera said the password is swordfish"
 
 #: The `type` of each refusal, without its prefix. Clients compare it, so none may change or disappear.
 SLUGS = [
+    "account-deleted",
     "backup",
     "bad-request",
     "bad-signature",
@@ -80,6 +81,7 @@ SLUGS = [
     "reservation-resolved",
     "service-busy",
     "several-chats",
+    "staff-account",
     "token-revoked",
     "too-costly",
     "too-many-open-insights",

@@ -13,6 +13,7 @@ from chats.erasure import erase
 from chats.importing import ImportOptions, import_chat, import_upload
 from chats.models import Chat, ChatUpload, Chunk, TranscriptBlock, VectorMatrix
 from chats.signals import chat_erasing
+from relivchats.accounts.erasure import erase as erase_account
 from tests import exports
 from tests.chats import samples
 
@@ -23,6 +24,7 @@ WAYS: dict[str, Callable[[Chat], object]] = {
     "delete": lambda chat: chat.delete(),
     "queryset": lambda chat: Chat.objects.filter(pk=chat.pk).delete(),
     "owner": lambda chat: chat.owner.delete(),
+    "account": lambda chat: erase_account(chat.owner),
 }
 
 

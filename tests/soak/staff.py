@@ -14,6 +14,7 @@ from billing.models import PaymentOrder, PaymentRefund, Wallet
 from billing.payments import refunds
 from insights.models import InsightType
 from relivchats.accounts import tokens
+from relivchats.accounts.erasure import erase as erase_account
 from relivchats.accounts.models import User
 from tests.soak.accounts import Person
 from tests.soak.client import PATIENCE_SECONDS, wait_until
@@ -58,7 +59,7 @@ def erase_person(person: Person) -> None:
 
     def erase() -> None:
         if user := User.objects.filter(pk=person.user_id).first():
-            user.delete()
+            erase_account(user)
 
     repeat(erase)
 
