@@ -177,7 +177,7 @@ def _payments(people: list[User], now: datetime, chance: random.Random) -> None:
                 source="staff",
                 status="completed",
                 amount=order.amount // 10,
-                coins=order.coins // 10,
+                coins=order.coins_for(order.amount // 10),
                 actor="user 7d0f",
                 reason="bought twice by mistake",
             )
@@ -185,6 +185,8 @@ def _payments(people: list[User], now: datetime, chance: random.Random) -> None:
                 refund=refund, coins=refund.coins, actor=refund.actor, reason=refund.reason
             )
             refund.save()
+            order.refunded_amount = refund.amount
+            order.save()
 
 
 def _traffic(now: datetime, chance: random.Random) -> None:
