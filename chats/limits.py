@@ -43,10 +43,12 @@ def check_room(owner: User, *, new_chats: int, new_bytes: int) -> None:
             used=used,
         )
     if STORED_BYTES.allowed is not None and (used := STORED_BYTES.count_used(owner)) + new_bytes > STORED_BYTES.allowed:
+        advice = "Delete a chat that you no longer need, then send the file again."
+        if new_bytes > STORED_BYTES.allowed:
+            advice = f"This one takes {new_bytes / _MEGABYTE:,.1f} MB, so it does not fit: export a shorter time."
         raise LimitReached(
             f"Your chats take {used / _MEGABYTE:,.1f} MB, and those of one account can take"
-            f" {STORED_BYTES.allowed // _MEGABYTE:,} MB. Delete a chat that you no longer need, then send the file"
-            " again.",
+            f" {STORED_BYTES.allowed // _MEGABYTE:,} MB. {advice}",
             limit=STORED_BYTES.name,
             allowed=STORED_BYTES.allowed,
             used=used,

@@ -74,7 +74,8 @@ def require_admission(*, user: User, chat: Chat, insights: int) -> None:
     if refusal is None:
         return
     if refusal.reason == TOO_MANY_OPEN:
-        raise TooManyOpenInsights(refusal.detail, retry_after_seconds=refusal.retry_after_seconds)
+        wait = {"retry_after_seconds": refusal.retry_after_seconds} if refusal.retry_after_seconds else {}
+        raise TooManyOpenInsights(refusal.detail, **wait)
     raise UnlocksUnavailable(refusal.detail, reason=refusal.reason, retry_after_seconds=refusal.retry_after_seconds)
 
 
@@ -130,6 +131,14 @@ def _find_limit(user: User, insights: int) -> Unavailability | None:
     limit = settings.MAX_OPEN_INSIGHTS_PER_USER
     if not limit or (used := count_open(user)) + insights <= limit:
         return None
+    if insights > limit:
+        # Waiting does not help.
+        return Unavailability(
+            TOO_MANY_OPEN,
+            f"At most {limit} insights can be unlocked at the same time, and these are {insights}. Your coins are"
+            " untouched; please choose fewer.",
+            0,
+        )
     return Unavailability(
         TOO_MANY_OPEN,
         f"At most {limit} of your insights can be written at the same time; {used} are not finished yet. Your coins are"

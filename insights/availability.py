@@ -42,7 +42,10 @@ class UnlocksUnavailable(DomainError):
 
 @dataclass(frozen=True)
 class Unavailability:
-    """Why insights cannot be unlocked now: `paused` or an error code of the engine, and a sentence for the customer."""
+    """Why insights cannot be unlocked now: `paused` or an error code of the engine, and a sentence for the customer.
+
+    `retry_after_seconds` is 0 if waiting does not help.
+    """
 
     reason: str
     detail: str

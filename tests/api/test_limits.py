@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib import import_module
 from typing import Any, NoReturn
 
@@ -10,7 +11,7 @@ from django.db import connection
 from django.db.models import Sum
 from django.db.models.functions import Length
 
-from chats import importing
+from chats import importing, limits
 from chats.importing import ImportOptions, import_upload
 from chats.models import Chat, ChatUpload, TranscriptBlock
 from insights import unlocking
@@ -90,6 +91,16 @@ def test_an_upload_that_does_not_fit_changes_nothing(api: Api, chat: Chat, setti
     assert (Chat.objects.values().get(), sealed_bytes(chat)) == before
     leave_room(chat, size_bytes=MEGABYTE // 2)
     assert api.upload(exports.text(400), status=200 if extends else 201, **fields)
+
+
+def test_a_file_that_would_not_fit_into_an_empty_account_is_refused_with_other_advice(
+    api: Api, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.MAX_STORED_MB_PER_USER = 1
+    monkeypatch.setattr(limits, "STORED_BYTES", replace(limits.STORED_BYTES, unit=1000))
+    detail = api.upload(exports.text(400), status=409)["detail"]
+    assert "does not fit: export a shorter time" in detail
+    assert "Delete a chat" not in detail
 
 
 def test_an_uploads_bytes_are_counted_however_the_chat_grew(owner: User, chat: Chat) -> None:
