@@ -9,6 +9,7 @@ A file called `store` contains the identity of the store. It tells a store from 
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Iterator
@@ -68,12 +69,19 @@ class KeyStore:
             _synchronize(self.directory.parent)
 
     def wrap(self, key: DataKey, *, chat_id: UUID, context: str) -> bytes:
-        """Return the data key wrapped by a new key of the chat, whose file is stored. Raise StoreUnavailable.
+        """Return the data key wrapped by the key in the chat's file, which is stored if there is none.
 
-        An earlier file of the chat is replaced.
+        A file is never replaced: a newer copy of the database may need it. Raise StoreUnavailable, or CannotOpen if
+        the file that is there does not open.
         """
-        own = new_data_key()
-        self._store(chat_id, self.keys.wrap(own, context=_context(chat_id)))
+        try:
+            with self._available():
+                sealed = self._read(chat_id)
+        except KeyFileMissing:
+            own = new_data_key()
+            self._store(chat_id, self.keys.wrap(own, context=_context(chat_id)))
+        else:
+            own = self.keys.unwrap(sealed, context=_context(chat_id))
         return _IN_STORE + own.wrap(key, context=context)
 
     def unwrap(self, wrapped: bytes, *, chat_id: UUID, context: str) -> DataKey:
@@ -91,8 +99,7 @@ class KeyStore:
         The caller holds the chat's row, so that its file is not destroyed meanwhile. Raise KeyFileMissing, CannotOpen
         or StoreUnavailable.
         """
-        with self._available():
-            sealed = self._read(chat_id)
+        sealed = self._read_while_available(chat_id)
         if self.keys.name_of(sealed) == self.keys.current:
             return False
         own = self.keys.unwrap(sealed, context=_context(chat_id))
@@ -110,7 +117,7 @@ class KeyStore:
                 except FileNotFoundError:
                     continue
                 try:
-                    os.write(handle, os.urandom(os.fstat(handle).st_size))
+                    _write_all(handle, os.urandom(os.fstat(handle).st_size))
                     os.fsync(handle)
                 finally:
                     os.close(handle)
@@ -129,13 +136,12 @@ class KeyStore:
         return False
 
     def key_name(self, chat_id: UUID) -> str | None:
-        """Return the name of the keyring's key that seals the chat's file, or None if there is no file.
+        """Return the name of the keyring's key that seals the chat's file, or None if it is missing or unreadable.
 
         Raise StoreUnavailable.
         """
         try:
-            with self._available():
-                return self.keys.name_of(self._read(chat_id))
+            return self.keys.name_of(self._read_while_available(chat_id))
         except KeyFileMissing:
             return None
 
@@ -144,11 +150,14 @@ class KeyStore:
 
         For each chat, that is the name of the key that seals its file. Raise StoreUnavailable.
         """
+        return {each: name for each in self.chat_ids(start) if (name := self.key_name(each)) is not None}
+
+    def chat_ids(self, start: str) -> list[UUID]:
+        """Return the ids that start with `start`, at most two digits, and have a file. Raise StoreUnavailable."""
         with self._available():
             names = [name for shard in SHARDS if shard.startswith(start) for name in os.listdir(self.directory / shard)]
         # Not drafts, and not what a network file system keeps of removed files.
-        ids = [UUID(name) for name in names if _FILE.fullmatch(name)]
-        return {chat_id: name for chat_id in ids if (name := self.key_name(chat_id)) is not None}
+        return [UUID(name) for name in names if _FILE.fullmatch(name)]
 
     def _path(self, chat_id: UUID) -> Path:
         return self.directory / str(chat_id)[:2] / str(chat_id)
@@ -165,6 +174,17 @@ class KeyStore:
             return os.read(handle, _MAX_FILE_BYTES)
         finally:
             os.close(handle)
+
+    def _read_while_available(self, chat_id: UUID) -> bytes:
+        """Return the content of the chat's file. Raise KeyFileMissing, also if only this file cannot be read.
+
+        Raise StoreUnavailable if the store's identity cannot be read either.
+        """
+        try:
+            return self._read(chat_id)
+        except OSError as error:
+            self.identity()
+            raise KeyFileMissing(f"the file cannot be read: {error.strerror}") from None
 
     def _store(self, chat_id: UUID, sealed: bytes) -> None:
         with self._available():
@@ -213,12 +233,18 @@ def _write(path: Path, content: bytes) -> None:
     draft = _draft(path)
     handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
-        os.write(handle, content)
+        _write_all(handle, content)
         os.fsync(handle)
     finally:
         os.close(handle)
     draft.replace(path)
     _synchronize(path.parent)
+
+
+def _write_all(handle: int, content: bytes) -> None:
+    """Write the content. Raise OSError if only a part of it was written, as on a full disk."""
+    if os.write(handle, content) != len(content):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _synchronize(directory: Path) -> None:

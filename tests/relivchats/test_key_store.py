@@ -161,6 +161,49 @@ def test_no_file_stays_open(store: KeyStore) -> None:
     assert os.listdir("/proc/self/fd") == before
 
 
+def test_a_file_of_a_chat_is_never_replaced(store: KeyStore) -> None:
+    chat_id = uuid4()
+    earlier, sealed = wrap(store, chat_id)
+    later, sealed_later = wrap(store, chat_id)
+    assert unwrap(store, chat_id, earlier).open(sealed, context="here") == b"text"
+    assert unwrap(store, chat_id, later).open(sealed_later, context="here") == b"text"
+    file_of(store, chat_id).write_bytes(b"\x02k9" + b"x" * 60)
+    with pytest.raises(CannotOpen):
+        wrap(store, chat_id)
+    assert file_of(store, chat_id).read_bytes() == b"\x02k9" + b"x" * 60
+
+
+def test_a_part_of_a_file_does_not_count_as_written_or_overwritten(
+    store: KeyStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chat_id, other = uuid4(), uuid4()
+    wrap(store, chat_id)
+    write = os.write
+    with monkeypatch.context() as full:
+        full.setattr(os, "write", lambda handle, content: write(handle, content[:8]))
+        with pytest.raises(StoreUnavailable, match="No space left"):
+            wrap(store, other)
+        with pytest.raises(StoreUnavailable, match="No space left"):
+            store.destroy(chat_id)
+    assert store.key_name(other) is None
+    assert file_of(store, chat_id).exists()
+
+
+def test_a_file_is_unreadable_only_while_the_store_is_there(store: KeyStore) -> None:
+    chat_id = uuid4()
+    wrap(store, chat_id)
+    path = file_of(store, chat_id)
+    path.unlink()
+    path.mkdir()
+    assert store.key_name(chat_id) is None
+    with pytest.raises(KeyFileMissing, match="cannot be read"):
+        store.seal_again(chat_id)
+    (store.directory / "store").unlink()
+    for use in (store.key_name, store.seal_again):
+        with pytest.raises(StoreUnavailable):
+            use(chat_id)
+
+
 def test_an_empty_mount_point_is_not_taken_for_the_store(tmp_path: Path) -> None:
     chat_id, unmounted = uuid4(), KeyStore(tmp_path, OLD)
     for use in (
