@@ -1,6 +1,6 @@
 """The life of a chat's key in the key store: stored before the chat, destroyed after it.
 
-The database says which keys are to be destroyed (`KeyDestruction`), and nothing else is ever removed. An import commits
+The database says which keys are to be destroyed (`KeyDestruction`), and nothing else is removed. An import commits
 that row first, then stores the key, and deletes the row in the transaction that stores the chat. So whatever is killed
 when, each key belongs to a chat or is destroyed later. A file that the database does not know is left alone: it may
 belong to a newer backup of the database.
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 from datetime import timedelta
-from functools import partial
 from uuid import UUID
 
 from django.db import connection, models, transaction
@@ -20,7 +19,7 @@ from chats.key_models import KeyDestruction, KeyStoreIdentity
 from chats.models import Chat
 from relivchats.crypto import DataKey, keyring
 from relivchats.errors import DomainError
-from relivchats.key_store import KeyStore, StoreUnavailable, is_in_store, key_store
+from relivchats.key_store import SHARDS, KeyStore, StoreUnavailable, is_in_store, key_store
 
 logger = logging.getLogger(__name__)
 
@@ -59,10 +58,26 @@ def open_store(*, create: bool = False) -> KeyStore | None:
             if known is None:
                 if not store.exists():
                     store.create()
+                elif not _belongs_here(store):
+                    raise StoreUnavailable(
+                        f"{store.directory} has files, but of no chat of this database: it is the key store of another"
+                        " one. Set KEY_STORE_DIR to a directory of its own"
+                    )
                 known = KeyStoreIdentity.objects.create(identity=store.identity())
     if store.identity() != known.identity:
         raise StoreUnavailable(f"{store.directory} is the key store of another database")
     return store
+
+
+def _belongs_here(store: KeyStore) -> bool:
+    """Return whether the store has no files, or one of a chat of this database. Raise StoreUnavailable."""
+    is_empty = True
+    for shard in SHARDS:
+        ids = store.chat_ids(shard)
+        is_empty = is_empty and not ids
+        if any(model.objects.filter(pk__in=ids).exists() for model in (Chat, KeyDestruction)):
+            return True
+    return is_empty
 
 
 def wrap_new(key: DataKey, *, chat_id: UUID, context: str) -> bytes:
@@ -104,7 +119,10 @@ def request_destruction(chat: Chat) -> None:
         unique_fields=["chat_id"],
         update_fields=["due_at"],
     )
-    transaction.on_commit(partial(destroy_if_possible, chat.pk))
+    # Robust: the deletion is committed, and an error here must not end the other actions after it. Beat repeats this.
+    # No partial: to log an error, Django needs the name of a function.
+    chat_id = chat.pk
+    transaction.on_commit(lambda: destroy_if_possible(chat_id), robust=True)
 
 
 def destroy_if_possible(chat_id: UUID) -> None:
@@ -118,13 +136,23 @@ def destroy_if_possible(chat_id: UUID) -> None:
 
 
 def destroy_due() -> int:
-    """Destroy all keys that are due, and return their number. Beat calls this. Raise StoreUnavailable."""
+    """Destroy all keys that are due, and return their number. Beat calls this.
+
+    Raise StoreUnavailable if the store is not there, or, after the others, if a file could not be destroyed.
+    """
     store, destroyed = open_store(), 0
     if store is None:
         return 0
+    failure: StoreUnavailable | None = None
     due = KeyDestruction.objects.filter(due_at__lte=Now()).order_by("due_at")
     for chat_id in due.values_list("pk", flat=True)[:BATCH_ROWS]:
-        destroyed += _destroy(store, chat_id)
+        try:
+            destroyed += _destroy(store, chat_id)
+        except StoreUnavailable as error:
+            logger.warning("key not destroyed", extra={"chat": str(chat_id), "cause": str(error)})
+            failure = error
+    if failure:
+        raise failure
     return destroyed
 
 

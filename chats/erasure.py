@@ -10,7 +10,6 @@ does not wait for them.
 from __future__ import annotations
 
 import logging
-from functools import partial
 from typing import Any
 
 from django.db import transaction
@@ -37,7 +36,9 @@ def erase(chat: Chat) -> None:
 @receiver(pre_delete, sender=Chat)
 def prepare_erasure(*, instance: Chat, **_: Any) -> None:
     """Lock the chat and send `chat_erasing`, unless the chat is already deleted."""
-    transaction.on_commit(partial(points.request_removal, instance.pk))
+    # Robust: the deletion is committed, and an error must not skip what follows. No partial: Django logs its name.
+    chat_id = instance.pk
+    transaction.on_commit(lambda: points.request_removal(chat_id), robust=True)
     # Lock first: an unlock or an indexer that holds the row finishes before this; one that comes later finds no chat.
     chat = Chat.objects.select_for_update().filter(pk=instance.pk).only("pk", "wrapped_key").first()
     if chat is not None:

@@ -106,7 +106,8 @@ class Survey:
 
     `uses` are the keys of the keyring, the current one first, and others that are needed. `in_store` and `outside` are
     the numbers of chats whose keys are in the key store, and of those that the keyring alone wraps. `without_file` are
-    chats whose file is missing in the key store, and `unused_files` are of no chat.
+    chats whose file is missing in the key store, `closed_file` those whose file is there and cannot be read, and
+    `unused_files` are of no chat.
     """
 
     has_store: bool = False
@@ -114,6 +115,7 @@ class Survey:
     in_store: int = 0
     outside: int = 0
     without_file: list[UUID] = field(default_factory=list)
+    closed_file: list[UUID] = field(default_factory=list)
     unused_files: list[UUID] = field(default_factory=list)
 
     @property
@@ -149,10 +151,12 @@ def survey() -> Survey:
             found.in_store += 1
             # Its file may be newer than the list.
             name = name or (store.key_name(chat_id) if store else None)
-            if name is None:
+            if name is not None:
+                counts[name] += 1
+            elif store is None or store.lacks(chat_id):
                 found.without_file.append(chat_id)
             else:
-                counts[name] += 1
+                found.closed_file.append(chat_id)
         found.unused_files.extend(files)
     names = [*keys.keys, *sorted(counts.keys() - keys.keys.keys())]
     found.uses = [KeyUse(name, counts[name], name == keys.current, name in keys.keys) for name in names]
@@ -189,9 +193,19 @@ def rotate(*, progress: Callable[[int], None] = lambda done: None) -> Rotation:
         progress(done.rotated + done.unreadable)
 
 
-def remove_unused() -> int:
-    """Destroy the files of the key store that belong to no chat, and return their number. Raise StoreUnavailable."""
-    unused = survey().unused_files
+def remove_unused(*, confirmed: int | None = None) -> int:
+    """Destroy the files of the key store that belong to no chat, and return their number. Raise StoreUnavailable.
+
+    Raise Conflict if these are most files, unless `confirmed` is their number.
+    """
+    found = survey()
+    unused = found.unused_files
+    if len(unused) > found.in_store - len(found.without_file) and len(unused) != confirmed:
+        raise Conflict(
+            f"{len(unused)} files, which are most of the key store, belong to no chat of this database. Nothing was"
+            " removed. Is it the right key store, and the right database? If no newer copy of the database will be"
+            f" restored: manage.py keys --remove-unused --files {len(unused)}"
+        )
     KeyDestruction.objects.bulk_create(
         [KeyDestruction(chat_id=chat_id, due_at=Now()) for chat_id in unused], ignore_conflicts=True
     )
@@ -226,6 +240,8 @@ def _wrap_again(chat_id: UUID, store: KeyStore | None) -> bool:
         return store.seal_again(chat_id)
     if store:
         chat.wrapped_key = store.wrap(chat.key, chat_id=chat_id, context=chat.context("key"))
+        # A newer copy of the database stored the file, perhaps under an earlier key.
+        store.seal_again(chat_id)
     else:
         chat.wrapped_key = keyring().wrap(chat.key, context=chat.context("key"))
     chat.save(update_fields=["wrapped_key"])

@@ -81,6 +81,9 @@ def _store_line(found: keys.Survey) -> Line:
     name = "key store"
     if not found.has_store:
         return Line(name, Level.FINE, "none, so backups open with ENCRYPTION_KEYS until they expire: docs/security.md")
+    if found.closed_file:
+        text = f"the files of {len(found.closed_file)} chats cannot be read, such as {found.closed_file[0]}"
+        return Line(name, Level.CRITICAL, text, "let the user of the processes read them: docs/operations.md, Backups")
     if found.without_file:
         text = f"{len(found.without_file)} of {found.in_store} chats lack their file, such as {found.without_file[0]}"
         if found.is_lost:
@@ -114,10 +117,13 @@ def rotate_keys_report(progress: ProgressDisplay) -> Report:
     return replace(after, lines=(rotated, *after.lines))
 
 
-def remove_unused_keys_report() -> Report:
-    """Destroy the files of the key store that belong to no chat, and return their number and the keys in use."""
+def remove_unused_keys_report(*, confirmed: int | None) -> Report:
+    """Destroy the files of the key store that belong to no chat, and return their number and the keys in use.
+
+    Raise Conflict if these are most files, unless `confirmed` is their number.
+    """
     try:
-        removed = keys.remove_unused()
+        removed = keys.remove_unused(confirmed=confirmed)
     except StoreUnavailable as error:
         return Report("Keys", (_unavailable_line(error),))
     after = keys_report()

@@ -8,15 +8,15 @@ from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import transaction
+from django.db import OperationalError, transaction
 from django.db.models import F
 from django.db.models.functions import Now
 
-from chats import bulk_copy, data_keys, importing, indexing, keys
+from chats import bulk_copy, data_keys, importing, indexing, keys, points
 from chats.data_keys import WrongKeys
 from chats.erasure import erase
 from chats.importing import import_chat
@@ -35,7 +35,7 @@ from tests.api.conftest import Api
 from tests.chats import samples
 from tests.chats.test_keys import make_keyring
 from tests.concurrency import BackgroundCall, call_at_once, is_a_lock_awaited
-from tests.processes import PATIENCE_SECONDS, eventually
+from tests.processes import PATIENCE_SECONDS, REPOSITORY, eventually
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -82,6 +82,21 @@ def files(directory: Path) -> set[str]:
 def delete(chat: Chat) -> None:
     """Erase the chat, and leave the object as it is."""
     erase(Chat.objects.get(pk=chat.pk))
+
+
+def become_another_database() -> None:
+    """Delete all rows as if they had never been in this database."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(data_keys, "request_destruction", lambda chat: None)
+        Chat.objects.all().delete()
+    KeyStoreIdentity.objects.all().delete()
+
+
+def make_unreadable(directory: Path, chat_id: UUID) -> None:
+    """Put something in the place of the file that can be neither read nor overwritten, also by root."""
+    path = directory / str(chat_id)[:2] / str(chat_id)
+    path.unlink()
+    path.mkdir()
 
 
 def make_due() -> None:
@@ -281,6 +296,108 @@ def test_a_database_from_before_its_key_store_knows_it_again(person: User, direc
     away.rename(directory)
     assert data_keys.destroy_due() == 1
     assert files(directory) == {str(chats[2].pk), str(added.pk)}
+
+
+def test_a_new_database_does_not_take_the_key_store_of_another(person: User, directory: Path, settings: Any) -> None:
+    chats = [add_chat(person, seed=seed) for seed in (1, 2, 3)]
+    become_another_database()
+    with pytest.raises(WrongKeys):
+        add_chat(samples.person())
+    for arguments in ((), ("--remove-unused",)):
+        text, status = run(*arguments)
+        assert ("the key store of another one" in text, status) == (True, 2)
+    assert files(directory) == {str(chat.pk) for chat in chats}
+    settings.KEY_STORE_DIR = str(directory.with_name("own"))
+    assert add_chat(samples.person()).title
+
+
+def test_most_files_of_a_store_are_removed_only_if_their_number_is_confirmed(person: User, directory: Path) -> None:
+    for seed in (1, 2):
+        add_chat(person, seed=seed)
+    row = KeyStoreIdentity.objects.get()
+    become_another_database()
+    row.save(force_insert=True)
+    kept = add_chat(samples.person())
+    for arguments in ((), ("--files", "1")):
+        with pytest.raises(CommandError, match=r"2 files, which are most .* --files 2"):
+            run("--remove-unused", *arguments)
+    assert len(files(directory)) == 3
+    assert run("--remove-unused", "--files", "2")[1] == 0
+    assert files(directory) == {str(kept.pk)}
+
+
+def test_an_older_database_rotates_without_closing_the_newer_one(person: User, directory: Path, settings: Any) -> None:
+    chat = add_chat_without_store(person, settings)
+    older = bytes(Chat.objects.get(pk=chat.pk).wrapped_key)
+    keys.rotate()
+    newer = bytes(Chat.objects.get(pk=chat.pk).wrapped_key)
+    settings.ENCRYPTION_KEYS = make_keyring("new", "old")
+    Chat.objects.filter(pk=chat.pk).update(wrapped_key=older)
+    assert keys.rotate().rotated == 1
+    settings.ENCRYPTION_KEYS = make_keyring("new")
+    assert Chat.objects.get(pk=chat.pk).title == chat.title
+    Chat.objects.filter(pk=chat.pk).update(wrapped_key=newer)
+    assert Chat.objects.get(pk=chat.pk).title == chat.title
+
+
+def test_one_file_that_cannot_be_removed_does_not_keep_the_others(
+    person: User, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chats = [add_chat(person, seed=seed) for seed in (1, 2, 3)]
+    with monkeypatch.context() as killed:
+        killed.setattr(data_keys, "destroy_if_possible", lambda chat_id: None)
+        for chat in chats:
+            delete(chat)
+    first = KeyDestruction.objects.order_by("due_at")[0].pk
+    make_unreadable(directory, first)
+    with pytest.raises(StoreUnavailable):
+        data_keys.destroy_due()
+    assert (files(directory), KeyDestruction.objects.get().pk) == ({str(first)}, first)
+
+
+def test_one_file_that_cannot_be_read_stops_neither_a_survey_nor_a_rotation(
+    person: User, directory: Path, settings: Any
+) -> None:
+    closed, *others = (add_chat(person, seed=seed) for seed in (1, 2, 3))
+    make_unreadable(directory, closed.pk)
+    settings.ENCRYPTION_KEYS = make_keyring("new", "old")
+    text, status = run()
+    assert (f"the files of 1 chats cannot be read, such as {closed.pk}" in text, status) == (True, 2)
+    assert keys.rotate() == keys.Rotation(rotated=2, unreadable=1)
+    settings.ENCRYPTION_KEYS = make_keyring("new")
+    assert [Chat.objects.get(pk=chat.pk).title for chat in others] == [chat.title for chat in others]
+
+
+def test_an_error_after_a_deletion_neither_reaches_the_caller_nor_skips_what_follows(
+    person: User, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for seed in (1, 2):
+        add_chat(person, seed=seed)
+    called: list[str] = []
+
+    def fail(name: str) -> None:
+        called.append(name)
+        raise OperationalError
+
+    with monkeypatch.context() as failing:
+        failing.setattr(points, "request_removal", lambda chat_id: fail("vectors"))
+        failing.setattr(data_keys, "open_store", lambda: fail("key"))
+        Chat.objects.filter(owner=person).delete()
+    assert sorted(called) == ["key", "key", "vectors", "vectors"]
+    assert (data_keys.destroy_due(), files(directory)) == (2, set())
+
+
+def test_the_key_of_an_import_that_ran_during_a_backup_is_kept_after_the_documented_restore(
+    person: User, directory: Path
+) -> None:
+    """The row of the import is in the backup; the chat is in a newer copy only."""
+    add_chat(person)
+    chat_id = uuid4()
+    data_keys.wrap_new(Chat.objects.get().key, chat_id=chat_id, context="c")
+    KeyDestruction.objects.all().delete()
+    assert "`DELETE FROM key_destructions`" in (REPOSITORY / "docs/operations.md").read_text()
+    assert data_keys.destroy_due() == 0
+    assert keys.survey().unused_files == [chat_id]
 
 
 def test_the_key_of_a_stored_chat_is_never_destroyed(person: User, directory: Path) -> None:

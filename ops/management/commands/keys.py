@@ -19,6 +19,7 @@ class Command(OpsCommand):
         " the key store. --rotate seals the files of the key store by the first key, and moves the keys of chats that"
         " are not in it yet; if it is interrupted, run it again. --remove-unused destroys files that belong to no chat:"
         " they are left after an older copy of the database was restored, and would be needed by a newer one."
+        " If these are most files, it asks for their number, --files N."
         " --erase-unreadable lists the chats whose file is missing: they were deleted after that copy was made. With"
         " --reason and --yes it erases them, unless most chats lack their file."
         " Example: manage.py keys --rotate"
@@ -27,7 +28,7 @@ class Command(OpsCommand):
     changes = ("rotate", "remove_unused", "erase_unreadable")
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Add `--rotate`, `--remove-unused`, and `--erase-unreadable` with `--reason` and `--yes`."""
+        """Add `--rotate`, `--remove-unused`, and `--erase-unreadable`, with what confirms them."""
         actions = parser.add_mutually_exclusive_group()
         actions.add_argument("--rotate", action="store_true", help="wrap the keys of all chats by the first key")
         actions.add_argument("--remove-unused", action="store_true", help="destroy files that belong to no chat")
@@ -36,11 +37,20 @@ class Command(OpsCommand):
             action="store_true",
             help="list the chats whose file is missing in the key store; with --yes, erase them",
         )
+        parser.add_argument("--files", type=int, metavar="N", help="with --remove-unused: how many, if these are most")
         parser.add_argument("--reason", default="", help="why, for the audit entries")
         parser.add_argument("--yes", action="store_true", help="erase the chats")
 
     def report(
-        self, *, rotate: bool, remove_unused: bool, erase_unreadable: bool, reason: str, yes: bool, **options: Any
+        self,
+        *,
+        rotate: bool,
+        remove_unused: bool,
+        files: int | None,
+        erase_unreadable: bool,
+        reason: str,
+        yes: bool,
+        **options: Any,
     ) -> Report:
         """Return the keys, after the action if one was requested. Raise CommandError."""
         if erase_unreadable:
@@ -48,5 +58,5 @@ class Command(OpsCommand):
                 raise CommandError("Erasing needs a reason: --reason 'restored the backup of Monday'")
             return operations.erase_unreadable_report(context=self.context(reason.strip()) if yes else None)
         if remove_unused:
-            return operations.remove_unused_keys_report()
+            return operations.remove_unused_keys_report(confirmed=files)
         return operations.rotate_keys_report(self._progress) if rotate else operations.keys_report()
