@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from datetime import timedelta
+from statistics import median
 from typing import Any, NamedTuple
 
 from django.conf import settings
@@ -178,8 +179,10 @@ def _wait_until_read(chat: Chat, user: Any, places: int) -> float:
     unread = ChatReading.objects.filter(awaited, status__in=[ChatReading.Status.PENDING, ChatReading.Status.READING])
     backlog = _count(unread, "chat__owner", ChatReading.Status.PENDING)
     newest = ChatReading.objects.filter(finished_at__isnull=False).order_by("-created_at")[:_MEASURED]
-    took = newest.aggregate(took=Avg(F("finished_at") - F("started_at")))["took"]
-    each = took.total_seconds() if took else DEFAULT_SECONDS
+    durations = newest.values_list(F("finished_at") - F("started_at"), flat=True)
+    took = [duration.total_seconds() for duration in durations if duration]
+    # Not the average: a reading that waited hours for a provider took no place meanwhile.
+    each = median(took) if took else DEFAULT_SECONDS
     return backlog.seconds_until_turn(user, places=places, seconds_each=each)
 
 

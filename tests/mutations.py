@@ -119,7 +119,7 @@ EQUIVALENT: Mapping[tuple[str, str], str] = {
     ("find_refusal", "if queued"): "saves a query: if nothing waits, the wait is that for one insight to end",
     ("_is_stalled", "status=ChatReading.Status.READING"): "the lease implies it; the index of leased rows serves it",
     ("_is_stalled", "vector_status=Chat.VectorStatus.INDEXING"): "the lease implies it; the index serves it",
-    ("_wait_until_read", "finished_at__isnull=False"): "what has no duration does not count in an average",
+    ("_wait_until_read", "finished_at__isnull=False"): "what has no duration is left out",
     ("unpack", "not text[:_STEP_BYTES].strip()"): "saves a copy of the whole text",
     ("held", "pk=lease.row_id"): "the token is unique, and the id is indexed",
     ("_once", "pk=claim.pk"): "the token is unique, and the id is indexed",

@@ -162,6 +162,20 @@ def test_a_chat_is_not_read_for_an_unlock_that_would_wait_too_long(monkeypatch: 
     assert unlock(other).created
 
 
+def test_a_reading_that_waited_for_a_provider_does_not_keep_others_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader = FakeReader()
+    monkeypatch.setattr(engines, "get_engine", lambda: reader)
+    busy = rows.person()
+    for hours in (0, 0, 5):
+        assert unlock(busy).created
+        past = Now() - timedelta(hours=hours, seconds=5)
+        columns = {"status": "completed", "up_to_message": 5000, "started_at": past, "finished_at": Now()}
+        ChatReading.objects.filter(finished_at=None).update(**columns)
+    Insight.objects.update(status="completed", finished_at=Now())
+    for _ in range(3):
+        assert unlock(busy).created
+
+
 def test_a_chat_is_not_indexed_for_an_unlock_that_would_wait_too_long() -> None:
     person, late, busy = rows.person(), rows.person(), rows.person()
     unindexed = rows.chat(person, vector_status="pending")
