@@ -86,8 +86,13 @@ def _run(insight_id: UUID) -> None:
 
 @transaction.atomic
 def claim_insight(insight_id: UUID) -> Lease | None:
-    """Lease an insight and mark its job as running. Return None if the insight is not due or no lease is free."""
-    job = GenerationJob.objects.select_for_update(of=("self",)).open().filter(insights=insight_id).first()
+    """Lease an insight and mark its job as running.
+
+    Return None if the insight is not due, no lease is free or the job's time is over.
+    """
+    jobs = GenerationJob.objects.select_for_update(of=("self",)).open()
+    # What a model writes after the deadline is discarded by recovery, and costs money.
+    job = jobs.filter(deadlines.has_time_left(), insights=insight_id).first()
     if job is None:
         return None
     # One claim at a time: two that count the same free lease would both take it. After the lock of the job, so that the

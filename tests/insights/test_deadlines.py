@@ -87,6 +87,26 @@ def test_a_reservation_expires_after_every_deadline_of_its_job(settings: Any, ti
     assert job.reservation.expires_at >= job.deadline_at + margin
 
 
+def test_a_job_that_would_be_past_its_deadline_is_not_claimed() -> None:
+    late, running = rows.job(types=1), rows.job(types=2)
+    claim(running)
+    GenerationJob.objects.update(deadline_at=PAST)
+    CoinReservation.objects.filter(job=late).update(expires_at=Now() + timedelta(seconds=60))
+    for job in (late, running):
+        insight = job.insights.filter(status="pending").get()
+        assert generation.claim_insight(insight.pk) is None
+        insight.refresh_from_db()
+        assert (insight.status, insight.attempt) == ("pending", 0)
+        assert recovery.recover_job(job.pk)
+
+
+def test_a_greater_margin_takes_no_time_from_an_open_job(settings: Any) -> None:
+    job = rows.job(types=1)
+    settings.RESERVATION_MARGIN_SECONDS = 100_000
+    claim(job)
+    assert seconds_left(job) > 90
+
+
 def test_a_job_that_does_not_start_in_time_fails_and_says_so() -> None:
     job = rows.job(types=1)
     GenerationJob.objects.update(deadline_at=PAST)
