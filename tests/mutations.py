@@ -94,7 +94,11 @@ GUARD_MODULES: Mapping[str, tuple[tuple[str, ...], ...]] = {
         (_PERMISSIONS, "-k", "cannot_approve or each_others"),
     ),
     "relivchats/staff/lookups.py": ((_PERMISSIONS, "-k", "cannot_be_read or nul_byte or malformed"),),
-    "relivchats/logs.py": (("tests/relivchats/test_logs.py",), ("tests/api/test_problems.py", "-k", "debug")),
+    "relivchats/logs.py": (
+        ("tests/relivchats/test_logs.py",),
+        ("tests/api/test_problems.py", "-k", "debug"),
+        ("tests/ops/test_requests.py", "-k", "repeats"),
+    ),
     "relivchats/staff/bulk_actions.py": (("tests/relivchats/test_bulk_actions.py",),),
     "relivchats/heavy_requests.py": ((*_PURE, "tests/relivchats/test_heavy_requests.py"),),
     "chats/parsing_processes.py": (("tests/chats/test_parsing_processes.py",),),

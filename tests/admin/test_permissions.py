@@ -21,7 +21,7 @@ from django.contrib.messages.storage.fallback import FallbackStorage
 from django.contrib.sessions.models import Session
 from django.core.exceptions import SuspiciousOperation
 from django.core.management import call_command
-from django.db import models
+from django.db import DatabaseError, models
 from django.test import Client, RequestFactory
 from django.urls import URLPattern, reverse
 
@@ -363,6 +363,22 @@ def test_the_own_password_is_not_set_by_somebody_else(desk: Client, staff: User)
     staff.refresh_from_db()
     assert staff.check_password(PASSWORD)
     assert staff.password_set_by is None
+
+
+def test_a_password_is_set_only_if_it_is_recorded_who_set_it(desk: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    colleague = User.objects.create_user("colleague@example.org")
+    update = models.QuerySet.update
+
+    def fail(rows: Any, **values: Any) -> int:
+        if "password_set_by" in values:
+            raise DatabaseError
+        return update(rows, **values)
+
+    monkeypatch.setattr(models.QuerySet, "update", fail)
+    with pytest.raises(DatabaseError):
+        set_password(desk, colleague)
+    colleague.refresh_from_db()
+    assert not colleague.has_usable_password()
 
 
 def test_the_password_of_a_new_user_is_known_to_who_added_them(desk: Client, staff: User) -> None:

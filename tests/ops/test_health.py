@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from functools import partial
 from io import StringIO
 
 import psycopg
@@ -23,8 +24,8 @@ from billing.models import Wallet
 from ops import checks, health, ledger, views
 from ops.checks import ledger as ledger_check
 from ops.checks.registry import Check
-from ops.models import LedgerAudit
-from relivchats import clock
+from ops.models import CheckState, LedgerAudit
+from relivchats import clock, installation
 from relivchats.accounts import tokens
 from relivchats.staff.reports import Level, Line, Report
 from tests.ops import rows
@@ -143,6 +144,42 @@ def test_a_database_that_does_not_answer_counts_like_a_check_that_hangs(error: t
     check = Check("database", fail, remedy="look", on_timeout=Level.CRITICAL)
     (line,) = health.run_checks([check], timeout_seconds=PATIENCE_SECONDS)
     assert (line.level, line.text, line.remedy) == (Level.CRITICAL, "the database does not answer", "look")
+
+
+def test_a_query_that_waited_too_long_does_not_show_that_the_database_is_down() -> None:
+    def wait() -> Line:
+        raise OperationalError("canceling statement") from psycopg.errors.LockNotAvailable()
+
+    check = Check("ledger", wait, remedy="look", on_timeout=Level.CRITICAL)
+    (line,) = health.run_checks([check], timeout_seconds=PATIENCE_SECONDS)
+    assert (line.level, line.remedy, line.data) == (Level.UNKNOWN, "look", {"waits": True})
+
+
+def test_only_the_database_decides_about_the_checks_that_need_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    # One thread runs them in order.
+    monkeypatch.setattr(health, "WORKER_THREADS", 1)
+    levels = {"broker": Level.CRITICAL, "database": Level.FINE, "ledger": Level.FINE}
+    selected = [
+        Check(name, partial(Line, name, level, ""), needs=("database",) if name == "ledger" else ())
+        for name, level in levels.items()
+    ]
+    lines = health.run_checks(selected, timeout_seconds=PATIENCE_SECONDS)
+    assert {line.name: line.level for line in lines} == levels
+
+
+@pytest.mark.django_db(transaction=True)
+def test_states_are_recorded_only_if_the_database_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = [Line("database", Level.CRITICAL, "does not answer"), Line("workers", Level.FINE, "one")]
+    monkeypatch.setattr(checks, "ALL", [Check(line.name, partial(Line, line.name, line.level, "")) for line in lines])
+    assert [line.level for line in health.report().lines] == [Level.CRITICAL, Level.FINE]
+    assert not CheckState.objects.exists()
+
+
+def test_while_nothing_runs_health_says_so_and_asks_no_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(installation, "is_nothing_running", lambda: True)
+    report = health.report()
+    assert (report.lines[0].text, report.lines[0].remedy) == ("nothing is running here", "./dev up")
+    assert {line.name for line in report.lines} == {"installation", "disk"}
 
 
 def test_requests_that_arrive_during_a_run_share_its_report(monkeypatch: pytest.MonkeyPatch) -> None:

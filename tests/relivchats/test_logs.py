@@ -165,6 +165,7 @@ def test_what_is_polled_is_logged_only_if_it_fails_or_is_slow(
     for route in ("health/ready", "metrics", "health"):
         assert respond(rf, caplog, route=route)[1]["levelname"] == "DEBUG"
         assert respond(rf, caplog, route=route, status=503)[1]["levelname"] == "ERROR"
+    assert respond(rf, caplog, route="health")[1]["message"] == "request"
     settings.SLOW_REQUEST_MS = 0
     slow = respond(rf, caplog, route="health")[1]
     assert (slow["levelname"], slow["message"]) == ("WARNING", "slow request")
