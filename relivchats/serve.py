@@ -18,6 +18,8 @@ OTHER_THREADS = 12
 DEFAULT_INSIGHT_THREADS = 8
 #: Sets the limits of a process, then becomes the module that follows.
 LAUNCHER = "relivchats.launch"
+#: granian, which replaces a process that takes too much memory.
+WEB_SERVER = "relivchats.web_server"
 #: Connections of one web process; granian's default of 1,024 was reached by so many that sent nothing. An idle one is
 #: closed after IDLE_SECONDS, also between two requests.
 CONNECTIONS = 16_384
@@ -47,7 +49,7 @@ def web(*, host: str, port: int, workers: int = 1, kill_timeout_seconds: int = 1
         "--http1-header-read-timeout": IDLE_SECONDS * 1000,
     }
     if limit := _whole("WEB_MEMORY_MB", default=DEFAULT_WEB_MEMORY_MB):
-        # granian starts another process before it stops the one that takes more.
+        # Another process starts before the one that takes more stops.
         options |= {
             "--workers-max-rss": limit,
             "--rss-sample-interval": MEMORY_SAMPLE_SECONDS,
@@ -55,7 +57,7 @@ def web(*, host: str, port: int, workers: int = 1, kill_timeout_seconds: int = 1
             "--respawn-interval": REPLACEMENT_SECONDS,
         }
     words = [str(word) for option in options.items() for word in option]
-    return [LAUNCHER, "granian", *words, "--no-ws", "relivchats.asgi:application"]
+    return [LAUNCHER, WEB_SERVER, *words, "--no-ws", "relivchats.asgi:application"]
 
 
 def worker() -> list[str]:

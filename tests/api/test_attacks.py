@@ -12,6 +12,7 @@ import psutil
 import pytest
 from django.db import connection
 
+from relivchats import serve
 from relivchats.accounts import tokens
 from relivchats.accounts.models import User
 from tests.benchmarks import abuse
@@ -28,7 +29,7 @@ def test_others_are_served_during_an_attack(name: str, tmp_path: Path) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     other, *accounts = (tokens.issue(User.objects.create_user(f"{number}@example.org")) for number in range(21))
     with serving_web(tmp_path, database=connection.settings_dict["NAME"]) as port:
-        web = next(process for process in psutil.Process().children() if "granian" in process.cmdline())
+        web = next(process for process in psutil.Process().children() if serve.WEB_SERVER in process.cmdline())
         target = abuse.Target(port, accounts)
         result = abuse.run(abuse.ATTACKS[name], target, token=other, processes={"web": web}, seconds=SECONDS)
     assert result.peaks["web"] < 1024 * abuse.MIB
