@@ -31,7 +31,7 @@ def scratch_databases() -> list[str]:
 
 def test_a_backup_is_restored_into_a_scratch_database_audited_and_dropped(tmp_path: Path) -> None:
     chat = rows.chat(rows.person())
-    status, answer = as_json("backup", str(tmp_path / "dumps"), "--reason", "nightly")
+    status, answer = as_json("backup", str(tmp_path / "dumps"), "--keys", str(tmp_path / "keys"), "--reason", "nightly")
     dump = Path(answer["path"])
     assert (status, dump.stat().st_mode & 0o777) == (0, 0o600)
     assert [path.name for path in dump.parent.iterdir()] == [dump.name]
