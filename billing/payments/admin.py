@@ -203,7 +203,7 @@ class PaymentOrderAdmin(StaffAdmin):
         ),
     )
     actions_detail = ("refund_this",)
-    page_actions_apply: ClassVar = {"refund_this": lambda order: order.is_paid and refundable_amount(order) > 0}
+    page_actions_apply = {"refund_this": lambda order: order.is_paid and refundable_amount(order) > 0}
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         """Return the computed fields of the page too: they need queries, so the list does not have them."""

@@ -9,7 +9,7 @@ from django.db import transaction
 
 from billing import audit
 from billing.models import CoinReservation, CreditTransaction, Wallet
-from chats import importing
+from chats import importing, parsing_processes
 from chats.importing import import_chat
 from chats.models import Chat, ChatUpload, TranscriptBlock
 from insights.models import GenerationJob
@@ -62,7 +62,7 @@ def test_an_account_of_staff_is_not_deleted_by_the_api(api: Api, chat: Chat, own
 def test_an_upload_of_an_account_that_is_deleted_meanwhile_stores_nothing(
     api: Api, owner: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    parse = importing.parse_upload
+    parse = parsing_processes.parse_upload
 
     def erase_and_parse(*arguments: Any) -> Any:
         erasure.erase(owner)
