@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import socket
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -12,10 +13,12 @@ from typing import Any
 
 import psutil
 from django.conf import settings
-from django.db.models import F
+from django.db import InterfaceError, OperationalError, connection
+from django.db.models import DateTimeField, F, Func
 from django.db.models.functions import Now
+from redis.exceptions import RedisError
 
-from ops import activity
+from ops import activity, database, queues
 from ops.models import Heartbeat, ScheduleEntry
 from ops.tables import format_bytes
 from relivchats import clock, durations, installation
@@ -26,13 +29,16 @@ from relivchats.staff.reports import Level, Line, Report, Table
 MAX_LISTED = 20
 #: A process that is replaced has so long to end by itself before it is killed: a worker returns its leases.
 STOP_SECONDS = 10
+#: On a busy machine a start takes half a minute. A process without a heartbeat after this time hangs.
+START_SECONDS = 120
 
 
 @dataclass(frozen=True)
 class Process:
-    """A process with a heartbeat. `state` is `alive`, or why it is not: `frozen`, `hangs`, `killed` or `silent`.
+    """A process with a heartbeat, or one that `./dev up` started and that has none yet.
 
-    Of a process on another machine nothing but its silence is known.
+    `state` is `alive`, or why it is not: `starting`, `frozen`, `hangs`, `killed` or `silent`. Of a process on another
+    machine nothing but its silence is known. `silent_for` is the time since its heartbeat, or else since its start.
     """
 
     name: str
@@ -48,19 +54,32 @@ class Process:
 
     def describe(self) -> str:
         """Return such as `worker@host:41 is frozen`."""
-        words = {"silent": f"silent for {durations.format_short(self.silent_for)}, killed or frozen"}
-        return f"{self.name} is {words.get(self.state, self.state)}"
+        silence = durations.format_short(self.silent_for)
+        words = {
+            "starting": f"is starting since {silence}",
+            "hangs": f"hangs: no heartbeat for {silence}",
+            "silent": f"is silent for {silence}, killed or frozen",
+        }
+        return f"{self.name} {words.get(self.state, f'is {self.state}')}"
 
 
 def list_processes(kind: str) -> list[Process]:
-    """Return the processes of a kind that are alive, or were within the last hour."""
-    # The age by the database's clock, which also wrote beat_at: the clocks of hosts differ by seconds.
-    rows = Heartbeat.objects.filter(kind=kind).annotate(age=Now() - F("beat_at")).order_by("age")[:1000]
-    return [
+    """Return the processes of a kind that are alive or starting, or were alive within the last hour.
+
+    A killed process that `./dev up` replaced is not among them.
+    """
+    rows = list(
+        Heartbeat.objects.filter(kind=kind)
+        # By the database's clock, which also wrote beat_at: the clocks of hosts differ by seconds.
+        .annotate(age=Now() - F("beat_at"), database_up_for=Now() - DATABASE_STARTED_AT)
+        .order_by("age")[:1000]
+    )
+    found = [
         Process(
             row.name,
             row.kind,
-            state_of(row.name, vars(row)["age"]),
+            # While the database was away, nobody could write a heartbeat.
+            state_of(row.name, min(vars(row)["age"], vars(row)["database_up_for"])),
             vars(row)["age"],
             row.marked_as_worker,
             version=row.version,
@@ -71,6 +90,41 @@ def list_processes(kind: str) -> list[Process]:
         )
         for row in rows
     ]
+    family = _supervised(kind)
+    if not family:
+        return found
+    here = f"{kind}@{socket.gethostname()[:120]}:"
+    # Of the newest: web serves with processes that it forks.
+    running_for = timedelta(seconds=max(0.0, time.time() - max(process.create_time() for process in family)))
+    found = [
+        each
+        for each in found
+        if not (each.state == "killed" and each.name.startswith(here) and each.silent_for >= running_for)
+    ]
+    if any(each.name == f"{here}{process.pid}" for each in found for process in family):
+        return found
+    state = "starting" if running_for.total_seconds() < START_SECONDS else "hangs"
+    if any(local_state(process.pid) == "frozen" for process in family):
+        state = "frozen"
+    return [Process(f"{here}{family[0].pid}", kind, state, running_for, is_marked=True), *found]
+
+
+#: A crash of Postgres does not change it, but a restart does.
+DATABASE_STARTED_AT = Func(function="pg_postmaster_start_time", output_field=DateTimeField())
+
+
+def _supervised(kind: str) -> list[psutil.Process]:
+    """Return the process of this kind that `./dev up` runs on this installation, followed by those that it started."""
+    if installation.kind() is not installation.Kind.DEV or (pid := installation.pid_of(kind)) is None:
+        return []
+    try:
+        process = psutil.Process(pid)
+        # After a crash of `up` the file stays, and its pid is used again.
+        if "relivchats" not in " ".join(process.cmdline()) or process.status() == psutil.STATUS_ZOMBIE:
+            return []
+        return [process, *process.children(recursive=True)]
+    except psutil.Error:
+        return []
 
 
 def state_of(name: str, silent_for: timedelta) -> str:
@@ -107,7 +161,7 @@ def report() -> Report:
         rows += [_cells(each) for each in found]
         failing = [each for each in found if each.state != "alive"]
         if failing:
-            text, remedy = describe(failing), installation.restart(kind)
+            text, remedy = describe(failing), remedy_of(failing, kind)
             lines.append(Line(kind, Level.WARNING, text, remedy))
         elif not found:
             lines.append(Line(kind, Level.CRITICAL, f"no {kind} is alive", installation.start(kind)))
@@ -151,8 +205,20 @@ def describe(processes: Iterable[Process]) -> str:
     return ", ".join(process.describe() for process in list(processes)[:MAX_LISTED])
 
 
-def restart(part: str) -> Report:
-    """End the process of a part of `./dev up`, also a frozen one, so that its supervisor starts a new one.
+def remedy_of(failing: Iterable[Process], kind: str) -> str:
+    """Return the remedy for these processes of one kind. One that starts is left alone: a restart would end it."""
+    states = {process.state for process in failing}
+    if states & {"frozen", "hangs"}:
+        return installation.restart(kind)
+    return WAIT if "starting" in states else installation.start(kind)
+
+
+#: The remedy for what is starting.
+WAIT = "wait, then run manage.py health"
+
+
+def restart(part: str, *, timeout_seconds: float = START_SECONDS) -> Report:
+    """End the process of a part of `./dev up`, also a frozen one, and wait until the new one is alive.
 
     It needs neither the database nor the broker. Raise Conflict if `./dev` does not run this installation.
     """
@@ -161,7 +227,37 @@ def restart(part: str) -> Report:
     pid = installation.pid_of(part)
     if pid is None or local_state(pid) == "killed":
         raise Conflict(f"No {part} runs here. Start everything: ./dev up")
-    return _end(part, pid, rest=installation.PARTS.index(part) < 3)
+    started = time.monotonic()
+    ended = _end(part, pid, rest=installation.PARTS.index(part) < 3)
+    while installation.pid_of(part) in (None, pid) or not _answers(part):
+        seconds = time.monotonic() - started
+        # The server that the others need is away: only its own restart helps.
+        is_in_vain = part in ("web", "worker", "beat") and database.find_fault() is not None
+        if is_in_vain or seconds > timeout_seconds:
+            why = "the database does not answer" if is_in_vain else f"{seconds:.0f} s have passed"
+            text = f"{ended}; {why}, and the new one is not alive yet"
+            return Report("Restarted", (Line(part, Level.WARNING, text, WAIT),))
+        time.sleep(0.2)
+    text = f"{ended}; the new one is alive after {time.monotonic() - started:.0f} s"
+    return Report("Restarted", (Line(part, Level.FINE, text),))
+
+
+def _answers(part: str) -> bool:
+    """Return whether a part of `./dev up` is alive: a server answers, a process has a heartbeat."""
+    if part == "valkey":
+        try:
+            with queues.client() as broker:
+                return bool(broker.ping())
+        except (RedisError, OSError):
+            return False
+    # A frozen database would not answer the query.
+    if database.find_fault() is not None:
+        return False
+    try:
+        connection.close()
+        return part == "postgres" or any(process.state == "alive" for process in list_processes(part))
+    except (OperationalError, InterfaceError):
+        return False
 
 
 def stop(name: str) -> Report:
@@ -172,12 +268,12 @@ def stop(name: str) -> Report:
     with contextlib.suppress(psutil.Error):
         # A pid is used again: never end a process of somebody else.
         if "relivchats" in " ".join(psutil.Process(int(pid)).cmdline()):
-            return _end(name, int(pid), rest=False)
+            return Report("Stopped", (Line(name, Level.FINE, _end(name, int(pid), rest=False)),))
     raise NotFound(f"{name} does not run on this machine.")
 
 
-def _end(name: str, pid: int, *, rest: bool) -> Report:
-    """End a process: gently, then by force. With `rest`, the processes that it started end with it."""
+def _end(name: str, pid: int, *, rest: bool) -> str:
+    """End a process: gently, then by force, and return how. With `rest`, the processes that it started end with it."""
     process = psutil.Process(pid)
     state = local_state(pid)
     family = [process, *(process.children(recursive=True) if rest else ())]
@@ -193,6 +289,4 @@ def _end(name: str, pid: int, *, rest: bool) -> Report:
         with contextlib.suppress(psutil.NoSuchProcess):
             each.kill()
     psutil.wait_procs(family, timeout=STOP_SECONDS)
-    how = "killed" if alive else "ended"
-    line = Line(name, Level.FINE, f"process {pid}, which was {state}, has {how}; a new one starts at once")
-    return Report("Restarted", (line,))
+    return f"process {pid}, which was {state}, {'was killed' if alive else 'has ended'}"

@@ -11,7 +11,7 @@ from django.db.models.functions import Now
 
 from ops.checks.registry import health_check
 from ops.models import Heartbeat
-from ops.workers import MAX_LISTED, Process, describe, list_processes, local_state
+from ops.workers import DATABASE_STARTED_AT, MAX_LISTED, WAIT, Process, describe, list_processes, local_state, remedy_of
 from relivchats import installation
 from relivchats.staff.reports import Level, Line
 
@@ -21,6 +21,14 @@ _NEEDS = ("database", "broker")
 
 def _threshold() -> str:
     return f"silent for {settings.HEALTH_HEARTBEAT_SECONDS} s counts as dead"
+
+
+def _none_is_alive(name: str, text: str, failing: list[Process], data: dict[str, object], *, kind: str) -> Line:
+    """Return the line of a kind of which no process is alive: critical, unless one is starting."""
+    remedy = remedy_of(failing, kind)
+    level = Level.WARNING if remedy == WAIT else Level.CRITICAL
+    norm = "one runs" if kind == "beat" else _threshold()
+    return Line(name, level, text, remedy, data, 0, norm, is_cause=True)
 
 
 def _split(kind: str) -> tuple[list[Process], list[Process]]:
@@ -40,11 +48,9 @@ def workers() -> Line:
         "silent": [process.name for process in failing[:MAX_LISTED]],
         "unmarked": [process.name for process in unmarked[:MAX_LISTED]],
     }
-    running = [process for process in failing if process.state in ("frozen", "hangs")]
     if not alive:
         text = f"no worker is alive: {describe(failing)}" if failing else "no worker is alive"
-        remedy = installation.restart("worker") if running else installation.start("worker")
-        return Line("workers", Level.CRITICAL, text, remedy, data, 0, _threshold())
+        return _none_is_alive("workers", text, failing, data, kind="worker")
     if unmarked:
         text = f"without CELERY_WORKER=true: {', '.join(process.name for process in unmarked[:MAX_LISTED])}"
         remedy = f"set CELERY_WORKER=true for it, then {installation.restart('worker')}"
@@ -52,7 +58,7 @@ def workers() -> Line:
     if failing:
         text = f"{len(alive)} alive; {describe(failing)}"
         # The row of a killed one goes when a worker starts on its host. What it left is stuck until then.
-        remedy = installation.restart("worker")
+        remedy = WAIT if remedy_of(failing, "worker") == WAIT else installation.restart("worker")
         return Line("workers", Level.WARNING, text, remedy, data, len(alive), _threshold(), is_cause=True)
     return Line("workers", Level.FINE, f"{len(alive)} alive, marked as workers", "", data, len(alive), _threshold())
 
@@ -66,9 +72,7 @@ def beat() -> Line:
         text = "no beat is alive: due work is not dispatched, and nothing is recovered"
         if failing:
             text = f"{describe(failing)}: due work is not dispatched, and nothing is recovered"
-        running = [process for process in failing if process.state in ("frozen", "hangs")]
-        remedy = installation.restart("beat") if running else installation.start("beat")
-        return Line("beat", Level.CRITICAL, text, remedy, data, 0, "one runs")
+        return _none_is_alive("beat", text, failing, data, kind="beat")
     if len(alive) > 1:
         # Every due task is sent twice then. Leases make that harmless, but it doubles the load.
         text = f"{len(alive)} run, one is enough: {', '.join(process.name for process in alive[:MAX_LISTED])}"
@@ -86,11 +90,9 @@ def web() -> Line:
     alive, failing = _split(Heartbeat.Kind.WEB)
     data = {"alive": len(alive), "silent": [process.name for process in failing[:MAX_LISTED]]}
     here = [process for process in alive if process.name.partition("@")[2].rpartition(":")[0] == _hostname()]
-    running = [process for process in failing if process.state in ("frozen", "hangs")]
     if not alive:
         text = f"no web process is alive: {describe(failing)}" if failing else "no web process is alive"
-        remedy = installation.restart("web") if running else installation.start("web")
-        return Line("web", Level.CRITICAL, text, remedy, data, 0, _threshold())
+        return _none_is_alive("web", text, failing, data, kind="web")
     ports = Heartbeat.objects.filter(name__in=[each.name for each in here]).values_list("port", flat=True)
     port = next(filter(None, ports), None)
     if port and not answers(port):
@@ -130,7 +132,11 @@ def _hostname() -> str:
 @health_check("canary", needs=("database", "broker", "workers", "beat"), page=_PAGE, remedy="manage.py queue")
 def canary() -> Line:
     """Return how long ago the latest canary task ran. Beat sends one every 10 s."""
-    row = Heartbeat.objects.filter(kind=Heartbeat.Kind.CANARY).annotate(age=Now() - F("beat_at")).first()
+    row = (
+        Heartbeat.objects.filter(kind=Heartbeat.Kind.CANARY)
+        .annotate(age=Now() - F("beat_at"), database_up_for=Now() - DATABASE_STARTED_AT)
+        .first()
+    )
     remedy = installation.restart("worker")
     threshold = f"{settings.HEALTH_HEARTBEAT_SECONDS} s is critical"
     if row is None:
@@ -138,6 +144,7 @@ def canary() -> Line:
         return Line("canary", Level.WARNING, text, "manage.py health", threshold=threshold)
     seconds = round(row.age.total_seconds())
     data = {"seconds": seconds}
-    if seconds > settings.HEALTH_HEARTBEAT_SECONDS:
+    # While the database was away, no task could write that it ran.
+    if min(row.age, row.database_up_for).total_seconds() > settings.HEALTH_HEARTBEAT_SECONDS:
         return Line("canary", Level.CRITICAL, f"no task ran for {seconds} s", remedy, data, seconds, threshold)
     return Line("canary", Level.FINE, f"a task ran {seconds} s ago", "", data, seconds, threshold)

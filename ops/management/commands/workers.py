@@ -28,13 +28,14 @@ class Command(OpsCommand):
         parser.add_argument(
             "--restart",
             choices=installation.PARTS,
-            help="end this part of ./dev up, also if it is frozen; a new process starts at once",
+            help="end this part of ./dev up, also if it is frozen, and wait until the new process is alive",
         )
         parser.add_argument("--stop", metavar="NAME", help="end one process of this machine, such as beat@host:41")
 
     def report(self, *, tasks: bool, restart: str | None, stop: str | None, **options: Any) -> Report:
         """Return the processes, or what was ended."""
         if restart:
+            self.stderr.write(f"waits until the new process is alive, at most {workers.START_SECONDS} s")
             return workers.restart(restart)
         if stop:
             return workers.stop(stop)
