@@ -5,13 +5,20 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import timedelta
 
 from ops.checks.registry import Check
 from relivchats.staff.reports import Level, Line
 
+#: The history is recorded every 15 s, and a consequence may be noticed before its cause.
+GRACE = timedelta(seconds=60)
+
 
 def find_causes(lines: Sequence[Line], checks: Mapping[str, Check]) -> list[Line]:
-    """Return the lines; one that follows from another has that one's name as its `cause`, and no remedy."""
+    """Return the lines; one that follows from another has that one's name as its `cause`, and no remedy.
+
+    A line that has not been fine for longer than another does not follow from it.
+    """
     by_name = {line.name: line for line in lines}
 
     def cause_of(name: str) -> str:
@@ -21,7 +28,7 @@ def find_causes(lines: Sequence[Line], checks: Mapping[str, Check]) -> list[Line
             needs = (*needs, "queries")
         for needed in needs:
             line = by_name.get(needed)
-            if line is not None and line.stops_others:
+            if line is not None and line.stops_others and not _is_older(by_name[name], line):
                 return cause_of(needed) or needed
         return ""
 
@@ -30,6 +37,10 @@ def find_causes(lines: Sequence[Line], checks: Mapping[str, Check]) -> list[Line
         cause = "" if line.level is Level.FINE else cause_of(line.name)
         found.append(replace(line, cause=cause, remedy="") if cause else line)
     return found
+
+
+def _is_older(line: Line, cause: Line) -> bool:
+    return line.bad_for is not None and cause.bad_for is not None and line.bad_for > cause.bad_for + GRACE
 
 
 def describe_root(lines: Sequence[Line]) -> str:

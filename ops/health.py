@@ -64,7 +64,9 @@ class _Run:
             if check.name == "database":
                 if line.level is Level.CRITICAL:
                     for held in self._held:
-                        self.lines[held.name] = Line(held.name, Level.UNKNOWN, "waits for the database", held.remedy)
+                        self.lines[held.name] = Line(
+                            held.name, Level.UNKNOWN, "waiting for the database", held.remedy_without_answer
+                        )
                 else:
                     self._pending.extend(self._held)
                 self._held = []
@@ -86,6 +88,11 @@ def run_checks(selected: Sequence[Check] = checks.ALL, *, timeout_seconds: float
 
     `timeout_seconds` limits the whole run; the default is TOTAL_SECONDS.
     """
+    return find_causes(_run_all(selected, timeout_seconds=timeout_seconds), {check.name: check for check in selected})
+
+
+def _run_all(selected: Sequence[Check], *, timeout_seconds: float | None = None) -> list[Line]:
+    """Return the lines of `run_checks` without their causes."""
     timeout_seconds = TOTAL_SECONDS if timeout_seconds is None else timeout_seconds
     run = _Run(selected)
     for _ in range(min(WORKER_THREADS, len(selected))):
@@ -94,12 +101,11 @@ def run_checks(selected: Sequence[Check] = checks.ALL, *, timeout_seconds: float
         run.changed.wait_for(lambda: len(run.lines) == len(selected), timeout_seconds)
         lines = dict(run.lines)
     run.end()
-    late = f"no answer within {timeout_seconds:g} s"
-    found = [
-        lines.get(check.name) or Line(check.name, check.on_timeout, late, check.remedy, page=check.page)
+    late = f"no answer within {timeout_seconds:g} s: the machine is busy, run it again"
+    return [
+        lines.get(check.name) or Line(check.name, check.on_timeout, late, check.remedy_without_answer, page=check.page)
         for check in selected
     ]
-    return find_causes(found, {check.name: check for check in selected})
 
 
 def report(*, verbose: bool = False) -> Report:
@@ -107,8 +113,9 @@ def report(*, verbose: bool = False) -> Report:
     if installation.is_nothing_running():
         return _report_of_nothing()
     started = time.monotonic()
-    lines = run_checks((*checks.ALL, *checks.VERBOSE) if verbose else checks.ALL)
-    lines = _with_history(lines)
+    selected = (*checks.ALL, *checks.VERBOSE) if verbose else checks.ALL
+    # With the history first: what is older than a cause does not follow from it.
+    lines = find_causes(_with_history(_run_all(selected)), {check.name: check for check in selected})
     milliseconds = round((time.monotonic() - started) * 1000)
     return Report("Health", tuple(lines), data={"milliseconds": milliseconds}, headline=describe_root(lines))
 
@@ -204,9 +211,9 @@ def _run_pending(run: _Run, query_seconds: float) -> None:
 def _failed(check: Check, error: Exception) -> Line:
     if database.is_a_wait(error):
         text = "a query takes too long, or waits for a lock"
-        return Line(check.name, Level.UNKNOWN, text, check.remedy, {"waits": True})
+        return Line(check.name, Level.UNKNOWN, text, "manage.py database", {"waits": True})
     text = f"the database {FAULT_TEXTS[database.fault_of(error)]}"
-    return Line(check.name, check.on_timeout, text, check.remedy)
+    return Line(check.name, check.on_timeout, text, check.remedy_without_answer)
 
 
 @contextmanager

@@ -37,19 +37,30 @@ def record(lines: Sequence[Line]) -> None:
 
 
 def annotate(lines: Sequence[Line]) -> list[Line]:
-    """Return the lines with `since`, `age` and `changes`, as far as they were recorded with their present level."""
+    """Return the lines with `since`, `age`, `bad_for` and `changes`, if they were recorded with their present level."""
     with connection.cursor() as cursor:
         cursor.execute(
             """
             SELECT DISTINCT ON (name) name, level, since, clock_timestamp() - since,
+                clock_timestamp() - min(since) FILTER (WHERE level <> 'fine' AND since > coalesce(fine_at, '-infinity'))
+                    OVER (PARTITION BY name),
                 count(*) FILTER (WHERE since > now() - make_interval(secs => %s)) OVER (PARTITION BY name)
-            FROM check_states ORDER BY name, since DESC, id DESC
+            FROM (
+                SELECT *, max(since) FILTER (WHERE level = 'fine') OVER (PARTITION BY name) AS fine_at FROM check_states
+            ) AS states
+            ORDER BY name, since DESC, id DESC
             """,
             [FLAPPING_WINDOW.total_seconds()],
         )
         states = {row[0]: row[1:] for row in cursor.fetchall()}
     return [
-        replace(line, since=states[line.name][1], age=states[line.name][2], changes=states[line.name][3])
+        replace(
+            line,
+            since=states[line.name][1],
+            age=states[line.name][2],
+            bad_for=states[line.name][3],
+            changes=states[line.name][4],
+        )
         if line.name in states and states[line.name][0] == line.level
         else line
         for line in lines

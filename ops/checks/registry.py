@@ -14,7 +14,7 @@ class Check:
 
     `needs` names the checks without which this one cannot be fine: if one of them has a problem, it is the cause of a
     problem here. A check that needs `database` runs only once the database answers. `page` is where staff see more.
-    `on_timeout` is the level, and `remedy` the remedy, of the line when the function does not return in time or
+    `on_timeout` is the level of the line when the function does not return in time, and `remedy` the remedy when it
     raises. A verbose check runs only with `health --verbose`.
     """
 
@@ -25,6 +25,14 @@ class Check:
     on_timeout: Level = Level.UNKNOWN
     remedy: str = "manage.py health"
     verbose: bool = False
+
+    @property
+    def remedy_without_answer(self) -> str:
+        """Return the remedy when there is no answer in time: a busy machine is no reason to change something.
+
+        The check of a server finds it frozen then, and its remedy stays.
+        """
+        return self.remedy if self.on_timeout is Level.CRITICAL else "manage.py health"
 
 
 _checks: dict[str, Check] = {}

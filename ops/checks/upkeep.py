@@ -61,7 +61,7 @@ def logs() -> Line:
     return Line("logs", Level.FINE, f"{total} MiB of logs", "", {}, total, threshold)
 
 
-@health_check("clock", remedy="timedatectl set-ntp true")
+@health_check("clock")
 def clock() -> Line:
     """Return the difference between the clocks of the database and of this machine. Leases use the database's only."""
     connection.ensure_connection()
@@ -97,7 +97,7 @@ def retention() -> Line:
     return Line("retention", Level.WARNING, text, installation.restart("beat"), threshold=threshold)
 
 
-@health_check("catalogue", page="/admin/insights/insighttype/", remedy="manage.py load_catalogue")
+@health_check("catalogue", page="/admin/insights/insighttype/")
 def catalogue() -> Line:
     """Return the categories and insight types of this release that the database does not have."""
     if unloaded := catalogue_files.find_unloaded():

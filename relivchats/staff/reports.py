@@ -53,7 +53,8 @@ class Line:
     `value` is what was measured and `threshold` where it stops being fine. `page` is an address in the admin. `cause`
     is the name of the line that this one follows from: it needs no remedy of its own. `is_cause` says whether others
     can follow from this one; the default is that they do if it is critical or unknown. `since` is when the level was
-    reached, `age` how long ago that was, and `changes` counts the changes of level within the last hour.
+    reached, `age` how long ago that was, `bad_for` how long it has not been fine at any level, and `changes` counts the
+    changes of level within the last hour.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Line:
     is_cause: bool | None = None
     since: datetime | None = None
     age: timedelta | None = None
+    bad_for: timedelta | None = None
     changes: int = 0
 
     @property
@@ -192,6 +194,7 @@ def format_count(number: int, *, limit: int = MAX_COUNTED) -> str:
 
 
 def _format_lines(lines: Sequence[Line], layout: Layout | None) -> list[str]:
+    lines = _fold(lines)
     # Upper case marks the lines that need attention, for eyes and for grep.
     levels = [line.level if line.level is Level.FINE else line.level.upper() for line in lines]
     if not layout:
@@ -220,3 +223,20 @@ def _format_lines(lines: Sequence[Line], layout: Layout | None) -> list[str]:
             # In one piece, whatever its length, so that it can be copied.
             printed.append(layout.accent(f"{'':{width + 12}}→ {plain(line.command)}"))
     return printed
+
+
+def _fold(lines: Sequence[Line]) -> list[Line]:
+    """Return the lines with one in place of several that only say the same about their names. JSON has all of them."""
+    same: dict[tuple[Level, str, str], list[Line]] = {}
+    for line in lines:
+        if line.cause and not line.data:
+            same.setdefault((line.level, line.text, line.cause), []).append(line)
+    folded: list[Line] = []
+    for line in lines:
+        group = same.get((line.level, line.text, line.cause), [line])
+        if line.data or len(group) == 1:
+            folded.append(line)
+        elif line is group[0]:
+            names = ", ".join(each.name for each in group)
+            folded.append(Line(f"{len(group)} checks", line.level, f"{line.text}: {names}", cause=line.cause))
+    return folded

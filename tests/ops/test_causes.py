@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from datetime import timedelta
+
+import pytest
+
 from ops import checks
 from ops.causes import describe_root, find_causes
 from ops.checks.registry import Check
-from relivchats.staff.reports import Level, Line
+from relivchats.staff.reports import Level, Line, Report
 
 CHECKS = {
     name: Check(name, lambda: Line("", Level.FINE, ""), needs)
@@ -71,3 +76,32 @@ def test_checks_need_only_checks_that_exist_and_never_themselves() -> None:
         return 1 + max((depth(needed) for needed in registered[name].needs), default=0)
 
     assert max(depth(name) for name in registered) < len(registered), "a cycle would not end"
+
+
+def test_a_line_that_was_not_fine_before_its_cause_does_not_follow_from_it() -> None:
+    new, old = timedelta(), timedelta(minutes=11)
+    found = find_causes(
+        [_line("workers", bad_for=new), _line("jobs", bad_for=old), _line("canary", bad_for=new)], CHECKS
+    )
+    assert [(line.cause, line.remedy) for line in found] == [
+        ("", "fix workers"),
+        ("", "fix jobs"),
+        ("workers", ""),
+    ]
+
+
+def test_checks_that_only_wait_for_a_server_are_one_line_of_text_and_all_of_the_json() -> None:
+    waiting = [Line(name, Level.UNKNOWN, "waiting for the database") for name in ("canary", "ledger", "jobs")]
+    report = Report("Health", tuple(find_causes([_line("database"), *waiting], CHECKS)))
+    assert (
+        report.as_text()
+        .splitlines()[-1]
+        .endswith("3 checks  waiting for the database: canary, ledger, jobs (follows from database)")
+    )
+    assert len(json.loads(report.as_json())["lines"]) == 4
+
+
+@pytest.mark.parametrize("check", [*checks.ALL, *checks.VERBOSE], ids=lambda check: check.name)
+def test_a_check_without_an_answer_in_time_changes_nothing_unless_it_is_that_of_a_server(check: Check) -> None:
+    if check.name not in ("database", "broker"):
+        assert check.remedy_without_answer == "manage.py health"
