@@ -23,6 +23,8 @@ MIN_JUDGED = 10
 
 #: As Django's Now(): in a transaction, now() is its start.
 _NOW = "statement_timestamp()"
+#: The numbers that a query of a share selects at most.
+_MAX_COLUMNS = 6
 _BARS = "▁▂▃▄▅▆▇█"
 
 
@@ -45,7 +47,10 @@ class Definition:
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric over a window. `number` is how many uploads, insights, … it was computed from; None is no value."""
+    """A metric over a window. `number` is how many uploads, insights, … it was computed from; None is no value.
+
+    `remedy` is what to run if the target is missed.
+    """
 
     definition: Definition
     value: float | None
@@ -53,6 +58,7 @@ class Metric:
     number: int
     series: tuple[float | None, ...]
     detail: str = ""
+    remedy: str = ""
 
     @property
     def level(self) -> Level:
@@ -130,7 +136,7 @@ API_P95 = Definition(
     remedy="manage.py metrics --routes",
 )
 
-#: Each selects the part of the window, counted back from now, a numerator, a denominator, and a number for the detail.
+#: Each selects the part of the window, counted back from now, a numerator, a denominator, and numbers for the detail.
 #: {created} and the like are the condition that this time is in the window or in the one before.
 _UPLOADS = """
     SELECT {part}, count(*) FILTER (WHERE outcome NOT IN ('refused', 'failed')),
@@ -152,13 +158,17 @@ _INSIGHTS = """
 """
 # Two ranges of time, and no join: a subquery for each reservation took more than a minute with 2,000,000 insights.
 _REFUNDS = """
-    SELECT {part}, sum(returned), sum(reserved), sum(returned)
+    SELECT {part}, sum(failed + refunded), sum(reserved), count(*) FILTER (WHERE reserved > 0),
+        sum(failed), sum(refunded), sum(owed)
     FROM (
-        SELECT resolved_at AS at, coins AS reserved, 0 AS returned FROM coin_reservations WHERE {resolved}
+        SELECT resolved_at AS at, coins AS reserved, 0 AS failed, 0 AS refunded, 0 AS owed
+        FROM coin_reservations WHERE {resolved}
         UNION ALL
-        SELECT finished_at, 0, price FROM insights WHERE {finished} AND status = 'failed'
+        SELECT finished_at, 0, price, 0, 0 FROM insights WHERE {finished} AND status = 'failed'
         UNION ALL
-        SELECT created_at, 0, coins FROM payment_refunds WHERE {created} AND status <> 'failed'
+        SELECT created_at, 0, 0, coins,
+            CASE WHEN status IN ('processing', 'completed') THEN coins - taken_coins ELSE 0 END
+        FROM payment_refunds WHERE {created} AND status <> 'failed'
     ) AS coins
     GROUP BY 1
 """
@@ -179,13 +189,11 @@ _DURATIONS = """
 def fetch(window: timedelta, *, points: int = POINTS) -> list[Metric]:
     """Return the six metrics over a window that ends now, each with `points` values for a chart."""
     return [
-        _share(
-            UPLOAD_SUCCESS, _UPLOADS, window, points, lambda refused: f"{refused} files were no export" * bool(refused)
-        ),
+        _share(UPLOAD_SUCCESS, _UPLOADS, window, points, lambda refused: f"{refused} files were no export"),
         _share(UNLOCK_CONVERSION, _CONVERSION, window, points),
-        _share(INSIGHT_SUCCESS, _INSIGHTS, window, points, lambda failed: f"{failed} failed" * bool(failed)),
+        _share(INSIGHT_SUCCESS, _INSIGHTS, window, points, lambda failed: f"{failed} failed"),
         _time_per_insight(window, points),
-        _share(REFUND_RATE, _REFUNDS, window, points, lambda coins: f"{coins} coins" * bool(coins)),
+        _refund_rate(window, points),
         _api_p95(window, points),
     ]
 
@@ -198,16 +206,34 @@ def _share(
     detail: Callable[[int], str] = lambda _: "",
 ) -> Metric:
     """Return a percentage: the sum of the numerators by that of the denominators."""
-    parts: dict[int, tuple[int, int, int]] = {row[0]: row[1:] for row in _select(query, window, points)}
+    now, before, series = _shares(query, window, points)
+    text = detail(now[2]) if now[2] else ""
+    return Metric(definition, _percent(*now[:2]), _percent(*before[:2]), now[1], series, text, definition.remedy)
 
-    def total(start: int) -> tuple[int, int, int]:
+
+def _refund_rate(window: timedelta, points: int) -> Metric:
+    """Return the refund rate with where its coins come from, which also decides the remedy."""
+    now, before, series = _shares(_REFUNDS, window, points)
+    coins, of, reservations, failed, refunded, owed = now[:6]
+    detail = f"{coins} coins: {failed} of failed insights, {refunded} of refunded orders" if coins else ""
+    if owed:
+        detail += f", {owed} of them spent before and owed"
+    remedy = "manage.py payments" if refunded > failed else REFUND_RATE.remedy
+    return Metric(REFUND_RATE, _percent(coins, of), _percent(*before[:2]), reservations, series, detail, remedy)
+
+
+def _shares(
+    query: str, window: timedelta, points: int
+) -> tuple[tuple[int, ...], tuple[int, ...], tuple[float | None, ...]]:
+    """Return the sums of a query's columns over the window and over the one before, and the series of percentages."""
+    parts: dict[int, tuple[int, ...]] = {row[0]: row[1:] for row in _select(query, window, points)}
+
+    def total(start: int) -> tuple[int, ...]:
         found = [parts[part] for part in range(start, start + points) if part in parts]
-        one, of, detailed = (int(sum(column)) for column in zip(*found, strict=True)) if found else (0, 0, 0)
-        return one, of, detailed
+        return tuple(int(sum(column)) for column in zip(*found, strict=True)) if found else (0,) * _MAX_COLUMNS
 
-    now, before = total(0), total(points)
     series = tuple(_percent(*parts[part][:2]) if part in parts else None for part in reversed(range(points)))
-    return Metric(definition, _percent(*now[:2]), _percent(*before[:2]), now[1], series, detail(now[2]))
+    return total(0), total(points), series
 
 
 def _percent(one: float, of: float) -> float | None:
@@ -227,6 +253,7 @@ def _time_per_insight(window: timedelta, points: int) -> Metric:
         number,
         tuple(means.get(part) for part in reversed(range(points))),
         "" if p95 is None else f"p95 {p95:.1f} s",
+        TIME_PER_INSIGHT.remedy,
     )
 
 
@@ -244,6 +271,7 @@ def _api_p95(window: timedelta, points: int) -> Metric:
         sum(now),
         tuple(part.p95_ms for part in parts[points:]),
         f"{sum(now)} requests",
+        API_P95.remedy,
     )
 
 
@@ -281,7 +309,7 @@ def report(window: timedelta) -> Report:
     for metric in metrics:
         definition, level = metric.definition, metric.level
         text = f"{metric.text}  {sparkline(metric.series)}".rstrip()
-        remedy = definition.remedy if level is not Level.FINE else ""
+        remedy = metric.remedy if level is not Level.FINE else ""
         lines.append(Line(definition.name, level, text, remedy, metric.as_json()))
     return Report(
         f"Key metrics of the last {format_short(window)}", tuple(lines), data={"seconds": window.total_seconds()}

@@ -99,7 +99,13 @@ def test_insights_that_failed_miss_the_target_once_there_are_enough() -> None:
 def test_refunded_orders_count_as_refunds() -> None:
     job = finished_job("completed")
     payments(1, user=rows.person())
-    assert values()["refund rate"].value == round(100 * 10 / job.reservation.coins, 2)
+    refunds = values()["refund rate"]
+    assert refunds.value == round(100 * 10 / job.reservation.coins, 2)
+    assert (refunds.number, refunds.level) == (1, Level.FINE), "one reservation is too little to judge"
+    assert refunds.detail == "10 coins: 0 of failed insights, 10 of refunded orders"
+    assert refunds.remedy == "manage.py payments"
+    PaymentRefund.objects.update(status="completed", taken_coins=4)
+    assert values()["refund rate"].detail.endswith("10 of refunded orders, 6 of them spent before and owed")
     PaymentRefund.objects.update(status="failed")
     assert values()["refund rate"].value == 0
 
