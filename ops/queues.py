@@ -23,7 +23,10 @@ from relivchats.errors import Conflict
 from relivchats.staff.bulk_actions import ActionContext
 from relivchats.staff.reports import Level, Line, Report, Table
 
-NAMES = ("insights", "indexing", "upkeep")
+#: Those of work, which a person waits for.
+WORK_NAMES = ("insights", "indexing")
+#: Messages of periodic tasks expire before the next one is sent: after an outage workers drop them, however many.
+NAMES = (*WORK_NAMES, "upkeep")
 
 #: Counting stops here: the exact length of a longer queue does not change what an operator does.
 MAX_COUNTED = 10_000
@@ -117,7 +120,7 @@ def _fetch_message_counts() -> tuple[dict[str, int] | None, int | None]:
 
 def summary_line(state: QueueState) -> Line:
     """Return the line of the health check: a warning if a queue is long or its oldest row is late."""
-    messages = sum((state.messages or {}).values())
+    messages = sum((state.messages or {}).get(name, 0) for name in WORK_NAMES)
     data = asdict(state)
     if state.paused:
         text = f"insights are {state.paused}, and {state.due} wait; those past their deadline fail"
@@ -125,13 +128,14 @@ def summary_line(state: QueueState) -> Line:
     too_long = max(state.due, messages) > settings.HEALTH_QUEUE_WARNING
     too_late = state.oldest_seconds > settings.HEALTH_QUEUE_AGE_WARNING_SECONDS
     if too_long or too_late:
-        text = f"{state.due} insights due, {messages} messages, the oldest due for {state.oldest_seconds} s"
+        late = f", the oldest for {state.oldest_seconds} s" if state.due else ""
+        text = f"{state.due} insights due{late}; {messages} messages of work"
         remedy = "manage.py queue; more workers, or a higher MAX_CONCURRENT_INSIGHTS"
         return Line("queue", Level.WARNING, text, remedy, data)
     if state.messages is None:
         text = f"{state.due} insights due; messages unknown, the broker does not answer"
         return Line("queue", Level.UNKNOWN, text, "manage.py health", data)
-    return Line("queue", Level.FINE, f"{state.due} insights due, {messages} messages", data=data)
+    return Line("queue", Level.FINE, f"{state.due} insights due, {messages} messages of work", data=data)
 
 
 def report() -> Report:
@@ -139,8 +143,11 @@ def report() -> Report:
     state = fetch_state()
     messages = state.messages or dict.fromkeys(NAMES)
     rows = [
-        *((f"messages in {name}", depth) for name, depth in messages.items()),
-        ("messages not acknowledged", state.unacked),
+        *(
+            (f"messages in {name}" + ("" if name in WORK_NAMES else ", of periodic tasks"), depth)
+            for name, depth in messages.items()
+        ),
+        ("messages not acknowledged: a worker has them and is not done", state.unacked),
         ("insights due", state.due),
         ("oldest due, seconds", state.oldest_seconds),
         ("insights waiting for indexing", state.waiting_for_index),

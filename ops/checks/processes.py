@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import http.client
 import socket
+from collections.abc import Mapping
+from typing import Any
 
 from django.conf import settings
 from django.db.models import F
@@ -23,7 +25,7 @@ def _threshold() -> str:
     return f"silent for {settings.HEALTH_HEARTBEAT_SECONDS} s counts as dead"
 
 
-def _none_is_alive(name: str, text: str, failing: list[Process], data: dict[str, object], *, kind: str) -> Line:
+def _none_is_alive(name: str, text: str, failing: list[Process], data: Mapping[str, Any], *, kind: str) -> Line:
     """Return the line of a kind of which no process is alive: critical, unless one is starting."""
     remedy = remedy_of(failing, kind)
     level = Level.WARNING if remedy == WAIT else Level.CRITICAL

@@ -271,7 +271,7 @@ def test_queue_counts_messages_and_due_rows(broker: BrokerHandle) -> None:
         client.lpush("upkeep", "a message", "another")
     _, answer = as_json("queue")
     counts = {row["what"]: row["how many"] for row in answer["rows"]}
-    assert (counts["messages in upkeep"], counts["insights due"]) == (2, 2)
+    assert (counts["messages in upkeep, of periodic tasks"], counts["insights due"]) == (2, 2)
 
 
 def test_queue_without_a_broker_counts_the_rows_and_exits_with_3(broker: BrokerHandle) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from django.conf import settings
 from django.core.management import CommandError
 from django.db.models.functions import Now
 
@@ -105,3 +107,16 @@ def test_beat_writes_its_schedule_with_the_last_and_the_next_run(beat: StartCele
     assert known["insights.tasks.generate_insight"]["schedule"] is None
     ScheduleEntry.objects.update(next_run_at=Now() - timedelta(minutes=5))
     assert queues.schedule_report().level is Level.WARNING
+
+
+def test_messages_of_periodic_tasks_that_wait_after_an_outage_are_no_long_queue(broker: BrokerHandle) -> None:
+    state = replace(queues.fetch_state(), messages={"insights": 0, "indexing": 0, "upkeep": 5000})
+    assert queues.summary_line(state).level is Level.FINE
+    long = replace(state, messages={"insights": 5000, "indexing": 0, "upkeep": 0})
+    assert queues.summary_line(long).text == "0 insights due; 5000 messages of work"
+
+
+def test_every_message_of_a_periodic_task_expires_before_the_next_is_sent() -> None:
+    for name, entry in settings.CELERY_BEAT_SCHEDULE.items():
+        seconds = entry["schedule"] if isinstance(entry["schedule"], float) else 3600
+        assert 0 < entry["options"]["expires"] <= seconds, name
