@@ -14,6 +14,7 @@ from django.db import DatabaseError, transaction
 from chats.models import Chat, ChatUpload
 from chats.parsing import ParseReport
 from chats.parsing_processes import ParsingFailed
+from relivchats import error_events
 from relivchats.accounts.models import User
 from relivchats.errors import DomainError, NotFound
 
@@ -93,12 +94,19 @@ class UploadLog:
         self.record_success(outcome, chat=chat, added=0, **columns)
 
     def record_failure(self, outcome: Outcome, error: Exception) -> None:
-        """Save the row of an upload that was refused or failed, and log a warning."""
+        """Save the row of an upload that was refused or failed, and log it: what a person can correct is no warning."""
         reason = error.reason if isinstance(error, ParsingFailed) else type(error).__name__
         row = self._row(outcome, error_code=getattr(error, "code", DomainError.code), reason=reason[:64])
-        logger.warning(
+        is_refusal = outcome is Outcome.REFUSED
+        logger.log(
+            logging.INFO if is_refusal else logging.WARNING,
             f"upload {outcome}",
-            extra={"reason": reason, "bytes": self.size_bytes, "milliseconds": row.milliseconds},
+            extra={
+                "reason": reason,
+                "bytes": self.size_bytes,
+                "milliseconds": row.milliseconds,
+                error_events.REFUSAL: is_refusal,
+            },
         )
         # If the database is unavailable, the caller still gets the original error.
         with suppress(DatabaseError):

@@ -28,6 +28,8 @@ GROUP_COLUMNS = ("times", "level", "first", "last", "event", "where", "code", "r
 EVENT_COLUMNS = ("at", "level", "role", "event", "where", "code", "user", "job", "insight", "chat", "request")
 _SEARCHED = ("event", "error", "code", "location", "logger", "route", "level", "role")
 MAX_FOLLOWED = 1000
+#: What a person can correct, such as a file that is no export, is no warning.
+REFUSAL_LEVEL = "INFO"
 
 
 def write(events: Sequence[error_events.ErrorEvent], *, role: ErrorEvent.Role, dropped: int = 0) -> None:
@@ -40,13 +42,15 @@ def write(events: Sequence[error_events.ErrorEvent], *, role: ErrorEvent.Role, d
     ErrorEvent.objects.bulk_create(rows)
 
 
-def select(*, since: timedelta, user: str = "", grep: str = "") -> QuerySet[ErrorEvent]:
-    """Return the events of a window. Raise NotFound.
+def select(*, since: timedelta, user: str = "", grep: str = "", refusals: bool = False) -> QuerySet[ErrorEvent]:
+    """Return the events of a window, with `refusals` also the uploads that were refused. Raise NotFound.
 
     `user` is an e-mail address or an id; events of their jobs, insights and chats belong to them too. `grep` is a text,
     or several with | between them, compared without regard to case.
     """
     rows = ErrorEvent.objects.filter(at__gte=Now() - since)
+    if not refusals:
+        rows = rows.exclude(level=REFUSAL_LEVEL)
     if user:
         found = User.objects.filter(Q(email__iexact=user) if "@" in user else Q(pk=_uuid(user))).first()
         if found is None:

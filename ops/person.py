@@ -138,7 +138,7 @@ def _iterate_coins(person: User, ids: set[str]) -> Iterator[Entry]:
 
 
 def _iterate_account(person: User, ids: set[str]) -> Iterator[Entry]:
-    for event in errors.select(since=ERRORS_OF, user=str(person.pk)).order_by("-at")[:MAX_ENTRIES]:
+    for event in errors.select(since=ERRORS_OF, user=str(person.pk), refusals=True).order_by("-at")[:MAX_ENTRIES]:
         codes = (event.error, event.code, event.route, f"request {event.request_id}" if event.request_id else "")
         yield Entry(event.at, "error", event.event, str(event.pk), _join(*codes))
     # Numbers are ids of rows of several kinds.

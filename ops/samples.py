@@ -18,7 +18,7 @@ from django.db.models.functions import Now, TruncMinute
 from billing.models import CoinReservation
 from chats.models import ChatUpload
 from insights.models import GenerationJob, Insight
-from ops import queues
+from ops import errors, queues
 from ops.monitoring_models import ErrorEvent, Sample
 from relivchats import embedded
 from relivchats.staff.reports import count
@@ -68,7 +68,7 @@ def collect() -> dict[str, float]:
     minute = (start, start + timedelta(minutes=1))
     finished = Insight.objects.filter(finished_at__range=minute)
     uploads = ChatUpload.objects.filter(created_at__range=minute)
-    events = ErrorEvent.objects.filter(at__range=minute)
+    events = ErrorEvent.objects.filter(at__range=minute).exclude(level=errors.REFUSAL_LEVEL)
     found: dict[str, float] = {
         "queue_due": state.due,
         "queue_oldest_seconds": state.oldest_seconds,

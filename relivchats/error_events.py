@@ -27,6 +27,12 @@ _REPOSITORY = str(Path(__file__).resolve().parent.parent)
 #: A word of ours, such as an error code. A name or a text of a person is not taken for one, because of its extra.
 _CODE = re.compile(r"[A-Za-z0-9_.-]{1,64}\Z")
 #: The extras that contain such a word, the most telling first.
+#: A placeholder of a message's arguments.
+_PLACEHOLDER = re.compile(r"%(\(\w+\))?[-+ #0]*(\d+|\*)?(\.\d+)?[a-zA-Z]")
+#: Python's own words for a warning: `path:line: DeprecationWarning: text`.
+_WARNING_CATEGORY = re.compile(r": (\w*Warning): ")
+#: Attribute of a record that a user's mistake causes, such as a file that is no export. It is no warning of ours.
+REFUSAL = "is_refusal"
 _CODE_EXTRAS = ("error_code", "reason", "check", "source", "model", "wakeup")
 
 
@@ -89,10 +95,21 @@ def _text(record: logging.LogRecord) -> str:
         return "task failed"
     if record.name == "django.request" and record.exc_info:
         return "unhandled exception"
-    if record.name.split(".")[0] in OWN_PACKAGES or record.args:
-        # Postgres stores no NUL.
-        return scrub(str(record.msg)).replace("\0", "")[:200]
-    return f"a message of {record.module}:{record.lineno}"
+    # Postgres stores no NUL.
+    text = scrub(str(record.msg)).replace("\0", "")
+    library = record.name.split(".")[0]
+    if library in OWN_PACKAGES:
+        return text[:200]
+    if record.name == "py.warnings":
+        category = _WARNING_CATEGORY.search(
+            str(record.args[0] if isinstance(record.args, tuple) and record.args else "")
+        )
+        return f"Python: a {category[1] if category else 'warning'}"
+    # The name of the library, because its words alone say little: psycopg.pool: discarding closed connection
+    constant = " ".join(_PLACEHOLDER.sub("…", text).split()).rstrip(" :…") if record.args else ""
+    if re.search("[a-z]", constant):
+        return f"{record.name}: {constant}"[:200]
+    return f"{record.name}: a message without constant text ({record.module}:{record.lineno})"[:200]
 
 
 def _task(record: logging.LogRecord) -> str:
@@ -188,17 +205,19 @@ def add_exception(event: str, *, code: str) -> None:
 
 
 class EventHandler(logging.Handler):
-    """Adds warnings and errors to the queue. An error in here is ignored: logging must not break what it reports."""
+    """Adds warnings, errors and refusals to the queue. An error in here is ignored: logging must break no caller."""
 
     #: What the recorder itself logs would be written again and again while the database does not answer.
     _OWN_LOGGER = "ops.recorder"
 
     def __init__(self) -> None:
-        super().__init__(logging.WARNING)
+        super().__init__(logging.INFO)
         self._latest = threading.local()
 
     def emit(self, record: logging.LogRecord) -> None:
         """Add the event of a record."""
+        if record.levelno < logging.WARNING and not getattr(record, REFUSAL, False):
+            return
         if record.name == self._OWN_LOGGER or threading.current_thread().name == self._OWN_LOGGER:
             return
         if record.name == "django.request" and not record.exc_info:

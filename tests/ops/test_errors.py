@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import logging
@@ -21,6 +22,9 @@ from django.db import connection
 from django.db.models.functions import Now
 
 from chats import indexing
+from chats.exports.errors import EmptyExport
+from chats.models import ChatUpload
+from chats.upload_log import UploadLog
 from ops import errors
 from ops.monitoring_models import ErrorEvent
 from ops.recorder import Recorder
@@ -81,8 +85,8 @@ def test_an_event_has_its_place_and_ids_and_no_value(queue: EventQueue) -> None:
     assert (event.user_id, event.insight_id) == (user, insight)
     assert event.job_id is not None
     assert (task.event, task.code) == ("task failed", "chats.tasks.index")
-    assert other.event.startswith("a message of test_errors:")
-    assert formatted.event == "saw %s"
+    assert "without constant text (test_errors:" in other.event
+    assert formatted.event == "somebody.else: saw"
     assert SECRET not in str(list(ErrorEvent.objects.values()))
 
 
@@ -214,3 +218,38 @@ def test_a_command_records_the_exception_that_ends_it() -> None:
     event = ErrorEvent.objects.get()
     assert (event.role, event.event, event.error, event.code) == ("command", "command failed", "ValueError", "shell")
     assert SECRET not in str(list(ErrorEvent.objects.values()))
+
+
+@pytest.mark.parametrize(
+    ("name", "message", "arguments", "text"),
+    [
+        ("psycopg.pool", "discarding closed connection: %s", (SECRET,), "psycopg.pool: discarding closed connection"),
+        ("granian", "%s (%r)", (SECRET, SECRET), "granian: a message without constant text (somewhere:1)"),
+        ("granian", SECRET, (), "granian: a message without constant text (somewhere:1)"),
+        ("py.warnings", "%s", (f"a.py:1: DeprecationWarning: {SECRET}\n",), "Python: a DeprecationWarning"),
+        ("ops.health", "a health check failed", (), "a health check failed"),
+    ],
+)
+def test_an_event_of_a_library_has_its_name_and_readable_constant_words(
+    name: str, message: str, arguments: tuple[object, ...], text: str
+) -> None:
+    record = logging.LogRecord(name, logging.WARNING, "somewhere.py", 1, message, arguments, None)
+    assert error_events.ErrorEvent.of(record).event == text
+
+
+@pytest.mark.django_db
+def test_a_refused_upload_is_listed_only_if_asked_for_and_a_failed_one_always(queue: EventQueue) -> None:
+    log = UploadLog(owner=rows.person(), request_id="", size_bytes=1)
+    with contextlib.ExitStack() as stack:
+        logger, handler = logging.getLogger("chats.upload_log"), EventHandler()
+        logger.addHandler(handler)
+        stack.callback(logger.removeHandler, handler)
+        log.record_failure(ChatUpload.Outcome.REFUSED, EmptyExport())
+        log.record_failure(ChatUpload.Outcome.FAILED, MemoryError())
+    logging.getLogger("chats.upload_log").info("no refusal")
+    assert {(event.level, event.event) for event in written(queue)} == {
+        ("INFO", "upload refused"),
+        ("WARNING", "upload failed"),
+    }
+    assert [row["event"] for row in report("--since", "1h")] == ["upload failed"]
+    assert len(report("--since", "1h", "--refusals")) == 2

@@ -35,6 +35,9 @@ class Command(OpsCommand):
         )
         parser.add_argument("--user", default="", metavar="EMAIL|ID", help="only those of one person")
         parser.add_argument("--grep", default="", metavar="TEXT", help="only those with this text; | separates several")
+        parser.add_argument(
+            "--refusals", action="store_true", help="also refused uploads, such as files that are no export"
+        )
         parser.add_argument("--list", action="store_true", help="list each one instead of groups")
         parser.add_argument("--limit", type=int, default=50, help="lines at most (default 50)")
         parser.add_argument("--follow", action="store_true", help="then print new ones until Ctrl-C")
@@ -47,16 +50,18 @@ class Command(OpsCommand):
         with suppress(KeyboardInterrupt):
             self._follow(**options)
 
-    def report(self, *, since: timedelta, user: str, grep: str, limit: int, **options: Any) -> Report:
+    def report(self, *, since: timedelta, user: str, grep: str, refusals: bool, limit: int, **options: Any) -> Report:
         """Return the groups, or with `--list` the events."""
-        rows = errors.select(since=since, user=user, grep=grep)
+        rows = errors.select(since=since, user=user, grep=grep, refusals=refusals)
         return errors.events_report(rows, limit=limit) if options["list"] else errors.groups_report(rows, limit=limit)
 
-    def _follow(self, *, since: timedelta, user: str, grep: str, limit: int, json: bool, **_: Any) -> None:
+    def _follow(
+        self, *, since: timedelta, user: str, grep: str, refusals: bool, limit: int, json: bool, **_: Any
+    ) -> None:
         latest = -1
         while True:
             try:
-                rows = errors.select(since=since, user=user, grep=grep)
+                rows = errors.select(since=since, user=user, grep=grep, refusals=refusals)
                 if latest < 0:
                     # As `tail -f` does, start with a few old ones.
                     newest = rows.order_by("-pk").values_list("pk", flat=True)[:limit]
