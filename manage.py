@@ -49,6 +49,8 @@ def run() -> None:
     from django.db import OperationalError
 
     try:
+        if sys.argv[1:] in ([], ["help"], ["-h"], ["--help"]):
+            print_own_commands()
         if not needs_servers(sys.argv[1:]):
             execute_from_command_line(sys.argv)
             return
@@ -75,6 +77,23 @@ def run() -> None:
         if not str(error).startswith("connection failed"):
             raise
         sys.exit(f"Postgres cannot be reached: check DATABASE_URL, and that it runs. {error}")
+
+
+def print_own_commands() -> None:
+    """Print the commands of RelivChats with the first sentence of their help, before Django's list of names."""
+    import django
+
+    django.setup()
+    from django.core.management import get_commands, load_command_class
+
+    from relivchats.error_events import OWN_PACKAGES
+
+    print("Commands of RelivChats, each with --help:\n")
+    for name, app in sorted(get_commands().items()):
+        if app.partition(".")[0] in OWN_PACKAGES:
+            sentence = load_command_class(app, name).help.partition(". ")[0].rstrip(".")
+            print(f"  {name:<18} {sentence}")
+    print()
 
 
 def name_other_data(*, failed: bool) -> None:

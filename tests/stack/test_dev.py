@@ -85,6 +85,17 @@ def test_a_command_that_needs_the_database_starts_it(arguments: list[str]) -> No
     assert manage.needs_servers(arguments)
 
 
+def test_help_explains_every_command_of_ours_in_a_line_before_the_names_of_djangos(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    manage.print_own_commands()
+    lines = capsys.readouterr().out.splitlines()
+    listed = {words[0] for line in lines if (words := line.split()) and line.startswith("  ") and len(words) > 2}
+    ours = {path.stem for path in REPOSITORY.glob("*/management/commands/[a-z]*.py")}
+    assert ours - {"demo"} <= listed
+    assert "flush" not in listed
+
+
 def test_manage_without_up_starts_its_servers_and_stops_them(tmp_path: Path) -> None:
     query = "from django.db import connection as c; print(c.cursor().execute('SELECT 41 + 1').fetchone()[0])"
     done = terminal.manage(tmp_path / "data", "shell", "--no-imports", "-c", query)

@@ -15,7 +15,7 @@ class Command(OpsCommand):
     """Run the health checks."""
 
     help = (
-        "Run the health checks, in less than two seconds. Each line that is not fine ends with its remedy."
+        "Run the health checks, which take less than two seconds. Each line that is not fine ends with its remedy."
         " Example: manage.py health --watch 10"
     )
     can_watch = True
