@@ -17,6 +17,7 @@ from chats import data_keys
 from chats import keys as chat_keys
 from ops import database as operators_view
 from ops.checks.registry import health_check
+from relivchats import installation
 from relivchats.key_store import StoreUnavailable
 from relivchats.staff.reports import Level, Line, count, format_count
 
@@ -114,7 +115,11 @@ def keys() -> Line:
     try:
         data_keys.open_store()
     except StoreUnavailable as error:
-        remedy = "manage.py keys  # then mount the directory that KEY_STORE_DIR names, and restart"
+        if settings.KEY_STORE_DIR and installation.kind() is installation.Kind.DEV:
+            # The processes open the directory each time, so none has to start again.
+            remedy = f"put {settings.KEY_STORE_DIR} back, or a copy of it: docs/operations.md, Backups"
+        else:
+            remedy = "manage.py keys  # then mount the directory that KEY_STORE_DIR names, and restart"
         return Line("keys", Level.CRITICAL, str(error), remedy)
     sample, overdue = chat_keys.sample(), count(data_keys.overdue())
     data = {

@@ -23,6 +23,7 @@ from django.db.models.functions import Now, TruncMinute
 from django.urls import resolve
 
 from billing.models import Adjustment, Wallet
+from chats import data_keys
 from chats.models import Chat
 from insights import catalogue
 from insights.models import Insight, InsightType, UnlockPause
@@ -30,7 +31,9 @@ from ops import checks
 from ops.checks import api, database, ledger, machine, payments, processes, registry, upkeep, work
 from ops.models import Heartbeat
 from ops.monitoring_models import RequestCount, Sample
+from relivchats import installation
 from relivchats.crypto import Keyring
+from relivchats.key_store import StoreUnavailable
 from relivchats.request_counts import BOUNDS_MS, BUCKETS
 from relivchats.staff.reports import Level, Line
 from tests.ops import rows
@@ -338,3 +341,23 @@ def test_a_certificate_is_reported_before_it_ends(settings: Any, tmp_path: Path,
 @pytest.mark.parametrize("check", checks.ALL, ids=lambda check: check.name)
 def test_the_page_of_a_check_exists(check: registry.Check) -> None:
     resolve(check.page.partition("?")[0])
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        (installation.Kind.DEV, "put {} back"),
+        (installation.Kind.COMPOSE, "mount the directory that KEY_STORE_DIR names"),
+    ],
+)
+def test_the_remedy_of_a_missing_key_store_is_that_of_the_installation(
+    monkeypatch: pytest.MonkeyPatch, settings: Any, tmp_path: Path, kind: installation.Kind, words: str
+) -> None:
+    def fail() -> None:
+        raise StoreUnavailable("the key store is not usable")
+
+    settings.KEY_STORE_DIR = str(tmp_path / "moved")
+    monkeypatch.setattr(installation, "kind", lambda: kind)
+    monkeypatch.setattr(data_keys, "open_store", fail)
+    line = database.keys()
+    assert (line.level, words.format(tmp_path / "moved") in line.remedy) == (Level.CRITICAL, True)
