@@ -114,7 +114,7 @@ DATABASE_STARTED_AT = Func(function="pg_postmaster_start_time", output_field=Dat
 
 
 def _supervised(kind: str) -> list[psutil.Process]:
-    """Return the process of this kind that `./dev up` runs on this installation, followed by those that it started."""
+    """Return the process of this kind that `./dev up` runs here, of web followed by those that it started."""
     if installation.kind() is not installation.Kind.DEV or (pid := installation.pid_of(kind)) is None:
         return []
     try:
@@ -122,7 +122,7 @@ def _supervised(kind: str) -> list[psutil.Process]:
         # After a crash of `up` the file stays, and its pid is used again.
         if "relivchats" not in " ".join(process.cmdline()) or process.status() == psutil.STATUS_ZOMBIE:
             return []
-        return [process, *process.children(recursive=True)]
+        return [process, *(process.children(recursive=True) if kind == Heartbeat.Kind.WEB else ())]
     except psutil.Error:
         return []
 
