@@ -78,9 +78,7 @@ def test_a_command_that_needs_no_database_starts_none(arguments: list[str]) -> N
     assert not manage.needs_servers(arguments)
 
 
-@pytest.mark.parametrize(
-    "arguments", [["migrate"], ["shell"], ["health", "--json"], ["check", "--database", "default"]]
-)
+@pytest.mark.parametrize("arguments", [["migrate"], ["shell"], ["jobs", "--json"], ["check", "--database", "default"]])
 def test_a_command_that_needs_the_database_starts_it(arguments: list[str]) -> None:
     assert manage.needs_servers(arguments)
 
