@@ -143,14 +143,14 @@ class LeaseQueue(Generic[Row]):
             unlocked = held.order_by("pk").select_for_update(skip_locked=True)
             self._rows().filter(pk__in=unlocked.values("pk")).update(**self._set(lease_expires_at=self._expiry()))
 
-    def give_back(self, leases: Collection[Lease]) -> int:
+    def give_back(self, leases: Collection[Lease], *, uses_attempt: bool = False) -> int:
         """End the leases, because this process has to end. Return the number of rows.
 
         A row is due again for other workers. If its attempt counts and was the last one, it stays leased instead, and
-        its lease expires now: recovery fails it.
+        its lease expires now: recovery fails it. With `uses_attempt`, the attempts of all queues count.
         """
         tokens = [lease.token for lease in leases]
-        unused = 0 if self.counts_ended_workers else 1
+        unused = 0 if uses_attempt or self.counts_ended_workers else 1
         with transaction.atomic():
             # A locked row is just being finished.
             held = self._rows().filter(self._where(lease_token__in=tokens), **{self.status_column: self.leased})
@@ -264,12 +264,12 @@ class LeaseRenewer(Generic[Held]):
             with self._lock:
                 self._leases.discard(lease)
 
-    def give_back(self) -> int:
+    def give_back(self, *, uses_attempt: bool) -> int:
         """Give all leases of a LeaseQueue back, because this process has to end. Return their number."""
         queue: object = self._queue
         with self._lock:
             leases: list[Any] = list(self._leases)
-        return queue.give_back(leases) if leases and isinstance(queue, LeaseQueue) else 0
+        return queue.give_back(leases, uses_attempt=uses_attempt) if leases and isinstance(queue, LeaseQueue) else 0
 
     def held(self) -> int:
         """Return the number of leases that this process holds of this kind."""
@@ -295,9 +295,9 @@ class LeaseRenewer(Generic[Held]):
                 connections.close_all()
 
 
-def give_back_all() -> int:
-    """Give back all leases that this process renews. Return their number."""
-    return sum(renewer.give_back() for renewer in list(_renewers))
+def give_back_all(*, uses_attempt: bool) -> int:
+    """Give back all leases that this process renews. Return their number. See `LeaseQueue.give_back`."""
+    return sum(renewer.give_back(uses_attempt=uses_attempt) for renewer in list(_renewers))
 
 
 def count_held() -> int:

@@ -2,8 +2,9 @@
 
 Above WORKER_MEMORY_MB, a worker drops what it only caches. If that is not enough, it takes no more tasks, finishes
 those that it has, and ends. It ends at once if it needs a quarter more, or if its tasks take longer than
-FINISH_SECONDS: then it gives its leases back, so that what it worked on is due again and, except for indexing, no
-attempt is used.
+FINISH_SECONDS: then it gives its leases back, so that what it worked on is due again. If it needed a quarter more, one
+of its tasks may be what needs it, so that each of them has used an attempt: otherwise it would end one worker after
+another. If they took too long, only indexing has.
 """
 
 from __future__ import annotations
@@ -72,23 +73,24 @@ def _watch(limit_bytes: int) -> None:
                 ends_at = time.monotonic() + FINISH_SECONDS
                 # Celery's warm shutdown.
                 os.kill(os.getpid(), signal.SIGTERM)
-        if used > limit_bytes * 5 // 4 or (ends_at is not None and time.monotonic() > ends_at):
-            _end(used)
+        is_far_beyond = used > limit_bytes * 5 // 4
+        if is_far_beyond or (ends_at is not None and time.monotonic() > ends_at):
+            _end(used, uses_attempt=is_far_beyond)
 
 
-def _end(used: int) -> None:
+def _end(used: int, *, uses_attempt: bool) -> None:
     """End this process at once, and give its leases back before if the database answers."""
     logger.error("too much memory: ended", extra={"mebibytes": used // MIB})
-    giving_back = threading.Thread(target=_give_back, daemon=True)
+    giving_back = threading.Thread(target=_give_back, args=(uses_attempt,), daemon=True)
     giving_back.start()
     giving_back.join(GIVE_BACK_SECONDS)
     # No clean-up, which could take memory. Postgres and the broker notice that the connections are closed.
     os._exit(1)
 
 
-def _give_back() -> None:
+def _give_back(uses_attempt: bool) -> None:
     try:
-        leases.give_back_all()
+        leases.give_back_all(uses_attempt=uses_attempt)
     except Error as error:
         # They expire, and recovery makes the rows due again.
         logger.warning("leases not given back", extra={"error": type(error).__name__})

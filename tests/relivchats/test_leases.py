@@ -241,7 +241,7 @@ class TestGivingBack:
         renewer = LeaseRenewer(queue.queue)
         before = clock.now()
         with renewer.renewing(own), renewer.renewing(finished):
-            assert leases.give_back_all() == 1
+            assert leases.give_back_all(uses_attempt=False) == 1
         assert queue.get(own.row_id, "status") == queue.queue.pending
         assert queue.get(own.row_id, "dispatched_at") is None
         assert queue.due_since(own.row_id) > before, "it has not waited for a worker until now"
@@ -252,18 +252,22 @@ class TestGivingBack:
         assert queue.get(finished.row_id, "status") not in (queue.queue.pending, queue.queue.leased)
         assert queue.queue.claim(own.row_id)
 
-    def test_a_row_given_back_in_every_attempt_is_claimed_again_or_left_to_recovery(self, queue: Queue) -> None:
-        row_id = queue.make_due()
+    @pytest.mark.parametrize("uses_attempt", [False, True])
+    def test_a_row_given_back_in_every_attempt_is_claimed_again_or_left_to_recovery(
+        self, queue: Queue, uses_attempt: bool
+    ) -> None:
+        row_id, counts = queue.make_due(), uses_attempt or queue.queue.counts_ended_workers
         for attempt in range(1, queue.queue.max_attempts + 2):
             lease = queue.queue.claim(row_id)
             if lease is None:
                 break
-            assert queue.queue.give_back([lease]) == 1
+            with LeaseRenewer(queue.queue).renewing(lease):
+                assert leases.give_back_all(uses_attempt=uses_attempt) == 1
             assert queue.get(row_id, "status") == queue.queue.pending or queue.queue.lock_expired(row_id) == lease
-            assert lease.attempt == (attempt if queue.queue.counts_ended_workers else 1)
-        assert (lease is None) is queue.queue.counts_ended_workers
+            assert lease.attempt == (attempt if counts else 1)
+        assert (lease is None) is counts
         is_due = queue.queue.due().filter(pk=row_id).exists()
-        assert is_due is not queue.queue.counts_ended_workers
+        assert is_due is not counts
 
     @pytest.mark.django_db(transaction=True)
     def test_a_locked_row_does_not_delay_the_others(self, transactional_db: None, queue: Queue) -> None:
