@@ -10,11 +10,12 @@ from django.db.models.functions import Length
 
 from chats import deduplication, indexing, limits, merge_plan
 from chats.bulk_copy import copy_rows
+from chats.exports.errors import TooCostly
 from chats.exports.registry import get_parser
 from chats.merge_plan import PreparedMerge
 from chats.models import Chat, ChatUpload, TranscriptBlock
 from chats.parsing import ParseReport
-from chats.parsing_processes import run_in_child
+from chats.parsing_processes import ParsingInterrupted, run_in_child
 from chats.sealed_export import SealedExport
 from chats.transcript import BLOCK_TYPES, count_bytes, load_blocks
 from chats.upload_log import ImportResult, UploadLog
@@ -24,6 +25,8 @@ from relivchats.limits import lock as lock_user
 MAX_ATTEMPTS = 3
 #: A chat and an upload of together no more lines are compared in the thread: that takes less than a child.
 SMALL_LINES = 20_000
+#: A child that compares more is interrupted because of that, and will be again: 2.4 million lines took more than 80 s.
+LARGE_LINES = 1_000_000
 ADVICE = "Leave out `extend` to import the file as a separate chat."
 
 
@@ -31,6 +34,12 @@ class NotThisChat(Conflict):
     """The upload and the chat that it should extend have too few messages in common."""
 
     title = "This is not an export of that chat"
+
+
+class MergeTooCostly(DomainError):
+    """The comparison of the upload with the chat that it should extend exceeds a limit of memory or time (413)."""
+
+    code, status, title = "ERR_3004", 413, "The chat and the file are too large together"
 
 
 class ChatChanges(Conflict):
@@ -42,7 +51,8 @@ class ChatChanges(Conflict):
 def merge_export(chat: Chat, sealed: SealedExport, log: UploadLog) -> ImportResult:
     """Add the new messages of an upload to the chat, and record the upload.
 
-    Raise NotThisChat if the upload is not an export of the chat, NotFound if the chat is deleted meanwhile,
+    Raise NotThisChat if the upload is not an export of the chat, MergeTooCostly if they are too large together,
+    NotFound if the chat is deleted meanwhile,
     LimitReached if its owner may not store more, and ChatChanges if other requests change it during every attempt.
     """
     if sealed.export.platform != chat.platform:
@@ -80,6 +90,12 @@ def _prepare(chat: Chat, sealed: SealedExport, log: UploadLog) -> PreparedMerge 
         # With its key, which it keeps once it was used: the child has no database.
         _ = chat.key
         report, outcome = run_in_child(pickle.dumps((chat, sealed, stored)), merge_plan.prepare_packed)
+        is_large = chat.line_count + sealed.line_count > LARGE_LINES
+        if isinstance(outcome, TooCostly) or (is_large and isinstance(outcome, ParsingInterrupted)):
+            raise MergeTooCostly(
+                "They take too much work to compare. To add less, export the chat for a shorter time that begins before"
+                " its last message here. Or send the file with separate=true to import it as a separate chat."
+            )
         if isinstance(outcome, DomainError):
             raise outcome
         prepared = outcome

@@ -94,8 +94,8 @@ class UploadView(APIView):
                 " new ones), or too few of them are in the chat to extend. Or you have as many chats or bytes as one"
                 " account may have (`limit` names which; `GET /api/me` shows the limits). Or: "
                 + idempotency.STILL_RUNNING,
-                _413="The file is too large, packed or unpacked, or takes too much memory or processor time to read"
-                " (ERR_3004).",
+                _413="The file is too large, packed or unpacked, or takes too much memory or processor time to read, or"
+                " to compare with the chat to extend (ERR_3004).",
                 _422="The file is missing or cannot be read. The title names the cause, such as a damaged or"
                 " password-protected archive, no chat text, not a chat export (ERR_3003), or only system messages"
                 " (ERR_3002). If the file contains several chats, `chats` lists them: send it again with `chat` set to"

@@ -49,6 +49,7 @@ SLUGS = [
     "length-required",
     "limit-reached",
     "malformed-idempotency-key",
+    "merge-too-costly",
     "no-chat-text",
     "no-messages",
     "no-such-chat",

@@ -15,20 +15,21 @@ from chats import deduplication, editing, importing, indexing, merge_plan, mergi
 from chats import exports as exports_package
 from chats.deduplication import ChatRecognised
 from chats.erasure import erase
+from chats.exports.errors import TooCostly
 from chats.exports.parsed import Batch, Detail, Reaction
 from chats.importing import ImportOptions, import_chat, import_upload
-from chats.merging import NotThisChat
+from chats.merging import MergeTooCostly, NotThisChat
 from chats.models import Chat, ChatUpload, Chunk, TranscriptBlock, VectorMatrix
 from chats.overlap import Overlap
-from chats.parsing import ChildLimits
-from chats.parsing_processes import ParsingPool
+from chats.parsing import ChildLimits, ParseReport
+from chats.parsing_processes import ParsingInterrupted, ParsingPool
 from chats.people import InvalidPeople, Person, validate_people
 from chats.sealed_export import ExportSealer, SealedExport
 from chats.transcript import TranscriptReader, read_page
 from chats.upload_log import ImportResult, UploadLog
 from relivchats.accounts.models import User
 from relivchats.crypto import Keyring, keyring
-from relivchats.errors import NotFound, ServiceBusy
+from relivchats.errors import DomainError, NotFound, ServiceBusy
 from tests import exports
 from tests.chats import samples
 from tests.processes import PATIENCE_SECONDS
@@ -617,6 +618,27 @@ def test_a_large_chat_is_extended_in_a_process_of_its_own(owner: User, monkeypat
     monkeypatch.setattr(parsing_processes, "_pool", lambda: pool)
     with pytest.raises(ServiceBusy):
         upload(owner, export(BEGINNING + REST), extend=second.pk)
+
+
+@pytest.mark.django_db
+def test_a_chat_that_is_too_large_to_extend_is_refused_with_what_to_do(
+    owner: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chat = import_chat(owner=owner, upload=export(BEGINNING))
+    monkeypatch.setattr(merging, "SMALL_LINES", 0)
+
+    def extend_as(outcome: DomainError) -> None:
+        monkeypatch.setattr(merging, "run_in_child", lambda *_: (ParseReport(), outcome))
+        upload(owner, export(BEGINNING + REST), extend=chat.pk)
+
+    with pytest.raises(MergeTooCostly, match="separate=true"):
+        extend_as(TooCostly())
+    with pytest.raises(ParsingInterrupted):
+        extend_as(ParsingInterrupted())
+    monkeypatch.setattr(merging, "LARGE_LINES", 1)
+    with pytest.raises(MergeTooCostly, match="separate=true"):
+        extend_as(ParsingInterrupted())
+    assert read(Chat.objects.get(pk=chat.pk)) == senders_and_texts(BEGINNING)
 
 
 def test_the_digest_of_a_content_never_changes() -> None:
