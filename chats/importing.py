@@ -24,6 +24,7 @@ from chats.sealed_export import SealedExport
 from chats.transcript import BLOCK_TYPES, count_bytes
 from chats.upload_handler import BytesUpload
 from chats.upload_log import ImportResult, Outcome, UploadLog
+from relivchats import idempotency
 from relivchats.accounts.models import User
 from relivchats.errors import DomainError, NotFound
 from relivchats.limits import lock as lock_user
@@ -182,6 +183,7 @@ def _build_chat(owner: User, sealed: SealedExport, figures: ChatFigures, *, time
 
 @transaction.atomic
 def _save(chat: Chat, sealed: SealedExport, log: UploadLog) -> None:
+    idempotency.keep_claim()
     lock_user(chat.owner)
     limits.check_room(chat.owner, new_chats=1, new_bytes=chat.stored_bytes)
     chat.save(force_insert=True)

@@ -17,6 +17,7 @@ import re
 import uuid
 from collections.abc import Callable, Collection
 from contextlib import nullcontext, suppress
+from contextvars import ContextVar
 from datetime import timedelta
 from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
@@ -119,6 +120,22 @@ class _Claims:
 
 
 _renewer = LeaseRenewer(_Claims())
+#: The claim of the request that this thread works on.
+_current: ContextVar[_Claim | None] = ContextVar("idempotency_claim", default=None)
+
+
+def keep_claim() -> None:
+    """Renew the claim of the current request, if it has one. Raise RequestStillRunning if another process took it over.
+
+    A view that is not atomic calls this in the transaction that stores what must exist once: a process that could not
+    renew its lease, such as during a failover of the database, then stores nothing beside the one that took over.
+    """
+    claim = _current.get()
+    if claim is None:
+        return
+    held = IdempotencyKey.objects.filter(pk=claim.pk, token=claim.token)
+    if not held.update(lease_expires_at=Now() + LEASE):
+        raise _still_running()
 
 
 def idempotent(
@@ -172,6 +189,7 @@ def _once(
         return _replay(_earlier(user, digest=digest, fingerprint=fingerprint), request, rebuild)
     held = IdempotencyKey.objects.filter(pk=claim.pk, token=claim.token)
     with _renewer.renewing(claim):
+        current = _current.set(claim)
         try:
             with transaction.atomic() if atomic else nullcontext():
                 response = call_view()
@@ -186,6 +204,8 @@ def _once(
         except BaseException:
             _free(held)
             raise
+        finally:
+            _current.reset(current)
     return response
 
 

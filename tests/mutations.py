@@ -126,6 +126,7 @@ EQUIVALENT: Mapping[tuple[str, str], str] = {
     ("_wait_until_read", "finished_at__isnull=False"): "what has no duration is left out",
     ("unpack", "not text[:_STEP_BYTES].strip()"): "saves a copy of the whole text",
     ("held", "pk=lease.row_id"): "the token is unique, and the id is indexed",
+    ("keep_claim", "pk=claim.pk"): "the token is unique, and the id is indexed",
     ("_once", "pk=claim.pk"): "the token is unique, and the id is indexed",
     ("renew_all", "pk__in=[claim.pk for claim in claims]"): "the tokens are unique, and the ids are indexed",
     ("renew_all", "status=None"): "the lease of a key with a response is not read",

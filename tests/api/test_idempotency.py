@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
@@ -13,6 +14,7 @@ from django.db import connections
 from django.db.models.functions import Now
 
 from billing import ledger
+from chats import importing, parsing_processes
 from chats.models import Chat
 from insights import settlement, unlocking
 from insights.models import GenerationJob
@@ -194,6 +196,20 @@ def test_a_repeated_upload_creates_one_chat(api: Api) -> None:
     assert repeated["Idempotent-Replayed"] == "true"
     assert Chat.objects.count() == 1
     assert upload(api, exports.text(61)).status_code == 422
+
+
+def test_an_upload_that_lost_its_key_to_another_process_stores_no_chat(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parse = parsing_processes.parse_upload
+
+    def lose_the_key(*arguments: Any) -> Any:
+        IdempotencyKey.objects.update(token=uuid.uuid4())
+        return parse(*arguments)
+
+    monkeypatch.setattr(importing, "parse_upload", lose_the_key)
+    assert upload(api, exports.text(20)).status_code == 409
+    assert not Chat.objects.exists()
 
 
 def test_only_the_id_of_an_uploaded_chat_is_stored_with_the_key(api: Api) -> None:

@@ -257,6 +257,26 @@ def test_an_atomic_request_that_lost_its_lease_changes_nothing(send: Any) -> Non
     assert not User.objects.filter(email="1@example.org").exists()
 
 
+def test_what_must_exist_once_is_not_stored_by_a_request_that_lost_its_lease(send: Any) -> None:
+    def lose_and_store() -> None:
+        lose_the_lease()
+        idempotency.keep_claim()
+
+    with pytest.raises(RequestStillRunning):
+        send(View(lose_and_store))
+    assert IdempotencyKey.objects.get().token == OTHER_TOKEN
+    idempotency.keep_claim()
+
+
+def test_a_request_that_stores_keeps_its_key_until_it_has_answered(send: Any) -> None:
+    def expire_and_store() -> None:
+        IdempotencyKey.objects.update(lease_expires_at=Now() - timedelta(seconds=1))
+        idempotency.keep_claim()
+        assert 15 < remaining_seconds() <= 20
+
+    assert send(View(expire_and_store)).status_code == 201
+
+
 def test_a_request_that_lost_its_lease_leaves_the_key_to_the_other(send: Any) -> None:
     assert send(View(lose_the_lease)).status_code == 201, "its work is done, and its caller learns that"
     other = IdempotencyKey.objects.get()
