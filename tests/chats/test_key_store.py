@@ -301,6 +301,7 @@ def test_a_database_from_before_its_key_store_knows_it_again(person: User, direc
 def test_a_new_database_does_not_take_the_key_store_of_another(person: User, directory: Path, settings: Any) -> None:
     chats = [add_chat(person, seed=seed) for seed in (1, 2, 3)]
     become_another_database()
+    add_chat_without_store(samples.person(), settings)
     with pytest.raises(WrongKeys):
         add_chat(samples.person())
     for arguments in ((), ("--remove-unused",)):
