@@ -153,7 +153,7 @@ def test_a_query_that_waited_too_long_does_not_show_that_the_database_is_down() 
 
     check = Check("ledger", wait, remedy="look", on_timeout=Level.CRITICAL)
     (line,) = health.run_checks([check], timeout_seconds=PATIENCE_SECONDS)
-    assert (line.level, line.remedy, line.data) == (Level.UNKNOWN, "look", {"waits": True})
+    assert (line.level, line.remedy, line.data) == (Level.UNKNOWN, "manage.py database", {"waits": True})
 
 
 def test_only_the_database_decides_about_the_checks_that_need_it(monkeypatch: pytest.MonkeyPatch) -> None:
