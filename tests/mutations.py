@@ -33,6 +33,7 @@ _ONE = ("-k", "not razorpay")
 _JOBS = ("tests/insights/test_jobs.py",)
 _RECOVERY = ("tests/insights/test_recovery.py",)
 _READINGS = ("tests/insights/test_reading_recovery.py", "tests/insights/test_reading.py")
+_READ_JOBS = ("tests/insights/test_read_jobs.py",)
 _FAIRNESS = ("tests/insights/test_fairness.py",)
 _ADMISSION = ("tests/insights/test_admission.py",)
 _DEADLINES = ("tests/insights/test_deadlines.py",)
@@ -42,17 +43,23 @@ _UNLOCKS = ("tests/insights/test_unlocking.py", "tests/api/test_quotes.py", "-k"
 #: The modules whose guards docs/jobs.md lists, with the test runs that must miss each of them.
 JOB_MODULES: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "relivchats/leases.py": (_LEASES, _FAIRNESS),
-    "insights/settlement.py": (_RECOVERY, _JOBS),
-    "insights/dispatch.py": ((*_JOBS, "-k", "dispatch"), _FAIRNESS, _JOBS, _READINGS),
+    "insights/settlement.py": (_RECOVERY, _JOBS, (*_READ_JOBS, "-k", "cause or past_its_deadline")),
+    "insights/dispatch.py": (
+        ("tests/ops/test_queue_and_workers.py", "-k", "paused"),
+        (*_JOBS, "-k", "dispatch"),
+        _FAIRNESS,
+        _JOBS,
+        _READINGS,
+    ),
     "insights/admission.py": (_ADMISSION,),
-    "insights/generation.py": (_RECOVERY, _JOBS, _DEADLINES, ("tests/insights/test_read_jobs.py",)),
+    "insights/generation.py": (_RECOVERY, _JOBS, _DEADLINES, _READ_JOBS),
     "insights/recovery.py": (
         _RECOVERY,
         _DEADLINES,
         _JOBS,
         _READINGS,
         ("tests/api/test_questions.py",),
-        ("tests/insights/test_read_jobs.py",),
+        _READ_JOBS,
     ),
     "insights/unlocking.py": (_UNLOCKS, _ADMISSION, ("tests/api/test_insights.py",)),
 }

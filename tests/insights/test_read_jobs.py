@@ -13,7 +13,7 @@ from django.db.models.functions import Now
 from chats import indexing
 from chats.importing import import_chat
 from chats.models import Chat
-from insights import engines, generation, reading, recovery, unlocking
+from insights import engines, generation, reading, recovery, settlement, unlocking
 from insights.engines.base import Brief, Draft, EngineRefused, SectionDraft
 from insights.episodes import Danger, Relationship, Window, WindowReading
 from insights.models import ChatReading, GenerationJob, Insight
@@ -232,3 +232,12 @@ def test_insights_of_a_job_past_its_deadline_keep_the_error_that_they_waited_for
     assert messages["love_language"].endswith("Last error: rate_limited")
     causes = dict(job.insights.values_list("insight_type_id", "error_code"))
     assert causes == {"communication_basics": "invalid_key", "love_language": "rate_limited"}
+
+
+def test_insights_that_fail_before_the_deadline_have_the_cause_that_ended_them(
+    engine: FakeWriter, person: User, chat: Chat
+) -> None:
+    job = unlocking.unlock(user=person, chat=chat, type_ids=["love_language"]).job
+    job.insights.update(error_code="rate_limited")
+    assert settlement.fail_open_insights(job.pk, error_code="test", error_message="")
+    assert job.insights.get().error_code == "test"
