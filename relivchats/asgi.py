@@ -346,18 +346,23 @@ class _Watcher:
         self._waiting.setdefault(key, set()).add(queue)
         if self._task is None or self._task.done():
             self._task = asyncio.ensure_future(self._poll())
+        loop = asyncio.get_running_loop()
         last: following.Progress | None = None
+        yielded_at = loop.time()
         try:
             while last is None or not last.is_finished:
                 try:
-                    async with asyncio.timeout(heartbeat_seconds):
+                    # Since the latest yield: a row that does not change is in the queue with each poll.
+                    async with asyncio.timeout_at(heartbeat_seconds and yielded_at + heartbeat_seconds):
                         progress = await queue.get()
                 except TimeoutError:
                     yield following.Progress({}, is_finished=False)
+                    yielded_at = loop.time()
                     continue
                 if progress != last:
                     last = progress
                     yield progress
+                    yielded_at = loop.time()
         finally:
             self._waiting[key].discard(queue)
             if not self._waiting[key]:

@@ -110,6 +110,17 @@ def test_a_stream_shows_the_progress_and_then_the_answer(port: int, token: str, 
     assert (done, asked["id"], asked["answer"]["answer"]) == ("done", str(question.pk), SENTENCE)
 
 
+@pytest.mark.slow
+def test_a_stream_of_a_row_that_does_not_change_gives_a_sign_of_life(port: int, token: str, talk: Chat) -> None:
+    response = Client(port, token).send(
+        "POST", f"/api/chats/{talk.pk}/ask", {"question": WHERE}, Accept="text/event-stream"
+    )
+    read_event(response)
+    # Sooner than the 60 s after which common proxies end a silent response, and than the end of the question.
+    assert response.readline() == b": waiting\n"
+    assert ChatQuestion.objects.open().exists()
+
+
 def test_a_stream_of_a_question_that_fails_ends_with_the_problem(port: int, token: str, talk: Chat) -> None:
     response = Client(port, token).send(
         "POST", f"/api/chats/{talk.pk}/ask", {"question": WHERE}, Accept="text/event-stream"
