@@ -87,7 +87,8 @@ def test_an_upload_that_does_not_fit_changes_nothing(api: Api, chat: Chat, setti
     leave_room(chat, size_bytes=100)
     before = Chat.objects.values().get(), sealed_bytes(chat)
     fields = {"extend": str(chat.pk)} if extends else {"separate": "true"}
-    assert api.upload(exports.text(400), status=409, **fields)["limit"] == "stored_bytes"
+    problem = api.upload(exports.text(400), status=409, **fields)
+    assert (problem["limit"], "Delete a chat" in problem["detail"]) == ("stored_bytes", True)
     assert (Chat.objects.values().get(), sealed_bytes(chat)) == before
     leave_room(chat, size_bytes=MEGABYTE // 2)
     assert api.upload(exports.text(400), status=200 if extends else 201, **fields)
