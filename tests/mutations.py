@@ -145,6 +145,7 @@ EQUIVALENT: Mapping[tuple[str, str], str] = {
     ("is_supported", "if not unknown"): "saves reading the words of the messages",
     ("_mask_names", "if not parts"): "an empty pattern masks nothing",
     ("destroy_due_if_possible", "if (destroyed := destroy_due())"): "saves a line in the log every minute",
+    ("destroy_due", "due_at__lte=Now()"): "saves locking keys that are not due: _destroy refuses them as well",
     ("_is_controlled", "if kind == 'user'"): "other actors have no UUID",
     ("_run_child", "ours.close()"): "it is closed when it is freed, which is a moment later",
     ("parse", "not colon"): "without a colon the key is empty, and its length is wrong",

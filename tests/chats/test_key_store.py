@@ -292,6 +292,7 @@ def test_a_database_from_before_its_key_store_knows_it_again(person: User, direc
     KeyStoreIdentity.objects.all().delete()
     away = directory.rename(directory.with_name("away"))
     delete(chats[1])
+    data_keys.destroy_if_possible(chats[1].pk)
     assert (data_keys.destroy_due(), directory.exists()) == (0, False)
     away.rename(directory)
     assert data_keys.destroy_due() == 1
@@ -353,6 +354,9 @@ def test_one_file_that_cannot_be_removed_does_not_keep_the_others(
     make_unreadable(directory, first)
     with pytest.raises(StoreUnavailable):
         data_keys.destroy_due()
+    # What runs after a deletion and what beat runs leave it to the next time.
+    data_keys.destroy_if_possible(first)
+    data_keys.destroy_due_if_possible()
     assert (files(directory), KeyDestruction.objects.get().pk) == ({str(first)}, first)
 
 
@@ -442,7 +446,7 @@ def test_without_its_key_store_nothing_is_sealed_replaced_or_removed(
         add_chat(person, seed=3)
     assert not Chat.objects.get(pk=chat.pk).is_openable
     line = get_check("keys").run()
-    assert (line.level, "KEY_STORE_DIR" in line.remedy) == ("critical", True)
+    assert (line.level, str(directory) in line.remedy) == ("critical", True)
     assert Api(person).get(f"/api/chats/{chat.pk}")["is_key_gone"] is False
     problem = Api(person).get(f"/api/chats/{chat.pk}/messages", status=503)
     assert "Nothing is lost" in problem["detail"]
