@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import io
 import itertools
 import logging
@@ -33,6 +34,9 @@ from tests.processes import (
     owner_database_url,
     start_celery,
 )
+
+# Their packages are installed by `./dev test -m browser`.
+collect_ignore = [] if importlib.util.find_spec("playwright") else ["browser"]
 
 # Every run draws the same values, so that a failure is caused by a change and not by chance.
 hypothesis.settings.register_profile(

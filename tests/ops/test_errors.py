@@ -229,6 +229,8 @@ def test_a_command_records_the_exception_that_ends_it() -> None:
         ("py.warnings", "%s", (f"a.py:1: DeprecationWarning: {SECRET}\n",), "Python: a DeprecationWarning"),
         ("ops.health", "a health check failed", (), "a health check failed"),
     ],
+    # The secret is another one in each process of pytest-xdist.
+    ids=["constant words", "none but arguments", "formatted already", "a warning", "one of ours"],
 )
 def test_an_event_of_a_library_has_its_name_and_readable_constant_words(
     name: str, message: str, arguments: tuple[object, ...], text: str
