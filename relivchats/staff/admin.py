@@ -23,7 +23,7 @@ from unfold.admin import ModelAdmin
 from unfold.decorators import action as page_action
 
 from relivchats import durations
-from relivchats.staff.actions import BulkAction
+from relivchats.staff.actions import BulkAction, get_row_or_404
 from relivchats.staff.lookups import DeclaredLookups, is_valid
 from relivchats.staff.markup import full_id, link, short_id, status_label
 from relivchats.staff.models import AuditEntry
@@ -127,7 +127,7 @@ class StaffAdmin(DeclaredLookups, ModelAdmin):  # type: ignore[misc]
     @page_action(description="Timeline", permissions=["view"], url_path="timeline", icon="timeline")  # type: ignore[untyped-decorator]
     def timeline_this(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Show the row with everything around it."""
-        return redirect(self.timeline_page, object_id)
+        return redirect(self.timeline_page, get_row_or_404(self, request, object_id).pk)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Return False, for everyone: rows are created by the service."""

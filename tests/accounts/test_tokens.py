@@ -33,7 +33,7 @@ def test_the_command_creates_the_user_and_prints_only_the_token() -> None:
     assert printed.startswith("rc_")
     assert printed.count("\n") == 1
     person = me(printed.strip()).json()
-    assert person.keys() == {"id", "email", "created_at"}
+    assert person.keys() == {"id", "email", "created_at", "limits"}
     assert person["email"] == "ann@example.org"
 
 

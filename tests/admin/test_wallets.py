@@ -50,8 +50,8 @@ def test_a_wallet_page_shows_everything_in_one_timeline(desk: Client) -> None:
     )
     shown = desk.get(page(person.wallet)).content.decode()
     for text in (
-        "signup_bonus",
-        "admin_adjustment",
+        "signup bonus",
+        "admin adjustment",
         "coins held",
         "released",
         "captured",
@@ -117,9 +117,10 @@ def test_a_wallet_page_begins_with_owed_coins(desk: Client, person: User, bought
     shown = desk.get(page(person.wallet)).content.decode()
     refund = reverse("admin:billing_paymentrefund_change", args=[bought.refunds.get().pk])
     assert (
-        shown.index("spent or held when their money")
-        < shown.index(f'10 of refund <a href="{refund}"')
-        < shown.index(str(person.pk))
+        shown.index("10 of refund <a")
+        < shown.index(f'href="{refund}"')
+        < shown.index("spent or held when their money")
+        < shown.index("rc-table")
     )
 
 

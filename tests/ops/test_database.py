@@ -94,11 +94,12 @@ def test_tables_are_listed_with_their_size_growth_and_unused_indexes() -> None:
         try:
             cursor.execute("CREATE INDEX large_number ON large (number)")
             cursor.execute("ANALYZE large")
-            status, answer = as_json("database", "--tables")
+            _, answer = as_json("database", "--tables")
         finally:
             cursor.execute("DROP TABLE large")
     lines = {line["name"]: line["text"] for line in answer["lines"]}
-    assert status == 0
+    # Other tables of the test database may lack a vacuum.
+    assert {line["level"] for line in answer["lines"] if line["name"] in ("size", "unused index")} == {"fine"}
     assert "large_number on large" in lines["unused index"]
     assert "+1.4 GB a day" in lines["size"]
     assert "large" in {row["table"] for row in answer["rows"]}
