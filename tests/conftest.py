@@ -10,6 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Generator, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Protocol
@@ -19,10 +20,12 @@ import psycopg
 import pytest
 from django.core.management.commands import flush
 from django.db import connection
+from django.db.models import DateTimeField, Value
 
 from chats.key_models import KeyStoreIdentity
-from ops import database, health, queues, views
+from ops import database, health, queues, views, workers
 from ops.checks import ledger as ledger_check
+from ops.checks import processes
 from relivchats import database_roles, embedded, throttling
 from relivchats.key_store import key_store
 from relivchats.logs import JSONFormatter
@@ -47,6 +50,13 @@ hypothesis.settings.load_profile("tests")
 
 #: Holds the connection as the owner while the test database is created or dropped.
 _setting_up = contextlib.ExitStack()
+
+
+@pytest.fixture(autouse=True)
+def _postgres_that_runs_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let health judge heartbeats at once: right after a start of Postgres, it waits for them."""
+    for module in (workers, processes):
+        monkeypatch.setattr(module, "DATABASE_STARTED_AT", Value(datetime(2020, 1, 1, tzinfo=UTC), DateTimeField()))
 
 
 @pytest.fixture(scope="session")
