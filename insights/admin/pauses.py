@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from django import forms
@@ -14,6 +15,36 @@ from insights.models import DispatchPause, UnlockPause
 from relivchats.staff.actions import BulkAction
 from relivchats.staff.admin import StaffAdmin, label
 from relivchats.staff.bulk_actions import ActionContext
+
+
+class PauseAdmin(StaffAdmin):
+    """A switch: adding a row pauses, the action on it resumes."""
+
+    #: Returns the new pause. Raise Conflict if somebody else just paused.
+    pause: Callable[..., UnlockPause | DispatchPause]
+    list_display = ("id", "state", "reason", "paused_by", "paused_at", "resumed_by", "resumed_at")
+    list_filter = (("resumed_at", admin.EmptyFieldListFilter),)
+    ordering = ("-paused_at",)
+    fields = (("id", "state"), "reason", ("paused_by", "paused_at"), ("resumed_by", "resumed_at"))
+    readonly_fields = ("id", "state", "paused_by", "paused_at", "resumed_by", "resumed_at")
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Return whether the user may pause: this takes the "add" permission."""
+        return request.user.has_perm(f"insights.add_{self.opts.model_name}")
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
+        """Return only the reason for a new pause."""
+        return super().get_fields(request, obj) if obj else ["reason"]
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        """Pause. Raise Conflict if somebody else just did."""
+        context = ActionContext(actor=f"user {request.user.pk}", reason=obj.reason)
+        obj.pk = self.pause(context=context).pk
+
+    @label("status", colours={"paused": "warning", "resumed": "success"})
+    def state(self, pause: UnlockPause | DispatchPause) -> str:
+        """Return whether the pause lasts."""
+        return "resumed" if pause.resumed_at else "paused"
 
 
 class UnlockPauseForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -31,7 +62,7 @@ class UnlockPauseForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 @admin.register(UnlockPause)
-class UnlockPauseAdmin(StaffAdmin):
+class UnlockPauseAdmin(PauseAdmin):
     """The switch for unlocks: adding a row pauses them, the action on it resumes them."""
 
     form = UnlockPauseForm
@@ -44,29 +75,7 @@ class UnlockPauseAdmin(StaffAdmin):
             applies=lambda pause: pause.resumed_at is None,
         ),
     )
-    list_display = ("id", "state", "reason", "paused_by", "paused_at", "resumed_by", "resumed_at")
-    list_filter = (("resumed_at", admin.EmptyFieldListFilter),)
-    ordering = ("-paused_at",)
-    fields = (("id", "state"), "reason", ("paused_by", "paused_at"), ("resumed_by", "resumed_at"))
-    readonly_fields = ("id", "state", "paused_by", "paused_at", "resumed_by", "resumed_at")
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        """Return whether the user may pause unlocks: this takes the "add" permission."""
-        return request.user.has_perm("insights.add_unlockpause")
-
-    def get_fields(self, request: HttpRequest, obj: UnlockPause | None = None) -> list[Any]:
-        """Return only the reason for a new pause."""
-        return super().get_fields(request, obj) if obj else ["reason"]
-
-    def save_model(self, request: HttpRequest, obj: UnlockPause, form: Any, change: bool) -> None:
-        """Pause unlocks. Raise Conflict if somebody else just did."""
-        context = ActionContext(actor=f"user {request.user.pk}", reason=obj.reason)
-        obj.pk = pauses.pause(context=context).pk
-
-    @label("status", colours={"paused": "warning", "resumed": "success"})
-    def state(self, pause: UnlockPause) -> str:
-        """Return whether the pause lasts."""
-        return "resumed" if pause.resumed_at else "paused"
+    pause = staticmethod(pauses.pause)
 
 
 class DispatchPauseForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -84,7 +93,7 @@ class DispatchPauseForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 @admin.register(DispatchPause)
-class DispatchPauseAdmin(StaffAdmin):
+class DispatchPauseAdmin(PauseAdmin):
     """The switch for dispatch: adding a row gives no more insights to workers, the action on it resumes them."""
 
     form = DispatchPauseForm
@@ -97,26 +106,4 @@ class DispatchPauseAdmin(StaffAdmin):
             applies=lambda pause: pause.resumed_at is None,
         ),
     )
-    list_display = ("id", "state", "reason", "paused_by", "paused_at", "resumed_by", "resumed_at")
-    list_filter = (("resumed_at", admin.EmptyFieldListFilter),)
-    ordering = ("-paused_at",)
-    fields = (("id", "state"), "reason", ("paused_by", "paused_at"), ("resumed_by", "resumed_at"))
-    readonly_fields = ("id", "state", "paused_by", "paused_at", "resumed_by", "resumed_at")
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        """Return whether the user may pause insights: this takes the "add" permission."""
-        return request.user.has_perm("insights.add_dispatchpause")
-
-    def get_fields(self, request: HttpRequest, obj: DispatchPause | None = None) -> list[Any]:
-        """Return only the reason for a new pause."""
-        return super().get_fields(request, obj) if obj else ["reason"]
-
-    def save_model(self, request: HttpRequest, obj: DispatchPause, form: Any, change: bool) -> None:
-        """Pause dispatch. Raise Conflict if somebody else just did."""
-        context = ActionContext(actor=f"user {request.user.pk}", reason=obj.reason)
-        obj.pk = pauses.pause_dispatch(context=context).pk
-
-    @label("status", colours={"paused": "warning", "resumed": "success"})
-    def state(self, pause: DispatchPause) -> str:
-        """Return whether the pause lasts."""
-        return "resumed" if pause.resumed_at else "paused"
+    pause = staticmethod(pauses.pause_dispatch)
