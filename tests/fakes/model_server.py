@@ -11,7 +11,7 @@ import ssl
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal, Self
@@ -54,6 +54,8 @@ class ModelServer(ABC):
     def __init__(self, answer: Answer) -> None:
         self.answer = answer
         self.delay_seconds = 0.0
+        #: Makes requests wait for each other: none is answered before all its parties wait, or before it breaks.
+        self.barrier: threading.Barrier | None = None
         #: The JSON of all requests with a body, the request lines of all requests, and their headers in lower case.
         self.bodies: list[dict[str, Any]] = []
         self.requests: list[str] = []
@@ -157,6 +159,9 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             if stub.delay_seconds:
                 stub.closing.wait(stub.delay_seconds)
+            if stub.barrier:
+                with suppress(threading.BrokenBarrierError):
+                    stub.barrier.wait()
             reply = stub.reply(self.path, body)
         finally:
             with stub.lock:

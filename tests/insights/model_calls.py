@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -50,9 +49,9 @@ def error_of(client: ModelClient, request: ModelRequest) -> EngineError:
     return error
 
 
-def call_at_once(number: int, call: Callable[[], ModelAnswer]) -> tuple[list[ModelAnswer], float]:
-    """Make calls from this many threads at the same time. Return their answers and the seconds that all took."""
-    barrier = threading.Barrier(number + 1)
+def call_at_once(number: int, call: Callable[[], ModelAnswer]) -> list[ModelAnswer]:
+    """Make calls from this many threads at the same time. Return their answers."""
+    barrier = threading.Barrier(number)
 
     def wait_and_call() -> ModelAnswer:
         barrier.wait()
@@ -60,7 +59,4 @@ def call_at_once(number: int, call: Callable[[], ModelAnswer]) -> tuple[list[Mod
 
     with ThreadPoolExecutor(number) as threads:
         futures = [threads.submit(wait_and_call) for _ in range(number)]
-        barrier.wait()
-        started = time.monotonic()
-        answers = [future.result() for future in futures]
-        return answers, time.monotonic() - started
+        return [future.result() for future in futures]
