@@ -1,4 +1,4 @@
-"""Whether insights can be unlocked now: the engine is configured, its models are called, and staff did not pause.
+"""Whether insights can be unlocked now: the engine is configured, its models are called, and staff paused nothing.
 
 `unlocking` asks before it reserves coins, and a quote says the same. Nothing is asked of the provider here.
 """
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from insights import engines
 from insights.engines.base import Engine, EngineUnavailable
-from insights.models import UnlockPause
+from insights.models import DispatchPause, UnlockPause
 from relivchats.errors import DomainError
 from relivchats.language_models import quota
 
@@ -64,7 +64,8 @@ def require_available() -> None:
 
 def find_unavailability() -> Unavailability | None:
     """Return why no insight can be unlocked now, or None if they can be."""
-    if UnlockPause.objects.active().exists():
+    # While no insight is given to a worker, coins would be held for work that does not start, and given back later.
+    if UnlockPause.objects.active().exists() or DispatchPause.objects.active().exists():
         return _unavailability(PAUSED)
     engine = engines.get_engine()
     if reason := configuration_fault(engine):

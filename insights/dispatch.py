@@ -44,7 +44,7 @@ def dispatch() -> int:
 
     While staff have paused it, publish none. Recovery and deadlines go on.
     """
-    if DispatchPause.objects.filter(resumed_at=None).exists():
+    if DispatchPause.objects.active().exists():
         return 0
     # Published insights that no worker has claimed yet count too. Otherwise one large job would fill the broker's
     # queue, and the users after it would wait.

@@ -527,14 +527,24 @@ class ReadWindow(models.Model):
         return f"window {self.first_number}-{self.last_number} of reading {self.reading_id}"
 
 
+class PauseQuerySet(models.QuerySet[Any]):
+    """Pauses by whether they last."""
+
+    def active(self) -> Self:
+        """Return the pause that lasts, if there is one."""
+        return self.filter(resumed_at=None)
+
+
 class DispatchPause(models.Model):
-    """A time in which no insight is given to a worker, because an operator stopped that. Unlocks are accepted."""
+    """A time in which no insight is given to a worker, because an operator stopped that. Unlocks are refused too."""
 
     reason = models.CharField(max_length=200, help_text="For operators, in the audit log too.")
     paused_by = models.CharField(max_length=150, help_text="`command`, or `user ID`.")
     paused_at = models.DateTimeField(db_default=Now(), editable=False)
     resumed_by = models.CharField(max_length=150, blank=True)
     resumed_at = models.DateTimeField(null=True)
+
+    objects = PauseQuerySet.as_manager()
 
     class Meta:
         db_table = "dispatch_pauses"
@@ -553,14 +563,6 @@ class DispatchPause(models.Model):
         return f"pause of dispatch {self.pk}"
 
 
-class UnlockPauseQuerySet(models.QuerySet["UnlockPause"]):
-    """Pauses by whether they last."""
-
-    def active(self) -> Self:
-        """Return the pause that lasts, if there is one."""
-        return self.filter(resumed_at=None)
-
-
 class UnlockPause(models.Model):
     """A time in which nobody can unlock or retry an insight, because staff switched that off. Open jobs continue."""
 
@@ -572,7 +574,7 @@ class UnlockPause(models.Model):
     resumed_by = models.CharField(max_length=150, blank=True, editable=False)
     resumed_at = models.DateTimeField(null=True, editable=False)
 
-    objects = UnlockPauseQuerySet.as_manager()
+    objects = PauseQuerySet.as_manager()
 
     class Meta:
         db_table = "unlock_pauses"

@@ -8,7 +8,7 @@ from django.db.models import Count, QuerySet
 from django.db.models.functions import Now
 
 from insights import admission, availability, pauses, recovery, unlocking
-from insights.models import ChatReading, GenerationJob, Insight, UnlockPause
+from insights.models import ChatReading, DispatchPause, GenerationJob, Insight, UnlockPause
 from insights.reading import queue as readings
 from insights.stuck import annotate_jobs, describe_job, failed_insights, stuck_jobs
 from relivchats import durations
@@ -127,11 +127,16 @@ def read_again(rows: QuerySet[ChatReading], *, context: ActionContext) -> BatchR
 
 
 def unlocks_line() -> Line:
-    """Return whether a person without unfinished insights can unlock some now, and by whom unlocks are paused."""
-    if lasting := UnlockPause.objects.active().annotate(looked_at=Now()).first():
-        age = durations.format_short(vars(lasting)["looked_at"] - lasting.paused_at)
-        text, data = f"paused for {age} by {lasting.paused_by}", {"reason": availability.PAUSED}
-        return Line("unlocks", Level.WARNING, text, "manage.py unlocks --resume", data)
+    """Return whether a person without unfinished insights can unlock some now, and by whom they are paused."""
+    for paused, remedy in (
+        (UnlockPause, "manage.py unlocks --resume"),
+        (DispatchPause, "manage.py queue --resume insights"),
+    ):
+        if lasting := paused.objects.active().annotate(looked_at=Now()).first():
+            age = durations.format_short(vars(lasting)["looked_at"] - lasting.paused_at)
+            what = "" if paused is UnlockPause else "refused: insights are "
+            text, data = f"{what}paused for {age} by {lasting.paused_by}", {"reason": availability.PAUSED}
+            return Line("unlocks", Level.WARNING, text, remedy, data)
     if unavailability := availability.find_unavailability():
         data = {"reason": unavailability.reason}
         return Line("unlocks", Level.WARNING, f"refused: {unavailability.reason}", "manage.py engine --check", data)

@@ -1,7 +1,7 @@
 """The switches of staff for unlocks and for dispatch.
 
-While unlocks are paused, unlocks and retries are refused and open jobs continue. While dispatch is paused, unlocks are
-accepted and open jobs wait: no insight is given to a worker, and those that are being generated end as usual.
+While either is paused, unlocks and retries are refused before coins are held. While unlocks are paused, open jobs
+continue. While dispatch is paused they wait: no insight is given to a worker, and those that are being generated end.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ def resume(pauses: QuerySet[UnlockPause], *, context: ActionContext) -> BatchRes
 
 def dispatch_pause() -> DispatchPause | None:
     """Return the pause of dispatch that lasts, with its `age`, or None."""
-    return DispatchPause.objects.filter(resumed_at=None).annotate(age=Now() - F("paused_at")).first()
+    lasting: DispatchPause | None = DispatchPause.objects.active().annotate(age=Now() - F("paused_at")).first()
+    return lasting
 
 
 def pause_dispatch(*, context: ActionContext) -> DispatchPause:
@@ -67,7 +68,7 @@ def resume_dispatch(pauses: QuerySet[DispatchPause], *, context: ActionContext) 
     """End each pause, of which at most one lasts. One that has ended is refused."""
 
     def end(pause: DispatchPause) -> str:
-        lasting = DispatchPause.objects.filter(pk=pause.pk, resumed_at=None)
+        lasting = DispatchPause.objects.active().filter(pk=pause.pk)
         if not lasting.update(resumed_at=Now(), resumed_by=context.actor):
             raise Conflict("This pause has ended already.")
         return "resumed; beat dispatches within five seconds"

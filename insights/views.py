@@ -46,8 +46,8 @@ from relivchats.throttling import Limit
 POLL_SECONDS = 2
 
 _UNAVAILABLE = (
-    "Insights cannot be unlocked now (`unlocks-unavailable`, with a `reason`, such as `busy` if they would not start in"
-    " time), or the database did not answer. No coins were reserved; Retry-After says when to try again."
+    "Insights cannot be unlocked now (`unlocks-unavailable`, with a `reason`, such as `paused`, or `busy` if they would"
+    " not start in time), or the database did not answer. No coins were reserved; Retry-After says when to try again."
 )
 _TOO_MANY = (
     "Too many requests, or too many of your insights are not finished yet (`too-many-open-insights`). No coins were"

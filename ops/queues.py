@@ -123,7 +123,7 @@ def summary_line(state: QueueState) -> Line:
     messages = sum((state.messages or {}).get(name, 0) for name in WORK_NAMES)
     data = asdict(state)
     if state.paused:
-        text = f"insights are {state.paused}, and {state.due} wait; those past their deadline fail"
+        text = f"insights are {state.paused}, and {state.due} wait; unlocks are refused; jobs past their deadline fail"
         return Line("queue", Level.WARNING, text, "manage.py queue --resume insights", data, is_cause=True)
     too_long = max(state.due, messages) > settings.HEALTH_QUEUE_WARNING
     too_late = state.oldest_seconds > settings.HEALTH_QUEUE_AGE_WARNING_SECONDS
@@ -190,6 +190,6 @@ def pause(*, context: ActionContext) -> Report:
 
 def resume(*, context: ActionContext) -> Report:
     """Give insights to workers again, and return the state. Raise Conflict if they are not paused."""
-    if not pauses.resume_dispatch(DispatchPause.objects.filter(resumed_at=None), context=context).done:
+    if not pauses.resume_dispatch(DispatchPause.objects.active(), context=context).done:
         raise Conflict("Insights are not paused.")
     return report()

@@ -94,14 +94,14 @@ class DispatchPauseForm(forms.ModelForm):  # type: ignore[type-arg]
 
 @admin.register(DispatchPause)
 class DispatchPauseAdmin(PauseAdmin):
-    """The switch for dispatch: adding a row gives no more insights to workers, the action on it resumes them."""
+    """The switch for dispatch: a new row keeps insights from workers and refuses unlocks, the action on it resumes."""
 
     form = DispatchPauseForm
     bulk_actions = (
         BulkAction(
             name="resume_insights",
             title="Resume insights",
-            consequence="Insights that wait are given to workers again.",
+            consequence="Insights that wait are given to workers again, and unlocks are accepted.",
             run=pauses.resume_dispatch,
             applies=lambda pause: pause.resumed_at is None,
         ),

@@ -153,7 +153,9 @@ def jobs() -> Line:
     return Line("jobs", Level.FINE, "none stuck", data={"stuck": 0})
 
 
-@health_check("unlocks", needs=("database", "engine"), remedy="manage.py unlocks", page="/admin/insights/unlockpause/")
+@health_check(
+    "unlocks", needs=("database", "engine", "queue"), remedy="manage.py unlocks", page="/admin/insights/unlockpause/"
+)
 def unlocks() -> Line:
     """Return whether insights can be unlocked: not while they are paused, no model is called, or the queue is long."""
     return operations.unlocks_line()

@@ -46,7 +46,7 @@ KINDS = (
     Kind("Failed insights, not retried", stuck.failed_insights, "stuck=failed", "warning"),
     Kind("Failed indexing", lambda: Chat.objects.filter(vector_status=Chat.VectorStatus.FAILED), "indexing=failed"),
     Kind("Unlocks paused", UnlockPause.objects.active, "resumed_at__isempty=1", "warning"),
-    Kind("Insights paused", lambda: DispatchPause.objects.filter(resumed_at=None), "resumed_at__isempty=1", "warning"),
+    Kind("Insights paused", DispatchPause.objects.active, "resumed_at__isempty=1", "warning"),
 )
 
 

@@ -14,7 +14,7 @@ from insights import engines, generation, operations, pauses, settlement, unlock
 from insights.availability import UnlocksUnavailable
 from insights.engines.base import EngineError, EngineMisconfigured, EngineRateLimited, EngineUnavailable
 from insights.engines.client import ModelAnswer, ModelRequest
-from insights.models import GenerationJob, Insight, UnlockPause
+from insights.models import DispatchPause, GenerationJob, Insight, UnlockPause
 from relivchats.accounts.models import User
 from relivchats.errors import Conflict
 from relivchats.language_models import quota
@@ -162,6 +162,22 @@ def test_while_unlocks_are_paused_a_retry_is_refused(chat: Chat) -> None:
     assert GenerationJob.objects.count() == 1
     operations.resume_unlocks(context=CONTEXT)
     assert unlocking.retry(Insight.objects.get(job=job)).created
+
+
+def test_while_insights_are_paused_unlocks_are_refused_before_coins_are_held(
+    chat: Chat, make_chat: Callable[..., Chat]
+) -> None:
+    failed = unlock(chat).job
+    settlement.fail_open_insights(failed.pk, error_code="test", error_message="")
+    pauses.pause_dispatch(context=CONTEXT)
+    refused = refusal(make_chat(chat.owner, messages=301))
+    assert (refused.status, refused.extra) == (503, {"reason": "paused", "retry_after_seconds": 300})
+    with pytest.raises(UnlocksUnavailable):
+        unlocking.retry(Insight.objects.get(job=failed))
+    assert operations.unlocks_line().text == "refused: insights are paused for 0 s by user 7"
+    assert operations.unlocks_line().remedy == "manage.py queue --resume insights"
+    pauses.resume_dispatch(DispatchPause.objects.active(), context=CONTEXT)
+    assert unlocking.retry(Insight.objects.get(job=failed)).created
 
 
 def test_a_pause_and_its_end_are_in_the_audit_log(chat: Chat) -> None:

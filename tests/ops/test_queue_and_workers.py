@@ -10,6 +10,8 @@ from django.conf import settings
 from django.core.management import CommandError
 from django.db.models.functions import Now
 
+from chats.embedding import get_engine
+from chats.models import Chat
 from insights import dispatch
 from insights.models import DispatchPause, Insight
 from ops import activity, heartbeats, queues
@@ -28,12 +30,13 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 def test_while_insights_are_paused_none_is_dispatched_and_the_reason_is_recorded(broker: BrokerHandle) -> None:
     with pytest.raises(CommandError, match="only for a reason"):
         call("queue", "--pause", "insights")
+    # Not indexed yet, because a job that is unlocked is dispatched by a thread at once.
+    rows.job(vector_status="pending")
+    rows.job(vector_status="pending")
     status, answer = as_json("queue", "--pause", "insights", "--reason", "the provider is down")
     assert (status, answer["lines"][0]["level"]) == (1, "warning")
     assert "by command, and 0 wait" in answer["lines"][0]["text"]
-    # Afterwards, because a job that is unlocked is dispatched by a thread at once.
-    rows.job()
-    rows.job()
+    Chat.objects.update(vector_status="completed", indexed_at=Now(), index_engine=get_engine().name)
     assert dispatch.dispatch() == 0
     assert "and 4 wait" in as_json("queue")[1]["lines"][0]["text"]
     assert not Insight.objects.exclude(dispatched_at=None).exists()

@@ -16,7 +16,7 @@ class Command(OpsCommand):
 
     help = (
         "Show the queues: messages in the broker, due rows and leases in Postgres, and what waits after an error."
-        " --pause insights gives no more of them to workers; unlocks are accepted meanwhile."
+        " --pause insights gives no more of them to workers, and refuses unlocks meanwhile."
         " Example: manage.py queue --pause insights --reason 'the provider is down'"
     )
     can_watch = True
