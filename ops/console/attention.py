@@ -14,7 +14,8 @@ from billing.models import Adjustment, CoinDebt, CoinReservation, PaymentOrder, 
 from chats.models import Chat
 from insights import stuck
 from insights.models import DispatchPause, UnlockPause
-from ops.console.cached import Cached, within
+from ops.console.cached import Cached
+from relivchats.staff.bounded import within
 from relivchats.staff.reports import count, format_count
 
 #: A count that takes longer is left out: a page never waits for it.

@@ -1,14 +1,11 @@
-"""Values that pages share for some seconds, and queries that cannot make a page wait."""
+"""Values that pages share for some seconds."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Hashable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
-
-from django.db import OperationalError, connection, transaction
 
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
@@ -44,24 +41,3 @@ class Cached(Generic[Key, Value]):
     def clear(self) -> None:
         """Forget all values."""
         self._values.clear()
-
-
-@contextmanager
-def limited(*, milliseconds: int) -> Iterator[None]:
-    """Limit each query of the block. It then raises OperationalError, after which the connection can be used."""
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("SELECT current_setting('statement_timeout')")
-        before = cursor.fetchone()[0]
-        cursor.execute("SELECT set_config('statement_timeout', %s, true)", [str(milliseconds)])
-        yield
-        # Inside of another transaction, the setting would last until that one ends.
-        cursor.execute("SELECT set_config('statement_timeout', %s, true)", [before])
-
-
-def within(compute: Callable[[], Value], *, milliseconds: int) -> Value | None:
-    """Return the result, or None if one of its queries takes longer."""
-    try:
-        with limited(milliseconds=milliseconds):
-            return compute()
-    except OperationalError:
-        return None

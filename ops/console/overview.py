@@ -12,7 +12,8 @@ from django.utils.safestring import SafeString
 
 from ops import health, metrics, samples
 from ops.console import attention, charts
-from ops.console.cached import Cached, within
+from ops.console.cached import Cached
+from relivchats.staff.bounded import within
 from relivchats.staff.reports import Level, Line, Report
 
 #: The windows of the charts, by their name in the address.

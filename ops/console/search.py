@@ -18,9 +18,9 @@ from unfold.dataclasses import SearchResult
 from billing.models import PaymentOrder
 from insights.models import GenerationJob
 from ops.console import attention
-from ops.console.cached import within
 from relivchats.accounts.models import User
 from relivchats.staff.admin import StaffAdmin
+from relivchats.staff.bounded import within
 from relivchats.staff.markup import SHORT_ID
 
 #: Rows of one kind that are listed, and the time that is spent on each.

@@ -14,8 +14,9 @@ from django.urls import reverse
 from billing.models import PaymentOrder, WebhookEvent
 from insights.models import GenerationJob
 from ops.console import charts, live
-from ops.console.cached import Cached, within
+from ops.console.cached import Cached
 from relivchats.accounts.models import User
+from relivchats.staff.bounded import within
 from tests.admin import everything
 from tests.ops import rows
 
