@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from pathlib import Path
 
 import psutil
 from django.conf import settings
@@ -18,28 +19,47 @@ _FULL_BYTES = 16 * _MIB
 
 @health_check("disk", needs=())
 def disk() -> Line:
-    """Return the use of the file system that holds the data directory."""
-    # The directory does not exist if the servers are not embedded; then its file system is that of a parent.
-    path = embedded.data_directory()
-    while not path.exists():
-        path = path.parent
-    usage = psutil.disk_usage(str(path))
-    text = f"{usage.percent:.0f} % used, {usage.free // _MIB} MiB free"
-    data = {"used_percent": usage.percent, "free_bytes": usage.free}
+    """Return the use of each file system that holds data, logs, the embedded Postgres or the key store."""
+    data_directory = embedded.data_directory()
+    directories = {"data": data_directory, "logs": data_directory / "logs"}
+    if settings.EMBEDDED:
+        directories["Postgres"] = data_directory / "postgres"
+    if settings.KEY_STORE_DIR:
+        directories["key store"] = Path(settings.KEY_STORE_DIR)
+    # Directories of one file system share a measurement, by the number of its device.
+    names: dict[int, list[str]] = {}
+    paths: dict[int, Path] = {}
+    for name, directory in directories.items():
+        # One that does not exist yet will be made in the file system of its parent.
+        path = next(each for each in (directory, *directory.parents) if each.exists())
+        device = path.stat().st_dev
+        names.setdefault(device, []).append(name)
+        paths.setdefault(device, path)
+    usages = {device: psutil.disk_usage(str(path)) for device, path in paths.items()}
+    # The fullest first: its number decides the level.
+    devices = sorted(usages, key=lambda device: usages[device].percent, reverse=True)
+    text = "; ".join(
+        f"{', '.join(names[device])}: {usages[device].percent:.0f} % used, {usages[device].free // _MIB} MiB free"
+        for device in devices
+    )
+    fullest = usages[devices[0]]
+    used_percent = {name: usages[device].percent for device in devices for name in names[device]}
+    data = {"used_percent": fullest.percent, "free_bytes": fullest.free, "used_percent_by_directory": used_percent}
     warning, critical = settings.HEALTH_DISK_WARNING_PERCENT, settings.HEALTH_DISK_CRITICAL_PERCENT
     level = Level.FINE
-    if usage.percent >= warning:
-        level = Level.CRITICAL if usage.percent >= critical else Level.WARNING
+    if fullest.percent >= warning:
+        level = Level.CRITICAL if fullest.percent >= critical else Level.WARNING
+    largest = f"du -xh --max-depth=3 {shlex.quote(str(paths[devices[0]]))} | sort -h | tail -n 20"
     return Line(
         "disk",
         level,
         text,
-        "" if level is Level.FINE else f"du -xh --max-depth=3 {shlex.quote(str(path))} | sort -h | tail -n 20",
+        "" if level is Level.FINE else largest,
         data,
-        value=usage.percent,
+        value=fullest.percent,
         threshold=f"{warning} % warns, {critical} % is critical",
         # Postgres and the broker stop when they cannot write any more, not before.
-        is_cause=usage.free < _FULL_BYTES,
+        is_cause=min(usage.free for usage in usages.values()) < _FULL_BYTES,
     )
 
 

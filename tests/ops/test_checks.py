@@ -253,6 +253,23 @@ def test_thresholds_are_settings(settings: object, warning: int, critical: int, 
     assert machine.disk().level is database.connections().level is level
 
 
+def test_the_fullest_of_the_file_systems_decides_and_each_directory_is_named(
+    monkeypatch: pytest.MonkeyPatch, settings: Any, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("RELIVCHATS_DATA", str(tmp_path))
+    settings.EMBEDDED, settings.KEY_STORE_DIR = True, "/dev/shm/relivchats-keys"  # another file system of any Linux
+    usages = {
+        str(tmp_path): SimpleNamespace(percent=40.0, free=9 << 30),
+        "/dev/shm": SimpleNamespace(percent=91.0, free=1 << 30),
+    }
+    monkeypatch.setattr(machine, "psutil", SimpleNamespace(disk_usage=usages.__getitem__))
+    line = machine.disk()
+    assert line.text == "key store: 91 % used, 1024 MiB free; data, logs, Postgres: 40 % used, 9216 MiB free"
+    assert (line.level, line.value) == (Level.CRITICAL, 91.0)
+    assert " /dev/shm " in line.remedy
+    assert line.data["used_percent_by_directory"]["logs"] == 40.0
+
+
 def test_a_worker_without_celery_worker_true_is_named() -> None:
     rows.heartbeat("worker", marked=False, name="worker@db-eater:41")
     line = processes.workers()
