@@ -6,10 +6,11 @@ import logging
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import timedelta
 from uuid import UUID, uuid4
 
 from django.db import connection, transaction
-from django.db.models import BinaryField
+from django.db.models import BinaryField, F
 from django.db.models.functions import Now, Substr
 
 from chats import data_keys
@@ -20,6 +21,8 @@ from chats.models import Chat
 from relivchats.crypto import CannotOpen, keyring
 from relivchats.errors import Conflict
 from relivchats.key_store import KeyFileGone, KeyFileMissing, KeyStore, StoreUnavailable, is_in_store, key_store
+from relivchats.staff.bulk_actions import ActionContext, ActionResult, record
+from relivchats.staff.models import AuditEntry
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +32,10 @@ SAMPLE_ROWS = 20
 #: Of a wrapped key: the length and the name of a key of the keyring, or a byte that says that the key store wraps it.
 _START_BYTES = 129
 _START = Substr("wrapped_key", 1, _START_BYTES, output_field=BinaryField())
+
+
+#: The action of the audit entry about a key's first use.
+FIRST_USED = "first use of key"
 
 
 class _Checked:
@@ -273,3 +280,24 @@ def _failure(chat: Chat) -> CannotOpen | None:
     except CannotOpen as error:
         return error
     return None
+
+
+def note_current() -> None:
+    """Write an audit entry when the current key of the keyring is used for the first time. Beat calls this."""
+    used = AuditEntry.objects.filter(object_id=_current_id(), action=FIRST_USED)
+    if not used.exists():
+        result = ActionResult(_current_id(), done=True, outcome="the current key of ENCRYPTION_KEYS")
+        record(FIRST_USED, result, context=ActionContext(actor="beat"))
+
+
+def current_age() -> tuple[str, timedelta | None]:
+    """Return the name of the current key, and for how long it has been in use; None if that was not noted yet."""
+    used = AuditEntry.objects.filter(object_id=_current_id(), action=FIRST_USED)
+    first = used.annotate(age=Now() - F("created_at")).order_by("created_at").first()
+    return keyring().current, vars(first)["age"] if first else None
+
+
+def _current_id() -> str:
+    # With a keyed hash, because a name can be used for another key later. It says nothing about the key.
+    (current, *_) = keyring().fingerprints(b"", context="age of a key")
+    return f"{keyring().current} {current.hex()[:16]}"

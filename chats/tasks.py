@@ -6,7 +6,7 @@ from uuid import UUID
 
 from celery import shared_task
 
-from chats import data_keys, indexing, points
+from chats import data_keys, indexing, keys, points
 
 
 @shared_task
@@ -45,3 +45,9 @@ def synchronize_points() -> None:
 def destroy_keys() -> None:
     """Destroy the keys of chats that were deleted, or whose import failed. Beat sends this every minute."""
     data_keys.destroy_due_if_possible()
+
+
+@shared_task(ignore_result=True)
+def note_current_key() -> None:
+    """Write down when the current encryption key was first used. Beat sends this every few minutes."""
+    keys.note_current()

@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -19,6 +20,9 @@ from uuid import uuid4
 from django.conf import settings
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
+from django.db.migrations.recorder import MigrationRecorder
+from django.db.models import F, Min
+from django.db.models.functions import Now
 
 from billing import audit
 from billing.models import CreditTransaction, Wallet
@@ -26,17 +30,20 @@ from chats.key_models import KeyStoreIdentity
 from chats.models import Chat
 from insights.models import Insight
 from ops.tables import format_bytes
-from relivchats import clock, database_roles, installation
+from relivchats import clock, database_roles, durations, installation
 from relivchats.accounts.models import User
 from relivchats.errors import Conflict, DomainError, NotFound
 from relivchats.key_store import IDENTITY_FILE, SHARDS, KeyStore, key_store
 from relivchats.servers import package
 from relivchats.staff.bulk_actions import ActionContext, ActionResult, record
+from relivchats.staff.models import AuditEntry
 from relivchats.staff.reports import Level, Line, Report, Table
 from relivchats.supervisor import ProcessError
 
 #: The prefix of scratch databases, so that one that is left by a killed check is recognised.
 SCRATCH = "relivchats_check_"
+#: The actions of the audit entries of a backup.
+DUMPED, COPIED = "backup", "back up keys"
 _COUNTED = (User, Wallet, CreditTransaction, Chat, Insight)
 
 
@@ -69,9 +76,9 @@ def backup(directory: Path, *, keys: Path | None, context: ActionContext) -> Rep
         draft.unlink(missing_ok=True)
     lines = [Line("database", Level.FINE, f"{path}, {format_bytes(path.stat().st_size)}")]
     # After the dump: every chat in it then has its key in the copy.
-    lines.append(_keys_line(keys))
+    lines.append(_keys_line(keys, context=context))
     outcome = f"dump of {format_bytes(path.stat().st_size)}{', and the key store' if keys else ''}"
-    record("backup", ActionResult(path.name[:64], done=True, outcome=outcome), context=context)
+    record(DUMPED, ActionResult(path.name[:64], done=True, outcome=outcome), context=context)
     check = f"manage.py restore --check {path}"
     lines.append(Line("check", Level.FINE, f"prove that it can be restored: {installation.as_typed(check)}"))
     return Report("Backup", tuple(lines), data={"path": str(path), "bytes": path.stat().st_size})
@@ -132,7 +139,7 @@ def _copy_file(source: Path, copy: Path) -> bool:
     return True
 
 
-def _keys_line(target: Path | None) -> Line:
+def _keys_line(target: Path | None, *, context: ActionContext) -> Line:
     store = key_store()
     if store is None or not store.exists():
         if KeyStoreIdentity.objects.exists():
@@ -141,7 +148,48 @@ def _keys_line(target: Path | None) -> Line:
     if target is None:
         remedy = "manage.py backup … --keys OTHER_DIRECTORY: chats do not open without their key files"
         return Line("keys", Level.WARNING, "the key store was not copied", remedy)
-    return copy_keys(store, target)
+    line = copy_keys(store, target)
+    record(COPIED, ActionResult(store.identity()[:64], done=True, outcome="key store copied"), context=context)
+    return line
+
+
+def age_line() -> Line:
+    """Return the ages of the newest dump and of the newest copy of the key store that `backup` made.
+
+    Without one, the age is that of the installation. Before the first chat there is nothing to back up.
+    """
+    hours = settings.HEALTH_BACKUP_HOURS
+    threshold = f"older than {hours} h warns" if hours else "HEALTH_BACKUP_HOURS is 0"
+    if not hours or not Chat.objects.exists():
+        text = "nothing to back up yet" if hours else "not watched"
+        return Line("backup", Level.FINE, text, threshold=threshold)
+    wanted = {DUMPED: "dump"}
+    if settings.KEY_STORE_DIR and KeyStoreIdentity.objects.exists():
+        wanted[COPIED] = "copy of the key store"
+    installed = MigrationRecorder(connection).migration_qs.aggregate(age=Now() - Min("applied"))["age"]
+    texts, ages = [], []
+    for action, what in wanted.items():
+        made = AuditEntry.objects.filter(action=action, done=True).annotate(age=Now() - F("created_at"))
+        newest = made.order_by("-created_at").first()
+        ages.append(vars(newest)["age"] if newest else installed)
+        texts.append(f"the newest {what} is {durations.format_short(ages[-1])} old" if newest else f"no {what} yet")
+    text, oldest = ", ".join(texts), max(ages)
+    data = {"oldest_seconds": round(oldest.total_seconds())}
+    if oldest <= timedelta(hours=hours):
+        return Line("backup", Level.FINE, text, "", data, round(oldest / timedelta(hours=1)), threshold)
+    return Line("backup", Level.WARNING, text, remedy(), data, round(oldest / timedelta(hours=1)), threshold)
+
+
+def remedy() -> str:
+    """Return a command that makes a backup in this kind of installation, with directories to replace."""
+    note = "  # better on other disks, and from cron: docs/operations.md, Backups"
+    if installation.kind() is installation.Kind.COMPOSE:
+        mounts = "-v ~/relivchats-dumps:/dumps -v ~/relivchats-keys:/keys-copy"
+        # With ./ because installation.as_typed would make of `manage.py` a command in the container that runs.
+        command = f"docker-compose run --rm {mounts} relivchats-api python ./manage.py backup /dumps"
+        return f"{command}{' --keys /keys-copy' if settings.KEY_STORE_DIR else ''}{note}"
+    keys = " --keys ~/relivchats-keys" if settings.KEY_STORE_DIR else ""
+    return f"manage.py backup ~/relivchats-dumps{keys}{note}"
 
 
 def check(path: Path) -> Report:

@@ -369,6 +369,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "dispatch-indexing": {"task": "chats.tasks.dispatch", "schedule": 5.0, "options": {"expires": 5}},
     "destroy-keys": {"task": "chats.tasks.destroy_keys", "schedule": 60.0, "options": {"expires": 60}},
+    "note-current-key": {"task": "chats.tasks.note_current_key", "schedule": 300.0, "options": {"expires": 300}},
     "synchronize-points": {"task": "chats.tasks.synchronize_points", "schedule": 300.0, "options": {"expires": 300}},
     "dispatch-readings": {"task": "insights.tasks.dispatch_readings", "schedule": 5.0, "options": {"expires": 5}},
     "dispatch-questions": {"task": "insights.tasks.dispatch_questions", "schedule": 5.0, "options": {"expires": 5}},
@@ -405,6 +406,8 @@ HEALTH_MEMORY_GROWTH_MB = read("HEALTH_MEMORY_GROWTH_MB", whole, default=200, le
 HEALTH_LOGS_WARNING_MB = read("HEALTH_LOGS_WARNING_MB", whole, default=500, least=1)
 HEALTH_CLOCK_SECONDS = read("HEALTH_CLOCK_SECONDS", whole, default=5, least=1)
 HEALTH_CERTIFICATES: list[str] = read("HEALTH_CERTIFICATES", words, default=[])
+HEALTH_BACKUP_HOURS = read("HEALTH_BACKUP_HOURS", whole, default=48, least=0)
+HEALTH_KEY_AGE_DAYS = read("HEALTH_KEY_AGE_DAYS", whole, default=365, least=0)
 HEALTH_DISK_WARNING_PERCENT = read("HEALTH_DISK_WARNING_PERCENT", whole, default=80, least=1)
 HEALTH_DISK_CRITICAL_PERCENT = read("HEALTH_DISK_CRITICAL_PERCENT", whole, default=90, least=1)
 HEALTH_HEARTBEAT_SECONDS = read("HEALTH_HEARTBEAT_SECONDS", whole, default=30, least=1)

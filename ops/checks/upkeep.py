@@ -1,4 +1,4 @@
-"""Checks of what nobody looks at: growth, logs, clocks, the pruning of old rows, the catalogue, certificates."""
+"""Checks of what nobody looks at: growth, logs, clocks, pruning, the catalogue, certificates, backups, key ages."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from django.db import connection
 from django.db.models import F
 from django.db.models.functions import Now
 
-from ops import samples
+from chats import keys
+from ops import backups, samples
 from ops.checks.registry import health_check
 from ops.models import Heartbeat
 from ops.monitoring_models import Sample
@@ -129,3 +130,25 @@ def certificates() -> Line:
         return Line("certificates", Level.FINE, text, "", {}, left.days, threshold)
     level = Level.CRITICAL if left < _CERTIFICATE_CRITICAL else Level.WARNING
     return Line("certificates", level, text, remedy, {}, left.days, threshold)
+
+
+@health_check("backup", page="/admin/staff/auditentry/", remedy="manage.py backup --help")
+def backup() -> Line:
+    """Return how old the newest backup is."""
+    return backups.age_line()
+
+
+@health_check("rotation", page="/admin/staff/auditentry/", remedy="manage.py keys")
+def rotation() -> Line:
+    """Return for how long the current key of ENCRYPTION_KEYS has been in use."""
+    days = settings.HEALTH_KEY_AGE_DAYS
+    threshold = f"in use for more than {days} days warns" if days else "HEALTH_KEY_AGE_DAYS is 0"
+    name, age = keys.current_age()
+    if age is None:
+        return Line("rotation", Level.FINE, f"{name} is new: beat notes when it was first used", threshold=threshold)
+    text = f"{name} has been in use for {durations.format_short(age)}"
+    if days and age > timedelta(days=days):
+        # A comment: the new key is a secret that nobody but the operator should see.
+        remedy = "manage.py keys --rotate  # after you put a new key in front: docs/settings.md, Secrets"
+        return Line("rotation", Level.WARNING, text, remedy, {}, age.days, threshold)
+    return Line("rotation", Level.FINE, text, "", {}, age.days, threshold)

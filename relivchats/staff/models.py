@@ -22,6 +22,7 @@ class AuditEntry(models.Model):
         indexes = [
             models.Index(fields=["-created_at"], name="audit_entries_newest"),
             models.Index(fields=["object_id"], name="audit_entries_of_object"),
+            models.Index(fields=["action", "-created_at"], name="audit_entries_of_action"),
         ]
         verbose_name_plural = "audit entries"
 

@@ -14,6 +14,7 @@ from django.db import connection
 from billing.models import Wallet
 from chats.models import Chat
 from ops import backups
+from ops.checks import upkeep
 from relivchats.crypto import keyring, new_data_key
 from relivchats.key_store import KeyStore
 from relivchats.staff.models import AuditEntry
@@ -35,6 +36,7 @@ def test_a_backup_is_restored_into_a_scratch_database_audited_and_dropped(tmp_pa
     dump = Path(answer["path"])
     assert (status, dump.stat().st_mode & 0o777) == (0, 0o600)
     assert [path.name for path in dump.parent.iterdir()] == [dump.name]
+    assert upkeep.backup().text.startswith("the newest dump is "), "health knows of it"
     Chat.objects.filter(pk=chat.pk).delete()
     status, answer = as_json("restore", "--check", str(dump))
     assert status == 0

@@ -19,15 +19,17 @@ from django.core.management import call_command, get_commands
 from django.db import connection
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
+from django.db.models import Value, functions
 from django.db.models.functions import Now, TruncMinute
 from django.urls import resolve
 
 from billing.models import Adjustment, Wallet
-from chats import data_keys
+from chats import data_keys, keys
+from chats.key_models import KeyStoreIdentity
 from chats.models import Chat
 from insights import catalogue
 from insights.models import Insight, InsightType, UnlockPause
-from ops import checks
+from ops import backups, checks
 from ops.checks import api, database, ledger, machine, payments, processes, registry, upkeep, work
 from ops.models import Heartbeat
 from ops.monitoring_models import RequestCount, Sample
@@ -35,6 +37,7 @@ from relivchats import installation
 from relivchats.crypto import Keyring
 from relivchats.key_store import StoreUnavailable
 from relivchats.request_counts import BOUNDS_MS, BUCKETS
+from relivchats.staff.models import AuditEntry
 from relivchats.staff.reports import Level, Line
 from tests.ops import rows
 from tests.processes import BrokerHandle
@@ -148,6 +151,22 @@ def _never_pruned() -> None:
     Heartbeat.objects.update(started_at=Now() - timedelta(hours=4))
 
 
+def _old_entry(action: str, object_id: str, *, days: int) -> None:
+    created_at = Now() - timedelta(days=days)
+    AuditEntry.objects.create(
+        actor="test", action=action, object_id=object_id, done=True, outcome="", created_at=created_at
+    )
+
+
+def _old_backup() -> None:
+    rows.chat(rows.person())
+    _old_entry(backups.DUMPED, "a.dump", days=3)
+
+
+def _old_key() -> None:
+    _old_entry(keys.FIRST_USED, keys._current_id(), days=400)
+
+
 @pytest.mark.parametrize(
     ("cause", "check", "level"),
     [
@@ -157,6 +176,8 @@ def _never_pruned() -> None:
         (_growing_worker, upkeep.growth, Level.WARNING),
         (_never_pruned, upkeep.retention, Level.WARNING),
         (lambda: rows.heartbeat("retention", age=timedelta(hours=4)), upkeep.retention, Level.WARNING),
+        (_old_backup, upkeep.backup, Level.WARNING),
+        (_old_key, upkeep.rotation, Level.WARNING),
         (_old_adjustment, payments.adjustments, Level.WARNING),
         pytest.param(_pending_migration, database.migrations, Level.WARNING, marks=pytest.mark.owner),
         (_failed_chat, work.vectors, Level.WARNING),
@@ -325,6 +346,60 @@ def test_a_type_that_differs_from_the_files_is_reported_unless_staff_edited_it()
 
 def _digest(row: InsightType) -> str:
     return str(catalogue._compute_digest(row, catalogue._TYPE_FIELDS))
+
+
+def test_a_backup_without_the_key_store_is_reported_until_both_are_copied(tmp_path: Path, settings: Any) -> None:
+    settings.KEY_STORE_DIR = str(tmp_path / "store")
+    assert upkeep.backup().text == "nothing to back up yet"
+    KeyStoreIdentity.objects.get_or_create(id=1, defaults={"identity": "a store"})
+    _old_backup()
+    AuditEntry.objects.create(actor="test", action=backups.COPIED, object_id="a", done=True, outcome="")
+    assert upkeep.backup().text == "the newest dump is 3 d old, the newest copy of the key store is 0 s old"
+    AuditEntry.objects.create(actor="test", action=backups.DUMPED, object_id="b.dump", done=False, outcome="")
+    assert upkeep.backup().level is Level.WARNING, "a backup that failed is none"
+    _old_entry(backups.DUMPED, "c.dump", days=1)
+    assert upkeep.backup().level is Level.FINE
+    settings.HEALTH_BACKUP_HOURS = 0
+    _old_entry(backups.DUMPED, "d.dump", days=9)
+    assert upkeep.backup().text == "not watched"
+
+
+def test_an_installation_with_chats_that_was_never_backed_up_is_reported(
+    monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    rows.chat(rows.person())
+    assert (upkeep.backup().level, upkeep.backup().text.startswith("no dump yet")) == (Level.FINE, True)
+    later = Value(timedelta(days=3)) + functions.Now()
+    monkeypatch.setattr(backups, "Now", lambda: later)
+    assert (upkeep.backup().level, upkeep.backup().text.startswith("no dump yet")) == (Level.WARNING, True)
+
+
+@pytest.mark.parametrize(
+    ("kind", "start"),
+    [(installation.Kind.DEV, "./dev manage backup ~/"), (installation.Kind.COMPOSE, "docker-compose run --rm -v ~/")],
+)
+def test_the_remedy_of_an_old_backup_is_one_command_of_the_installation(
+    monkeypatch: pytest.MonkeyPatch, settings: Any, kind: installation.Kind, start: str
+) -> None:
+    monkeypatch.setattr(installation, "kind", lambda: kind)
+    settings.KEY_STORE_DIR = "/keys"
+    typed = installation.as_typed(backups.remedy())
+    assert start in typed
+    assert typed.count("docker-compose") == (1 if kind is installation.Kind.COMPOSE else 0)
+    assert " --keys " in typed
+
+
+def test_the_age_of_a_key_is_that_of_its_first_use_and_a_new_key_of_its_name_is_young(settings: Any) -> None:
+    assert "beat notes" in upkeep.rotation().text
+    _old_key()
+    keys.note_current()
+    assert AuditEntry.objects.filter(action=keys.FIRST_USED).count() == 1
+    assert upkeep.rotation().text.endswith("has been in use for 400 d")
+    settings.ENCRYPTION_KEYS = Keyring.new_text()
+    keys.note_current()
+    assert upkeep.rotation().text == "k1 has been in use for 0 s"
+    settings.HEALTH_KEY_AGE_DAYS = 0
+    assert upkeep.rotation().level is Level.FINE
 
 
 def test_large_logs_are_reported_with_the_largest(
