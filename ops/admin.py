@@ -7,10 +7,13 @@ from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin.models import LogEntry
+from django.db.models import QuerySet
+from django.http import HttpRequest
 from django.utils.safestring import SafeString
 from django_celery_results.models import ChordCounter, GroupResult, TaskResult
 
 from ops import workers
+from ops.console import processes
 from ops.models import CheckState, Heartbeat, LedgerAudit, ScheduleEntry
 from ops.monitoring_models import ErrorEvent, RequestCount, RequestTotal, Sample
 from relivchats.accounts.models import User
@@ -38,10 +41,14 @@ class HeartbeatAdmin(StaffAdmin):
     )
     readonly_fields = ("state",)
 
-    @label("state", colours={"alive": "success"} | dict.fromkeys(("silent", "frozen", "hangs", "killed"), "danger"))
+    @label("state", colours=processes.COLOURS)
     def state(self, row: Any) -> str:
-        """Return whether the process is alive, or why it is not."""
-        return workers.state_of(row.name, row.looked_at - row.beat_at)
+        """Return whether the process is alive, or why it is not; of a task, which is none, nothing."""
+        return workers.from_row(row).state if row.kind in workers.KINDS else ""
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """Add the silence of each process, by which it is judged."""
+        return workers.with_silence(super().get_queryset(request))
 
     @admin.display(description="last beat")
     def last_beat(self, row: Any) -> str:

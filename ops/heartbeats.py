@@ -19,7 +19,7 @@ from django.db import Error, connections
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from ops import activity
+from ops import activity, samples
 from ops.health_recorder import Recorder
 from ops.models import Heartbeat
 from relivchats import roles
@@ -93,6 +93,7 @@ class HeartbeatThread:
 
     def _run(self) -> None:
         self._query(self._remove_stale)
+        self._query(lambda: samples.add_start(self.kind))
         while not self._stopped.is_set():
             self._query(lambda: write_heartbeat(name=self.name, kind=self.kind, threads=self._threads))
             if self._also:

@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 from django.conf import settings
 from django.db import connection, transaction
+from django.db.models import Sum
 from django.db.models.functions import Now, TruncMinute
 
 from billing.models import CoinReservation
@@ -119,6 +120,24 @@ def add_memory(role: str) -> None:
     with connection.cursor() as cursor:
         size_bytes = psutil.Process().memory_info().rss
         cursor.execute(_INSERT + "samples.value + excluded.value", [f"memory_{role}_bytes", size_bytes])
+
+
+def add_start(kind: str) -> None:
+    """Count the start of a process: of web, worker or beat."""
+    with connection.cursor() as cursor:
+        cursor.execute(_INSERT + "samples.value + excluded.value", [f"{_STARTS}{kind}", 1])
+
+
+def count_starts(*kinds: str) -> dict[str, int]:
+    """Return how many processes of each kind started within 24 hours."""
+    # Minutes are kept for longer than that: the mean of an hour would not tell how many there were.
+    names = [f"{_STARTS}{kind}" for kind in kinds]
+    rows = Sample.objects.filter(name__in=names, at__gte=Now() - timedelta(hours=24)).order_by()
+    found = dict(rows.values_list("name").annotate(starts=Sum("value")))
+    return {kind: round(found.get(name, 0)) for kind, name in zip(kinds, names, strict=True)}
+
+
+_STARTS = "started_"
 
 
 def latest() -> dict[str, float]:

@@ -14,11 +14,11 @@ from typing import Any
 import psutil
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
-from django.db.models import DateTimeField, F, Func
-from django.db.models.functions import Now
+from django.db.models import DateTimeField, F, Func, QuerySet
+from django.db.models.functions import Least, Now
 from redis.exceptions import RedisError
 
-from ops import activity, database, queues
+from ops import activity, database, queues, samples
 from ops.models import Heartbeat, ScheduleEntry
 from ops.tables import format_bytes
 from relivchats import clock, durations, installation
@@ -51,6 +51,7 @@ class Process:
     threads: int = 0
     leases: int = 0
     activity: tuple[Mapping[str, str], ...] = ()
+    started_at: datetime | None = None
 
     def describe(self) -> str:
         """Return such as `worker@host:41 is frozen`."""
@@ -68,28 +69,7 @@ def list_processes(kind: str) -> list[Process]:
 
     A killed process that `./dev up` replaced is not among them.
     """
-    rows = list(
-        Heartbeat.objects.filter(kind=kind)
-        # By the database's clock, which also wrote beat_at: the clocks of hosts differ by seconds.
-        .annotate(age=Now() - F("beat_at"), database_up_for=Now() - DATABASE_STARTED_AT)
-        .order_by("age")[:1000]
-    )
-    found = [
-        Process(
-            row.name,
-            row.kind,
-            # While the database was away, nobody could write a heartbeat.
-            state_of(row.name, min(vars(row)["age"], vars(row)["database_up_for"])),
-            vars(row)["age"],
-            row.marked_as_worker,
-            version=row.version,
-            memory_bytes=row.memory_bytes,
-            threads=row.threads,
-            leases=row.leases,
-            activity=tuple(row.activity),
-        )
-        for row in rows
-    ]
+    found = [from_row(row) for row in with_silence(Heartbeat.objects.filter(kind=kind)).order_by("silent_for")[:1000]]
     family = _supervised(kind)
     if not family:
         return found
@@ -113,6 +93,36 @@ def list_processes(kind: str) -> list[Process]:
 DATABASE_STARTED_AT = Func(function="pg_postmaster_start_time", output_field=DateTimeField())
 
 
+def with_silence(rows: QuerySet[Any]) -> QuerySet[Any]:
+    """Add what `from_row` needs: `silent_for`, the time since the heartbeat, and `missing_for`, by which it is late.
+
+    While the database was away, nobody could write a heartbeat, so that time is not counted as missing. Both are by the
+    database's clock, which also wrote beat_at: the clocks of hosts differ by seconds.
+    """
+    silent_for = Now() - F("beat_at")
+    timed: QuerySet[Any] = rows.annotate(
+        silent_for=silent_for, missing_for=Least(silent_for, Now() - DATABASE_STARTED_AT)
+    )
+    return timed
+
+
+def from_row(row: Heartbeat) -> Process:
+    """Return the process of a row of `with_silence`."""
+    return Process(
+        row.name,
+        row.kind,
+        state_of(row.name, vars(row)["missing_for"]),
+        vars(row)["silent_for"],
+        row.marked_as_worker,
+        version=row.version,
+        memory_bytes=row.memory_bytes,
+        threads=row.threads,
+        leases=row.leases,
+        activity=tuple(row.activity),
+        started_at=row.started_at,
+    )
+
+
 def _supervised(kind: str) -> list[psutil.Process]:
     """Return the process of this kind that `./dev up` runs here, of web followed by those that it started."""
     if installation.kind() is not installation.Kind.DEV or (pid := installation.pid_of(kind)) is None:
@@ -127,9 +137,9 @@ def _supervised(kind: str) -> list[psutil.Process]:
         return []
 
 
-def state_of(name: str, silent_for: timedelta) -> str:
-    """Return the state of a process, by the name of its heartbeat and the time since."""
-    is_late = silent_for.total_seconds() > settings.HEALTH_HEARTBEAT_SECONDS
+def state_of(name: str, missing_for: timedelta) -> str:
+    """Return the state of a process, by the name of its heartbeat and for how long one is missing."""
+    is_late = missing_for.total_seconds() > settings.HEALTH_HEARTBEAT_SECONDS
     host, _, pid = name.partition("@")[2].rpartition(":")
     if host != socket.gethostname()[:120] or not pid.isdecimal():
         return "silent" if is_late else "alive"
@@ -156,23 +166,27 @@ def report() -> Report:
     """Return the processes with their state and their latest heartbeat."""
     lines: list[Line] = []
     rows: list[tuple[Any, ...]] = []
-    for kind in (Heartbeat.Kind.WEB, Heartbeat.Kind.WORKER, Heartbeat.Kind.BEAT):
+    now = clock.now()
+    for kind in KINDS:
         found = list_processes(kind)
-        rows += [_cells(each) for each in found]
+        rows += [_cells(each, now) for each in found]
         failing = [each for each in found if each.state != "alive"]
         if failing:
             text, remedy = describe(failing), remedy_of(failing, kind)
             lines.append(Line(kind, Level.WARNING, text, remedy))
         elif not found:
             lines.append(Line(kind, Level.CRITICAL, f"no {kind} is alive", installation.start(kind)))
-    return Report("Processes", tuple(lines), Table(_COLUMNS, tuple(rows)))
+    started = samples.count_starts(*KINDS)
+    headline = "Started within 24 hours: " + ", ".join(f"{number} {kind}" for kind, number in started.items())
+    return Report("Processes", tuple(lines), Table(_COLUMNS, tuple(rows)), {"started": started}, headline)
 
 
-_COLUMNS = ("process", "kind", "state", "last heartbeat", "version", "memory", "busy", "leases", "does")
+#: The kinds of heartbeats that are processes. The others are tasks.
+KINDS = (Heartbeat.Kind.WEB, Heartbeat.Kind.WORKER, Heartbeat.Kind.BEAT)
+_COLUMNS = ("process", "kind", "state", "last heartbeat", "runs for", "version", "memory", "busy", "leases", "does")
 
 
-def _cells(process: Process) -> tuple[Any, ...]:
-    now = clock.now()
+def _cells(process: Process, now: datetime) -> tuple[Any, ...]:
     does = []
     for row in process.activity:
         age = durations.format_short(now - datetime.fromisoformat(row["since"]))
@@ -182,6 +196,7 @@ def _cells(process: Process) -> tuple[Any, ...]:
         process.kind,
         process.state,
         durations.format_short(process.silent_for),
+        durations.format_short(now - process.started_at) if process.started_at else None,
         process.version or None,
         format_bytes(process.memory_bytes) if process.memory_bytes else None,
         f"{len(process.activity)} of {process.threads}" if process.threads else None,

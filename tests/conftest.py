@@ -25,7 +25,6 @@ from django.db.models import DateTimeField, Value
 from chats.key_models import KeyStoreIdentity
 from ops import database, health, queues, views, workers
 from ops.checks import ledger as ledger_check
-from ops.checks import processes
 from relivchats import database_roles, embedded, throttling
 from relivchats.key_store import key_store
 from relivchats.logs import JSONFormatter
@@ -55,8 +54,7 @@ _setting_up = contextlib.ExitStack()
 @pytest.fixture(autouse=True)
 def _postgres_that_runs_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let health judge heartbeats at once: right after a start of Postgres, it waits for them."""
-    for module in (workers, processes):
-        monkeypatch.setattr(module, "DATABASE_STARTED_AT", Value(datetime(2020, 1, 1, tzinfo=UTC), DateTimeField()))
+    monkeypatch.setattr(workers, "DATABASE_STARTED_AT", Value(datetime(2020, 1, 1, tzinfo=UTC), DateTimeField()))
 
 
 @pytest.fixture(scope="session")

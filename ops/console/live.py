@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from django.db.models import Model
+from django.http import HttpRequest
 
 from insights.models import DispatchPause, InsightAttempt
-from ops import engine, errors, metrics, queues, sessions, tables, workers
+from ops import engine, errors, metrics, queues, sessions, tables
+from ops.console import processes
+from ops.console.sections import Section
 from ops.models import Heartbeat
 from ops.monitoring_models import ErrorEvent, RequestCount
 from relivchats.staff.reports import Report
@@ -20,24 +24,36 @@ MAX_GROUPS = 50
 
 @dataclass(frozen=True)
 class LivePage:
-    """A page of the reports of some commands. `model` is what a reader needs the permission to view."""
+    """A page of what some commands report. `model` is what a reader needs the permission to view."""
 
     title: str
     icon: str
     model: type[Model]
-    reports: tuple[Callable[[], Report], ...]
+    sections: Callable[[HttpRequest], list[Section]]
+
+
+def _reports(*reports: Callable[[], Report], empty: str = "There is nothing to show.") -> Any:
+    return lambda request: [Section(report(), empty) for report in reports]
 
 
 PAGES: Mapping[str, LivePage] = {
-    "queue": LivePage("Queue and schedule", "queue", DispatchPause, (queues.report, queues.schedule_report)),
-    "processes": LivePage("Processes now", "memory", Heartbeat, (workers.report, workers.tasks_report)),
-    "database": LivePage("Database", "database", Heartbeat, (sessions.report, tables.report)),
+    "queue": LivePage("Queue and schedule", "queue", DispatchPause, _reports(queues.report, queues.schedule_report)),
+    "processes": LivePage("Processes now", "memory", Heartbeat, processes.sections),
+    "database": LivePage("Database", "database", Heartbeat, _reports(sessions.report, tables.report)),
     "errors": LivePage(
         "Errors by cause",
         "error",
         ErrorEvent,
-        (lambda: errors.groups_report(errors.select(since=DAY), limit=MAX_GROUPS),),
+        _reports(
+            lambda: errors.groups_report(errors.select(since=DAY), limit=MAX_GROUPS),
+            empty="No process wrote a warning or an error within 24 hours.",
+        ),
     ),
-    "requests": LivePage("Requests by route", "swap_vert", RequestCount, (lambda: metrics.routes_report(DAY),)),
-    "model": LivePage("Model and quota", "neurology", InsightAttempt, (engine.report,)),
+    "requests": LivePage(
+        "Requests by route",
+        "swap_vert",
+        RequestCount,
+        _reports(lambda: metrics.routes_report(DAY), empty="No request came within 24 hours."),
+    ),
+    "model": LivePage("Model and quota", "neurology", InsightAttempt, _reports(engine.report)),
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from django.http import HttpRequest
@@ -13,11 +13,10 @@ from django.utils.safestring import SafeString
 from ops import health, metrics, samples
 from ops.console import attention, charts
 from ops.console.cached import Cached
+from ops.console.sections import WINDOWS, chosen_window
 from relivchats.staff.bounded import within
 from relivchats.staff.reports import Level, Line, Report
 
-#: The windows of the charts, by their name in the address.
-WINDOWS = {"24h": timedelta(hours=24), "7d": timedelta(days=7), "30d": timedelta(days=30)}
 POINTS = {"24h": 24, "7d": 28, "30d": 30}
 REFRESH_SECONDS = 15
 #: Seconds for which metrics and charts are shared. A minute changes none of them visibly.
@@ -43,8 +42,7 @@ class MetricTile:
 
 def context(request: HttpRequest) -> dict[str, Any]:
     """Return what the template of the overview shows to this user."""
-    window = request.GET.get("window", "")
-    window = window if window in WINDOWS else "24h"
+    window = chosen_window(request.GET.get("window", ""))
     report = health.latest()
     root = find_root(report)
     failing = [line for line in report.lines if line.level is not Level.FINE]

@@ -121,7 +121,7 @@ def live_page(request: HttpRequest, name: str) -> HttpResponse:
         raise Http404
     if not attention.may_view(request, found.model):
         raise PermissionDenied
-    return _page(request, "live", found.title, reports=[report() for report in found.reports])
+    return _page(request, "live", found.title, sections=found.sections(request))
 
 
 def _get(request: HttpRequest, model: type[Model], pk: UUID) -> Any:

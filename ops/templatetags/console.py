@@ -7,6 +7,7 @@ from datetime import timedelta
 from django import template
 from django.utils.safestring import SafeString
 
+from ops.console.sections import linked_ids
 from relivchats import durations
 from relivchats.staff import markup
 
@@ -17,6 +18,12 @@ register = template.Library()
 def command(text: str) -> SafeString:
     """Return a command with a button that copies it."""
     return markup.command(text)
+
+
+@register.filter
+def with_links(text: str) -> SafeString:
+    """Return a text in which each id leads to the search for it."""
+    return linked_ids(text)
 
 
 @register.filter

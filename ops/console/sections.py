@@ -1,0 +1,75 @@
+"""The cards of a live page: reports of commands, with links, labels and buttons."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from django.urls import reverse
+from django.utils.html import conditional_escape, format_html
+from django.utils.safestring import SafeString, mark_safe
+
+from ops.console.charts import Chart
+from relivchats.staff.markup import SHORT_ID
+from relivchats.staff.reports import Report
+
+#: The periods between which a reader chooses, by their name in the address.
+WINDOWS = {"24h": timedelta(hours=24), "7d": timedelta(days=7), "30d": timedelta(days=30)}
+_UUID = re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b")
+
+
+@dataclass(frozen=True)
+class Button:
+    """A link to the page that asks for the reason of an action and confirms it."""
+
+    title: str
+    address: str
+    is_danger: bool = False
+
+
+@dataclass(frozen=True)
+class Section:
+    """A report as a card.
+
+    `columns` has a function for some columns, which returns the cell for a row, a mapping of column names to values.
+    Those that the table does not have follow it.
+    """
+
+    report: Report
+    empty: str = "There is nothing to show."
+    columns: Mapping[str, Callable[[Mapping[str, Any]], Any]] = field(default_factory=dict)
+    buttons: tuple[Button, ...] = ()
+    charts: tuple[Chart, ...] = ()
+
+    @property
+    def headings(self) -> list[str]:
+        """The names of all columns."""
+        return list(dict.fromkeys((*self.report.table.columns, *self.columns))) if self.report.table else []
+
+    def rows(self) -> Iterator[list[Any]]:
+        """Yield the cells of each row. Ids in them lead to the search, which knows their rows."""
+        for row in self.report.table.as_json() if self.report.table else ():
+            yield [self.columns[name](row) if name in self.columns else _cell(row[name]) for name in self.headings]
+
+
+def _cell(value: Any) -> Any:
+    return linked_ids(value) if isinstance(value, str) else value
+
+
+def linked_ids(text: str) -> SafeString:
+    """Return the text, in which each UUID is a link to the search for it."""
+
+    def to_search(found: re.Match[str]) -> str:
+        address = f"{reverse('console:find')}?q={found[0]}"
+        return format_html('<a class="rc-link" href="{}" title="{}">{}</a>', address, found[0], found[0][:SHORT_ID])
+
+    # Escaped first: a UUID has no character that this changes.
+    return mark_safe(_UUID.sub(to_search, conditional_escape(text)))  # noqa: S308
+
+
+def chosen_window(name: str) -> str:
+    """Return the name of a period of WINDOWS; the shortest for any other name."""
+    return name if name in WINDOWS else next(iter(WINDOWS))

@@ -1,0 +1,107 @@
+"""The live pages judge as the commands and the checks do, link to the rows, and offer what applies and is allowed."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+from django.db.models import DateTimeField, Value
+from django.db.models.functions import Now
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+
+from ops import samples, workers
+from ops.console import live, sections
+from ops.models import Heartbeat
+from ops.monitoring_models import Sample
+from tests.admin import everything
+from tests.ops import rows
+
+pytestmark = pytest.mark.django_db
+
+HEARTBEATS = everything.list_address(Heartbeat)
+
+
+def page(name: str) -> str:
+    return reverse("console:live", args=[name])
+
+
+def states(desk: Client) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the states of the processes on the live page and on the list of heartbeats."""
+    (card, _) = desk.get(page("processes")).context["sections"]
+    listed = desk.get(HEARTBEATS).context["cl"].result_list
+    shown = {row["process"]: row["state"] for row in card.report.table.as_json()}
+    return shown, {row.name: workers.from_row(row).state for row in listed}
+
+
+def test_the_pages_of_processes_wait_for_heartbeats_that_the_database_could_not_take(
+    desk: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = rows.heartbeat("worker", age=timedelta(minutes=1)).name
+    assert states(desk) == ({name: "silent"}, {name: "silent"})
+    assert '<span class="rc-label rc-danger">silent</span>' in desk.get(HEARTBEATS).content.decode()
+    just_started = Value(Heartbeat.objects.annotate(now=Now()).values_list("now", flat=True)[0], DateTimeField())
+    monkeypatch.setattr(workers, "DATABASE_STARTED_AT", just_started)
+    assert states(desk) == ({name: "alive"}, {name: "alive"})
+    assert '<span class="rc-label rc-success">alive</span>' in desk.get(HEARTBEATS).content.decode()
+
+
+def test_a_killed_process_has_its_state_and_the_remedy_of_this_installation(desk: Client) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    name = rows.heartbeat("beat", name=f"beat@{socket.gethostname()[:120]}:{ended.pid}").name
+    shown = desk.get(page("processes")).content.decode()
+    assert '<span class="rc-label rc-danger">killed</span>' in shown
+    assert reverse("admin:ops_heartbeat_change", args=[name]) in shown
+    assert "./dev up" in shown
+
+
+def test_the_rows_of_tasks_have_no_state_of_a_process(desk: Client) -> None:
+    rows.heartbeat("retention", age=timedelta(minutes=50), name="retention")
+    assert "silent</span>" not in desk.get(HEARTBEATS).content.decode()
+
+
+def test_the_starts_of_a_day_are_counted_by_kind(desk: Client) -> None:
+    for kind in ("worker", "worker", "web"):
+        samples.add_start(kind)
+    assert "Started within 24 hours: 1 web, 2 worker, 0 beat" in desk.get(page("processes")).content.decode()
+    Sample.objects.update(at=Now() - timedelta(hours=25))
+    assert samples.count_starts("worker") == {"worker": 0}
+
+
+def test_an_id_in_a_report_leads_to_the_search_and_nothing_else_is_markup() -> None:
+    pk = "3f9a6dbe-8b7f-4f7e-9f1b-0c8f5c1f6d11"
+    text = sections.linked_ids(f"<b>generate {pk}</b>")
+    assert text.startswith("&lt;b&gt;generate <a ")
+    assert f'href="/admin/find?q={pk}"' in text
+    assert sections.linked_ids("12345678") == "12345678"
+
+
+def test_a_live_page_runs_the_same_number_of_queries_for_three_rows_and_for_thirty(desk: Client) -> None:
+    for number in range(3):
+        everything.one_of_each(number)
+    desk.get("/admin/")
+    few = {name: _queries(desk, name) for name in live.PAGES}
+    for number in range(3, 30):
+        everything.one_of_each(number)
+    assert {name: _queries(desk, name) for name in live.PAGES} == few
+
+
+def _queries(desk: Client, name: str) -> int:
+    with CaptureQueriesContext(connection) as captured:
+        assert desk.get(page(name)).status_code == 200
+    return len(captured)
+
+
+def test_every_live_page_of_an_empty_installation_says_so_in_a_sentence(desk: Client) -> None:
+    for name in live.PAGES:
+        answer = desk.get(page(name))
+        assert answer.status_code == 200
+        for section in answer.context["sections"]:
+            is_empty = not section.report.lines and not list(section.rows())
+            assert not is_empty or section.empty.endswith("."), (name, section.report.title)
