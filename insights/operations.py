@@ -5,14 +5,12 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from django.db.models import Count, QuerySet
-from django.db.models.functions import Now
 
-from insights import admission, availability, pauses, recovery, unlocking
-from insights.models import ChatReading, DispatchPause, GenerationJob, Insight, UnlockPause
+from insights import recovery, unlocking
+from insights.models import ChatReading, GenerationJob, Insight
 from insights.reading import queue as readings
 from insights.stuck import annotate_jobs, describe_job, failed_insights, stuck_jobs
 from relivchats import durations
-from relivchats.errors import Conflict
 from relivchats.staff.bulk_actions import (
     BATCH_SIZE,
     ActionContext,
@@ -124,48 +122,3 @@ def read_again(rows: QuerySet[ChatReading], *, context: ActionContext) -> BatchR
         return "requested again; it is read when an insight waits for it"
 
     return run_batch("read chat again", rows, request, context=context)
-
-
-def unlocks_line() -> Line:
-    """Return whether a person without unfinished insights can unlock some now, and by whom they are paused."""
-    for paused, remedy in (
-        (UnlockPause, "manage.py unlocks --resume"),
-        (DispatchPause, "manage.py queue --resume insights"),
-    ):
-        if lasting := paused.objects.active().annotate(looked_at=Now()).first():
-            age = durations.format_short(vars(lasting)["looked_at"] - lasting.paused_at)
-            what = "" if paused is UnlockPause else "refused: insights are "
-            text, data = f"{what}paused for {age} by {lasting.paused_by}", {"reason": availability.PAUSED}
-            return Line("unlocks", Level.WARNING, text, remedy, data)
-    if unavailability := availability.find_unavailability():
-        data = {"reason": unavailability.reason}
-        return Line("unlocks", Level.WARNING, f"refused: {unavailability.reason}", "manage.py engine --check", data)
-    if refusal := admission.find_refusal():
-        data = {"reason": refusal.reason}
-        return Line("unlocks", Level.WARNING, f"refused: {refusal.reason}", "manage.py queue", data)
-    return Line("unlocks", Level.FINE, "accepted", data={"reason": ""})
-
-
-def unlocks_report() -> Report:
-    """Return whether insights can be unlocked now, and the ten newest pauses."""
-    pauses_table = Table(
-        ("paused at", "by", "reason", "resumed at", "resumed by"),
-        tuple(
-            (row.paused_at, row.paused_by, row.reason, row.resumed_at, row.resumed_by)
-            for row in UnlockPause.objects.order_by("-paused_at")[:10]
-        ),
-    )
-    return Report("Unlocks", (unlocks_line(),), pauses_table)
-
-
-def pause_unlocks(*, context: ActionContext) -> Report:
-    """Pause unlocks and return the report. Raise Conflict without a reason, or if they are paused already."""
-    pauses.pause(context=context)
-    return unlocks_report()
-
-
-def resume_unlocks(*, context: ActionContext) -> Report:
-    """Resume unlocks and return the report. Raise Conflict if they are not paused."""
-    if not pauses.resume(UnlockPause.objects.active(), context=context).done:
-        raise Conflict("Unlocks are not paused.")
-    return unlocks_report()

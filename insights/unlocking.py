@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,10 +14,10 @@ from billing.models import Wallet
 from chats import indexing
 from chats.models import Chat
 from insights import admission, availability, deadlines, dispatch, engines, prices, reading
-from insights.availability import Unavailability
+from insights.availability import Unavailability, UnlocksUnavailable
 from insights.eligibility import Eligibility, NotEligible, check_eligibility
 from insights.models import Category, GenerationJob, Insight, InsightType, InsightTypeVersion
-from relivchats import limits
+from relivchats import error_events, limits
 from relivchats.accounts.models import User
 from relivchats.errors import Conflict, DomainError, NotFound
 
@@ -31,6 +32,12 @@ __all__ = [
     "retry",
     "unlock",
 ]
+
+
+logger = logging.getLogger(__name__)
+
+#: The event of an unlock that is refused because of the state of the service, with the reason as its code.
+REFUSED = "unlock refused"
 
 
 class NothingRequested(DomainError):
@@ -254,9 +261,15 @@ def _open_job(
 
     Raise UnlocksUnavailable, TooManyOpenInsights or InsufficientCoins.
     """
-    availability.require_available()
-    limits.lock(user)
-    admission.require_admission(user=user, chat=chat, insights=len(price_by_type))
+    try:
+        availability.require_available()
+        limits.lock(user)
+        admission.require_admission(user=user, chat=chat, insights=len(price_by_type))
+    except (UnlocksUnavailable, admission.TooManyOpenInsights) as refusal:
+        # `health` counts them by reason, so that operators see how many customers were turned away.
+        reason = refusal.extra.get("reason", admission.TOO_MANY_OPEN)
+        logger.info(REFUSED, extra={"reason": reason, error_events.REFUSAL: True})
+        raise
     job_id = uuid.uuid4()
     coins = sum(price_by_type.values())
     deadline_at, expires_at = deadlines.times_of_new_job()

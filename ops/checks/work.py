@@ -10,10 +10,10 @@ from django.db.models.functions import Now
 
 from billing.models import CoinReservation
 from chats.models import Chat
-from insights import operations
 from insights import stuck as stuck_work
 from insights.models import Insight
 from ops import queues
+from ops import unlocks as unlocks_state
 from ops.checks.registry import health_check
 from relivchats import durations
 from relivchats.leases import STUCK_AFTER
@@ -158,4 +158,4 @@ def jobs() -> Line:
 )
 def unlocks() -> Line:
     """Return whether insights can be unlocked: not while they are paused, no model is called, or the queue is long."""
-    return operations.unlocks_line()
+    return unlocks_state.line()

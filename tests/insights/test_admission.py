@@ -18,6 +18,7 @@ from insights.admission import Backlog, TooManyOpenInsights
 from insights.availability import UnlocksUnavailable
 from insights.models import ChatReading, GenerationJob, Insight, InsightAttempt
 from insights.reading import queue as readings
+from ops import unlocks
 from relivchats.accounts.models import User
 from relivchats.language_models.errors import EngineRateLimited
 from relivchats.staff.bulk_actions import ActionContext
@@ -226,7 +227,7 @@ def test_a_chat_that_is_tried_again_keeps_nobody_out(ended_by: str) -> None:
 
 
 def test_while_no_worker_takes_what_is_due_unlocks_are_refused() -> None:
-    assert operations.unlocks_line().text == "accepted"
+    assert unlocks.line().text == "accepted"
     job = unlock(rows.person()).job
     assert job.chat is not None
     person = rows.person()
@@ -240,11 +241,11 @@ def test_while_no_worker_takes_what_is_due_unlocks_are_refused() -> None:
     expired = {"lease_token": uuid.uuid4(), "lease_expires_at": Now() - timedelta(hours=1)}
     ChatReading.objects.create(chat=job.chat, status="reading", **columns, **expired)
     ChatReading.objects.create(chat=chat, status="completed", finished_at=Now() - timedelta(hours=1), **columns)
-    assert operations.unlocks_line().text == "accepted"
+    assert unlocks.line().text == "accepted"
     age()
     refused = refusal(person, chat=chat)
     assert refused.extra["reason"] == "not_started"
-    assert operations.unlocks_line().text == "refused: not_started"
+    assert unlocks.line().text == "refused: not_started"
 
 
 @pytest.mark.parametrize("what", ["indexing", "reading"])
@@ -260,9 +261,9 @@ def test_what_was_requested_just_now_is_not_overdue(what: str, monkeypatch: pyte
         chat = rows.chat(rows.person(), vector_status="pending")
         due, column = Chat.objects.filter(pk=chat.pk), "index_requested_at"
     due.update(**{column: Now()})
-    assert operations.unlocks_line().text == "accepted"
+    assert unlocks.line().text == "accepted"
     due.update(**{column: Now() - timedelta(minutes=1)})
-    assert operations.unlocks_line().text == "refused: not_started"
+    assert unlocks.line().text == "refused: not_started"
 
 
 @pytest.mark.parametrize("sign", ["insight", "finished", "reading", "read", "indexing", "indexed"])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,16 +12,22 @@ import pytest
 
 from billing.models import CoinReservation
 from chats.models import Chat
-from insights import engines, generation, operations, pauses, settlement, unlocking
+from insights import engines, generation, pauses, settlement, unlocking
+from insights.admission import TooManyOpenInsights
 from insights.availability import UnlocksUnavailable
 from insights.engines.base import EngineError, EngineMisconfigured, EngineRateLimited, EngineUnavailable
 from insights.engines.client import ModelAnswer, ModelRequest
 from insights.models import DispatchPause, GenerationJob, Insight, UnlockPause
+from ops import errors, unlocks
+from ops.monitoring_models import ErrorEvent
+from relivchats import error_events
 from relivchats.accounts.models import User
+from relivchats.error_events import EventQueue
 from relivchats.errors import Conflict
 from relivchats.language_models import quota
 from relivchats.staff.bulk_actions import ActionContext
 from relivchats.staff.models import AuditEntry
+from relivchats.staff.reports import Level
 from tests.concurrency import call_at_once
 from tests.processes import BrokerHandle
 
@@ -160,7 +168,7 @@ def test_while_unlocks_are_paused_a_retry_is_refused(chat: Chat) -> None:
     with pytest.raises(UnlocksUnavailable):
         unlocking.retry(Insight.objects.get(job=job))
     assert GenerationJob.objects.count() == 1
-    operations.resume_unlocks(context=CONTEXT)
+    unlocks.resume(context=CONTEXT)
     assert unlocking.retry(Insight.objects.get(job=job)).created
 
 
@@ -174,15 +182,15 @@ def test_while_insights_are_paused_unlocks_are_refused_before_coins_are_held(
     assert (refused.status, refused.extra) == (503, {"reason": "paused", "retry_after_seconds": 300})
     with pytest.raises(UnlocksUnavailable):
         unlocking.retry(Insight.objects.get(job=failed))
-    assert operations.unlocks_line().text == "refused: insights are paused for 0 s by user 7"
-    assert operations.unlocks_line().remedy == "manage.py queue --resume insights"
+    assert unlocks.line().text == "refused: insights are paused for 0 s by user 7"
+    assert unlocks.line().remedy == "manage.py queue --resume insights"
     pauses.resume_dispatch(DispatchPause.objects.active(), context=CONTEXT)
     assert unlocking.retry(Insight.objects.get(job=failed)).created
 
 
 def test_a_pause_and_its_end_are_in_the_audit_log(chat: Chat) -> None:
     created = pauses.pause(context=CONTEXT)
-    operations.resume_unlocks(context=CONTEXT)
+    unlocks.resume(context=CONTEXT)
     assert unlock(chat).created
     entries = AuditEntry.objects.filter(object_id=created.pk).order_by("pk")
     assert [(entry.action, entry.actor, entry.reason, entry.done) for entry in entries] == [
@@ -207,7 +215,7 @@ def test_a_second_pause_is_refused_and_so_is_a_second_end() -> None:
     assert pauses.resume(UnlockPause.objects.filter(pk=created.pk), context=CONTEXT).done == 1
     assert pauses.resume(UnlockPause.objects.filter(pk=created.pk), context=CONTEXT).refused == 1
     with pytest.raises(Conflict, match="not paused"):
-        operations.resume_unlocks(context=CONTEXT)
+        unlocks.resume(context=CONTEXT)
 
 
 @pytest.mark.django_db(transaction=True)
@@ -217,9 +225,33 @@ def test_of_two_pauses_at_once_one_is_refused() -> None:
     assert AuditEntry.objects.count() == 1
 
 
-def test_the_health_check_says_since_when_and_by_whom_unlocks_are_paused(model_engine: SimpleNamespace) -> None:
-    assert operations.unlocks_line().text == "accepted"
-    fail_calls("writer", EngineMisconfigured())
-    assert operations.unlocks_line().text == "refused: engine_misconfigured"
+def test_the_health_check_counts_the_unlocks_that_were_refused_within_the_hour_by_reason(
+    chat: Chat, make_chat: Callable[..., Chat], monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    queue = EventQueue()
+    monkeypatch.setattr(error_events, "queue", queue)
     pauses.pause(context=CONTEXT)
-    assert operations.unlocks_line().text == "paused for 0 s by user 7"
+    refusal(chat)
+    refusal(chat)
+    unlocks.resume(context=CONTEXT)
+    settings.MAX_OPEN_INSIGHTS_PER_USER = 1
+    assert unlock(chat).created
+    with pytest.raises(TooManyOpenInsights):
+        unlock(make_chat(chat.owner, messages=301))
+    events, _ = queue.take()
+    errors.write(events, role=ErrorEvent.Role.WEB)
+    # A retry by staff, and one that is older than an hour, are no customers who were turned away just now.
+    errors.write(events[:1], role=ErrorEvent.Role.COMMAND)
+    errors.write([replace(events[0], at=events[0].at - timedelta(hours=2))], role=ErrorEvent.Role.WEB)
+    line = unlocks.line()
+    assert line.text == "accepted; refused within an hour: 2 paused, 1 too_many_open"
+    assert (line.level, line.value) == (Level.FINE, 3)
+    assert list(errors.select(since=timedelta(days=1))) == [], "they are no errors"
+
+
+def test_the_health_check_says_since_when_and_by_whom_unlocks_are_paused(model_engine: SimpleNamespace) -> None:
+    assert unlocks.line().text == "accepted"
+    fail_calls("writer", EngineMisconfigured())
+    assert unlocks.line().text == "refused: engine_misconfigured"
+    pauses.pause(context=CONTEXT)
+    assert unlocks.line().text == "paused for 0 s by user 7"

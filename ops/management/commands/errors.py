@@ -36,7 +36,9 @@ class Command(OpsCommand):
         parser.add_argument("--user", default="", metavar="EMAIL|ID", help="only those of one person")
         parser.add_argument("--grep", default="", metavar="TEXT", help="only those with this text; | separates several")
         parser.add_argument(
-            "--refusals", action="store_true", help="also refused uploads, such as files that are no export"
+            "--refusals",
+            action="store_true",
+            help="also refused uploads, such as files that are no export, and refused unlocks",
         )
         parser.add_argument("--list", action="store_true", help="list each one instead of groups")
         parser.add_argument("--limit", type=int, default=50, help="lines at most (default 50)")

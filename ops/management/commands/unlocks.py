@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from insights import operations
+from ops import unlocks
 from relivchats.staff.commands import OpsCommand
 from relivchats.staff.reports import Report
 
@@ -31,7 +31,7 @@ class Command(OpsCommand):
     def report(self, *, pause: str | None, resume: bool, reason: str, **options: Any) -> Report:
         """Return the state of unlocks; with an option, change it first."""
         if pause is not None:
-            return operations.pause_unlocks(context=self.context(pause))
+            return unlocks.pause(context=self.context(pause))
         if resume:
-            return operations.resume_unlocks(context=self.context(reason))
-        return operations.unlocks_report()
+            return unlocks.resume(context=self.context(reason))
+        return unlocks.report()
