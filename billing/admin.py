@@ -6,7 +6,6 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib import admin, messages
-from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.loader import render_to_string
@@ -36,26 +35,18 @@ from relivchats.accounts.models import User
 from relivchats.staff.actions import BulkAction, get_row_or_404, log_results
 from relivchats.staff.admin import EditedAdmin, StaffAdmin, label, link
 from relivchats.staff.bulk_actions import ActionContext
+from relivchats.staff.filters import SelectionFilter, StateFilter
 
 # Django's autodiscovery imports only this module; importing the other one registers its pages.
 __all__ = ["payments_admin"]
 
 
-class OverdueFilter(admin.SimpleListFilter):
+class OverdueFilter(SelectionFilter):
     """Show only overdue reservations."""
 
     title = "overdue"
     parameter_name = "stuck"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        """Return the only choice."""
-        return [("yes", "overdue")]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Apply the choice."""
-        if self.value() == "yes" and isinstance(queryset, ReservationQuerySet):
-            return queryset.overdue()
-        return queryset
+    selections = {"yes": ("overdue", ReservationQuerySet.overdue)}
 
 
 class WalletRowAdmin(StaffAdmin):
@@ -165,7 +156,7 @@ class AdjustmentAdmin(WalletRowAdmin):
     """Large adjustments, which a second person approves or refuses."""
 
     list_display = ("id", "moves", "wallet_link", "user_link", "state", "proposed_by", "reason", "decided_by", "age")
-    list_filter = ("status",)
+    list_filter = (("status", StateFilter),)
     ordering = ("-created_at",)
     search_ids = ("pk", "wallet_id")
     fields = (
@@ -218,7 +209,7 @@ class ReservationAdmin(WalletRowAdmin):
     """Reservations; staff release overdue ones."""
 
     list_display = ("id", "state", "expiry", "wallet_link", "user_link", "coins", "captured_coins", "age")
-    list_filter = (OverdueFilter, "status")
+    list_filter = (OverdueFilter, ("status", StateFilter))
     ordering = ("-created_at",)
     search_ids = ("pk", "wallet_id")
     fields = (
@@ -262,7 +253,7 @@ class DebtAdmin(WalletRowAdmin):
     """Debts of refunds. Coins that become spendable pay them; a positive adjustment waives one."""
 
     list_display = ("id", "state", "coins", "paid_coins", "wallet_link", "user_link", "refund_link", "age")
-    list_filter = ("status",)
+    list_filter = (("status", StateFilter),)
     ordering = ("-created_at",)
     search_ids = ("pk", "wallet_id", "refund_id", "refund__order_id")
     fields = (
@@ -288,7 +279,7 @@ class TransactionAdmin(WalletRowAdmin):
     """Transactions. They are never changed: an adjustment corrects a mistake."""
 
     list_display = ("id", "wallet_link", "user_link", "sequence", "type", "amount", "balance_after", "actor", "age")
-    list_filter = ("type",)
+    list_filter = (("type", StateFilter),)
     ordering = ("-created_at", "-id")
     search_ids = (
         *("pk", "wallet_id", "reservation_id", "payment_order_id"),

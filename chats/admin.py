@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import timedelta
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import Count, QuerySet
+from django.db.models import QuerySet
 from django.db.models.functions import Now
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
 from chats import operations
+from chats.exports.parsed import Platform
 from chats.key_models import KeyDestruction, KeyStoreIdentity
 from chats.models import Chat, ChatUpload, Chunk, TranscriptBlock, VectorMatrix
 from chats.upload_log import refusal_title
@@ -20,31 +22,36 @@ from relivchats.accounts.models import User
 from relivchats.leases import STUCK_AFTER
 from relivchats.staff.actions import BulkAction
 from relivchats.staff.admin import StaffAdmin, label, link
+from relivchats.staff.filters import MAX_READ_FOR_VALUES, CountedFilter, SelectionFilter, StateFilter
 
 
-class IndexingFilter(admin.SimpleListFilter):
+class IndexingFilter(SelectionFilter):
     """Chats whose indexing failed, is stuck, or waits for a worker."""
 
     title = "indexing"
     parameter_name = "indexing"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        """Return the choices."""
-        return [("failed", "failed"), ("stuck", "stuck"), ("waiting", "waiting")]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Chat]) -> QuerySet[Chat]:
-        """Return the chats of the selected choice."""
-        if self.value() == "failed":
-            return queryset.filter(vector_status=Chat.VectorStatus.FAILED)
-        if self.value() == "stuck":
-            expired_before = Now() - STUCK_AFTER
-            return queryset.filter(vector_status=Chat.VectorStatus.INDEXING, index_lease_expires_at__lt=expired_before)
-        if self.value() == "waiting":
-            return queryset.filter(vector_status=Chat.VectorStatus.PENDING, index_requested_at__isnull=False)
-        return queryset
+    selections = {
+        "failed": ("failed", lambda chats: chats.filter(vector_status=Chat.VectorStatus.FAILED)),
+        "stuck": (
+            "stuck",
+            lambda chats: chats.filter(
+                vector_status=Chat.VectorStatus.INDEXING, index_lease_expires_at__lt=Now() - STUCK_AFTER
+            ),
+        ),
+        "waiting": (
+            "waiting",
+            lambda chats: chats.filter(vector_status=Chat.VectorStatus.PENDING, index_requested_at__isnull=False),
+        ),
+    }
 
 
-class FailureFilter(admin.SimpleListFilter):
+class PlatformFilter(StateFilter):
+    """Rows of one platform."""
+
+    values = tuple(Platform)
+
+
+class FailureFilter(CountedFilter, admin.SimpleListFilter):
     """Failed uploads by reason and shape of the first line, most frequent first. Shows which unknown formats arrive."""
 
     title = "failure"
@@ -52,19 +59,30 @@ class FailureFilter(admin.SimpleListFilter):
     MAX_CHOICES = 20
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        """Return the most frequent failures, such as `3 × This is not a chat export · 99/99 aaaa`."""
-        groups = ChatUpload.objects.unsuccessful().values("reason", "header_shape").annotate(uploads=Count("pk"))
-        choices = []
-        for group in groups.order_by("-uploads", "reason", "header_shape")[: self.MAX_CHOICES]:
-            shape = f" · {group['header_shape']}" if group["header_shape"] else ""
-            text = f"{group['uploads']} × {refusal_title(group['reason'])}{shape}"
-            choices.append((f"{group['reason']}|{group['header_shape']}", text))
-        return choices
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[ChatUpload]) -> QuerySet[ChatUpload]:
-        """Return the uploads of the selected failure."""
+        """Return the failures that are the most frequent of the latest ones, such as `This is not a chat · 99/99 a`."""
+        latest = ChatUpload.objects.unsuccessful().order_by("-created_at").values_list("reason", "header_shape")
+        frequent = Counter(latest[:MAX_READ_FOR_VALUES]).most_common(self.MAX_CHOICES)
+        choices = {f"{reason}|{shape}": (reason, shape) for (reason, shape), _ in frequent}
+        # The chosen one may be rare by now.
         reason, separator, shape = (self.value() or "").partition("|")
-        return queryset.filter(reason=reason, header_shape=shape) if separator else queryset
+        if separator:
+            choices[f"{reason}|{shape}"] = (reason, shape)
+        return [
+            (value, f"{refusal_title(reason)} · {shape}" if shape else refusal_title(reason))
+            for value, (reason, shape) in choices.items()
+        ]
+
+    def value(self) -> str | None:
+        """Return the chosen failure, or None if there is none."""
+        return admin.SimpleListFilter.value(self)
+
+    def select(self, rows: QuerySet[Any], value: str) -> QuerySet[Any]:
+        """Return the uploads of a failure."""
+        reason, _, shape = value.partition("|")
+        # A condition of the index of failures.
+        return rows.filter(
+            outcome__in=[ChatUpload.Outcome.REFUSED, ChatUpload.Outcome.FAILED], reason=reason, header_shape=shape
+        )
 
 
 class OwnedAdmin(StaffAdmin):
@@ -109,7 +127,7 @@ class ChatAdmin(OwnedAdmin):
         "platform",
         "age",
     )
-    list_filter = (IndexingFilter, "vector_status", "platform")
+    list_filter = (IndexingFilter, ("vector_status", StateFilter), ("platform", PlatformFilter))
     ordering = ("-created_at",)
     search_ids = ("pk", "owner_id")
     fields = (
@@ -183,7 +201,7 @@ class ChatUploadAdmin(OwnedAdmin, ChatPartAdmin):
         "milliseconds",
         "age",
     )
-    list_filter = ("outcome", FailureFilter, "platform")
+    list_filter = (("outcome", StateFilter), FailureFilter, ("platform", PlatformFilter))
     ordering = ("-created_at",)
     search_ids = ("pk", "owner_id", "chat_id", "request_id")
     fields = (
@@ -266,6 +284,7 @@ class KeyDestructionAdmin(StaffAdmin):
     """Keys of deleted chats and of failed imports, until they are destroyed."""
 
     list_display = ("chat_id", "due_at")
+    time_field = "due_at"
     ordering = ("due_at",)
     fields = ("chat_id", "due_at")
     readonly_fields = ("chat_id",)

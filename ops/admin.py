@@ -18,9 +18,34 @@ from ops.models import CheckState, Heartbeat, LedgerAudit, ScheduleEntry
 from ops.monitoring_models import ErrorEvent, RequestCount, RequestTotal, Sample
 from relivchats.accounts.models import User
 from relivchats.staff.admin import StaffAdmin, label, link
+from relivchats.staff.filters import SelectionFilter, StateFilter
+from relivchats.staff.reports import Level
 
 admin.site.index_template = "ops/dashboard.html"
 admin.site.index_title = "Overview"
+
+
+class LevelFilter(StateFilter):
+    """Checks by their level."""
+
+    values = tuple(Level)
+
+
+class SeverityFilter(StateFilter):
+    """Errors by the level of their log record."""
+
+    values = ("INFO", "WARNING", "ERROR", "CRITICAL")
+
+
+class ResultFilter(SelectionFilter):
+    """Ledger audits by whether they found a broken invariant."""
+
+    title = "result"
+    parameter_name = "result"
+    selections = {
+        "broken": ("broken", lambda audits: audits.exclude(broken=[])),
+        "clean": ("clean", lambda audits: audits.filter(broken=[])),
+    }
 
 
 @admin.register(Heartbeat)
@@ -28,9 +53,9 @@ class HeartbeatAdmin(StaffAdmin):
     """The processes that are alive, or were killed within the last hour."""
 
     list_display = ("name", "kind", "state", "pid", "last_beat", "age")
-    list_filter = ("kind",)
+    list_filter = (("kind", StateFilter),)
     ordering = ("kind", "name")
-    age_of = "started_at"
+    time_field = "started_at"
     fields = (
         ("name", "state"),
         ("version", "kind"),
@@ -62,7 +87,7 @@ class ScheduleEntryAdmin(StaffAdmin):
 
     list_display = ("name", "schedule", "last_run_at", "next_run_at", "runs")
     ordering = ("name",)
-    age_of = "written_at"
+    time_field = "written_at"
     fields = (("name", "task"), ("schedule", "runs"), ("last_run_at", "next_run_at"), "written_at")
 
 
@@ -71,9 +96,9 @@ class CheckStateAdmin(StaffAdmin):
     """When each health check reached which level."""
 
     list_display = ("name", "state", "text", "age")
-    list_filter = ("name", "level")
+    list_filter = (("name", StateFilter), ("level", LevelFilter))
     ordering = ("-since", "-id")
-    age_of = "since"
+    time_field = "since"
     fields = (("name", "state", "since"), "text")
     readonly_fields = ("state", "since")
 
@@ -88,9 +113,9 @@ class LedgerAuditAdmin(StaffAdmin):
     """The results of the ledger audits of the last 30 days."""
 
     list_display = ("id", "result", "complete", "broken", "milliseconds", "settled_at", "age")
-    list_filter = ("complete",)
+    list_filter = (ResultFilter, ("complete", StateFilter))
     ordering = ("-ended_at",)
-    age_of = "ended_at"
+    time_field = "ended_at"
     fields = (("id", "complete"), ("ended_at", "milliseconds"), "broken", ("marked_at", "settled_at", "settled_coins"))
     readonly_fields = ("id", "ended_at")
 
@@ -105,9 +130,9 @@ class RequestCountAdmin(StaffAdmin):
     """Requests by minute, route and status."""
 
     list_display = ("at", "method", "route", "status", "requests", "milliseconds")
-    list_filter = ("status",)
+    list_filter = (("status", StateFilter),)
     ordering = ("-at", "route", "method", "status")
-    age_of = "at"
+    time_field = "at"
     fields = (("at", "route"), ("method", "status"), ("requests", "milliseconds"), "buckets")
 
 
@@ -116,7 +141,7 @@ class RequestTotalAdmin(StaffAdmin):
     """Requests by route and status since the installation."""
 
     list_display = ("route", "method", "status", "requests", "milliseconds")
-    list_filter = ("status",)
+    list_filter = (("status", StateFilter),)
     ordering = ("route", "method", "status")
     fields = (("route", "method"), ("status", "requests"), "milliseconds", "buckets")
 
@@ -126,9 +151,9 @@ class ErrorEventAdmin(StaffAdmin):
     """Warnings and errors of all processes."""
 
     list_display = ("at", "severity", "role", "event", "error", "code", "location", "route", "times")
-    list_filter = ("level", "role")
+    list_filter = (("level", SeverityFilter), ("role", StateFilter))
     ordering = ("-at",)
-    age_of = "at"
+    time_field = "at"
     search_ids = ("request_id", "fingerprint", "user_id", "job_id", "insight_id", "chat_id")
     search_help_text = "The id of a request, user, job, insight or chat, or a fingerprint"
     fields = (
@@ -155,9 +180,9 @@ class SampleAdmin(StaffAdmin):
     """Values of every minute."""
 
     list_display = ("at", "name", "value")
-    list_filter = ("name",)
+    list_filter = (("name", StateFilter),)
     ordering = ("-at", "name")
-    age_of = "at"
+    time_field = "at"
     fields = (("at", "name"), "value")
 
 
@@ -166,9 +191,9 @@ class LogEntryAdmin(StaffAdmin):
     """Django's log of what staff changed."""
 
     list_display = ("id", "user_link", "action_flag", "object_repr", "change_message", "age")
-    list_filter = ("action_flag",)
+    list_filter = (("action_flag", StateFilter),)
     ordering = ("-action_time",)
-    age_of = "action_time"
+    time_field = "action_time"
     search_ids = ("object_id", "user_id")
     fields = (("id", "user_link", "action_time"), ("content_type", "object_id"), ("action_flag", "change_message"))
     readonly_fields = ("id", "user_link", "action_time")
@@ -189,9 +214,9 @@ class TaskResultAdmin(StaffAdmin):
     """Task results without the return value and the message of an exception: both can contain text of a chat."""
 
     list_display = ("task_id", "task_name", "state", "failure", "worker", "task_args", "age")
-    list_filter = ("status",)
+    list_filter = (("status", StateFilter),)
     ordering = ("-date_done",)
-    age_of = "date_done"
+    time_field = "date_done"
     search_ids = ("task_id",)
     fields = (
         ("task_id", "task_name"),
@@ -223,6 +248,7 @@ class GroupResultAdmin(StaffAdmin):
     """Groups of tasks. The service creates none."""
 
     list_display = ("group_id", "date_done")
+    time_field = "date_done"
     ordering = ("-date_done",)
     search_ids = ("group_id",)
     fields = ("group_id", ("date_created", "date_done"))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 from django.contrib import admin, messages
 from django.db.models import QuerySet
@@ -26,11 +25,13 @@ from billing.models import (
     WebhookEvent,
 )
 from billing.payments import money, operations, providers
+from billing.payments.models import EventQuerySet, OrderQuerySet, RefundQuerySet
 from billing.payments.refund_application import refundable_amount
 from relivchats.accounts.models import User
 from relivchats.staff.actions import BulkAction, get_row_or_404, log_results
 from relivchats.staff.admin import EditedAdmin, StaffAdmin, label, link
 from relivchats.staff.bulk_actions import ActionContext
+from relivchats.staff.filters import SelectionFilter, StateFilter
 
 _STATUS_COLOURS = {
     "applied": "success",
@@ -62,6 +63,7 @@ class CreditPackageAdmin(EditedAdmin):
     """Packages with their prices, edited by staff."""
 
     list_display = ("id", "title", "coins", "costs", "popular", "active", "display_order")
+    list_filter = (("active", StateFilter),)
     ordering = ("display_order", "id")
     fields = (("id", "title"), "coins", ("popular", "active"), "display_order")
     inlines = (PriceInline,)
@@ -101,67 +103,44 @@ class PackagePriceAdmin(StaffAdmin):
         return money.format_amount(price.amount, price.currency)
 
 
-class QuerySetFilter(admin.SimpleListFilter):
-    """A filter whose choices each call a method of the model's queryset."""
+class OrderNeedsFilter(SelectionFilter):
+    """Show orders that need attention."""
 
     title = "needs"
     parameter_name = "stuck"
-    #: The value in the URL to the label and the name of the queryset's method.
-    choices_by_value: ClassVar[Mapping[str, tuple[str, str]]]
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        """Return the values with their labels."""
-        return [(value, text) for value, (text, _) in self.choices_by_value.items()]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Call the method of the chosen value."""
-        choice = self.choices_by_value.get(self.value() or "")
-        rows: QuerySet[Any] = getattr(queryset, choice[1])() if choice else queryset
-        return rows
-
-
-class OrderNeedsFilter(QuerySetFilter):
-    """Show orders that need attention."""
-
-    choices_by_value = {
-        "yes": ("review", "needing_review"),
-        "late": ("payment: late", "late"),
-        "disputed": ("an answer to a dispute", "disputed"),
-        "owed": ("coins owed", "with_debt"),
+    selections = {
+        "yes": ("review", OrderQuerySet.needing_review),
+        "late": ("payment: late", OrderQuerySet.late),
+        "disputed": ("an answer to a dispute", OrderQuerySet.disputed),
+        "owed": ("coins owed", OrderQuerySet.with_debt),
     }
 
 
-class RefundNeedsFilter(QuerySetFilter):
+class RefundNeedsFilter(SelectionFilter):
     """Show refunds whose coins are owed."""
 
     title = "coins"
-    choices_by_value = {"yes": ("owed", "with_debt")}
+    parameter_name = "stuck"
+    selections = {"yes": ("owed", RefundQuerySet.with_debt)}
 
 
-class EventNeedsFilter(QuerySetFilter):
+class EventNeedsFilter(SelectionFilter):
     """Show events that need attention."""
 
-    choices_by_value = {
-        "yes": ("review", "needing_review"),
-        "uncredited": ("coins for a payment", "uncredited"),
-        "again": ("refund of a second payment", "duplicate_payments"),
-        "waiting": ("to be applied", "waiting"),
+    title = "needs"
+    parameter_name = "stuck"
+    selections = {
+        "yes": ("review", EventQuerySet.needing_review),
+        "uncredited": ("coins for a payment", EventQuerySet.uncredited),
+        "again": ("refund of a second payment", EventQuerySet.duplicate_payments),
+        "waiting": ("to be applied", EventQuerySet.waiting),
     }
 
 
-class ProviderFilter(admin.SimpleListFilter):
-    """Show rows of one provider. The choices are the registered ones, without a query for distinct values."""
+class ProviderFilter(StateFilter):
+    """Show rows of one provider."""
 
-    title = "provider"
-    parameter_name = "provider__exact"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        """Return the names and labels of the providers."""
-        return [(provider.name, provider.label) for provider in providers.REGISTRY.values()]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Filter by the chosen provider."""
-        return queryset.filter(provider=self.value()) if self.value() else queryset
+    values = tuple(providers.REGISTRY)
 
 
 @admin.register(PaymentOrder)
@@ -170,7 +149,7 @@ class PaymentOrderAdmin(StaffAdmin):
 
     timeline_page = "console:payment"
     list_display = ("id", "state", "paid", "coins", "refunded", "provider", "user_link", "review_reason", "age")
-    list_filter = (OrderNeedsFilter, "status", ProviderFilter, "dispute")
+    list_filter = (OrderNeedsFilter, ("status", StateFilter), ("provider", ProviderFilter), ("dispute", StateFilter))
     list_select_related = ("wallet",)
     ordering = ("-created_at",)
     search_ids = ("pk", "provider_order_id", "provider_payment_id", "wallet_id")
@@ -306,7 +285,7 @@ class PaymentRefundAdmin(OrderRowAdmin):
     """Refunds, with the coins that they took."""
 
     list_display = ("id", "state", "money_back", "coins", "taken_coins", "owed", "source", "order_link", "age")
-    list_filter = (RefundNeedsFilter, "status", "source")
+    list_filter = (RefundNeedsFilter, ("status", StateFilter), ("source", StateFilter))
     list_select_related = ("order",)
     ordering = ("-created_at",)
     search_ids = (
@@ -348,9 +327,9 @@ class WebhookEventAdmin(OrderRowAdmin):
     """Webhook events; staff retry or dismiss those under review."""
 
     list_display = ("id", "progress", "kind", "type", "sum", "outcome", "provider", "replays", "order_link", "age")
-    list_filter = (EventNeedsFilter, "status", "kind", ProviderFilter)
+    list_filter = (EventNeedsFilter, ("status", StateFilter), ("kind", StateFilter), ("provider", ProviderFilter))
     ordering = ("-received_at",)
-    age_of = "received_at"
+    time_field = "received_at"
     search_ids = ("pk", "event_id", "order_id", "provider_order_id", "provider_payment_id", "provider_refund_id")
     fields = (
         ("id", "order_link"),

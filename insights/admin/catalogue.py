@@ -13,6 +13,7 @@ from django.utils.safestring import SafeString
 from insights.admin.definitions import InsightTypeForm, find_untranslated, show_definition
 from insights.models import Category, InsightType
 from relivchats.staff.admin import EditedAdmin, label
+from relivchats.staff.filters import StateFilter
 
 _ORIGIN_COLOURS = {"as in the catalogue": "success", "edited": "warning"}
 
@@ -22,7 +23,7 @@ class CategoryAdmin(EditedAdmin):
     """The categories that are sold. Staff edit prices and texts here."""
 
     list_display = ("id", "title", "current_price", "display_order", "active")
-    list_filter = ("active",)
+    list_filter = (("active", StateFilter),)
     fields = ("id", ("title", "icon"), "description", ("price", "engine_prices", "display_order"), "active")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Category | None = None) -> tuple[str, ...]:
@@ -47,7 +48,7 @@ class InsightTypeAdmin(EditedAdmin):
         "origin",
         "active",
     )
-    list_filter = ("active", "category")
+    list_filter = (("active", StateFilter), "category")
     fields = (
         "id",
         ("category", "active"),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
@@ -22,46 +20,30 @@ from insights.models import (
 from relivchats.accounts.models import User
 from relivchats.staff.actions import BulkAction
 from relivchats.staff.admin import StaffAdmin, label, link
+from relivchats.staff.filters import SelectionFilter, StateFilter
 
 
-class StuckJobFilter(admin.SimpleListFilter):
-    """Show only open or stuck jobs."""
-
-    title = "open or stuck"
-    parameter_name = "stuck"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        """Return the choices; the dashboard links to them by value."""
-        return [("yes", "stuck"), ("open", "open")]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[GenerationJob]) -> QuerySet[GenerationJob]:
-        """Return the jobs of the chosen kind."""
-        if self.value() == "yes":
-            return queryset.filter(pk__in=stuck.stuck_jobs().values("pk"))
-        if self.value() == "open":
-            return queryset.filter(status__in=GenerationJob.OPEN)
-        return queryset
-
-
-class StuckInsightFilter(admin.SimpleListFilter):
-    """Show only open, stuck or failed insights."""
+class StuckJobFilter(SelectionFilter):
+    """Show only open or stuck jobs. The dashboard links to the choices by value."""
 
     title = "open or stuck"
     parameter_name = "stuck"
+    selections = {
+        "yes": ("stuck", lambda jobs: jobs.filter(pk__in=stuck.stuck_jobs().values("pk"))),
+        "open": ("open", lambda jobs: jobs.filter(status__in=GenerationJob.OPEN)),
+    }
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        """Return the choices; the dashboard links to them by value."""
-        return [("yes", "stuck in generating"), ("failed", "failed, not retried"), ("open", "open")]
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Insight]) -> QuerySet[Insight]:
-        """Return the insights of the chosen kind."""
-        if self.value() == "yes":
-            return queryset.filter(pk__in=stuck.stuck_insights().values("pk"))
-        if self.value() == "failed":
-            return queryset.filter(pk__in=stuck.failed_insights().values("pk"))
-        if self.value() == "open":
-            return queryset.filter(status__in=Insight.OPEN)
-        return queryset
+class StuckInsightFilter(SelectionFilter):
+    """Show only open, stuck or failed insights. The dashboard links to the choices by value."""
+
+    title = "open or stuck"
+    parameter_name = "stuck"
+    selections = {
+        "yes": ("stuck in generating", lambda rows: rows.filter(pk__in=stuck.stuck_insights().values("pk"))),
+        "failed": ("failed, not retried", lambda rows: rows.filter(pk__in=stuck.failed_insights().values("pk"))),
+        "open": ("open", lambda rows: rows.filter(status__in=Insight.OPEN)),
+    }
 
 
 @admin.register(GenerationJob)
@@ -80,7 +62,7 @@ class GenerationJobAdmin(StaffAdmin):
     )
     timeline_page = "console:job"
     list_display = ("job_id", "state", "progress", "waiting_for", "category_id", "chat_link", "age")
-    list_filter = (StuckJobFilter, "status", "category")
+    list_filter = (StuckJobFilter, ("status", StateFilter), "category")
     ordering = ("-created_at",)
     search_ids = ("pk", "chat_id", "user_id", "reservation_id")
     fields = (
@@ -152,7 +134,7 @@ class InsightAdmin(StaffAdmin):
         ),
     )
     list_display = ("id", "insight_type_id", "state", "waiting_for", "attempt", "cause", "job_link", "age")
-    list_filter = (StuckInsightFilter, "status", "insight_type")
+    list_filter = (StuckInsightFilter, ("status", StateFilter), "insight_type")
     ordering = ("-created_at",)
     search_ids = ("pk", "job_id", "chat_id")
     fields = (
@@ -227,7 +209,7 @@ class InsightAttemptAdmin(StaffAdmin):
     """The attempts at generating insights: engine, cost and outcome."""
 
     list_display = ("id", "insight_link", "number", "result", "error_code", "engine", "model", "milliseconds", "age")
-    list_filter = ("outcome",)
+    list_filter = (("outcome", StateFilter),)
     ordering = ("-created_at",)
     search_ids = ("pk", "insight_id")
     fields = (

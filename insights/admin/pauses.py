@@ -15,6 +15,18 @@ from insights.models import DispatchPause, UnlockPause
 from relivchats.staff.actions import BulkAction
 from relivchats.staff.admin import StaffAdmin, label
 from relivchats.staff.bulk_actions import ActionContext
+from relivchats.staff.filters import SelectionFilter
+
+
+class PauseFilter(SelectionFilter):
+    """Pauses by whether they last."""
+
+    title = "status"
+    parameter_name = "resumed_at__isempty"
+    selections = {
+        "1": ("paused", lambda pauses: pauses.filter(resumed_at=None)),
+        "0": ("resumed", lambda pauses: pauses.exclude(resumed_at=None)),
+    }
 
 
 class PauseAdmin(StaffAdmin):
@@ -23,7 +35,8 @@ class PauseAdmin(StaffAdmin):
     #: Returns the new pause. Raise Conflict if somebody else just paused.
     pause: Callable[..., UnlockPause | DispatchPause]
     list_display = ("id", "state", "reason", "paused_by", "paused_at", "resumed_by", "resumed_at")
-    list_filter = (("resumed_at", admin.EmptyFieldListFilter),)
+    list_filter = (PauseFilter,)
+    time_field = "paused_at"
     ordering = ("-paused_at",)
     fields = (("id", "state"), "reason", ("paused_by", "paused_at"), ("resumed_by", "resumed_at"))
     readonly_fields = ("id", "state", "paused_by", "paused_at", "resumed_by", "resumed_at")

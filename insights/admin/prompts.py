@@ -19,6 +19,7 @@ from insights import prompt_files, prompt_history, text_diffs
 from insights.models import InsightType, PromptSet, PromptVersion
 from relivchats.staff.actions import get_row_or_404
 from relivchats.staff.admin import StaffAdmin, label, link
+from relivchats.staff.filters import StateFilter
 
 _TITLES = {
     "read": "read: list the episodes of a part of the chat",
@@ -71,7 +72,8 @@ class PromptVersionAdmin(StaffAdmin):
     """The texts of prompts. They are changed in their files only."""
 
     list_display = ("name", "version_label", "state", "first_seen_at")
-    list_filter = ("name",)
+    list_filter = (("name", StateFilter),)
+    time_field = "first_seen_at"
     ordering = ("name", "-id")
     fields = (("name", "version_label"), ("first_seen_at", "state"), "sets_links", "shown_text")
     readonly_fields = ("version_label", "first_seen_at", "state", "sets_links", "shown_text")
@@ -157,6 +159,7 @@ class PromptSetAdmin(StaffAdmin):
     """The prompts that a release has. Insights name the version of the set that they were written with."""
 
     list_display = ("version", "state", "first_seen_at")
+    time_field = "first_seen_at"
     ordering = ("-first_seen_at",)
     fields = (("version", "state"), ("first_seen_at", "prompts_links"))
     readonly_fields = ("state", "first_seen_at", "prompts_links")

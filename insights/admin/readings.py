@@ -12,7 +12,7 @@ from django.utils.safestring import SafeString
 
 from billing.models import CoinReservation
 from chats.models import Chat
-from insights import operations
+from insights import engines, operations
 from insights.admin.prompts import link_prompts
 from insights.models import (
     ChatReading,
@@ -21,6 +21,19 @@ from insights.models import (
 from insights.question_models import ChatQuestion
 from relivchats.staff.actions import BulkAction
 from relivchats.staff.admin import StaffAdmin, label, link
+from relivchats.staff.filters import StateFilter
+
+
+class EngineFilter(StateFilter):
+    """Rows of one engine."""
+
+    values = tuple(engines.ENGINES)
+
+
+class OutcomeFilter(StateFilter):
+    """Questions by their outcome."""
+
+    values = ("answered", "not_in_chat", "searched")
 
 
 @admin.register(ChatReading)
@@ -37,7 +50,7 @@ class ChatReadingAdmin(StaffAdmin):
         ),
     )
     list_display = ("id", "chat_link", "state", "progress", "failed_windows", "tokens", "attempt", "error_code", "age")
-    list_filter = ("status", "engine")
+    list_filter = (("status", StateFilter), ("engine", EngineFilter))
     ordering = ("-created_at",)
     search_ids = ("pk", "chat_id")
     fields = (
@@ -122,7 +135,7 @@ class ReadWindowAdmin(StaffAdmin):
         "milliseconds",
         "error_code",
     )
-    list_filter = ("status",)
+    list_filter = (("status", StateFilter),)
     ordering = ("-pk",)
     search_ids = ("pk", "reading_id")
     fields = (
@@ -150,7 +163,7 @@ class ChatQuestionAdmin(StaffAdmin):
     """The questions about chats: status, cost and outcome, without their texts."""
 
     list_display = ("id", "state", "outcome", "error_code", "engine", "messages_read", "milliseconds", "age")
-    list_filter = ("status", "outcome", "engine")
+    list_filter = (("status", StateFilter), ("outcome", OutcomeFilter), ("engine", EngineFilter))
     ordering = ("-created_at",)
     search_ids = ("pk", "chat_id", "reservation_id")
     fields = (

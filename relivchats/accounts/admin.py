@@ -28,8 +28,10 @@ from unfold.widgets import UnfoldAdminEmailInputWidget
 from relivchats.accounts import tokens
 from relivchats.accounts.models import AccessToken, IdempotencyKey, User
 from relivchats.staff.actions import BulkAction
-from relivchats.staff.admin import BoundedPaginator, StaffAdmin, link
+from relivchats.staff.admin import StaffAdmin, link
 from relivchats.staff.bulk_actions import ActionContext, BatchResult, run_batch
+from relivchats.staff.filters import SelectionFilter, StateFilter
+from relivchats.staff.lists import ListPage
 from relivchats.staff.lookups import DeclaredLookups
 
 
@@ -72,7 +74,7 @@ _PERMISSION_FIELDS = ("is_staff", "is_superuser", "groups", "user_permissions")
 
 
 @admin.register(User)
-class UserAdmin(DeclaredLookups, DjangoUserAdmin, ModelAdmin):  # type: ignore[misc,type-arg]
+class UserAdmin(ListPage, DjangoUserAdmin, ModelAdmin):  # type: ignore[misc,type-arg]
     """Users. Nobody is deleted here. Staff add and change customers; only a superuser changes staff.
 
     Only a superuser sets a password too: a customer whose password is known could become staff later.
@@ -82,7 +84,7 @@ class UserAdmin(DeclaredLookups, DjangoUserAdmin, ModelAdmin):  # type: ignore[m
     add_form = UserCreationForm
     change_password_form = forms.AdminPasswordChangeForm
     list_display = ("email", "id", "is_active", "is_staff", "created_at")
-    list_filter = ("is_staff", "is_superuser", "is_active")
+    list_filter = (("is_staff", StateFilter), ("is_superuser", StateFilter), ("is_active", StateFilter))
     ordering = ("-created_at",)
     search_fields = ("email",)
     search_help_text = "An e-mail address, an id or the external id, in full"
@@ -95,11 +97,6 @@ class UserAdmin(DeclaredLookups, DjangoUserAdmin, ModelAdmin):  # type: ignore[m
     )
     add_fieldsets = ((None, {"classes": ("wide",), "fields": ("email", "usable_password", "password1", "password2")}),)
     actions = None
-    sortable_by = ()
-    show_full_result_count = False
-    show_facets = admin.ShowFacets.NEVER
-    paginator = BoundedPaginator
-    list_per_page = 50
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Return False: users are erased through the API, which also destroys the keys of their chats."""
@@ -192,12 +189,24 @@ REVOKE = BulkAction(
 )
 
 
+class RevokedFilter(SelectionFilter):
+    """Tokens by whether they can be used."""
+
+    title = "status"
+    parameter_name = "revoked"
+    selections = {
+        "no": ("in use", lambda tokens: tokens.filter(revoked_at=None)),
+        "yes": ("revoked", lambda tokens: tokens.exclude(revoked_at=None)),
+    }
+
+
 @admin.register(AccessToken)
 class AccessTokenAdmin(StaffAdmin):
     """The API tokens of all users, without the tokens themselves: only digests are stored."""
 
     bulk_actions = (REVOKE,)
     list_display = ("id", "user_link", "age", "revoked_at")
+    list_filter = (RevokedFilter,)
     ordering = ("-id",)
     search_ids = ("pk", "user_id")
     fields = (("id", "user_link"), ("created_at", "revoked_at"))
@@ -214,6 +223,7 @@ class IdempotencyKeyAdmin(StaffAdmin):
     """Idempotency keys: the owner, the status and the times, but neither the key nor the stored response."""
 
     list_display = ("id", "user_link", "status", "age", "expires_at")
+    list_filter = (("status", StateFilter),)
     ordering = ("-id",)
     search_ids = ("pk", "user_id")
     fields = (("id", "user_link"), "status", ("created_at", "lease_expires_at", "expires_at"))

@@ -11,20 +11,20 @@ from typing import Any, TypeVar, cast
 
 from django.contrib import admin
 from django.contrib.auth import get_user_model
-from django.core.paginator import Paginator
 from django.db import models
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
-from django.utils.functional import cached_property
 from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 from unfold.decorators import action as page_action
 
 from relivchats import durations
 from relivchats.staff.actions import BulkAction, get_row_or_404
-from relivchats.staff.lookups import DeclaredLookups, is_valid
+from relivchats.staff.filters import StateFilter
+from relivchats.staff.lists import ListPage
+from relivchats.staff.lookups import is_valid
 from relivchats.staff.markup import full_id, link, short_id, status_label
 from relivchats.staff.models import AuditEntry
 
@@ -63,24 +63,7 @@ def label(description: str, *, colours: Mapping[str, str] = STATUS_COLOURS) -> C
     return decorate
 
 
-class BoundedPaginator(Paginator):  # type: ignore[type-arg]
-    """A paginator that counts at most MAX_COUNT rows.
-
-    COUNT(*) on ten million rows takes seconds. Nobody pages that far: filters and ids find the rest.
-    """
-
-    MAX_COUNT = 5_000
-
-    @cached_property
-    def count(self) -> int:
-        """Return the number of rows, at most MAX_COUNT for a queryset."""
-        rows: Any = self.object_list
-        if not isinstance(rows, QuerySet):
-            return len(rows)
-        return rows.order_by().values("pk")[: self.MAX_COUNT].count()
-
-
-class StaffAdmin(DeclaredLookups, ModelAdmin):  # type: ignore[misc]
+class StaffAdmin(ListPage, ModelAdmin):  # type: ignore[misc]
     """A read-only list and detail page: no row is added, changed or deleted here, except by `bulk_actions`.
 
     Subclasses declare `list_display` and `fields`. The search box finds rows by id: `search_ids` names the fields
@@ -97,22 +80,12 @@ class StaffAdmin(DeclaredLookups, ModelAdmin):  # type: ignore[misc]
     # Django shows the search box only if this is set. `get_search_results` does not use it.
     search_fields: Sequence[str] = ("pk",)
     search_help_text = "An id, in full"
-    list_per_page = 50
-    list_max_show_all = 50
-    # Each of these defaults of Django reads the whole table: a second count next to the paginator's, one count per
-    # filter choice, and a sort by a column without an index.
-    show_full_result_count = False
-    show_facets = admin.ShowFacets.NEVER
-    sortable_by: Sequence[str] = ()
-    paginator = BoundedPaginator
     # "Select all" would select every row of the table, but an action takes at most BATCH_SIZE.
     list_disable_select_all = True
     #: The page of the console that shows a row with everything around it, such as `console:job`.
     timeline_page = ""
     #: Actions of a page that have a form of their own, and to which rows each applies.
     page_actions_apply: Mapping[str, Callable[[Any], bool]] = {}
-    #: The field from which the column `age` counts.
-    age_of = "created_at"
 
     def __init__(self, model: type[models.Model], admin_site: admin.AdminSite) -> None:
         for action in self.bulk_actions:
@@ -246,8 +219,8 @@ class StaffAdmin(DeclaredLookups, ModelAdmin):  # type: ignore[misc]
 
     @admin.display(description="age")
     def age(self, row: Any) -> str:
-        """Return the time since `age_of`, such as `3 min`."""
-        return self.format_age(row, getattr(row, self.age_of))
+        """Return the time since `time_field`, such as `3 min`."""
+        return self.format_age(row, getattr(row, self.time_field))
 
     @staticmethod
     def format_age(row: Any, instant: datetime | None) -> str:
@@ -272,7 +245,7 @@ class AuditEntryAdmin(StaffAdmin):
     """The audit log of staff and operators."""
 
     list_display = ("id", "action", "object_id", "done", "outcome", "actor", "reason", "age")
-    list_filter = ("done",)
+    list_filter = (("done", StateFilter),)
     ordering = ("-created_at",)
     search_ids = ("object_id",)
     fields = (("id", "created_at"), ("action", "object_id"), ("done", "outcome"), ("actor", "reason"))

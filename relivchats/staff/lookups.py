@@ -35,7 +35,7 @@ class DeclaredLookups:
 
     opts: Any
 
-    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[DeclaredFilterChangeList]:
         """Return the class of the list."""
         return DeclaredFilterChangeList
 

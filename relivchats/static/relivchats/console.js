@@ -7,6 +7,10 @@
   });
   const ICON = '<svg viewBox="0 0 24 24" aria-hidden="true"><rect x="9" y="9" width="11" height="11" rx="2"/><path d="M5 15V6a2 2 0 0 1 2-2h8"/></svg>';
 
+  // Filters by day begin at the reader's midnight.
+  const ZONE = Intl.DateTimeFormat().resolvedOptions().timeZone;
+  if (ZONE) document.cookie = `zone=${ZONE}; path=/admin; max-age=31536000; samesite=lax`;
+
   function showLocalTimes(root) {
     const walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT, (node) =>
       node.parentElement.closest("script, style, textarea, code, time, title") ? NodeFilter.FILTER_REJECT : NodeFilter.FILTER_ACCEPT);

@@ -1,0 +1,120 @@
+"""What the lists of all pages share: filters by time and state with counts, at a cost that tables of any size bear."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.contrib import admin, messages
+from django.contrib.admin.views.main import ERROR_FLAG
+from django.core.exceptions import FieldDoesNotExist
+from django.core.paginator import Paginator
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.utils.functional import cached_property
+
+from relivchats.staff.bounded import count_each, within
+from relivchats.staff.filters import MAX_COUNTED, CountedFilter, TimeFilter
+from relivchats.staff.lookups import DeclaredFilterChangeList, DeclaredLookups
+
+#: Counts that take longer are left out: a list never waits for them.
+COUNT_MILLISECONDS = 300
+
+
+class BoundedPaginator(Paginator):  # type: ignore[type-arg]
+    """A paginator that counts at most MAX_COUNT rows.
+
+    COUNT(*) on ten million rows takes seconds. Nobody pages that far: filters and ids find the rest.
+    """
+
+    MAX_COUNT = 5_000
+    template_name = "staff/pagination.html"
+
+    @cached_property
+    def _counted(self) -> int:
+        rows: Any = self.object_list
+        if not isinstance(rows, QuerySet):
+            return len(rows)
+        return rows.order_by().values("pk")[: self.MAX_COUNT + 1].count()
+
+    @cached_property
+    def count(self) -> int:
+        """Return the number of rows, at most MAX_COUNT for a queryset."""
+        return min(self._counted, self.MAX_COUNT)
+
+    @property
+    def has_more(self) -> bool:
+        """Return whether there are more rows than `count`."""
+        return self._counted > self.MAX_COUNT
+
+    @property
+    def count_text(self) -> str:
+        """Return the number of rows as text, such as `5,000+` if there are more than MAX_COUNT."""
+        return f"{self.count:,}{'+' if self.has_more else ''}"
+
+
+class StaffChangeList(DeclaredFilterChangeList):
+    """A list with the counts of its filters' choices."""
+
+    def __init__(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
+        super().__init__(request, *args, **kwargs)
+        self._request = request
+
+    @cached_property
+    def choice_counts(self) -> Mapping[tuple[str, str], int]:
+        """Return the number of rows by the parameter and the value of each choice, at most MAX_COUNTED + 1.
+
+        It is empty if counting took too long.
+        """
+        counted = [spec for spec in self.filter_specs if isinstance(spec, CountedFilter)]
+        # A search is evaluated once: it can take a query to find the person of an e-mail address.
+        found, _ = self.model_admin.get_search_results(self._request, self.root_queryset, self.query)
+        names, selections = [], []
+        for spec in counted:
+            rows = found
+            for other in self.filter_specs:
+                if other is not spec:
+                    rows = other.queryset(self._request, rows)
+            for value, _ in spec.lookup_choices:
+                names.append((spec.parameter_name, value))
+                selections.append(spec.select(rows, value))
+        counts = within(lambda: count_each(selections, limit=MAX_COUNTED), milliseconds=COUNT_MILLISECONDS)
+        return dict(zip(names, counts, strict=True)) if counts else {}
+
+
+class ListPage(DeclaredLookups):
+    """A mixin for ModelAdmin: the list has a filter by time, and counts of states that stop at a limit."""
+
+    #: The time of a row: the column `age` counts from it, and the list is filtered by it.
+    time_field = "created_at"
+    # Each of these defaults of Django reads the whole table: a second count next to the paginator's, one count per
+    # filter choice, and a sort by a column without an index.
+    show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
+    sortable_by: Any = ()
+    paginator = BoundedPaginator
+    list_per_page = 50
+    list_max_show_all = 50
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[StaffChangeList]:
+        """Return the class of the list."""
+        return StaffChangeList
+
+    def get_list_filter(self, request: HttpRequest) -> list[Any]:
+        """Return `list_filter`, and a filter by the time of the rows if they have one."""
+        declared = list(super().get_list_filter(request))  # type: ignore[misc]
+        try:
+            self.opts.get_field(self.time_field)
+        except FieldDoesNotExist:
+            return declared
+        return [*declared, (self.time_field, TimeFilter)]
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """Show the list. Say so if its address had a filter that is unknown or a value that is invalid."""
+        if ERROR_FLAG in request.GET:
+            messages.warning(
+                request,
+                "A filter in the address is unknown, or its value is not valid. The list is shown without filters.",
+            )
+        response: HttpResponse = super().changelist_view(request, extra_context)  # type: ignore[misc]
+        return response
