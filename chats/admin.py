@@ -13,6 +13,7 @@ from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
 from chats import operations
+from chats.access_admin import OpenedByStaff
 from chats.exports.parsed import Platform
 from chats.key_models import KeyDestruction, KeyStoreIdentity
 from chats.models import Chat, ChatUpload, Chunk, TranscriptBlock, VectorMatrix
@@ -106,7 +107,7 @@ class ChatPartAdmin(StaffAdmin):
 
 
 @admin.register(Chat)
-class ChatAdmin(OwnedAdmin):
+class ChatAdmin(OpenedByStaff, OwnedAdmin):
     """Chats, and what their indexing waits for."""
 
     bulk_actions = (
@@ -117,6 +118,7 @@ class ChatAdmin(OwnedAdmin):
             run=operations.reindex,
         ),
     )
+    actions_detail = ("open_this",)
     list_display = (
         "id",
         "indexing",

@@ -8,5 +8,8 @@ class ChatsConfig(AppConfig):
     verbose_name = "Chats"
 
     def ready(self) -> None:
-        """Import the modules that connect signal receivers."""
+        """Connect signal receivers. Let the application add accesses to chats, and neither change nor delete them."""
         from chats import erasure, search  # noqa: F401
+        from relivchats import database_roles
+
+        database_roles.restrict("content_accesses", "content_reads", to="SELECT, INSERT")

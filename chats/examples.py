@@ -132,3 +132,12 @@ MESSAGES: dict[str, Any] = {
         },
     ],
 }
+
+CONTENT_ACCESS = {
+    "id": "3b7f9a52-5a8e-4c0e-9d0c-0a5a4f0b6c11",
+    "chat_id": "8c7a3c1e-6f0a-4a53-9a8e-2f64a1f4d0b2",
+    "reason": "Answering your request of 5 March about missing messages",
+    "created_at": "2026-03-06T09:30:00Z",
+    "expires_at": "2026-03-06T09:45:00Z",
+    "reads": [{"first_number": 1, "last_number": 50, "created_at": "2026-03-06T09:30:04Z"}],
+}

@@ -14,6 +14,7 @@ from django.db.models.functions import Now
 # Not functools.cached_property: in Python 3.11 it takes a lock that all instances share, so threads would wait.
 from django.utils.functional import cached_property
 
+from chats.access_models import ContentAccess, ContentRead  # noqa: F401 (Django finds the models of an app here)
 from chats.embedding import get_engine
 from chats.key_models import (  # noqa: F401 (Django finds the models of an app here)
     KeyDestruction,

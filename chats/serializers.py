@@ -8,6 +8,7 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from chats.access_models import ContentAccess, ContentRead
 from chats.counting import Period
 from chats.exports.parsed import Detail, MediaKind, Message, Reaction
 from chats.models import Chat, ChatUpload
@@ -447,4 +448,25 @@ class VectorStatusSerializer(serializers.ModelSerializer[Chat]):
     class Meta:
         model = Chat
         fields = ("chat_id", "vector_status", "chunk_count", "indexed_at", "is_searchable")
+        read_only_fields = fields
+
+
+class ContentReadSerializer(serializers.ModelSerializer[ContentRead]):
+    """A page of messages that a member of staff opened, by message numbers."""
+
+    class Meta:
+        model = ContentRead
+        fields = ("first_number", "last_number", "created_at")
+        read_only_fields = fields
+
+
+class ContentAccessSerializer(serializers.ModelSerializer[ContentAccess]):
+    """One time that a member of staff opened a chat."""
+
+    chat_id = serializers.UUIDField(read_only=True, help_text="It may be deleted by now.")
+    reads = ContentReadSerializer(many=True, read_only=True, help_text="The pages that were opened, in order.")
+
+    class Meta:
+        model = ContentAccess
+        fields = ("id", "chat_id", "reason", "created_at", "expires_at", "reads")
         read_only_fields = fields

@@ -6,6 +6,7 @@ from chats import views
 
 urlpatterns = [
     path("chats", views.ChatListView.as_view(), name="chats"),
+    path("me/content-accesses", views.ContentAccessListView.as_view(), name="content-accesses"),
     path("chats/upload", views.UploadView.as_view(), name="chat-upload"),
     path("chats/<uuid:chat_id>", views.ChatDetailView.as_view(), name="chat"),
     path("chats/<uuid:chat_id>/messages", views.MessageListView.as_view(), name="chat-messages"),

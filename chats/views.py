@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 from uuid import UUID
 
-from django.db.models import QuerySet
+from django.db.models import Prefetch, QuerySet
 from django.http import HttpResponseBase
 from django.urls import reverse
 from drf_spectacular.utils import OpenApiExample, extend_schema, extend_schema_view
@@ -18,6 +18,7 @@ from rest_framework.utils.urls import remove_query_param, replace_query_param
 from rest_framework.views import APIView
 
 from chats import counting, editing, erasure, examples, importing, indexing, transcript
+from chats.access_models import ContentAccess, ContentRead
 from chats.importing import ImportOptions
 from chats.limits import UPLOADS
 from chats.models import Chat
@@ -25,6 +26,7 @@ from chats.people import InvalidPeople
 from chats.serializers import (
     ChatChangesSerializer,
     ChatSerializer,
+    ContentAccessSerializer,
     MessagePageSerializer,
     MessageSerializer,
     MessagesQuery,
@@ -331,3 +333,26 @@ class ReindexView(APIView):
         chat.refresh_from_db()
         location = reverse("chat-vector-status", kwargs={"chat_id": chat.pk})
         return Response(VectorStatusSerializer(chat).data, status=202, headers={"Location": location})
+
+
+@extend_schema_view(
+    get=extend_schema(
+        operation_id="list_content_accesses",
+        tags=["people"],
+        summary="List when staff opened your chats, newest first",
+        description="Staff see no messages. A few of them may open one chat for 15 minutes, with a reason, such as your"
+        " own request for help. Every page that they open is recorded, and the record cannot be changed.",
+        responses={200: ContentAccessSerializer(many=True), **problems(401, 422)},
+        examples=[example("An access", examples.CONTENT_ACCESS)],
+    )
+)
+class ContentAccessListView(ListAPIView[ContentAccess]):
+    """When staff opened the user's chats."""
+
+    serializer_class = ContentAccessSerializer
+    pagination_class = Pages
+
+    def get_queryset(self) -> QuerySet[ContentAccess]:
+        """Return the accesses to the user's chats, with the pages that were opened."""
+        reads = Prefetch("reads", ContentRead.objects.order_by("pk"))
+        return ContentAccess.objects.of_chats_owned_by(self.request.user).prefetch_related(reads)

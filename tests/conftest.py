@@ -85,6 +85,8 @@ def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[N
         triggers = (
             ("credit_transactions", "credit_transactions_append_only"),
             ("coin_debts", "debts_are_only_paid_or_cancelled"),
+            ("content_accesses", "content_accesses_append_only"),
+            ("content_reads", "content_reads_append_only"),
         )
 
     def renew(*_: object, **__: object) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 from django.apps import apps
@@ -27,6 +28,7 @@ from billing.models import (
     PaymentRefund,
     WebhookEvent,
 )
+from chats.access_models import ContentAccess, ContentRead
 from chats.key_models import KeyDestruction, KeyStoreIdentity
 from chats.models import Chat, ChatUpload, Chunk, TranscriptBlock, VectorMatrix
 from insights.models import (
@@ -140,6 +142,10 @@ def _operations(number: int, *, user: Any, chat: Chat) -> None:
         model.objects.create(
             route=f"route-{number}", method="GET", status=200, requests=1, milliseconds=5, buckets=[1], **when
         )
+    access = ContentAccess.objects.create(
+        chat=chat, owner=user, actor=user, reason="a request for help", expires_at=Now() + timedelta(minutes=15)
+    )
+    ContentRead.objects.create(access=access, first_number=1, last_number=50)
     KeyDestruction.objects.create(chat_id=uuid.uuid4(), due_at=Now())
     KeyStoreIdentity.objects.get_or_create(defaults={"identity": str(uuid.uuid4())})
     TaskResult.objects.create(task_id=uuid.uuid4(), task_name="chats.tasks.index_chat", status="FAILURE")

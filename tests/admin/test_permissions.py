@@ -49,11 +49,13 @@ VIEWS_TO_READ = {"changelist", "change", "history", "compare", "preview", "timel
 ADDED_BY_STAFF = {DispatchPause, UnlockPause, User}
 #: Views that take several permissions together.
 TOGETHER = {
-    "accounts_user_add": {"accounts.add_user", "accounts.change_user"},
-    "insights_insighttypeversion_restore_this": {
-        "insights.view_insighttypeversion",
-        "insights.change_insighttype",
-    },
+    "accounts_user_add": [{"accounts.add_user", "accounts.change_user"}],
+    "chats_chat_open_this": [
+        {"chats.view_chat", "chats.add_contentaccess"},
+        {"chats.change_chat", "chats.add_contentaccess"},
+    ],
+    "chats_contentaccess_messages_this": [{"chats.add_contentaccess"}],
+    "insights_insighttypeversion_restore_this": [{"insights.view_insighttypeversion", "insights.change_insighttype"}],
 }
 ONLY_SUPERUSERS = {"auth_group_add", "auth_user_password_change"}
 
@@ -87,7 +89,7 @@ def list_pages() -> Iterator[Page]:
 
 def _needed(model: type[models.Model], name: str, suffix: str) -> list[set[str]]:
     if name in TOGETHER:
-        return [TOGETHER[name]]
+        return TOGETHER[name]
     # Nothing is deleted in the admin but groups, by superusers.
     if name in ONLY_SUPERUSERS or suffix == "delete":
         return []

@@ -92,6 +92,8 @@ def test_the_application_may_only_do_what_it_needs_with_every_table() -> None:
     assert less == {
         "credit_transactions": ("SELECT", "INSERT"),
         "audit_entries": ("SELECT", "INSERT"),
+        "content_accesses": ("SELECT", "INSERT"),
+        "content_reads": ("SELECT", "INSERT"),
         "django_migrations": ("SELECT",),
         **dict.fromkeys(
             (
