@@ -12,11 +12,12 @@ from django.http import HttpRequest
 from django.utils.safestring import SafeString
 from django_celery_results.models import ChordCounter, GroupResult, TaskResult
 
-from ops import workers
+from ops import schedule, workers
 from ops.console import processes
 from ops.models import CheckState, Heartbeat, LedgerAudit, ScheduleEntry
 from ops.monitoring_models import ErrorEvent, RequestCount, RequestTotal, Sample
 from relivchats.accounts.models import User
+from relivchats.staff.actions import BulkAction
 from relivchats.staff.admin import StaffAdmin, label, link
 from relivchats.staff.filters import SelectionFilter, StateFilter
 from relivchats.staff.reports import Level
@@ -85,6 +86,15 @@ class HeartbeatAdmin(StaffAdmin):
 class ScheduleEntryAdmin(StaffAdmin):
     """The tasks that beat sends, with their last and next runs."""
 
+    bulk_actions = (
+        BulkAction(
+            name="run_now",
+            title="Run now",
+            consequence="The task is sent to a worker at once, in addition to the runs of the schedule.",
+            run=schedule.run_now,
+            applies=lambda entry: schedule.is_known(entry.name),
+        ),
+    )
     list_display = ("name", "schedule", "last_run_at", "next_run_at", "runs")
     ordering = ("name",)
     time_field = "written_at"

@@ -118,6 +118,31 @@ def _fetch_message_counts() -> tuple[dict[str, int] | None, int | None]:
     return dict(zip(NAMES, depths, strict=True)), unacked
 
 
+WAITING, RUNNING, ENDED, UNKNOWN = "waiting", "running", "ended", "unknown"
+#: Newer messages are at the start of the list.
+_MAX_SEARCHED = 500
+
+
+def find_message(queue: str, task_id: str) -> str:
+    """Return whether the message of a task that was just sent is WAITING, RUNNING or ENDED; UNKNOWN without a broker.
+
+    Workers acknowledge a message when its task has ended, however it ended, or drop it if it has expired.
+    """
+    try:
+        with client() as broker:
+            # A transaction: the message may move meanwhile.
+            pipeline = broker.pipeline(transaction=True)
+            pipeline.lrange(queue, 0, _MAX_SEARCHED)
+            pipeline.hvals("unacked")
+            waiting, running = pipeline.execute()
+    except (RedisError, OSError):
+        return UNKNOWN
+    name = task_id.encode()
+    if any(name in message for message in waiting):
+        return WAITING
+    return RUNNING if any(name in message for message in running) else ENDED
+
+
 def summary_line(state: QueueState) -> Line:
     """Return the line of the health check: a warning if a queue is long or its oldest row is late."""
     messages = sum((state.messages or {}).get(name, 0) for name in WORK_NAMES)

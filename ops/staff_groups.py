@@ -25,6 +25,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         *("insights.change_generationjob", "insights.change_insight", "chats.change_chat"),
         *("billing.change_coinreservation", "insights.add_unlockpause", "insights.change_unlockpause"),
         *("insights.add_dispatchpause", "insights.change_dispatchpause"),
+        "ops.change_scheduleentry",
     ),
     "finance": (
         *("billing.change_wallet", "billing.change_adjustment", "billing.change_paymentorder"),

@@ -11,8 +11,8 @@ from django.db.models import Model
 from django.http import HttpRequest
 
 from insights.models import DispatchPause, InsightAttempt
-from ops import engine, errors, metrics, queues, sessions, tables
-from ops.console import processes
+from ops import engine, errors, metrics, sessions, tables
+from ops.console import processes, queue
 from ops.console.sections import Section
 from ops.models import Heartbeat
 from ops.monitoring_models import ErrorEvent, RequestCount
@@ -37,7 +37,7 @@ def _reports(*reports: Callable[[], Report], empty: str = "There is nothing to s
 
 
 PAGES: Mapping[str, LivePage] = {
-    "queue": LivePage("Queue and schedule", "queue", DispatchPause, _reports(queues.report, queues.schedule_report)),
+    "queue": LivePage("Queue and schedule", "queue", DispatchPause, queue.sections),
     "processes": LivePage("Processes now", "memory", Heartbeat, processes.sections),
     "database": LivePage("Database", "database", Heartbeat, _reports(sessions.report, tables.report)),
     "errors": LivePage(

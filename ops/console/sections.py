@@ -8,10 +8,13 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
+from django.contrib import admin
+from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import conditional_escape, format_html
 from django.utils.safestring import SafeString, mark_safe
 
+from insights.models import DispatchPause, UnlockPause
 from ops.console.charts import Chart
 from relivchats.staff.markup import SHORT_ID
 from relivchats.staff.reports import Report
@@ -68,6 +71,20 @@ def linked_ids(text: str) -> SafeString:
 
     # Escaped first: a UUID has no character that this changes.
     return mark_safe(_UUID.sub(to_search, conditional_escape(text)))  # noqa: S308
+
+
+def pause_button(request: HttpRequest, model: type[UnlockPause | DispatchPause], *, what: str) -> tuple[Button, ...]:
+    """Return the button that pauses, or the one that ends the pause that lasts, if the user may do so."""
+    name = f"insights_{model._meta.model_name}"
+    lasting = model.objects.active().values_list("pk", flat=True).first()
+    if lasting is None:
+        may = request.user.has_perm(f"insights.add_{model._meta.model_name}")
+        return (Button(f"Pause {what}", reverse(f"admin:{name}_add"), is_danger=True),) if may else ()
+    model_admin: Any = admin.site._registry[model]
+    resume = model_admin.bulk_actions[0]
+    may = request.user.has_perm(f"insights.change_{model._meta.model_name}")
+    address = reverse(f"admin:{name}_{resume.name}_this", args=[lasting])
+    return (Button(resume.title, address),) if may else ()
 
 
 def chosen_window(name: str) -> str:

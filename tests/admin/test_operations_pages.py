@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import socket
 import subprocess
 import sys
 from datetime import timedelta
 
 import pytest
+from django.contrib.auth.models import Group
+from django.core.management import call_command
 from django.db import connection
 from django.db.models import DateTimeField, Value
 from django.db.models.functions import Now
@@ -15,12 +18,16 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from ops import samples, workers
+from insights.models import DispatchPause
+from ops import samples, schedule, workers
 from ops.console import live, sections
-from ops.models import Heartbeat
+from ops.models import Heartbeat, ScheduleEntry
 from ops.monitoring_models import Sample
+from relivchats.accounts.models import User
+from relivchats.staff.models import AuditEntry
 from tests.admin import everything
 from tests.ops import rows
+from tests.processes import BrokerHandle
 
 pytestmark = pytest.mark.django_db
 
@@ -105,3 +112,57 @@ def test_every_live_page_of_an_empty_installation_says_so_in_a_sentence(desk: Cl
         for section in answer.context["sections"]:
             is_empty = not section.report.lines and not list(section.rows())
             assert not is_empty or section.empty.endswith("."), (name, section.report.title)
+
+
+def member(group: str) -> Client:
+    """A client of somebody in one of the groups of staff."""
+    call_command("staff_groups", yes=True, stdout=io.StringIO())
+    user = User.objects.create_user(f"{group.replace(' ', '-')}@example.org", is_staff=True)
+    user.groups.add(Group.objects.get(name=group))
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+def buttons(client: Client, name: str) -> list[str]:
+    return [button.title for section in client.get(page(name)).context["sections"] for button in section.buttons]
+
+
+OPERATORS = {"viewer": False, "support": False, "operator": True, "finance": False, "catalogue editor": False}
+
+
+@pytest.mark.parametrize(("group", "may"), OPERATORS.items(), ids=OPERATORS)
+def test_the_page_of_the_queue_offers_what_applies_to_those_who_may_do_it(
+    group: str, may: bool, desk: Client, broker: BrokerHandle
+) -> None:
+    ScheduleEntry.objects.create(name="canary", task="ops.tasks.canary", schedule="every 10 s")
+    ScheduleEntry.objects.create(name="old", task="ops.tasks.old", schedule="every 10 s")
+    client = member(group)
+    run_now = reverse("admin:ops_scheduleentry_run_now_this", args=["canary"])
+    shown = client.get(page("queue")).content.decode()
+    assert (run_now in shown) is may
+    assert run_now.replace("canary", "old") not in shown
+    assert client.get(run_now).status_code == (200 if may else 403)
+    assert buttons(client, "queue") == (["Pause insights"] if may else [])
+    pause = DispatchPause.objects.create(reason="test", paused_by="command")
+    assert buttons(client, "queue") == (["Resume insights"] if may else [])
+    resume = reverse("admin:insights_dispatchpause_resume_insights_this", args=[pause.pk])
+    assert (resume in client.get(page("queue")).content.decode()) is may
+
+
+@pytest.mark.parametrize(("group", "may"), OPERATORS.items(), ids=OPERATORS)
+def test_only_operators_run_a_task_now_and_only_with_a_reason(
+    group: str, may: bool, broker: BrokerHandle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schedule, "WATCH_SECONDS", 0)
+    rows.heartbeat("worker")
+    entry = ScheduleEntry.objects.create(name="canary", task="ops.tasks.canary", schedule="every 10 s")
+    client = member(group)
+    runs = AuditEntry.objects.filter(action="run task")
+    chosen = {"action": "run_now", "_selected_action": [entry.pk]}
+    client.post(everything.list_address(ScheduleEntry), chosen)
+    assert (broker.waiting("upkeep"), runs.count()) == (0, 0)
+    answer = client.post(everything.list_address(ScheduleEntry), {**chosen, "reason": "a test"}, follow=True)
+    assert broker.waiting("upkeep") == int(may)
+    assert [run.reason for run in runs.all()] == (["a test"] if may else [])
+    assert ("1 done: sent; it still waits for a worker" in answer.content.decode()) is may

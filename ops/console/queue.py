@@ -1,0 +1,36 @@
+"""The page of the queue: what waits, the schedule of beat, and the buttons that pause insights and run a task now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
+
+from insights.models import DispatchPause
+from ops import queues, schedule
+from ops.console.sections import Section, pause_button
+from ops.models import ScheduleEntry
+from relivchats.staff.markup import link
+
+
+def sections(request: HttpRequest) -> list[Section]:
+    """Return the queue and the schedule, with the buttons that apply and that the reader may use."""
+    columns: dict[str, Any] = {"entry": lambda row: link(ScheduleEntry, row["entry"])}
+    if request.user.has_perm("ops.change_scheduleentry"):
+        columns["run now"] = _run_now
+    return [
+        Section(queues.report(), buttons=pause_button(request, DispatchPause, what="insights")),
+        Section(queues.schedule_report(), "Beat has not written its schedule yet.", columns),
+    ]
+
+
+def _run_now(row: Mapping[str, Any]) -> str:
+    if not schedule.is_known(row["entry"]):
+        return ""
+    address = reverse("admin:ops_scheduleentry_run_now_this", args=[row["entry"]])
+    return format_html(
+        '<a class="rc-link" href="{}">Run now<span class="rc-hidden">: {}</span></a>', address, row["entry"]
+    )
