@@ -459,8 +459,14 @@ UNFOLD: dict[str, Any] = {
     "SITE_FAVICONS": [
         {"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("relivchats/favicon.svg")}
     ],
-    "STYLES": [lambda request: static("relivchats/console.css")],
-    "SCRIPTS": [lambda request: static("relivchats/console.js")],
+    "STYLES": [
+        lambda request: static("relivchats/console.css"),
+        lambda request: static("relivchats/theme.css"),
+    ],
+    "SCRIPTS": [
+        lambda request: static("relivchats/console.js"),
+        lambda request: static("relivchats/theme.js"),
+    ],
     "COLORS": {
         "primary": {
             "50": "oklch(96.2% .018 272.3)",

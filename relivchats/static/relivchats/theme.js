@@ -1,0 +1,86 @@
+// What the theme leaves out: landmarks, names and the keyboard, and columns of numbers.
+"use strict";
+(() => {
+  const FOCUSABLE = "a[href], button, input, select, textarea, summary, [tabindex]";
+  const NUMBER = /^[+−-]?[$€£₹]?[\d.,   ]*\d( ?(%|ms|s|B|kB|MB|GB|MiB|GiB))?$/;
+  const BLANK = /^[-–]?$/;
+
+  // An element that only answers to a click is a button that takes the focus.
+  function makeButtons(root) {
+    for (const element of root.querySelectorAll("[x-on\\:click]")) {
+      if (!element.textContent.trim() || element.closest(FOCUSABLE) || element.querySelector(FOCUSABLE)) continue;
+      if (element.matches("h2")) {
+        // A click on the button reaches the heading.
+        const button = document.createElement("button");
+        button.type = "button";
+        button.append(...element.childNodes);
+        element.append(button);
+        continue;
+      }
+      element.tabIndex = 0;
+      element.role = "button";
+      element.addEventListener("keydown", (event) => {
+        if (event.key !== "Enter" && event.key !== " ") return;
+        event.preventDefault();
+        element.click();
+      });
+    }
+  }
+
+  // The fields of a table have their names only in its head.
+  function nameFields(root) {
+    for (const field of root.querySelectorAll("td :is(input:not([type=hidden]), select, textarea)")) {
+      const cell = field.closest("td");
+      const heading = cell.closest("table").querySelectorAll("thead th")[cell.cellIndex];
+      if (!field.labels?.length && !field.ariaLabel) field.ariaLabel = (cell.dataset.label || heading?.textContent || "").trim();
+    }
+    // A tooltip without a role cannot have a name.
+    for (const element of root.querySelectorAll(".help-tooltip[aria-label]")) element.role = "img";
+  }
+
+  function alignNumbers(root) {
+    for (const table of root.querySelectorAll("#result_list, .rc-table")) {
+      const rows = [...table.querySelectorAll("tbody tr")].filter((row) => row.cells.length > 1);
+      const headings = [...table.querySelectorAll("thead th")];
+      headings.forEach((heading, column) => {
+        const cells = rows.map((row) => row.cells[column]).filter(Boolean);
+        const texts = cells.map((cell) => cell.textContent.trim());
+        cells.forEach((cell, index) => cell.classList.toggle("rc-blank", BLANK.test(texts[index]) && !cell.firstElementChild));
+        // An id is no quantity.
+        const isNumber = texts.some((text) => NUMBER.test(text)) && texts.every((text) => NUMBER.test(text) || BLANK.test(text));
+        if (isNumber && !cells.some((cell) => cell.querySelector("a, .rc-id")))
+          for (const cell of [heading, ...cells]) cell.classList.add("rc-number");
+      });
+    }
+  }
+
+  // A long name of code may break where its parts end.
+  function breakNames(root) {
+    for (const cell of root.querySelectorAll(":is(#result_list, .rc-table) td:not(:has(*))")) {
+      const parts = cell.textContent.split(/(?<=[.:/])(?=\w)/);
+      if (cell.textContent.length > 24 && !cell.textContent.includes(" ") && parts.length > 1)
+        cell.replaceChildren(...parts.flatMap((part, index) => (index ? [document.createElement("wbr"), part] : [part])));
+    }
+  }
+
+  function improve(root) {
+    makeButtons(root);
+    nameFields(root);
+    alignNumbers(root);
+    breakNames(root);
+    for (const cell of root.querySelectorAll("#result_list [data-label]"))
+      cell.dataset.label = cell.dataset.label.charAt(0).toUpperCase() + cell.dataset.label.slice(1);
+  }
+
+  document.addEventListener("DOMContentLoaded", () => {
+    const main = document.getElementById("main") || document.getElementById("page");
+    if (main) main.role = "main";
+    document.getElementById("nav-sidebar-inner")?.setAttribute("aria-label", "Pages");
+    improve(document.body);
+  });
+  // Django builds its two-column choices, and the theme its scrolling boxes, when everything is loaded.
+  window.addEventListener("load", () => setTimeout(() => {
+    nameFields(document.body);
+    document.querySelector("#nav-sidebar-apps .simplebar-content-wrapper")?.setAttribute("aria-label", "All pages");
+  }));
+})();
