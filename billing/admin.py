@@ -176,6 +176,7 @@ class AdjustmentAdmin(WalletRowAdmin):
             " reservations and debts. The person who proposed an adjustment cannot approve it.",
             run=operations.approve_adjustments,
             applies=lambda adjustment: adjustment.status == Adjustment.Status.PENDING,
+            is_final=True,
         ),
         BulkAction(
             name="refuse",
@@ -228,6 +229,7 @@ class ReservationAdmin(WalletRowAdmin):
             " released.",
             run=reservations.release_overdue,
             applies=lambda reservation: reservation.status == CoinReservation.Status.ACTIVE,
+            is_final=True,
         ),
     )
 

@@ -58,6 +58,7 @@ class GenerationJobAdmin(StaffAdmin):
             " are captured, the rest is released.",
             run=operations.recover_jobs,
             applies=lambda job: job.status in GenerationJob.OPEN,
+            is_final=True,
         ),
     )
     timeline_page = "console:job"

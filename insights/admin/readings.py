@@ -47,6 +47,7 @@ class ChatReadingAdmin(StaffAdmin):
             consequence="What was read is deleted. The chat is read again from the start, at the provider's price, as"
             " soon as an insight waits for it.",
             run=operations.read_again,
+            is_final=True,
         ),
     )
     list_display = ("id", "chat_link", "state", "progress", "failed_windows", "tokens", "attempt", "error_code", "age")

@@ -186,6 +186,7 @@ REVOKE = BulkAction(
     consequence="Programs that use these tokens are refused from now on. A revoked token cannot be used again.",
     run=revoke_tokens,
     applies=lambda token: token.revoked_at is None,
+    is_final=True,
 )
 
 

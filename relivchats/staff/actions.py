@@ -42,7 +42,8 @@ class BulkAction:
 
     `run(rows, context=…)` carries it out. `name` is part of the page's URL, `title` is the label,
     `consequence` tells staff what will happen. The user needs the model's "change" permission. A row's page offers the
-    action if `applies(row)`; `run` refuses the rows to which it does not apply in any case.
+    action if `applies(row)`; `run` refuses the rows to which it does not apply in any case. `is_final` makes the button
+    red: what it moves or deletes does not come back.
     """
 
     name: str
@@ -50,6 +51,7 @@ class BulkAction:
     consequence: str
     run: Callable[..., BatchResult]
     applies: Callable[[Any], bool] | None = None
+    is_final: bool = False
 
     def list_action(self) -> Callable[..., HttpResponse | None]:
         """Return the action for `ModelAdmin.actions`: it asks for a reason first, then runs."""
@@ -108,6 +110,7 @@ class BulkAction:
             "opts": opts,
             "title": f"{self.title}: {len(ids)} {opts.verbose_name if len(ids) == 1 else opts.verbose_name_plural}",
             "button": self.title,
+            "variant": "danger" if self.is_final else "primary",
             "consequence": self.consequence,
             "action": self.name,
             "form": form,
