@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from django.contrib import admin
+from django.contrib.admin.models import LogEntry
 from django.urls import reverse
 
 from billing.models import PaymentRefund
+from chats.models import Chat
 from insights.models import GenerationJob
 from relivchats.accounts.models import User
 from tests.admin import everything
@@ -22,9 +24,16 @@ def page_addresses() -> dict[str, str]:
         rows = list(model._default_manager.order_by("pk")[1:2] or model._default_manager.order_by("pk")[:1])
         found[f"{name}-list"] = everything.list_address(model)
         if rows:
-            found[f"{name}-row"], found[f"{name}-history"] = everything.row_addresses(rows[0])
+            found[f"{name}-row"], _ = everything.row_addresses(rows[0])
             for number, address in enumerate(everything.action_addresses(rows[0])):
                 found[f"{name}-action-{number}"] = address
+    # All histories are one page, with entries or without.
+    changed = [str(pk) for pk in LogEntry.objects.values_list("object_id", flat=True)]
+    for name, chats in (("empty", Chat.objects.exclude(pk__in=changed)), ("chat", Chat.objects.filter(pk__in=changed))):
+        _, found[f"{name}-history"] = everything.row_addresses(chats.order_by("pk")[0])
+    found["empty-list"] = f"{everything.list_address(PaymentRefund)}?status__exact=failed"
+    found["empty-search"] = f"{everything.list_address(Chat)}?q=nobody"
+    found["app"] = reverse("admin:app_list", args=["billing"])
     for model_name, url in (
         ("wallet", "billing_wallet_adjust_this"),
         ("paymentorder", "billing_paymentorder_refund_this"),

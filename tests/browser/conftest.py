@@ -1,4 +1,4 @@
-"""One web server, one browser and one login for all tests of this directory."""
+"""One web server on one database for all tests of this directory."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from tests.browser.pages import Console
 from tests.ops import rows
 from tests.processes import serving_web
 
-PASSWORD = "correct horse battery"
+EMAIL, PASSWORD = "operator@example.org", "correct horse battery"
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -31,46 +32,34 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.django_db)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def beside_an_event_loop() -> Iterator[None]:
-    """Let Django use the database in this thread, in which Playwright runs an event loop. No query runs in the loop."""
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
-        yield
-
-
 @pytest.fixture(scope="module")
 def console(
     django_db_setup: None, django_db_blocker: Any, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Console]:
-    """Open the login page of an installation with a month of data, as a superuser who knows the password."""
-    from playwright.sync_api import sync_playwright
-
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    assert chromium, "install chromium: apt-get install chromium"
+    """Serve an installation with a month of data, and yield its pages with the login of a superuser."""
+    chromium = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if chromium is None:
+        pytest.exit("The browser tests need Chromium. On Debian and Ubuntu: apt-get install chromium", returncode=1)
     with django_db_blocker.unblock():
-        User.objects.create_superuser("operator@example.org", PASSWORD)
+        User.objects.create_superuser(EMAIL, PASSWORD)
         synthetic.create()
         everything.one_of_each(1)
         rows.everything_alive()
         addresses = page_addresses()
+        database = str(connections["default"].settings_dict["NAME"])
         connections.close_all()
+    screenshots = os.environ.get("SCREENSHOTS")
     try:
-        with serving_web(tmp_path_factory.mktemp("web"), database=_database()) as port, sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
-            screenshots = os.environ.get("SCREENSHOTS")
+        with serving_web(tmp_path_factory.mktemp("web"), database=database) as port:
             yield Console(
-                browser,
+                chromium=chromium,
                 address=f"http://127.0.0.1:{port}",
                 addresses=addresses,
+                email=EMAIL,
+                password=PASSWORD,
                 screenshots=Path(screenshots) if screenshots else None,
             )
-            browser.close()
     finally:
         with django_db_blocker.unblock():
             call_command("flush", verbosity=0, interactive=False)
             connections.close_all()
-
-
-def _database() -> str:
-    return str(connections["default"].settings_dict["NAME"])

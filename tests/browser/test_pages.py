@@ -1,20 +1,46 @@
-"""Every page of the admin, in light and dark and at two widths, in a real browser."""
+"""The pages of the admin in a real browser, in light and dark and at two widths."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 
-from tests.browser.conftest import PASSWORD
 from tests.browser.pages import Console
+
+_FOCUS = """
+() => [
+  Boolean(document.activeElement.closest("#content")) && document.activeElement.checkVisibility(),
+  getComputedStyle(document.activeElement).outlineStyle,
+]
+"""
 
 
 def test_every_page_is_readable_accessible_and_quiet_at_both_widths_and_in_both_themes(console: Console) -> None:
-    only = os.environ.get("ONLY", "")
-    console.open("login", "/admin/")
-    console.examine("login")
-    console.log_in("operator@example.org", PASSWORD)
-    for name, address in console.addresses.items():
-        if any(part in name for part in only.split(",")):
-            console.open(name, address)
-            console.examine(name)
-    assert not console.problems, "\n" + "\n".join(console.problems)
+    only = os.environ.get("ONLY", "").split(",")
+    names = [name for name in console.addresses if any(part in name for part in only)]
+    problems = asyncio.run(console.examine(names))
+    assert not problems, "\n" + "\n".join(problems)
+
+
+def test_the_keyboard_passes_the_menu_and_opens_the_filters_with_the_focus_in_sight(console: Console) -> None:
+    asyncio.run(_use_the_keyboard(console))
+
+
+async def _use_the_keyboard(console: Console) -> None:
+    problems: list[str] = []
+    async with console.logged_in(problems) as (tab, *_):
+        await tab.open("overview", console.addresses["overview"])
+        await tab.page.keyboard.press("Tab")
+        assert await tab.page.evaluate("document.activeElement.innerText") == "Skip to the content"
+        await tab.page.keyboard.press("Enter")
+        for _ in range(12):
+            await tab.page.keyboard.press("Tab")
+            is_inside, style = await tab.page.evaluate(_FOCUS)
+            assert is_inside
+            assert "none" not in style
+        await tab.open("insight-list", console.addresses["insight-list"])
+        filters = tab.page.locator("#changelist-filter")
+        assert not await filters.is_visible()
+        await tab.page.get_by_role("button", name="Filters").focus()
+        await tab.page.keyboard.press("Enter")
+        await filters.wait_for(state="visible")
