@@ -1,9 +1,11 @@
 #!/usr/bin/env python
 """Django's command line. It runs the embedded servers while a command needs them."""
 
+import atexit
 import os
 import shlex
 import sys
+import threading
 
 from relivchats import embedded
 from relivchats.supervisor import ProcessError
@@ -24,21 +26,51 @@ NEED_NO_DATABASE = {
 #: Commands that look at what runs, or end it. They start nothing, and wait for nothing that is frozen.
 OBSERVING = {"database", "health", "workers"}
 EXIT_MALFORMED_SETTING = 2
-#: The status that a shell reports for a program ended by SIGPIPE: 128 and the signal's number.
-EXIT_CLOSED_PIPE = 141
+#: The statuses that a shell reports for a program ended by SIGINT and SIGPIPE: 128 and the signal's number.
+EXIT_INTERRUPTED, EXIT_CLOSED_PIPE = 130, 141
 
 
 def main() -> None:
-    """Run the command line. If the reader of the output closes the pipe, exit quietly."""
+    """Run the command line and end the process. If the reader of the output closes the pipe, be quiet about it."""
+    status: str | int | None = 0
     try:
-        try:
-            run()
-        finally:
-            sys.stdout.flush()
+        run()
+    except SystemExit as ended:
+        status = ended.code
+    except KeyboardInterrupt:
+        status = EXIT_INTERRUPTED
     except BrokenPipeError:
-        # A reader such as `head` has read enough. At exit Python would try to write the rest of the buffer.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(EXIT_CLOSED_PIPE)
+        status = EXIT_CLOSED_PIPE
+    if isinstance(status, str):
+        print(status, file=sys.stderr)
+        status = 1
+    if not flush() or status == EXIT_CLOSED_PIPE:
+        # A reader such as `head` has read enough. At exit Python would try to write the rest of the buffers.
+        for descriptor in (sys.stdout.fileno(), sys.stderr.fileno()):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
+        status = EXIT_CLOSED_PIPE
+    others = [thread for thread in threading.enumerate() if thread is not threading.current_thread()]
+    if any(thread.daemon for thread in others):
+        # Such as a health check that is late. If it is inside a library of Rust or C++, the end of the interpreter
+        # crashes the process, with "FATAL: exception not rethrown" or a segmentation fault in place of the status. So
+        # the interpreter does not end, and what it would do is done here.
+        for thread in others:
+            if not thread.daemon:
+                thread.join()
+        atexit._run_exitfuncs()
+        flush()
+        os._exit(status or 0)
+    sys.exit(status)
+
+
+def flush() -> bool:
+    """Write what the streams buffer. Return False if a reader has closed one of them."""
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except BrokenPipeError:
+        return False
+    return True
 
 
 def run() -> None:
@@ -62,6 +94,8 @@ def run() -> None:
                 execute_from_command_line(sys.argv)
             except SystemExit as ended:
                 status = ended.code
+                raise
+            except BrokenPipeError:
                 raise
             except Exception:
                 from relivchats import error_events

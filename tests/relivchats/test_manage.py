@@ -1,0 +1,87 @@
+"""The command line ends with the status of its command, whatever its threads and the reader of its output do."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def run_main(
+    body: str, *, stdout: int = subprocess.PIPE, stderr: int = subprocess.PIPE
+) -> subprocess.CompletedProcess[bytes]:
+    """Run `manage.main` in a process, with `body` as the command."""
+    lines = "".join(f"    {line}\n" for line in body.splitlines())
+    program = (
+        f"import atexit, sys, threading, time\nimport manage\ndef run():\n{lines}manage.run = run\nmanage.main()\n"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    return subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        env=environment,
+        timeout=120,
+        check=False,
+        stdout=stdout,
+        stderr=stderr,
+    )
+
+
+@pytest.fixture
+def closed_pipe() -> int:
+    """A pipe that nobody reads any more."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    return writer
+
+
+#: A thread that is inside pydantic, which is written in Rust, when the command ends: as the check of the catalogue is.
+LATE = """
+from pydantic import BaseModel, field_validator
+class Late(BaseModel):
+    x: int
+    @field_validator("x")
+    @classmethod
+    def wait(cls, x):
+        inside.set()
+        time.sleep(0.05)
+        return x
+def validate():
+    while True:
+        Late(x=1)
+inside = threading.Event()
+threading.Thread(target=validate, daemon=True).start()
+inside.wait()
+atexit.register(print, "ended")
+"""
+
+
+@pytest.mark.parametrize(
+    ("end", "status", "printed"),
+    [("sys.exit(2)", 2, b""), ("sys.exit('a sentence')", 1, b"a sentence\n"), ("pass", 0, b"")],
+)
+def test_a_thread_that_is_late_changes_neither_the_status_nor_the_output(end: str, status: int, printed: bytes) -> None:
+    done = run_main(f"{LATE}\nprint('report')\n{end}")
+    assert (done.returncode, done.stdout, done.stderr) == (status, b"report\nended\n", printed)
+
+
+def test_a_thread_that_is_late_changes_nothing_when_the_reader_has_read_enough(closed_pipe: int) -> None:
+    done = run_main(f"{LATE}\nprint('report')", stdout=closed_pipe)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+def test_closed_pipes_of_the_output_and_of_the_errors_are_not_an_error(closed_pipe: int) -> None:
+    done = run_main("print('report')\nprint('a warning', file=sys.stderr)", stdout=closed_pipe, stderr=closed_pipe)
+    assert done.returncode == 141
+    assert run_main("print('a warning', file=sys.stderr)", stderr=closed_pipe).returncode == 141
+
+
+def test_an_interrupted_command_prints_no_traceback() -> None:
+    done = run_main(f"import os\nos.kill(os.getpid(), {signal.SIGINT:d})\ntime.sleep(60)")
+    assert (done.returncode, done.stderr) == (130, b"")
