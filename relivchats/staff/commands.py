@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser, DjangoHelpFormatter
 from django.db import InterfaceError, OperationalError
 
 from relivchats import durations, terminal
@@ -19,6 +19,8 @@ from relivchats.staff.bulk_actions import BATCH_SIZE, ActionContext
 from relivchats.staff.reports import Level, Line, Report
 from relivchats.terminal import Layout
 
+#: Before the example at the end of `help`.
+EXAMPLE = "Example: "
 #: Between two reports of `--watch`.
 WATCH_SECONDS = 5
 
@@ -31,7 +33,26 @@ def duration(text: str) -> timedelta:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-class OpsCommand(BaseCommand):
+class _HelpFormatter(DjangoHelpFormatter):
+    """Django's formatter; an example is one line, however long, so that it can be copied."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return text if text.startswith(EXAMPLE) else super()._fill_text(text, width, indent)
+
+
+class CommandWithExample(BaseCommand):
+    """A command whose `--help` ends with the example that its `help` ends with."""
+
+    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
+        """Return Django's parser with the example below the options, where a terminal shows it."""
+        kwargs.setdefault("formatter_class", _HelpFormatter)
+        parser = super().create_parser(prog_name, subcommand, **kwargs)
+        parser.description, example, words = self.help.partition(f" {EXAMPLE}")
+        parser.epilog = f"{example.lstrip()}{words}"
+        return parser
+
+
+class OpsCommand(CommandWithExample):
     """A command that prints one report and exits with its level: 0 fine, 1 warning, 2 critical, 3 unknown.
 
     Subclasses parse their options and implement `report`. `--json` prints the report as JSON, and nothing else on
@@ -42,11 +63,22 @@ class OpsCommand(BaseCommand):
     can_watch = False
     changes: tuple[str, ...] = ()
 
+    # They work, but --help lists only what is the command's own.
+    suppressed_base_arguments = {
+        "--version",
+        "--verbosity",
+        "--settings",
+        "--pythonpath",
+        "--traceback",
+        "--no-color",
+        "--force-color",
+    }
+
     # They import every URL and admin module, which takes longer than most of these commands.
     requires_system_checks = ()
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
-        """Return Django's parser with `--json` added."""
+        """Return the parser with `--json` added."""
         parser = super().create_parser(prog_name, subcommand, **kwargs)
         parser.add_argument("--json", action="store_true", help="print the report as JSON")
         if self.can_watch:

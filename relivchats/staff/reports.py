@@ -138,7 +138,8 @@ class Table:
 class Report:
     """The findings of one check or command, and their table. `data` is added to the JSON output.
 
-    `headline` is the sentence to read first, such as the root cause of several findings.
+    `headline` is the sentence to read first, such as the root cause of several findings. `details` is printed below the
+    findings as it is, such as a diff, and is not in the JSON output: put it into `data`.
     """
 
     title: str
@@ -146,6 +147,7 @@ class Report:
     table: Table | None = None
     data: Mapping[str, Any] = field(default_factory=dict)
     headline: str = ""
+    details: str = ""
 
     @property
     def level(self) -> Level:
@@ -180,6 +182,8 @@ class Report:
             parts.append("none")
         if self.lines:
             parts.append("\n".join(_format_lines(self.lines, layout)))
+        if self.details:
+            parts.append(self.details)
         return "\n\n".join(parts)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from typing import Any
 
 import pytest
@@ -119,13 +120,20 @@ def command(*words: str) -> str:
 
 def test_a_revoked_token_is_refused_and_the_others_stay_valid() -> None:
     first, second = (token_of("ann@example.org").strip() for _ in range(2))
-    ids = [line.split()[0] for line in command("ann@example.org", "--list").splitlines()[1:]]
+    ids = [line.split()[0] for line in command("ann@example.org", "--list").splitlines()[3:]]
     assert command("ann@example.org", "--revoke", ids[0], "--reason", "lost") == "1 revoked\n"
     assert (me(first).status_code, me(second).status_code) == (401, 200)
     entry = AuditEntry.objects.get()
     assert (entry.action, entry.object_id, entry.reason, entry.done) == ("revoke token", ids[0], "lost", True)
     with pytest.raises(CommandError, match="revoked before"):
         command("ann@example.org", "--revoke", ids[0])
+
+
+def test_a_script_reads_the_token_from_json() -> None:
+    token = json.loads(command("ann@example.org", "--json"))["token"]
+    assert me(token).status_code == 200
+    (row,) = json.loads(command("ann@example.org", "--list", "--json"))["rows"]
+    assert json.loads(command("ann@example.org", "--revoke", str(row["id"]), "--json"))["revoked"] == 1
 
 
 def test_all_tokens_of_a_person_can_be_revoked_at_once() -> None:
@@ -139,7 +147,7 @@ def test_all_tokens_of_a_person_can_be_revoked_at_once() -> None:
 def test_the_list_of_tokens_shows_no_token() -> None:
     token = token_of("ann@example.org").strip()
     listed = command("ann@example.org", "--list")
-    assert listed.splitlines()[0].split() == ["id", "created", "revoked"]
+    assert listed.splitlines()[2].split() == ["id", "created", "revoked"]
     assert token not in listed
     assert tokens.digest(token) not in listed
 

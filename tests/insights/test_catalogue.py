@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from functools import partial
 from io import StringIO
@@ -295,6 +296,14 @@ def test_a_dry_run_shows_the_same_and_writes_nothing() -> None:
     assert "1 overwritten. Nothing was written." in output
     assert '+  "price": 100,' in output
     assert InsightType.objects.get(pk="love_language").price == 75
+
+
+@pytest.mark.django_db
+def test_the_result_as_json_has_the_ids_and_the_diffs() -> None:
+    InsightType.objects.filter(pk="love_language").update(price=75)
+    result = json.loads(run_command("--dry-run", "--json"))
+    assert (result["kept"], result["level"], result["dry_run"]) == (["love_language"], "fine", True)
+    assert '+  "price": 100,' in result["diffs"]["love_language"]
 
 
 @pytest.mark.django_db

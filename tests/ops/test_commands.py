@@ -49,9 +49,9 @@ OURS = sorted(name for name, app in get_commands().items() if str(app).split("."
 def test_the_help_of_every_command_has_an_example_that_is_accepted(name: str) -> None:
     command = load_command_class(get_commands()[name], name)
     parser = command.create_parser("manage.py", name)
-    _, _, example = " ".join(parser.format_help().split()).partition(f"Example: manage.py {name}")
-    assert example, "the help ends with an example"
-    words = shlex.split(command.help.partition(f"Example: manage.py {name}")[2].replace("ORDER", str(uuid4())))
+    last = parser.format_help().rstrip().splitlines()[-1]
+    assert last.startswith(f"Example: manage.py {name}"), "the help ends with an example, in one line"
+    words = shlex.split(last.removeprefix(f"Example: manage.py {name}").replace("ORDER", str(uuid4())))
     parser.parse_args(words)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 
 from chats import exports
@@ -23,6 +23,7 @@ from chats.projection import Projection, time_zones
 from chats.statistics import StatisticsCounter
 from chats.terminal_summary import summarize
 from relivchats.errors import DomainError
+from relivchats.staff.commands import CommandWithExample
 from relivchats.terminal import Layout, plain, plural
 
 
@@ -33,7 +34,7 @@ class UnreadableFile(ExportRefused):
     advice = "Check the path and that you may read it."
 
 
-class Command(BaseCommand):
+class Command(CommandWithExample):
     """Parse an export and print a summary or JSON; exit with status 2 if it is rejected."""
 
     help = (

@@ -1,14 +1,17 @@
 """`manage.py load_catalogue`."""
 
+from dataclasses import asdict
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from insights import catalogue
 from insights.validation import InvalidData
+from relivchats.staff.commands import OpsCommand
+from relivchats.staff.reports import Report
 
 
-class Command(BaseCommand):
+class Command(OpsCommand):
     """Load the catalogue into the database."""
 
     help = (
@@ -27,21 +30,24 @@ class Command(BaseCommand):
         )
         parser.add_argument("--dry-run", action="store_true", help="show what would change, and write nothing")
 
-    def handle(self, *args: Any, overwrite: list[str], dry_run: bool, **options: Any) -> None:
-        """Print the number of rows by result, and the diff of each row that differs from the files."""
+    def report(self, *, overwrite: list[str], dry_run: bool, **options: Any) -> Report:
+        """Return the number of rows by result, and the diff of each row that differs from the files."""
         try:
             result = catalogue.load(overwrite=overwrite, dry_run=dry_run)
         except InvalidData as error:
             errors = "\n".join(f"  {sentence}" for sentence in error.errors)
             raise CommandError(f"The catalogue cannot be loaded.\n{errors}") from error
-        self.stdout.write(f"Catalogue: {result}." + (" Nothing was written." if dry_run else ""))
-        for ids, sentence in (
-            (result.updated, "{} follows the files."),
-            (result.overwritten, "{} was edited in the admin and is overwritten."),
-            (
-                result.kept,
-                "{0} was edited in the admin and stays unchanged. load_catalogue --overwrite {0} would change it:",
-            ),
-        ):
-            for pk in ids:
-                self.stdout.write(f"\n{sentence.format(pk)}\n{result.diffs[pk]}")
+        details = [
+            f"{sentence.format(pk)}\n{result.diffs[pk]}"
+            for ids, sentence in (
+                (result.updated, "{} follows the files."),
+                (result.overwritten, "{} was edited in the admin and is overwritten."),
+                (
+                    result.kept,
+                    "{0} was edited in the admin and stays unchanged. load_catalogue --overwrite {0} would change it:",
+                ),
+            )
+            for pk in ids
+        ]
+        title = f"Catalogue: {result}." + (" Nothing was written." if dry_run else "")
+        return Report(title, data={**asdict(result), "dry_run": dry_run}, details="\n".join(details))

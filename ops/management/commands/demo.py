@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 
 from chats.exports.errors import ExportTooLarge
 from insights.translation import LANGUAGES
@@ -16,6 +16,7 @@ from ops import demo
 from ops.demo import accounts
 from ops.demo.client import Client, Problem, Unreachable
 from ops.demo.walkthrough import CATEGORIES, Incomplete, NothingFits, Walkthrough, format_next_steps
+from relivchats.staff.commands import CommandWithExample
 from relivchats.terminal import Layout, plain
 
 #: The chat that is uploaded if none is named, by category.
@@ -27,8 +28,8 @@ COINS = 1_000
 EXIT_INCOMPLETE, EXIT_UNREADABLE = 1, 2
 
 
-class Command(BaseCommand):
-    """Run the demo against a running server."""
+class Command(CommandWithExample):
+    """Run the demo against a running server. It prints a story while it happens, so it is no report."""
 
     help = (
         "Upload an export to a running RelivChats, unlock insights and print them, as any client of the API can."
@@ -126,7 +127,7 @@ class Command(BaseCommand):
             self.stdout.write(line)
             self.stdout.flush()
         except BrokenPipeError:
-            # The reader, such as `head`, has closed the pipe. Python flushes stdout at exit: that must not fail either.
+            # The reader, such as `head`, has closed the pipe, and the demo goes on: `./dev` serves afterwards.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
     def _exit(self, sentence: str, status: int) -> NoReturn:

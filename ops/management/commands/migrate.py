@@ -8,9 +8,10 @@ from django.core.management.commands import migrate
 from django.db import connections
 
 from relivchats import database_roles
+from relivchats.staff.commands import CommandWithExample
 
 
-class Command(migrate.Command):
+class Command(CommandWithExample, migrate.Command):
     """Apply migrations as the role of DATABASE_OWNER_URL, and grant the role of DATABASE_URL what it needs.
 
     With --plan or --check, change nothing.

@@ -5,17 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.core.validators import validate_email
 from django.db import transaction
 
 from relivchats.accounts import tokens
 from relivchats.accounts.models import AccessToken, User
-from relivchats.staff.bulk_actions import ActionContext, run_batch
-from relivchats.terminal import Layout
+from relivchats.staff.bulk_actions import run_batch
+from relivchats.staff.commands import OpsCommand
+from relivchats.staff.reports import Report, Table
 
 
-class Command(BaseCommand):
+class Command(OpsCommand):
     """Print a new token, or list or revoke the tokens of a user."""
 
     help = (
@@ -33,10 +34,10 @@ class Command(BaseCommand):
         choice.add_argument("--revoke-all", action="store_true", help="revoke all tokens of the user")
         parser.add_argument("--reason", default="", help="why the token is revoked, for the audit log")
 
-    def handle(
+    def report(
         self, *, email: str, listing: bool, revoke: int | None, revoke_all: bool, reason: str, **options: Any
-    ) -> str:
-        """Return the text to print. Raise CommandError if the address or the token does not exist."""
+    ) -> Report:
+        """Return the token, the list or what was revoked. Raise CommandError if the address or token does not exist."""
         email = email.strip().lower()
         try:
             validate_email(email)
@@ -45,21 +46,19 @@ class Command(BaseCommand):
         if not (listing or revoke_all or revoke is not None):
             with transaction.atomic():
                 user = User.objects.filter(email=email).first() or User.objects.create_user(email)
-                return tokens.issue(user)
+                token = tokens.issue(user)
+            # The token alone is the text, so that a shell can assign it.
+            return Report(token, data={"token": token})
         if not User.objects.filter(email=email).exists():
             raise CommandError("There is no user with this e-mail address.")
         rows = AccessToken.objects.filter(user__email=email).order_by("pk")
         if listing:
-            when = "%Y-%m-%d %H:%M"
-            cells = [
-                (token.pk, f"{token.created_at:{when}}", f"{token.revoked_at:{when}}" if token.revoked_at else "–")
-                for token in rows
-            ]
-            return "\n".join(Layout.for_stream(self.stdout).table(("id", "created", "revoked"), cells, right=("id",)))
+            cells = tuple((token.pk, token.created_at, token.revoked_at) for token in rows)
+            return Report("Tokens", table=Table(("id", "created", "revoked"), cells))
         rows = rows.filter(revoked_at=None) if revoke is None else rows.filter(pk=revoke)
         if revoke is not None and not rows.exists():
             raise CommandError(f"This user has no token {revoke}. --list shows the ids.")
-        batch = run_batch("revoke token", rows, tokens.revoke, context=ActionContext(reason=reason))
+        batch = run_batch("revoke token", rows, tokens.revoke, context=self.context(reason))
         if batch.refused:
             raise CommandError(batch.listed[0].outcome)
-        return f"{batch.done} revoked"
+        return Report(f"{batch.done} revoked", data={"revoked": batch.done})
