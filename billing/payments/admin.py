@@ -244,7 +244,7 @@ class PaymentOrderAdmin(StaffAdmin):
     @admin.display(description="coins owed")
     def owed(self, order: PaymentOrder) -> int:
         """Return the coins that the order's refunds have not taken back yet."""
-        return sum(refund.owed_coins for refund in order.refunds.all())
+        return sum(refund.owed_coins for refund in order.refunds.prefetch_related("debts"))
 
     @admin.display(description="user")
     def user_link(self, order: PaymentOrder) -> SafeString | str:

@@ -10,6 +10,7 @@ from types import MethodType
 from typing import Any, TypeVar, cast
 
 from django.contrib import admin
+from django.contrib.admin.utils import flatten
 from django.contrib.auth import get_user_model
 from django.db import models
 from django.db.models import Q, QuerySet
@@ -63,6 +64,19 @@ def label(description: str, *, colours: Mapping[str, str] = STATUS_COLOURS) -> C
     return decorate
 
 
+def _once_per_row(method: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """Return a column that keeps its value with the row: the theme asks five times for each field of a page."""
+
+    @wraps(method)
+    def column(self: Any, row: Any) -> Any:
+        kept = vars(row).setdefault("_columns", {})
+        if method.__name__ not in kept:
+            kept[method.__name__] = method(self, row)
+        return kept[method.__name__]
+
+    return column
+
+
 class StaffAdmin(ListPage, ModelAdmin):  # type: ignore[misc]
     """A read-only list and detail page: no row is added, changed or deleted here, except by `bulk_actions`.
 
@@ -95,6 +109,9 @@ class StaffAdmin(ListPage, ModelAdmin):  # type: ignore[misc]
         self.actions_detail = (*self.actions_detail, *(f"{action.name}_this" for action in self.bulk_actions))
         if self.timeline_page:
             self.actions_detail = ("timeline_this", *self.actions_detail)
+        for name in flatten(self.fields or ()):
+            if callable(method := getattr(type(self), name, None)):
+                setattr(self, name, MethodType(_once_per_row(method), self))
         super().__init__(model, admin_site)
 
     @page_action(description="Timeline", permissions=["view"], url_path="timeline", icon="timeline")  # type: ignore[untyped-decorator]

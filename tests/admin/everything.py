@@ -177,7 +177,7 @@ def payments(number: int, *, user: Any) -> None:
         amount=100,
         currency="USD",
         provider_order_id=f"pi_{number}",
-        idempotency_key="key",
+        idempotency_key=f"order-{number}",
         review_reason="paid twice",
         completed_at=Now(),
     )

@@ -1,0 +1,81 @@
+"""The pages of the admin run a small, constant number of queries, however many rows there are."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+
+from billing.models import CoinDebt, PaymentOrder, PaymentRefund
+from insights.models import Insight, InsightAttempt
+from relivchats.accounts.models import User
+from tests.admin import everything
+from tests.ops import rows
+
+#: The session, the user, the row, the content type of its history, debts, and a query for each kind of entry.
+MAX_WALLET_QUERIES = 12
+
+
+def run_queries(desk: Client, address: str) -> list[str]:
+    with CaptureQueriesContext(connection) as captured:
+        assert desk.get(address).status_code == 200, address
+        return [query["sql"] for query in captured]
+
+
+@pytest.mark.django_db
+def test_the_page_of_a_row_runs_no_query_again_for_each_of_its_fields(desk: Client) -> None:
+    everything.one_of_each(1)
+    # The badges of the sidebar are counted, and cached.
+    desk.get("/admin/")
+    repeated = {}
+    for model in everything.all_models():
+        for address in everything.row_addresses(model._default_manager.order_by("-pk")[0]):
+            sql, times = Counter(run_queries(desk, address)).most_common(1)[0]
+            # The row itself: for the page, and for the actions that apply to it.
+            if times > 2:
+                repeated[address] = (times, sql)
+    assert repeated == {}
+
+
+def add_history(user: User, *, number: int) -> PaymentOrder:
+    """Create so many orders, jobs and errors of the user, and so many refunds of the first order. Return this order."""
+    for each in range(number):
+        everything.payments(1000 * number + each, user=user)
+        InsightAttempt.objects.create(
+            insight=Insight.objects.filter(job=rows.failed_job(owner=user))[0],
+            number=1,
+            engine="local",
+            model="rules",
+            milliseconds=5,
+            outcome="failed",
+        )
+    order = PaymentOrder.objects.filter(wallet=user.wallet).earliest("created_at")
+    for _ in range(number):
+        refund = PaymentRefund.objects.create(order=order, source="provider", status="completed", amount=1, coins=1)
+        CoinDebt.objects.create(wallet=user.wallet, refund=refund, coins=1)
+    return order
+
+
+@pytest.mark.django_db
+def test_a_page_with_a_history_runs_the_same_number_of_queries_for_two_entries_and_for_twenty(desk: Client) -> None:
+    counts = []
+    for number in (2, 20):
+        user = rows.person(coins=10_000)
+        order = add_history(user, number=number)
+        job = user.jobs.latest("created_at")
+        addresses = {
+            "wallet": next(everything.row_addresses(user.wallet)),
+            "user": next(everything.row_addresses(user)),
+            "order": next(everything.row_addresses(order)),
+            "payment": reverse("console:payment", args=[order.pk]),
+            "person": reverse("console:person", args=[user.pk]),
+            "job": reverse("console:job", args=[job.pk]),
+        }
+        desk.get("/admin/")
+        counts.append({name: len(run_queries(desk, address)) for name, address in addresses.items()})
+    assert counts[0] == counts[1]
+    assert counts[0]["wallet"] <= MAX_WALLET_QUERIES
