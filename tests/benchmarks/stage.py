@@ -25,9 +25,10 @@ REPOSITORY = Path(__file__).resolve().parent.parent.parent
 
 
 @contextlib.contextmanager
-def installation() -> Iterator[Path]:
-    """Run the embedded servers in a temporary directory, migrate the database, and set up Django."""
-    directory = Path(tempfile.mkdtemp(prefix="relivchats-benchmark-"))
+def installation(kept: Path | None = None) -> Iterator[Path]:
+    """Run the embedded servers, migrate the database, and set up Django: in a temporary directory, or in `kept`."""
+    directory = kept or Path(tempfile.mkdtemp(prefix="relivchats-benchmark-"))
+    directory.mkdir(parents=True, exist_ok=True)
     directory.chmod(0o711)
     os.environ.update(
         RELIVCHATS_DATA=str(directory),
@@ -48,7 +49,8 @@ def installation() -> Iterator[Path]:
             call_command("migrate", verbosity=0)
             yield directory
     finally:
-        shutil.rmtree(directory, ignore_errors=True)
+        if kept is None:
+            shutil.rmtree(directory, ignore_errors=True)
 
 
 class Web(NamedTuple):
