@@ -200,10 +200,10 @@ def schedule_report() -> Report:
     if not entries:
         line = Line("schedule", Level.WARNING, "beat has not written its schedule yet", "manage.py workers")
     elif late:
-        text = f"{len(late)} tasks are late: beat does not run, or hangs"
+        text = f"{len(late)} of {len(entries)} tasks late: beat does not run, or hangs"
         line = Line("schedule", Level.WARNING, text, "manage.py health", {"late": late})
     else:
-        line = Line("schedule", Level.FINE, f"{len(entries)} tasks, none is late")
+        line = Line("schedule", Level.FINE, f"{len(entries)} task{'' if len(entries) == 1 else 's'}, none is late")
     return Report("Schedule", (line,), Table(("entry", "schedule", "last run", "next run", "runs"), rows))
 
 

@@ -10,9 +10,10 @@ from typing import Any
 from django.db.models import Model
 from django.http import HttpRequest
 
+from chats.models import ChatUpload
 from insights.models import DispatchPause, InsightAttempt
 from ops import engine, errors, metrics, sessions, tables
-from ops.console import processes, queue
+from ops.console import processes, queue, uploads
 from ops.console.sections import Section
 from ops.models import Heartbeat
 from ops.monitoring_models import ErrorEvent, RequestCount
@@ -24,12 +25,16 @@ MAX_GROUPS = 50
 
 @dataclass(frozen=True)
 class LivePage:
-    """A page of what some commands report. `model` is what a reader needs the permission to view."""
+    """A page of what some commands report. `model` is what a reader needs the permission to view.
+
+    With `has_windows` the reader chooses one of `sections.WINDOWS`, the parameter `window`.
+    """
 
     title: str
     icon: str
     model: type[Model]
     sections: Callable[[HttpRequest], list[Section]]
+    has_windows: bool = False
 
 
 def _reports(*reports: Callable[[], Report], empty: str = "There is nothing to show.") -> Any:
@@ -39,6 +44,7 @@ def _reports(*reports: Callable[[], Report], empty: str = "There is nothing to s
 PAGES: Mapping[str, LivePage] = {
     "queue": LivePage("Queue and schedule", "queue", DispatchPause, queue.sections),
     "processes": LivePage("Processes now", "memory", Heartbeat, processes.sections),
+    "uploads": LivePage("Failed uploads", "upload_file", ChatUpload, uploads.sections, has_windows=True),
     "database": LivePage("Database", "database", Heartbeat, _reports(sessions.report, tables.report)),
     "errors": LivePage(
         "Errors by cause",

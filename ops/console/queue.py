@@ -18,19 +18,18 @@ from relivchats.staff.markup import link
 
 def sections(request: HttpRequest) -> list[Section]:
     """Return the queue and the schedule, with the buttons that apply and that the reader may use."""
-    columns: dict[str, Any] = {"entry": lambda row: link(ScheduleEntry, row["entry"])}
-    if request.user.has_perm("ops.change_scheduleentry"):
-        columns["run now"] = _run_now
+    may_run = request.user.has_perm("ops.change_scheduleentry")
+
+    def entry(row: Mapping[str, Any]) -> str:
+        name = row["entry"]
+        to_row = link(ScheduleEntry, name)
+        if not may_run or not schedule.is_known(name):
+            return to_row
+        address = reverse("admin:ops_scheduleentry_run_now_this", args=[name])
+        hidden = format_html('<span class="rc-hidden">: {}</span>', name)
+        return format_html('{} · <a class="rc-link rc-nowrap" href="{}">Run now{}</a>', to_row, address, hidden)
+
     return [
         Section(queues.report(), buttons=pause_button(request, DispatchPause, what="insights")),
-        Section(queues.schedule_report(), "Beat has not written its schedule yet.", columns),
+        Section(queues.schedule_report(), "Beat has not written its schedule yet.", {"entry": entry}),
     ]
-
-
-def _run_now(row: Mapping[str, Any]) -> str:
-    if not schedule.is_known(row["entry"]):
-        return ""
-    address = reverse("admin:ops_scheduleentry_run_now_this", args=[row["entry"]])
-    return format_html(
-        '<a class="rc-link" href="{}">Run now<span class="rc-hidden">: {}</span></a>', address, row["entry"]
-    )

@@ -38,7 +38,6 @@ class Section:
     """A report as a card.
 
     `columns` has a function for some columns, which returns the cell for a row, a mapping of column names to values.
-    Those that the table does not have follow it.
     """
 
     report: Report
@@ -47,15 +46,10 @@ class Section:
     buttons: tuple[Button, ...] = ()
     charts: tuple[Chart, ...] = ()
 
-    @property
-    def headings(self) -> list[str]:
-        """The names of all columns."""
-        return list(dict.fromkeys((*self.report.table.columns, *self.columns))) if self.report.table else []
-
     def rows(self) -> Iterator[list[Any]]:
         """Yield the cells of each row. Ids in them lead to the search, which knows their rows."""
         for row in self.report.table.as_json() if self.report.table else ():
-            yield [self.columns[name](row) if name in self.columns else _cell(row[name]) for name in self.headings]
+            yield [self.columns[name](row) if name in self.columns else _cell(row[name]) for name in row]
 
 
 def _cell(value: Any) -> Any:

@@ -18,6 +18,7 @@ from billing.payments import money
 from chats.models import Chat
 from insights.models import GenerationJob, Insight, InsightAttempt
 from ops.console import attention, charts, live, overview, search, timelines
+from ops.console.sections import WINDOWS, chosen_window
 from relivchats.accounts.models import User
 from relivchats.staff.admin import STATUS_COLOURS
 from relivchats.staff.markup import full_id, link, status_label
@@ -121,7 +122,9 @@ def live_page(request: HttpRequest, name: str) -> HttpResponse:
         raise Http404
     if not attention.may_view(request, found.model):
         raise PermissionDenied
-    return _page(request, "live", found.title, sections=found.sections(request))
+    windows = list(WINDOWS) if found.has_windows else []
+    window = chosen_window(request.GET.get("window", ""))
+    return _page(request, "live", found.title, sections=found.sections(request), windows=windows, window=window)
 
 
 def _get(request: HttpRequest, model: type[Model], pk: UUID) -> Any:

@@ -48,7 +48,9 @@ class DeclaredLookups:
 
 
 def is_valid(field: Field[Any, Any], text: str) -> bool:
-    """Return whether the text stands for a value of the field."""
+    """Return whether the text stands for a value of the field. PostgreSQL cannot compare with a NUL byte."""
+    if "\0" in text:
+        return False
     try:
         field.to_python(text)
     except ValidationError:

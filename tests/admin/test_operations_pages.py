@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import io
+import re
 import socket
 import subprocess
 import sys
@@ -17,9 +19,11 @@ from django.db.models.functions import Now
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from django.utils.html import strip_tags
 
+from chats.models import ChatUpload
 from insights.models import DispatchPause
-from ops import samples, schedule, workers
+from ops import samples, schedule, uploads, workers
 from ops.console import live, sections
 from ops.models import Heartbeat, ScheduleEntry
 from ops.monitoring_models import Sample
@@ -27,6 +31,7 @@ from relivchats.accounts.models import User
 from relivchats.staff.models import AuditEntry
 from tests.admin import everything
 from tests.ops import rows
+from tests.ops.test_commands import as_json
 from tests.processes import BrokerHandle
 
 pytestmark = pytest.mark.django_db
@@ -166,3 +171,54 @@ def test_only_operators_run_a_task_now_and_only_with_a_reason(
     assert broker.waiting("upkeep") == int(may)
     assert [run.reason for run in runs.all()] == (["a test"] if may else [])
     assert ("1 done: sent; it still waits for a worker" in answer.content.decode()) is may
+
+
+def upload(outcome: str, *, number: int = 1, days_ago: int = 0, **more: str) -> None:
+    owner = User.objects.first() or rows.person()
+    for _ in range(number):
+        row = ChatUpload.objects.create(owner=owner, outcome=outcome, size_bytes=10, milliseconds=5, **more)
+        ChatUpload.objects.filter(pk=row.pk).update(created_at=Now() - timedelta(days=days_ago))
+
+
+def groups(desk: Client, window: str) -> dict[str, list[list[str]]]:
+    """Return the cells of the groups of each section, as text without markup."""
+    shown = desk.get(page("uploads"), {"window": window}).context["sections"]
+    return {
+        section.report.title.split(":")[0]: [[strip_tags(str(cell)) for cell in row[:6]] for row in section.rows()]
+        for section in shown
+    }
+
+
+def test_uploads_of_a_period_are_grouped_by_what_they_have_in_common_and_by_whose_fault_it_is(desk: Client) -> None:
+    upload("accepted", number=6)
+    upload("refused", number=3, reason="NotAChatExport", header_shape="99/99 aaaa")
+    upload("failed", number=1, reason="ParsingTooSlow", platform="whatsapp", dialect="android")
+    upload("refused", days_ago=3, reason="EmptyExport")
+    assert groups(desk, "24h") == {
+        "Failed": [["ParsingTooSlow", "1", "10.0 %", "whatsapp", "android", "None"]],
+        "Refused": [["This is not a chat export", "3", "30.0 %", "None", "None", "99/99 aaaa"]],
+    }
+    assert ["The file is empty", "1", "9.1 %", "None", "None", "None"] in groups(desk, "7d")["Refused"]
+    assert groups(desk, "nonsense") == groups(desk, "24h")
+    for section in desk.get(page("uploads")).context["sections"]:
+        for row in section.rows():
+            (address,) = re.findall(r'href="([^"]+)"', row[0])
+            assert desk.get(html.unescape(address)).context["cl"].result_count == row[1]
+
+
+def test_the_command_lists_the_same_uploads_and_warns_of_those_that_failed(desk: Client) -> None:
+    assert as_json("uploads")[0] == 0
+    upload("refused", number=2, reason="NotAChatExport")
+    status, answer = as_json("uploads", "--since", "7d")
+    assert (status, answer["counts"], answer["rows"][0]["reason"]) == (0, {"refused": 2}, "This is not a chat export")
+    upload("failed", reason="ParsingTooSlow")
+    status, answer = as_json("uploads")
+    assert (status, answer["lines"][0]["text"]) == (1, "1 of 3 uploads, 33.3 %")
+
+
+def test_a_period_with_too_many_uploads_to_count_is_not_shown_as_empty(
+    desk: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uploads, "within", lambda compute, *, milliseconds: None)
+    assert "Choose a shorter period." in desk.get(page("uploads")).content.decode()
+    assert as_json("uploads")[0] == 3
