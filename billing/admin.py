@@ -6,6 +6,8 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib import admin, messages
+from django.db.models import Case, F, When
+from django.db.models.functions import Greatest, Least
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.loader import render_to_string
@@ -72,6 +74,7 @@ class WalletAdmin(StaffAdmin):
     """Wallets with their timeline; staff adjust one, or reconcile its payments."""
 
     list_display = ("id", "user_link", "balance", "reserved", "spendable", "owed", "age")
+    sums = {"balance": F("balance"), "reserved": F("reserved"), "owed": F("owed")}
     ordering = ("-id",)
     search_ids = (
         "pk",
@@ -156,6 +159,10 @@ class AdjustmentAdmin(WalletRowAdmin):
     """Large adjustments, which a second person approves or refuses."""
 
     list_display = ("id", "moves", "wallet_link", "user_link", "state", "proposed_by", "reason", "decided_by", "age")
+    # A repair moves no coins.
+    sums = {
+        "moved": Case(When(status=Adjustment.Status.APPROVED, kind=Adjustment.Kind.COINS, then="amount"), default=0)
+    }
     list_filter = (("status", StateFilter),)
     ordering = ("-created_at",)
     search_ids = ("pk", "wallet_id")
@@ -211,6 +218,11 @@ class ReservationAdmin(WalletRowAdmin):
 
     list_display = ("id", "state", "expiry", "wallet_link", "user_link", "coins", "captured_coins", "age")
     list_filter = (OverdueFilter, ("status", StateFilter))
+    sums = {
+        "reserved": F("coins"),
+        "still held": Case(When(status=CoinReservation.Status.ACTIVE, then=F("coins")), default=0),
+        "captured": F("captured_coins"),
+    }
     ordering = ("-created_at",)
     search_ids = ("pk", "wallet_id")
     fields = (
@@ -255,6 +267,7 @@ class DebtAdmin(WalletRowAdmin):
     """Debts of refunds. Coins that become spendable pay them; a positive adjustment waives one."""
 
     list_display = ("id", "state", "coins", "paid_coins", "wallet_link", "user_link", "refund_link", "age")
+    sums = {"owed at first": F("coins"), "paid": F("paid_coins")}
     list_filter = (("status", StateFilter),)
     ordering = ("-created_at",)
     search_ids = ("pk", "wallet_id", "refund_id", "refund__order_id")
@@ -282,6 +295,7 @@ class TransactionAdmin(WalletRowAdmin):
 
     list_display = ("id", "wallet_link", "user_link", "sequence", "type", "amount", "balance_after", "actor", "age")
     list_filter = (("type", StateFilter),)
+    sums = {"in": Greatest(F("amount"), 0), "out": Least(F("amount"), 0), "together": F("amount")}
     ordering = ("-created_at", "-id")
     search_ids = (
         *("pk", "wallet_id", "reservation_id", "payment_order_id"),

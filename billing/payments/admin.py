@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin, messages
-from django.db.models import QuerySet
+from django.db.models import Case, F, QuerySet, When
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
@@ -143,9 +143,24 @@ class ProviderFilter(StateFilter):
     values = tuple(providers.REGISTRY)
 
 
+class MoneyAdmin(StaffAdmin):
+    """The base of pages whose sums are amounts of money."""
+
+    def format_sum(self, total: int, unit: str) -> str:
+        """Return an amount with its currency."""
+        return money.format_amount(total, unit)
+
+
 @admin.register(PaymentOrder)
-class PaymentOrderAdmin(StaffAdmin):
+class PaymentOrderAdmin(MoneyAdmin):
     """Orders; staff reconcile, dismiss or refund them."""
+
+    unit_of_sums = F("currency")
+    sums = {
+        "ordered": F("amount"),
+        "paid": Case(When(status__in=PaymentOrder.PAID, then=F("amount")), default=0),
+        "refunded": F("refunded_amount"),
+    }
 
     timeline_page = "console:payment"
     list_display = ("id", "state", "paid", "coins", "refunded", "provider", "user_link", "review_reason", "age")
@@ -281,8 +296,14 @@ class OrderRowAdmin(StaffAdmin):
 
 
 @admin.register(PaymentRefund)
-class PaymentRefundAdmin(OrderRowAdmin):
+class PaymentRefundAdmin(OrderRowAdmin, MoneyAdmin):
     """Refunds, with the coins that they took."""
+
+    unit_of_sums = F("order__currency")
+    sums = {
+        "requested": F("amount"),
+        "paid back": Case(When(status=PaymentRefund.Status.COMPLETED, then=F("amount")), default=0),
+    }
 
     list_display = ("id", "state", "money_back", "coins", "taken_coins", "owed", "source", "order_link", "age")
     list_filter = (RefundNeedsFilter, ("status", StateFilter), ("source", StateFilter))

@@ -34,6 +34,27 @@ def within(compute: Callable[[], Value], *, milliseconds: int) -> Value | None:
         return None
 
 
+def sum_each(rows: QuerySet[Any], sums: Sequence[Any], *, unit: Any, limit: int) -> list[tuple[str, list[int]]] | None:
+    """Return the sums of expressions for each value of `unit`, by one query; None if more than `limit` rows match."""
+    # With the primary key: rows of a distinct queryset that only have the same amounts must not become one.
+    columns = {f"sum_{number}": expression for number, expression in enumerate(sums)}
+    selected = rows.order_by().select_related(None).values("pk", unit_of_sum=unit, **columns)[: limit + 1]
+    try:
+        sql, parameters = selected.query.sql_with_params()
+    except EmptyResultSet:
+        return []
+    functions = ", ".join(f"SUM({name})" for name in columns)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT unit_of_sum, COUNT(*), {functions} FROM ({sql}) AS summed GROUP BY 1 ORDER BY 1",  # noqa: S608
+            parameters,
+        )
+        found = cursor.fetchall()
+    if sum(number for _, number, *_ in found) > limit:
+        return None
+    return [(unit, [int(total) for total in totals]) for unit, _, *totals in found]
+
+
 def count_each(selections: Sequence[QuerySet[Any]], *, limit: int) -> list[int]:
     """Return the number of rows of each queryset, at most `limit` + 1, by one query that reads no more rows."""
     counts: list[str] = []

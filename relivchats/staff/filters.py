@@ -82,6 +82,15 @@ class TimeFilter(admin.FieldListFilter):
             queryset = queryset.filter(**{f"{self.field_path}__lt": self._start(self.last_day + timedelta(days=1))})
         return queryset
 
+    def describe(self) -> str:
+        """Return the chosen time, such as `last 7 days`, or an empty string."""
+        parts = ["today"] if self.span == "today" else []
+        parts += [self.spans[self.span][0].lower()] if self.span in self.spans else []
+        parts += [f"from {self.first_day}"] if self.first_day else []
+        parts += [f"to {self.last_day}"] if self.last_day else []
+        # The length of a span is the same in every zone.
+        return " ".join(parts) + (f" ({self.zone})" if parts and self.span not in self.spans else "")
+
     def _start(self, day: date) -> datetime:
         return datetime.combine(day, time.min, tzinfo=self.zone).astimezone(UTC)
 

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.admin.views.main import ERROR_FLAG
 from django.core.exceptions import FieldDoesNotExist
 from django.core.paginator import Paginator
-from django.db.models import QuerySet
+from django.db.models import QuerySet, Value
 from django.http import HttpRequest, HttpResponse
 from django.utils.functional import cached_property
 
-from relivchats.staff.bounded import count_each, within
+from relivchats.staff.bounded import count_each, sum_each, within
 from relivchats.staff.filters import MAX_COUNTED, CountedFilter, TimeFilter
 from relivchats.staff.lookups import DeclaredFilterChangeList, DeclaredLookups
 
-#: Counts that take longer are left out: a list never waits for them.
+#: Counts and sums that take longer are left out: a list never waits for them.
 COUNT_MILLISECONDS = 300
+#: Sums of more rows are not computed. A filter by time brings most lists below.
+MAX_SUMMED = 10_000
 
 
 class BoundedPaginator(Paginator):  # type: ignore[type-arg]
@@ -53,8 +56,17 @@ class BoundedPaginator(Paginator):  # type: ignore[type-arg]
         return f"{self.count:,}{'+' if self.has_more else ''}"
 
 
+@dataclass(frozen=True)
+class ActiveFilter:
+    """A filter that is applied: its title, the chosen value, and the address of the list without it."""
+
+    title: str
+    text: str
+    address: str
+
+
 class StaffChangeList(DeclaredFilterChangeList):
-    """A list with the counts of its filters' choices."""
+    """A list with the counts of its filters' choices, and the sums of its rows."""
 
     def __init__(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
         super().__init__(request, *args, **kwargs)
@@ -81,12 +93,65 @@ class StaffChangeList(DeclaredFilterChangeList):
         counts = within(lambda: count_each(selections, limit=MAX_COUNTED), milliseconds=COUNT_MILLISECONDS)
         return dict(zip(names, counts, strict=True)) if counts else {}
 
+    @cached_property
+    def active_filters(self) -> list[ActiveFilter]:
+        """Return the filters that are applied."""
+        active = []
+        for spec in self.filter_specs:
+            everything, *choices = spec.choices(self)
+            chosen = [str(choice["display"]) for choice in choices if choice["selected"]]
+            text = spec.describe() if isinstance(spec, TimeFilter) else ", ".join(chosen)
+            if text:
+                active.append(ActiveFilter(str(spec.title), text, everything["query_string"]))
+        return active
+
+    @cached_property
+    def sums(self) -> list[str]:
+        """Return the sums of all rows that the filters select, as sentences; the reason if there are none."""
+        model_admin = self.model_admin
+        if not model_admin.sums:
+            return []
+        found = within(
+            lambda: (
+                sum_each(
+                    self.queryset,
+                    list(model_admin.sums.values()),
+                    unit=model_admin.unit_of_sums,
+                    limit=MAX_SUMMED,
+                ),
+            ),
+            milliseconds=COUNT_MILLISECONDS,
+        )
+        if found is None:
+            return ["No sums: they take too long. Filter the list further."]
+        (totals,) = found
+        if totals is None:
+            return [f"No sums: more than {MAX_SUMMED:,} rows match. Filter the list, such as by time."]
+        return [
+            "Sum: "
+            + ", ".join(
+                f"{name} {model_admin.format_sum(total, unit)}"
+                for name, total in zip(model_admin.sums, of_unit, strict=True)
+            )
+            for unit, of_unit in totals
+        ]
+
+    def get_results(self, request: HttpRequest) -> None:
+        """Read the rows of the page. The theme's heading shows no number of rows: the end of the list has it."""
+        super().get_results(request)
+        self.full_result_count = self.result_count
+
 
 class ListPage(DeclaredLookups):
     """A mixin for ModelAdmin: the list has a filter by time, and counts of states that stop at a limit."""
 
     #: The time of a row: the column `age` counts from it, and the list is filtered by it.
     time_field = "created_at"
+    #: What the list sums, by name: fields or expressions.
+    sums: Mapping[str, Any] = {}
+    #: The expression of the unit by which sums are separate, such as a currency.
+    unit_of_sums: Any = Value("")
+    list_before_template = "staff/list_summary.html"
     # Each of these defaults of Django reads the whole table: a second count next to the paginator's, one count per
     # filter choice, and a sort by a column without an index.
     show_full_result_count = False
@@ -108,6 +173,10 @@ class ListPage(DeclaredLookups):
         except FieldDoesNotExist:
             return declared
         return [*declared, (self.time_field, TimeFilter)]
+
+    def format_sum(self, total: int, unit: str) -> str:
+        """Return a sum with its unit."""
+        return f"{total:,} coins".replace("-", "−")
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """Show the list. Say so if its address had a filter that is unknown or a value that is invalid."""
