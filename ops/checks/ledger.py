@@ -42,7 +42,8 @@ def ledger() -> Line:
             return _latest_audit_line(latest)
         return Line("ledger", Level.UNKNOWN, "too large to audit here, and never audited in full", _REMEDY)
     if broken:
-        return Line("ledger", Level.CRITICAL, f"{len(broken)} broken: {broken[0]}", _REMEDY, {"broken": broken})
+        text = f"{len(broken)} of {len(audit.registered())} invariants do not hold, such as “{broken[0]}”"
+        return Line("ledger", Level.CRITICAL, text, _REMEDY, {"broken": broken})
     if latest is not None and since is not None:
         return _latest_audit_line(latest, prefix="what changed since is clean; ")
     return Line("ledger", Level.FINE, f"{len(audit.registered())} invariants hold", data={"broken": []})

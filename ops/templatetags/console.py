@@ -27,6 +27,12 @@ def with_links(text: str) -> SafeString:
 
 
 @register.filter
+def lasts_a_minute(duration: timedelta | None) -> bool:
+    """Return whether a duration is worth showing. After a start, all states are a few seconds old."""
+    return duration is not None and duration >= timedelta(minutes=1)
+
+
+@register.filter
 def short_duration(duration: timedelta) -> str:
     """Return a duration such as `3 min`."""
     return durations.format_short(duration)

@@ -101,8 +101,8 @@ class Line:
     def describe(self) -> str:
         """Return the text with how long the level has lasted, what it follows from, and whether it flaps."""
         notes = []
-        if self.level is not Level.FINE and self.age is not None:
-            notes.append(f"since {durations.format_short(self.age)}")
+        if self.level is not Level.FINE and self.age is not None and self.age >= timedelta(seconds=1):
+            notes.append(f"for {durations.format_short(self.age)}")
         if self.changes >= MIN_FLAPS:
             notes.append(f"changed {self.changes} times within an hour")
         if self.cause:

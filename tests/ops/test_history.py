@@ -27,7 +27,7 @@ def test_only_a_change_of_level_adds_a_row_and_the_line_says_since_when() -> Non
     history.record([_line()])
     (line,) = history.annotate([_line()])
     assert CheckState.objects.count() == 1
-    assert line.describe() == "no worker is alive (since 12 min)"
+    assert line.describe() == "no worker is alive (for 12 min)"
     history.record([_line(Level.FINE)])
     assert list(CheckState.objects.order_by("pk").values_list("level", flat=True)) == ["critical", "fine"]
 
