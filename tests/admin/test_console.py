@@ -7,13 +7,13 @@ import time
 import pytest
 from django.contrib.auth.models import Permission
 from django.db import connection
-from django.db.models import Model
+from django.db.models import BooleanField, Func, Model
 from django.test import Client
 from django.urls import reverse
 
-from billing.models import PaymentOrder, WebhookEvent
+from billing.models import PaymentOrder, Wallet, WebhookEvent
 from insights.models import GenerationJob
-from ops.console import charts, live
+from ops.console import attention, charts, live
 from ops.console.cached import Cached
 from relivchats.accounts.models import User
 from relivchats.staff.bounded import within
@@ -169,3 +169,15 @@ def test_a_chart_has_gaps_where_nothing_is_known_unless_it_is_bridged() -> None:
     assert "<script" not in charts.line(series, label="<script>", top=5)
     assert [charts.ceiling([value]) for value in (0, 0.4, 1, 3, 99, 101)] == [1, 1, 1, 5, 100, 200]
     assert charts.ceiling([None]) == 1
+
+
+@pytest.mark.django_db
+def test_a_count_that_takes_too_long_leaves_out_no_other(desk: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows.orphaned_reservation()
+    is_slow = Func(template="(SELECT true FROM pg_sleep(60))", output_field=BooleanField())
+    slow = attention.Kind("Slow", lambda: Wallet.objects.annotate(is_slow=is_slow).filter(is_slow=True), "")
+    monkeypatch.setattr(attention, "KINDS", (slow, *attention.KINDS))
+    monkeypatch.setattr(attention, "COUNT_MILLISECONDS", 1500)
+    counts = {item.title: item.number for item in desk.get("/admin/").context["items"]}
+    assert counts["Slow"] is None
+    assert counts["Overdue reservations"] == 1
