@@ -21,7 +21,7 @@ class CountedRequests(models.Model):
 
 
 class RequestCount(CountedRequests):
-    """The requests of one minute, over all processes. After two days minutes are merged into hours."""
+    """The requests of one minute, over all processes. After twelve hours minutes are merged into hours."""
 
     at = models.DateTimeField(help_text="The start of the minute, or of the hour.")
 

@@ -480,8 +480,8 @@ _ROWS = (
             "buckets": "array_fill(10, ARRAY[19])",
         },
         """(
-            SELECT generate_series(date_trunc('hour', now() - interval '30 days'), now() - interval '2 days', '1 hour')
-            UNION SELECT generate_series(date_trunc('hour', now() - interval '2 days'), now(), '1 min')
+            SELECT generate_series(date_trunc('hour', now() - interval '30 days'), now() - interval '12 h', '1 hour')
+            UNION SELECT generate_series(date_trunc('hour', now() - interval '12 hours'), now(), '1 min')
         ) AS times (at), generate_series(1, 80) AS route ORDER BY at""",
     ),
     Rows(
