@@ -146,7 +146,8 @@ def _state_lines(state: EngineState) -> tuple[Line, ...]:
         if breaker.state != "closed":
             text = f"{model} is not called: {breaker.reason}"
             if breaker.retry_after_seconds:
-                text += f", for another {round(breaker.retry_after_seconds)} s"
+                until = clock.now() + timedelta(seconds=breaker.retry_after_seconds)
+                text += f", for another {round(breaker.retry_after_seconds)} s, until {until:%Y-%m-%d %H:%M:%S} UTC"
             lines.append(Line("breaker", Level.WARNING, text, "manage.py engine --check"))
     return tuple(lines)
 

@@ -76,6 +76,17 @@ def networks(text: str) -> tuple[Network, ...]:
         raise ValueError("use IP addresses or networks that commas separate, such as 10.0.0.0/8") from None
 
 
+def prices(text: str) -> dict[str, tuple[float, float]]:
+    """Return two prices by name, from `NAME=1.5/7.25, OTHER=0/0`. Raise ValueError."""
+    found: dict[str, tuple[float, float]] = {}
+    for part in words(text):
+        match = re.fullmatch(r"([^=\s]+)=(\d{1,6}(?:\.\d{1,6})?)/(\d{1,6}(?:\.\d{1,6})?)", part)
+        if not match:
+            raise ValueError("use MODEL=IN/OUT with commas between them, such as gemini-3.8-flash=0.75/3.75")
+        found[match[1]] = (float(match[2]), float(match[3]))
+    return found
+
+
 def secret(text: str) -> str:
     """Return a key that can be sent in a header. Raise ValueError, whose text does not contain it."""
     if not re.fullmatch(r"[!-~]+", text):

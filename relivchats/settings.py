@@ -20,7 +20,18 @@ from chats.embedding_engines import ENGINES as EMBEDDING_ENGINES
 from insights.engines import ENGINES
 from relivchats import embedded, roles
 from relivchats.crypto import Keyring
-from relivchats.environment import absolute_path, base_url, boolean, networks, one_of, read, secret, whole, words
+from relivchats.environment import (
+    absolute_path,
+    base_url,
+    boolean,
+    networks,
+    one_of,
+    prices,
+    read,
+    secret,
+    whole,
+    words,
+)
 from relivchats.serve import DEFAULT_WEB_MEMORY_MB
 from relivchats.supervisor import ProcessError
 
@@ -275,6 +286,8 @@ MODEL_REQUESTS_PER_MINUTE = read(
 MODEL_TOKENS_PER_MINUTE = read(
     "MODEL_TOKENS_PER_MINUTE", whole, default=1_000_000 if INSIGHT_ENGINE == "gemini" else 0, least=0
 )
+# Dollars for a million tokens in and out, by model; only to show what the models cost.
+MODEL_PRICES: dict[str, tuple[float, float]] = read("MODEL_PRICES", prices, default={})
 EMBEDDING_REQUESTS_PER_MINUTE = read("EMBEDDING_REQUESTS_PER_MINUTE", whole, default=300, least=0)
 EMBEDDING_TOKENS_PER_MINUTE = read("EMBEDDING_TOKENS_PER_MINUTE", whole, default=1_000_000, least=0)
 # Of the chats that one process searches or indexes at the same time, estimated (chats/memory.py).

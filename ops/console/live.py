@@ -12,8 +12,8 @@ from django.http import HttpRequest
 
 from chats.models import ChatUpload
 from insights.models import DispatchPause, InsightAttempt
-from ops import engine, errors, metrics, sessions, tables
-from ops.console import processes, queue, uploads
+from ops import errors, metrics, sessions, tables
+from ops.console import model, processes, queue, uploads
 from ops.console.sections import Section
 from ops.models import Heartbeat
 from ops.monitoring_models import ErrorEvent, RequestCount
@@ -61,5 +61,5 @@ PAGES: Mapping[str, LivePage] = {
         RequestCount,
         _reports(lambda: metrics.routes_report(DAY), empty="No request came within 24 hours."),
     ),
-    "model": LivePage("Model and quota", "neurology", InsightAttempt, _reports(engine.report)),
+    "model": LivePage("Model and quota", "neurology", InsightAttempt, model.sections),
 }

@@ -11,6 +11,7 @@ from django.utils.html import format_html
 
 from insights.models import DispatchPause
 from ops import queues, schedule
+from ops.console.attention import may_view
 from ops.console.sections import Section, pause_button
 from ops.models import ScheduleEntry
 from relivchats.staff.markup import link
@@ -29,7 +30,8 @@ def sections(request: HttpRequest) -> list[Section]:
         hidden = format_html('<span class="rc-hidden">: {}</span>', name)
         return format_html('{} · <a class="rc-link rc-nowrap" href="{}">Run now{}</a>', to_row, address, hidden)
 
-    return [
-        Section(queues.report(), buttons=pause_button(request, DispatchPause, what="insights")),
-        Section(queues.schedule_report(), "Beat has not written its schedule yet.", {"entry": entry}),
-    ]
+    found = [Section(queues.report(), buttons=pause_button(request, DispatchPause, what="insights"))]
+    if may_view(request, ScheduleEntry):
+        empty = "Beat has not written its schedule yet."
+        found.append(Section(queues.schedule_report(), empty, {"entry": entry}))
+    return found

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group
@@ -22,14 +23,16 @@ from django.urls import reverse
 from django.utils.html import strip_tags
 
 from chats.models import ChatUpload
-from insights.models import DispatchPause
-from ops import samples, schedule, uploads, workers
+from insights.models import ChatReading, DispatchPause, InsightAttempt, ReadWindow, UnlockPause
+from insights.question_models import ChatQuestion
+from ops import samples, schedule, uploads, usage, workers
 from ops.console import live, sections
 from ops.models import Heartbeat, ScheduleEntry
-from ops.monitoring_models import Sample
+from ops.monitoring_models import ErrorEvent, Sample
 from relivchats.accounts.models import User
 from relivchats.staff.models import AuditEntry
 from tests.admin import everything
+from tests.admin.test_console import clerk
 from tests.ops import rows
 from tests.ops.test_commands import as_json
 from tests.processes import BrokerHandle
@@ -222,3 +225,77 @@ def test_a_period_with_too_many_uploads_to_count_is_not_shown_as_empty(
     monkeypatch.setattr(uploads, "within", lambda compute, *, milliseconds: None)
     assert "Choose a shorter period." in desk.get(page("uploads")).content.decode()
     assert as_json("uploads")[0] == 3
+
+
+@pytest.mark.parametrize(("group", "may"), OPERATORS.items(), ids=OPERATORS)
+def test_the_page_of_the_model_pauses_and_resumes_unlocks_for_those_who_may(
+    group: str, may: bool, broker: BrokerHandle
+) -> None:
+    client = member(group)
+    assert buttons(client, "model") == (["Pause unlocks"] if may else [])
+    UnlockPause.objects.create(reason="a long reason", paused_by="command")
+    assert buttons(client, "model") == (["Resume unlocks"] if may else [])
+    assert "a long reason" in client.get(page("model")).content.decode()
+    stranger = clerk("view_insightattempt")
+    assert "a long reason" not in stranger.get(page("model")).content.decode()
+    assert "a long reason" in clerk("view_insightattempt", "view_unlockpause").get(page("model")).content.decode()
+
+
+def work(*, model: str = "m-002") -> None:
+    """An attempt of today, one of yesterday and one beyond the period, a chat that was read, and a question."""
+    insight = rows.failed_job().insights.all()[0]
+    for number, days_ago, code in ((1, 0, ""), (2, 1, "timeout"), (3, 31, "")):
+        attempt = InsightAttempt.objects.create(
+            insight=insight, number=number, engine="openai", model=model, tokens_in=1_000_000, tokens_out=100_000,
+            milliseconds=5, outcome="retry", error_code=code,
+        )  # fmt: skip
+        InsightAttempt.objects.filter(pk=attempt.pk).update(created_at=Now() - timedelta(days=days_ago))
+    InsightAttempt.objects.create(
+        insight=insight, number=4, engine="local", model="rules", milliseconds=5, outcome="completed"
+    )
+    chat = rows.chat(rows.person())
+    reading = ChatReading.objects.create(
+        chat=chat, engine="openai", model=model, version=1, status="completed", started_at=Now(), finished_at=Now()
+    )
+    ReadWindow.objects.create(
+        reading=reading, first_number=1, last_number=9, status="read", sealed_result=b"s", model=model, tokens_in=7
+    )
+    ChatQuestion.objects.create(
+        chat=chat, status="answered", step="done", sealed_question=b"s", sealed_answer=b"s", outcome="answered",
+        deadline_at=Now(), finished_at=Now(), engine="openai", model=model, tokens_out=5,
+    )  # fmt: skip
+
+
+def test_tokens_are_summed_by_day_and_model_and_cost_what_the_setting_says(desk: Client, settings: Any) -> None:
+    settings.MODEL_PRICES = {"m": (0.5, 2.0), "m-002-large": (9.0, 9.0)}
+    work()
+    today, yesterday = usage.fetch() or []
+    assert (today.insights, today.windows, today.questions, today.failed) == (1, 1, 1, 0)
+    assert (today.tokens_in, today.tokens_out) == (1_000_007, 100_005)
+    assert today.cost == pytest.approx(0.5000035 + 0.20001)
+    assert (yesterday.insights, yesterday.failed, yesterday.day) == (1, 1, today.day - timedelta(days=1))
+    shown = desk.get(page("model")).content.decode()
+    assert "2,000,007 tokens in, 200,005 out; about $1.40" in shown
+    assert as_json("engine", "--usage")[1]["rows"][0]["about"] == "$0.70"
+    (section,) = [each for each in desk.get(page("model")).context["sections"] if each.charts]
+    assert [chart.latest for chart in section.charts] == ["1,000,007 today", "100,005 today", "0.70 today"]
+
+
+def test_a_model_without_a_price_has_tokens_and_no_cost(desk: Client, settings: Any) -> None:
+    settings.MODEL_PRICES = {}
+    work(model="unknown")
+    assert as_json("engine", "--usage")[1]["rows"][0]["about"] is None
+    shown = desk.get(page("model")).content.decode()
+    assert "no price of unknown in MODEL_PRICES" in shown
+    assert "$" not in shown.split("tokens in, ")[1].split("</small>")[0]
+
+
+def test_the_calls_that_the_provider_refused_are_counted_by_code(desk: Client) -> None:
+    for number in (1, 2):
+        ErrorEvent.objects.create(
+            at=Now(), role="worker", host="h", pid=number, level="WARNING", logger="l", fingerprint="f",
+            event="the provider refused a call: RESOURCE_EXHAUSTED", code="quota_exhausted", times=number,
+        )  # fmt: skip
+    ((code, times, _),) = usage.refusals_report().table.rows  # type: ignore[union-attr]
+    assert (code, times) == ("quota_exhausted", 3)
+    assert "quota_exhausted" in desk.get(page("model")).content.decode()

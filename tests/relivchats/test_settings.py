@@ -113,6 +113,8 @@ print(sum(each._max_workers for each in executors) + others, pool["max_size"])
         ("OPENAI_BASE_URL", "http://user:MDEyMzQ1@localhost/v1"),
         ("OPENAI_BASE_URL", "http://localhost:port/v1"),
         ("OPENAI_CONTEXT_TOKENS", "2048"),
+        ("MODEL_PRICES", "gemini-3.8-flash=0.75"),
+        ("MODEL_PRICES", "gemini-3.8-flash=nan/1"),
     ],
 )
 def test_a_missing_or_malformed_setting_stops_the_start_and_is_named(name: str, value: str) -> None:
