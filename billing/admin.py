@@ -73,6 +73,7 @@ class WalletRowAdmin(StaffAdmin):
 class WalletAdmin(StaffAdmin):
     """Wallets with their timeline; staff adjust one, or reconcile its payments."""
 
+    export_columns = ("id", "user_id", "balance", "reserved", "owed", "created_at")
     list_display = ("id", "user_link", "balance", "reserved", "spendable", "owed", "age")
     sums = {"balance": F("balance"), "reserved": F("reserved"), "owed": F("owed")}
     ordering = ("-id",)
@@ -158,6 +159,10 @@ class WalletAdmin(StaffAdmin):
 class AdjustmentAdmin(WalletRowAdmin):
     """Large adjustments, which a second person approves or refuses."""
 
+    export_columns = (
+        *("id", "wallet_id", "kind", "amount", "status"),
+        *("proposed_by", "decided_by", "transaction_id", "created_at", "decided_at"),
+    )
     list_display = ("id", "moves", "wallet_link", "user_link", "state", "proposed_by", "reason", "decided_by", "age")
     # A repair moves no coins.
     sums = {
@@ -216,6 +221,10 @@ class AdjustmentAdmin(WalletRowAdmin):
 class ReservationAdmin(WalletRowAdmin):
     """Reservations; staff release overdue ones."""
 
+    export_columns = (
+        *("id", "wallet_id", "wallet__user_id", "status", "coins", "captured_coins"),
+        *("created_at", "expires_at", "resolved_at"),
+    )
     list_display = ("id", "state", "expiry", "wallet_link", "user_link", "coins", "captured_coins", "age")
     list_filter = (OverdueFilter, ("status", StateFilter))
     sums = {
@@ -266,6 +275,10 @@ class ReservationAdmin(WalletRowAdmin):
 class DebtAdmin(WalletRowAdmin):
     """Debts of refunds. Coins that become spendable pay them; a positive adjustment waives one."""
 
+    export_columns = (
+        *("id", "wallet_id", "wallet__user_id", "refund_id", "status", "coins", "paid_coins"),
+        *("created_at", "resolved_at"),
+    )
     list_display = ("id", "state", "coins", "paid_coins", "wallet_link", "user_link", "refund_link", "age")
     sums = {"owed at first": F("coins"), "paid": F("paid_coins")}
     list_filter = (("status", StateFilter),)
@@ -293,6 +306,10 @@ class DebtAdmin(WalletRowAdmin):
 class TransactionAdmin(WalletRowAdmin):
     """Transactions. They are never changed: an adjustment corrects a mistake."""
 
+    export_columns = (
+        *("id", "wallet_id", "wallet__user_id", "sequence", "type", "amount", "balance_after"),
+        *("reservation_id", "payment_order_id", "reverses_id", "debt_id", "actor", "created_at"),
+    )
     list_display = ("id", "wallet_link", "user_link", "sequence", "type", "amount", "balance_after", "actor", "age")
     list_filter = (("type", StateFilter),)
     sums = {"in": Greatest(F("amount"), 0), "out": Least(F("amount"), 0), "together": F("amount")}

@@ -119,6 +119,11 @@ class ChatAdmin(OpenedByStaff, OwnedAdmin):
         ),
     )
     actions_detail = ("open_this",)
+    export_columns = (
+        *("id", "owner_id", "status", "platform", "dialect", "message_count", "participant_count", "stored_bytes"),
+        *("vector_status", "chunk_count", "index_attempt", "index_error_code", "index_engine"),
+        *("created_at", "indexed_at"),
+    )
     list_display = (
         "id",
         "indexing",
@@ -191,6 +196,10 @@ class ChatAdmin(OpenedByStaff, OwnedAdmin):
 class ChatUploadAdmin(OwnedAdmin, ChatPartAdmin):
     """The log of uploads."""
 
+    export_columns = (
+        *("id", "owner_id", "chat_id", "outcome", "error_code", "reason", "platform", "dialect"),
+        *("size_bytes", "message_count", "older_left_out", "milliseconds", "created_at"),
+    )
     list_display = (
         "id",
         "result",

@@ -105,6 +105,7 @@ class ScheduleEntryAdmin(StaffAdmin):
 class CheckStateAdmin(StaffAdmin):
     """When each health check reached which level."""
 
+    export_columns = ("id", "name", "level", "since")
     list_display = ("name", "state", "text", "age")
     list_filter = (("name", StateFilter), ("level", LevelFilter))
     ordering = ("-since", "-id")
@@ -122,6 +123,7 @@ class CheckStateAdmin(StaffAdmin):
 class LedgerAuditAdmin(StaffAdmin):
     """The results of the ledger audits of the last 30 days."""
 
+    export_columns = ("id", "complete", "milliseconds", "ended_at", "settled_at", "settled_coins")
     list_display = ("id", "result", "complete", "broken", "milliseconds", "settled_at", "age")
     list_filter = (ResultFilter, ("complete", StateFilter))
     ordering = ("-ended_at",)
@@ -139,6 +141,7 @@ class LedgerAuditAdmin(StaffAdmin):
 class RequestCountAdmin(StaffAdmin):
     """Requests by minute, route and status."""
 
+    export_columns = ("id", "at", "method", "route", "status", "requests", "milliseconds")
     list_display = ("at", "method", "route", "status", "requests", "milliseconds")
     list_filter = (("status", StateFilter),)
     ordering = ("-at", "route", "method", "status")
@@ -150,6 +153,7 @@ class RequestCountAdmin(StaffAdmin):
 class RequestTotalAdmin(StaffAdmin):
     """Requests by route and status since the installation."""
 
+    export_columns = ("id", "method", "route", "status", "requests", "milliseconds")
     list_display = ("route", "method", "status", "requests", "milliseconds")
     list_filter = (("status", StateFilter),)
     ordering = ("route", "method", "status")
@@ -160,6 +164,10 @@ class RequestTotalAdmin(StaffAdmin):
 class ErrorEventAdmin(StaffAdmin):
     """Warnings and errors of all processes."""
 
+    export_columns = (
+        *("id", "at", "level", "role", "logger", "error", "code", "location", "route", "status", "times"),
+        *("user_id", "job_id", "insight_id", "chat_id", "fingerprint"),
+    )
     list_display = ("at", "severity", "role", "event", "error", "code", "location", "route", "times")
     list_filter = (("level", SeverityFilter), ("role", StateFilter))
     ordering = ("-at",)
@@ -189,6 +197,7 @@ class ErrorEventAdmin(StaffAdmin):
 class SampleAdmin(StaffAdmin):
     """Values of every minute."""
 
+    export_columns = ("id", "at", "name", "value")
     list_display = ("at", "name", "value")
     list_filter = (("name", StateFilter),)
     ordering = ("-at", "name")
@@ -200,6 +209,7 @@ class SampleAdmin(StaffAdmin):
 class LogEntryAdmin(StaffAdmin):
     """Django's log of what staff changed."""
 
+    export_columns = ("id", "action_time", "user_id", "content_type__model", "object_id", "action_flag")
     list_display = ("id", "user_link", "action_flag", "object_repr", "change_message", "age")
     list_filter = (("action_flag", StateFilter),)
     ordering = ("-action_time",)
@@ -223,6 +233,7 @@ admin.site.unregister([TaskResult, GroupResult])
 class TaskResultAdmin(StaffAdmin):
     """Task results without the return value and the message of an exception: both can contain text of a chat."""
 
+    export_columns = ("id", "task_id", "task_name", "status", "date_created", "date_started", "date_done")
     list_display = ("task_id", "task_name", "state", "failure", "worker", "task_args", "age")
     list_filter = (("status", StateFilter),)
     ordering = ("-date_done",)

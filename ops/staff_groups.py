@@ -22,12 +22,14 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         *("chats.change_chat", "insights.change_insight"),
     ),
     "operator": (
+        "staff.export_lists",
         *("insights.change_generationjob", "insights.change_insight", "chats.change_chat"),
         *("billing.change_coinreservation", "insights.add_unlockpause", "insights.change_unlockpause"),
         *("insights.add_dispatchpause", "insights.change_dispatchpause"),
         "ops.change_scheduleentry",
     ),
     "finance": (
+        "staff.export_lists",
         *("billing.change_wallet", "billing.change_adjustment", "billing.change_paymentorder"),
         *("billing.change_webhookevent", "billing.add_bonus", "billing.change_bonus"),
         *("billing.add_creditpackage", "billing.change_creditpackage"),

@@ -163,6 +163,12 @@ class PaymentOrderAdmin(MoneyAdmin):
     }
 
     timeline_page = "console:payment"
+    export_columns = (
+        *("id", "wallet_id", "wallet__user_id", "package_id", "status", "dispute", "coins"),
+        *("amount", "refunded_amount", "currency", "provider", "provider_order_id", "provider_payment_id", "failure"),
+        *("created_at", "completed_at"),
+    )
+    export_headings = {"amount": "amount_in_minor_units", "refunded_amount": "refunded_in_minor_units"}
     list_display = ("id", "state", "paid", "coins", "refunded", "provider", "user_link", "review_reason", "age")
     list_filter = (OrderNeedsFilter, ("status", StateFilter), ("provider", ProviderFilter), ("dispute", StateFilter))
     list_select_related = ("wallet",)
@@ -305,6 +311,11 @@ class PaymentRefundAdmin(OrderRowAdmin, MoneyAdmin):
         "paid back": Case(When(status=PaymentRefund.Status.COMPLETED, then=F("amount")), default=0),
     }
 
+    export_columns = (
+        *("id", "order_id", "provider_refund_id", "source", "status", "amount", "order__currency"),
+        *("coins", "taken_coins", "failure", "actor", "created_at", "moved_at", "completed_at"),
+    )
+    export_headings = {"amount": "amount_in_minor_units", "order__currency": "currency"}
     list_display = ("id", "state", "money_back", "coins", "taken_coins", "owed", "source", "order_link", "age")
     list_filter = (RefundNeedsFilter, ("status", StateFilter), ("source", StateFilter))
     list_select_related = ("order",)
@@ -347,6 +358,20 @@ class PaymentRefundAdmin(OrderRowAdmin, MoneyAdmin):
 class WebhookEventAdmin(OrderRowAdmin):
     """Webhook events; staff retry or dismiss those under review."""
 
+    export_columns = (
+        *("id", "provider", "event_id", "type", "kind", "order_id", "status", "state"),
+        *(
+            "provider_order_id",
+            "provider_payment_id",
+            "provider_refund_id",
+            "amount",
+            "currency",
+            "attempts",
+            "replays",
+        ),
+        *("occurred_at", "received_at", "applied_at"),
+    )
+    export_headings = {"amount": "amount_in_minor_units"}
     list_display = ("id", "progress", "kind", "type", "sum", "outcome", "provider", "replays", "order_link", "age")
     list_filter = (EventNeedsFilter, ("status", StateFilter), ("kind", StateFilter), ("provider", ProviderFilter))
     ordering = ("-received_at",)

@@ -62,6 +62,11 @@ class GenerationJobAdmin(StaffAdmin):
         ),
     )
     timeline_page = "console:job"
+    export_columns = (
+        *("job_id", "chat_id", "user_id", "reservation_id", "category_id", "status"),
+        *("total_insights", "completed_insights", "failed_insights"),
+        *("created_at", "started_at", "deadline_at", "finished_at"),
+    )
     list_display = ("job_id", "state", "progress", "waiting_for", "category_id", "chat_link", "age")
     list_filter = (StuckJobFilter, ("status", StateFilter), "category")
     ordering = ("-created_at",)
@@ -133,6 +138,10 @@ class InsightAdmin(StaffAdmin):
             run=operations.retry_insights,
             applies=lambda insight: insight.status == Insight.Status.FAILED,
         ),
+    )
+    export_columns = (
+        *("id", "job_id", "chat_id", "insight_type_id", "status", "price", "language", "attempt", "error_code"),
+        *("created_at", "started_at", "finished_at"),
     )
     list_display = ("id", "insight_type_id", "state", "waiting_for", "attempt", "cause", "job_link", "age")
     list_filter = (StuckInsightFilter, ("status", StateFilter), "insight_type")
@@ -209,6 +218,10 @@ class InsightAdmin(StaffAdmin):
 class InsightAttemptAdmin(StaffAdmin):
     """The attempts at generating insights: engine, cost and outcome."""
 
+    export_columns = (
+        *("id", "insight_id", "number", "outcome", "error_code", "engine", "model"),
+        *("tokens_in", "tokens_out", "milliseconds", "created_at"),
+    )
     list_display = ("id", "insight_link", "number", "result", "error_code", "engine", "model", "milliseconds", "age")
     list_filter = (("outcome", StateFilter),)
     ordering = ("-created_at",)

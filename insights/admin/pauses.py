@@ -34,6 +34,7 @@ class PauseAdmin(StaffAdmin):
 
     #: Returns the new pause. Raise Conflict if somebody else just paused.
     pause: Callable[..., UnlockPause | DispatchPause]
+    export_columns = ("id", "paused_by", "paused_at", "resumed_by", "resumed_at")
     list_display = ("id", "state", "reason", "paused_by", "paused_at", "resumed_by", "resumed_at")
     list_filter = (PauseFilter,)
     time_field = "paused_at"

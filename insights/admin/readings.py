@@ -50,6 +50,10 @@ class ChatReadingAdmin(StaffAdmin):
             is_final=True,
         ),
     )
+    export_columns = (
+        *("id", "chat_id", "status", "engine", "model", "version", "attempt", "error_code"),
+        *("created_at", "started_at", "finished_at"),
+    )
     list_display = ("id", "chat_link", "state", "progress", "failed_windows", "tokens", "attempt", "error_code", "age")
     list_filter = (("status", StateFilter), ("engine", EngineFilter))
     ordering = ("-created_at",)
@@ -123,6 +127,10 @@ class ChatReadingAdmin(StaffAdmin):
 class ReadWindowAdmin(StaffAdmin):
     """The windows of readings: numbers only."""
 
+    export_columns = (
+        *("id", "reading_id", "first_number", "last_number", "status", "message_count", "dropped_count"),
+        *("model", "tokens_in", "tokens_out", "milliseconds", "error_code"),
+    )
     list_display = (
         "id",
         "reading_link",
@@ -163,6 +171,11 @@ class ReadWindowAdmin(StaffAdmin):
 class ChatQuestionAdmin(StaffAdmin):
     """The questions about chats: status, cost and outcome, without their texts."""
 
+    export_columns = (
+        *("id", "chat_id", "reservation_id", "status", "step", "outcome", "error_code", "language", "price"),
+        *("engine", "model", "rounds", "messages_read", "claims", "tokens_in", "tokens_out", "milliseconds"),
+        *("created_at", "deadline_at", "finished_at"),
+    )
     list_display = ("id", "state", "outcome", "error_code", "engine", "messages_read", "milliseconds", "age")
     list_filter = (("status", StateFilter), ("outcome", OutcomeFilter), ("engine", EngineFilter))
     ordering = ("-created_at",)

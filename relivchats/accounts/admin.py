@@ -83,6 +83,7 @@ class UserAdmin(ListPage, DjangoUserAdmin, ModelAdmin):  # type: ignore[misc,typ
     form = UserChangeForm
     add_form = UserCreationForm
     change_password_form = forms.AdminPasswordChangeForm
+    export_columns = ("id", "is_active", "is_staff", "is_superuser", "created_at", "last_login")
     list_display = ("email", "id", "is_active", "is_staff", "created_at")
     list_filter = (("is_staff", StateFilter), ("is_superuser", StateFilter), ("is_active", StateFilter))
     ordering = ("-created_at",)
@@ -207,6 +208,7 @@ class AccessTokenAdmin(StaffAdmin):
     """The API tokens of all users, without the tokens themselves: only digests are stored."""
 
     bulk_actions = (REVOKE,)
+    export_columns = ("id", "user_id", "created_at", "revoked_at")
     list_display = ("id", "user_link", "age", "revoked_at")
     list_filter = (RevokedFilter,)
     ordering = ("-id",)

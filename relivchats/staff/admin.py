@@ -261,6 +261,7 @@ class EditedAdmin(StaffAdmin):
 class AuditEntryAdmin(StaffAdmin):
     """The audit log of staff and operators."""
 
+    export_columns = ("id", "created_at", "actor", "action", "object_id", "done")
     list_display = ("id", "action", "object_id", "done", "outcome", "actor", "reason", "age")
     list_filter = (("done", StateFilter),)
     ordering = ("-created_at",)

@@ -12,9 +12,11 @@ from django.core.exceptions import FieldDoesNotExist
 from django.core.paginator import Paginator
 from django.db.models import QuerySet, Value
 from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
 from django.utils.functional import cached_property
 
 from relivchats.staff.bounded import count_each, sum_each, within
+from relivchats.staff.exports import ExportedList
 from relivchats.staff.filters import MAX_COUNTED, CountedFilter, TimeFilter
 from relivchats.staff.lookups import DeclaredFilterChangeList, DeclaredLookups
 
@@ -136,13 +138,21 @@ class StaffChangeList(DeclaredFilterChangeList):
             for unit, of_unit in totals
         ]
 
+    @property
+    def export_address(self) -> str:
+        """Return the address of the page that exports the rows that the filters select, or an empty string."""
+        if not self.model_admin.has_export_permission(self._request):
+            return ""
+        address: str = reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_export")
+        return address + str(self.get_query_string())
+
     def get_results(self, request: HttpRequest) -> None:
         """Read the rows of the page. The theme's heading shows no number of rows: the end of the list has it."""
         super().get_results(request)
         self.full_result_count = self.result_count
 
 
-class ListPage(DeclaredLookups):
+class ListPage(ExportedList, DeclaredLookups):
     """A mixin for ModelAdmin: the list has a filter by time, and counts of states that stop at a limit."""
 
     #: The time of a row: the column `age` counts from it, and the list is filtered by it.

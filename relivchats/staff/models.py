@@ -25,6 +25,7 @@ class AuditEntry(models.Model):
             models.Index(fields=["action", "-created_at"], name="audit_entries_of_action"),
         ]
         verbose_name_plural = "audit entries"
+        permissions = [("export_lists", "Can export lists as CSV files")]
 
     def __str__(self) -> str:
         return f"audit entry {self.pk}"

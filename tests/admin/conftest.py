@@ -5,9 +5,18 @@ from collections.abc import Iterator
 import pytest
 from django.test import Client
 
+from chats import indexing
+from chats.importing import import_chat
+from chats.models import Chat
+from insights import generation, unlocking
+from insights.models import Insight
 from ops import health
 from ops.console import attention, overview
 from relivchats.accounts.models import User
+from tests.ops import rows
+
+#: Is in the text, the names and the title of `private_chat`, and in the e-mail address of its owner.
+CANARY = "Zorblax"
 
 
 @pytest.fixture
@@ -33,3 +42,24 @@ def desk(staff: User, patient: None) -> Client:
     client = Client()
     client.force_login(staff)
     return client
+
+
+@pytest.fixture
+def private_chat(staff: User) -> Chat:
+    """A chat with completed insights, whose title, names and texts all contain the canary."""
+    lines = [
+        f"{1 + day % 28:02}/0{1 + day // 28}/2024, 10:{minute:02} - {CANARY} {name}: I love {CANARY}, {CANARY}{minute}"
+        for day in range(100)
+        for minute, name in enumerate(["Ann", "Bob", "Ann", "Bob", "Ann", "Bob"])
+    ]
+    owner = rows.person(email=f"{CANARY.lower()}@example.org")
+    chat = import_chat(owner=owner, upload="\n".join(lines).encode())
+    indexing.request(chat)
+    indexing.index_chat(chat.pk)
+    chat.refresh_from_db()
+    unlocked = unlocking.unlock(user=owner, chat=chat, category_id="romantic")
+    for insight in unlocked.insights:
+        generation.run(insight.pk)
+    assert CANARY in chat.title + "".join(chat.participants)
+    assert Insight.objects.filter(status="completed", sealed_document__isnull=False).exists()
+    return chat

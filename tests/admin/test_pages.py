@@ -16,18 +16,15 @@ from django.urls import reverse
 from django_celery_results.models import TaskResult
 
 from billing.models import CoinDebt, CoinReservation, CreditTransaction, Wallet
-from chats import indexing
-from chats.importing import import_chat
 from chats.models import Chat, Chunk, TranscriptBlock
-from insights import generation, unlocking
 from insights.models import ChatReading, GenerationJob, Insight, ReadWindow, UnlockPause
 from relivchats.accounts.models import User
 from relivchats.staff.admin import StaffAdmin
 from relivchats.staff.lists import BoundedPaginator
 from tests.admin import everything
+from tests.admin.conftest import CANARY
 from tests.ops import rows
 
-CANARY = "Zorblax"
 SEARCHES = ("7", "9" * 30, "3f9a6dbe-8b7f-4f7e-9f1b-0c8f5c1f6d11", "words", "a" * 500)
 ALL_MODELS = everything.all_models()
 
@@ -157,27 +154,6 @@ def test_no_column_has_the_name_of_a_field_that_django_would_show_in_its_place()
         columns = {name for name in model_admin.list_display if isinstance(name, str)}
         hidden = {name for name in columns & fields if hasattr(type(model_admin), name)}
         assert not hidden, f"{model.__name__} shows its fields {hidden} and not the methods of its page"
-
-
-@pytest.fixture
-def private_chat(staff: User) -> Chat:
-    """A chat with completed insights, whose title, names and texts all contain the canary."""
-    lines = [
-        f"{1 + day % 28:02}/0{1 + day // 28}/2024, 10:{minute:02} - {CANARY} {name}: I love {CANARY}, {CANARY}{minute}"
-        for day in range(100)
-        for minute, name in enumerate(["Ann", "Bob", "Ann", "Bob", "Ann", "Bob"])
-    ]
-    owner = rows.person(email=f"{CANARY.lower()}@example.org")
-    chat = import_chat(owner=owner, upload="\n".join(lines).encode())
-    indexing.request(chat)
-    indexing.index_chat(chat.pk)
-    chat.refresh_from_db()
-    unlocked = unlocking.unlock(user=owner, chat=chat, category_id="romantic")
-    for insight in unlocked.insights:
-        generation.run(insight.pk)
-    assert CANARY in chat.title + "".join(chat.participants)
-    assert Insight.objects.filter(status="completed", sealed_document__isnull=False).exists()
-    return chat
 
 
 @pytest.mark.django_db(transaction=True)

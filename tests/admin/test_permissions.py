@@ -31,6 +31,7 @@ from ops import staff_groups
 from ops.monitoring_models import ErrorEvent
 from relivchats.accounts import tokens
 from relivchats.accounts.models import AccessToken, User
+from relivchats.staff import exports
 from relivchats.staff.admin import EditedAdmin
 from relivchats.staff.models import AuditEntry
 from tests.admin import everything
@@ -97,6 +98,8 @@ def _needed(model: type[models.Model], name: str, suffix: str) -> list[set[str]]
         added = model in ADDED_BY_STAFF or isinstance(admin.site._registry[model], EditedAdmin)
         return [{codename(model, "add")}] if added else []
     view, change = codename(model, "view"), codename(model, "change")
+    if suffix == "export":
+        return [{view, exports.PERMISSION}, {change, exports.PERMISSION}]
     return [{view}, {change}] if suffix in VIEWS_TO_READ else [{change}]
 
 
@@ -145,7 +148,10 @@ def snapshot() -> dict[str, str]:
 
 def missing_one(page: Page) -> Iterator[set[str]]:
     """Yield each set of permissions without which the page must not open."""
-    if len(page.needed) == 1:
+    if page.name.endswith("_export"):
+        yield {exports.PERMISSION}
+        yield {name for names in page.needed for name in names} - {exports.PERMISSION}
+    elif len(page.needed) == 1:
         yield from ({name} for name in page.needed[0])
     else:
         yield {name for names in page.needed for name in names}
