@@ -95,6 +95,7 @@ class WalletAdmin(StaffAdmin):
         BulkAction(
             name="reconcile",
             title="Ask the provider",
+            heading="Ask the provider about the payments of {rows}",
             consequence="The providers are asked for the state of these wallets' open refunds, and of their orders that"
             " are unpaid, need review or had refunds. Paid orders get their coins. What is left after"
             f" {payment_operations.PAGE_SECONDS:.0f} seconds is counted: repeat the action for it.",
@@ -246,10 +247,11 @@ class ReservationAdmin(WalletRowAdmin):
         BulkAction(
             name="release",
             title="Release if overdue",
+            heading="Release {rows} if overdue",
             consequence="A job past its deadline ends: the coins of its completed insights are captured, all others are"
             " released.",
             run=reservations.release_overdue,
-            applies=lambda reservation: reservation.status == CoinReservation.Status.ACTIVE,
+            applies=lambda reservation: reservation.is_active and reservation.expires_at < reservation.looked_at,
             is_final=True,
         ),
     )

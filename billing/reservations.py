@@ -37,7 +37,7 @@ def release_overdue(reservations: QuerySet[CoinReservation], *, context: ActionC
 
 def _release(reservation: CoinReservation) -> str:
     if not reservation.is_active:
-        return f"is already {reservation.status}"
+        return f"unchanged: it is already {reservation.status}"
     if vars(reservation)["overdue_for"].total_seconds() < 0:
         raise Conflict("This reservation is not past its time: its job still runs. Nothing was changed.")
     for handler in _handlers:

@@ -116,6 +116,7 @@ class ChatAdmin(OpenedByStaff, OwnedAdmin):
             title="Reindex",
             consequence="Workers index these chats again. New insights about them wait until that is done.",
             run=operations.reindex,
+            applies=lambda chat: chat.vector_status != Chat.VectorStatus.INDEXING,
         ),
     )
     actions_detail = ("open_this",)

@@ -99,20 +99,28 @@ def due_since() -> Combinable:
     return Greatest("index_requested_at", "index_not_before")
 
 
-def request(chat: Chat) -> None:
-    """Request indexing of the whole chat, with all attempts; a chat that is being indexed now is left alone."""
+def request(chat: Chat) -> bool:
+    """Request indexing of the whole chat, with all attempts. Return False for one that is being indexed now.
+
+    It is left alone then.
+    """
     still_pending = When(vector_status=Chat.VectorStatus.PENDING, then=F("index_from_number"))
-    Chat.objects.filter(pk=chat.pk).exclude(vector_status=Chat.VectorStatus.INDEXING).update(
-        # A second request after a finished index replaces all of it: something may be wrong with what is there.
-        index_from_number=Case(still_pending, default=None),
-        vector_status=Chat.VectorStatus.PENDING,
-        index_requested_at=Now(),
-        index_dispatched_at=None,
-        index_attempt=0,
-        index_error_code="",
-        index_not_before=None,
+    requested = (
+        Chat.objects.filter(pk=chat.pk)
+        .exclude(vector_status=Chat.VectorStatus.INDEXING)
+        .update(
+            # A second request after a finished index replaces all of it: something may be wrong with what is there.
+            index_from_number=Case(still_pending, default=None),
+            vector_status=Chat.VectorStatus.PENDING,
+            index_requested_at=Now(),
+            index_dispatched_at=None,
+            index_attempt=0,
+            index_error_code="",
+            index_not_before=None,
+        )
     )
     transaction.on_commit(dispatch_soon)
+    return bool(requested)
 
 
 def request_from(chat_id: UUID, *, first_number: int) -> None:

@@ -217,7 +217,7 @@ def reindex(chats: QuerySet[Chat], *, context: ActionContext) -> BatchResult:
     """Request indexing of each chat; workers do the work. A chat that is being indexed now is left alone."""
 
     def request(chat: Chat) -> str:
-        indexing.request(chat)
-        return f"requested; it was {chat.vector_status}"
+        requested = indexing.request(chat)
+        return f"requested; it was {chat.vector_status}" if requested else "unchanged: it is being indexed now"
 
     return run_batch("reindex chat", chats.only("id", "vector_status"), request, context=context)

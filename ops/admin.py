@@ -90,6 +90,7 @@ class ScheduleEntryAdmin(StaffAdmin):
         BulkAction(
             name="run_now",
             title="Run now",
+            heading="Run {rows} now",
             consequence="The task is sent to a worker at once, in addition to the runs of the schedule.",
             run=schedule.run_now,
             applies=lambda entry: schedule.is_known(entry.name),

@@ -191,12 +191,14 @@ class PaymentOrderAdmin(MoneyAdmin):
         BulkAction(
             name="reconcile",
             title="Ask the provider",
+            heading="Ask the provider about {rows}",
             consequence="The provider is asked for the state of these orders. Paid ones get their coins.",
             run=operations.reconcile_orders,
         ),
         BulkAction(
             name="set_aside",
             title="Dismiss",
+            heading="Dismiss the review of {rows}",
             consequence=_DISMISS,
             run=operations.dismiss_orders,
             applies=lambda order: bool(order.review_reason),
@@ -399,6 +401,7 @@ class WebhookEventAdmin(OrderRowAdmin):
         BulkAction(
             name="set_aside",
             title="Dismiss",
+            heading="Dismiss the review of {rows}",
             consequence=_DISMISS,
             run=operations.dismiss_events,
             applies=lambda event: event.status == WebhookEvent.Status.NEEDS_REVIEW,

@@ -272,6 +272,7 @@ class InsightTypeVersionAdmin(StaffAdmin):
             consequence="The definition of this version becomes the newest version of its type. Insights keep the"
             " version that they were written with.",
             run=restore_versions,
+            applies=lambda version: version.version != version.insight_type.version,
         ),
     )
     list_display = ("id", "insight_type_id", "version", "state", "saved_by", "reason", "age")

@@ -136,7 +136,7 @@ class InsightAdmin(StaffAdmin):
             consequence="Each failed insight starts again in a new job, and its own price is reserved in its owner's"
             " wallet.",
             run=operations.retry_insights,
-            applies=lambda insight: insight.status == Insight.Status.FAILED,
+            applies=lambda insight: insight.status == Insight.Status.FAILED and insight.chat_id is not None,
         ),
     )
     export_columns = (

@@ -84,6 +84,7 @@ class UnlockPauseAdmin(PauseAdmin):
         BulkAction(
             name="resume",
             title="Resume unlocks",
+            heading="Resume unlocks",
             consequence="Unlocks and retries are accepted again.",
             run=pauses.resume,
             applies=lambda pause: pause.resumed_at is None,
@@ -115,6 +116,7 @@ class DispatchPauseAdmin(PauseAdmin):
         BulkAction(
             name="resume_insights",
             title="Resume insights",
+            heading="Resume insights",
             consequence="Insights that wait are given to workers again, and unlocks are accepted.",
             run=pauses.resume_dispatch,
             applies=lambda pause: pause.resumed_at is None,

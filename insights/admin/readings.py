@@ -19,6 +19,7 @@ from insights.models import (
     ReadWindow,
 )
 from insights.question_models import ChatQuestion
+from insights.reading.queue import current_reader
 from relivchats.staff.actions import BulkAction
 from relivchats.staff.admin import StaffAdmin, label, link
 from relivchats.staff.filters import StateFilter
@@ -44,9 +45,12 @@ class ChatReadingAdmin(StaffAdmin):
         BulkAction(
             name="read_again",
             title="Read again",
+            heading="Read the chats of {rows} again",
             consequence="What was read is deleted. The chat is read again from the start, at the provider's price, as"
             " soon as an insight waits for it.",
             run=operations.read_again,
+            # What is pending has nothing to delete, and the engine without a model reads no chats.
+            applies=lambda reading: reading.status != ChatReading.Status.PENDING and current_reader() is not None,
             is_final=True,
         ),
     )

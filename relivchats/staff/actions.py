@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from django.contrib.admin.utils import label_for_field, lookup_field
 from django.contrib.contenttypes.models import ContentType
 from django.db.models import Model, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from unfold.decorators import action as page_action
@@ -23,6 +25,10 @@ from relivchats.staff.bulk_actions import BATCH_SIZE, ActionContext, ActionResul
 
 #: Rows that the confirmation page lists.
 MAX_PREVIEWED = 20
+#: Distinct outcomes that the report of an action lists.
+MAX_OUTCOMES = 3
+#: The field of the confirmation page's form if the action was chosen on the page of a row.
+_FROM_ROW = "from_row"
 
 
 class ReasonForm(forms.Form):
@@ -39,10 +45,11 @@ class ReasonForm(forms.Form):
 class BulkAction:
     """An action on rows: on the list for the selected rows, and on a row's page for that row.
 
-    `run(rows, context=…)` carries it out. `name` is part of the page's URL, `title` is the label,
-    `consequence` tells staff what will happen. The user needs the model's "change" permission. A row's page offers the
-    action if `applies(row)`; `run` refuses the rows to which it does not apply in any case. `is_final` makes the button
-    red: what it moves or deletes does not come back.
+    `run(rows, context=…)` carries it out. `name` is part of the page's URL, `title` is the label of the button,
+    `heading` the title of the confirmation page with `{rows}` for the number and kind of rows, and `consequence` tells
+    staff what will happen. The user needs the model's "change" permission. A row's page offers the action if
+    `applies(row)`, and the confirmation page counts the rows to which it does not apply; `run` refuses those in any
+    case. `is_final` makes the button red: what it moves or deletes does not come back.
     """
 
     name: str
@@ -51,6 +58,7 @@ class BulkAction:
     run: Callable[..., BatchResult]
     applies: Callable[[Any], bool] | None = None
     is_final: bool = False
+    heading: str = ""
 
     def list_action(self) -> Callable[..., HttpResponse | None]:
         """Return the action for `ModelAdmin.actions`: it asks for a reason first, then runs."""
@@ -61,21 +69,22 @@ class BulkAction:
             ids = list(queryset.order_by().values_list("pk", flat=True)[:BATCH_SIZE])
             # The list posts the selected ids without a reason; the confirmation page posts them again with one.
             form = ReasonForm(request.POST if "reason" in request.POST else None)
+            of_a_row = _FROM_ROW in request.POST and len(ids) == 1
             if not form.is_valid():
-                return self._confirmation_page(model_admin, request, form, ids)
+                return self._confirmation_page(model_admin, request, form, ids, of_a_row=of_a_row)
             reason = form.cleaned_data["reason"]
             # Complete rows: those of the list have deferred columns and annotations, which a step would not expect.
             rows = model_admin.model._default_manager.filter(pk__in=ids)
             batch = self.run(rows, context=ActionContext(actor=f"user {request.user.pk}", reason=reason))
             log_results(model_admin.model, request, batch.listed, title=self.title, reason=reason)
-            # Three distinct outcomes at most, because Django stores messages in a cookie, which holds 4 kB.
             if batch.done:
-                outcomes = "; ".join(sorted({result.outcome for result in batch.listed if result.done})[:3])
-                model_admin.message_user(request, f"{batch.done} done: {outcomes}", messages.SUCCESS)
+                text = f"{self.title}: {batch.done} done: {_list_outcomes(batch, done=True)}"
+                model_admin.message_user(request, text, messages.SUCCESS)
             if batch.refused:
-                refusals = " ".join(sorted({result.outcome for result in batch.listed if not result.done})[:3])
-                model_admin.message_user(request, f"{batch.refused} refused: {refusals}", messages.WARNING)
-            return None
+                text = f"{self.title}: {batch.refused} refused, unchanged: {_list_outcomes(batch, done=False)}"
+                model_admin.message_user(request, text, messages.WARNING)
+            # Back to where the action was chosen.
+            return redirect(_row_address(model_admin, ids[0])) if of_a_row else None
 
         # Django identifies an action by the name of its function.
         action.__name__ = self.name
@@ -88,23 +97,30 @@ class BulkAction:
         def action(model_admin: Any, request: HttpRequest, object_id: str) -> HttpResponse:
             row = get_row_or_404(model_admin, request, object_id)
             # Opening the page changes nothing: browsers may prefetch a link, so only the POST runs the action.
-            return self._confirmation_page(model_admin, request, ReasonForm(), [str(row.pk)])
+            return self._confirmation_page(model_admin, request, ReasonForm(), [str(row.pk)], of_a_row=True)
 
         return action
 
     def _confirmation_page(
-        self, model_admin: Any, request: HttpRequest, form: ReasonForm, ids: list[Any]
+        self, model_admin: Any, request: HttpRequest, form: ReasonForm, ids: list[Any], *, of_a_row: bool
     ) -> TemplateResponse:
         # Staff see the same columns here as in the list, so that they recognise the rows that they chose.
         opts = model_admin.opts
         columns = model_admin.get_list_display(request)
-        rows = model_admin.get_queryset(request).filter(pk__in=ids[:MAX_PREVIEWED]).order_by("pk")
+        rows = model_admin.get_queryset(request).filter(pk__in=ids).order_by("pk")
         if model_admin.list_select_related:
             rows = rows.select_related(*model_admin.list_select_related)
+        chosen = list(rows if self.applies else rows[:MAX_PREVIEWED])
+        number = f"{len(ids)} {opts.verbose_name if len(ids) == 1 else opts.verbose_name_plural}"
+        list_address = reverse(f"admin:{opts.app_label}_{opts.model_name}_changelist")
         context = {
             **model_admin.admin_site.each_context(request),
             "opts": opts,
-            "title": f"{self.title}: {len(ids)} {opts.verbose_name if len(ids) == 1 else opts.verbose_name_plural}",
+            "title": (self.heading or f"{self.title} {{rows}}").format(rows=number),
+            "number": number,
+            "unchanged": sum(not self.applies(row) for row in chosen) if self.applies else 0,
+            "from_row": _FROM_ROW if of_a_row else "",
+            "back": _row_address(model_admin, ids[0]) if of_a_row else list_address,
             "button": self.title,
             "variant": "danger" if self.is_final else "primary",
             "consequence": self.consequence,
@@ -112,13 +128,30 @@ class BulkAction:
             "form": form,
             "ids": ids,
             "headings": [label_for_field(column, model_admin.model, model_admin) for column in columns],
-            "rows": [[lookup_field(column, row, model_admin)[2] for column in columns] for row in rows],
+            "rows": [
+                [lookup_field(column, row, model_admin)[2] for column in columns] for row in chosen[:MAX_PREVIEWED]
+            ],
             "more": max(0, len(ids) - MAX_PREVIEWED),
             "checkbox": ACTION_CHECKBOX_NAME,
-            "list_address": reverse(f"admin:{opts.app_label}_{opts.model_name}_changelist"),
+            "list_address": list_address,
             "media": model_admin.media,
         }
         return TemplateResponse(request, "staff/confirm_action.html", context)
+
+
+def _list_outcomes(batch: BatchResult, *, done: bool) -> str:
+    """Return the outcomes, the most frequent first, each with its number of rows if that is not one."""
+    counts = Counter(result.outcome for result in batch.listed if result.done is done)
+    # Django stores messages in a cookie, which holds 4 kB.
+    texts = [f"{outcome} ({number})" if number > 1 else outcome for outcome, number in counts.most_common(MAX_OUTCOMES)]
+    if len(counts) > MAX_OUTCOMES:
+        texts.append(f"{len(counts) - MAX_OUTCOMES} other outcomes, which the audit entries have")
+    return "; ".join(texts)
+
+
+def _row_address(model_admin: Any, pk: Any) -> str:
+    opts = model_admin.opts
+    return reverse(f"admin:{opts.app_label}_{opts.model_name}_change", args=[pk])
 
 
 def get_row_or_404(model_admin: Any, request: HttpRequest, object_id: str) -> Any:
