@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -11,18 +12,19 @@ from django.db.models import Model
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.template.response import TemplateResponse
-from django.utils.html import format_html
 
-from billing.models import PaymentOrder, Wallet
+from billing.models import PaymentOrder
 from billing.payments import money
 from chats.models import Chat
 from insights.models import GenerationJob, Insight, InsightAttempt
-from ops.console import attention, charts, live, overview, search, timelines
+from ops import person as people
+from ops import timelines
+from ops.console import attention, charts, live, overview, search
 from ops.console.sections import WINDOWS, chosen_window
+from ops.timeline_sources import MAX_ENTRIES
 from relivchats.accounts.models import User
 from relivchats.staff.admin import STATUS_COLOURS
 from relivchats.staff.markup import full_id, link, status_label
-from relivchats.staff.reports import count, format_count
 
 
 def fragment(request: HttpRequest) -> HttpResponse:
@@ -40,20 +42,10 @@ def find(request: HttpRequest) -> HttpResponse:
 def person(request: HttpRequest, pk: UUID) -> HttpResponse:
     """Return everything about one person."""
     user: User = _get(request, User, pk)
-    wallet = getattr(user, "wallet", None)
-    facts: list[tuple[str, Any]] = [
-        ("Id", full_id(user.pk)),
-        ("E-mail address", user.email or "–"),
-        ("State", status_label("active" if user.is_active else "inactive", "success" if user.is_active else "danger")),
-        ("Created", user.created_at),
-    ]
-    if wallet is not None and attention.may_view(request, Wallet):
-        coins = f"{wallet.balance} owned, {wallet.reserved} held, {wallet.spendable} free"
-        facts.append(("Coins", format_html("{} · {}", coins, link(Wallet, wallet.pk, text="wallet"))))
-    for title, model, field in (("Chats", Chat, "owner"), ("Unlocks", GenerationJob, "user")):
-        if attention.may_view(request, model):
-            facts.append((title, format_count(count(model._default_manager.filter(**{field: user})))))
-    entries = timelines.of_person(request, user)
+    may_view = partial(attention.may_view, request)
+    facts: list[tuple[str, Any]] = [("Id", full_id(user.pk)), ("E-mail address", user.email or "–")]
+    facts += [(name.capitalize(), value) for name, value in people.count_everything(user, may_view=may_view).items()]
+    entries = timelines.of_person(user, may_view=may_view)
     return _page(request, "timeline", "Person", facts=facts, entries=entries, edit=link(User, user.pk, text="Open"))
 
 
@@ -71,7 +63,7 @@ def payment(request: HttpRequest, pk: UUID) -> HttpResponse:
         ("Provider's ids", ", ".join(filter(None, (order.provider_order_id, order.provider_payment_id))) or "–"),
         ("Needs a review", order.review_reason or "no"),
     ]
-    entries = timelines.of_payment(request, order)
+    entries = timelines.of_payment(order, may_view=partial(attention.may_view, request))
     return _page(
         request, "timeline", "Payment", facts=facts, entries=entries, edit=link(PaymentOrder, order.pk, text="Open")
     )
@@ -90,16 +82,16 @@ def job(request: HttpRequest, pk: UUID) -> HttpResponse:
         ("Created", found.created_at),
         ("Deadline", found.deadline_at),
     ]
-    entries = timelines.of_job(request, found)
+    entries = timelines.of_job(found, may_view=partial(attention.may_view, request))
     picture = _bars(found) if attention.may_view(request, Insight) else ""
     edit = link(GenerationJob, found.pk, text="Open")
     return _page(request, "timeline", "Job", facts=facts, entries=entries, picture=picture, edit=edit)
 
 
 def _bars(found: GenerationJob) -> Any:
-    insights = list(found.insights.order_by("started_at", "pk")[: timelines.MAX_ROWS])
+    insights = list(found.insights.order_by("started_at", "pk")[:MAX_ENTRIES])
     attempts: dict[UUID, list[float]] = {}
-    for attempt in InsightAttempt.objects.filter(insight__in=insights).order_by("created_at")[: timelines.MAX_ENTRIES]:
+    for attempt in InsightAttempt.objects.filter(insight__in=insights).order_by("created_at")[:MAX_ENTRIES]:
         seconds = (attempt.created_at - found.created_at).total_seconds()
         attempts.setdefault(attempt.insight_id, []).append(seconds)
     rows = []

@@ -17,8 +17,10 @@ from ops.console import attention, charts, live
 from ops.console.cached import Cached
 from relivchats.accounts.models import User
 from relivchats.staff.bounded import within
+from relivchats.staff.models import AuditEntry
 from tests.admin import everything
 from tests.ops import rows
+from tests.ops.test_commands import as_json
 
 pytestmark = pytest.mark.django_db
 
@@ -75,6 +77,29 @@ def test_a_timeline_leaves_out_what_the_reader_may_not_see(desk: Client, custome
     assert {"account", "upload", "unlock", "order", "refund", "adjustment"} <= everything_
     entries = clerk("view_user", "view_chatupload").get(page).context["entries"]
     assert {entry.what.split()[0] for entry in entries} == {"account", "upload"}
+
+
+def test_the_page_of_a_person_and_the_command_show_the_same(desk: Client, customer: User) -> None:
+    AuditEntry.objects.create(actor="command", action="adjust wallet", object_id=str(customer.wallet.pk), done=True)
+    # An id that is a number is not one of a wallet only.
+    AuditEntry.objects.create(actor="command", action="retry event", object_id=str(customer.wallet.pk), done=True)
+    shown = desk.get(page_of(customer)).context
+    _, answer = as_json("person", str(customer.pk), "--limit", "200")
+    entries = [(entry.kind, entry.what, str(entry.pk), entry.details) for entry in shown["entries"]]
+    assert entries == [(row["kind"], row["what"], row["id"], row["details"]) for row in answer["rows"]]
+    facts = {name.lower(): value for name, value in shown["facts"]}
+    assert answer["counts"].items() <= facts.items()
+    whats = [entry.what for entry in shown["entries"]]
+    assert "staff: adjust wallet" in whats
+    assert "staff: retry event" not in whats
+    content = desk.get(page_of(customer)).content.decode()
+    assert [entry.what for entry in shown["entries"] if entry.row not in content] == []
+
+
+def test_the_page_of_a_person_counts_only_what_the_reader_may_view(desk: Client, customer: User) -> None:
+    facts = dict(clerk("view_user", "view_chat").get(page_of(customer)).context["facts"])
+    assert {"Wallet", "Unlocks", "Tokens"}.isdisjoint(facts)
+    assert facts["Chats"] == "4"
 
 
 def test_a_payment_and_a_job_show_all_that_belongs_to_them_and_nothing_else(desk: Client, customer: User) -> None:

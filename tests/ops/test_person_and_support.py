@@ -12,7 +12,7 @@ from django.db.models.functions import Now
 from django.test import Client
 
 from chats.models import ChatUpload
-from ops import person, support
+from ops import support, timeline_sources, timelines
 from ops.monitoring_models import ErrorEvent
 from relivchats.accounts import tokens
 from relivchats.staff.models import AuditEntry
@@ -63,11 +63,12 @@ def test_the_timeline_of_a_person_has_what_happened_to_them_and_nothing_of_other
 
 
 def test_the_timeline_is_bounded(monkeypatch: pytest.MonkeyPatch, broker: BrokerHandle) -> None:
-    monkeypatch.setattr(person, "MAX_ENTRIES", 3)
+    for module in (timelines, timeline_sources):
+        monkeypatch.setattr(module, "MAX_ENTRIES", 3)
     user = rows.person()
     for _ in range(5):
         ChatUpload.objects.create(owner=user, outcome="refused", size_bytes=10, milliseconds=5)
-    assert len(person.list_entries(user)) == 3
+    assert len(timelines.of_person(user, may_view=timelines.anyone_may)) == 3
 
 
 def test_a_support_bundle_has_every_part_and_nothing_private(

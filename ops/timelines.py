@@ -1,0 +1,137 @@
+"""What happened to one person, one payment or one job, from all tables, in one list.
+
+The pages of the admin and `manage.py person` show the same. It has the entries of the models that the reader may view.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from django.contrib.admin.models import LogEntry
+from django.contrib.contenttypes.models import ContentType
+from django.db.models import Model, Q
+
+from billing.models import (
+    Adjustment,
+    CoinDebt,
+    CoinReservation,
+    CreditTransaction,
+    PaymentOrder,
+    PaymentRefund,
+    Wallet,
+    WebhookEvent,
+)
+from chats.models import Chat, ChatUpload
+from insights.models import GenerationJob, Insight, InsightAttempt
+from insights.question_models import ChatQuestion
+from ops import errors, timeline_sources
+from ops.monitoring_models import ErrorEvent
+from ops.timeline_sources import MAX_ENTRIES, Entry
+from relivchats.accounts.models import AccessToken, User
+from relivchats.staff.models import AuditEntry
+
+#: Says whether the reader may view the rows of a model.
+MayView = Callable[[type[Model]], bool]
+Source = tuple[type[Model], Iterable[Entry]]
+ERRORS_OF = timedelta(days=35)
+
+
+def anyone_may(model: type[Model]) -> bool:
+    """Return True: operators with a shell see all models."""
+    return True
+
+
+def of_person(user: User, *, may_view: MayView) -> list[Entry]:
+    """Return the newest MAX_ENTRIES entries of a person: uploads, work, coins, payments, errors, and what staff did."""
+    chats = list(
+        Chat.objects.filter(owner=user).only("pk", "vector_status", "created_at").order_by("-created_at")[:MAX_ENTRIES]
+    )
+    jobs = list(GenerationJob.objects.filter(user=user).order_by("-created_at")[:MAX_ENTRIES])
+    insights = list(
+        Insight.objects.filter(job__user=user).defer("sealed_document").order_by("-created_at")[:MAX_ENTRIES]
+    )
+    questions = ChatQuestion.objects.filter(chat__owner=user)
+    content_type = ContentType.objects.get_for_model(User)
+    sources: list[Source] = [
+        (User, timeline_sources.account(user)),
+        (ChatUpload, timeline_sources.uploads(ChatUpload.objects.filter(owner=user))),
+        (Chat, timeline_sources.chats(chats)),
+        (GenerationJob, timeline_sources.jobs(jobs)),
+        (Insight, timeline_sources.insights(insights, with_claims=False)),
+        (ChatQuestion, timeline_sources.questions(questions)),
+        (ErrorEvent, timeline_sources.errors(errors.select(since=ERRORS_OF, user=str(user.pk), refusals=True))),
+        (AccessToken, timeline_sources.tokens(AccessToken.objects.filter(user=user))),
+        (
+            LogEntry,
+            timeline_sources.changes(LogEntry.objects.filter(content_type=content_type, object_id=str(user.pk))),
+        ),
+    ]
+    ids = [user.pk, *(row.pk for rows in (chats, jobs, insights) for row in rows)]
+    audited = Q(object_id__in=[str(pk) for pk in ids])
+    if wallet := Wallet.objects.filter(user=user).first():
+        orders = list(wallet.orders.order_by("-created_at")[:MAX_ENTRIES])
+        sources += _of_wallet(wallet, orders)
+        # The id of a wallet is a number, which is also that of rows of other kinds.
+        audited |= Q(action__endswith=" wallet", object_id=str(wallet.pk))
+        audited |= Q(object_id__in=[str(order.pk) for order in orders])
+    sources.append((AuditEntry, timeline_sources.audits(AuditEntry.objects.filter(audited))))
+    return _merge(sources, may_view)
+
+
+def _of_wallet(wallet: Wallet, orders: list[PaymentOrder]) -> list[Source]:
+    refunds = PaymentRefund.objects.filter(order__wallet=wallet)
+    reservations = wallet.reservations.order_by("-created_at")[:MAX_ENTRIES]
+    return [
+        (CreditTransaction, timeline_sources.transactions(wallet.transactions.order_by("-sequence"))),
+        (CoinReservation, timeline_sources.reservations(reservations)),
+        (PaymentOrder, timeline_sources.orders(orders)),
+        (PaymentRefund, timeline_sources.refunds(refunds)),
+        (WebhookEvent, timeline_sources.events(WebhookEvent.objects.filter(order__wallet=wallet))),
+        (CoinDebt, timeline_sources.debts(CoinDebt.objects.filter(wallet=wallet))),
+        (Adjustment, timeline_sources.adjustments(wallet.adjustments.all())),
+    ]
+
+
+def of_payment(order: PaymentOrder, *, may_view: MayView) -> list[Entry]:
+    """Return the entries of an order: its events, transactions, refunds, debts and what staff did."""
+    refunds = list(order.refunds.order_by("-created_at")[:MAX_ENTRIES])
+    return _merge(
+        [
+            (PaymentOrder, timeline_sources.orders([order])),
+            (WebhookEvent, timeline_sources.events(WebhookEvent.objects.filter(order=order))),
+            (CreditTransaction, timeline_sources.transactions(order.transactions.order_by("-pk"))),
+            (PaymentRefund, timeline_sources.refunds(order.refunds.all())),
+            (CoinDebt, timeline_sources.debts(CoinDebt.objects.filter(refund__in=refunds))),
+            _audits_of(order.pk, *(refund.pk for refund in refunds)),
+        ],
+        may_view,
+    )
+
+
+def of_job(job: GenerationJob, *, may_view: MayView) -> list[Entry]:
+    """Return the entries of a job: its insights, their attempts, its reservation, errors and what staff did."""
+    insights = list(job.insights.defer("sealed_document").order_by("created_at")[:MAX_ENTRIES])
+    return _merge(
+        [
+            (GenerationJob, timeline_sources.jobs([job])),
+            (Insight, timeline_sources.insights(insights, with_claims=True)),
+            (InsightAttempt, timeline_sources.attempts(InsightAttempt.objects.filter(insight__in=insights))),
+            (CoinReservation, timeline_sources.reservations([job.reservation])),
+            (ErrorEvent, timeline_sources.errors(ErrorEvent.objects.filter(job_id=job.pk))),
+            _audits_of(job.pk, job.reservation_id, *(insight.pk for insight in insights)),
+        ],
+        may_view,
+    )
+
+
+def _audits_of(*ids: UUID) -> tuple[type[Model], Iterable[Entry]]:
+    rows = AuditEntry.objects.filter(object_id__in=[str(pk) for pk in ids])
+    return (AuditEntry, timeline_sources.audits(rows))
+
+
+def _merge(sources: Iterable[Source], may_view: MayView) -> list[Entry]:
+    found: list[Any] = [entry for model, entries in sources if may_view(model) for entry in entries]
+    return sorted(found, key=lambda entry: entry.at, reverse=True)[:MAX_ENTRIES]
