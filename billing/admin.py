@@ -35,7 +35,7 @@ from billing.payments import operations as payment_operations
 from relivchats import durations
 from relivchats.accounts.models import User
 from relivchats.staff.actions import BulkAction, get_row_or_404, log_results
-from relivchats.staff.admin import EditedAdmin, StaffAdmin, label, link
+from relivchats.staff.admin import EditedAdmin, StaffAdmin, actor_column, label, link
 from relivchats.staff.bulk_actions import ActionContext
 from relivchats.staff.filters import SelectionFilter, StateFilter
 
@@ -164,7 +164,17 @@ class AdjustmentAdmin(WalletRowAdmin):
         *("id", "wallet_id", "kind", "amount", "status"),
         *("proposed_by", "decided_by", "transaction_id", "created_at", "decided_at"),
     )
-    list_display = ("id", "moves", "wallet_link", "user_link", "state", "proposed_by", "reason", "decided_by", "age")
+    list_display = (
+        "id",
+        "moves",
+        "wallet_link",
+        "user_link",
+        "state",
+        "proposed_by_link",
+        "reason",
+        "decided_by_link",
+        "age",
+    )
     # A repair moves no coins.
     sums = {
         "moved": Case(When(status=Adjustment.Status.APPROVED, kind=Adjustment.Kind.COINS, then="amount"), default=0)
@@ -175,12 +185,16 @@ class AdjustmentAdmin(WalletRowAdmin):
     fields = (
         ("id", "wallet_link", "user_link"),
         ("moves", "state"),
-        ("proposed_by", "reason"),
-        ("decided_by", "decision"),
+        ("proposed_by_link", "reason"),
+        ("decided_by_link", "decision"),
         ("created_at", "decided_at"),
         "transaction_link",
     )
-    readonly_fields = ("id", "wallet_link", "user_link", "moves", "state", "created_at", "transaction_link")
+    readonly_fields = (
+        *("id", "wallet_link", "user_link", "moves", "state", "created_at", "transaction_link"),
+        *("proposed_by_link", "decided_by_link"),
+    )
+    proposed_by_link, decided_by_link = actor_column("proposed_by"), actor_column("decided_by")
     bulk_actions = (
         BulkAction(
             name="approve",
@@ -312,7 +326,17 @@ class TransactionAdmin(WalletRowAdmin):
         *("id", "wallet_id", "wallet__user_id", "sequence", "type", "amount", "balance_after"),
         *("reservation_id", "payment_order_id", "reverses_id", "debt_id", "actor", "created_at"),
     )
-    list_display = ("id", "wallet_link", "user_link", "sequence", "type", "amount", "balance_after", "actor", "age")
+    list_display = (
+        "id",
+        "wallet_link",
+        "user_link",
+        "sequence",
+        "kind",
+        "amount",
+        "balance_after",
+        "actor_link",
+        "age",
+    )
     list_filter = (("type", StateFilter),)
     sums = {"in": Greatest(F("amount"), 0), "out": Least(F("amount"), 0), "together": F("amount")}
     ordering = ("-created_at", "-id")
@@ -326,15 +350,29 @@ class TransactionAdmin(WalletRowAdmin):
     )
     fields = (
         ("id", "wallet_link", "user_link", "sequence"),
-        ("type", "amount", "balance_after"),
+        ("kind", "amount", "balance_after"),
         ("reservation_link", "order_link", "reverses_link", "debt_link"),
-        ("actor", "reason"),
+        ("actor_link", "reason"),
         ("idempotency_key", "created_at"),
     )
+    actor_link = actor_column("actor")
     readonly_fields = (
+        *("kind", "actor_link"),
         *("id", "wallet_link", "user_link", "reservation_link", "order_link", "reverses_link"),
         *("debt_link", "created_at"),
     )
+
+    @label(
+        "type",
+        colours={
+            **dict.fromkeys(("purchase", "signup_bonus"), "success"),
+            **dict.fromkeys(("refund", "admin_adjustment"), "warning"),
+            "insight_unlock": "info",
+        },
+    )
+    def kind(self, row: CreditTransaction) -> str:
+        """Return the type."""
+        return row.type
 
     @admin.display(description="order")
     def order_link(self, row: CreditTransaction) -> SafeString | str:

@@ -185,11 +185,11 @@ class ChatAdmin(OpenedByStaff, OwnedAdmin):
             late = chat.looked_at - chat.index_lease_expires_at
             if late > timedelta():
                 return f"its worker stopped: the lease expired {durations.format_short(late)} ago"
-            return f"leased by a worker until {chat.index_lease_expires_at:%H:%M:%S}"
+            return f"leased by a worker until {chat.index_lease_expires_at:%Y-%m-%d %H:%M:%S} UTC"
         if chat.index_requested_at is None:
             return "not requested yet"
         if chat.index_not_before is not None and chat.index_not_before > chat.looked_at:
-            return f"{chat.index_error_code}: next attempt at {chat.index_not_before:%H:%M:%S}"
+            return f"{chat.index_error_code}: next attempt at {chat.index_not_before:%Y-%m-%d %H:%M:%S} UTC"
         return f"waiting for a worker for {durations.format_short(chat.looked_at - chat.index_requested_at)}"
 
 

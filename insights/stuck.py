@@ -141,7 +141,7 @@ def _describe(
     if leased_until is not None:
         if leased_until < now:
             return f"its worker stopped: the lease expired {durations.format_short(now - leased_until)} ago"
-        return f"leased by a worker until {leased_until:%H:%M:%S}"
+        return f"leased by a worker until {leased_until:%Y-%m-%d %H:%M:%S} UTC"
     if due_at is None:
         return "all insights are finished, but the job is not settled"
     if unprepared := _describe_chat(vector_status, reading_status):

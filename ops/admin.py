@@ -12,6 +12,8 @@ from django.http import HttpRequest
 from django.utils.safestring import SafeString
 from django_celery_results.models import ChordCounter, GroupResult, TaskResult
 
+from chats.models import Chat
+from insights.models import GenerationJob, Insight
 from ops import schedule, workers
 from ops.console import processes
 from ops.models import CheckState, Heartbeat, LedgerAudit, ScheduleEntry
@@ -20,6 +22,7 @@ from relivchats.accounts.models import User
 from relivchats.staff.actions import BulkAction
 from relivchats.staff.admin import StaffAdmin, label, link
 from relivchats.staff.filters import SelectionFilter, StateFilter
+from relivchats.staff.lookups import is_valid
 from relivchats.staff.reports import Level
 
 admin.site.index_template = "ops/dashboard.html"
@@ -182,11 +185,32 @@ class ErrorEventAdmin(StaffAdmin):
         ("route", "status"),
         ("role", "logger"),
         ("host", "pid"),
-        ("request_id", "user_id"),
-        ("job_id", "insight_id"),
-        ("chat_id", "fingerprint"),
+        ("request_id", "user_link"),
+        ("job_link", "insight_link"),
+        ("chat_link", "fingerprint"),
         "times",
     )
+    readonly_fields = ("severity", "user_link", "job_link", "insight_link", "chat_link")
+
+    @admin.display(description="user")
+    def user_link(self, event: ErrorEvent) -> SafeString | str:
+        """Return a link to the user of the request."""
+        return link(User, event.user_id)
+
+    @admin.display(description="job")
+    def job_link(self, event: ErrorEvent) -> SafeString | str:
+        """Return a link to the job."""
+        return link(GenerationJob, event.job_id)
+
+    @admin.display(description="insight")
+    def insight_link(self, event: ErrorEvent) -> SafeString | str:
+        """Return a link to the insight."""
+        return link(Insight, event.insight_id)
+
+    @admin.display(description="chat")
+    def chat_link(self, event: ErrorEvent) -> SafeString | str:
+        """Return a link to the chat."""
+        return link(Chat, event.chat_id)
 
     @label("level", colours={"WARNING": "warning", "ERROR": "danger", "CRITICAL": "danger"})
     def severity(self, event: ErrorEvent) -> str:
@@ -211,18 +235,27 @@ class LogEntryAdmin(StaffAdmin):
     """Django's log of what staff changed."""
 
     export_columns = ("id", "action_time", "user_id", "content_type__model", "object_id", "action_flag")
-    list_display = ("id", "user_link", "action_flag", "object_repr", "change_message", "age")
+    list_display = ("id", "user_link", "action_flag", "row_link", "change_message", "age")
+    list_select_related = ("content_type",)
     list_filter = (("action_flag", StateFilter),)
     ordering = ("-action_time",)
     time_field = "action_time"
     search_ids = ("object_id", "user_id")
-    fields = (("id", "user_link", "action_time"), ("content_type", "object_id"), ("action_flag", "change_message"))
-    readonly_fields = ("id", "user_link", "action_time")
+    fields = (("id", "user_link", "action_time"), ("content_type", "row_link"), ("action_flag", "change_message"))
+    readonly_fields = ("id", "user_link", "row_link", "action_time")
 
     @admin.display(description="user")
     def user_link(self, entry: LogEntry) -> SafeString | str:
         """Return a link to the member of staff."""
         return link(User, entry.user_id)
+
+    @admin.display(description="row")
+    def row_link(self, entry: LogEntry) -> SafeString | str:
+        """Return a link to the row that was changed; it may be deleted since."""
+        model = entry.content_type.model_class() if entry.content_type else None
+        if model not in admin.site._registry or not entry.object_id or not is_valid(model._meta.pk, entry.object_id):
+            return entry.object_repr
+        return link(model, model._meta.pk.to_python(entry.object_id))
 
 
 # django_celery_results registers pages that show each task's result and traceback, which can contain text of a chat.

@@ -10,6 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
+from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 from unfold.admin import TabularInline
 from unfold.decorators import action
@@ -29,7 +30,7 @@ from billing.payments.models import EventQuerySet, OrderQuerySet, RefundQuerySet
 from billing.payments.refund_application import refundable_amount
 from relivchats.accounts.models import User
 from relivchats.staff.actions import BulkAction, get_row_or_404, log_results
-from relivchats.staff.admin import EditedAdmin, StaffAdmin, label, link
+from relivchats.staff.admin import EditedAdmin, StaffAdmin, actor_column, label, link
 from relivchats.staff.bulk_actions import ActionContext
 from relivchats.staff.filters import SelectionFilter, StateFilter
 
@@ -180,13 +181,13 @@ class PaymentOrderAdmin(MoneyAdmin):
         ("id", "user_link", "wallet_link"),
         ("state", "review_reason"),
         ("package_link", "coins", "paid"),
-        ("refunded", "owed", "dispute"),
+        ("refunded", "owed", "dispute_state"),
         ("provider", "provider_order_id", "provider_payment_id"),
         ("failure", "idempotency_key"),
         ("created_at", "completed_at", "asked_at"),
         "transactions",
     )
-    readonly_fields = ("id", "user_link", "wallet_link", "package_link", "created_at", "state", "paid")
+    readonly_fields = ("id", "user_link", "wallet_link", "package_link", "created_at", "state", "paid", "dispute_state")
     bulk_actions = (
         BulkAction(
             name="reconcile",
@@ -254,6 +255,11 @@ class PaymentOrderAdmin(MoneyAdmin):
         """Return the status."""
         return order.status
 
+    @label("dispute", colours={"open": "danger", "won": "success", "lost": "warning"})
+    def dispute_state(self, order: PaymentOrder) -> str:
+        """Return the state of the dispute, if there is one."""
+        return order.dispute
+
     @admin.display(description="price")
     def paid(self, order: PaymentOrder) -> str:
         """Return the price with its currency."""
@@ -285,10 +291,11 @@ class PaymentOrderAdmin(MoneyAdmin):
         return link(CreditPackage, order.package_id)
 
     @admin.display(description="transactions")
-    def transactions(self, order: PaymentOrder) -> str:
-        """Return the ids, types and amounts of the order's transactions."""
+    def transactions(self, order: PaymentOrder) -> SafeString | str:
+        """Return links to the order's transactions, with their types and amounts."""
         rows = CreditTransaction.objects.filter(payment_order=order).order_by("sequence")
-        return ", ".join(f"{row.pk}: {row.type} {row.amount:+}" for row in rows) or "–"
+        texts = ((link(CreditTransaction, row.pk), row.type.replace("_", " "), f"{row.amount:+,}") for row in rows)
+        return format_html_join(", ", "{} ({} {} coins)", texts) or "–"
 
 
 class OrderRowAdmin(StaffAdmin):
@@ -331,10 +338,11 @@ class PaymentRefundAdmin(OrderRowAdmin, MoneyAdmin):
         ("state", "source"),
         ("money_back", "coins", "taken_coins", "owed"),
         ("provider_refund_id", "failure"),
-        ("actor", "reason"),
+        ("actor_link", "reason"),
         ("created_at", "asked_at", "moved_at", "completed_at"),
     )
-    readonly_fields = ("id", "order_link", "state", "money_back", "owed", "created_at", "moved_at")
+    readonly_fields = ("id", "order_link", "state", "money_back", "owed", "created_at", "moved_at", "actor_link")
+    actor_link = actor_column("actor")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Return the refunds with their debts, in one more query."""

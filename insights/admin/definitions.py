@@ -24,7 +24,7 @@ from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget, U
 from insights.models import InsightType, InsightTypeVersion
 from insights.text_diffs import DiffLine, compare_texts
 from relivchats.staff.actions import BulkAction, get_row_or_404
-from relivchats.staff.admin import StaffAdmin, label
+from relivchats.staff.admin import StaffAdmin, actor_column, label
 from relivchats.staff.bulk_actions import ActionContext, BatchResult
 
 # Importing the pydantic models takes 0.35 s, and of all pages only these need them. Functions that do import them.
@@ -275,12 +275,13 @@ class InsightTypeVersionAdmin(StaffAdmin):
             applies=lambda version: version.version != version.insight_type.version,
         ),
     )
-    list_display = ("id", "insight_type_id", "version", "state", "saved_by", "reason", "age")
+    list_display = ("id", "insight_type_id", "version", "state", "saved_by_link", "reason", "age")
     list_filter = ("insight_type",)
     list_select_related = ("insight_type",)
     ordering = ("-id",)
-    fields = (("insight_type_id", "version"), ("state", "created_at"), ("saved_by", "reason"), "shown_definition")
-    readonly_fields = ("insight_type_id", "state", "created_at", "shown_definition")
+    fields = (("insight_type_id", "version"), ("state", "created_at"), ("saved_by_link", "reason"), "shown_definition")
+    readonly_fields = ("insight_type_id", "state", "created_at", "saved_by_link", "shown_definition")
+    saved_by_link = actor_column("saved_by")
     actions_detail = ("compare",)
 
     class Media:

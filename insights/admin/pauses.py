@@ -13,7 +13,7 @@ from django.http import HttpRequest
 from insights import pauses
 from insights.models import DispatchPause, UnlockPause
 from relivchats.staff.actions import BulkAction
-from relivchats.staff.admin import StaffAdmin, label
+from relivchats.staff.admin import StaffAdmin, actor_column, label
 from relivchats.staff.bulk_actions import ActionContext
 from relivchats.staff.filters import SelectionFilter
 
@@ -35,12 +35,13 @@ class PauseAdmin(StaffAdmin):
     #: Returns the new pause. Raise Conflict if somebody else just paused.
     pause: Callable[..., UnlockPause | DispatchPause]
     export_columns = ("id", "paused_by", "paused_at", "resumed_by", "resumed_at")
-    list_display = ("id", "state", "reason", "paused_by", "paused_at", "resumed_by", "resumed_at")
+    list_display = ("id", "state", "reason", "paused_by_link", "paused_at", "resumed_by_link", "resumed_at")
     list_filter = (PauseFilter,)
     time_field = "paused_at"
     ordering = ("-paused_at",)
-    fields = (("id", "state"), "reason", ("paused_by", "paused_at"), ("resumed_by", "resumed_at"))
-    readonly_fields = ("id", "state", "paused_by", "paused_at", "resumed_by", "resumed_at")
+    fields = (("id", "state"), "reason", ("paused_by_link", "paused_at"), ("resumed_by_link", "resumed_at"))
+    readonly_fields = ("id", "state", "paused_by_link", "paused_at", "resumed_by_link", "resumed_at")
+    paused_by_link, resumed_by_link = actor_column("paused_by"), actor_column("resumed_by")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Return whether the user may pause: this takes the "add" permission."""

@@ -28,11 +28,12 @@ from unfold.widgets import UnfoldAdminEmailInputWidget
 from relivchats.accounts import tokens
 from relivchats.accounts.models import AccessToken, IdempotencyKey, User
 from relivchats.staff.actions import BulkAction
-from relivchats.staff.admin import StaffAdmin, link
+from relivchats.staff.admin import StaffAdmin, label, link
 from relivchats.staff.bulk_actions import ActionContext, BatchResult, run_batch
 from relivchats.staff.filters import SelectionFilter, StateFilter
 from relivchats.staff.lists import ListPage
 from relivchats.staff.lookups import DeclaredLookups
+from relivchats.staff.markup import short_id
 
 
 class _LowerCaseEmail:
@@ -84,7 +85,7 @@ class UserAdmin(ListPage, DjangoUserAdmin, ModelAdmin):  # type: ignore[misc,typ
     add_form = UserCreationForm
     change_password_form = forms.AdminPasswordChangeForm
     export_columns = ("id", "is_active", "is_staff", "is_superuser", "created_at", "last_login")
-    list_display = ("email", "id", "is_active", "is_staff", "created_at")
+    list_display = ("email", "list_id", "is_active", "is_staff", "created_at")
     list_filter = (("is_staff", StateFilter), ("is_superuser", StateFilter), ("is_active", StateFilter))
     ordering = ("-created_at",)
     search_fields = ("email",)
@@ -153,6 +154,11 @@ class UserAdmin(ListPage, DjangoUserAdmin, ModelAdmin):  # type: ignore[misc,typ
             kwargs["queryset"] = Permission.objects.select_related("content_type")
         return super().formfield_for_manytomany(db_field, request, **kwargs)
 
+    @admin.display(description="id")
+    def list_id(self, user: User) -> SafeString | str:
+        """Return the start of the id, with a button that copies it."""
+        return short_id(user.pk)
+
     @admin.display(description="password")
     def password_state(self, user: User) -> SafeString | str:
         """Return whether the user has a password, and the other user who last set it."""
@@ -209,17 +215,22 @@ class AccessTokenAdmin(StaffAdmin):
 
     bulk_actions = (REVOKE,)
     export_columns = ("id", "user_id", "created_at", "revoked_at")
-    list_display = ("id", "user_link", "age", "revoked_at")
+    list_display = ("id", "state", "user_link", "age", "revoked_at")
     list_filter = (RevokedFilter,)
     ordering = ("-id",)
     search_ids = ("pk", "user_id")
-    fields = (("id", "user_link"), ("created_at", "revoked_at"))
-    readonly_fields = ("id", "user_link", "created_at")
+    fields = (("id", "user_link"), "state", ("created_at", "revoked_at"))
+    readonly_fields = ("id", "state", "user_link", "created_at")
 
     @admin.display(description="user")
     def user_link(self, token: AccessToken) -> SafeString | str:
         """Return a link to the owner."""
         return link(User, token.user_id)
+
+    @label("status", colours={"in use": "success"})
+    def state(self, token: AccessToken) -> str:
+        """Return whether the token can be used."""
+        return "revoked" if token.revoked_at else "in use"
 
 
 @admin.register(IdempotencyKey)

@@ -17,6 +17,8 @@ from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
+from django.urls import reverse
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 from unfold.decorators import action as page_action
@@ -26,10 +28,10 @@ from relivchats.staff.actions import BulkAction, get_row_or_404
 from relivchats.staff.filters import StateFilter
 from relivchats.staff.lists import ListPage
 from relivchats.staff.lookups import is_valid
-from relivchats.staff.markup import full_id, link, short_id, status_label
+from relivchats.staff.markup import SHORT_ID, actor_links, full_id, link, short_id, since, status_label
 from relivchats.staff.models import AuditEntry
 
-__all__ = ["EditedAdmin", "StaffAdmin", "label", "link"]
+__all__ = ["EditedAdmin", "StaffAdmin", "actor_column", "label", "link"]
 
 #: Status to the colour of its label.
 STATUS_COLOURS = {
@@ -73,6 +75,16 @@ def _once_per_row(method: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any
         if method.__name__ not in kept:
             kept[method.__name__] = method(self, row)
         return kept[method.__name__]
+
+    return column
+
+
+def actor_column(field: str) -> Any:
+    """Return a column that shows who acted, with links to users, for a field of `user ID` or `command`."""
+
+    @admin.display(description=field.replace("_", " "))
+    def column(model_admin: Any, row: Any) -> SafeString | str:
+        return actor_links(getattr(row, field))
 
     return column
 
@@ -235,9 +247,10 @@ class StaffAdmin(ListPage, ModelAdmin):  # type: ignore[misc]
         return is_valid(opts.pk if field.is_relation else field, term)
 
     @admin.display(description="age")
-    def age(self, row: Any) -> str:
-        """Return the time since `time_field`, such as `3 min`."""
-        return self.format_age(row, getattr(row, self.time_field))
+    def age(self, row: Any) -> SafeString | str:
+        """Return the time since `time_field`, such as `3 min`; its title is the time."""
+        instant = getattr(row, self.time_field)
+        return since(instant, self.format_age(row, instant)) if instant else "–"
 
     @staticmethod
     def format_age(row: Any, instant: datetime | None) -> str:
@@ -262,9 +275,27 @@ class AuditEntryAdmin(StaffAdmin):
     """The audit log of staff and operators."""
 
     export_columns = ("id", "created_at", "actor", "action", "object_id", "done")
-    list_display = ("id", "action", "object_id", "done", "outcome", "actor", "reason", "age")
+    list_display = ("id", "action", "object_link", "result", "outcome", "actor_link", "reason", "age")
     list_filter = (("done", StateFilter),)
     ordering = ("-created_at",)
     search_ids = ("object_id",)
-    fields = (("id", "created_at"), ("action", "object_id"), ("done", "outcome"), ("actor", "reason"))
-    readonly_fields = ("id", "created_at")
+    fields = (("id", "created_at"), ("action", "object_link"), ("result", "outcome"), ("actor_link", "reason"))
+    readonly_fields = ("id", "created_at", "object_link", "result", "actor_link")
+    actor_link = actor_column("actor")
+
+    @admin.display(description="row")
+    def object_link(self, entry: AuditEntry) -> SafeString | str:
+        """Return a link to the search for the row; what has no such id, such as a list, is named."""
+        is_uuid = is_valid(models.UUIDField(), entry.object_id)
+        if not is_uuid and not entry.object_id.isdigit():
+            return entry.object_id
+        return format_html(
+            '<span class="rc-id" data-copy="{}"><a class="rc-link" href="{}?q={}" title="{}">{}</a></span>',
+            *(entry.object_id, reverse("console:find"), entry.object_id, entry.object_id),
+            entry.object_id[:SHORT_ID] if is_uuid else entry.object_id,
+        )
+
+    @label("result", colours={"done": "success", "refused": "warning"})
+    def result(self, entry: AuditEntry) -> str:
+        """Return whether the action was done."""
+        return "done" if entry.done else "refused"

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import re
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+from django.contrib.auth import get_user_model
 from django.db import models
 from django.urls import reverse
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 #: Characters of a UUID that a list shows: eight are unique among some ten thousand rows, and the title has all.
 SHORT_ID = 8
+#: How the audit log and the ledger name a user.
+_USER = re.compile(r"(?<=\buser )([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\b")
 
 
 def status_label(status: str, colour: str = "") -> SafeString | str:
@@ -39,9 +44,37 @@ def command(text: str) -> SafeString:
 
 
 def link(model: type[models.Model], pk: UUID | int | str | None, *, text: str = "") -> SafeString | str:
-    """Return a link to a row's page, with its id as the text by default, or a dash without an id. No row is read."""
+    """Return a link to a row's page, or a dash without an id. No row is read.
+
+    The text is its id by default: of a UUID the start, with a button that copies all of it.
+    """
     if pk is None:
         return "–"
     address = reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_change", args=[pk])
-    shown = text or (str(pk)[:SHORT_ID] if isinstance(pk, UUID) else pk)
-    return format_html('<a class="rc-link" href="{}" title="{}">{}</a>', address, pk, shown)
+    if text or not isinstance(pk, UUID):
+        return format_html('<a class="rc-link" href="{}" title="{}">{}</a>', address, pk, text or pk)
+    return format_html(
+        '<span class="rc-id" data-copy="{}"><a class="rc-link" href="{}" title="{}">{}</a></span>',
+        *(pk, address, pk, str(pk)[:SHORT_ID]),
+    )
+
+
+def actor_links(actor: str) -> SafeString | str:
+    """Return who acted, with a link to each user: `user ID`, `command`, or `user ID, approved by user ID`."""
+    texts = _USER.split(actor)
+    if len(texts) == 1:
+        return actor or "–"
+    # Every second part is an id.
+    parts = ((link(get_user_model(), UUID(text)) if number % 2 else text,) for number, text in enumerate(texts))
+    return format_html_join("", "{}", parts)
+
+
+def since(instant: datetime, age: str) -> SafeString:
+    """Return an age with its time, which console.js shows in the reader's zone, as a title."""
+    stamp = instant.astimezone(UTC)
+    return format_html(
+        '<time class="rc-age" datetime="{}" title="{}">{}</time>',
+        stamp.isoformat(),
+        f"{stamp:%Y-%m-%d %H:%M:%S} UTC",
+        age,
+    )

@@ -67,6 +67,7 @@
 
   function improve(root) {
     showLocalTimes(root);
+    for (const time of root.querySelectorAll("time.rc-age")) time.title = LOCAL.format(new Date(time.dateTime));
     addCopyButtons(root);
     for (const element of root.querySelectorAll(".rc-scroll, #result_list")) {
       // What scrolls must be reachable with the keyboard.
