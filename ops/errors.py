@@ -95,7 +95,7 @@ def groups_report(rows: QuerySet[ErrorEvent], *, limit: int) -> Report:
     cells = []
     for group in groups(rows, limit=limit):
         event = group["event"]
-        what = (group["times"], event.level, group["first"], group["last"], _title(event), event.location, event.code)
+        what = (group["times"], event.level, group["first"], group["last"], title(event), event.location, event.code)
         cells.append((*what, event.request_id or None))
     return Report("Warnings and errors", table=Table(GROUP_COLUMNS, tuple(cells)))
 
@@ -110,7 +110,7 @@ def event_cells(event: ErrorEvent) -> tuple[Any, ...]:
     """Return the values of EVENT_COLUMNS."""
     ids = (event.user_id, event.job_id, event.insight_id, event.chat_id)
     shown = [None if value is None else str(value) for value in ids]
-    what = (event.at, event.level, f"{event.role}:{event.pid}", _title(event), event.location, event.code)
+    what = (event.at, event.level, f"{event.role}:{event.pid}", title(event), event.location, event.code)
     return (*what, *shown, event.request_id or None)
 
 
@@ -119,7 +119,7 @@ def newer(rows: QuerySet[ErrorEvent], *, than: int) -> Iterator[ErrorEvent]:
     yield from rows.filter(pk__gt=than).order_by("pk")[:MAX_FOLLOWED]
 
 
-def _title(event: ErrorEvent) -> str:
+def title(event: ErrorEvent) -> str:
     """Return the event in a few words, such as `unhandled exception: KeyError (GET api/chats 500)`."""
     request = " ".join(str(part) for part in (event.route, event.status) if part)
     return event.event + (f": {event.error}" if event.error else "") + (f" ({request})" if request else "")

@@ -12,15 +12,14 @@ from django.http import HttpRequest
 
 from chats.models import ChatUpload
 from insights.models import DispatchPause, InsightAttempt
-from ops import errors, metrics, sessions, tables
-from ops.console import model, processes, queue, uploads
+from ops import metrics, sessions, tables
+from ops.console import errors, model, processes, queue, uploads
 from ops.console.sections import Section
 from ops.models import Heartbeat
 from ops.monitoring_models import ErrorEvent, RequestCount
 from relivchats.staff.reports import Report
 
 DAY = timedelta(hours=24)
-MAX_GROUPS = 50
 
 
 @dataclass(frozen=True)
@@ -46,15 +45,7 @@ PAGES: Mapping[str, LivePage] = {
     "processes": LivePage("Processes now", "memory", Heartbeat, processes.sections),
     "uploads": LivePage("Failed uploads", "upload_file", ChatUpload, uploads.sections, has_windows=True),
     "database": LivePage("Database", "database", Heartbeat, _reports(sessions.report, tables.report)),
-    "errors": LivePage(
-        "Errors by cause",
-        "error",
-        ErrorEvent,
-        _reports(
-            lambda: errors.groups_report(errors.select(since=DAY), limit=MAX_GROUPS),
-            empty="No process wrote a warning or an error within 24 hours.",
-        ),
-    ),
+    "errors": LivePage("Errors by cause", "error", ErrorEvent, errors.sections, has_windows=True),
     "requests": LivePage(
         "Requests by route",
         "swap_vert",

@@ -21,7 +21,8 @@ from relivchats.staff.reports import Report
 
 #: The periods between which a reader chooses, by their name in the address.
 WINDOWS = {"24h": timedelta(hours=24), "7d": timedelta(days=7), "30d": timedelta(days=30)}
-_UUID = re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b")
+#: A UUID, or the id of a request, which has no dashes.
+_ID = re.compile(r"\b(?:[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}|[0-9a-f]{32})\b")
 
 
 @dataclass(frozen=True)
@@ -57,14 +58,14 @@ def _cell(value: Any) -> Any:
 
 
 def linked_ids(text: str) -> SafeString:
-    """Return the text, in which each UUID is a link to the search for it."""
+    """Return the text, in which each id is a link to the search for it."""
 
     def to_search(found: re.Match[str]) -> str:
         address = f"{reverse('console:find')}?q={found[0]}"
         return format_html('<a class="rc-link" href="{}" title="{}">{}</a>', address, found[0], found[0][:SHORT_ID])
 
-    # Escaped first: a UUID has no character that this changes.
-    return mark_safe(_UUID.sub(to_search, conditional_escape(text)))  # noqa: S308
+    # Escaped first: an id has no character that this changes.
+    return mark_safe(_ID.sub(to_search, conditional_escape(text)))  # noqa: S308
 
 
 def pause_button(request: HttpRequest, model: type[UnlockPause | DispatchPause], *, what: str) -> tuple[Button, ...]:

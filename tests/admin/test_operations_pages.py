@@ -299,3 +299,20 @@ def test_the_calls_that_the_provider_refused_are_counted_by_code(desk: Client) -
     ((code, times, _),) = usage.refusals_report().table.rows  # type: ignore[union-attr]
     assert (code, times) == ("quota_exhausted", 3)
     assert "quota_exhausted" in desk.get(page("model")).content.decode()
+
+
+def test_errors_are_grouped_by_cause_and_lead_to_their_rows_and_the_request(desk: Client) -> None:
+    request_id = "914ee40229604e639750447d5313b178"
+    for fingerprint, days_ago in (("a1", 0), ("a1", 0), ("b2", 3)):
+        event = ErrorEvent.objects.create(
+            at=Now(), role="web", host="h", pid=1, level="ERROR", logger="l", event="crash", fingerprint=fingerprint,
+            request_id=request_id,
+        )  # fmt: skip
+        ErrorEvent.objects.filter(pk=event.pk).update(at=Now() - timedelta(days=days_ago))
+    assert [len(list(desk.get(page("errors"), {"window": each}).context["sections"][0].rows())) for each in
+            ("24h", "7d")] == [1, 2]  # fmt: skip
+    answer = desk.get(page("errors"))
+    assert f'href="/admin/find?q={request_id}"' in answer.content.decode()
+    ((event_cell, times, *_),) = answer.context["sections"][0].rows()
+    (address,) = re.findall(r'href="([^"]+)"', event_cell)
+    assert (desk.get(address).context["cl"].result_count, times) == (2, 2)

@@ -1,0 +1,34 @@
+"""The page of errors: warnings and errors of a period by cause, each with its rows and its latest request."""
+
+from __future__ import annotations
+
+from urllib.parse import urlencode
+
+from django.http import HttpRequest
+from django.utils.html import format_html
+
+from ops import errors
+from ops.console.attention import list_address
+from ops.console.sections import WINDOWS, Section, chosen_window
+from ops.monitoring_models import ErrorEvent
+from relivchats.staff.markup import status_label
+from relivchats.staff.reports import Report, Table
+
+MAX_GROUPS = 50
+LEVEL_COLOURS = {"WARNING": "warning", "ERROR": "danger", "CRITICAL": "danger"}
+_COLUMNS = ("event", "times", "level", "last", "first", "where", "code", "request")
+
+
+def sections(request: HttpRequest) -> list[Section]:
+    """Return the causes of the period that the reader chose, the most recent first."""
+    window = chosen_window(request.GET.get("window", ""))
+    rows = []
+    for group in errors.groups(errors.select(since=WINDOWS[window]), limit=MAX_GROUPS):
+        event: ErrorEvent = group["event"]
+        address = f"{list_address(ErrorEvent)}?{urlencode({'q': event.fingerprint})}"
+        title = format_html('<a class="rc-link" href="{}">{}</a>', address, errors.title(event))
+        level = status_label(event.level, LEVEL_COLOURS.get(event.level, ""))
+        place = (event.location, event.code, event.request_id or None)
+        rows.append((title, group["times"], level, group["last"], group["first"], *place))
+    table = Table(_COLUMNS, tuple(rows))
+    return [Section(Report("Warnings and errors", table=table), f"No process wrote a warning or an error in {window}.")]
