@@ -84,7 +84,7 @@ def jobs(rows: Iterable[GenerationJob]) -> Iterator[Entry]:
     """Yield unlocks, and how their jobs ended."""
     colours = {"completed": "success", "partial_failure": "warning", "failed": "danger"}
     for row in rows:
-        details = f"{row.category_id}, {row.total_insights} insights"
+        details = f"{row.category_id}, {row.total_insights} insight{'' if row.total_insights == 1 else 's'}"
         yield Entry(row.created_at, "unlock", "unlock", GenerationJob, row.pk, details, "info")
         if row.finished_at:
             done = f"{row.completed_insights} completed, {row.failed_insights} failed"

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from django.contrib import admin
+from django.http import HttpResponse
 from django.urls import path
+from django.urls.resolvers import URLPattern
+from django.views.decorators.http import require_safe
 
 from ops.console import views
 
 app_name = "console"
 
+
+def page(route: str, view: Callable[..., HttpResponse], name: str) -> URLPattern:
+    """Return the pattern of a page for staff that changes nothing."""
+    return path(route, admin.site.admin_view(require_safe(view)), name=name)
+
+
 urlpatterns = [
-    path("overview", admin.site.admin_view(views.fragment), name="overview"),
-    path("find", admin.site.admin_view(views.find), name="find"),
-    path("now/<slug:name>", admin.site.admin_view(views.live_page), name="live"),
-    path("people/<uuid:pk>", admin.site.admin_view(views.person), name="person"),
-    path("payments/<uuid:pk>", admin.site.admin_view(views.payment), name="payment"),
-    path("jobs/<uuid:pk>", admin.site.admin_view(views.job), name="job"),
+    page("overview", views.fragment, "overview"),
+    page("find", views.find, "find"),
+    page("now/<slug:name>", views.live_page, "live"),
+    page("people/<uuid:pk>", views.person, "person"),
+    page("payments/<uuid:pk>", views.payment, "payment"),
+    page("jobs/<uuid:pk>", views.job, "job"),
 ]

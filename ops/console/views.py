@@ -13,7 +13,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.template.response import TemplateResponse
 
-from billing.models import PaymentOrder
+from billing.models import PaymentOrder, Wallet
 from billing.payments import money
 from chats.models import Chat
 from insights.models import GenerationJob, Insight, InsightAttempt
@@ -45,6 +45,8 @@ def person(request: HttpRequest, pk: UUID) -> HttpResponse:
     may_view = partial(attention.may_view, request)
     facts: list[tuple[str, Any]] = [("Id", full_id(user.pk)), ("E-mail address", user.email or "–")]
     facts += [(name.capitalize(), value) for name, value in people.count_everything(user, may_view=may_view).items()]
+    if (wallet := getattr(user, "wallet", None)) and may_view(Wallet):
+        facts.append(("Page of the wallet", link(Wallet, wallet.pk, text="Open")))
     entries = timelines.of_person(user, may_view=may_view)
     return _page(request, "timeline", "Person", facts=facts, entries=entries, edit=link(User, user.pk, text="Open"))
 

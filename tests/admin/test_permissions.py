@@ -25,9 +25,11 @@ from django.db import DatabaseError, models
 from django.test import Client, RequestFactory
 from django.urls import URLPattern, reverse
 
-from billing.models import Adjustment
-from insights.models import DispatchPause, InsightTypeVersion, UnlockPause
+from billing.models import Adjustment, PaymentOrder
+from insights.models import DispatchPause, GenerationJob, InsightTypeVersion, UnlockPause
 from ops import staff_groups
+from ops.console import live
+from ops.console import urls as console_urls
 from ops.monitoring_models import ErrorEvent
 from relivchats.accounts import tokens
 from relivchats.accounts.models import AccessToken, User
@@ -233,6 +235,68 @@ def test_the_groups_of_staff_are_set_up_once_and_open_what_they_name_and_nothing
             if (answer.status_code == 403) is may:
                 wrong.append((group.name, page.name, answer.status_code))
     assert wrong == []
+
+
+#: The pages of the console by the name of their pattern, with the model of the row that each shows. Those without one
+#: open for all staff, and show only what the reader may view. A live page has a model of its own.
+CONSOLE: dict[str, type[models.Model] | None] = {
+    "overview": None,
+    "find": None,
+    "person": User,
+    "payment": PaymentOrder,
+    "job": GenerationJob,
+}
+
+
+def console_pages() -> Iterator[tuple[str, type[models.Model] | None]]:
+    """Yield the address of each page of the console, and the model that it takes the permission to view."""
+    for pattern in console_urls.urlpatterns:
+        assert pattern.name
+        if pattern.name == "live":
+            for name, page in live.PAGES.items():
+                yield reverse("console:live", args=[name]), page.model
+        else:
+            # A new page must be listed above.
+            model = CONSOLE[pattern.name]
+            row = model._default_manager.order_by("pk").first() if model else None
+            yield reverse(f"console:{pattern.name}", args=[row.pk] if row else []), model
+
+
+def test_a_page_of_the_console_opens_with_the_permission_for_its_model_and_not_without(clerk: Clerk) -> None:
+    rows.everything_alive()
+    opened: dict[str, list[int]] = {}
+    expected: dict[str, list[int]] = {}
+    for address, model in console_pages():
+        names = {codename(model, "view"), codename(model, "change")} if model else set()
+        statuses = [clerk.may(name).get(address).status_code for name in sorted(names)]
+        statuses.append(clerk.may_all_but(*names).get(address).status_code)
+        statuses.append(clerk.may().get(address).status_code)
+        opened[address] = statuses
+        expected[address] = [200] * len(names) + [403 if model else 200] * 2
+    assert opened == expected
+    assert len(opened) == len(CONSOLE) + len(live.PAGES)
+
+
+def test_every_group_of_staff_opens_every_page_of_the_console_and_nobody_else_does(clerk: Clerk) -> None:
+    call_command("staff_groups", yes=True, stdout=io.StringIO())
+    clerk.may()
+    customer = Client()
+    customer.force_login(User.objects.get(email="customer@example.org"))
+    for address, _ in console_pages():
+        for group in Group.objects.filter(name__in=staff_groups.GROUPS):
+            clerk.user.groups.set([group])
+            assert clerk.client.get(address).status_code == 200, (group.name, address)
+        for stranger in (customer, Client()):
+            answer = stranger.get(address)
+            assert (answer.status_code, answer["Location"].split("?")[0]) == (302, "/admin/login/"), address
+
+
+def test_no_page_of_the_console_takes_a_post(desk: Client, clerk: Clerk) -> None:
+    """What changes something is an action of a model, which asks for a reason."""
+    before = snapshot()
+    for address, _ in console_pages():
+        assert desk.post(address, {"reason": "test", "action": "run_now"}).status_code == 405, address
+    assert snapshot() == before
 
 
 def test_the_pages_of_the_site_show_nothing_without_a_permission(clerk: Clerk) -> None:
