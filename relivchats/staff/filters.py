@@ -26,10 +26,8 @@ ZONE_COOKIE = "zone"
 MIN_YEAR, MAX_YEAR = 2000, 2199
 
 
-def format_count(number: int | None) -> str:
-    """Return a count as text: `12`, `1,000+` if it is above MAX_COUNTED, or `?` if counting took too long."""
-    if number is None:
-        return "?"
+def format_count(number: int) -> str:
+    """Return a count as text: `12`, or `1,000+` if it is above MAX_COUNTED."""
     return f"{MAX_COUNTED:,}+" if number > MAX_COUNTED else f"{number:,}"
 
 
@@ -159,7 +157,7 @@ class CountedFilter(admin.ListFilter):
                 "selected": self.value() == value,
                 "query_string": changelist.get_query_string({self.parameter_name: value}),
                 "display": text,
-                "count": format_count(changelist.choice_counts.get((self.parameter_name, value))),
+                "count": changelist.choice_counts.get((self.parameter_name, value), "?"),
             }
 
 

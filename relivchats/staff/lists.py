@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from django.contrib import admin, messages
 from django.contrib.admin.views.main import ERROR_FLAG
@@ -17,11 +17,13 @@ from django.utils.functional import cached_property
 
 from relivchats.staff.bounded import count_each, sum_each, within
 from relivchats.staff.exports import ExportedList
-from relivchats.staff.filters import MAX_COUNTED, CountedFilter, TimeFilter
+from relivchats.staff.filters import MAX_COUNTED, CountedFilter, TimeFilter, format_count
 from relivchats.staff.lookups import DeclaredFilterChangeList, DeclaredLookups
 
 #: Counts and sums that take longer are left out: a list never waits for them.
 COUNT_MILLISECONDS = 300
+#: Rows at the start of the list that are counted instead.
+MAX_SAMPLED = 2_000
 #: Sums of more rows are not computed. A filter by time brings most lists below.
 MAX_SUMMED = 10_000
 
@@ -75,25 +77,48 @@ class StaffChangeList(DeclaredFilterChangeList):
         self._request = request
 
     @cached_property
-    def choice_counts(self) -> Mapping[tuple[str, str], int]:
-        """Return the number of rows by the parameter and the value of each choice, at most MAX_COUNTED + 1.
+    def choice_counts(self) -> Mapping[tuple[str, str], str]:
+        """Return the number of rows by the parameter and the value of each choice, as text.
 
-        It is empty if counting took too long.
+        If counting takes too long, the first rows of the list are counted, as in `12+`. It is empty if that does, too.
         """
-        counted = [spec for spec in self.filter_specs if isinstance(spec, CountedFilter)]
-        # A search is evaluated once: it can take a query to find the person of an e-mail address.
+        exact = within(lambda: count_each(self._choices(), limit=MAX_COUNTED), milliseconds=COUNT_MILLISECONDS)
+        if exact is not None:
+            return dict(zip(self._choice_names, map(format_count, exact), strict=True))
+        # A rare state without an index: its rows are all over the table.
+        least = within(
+            lambda: count_each(self._choices(only_first=MAX_SAMPLED), limit=MAX_COUNTED),
+            milliseconds=COUNT_MILLISECONDS,
+        )
+        return dict(zip(self._choice_names, (f"{number:,}+" for number in least), strict=True)) if least else {}
+
+    @cached_property
+    def _counted(self) -> list[CountedFilter]:
+        return [spec for spec in self.filter_specs if isinstance(spec, CountedFilter)]
+
+    @cached_property
+    def _choice_names(self) -> list[tuple[str, str]]:
+        return [(spec.parameter_name, value) for spec in self._counted for value, _ in spec.lookup_choices]
+
+    @cached_property
+    def _found(self) -> QuerySet[Any]:
+        # Evaluated once: it can take a query to find the person of an e-mail address.
         found, _ = self.model_admin.get_search_results(self._request, self.root_queryset, self.query)
-        names, selections = [], []
-        for spec in counted:
-            rows = found
+        return cast("QuerySet[Any]", found)
+
+    def _choices(self, *, only_first: int | None = None) -> list[QuerySet[Any]]:
+        """Return the rows of each choice, to which the other filters apply; of the first so many rows, if given."""
+        selections = []
+        for spec in self._counted:
+            rows = self._found
             for other in self.filter_specs:
                 if other is not spec:
                     rows = other.queryset(self._request, rows)
-            for value, _ in spec.lookup_choices:
-                names.append((spec.parameter_name, value))
-                selections.append(spec.select(rows, value))
-        counts = within(lambda: count_each(selections, limit=MAX_COUNTED), milliseconds=COUNT_MILLISECONDS)
-        return dict(zip(names, counts, strict=True)) if counts else {}
+            if only_first:
+                first = rows.order_by(*self.model_admin.get_ordering(self._request)).values("pk")[:only_first]
+                rows = self.root_queryset.filter(pk__in=first)
+            selections += [spec.select(rows, value) for value, _ in spec.lookup_choices]
+        return selections
 
     @cached_property
     def active_filters(self) -> list[ActiveFilter]:

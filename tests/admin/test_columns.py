@@ -16,10 +16,12 @@ from django.urls import reverse
 
 from chats.models import Chat
 from insights.models import Insight
+from ops.console import attention
 from ops.monitoring_models import ErrorEvent
 from relivchats.accounts.models import User
 from relivchats.staff import markup
 from relivchats.staff.models import AuditEntry
+from relivchats.staff.reports import MAX_COUNTED
 from tests.admin import everything
 from tests.ops import rows
 
@@ -141,3 +143,33 @@ def test_an_age_has_its_time_as_a_title(desk: Client) -> None:
     chat = rows.chat(rows.person())
     stamp = f"{chat.created_at:%Y-%m-%d %H:%M:%S} UTC"
     assert f'title="{stamp}">' in desk.get(everything.list_address(Chat)).content.decode()
+
+
+def test_a_badge_of_the_sidebar_is_the_length_of_a_list_that_waits(desk: Client) -> None:
+    rows.overdue_job()
+    rows.failed_job()
+    rows.adjustment()
+    rows.chat(rows.person(), vector_status="failed")
+    page = desk.get("/admin/")
+    badges = {
+        item["link"]: item["badge"]
+        for group in page.context["sidebar_navigation"]
+        for item in group["items"]
+        if item.get("badge")
+    }
+    waiting = [item for item in attention.items(page.wsgi_request) if item.number]
+    assert len(badges) >= 4
+    for address, badge in badges.items():
+        lengths = {
+            str(desk.get(item.link).context["cl"].result_count)
+            for item in waiting
+            if item.link.startswith(f"{address}?")
+        }
+        assert badge in lengths, address
+    assert badges.keys() == {item.link.split("?")[0] for item in waiting}
+
+
+def test_a_badge_above_the_limit_of_counting_says_so() -> None:
+    item = attention.Item("Stuck jobs", MAX_COUNTED + 1, "danger", "/", Chat)
+    assert item.count == f"more than {MAX_COUNTED}"
+    assert attention.Item("Stuck jobs", None, "danger", "/", Chat).count == "?"

@@ -21,6 +21,7 @@ from ops.monitoring_models import Sample
 from relivchats import clock
 from relivchats.accounts.models import User
 from relivchats.staff import filters, lists
+from relivchats.staff.bounded import count_each
 from relivchats.staff.filters import CountedFilter, TimeFilter
 from tests.admin import everything
 from tests.ops import rows
@@ -189,6 +190,28 @@ def test_a_list_is_shown_without_counts_that_take_too_long(desk: Client, monkeyp
     monkeypatch.setattr(lists, "COUNT_MILLISECONDS", 20)
     assert choices(desk, ChatUpload, "outcome__exact")["accepted"] == "?"
     assert len(found(desk, ChatUpload)) == 1
+
+
+def test_if_counting_takes_too_long_the_first_rows_of_the_list_are_counted(
+    desk: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for days, outcome in ((0, "accepted"), (1, "refused"), (2, "refused")):
+        upload(days_ago=days, outcome=outcome)
+    counted: list[int] = []
+
+    def count_slowly_at_first(selections: Any, *, limit: int) -> list[int]:
+        counted.append(len(selections))
+        if len(counted) == 1:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_sleep(30)")
+        return count_each(selections, limit=limit)
+
+    monkeypatch.setattr(lists, "count_each", count_slowly_at_first)
+    monkeypatch.setattr(lists, "COUNT_MILLISECONDS", 500)
+    monkeypatch.setattr(lists, "MAX_SAMPLED", 2)
+    listed = desk.get(everything.list_address(ChatUpload)).context["cl"]
+    counts = {value: listed.choice_counts["outcome__exact", value] for value in ("accepted", "refused", "failed")}
+    assert counts == {"accepted": "1+", "refused": "1+", "failed": "0+"}
 
 
 @pytest.mark.parametrize(
