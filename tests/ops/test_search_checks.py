@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -43,6 +44,19 @@ def test_without_a_url_qdrant_is_not_used() -> None:
     assert checks.qdrant_server().level is Level.FINE
     with pytest.raises(Exception, match="QDRANT_URL is not set"):
         call_command("reindex", "--qdrant", "--reason", "test")
+
+
+def test_health_looks_at_qdrant_without_its_client_which_takes_seconds_to_import(
+    server: FakeQdrant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    indexed()
+    settle()
+    for name in [name for name in sys.modules if name.partition(".")[0] == "qdrant_client"]:
+        monkeypatch.delitem(sys.modules, name)
+    # An import raises ImportError.
+    monkeypatch.setitem(sys.modules, "qdrant_client", None)
+    line = checks.qdrant_server()
+    assert (line.level, line.data["points"]) == (Level.FINE, 3)
 
 
 def test_health_compares_versions_counts_and_orphans(server: FakeQdrant) -> None:
