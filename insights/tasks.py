@@ -50,5 +50,5 @@ def dispatch() -> None:
 
 @shared_task(ignore_result=True)
 def recover() -> None:
-    """Recover stuck work. Beat sends this every 15 s."""
+    """Recover stuck work. Beat sends this every RECOVERY_SECONDS."""
     recovery.recover()

@@ -321,6 +321,8 @@ INSIGHT_START_TIMEOUT = read("INSIGHT_START_TIMEOUT", whole, default=600, least=
 INSIGHT_GENERATION_TIMEOUT = read("INSIGHT_GENERATION_TIMEOUT", whole, default=600, least=10)
 # A task message that no worker took within this time is published again.
 REDISPATCH_SECONDS = read("REDISPATCH_SECONDS", whole, default=30, least=1)
+# Between two rounds of recovery (insights/recovery.py).
+RECOVERY_SECONDS = read("RECOVERY_SECONDS", whole, default=15, least=1)
 RESERVATION_MARGIN_SECONDS = read("RESERVATION_MARGIN_SECONDS", whole, default=600, least=60)
 
 # Questions about a chat: coins per answer, time for an answer, and questions per user and minute.
@@ -387,7 +389,11 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "dispatch-readings": {"task": "insights.tasks.dispatch_readings", "schedule": 5.0, "options": {"expires": 5}},
     "dispatch-questions": {"task": "insights.tasks.dispatch_questions", "schedule": 5.0, "options": {"expires": 5}},
     "dispatch-insights": {"task": "insights.tasks.dispatch", "schedule": 5.0, "options": {"expires": 5}},
-    "recover": {"task": "insights.tasks.recover", "schedule": 15.0, "options": {"expires": 15}},
+    "recover": {
+        "task": "insights.tasks.recover",
+        "schedule": float(RECOVERY_SECONDS),
+        "options": {"expires": RECOVERY_SECONDS},
+    },
     "apply-payment-events": {"task": "billing.tasks.apply_events", "schedule": 10.0, "options": {"expires": 10}},
     "reconcile-payments": {"task": "billing.tasks.reconcile_payments", "schedule": 120.0, "options": {"expires": 120}},
     "canary": {"task": "ops.tasks.canary", "schedule": 10.0, "options": {"expires": 10}},
