@@ -181,6 +181,15 @@ def dispatch() -> int:
 dispatch_soon = CoalescingThread(dispatch, name="dispatch-indexing").run_soon
 
 
+def retry_waiting() -> int:
+    """Make the chats due now that wait after an error of the embedding engine. Return how many."""
+    waiting = Chat.objects.filter(vector_status=Chat.VectorStatus.PENDING, index_not_before__gt=Now())
+    retried = waiting.exclude(index_error_code="").update(index_not_before=Now(), index_dispatched_at=None)
+    if retried:
+        dispatch()
+    return retried
+
+
 def index_chat(chat_id: UUID) -> bool:
     """Chunk and embed a chat that is due. Return False if there was nothing to do or it failed."""
     lease = queue.claim(chat_id)

@@ -75,6 +75,21 @@ def recover() -> RecoveryCounts:
     return counts
 
 
+def retry_waiting() -> int:
+    """Make the insights and readings due now that wait after an error of the engine. Return how many.
+
+    An operator has raised the quota or corrected the key: nothing has to wait until the time that the provider named.
+    """
+    waiting = Q(next_attempt_at__gt=Now()) & ~Q(error_code="")
+    due_now: dict[str, Any] = {"next_attempt_at": Now(), "dispatched_at": None}
+    retried = ChatReading.objects.filter(waiting, status=ChatReading.Status.PENDING).update(**due_now)
+    retried += Insight.objects.filter(waiting, status=Insight.Status.PENDING).update(**due_now)
+    if retried:
+        readings.dispatch()
+        dispatch()
+    return retried
+
+
 def recover_job(job_id: UUID) -> bool:
     """Recover one job: its expired leases, its deadline, its settlement. Return whether anything was stuck."""
     expired = Insight.objects.lease_expired().filter(job=job_id).values_list("pk", flat=True)

@@ -38,7 +38,7 @@ def health_line() -> Line:
         if breaker.state != "closed":
             level = Level.WARNING if breaker.reason in quota.TEMPORARY else Level.CRITICAL
             text = f"{engine.model}: {breaker.reason}; {format_count(waiting)} chats wait to be indexed"
-            return Line("embeddings", level, text, "manage.py engine --check", data)
+            return Line("embeddings", level, text, "manage.py engine --check", data, is_cause=True)
     if outdated:
         text = f"{engine.name}; {format_count(outdated)} chats of another engine are indexed again"
         return Line("embeddings", Level.FINE, text, data=data)

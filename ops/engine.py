@@ -11,8 +11,10 @@ from django.conf import settings
 from django.db.models import Count, Max, Q
 from django.db.models.functions import Now
 
+from chats import indexing
+from insights import recovery
 from insights.engines import get_engine
-from insights.engines.base import EngineError, UnusableAnswer
+from insights.engines.base import EngineError, EngineRateLimited, UnusableAnswer
 from insights.engines.client import ModelAnswer, ModelClient, ModelRequest
 from insights.engines.state import EngineState, advice_for, describe_engine, get_client, retirement_of
 from insights.models import ChatReading, Insight, InsightAttempt
@@ -24,6 +26,8 @@ from relivchats.staff.reports import Level, Line, Report, Table, count, format_c
 #: A retirement is reported this long before its day.
 _WARNING_BEFORE_RETIREMENT = timedelta(days=60)
 _RECENT = timedelta(hours=1)
+#: A provider asks for short pauses all the time, and calls wait for them. A longer one is reported.
+_MIN_REPORTED_PAUSE_SECONDS = 15
 #: A check does not wait longer than this for the quota of its model.
 _MAX_QUOTA_WAIT_SECONDS = 5
 
@@ -50,8 +54,14 @@ def check() -> Report:
     models: list[Line] = []
     if client is not None and not state.missing:
         models = [_check_model(client, model) for model in dict.fromkeys(state.models.values())]
+    checked = (*models, *embeddings.check_lines())
+    if checked and all(line.level is not Level.CRITICAL for line in checked):
+        retried = recovery.retry_waiting() + indexing.retry_waiting()
+        if retried:
+            text = f"{retried} insights, readings or chats that waited after an error are tried again now"
+            checked = (*checked, Line("waiting", Level.FINE, text, data={"retried": retried}))
     # The state of the breakers after the calls.
-    lines = (*_state_lines(state), *models, *embeddings.state_lines(), *embeddings.check_lines())
+    lines = (*_state_lines(state), *embeddings.state_lines(), *checked)
     return Report("Engine check", lines, _quota_table(state), data=_as_data(state))
 
 
@@ -89,18 +99,24 @@ def health_line() -> Line:
     if state.missing:
         return Line("engine", Level.CRITICAL, state.advice, "manage.py engine", data)
     for model in dict.fromkeys(state.models.values()):
-        breaker = quota.breaker_state(model)
+        breaker, paused_seconds = quota.breaker_state(model), quota.observed(model).blocked_seconds
         if breaker.state != "closed":
-            is_temporary = breaker.reason in quota.TEMPORARY
-            level = Level.WARNING if is_temporary else Level.CRITICAL
-            text = f"{model} is not called: {breaker.reason}"
-            if breaker.retry_after_seconds:
-                text += f", for another {durations.format_seconds(breaker.retry_after_seconds)}"
-            waiting = count(Insight.objects.filter(status=Insight.Status.PENDING))
-            text += f"; unlocks are refused, and {format_count(waiting)} insights wait"
-            data |= {"reason": breaker.reason, "retry_after_seconds": breaker.retry_after_seconds, "waiting": waiting}
-            # Insights and unlocks wait for it even if it passes by itself.
-            return Line("engine", level, text, "manage.py engine --check", data, breaker.reason, is_cause=True)
+            reason, seconds = breaker.reason, breaker.retry_after_seconds
+        elif paused_seconds >= _MIN_REPORTED_PAUSE_SECONDS:
+            reason, seconds = EngineRateLimited.code, paused_seconds
+        else:
+            continue
+        passes_by_itself = reason in (*quota.TEMPORARY, EngineRateLimited.code)
+        text = f"{model} is not called: {reason}"
+        if seconds:
+            text += f", for another {durations.format_seconds(seconds)}"
+        waiting = count(Insight.objects.filter(status=Insight.Status.PENDING))
+        unlocks = "; unlocks are refused, and" if breaker.state != "closed" else ";"
+        text += f"{unlocks} {format_count(waiting)} insights wait"
+        data |= {"reason": reason, "retry_after_seconds": seconds, "waiting": waiting}
+        # Insights and unlocks wait for it even if it passes by itself.
+        level = Level.WARNING if passes_by_itself else Level.CRITICAL
+        return Line("engine", level, text, "manage.py engine --check", data, reason, is_cause=True)
     text = (
         f"{state.name}: in an hour {attempts['answered']} attempts answered, {attempts['failed']} failed;"
         f" {readings['read']} chats read, {readings['not_read']} failed"

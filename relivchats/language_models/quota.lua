@@ -9,7 +9,7 @@
 --       turns      sorted set  group -> its next turn
 --       state      hash        turn, arrivals, tokens (sum of calls), blocked (until)
 --       breaker    hash        reason, until, times
---       probe      string      id of the one call that may pass an open breaker
+--       probe      string      id of the one call that may pass an open breaker or a pause
 --       failures   string      number of calls in a row that the provider did not answer
 local calls, queue, waiters, deadlines, waiting = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local turns, state, breaker, probe, failures = KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
@@ -125,6 +125,9 @@ local function admit()
   local patience, probe_time, forced = tonumber(ARGV[8]), tonumber(ARGV[9]), ARGV[10] == '1'
   local reason = redis.call('HGET', breaker, 'reason') or ''
   local wait, probing = math.max(0, number(state, 'blocked') - now), reason ~= ''
+  if forced and wait > 0 then
+    wait, probing = 0, true
+  end
   if reason ~= '' and number(breaker, 'until') > now and not forced then
     wait = math.max(wait, number(breaker, 'until') - now)
   elseif probing and redis.call('EXISTS', probe) == 1 then
@@ -189,6 +192,7 @@ local function settle()
     redis.call('DEL', failures)
     if probed then
       redis.call('DEL', breaker)
+      redis.call('HDEL', state, 'blocked')
     end
   elseif outcome == 'blocked' then
     redis.call('HSET', state, 'blocked', math.max(number(state, 'blocked'), now + milliseconds))

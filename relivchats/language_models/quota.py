@@ -176,7 +176,8 @@ def call(
 
     `give_up_at` is a time of time.monotonic(); the wait ends then at the latest. Calls of one `group`, such as a job,
     share its turns: many calls of one group do not delay the few of another. With `probe`, the call is made although
-    the breaker is open, and closes it if it is answered. `limits` are by default those of `Limits.configured()`.
+    the breaker is open or the provider asked for a pause, and ends both if it is answered. `limits` are by default
+    those of `Limits.configured()`.
 
     Raise EngineRateLimited if it would be too late, EngineMisconfigured while the breaker is open for that reason, and
     any error of `send`. After a 429 the request is sent again, if there is time. Holds no database connection of its
@@ -233,7 +234,7 @@ def observed(model: str, *, clock: Clock = SYSTEM_CLOCK) -> Observed:
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """One call that waits or runs. `probe`: it passes an open breaker."""
+    """One call that waits or runs. `probe`: it passes an open breaker and a pause."""
 
     id: str
     group: str

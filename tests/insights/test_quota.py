@@ -321,6 +321,16 @@ def test_a_429_of_one_worker_blocks_the_others_until_its_time(clock: ManualClock
     call(clock)
 
 
+def test_a_check_is_sent_during_a_pause_and_its_answer_ends_it(clock: ManualClock) -> None:
+    limit = failing(EngineRateLimited(retry_after_seconds=40))
+    attempt(clock, limit)
+    assert attempt(clock, limit, probe=True).retry_after_seconds == 40
+    assert isinstance(attempt(clock), EngineRateLimited)
+    call(clock, probe=True)
+    assert quota.observed(MODEL, clock=clock).blocked_seconds == 0
+    call(clock)
+
+
 @pytest.mark.parametrize(("given", "seconds"), [(0, 1), (1_000_000, 3600)])
 def test_a_429_blocks_for_a_second_at_least_and_for_an_hour_at_most(
     clock: ManualClock, given: float, seconds: float

@@ -5,16 +5,18 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from django.core.management import call_command
+from django.db.models.functions import Now
 
+from chats.models import Chat
 from insights import availability, engines
 from insights.availability import UnlocksUnavailable
 from insights.engines import state
-from insights.models import Insight, InsightAttempt
+from insights.models import ChatReading, Insight, InsightAttempt
 from ops import engine
 from ops.checks.engine import engine as engine_check
 from relivchats import clock
@@ -174,6 +176,43 @@ def test_a_wrong_key_refuses_unlocks_until_a_check_succeeds(server: FakeGemini) 
     assert rows.job().is_open
     assert engine_check().level is Level.FINE
     assert "breaker" not in run()[2]
+
+
+@pytest.mark.parametrize(("delay", "level"), [("5s", Level.FINE), ("600s", Level.WARNING)])
+def test_a_long_pause_that_the_provider_asks_for_is_reported_with_its_end(
+    server: FakeGemini, delay: str, level: Level
+) -> None:
+    answer = server.answer
+    server.answer = lambda asked: gemini.quota_error("PerMinute", retry_delay=delay)
+    run("--check")
+    line = engine_check()
+    assert line.level is level
+    if level is Level.WARNING:
+        assert "is not called: rate_limited, for another 9 min" in line.text
+        assert "unlocks" not in line.text, "they are accepted, and wait"
+    server.answer = answer
+    assert run("--check")[0] == 0
+    assert engine_check().level is Level.FINE
+
+
+def test_a_check_that_is_answered_continues_what_waits_after_an_error(server: FakeGemini) -> None:
+    later = Now() + timedelta(hours=1)
+    job, chat = rows.job(), rows.chat(rows.person(), vector_status="pending")
+    job.insights.update(error_code="quota_exhausted", next_attempt_at=later)
+    ChatReading.objects.update(error_code="quota_exhausted", next_attempt_at=later)
+    Chat.objects.filter(pk=chat.pk).update(
+        index_error_code="quota_exhausted", index_requested_at=Now(), index_not_before=later
+    )
+    answer = server.answer
+    server.answer = lambda asked: gemini.quota_error("PerDay")
+    run("--check")
+    assert not Insight.objects.due().exists(), "nothing is tried while the quota is used up"
+    server.answer = answer
+    _, _, lines = run("--check")
+    assert lines["waiting"][0]["data"]["retried"] == 4
+    assert Insight.objects.due().count() == 2
+    assert ChatReading.objects.due().count() == 1
+    assert Chat.objects.index_due().get().pk == chat.pk
 
 
 def test_a_corrected_key_is_found_by_the_probe(server: FakeGemini) -> None:
