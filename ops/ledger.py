@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import timedelta
+from typing import Any
 
 from django.db.models.functions import Now
 
@@ -17,6 +18,11 @@ from relivchats.staff.reports import Level, Line, Report, Table
 COLUMNS = ("transaction", "wallet", "sequence", "type", "amount", "balance after", "at")
 MAX_RECENT = 1000
 
+#: The invariants of what a repair of a wallet computes: its balance, its reserved and its owed coins.
+_REPAIRED = ("1", "2", "12a")
+#: Its rows are transactions that do not follow from each other: nothing can be computed from them.
+_CHANGED_HISTORY = "3"
+
 #: Offending rows that an audit lists per invariant.
 MAX_OFFENDERS_LISTED = 5
 #: Earlier audits whose transactions in progress are looked up again, to find a horizon that is settled by now.
@@ -26,6 +32,8 @@ MAX_MARKS = 50
 def audit_report() -> Report:
     """Audit the whole ledger now and return one line per invariant; a broken one is critical."""
     broken = {finding.invariant.number: finding for finding in full_audit()}
+    changed = broken.get(_CHANGED_HISTORY)
+    changed_wallets = {row["wallet_id"] for row in changed.rows} if changed else set()
     lines = []
     # Invariants that hold are listed too: the reader sees what was checked.
     for invariant in audit.registered():
@@ -34,10 +42,19 @@ def audit_report() -> Report:
             lines.append(Line(invariant.number, Level.FINE, invariant.name))
             continue
         text = f"BROKEN by {finding.total} row{'s' * (finding.total != 1)}: {invariant.name}"
-        remedy = f"see the rows: manage.py ledger --json; then docs/ledger.md, invariant {invariant.number}"
+        remedy = _remedy_of(finding, changed_wallets)
         data = {"total": finding.total, "rows": finding.rows}
         lines.append(Line(invariant.number, Level.CRITICAL, text, remedy, data))
     return Report("Ledger", tuple(lines), data={"clean": not broken})
+
+
+def _remedy_of(finding: audit.Finding, changed_wallets: set[Any]) -> str:
+    """Return the repair of the first wallet that differs from its rows, unless these were changed; else the rows."""
+    if finding.invariant.number in _REPAIRED:
+        for wallet_id in (row["wallet_id"] for row in finding.rows):
+            if wallet_id not in changed_wallets:
+                return f"manage.py ledger --repair {wallet_id}"
+    return f"manage.py ledger --json  # shows the rows; then docs/ledger.md, invariant {finding.invariant.number}"
 
 
 def recent_transactions_report(limit: int) -> Report:
@@ -64,7 +81,7 @@ def repair_report(wallet_id: int, *, context: ActionContext | None) -> Report:
     if sums == ledger.Sums(wallet.balance, wallet.reserved, wallet.owed):
         return Report("Repair", (Line("wallet", Level.FINE, "it matches its rows: nothing to repair"),), table)
     if context is None:
-        remedy = f"manage.py ledger --repair {wallet_id} --reason TEXT --yes"
+        remedy = f"manage.py ledger --repair {wallet_id} --reason 'it differs from its rows' --yes"
         line = Line("wallet", Level.WARNING, "differs from its rows; nothing was changed yet", remedy)
         return Report("Repair (preview)", (line,), table)
     result = operations.propose_repair(wallet, context=context)

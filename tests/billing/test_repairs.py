@@ -113,6 +113,16 @@ def test_a_changed_history_cannot_be_repaired(make_wallet: MakeWallet) -> None:
     for attempt in (propose, lambda each: ledger.repair(wallet=each)):
         with pytest.raises(Conflict, match="from a backup"):
             attempt(wallet)
+    lines = {line["name"]: line["remedy"] for line in as_json("ledger")[1]["lines"]}
+    assert "--repair" not in lines["1"] + lines["3"], "a remedy that is refused is none"
+
+
+def test_the_audit_names_the_repair_of_a_wallet(make_wallet: MakeWallet) -> None:
+    wallet = corrupt(make_wallet(coins=100), balance=7)
+    status, answer = as_json("ledger")
+    (line,) = [line for line in answer["lines"] if line["level"] == "critical"]
+    assert (status, line["name"]) == (2, "1")
+    assert line["remedy"].endswith(f"ledger --repair {wallet.pk}")
 
 
 def test_a_wallet_has_one_pending_repair(make_wallet: MakeWallet) -> None:
