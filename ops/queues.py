@@ -8,15 +8,15 @@ from typing import Any
 
 import redis
 from django.conf import settings
-from django.db.models import Count, F, QuerySet
-from django.db.models.functions import Now
+from django.db.models import Count, F, OuterRef, QuerySet, Subquery, Value
+from django.db.models.functions import Coalesce, Now, NullIf
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from chats.models import Chat
 from insights import dispatch, pauses
-from insights.models import DispatchPause, Insight
+from insights.models import ChatReading, DispatchPause, Insight
 from ops.models import ScheduleEntry
 from relivchats import durations
 from relivchats.errors import Conflict
@@ -186,10 +186,17 @@ def report() -> Report:
     return Report("Queue", (summary_line(state),), Table(("what", "how many"), tuple(rows)), data)
 
 
+def deferred_insights() -> QuerySet[Any]:
+    """Return the insights that wait after an error, with its code as `code`: their own, or of the reading they need."""
+    reading = ChatReading.objects.filter(chat=OuterRef("chat"), status=ChatReading.Status.PENDING).values("error_code")
+    code = Coalesce(NullIf("error_code", Value("")), Subquery(reading), Value(""))
+    return Insight.objects.filter(status=Insight.Status.PENDING).annotate(code=code).exclude(code="")
+
+
 def deferred() -> list[tuple[str, int]]:
     """Return the error codes after which insights wait for another attempt, with how many, the most frequent first."""
-    waiting = Insight.objects.filter(status=Insight.Status.PENDING).exclude(error_code="")
-    return list(waiting.values_list("error_code").annotate(number=Count("pk")).order_by("-number", "error_code")[:20])
+    counts = deferred_insights().order_by().values_list("code").annotate(number=Count("pk"))
+    return list(counts.order_by("-number", "code")[:20])
 
 
 def schedule_report() -> Report:

@@ -43,11 +43,11 @@ def queue() -> Line:
 )
 def deferred() -> Line:
     """Return the insights that wait after an error, by its code, and for how long the oldest waits."""
-    waiting = Insight.objects.filter(status=Insight.Status.PENDING).exclude(error_code="")
     codes = queues.deferred()
     if not codes:
         return Line("deferred", Level.FINE, "no insight waits after an error", value=0)
-    age = waiting.order_by("created_at").annotate(age=Now() - F("created_at")).values_list("age", flat=True)[0]
+    oldest = queues.deferred_insights().order_by("created_at")
+    age = oldest.annotate(age=Now() - F("created_at")).values_list("age", flat=True).first() or timedelta()
     reasons = ", ".join(f"{number} {code}" for code, number in codes[:5])
     total = sum(number for _, number in codes)
     text = f"{total} insights wait after an error: {reasons}; the oldest for {durations.format_short(age)}"

@@ -28,7 +28,7 @@ from chats import data_keys, keys
 from chats.key_models import KeyStoreIdentity
 from chats.models import Chat
 from insights import catalogue
-from insights.models import Insight, InsightType, UnlockPause
+from insights.models import ChatReading, Insight, InsightType, UnlockPause
 from ops import backups, checks
 from ops.checks import api, database, ledger, machine, payments, processes, registry, upkeep, work
 from ops.models import Heartbeat
@@ -335,6 +335,15 @@ def test_a_type_that_differs_from_the_files_is_reported_unless_staff_edited_it()
     loaded = first.loaded_digest
     InsightType.objects.filter(pk=first.pk).update(title="Changed by staff")
     assert upkeep.catalogue().level is Level.FINE
+def test_insights_whose_chat_waits_to_be_read_after_an_error_are_counted_by_its_code() -> None:
+    job = rows.job()
+    assert work.deferred().level is Level.FINE
+    ChatReading.objects.create(chat_id=job.chat_id, engine="gemini", model="m", version=1, error_code="quota_exhausted")
+    assert work.deferred().data["by_error"] == {"quota_exhausted": job.total_insights}
+    ChatReading.objects.update(error_code="")
+    assert work.deferred().data == {}
+
+
     first.refresh_from_db()
     # As an earlier release wrote it.
     InsightType.objects.filter(pk=first.pk).update(loaded_digest=_digest(first))
