@@ -159,7 +159,10 @@ def record_events() -> None:
 
 
 def read_settings() -> None:
-    """Read the settings before a server starts for them. If one is malformed, print its sentence and exit 2."""
+    """Read the settings before a server starts for them. If one is malformed, print its sentence and exit 2.
+
+    `health` prints it as a report.
+    """
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "relivchats.settings")
     from django.conf import settings
     from django.core.exceptions import ImproperlyConfigured
@@ -167,8 +170,27 @@ def read_settings() -> None:
     try:
         settings.SECRET_KEY  # noqa: B018 - the first access loads all settings
     except ImproperlyConfigured as error:
-        print(error, file=sys.stderr)
+        if sys.argv[1:2] == ["health"]:
+            print_settings_fault(str(error))
+        else:
+            print(error, file=sys.stderr)
         sys.exit(EXIT_MALFORMED_SETTING)
+
+
+def print_settings_fault(text: str) -> None:
+    """Print the report of `health` if no process can start, because a setting is missing or malformed.
+
+    Its status is that of a critical line.
+    """
+    from relivchats import installation
+    from relivchats.staff.reports import Level, Line, Report
+
+    is_compose = installation.kind() is installation.Kind.COMPOSE
+    remedy = "${EDITOR:-vi} .env && docker-compose up -d" if is_compose else "correct it, then manage.py health"
+    if embedded.is_keyring_missing():
+        remedy = installation.correct_keyring()
+    report = Report("Health", (Line("settings", Level.CRITICAL, text, remedy),))
+    print(report.as_json() if "--json" in sys.argv else report.as_text())
 
 
 def make_first_tables() -> None:

@@ -66,16 +66,29 @@ def keyring(make: Callable[[], str]) -> str:
 
     Raise ProcessError if the file was there before and is missing: a new keyring would not open what is stored.
     """
-    path, was_created = data_directory() / "keys" / "keyring", data_directory() / "run" / "keyring"
-    if was_created.exists() and not path.exists():
+    if is_keyring_missing():
         raise ProcessError(
-            f"The encryption keys of this installation, {path}, are missing. Restore the file from a backup:"
+            f"The encryption keys of this installation, {keyring_file()}, are missing. Restore the file from a backup:"
             f" without it, no chat can be opened. To start empty instead, name another directory: RELIVCHATS_DATA=…"
         )
     text = secret("keyring", make)
-    if not was_created.exists():
-        write_atomically(was_created, "")
+    if not _keyring_mark().exists():
+        write_atomically(_keyring_mark(), "")
     return text
+
+
+def keyring_file() -> Path:
+    """Return the path of the keyring of this data."""
+    return data_directory() / "keys" / "keyring"
+
+
+def is_keyring_missing() -> bool:
+    """Return whether the keyring was created before and its file is missing."""
+    return _keyring_mark().exists() and not keyring_file().exists()
+
+
+def _keyring_mark() -> Path:
+    return data_directory() / "run" / "keyring"
 
 
 def key_store() -> Path:

@@ -78,6 +78,18 @@ def stop(name: str) -> str:
     return f"on {host}: kill {pid}"
 
 
+def correct_keyring() -> str:
+    """Return the remedy that adds a missing key to the keyring, and restarts what reads it."""
+    match kind():
+        case Kind.COMPOSE:
+            # It starts the services again whose environment has changed.
+            return "${EDITOR:-vi} .env && docker-compose up -d  # the missing key belongs into ENCRYPTION_KEYS"
+        case Kind.DEV if not os.environ.get("ENCRYPTION_KEYS"):
+            edit = f"${{EDITOR:-vi}} {shlex.quote(str(embedded.keyring_file()))}"
+            return f"{edit} && {restart('web')} && {restart('worker')}  # the missing key belongs into this file"
+    return "manage.py keys  # then add the missing key to ENCRYPTION_KEYS, and restart"
+
+
 def logs(part: str) -> str:
     """Return the command that shows the last lines of a part's log."""
     match kind():

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import pkgutil
+import shlex
 from functools import cache
 
 from django.apps import apps
@@ -17,7 +19,7 @@ from chats import data_keys
 from chats import keys as chat_keys
 from ops import database as operators_view
 from ops.checks.registry import health_check
-from relivchats import installation
+from relivchats import embedded, installation
 from relivchats.key_store import StoreUnavailable
 from relivchats.staff.reports import Level, Line, count, format_count
 
@@ -112,12 +114,16 @@ def _migration_files() -> frozenset[tuple[str, str]]:
 @health_check("keys", page="/admin/chats/chat/")
 def keys() -> Line:
     """Return whether the key store and the keyring open a sample of old, new and other chats."""
+    is_dev = installation.kind() is installation.Kind.DEV
+    if is_dev and not os.environ.get("ENCRYPTION_KEYS") and embedded.is_keyring_missing():
+        text = f"{embedded.keyring_file()} is missing: what runs still has its keys, and nothing can start again"
+        return Line("keys", Level.CRITICAL, text, installation.correct_keyring())
     try:
         data_keys.open_store()
     except StoreUnavailable as error:
-        if settings.KEY_STORE_DIR and installation.kind() is installation.Kind.DEV:
+        if settings.KEY_STORE_DIR and is_dev:
             # The processes open the directory each time, so none has to start again.
-            remedy = f"put {settings.KEY_STORE_DIR} back, or a copy of it: docs/operations.md, Backups"
+            remedy = _restore_files()
         else:
             remedy = "manage.py keys  # then mount the directory that KEY_STORE_DIR names, and restart"
         return Line("keys", Level.CRITICAL, str(error), remedy)
@@ -131,7 +137,7 @@ def keys() -> Line:
     }
     if sample.unreadable:
         text = f"ENCRYPTION_KEYS does not open {len(sample.unreadable)} of {sample.size} chats"
-        remedy = "manage.py keys  # then add the missing key to ENCRYPTION_KEYS, and restart"
+        remedy = installation.correct_keyring()
         return Line("keys", Level.CRITICAL, f"{text}, such as {sample.unreadable[0]}", remedy, data)
     if sample.closed_file:
         text = f"the files of {len(sample.closed_file)} of {sample.size} chats in the key store cannot be read"
@@ -139,7 +145,11 @@ def keys() -> Line:
         return Line("keys", Level.CRITICAL, f"{text}, such as {sample.closed_file[0]}", remedy, data)
     if sample.without_file:
         text = f"the key store has no file of {len(sample.without_file)} of {sample.size} chats"
-        remedy = "manage.py keys --erase-unreadable  # or restore the files: docs/operations.md, Backups"
+        erase = "manage.py keys --erase-unreadable"
+        if is_dev:
+            remedy = f"{_restore_files()}; if no copy has them: {erase}"
+        else:
+            remedy = f"{erase}  # or restore the files: docs/operations.md, Backups"
         return Line("keys", Level.CRITICAL, f"{text}, such as {sample.without_file[0]}", remedy, data)
     if overdue:
         text = f"{format_count(overdue)} keys of deleted chats are not destroyed yet"
@@ -154,6 +164,12 @@ def keys() -> Line:
     if not settings.KEY_STORE_DIR:
         text += "; no key store: backups open with it until they expire"
     return Line("keys", Level.FINE, text, data=data)
+
+
+def _restore_files() -> str:
+    """Return the command that puts files of the key store back; only the operator knows where their copy is."""
+    copy = "COPY has the files, moved by mistake or copied by manage.py backup: docs/operations.md, Backups"
+    return f"cp -an COPY/. {shlex.quote(settings.KEY_STORE_DIR)}  # {copy}"
 
 
 @health_check("role")

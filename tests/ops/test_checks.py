@@ -33,7 +33,7 @@ from ops import backups, checks
 from ops.checks import api, database, ledger, machine, payments, processes, registry, upkeep, work
 from ops.models import Heartbeat
 from ops.monitoring_models import RequestCount, Sample
-from relivchats import installation
+from relivchats import embedded, installation
 from relivchats.crypto import Keyring
 from relivchats.key_store import StoreUnavailable
 from relivchats.request_counts import BOUNDS_MS, BUCKETS
@@ -264,6 +264,18 @@ def test_a_lost_key_is_critical(settings: object) -> None:
     assert "ENCRYPTION_KEYS" in line.remedy
 
 
+def test_a_keyring_file_that_is_missing_is_critical_while_the_processes_still_have_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(installation, "kind", lambda: installation.Kind.DEV)
+    monkeypatch.delenv("ENCRYPTION_KEYS", raising=False)
+    assert database.keys().level is Level.FINE
+    monkeypatch.setattr(embedded, "is_keyring_missing", lambda: True)
+    line = database.keys()
+    assert (line.level, "nothing can start again" in line.text) == (Level.CRITICAL, True)
+    assert str(embedded.keyring_file()) in line.remedy
+
+
 @pytest.mark.parametrize(
     ("warning", "critical", "level"), [(101, 101, Level.FINE), (0, 101, Level.WARNING), (0, 0, Level.CRITICAL)]
 )
@@ -323,6 +335,15 @@ def test_insights_that_wait_after_an_error_are_counted_by_its_code() -> None:
     assert "2 quota_exhausted; the oldest for 3 min" in work.deferred().text
 
 
+def test_insights_whose_chat_waits_to_be_read_after_an_error_are_counted_by_its_code() -> None:
+    job = rows.job()
+    assert work.deferred().level is Level.FINE
+    ChatReading.objects.create(chat_id=job.chat_id, engine="gemini", model="m", version=1, error_code="quota_exhausted")
+    assert work.deferred().data["by_error"] == {"quota_exhausted": job.total_insights}
+    ChatReading.objects.update(error_code="")
+    assert work.deferred().data == {}
+
+
 def test_a_clock_that_differs_by_a_minute_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upkeep, "time", SimpleNamespace(time=lambda: time.time() - 60))
     line = upkeep.clock()
@@ -335,15 +356,6 @@ def test_a_type_that_differs_from_the_files_is_reported_unless_staff_edited_it()
     loaded = first.loaded_digest
     InsightType.objects.filter(pk=first.pk).update(title="Changed by staff")
     assert upkeep.catalogue().level is Level.FINE
-def test_insights_whose_chat_waits_to_be_read_after_an_error_are_counted_by_its_code() -> None:
-    job = rows.job()
-    assert work.deferred().level is Level.FINE
-    ChatReading.objects.create(chat_id=job.chat_id, engine="gemini", model="m", version=1, error_code="quota_exhausted")
-    assert work.deferred().data["by_error"] == {"quota_exhausted": job.total_insights}
-    ChatReading.objects.update(error_code="")
-    assert work.deferred().data == {}
-
-
     first.refresh_from_db()
     # As an earlier release wrote it.
     InsightType.objects.filter(pk=first.pk).update(loaded_digest=_digest(first))
@@ -447,7 +459,7 @@ def test_the_page_of_a_check_exists(check: registry.Check) -> None:
 @pytest.mark.parametrize(
     ("kind", "words"),
     [
-        (installation.Kind.DEV, "put {} back"),
+        (installation.Kind.DEV, "cp -an COPY/. {}"),
         (installation.Kind.COMPOSE, "mount the directory that KEY_STORE_DIR names"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import signal
 import socket
@@ -198,8 +199,11 @@ def test_a_malformed_setting_is_named_before_anything_starts(tmp_path: Path) -> 
     sentence = "INSIGHT_GENERATION_TIMEOUT is 5; it must be at least 10. See docs/settings.md.\n"
     done = run(tmp_path / "data", "up", f"--port={free_port()}", INSIGHT_GENERATION_TIMEOUT="5")
     assert (done.returncode, done.stdout, done.stderr) == (2, "", sentence)
-    done = manage(tmp_path / "data", "health", INSIGHT_GENERATION_TIMEOUT="5")
+    done = manage(tmp_path / "data", "jobs", INSIGHT_GENERATION_TIMEOUT="5")
     assert (done.returncode, done.stdout, done.stderr) == (2, "", sentence)
+    done = manage(tmp_path / "data", "health", "--json", INSIGHT_GENERATION_TIMEOUT="5")
+    (line,) = json.loads(done.stdout)["lines"]
+    assert (done.returncode, line["name"], line["text"], done.stderr) == (2, "settings", sentence.strip(), "")
     assert not (tmp_path / "data" / "run" / "postgres.keeper").exists()
 
 
