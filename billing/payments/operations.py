@@ -39,8 +39,10 @@ def reconcile_orders(
 
 
 def reconcile_unfinished(*, context: ActionContext) -> BatchResult:
-    """Apply the due events, and ask the providers about every unfinished order and refund, due or not."""
-    # First, since it needs no request: an event that waits may answer what the providers would be asked.
+    """Apply the events that wait, and ask the providers about every unfinished order and refund, due or not."""
+    # First, since it needs no request: an event that waits may answer what the providers would be asked. Also one that
+    # is tried again later by itself, after errors whose cause is gone: nothing else gives its payer the coins.
+    WebhookEvent.objects.waiting().make_due()
     webhooks.apply_due()
     # Rows that another command or beat has asked about since the start are left out, so the two share the work.
     not_asked_since_start = Q(asked_at=None) | Q(asked_at__lt=clock.now())

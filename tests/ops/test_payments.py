@@ -18,6 +18,7 @@ from billing.payments import operations
 from billing.payments.providers.base import ProviderEvent, ProviderUnavailable
 from billing.payments.providers.stripe import Stripe
 from ops.checks.payments import payments as payments_check
+from relivchats import clock
 from relivchats.accounts.models import User
 from relivchats.staff.models import AuditEntry
 from relivchats.staff.reports import Level
@@ -129,6 +130,19 @@ def test_the_command_finds_a_payment_whose_webhook_was_lost(stripe_shop: Shop) -
     assert (status, answer["done"], stripe_shop.balance) == (0, 1, 450)
     entry = AuditEntry.objects.get()
     assert (entry.action, entry.outcome, entry.object_id) == ("reconcile order", "completed", str(order.pk))
+
+
+def test_the_command_applies_a_payment_that_was_put_off_after_an_error(stripe_shop: Shop) -> None:
+    order = stripe_shop.place_order()
+    wallet = order.wallet
+    Wallet.objects.filter(pk=wallet.pk).update(balance=wallet.balance + 1)
+    stripe_shop.send(stripe_shop.order_event(order, "paid"))
+    Wallet.objects.filter(pk=wallet.pk).update(balance=wallet.balance)
+    event = WebhookEvent.objects.get()
+    assert (event.status, event.order, event.next_attempt_at > clock.now()) == ("received", None, True)
+    assert as_json("payments", "--reconcile")[0] == 0
+    order.refresh_from_db()
+    assert (order.status, stripe_shop.balance) == ("completed", 450)
 
 
 def test_concurrent_commands_ask_about_each_order_once(stripe_shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
