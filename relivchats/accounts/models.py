@@ -52,6 +52,7 @@ class User(AbstractBaseUser, PermissionsMixin):
 
     class Meta:
         db_table = "users"
+        indexes = [models.Index(fields=["-created_at"], name="users_newest")]
         constraints = [
             models.CheckConstraint(
                 condition=models.Q(email=Lower("email")) | models.Q(email=None), name="user_email_is_lower_case"
