@@ -110,7 +110,7 @@ def by_route(window: timedelta) -> list[RouteSummary]:
 def series(window: timedelta, *, points: int, route: str = "") -> list[PartSummary]:
     """Return the requests in each of `points` equal parts of a window that ends now; a part without any has zeros."""
     seconds = max(60, round(window.total_seconds() / points))
-    rows = _select(f"floor(extract(epoch FROM at) / {seconds})::bigint", window=window, route=route)
+    rows = _select(f"floor(date_part('epoch', at) / {seconds})::bigint", window=window, route=route)
     found = {row[0]: _numbers(row[1:]) for row in rows}
     with connection.cursor() as cursor:
         cursor.execute("SELECT floor(extract(epoch FROM now()) / %s)::bigint", [seconds])
