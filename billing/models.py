@@ -228,6 +228,8 @@ class CreditTransaction(models.Model):
         indexes = [
             models.Index(fields=["-created_at", "-id"], name="transactions_newest"),
             models.Index(fields=["debt"], name="transactions_of_debts", condition=Q(debt__isnull=False)),
+            # Refunds are few of ten million; the other types occur everywhere, so that a list of them reads few rows.
+            models.Index(fields=["-created_at", "-id"], name="transactions_of_refunds", condition=Q(type="refund")),
         ]
         constraints = [
             # Covers the audit of a wallet's history (invariant 3), which then needs no access to the table itself.

@@ -178,6 +178,8 @@ class Chat(models.Model):
             ),
             models.Index(fields=["index_engine"], name="chats_by_index_engine", condition=Q(vector_status="completed")),
             models.Index(fields=["vector_status"], name="chats_vector_failed", condition=Q(vector_status="failed")),
+            # Each unlock asks whether one was indexed recently.
+            models.Index(fields=["-indexed_at"], name="chats_last_indexed", condition=Q(indexed_at__isnull=False)),
         ]
         constraints = [
             models.CheckConstraint(

@@ -146,6 +146,9 @@ class PaymentOrder(models.Model):
                 name="orders_failed",
                 condition=Q(status="failed", provider_order_id__isnull=False),
             ),
+            # Partial: these are few of a million, and their lists and counts would read all.
+            models.Index(fields=["-created_at"], name="orders_refunded", condition=Q(status="refunded")),
+            models.Index(fields=["dispute", "-created_at"], name="orders_disputed", condition=~Q(dispute="")),
         ]
         constraints = [
             models.UniqueConstraint(fields=["provider", "provider_order_id"], name="one_order_per_provider_id"),
