@@ -43,12 +43,16 @@ def stuck_jobs() -> QuerySet[GenerationJob]:
     )
 
 
-def failed_insights() -> QuerySet[Insight]:
-    """Return the failed insights that can be retried and were not: those of a deleted chat are excluded."""
+def failed_insights(rows: QuerySet[Insight] | None = None) -> QuerySet[Insight]:
+    """Return the failed insights, all or those of `rows`, that can be retried and were not.
+
+    Those of a deleted chat are excluded.
+    """
     unlocked_again = Insight.objects.filter(chat=OuterRef("chat"), insight_type=OuterRef("insight_type")).exclude(
         status=Insight.Status.FAILED
     )
-    return Insight.objects.failed().filter(~Exists(unlocked_again), chat__isnull=False)
+    rows = Insight.objects.all() if rows is None else rows
+    return rows.filter(~Exists(unlocked_again), status=Insight.Status.FAILED, chat__isnull=False)
 
 
 def annotate_jobs(jobs: QuerySet[GenerationJob]) -> QuerySet[GenerationJob]:

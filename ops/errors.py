@@ -52,7 +52,7 @@ def select(*, since: timedelta, user: str = "", grep: str = "", refusals: bool =
     if not refusals:
         rows = rows.exclude(level=REFUSAL_LEVEL)
     if user:
-        found = User.objects.filter(Q(email__iexact=user) if "@" in user else Q(pk=_uuid(user))).first()
+        found = User.objects.filter(Q(email=user.lower()) if "@" in user else Q(pk=_uuid(user))).first()
         if found is None:
             raise NotFound(f"There is no user {user}. Enter an e-mail address or an id.")
         jobs = GenerationJob.objects.filter(user=found)

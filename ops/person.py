@@ -24,7 +24,7 @@ def find(text: str) -> User:
     """Return the person with this e-mail address or id. Raise NotFound."""
     text = text.strip()
     try:
-        which = Q(email__iexact=text) if "@" in text else Q(pk=UUID(text))
+        which = Q(email=text.lower()) if "@" in text else Q(pk=UUID(text))
     except ValueError:
         which = Q(pk=None)
     person = User.objects.filter(which).first()

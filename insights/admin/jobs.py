@@ -41,7 +41,7 @@ class StuckInsightFilter(SelectionFilter):
     parameter_name = "stuck"
     selections = {
         "yes": ("stuck in generating", lambda rows: rows.filter(pk__in=stuck.stuck_insights().values("pk"))),
-        "failed": ("failed, not retried", lambda rows: rows.filter(pk__in=stuck.failed_insights().values("pk"))),
+        "failed": ("failed, not retried", stuck.failed_insights),
         "open": ("open", lambda rows: rows.filter(status__in=Insight.OPEN)),
     }
 
