@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -11,6 +12,11 @@ from django.db import OperationalError, connection, transaction
 from django.db.models import QuerySet
 
 Value = TypeVar("Value")
+
+#: What took too long is not tried again for so many seconds.
+RETRY_SECONDS = 300
+MAX_REMEMBERED = 1000
+_retried_at: dict[Hashable, float] = {}
 
 
 @contextmanager
@@ -25,13 +31,27 @@ def limited(*, milliseconds: int) -> Iterator[None]:
         cursor.execute("SELECT set_config('statement_timeout', %s, true)", [before])
 
 
-def within(compute: Callable[[], Value], *, milliseconds: int) -> Value | None:
-    """Return the result, or None if one of its queries takes longer."""
+def within(compute: Callable[[], Value], *, milliseconds: int, key: Hashable = None) -> Value | None:
+    """Return the result, or None if one of its queries takes longer.
+
+    What has a key and took too long is not tried again for RETRY_SECONDS in this process: None is returned at once.
+    """
+    if key is not None and time.monotonic() < _retried_at.get(key, 0.0):
+        return None
     try:
         with limited(milliseconds=milliseconds):
             return compute()
     except OperationalError:
+        if key is not None:
+            if len(_retried_at) >= MAX_REMEMBERED:
+                _retried_at.clear()
+            _retried_at[key] = time.monotonic() + RETRY_SECONDS
         return None
+
+
+def clear_cache() -> None:
+    """Forget what took too long."""
+    _retried_at.clear()
 
 
 def sum_each(rows: QuerySet[Any], sums: Sequence[Any], *, unit: Any, limit: int) -> list[tuple[str, list[int]]] | None:

@@ -21,7 +21,7 @@ from relivchats.staff.filters import MAX_COUNTED, CountedFilter, TimeFilter, for
 from relivchats.staff.lookups import DeclaredFilterChangeList, DeclaredLookups
 
 #: Counts and sums that take longer are left out: a list never waits for them.
-COUNT_MILLISECONDS = 300
+COUNT_MILLISECONDS = 100
 #: Rows at the start of the list that are counted instead.
 MAX_SAMPLED = 2_000
 #: Sums of more rows are not computed. A filter by time brings most lists below.
@@ -75,6 +75,9 @@ class StaffChangeList(DeclaredFilterChangeList):
     def __init__(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
         super().__init__(request, *args, **kwargs)
         self._request = request
+        chosen = sorted((name, tuple(values)) for name, values in self.filter_params.items())
+        #: What the counts and sums of the list depend on.
+        self._key = (self.model._meta.label, self.query, *chosen)
 
     @cached_property
     def choice_counts(self) -> Mapping[tuple[str, str], str]:
@@ -82,7 +85,11 @@ class StaffChangeList(DeclaredFilterChangeList):
 
         If counting takes too long, the first rows of the list are counted, as in `12+`. It is empty if that does, too.
         """
-        exact = within(lambda: count_each(self._choices(), limit=MAX_COUNTED), milliseconds=COUNT_MILLISECONDS)
+        exact = within(
+            lambda: count_each(self._choices(), limit=MAX_COUNTED),
+            milliseconds=COUNT_MILLISECONDS,
+            key=("counts", *self._key),
+        )
         if exact is not None:
             return dict(zip(self._choice_names, map(format_count, exact), strict=True))
         # A rare state without an index: its rows are all over the table.
@@ -148,6 +155,7 @@ class StaffChangeList(DeclaredFilterChangeList):
                 ),
             ),
             milliseconds=COUNT_MILLISECONDS,
+            key=("sums", *self._key),
         )
         if found is None:
             return ["No sums: they take too long. Filter the list further."]

@@ -13,6 +13,7 @@ from insights.models import Insight
 from ops import health
 from ops.console import attention, overview
 from relivchats.accounts.models import User
+from relivchats.staff import bounded, lists
 from tests.ops import rows
 
 #: Is in the text, the names and the title of `private_chat`, and in the e-mail address of its owner.
@@ -27,12 +28,13 @@ def staff(db: None) -> User:
 
 @pytest.fixture(autouse=True)
 def empty_caches(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Empty the caches of the overview, which then last for the test."""
+    """Empty the caches of the overview, which then last for the test, and give counts time on a slow machine."""
     monkeypatch.setattr(attention.cache, "seconds", 3600)
-    for cache in (health, attention, overview):
+    monkeypatch.setattr(lists, "COUNT_MILLISECONDS", 10_000)
+    for cache in (health, attention, overview, bounded):
         cache.clear_cache()
     yield
-    for cache in (health, attention, overview):
+    for cache in (health, attention, overview, bounded):
         cache.clear_cache()
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from django.contrib import admin
-from django.db import connection, models
+from django.db import OperationalError, connection, models
 from django.db.models import DateTimeField
 from django.db.models.functions import Now
 from django.test import Client
@@ -20,7 +20,7 @@ from insights.models import Insight
 from ops.monitoring_models import Sample
 from relivchats import clock
 from relivchats.accounts.models import User
-from relivchats.staff import filters, lists
+from relivchats.staff import bounded, filters, lists
 from relivchats.staff.bounded import count_each
 from relivchats.staff.filters import CountedFilter, TimeFilter
 from tests.admin import everything
@@ -212,6 +212,28 @@ def test_if_counting_takes_too_long_the_first_rows_of_the_list_are_counted(
     listed = desk.get(everything.list_address(ChatUpload)).context["cl"]
     counts = {value: listed.choice_counts["outcome__exact", value] for value in ("accepted", "refused", "failed")}
     assert counts == {"accepted": "1+", "refused": "1+", "failed": "0+"}
+
+
+def test_counts_that_took_too_long_are_not_tried_again_for_minutes(
+    desk: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload()
+    tried = []
+
+    def fail_at_first(selections: Any, *, limit: int) -> list[int]:
+        tried.append(1)
+        if len(tried) == 1:
+            raise OperationalError("canceling statement due to statement timeout")
+        return count_each(selections, limit=limit)
+
+    monkeypatch.setattr(lists, "count_each", fail_at_first)
+    for _ in range(3):
+        assert choices(desk, ChatUpload, "outcome__exact")["accepted"] == "1+"
+    assert len(tried) == 4, "the first rows are counted each time"
+    # With another filter all rows may be few.
+    assert choices(desk, ChatUpload, "outcome__exact", when="24h")["accepted"] == "1"
+    bounded.clear_cache()
+    assert choices(desk, ChatUpload, "outcome__exact")["accepted"] == "1"
 
 
 @pytest.mark.parametrize(
