@@ -133,6 +133,8 @@ USE_TZ = True
 TIME_ZONE = "UTC"
 LANGUAGE_CODE = "en"
 FORMAT_MODULE_PATH = "relivchats.formats"
+# For values that a template shows with `unlocalize`, which the module above does not format.
+DATE_FORMAT, DATETIME_FORMAT = "Y-m-d", "Y-m-d H:i:s T"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # Database. Only the web server has a connection pool (see asgi.py); workers and commands close their connections.

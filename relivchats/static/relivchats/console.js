@@ -65,15 +65,19 @@
     }
   }
 
+  // What scrolls must be reachable with the keyboard, also after a phone was turned.
+  const widths = new ResizeObserver((entries) => {
+    for (const { target } of entries)
+      if (target.scrollWidth > target.clientWidth) target.tabIndex = 0;
+      else target.removeAttribute("tabindex");
+  });
+
   function improve(root) {
     showLocalTimes(root);
     for (const time of root.querySelectorAll("time.rc-age")) time.title = LOCAL.format(new Date(time.dateTime));
     addCopyButtons(root);
-    for (const element of root.querySelectorAll(".rc-scroll, #result_list")) {
-      // What scrolls must be reachable with the keyboard.
-      const box = element.closest(".simplebar-content-wrapper") || element;
-      if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
-    }
+    for (const element of root.querySelectorAll(".rc-scroll, #result_list"))
+      widths.observe(element.closest(".simplebar-content-wrapper") || element);
   }
 
   function refresh(element) {

@@ -2,7 +2,7 @@
 "use strict";
 (() => {
   const FOCUSABLE = "a[href], button, input, select, textarea, summary, [tabindex]";
-  const NUMBER = /^[+−-]?[$€£₹]?[\d.,   ]*\d( ?(%|ms|s|B|kB|MB|GB|MiB|GiB))?$/;
+  const NUMBER = /^[+−-]?[$€£₹]?[\d.,   ]*\d( ?(%|ms|s|B|kB|MB|GB|MiB|GiB)| of \d+)?$/;
   const BLANK = /^[-–]?$/;
 
   // An element that only answers to a click is a button that takes the focus.
