@@ -41,11 +41,11 @@ def console(
     if chromium is None:
         pytest.exit("The browser tests need Chromium. On Debian and Ubuntu: apt-get install chromium", returncode=1)
     with django_db_blocker.unblock():
-        User.objects.create_superuser(EMAIL, PASSWORD)
+        operator = User.objects.create_superuser(EMAIL, PASSWORD)
         synthetic.create()
         everything.one_of_each(1)
         rows.everything_alive()
-        addresses = page_addresses()
+        addresses = page_addresses(operator)
         database = str(connections["default"].settings_dict["NAME"])
         connections.close_all()
     screenshots = os.environ.get("SCREENSHOTS")

@@ -41,7 +41,7 @@
   }
   for (const [e, inside] of boxes) {
     const own = e.getBoundingClientRect();
-    if (!scrolls(e) && !e.querySelector(".rc-scroll") && inside.some((box) => box.right > own.right + 2)) problems.add(`sticks out of its box: ${text(e)}`);
+    if (!scrolls(e) && !e.querySelector(".rc-scroll, pre") && inside.some((box) => box.right > own.right + 2)) problems.add(`sticks out of its box: ${text(e)}`);
   }
   for (const e of document.querySelectorAll("time, .rc-id, .rc-label, .rc-number")) {
     const tops = new Set(lines(e).map((box) => Math.round(box.top / 8)));

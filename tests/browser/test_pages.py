@@ -44,3 +44,5 @@ async def _use_the_keyboard(console: Console) -> None:
         await tab.page.get_by_role("button", name="Filters").focus()
         await tab.page.keyboard.press("Enter")
         await filters.wait_for(state="visible")
+        await tab.examine("filters")
+    assert not problems, "\n" + "\n".join(problems)
