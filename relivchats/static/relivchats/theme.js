@@ -57,7 +57,7 @@
   // A long name of code may break where its parts end.
   function breakNames(root) {
     for (const cell of root.querySelectorAll(":is(#result_list, .rc-table) td:not(:has(*))")) {
-      const parts = cell.textContent.split(/(?<=[.:/])(?=\w)/);
+      const parts = cell.textContent.split(/(?<=[.:/])(?=\w)|(?<=^[0-9a-f]{16})(?=[0-9a-f]{16}$)/);
       if (cell.textContent.length > 24 && !cell.textContent.includes(" ") && parts.length > 1)
         cell.replaceChildren(...parts.flatMap((part, index) => (index ? [document.createElement("wbr"), part] : [part])));
     }
@@ -81,6 +81,7 @@
   // Django builds its two-column choices, and the theme its scrolling boxes, when everything is loaded.
   window.addEventListener("load", () => setTimeout(() => {
     nameFields(document.body);
-    document.querySelector("#nav-sidebar-apps .simplebar-content-wrapper")?.setAttribute("aria-label", "All pages");
+    for (const [id, name] of [["nav-sidebar-apps", "All pages"], ["changelist-filter", "Choices"], ["changelist-form", "Rows"]])
+      document.querySelector(`#${id} .simplebar-content-wrapper`)?.setAttribute("aria-label", name);
   }));
 })();
