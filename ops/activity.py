@@ -12,7 +12,7 @@ from django.conf import settings
 from django.db.models.functions import Now
 
 from ops.models import ScheduleEntry
-from relivchats import leases
+from relivchats import durations, leases
 from relivchats.celery import app
 
 #: More than a worker has threads.
@@ -86,7 +86,7 @@ def write_schedule(schedule: Mapping[str, Any]) -> None:
 
 
 def describe(schedule: Any) -> str:
-    """Return such as `every 10 s` or `at 03:40`."""
+    """Return such as `every 10 s`, `every 5 min` or `40 3 * * * (cron, UTC)`."""
     if hasattr(schedule, "hour"):
         return f"{schedule._orig_minute} {schedule._orig_hour} * * * (cron, UTC)"
-    return f"every {schedule.run_every.total_seconds():.0f} s"
+    return f"every {durations.format_short(schedule.run_every)}"

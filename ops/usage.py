@@ -127,11 +127,13 @@ def report_of(days: list[Day] | None) -> Report:
         )
         for each in days
     )
-    table = Table(
-        ("day (UTC)", "model", "attempts", "parts read", "questions", "failed", "tokens in", "tokens out", "about"),
-        rows,
-    )
-    return Report(title, table=table, headline=_describe(days) if days else "")
+    return Report(title, table=Table(_COLUMNS, rows), headline=_describe(days) if days else "")
+
+
+_COLUMNS = (
+    *("day (UTC)", "model", "attempts", "parts read", "questions", "failed"),
+    *("tokens in", "tokens out", "cost, about"),
+)
 
 
 def _describe(days: list[Day]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.http import HttpRequest
+from django.utils.html import format_html
 
 from insights.models import UnlockPause
 from ops import engine, unlocks, usage
@@ -32,7 +33,12 @@ def _usage() -> Section:
     drawn = [_chart("Tokens in", tokens_in), _chart("Tokens out", tokens_out)]
     if any(costs):
         drawn.append(_chart("Dollars, about", costs, decimals=2))
-    return Section(usage.report_of(days), empty, charts=tuple(drawn))
+    columns = {
+        "day (UTC)": lambda row: format_html('<span class="rc-nowrap">{}</span>', row["day (UTC)"]),
+        "tokens in": lambda row: f"{row['tokens in']:,}",
+        "tokens out": lambda row: f"{row['tokens out']:,}",
+    }
+    return Section(usage.report_of(days), empty, columns, charts=tuple(drawn))
 
 
 def _chart(title: str, series: tuple[float, ...], *, decimals: int = 0) -> charts.Chart:

@@ -8,7 +8,7 @@ import re
 import socket
 import subprocess
 import sys
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -143,14 +143,21 @@ OPERATORS = {"viewer": False, "support": False, "operator": True, "finance": Fal
 def test_the_page_of_the_queue_offers_what_applies_to_those_who_may_do_it(
     group: str, may: bool, desk: Client, broker: BrokerHandle
 ) -> None:
-    ScheduleEntry.objects.create(name="canary", task="ops.tasks.canary", schedule="every 10 s")
+    ScheduleEntry.objects.create(
+        name="canary",
+        task="ops.tasks.canary",
+        schedule="every 10 s",
+        next_run_at=datetime(2026, 11, 30, 21, 37, 17, tzinfo=UTC),
+    )
     ScheduleEntry.objects.create(name="old", task="ops.tasks.old", schedule="every 10 s")
     client = member(group)
     run_now = reverse("admin:ops_scheduleentry_run_now_this", args=["canary"])
     shown = client.get(page("queue")).content.decode()
     assert (run_now in shown) is may
     assert run_now.replace("canary", "old") not in shown
-    assert client.get(run_now).status_code == (200 if may else 403)
+    confirmation = client.get(run_now)
+    assert confirmation.status_code == (200 if may else 403)
+    assert not may or "2026-11-30 21:37:17 UTC" in confirmation.content.decode()
     assert buttons(client, "queue") == (["Pause insights"] if may else [])
     pause = DispatchPause.objects.create(reason="test", paused_by="command")
     assert buttons(client, "queue") == (["Resume insights"] if may else [])
@@ -276,7 +283,7 @@ def test_tokens_are_summed_by_day_and_model_and_cost_what_the_setting_says(desk:
     assert (yesterday.insights, yesterday.failed, yesterday.day) == (1, 1, today.day - timedelta(days=1))
     shown = desk.get(page("model")).content.decode()
     assert "2,000,007 tokens in, 200,005 out; about $1.40" in shown
-    assert as_json("engine", "--usage")[1]["rows"][0]["about"] == "$0.70"
+    assert as_json("engine", "--usage")[1]["rows"][0]["cost, about"] == "$0.70"
     (section,) = [each for each in desk.get(page("model")).context["sections"] if each.charts]
     assert [chart.latest for chart in section.charts] == ["1,000,007 today", "100,005 today", "0.70 today"]
 
@@ -284,7 +291,7 @@ def test_tokens_are_summed_by_day_and_model_and_cost_what_the_setting_says(desk:
 def test_a_model_without_a_price_has_tokens_and_no_cost(desk: Client, settings: Any) -> None:
     settings.MODEL_PRICES = {}
     work(model="unknown")
-    assert as_json("engine", "--usage")[1]["rows"][0]["about"] is None
+    assert as_json("engine", "--usage")[1]["rows"][0]["cost, about"] is None
     shown = desk.get(page("model")).content.decode()
     assert "no price of unknown in MODEL_PRICES" in shown
     assert "$" not in shown.split("tokens in, ")[1].split("</small>")[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -170,7 +171,10 @@ def test_a_wrong_key_refuses_unlocks_until_a_check_succeeds(server: FakeGemini) 
     with pytest.raises(UnlocksUnavailable):
         rows.job()
     assert engine_check().level is Level.CRITICAL
-    assert run()[2]["breaker"]
+    (breaker, *_) = run()[2]["breaker"]
+    assert re.search(
+        r" is not called: invalid_key, for another \d+ s, until 2026-09-01 12:0[45]:\d\d UTC", breaker["text"]
+    )
     server.answer = answer
     assert run("--check")[0] == 0
     assert rows.job().is_open
