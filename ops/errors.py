@@ -43,7 +43,7 @@ def write(events: Sequence[error_events.ErrorEvent], *, role: ErrorEvent.Role, d
 
 
 def select(*, since: timedelta, user: str = "", grep: str = "", refusals: bool = False) -> QuerySet[ErrorEvent]:
-    """Return the events of a window, with `refusals` also refused uploads and unlocks. Raise NotFound.
+    """Return the events of a window, with `refusals` also refused uploads, unlocks and logins. Raise NotFound.
 
     `user` is an e-mail address or an id; events of their jobs, insights and chats belong to them too. `grep` is a text,
     or several with | between them, compared without regard to case.

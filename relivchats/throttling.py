@@ -55,7 +55,7 @@ class TooManyRequests(DomainError):
 class Window(NamedTuple):
     """The state of a limit for one subject: requests allowed, requests left, seconds until the window ends.
 
-    `key` and `storage` are where the request was counted.
+    `key` and `storage` are where the request was counted. `is_first_refusal` is true of the first one over the limit.
     """
 
     limit: int
@@ -64,6 +64,7 @@ class Window(NamedTuple):
     exceeded: bool
     key: str
     storage: Storage
+    is_first_refusal: bool = False
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,8 @@ class Limit:
         key, elapsed = self._window(subject)
         count, storage = _ask(lambda storage: storage.incr(key, self.seconds))
         reset_seconds = max(1, math.ceil(self.seconds - elapsed))
-        return Window(limit, max(0, limit - count), reset_seconds, count > limit, key, storage)
+        remaining, is_first_refusal = max(0, limit - count), count == limit + 1
+        return Window(limit, remaining, reset_seconds, count > limit, key, storage, is_first_refusal)
 
     def count(self, subject: object) -> int:
         """Return the requests that count now, without counting one. There may be more than the limit."""

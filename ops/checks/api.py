@@ -14,6 +14,7 @@ _WINDOW = timedelta(hours=1)
 #: Shares and percentiles of fewer requests mean nothing.
 _MIN_REQUESTS = 20
 _PAGE = "/admin/ops/requestcount/"
+_SLOW_ROUTES = "manage.py metrics --routes --since 1h"
 
 
 @health_check("errors", needs=("database", "broker", "web"), page=_PAGE, remedy="manage.py errors --since 1h")
@@ -31,7 +32,7 @@ def errors() -> Line:
     return Line("errors", Level.FINE, text, "", data, percent, threshold)
 
 
-@health_check("latency", needs=("database", "broker", "web"), page=_PAGE, remedy="manage.py metrics")
+@health_check("latency", needs=("database", "broker", "web"), page=_PAGE, remedy=_SLOW_ROUTES)
 def latency() -> Line:
     """Return the duration that 95 % of the API's requests of the last hour did not exceed."""
     found = requests.summarize(_WINDOW)
@@ -43,5 +44,5 @@ def latency() -> Line:
     if found.requests >= _MIN_REQUESTS and milliseconds > settings.HEALTH_P95_WARNING_MS:
         slowest = max(requests.by_route(_WINDOW), key=lambda route: route.p95_ms or 0)
         text = f"{text}; the slowest route is {slowest.route}, up to {slowest.p95_ms or 0:.0f} ms"
-        return Line("latency", Level.WARNING, text, "manage.py metrics", data, milliseconds, threshold)
+        return Line("latency", Level.WARNING, text, _SLOW_ROUTES, data, milliseconds, threshold)
     return Line("latency", Level.FINE, text, "", data, milliseconds, threshold)

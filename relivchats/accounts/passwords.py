@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
@@ -12,8 +13,11 @@ from django.contrib import admin
 from django.contrib.auth.backends import ModelBackend
 from django.http import HttpRequest, HttpResponse
 
+from relivchats import error_events
 from relivchats.accounts.models import User
 from relivchats.throttling import Limit, TooManyRequests, client_address
+
+logger = logging.getLogger(__name__)
 
 FAILURE_WINDOW_SECONDS = 300
 PER_ACCOUNT = Limit("login-account", "LOGIN_FAILURES_PER_ACCOUNT", FAILURE_WINDOW_SECONDS)
@@ -42,6 +46,11 @@ def attempt(email: str, request: HttpRequest | None) -> Iterator[Attempt]:
         if (window := limit.hit(subject)) is None:
             continue
         if window.exceeded:
+            if window.is_first_refusal:
+                # Once per window: whoever guesses shall not fill the table of events.
+                account = User.objects.filter(email=email.strip().lower()).values_list("pk", flat=True).first()
+                extra = {"user": account, "reason": limit.name, error_events.REFUSAL: True}
+                logger.info("logins refused", extra=extra)
             raise TooManyRequests(
                 f"There were too many failed logins. Try again in {window.reset_seconds} s.",
                 retry_after_seconds=window.reset_seconds,

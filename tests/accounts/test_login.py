@@ -8,9 +8,10 @@ import pytest
 from django.contrib.auth import authenticate
 from django.test import Client
 
-from relivchats import throttling
+from relivchats import error_events, throttling
 from relivchats.accounts import tokens
 from relivchats.accounts.models import User
+from relivchats.error_events import EventQueue
 from relivchats.throttling import client_address
 from tests.processes import BrokerHandle
 
@@ -64,6 +65,19 @@ def test_an_account_is_closed_for_a_while_after_five_wrong_passwords(ann: User) 
     assert "too many failed logins" in refused.content.decode()
     User.objects.create_superuser("bob@example.org", PASSWORD)
     assert login("bob@example.org").status_code == 302, "another account is open"
+
+
+def test_operators_see_once_in_a_window_that_the_logins_of_a_person_are_refused(
+    ann: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue = EventQueue()
+    monkeypatch.setattr(error_events, "queue", queue)
+    for _ in range(8):
+        login(password="wrong")
+    events, _ = queue.take()
+    assert [(event.event, event.user_id, event.code) for event in events] == [
+        ("logins refused", ann.pk, "login-account")
+    ]
 
 
 def test_an_unknown_account_is_refused_like_a_known_one() -> None:

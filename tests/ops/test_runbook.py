@@ -102,10 +102,10 @@ class Values:
     """What stands for the words in capitals."""
 
     def __init__(self, directory: Path) -> None:
-        customer = Chat.objects.exclude(owner=None).order_by("pk")[0].owner
+        customer = Chat.objects.order_by("pk")[0].owner
         order = PaymentOrder.objects.order_by("pk")[0]
-        self.words = {
-            "EMAIL": customer.email,
+        self.words: dict[str, str] = {
+            "EMAIL": str(customer.email),
             "CHAT": str(Chat.objects.filter(owner=customer)[0].pk),
             "ORDER": str(order.pk),
             "WALLET": str(Wallet.objects.get(user=customer).pk),
@@ -120,7 +120,7 @@ class Values:
 
     def fill(self, command: str) -> list[str]:
         for word, value in self.words.items():
-            command = re.sub(rf"\b{word}\b", lambda _, value=value: value, command)
+            command = re.sub(rf"\b{word}\b", value, command)
         return shlex.split(command)
 
 

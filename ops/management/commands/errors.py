@@ -38,7 +38,7 @@ class Command(OpsCommand):
         parser.add_argument(
             "--refusals",
             action="store_true",
-            help="also refused uploads, such as files that are no export, and refused unlocks",
+            help="also refused uploads, such as files that are no export, unlocks and logins",
         )
         parser.add_argument("--list", action="store_true", help="list each one instead of groups")
         parser.add_argument("--limit", type=int, default=50, help="lines at most (default 50)")
