@@ -7,7 +7,7 @@ import shlex
 import sys
 import threading
 
-from relivchats import embedded
+from relivchats import embedded, installation
 from relivchats.supervisor import ProcessError
 
 NEED_NO_DATABASE = {
@@ -108,9 +108,11 @@ def run() -> None:
     except ProcessError as error:
         sys.exit(str(error))
     except OperationalError as error:
-        if not str(error).startswith("connection failed"):
+        # A frozen server accepts the connection and does not answer.
+        if not str(error).startswith(("connection failed", "connection timeout")):
             raise
-        sys.exit(f"Postgres cannot be reached: check DATABASE_URL, and that it runs. {error}")
+        health = installation.as_typed("manage.py health")
+        sys.exit(f"Postgres cannot be reached: check DATABASE_URL, and that it runs. {health} names the cause. {error}")
 
 
 def print_own_commands() -> None:

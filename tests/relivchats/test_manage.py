@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from relivchats.crypto import Keyring
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -85,3 +88,21 @@ def test_closed_pipes_of_the_output_and_of_the_errors_are_not_an_error(closed_pi
 def test_an_interrupted_command_prints_no_traceback() -> None:
     done = run_main(f"import os\nos.kill(os.getpid(), {signal.SIGINT:d})\ntime.sleep(60)")
     assert (done.returncode, done.stderr) == (130, b"")
+
+
+def test_a_server_that_accepts_connections_and_does_not_answer_is_named_in_a_sentence(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as frozen:
+        environment = os.environ | {
+            "DATABASE_URL": f"postgresql://a:b@127.0.0.1:{frozen.getsockname()[1]}/c",
+            "REDIS_URL": "redis://127.0.0.1:1/0",
+            "RELIVCHATS_DATA": str(tmp_path),
+            "SECRET_KEY": "a" * 50,
+            "ENCRYPTION_KEYS": Keyring.new_text(),
+        }
+        command = [sys.executable, "manage.py", "showmigrations"]
+        done = subprocess.run(
+            command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False
+        )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("Postgres cannot be reached: ")
+    assert "manage.py health names the cause" in done.stderr
