@@ -47,7 +47,7 @@ def attempt(email: str, request: HttpRequest | None) -> Iterator[Attempt]:
             continue
         if window.exceeded:
             if window.is_first_refusal:
-                # Once per window: whoever guesses shall not fill the table of events.
+                # Once per window: somebody who guesses must not fill the table of events.
                 account = User.objects.filter(email=email.strip().lower()).values_list("pk", flat=True).first()
                 extra = {"user": account, "reason": limit.name, error_events.REFUSAL: True}
                 logger.info("logins refused", extra=extra)
