@@ -122,7 +122,6 @@ def _read_day(text: str | None) -> date | None:
 class CountedFilter(admin.ListFilter):
     """The base of filters with a count next to each choice. A value that is no choice is refused."""
 
-    template = "staff/filter.html"
     parameter_name: Any
     #: The values in the URL with their labels.
     lookup_choices: Any
