@@ -22,13 +22,17 @@ _retried_at: dict[Hashable, float] = {}
 @contextmanager
 def limited(*, milliseconds: int) -> Iterator[None]:
     """Limit each query of the block. It then raises OperationalError, after which the connection can be used."""
+    is_nested = connection.in_atomic_block
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("SELECT current_setting('statement_timeout')")
-        before = cursor.fetchone()[0]
-        cursor.execute("SELECT set_config('statement_timeout', %s, true)", [str(milliseconds)])
+        cursor.execute(
+            "SELECT current_setting('statement_timeout'), set_config('statement_timeout', %s, true)",
+            [str(milliseconds)],
+        )
+        before, _ = cursor.fetchone()
         yield
-        # Inside of another transaction, the setting would last until that one ends.
-        cursor.execute("SELECT set_config('statement_timeout', %s, true)", [before])
+        # The setting lasts until the transaction ends, which may be another one.
+        if is_nested:
+            cursor.execute("SELECT set_config('statement_timeout', %s, true)", [before])
 
 
 def within(compute: Callable[[], Value], *, milliseconds: int, key: Hashable = None) -> Value | None:

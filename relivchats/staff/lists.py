@@ -209,13 +209,15 @@ class ListPage(ExportedList, DeclaredLookups):
         return StaffChangeList
 
     def get_list_filter(self, request: HttpRequest) -> list[Any]:
-        """Return `list_filter`, and a filter by the time of the rows if they have one."""
+        """Return `list_filter`; a filter by the rows' time comes before those by another table, which are long."""
         declared = list(super().get_list_filter(request))  # type: ignore[misc]
         try:
             self.opts.get_field(self.time_field)
         except FieldDoesNotExist:
             return declared
-        return [*declared, (self.time_field, TimeFilter)]
+        relations = [spec for spec in declared if isinstance(spec, str)]
+        states = [spec for spec in declared if spec not in relations]
+        return [*states, (self.time_field, TimeFilter), *relations]
 
     def format_sum(self, total: int, unit: str) -> str:
         """Return a sum with its unit."""
