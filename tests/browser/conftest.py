@@ -32,14 +32,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.django_db)
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Say what is missing before the servers and the data are prepared."""
+    if _chromium() is None and any("tests/browser/" in item.nodeid for item in session.items):
+        pytest.exit("the browser tests need Chromium; on Debian and Ubuntu: apt-get install chromium", returncode=1)
+
+
 @pytest.fixture(scope="module")
 def console(
     django_db_setup: None, django_db_blocker: Any, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Console]:
     """Serve an installation with a month of data, and yield its pages with the login of a superuser."""
-    chromium = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if chromium is None:
-        pytest.exit("The browser tests need Chromium. On Debian and Ubuntu: apt-get install chromium", returncode=1)
+    chromium = _chromium()
+    assert chromium
     with django_db_blocker.unblock():
         operator = User.objects.create_superuser(EMAIL, PASSWORD)
         synthetic.create()
@@ -63,3 +68,7 @@ def console(
         with django_db_blocker.unblock():
             call_command("flush", verbosity=0, interactive=False)
             connections.close_all()
+
+
+def _chromium() -> str | None:
+    return next(filter(None, map(shutil.which, BROWSERS)), None)
