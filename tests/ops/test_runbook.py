@@ -6,6 +6,7 @@ import ast
 import functools
 import re
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,14 @@ from django.test import Client
 
 from billing.models import PaymentOrder, Wallet
 from chats.models import Chat, ChatUpload
+from insights import pauses
 from ops import staff_groups
 from ops.checks.servers import FAULT_TEXTS
 from ops.monitoring_models import RequestTotal
 from relivchats.accounts import tokens
 from relivchats.accounts.models import User
 from relivchats.celery import app
+from relivchats.crypto import Keyring, new_data_key
 from relivchats.staff.bulk_actions import ActionContext
 from tests.admin import everything
 from tests.concurrency import BackgroundCall
@@ -304,6 +307,76 @@ def test_the_runbook_quotes_what_the_program_prints(quoted: str, printed: str) -
     # An f-string has its numbers and names elsewhere.
     for part in re.split(r"[;:]|\d+|  ", quoted):
         assert part.strip() in printed
+
+
+def _pause_insights() -> None:
+    pauses.pause_dispatch(context=ActionContext(reason="test"))
+
+
+def _pause_unlocks() -> None:
+    pauses.pause(context=ActionContext(reason="test"))
+
+
+def _change_a_wallet_by_sql() -> None:
+    Wallet.objects.filter(pk=rows.person().wallet.pk).update(balance=7)
+
+
+def _fail_a_chat() -> None:
+    rows.chat(rows.person(), vector_status="failed")
+
+
+def _refuse_an_upload() -> None:
+    ChatUpload.objects.create(owner=rows.person(), outcome="refused", size_bytes=10, milliseconds=5)
+
+
+def _deactivate_a_person() -> None:
+    User.objects.filter(pk=rows.person(email="ann@example.org").pk).update(is_active=False)
+
+
+def _lose_a_key() -> None:
+    chat = rows.chat(rows.person())
+    Chat.objects.filter(pk=chat.pk).update(wrapped_key=Keyring({"lost": b"a" * 32}).wrap(new_data_key(), context="a"))
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("broker")
+@pytest.mark.parametrize(
+    ("section", "cause", "command", "phrase", "remedy"),
+    [
+        (2, rows.overdue_job, "jobs --stuck", "past its deadline", "jobs --recover --reason TEXT"),
+        (2, _pause_insights, "queue", "insights are paused for", "queue --resume insights --reason TEXT"),
+        (3, rows.failed_job, "insights --failed", "engine_unavailable", "insights --failed --retry --reason TEXT"),
+        (4, _pause_unlocks, "unlocks", "paused for", "unlocks --resume --reason TEXT"),
+        (4, _pause_insights, "unlocks", "insights are paused for", "queue --resume insights --reason TEXT"),
+        (
+            5,
+            rows.orphaned_reservation,
+            "reservations --stuck",
+            "reservations --stuck",
+            "reservations --stuck --release --reason TEXT",
+        ),
+        (6, _change_a_wallet_by_sql, "ledger", "BROKEN", ""),
+        (7, _deactivate_a_person, "person EMAIL", "inactive", ""),
+        (8, _refuse_an_upload, "uploads", "refused", ""),
+        (9, _lose_a_key, "keys", "chats need a key that ENCRYPTION_KEYS does not have", ""),
+        (10, _fail_a_chat, "reindex --status", "failed to index", "reindex --failed --reason TEXT"),
+    ],
+)
+def test_a_symptom_prints_what_its_section_says_and_its_remedy_repairs_it(
+    section: int, cause: Callable[[], object], command: str, phrase: str, remedy: str
+) -> None:
+    text = RUNBOOK.partition(f"\n### {section}. ")[2].partition("\n### ")[0]
+    assert f"`manage.py {command}`" in text
+    assert phrase in text
+    cause()
+    words = [{"EMAIL": "ann@example.org"}.get(word, word) for word in command.split()]
+    status, printed = call(*words)
+    assert phrase in printed
+    if remedy:
+        assert status == 1
+        assert f"`manage.py {remedy}`" in text
+        assert call(*remedy.split())[0] == 0
+        assert call(*words)[0] == 0
 
 
 def test_each_symptom_of_the_first_table_leads_to_its_section() -> None:
