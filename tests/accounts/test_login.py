@@ -72,12 +72,16 @@ def test_operators_see_once_in_a_window_that_the_logins_of_a_person_are_refused(
 ) -> None:
     queue = EventQueue()
     monkeypatch.setattr(error_events, "queue", queue)
-    for _ in range(8):
-        login(password="wrong")
+    bob = User.objects.create_user("bob@example.org")
+    for email in (EMAIL, "bob@example.org", "nobody@example.org"):
+        for _ in range(6):
+            login(email, password="wrong")
     events, _ = queue.take()
-    assert [(event.event, event.user_id, event.code) for event in events] == [
-        ("logins refused", ann.pk, "login-account")
+    assert [(event.event, event.user_id, event.code) for event in events[:2]] == [
+        ("logins refused", ann.pk, "login-account"),
+        ("logins refused", bob.pk, "login-account"),
     ]
+    assert [event.user_id for event in events[2:]] == [None]
 
 
 def test_an_unknown_account_is_refused_like_a_known_one() -> None:

@@ -259,7 +259,7 @@ _CONTAINERS = {service.get("container_name") for service in COMPOSE["services"].
 def test_a_command_of_docker_names_services_that_exist(command: str) -> None:
     program, verb, *words = shlex.split(command)
     named = [word for word in words if not word.startswith("-")]
-    if verb == "exec":
+    if verb in {"exec", "run"}:
         assert named[0] in (_SERVICES if program == "docker-compose" else _CONTAINERS)
     elif program == "docker-compose":
         assert verb in {"ps", "restart", "logs", "up", "down"}
