@@ -66,15 +66,15 @@ def label(description: str, *, colours: Mapping[str, str] = STATUS_COLOURS) -> C
     return decorate
 
 
-def _once_per_row(method: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+def _once_per_row(name: str, method: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
     """Return a column that keeps its value with the row: the theme asks five times for each field of a page."""
 
     @wraps(method)
     def column(self: Any, row: Any) -> Any:
         kept = vars(row).setdefault("_columns", {})
-        if method.__name__ not in kept:
-            kept[method.__name__] = method(self, row)
-        return kept[method.__name__]
+        if name not in kept:
+            kept[name] = method(self, row)
+        return kept[name]
 
     return column
 
@@ -123,7 +123,7 @@ class StaffAdmin(ListPage, ModelAdmin):  # type: ignore[misc]
             self.actions_detail = ("timeline_this", *self.actions_detail)
         for name in flatten(self.fields or ()):
             if callable(method := getattr(type(self), name, None)):
-                setattr(self, name, MethodType(_once_per_row(method), self))
+                setattr(self, name, MethodType(_once_per_row(name, method), self))
         super().__init__(model, admin_site)
 
     @page_action(description="Timeline", permissions=["view"], url_path="timeline", icon="timeline")  # type: ignore[untyped-decorator]

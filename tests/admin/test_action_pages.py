@@ -111,6 +111,7 @@ def test_the_title_and_the_button_of_a_confirmation_name_the_action_and_its_rows
     chats = [rows.chat(rows.person(), vector_status="failed") for _ in range(2)]
     one = desk.get(page_of(chats[0]).replace("/change/", "/reindex/"))
     assert one.context["title"] == "Reindex 1 chat"
+    assert re.search(r"<h2[^>]*>Reindex 1 chat</h2>", one.content.decode()), "on the page, not only in its tab"
     button = re.search(r'<button[^>]*type="submit"[^>]*>\s*Reindex\s*</button>', one.content.decode())
     assert button, "the button has the name of the action"
     chosen = {"action": "reindex", "_selected_action": [str(chat.pk) for chat in chats]}

@@ -111,6 +111,14 @@ def test_who_acted_is_linked(staff: User) -> None:
     assert "&lt;b&gt;" in markup.actor_links(f"<b>user {other}</b>")
 
 
+def test_each_of_two_people_has_a_column(desk: Client) -> None:
+    row = rows.adjustment()
+    page = desk.get(reverse("admin:billing_adjustment_change", args=[row.pk])).content.decode()
+    text = re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", page))
+    assert "Proposed by command" in text
+    assert "Decided by –" in text
+
+
 def test_an_audit_entry_leads_to_its_row_and_to_who_acted(desk: Client, staff: User) -> None:
     row = uuid.uuid4()
     for object_id in (str(row), "12", "billing.paymentorder"):
