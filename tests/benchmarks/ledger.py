@@ -1,14 +1,13 @@
 """Measure the ledger under load and with many rows: `python -m tests.benchmarks.ledger`.
 
-First the unlocks (reserve and capture) per second of several processes, on one wallet and on many, and
-`POST /api/insights/unlock` over HTTP. Then `manage.py ledger` on a generated history, and the incremental audit that
-`health` runs.
+First `manage.py ledger` on a generated history, and the incremental audit that `health` runs. Then, in this ledger, the
+unlocks (reserve and capture) per second of several processes, on one wallet and on many, and
+`POST /api/insights/unlock` over HTTP.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import multiprocessing
 import os
 import statistics
@@ -16,51 +15,28 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any
 
 import psutil
 
-from tests.benchmarks import stage
-
-_TABLES = ["credit_transactions", "coin_reservations"]
-
-#: Each wallet alternates between a purchase of 400 coins and an unlock of 40.
-_FILL = """
-INSERT INTO wallets (balance, reserved) SELECT 0, 0 FROM generate_series(1, {wallets});
-INSERT INTO coin_reservations
-    (id, wallet_id, coins, captured_coins, status, expires_at, resolved_at, idempotency_key, reason, release_reason,
-     created_at)
-SELECT md5(w.id || '/' || n)::uuid, w.id, 60, 40, 'captured', at + interval '20 min', at + interval '1 min',
-    'unlock ' || n, 'unlock', '', at
-FROM wallets w, generate_series(2, {lines}, 2) n, LATERAL (SELECT now() - interval '1 year' * random() AS at) t
-WHERE w.user_id IS NULL;
-INSERT INTO credit_transactions
-    (wallet_id, sequence, type, amount, balance_after, reservation_id, idempotency_key, actor, reason, created_at)
-SELECT w.id, n, CASE WHEN n % 2 = 0 THEN 'insight_unlock' ELSE 'purchase' END,
-    CASE WHEN n % 2 = 0 THEN -40 ELSE 400 END,
-    (n + 1) / 2 * 400 - n / 2 * 40, CASE WHEN n % 2 = 0 THEN md5(w.id || '/' || n)::uuid END, 'line ' || n, '', '',
-    now() - interval '1 year' + interval '36 days' * n * 10 / {lines} + w.id * interval '0.1 s'
-FROM generate_series(1, {lines}) n, wallets w WHERE w.user_id IS NULL;
-UPDATE wallets SET balance = ({lines} + 1) / 2 * 400 - {lines} / 2 * 40 WHERE user_id IS NULL;
-"""
+from tests.benchmarks import population, stage
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--transactions", type=int, default=10_000_000)
-    parser.add_argument("--wallets", type=int, default=1_000_000)
     parser.add_argument("--processes", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--only", choices=("load", "size"))
     chosen = parser.parse_args()
     print(stage.machine(), flush=True)
     with stage.installation():
+        # The rows are created in an empty database.
+        if chosen.only != "load":
+            _measure_size(transactions=chosen.transactions)
         if chosen.only != "size":
             _measure_load(processes=chosen.processes, seconds=chosen.seconds)
-        if chosen.only != "load":
-            _measure_size(transactions=chosen.transactions, wallets=chosen.wallets)
 
 
 def _measure_load(*, processes: int, seconds: float) -> None:
@@ -126,48 +102,13 @@ def _measure_requests(number: int) -> None:
     print(f"POST /api/insights/unlock: median {statistics.median(spent):.0f} ms, p95 {p95:.0f} ms over {number}")
 
 
-def _measure_size(*, transactions: int, wallets: int) -> None:
-    from django.db import connection
-
-    from relivchats import database_roles
-
-    lines = transactions // wallets
-    started = time.perf_counter()
-    with database_roles.as_owner(connection), connection.cursor() as cursor:
-        cursor.execute("SET statement_timeout = 0; SET synchronous_commit = off; SET maintenance_work_mem = '512MB'")
-        with _without_indexes(cursor):
-            for statement in filter(str.strip, _FILL.format(wallets=wallets, lines=lines).split(";\n")):
-                cursor.execute(statement)
-        cursor.execute("VACUUM ANALYZE")
-    print(f"{lines * wallets:,} transactions of {wallets:,} wallets, created in {time.perf_counter() - started:.0f} s")
+def _measure_size(*, transactions: int) -> None:
+    people = transactions // population.TRANSACTIONS_PER_PERSON
+    seconds = population.create(people=people)
+    print(f"{transactions:,} transactions of {people:,} wallets, created in {seconds:.0f} s")
     _measure_command("the first audit in full")
     _measure_command("again")
     _measure_incremental_audit()
-
-
-@contextlib.contextmanager
-def _without_indexes(cursor: Any) -> Iterator[None]:
-    """Drop triggers, foreign keys and indexes for the block: with them, filling the tables takes an hour."""
-    cursor.execute(
-        "SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint"
-        " WHERE conrelid::regclass::text = ANY(%s) AND contype IN ('f', 'u')",
-        [_TABLES],
-    )
-    constraints = cursor.fetchall()
-    cursor.execute("SELECT indexname, indexdef FROM pg_indexes WHERE tablename = ANY(%s)", [_TABLES])
-    kept = {name for _, name, _ in constraints}
-    indexes = [(name, sql) for name, sql in cursor.fetchall() if name not in kept and not name.endswith("_pkey")]
-    for table, name, _ in constraints:
-        cursor.execute(f"ALTER TABLE {table} DROP CONSTRAINT {name}")
-    for name, _ in indexes:
-        cursor.execute(f"DROP INDEX {name}")
-    cursor.execute("ALTER TABLE credit_transactions DISABLE TRIGGER USER")
-    yield
-    cursor.execute("ALTER TABLE credit_transactions ENABLE TRIGGER USER")
-    for _, sql in indexes:
-        cursor.execute(sql)
-    for table, name, sql in constraints:
-        cursor.execute(f"ALTER TABLE {table} ADD CONSTRAINT {name} {sql}")
 
 
 def _measure_command(name: str) -> None:

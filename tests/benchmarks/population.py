@@ -34,6 +34,9 @@ _CHATS = """
 """
 
 
+TRANSACTIONS_PER_PERSON = 10
+
+
 class Rows(NamedTuple):
     """The rows of a table: its columns as SQL expressions over a source. Other columns get a neutral value."""
 
