@@ -378,7 +378,10 @@ class WebhookEvent(models.Model):
         indexes = [
             models.Index(fields=["-received_at"], name="events_newest"),
             models.Index(fields=["next_attempt_at"], name="events_due", condition=Q(status="received")),
-            models.Index(fields=["received_at"], name="events_needing_review", condition=Q(status="needs_review")),
+            # Health and the overview count them all the time: those that wait, that need review, and are not credited.
+            models.Index(
+                fields=["received_at"], name="events_open", condition=Q(status__in=["received", "needs_review"])
+            ),
             models.Index(
                 fields=["order"],
                 name="events_changing_refunds",

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
+from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, models
+from django.db.models.functions import Now
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from billing.models import CoinDebt, PaymentOrder, PaymentRefund
+from billing.models import CoinDebt, CreditTransaction, PaymentOrder, PaymentRefund, WebhookEvent
+from chats.models import Chat
+from insights import stuck
 from insights.models import Insight, InsightAttempt
 from relivchats.accounts.models import User
 from tests.admin import everything
@@ -79,3 +84,24 @@ def test_a_page_with_a_history_runs_the_same_number_of_queries_for_two_entries_a
         counts.append({name: len(run_queries(desk, address)) for name, address in addresses.items()})
     assert counts[0] == counts[1]
     assert counts[0]["wallet"] <= MAX_WALLET_QUERIES
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("index", "select"),
+    [
+        ("events_open", WebhookEvent.objects.uncredited),
+        ("orders_disputed", PaymentOrder.objects.disputed),
+        ("orders_refunded", lambda: PaymentOrder.objects.filter(status="refunded")),
+        ("transactions_of_refunds", lambda: CreditTransaction.objects.filter(type="refund")),
+        ("insights_failed_newest", stuck.failed_insights),
+        ("insights_finished", lambda: Insight.objects.filter(finished_at__gte=Now()).values("status", "price")),
+        ("chats_last_indexed", lambda: Chat.objects.filter(indexed_at__gte=Now())),
+        ("users_newest", lambda: User.objects.order_by("-created_at")[:50]),
+    ],
+)
+def test_what_would_read_a_large_table_has_an_index(index: str, select: Callable[[], models.QuerySet[Any]]) -> None:
+    with connection.cursor() as cursor:
+        # Postgres prefers to read an empty table.
+        cursor.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_sort = off; SET LOCAL enable_bitmapscan = off")
+    assert index in select().explain()
