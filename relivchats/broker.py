@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from kombu.transport import redis
+from redis.exceptions import ResponseError
 
 
 class Channel(redis.Channel):
@@ -26,3 +27,6 @@ class Transport(redis.Transport):
     """The transport of `redis://` and `rediss://` in this project (celery.py)."""
 
     Channel = Channel
+    # A broker that is out of memory or of disk space answers with OOM or MISCONF. Celery takes that for an error of its
+    # own, and the worker ends. As an error of the connection, it connects again until the broker has room.
+    connection_errors = (*redis.Transport.connection_errors, ResponseError)
