@@ -106,7 +106,7 @@ def run() -> None:
                 record_events()
                 name_other_data(failed=bool(status))
     except ProcessError as error:
-        sys.exit(str(error))
+        sys.exit(embedded.describe(error))
     except OperationalError as error:
         # A frozen server accepts the connection and does not answer.
         if not str(error).startswith(("connection failed", "connection timeout")):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import socket
 import time
@@ -229,7 +230,7 @@ def remedy_of(failing: Iterable[Process], kind: str) -> str:
 
 
 #: The remedy for what is starting.
-WAIT = "wait, then run manage.py health"
+WAIT = "manage.py health  # it is starting: look again"
 
 
 def restart(part: str, *, timeout_seconds: float = START_SECONDS) -> Report:
@@ -239,11 +240,17 @@ def restart(part: str, *, timeout_seconds: float = START_SECONDS) -> Report:
     """
     if installation.kind() is not installation.Kind.DEV:
         raise Conflict(f"These processes were not started by ./dev. Run: {installation.restart(part)}")
-    pid = installation.pid_of(part)
-    if pid is None or local_state(pid) == "killed":
-        raise Conflict(f"No {part} runs here. Start everything: ./dev up")
-    started = time.monotonic()
-    ended = _end(part, pid, rest=installation.PARTS.index(part) < 3)
+    found = installation.supervisors()
+    if "up" not in found and part not in found:
+        raise Conflict(f"Nothing runs here. Start everything: {installation.as_typed(installation.start_all())}")
+    for supervisor in found.values():
+        # One that is frozen would not start the new process.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(supervisor, signal.SIGCONT)
+    started, pid, ended = time.monotonic(), installation.pid_of(part), "no process ran"
+    if pid is not None and local_state(pid) != "killed":
+        installation.announce_replacement(part)
+        ended = _end(part, pid, rest=installation.PARTS.index(part) < 3)
     while installation.pid_of(part) in (None, pid) or not _answers(part):
         seconds = time.monotonic() - started
         # The server that the others need is away: only its own restart helps.

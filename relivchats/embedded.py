@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from relivchats.supervisor import ProcessError, lock, locked, tail, write_atomic
 REPOSITORY = Path(__file__).resolve().parent.parent
 START_TIMEOUT_SECONDS = 180.0
 STOP_TIMEOUT_SECONDS = 30.0
+DISK_IS_FULL = "The disk with {} is full. Free some space, then start again."
 
 
 def data_directory() -> Path:
@@ -191,6 +193,15 @@ def prepare_directory() -> Path:
     return directory
 
 
+def describe(error: ProcessError) -> str:
+    """Return the sentence of an error for the terminal, after that about a full disk if that explains it."""
+    directory = data_directory()
+    path = next(each for each in (directory, *directory.parents) if each.exists())
+    if shutil.disk_usage(path).free >= servers.MIN_FREE_BYTES:
+        return str(error)
+    return f"{DISK_IS_FULL.format(directory)}\n{error}"
+
+
 def _read_or_create(path: Path, make: Callable[[], str]) -> str:
     """Return the text of the file. Concurrent first callers get the same text, and after a crash the file is complete
     or missing."""
@@ -254,6 +265,8 @@ def _leave(server: servers.Server, handle: int) -> None:
                     if current and current != pid:
                         with contextlib.suppress(ProcessLookupError):
                             os.kill(current, signal.SIGTERM)
+                            # A frozen one receives no other signal before it continues.
+                            os.kill(current, signal.SIGCONT)
                         pid = current
                     time.sleep(0.01)
                 if pid:

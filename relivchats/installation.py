@@ -5,9 +5,11 @@ A remedy is written once, such as `manage.py jobs --recover` or `restart("worker
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shlex
+import time
 from enum import StrEnum
 from pathlib import Path
 
@@ -44,26 +46,58 @@ def kind() -> Kind:
     return Kind.DEV if not url or embedded.is_embedded(url) else Kind.OTHER
 
 
+def is_run_by_dev(part: str) -> bool:
+    """Return whether `./dev up` runs this part of this installation."""
+    return kind() is Kind.DEV and part in PARTS and not (part == "valkey" and os.environ.get("REDIS_URL"))
+
+
 def restart(part: str) -> str:
     """Return the remedy that replaces a process of this part, also one that is frozen."""
-    match kind():
-        case Kind.COMPOSE:
-            # A frozen process does not react to SIGTERM, and the worker's grace period is two minutes.
-            return f"docker-compose restart -t 10 {SERVICES[part]}"
-        case Kind.DEV if part in PARTS:
-            return f"manage.py workers --restart {part}"
+    if kind() is Kind.COMPOSE:
+        # A frozen process does not react to SIGTERM, and the worker's grace period is two minutes.
+        return f"docker-compose restart -t 10 {SERVICES[part]}"
+    if is_run_by_dev(part):
+        return f"manage.py workers --restart {part}"
     return f"restart {SERVICES[part]} with what started it"
 
 
 def start(part: str) -> str:
     """Return the remedy that starts a part of which no process runs."""
-    match kind():
-        case Kind.COMPOSE:
-            return f"docker-compose up -d {SERVICES[part]}"
-        case Kind.DEV if part in PARTS:
-            # While `up` runs, it starts what died by itself; what is still missing is then stuck.
-            return restart(part) if is_up() else "./dev up"
+    if kind() is Kind.COMPOSE:
+        return f"docker-compose up -d {SERVICES[part]}"
+    if is_run_by_dev(part):
+        # While `up` runs, it starts what died by itself; what is still missing is then stuck.
+        return restart(part) if is_up() else start_all()
     return f"start {SERVICES[part]} with what started it before"
+
+
+def start_all() -> str:
+    """Return the command that starts this installation of `./dev`, on the port that it had before."""
+    port = _read("port")
+    return f"./dev up --port {port}" if port else "./dev up"
+
+
+def ended_because() -> str:
+    """Return why `./dev up` ended by itself, or an empty string."""
+    return _read("ended")
+
+
+def give_broker_memory(size_bytes: int) -> str:
+    """Return the remedy for a broker that has reached its limit of memory: a limit of so many bytes."""
+    if kind() is Kind.COMPOSE:
+        return f"docker-compose exec redis redis-cli CONFIG SET maxmemory {size_bytes}"
+    if is_run_by_dev("valkey"):
+        # Its configuration has no limit, so somebody set one while it ran.
+        return restart("valkey")
+    return f'redis-cli -u "$REDIS_URL" CONFIG SET maxmemory {size_bytes}'
+
+
+def list_files_by_size(directory: Path) -> str:
+    """Return the command that lists what takes the space of the disk with this directory."""
+    if kind() is Kind.COMPOSE:
+        # The disk is that of the host, with the images, logs and volumes of all containers.
+        return "docker system df -v"
+    return f"du -axh {shlex.quote(str(directory))} | sort -h | tail -n 20"
 
 
 def stop(name: str) -> str:
@@ -74,8 +108,8 @@ def stop(name: str) -> str:
             # The host name of a container is its id.
             return f"docker stop {host}"
         case Kind.DEV:
-            return f"manage.py workers --stop {name}"
-    return f"on {host}: kill {pid}"
+            return f"manage.py workers --stop {shlex.quote(name)}"
+    return f"kill {pid}  # on {host}"
 
 
 def correct_keyring() -> str:
@@ -96,7 +130,7 @@ def logs(part: str) -> str:
         case Kind.COMPOSE:
             return f"docker-compose logs --tail=50 {SERVICES[part]}"
         case Kind.DEV if part in PARTS:
-            return f"tail -n 50 {shlex.quote(str(embedded.data_directory() / 'logs' / f'{part}.log'))}"
+            return f"manage.py logs {part} --lines 50"
     return f"see the log of {SERVICES[part]}"
 
 
@@ -104,15 +138,17 @@ def as_typed(remedy: str) -> str:
     """Return the remedy with `manage.py` and `./dev` as they are typed here, so that the line can be pasted."""
     directory = embedded.data_directory()
     chosen = "" if directory == embedded.REPOSITORY / "var" else f"RELIVCHATS_DATA={shlex.quote(str(directory))} "
-    match kind():
-        case Kind.COMPOSE:
-            manage = "docker-compose exec relivchats-api python manage.py"
-        case Kind.DEV:
-            remedy = re.sub(r"(?<!\S)\./dev\b", lambda _: f"{chosen}./dev", remedy)
-            manage = f"{chosen}./dev manage"
-        case _:
-            manage = "python manage.py"
-    return re.sub(r"(?<![\w./])manage\.py\b", lambda _: manage, remedy)
+    manage = migrate = "python manage.py"
+    if kind() is Kind.COMPOSE:
+        manage = "docker-compose exec relivchats-api python manage.py"
+        # Only this service knows the owner of the tables.
+        migrate = "docker-compose run --rm migrate python manage.py"
+    elif kind() is Kind.DEV:
+        remedy = re.sub(r"(?<!\S)\./dev\b", lambda _: f"{chosen}./dev", remedy)
+        manage = migrate = f"{chosen}./dev manage"
+    return re.sub(
+        r"(?<![\w./])manage\.py( migrate)?\b", lambda found: f"{migrate}{found[1]}" if found[1] else manage, remedy
+    )
 
 
 def is_up() -> bool:
@@ -133,11 +169,40 @@ def is_nothing_running() -> bool:
 
 def pid_of(part: str) -> int | None:
     """Return the process id of a part that `./dev` runs, or None."""
+    text = _read(f"{part}.pid")
+    return int(text) if text.isdecimal() else None
+
+
+def supervisors() -> dict[str, int]:
+    """Return the process ids of what starts again what dies: `up`, and the keepers of the embedded servers."""
+    if kind() is not Kind.DEV:
+        return {}
+    found = {"up": int(_read("up"))} if is_up() and _read("up").isdecimal() else {}
+    for server in embedded.needed():
+        pid, _ = server.keeper_state()
+        if pid and server.has_keeper():
+            found[server.name] = pid
+    return found
+
+
+def deaths(part: str, *, within_seconds: float) -> int:
+    """Return how often a part that `./dev up` runs has died within this time."""
+    since = time.time() - within_seconds
+    return sum(float(line) > since for line in _read(f"{part}.deaths").splitlines())
+
+
+def announce_replacement(part: str) -> None:
+    """Tell what supervises a part that an operator ends it, and count its deaths from zero."""
+    run = embedded.data_directory() / "run"
+    (run / f"{part}.deaths").unlink(missing_ok=True)
+    # On a full disk, the replacement counts as a death.
+    with contextlib.suppress(OSError):
+        (run / f"{part}.replaced").touch()
+
+
+def _read(name: str) -> str:
+    """Return the text of a file of `./dev up`, or an empty string."""
     try:
-        return int(_run_file(f"{part}.pid").read_text())
-    except (OSError, ValueError):
-        return None
-
-
-def _run_file(name: str) -> Path:
-    return embedded.data_directory() / "run" / name
+        return (embedded.data_directory() / "run" / name).read_text().strip()
+    except OSError:
+        return ""

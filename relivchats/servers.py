@@ -26,6 +26,8 @@ HOST = "127.0.0.1"
 APPLICATION_ROLE = "relivchats_app"
 READY_TIMEOUT_SECONDS = 150.0
 USERS_POLL_SECONDS = 0.25
+#: Postgres needs room for one file of its log of 16 MiB.
+MIN_FREE_BYTES = 16 * 1024 * 1024
 #: Postgres settings that keep chat text out of its log. An error message may quote a value (`invalid input syntax for
 #: type integer: "…"`), so errors of statements are not logged at all: the client gets them. In `log_min_messages` the
 #: level LOG (starts, crashes) ranks above ERROR. docker-compose.yml repeats these settings.

@@ -155,7 +155,8 @@ class Stack:
             delay_seconds = child.restart_delay_seconds()
             if delay_seconds is None:
                 raise ProcessError(f"{child.name} died too often. The end of {child.log}:\n{tail(child.log)}")
-            _print(f"{child.name} died and is started again; its log is {child.log}")
+            how = "died and is started again" if delay_seconds else "is replaced"
+            _print(f"{child.name} {how}; its log is {child.log}")
             self._due_at[child.name] = time.monotonic() + delay_seconds
         elif time.monotonic() >= due_at:
             del self._due_at[child.name]
@@ -183,11 +184,19 @@ def up(*, port: int) -> int:
             address = _read_text(directory / "run" / "address")
             _print_error(f"RelivChats already runs on {directory}{f' at {address}' if address else ''}.")
             return 1
-        stack = _stack(directory, port)
-        with stack.started():
-            if not stack.interrupts.stop:
-                _print(f"ready: {stack.address}    (Ctrl-C stops it)")
-            stack.serve()
+        try:
+            stack = _stack(directory, port)
+            with stack.started():
+                if not stack.interrupts.stop:
+                    _print(f"ready: {stack.address}    (Ctrl-C stops it)")
+                stack.serve()
+        except ProcessError as error:
+            # `health` says why nothing runs.
+            with contextlib.suppress(OSError):
+                write_atomically(
+                    directory / "run" / "ended", str(error).splitlines()[0].partition(". ")[0].rstrip(".:")
+                )
+            raise
         _print("Stopped.")
     return 0
 
@@ -270,6 +279,11 @@ def _stack(directory: Path, port: int) -> Stack:
     if not port_free(port):
         raise ProcessError(f"Port {port} is taken by another program. Choose another: --port {port + 1}")
     embedded.record_sandbox()
+    # For remedies: on which port to start it again, and which process starts what died. In place: this file is locked.
+    write_atomically(directory / "run" / "port", str(port))
+    (directory / "run" / "up").write_text(str(os.getpid()))
+    for past in (directory / "run" / "ended", *(directory / "run").glob("*.deaths")):
+        past.unlink(missing_ok=True)
     return Stack(directory=directory, port=port)
 
 
@@ -410,12 +424,12 @@ def main() -> int:
         export = [str(options.export.resolve())] if options.export else []
         return demo(port=options.port, once=options.once, arguments=[*export, *flags, *chat], engine=engine)
     except ProcessError as error:
-        _print_error(str(error))
+        _print_error(embedded.describe(error))
         return EXIT_MALFORMED_SETTING if isinstance(error, MalformedSetting) else 1
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
-        _print_error(f"The disk with {embedded.data_directory()} is full. Free some space, then start again.")
+        _print_error(embedded.DISK_IS_FULL.format(embedded.data_directory()))
         return 1
     except KeyboardInterrupt:
         # Only in the first moments, before Interrupts handles Ctrl-C.

@@ -22,6 +22,7 @@ import psutil
 
 LOG_LIMIT_BYTES = 10 * 1024 * 1024
 DEATHS_ALLOWED = 5
+MAX_DEATHS_KEPT = 50
 DEATHS_WINDOW_SECONDS = 60.0
 BACKOFF_SECONDS = (0.1, 0.5, 1.0, 2.0)
 _PR_SET_PDEATHSIG = 1
@@ -124,7 +125,14 @@ class Child:
         die_with_parent(self.orphan_signal)
 
     def restart_delay_seconds(self) -> float | None:
-        """Record a death. Return the seconds to wait before the next start, or None after too many deaths."""
+        """Record a death. Return the seconds to wait before the next start, or None after too many deaths.
+
+        If an operator replaced the process, it did not die: the next one starts at once.
+        """
+        if self.replaced.exists():
+            self.replaced.unlink(missing_ok=True)
+            return 0.0
+        self._write_death()
         now = time.monotonic()
         self.deaths.append(now)
         while self.deaths and self.deaths[0] < now - DEATHS_WINDOW_SECONDS:
@@ -132,6 +140,19 @@ class Child:
         if len(self.deaths) >= DEATHS_ALLOWED:
             return None
         return BACKOFF_SECONDS[min(len(self.deaths), len(BACKOFF_SECONDS)) - 1]
+
+    @property
+    def replaced(self) -> Path:
+        """Return the path of the file that says that an operator ends this process, to replace it."""
+        return self.run / f"{self.name}.replaced"
+
+    def _write_death(self) -> None:
+        """Add the time to the deaths that `health` reports when they are frequent."""
+        path = self.run / f"{self.name}.deaths"
+        # On a full disk, what matters is that the process is started again.
+        with contextlib.suppress(OSError):
+            earlier = path.read_text().splitlines() if path.exists() else []
+            write_atomically(path, "\n".join([*earlier[-MAX_DEATHS_KEPT:], str(time.time())]))
 
     def stop(self) -> None:
         """Send the stop signals until the process ends, then kill the rest of its session."""

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 
 import psutil
 from django.conf import settings
 
 from ops.checks.registry import health_check
-from relivchats import embedded
+from relivchats import embedded, installation
+from relivchats.servers import MIN_FREE_BYTES
 from relivchats.staff.reports import Level, Line
 
 _MIB = 1024 * 1024
-#: Postgres needs room for one file of its log of 16 MiB.
-_FULL_BYTES = 16 * _MIB
 
 
 @health_check("disk", needs=())
@@ -49,7 +47,7 @@ def disk() -> Line:
     level = Level.FINE
     if fullest.percent >= warning:
         level = Level.CRITICAL if fullest.percent >= critical else Level.WARNING
-    largest = f"du -xh --max-depth=3 {shlex.quote(str(paths[devices[0]]))} | sort -h | tail -n 20"
+    largest = installation.list_files_by_size(paths[devices[0]])
     return Line(
         "disk",
         level,
@@ -59,7 +57,7 @@ def disk() -> Line:
         value=fullest.percent,
         threshold=f"{warning} % warns, {critical} % is critical",
         # Postgres and the broker stop when they cannot write any more, not before.
-        is_cause=min(usage.free for usage in usages.values()) < _FULL_BYTES,
+        is_cause=min(usage.free for usage in usages.values()) < MIN_FREE_BYTES,
     )
 
 

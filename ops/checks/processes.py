@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import socket
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
@@ -38,7 +39,41 @@ def _split(kind: str) -> tuple[list[Process], list[Process]]:
     return alive, [process for process in found if process.state != "alive"]
 
 
-@health_check("workers", needs=("disk", "database"), page=_PAGE, remedy=installation.restart("worker"))
+@health_check("supervisor", needs=("disk",), page=_PAGE)
+def supervisor() -> Line:
+    """Return whether what died is started again, and what died often. Containers are supervised by Docker."""
+    if installation.kind() is not installation.Kind.DEV:
+        return Line("supervisor", Level.FINE, "not used: the processes were not started by ./dev")
+    found = installation.supervisors()
+    data = {"pids": found}
+    frozen = {name: pid for name, pid in found.items() if local_state(pid) == "frozen"}
+    if frozen:
+        who = ", ".join("`up`" if name == "up" else f"the keeper of {name}" for name in frozen)
+        text = f"{who} {'is' if len(frozen) == 1 else 'are'} frozen: what dies is not started again"
+        remedy = f"kill -CONT {' '.join(map(str, frozen.values()))}"
+        return Line("supervisor", Level.WARNING, text, remedy, data, is_cause=True)
+    minutes = DEATHS_WINDOW.seconds // 60
+    deaths = {
+        part: number
+        for part in installation.PARTS
+        if (number := installation.deaths(part, within_seconds=DEATHS_WINDOW.total_seconds())) >= MIN_DEATHS
+    }
+    threshold = f"{MIN_DEATHS} deaths of one within {minutes} minutes warn"
+    if deaths:
+        part, number = max(deaths.items(), key=lambda item: item[1])
+        why = installation.as_typed(installation.logs(part))
+        text = f"{part} died {number} times within {minutes} minutes, and was started again. To see why: {why}"
+        return Line("supervisor", Level.WARNING, text, installation.restart(part), data, number, threshold)
+    text = "starts again what dies" if found else "`./dev up` does not run here"
+    return Line("supervisor", Level.FINE, text, "", data, 0, threshold)
+
+
+#: A part that dies so often within this time has a problem that a new start does not solve.
+MIN_DEATHS = 3
+DEATHS_WINDOW = timedelta(minutes=10)
+
+
+@health_check("workers", needs=("disk", "supervisor", "database"), page=_PAGE, remedy=installation.restart("worker"))
 def workers() -> Line:
     """Return the workers that are alive, frozen, killed, or run without CELERY_WORKER=true."""
     alive, failing = _split(Heartbeat.Kind.WORKER)
@@ -63,7 +98,7 @@ def workers() -> Line:
     return Line("workers", Level.FINE, f"{len(alive)} alive, marked as workers", "", data, len(alive), _threshold())
 
 
-@health_check("beat", needs=("disk", "database"), page=_PAGE, remedy=installation.restart("beat"))
+@health_check("beat", needs=("disk", "supervisor", "database"), page=_PAGE, remedy=installation.restart("beat"))
 def beat() -> Line:
     """Return whether exactly one beat is alive."""
     alive, failing = _split(Heartbeat.Kind.BEAT)
@@ -84,7 +119,7 @@ def beat() -> Line:
     return Line("beat", Level.FINE, "alive", "", data, 1, "one runs")
 
 
-@health_check("web", needs=("disk", "database"), page=_PAGE, remedy=installation.restart("web"))
+@health_check("web", needs=("disk", "supervisor", "database"), page=_PAGE, remedy=installation.restart("web"))
 def web() -> Line:
     """Return the web processes that are alive or frozen, and whether the web server of this machine answers."""
     alive, failing = _split(Heartbeat.Kind.WEB)
@@ -99,9 +134,9 @@ def web() -> Line:
         text = f"does not answer on port {port}: its processes are frozen, or all threads are busy"
         return Line("web", Level.CRITICAL, text, installation.restart("web"), data, 0, _threshold())
     parent = installation.pid_of("web") if installation.kind() is installation.Kind.DEV else None
-    if parent and local_state(parent) == "frozen":
+    if parent and (state := local_state(parent)) != "alive":
         # It serves nothing itself, so nothing else shows it.
-        text = f"process {parent}, which replaces web processes that die, is frozen"
+        text = f"process {parent}, which replaces web processes that die, is {state}"
         return Line("web", Level.WARNING, text, installation.restart("web"), data, len(alive), _threshold())
     if failing:
         text = f"{len(alive)} alive; {describe(failing)}"

@@ -13,6 +13,7 @@ from ops import database as postgres
 from ops import queues
 from ops.checks.registry import health_check
 from ops.database import Fault
+from ops.tables import format_bytes
 from relivchats import embedded, installation
 from relivchats.staff.reports import Level, Line
 
@@ -29,7 +30,11 @@ _MEMORY_FULL_PERCENT = 95
 
 
 @health_check(
-    "database", needs=("disk",), on_timeout=Level.CRITICAL, remedy=installation.restart("postgres"), page="/admin/"
+    "database",
+    needs=("disk", "supervisor"),
+    on_timeout=Level.CRITICAL,
+    remedy=installation.restart("postgres"),
+    page="/admin/",
 )
 def database() -> Line:
     """Return the latency of one query, or why there is no answer."""
@@ -61,9 +66,9 @@ def _describe_fault(fault: Fault) -> Line:
         case Fault.STARTING:
             remedy = installation.logs("postgres")
         case Fault.LOGIN:
-            remedy = "correct DATABASE_URL, or run manage.py migrate as the owner: docs/operations.md"
+            remedy = "manage.py migrate  # as the owner, or correct DATABASE_URL: docs/operations.md, Database roles"
         case Fault.DISK:
-            remedy = f"du -xh --max-depth=3 {embedded.data_directory()} | sort -h | tail -n 20"
+            remedy = installation.list_files_by_size(embedded.data_directory())
         case Fault.FULL:
             return _describe_limit(text, data)
         case _:
@@ -85,7 +90,7 @@ def _describe_limit(text: str, data: dict[str, object]) -> Line:
     return Line("database", Level.CRITICAL, text, remedy, data, connections.used, f"{connections.allowed} is the limit")
 
 
-@health_check("broker", needs=("disk",), on_timeout=Level.CRITICAL, remedy=installation.restart("valkey"))
+@health_check("broker", needs=("disk", "supervisor"), on_timeout=Level.CRITICAL, remedy=installation.restart("valkey"))
 def broker() -> Line:
     """Return the latency of one ping and the use of memory, or why there is no answer. Nothing is lost meanwhile."""
     started = time.perf_counter()
@@ -108,13 +113,12 @@ def broker() -> Line:
         limit, used = int(memory.get("maxmemory", 0)), int(memory["used_memory"])
         data = {"milliseconds": milliseconds, "used_bytes": used, "limit_bytes": limit}
         if limit and used * 100 >= limit * _MEMORY_FULL_PERCENT:
-            text = f"is full: {used} of {limit} bytes; it takes no more messages"
-            return Line("broker", Level.CRITICAL, text, _more_memory(limit), data, used, f"{limit} bytes is the limit")
+            text = f"is full: {format_bytes(used)} of {format_bytes(limit)}; it takes no more messages"
+            threshold = f"{_MEMORY_FULL_PERCENT} % of {format_bytes(limit)} is critical"
+            remedy = installation.give_broker_memory(2 * max(used, limit))
+            return Line("broker", Level.CRITICAL, f"{text}; {_NOTHING_LOST}", remedy, data, used, threshold)
         return Line("broker", Level.FINE, f"answers in {milliseconds} ms", "", data, milliseconds)
-    return Line("broker", Level.CRITICAL, f"{text}; work waits in Postgres and nothing is lost", remedy)
+    return Line("broker", Level.CRITICAL, f"{text}; {_NOTHING_LOST}", remedy)
 
 
-def _more_memory(limit: int) -> str:
-    if installation.kind() is installation.Kind.COMPOSE:
-        return f"docker exec redis redis-cli CONFIG SET maxmemory {2 * limit}"
-    return f"redis-cli CONFIG SET maxmemory {2 * limit}"
+_NOTHING_LOST = "work waits in Postgres and nothing is lost"

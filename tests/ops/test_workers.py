@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import subprocess
@@ -107,6 +108,7 @@ def test_a_restart_waits_until_the_new_process_has_a_heartbeat(
         asked.append(True)
         return len(asked) > 1
 
+    monkeypatch.setattr(installation, "supervisors", lambda: {"up": os.getpid()})
     monkeypatch.setattr(workers, "_answers", is_alive)
     monkeypatch.setattr(workers, "_end", lambda *_, **__: (tmp_path / "run" / "worker.pid").write_text("1") or "ended")
     assert workers.restart("worker").level is Level.FINE
