@@ -146,7 +146,7 @@ def _keys_line(target: Path | None, *, context: ActionContext) -> Line:
             return Line("keys", Level.CRITICAL, "the key store is not there, so it was not copied", "manage.py keys")
         return Line("keys", Level.FINE, "there is no key store yet")
     if target is None:
-        remedy = "manage.py backup … --keys OTHER_DIRECTORY: chats do not open without their key files"
+        remedy = "manage.py backup DIRECTORY --keys OTHER_DIRECTORY  # chats do not open without their key files"
         return Line("keys", Level.WARNING, "the key store was not copied", remedy)
     line = copy_keys(store, target)
     record(COPIED, ActionResult(store.identity()[:64], done=True, outcome="key store copied"), context=context)

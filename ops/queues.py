@@ -155,7 +155,7 @@ def summary_line(state: QueueState) -> Line:
     if too_long or too_late:
         late = f", the oldest for {state.oldest_seconds} s" if state.due else ""
         text = f"{state.due} insights due{late}; {messages} messages of work"
-        remedy = "manage.py queue; more workers, or a higher MAX_CONCURRENT_INSIGHTS"
+        remedy = "manage.py queue  # then more workers, or a higher MAX_CONCURRENT_INSIGHTS"
         return Line("queue", Level.WARNING, text, remedy, data)
     if state.messages is None:
         text = f"{state.due} insights due; messages unknown, the broker does not answer"

@@ -110,7 +110,7 @@ def report() -> Report:
             )
         if table.is_bloated:
             text = f"{table.name} has {table.dead} dead rows and {table.rows} others: vacuum does not keep up"
-            remedy = "manage.py database --long 600: an old transaction keeps dead rows"
+            remedy = "manage.py database --long 600  # an old transaction keeps dead rows"
             lines.append(Line("vacuum", Level.WARNING, text, remedy))
     rows = tuple(
         (each.name, format_bytes(each.bytes), each.rows, each.dead, each.vacuumed_at, each.scans, each.index_scans)
@@ -139,7 +139,7 @@ def _size_line(size: int) -> Line:
 def _age_line(age: int) -> Line:
     level = Level.CRITICAL if age > CRITICAL_AGE else Level.WARNING if age > WARNING_AGE else Level.FINE
     text = f"{age:,} transactions since the oldest row was frozen; Postgres stops writes at 2,147,483,648"
-    remedy = "" if level is Level.FINE else "manage.py database --long 600; end old transactions, then VACUUM FREEZE"
+    remedy = "" if level is Level.FINE else "manage.py database --long 600  # end old transactions, then VACUUM FREEZE"
     return Line("transaction ids", level, text, remedy, value=age, threshold=f"{WARNING_AGE:,} warns")
 
 

@@ -188,5 +188,5 @@ def role() -> Line:
     if not (is_superuser or is_owner or may_change):
         return Line("role", Level.FINE, f"{name} owns no table", data={"role": name})
     what = "is a superuser" if is_superuser else "owns the tables" if is_owner else "may change old transactions"
-    remedy = "use another role in DATABASE_URL, set DATABASE_OWNER_URL and run manage.py migrate: docs/operations.md"
+    remedy = "manage.py migrate  # after another role in DATABASE_URL, and DATABASE_OWNER_URL: docs/operations.md"
     return Line("role", Level.WARNING, f"{name} {what}", remedy, {"role": name})

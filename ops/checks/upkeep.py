@@ -113,7 +113,7 @@ def catalogue() -> Line:
 def certificates() -> Line:
     """Return the certificate of HEALTH_CERTIFICATES that ends first."""
     threshold = f"{_CERTIFICATE_WARNING.days} days before warns, {_CERTIFICATE_CRITICAL.days} days before is critical"
-    remedy = "renew it, for example: certbot renew"
+    remedy = "certbot renew  # or as it was made"
     ends: dict[str, datetime] = {}
     for path in settings.HEALTH_CERTIFICATES:
         try:
