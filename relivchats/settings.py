@@ -107,6 +107,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "relivchats.staff.lookups.NoNullBytesMiddleware",
     "relivchats.problems.RefusalMiddleware",
+    "ops.console.outage.OutageMiddleware",
 ]
 ROOT_URLCONF = "relivchats.urls"
 WSGI_APPLICATION = "relivchats.wsgi.application"

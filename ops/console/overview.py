@@ -44,17 +44,27 @@ def context(request: HttpRequest) -> dict[str, Any]:
     """Return what the template of the overview shows to this user."""
     window = chosen_window(request.GET.get("window", ""))
     report = health.latest()
+    tiles, found = cache.get(window)
+    return {
+        **findings(report, checked_at=health.checked_at()),
+        "window": window,
+        "windows": list(WINDOWS),
+        "refresh_seconds": REFRESH_SECONDS,
+        "items": attention.items(request),
+        "metrics": tiles,
+        "charts": found,
+    }
+
+
+def findings(report: Report, *, checked_at: datetime | None) -> dict[str, Any]:
+    """Return what the template of the overview shows of a report of `health`."""
     root = find_root(report)
     failing = [line for line in report.lines if line.level is not Level.FINE]
     # The banner shows the root.
     listed = [line for line in failing if line is not root]
     order = sorted(listed, key=lambda line: (bool(line.cause), _SEVERITY[line.level]))
-    tiles, found = cache.get(window)
     return {
-        "window": window,
-        "windows": list(WINDOWS),
-        "refresh_seconds": REFRESH_SECONDS,
-        "checked_at": health.checked_at(),
+        "checked_at": checked_at,
         "level": report.level,
         "mark": _MARKS[report.level],
         "root": root,
@@ -62,9 +72,6 @@ def context(request: HttpRequest) -> dict[str, Any]:
         "failing": [_with_colour(line) for line in order],
         "fine": [_with_colour(line) for line in report.lines if line.level is Level.FINE],
         "number_of_checks": len(report.lines),
-        "items": attention.items(request),
-        "metrics": tiles,
-        "charts": found,
     }
 
 
