@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
+from collections.abc import Iterator
 
 import pytest
+import redis
 
+from relivchats.servers import HOST
+from tests.processes import eventually
 from tests.stack.rehearsal import Rehearsal, connected, line_of, run_literally
 
 pytestmark = pytest.mark.slow
@@ -62,3 +67,48 @@ def test_a_restarted_postgres_is_fine_again_without_an_operator(rehearsal: Rehea
     status, document = rehearsal.look()
     assert status in (0, 2), document
     rehearsal.expect_fine()
+
+
+def test_a_full_broker_is_reported_the_worker_survives_it_and_what_waited_is_delivered(rehearsal: Rehearsal) -> None:
+    with frozen_worker(rehearsal) as worker:
+        client, job = rehearsal.unlock()
+        with broker(rehearsal) as server:
+            server.config_set("maxmemory", "1mb")
+    status, document = rehearsal.wait_for("broker", "critical", "is full: ")
+    assert status == 2
+    assert "nothing is lost" in line_of(document, "broker")["text"]
+    rehearsal.expect_on_overview("broker", "it takes no more messages")
+    # Unlocks go on.
+    other_client, other_job = rehearsal.unlock()
+    assert rehearsal.pid("worker") == worker
+    run_literally(line_of(document, "broker")["remedy"])
+    rehearsal.expect_delivered(client, job)
+    rehearsal.expect_delivered(other_client, other_job)
+    rehearsal.expect_fine()
+
+
+def test_after_a_flush_of_the_broker_what_waited_is_delivered_without_an_operator(rehearsal: Rehearsal) -> None:
+    with frozen_worker(rehearsal):
+        client, job = rehearsal.unlock()
+        with broker(rehearsal) as server:
+            eventually(lambda: server.llen("indexing") + server.llen("insights") > 0)
+            server.flushall()
+    rehearsal.expect_delivered(client, job)
+    rehearsal.expect_fine()
+
+
+@contextlib.contextmanager
+def frozen_worker(rehearsal: Rehearsal) -> Iterator[int]:
+    """Stop the worker for the block, so that messages wait. Yield its process id."""
+    pid = rehearsal.pid("worker")
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield pid
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def broker(rehearsal: Rehearsal) -> redis.Redis:
+    port = int((rehearsal.directory / "run" / "valkey.port").read_text())
+    password = (rehearsal.directory / "keys" / "valkey.password").read_text()
+    return redis.Redis(host=HOST, port=port, password=password)
