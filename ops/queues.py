@@ -123,7 +123,7 @@ WAITING, RUNNING, ENDED, UNKNOWN = "waiting", "running", "ended", "unknown"
 _MAX_SEARCHED = 500
 
 
-def find_message(queue: str, task_id: str) -> str:
+def find_message(*, queue: str, task_id: str) -> str:
     """Return whether the message of a task that was just sent is WAITING, RUNNING or ENDED; UNKNOWN without a broker.
 
     Workers acknowledge a message when its task has ended, however it ended, or drop it if it has expired.

@@ -53,7 +53,7 @@ def run_now(entries: QuerySet[ScheduleEntry], *, context: ActionContext) -> Batc
             sent = current_app.send_task(entry.task, expires=expires_seconds)
         except (BrokerUnavailable, RedisError, OSError):
             raise Conflict("The broker did not answer, so the task was probably not sent.") from None
-        state = _watch(queue, str(sent.id), until=watched_until)
+        state = _watch(queue=queue, task_id=str(sent.id), until=watched_until)
         if state == queues.ENDED:
             return _describe_end(entry, sent_at)
         return {
@@ -74,11 +74,11 @@ def run_one(name: str, *, context: ActionContext) -> Report:
     return batch_report("Run now", run_now(entries, context=context), remedy="manage.py queue --schedule")
 
 
-def _watch(queue: str, task_id: str, *, until: float) -> str:
+def _watch(*, queue: str, task_id: str, until: float) -> str:
     """Return the state of a message once it has ended, or when the time is over."""
     before = ""
     while True:
-        state = queues.find_message(queue, task_id)
+        state = queues.find_message(queue=queue, task_id=task_id)
         # Between the queue and the messages of the workers, a message is in neither for a moment.
         if state == before == queues.ENDED or time.monotonic() >= until:
             return state

@@ -25,7 +25,7 @@ def sections(request: HttpRequest) -> list[Section]:
     rows = []
     for group in errors.groups(errors.select(since=WINDOWS[window]), limit=MAX_GROUPS):
         event: ErrorEvent = group["event"]
-        address = f"{list_address(ErrorEvent)}?{urlencode({'q': event.fingerprint})}"
+        address = f"{list_address(ErrorEvent)}?{urlencode({'q': event.fingerprint, 'when': window})}"
         title = format_html('<a class="rc-link" href="{}">{}</a>', address, errors.title(event))
         level = status_label(event.level, LEVEL_COLOURS.get(event.level, ""))
         place = (event.location, event.code, event.request_id or None)

@@ -24,25 +24,28 @@ def sections(request: HttpRequest) -> list[Section]:
     if found is None:
         line = Line("uploads", Level.UNKNOWN, "Counting them took too long. Choose a shorter period.")
         return [Section(Report("Uploads", (line,)))]
+    ours = "No upload failed for our reasons. All is well."
     return [
-        _section(found, "failed", "Failed: ours to correct", "No upload failed for our reasons. All is well."),
-        _section(found, "refused", "Refused: the person's file", "No file was refused."),
+        _section(found, outcome="failed", title="Failed: ours to correct", empty=ours, window=window),
+        _section(
+            found, outcome="refused", title="Refused: the person's file", empty="No file was refused.", window=window
+        ),
     ]
 
 
-def _section(found: uploads.Failures, outcome: str, title: str, empty: str) -> Section:
+def _section(found: uploads.Failures, *, outcome: str, title: str, empty: str, window: str) -> Section:
     rows = []
     for group in found.groups:
         if group.outcome == outcome:
             number, share, reason, *described = uploads.cells(group, found)
-            rows.append((_link(group, str(reason)), number, share, *described))
+            rows.append((_link(group, text=str(reason), window=window), number, share, *described))
     lines = (uploads.line_of_failed(found),) if outcome == "failed" and rows else ()
     report = Report(title, lines, Table(_COLUMNS, tuple(rows)), headline=found.describe(outcome))
     return Section(report, empty)
 
 
-def _link(group: uploads.Group, text: str) -> SafeString:
-    """Return a link to the uploads of a group."""
-    chosen = {"outcome__exact": group.outcome, "failure": f"{group.reason}|{group.header_shape}"}
+def _link(group: uploads.Group, *, text: str, window: str) -> SafeString:
+    """Return a link to the uploads of a group. The list has filters by the same periods."""
+    chosen = {"outcome__exact": group.outcome, "failure": f"{group.reason}|{group.header_shape}", "when": window}
     chosen |= {"platform__exact": group.platform} if group.platform else {}
     return format_html('<a class="rc-link" href="{}?{}">{}</a>', list_address(ChatUpload), urlencode(chosen), text)

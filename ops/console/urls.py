@@ -15,16 +15,16 @@ from ops.console import views
 app_name = "console"
 
 
-def page(route: str, view: Callable[..., HttpResponse], name: str) -> URLPattern:
+def page(route: str, view: Callable[..., HttpResponse], *, name: str) -> URLPattern:
     """Return the pattern of a page for staff that changes nothing."""
     return path(route, admin.site.admin_view(require_safe(view)), name=name)
 
 
 urlpatterns = [
-    page("overview", views.fragment, "overview"),
-    page("find", views.find, "find"),
-    page("now/<slug:name>", views.live_page, "live"),
-    page("people/<uuid:pk>", views.person, "person"),
-    page("payments/<uuid:pk>", views.payment, "payment"),
-    page("jobs/<uuid:pk>", views.job, "job"),
+    page("overview", views.fragment, name="overview"),
+    page("find", views.find, name="find"),
+    page("now/<slug:name>", views.live_page, name="live"),
+    page("people/<uuid:pk>", views.person, name="person"),
+    page("payments/<uuid:pk>", views.payment, name="payment"),
+    page("jobs/<uuid:pk>", views.job, name="job"),
 ]

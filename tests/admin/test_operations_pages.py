@@ -210,6 +210,8 @@ def test_uploads_of_a_period_are_grouped_by_what_they_have_in_common_and_by_whos
     }
     assert ["The file is empty", "1", "9.1 %", "None", "None", "None"] in groups(desk, "7d")["Refused"]
     assert groups(desk, "nonsense") == groups(desk, "24h")
+    # Of the same kind, and before the period of the page.
+    upload("refused", days_ago=2, reason="NotAChatExport", header_shape="99/99 aaaa")
     for section in desk.get(page("uploads")).context["sections"]:
         for row in section.rows():
             (address,) = re.findall(r'href="([^"]+)"', row[0])
@@ -310,7 +312,7 @@ def test_the_calls_that_the_provider_refused_are_counted_by_code(desk: Client) -
 
 def test_errors_are_grouped_by_cause_and_lead_to_their_rows_and_the_request(desk: Client) -> None:
     request_id = "914ee40229604e639750447d5313b178"
-    for fingerprint, days_ago in (("a1", 0), ("a1", 0), ("b2", 3)):
+    for fingerprint, days_ago in (("a1", 0), ("a1", 0), ("a1", 2), ("b2", 3)):
         event = ErrorEvent.objects.create(
             at=Now(), role="web", host="h", pid=1, level="ERROR", logger="l", event="crash", fingerprint=fingerprint,
             request_id=request_id,
@@ -322,4 +324,4 @@ def test_errors_are_grouped_by_cause_and_lead_to_their_rows_and_the_request(desk
     assert f'href="/admin/find?q={request_id}"' in answer.content.decode()
     ((event_cell, times, *_),) = answer.context["sections"][0].rows()
     (address,) = re.findall(r'href="([^"]+)"', event_cell)
-    assert (desk.get(address).context["cl"].result_count, times) == (2, 2)
+    assert (desk.get(html.unescape(address)).context["cl"].result_count, times) == (2, 2)
