@@ -238,7 +238,8 @@ class LogEntryAdmin(StaffAdmin):
     list_display = ("id", "user_link", "action_flag", "row_link", "change_message", "age")
     list_select_related = ("content_type",)
     list_filter = (("action_flag", StateFilter),)
-    ordering = ("-action_time",)
+    # Not by their time, for which Django creates no index: it sorted all rows.
+    ordering = ("-id",)
     time_field = "action_time"
     search_ids = ("object_id", "user_id")
     fields = (("id", "user_link", "action_time"), ("content_type", "row_link"), ("action_flag", "change_message"))
