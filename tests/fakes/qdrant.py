@@ -80,11 +80,11 @@ class FakeQdrant:
         return [line for line in self.requests if part in line]
 
     @contextmanager
-    def serving(self) -> Iterator[Self]:
-        """Run the server in threads for the block, on a free port of 127.0.0.1."""
+    def serving(self, *, port: int = 0) -> Iterator[Self]:
+        """Run the server in threads for the block, on this port of 127.0.0.1 or a free one."""
         with tempfile.TemporaryDirectory() as directory:
             self._directory = Path(directory)
-            server = _Server(self)
+            server = _Server(self, port)
             self.address = f"http://127.0.0.1:{server.server_port}"
             thread = threading.Thread(target=server.serve_forever, args=(0.01,), name="qdrant")
             thread.start()
@@ -206,9 +206,9 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
 
-    def __init__(self, stub: FakeQdrant) -> None:
+    def __init__(self, stub: FakeQdrant, port: int) -> None:
         self.stub = stub
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__(("127.0.0.1", port), _Handler)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Ignore clients that close their connection."""
