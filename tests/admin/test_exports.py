@@ -26,7 +26,9 @@ from tests.admin import everything
 from tests.admin.conftest import CANARY
 from tests.ops import rows
 
-EXPORTED = {model: each for model, each in admin.site._registry.items() if getattr(each, "export_columns", ())}
+EXPORTED: dict[Any, Any] = {
+    model: each for model, each in admin.site._registry.items() if getattr(each, "export_columns", ())
+}
 #: Columns of text without choices: ids, codes, names of engines and of parts of the code, and who acted by id.
 TEXTS = {
     *(

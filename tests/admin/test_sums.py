@@ -13,7 +13,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from billing import ledger
-from billing.models import CoinReservation, CreditTransaction, PaymentOrder, PaymentRefund, Wallet
+from billing.models import CoinDebt, CoinReservation, CreditTransaction, PaymentOrder, PaymentRefund, Wallet
 from relivchats.accounts.models import User
 from relivchats.staff import lists
 from tests.admin import everything
@@ -101,7 +101,7 @@ def test_equal_amounts_of_different_rows_are_all_summed(desk: Client) -> None:
     for _ in range(2):
         order = place_order(user, amount=500, currency="USD")
         refund = PaymentRefund.objects.create(order=order, source="provider", status="completed", amount=10, coins=2)
-        everything.CoinDebt.objects.create(wallet=user.wallet, refund=refund, coins=2)
+        CoinDebt.objects.create(wallet=user.wallet, refund=refund, coins=2)
     assert sums(desk, PaymentOrder, stuck="owed") == ["Sum: ordered $10, paid $10, refunded $0"]
 
 

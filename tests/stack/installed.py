@@ -92,7 +92,7 @@ class Installed(Rehearsal):
         assert self.manage("coins", CUSTOMER, "+1900", "--reason", "rehearsals").returncode == 0
         return Client(f"http://{HOST}:{self.port}", token)
 
-    def unlock(self, *, category: str = "") -> Document:
+    def unlock_chat(self, *, category: str = "") -> Document:
         """Upload a new chat, unlock one insight or the six of the category `romantic`, and return the job."""
         sample = "sample.txt" if category else "sample-friendship.txt"
         chat = self.customer.upload((_SAMPLES / sample).read_bytes(), separate="true")

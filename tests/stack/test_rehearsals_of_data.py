@@ -112,7 +112,7 @@ def test_a_pending_migration_is_applied_by_the_remedy(installed: Installed) -> N
 
 
 def test_qdrant_that_is_down_is_named_and_what_it_lost_is_stored_again_by_the_remedy(installed: Installed) -> None:
-    installed.expect_job(installed.unlock(), "completed")
+    installed.expect_job(installed.unlock_chat(), "completed")
     # Chats that were indexed a moment ago are not compared.
     installed.sql("UPDATE vector_matrices SET created_at = created_at - interval '1 hour'")
     port = urlsplit(installed.qdrant.address).port
@@ -128,7 +128,7 @@ def test_qdrant_that_is_down_is_named_and_what_it_lost_is_stored_again_by_the_re
 
 
 def test_a_wrong_keyring_is_named_and_the_remedy_opens_it_in_an_editor(installed: Installed, tmp_path: Path) -> None:
-    installed.unlock()
+    installed.unlock_chat()
     keyring = installed.directory / "keys" / "keyring"
     right = tmp_path / "right"
     shutil.copy2(keyring, right)
@@ -154,7 +154,7 @@ def test_a_missing_keyring_is_reported_before_anything_has_to_start_again(instal
 
 
 def test_a_key_store_that_was_moved_is_copied_back_by_the_remedy(installed: Installed, tmp_path: Path) -> None:
-    installed.unlock()
+    installed.unlock_chat()
     shutil.move(installed.directory / "chat-keys", tmp_path / "moved")
     line = installed.report("keys", "critical", "the key store")
     installed.run(line["remedy"].replace("COPY/.", f"{tmp_path}/moved/."))

@@ -29,7 +29,7 @@ def test_a_used_up_quota_is_named_with_its_end_and_a_check_continues_what_waits(
     installed: Installed, quota_id: str, code: str
 ) -> None:
     installed.model.refusal = quota_error(quota_id, retry_delay="600s")
-    job = installed.unlock()
+    job = installed.unlock_chat()
     line = installed.report("engine", "warning", f"is not called: {code}, for another 9 min")
     assert "1 insights wait" in line["text"]
     _, document = installed.look()
@@ -45,7 +45,7 @@ def test_a_used_up_quota_is_named_with_its_end_and_a_check_continues_what_waits(
 def test_all_failed_insights_of_a_person_keep_their_cause_and_are_retried(installed: Installed) -> None:
     installed.sql("UPDATE insights SET finished_at = finished_at - interval '1 hour' WHERE finished_at IS NOT NULL")
     installed.model.refusal = quota_error("GenerateRequestsPerDayPerProjectPerModel", retry_delay="3600s")
-    job = installed.unlock(category="romantic")
+    job = installed.unlock_chat(category="romantic")
     check = installed.report("engine", "warning", "quota_exhausted")["remedy"]
     installed.wait_for("deferred", "fine", "quota_exhausted")
     installed.sql(f"UPDATE insight_generation_jobs SET deadline_at = {_A_WHILE_AGO} WHERE job_id = %s", job["job_id"])
@@ -64,7 +64,7 @@ def test_all_failed_insights_of_a_person_keep_their_cause_and_are_retried(instal
 
 def test_an_overdue_reservation_is_released_by_the_remedy(installed: Installed) -> None:
     installed.model.reading.clear()
-    job = installed.unlock()
+    job = installed.unlock_chat()
     installed.sql(
         f"UPDATE coin_reservations SET expires_at = {_A_WHILE_AGO} FROM insight_generation_jobs AS jobs"
         " WHERE jobs.job_id = %s AND jobs.reservation_id = coin_reservations.id",
@@ -81,7 +81,7 @@ def test_an_overdue_reservation_is_released_by_the_remedy(installed: Installed) 
 
 def test_a_stuck_insight_is_continued_by_the_remedy(installed: Installed) -> None:
     installed.model.writing.clear()
-    job = installed.unlock()
+    job = installed.unlock_chat()
     eventually(lambda: installed.customer.job(job["job_id"])["insights"][0]["status"] == "generating")
     os.kill(installed.pid("worker"), signal.SIGKILL)
     # The lease of a killed worker ends after 90 s.
@@ -95,7 +95,7 @@ def test_a_stuck_insight_is_continued_by_the_remedy(installed: Installed) -> Non
 
 def test_a_job_past_its_deadline_is_ended_by_the_remedy(installed: Installed) -> None:
     installed.model.writing.clear()
-    job = installed.unlock()
+    job = installed.unlock_chat()
     eventually(lambda: installed.customer.job(job["job_id"])["insights"][0]["status"] == "generating")
     installed.sql(f"UPDATE insight_generation_jobs SET deadline_at = {_A_WHILE_AGO} WHERE job_id = %s", job["job_id"])
     line = installed.report("jobs", "warning", "1 stuck")
@@ -107,7 +107,7 @@ def test_a_job_past_its_deadline_is_ended_by_the_remedy(installed: Installed) ->
 
 def test_a_chat_that_failed_to_index_is_indexed_by_the_remedy(installed: Installed) -> None:
     installed.model.embedding_refusal = error(400, "INVALID_ARGUMENT")
-    job = installed.unlock()
+    job = installed.unlock_chat()
     line = installed.report("vectors", "warning", "1 failed to index")
     installed.expect_job(job, "failed")
     installed.model.work()
