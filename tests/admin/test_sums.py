@@ -13,7 +13,15 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from billing import ledger
-from billing.models import CoinDebt, CoinReservation, CreditTransaction, PaymentOrder, PaymentRefund, Wallet
+from billing.models import (
+    CoinDebt,
+    CoinReservation,
+    CreditPackage,
+    CreditTransaction,
+    PaymentOrder,
+    PaymentRefund,
+    Wallet,
+)
 from relivchats.accounts.models import User
 from relivchats.staff import lists
 from tests.admin import everything
@@ -38,7 +46,7 @@ def sums(client: Client, model: type[Model], **query: str) -> list[str]:
 def place_order(
     user: User, *, amount: int, currency: str, status: str = "completed", refunded: int = 0
 ) -> PaymentOrder:
-    everything.CreditPackage.objects.get_or_create(id="package", defaults={"title": "Another", "coins": 100})
+    CreditPackage.objects.get_or_create(id="package", defaults={"title": "Another", "coins": 100})
     number = PaymentOrder.objects.count()
     return PaymentOrder.objects.create(
         wallet=user.wallet,

@@ -338,7 +338,9 @@ def test_insights_that_wait_after_an_error_are_counted_by_its_code() -> None:
 def test_insights_whose_chat_waits_to_be_read_after_an_error_are_counted_by_its_code() -> None:
     job = rows.job()
     assert work.deferred().level is Level.FINE
-    ChatReading.objects.create(chat_id=job.chat_id, engine="gemini", model="m", version=1, error_code="quota_exhausted")
+    ChatReading.objects.create(
+        chat_id=str(job.chat_id), engine="gemini", model="m", version=1, error_code="quota_exhausted"
+    )
     assert work.deferred().data["by_error"] == {"quota_exhausted": job.total_insights}
     ChatReading.objects.update(error_code="")
     assert work.deferred().data == {}
