@@ -30,8 +30,8 @@ def test_failures_are_counted_by_reason_and_by_the_shape_of_their_first_line(des
     refused(b"")
     shape = ChatUpload.objects.filter(reason="NotAChatExport").values_list("header_shape", flat=True)[0]
     page = desk.get(LIST).content.decode()
-    assert f"3 × This is not a chat export · {shape}" in page
-    assert "1 × The file is empty" in page
+    assert f'This is not a chat export · {shape}</span><span class="rc-count">3</span>' in page
+    assert 'The file is empty</span><span class="rc-count">1</span>' in page
     assert "EmptyExport</" not in page
     assert "Ferdinand" not in page
     assert "swordfish" not in page
