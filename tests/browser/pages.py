@@ -39,6 +39,8 @@ _STOP_TRANSITIONS = """
   document.adoptedStyleSheets = [sheet];
 }
 """
+# The observers of the page have seen the new width when a task after the next frame runs.
+_FINISH_LAYOUT = "() => new Promise((done) => requestAnimationFrame(() => setTimeout(done)))"
 _USE_THEME = """
 (theme) => {
   document.documentElement.classList.remove("light", "dark");
@@ -75,6 +77,7 @@ class Tab:
         await self.page.evaluate(_AXE)
         for width, size in (("desktop", DESKTOP), ("phone", PHONE)):
             await self.page.set_viewport_size(size)
+            await self.page.evaluate(_FINISH_LAYOUT)
             for theme in ("light", "dark"):
                 self._shown = f"{name} {width} {theme}"
                 await self.page.evaluate(_USE_THEME, theme)
