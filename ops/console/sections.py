@@ -58,7 +58,9 @@ def _cell(value: Any) -> Any:
 
 
 def linked_ids(text: str) -> SafeString:
-    """Return the text, in which each id is a link to the search for it."""
+    """Return the text, in which each id is a link to the search for it. HTML is returned as it is."""
+    if isinstance(text, SafeString):
+        return text
     search = reverse("console:find")
     # Split by a pattern in parentheses: every second piece is an id. Each piece is escaped.
     pieces = [
