@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from django.core.exceptions import EmptyResultSet
 from django.db import OperationalError, connection, transaction
 from django.db.models import QuerySet
+from psycopg.errors import QueryCanceled
 
 Value = TypeVar("Value")
 
@@ -36,7 +37,7 @@ def limited(*, milliseconds: int) -> Iterator[None]:
 
 
 def within(compute: Callable[[], Value], *, milliseconds: int, key: Hashable = None) -> Value | None:
-    """Return the result, or None if one of its queries takes longer.
+    """Return the result, or None if one of its queries takes longer. Raise OperationalError for all other reasons.
 
     What has a key and took too long is not tried again for RETRY_SECONDS in this process: None is returned at once.
     """
@@ -45,7 +46,10 @@ def within(compute: Callable[[], Value], *, milliseconds: int, key: Hashable = N
     try:
         with limited(milliseconds=milliseconds):
             return compute()
-    except OperationalError:
+    except OperationalError as error:
+        # A restart of Postgres ends queries too, and says nothing about how long they take.
+        if getattr(error.__cause__, "sqlstate", None) != QueryCanceled.sqlstate:
+            raise
         if key is not None:
             if len(_retried_at) >= MAX_REMEMBERED:
                 _retried_at.clear()

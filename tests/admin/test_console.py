@@ -6,7 +6,7 @@ import time
 
 import pytest
 from django.contrib.auth.models import Permission
-from django.db import connection
+from django.db import OperationalError, connection
 from django.db.models import BooleanField, Func, Model
 from django.test import Client
 from django.urls import reverse
@@ -145,6 +145,19 @@ def test_a_query_that_takes_too_long_is_given_up_and_the_connection_can_be_used(
     with connection.cursor() as cursor:
         cursor.execute("SHOW statement_timeout")
         assert cursor.fetchone() == before
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_restart_of_postgres_is_not_taken_for_a_slow_query() -> None:
+    def lose_the_connection() -> str:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+        return "still connected"
+
+    with pytest.raises(OperationalError):
+        within(lose_the_connection, milliseconds=5000, key="counts")
+    connection.close()
+    assert within(lambda: "counted", milliseconds=5000, key="counts") == "counted"
 
 
 def test_a_cached_value_is_computed_once_until_it_is_old() -> None:

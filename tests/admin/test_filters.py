@@ -13,6 +13,7 @@ from django.db.models import DateTimeField
 from django.db.models.functions import Now
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from psycopg.errors import QueryCanceled
 
 from billing.models import CoinReservation, CreditTransaction
 from chats.models import Chat, ChatUpload
@@ -223,7 +224,7 @@ def test_counts_that_took_too_long_are_not_tried_again_for_minutes(
     def fail_at_first(selections: Any, *, limit: int) -> list[int]:
         tried.append(1)
         if len(tried) == 1:
-            raise OperationalError("canceling statement due to statement timeout")
+            raise OperationalError("canceling statement due to statement timeout") from QueryCanceled()
         return count_each(selections, limit=limit)
 
     monkeypatch.setattr(lists, "count_each", fail_at_first)
