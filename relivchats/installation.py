@@ -13,7 +13,9 @@ import time
 from enum import StrEnum
 from pathlib import Path
 
-from relivchats import embedded
+import psutil
+
+from relivchats import embedded, roles
 from relivchats.supervisor import locked
 
 #: The services of docker-compose.yml, by part.
@@ -170,7 +172,18 @@ def is_nothing_running() -> bool:
 def pid_of(part: str) -> int | None:
     """Return the process id of a part that `./dev` runs, or None."""
     text = _read(f"{part}.pid")
-    return int(text) if text.isdecimal() else None
+    if text.isdecimal():
+        return int(text)
+    # On a full disk there is no such file. The process is a child of what supervises it: of `up`, which has several, or
+    # of a keeper.
+    has_role = part in ("web", "worker", "beat")
+    supervisor = supervisors().get("up" if has_role else part)
+    for child in psutil.Process(supervisor).children() if supervisor else ():
+        # It may have ended meanwhile.
+        with contextlib.suppress(psutil.Error):
+            if not has_role or child.environ().get(roles.ROLE_VARIABLE) == part:
+                return int(child.pid)
+    return None
 
 
 def supervisors() -> dict[str, int]:

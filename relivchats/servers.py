@@ -400,6 +400,7 @@ def keep(server: Server) -> None:
                 while not interrupts.wait(USERS_POLL_SECONDS):
                     if not child.alive:
                         _restart(server, child, interrupts)
+                    child.write_pid()
                     child.rotate_log()
                     with locked(server.users, wait=False) as unused:
                         if unused:

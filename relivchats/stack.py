@@ -105,6 +105,7 @@ class Stack:
             return True
         for child in (self.web, self.worker, self.beat):
             self._restart_if_dead(child)
+            child.write_pid()
             child.rotate_log()
         self._watch_servers()
         return self.interrupts.wait(timeout_seconds)

@@ -91,10 +91,18 @@ class Child:
             with contextlib.suppress(BrokenPipeError):
                 self.process.stdin.write(self.stdin)
                 self.process.stdin.close()
+        self.write_pid()
+
+    def write_pid(self) -> None:
+        """Write the pid file unless it names this process. On a full disk there is none: call this again later."""
+        if self.process is None:
+            return
+        line = f"{self.process.pid}\n"
         try:
-            write_atomically(self.pid_file, f"{self.process.pid}\n")
+            if not self.pid_file.exists() or self.pid_file.read_text() != line:
+                write_atomically(self.pid_file, line)
         except OSError:
-            # The process runs, also on a full disk. The file would still name the one before.
+            # The file would still name the process before.
             with contextlib.suppress(OSError):
                 self.pid_file.unlink(missing_ok=True)
 

@@ -16,7 +16,7 @@ from urllib.request import urlopen
 import psutil
 import pytest
 
-from relivchats import embedded, stack
+from relivchats import embedded, installation, stack
 from relivchats.servers import HOST, free_port
 from relivchats.supervisor import Child
 from tests.fakes.chat_completions import MODEL, FakeChatCompletions
@@ -164,7 +164,7 @@ def test_a_full_disk_is_named_in_a_sentence(
     assert capsys.readouterr().err.startswith("The disk with ")
 
 
-def test_a_process_runs_although_its_pid_file_cannot_be_written(tmp_path: Path) -> None:
+def test_a_process_runs_although_its_pid_file_cannot_be_written_and_has_one_as_soon_as_it_can(tmp_path: Path) -> None:
     child = Child(
         name="part",
         command=["sleep", "60"],
@@ -175,8 +175,35 @@ def test_a_process_runs_although_its_pid_file_cannot_be_written(tmp_path: Path) 
         stop_signals=[(signal.SIGTERM, 10)],
     )
     child.start()
-    assert child.alive
-    child.stop()
+    try:
+        assert child.process
+        assert child.alive
+        child.write_pid()
+        assert not child.pid_file.exists()
+        child.run.mkdir()
+        child.write_pid()
+        assert child.pid_file.read_text() == f"{child.process.pid}\n"
+    finally:
+        child.stop()
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_process_without_a_pid_file_is_found_and_gets_one(up: Up, part: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk is no more than this for a process that was started meanwhile."""
+    pid, run_directory = up.pid(part), up.directory / "run"
+    monkeypatch.setenv("RELIVCHATS_DATA", str(up.directory))
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    monkeypatch.delenv("REDIS_URL", raising=False)
+    # The supervisor waits 0.5 s at most, so it is stopped: the file must not come back before it is looked for.
+    supervisor = installation.supervisors()["up" if part in ("web", "worker", "beat") else part]
+    os.kill(supervisor, signal.SIGSTOP)
+    try:
+        (run_directory / f"{part}.pid").unlink()
+        assert installation.pid_of(part) == pid
+    finally:
+        os.kill(supervisor, signal.SIGCONT)
+    eventually((run_directory / f"{part}.pid").exists)
+    assert up.pid(part) == pid
 
 
 def test_a_taken_port_is_named_before_anything_starts(tmp_path: Path) -> None:
