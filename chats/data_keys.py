@@ -19,7 +19,7 @@ from chats.key_models import KeyDestruction, KeyStoreIdentity
 from chats.models import Chat
 from relivchats.crypto import DataKey, keyring
 from relivchats.errors import DomainError
-from relivchats.key_store import SHARDS, KeyStore, StoreUnavailable, is_in_store, key_store
+from relivchats.key_store import SHARDS, KeyStore, StoreFull, StoreUnavailable, is_in_store, key_store
 
 logger = logging.getLogger(__name__)
 
@@ -29,13 +29,33 @@ OVERDUE_AFTER = timedelta(minutes=10)
 BATCH_ROWS = 500
 
 
-class WrongKeys(DomainError):
-    """The stored chats do not open (503). Nothing is sealed under other keys until they do."""
+PAUSED_TEXT = "Uploads are paused because of a fault on our side. Nothing is lost. Please try again later."
+#: Clients wait for so long: an operator has to act first.
+RETRY_SECONDS = 60
 
-    code, status, title = "ERR_2002", 503, "Uploads are paused"
+
+class StorageUnavailable(DomainError):
+    """The key store cannot be used now, so no chat can be stored (503)."""
+
+    code, status, title = "ERR_2002", 503, "The storage is not available"
 
     def __init__(self) -> None:
-        super().__init__("Uploads are paused because of a fault on our side. Nothing is lost. Please try again later.")
+        super().__init__(PAUSED_TEXT, retry_after_seconds=RETRY_SECONDS)
+
+
+class StorageFull(StorageUnavailable):
+    """The disk of the key store is full (503)."""
+
+    title = "The storage is full"
+
+
+def refuse_upload(error: StoreUnavailable) -> StorageUnavailable:
+    """Log why the key store cannot be used, and return the refusal of the upload."""
+    if isinstance(error, StoreFull):
+        logger.error("uploads are paused: the disk of the key store is full", extra={"cause": str(error)})
+        return StorageFull()
+    logger.error("uploads are paused: the key store is not available", extra={"cause": str(error)})
+    return StorageUnavailable()
 
 
 def open_store(*, create: bool = False) -> KeyStore | None:
@@ -81,7 +101,7 @@ def _belongs_here(store: KeyStore) -> bool:
 
 
 def wrap_new(key: DataKey, *, chat_id: UUID, context: str) -> bytes:
-    """Return the data key of a chat that is about to be stored, wrapped. Raise WrongKeys if that is not possible.
+    """Return the data key of a chat that is about to be stored, wrapped. Raise StorageUnavailable.
 
     Without a key store, the keyring wraps it.
     """
@@ -94,18 +114,20 @@ def wrap_new(key: DataKey, *, chat_id: UUID, context: str) -> bytes:
     try:
         return store.wrap(key, chat_id=chat_id, context=context)
     except StoreUnavailable as error:
-        logger.error("key not stored", extra={"chat": str(chat_id), "cause": str(error)})
-        raise WrongKeys from None
+        raise refuse_upload(error) from None
 
 
 def keep(chat: Chat) -> None:
-    """Cancel the destruction of the key, in the transaction that stores the chat. Raise WrongKeys if it is late."""
+    """Cancel the destruction of the key, in the transaction that stores the chat.
+
+    Raise StorageUnavailable if it is late.
+    """
     if not is_in_store(chat.wrapped_key):
         return
     cancelled, _ = KeyDestruction.objects.filter(pk=chat.pk).delete()
     if not cancelled:
         logger.error("import took too long", extra={"chat": str(chat.pk)})
-        raise WrongKeys
+        raise StorageUnavailable
 
 
 def request_destruction(chat: Chat) -> None:

@@ -14,12 +14,11 @@ from django.db.models import BinaryField, F
 from django.db.models.functions import Now, Substr
 
 from chats import data_keys
-from chats.data_keys import WrongKeys
 from chats.erasure import erase
 from chats.key_models import KeyDestruction, is_file_gone
 from chats.models import Chat
 from relivchats.crypto import CannotOpen, keyring
-from relivchats.errors import Conflict
+from relivchats.errors import Conflict, DomainError
 from relivchats.key_store import KeyFileGone, KeyFileMissing, KeyStore, StoreUnavailable, is_in_store, key_store
 from relivchats.staff.bulk_actions import ActionContext, ActionResult, record
 from relivchats.staff.models import AuditEntry
@@ -38,6 +37,15 @@ _START = Substr("wrapped_key", 1, _START_BYTES, output_field=BinaryField())
 FIRST_USED = "first use of key"
 
 
+class WrongKeys(DomainError):
+    """The stored chats do not open (503). Nothing is sealed under other keys until they do."""
+
+    code, status, title = "ERR_2002", 503, "Uploads are paused"
+
+    def __init__(self) -> None:
+        super().__init__(data_keys.PAUSED_TEXT, retry_after_seconds=data_keys.RETRY_SECONDS)
+
+
 class _Checked:
     """Whether this process has seen that the keyring opens one of the newest chats."""
 
@@ -45,7 +53,7 @@ class _Checked:
 
 
 def check_before_sealing() -> None:
-    """Raise WrongKeys if the key store is not there, or the keyring opens none of the newest chats.
+    """Raise WrongKeys if the keyring opens none of the newest chats, StorageUnavailable if the key store is not there.
 
     Otherwise a wrong key would seal new chats, and the right one would not open them later. Several are tried: one of
     them may be damaged. Chats whose file is gone say nothing about the keyring: after a restore of the database, these
@@ -55,8 +63,7 @@ def check_before_sealing() -> None:
     try:
         data_keys.open_store(create=True)
     except StoreUnavailable as error:
-        logger.error("uploads are paused", extra={"cause": str(error)})
-        raise WrongKeys from None
+        raise data_keys.refuse_upload(error) from None
     if not _Checked.done:
         newest = Chat.objects.only("pk", "wrapped_key").order_by("-created_at")[:SAMPLE_ROWS]
         failures = [failure for chat in newest if not isinstance(failure := _failure(chat), KeyFileGone)]

@@ -102,8 +102,8 @@ class UploadView(APIView):
                 " password-protected archive, no chat text, not a chat export (ERR_3003), or only system messages"
                 " (ERR_3002). If the file contains several chats, `chats` lists them: send it again with `chat` set to"
                 " the id of one.",
-                _503="Too many large files are being read, or the process that read this one was interrupted"
-                " (ERR_2002). `Retry-After` says when to send it again.",
+                _503="Too many large files are being read, the process that read this one was interrupted, or nothing"
+                " can be stored because of a fault on our side (ERR_2002). `Retry-After` says when to send it again.",
             ),
         },
         examples=[

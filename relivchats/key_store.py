@@ -34,6 +34,10 @@ class StoreUnavailable(Exception):
     """The directory is not there, is not the key store of this database, or cannot be written. The text says which."""
 
 
+class StoreFull(StoreUnavailable):
+    """The disk of the directory, or the quota on it, has no room."""
+
+
 class KeyFileMissing(CannotOpen):
     """The chat's file is not in the key store, because it was destroyed or lost, or it cannot be read."""
 
@@ -195,7 +199,8 @@ class KeyStore:
         try:
             yield
         except OSError as error:
-            raise StoreUnavailable(f"the key store {self.directory} is not usable: {error.strerror}") from None
+            kind = StoreFull if error.errno in (errno.ENOSPC, errno.EDQUOT) else StoreUnavailable
+            raise kind(f"the key store {self.directory} is not usable: {error.strerror}") from None
 
 
 def key_store() -> KeyStore | None:

@@ -86,6 +86,8 @@ SLUGS = [
     "service-busy",
     "several-chats",
     "staff-account",
+    "storage-full",
+    "storage-unavailable",
     "token-revoked",
     "too-costly",
     "too-many-open-insights",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 import threading
 from collections.abc import Callable
 from datetime import timedelta
@@ -17,7 +19,7 @@ from django.db.models import F
 from django.db.models.functions import Now
 
 from chats import bulk_copy, data_keys, importing, indexing, keys, points
-from chats.data_keys import WrongKeys
+from chats.data_keys import StorageFull, StorageUnavailable
 from chats.erasure import erase
 from chats.importing import import_chat
 from chats.key_models import KeyDestruction, KeyStoreIdentity
@@ -103,10 +105,10 @@ def make_due() -> None:
     KeyDestruction.objects.update(due_at=Now() - timedelta(seconds=1))
 
 
-def run(*arguments: str) -> tuple[str, int]:
+def run(*arguments: str, command: str = "keys") -> tuple[str, int]:
     out = io.StringIO()
     try:
-        call_command("keys", *arguments, stdout=out, stderr=io.StringIO())
+        call_command(command, *arguments, stdout=out, stderr=io.StringIO())
     except SystemExit as stopped:
         return out.getvalue(), int(stopped.code or 0)
     return out.getvalue(), 0
@@ -236,7 +238,7 @@ def test_an_import_whose_key_was_destroyed_stores_nothing(person: User, monkeypa
 
     wrap_new = data_keys.wrap_new
     monkeypatch.setattr(data_keys, "wrap_new", be_too_late)
-    with pytest.raises(WrongKeys):
+    with pytest.raises(StorageUnavailable):
         add_chat(person)
     assert not Chat.objects.exists()
 
@@ -303,7 +305,7 @@ def test_a_new_database_does_not_take_the_key_store_of_another(person: User, dir
     chats = [add_chat(person, seed=seed) for seed in (1, 2, 3)]
     become_another_database()
     add_chat_without_store(samples.person(), settings)
-    with pytest.raises(WrongKeys):
+    with pytest.raises(StorageUnavailable):
         add_chat(samples.person())
     for arguments in ((), ("--remove-unused",)):
         text, status = run(*arguments)
@@ -442,7 +444,7 @@ def test_without_its_key_store_nothing_is_sealed_replaced_or_removed(
     if replacement == "store of another database":
         KeyStore(directory, Keyring.parse(make_keyring("old"))).create()
     present = sorted(directory.rglob("*"))
-    with pytest.raises(WrongKeys):
+    with pytest.raises(StorageUnavailable):
         add_chat(person, seed=3)
     assert not Chat.objects.get(pk=chat.pk).is_openable
     line = get_check("keys").run()
@@ -474,7 +476,7 @@ def test_without_its_key_store_nothing_is_sealed_replaced_or_removed(
 def test_a_database_that_has_a_key_store_does_not_run_without_one(person: User, settings: Any) -> None:
     add_chat(person)
     settings.KEY_STORE_DIR = ""
-    with pytest.raises(WrongKeys):
+    with pytest.raises(StorageUnavailable):
         add_chat(person, seed=2)
     chat = Chat.objects.get()
     assert (chat.is_openable, chat.is_key_gone) == (False, False)
@@ -490,11 +492,49 @@ def test_a_full_disk_of_the_key_store_pauses_uploads(
     def fail(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
+    monkeypatch.setattr(keys._Checked, "done", False)
     with monkeypatch.context() as full:
         full.setattr("relivchats.key_store.os.fsync", fail)
-        with pytest.raises(WrongKeys):
+        with pytest.raises(StorageFull):
             add_chat(person, seed=2)
     assert Chat.objects.count() == 1
+    assert add_chat(person, seed=2).title
+
+
+@pytest.mark.parametrize(
+    ("number", "reason", "title"),
+    [
+        (errno.ENOSPC, "storage-full", "The storage is full"),
+        (errno.EDQUOT, "storage-full", "The storage is full"),
+        (errno.EROFS, "storage-unavailable", "The storage is not available"),
+    ],
+    ids=["disk full", "over quota", "read-only"],
+)
+@pytest.mark.parametrize("is_first", [True, False], ids=["first chat", "later chat"])
+def test_a_key_that_cannot_be_written_is_reported_as_the_storage_and_not_as_the_keys(
+    person: User,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    number: int,
+    reason: str,
+    title: str,
+    is_first: bool,
+) -> None:
+    if not is_first:
+        add_chat(person)
+
+    def fail(*_: Any) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("relivchats.key_store.os.fsync", fail)
+    problem = Api(person).upload(exports.text(30, seed=2), status=503)
+    assert (problem["type"], problem["title"]) == (f"urn:relivchats:problem:{reason}", title)
+    assert (problem["retry_after_seconds"], "Nothing is lost" in problem["detail"]) == (60, True)
+    text, status = run(command="uploads")
+    assert (title in text, status) == (True, 1)
+    events = [record.getMessage() for record in caplog.records if record.name.startswith("chats.")]
+    what = "the disk of the key store is full" if reason == "storage-full" else "the key store is not available"
+    assert events[-2:] == [f"uploads are paused: {what}", "upload failed"]
 
 
 def test_processes_that_start_together_create_one_key_store(directory: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 
-from chats import data_keys, keys
+from chats import keys
 from chats.importing import import_upload
 from chats.key_models import KeyStoreIdentity
 from chats.models import Chat
@@ -115,7 +115,7 @@ def test_nothing_is_sealed_under_a_key_that_does_not_open_the_newest_chat(person
     chat = add_chat(person)
     keys._Checked.done = False
     settings.ENCRYPTION_KEYS = make_keyring("wrong")
-    with pytest.raises(data_keys.WrongKeys):
+    with pytest.raises(keys.WrongKeys):
         add_chat(person, n=50)
     assert Chat.objects.get().pk == chat.pk
     settings.ENCRYPTION_KEYS = make_keyring("old")
