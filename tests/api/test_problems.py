@@ -27,6 +27,7 @@ PRIVATE = "Meera said the password is swordfish"
 
 #: The `type` of each refusal, without its prefix. Clients compare it, so none may change or disappear.
 SLUGS = [
+    "access-ended",
     "account-deleted",
     "backup",
     "backup-failed",
