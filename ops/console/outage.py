@@ -19,7 +19,13 @@ from django.urls import reverse
 
 from ops import database, health
 from ops.console import overview
+from ops.console.cached import Cached
+from relivchats.staff.reports import Report
 
+#: While the database does not answer, a run of the checks takes two seconds. All tabs of all staff share it.
+SHARED_SECONDS = 5
+#: An older report is of another outage, or of its beginning.
+USABLE_SECONDS = 30
 COOKIE = "overview"
 #: Tells console.js that a page with the status 503 is the overview.
 HEADER = "X-Overview"
@@ -65,6 +71,14 @@ class OutageMiddleware:
         return _respond(request) if is_outage and _is_overview(request) and _is_known(request) else None
 
 
+def _check(outage: str) -> tuple[Report, datetime]:
+    return health.report(), datetime.now(UTC)
+
+
+cache = Cached(_check, seconds=SHARED_SECONDS, usable_seconds=USABLE_SECONDS)
+clear_cache = cache.clear
+
+
 def _is_overview(request: HttpRequest) -> bool:
     return request.path in (reverse("admin:index"), reverse("console:overview"))
 
@@ -81,7 +95,9 @@ def _respond(request: HttpRequest) -> HttpResponse:
     # The log of requests would look for the user in the database.
     request.user = AnonymousUser()
     is_fragment = request.path == reverse("console:overview")
-    context = overview.findings(health.report(), checked_at=datetime.now(UTC))
+    # Not `health.latest`, which can be of the time before the outage.
+    report, checked_at = cache.get("outage")
+    context = overview.findings(report, checked_at=checked_at)
     text = render_to_string("ops/console/overview.html" if is_fragment else "ops/console/outage.html", context)
     headers = {HEADER: "without the database", "Cache-Control": "no-store"}
     return HttpResponse(text, status=503, headers=headers)

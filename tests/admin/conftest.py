@@ -11,7 +11,7 @@ from chats.models import Chat
 from insights import generation, unlocking
 from insights.models import Insight
 from ops import health
-from ops.console import attention, overview
+from ops.console import attention, outage, overview
 from relivchats.accounts.models import User
 from relivchats.staff import bounded, lists
 from tests.ops import rows
@@ -31,10 +31,10 @@ def empty_caches(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Empty the caches of the overview, which then last for the test, and give counts time on a slow machine."""
     monkeypatch.setattr(attention.cache, "seconds", 3600)
     monkeypatch.setattr(lists, "COUNT_MILLISECONDS", 10_000)
-    for cache in (health, attention, overview, bounded):
+    for cache in (health, attention, overview, outage, bounded):
         cache.clear_cache()
     yield
-    for cache in (health, attention, overview, bounded):
+    for cache in (health, attention, overview, outage, bounded):
         cache.clear_cache()
 
 

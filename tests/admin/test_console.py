@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from django.contrib.auth.models import Permission
@@ -171,6 +173,31 @@ def test_a_cached_value_is_computed_once_until_it_is_old() -> None:
     assert [cache.get("a"), cache.get("a"), cache.get("b")] == [1, 1, 2]
     cache.seconds = 0
     assert cache.get("a") == 3
+
+
+@pytest.mark.parametrize("is_usable", [True, False])
+def test_a_request_waits_for_another_one_unless_the_old_value_is_usable(is_usable: bool) -> None:
+    calls: list[str] = []
+    is_computing, may_finish = threading.Event(), threading.Event()
+
+    def compute(key: str) -> str:
+        calls.append(key)
+        if len(calls) == 1:
+            return "old"
+        is_computing.set()
+        assert may_finish.wait(30)
+        return "new"
+
+    cache = Cached(compute, seconds=0, usable_seconds=3600 if is_usable else 0)
+    assert cache.get("a") == "old"
+    with ThreadPoolExecutor(2) as requests:
+        first = requests.submit(cache.get, "a")
+        assert is_computing.wait(30)
+        second = requests.submit(cache.get, "a")
+        if is_usable:
+            assert second.result(30) == "old"
+        may_finish.set()
+        assert (first.result(30), second.result(30)) == ("new", "old" if is_usable else "new")
 
 
 def test_a_chart_has_gaps_where_nothing_is_known_unless_it_is_bridged() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from django.conf import settings
 from django.db import OperationalError
@@ -9,9 +11,10 @@ from django.http import HttpRequest
 from django.test import Client
 from django.urls import reverse
 
-from ops import database
+from ops import database, health
 from ops.console import outage, overview
 from ops.database import Fault
+from relivchats.staff.reports import Level, Line, Report
 
 # `health` records states with a connection of its own.
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -50,6 +53,30 @@ def test_a_database_that_fails_during_the_request_is_explained_too(
 
     monkeypatch.setattr(overview, "context", fail)
     assert desk.get(FRAGMENT).status_code == 503
+
+
+def test_all_tabs_share_one_run_of_the_checks(desk: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk.get(INDEX)
+    freeze(monkeypatch)
+    runs = []
+
+    def report() -> Report:
+        runs.append(1)
+        return Report("Health", (Line("database", Level.CRITICAL, "it is frozen"),))
+
+    monkeypatch.setattr(health, "report", report)
+
+    def poll(number: int) -> int:
+        tab = Client()
+        tab.cookies = desk.cookies
+        return tab.get(FRAGMENT).status_code
+
+    with ThreadPoolExecutor(4) as tabs:
+        assert set(tabs.map(poll, range(12))) == {503}
+    assert len(runs) == 1
+    outage.clear_cache()
+    assert poll(12) == 503
+    assert len(runs) == 2
 
 
 @pytest.mark.parametrize("cookie", ["", "forged", "0190f5c4-0000-7000-8000-000000000000:1tq1Yx:signature"])
