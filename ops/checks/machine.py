@@ -47,7 +47,13 @@ def disk() -> Line:
     level = Level.FINE
     if fullest.percent >= warning:
         level = Level.CRITICAL if fullest.percent >= critical else Level.WARNING
-    largest = installation.list_files_by_size(paths[devices[0]])
+    # Postgres and the broker stop when they cannot write any more, not before. A full key store stops only uploads.
+    without_room = [
+        device
+        for device in devices
+        if usages[device].free < MIN_FREE_BYTES and not {"data", "Postgres"}.isdisjoint(names[device])
+    ]
+    largest = installation.list_files_by_size(paths[(without_room or devices)[0]])
     return Line(
         "disk",
         level,
@@ -56,8 +62,7 @@ def disk() -> Line:
         data,
         value=fullest.percent,
         threshold=f"{warning} % warns, {critical} % is critical",
-        # Postgres and the broker stop when they cannot write any more, not before.
-        is_cause=min(usage.free for usage in usages.values()) < MIN_FREE_BYTES,
+        is_cause=bool(without_room) and level is not Level.FINE,
     )
 
 

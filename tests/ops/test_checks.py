@@ -303,6 +303,39 @@ def test_the_fullest_of_the_file_systems_decides_and_each_directory_is_named(
     assert line.data["used_percent_by_directory"]["logs"] == 40.0
 
 
+@pytest.mark.parametrize(
+    ("data", "key_store", "level", "stops_others", "listed"),
+    [
+        ((40.0, 9 << 30), (5.0, 11 << 20), Level.FINE, False, ""),
+        ((40.0, 9 << 30), (99.0, 11 << 20), Level.CRITICAL, False, "key store"),
+        ((99.0, 11 << 20), (5.0, 11 << 20), Level.CRITICAL, True, "data"),
+        ((99.0, 11 << 20), (99.5, 1 << 30), Level.CRITICAL, True, "data"),
+        ((99.0, 1 << 30), (5.0, 9 << 30), Level.CRITICAL, False, "data"),
+    ],
+)
+def test_only_a_disk_on_which_postgres_cannot_write_is_a_cause_and_its_files_are_listed(
+    monkeypatch: pytest.MonkeyPatch,
+    settings: Any,
+    tmp_path: Path,
+    data: tuple[float, int],
+    key_store: tuple[float, int],
+    level: Level,
+    stops_others: bool,
+    listed: str,
+) -> None:
+    monkeypatch.setenv("RELIVCHATS_DATA", str(tmp_path))
+    settings.EMBEDDED, settings.KEY_STORE_DIR = True, "/dev/shm/relivchats-keys"  # another file system of any Linux
+    usages = {
+        path: SimpleNamespace(percent=percent, free=free)
+        for path, (percent, free) in {str(tmp_path): data, "/dev/shm": key_store}.items()
+    }
+    monkeypatch.setattr(machine, "psutil", SimpleNamespace(disk_usage=usages.__getitem__))
+    line = machine.disk()
+    assert (line.level, line.stops_others) == (level, stops_others)
+    directory = {"data": tmp_path, "key store": Path("/dev/shm")}.get(listed)
+    assert line.remedy == (installation.list_files_by_size(directory) if directory else "")
+
+
 def test_a_worker_without_celery_worker_true_is_named() -> None:
     rows.heartbeat("worker", marked=False, name="worker@db-eater:41")
     line = processes.workers()
