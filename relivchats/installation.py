@@ -205,12 +205,10 @@ def deaths(part: str, *, within_seconds: float) -> int:
 
 
 def announce_replacement(part: str) -> None:
-    """Tell what supervises a part that an operator ends it, and count its deaths from zero."""
-    run = embedded.data_directory() / "run"
-    (run / f"{part}.deaths").unlink(missing_ok=True)
+    """Tell what supervises a part that an operator ends it. Its earlier deaths still count."""
     # On a full disk, the replacement counts as a death.
     with contextlib.suppress(OSError):
-        (run / f"{part}.replaced").touch()
+        (embedded.data_directory() / "run" / f"{part}.replaced").touch()
 
 
 def _read(name: str) -> str:

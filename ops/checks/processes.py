@@ -61,9 +61,8 @@ def supervisor() -> Line:
     threshold = f"{MIN_DEATHS} deaths of one within {minutes} minutes warn"
     if deaths:
         part, number = max(deaths.items(), key=lambda item: item[1])
-        why = installation.as_typed(installation.logs(part))
-        text = f"{part} died {number} times within {minutes} minutes, and was started again. To see why: {why}"
-        return Line("supervisor", Level.WARNING, text, installation.restart(part), data, number, threshold)
+        text = f"{part} died {number} times within {minutes} minutes, and was started again; its log says why"
+        return Line("supervisor", Level.WARNING, text, installation.logs(part), data, number, threshold)
     text = "starts again what dies" if found else "`./dev up` does not run here"
     return Line("supervisor", Level.FINE, text, "", data, 0, threshold)
 

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -117,6 +118,20 @@ def test_a_restart_waits_until_the_new_process_has_a_heartbeat(
     (line,) = workers.restart("worker", timeout_seconds=0).lines
     assert (line.level, line.remedy) == (Level.WARNING, workers.WAIT)
     assert "is not alive yet" in line.text
+
+
+def test_a_part_that_keeps_dying_stays_a_warning_after_a_restart_and_its_remedy_shows_its_log(
+    supervised: subprocess.Popen[bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(installation, "supervisors", lambda: {"up": os.getpid()})
+    monkeypatch.setattr(workers, "_answers", lambda part: True)
+    monkeypatch.setattr(workers, "_end", lambda *_, **__: (tmp_path / "run" / "worker.pid").write_text("1") or "ended")
+    (tmp_path / "run" / "worker.deaths").write_text(f"{time.time()}\n" * processes.MIN_DEATHS)
+    line = processes.supervisor()
+    assert (line.level, line.value) == (Level.WARNING, processes.MIN_DEATHS)
+    assert line.remedy == "manage.py logs worker --lines 50"
+    assert workers.restart("worker").level is Level.FINE
+    assert processes.supervisor().level is Level.WARNING, "a new start is no correction"
 
 
 def test_a_worker_answers_once_it_has_a_heartbeat(supervised: subprocess.Popen[bytes]) -> None:

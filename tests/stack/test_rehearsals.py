@@ -27,9 +27,14 @@ def test_a_worker_that_keeps_dying_is_reported_with_the_command_that_shows_why(r
     status, document = rehearsal.wait_for("supervisor", "warning", "worker died 3 times within 10 minutes")
     assert status == 1
     line = line_of(document, "supervisor")
-    assert "./dev manage logs worker --lines 50" in line["text"]
+    data = shlex.quote(str(rehearsal.directory))
+    assert line["remedy"] == f"RELIVCHATS_DATA={data} ./dev manage logs worker --lines 50"
     rehearsal.expect_on_overview("supervisor", "worker died 3 times")
-    run_literally(line["remedy"])
+    assert run_literally(line["remedy"])
+    assert rehearsal.manage("workers", "--restart", "worker").returncode == 0
+    assert line_of(rehearsal.look()[1], "supervisor")["level"] == "warning", "a new start is no correction"
+    # As if ten minutes had passed.
+    (rehearsal.directory / "run" / "worker.deaths").unlink()
     rehearsal.expect_fine()
 
 
