@@ -1,5 +1,7 @@
-from django.contrib.postgres.operations import AddIndexConcurrently, ValidateConstraint
+from django.contrib.postgres.operations import ValidateConstraint
 from django.db import migrations, models
+
+from relivchats.indexes import add_index
 
 
 class Migration(migrations.Migration):
@@ -14,12 +16,8 @@ class Migration(migrations.Migration):
         ValidateConstraint(model_name="wallet", name="wallet_owed_not_negative"),
         ValidateConstraint(model_name="wallet", name="wallet_owes_only_without_spendable_coins"),
         ValidateConstraint(model_name="credittransaction", name="debt_named_for_refunds_only"),
-        # An interrupted attempt leaves an invalid index.
-        migrations.RunSQL("DROP INDEX CONCURRENTLY IF EXISTS transactions_of_debts", migrations.RunSQL.noop),
-        AddIndexConcurrently(
-            model_name="credittransaction",
-            index=models.Index(
-                condition=models.Q(("debt__isnull", False)), fields=["debt"], name="transactions_of_debts"
-            ),
+        *add_index(
+            "credittransaction",
+            models.Index(condition=models.Q(("debt__isnull", False)), fields=["debt"], name="transactions_of_debts"),
         ),
     ]

@@ -15,7 +15,8 @@ class Migration(migrations.Migration):
     operations = [
         ValidateConstraint(model_name="adjustment", name="adjustment_moves_coins"),
         ValidateConstraint(model_name="adjustment", name="adjustment_made_iff_approved"),
-        # An interrupted attempt leaves an invalid index.
+        # As relivchats.indexes.add_index, for a unique index that is a constraint of the model.
+        migrations.RunSQL("SET lock_timeout = 0", "RESET lock_timeout"),
         migrations.RunSQL(f"DROP INDEX CONCURRENTLY IF EXISTS {INDEX}", migrations.RunSQL.noop),
         migrations.SeparateDatabaseAndState(
             database_operations=[
@@ -34,4 +35,5 @@ class Migration(migrations.Migration):
                 )
             ],
         ),
+        migrations.RunSQL("RESET lock_timeout", "SET lock_timeout = 0"),
     ]

@@ -1,5 +1,6 @@
-from django.contrib.postgres.operations import AddIndexConcurrently
 from django.db import migrations, models
+
+from relivchats.indexes import add_index
 
 
 class Migration(migrations.Migration):
@@ -11,27 +12,21 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        # An interrupted attempt leaves an invalid index.
-        migrations.RunSQL("DROP INDEX CONCURRENTLY IF EXISTS transactions_of_refunds", migrations.RunSQL.noop),
-        AddIndexConcurrently(
-            model_name="credittransaction",
-            index=models.Index(
+        *add_index(
+            "credittransaction",
+            models.Index(
                 condition=models.Q(("type", "refund")),
                 fields=["-created_at", "-id"],
                 name="transactions_of_refunds",
             ),
         ),
-        migrations.RunSQL("DROP INDEX CONCURRENTLY IF EXISTS orders_refunded", migrations.RunSQL.noop),
-        AddIndexConcurrently(
-            model_name="paymentorder",
-            index=models.Index(
-                condition=models.Q(("status", "refunded")), fields=["-created_at"], name="orders_refunded"
-            ),
+        *add_index(
+            "paymentorder",
+            models.Index(condition=models.Q(("status", "refunded")), fields=["-created_at"], name="orders_refunded"),
         ),
-        migrations.RunSQL("DROP INDEX CONCURRENTLY IF EXISTS orders_disputed", migrations.RunSQL.noop),
-        AddIndexConcurrently(
-            model_name="paymentorder",
-            index=models.Index(
+        *add_index(
+            "paymentorder",
+            models.Index(
                 condition=models.Q(("dispute", ""), _negated=True),
                 fields=["dispute", "-created_at"],
                 name="orders_disputed",

@@ -1,5 +1,6 @@
-from django.contrib.postgres.operations import AddIndexConcurrently, RemoveIndexConcurrently
 from django.db import migrations, models
+
+from relivchats.indexes import add_index, remove_index
 
 
 class Migration(migrations.Migration):
@@ -11,16 +12,14 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        # An interrupted attempt leaves an invalid index.
-        migrations.RunSQL("DROP INDEX CONCURRENTLY IF EXISTS events_open", migrations.RunSQL.noop),
-        AddIndexConcurrently(
-            model_name="webhookevent",
-            index=models.Index(
+        *add_index(
+            "webhookevent",
+            models.Index(
                 condition=models.Q(("status__in", ["received", "needs_review"])),
                 fields=["received_at"],
                 name="events_open",
             ),
         ),
         # The new one has these rows too.
-        RemoveIndexConcurrently(model_name="webhookevent", name="events_needing_review"),
+        *remove_index("webhookevent", "events_needing_review"),
     ]

@@ -1,5 +1,6 @@
-from django.contrib.postgres.operations import AddIndexConcurrently
 from django.db import migrations, models
+
+from relivchats.indexes import add_index
 
 
 class Migration(migrations.Migration):
@@ -11,11 +12,9 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        # An interrupted attempt leaves an invalid index.
-        migrations.RunSQL("DROP INDEX CONCURRENTLY IF EXISTS chats_by_index_engine", migrations.RunSQL.noop),
-        AddIndexConcurrently(
-            model_name="chat",
-            index=models.Index(
+        *add_index(
+            "chat",
+            models.Index(
                 condition=models.Q(("vector_status", "completed")),
                 fields=["index_engine"],
                 name="chats_by_index_engine",

@@ -1,5 +1,6 @@
-from django.contrib.postgres.operations import AddIndexConcurrently
 from django.db import migrations, models
+
+from relivchats.indexes import add_index
 
 
 class Migration(migrations.Migration):
@@ -11,11 +12,9 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        # An interrupted attempt leaves an invalid index.
-        migrations.RunSQL("DROP INDEX CONCURRENTLY IF EXISTS chats_last_indexed", migrations.RunSQL.noop),
-        AddIndexConcurrently(
-            model_name="chat",
-            index=models.Index(
+        *add_index(
+            "chat",
+            models.Index(
                 condition=models.Q(("indexed_at__isnull", False)),
                 fields=["-indexed_at"],
                 name="chats_last_indexed",

@@ -1,6 +1,7 @@
 from django.conf import settings
-from django.contrib.postgres.operations import AddIndexConcurrently
 from django.db import migrations, models
+
+from relivchats.indexes import add_index
 
 
 class Migration(migrations.Migration):
@@ -13,10 +14,5 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        # An interrupted attempt leaves an invalid index.
-        migrations.RunSQL("DROP INDEX CONCURRENTLY IF EXISTS jobs_of_user", migrations.RunSQL.noop),
-        AddIndexConcurrently(
-            model_name="generationjob",
-            index=models.Index(fields=["user", "-created_at"], name="jobs_of_user"),
-        ),
+        *add_index("generationjob", models.Index(fields=["user", "-created_at"], name="jobs_of_user")),
     ]

@@ -1,5 +1,6 @@
-from django.contrib.postgres.operations import AddIndexConcurrently, RemoveIndexConcurrently
 from django.db import migrations, models
+
+from relivchats.indexes import add_index, remove_index
 
 
 class Migration(migrations.Migration):
@@ -11,16 +12,14 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        # An interrupted attempt leaves an invalid index.
-        migrations.RunSQL("DROP INDEX CONCURRENTLY IF EXISTS insights_finished", migrations.RunSQL.noop),
-        AddIndexConcurrently(
-            model_name="insight",
-            index=models.Index(
+        *add_index(
+            "insight",
+            models.Index(
                 fields=["-finished_at"],
                 include=["status", "started_at", "price"],
                 name="insights_finished",
             ),
         ),
         # The new one replaces it: insights have as many indexes as before.
-        RemoveIndexConcurrently(model_name="insight", name="insights_last_finished"),
+        *remove_index("insight", "insights_last_finished"),
     ]

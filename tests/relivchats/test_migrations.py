@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from django.contrib.postgres.operations import AddConstraintNotValid, AddIndexConcurrently
-from django.db.migrations import AddConstraint, AddIndex, CreateModel
+import itertools
+
+from django.contrib.postgres.operations import AddConstraintNotValid, AddIndexConcurrently, RemoveIndexConcurrently
+from django.db.migrations import AddConstraint, AddIndex, CreateModel, RunSQL
 from django.db.migrations.loader import MigrationLoader
 
 #: The last migration of each app in version 0.2.0.
@@ -27,3 +29,17 @@ def test_indexes_and_constraints_are_added_to_released_tables_without_a_lock() -
         and (app, each.model_name_lower) not in new
     ]
     assert locking == []
+
+
+def test_an_index_is_built_however_long_older_transactions_last() -> None:
+    """CREATE INDEX CONCURRENTLY waits for them, and lock_timeout would cancel it after the scan."""
+    timeouts: dict[str, str] = {}
+    for (app, name), migration in MigrationLoader(None).disk_migrations.items():
+        for before, each in itertools.pairwise(migration.operations):
+            if isinstance(before, RunSQL) and "lock_timeout" in str(before.sql):
+                timeouts[f"{app} {name}"] = str(before.sql)
+            if isinstance(each, AddIndexConcurrently | RemoveIndexConcurrently):
+                assert timeouts.get(f"{app} {name}") == "SET lock_timeout = 0", (app, name)
+        if f"{app} {name}" in timeouts:
+            assert str(getattr(migration.operations[-1], "sql", "")) == "RESET lock_timeout", "for what follows"
+    assert len(timeouts) > 5

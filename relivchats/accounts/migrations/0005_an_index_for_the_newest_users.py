@@ -1,5 +1,6 @@
-from django.contrib.postgres.operations import AddIndexConcurrently
 from django.db import migrations, models
+
+from relivchats.indexes import add_index
 
 
 class Migration(migrations.Migration):
@@ -11,10 +12,5 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        # An interrupted attempt leaves an invalid index.
-        migrations.RunSQL("DROP INDEX CONCURRENTLY IF EXISTS users_newest", migrations.RunSQL.noop),
-        AddIndexConcurrently(
-            model_name="user",
-            index=models.Index(fields=["-created_at"], name="users_newest"),
-        ),
+        *add_index("user", models.Index(fields=["-created_at"], name="users_newest")),
     ]

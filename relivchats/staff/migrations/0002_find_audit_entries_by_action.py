@@ -1,5 +1,6 @@
-from django.contrib.postgres.operations import AddIndexConcurrently
 from django.db import migrations, models
+
+from relivchats.indexes import add_index
 
 
 class Migration(migrations.Migration):
@@ -9,10 +10,5 @@ class Migration(migrations.Migration):
     dependencies = [("staff", "0001_audit_entries")]
 
     operations = [
-        # An interrupted attempt leaves an invalid index.
-        migrations.RunSQL("DROP INDEX CONCURRENTLY IF EXISTS audit_entries_of_action", migrations.RunSQL.noop),
-        AddIndexConcurrently(
-            model_name="auditentry",
-            index=models.Index(fields=["action", "-created_at"], name="audit_entries_of_action"),
-        ),
+        *add_index("auditentry", models.Index(fields=["action", "-created_at"], name="audit_entries_of_action")),
     ]
