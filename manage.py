@@ -6,6 +6,7 @@ import os
 import shlex
 import sys
 import threading
+import traceback
 
 from relivchats import embedded, installation
 from relivchats.supervisor import ProcessError
@@ -41,6 +42,10 @@ def main() -> None:
         status = EXIT_INTERRUPTED
     except BrokenPipeError:
         status = EXIT_CLOSED_PIPE
+    except Exception:
+        # As Python does, which also would end the interpreter.
+        traceback.print_exc()
+        status = 1
     if isinstance(status, str):
         print(status, file=sys.stderr)
         status = 1
@@ -49,14 +54,11 @@ def main() -> None:
         for descriptor in (sys.stdout.fileno(), sys.stderr.fileno()):
             os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
         status = EXIT_CLOSED_PIPE
-    others = [thread for thread in threading.enumerate() if thread is not threading.current_thread()]
-    if any(thread.daemon for thread in others):
+    if any(thread.daemon for thread in threading.enumerate() if thread is not threading.current_thread()):
         # Such as a health check that is late. If it is inside a library of Rust or C++, the end of the interpreter
         # crashes the process, with "FATAL: exception not rethrown" or a segmentation fault in place of the status. So
         # the interpreter does not end, and what it would do is done here.
-        for thread in others:
-            if not thread.daemon:
-                thread.join()
+        threading._shutdown()  # type: ignore[attr-defined]
         atexit._run_exitfuncs()
         flush()
         os._exit(status or 0)

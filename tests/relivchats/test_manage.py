@@ -74,6 +74,18 @@ def test_a_thread_that_is_late_changes_neither_the_status_nor_the_output(end: st
     assert (done.returncode, done.stdout, done.stderr) == (status, b"report\nended\n", printed)
 
 
+def test_a_thread_that_is_late_hides_no_exception() -> None:
+    done = run_main(f"{LATE}\nprint('report')\nraise RuntimeError('the cause')")
+    assert (done.returncode, done.stdout) == (1, b"report\nended\n")
+    assert b"RuntimeError: the cause" in done.stderr
+
+
+def test_threads_of_an_idle_pool_end_while_another_is_late() -> None:
+    pool = "from concurrent.futures import ThreadPoolExecutor\npool = ThreadPoolExecutor()\npool.submit(int).result()"
+    done = run_main(f"{LATE}\n{pool}\nprint('report')")
+    assert (done.returncode, done.stdout) == (0, b"report\nended\n")
+
+
 def test_a_thread_that_is_late_changes_nothing_when_the_reader_has_read_enough(closed_pipe: int) -> None:
     done = run_main(f"{LATE}\nprint('report')", stdout=closed_pipe)
     assert (done.returncode, done.stderr) == (141, b"")
