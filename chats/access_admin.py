@@ -33,8 +33,16 @@ class OpenForm(forms.Form):
         min_length=content_access.MIN_REASON_LENGTH,
         max_length=200,
         widget=UnfoldAdminTextInputWidget,
-        help_text="The owner of the chat can read it. Say what you look for, such as the request that you answer.",
+        help_text="The owner of the chat can read it. Say what you look for, such as the number of the request that you"
+        " answer. Do not write names, addresses or text from a chat: nobody can delete it.",
     )
+
+    def clean_reason(self) -> str:
+        """Return the reason. It outlives the account of the owner, so it has no e-mail address."""
+        reason: str = self.cleaned_data["reason"]
+        if "@" in reason:
+            raise forms.ValidationError("Name the request by its number, not by an e-mail address.")
+        return reason
 
 
 class PageForm(forms.Form):

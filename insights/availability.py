@@ -62,10 +62,11 @@ def require_available() -> None:
         )
 
 
-def find_unavailability() -> Unavailability | None:
-    """Return why no insight can be unlocked now, or None if they can be."""
-    # While no insight is given to a worker, coins would be held for work that does not start, and given back later.
-    if UnlockPause.objects.active().exists() or DispatchPause.objects.active().exists():
+def find_unavailability(*, for_question: bool = False) -> Unavailability | None:
+    """Return why no insight can be unlocked, or no question be asked, now; None if they can be."""
+    # While no insight is given to a worker, coins would be reserved for work that does not start, and released later.
+    # A pause of insights does not concern questions: they are dispatched apart.
+    if UnlockPause.objects.active().exists() or (not for_question and DispatchPause.objects.active().exists()):
         return _unavailability(PAUSED)
     engine = engines.get_engine()
     if reason := configuration_fault(engine):

@@ -1,6 +1,6 @@
 """The switches of staff for unlocks and for dispatch.
 
-While either is paused, unlocks and retries are refused before coins are held. While unlocks are paused, open jobs
+While either is paused, unlocks and retries are refused before coins are reserved. While unlocks are paused, open jobs
 continue. While dispatch is paused they wait: no insight is given to a worker, and those that are being generated end.
 """
 

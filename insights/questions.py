@@ -137,7 +137,7 @@ def require_answerable(chat: Chat) -> None:
         if not is_requested and chat.vector_status != Chat.VectorStatus.INDEXING:
             indexing.request(chat)
         raise _not_searchable()
-    if unavailability := availability.find_unavailability():
+    if unavailability := availability.find_unavailability(for_question=True):
         raise QuestionsUnavailable(
             "Questions cannot be answered at the moment. Nothing was charged; please try again later.",
             reason=unavailability.reason,

@@ -18,12 +18,13 @@ from billing.audit import audit
 from billing.models import CoinReservation, CreditTransaction, Wallet
 from chats import indexing
 from chats.models import Chat
-from insights import answering, asking, availability, question_views, questions, recovery
+from insights import answering, asking, availability, pauses, question_views, questions, recovery
 from insights.asking import Answer
 from insights.engines.base import EngineRefused
 from insights.question_models import ChatQuestion
 from relivchats import clock
 from relivchats.accounts.models import IdempotencyKey, User
+from relivchats.staff.bulk_actions import ActionContext
 from tests.api.conftest import Api
 from tests.asking import DOG, MOVING, QuestionOracle, answering_as, claim, decide, find, make_chat
 from tests.fakes.gemini import quota_error
@@ -204,12 +205,20 @@ def test_a_chat_that_is_not_indexed_is_indexed_and_says_when_to_ask_again(api: A
 def test_an_engine_that_is_not_available_refuses_before_a_question_is_stored(
     api: Api, path: str, idle: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        availability, "find_unavailability", lambda: availability.Unavailability("invalid_key", "", 300)
-    )
+    refusal = availability.Unavailability("invalid_key", "", 300)
+    monkeypatch.setattr(availability, "find_unavailability", lambda **_: refusal)
     problem = api.post(path, {"question": WHERE}, status=503)
     assert (problem["error_code"], problem["reason"]) == ("ERR_4000", "invalid_key")
     assert not ChatQuestion.objects.exists()
+
+
+def test_a_pause_of_insights_does_not_refuse_questions_and_a_pause_of_unlocks_does(
+    api: Api, path: str, idle: None
+) -> None:
+    pauses.pause_dispatch(context=ActionContext(actor="user 7", reason="test"))
+    api.post(path, {"question": WHERE}, status=202)
+    pauses.pause(context=ActionContext(actor="user 7", reason="test"))
+    assert api.post(path, {"question": WHERE}, status=503)["reason"] == "paused"
 
 
 def test_a_rate_limit_of_the_provider_is_a_503_that_says_when_to_ask_again(api: Api, path: str, working: Any) -> None:

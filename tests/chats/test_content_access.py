@@ -71,7 +71,7 @@ def test_the_messages_are_shown_a_page_at_a_time_and_each_page_is_recorded(clien
     assert (entry.object_id, entry.reason) == (str(chat.pk), REASON)
 
 
-@pytest.mark.parametrize("reason", ["", "   ", "help"])
+@pytest.mark.parametrize("reason", ["", "   ", "help", "answers the mail of anna@example.org"])
 def test_a_chat_is_not_opened_without_a_reason(client: Client, chat: Chat, reason: str) -> None:
     answer = client.post(open_address(chat), {"reason": reason})
     assert answer.status_code == 200
