@@ -1,4 +1,4 @@
-"""Who of the staff was allowed to read a chat, why, and what they opened. Append-only: ids, and the reason that is given."""
+"""Who of the staff was allowed to read a chat, and what they opened. Append-only: ids, and the reason that is given."""
 
 from __future__ import annotations
 
