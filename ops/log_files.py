@@ -13,6 +13,8 @@ from pathlib import Path
 from relivchats import embedded, installation
 
 FOLLOW_SECONDS = 0.5
+#: They are held in memory.
+MAX_LINES = 100_000
 _TIME = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)")
 
 

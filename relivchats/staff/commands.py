@@ -23,14 +23,41 @@ from relivchats.terminal import Layout
 EXAMPLE = "Example: "
 #: Between two reports of `--watch`.
 WATCH_SECONDS = 5
+#: Nothing here is older, and dates end.
+MAX_DURATION = timedelta(days=3650)
+#: Of Postgres' integers, such as process ids.
+MAX_INTEGER = 2**31 - 1
 
 
 def duration(text: str) -> timedelta:
     """Return the duration of an option such as `--since 1h`. Raise ArgumentTypeError."""
     try:
-        return durations.parse(text)
+        parsed = durations.parse(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+    if not timedelta() < parsed <= MAX_DURATION:
+        raise argparse.ArgumentTypeError(f"{text} is not between 1s and {MAX_DURATION.days}d")
+    return parsed
+
+
+def number(*, minimum: int = 1, maximum: int = MAX_INTEGER) -> Callable[[str], int]:
+    """Return the type of an option with a whole number. It raises ArgumentTypeError."""
+
+    def parse(text: str) -> int:
+        if not (text.isdecimal() and len(text) <= 10 and minimum <= int(text) <= maximum):
+            raise argparse.ArgumentTypeError(f"{text} is no whole number from {minimum} to {maximum}")
+        return int(text)
+
+    return parse
+
+
+def seconds(text: str) -> float:
+    """Return the seconds of an option such as `--watch 10`. Raise ArgumentTypeError."""
+    with contextlib.suppress(ValueError):
+        # float() also accepts inf and nan.
+        if 0 <= float(text) <= MAX_DURATION.total_seconds():
+            return float(text)
+    raise argparse.ArgumentTypeError(f"{text} is no number of seconds")
 
 
 class _HelpFormatter(DjangoHelpFormatter):
@@ -85,7 +112,7 @@ class OpsCommand(CommandWithExample):
             parser.add_argument(
                 "--watch",
                 nargs="?",
-                type=float,
+                type=seconds,
                 const=WATCH_SECONDS,
                 metavar="SECONDS",
                 help=f"print the report again every {WATCH_SECONDS} s, or so many, until Ctrl-C",

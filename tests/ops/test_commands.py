@@ -9,7 +9,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from django.core.management import CommandError, call_command, get_commands, load_command_class
+from django.core.management import CommandError, ManagementUtility, call_command, get_commands, load_command_class
 from django.db.models.functions import Now
 
 from billing import audit, ledger
@@ -263,6 +263,36 @@ def test_recent_transactions_are_listed_newest_first() -> None:
     for number in ("0", "-1", "1001"):
         with pytest.raises(CommandError, match="from 1 to 1000"):
             call("ledger", f"--recent={number}")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *(("logs", f"--lines={lines}") for lines in ("-5", "0", "1.5", "100001", "9" * 5000)),
+        *((name, f"--since={since}") for name in ("logs", "errors", "metrics", "uploads") for since in ("-1h", "0s")),
+        *((name, "--since=999999d") for name in ("logs", "errors", "metrics", "uploads")),
+        *(("errors", f"--limit={limit}") for limit in ("-1", "0", "3000000000")),
+        ("person", "somebody@example.org", "--limit=-1"),
+        *(("database", f"--long={long}") for long in ("-3", "nan", "inf")),
+        *(("database", f"--{how}={pid}") for how in ("cancel", "kill") for pid in ("-1", "3000000000")),
+        *(("health", f"--watch={pause}") for pause in ("-1", "nan", "inf", "x")),
+        ("payments", "--amount=-1"),
+        ("keys", "--files=-1"),
+    ],
+    ids=lambda arguments: " ".join(arguments)[:40],
+)
+def test_a_number_or_duration_that_makes_no_sense_is_refused_in_a_sentence(arguments: tuple[str, ...]) -> None:
+    option = arguments[-1].partition("=")[0]
+    with pytest.raises(CommandError, match=rf"argument {option}: \S+ is n(o|ot) "):
+        call(*arguments)
+
+
+def test_on_the_command_line_a_malformed_option_exits_with_2(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        ManagementUtility(["manage.py", "logs", "web", "--lines", "-5"]).execute()
+    assert ended.value.code == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last == "manage.py logs: error: argument --lines: -5 is no whole number from 1 to 100000"
 
 
 def test_queue_counts_messages_and_due_rows(broker: BrokerHandle) -> None:

@@ -9,7 +9,7 @@ from django.core.management.base import CommandParser
 from ops import retention as kept
 from ops import sessions
 from ops import tables as table_sizes
-from relivchats.staff.commands import OpsCommand
+from relivchats.staff.commands import OpsCommand, number, seconds
 from relivchats.staff.reports import Report
 
 
@@ -26,7 +26,11 @@ class Command(OpsCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         """Add the options."""
         parser.add_argument(
-            "--long", type=float, default=0, metavar="SECONDS", help="only statements and transactions that are so old"
+            "--long",
+            type=seconds,
+            default=0,
+            metavar="SECONDS",
+            help="only statements and transactions that are so old",
         )
         parser.add_argument(
             "--tables",
@@ -34,8 +38,10 @@ class Command(OpsCommand):
             help="sizes and growth, unused and missing indexes, vacuum, transaction ids",
         )
         parser.add_argument("--retention", action="store_true", help="what is kept for how long, and what was deleted")
-        parser.add_argument("--cancel", type=int, metavar="PID", help="cancel the statement of a session")
-        parser.add_argument("--kill", type=int, metavar="PID", help="close a session; its transaction is rolled back")
+        parser.add_argument("--cancel", type=number(minimum=0), metavar="PID", help="cancel the statement of a session")
+        parser.add_argument(
+            "--kill", type=number(minimum=0), metavar="PID", help="close a session; its transaction is rolled back"
+        )
         parser.add_argument("--close-idle", metavar="SOURCE", help="close the idle connections of a source")
         parser.add_argument("--reason", default="", help="why, for the audit entry")
 

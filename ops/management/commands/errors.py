@@ -14,7 +14,7 @@ from django.db import InterfaceError, OperationalError, connection
 
 from ops import errors
 from relivchats.errors import DomainError
-from relivchats.staff.commands import OpsCommand, duration
+from relivchats.staff.commands import OpsCommand, duration, number
 from relivchats.staff.reports import Report, Table
 
 FOLLOW_SECONDS = 1.0
@@ -41,7 +41,7 @@ class Command(OpsCommand):
             help="also refused uploads, such as files that are no export, unlocks and logins",
         )
         parser.add_argument("--list", action="store_true", help="list each one instead of groups")
-        parser.add_argument("--limit", type=int, default=50, help="lines at most (default 50)")
+        parser.add_argument("--limit", type=number(), default=50, help="lines at most (default 50)")
         parser.add_argument("--follow", action="store_true", help="then print new ones until Ctrl-C")
 
     def handle(self, *args: Any, **options: Any) -> None:

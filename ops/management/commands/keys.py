@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from chats import operations
-from relivchats.staff.commands import OpsCommand
+from relivchats.staff.commands import OpsCommand, number
 from relivchats.staff.reports import Report
 
 
@@ -37,7 +37,9 @@ class Command(OpsCommand):
             action="store_true",
             help="list the chats whose file is missing in the key store; with --yes, erase them",
         )
-        parser.add_argument("--files", type=int, metavar="N", help="with --remove-unused: how many, if these are most")
+        parser.add_argument(
+            "--files", type=number(minimum=0), metavar="N", help="with --remove-unused: how many, if these are most"
+        )
         parser.add_argument("--reason", default="", help="why, for the audit entries")
         parser.add_argument("--yes", action="store_true", help="erase the chats")
 

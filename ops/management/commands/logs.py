@@ -11,7 +11,7 @@ from django.core.management.base import CommandParser
 
 from ops import log_files
 from relivchats import durations, installation
-from relivchats.staff.commands import OpsCommand, duration
+from relivchats.staff.commands import OpsCommand, duration, number
 
 
 class Command(OpsCommand):
@@ -26,7 +26,9 @@ class Command(OpsCommand):
         """Add the options."""
         known = ", ".join(installation.PARTS)
         parser.add_argument("part", nargs="*", type=_part, metavar="PART", help=f"{known}; default: all of them")
-        parser.add_argument("--lines", type=int, default=100, help="lines of each log (default 100)")
+        parser.add_argument(
+            "--lines", type=number(maximum=log_files.MAX_LINES), default=100, help="lines of each log (default 100)"
+        )
         parser.add_argument("--since", type=duration, help="only lines of the last 30m, 1h, …")
         parser.add_argument("--grep", default="", metavar="TEXT", help="only lines with this text; | separates several")
         parser.add_argument("--follow", action="store_true", help="then print new lines until Ctrl-C")

@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from ops import person
-from relivchats.staff.commands import OpsCommand
+from relivchats.staff.commands import OpsCommand, number
 from relivchats.staff.reports import Report
 
 
@@ -23,8 +23,8 @@ class Command(OpsCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         """Add the person and `--limit`."""
         parser.add_argument("person", metavar="EMAIL|ID")
-        parser.add_argument("--limit", type=int, default=50, help="entries at most (default 50, at most 200)")
+        parser.add_argument("--limit", type=number(), default=50, help="entries at most (default 50, at most 200)")
 
     def report(self, *, limit: int, **options: Any) -> Report:
         """Return the timeline. Raise NotFound."""
-        return person.report(options["person"], limit=max(1, limit))
+        return person.report(options["person"], limit=limit)
