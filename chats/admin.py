@@ -23,7 +23,7 @@ from relivchats.accounts.models import User
 from relivchats.leases import STUCK_AFTER
 from relivchats.staff.actions import BulkAction
 from relivchats.staff.admin import StaffAdmin, label, link
-from relivchats.staff.filters import MAX_READ_FOR_VALUES, CountedFilter, SelectionFilter, StateFilter
+from relivchats.staff.filters import MAX_READ_FOR_VALUES, CountedFilter, SelectionFilter, StateFilter, label_chosen
 
 
 class IndexingFilter(SelectionFilter):
@@ -63,15 +63,13 @@ class FailureFilter(CountedFilter, admin.SimpleListFilter):
         """Return the failures that are the most frequent of the latest ones, such as `This is not a chat · 99/99 a`."""
         latest = ChatUpload.objects.unsuccessful().order_by("-created_at").values_list("reason", "header_shape")
         frequent = Counter(latest[:MAX_READ_FOR_VALUES]).most_common(self.MAX_CHOICES)
-        choices = {f"{reason}|{shape}": (reason, shape) for (reason, shape), _ in frequent}
+        choices = {f"{reason}|{shape}": _label_failure(reason, shape) for (reason, shape), _ in frequent}
         # The chosen one may be rare by now.
-        reason, separator, shape = (self.value() or "").partition("|")
-        if separator:
-            choices[f"{reason}|{shape}"] = (reason, shape)
-        return [
-            (value, f"{refusal_title(reason)} · {shape}" if shape else refusal_title(reason))
-            for value, (reason, shape) in choices.items()
-        ]
+        chosen = self.value() or ""
+        reason, separator, shape = chosen.partition("|")
+        if separator and chosen not in choices:
+            choices[chosen] = label_chosen(self.select(ChatUpload.objects.all(), chosen), _label_failure(reason, shape))
+        return list(choices.items())
 
     def value(self) -> str | None:
         """Return the chosen failure, or None if there is none."""
@@ -84,6 +82,10 @@ class FailureFilter(CountedFilter, admin.SimpleListFilter):
         return rows.filter(
             outcome__in=[ChatUpload.Outcome.REFUSED, ChatUpload.Outcome.FAILED], reason=reason, header_shape=shape
         )
+
+
+def _label_failure(reason: str, shape: str) -> str:
+    return f"{refusal_title(reason)} · {shape}" if shape else refusal_title(reason)
 
 
 class OwnedAdmin(StaffAdmin):

@@ -19,11 +19,14 @@ from relivchats import clock, csv_files
 from relivchats.staff.actions import ReasonForm
 from relivchats.staff.bounded import count_each
 from relivchats.staff.bulk_actions import ActionContext, ActionResult, record
+from relivchats.staff.filters import UNKNOWN_VALUE
 
 #: Taken in addition to the permission to view the list.
 PERMISSION = "staff.export_lists"
 #: A file has at most this many rows, about 10 MB.
 MAX_ROWS = 50_000
+#: A search for users finds one, or one by each of an e-mail address, an external id and an id.
+MAX_NAMED_USERS = 3
 #: Rows per fetch of the server-side cursor.
 _CHUNK_SIZE = 2000
 
@@ -114,13 +117,19 @@ def _format_row(row: Sequence[Any]) -> list[Any]:
 
 
 def _describe_filters(listed: Any, *, matching: int) -> list[str]:
-    """Return the filters of the list for the audit log, which holds ids only."""
+    """Return the filters of the list for the audit log, which holds ids only and outlasts the erasure of a person."""
     filters = [f"{active.title}: {active.text}" for active in listed.active_filters]
     term = listed.query.strip()
     if not term:
         return filters
-    if "@" in term:
-        person = get_user_model()._default_manager.filter(email=term.lower()).values_list("pk", flat=True).first()
-        return [*filters, f"of user {person}"]
-    # A term that matches is an id. Another one can be anything.
-    return [*filters, f"id {term}" if matching else "an id that no row has"]
+    users = get_user_model()
+    found: list[Any] = []
+    if listed.model is users:
+        # By an e-mail address or an external id, such as a phone number.
+        found = list(listed.queryset.order_by().values_list("pk", flat=True)[:MAX_NAMED_USERS])
+    elif "@" in term:
+        found = list(users._default_manager.filter(email=term.lower()).values_list("pk", flat=True))
+    elif matching:
+        # A term that matches is an id. Another one can be anything.
+        return [*filters, f"id {term}"]
+    return [*filters, *(f"of user {pk}" for pk in found)] if found else [*filters, UNKNOWN_VALUE]

@@ -14,12 +14,17 @@ from django.db.models.functions import Now
 from django.http import HttpRequest
 
 from relivchats import clock
+from relivchats.staff.bounded import within
 from relivchats.staff.lookups import is_valid
 
 #: Counting the rows of a choice stops after this many.
 MAX_COUNTED = 1000
 #: A filter whose values are not known in advance offers those of this many rows at the start of the list.
 MAX_READ_FOR_VALUES = 1000
+#: Whether a row has a chosen value is not asked for longer.
+EXISTS_MILLISECONDS = 100
+#: The label of a chosen value that no row has.
+UNKNOWN_VALUE = "a value that no row has"
 #: console.js stores the reader's time zone in it, such as `Europe/Berlin`. Days begin there.
 ZONE_COOKIE = "zone"
 #: Days outside of these years are typing errors, and some are no instants in every zone.
@@ -29,6 +34,15 @@ MIN_YEAR, MAX_YEAR = 2000, 2199
 def format_count(number: int) -> str:
     """Return a count as text: `12`, or `1,000+` if it is above MAX_COUNTED."""
     return f"{MAX_COUNTED:,}+" if number > MAX_COUNTED else f"{number:,}"
+
+
+def label_chosen(rows: QuerySet[Any], label: str) -> str:
+    """Return the label of a chosen value if one of the rows that have it exists, and otherwise UNKNOWN_VALUE.
+
+    An address can have any text as a value, such as a name. Pages show the labels, and the audit log keeps them.
+    """
+    exists = within(rows.exists, milliseconds=EXISTS_MILLISECONDS)
+    return "a rare value" if exists is None else label if exists else UNKNOWN_VALUE
 
 
 def read_zone(request: HttpRequest) -> ZoneInfo:
@@ -191,22 +205,26 @@ class StateFilter(CountedFilter, admin.FieldListFilter):
     ) -> None:
         self.parameter_name = f"{field_path}__exact"
         super().__init__(field, request, params, model, model_admin, field_path)
-        self.lookup_choices = [(value, _label(value, text)) for value, text in self._list_values(request, model_admin)]
+        self.lookup_choices = self._list_choices(request, model_admin)
 
-    def _list_values(self, request: HttpRequest, model_admin: Any) -> Sequence[tuple[str, str]]:
+    def _list_choices(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         if isinstance(self.field, BooleanField):
             return [("1", "yes"), ("0", "no")]
         if self.field.flatchoices:
-            return [(str(value), str(text)) for value, text in self.field.flatchoices]
+            return [(str(value), _label(str(value), str(text))) for value, text in self.field.flatchoices]
         if self.values:
-            return [(value, value) for value in self.values]
+            return [(value, _label(value, value)) for value in self.values]
         rows = model_admin.get_queryset(request).order_by(*model_admin.get_ordering(request))
         found = {*rows.values_list(self.field_path, flat=True)[:MAX_READ_FOR_VALUES]} - {None}
+        choices = [(str(value), _label(str(value), str(value))) for value in sorted(found)]
         # The chosen value may be a rare one, which those rows do not hold.
         chosen = self.value()
         if chosen is not None and is_valid(self.field, chosen):
-            found.add(self.field.to_python(chosen))
-        return [(str(value), str(value)) for value in sorted(found)]
+            value = self.field.to_python(chosen)
+            if value not in found:
+                label = _label(str(value), str(value))
+                choices.append((str(value), label_chosen(self.select(rows, value), label)))
+        return choices
 
     def expected_parameters(self) -> list[str | None]:
         """Return the name of the parameter."""

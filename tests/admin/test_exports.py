@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from django.contrib import admin
 from django.contrib.auth.models import Permission
 from django.db import Error, connection, models, transaction
 from django.db.models import Value
+from django.db.models.functions import Now
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from billing.models import CreditTransaction, PaymentOrder, WebhookEvent
+from chats import admin as chats_admin
 from chats.models import Chat, ChatUpload
 from insights.models import Insight
+from ops.monitoring_models import Sample
 from relivchats import csv_files
 from relivchats.accounts.models import User
-from relivchats.staff import exports
+from relivchats.staff import exports, filters
 from relivchats.staff.models import AuditEntry
 from tests.admin import everything
 from tests.admin.conftest import CANARY
@@ -152,8 +157,51 @@ def test_an_export_is_recorded_with_its_filters_and_number_of_rows(desk: Client,
 def test_the_record_of_an_export_has_no_words_of_a_search(desk: Client, term: str) -> None:
     everything.one_of_each(1)
     download(desk, CreditTransaction, f"?q={term}")
+    assert records().get().outcome == "0 rows; a value that no row has"
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("term", ["phone|+4917012345", "{person.email}", "{person.pk}"])
+def test_a_search_for_a_user_is_recorded_with_the_id_that_means_nothing_after_the_erasure(
+    desk: Client, term: str
+) -> None:
+    person = User.objects.create_user("person@example.org", external_id="phone|+4917012345")
+    download(desk, User, "?" + urlencode({"q": term.format(person=person)}))
+    assert records().get().outcome == f"1 rows; of user {person.pk}"
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("model", "chosen"),
+    [(Sample, "name__exact=Anna Schmidt said so"), (ChatUpload, "failure=Anna Schmidt|wrote")],
+    ids=["sample", "failure"],
+)
+def test_a_chosen_value_that_no_row_has_is_neither_recorded_nor_shown(
+    desk: Client, model: type[models.Model], chosen: str
+) -> None:
+    everything.one_of_each(1)
+    download(desk, model, f"?{chosen}")
     outcome = records().get().outcome
-    assert outcome in ("0 rows; an id that no row has", "0 rows; of user None")
+    assert outcome.startswith("0 rows; ")
+    assert outcome.endswith(": a value that no row has")
+    for address in (everything.list_address(model), export_address(model)):
+        page = desk.get(f"{address}?{chosen}").content.decode()
+        assert "a value that no row has" in page
+        # The address of the page has it, and so have the links to it.
+        assert "Schmidt" not in re.sub(r'(href|value|action)="[^"]*"', "", page)
+
+
+@pytest.mark.django_db
+def test_a_rare_value_that_a_row_has_is_recorded(desk: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(filters, "MAX_READ_FOR_VALUES", 0)
+    monkeypatch.setattr(chats_admin, "MAX_READ_FOR_VALUES", 0)
+    Sample.objects.create(at=Now(), name="queue_depth", value=1)
+    shape = {"outcome": "refused", "reason": "EmptyExport", "header_shape": "99/99 a"}
+    ChatUpload.objects.create(owner=rows.person(), size_bytes=1, milliseconds=1, **shape)
+    download(desk, Sample, "?name__exact=queue_depth")
+    download(desk, ChatUpload, "?failure=EmptyExport|99/99 a")
+    outcomes = list(records().order_by("pk").values_list("outcome", flat=True))
+    assert outcomes == ["1 rows; name: queue depth", "1 rows; failure: The file is empty · 99/99 a"]
 
 
 @pytest.mark.django_db
