@@ -276,7 +276,6 @@ def test_recent_transactions_are_listed_newest_first() -> None:
         *(("database", f"--long={long}") for long in ("-3", "nan", "inf")),
         *(("database", f"--{how}={pid}") for how in ("cancel", "kill") for pid in ("-1", "3000000000")),
         *(("health", f"--watch={pause}") for pause in ("-1", "nan", "inf", "x")),
-        ("payments", "--amount=-1"),
         ("keys", "--files=-1"),
     ],
     ids=lambda arguments: " ".join(arguments)[:40],

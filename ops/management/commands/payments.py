@@ -6,7 +6,7 @@ from uuid import UUID
 from django.core.management.base import CommandError, CommandParser
 
 from billing.payments import reports
-from relivchats.staff.commands import OpsCommand, number
+from relivchats.staff.commands import OpsCommand
 from relivchats.staff.reports import Report
 
 
@@ -32,9 +32,7 @@ class Command(OpsCommand):
         )
         parser.add_argument("--refund", type=UUID, metavar="ORDER", help="refund an order; needs --reason")
         parser.add_argument(
-            "--amount",
-            type=number(),
-            help="with --refund: the amount in minor units (39900 is ₹399); by default everything",
+            "--amount", type=int, help="with --refund: the amount in minor units (39900 is ₹399); by default everything"
         )
         parser.add_argument("--reason", default="", help="why, for the ledger and the audit entry")
 
