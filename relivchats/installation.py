@@ -9,6 +9,7 @@ import contextlib
 import os
 import re
 import shlex
+import socket
 import time
 from enum import StrEnum
 from pathlib import Path
@@ -111,7 +112,8 @@ def stop(name: str) -> str:
             return f"docker stop {host}"
         case Kind.DEV:
             return f"manage.py workers --stop {shlex.quote(name)}"
-    return f"kill {pid}  # on {host}"
+    # The same number is another process elsewhere.
+    return f"kill {pid}" if host == socket.gethostname()[:120] else f"ssh {shlex.quote(host)} kill {pid}"
 
 
 def correct_keyring() -> str:

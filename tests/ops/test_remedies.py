@@ -45,7 +45,7 @@ OTHER_COMMANDS = {
         r"docker stop \w+",
         r"docker system df -v",
     ],
-    Kind.OTHER: [r"kill \d+"],
+    Kind.OTHER: [r"(ssh \S+ )?kill \d+"],
 }
 #: Of the machine, in each kind.
 MACHINE = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -60,3 +61,11 @@ def test_elsewhere_the_remedy_names_the_service(monkeypatch: pytest.MonkeyPatch)
     assert installation.restart("worker") == "restart celery_worker with what started it"
     assert installation.as_typed("manage.py health") == "python manage.py health"
     assert not installation.is_nothing_running()
+
+
+def test_elsewhere_a_process_of_another_host_is_never_stopped_by_its_number_on_this_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://app:secret@db.internal/relivchats")
+    assert installation.stop("beat@another-host:41") == "ssh another-host kill 41"
+    assert installation.stop(f"beat@{socket.gethostname()[:120]}:41") == "kill 41"
