@@ -54,12 +54,17 @@ def check() -> Report:
     models: list[Line] = []
     if client is not None and not state.missing:
         models = [_check_model(client, model) for model in dict.fromkeys(state.models.values())]
-    checked = (*models, *embeddings.check_lines())
-    if checked and all(line.level is not Level.CRITICAL for line in checked):
-        retried = recovery.retry_waiting() + indexing.retry_waiting()
-        if retried:
-            text = f"{retried} insights, readings or chats that waited after an error are tried again now"
-            checked = (*checked, Line("waiting", Level.FINE, text, data={"retried": retried}))
+    embedding_models = embeddings.check_lines()
+    checked = (*models, *embedding_models)
+    # Only the work of models that were called and answered: the rest would fail again. Insights also need embeddings.
+    retried = 0
+    if models and all(line.level is not Level.CRITICAL for line in checked):
+        retried += recovery.retry_waiting()
+    if embedding_models and all(line.level is not Level.CRITICAL for line in embedding_models):
+        retried += indexing.retry_waiting()
+    if retried:
+        text = f"{retried} insights, readings or chats that waited after an error are tried again now"
+        checked = (*checked, Line("waiting", Level.FINE, text, data={"retried": retried}))
     # The state of the breakers after the calls.
     lines = (*_state_lines(state), *embeddings.state_lines(), *checked)
     return Report("Engine check", lines, _quota_table(state), data=_as_data(state))

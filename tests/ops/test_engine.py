@@ -13,6 +13,7 @@ import pytest
 from django.core.management import call_command
 from django.db.models.functions import Now
 
+from chats import embedding
 from chats.models import Chat
 from insights import availability, engines
 from insights.availability import UnlocksUnavailable
@@ -199,7 +200,17 @@ def test_a_long_pause_that_the_provider_asks_for_is_reported_with_its_end(
     assert engine_check().level is Level.FINE
 
 
-def test_a_check_that_is_answered_continues_what_waits_after_an_error(server: FakeGemini) -> None:
+@pytest.fixture
+def embedding_server(server: FakeGemini, settings: Any) -> Iterator[FakeGemini]:
+    """Embed with the provider, too."""
+    settings.EMBEDDING_ENGINE = "gemini"
+    embedding.get_engine.cache_clear()
+    yield server
+    embedding.get_engine.cache_clear()
+
+
+def wait_after_an_error() -> Chat:
+    """Make two insights and a reading wait for an hour after an error, and a chat, which is returned."""
     later = Now() + timedelta(hours=1)
     job, chat = rows.job(), rows.chat(rows.person(), vector_status="pending")
     job.insights.update(error_code="quota_exhausted", next_attempt_at=later)
@@ -207,16 +218,51 @@ def test_a_check_that_is_answered_continues_what_waits_after_an_error(server: Fa
     Chat.objects.filter(pk=chat.pk).update(
         index_error_code="quota_exhausted", index_requested_at=Now(), index_not_before=later
     )
-    answer = server.answer
+    return chat
+
+
+def test_a_check_that_is_answered_continues_what_waits_after_an_error(embedding_server: FakeGemini) -> None:
+    chat, server = wait_after_an_error(), embedding_server
+    answer, embedding_reply = server.answer, server.embedding_reply
     server.answer = lambda asked: gemini.quota_error("PerDay")
+    server.embedding_reply = lambda texts: gemini.quota_error("PerDay")
     run("--check")
     assert not Insight.objects.due().exists(), "nothing is tried while the quota is used up"
-    server.answer = answer
+    assert not Chat.objects.index_due().exists()
+    server.answer, server.embedding_reply = answer, embedding_reply
     _, _, lines = run("--check")
     assert lines["waiting"][0]["data"]["retried"] == 4
     assert Insight.objects.due().count() == 2
     assert ChatReading.objects.due().count() == 1
     assert Chat.objects.index_due().get().pk == chat.pk
+
+
+def test_a_check_continues_no_insight_while_the_models_that_write_cannot_be_called(
+    embedding_server: FakeGemini, settings: Any
+) -> None:
+    chat = wait_after_an_error()
+    settings.INSIGHT_ENGINE, settings.OPENAI_BASE_URL = "openai", ""
+    engines.get_engine.cache_clear()
+    _, answer, lines = run("--check")
+    assert ("OPENAI_BASE_URL" in answer["missing"], "model" in lines) == (True, False)
+    assert not Insight.objects.due().exists()
+    assert not ChatReading.objects.due().exists()
+    assert lines["waiting"][0]["data"]["retried"] == 1
+    assert Chat.objects.index_due().get().pk == chat.pk, "the model that embeds has answered"
+
+
+@pytest.mark.parametrize("is_called", [False, True])
+def test_a_check_continues_no_indexing_unless_the_model_that_embeds_answers(
+    embedding_server: FakeGemini, settings: Any, is_called: bool
+) -> None:
+    wait_after_an_error()
+    embedding_server.embedding_reply = lambda texts: gemini.error(503, "UNAVAILABLE")
+    if not is_called:
+        settings.EMBEDDING_ENGINE = "local"
+        embedding.get_engine.cache_clear()
+    _, _, lines = run("--check")
+    assert not Chat.objects.index_due().exists()
+    assert [line["data"]["retried"] for line in lines.get("waiting", [])] == ([] if is_called else [3])
 
 
 def test_a_corrected_key_is_found_by_the_probe(server: FakeGemini) -> None:
