@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from django.db import transaction
@@ -29,6 +30,7 @@ __all__ = [
     "UnlockResult",
     "UnsupportedLanguage",
     "quote",
+    "record_refusal",
     "retry",
     "unlock",
 ]
@@ -189,6 +191,21 @@ def retry(insight: Insight) -> UnlockResult:
     )
 
 
+@contextlib.contextmanager
+def record_refusal() -> Iterator[None]:
+    """Record an unlock or retry in the block that is refused because of the state of the service, and raise it again.
+
+    `health` counts them by reason, so that operators see how many customers were turned away. What staff retry is not
+    recorded.
+    """
+    try:
+        yield
+    except (UnlocksUnavailable, admission.TooManyOpenInsights) as refusal:
+        reason = refusal.extra.get("reason", admission.TOO_MANY_OPEN)
+        logger.info(REFUSED, extra={"reason": reason, error_events.REFUSAL: True})
+        raise
+
+
 def check_language(language: str) -> None:
     """Return if the engine writes findings in this language. Raise UnsupportedLanguage."""
     languages = engines.get_engine().languages
@@ -261,15 +278,9 @@ def _open_job(
 
     Raise UnlocksUnavailable, TooManyOpenInsights or InsufficientCoins.
     """
-    try:
-        availability.require_available()
-        limits.lock(user)
-        admission.require_admission(user=user, chat=chat, insights=len(price_by_type))
-    except (UnlocksUnavailable, admission.TooManyOpenInsights) as refusal:
-        # `health` counts them by reason, so that operators see how many customers were turned away.
-        reason = refusal.extra.get("reason", admission.TOO_MANY_OPEN)
-        logger.info(REFUSED, extra={"reason": reason, error_events.REFUSAL: True})
-        raise
+    availability.require_available()
+    limits.lock(user)
+    admission.require_admission(user=user, chat=chat, insights=len(price_by_type))
     job_id = uuid.uuid4()
     coins = sum(price_by_type.values())
     deadline_at, expires_at = deadlines.times_of_new_job()

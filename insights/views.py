@@ -291,7 +291,9 @@ class UnlockView(APIView):
     def post(self, request: Request) -> Response:
         """Unlock, and return the job."""
         arguments = _unlock_arguments(request)
-        return _unlock_response(unlocking.unlock(**arguments), language=arguments["language"])
+        with unlocking.record_refusal():
+            unlocked = unlocking.unlock(**arguments)
+        return _unlock_response(unlocked, language=arguments["language"])
 
 
 class RetryView(APIView):
@@ -333,7 +335,9 @@ class RetryView(APIView):
         insight = Insight.objects.owned_by(request.user).filter(pk=insight_id).select_related("job", "chat").first()
         if insight is None:
             raise NotFound("You have no insight with this id.")
-        return _unlock_response(unlocking.retry(insight), language=insight.language)
+        with unlocking.record_refusal():
+            unlocked = unlocking.retry(insight)
+        return _unlock_response(unlocked, language=insight.language)
 
 
 def _unlock_response(unlocked: unlocking.UnlockResult, *, language: str) -> Response:

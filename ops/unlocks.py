@@ -51,7 +51,7 @@ def _state() -> tuple[Level, str, str, str]:
 
 def refused_by_reason() -> dict[str, int]:
     """Return the number of unlocks and retries of customers that were refused within the hour, the largest first."""
-    events = ErrorEvent.objects.filter(at__gte=Now() - _WINDOW, event=REFUSED, role=ErrorEvent.Role.WEB)
+    events = ErrorEvent.objects.filter(at__gte=Now() - _WINDOW, event=REFUSED)
     counted = events.order_by().values_list("code").annotate(number=Sum("times")).order_by("-number", "code")
     return dict(counted)
 

@@ -12,8 +12,7 @@ import pytest
 
 from billing.models import CoinReservation
 from chats.models import Chat
-from insights import engines, generation, pauses, settlement, unlocking
-from insights.admission import TooManyOpenInsights
+from insights import engines, generation, operations, pauses, settlement, unlocking
 from insights.availability import UnlocksUnavailable
 from insights.engines.base import EngineError, EngineMisconfigured, EngineRateLimited, EngineUnavailable
 from insights.engines.client import ModelAnswer, ModelRequest
@@ -28,6 +27,7 @@ from relivchats.language_models import quota
 from relivchats.staff.bulk_actions import ActionContext
 from relivchats.staff.models import AuditEntry
 from relivchats.staff.reports import Level
+from tests.api.conftest import Api
 from tests.concurrency import call_at_once
 from tests.processes import BrokerHandle
 
@@ -228,20 +228,25 @@ def test_of_two_pauses_at_once_one_is_refused() -> None:
 def test_the_health_check_counts_the_unlocks_that_were_refused_within_the_hour_by_reason(
     chat: Chat, make_chat: Callable[..., Chat], monkeypatch: pytest.MonkeyPatch, settings: Any
 ) -> None:
+    customer = Api(chat.owner)
+    failed = unlock(chat).job
+    settlement.fail_open_insights(failed.pk, error_code="overdue", error_message="")
+    (insight,) = failed.insights.all()
     queue = EventQueue()
     monkeypatch.setattr(error_events, "queue", queue)
     pauses.pause(context=CONTEXT)
-    refusal(chat)
-    refusal(chat)
+    asked = {"chat_id": str(chat.pk), "insight_type_ids": ["love_language"]}
+    customer.post("/api/insights/unlock", asked, status=503)
+    customer.post(f"/api/insights/{insight.pk}/retry", status=503)
+    # What staff retry, from the admin or as a command, turns no customer away.
+    assert operations.retry_insights(failed.insights.all(), context=CONTEXT).refused == 1
     unlocks.resume(context=CONTEXT)
     settings.MAX_OPEN_INSIGHTS_PER_USER = 1
     assert unlock(chat).created
-    with pytest.raises(TooManyOpenInsights):
-        unlock(make_chat(chat.owner, messages=301))
-    events, _ = queue.take()
+    other = make_chat(chat.owner, messages=301)
+    customer.post("/api/insights/unlock", {**asked, "chat_id": str(other.pk)}, status=429)
+    events = [event for event in queue.take()[0] if event.event == unlocking.REFUSED]
     errors.write(events, role=ErrorEvent.Role.WEB)
-    # A retry by staff, and one that is older than an hour, are no customers who were turned away just now.
-    errors.write(events[:1], role=ErrorEvent.Role.COMMAND)
     errors.write([replace(events[0], at=events[0].at - timedelta(hours=2))], role=ErrorEvent.Role.WEB)
     line = unlocks.line()
     assert line.text == "accepted; refused within an hour: 2 paused, 1 too_many_open"
