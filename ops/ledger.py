@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection, Mapping
 from datetime import timedelta
 from typing import Any
 
 from django.db.models.functions import Now
 
-from billing import audit, ledger, operations
-from billing.models import CreditTransaction, Wallet
+from billing import adjustments, audit, ledger, operations
+from billing.models import Adjustment, CreditTransaction, Wallet
 from ops.models import LedgerAudit
 from relivchats.errors import Conflict, NotFound
 from relivchats.staff.bulk_actions import ActionContext
@@ -19,10 +20,17 @@ COLUMNS = ("transaction", "wallet", "sequence", "type", "amount", "balance after
 MAX_RECENT = 1000
 
 #: The invariants of what a repair of a wallet computes: its balance, its reserved and its owed coins.
-_REPAIRED = ("1", "2", "12a")
+REPAIRED = ("1", "2", "12a")
 #: Its rows are transactions that do not follow from each other: nothing can be computed from them.
 _CHANGED_HISTORY = "3"
 
+#: A repair that the command proposed is approved by any account of staff that may, also by the operator's own.
+APPROVE_REPAIR = (
+    "approve it at /admin/billing/adjustment/?status__exact=pending, as a member of the group finance or with the login"
+    " that you create: manage.py createsuperuser"
+)
+#: Proposed repairs that a report names.
+MAX_REPAIRS_NAMED = 20
 #: Offending rows that an audit lists per invariant.
 MAX_OFFENDERS_LISTED = 5
 #: Earlier audits whose transactions in progress are looked up again, to find a horizon that is settled by now.
@@ -34,6 +42,7 @@ def audit_report() -> Report:
     broken = {finding.invariant.number: finding for finding in full_audit()}
     changed = broken.get(_CHANGED_HISTORY)
     changed_wallets = {row["wallet_id"] for row in changed.rows} if changed else set()
+    repairs = pending_repairs()
     lines = []
     # Invariants that hold are listed too: the reader sees what was checked.
     for invariant in audit.registered():
@@ -42,18 +51,47 @@ def audit_report() -> Report:
             lines.append(Line(invariant.number, Level.FINE, invariant.name))
             continue
         text = f"BROKEN by {finding.total} row{'s' * (finding.total != 1)}: {invariant.name}"
-        remedy = _remedy_of(finding, changed_wallets)
+        if proposed := _repairs_of(finding, repairs):
+            text = f"{text}; {describe_repairs(proposed)}"
+        remedy = _remedy_of(finding, changed_wallets, repairs)
         data = {"total": finding.total, "rows": finding.rows}
         lines.append(Line(invariant.number, Level.CRITICAL, text, remedy, data))
     return Report("Ledger", tuple(lines), data={"clean": not broken})
 
 
-def _remedy_of(finding: audit.Finding, changed_wallets: set[Any]) -> str:
-    """Return the repair of the first wallet that differs from its rows, unless these were changed; else the rows."""
-    if finding.invariant.number in _REPAIRED:
+def pending_repairs() -> dict[int, int]:
+    """Return the proposed repairs that can still be approved, the oldest first: ids of adjustments by wallet."""
+    pending = Adjustment.objects.pending().filter(
+        kind=Adjustment.Kind.REPAIR, created_at__gt=Now() - adjustments.MAX_PROPOSAL_AGE
+    )
+    return dict(pending.order_by("pk").values_list("wallet_id", "pk")[:MAX_REPAIRS_NAMED])
+
+
+def describe_repairs(repairs: Collection[int]) -> str:
+    """Return that the adjustments with these ids wait for approval."""
+    if len(repairs) == 1:
+        return f"repair proposed: adjustment {next(iter(repairs))} waits for approval"
+    return f"repairs proposed: adjustments {', '.join(map(str, repairs))} wait for approval"
+
+
+def _repairs_of(finding: audit.Finding, repairs: Mapping[int, int]) -> list[int]:
+    """Return the ids of the repairs that are proposed for the wallets of a finding."""
+    if finding.invariant.number not in REPAIRED:
+        return []
+    return [repairs[row["wallet_id"]] for row in finding.rows if row["wallet_id"] in repairs]
+
+
+def _remedy_of(finding: audit.Finding, changed_wallets: set[Any], repairs: Mapping[int, int]) -> str:
+    """Return the repair of the first wallet that differs from its rows and has none yet, or how those are approved.
+
+    If the rows were changed, return how they are listed.
+    """
+    if finding.invariant.number in REPAIRED:
         for wallet_id in (row["wallet_id"] for row in finding.rows):
-            if wallet_id not in changed_wallets:
+            if wallet_id not in changed_wallets and wallet_id not in repairs:
                 return f"manage.py ledger --repair {wallet_id}"
+        if _repairs_of(finding, repairs):
+            return APPROVE_REPAIR
     return f"manage.py ledger --json  # shows the rows; then docs/ledger.md, invariant {finding.invariant.number}"
 
 
@@ -80,6 +118,9 @@ def repair_report(wallet_id: int, *, context: ActionContext | None) -> Report:
     )
     if sums == ledger.Sums(wallet.balance, wallet.reserved, wallet.owed):
         return Report("Repair", (Line("wallet", Level.FINE, "it matches its rows: nothing to repair"),), table)
+    if context is None and (proposed := pending_repairs().get(wallet.pk)):
+        line = Line("wallet", Level.WARNING, describe_repairs([proposed]), APPROVE_REPAIR)
+        return Report("Repair", (line,), table)
     if context is None:
         remedy = f"manage.py ledger --repair {wallet_id} --reason 'it differs from its rows' --yes"
         line = Line("wallet", Level.WARNING, "differs from its rows; nothing was changed yet", remedy)
@@ -87,8 +128,7 @@ def repair_report(wallet_id: int, *, context: ActionContext | None) -> Report:
     result = operations.propose_repair(wallet, context=context)
     if not result.done:
         raise Conflict(result.outcome)
-    remedy = "a second person opens /admin/billing/adjustment/?status__exact=pending and approves it"
-    return Report("Repair proposed", (Line("wallet", Level.WARNING, result.outcome, remedy),), table)
+    return Report("Repair proposed", (Line("wallet", Level.WARNING, result.outcome, APPROVE_REPAIR),), table)
 
 
 def full_audit() -> list[audit.Finding]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from datetime import timedelta
 
 from django.conf import settings
@@ -34,34 +35,46 @@ def ledger() -> Line:
         if since is None and _is_fresh(latest):
             # Too large to audit here, and no horizon yet: the latest full audit is the answer.
             return _latest_audit_line(latest)
+    repairs = ledger_audits.pending_repairs()
     try:
-        broken = [invariant.name for invariant in _broken_invariants(since)]
+        broken = _broken_invariants(since, repairs)
     except OperationalError:
         # The time limit expired, or another transaction holds a lock on the ledger.
         if latest is not None:
             return _latest_audit_line(latest)
         return Line("ledger", Level.UNKNOWN, "too large to audit here, and never audited in full", _REMEDY)
     if broken:
-        text = f"{len(broken)} of {len(audit.registered())} invariants do not hold, such as “{broken[0]}”"
-        return Line("ledger", Level.CRITICAL, text, _REMEDY, {"broken": broken})
+        names = [invariant.name for invariant in broken]
+        text = f"{len(broken)} of {len(audit.registered())} invariants do not hold, such as “{names[0]}”"
+        if any(broken.values()):
+            text = f"{text}; {ledger_audits.describe_repairs(repairs.values())}"
+        remedy = ledger_audits.APPROVE_REPAIR if all(broken.values()) else _REMEDY
+        return Line("ledger", Level.CRITICAL, text, remedy, {"broken": names})
     if latest is not None and since is not None:
         return _latest_audit_line(latest, prefix="what changed since is clean; ")
     return Line("ledger", Level.FINE, f"{len(audit.registered())} invariants hold", data={"broken": []})
 
 
-def _broken_invariants(since: audit.Horizon | None) -> list[audit.Invariant]:
-    """Return the broken invariants. Raise OperationalError if they take more than MAX_SECONDS together."""
+def _broken_invariants(since: audit.Horizon | None, repairs: Collection[int]) -> dict[audit.Invariant, bool]:
+    """Return each broken invariant with whether a repair is proposed for all wallets that break it.
+
+    `repairs` are the wallets with a proposed repair. Raise OperationalError if this takes more than MAX_SECONDS.
+    """
     until = time.monotonic() + MAX_SECONDS
-    broken = []
+    broken = {}
     with transaction.atomic(), connection.cursor() as cursor:
         # Each invariant is one statement, so it sees one snapshot.
         for invariant, sql, values in audit.queries(since):
             remaining = max(1, int((until - time.monotonic()) * 1000))
             cursor.execute("SELECT set_config('statement_timeout', %s, true)", [str(remaining)])
             # A count, because for EXISTS Postgres plans for an early first row, which a clean ledger does not have.
-            cursor.execute(f"SELECT count(*) FROM ({sql}) AS offenders", values)  # noqa: S608 - SQL of billing/audit.py
-            if cursor.fetchone()[0]:
-                broken.append(invariant)
+            others = "count(*)"
+            if repairs and invariant.number in ledger_audits.REPAIRED:
+                others = f"count(*) FILTER (WHERE wallet_id NOT IN ({', '.join(map(str, repairs))}))"
+            cursor.execute(f"SELECT count(*), {others} FROM ({sql}) AS offenders", values)  # noqa: S608 - SQL of billing/audit.py
+            rows, unrepaired = cursor.fetchone()
+            if rows:
+                broken[invariant] = not unrepaired
     return broken
 
 
@@ -75,7 +88,10 @@ def _latest_audit_line(latest: LedgerAudit, *, prefix: str = "") -> Line:
     text = f"{prefix}audited in full {durations.format_short(age)} ago"
     data = {"broken": latest.broken, "seconds": round(age.total_seconds())}
     if latest.broken:
-        return Line("ledger", Level.CRITICAL, f"{text}: {len(latest.broken)} invariants broken", _REMEDY, data)
+        text, remedy = f"{text}: {len(latest.broken)} invariants broken", _REMEDY
+        if set(latest.broken) <= set(ledger_audits.REPAIRED) and (repairs := ledger_audits.pending_repairs()):
+            text, remedy = f"{text}; {ledger_audits.describe_repairs(repairs.values())}", ledger_audits.APPROVE_REPAIR
+        return Line("ledger", Level.CRITICAL, text, remedy, data)
     if not _is_fresh(latest):
         return Line("ledger", Level.WARNING, text, _REMEDY, data)
     return Line("ledger", Level.FINE, f"{text}: every invariant held", data=data)

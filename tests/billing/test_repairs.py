@@ -10,10 +10,15 @@ from typing import Any
 import pytest
 from django.core.management import CommandError
 from django.db import IntegrityError, connection, transaction
+from django.db.models import F
+from django.db.models.functions import Now
 
 from billing import adjustments, ledger, operations
 from billing.audit import audit
 from billing.models import Adjustment, PaymentOrder, Wallet
+from ops.checks import ledger as check
+from ops.models import LedgerAudit
+from relivchats.accounts.models import User
 from relivchats.errors import Conflict
 from relivchats.staff.bulk_actions import ActionContext
 from relivchats.staff.models import AuditEntry
@@ -123,6 +128,44 @@ def test_the_audit_names_the_repair_of_a_wallet(make_wallet: MakeWallet) -> None
     (line,) = [line for line in answer["lines"] if line["level"] == "critical"]
     assert (status, line["name"]) == (2, "1")
     assert line["remedy"].endswith(f"ledger --repair {wallet.pk}")
+
+
+def test_a_proposed_repair_is_named_wherever_the_wallet_is_with_what_an_operator_alone_can_do(
+    make_wallet: MakeWallet,
+) -> None:
+    wallet, other = corrupt(make_wallet(coins=100), balance=7), make_wallet(coins=100)
+    assert (check.ledger().remedy, "repair proposed" in check.ledger().text) == ("manage.py ledger", False)
+    as_json("ledger")
+    arguments = ("ledger", "--repair", str(wallet.pk))
+    status, answer = as_json(*arguments, "--reason", "changed by SQL", "--yes")
+    remedy = answer["lines"][0]["remedy"]
+    assert status == 1
+    assert "/admin/billing/adjustment/?status__exact=pending, as a member of the group finance" in remedy
+    assert remedy.endswith(" createsuperuser")
+
+    def broken_lines() -> list[tuple[str, str]]:
+        lines = [*as_json("ledger")[1]["lines"], *as_json(*arguments)[1]["lines"], check.ledger().as_json()]
+        return [(line["text"], line["remedy"]) for line in lines if line["level"] != "fine"]
+
+    sentence = f"repair proposed: adjustment {Adjustment.objects.get().pk} waits for approval"
+    audited_line = check._latest_audit_line(LedgerAudit.objects.annotate(age=Now() - F("ended_at")).latest("ended_at"))
+    assert (sentence in audited_line.text, audited_line.command) == (True, remedy)
+    assert [(sentence in text, printed == remedy) for text, printed in broken_lines()] == [(True, True)] * 3
+    # The next step is the other wallet, which nobody has proposed to repair.
+    corrupt(other, balance=8)
+    (audited, _), _, (_, in_health) = broken_lines()
+    assert sentence in audited
+    assert in_health.endswith(" ledger")
+    (line,) = [line for line in as_json("ledger")[1]["lines"] if line["level"] == "critical"]
+    assert line["remedy"].endswith(f"ledger --repair {other.pk}")
+
+
+def test_a_repair_that_a_command_proposed_is_approved_by_the_operators_own_login(make_wallet: MakeWallet) -> None:
+    wallet = corrupt(make_wallet(coins=100), balance=7)
+    call("ledger", "--repair", str(wallet.pk), "--reason", "changed by SQL", "--yes")
+    operator = User.objects.create_superuser("operator@example.org", "a password")
+    adjustments.approve(Adjustment.objects.get(), actor=f"user {operator.pk}", reason="checked")
+    assert audit() == []
 
 
 def test_a_wallet_has_one_pending_repair(make_wallet: MakeWallet) -> None:
