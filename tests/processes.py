@@ -20,7 +20,7 @@ from relivchats import embedded, serve
 from relivchats.liveness import has_heartbeat
 from relivchats.serve import QUEUES
 from relivchats.servers import Server, connects, free_port
-from relivchats.supervisor import Child, tail
+from relivchats.supervisor import Child, ProcessError, tail
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 #: Long, because the machine may be slow and busy. Only a test that fails waits this long; tests/mutations.py expects
@@ -183,8 +183,9 @@ class ServerHandle:
 
     def wait_until_ready(self) -> None:
         def ready() -> bool:
-            # A keeper whose server died too often gives up. A new one counts from zero.
-            embedded.ensure([self.server])
+            # A keeper whose server died too often gives up, which is an error. A new one counts from zero.
+            with contextlib.suppress(ProcessError):
+                embedded.ensure([self.server])
             return self.server.answers()
 
         eventually(ready, because=lambda: f"{self.server.name} did not come back:\n{tail(self.server.log)}")

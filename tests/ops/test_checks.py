@@ -33,7 +33,7 @@ from ops import backups, checks
 from ops.checks import api, database, ledger, machine, payments, processes, registry, upkeep, work
 from ops.models import Heartbeat
 from ops.monitoring_models import RequestCount, Sample
-from relivchats import embedded, installation
+from relivchats import clock, embedded, installation
 from relivchats.crypto import Keyring
 from relivchats.key_store import StoreUnavailable
 from relivchats.request_counts import BOUNDS_MS, BUCKETS
@@ -141,8 +141,10 @@ def _requests(*, route: str, status: int, number: int, bucket: int = 0) -> None:
 
 
 def _growing_worker() -> None:
+    # Read once: there is one sample per minute, and the next one can begin meanwhile.
+    this_minute = clock.now().replace(second=0, microsecond=0)
     for minute in range(50):
-        at = TruncMinute(Now()) - timedelta(minutes=minute + 1)
+        at = this_minute - timedelta(minutes=minute + 1)
         Sample.objects.create(at=at, name="memory_worker_bytes", value=(1000 - 10 * minute) * 1024 * 1024)
 
 

@@ -19,6 +19,8 @@ from django.db import connection, transaction
 from django.test import Client
 
 from billing.models import PaymentOrder, Wallet
+from chats import data_keys
+from chats.key_models import KeyStoreIdentity
 from chats.models import Chat, ChatUpload
 from insights import pauses
 from ops import staff_groups
@@ -139,7 +141,11 @@ def is_one_of(command: str, kinds: tuple[str, ...]) -> bool:
 
 
 @pytest.fixture
-def values(tmp_path: Path, broker: BrokerHandle) -> Values:
+def values(tmp_path: Path, broker: BrokerHandle, settings: Any) -> Values:
+    # A store of its own: that of the session has the files of other tests.
+    settings.KEY_STORE_DIR = str(tmp_path / "store")
+    KeyStoreIdentity.objects.all().delete()
+    data_keys.open_store(create=True)
     everything.one_of_each(1)
     rows.everything_alive()
     # Its rows have fewer buckets than those of a process.
