@@ -89,6 +89,7 @@ register(
         SELECT id AS insight_id, job_id, lease_expires_at FROM insights
         WHERE status = 'generating' AND lease_expires_at < clock_timestamp() - interval '2 minutes'
         """,
+        is_of_late_work=True,
     ),
     Invariant(
         "10",

@@ -12,6 +12,8 @@ from relivchats.staff.reports import Level, Line
 
 #: The history is recorded every 15 s, and a consequence may be noticed before its cause.
 GRACE = timedelta(seconds=60)
+#: What makes work late, and the lines that say which work is.
+LATE_WORK_NEEDS = ("broker", "workers", "beat", "insights", "jobs", "reservations")
 
 
 def find_causes(lines: Sequence[Line], checks: Mapping[str, Check]) -> list[Line]:
@@ -26,6 +28,8 @@ def find_causes(lines: Sequence[Line], checks: Mapping[str, Check]) -> list[Line
         needs = checks[name].needs if name in checks else ()
         if by_name[name].data.get("waits"):
             needs = (*needs, "queries")
+        if by_name[name].data.get("late_work"):
+            needs = (*needs, *LATE_WORK_NEEDS)
         for needed in needs:
             line = by_name.get(needed)
             if line is not None and line.stops_others and not _is_older(by_name[name], line):

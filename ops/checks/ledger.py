@@ -49,7 +49,8 @@ def ledger() -> Line:
         if any(broken.values()):
             text = f"{text}; {ledger_audits.describe_repairs(repairs.values())}"
         remedy = ledger_audits.APPROVE_REPAIR if all(broken.values()) else _REMEDY
-        return Line("ledger", Level.CRITICAL, text, remedy, {"broken": names})
+        data = {"broken": names, "late_work": all(invariant.is_of_late_work for invariant in broken)}
+        return Line("ledger", Level.CRITICAL, text, remedy, data)
     if latest is not None and since is not None:
         return _latest_audit_line(latest, prefix="what changed since is clean; ")
     return Line("ledger", Level.FINE, f"{len(audit.registered())} invariants hold", data={"broken": []})
@@ -91,6 +92,8 @@ def _latest_audit_line(latest: LedgerAudit, *, prefix: str = "") -> Line:
         text, remedy = f"{text}: {len(latest.broken)} invariants broken", _REMEDY
         if set(latest.broken) <= set(ledger_audits.REPAIRED) and (repairs := ledger_audits.pending_repairs()):
             text, remedy = f"{text}; {ledger_audits.describe_repairs(repairs.values())}", ledger_audits.APPROVE_REPAIR
+        late = {invariant.number for invariant in audit.registered() if invariant.is_of_late_work}
+        data["late_work"] = set(latest.broken) <= late
         return Line("ledger", Level.CRITICAL, text, remedy, data)
     if not _is_fresh(latest):
         return Line("ledger", Level.WARNING, text, _REMEDY, data)

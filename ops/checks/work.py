@@ -92,7 +92,7 @@ def reservations() -> Line:
     data = {"overdue": overdue}
     if overdue:
         remedy = "manage.py reservations --stuck --release"
-        return Line("reservations", Level.WARNING, f"{format_count(overdue)} overdue", remedy, data)
+        return Line("reservations", Level.WARNING, f"{format_count(overdue)} overdue", remedy, data, is_cause=True)
     return Line("reservations", Level.FINE, "none overdue", data=data)
 
 
@@ -125,9 +125,8 @@ def insights() -> Line:
         level = Level.CRITICAL if is_outage else Level.WARNING
         return Line("insights", level, text, "manage.py insights --failed", data, recent["failed"], threshold)
     if stuck:
-        return Line(
-            "insights", Level.WARNING, f"{format_count(stuck)} stuck in generating", "manage.py jobs --recover", data
-        )
+        text = f"{format_count(stuck)} stuck in generating"
+        return Line("insights", Level.WARNING, text, "manage.py jobs --recover", data, is_cause=True)
     text = f"none stuck; in {minutes} minutes {recent['completed']} completed, {recent['failed']} failed"
     return Line("insights", Level.FINE, text, "", data, recent["failed"], threshold)
 
@@ -149,7 +148,8 @@ def jobs() -> Line:
     """Return the number of stuck jobs."""
     stuck = count(stuck_work.stuck_jobs())
     if stuck:
-        return Line("jobs", Level.WARNING, f"{format_count(stuck)} stuck", "manage.py jobs --recover", {"stuck": stuck})
+        text, data = f"{format_count(stuck)} stuck", {"stuck": stuck}
+        return Line("jobs", Level.WARNING, text, "manage.py jobs --recover", data, is_cause=True)
     return Line("jobs", Level.FINE, "none stuck", data={"stuck": 0})
 
 

@@ -63,6 +63,14 @@ def test_what_waits_for_a_lock_follows_from_the_session_that_holds_it() -> None:
     assert _causes(lock, _line("ledger", Level.CRITICAL))["ledger"] == ""
 
 
+def test_late_work_in_the_ledger_follows_from_what_makes_it_late_or_else_from_the_line_of_the_work() -> None:
+    late = _line("ledger", data={"late_work": True})
+    jobs = _line("jobs", Level.WARNING, is_cause=True)
+    assert _causes(_line("workers"), jobs, late) == {"workers": "", "jobs": "workers", "ledger": "workers"}
+    assert _causes(jobs, late) == {"jobs": "", "ledger": "jobs"}
+    assert _causes(_line("workers"), jobs, _line("ledger"))["ledger"] == ""
+
+
 def test_a_fine_line_has_no_cause_and_findings_without_a_common_cause_no_headline() -> None:
     found = find_causes([_line("database"), Line("ledger", Level.FINE, "all hold")], CHECKS)
     assert [line.cause for line in found] == ["", ""]

@@ -19,19 +19,21 @@ from django.core.management import call_command, get_commands
 from django.db import connection
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
-from django.db.models import Value, functions
+from django.db.models import F, Value, functions
 from django.db.models.functions import Now, TruncMinute
 from django.urls import resolve
 
-from billing.models import Adjustment, Wallet
+from billing.models import Adjustment, CoinReservation, Wallet
 from chats import data_keys, keys
 from chats.key_models import KeyStoreIdentity
 from chats.models import Chat
 from insights import catalogue
 from insights.models import ChatReading, Insight, InsightType, UnlockPause
 from ops import backups, checks
+from ops.causes import find_causes
 from ops.checks import api, database, ledger, machine, payments, processes, registry, upkeep, work
-from ops.models import Heartbeat
+from ops.ledger import full_audit
+from ops.models import Heartbeat, LedgerAudit
 from ops.monitoring_models import RequestCount, Sample
 from relivchats import clock, embedded, installation
 from relivchats.crypto import Keyring
@@ -212,6 +214,37 @@ def test_a_problem_is_reported_with_its_level_and_an_existing_command_as_its_rem
     assert line.remedy
     if line.remedy.startswith("manage.py"):
         assert line.remedy.split()[1].strip(";,") in get_commands()
+
+
+def _overdue_reservation() -> None:
+    reservation = rows.orphaned_reservation()
+    CoinReservation.objects.filter(pk=reservation.pk).update(expires_at=Now() - rows.LONG)
+
+
+@pytest.mark.parametrize("is_audited_now", [True, False])
+@pytest.mark.parametrize(
+    ("late_work", "work_line"), [(rows.abandoned_insight, "insights"), (_overdue_reservation, "reservations")]
+)
+def test_late_work_alone_never_makes_the_ledger_the_root_cause(
+    late_work: Callable[[], object], work_line: str, is_audited_now: bool
+) -> None:
+    late_work()
+    by_name = {check.name: check for check in checks.ALL}
+
+    def cause_of_ledger() -> str:
+        line = ledger.ledger()
+        if not is_audited_now:
+            full_audit()
+            line = ledger._latest_audit_line(LedgerAudit.objects.annotate(age=Now() - F("ended_at")).latest("pk"))
+        assert line.level is Level.CRITICAL
+        lines = [processes.beat(), work.reservations(), work.insights(), work.jobs(), line]
+        return find_causes(lines, by_name)[-1].cause
+
+    assert cause_of_ledger() == "beat"
+    rows.heartbeat("beat")
+    assert cause_of_ledger() == work_line
+    _wrong_balance()
+    assert cause_of_ledger() == "", "a wallet was changed, and no late work explains that"
 
 
 def test_an_adjustment_can_wait_a_day_and_can_only_be_refused_after_seven() -> None:
