@@ -36,14 +36,16 @@ def find(text: str) -> User:
 def report(text: str, *, limit: int) -> Report:
     """Return the timeline of a person, newest first, and counts of what they have. Raise NotFound."""
     person = find(text)
-    entries = timelines.of_person(person, may_view=timelines.anyone_may)[:limit]
+    timeline = timelines.of_person(person, may_view=timelines.anyone_may)
     table = Table(
         ("at", "kind", "what", "id", "details"),
-        tuple((each.at, each.kind, each.what, str(each.pk), each.details) for each in entries),
+        tuple((each.at, each.kind, each.what, str(each.pk), each.details) for each in timeline.entries[:limit]),
     )
     counts = count_everything(person, may_view=timelines.anyone_may)
-    lines = tuple(Line(name, Level.FINE, value) for name, value in counts.items())
-    return Report(f"Person {person.pk}", lines, table, {"person": str(person.pk), "counts": counts})
+    lines = [Line(name, Level.FINE, value) for name, value in counts.items()]
+    if timeline.note:
+        lines.append(Line("timeline", Level.UNKNOWN, timeline.note, f"manage.py errors --since 24h --user {person.pk}"))
+    return Report(f"Person {person.pk}", tuple(lines), table, {"person": str(person.pk), "counts": counts})
 
 
 def count_everything(person: User, *, may_view: timelines.MayView) -> dict[str, str]:

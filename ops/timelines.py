@@ -6,8 +6,8 @@ The pages of the admin and `manage.py person` show the same. It has the entries 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 from uuid import UUID
 
 from django.contrib.admin.models import LogEntry
@@ -31,12 +31,30 @@ from ops import errors, timeline_sources
 from ops.monitoring_models import ErrorEvent
 from ops.timeline_sources import MAX_ENTRIES, Entry
 from relivchats.accounts.models import AccessToken, User
+from relivchats.staff.bounded import within
 from relivchats.staff.models import AuditEntry
 
 #: Says whether the reader may view the rows of a model.
 MayView = Callable[[type[Model]], bool]
 Source = tuple[type[Model], Iterable[Entry]]
 ERRORS_OF = timedelta(days=35)
+#: Tables without an index for these conditions. Their rows are left out if finding them takes longer.
+_UNINDEXED = (ErrorEvent, LogEntry)
+QUERY_MILLISECONDS = 1000
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """The newest MAX_ENTRIES entries, and the models whose rows were not found in QUERY_MILLISECONDS."""
+
+    entries: list[Entry]
+    left_out: tuple[type[Model], ...] = ()
+
+    @property
+    def note(self) -> str:
+        """Return what is left out, as a sentence; an empty string if nothing is."""
+        names = " and ".join(str(model._meta.verbose_name_plural) for model in self.left_out)
+        return f"{names.capitalize()} are left out: finding them took too long. The rest is complete." if names else ""
 
 
 def anyone_may(model: type[Model]) -> bool:
@@ -44,8 +62,8 @@ def anyone_may(model: type[Model]) -> bool:
     return True
 
 
-def of_person(user: User, *, may_view: MayView) -> list[Entry]:
-    """Return the newest MAX_ENTRIES entries of a person: uploads, work, coins, payments, errors, and what staff did."""
+def of_person(user: User, *, may_view: MayView) -> Timeline:
+    """Return the timeline of a person: uploads, work, coins, payments, errors, and what staff did."""
     chats = list(
         Chat.objects.filter(owner=user).only("pk", "vector_status", "created_at").order_by("-created_at")[:MAX_ENTRIES]
     )
@@ -95,8 +113,8 @@ def _of_wallet(wallet: Wallet, orders: list[PaymentOrder]) -> list[Source]:
     ]
 
 
-def of_payment(order: PaymentOrder, *, may_view: MayView) -> list[Entry]:
-    """Return the entries of an order: its events, transactions, refunds, debts and what staff did."""
+def of_payment(order: PaymentOrder, *, may_view: MayView) -> Timeline:
+    """Return the timeline of an order: its events, transactions, refunds, debts and what staff did."""
     refunds = list(order.refunds.order_by("-created_at")[:MAX_ENTRIES])
     return _merge(
         [
@@ -111,8 +129,8 @@ def of_payment(order: PaymentOrder, *, may_view: MayView) -> list[Entry]:
     )
 
 
-def of_job(job: GenerationJob, *, may_view: MayView) -> list[Entry]:
-    """Return the entries of a job: its insights, their attempts, its reservation, errors and what staff did."""
+def of_job(job: GenerationJob, *, may_view: MayView) -> Timeline:
+    """Return the timeline of a job: its insights, their attempts, its reservation, errors and what staff did."""
     insights = list(job.insights.defer("sealed_document").order_by("created_at")[:MAX_ENTRIES])
     return _merge(
         [
@@ -132,6 +150,20 @@ def _audits_of(*ids: UUID) -> tuple[type[Model], Iterable[Entry]]:
     return (AuditEntry, timeline_sources.audits(rows))
 
 
-def _merge(sources: Iterable[Source], may_view: MayView) -> list[Entry]:
-    found: list[Any] = [entry for model, entries in sources if may_view(model) for entry in entries]
-    return sorted(found, key=lambda entry: entry.at, reverse=True)[:MAX_ENTRIES]
+def _merge(sources: Iterable[Source], may_view: MayView) -> Timeline:
+    merged: list[Entry] = []
+    left_out = []
+    for model, entries in sources:
+        if not may_view(model):
+            continue
+        found: list[Entry] | None
+        if model in _UNINDEXED:
+            # The entries are read from the database as they are listed.
+            found = within(lambda entries=entries: list(entries), milliseconds=QUERY_MILLISECONDS)  # type: ignore[misc]
+        else:
+            found = list(entries)
+        if found is None:
+            left_out.append(model)
+        merged += found or []
+    merged.sort(key=lambda entry: entry.at, reverse=True)
+    return Timeline(merged[:MAX_ENTRIES], tuple(left_out))

@@ -47,8 +47,8 @@ def person(request: HttpRequest, pk: UUID) -> HttpResponse:
     facts += [(name.capitalize(), value) for name, value in people.count_everything(user, may_view=may_view).items()]
     if (wallet := getattr(user, "wallet", None)) and may_view(Wallet):
         facts.append(("Page of the wallet", link(Wallet, wallet.pk, text="Open")))
-    entries = timelines.of_person(user, may_view=may_view)
-    return _page(request, "timeline", "Person", facts=facts, entries=entries, edit=link(User, user.pk, text="Open"))
+    timeline = timelines.of_person(user, may_view=may_view)
+    return _page(request, "timeline", "Person", facts=facts, timeline=timeline, edit=link(User, user.pk, text="Open"))
 
 
 def payment(request: HttpRequest, pk: UUID) -> HttpResponse:
@@ -65,9 +65,9 @@ def payment(request: HttpRequest, pk: UUID) -> HttpResponse:
         ("Provider's ids", ", ".join(filter(None, (order.provider_order_id, order.provider_payment_id))) or "–"),
         ("Needs a review", order.review_reason or "no"),
     ]
-    entries = timelines.of_payment(order, may_view=partial(attention.may_view, request))
+    timeline = timelines.of_payment(order, may_view=partial(attention.may_view, request))
     return _page(
-        request, "timeline", "Payment", facts=facts, entries=entries, edit=link(PaymentOrder, order.pk, text="Open")
+        request, "timeline", "Payment", facts=facts, timeline=timeline, edit=link(PaymentOrder, order.pk, text="Open")
     )
 
 
@@ -84,10 +84,10 @@ def job(request: HttpRequest, pk: UUID) -> HttpResponse:
         ("Created", found.created_at),
         ("Deadline", found.deadline_at),
     ]
-    entries = timelines.of_job(found, may_view=partial(attention.may_view, request))
+    timeline = timelines.of_job(found, may_view=partial(attention.may_view, request))
     picture = _bars(found) if attention.may_view(request, Insight) else ""
     edit = link(GenerationJob, found.pk, text="Open")
-    return _page(request, "timeline", "Job", facts=facts, entries=entries, picture=picture, edit=edit)
+    return _page(request, "timeline", "Job", facts=facts, timeline=timeline, picture=picture, edit=edit)
 
 
 def _bars(found: GenerationJob) -> Any:

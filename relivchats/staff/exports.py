@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from django.contrib import messages
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import ERROR_FLAG
 from django.contrib.auth import get_user_model
@@ -17,7 +18,7 @@ from django.urls import path, reverse
 
 from relivchats import clock, csv_files
 from relivchats.staff.actions import ReasonForm
-from relivchats.staff.bounded import count_each
+from relivchats.staff.bounded import count_each, within
 from relivchats.staff.bulk_actions import ActionContext, ActionResult, record
 from relivchats.staff.filters import UNKNOWN_VALUE
 
@@ -27,6 +28,8 @@ PERMISSION = "staff.export_lists"
 MAX_ROWS = 50_000
 #: A search for users finds one, or one by each of an e-mail address, an external id and an id.
 MAX_NAMED_USERS = 3
+#: An export is rare, and waits longer for its count than a list.
+COUNT_MILLISECONDS = 5_000
 #: Rows per fetch of the server-side cursor.
 _CHUNK_SIZE = 2000
 
@@ -64,7 +67,13 @@ class ExportedList:
             listed: Any = self.get_changelist_instance(request)  # type: ignore[attr-defined]
         except IncorrectLookupParameters:
             return HttpResponseRedirect(f"{list_address}?{ERROR_FLAG}=1")
-        (matching,) = count_each([listed.queryset], limit=MAX_ROWS)
+        counts = within(lambda: count_each([listed.queryset], limit=MAX_ROWS), milliseconds=COUNT_MILLISECONDS)
+        if counts is None:
+            messages.warning(
+                request, "Nothing is exported: counting the rows took too long. Filter the list, such as by time."
+            )
+            return HttpResponseRedirect(list_address + listed.get_query_string())
+        (matching,) = counts
         form = ReasonForm(request.POST if request.method == "POST" else None)
         if form.is_valid():
             # Before any row leaves: a file that is sent in part is recorded too.

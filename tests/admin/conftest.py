@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import pytest
+from django.db import connection
 from django.test import Client
 
 from chats import indexing
@@ -18,6 +21,20 @@ from tests.ops import rows
 
 #: Is in the text, the names and the title of `private_chat`, and in the e-mail address of its owner.
 CANARY = "Zorblax"
+
+
+@contextmanager
+def slow(text: str) -> Iterator[None]:
+    """Let each query with this text take 20 s."""
+
+    def wait(execute: Any, sql: str, parameters: Any, many: bool, context: dict[str, Any]) -> Any:
+        if text in sql:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_sleep(20)")
+        return execute(sql, parameters, many, context)
+
+    with connection.execute_wrapper(wait):
+        yield
 
 
 @pytest.fixture

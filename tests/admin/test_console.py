@@ -15,12 +15,14 @@ from django.urls import reverse
 
 from billing.models import PaymentOrder, Wallet, WebhookEvent
 from insights.models import GenerationJob
-from ops.console import attention, charts
+from ops import timelines
+from ops.console import attention, charts, errors
 from ops.console.cached import Cached
 from relivchats.accounts.models import User
 from relivchats.staff.bounded import within
 from relivchats.staff.models import AuditEntry
 from tests.admin import everything
+from tests.admin.conftest import slow
 from tests.ops import rows
 from tests.ops.test_commands import as_json
 
@@ -48,9 +50,9 @@ def page_of(row: Model) -> str:
 
 def test_a_timeline_leaves_out_what_the_reader_may_not_see(desk: Client, customer: User) -> None:
     page = page_of(customer)
-    everything_ = {entry.what.split()[0] for entry in desk.get(page).context["entries"]}
+    everything_ = {entry.what.split()[0] for entry in desk.get(page).context["timeline"].entries}
     assert {"account", "upload", "unlock", "order", "refund", "adjustment"} <= everything_
-    entries = clerk("view_user", "view_chatupload").get(page).context["entries"]
+    entries = clerk("view_user", "view_chatupload").get(page).context["timeline"].entries
     assert {entry.what.split()[0] for entry in entries} == {"account", "upload"}
 
 
@@ -60,15 +62,15 @@ def test_the_page_of_a_person_and_the_command_show_the_same(desk: Client, custom
     AuditEntry.objects.create(actor="command", action="retry event", object_id=str(customer.wallet.pk), done=True)
     shown = desk.get(page_of(customer)).context
     _, answer = as_json("person", str(customer.pk), "--limit", "200")
-    entries = [(entry.kind, entry.what, str(entry.pk), entry.details) for entry in shown["entries"]]
+    entries = [(entry.kind, entry.what, str(entry.pk), entry.details) for entry in shown["timeline"].entries]
     assert entries == [(row["kind"], row["what"], row["id"], row["details"]) for row in answer["rows"]]
     facts = {name.lower(): value for name, value in shown["facts"]}
     assert answer["counts"].items() <= facts.items()
-    whats = [entry.what for entry in shown["entries"]]
+    whats = [entry.what for entry in shown["timeline"].entries]
     assert "staff: adjust wallet" in whats
     assert "staff: retry event" not in whats
     content = desk.get(page_of(customer)).content.decode()
-    assert [entry.what for entry in shown["entries"] if entry.row not in content] == []
+    assert [entry.what for entry in shown["timeline"].entries if entry.row not in content] == []
 
 
 def test_the_page_of_a_person_counts_only_what_the_reader_may_view(desk: Client, customer: User) -> None:
@@ -79,10 +81,10 @@ def test_the_page_of_a_person_counts_only_what_the_reader_may_view(desk: Client,
 
 def test_a_payment_and_a_job_show_all_that_belongs_to_them_and_nothing_else(desk: Client, customer: User) -> None:
     order = PaymentOrder.objects.all()[0]
-    events = [entry.what for entry in desk.get(page_of(order)).context["entries"]]
+    events = [entry.what for entry in desk.get(page_of(order)).context["timeline"].entries]
     assert {"order created", "order paid", "event x", "refund completed", "debt open"} <= set(events)
     job = GenerationJob.objects.filter(insights__attempts__isnull=False)[0]
-    entries = desk.get(page_of(job)).context["entries"]
+    entries = desk.get(page_of(job)).context["timeline"].entries
     assert [entry for entry in entries if entry.what.startswith("attempt 1")]
     assert "coins reserved" in [entry.what for entry in entries]
     assert [entry for entry in entries if "order" in entry.what] == []
@@ -160,6 +162,33 @@ def test_a_restart_of_postgres_is_not_taken_for_a_slow_query() -> None:
         within(lose_the_connection, milliseconds=5000, key="counts")
     connection.close()
     assert within(lambda: "counted", milliseconds=5000, key="counts") == "counted"
+
+
+def test_the_page_of_errors_says_so_if_grouping_them_takes_too_long(
+    desk: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(errors, "QUERY_MILLISECONDS", 100)
+    with slow('SUM("error_events"."times")'):
+        page = desk.get(reverse("console:live", args=["errors"]), {"window": "30d"})
+    assert page.status_code == 200
+    assert "Grouping them took too long. Choose a shorter period." in page.content.decode()
+
+
+@pytest.mark.parametrize(
+    ("table", "left_out"), [("error_events", "Error events"), ("django_admin_log", "Log entries")], ids=str
+)
+def test_a_timeline_says_what_it_leaves_out_because_finding_it_takes_too_long(
+    desk: Client, customer: User, monkeypatch: pytest.MonkeyPatch, table: str, left_out: str
+) -> None:
+    monkeypatch.setattr(timelines, "QUERY_MILLISECONDS", 100)
+    with slow(f'FROM "{table}"'):
+        page = desk.get(page_of(customer))
+        _, answer = as_json("person", str(customer.pk))
+    sentence = f"{left_out} are left out: finding them took too long. The rest is complete."
+    assert sentence in page.content.decode()
+    assert "upload" in {entry.kind for entry in page.context["timeline"].entries}
+    assert sentence in {line["text"] for line in answer["lines"]}
+    assert "left out" not in desk.get(page_of(customer)).content.decode()
 
 
 def test_a_cached_value_is_computed_once_until_it_is_old() -> None:

@@ -28,7 +28,7 @@ from relivchats.accounts.models import User
 from relivchats.staff import exports, filters
 from relivchats.staff.models import AuditEntry
 from tests.admin import everything
-from tests.admin.conftest import CANARY
+from tests.admin.conftest import CANARY, slow
 from tests.ops import rows
 
 EXPORTED: dict[Any, Any] = {
@@ -255,6 +255,22 @@ def test_a_file_that_is_cut_says_so(desk: Client, monkeypatch: pytest.MonkeyPatc
     assert len(lines) == 4
     assert lines[-1] == ["cut after 2 rows: more match, filter the list"]
     assert records().get().outcome == "2 rows"
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("method", ["get", "post"])
+def test_an_export_whose_count_takes_too_long_leads_back_to_the_list(
+    desk: Client, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    everything.one_of_each(1)
+    monkeypatch.setattr(exports, "COUNT_MILLISECONDS", 100)
+    address = f"{export_address(ChatUpload)}?outcome__exact=failed"
+    with slow(f"LIMIT {exports.MAX_ROWS + 1}"):
+        answer = getattr(desk, method)(address, {"reason": "test"} if method == "post" else None)
+    assert answer.headers["Location"] == f"{everything.list_address(ChatUpload)}?outcome__exact=failed"
+    listed = desk.get(answer.headers["Location"]).content.decode()
+    assert "Nothing is exported: counting the rows took too long. Filter the list, such as by time." in listed
+    assert not records().exists()
 
 
 @pytest.mark.django_db

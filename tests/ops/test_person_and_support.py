@@ -68,7 +68,7 @@ def test_the_timeline_is_bounded(monkeypatch: pytest.MonkeyPatch, broker: Broker
     user = rows.person()
     for _ in range(5):
         ChatUpload.objects.create(owner=user, outcome="refused", size_bytes=10, milliseconds=5)
-    assert len(timelines.of_person(user, may_view=timelines.anyone_may)) == 3
+    assert len(timelines.of_person(user, may_view=timelines.anyone_may).entries) == 3
 
 
 def test_a_support_bundle_has_every_part_and_nothing_private(
