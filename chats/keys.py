@@ -304,7 +304,15 @@ def current_age() -> tuple[str, timedelta | None]:
     return keyring().current, vars(first)["age"] if first else None
 
 
+def ids() -> tuple[str, ...]:
+    """Return the id of each key of the keyring, the current one first: its name, and a hash in hexadecimal digits.
+
+    The hash is there because a name can be used for another key later. It is a keyed one, and says nothing about the
+    key.
+    """
+    hashes = keyring().fingerprints(b"", context="age of a key")
+    return tuple(f"{name} {each.hex()[:16]}" for name, each in zip(keyring().keys, hashes, strict=True))
+
+
 def _current_id() -> str:
-    # With a keyed hash, because a name can be used for another key later. It says nothing about the key.
-    (current, *_) = keyring().fingerprints(b"", context="age of a key")
-    return f"{keyring().current} {current.hex()[:16]}"
+    return ids()[0]

@@ -67,6 +67,7 @@ class HeartbeatAdmin(StaffAdmin):
         ("marked_as_worker", "started_at", "beat_at"),
         ("memory_bytes", "threads", "leases"),
         "activity",
+        "key_ids",
     )
     readonly_fields = ("state",)
 

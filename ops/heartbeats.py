@@ -19,6 +19,7 @@ from django.db import Error, connections
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from chats import keys
 from ops import activity, samples
 from ops.health_recorder import Recorder
 from ops.models import Heartbeat
@@ -48,6 +49,7 @@ def write_heartbeat(*, name: str, kind: Heartbeat.Kind, threads: int = 0) -> Non
                 threads=threads,
                 leases=activity.held_leases(),
                 activity=activity.current(),
+                key_ids=keys.ids(),
             )
         ],
         update_conflicts=True,
@@ -55,7 +57,7 @@ def write_heartbeat(*, name: str, kind: Heartbeat.Kind, threads: int = 0) -> Non
         # Not started_at: it keeps the time of the first heartbeat.
         update_fields=[
             *("kind", "pid", "port", "marked_as_worker", "beat_at"),
-            *("version", "memory_bytes", "threads", "leases", "activity"),
+            *("version", "memory_bytes", "threads", "leases", "activity", "key_ids"),
         ],
     )
 

@@ -40,6 +40,11 @@ class Heartbeat(models.Model):
         db_default=models.Value([], models.JSONField()),
         help_text="What each busy thread does: a task, its id, and since when.",
     )
+    key_ids = models.JSONField(
+        default=list,
+        db_default=models.Value([], models.JSONField()),
+        help_text="The keys of its ENCRYPTION_KEYS: of each the name and a hash, the current one first.",
+    )
     started_at = models.DateTimeField(db_default=Now())
     beat_at = models.DateTimeField(db_default=Now())
 

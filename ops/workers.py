@@ -53,6 +53,7 @@ class Process:
     leases: int = 0
     activity: tuple[Mapping[str, str], ...] = ()
     started_at: datetime | None = None
+    key_ids: tuple[str, ...] = ()
 
     def describe(self) -> str:
         """Return such as `worker@host:41 is frozen`."""
@@ -121,6 +122,7 @@ def from_row(row: Heartbeat) -> Process:
         leases=row.leases,
         activity=tuple(row.activity),
         started_at=row.started_at,
+        key_ids=tuple(row.key_ids),
     )
 
 
