@@ -58,12 +58,18 @@ def keys_report() -> Report:
         found = keys.survey()
     except StoreUnavailable as error:
         return Report("Keys", (_unavailable_line(error),))
+    sample = keys.sample()
     missing = [use for use in found.uses if not use.is_known]
     unused = [use.name for use in found.uses if not use.chats and not use.is_current]
     old = sum(use.chats for use in found.uses if use.is_known and not use.is_current)
     if missing:
         text = f"{sum(use.chats for use in missing)} chats need a key that ENCRYPTION_KEYS does not have"
         line = Line("keys", Level.CRITICAL, text, "restore the missing key in ENCRYPTION_KEYS, then restart")
+    elif sample.unreadable:
+        # The survey reads names, and another key can have the same name.
+        text = f"ENCRYPTION_KEYS does not open {len(sample.unreadable)} of {sample.size} chats"
+        text += f", such as {sample.unreadable[0]}: it has other keys of these names, or the chats are damaged"
+        line = Line("keys", Level.CRITICAL, text, "restore the right key in ENCRYPTION_KEYS, then restart")
     elif old:
         line = Line("keys", Level.WARNING, f"{old} chats need an old key", "manage.py keys --rotate")
     elif unused:

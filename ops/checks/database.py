@@ -18,6 +18,7 @@ from django.db.migrations.recorder import MigrationRecorder
 from chats import data_keys
 from chats import keys as chat_keys
 from ops import database as operators_view
+from ops import keyrings
 from ops.checks.registry import health_check
 from relivchats import embedded, installation
 from relivchats.key_store import StoreUnavailable
@@ -113,7 +114,7 @@ def _migration_files() -> frozenset[tuple[str, str]]:
 
 @health_check("keys", page="/admin/chats/chat/")
 def keys() -> Line:
-    """Return whether the key store and the keyring open a sample of old, new and other chats."""
+    """Return whether the key store and the keyring, also of the other processes, open old, new and other chats."""
     is_dev = installation.kind() is installation.Kind.DEV
     if is_dev and not os.environ.get("ENCRYPTION_KEYS") and embedded.is_keyring_missing():
         text = f"{embedded.keyring_file()} is missing: what runs still has its keys, and nothing can start again"
@@ -128,6 +129,10 @@ def keys() -> Line:
             remedy = "manage.py keys  # then mount the directory that KEY_STORE_DIR names, and restart"
         return Line("keys", Level.CRITICAL, str(error), remedy)
     sample, overdue = chat_keys.sample(), count(data_keys.overdue())
+    # First: the keyring of this process says nothing about those that serve.
+    different = keyrings.compare(sample)
+    if different and (different.level is Level.CRITICAL or not (sample.closed_file or sample.without_file)):
+        return different
     data = {
         "sampled": sample.size,
         "unreadable": len(sample.unreadable),

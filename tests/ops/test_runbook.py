@@ -25,11 +25,12 @@ from chats.models import Chat, ChatUpload
 from insights import pauses
 from ops import staff_groups
 from ops.checks.servers import FAULT_TEXTS
+from ops.models import Heartbeat
 from ops.monitoring_models import RequestTotal
 from relivchats.accounts import tokens
 from relivchats.accounts.models import User
 from relivchats.celery import app
-from relivchats.crypto import Keyring, new_data_key
+from relivchats.crypto import Keyring, keyring, new_data_key
 from relivchats.staff.bulk_actions import ActionContext
 from tests.admin import everything
 from tests.concurrency import BackgroundCall
@@ -344,6 +345,18 @@ def _lose_a_key() -> None:
     Chat.objects.filter(pk=chat.pk).update(wrapped_key=Keyring({"lost": b"a" * 32}).wrap(new_data_key(), context="a"))
 
 
+def _start_with_another_key() -> None:
+    rows.chat(rows.person())
+    rows.heartbeat("web")
+    Heartbeat.objects.update(key_ids=["k2 3f9a6dbe8b7f4f7e"])
+
+
+def _change_a_key() -> None:
+    chat = rows.chat(rows.person())
+    wrapped = Keyring({keyring().current: b"a" * 32}).wrap(new_data_key(), context=chat.context("key"))
+    Chat.objects.filter(pk=chat.pk).update(wrapped_key=wrapped)
+
+
 @pytest.mark.django_db
 @pytest.mark.usefixtures("broker")
 @pytest.mark.parametrize(
@@ -365,6 +378,8 @@ def _lose_a_key() -> None:
         (7, _deactivate_a_person, "person EMAIL", "inactive", ""),
         (8, _refuse_an_upload, "uploads", "refused", ""),
         (9, _lose_a_key, "keys", "chats need a key that ENCRYPTION_KEYS does not have", ""),
+        (9, _start_with_another_key, "keys", "with another ENCRYPTION_KEYS than", ""),
+        (9, _change_a_key, "keys", "ENCRYPTION_KEYS does not open", ""),
         (10, _fail_a_chat, "reindex --status", "failed to index", "reindex --failed --reason TEXT"),
     ],
 )

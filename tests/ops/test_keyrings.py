@@ -1,0 +1,134 @@
+"""Health and `keys` judge the keyrings of the processes that serve, not only that of the command."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from chats import keys
+from ops import heartbeats, keyrings
+from ops.checks import database
+from ops.models import Heartbeat
+from relivchats import installation
+from relivchats.crypto import Keyring
+from relivchats.staff.reports import Level
+from tests.chats.test_keys import make_keyring
+from tests.ops import rows
+from tests.ops.test_commands import call
+
+pytestmark = pytest.mark.django_db
+
+Run = Callable[..., None]
+
+
+@pytest.fixture
+def start(settings: Any) -> Run:
+    """Return a function that writes the heartbeats of processes that have these keys."""
+
+    def run(*names: str, kinds: tuple[str, ...] = ("web", "worker", "beat")) -> None:
+        own, settings.ENCRYPTION_KEYS = settings.ENCRYPTION_KEYS, make_keyring(*names)
+        for kind in kinds:
+            heartbeats.write_heartbeat(name=f"{kind}@elsewhere:41", kind=Heartbeat.Kind(kind))
+        settings.ENCRYPTION_KEYS = own
+
+    settings.ENCRYPTION_KEYS = make_keyring("right")
+    rows.chat(rows.person())
+    return run
+
+
+def test_health_and_keys_are_critical_if_the_processes_have_another_keyring(start: Run) -> None:
+    start("right")
+    assert database.keys().level is Level.FINE
+    assert "CRITICAL" not in call("keys")[1]
+    start("wrong", kinds=("web", "beat"))
+    line = database.keys()
+    assert line.level is Level.CRITICAL
+    assert line.text == (
+        "web@elsewhere:41, beat@elsewhere:41 run with another ENCRYPTION_KEYS than this command, which opens all 1"
+        " sampled chats; they open none, so uploads get 503"
+    )
+    assert line.remedy
+    status, printed = call("keys")
+    assert (status, line.text in printed) == (2, True)
+
+
+def test_a_process_with_another_key_of_the_same_name_has_another_keyring(start: Run, settings: Any) -> None:
+    settings.ENCRYPTION_KEYS = Keyring.new_text()
+    heartbeats.write_heartbeat(name="web@elsewhere:41", kind=Heartbeat.Kind.WEB)
+    settings.ENCRYPTION_KEYS = Keyring.new_text()
+    assert "ENCRYPTION_KEYS" in database.keys().text
+    assert keyrings.compare(keys.Sample(1, [], [], [])) is not None
+
+
+def test_a_command_with_the_wrong_keyring_does_not_blame_the_processes(start: Run, settings: Any) -> None:
+    start("right")
+    settings.ENCRYPTION_KEYS = make_keyring("wrong")
+    line = database.keys()
+    assert line.level is Level.CRITICAL
+    assert line.text.startswith("this command has another ENCRYPTION_KEYS than web@elsewhere:41, worker@elsewhere:41,")
+    assert line.remedy.startswith("set ENCRYPTION_KEYS as the processes have it")
+    status, printed = call("keys")
+    assert (status, "→ set ENCRYPTION_KEYS" in printed, "restore" in printed) == (2, True, False)
+
+
+def test_while_a_new_key_is_rolled_out_the_processes_without_it_are_a_warning(start: Run, settings: Any) -> None:
+    start("right")
+    settings.ENCRYPTION_KEYS = make_keyring("new", "right")
+    assert (database.keys().level, "they open none" in database.keys().text) == (Level.WARNING, False)
+    start("new", "right")
+    assert database.keys().level is Level.FINE
+
+
+def test_processes_of_the_release_before_and_killed_ones_are_not_judged(start: Run) -> None:
+    start("wrong", kinds=("web",))
+    Heartbeat.objects.update(beat_at="2026-01-01T00:00Z")
+    rows.heartbeat("worker")
+    assert database.keys().level is Level.FINE
+
+
+def test_a_heartbeat_says_nothing_about_a_key_but_its_name(start: Run) -> None:
+    start("right", "old", kinds=("web",))
+    written = Heartbeat.objects.get().key_ids
+    assert [each.split()[0] for each in written] == ["right", "old"]
+    for name, text in zip(("right", "old"), written, strict=True):
+        key = Keyring.parse(make_keyring(name)).keys[name]
+        hashed = text.split()[1]
+        assert (len(hashed), hashed in key.hex()) == (16, False)
+
+
+def test_without_processes_keys_reports_another_key_of_the_same_name(settings: Any) -> None:
+    settings.ENCRYPTION_KEYS = Keyring.new_text()
+    rows.chat(rows.person())
+    assert "CRITICAL" not in call("keys")[1]
+    settings.ENCRYPTION_KEYS = Keyring.new_text()
+    status, printed = call("keys")
+    assert (status, "ENCRYPTION_KEYS does not open 1 of 1 chats" in printed) == (2, True)
+
+
+@pytest.mark.parametrize("variable_of", ["", "command", "up"])
+def test_the_remedy_starts_the_processes_with_the_keyring_of_the_command(
+    start: Run, monkeypatch: pytest.MonkeyPatch, variable_of: str
+) -> None:
+    """`up` passes its environment on to the processes that it starts again."""
+    monkeypatch.setattr(installation, "kind", lambda: installation.Kind.DEV)
+    monkeypatch.setattr(installation, "supervisors", lambda: {"up": os.getpid()})
+    monkeypatch.setattr(keyrings, "_is_set_for_up", lambda: variable_of == "up")
+    monkeypatch.delenv("ENCRYPTION_KEYS", raising=False)
+    if variable_of == "command":
+        monkeypatch.setenv("ENCRYPTION_KEYS", make_keyring("right"))
+    start("wrong", kinds=("web", "worker"))
+    restart = "manage.py workers --restart web && manage.py workers --restart worker"
+    remedy = database.keys().remedy
+    assert (remedy == restart) is (variable_of == "")
+    assert (f"kill {os.getpid()};" in remedy and "./dev up" in remedy) is (variable_of != "")
+
+
+def test_in_containers_the_remedy_starts_again_what_has_another_environment(
+    start: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(installation, "kind", lambda: installation.Kind.COMPOSE)
+    start("wrong")
+    assert database.keys().remedy.startswith("docker-compose up -d  #")
