@@ -54,7 +54,7 @@ class Timeline:
     def note(self) -> str:
         """Return what is left out, as a sentence; an empty string if nothing is."""
         names = " and ".join(str(model._meta.verbose_name_plural) for model in self.left_out)
-        return f"{names.capitalize()} are left out: finding them took too long. The rest is complete." if names else ""
+        return f"Not all {names} are shown: finding them took too long. The rest is complete." if names else ""
 
 
 def anyone_may(model: type[Model]) -> bool:
@@ -72,6 +72,7 @@ def of_person(user: User, *, may_view: MayView) -> Timeline:
         Insight.objects.filter(job__user=user).defer("sealed_document").order_by("-created_at")[:MAX_ENTRIES]
     )
     questions = ChatQuestion.objects.filter(chat__owner=user)
+    events = errors.select(since=ERRORS_OF, user=str(user.pk), refusals=True)
     content_type = ContentType.objects.get_for_model(User)
     sources: list[Source] = [
         (User, timeline_sources.account(user)),
@@ -80,7 +81,9 @@ def of_person(user: User, *, may_view: MayView) -> Timeline:
         (GenerationJob, timeline_sources.jobs(jobs)),
         (Insight, timeline_sources.insights(insights, with_claims=False)),
         (ChatQuestion, timeline_sources.questions(questions)),
-        (ErrorEvent, timeline_sources.errors(errors.select(since=ERRORS_OF, user=str(user.pk), refusals=True))),
+        # The person's own are found by an index, those of their jobs, insights and chats are not.
+        (ErrorEvent, timeline_sources.errors(events.filter(user_id=user.pk))),
+        (ErrorEvent, timeline_sources.errors(events.exclude(user_id=user.pk))),
         (AccessToken, timeline_sources.tokens(AccessToken.objects.filter(user=user))),
         (
             LogEntry,
@@ -166,4 +169,4 @@ def _merge(sources: Iterable[Source], may_view: MayView) -> Timeline:
             left_out.append(model)
         merged += found or []
     merged.sort(key=lambda entry: entry.at, reverse=True)
-    return Timeline(merged[:MAX_ENTRIES], tuple(left_out))
+    return Timeline(merged[:MAX_ENTRIES], tuple(dict.fromkeys(left_out)))

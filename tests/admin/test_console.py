@@ -10,6 +10,7 @@ import pytest
 from django.contrib.auth.models import Permission
 from django.db import OperationalError, connection
 from django.db.models import BooleanField, Func, Model
+from django.db.models.functions import Now
 from django.test import Client
 from django.urls import reverse
 
@@ -18,6 +19,7 @@ from insights.models import GenerationJob
 from ops import timelines
 from ops.console import attention, charts, errors
 from ops.console.cached import Cached
+from ops.monitoring_models import ErrorEvent
 from relivchats.accounts.models import User
 from relivchats.staff.bounded import within
 from relivchats.staff.models import AuditEntry
@@ -175,7 +177,7 @@ def test_the_page_of_errors_says_so_if_grouping_them_takes_too_long(
 
 
 @pytest.mark.parametrize(
-    ("table", "left_out"), [("error_events", "Error events"), ("django_admin_log", "Log entries")], ids=str
+    ("table", "left_out"), [("error_events", "error events"), ("django_admin_log", "log entries")], ids=str
 )
 def test_a_timeline_says_what_it_leaves_out_because_finding_it_takes_too_long(
     desk: Client, customer: User, monkeypatch: pytest.MonkeyPatch, table: str, left_out: str
@@ -184,11 +186,23 @@ def test_a_timeline_says_what_it_leaves_out_because_finding_it_takes_too_long(
     with slow(f'FROM "{table}"'):
         page = desk.get(page_of(customer))
         _, answer = as_json("person", str(customer.pk))
-    sentence = f"{left_out} are left out: finding them took too long. The rest is complete."
+    sentence = f"Not all {left_out} are shown: finding them took too long. The rest is complete."
     assert sentence in page.content.decode()
     assert "upload" in {entry.kind for entry in page.context["timeline"].entries}
     assert sentence in {line["text"] for line in answer["lines"]}
-    assert "left out" not in desk.get(page_of(customer)).content.decode()
+    assert "Not all" not in desk.get(page_of(customer)).content.decode()
+
+
+def test_a_person_s_own_errors_are_found_while_those_of_their_work_take_too_long(
+    desk: Client, customer: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moment = {"at": Now(), "role": "web", "host": "h", "pid": 1, "level": "ERROR", "logger": "l", "fingerprint": "f"}
+    own = ErrorEvent.objects.create(event="own crash", user_id=customer.pk, **moment)
+    monkeypatch.setattr(timelines, "QUERY_MILLISECONDS", 2000)
+    with slow('NOT ("error_events"."user_id"'):
+        timeline = desk.get(page_of(customer)).context["timeline"]
+    assert own.pk in {entry.pk for entry in timeline.entries if entry.kind == "error"}
+    assert timeline.left_out == (ErrorEvent,)
 
 
 def test_a_cached_value_is_computed_once_until_it_is_old() -> None:
