@@ -16,7 +16,9 @@ from billing.models import CoinReservation, Wallet
 from chats import erasure
 from chats.models import Chat
 from insights import dispatch, generation, recovery, settlement
-from insights.models import GenerationJob, Insight, InsightAttempt
+from insights.models import ChatReading, GenerationJob, Insight, InsightAttempt
+from insights.reading import queue as readings
+from relivchats import clock
 from relivchats.leases import Lease
 from tests.concurrency import BackgroundCall, is_a_lock_awaited
 from tests.ops import rows
@@ -165,6 +167,66 @@ def test_an_insight_whose_chat_was_deleted_after_the_claim_logs_no_internal_erro
     assert "insight not generated" not in caplog.text
     attempt = InsightAttempt.objects.get()
     assert (attempt.error_code, attempt.outcome) == ("chat_deleted", "discarded")
+
+
+SOON = timedelta(minutes=10)
+
+
+def waiting_after(error_code: str, *, status: str = "pending") -> tuple[Insight, ChatReading]:
+    """An insight and a reading that wait for another ten minutes, and whose earlier messages were sent."""
+    job = rows.job(types=1)
+    assert job.chat is not None
+    insight = job.insights.get()
+    outcome: dict[str, Any] = {} if status == "pending" else {"finished_at": Now(), "error_message": "test"}
+    Insight.objects.filter(pk=insight.pk).update(
+        status=status, error_code=error_code, next_attempt_at=Now() + SOON, dispatched_at=Now(), **outcome
+    )
+    reading = ChatReading.objects.create(
+        chat=job.chat, engine="fake", model="fake", version=1, status=status, error_code=error_code
+    )
+    ChatReading.objects.filter(pk=reading.pk).update(next_attempt_at=Now() + SOON, dispatched_at=Now())
+    return insight, reading
+
+
+@pytest.fixture
+def dispatched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What was dispatched."""
+    calls: list[str] = []
+    monkeypatch.setattr(recovery, "dispatch", lambda: calls.append("insights"))
+    monkeypatch.setattr(readings, "dispatch", lambda: calls.append("readings"))
+    return calls
+
+
+def test_what_waits_after_an_error_is_due_at_once_when_an_operator_continues(dispatched: list[str]) -> None:
+    waiting = waiting_after("quota_exhausted")
+    assert recovery.retry_waiting() == 2
+    for row in waiting:
+        row.refresh_from_db()
+        assert row.next_attempt_at <= clock.now()
+        assert row.dispatched_at is None
+    assert dispatched == ["readings", "insights"]
+
+
+@pytest.mark.parametrize(("error_code", "status"), [("", "pending"), ("quota_exhausted", "failed")])
+def test_what_waits_for_another_reason_or_has_ended_is_not_continued(
+    error_code: str, status: str, dispatched: list[str]
+) -> None:
+    waiting = waiting_after(error_code, status=status)
+    assert recovery.retry_waiting() == 0
+    for row in waiting:
+        row.refresh_from_db()
+        assert row.next_attempt_at > clock.now()
+    assert dispatched == []
+
+
+def test_what_is_due_already_is_not_sent_again_by_continuing(dispatched: list[str]) -> None:
+    insight, reading = waiting_after("quota_exhausted")
+    for row in (insight, reading):
+        type(row)._default_manager.filter(pk=row.pk).update(next_attempt_at=Now())
+    assert recovery.retry_waiting() == 0
+    insight.refresh_from_db()
+    assert insight.dispatched_at is not None
+    assert dispatched == []
 
 
 def test_recovery_logs_nothing_if_nothing_was_stuck(caplog: pytest.LogCaptureFixture) -> None:
