@@ -143,6 +143,9 @@ def test_each_metric_takes_one_query_that_reads_an_index_of_its_window() -> None
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL enable_seqscan = off")
         for query in captured.captured_queries:
+            # Only that of the window has all columns. Of an empty table, Postgres may prefer to scan another index.
+            only_covering = "off" if 'FROM "insights"' in query["sql"] else "on"
+            cursor.execute(f"SET LOCAL enable_indexscan = {only_covering}")
             cursor.execute(f"EXPLAIN {query['sql']}")
             plan = "\n".join(line for (line,) in cursor.fetchall())
             assert "Seq Scan" not in plan, plan
