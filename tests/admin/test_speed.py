@@ -86,6 +86,7 @@ def test_a_page_with_a_history_runs_the_same_number_of_queries_for_two_entries_a
     assert counts[0]["wallet"] <= MAX_WALLET_QUERIES
 
 
+@pytest.mark.owner
 @pytest.mark.django_db
 @pytest.mark.parametrize(
     ("index", "select"),
@@ -101,7 +102,12 @@ def test_a_page_with_a_history_runs_the_same_number_of_queries_for_two_entries_a
     ],
 )
 def test_what_would_read_a_large_table_has_an_index(index: str, select: Callable[[], models.QuerySet[Any]]) -> None:
+    found = select()
+    table = found.model._meta.db_table
     with connection.cursor() as cursor:
-        # Postgres prefers to read an empty table.
+        # Postgres reads any index of a table that it knows to be empty. Of a truncated table it knows nothing.
+        for append_only in ("credit_transactions", "coin_debts", "content_accesses", "content_reads"):
+            cursor.execute(f"ALTER TABLE {append_only} DISABLE TRIGGER USER")
+        cursor.execute(f"TRUNCATE {table} CASCADE")
         cursor.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_sort = off; SET LOCAL enable_bitmapscan = off")
-    assert index in select().explain()
+    assert index in found.explain()

@@ -142,8 +142,8 @@ def test_each_metric_takes_one_query_that_reads_an_index_of_its_window() -> None
         upload("accepted", number=1, age=age)
         payments(days, user=job.user)
         PaymentRefund.objects.filter(order__wallet__user=job.user).update(created_at=Now() - age)
-        GenerationJob.objects.filter(pk=job.pk).update(created_at=Now() - age)
-        Chat.objects.filter(pk=job.chat_id).update(created_at=Now() - age)
+        GenerationJob.objects.filter(reservation=job.reservation).update(created_at=Now() - age)
+        Chat.objects.filter(jobs=job).update(created_at=Now() - age)
     with CaptureQueriesContext(connection) as captured:
         metrics.fetch(DAY)
     # The series of requests reads the time of the database a second time.
