@@ -68,12 +68,15 @@ def test_every_thread_of_the_web_server_finds_a_connection_in_the_pool(
 ) -> None:
     shown = start(
         """
+import os
 from relivchats import asgi
 from django.conf import settings
 executors = (asgi._requests, asgi._health, asgi._polls, asgi._heavy._executor)
 others = asgi.RENEWAL_THREADS + asgi.RECORDER_THREADS
 pool = settings.DATABASES["default"]["OPTIONS"]["pool"]
-print(sum(each._max_workers for each in executors) + others, pool["max_size"])
+print(sum(each._max_workers for each in executors) + others, pool["max_size"], flush=True)
+# Its threads wait for a database.
+os._exit(0)
 """,
         **environment,
     )
