@@ -9,7 +9,7 @@ class ChatsConfig(AppConfig):
 
     def ready(self) -> None:
         """Connect signal receivers. Let the application add accesses to chats, and neither change nor delete them."""
-        from chats import erasure, search  # noqa: F401
+        from chats import erasure  # noqa: F401
         from relivchats import database_roles
 
         database_roles.restrict("content_accesses", "content_reads", to="SELECT, INSERT")

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from django.conf import settings
 
 from chats.embedding import EmbeddingEngine
 from chats.models import Chat
-from chats.pseudonyms import Pseudonyms
+
+if TYPE_CHECKING:
+    from chats.pseudonyms import Pseudonyms
 
 
 def mask_texts(engine: EmbeddingEngine, chat: Chat, texts: Sequence[str]) -> Sequence[str]:
@@ -31,4 +34,7 @@ def mask_texts(engine: EmbeddingEngine, chat: Chat, texts: Sequence[str]) -> Seq
 # Building them takes longer than masking a message, and a chat is masked in many steps.
 @lru_cache(maxsize=16)
 def _build_pseudonyms(export_names: tuple[str, ...], shown: tuple[tuple[str, int], ...]) -> Pseudonyms:
+    # Imported here: its lists of words take 0.1 s, and most processes mask nothing.
+    from chats.pseudonyms import Pseudonyms
+
     return Pseudonyms(export_names, dict(shown))

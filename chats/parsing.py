@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from chats import exports
 from chats.counting import ChatCounter, ChatFigures
+from chats.exports import detection  # noqa: F401 (loads the parsers before a child is forked)
 from chats.exports.errors import ExportRefused, TooCostly
 from chats.exports.parsed import ParsedExport
 from chats.exports.unpacking import header_shape

@@ -27,10 +27,9 @@ from chats.vector_index import NotSearchable
 from insights import availability
 from insights.question_models import ChatQuestion
 from relivchats import clock
-from relivchats.accounts.models import User
+from relivchats.accounts.models import IdempotencyKey, User
 from relivchats.errors import DomainError, NotFound
 from relivchats.following import Progress
-from relivchats.idempotency import RETENTION
 from relivchats.leases import LeaseQueue, LeaseRenewer
 from relivchats.wakeups import CoalescingThread
 
@@ -95,7 +94,7 @@ def ask(
     question_id = _derive_id(user, chat, idempotency_key) if idempotency_key else uuid4()
     if earlier := locked.questions.select_related("chat").filter(pk=question_id).first():
         # A request that failed leaves its key unused, and an old key may be used for another one.
-        if earlier.status != ChatQuestion.Status.FAILED and earlier.created_at > clock.now() - RETENTION:
+        if earlier.status != ChatQuestion.Status.FAILED and earlier.created_at > clock.now() - IdempotencyKey.RETENTION:
             return earlier
         question_id = uuid4()
     deadline_at = clock.now() + timedelta(seconds=settings.ASK_TIMEOUT_SECONDS)

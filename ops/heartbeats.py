@@ -21,7 +21,6 @@ from django.db.models.functions import Now
 
 from chats import keys
 from ops import activity, samples
-from ops.health_recorder import Recorder
 from ops.models import Heartbeat
 from relivchats import roles
 from relivchats.process_signals import web_started
@@ -148,6 +147,9 @@ def connect_signals() -> None:
             worker_threads.pop().stop()
 
     def on_beat_init(sender: Any, **_: Any) -> None:
+        # The checks import most of the code, and most processes run none.
+        from ops.health_recorder import Recorder
+
         # The schedule is read when it is first used, and the first heartbeat is earlier.
         thread = HeartbeatThread(Heartbeat.Kind.BEAT, also=lambda: activity.write_schedule(sender.scheduler.schedule))
         thread.start()

@@ -40,7 +40,6 @@ from relivchats.rest import authenticated_user, parse_body
 
 HEADER = "Idempotency-Key"
 REPLAYED = "Idempotent-Replayed"
-RETENTION = timedelta(hours=24)
 #: Three renewals may fail before it expires: a second process must not start while the first is still working.
 LEASE = timedelta(seconds=20)
 RETRY_SECONDS = 2
@@ -242,7 +241,7 @@ def _claim(user: User, *, digest: str, fingerprint: str) -> _Claim | None:
     token = uuid.uuid4()
     names: dict[str, Any] = {"user": user.pk, "digest": digest, "fingerprint": fingerprint, "token": token}
     with connection.cursor() as cursor:
-        cursor.execute(_CLAIM, names | {"lease": LEASE, "retention": RETENTION})
+        cursor.execute(_CLAIM, names | {"lease": LEASE, "retention": IdempotencyKey.RETENTION})
         row = cursor.fetchone()
     return _Claim(row[0], token) if row else None
 

@@ -75,7 +75,7 @@ CELERY_WORKER = read("CELERY_WORKER", boolean, default=False)
 
 INSTALLED_APPS = [
     "unfold",
-    "django.contrib.admin",
+    "relivchats.staff.admin_config.AdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",

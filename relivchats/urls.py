@@ -10,6 +10,9 @@ from drf_spectacular.views import SpectacularSwaggerSplitView
 from relivchats.accounts.passwords import change_own_password
 from relivchats.openapi import SchemaView
 
+# Registers the pages of all apps; `relivchats.staff.admin_config` does not.
+admin.autodiscover()
+
 urlpatterns = [
     # Without APPEND_SLASH, people who type /admin would get a 404.
     path("admin", RedirectView.as_view(pattern_name="admin:index", query_string=True)),

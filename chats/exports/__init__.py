@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
-from chats.exports import detection, unpacking
-from chats.exports.dates import latest_second
 from chats.exports.parsed import SYSTEM_SENDER, Batch, ParsedExport
 
 
@@ -16,7 +14,7 @@ def read(
     date_order: str | None = None,
     chat: str | None = None,
     now: datetime | None = None,
-    limit_bytes: int = unpacking.UPLOAD_LIMIT_BYTES,
+    limit_bytes: int | None = None,
 ) -> ParsedExport:
     """Return the chat in an upload. Raise ExportRefused, also while its batches are read.
 
@@ -25,10 +23,13 @@ def read(
     `now` is an aware time: dates are read so that they are not later, if possible, and later messages are counted in
     `n_future`. Without it, any date is possible.
     """
-    documents = unpacking.unpack(upload, limit_bytes=limit_bytes)
+    # Imported here: the parsers take 0.1 s, and most processes only use the types in `parsed`.
+    from chats.exports import dates, detection, unpacking
+
+    documents = unpacking.unpack(upload, limit_bytes=limit_bytes or unpacking.UPLOAD_LIMIT_BYTES)
     export = detection.select_chat(documents, wanted=chat, date_order=date_order, now=now)
     if now is not None:
-        export.batches = _count_future(export, export.batches, latest_second(now))
+        export.batches = _count_future(export, export.batches, dates.latest_second(now))
     return export
 
 

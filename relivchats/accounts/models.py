@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from datetime import timedelta
 from typing import Any, ClassVar
 
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
@@ -95,6 +96,8 @@ class IdempotencyKey(models.Model):
 
     Only `relivchats.idempotency` writes it. Key and request are stored as digests, the response is sealed.
     """
+
+    RETENTION = timedelta(hours=24)
 
     user = models.ForeignKey(User, models.CASCADE, related_name="idempotency_keys")
     digest = models.CharField(max_length=64, editable=False)

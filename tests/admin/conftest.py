@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from django.contrib import admin
 from django.db import connection
 from django.test import Client
 
@@ -18,6 +19,9 @@ from ops.console import attention, outage, overview
 from relivchats.accounts.models import User
 from relivchats.staff import bounded, lists
 from tests.ops import rows
+
+# As `relivchats.urls` does: the tests go through all pages before they open one.
+admin.autodiscover()
 
 #: Is in the text, the names and the title of `private_chat`, and in the e-mail address of its owner.
 CANARY = "Zorblax"

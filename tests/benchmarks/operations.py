@@ -136,11 +136,13 @@ def _actions() -> Iterator[Action]:
 
 def _superuser() -> Any:
     """Return a client that is logged in as a superuser."""
+    from django.contrib import admin
     from django.contrib.auth.models import Group
     from django.test import Client
 
     from relivchats.accounts.models import User
 
+    admin.autodiscover()
     staff, _ = User.objects.get_or_create(email="staff@example.org", defaults={"is_staff": True, "is_superuser": True})
     Group.objects.get_or_create(name="a group")
     client = Client(SERVER_NAME="localhost")

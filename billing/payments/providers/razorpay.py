@@ -6,13 +6,10 @@ import dataclasses
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
-
-import razorpay
-from razorpay.errors import BadRequestError, GatewayError, ServerError
+from typing import TYPE_CHECKING, Any
 
 from billing.payments.models import PaymentOrder, PaymentRefund
-from billing.payments.providers import http, payload
+from billing.payments.providers import payload
 from billing.payments.providers.base import (
     BadSignature,
     Checkout,
@@ -28,6 +25,9 @@ from billing.payments.providers.base import (
     register,
 )
 from relivchats.environment import words
+
+if TYPE_CHECKING:
+    import razorpay
 
 # At most 5,000 refunds of one payment: a faulty answer must not make the loop endless.
 _PAGE_SIZE, _MAX_PAGES = 100, 50
@@ -137,6 +137,12 @@ class Razorpay(Provider):
     @contextmanager
     def _client(self) -> Iterator[razorpay.Client]:
         """Yield a client with timeouts, and translate the SDK's errors."""
+        # With `requests`, the SDK takes 0.1 s to import, and most processes call nobody.
+        import razorpay
+        from razorpay.errors import BadRequestError, GatewayError, ServerError
+
+        from billing.payments.providers import http
+
         with http.Session() as session:
             client = razorpay.Client(session=session, auth=(self.key_id, self.key_secret), base_url=self.api_base)
             try:

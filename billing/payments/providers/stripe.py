@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from billing.payments.models import PaymentOrder, PaymentRefund
-from billing.payments.providers import http, payload
+from billing.payments.providers import payload
 from billing.payments.providers.base import (
     BadSignature,
     Checkout,
@@ -160,6 +160,8 @@ class Stripe(Provider):
         """Yield a client with timeouts and without retries, and translate the SDK's errors."""
         # With its HTTP clients, the SDK takes 0.1 s to import, and most processes call nobody.
         import stripe
+
+        from billing.payments.providers import http
 
         client = stripe.StripeClient(
             self.secret_key,
