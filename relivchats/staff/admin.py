@@ -227,8 +227,7 @@ class StaffAdmin(ListPage, ModelAdmin):  # type: ignore[misc]
 
     def find_by_id(self, queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
         """Return the rows of which one of `search_ids` has this value."""
-        # A term that is no valid value, such as a word for a UUID column, would raise instead of finding nothing.
-        names = [name for name in self.search_ids if self._accepts(name, term)]
+        names = self.list_id_lookups(term)
         matches = [Q(**{name: term}) for name in names if "__" not in name]
         # Related tables are queried separately, each by its own index. An OR over a join would scan the whole table.
         for name in names:
@@ -236,6 +235,10 @@ class StaffAdmin(ListPage, ModelAdmin):  # type: ignore[misc]
                 rows = self.model._default_manager.filter(**{name: term})
                 matches.append(Q(pk__in=list(rows.order_by().values_list("pk", flat=True)[:MAX_RELATED_MATCHES])))
         return queryset.filter(reduce(or_, matches)) if matches else queryset.none()
+
+    def list_id_lookups(self, term: str) -> list[str]:
+        """Return those of `search_ids` that can have this value: others, such as a UUID for a word, would raise."""
+        return [name for name in self.search_ids if self._accepts(name, term)]
 
     def _accepts(self, name: str, term: str) -> bool:
         """Return whether `term` is a valid value of the field that the lookup `name` ends at."""

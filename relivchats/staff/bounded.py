@@ -83,6 +83,26 @@ def sum_each(rows: QuerySet[Any], sums: Sequence[Any], *, unit: Any, limit: int)
     return [(unit, [int(total) for total in totals]) for unit, _, *totals in found]
 
 
+def list_keys_of_each(selections: Sequence[QuerySet[Any]], *, limit: int) -> list[list[str]]:
+    """Return the primary keys, as text, of at most `limit` rows of each queryset, by one query. Any rows: no order."""
+    found: list[list[str]] = [[] for _ in selections]
+    parts: list[str] = []
+    values: list[Any] = []
+    for number, rows in enumerate(selections):
+        try:
+            sql, parameters = rows.order_by().values("pk")[:limit].query.sql_with_params()
+        except EmptyResultSet:
+            continue
+        parts.append(f"SELECT {number}, key::text FROM ({sql}) AS selected(key)")  # noqa: S608 - as in count_each
+        values += parameters
+    if parts:
+        with connection.cursor() as cursor:
+            cursor.execute(" UNION ALL ".join(parts), values)
+            for number, key in cursor.fetchall():
+                found[number].append(key)
+    return found
+
+
 def count_each(selections: Sequence[QuerySet[Any]], *, limit: int) -> list[int]:
     """Return the number of rows of each queryset, at most `limit` + 1, by one query that reads no more rows."""
     counts: list[str] = []

@@ -17,7 +17,7 @@ from django.urls import reverse
 from billing.models import PaymentOrder, Wallet, WebhookEvent
 from insights.models import GenerationJob
 from ops import timelines
-from ops.console import attention, charts, errors
+from ops.console import attention, charts, errors, search
 from ops.console.cached import Cached
 from ops.monitoring_models import ErrorEvent
 from relivchats.accounts.models import User
@@ -103,6 +103,13 @@ def test_search_finds_a_row_by_its_id_its_first_characters_and_a_person_by_e_mai
     assert str(PaymentOrder.objects.all()[0].pk) in [match.pk for match in found]
     for term in ("", "nobody@example.org", "\0", "x" * 500, "zzzzzzzz", "' OR 1=1"):
         assert desk.get(reverse("console:find"), {"q": term}).context["matches"] == [], term
+
+
+def test_a_search_that_takes_too_long_says_so(desk: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "_QUERY_MILLISECONDS", 100)
+    desk.get("/admin/")
+    with slow("UNION ALL"):
+        assert "The search took too long" in desk.get(reverse("console:find"), {"q": "12"}).content.decode()
 
 
 def test_search_finds_no_row_that_the_reader_may_not_see(desk: Client, customer: User) -> None:

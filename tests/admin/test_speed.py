@@ -23,6 +23,8 @@ from tests.ops import rows
 
 #: The session, the user, the row, the content type of its history, debts, and a query for each kind of entry.
 MAX_WALLET_QUERIES = 12
+#: The session, the user, the five of a query with a time limit, and one that finds whose id the term is.
+MAX_SEARCH_QUERIES = 10
 
 
 def run_queries(desk: Client, address: str) -> list[str]:
@@ -79,11 +81,13 @@ def test_a_page_with_a_history_runs_the_same_number_of_queries_for_two_entries_a
             "payment": reverse("console:payment", args=[order.pk]),
             "person": reverse("console:person", args=[user.pk]),
             "job": reverse("console:job", args=[job.pk]),
+            "search": reverse("console:find") + f"?q={user.pk}",
         }
         desk.get("/admin/")
         counts.append({name: len(run_queries(desk, address)) for name, address in addresses.items()})
     assert counts[0] == counts[1]
     assert counts[0]["wallet"] <= MAX_WALLET_QUERIES
+    assert counts[0]["search"] <= MAX_SEARCH_QUERIES
 
 
 @pytest.mark.owner
