@@ -85,6 +85,11 @@ class ErrorEvent(models.Model):
             models.Index(fields=["fingerprint", "-at"], name="error_events_of_cause"),
             models.Index(fields=["request_id"], name="error_events_of_request", condition=~models.Q(request_id="")),
             models.Index(fields=["user_id", "-at"], name="error_events_of_user", condition=~models.Q(user_id=None)),
+            models.Index(fields=["job_id", "-at"], name="error_events_of_job", condition=~models.Q(job_id=None)),
+            models.Index(
+                fields=["insight_id", "-at"], name="error_events_of_insight", condition=~models.Q(insight_id=None)
+            ),
+            models.Index(fields=["chat_id", "-at"], name="error_events_of_chat", condition=~models.Q(chat_id=None)),
         ]
 
     def __str__(self) -> str:

@@ -12,7 +12,8 @@ from uuid import UUID
 
 from django.contrib.admin.models import LogEntry
 from django.contrib.contenttypes.models import ContentType
-from django.db.models import Model, Q
+from django.db.models import F, Model, Q
+from django.db.models.functions import Now
 
 from billing.models import (
     Adjustment,
@@ -67,12 +68,16 @@ def of_person(user: User, *, may_view: MayView) -> Timeline:
     chats = list(
         Chat.objects.filter(owner=user).only("pk", "vector_status", "created_at").order_by("-created_at")[:MAX_ENTRIES]
     )
-    jobs = list(GenerationJob.objects.filter(user=user).order_by("-created_at")[:MAX_ENTRIES])
-    insights = list(
-        Insight.objects.filter(job__user=user).defer("sealed_document").order_by("-created_at")[:MAX_ENTRIES]
-    )
+    aged = GenerationJob.objects.filter(user=user).annotate(age=Now() - F("created_at"))
+    jobs = list(aged.order_by("-created_at")[:MAX_ENTRIES])
+    # A job's insights are created with it, so those of the newest jobs are the newest.
+    newest = Insight.objects.filter(job__in=jobs).defer("sealed_document").order_by("-created_at")
+    insights = list(newest[:MAX_ENTRIES])
     questions = ChatQuestion.objects.filter(chat__owner=user)
-    events = errors.select(since=ERRORS_OF, user=str(user.pk), refusals=True)
+    # What is older than so many jobs is not among the newest entries.
+    since = min(ERRORS_OF, vars(jobs[-1])["age"]) if len(jobs) == MAX_ENTRIES else ERRORS_OF
+    events = errors.select(since=since, user=str(user.pk), refusals=True)
+    own_events = errors.select(since=since, refusals=True).filter(user_id=user.pk)
     content_type = ContentType.objects.get_for_model(User)
     sources: list[Source] = [
         (User, timeline_sources.account(user)),
@@ -81,8 +86,8 @@ def of_person(user: User, *, may_view: MayView) -> Timeline:
         (GenerationJob, timeline_sources.jobs(jobs)),
         (Insight, timeline_sources.insights(insights, with_claims=False)),
         (ChatQuestion, timeline_sources.questions(questions)),
-        # The person's own are found by an index, those of their jobs, insights and chats are not.
-        (ErrorEvent, timeline_sources.errors(events.filter(user_id=user.pk))),
+        # Their own are found by one index; those of thousands of jobs and insights may take too long.
+        (ErrorEvent, timeline_sources.errors(own_events)),
         (ErrorEvent, timeline_sources.errors(events.exclude(user_id=user.pk))),
         (AccessToken, timeline_sources.tokens(AccessToken.objects.filter(user=user))),
         (

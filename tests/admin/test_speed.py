@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.db import connection, models
@@ -16,7 +17,8 @@ from django.urls import reverse
 from billing.models import CoinDebt, CreditTransaction, PaymentOrder, PaymentRefund, WebhookEvent
 from chats.models import Chat
 from insights import stuck
-from insights.models import Insight, InsightAttempt
+from insights.models import GenerationJob, Insight, InsightAttempt
+from ops.monitoring_models import ErrorEvent
 from relivchats.accounts.models import User
 from tests.admin import everything
 from tests.ops import rows
@@ -103,6 +105,9 @@ def test_a_page_with_a_history_runs_the_same_number_of_queries_for_two_entries_a
         ("insights_finished", lambda: Insight.objects.filter(finished_at__gte=Now()).values("status", "price")),
         ("chats_last_indexed", lambda: Chat.objects.filter(indexed_at__gte=Now())),
         ("users_newest", lambda: User.objects.order_by("-created_at")[:50]),
+        ("error_events_of_job", lambda: ErrorEvent.objects.filter(job_id__in=GenerationJob.objects.values("pk"))),
+        ("error_events_of_insight", lambda: ErrorEvent.objects.filter(insight_id=UUID(int=1))),
+        ("error_events_of_chat", lambda: ErrorEvent.objects.filter(chat_id=UUID(int=1))),
     ],
 )
 def test_what_would_read_a_large_table_has_an_index(index: str, select: Callable[[], models.QuerySet[Any]]) -> None:
