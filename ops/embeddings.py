@@ -12,7 +12,7 @@ from django.db.models import Q
 from chats import embedding
 from chats.gemini_embedding import EmbeddingRequest, GeminiEmbeddingEngine, embedding_limits
 from chats.models import Chat
-from insights.engines.state import advice_for
+from insights.engines.state import advice_for, remedy_for
 from relivchats.language_models import quota
 from relivchats.language_models.errors import EngineError
 from relivchats.staff.reports import Level, Line, count, format_count
@@ -36,9 +36,9 @@ def health_line() -> Line:
         data["waiting"] = waiting
         breaker = quota.breaker_state(engine.model)
         if breaker.state != "closed":
-            level = Level.WARNING if breaker.reason in quota.TEMPORARY else Level.CRITICAL
+            level = Level.WARNING if breaker.reason in quota.PASSING else Level.CRITICAL
             text = f"{engine.model}: {breaker.reason}; {format_count(waiting)} chats wait to be indexed"
-            return Line("embeddings", level, text, "manage.py engine --check", data, is_cause=True)
+            return Line("embeddings", level, text, remedy_for(breaker.reason), data, is_cause=True)
     if outdated:
         text = f"{engine.name}; {format_count(outdated)} chats of another engine are indexed again"
         return Line("embeddings", Level.FINE, text, data=data)

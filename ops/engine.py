@@ -16,11 +16,19 @@ from insights import recovery
 from insights.engines import get_engine
 from insights.engines.base import EngineError, EngineRateLimited, UnusableAnswer
 from insights.engines.client import ModelAnswer, ModelClient, ModelRequest
-from insights.engines.state import EngineState, advice_for, describe_engine, get_client, retirement_of
+from insights.engines.state import (
+    EngineState,
+    advice_for,
+    describe_engine,
+    get_client,
+    remedy_for,
+    retirement_of,
+)
 from insights.models import ChatReading, Insight, InsightAttempt
 from ops import embeddings
 from relivchats import clock, durations
 from relivchats.language_models import quota
+from relivchats.language_models.errors import SPEND_LIMIT_REACHED
 from relivchats.staff.reports import Level, Line, Report, Table, count, format_count
 
 #: A retirement is reported this long before its day.
@@ -111,17 +119,19 @@ def health_line() -> Line:
             reason, seconds = EngineRateLimited.code, paused_seconds
         else:
             continue
-        passes_by_itself = reason in (*quota.TEMPORARY, EngineRateLimited.code)
+        passes_by_itself = reason in (*quota.PASSING, EngineRateLimited.code)
         text = f"{model} is not called: {reason}"
         if seconds:
             text += f", for another {durations.format_seconds(seconds)}"
         waiting = count(Insight.objects.filter(status=Insight.Status.PENDING))
         unlocks = "; unlocks are refused, and" if breaker.state != "closed" else ";"
         text += f"{unlocks} {format_count(waiting)} insights wait"
+        if reason == SPEND_LIMIT_REACHED:
+            text += ". A limit on spending is reached at the provider, or the paid credit is used up"
         data |= {"reason": reason, "retry_after_seconds": seconds, "waiting": waiting}
         # Insights and unlocks wait for it even if it passes by itself.
         level = Level.WARNING if passes_by_itself else Level.CRITICAL
-        return Line("engine", level, text, "manage.py engine --check", data, reason, is_cause=True)
+        return Line("engine", level, text, remedy_for(reason), data, reason, is_cause=True)
     text = (
         f"{state.name}: in an hour {attempts['answered']} attempts answered, {attempts['failed']} failed;"
         f" {readings['read']} chats read, {readings['not_read']} failed"
@@ -169,7 +179,7 @@ def _state_lines(state: EngineState) -> tuple[Line, ...]:
             if breaker.retry_after_seconds:
                 until = clock.now() + timedelta(seconds=breaker.retry_after_seconds)
                 text += f", for another {round(breaker.retry_after_seconds)} s, until {until:%Y-%m-%d %H:%M:%S} UTC"
-            lines.append(Line("breaker", Level.WARNING, text, "manage.py engine --check"))
+            lines.append(Line("breaker", Level.WARNING, text, remedy_for(breaker.reason)))
     return tuple(lines)
 
 

@@ -180,7 +180,7 @@ def _error_of(status: int, body: bytes | Mapping[str, Any], *, headers: Mapping[
         # 402 and insufficient_quota: the account's credit is used up.
         return http.rate_limited(
             retry_after_seconds=http.retry_after_header(headers),
-            exhausted=status == 402 or "insufficient_quota" in named or "billing" in named,
+            spending=status == 402 or "insufficient_quota" in named or "billing" in named,
         )
     if "context_length_exceeded" in named or "exceed_context_size" in named:
         return EngineRefused("request_too_large")

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from insights.engines import get_engine
 from insights.engines.base import Engine
 from insights.engines.client import ModelClient
+from relivchats.language_models.errors import SPEND_LIMIT_REACHED
 
 #: What an operator does about an error code of the engine.
 _ADVICE: Mapping[str, str] = {
@@ -28,6 +29,8 @@ _ADVICE: Mapping[str, str] = {
     "account_not_eligible": "The provider does not serve this account from here. Check its billing and its region.",
     "account_disabled": "The provider limited or disabled this account. See the provider's console.",
     "quota_exhausted": "The quota is used up. Wait until it is renewed, or raise it in the provider's console.",
+    "spend_limit_reached": "This is billing, not a quota: a limit on spending is reached, or the paid credit is used"
+    " up. Raise the limit or add funds in the provider's console, then check again.",
     "rate_limited": "The provider receives too many calls. Lower MODEL_REQUESTS_PER_MINUTE.",
     "memory_busy": "Large chats wait for memory. Raise SEARCH_MEMORY_MB, or start more workers.",
     "chat_too_large": "A chat needs more memory than a worker may use. Raise WORKER_MEMORY_MB.",
@@ -94,6 +97,14 @@ def describe_engine() -> EngineState:
 def advice_for(code: str) -> str:
     """Return what an operator does about an error code of the engine."""
     return _ADVICE.get(code, "See the log of the workers.")
+
+
+def remedy_for(code: str) -> str:
+    """Return the command to run while a model is not called because of an error code of the engine."""
+    command = "manage.py engine --check"
+    if code == SPEND_LIMIT_REACHED:
+        return f"{command}  # after you raised the limit or added funds in the provider's console"
+    return command
 
 
 def retirement_of(engine: str, model: str) -> date | None:

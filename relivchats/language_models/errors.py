@@ -17,16 +17,25 @@ class EngineError(Exception):
         super().__init__(self.code)
 
 
+#: The codes of a rejected call for which waiting a minute does not help: the quota of a day, and billing.
+QUOTA_EXHAUSTED = "quota_exhausted"
+SPEND_LIMIT_REACHED = "spend_limit_reached"
+
+
 class EngineRateLimited(EngineError):
-    """The provider received too many calls and says when to call again. `exhausted`: the quota of a day is used up."""
+    """The provider received too many calls and says when to call again. `exhausted`: the quota of a day is used up.
+
+    `spending`: not the quota, but a limit on spending or the paid credit is. That is exhausted too, and needs a person.
+    """
 
     code = "rate_limited"
     uses_attempt = False
 
-    def __init__(self, *, retry_after_seconds: float, exhausted: bool = False) -> None:
-        super().__init__("quota_exhausted" if exhausted else "")
+    def __init__(self, *, retry_after_seconds: float, exhausted: bool = False, spending: bool = False) -> None:
+        super().__init__(SPEND_LIMIT_REACHED if spending else QUOTA_EXHAUSTED if exhausted else "")
         self.retry_after_seconds = retry_after_seconds
-        self.exhausted = exhausted
+        self.exhausted = exhausted or spending
+        self.spending = spending
 
 
 class EngineUnavailable(EngineError):

@@ -133,10 +133,16 @@ def error_of(status: int, body: bytes | Mapping[str, Any], *, headers: Mapping[s
     error = document.get("error")
     error = error if isinstance(error, dict) else {}
     details = {str(detail.get("@type", "")).rpartition(".")[2]: detail for detail in objects(error.get("details"))}
-    if status == 429:
+    if status in (402, 429):
+        names = _names_of_limits(details)
         return http.rate_limited(
             retry_after_seconds=_retry_delay(details.get("RetryInfo", {})) or http.retry_after_header(headers),
-            exhausted=_is_exhausted(details),
+            exhausted=any(word in names for word in ("perday", "permonth", "daily", "monthly")),
+            spending=status == 402
+            or any(word in names for word in ("spend", "credit", "billing"))
+            # These answers have no details, only a sentence: "Your project has exceeded its monthly spending cap. …",
+            # "Your prepayment credits are depleted. …". That of any quota speaks of billing too.
+            or any(words in str(error.get("message")).lower() for words in ("spending cap", "prepayment credits")),
         )
     if status == 400:
         reason = details.get("ErrorInfo", {}).get("reason")
@@ -154,13 +160,12 @@ def _retry_delay(retry_info: Mapping[str, Any]) -> float | None:
     return float(match[1]) if match else None
 
 
-def _is_exhausted(details: Mapping[str, Mapping[str, Any]]) -> bool:
-    """Return whether a 429 means that waiting a minute does not help: the quota of a day, or a limit on spending."""
+def _names_of_limits(details: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the names of the limits that a call exceeded, in small letters without punctuation."""
     named = [str(details.get("ErrorInfo", {}).get("reason", ""))]
     for violation in objects(details.get("QuotaFailure", {}).get("violations")):
         named += [str(violation.get(key, "")) for key in ("quotaId", "quotaMetric", "subject")]
-    letters = " ".join(re.sub(r"[^a-z]", "", name.lower()) for name in named)
-    return any(word in letters for word in ("perday", "permonth", "daily", "monthly", "spend", "credit", "billing"))
+    return " ".join(re.sub(r"[^a-z]", "", name.lower()) for name in named)
 
 
 def objects(rows: Any) -> Iterator[dict[str, Any]]:

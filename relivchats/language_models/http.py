@@ -148,16 +148,18 @@ def status_error(status: int) -> EngineError:
     return EngineUnavailable("provider_error")
 
 
-def rate_limited(*, retry_after_seconds: float | None, exhausted: bool) -> EngineRateLimited:
+def rate_limited(
+    *, retry_after_seconds: float | None, exhausted: bool = False, spending: bool = False
+) -> EngineRateLimited:
     """Return the error of a rejected call, with a delay between one second and a day.
 
-    Without a delay, it is 0 for a used-up quota: the circuit breaker (quota.py) knows when to try.
+    Without a delay, it is 0 for a used-up quota or credit: the circuit breaker (quota.py) knows when to try.
     """
     if retry_after_seconds is None:
-        seconds = 0.0 if exhausted else RETRY_AFTER_SECONDS
+        seconds = 0.0 if exhausted or spending else RETRY_AFTER_SECONDS
     else:
         seconds = min(max(retry_after_seconds, 1.0), MAX_RETRY_AFTER_SECONDS)
-    return EngineRateLimited(retry_after_seconds=seconds, exhausted=exhausted)
+    return EngineRateLimited(retry_after_seconds=seconds, exhausted=exhausted, spending=spending)
 
 
 def retry_after_header(headers: Mapping[str, str]) -> float | None:

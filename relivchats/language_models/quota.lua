@@ -136,6 +136,7 @@ local function admit()
   end
   -- A wrong key does not correct itself while a call waits.
   local hopeless = reason ~= '' and reason ~= 'engine_unavailable' and reason ~= 'quota_exhausted'
+    and reason ~= 'spend_limit_reached'
   if wait > 0 then
     if wait > patience or hopeless then
       leave(id)

@@ -6,9 +6,9 @@ keys name the model, and contain a keyed hash of the group and random ids of cal
 
 A minute is any 60 seconds, not that of a clock, so no provider counts more in a minute of its own.
 
-The breaker is open after a used-up quota (until the provider's time), after a wrong key or an unknown model, and for 30
-seconds, doubled up to five minutes, after five calls in a row without an answer. When its time is over, one call of all
-workers probes. Its answer closes the breaker.
+The breaker is open after a used-up quota or a limit on spending (until the provider's time), after a wrong key or an
+unknown model, and for 30 seconds, doubled up to five minutes, after five calls in a row without an answer. When its
+time is over, one call of all workers probes. Its answer closes the breaker.
 
 While the broker does not answer, each process limits itself to a tenth of the limits.
 """
@@ -35,6 +35,8 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from relivchats.language_models.errors import (
+    QUOTA_EXHAUSTED,
+    SPEND_LIMIT_REACHED,
     EngineError,
     EngineMisconfigured,
     EngineRateLimited,
@@ -68,9 +70,11 @@ PROBE_MARGIN_SECONDS = 10.0
 SAFE_SHARE = 10
 
 _KEYS = ("calls", "queue", "waiters", "deadlines", "waiting", "turns", "state", "breaker", "probe", "failures")
-_UNAVAILABLE, _EXHAUSTED = EngineUnavailable.code, "quota_exhausted"
-#: The reasons of an open breaker that pass without an operator.
-TEMPORARY = frozenset({_UNAVAILABLE, _EXHAUSTED})
+_UNAVAILABLE, _EXHAUSTED = EngineUnavailable.code, (QUOTA_EXHAUSTED, SPEND_LIMIT_REACHED)
+#: The reasons of an open breaker after which the next call probes.
+TEMPORARY = frozenset({_UNAVAILABLE, *_EXHAUSTED})
+#: Those that pass without a person.
+PASSING = TEMPORARY - {SPEND_LIMIT_REACHED}
 
 
 class Request(Protocol):
@@ -195,7 +199,9 @@ def call(
             seconds = gate.reject(ticket, error)
             # A probe does not wait: an open breaker would not stop it from being sent again at once.
             if probe or clock.monotonic() + seconds > give_up_at:
-                raise EngineRateLimited(retry_after_seconds=seconds, exhausted=error.exhausted) from None
+                raise EngineRateLimited(
+                    retry_after_seconds=seconds, exhausted=error.exhausted, spending=error.spending
+                ) from None
         except EngineMisconfigured as error:
             gate.settle(ticket, "open", seconds=MISCONFIGURED_SECONDS, reason=error.code)
             raise
@@ -291,7 +297,7 @@ class Gate:
         """Share a 429: all workers wait; if the quota of a day is used up, the breaker opens. Return the seconds."""
         if error.exhausted:
             seconds = min(max(error.retry_after_seconds, 0.0), MAX_EXHAUSTED_SECONDS)
-            shared = self.settle(ticket, "open", seconds=seconds, reason=_EXHAUSTED)
+            shared = self.settle(ticket, "open", seconds=seconds, reason=error.code)
             seconds = seconds or EXHAUSTED_SECONDS
         else:
             seconds = min(max(error.retry_after_seconds, MIN_BLOCK_SECONDS), MAX_BLOCK_SECONDS)
@@ -387,8 +393,10 @@ def _script(url: str, timeout_seconds: float) -> Callable[..., Any]:
 
 
 def _refusal(seconds: float, reason: str) -> EngineError:
-    if reason in ("", _EXHAUSTED):
-        return EngineRateLimited(retry_after_seconds=seconds, exhausted=reason == _EXHAUSTED)
+    if reason in ("", *_EXHAUSTED):
+        return EngineRateLimited(
+            retry_after_seconds=seconds, exhausted=bool(reason), spending=reason == SPEND_LIMIT_REACHED
+        )
     if reason == _UNAVAILABLE:
         # The call was not made, so it uses no attempt.
         error = EngineRateLimited(retry_after_seconds=seconds)

@@ -28,6 +28,10 @@ from tests.insights.model_calls import CANARIES, CONTENT, INSTRUCTIONS, SCHEMA, 
 
 MODEL = "gemini-3.8-flash"
 ANSWER = '{"word": "yes"}'
+#: Sentences of Gemini about billing: answers with them have no details. That of a quota speaks of billing too.
+SPENDING_CAP = "Your project has exceeded its monthly spending cap. Please go to AI Studio to manage it."
+PREPAYMENT = "Your prepayment credits are depleted. Please go to AI Studio to manage your project and billing."
+CURRENT_QUOTA = "You exceeded your current quota, please check your plan and billing details."
 
 
 @pytest.fixture
@@ -194,7 +198,11 @@ def test_an_answer_to_be_continued_is_truncated_and_costs_one_request(server: Fa
         ),
         (quota_error("ProjectSpendLimitPerBillingAccount", retry_delay="900s"), 900, True),
         (error(429, "RESOURCE_EXHAUSTED", {"@type": "ErrorInfo", "reason": "SPEND_LIMIT_EXCEEDED"}), 0, True),
+        (error(429, "RESOURCE_EXHAUSTED", message=SPENDING_CAP), 0, True),
+        (error(429, "RESOURCE_EXHAUSTED", message=PREPAYMENT), 0, True),
+        (error(402, "RESOURCE_EXHAUSTED", message=PREPAYMENT), 0, True),
         (quota_error(), 30, False),
+        (error(429, "RESOURCE_EXHAUSTED", message=CURRENT_QUOTA), 30, False),
         (quota_error(retry_delay="-5s"), 30, False),
         (quota_error(retry_delay="tomorrow"), 30, False),
         (quota_error(retry_delay="999999999s"), 86_400, False),
@@ -212,6 +220,29 @@ def test_a_rejected_call_says_when_to_call_again_and_whether_the_quota_is_used_u
     assert raised.retry_after_seconds == pytest.approx(seconds)
     assert raised.exhausted is exhausted
     assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("reply", "code"),
+    [
+        (quota_error("GenerateRequestsPerMinutePerProjectPerModel", retry_delay="20s"), "rate_limited"),
+        (error(429, "RESOURCE_EXHAUSTED", message=CURRENT_QUOTA), "rate_limited"),
+        (quota_error("GenerateRequestsPerDayPerProjectPerModel", retry_delay="20s"), "quota_exhausted"),
+        (quota_error("ProjectSpendLimitPerBillingAccount", retry_delay="900s"), "spend_limit_reached"),
+        (
+            error(429, "RESOURCE_EXHAUSTED", {"@type": "ErrorInfo", "reason": "SPEND_LIMIT_EXCEEDED"}),
+            "spend_limit_reached",
+        ),
+        (error(429, "RESOURCE_EXHAUSTED", message=SPENDING_CAP), "spend_limit_reached"),
+        (error(429, "RESOURCE_EXHAUSTED", message=PREPAYMENT), "spend_limit_reached"),
+        (error(402, "RESOURCE_EXHAUSTED", message=PREPAYMENT), "spend_limit_reached"),
+    ],
+)
+def test_a_limit_on_spending_is_told_from_a_quota(
+    server: FakeGemini, client: GeminiClient, reply: Reply, code: str
+) -> None:
+    replying(server, reply)
+    assert error_of(client, make_request(MODEL)).code == code
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])

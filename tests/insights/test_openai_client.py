@@ -156,6 +156,7 @@ def test_a_rejected_call_says_when_to_call_again_and_whether_the_quota_is_used_u
     assert isinstance(raised, EngineRateLimited)
     assert raised.retry_after_seconds == pytest.approx(seconds)
     assert raised.exhausted is exhausted
+    assert raised.code == ("spend_limit_reached" if exhausted else "rate_limited")
     assert len(server.requests) == 1
 
 

@@ -339,13 +339,17 @@ def test_a_429_blocks_for_a_second_at_least_and_for_an_hour_at_most(
     assert limited.retry_after_seconds == quota.observed(MODEL, clock=clock).blocked_seconds == seconds
 
 
-def test_a_used_up_quota_opens_the_breaker_and_one_probe_closes_it(clock: ManualClock) -> None:
-    exhausted = attempt(clock, failing(EngineRateLimited(retry_after_seconds=7200, exhausted=True)), patience=60)
-    assert exhausted.exhausted
+@pytest.mark.parametrize(("spending", "code"), [(False, "quota_exhausted"), (True, "spend_limit_reached")])
+def test_a_used_up_quota_opens_the_breaker_and_one_probe_closes_it(
+    clock: ManualClock, spending: bool, code: str
+) -> None:
+    rejected = EngineRateLimited(retry_after_seconds=7200, exhausted=True, spending=spending)
+    exhausted = attempt(clock, failing(rejected), patience=60)
+    assert (exhausted.exhausted, exhausted.code) == (True, code)
     state = quota.breaker_state(MODEL, clock=clock)
-    assert (state.state, state.reason, state.retry_after_seconds) == ("open", "quota_exhausted", 7200)
+    assert (state.state, state.reason, state.retry_after_seconds) == ("open", code, 7200)
     refused = attempt(clock, failing(AssertionError("sent")), patience=60)  # type: ignore[arg-type]
-    assert refused.exhausted
+    assert (refused.exhausted, refused.code) == (True, code)
     clock.sleep(7200)
     assert quota.breaker_state(MODEL, clock=clock).state == "half_open"
 

@@ -148,6 +148,7 @@ def test_a_check_calls_each_model_once_and_reports_its_tokens(server: FakeGemini
         (gemini.error(400, "INVALID_ARGUMENT", {"@type": "ErrorInfo", "reason": "API_KEY_INVALID"}), "invalid_key"),
         (gemini.error(404, "NOT_FOUND"), "unknown_model"),
         (gemini.quota_error("GenerateRequestsPerDayPerProjectPerModel"), "quota_exhausted"),
+        (gemini.quota_error("SpendLimitPerMonth"), "spend_limit_reached"),
         (gemini.error(503, "UNAVAILABLE"), "provider_error"),
         (Reply(b"<html>SECRET TEXT</html>"), "malformed_response"),
         (Reply(gemini.response("I am ready!")), "schema_ignored"),
@@ -195,6 +196,22 @@ def test_a_long_pause_that_the_provider_asks_for_is_reported_with_its_end(
     if level is Level.WARNING:
         assert "is not called: rate_limited, for another 9 min" in line.text
         assert "unlocks" not in line.text, "they are accepted, and wait"
+    server.answer = answer
+    assert run("--check")[0] == 0
+    assert engine_check().level is Level.FINE
+
+
+def test_a_limit_on_spending_is_critical_because_only_a_person_can_raise_it(server: FakeGemini) -> None:
+    answer = server.answer
+    server.answer = lambda asked: gemini.quota_error("SpendLimitPerMonth", retry_delay="600s")
+    run("--check")
+    line = engine_check()
+    assert line.level is Level.CRITICAL
+    assert "is not called: spend_limit_reached, for another 9 min; unlocks are refused" in line.text
+    assert line.text.endswith("A limit on spending is reached at the provider, or the paid credit is used up")
+    assert line.remedy.startswith("manage.py engine --check  # after you raised the limit or added funds")
+    with pytest.raises(UnlocksUnavailable):
+        rows.job()
     server.answer = answer
     assert run("--check")[0] == 0
     assert engine_check().level is Level.FINE
