@@ -48,11 +48,27 @@ def _is_older(line: Line, cause: Line) -> bool:
 
 
 def describe_root(lines: Sequence[Line]) -> str:
-    """Return the sentence that names the cause of most lines, with its remedy; empty if no line has a cause."""
+    """Return the sentence that names the cause of most lines, with its remedy, or that checks did not finish.
+
+    Return an empty string if no line has a cause, and a check found something.
+    """
     consequences = Counter(line.cause for line in lines if line.cause)
-    if not consequences:
-        return ""
-    name, number = consequences.most_common(1)[0]
-    (root,) = (line for line in lines if line.name == name)
-    others = "1 other line follows" if number == 1 else f"{number} other lines follow"
-    return f"root cause: {root.name}: {root.text} ({others} from it)\n→ {root.command}"
+    if consequences:
+        name, number = consequences.most_common(1)[0]
+        (root,) = (line for line in lines if line.name == name)
+        others = "1 other line follows" if number == 1 else f"{number} other lines follow"
+        return f"root cause: {root.name}: {root.text} ({others} from it)\n→ {root.command}"
+    if unfinished := find_unfinished(lines):
+        return f"{unfinished.text}\n→ {unfinished.command}"
+    return ""
+
+
+def find_unfinished(lines: Sequence[Line]) -> Line | None:
+    """Return a line about the checks that did not finish, or None if there are none or any check found something."""
+    failing = [line for line in lines if line.level is not Level.FINE]
+    if not failing or not all(line.is_unfinished for line in failing):
+        return None
+    names = ", ".join(line.name for line in failing)
+    what = "1 check" if len(failing) == 1 else f"{len(failing)} checks"
+    text = f"the machine is busy: {what} did not finish in time: {names}"
+    return Line("health", Level.UNKNOWN, text, "manage.py health", is_unfinished=True)

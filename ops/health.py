@@ -103,7 +103,16 @@ def _run_all(selected: Sequence[Check], *, timeout_seconds: float | None = None)
     run.end()
     late = f"no answer within {timeout_seconds:g} s: the machine is busy, run it again"
     return [
-        lines.get(check.name) or Line(check.name, check.on_timeout, late, check.remedy_without_answer, page=check.page)
+        lines.get(check.name)
+        or Line(
+            check.name,
+            check.on_timeout,
+            late,
+            check.remedy_without_answer,
+            page=check.page,
+            # That of a server finds it frozen.
+            is_unfinished=check.on_timeout is Level.UNKNOWN,
+        )
         for check in selected
     ]
 
@@ -213,7 +222,7 @@ def _run_pending(run: _Run, query_seconds: float) -> None:
 def _failed(check: Check, error: Exception) -> Line:
     if database.is_a_wait(error):
         text = "a query takes too long, or waits for a lock"
-        return Line(check.name, Level.UNKNOWN, text, "manage.py database", {"waits": True})
+        return Line(check.name, Level.UNKNOWN, text, "manage.py database", {"waits": True}, is_unfinished=True)
     text = f"the database {FAULT_TEXTS[database.fault_of(error)]}"
     return Line(check.name, check.on_timeout, text, check.remedy_without_answer)
 

@@ -11,11 +11,12 @@ from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
 from ops import health, metrics, samples
+from ops.causes import find_unfinished
 from ops.console import attention, charts
 from ops.console.cached import Cached
 from ops.console.sections import WINDOWS, chosen_window
 from relivchats.staff.bounded import within
-from relivchats.staff.reports import Level, Line, Report
+from relivchats.staff.reports import Level, Line, Report, worst
 
 POINTS = {"24h": 24, "7d": 28, "30d": 30}
 REFRESH_SECONDS = 15
@@ -62,13 +63,16 @@ def findings(report: Report, *, checked_at: datetime | None) -> dict[str, Any]:
     failing = [line for line in report.lines if line.level is not Level.FINE]
     # The banner shows the root.
     listed = [line for line in failing if line is not root]
-    order = sorted(listed, key=lambda line: (bool(line.cause), _SEVERITY[line.level]))
+    order = sorted(listed, key=lambda line: (bool(line.cause), line.is_unfinished, _SEVERITY[line.level]))
+    # What was found counts more than what a busy machine had no time to find.
+    found = [line.level for line in failing if not line.is_unfinished]
+    level = worst(found) if found else report.level
     return {
         "checked_at": checked_at,
-        "level": report.level,
-        "mark": _MARKS[report.level],
+        "level": level,
+        "mark": _MARKS[level],
         "root": root,
-        "others": len(failing) - 1,
+        "others": len(listed),
         "failing": [_with_colour(line) for line in order],
         "fine": [_with_colour(line) for line in report.lines if line.level is Level.FINE],
         "number_of_checks": len(report.lines),
@@ -79,12 +83,17 @@ _SEVERITY = {Level.CRITICAL: 0, Level.UNKNOWN: 1, Level.WARNING: 2, Level.FINE: 
 
 
 def find_root(report: Report) -> Line | None:
-    """Return the line from which most others follow, or else the most severe one; None if all is fine."""
+    """Return the line from which most others follow, or else the most severe one; None if all is fine.
+
+    A check that did not finish is never the root: if there are only such, the line says that the machine is busy.
+    """
+    if unfinished := find_unfinished(report.lines):
+        return unfinished
     failing = [line for line in report.lines if line.level is not Level.FINE]
     causes = [line.cause for line in failing if line.cause]
     return min(
         (line for line in failing if not line.cause),
-        key=lambda line: (-causes.count(line.name), _SEVERITY[line.level]),
+        key=lambda line: (line.is_unfinished, -causes.count(line.name), _SEVERITY[line.level]),
         default=failing[0] if failing else None,
     )
 

@@ -52,8 +52,9 @@ class Line:
 
     `value` is what was measured and `threshold` where it stops being fine. `page` is an address in the admin. `cause`
     is the name of the line that this one follows from: it needs no remedy of its own. `is_cause` says whether others
-    can follow from this one; the default is that they do if it is critical or unknown. `since` is when the level was
-    reached, `age` how long ago that was, `bad_for` how long it has not been fine at any level, and `changes` counts the
+    can follow from this one; the default is that they do if it is critical or unknown. `is_unfinished` says that the
+    check had no time to answer: it found nothing, and nothing follows from it. `since` is when the level was reached,
+    `age` how long ago that was, `bad_for` how long it has not been fine at any level, and `changes` counts the
     changes of level within the last hour.
     """
 
@@ -67,6 +68,7 @@ class Line:
     page: str = ""
     cause: str = ""
     is_cause: bool | None = None
+    is_unfinished: bool = False
     since: datetime | None = None
     age: timedelta | None = None
     bad_for: timedelta | None = None
@@ -75,6 +77,8 @@ class Line:
     @property
     def stops_others(self) -> bool:
         """Whether other findings can follow from this one."""
+        if self.is_unfinished:
+            return False
         return self.level in (Level.CRITICAL, Level.UNKNOWN) if self.is_cause is None else self.is_cause
 
     @property

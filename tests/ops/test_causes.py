@@ -10,6 +10,7 @@ import pytest
 from ops import checks
 from ops.causes import describe_root, find_causes
 from ops.checks.registry import Check
+from ops.console import overview
 from relivchats.staff.reports import Level, Line, Report
 
 CHECKS = {
@@ -75,6 +76,33 @@ def test_a_fine_line_has_no_cause_and_findings_without_a_common_cause_no_headlin
     found = find_causes([_line("database"), Line("ledger", Level.FINE, "all hold")], CHECKS)
     assert [line.cause for line in found] == ["", ""]
     assert describe_root(found) == ""
+
+
+def _unfinished(name: str) -> Line:
+    return Line(name, Level.UNKNOWN, "no answer within 1.8 s", "manage.py health", is_unfinished=True)
+
+
+def test_nothing_follows_from_a_check_that_did_not_finish_and_it_is_not_the_headline() -> None:
+    warning = _line("jobs", Level.WARNING)
+    found = find_causes([_unfinished("workers"), _unfinished("ledger"), warning], CHECKS)
+    assert [line.cause for line in found] == ["", "", ""]
+    assert describe_root(found) == ""
+    assert overview.find_root(Report("Health", tuple(found))) == warning
+    shown = overview.findings(Report("Health", tuple(found)), checked_at=None)
+    assert (shown["level"], shown["mark"], shown["others"]) == (Level.WARNING, "!", 2)
+    assert [each["line"].name for each in shown["failing"]] == ["workers", "ledger"]
+
+
+def test_if_checks_only_did_not_finish_the_headline_says_that_the_machine_is_busy() -> None:
+    found = find_causes([_unfinished("workers"), _unfinished("ledger"), Line("jobs", Level.FINE, "none")], CHECKS)
+    text = "the machine is busy: 2 checks did not finish in time: workers, ledger"
+    assert describe_root(found).splitlines()[0] == text
+    shown = overview.findings(Report("Health", tuple(found)), checked_at=None)
+    assert (shown["root"].text, shown["level"], shown["others"]) == (text, Level.UNKNOWN, 2)
+
+
+def test_a_check_that_did_not_finish_follows_from_the_server_that_it_waits_for() -> None:
+    assert _causes(_line("database"), _unfinished("workers")) == {"database": "", "workers": "database"}
 
 
 def test_checks_need_only_checks_that_exist_and_never_themselves() -> None:
