@@ -171,6 +171,16 @@ def _old_key() -> None:
     _old_entry(keys.FIRST_USED, keys._current_id(), days=400)
 
 
+def _started(*kinds: str, ago: timedelta) -> None:
+    for kind in kinds:
+        rows.heartbeat(kind)
+    Heartbeat.objects.filter(kind__in=kinds).update(started_at=Now() - ago)
+
+
+def _no_task_since_the_start() -> None:
+    _started("beat", "worker", ago=timedelta(seconds=40))
+
+
 @pytest.mark.parametrize(
     ("cause", "check", "level"),
     [
@@ -203,6 +213,7 @@ def _old_key() -> None:
         (lambda: None, processes.web, Level.CRITICAL),
         (lambda: rows.heartbeat("web", age=timedelta(minutes=5)), processes.web, Level.CRITICAL),
         (lambda: rows.heartbeat("canary", age=rows.LONG), processes.canary, Level.CRITICAL),
+        (_no_task_since_the_start, processes.canary, Level.WARNING),
     ],
 )
 def test_a_problem_is_reported_with_its_level_and_an_existing_command_as_its_remedy(
@@ -253,6 +264,22 @@ def test_an_adjustment_can_wait_a_day_and_can_only_be_refused_after_seven() -> N
     _old_adjustment(days=8)
     assert "can only be refused" in payments.adjustments().text
     assert "approve" not in payments.adjustments().remedy
+
+
+@pytest.mark.parametrize("earlier", [False, True])
+def test_right_after_a_start_the_first_task_is_waited_for(earlier: bool) -> None:
+    if earlier:
+        rows.heartbeat("canary", age=rows.LONG)
+    _started("worker", ago=rows.LONG)
+    assert processes.canary().level is not Level.FINE, "nothing sends a task"
+    _started("beat", ago=timedelta(seconds=5))
+    line = processes.canary()
+    assert (line.level, line.text) == (
+        Level.FINE,
+        "waiting for the first task: beat and a worker started 5 s ago",
+    )
+    Heartbeat.objects.filter(kind="beat").update(started_at=Now() - timedelta(seconds=31))
+    assert processes.canary().level is (Level.CRITICAL if earlier else Level.WARNING)
 
 
 def test_an_insight_with_a_valid_lease_is_not_stuck() -> None:

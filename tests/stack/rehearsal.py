@@ -35,8 +35,6 @@ EXIT_STATUS = {"fine": 0, "warning": 1, "critical": 2, "unknown": 3}
 INTERVAL_SECONDS = 15.0
 SAMPLE = REPOSITORY / "ops" / "demo" / "sample.txt"
 _OUT_OF_TIME = ("the machine is busy, run it again", "too large to audit here")
-#: Fine now, but their first value takes a while after a restart.
-_SETTLING = {"canary"}
 _EMAIL, _PASSWORD = "operator@example.com", "a rehearsed password"
 
 
@@ -116,7 +114,7 @@ class Rehearsal(Up):
         def fine() -> bool:
             status, document = self.look()
             last[:] = not_fine(document)
-            return status == 0 or {line["name"] for line in last} <= _SETTLING
+            return status == 0
 
         eventually(fine, because=lambda: f"{last}")
         self.is_fine = True

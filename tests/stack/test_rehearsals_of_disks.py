@@ -63,6 +63,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rehearsal]:
         stack = Rehearsal(directory)
         stack.wait_until_ready()
         stack.log_in()
+        stack.expect_fine()
         yield stack
         stack.stop()
 
