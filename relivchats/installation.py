@@ -200,10 +200,10 @@ def supervisors() -> dict[str, int]:
     return found
 
 
-def deaths(part: str, *, within_seconds: float) -> int:
-    """Return how often a part that `./dev up` runs has died within this time."""
-    since = time.time() - within_seconds
-    return sum(float(line) > since for line in _read(f"{part}.deaths").splitlines())
+def deaths(part: str, *, within_seconds: float) -> list[float]:
+    """Return how many seconds ago a part that `./dev up` runs has died within this time, the latest first."""
+    ages = (time.time() - float(line) for line in _read(f"{part}.deaths").splitlines())
+    return sorted(age for age in ages if age < within_seconds)
 
 
 def announce_replacement(part: str) -> None:

@@ -56,15 +56,15 @@ def supervisor() -> Line:
         return Line("supervisor", Level.WARNING, text, remedy, data, is_cause=True)
     minutes = DEATHS_WINDOW.seconds // 60
     deaths = {
-        part: number
-        for part in installation.PARTS
-        if (number := installation.deaths(part, within_seconds=DEATHS_WINDOW.total_seconds())) >= MIN_DEATHS
+        part: installation.deaths(part, within_seconds=DEATHS_WINDOW.total_seconds()) for part in installation.PARTS
     }
     threshold = f"{MIN_DEATHS} deaths of one within {minutes} minutes warn"
-    if deaths:
-        part, number = max(deaths.items(), key=lambda item: item[1])
-        text = f"{part} died {number} times within {minutes} minutes, and was started again; its log says why"
-        return Line("supervisor", Level.WARNING, text, installation.logs(part), data, number, threshold)
+    part, ages = max(deaths.items(), key=lambda item: len(item[1]))
+    if len(ages) >= MIN_DEATHS:
+        text = f"{part} died {len(ages)} times within {minutes} minutes, and was started again; its log says why."
+        left = DEATHS_WINDOW - timedelta(seconds=ages[MIN_DEATHS - 1])
+        text += f" Fine again in {durations.format_short(left)} unless it dies again"
+        return Line("supervisor", Level.WARNING, text, installation.logs(part), data, len(ages), threshold)
     text = "starts again what dies" if found else "`./dev up` does not run here"
     return Line("supervisor", Level.FINE, text, "", data, 0, threshold)
 
