@@ -29,7 +29,7 @@ from chats.key_models import KeyStoreIdentity
 from chats.models import Chat
 from insights import catalogue
 from insights.models import ChatReading, Insight, InsightType, UnlockPause
-from ops import backups, checks
+from ops import backups, checks, metrics
 from ops.causes import find_causes
 from ops.checks import api, database, ledger, machine, payments, processes, registry, upkeep, work
 from ops.ledger import full_audit
@@ -417,6 +417,17 @@ def test_the_line_of_slow_and_of_failing_requests_names_the_route() -> None:
     assert "50.0 % of 60 requests failed within an hour; most of api/chats: 30 of 30" in api.errors().text
     _slow_requests()
     assert "the slowest route is api/chats" in api.latency().text
+
+
+@pytest.mark.parametrize(("slower", "level"), [(1, Level.FINE), (2, Level.WARNING), (3, Level.WARNING)])
+def test_health_and_the_metric_judge_the_p95_alike(slower: int, level: Level) -> None:
+    """Of 40 requests: 2 slower ones make it exactly 500 ms, which is not below the target."""
+    at_500 = BOUNDS_MS.index(500)
+    _requests(route="api/chats", status=200, number=40 - slower, bucket=at_500)
+    _requests(route="api/coins", status=200, number=slower, bucket=at_500 + 1)
+    (metric,) = (each for each in metrics.fetch(timedelta(hours=24)) if each.definition is metrics.API_P95)
+    assert (metric.value == 500) is (slower == 2)
+    assert metric.level is api.latency().level is level
 
 
 def test_memory_that_grows_for_less_than_three_quarters_of_an_hour_is_not_judged() -> None:
