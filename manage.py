@@ -192,7 +192,7 @@ def print_settings_fault(text: str) -> None:
     is_compose = installation.kind() is installation.Kind.COMPOSE
     remedy = "${EDITOR:-vi} .env && docker-compose up -d" if is_compose else "correct it, then manage.py health"
     if embedded.is_keyring_missing():
-        remedy = installation.correct_keyring()
+        remedy = installation.correct_keyring(parts=())
     report = Report("Health", (Line("settings", Level.CRITICAL, text, remedy),))
     print(report.as_json() if "--json" in sys.argv else report.as_text())
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+import socket
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import psutil
 
 from chats import keys
 from ops.models import Heartbeat
 from ops.workers import KINDS, MAX_LISTED, Process, list_processes
-from relivchats import installation, roles
+from relivchats import embedded, installation, roles
+from relivchats.errors import Conflict
 from relivchats.staff.reports import Level, Line
 
 
@@ -20,29 +23,25 @@ def compare(sample: keys.Sample) -> Line | None:
     `sample` says whether the keyring of this process opens the chats, and so which of them is wrong. It is critical if
     the processes open none of the chats that this one opens, or the reverse.
     """
-    own = keys.ids()
-    # Those of the release before say nothing.
-    others = [
-        each
-        for kind in KINDS
-        for each in list_processes(kind)
-        if each.state == "alive" and each.key_ids not in ((), own)
-    ]
+    own, alive = keys.ids(), _list_alive()
+    others = [each for each in alive if each.key_ids != own]
     if not others:
         return None
     role = roles.current()
     this = "this command" if role == "command" else f"this {role} process"
-    names = ", ".join(each.name for each in others[:MAX_LISTED])
+    names = _names(others)
     data = {"other_keyring": [each.name for each in others[:MAX_LISTED]], "sampled": sample.size}
     if sample.unreadable:
-        text = f"{this} has another ENCRYPTION_KEYS than {names}: it does not open {len(sample.unreadable)} of"
-        text += f" {sample.size} chats, such as {sample.unreadable[0]}"
-        if role != "command" or installation.kind() is installation.Kind.COMPOSE:
-            remedy = installation.correct_keyring()
-        elif os.environ.get("ENCRYPTION_KEYS") and installation.is_up() and not _is_set_for_up():
-            remedy = "env -u ENCRYPTION_KEYS manage.py health  # the processes have the keyring of the file"
+        closed = f"it does not open {len(sample.unreadable)} of {sample.size} chats, such as {sample.unreadable[0]}"
+        text = f"{this} has another ENCRYPTION_KEYS than {names}: {closed}"
+        # Those that started since, or this process itself.
+        like_this = [kind for kind in KINDS if kind == role or any(e.kind == kind and e.key_ids == own for e in alive)]
+        if role == "command" and not like_this and _is_from_file():
+            text = f"{embedded.keyring_file()} was changed: {closed}; {names} still have the keys that it had"
+        if role != "command" or installation.kind() is installation.Kind.COMPOSE or _is_from_file():
+            remedy = installation.correct_keyring(like_this)
         else:
-            remedy = "set ENCRYPTION_KEYS as the processes have it, then manage.py health"
+            remedy = _correct_shell(others)
         return Line("keys", Level.CRITICAL, text, remedy, data)
     text = f"{names} {'runs' if len(others) == 1 else 'run'} with another ENCRYPTION_KEYS than {this}"
     level = Level.WARNING
@@ -53,6 +52,55 @@ def compare(sample: keys.Sample) -> Line | None:
     return Line("keys", level, text, _restart(others), data)
 
 
+def require_current_key() -> None:
+    """Raise Conflict if a process that runs does not have the current key of this keyring.
+
+    It could not open the chats whose keys a rotation wraps by that key.
+    """
+    current = keys.ids()[0]
+    without = [each for each in _list_alive() if current not in each.key_ids]
+    if without:
+        raise Conflict(
+            f"{_names(without)} {'does' if len(without) == 1 else 'do'} not have the key {current.split()[0]} and could"
+            " not open the chats that it wraps. Nothing was rotated. Start them again first:"
+            f" {installation.as_typed(_restart(without))}. Or add --ignore-processes."
+        )
+
+
+def _list_alive() -> list[Process]:
+    """Return the processes that are alive and say which keys they have. Those of the release before do not."""
+    return [each for kind in KINDS for each in list_processes(kind) if each.state == "alive" and each.key_ids]
+
+
+def _names(processes: Sequence[Process]) -> str:
+    return ", ".join(each.name for each in processes[:MAX_LISTED])
+
+
+def _is_from_file() -> bool:
+    """Return whether this command and the processes of `./dev` have the keyring of its file."""
+    return (
+        installation.kind() is installation.Kind.DEV and not os.environ.get("ENCRYPTION_KEYS") and not _is_set_for_up()
+    )
+
+
+def _correct_shell(others: Sequence[Process]) -> str:
+    """Return the remedy for a command whose shell has the wrong ENCRYPTION_KEYS."""
+    if installation.kind() is installation.Kind.DEV and installation.is_up() and not _is_set_for_up():
+        return "env -u ENCRYPTION_KEYS manage.py health  # the processes have the keyring of the file"
+    for each in others:
+        host, _, pid = each.name.partition("@")[2].rpartition(":")
+        path = Path(f"/proc/{pid}/environ")
+        try:
+            is_set = host == socket.gethostname()[:120] and b"\0ENCRYPTION_KEYS=" in b"\0" + path.read_bytes()
+        except OSError:
+            continue
+        if is_set:
+            # The keys are in no line that a shell remembers or that `ps` shows.
+            value = f"$(tr '\\0' '\\n' <{path} | sed -n s/^ENCRYPTION_KEYS=//p)"
+            return f'export ENCRYPTION_KEYS="{value}" && manage.py health  # with that of {each.name}'
+    return f"manage.py health  # with the ENCRYPTION_KEYS that {others[0].name} has"
+
+
 def _restart(others: Iterable[Process]) -> str:
     """Return the remedy that starts these processes again, with the keyring of this one."""
     kinds = dict.fromkeys(each.kind for each in others)
@@ -60,7 +108,7 @@ def _restart(others: Iterable[Process]) -> str:
         case installation.Kind.COMPOSE:
             return "docker-compose up -d  # it starts again what has another ENCRYPTION_KEYS than .env"
         case installation.Kind.DEV if up := installation.supervisors().get("up"):
-            if not os.environ.get("ENCRYPTION_KEYS") and not _is_set_for_up():
+            if _is_from_file():
                 return " && ".join(installation.restart(kind) for kind in kinds)
             end = f"kill {up}; while kill -0 {up} 2>/dev/null; do sleep 1; done"
             return f"{end}; {installation.start_all()}  # with the ENCRYPTION_KEYS of this command"

@@ -11,6 +11,7 @@ import re
 import shlex
 import socket
 import time
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 
@@ -116,15 +117,15 @@ def stop(name: str) -> str:
     return f"kill {pid}" if host == socket.gethostname()[:120] else f"ssh {shlex.quote(host)} kill {pid}"
 
 
-def correct_keyring() -> str:
-    """Return the remedy that adds a missing key to the keyring, and restarts what reads it."""
+def correct_keyring(parts: Sequence[str] = ("web", "worker", "beat")) -> str:
+    """Return the remedy that adds a missing key to the keyring, and restarts the parts that run without it."""
     match kind():
         case Kind.COMPOSE:
             # It starts the services again whose environment has changed.
             return "${EDITOR:-vi} .env && docker-compose up -d  # the missing key belongs into ENCRYPTION_KEYS"
         case Kind.DEV if not os.environ.get("ENCRYPTION_KEYS"):
-            edit = f"${{EDITOR:-vi}} {shlex.quote(str(embedded.keyring_file()))}"
-            return f"{edit} && {restart('web')} && {restart('worker')}  # the missing key belongs into this file"
+            steps = [f"${{EDITOR:-vi}} {shlex.quote(str(embedded.keyring_file()))}", *map(restart, parts)]
+            return f"{' && '.join(steps)}  # the missing key belongs into this file"
     return "manage.py keys  # then add the missing key to ENCRYPTION_KEYS, and restart"
 
 

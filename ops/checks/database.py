@@ -118,7 +118,7 @@ def keys() -> Line:
     is_dev = installation.kind() is installation.Kind.DEV
     if is_dev and not os.environ.get("ENCRYPTION_KEYS") and embedded.is_keyring_missing():
         text = f"{embedded.keyring_file()} is missing: what runs still has its keys, and nothing can start again"
-        return Line("keys", Level.CRITICAL, text, installation.correct_keyring())
+        return Line("keys", Level.CRITICAL, text, installation.correct_keyring(parts=()))
     try:
         data_keys.open_store()
     except StoreUnavailable as error:

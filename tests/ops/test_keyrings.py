@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import os
+import shlex
+import socket
+import subprocess
 from collections.abc import Callable
 from typing import Any
 
+import psutil
 import pytest
+from django.core.management import CommandError
 
 from chats import keys
 from ops import heartbeats, keyrings
 from ops.checks import database
 from ops.models import Heartbeat
-from relivchats import installation
+from relivchats import embedded, installation, roles
 from relivchats.crypto import Keyring
 from relivchats.staff.reports import Level
 from tests.chats.test_keys import make_keyring
 from tests.ops import rows
 from tests.ops.test_commands import call
+from tests.processes import eventually
 
 pytestmark = pytest.mark.django_db
 
@@ -69,9 +75,72 @@ def test_a_command_with_the_wrong_keyring_does_not_blame_the_processes(start: Ru
     line = database.keys()
     assert line.level is Level.CRITICAL
     assert line.text.startswith("this command has another ENCRYPTION_KEYS than web@elsewhere:41, worker@elsewhere:41,")
-    assert line.remedy.startswith("set ENCRYPTION_KEYS as the processes have it")
+    assert line.remedy == "manage.py health  # with the ENCRYPTION_KEYS that web@elsewhere:41 has"
     status, printed = call("keys")
-    assert (status, "→ set ENCRYPTION_KEYS" in printed, "restore" in printed) == (2, True, False)
+    assert (status, "ENCRYPTION_KEYS that web@elsewhere:41 has" in printed, "restore" in printed) == (2, True, False)
+
+
+def test_a_command_takes_the_keyring_of_a_process_of_this_machine_by_its_remedy(start: Run, settings: Any) -> None:
+    right = settings.ENCRYPTION_KEYS
+    process = subprocess.Popen(["sleep", "60"], env={**os.environ, "ENCRYPTION_KEYS": right})
+    try:
+        name = f"worker@{socket.gethostname()}:{process.pid}"
+        eventually(lambda: psutil.Process(process.pid).name() == "sleep")
+        heartbeats.write_heartbeat(name=name, kind=Heartbeat.Kind.WORKER)
+        settings.ENCRYPTION_KEYS = make_keyring("wrong")
+        remedy = database.keys().remedy
+        assert remedy.endswith(f" && manage.py health  # with that of {name}")
+        assert right not in remedy
+        command = remedy.replace("manage.py health", 'printf %s "$ENCRYPTION_KEYS"')
+        printed = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True).stdout
+        assert printed == right
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize("started_since", [(), ("web", "beat")])
+def test_after_a_change_of_the_keyrings_file_the_remedy_starts_only_what_has_read_it(
+    start: Run, settings: Any, monkeypatch: pytest.MonkeyPatch, started_since: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr(installation, "kind", lambda: installation.Kind.DEV)
+    monkeypatch.setattr(installation, "supervisors", lambda: {"up": os.getpid()})
+    monkeypatch.setattr(keyrings, "_is_set_for_up", lambda: False)
+    monkeypatch.delenv("ENCRYPTION_KEYS", raising=False)
+    start("right")
+    settings.ENCRYPTION_KEYS = make_keyring("wrong")
+    start("wrong", kinds=started_since)
+    line = database.keys()
+    assert (line.level, "it does not open 1 of 1 chats" in line.text) == (Level.CRITICAL, True)
+    assert line.text.startswith(f"{embedded.keyring_file()} was changed") is not bool(started_since)
+    edit = "${EDITOR:-vi} " + shlex.quote(str(embedded.keyring_file()))
+    steps = [edit, *(f"manage.py workers --restart {kind}" for kind in started_since)]
+    assert line.remedy.partition("  #")[0] == " && ".join(steps)
+    # The page of staff: that web process itself has to start again, also before its first heartbeat.
+    monkeypatch.setenv(roles.ROLE_VARIABLE, "web")
+    assert database.keys().remedy.startswith(f"{edit} && manage.py workers --restart web")
+
+
+def test_keys_are_not_rotated_while_a_process_runs_without_the_new_one(start: Run, settings: Any) -> None:
+    start("right")
+    settings.ENCRYPTION_KEYS = make_keyring("new", "right")
+    start("new", "right", kinds=("web",))
+    with pytest.raises(CommandError) as refused:
+        call("keys", "--rotate")
+    assert str(refused.value) == (
+        "worker@elsewhere:41, beat@elsewhere:41 do not have the key new and could not open the chats that it wraps."
+        " Nothing was rotated. Start them again first: restart celery_worker, celery_beat with the ENCRYPTION_KEYS of"
+        " this command. Or add --ignore-processes."
+    )
+    assert "1 chats need an old key" in call("keys")[1]
+    start("new", "right", kinds=("worker", "beat"))
+    assert "1 keys are wrapped by new now" in call("keys", "--rotate")[1]
+
+
+def test_an_operator_can_rotate_keys_although_a_process_lacks_the_new_one(start: Run, settings: Any) -> None:
+    start("right")
+    settings.ENCRYPTION_KEYS = make_keyring("new", "right")
+    assert "1 keys are wrapped by new now" in call("keys", "--rotate", "--ignore-processes")[1]
 
 
 def test_while_a_new_key_is_rolled_out_the_processes_without_it_are_a_warning(start: Run, settings: Any) -> None:

@@ -127,17 +127,45 @@ def test_qdrant_that_is_down_is_named_and_what_it_lost_is_stored_again_by_the_re
         installed.expect_fine()
 
 
-def test_a_wrong_keyring_is_named_and_the_remedy_opens_it_in_an_editor(installed: Installed, tmp_path: Path) -> None:
+@pytest.mark.parametrize("started_since", [("web",), ("web", "worker", "beat")], ids=["web", "everything"])
+def test_a_wrong_keyring_is_named_and_the_remedy_opens_it_in_an_editor(
+    installed: Installed, tmp_path: Path, started_since: tuple[str, ...]
+) -> None:
     installed.unlock_chat()
     keyring = installed.directory / "keys" / "keyring"
     right = tmp_path / "right"
     shutil.copy2(keyring, right)
     keyring.write_text(Keyring.new_text())
-    assert installed.manage("workers", "--restart", "web").returncode == 0
-    line = installed.report("keys", "critical", "ENCRYPTION_KEYS does not open")
+    for part in started_since:
+        assert installed.manage("workers", "--restart", part).returncode == 0
+    line = installed.report("keys", "critical", " does not open ")
     installed.run(line["remedy"], EDITOR=f"cp {right}")
     installed.expect_fine()
     assert "does not open" not in installed.overview()
+
+
+def test_a_keyring_that_changed_while_everything_runs_is_named_before_anything_starts_again(
+    installed: Installed, tmp_path: Path
+) -> None:
+    installed.unlock_chat()
+    keyring = installed.directory / "keys" / "keyring"
+    right = tmp_path / "right"
+    shutil.copy2(keyring, right)
+    before = {part: installed.pid(part) for part in ("web", "worker", "beat")}
+    keyring.write_text(Keyring.new_text())
+    _, document = installed.wait_for("keys", "critical", f"{keyring} was changed")
+    installed.run(line_of(document, "keys")["remedy"], EDITOR=f"cp {right}")
+    installed.expect_fine()
+    assert {part: installed.pid(part) for part in before} == before, "what runs had the right keys"
+
+
+def test_a_shell_with_another_keyring_than_everything_that_runs_is_told_how_to_do_without(installed: Installed) -> None:
+    installed.unlock_chat()
+    wrong = {"ENCRYPTION_KEYS": Keyring.new_text()}
+    with installed.elsewhere(installed.port, wrong):
+        _, document = installed.wait_for("keys", "critical", "this command has another ENCRYPTION_KEYS than")
+        assert "does not open" not in installed.run(line_of(document, "keys")["remedy"], statuses=(0, 1))
+    installed.expect_fine()
 
 
 def test_a_missing_keyring_is_reported_before_anything_has_to_start_again(installed: Installed, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ class Command(OpsCommand):
         "List the keys of ENCRYPTION_KEYS, the number of chats that need each, which can be removed, the state of the"
         " key store, and which of web, worker and beat run with other keys. --rotate seals the files of the key store"
         " by the first key, and moves the keys of chats that are not in it yet; if it is interrupted, run it again."
+        " It refuses to while a process runs that does not have this key: it could not open these chats."
         " --remove-unused destroys files that belong to no chat: they are left after an older copy of the database was"
         " restored, and would be needed by a newer one. If these are most files, it asks for their number, --files N."
         " --erase-unreadable lists the chats whose file is missing: they were deleted after that copy was made. With"
@@ -42,6 +43,11 @@ class Command(OpsCommand):
         parser.add_argument(
             "--files", type=number(minimum=0), metavar="N", help="with --remove-unused: how many, if these are most"
         )
+        parser.add_argument(
+            "--ignore-processes",
+            action="store_true",
+            help="with --rotate: although web, worker or beat runs without the first key; they open no rotated chat",
+        )
         parser.add_argument("--reason", default="", help="why, for the audit entries")
         parser.add_argument("--yes", action="store_true", help="erase the chats")
 
@@ -52,17 +58,20 @@ class Command(OpsCommand):
         remove_unused: bool,
         files: int | None,
         erase_unreadable: bool,
+        ignore_processes: bool,
         reason: str,
         yes: bool,
         **options: Any,
     ) -> Report:
-        """Return the keys, after the action if one was requested. Raise CommandError."""
+        """Return the keys, after the action if one was requested. Raise CommandError or DomainError."""
         if erase_unreadable:
             if yes and not reason.strip():
                 raise CommandError("Erasing needs a reason: --reason 'restored the backup of Monday'")
             return operations.erase_unreadable_report(context=self.context(reason.strip()) if yes else None)
         if remove_unused:
             return operations.remove_unused_keys_report(confirmed=files)
+        if rotate and not ignore_processes:
+            keyrings.require_current_key()
         found = operations.rotate_keys_report(self._progress) if rotate else operations.keys_report()
         different = keyrings.compare(keys.sample())
         if different is None:
