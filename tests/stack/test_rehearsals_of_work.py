@@ -18,19 +18,19 @@ _A_WHILE_AGO = "now() - interval '90 seconds'"
 
 
 @pytest.mark.parametrize(
-    ("quota_id", "code"),
+    ("quota_id", "code", "level"),
     [
-        ("GenerateRequestsPerMinutePerProjectPerModel", "rate_limited"),
-        ("GenerateRequestsPerDayPerProjectPerModel", "quota_exhausted"),
-        ("SpendLimitPerMonth", "quota_exhausted"),
+        ("GenerateRequestsPerMinutePerProjectPerModel", "rate_limited", "warning"),
+        ("GenerateRequestsPerDayPerProjectPerModel", "quota_exhausted", "warning"),
+        ("SpendLimitPerMonth", "spend_limit_reached", "critical"),
     ],
 )
 def test_a_used_up_quota_is_named_with_its_end_and_a_check_continues_what_waits(
-    installed: Installed, quota_id: str, code: str
+    installed: Installed, quota_id: str, code: str, level: str
 ) -> None:
     installed.model.refusal = quota_error(quota_id, retry_delay="600s")
     job = installed.unlock_chat()
-    line = installed.report("engine", "warning", f"is not called: {code}, for another 9 min")
+    line = installed.report("engine", level, f"is not called: {code}, for another 9 min")
     assert "1 insights wait" in line["text"]
     _, document = installed.look()
     assert {each["cause"] for each in document["lines"]} <= {"", "engine"}
@@ -83,9 +83,14 @@ def test_a_stuck_insight_is_continued_by_the_remedy(installed: Installed) -> Non
     installed.model.writing.clear()
     job = installed.unlock_chat()
     eventually(lambda: installed.customer.job(job["job_id"])["insights"][0]["status"] == "generating")
+    expire = "UPDATE insights SET lease_expires_at = {} WHERE status = 'generating'"
     os.kill(installed.pid("worker"), signal.SIGKILL)
-    # The lease of a killed worker ends after 90 s.
-    installed.sql(f"UPDATE insights SET lease_expires_at = {_A_WHILE_AGO} WHERE status = 'generating'")
+    # The next worker recovers what has expired when it starts, so the lease has to last until it works.
+    installed.sql(expire.format("now() + interval '1 hour'"))
+    ((killed_at,),) = installed.sql("SELECT clock_timestamp()")
+    works = "SELECT pid FROM heartbeats WHERE kind = 'canary' AND beat_at > %s"
+    eventually(lambda: installed.sql(works, killed_at))
+    installed.sql(expire.format(_A_WHILE_AGO))
     line = installed.report("insights", "warning", "1 stuck in generating")
     installed.model.work()
     installed.follow(line["remedy"])
