@@ -12,7 +12,7 @@ from django.db.models import F, Sum
 from django.db.models.functions import Now
 
 from billing import ledger
-from billing.models import Adjustment, CreditTransaction, Wallet
+from billing.models import Adjustment, AdjustmentQuerySet, CreditTransaction, Wallet
 from relivchats.accounts.passwords import is_controlled_by
 from relivchats.errors import Conflict, DomainError
 
@@ -61,7 +61,8 @@ def adjust(
 def propose_repair(*, wallet: Wallet, actor: str, reason: str) -> Adjustment:
     """Propose to set a wallet to the sums of its rows, and return the proposal, or the one that is pending already.
 
-    Raise Conflict if the wallet is right, or cannot be repaired.
+    One that is too old to be approved is refused, and replaced. Raise Conflict if the wallet is right, or cannot be
+    repaired.
     """
     locked = Wallet.objects.select_for_update(no_key=True).get(pk=wallet.pk)
     sums = ledger.sum_up(locked)
@@ -69,8 +70,15 @@ def propose_repair(*, wallet: Wallet, actor: str, reason: str) -> Adjustment:
         raise Conflict(f"Wallet {wallet.pk} is right: it matches its transactions, reservations and debts.")
     wrong_by = sums.balance - locked.balance
     reason = ledger.check_adjustment(amount=1, actor=actor, reason=reason)
-    if pending := locked.adjustments.pending().filter(kind=Adjustment.Kind.REPAIR).first():
-        return pending
+    pending = locked.adjustments.pending().filter(kind=Adjustment.Kind.REPAIR)
+    too_old(pending).update(
+        status=Adjustment.Status.REFUSED,
+        decided_by=actor.strip(),
+        decision=f"too old, proposed again: {reason}"[:200],
+        decided_at=Now(),
+    )
+    if proposed := pending.first():
+        return proposed
     return locked.adjustments.create(
         kind=Adjustment.Kind.REPAIR,
         amount=wrong_by,
@@ -117,6 +125,11 @@ def approve(adjustment: Adjustment, *, actor: str, reason: str) -> CreditTransac
 def refuse(adjustment: Adjustment, *, actor: str, reason: str) -> None:
     """Close a proposal. Its author may do this too. Raise Conflict if it is already decided."""
     _decide(_lock_pending(adjustment), Adjustment.Status.REFUSED, actor=actor, reason=reason)
+
+
+def too_old(rows: AdjustmentQuerySet) -> AdjustmentQuerySet:
+    """Return those of the proposals that can no longer be approved."""
+    return rows.pending().filter(created_at__lt=Now() - MAX_PROPOSAL_AGE)
 
 
 def _is_controlled(actor: str, *, by: str) -> bool:

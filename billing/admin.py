@@ -17,7 +17,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from unfold.decorators import action
 
-from billing import debts, operations, reservations, timeline
+from billing import adjustments, debts, operations, reservations, timeline
 from billing.forms import AdjustForm
 from billing.models import (
     Adjustment,
@@ -49,6 +49,14 @@ class OverdueFilter(SelectionFilter):
     title = "overdue"
     parameter_name = "stuck"
     selections = {"yes": ("overdue", ReservationQuerySet.overdue)}
+
+
+class TooOldFilter(SelectionFilter):
+    """Show only proposals that can no longer be approved."""
+
+    title = "too old"
+    parameter_name = "stuck"
+    selections = {"yes": ("too old to approve", adjustments.too_old)}
 
 
 class WalletRowAdmin(StaffAdmin):
@@ -179,7 +187,7 @@ class AdjustmentAdmin(WalletRowAdmin):
     sums = {
         "moved": Case(When(status=Adjustment.Status.APPROVED, kind=Adjustment.Kind.COINS, then="amount"), default=0)
     }
-    list_filter = (("status", StateFilter),)
+    list_filter = (TooOldFilter, ("status", StateFilter))
     ordering = ("-created_at",)
     search_ids = ("pk", "wallet_id")
     fields = (

@@ -15,6 +15,7 @@ from relivchats.staff.reports import Level, Line, count, format_count
 _RECONCILE = "manage.py payments --reconcile"
 
 _ADJUSTMENTS_PAGE = "/admin/billing/adjustment/?status__exact=pending"
+_TOO_OLD_PAGE = "/admin/billing/adjustment/?stuck=yes"
 #: Every large adjustment waits for a second person, so a short wait is no problem.
 _MAX_ADJUSTMENT_WAIT = timedelta(days=1)
 
@@ -57,15 +58,19 @@ def payments() -> Line:
 @health_check("adjustments", page=_ADJUSTMENTS_PAGE)
 def adjustments() -> Line:
     """Return a warning if an adjustment waits too long for its second person, or can no longer be approved."""
-    pending = Adjustment.objects.pending()
-    waiting = count(pending)
+    pending, expired = Adjustment.objects.pending(), billing_adjustments.too_old(Adjustment.objects.all())
+    waiting, too_old = count(pending), count(expired)
     late = count(pending.filter(created_at__lt=Now() - _MAX_ADJUSTMENT_WAIT))
-    too_old = count(pending.filter(created_at__lt=Now() - billing_adjustments.MAX_PROPOSAL_AGE))
     data = {"waiting": waiting, "late": late, "too_old": too_old}
     if too_old:
         days = billing_adjustments.MAX_PROPOSAL_AGE.days
         text = f"{format_count(too_old)} pending for more than {days} days: can only be refused"
-        remedy = f"refuse them, and propose again what is still due: {_ADJUSTMENTS_PAGE}"
+        remedy = f"refuse them, and propose again what is still due: {_TOO_OLD_PAGE}"
+        repair = expired.filter(kind=Adjustment.Kind.REPAIR).order_by("pk").values_list("wallet_id", flat=True).first()
+        if repair is not None:
+            text += f"; one would have repaired wallet {repair}"
+            # It previews, and its --yes closes the earlier proposal.
+            remedy = f"manage.py ledger --repair {repair}  # if the wallet is right by now, refuse it: {_TOO_OLD_PAGE}"
         return Line("adjustments", Level.WARNING, text, remedy, data)
     if late:
         text = f"{format_count(late)} pending for more than a day: need a second person"

@@ -10,6 +10,7 @@ from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 
+from billing import adjustments
 from billing.models import Adjustment, CoinDebt, CoinReservation, PaymentOrder, WebhookEvent
 from chats.models import Chat
 from insights import stuck
@@ -35,6 +36,7 @@ class Kind:
 
 KINDS = (
     Kind("Adjustments to approve", Adjustment.objects.pending, "status__exact=pending", "warning"),
+    Kind("Adjustments too old to approve", lambda: adjustments.too_old(Adjustment.objects.all()), "stuck=yes"),
     Kind("Events held for review", WebhookEvent.objects.needing_review, "stuck=yes"),
     Kind("Orders to review", PaymentOrder.objects.needing_review, "stuck=yes"),
     Kind("Disputes to answer", PaymentOrder.objects.disputed, "stuck=disputed"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -17,6 +18,7 @@ from billing import adjustments, ledger, operations
 from billing.audit import audit
 from billing.models import Adjustment, PaymentOrder, Wallet
 from ops.checks import ledger as check
+from ops.checks import payments
 from ops.models import LedgerAudit
 from relivchats.accounts.models import User
 from relivchats.errors import Conflict
@@ -180,6 +182,28 @@ def test_a_wallet_has_one_pending_repair(make_wallet: MakeWallet) -> None:
         first.save()
     adjustments.refuse(Adjustment.objects.get(kind="repair"), actor="user 2", reason="no")
     assert propose(wallet).status == "pending"
+
+
+def test_a_repair_that_waited_too_long_is_named_with_a_remedy_that_proposes_it_again(make_wallet: MakeWallet) -> None:
+    wallet = corrupt(make_wallet(coins=100), balance=7)
+    first = propose(wallet)
+    Adjustment.objects.update(created_at=Now() - timedelta(days=8))
+    line = payments.adjustments()
+    assert line.text == (
+        f"1 pending for more than 7 days: can only be refused; one would have repaired wallet {wallet.pk}"
+    )
+    command = f"manage.py ledger --repair {wallet.pk}"
+    assert line.remedy.startswith(f"{command}  #")
+    call(*command.split()[1:], "--reason", "changed by SQL", "--yes")
+    first.refresh_from_db()
+    assert (first.status, first.decided_by, first.decision) == (
+        "refused",
+        "command",
+        "too old, proposed again: changed by SQL",
+    )
+    assert payments.adjustments().data == {"waiting": 1, "late": 0, "too_old": 0}
+    adjustments.approve(Adjustment.objects.pending().get(), actor="user 2", reason="checked")
+    assert audit() == []
 
 
 def test_the_command_previews_and_proposes_a_repair(make_wallet: MakeWallet) -> None:
