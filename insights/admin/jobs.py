@@ -59,6 +59,8 @@ class GenerationJobAdmin(StaffAdmin):
             run=operations.recover_jobs,
             applies=lambda job: job.status in GenerationJob.OPEN,
             is_final=True,
+            # Beat recovers jobs too, every 15 s.
+            needs_reason=False,
         ),
     )
     timeline_page = "console:job"

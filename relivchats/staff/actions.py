@@ -40,6 +40,10 @@ class ReasonForm(forms.Form):
         help_text="Stored in the audit log. Do not write names or text from a chat.",
     )
 
+    def __init__(self, *args: Any, is_required: bool = True, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.fields["reason"].required = is_required
+
 
 @dataclass(frozen=True)
 class BulkAction:
@@ -49,7 +53,8 @@ class BulkAction:
     `heading` the title of the confirmation page with `{rows}` for the number and kind of rows, and `consequence` tells
     staff what will happen. The user needs the model's "change" permission. A row's page offers the action if
     `applies(row)`, and the confirmation page counts the rows to which it does not apply; `run` refuses those in any
-    case. `is_final` makes the button red: what it moves or deletes does not come back.
+    case. `is_final` makes the button red: what it moves or deletes does not come back. `needs_reason` is False for what
+    happens by itself as well.
     """
 
     name: str
@@ -59,6 +64,7 @@ class BulkAction:
     applies: Callable[[Any], bool] | None = None
     is_final: bool = False
     heading: str = ""
+    needs_reason: bool = True
 
     def list_action(self) -> Callable[..., HttpResponse | None]:
         """Return the action for `ModelAdmin.actions`: it asks for a reason first, then runs."""
@@ -68,7 +74,7 @@ class BulkAction:
             # A list shows fewer rows than this, but a request can name any number of ids.
             ids = list(queryset.order_by().values_list("pk", flat=True)[:BATCH_SIZE])
             # The list posts the selected ids without a reason; the confirmation page posts them again with one.
-            form = ReasonForm(request.POST if "reason" in request.POST else None)
+            form = self._form(request.POST if "reason" in request.POST else None)
             of_a_row = _FROM_ROW in request.POST and len(ids) == 1
             if not form.is_valid():
                 return self._confirmation_page(model_admin, request, form, ids, of_a_row=of_a_row)
@@ -97,9 +103,12 @@ class BulkAction:
         def action(model_admin: Any, request: HttpRequest, object_id: str) -> HttpResponse:
             row = get_row_or_404(model_admin, request, object_id)
             # Opening the page changes nothing: browsers may prefetch a link, so only the POST runs the action.
-            return self._confirmation_page(model_admin, request, ReasonForm(), [str(row.pk)], of_a_row=True)
+            return self._confirmation_page(model_admin, request, self._form(), [str(row.pk)], of_a_row=True)
 
         return action
+
+    def _form(self, data: Any = None) -> ReasonForm:
+        return ReasonForm(data, is_required=self.needs_reason)
 
     def _confirmation_page(
         self, model_admin: Any, request: HttpRequest, form: ReasonForm, ids: list[Any], *, of_a_row: bool
@@ -174,7 +183,7 @@ def log_results(
             object_id=result.object_id,
             object_repr=f"{model._meta.verbose_name} {result.object_id}",
             action_flag=CHANGE,
-            change_message=f"{title}. Reason: {reason}. Outcome: {result.outcome}",
+            change_message=f"{title}. {f'Reason: {reason}. ' if reason else ''}Outcome: {result.outcome}",
         )
         for result in results
     )

@@ -31,6 +31,7 @@ from relivchats.staff.models import AuditEntry
 from tests.admin import everything
 from tests.fakes.reader import FakeReader
 from tests.ops import rows
+from tests.ops.test_commands import call
 
 pytestmark = pytest.mark.django_db
 
@@ -76,12 +77,25 @@ def test_an_action_asks_for_a_reason_first(
     desk: Client, name: str, create: Callable[[], models.Model], is_done: Callable[[Any], bool]
 ) -> None:
     row = create()
-    for answer in (choose(desk, row, name), choose(desk, row, name, reason="  ")):
+    answers = [choose(desk, row, name)]
+    if name != "recover":
+        answers.append(choose(desk, row, name, reason="  "))
+    for answer in answers:
         assert answer.status_code == 200
         assert "staff/confirm_action.html" in {template.name for template in answer.templates}
         assert str(row.pk) in answer.content.decode()
     assert not is_done(row)
     assert not AuditEntry.objects.exists()
+
+
+def test_jobs_are_recovered_without_a_reason_as_by_beat_and_the_command(desk: Client) -> None:
+    job = rows.overdue_job()
+    choose(desk, job, "recover", reason="")
+    assert GenerationJob.objects.get().status == "failed"
+    assert AuditEntry.objects.get().reason == ""
+    assert LogEntry.objects.get().change_message.startswith("Recover. Outcome: recovered; failed")
+    rows.overdue_job()
+    assert call("jobs", "--recover")[0] == 0
 
 
 @every_action

@@ -363,7 +363,7 @@ def _change_a_key() -> None:
 @pytest.mark.parametrize(
     ("section", "cause", "command", "phrase", "remedy"),
     [
-        (2, rows.overdue_job, "jobs --stuck", "past its deadline", "jobs --recover --reason TEXT"),
+        (2, rows.overdue_job, "jobs --stuck", "past its deadline", "jobs --recover"),
         (2, _pause_insights, "queue", "insights are paused for", "queue --resume insights --reason TEXT"),
         (3, rows.failed_job, "insights --failed", "engine_unavailable", "insights --failed --retry --reason TEXT"),
         (4, _pause_unlocks, "unlocks", "paused for", "unlocks --resume --reason TEXT"),

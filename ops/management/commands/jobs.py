@@ -25,7 +25,7 @@ class Command(OpsCommand):
         """Add `--stuck`, `--recover` and `--reason`."""
         parser.add_argument("--stuck", action="store_true", help="only jobs past their deadline or left by a worker")
         parser.add_argument("--recover", action="store_true", help="recover everything that is stuck")
-        parser.add_argument("--reason", default="", help="why, for the audit entry")
+        parser.add_argument("--reason", default="", help="why, for the audit entry; not required: beat recovers too")
 
     def report(self, *, stuck: bool, recover: bool, reason: str, **options: Any) -> Report:
         """Return the open jobs; with `--recover`, recover the stuck ones and return the results."""
