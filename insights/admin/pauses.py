@@ -8,11 +8,12 @@ from typing import Any
 from django import forms
 from django.contrib import admin
 from django.core.exceptions import ValidationError
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
 
 from insights import pauses
 from insights.models import DispatchPause, UnlockPause
-from relivchats.staff.actions import BulkAction
+from relivchats.staff.actions import BulkAction, page_before
 from relivchats.staff.admin import StaffAdmin, actor_column, label
 from relivchats.staff.bulk_actions import ActionContext
 from relivchats.staff.filters import SelectionFilter
@@ -55,6 +56,12 @@ class PauseAdmin(StaffAdmin):
         """Pause. Raise Conflict if somebody else just did."""
         context = ActionContext(actor=f"user {request.user.pk}", reason=obj.reason)
         obj.pk = self.pause(context=context).pk
+
+    def response_add(self, request: HttpRequest, obj: Any, post_url_continue: str | None = None) -> HttpResponse:
+        """Return to the page whose button led here, if there was one."""
+        response = super().response_add(request, obj, post_url_continue)
+        back = page_before(request)
+        return redirect(back) if back else response
 
     @label("status", colours={"paused": "warning", "resumed": "success"})
     def state(self, pause: UnlockPause | DispatchPause) -> str:

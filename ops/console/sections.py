@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlencode
 
 from django.contrib import admin
 from django.http import HttpRequest
@@ -16,6 +17,7 @@ from django.utils.safestring import SafeString
 
 from insights.models import DispatchPause, UnlockPause
 from ops.console.charts import Chart
+from relivchats.staff.actions import BACK
 from relivchats.staff.markup import SHORT_ID
 from relivchats.staff.reports import Report
 
@@ -75,15 +77,16 @@ def linked_ids(text: str) -> SafeString:
 def pause_button(request: HttpRequest, model: type[UnlockPause | DispatchPause], *, what: str) -> tuple[Button, ...]:
     """Return the button that pauses, or the one that ends the pause that lasts, if the user may do so."""
     name = f"insights_{model._meta.model_name}"
+    back = f"?{urlencode({BACK: request.path})}"
     lasting = model.objects.active().values_list("pk", flat=True).first()
     if lasting is None:
         may = request.user.has_perm(f"insights.add_{model._meta.model_name}")
-        return (Button(f"Pause {what}", reverse(f"admin:{name}_add"), is_danger=True),) if may else ()
+        return (Button(f"Pause {what}", f"{reverse(f'admin:{name}_add')}{back}", is_danger=True),) if may else ()
     model_admin: Any = admin.site._registry[model]
     resume = model_admin.bulk_actions[0]
     may = request.user.has_perm(f"insights.change_{model._meta.model_name}")
     address = reverse(f"admin:{name}_{resume.name}_this", args=[lasting])
-    return (Button(resume.title, address),) if may else ()
+    return (Button(resume.title, f"{address}{back}"),) if may else ()
 
 
 def chosen_window(name: str) -> str:

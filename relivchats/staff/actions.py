@@ -18,6 +18,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
+from django.utils.http import url_has_allowed_host_and_scheme
 from unfold.decorators import action as page_action
 from unfold.widgets import UnfoldAdminTextInputWidget
 
@@ -29,6 +30,8 @@ MAX_PREVIEWED = 20
 MAX_OUTCOMES = 3
 #: The field of the confirmation page's form if the action was chosen on the page of a row.
 _FROM_ROW = "from_row"
+#: The parameter, and the field of the form, with the address of the page that leads here and is returned to.
+BACK = "next"
 
 
 class ReasonForm(forms.Form):
@@ -90,7 +93,7 @@ class BulkAction:
                 text = f"{self.title}: {batch.refused} refused, unchanged: {_list_outcomes(batch, done=False)}"
                 model_admin.message_user(request, text, messages.WARNING)
             # Back to where the action was chosen.
-            return redirect(_row_address(model_admin, ids[0])) if of_a_row else None
+            return redirect(page_before(request) or _row_address(model_admin, ids[0])) if of_a_row else None
 
         # Django identifies an action by the name of its function.
         action.__name__ = self.name
@@ -122,6 +125,7 @@ class BulkAction:
         chosen = list(rows if self.applies else rows[:MAX_PREVIEWED])
         number = f"{len(ids)} {opts.verbose_name if len(ids) == 1 else opts.verbose_name_plural}"
         list_address = reverse(f"admin:{opts.app_label}_{opts.model_name}_changelist")
+        back = page_before(request)
         context = {
             **model_admin.admin_site.each_context(request),
             "opts": opts,
@@ -129,7 +133,8 @@ class BulkAction:
             "number": number,
             "unchanged": sum(not self.applies(row) for row in chosen) if self.applies else 0,
             "from_row": _FROM_ROW if of_a_row else "",
-            "back": _row_address(model_admin, ids[0]) if of_a_row else list_address,
+            "back": back or (_row_address(model_admin, ids[0]) if of_a_row else list_address),
+            "next": (BACK, back) if back else None,
             "button": self.title,
             "variant": "danger" if self.is_final else "primary",
             "consequence": self.consequence,
@@ -156,6 +161,12 @@ def _list_outcomes(batch: BatchResult, *, done: bool) -> str:
     if len(counts) > MAX_OUTCOMES:
         texts.append(f"{len(counts) - MAX_OUTCOMES} other outcomes, which the audit entries have")
     return "; ".join(texts)
+
+
+def page_before(request: HttpRequest) -> str:
+    """Return the address of the page that led to this form, or an empty string. It is one of this site."""
+    address = request.POST.get(BACK) or request.GET.get(BACK, "")
+    return address if url_has_allowed_host_and_scheme(address, allowed_hosts=None) else ""
 
 
 def _row_address(model_admin: Any, pk: Any) -> str:

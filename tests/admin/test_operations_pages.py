@@ -165,6 +165,41 @@ def test_the_page_of_the_queue_offers_what_applies_to_those_who_may_do_it(
     assert (resume in client.get(page("queue")).content.decode()) is may
 
 
+@pytest.mark.parametrize(
+    ("name", "what", "model"), [("queue", "insights", DispatchPause), ("model", "unlocks", UnlockPause)]
+)
+def test_who_pauses_and_resumes_on_a_live_page_comes_back_to_it(
+    desk: Client, name: str, what: str, model: type[DispatchPause | UnlockPause]
+) -> None:
+    def press(title: str, fields: dict[str, str]) -> None:
+        (address,) = (
+            button.address
+            for section in desk.get(page(name)).context["sections"]
+            for button in section.buttons
+            if button.title == title
+        )
+        form = desk.get(address)
+        sent = {**fields, "reason": "a test"}
+        if "list_address" in form.context:
+            hidden = re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', form.content.decode())
+            address, sent = form.context["list_address"], {**dict(hidden), **sent}
+        answer = desk.post(address, sent)
+        assert (answer.status_code, answer.headers["Location"]) == (302, page(name))
+
+    press(f"Pause {what}", {})
+    assert model.objects.active().exists()
+    press(f"Resume {what}", {})
+    assert not model.objects.active().exists()
+
+
+def test_who_pauses_on_the_list_comes_back_to_the_list_and_never_to_another_site(desk: Client) -> None:
+    listed = everything.list_address(DispatchPause)
+    for back in ("", "?next=https://example.org/", "?next=//example.org/", "?next=javascript:alert(1)"):
+        DispatchPause.objects.all().delete()
+        answer = desk.post(f"{listed}add/{back}", {"reason": "a test"})
+        assert (answer.status_code, answer.headers["Location"]) == (302, listed)
+
+
 @pytest.mark.parametrize(("group", "may"), OPERATORS.items(), ids=OPERATORS)
 def test_only_operators_run_a_task_now_and_only_with_a_reason(
     group: str, may: bool, broker: BrokerHandle, monkeypatch: pytest.MonkeyPatch
