@@ -238,9 +238,7 @@ def test_a_rejected_call_says_when_to_call_again_and_whether_the_quota_is_used_u
         (error(402, "RESOURCE_EXHAUSTED", message=PREPAYMENT), "spend_limit_reached"),
     ],
 )
-def test_a_limit_on_spending_is_told_from_a_quota(
-    server: FakeGemini, client: GeminiClient, reply: Reply, code: str
-) -> None:
+def test_a_limit_on_spending_is_no_quota(server: FakeGemini, client: GeminiClient, reply: Reply, code: str) -> None:
     replying(server, reply)
     assert error_of(client, make_request(MODEL)).code == code
 

@@ -159,7 +159,7 @@ def test_a_keyring_that_changed_while_everything_runs_is_named_before_anything_s
     assert {part: installed.pid(part) for part in before} == before, "what runs had the right keys"
 
 
-def test_a_shell_with_another_keyring_than_everything_that_runs_is_told_how_to_do_without(installed: Installed) -> None:
+def test_the_remedy_in_a_shell_with_a_wrong_keyring_repeats_the_check_without_it(installed: Installed) -> None:
     installed.unlock_chat()
     wrong = {"ENCRYPTION_KEYS": Keyring.new_text()}
     with installed.elsewhere(installed.port, wrong):
