@@ -17,7 +17,7 @@ from insights.models import GenerationJob, Insight
 from ops import schedule, workers
 from ops.console import processes
 from ops.models import CheckState, Heartbeat, LedgerAudit, ScheduleEntry
-from ops.monitoring_models import ErrorEvent, RequestCount, RequestTotal, Sample
+from ops.monitoring_models import ErrorEvent, RequestCount, RequestTotal, Sample, Snapshot
 from relivchats.accounts.models import User
 from relivchats.staff.actions import BulkAction
 from relivchats.staff.admin import StaffAdmin, label, link
@@ -229,6 +229,18 @@ class SampleAdmin(StaffAdmin):
     ordering = ("-at", "name")
     time_field = "at"
     fields = (("at", "name"), "value")
+
+
+@admin.register(Snapshot)
+class SnapshotAdmin(StaffAdmin):
+    """What beat computed last for the overview."""
+
+    list_display = ("name", "age")
+    ordering = ("name",)
+    time_field = "taken_at"
+    search_ids = ()
+    search_fields = ()
+    fields = (("name", "taken_at"),)
 
 
 @admin.register(LogEntry)

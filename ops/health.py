@@ -178,6 +178,14 @@ class _ReportCache:
         finally:
             self._lock.release()
 
+    def get_recent(self, *, max_age_seconds: float) -> Report | None:
+        """Return the latest report if it is not older, and make another one in a thread if it is no longer current."""
+        age_seconds = time.monotonic() - self._created_at
+        report = self._report
+        if (report is None or age_seconds >= CACHE_SECONDS) and not self._lock.locked():
+            threading.Thread(target=self.get, name="health for pages", daemon=True).start()
+        return report if age_seconds < max_age_seconds else None
+
     def finished_at(self) -> datetime | None:
         """Return when the latest report was made."""
         return self._finished_at
@@ -189,6 +197,7 @@ class _ReportCache:
 
 _cache = _ReportCache()
 latest = _cache.get
+recent = _cache.get_recent
 checked_at = _cache.finished_at
 clear_cache = _cache.clear
 

@@ -148,14 +148,14 @@ def connect_signals() -> None:
 
     def on_beat_init(sender: Any, **_: Any) -> None:
         # The checks import most of the code, and most processes run none.
-        from ops.health_recorder import Recorder
+        from ops import page_recorder
 
         # The schedule is read when it is first used, and the first heartbeat is earlier.
         thread = HeartbeatThread(Heartbeat.Kind.BEAT, also=lambda: activity.write_schedule(sender.scheduler.schedule))
         thread.start()
         # Celery sends no signal when beat stops.
         atexit.register(thread.stop)
-        Recorder().start()
+        page_recorder.start()
 
     def on_web_started(**_: Any) -> None:
         thread = HeartbeatThread(Heartbeat.Kind.WEB)

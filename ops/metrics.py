@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from operator import add
@@ -91,7 +91,7 @@ class Metric:
         return "none" if value is None else f"{value:.4g} {self.definition.unit}"
 
     def as_json(self) -> dict[str, Any]:
-        """Return the metric for JSON."""
+        """Return the metric for JSON, as `load` reads it."""
         return {
             "name": self.definition.name,
             "meaning": self.definition.meaning,
@@ -102,6 +102,8 @@ class Metric:
             "number": self.number,
             "level": self.level,
             "series": self.series,
+            "detail": self.detail,
+            "remedy": self.remedy,
         }
 
 
@@ -142,6 +144,11 @@ API_P95 = Definition(
     is_above=False,
     remedy="manage.py metrics --routes",
 )
+
+DEFINITIONS = {
+    each.name: each
+    for each in (UPLOAD_SUCCESS, UNLOCK_CONVERSION, INSIGHT_SUCCESS, TIME_PER_INSIGHT, REFUND_RATE, API_P95)
+}
 
 #: Each selects the part of the window, counted back from now, a numerator, a denominator, and numbers for the detail.
 #: {created} and the like are the condition that this time is in the window or in the one before.
@@ -207,6 +214,19 @@ def fetch(window: timedelta, *, points: int = POINTS) -> list[Metric]:
         _refund_rate(ended, window, points),
         _api_p95(window, points),
     ]
+
+
+def load(document: Mapping[str, Any]) -> Metric:
+    """Return the metric that `Metric.as_json` returned as this document."""
+    return Metric(
+        DEFINITIONS[document["name"]],
+        document["value"],
+        document["before"],
+        document["number"],
+        tuple(document["series"]),
+        document["detail"],
+        document["remedy"],
+    )
 
 
 #: Rows of the queries above: the part of the window, and numbers.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from django.contrib.postgres.fields import ArrayField
+from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
+from django.db.models.functions import Now
 
 
 class CountedRequests(models.Model):
@@ -94,6 +96,20 @@ class ErrorEvent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.level.lower()} {self.pk}"
+
+
+class Snapshot(models.Model):
+    """What beat computed last for the pages of all web processes, such as the report of `health` (ops/snapshots.py)."""
+
+    name = models.CharField(max_length=40, primary_key=True)
+    data = models.JSONField(encoder=DjangoJSONEncoder)
+    taken_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        db_table = "snapshots"
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class Sample(models.Model):

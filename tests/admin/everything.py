@@ -45,7 +45,7 @@ from insights.models import (
 from insights.question_models import ChatQuestion
 from ops.console import live
 from ops.models import CheckState, LedgerAudit, ScheduleEntry
-from ops.monitoring_models import ErrorEvent, RequestCount, RequestTotal, Sample
+from ops.monitoring_models import ErrorEvent, RequestCount, RequestTotal, Sample, Snapshot
 from relivchats.accounts import tokens
 from relivchats.accounts.models import IdempotencyKey
 from relivchats.staff.admin import EditedAdmin
@@ -138,6 +138,7 @@ def _operations(number: int, *, user: Any, chat: Chat) -> None:
     ScheduleEntry.objects.create(name=f"entry-{number}", task="ops.tasks.canary", schedule="every 10 s")
     CheckState.objects.create(name="workers", level="critical", text="no worker is alive")
     Sample.objects.create(at=Now(), name=f"sample-{number}", value=1)
+    Snapshot.objects.create(name=f"snapshot {number}", data={})
     for model, when in ((RequestCount, {"at": Now()}), (RequestTotal, {})):
         model.objects.create(
             route=f"route-{number}", method="GET", status=200, requests=1, milliseconds=5, buckets=[1], **when

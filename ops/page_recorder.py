@@ -1,0 +1,63 @@
+"""The threads of beat that compute what pages show (`ops.snapshots`). The history of health has no gaps by it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+
+from django.db import Error, connections
+
+from ops import health, snapshots
+from ops.console import attention, overview
+
+logger = logging.getLogger(__name__)
+
+INTERVAL_SECONDS = 15
+
+
+class Recorder:
+    """A thread that calls a function again and again."""
+
+    def __init__(self, name: str, record: Callable[[], None], *, interval_seconds: float = INTERVAL_SECONDS) -> None:
+        self._record = record
+        self._interval_seconds = interval_seconds
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def start(self) -> None:
+        """Start the thread. The first call is after one interval: while everything starts, much is missing."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop the thread."""
+        self._stopped.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=5)
+
+    def _run(self) -> None:
+        while not self._stopped.wait(self._interval_seconds):
+            try:
+                self._record()
+            except (Error, OSError) as error:
+                extra = {"source": self._thread.name, "error": type(error).__name__}
+                logger.warning("what pages show was not recorded", extra=extra)
+            finally:
+                connections.close_all()
+
+
+def record_health() -> None:
+    """Run the checks, which adds to their history, and store the report."""
+    snapshots.write_report(health.report())
+
+
+def record_numbers() -> None:
+    """Store the counts of what waits for a person, and the key metrics that are due."""
+    attention.record()
+    overview.record_due()
+
+
+def start() -> None:
+    """Start the threads."""
+    Recorder("pages: health", record_health).start()
+    Recorder("pages: numbers", record_numbers).start()
