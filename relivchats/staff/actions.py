@@ -46,6 +46,8 @@ class ReasonForm(forms.Form):
     def __init__(self, *args: Any, is_required: bool = True, **options: Any) -> None:
         super().__init__(*args, **options)
         self.fields["reason"].required = is_required
+        if not is_required:
+            self.fields["reason"].help_text = f"Not required. {self.fields['reason'].help_text}"
 
 
 @dataclass(frozen=True)
