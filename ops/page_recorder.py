@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from django.db import Error, connections
 
-from ops import health, snapshots
+from ops import health, snapshots, usage
 from ops.console import attention, overview
 
 logger = logging.getLogger(__name__)
@@ -52,9 +52,10 @@ def record_health() -> None:
 
 
 def record_numbers() -> None:
-    """Store the counts of what waits for a person, and the key metrics that are due."""
+    """Store the counts of what waits for a person, the metrics that are due, and the tokens of days that are over."""
     attention.record()
     overview.record_due()
+    usage.record()
 
 
 def start() -> None:

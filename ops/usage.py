@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from itertools import takewhile
 from typing import Any
 
 from django.conf import settings
@@ -17,6 +18,7 @@ from django.db.models.functions import Coalesce, Now, TruncDate
 
 from insights.models import InsightAttempt, ReadWindow
 from insights.question_models import ChatQuestion
+from ops import snapshots
 from ops.monitoring_models import ErrorEvent
 from relivchats.staff.bounded import within
 from relivchats.staff.reports import Level, Line, Report, Table
@@ -24,6 +26,10 @@ from relivchats.staff.reports import Level, Line, Report, Table
 DAYS = 30
 #: Nothing is shown of a count that takes longer.
 QUERY_MILLISECONDS = 2000
+#: The tokens of a question are stored some minutes after it was asked, at most.
+SETTLED_AFTER = timedelta(hours=1)
+_SNAPSHOT = "tokens"
+_SUMMED = ("failed", "tin", "tout")
 #: The engine that calls nothing.
 _LOCAL = "local"
 #: As `relivchats.language_models.quota` logs it.
@@ -63,18 +69,46 @@ def fetch() -> list[Day] | None:
     return within(_fetch, milliseconds=QUERY_MILLISECONDS)
 
 
+def record() -> None:
+    """Keep the sums of the days that are over, so that the page reads the rows of a day or two.
+
+    They also count what is deleted later, such as the insights of a deleted chat: its tokens were paid.
+    """
+    kept = _kept_days()
+    days = _last_days()
+    settled = (datetime.now(UTC) - SETTLED_AFTER).date()
+    missing = [day for day in days if day < settled and day.isoformat() not in kept]
+    if not missing:
+        return
+    added: dict[str, list[tuple[Any, ...]]] = {day.isoformat(): [] for day in missing}
+    for name, rows in _growing_sources(_start_of(missing[0])):
+        for row in _sums(rows.filter(created_at__lt=_start_of(settled))):
+            if row["day"] in missing:
+                added[row["day"].isoformat()].append(
+                    (row["model"], {name: row["rows"], **{key: row[key] for key in _SUMMED}})
+                )
+    oldest = days[0].isoformat()
+    snapshots.write(_SNAPSHOT, {day: rows for day, rows in kept.items() if day >= oldest} | added)
+
+
 def _fetch() -> list[Day]:
-    since = Now() - timedelta(days=DAYS)
     counts: dict[tuple[date, str], dict[str, int]] = {}
-    for name, rows in _sources(since):
-        failed = ~Q(error_code="")
-        sums = rows.values("day", "model").annotate(
-            rows=Count("pk"), failed=Count("pk", filter=failed), tin=Sum("tokens_in"), tout=Sum("tokens_out")
-        )
-        for row in sums.order_by():
-            found = counts.setdefault((row["day"], row["model"]), {})
-            for key, number in ((name, row["rows"]), *((key, row[key]) for key in ("failed", "tin", "tout"))):
-                found[key] = found.get(key, 0) + number
+
+    def add(day: date, model: str, numbers: Mapping[str, int]) -> None:
+        found = counts.setdefault((day, model), {})
+        for key, number in numbers.items():
+            found[key] = found.get(key, 0) + number
+
+    days = _last_days()
+    kept = _kept_days()
+    # The days up to the first that is not kept.
+    read = list(takewhile(lambda day: day.isoformat() in kept, days))
+    for day in read:
+        for model, numbers in kept[day.isoformat()]:
+            add(day, model, numbers)
+    for name, rows in (*_growing_sources(_start_of(days[len(read)])), _windows(_start_of(days[0]))):
+        for row in _sums(rows):
+            add(row["day"], row["model"], {name: row["rows"], **{key: row[key] for key in _SUMMED}})
     return [
         Day(
             day,
@@ -90,16 +124,45 @@ def _fetch() -> list[Day]:
     ]
 
 
-def _sources(since: Any) -> Iterator[tuple[str, QuerySet[Any]]]:
-    """Yield the rows of each kind of work, with the `day` of each."""
+def _last_days() -> list[date]:
+    """Return the last DAYS days (UTC), the oldest first."""
+    today = datetime.now(UTC).date()
+    return [today - timedelta(days=number) for number in reversed(range(DAYS))]
+
+
+def _start_of(day: date) -> datetime:
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)
+
+
+def _kept_days() -> Mapping[str, list[tuple[str, Mapping[str, int]]]]:
+    """Return models and their sums by the days that are kept."""
+    stored = snapshots.read(_SNAPSHOT, max_age=timedelta(days=DAYS))
+    return stored.data if stored else {}
+
+
+def _sums(rows: QuerySet[Any]) -> QuerySet[Any, dict[str, Any]]:
+    """Return the sums of rows by their day and model."""
+    failed = Count("pk", filter=~Q(error_code=""))
+    sums = rows.values("day", "model").annotate(
+        rows=Count("pk"), failed=failed, tin=Sum("tokens_in"), tout=Sum("tokens_out")
+    )
+    found: QuerySet[Any, dict[str, Any]] = sums.order_by()
+    return found
+
+
+def _growing_sources(since: datetime) -> Iterator[tuple[str, QuerySet[Any]]]:
+    """Yield the attempts and the questions, with the `day` of each. A day that is over gets no more of them."""
     attempts = InsightAttempt.objects.filter(created_at__gte=since).exclude(engine=_LOCAL)
     yield "insights", attempts.annotate(day=TruncDate("created_at", tzinfo=UTC))
-    # A window has no time of its own.
-    read_at = Coalesce("reading__finished_at", "reading__started_at")
-    windows = ReadWindow.objects.exclude(status=ReadWindow.Status.PENDING).annotate(read_at=read_at)
-    yield "windows", windows.filter(read_at__gte=since).annotate(day=TruncDate(F("read_at"), tzinfo=UTC))
     questions = ChatQuestion.objects.filter(created_at__gte=since).exclude(engine__in=("", _LOCAL))
     yield "questions", questions.annotate(day=TruncDate("created_at", tzinfo=UTC))
+
+
+def _windows(since: datetime) -> tuple[str, QuerySet[Any]]:
+    """Return the windows with their `day`: a window has no time of its own, and its reading can end days later."""
+    read_at = Coalesce("reading__finished_at", "reading__started_at")
+    windows = ReadWindow.objects.exclude(status=ReadWindow.Status.PENDING).annotate(read_at=read_at)
+    return "windows", windows.filter(read_at__gte=since).annotate(day=TruncDate(F("read_at"), tzinfo=UTC))
 
 
 def report() -> Report:
@@ -147,8 +210,7 @@ def _describe(days: list[Day]) -> str:
 
 def by_day(days: list[Day]) -> list[tuple[int, int, float]]:
     """Return the tokens in, the tokens out and the cost of each of the last DAYS days, the oldest first."""
-    today = datetime.now(UTC).date()
-    sums = {today - timedelta(days=number): (0, 0, 0.0) for number in reversed(range(DAYS))}
+    sums = dict.fromkeys(_last_days(), (0, 0, 0.0))
     for each in days:
         if each.day in sums:
             tokens_in, tokens_out, cost = sums[each.day]

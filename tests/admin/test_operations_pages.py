@@ -325,6 +325,21 @@ def test_tokens_are_summed_by_day_and_model_and_cost_what_the_setting_says(desk:
     assert [chart.latest for chart in section.charts] == ["1,000,007 today", "100,005 today", "0.70 today"]
 
 
+def test_days_that_are_over_are_summed_once_and_count_what_was_deleted_since(monkeypatch: pytest.MonkeyPatch) -> None:
+    work()
+    # Yesterday is over also in the first hour of a day.
+    monkeypatch.setattr(usage, "SETTLED_AFTER", timedelta())
+    before = usage.fetch()
+    usage.record()
+    with CaptureQueriesContext(connection) as captured:
+        usage.record()
+        assert usage.fetch() == before
+    assert len([each for each in captured if 'SUM("insight_attempts"' in each["sql"]]) == 1, "for today"
+    InsightAttempt.objects.all().delete()
+    today, yesterday = usage.fetch() or []
+    assert (today.insights, today.questions, yesterday.insights, yesterday.tokens_in) == (0, 1, 1, 1_000_000)
+
+
 def test_a_model_without_a_price_has_tokens_and_no_cost(desk: Client, settings: Any) -> None:
     settings.MODEL_PRICES = {}
     work(model="unknown")
