@@ -40,6 +40,7 @@ class Wallet(models.Model):
 
     class Meta:
         db_table = "wallets"
+        indexes = [models.Index(fields=["-created_at"], name="wallets_newest")]
         constraints = [
             models.CheckConstraint(condition=Q(reserved__gte=0), name="wallet_reserved_not_negative"),
             models.CheckConstraint(condition=Q(reserved__lte=F("balance")), name="wallet_reserved_within_balance"),
@@ -334,7 +335,10 @@ class Adjustment(models.Model):
 
     class Meta:
         db_table = "coin_adjustments"
-        indexes = [models.Index(fields=["-created_at"], name="adjustments_newest")]
+        indexes = [
+            models.Index(fields=["-created_at"], name="adjustments_newest"),
+            models.Index(fields=["created_at"], name="adjustments_pending", condition=Q(status="pending")),
+        ]
         constraints = [
             models.UniqueConstraint(fields=["wallet", "idempotency_key"], name="one_adjustment_per_key"),
             models.CheckConstraint(condition=~Q(amount=0) | Q(kind="repair"), name="adjustment_moves_coins"),

@@ -355,6 +355,7 @@ class ChatUpload(models.Model):
         db_table = "chat_uploads"
         indexes = [
             models.Index(fields=["-created_at"], name="chat_uploads_newest"),
+            models.Index(fields=["request_id"], name="chat_uploads_of_request", condition=~Q(request_id="")),
             models.Index(fields=["outcome", "-created_at"], name="chat_uploads_by_outcome"),
             models.Index(
                 fields=["reason", "header_shape"],

@@ -330,6 +330,9 @@ class Insight(models.Model):
             models.Index(fields=["next_attempt_at"], name="insights_due", condition=Q(status="pending")),
             models.Index(fields=["lease_expires_at"], name="insights_leased", condition=Q(status="generating")),
             models.Index(fields=["-created_at"], name="insights_failed_newest", condition=Q(status="failed")),
+            models.Index(
+                fields=["-created_at"], name="insights_open_newest", condition=Q(status__in=["pending", "generating"])
+            ),
             models.Index(fields=["-created_at"], name="insights_newest"),
             # Covers the key metrics, which then read a day of insights without access to the table.
             models.Index(fields=["-finished_at"], include=["status", "started_at", "price"], name="insights_finished"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Case, CharField, Exists, F, Max, Min, OuterRef, Q, QuerySet, Subquery, Value, When
+from django.db.models import Case, CharField, F, Max, Min, OuterRef, Q, QuerySet, Subquery, Value, When
 from django.db.models.expressions import Combinable
 from django.db.models.fields import DateTimeField
 from django.db.models.functions import Now
@@ -51,8 +51,9 @@ def failed_insights(rows: QuerySet[Insight] | None = None) -> QuerySet[Insight]:
     unlocked_again = Insight.objects.filter(chat=OuterRef("chat"), insight_type=OuterRef("insight_type")).exclude(
         status=Insight.Status.FAILED
     )
-    rows = Insight.objects.all() if rows is None else rows
-    return rows.filter(~Exists(unlocked_again), status=Insight.Status.FAILED, chat__isnull=False)
+    rows = (Insight.objects.all() if rows is None else rows).filter(status=Insight.Status.FAILED, chat__isnull=False)
+    # Not ~Exists(): Postgres expects one row of it, and sorts all failed insights for a page of fifty.
+    return rows.alias(unlocked_again=Subquery(unlocked_again.values("pk")[:1])).filter(unlocked_again=None)
 
 
 def annotate_jobs(jobs: QuerySet[GenerationJob]) -> QuerySet[GenerationJob]:

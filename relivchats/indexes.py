@@ -27,6 +27,17 @@ def add_index(model_name: str, index: Index) -> list[Operation]:
     ]
 
 
+def create_index(name: str, definition: str) -> list[Operation]:
+    """Return the operations as of `add_index` for a table of another app: its columns, as in CREATE INDEX … ON."""
+    drop = f"DROP INDEX CONCURRENTLY IF EXISTS {name}"
+    return [
+        RunSQL(_WAIT, _END_WAIT),
+        RunSQL(drop, RunSQL.noop),
+        RunSQL(f"CREATE INDEX CONCURRENTLY {name} ON {definition}", drop),
+        RunSQL(_END_WAIT, _WAIT),
+    ]
+
+
 def remove_index(model_name: str, name: str) -> list[Operation]:
     """Return the operations that drop an index without locking out writers. The migration must not be atomic."""
     return [

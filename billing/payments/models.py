@@ -389,6 +389,7 @@ class WebhookEvent(models.Model):
             ),
             models.Index(fields=["provider_payment_id"], name="events_by_payment"),
             models.Index(fields=["provider_order_id"], name="events_by_provider_order"),
+            models.Index(fields=["provider_refund_id"], name="events_by_refund", condition=~Q(provider_refund_id="")),
         ]
         constraints = [
             models.UniqueConstraint(fields=["provider", "event_id"], name="one_event_per_provider_id"),

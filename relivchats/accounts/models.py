@@ -86,6 +86,7 @@ class AccessToken(models.Model):
 
     class Meta:
         db_table = "access_tokens"
+        indexes = [models.Index(fields=["-created_at"], name="access_tokens_newest")]
 
     def __str__(self) -> str:
         return f"access token {self.pk}"

@@ -8,18 +8,27 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from django.contrib.admin.models import LogEntry
 from django.db import connection, models
 from django.db.models.functions import Now
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from billing.models import CoinDebt, CreditTransaction, PaymentOrder, PaymentRefund, WebhookEvent
-from chats.models import Chat
+from billing.models import (
+    Adjustment,
+    CoinDebt,
+    CreditTransaction,
+    PaymentOrder,
+    PaymentRefund,
+    Wallet,
+    WebhookEvent,
+)
+from chats.models import Chat, ChatUpload
 from insights import stuck
 from insights.models import GenerationJob, Insight, InsightAttempt
 from ops.monitoring_models import ErrorEvent
-from relivchats.accounts.models import User
+from relivchats.accounts.models import AccessToken, User
 from tests.admin import everything
 from tests.ops import rows
 
@@ -108,6 +117,14 @@ def test_a_page_with_a_history_runs_the_same_number_of_queries_for_two_entries_a
         ("error_events_of_job", lambda: ErrorEvent.objects.filter(job_id__in=GenerationJob.objects.values("pk"))),
         ("error_events_of_insight", lambda: ErrorEvent.objects.filter(insight_id=UUID(int=1))),
         ("error_events_of_chat", lambda: ErrorEvent.objects.filter(chat_id=UUID(int=1))),
+        ("insights_open_newest", lambda: Insight.objects.filter(status__in=["pending", "generating"])),
+        ("chat_uploads_of_request", lambda: ChatUpload.objects.filter(request_id="a" * 32)),
+        ("adjustments_pending", Adjustment.objects.pending),
+        ("events_by_refund", lambda: WebhookEvent.objects.filter(provider_refund_id="re_1")),
+        ("wallets_newest", lambda: Wallet.objects.filter(created_at__gte=Now())),
+        ("access_tokens_newest", lambda: AccessToken.objects.filter(created_at__gte=Now())),
+        ("admin_log_newest", lambda: LogEntry.objects.filter(action_time__gte=Now())),
+        ("admin_log_of_object", lambda: LogEntry.objects.order_by().filter(object_id="1")),
     ],
 )
 def test_what_would_read_a_large_table_has_an_index(index: str, select: Callable[[], models.QuerySet[Any]]) -> None:
