@@ -27,6 +27,7 @@ from relivchats.staff.reports import Level
 
 admin.site.index_template = "ops/dashboard.html"
 admin.site.index_title = "Overview"
+admin.site.empty_value_display = "–"
 
 
 class LevelFilter(StateFilter):
@@ -173,12 +174,12 @@ class ErrorEventAdmin(StaffAdmin):
         *("id", "at", "level", "role", "logger", "error", "code", "location", "route", "status", "times"),
         *("user_id", "job_id", "insight_id", "chat_id", "fingerprint"),
     )
-    list_display = ("at", "severity", "role", "event", "error", "code", "location", "route", "times")
+    list_display = ("at", "severity", "role", "event", "cause", "location", "route", "times")
     list_filter = (("level", SeverityFilter), ("role", StateFilter))
     ordering = ("-at",)
     time_field = "at"
     search_ids = ("request_id", "fingerprint", "user_id", "job_id", "insight_id", "chat_id")
-    search_help_text = "The id of a request, user, job, insight or chat, or a fingerprint"
+    search_help_text = "An id or a fingerprint: the id of a request, user, job, insight or chat"
     fields = (
         ("at", "severity"),
         ("event", "code"),
@@ -212,6 +213,11 @@ class ErrorEventAdmin(StaffAdmin):
     def chat_link(self, event: ErrorEvent) -> SafeString | str:
         """Return a link to the chat."""
         return link(Chat, event.chat_id)
+
+    @admin.display(description="error and code")
+    def cause(self, event: ErrorEvent) -> str:
+        """Return the type of the exception and the error code, as far as there are any."""
+        return ", ".join(filter(None, (event.error, event.code)))
 
     @label("level", colours={"WARNING": "warning", "ERROR": "danger", "CRITICAL": "danger"})
     def severity(self, event: ErrorEvent) -> str:

@@ -29,12 +29,12 @@ from billing.models import CreditTransaction, Wallet
 from chats.key_models import KeyStoreIdentity
 from chats.models import Chat
 from insights.models import Insight
-from ops.tables import format_bytes
 from relivchats import clock, database_roles, durations, installation
 from relivchats.accounts.models import User
 from relivchats.errors import Conflict, DomainError, NotFound
 from relivchats.key_store import IDENTITY_FILE, SHARDS, KeyStore, key_store
 from relivchats.servers import package
+from relivchats.sizes import format_bytes
 from relivchats.staff.bulk_actions import ActionContext, ActionResult, record
 from relivchats.staff.models import AuditEntry
 from relivchats.staff.reports import Level, Line, Report, Table

@@ -27,9 +27,12 @@ from billing.models import (
     Wallet,
     WebhookEvent,
 )
+from chats.access_models import ContentAccess, ContentRead
+from chats.key_models import KeyDestruction, KeyStoreIdentity
 from chats.models import Chat, ChatUpload, Chunk, TranscriptBlock, VectorMatrix
 from insights.models import (
     Category,
+    ChatReading,
     DispatchPause,
     GenerationJob,
     Insight,
@@ -38,8 +41,10 @@ from insights.models import (
     InsightTypeVersion,
     PromptSet,
     PromptVersion,
+    ReadWindow,
     UnlockPause,
 )
+from insights.question_models import ChatQuestion
 from ops.console import attention, live, overview
 from ops.models import CheckState, Heartbeat, LedgerAudit, ScheduleEntry
 from ops.monitoring_models import ErrorEvent, RequestCount, RequestTotal, Sample
@@ -54,6 +59,8 @@ _GROUPS: dict[str, tuple[tuple[str, str, type[Model]], ...]] = {
         ("Attempts", "replay", InsightAttempt),
         ("Chats", "forum", Chat),
         ("Uploads", "upload_file", ChatUpload),
+        ("Readings", "auto_stories", ChatReading),
+        ("Questions", "help", ChatQuestion),
         ("Pauses of unlocks", "pause_circle", UnlockPause),
         ("Pauses of insights", "pause", DispatchPause),
     ),
@@ -92,6 +99,7 @@ _GROUPS: dict[str, tuple[tuple[str, str, type[Model]], ...]] = {
         ("Requests", "swap_vert", RequestCount),
         ("Ledger audits", "fact_check", LedgerAudit),
         ("Audit entries", "gavel", AuditEntry),
+        ("Content accesses", "visibility", ContentAccess),
         ("Admin log", "manage_history", LogEntry),
         ("Task results", "task", TaskResult),
     ),
@@ -99,6 +107,10 @@ _GROUPS: dict[str, tuple[tuple[str, str, type[Model]], ...]] = {
         ("Transcript blocks", "inventory_2", TranscriptBlock),
         ("Chunks", "segment", Chunk),
         ("Vectors", "grid_on", VectorMatrix),
+        ("Read windows", "view_week", ReadWindow),
+        ("Opened pages", "find_in_page", ContentRead),
+        ("Key store", "key", KeyStoreIdentity),
+        ("Key destructions", "key_off", KeyDestruction),
         ("Idempotency keys", "sync_lock", IdempotencyKey),
         ("Request totals", "functions", RequestTotal),
         ("Samples", "monitoring", Sample),

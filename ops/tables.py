@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from ops import database, samples
+from relivchats.sizes import format_bytes
 from relivchats.staff.reports import Level, Line, Report, Table
 
 MAX_TABLES = 40
@@ -141,14 +142,3 @@ def _age_line(age: int) -> Line:
     text = f"{age:,} transactions since the oldest row was frozen; Postgres stops writes at 2,147,483,648"
     remedy = "" if level is Level.FINE else "manage.py database --long 600  # end old transactions, then VACUUM FREEZE"
     return Line("transaction ids", level, text, remedy, value=age, threshold=f"{WARNING_AGE:,} warns")
-
-
-def format_bytes(number: float, *, sign: bool = False) -> str:
-    """Return the size with a unit: `1.4 GB`."""
-    prefix = ("+" if number >= 0 else "-") if sign else ""
-    size = abs(number)
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{prefix}{size:.0f} {unit}" if unit == "B" else f"{prefix}{size:.1f} {unit}"
-        size /= 1000
-    return f"{prefix}{size:.1f} TB"

@@ -21,9 +21,9 @@ from redis.exceptions import RedisError
 
 from ops import activity, database, queues, samples
 from ops.models import Heartbeat, ScheduleEntry
-from ops.tables import format_bytes
 from relivchats import clock, durations, installation
 from relivchats.errors import Conflict, NotFound
+from relivchats.sizes import format_bytes
 from relivchats.staff.reports import Level, Line, Report, Table
 
 #: A report names at most so many processes of one kind.

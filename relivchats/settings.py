@@ -506,5 +506,5 @@ UNFOLD: dict[str, Any] = {
     },
     "DASHBOARD_CALLBACK": "ops.dashboard.context",
     "COMMAND": {"search_callback": "ops.console.search.command_results"},
-    "SIDEBAR": {"show_search": False, "command_search": True, "navigation": "ops.dashboard.sidebar"},
+    "SIDEBAR": {"show_search": True, "command_search": True, "navigation": "ops.dashboard.sidebar"},
 }

@@ -13,8 +13,8 @@ from ops import database as postgres
 from ops import queues
 from ops.checks.registry import health_check
 from ops.database import Fault
-from ops.tables import format_bytes
 from relivchats import embedded, installation
+from relivchats.sizes import format_bytes
 from relivchats.staff.reports import Level, Line
 
 FAULT_TEXTS = {

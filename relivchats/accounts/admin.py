@@ -89,7 +89,7 @@ class UserAdmin(ListPage, DjangoUserAdmin, ModelAdmin):  # type: ignore[misc,typ
     list_filter = (("is_staff", StateFilter), ("is_superuser", StateFilter), ("is_active", StateFilter))
     ordering = ("-created_at",)
     search_fields = ("email",)
-    search_help_text = "An e-mail address, an id or the external id, in full"
+    search_help_text = "An e-mail address, or an id in full: of the user, or at the identity provider"
     filter_horizontal = ("groups", "user_permissions")
     readonly_fields = ("id", "created_at", "last_login", "external_id", "password_state")
     fieldsets = (
@@ -99,6 +99,9 @@ class UserAdmin(ListPage, DjangoUserAdmin, ModelAdmin):  # type: ignore[misc,typ
     )
     add_fieldsets = ((None, {"classes": ("wide",), "fields": ("email", "usable_password", "password1", "password2")}),)
     actions = None
+    actions_detail = ("timeline_this",)
+    timeline_page = "console:person"
+    timeline_this = StaffAdmin.timeline_this
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Return False: users are erased through the API, which also destroys the keys of their chats."""

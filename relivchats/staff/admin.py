@@ -24,6 +24,7 @@ from unfold.admin import ModelAdmin
 from unfold.decorators import action as page_action
 
 from relivchats import durations
+from relivchats.sizes import format_bytes
 from relivchats.staff.actions import BulkAction, get_row_or_404
 from relivchats.staff.filters import StateFilter
 from relivchats.staff.lists import ListPage
@@ -79,6 +80,30 @@ def _once_per_row(name: str, method: Callable[[Any, Any], Any]) -> Callable[[Any
     return column
 
 
+def _column(field: Any) -> Callable[[Any], SafeString | str] | None:
+    """Return a column of a list that shows a field better than Django does, or None if there is none."""
+    name = field.attname
+    show: Callable[[Any], SafeString | str]
+    if isinstance(field, models.AutoField):
+        # Django writes the name of a generated key in capitals, unlike that of other ids.
+        title, show = "id", str
+    elif field.is_relation:
+        title, show = str(field.verbose_name), lambda pk: link(field.related_model, pk, text=str(pk))
+    elif name.endswith("_bytes"):
+        title, show = name.removesuffix("_bytes").replace("_", " "), format_bytes
+    elif name == "milliseconds":
+        title, show = "duration", lambda milliseconds: f"{milliseconds:,} ms"
+    else:
+        return None
+
+    @admin.display(description=title)
+    def column(row: Any) -> SafeString | str:
+        value = getattr(row, name)
+        return "" if value is None else show(value)
+
+    return column
+
+
 def actor_column(field: str) -> Any:
     """Return a column that shows who acted, with links to users, for a field of `user ID` or `command`."""
 
@@ -125,6 +150,10 @@ class StaffAdmin(ListPage, ModelAdmin):  # type: ignore[misc]
             if callable(method := getattr(type(self), name, None)):
                 setattr(self, name, MethodType(_once_per_row(name, method), self))
         super().__init__(model, admin_site)
+        #: Columns in place of fields of `list_display`, by their names.
+        self._list_columns = {
+            field.attname: column for field in self.opts.concrete_fields if (column := _column(field))
+        }
 
     @page_action(description="Timeline", permissions=["view"], url_path="timeline", icon="timeline")  # type: ignore[untyped-decorator]
     def timeline_this(self, request: HttpRequest, object_id: str) -> HttpResponse:
@@ -156,8 +185,9 @@ class StaffAdmin(ListPage, ModelAdmin):  # type: ignore[misc]
         return timed
 
     def get_list_display(self, request: HttpRequest) -> list[Any]:
-        """Return `list_display`, in which a UUID is shortened."""
-        return ["list_id" if self._is_uuid(name) else name for name in super().get_list_display(request)]
+        """Return `list_display`, in which a UUID is shortened, other rows are linked, and quantities have units."""
+        names = super().get_list_display(request)
+        return ["list_id" if self._is_uuid(name) else self._list_columns.get(name, name) for name in names]
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
         """Return `fields` in pairs: in a third column an id or a date breaks into several lines.

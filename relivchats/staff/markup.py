@@ -23,7 +23,10 @@ def status_label(status: str, colour: str = "") -> SafeString | str:
     """Return a status as a coloured label, or a dash for none. The colour is success, info, warning, danger or none."""
     if not status:
         return "–"
-    return format_html('<span class="rc-label rc-{}">{}</span>', colour or "plain", str(status).replace("_", " "))
+    # Levels of logs and states of Celery are in capitals, all others are not.
+    text = str(status).replace("_", " ")
+    text = text.lower() if text.isupper() else text
+    return format_html('<span class="rc-label rc-{}">{}</span>', colour or "plain", text)
 
 
 def short_id(pk: Any) -> SafeString | str:
@@ -35,7 +38,7 @@ def short_id(pk: Any) -> SafeString | str:
 
 def full_id(pk: Any) -> SafeString:
     """Return an id with a button that copies it."""
-    return format_html('<span class="rc-id" data-copy="{}">{}</span>', pk, pk)
+    return format_html('<span class="rc-id rc-full" data-copy="{}">{}</span>', pk, pk)
 
 
 def command(text: str) -> SafeString:

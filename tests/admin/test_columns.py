@@ -14,7 +14,7 @@ from django.db import models
 from django.test import Client
 from django.urls import reverse
 
-from chats.models import Chat
+from chats.models import Chat, ChatUpload
 from insights.models import Insight
 from ops.console import attention
 from ops.monitoring_models import ErrorEvent
@@ -145,6 +145,17 @@ def test_an_error_and_the_log_of_the_admin_lead_to_their_rows(desk: Client) -> N
         f'href="/admin/chats/chat/{entry.object_id}/change/"'
         in desk.get(everything.list_address(LogEntry)).content.decode()
     )
+
+
+def test_a_quantity_of_a_list_has_its_unit_and_a_related_row_its_link(desk: Client) -> None:
+    insight: Any = rows.failed_job().insights.all()[0]
+    ChatUpload.objects.create(owner=rows.person(), outcome="accepted", size_bytes=3_526_320, milliseconds=1346)
+    table = read(desk, ChatUpload)
+    assert "3.5 MB" in table.text
+    assert "1,346 ms" in table.text
+    assert {"Size", "Duration", "Id"} <= set(table.text.split())
+    page = desk.get(everything.list_address(Insight)).content.decode()
+    assert f'href="/admin/insights/insighttype/{insight.insight_type_id}/change/"' in page
 
 
 def test_an_age_has_its_time_as_a_title(desk: Client) -> None:

@@ -2,7 +2,7 @@
 "use strict";
 (() => {
   const FOCUSABLE = "a[href], button, input, select, textarea, summary, [tabindex]";
-  const NUMBER = /^[+−-]?[$€£₹]?[\d.,   ]*\d( ?(%|ms|s|B|kB|MB|GB|MiB|GiB)| of \d+)?$/;
+  const NUMBER = /^[+−-]?[$€£₹]?\d[\d,\u00a0\u202f ]*(\.\d+)?( ?(%|ms|s|B|kB|MB|GB|MiB|GiB)| of \d+)?$/;
   const BLANK = /^[-–]?$/;
 
   // An element that only answers to a click is a button that takes the focus.
@@ -38,6 +38,8 @@
     for (const element of root.querySelectorAll(".help-tooltip[aria-label]")) element.role = "img";
   }
 
+  const groupDigits = (text) => text.replace(/^(\s*[+−-]?)(\d{4,})\b/, (_, sign, digits) => sign + Number(digits).toLocaleString("en-US"));
+
   function alignNumbers(root) {
     for (const table of root.querySelectorAll("#result_list, .rc-table")) {
       const rows = [...table.querySelectorAll("tbody tr")].filter((row) => row.cells.length > 1);
@@ -45,11 +47,18 @@
       headings.forEach((heading, column) => {
         const cells = rows.map((row) => row.cells[column]).filter(Boolean);
         const texts = cells.map((cell) => cell.textContent.trim());
-        cells.forEach((cell, index) => cell.classList.toggle("rc-blank", BLANK.test(texts[index]) && !cell.firstElementChild));
+        cells.forEach((cell, index) => {
+          const isBlank = BLANK.test(texts[index]) && !cell.firstElementChild;
+          cell.classList.toggle("rc-blank", isBlank);
+          if (isBlank) cell.textContent = "–";
+        });
         // An id is no quantity.
         const isNumber = texts.some((text) => NUMBER.test(text)) && texts.every((text) => NUMBER.test(text) || BLANK.test(text));
         if (isNumber && !cells.some((cell) => cell.querySelector("a, .rc-id")))
           for (const cell of [heading, ...cells]) cell.classList.add("rc-number");
+        // Nor is the number of a process or a port.
+        if (isNumber && !/^(id|pid|port|status)$/i.test(heading.textContent.trim()))
+          for (const cell of cells) if (!cell.firstElementChild) cell.textContent = groupDigits(cell.textContent);
       });
     }
   }
@@ -68,6 +77,11 @@
     nameFields(root);
     alignNumbers(root);
     breakNames(root);
+    for (const value of root.querySelectorAll(".field-line .readonly:not(:has(*))")) {
+      const label = value.closest(".field-line").querySelector("label")?.textContent.trim();
+      if (BLANK.test(value.textContent.trim())) value.textContent = "–";
+      if (/^\s*\d{4,15}\s*$/.test(value.textContent) && !/^(id|pid|port)$/i.test(label ?? "")) value.textContent = groupDigits(value.textContent);
+    }
     for (const cell of root.querySelectorAll("#result_list [data-label]"))
       cell.dataset.label = cell.dataset.label.charAt(0).toUpperCase() + cell.dataset.label.slice(1);
   }
@@ -76,6 +90,15 @@
     const main = document.getElementById("main") || document.getElementById("page");
     if (main) main.role = "main";
     document.getElementById("nav-sidebar-inner")?.setAttribute("aria-label", "Pages");
+    // The page has the id in full.
+    for (const part of document.querySelectorAll("#header-inner h1 > :is(a, span)"))
+      if (!part.firstElementChild) part.textContent = part.textContent.replace(/\b([0-9a-f]{8})(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b/, "$1");
+    const search = document.getElementById("searchbar");
+    if (search) {
+      // A narrow box has no room for the kinds of ids.
+      search.title = search.placeholder;
+      if (window.innerWidth < 640) search.placeholder = search.placeholder.split(":")[0];
+    }
     improve(document.body);
   });
   // Django builds its two-column choices, and the theme its scrolling boxes, when everything is loaded.
