@@ -56,7 +56,7 @@ def count_everything(person: User, *, may_view: timelines.MayView) -> dict[str, 
     }
     if may_view(Wallet):
         wallet = Wallet.objects.filter(user=person).first()
-        coins = f"{wallet.balance} coins, {wallet.reserved} held, {wallet.owed} owed" if wallet else "none"
+        coins = f"{wallet.balance:,} coins, {wallet.reserved:,} held, {wallet.owed:,} owed" if wallet else "none"
         found["wallet"] = f"{wallet.pk}: {coins}" if wallet else coins
     for name, model, rows in (
         ("chats", Chat, Chat.objects.filter(owner=person)),

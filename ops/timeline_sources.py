@@ -13,6 +13,7 @@ from typing import Any
 from django.contrib.admin.models import LogEntry
 from django.db.models import F, Model, QuerySet
 from django.utils.safestring import SafeString
+from django.utils.text import capfirst
 
 from billing.models import (
     Adjustment,
@@ -50,9 +51,9 @@ class Entry:
     colour: str = ""
 
     @property
-    def row(self) -> SafeString | str:
-        """Return a link to the row."""
-        return link(self.model, self.pk)
+    def link(self) -> SafeString | str:
+        """Return what happened as a link to the row."""
+        return link(self.model, self.pk, text=capfirst(self.what))
 
 
 def account(user: User) -> Iterator[Entry]:
@@ -141,8 +142,11 @@ def tokens(rows: QuerySet[AccessToken]) -> Iterator[Entry]:
 def transactions(rows: QuerySet[CreditTransaction]) -> Iterator[Entry]:
     """Yield transactions with the balance after them; the rows are ordered, by an index of what they belong to."""
     for row in rows[:MAX_ENTRIES]:
-        details = _join(f"balance {row.balance_after}", row.actor, row.reason)
-        what, colour = f"{_words(row.type)} {row.amount:+} coins", "success" if row.amount > 0 else ""
+        details = _join(f"balance {row.balance_after:,}", row.actor, row.reason)
+        what, colour = (
+            f"{_words(row.type)} {row.amount:+,} coins".replace("-", "−"),
+            "success" if row.amount > 0 else "",
+        )
         yield Entry(row.created_at, "coins", what, CreditTransaction, row.pk, details, colour)
 
 

@@ -92,7 +92,7 @@ def workers() -> Line:
         remedy = f"set CELERY_WORKER=true for it, then {installation.restart('worker')}"
         return Line("workers", Level.WARNING, text, remedy, data, len(alive), _threshold())
     if failing:
-        text = f"{len(alive)} alive; {describe(failing)}"
+        text = f"{describe(failing)}; {len(alive)} alive"
         # The row of a killed one goes when a worker starts on its host. What it left is stuck until then.
         remedy = WAIT if remedy_of(failing, "worker") == WAIT else installation.restart("worker")
         return Line("workers", Level.WARNING, text, remedy, data, len(alive), _threshold(), is_cause=True)
@@ -140,7 +140,7 @@ def web() -> Line:
         text = f"process {parent}, which replaces web processes that die, is {state}"
         return Line("web", Level.WARNING, text, installation.restart("web"), data, len(alive), _threshold())
     if failing:
-        text = f"{len(alive)} alive; {describe(failing)}"
+        text = f"{describe(failing)}; {len(alive)} alive"
         return Line("web", Level.WARNING, text, installation.restart("web"), data, len(alive), _threshold())
     return Line("web", Level.FINE, f"{len(alive)} alive", "", data, len(alive), _threshold())
 

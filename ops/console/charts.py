@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
@@ -12,19 +14,35 @@ WIDTH = 320
 HEIGHT = 84
 #: A line at the edge would be cut in half.
 _MARGIN = 3
+#: The distances of the ticks of a time axis: up to a day.
+_TICK_SECONDS = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14_400, 21_600)
 
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart with the texts around it: the top and bottom of its axis, and its first moment."""
+    """A chart with the texts around it: the values of its lines from the top, and moments from the left.
+
+    `target` is the legend of the dashed line, if there is one.
+    """
 
     title: str
     latest: str
     svg: SafeString
-    top: str
-    bottom: str
-    start: str
-    note: str = ""
+    levels: tuple[str, ...]
+    times: tuple[str, ...]
+    target: str = ""
+
+
+@dataclass(frozen=True)
+class Axis:
+    """The moments of the first and the last value of a line, and the unit of its values.
+
+    With it, console.js shows the value under the pointer with its time.
+    """
+
+    start: datetime
+    end: datetime
+    unit: str = ""
 
 
 def line(
@@ -32,18 +50,22 @@ def line(
     *,
     label: str,
     top: float,
+    bottom: float = 0,
     target: float | None = None,
     height: int = HEIGHT,
     is_bridged: bool = False,
+    axis: Axis | None = None,
 ) -> SafeString:
-    """Return a line from 0 to `top`, with gaps where nothing is known, above an area, and a dashed line at the target.
+    """Return a line from `bottom` to `top`, with gaps where nothing is known, and a dashed line at the target.
 
-    `label` says for a screen reader what is shown. A bridged line has no gaps: in a quiet hour a share has no value.
+    Above 0 it has an area below it, whose size would mislead otherwise. `label` says for a screen reader what is shown.
+    A bridged line has no gaps: in a quiet hour a share has no value.
     """
     step = WIDTH / max(1, len(series) - 1)
 
     def y(value: float) -> float:
-        return round(height - _MARGIN - (height - 2 * _MARGIN) * min(1, max(0, value / top if top else 0)), 1)
+        share = min(1, max(0, (value - bottom) / (top - bottom))) if top > bottom else 0
+        return round(height - _MARGIN - (height - 2 * _MARGIN) * share, 1)
 
     pieces: list[list[tuple[float, float]]] = [[]]
     for number, value in enumerate(series):
@@ -58,20 +80,39 @@ def line(
     areas = [
         f"M{piece[0][0]} {height} L{' L'.join(f'{x} {y}' for x, y in piece)} L{piece[-1][0]} {height}Z"
         for piece in pieces
-        if len(piece) > 1
+        if len(piece) > 1 and not bottom
     ]
-    rules = [y(top), y(0)] if height == HEIGHT else []
+    rules = [y(top), y((top + bottom) / 2), y(bottom)] if height == HEIGHT else []
+    data: SafeString | str = ""
+    if axis:
+        data = format_html(
+            ' data-values="{}" data-start="{}" data-end="{}" data-unit="{}"',
+            json.dumps([None if value is None else float(f"{value:.4g}") for value in series]),
+            axis.start.isoformat(),
+            axis.end.isoformat(),
+            axis.unit,
+        )
     return format_html(
-        '<svg class="rc-chart" viewBox="0 0 {} {}" preserveAspectRatio="none" role="img" aria-label="{}">'
+        '<svg class="rc-chart" viewBox="0 0 {} {}" preserveAspectRatio="none" role="img" aria-label="{}"{}>'
         "{}{}{}{}</svg>",
         WIDTH,
         height,
         label,
+        data,
         format_html_join("", '<path class="rc-rule" d="M0 {}H{}"/>', ((at, WIDTH) for at in rules)),
         format_html_join("", '<path class="rc-area" d="{}"/>', ((path,) for path in areas)),
         format_html('<path class="rc-target" d="M0 {}H{}"/>', y(target), WIDTH) if target and target <= top else "",
         format_html_join("", '<path class="rc-line" d="{}"/>', ((path,) for path in lines)),
     )
+
+
+def floor_of_shares(series: Sequence[float | None], *, target: float) -> float:
+    """Return the bottom of an axis of percentages: 90, 80 or 50 if all of them and the target are above, and else 0.
+
+    From 0 to 100, a success of 94 % looks like one of 99 %.
+    """
+    lowest = min([value for value in series if value is not None] + [target])
+    return next((bottom for bottom in (90, 80, 50) if bottom < lowest), 0)
 
 
 def ceiling(series: Sequence[float | None], *, at_least: float = 1) -> float:
@@ -98,14 +139,21 @@ class Bar:
 
 
 def bars(rows: Sequence[Bar], *, seconds: float, label: str) -> SafeString:
-    """Return a bar for each row on a common axis of so many seconds."""
+    """Return a bar for each row on a common axis of so many seconds, whose ticks are below."""
     width, row_height, left = 960, 26, 240
-    scale = (width - left - 10) / max(seconds, 1)
+    scale = (width - left - 40) / max(seconds, 1)
+    bottom = len(rows) * row_height + 6
 
     def x(at: float) -> float:
         return round(left + max(0, at) * scale, 1)
 
-    shapes = []
+    shapes = [
+        format_html(
+            '<path class="rc-rule" d="M{} 0V{}"/><text x="{}" y="{}" text-anchor="middle">{} s</text>',
+            *(x(at), bottom, x(at), bottom + 14, f"{at:g}"),
+        )
+        for at in _ticks(seconds)
+    ]
     for number, row in enumerate(rows):
         top = number * row_height + 4
         shapes.append(
@@ -133,7 +181,13 @@ def bars(rows: Sequence[Bar], *, seconds: float, label: str) -> SafeString:
     return format_html(
         '<svg class="rc-bars" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>',
         width,
-        len(rows) * row_height + 8,
+        bottom + 20,
         label,
         format_html_join("", "{}", ((shape,) for shape in shapes)),
     )
+
+
+def _ticks(seconds: float) -> list[float]:
+    """Return the moments from 0 to `seconds` that an axis names: at most six, at round distances."""
+    distance = next((each for each in _TICK_SECONDS if each * 5 >= seconds), seconds)
+    return [number * distance for number in range(int(seconds / distance) + 1)]

@@ -19,7 +19,7 @@ MAX_GROUPS = 50
 #: Grouping a month of events takes as long at the most; nothing is shown of a longer one.
 QUERY_MILLISECONDS = 2000
 LEVEL_COLOURS = {"WARNING": "warning", "ERROR": "danger", "CRITICAL": "danger"}
-_COLUMNS = ("event", "times", "level", "last", "first", "where", "code", "request")
+_COLUMNS = ("event", "times", "level", "last", "first", "request")
 
 
 def sections(request: HttpRequest) -> list[Section]:
@@ -35,9 +35,11 @@ def sections(request: HttpRequest) -> list[Section]:
     for group in found:
         event: ErrorEvent = group["event"]
         address = f"{list_address(ErrorEvent)}?{urlencode({'q': event.fingerprint, 'when': window})}"
-        title = format_html('<a class="rc-link" href="{}">{}</a>', address, errors.title(event))
+        place = " · ".join(filter(None, (event.code, event.location)))
+        title = format_html(
+            '<a class="rc-link" href="{}">{}</a><div class="rc-note">{}</div>', address, errors.title(event), place
+        )
         level = status_label(event.level, LEVEL_COLOURS.get(event.level, ""))
-        place = (event.location, event.code, event.request_id or None)
-        rows.append((title, group["times"], level, group["last"], group["first"], *place))
+        rows.append((title, group["times"], level, group["last"], group["first"], event.request_id or None))
     table = Table(_COLUMNS, tuple(rows))
     return [Section(Report("Warnings and errors", table=table), f"No process wrote a warning or an error in {window}.")]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 from django.http import HttpRequest
 from django.utils.html import format_html
 
@@ -43,6 +45,13 @@ def _usage() -> Section:
 
 def _chart(title: str, series: tuple[float, ...], *, decimals: int = 0) -> charts.Chart:
     top = charts.ceiling(series, at_least=0.01)
-    latest = f"{series[-1]:,.{decimals}f} today"
-    svg = charts.line(series, label=f"{title} by day, {usage.DAYS} days: {latest}", top=top)
-    return charts.Chart(title, latest, svg, f"{top:,.{decimals}f}", "0", f"{usage.DAYS} days ago", "by day")
+    latest = f"today: {series[-1]:,.{decimals}f}"
+    today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    svg = charts.line(
+        series,
+        label=f"{title} by day, {usage.DAYS} days, {latest}",
+        top=top,
+        axis=charts.Axis(today - timedelta(days=usage.DAYS - 1), today),
+    )
+    levels = tuple(f"{level:,.{decimals}f}" for level in (top, top / 2, 0))
+    return charts.Chart(title, latest, svg, levels, (f"{usage.DAYS} d ago", f"{usage.DAYS // 2} d ago", "now"))

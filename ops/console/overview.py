@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -14,7 +15,8 @@ from ops import event_counts, health, metrics, samples, snapshots
 from ops.causes import find_unfinished
 from ops.console import attention, charts
 from ops.console.cached import Cached
-from ops.console.sections import WINDOWS, chosen_window
+from ops.console.sections import WINDOWS, chosen_window, window_title
+from relivchats.durations import format_short
 from relivchats.staff.bounded import within
 from relivchats.staff.reports import Level, Line, Report, worst
 
@@ -55,6 +57,7 @@ def context(request: HttpRequest) -> dict[str, Any]:
     return {
         **findings(report, checked_at=checked_at),
         "window": window,
+        "window_title": window_title(window),
         "windows": list(WINDOWS),
         "refresh_seconds": REFRESH_SECONDS,
         "items": attention.items(request),
@@ -86,11 +89,15 @@ def findings(report: Report, *, checked_at: datetime | None) -> dict[str, Any]:
     # What was found counts more than what a busy machine had no time to find.
     found = [line.level for line in failing if not line.is_unfinished]
     level = worst(found) if found else report.level
+    # The headline is read in a second: what goes on is below it.
+    headline, *details = _DETAILS.split(root.text, maxsplit=1) if root else ("",)
     return {
         "checked_at": checked_at,
         "level": level,
         "mark": _MARKS[level],
         "root": root,
+        "headline": headline,
+        "details": details[0] if details else "",
         "others": len(listed),
         "failing": [_with_colour(line) for line in order],
         "fine": [_with_colour(line) for line in report.lines if line.level is Level.FINE],
@@ -98,6 +105,8 @@ def findings(report: Report, *, checked_at: datetime | None) -> dict[str, Any]:
     }
 
 
+#: Where the details of a finding begin.
+_DETAILS = re.compile(r"; |, (?=such as )")
 _SEVERITY = {Level.CRITICAL: 0, Level.UNKNOWN: 1, Level.WARNING: 2, Level.FINE: 3}
 
 
@@ -162,7 +171,7 @@ def _measure(window: str) -> tuple[list[MetricTile], list[charts.Chart], datetim
         found = within(lambda: _fetch_metrics(window), milliseconds=_QUERY_MILLISECONDS) or []
         counts = within(lambda: _fetch_counts(window), milliseconds=_QUERY_MILLISECONDS) or {}
     measured_at = stored.taken_at if stored else datetime.now(UTC)
-    return [_tile(metric) for metric in found], _charts(window, found, counts), measured_at
+    return [_tile(metric) for metric in found], _charts(window, found, counts, measured_at=measured_at), measured_at
 
 
 # The three windows are few, so all of them are kept.
@@ -174,7 +183,9 @@ def _tile(metric: metrics.Metric) -> MetricTile:
     definition = metric.definition
     is_judged = metric.value is not None and definition.target is not None
     colour = "warning" if metric.level is not Level.FINE else "success" if is_judged else ""
-    top = 100 if definition.unit == "%" and definition.is_above else charts.ceiling(metric.series)
+    target = definition.target
+    is_share = definition.unit == "%" and definition.is_above
+    top = 100 if is_share else charts.ceiling([*metric.series, target])
     return MetricTile(
         definition.name,
         definition.meaning,
@@ -187,14 +198,18 @@ def _tile(metric: metrics.Metric) -> MetricTile:
             metric.series,
             label=f"{definition.name}: {metric.text}",
             top=top,
-            target=definition.target,
+            bottom=charts.floor_of_shares(metric.series, target=target) if is_share and target else 0,
+            target=target,
             height=32,
             is_bridged=True,
         ),
     )
 
 
-def _charts(window: str, found: Sequence[metrics.Metric], counts: Counts) -> list[charts.Chart]:
+def _charts(
+    window: str, found: Sequence[metrics.Metric], counts: Counts, *, measured_at: datetime
+) -> list[charts.Chart]:
+    begin = measured_at - WINDOWS[window]
     by_name = {metric.definition.name: metric for metric in found}
 
     def measured(name: str, title: str) -> charts.Chart:
@@ -202,18 +217,17 @@ def _charts(window: str, found: Sequence[metrics.Metric], counts: Counts) -> lis
         series = metric.series if metric else ()
         unit = metric.definition.unit if metric else ""
         target = metric.definition.target if metric else None
-        top = 100 if unit == "%" else None
-        return _chart(title, series, unit=unit, window=window, target=target, top=top, is_bridged=True)
+        return _chart(title, series, unit=unit, window=window, begin=begin, target=target, is_bridged=True)
 
-    def counted(name: str, title: str, *, unit: str) -> charts.Chart:
-        return _chart(title, counts.get(name, ()), unit=unit, window=window)
+    def counted(name: str, title: str, *, unit: str = "") -> charts.Chart:
+        return _chart(title, counts.get(name, ()), unit=unit, window=window, begin=begin)
 
     return [
-        counted("unlocks", "Unlocks", unit="per hour"),
+        counted("unlocks", "Unlocks per hour"),
         measured("insight success", "Insight success"),
         measured("time per insight", "Time per insight"),
         counted("queue", "Oldest due insight", unit="s"),
-        counted("errors", "Errors", unit="per hour"),
+        counted("errors", "Errors per hour"),
         measured("API p95", "API p95"),
     ]
 
@@ -224,21 +238,37 @@ def _chart(
     *,
     unit: str,
     window: str,
+    begin: datetime,
     target: float | None = None,
-    top: float | None = None,
     is_bridged: bool = False,
 ) -> charts.Chart:
     known = [value for value in series if value is not None]
-    top = top or charts.ceiling(series)
-    latest = f"{known[-1]:.3g} {unit}" if known else "no data"
+    is_share = unit == "%" and target is not None
+    top = 100 if is_share else charts.ceiling([*series, target])
+    bottom = charts.floor_of_shares(series, target=target) if is_share and target else 0
+    length = WINDOWS[window]
+    part = length / POINTS[window]
+    latest = f"last {format_short(part)}: {_with_unit(known[-1], unit)}" if known else "no data"
+    svg = charts.line(
+        series,
+        label=f"{title}, {latest}",
+        top=top,
+        bottom=bottom,
+        target=target,
+        is_bridged=is_bridged,
+        axis=charts.Axis(begin, begin + length - part, unit),
+    )
     return charts.Chart(
         title,
         latest,
-        charts.line(
-            series, label=f"{title}, last {window}: {latest} now", top=top, target=target, is_bridged=is_bridged
-        ),
-        f"{top:g}",
-        "0",
-        f"{datetime.now(UTC) - WINDOWS[window]:%m-%d %H:%M}",
-        f"target {target:g} {unit}" if target and known else "",
+        svg,
+        levels=tuple(_with_unit(level, unit) for level in (top, (top + bottom) / 2, bottom)),
+        times=(f"{format_short(length)} ago", f"{length.days / 2:g} d ago" if length.days > 1 else "12 h ago", "now"),
+        target=f"target {target:g} {unit}" if target and known else "",
     )
+
+
+def _with_unit(value: float, unit: str) -> str:
+    # Three digits of a large number would be in scientific notation.
+    digits = f"{value:.3g}" if value < 1000 else f"{value:,.0f}"
+    return f"{digits} {unit}".rstrip()

@@ -18,8 +18,9 @@ from django.utils.safestring import SafeString
 from insights.models import DispatchPause, UnlockPause
 from ops.console.charts import Chart
 from relivchats.staff.actions import BACK
+from relivchats.staff.filters import TimeFilter
 from relivchats.staff.markup import SHORT_ID
-from relivchats.staff.reports import Report
+from relivchats.staff.reports import Level, Line, Report
 
 #: The periods between which a reader chooses, by their name in the address.
 WINDOWS = {"24h": timedelta(hours=24), "7d": timedelta(days=7), "30d": timedelta(days=30)}
@@ -48,6 +49,16 @@ class Section:
     columns: Mapping[str, Callable[[Mapping[str, Any]], Any]] = field(default_factory=dict)
     buttons: tuple[Button, ...] = ()
     charts: tuple[Chart, ...] = ()
+
+    @property
+    def problems(self) -> list[Line]:
+        """Return the lines that are not fine."""
+        return [line for line in self.report.lines if line.level is not Level.FINE]
+
+    @property
+    def fine(self) -> list[Line]:
+        """Return the lines that are fine."""
+        return [line for line in self.report.lines if line.level is Level.FINE]
 
     def rows(self) -> Iterator[list[Any]]:
         """Yield the cells of each row. Ids in them lead to the search, which knows their rows."""
@@ -92,3 +103,8 @@ def pause_button(request: HttpRequest, model: type[UnlockPause | DispatchPause],
 def chosen_window(name: str) -> str:
     """Return the name of a period of WINDOWS; the shortest for any other name."""
     return name if name in WINDOWS else next(iter(WINDOWS))
+
+
+def window_title(name: str) -> str:
+    """Return the heading of a period of WINDOWS, such as `Last 24 hours`."""
+    return TimeFilter.spans[name][0]

@@ -12,17 +12,19 @@ from django.db.models import Model
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils.html import format_html
 
 from billing.models import PaymentOrder, Wallet
 from billing.payments import money
 from chats.models import Chat
-from insights.models import GenerationJob, Insight, InsightAttempt
+from insights.models import Category, GenerationJob, Insight, InsightAttempt
 from ops import person as people
 from ops import timelines
 from ops.console import attention, charts, live, overview, search
-from ops.console.sections import WINDOWS, chosen_window
+from ops.console.sections import WINDOWS, chosen_window, window_title
 from ops.timeline_sources import MAX_ENTRIES
-from relivchats.accounts.models import User
+from relivchats.accounts.models import AccessToken, User
 from relivchats.staff.admin import STATUS_COLOURS
 from relivchats.staff.markup import full_id, link, status_label
 
@@ -44,11 +46,16 @@ def person(request: HttpRequest, pk: UUID) -> HttpResponse:
     user: User = _get(request, User, pk)
     may_view = partial(attention.may_view, request)
     facts: list[tuple[str, Any]] = [("Id", full_id(user.pk)), ("E-mail address", user.email or "–")]
-    facts += [(name.capitalize(), value) for name, value in people.count_everything(user, may_view=may_view).items()]
-    if (wallet := getattr(user, "wallet", None)) and may_view(Wallet):
-        facts.append(("Page of the wallet", link(Wallet, wallet.pk, text="Open")))
-    timeline = timelines.of_person(user, may_view=may_view)
-    return _page(request, "timeline", "Person", facts=facts, timeline=timeline, edit=link(User, user.pk, text="Open"))
+    lists = {"chats": Chat, "unlocks": GenerationJob, "tokens": AccessToken}
+    for name, value in people.count_everything(user, may_view=may_view).items():
+        shown: Any = value
+        if name in lists:
+            address = f"{attention.list_address(lists[name])}?q={user.pk}"
+            shown = format_html('<a class="rc-link" href="{}">{}</a>', address, value)
+        elif name == "wallet" and (wallet := getattr(user, "wallet", None)):
+            shown = link(Wallet, wallet.pk, text=value)
+        facts.append((name.capitalize(), shown))
+    return _timeline_page(request, "Person", user, facts, timelines.of_person(user, may_view=may_view))
 
 
 def payment(request: HttpRequest, pk: UUID) -> HttpResponse:
@@ -62,13 +69,12 @@ def payment(request: HttpRequest, pk: UUID) -> HttpResponse:
         ("Coins", order.coins),
         ("Person", link(User, order.wallet.user_id)),
         ("Provider", order.provider),
-        ("Provider's ids", ", ".join(filter(None, (order.provider_order_id, order.provider_payment_id))) or "–"),
+        ("Provider's order", full_id(order.provider_order_id) if order.provider_order_id else "–"),
+        ("Provider's payment", full_id(order.provider_payment_id) if order.provider_payment_id else "–"),
         ("Needs a review", order.review_reason or "no"),
     ]
     timeline = timelines.of_payment(order, may_view=partial(attention.may_view, request))
-    return _page(
-        request, "timeline", "Payment", facts=facts, timeline=timeline, edit=link(PaymentOrder, order.pk, text="Open")
-    )
+    return _timeline_page(request, "Payment", order, facts, timeline)
 
 
 def job(request: HttpRequest, pk: UUID) -> HttpResponse:
@@ -78,7 +84,7 @@ def job(request: HttpRequest, pk: UUID) -> HttpResponse:
         ("Job", full_id(found.pk)),
         ("State", status_label(found.status, STATUS_COLOURS.get(found.status, ""))),
         ("Done", f"{found.completed_insights} completed, {found.failed_insights} failed, of {found.total_insights}"),
-        ("Category", found.category_id),
+        ("Category", link(Category, found.category_id)),
         ("Person", link(User, found.user_id)),
         ("Chat", link(Chat, found.chat_id)),
         ("Created", found.created_at),
@@ -86,8 +92,20 @@ def job(request: HttpRequest, pk: UUID) -> HttpResponse:
     ]
     timeline = timelines.of_job(found, may_view=partial(attention.may_view, request))
     picture = _bars(found) if attention.may_view(request, Insight) else ""
-    edit = link(GenerationJob, found.pk, text="Open")
-    return _page(request, "timeline", "Job", facts=facts, timeline=timeline, picture=picture, edit=edit)
+    return _timeline_page(request, "Job", found, facts, timeline, picture=picture)
+
+
+def _timeline_page(
+    request: HttpRequest,
+    title: str,
+    row: Model,
+    facts: list[tuple[str, Any]],
+    timeline: timelines.Timeline,
+    *,
+    picture: Any = "",
+) -> HttpResponse:
+    row_address = reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_change", args=[row.pk])
+    return _page(request, "timeline", title, facts=facts, timeline=timeline, picture=picture, row_address=row_address)
 
 
 def _bars(found: GenerationJob) -> Any:
@@ -118,7 +136,15 @@ def live_page(request: HttpRequest, name: str) -> HttpResponse:
         raise PermissionDenied
     windows = list(WINDOWS) if found.has_windows else []
     window = chosen_window(request.GET.get("window", ""))
-    return _page(request, "live", found.title, sections=found.sections(request), windows=windows, window=window)
+    return _page(
+        request,
+        "live",
+        found.title,
+        sections=found.sections(request),
+        windows=windows,
+        window=window,
+        window_title=window_title(window),
+    )
 
 
 def _get(request: HttpRequest, model: type[Model], pk: UUID) -> Any:

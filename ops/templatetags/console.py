@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from django import template
 from django.utils.safestring import SafeString
+from django.utils.text import capfirst
 
 from ops.console.sections import linked_ids
 from relivchats import durations
@@ -36,3 +37,9 @@ def lasts_a_minute(duration: timedelta | None) -> bool:
 def short_duration(duration: timedelta) -> str:
     """Return a duration such as `3 min`."""
     return durations.format_short(duration)
+
+
+@register.filter
+def heading(column: str) -> str:
+    """Return the heading of a column: as a sentence begins, but for a symbol such as `p95 ms`."""
+    return column if column[1:2].isdigit() else capfirst(column)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.contrib.auth.models import Permission
@@ -13,16 +15,19 @@ from django.db.models import BooleanField, Func, Model
 from django.db.models.functions import Now
 from django.test import Client
 from django.urls import reverse
+from django.utils.html import strip_tags
 
 from billing.models import PaymentOrder, Wallet, WebhookEvent
+from chats.models import Chat
 from insights.models import GenerationJob
 from ops import timelines
-from ops.console import attention, charts, errors, search
+from ops.console import attention, charts, errors, overview, search
 from ops.console.cached import Cached
 from ops.monitoring_models import ErrorEvent
-from relivchats.accounts.models import User
+from relivchats.accounts.models import AccessToken, User
 from relivchats.staff.bounded import within
 from relivchats.staff.models import AuditEntry
+from relivchats.staff.reports import Level, Line, Report
 from tests.admin import everything
 from tests.admin.conftest import slow
 from tests.ops import rows
@@ -66,19 +71,19 @@ def test_the_page_of_a_person_and_the_command_show_the_same(desk: Client, custom
     _, answer = as_json("person", str(customer.pk), "--limit", "200")
     entries = [(entry.kind, entry.what, str(entry.pk), entry.details) for entry in shown["timeline"].entries]
     assert entries == [(row["kind"], row["what"], row["id"], row["details"]) for row in answer["rows"]]
-    facts = {name.lower(): value for name, value in shown["facts"]}
+    facts = {name.lower(): strip_tags(value) for name, value in shown["facts"]}
     assert answer["counts"].items() <= facts.items()
     whats = [entry.what for entry in shown["timeline"].entries]
     assert "staff: adjust wallet" in whats
     assert "staff: retry event" not in whats
     content = desk.get(page_of(customer)).content.decode()
-    assert [entry.what for entry in shown["timeline"].entries if entry.row not in content] == []
+    assert [entry.what for entry in shown["timeline"].entries if entry.link not in content] == []
 
 
 def test_the_page_of_a_person_counts_only_what_the_reader_may_view(desk: Client, customer: User) -> None:
     facts = dict(clerk("view_user", "view_chat").get(page_of(customer)).context["facts"])
     assert {"Wallet", "Unlocks", "Tokens"}.isdisjoint(facts)
-    assert facts["Chats"] == "4"
+    assert strip_tags(facts["Chats"]) == "4"
 
 
 def test_a_payment_and_a_job_show_all_that_belongs_to_them_and_nothing_else(desk: Client, customer: User) -> None:
@@ -257,6 +262,56 @@ def test_a_chart_has_gaps_where_nothing_is_known_unless_it_is_bridged() -> None:
     assert "<script" not in charts.line(series, label="<script>", top=5)
     assert [charts.ceiling([value]) for value in (0, 0.4, 1, 3, 99, 101)] == [1, 1, 1, 5, 100, 200]
     assert charts.ceiling([None]) == 1
+
+
+def test_the_axis_of_a_share_begins_below_all_values_and_the_target_and_has_no_area() -> None:
+    assert [charts.floor_of_shares([value, None], target=95) for value in (100, 90, 57.1, 50, 3)] == [90, 80, 50, 0, 0]
+    assert charts.floor_of_shares([], target=70) == 50
+    series = [100.0, 57.1]
+    assert "rc-area" in charts.line(series, label="x", top=100)
+    assert "rc-area" not in charts.line(series, label="x", top=100, bottom=50)
+
+
+def test_a_chart_with_an_axis_has_the_values_and_times_that_its_readout_shows() -> None:
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    axis = charts.Axis(start, start + timedelta(hours=1), "ms")
+    drawn = charts.line([1.23456, None], label="x", top=5, axis=axis)
+    assert 'data-values="[1.235, null]" data-start="2026-01-01T00:00:00+00:00"' in drawn
+    assert 'data-end="2026-01-01T01:00:00+00:00" data-unit="ms"' in drawn
+
+
+@pytest.mark.parametrize(
+    ("seconds", "ticks"), [(0.4, [0]), (5, [0, 1, 2, 3, 4, 5]), (47, [0, 10, 20, 30, 40]), (90_000, [0, 21_600, 43_200,
+    64_800, 86_400])], ids=str
+)  # fmt: skip
+def test_the_bars_of_a_job_have_at_most_six_ticks(seconds: float, ticks: list[int]) -> None:
+    drawn = charts.bars([charts.Bar("a", "success", 0, 0, seconds)], seconds=seconds, label="x")
+    assert [int(tick) for tick in re.findall(r">(\d+) s</text>", drawn)] == ticks
+
+
+@pytest.mark.parametrize(
+    ("text", "headline", "details"),
+    [
+        ("no worker is alive", "no worker is alive", ""),
+        ("2 of 16 do not hold, such as “a; b”", "2 of 16 do not hold", "such as “a; b”"),
+        ("worker@a is frozen; 1 alive", "worker@a is frozen", "1 alive"),
+    ],
+    ids=["no details", "an example", "what else is known"],
+)
+def test_the_headline_of_the_overview_is_the_cause_without_its_details(text: str, headline: str, details: str) -> None:
+    found = overview.findings(Report("Health", (Line("x", Level.CRITICAL, text),)), checked_at=None)
+    assert (found["headline"], found["details"]) == (headline, details)
+
+
+@pytest.mark.django_db
+def test_the_page_of_a_user_leads_to_everything_about_the_person(desk: Client, customer: User) -> None:
+    leads = reverse("admin:accounts_user_timeline_this", args=[customer.pk])
+    assert leads in desk.get(reverse("admin:accounts_user_change", args=[customer.pk])).content.decode()
+    assert desk.get(leads)["Location"] == page_of(customer)
+    page = desk.get(page_of(customer)).content.decode()
+    for model in (Chat, GenerationJob, AccessToken):
+        assert f'href="{attention.list_address(model)}?q={customer.pk}"' in page
+    assert desk.get(attention.list_address(Chat), {"q": str(customer.pk)}).context["cl"].result_count == 4
 
 
 @pytest.mark.django_db

@@ -139,6 +139,16 @@ def buttons(client: Client, name: str) -> list[str]:
 OPERATORS = {"viewer": False, "support": False, "operator": True, "finance": False, "catalogue editor": False}
 
 
+def test_what_the_queue_counts_is_linked_to_the_list_of_it_for_those_who_may_view_that(desk: Client) -> None:
+    rows.failed_job()
+    shown = desk.get(page("queue")).content.decode()
+    links = [html.unescape(address) for address in re.findall(r'href="(/admin/(?:chats|insights)/\w+/\?[^"]*)"', shown)]
+    assert len(links) >= 5
+    for address in links:
+        assert desk.get(address).context["cl"].active_filters, f"no filter of the list: {address}"
+    assert "/admin/insights/insight/?" not in clerk("view_dispatchpause").get(page("queue")).content.decode()
+
+
 @pytest.mark.parametrize(("group", "may"), OPERATORS.items(), ids=OPERATORS)
 def test_the_page_of_the_queue_offers_what_applies_to_those_who_may_do_it(
     group: str, may: bool, desk: Client, broker: BrokerHandle
@@ -322,7 +332,7 @@ def test_tokens_are_summed_by_day_and_model_and_cost_what_the_setting_says(desk:
     assert "2,000,007 tokens in, 200,005 out; about $1.40" in shown
     assert as_json("engine", "--usage")[1]["rows"][0]["cost, about"] == "$0.70"
     (section,) = [each for each in desk.get(page("model")).context["sections"] if each.charts]
-    assert [chart.latest for chart in section.charts] == ["1,000,007 today", "100,005 today", "0.70 today"]
+    assert [chart.latest for chart in section.charts] == ["today: 1,000,007", "today: 100,005", "today: 0.70"]
 
 
 def test_days_that_are_over_are_summed_once_and_count_what_was_deleted_since(monkeypatch: pytest.MonkeyPatch) -> None:

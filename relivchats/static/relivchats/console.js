@@ -5,6 +5,9 @@
   const LOCAL = new Intl.DateTimeFormat("sv-SE", {
     year: "numeric", month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-digit", second: "2-digit", timeZoneName: "short",
   });
+  const LOCAL_MINUTE = new Intl.DateTimeFormat("sv-SE", {
+    month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-digit", timeZoneName: "short",
+  });
   const ICON = '<svg viewBox="0 0 24 24" aria-hidden="true"><rect x="9" y="9" width="11" height="11" rx="2"/><path d="M5 15V6a2 2 0 0 1 2-2h8"/></svg>';
 
   // Filters by day begin at the reader's midnight.
@@ -72,8 +75,36 @@
       else target.removeAttribute("tabindex");
   });
 
+  // The value of a chart under the pointer, with its time.
+  function addReadout(svg) {
+    const values = JSON.parse(svg.dataset.values);
+    const [start, end] = [Date.parse(svg.dataset.start), Date.parse(svg.dataset.end)];
+    const readout = document.createElement("output");
+    const cursor = document.createElement("span");
+    readout.className = "rc-readout";
+    cursor.className = "rc-cursor";
+    const hide = (hidden) => { readout.hidden = cursor.hidden = hidden; };
+    hide(true);
+    svg.after(cursor, readout);
+    svg.addEventListener("pointermove", (event) => {
+      const box = svg.getBoundingClientRect();
+      const last = values.length - 1;
+      if (last < 1) return;
+      const index = Math.min(last, Math.max(0, Math.round((event.clientX - box.left) / box.width * last)));
+      const at = new Date(start + (end - start) * index / last);
+      const value = values[index] === null ? "no data" : `${values[index].toLocaleString("en-US")} ${svg.dataset.unit}`;
+      readout.textContent = `${LOCAL_MINUTE.format(at)}: ${value}`;
+      hide(false);
+      const x = box.left - svg.parentElement.getBoundingClientRect().left + box.width * index / last;
+      cursor.style.left = `${x}px`;
+      readout.style.left = `${Math.min(Math.max(x, readout.offsetWidth / 2 + 4), svg.parentElement.clientWidth - readout.offsetWidth / 2 - 4)}px`;
+    });
+    svg.addEventListener("pointerleave", () => hide(true));
+  }
+
   function improve(root) {
     showLocalTimes(root);
+    root.querySelectorAll("svg[data-values]").forEach(addReadout);
     for (const time of root.querySelectorAll("time.rc-age")) time.title = LOCAL.format(new Date(time.dateTime));
     addCopyButtons(root);
     for (const element of root.querySelectorAll(".rc-scroll, #result_list"))
