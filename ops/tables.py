@@ -124,7 +124,8 @@ def report() -> Report:
         "tables": [vars(table) for table in tables],
         "unused_indexes": [vars(index) for index in unused],
     }
-    return Report("Tables", tuple(lines), Table(columns, rows), data)
+    headline = f"the {MAX_TABLES} largest" if len(tables) == MAX_TABLES else ""
+    return Report("Tables", tuple(lines), Table(columns, rows), data, headline=headline)
 
 
 def _size_line(size: int) -> Line:

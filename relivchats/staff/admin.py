@@ -196,6 +196,7 @@ class StaffAdmin(ListPage, ModelAdmin):  # type: ignore[misc]
         """
         rows: list[Any] = []
         pair: list[Any] = []
+        is_number = isinstance(self.opts.pk, models.AutoField) and not self.has_change_permission(request, obj)
         for row in super().get_fields(request, obj):
             if isinstance(row, str):
                 rows += [tuple(pair)] if pair else []
@@ -203,7 +204,8 @@ class StaffAdmin(ListPage, ModelAdmin):  # type: ignore[misc]
                 pair = []
                 continue
             for name in row:
-                pair.append("row_id" if obj is not None and self._is_uuid(name) else name)
+                is_id = self._is_uuid(name) or (is_number and name == self.opts.pk.name)
+                pair.append("row_id" if obj is not None and is_id else name)
                 if len(pair) == 2:
                     rows.append(tuple(pair))
                     pair = []

@@ -26,6 +26,7 @@ LEADS_ON = {"timeline_this"}
 def page_addresses(reader: User) -> dict[str, str]:
     """Return the address of every page by a short name. `reader` opens a chat, whose messages are one of the pages."""
     found = {"overview": "/admin/", "user-add": reverse("admin:accounts_user_add"), "docs": "/api/docs"}
+    found["error-404"] = "/admin/nothing/here"
     for address in everything.add_addresses():
         found[f"{address.strip('/').split('/')[-2]}-add"] = address
     for model in everything.all_models():
@@ -36,6 +37,8 @@ def page_addresses(reader: User) -> dict[str, str]:
         if rows and model is not ContentAccess:
             found[f"{name}-row"], _ = everything.row_addresses(rows[0])
             found |= {f"{name}-{action}": address for action, address in _action_addresses(rows[0])}
+        if getattr(admin.site._registry[model], "export_columns", ()):
+            found[f"{name}-export"] = reverse(f"admin:{model._meta.app_label}_{name}_export")
     found |= _messages(reader)
     # All histories are one page, with entries or without.
     changed = [str(pk) for pk in LogEntry.objects.values_list("object_id", flat=True)]
@@ -45,6 +48,7 @@ def page_addresses(reader: User) -> dict[str, str]:
     ):
         _, found[f"{name}-history"] = everything.row_addresses(chats.order_by("pk")[0])
     found["empty-list"] = f"{everything.list_address(PaymentRefund)}?status__exact=failed"
+    found["filtered-export"] = f"{found['credittransaction-export']}?type__exact=purchase&when=7d"
     found["empty-search"] = f"{everything.list_address(Chat)}?q=nobody"
     found["app"] = reverse("admin:app_list", args=["billing"])
     found["person"] = reverse("console:person", args=[User.objects.get(email="noether@example.com").pk])
@@ -52,6 +56,7 @@ def page_addresses(reader: User) -> dict[str, str]:
     found["payment"] = reverse("console:payment", args=[PaymentRefund.objects.filter(source="staff")[0].order_id])
     for address in everything.live_addresses():
         found[f"now-{address.split('/')[-1]}"] = address
+    found["find-nothing"] = f"{reverse('console:find')}?q=nobody@example.com"
     found["find"] = f"{reverse('console:find')}?q=noether@example.com"
     return found
 

@@ -51,6 +51,24 @@
     if (visible(e) && tops.size > 2) problems.add(`wraps over ${tops.size} lines: ${text(e)}`);
   }
 
+  // A desktop has room for every column, and nothing is cut off without a way to read the rest.
+  if (width >= 1024)
+    for (const e of document.querySelectorAll("#content .rc-scroll, #changelist-form .simplebar-content-wrapper"))
+      if (visible(e) && e.scrollWidth > e.clientWidth + 1) problems.add(`scrolls sideways: ${e.scrollWidth} px in ${e.clientWidth} px`);
+  for (const e of document.querySelectorAll(":is(#content, #header-inner) :not(option, select)")) {
+    const { overflow, textOverflow, webkitLineClamp } = getComputedStyle(e);
+    const cuts = overflow !== "visible" && (textOverflow === "ellipsis" || webkitLineClamp !== "none");
+    if (cuts && e.tagName !== "INPUT" && visible(e) && (e.scrollWidth > e.clientWidth + 1 || e.scrollHeight > e.clientHeight + 2))
+      problems.add(`cuts its text off: ${text(e)}`);
+  }
+  for (const e of document.querySelectorAll("input[placeholder]")) {
+    const { font, paddingLeft, paddingRight } = getComputedStyle(e);
+    const pen = document.createElement("canvas").getContext("2d");
+    pen.font = font;
+    if (visible(e) && pen.measureText(e.placeholder).width > e.clientWidth - parseFloat(paddingLeft) - parseFloat(paddingRight) + 1)
+      problems.add(`cuts its placeholder off: "${e.placeholder}"`);
+  }
+
   // Keyboard: what can be clicked can be focused, in the order in which it is read.
   const focusable = "a[href], button, input, select, textarea, summary, [tabindex]";
   for (const e of document.querySelectorAll("[tabindex]"))

@@ -95,12 +95,17 @@ class Tab:
         exclude = [] if self._shown.startswith("overview") else ["#nav-sidebar"]
         self._note(*await self.page.evaluate(_RUN_AXE, {"only": only, "off": off, "exclude": exclude}))
 
+    @property
+    def _expects_error(self) -> bool:
+        return self._shown.startswith("error")
+
     def _heard(self, message: Any) -> None:
-        if message.type in ("error", "warning"):
+        is_expected = self._expects_error and message.text.startswith("Failed to load resource")
+        if message.type in ("error", "warning") and not is_expected:
             self._note(f"console: {message.text[:200]}")
 
     def _answered(self, response: Any) -> None:
-        if response.status >= 400:
+        if response.status >= 400 and not self._expects_error:
             self._note(f"{response.status}: {response.url}")
 
     def _note(self, *problems: str) -> None:

@@ -95,9 +95,12 @@
       if (!part.firstElementChild) part.textContent = part.textContent.replace(/\b([0-9a-f]{8})(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b/, "$1");
     const search = document.getElementById("searchbar");
     if (search) {
+      search.title = search.ariaLabel = search.placeholder;
       // A narrow box has no room for the kinds of ids.
-      search.title = search.placeholder;
-      if (window.innerWidth < 640) search.placeholder = search.placeholder.split(":")[0];
+      const isNarrow = window.matchMedia("(max-width: 1023px)");
+      const shorten = () => { search.placeholder = isNarrow.matches ? search.title.split(":")[0] : search.title; };
+      isNarrow.addEventListener("change", shorten);
+      shorten();
     }
     improve(document.body);
   });
