@@ -45,7 +45,10 @@ def person(request: HttpRequest, pk: UUID) -> HttpResponse:
     """Return everything about one person."""
     user: User = _get(request, User, pk)
     may_view = partial(attention.may_view, request)
-    facts: list[tuple[str, Any]] = [("Id", full_id(user.pk)), ("E-mail address", user.email or "–")]
+    facts: list[tuple[str, Any]] = [
+        ("Id", full_id(user.pk)),
+        ("E-mail address", format_html('<span class="rc-wide">{}</span>', user.email or "–")),
+    ]
     lists = {"chats": Chat, "unlocks": GenerationJob, "tokens": AccessToken}
     for name, value in people.count_everything(user, may_view=may_view).items():
         shown: Any = value
