@@ -28,7 +28,7 @@ _QUERY_MILLISECONDS = 1500
 #: Beat may take longer, for a month with millions of insights.
 _RECORD_MILLISECONDS = 60_000
 #: How often beat measures each window, which takes it seconds. A page says when that was.
-INTERVALS = {"24h": timedelta(seconds=30), "7d": timedelta(minutes=10), "30d": timedelta(hours=1)}
+INTERVALS = {"24h": timedelta(seconds=25), "7d": timedelta(minutes=10), "30d": timedelta(hours=1)}
 #: Beat runs the checks every 15 s.
 MAX_AGE = timedelta(seconds=30)
 _COLOURS = {Level.FINE: "success", Level.WARNING: "warning", Level.UNKNOWN: "warning", Level.CRITICAL: "danger"}
