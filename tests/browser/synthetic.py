@@ -252,7 +252,7 @@ def _errors(people: list[User], now: datetime, chance: random.Random) -> None:
             at=now - timedelta(minutes=chance.uniform(1, 1300)),
             role="web" if route else "worker",
             host="web-1" if route else "worker-2",
-            pid=41,
+            pid=20841,
             level=level,
             logger="insights.generation",
             event=event,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 
 from tests.browser.pages import Console
 
@@ -46,3 +47,19 @@ async def _use_the_keyboard(console: Console) -> None:
         await filters.wait_for(state="visible")
         await tab.examine("filters")
     assert not problems, "\n" + "\n".join(problems)
+
+
+def test_quantities_have_separators_and_numbers_that_are_names_have_none(console: Console) -> None:
+    asyncio.run(_read_numbers(console))
+
+
+async def _read_numbers(console: Console) -> None:
+    problems: list[str] = []
+    async with console.logged_in(problems) as (tab, *_):
+        await tab.open("wallet-list", console.addresses["wallet-list"])
+        balances = [text.strip() for text in await tab.page.locator("#result_list td.field-balance").all_inner_texts()]
+        assert any("," in balance for balance in balances)
+        assert [balance for balance in balances if not re.fullmatch(r"\d{1,3}(,\d{3})*", balance)] == []
+        await tab.open("errorevent-row", console.addresses["errorevent-row"])
+        assert await tab.page.get_by_text("20841", exact=True).count() == 1, "the pid"
+    assert not problems

@@ -3,6 +3,8 @@
 (() => {
   const FOCUSABLE = "a[href], button, input, select, textarea, summary, [tabindex]";
   const NUMBER = /^[+−-]?[$€£₹]?\d[\d,\u00a0\u202f ]*(\.\d+)?( ?(%|ms|s|B|kB|MB|GB|MiB|GiB)| of \d+)?$/;
+  // What counts or measures something. Other numbers are names, such as that of a process, or a phone number.
+  const QUANTITY = /count|bytes|tokens|coins|balance|amount|reserved|spendable|owed|paid|held|milliseconds|requests|runs|rows|reads|messages|uploads|times|how many|price/i;
   const BLANK = /^[-–]?$/;
 
   // An element that only answers to a click is a button that takes the focus.
@@ -38,7 +40,8 @@
     for (const element of root.querySelectorAll(".help-tooltip[aria-label]")) element.role = "img";
   }
 
-  const groupDigits = (text) => text.replace(/^(\s*[+−-]?)(\d{4,})\b/, (_, sign, digits) => sign + Number(digits).toLocaleString("en-US"));
+  // Not of a day or a time, which begin with digits too.
+  const groupDigits = (text) => text.replace(/^(\s*[+−-]?)(\d{4,})(?![\d:.-])/, (_, sign, digits) => sign + Number(digits).toLocaleString("en-US"));
 
   function alignNumbers(root) {
     for (const table of root.querySelectorAll("#result_list, .rc-table")) {
@@ -54,10 +57,9 @@
         });
         // An id is no quantity.
         const isNumber = texts.some((text) => NUMBER.test(text)) && texts.every((text) => NUMBER.test(text) || BLANK.test(text));
-        if (isNumber && !cells.some((cell) => cell.querySelector("a, .rc-id")))
-          for (const cell of [heading, ...cells]) cell.classList.add("rc-number");
-        // Nor is the number of a process or a port.
-        if (isNumber && !/^(id|pid|port|status)$/i.test(heading.textContent.trim()))
+        if (!isNumber || cells.some((cell) => cell.matches(".rc-text") || cell.querySelector("a, .rc-id"))) return;
+        for (const cell of [heading, ...cells]) cell.classList.add("rc-number");
+        if (QUANTITY.test(heading.textContent))
           for (const cell of cells) if (!cell.firstElementChild) cell.textContent = groupDigits(cell.textContent);
       });
     }
@@ -78,9 +80,8 @@
     alignNumbers(root);
     breakNames(root);
     for (const value of root.querySelectorAll(".field-line .readonly:not(:has(*))")) {
-      const label = value.closest(".field-line").querySelector("label")?.textContent.trim();
       if (BLANK.test(value.textContent.trim())) value.textContent = "–";
-      if (/^\s*\d{4,15}\s*$/.test(value.textContent) && !/^(id|pid|port)$/i.test(label ?? "")) value.textContent = groupDigits(value.textContent);
+      if (QUANTITY.test(value.closest(".field-line").querySelector("label")?.textContent)) value.textContent = groupDigits(value.textContent);
     }
     for (const cell of root.querySelectorAll("#result_list [data-label]"))
       cell.dataset.label = cell.dataset.label.charAt(0).toUpperCase() + cell.dataset.label.slice(1);
