@@ -241,12 +241,12 @@ class SampleAdmin(StaffAdmin):
 class SnapshotAdmin(StaffAdmin):
     """What beat computed last for the overview."""
 
-    list_display = ("name", "age")
+    list_display = ("name", "version", "age")
     ordering = ("name",)
     time_field = "taken_at"
     search_ids = ()
     search_fields = ()
-    fields = (("name", "taken_at"),)
+    fields = (("name", "version"), "taken_at")
 
 
 @admin.register(LogEntry)

@@ -103,6 +103,7 @@ class Snapshot(models.Model):
 
     name = models.CharField(max_length=40, primary_key=True)
     data = models.JSONField(encoder=DjangoJSONEncoder)
+    version = models.CharField(max_length=40, db_default="", help_text="The release of the beat that computed it.")
     taken_at = models.DateTimeField(db_default=Now())
 
     class Meta:

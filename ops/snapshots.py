@@ -13,6 +13,7 @@ from typing import Any
 from django.db.models.functions import Now
 from django.utils.dateparse import parse_datetime, parse_duration
 
+from ops import activity
 from ops.monitoring_models import Snapshot
 from relivchats.staff.reports import Level, Line, Report
 
@@ -27,16 +28,17 @@ def name_of_metrics(window: str) -> str:
 def write(name: str, data: Any) -> None:
     """Store what was computed, with the database's time. It is stored as JSON, with times and durations as texts."""
     Snapshot.objects.bulk_create(
-        [Snapshot(name=name, data=data)],
+        [Snapshot(name=name, data=data, version=activity.version())],
         update_conflicts=True,
         unique_fields=["name"],
-        update_fields=["data", "taken_at"],
+        update_fields=["data", "version", "taken_at"],
     )
 
 
-def read(name: str, *, max_age: timedelta) -> Snapshot | None:
-    """Return what was computed last, unless it is older."""
-    return Snapshot.objects.filter(name=name, taken_at__gte=Now() - max_age).first()
+def read(name: str, *, max_age: timedelta, of_any_release: bool = False) -> Snapshot | None:
+    """Return what was computed last, unless it is older or of another release, which may have computed other things."""
+    rows = Snapshot.objects.filter(name=name, taken_at__gte=Now() - max_age)
+    return (rows if of_any_release else rows.filter(version=activity.version())).first()
 
 
 def write_report(report: Report) -> None:

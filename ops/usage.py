@@ -136,7 +136,7 @@ def _start_of(day: date) -> datetime:
 
 def _kept_days() -> Mapping[str, list[tuple[str, Mapping[str, int]]]]:
     """Return models and their sums by the days that are kept."""
-    stored = snapshots.read(_SNAPSHOT, max_age=timedelta(days=DAYS))
+    stored = snapshots.read(_SNAPSHOT, max_age=timedelta(days=DAYS), of_any_release=True)
     return stored.data if stored else {}
 
 

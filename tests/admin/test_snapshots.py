@@ -93,6 +93,15 @@ def test_without_beat_the_overview_computes_everything_itself(desk: Client, own_
     assert len(answer.context["metrics"]) == 6
 
 
+def test_what_a_beat_of_another_release_computed_is_not_shown(desk: Client, own_checks: None) -> None:
+    """It may have other checks and metrics."""
+    snapshots.write_report(REPORT)
+    snapshots.write(snapshots.name_of_metrics("24h"), {"unknown": []})
+    snapshots.write(snapshots.WAITING, {"unknown": 1})
+    Snapshot.objects.update(version="0.0.1")
+    assert "seen by beat" not in desk.get("/admin/overview").content.decode()
+
+
 def test_beat_measures_long_windows_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
     measured = []
     fetch = metrics.fetch
