@@ -236,6 +236,7 @@ def test_the_index_page_counts_the_alerts_and_links_to_their_rows(desk: Client) 
     alerts = {item.title: item for item in page.context["items"]}
     assert {title: alert.count for title, alert in alerts.items()} == {
         "Adjustments to approve": "1",
+        "Adjustments too old to approve": "0",
         "Events held for review": "0",
         "Orders to review": "0",
         "Disputes to answer": "0",
