@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from billing.models import CoinDebt, PaymentRefund, Wallet
+from itertools import takewhile
+
+from billing.models import CoinDebt, CreditTransaction, PaymentRefund, Wallet
 from billing.payments import money
 
 
@@ -23,3 +25,17 @@ def explain(debt: CoinDebt) -> str:
         f"{price} for {refund.order.package.title} {went} {to}. It had bought {refund.coins} coins,"
         f" and {debt.coins} of them {were} spent or held by then."
     ) + (paid if debt.paid_coins else "")
+
+
+def describe_payment(made: CreditTransaction, *, wallet: Wallet) -> str:
+    """Return how many coins of a transaction paid debts, and how many are still owed, or an empty string if none did.
+
+    `wallet` is as it was after the transaction.
+    """
+    # What it pays follows it at once, in the same database transaction.
+    later = wallet.transactions.filter(sequence__gt=made.sequence).order_by("sequence").values_list("debt", "amount")
+    paid = -sum(amount for debt, amount in takewhile(lambda row: row[0] is not None, later.iterator()))
+    if not paid:
+        return ""
+    are = "coin is" if wallet.owed == 1 else "coins are"
+    return f"{paid} paid a debt; {wallet.owed if wallet.owed else 'no'} {are} still owed."

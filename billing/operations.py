@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.db.models import QuerySet
 
-from billing import adjustments, ledger
+from billing import adjustments, debts, ledger
 from billing.models import Adjustment, CreditTransaction, Wallet
 from relivchats.staff.bulk_actions import ActionContext, ActionResult, BatchResult, record, run_batch, run_one
 
@@ -65,4 +65,7 @@ def _describe(result: CreditTransaction | Adjustment | ledger.Sums) -> str:
         return f"The repair is proposed as adjustment {result.pk}: a second person must approve it."
     if isinstance(result, Adjustment):
         return f"{result.amount:+} coins are proposed as adjustment {result.pk}: a second person must approve them."
-    return f"{result.amount:+} coins. The balance is {result.balance_after}."
+    # The instance that the ledger locked and changed.
+    wallet = result.wallet
+    paid = debts.describe_payment(result, wallet=wallet)
+    return f"{result.amount:+} coins. {f'{paid} ' if paid else ''}The balance is {wallet.balance}."

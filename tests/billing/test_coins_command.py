@@ -5,10 +5,12 @@ from io import StringIO
 import pytest
 from django.core.management import CommandError, call_command
 
+from billing import ledger, operations
 from billing.audit import audit
-from billing.models import Wallet
+from billing.models import Adjustment, Wallet
 from relivchats.accounts.models import User
-from tests.billing.conftest import Hold
+from relivchats.staff.bulk_actions import ActionContext
+from tests.billing.conftest import Buy, Hold, MakeRefund
 
 pytestmark = pytest.mark.django_db
 
@@ -39,6 +41,25 @@ def test_the_transaction_names_the_command_and_the_reason(wallet: Wallet) -> Non
     coins(EMAIL, "-50", "--reason", "a mistake")
     line = wallet.transactions.get(type="admin_adjustment")
     assert (line.amount, line.actor, line.reason) == (-50, "command", "a mistake")
+
+
+def test_coins_that_pay_a_debt_are_named(wallet: Wallet, buy: Buy, make_refund: MakeRefund) -> None:
+    order = buy(wallet, coins=150).payment_order
+    coins(EMAIL, "-100", "--reason", "a mistake")
+    assert order is not None
+    assert ledger.refund(refund=make_refund(order), coins=200) == 100
+    assert coins(EMAIL, "+40", "--reason", "a gift") == (
+        "40 paid a debt; 60 coins are still owed. Balance: 0 coins, 0 of them held."
+    )
+    # A large adjustment, which a second person approves, and the page of the wallet say the same.
+    context = ActionContext(actor="user 1", reason="a gift")
+    made = operations.adjust_wallet(wallet, amount=59, idempotency_key="page", context=context)
+    assert made.outcome == "+59 coins. 59 paid a debt; 1 coin is still owed. The balance is 0."
+    proposed = wallet.adjustments.create(amount=9, proposed_by="command", reason="a gift", idempotency_key="large")
+    [approved] = operations.approve_adjustments(Adjustment.objects.filter(pk=proposed.pk), context=context).listed
+    assert approved.outcome == "+9 coins. 1 paid a debt; no coins are still owed. The balance is 8."
+    # The next coins pay nothing any more.
+    assert coins(EMAIL, "+2", "--reason", "a gift") == "Balance: 10 coins, 0 of them held."
 
 
 def test_each_run_is_a_separate_request(wallet: Wallet) -> None:

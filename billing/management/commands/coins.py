@@ -7,7 +7,7 @@ from uuid import uuid4
 from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
 
-from billing import adjustments, ledger
+from billing import adjustments, debts, ledger
 from billing.models import Adjustment
 from relivchats import installation
 from relivchats.accounts.models import User
@@ -45,11 +45,13 @@ class Command(OpsCommand):
             raise CommandError(
                 f"The balance of wallet {wallet.pk} is not the sum of its transactions: {repair}"
             ) from None
-        data = {"wallet": wallet.pk, "balance": wallet.balance, "reserved": wallet.reserved, "adjustment": None}
+        data = {"wallet": wallet.pk, "balance": wallet.balance, "reserved": wallet.reserved, "owed": wallet.owed}
         if isinstance(made, Adjustment):
             return Report(
                 f"No coins were moved yet: more than {settings.ADJUSTMENT_APPROVAL_COINS} coins in a day need a second"
                 f" person. Adjustment {made.pk} waits for approval in the admin, under Adjustments.",
                 data={**data, "adjustment": made.pk},
             )
-        return Report(f"Balance: {wallet.balance} coins, {wallet.reserved} of them held.", data=data)
+        balance = f"Balance: {wallet.balance} coins, {wallet.reserved} of them held."
+        paid = debts.describe_payment(made, wallet=wallet)
+        return Report(f"{paid} {balance}" if paid else balance, data={**data, "adjustment": None})
