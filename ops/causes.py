@@ -26,7 +26,7 @@ def find_causes(lines: Sequence[Line], checks: Mapping[str, Check]) -> list[Line
     def cause_of(name: str) -> str:
         """Return the first cause of a line, or an empty string if it follows from nothing."""
         needs = checks[name].needs if name in checks else ()
-        if by_name[name].data.get("waits"):
+        if by_name[name].data.get("waits") or (by_name[name].is_unfinished and "database" in needs):
             needs = (*needs, "queries")
         if by_name[name].data.get("late_work"):
             needs = (*needs, *LATE_WORK_NEEDS)
@@ -50,7 +50,7 @@ def _is_older(line: Line, cause: Line) -> bool:
 def describe_root(lines: Sequence[Line]) -> str:
     """Return the sentence that names the cause of most lines, with its remedy, or that checks did not finish.
 
-    Return an empty string if no line has a cause, and a check found something.
+    If checks did not finish, it names the only finding of the others. Return an empty string if there is no cause.
     """
     consequences = Counter(line.cause for line in lines if line.cause)
     if consequences:
@@ -58,17 +58,31 @@ def describe_root(lines: Sequence[Line]) -> str:
         (root,) = (line for line in lines if line.name == name)
         others = "1 other line follows" if number == 1 else f"{number} other lines follow"
         return f"root cause: {root.name}: {root.text} ({others} from it)\n→ {root.command}"
-    if unfinished := find_unfinished(lines):
-        return f"{unfinished.text}\n→ {unfinished.command}"
+    if summary := find_unfinished(lines):
+        return f"{summary.text}\n→ {summary.command}"
+    found = [line for line in lines if line.level is not Level.FINE and not line.is_unfinished]
+    unfinished = sum(line.is_unfinished for line in lines)
+    if unfinished and len(found) == 1:
+        (root,) = found
+        return f"root cause: {root.name}: {root.text} ({_count_checks(unfinished)} did not finish)\n→ {root.command}"
     return ""
 
 
 def find_unfinished(lines: Sequence[Line]) -> Line | None:
-    """Return a line about the checks that did not finish, or None if there are none or any check found something."""
+    """Return a line about the checks that did not finish, or None if there are none or any check found something.
+
+    If a query of one waited, that is the reason: a lock that is younger than HEALTH_LOCK_SECONDS is no finding yet.
+    """
     failing = [line for line in lines if line.level is not Level.FINE]
     if not failing or not all(line.is_unfinished for line in failing):
         return None
     names = ", ".join(line.name for line in failing)
-    what = "1 check" if len(failing) == 1 else f"{len(failing)} checks"
-    text = f"the machine is busy: {what} did not finish in time: {names}"
-    return Line("health", Level.UNKNOWN, text, "manage.py health", is_unfinished=True)
+    name, why, remedy = "health", "the machine is busy", "manage.py health"
+    if waiting := [line for line in failing if line.data.get("waits")]:
+        name, why, remedy = "database", waiting[0].text, waiting[0].remedy
+    text = f"{why}: {_count_checks(len(failing))} did not finish in time: {names}"
+    return Line(name, Level.UNKNOWN, text, remedy, is_unfinished=True)
+
+
+def _count_checks(number: int) -> str:
+    return "1 check" if number == 1 else f"{number} checks"

@@ -18,7 +18,7 @@ from ops.console.cached import Cached
 from ops.console.sections import WINDOWS, chosen_window, window_title
 from relivchats.durations import format_short
 from relivchats.staff.bounded import within
-from relivchats.staff.reports import Level, Line, Report, worst
+from relivchats.staff.reports import Level, Line, Report, fold
 
 POINTS = {"24h": 24, "7d": 28, "30d": 30}
 REFRESH_SECONDS = 15
@@ -84,17 +84,14 @@ def findings(report: Report, *, checked_at: datetime | None) -> dict[str, Any]:
     root = find_root(report)
     failing = [line for line in report.lines if line.level is not Level.FINE]
     # The banner shows the root.
-    listed = [line for line in failing if line is not root]
+    listed = fold([line for line in failing if line is not root])
     order = sorted(listed, key=lambda line: (bool(line.cause), line.is_unfinished, _SEVERITY[line.level]))
-    # What was found counts more than what a busy machine had no time to find.
-    found = [line.level for line in failing if not line.is_unfinished]
-    level = worst(found) if found else report.level
     # The headline is read in a second: what goes on is below it.
     headline, *details = _DETAILS.split(root.text, maxsplit=1) if root else ("",)
     return {
         "checked_at": checked_at,
-        "level": level,
-        "mark": _MARKS[level],
+        "level": report.level,
+        "mark": _MARKS[report.level],
         "root": root,
         "headline": headline,
         "details": details[0] if details else "",
@@ -107,7 +104,7 @@ def findings(report: Report, *, checked_at: datetime | None) -> dict[str, Any]:
 
 #: Where the details of a finding begin.
 _DETAILS = re.compile(r"; |, (?=such as )")
-_SEVERITY = {Level.CRITICAL: 0, Level.UNKNOWN: 1, Level.WARNING: 2, Level.FINE: 3}
+_SEVERITY = {Level.CRITICAL: 0, Level.WARNING: 1, Level.UNKNOWN: 2, Level.FINE: 3}
 
 
 def find_root(report: Report) -> Line | None:

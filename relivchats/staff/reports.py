@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -35,14 +35,17 @@ class Level(StrEnum):
         return {Level.FINE: 0, Level.WARNING: 1, Level.CRITICAL: 2, Level.UNKNOWN: 3}[self]
 
 
-_BY_SEVERITY = (Level.FINE, Level.WARNING, Level.UNKNOWN, Level.CRITICAL)
+_BY_SEVERITY = (Level.FINE, Level.UNKNOWN, Level.WARNING, Level.CRITICAL)
 
 #: How rich shows a level on a terminal.
 _STYLES = {Level.FINE: "green", Level.WARNING: "yellow", Level.UNKNOWN: "magenta", Level.CRITICAL: "bold red"}
 
 
 def worst(levels: Sequence[Level]) -> Level:
-    """Return the most severe level: unknown is worse than a warning, and better than critical."""
+    """Return the most severe level: critical, then warning, unknown, fine.
+
+    A check without an answer must not hide what another one found. The monitoring plugins of Nagios order them so too.
+    """
     return max(levels, key=_BY_SEVERITY.index, default=Level.FINE)
 
 
@@ -202,7 +205,7 @@ def format_count(number: int, *, limit: int = MAX_COUNTED) -> str:
 
 
 def _format_lines(lines: Sequence[Line], layout: Layout | None) -> list[str]:
-    lines = _fold(lines)
+    lines = fold(lines)
     # Upper case marks the lines that need attention, for eyes and for grep.
     levels = [line.level if line.level is Level.FINE else line.level.upper() for line in lines]
     if not layout:
@@ -233,18 +236,19 @@ def _format_lines(lines: Sequence[Line], layout: Layout | None) -> list[str]:
     return printed
 
 
-def _fold(lines: Sequence[Line]) -> list[Line]:
+def fold(lines: Sequence[Line]) -> list[Line]:
     """Return the lines with one in place of several that only say the same about their names. JSON has all of them."""
-    same: dict[tuple[Level, str, str], list[Line]] = {}
+    same: dict[tuple[str, ...], list[Line]] = {}
     for line in lines:
-        if line.cause and not line.data:
-            same.setdefault((line.level, line.text, line.cause), []).append(line)
+        is_alike = line.is_unfinished or (line.cause and not line.data)
+        key = (line.level, line.text, line.cause, line.remedy) if is_alike else (line.name,)
+        same.setdefault(key, []).append(line)
     folded: list[Line] = []
-    for line in lines:
-        group = same.get((line.level, line.text, line.cause), [line])
-        if line.data or len(group) == 1:
-            folded.append(line)
-        elif line is group[0]:
-            names = ", ".join(each.name for each in group)
-            folded.append(Line(f"{len(group)} checks", line.level, f"{line.text}: {names}", cause=line.cause))
+    # In the order of their first lines.
+    for group in same.values():
+        first = group[0]
+        if len(group) > 1:
+            text = f"{first.text}: {', '.join(line.name for line in group)}"
+            first = replace(first, name=f"{len(group)} checks", text=text, page="", age=None, changes=0)
+        folded.append(first)
     return folded

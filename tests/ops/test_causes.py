@@ -11,6 +11,7 @@ from ops import checks
 from ops.causes import describe_root, find_causes
 from ops.checks.registry import Check
 from ops.console import overview
+from relivchats import installation
 from relivchats.staff.reports import Level, Line, Report
 
 CHECKS = {
@@ -79,18 +80,54 @@ def test_a_fine_line_has_no_cause_and_findings_without_a_common_cause_no_headlin
 
 
 def _unfinished(name: str) -> Line:
-    return Line(name, Level.UNKNOWN, "no answer within 1.8 s", "manage.py health", is_unfinished=True)
+    return Line(name, Level.UNKNOWN, "did not finish", "manage.py health", is_unfinished=True)
 
 
-def test_nothing_follows_from_a_check_that_did_not_finish_and_it_is_not_the_headline() -> None:
+def _waiting(name: str) -> Line:
+    """Return the line of a check whose query waited for a lock."""
+    return Line(name, Level.UNKNOWN, "a query waits", "manage.py database", {"waits": True}, is_unfinished=True)
+
+
+def test_the_only_finding_is_the_headline_and_the_level_while_other_checks_did_not_finish() -> None:
     warning = _line("jobs", Level.WARNING)
     found = find_causes([_unfinished("workers"), _unfinished("ledger"), warning], CHECKS)
     assert [line.cause for line in found] == ["", "", ""]
-    assert describe_root(found) == ""
+    text = "root cause: jobs: jobs has a problem (2 checks did not finish)\n→ fix jobs"
+    assert describe_root(found) == text
+    assert Report("Health", tuple(found)).level.exit_status == 1
     assert overview.find_root(Report("Health", tuple(found))) == warning
     shown = overview.findings(Report("Health", tuple(found)), checked_at=None)
-    assert (shown["level"], shown["mark"], shown["others"]) == (Level.WARNING, "!", 2)
-    assert [each["line"].name for each in shown["failing"]] == ["workers", "ledger"]
+    assert (shown["level"], shown["mark"], shown["others"]) == (Level.WARNING, "!", 1)
+    assert [each["line"].text for each in shown["failing"]] == ["did not finish: workers, ledger"]
+
+
+def test_nothing_is_the_headline_if_independent_problems_were_found_while_other_checks_did_not_finish() -> None:
+    found = find_causes([_unfinished("workers"), _line("ledger"), _line("jobs", Level.WARNING)], CHECKS)
+    assert [line.cause for line in found] == ["", "", ""]
+    assert describe_root(found) == ""
+
+
+def test_checks_that_did_not_finish_are_one_line_of_text_with_their_remedy_and_all_of_the_json() -> None:
+    report = Report("Health", (_unfinished("workers"), _waiting("ledger"), _unfinished("jobs")))
+    printed = [line.split(maxsplit=1)[-1] for line in report.as_text().splitlines()[2:]]
+    assert printed[0] == "2 checks  did not finish: workers, jobs"
+    assert printed[2].startswith("ledger    a query waits")
+    assert [line.startswith("→ ") for line in (printed[1], printed[3])] == [False, False]
+    assert [printed[1], printed[3]] == [installation.as_typed(f"manage.py {each}") for each in ("health", "database")]
+    assert len(json.loads(report.as_json())["lines"]) == 3
+
+
+def test_what_waits_for_a_lock_leads_to_the_database_also_if_other_checks_only_did_not_finish() -> None:
+    found = find_causes([_unfinished("workers"), _waiting("ledger"), _waiting("jobs")], CHECKS)
+    text = "a query waits: 3 checks did not finish in time: workers, ledger, jobs"
+    assert describe_root(found) == f"{text}\n→ {installation.as_typed('manage.py database')}"
+    shown = overview.findings(Report("Health", tuple(found)), checked_at=None)
+    assert (shown["root"].name, shown["root"].text) == ("database", text)
+
+
+def test_a_check_that_did_not_finish_follows_from_the_session_that_keeps_a_table_locked() -> None:
+    lock = _line("queries", Level.WARNING, is_cause=True)
+    assert _causes(lock, _unfinished("ledger"), _unfinished("disk")) == {"queries": "", "ledger": "queries", "disk": ""}
 
 
 def test_if_checks_only_did_not_finish_the_headline_says_that_the_machine_is_busy() -> None:
@@ -98,7 +135,7 @@ def test_if_checks_only_did_not_finish_the_headline_says_that_the_machine_is_bus
     text = "the machine is busy: 2 checks did not finish in time: workers, ledger"
     assert describe_root(found).splitlines()[0] == text
     shown = overview.findings(Report("Health", tuple(found)), checked_at=None)
-    assert (shown["root"].text, shown["level"], shown["others"]) == (text, Level.UNKNOWN, 2)
+    assert (shown["root"].text, shown["level"], shown["others"]) == (text, Level.UNKNOWN, 1)
 
 
 def test_a_check_that_did_not_finish_follows_from_the_server_that_it_waits_for() -> None:

@@ -23,11 +23,12 @@ LATE = Line(
     [
         ([], Level.FINE),
         ([Level.FINE, Level.WARNING], Level.WARNING),
-        ([Level.UNKNOWN, Level.WARNING], Level.UNKNOWN),
+        ([Level.WARNING, Level.UNKNOWN], Level.WARNING),
+        ([Level.UNKNOWN, Level.FINE], Level.UNKNOWN),
         ([Level.UNKNOWN, Level.CRITICAL], Level.CRITICAL),
     ],
 )
-def test_critical_outweighs_unknown_and_unknown_outweighs_a_warning(levels: list[Level], expected: Level) -> None:
+def test_what_was_found_outweighs_a_check_without_an_answer(levels: list[Level], expected: Level) -> None:
     assert worst(levels) is expected
 
 
