@@ -85,7 +85,7 @@ def find_unloaded() -> list[str]:
     unloaded = []
     for model, fields in ((Category, _CATEGORY_FIELDS), (InsightType, _TYPE_FIELDS)):
         rows = {row.pk: row for row in model._default_manager.all()}
-        for pk, digest in _file_digests()[model.__name__].items():
+        for pk, digest in read_digests()[model.__name__].items():
             row = rows.get(pk)
             current = _compute_digest(row, fields) if row is not None else ""
             if row is None or (current != digest and current == row.loaded_digest):
@@ -94,7 +94,7 @@ def find_unloaded() -> list[str]:
 
 
 @cache
-def _file_digests() -> dict[str, dict[str, str]]:
+def read_digests() -> dict[str, dict[str, str]]:
     """Return the digest of each category and type of the files, which are those of this process's release."""
     digests: dict[str, dict[str, str]] = {"Category": {}, "InsightType": {}}
     for category, types in read_files():

@@ -7,7 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -101,7 +101,7 @@ def _run_all(selected: Sequence[Check], *, timeout_seconds: float | None = None)
         run.changed.wait_for(lambda: len(run.lines) == len(selected), timeout_seconds)
         lines = dict(run.lines)
     run.end()
-    late = f"no answer within {timeout_seconds:g} s: the machine is busy, run it again"
+    late = f"did not finish within {timeout_seconds:g} s, the machine is busy"
     return [
         lines.get(check.name)
         or Line(
@@ -117,14 +117,23 @@ def _run_all(selected: Sequence[Check], *, timeout_seconds: float | None = None)
     ]
 
 
-def report(*, verbose: bool = False) -> Report:
-    """Run the checks now, with `verbose` also those of the machine, and return their report."""
+def report(*, verbose: bool = False, is_recorded: bool = False) -> Report:
+    """Run the checks now, with `verbose` also those of the machine, and return their report.
+
+    `is_recorded` adds the changes of levels to the history. Only beat does that: a shell with other keys than the
+    processes, or on a busy machine, finds levels that the installation does not have.
+    """
     if installation.is_nothing_running():
         return _report_of_nothing()
-    started = time.monotonic()
     selected = (*checks.ALL, *checks.VERBOSE) if verbose else checks.ALL
+    for check in selected:
+        # Its run raises the same, and has a line for it.
+        with suppress(Exception):
+            check.prepare()
+    started = time.monotonic()
     # With the history first: what is older than a cause does not follow from it.
-    lines = find_causes(_with_history(_run_all(selected)), {check.name: check for check in selected})
+    lines = _with_history(_run_all(selected), is_recorded=is_recorded)
+    lines = find_causes(lines, {check.name: check for check in selected})
     milliseconds = round((time.monotonic() - started) * 1000)
     return Report("Health", tuple(lines), data={"milliseconds": milliseconds}, headline=describe_root(lines))
 
@@ -140,13 +149,14 @@ def _report_of_nothing() -> Report:
     return Report("Health", tuple(lines), data={"milliseconds": 0}, headline=describe_root(lines))
 
 
-def _with_history(lines: list[Line]) -> list[Line]:
-    """Record the states of the lines and return them with their history, if the database allows it."""
+def _with_history(lines: list[Line], *, is_recorded: bool) -> list[Line]:
+    """Return the lines with their history, after their states were recorded, if the database allows it."""
     if not history.is_recordable(lines):
         return lines
     try:
-        with _dedicated_connection(query_seconds=HISTORY_SECONDS, read_only=False):
-            history.record(lines)
+        with _dedicated_connection(query_seconds=HISTORY_SECONDS, read_only=not is_recorded):
+            if is_recorded:
+                history.record(lines)
             return history.annotate(lines)
     except Error as error:
         # A report without a history is better than none.

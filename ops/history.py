@@ -20,7 +20,10 @@ _LOCK = 0x72656C_6373
 
 
 def record(lines: Sequence[Line]) -> None:
-    """Add a row for each line whose level differs from that of its newest row. Another recorder at work does it too."""
+    """Add a row for each line whose level differs from that of its newest row. Another recorder at work does it too.
+
+    A check that did not finish has found no new level.
+    """
     with transaction.atomic(), connection.cursor() as cursor:
         # An abandoned transaction of a recorder, or a locked table, must not make `health` wait.
         cursor.execute("SET LOCAL lock_timeout = '300ms'; SET LOCAL statement_timeout = '500ms'")
@@ -32,7 +35,7 @@ def record(lines: Sequence[Line]) -> None:
         CheckState.objects.bulk_create(
             CheckState(name=line.name, level=line.level, text=line.text[:300])
             for line in lines
-            if levels.get(line.name) != line.level
+            if levels.get(line.name) != line.level and not line.is_unfinished
         )
 
 

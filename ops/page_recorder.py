@@ -48,7 +48,7 @@ class Recorder:
 
 def record_health() -> None:
     """Run the checks, which adds to their history, and store the report."""
-    snapshots.write_report(health.report())
+    snapshots.write_report(health.report(is_recorded=True))
 
 
 def record_numbers() -> None:

@@ -15,7 +15,8 @@ class Check:
     `needs` names the checks without which this one cannot be fine: if one of them has a problem, it is the cause of a
     problem here. A check that needs `database` runs only once the database answers. `page` is where staff see more.
     `on_timeout` is the level of the line when the function does not return in time, and `remedy` the remedy when it
-    raises. A verbose check runs only with `health --verbose`.
+    raises. A verbose check runs only with `health --verbose`. `prepare` loads the modules that `run` would load, before
+    the time limit of the checks starts: on a busy machine that takes longer than all checks together.
     """
 
     name: str
@@ -25,6 +26,7 @@ class Check:
     on_timeout: Level = Level.UNKNOWN
     remedy: str = "manage.py health"
     verbose: bool = False
+    prepare: Callable[[], object] = lambda: None
 
     @property
     def remedy_without_answer(self) -> str:
@@ -46,13 +48,14 @@ def health_check(
     on_timeout: Level = Level.UNKNOWN,
     remedy: str = "manage.py health",
     verbose: bool = False,
+    prepare: Callable[[], object] = lambda: None,
 ) -> Callable[[Callable[[], Line]], Callable[[], Line]]:
     """Return a decorator that registers a function as the check `name`. Raise ValueError if the name is taken."""
 
     def register(run: Callable[[], Line]) -> Callable[[], Line]:
         if name in _checks:
             raise ValueError(f"A health check named {name!r} is already registered.")
-        _checks[name] = Check(name, run, needs, page, on_timeout, remedy, verbose)
+        _checks[name] = Check(name, run, needs, page, on_timeout, remedy, verbose, prepare)
         return run
 
     return register

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 from cryptography import x509
 from django.conf import settings
@@ -97,13 +99,15 @@ def retention() -> Line:
     return Line("retention", Level.WARNING, text, installation.restart("beat"), threshold=threshold)
 
 
-@health_check("catalogue", page="/admin/insights/insighttype/")
+def _catalogue_files() -> ModuleType:
+    # It loads pydantic, which takes 0.35 s and which the web process does not need at startup.
+    return import_module("insights.catalogue")
+
+
+@health_check("catalogue", page="/admin/insights/insighttype/", prepare=lambda: _catalogue_files().read_digests())
 def catalogue() -> Line:
     """Return the categories and insight types of this release that the database does not have."""
-    # It loads pydantic, which takes 0.35 s and which the web process does not need at startup.
-    from insights import catalogue as catalogue_files
-
-    if unloaded := catalogue_files.find_unloaded():
+    if unloaded := _catalogue_files().find_unloaded():
         text = f"{len(unloaded)} differ from the files of this release, such as {unloaded[0]}"
         return Line("catalogue", Level.WARNING, text, "manage.py load_catalogue", {"unloaded": unloaded}, len(unloaded))
     return Line("catalogue", Level.FINE, "as in the files of this release, besides edits of staff", value=0)

@@ -11,6 +11,7 @@ from django.db.models.functions import Now
 from billing.models import CoinReservation
 from chats.models import Chat
 from insights import stuck as stuck_work
+from insights.engines import get_engine
 from insights.models import Insight
 from ops import queues
 from ops import unlocks as unlocks_state
@@ -29,6 +30,7 @@ _MIN_OUTAGE_FAILURES = 5
     needs=("database", "broker", "workers", "beat", "engine"),
     remedy="manage.py queue",
     page="/admin/insights/insight/?status__exact=pending",
+    prepare=get_engine,
 )
 def queue() -> Line:
     """Return the number of due insights and of messages, and how long the oldest is due."""

@@ -9,7 +9,7 @@ from django.db import connection
 from django.db.models import F
 from django.db.models.functions import Now
 
-from ops import health, history
+from ops import health, history, page_recorder
 from ops.models import CheckState
 from relivchats.staff.reports import Level, Line
 from tests.concurrency import call_at_once
@@ -48,6 +48,22 @@ def test_a_line_that_flaps_says_so() -> None:
     assert "changed" not in line.describe()
 
 
+def test_a_check_that_did_not_finish_is_no_change_of_its_level() -> None:
+    history.record([_line()])
+    history.record([Line("workers", Level.UNKNOWN, "did not finish within 1.8 s", is_unfinished=True)])
+    history.record([_line()])
+    assert list(CheckState.objects.values_list("level", flat=True)) == ["critical"]
+
+
+def test_only_beat_adds_to_the_history(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health, "_run_all", lambda selected: [Line("database", Level.FINE, "answers"), _line()])
+    CheckState.objects.create(name="workers", level="critical", text="")
+    report = health.report()
+    assert (report.lines[1].changes, CheckState.objects.count()) == (1, 1)
+    page_recorder.record_health()
+    assert set(CheckState.objects.values_list("name", flat=True)) == {"workers", "database"}
+
+
 def test_two_recorders_at_once_add_one_row() -> None:
     call_at_once([lambda: history.record([_line()])] * 4)
     assert CheckState.objects.count() == 1
@@ -65,7 +81,7 @@ def test_health_is_reported_while_its_history_is_locked() -> None:
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_lock(%s)", [history._LOCK])
     try:
-        assert health.report().lines[0].level is Level.FINE
+        assert health.report(is_recorded=True).lines[0].level is Level.FINE
         assert not CheckState.objects.exists()
     finally:
         connection.close()

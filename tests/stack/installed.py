@@ -219,4 +219,6 @@ class Installed(Rehearsal):
 
 
 def _had_no_time(line: dict[str, Any]) -> bool:
-    return any(words in line["text"] for words in ("no answer within", "too large to audit here", "a query takes too"))
+    return any(
+        words in line["text"] for words in ("did not finish within", "too large to audit here", "a query takes too")
+    )
