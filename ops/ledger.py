@@ -128,7 +128,8 @@ def repair_report(wallet_id: int, *, context: ActionContext | None) -> Report:
     result = operations.propose_repair(wallet, context=context)
     if not result.done:
         raise Conflict(result.outcome)
-    return Report("Repair proposed", (Line("wallet", Level.WARNING, result.outcome, APPROVE_REPAIR),), table)
+    line = Line("wallet", Level.WARNING, result.outcome, APPROVE_REPAIR)
+    return Report("Repair proposed", (line,), table, has_changed=True)
 
 
 def full_audit() -> list[audit.Finding]:

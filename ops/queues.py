@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -217,11 +217,11 @@ def schedule_report() -> Report:
 def pause(*, context: ActionContext) -> Report:
     """Give no more insights to workers, and return the state. Raise Conflict without a reason or if it is paused."""
     pauses.pause_dispatch(context=context)
-    return report()
+    return replace(report(), has_changed=True)
 
 
 def resume(*, context: ActionContext) -> Report:
     """Give insights to workers again, and return the state. Raise Conflict if they are not paused."""
     if not pauses.resume_dispatch(DispatchPause.objects.active(), context=context).done:
         raise Conflict("Insights are not paused.")
-    return report()
+    return replace(report(), has_changed=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 from django.db.models import Sum
@@ -71,11 +72,11 @@ def report() -> Report:
 def pause(*, context: ActionContext) -> Report:
     """Pause unlocks and return the report. Raise Conflict without a reason, or if they are paused already."""
     pauses.pause(context=context)
-    return report()
+    return replace(report(), has_changed=True)
 
 
 def resume(*, context: ActionContext) -> Report:
     """Resume unlocks and return the report. Raise Conflict if they are not paused."""
     if not pauses.resume(UnlockPause.objects.active(), context=context).done:
         raise Conflict("Unlocks are not paused.")
-    return report()
+    return replace(report(), has_changed=True)

@@ -86,6 +86,12 @@ def ended_because() -> str:
     return _read("ended")
 
 
+def nothing_runs() -> str:
+    """Return that nothing is running, and why, if `./dev up` ended by itself."""
+    why = ended_because()
+    return f"nothing is running here: {why}" if why else "nothing is running here"
+
+
 def give_broker_memory(size_bytes: int) -> str:
     """Return the remedy for a broker that has reached its limit of memory: a limit of so many bytes."""
     if kind() is Kind.COMPOSE:

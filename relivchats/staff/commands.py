@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
+import re
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, NoReturn
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser, DjangoHelpFormatter
 from django.db import InterfaceError, OperationalError
 
-from relivchats import durations, terminal
+from relivchats import durations, installation, terminal
 from relivchats.errors import DomainError
 from relivchats.staff.bulk_actions import BATCH_SIZE, ActionContext
 from relivchats.staff.reports import Level, Line, Report
@@ -23,6 +25,8 @@ from relivchats.terminal import Layout
 EXAMPLE = "Example: "
 #: Between two reports of `--watch`.
 WATCH_SECONDS = 5
+#: The exit status if the command line is malformed, or what it asks for is refused. 1 to 3 are levels of a report.
+EXIT_REFUSED = os.EX_USAGE
 #: Nothing here is older, and dates end.
 MAX_DURATION = timedelta(days=3650)
 #: Of Postgres' integers, such as process ids.
@@ -67,21 +71,55 @@ class _HelpFormatter(DjangoHelpFormatter):
         return text if text.startswith(EXAMPLE) else super()._fill_text(text, width, indent)
 
 
+class _Parser(CommandParser):
+    """Django's parser, with our exit status, and a sentence about a value such as -5h."""
+
+    def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
+        """Return the options. A value such as -5h belongs to the option before it, as -5 does."""
+        joined: list[str] = []
+        for word in sys.argv[1:] if args is None else args:
+            if re.match(r"-\d+[a-z]", word) and joined and re.fullmatch(r"--[a-z-]+", joined[-1]):
+                joined[-1] += f"={word}"
+            else:
+                joined.append(word)
+        return super().parse_args(joined, namespace)
+
+    def error(self, message: str) -> NoReturn:
+        """Print the usage and the message, and exit. Raise CommandError in `call_command`."""
+        if not self.called_from_command_line:
+            raise CommandError(f"Error: {message}", returncode=EXIT_REFUSED)
+        self.print_usage(sys.stderr)
+        self.exit(EXIT_REFUSED, f"{self.prog}: error: {message}\n")
+
+
 class CommandWithExample(BaseCommand):
-    """A command whose `--help` ends with the example that its `help` ends with."""
+    """A command whose `--help` ends with the example that its `help` ends with. It exits with 64 if it refuses."""
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
         """Return Django's parser with the example below the options, where a terminal shows it."""
         kwargs.setdefault("formatter_class", _HelpFormatter)
         parser = super().create_parser(prog_name, subcommand, **kwargs)
+        # Django names the class itself.
+        parser.__class__ = _Parser
         parser.description, example, words = self.help.partition(f" {EXAMPLE}")
         parser.epilog = f"{example.lstrip()}{words}"
         return parser
+
+    def execute(self, *args: Any, **options: Any) -> str | None:
+        """Run the command. A CommandError that names no other status gets EXIT_REFUSED."""
+        try:
+            output: str | None = super().execute(*args, **options)
+        except CommandError as refusal:
+            if refusal.returncode == CommandError().returncode:
+                refusal.returncode = EXIT_REFUSED
+            raise
+        return output
 
 
 class OpsCommand(CommandWithExample):
     """A command that prints one report and exits with its level: 0 fine, 1 warning, 2 critical, 3 unknown.
 
+    It exits with 0 after a change that succeeded, with 64 if it refuses, and with 2 if it fails.
     Subclasses parse their options and implement `report`. `--json` prints the report as JSON, and nothing else on
     stdout. `can_watch` adds `--watch`, which the options in `changes` exclude: they change something. `help` ends with
     an example.
@@ -127,32 +165,36 @@ class OpsCommand(CommandWithExample):
             chosen := [name for name in self.changes if options.get(name) or options.get(name) == 0]
         ):
             raise CommandError(f"--watch repeats a report, and --{chosen[0].replace('_', '-')} changes something.")
-        level = self._print_report(as_json=as_json, options=options)
+        status = self._print_report(as_json=as_json, options=options)
         with contextlib.suppress(KeyboardInterrupt):
             while watch is not None:
                 time.sleep(max(watch, 1))
                 if self.stdout.isatty() and not as_json:
                     self.stdout.write("\x1b[H\x1b[2J", ending="")
-                level = self._print_report(as_json=as_json, options=options)
-        if level is not Level.FINE:
-            sys.exit(level.exit_status)
+                status = self._print_report(as_json=as_json, options=options)
+        if status:
+            sys.exit(status)
 
-    def _print_report(self, *, as_json: bool, options: dict[str, Any]) -> Level:
-        """Print the report and return its level. Raise CommandError with the sentence of a DomainError."""
+    def _print_report(self, *, as_json: bool, options: dict[str, Any]) -> int:
+        """Print the report and return its exit status. Raise CommandError with the sentence of a DomainError."""
         try:
             report = self.report(**options)
         except DomainError as refusal:
-            raise CommandError(refusal.detail) from None
+            # One that is our fault is no refusal: cron and monitors must notice it.
+            status = Level.CRITICAL.exit_status if refusal.status == 500 else EXIT_REFUSED
+            raise CommandError(refusal.detail, returncode=status) from None
         except (OperationalError, InterfaceError):
             # Unknown, not critical: a monitor must not take a restart of Postgres for a broken ledger.
             line = Line("database", Level.UNKNOWN, "did not answer", remedy="manage.py health")
+            if installation.is_nothing_running():
+                line = Line("installation", Level.UNKNOWN, installation.nothing_runs(), installation.start_all())
             report = Report("Unknown", lines=(line,))
         if as_json:
             self.stdout.write(report.as_json())
         else:
             self.stdout.write(report.as_text(Layout.for_stream(self.stdout) if self.stdout.isatty() else None))
         self.stdout.flush()
-        return report.level
+        return 0 if report.has_changed else report.level.exit_status
 
     def report(self, *args: Any, **options: Any) -> Report:
         """Return the report to print. May raise DomainError."""

@@ -146,7 +146,8 @@ class Report:
     """The findings of one check or command, and their table. `data` is added to the JSON output.
 
     `headline` is the sentence to read first, such as the root cause of several findings. `details` is printed below the
-    findings as it is, such as a diff, and is not in the JSON output: put it into `data`.
+    findings as it is, such as a diff, and is not in the JSON output: put it into `data`. `has_changed` says that the
+    report shows the state after a change that succeeded: the command then exits with 0, whatever the level.
     """
 
     title: str
@@ -155,6 +156,7 @@ class Report:
     data: Mapping[str, Any] = field(default_factory=dict)
     headline: str = ""
     details: str = ""
+    has_changed: bool = False
 
     @property
     def level(self) -> Level:

@@ -10,6 +10,7 @@ from billing.audit import audit
 from billing.models import Adjustment, Wallet
 from relivchats.accounts.models import User
 from relivchats.staff.bulk_actions import ActionContext
+from relivchats.staff.commands import EXIT_REFUSED
 from tests.billing.conftest import Buy, Hold, MakeRefund
 
 pytestmark = pytest.mark.django_db
@@ -94,10 +95,10 @@ def test_held_coins_are_printed_and_not_taken(wallet: Wallet, hold: Hold) -> Non
         ((EMAIL, "+5", "--reason", "  "), "^Say why"),
     ],
 )
-def test_a_refusal_is_one_sentence_and_exit_code_1(wallet: Wallet, arguments: tuple[str, ...], message: str) -> None:
+def test_a_refusal_is_one_sentence_and_exits_with_64(wallet: Wallet, arguments: tuple[str, ...], message: str) -> None:
     with pytest.raises(CommandError, match=message) as refusal:
         coins(*arguments)
-    assert refusal.value.returncode == 1
+    assert refusal.value.returncode == EXIT_REFUSED
     assert "\n" not in str(refusal.value)
     wallet.refresh_from_db()
     assert wallet.balance == 50

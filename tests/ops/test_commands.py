@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import pytest
 from django.core.management import CommandError, ManagementUtility, call_command, get_commands, load_command_class
+from django.db import OperationalError
 from django.db.models.functions import Now
 
 from billing import audit, ledger
@@ -17,6 +18,8 @@ from billing.models import CoinReservation, Wallet
 from chats.models import Chat
 from insights.models import GenerationJob, Insight
 from ops.models import LedgerAudit
+from relivchats import installation
+from relivchats.errors import DomainError
 from relivchats.staff import bulk_actions, commands
 from relivchats.staff.models import AuditEntry
 from tests.ops import rows
@@ -286,12 +289,49 @@ def test_a_number_or_duration_that_makes_no_sense_is_refused_in_a_sentence(argum
         call(*arguments)
 
 
-def test_on_the_command_line_a_malformed_option_exits_with_2(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ("logs web --lines -5", "logs: error: argument --lines: -5 is no whole number from 1 to 100000"),
+        ("metrics --since -5h", "metrics: error: argument --since: -5h is no duration: write 30m, 1h or 7d"),
+        ("coins ann@example.org +5", "coins: error: the following arguments are required: --reason"),
+        ("payments --refund 6b1a9f5e-0000-4000-8000-000000000000", "A refund needs a reason: --reason 'bought twice'"),
+        ("queue --pause insights", "Dispatch is paused only for a reason: --reason 'the provider is down'"),
+        ("ledger --repair 1 --yes", "A repair needs a reason: --reason 'changed by SQL'"),
+        ("person nobody@example.org", "There is no such person. Enter an e-mail address or an id in full."),
+        ("health --watch 5 --nonsense", "health: error: unrecognized arguments: --nonsense"),
+    ],
+    ids=lambda text: text.partition(" ")[0],
+)
+def test_what_is_malformed_or_refused_exits_with_64_which_is_no_level(
+    arguments: str, sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as ended:
-        ManagementUtility(["manage.py", "logs", "web", "--lines", "-5"]).execute()
-    assert ended.value.code == 2
-    last = capsys.readouterr().err.splitlines()[-1]
-    assert last == "manage.py logs: error: argument --lines: -5 is no whole number from 1 to 100000"
+        ManagementUtility(["manage.py", *shlex.split(arguments)]).execute()
+    assert ended.value.code == 64
+    assert capsys.readouterr().err.splitlines()[-1].endswith(sentence)
+
+
+def test_a_program_that_fails_is_critical_and_no_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(self: Any, **options: Any) -> None:
+        raise DomainError("pg_dump: no space is left")
+
+    monkeypatch.setattr(type(load_command_class("ops", "jobs")), "report", fail)
+    with pytest.raises(CommandError, match="no space") as failed:
+        call("jobs")
+    assert failed.value.returncode == 2
+
+
+def test_where_nothing_runs_every_command_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(self: Any, **options: Any) -> None:
+        raise OperationalError("connection refused")
+
+    monkeypatch.setattr(type(load_command_class("ops", "workers")), "report", fail)
+    monkeypatch.setattr(installation, "is_nothing_running", lambda: True)
+    monkeypatch.setattr(installation, "ended_because", lambda: "beat died too often")
+    status, answer = as_json("workers")
+    assert (status, answer["lines"][0]["text"]) == (3, "nothing is running here: beat died too often")
+    assert "./dev up" in answer["lines"][0]["remedy"]
 
 
 def test_queue_counts_messages_and_due_rows(broker: BrokerHandle) -> None:
@@ -312,7 +352,7 @@ def test_queue_without_a_broker_counts_the_rows_and_exits_with_3(broker: BrokerH
 
 def test_unlocks_are_paused_and_resumed_by_command() -> None:
     status, answer = as_json("unlocks", "--pause", "a wrong model")
-    assert (status, answer["lines"][0]["text"]) == (1, "paused for 0 s by command")
+    assert (status, answer["lines"][0]["text"]) == (0, "paused for 0 s by command")
     assert answer["rows"][0]["reason"] == "a wrong model"
     for refused in (("--pause", "again"), ("--pause", "")):
         with pytest.raises(CommandError):

@@ -20,6 +20,7 @@ from billing.payments.providers.stripe import Stripe
 from ops.checks.payments import payments as payments_check
 from relivchats import clock
 from relivchats.accounts.models import User
+from relivchats.staff.commands import EXIT_REFUSED
 from relivchats.staff.models import AuditEntry
 from relivchats.staff.reports import Level
 from tests.admin import everything
@@ -116,7 +117,7 @@ def test_contradictory_options_are_rejected_and_nothing_is_refunded(stripe_shop:
     order = str(stripe_shop.place_paid_order().pk)
     with pytest.raises(CommandError, match="either --refund or --reconcile") as refusal:
         call("payments", "--refund", order, "--reconcile", "--reason", "x")
-    assert refusal.value.returncode == 2
+    assert refusal.value.returncode == EXIT_REFUSED
     for amount in ("0", "-5"):
         _, printed = call("payments", "--refund", order, f"--amount={amount}", "--reason", "x")
         assert "Choose an amount from 1 to 499" in printed

@@ -34,7 +34,7 @@ def test_while_insights_are_paused_none_is_dispatched_and_the_reason_is_recorded
     rows.job(vector_status="pending")
     rows.job(vector_status="pending")
     status, answer = as_json("queue", "--pause", "insights", "--reason", "the provider is down")
-    assert (status, answer["lines"][0]["level"]) == (1, "warning")
+    assert (status, answer["lines"][0]["level"]) == (0, "warning")
     assert "by command, and 0 wait" in answer["lines"][0]["text"]
     Chat.objects.update(vector_status="completed", indexed_at=Now(), index_engine=get_engine().name)
     assert dispatch.dispatch() == 0

@@ -81,9 +81,6 @@ STATUSES = {
     # No provider is configured, so the order is refused.
     "payments --reconcile ORDER": 1,
     "payments --refund ORDER --reason TEXT": 1,
-    # What is paused is a warning.
-    "queue --pause insights --reason TEXT": 1,
-    "unlocks --pause TEXT": 1,
     "reindex --status": 1,
     "staff_groups": 1,
     # The ledger of these rows is broken: coins that nobody paid for.

@@ -47,7 +47,7 @@ class Command(OpsCommand):
     ) -> Report:
         """Return the list, or the results of reconciling or refunding."""
         if refund is not None and reconcile is not None:
-            raise CommandError("Use either --refund or --reconcile.", returncode=2)
+            raise CommandError("Use either --refund or --reconcile.")
         if amount is not None and refund is None:
             raise CommandError("--amount is the amount of a refund: name the order with --refund ORDER.")
         if refund is not None:
