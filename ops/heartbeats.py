@@ -22,7 +22,7 @@ from django.db.models.functions import Now
 from chats import keys
 from ops import activity, samples
 from ops.models import Heartbeat
-from relivchats import roles
+from relivchats import installation, roles
 from relivchats.process_signals import web_started
 
 logger = logging.getLogger(__name__)
@@ -112,12 +112,19 @@ class HeartbeatThread:
             connections.close_all()
 
     def _remove_stale(self) -> None:
-        """Remove the rows of this host's killed processes: they could not remove their own."""
-        # A process id that is in use again keeps its row until `prune`: rare, and only a warning of health.
+        """Remove the rows of this host's killed processes: they could not remove their own.
+
+        In containers, also those of containers that were removed: nobody else would for an hour.
+        """
+        # A process id that is in use again keeps its row until `prune`: rare, and only a warning of health. In a
+        # container that starts again it is this process's own.
         prefix = self.name.rpartition(":")[0] + ":"
         for row in Heartbeat.objects.filter(kind=self.kind, name__startswith=prefix):
-            if not psutil.pid_exists(row.pid):
+            if row.name == self.name or not psutil.pid_exists(row.pid):
                 row.delete()
+        if installation.kind() is installation.Kind.COMPOSE:
+            late = Now() - timedelta(seconds=settings.HEALTH_HEARTBEAT_SECONDS)
+            Heartbeat.objects.filter(kind=self.kind, beat_at__lt=late).delete()
 
 
 def prune(*, batch: int = 1000) -> int:

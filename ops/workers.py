@@ -228,6 +228,8 @@ def remedy_of(failing: Iterable[Process], kind: str) -> str:
     states = {process.state for process in failing}
     if states & {"frozen", "hangs"}:
         return installation.restart(kind)
+    if "silent" in states:
+        return installation.bring_back(kind)
     return WAIT if "starting" in states else installation.start(kind)
 
 

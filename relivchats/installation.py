@@ -75,6 +75,14 @@ def start(part: str) -> str:
     return f"start {SERVICES[part]} with what started it before"
 
 
+def bring_back(part: str) -> str:
+    """Return the remedy for a part whose process is silent: killed, frozen, stopped, or removed with its container."""
+    if kind() is Kind.COMPOSE:
+        # The first leaves a container that was removed, and the second one whose process is frozen.
+        return f"{restart(part)}; {start(part)}"
+    return start(part) if is_run_by_dev(part) else restart(part)
+
+
 def start_all() -> str:
     """Return the command that starts this installation of `./dev`, on the port that it had before."""
     port = _read("port")

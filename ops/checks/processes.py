@@ -14,8 +14,19 @@ from django.db.models.functions import Now
 
 from ops.checks.registry import health_check
 from ops.models import Heartbeat
-from ops.workers import MAX_LISTED, WAIT, Process, describe, list_processes, local_state, remedy_of, with_silence
-from relivchats import durations, installation
+from ops.workers import (
+    MAX_LISTED,
+    START_SECONDS,
+    WAIT,
+    Process,
+    describe,
+    list_processes,
+    local_state,
+    remedy_of,
+    with_silence,
+)
+from relivchats import clock, durations, installation
+from relivchats.servers import connects
 from relivchats.staff.reports import Level, Line
 
 _PAGE = "/admin/now/processes"
@@ -112,10 +123,11 @@ def beat() -> Line:
     if len(alive) > 1:
         # Every due task is sent twice then. Leases make that harmless, but it doubles the load.
         text = f"{len(alive)} run, one is enough: {', '.join(process.name for process in alive[:MAX_LISTED])}"
-        # The one that `./dev up` started stays, or else the oldest.
+        # The one that `./dev up` started stays, or else the oldest: it is that of the service.
         ours = installation.pid_of("beat") if installation.kind() is installation.Kind.DEV else None
         others = [process for process in alive if process.name.rpartition(":")[2] != str(ours)]
-        remedy = installation.stop(others[0].name if len(others) < len(alive) else alive[-1].name)
+        newest = max(alive, key=lambda process: process.started_at or clock.now())
+        remedy = installation.stop(others[0].name if len(others) < len(alive) else newest.name)
         return Line("beat", Level.WARNING, text, remedy, data, len(alive), "one runs")
     return Line("beat", Level.FINE, "alive", "", data, 1, "one runs")
 
@@ -132,6 +144,11 @@ def web() -> Line:
     ports = Heartbeat.objects.filter(name__in=[each.name for each in here]).values_list("port", flat=True)
     port = next(filter(None, ports), None)
     if port and not answers(port):
+        start = timedelta(seconds=START_SECONDS)
+        if not connects(port) and any(each.started_at and clock.now() - each.started_at < start for each in here):
+            # Its first heartbeat is earlier.
+            text = f"is starting: it does not listen on port {port} yet"
+            return Line("web", Level.WARNING, text, WAIT, data, 0, _threshold())
         text = f"does not answer on port {port}: its processes are frozen, or all threads are busy"
         return Line("web", Level.CRITICAL, text, installation.restart("web"), data, 0, _threshold())
     parent = installation.pid_of("web") if installation.kind() is installation.Kind.DEV else None
